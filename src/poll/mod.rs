@@ -1,0 +1,275 @@
+//! Asking the kernel: interest in, readiness out.
+//!
+//! The notes call this the *selector* (N2): the loop stands on it, and it stands on what
+//! the system offers. [`Poller`] is that seam. Behind it are epoll on Linux, kqueue on
+//! macOS and the BSDs, and `poll(2)` for any other Unix.
+//!
+//! *Interest* is what is asked for, *readiness* is what is reported. They are two types,
+//! because they are two vocabularies: one may not ask for an error, and one may not be
+//! told "edge".
+
+use std::fmt;
+use std::io;
+use std::ops::{BitOr, BitOrAssign};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a registration wants to hear about.
+///
+/// [`Interest::NONE`] is allowed: such a registration is paused. Hangups and errors may be
+/// reported all the same where the system does so unasked (epoll and `poll(2)` do).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Interest(u8);
+
+impl Interest {
+    /// Nothing: registered, but paused.
+    pub const NONE: Self = Self(0);
+    /// There is something to read, to accept, or the end of the stream.
+    pub const READ: Self = Self(1);
+    /// There is room to write, or a connection is through.
+    pub const WRITE: Self = Self(2);
+    /// [`READ`](Self::READ) and [`WRITE`](Self::WRITE).
+    pub const BOTH: Self = Self(3);
+    /// Urgent data (`POLLPRI`); not offered by kqueue.
+    pub const PRIORITY: Self = Self(4);
+
+    /// Whether all of `other` is in `self`.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// `self` without what is in `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether this is [`Interest::NONE`].
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl BitOr for Interest {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Interest {
+    fn bitor_assign(&mut self, other: Self) {
+        *self = *self | other;
+    }
+}
+
+impl fmt::Debug for Interest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_flags(f, self.0, &["READ", "WRITE", "PRIORITY"])
+    }
+}
+
+/// What the kernel says about a descriptor: six separate facts.
+///
+/// The promise is that of a hint: never a false positive about a *closed* side or an
+/// error, sometimes a false negative, and `READ` or `WRITE` may turn out to be
+/// `WouldBlock` when tried. Half-closing is not a hangup: a peer that shut down its
+/// writing side makes us *readable* (the rest, then the end) and sets `READ_CLOSED`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Readiness(u8);
+
+impl Readiness {
+    /// No fact at all.
+    pub const NONE: Self = Self(0);
+    /// A read (or accept) would not block; it may give the end of the stream.
+    pub const READ: Self = Self(1);
+    /// A write would not block; it may give an error.
+    pub const WRITE: Self = Self(2);
+    /// No more bytes will come than are already in our buffer.
+    pub const READ_CLOSED: Self = Self(4);
+    /// Nothing that we write will arrive any more.
+    pub const WRITE_CLOSED: Self = Self(8);
+    /// An error waits; `SO_ERROR`, or the next operation, tells which.
+    pub const ERROR: Self = Self(16);
+    /// Urgent data (`POLLPRI`).
+    pub const PRIORITY: Self = Self(32);
+
+    /// Whether all of `other` is in `self`.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether any of `other` is in `self`.
+    #[must_use]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// `self` without what is in `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether no fact is set.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether the connection as a whole is over: both sides closed, or an error.
+    #[must_use]
+    pub const fn is_hangup(self) -> bool {
+        self.contains(Self(Self::READ_CLOSED.0 | Self::WRITE_CLOSED.0)) || self.contains(Self::ERROR)
+    }
+
+    /// The bits, for tables and traces. Bit 0 is `READ`, then in order of declaration.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The facts with these bits; bits without a meaning are dropped.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Self {
+        Self(bits & 63)
+    }
+}
+
+impl BitOr for Readiness {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Readiness {
+    fn bitor_assign(&mut self, other: Self) {
+        *self = *self | other;
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = ["READ", "WRITE", "READ_CLOSED", "WRITE_CLOSED", "ERROR", "PRIORITY"];
+        write_flags(f, self.0, &names)
+    }
+}
+
+fn write_flags(f: &mut fmt::Formatter<'_>, bits: u8, names: &[&str]) -> fmt::Result {
+    if bits == 0 {
+        return f.write_str("NONE");
+    }
+    let set = names.iter().enumerate().filter(|(bit, _)| bits & (1 << bit) != 0);
+    for (n, (_, name)) in set.enumerate() {
+        f.write_str(if n == 0 { "" } else { " | " })?;
+        f.write_str(name)?;
+    }
+    Ok(())
+}
+
+/// How often a condition is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Trigger {
+    /// In every wait, for as long as it lasts. Forgiving, and what the notes mean.
+    #[default]
+    Level,
+    /// When it comes about. After a `WouldBlock` some pollers want to be asked again:
+    /// see [`Poller::rearms`].
+    Edge,
+    /// Once; then nothing until [`Poller::modify`].
+    OneShot,
+}
+
+/// One report of the kernel: whom it is for, and what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The number that the registration was made with.
+    pub token: u64,
+    /// What the kernel says.
+    pub ready: Readiness,
+}
+
+/// The token that pollers keep for their own notifier; no registration may use it.
+pub const NOTIFIER: u64 = u64::MAX;
+
+/// A selector: descriptors go in with an interest, events come out.
+///
+/// Descriptors are numbers here, as they are for the kernel: a dead one costs a clear
+/// error or a stray event, never memory. Whoever registers keeps the descriptor open
+/// until [`remove`](Poller::remove).
+///
+/// # Errors
+///
+/// The same in every poller, and checked by one suite (`tests/conformance.rs`):
+///
+/// | call | error |
+/// |---|---|
+/// | `register` of a registered descriptor | `EEXIST` (`AlreadyExists`) |
+/// | `modify`, `rearm`, `remove` of another | `ENOENT` (`NotFound`) |
+/// | any, of a closed descriptor | `EBADF`; after a close behind our back also `ENOENT` |
+/// | `register` of a regular file or a directory | `EPERM` (`PermissionDenied`) |
+///
+/// A failed call changes nothing.
+pub trait Poller {
+    /// Starts to watch `fd`. `token` comes back with every event; it is not [`NOTIFIER`].
+    fn register(
+        &mut self,
+        fd: RawFd,
+        token: u64,
+        interest: Interest,
+        trigger: Trigger,
+    ) -> io::Result<()>;
+
+    /// Changes token, interest and trigger, and asks anew: a condition that already holds
+    /// is reported again, whatever the trigger.
+    fn modify(
+        &mut self,
+        fd: RawFd,
+        token: u64,
+        interest: Interest,
+        trigger: Trigger,
+    ) -> io::Result<()>;
+
+    /// Asks anew for these directions of an edge-triggered registration, the others being
+    /// left alone. To be called after a `WouldBlock` in a direction that [`Poller::rearms`]
+    /// names; elsewhere it is not needed, and does nothing or reports once more.
+    fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()>;
+
+    /// The directions in which an edge is reported only once per [`Poller::rearm`].
+    ///
+    /// None on epoll. `WRITE` on kqueue, which would otherwise report it with every
+    /// acknowledgement from the peer. Both on `poll(2)`, which knows no edges.
+    fn rearms(&self) -> Interest;
+
+    /// Stops watching `fd`. To be called **before** it is closed: on epoll a registration
+    /// outlives the close where the description lives on in a duplicate or a child.
+    fn remove(&mut self, fd: RawFd) -> io::Result<()>;
+
+    /// Waits until something is ready, the notifier rings, or `timeout` has passed, and
+    /// appends what is ready to `events`: at most one event for each registration.
+    ///
+    /// `None` waits without a limit. The timeout is rounded up where the system counts
+    /// coarser. An early return without events is allowed (a ring, a signal: `EINTR` is not
+    /// an error here): whoever has a deadline looks at the clock and comes back.
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// What ends a wait from another thread.
+    fn notifier(&self) -> Arc<dyn Notify>;
+
+    /// A descriptor that is readable when an event or a ring is waiting, for hosts that
+    /// have a loop of their own; `None` where there is none (`poll(2)`).
+    fn as_fd(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// Ends a wait, from any thread, at any time, also before it has begun and after the
+/// poller has gone.
+pub trait Notify: Send + Sync {
+    /// Makes the wait that is going on, or else the next one, return. Never blocks;
+    /// rings between two waits count as one.
+    fn ring(&self);
+}
