@@ -8,6 +8,8 @@
 //! because they are two vocabularies: one may not ask for an error, and one may not be
 //! told "edge".
 
+pub mod os;
+
 use std::fmt;
 use std::io;
 use std::ops::{BitOr, BitOrAssign};
@@ -124,7 +126,8 @@ impl Readiness {
     /// Whether the connection as a whole is over: both sides closed, or an error.
     #[must_use]
     pub const fn is_hangup(self) -> bool {
-        self.contains(Self(Self::READ_CLOSED.0 | Self::WRITE_CLOSED.0)) || self.contains(Self::ERROR)
+        self.contains(Self(Self::READ_CLOSED.0 | Self::WRITE_CLOSED.0))
+            || self.contains(Self::ERROR)
     }
 
     /// The bits, for tables and traces. Bit 0 is `READ`, then in order of declaration.
@@ -155,7 +158,14 @@ impl BitOrAssign for Readiness {
 
 impl fmt::Debug for Readiness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = ["READ", "WRITE", "READ_CLOSED", "WRITE_CLOSED", "ERROR", "PRIORITY"];
+        let names = [
+            "READ",
+            "WRITE",
+            "READ_CLOSED",
+            "WRITE_CLOSED",
+            "ERROR",
+            "PRIORITY",
+        ];
         write_flags(f, self.0, &names)
     }
 }
@@ -164,7 +174,10 @@ fn write_flags(f: &mut fmt::Formatter<'_>, bits: u8, names: &[&str]) -> fmt::Res
     if bits == 0 {
         return f.write_str("NONE");
     }
-    let set = names.iter().enumerate().filter(|(bit, _)| bits & (1 << bit) != 0);
+    let set = names
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| bits & (1 << bit) != 0);
     for (n, (_, name)) in set.enumerate() {
         f.write_str(if n == 0 { "" } else { " | " })?;
         f.write_str(name)?;

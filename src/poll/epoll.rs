@@ -1,0 +1,174 @@
+//! The poller of Linux, over epoll.
+//!
+//! The kernel keeps the registrations, so nothing is kept here: a shadow of its table
+//! would go stale with the first close behind our back. What is left is translation, in
+//! two pure functions, which are tried on every combination of bits.
+//!
+//! In the notes this is the *selector* of Linux (N2).
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use readily_sys::epoll::{self, Epoll};
+use readily_sys::{Notifier, errno};
+
+use super::super::{Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger};
+
+/// The [`Poller`] of Linux.
+#[derive(Debug)]
+pub struct EpollPoller {
+    epoll: Epoll,
+    bell: Arc<Bell>,
+}
+
+/// Rings by writing to a descriptor that the poller watches.
+#[derive(Debug)]
+struct Bell(Notifier);
+
+impl Notify for Bell {
+    fn ring(&self) {
+        self.0.ring();
+    }
+}
+
+impl EpollPoller {
+    /// Makes a poller that watches nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// Too many descriptors, or no memory.
+    pub fn new() -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        let bell = Bell(Notifier::new()?);
+        // By the edge, for then an eventfd need not be read: every ring is a new edge.
+        epoll.add(bell.0.as_fd().as_raw_fd(), epoll::IN | epoll::ET, NOTIFIER)?;
+        Ok(Self {
+            epoll,
+            bell: Arc::new(bell),
+        })
+    }
+}
+
+impl Poller for EpollPoller {
+    fn register(
+        &mut self,
+        fd: RawFd,
+        token: u64,
+        interest: Interest,
+        trigger: Trigger,
+    ) -> io::Result<()> {
+        debug_assert_ne!(token, NOTIFIER, "this token is the poller's own");
+        self.epoll.add(fd, asked(interest, trigger), token)
+    }
+
+    fn modify(
+        &mut self,
+        fd: RawFd,
+        token: u64,
+        interest: Interest,
+        trigger: Trigger,
+    ) -> io::Result<()> {
+        debug_assert_ne!(token, NOTIFIER, "this token is the poller's own");
+        self.epoll.modify(fd, asked(interest, trigger), token)
+    }
+
+    fn rearm(&mut self, fd: RawFd, token: u64, _interest: Interest) -> io::Result<()> {
+        // An edge needs no arming here. What is owed is the error for an unknown
+        // descriptor, and the kernel is the one that knows: it refuses a second
+        // registration. Nobody calls this in earnest, see `rearms`.
+        match self.epoll.add(fd, 0, token) {
+            Err(e) if e.raw_os_error() == Some(errno::EEXIST) => Ok(()),
+            Err(e) => Err(e),
+            Ok(()) => {
+                self.epoll.delete(fd)?;
+                Err(io::Error::from_raw_os_error(errno::ENOENT))
+            }
+        }
+    }
+
+    fn rearms(&self) -> Interest {
+        Interest::NONE
+    }
+
+    fn remove(&mut self, fd: RawFd) -> io::Result<()> {
+        self.epoll.delete(fd)
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        match self.epoll.wait(timeout) {
+            Err(e) if e.raw_os_error() == Some(errno::EINTR) => return Ok(()),
+            answer => answer?,
+        };
+        for (token, bits) in self.epoll.events() {
+            if token != NOTIFIER {
+                events.push(Event {
+                    token,
+                    ready: reported(bits),
+                });
+            } else if Notifier::DRAINS {
+                self.bell.0.drain();
+            }
+        }
+        Ok(())
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        Arc::clone(&self.bell) as Arc<dyn Notify>
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.epoll.as_fd())
+    }
+}
+
+/// The bits to ask epoll for.
+fn asked(interest: Interest, trigger: Trigger) -> u32 {
+    let mut bits = match trigger {
+        Trigger::Level => 0,
+        Trigger::Edge => epoll::ET,
+        Trigger::OneShot => epoll::ONESHOT,
+    };
+    if interest.contains(Interest::READ) {
+        // The half-close only with READ: a writer who is told of it by the level, and does
+        // not read, would be told for ever.
+        bits |= epoll::IN | epoll::RDHUP;
+    }
+    if interest.contains(Interest::WRITE) {
+        bits |= epoll::OUT;
+    }
+    if interest.contains(Interest::PRIORITY) {
+        bits |= epoll::PRI;
+    }
+    bits
+}
+
+/// What epoll's bits say, in our words.
+///
+/// `HUP` without `IN` is readable all the same: an empty pipe whose writers have gone
+/// reports just that, and a reader that waited for `IN` would sleep for ever.
+///
+/// A pipe whose readers have gone reports `OUT | ERR`. That does **not** become
+/// `WRITE_CLOSED`: a datagram socket with an error waiting says the very same, and can go on
+/// writing. `ERROR` is what both have in common; the next write tells the rest.
+fn reported(bits: u32) -> Readiness {
+    const READ: u8 = Readiness::READ.bits();
+    const WRITE: u8 = Readiness::WRITE.bits();
+    const READ_CLOSED: u8 = Readiness::READ_CLOSED.bits();
+    const WRITE_CLOSED: u8 = Readiness::WRITE_CLOSED.bits();
+    const ERROR: u8 = Readiness::ERROR.bits();
+    const MEANING: [(u32, Readiness); 6] = [
+        (epoll::IN, Readiness::READ),
+        (epoll::PRI, Readiness::PRIORITY),
+        (epoll::OUT, Readiness::WRITE),
+        (epoll::RDHUP, Readiness::from_bits(READ | READ_CLOSED)),
+        (
+            epoll::HUP,
+            Readiness::from_bits(READ | WRITE | READ_CLOSED | WRITE_CLOSED),
+        ),
+        (epoll::ERR, Readiness::from_bits(READ | WRITE | ERROR)),
+    ];
+    let set = MEANING.iter().filter(|(bit, _)| bits & bit != 0);
+    set.fold(Readiness::NONE, |ready, &(_, meaning)| ready | meaning)
+}

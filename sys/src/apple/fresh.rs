@@ -1,0 +1,68 @@
+//! New descriptors, close-on-exec and non-blocking. The twin of `unix/fresh.rs`.
+//!
+//! Apple's systems have neither `accept4(2)` nor `pipe2(2)` nor flags for `socket(2)`, so
+//! the flags come one call later, and a `fork` with `exec` on another thread can fall into
+//! the gap. They also lack `MSG_NOSIGNAL`: a socket is told once, when it is made.
+//!
+//! Nothing in the notes; without it N6's processes would keep our connections open.
+
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use crate::unix::address::Address;
+use crate::unix::socket::{set_nonblocking, set_option};
+use crate::{cvt, uninterrupted};
+
+/// Nothing to say per write: `SO_NOSIGPIPE` is set on the socket.
+pub(crate) const SEND_FLAGS: c_int = 0;
+
+/// Makes a socket.
+pub(crate) fn socket(family: c_int, kind: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: takes three numbers, touches no memory.
+    let fd = cvt(unsafe { libc::socket(family, kind, 0) })?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    prepare(&fd)?;
+    set_option(fd.as_fd(), libc::SO_NOSIGPIPE, 1)?;
+    Ok(fd)
+}
+
+/// Takes the next connection of a listener, and the address of its peer.
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
+    let mut peer = Address::empty();
+    let fd = uninterrupted(|| {
+        let (to, len) = peer.parts_mut();
+        // SAFETY: `to` points to `*len` bytes of `peer`, which is ours alone until the call
+        // returns; the listener is borrowed, so it is open.
+        cvt(unsafe { libc::accept(listener.as_raw_fd(), to, len) })
+    })?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    prepare(&fd)?;
+    // `EINVAL` where the peer has gone already; then a write gives `EPIPE` without a signal
+    // only if the program ignores it, as every Rust program does.
+    let _ = set_option(fd.as_fd(), libc::SO_NOSIGPIPE, 1);
+    Ok((fd, peer))
+}
+
+/// Makes a pipe: its reading and its writing end.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: `ends` has space for the two numbers that are written.
+    cvt(unsafe { libc::pipe(ends.as_mut_ptr()) })?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+    let reader = unsafe { OwnedFd::from_raw_fd(ends[0]) };
+    // SAFETY: as above.
+    let writer = unsafe { OwnedFd::from_raw_fd(ends[1]) };
+    prepare(&reader)?;
+    prepare(&writer)?;
+    Ok((reader, writer))
+}
+
+fn prepare(fd: &OwnedFd) -> io::Result<()> {
+    // SAFETY: takes numbers, touches no memory; the descriptor is borrowed, so it is open.
+    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    set_nonblocking(fd.as_fd())?;
+    Ok(())
+}

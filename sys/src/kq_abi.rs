@@ -1,0 +1,1 @@
+//! kqueue abi, to come

@@ -1,0 +1,105 @@
+//! The kernel under the `readily` event loop, made safe: epoll, kqueue, `poll(2)`, what
+//! ends their waits, and the few socket calls a loop needs.
+//!
+//! All the `unsafe` of the project lives here, one operation to a block, each with its
+//! argument. This crate knows nothing of loops: it speaks descriptors, `u64` tokens and the
+//! kernel's own bits, and above it the code forbids `unsafe` outright.
+//!
+//! *Safe* promises that no call here can touch memory it does not own, and that a
+//! descriptor which is returned is owned by exactly one value and closed with it. Pollers
+//! take plain numbers ([`RawFd`](std::os::fd::RawFd)), because a number is what the kernel
+//! keeps: one that is closed, or means another file by now, costs a clear error or a stray
+//! event, never memory. Whatever reads, writes or changes a descriptor takes a
+//! [`BorrowedFd`](std::os::fd::BorrowedFd). Every descriptor made here is close-on-exec,
+//! from birth where the system can do that.
+//!
+//! In the notes this is "what the operating system offers" (N2).
+
+// The one cfg ladder of this crate. Below it a file or a directory exists as a whole, or
+// it does not; files of the same name in two directories hold the same functions.
+
+mod unix;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod linux;
+
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+    all(target_os = "linux", readily_kqueue_extern),
+))]
+mod bsd;
+
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+    all(target_os = "linux", readily_kqueue_extern),
+))]
+pub use bsd::kqueue;
+
+#[cfg(not(target_vendor = "apple"))]
+use unix::fresh;
+
+#[cfg(target_vendor = "apple")]
+#[path = "apple/fresh.rs"]
+mod fresh;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use linux::epoll;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use linux::{poll_bits, wiped};
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use unix::{poll_bits, wiped};
+
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(readily_force_pipe)
+))]
+pub use linux::notify::Notifier;
+#[cfg(not(all(
+    any(target_os = "linux", target_os = "android"),
+    not(readily_force_pipe)
+)))]
+pub use unix::pipe::Notifier;
+
+pub mod kq_abi;
+pub use unix::{fork, poll, socket};
+
+/// The error numbers that pollers speak of, so that nobody above needs `libc` for them.
+pub mod errno {
+    pub use libc::{EBADF, EEXIST, EINTR, EINVAL, ENOENT, ENOSYS, EPERM, EPIPE};
+}
+
+use std::ffi::c_int;
+use std::io;
+
+/// Takes a call's answer: minus one means that `errno` has the reason.
+fn cvt(answer: c_int) -> io::Result<c_int> {
+    if answer == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(answer)
+    }
+}
+
+/// The same for calls that count bytes.
+fn cvt_size(answer: isize) -> io::Result<usize> {
+    usize::try_from(answer).map_err(|_| io::Error::last_os_error())
+}
+
+/// Repeats a call for as long as a signal breaks it off. Only for calls that cannot block:
+/// a wait has a deadline, and starting it again would start that again too.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! epoll: the selector of Linux.
+//!
+//! Three changes and a wait, as the kernel has them, with the kernel's own bits. The wait
+//! fills one buffer that is kept between calls, so a turn of the loop allocates nothing.
+//!
+//! In the notes this is the *selector* of Linux (N2).
+
+use std::ffi::c_int;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::time::Duration;
+
+use crate::cvt;
+use crate::unix::poll::millis;
+use crate::unix::room::Room;
+
+/// Something to read, or the end.
+pub const IN: u32 = libc::EPOLLIN as u32;
+/// Urgent data.
+pub const PRI: u32 = libc::EPOLLPRI as u32;
+/// Room to write.
+pub const OUT: u32 = libc::EPOLLOUT as u32;
+/// An error waits; reported unasked.
+pub const ERR: u32 = libc::EPOLLERR as u32;
+/// Both halves are closed; reported unasked.
+pub const HUP: u32 = libc::EPOLLHUP as u32;
+/// The peer has shut down its writing half.
+pub const RDHUP: u32 = libc::EPOLLRDHUP as u32;
+/// Report a change, not a state.
+pub const ET: u32 = libc::EPOLLET as u32;
+/// Report once, then nothing until the next `modify`.
+pub const ONESHOT: u32 = libc::EPOLLONESHOT as u32;
+
+/// Above this, nobody notices a millisecond; below it, `epoll_pwait2(2)` is worth its price
+/// (about half as much again as `epoll_wait(2)`).
+const FINE_BELOW: Duration = Duration::from_millis(100);
+
+/// An epoll instance with its buffer of events.
+pub struct Epoll {
+    fd: OwnedFd,
+    list: Vec<libc::epoll_event>,
+    room: Room,
+    /// Whether `epoll_pwait2(2)` is still worth a try: older kernels do not have it, and
+    /// containers forbid it.
+    fine: bool,
+}
+
+impl Epoll {
+    /// Makes an instance that does not survive `exec`.
+    ///
+    /// # Errors
+    ///
+    /// Too many descriptors (`EMFILE`, `ENFILE`), or no memory.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: takes a flag, touches no memory.
+        let fd = cvt(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self {
+            fd,
+            list: Vec::new(),
+            room: Room::new(),
+            fine: true,
+        })
+    }
+
+    /// Starts to watch `fd`; `token` comes back with its events.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`, `EBADF`, `EPERM` (regular files, directories), `ELOOP` and `EINVAL` (an
+    /// epoll instance in itself), `ENOMEM`, `ENOSPC` (`max_user_watches`).
+    pub fn add(&self, fd: RawFd, events: u32, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, events, token)
+    }
+
+    /// Changes bits and token, and looks at the state anew.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`, `EBADF`.
+    pub fn modify(&self, fd: RawFd, events: u32, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, events, token)
+    }
+
+    /// Stops watching `fd`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`, `EBADF`.
+    pub fn delete(&self, fd: RawFd) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_DEL, fd, 0, 0)
+    }
+
+    fn control(&self, what: c_int, fd: RawFd, events: u32, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event { events, u64: token };
+        // SAFETY: `event` is a live local that the kernel only reads, before it returns; a
+        // number that is no descriptor gives an error, and so does one of the wrong kind.
+        cvt(unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), what, fd, &raw mut event) })?;
+        Ok(())
+    }
+
+    /// Waits for events, which are then in [`events`](Self::events); says how many.
+    ///
+    /// `None` waits without a limit, zero only looks. A limit is kept to the nanosecond if
+    /// it is short and the kernel can, and is rounded up to milliseconds otherwise.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` after a signal: the caller knows whether its deadline is over.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        // Before the call: after an error nobody must see the last batch again.
+        self.list.clear();
+        self.list.shrink_to(self.room.size());
+        self.list.reserve_exact(self.room.size());
+        let n = match timeout {
+            Some(limit) if self.fine && wants_nanoseconds(limit) => self.wait_fine(limit)?,
+            _ => self.wait_millis(millis(timeout))?,
+        };
+        // SAFETY: the kernel wrote the first `n` entries, and `n` is at most the `room` it
+        // was told of, for which space was reserved above.
+        unsafe { self.list.set_len(n) };
+        self.room.filled(n);
+        Ok(n)
+    }
+
+    fn wait_millis(&mut self, timeout: c_int) -> io::Result<usize> {
+        let (fd, list, room) = (
+            self.fd.as_raw_fd(),
+            self.list.as_mut_ptr(),
+            self.room.size(),
+        );
+        // SAFETY:
+        // - `list` has space for `room` entries, and `&mut self` keeps every other reader
+        //   and writer out while the kernel fills it;
+        // - `fd` is an epoll descriptor, open for as long as `self` lives.
+        let n = cvt(unsafe { libc::epoll_wait(fd, list, room as c_int, timeout) })?;
+        Ok(n as usize)
+    }
+
+    fn wait_fine(&mut self, limit: Duration) -> io::Result<usize> {
+        // Not `libc::timespec`: the kernel's is 64 bits wide on every target here.
+        let limit64 = [limit.as_secs() as i64, i64::from(limit.subsec_nanos())];
+        let (fd, list, room) = (
+            self.fd.as_raw_fd(),
+            self.list.as_mut_ptr(),
+            self.room.size(),
+        );
+        let mask = ptr::null::<libc::sigset_t>();
+        let call = libc::SYS_epoll_pwait2;
+        // SAFETY:
+        // - number and order of the arguments are those of epoll_pwait2(2): descriptor,
+        //   list, room, limit, signal mask, size of the mask;
+        // - `list` has space for `room` entries, and `&mut self` keeps everybody else out;
+        // - `limit64` has the layout of the kernel's timespec and outlives the call;
+        // - a null mask leaves the signals alone, and its size is then not looked at.
+        let n = unsafe {
+            libc::syscall(
+                call,
+                fd,
+                list,
+                room as c_int,
+                limit64.as_ptr(),
+                mask,
+                0usize,
+            )
+        };
+        match cvt_long(n) {
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+                self.fine = false;
+                self.wait_millis(millis(Some(limit)))
+            }
+            answer => answer,
+        }
+    }
+
+    /// What the last wait brought: token and bits of each event.
+    pub fn events(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
+        // By value: the structure is packed on some targets, and has no place for references.
+        self.list
+            .iter()
+            .map(|&libc::epoll_event { events, u64 }| (u64, events))
+    }
+}
+
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl fmt::Debug for Epoll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Epoll")
+            .field("fd", &self.fd)
+            .field("room", &self.room)
+            .finish()
+    }
+}
+
+fn cvt_long(answer: libc::c_long) -> io::Result<usize> {
+    usize::try_from(answer).map_err(|_| io::Error::last_os_error())
+}
+
+fn wants_nanoseconds(limit: Duration) -> bool {
+    limit < FINE_BELOW && limit.subsec_nanos() % 1_000_000 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_short_limits_with_a_fraction_ask_for_nanoseconds() {
+        assert!(wants_nanoseconds(Duration::from_nanos(1)));
+        assert!(!wants_nanoseconds(Duration::ZERO));
+        assert!(!wants_nanoseconds(Duration::from_millis(3)));
+        assert!(!wants_nanoseconds(Duration::from_micros(100_001)));
+    }
+
+    #[test]
+    fn a_kernel_without_nanoseconds_is_asked_once() {
+        let mut epoll = Epoll::new().unwrap();
+        epoll.fine = false;
+        assert_eq!(epoll.wait(Some(Duration::from_nanos(1))).unwrap(), 0);
+    }
+
+    #[test]
+    fn events_come_with_all_bits_of_their_token() {
+        let mut epoll = Epoll::new().unwrap();
+        let (reader, writer) = crate::fresh::pipe().unwrap();
+        drop(writer);
+        epoll.add(reader.as_raw_fd(), IN, u64::MAX - 1).unwrap();
+        assert_eq!(epoll.wait(None).unwrap(), 1);
+        assert_eq!(epoll.events().collect::<Vec<_>>(), [(u64::MAX - 1, HUP)]);
+    }
+}

@@ -1,0 +1,7 @@
+//! What only Linux has.
+
+pub mod epoll;
+#[cfg_attr(readily_force_pipe, allow(dead_code, unreachable_pub))]
+pub(crate) mod notify;
+pub(crate) mod poll_bits;
+pub(crate) mod wiped;

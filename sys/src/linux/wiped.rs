@@ -1,0 +1,69 @@
+//! One byte that a forked child finds wiped. The twin of `unix/wiped.rs`.
+//!
+//! `MADV_WIPEONFORK` makes a page come up as zeroes in a child. A byte that was set to one
+//! then tells "forked" without a system call, which `getpid(2)` is on every use.
+//!
+//! Nothing in the notes; see "children" in the list of what a loop must survive.
+
+use std::ptr;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// A flag that is raised here, and lowered in every child.
+#[derive(Debug)]
+pub(crate) struct Wiped {
+    page: ptr::NonNull<AtomicU8>,
+}
+
+/// Only asked for as a length; the kernel rounds it up to its page.
+const LEN: usize = 1;
+
+impl Wiped {
+    /// `None` where the kernel is too old (before 4.14), or will not give the page.
+    pub(crate) fn new() -> Option<Self> {
+        let (prot, flags) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+        );
+        // SAFETY: a new anonymous mapping at a place of the kernel's choice disturbs nobody.
+        let page = unsafe { libc::mmap(ptr::null_mut(), LEN, prot, flags, -1, 0) };
+        if page == libc::MAP_FAILED {
+            return None;
+        }
+        // From here on `Drop` unmaps it, on the way out as well.
+        let wiped = Self {
+            page: ptr::NonNull::new(page.cast())?,
+        };
+        // SAFETY: the page is ours alone, private and anonymous, as the advice requires.
+        let advised = unsafe { libc::madvise(page, LEN, libc::MADV_WIPEONFORK) };
+        if advised != 0 {
+            return None;
+        }
+        wiped.byte().store(1, Ordering::Relaxed);
+        Some(wiped)
+    }
+
+    /// Whether this is still the process that made it.
+    pub(crate) fn is_raised(&self) -> bool {
+        self.byte().load(Ordering::Relaxed) == 1
+    }
+
+    fn byte(&self) -> &AtomicU8 {
+        // SAFETY: the page is mapped, readable and writable for as long as `self` lives; it
+        // is aligned, and all its bytes are zero at first, which is a valid `AtomicU8`; and
+        // it is reached through this function alone.
+        unsafe { self.page.as_ref() }
+    }
+}
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        // SAFETY: `page` came from `mmap` with this length, is unmapped here only, and no
+        // reference into it outlives `self`.
+        unsafe { libc::munmap(self.page.as_ptr().cast(), LEN) };
+    }
+}
+
+// SAFETY: it owns its mapping, which belongs to the process and not to a thread.
+unsafe impl Send for Wiped {}
+// SAFETY: the byte is atomic, and nothing else can be reached through a shared reference.
+unsafe impl Sync for Wiped {}

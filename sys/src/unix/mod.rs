@@ -1,0 +1,15 @@
+//! What every Unix has, and what stands in for what only some have.
+
+pub(crate) mod address;
+pub mod fork;
+pub(crate) mod pipe;
+pub mod poll;
+pub(crate) mod room;
+pub mod socket;
+
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) mod fresh;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) mod poll_bits;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) mod wiped;

@@ -1,0 +1,97 @@
+//! What ends a wait where nothing better exists: a pipe. The twin of `linux/notify.rs`.
+//!
+//! Both ends are non-blocking. A pipe that is full has been rung, so a ring that does not
+//! fit may be dropped; but it has to be drained, or it stays readable for ever.
+//!
+//! In the notes it stands behind N1's callbacks from elsewhere.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use crate::{cvt_size, fresh, uninterrupted};
+
+/// A descriptor that becomes readable when it is rung.
+#[derive(Debug)]
+#[cfg_attr(
+    all(target_os = "linux", not(readily_force_pipe)),
+    allow(dead_code, unreachable_pub)
+)]
+pub struct Notifier {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+#[cfg_attr(
+    all(target_os = "linux", not(readily_force_pipe)),
+    allow(dead_code, unreachable_pub)
+)]
+impl Notifier {
+    /// Whether a ring has to be drained before the next one makes an edge.
+    pub const DRAINS: bool = true;
+
+    /// Makes one, not rung yet.
+    ///
+    /// # Errors
+    ///
+    /// Too many descriptors.
+    pub fn new() -> io::Result<Self> {
+        let (reader, writer) = fresh::pipe()?;
+        Ok(Self { reader, writer })
+    }
+
+    /// Rings, from any thread. Never blocks.
+    pub fn ring(&self) {
+        // `EAGAIN`: it is full of rings. `EPIPE` cannot be, for we hold the other end.
+        let _ = uninterrupted(|| {
+            // SAFETY: one byte is read from a constant; the descriptor is open for as long
+            // as `self` lives.
+            cvt_size(unsafe { libc::write(self.writer.as_raw_fd(), [1u8].as_ptr().cast(), 1) })
+        });
+    }
+
+    /// Takes all rings so far, so that it is not readable any more.
+    pub fn drain(&self) {
+        let mut taken = [0u8; 256];
+        let take = |taken: &mut [u8; 256]| {
+            // SAFETY: `taken` is ours alone and has space for the bytes that are named; the
+            // descriptor is open for as long as `self` lives.
+            cvt_size(unsafe {
+                libc::read(
+                    self.reader.as_raw_fd(),
+                    taken.as_mut_ptr().cast(),
+                    taken.len(),
+                )
+            })
+        };
+        // A short read has emptied it; an error is `EAGAIN`, and says the same.
+        while uninterrupted(|| take(&mut taken)).is_ok_and(|n| n == taken.len()) {}
+    }
+}
+
+impl AsFd for Notifier {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::poll::{self, PollSet};
+    use std::time::Duration;
+
+    #[test]
+    fn a_ring_is_heard_until_drained_and_a_full_pipe_never_blocks() {
+        let notifier = Notifier::new().unwrap();
+        let mut set = PollSet::new();
+        set.push(notifier.as_fd().as_raw_fd(), poll::IN);
+        assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), 0);
+        for _ in 0..100_000 {
+            notifier.ring();
+        }
+        assert_eq!(set.wait(None).unwrap(), 1);
+        assert_eq!(set.reported(0), poll::IN);
+        notifier.drain();
+        assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), 0);
+    }
+}

@@ -1,0 +1,86 @@
+//! How many events a wait asks for.
+//!
+//! A small buffer costs a busy loop extra system calls, a large one costs an idle loop
+//! memory. So it doubles when a batch fills it, up to a cap, and is halved again after a
+//! long run of batches that hardly touched it: one burst must not fix the size for life.
+//!
+//! Nothing in the notes asks for it; it is the price of not asking the user for a number.
+
+const FIRST: usize = 64;
+const CAP: usize = 1024;
+const QUIET: u32 = 256;
+
+/// The size of a buffer of events, adapted to what the kernel puts into it.
+#[derive(Debug)]
+pub(crate) struct Room {
+    size: usize,
+    quiet: u32,
+}
+
+impl Room {
+    pub(crate) const fn new() -> Self {
+        Self {
+            size: FIRST,
+            quiet: 0,
+        }
+    }
+
+    /// For how many events the next wait should have room.
+    pub(crate) const fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Takes note of a wait that brought `n` events.
+    pub(crate) fn filled(&mut self, n: usize) {
+        if n >= self.size {
+            self.size = (self.size * 2).min(CAP);
+            self.quiet = 0;
+        } else if n > self.size / 4 || self.size == FIRST {
+            self.quiet = 0;
+        } else {
+            self.quiet += 1;
+            if self.quiet == QUIET {
+                self.size /= 2;
+                self.quiet = 0;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_batch_doubles_the_room_up_to_the_cap() {
+        let mut room = Room::new();
+        for _ in 0..20 {
+            room.filled(room.size());
+        }
+        assert_eq!(room.size(), CAP);
+    }
+
+    #[test]
+    fn a_burst_is_given_back_after_a_long_quiet() {
+        let mut room = Room::new();
+        for _ in 0..20 {
+            room.filled(room.size());
+        }
+        for _ in 0..10 * QUIET {
+            room.filled(1);
+        }
+        assert_eq!(room.size(), FIRST);
+    }
+
+    #[test]
+    fn one_larger_batch_starts_the_quiet_anew() {
+        let mut room = Room::new();
+        room.filled(FIRST);
+        for _ in 0..QUIET - 1 {
+            room.filled(0);
+        }
+        room.filled(FIRST);
+        room.filled(0);
+        assert_eq!(room.size(), 2 * FIRST);
+    }
+}

@@ -1,0 +1,261 @@
+//! The socket calls that a loop needs and the standard library has not, or not so.
+//!
+//! `std` connects and accepts in blocking mode, hides the pending error of some kinds of
+//! socket, and cannot say what kind a descriptor is. Everything made here is non-blocking
+//! and close-on-exec; nothing here raises `SIGPIPE`; a signal never breaks a call off.
+//!
+//! In the notes this is what "connect ready" and "read ready" do (N7).
+
+use std::ffi::c_int;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use crate::unix::address::Address;
+use crate::{cvt, cvt_size, fresh, uninterrupted};
+
+/// What a descriptor is, as far as a loop treats it differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A socket that carries a stream of bytes.
+    Stream,
+    /// A socket that carries packets.
+    Datagram,
+    /// A socket that connections are accepted from.
+    Listener,
+    /// Anything else: a pipe, a terminal, an eventfd, another kind of socket.
+    Other,
+}
+
+/// Says what kind of thing `fd` is.
+#[must_use]
+pub fn kind(fd: BorrowedFd<'_>) -> Kind {
+    match option(fd, libc::SO_TYPE) {
+        Ok(libc::SOCK_STREAM | libc::SOCK_SEQPACKET) if is_listener(fd) => Kind::Listener,
+        Ok(libc::SOCK_STREAM) => Kind::Stream,
+        Ok(libc::SOCK_DGRAM) => Kind::Datagram,
+        _ => Kind::Other,
+    }
+}
+
+fn is_listener(fd: BorrowedFd<'_>) -> bool {
+    option(fd, libc::SO_ACCEPTCONN).is_ok_and(|on| on != 0)
+}
+
+/// Makes `fd` non-blocking; `true` if it was not yet.
+///
+/// The flag belongs to the open file, not to the number: whoever shares it (a duplicate, a
+/// parent on the same terminal) is changed too. Hence the answer, for those who put it back.
+///
+/// # Errors
+///
+/// Those of `fcntl(2)`.
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: takes numbers, touches no memory; the descriptor is borrowed, so it is open.
+    let flags = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    if flags & libc::O_NONBLOCK != 0 {
+        return Ok(false);
+    }
+    // SAFETY: as above.
+    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
+    Ok(true)
+}
+
+/// Takes the next connection of a listener; no address for unix sockets.
+///
+/// # Errors
+///
+/// `WouldBlock` when there is none, and all the others of `accept(2)` as they come: some
+/// mean this connection only (`ECONNABORTED`), some the whole process (`EMFILE`).
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let (fd, peer) = fresh::accept(listener)?;
+    Ok((fd, peer.to_std()))
+}
+
+/// Begins to connect to `addr`. It is through when the socket is writable, [`take_error`]
+/// has nothing and [`is_connected`] says so.
+///
+/// # Errors
+///
+/// What is known at once; the rest comes from [`take_error`].
+pub fn connect_tcp(addr: &SocketAddr) -> io::Result<OwnedFd> {
+    let address = Address::from_std(addr);
+    let fd = fresh::socket(address.family(), libc::SOCK_STREAM)?;
+    connect(fd.as_fd(), &address)?;
+    Ok(fd)
+}
+
+/// Begins to connect to the unix socket at `path`; see [`connect_tcp`].
+///
+/// # Errors
+///
+/// `InvalidInput` for a path that no unix socket can have; `WouldBlock` on Linux when the
+/// listener's queue is full: then there is nothing to wait for, and one tries again later.
+pub fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
+    let address = Address::from_path(path)?;
+    let fd = fresh::socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
+    connect(fd.as_fd(), &address)?;
+    Ok(fd)
+}
+
+fn connect(fd: BorrowedFd<'_>, address: &Address) -> io::Result<()> {
+    let (to, len) = address.parts();
+    // SAFETY: `to` points to `len` bytes of `address`, which outlives the call; the
+    // descriptor is borrowed, so it is open.
+    match cvt(unsafe { libc::connect(fd.as_raw_fd(), to, len) }) {
+        // After `EINTR` the kernel goes on connecting by itself; a second call would give
+        // `EALREADY`.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => Ok(()),
+        answer => answer.map(drop),
+    }
+}
+
+/// Makes a listener. The address may be taken over from connections that linger, as the
+/// standard library does it.
+///
+/// # Errors
+///
+/// Those of `socket(2)`, `bind(2)` and `listen(2)`.
+pub fn listen_tcp(addr: &SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
+    let address = Address::from_std(addr);
+    let fd = fresh::socket(address.family(), libc::SOCK_STREAM)?;
+    set_option(fd.as_fd(), libc::SO_REUSEADDR, 1)?;
+    let (to, len) = address.parts();
+    // SAFETY: `to` points to `len` bytes of `address`, which outlives the call.
+    cvt(unsafe { libc::bind(fd.as_raw_fd(), to, len) })?;
+    // SAFETY: takes two numbers, touches no memory.
+    cvt(unsafe { libc::listen(fd.as_raw_fd(), backlog) })?;
+    Ok(fd)
+}
+
+/// Takes the socket's pending error (`SO_ERROR`): asked a second time, it is gone.
+///
+/// # Errors
+///
+/// Those of `getsockopt(2)`: `ENOTSOCK` for what is no socket.
+pub fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
+    let code = option(fd, libc::SO_ERROR)?;
+    Ok((code != 0).then(|| io::Error::from_raw_os_error(code)))
+}
+
+/// Whether the socket has a peer.
+///
+/// # Errors
+///
+/// Those of `getpeername(2)` except `ENOTCONN`, which is the answer *no*.
+pub fn is_connected(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut peer = Address::empty();
+    let (to, len) = peer.parts_mut();
+    // SAFETY: `to` points to `*len` bytes of `peer`, which is ours alone until the call
+    // returns; the descriptor is borrowed, so it is open.
+    match cvt(unsafe { libc::getpeername(fd.as_raw_fd(), to, len) }) {
+        Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(false),
+        answer => answer.map(|_| true),
+    }
+}
+
+/// How many bytes can be read at once; zero where the system cannot tell. For a datagram
+/// socket Linux counts the next packet, others the whole queue.
+///
+/// # Errors
+///
+/// Those of `FIONREAD`, except that it does not apply.
+pub fn unread(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut count: c_int = 0;
+    // SAFETY: `FIONREAD` writes one `int`, and `count` is one; the descriptor is open.
+    match cvt(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) }) {
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL)) => Ok(0),
+        Err(e) => Err(e),
+        Ok(_) => Ok(usize::try_from(count).unwrap_or(0)),
+    }
+}
+
+/// Receives from a socket; zero is the end.
+///
+/// # Errors
+///
+/// Those of `recv(2)` except `EINTR`.
+pub fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    uninterrupted(|| {
+        // SAFETY: `buf` is ours alone for the call, and has the length that is named.
+        cvt_size(unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), 0) })
+    })
+}
+
+/// Sends on a socket. A peer that has gone is the error `BrokenPipe`, never a signal.
+///
+/// # Errors
+///
+/// Those of `send(2)` except `EINTR`.
+pub fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
+    let flags = fresh::SEND_FLAGS;
+    uninterrupted(|| {
+        // SAFETY: `buf` is borrowed for the call, and has the length that is named.
+        cvt_size(unsafe { libc::send(fd.as_raw_fd(), buf.as_ptr().cast(), buf.len(), flags) })
+    })
+}
+
+/// Reads from any descriptor; zero is the end.
+///
+/// # Errors
+///
+/// Those of `read(2)` except `EINTR`.
+pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    uninterrupted(|| {
+        // SAFETY: `buf` is ours alone for the call, and has the length that is named.
+        cvt_size(unsafe { libc::read(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len()) })
+    })
+}
+
+/// Writes to any descriptor. On a pipe without a reader this raises `SIGPIPE`, which a Rust
+/// program ignores; embedded in another, that program decides. Sockets: [`send`].
+///
+/// # Errors
+///
+/// Those of `write(2)` except `EINTR`.
+pub fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
+    uninterrupted(|| {
+        // SAFETY: `buf` is borrowed for the call, and has the length that is named.
+        cvt_size(unsafe { libc::write(fd.as_raw_fd(), buf.as_ptr().cast(), buf.len()) })
+    })
+}
+
+/// Closes one or both directions of a connection.
+///
+/// # Errors
+///
+/// `NotConnected`, or `ENOTSOCK`.
+pub fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
+    let how = match how {
+        Shutdown::Read => libc::SHUT_RD,
+        Shutdown::Write => libc::SHUT_WR,
+        Shutdown::Both => libc::SHUT_RDWR,
+    };
+    // SAFETY: takes two numbers, touches no memory; the descriptor is borrowed, so it is open.
+    cvt(unsafe { libc::shutdown(fd.as_raw_fd(), how) })?;
+    Ok(())
+}
+
+fn option(fd: BorrowedFd<'_>, name: c_int) -> io::Result<c_int> {
+    let (mut value, mut len): (c_int, _) = (0, size_of::<c_int>() as libc::socklen_t);
+    let (to, len) = ((&raw mut value).cast(), &raw mut len);
+    // SAFETY: `to` and `len` point to live locals, and `len` says how large the value is; the
+    // descriptor is borrowed, so it is open.
+    cvt(unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, to, len) })?;
+    Ok(value)
+}
+
+pub(crate) fn set_option(fd: BorrowedFd<'_>, name: c_int, value: c_int) -> io::Result<()> {
+    let (from, len) = (
+        (&raw const value).cast(),
+        size_of::<c_int>() as libc::socklen_t,
+    );
+    // SAFETY: `from` points to `len` bytes of a live local; the descriptor is borrowed, so it
+    // is open.
+    cvt(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, from, len) })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+use super::*;
+use crate::poll::{self, PollSet};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::{UnixListener, UnixStream};
+
+fn until(fd: &OwnedFd, events: i16) {
+    let mut set = PollSet::new();
+    set.push(fd.as_raw_fd(), events);
+    let guard = std::time::Duration::from_secs(10);
+    assert_eq!(
+        set.wait(Some(guard)).unwrap(),
+        1,
+        "nothing within {guard:?}"
+    );
+}
+
+fn local(fd: &OwnedFd) -> SocketAddr {
+    TcpListener::from(fd.try_clone().unwrap())
+        .local_addr()
+        .unwrap()
+}
+
+fn flags(fd: BorrowedFd<'_>) -> (bool, bool) {
+    // SAFETY: takes numbers, touches no memory.
+    let descriptor = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) }).unwrap();
+    (
+        !set_nonblocking(fd).unwrap(),
+        descriptor & libc::FD_CLOEXEC != 0,
+    )
+}
+
+fn connects_over(any: &str) {
+    let listener = listen_tcp(&any.parse().unwrap(), 16).unwrap();
+    let (code, kind_of) = (
+        accept(listener.as_fd()).unwrap_err().kind(),
+        kind(listener.as_fd()),
+    );
+    assert_eq!((code, kind_of), (io::ErrorKind::WouldBlock, Kind::Listener));
+    let client = connect_tcp(&local(&listener)).unwrap();
+    until(&client, poll::OUT);
+    assert!(take_error(client.as_fd()).unwrap().is_none());
+    assert!(is_connected(client.as_fd()).unwrap());
+    until(&listener, poll::IN);
+    let (server, peer) = accept(listener.as_fd()).unwrap();
+    assert_eq!(peer, Some(local(&client)));
+    for fd in [&listener, &client, &server] {
+        assert_eq!(
+            flags(fd.as_fd()),
+            (true, true),
+            "non-blocking and close-on-exec"
+        );
+    }
+    assert_eq!(send(client.as_fd(), b"hello").unwrap(), 5);
+    until(&server, poll::IN);
+    assert_eq!(unread(server.as_fd()).unwrap(), 5);
+    let mut buf = [0; 8];
+    assert_eq!(recv(server.as_fd(), &mut buf).unwrap(), 5);
+    shutdown(client.as_fd(), Shutdown::Write).unwrap();
+    until(&server, poll::IN);
+    assert_eq!(read(server.as_fd(), &mut buf).unwrap(), 0);
+}
+
+#[test]
+fn a_connection_is_made_over_both_families() {
+    connects_over("127.0.0.1:0");
+    // Where the machine has no IPv6 there is nothing to try.
+    if TcpListener::bind("[::1]:0").is_ok() {
+        connects_over("[::1]:0");
+    }
+}
+
+#[test]
+fn a_refused_connection_tells_why_once() {
+    let gone = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let client = connect_tcp(&gone).unwrap();
+    until(&client, poll::OUT);
+    assert!(!is_connected(client.as_fd()).unwrap());
+    let error = take_error(client.as_fd())
+        .unwrap()
+        .expect("nobody listens there");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    assert!(take_error(client.as_fd()).unwrap().is_none());
+}
+
+#[test]
+fn a_unix_connection_has_no_address() {
+    let path = std::env::temp_dir().join(format!("readily-sys-{}", std::process::id()));
+    let listener = UnixListener::bind(&path).unwrap();
+    let client = connect_unix(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let (server, peer) = accept(listener.as_fd()).unwrap();
+    assert_eq!(peer, None);
+    assert!(is_connected(client.as_fd()).unwrap());
+    assert_eq!(write(server.as_fd(), b"x").unwrap(), 1);
+    assert_eq!(
+        connect_unix(&path).unwrap_err().kind(),
+        io::ErrorKind::NotFound
+    );
+}
+
+#[test]
+fn each_kind_is_told_from_the_others() {
+    let (stream, _peer) = UnixStream::pair().unwrap();
+    let (reader, _writer) = fresh::pipe().unwrap();
+    let fresh = fresh::socket(libc::AF_INET, libc::SOCK_STREAM).unwrap();
+    assert_eq!(kind(stream.as_fd()), Kind::Stream);
+    assert_eq!(kind(fresh.as_fd()), Kind::Stream);
+    assert_eq!(
+        kind(UdpSocket::bind("127.0.0.1:0").unwrap().as_fd()),
+        Kind::Datagram
+    );
+    assert_eq!(
+        kind(TcpListener::bind("127.0.0.1:0").unwrap().as_fd()),
+        Kind::Listener
+    );
+    assert_eq!(kind(reader.as_fd()), Kind::Other);
+}
+
+#[test]
+fn a_descriptor_is_made_nonblocking_once() {
+    let (stream, _peer) = UnixStream::pair().unwrap();
+    assert!(set_nonblocking(stream.as_fd()).unwrap());
+    assert!(!set_nonblocking(stream.as_fd()).unwrap());
+    let error = recv(stream.as_fd(), &mut [0]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_send_to_a_dead_peer_is_an_error_even_where_the_signal_kills() {
+    let (stream, peer) = UnixStream::pair().unwrap();
+    drop(peer);
+    // SAFETY: sets the default action of a signal; no handler of ours is involved.
+    let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let answer = send(stream.as_fd(), b"x");
+    // SAFETY: puts back what was there.
+    unsafe { libc::signal(libc::SIGPIPE, before) };
+    assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn unread_is_zero_where_it_makes_no_sense() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    assert_eq!(unread(listener.as_fd()).unwrap(), 0);
+}
+
+#[test]
+fn an_unconnected_socket_has_no_peer() {
+    let fresh = fresh::socket(libc::AF_INET, libc::SOCK_STREAM).unwrap();
+    assert!(!is_connected(fresh.as_fd()).unwrap());
+    let stream = TcpStream::from(fresh);
+    let error = shutdown(stream.as_fd(), Shutdown::Both).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotConnected);
+}
