@@ -1,0 +1,140 @@
+//! Time as the loop sees it: nanoseconds that never run backwards.
+//!
+//! Everything that asks for the time asks a [`Clock`], so that a test can stand still,
+//! jump, or go on for three centuries in a millisecond. The loop's own arithmetic is on
+//! `u64` nanoseconds since the clock's origin, and saturates: 2⁶⁴ ns are 584 years, and a
+//! deadline beyond them is "never" (R066), not a panic and not "now".
+//!
+//! In the notes this is the *timers* of "I/O, timers and callbacks" (N1).
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// A deadline that is never reached.
+pub const NEVER: u64 = u64::MAX;
+
+/// Where the time comes from.
+pub trait Clock {
+    /// Nanoseconds since the clock's origin. Whoever asks clamps a clock that steps back.
+    fn now_ns(&self) -> u64;
+
+    /// The moment at which [`Clock::now_ns`] was zero.
+    fn origin(&self) -> Instant;
+}
+
+/// `duration` in nanoseconds, [`NEVER`] if that does not fit.
+#[must_use]
+pub fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
+}
+
+/// The system's monotonic clock. It stands still while the machine is suspended.
+#[derive(Clone, Copy, Debug)]
+pub struct Monotonic {
+    origin: Instant,
+}
+
+impl Monotonic {
+    /// A clock whose origin is now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            origin: instant_now(),
+        }
+    }
+}
+
+impl Default for Monotonic {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for Monotonic {
+    fn now_ns(&self) -> u64 {
+        // `saturating`: some hypervisors have let the monotonic clock step back (R073).
+        nanos(instant_now().saturating_duration_since(self.origin))
+    }
+
+    fn origin(&self) -> Instant {
+        self.origin
+    }
+}
+
+/// The one place where the real clock is read.
+#[allow(clippy::disallowed_methods)]
+fn instant_now() -> Instant {
+    Instant::now()
+}
+
+/// A clock that is moved by hand. Clones share one time.
+#[derive(Clone, Debug)]
+pub struct Manual {
+    origin: Instant,
+    now_ns: Rc<Cell<u64>>,
+}
+
+impl Manual {
+    /// A clock that stands at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            origin: instant_now(),
+            now_ns: Rc::default(),
+        }
+    }
+
+    /// Moves the time forward by `by`; it stops at the end of time.
+    pub fn advance(&self, by: Duration) {
+        self.now_ns.set(self.now_ns.get().saturating_add(nanos(by)));
+    }
+
+    /// Sets the time, backwards too: hypervisors do it, so tests must be able to.
+    pub fn set_ns(&self, now_ns: u64) {
+        self.now_ns.set(now_ns);
+    }
+}
+
+impl Default for Manual {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for Manual {
+    fn now_ns(&self) -> u64 {
+        self.now_ns.get()
+    }
+
+    fn origin(&self) -> Instant {
+        self.origin
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_beyond_the_end_of_time_is_never() {
+        assert_eq!(nanos(Duration::MAX), NEVER);
+        assert_eq!(nanos(Duration::from_nanos(1)), 1);
+    }
+
+    #[test]
+    fn the_monotonic_clock_does_not_run_backwards() {
+        let clock = Monotonic::new();
+        let readings: Vec<u64> = (0..1000).map(|_| clock.now_ns()).collect();
+        assert!(readings.is_sorted());
+    }
+
+    #[test]
+    fn clones_of_a_manual_clock_share_one_time() {
+        let clock = Manual::new();
+        clock.clone().advance(Duration::from_millis(3));
+        assert_eq!(clock.now_ns(), 3_000_000);
+        clock.advance(Duration::MAX);
+        assert_eq!(clock.now_ns(), NEVER);
+    }
+}

@@ -1,0 +1,11 @@
+//! Data structures that know nothing of loops: the slab, the timer heap, the clock.
+//!
+//! They are apart so that each can be read, tested against a model, and measured alone.
+//! Nothing here calls user code; what a structure gives up, it hands back to be dropped by
+//! the caller, outside every borrow (L8).
+//!
+//! The notes' "I/O, timers and callbacks" (N1) all end up in one of these.
+
+pub mod clock;
+pub mod slab;
+pub mod timers;

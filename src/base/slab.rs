@@ -1,0 +1,268 @@
+//! A table with stable numbers: each entry gets a slot, each slot counts its owners.
+//!
+//! A key is a slot number and a generation. When an entry goes, its slot's generation
+//! moves on, so the old key finds nothing, whoever lives in the slot by then. That one
+//! comparison is what keeps a stale event from a new owner (L1), and a cancelled timer
+//! from somebody else's.
+//!
+//! It is the "map of callbacks" of the notes (N7) without its key problem: descriptors are
+//! reused by the system at once, keys never are.
+
+/// Names one entry for as long as it lives, and nothing afterwards.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SlabKey {
+    index: u32,
+    generation: u32,
+}
+
+impl SlabKey {
+    /// Both halves in one number, the generation above.
+    #[must_use]
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The inverse of [`SlabKey::to_bits`].
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Self {
+        Self {
+            index: bits as u32,
+            generation: (bits >> 32) as u32,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    /// In a free slot, the next free one.
+    next_free: u32,
+    entry: Option<T>,
+}
+
+const NONE: u32 = u32::MAX;
+
+/// The generation at which a slot retires. `u32::MAX` is never given out, so that no key
+/// has all bits set (that number is the poller's own).
+const LAST_GENERATION: u32 = u32::MAX - 1;
+
+/// A generational slab. Insertion, look-up and removal take constant time.
+#[derive(Debug)]
+pub struct Slab<T> {
+    slots: Vec<Slot<T>>,
+    free: u32,
+    len: usize,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: NONE,
+            len: 0,
+        }
+    }
+}
+
+impl<T> Slab<T> {
+    /// Stores `entry`.
+    ///
+    /// # Panics
+    ///
+    /// At 2³² - 1 slots; each of them would by then hold an open descriptor or a task.
+    pub fn insert(&mut self, entry: T) -> SlabKey {
+        self.insert_with(|_| entry)
+    }
+
+    /// Stores what `make` makes of the key that it will have.
+    ///
+    /// # Panics
+    ///
+    /// As [`Slab::insert`].
+    pub fn insert_with(&mut self, make: impl FnOnce(SlabKey) -> T) -> SlabKey {
+        let index = if self.free == NONE {
+            let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 slots");
+            assert!(index != NONE, "fewer than 2^32 - 1 slots");
+            self.slots.push(Slot {
+                generation: 0,
+                next_free: NONE,
+                entry: None,
+            });
+            index
+        } else {
+            self.free
+        };
+        let slot = &mut self.slots[index as usize];
+        let key = SlabKey {
+            index,
+            generation: slot.generation,
+        };
+        slot.entry = Some(make(key));
+        self.free = slot.next_free;
+        slot.next_free = NONE;
+        self.len += 1;
+        key
+    }
+
+    /// The entry of `key`, if it is still there.
+    #[must_use]
+    pub fn get(&self, key: SlabKey) -> Option<&T> {
+        let slot = self.slots.get(key.index as usize)?;
+        if slot.generation == key.generation {
+            slot.entry.as_ref()
+        } else {
+            None
+        }
+    }
+
+    /// The same, to be changed.
+    #[must_use]
+    pub fn get_mut(&mut self, key: SlabKey) -> Option<&mut T> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation == key.generation {
+            slot.entry.as_mut()
+        } else {
+            None
+        }
+    }
+
+    /// Takes the entry of `key` out. The key names nothing from here on.
+    pub fn remove(&mut self, key: SlabKey) -> Option<T> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation != key.generation {
+            return None;
+        }
+        let entry = slot.entry.take()?;
+        self.len -= 1;
+        // L1: whoever comes next into this slot has another generation. A slot that has
+        // used up all of them is left empty for good: that costs some bytes after four
+        // thousand million reuses; wrapping round would bring old keys back to life.
+        slot.generation += 1;
+        if slot.generation <= LAST_GENERATION {
+            slot.next_free = self.free;
+            self.free = key.index;
+        }
+        Some(entry)
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All entries, in the order of their slots.
+    pub fn iter(&self) -> impl Iterator<Item = (SlabKey, &T)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let key = SlabKey {
+                index: index as u32,
+                generation: slot.generation,
+            };
+            slot.entry.as_ref().map(|entry| (key, entry))
+        })
+    }
+
+    /// The key of the first entry, for whoever empties the slab one by one.
+    #[must_use]
+    pub fn first(&self) -> Option<SlabKey> {
+        self.iter().next().map(|(key, _)| key)
+    }
+
+    /// Asserts what must hold between two calls; every property test calls it.
+    #[doc(hidden)]
+    pub fn verify(&self) {
+        let occupied = self
+            .slots
+            .iter()
+            .filter(|slot| slot.entry.is_some())
+            .count();
+        assert_eq!(occupied, self.len, "len counts the occupied slots");
+        let mut free = self.free;
+        let mut seen = 0;
+        while free != NONE {
+            let slot = &self.slots[free as usize];
+            assert!(slot.entry.is_none(), "a free slot is empty");
+            assert!(
+                slot.generation <= LAST_GENERATION,
+                "a retired slot is not free"
+            );
+            seen += 1;
+            assert!(seen <= self.slots.len(), "the free list has no cycle");
+            free = slot.next_free;
+        }
+        let retired = self
+            .slots
+            .iter()
+            .filter(|slot| slot.generation > LAST_GENERATION)
+            .count();
+        assert_eq!(
+            seen + occupied + retired,
+            self.slots.len(),
+            "every slot is accounted for"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_key_finds_nothing_when_its_slot_has_a_new_owner() {
+        let mut slab = Slab::default();
+        let old = slab.insert("old");
+        assert_eq!(slab.remove(old), Some("old"));
+        let new = slab.insert("new");
+        assert_eq!(old.index, new.index);
+        assert_eq!(slab.get(old), None);
+        assert_eq!(slab.remove(old), None);
+        assert_eq!(slab.get_mut(new).copied(), Some("new"));
+        slab.verify();
+    }
+
+    #[test]
+    fn a_slot_whose_generations_are_used_up_retires() {
+        let mut slab = Slab::default();
+        let key = slab.insert(1);
+        slab.slots[0].generation = LAST_GENERATION;
+        let last = SlabKey {
+            generation: LAST_GENERATION,
+            ..key
+        };
+        assert_eq!(slab.remove(last), Some(1));
+        let next = slab.insert(2);
+        assert_eq!(next.index, 1);
+        assert_ne!(
+            SlabKey {
+                index: NONE,
+                generation: LAST_GENERATION
+            }
+            .to_bits(),
+            u64::MAX
+        );
+        slab.verify();
+    }
+
+    #[test]
+    fn a_key_survives_the_way_through_a_number() {
+        let key = SlabKey {
+            index: 7,
+            generation: 0xdead_beef,
+        };
+        assert_eq!(SlabKey::from_bits(key.to_bits()), key);
+    }
+
+    #[test]
+    fn a_key_that_never_was_finds_nothing() {
+        let mut slab = Slab::<u8>::default();
+        assert_eq!(slab.get(SlabKey::from_bits(u64::MAX)), None);
+        assert_eq!(slab.remove(SlabKey::from_bits(3)), None);
+        assert_eq!(slab.first(), None);
+    }
+}
