@@ -1,0 +1,191 @@
+//! The right column of the notes' table: what runs for each kind of event (N7).
+//!
+//! Callbacks are a trait with five methods that all do something sensible when left alone;
+//! closures are a thin adapter over it. They own their state: a shared `&mut Data` handed to
+//! every callback would put a type parameter into every signature of the crate.
+
+use super::classify::Role;
+use super::cx::Cx;
+use crate::poll::{Interest, Readiness};
+use std::io;
+
+/// What a registration runs, one method for each branch of the notes.
+///
+/// The loop calls them one at a time (L3), never while it holds a borrow of its own (L8),
+/// so each may register, modify, remove, arm, cancel and spawn as it likes, itself included.
+///
+/// A branch that nobody wrote takes back the interest that led to it. Left alone, a
+/// level-triggered condition that nobody serves would be reported for ever.
+pub trait Callbacks {
+    /// *Connect ready.* A listener has a connection waiting: accept it with [`Cx::accept`].
+    /// Or an outgoing connection is through: it is a stream from now on, with interest in
+    /// reading and writing.
+    fn on_connect(&mut self, cx: &Cx<'_>) {
+        accept_nothing(cx);
+    }
+
+    /// *Read ready.* There are bytes, or the end of them (a read of zero).
+    fn on_read(&mut self, cx: &Cx<'_>) {
+        cx.ignore(Interest::READ);
+    }
+
+    /// *Write ready.* There is room. Take the interest back when there is nothing to write.
+    fn on_write(&mut self, cx: &Cx<'_>) {
+        cx.ignore(Interest::WRITE);
+    }
+
+    /// *Hangup.* It is over, once, after the last byte was offered to
+    /// [`on_read`](Callbacks::on_read) (L7). The registration is removed already; the
+    /// descriptor is closed when this returns. `error` says why, where there is a why:
+    /// a refused connection, a reset.
+    fn on_hangup(&mut self, cx: &Cx<'_>, error: Option<io::Error>) {
+        let _ = (cx, error);
+    }
+
+    /// *Anything else*: urgent data, if it was asked for.
+    fn on_default(&mut self, cx: &Cx<'_>, ready: Readiness) {
+        let _ = ready;
+        cx.ignore(Interest::PRIORITY);
+    }
+}
+
+/// A listener whose connections nobody accepts is not asked about any more; a connection
+/// that is through has nothing to do yet.
+fn accept_nothing(cx: &Cx<'_>) {
+    if cx.role() == Role::Listener {
+        cx.ignore(Interest::READ);
+    }
+}
+
+impl<C: Callbacks + ?Sized> Callbacks for Box<C> {
+    fn on_connect(&mut self, cx: &Cx<'_>) {
+        (**self).on_connect(cx);
+    }
+
+    fn on_read(&mut self, cx: &Cx<'_>) {
+        (**self).on_read(cx);
+    }
+
+    fn on_write(&mut self, cx: &Cx<'_>) {
+        (**self).on_write(cx);
+    }
+
+    fn on_hangup(&mut self, cx: &Cx<'_>, error: Option<io::Error>) {
+        (**self).on_hangup(cx, error);
+    }
+
+    fn on_default(&mut self, cx: &Cx<'_>, ready: Readiness) {
+        (**self).on_default(cx, ready);
+    }
+}
+
+type Branch = Option<Box<dyn FnMut(&Cx<'_>)>>;
+type HangupBranch = Option<Box<dyn FnMut(&Cx<'_>, Option<io::Error>)>>;
+type DefaultBranch = Option<Box<dyn FnMut(&Cx<'_>, Readiness)>>;
+
+/// [`Callbacks`] put together from closures.
+///
+/// ```
+/// use readily::{Closures, EventLoop, Interest};
+/// use std::io::Write;
+/// use std::os::unix::net::UnixStream;
+///
+/// let mut event_loop = EventLoop::new()?;
+/// let (mut ours, theirs) = UnixStream::pair()?;
+/// let read = Closures::new().on_read(|cx| {
+///     let mut buffer = [0; 16];
+///     assert_eq!(cx.read(&mut buffer).unwrap(), 5);
+///     cx.close();
+/// });
+/// event_loop.register(theirs, Interest::READ, read)?;
+/// ours.write_all(b"hello")?;
+/// event_loop.run()?; // ends by itself: nothing is left to wait for
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[derive(Default)]
+pub struct Closures {
+    connect: Branch,
+    read: Branch,
+    write: Branch,
+    hangup: HangupBranch,
+    default: DefaultBranch,
+}
+
+impl Closures {
+    /// No closure yet: every branch does what the trait does by default.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs `f` for [`Callbacks::on_connect`].
+    #[must_use]
+    pub fn on_connect(mut self, f: impl FnMut(&Cx<'_>) + 'static) -> Self {
+        self.connect = Some(Box::new(f));
+        self
+    }
+
+    /// Runs `f` for [`Callbacks::on_read`].
+    #[must_use]
+    pub fn on_read(mut self, f: impl FnMut(&Cx<'_>) + 'static) -> Self {
+        self.read = Some(Box::new(f));
+        self
+    }
+
+    /// Runs `f` for [`Callbacks::on_write`].
+    #[must_use]
+    pub fn on_write(mut self, f: impl FnMut(&Cx<'_>) + 'static) -> Self {
+        self.write = Some(Box::new(f));
+        self
+    }
+
+    /// Runs `f` for [`Callbacks::on_hangup`].
+    #[must_use]
+    pub fn on_hangup(mut self, f: impl FnMut(&Cx<'_>, Option<io::Error>) + 'static) -> Self {
+        self.hangup = Some(Box::new(f));
+        self
+    }
+
+    /// Runs `f` for [`Callbacks::on_default`].
+    #[must_use]
+    pub fn on_default(mut self, f: impl FnMut(&Cx<'_>, Readiness) + 'static) -> Self {
+        self.default = Some(Box::new(f));
+        self
+    }
+}
+
+impl Callbacks for Closures {
+    fn on_connect(&mut self, cx: &Cx<'_>) {
+        match &mut self.connect {
+            Some(f) => f(cx),
+            None => accept_nothing(cx),
+        }
+    }
+
+    fn on_read(&mut self, cx: &Cx<'_>) {
+        match &mut self.read {
+            Some(f) => f(cx),
+            None => cx.ignore(Interest::READ),
+        }
+    }
+
+    fn on_write(&mut self, cx: &Cx<'_>) {
+        match &mut self.write {
+            Some(f) => f(cx),
+            None => cx.ignore(Interest::WRITE),
+        }
+    }
+
+    fn on_hangup(&mut self, cx: &Cx<'_>, error: Option<io::Error>) {
+        if let Some(f) = &mut self.hangup {
+            f(cx, error);
+        }
+    }
+
+    fn on_default(&mut self, cx: &Cx<'_>, ready: Readiness) {
+        match &mut self.default {
+            Some(f) => f(cx, ready),
+            None => cx.ignore(Interest::PRIORITY),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Which branches of the notes one event takes, decided apart from taking them.
+//!
+//! This is the left column of the notes' table (N7): connect ready, read ready, write
+//! ready, hangup, anything else. The decision is a pure function of what a registration is
+//! for and what the kernel said, so a test can try every input there is.
+//!
+//! Rule: L4.
+
+use crate::poll::Readiness;
+
+/// What a registration is for; it decides what its readiness means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Connections arrive here: readable means "accept".
+    Listener,
+    /// An outgoing connection under way: writable means "through, or refused".
+    Connecting,
+    /// Bytes in, bytes out, an end.
+    Stream,
+    /// Datagrams. There is no connection to hang up: an error is for the next receive to
+    /// tell, and the socket goes on (an ICMP answer must not close a server).
+    Datagram,
+    /// A descriptor that a coroutine waits on: its default action keeps the facts and wakes
+    /// who waits. Nothing is decided for it, so nothing is lost on the way.
+    Source,
+}
+
+/// The branches of the notes, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A connection can be accepted, or our own is through or refused.
+    Connect,
+    /// There are bytes, or the end of them.
+    Read,
+    /// There is room.
+    Write,
+    /// It is over in both directions, or in error.
+    Hangup,
+    /// Anything else.
+    Default,
+}
+
+/// Splits one kernel event into the branches to take, in the order to take them (L4).
+///
+/// A half-closed peer is *readable*, not hung up. A refused connection takes the connect
+/// branch, which asks `SO_ERROR`, and then the hangup branch.
+pub fn classify(role: Role, ready: Readiness) -> impl Iterator<Item = Kind> {
+    let (read, write) = (
+        ready.contains(Readiness::READ),
+        ready.contains(Readiness::WRITE),
+    );
+    let connect = match role {
+        Role::Listener => read,
+        Role::Connecting => write,
+        Role::Stream | Role::Datagram | Role::Source => false,
+    };
+    // Until it is through, a connection has nothing to read or write, whatever is said.
+    let flows = matches!(role, Role::Stream | Role::Datagram);
+    let ends = !matches!(role, Role::Datagram | Role::Source) && ready.is_hangup();
+    let other = match role {
+        Role::Source => !ready.is_empty(),
+        _ => ready.contains(Readiness::PRIORITY),
+    };
+    [
+        (connect, Kind::Connect),
+        (read && flows, Kind::Read),
+        (write && flows, Kind::Write),
+        // After them, so that bytes sent before the hangup are read before it is told.
+        (ends, Kind::Hangup),
+        (other, Kind::Default),
+    ]
+    .into_iter()
+    .filter_map(|(taken, kind)| taken.then_some(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROLES: [Role; 5] = [
+        Role::Listener,
+        Role::Connecting,
+        Role::Stream,
+        Role::Datagram,
+        Role::Source,
+    ];
+
+    /// L4, on every input there is: 5 roles, 64 sets of facts.
+    #[test]
+    fn every_event_takes_the_branches_of_the_notes_in_their_order() {
+        for role in ROLES {
+            for ready in (0..64).map(Readiness::from_bits) {
+                let kinds: Vec<Kind> = classify(role, ready).collect();
+                assert!(
+                    kinds.is_sorted_by_key(|&kind| kind as u8),
+                    "{role:?} {ready:?}"
+                );
+                let takes = |kind| kinds.contains(&kind);
+                let (read, write) = (
+                    ready.contains(Readiness::READ),
+                    ready.contains(Readiness::WRITE),
+                );
+                let expected = match role {
+                    Role::Listener => [read, false, false, ready.is_hangup()],
+                    Role::Connecting => [write, false, false, ready.is_hangup()],
+                    Role::Stream => [false, read, write, ready.is_hangup()],
+                    Role::Datagram => [false, read, write, false],
+                    Role::Source => [false; 4],
+                };
+                let got = [Kind::Connect, Kind::Read, Kind::Write, Kind::Hangup].map(takes);
+                assert_eq!(got, expected, "{role:?} {ready:?}");
+                let other = match role {
+                    Role::Source => ready != Readiness::NONE,
+                    _ => ready.contains(Readiness::PRIORITY),
+                };
+                assert_eq!(takes(Kind::Default), other, "{role:?} {ready:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_half_closed_peer_is_readable_and_not_hung_up() {
+        let half = Readiness::READ | Readiness::READ_CLOSED;
+        assert_eq!(
+            classify(Role::Stream, half).collect::<Vec<_>>(),
+            [Kind::Read]
+        );
+    }
+}

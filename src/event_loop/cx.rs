@@ -1,0 +1,195 @@
+//! What a callback may do: everything the loop offers, and I/O on its own descriptor.
+//!
+//! There is no method to turn the loop (L3): a callback that could would run others inside
+//! itself. There is no way to keep a `Cx` either; what outlives the callback takes a
+//! [`Handle`](super::Handle) or its [`Key`].
+//!
+//! In the notes a callback is handed the descriptor (N7); here it is handed this.
+
+use super::accept::Accepted;
+use super::callbacks::Callbacks;
+use super::classify::Role;
+use super::error::{Error, RegisterError};
+use super::local::{Local, Plan};
+use super::registry::Key;
+use super::unhandled::Unhandled;
+use crate::base::slab::SlabKey;
+use crate::poll::{Interest, Trigger};
+use readily_sys::{errno, socket};
+use std::fmt;
+use std::io;
+use std::net::Shutdown;
+use std::ops::Deref;
+use std::os::fd::BorrowedFd;
+
+/// What a callback is called with: its loop, its key, its descriptor.
+///
+/// Dereferences to [`Local`], for everything that is not about this registration.
+pub struct Cx<'a> {
+    local: &'a Local,
+    slot: SlabKey,
+    fd: BorrowedFd<'a>,
+    role: Role,
+}
+
+impl<'a> Cx<'a> {
+    pub(super) fn new(local: &'a Local, slot: SlabKey, fd: BorrowedFd<'a>, role: Role) -> Self {
+        Self {
+            local,
+            slot,
+            fd,
+            role,
+        }
+    }
+
+    pub(super) fn slot(&self) -> SlabKey {
+        self.slot
+    }
+
+    /// The registration that this callback belongs to.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        self.local.key(self.slot)
+    }
+
+    /// Its descriptor, open at least until this callback returns.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'a> {
+        self.fd
+    }
+
+    /// What the registration is for. A connection that is through is a stream.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Reads, without waiting. Zero is the end, where `buffer` has room at all.
+    ///
+    /// # Errors
+    ///
+    /// As `read(2)`; `WouldBlock` if there is nothing just now.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        retried(|| socket::read(self.fd, buffer))
+    }
+
+    /// Writes as much as there is room for, without waiting, and without `SIGPIPE` on
+    /// sockets.
+    ///
+    /// # Errors
+    ///
+    /// As `send(2)` or `write(2)`; `WouldBlock` if there is no room at all.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        retried(|| match socket::send(self.fd, bytes) {
+            // Only sockets can be asked to spare us the signal.
+            Err(error) if error.raw_os_error() == Some(errno::ENOTSOCK) => {
+                socket::write(self.fd, bytes)
+            }
+            sent => sent,
+        })
+    }
+
+    /// Shuts one or both directions of a socket down.
+    ///
+    /// # Errors
+    ///
+    /// As `shutdown(2)`.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        socket::shutdown(self.fd, how)
+    }
+
+    /// Accepts a connection, non-blocking and close-on-exec.
+    ///
+    /// # Errors
+    ///
+    /// As `accept(2)`; `WouldBlock` if there is none.
+    pub fn accept(&self) -> io::Result<Accepted> {
+        let (fd, peer) = retried(|| socket::accept(self.fd))?;
+        Ok(Accepted { fd, peer })
+    }
+
+    /// Registers an accepted connection as a stream, level-triggered.
+    ///
+    /// # Errors
+    ///
+    /// As [`Local::register`].
+    #[track_caller]
+    pub fn register_accepted<C: Callbacks + 'static>(
+        &self,
+        accepted: Accepted,
+        interest: Interest,
+        callbacks: C,
+    ) -> Result<Key, RegisterError<C>> {
+        let trigger = Trigger::Level;
+        let plan = Plan {
+            role: Role::Stream,
+            interest,
+            trigger,
+            nonblocking: true,
+        };
+        self.local.admit(plan, accepted.fd.into(), callbacks)
+    }
+
+    /// What this registration asks for; nothing once it is removed.
+    #[must_use]
+    pub fn wants(&self) -> Interest {
+        self.local.interest(self.key()).unwrap_or(Interest::NONE)
+    }
+
+    /// Asks for this from now on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Local::modify`].
+    pub fn want(&self, interest: Interest) -> Result<(), Error> {
+        self.local.modify(self.key(), interest)
+    }
+
+    /// Asks no more for `interest`. A refusal of the system is told to
+    /// [`Local::on_unhandled`]; on a removed registration this does nothing.
+    pub fn ignore(&self, interest: Interest) {
+        match self.want(self.wants().without(interest)) {
+            Err(Error::Io(error)) => {
+                self.local.report(&Unhandled::Io {
+                    what: "taking back an interest",
+                    error,
+                });
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Ends this registration: when the callback returns, it is dropped and its descriptor
+    /// closed. Twice is harmless.
+    pub fn close(&self) {
+        // An unknown key is the second time.
+        let _ = self.local.remove(self.key());
+    }
+}
+
+/// A call that a signal interrupted did nothing, and is made again.
+fn retried<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+impl Deref for Cx<'_> {
+    type Target = Local;
+
+    fn deref(&self) -> &Local {
+        self.local
+    }
+}
+
+impl fmt::Debug for Cx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cx")
+            .field("key", &self.key())
+            .field("role", &self.role)
+            .finish()
+    }
+}

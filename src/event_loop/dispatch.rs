@@ -1,0 +1,208 @@
+//! The notes' pseudocode: for each `(fd, event)`, the branch that belongs to it (N7).
+//!
+//! [`Local::dispatch`] is that table, five arms in the notes' order. Before each arm the
+//! registration is looked up again, because the arm before may have removed it; while an
+//! arm runs, its callbacks are out of the table. The two arms that are more than a call,
+//! connecting and hanging up, stand below.
+//!
+//! Rules: L1, L2, L3, L4, L6, L7, L8.
+
+use super::callbacks::Callbacks;
+use super::classify::{Kind, Role, classify};
+use super::cx::Cx;
+use super::local::Local;
+use super::panics::{Payload, catch};
+use super::registry::{Entry, Taken};
+use crate::base::slab::SlabKey;
+use crate::poll::{Event, Interest, Readiness, Trigger};
+use readily_sys::socket;
+use std::io;
+use std::os::fd::AsFd;
+
+impl Local {
+    /// Takes, for one event, the branches of the notes' `for each (fd, event)` (N7).
+    pub(super) fn dispatch(&self, event: Event) {
+        let slot = SlabKey::from_bits(event.token);
+        let Some(line) = self.registry.line(slot) else {
+            return self.note_stale(); // L1: whoever this event was for has gone
+        };
+        for kind in classify(line.role, event.ready) {
+            // L2: the branch before this one may have removed this registration.
+            let mut entry = match self.registry.take(slot, kind) {
+                Taken::Entry(entry) => entry,
+                Taken::Unwanted => continue,
+                Taken::Gone => return,
+            };
+            let cx = Cx::new(self, slot, entry.fd.as_fd(), line.role);
+            let callbacks = &mut *entry.callbacks;
+            let ran = catch(|| match kind {
+                Kind::Connect => self.connect_ready(&cx, callbacks),
+                Kind::Read => callbacks.on_read(&cx),
+                Kind::Write => callbacks.on_write(&cx),
+                Kind::Hangup => self.hang_up(&cx, event.ready, callbacks),
+                Kind::Default => callbacks.on_default(&cx, event.ready),
+            });
+            self.give_back(slot, line.role, entry, ran);
+        }
+    }
+
+    /// L6: an event for nobody is counted, never a panic and never somebody else's.
+    fn note_stale(&self) {
+        let mut stats = self.stats.get();
+        stats.stale += 1;
+        self.stats.set(stats);
+    }
+
+    /// Puts callbacks back into the table, or drops them if they were removed meanwhile.
+    fn give_back(&self, slot: SlabKey, role: Role, entry: Entry, ran: Result<(), Payload>) {
+        let removed = self.registry.put_back(slot, entry);
+        self.drop_guarded(removed);
+        if let Err(payload) = ran {
+            // What it left half-done is not called again. A listener is spared: its callback
+            // panicked over one connection, and there are others.
+            if !matches!(role, Role::Listener | Role::Source) {
+                let entry = self.strike(slot);
+                self.drop_guarded(entry);
+            }
+            self.note_panic(payload);
+        }
+    }
+}
+
+// Connect ready.
+impl Local {
+    /// A listener accepts. An outgoing connection is asked what became of it: writable is
+    /// only a hint, `SO_ERROR` tells, and a peer address proves it (the hint may be spurious).
+    fn connect_ready(&self, cx: &Cx<'_>, callbacks: &mut dyn Callbacks) {
+        if cx.role() != Role::Connecting {
+            return callbacks.on_connect(cx);
+        }
+        match socket::take_error(cx.fd()) {
+            Ok(Some(error)) | Err(error) => return self.reclaim(cx, callbacks, Some(error)),
+            Ok(None) => {}
+        }
+        match socket::is_connected(cx.fd()) {
+            Ok(true) => {}
+            Ok(false) => return, // a spurious report: go on waiting
+            Err(error) => return self.reclaim(cx, callbacks, Some(error)),
+        }
+        // N7: register read and write interest for the connection's descriptor.
+        self.registry
+            .update(cx.slot(), |line| line.role = Role::Stream);
+        match cx.want(Interest::BOTH) {
+            Ok(()) => callbacks.on_connect(&Cx::new(self, cx.slot(), cx.fd(), Role::Stream)),
+            Err(super::Error::Io(error)) => self.reclaim(cx, callbacks, Some(error)),
+            Err(_) => self.reclaim(cx, callbacks, None),
+        }
+    }
+}
+
+/// What to do about a hangup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing is left to be read, or nobody wants it: tell, and reclaim.
+    Reclaim,
+    /// Bytes are left and wanted. The report will be repeated, unless it must be asked for.
+    ReadFirst,
+    /// Bytes are left, but reading is paused: out of the poller, until it goes on.
+    Park,
+}
+
+/// L7: a hangup is told after the last byte has been offered to the read branch.
+///
+/// `unread` is what is left now, `before` what was left when it was last put off: a reader
+/// that was offered bytes and took none does not want them, and is not waited for.
+pub(super) fn judge(
+    role: Role,
+    interest: Interest,
+    ready: Readiness,
+    unread: usize,
+    before: usize,
+) -> Verdict {
+    if role != Role::Stream || unread == 0 {
+        return Verdict::Reclaim;
+    }
+    match interest.contains(Interest::READ) {
+        true if unread == before => Verdict::Reclaim,
+        true => Verdict::ReadFirst,
+        // What we would still write after an error could not arrive: there is no reason to
+        // wait for a reader that may be waiting for just that room.
+        false if ready.contains(Readiness::ERROR) => Verdict::Reclaim,
+        false => Verdict::Park,
+    }
+}
+
+// Hangup.
+impl Local {
+    /// Tells the hangup if it is due, and puts it off if bytes are left.
+    fn hang_up(&self, cx: &Cx<'_>, ready: Readiness, callbacks: &mut dyn Callbacks) {
+        let Some(line) = self.registry.line(cx.slot()) else {
+            return;
+        };
+        let unread = socket::unread(cx.fd()).unwrap_or(0);
+        match judge(line.role, line.interest, ready, unread, line.unread) {
+            Verdict::Reclaim => {
+                let error = if ready.contains(Readiness::ERROR) {
+                    // Not a socket: there is no error to be asked for.
+                    socket::take_error(cx.fd()).unwrap_or(None)
+                } else {
+                    None
+                };
+                self.reclaim(cx, callbacks, error);
+            }
+            Verdict::ReadFirst => {
+                self.registry.update(cx.slot(), |line| line.unread = unread);
+                // A level is reported again by itself. An edge is not, but `modify` asks
+                // anew; a one-shot one is asked for by its owner.
+                if line.trigger == Trigger::Edge {
+                    if let Err(error) = cx.want(line.interest) {
+                        return self.reclaim(cx, callbacks, into_io(error));
+                    }
+                }
+            }
+            Verdict::Park => {
+                let _ = self.poller.borrow_mut().remove(line.fd);
+                self.registry.update(cx.slot(), |line| line.parked = true);
+            }
+        }
+    }
+
+    /// The notes' last words: cancel the registration, close the connection, reclaim its
+    /// resources; and tell it. The callbacks are dropped, and the descriptor closed, when
+    /// `dispatch` finds their line gone.
+    fn reclaim(&self, cx: &Cx<'_>, callbacks: &mut dyn Callbacks, error: Option<io::Error>) {
+        // L7: out of table and poller first, so that this cannot happen twice.
+        let _running = self.strike(cx.slot());
+        callbacks.on_hangup(cx, error);
+    }
+}
+
+fn into_io(error: super::Error) -> Option<io::Error> {
+    match error {
+        super::Error::Io(error) => Some(error),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// L7, on every combination that matters.
+    #[test]
+    fn a_hangup_waits_exactly_for_bytes_that_somebody_may_read() {
+        let (none, read) = (Interest::NONE, Interest::READ);
+        let over = Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
+        let reset = over | Readiness::ERROR;
+        let stream = Role::Stream;
+        assert_eq!(judge(stream, read, over, 0, 0), Verdict::Reclaim);
+        assert_eq!(judge(stream, read, over, 10, 0), Verdict::ReadFirst);
+        assert_eq!(judge(stream, read, over, 5, 10), Verdict::ReadFirst);
+        assert_eq!(judge(stream, read, over, 5, 5), Verdict::Reclaim);
+        assert_eq!(judge(stream, none, over, 5, 0), Verdict::Park);
+        assert_eq!(judge(stream, none, over, 0, 0), Verdict::Reclaim);
+        assert_eq!(judge(stream, none, reset, 5, 0), Verdict::Reclaim);
+        assert_eq!(judge(stream, read, reset, 5, 0), Verdict::ReadFirst);
+        assert_eq!(judge(Role::Listener, read, over, 5, 0), Verdict::Reclaim);
+    }
+}

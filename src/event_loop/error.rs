@@ -1,0 +1,128 @@
+//! What can go wrong in a call on the loop, and what comes back with it.
+//!
+//! Whatever was handed in is handed back: a refused registration returns its descriptor and
+//! its callbacks, a closed loop returns the closure. I/O on a stream does not use these
+//! types; it returns the `io::Error` that it got.
+
+use super::registry::{Descriptor, Key};
+use readily_sys::errno;
+use std::fmt;
+use std::io;
+use std::os::fd::RawFd;
+use std::panic::Location;
+
+/// What can go wrong in a call on the loop itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The key's registration was removed, or belongs to another loop.
+    #[error("no registration for {0:?}: it was removed, or belongs to another loop")]
+    UnknownKey(Key),
+    /// The descriptor is registered with this loop already; that registration is unharmed.
+    #[error("descriptor {fd} is registered already, as {key:?} at {site}")]
+    AlreadyRegistered {
+        /// The descriptor's number.
+        fd: RawFd,
+        /// The registration that has it.
+        key: Key,
+        /// Where that registration was made.
+        site: &'static Location<'static>,
+    },
+    /// The system cannot wait for this kind of descriptor: it is always ready.
+    #[error("descriptor {fd} cannot be waited for: it is a regular file or a directory")]
+    NotPollable {
+        /// The descriptor's number.
+        fd: RawFd,
+    },
+    /// The descriptor is not open.
+    #[error("descriptor {fd} is not open")]
+    BadDescriptor {
+        /// The descriptor's number.
+        fd: RawFd,
+    },
+    /// A loop is turning on this thread already; to turn one inside a callback or a task
+    /// would block the outer one (N5).
+    #[error("a loop is turning on this thread already; a callback or task cannot turn one")]
+    Nested,
+    /// This process is a fork of the one that made the loop, whose kernel queue they share.
+    #[error("this loop belongs to the parent of this process; make a new one after fork")]
+    Forked,
+    /// The loop is closed, or being closed.
+    #[error("the loop is closed")]
+    Closed,
+    /// The system refused; nothing was changed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Error {
+    /// Gives the poller's errno the meaning that it has for registering `fd`.
+    pub(super) fn from_register(error: io::Error, fd: RawFd) -> Self {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Self::NotPollable { fd },
+            _ if error.raw_os_error() == Some(errno::EBADF) => Self::BadDescriptor { fd },
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// A registration that did not come about, with everything that was handed in.
+pub struct RegisterError<C> {
+    /// Why.
+    pub error: Error,
+    /// The descriptor, still open and as it was; `None` where none had been made yet
+    /// ([`Local::connect`](super::Local::connect)).
+    pub descriptor: Option<Descriptor>,
+    /// The callbacks.
+    pub callbacks: C,
+}
+
+impl<C> fmt::Debug for RegisterError<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegisterError")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C> fmt::Display for RegisterError<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<C> std::error::Error for RegisterError<C> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl<C> From<RegisterError<C>> for Error {
+    /// Keeps the reason and lets the rest go, for `?`.
+    fn from(refused: RegisterError<C>) -> Self {
+        refused.error
+    }
+}
+
+/// The loop has closed; here is what it should have taken.
+pub struct Closed<T>(pub T);
+
+impl<T> fmt::Debug for Closed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Closed(..)")
+    }
+}
+
+impl<T> fmt::Display for Closed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the loop is closed")
+    }
+}
+
+impl<T> std::error::Error for Closed<T> {}
+
+impl<T> From<Closed<T>> for Error {
+    fn from(_: Closed<T>) -> Self {
+        Self::Closed
+    }
+}

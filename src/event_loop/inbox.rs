@@ -1,0 +1,238 @@
+//! The way in from other threads: a list behind a lock, and a bell.
+//!
+//! The list carries the work; the bell only says "look". It is rung when the loop sleeps,
+//! or is about to, and once per sleep: a write to an eventfd costs a hundred times what a
+//! flag costs. The inbox outlives the loop, so a waker that is used late finds a closed
+//! list and nothing worse.
+//!
+//! In asyncio this is `call_soon_threadsafe`; in the notes, the way back from the thread
+//! pool (N3, N5).
+//!
+//! # States
+//!
+//! *awake*: the loop runs, and will look at the list before it sleeps. *asleep*: it waits in
+//! the kernel or is about to, or somebody else's loop waits for our descriptor. *closed*.
+//!
+//! # Rules
+//!
+//! - **W1** A wake before or during the wait ends the wait.
+//! - **W2** Between two waits at most one ring is paid.
+//! - **W3** Waking after the loop is gone is safe, and work comes back to its sender.
+
+use super::error::Closed;
+use super::local::Local;
+use crate::poll::Notify;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What can be handed in.
+pub(super) enum Letter {
+    /// Call this on the loop's thread.
+    Call(Box<dyn FnOnce(&Local) + Send>),
+    /// A job was woken.
+    Job(u64),
+    /// Leave `run` after this turn.
+    Stop,
+}
+
+struct List {
+    letters: Vec<Letter>,
+    closed: bool,
+}
+
+pub(crate) struct Inbox {
+    list: Mutex<List>,
+    asleep: AtomicBool,
+    bell: Arc<dyn Notify>,
+    /// How many `Remote`s there are: each may still hand something in.
+    remotes: AtomicUsize,
+}
+
+impl Inbox {
+    pub(super) fn new(bell: Arc<dyn Notify>) -> Self {
+        let list = Mutex::new(List {
+            letters: Vec::new(),
+            closed: false,
+        });
+        // Asleep from the start: a host may wait for the descriptor before the first turn.
+        Self {
+            list,
+            asleep: AtomicBool::new(true),
+            bell,
+            remotes: AtomicUsize::new(0),
+        }
+    }
+
+    fn list(&self) -> MutexGuard<'_, List> {
+        // A poisoned list is whole: nothing that can panic runs under the lock.
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a letter in; `false` if the loop is closed, and then the letter is dropped.
+    pub(super) fn push(&self, letter: Letter) -> bool {
+        let mut list = self.list();
+        if list.closed {
+            // L8: the letter may be a closure whose destructor comes back to us.
+            drop(list);
+            drop(letter);
+            return false;
+        }
+        list.letters.push(letter);
+        drop(list);
+        self.ring_if_asleep();
+        true
+    }
+
+    fn is_closed(&self) -> bool {
+        self.list().closed
+    }
+
+    /// W2: whoever lowers the flag pays for the ring; the others see it lowered.
+    pub(super) fn ring_if_asleep(&self) {
+        if self.asleep.swap(false, Ordering::AcqRel) {
+            self.bell.ring();
+        }
+    }
+
+    /// Says that the loop is about to sleep; `false` if work has come already.
+    pub(super) fn fall_asleep(&self) -> bool {
+        // W1: raise the flag *before* looking. Whoever adds work after this look takes the
+        // lock after us, so it sees the flag and rings. The lock orders the two; the flag
+        // itself needs no ordering.
+        self.asleep.store(true, Ordering::Relaxed);
+        self.list().letters.is_empty()
+    }
+
+    /// Says that the loop is up, and will look before it sleeps again.
+    pub(super) fn wake_up(&self) {
+        // A ring that comes in between is one too many for the coming wait, which then ends
+        // early and harmlessly; it cannot be one too few, see `fall_asleep`.
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes all letters out into `into`, which is empty, and leaves its buffer in return.
+    pub(super) fn drain(&self, into: &mut Vec<Letter>) {
+        std::mem::swap(&mut self.list().letters, into);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list().letters.is_empty()
+    }
+
+    /// Closes, and returns what nobody will read any more, to be dropped by the caller.
+    pub(super) fn close(&self) -> Vec<Letter> {
+        let mut list = self.list();
+        list.closed = true;
+        std::mem::take(&mut list.letters)
+    }
+
+    /// Whether somebody may still hand something in.
+    pub(super) fn has_remotes(&self) -> bool {
+        self.remotes.load(Ordering::Acquire) != 0
+    }
+
+    /// Wakes a job of this loop from another thread (or from outside a turn).
+    #[cold]
+    pub(crate) fn wake_job(&self, job: u64) {
+        // W3: to a closed inbox this is nothing.
+        self.push(Letter::Job(job));
+    }
+}
+
+/// The loop as other threads see it: the way to hand it work.
+///
+/// While one is alive, [`EventLoop::run`](super::EventLoop::run) does not end for want of
+/// anything to do: its owner may still send something.
+pub struct Remote {
+    inbox: Arc<Inbox>,
+}
+
+impl Remote {
+    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
+        inbox.remotes.fetch_add(1, Ordering::Relaxed);
+        Self { inbox }
+    }
+
+    /// Runs `f` on the loop's thread, in one of its next turns, in the order of sending.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] with `f` in it, if the loop is gone. A loop that goes afterwards drops `f`
+    /// on its own thread.
+    #[doc(alias = "call_soon_threadsafe")]
+    pub fn call_soon<F>(&self, f: F) -> Result<(), Closed<F>>
+    where
+        F: FnOnce(&Local) + Send + 'static,
+    {
+        self.call_soon_with(f, |f, local| f(local))
+    }
+
+    /// Runs `call` with `value` there; a closed loop gives `value` back.
+    pub(crate) fn call_soon_with<V, C>(&self, value: V, call: C) -> Result<(), Closed<V>>
+    where
+        V: Send + 'static,
+        C: FnOnce(V, &Local) + Send + 'static,
+    {
+        // Boxed under the lock, and not before it: a closed loop gives the value back as it
+        // was, whenever it closes.
+        let mut list = self.inbox.list();
+        if list.closed {
+            drop(list);
+            return Err(Closed(value));
+        }
+        list.letters
+            .push(Letter::Call(Box::new(move |local| call(value, local))));
+        drop(list);
+        self.inbox.ring_if_asleep();
+        Ok(())
+    }
+
+    /// Makes [`EventLoop::run`](super::EventLoop::run) return after the turn that it is in.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the loop is gone.
+    pub fn stop(&self) -> Result<(), Closed<()>> {
+        if self.inbox.push(Letter::Stop) {
+            Ok(())
+        } else {
+            Err(Closed(()))
+        }
+    }
+
+    /// Ends the loop's wait, if it is waiting. Without anything to do it waits again.
+    pub fn wake(&self) {
+        self.inbox.ring_if_asleep();
+    }
+
+    /// Whether the loop is gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.inbox.is_closed()
+    }
+}
+
+impl Clone for Remote {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.inbox))
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        // `AcqRel`: what the last one sent is in the list before the loop sees zero.
+        if self.inbox.remotes.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // The loop may have been waiting for nothing but us.
+            self.inbox.ring_if_asleep();
+        }
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote")
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}

@@ -1,0 +1,44 @@
+//! Where a scheduler is plugged into the loop: it owns jobs, the loop runs them in turn.
+//!
+//! The loop knows no future (layer 3); whoever does (layer 4) installs itself once and is
+//! called back with a number for each job whose time has come. Jobs and closures share one
+//! queue, so callbacks and coroutines run in one order.
+//!
+//! In asyncio a task's step is a callback like any other; so it is here (N8, N15).
+
+use super::local::Local;
+use std::any::Any;
+use std::rc::Rc;
+
+/// A scheduler on top of the loop.
+pub trait Jobs {
+    /// Runs one job. A number whose job is gone is ignored.
+    fn run(&self, local: &Local, job: u64);
+
+    /// How many jobs are not done yet; [`EventLoop::run`](super::EventLoop::run) goes on
+    /// while there are any.
+    fn alive(&self) -> usize;
+
+    /// Drops all jobs, on this thread, and names them.
+    fn close(&self, local: &Local) -> Vec<String>;
+
+    /// For the scheduler to recognise itself.
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl Local {
+    /// The scheduler of this loop, made by `make` when first asked for.
+    pub fn jobs(&self, make: impl FnOnce() -> Rc<dyn Jobs>) -> &Rc<dyn Jobs> {
+        self.jobs.get_or_init(make)
+    }
+
+    /// Queues a new job, for a later turn (L5).
+    pub fn queue_job(&self, job: u64) {
+        self.ready.queue_job(job);
+    }
+
+    /// Queues a job that was woken: in this turn, if an event or a timer woke it; else in the next.
+    pub fn push_job(&self, job: u64) {
+        self.ready.push_job(job);
+    }
+}

@@ -1,0 +1,447 @@
+//! The loop: wait, then act; a turn is a list of steps (N1, N7).
+//!
+//! Read [`EventLoop::turn`] first, then `dispatch.rs`, which is the notes' pseudocode. The
+//! rest are the parts that these two put in order: the callback table (`registry`), what
+//! is ready (`ready`), timers (`timing`), the way in from other threads (`inbox`). No part
+//! knows what a future is; `jobs` is where a scheduler plugs in.
+//!
+//! Rules: L1 to L8, C1 to C5, W1 to W3 in `docs/invariants.md`.
+
+mod accept;
+mod callbacks;
+mod classify;
+pub(crate) mod current;
+mod cx;
+mod dispatch;
+mod error;
+mod inbox;
+mod jobs;
+mod local;
+pub(crate) mod panics;
+mod ready;
+mod registry;
+mod timing;
+pub(crate) mod unhandled;
+
+pub use accept::{AcceptError, Accepted, Backoff, FreedKey};
+pub use callbacks::{Callbacks, Closures};
+pub use classify::{Kind, Role, classify};
+pub use cx::Cx;
+pub use error::{Closed, Error, RegisterError};
+pub(crate) use inbox::Inbox;
+pub use inbox::Remote;
+pub use jobs::Jobs;
+pub use local::{Handle, Local, Stats};
+pub use panics::{PanicPolicy, Payload};
+pub use ready::MAIN_JOB;
+pub use registry::{Descriptor, Key};
+pub use timing::{CallHandle, TimerHandle, WakeState, WakeTimer};
+pub use unhandled::Unhandled;
+
+use crate::base::clock::{Clock, Monotonic};
+use crate::poll::{self, NOTIFIER, Poller};
+use current::Here;
+use inbox::Letter;
+use ready::Item;
+use std::cell::OnceCell;
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// An event loop: it owns its callbacks, timers, jobs and descriptors, on one thread.
+///
+/// Dereferences to [`Local`], which is everything but turning it.
+pub struct EventLoop {
+    local: Rc<Local>,
+    /// For hosts, once one has asked.
+    fd: OnceCell<OwnedFd>,
+}
+
+/// Why [`EventLoop::run`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitReason {
+    /// Somebody called `stop`.
+    Stopped,
+    /// Nothing was left that could ever happen: no registration, no timer, no closure, no
+    /// job, and no [`Remote`] that might send something.
+    Idle,
+}
+
+/// What was still there when a loop was closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// The jobs (tasks) that were not done, by name. They were cancelled.
+    pub jobs: Vec<String>,
+    /// Descriptors that were registered.
+    pub registrations: usize,
+    /// Timers that were armed.
+    pub timers: usize,
+    /// Closures that waited for their turn, from this thread or another.
+    pub closures: usize,
+}
+
+impl EventLoop {
+    /// A loop on the system's own poller and clock.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the system has no descriptor or memory for it; nothing is left over.
+    #[doc(alias = "new_event_loop")]
+    pub fn new() -> Result<Self, Error> {
+        Self::with(poll::os::default()?, Box::new(Monotonic::new()))
+    }
+
+    /// A loop on a poller and a clock of the caller's choice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the system has no memory for it.
+    pub fn with(poller: Box<dyn Poller>, clock: Box<dyn Clock>) -> Result<Self, Error> {
+        Ok(Self {
+            local: Local::new(poller, clock)?,
+            fd: OnceCell::new(),
+        })
+    }
+
+    /// The loop as its own thread sees it, to be kept beside a `&mut` of the loop.
+    pub(crate) fn local(&self) -> Rc<Local> {
+        Rc::clone(&self.local)
+    }
+
+    /// One turn: sleep until something can be done, then do it.
+    ///
+    /// `limit` bounds the sleep, not the work; `None` sleeps as long as there is nothing
+    /// to do. The order is: events in the order of the poller, timers in order of their
+    /// deadlines, then closures and jobs in the order in which they became ready. What they
+    /// add runs in a later turn (L5).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Nested`] inside a callback or task, [`Error::Forked`] in a child of the
+    /// process that made the loop, [`Error::Io`] if the poller fails (its descriptor was
+    /// closed by somebody else). The loop is as it was.
+    ///
+    /// # Panics
+    ///
+    /// Goes on, after the turn, with the first panic of a callback or a detached task, where
+    /// the policy is [`PanicPolicy::Propagate`]. The loop can be used again.
+    pub fn turn(&mut self, limit: Option<Duration>) -> Result<(), Error> {
+        self.turn_with(limit, &mut || {})
+    }
+
+    /// One turn that does not sleep. The same as `turn` with a limit of zero.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventLoop::turn`].
+    ///
+    /// # Panics
+    ///
+    /// As [`EventLoop::turn`].
+    pub fn turn_now(&mut self) -> Result<(), Error> {
+        self.turn(Some(Duration::ZERO))
+    }
+
+    /// One turn in which `main` runs where the job [`MAIN_JOB`] stands in the queue: how a
+    /// caller drives a future of its own, borrowed from its own stack, in line with the
+    /// loop's jobs.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventLoop::turn`].
+    ///
+    /// # Panics
+    ///
+    /// As [`EventLoop::turn`].
+    pub fn turn_with(
+        &mut self,
+        limit: Option<Duration>,
+        main: &mut dyn FnMut(),
+    ) -> Result<(), Error> {
+        let turned = self.steps(limit, main);
+        self.settle();
+        self.raise();
+        turned
+    }
+
+    fn steps(&mut self, limit: Option<Duration>, main: &mut dyn FnMut()) -> Result<(), Error> {
+        let local = &*self.local;
+        local.check()?;
+        let _here = Here::begin_turn(&self.local)?;
+        local.wait(limit)?; // N7: events = wait(timeout)
+        local.read_inbox(); // what other threads sent
+        local.dispatch_events(); // N7: for each (fd, event): …
+        local.fire_timers(); // N1: timers
+        local.run_ready(main); // N1: callbacks
+        Ok(())
+    }
+
+    /// A host may now wait for our descriptor instead of calling us: whoever sends something
+    /// from here on must ring, and for what was sent already we ring ourselves.
+    fn settle(&self) {
+        if !self.local.inbox.fall_asleep() {
+            self.local.inbox.ring_if_asleep();
+        }
+    }
+
+    /// Lets the first panic of a turn out, now that the turn is whole.
+    fn raise(&self) {
+        if let Some(payload) = self.local.reports.take_panic() {
+            std::panic::resume_unwind(payload);
+        }
+    }
+
+    /// Turns until somebody calls `stop`, or until nothing is left that could happen.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventLoop::turn`].
+    ///
+    /// # Panics
+    ///
+    /// As [`EventLoop::turn`].
+    #[doc(alias = "run_forever")]
+    pub fn run(&mut self) -> Result<ExitReason, Error> {
+        let reason = loop {
+            if !self.local.stopping.get() && self.is_idle() {
+                break Ok(ExitReason::Idle);
+            }
+            if let Err(error) = self.steps(None, &mut || {}) {
+                break Err(error);
+            }
+            if self.local.reports.has_panic() || self.local.stopping.take() {
+                break Ok(ExitReason::Stopped);
+            }
+        };
+        self.settle();
+        self.raise();
+        reason
+    }
+
+    /// Whether nothing can ever happen here any more, unless somebody adds something.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let local = &*self.local;
+        let quiet = local.ready.is_empty() && local.times.len() == 0 && local.registry.len() == 0;
+        let jobs = local.jobs.get().map_or(0, |jobs| jobs.alive());
+        // The remotes before the list: whoever sends, sends while it is a remote.
+        quiet && jobs == 0 && !local.inbox.has_remotes() && local.inbox.is_empty()
+    }
+
+    /// When the loop must be turned at the latest; `None` if only an event, or another
+    /// thread, can give it something to do. A time that has passed means now.
+    ///
+    /// For hosts with a loop of their own: wait for [`EventLoop::as_fd`] to be readable, or
+    /// until this; then [`EventLoop::turn_now`]; then ask again.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let until = self.local.timeout(None)?;
+        self.local.fresh_now().checked_add(until)
+    }
+
+    /// A descriptor that is readable when there is something to be done, for `poll(2)` or
+    /// another loop. Timers are not in it: see [`EventLoop::next_deadline`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: `Unsupported` if the poller has none (`poll(2)`), or the system's own
+    /// reason for having none left. It is made when first asked for.
+    pub fn as_fd(&self) -> Result<BorrowedFd<'_>, Error> {
+        if let Some(fd) = self.fd.get() {
+            return Ok(fd.as_fd());
+        }
+        // A duplicate: the poller itself is behind a cell, out of which nothing can be lent.
+        let fd = match self.local.poller.borrow().as_fd() {
+            Some(fd) => fd.try_clone_to_owned()?,
+            None => return Err(Error::Io(io::ErrorKind::Unsupported.into())),
+        };
+        Ok(self.fd.get_or_init(|| fd).as_fd())
+    }
+
+    /// Makes this the loop of `spawn`, `sleep` and the like on this thread, outside a turn,
+    /// until the guard is dropped.
+    pub fn enter(&self) -> Entered<'_> {
+        Entered {
+            _here: Here::enter(&self.local),
+            _event_loop: self,
+        }
+    }
+
+    /// Closes the loop, and says what was still there.
+    ///
+    /// In this order: no more work is taken from other threads; all jobs are cancelled, which
+    /// drops them here, on the loop's thread; registrations are removed, each deregistered,
+    /// its callbacks dropped, its descriptor closed; then timers and closures are dropped.
+    /// What destructors add meanwhile is refused, or dropped at once.
+    ///
+    /// # Panics
+    ///
+    /// Goes on, at the end, with the first panic of a destructor, where the policy is
+    /// [`PanicPolicy::Propagate`].
+    pub fn close(self) -> CloseReport {
+        let report = self.local.shut();
+        let panic = self.local.reports.take_panic();
+        drop(self);
+        match panic {
+            Some(payload) => std::panic::resume_unwind(payload),
+            None => report,
+        }
+    }
+}
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        self.local.shut();
+        if let Some(payload) = self.local.reports.take_panic() {
+            // To panic in a destructor may abort; the hook has printed it.
+            panics::drop_quietly(payload);
+        }
+    }
+}
+
+impl Deref for EventLoop {
+    type Target = Local;
+
+    fn deref(&self) -> &Local {
+        &self.local
+    }
+}
+
+impl fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.local.fmt(f)
+    }
+}
+
+/// While this lives, its loop is the current one of this thread. See [`EventLoop::enter`].
+#[must_use]
+pub struct Entered<'a> {
+    _here: Here,
+    _event_loop: &'a EventLoop,
+}
+
+// The steps of a turn.
+impl Local {
+    /// Step 1. Sleeps until something can be done.
+    fn wait(&self, limit: Option<Duration>) -> Result<(), Error> {
+        let mut timeout = self.timeout(limit);
+        // W1: the flag is up before the last look, and the last look is after it.
+        if timeout != Some(Duration::ZERO) && !self.inbox.fall_asleep() {
+            timeout = Some(Duration::ZERO);
+        }
+        let waited = self
+            .poller
+            .borrow_mut()
+            .wait(&mut self.events.borrow_mut(), timeout);
+        self.inbox.wake_up();
+        waited?;
+        self.times.begin_turn();
+        self.ready.begin();
+        let mut stats = self.stats.get();
+        stats.turns += 1;
+        stats.events += self.events.borrow().len() as u64;
+        self.stats.set(stats);
+        Ok(())
+    }
+
+    /// C5: zero if something is ready, else until the next timer, else for ever.
+    fn timeout(&self, limit: Option<Duration>) -> Option<Duration> {
+        if !self.ready.is_empty() || self.reports.has_panic() {
+            return Some(Duration::ZERO);
+        }
+        match (limit, self.times.until_next()) {
+            (Some(limit), Some(next)) => Some(limit.min(next)),
+            (limit, next) => limit.or(next),
+        }
+    }
+
+    /// Step 2. What other threads sent is ready, or already done.
+    fn read_inbox(&self) {
+        let mut letters = self.letters.take();
+        self.inbox.drain(&mut letters);
+        for letter in letters.drain(..) {
+            match letter {
+                Letter::Call(call) => self.ready.push_sent(call),
+                Letter::Job(job) => self.ready.push_job(job),
+                Letter::Stop => self.stop(),
+            }
+        }
+        self.letters.replace(letters);
+    }
+
+    /// Step 3. For each `(fd, event)`. The batch is out of its cell meanwhile (L8).
+    fn dispatch_events(&self) {
+        let mut events = self.events.take();
+        for &event in &events {
+            if event.token != NOTIFIER {
+                self.dispatch(event);
+            }
+        }
+        events.clear();
+        self.events.replace(events);
+    }
+
+    /// Step 5. What was ready when this step began, in order; what it adds is for a later
+    /// turn (L5).
+    fn run_ready(&self, main: &mut dyn FnMut()) {
+        self.ready.end_finding();
+        while let Some(item) = self.ready.pop() {
+            match item {
+                Item::Call(key) => {
+                    if let Some(call) = self.ready.take_call(key) {
+                        self.guard(|| call(self));
+                    }
+                }
+                Item::Job(MAIN_JOB) => self.guard(&mut *main),
+                Item::Job(job) => {
+                    if let Some(jobs) = self.jobs.get() {
+                        self.guard(|| jobs.run(self, job));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Empties everything, in the order that [`EventLoop::close`] states. Twice is harmless.
+    fn shut(&self) -> CloseReport {
+        let mut report = CloseReport::default();
+        if self.closed.replace(true) {
+            return report;
+        }
+        let Some(me) = self.me.upgrade() else {
+            return report;
+        };
+        let _here = Here::enter(&me);
+        let letters = self.inbox.close();
+        report.closures += letters
+            .iter()
+            .filter(|l| matches!(l, Letter::Call(_)))
+            .count();
+        for letter in letters {
+            self.drop_guarded(letter);
+        }
+        if let Some(jobs) = self.jobs.get() {
+            report.jobs = jobs.close(self);
+        }
+        while let Some(slot) = self.registry.first() {
+            report.registrations += 1;
+            let entry = self.strike(slot);
+            self.drop_guarded(entry);
+        }
+        while let Some(expiry) = self.times.pop_any() {
+            report.timers += 1;
+            self.drop_guarded(expiry);
+        }
+        while let Some(call) = self.ready.pop_call() {
+            report.closures += 1;
+            self.drop_guarded(call);
+        }
+        let freed = self.freed.take();
+        self.drop_guarded(freed);
+        report
+    }
+}

@@ -1,0 +1,104 @@
+//! What runs in this turn, and what in the next: callbacks and jobs in one queue.
+//!
+//! There are two lists and one rule. What the kernel, the clock or another thread made
+//! ready runs in the turn that found it; whatever is *added* during a turn waits for the
+//! next one. So a callback that queues itself again cannot keep the loop from looking at
+//! its descriptors, and a turn is finite (L5).
+//!
+//! These are the *callbacks* of "I/O, timers and callbacks" (N1); asyncio's `call_soon`.
+
+use super::local::Local;
+use crate::base::slab::{Slab, SlabKey};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+
+/// A closure that runs once on the loop's thread.
+pub(super) type Call = Box<dyn FnOnce(&Local)>;
+
+/// One thing to run.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Item {
+    /// A closure, unless it was cancelled meanwhile.
+    Call(SlabKey),
+    /// A job of the scheduler above.
+    Job(u64),
+}
+
+/// The job number that stands for the future that the loop's caller waits for.
+pub const MAIN_JOB: u64 = u64::MAX;
+
+#[derive(Default)]
+pub(super) struct Ready {
+    now: RefCell<VecDeque<Item>>,
+    later: RefCell<VecDeque<Item>>,
+    calls: RefCell<Slab<Call>>,
+    /// Whether a wake means "in this turn": while events and timers are looked at.
+    finding: Cell<bool>,
+}
+
+impl Ready {
+    /// L5: a closure always waits for a later turn than the one in which it was added.
+    pub(super) fn push_call(&self, call: Call) -> SlabKey {
+        let key = self.calls.borrow_mut().insert(call);
+        self.later.borrow_mut().push_back(Item::Call(key));
+        key
+    }
+
+    /// L5: a new job, too.
+    pub(super) fn queue_job(&self, job: u64) {
+        self.later.borrow_mut().push_back(Item::Job(job));
+    }
+
+    /// A closure from another thread: it was found by this turn, so it runs in it.
+    pub(super) fn push_sent(&self, call: Call) {
+        let key = self.calls.borrow_mut().insert(call);
+        self.now.borrow_mut().push_back(Item::Call(key));
+    }
+
+    /// A job woken by an event or a timer runs in this turn, by another job in the next.
+    pub(super) fn push_job(&self, job: u64) {
+        let list = if self.finding.get() {
+            &self.now
+        } else {
+            &self.later
+        };
+        list.borrow_mut().push_back(Item::Job(job));
+    }
+
+    /// The closure of a call, if it has neither run nor been cancelled.
+    pub(super) fn take_call(&self, key: SlabKey) -> Option<Call> {
+        self.calls.borrow_mut().remove(key)
+    }
+
+    /// Begins a turn: what was added since the last one is for this one.
+    pub(super) fn begin(&self) {
+        self.finding.set(true);
+        let (mut now, mut later) = (self.now.borrow_mut(), self.later.borrow_mut());
+        if now.is_empty() {
+            std::mem::swap(&mut *now, &mut *later);
+        } else {
+            // A turn was cut short by a panic: first what was left of it.
+            now.append(&mut later);
+        }
+    }
+
+    /// Ends the finding: from here on every wake is for the next turn.
+    pub(super) fn end_finding(&self) {
+        self.finding.set(false);
+    }
+
+    pub(super) fn pop(&self) -> Option<Item> {
+        self.now.borrow_mut().pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.now.borrow().is_empty() && self.later.borrow().is_empty()
+    }
+
+    /// Any closure, for whoever empties the queue.
+    pub(super) fn pop_call(&self) -> Option<Call> {
+        let mut calls = self.calls.borrow_mut();
+        let key = calls.first()?;
+        calls.remove(key)
+    }
+}

@@ -1,0 +1,146 @@
+//! What nobody waits for: panics, and errors that belong to no operation.
+//!
+//! Such things are told in one place, once each. By default that is standard error; a
+//! program with a log of its own puts a closure there.
+//!
+//! In asyncio this is the loop's exception handler.
+
+use super::local::Local;
+use super::panics::{PanicPolicy, Payload, catch, drop_quietly};
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+/// Something that went wrong and that no call returned.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Unhandled {
+    /// A callback, a destructor or a detached task panicked, under a policy that goes on.
+    Panic {
+        /// What the panic said, where it said it with a string.
+        message: String,
+    },
+    /// No descriptor (or memory) was left for a new connection. The listener is paused, and
+    /// tries again when a descriptor of this loop is closed, or after a while. Told once for
+    /// each time that it runs out.
+    AcceptPaused {
+        /// The listener.
+        fd: RawFd,
+        /// `EMFILE`, `ENFILE`, `ENOBUFS` or `ENOMEM`.
+        error: io::Error,
+        /// How long until the first retry.
+        retry: Duration,
+    },
+    /// The system refused something that the loop did by itself.
+    Io {
+        /// What it was doing.
+        what: &'static str,
+        /// Why it could not.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for Unhandled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panic { message } => write!(f, "panicked, with nobody waiting: {message}"),
+            Self::AcceptPaused { fd, error, retry } => {
+                write!(f, "listener {fd} is paused, next try in {retry:?}: {error}")
+            }
+            Self::Io { what, error } => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+type Hook = Box<dyn FnMut(&Unhandled)>;
+
+/// The loop's own bookkeeping of such things.
+#[derive(Default)]
+pub(super) struct Reports {
+    pub(super) policy: Cell<PanicPolicy>,
+    hook: RefCell<Option<Hook>>,
+    /// The panic that will leave this turn.
+    panic: RefCell<Option<Payload>>,
+}
+
+impl Reports {
+    pub(super) fn has_panic(&self) -> bool {
+        self.panic.borrow().is_some()
+    }
+
+    pub(super) fn take_panic(&self) -> Option<Payload> {
+        self.panic.borrow_mut().take()
+    }
+}
+
+impl Local {
+    /// Sends what nobody waits for to `hook` instead of standard error.
+    #[doc(alias = "set_exception_handler")]
+    pub fn on_unhandled(&self, hook: impl FnMut(&Unhandled) + 'static) {
+        let hook: Hook = Box::new(hook);
+        let before = self.reports.hook.replace(Some(hook));
+        self.drop_guarded(before);
+    }
+
+    /// Tells it.
+    #[doc(alias = "call_exception_handler")]
+    pub fn report(&self, unhandled: &Unhandled) {
+        // Taken out while it runs (L8): it may call back, or put another one in its place.
+        let hook = self.reports.hook.take();
+        let Some(mut hook) = hook else {
+            eprintln!("readily: {unhandled}");
+            return;
+        };
+        let told = catch(|| hook(unhandled));
+        self.reports.hook.borrow_mut().get_or_insert(hook);
+        if let Err(payload) = told {
+            // A panic about a panic: not to be told to the same hook (R045).
+            eprintln!("readily: the hook for unhandled errors panicked; it was told: {unhandled}");
+            drop_quietly(payload);
+        }
+    }
+
+    /// Runs user code up to its end or its panic, which then follows the policy.
+    pub(crate) fn guard(&self, f: impl FnOnce()) {
+        if let Err(payload) = catch(f) {
+            self.note_panic(payload);
+        }
+    }
+
+    /// Drops what may have a destructor of the user's.
+    pub(crate) fn drop_guarded<T>(&self, value: T) {
+        if std::mem::needs_drop::<T>() {
+            self.guard(|| drop(value));
+        }
+    }
+
+    /// A panic that nobody waits for.
+    pub(crate) fn note_panic(&self, payload: Payload) {
+        match self.reports.policy.get() {
+            PanicPolicy::Abort => std::process::abort(),
+            // The first one leaves the turn. Of those behind it, it is told that they were.
+            PanicPolicy::Propagate if !self.reports.has_panic() => {
+                *self.reports.panic.borrow_mut() = Some(payload);
+            }
+            PanicPolicy::Propagate | PanicPolicy::Isolate => {
+                self.report(&Unhandled::Panic {
+                    message: message(&payload),
+                });
+                drop_quietly(payload);
+            }
+        }
+    }
+}
+
+/// What a panic said.
+pub(crate) fn message(payload: &Payload) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "(a payload that is not a string)".to_owned()
+    }
+}
