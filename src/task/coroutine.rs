@@ -1,0 +1,72 @@
+//! `iscoroutinefunction`: whether calling a function gives something to await.
+//!
+//! In Rust the type says it, so the answer is there at compile time: a function or closure is
+//! a coroutine function if what it returns is a future. The macro asks the compiler which of
+//! two implementations applies; the one for coroutine functions is looked at first.
+//!
+//! In the notes: `iscoroutinefunction(f)` (N18).
+
+/// What the macro wraps a function in.
+#[doc(hidden)]
+pub struct CoroutineProbe<'a, F>(pub &'a F);
+
+/// The answer for coroutine functions of up to six arguments.
+#[doc(hidden)]
+pub trait IsCoroutine<Args> {
+    fn is_coroutine(&self) -> bool {
+        true
+    }
+}
+
+/// The answer for everything else: found one reference further out.
+#[doc(hidden)]
+pub trait IsNotCoroutine {
+    fn is_coroutine(&self) -> bool {
+        false
+    }
+}
+
+impl<F> IsNotCoroutine for &CoroutineProbe<'_, F> {}
+
+macro_rules! is_coroutine {
+    ($($arg:ident),*) => {
+        impl<F, Out, $($arg),*> IsCoroutine<($($arg,)*)> for CoroutineProbe<'_, F>
+        where
+            F: Fn($($arg),*) -> Out,
+            Out: Future,
+        {
+        }
+    };
+}
+
+is_coroutine!();
+is_coroutine!(A);
+is_coroutine!(A, B);
+is_coroutine!(A, B, C);
+is_coroutine!(A, B, C, D);
+is_coroutine!(A, B, C, D, E);
+is_coroutine!(A, B, C, D, E, G);
+
+/// Whether `f` is a coroutine function: whether calling it gives a future.
+///
+/// ```
+/// use readily::iscoroutinefunction;
+///
+/// async fn answer() -> i32 { 21 }
+/// async fn add(a: i32, b: i32) -> i32 { a + b }
+/// fn plain() -> i32 { 21 }
+///
+/// assert!(iscoroutinefunction!(answer));
+/// assert!(iscoroutinefunction!(add));
+/// assert!(iscoroutinefunction!(|n: u8| async move { n }));
+/// assert!(!iscoroutinefunction!(plain));
+/// assert!(!iscoroutinefunction!("not even a function"));
+/// ```
+#[macro_export]
+macro_rules! iscoroutinefunction {
+    ($f:expr) => {{
+        #[allow(unused_imports)]
+        use $crate::coroutine_probe::{CoroutineProbe, IsCoroutine as _, IsNotCoroutine as _};
+        (&CoroutineProbe(&$f)).is_coroutine()
+    }};
+}

@@ -1,0 +1,141 @@
+//! Who is running, and who else there is: `current_task`, `all_tasks`, and a task's coroutine.
+//!
+//! A [`TaskRef`] is a task without the type of its result, so that tasks of all kinds fit
+//! into one list. It can ask and cancel, but not await: the result belongs to the `Task`.
+//!
+//! In the notes: `current_task()`, `all_tasks()`, `get_coro()` (N16, N18).
+
+use super::executor::Executor;
+use super::handle;
+use super::join::{AnyCell, TaskState};
+use crate::event_loop::{Handle, current};
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+
+/// A task of any type: to be asked and cancelled.
+#[derive(Clone)]
+pub struct TaskRef {
+    cell: Rc<dyn AnyCell>,
+    local: Handle,
+}
+
+impl TaskRef {
+    pub(super) fn new(cell: Rc<dyn AnyCell>, local: Handle) -> Self {
+        Self { cell, local }
+    }
+
+    /// Its name. See [`Task::get_name`](crate::Task::get_name).
+    #[must_use]
+    pub fn get_name(&self) -> Rc<str> {
+        self.cell.head().name()
+    }
+
+    /// Gives it a name.
+    pub fn set_name(&self, name: &str) {
+        *self.cell.head().name.borrow_mut() = Some(name.into());
+    }
+
+    /// Whether it has ended, in whichever way.
+    #[must_use]
+    pub fn done(&self) -> bool {
+        self.state().is_ended()
+    }
+
+    /// Whether it was cancelled.
+    #[must_use]
+    pub fn cancelled(&self) -> bool {
+        self.state() == TaskState::Cancelled
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> TaskState {
+        self.cell.head().state.get()
+    }
+
+    /// Ends it. See [`Task::cancel`](crate::Task::cancel). The main task, whose future
+    /// belongs to the caller of [`run`](crate::run), ends by returning only: `false`.
+    pub fn cancel(&self) -> bool {
+        let job = self.cell.head().job;
+        self.local
+            .with(|local| handle::cancel(local, job))
+            .unwrap_or(false)
+    }
+
+    /// What it runs, and how far that has come.
+    #[must_use]
+    pub fn get_coro(&self) -> Coro {
+        let head = self.cell.head();
+        Coro {
+            type_name: head.type_name,
+            site: head.site,
+            polls: head.polls.get(),
+            state: self.state(),
+        }
+    }
+}
+
+impl PartialEq for TaskRef {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.cell, &other.cell)
+    }
+}
+
+impl Eq for TaskRef {}
+
+impl fmt::Debug for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "<Task {:?} {:?} at {}>",
+            self.get_name(),
+            self.state(),
+            self.cell.head().site
+        )
+    }
+}
+
+/// A task's coroutine, as it can be shown: the future itself belongs to the loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Coro {
+    /// The type of the future, as the compiler names it.
+    pub type_name: &'static str,
+    /// Where it was spawned.
+    pub site: &'static Location<'static>,
+    /// How often it has been polled.
+    pub polls: u64,
+    /// Where it stands.
+    pub state: TaskState,
+}
+
+/// The task that is running here; `None` in a callback and outside a loop.
+///
+/// ```
+/// readily::run(async {
+///     assert_eq!(&*readily::current_task().unwrap().get_name(), "Task-1");
+/// })?;
+/// assert!(readily::current_task().is_none());
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[must_use]
+pub fn current_task() -> Option<TaskRef> {
+    current::with(|local| {
+        let cell = Executor::of(local).current()?;
+        Some(TaskRef::new(cell, local.handle()))
+    })?
+}
+
+/// All tasks of this thread's loop that have not ended, in the order of their making; empty
+/// outside a loop.
+#[must_use]
+pub fn all_tasks() -> Vec<TaskRef> {
+    current::with(|local| {
+        let all = Executor::of(local).all();
+        all.into_iter()
+            .map(|cell| TaskRef::new(cell, local.handle()))
+            .collect()
+    })
+    .unwrap_or_default()
+}

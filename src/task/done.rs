@@ -1,0 +1,63 @@
+//! Done-callbacks: closures that run, soon, when a task or a future has ended.
+//!
+//! They go through `call_soon`, in the order in which they were added, so they never run on
+//! the stack of whoever settled the thing. A closure cannot be compared in Rust, so each is
+//! removed by the key that adding it gave.
+//!
+//! In the notes: `add_done_callback`, `remove_done_callback` (N16, N17).
+
+use crate::event_loop::Local;
+use std::cell::{Cell, RefCell};
+
+/// Names a done-callback of one task or future.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DoneKey(u64);
+
+type DoneCallback<A> = Box<dyn FnOnce(&A)>;
+
+pub(crate) struct DoneList<A> {
+    callbacks: RefCell<Vec<(u64, DoneCallback<A>)>>,
+    added: Cell<u64>,
+}
+
+impl<A> Default for DoneList<A> {
+    fn default() -> Self {
+        Self {
+            callbacks: RefCell::default(),
+            added: Cell::new(0),
+        }
+    }
+}
+
+impl<A: Clone + 'static> DoneList<A> {
+    /// Adds a callback for later.
+    pub(crate) fn add(&self, callback: impl FnOnce(&A) + 'static) -> DoneKey {
+        let number = self.added.get();
+        self.added.set(number + 1);
+        self.callbacks
+            .borrow_mut()
+            .push((number, Box::new(callback)));
+        DoneKey(number)
+    }
+
+    /// Takes a callback out; `false` if it has been scheduled, or removed before.
+    pub(crate) fn remove(&self, key: DoneKey) -> bool {
+        let mut callbacks = self.callbacks.borrow_mut();
+        let Some(place) = callbacks.iter().position(|(number, _)| *number == key.0) else {
+            return false;
+        };
+        let removed = callbacks.remove(place);
+        drop(callbacks);
+        drop(removed);
+        true
+    }
+
+    /// Queues them all, with `ended` as their argument.
+    pub(crate) fn schedule(&self, local: &Local, ended: &A) {
+        let callbacks = self.callbacks.take();
+        for (_, callback) in callbacks {
+            let ended = ended.clone();
+            local.call_soon(move |_| callback(&ended));
+        }
+    }
+}

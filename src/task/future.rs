@@ -1,0 +1,293 @@
+//! A future that is settled from outside: a promise for one side, a future for the other.
+//!
+//! This is where callbacks and coroutines meet: a callback keeps the [`Promise`], a coroutine
+//! awaits the [`Future`]. It is settled once; whoever comes second gets the value back. A
+//! promise that is dropped unsettled says so to the one who waits, who would otherwise wait
+//! for ever.
+//!
+//! In the notes: N17. A Task is one of these, with a coroutine behind it (N15).
+
+use super::done::{DoneKey, DoneList};
+use super::waiters::{WaiterKey, Waiters};
+use crate::event_loop::Handle;
+use std::cell::RefCell;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// Why a future gave no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum FutureError {
+    /// Somebody cancelled it.
+    #[error("the future was cancelled")]
+    Cancelled,
+    /// Its promise was dropped without a value.
+    #[error("the promise was dropped without a value")]
+    Abandoned,
+}
+
+/// The future is settled already; here is the value that came too late.
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the future is settled already")]
+pub struct InvalidState<T>(pub T);
+
+impl<T> fmt::Debug for InvalidState<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InvalidState(..)")
+    }
+}
+
+enum State<T> {
+    Pending,
+    Settled(Result<T, FutureError>),
+    /// T4: delivered once. What it was is remembered for those who only ask.
+    Taken(Option<FutureError>),
+}
+
+struct Cell<T: 'static> {
+    state: RefCell<State<T>>,
+    waiters: Waiters,
+    done: DoneList<Future<T>>,
+    /// Whose `call_soon` runs the done-callbacks.
+    local: Handle,
+}
+
+impl<T: 'static> Cell<T> {
+    /// Settles once; gives `result` back if that has happened before.
+    fn settle(
+        self: &Rc<Self>,
+        result: Result<T, FutureError>,
+    ) -> Result<(), Result<T, FutureError>> {
+        let mut state = self.state.borrow_mut();
+        if !matches!(*state, State::Pending) {
+            return Err(result);
+        }
+        *state = State::Settled(result);
+        drop(state);
+        self.waiters.wake_all();
+        self.schedule();
+        Ok(())
+    }
+
+    fn schedule(self: &Rc<Self>) {
+        let future = Future {
+            cell: Rc::clone(self),
+            waiting: None,
+        };
+        self.local.with(|local| self.done.schedule(local, &future));
+    }
+
+    fn take(&self) -> Option<Result<T, FutureError>> {
+        let mut state = self.state.borrow_mut();
+        match &*state {
+            State::Pending | State::Taken(_) => None,
+            State::Settled(result) => {
+                let taken = State::Taken(result.as_ref().err().copied());
+                match std::mem::replace(&mut *state, taken) {
+                    State::Settled(result) => Some(result),
+                    _ => unreachable!("it was settled a moment ago"),
+                }
+            }
+        }
+    }
+}
+
+/// Makes a future that is settled from outside, and the promise that settles it.
+///
+/// # Panics
+///
+/// Outside a loop: its done-callbacks would have nobody to run them.
+///
+/// # Examples
+///
+/// ```
+/// use readily::create_future;
+///
+/// readily::run(async {
+///     let (promise, future) = create_future();
+///     readily::spawn(async move { promise.set_result("done").unwrap() }).await.unwrap();
+///     assert_eq!(future.await, Ok("done"));
+/// })?;
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[track_caller]
+pub fn create_future<T: 'static>() -> (Promise<T>, Future<T>) {
+    let local = Handle::current()
+        .expect("created a future outside a loop: use readily::run, or EventLoop::enter");
+    let cell = Rc::new(Cell {
+        state: RefCell::new(State::Pending),
+        waiters: Waiters::default(),
+        done: DoneList::default(),
+        local,
+    });
+    (
+        Promise {
+            cell: Rc::clone(&cell),
+        },
+        Future {
+            cell,
+            waiting: None,
+        },
+    )
+}
+
+/// The side that settles.
+#[must_use = "a promise that is dropped abandons its future"]
+pub struct Promise<T: 'static> {
+    cell: Rc<Cell<T>>,
+}
+
+impl<T: 'static> Promise<T> {
+    /// Settles the future with `value`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidState`] with `value` in it, if it is settled already, or cancelled.
+    pub fn set_result(&self, value: T) -> Result<(), InvalidState<T>> {
+        self.cell
+            .settle(Ok(value))
+            .map_err(|refused| match refused {
+                Ok(value) => InvalidState(value),
+                Err(_) => unreachable!("what is refused is what was given"),
+            })
+    }
+
+    /// Whether the future is settled or cancelled, so that a value would come too late.
+    #[must_use]
+    pub fn done(&self) -> bool {
+        !matches!(*self.cell.state.borrow(), State::Pending)
+    }
+}
+
+impl<T: 'static, E: 'static> Promise<Result<T, E>> {
+    /// Settles a future of a `Result` with an error.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidState`] with `error` in it, if it is settled already, or cancelled.
+    pub fn set_exception(&self, error: E) -> Result<(), InvalidState<E>> {
+        self.set_result(Err(error))
+            .map_err(|InvalidState(refused)| match refused {
+                Err(error) => InvalidState(error),
+                Ok(_) => unreachable!("what is refused is what was given"),
+            })
+    }
+}
+
+impl<T: 'static> Drop for Promise<T> {
+    fn drop(&mut self) {
+        // Refused if it was settled, which is what a promise is for.
+        let _ = self.cell.settle(Err(FutureError::Abandoned));
+    }
+}
+
+impl<T: 'static> fmt::Debug for Promise<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Promise")
+            .field("done", &self.done())
+            .finish()
+    }
+}
+
+/// The side that waits. Awaiting it gives the value, once.
+///
+/// # Cancellation
+///
+/// Dropping a pending `.await` of `&mut future` loses nothing. Dropping the future leaves the
+/// promise without a listener; it can still be settled.
+#[must_use = "a future does nothing unless it is awaited or asked"]
+pub struct Future<T: 'static> {
+    cell: Rc<Cell<T>>,
+    waiting: Option<WaiterKey>,
+}
+
+impl<T: 'static> Future<T> {
+    /// Whether it is settled, in whichever way.
+    #[must_use]
+    pub fn done(&self) -> bool {
+        !matches!(*self.cell.state.borrow(), State::Pending)
+    }
+
+    /// Whether it was cancelled.
+    #[must_use]
+    pub fn cancelled(&self) -> bool {
+        let cancelled = Some(FutureError::Cancelled);
+        match &*self.cell.state.borrow() {
+            State::Pending => false,
+            State::Settled(result) => result.as_ref().err().copied() == cancelled,
+            State::Taken(error) => *error == cancelled,
+        }
+    }
+
+    /// Settles it as cancelled. `true` exactly if it was not settled before.
+    pub fn cancel(&self) -> bool {
+        self.cell.settle(Err(FutureError::Cancelled)).is_ok()
+    }
+
+    /// Takes the result, without waiting for it: `None` while there is none, and if it was
+    /// taken before.
+    #[doc(alias = "exception")]
+    pub fn result(&mut self) -> Option<Result<T, FutureError>> {
+        self.cell.take()
+    }
+
+    /// Calls `callback`, soon, when this is settled; if it is already, also soon. Callbacks
+    /// run in the order in which they were added.
+    pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> DoneKey {
+        let key = self.cell.done.add(callback);
+        if self.done() {
+            self.cell.schedule();
+        }
+        key
+    }
+
+    /// Takes a done-callback back; `false` if it has been queued already, or taken back.
+    pub fn remove_done_callback(&self, key: DoneKey) -> bool {
+        self.cell.done.remove(key)
+    }
+}
+
+/// Another handle of the same future, for its done-callbacks.
+impl<T: 'static> Clone for Future<T> {
+    fn clone(&self) -> Self {
+        Self {
+            cell: Rc::clone(&self.cell),
+            waiting: None,
+        }
+    }
+}
+
+impl<T: 'static> std::future::Future for Future<T> {
+    type Output = Result<T, FutureError>;
+
+    /// # Panics
+    ///
+    /// If the result was taken before.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { cell, waiting } = &mut *self;
+        if let Some(result) = cell.take() {
+            return Poll::Ready(result);
+        }
+        let taken = matches!(*cell.state.borrow(), State::Taken(_));
+        assert!(!taken, "the result of this future was taken before");
+        cell.waiters.wait(waiting, cx.waker());
+        Poll::Pending
+    }
+}
+
+impl<T: 'static> Drop for Future<T> {
+    fn drop(&mut self) {
+        self.cell.waiters.leave(&mut self.waiting);
+    }
+}
+
+impl<T: 'static> fmt::Debug for Future<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (done, cancelled) = (self.done(), self.cancelled());
+        f.debug_struct("Future")
+            .field("done", &done)
+            .field("cancelled", &cancelled)
+            .finish()
+    }
+}

@@ -1,0 +1,249 @@
+//! The handle of a task: await it, cancel it, ask it.
+//!
+//! The loop owns its tasks, so dropping a handle detaches: the task goes on (asyncio keeps
+//! only weak references, and tasks vanish). Cancelling drops the future where it waits, at
+//! once if it is not running; there is no exception to catch, and nothing to swallow it.
+//!
+//! In the notes: N13, N15, N16.
+
+use super::current::{Coro, TaskRef};
+use super::done::DoneKey;
+use super::executor::Executor;
+use super::join::{AnyCell, JoinCell, JoinError, Outcome, TaskState};
+use super::waiters::WaiterKey;
+use crate::base::slab::SlabKey;
+use crate::event_loop::{Handle, Local};
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// Runs `future` as a task of the loop that is running here.
+///
+/// It is polled for the first time in a later turn, and goes on whether or not the handle
+/// is kept. It need not be `Send`.
+///
+/// # Panics
+///
+/// Outside a loop: there is nobody to run it. Use [`run`](crate::run), a callback,
+/// [`EventLoop::enter`](crate::EventLoop::enter), or [`Local::spawn`].
+///
+/// # Examples
+///
+/// ```
+/// readily::run(async {
+///     let task = readily::spawn(async { 21 });
+///     assert_eq!(task.await.unwrap(), 21);
+/// })?;
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[doc(alias = "create_task")]
+#[doc(alias = "ensure_future")]
+#[track_caller]
+pub fn spawn<F>(future: F) -> Task<F::Output>
+where
+    F: Future<Output: 'static> + 'static,
+{
+    let site = Location::caller();
+    // Not inside `with`: its closure would have to own the future to tell of its absence.
+    match Handle::current().and_then(|handle| handle.upgrade()) {
+        Some(local) => Task::spawn(&local, future, site),
+        None => panic!("spawned outside a loop: use readily::run, or EventLoop::enter"),
+    }
+}
+
+impl Local {
+    /// Runs `future` as a task of this loop. See [`spawn`].
+    #[doc(alias = "create_task")]
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future<Output: 'static> + 'static,
+    {
+        Task::spawn(self, future, Location::caller())
+    }
+}
+
+/// A coroutine that runs on the loop, and the way to its result.
+///
+/// Awaiting it gives the result, once. Dropping it detaches the task; a panic that nobody
+/// can see any more then follows the [`PanicPolicy`](crate::PanicPolicy).
+///
+/// # Cancellation
+///
+/// Dropping a pending `.await` of `&mut task` loses nothing: the result is still there for
+/// the next one.
+#[must_use = "dropping a task detaches it; await it, or say `drop` or `cancel`"]
+pub struct Task<T: 'static> {
+    cell: Rc<JoinCell<T>>,
+    local: Handle,
+    waiting: Option<WaiterKey>,
+}
+
+impl<T: 'static> Task<T> {
+    fn spawn<F>(local: &Local, future: F, site: &'static Location<'static>) -> Self
+    where
+        F: Future<Output = T> + 'static,
+    {
+        let cell = Executor::of(local).spawn(local, future, site);
+        Self {
+            cell,
+            local: local.handle(),
+            waiting: None,
+        }
+    }
+
+    /// Asks the task to end: its future is dropped where it waits, now, or, if it is the one
+    /// that is running, when it next gives way. Who awaits it gets
+    /// [`JoinError::Cancelled`].
+    ///
+    /// `true` exactly if this call is what ends it: `false` for a task that has ended, or
+    /// was cancelled before.
+    pub fn cancel(&self) -> bool {
+        self.task_ref().cancel()
+    }
+
+    /// Whether the task has ended, in whichever way.
+    #[must_use]
+    pub fn done(&self) -> bool {
+        self.state().is_ended()
+    }
+
+    /// Whether it was cancelled.
+    #[must_use]
+    pub fn cancelled(&self) -> bool {
+        self.state() == TaskState::Cancelled
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> TaskState {
+        self.cell.head.state.get()
+    }
+
+    /// Takes the result, without waiting for it: `None` while there is none, and if it was
+    /// taken before.
+    #[doc(alias = "exception")]
+    pub fn result(&mut self) -> Option<Result<T, JoinError>> {
+        self.cell.take()
+    }
+
+    /// Looks at the result without taking it.
+    pub fn with_result<R>(&self, f: impl FnOnce(&Result<T, JoinError>) -> R) -> Option<R> {
+        // Taken out meanwhile, so that `f` does not run under the borrow (L8).
+        let result = self.cell.take()?;
+        let back = PutBack {
+            cell: &self.cell,
+            result: Some(result),
+        };
+        back.result.as_ref().map(f)
+    }
+
+    /// Its name: what it was given, or `Task-1`, `Task-2`, … in the order of spawning.
+    #[must_use]
+    pub fn get_name(&self) -> Rc<str> {
+        self.cell.head.name()
+    }
+
+    /// Gives it a name, to be seen in reports.
+    pub fn set_name(&self, name: &str) {
+        *self.cell.head.name.borrow_mut() = Some(name.into());
+    }
+
+    /// What it runs, and how far that has come.
+    #[must_use]
+    pub fn get_coro(&self) -> Coro {
+        self.task_ref().get_coro()
+    }
+
+    /// Calls `callback`, soon, when the task has ended; if it has ended already, also soon.
+    /// Callbacks run in the order in which they were added.
+    pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> DoneKey {
+        let key = self.cell.head.done.add(callback);
+        if self.done() {
+            let task = self.task_ref();
+            self.local
+                .with(|local| self.cell.head.done.schedule(local, &task));
+        }
+        key
+    }
+
+    /// Takes a done-callback back; `false` if it has been queued already, or taken back.
+    pub fn remove_done_callback(&self, key: DoneKey) -> bool {
+        self.cell.head.done.remove(key)
+    }
+
+    /// The task without its result: clonable, and the same for all types.
+    #[must_use]
+    pub fn task_ref(&self) -> TaskRef {
+        TaskRef::new(Rc::clone(&self.cell) as Rc<dyn AnyCell>, self.local.clone())
+    }
+}
+
+/// Puts a result back where it was, also if whoever looked at it panicked.
+struct PutBack<'a, T> {
+    cell: &'a JoinCell<T>,
+    result: Option<Result<T, JoinError>>,
+}
+
+impl<T> Drop for PutBack<'_, T> {
+    fn drop(&mut self) {
+        if let Some(result) = self.result.take() {
+            *self.cell.outcome.borrow_mut() = Outcome::Settled(result);
+        }
+    }
+}
+
+impl<T: 'static> Future for Task<T> {
+    type Output = Result<T, JoinError>;
+
+    /// # Panics
+    ///
+    /// If the result was taken before, and in the task itself: it would wait for ever.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self {
+            cell,
+            local,
+            waiting,
+        } = &mut *self;
+        if let Some(result) = cell.take() {
+            return Poll::Ready(result);
+        }
+        assert!(
+            !cell.is_taken(),
+            "the result of {} was taken before",
+            cell.head.name()
+        );
+        let own = local.with(|local| {
+            Executor::of(local)
+                .current()
+                .is_some_and(|current| current.head().job == cell.head.job)
+        });
+        assert!(own != Some(true), "{} awaits itself", cell.head.name());
+        cell.head.waiters.wait(waiting, cx.waker());
+        Poll::Pending
+    }
+}
+
+impl<T: 'static> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.cell.head.waiters.leave(&mut self.waiting);
+        self.cell.head.held.set(false);
+        if self.done() {
+            // A panic that was never looked at is told now.
+            self.local.with(|local| self.cell.disown(local));
+        }
+    }
+}
+
+impl<T: 'static> fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.task_ref().fmt(f)
+    }
+}
+
+/// Ends a task from what is known of it without its type.
+pub(super) fn cancel(local: &Local, job: u64) -> bool {
+    Executor::of(local).cancel(local, SlabKey::from_bits(job))
+}

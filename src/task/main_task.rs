@@ -1,0 +1,62 @@
+//! The main task: the caller's own future, polled in line with the loop's tasks.
+//!
+//! It may borrow from its caller's stack, so the executor cannot own it. It stands in the
+//! queue under a number of its own, and whoever turns the loop polls it when that number
+//! comes up. To everybody else it is a task like the others: it has a name, it is the
+//! current one while it runs, `all_tasks` lists it.
+//!
+//! In the notes: `run(coroutine)`, the one entry point of a program (N18).
+
+use super::executor::{Executor, main_waker};
+use super::join::JoinCell;
+use super::waker::Wakeup;
+use crate::base::slab::SlabKey;
+use crate::event_loop::{Local, MAIN_JOB};
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// A caller's future as a task of a loop; see
+/// [`EventLoop::turn_with`](crate::EventLoop::turn_with). Dropping it ends the task.
+pub struct MainTask<'a> {
+    local: &'a Local,
+    key: SlabKey,
+    cell: Rc<JoinCell<()>>,
+    wakeup: Arc<Wakeup>,
+    waker: Waker,
+}
+
+impl<'a> MainTask<'a> {
+    /// Enters a task for a future of type `F` and queues its first poll.
+    #[must_use]
+    #[track_caller]
+    pub fn new<F: Future>(local: &'a Local) -> Self {
+        let type_name = std::any::type_name::<F>();
+        let (key, cell) = Executor::of(local).adopt_main(Location::caller(), type_name);
+        let (wakeup, waker) = main_waker(local);
+        local.queue_job(MAIN_JOB);
+        Self {
+            local,
+            key,
+            cell,
+            wakeup,
+            waker,
+        }
+    }
+
+    /// Polls the future as this task.
+    pub fn poll<F: Future>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
+        self.wakeup.lower();
+        Executor::of(self.local).step_main(self.key, &self.cell.head, || {
+            future.poll(&mut Context::from_waker(&self.waker))
+        })
+    }
+}
+
+impl Drop for MainTask<'_> {
+    fn drop(&mut self) {
+        Executor::of(self.local).release_main(self.key);
+    }
+}

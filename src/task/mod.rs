@@ -1,0 +1,28 @@
+//! Coroutines as tasks: futures, wakers, handles. This layer knows no socket.
+//!
+//! A task is a future that the loop polls whenever it has been woken, and a cell where its
+//! result waits. `executor.rs` has the states and the rules; `waker.rs` is how a task is
+//! called back; `handle.rs` is what its maker holds; `future.rs` is a value that somebody
+//! else settles.
+//!
+//! In the notes: coroutines, await, Task and Future (N8–N10, N13, N15–N18).
+
+mod coroutine;
+mod current;
+mod done;
+mod executor;
+mod future;
+mod handle;
+mod join;
+mod main_task;
+mod remote;
+pub(crate) mod waiters;
+mod waker;
+
+pub use coroutine::{CoroutineProbe, IsCoroutine, IsNotCoroutine};
+pub use current::{Coro, TaskRef, all_tasks, current_task};
+pub use done::DoneKey;
+pub use future::{Future, FutureError, InvalidState, Promise, create_future};
+pub use handle::{Task, spawn};
+pub use join::{JoinError, TaskState};
+pub use main_task::MainTask;

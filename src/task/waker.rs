@@ -1,0 +1,54 @@
+//! What wakes a task: a number, a flag, and the way home.
+//!
+//! A waker must work from any thread and long after its loop has gone, while the future it
+//! wakes may never leave its thread. So it holds no future, only the number of its job and
+//! the loop's inbox. On the loop's own thread a wake is a flag, a comparison and a push; from
+//! anywhere else it goes through the inbox, and rings once per sleep.
+//!
+//! In the notes this is the other half of `await` (N10): who gave way is called back.
+
+use crate::event_loop::{Inbox, current};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
+
+pub(crate) struct Wakeup {
+    job: u64,
+    /// Whether the job stands in a queue already.
+    queued: AtomicBool,
+    home: Arc<Inbox>,
+}
+
+impl Wakeup {
+    /// For a job that has just been queued for the first time.
+    pub(crate) fn queued(job: u64, home: Arc<Inbox>) -> Arc<Self> {
+        Arc::new(Self {
+            job,
+            queued: AtomicBool::new(true),
+            home,
+        })
+    }
+
+    /// T2: to be called before each poll, so that a wake that comes during the poll finds
+    /// the flag low and queues the job once more.
+    pub(crate) fn lower(&self) {
+        // `AcqRel`: what the waker wrote before it raised the flag is seen by the poll.
+        self.queued.swap(false, Ordering::AcqRel);
+    }
+}
+
+impl Wake for Wakeup {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // T1: in the queue at most once.
+        if self.queued.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if !current::push_job_at_home(&self.home, self.job) {
+            self.home.wake_job(self.job);
+        }
+    }
+}
