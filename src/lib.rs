@@ -1,4 +1,33 @@
-//! A hand-rolled epoll and kqueue event loop (the seam to the kernel only, so far).
+//! An event loop to be read, embedded and tested: epoll or kqueue, callbacks, coroutines.
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
+pub mod base;
+pub mod combine;
+pub mod event_loop;
+pub mod io;
 pub mod poll;
+mod run;
+pub mod task;
+pub mod time;
+
+pub use base::clock;
+pub use combine::{gather, try_gather};
+pub use event_loop::{
+    Accepted, CallHandle, Callbacks, CloseReport, Closed, Closures, Cx, Descriptor, Entered, Error,
+    EventLoop, ExitReason, Handle, Key, Local, PanicPolicy, RegisterError, Remote, Stats,
+    TimerHandle, Unhandled,
+};
+pub use poll::{Interest, Readiness, Trigger};
+pub use run::{Runner, run};
+pub use task::{
+    Coro, Future, FutureError, InvalidState, JoinError, Promise, Task, TaskRef, TaskState,
+    all_tasks, create_future, current_task, spawn,
+};
+pub use time::{Elapsed, Sleep, sleep, wait_for, yield_now};
+
+/// What [`iscoroutinefunction!`] expands to.
+#[doc(hidden)]
+pub mod coroutine_probe {
+    pub use crate::task::{CoroutineProbe, IsCoroutine, IsNotCoroutine};
+}

@@ -73,7 +73,10 @@ pub use unix::{fork, poll, socket};
 
 /// The error numbers that pollers speak of, so that nobody above needs `libc` for them.
 pub mod errno {
-    pub use libc::{EBADF, EEXIST, EINTR, EINVAL, ENOENT, ENOSYS, EPERM, EPIPE};
+    pub use libc::{
+        EAGAIN, EBADF, ECONNABORTED, EEXIST, EFAULT, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS,
+        ENOENT, ENOMEM, ENOSYS, ENOTSOCK, EOPNOTSUPP, EPERM, EPIPE,
+    };
 }
 
 use std::ffi::c_int;

@@ -1,0 +1,240 @@
+//! `gather`: all of them at once, their results in the order in which they were given.
+//!
+//! It takes anything that can be iterated over, for futures of one type, and tuples, for
+//! futures of several. `gather` waits for all and loses no result; `try_gather` ends with the
+//! first error, and drops the others there and then. asyncio has one function with a flag,
+//! and leaves the others running; that has surprised many.
+//!
+//! In the notes: `gather(...)` (N11, N18). Rule: T5.
+
+use super::many::Many;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+/// Runs all of `futures` at once, in this task, and returns their outputs in the order in
+/// which they were given (T5).
+///
+/// `futures` is anything that iterates over futures (the outputs come in a `Vec`), or a tuple
+/// of up to eight (they come in a tuple). Each is polled only when it was woken itself.
+///
+/// # Panics
+///
+/// If one of them panics; the others are dropped.
+///
+/// # Cancellation
+///
+/// Dropping it drops all of them, and the outputs of those that were done.
+///
+/// # Examples
+///
+/// ```
+/// use readily::{gather, run};
+///
+/// let squares = run(async { gather((1..4).map(|n| async move { n * n })).await })?;
+/// assert_eq!(squares, [1, 4, 9]);
+/// let pair = run(async { gather((async { 1 }, async { "two" })).await })?;
+/// assert_eq!(pair, (1, "two"));
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[doc(alias = "join_all")]
+pub fn gather<G, M>(futures: G) -> impl Future<Output = G::Output>
+where
+    G: Gather<M>,
+{
+    futures.gather()
+}
+
+/// Runs all of `futures` at once, in this task, until all are done or one fails.
+///
+/// # Errors
+///
+/// The first error, in the order of time; all others are dropped before this returns.
+///
+/// # Panics
+///
+/// If one of them panics; the others are dropped.
+///
+/// # Cancellation
+///
+/// As [`gather`].
+///
+/// # Examples
+///
+/// ```
+/// use readily::{run, sleep, try_gather};
+/// use std::time::Duration;
+///
+/// let slow = async { Ok(sleep(Duration::from_secs(60)).await) };
+/// let bad = async { Err("no") };
+/// assert_eq!(run(async { try_gather((slow, bad)).await as Result<((), ()), _> })?, Err("no"));
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[doc(alias = "try_join_all")]
+pub fn try_gather<G, M>(futures: G) -> impl Future<Output = Result<G::Output, G::Error>>
+where
+    G: TryGather<M>,
+{
+    futures.try_gather()
+}
+
+/// What can be gathered. `M` only tells iterators from tuples, and is always inferred.
+pub trait Gather<M> {
+    /// What comes of it.
+    type Output;
+
+    /// See [`gather`].
+    fn gather(self) -> impl Future<Output = Self::Output>;
+}
+
+/// What can be gathered up to the first error.
+pub trait TryGather<M> {
+    /// What comes of it, if all goes well.
+    type Output;
+    /// What ends it.
+    type Error;
+
+    /// See [`try_gather`].
+    fn try_gather(self) -> impl Future<Output = Result<Self::Output, Self::Error>>;
+}
+
+/// Marks what is iterated over.
+#[doc(hidden)]
+pub struct Iterated;
+
+/// Marks tuples.
+#[doc(hidden)]
+pub struct Tuple;
+
+impl<I> Gather<Iterated> for I
+where
+    I: IntoIterator<Item: IntoFuture>,
+{
+    type Output = Vec<<I::Item as IntoFuture>::Output>;
+
+    async fn gather(self) -> Self::Output {
+        let mut many = Many::new(self.into_iter().map(IntoFuture::into_future));
+        let mut outputs: Vec<_> = (0..many.len()).map(|_| None).collect();
+        poll_fn(|cx| {
+            many.poll(cx, |index, output| {
+                outputs[index] = Some(output);
+                true
+            })
+        })
+        .await;
+        outputs.into_iter().flatten().collect()
+    }
+}
+
+impl<I, T, E> TryGather<Iterated> for I
+where
+    I: IntoIterator<Item: IntoFuture<Output = Result<T, E>>>,
+{
+    type Output = Vec<T>;
+    type Error = E;
+
+    async fn try_gather(self) -> Result<Vec<T>, E> {
+        let mut many = Many::new(self.into_iter().map(IntoFuture::into_future));
+        let mut outputs: Vec<Option<T>> = (0..many.len()).map(|_| None).collect();
+        let mut failed = None;
+        poll_fn(|cx| {
+            many.poll(cx, |index, output| {
+                match output {
+                    Ok(output) => outputs[index] = Some(output),
+                    Err(error) => failed = Some(error),
+                }
+                failed.is_none()
+            })
+        })
+        .await;
+        // Here, not when the caller's scope ends: what they hold is free when it hears of it.
+        drop(many);
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(outputs.into_iter().flatten().collect()),
+        }
+    }
+}
+
+macro_rules! gather_tuple {
+    ($($future:ident $output:ident $ok:ident),+) => {
+        impl<$($future: IntoFuture),+> Gather<Tuple> for ($($future,)+) {
+            type Output = ($($future::Output,)+);
+
+            #[allow(non_snake_case)]
+            async fn gather(self) -> Self::Output {
+                let ($($future,)+) = self;
+                $(let mut $future = pin!(Some($future.into_future()));)+
+                $(let mut $output = None;)+
+                poll_fn(|cx| {
+                    let mut left = false;
+                    $(
+                        if let Some(future) = $future.as_mut().as_pin_mut() {
+                            match future.poll(cx) {
+                                Poll::Ready(output) => {
+                                    $output = Some(output);
+                                    $future.set(None);
+                                }
+                                Poll::Pending => left = true,
+                            }
+                        }
+                    )+
+                    if left { Poll::Pending } else { Poll::Ready(()) }
+                })
+                .await;
+                ($($output.expect("it is done"),)+)
+            }
+        }
+
+        impl<Failure, $($ok, $future),+> TryGather<Tuple> for ($($future,)+)
+        where
+            $($future: IntoFuture<Output = Result<$ok, Failure>>),+
+        {
+            type Output = ($($ok,)+);
+            type Error = Failure;
+
+            #[allow(non_snake_case)]
+            async fn try_gather(self) -> Result<Self::Output, Failure> {
+                let ($($future,)+) = self;
+                $(let mut $future = pin!(Some($future.into_future()));)+
+                $(let mut $output = None;)+
+                let failed = poll_fn(|cx| {
+                    let mut left = false;
+                    $(
+                        if let Some(future) = $future.as_mut().as_pin_mut() {
+                            match future.poll(cx) {
+                                Poll::Ready(Ok(output)) => {
+                                    $output = Some(output);
+                                    $future.set(None);
+                                }
+                                Poll::Ready(Err(error)) => return Poll::Ready(Some(error)),
+                                Poll::Pending => left = true,
+                            }
+                        }
+                    )+
+                    if left { Poll::Pending } else { Poll::Ready(None) }
+                })
+                .await;
+                $($future.set(None);)+
+                match failed {
+                    Some(error) => Err(error),
+                    None => Ok(($($output.expect("it is done"),)+)),
+                }
+            }
+        }
+    };
+}
+
+gather_tuple!(A OutA OkA);
+gather_tuple!(A OutA OkA, B OutB OkB);
+gather_tuple!(A OutA OkA, B OutB OkB, C OutC OkC);
+gather_tuple!(A OutA OkA, B OutB OkB, C OutC OkC, D OutD OkD);
+gather_tuple!(A OutA OkA, B OutB OkB, C OutC OkC, D OutD OkD, E OutE OkE);
+gather_tuple!(A OutA OkA, B OutB OkB, C OutC OkC, D OutD OkD, E OutE OkE, F OutF OkF);
+gather_tuple!(
+    A OutA OkA, B OutB OkB, C OutC OkC, D OutD OkD, E OutE OkE, F OutF OkF, G OutG OkG
+);
+gather_tuple!(
+    A OutA OkA, B OutB OkB, C OutC OkC, D OutD OkD, E OutE OkE, F OutF OkF, G OutG OkG,
+    H OutH OkH
+);

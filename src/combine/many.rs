@@ -1,0 +1,147 @@
+//! Any number of futures, each polled only when it was woken itself.
+//!
+//! The obvious way polls all of them at every wake, which for ten thousand sleepers makes a
+//! hundred million polls. Here each has a waker of its own that notes its number on a list;
+//! the task is woken with it, and polls those on the list.
+//!
+//! In the notes this is how `gather` holds its coroutines (N11). Rule: T5.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// Who was woken since the last poll, and whom to tell.
+struct Woken {
+    list: Mutex<List>,
+}
+
+struct List {
+    indexes: Vec<usize>,
+    task: Option<Waker>,
+}
+
+impl Woken {
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The waker of one future.
+struct Member {
+    index: usize,
+    queued: AtomicBool,
+    woken: Arc<Woken>,
+}
+
+impl Wake for Member {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.queued.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut list = self.woken.list();
+        list.indexes.push(self.index);
+        let task = list.task.take();
+        drop(list);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
+struct Running<F> {
+    future: Pin<Box<F>>,
+    member: Arc<Member>,
+    waker: Waker,
+}
+
+/// Futures under way, by number.
+pub(super) struct Many<F> {
+    running: Vec<Option<Running<F>>>,
+    left: usize,
+    woken: Arc<Woken>,
+    /// The list's other buffer: the two are swapped, so a warm poll allocates nothing.
+    batch: Vec<usize>,
+}
+
+impl<F: Future> Many<F> {
+    pub(super) fn new(futures: impl Iterator<Item = F>) -> Self {
+        let list = Mutex::new(List {
+            indexes: Vec::new(),
+            task: None,
+        });
+        let woken = Arc::new(Woken { list });
+        let running: Vec<_> = futures
+            .enumerate()
+            .map(|(index, future)| {
+                let queued = AtomicBool::new(true);
+                let member = Arc::new(Member {
+                    index,
+                    queued,
+                    woken: Arc::clone(&woken),
+                });
+                let waker = Waker::from(Arc::clone(&member));
+                Some(Running {
+                    future: Box::pin(future),
+                    member,
+                    waker,
+                })
+            })
+            .collect();
+        let left = running.len();
+        woken.list().indexes.extend(0..left);
+        Self {
+            running,
+            left,
+            woken,
+            batch: Vec::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Polls those that were woken, and hands each output to `take` with its number; `take`
+    /// says whether to go on. Ready when all are done, or `take` has said no.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(usize, F::Output) -> bool,
+    ) -> Poll<()> {
+        // Cloned before the lock: a waker's clone may be user code.
+        let task = cx.waker().clone();
+        let mut list = self.woken.list();
+        std::mem::swap(&mut list.indexes, &mut self.batch);
+        let before = list.task.replace(task);
+        drop(list);
+        drop(before);
+        for index in self.batch.drain(..) {
+            let Some(one) = &mut self.running[index] else {
+                continue;
+            };
+            // Before the poll, so that a wake during it is noted (T2).
+            one.member.queued.swap(false, Ordering::AcqRel);
+            let polled = one
+                .future
+                .as_mut()
+                .poll(&mut Context::from_waker(&one.waker));
+            if let Poll::Ready(output) = polled {
+                self.running[index] = None;
+                self.left -= 1;
+                if !take(index, output) {
+                    return Poll::Ready(());
+                }
+            }
+        }
+        if self.left == 0 {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}

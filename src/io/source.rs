@@ -1,0 +1,340 @@
+//! A descriptor that coroutines wait on: one registration for life, and what is known of it.
+//!
+//! The kernel reports edges, so what it said is kept until an operation proves it stale. A
+//! read that gave less than it had room for has emptied the buffer: it needs no second one to
+//! see `WouldBlock`, which would be one system call more for each request. Three things must
+//! stop that short cut, or a waiter sleeps for ever: a closed side (no further edge will
+//! come), an error, and urgent data (a read stops at the mark, with more behind it).
+//!
+//! In the notes this is what stands behind `await` on a connection (N10).
+//!
+//! # Rules
+//!
+//! - **S1** A readiness bit is cleared only by a `WouldBlock` or a short transfer of an
+//!   operation begun after the bit was seen. Nothing can set it in between: operations run
+//!   on the loop's thread, and events are dispatched between them.
+//! - **S2** Every waiter of a closed source is woken.
+
+use crate::event_loop::{Callbacks, Cx, Descriptor, Error, Handle, Key, Local, RegisterError};
+use crate::poll::{Interest, Readiness};
+use crate::task::waiters::{WaiterKey, Waiters};
+use std::cell::Cell;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// To us: reading, receiving, accepting.
+    Read,
+    /// From us: writing, sending, connecting.
+    Write,
+}
+
+impl Direction {
+    fn bit(self) -> Readiness {
+        match self {
+            Self::Read => Readiness::READ,
+            Self::Write => Readiness::WRITE,
+        }
+    }
+
+    fn interest(self) -> Interest {
+        match self {
+            Self::Read => Interest::READ,
+            Self::Write => Interest::WRITE,
+        }
+    }
+}
+
+/// After one of these, a short transfer proves nothing.
+const STICKY: Readiness = Readiness::from_bits(
+    Readiness::READ_CLOSED.bits() | Readiness::ERROR.bits() | Readiness::PRIORITY.bits(),
+);
+
+struct State<T> {
+    io: T,
+    ready: Cell<Readiness>,
+    /// The registration has gone: the loop was closed.
+    closed: Cell<bool>,
+    readers: Waiters,
+    writers: Waiters,
+}
+
+impl<T> State<T> {
+    fn waiters(&self, direction: Direction) -> &Waiters {
+        match direction {
+            Direction::Read => &self.readers,
+            Direction::Write => &self.writers,
+        }
+    }
+}
+
+impl<T: AsFd> AsFd for State<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
+    }
+}
+
+/// The entry's callbacks: keep the facts, wake who waits for them.
+struct Keeper<T>(Rc<State<T>>);
+
+impl<T> Callbacks for Keeper<T> {
+    fn on_default(&mut self, _cx: &Cx<'_>, ready: Readiness) {
+        let state = &self.0;
+        state.ready.set(state.ready.get() | ready);
+        if ready.contains(Readiness::READ) {
+            state.readers.wake_all();
+        }
+        if ready.contains(Readiness::WRITE) {
+            state.writers.wake_all();
+        }
+    }
+}
+
+impl<T> Drop for Keeper<T> {
+    fn drop(&mut self) {
+        // S2: whoever still waits finds the source closed.
+        self.0.closed.set(true);
+        self.0.readers.wake_all();
+        self.0.writers.wake_all();
+    }
+}
+
+/// Anything with a descriptor, for coroutines to wait on. Several may wait at once, in both
+/// directions; each is woken, and tries.
+pub struct Source<T: AsFd + 'static> {
+    state: Rc<State<T>>,
+    key: Key,
+    local: Handle,
+    /// In which directions this poller wants to be asked again after a `WouldBlock`.
+    rearms: Interest,
+}
+
+impl<T: AsFd + 'static> Source<T> {
+    /// Registers `io` with the loop that is running here, and makes it non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// `io::Error` around an [`Error`]: no loop is running here, the descriptor is registered
+    /// already, or is none that can be waited for. `io` is dropped.
+    #[track_caller]
+    pub fn new(io: T) -> io::Result<Self> {
+        Self::with(io, false)
+    }
+
+    /// The same for a descriptor that is known to be non-blocking.
+    #[track_caller]
+    pub(super) fn with(io: T, is_nonblocking: bool) -> io::Result<Self> {
+        let local = Handle::current().and_then(|handle| handle.upgrade());
+        match local {
+            Some(local) => Self::on(&local, io, is_nonblocking),
+            None => Err(io::Error::other("no loop is running on this thread")),
+        }
+    }
+
+    #[track_caller]
+    fn on(local: &Local, io: T, is_nonblocking: bool) -> io::Result<Self> {
+        let state = Rc::new(State {
+            io,
+            ready: Cell::new(Readiness::NONE),
+            closed: Cell::new(false),
+            readers: Waiters::default(),
+            writers: Waiters::default(),
+        });
+        let descriptor = Descriptor::from(Rc::clone(&state));
+        let keeper = Keeper(Rc::clone(&state));
+        match local.register_source(descriptor, is_nonblocking, keeper) {
+            Ok(key) => Ok(Self {
+                state,
+                key,
+                local: local.handle(),
+                rearms: local.rearms(),
+            }),
+            Err(RegisterError {
+                error: Error::Io(error),
+                ..
+            }) => Err(error),
+            Err(RegisterError { error, .. }) => Err(io::Error::other(error)),
+        }
+    }
+
+    /// Waits until reading is worth a try.
+    ///
+    /// # Errors
+    ///
+    /// If the loop has been closed.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn wait_readable(&self) -> io::Result<()> {
+        self.wait(Direction::Read).await
+    }
+
+    /// Waits until writing is worth a try.
+    ///
+    /// # Errors
+    ///
+    /// If the loop has been closed.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn wait_writable(&self) -> io::Result<()> {
+        self.wait(Direction::Write).await
+    }
+
+    async fn wait(&self, direction: Direction) -> io::Result<()> {
+        let mut place = Place::new(&self.state, direction);
+        poll_fn(|cx| self.poll_ready(cx, &mut place)).await
+    }
+
+    /// Runs `operation` until it gives something other than `WouldBlock` (or `Interrupted`),
+    /// waiting before each try until one is worth it.
+    ///
+    /// # Errors
+    ///
+    /// What `operation` gives, or that the loop has been closed.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: `operation` has either run to its end, and this has returned, or it
+    /// has done nothing.
+    pub async fn io<R>(
+        &self,
+        direction: Direction,
+        mut operation: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let mut place = Place::new(&self.state, direction);
+        poll_fn(|cx| self.poll_io(cx, &mut place, &mut operation)).await
+    }
+
+    /// [`Source::io`] for byte streams, where a transfer of less than `room` says that there
+    /// is no more just now.
+    pub(super) async fn transfer(
+        &self,
+        direction: Direction,
+        room: usize,
+        mut operation: impl FnMut(&T) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut place = Place::new(&self.state, direction);
+        let done = poll_fn(|cx| self.poll_io(cx, &mut place, &mut operation)).await?;
+        if done < room && !self.state.ready.get().intersects(STICKY) {
+            self.clear(direction)?;
+        }
+        Ok(done)
+    }
+
+    fn poll_ready(&self, cx: &mut Context<'_>, place: &mut Place<'_, T>) -> Poll<io::Result<()>> {
+        if self.state.closed.get() {
+            return Poll::Ready(Err(io::Error::other(Error::Closed)));
+        }
+        if self.state.ready.get().contains(place.direction.bit()) {
+            return Poll::Ready(Ok(()));
+        }
+        place.wait(cx);
+        Poll::Pending
+    }
+
+    fn poll_io<R>(
+        &self,
+        cx: &mut Context<'_>,
+        place: &mut Place<'_, T>,
+        operation: &mut impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        loop {
+            match self.poll_ready(cx, place) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+            match operation(&self.state.io) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if let Err(error) = self.clear(place.direction) {
+                        return Poll::Ready(Err(error));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    /// S1: the direction has proved not to be ready. What is sticky stays: it is a fact.
+    fn clear(&self, direction: Direction) -> io::Result<()> {
+        self.state
+            .ready
+            .set(self.state.ready.get().without(direction.bit()));
+        if !self.rearms.contains(direction.interest()) {
+            return Ok(());
+        }
+        match self
+            .local
+            .with(|local| local.rearm(self.key, direction.interest()))
+        {
+            Some(Err(Error::Io(error))) => Err(error),
+            // A registration that is gone is found closed by the next wait.
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<T: AsFd + 'static> Deref for Source<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.state.io
+    }
+}
+
+impl<T: AsFd + 'static> Drop for Source<T> {
+    fn drop(&mut self) {
+        // Deregistered before it closes, which is when `state` goes (R004).
+        self.local.with(|local| local.remove(self.key));
+    }
+}
+
+impl<T: AsFd + fmt::Debug + 'static> fmt::Debug for Source<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ready = self.state.ready.get();
+        f.debug_struct("Source")
+            .field("io", &self.state.io)
+            .field("ready", &ready)
+            .finish()
+    }
+}
+
+/// A place among the waiters, given up when dropped (R090).
+struct Place<'a, T> {
+    state: &'a State<T>,
+    direction: Direction,
+    key: Option<WaiterKey>,
+}
+
+impl<'a, T> Place<'a, T> {
+    fn new(state: &'a State<T>, direction: Direction) -> Self {
+        Self {
+            state,
+            direction,
+            key: None,
+        }
+    }
+
+    fn wait(&mut self, cx: &mut Context<'_>) {
+        self.state
+            .waiters(self.direction)
+            .wait(&mut self.key, cx.waker());
+    }
+}
+
+impl<T> Drop for Place<'_, T> {
+    fn drop(&mut self) {
+        self.state.waiters(self.direction).leave(&mut self.key);
+    }
+}

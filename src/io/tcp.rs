@@ -1,0 +1,225 @@
+//! A TCP connection for coroutines.
+//!
+//! All its operations take `&self`, so that one task may read while another writes; what they
+//! return is what the system returned, except that `WouldBlock` and `Interrupted` never reach
+//! the caller.
+//!
+//! In the notes: the connection behind `await` (N4, N10); asyncio's `sock_recv`,
+//! `sock_sendall`, `sock_connect`.
+
+use super::source::{Direction, Source};
+use super::tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use readily_sys::socket;
+use std::io::{self, Read, Write};
+use std::net::{self, Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+
+/// A TCP connection.
+///
+/// # Examples
+///
+/// ```
+/// use readily::io::{TcpListener, TcpStream};
+///
+/// readily::run(async {
+///     let listener = TcpListener::bind(([127, 0, 0, 1], 0))?;
+///     let addr = listener.local_addr()?;
+///     let server = readily::spawn(async move {
+///         let (stream, _peer) = listener.accept().await?;
+///         stream.write_all(b"hello").await
+///     });
+///     let stream = TcpStream::connect(addr).await?;
+///     let mut greeting = [0; 5];
+///     stream.read_exact(&mut greeting).await?;
+///     assert_eq!(&greeting, b"hello");
+///     server.await.expect("it is not cancelled")
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct TcpStream {
+    source: Source<net::TcpStream>,
+}
+
+impl TcpStream {
+    /// Connects to `addr`. There is no look-up of names here: it would block the loop (N5).
+    ///
+    /// # Errors
+    ///
+    /// As `connect(2)`: refused, unreachable, timed out; or no loop is running here.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it closes the socket; the peer may see a connection that ends at once.
+    pub async fn connect(addr: impl Into<SocketAddr>) -> io::Result<Self> {
+        let fd = socket::connect_tcp(&addr.into())?;
+        let source = Source::with(net::TcpStream::from(fd), true)?;
+        source
+            .io(Direction::Write, |stream| {
+                // Writable is a hint; the socket's error tells, and its peer proves it.
+                if let Some(error) = stream.take_error()? {
+                    return Err(error);
+                }
+                match socket::is_connected(stream.as_fd())? {
+                    true => Ok(()),
+                    false => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            })
+            .await?;
+        Ok(Self { source })
+    }
+
+    /// Takes a connection of the standard library over, and makes it non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::new`].
+    #[track_caller]
+    pub fn from_std(stream: net::TcpStream) -> io::Result<Self> {
+        Ok(Self {
+            source: Source::new(stream)?,
+        })
+    }
+
+    #[track_caller]
+    pub(super) fn accepted(stream: net::TcpStream) -> io::Result<Self> {
+        Ok(Self {
+            source: Source::with(stream, true)?,
+        })
+    }
+
+    /// Reads what is there, waiting until something is. Zero is the end of the stream, or an
+    /// empty `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// As `recv(2)`: a reset, for one.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: either bytes were read and this has returned, or none were.
+    #[doc(alias = "sock_recv_into")]
+    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        self.source
+            .transfer(Direction::Read, buffer.len(), |mut s| s.read(buffer))
+            .await
+    }
+
+    /// Fills `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` if the stream ends before; as [`read`](TcpStream::read).
+    ///
+    /// # Cancellation
+    ///
+    /// Bytes that were read stand at the front of `buffer`, but nobody says how many.
+    #[doc(alias = "readexactly")]
+    pub async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.read(&mut buffer[done..]).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => done += n,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes as much of `bytes` as there is room for, waiting until there is some.
+    ///
+    /// # Errors
+    ///
+    /// As `send(2)`: `BrokenPipe` or a reset if the peer is gone. There is no `SIGPIPE`.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: either bytes were written and this has returned, or none were.
+    pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        self.source
+            .transfer(Direction::Write, bytes.len(), |mut s| s.write(bytes))
+            .await
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](TcpStream::write); some of the bytes may have been written.
+    ///
+    /// # Cancellation
+    ///
+    /// Some of the bytes may have been written; nobody says how many.
+    #[doc(alias = "sock_sendall")]
+    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.write(bytes).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                n => bytes = &bytes[n..],
+            }
+        }
+        Ok(())
+    }
+
+    /// Shuts one or both directions down. After the writing side, the peer reads the end;
+    /// we go on reading.
+    ///
+    /// # Errors
+    ///
+    /// As `shutdown(2)`.
+    #[doc(alias = "write_eof")]
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.source.shutdown(how)
+    }
+
+    /// The reading and the writing side, borrowed: for two futures of one task.
+    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        ReadHalf::pair(self)
+    }
+
+    /// The reading and the writing side, owned: for two tasks. Dropping the writing side
+    /// shuts it down.
+    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        OwnedReadHalf::pair(Rc::new(self))
+    }
+
+    /// Our own address.
+    ///
+    /// # Errors
+    ///
+    /// As `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.source.local_addr()
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    ///
+    /// As `getpeername(2)`.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.source.peer_addr()
+    }
+
+    /// Whether small writes are sent at once (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    ///
+    /// As `setsockopt(2)`.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.source.set_nodelay(nodelay)
+    }
+}
+
+impl AsFd for TcpStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+}

@@ -1,0 +1,167 @@
+//! A TCP listener for coroutines.
+//!
+//! What `accept(2)` may fail with is sorted as for callbacks: a connection that broke before
+//! it was accepted is skipped, and when descriptors run out `accept` waits, with a growing
+//! back-off, or until one of the loop's own is closed. It is told once; it never spins.
+//!
+//! In asyncio this is `sock_accept`, and the server's pause of a second.
+
+use super::source::{Direction, Source};
+use super::tcp::TcpStream;
+use crate::event_loop::{AcceptError, Backoff, FreedKey, Handle, Unhandled};
+use crate::event_loop::{WakeState, WakeTimer};
+use readily_sys::socket;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::net::{self, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::task::{Context, Poll};
+
+/// A listening TCP socket.
+#[derive(Debug)]
+pub struct TcpListener {
+    source: Source<net::TcpListener>,
+    backoff: RefCell<Backoff>,
+}
+
+impl TcpListener {
+    /// How many connections the system may keep for us before they are accepted; it may
+    /// allow less (`net.core.somaxconn`).
+    pub const BACKLOG: i32 = 1024;
+
+    /// Listens on `addr`; port 0 takes a free one. The address can be used again at once
+    /// after an earlier listener has gone (`SO_REUSEADDR`).
+    ///
+    /// # Errors
+    ///
+    /// As `bind(2)` and `listen(2)`; or no loop is running here.
+    #[track_caller]
+    pub fn bind(addr: impl Into<SocketAddr>) -> io::Result<Self> {
+        let fd = socket::listen_tcp(&addr.into(), Self::BACKLOG)?;
+        Self::with(net::TcpListener::from(fd), true)
+    }
+
+    /// Takes a listener of the standard library over, and makes it non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::new`].
+    #[track_caller]
+    pub fn from_std(listener: net::TcpListener) -> io::Result<Self> {
+        Self::with(listener, false)
+    }
+
+    #[track_caller]
+    fn with(listener: net::TcpListener, is_nonblocking: bool) -> io::Result<Self> {
+        let source = Source::with(listener, is_nonblocking)?;
+        Ok(Self {
+            source,
+            backoff: RefCell::default(),
+        })
+    }
+
+    /// Accepts a connection, waiting until there is one. While no descriptor is left for it,
+    /// waits for one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the listener itself; never those of one connection, nor want of descriptors.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: a connection is accepted only when this returns it.
+    #[doc(alias = "sock_accept")]
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        loop {
+            let accepted = self
+                .source
+                .io(Direction::Read, |l| socket::accept(l.as_fd()))
+                .await;
+            let error = match accepted {
+                Ok((fd, peer)) => {
+                    self.backoff.borrow_mut().reset();
+                    let stream = TcpStream::accepted(net::TcpStream::from(fd))?;
+                    let peer = peer.ok_or_else(|| io::Error::other("not an internet address"))?;
+                    return Ok((stream, peer));
+                }
+                Err(error) => error,
+            };
+            match AcceptError::of(&error) {
+                AcceptError::Skip | AcceptError::Nobody => {}
+                AcceptError::Broken => return Err(error),
+                AcceptError::Exhausted => self.pause(error).await,
+            }
+        }
+    }
+
+    /// Waits for a descriptor to come free, or a while.
+    async fn pause(&self, error: io::Error) {
+        let mut backoff = self.backoff.borrow_mut();
+        let first = backoff.is_first();
+        let retry = backoff.next_wait();
+        drop(backoff);
+        let Some(local) = Handle::current() else {
+            return;
+        };
+        if first {
+            let fd = self.as_fd().as_raw_fd();
+            local.with(|local| local.report(&Unhandled::AcceptPaused { fd, error, retry }));
+        }
+        let mut pause = Pause {
+            local,
+            timer: None,
+            freed: None,
+        };
+        poll_fn(|cx| pause.poll(cx, retry)).await;
+    }
+
+    /// The address that it listens on.
+    ///
+    /// # Errors
+    ///
+    /// As `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.source.local_addr()
+    }
+}
+
+impl AsFd for TcpListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+}
+
+/// Ends with a timer, or when the loop closes a descriptor, whichever is first.
+struct Pause {
+    local: Handle,
+    timer: Option<WakeTimer>,
+    freed: Option<FreedKey>,
+}
+
+impl Pause {
+    fn poll(&mut self, cx: &mut Context<'_>, wait: std::time::Duration) -> Poll<()> {
+        match &self.timer {
+            None => {
+                self.local.with(|local| {
+                    self.timer = Some(local.wake_later(wait, cx.waker().clone()));
+                    self.freed = Some(local.wake_when_freed(cx.waker().clone()));
+                });
+                Poll::Pending
+            }
+            Some(timer) => {
+                // Woken by either. A wake for another reason costs one try too many.
+                let _: WakeState = timer.poll(cx.waker());
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        if let Some(key) = self.freed.take() {
+            self.local.with(|local| local.forget_freed(key));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The entry point of a program: one future, driven to its end, and everything cleared away.
+//!
+//! The future is the caller's own and may borrow from its stack; it takes its turns in the
+//! loop's queue like any task. When it is done, what is left over is cancelled and dropped on
+//! this thread, and the loop is closed.
+//!
+//! In the notes: `run(coroutine)`, the one entry point of a program (N18).
+
+use crate::event_loop::{CloseReport, Error, EventLoop, Local};
+use crate::task::MainTask;
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+/// Runs `future` on a loop of its own, and returns its output.
+///
+/// When it is done, tasks that are left are cancelled: their futures are dropped, here.
+///
+/// # Errors
+///
+/// [`Error::Nested`] inside a callback or task of another loop, [`Error::Io`] if the system
+/// has no descriptor for a loop, or takes it away.
+///
+/// # Panics
+///
+/// If `future` panics; if a callback or a detached task panics (see
+/// [`PanicPolicy`](crate::PanicPolicy)).
+///
+/// # Examples
+///
+/// ```
+/// let answer = readily::run(async { 21 })?;
+/// assert_eq!(answer, 21);
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[track_caller]
+pub fn run<F: Future>(future: F) -> Result<F::Output, Error> {
+    let mut runner = Runner::new()?;
+    let output = runner.run(future);
+    runner.close();
+    output
+}
+
+/// A loop for several runs, one after another: what is spawned in one goes on in the next.
+///
+/// Dereferences to [`Local`], to register, arm and spawn between two runs.
+#[derive(Debug)]
+pub struct Runner {
+    event_loop: EventLoop,
+}
+
+impl Runner {
+    /// A runner on a new loop, with the system's own poller and clock.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventLoop::new`].
+    pub fn new() -> Result<Self, Error> {
+        Ok(Self {
+            event_loop: EventLoop::new()?,
+        })
+    }
+
+    /// Drives `future` to its end. Tasks that it has spawned stay, and go on in the next run.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventLoop::turn`]; `future` is dropped then.
+    ///
+    /// # Panics
+    ///
+    /// As [`run`]. The runner can be used again.
+    #[doc(alias = "run_until_complete")]
+    #[doc(alias = "block_on")]
+    #[track_caller]
+    pub fn run<F: Future>(&mut self, future: F) -> Result<F::Output, Error> {
+        let mut future = pin!(future);
+        let local = self.event_loop.local();
+        let main = MainTask::new::<F>(&local);
+        let mut ended = None;
+        while ended.is_none() {
+            // Its panic is the caller's own, and ends the run whatever the policy says of
+            // those that nobody waits for.
+            self.event_loop.turn_with(None, &mut || {
+                if ended.is_none() {
+                    match catch_unwind(AssertUnwindSafe(|| main.poll(future.as_mut()))) {
+                        Ok(Poll::Pending) => {}
+                        Ok(Poll::Ready(output)) => ended = Some(Ok(output)),
+                        Err(payload) => ended = Some(Err(payload)),
+                    }
+                }
+            })?;
+        }
+        match ended {
+            Some(Ok(output)) => Ok(output),
+            Some(Err(payload)) => resume_unwind(payload),
+            None => unreachable!("the loop above ends with an end"),
+        }
+    }
+
+    /// The loop itself.
+    pub fn event_loop(&mut self) -> &mut EventLoop {
+        &mut self.event_loop
+    }
+
+    /// Closes the loop, and says what was still there. See [`EventLoop::close`].
+    ///
+    /// # Panics
+    ///
+    /// As [`EventLoop::close`].
+    pub fn close(self) -> CloseReport {
+        self.event_loop.close()
+    }
+}
+
+impl From<EventLoop> for Runner {
+    fn from(event_loop: EventLoop) -> Self {
+        Self { event_loop }
+    }
+}
+
+impl Deref for Runner {
+    type Target = Local;
+
+    fn deref(&self) -> &Local {
+        &self.event_loop
+    }
+}

@@ -1,0 +1,76 @@
+//! `wait_for`: a future, but no longer than this.
+//!
+//! The future is polled first and the limit after it, so a value that is ready when the time
+//! runs out wins (T6). When the time has run out the future is dropped before the caller goes
+//! on, which is what cancelling is here; asyncio must cancel and then wait for it.
+//!
+//! In the notes: N14.
+
+use super::sleep::sleep;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+/// The time ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("the time ran out")]
+pub struct Elapsed;
+
+impl From<Elapsed> for std::io::Error {
+    fn from(elapsed: Elapsed) -> Self {
+        Self::new(std::io::ErrorKind::TimedOut, elapsed)
+    }
+}
+
+/// Waits for `future`, but no longer than `limit`.
+///
+/// `limit` counts from the first poll on the loop's clock. The system may wake the loop a
+/// little late, never early. A future that is ready on its first poll wins, even where
+/// `limit` is zero (T6).
+///
+/// # Errors
+///
+/// [`Elapsed`] if the time ran out. `future` is dropped *before* this returns, so whatever it
+/// borrowed is free again.
+///
+/// # Panics
+///
+/// Outside a running loop: there is no clock to ask.
+///
+/// # Cancellation
+///
+/// Dropping the returned future drops `future`. No timer stays armed.
+///
+/// # Examples
+///
+/// ```
+/// use readily::{Elapsed, run, sleep, wait_for};
+/// use std::time::Duration;
+///
+/// let (short, long) = (Duration::from_millis(5), Duration::from_secs(50));
+/// assert_eq!(run(wait_for(short, sleep(long)))?, Err(Elapsed));
+/// assert_eq!(run(wait_for(long, async { "value" }))?, Ok("value"));
+/// # Ok::<(), readily::Error>(())
+/// ```
+pub async fn wait_for<F>(limit: Duration, future: F) -> Result<F::Output, Elapsed>
+where
+    F: IntoFuture,
+{
+    let mut future = pin!(Some(future.into_future()));
+    let mut deadline = pin!(sleep(limit));
+    let result = poll_fn(|cx| {
+        let inner = future
+            .as_mut()
+            .as_pin_mut()
+            .expect("polled until it is ready");
+        if let Poll::Ready(output) = inner.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        deadline.as_mut().poll(cx).map(|()| Err(Elapsed))
+    })
+    .await;
+    // Before the caller hears of it: `async` would drop it after the return value is made.
+    future.as_mut().set(None);
+    result
+}
