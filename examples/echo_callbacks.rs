@@ -1,0 +1,89 @@
+//! A TCP echo server with callbacks: the notes' loop as it stands (N7).
+//!
+//! Each branch of the notes is one method: *connect ready* registers the connection, *read
+//! ready* echoes, *write ready* sends what had no room, *hangup* is told and everything is
+//! reclaimed. Lay it beside `echo_coroutines`, which is the same server.
+//!
+//! ```text
+//! cargo run --release --example echo_callbacks -- --addr 127.0.0.1:7007
+//! nc 127.0.0.1 7007
+//! ```
+
+use readily::{Callbacks, Cx, EventLoop, Interest};
+use std::io::ErrorKind::WouldBlock;
+use std::net::{Shutdown, TcpListener};
+
+/// As much as one connection may make us keep.
+const ROOM: usize = 16 * 1024;
+
+/// One connection: what was read and not yet written, and whether the peer has finished.
+struct Echo {
+    kept: Vec<u8>,
+    ended: bool,
+}
+
+impl Callbacks for Echo {
+    fn on_read(&mut self, cx: &Cx<'_>) {
+        let mut buffer = [0; ROOM];
+        match cx.read(&mut buffer) {
+            Ok(0) => self.ended = true,
+            Ok(n) => self.kept.extend_from_slice(&buffer[..n]),
+            Err(error) if error.kind() == WouldBlock => return,
+            Err(_reset) => return cx.close(),
+        }
+        self.send(cx);
+    }
+
+    fn on_write(&mut self, cx: &Cx<'_>) {
+        self.send(cx);
+    }
+}
+
+impl Echo {
+    /// Writes what there is room for, and asks for what must come next: room, or more bytes.
+    /// A slow reader is held back: nothing is read for it while it has something to take.
+    fn send(&mut self, cx: &Cx<'_>) {
+        match cx.write(&self.kept) {
+            Ok(n) => drop(self.kept.drain(..n)),
+            Err(error) if error.kind() == WouldBlock => {}
+            Err(_reset) => return cx.close(),
+        }
+        let next = match (self.kept.is_empty(), self.ended) {
+            (false, _) => Interest::WRITE,
+            (true, false) => Interest::READ,
+            (true, true) => {
+                // Half-closed: the rest has been echoed, and now the end.
+                let _ = cx.shutdown(Shutdown::Write);
+                return cx.close();
+            }
+        };
+        if cx.want(next).is_err() {
+            cx.close();
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut event_loop = EventLoop::new()?;
+    let listener = TcpListener::bind(addr()?)?;
+    let local_addr = listener.local_addr()?;
+    event_loop.listen(listener, |_cx, _accepted| {
+        Some(Echo {
+            kept: Vec::new(),
+            ended: false,
+        })
+    })?;
+    println!("listening on {local_addr}");
+    event_loop.run()?;
+    Ok(())
+}
+
+/// `--addr ADDRESS`, or a free port on the loopback.
+fn addr() -> Result<std::net::SocketAddr, Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    match (args.next().as_deref(), args.next()) {
+        (None, _) => Ok(([127, 0, 0, 1], 0).into()),
+        (Some("--addr"), Some(addr)) => Ok(addr.parse()?),
+        _ => Err("usage: echo_callbacks [--addr 127.0.0.1:0]".into()),
+    }
+}
