@@ -95,8 +95,9 @@ impl Backoff {
     }
 }
 
-/// How many connections a listener accepts in one turn.
-const ACCEPTS_PER_TURN: usize = 64;
+/// How many connections a listener accepts in one turn, and how many it may find broken in
+/// a row before it takes a pause.
+pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 
 impl Local {
     /// Listens: each connection is accepted, given to `accept`, and registered for reading
@@ -203,14 +204,16 @@ where
     C: Callbacks + 'static,
 {
     fn on_connect(&mut self, cx: &Cx<'_>) {
+        let mut broken = None;
         for _ in 0..ACCEPTS_PER_TURN {
             match cx.accept() {
                 Ok(accepted) => {
+                    broken = None;
                     self.backoff.reset();
                     self.admit(cx, accepted);
                 }
                 Err(error) => match AcceptError::of(&error) {
-                    AcceptError::Skip => {}
+                    AcceptError::Skip => broken = Some(error),
                     AcceptError::Nobody => return,
                     AcceptError::Exhausted => return self.pause(cx, error),
                     AcceptError::Broken => {
@@ -226,6 +229,11 @@ where
             if cx.wants().is_empty() {
                 return;
             }
+        }
+        // One in sixty-four may be the peers' doing. An error that is always there is not,
+        // and would be met again at once: a refusal by a sandbox, for one.
+        if let Some(error) = broken {
+            self.pause(cx, error);
         }
     }
 }

@@ -148,14 +148,11 @@ impl<'a> Cx<'a> {
     /// Asks no more for `interest`. A refusal of the system is told to
     /// [`Local::on_unhandled`]; on a removed registration this does nothing.
     pub fn ignore(&self, interest: Interest) {
-        match self.want(self.wants().without(interest)) {
-            Err(Error::Io(error)) => {
-                self.local.report(&Unhandled::Io {
-                    what: "taking back an interest",
-                    error,
-                });
-            }
-            Ok(()) | Err(_) => {}
+        if let Err(Error::Io(error)) = self.want(self.wants().without(interest)) {
+            self.local.report(&Unhandled::Io {
+                what: "taking back an interest",
+                error,
+            });
         }
     }
 

@@ -156,7 +156,7 @@ impl Local {
                 // anew; a one-shot one is asked for by its owner.
                 if line.trigger == Trigger::Edge {
                     if let Err(error) = cx.want(line.interest) {
-                        return self.reclaim(cx, callbacks, into_io(error));
+                        self.reclaim(cx, callbacks, into_io(error));
                     }
                 }
             }

@@ -23,6 +23,7 @@ mod registry;
 mod timing;
 pub(crate) mod unhandled;
 
+pub(crate) use accept::ACCEPTS_PER_TURN;
 pub use accept::{AcceptError, Accepted, Backoff, FreedKey};
 pub use callbacks::{Callbacks, Closures};
 pub use classify::{Kind, Role, classify};

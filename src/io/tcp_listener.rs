@@ -8,8 +8,9 @@
 
 use super::source::{Direction, Source};
 use super::tcp::TcpStream;
-use crate::event_loop::{AcceptError, Backoff, FreedKey, Handle, Unhandled};
-use crate::event_loop::{WakeState, WakeTimer};
+use crate::event_loop::{
+    ACCEPTS_PER_TURN, AcceptError, Backoff, FreedKey, Handle, Unhandled, WakeState, WakeTimer,
+};
 use readily_sys::socket;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -73,34 +74,38 @@ impl TcpListener {
     /// Nothing is lost: a connection is accepted only when this returns it.
     #[doc(alias = "sock_accept")]
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let mut broken = 0;
         loop {
             let accepted = self
                 .source
                 .io(Direction::Read, |l| socket::accept(l.as_fd()))
                 .await;
             let error = match accepted {
-                Ok((fd, peer)) => {
+                Ok((fd, Some(peer))) => {
                     self.backoff.borrow_mut().reset();
-                    let stream = TcpStream::accepted(net::TcpStream::from(fd))?;
-                    let peer = peer.ok_or_else(|| io::Error::other("not an internet address"))?;
-                    return Ok((stream, peer));
+                    return Ok((TcpStream::accepted(net::TcpStream::from(fd))?, peer));
                 }
+                // Gone before it was accepted, and its address with it (some BSDs).
+                Ok((_, None)) => io::ErrorKind::ConnectionAborted.into(),
                 Err(error) => error,
             };
             match AcceptError::of(&error) {
-                AcceptError::Skip | AcceptError::Nobody => {}
                 AcceptError::Broken => return Err(error),
-                AcceptError::Exhausted => self.pause(error).await,
+                AcceptError::Skip | AcceptError::Nobody if broken < ACCEPTS_PER_TURN => broken += 1,
+                AcceptError::Skip | AcceptError::Nobody | AcceptError::Exhausted => {
+                    broken = 0;
+                    self.pause(error).await;
+                }
             }
         }
     }
 
     /// Waits for a descriptor to come free, or a while.
     async fn pause(&self, error: io::Error) {
-        let mut backoff = self.backoff.borrow_mut();
-        let first = backoff.is_first();
-        let retry = backoff.next_wait();
-        drop(backoff);
+        let (first, retry) = {
+            let mut backoff = self.backoff.borrow_mut();
+            (backoff.is_first(), backoff.next_wait())
+        };
         let Some(local) = Handle::current() else {
             return;
         };

@@ -55,7 +55,7 @@ impl TaskRef {
     }
 
     /// Ends it. See [`Task::cancel`](crate::Task::cancel). The main task, whose future
-    /// belongs to the caller of [`run`](crate::run), ends by returning only: `false`.
+    /// belongs to the caller of [`run`](crate::run()), ends by returning only: `false`.
     pub fn cancel(&self) -> bool {
         let job = self.cell.head().job;
         self.local

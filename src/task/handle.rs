@@ -26,7 +26,7 @@ use std::task::{Context, Poll};
 ///
 /// # Panics
 ///
-/// Outside a loop: there is nobody to run it. Use [`run`](crate::run), a callback,
+/// Outside a loop: there is nobody to run it. Use [`run`](crate::run()), a callback,
 /// [`EventLoop::enter`](crate::EventLoop::enter), or [`Local::spawn`].
 ///
 /// # Examples

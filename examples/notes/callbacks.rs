@@ -1,0 +1,191 @@
+//! N1, N2, N7: the callback loop serves a real TCP client through all five branches.
+
+use crate::Page;
+use readily::{Callbacks, Cx, EventLoop, ExitReason, Interest, Readiness};
+use std::cell::RefCell;
+use std::io::{self, ErrorKind::WouldBlock, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// More than the sockets between us can hold, so that the write branch is needed.
+const ANSWER: usize = 16 << 20;
+
+/// The branches in the order in which they were first taken.
+type Taken = Rc<RefCell<Vec<&'static str>>>;
+
+/// The notes' callback map for one connection.
+struct Connection {
+    taken: Taken,
+    left: usize,
+}
+
+impl Connection {
+    fn note(&self, branch: &'static str) {
+        let mut taken = self.taken.borrow_mut();
+        if !taken.contains(&branch) {
+            taken.push(branch);
+        }
+    }
+}
+
+impl Callbacks for Connection {
+    fn on_read(&mut self, cx: &Cx<'_>) {
+        let mut buffer = [0; 64];
+        match cx.read(&mut buffer) {
+            // The client has finished, and so have we: a full hangup follows. Until it does,
+            // the end stays readable; there is no need to be told again.
+            Ok(0) => {
+                cx.shutdown(Shutdown::Write)
+                    .expect("we are still connected");
+                cx.ignore(Interest::READ);
+            }
+            Ok(_question) => {
+                self.note("read");
+                self.left = ANSWER;
+                cx.want(Interest::WRITE).expect("the registration is alive");
+            }
+            Err(error) => assert_eq!(error.kind(), WouldBlock),
+        }
+    }
+
+    fn on_write(&mut self, cx: &Cx<'_>) {
+        if self.left > 0 {
+            self.note("write");
+            match cx.write(&[7; 1 << 16][..self.left.min(1 << 16)]) {
+                Ok(n) => self.left -= n,
+                Err(error) => assert_eq!(error.kind(), WouldBlock),
+            }
+        } else {
+            // Nothing to write: whoever goes on asking would be told for ever.
+            cx.want(Interest::READ | Interest::PRIORITY)
+                .expect("the registration is alive");
+        }
+    }
+
+    fn on_hangup(&mut self, cx: &Cx<'_>, _error: Option<io::Error>) {
+        self.note("hangup");
+        cx.stop();
+    }
+
+    fn on_default(&mut self, cx: &Cx<'_>, ready: Readiness) {
+        assert!(ready.contains(Readiness::PRIORITY));
+        self.note("default");
+        // Said once; the urgent byte itself is not worth reading.
+        cx.ignore(Interest::PRIORITY);
+    }
+}
+
+/// A blocking client on a thread of its own: asks, reads the whole answer, sends an urgent
+/// byte, and goes.
+fn client(addr: SocketAddr) -> io::Result<usize> {
+    let mut stream = TcpStream::connect(addr)?;
+    stream.write_all(b"the answer, please")?;
+    let mut answer = vec![0; ANSWER];
+    stream.read_exact(&mut answer)?;
+    socket2::SockRef::from(&stream).send_out_of_band(b"!")?;
+    stream.shutdown(Shutdown::Write)?;
+    stream.read(&mut answer)
+}
+
+pub(crate) fn show(page: &mut Page, event_loop: &mut EventLoop) -> Result<(), readily::Error> {
+    page.chapter("What an event loop is");
+    let selector = selector(event_loop)?;
+    let right = selector.contains("eventpoll") || selector.contains("kqueue");
+    page.line(
+        "N2",
+        "it stands on a selector: epoll on Linux, kqueue on macOS",
+        selector,
+        right,
+    );
+    page.chapter("The loop itself: for ever, for each (fd, event) of wait(timeout)");
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let addr = listener.local_addr()?;
+    let taken = Taken::default();
+    let notes = Rc::clone(&taken);
+    let key = event_loop.listen(listener, move |_cx, _accepted| {
+        let connection = Connection {
+            taken: Rc::clone(&notes),
+            left: 0,
+        };
+        connection.note("connect");
+        Some(connection)
+    })?;
+    let client = std::thread::spawn(move || client(addr));
+    let reason = event_loop.run()?;
+    event_loop.remove(key)?;
+    let end = client.join().expect("the client does not panic")?;
+
+    let taken = taken.borrow();
+    let rules = [
+        (
+            "connect",
+            "connect ready: register read and write, and callbacks",
+        ),
+        (
+            "read",
+            "read ready: run the callback registered for reading",
+        ),
+        (
+            "write",
+            "write ready: run the callback registered for writing",
+        ),
+        ("hangup", "hangup: close, cancel its registration, reclaim"),
+        ("default", "anything else: a default action"),
+    ];
+    for (branch, says) in rules {
+        let seen = taken.contains(&branch);
+        page.line("N7", says, if seen { "taken" } else { "not taken" }, seen);
+    }
+    page.same(
+        "N7",
+        "the client saw the end, and the loop was told",
+        end,
+        0,
+    );
+    let closed = event_loop.registered();
+    page.same("N7", "descriptors still registered", closed, 0);
+    page.line(
+        "N7",
+        "the loop ended because",
+        format!("{reason:?}"),
+        reason == ExitReason::Stopped,
+    );
+    three_kinds_of_thing(page, event_loop)
+}
+
+/// N2: what the system says our descriptor is, where it says so.
+fn selector(event_loop: &EventLoop) -> Result<String, readily::Error> {
+    let fd = event_loop.as_fd()?.as_raw_fd();
+    let link = std::fs::read_link(format!("/proc/self/fd/{fd}"));
+    Ok(link.map_or_else(|_| "kqueue".to_owned(), |link| link.display().to_string()))
+}
+
+/// N1: I/O, timers and callbacks; here the last two, in their order.
+fn three_kinds_of_thing(page: &mut Page, event_loop: &mut EventLoop) -> Result<(), readily::Error> {
+    let said = Rc::new(RefCell::new(String::new()));
+    for (delay, word) in [(20, "timer-20"), (10, "timer-10")] {
+        let said = Rc::clone(&said);
+        event_loop.call_later(Duration::from_millis(delay), move |_| {
+            *said.borrow_mut() += word
+        });
+    }
+    let soon = Rc::clone(&said);
+    event_loop.call_soon(move |_| soon.borrow_mut().push_str("callback "));
+    let reason = event_loop.run()?;
+    let said = said.borrow().replace("0t", "0 t");
+    page.same(
+        "N1",
+        "it works on I/O, timers and callbacks",
+        &*said,
+        "callback timer-10 timer-20",
+    );
+    page.line(
+        "N1",
+        "with nothing left it ends",
+        format!("{reason:?}"),
+        reason == ExitReason::Idle,
+    );
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! Every line of the notes, on real sockets and a real clock, on one loop.
+//!
+//! Prints what was seen beside what the notes say, and exits with 1 if anything differs.
+//!
+//! ```text
+//! cargo run --release --example notes
+//! ```
+
+mod callbacks;
+mod coroutines;
+mod tasks;
+
+use readily::Runner;
+use std::fmt::Display;
+use std::process::ExitCode;
+
+/// What was seen beside what the notes say.
+#[derive(Default)]
+struct Page {
+    lines: u32,
+    wrong: u32,
+}
+
+impl Page {
+    fn chapter(&self, title: &str) {
+        println!("\n{title}");
+    }
+
+    /// One line: `note` says `says`, and we saw `saw`; `right` if the two agree.
+    fn line(&mut self, note: &str, says: &str, saw: impl Display, right: bool) {
+        self.lines += 1;
+        self.wrong += u32::from(!right);
+        let mark = if right { "ok" } else { "DIFFERS" };
+        let saw = saw.to_string(); // so that the width counts, whatever its type
+        println!("  {note:<4} {says:<58} {saw:<34} {mark}");
+    }
+
+    /// For values that must be the very ones.
+    fn same<T: PartialEq + Display>(&mut self, note: &str, says: &str, saw: T, expected: T) {
+        let right = saw == expected;
+        self.line(note, says, saw, right);
+    }
+}
+
+fn main() -> Result<ExitCode, readily::Error> {
+    let mut page = Page::default();
+    let mut runner = Runner::new()?;
+    callbacks::show(&mut page, runner.event_loop())?;
+    coroutines::show(&mut page, &mut runner)?;
+    tasks::show(&mut page, &mut runner)?;
+    let left = runner.close();
+    page.chapter("At the end");
+    page.line(
+        "",
+        "nothing is left on the loop",
+        left.jobs.len(),
+        left == Default::default(),
+    );
+    println!("\n{} lines of the notes, {} differ", page.lines, page.wrong);
+    Ok(if page.wrong == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
