@@ -14,7 +14,7 @@ use std::time::Duration;
 use readily_sys::epoll::{self, Epoll};
 use readily_sys::{Notifier, errno};
 
-use super::super::{Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger};
+use crate::poll::{Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger};
 
 /// The [`Poller`] of Linux.
 #[derive(Debug)]
@@ -172,3 +172,7 @@ fn reported(bits: u32) -> Readiness {
     let set = MEANING.iter().filter(|(bit, _)| bits & bit != 0);
     set.fold(Readiness::NONE, |ready, &(_, meaning)| ready | meaning)
 }
+
+#[cfg(test)]
+#[path = "epoll/tests.rs"]
+mod tests;

@@ -8,7 +8,9 @@
 //! because they are two vocabularies: one may not ask for an error, and one may not be
 //! told "edge".
 
+pub mod kqueue;
 pub mod os;
+pub mod portable;
 
 use std::fmt;
 use std::io;
