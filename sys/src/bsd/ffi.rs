@@ -61,6 +61,8 @@ pub(super) fn pipe() -> io::Result<crate::unix::pipe::Notifier> {
     crate::unix::pipe::Notifier::new()
 }
 
+// The types are of other widths on each system.
+#[allow(clippy::unnecessary_cast)]
 const _: () = {
     assert!(Filter::Read.number(PERSONALITY) == libc::EVFILT_READ as i32);
     assert!(Filter::Write.number(PERSONALITY) == libc::EVFILT_WRITE as i32);
@@ -75,5 +77,5 @@ const _: () = {
     assert!(kq_abi::EV_DISPATCH == libc::EV_DISPATCH as u32);
     assert!(kq_abi::EV_ERROR == libc::EV_ERROR as u32);
     assert!(kq_abi::EV_EOF == libc::EV_EOF as u32);
-    assert!(kq_abi::NOTE_TRIGGER == libc::NOTE_TRIGGER as u32);
+    assert!(kq_abi::NOTE_TRIGGER == libc::NOTE_TRIGGER);
 };

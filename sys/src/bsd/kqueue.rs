@@ -204,7 +204,7 @@ fn raw(event: Option<&Kevent>) -> ffi::kevent {
     // SAFETY: integers, arrays of them and a pointer, for all of which zero is a value.
     let mut to = unsafe { mem::zeroed::<ffi::kevent>() };
     if let Some(event) = event {
-        to.ident = event.ident as _;
+        to.ident = event.ident;
         to.filter = event.filter.number(PERSONALITY) as _;
         to.flags = (event.flags | EV_RECEIPT) as _;
         to.fflags = event.fflags;
@@ -219,11 +219,11 @@ fn plain(event: &ffi::kevent) -> Kevent {
     // By value throughout: Apple's structure is packed, and has no place for references.
     let udata = event.udata;
     Kevent {
-        ident: event.ident as usize,
-        filter: Filter::from_number(event.filter as i32, PERSONALITY),
-        flags: event.flags as u32,
+        ident: event.ident,
+        filter: Filter::from_number(event.filter as _, PERSONALITY),
+        flags: event.flags as _,
         fflags: event.fflags,
-        data: event.data as i64,
+        data: event.data as _,
         udata: udata.addr() as u64,
     }
 }
