@@ -158,15 +158,13 @@ fn reported(bits: u32) -> Readiness {
     const READ_CLOSED: u8 = Readiness::READ_CLOSED.bits();
     const WRITE_CLOSED: u8 = Readiness::WRITE_CLOSED.bits();
     const ERROR: u8 = Readiness::ERROR.bits();
+    const GONE: u8 = READ | WRITE | READ_CLOSED | WRITE_CLOSED;
     const MEANING: [(u32, Readiness); 6] = [
         (epoll::IN, Readiness::READ),
         (epoll::PRI, Readiness::PRIORITY),
         (epoll::OUT, Readiness::WRITE),
         (epoll::RDHUP, Readiness::from_bits(READ | READ_CLOSED)),
-        (
-            epoll::HUP,
-            Readiness::from_bits(READ | WRITE | READ_CLOSED | WRITE_CLOSED),
-        ),
+        (epoll::HUP, Readiness::from_bits(GONE)),
         (epoll::ERR, Readiness::from_bits(READ | WRITE | ERROR)),
     ];
     let set = MEANING.iter().filter(|(bit, _)| bits & bit != 0);

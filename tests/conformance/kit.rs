@@ -53,6 +53,18 @@ pub fn until(poller: &mut dyn Poller, token: u64, wanted: Readiness) -> Readines
     all
 }
 
+/// The tokens of the next waits, until there are `count` of them: a poller may serve in small
+/// batches, but none may be left out for long.
+pub fn tokens(poller: &mut dyn Poller, count: usize) -> HashSet<u64> {
+    let mut tokens = HashSet::new();
+    for _ in 0..count {
+        if tokens.len() < count {
+            tokens.extend(next(poller).iter().map(|e| e.token));
+        }
+    }
+    tokens
+}
+
 fn each_once(events: &[Event]) {
     let tokens: HashSet<_> = events.iter().map(|e| e.token).collect();
     assert_eq!(

@@ -151,10 +151,8 @@ pub fn a_signal_is_an_early_return_and_no_error(mut poller: Box<dyn Poller>) {
     // SAFETY: the handler does nothing at all, which is allowed in any place.
     unsafe { libc::signal(libc::SIGUSR1, handler as libc::sighandler_t) };
     // SAFETY: asks for this thread's own name.
-    let (me, over) = (
-        unsafe { libc::pthread_self() } as usize,
-        Arc::new(AtomicBool::new(false)),
-    );
+    let me = unsafe { libc::pthread_self() } as usize;
+    let over = Arc::new(AtomicBool::new(false));
     let sender = thread::spawn({
         let over = Arc::clone(&over);
         move || {
@@ -166,9 +164,27 @@ pub fn a_signal_is_an_early_return_and_no_error(mut poller: Box<dyn Poller>) {
             }
         }
     });
+    let _sender = Signals {
+        over,
+        sender: Some(sender),
+    };
     for _ in 0..3 {
         wait_for_a_ring(&mut *poller);
     }
-    over.store(true, Ordering::SeqCst);
-    sender.join().unwrap();
+}
+
+/// Stops the sender of signals, also where a promise is broken: its target must be alive.
+struct Signals {
+    over: Arc<AtomicBool>,
+    sender: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        self.sender
+            .take()
+            .into_iter()
+            .for_each(|sender| sender.join().unwrap());
+    }
 }
