@@ -14,7 +14,7 @@ use std::time::Duration;
 use readily_sys::epoll::{self, Epoll};
 use readily_sys::{Notifier, errno};
 
-use super::super::{Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger};
+use crate::poll::{Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger};
 
 /// The [`Poller`] of Linux.
 #[derive(Debug)]
@@ -158,17 +158,19 @@ fn reported(bits: u32) -> Readiness {
     const READ_CLOSED: u8 = Readiness::READ_CLOSED.bits();
     const WRITE_CLOSED: u8 = Readiness::WRITE_CLOSED.bits();
     const ERROR: u8 = Readiness::ERROR.bits();
+    const GONE: u8 = READ | WRITE | READ_CLOSED | WRITE_CLOSED;
     const MEANING: [(u32, Readiness); 6] = [
         (epoll::IN, Readiness::READ),
         (epoll::PRI, Readiness::PRIORITY),
         (epoll::OUT, Readiness::WRITE),
         (epoll::RDHUP, Readiness::from_bits(READ | READ_CLOSED)),
-        (
-            epoll::HUP,
-            Readiness::from_bits(READ | WRITE | READ_CLOSED | WRITE_CLOSED),
-        ),
+        (epoll::HUP, Readiness::from_bits(GONE)),
         (epoll::ERR, Readiness::from_bits(READ | WRITE | ERROR)),
     ];
     let set = MEANING.iter().filter(|(bit, _)| bits & bit != 0);
     set.fold(Readiness::NONE, |ready, &(_, meaning)| ready | meaning)
 }
+
+#[cfg(test)]
+#[path = "epoll/tests.rs"]
+mod tests;

@@ -8,7 +8,9 @@
 //! because they are two vocabularies: one may not ask for an error, and one may not be
 //! told "edge".
 
+pub mod kqueue;
 pub mod os;
+pub mod portable;
 
 use std::fmt;
 use std::io;
@@ -224,7 +226,7 @@ pub const NOTIFIER: u64 = u64::MAX;
 /// |---|---|
 /// | `register` of a registered descriptor | `EEXIST` (`AlreadyExists`) |
 /// | `modify`, `rearm`, `remove` of another | `ENOENT` (`NotFound`) |
-/// | any, of a closed descriptor | `EBADF`; after a close behind our back also `ENOENT` |
+/// | any, of a closed descriptor | `EBADF`; after a close behind our back also `ENOENT`, or, from `remove`, none |
 /// | `register` of a regular file or a directory | `EPERM` (`PermissionDenied`) |
 ///
 /// A failed call changes nothing.

@@ -14,8 +14,47 @@ use super::Poller;
 mod epoll;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use epoll::EpollPoller;
+
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+    all(target_os = "linux", readily_kqueue_extern),
+))]
+#[path = "kqueue/system.rs"]
+mod kqueue;
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+    all(target_os = "linux", readily_kqueue_extern),
+))]
+pub use kqueue::SystemQueue;
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
 type Best = EpollPoller;
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+))]
+type Best = super::kqueue::KqueuePoller<SystemQueue>;
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+)))]
+type Best = super::portable::PollPoller;
 
 /// Makes the best poller that this system has.
 ///

@@ -3,7 +3,7 @@
 //! `MADV_WIPEONFORK` makes a page come up as zeroes in a child. A byte that was set to one
 //! then tells "forked" without a system call, which `getpid(2)` is on every use.
 //!
-//! Nothing in the notes; see "children" in the list of what a loop must survive.
+//! Nothing in the notes; it is what makes `ForkGuard` cheap.
 
 use std::ptr;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,0 +1,78 @@
+//! The system's own kqueue under the poller: all of it that only a BSD can run.
+//!
+//! Nothing is decided here. It is kept this small because no machine of ours runs it: on
+//! every change it is type-checked for the real systems, and that is all that is proved
+//! about it here. See `kqueue.rs` for what is tested.
+//!
+//! In the notes this is the *selector* of macOS (N2).
+
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use readily_sys::kq_abi::Kevent;
+use readily_sys::kqueue::{Buffer, Kqueue, Notifier};
+
+use crate::poll::kqueue::{KqueuePoller, Queue};
+use crate::poll::{NOTIFIER, Notify};
+
+/// The system's kqueue.
+#[derive(Debug)]
+pub struct SystemQueue {
+    queue: Arc<Kqueue>,
+    buffer: Buffer,
+    bell: Arc<Bell>,
+}
+
+#[derive(Debug)]
+struct Bell(Notifier);
+
+impl Notify for Bell {
+    fn ring(&self) {
+        self.0.ring();
+    }
+}
+
+impl KqueuePoller<SystemQueue> {
+    /// Makes a poller that watches nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// Too many descriptors, or no memory.
+    pub fn new() -> io::Result<Self> {
+        let queue = Arc::new(Kqueue::new()?);
+        let bell = Arc::new(Bell(Notifier::new(&queue, NOTIFIER)?));
+        Ok(Self::over(SystemQueue {
+            queue,
+            buffer: Buffer::new(),
+            bell,
+        }))
+    }
+}
+
+impl Queue for SystemQueue {
+    fn change(&mut self, changes: &[Kevent], errors: &mut [i32]) -> io::Result<()> {
+        self.queue.change(changes, errors)
+    }
+
+    fn wait(&mut self, out: &mut Vec<Kevent>, timeout: Option<Duration>) -> io::Result<()> {
+        self.queue.wait(&mut self.buffer, out, timeout)
+    }
+
+    fn heard(&mut self) {
+        self.bell.0.drain();
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        Arc::clone(&self.bell) as Arc<dyn Notify>
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.queue.as_fd()
+    }
+
+    fn is_pollable(&self, fd: RawFd) -> io::Result<()> {
+        self.queue.is_pollable(fd)
+    }
+}

@@ -1,0 +1,269 @@
+use super::*;
+use readily_sys::kq_abi::{EV_ADD, EV_DELETE, EV_EOF, Filter};
+
+/// A queue that says what it is told to say, and remembers what it was asked.
+#[derive(Default)]
+struct Script {
+    asked: Vec<(Filter, u32)>,
+    /// For the coming changes, one each; then zeroes.
+    errors: Vec<i32>,
+    batches: Vec<Vec<Kevent>>,
+    last_timeout: Option<Duration>,
+    heard: u32,
+}
+
+struct Mute;
+impl Notify for Mute {
+    fn ring(&self) {}
+}
+
+impl Queue for Script {
+    fn change(&mut self, changes: &[Kevent], errors: &mut [i32]) -> io::Result<()> {
+        for (change, error) in changes.iter().zip(errors) {
+            self.asked
+                .push((change.filter, change.flags & (EV_ADD | EV_DELETE)));
+            *error = if self.errors.is_empty() {
+                0
+            } else {
+                self.errors.remove(0)
+            };
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, out: &mut Vec<Kevent>, timeout: Option<Duration>) -> io::Result<()> {
+        self.last_timeout = timeout;
+        if !self.batches.is_empty() {
+            out.append(&mut self.batches.remove(0));
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self) {
+        self.heard += 1;
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        Arc::new(Mute)
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn is_pollable(&self, _fd: RawFd) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn poller() -> KqueuePoller<Script> {
+    KqueuePoller::over(Script::default())
+}
+
+fn said(fd: usize, filter: Filter, flags: u32) -> Kevent {
+    Kevent {
+        ident: fd,
+        filter,
+        flags,
+        fflags: 0,
+        data: 0,
+        udata: 0,
+    }
+}
+
+fn waited(poller: &mut KqueuePoller<Script>) -> Vec<Event> {
+    let mut events = Vec::new();
+    poller.wait(&mut events, None).unwrap();
+    events
+}
+
+fn code<T: std::fmt::Debug>(answer: io::Result<T>) -> i32 {
+    answer.unwrap_err().raw_os_error().unwrap()
+}
+
+#[test]
+fn two_filters_of_one_descriptor_become_one_event() {
+    let mut poller = poller();
+    poller
+        .register(7, 70, Interest::BOTH, Trigger::Level)
+        .unwrap();
+    poller
+        .register(8, 80, Interest::BOTH, Trigger::Level)
+        .unwrap();
+    let (read, write) = (Filter::Read, Filter::Write);
+    poller.queue.batches = vec![vec![
+        said(7, read, EV_EOF),
+        said(8, write, 0),
+        said(7, write, EV_EOF),
+        Kevent {
+            udata: NOTIFIER,
+            ..said(0, Filter::User, 0)
+        },
+    ]];
+    let closed = Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
+    let seven = Event {
+        token: 70,
+        ready: Readiness::READ | Readiness::WRITE | closed,
+    };
+    let eight = Event {
+        token: 80,
+        ready: Readiness::WRITE,
+    };
+    assert_eq!(waited(&mut poller), [seven, eight]);
+    assert_eq!(poller.queue.heard, 1);
+}
+
+#[test]
+fn an_event_of_another_wait_is_an_event_of_its_own() {
+    let mut poller = poller();
+    poller
+        .register(7, 70, Interest::READ, Trigger::Level)
+        .unwrap();
+    poller.queue.batches = vec![vec![said(7, Filter::Read, 0)]; 2];
+    assert_eq!(waited(&mut poller).len(), 1);
+    assert_eq!(waited(&mut poller).len(), 1);
+}
+
+#[test]
+fn a_one_shot_swallows_what_its_other_filter_says_later() {
+    let mut poller = poller();
+    poller
+        .register(7, 70, Interest::BOTH, Trigger::OneShot)
+        .unwrap();
+    poller.queue.batches = vec![
+        vec![said(7, Filter::Read, 0)],
+        vec![said(7, Filter::Write, 0)],
+    ];
+    assert_eq!(waited(&mut poller).len(), 1);
+    assert_eq!(waited(&mut poller), []);
+    poller
+        .modify(7, 71, Interest::WRITE, Trigger::OneShot)
+        .unwrap();
+    poller.queue.batches = vec![vec![said(7, Filter::Write, 0)]];
+    assert_eq!(
+        waited(&mut poller),
+        [Event {
+            token: 71,
+            ready: Readiness::WRITE
+        }]
+    );
+}
+
+#[test]
+fn a_failing_second_filter_takes_the_first_one_out_again() {
+    let mut poller = poller();
+    poller.queue.errors = vec![0, errno::EINVAL];
+    assert_eq!(
+        code(poller.register(7, 70, Interest::BOTH, Trigger::Level)),
+        errno::EINVAL
+    );
+    let expected = [
+        (Filter::Read, EV_ADD),
+        (Filter::Write, EV_ADD),
+        (Filter::Read, EV_DELETE),
+        (Filter::Write, EV_DELETE),
+    ];
+    assert_eq!(poller.queue.asked, expected);
+    assert_eq!(code(poller.remove(7)), errno::ENOENT);
+}
+
+#[test]
+fn a_failed_change_leaves_what_was() {
+    let mut poller = poller();
+    poller
+        .register(7, 70, Interest::READ, Trigger::Level)
+        .unwrap();
+    poller.queue.errors = vec![0, errno::EINVAL];
+    assert!(
+        poller
+            .modify(7, 71, Interest::BOTH, Trigger::Level)
+            .is_err()
+    );
+    poller.queue.batches = vec![vec![said(7, Filter::Read, 0)]];
+    assert_eq!(
+        waited(&mut poller),
+        [Event {
+            token: 70,
+            ready: Readiness::READ
+        }]
+    );
+}
+
+#[test]
+fn a_pipe_without_a_reader_is_reported_although_the_kernel_will_not_watch_it() {
+    let closed = Readiness::WRITE | Readiness::WRITE_CLOSED;
+    for (trigger, again) in [
+        (Trigger::Level, 1),
+        (Trigger::Edge, 0),
+        (Trigger::OneShot, 0),
+    ] {
+        let mut poller = poller();
+        poller.queue.errors = vec![errno::EPIPE];
+        poller.register(7, 70, Interest::WRITE, trigger).unwrap();
+        assert_eq!(
+            waited(&mut poller),
+            [Event {
+                token: 70,
+                ready: closed
+            }]
+        );
+        assert_eq!(poller.queue.last_timeout, Some(Duration::ZERO));
+        assert_eq!(waited(&mut poller).len(), again, "{trigger:?}");
+        poller.remove(7).unwrap();
+        assert_eq!(waited(&mut poller), []);
+        assert_eq!(poller.queue.last_timeout, None);
+    }
+}
+
+#[test]
+fn a_second_registration_is_refused_unless_the_kernel_has_lost_the_first() {
+    let mut poller = poller();
+    poller
+        .register(7, 70, Interest::READ, Trigger::Level)
+        .unwrap();
+    assert_eq!(
+        code(poller.register(7, 71, Interest::READ, Trigger::Level)),
+        errno::EEXIST
+    );
+    // Closed behind our back, and the number used again: the kernel knows nothing of it.
+    poller.queue.errors = vec![errno::ENOENT];
+    poller
+        .register(7, 72, Interest::READ, Trigger::Level)
+        .unwrap();
+    poller.queue.batches = vec![vec![said(7, Filter::Read, 0)]];
+    assert_eq!(
+        waited(&mut poller),
+        [Event {
+            token: 72,
+            ready: Readiness::READ
+        }]
+    );
+}
+
+#[test]
+fn what_is_not_registered_is_neither_changed_nor_reported() {
+    let mut poller = poller();
+    assert_eq!(
+        code(poller.modify(7, 70, Interest::READ, Trigger::Level)),
+        errno::ENOENT
+    );
+    assert_eq!(code(poller.rearm(7, 70, Interest::READ)), errno::ENOENT);
+    assert_eq!(code(poller.remove(7)), errno::ENOENT);
+    poller.queue.batches = vec![vec![said(7, Filter::Read, 0)]];
+    assert_eq!(waited(&mut poller), []);
+}
+
+#[test]
+fn rearming_asks_for_what_is_registered_by_the_edge_only() {
+    let mut poller = poller();
+    poller
+        .register(7, 70, Interest::WRITE, Trigger::Edge)
+        .unwrap();
+    poller
+        .register(8, 80, Interest::BOTH, Trigger::OneShot)
+        .unwrap();
+    poller.queue.asked.clear();
+    poller.rearm(7, 70, Interest::BOTH).unwrap();
+    poller.rearm(8, 80, Interest::BOTH).unwrap();
+    assert_eq!(poller.queue.asked, [(Filter::Write, EV_ADD)]);
+}

@@ -1,0 +1,282 @@
+//! The poller for every other Unix, over `poll(2)`.
+//!
+//! The kernel keeps nothing between two calls, so the registrations are kept here, and each
+//! wait costs as much as there are of them: fine for dozens, wrong for thousands. It knows
+//! only states. An edge is made of one by *muting* each direction that was reported, until
+//! it is asked for anew: hence [`Poller::rearms`] names both.
+//!
+//! In the notes this is "and so on for others" (N2).
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use readily_sys::poll::{self, PollSet};
+use readily_sys::{Notifier, errno};
+
+use super::{Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger};
+
+/// The [`Poller`] over `poll(2)`, for every Unix. A wait is linear in the number of
+/// registrations.
+#[derive(Debug)]
+pub struct PollPoller {
+    /// What goes to the kernel: the notifier first, then one for each of `entries`.
+    set: PollSet,
+    entries: Vec<Entry>,
+    index: HashMap<RawFd, usize>,
+    bell: Arc<Bell>,
+}
+
+#[derive(Debug)]
+struct Bell(Notifier);
+
+impl Notify for Bell {
+    fn ring(&self) {
+        self.0.ring();
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    fd: RawFd,
+    token: u64,
+    interest: Interest,
+    trigger: Trigger,
+    /// Directions of an edge that have been reported, and not been asked for since.
+    muted: Interest,
+    /// Something has been reported since it was last asked for.
+    told: bool,
+    /// The kernel says that the number is not open.
+    dead: bool,
+}
+
+impl Entry {
+    const fn new(fd: RawFd, token: u64, interest: Interest, trigger: Trigger) -> Self {
+        Self {
+            fd,
+            token,
+            interest,
+            trigger,
+            muted: Interest::NONE,
+            told: false,
+            dead: false,
+        }
+    }
+
+    /// Whether the kernel must not even look. It reports hangups and errors unasked, and an
+    /// entry that has told its share would end every wait with the same one.
+    fn is_silent(&self) -> bool {
+        let edge = self.told && self.interest.without(self.muted).is_empty();
+        match self.trigger {
+            _ if self.dead => true,
+            Trigger::Level => false,
+            Trigger::Edge => edge,
+            Trigger::OneShot => self.told,
+        }
+    }
+
+    /// Takes note that `bits` have been reported.
+    fn tell(&mut self, bits: i16) {
+        self.told = true;
+        self.dead |= bits & poll::NVAL != 0;
+        for (bit, direction) in ASKED {
+            if bits & bit != 0 {
+                self.muted |= direction;
+            }
+        }
+        if bits & (poll::HUP | poll::ERR) != 0 {
+            self.muted = Interest::BOTH | Interest::PRIORITY;
+        }
+    }
+}
+
+impl PollPoller {
+    /// Makes a poller that watches nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// Too many descriptors.
+    pub fn new() -> io::Result<Self> {
+        let bell = Bell(Notifier::new()?);
+        let mut set = PollSet::new();
+        set.push(bell.0.as_fd().as_raw_fd(), poll::IN);
+        Ok(Self {
+            set,
+            entries: Vec::new(),
+            index: HashMap::new(),
+            bell: Arc::new(bell),
+        })
+    }
+
+    fn known(&self, fd: RawFd) -> io::Result<usize> {
+        match self.index.get(&fd) {
+            Some(&at) => Ok(at),
+            None => {
+                // A closed descriptor is the better thing to say.
+                poll::is_pollable(fd)?;
+                Err(io::Error::from_raw_os_error(errno::ENOENT))
+            }
+        }
+    }
+
+    /// Brings the kernel's entry in line with ours.
+    fn sync(&mut self, at: usize) {
+        let entry = self.entries[at];
+        let fd = if entry.is_silent() { -1 } else { entry.fd };
+        let asked = match entry.trigger {
+            Trigger::Edge => entry.interest.without(entry.muted),
+            Trigger::Level | Trigger::OneShot => entry.interest,
+        };
+        self.set.set(at + 1, fd, bits(asked));
+    }
+}
+
+impl Poller for PollPoller {
+    fn register(
+        &mut self,
+        fd: RawFd,
+        token: u64,
+        interest: Interest,
+        trigger: Trigger,
+    ) -> io::Result<()> {
+        debug_assert_ne!(token, NOTIFIER, "this token is the poller's own");
+        poll::is_pollable(fd)?;
+        let entry = Entry::new(fd, token, interest, trigger);
+        match self.index.get(&fd).copied() {
+            // Closed behind our back, as the kernel has said; the number is new now.
+            Some(at) if self.entries[at].dead => {
+                self.entries[at] = entry;
+                self.sync(at);
+            }
+            Some(_) => return Err(io::Error::from_raw_os_error(errno::EEXIST)),
+            None => {
+                self.index.insert(fd, self.entries.len());
+                self.entries.push(entry);
+                self.set.push(fd, bits(interest));
+            }
+        }
+        Ok(())
+    }
+
+    fn modify(
+        &mut self,
+        fd: RawFd,
+        token: u64,
+        interest: Interest,
+        trigger: Trigger,
+    ) -> io::Result<()> {
+        debug_assert_ne!(token, NOTIFIER, "this token is the poller's own");
+        let at = self.known(fd)?;
+        // Nobody below would notice that it is closed, before the next wait.
+        poll::is_pollable(fd)?;
+        self.entries[at] = Entry::new(fd, token, interest, trigger);
+        self.sync(at);
+        Ok(())
+    }
+
+    fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        let at = self.known(fd)?;
+        let entry = &mut self.entries[at];
+        if entry.trigger == Trigger::Edge {
+            entry.token = token;
+            entry.told &= interest.is_empty();
+            entry.muted = entry.muted.without(interest);
+            self.sync(at);
+        }
+        Ok(())
+    }
+
+    fn rearms(&self) -> Interest {
+        Interest::BOTH
+    }
+
+    fn remove(&mut self, fd: RawFd) -> io::Result<()> {
+        let at = self.known(fd)?;
+        self.index.remove(&fd);
+        self.entries.swap_remove(at);
+        self.set.swap_remove(at + 1);
+        if let Some(moved) = self.entries.get(at) {
+            self.index.insert(moved.fd, at);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        let mut left = match self.set.wait(timeout) {
+            Err(e) if e.raw_os_error() == Some(errno::EINTR) => return Ok(()),
+            answer => answer?,
+        };
+        if self.set.reported(0) != 0 {
+            // By the state, so it has to be taken, whatever it is made of.
+            self.bell.0.drain();
+            left -= 1;
+        }
+        for at in 0..self.entries.len() {
+            if left == 0 {
+                break;
+            }
+            let bits = self.set.reported(at + 1);
+            if bits != 0 {
+                left -= 1;
+                let entry = &mut self.entries[at];
+                events.push(Event {
+                    token: entry.token,
+                    ready: reported(bits),
+                });
+                entry.tell(bits);
+                self.sync(at);
+            }
+        }
+        Ok(())
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        Arc::clone(&self.bell) as Arc<dyn Notify>
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// Which bits stand for a direction.
+const ASKED: [(i16, Interest); 3] = [
+    (poll::IN | poll::RDHUP, Interest::READ),
+    (poll::OUT, Interest::WRITE),
+    (poll::PRI, Interest::PRIORITY),
+];
+
+/// The bits to ask `poll(2)` for.
+fn bits(interest: Interest) -> i16 {
+    let set = ASKED
+        .iter()
+        .filter(|(_, direction)| interest.contains(*direction));
+    set.fold(0, |bits, (bit, _)| bits | bit)
+}
+
+/// What the bits of `poll(2)` say, in our words: as for epoll, which inherited them. A number
+/// that is not open is everything at once, so that whoever waits for anything hears of it.
+fn reported(bits: i16) -> Readiness {
+    const READ: u8 = Readiness::READ.bits();
+    const WRITE: u8 = Readiness::WRITE.bits();
+    const READ_CLOSED: u8 = Readiness::READ_CLOSED.bits();
+    const WRITE_CLOSED: u8 = Readiness::WRITE_CLOSED.bits();
+    const ERROR: u8 = Readiness::ERROR.bits();
+    const GONE: u8 = READ | WRITE | READ_CLOSED | WRITE_CLOSED;
+    const MEANING: [(i16, Readiness); 7] = [
+        (poll::IN, Readiness::READ),
+        (poll::PRI, Readiness::PRIORITY),
+        (poll::OUT, Readiness::WRITE),
+        (poll::RDHUP, Readiness::from_bits(READ | READ_CLOSED)),
+        (poll::HUP, Readiness::from_bits(GONE)),
+        (poll::ERR, Readiness::from_bits(READ | WRITE | ERROR)),
+        (poll::NVAL, Readiness::from_bits(GONE | ERROR)),
+    ];
+    let set = MEANING.iter().filter(|(bit, _)| bits & bit != 0);
+    set.fold(Readiness::NONE, |ready, &(_, meaning)| ready | meaning)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+use super::*;
+use std::os::unix::net::UnixStream;
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+fn waited(poller: &mut PollPoller) -> Vec<Event> {
+    let mut events = Vec::new();
+    poller.wait(&mut events, NOW).unwrap();
+    events
+}
+
+#[test]
+fn every_combination_of_bits_is_the_sum_of_its_bits() {
+    let all = [
+        poll::IN,
+        poll::PRI,
+        poll::OUT,
+        poll::RDHUP,
+        poll::HUP,
+        poll::ERR,
+        poll::NVAL,
+    ];
+    for mask in 0..1u32 << all.len() {
+        let chosen = || {
+            (0..all.len())
+                .filter(|n| mask & (1 << n) != 0)
+                .map(|n| all[n])
+        };
+        let sum = chosen().fold(Readiness::NONE, |sum, bit| sum | reported(bit));
+        assert_eq!(reported(chosen().fold(0, |bits, bit| bits | bit)), sum);
+    }
+}
+
+#[test]
+fn what_is_told_agrees_with_epoll_bit_by_bit() {
+    let (read, write) = (Readiness::READ, Readiness::WRITE);
+    let closed = Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
+    assert_eq!(reported(poll::IN), read);
+    assert_eq!(reported(poll::OUT), write);
+    assert_eq!(reported(poll::HUP), read | write | closed);
+    assert_eq!(reported(poll::ERR), read | write | Readiness::ERROR);
+    assert_eq!(
+        reported(poll::NVAL),
+        read | write | closed | Readiness::ERROR
+    );
+}
+
+#[test]
+fn a_descriptor_closed_behind_our_back_is_told_once() {
+    let mut poller = PollPoller::new().unwrap();
+    let (reader, _writer) = UnixStream::pair().unwrap();
+    let fd = reader.as_raw_fd();
+    poller
+        .register(fd, 1, Interest::READ, Trigger::Level)
+        .unwrap();
+    // A number that is not open, whatever other tests open meanwhile.
+    poller.set.set(1, RawFd::MAX, poll::IN);
+    let told = waited(&mut poller);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].ready.is_hangup());
+    assert_eq!(waited(&mut poller), []);
+    // And the number may be registered again, as if it were new.
+    poller
+        .register(fd, 2, Interest::READ, Trigger::Level)
+        .unwrap();
+}
+
+#[test]
+fn an_edge_that_has_told_of_a_hangup_leaves_the_kernels_list() {
+    let mut poller = PollPoller::new().unwrap();
+    let (reader, writer) = UnixStream::pair().unwrap();
+    let interest = Interest::READ | Interest::PRIORITY;
+    poller
+        .register(reader.as_raw_fd(), 1, interest, Trigger::Edge)
+        .unwrap();
+    drop(writer);
+    assert_eq!(waited(&mut poller).len(), 1);
+    assert_eq!(waited(&mut poller), []);
+    poller.rearm(reader.as_raw_fd(), 1, Interest::READ).unwrap();
+    assert_eq!(waited(&mut poller).len(), 1);
+}
+
+#[test]
+fn removing_one_leaves_the_others_in_their_places() {
+    let mut poller = PollPoller::new().unwrap();
+    let pairs: Vec<_> = (0..5).map(|_| UnixStream::pair().unwrap()).collect();
+    for (token, (_, writer)) in (0..).zip(&pairs) {
+        poller
+            .register(writer.as_raw_fd(), token, Interest::WRITE, Trigger::Level)
+            .unwrap();
+    }
+    for (gone, left) in [(1, vec![0, 4, 2, 3]), (4, vec![0, 3, 2]), (0, vec![2, 3])] {
+        poller.remove(pairs[gone].1.as_raw_fd()).unwrap();
+        assert_eq!(
+            waited(&mut poller)
+                .iter()
+                .map(|e| e.token)
+                .collect::<Vec<_>>(),
+            left
+        );
+    }
+}

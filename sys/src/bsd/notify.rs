@@ -1,0 +1,89 @@
+//! What ends a wait: the queue's own trigger, or a pipe. The twin of `linux/notify.rs`.
+//!
+//! `EVFILT_USER` costs no descriptor. Two rules keep it portable: it is *created* without a
+//! trigger (FreeBSD ignores one then), and *triggered* without any flag (there, `EV_CLEAR`
+//! would take the trigger back). Where the filter is missing, a pipe takes its place.
+//!
+//! In the notes it stands behind N1's callbacks from elsewhere.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+
+use super::ffi;
+use super::kqueue::Kqueue;
+use crate::kq_abi::{EV_ADD, EV_CLEAR, Filter, Kevent, NOTE_TRIGGER};
+use crate::unix::pipe;
+
+/// What makes a queue's wait return, from any thread.
+#[derive(Debug)]
+pub struct Notifier(Way);
+
+#[derive(Debug)]
+enum Way {
+    /// It owns its queue: rung after the poller has gone, it must not meet a stranger.
+    User(Arc<Kqueue>, u64),
+    Pipe(pipe::Notifier),
+}
+
+impl Notifier {
+    /// Makes one for `queue`; its events carry `token`.
+    ///
+    /// # Errors
+    ///
+    /// Neither the filter nor a pipe is to be had.
+    pub fn new(queue: &Arc<Kqueue>, token: u64) -> io::Result<Self> {
+        let mut error = [0];
+        queue.change(&[user(token, EV_ADD | EV_CLEAR, 0)], &mut error)?;
+        if error == [0] {
+            return Ok(Self(Way::User(Arc::clone(queue), token)));
+        }
+        let pipe = ffi::pipe()?;
+        let ident = pipe.as_fd().as_raw_fd() as usize;
+        let (filter, flags) = (Filter::Read, EV_ADD | EV_CLEAR);
+        let read = Kevent {
+            ident,
+            filter,
+            flags,
+            fflags: 0,
+            data: 0,
+            udata: token,
+        };
+        queue.change(&[read], &mut error)?;
+        match error[0] {
+            0 => Ok(Self(Way::Pipe(pipe))),
+            code => Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+
+    /// Rings, from any thread. Never blocks.
+    pub fn ring(&self) {
+        match &self.0 {
+            // The one way to fail is to be in a child, where nobody waits on this queue.
+            Way::User(queue, token) => {
+                let _ = queue.change(&[user(*token, 0, NOTE_TRIGGER)], &mut [0]);
+            }
+            Way::Pipe(pipe) => pipe.ring(),
+        }
+    }
+
+    /// Takes all rings so far, once one of them has been reported.
+    pub fn drain(&self) {
+        match &self.0 {
+            // `EV_CLEAR` has done it.
+            Way::User(..) => {}
+            Way::Pipe(pipe) => pipe.drain(),
+        }
+    }
+}
+
+fn user(udata: u64, flags: u32, fflags: u32) -> Kevent {
+    Kevent {
+        ident: 0,
+        filter: Filter::User,
+        flags,
+        fflags,
+        data: 0,
+        udata,
+    }
+}
