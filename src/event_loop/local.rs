@@ -7,27 +7,22 @@
 //!
 //! It is the `loop` object of the notes (N7), seen from inside.
 
-use super::callbacks::Callbacks;
-use super::classify::Role;
-use super::error::{Error, RegisterError};
+use super::error::Error;
+use super::handle::Handle;
 use super::inbox::{Inbox, Letter, Remote};
 use super::jobs::Jobs;
 use super::panics::PanicPolicy;
 use super::ready::Ready;
-use super::registry::{Descriptor, Entry, Key, Line, Registry};
+use super::registry::Registry;
 use super::timing::{Expiry, Times};
 use super::unhandled::Reports;
 use crate::base::clock::Clock;
-use crate::base::slab::{Slab, SlabKey};
-use crate::poll::{Event, Interest, Poller, Trigger};
+use crate::base::slab::Slab;
+use crate::poll::{Event, Poller};
 use readily_sys::fork::ForkGuard;
-use readily_sys::socket;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -89,298 +84,6 @@ impl Local {
         }))
     }
 
-    /// Registers a descriptor, level-triggered. From now on the loop owns it: it is made
-    /// non-blocking, and closed when the registration goes.
-    ///
-    /// What the descriptor is decides its role: a listening socket takes the connect branch,
-    /// a datagram socket is never hung up, everything else is a stream.
-    ///
-    /// # Errors
-    ///
-    /// With descriptor and callbacks in it: [`Error::AlreadyRegistered`],
-    /// [`Error::NotPollable`], [`Error::BadDescriptor`], [`Error::Closed`],
-    /// [`Error::Forked`], [`Error::Io`].
-    #[doc(alias = "add_reader")]
-    #[doc(alias = "add_writer")]
-    #[track_caller]
-    pub fn register<C: Callbacks + 'static>(
-        &self,
-        descriptor: impl Into<Descriptor>,
-        interest: Interest,
-        callbacks: C,
-    ) -> Result<Key, RegisterError<C>> {
-        self.register_with(descriptor, interest, Trigger::Level, callbacks)
-    }
-
-    /// [`register`](Local::register) with a trigger of the caller's choice.
-    ///
-    /// An edge-triggered callback reads or writes until `WouldBlock`, and then asks again
-    /// with [`Local::rearm`]; a one-shot one is silent until [`Local::modify`].
-    ///
-    /// # Errors
-    ///
-    /// As [`register`](Local::register).
-    #[track_caller]
-    pub fn register_with<C: Callbacks + 'static>(
-        &self,
-        descriptor: impl Into<Descriptor>,
-        interest: Interest,
-        trigger: Trigger,
-        callbacks: C,
-    ) -> Result<Key, RegisterError<C>> {
-        let descriptor = descriptor.into();
-        let fd = descriptor.as_fd();
-        let role = match socket::kind(fd) {
-            socket::Kind::Listener => Role::Listener,
-            socket::Kind::Datagram => Role::Datagram,
-            socket::Kind::Stream | socket::Kind::Other => Role::Stream,
-        };
-        let plan = Plan {
-            role,
-            interest,
-            trigger,
-            nonblocking: false,
-        };
-        self.admit(plan, descriptor, callbacks)
-    }
-
-    /// Registers the waiting place of a coroutine: edge-triggered, in both directions, for
-    /// life. Every event goes to [`Callbacks::on_default`], with all its facts; nothing is
-    /// closed for it. `is_nonblocking` spares a descriptor the calls that make it so.
-    ///
-    /// # Errors
-    ///
-    /// As [`register`](Local::register).
-    #[track_caller]
-    pub fn register_source<C: Callbacks + 'static>(
-        &self,
-        descriptor: impl Into<Descriptor>,
-        is_nonblocking: bool,
-        callbacks: C,
-    ) -> Result<Key, RegisterError<C>> {
-        let plan = Plan {
-            role: Role::Source,
-            interest: Interest::BOTH | Interest::PRIORITY,
-            trigger: Trigger::Edge,
-            nonblocking: is_nonblocking,
-        };
-        self.admit(plan, descriptor.into(), callbacks)
-    }
-
-    /// Begins to connect to `addr`. When the connection is through,
-    /// [`Callbacks::on_connect`] runs and the registration is a stream with interest in
-    /// reading and writing; if it is refused, [`Callbacks::on_hangup`] runs with the reason.
-    ///
-    /// # Errors
-    ///
-    /// As [`register`](Local::register); what the system refuses at once comes as
-    /// [`Error::Io`], with the callbacks but without a descriptor.
-    #[doc(alias = "sock_connect")]
-    #[doc(alias = "create_connection")]
-    #[track_caller]
-    pub fn connect<C: Callbacks + 'static>(
-        &self,
-        addr: SocketAddr,
-        callbacks: C,
-    ) -> Result<Key, RegisterError<C>> {
-        let fd = match socket::connect_tcp(&addr) {
-            Ok(fd) => fd,
-            Err(error) => {
-                return Err(RegisterError {
-                    error: Error::Io(error),
-                    descriptor: None,
-                    callbacks,
-                });
-            }
-        };
-        let plan = Plan {
-            role: Role::Connecting,
-            interest: Interest::WRITE,
-            trigger: Trigger::Level,
-            nonblocking: true,
-        };
-        self.admit(plan, fd.into(), callbacks)
-    }
-
-    /// What `key` is registered for.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownKey`].
-    pub fn interest(&self, key: Key) -> Result<Interest, Error> {
-        Ok(self.line(key)?.interest)
-    }
-
-    /// Changes what `key` is registered for, and asks anew.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownKey`], [`Error::Closed`], [`Error::Forked`], [`Error::Io`]; the
-    /// registration is as it was.
-    pub fn modify(&self, key: Key, interest: Interest) -> Result<(), Error> {
-        let line = self.line(key)?;
-        self.check()?;
-        if line.parked {
-            return self.unpark(key.slot, line, interest);
-        }
-        // A level that is asked for already needs no second asking.
-        if line.trigger != Trigger::Level || line.interest != interest {
-            let token = key.slot.to_bits();
-            self.poller
-                .borrow_mut()
-                .modify(line.fd, token, interest, line.trigger)?;
-        }
-        self.registry
-            .update(key.slot, |line| line.interest = interest);
-        Ok(())
-    }
-
-    /// A hung-up registration whose owner did not want its last bytes comes back to the
-    /// poller when it does.
-    fn unpark(&self, slot: SlabKey, line: Line, interest: Interest) -> Result<(), Error> {
-        let back = interest.contains(Interest::READ);
-        if back {
-            let token = slot.to_bits();
-            self.poller
-                .borrow_mut()
-                .register(line.fd, token, interest, line.trigger)?;
-        }
-        self.registry.update(slot, |line| {
-            line.interest = interest;
-            line.parked = !back;
-        });
-        Ok(())
-    }
-
-    /// Asks anew for these directions of an edge-triggered registration. Needed after a
-    /// `WouldBlock` where the poller says so ([`Poller::rearms`]), free elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// As [`modify`](Local::modify).
-    pub fn rearm(&self, key: Key, interest: Interest) -> Result<(), Error> {
-        let line = self.line(key)?;
-        self.check()?;
-        let mut poller = self.poller.borrow_mut();
-        if poller.rearms().contains(interest) && !interest.is_empty() {
-            poller.rearm(line.fd, key.slot.to_bits(), interest)?;
-        }
-        Ok(())
-    }
-
-    /// The directions in which [`Local::rearm`] does something here.
-    #[must_use]
-    pub fn rearms(&self) -> Interest {
-        self.poller.borrow().rearms()
-    }
-
-    /// Ends a registration: it is taken from the poller, its callbacks are dropped, its
-    /// descriptor is closed. After this none of them runs again, not even for an event that
-    /// was reported already (L2).
-    ///
-    /// Inside one of its own callbacks that callback first returns.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownKey`] if it was removed before.
-    #[doc(alias = "remove_reader")]
-    #[doc(alias = "remove_writer")]
-    pub fn remove(&self, key: Key) -> Result<(), Error> {
-        self.line(key)?;
-        if let Some(entry) = self.strike(key.slot) {
-            self.drop_guarded(entry);
-        }
-        Ok(())
-    }
-
-    /// Takes a line out of the table and the poller. What is returned is to be dropped
-    /// outside every borrow (L8).
-    pub(super) fn strike(&self, slot: SlabKey) -> Option<Entry> {
-        let (line, entry) = self.registry.remove(slot)?;
-        // In a fork the poller is shared with the parent, whose registration this is.
-        if !line.parked && !self.fork.forked() {
-            // Before the descriptor closes: where its description lives on in a duplicate or
-            // a child, epoll would go on reporting it (R004). An error means that it is gone
-            // already, closed behind our back; nothing is left to be undone then.
-            let _ = self.poller.borrow_mut().remove(line.fd);
-        }
-        self.descriptor_freed();
-        entry
-    }
-
-    fn line(&self, key: Key) -> Result<Line, Error> {
-        let line = if key.home == self.home() {
-            self.registry.line(key.slot)
-        } else {
-            None
-        };
-        line.ok_or(Error::UnknownKey(key))
-    }
-
-    /// Enters a registration in the poller and in the table: both or neither.
-    #[track_caller]
-    pub(super) fn admit<C: Callbacks + 'static>(
-        &self,
-        plan: Plan,
-        descriptor: Descriptor,
-        callbacks: C,
-    ) -> Result<Key, RegisterError<C>> {
-        match self.enlist(plan, &descriptor) {
-            Ok(slot) => {
-                let entry = Entry {
-                    callbacks: Box::new(callbacks),
-                    fd: descriptor,
-                };
-                let _none = self.registry.put_back(slot, entry);
-                Ok(self.key(slot))
-            }
-            Err(error) => Err(RegisterError {
-                error,
-                descriptor: Some(descriptor),
-                callbacks,
-            }),
-        }
-    }
-
-    #[track_caller]
-    fn enlist(&self, plan: Plan, descriptor: &Descriptor) -> Result<SlabKey, Error> {
-        self.check()?;
-        let fd = descriptor.as_fd().as_raw_fd();
-        if let Some((slot, line)) = self.registry.find(fd) {
-            return Err(Error::AlreadyRegistered {
-                fd,
-                key: self.key(slot),
-                site: line.site,
-            });
-        }
-        let line = plan.line(fd, Location::caller());
-        let slot = self.registry.insert(line);
-        let mut poller = self.poller.borrow_mut();
-        let mut registered = poller.register(fd, slot.to_bits(), line.interest, line.trigger);
-        // After the poller has agreed, so that a refused descriptor keeps its flags.
-        if registered.is_ok() && !plan.nonblocking {
-            registered = socket::set_nonblocking(descriptor.as_fd()).map(drop);
-            if registered.is_err() {
-                let _ = poller.remove(fd);
-            }
-        }
-        registered.map(|()| slot).map_err(|error| {
-            self.registry.remove(slot);
-            Error::from_register(error, fd)
-        })
-    }
-
-    pub(super) fn key(&self, slot: SlabKey) -> Key {
-        Key {
-            slot,
-            home: self.home(),
-        }
-    }
-
-    fn home(&self) -> usize {
-        self.me.as_ptr() as usize
-    }
-
     /// Whether the loop can be used at all.
     pub(super) fn check(&self) -> Result<(), Error> {
         if self.closed.get() {
@@ -419,9 +122,7 @@ impl Local {
     /// The weak way to this loop, for this thread.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle {
-            local: self.me.clone(),
-        }
+        Handle::new(self.me.clone())
     }
 
     /// What the loop has done so far.
@@ -459,61 +160,5 @@ impl fmt::Debug for Local {
             .field("timers", &self.times.len())
             .field("stats", &self.stats())
             .finish_non_exhaustive()
-    }
-}
-
-/// What is asked for when a descriptor is registered.
-#[derive(Clone, Copy)]
-pub(super) struct Plan {
-    pub(super) role: Role,
-    pub(super) interest: Interest,
-    pub(super) trigger: Trigger,
-    /// We made the descriptor ourselves, so there is no flag to set.
-    pub(super) nonblocking: bool,
-}
-
-impl Plan {
-    fn line(self, fd: RawFd, site: &'static Location<'static>) -> Line {
-        let Self {
-            role,
-            interest,
-            trigger,
-            ..
-        } = self;
-        Line {
-            fd,
-            role,
-            interest,
-            trigger,
-            parked: false,
-            unread: 0,
-            site,
-        }
-    }
-}
-
-/// The weak, clonable way to a loop on its own thread.
-///
-/// A callback that held its own loop would keep it alive for ever; a handle does not.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    local: Weak<Local>,
-}
-
-impl Handle {
-    /// The loop that turns, or was entered, on this thread.
-    #[doc(alias = "get_running_loop")]
-    #[must_use]
-    pub fn current() -> Option<Self> {
-        super::current::with(Local::handle)
-    }
-
-    /// Runs `f` with the loop, unless that is gone.
-    pub fn with<R>(&self, f: impl FnOnce(&Local) -> R) -> Option<R> {
-        self.local.upgrade().map(|local| f(&local))
-    }
-
-    pub(crate) fn upgrade(&self) -> Option<Rc<Local>> {
-        self.local.upgrade()
     }
 }

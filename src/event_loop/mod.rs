@@ -10,40 +10,45 @@
 mod accept;
 mod callbacks;
 mod classify;
+mod close;
 pub(crate) mod current;
 mod cx;
 mod dispatch;
 mod error;
+mod handle;
 mod inbox;
 mod jobs;
 mod local;
 pub(crate) mod panics;
 mod ready;
+mod register;
 mod registry;
+mod timer_handles;
 mod timing;
+mod turn;
 pub(crate) mod unhandled;
 
 pub(crate) use accept::ACCEPTS_PER_TURN;
 pub use accept::{AcceptError, Accepted, Backoff, FreedKey};
 pub use callbacks::{Callbacks, Closures};
 pub use classify::{Kind, Role, classify};
+pub use close::CloseReport;
 pub use cx::Cx;
 pub use error::{Closed, Error, RegisterError};
+pub use handle::Handle;
 pub(crate) use inbox::Inbox;
 pub use inbox::Remote;
 pub use jobs::Jobs;
-pub use local::{Handle, Local, Stats};
+pub use local::{Local, Stats};
 pub use panics::{PanicPolicy, Payload};
 pub use ready::MAIN_JOB;
 pub use registry::{Descriptor, Key};
-pub use timing::{CallHandle, TimerHandle, WakeState, WakeTimer};
+pub use timer_handles::{CallHandle, TimerHandle, WakeState, WakeTimer};
 pub use unhandled::Unhandled;
 
 use crate::base::clock::{Clock, Monotonic};
-use crate::poll::{self, NOTIFIER, Poller};
+use crate::poll::{self, Poller};
 use current::Here;
-use inbox::Letter;
-use ready::Item;
 use std::cell::OnceCell;
 use std::fmt;
 use std::io;
@@ -69,20 +74,6 @@ pub enum ExitReason {
     /// Nothing was left that could ever happen: no registration, no timer, no closure, no
     /// job, and no [`Remote`] that might send something.
     Idle,
-}
-
-/// What was still there when a loop was closed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CloseReport {
-    /// The jobs (tasks) that were not done, by name. They were cancelled.
-    pub jobs: Vec<String>,
-    /// Descriptors that were registered.
-    pub registrations: usize,
-    /// Timers that were armed.
-    pub timers: usize,
-    /// Closures that waited for their turn, from this thread or another.
-    pub closures: usize,
 }
 
 impl EventLoop {
@@ -323,126 +314,4 @@ impl fmt::Debug for EventLoop {
 pub struct Entered<'a> {
     _here: Here,
     _event_loop: &'a EventLoop,
-}
-
-// The steps of a turn.
-impl Local {
-    /// Step 1. Sleeps until something can be done.
-    fn wait(&self, limit: Option<Duration>) -> Result<(), Error> {
-        let mut timeout = self.timeout(limit);
-        // W1: the flag is up before the last look, and the last look is after it.
-        if timeout != Some(Duration::ZERO) && !self.inbox.fall_asleep() {
-            timeout = Some(Duration::ZERO);
-        }
-        let waited = self
-            .poller
-            .borrow_mut()
-            .wait(&mut self.events.borrow_mut(), timeout);
-        self.inbox.wake_up();
-        waited?;
-        self.times.begin_turn();
-        self.ready.begin();
-        let mut stats = self.stats.get();
-        stats.turns += 1;
-        stats.events += self.events.borrow().len() as u64;
-        self.stats.set(stats);
-        Ok(())
-    }
-
-    /// C5: zero if something is ready, else until the next timer, else for ever.
-    fn timeout(&self, limit: Option<Duration>) -> Option<Duration> {
-        if !self.ready.is_empty() || self.reports.has_panic() {
-            return Some(Duration::ZERO);
-        }
-        match (limit, self.times.until_next()) {
-            (Some(limit), Some(next)) => Some(limit.min(next)),
-            (limit, next) => limit.or(next),
-        }
-    }
-
-    /// Step 2. What other threads sent is ready, or already done.
-    fn read_inbox(&self) {
-        let mut letters = self.letters.take();
-        self.inbox.drain(&mut letters);
-        for letter in letters.drain(..) {
-            match letter {
-                Letter::Call(call) => self.ready.push_sent(call),
-                Letter::Job(job) => self.ready.push_job(job),
-                Letter::Stop => self.stop(),
-            }
-        }
-        self.letters.replace(letters);
-    }
-
-    /// Step 3. For each `(fd, event)`. The batch is out of its cell meanwhile (L8).
-    fn dispatch_events(&self) {
-        let mut events = self.events.take();
-        for &event in &events {
-            if event.token != NOTIFIER {
-                self.dispatch(event);
-            }
-        }
-        events.clear();
-        self.events.replace(events);
-    }
-
-    /// Step 5. What was ready when this step began, in order; what it adds is for a later
-    /// turn (L5).
-    fn run_ready(&self, main: &mut dyn FnMut()) {
-        self.ready.end_finding();
-        while let Some(item) = self.ready.pop() {
-            match item {
-                Item::Call(key) => {
-                    if let Some(call) = self.ready.take_call(key) {
-                        self.guard(|| call(self));
-                    }
-                }
-                Item::Job(MAIN_JOB) => self.guard(&mut *main),
-                Item::Job(job) => {
-                    if let Some(jobs) = self.jobs.get() {
-                        self.guard(|| jobs.run(self, job));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Empties everything, in the order that [`EventLoop::close`] states. Twice is harmless.
-    fn shut(&self) -> CloseReport {
-        let mut report = CloseReport::default();
-        if self.closed.replace(true) {
-            return report;
-        }
-        let Some(me) = self.me.upgrade() else {
-            return report;
-        };
-        let _here = Here::enter(&me);
-        let letters = self.inbox.close();
-        report.closures += letters
-            .iter()
-            .filter(|l| matches!(l, Letter::Call(_)))
-            .count();
-        for letter in letters {
-            self.drop_guarded(letter);
-        }
-        if let Some(jobs) = self.jobs.get() {
-            report.jobs = jobs.close(self);
-        }
-        while let Some(slot) = self.registry.first() {
-            report.registrations += 1;
-            let entry = self.strike(slot);
-            self.drop_guarded(entry);
-        }
-        while let Some(expiry) = self.times.pop_any() {
-            report.timers += 1;
-            self.drop_guarded(expiry);
-        }
-        while let Some(call) = self.ready.pop_call() {
-            report.closures += 1;
-            self.drop_guarded(call);
-        }
-        let freed = self.freed.take();
-        self.drop_guarded(freed);
-        report
-    }
 }

@@ -9,12 +9,10 @@
 
 use super::local::Local;
 use super::ready::Call;
+use super::timer_handles::{CallHandle, TimerHandle, WakeTimer};
 use crate::base::clock::{Clock, NEVER, nanos};
-use crate::base::slab::SlabKey;
 use crate::base::timers::{TimerKey, Timers};
 use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::rc::Weak;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -26,7 +24,7 @@ pub(super) enum Expiry {
 
 pub(super) struct Times {
     clock: Box<dyn Clock>,
-    timers: RefCell<Timers<Expiry>>,
+    pub(super) timers: RefCell<Timers<Expiry>>,
     /// The latest reading: a clock that steps back is held here (R073).
     latest_ns: Cell<u64>,
     /// This turn's reading, once somebody has asked for it.
@@ -82,7 +80,7 @@ impl Times {
     }
 
     /// C3: what a cancelled timer held is dropped here, not when it would have fired.
-    fn cancel(&self, key: TimerKey) -> bool {
+    pub(super) fn cancel(&self, key: TimerKey) -> bool {
         let cancelled = self.timers.borrow_mut().cancel(key);
         cancelled.is_some()
     }
@@ -99,7 +97,7 @@ impl Times {
         self.timers.borrow().verify();
     }
 
-    fn instant(&self, at_ns: u64) -> Instant {
+    pub(super) fn instant(&self, at_ns: u64) -> Instant {
         let since = Duration::from_nanos(at_ns);
         self.clock
             .origin()
@@ -138,11 +136,7 @@ impl Local {
         } else {
             Some(self.ready.push_call(call))
         };
-        CallHandle {
-            local: self.me.clone(),
-            key,
-            cancelled: Cell::new(false),
-        }
+        CallHandle::new(self, key)
     }
 
     /// Runs `f` after `delay`, counted from now, not from the turn's time.
@@ -179,12 +173,7 @@ impl Local {
         } else {
             Some(self.times.arm(deadline_ns, Expiry::Call(call)))
         };
-        TimerHandle {
-            local: self.me.clone(),
-            key,
-            deadline_ns,
-            cancelled: Cell::new(false),
-        }
+        TimerHandle::new(self, key, deadline_ns)
     }
 
     /// Wakes `waker` after `delay`; for futures.
@@ -202,10 +191,7 @@ impl Local {
     fn arm_waker(&self, deadline_ns: u64, waker: Waker) -> WakeTimer {
         // On a closed loop nothing fires any more, and the key finds nothing.
         let key = (!self.closed.get()).then(|| self.times.arm(deadline_ns, Expiry::Wake(waker)));
-        WakeTimer {
-            local: self.me.clone(),
-            key,
-        }
+        WakeTimer::new(self, key)
     }
 
     /// Step 3 of a turn: what is due, in order.
@@ -228,135 +214,6 @@ impl Local {
         match expiry {
             Expiry::Call(call) => self.guard(|| call(self)),
             Expiry::Wake(waker) => self.guard(|| waker.wake()),
-        }
-    }
-}
-
-/// A closure queued by [`Local::call_soon`]. Dropping the handle does not cancel it.
-#[derive(Debug)]
-pub struct CallHandle {
-    local: Weak<Local>,
-    key: Option<SlabKey>,
-    cancelled: Cell<bool>,
-}
-
-impl CallHandle {
-    /// Takes the closure back: it is dropped now. `true` exactly if it will not run for
-    /// this reason.
-    pub fn cancel(&self) -> bool {
-        let (Some(local), Some(key)) = (self.local.upgrade(), self.key) else {
-            return false;
-        };
-        let Some(call) = local.ready.take_call(key) else {
-            return false;
-        };
-        self.cancelled.set(true);
-        local.drop_guarded(call);
-        true
-    }
-
-    /// Whether this handle has cancelled it.
-    #[must_use]
-    pub fn cancelled(&self) -> bool {
-        self.cancelled.get()
-    }
-}
-
-/// A timer armed by [`Local::call_later`] or [`Local::call_at`]. Dropping the handle does
-/// not disarm it.
-pub struct TimerHandle {
-    local: Weak<Local>,
-    key: Option<TimerKey>,
-    deadline_ns: u64,
-    cancelled: Cell<bool>,
-}
-
-impl TimerHandle {
-    /// Disarms: the closure is dropped now. `true` exactly if it will not run for this
-    /// reason.
-    pub fn cancel(&self) -> bool {
-        let (Some(local), Some(key)) = (self.local.upgrade(), self.key) else {
-            return false;
-        };
-        let cancelled = local.times.timers.borrow_mut().cancel(key);
-        let Some(expiry) = cancelled else {
-            return false;
-        };
-        self.cancelled.set(true);
-        local.drop_guarded(expiry);
-        true
-    }
-
-    /// Whether this handle has cancelled it.
-    #[must_use]
-    pub fn cancelled(&self) -> bool {
-        self.cancelled.get()
-    }
-
-    /// When it falls due; `None` for never, and for a loop that is gone.
-    #[must_use]
-    pub fn when(&self) -> Option<Instant> {
-        let local = self.local.upgrade()?;
-        (self.deadline_ns != NEVER).then(|| local.times.instant(self.deadline_ns))
-    }
-}
-
-impl fmt::Debug for TimerHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TimerHandle")
-            .field("when", &self.when())
-            .finish_non_exhaustive()
-    }
-}
-
-/// A timer that wakes a waker. Dropping it disarms it.
-#[derive(Debug)]
-pub struct WakeTimer {
-    local: Weak<Local>,
-    key: Option<TimerKey>,
-}
-
-/// What has become of a [`WakeTimer`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WakeState {
-    /// It will wake the waker last shown to [`WakeTimer::poll`].
-    Pending,
-    /// Its time has come.
-    Fired,
-    /// The loop is gone: it will never fire.
-    Gone,
-}
-
-impl WakeTimer {
-    /// What has become of it; if it is pending, `waker` is the one that will be woken.
-    pub fn poll(&self, waker: &Waker) -> WakeState {
-        let (Some(local), Some(key)) = (self.local.upgrade(), self.key) else {
-            return WakeState::Gone;
-        };
-        let mut timers = local.times.timers.borrow_mut();
-        let Some(Expiry::Wake(kept)) = timers.get_mut(key) else {
-            return if local.closed.get() {
-                WakeState::Gone
-            } else {
-                WakeState::Fired
-            };
-        };
-        if !kept.will_wake(waker) {
-            // Cloning a waker may be user code: not under the borrow (L8).
-            drop(timers);
-            let mut waker = waker.clone();
-            if let Some(Expiry::Wake(kept)) = local.times.timers.borrow_mut().get_mut(key) {
-                std::mem::swap(kept, &mut waker);
-            }
-        }
-        WakeState::Pending
-    }
-}
-
-impl Drop for WakeTimer {
-    fn drop(&mut self) {
-        if let (Some(local), Some(key)) = (self.local.upgrade(), self.key) {
-            local.times.cancel(key);
         }
     }
 }

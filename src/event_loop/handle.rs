@@ -1,0 +1,39 @@
+//! The weak way to a loop, on its own thread.
+//!
+//! A callback that held its own loop would keep it alive for ever: the loop owns the
+//! callbacks (R048). So what is kept is this, and the loop is lent by it while it is there.
+//!
+//! In asyncio, `get_running_loop` gives the loop itself, which a garbage collector frees.
+
+use super::local::Local;
+use std::rc::{Rc, Weak};
+
+/// The weak, clonable way to a loop on its own thread.
+///
+/// A callback that held its own loop would keep it alive for ever; a handle does not.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    local: Weak<Local>,
+}
+
+impl Handle {
+    pub(super) fn new(local: Weak<Local>) -> Self {
+        Self { local }
+    }
+
+    /// The loop that turns, or was entered, on this thread.
+    #[doc(alias = "get_running_loop")]
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        super::current::with(Local::handle)
+    }
+
+    /// Runs `f` with the loop, unless that is gone.
+    pub fn with<R>(&self, f: impl FnOnce(&Local) -> R) -> Option<R> {
+        self.local.upgrade().map(|local| f(&local))
+    }
+
+    pub(crate) fn upgrade(&self) -> Option<Rc<Local>> {
+        self.local.upgrade()
+    }
+}

@@ -1,0 +1,171 @@
+//! What arming a timer, or queueing a closure, gives back: the way to take it back.
+//!
+//! Cancelling drops the closure there and then, with all it holds (R071), and says `true`
+//! exactly if it will not run for this reason (R076). A handle whose loop is gone finds
+//! nothing.
+//!
+//! In asyncio: `Handle` and `TimerHandle`.
+
+use super::local::Local;
+use super::timing::Expiry;
+use crate::base::clock::NEVER;
+use crate::base::slab::SlabKey;
+use crate::base::timers::TimerKey;
+use std::cell::Cell;
+use std::fmt;
+use std::rc::Weak;
+use std::task::Waker;
+use std::time::Instant;
+
+/// A closure queued by [`Local::call_soon`]. Dropping the handle does not cancel it.
+#[derive(Debug)]
+pub struct CallHandle {
+    local: Weak<Local>,
+    key: Option<SlabKey>,
+    cancelled: Cell<bool>,
+}
+
+impl CallHandle {
+    pub(super) fn new(local: &Local, key: Option<SlabKey>) -> Self {
+        Self {
+            local: local.me.clone(),
+            key,
+            cancelled: Cell::new(false),
+        }
+    }
+
+    /// Takes the closure back: it is dropped now. `true` exactly if it will not run for
+    /// this reason.
+    pub fn cancel(&self) -> bool {
+        let (Some(local), Some(key)) = (self.local.upgrade(), self.key) else {
+            return false;
+        };
+        let Some(call) = local.ready.take_call(key) else {
+            return false;
+        };
+        self.cancelled.set(true);
+        local.drop_guarded(call);
+        true
+    }
+
+    /// Whether this handle has cancelled it.
+    #[must_use]
+    pub fn cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+}
+
+/// A timer armed by [`Local::call_later`] or [`Local::call_at`]. Dropping the handle does
+/// not disarm it.
+pub struct TimerHandle {
+    local: Weak<Local>,
+    key: Option<TimerKey>,
+    deadline_ns: u64,
+    cancelled: Cell<bool>,
+}
+
+impl TimerHandle {
+    pub(super) fn new(local: &Local, key: Option<TimerKey>, deadline_ns: u64) -> Self {
+        Self {
+            local: local.me.clone(),
+            key,
+            deadline_ns,
+            cancelled: Cell::new(false),
+        }
+    }
+
+    /// Disarms: the closure is dropped now. `true` exactly if it will not run for this
+    /// reason.
+    pub fn cancel(&self) -> bool {
+        let (Some(local), Some(key)) = (self.local.upgrade(), self.key) else {
+            return false;
+        };
+        let cancelled = local.times.timers.borrow_mut().cancel(key);
+        let Some(expiry) = cancelled else {
+            return false;
+        };
+        self.cancelled.set(true);
+        local.drop_guarded(expiry);
+        true
+    }
+
+    /// Whether this handle has cancelled it.
+    #[must_use]
+    pub fn cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+
+    /// When it falls due; `None` for never, and for a loop that is gone.
+    #[must_use]
+    pub fn when(&self) -> Option<Instant> {
+        let local = self.local.upgrade()?;
+        (self.deadline_ns != NEVER).then(|| local.times.instant(self.deadline_ns))
+    }
+}
+
+impl fmt::Debug for TimerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TimerHandle")
+            .field("when", &self.when())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A timer that wakes a waker. Dropping it disarms it.
+#[derive(Debug)]
+pub struct WakeTimer {
+    local: Weak<Local>,
+    key: Option<TimerKey>,
+}
+
+/// What has become of a [`WakeTimer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WakeState {
+    /// It will wake the waker last shown to [`WakeTimer::poll`].
+    Pending,
+    /// Its time has come.
+    Fired,
+    /// The loop is gone: it will never fire.
+    Gone,
+}
+
+impl WakeTimer {
+    pub(super) fn new(local: &Local, key: Option<TimerKey>) -> Self {
+        Self {
+            local: local.me.clone(),
+            key,
+        }
+    }
+
+    /// What has become of it; if it is pending, `waker` is the one that will be woken.
+    pub fn poll(&self, waker: &Waker) -> WakeState {
+        let (Some(local), Some(key)) = (self.local.upgrade(), self.key) else {
+            return WakeState::Gone;
+        };
+        let mut timers = local.times.timers.borrow_mut();
+        let Some(Expiry::Wake(kept)) = timers.get_mut(key) else {
+            return if local.closed.get() {
+                WakeState::Gone
+            } else {
+                WakeState::Fired
+            };
+        };
+        if !kept.will_wake(waker) {
+            // Cloning a waker may be user code: not under the borrow (L8).
+            drop(timers);
+            let mut waker = waker.clone();
+            if let Some(Expiry::Wake(kept)) = local.times.timers.borrow_mut().get_mut(key) {
+                std::mem::swap(kept, &mut waker);
+            }
+        }
+        WakeState::Pending
+    }
+}
+
+impl Drop for WakeTimer {
+    fn drop(&mut self) {
+        if let (Some(local), Some(key)) = (self.local.upgrade(), self.key) {
+            local.times.cancel(key);
+        }
+    }
+}

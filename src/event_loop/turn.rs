@@ -1,0 +1,95 @@
+//! The steps of a turn, which [`EventLoop::turn`](super::EventLoop::turn) puts in order.
+//!
+//! Each step takes what it works on out of its cell before it calls anybody (L8), and works on
+//! what was there when it began (L5), so a turn ends however busy its callbacks are.
+//!
+//! In the notes: wait for events with a timeout, and for each of them, … (N7).
+
+use super::error::Error;
+use super::inbox::Letter;
+use super::local::Local;
+use super::ready::{Item, MAIN_JOB};
+use crate::poll::NOTIFIER;
+use std::time::Duration;
+
+impl Local {
+    /// Step 1. Sleeps until something can be done.
+    pub(super) fn wait(&self, limit: Option<Duration>) -> Result<(), Error> {
+        let mut timeout = self.timeout(limit);
+        // W1: the flag is up before the last look, and the last look is after it.
+        if timeout != Some(Duration::ZERO) && !self.inbox.fall_asleep() {
+            timeout = Some(Duration::ZERO);
+        }
+        let waited = self
+            .poller
+            .borrow_mut()
+            .wait(&mut self.events.borrow_mut(), timeout);
+        self.inbox.wake_up();
+        waited?;
+        self.times.begin_turn();
+        self.ready.begin();
+        let mut stats = self.stats.get();
+        stats.turns += 1;
+        stats.events += self.events.borrow().len() as u64;
+        self.stats.set(stats);
+        Ok(())
+    }
+
+    /// C5: zero if something is ready, else until the next timer, else for ever.
+    pub(super) fn timeout(&self, limit: Option<Duration>) -> Option<Duration> {
+        if !self.ready.is_empty() || self.reports.has_panic() {
+            return Some(Duration::ZERO);
+        }
+        match (limit, self.times.until_next()) {
+            (Some(limit), Some(next)) => Some(limit.min(next)),
+            (limit, next) => limit.or(next),
+        }
+    }
+
+    /// Step 2. What other threads sent is ready, or already done.
+    pub(super) fn read_inbox(&self) {
+        let mut letters = self.letters.take();
+        self.inbox.drain(&mut letters);
+        for letter in letters.drain(..) {
+            match letter {
+                Letter::Call(call) => self.ready.push_sent(call),
+                Letter::Job(job) => self.ready.push_job(job),
+                Letter::Stop => self.stop(),
+            }
+        }
+        self.letters.replace(letters);
+    }
+
+    /// Step 3. For each `(fd, event)`. The batch is out of its cell meanwhile (L8).
+    pub(super) fn dispatch_events(&self) {
+        let mut events = self.events.take();
+        for &event in &events {
+            if event.token != NOTIFIER {
+                self.dispatch(event);
+            }
+        }
+        events.clear();
+        self.events.replace(events);
+    }
+
+    /// Step 5. What was ready when this step began, in order; what it adds is for a later
+    /// turn (L5).
+    pub(super) fn run_ready(&self, main: &mut dyn FnMut()) {
+        self.ready.end_finding();
+        while let Some(item) = self.ready.pop() {
+            match item {
+                Item::Call(key) => {
+                    if let Some(call) = self.ready.take_call(key) {
+                        self.guard(|| call(self));
+                    }
+                }
+                Item::Job(MAIN_JOB) => self.guard(&mut *main),
+                Item::Job(job) => {
+                    if let Some(jobs) = self.jobs.get() {
+                        self.guard(|| jobs.run(self, job));
+                    }
+                }
+            }
+        }
+    }
+}
