@@ -8,6 +8,7 @@
 
 use crate::event_loop::{CloseReport, Error, EventLoop, Local};
 use crate::task::MainTask;
+use std::cell::Cell;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
@@ -19,8 +20,9 @@ use std::task::Poll;
 ///
 /// # Errors
 ///
-/// [`Error::Nested`] inside a callback or task of another loop, [`Error::Io`] if the system
-/// has no descriptor for a loop, or takes it away.
+/// [`Error::Nested`] inside a callback or task of another loop, [`Error::Stopped`] if somebody
+/// stops the loop before `future` is done, [`Error::Io`] if the system has no descriptor for a
+/// loop, or takes it away.
 ///
 /// # Panics
 ///
@@ -66,7 +68,8 @@ impl Runner {
     ///
     /// # Errors
     ///
-    /// As [`EventLoop::turn`]; `future` is dropped then.
+    /// As [`EventLoop::turn`]; [`Error::Stopped`] if somebody stops the loop. `future` is
+    /// dropped then.
     ///
     /// # Panics
     ///
@@ -78,24 +81,32 @@ impl Runner {
         let mut future = pin!(future);
         let local = self.event_loop.local();
         let main = MainTask::new::<F>(&local);
-        let mut ended = None;
-        while ended.is_none() {
-            // Its panic is the caller's own, and ends the run whatever the policy says of
-            // those that nobody waits for.
-            self.event_loop.turn_with(None, &mut || {
-                if ended.is_none() {
-                    match catch_unwind(AssertUnwindSafe(|| main.poll(future.as_mut()))) {
-                        Ok(Poll::Pending) => {}
-                        Ok(Poll::Ready(output)) => ended = Some(Ok(output)),
-                        Err(payload) => ended = Some(Err(payload)),
-                    }
+        let ended = Cell::new(false);
+        let (mut end, mut stopped) = (None, false);
+        self.event_loop.turn_until(
+            &mut || {
+                if ended.get() {
+                    return; // a wake that came too late
                 }
-            })?;
-        }
-        match ended {
+                // Its panic is the caller's own, and ends the run whatever the policy says of
+                // those that nobody waits for.
+                match catch_unwind(AssertUnwindSafe(|| main.poll(future.as_mut()))) {
+                    Ok(Poll::Pending) => return,
+                    Ok(Poll::Ready(output)) => end = Some(Ok(output)),
+                    Err(payload) => end = Some(Err(payload)),
+                }
+                ended.set(true);
+            },
+            &mut |event_loop| {
+                stopped = !ended.get() && event_loop.take_stop();
+                ended.get() || stopped
+            },
+        )?;
+        match end {
             Some(Ok(output)) => Ok(output),
             Some(Err(payload)) => resume_unwind(payload),
-            None => unreachable!("the loop above ends with an end"),
+            None if stopped => Err(Error::Stopped),
+            None => unreachable!("it turns until there is an end"),
         }
     }
 

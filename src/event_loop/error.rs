@@ -44,6 +44,9 @@ pub enum Error {
     /// would block the outer one (N5).
     #[error("a loop is turning on this thread already; a callback or task cannot turn one")]
     Nested,
+    /// Somebody stopped the loop before the future that it was run for was done.
+    #[error("the loop was stopped before the future was done")]
+    Stopped,
     /// This process is a fork of the one that made the loop, whose kernel queue they share.
     #[error("this loop belongs to the parent of this process; make a new one after fork")]
     Forked,

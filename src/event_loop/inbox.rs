@@ -10,20 +10,29 @@
 //!
 //! # States
 //!
-//! *awake*: the loop runs, and will look at the list before it sleeps. *asleep*: it waits in
-//! the kernel or is about to, or somebody else's loop waits for our descriptor. *closed*.
+//! *awake*: the loop runs, and will look at the state before it sleeps. *asleep*: it waits
+//! in the kernel, or is about to, or a host waits for its descriptor. *rung*: somebody came
+//! since the last wait; if the loop was asleep, the bell was rung for it.
+//!
+//! ```text
+//! awake ── fall_asleep ──▶ asleep ── ring (and the bell) ──▶ rung ── wake_up ──▶ awake
+//!   └──────────────────────── ring (no bell) ─────────────────▲
+//! ```
 //!
 //! # Rules
 //!
-//! - **W1** A wake before or during the wait ends the wait.
-//! - **W2** Between two waits at most one ring is paid.
+//! - **W1** A wake before or during the wait ends the wait. All changes are of one atomic,
+//!   so they have one order: either `ring` comes first, and `fall_asleep` finds it, or
+//!   `fall_asleep` does, and `ring` finds the loop asleep and uses the bell.
+//! - **W2** Between two waits at most one ring is paid: only the step from *asleep* to
+//!   *rung* pays.
 //! - **W3** Waking after the loop is gone is safe, and work comes back to its sender.
 
 use super::error::Closed;
 use super::local::Local;
 use crate::poll::Notify;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What can be handed in.
@@ -41,9 +50,13 @@ struct List {
     closed: bool,
 }
 
+const AWAKE: u8 = 0;
+const ASLEEP: u8 = 1;
+const RUNG: u8 = 2;
+
 pub(crate) struct Inbox {
     list: Mutex<List>,
-    asleep: AtomicBool,
+    state: AtomicU8,
     bell: Arc<dyn Notify>,
     /// How many `Remote`s there are: each may still hand something in.
     remotes: AtomicUsize,
@@ -56,9 +69,10 @@ impl Inbox {
             closed: false,
         });
         // Asleep from the start: a host may wait for the descriptor before the first turn.
+        let state = AtomicU8::new(ASLEEP);
         Self {
             list,
-            asleep: AtomicBool::new(true),
+            state,
             bell,
             remotes: AtomicUsize::new(0),
         }
@@ -80,7 +94,7 @@ impl Inbox {
         }
         list.letters.push(letter);
         drop(list);
-        self.ring_if_asleep();
+        self.ring();
         true
     }
 
@@ -88,27 +102,33 @@ impl Inbox {
         self.list().closed
     }
 
-    /// W2: whoever lowers the flag pays for the ring; the others see it lowered.
-    pub(super) fn ring_if_asleep(&self) {
-        if self.asleep.swap(false, Ordering::AcqRel) {
+    /// Says that somebody came. W2: only who finds the loop asleep pays for the bell.
+    pub(super) fn ring(&self) {
+        // `Release`: what was handed in before is seen by whoever finds the state.
+        if self.state.swap(RUNG, Ordering::AcqRel) == ASLEEP {
             self.bell.ring();
         }
     }
 
-    /// Says that the loop is about to sleep; `false` if work has come already.
+    /// Says that the loop is about to sleep; `false` if somebody has come since it woke up.
     pub(super) fn fall_asleep(&self) -> bool {
-        // W1: raise the flag *before* looking. Whoever adds work after this look takes the
-        // lock after us, so it sees the flag and rings. The lock orders the two; the flag
-        // itself needs no ordering.
-        self.asleep.store(true, Ordering::Relaxed);
-        self.list().letters.is_empty()
+        let (relaxed, acquire) = (Ordering::Relaxed, Ordering::Acquire);
+        let was = self.state.compare_exchange(AWAKE, ASLEEP, relaxed, acquire);
+        was != Err(RUNG)
     }
 
-    /// Says that the loop is up, and will look before it sleeps again.
-    pub(super) fn wake_up(&self) {
-        // A ring that comes in between is one too many for the coming wait, which then ends
-        // early and harmlessly; it cannot be one too few, see `fall_asleep`.
-        self.asleep.store(false, Ordering::Relaxed);
+    /// A host is about to wait for the descriptor, which must tell of what has come already.
+    pub(super) fn settle(&self) {
+        if !self.fall_asleep() {
+            self.bell.ring();
+        }
+    }
+
+    /// Says that the loop is up; `true` if there may be letters. One that is handed in while
+    /// we look, and missed, is not lost: its ring comes after, and keeps the loop from
+    /// sleeping.
+    pub(super) fn wake_up(&self) -> bool {
+        self.state.swap(AWAKE, Ordering::AcqRel) == RUNG
     }
 
     /// Takes all letters out into `into`, which is empty, and leaves its buffer in return.
@@ -184,7 +204,7 @@ impl Remote {
         list.letters
             .push(Letter::Call(Box::new(move |local| call(value, local))));
         drop(list);
-        self.inbox.ring_if_asleep();
+        self.inbox.ring();
         Ok(())
     }
 
@@ -203,7 +223,7 @@ impl Remote {
 
     /// Ends the loop's wait, if it is waiting. Without anything to do it waits again.
     pub fn wake(&self) {
-        self.inbox.ring_if_asleep();
+        self.inbox.ring();
     }
 
     /// Whether the loop is gone.
@@ -224,7 +244,7 @@ impl Drop for Remote {
         // `AcqRel`: what the last one sent is in the list before the loop sees zero.
         if self.inbox.remotes.fetch_sub(1, Ordering::AcqRel) == 1 {
             // The loop may have been waiting for nothing but us.
-            self.inbox.ring_if_asleep();
+            self.inbox.ring();
         }
     }
 }

@@ -55,6 +55,8 @@ pub struct Local {
     pub(super) freed: RefCell<Slab<Expiry>>,
     pub(super) events: RefCell<Vec<Event>>,
     pub(super) letters: RefCell<Vec<Letter>>,
+    /// Whether another thread has rung since the last turn.
+    pub(super) called: Cell<bool>,
     pub(super) stopping: Cell<bool>,
     pub(super) closed: Cell<bool>,
     pub(super) stats: Cell<Stats>,
@@ -77,6 +79,7 @@ impl Local {
             freed: RefCell::default(),
             events: RefCell::default(),
             letters: RefCell::default(),
+            called: Cell::new(false),
             stopping: Cell::new(false),
             closed: Cell::new(false),
             stats: Cell::default(),
@@ -97,7 +100,8 @@ impl Local {
     }
 
     /// Makes [`EventLoop::run`](super::EventLoop::run) return after the turn that it is in;
-    /// before a run, after the first turn of the next one.
+    /// before a run, after one turn of the next one, which does not sleep. A
+    /// [`run`](crate::run()) of a future ends with [`Error::Stopped`].
     pub fn stop(&self) {
         self.stopping.set(true);
     }

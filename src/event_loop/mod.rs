@@ -155,7 +155,8 @@ impl EventLoop {
         main: &mut dyn FnMut(),
     ) -> Result<(), Error> {
         let turned = self.steps(limit, main);
-        self.settle();
+        // From here on a host may wait for our descriptor instead of calling us.
+        self.local.inbox.settle();
         self.raise();
         turned
     }
@@ -170,14 +171,6 @@ impl EventLoop {
         local.fire_timers(); // N1: timers
         local.run_ready(main); // N1: callbacks
         Ok(())
-    }
-
-    /// A host may now wait for our descriptor instead of calling us: whoever sends something
-    /// from here on must ring, and for what was sent already we ring ourselves.
-    fn settle(&self) {
-        if !self.local.inbox.fall_asleep() {
-            self.local.inbox.ring_if_asleep();
-        }
     }
 
     /// Lets the first panic of a turn out, now that the turn is whole.
@@ -198,20 +191,43 @@ impl EventLoop {
     /// As [`EventLoop::turn`].
     #[doc(alias = "run_forever")]
     pub fn run(&mut self) -> Result<ExitReason, Error> {
-        let reason = loop {
-            if !self.local.stopping.get() && self.is_idle() {
-                break Ok(ExitReason::Idle);
+        let mut turned = false;
+        let mut reason = ExitReason::Stopped;
+        self.turn_until(&mut || {}, &mut |event_loop| {
+            // As in asyncio: a stop that came before the run still leaves it one turn.
+            if event_loop.local.stopping.get() {
+                return std::mem::replace(&mut turned, true) && event_loop.local.stopping.take();
             }
-            if let Err(error) = self.steps(None, &mut || {}) {
-                break Err(error);
+            turned = true;
+            let idle = event_loop.is_idle();
+            if idle {
+                reason = ExitReason::Idle;
             }
-            if self.local.reports.has_panic() || self.local.stopping.take() {
-                break Ok(ExitReason::Stopped);
-            }
-        };
-        self.settle();
+            idle
+        })?;
+        Ok(reason)
+    }
+
+    /// Turns until `ended` says so, which is asked before each turn, or a turn goes wrong.
+    pub(crate) fn turn_until(
+        &mut self,
+        main: &mut dyn FnMut(),
+        ended: &mut dyn FnMut(&Self) -> bool,
+    ) -> Result<(), Error> {
+        let mut turned = Ok(());
+        while turned.is_ok() && !self.local.reports.has_panic() && !ended(self) {
+            // There is nothing to sleep for where the run is about to end.
+            let limit = self.local.stopping.get().then_some(Duration::ZERO);
+            turned = self.steps(limit, main);
+        }
+        self.local.inbox.settle();
         self.raise();
-        reason
+        turned
+    }
+
+    /// Whether somebody has called `stop` since this was last asked.
+    pub(crate) fn take_stop(&self) -> bool {
+        self.local.stopping.take()
     }
 
     /// Whether nothing can ever happen here any more, unless somebody adds something.

@@ -16,7 +16,7 @@ impl Local {
     /// Step 1. Sleeps until something can be done.
     pub(super) fn wait(&self, limit: Option<Duration>) -> Result<(), Error> {
         let mut timeout = self.timeout(limit);
-        // W1: the flag is up before the last look, and the last look is after it.
+        // W1: who comes from here on rings; who came before keeps us from sleeping.
         if timeout != Some(Duration::ZERO) && !self.inbox.fall_asleep() {
             timeout = Some(Duration::ZERO);
         }
@@ -24,8 +24,9 @@ impl Local {
             .poller
             .borrow_mut()
             .wait(&mut self.events.borrow_mut(), timeout);
-        self.inbox.wake_up();
+        let called = self.inbox.wake_up();
         waited?;
+        self.called.set(called);
         self.times.begin_turn();
         self.ready.begin();
         let mut stats = self.stats.get();
@@ -48,6 +49,9 @@ impl Local {
 
     /// Step 2. What other threads sent is ready, or already done.
     pub(super) fn read_inbox(&self) {
+        if !self.called.get() {
+            return;
+        }
         let mut letters = self.letters.take();
         self.inbox.drain(&mut letters);
         for letter in letters.drain(..) {
