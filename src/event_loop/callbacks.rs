@@ -25,6 +25,10 @@ pub trait Callbacks {
     }
 
     /// *Read ready.* There are bytes, or the end of them (a read of zero).
+    ///
+    /// Whoever wants to pause takes the interest in reading back, and asks again later; then
+    /// even a hangup waits for the bytes that are left. Whoever goes on asking after a hangup,
+    /// and takes nothing, is not waited for.
     fn on_read(&mut self, cx: &Cx<'_>) {
         cx.ignore(Interest::READ);
     }

@@ -221,6 +221,9 @@ impl Local {
     pub fn rearm(&self, key: Key, interest: Interest) -> Result<(), Error> {
         let line = self.line(key)?;
         self.check()?;
+        if line.parked {
+            return Ok(()); // it is out of the poller, and has nothing to be asked
+        }
         let mut poller = self.poller.borrow_mut();
         if poller.rearms().contains(interest) && !interest.is_empty() {
             poller.rearm(line.fd, key.slot.to_bits(), interest)?;
