@@ -31,3 +31,9 @@ pub use time::{Elapsed, Sleep, sleep, wait_for, yield_now};
 pub mod coroutine_probe {
     pub use crate::task::{CoroutineProbe, IsCoroutine, IsNotCoroutine};
 }
+
+#[cfg(doctest)]
+mod book {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+}

@@ -25,7 +25,7 @@ pub struct CloseReport {
 }
 
 impl Local {
-    /// Empties everything, in the order that [`EventLoop::close`] states. Twice is harmless.
+    /// Empties everything, in the order that [`EventLoop::close`](super::EventLoop::close) states. Twice is harmless.
     pub(super) fn shut(&self) -> CloseReport {
         let mut report = CloseReport::default();
         if self.closed.replace(true) {

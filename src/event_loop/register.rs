@@ -213,7 +213,7 @@ impl Local {
     }
 
     /// Asks anew for these directions of an edge-triggered registration. Needed after a
-    /// `WouldBlock` where the poller says so ([`Poller::rearms`]), free elsewhere.
+    /// `WouldBlock` where the poller says so ([`Poller::rearms`](crate::poll::Poller::rearms)), free elsewhere.
     ///
     /// # Errors
     ///
