@@ -10,24 +10,31 @@
 //! ```
 
 use readily::{Callbacks, Cx, EventLoop, Interest};
+use std::cell::Cell;
 use std::io::ErrorKind::WouldBlock;
 use std::net::{Shutdown, TcpListener};
+use std::rc::Rc;
 
 /// As much as one connection may make us keep.
 const ROOM: usize = 16 * 1024;
 
 /// One connection: what was read and not yet written, and whether the peer has finished.
 struct Echo {
+    /// What all connections read into, one after the other.
+    buffer: Rc<Cell<Vec<u8>>>,
     kept: Vec<u8>,
     ended: bool,
 }
 
 impl Callbacks for Echo {
     fn on_read(&mut self, cx: &Cx<'_>) {
-        let mut buffer = [0; ROOM];
-        match cx.read(&mut buffer) {
-            Ok(0) => self.ended = true,
-            Ok(n) => self.kept.extend_from_slice(&buffer[..n]),
+        let mut buffer = self.buffer.take();
+        let read = cx
+            .read(&mut buffer)
+            .inspect(|&n| self.kept.extend_from_slice(&buffer[..n]));
+        self.buffer.set(buffer);
+        match read {
+            Ok(n) => self.ended = n == 0,
             Err(error) if error.kind() == WouldBlock => return,
             Err(_reset) => return cx.close(),
         }
@@ -67,8 +74,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut event_loop = EventLoop::new()?;
     let listener = TcpListener::bind(addr()?)?;
     let local_addr = listener.local_addr()?;
-    event_loop.listen(listener, |_cx, _accepted| {
+    let buffer = Rc::new(Cell::new(vec![0; ROOM]));
+    event_loop.listen(listener, move |_cx, _accepted| {
         Some(Echo {
+            buffer: Rc::clone(&buffer),
             kept: Vec::new(),
             ended: false,
         })
