@@ -36,4 +36,8 @@ pub mod coroutine_probe {
 mod book {
     #[doc = include_str!("../README.md")]
     mod readme {}
+    #[doc = include_str!("../docs/01-multiplexing.md")]
+    mod ch01 {}
+    #[doc = include_str!("../docs/02-the-loop.md")]
+    mod ch02 {}
 }
