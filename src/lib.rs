@@ -40,4 +40,8 @@ mod book {
     mod ch01 {}
     #[doc = include_str!("../docs/02-the-loop.md")]
     mod ch02 {}
+    #[doc = include_str!("../docs/03-callbacks.md")]
+    mod ch03 {}
+    #[doc = include_str!("../docs/04-timers.md")]
+    mod ch04 {}
 }
