@@ -44,4 +44,10 @@ mod book {
     mod ch03 {}
     #[doc = include_str!("../docs/04-timers.md")]
     mod ch04 {}
+    #[doc = include_str!("../docs/05-futures.md")]
+    mod ch05 {}
+    #[doc = include_str!("../docs/06-coroutines.md")]
+    mod ch06 {}
+    #[doc = include_str!("../docs/07-tasks.md")]
+    mod ch07 {}
 }
