@@ -1,4 +1,70 @@
 //! An event loop to be read, embedded and tested: epoll or kqueue, callbacks, coroutines.
+//!
+//! It works on three kinds of thing: I/O, timers and callbacks (N1). One thread waits for all of
+//! them, then acts. There are two styles, and they share one loop, one callback table and one
+//! order.
+//!
+//! # Coroutines
+//!
+//! [`run`](run()) drives one future to its end; [`spawn`] adds more beside it, [`gather`] waits
+//! for several, [`wait_for`] for a while only. [`io`] has the sockets. The names are those of
+//! Python's asyncio.
+//!
+//! ```
+//! use readily::{gather, run, sleep, spawn};
+//! use std::time::Duration;
+//!
+//! let (answer, naps) = run(async {
+//!     let task = spawn(async { 21 });
+//!     let naps = gather((0..10).map(|_| sleep(Duration::from_millis(1)))).await;
+//!     (task.await, naps.len())
+//! })?;
+//! assert_eq!((answer.unwrap(), naps), (21, 10));
+//! # Ok::<(), readily::Error>(())
+//! ```
+//!
+//! # Callbacks
+//!
+//! An [`EventLoop`] calls back what was registered with it: [`Callbacks`] has one method for each
+//! branch of the notes' dispatch (N7), and [`Closures`] puts them together from closures.
+//! A callback is given a [`Cx`], through which it may do everything but turn the loop.
+//!
+//! ```
+//! use readily::{Closures, EventLoop, Interest};
+//! use std::io::Write;
+//! use std::os::unix::net::UnixStream;
+//!
+//! let mut event_loop = EventLoop::new()?;
+//! let (here, mut there) = UnixStream::pair()?;
+//! let read = Closures::new().on_read(|cx| {
+//!     let mut buffer = [0; 8];
+//!     assert_eq!(cx.read(&mut buffer).unwrap(), 2);
+//!     cx.close();
+//! });
+//! event_loop.register(here, Interest::READ, read)?;
+//! there.write_all(b"hi")?;
+//! event_loop.run()?; // ends by itself: nothing is left to wait for
+//! # Ok::<(), readily::Error>(())
+//! ```
+//!
+//! # Which type for what
+//!
+//! | type | is | where |
+//! |---|---|---|
+//! | [`EventLoop`], [`Runner`] | the loop itself: they turn it | its thread |
+//! | [`Local`] | what may be asked of it but to turn; the others dereference to it | its thread |
+//! | [`Cx`] | the same, and I/O on the callback's own descriptor | in a callback |
+//! | [`Handle`] | a weak way to it, to be kept | its thread |
+//! | [`Remote`] | the way in: hand it a closure, a future to make, a stop | any thread |
+//!
+//! # Reading on
+//!
+//! Numbers such as `N7` stand for a line of the notes that the project began with, and `L2` or
+//! `T1` for an invariant. Both are listed in `docs/`, beside a book that goes from one
+//! `epoll_wait(2)` to tasks in seven chapters; `ARCHITECTURE.md` is the plan of the house.
+//!
+//! Linux is run and tested. macOS, FreeBSD and NetBSD are type-checked and linted, and were never
+//! run.
 #![forbid(unsafe_code)]
 
 #[doc(hidden)]
@@ -36,4 +102,18 @@ pub mod coroutine_probe {
 mod book {
     #[doc = include_str!("../README.md")]
     mod readme {}
+    #[doc = include_str!("../docs/01-multiplexing.md")]
+    mod ch01 {}
+    #[doc = include_str!("../docs/02-the-loop.md")]
+    mod ch02 {}
+    #[doc = include_str!("../docs/03-callbacks.md")]
+    mod ch03 {}
+    #[doc = include_str!("../docs/04-timers.md")]
+    mod ch04 {}
+    #[doc = include_str!("../docs/05-futures.md")]
+    mod ch05 {}
+    #[doc = include_str!("../docs/06-coroutines.md")]
+    mod ch06 {}
+    #[doc = include_str!("../docs/07-tasks.md")]
+    mod ch07 {}
 }
