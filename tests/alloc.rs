@@ -1,0 +1,173 @@
+//! A warm turn allocates nothing.
+//!
+//! A thousand events, a hundred tasks that wake each other, timers that fire and are armed
+//! again, bytes that go through a pair of sources: once the buffers have found their size, all
+//! of it is done without the allocator. Counted for each thread, so that the harness may do
+//! what it likes.
+
+// An allocator cannot be written without; nothing else here is unsafe.
+#![allow(unsafe_code)]
+
+use readily::io::{Direction, Source};
+use readily::{Closures, EventLoop, Interest, sleep, spawn, yield_now};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+fn count() {
+    // `try_with`: a thread that ends still frees and allocates.
+    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every method hands its arguments on to `System` unchanged, so it keeps the contract
+// that `System` keeps; counting touches a plain thread-local and allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises about `layout` are handed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises about `block` and `layout` are handed on.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises about all three are handed on.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// A thousand readable descriptors whose callback looks and leaves.
+fn always_readable(event_loop: &EventLoop, seen: &Rc<Cell<u64>>) -> Vec<UnixStream> {
+    (0..1000)
+        .map(|_| {
+            let (mut near, far) = UnixStream::pair().unwrap();
+            near.write_all(b"x").unwrap();
+            let seen = Rc::clone(seen);
+            let look = Closures::new().on_read(move |_| seen.set(seen.get() + 1));
+            event_loop.register(far, Interest::READ, look).unwrap();
+            near
+        })
+        .collect()
+}
+
+/// Two tasks that wake each other for ever.
+fn ping_pong() {
+    let slots: Rc<[RefCell<Option<Waker>>; 2]> = Rc::default();
+    for side in 0..2 {
+        let slots = Rc::clone(&slots);
+        drop(spawn(poll_fn(move |cx| -> Poll<()> {
+            match &mut *slots[side].borrow_mut() {
+                Some(waker) => waker.clone_from(cx.waker()),
+                empty => *empty = Some(cx.waker().clone()),
+            }
+            if let Some(other) = &*slots[1 - side].borrow() {
+                other.wake_by_ref();
+            }
+            Poll::Pending
+        })));
+    }
+}
+
+/// Bytes from one source to another.
+fn pump() {
+    let (near, far) = UnixStream::pair().unwrap();
+    drop(spawn(async move {
+        let near = Source::new(near).unwrap();
+        loop {
+            near.io(Direction::Write, |mut s| s.write(b"some bytes"))
+                .await
+                .unwrap();
+            yield_now().await;
+        }
+    }));
+    drop(spawn(async move {
+        let far = Source::new(far).unwrap();
+        let mut buffer = [0; 64];
+        loop {
+            far.io(Direction::Read, |mut s| s.read(&mut buffer))
+                .await
+                .unwrap();
+        }
+    }));
+}
+
+#[test]
+fn a_warm_turn_allocates_nothing() {
+    allow_many();
+    let mut event_loop = EventLoop::new().unwrap();
+    let (seen, ticks) = (Rc::default(), Rc::new(Cell::new(0_u64)));
+    let _near = always_readable(&event_loop, &seen);
+    let entered = event_loop.enter();
+    (0..50).for_each(|_| ping_pong());
+    (0..4).for_each(|_| pump());
+    for _ in 0..10 {
+        let ticks = Rc::clone(&ticks);
+        drop(spawn(async move {
+            loop {
+                sleep(Duration::from_nanos(1)).await;
+                ticks.set(ticks.get() + 1);
+            }
+        }));
+    }
+    drop(entered);
+    for _ in 0..64 {
+        event_loop.turn_now().unwrap();
+    }
+    let (seen_before, ticks_before) = (seen.get(), ticks.get());
+    let before = COUNT.get();
+    for _ in 0..16 {
+        event_loop.turn_now().unwrap();
+    }
+    let allocations = COUNT.get() - before;
+    assert!(
+        seen.get() - seen_before >= 16 * 900,
+        "the turns were busy with events"
+    );
+    assert!(ticks.get() - ticks_before >= 16, "and with timers");
+    assert_eq!(allocations, 0);
+}
+
+/// A thousand pairs need more descriptors than some systems allow by default.
+fn allow_many() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` has space for the structure that is written.
+    assert_eq!(
+        unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) },
+        0
+    );
+    limit.rlim_cur = limit.rlim_cur.max(4096.min(limit.rlim_max));
+    // SAFETY: `limit` is a live local that is only read.
+    assert_eq!(
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) },
+        0
+    );
+}
+
+/// The counter counts.
+#[test]
+fn an_allocation_is_counted() {
+    let before = COUNT.get();
+    drop(std::hint::black_box(Box::new(1_u8)));
+    assert!(COUNT.get() > before);
+}

@@ -1,0 +1,77 @@
+//! Which types may leave their thread, asked of the compiler.
+//!
+//! That a loop cannot be used from a wrong thread is not checked when it runs: it does not
+//! compile. So the test is that it does not, type by type.
+//!
+//! In the notes: a coroutine here is concurrency on one thread (N12).
+
+use readily::io::{Source, TcpListener, TcpStream};
+use readily::{
+    CallHandle, Closed, Cx, Descriptor, Error, EventLoop, Future, Handle, Key, Local, Promise,
+    Remote, Runner, Sleep, Task, TaskRef, TimerHandle,
+};
+use std::marker::PhantomData;
+
+/// Answers whether `T` is what `Is` asks for: the inherent method is found first, and exists
+/// only where it is.
+struct Ask<T: ?Sized>(PhantomData<T>);
+
+trait No {
+    fn is_send(&self) -> bool {
+        false
+    }
+    fn is_sync(&self) -> bool {
+        false
+    }
+}
+
+impl<T: ?Sized> No for &Ask<T> {}
+
+trait Sends {
+    fn is_send(&self) -> bool {
+        true
+    }
+}
+
+impl<T: ?Sized + Send> Sends for Ask<T> {}
+
+trait Syncs {
+    fn is_sync(&self) -> bool {
+        true
+    }
+}
+
+impl<T: ?Sized + Sync> Syncs for Ask<T> {}
+
+macro_rules! auto {
+    ($($type:ty),+ => $send:expr, $sync:expr) => { $(
+        let ask = Ask::<$type>(PhantomData);
+        let name = stringify!($type);
+        assert_eq!((&ask).is_send(), $send, "{name}: Send");
+        assert_eq!((&ask).is_sync(), $sync, "{name}: Sync");
+    )+ };
+}
+
+#[test]
+fn what_belongs_to_a_loop_stays_on_its_thread() {
+    auto!(EventLoop, Runner, Local, Handle, Cx<'static>, Descriptor => false, false);
+    auto!(CallHandle, TimerHandle, Sleep => false, false);
+    auto!(Task<u8>, TaskRef, Future<u8>, Promise<u8> => false, false);
+    auto!(Source<std::net::UdpSocket>, TcpListener, TcpStream => false, false);
+}
+
+#[test]
+fn what_is_for_other_threads_may_go_there() {
+    auto!(Remote, Key, std::task::Waker => true, true);
+    auto!(Closed<u8> => true, true);
+    // It carries nothing of the loop but a key and a place in the source.
+    auto!(Error => true, true);
+}
+
+/// The probe itself can say both.
+#[test]
+fn the_question_has_two_answers() {
+    auto!(u8 => true, true);
+    auto!(std::rc::Rc<u8> => false, false);
+    auto!(std::cell::Cell<u8> => true, false);
+}
