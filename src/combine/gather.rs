@@ -15,8 +15,9 @@ use std::task::Poll;
 /// Runs all of `futures` at once, in this task, and returns their outputs in the order in
 /// which they were given (T5).
 ///
-/// `futures` is anything that iterates over futures (the outputs come in a `Vec`), or a tuple
-/// of up to eight (they come in a tuple). Each is polled only when it was woken itself.
+/// `futures` is anything that iterates over futures, or a tuple of up to eight. Of the first
+/// the outputs come in a `Vec`, and each is polled only when it was woken itself; of the second
+/// they come in a tuple, and all that are left are polled at each wake.
 ///
 /// # Panics
 ///

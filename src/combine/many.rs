@@ -1,7 +1,7 @@
 //! Any number of futures, each polled only when it was woken itself.
 //!
-//! The obvious way polls all of them at every wake, which for ten thousand sleepers makes a
-//! hundred million polls. Here each has a waker of its own that notes its number on a list;
+//! The obvious way polls all of them at every wake, which for ten thousand sleepers makes
+//! fifty million polls. Here each has a waker of its own that notes its number on a list;
 //! the task is woken with it, and polls those on the list.
 //!
 //! In the notes this is how `gather` holds its coroutines (N11). Rule: T5.

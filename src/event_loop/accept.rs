@@ -260,7 +260,7 @@ where
         }
     }
 
-    /// No descriptor is left: asks no more until one may be, and says so once.
+    /// Accepting does not work now: asks no more until it may, and says so once.
     fn pause(&mut self, cx: &Cx<'_>, error: io::Error) {
         let first = self.backoff.is_first();
         let retry = self.backoff.next_wait();

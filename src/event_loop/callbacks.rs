@@ -30,7 +30,7 @@ pub trait Callbacks {
     /// even a hangup waits for the bytes that are left. Whoever goes on asking after a hangup,
     /// and takes nothing, is not waited for.
     fn on_read(&mut self, cx: &Cx<'_>) {
-        cx.ignore(Interest::READ);
+        cx.reads_nothing();
     }
 
     /// *Write ready.* There is room. Take the interest back when there is nothing to write.
@@ -169,7 +169,7 @@ impl Callbacks for Closures {
     fn on_read(&mut self, cx: &Cx<'_>) {
         match &mut self.read {
             Some(f) => f(cx),
-            None => cx.ignore(Interest::READ),
+            None => cx.reads_nothing(),
         }
     }
 

@@ -31,11 +31,11 @@ pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
 
 /// Queues a job if its home is this thread's loop. No lock, no call to the system, no
 /// reference count.
-pub(crate) fn push_job_at_home(home: &Arc<Inbox>, job: u64) -> bool {
+pub(crate) fn wake_job_at_home(home: &Arc<Inbox>, job: u64) -> bool {
     CURRENT
         .try_with(|current| match &*current.borrow() {
             Some(local) if Arc::ptr_eq(&local.inbox, home) => {
-                local.push_job(job);
+                local.queue_woken_job(job);
                 true
             }
             _ => false,

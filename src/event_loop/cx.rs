@@ -12,11 +12,11 @@ use super::classify::Role;
 use super::error::{Error, RegisterError};
 use super::local::Local;
 use super::register::Plan;
-use super::registry::Key;
+use super::registry::{Key, Line};
 use super::unhandled::Unhandled;
 use crate::base::slab::SlabKey;
 use crate::poll::{Interest, Trigger};
-use readily_sys::{errno, socket};
+use readily_sys::socket;
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
@@ -31,15 +31,26 @@ pub struct Cx<'a> {
     slot: SlabKey,
     fd: BorrowedFd<'a>,
     role: Role,
+    socket: bool,
 }
 
 impl<'a> Cx<'a> {
-    pub(super) fn new(local: &'a Local, slot: SlabKey, fd: BorrowedFd<'a>, role: Role) -> Self {
+    pub(super) fn new(local: &'a Local, slot: SlabKey, fd: BorrowedFd<'a>, line: &Line) -> Self {
+        let Line { role, socket, .. } = *line;
         Self {
             local,
             slot,
             fd,
             role,
+            socket,
+        }
+    }
+
+    /// The same, for a connection that has come through.
+    pub(super) fn as_stream(&self) -> Self {
+        Self {
+            role: Role::Stream,
+            ..*self
         }
     }
 
@@ -71,7 +82,7 @@ impl<'a> Cx<'a> {
     ///
     /// As `read(2)`; `WouldBlock` if there is nothing just now.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        retried(|| socket::read(self.fd, buffer))
+        socket::read(self.fd, buffer)
     }
 
     /// Writes as much as there is room for, without waiting, and without `SIGPIPE` on
@@ -81,13 +92,12 @@ impl<'a> Cx<'a> {
     ///
     /// As `send(2)` or `write(2)`; `WouldBlock` if there is no room at all.
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        retried(|| match socket::send(self.fd, bytes) {
-            // Only sockets can be asked to spare us the signal.
-            Err(error) if error.raw_os_error() == Some(errno::ENOTSOCK) => {
-                socket::write(self.fd, bytes)
-            }
-            sent => sent,
-        })
+        // Only a socket can be asked to spare us the signal.
+        if self.socket {
+            socket::send(self.fd, bytes)
+        } else {
+            socket::write(self.fd, bytes)
+        }
     }
 
     /// Shuts one or both directions of a socket down.
@@ -105,7 +115,7 @@ impl<'a> Cx<'a> {
     ///
     /// As `accept(2)`; `WouldBlock` if there is none.
     pub fn accept(&self) -> io::Result<Accepted> {
-        let (fd, peer) = retried(|| socket::accept(self.fd))?;
+        let (fd, peer) = socket::accept(self.fd)?;
         Ok(Accepted { fd, peer })
     }
 
@@ -127,6 +137,7 @@ impl<'a> Cx<'a> {
             interest,
             trigger,
             nonblocking: true,
+            socket: true,
         };
         self.local.admit(plan, accepted.fd.into(), callbacks)
     }
@@ -157,21 +168,20 @@ impl<'a> Cx<'a> {
         }
     }
 
+    /// There is no read branch: takes the interest back, and lets no unread byte hold a
+    /// hangup up (as one would for a reader that has paused).
+    pub(super) fn reads_nothing(&self) {
+        self.ignore(Interest::READ);
+        self.local
+            .registry
+            .update(self.slot, |line| line.deaf = true);
+    }
+
     /// Ends this registration: when the callback returns, it is dropped and its descriptor
     /// closed. Twice is harmless.
     pub fn close(&self) {
         // An unknown key is the second time.
         let _ = self.local.remove(self.key());
-    }
-}
-
-/// A call that a signal interrupted did nothing, and is made again.
-fn retried<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return done,
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::classify::{Kind, Role, classify};
 use super::cx::Cx;
 use super::local::Local;
 use super::panics::{Payload, catch};
-use super::registry::{Entry, Taken};
+use super::registry::{Entry, Line, Taken};
 use crate::base::slab::SlabKey;
 use crate::poll::{Event, Interest, Readiness, Trigger};
 use readily_sys::socket;
@@ -33,7 +33,7 @@ impl Local {
                 Taken::Unwanted => continue,
                 Taken::Gone => return,
             };
-            let cx = Cx::new(self, slot, entry.fd.as_fd(), line.role);
+            let cx = Cx::new(self, slot, entry.fd.as_fd(), &line);
             let callbacks = &mut *entry.callbacks;
             let ran = catch(|| match kind {
                 Kind::Connect => self.connect_ready(&cx, callbacks),
@@ -90,7 +90,7 @@ impl Local {
         self.registry
             .update(cx.slot(), |line| line.role = Role::Stream);
         match cx.want(Interest::BOTH) {
-            Ok(()) => callbacks.on_connect(&Cx::new(self, cx.slot(), cx.fd(), Role::Stream)),
+            Ok(()) => callbacks.on_connect(&cx.as_stream()),
             Err(super::Error::Io(error)) => self.reclaim(cx, callbacks, Some(error)),
             Err(_) => self.reclaim(cx, callbacks, None),
         }
@@ -110,20 +110,14 @@ pub(super) enum Verdict {
 
 /// L7: a hangup is told after the last byte has been offered to the read branch.
 ///
-/// `unread` is what is left now, `before` what was left when it was last put off: a reader
+/// `unread` is what is left now, `line.unread` what was left when it was last put off: a reader
 /// that was offered bytes and took none does not want them, and is not waited for.
-pub(super) fn judge(
-    role: Role,
-    interest: Interest,
-    ready: Readiness,
-    unread: usize,
-    before: usize,
-) -> Verdict {
-    if role != Role::Stream || unread == 0 {
+fn judge(line: &Line, ready: Readiness, unread: usize) -> Verdict {
+    if line.role != Role::Stream || unread == 0 || line.deaf {
         return Verdict::Reclaim;
     }
-    match interest.contains(Interest::READ) {
-        true if unread == before => Verdict::Reclaim,
+    match line.interest.contains(Interest::READ) {
+        true if unread == line.unread => Verdict::Reclaim,
         true => Verdict::ReadFirst,
         // What we would still write after an error could not arrive: there is no reason to
         // wait for a reader that may be waiting for just that room.
@@ -140,7 +134,7 @@ impl Local {
             return;
         };
         let unread = socket::unread(cx.fd()).unwrap_or(0);
-        match judge(line.role, line.interest, ready, unread, line.unread) {
+        match judge(&line, ready, unread) {
             Verdict::Reclaim => {
                 let error = if ready.contains(Readiness::ERROR) {
                     // Not a socket: there is no error to be asked for.
@@ -191,18 +185,36 @@ mod tests {
     /// L7, on every combination that matters.
     #[test]
     fn a_hangup_waits_exactly_for_bytes_that_somebody_may_read() {
+        let line = |role, interest, unread, deaf| Line {
+            fd: 0,
+            role,
+            interest,
+            trigger: Trigger::Level,
+            parked: false,
+            deaf,
+            socket: true,
+            unread,
+            site: std::panic::Location::caller(),
+        };
         let (none, read) = (Interest::NONE, Interest::READ);
         let over = Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
         let reset = over | Readiness::ERROR;
-        let stream = Role::Stream;
-        assert_eq!(judge(stream, read, over, 0, 0), Verdict::Reclaim);
-        assert_eq!(judge(stream, read, over, 10, 0), Verdict::ReadFirst);
-        assert_eq!(judge(stream, read, over, 5, 10), Verdict::ReadFirst);
-        assert_eq!(judge(stream, read, over, 5, 5), Verdict::Reclaim);
-        assert_eq!(judge(stream, none, over, 5, 0), Verdict::Park);
-        assert_eq!(judge(stream, none, over, 0, 0), Verdict::Reclaim);
-        assert_eq!(judge(stream, none, reset, 5, 0), Verdict::Reclaim);
-        assert_eq!(judge(stream, read, reset, 5, 0), Verdict::ReadFirst);
-        assert_eq!(judge(Role::Listener, read, over, 5, 0), Verdict::Reclaim);
+        let stream = |interest, before| line(Role::Stream, interest, before, false);
+        assert_eq!(judge(&stream(read, 0), over, 0), Verdict::Reclaim);
+        assert_eq!(judge(&stream(read, 0), over, 10), Verdict::ReadFirst);
+        assert_eq!(judge(&stream(read, 10), over, 5), Verdict::ReadFirst);
+        assert_eq!(judge(&stream(read, 5), over, 5), Verdict::Reclaim);
+        assert_eq!(judge(&stream(none, 0), over, 5), Verdict::Park);
+        assert_eq!(judge(&stream(none, 0), over, 0), Verdict::Reclaim);
+        assert_eq!(judge(&stream(none, 0), reset, 5), Verdict::Reclaim);
+        assert_eq!(judge(&stream(read, 0), reset, 5), Verdict::ReadFirst);
+        assert_eq!(
+            judge(&line(Role::Stream, none, 0, true), over, 5),
+            Verdict::Reclaim
+        );
+        assert_eq!(
+            judge(&line(Role::Listener, read, 0, false), over, 5),
+            Verdict::Reclaim
+        );
     }
 }

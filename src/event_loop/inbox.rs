@@ -17,6 +17,7 @@
 //! ```text
 //! awake ── fall_asleep ──▶ asleep ── ring (and the bell) ──▶ rung ── wake_up ──▶ awake
 //!   └──────────────────────── ring (no bell) ─────────────────▲
+//! asleep ── wake_up (an event or a timer was first) ──▶ awake
 //! ```
 //!
 //! # Rules

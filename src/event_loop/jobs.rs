@@ -33,12 +33,12 @@ impl Local {
     }
 
     /// Queues a new job, for a later turn (L5).
-    pub fn queue_job(&self, job: u64) {
-        self.ready.queue_job(job);
+    pub fn queue_new_job(&self, job: u64) {
+        self.ready.queue_new_job(job);
     }
 
     /// Queues a job that was woken: in this turn, if an event or a timer woke it; else in the next.
-    pub fn push_job(&self, job: u64) {
-        self.ready.push_job(job);
+    pub fn queue_woken_job(&self, job: u64) {
+        self.ready.queue_woken_job(job);
     }
 }

@@ -108,8 +108,9 @@ impl EventLoop {
     ///
     /// `limit` bounds the sleep, not the work; `None` sleeps as long as there is nothing
     /// to do. The order is: events in the order of the poller, timers in order of their
-    /// deadlines, then closures and jobs in the order in which they became ready. What they
-    /// add runs in a later turn (L5).
+    /// deadlines, then closures and jobs in the order in which they became ready. A task that
+    /// an event or a timer woke runs in the same turn; what is *added* (a closure, a task, a
+    /// timer) runs in a later one (L5), and so does what a closure or a task wakes.
     ///
     /// # Errors
     ///
@@ -170,6 +171,7 @@ impl EventLoop {
         local.dispatch_events(); // N7: for each (fd, event): …
         local.fire_timers(); // N1: timers
         local.run_ready(main); // N1: callbacks
+        local.times.end_turn();
         Ok(())
     }
 

@@ -45,7 +45,7 @@ impl Ready {
     }
 
     /// L5: a new job, too.
-    pub(super) fn queue_job(&self, job: u64) {
+    pub(super) fn queue_new_job(&self, job: u64) {
         self.later.borrow_mut().push_back(Item::Job(job));
     }
 
@@ -56,7 +56,7 @@ impl Ready {
     }
 
     /// A job woken by an event or a timer runs in this turn, by another job in the next.
-    pub(super) fn push_job(&self, job: u64) {
+    pub(super) fn queue_woken_job(&self, job: u64) {
         let list = if self.finding.get() {
             &self.now
         } else {

@@ -26,6 +26,7 @@ pub(super) struct Plan {
     pub(super) trigger: Trigger,
     /// We made the descriptor ourselves, so there is no flag to set.
     pub(super) nonblocking: bool,
+    pub(super) socket: bool,
 }
 
 impl Plan {
@@ -34,6 +35,7 @@ impl Plan {
             role,
             interest,
             trigger,
+            socket,
             ..
         } = self;
         Line {
@@ -42,6 +44,8 @@ impl Plan {
             interest,
             trigger,
             parked: false,
+            deaf: false,
+            socket,
             unread: 0,
             site,
         }
@@ -90,7 +94,8 @@ impl Local {
     ) -> Result<Key, RegisterError<C>> {
         let descriptor = descriptor.into();
         let fd = descriptor.as_fd();
-        let role = match socket::kind(fd) {
+        let kind = socket::kind(fd);
+        let role = match kind {
             socket::Kind::Listener => Role::Listener,
             socket::Kind::Datagram => Role::Datagram,
             socket::Kind::Stream | socket::Kind::Other => Role::Stream,
@@ -100,6 +105,7 @@ impl Local {
             interest,
             trigger,
             nonblocking: false,
+            socket: kind != socket::Kind::Other,
         };
         self.admit(plan, descriptor, callbacks)
     }
@@ -123,6 +129,7 @@ impl Local {
             interest: Interest::BOTH | Interest::PRIORITY,
             trigger: Trigger::Edge,
             nonblocking: is_nonblocking,
+            socket: false, // it does its own writing
         };
         self.admit(plan, descriptor.into(), callbacks)
     }
@@ -158,6 +165,7 @@ impl Local {
             interest: Interest::WRITE,
             trigger: Trigger::Level,
             nonblocking: true,
+            socket: true,
         };
         self.admit(plan, fd.into(), callbacks)
     }
@@ -225,8 +233,9 @@ impl Local {
             return Ok(()); // it is out of the poller, and has nothing to be asked
         }
         let mut poller = self.poller.borrow_mut();
-        if poller.rearms().contains(interest) && !interest.is_empty() {
-            poller.rearm(line.fd, key.slot.to_bits(), interest)?;
+        let needed = interest & poller.rearms();
+        if !needed.is_empty() {
+            poller.rearm(line.fd, key.slot.to_bits(), needed)?;
         }
         Ok(())
     }

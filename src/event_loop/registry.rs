@@ -129,6 +129,10 @@ pub(super) struct Line {
     /// Out of the poller: it has hung up, and its last bytes wait until the owner wants to
     /// read again. A hangup cannot be masked, so it would be reported for ever.
     pub(super) parked: bool,
+    /// It has no read branch: bytes that nobody will ever take do not hold a hangup up.
+    pub(super) deaf: bool,
+    /// Whether it is a socket, which is asked not to send us a signal when written to.
+    pub(super) socket: bool,
     /// How many bytes were left when the hangup was last put off for them.
     pub(super) unread: usize,
     pub(super) site: &'static Location<'static>,
@@ -196,6 +200,9 @@ impl Registry {
         let wanted = match kind {
             Kind::Read => slot.line.interest.contains(Interest::READ),
             Kind::Write => slot.line.interest.contains(Interest::WRITE),
+            Kind::Default if slot.line.role != Role::Source => {
+                slot.line.interest.contains(Interest::PRIORITY)
+            }
             Kind::Connect | Kind::Hangup | Kind::Default => !slot.line.parked,
         };
         if !wanted {

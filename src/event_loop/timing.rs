@@ -29,6 +29,8 @@ pub(super) struct Times {
     latest_ns: Cell<u64>,
     /// This turn's reading, once somebody has asked for it.
     turn_ns: Cell<Option<u64>>,
+    /// Between two turns there is no turn's time, and whoever asks is told the present one.
+    turning: Cell<bool>,
 }
 
 impl Times {
@@ -39,6 +41,7 @@ impl Times {
             timers,
             latest_ns: Cell::new(0),
             turn_ns: Cell::new(None),
+            turning: Cell::new(false),
         }
     }
 
@@ -49,6 +52,9 @@ impl Times {
     }
 
     fn turn_ns(&self) -> u64 {
+        if !self.turning.get() {
+            return self.fresh_ns();
+        }
         let now = self.turn_ns.get().unwrap_or_else(|| self.fresh_ns());
         self.turn_ns.set(Some(now));
         now
@@ -57,6 +63,12 @@ impl Times {
     /// A new turn: its time is read when it is first asked for.
     pub(super) fn begin_turn(&self) {
         self.turn_ns.set(None);
+        self.turning.set(true);
+    }
+
+    /// The turn is over, and its time with it.
+    pub(super) fn end_turn(&self) {
+        self.turning.set(false);
     }
 
     /// C5: how long the loop may sleep, `None` for ever.
@@ -111,7 +123,8 @@ impl Times {
 }
 
 impl Local {
-    /// The time of this turn: read once a turn, so that all its callbacks agree.
+    /// The time of this turn: read once a turn, so that all its callbacks agree. Between two
+    /// turns, the present time.
     #[doc(alias = "time")]
     #[must_use]
     pub fn now(&self) -> Instant {
@@ -194,7 +207,7 @@ impl Local {
         WakeTimer::new(self, key)
     }
 
-    /// Step 3 of a turn: what is due, in order.
+    /// Step 4 of a turn: what is due, in order.
     pub(super) fn fire_timers(&self) {
         if self.times.timers.borrow().is_empty() {
             return;

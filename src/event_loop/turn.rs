@@ -57,7 +57,7 @@ impl Local {
         for letter in letters.drain(..) {
             match letter {
                 Letter::Call(call) => self.ready.push_sent(call),
-                Letter::Job(job) => self.ready.push_job(job),
+                Letter::Job(job) => self.ready.queue_woken_job(job),
                 Letter::Stop => self.stop(),
             }
         }

@@ -22,13 +22,13 @@ pub enum Unhandled {
         /// What the panic said, where it said it with a string.
         message: String,
     },
-    /// No descriptor (or memory) was left for a new connection. The listener is paused, and
-    /// tries again when a descriptor of this loop is closed, or after a while. Told once for
-    /// each time that it runs out.
+    /// A new connection could not be accepted: no descriptor or memory was left, or an error
+    /// came again and again. The listener is paused, and tries again when a descriptor of this
+    /// loop is closed, or after a while. Told once, until it works again.
     AcceptPaused {
         /// The listener.
         fd: RawFd,
-        /// `EMFILE`, `ENFILE`, `ENOBUFS` or `ENOMEM`.
+        /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`, or what came again and again.
         error: io::Error,
         /// How long until the first retry.
         retry: Duration,

@@ -14,6 +14,7 @@
 //!   operation begun after the bit was seen. Nothing can set it in between: operations run
 //!   on the loop's thread, and events are dispatched between them.
 //! - **S2** Every waiter of a closed source is woken.
+//! - **S3** What is read here, by the edge, is what a level-triggered callback would read.
 
 use crate::event_loop::{Callbacks, Cx, Descriptor, Error, Handle, Key, Local, RegisterError};
 use crate::poll::{Interest, Readiness};

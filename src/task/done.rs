@@ -29,7 +29,7 @@ impl<A> Default for DoneList<A> {
     }
 }
 
-impl<A: Clone + 'static> DoneList<A> {
+impl<A: 'static> DoneList<A> {
     /// Adds a callback for later.
     pub(crate) fn add(&self, callback: impl FnOnce(&A) + 'static) -> DoneKey {
         let number = self.added.get();
@@ -52,11 +52,11 @@ impl<A: Clone + 'static> DoneList<A> {
         true
     }
 
-    /// Queues them all, with `ended` as their argument.
-    pub(crate) fn schedule(&self, local: &Local, ended: &A) {
+    /// Queues them all, each with what `ended` makes as its argument.
+    pub(crate) fn schedule(&self, local: &Local, ended: impl Fn() -> A) {
         let callbacks = self.callbacks.take();
         for (_, callback) in callbacks {
-            let ended = ended.clone();
+            let ended = ended();
             local.call_soon(move |_| callback(&ended));
         }
     }

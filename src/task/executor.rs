@@ -97,7 +97,7 @@ impl Executor {
         let type_name = std::any::type_name::<F>();
         let (key, cell) = self.enlist(&mut tasks, site, type_name);
         let job = key.to_bits();
-        let wakeup = Wakeup::queued(job, local.inbox());
+        let wakeup = Wakeup::new(job, local.inbox());
         let waker = Waker::from(std::sync::Arc::clone(&wakeup));
         let body = Body {
             future: Box::pin(future),
@@ -110,7 +110,7 @@ impl Executor {
             // R081: spawned by a destructor while the loop closes. It ends as all did.
             self.cancel(local, key);
         } else {
-            local.queue_job(job);
+            local.queue_new_job(job);
         }
         cell
     }
@@ -332,6 +332,6 @@ impl Jobs for Executor {
 
 /// The main task's waker.
 pub(crate) fn main_waker(local: &Local) -> (std::sync::Arc<Wakeup>, Waker) {
-    let wakeup = Wakeup::queued(MAIN_JOB, local.inbox());
+    let wakeup = Wakeup::new(MAIN_JOB, local.inbox());
     (std::sync::Arc::clone(&wakeup), Waker::from(wakeup))
 }

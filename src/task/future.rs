@@ -71,11 +71,11 @@ impl<T: 'static> Cell<T> {
     }
 
     fn schedule(self: &Rc<Self>) {
-        let future = Future {
+        let future = || Future {
             cell: Rc::clone(self),
             waiting: None,
         };
-        self.local.with(|local| self.done.schedule(local, &future));
+        self.local.with(|local| self.done.schedule(local, future));
     }
 
     fn take(&self) -> Option<Result<T, FutureError>> {
@@ -245,16 +245,6 @@ impl<T: 'static> Future<T> {
     /// Takes a done-callback back; `false` if it has been queued already, or taken back.
     pub fn remove_done_callback(&self, key: DoneKey) -> bool {
         self.cell.done.remove(key)
-    }
-}
-
-/// Another handle of the same future, for its done-callbacks.
-impl<T: 'static> Clone for Future<T> {
-    fn clone(&self) -> Self {
-        Self {
-            cell: Rc::clone(&self.cell),
-            waiting: None,
-        }
     }
 }
 

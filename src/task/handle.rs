@@ -162,9 +162,9 @@ impl<T: 'static> Task<T> {
     pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> DoneKey {
         let key = self.cell.head.done.add(callback);
         if self.done() {
-            let task = self.task_ref();
+            let done = &self.cell.head.done;
             self.local
-                .with(|local| self.cell.head.done.schedule(local, &task));
+                .with(|local| done.schedule(local, || self.task_ref()));
         }
         key
     }

@@ -180,8 +180,8 @@ impl<T: 'static> AnyCell for JoinCell<T> {
 pub(crate) fn announce(local: &Local, cell: &Rc<dyn AnyCell>) {
     let head = cell.head();
     local.guard(|| head.waiters.wake_all());
-    head.done
-        .schedule(local, &TaskRef::new(Rc::clone(cell), local.handle()));
+    let task = || TaskRef::new(Rc::clone(cell), local.handle());
+    head.done.schedule(local, task);
 }
 
 impl<T> JoinCell<T> {

@@ -36,7 +36,7 @@ impl<'a> MainTask<'a> {
         let type_name = std::any::type_name::<F>();
         let (key, cell) = Executor::of(local).adopt_main(Location::caller(), type_name);
         let (wakeup, waker) = main_waker(local);
-        local.queue_job(MAIN_JOB);
+        local.queue_new_job(MAIN_JOB);
         Self {
             local,
             key,

@@ -21,7 +21,7 @@ pub(crate) struct Wakeup {
 
 impl Wakeup {
     /// For a job that has just been queued for the first time.
-    pub(crate) fn queued(job: u64, home: Arc<Inbox>) -> Arc<Self> {
+    pub(crate) fn new(job: u64, home: Arc<Inbox>) -> Arc<Self> {
         Arc::new(Self {
             job,
             queued: AtomicBool::new(true),
@@ -47,7 +47,7 @@ impl Wake for Wakeup {
         if self.queued.swap(true, Ordering::AcqRel) {
             return;
         }
-        if !current::push_job_at_home(&self.home, self.job) {
+        if !current::wake_job_at_home(&self.home, self.job) {
             self.home.wake_job(self.job);
         }
     }

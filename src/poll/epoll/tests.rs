@@ -1,3 +1,5 @@
+//! The unit tests of `epoll.rs`.
+
 use super::*;
 
 const BITS: [u32; 6] = [

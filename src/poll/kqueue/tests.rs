@@ -1,3 +1,5 @@
+//! The unit tests of `kqueue.rs`.
+
 use super::*;
 use readily_sys::kq_abi::{EV_ADD, EV_DELETE, EV_EOF, Filter};
 

@@ -1,3 +1,5 @@
+//! The unit tests of `portable.rs`.
+
 use super::*;
 use std::os::unix::net::UnixStream;
 

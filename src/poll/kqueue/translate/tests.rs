@@ -1,3 +1,5 @@
+//! The unit tests of `translate.rs`.
+
 use super::*;
 
 const FD: usize = 7;

@@ -1,3 +1,5 @@
+//! The unit tests of `socket.rs`.
+
 use super::*;
 use crate::poll::{self, PollSet};
 use std::net::{TcpListener, TcpStream, UdpSocket};

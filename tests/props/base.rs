@@ -1,0 +1,73 @@
+//! The slab against a map, the timer heap against a sorted list.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use readily::base::slab::{Slab, SlabKey};
+use readily::base::timers::{TimerKey, Timers};
+use std::collections::{BTreeMap, BTreeSet};
+
+proptest! {
+    /// L1, at its root: a key names one entry for life, and nothing afterwards, however often
+    /// its slot is used again.
+    #[test]
+    fn a_slab_is_a_map_whose_keys_are_never_used_again(ops in vec((0u8..3, 0usize..8), 0..64)) {
+        let mut slab = Slab::default();
+        let mut model: BTreeMap<SlabKey, usize> = BTreeMap::new();
+        let mut all: Vec<SlabKey> = Vec::new();
+        for (n, (op, pick)) in ops.into_iter().enumerate() {
+            let key = all.get(pick % all.len().max(1)).copied();
+            match (op, key) {
+                (0, _) | (_, None) => {
+                    let key = slab.insert(n);
+                    prop_assert!(!all.contains(&key), "{key:?} was given out before");
+                    all.push(key);
+                    model.insert(key, n);
+                }
+                (1, Some(key)) => prop_assert_eq!(slab.remove(key), model.remove(&key)),
+                (_, Some(key)) => prop_assert_eq!(slab.get(key), model.get(&key)),
+            }
+            slab.verify();
+            prop_assert_eq!(slab.len(), model.len());
+        }
+        let left: BTreeMap<SlabKey, usize> = slab.iter().map(|(key, &n)| (key, n)).collect();
+        prop_assert_eq!(left, model);
+    }
+
+    /// C2, C3, C4: timers fire by deadline, then by order of arming; a cancelled one never; and
+    /// the heap holds the live ones and no others. Some are armed and cancelled while others fire.
+    #[test]
+    fn timers_fire_in_deadline_then_arming_order(ops in vec((0u8..5, 0u64..8, 0usize..16), 0..64)) {
+        let mut timers: Timers<usize> = Timers::default();
+        let mut model: BTreeSet<(u64, usize)> = BTreeSet::new();
+        let mut keys: Vec<(TimerKey, u64)> = Vec::new();
+        let mut expired: Vec<usize> = Vec::new();
+        for (op, deadline, pick) in ops {
+            match op {
+                0 | 1 => {
+                    model.insert((deadline, keys.len()));
+                    keys.push((timers.arm(deadline, keys.len()), deadline));
+                }
+                2 => if let Some(&(key, deadline)) = keys.get(pick) {
+                    let live = model.remove(&(deadline, pick)) || expired.contains(&pick);
+                    expired.retain(|&n| n != pick);
+                    prop_assert_eq!(timers.cancel(key), live.then_some(pick));
+                },
+                3 => {
+                    let due: Vec<_> = model.iter().filter(|(at, _)| *at <= deadline).copied().collect();
+                    model.retain(|(at, _)| *at > deadline);
+                    expired.extend(due.iter().map(|&(_, n)| n));
+                    timers.expire(deadline);
+                }
+                _ => {
+                    let next = (!expired.is_empty()).then(|| expired.remove(0));
+                    prop_assert_eq!(timers.pop_due().map(|(_, n)| n), next);
+                }
+            }
+            timers.verify();
+            prop_assert_eq!(timers.len(), model.len() + expired.len());
+            prop_assert!(timers.heap_len() <= timers.len(), "C4");
+            let next = model.first().map(|&(at, _)| at);
+            prop_assert_eq!(timers.next_ns(), if expired.is_empty() { next } else { Some(0) });
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! A poller that reports what it is told to, and remembers what it was asked.
+//!
+//! It keeps registrations by descriptor, as the kernel does, and hands out batches that a test
+//! has written down, with tokens as old as the test likes.
+
+use readily::poll::{Event, Interest, Notify, Poller, Trigger};
+use readily::{EventLoop, clock::Manual};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// How often it was rung for.
+#[derive(Default)]
+pub struct Bell(AtomicUsize);
+
+impl Bell {
+    /// How many rings there were since this was last asked.
+    pub fn take(&self) -> usize {
+        self.0.swap(0, Ordering::SeqCst)
+    }
+}
+
+impl Notify for Bell {
+    fn ring(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[derive(Default)]
+pub struct World {
+    pub known: BTreeMap<RawFd, (u64, Interest)>,
+    pub batches: VecDeque<Vec<Event>>,
+    /// The timeout of each wait.
+    pub waits: Vec<Option<Duration>>,
+    pub bell: Arc<Bell>,
+}
+
+/// The test's side and the loop's side are clones of one.
+#[derive(Clone, Default)]
+pub struct Scripted(pub Rc<RefCell<World>>);
+
+impl Scripted {
+    /// A loop on this poller, and a clock that stands still.
+    pub fn event_loop(&self) -> (EventLoop, Manual) {
+        let clock = Manual::new();
+        let event_loop = EventLoop::with(Box::new(self.clone()), Box::new(clock.clone()));
+        (event_loop.unwrap(), clock)
+    }
+
+    fn known(&self, fd: RawFd) -> io::Result<()> {
+        match self.0.borrow().known.get(&fd) {
+            Some(_) => Ok(()),
+            None => Err(io::Error::from_raw_os_error(libc::ENOENT)),
+        }
+    }
+}
+
+impl Poller for Scripted {
+    fn register(
+        &mut self,
+        fd: RawFd,
+        token: u64,
+        interest: Interest,
+        _: Trigger,
+    ) -> io::Result<()> {
+        match self.0.borrow_mut().known.insert(fd, (token, interest)) {
+            None => Ok(()),
+            Some(_) => panic!("the loop registers a descriptor twice"),
+        }
+    }
+
+    fn modify(&mut self, fd: RawFd, token: u64, interest: Interest, _: Trigger) -> io::Result<()> {
+        self.known(fd)?;
+        self.0.borrow_mut().known.insert(fd, (token, interest));
+        Ok(())
+    }
+
+    fn rearm(&mut self, fd: RawFd, _: u64, _: Interest) -> io::Result<()> {
+        self.known(fd)
+    }
+
+    fn rearms(&self) -> Interest {
+        Interest::NONE
+    }
+
+    fn remove(&mut self, fd: RawFd) -> io::Result<()> {
+        self.known(fd)?;
+        self.0.borrow_mut().known.remove(&fd);
+        Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        let mut world = self.0.borrow_mut();
+        world.waits.push(timeout);
+        events.extend(world.batches.pop_front().unwrap_or_default());
+        Ok(())
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        Arc::clone(&self.0.borrow().bell) as Arc<dyn Notify>
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// Keeps planted panics out of the output; all others are printed as ever.
+pub fn hush() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if info.payload().downcast_ref::<&str>() != Some(&PLANTED) {
+                before(info);
+            }
+        }));
+    });
+}
+
+/// What planted panics say.
+pub const PLANTED: &str = "planted";

@@ -1,0 +1,229 @@
+//! The way in from other threads: W1, W2, W3.
+
+use super::scripted::Scripted;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use readily::clock::Monotonic;
+use readily::poll::{Event, Interest, Notify, Poller, Trigger};
+use readily::{EventLoop, ExitReason};
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Send,
+    Wake,
+    Turn,
+    TurnForEver,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        Just(Op::Send),
+        Just(Op::Wake),
+        Just(Op::Turn),
+        Just(Op::TurnForEver)
+    ]
+}
+
+proptest! {
+    /// W1, W2: whoever comes between two waits has the bell rung once, and the next wait, however
+    /// long it might have been, does not sleep.
+    #[test]
+    fn between_two_waits_one_ring_is_paid(ops in vec(op(), 0..64)) {
+        let scripted = Scripted::default();
+        let bell = Arc::clone(&scripted.0.borrow().bell);
+        let (mut event_loop, _clock) = scripted.event_loop();
+        let remote = event_loop.remote();
+        let arrived = Arc::new(AtomicUsize::new(0));
+        let (mut sent, mut came) = (0, false);
+        for op in ops {
+            match op {
+                Op::Send => {
+                    let arrived = Arc::clone(&arrived);
+                    let count = move |_: &_| {
+                        arrived.fetch_add(1, Ordering::SeqCst);
+                    };
+                    remote.call_soon(count).unwrap();
+                    (sent, came) = (sent + 1, true);
+                }
+                Op::Wake => {
+                    remote.wake();
+                    came = true;
+                }
+                Op::Turn | Op::TurnForEver => {
+                    prop_assert_eq!(bell.take(), usize::from(came), "W2");
+                    let limit = matches!(op, Op::Turn).then_some(Duration::ZERO);
+                    event_loop.turn(limit).unwrap();
+                    prop_assert_eq!(arrived.load(Ordering::SeqCst), sent, "all that was sent");
+                    let asked = *scripted.0.borrow().waits.last().unwrap();
+                    let sleeps = limit.is_none() && !came;
+                    prop_assert_eq!(asked, if sleeps { None } else { Some(Duration::ZERO) }, "W1");
+                    prop_assert_eq!(bell.take(), 0, "nobody came during the turn");
+                    came = false;
+                }
+            }
+        }
+    }
+}
+
+/// A poller that truly sleeps, and counts.
+#[derive(Clone, Default)]
+struct Sleeper(Arc<(Mutex<bool>, Condvar)>, Arc<AtomicUsize>);
+
+impl Notify for Sleeper {
+    fn ring(&self) {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_one();
+    }
+}
+
+struct Sleeping {
+    bell: Sleeper,
+    waits: Rc<Cell<usize>>,
+}
+
+impl Poller for Sleeping {
+    fn register(&mut self, _: RawFd, _: u64, _: Interest, _: Trigger) -> io::Result<()> {
+        Ok(())
+    }
+    fn modify(&mut self, _: RawFd, _: u64, _: Interest, _: Trigger) -> io::Result<()> {
+        Ok(())
+    }
+    fn rearm(&mut self, _: RawFd, _: u64, _: Interest) -> io::Result<()> {
+        Ok(())
+    }
+    fn rearms(&self) -> Interest {
+        Interest::NONE
+    }
+    fn remove(&mut self, _: RawFd) -> io::Result<()> {
+        Ok(())
+    }
+    fn wait(&mut self, _: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        self.waits.set(self.waits.get() + 1);
+        let mut rung = self.bell.0.0.lock().unwrap();
+        // A guard against a lost wake: the test then fails by what did not arrive.
+        let limit = timeout.unwrap_or(Duration::from_secs(20));
+        if !*rung {
+            rung = self.bell.0.1.wait_timeout(rung, limit).unwrap().0;
+        }
+        *rung = false;
+        Ok(())
+    }
+    fn notifier(&self) -> Arc<dyn Notify> {
+        Arc::new(self.bell.clone())
+    }
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// W1, W2, with threads that come whenever they like: nothing is lost, and the rings are fewer
+/// than the waits.
+#[test]
+fn what_threads_send_arrives_and_costs_at_most_a_ring_for_each_wait() {
+    const THREADS: usize = 4;
+    const EACH: usize = 500;
+    for _ in 0..20 {
+        let (bell, waits) = (Sleeper::default(), Rc::new(Cell::new(0)));
+        let poller = Sleeping {
+            bell: bell.clone(),
+            waits: Rc::clone(&waits),
+        };
+        let mut event_loop = EventLoop::with(Box::new(poller), Box::new(Monotonic::new())).unwrap();
+        let arrived = Arc::new(AtomicUsize::new(0));
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                let (remote, arrived) = (event_loop.remote(), Arc::clone(&arrived));
+                std::thread::spawn(move || {
+                    for _ in 0..EACH {
+                        let arrived = Arc::clone(&arrived);
+                        let count = move |_: &_| {
+                            arrived.fetch_add(1, Ordering::SeqCst);
+                        };
+                        remote.call_soon(count).unwrap();
+                    }
+                })
+            })
+            .collect();
+        // Ends when the last remote has gone and all is done: that, too, is a wake.
+        assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
+        assert_eq!(arrived.load(Ordering::SeqCst), THREADS * EACH);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let rings = bell.1.load(Ordering::SeqCst);
+        assert!(
+            rings <= waits.get() + 1,
+            "W2: {rings} rings for {} waits",
+            waits.get()
+        );
+    }
+}
+
+/// W1 for wakers: a task that threads wake is polled after each wake.
+#[test]
+fn a_wake_from_a_thread_reaches_its_task() {
+    let bell = Sleeper::default();
+    let poller = Sleeping {
+        bell,
+        waits: Rc::default(),
+    };
+    let event_loop = EventLoop::with(Box::new(poller), Box::new(Monotonic::new())).unwrap();
+    let mut runner = readily::Runner::from(event_loop);
+    let (sender, receiver) = std::sync::mpsc::channel::<Waker>();
+    let thread = std::thread::spawn(move || receiver.into_iter().for_each(Waker::wake));
+    let mut polls = 0;
+    runner
+        .run(poll_fn(|cx| {
+            polls += 1;
+            if polls == 2000 {
+                return Poll::Ready(());
+            }
+            sender.send(cx.waker().clone()).unwrap();
+            Poll::Pending
+        }))
+        .unwrap();
+    drop(sender);
+    thread.join().unwrap();
+    assert_eq!(polls, 2000);
+}
+
+/// W3: late wakes are nothing, late work comes back, and what was on its way is dropped.
+#[test]
+fn waking_and_sending_after_the_loop_is_gone_is_safe() {
+    let scripted = Scripted::default();
+    let (event_loop, _clock) = scripted.event_loop();
+    let remote = event_loop.remote();
+    let wakers: Rc<RefCell<Vec<Waker>>> = Rc::default();
+    let keep = Rc::clone(&wakers);
+    let mut event_loop = event_loop;
+    drop(event_loop.spawn(poll_fn(move |cx| -> Poll<()> {
+        keep.borrow_mut().push(cx.waker().clone());
+        Poll::Pending
+    })));
+    event_loop.turn_now().unwrap();
+    let held = Arc::new(());
+    let on_its_way = Arc::clone(&held);
+    remote.call_soon(move |_| drop(on_its_way)).unwrap();
+    drop(event_loop);
+    assert_eq!(Arc::strong_count(&held), 1, "dropped with the loop");
+    for waker in wakers.take() {
+        let there = std::thread::spawn(move || waker.wake_by_ref());
+        there.join().unwrap();
+    }
+    let mine = Arc::clone(&held);
+    let refused = remote.call_soon(move |_| drop(mine)).unwrap_err();
+    assert_eq!(Arc::strong_count(&held), 2, "it came back");
+    drop(refused);
+    assert!(remote.is_closed() && remote.stop().is_err());
+    remote.wake();
+}

@@ -1,0 +1,391 @@
+//! The house rules that a machine can keep: layers, unsafe, headers, the index of invariants.
+//!
+//! Each test reads the sources as text and names file and line of what it finds, so that the
+//! rule is learnt where it was broken.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All Rust files below `folder`, in order.
+fn sources(folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "there are sources below {folder}");
+    found
+}
+
+/// A path as it is shown.
+fn shown(path: &Path) -> String {
+    path.strip_prefix(root())
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}
+
+/// The lines of a file that are not tests, with their numbers. Tests stand at the end.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let end = text.find("\n#[cfg(test)]\nmod tests").unwrap_or(text.len());
+    text[..end]
+        .lines()
+        .enumerate()
+        .map(|(n, line)| (n + 1, line))
+}
+
+/// Fails with all complaints, not only with the first.
+fn none(complaints: Vec<String>) {
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// The layers, from below. What stands side by side may not know of each other.
+const LAYERS: &[&[&str]] = &[
+    &["base"],
+    &["poll"],
+    &["event_loop"],
+    &["task"],
+    &["time", "combine", "io"],
+    &["run", "lib"],
+];
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
+}
+
+/// Which module of the crate a file belongs to.
+fn module(path: &Path) -> String {
+    let below = path.strip_prefix(root().join("src")).unwrap();
+    let first = below
+        .components()
+        .next()
+        .unwrap()
+        .as_os_str()
+        .to_string_lossy()
+        .into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The modules of the crate that a line of code names.
+fn named(line: &str) -> impl Iterator<Item = &str> {
+    line.split("crate::").skip(1).map(|rest| {
+        rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+            .next()
+            .unwrap_or_default()
+    })
+}
+
+fn wrong_imports(module: &str, path: &str, text: &str) -> Vec<String> {
+    let own = layer(module).unwrap_or_else(|| panic!("{path}: {module} has no layer"));
+    let mut complaints = Vec::new();
+    for (n, line) in code(text) {
+        if line.trim_start().starts_with("//") || line.contains("$crate::") {
+            continue; // a link may point anywhere; a macro names the root as its user sees it
+        }
+        for name in named(line) {
+            // Macros and names at the root are the root's.
+            let other = layer(name).unwrap_or(LAYERS.len() - 1);
+            let below = other < own || name == module || own == LAYERS.len() - 1;
+            if !below {
+                complaints.push(format!("{path}:{n}: {module} must not know of {name}"));
+            }
+        }
+    }
+    complaints
+}
+
+#[test]
+fn imports_point_down() {
+    let check = |path: &PathBuf| wrong_imports(&module(path), &shown(path), &read(path));
+    none(sources("src").iter().flat_map(check).collect());
+}
+
+#[test]
+fn an_import_that_points_up_or_sideways_is_found() {
+    let up = wrong_imports("poll", "x.rs", "use crate::event_loop::Key;\n");
+    assert_eq!(up, ["x.rs:1: poll must not know of event_loop"]);
+    let sideways = wrong_imports("io", "x.rs", "\nuse crate::time::sleep;\n");
+    assert_eq!(sideways, ["x.rs:2: io must not know of time"]);
+    assert!(wrong_imports("io", "x.rs", "use crate::task::waiters::Waiters;").is_empty());
+}
+
+/// How many `unsafe` blocks, functions and implementations there are in `sys`. It may fall
+/// freely; it rises with a line in the commit that says why.
+const UNSAFE_IN_SYS: usize = 73;
+
+#[test]
+fn unsafe_stands_in_sys_only_and_does_not_spread() {
+    let is_unsafe = |line: &str| {
+        let line = line.split("//").next().unwrap_or_default();
+        line.split(|c: char| !c.is_alphanumeric() && c != '_')
+            .any(|word| word == "unsafe")
+    };
+    let mut complaints = Vec::new();
+    for path in sources("src").into_iter().chain(sources("examples")) {
+        for (n, line) in read(&path).lines().enumerate() {
+            if is_unsafe(line) {
+                complaints.push(format!("{}:{}: {line}", shown(&path), n + 1));
+            }
+        }
+    }
+    none(complaints);
+    assert!(read(&root().join("src/lib.rs")).contains("#![forbid(unsafe_code)]"));
+    let count = |path: &PathBuf| {
+        let text = read(path);
+        text.lines().filter(|line| is_unsafe(line)).count()
+    };
+    let found: usize = sources("sys/src").iter().map(count).sum();
+    println!("unsafe sites in sys: {found}");
+    assert!(
+        found <= UNSAFE_IN_SYS,
+        "{found} unsafe sites in sys, {UNSAFE_IN_SYS} were agreed on"
+    );
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let places = ["src", "sys/src", "examples", "tests"];
+    let complaints = places
+        .iter()
+        .flat_map(|place| sources(place))
+        .filter_map(|path| {
+            let text = read(&path);
+            let header = text
+                .lines()
+                .take_while(|line| line.starts_with("//!"))
+                .count();
+            (header == 0).then(|| format!("{}:1: no header", shown(&path)))
+        });
+    none(complaints.collect());
+}
+
+#[test]
+fn nothing_is_left_unfinished_or_unwrapped() {
+    let words = [
+        "todo!(",
+        "unimplemented!(",
+        "dbg!(",
+        ".unwrap()",
+        "FIXME",
+        "XXX",
+        "HACK",
+    ];
+    let mut complaints = Vec::new();
+    for path in sources("src").into_iter().chain(sources("sys/src")) {
+        if path.ends_with("tests.rs") {
+            continue;
+        }
+        for (n, line) in code(&read(&path)) {
+            let is_doc = line.trim_start().starts_with("//");
+            for word in words.iter().filter(|word| line.contains(*word)) {
+                if !(is_doc && *word == ".unwrap()") {
+                    complaints.push(format!("{}:{n}: {word}", shown(&path)));
+                }
+            }
+        }
+    }
+    none(complaints);
+}
+
+/// Files that are longer than a page of ideas, and why.
+const LONG: &[(&str, &str)] = &[
+    (
+        "src/task/executor.rs",
+        "states, rules and transitions of a task are read together",
+    ),
+    (
+        "src/io/source.rs",
+        "its rules are read with the code that keeps them",
+    ),
+    (
+        "src/event_loop/register.rs",
+        "most of it is the public documentation",
+    ),
+    (
+        "src/event_loop/mod.rs",
+        "most of it is the public documentation",
+    ),
+    ("src/base/timers.rs", "the heap and its tests"),
+];
+
+#[test]
+fn a_file_is_a_page_of_ideas() {
+    let long = |path: &PathBuf| {
+        let lines = code(&read(path)).count();
+        let name = shown(path);
+        let excused = LONG.iter().any(|(file, _)| *file == name);
+        (lines > 320 && !excused).then(|| format!("{name}: {lines} lines"))
+    };
+    none(
+        sources("src")
+            .iter()
+            .chain(&sources("sys/src"))
+            .filter_map(long)
+            .collect(),
+    );
+}
+
+/// What a dropped future loses is said for every public one.
+#[test]
+fn every_public_coroutine_says_what_dropping_it_loses() {
+    let mut complaints = Vec::new();
+    for path in sources("src") {
+        let text = read(&path);
+        let mut docs: Vec<&str> = Vec::new();
+        for (n, line) in code(&text) {
+            let line = line.trim();
+            if line.starts_with("///") {
+                docs.push(line);
+            } else if line.starts_with("pub async fn") || line.contains("-> Sleep {") {
+                if line.starts_with("pub") && !docs.contains(&"/// # Cancellation") {
+                    complaints.push(format!("{}:{n}: no # Cancellation", shown(&path)));
+                }
+                docs.clear();
+            } else if !line.starts_with("#[") {
+                docs.clear();
+            }
+        }
+    }
+    none(complaints);
+}
+
+/// The numbers in a text: a letter of the index and one or two digits, standing alone.
+fn numbers(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let is_number = |word: &&str| {
+        let (letter, digits) = word.split_at(word.len().min(1));
+        "LCWTSP".contains(letter)
+            && !letter.is_empty()
+            && (1..=2).contains(&digits.len())
+            && digits.chars().all(|c| c.is_ascii_digit())
+    };
+    words.filter(is_number).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_index_of_invariants_is_honest() {
+    let index = read(&root().join("docs/invariants.md"));
+    // A row: | **L1** | sentence | where upheld | tests |
+    let rows: BTreeMap<String, &str> = index
+        .lines()
+        .filter(|line| line.starts_with("| **"))
+        .map(|line| (line[4..].split("**").next().unwrap().to_owned(), line))
+        .collect();
+    assert_eq!(rows.len(), 26, "the index has its rows");
+    let mut complaints = Vec::new();
+    let mut cited = BTreeSet::new();
+    for path in sources("src") {
+        let text = read(&path);
+        let comments: String = text
+            .lines()
+            .filter(|line| line.contains("//"))
+            .fold(String::new(), |all, line| {
+                all + line.split_once("//").map_or("", |(_, comment)| comment) + "\n"
+            });
+        for number in numbers(&comments) {
+            if !rows.contains_key(&number) {
+                complaints.push(format!(
+                    "{} cites {number}, which is not there",
+                    shown(&path)
+                ));
+            }
+            cited.insert(number);
+        }
+    }
+    for (number, row) in &rows {
+        if !cited.contains(number) {
+            complaints.push(format!("{number} is cited nowhere in src"));
+        }
+        complaints.extend(broken_references(number, row));
+    }
+    none(complaints);
+}
+
+/// Every `file.rs` in a row exists, and every `test_name` after it is a function in it.
+fn broken_references(number: &str, row: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut text = String::new();
+    let mut tests = 0;
+    for quoted in row.split('`').skip(1).step_by(2) {
+        if quoted.ends_with(".rs") {
+            let path = root().join(quoted);
+            if !path.is_file() {
+                complaints.push(format!("{number}: there is no {quoted}"));
+                continue;
+            }
+            text = read(&path);
+        } else if !text.contains(&format!("fn {quoted}")) {
+            complaints.push(format!(
+                "{number}: `{quoted}` is not a function of the file before it"
+            ));
+        } else if text.contains(&format!("#[test]\n    fn {quoted}("))
+            || text.contains(&format!("#[test]\nfn {quoted}("))
+            || quoted.contains('_')
+        {
+            tests += 1;
+        }
+    }
+    if tests == 0 {
+        complaints.push(format!("{number} names no test"));
+    }
+    complaints
+}
+
+#[test]
+fn the_present_version_has_a_heading_in_the_changelog() {
+    let heading = format!("## {}", env!("CARGO_PKG_VERSION"));
+    let changelog = read(&root().join("CHANGELOG.md"));
+    assert!(
+        changelog.lines().any(|line| line.starts_with(&heading)),
+        "{heading}"
+    );
+}
+
+/// Every page of the book that is linked exists, and every chapter is compiled.
+#[test]
+fn the_book_is_whole() {
+    let compiled = read(&root().join("src/lib.rs"));
+    let mut complaints = Vec::new();
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let is_chapter = name.starts_with(|c: char| c.is_ascii_digit());
+        if is_chapter && !compiled.contains(&name) {
+            complaints.push(format!("{name} is not compiled by src/lib.rs"));
+        }
+        let page = read(&path);
+        // What stands between fences is a program, and its brackets are no links.
+        let text: String = page.split("```").step_by(2).collect();
+        for target in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let file = target.split('#').next().unwrap_or_default();
+            if !file.is_empty()
+                && !file.contains("://")
+                && !path.parent().unwrap().join(file).exists()
+            {
+                complaints.push(format!("{name} links to {target}, which is not there"));
+            }
+        }
+    }
+    none(complaints);
+}
