@@ -339,11 +339,7 @@ fn broken_references(number: &str, row: &str) -> Vec<String> {
     let mut text = String::new();
     let mut tests = 0;
     // The cells after the sentence: where it is upheld, and by which tests it is shown.
-    let cells = row
-        .splitn(4, " | ")
-        .nth(2)
-        .into_iter()
-        .chain(row.splitn(4, " | ").nth(3));
+    let cells = row.split(" | ").skip(2);
     for quoted in cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
         if quoted.ends_with(".rs") {
             let path = root().join(quoted);

@@ -296,7 +296,7 @@ impl<T: AsFd + 'static> Deref for Source<T> {
 
 impl<T: AsFd + 'static> Drop for Source<T> {
     fn drop(&mut self) {
-        // Deregistered before it closes, which is when `state` goes (R004).
+        // S4: deregistered, and then closed, which is when `state` goes.
         self.local.with(|local| local.remove(self.key));
     }
 }

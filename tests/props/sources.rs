@@ -9,7 +9,6 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::time::Duration;
 
 /// A pair with small buffers, so that both sides meet `WouldBlock`.
 fn small_pair() -> (UnixStream, UnixStream) {
@@ -238,14 +237,13 @@ proptest! {
     }
 }
 
-fn open_descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
 /// S4, in a process of its own: others open descriptors while they are counted.
 #[test]
 #[cfg(target_os = "linux")]
 fn descriptors_before_and_after_are_equal() {
+    fn open_descriptors() -> usize {
+        std::fs::read_dir("/proc/self/fd").unwrap().count()
+    }
     const NAME: &str = "sources::descriptors_before_and_after_are_equal";
     if std::env::var_os("READILY_ALONE").is_none() {
         let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
@@ -271,7 +269,7 @@ fn descriptors_before_and_after_are_equal() {
             let (a, b) = small_pair();
             let source = Source::new(a).unwrap();
             let reading = source.io(Direction::Read, |mut s| s.read(&mut [0]));
-            let limited = readily::wait_for(Duration::from_millis(1), reading).await;
+            let limited = readily::wait_for(std::time::Duration::from_millis(1), reading).await;
             drop(b);
             limited.is_err()
         });
