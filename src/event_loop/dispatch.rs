@@ -12,7 +12,7 @@ use super::classify::{Kind, Role, classify};
 use super::cx::Cx;
 use super::local::Local;
 use super::panics::{Payload, catch};
-use super::registry::{Entry, Taken};
+use super::registry::{Entry, Line, Taken};
 use crate::base::slab::SlabKey;
 use crate::poll::{Event, Interest, Readiness, Trigger};
 use readily_sys::socket;
@@ -44,6 +44,25 @@ impl Local {
             });
             self.give_back(slot, line.role, entry, ran);
         }
+        self.rest_if_unheard(slot, event.ready);
+    }
+
+    /// R020: an error or a hangup cannot be masked. A datagram socket is not ended by it, and
+    /// one that nobody reads or writes just now would report it for ever.
+    fn rest_if_unheard(&self, slot: SlabKey, ready: Readiness) {
+        let Some(line) = self.registry.line(slot) else {
+            return;
+        };
+        let heard = line.interest.without(Interest::PRIORITY) != Interest::NONE;
+        if line.role == Role::Datagram && ready.is_hangup() && !heard && !line.parked {
+            self.park(slot, line);
+        }
+    }
+
+    /// Out of the poller, until its owner asks for something.
+    fn park(&self, slot: SlabKey, line: Line) {
+        let _ = self.poller.borrow_mut().remove(line.fd);
+        self.registry.update(slot, |line| line.parked = true);
     }
 
     /// L6: an event for nobody is counted, never a panic and never somebody else's.
@@ -160,10 +179,7 @@ impl Local {
                     }
                 }
             }
-            Verdict::Park => {
-                let _ = self.poller.borrow_mut().remove(line.fd);
-                self.registry.update(cx.slot(), |line| line.parked = true);
-            }
+            Verdict::Park => self.park(cx.slot(), line),
         }
     }
 
