@@ -158,7 +158,14 @@ impl Local {
         let Some(line) = self.registry.line(cx.slot()) else {
             return;
         };
-        let unread = socket::unread(cx.fd()).unwrap_or(0);
+        let unread = match socket::unread(cx.fd()).unwrap_or(0) {
+            // Linux does not count what stands behind an urgent byte. Not after an error,
+            // which the look would take away.
+            0 if !ready.contains(Readiness::ERROR) => {
+                usize::from(socket::peek(cx.fd()).unwrap_or(false))
+            }
+            unread => unread,
+        };
         match judge(line.role, line.interest, ready, unread, line.unread) {
             Verdict::Reclaim => {
                 let error = if ready.contains(Readiness::ERROR) {
