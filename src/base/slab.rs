@@ -51,6 +51,9 @@ const LAST_GENERATION: u32 = u32::MAX - 1;
 pub struct Slab<T> {
     slots: Vec<Slot<T>>,
     free: u32,
+    /// No slot before this one is occupied, so that emptying a slab from the front does not
+    /// walk over what is empty already, again for each entry (R078).
+    front: u32,
     len: usize,
 }
 
@@ -59,6 +62,7 @@ impl<T> Default for Slab<T> {
         Self {
             slots: Vec::new(),
             free: NONE,
+            front: 0,
             len: 0,
         }
     }
@@ -100,6 +104,7 @@ impl<T> Slab<T> {
         slot.entry = Some(make(key));
         self.free = slot.next_free;
         slot.next_free = NONE;
+        self.front = self.front.min(index);
         self.len += 1;
         key
     }
@@ -170,8 +175,16 @@ impl<T> Slab<T> {
 
     /// The key of the first entry, for whoever empties the slab one by one.
     #[must_use]
-    pub fn first(&self) -> Option<SlabKey> {
-        self.iter().next().map(|(key, _)| key)
+    pub fn first(&mut self) -> Option<SlabKey> {
+        let occupied = |slot: &&Slot<T>| slot.entry.is_some();
+        let left = &self.slots[self.front as usize..];
+        let empty = left.iter().take_while(|slot| !occupied(slot)).count();
+        self.front += empty as u32;
+        let generation = self.slots.get(self.front as usize)?.generation;
+        Some(SlabKey {
+            index: self.front,
+            generation,
+        })
     }
 
     /// Asserts what must hold between two calls; every property test calls it.
@@ -183,6 +196,11 @@ impl<T> Slab<T> {
             .filter(|slot| slot.entry.is_some())
             .count();
         assert_eq!(occupied, self.len, "len counts the occupied slots");
+        let before = &self.slots[..self.front as usize];
+        assert!(
+            before.iter().all(|slot| slot.entry.is_none()),
+            "the front is in front"
+        );
         let mut free = self.free;
         let mut seen = 0;
         while free != NONE {

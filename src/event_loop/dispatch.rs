@@ -44,6 +44,25 @@ impl Local {
             });
             self.give_back(slot, line.role, entry, ran);
         }
+        self.rest_if_unheard(slot, event.ready);
+    }
+
+    /// R020: an error or a hangup cannot be masked. A datagram socket is not ended by it, and
+    /// one that nobody reads or writes just now would report it for ever.
+    fn rest_if_unheard(&self, slot: SlabKey, ready: Readiness) {
+        let Some(line) = self.registry.line(slot) else {
+            return;
+        };
+        let heard = line.interest.without(Interest::PRIORITY) != Interest::NONE;
+        if line.role == Role::Datagram && ready.is_hangup() && !heard && !line.parked {
+            self.park(slot, line);
+        }
+    }
+
+    /// Out of the poller, until its owner asks for something.
+    fn park(&self, slot: SlabKey, line: Line) {
+        let _ = self.poller.borrow_mut().remove(line.fd);
+        self.registry.update(slot, |line| line.parked = true);
     }
 
     /// L6: an event for nobody is counted, never a panic and never somebody else's.
@@ -133,7 +152,14 @@ impl Local {
         let Some(line) = self.registry.line(cx.slot()) else {
             return;
         };
-        let unread = socket::unread(cx.fd()).unwrap_or(0);
+        let unread = match socket::unread(cx.fd()).unwrap_or(0) {
+            // Linux does not count what stands behind an urgent byte. Not after an error,
+            // which the look would take away.
+            0 if !ready.contains(Readiness::ERROR) => {
+                usize::from(socket::peek(cx.fd()).unwrap_or(false))
+            }
+            unread => unread,
+        };
         match judge(&line, ready, unread) {
             Verdict::Reclaim => {
                 let error = if ready.contains(Readiness::ERROR) {
@@ -154,10 +180,7 @@ impl Local {
                     }
                 }
             }
-            Verdict::Park => {
-                let _ = self.poller.borrow_mut().remove(line.fd);
-                self.registry.update(cx.slot(), |line| line.parked = true);
-            }
+            Verdict::Park => self.park(cx.slot(), line),
         }
     }
 

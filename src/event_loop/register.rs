@@ -203,10 +203,11 @@ impl Local {
         Ok(())
     }
 
-    /// A hung-up registration whose owner did not want its last bytes comes back to the
-    /// poller when it does.
+    /// A registration that was taken out of the poller, because it would have reported its end
+    /// for ever to an owner who wanted nothing, comes back when the owner wants something.
     fn unpark(&self, slot: SlabKey, line: Line, interest: Interest) -> Result<(), Error> {
-        let back = interest.contains(Interest::READ);
+        // For writing too: there the write tells that the peer has gone.
+        let back = !interest.is_empty();
         if back {
             let token = slot.to_bits();
             self.poller

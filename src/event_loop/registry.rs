@@ -232,7 +232,7 @@ impl Registry {
     }
 
     pub(super) fn first(&self) -> Option<SlabKey> {
-        self.slots.borrow().first()
+        self.slots.borrow_mut().first()
     }
 
     pub(super) fn verify(&self) {

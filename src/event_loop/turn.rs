@@ -24,9 +24,9 @@ impl Local {
             .poller
             .borrow_mut()
             .wait(&mut self.events.borrow_mut(), timeout);
-        let called = self.inbox.wake_up();
+        // Before the error gets out: the ring has been heard, and will not be repeated.
+        self.called.set(self.inbox.wake_up() || self.called.get());
         waited?;
-        self.called.set(called);
         self.times.begin_turn();
         self.ready.begin();
         let mut stats = self.stats.get();
@@ -38,7 +38,7 @@ impl Local {
 
     /// C5: zero if something is ready, else until the next timer, else for ever.
     pub(super) fn timeout(&self, limit: Option<Duration>) -> Option<Duration> {
-        if !self.ready.is_empty() || self.reports.has_panic() {
+        if !self.ready.is_empty() || self.called.get() || self.reports.has_panic() {
             return Some(Duration::ZERO);
         }
         match (limit, self.times.until_next()) {
@@ -49,7 +49,7 @@ impl Local {
 
     /// Step 2. What other threads sent is ready, or already done.
     pub(super) fn read_inbox(&self) {
-        if !self.called.get() {
+        if !self.called.take() {
             return;
         }
         let mut letters = self.letters.take();

@@ -94,7 +94,17 @@ impl Local {
             return;
         };
         let told = catch(|| hook(unhandled));
-        self.reports.hook.borrow_mut().get_or_insert(hook);
+        let mut place = self.reports.hook.borrow_mut();
+        let replaced = if place.is_none() {
+            *place = Some(hook);
+            None
+        } else {
+            Some(hook)
+        };
+        drop(place);
+        // It has put another one in its place. Its destructor may call back: not under the
+        // borrow (L8).
+        self.drop_guarded(replaced);
         if let Err(payload) = told {
             // A panic about a panic: not to be told to the same hook (R045).
             eprintln!("readily: the hook for unhandled errors panicked; it was told: {unhandled}");

@@ -18,7 +18,7 @@
 
 use crate::event_loop::{Callbacks, Cx, Descriptor, Error, Handle, Key, Local, RegisterError};
 use crate::poll::{Interest, Readiness};
-use crate::task::waiters::{WaiterKey, Waiters};
+use crate::task::waiters::{WaiterKey, Waiters, wake_all_of};
 use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
@@ -89,11 +89,14 @@ impl<T> Callbacks for Keeper<T> {
     fn on_default(&mut self, _cx: &Cx<'_>, ready: Readiness) {
         let state = &self.0;
         state.ready.set(state.ready.get() | ready);
-        if ready.contains(Readiness::READ) {
-            state.readers.wake_all();
-        }
-        if ready.contains(Readiness::WRITE) {
-            state.writers.wake_all();
+        match (
+            ready.contains(Readiness::READ),
+            ready.contains(Readiness::WRITE),
+        ) {
+            (true, true) => wake_all_of(&[&state.readers, &state.writers]),
+            (true, false) => state.readers.wake_all(),
+            (false, true) => state.writers.wake_all(),
+            (false, false) => {}
         }
     }
 }
@@ -102,8 +105,7 @@ impl<T> Drop for Keeper<T> {
     fn drop(&mut self) {
         // S2: whoever still waits finds the source closed.
         self.0.closed.set(true);
-        self.0.readers.wake_all();
-        self.0.writers.wake_all();
+        wake_all_of(&[&self.0.readers, &self.0.writers]);
     }
 }
 

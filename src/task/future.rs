@@ -10,6 +10,7 @@
 use super::done::{DoneKey, DoneList};
 use super::waiters::{WaiterKey, Waiters};
 use crate::event_loop::Handle;
+use crate::event_loop::panics::catch;
 use std::cell::RefCell;
 use std::fmt;
 use std::pin::Pin;
@@ -65,7 +66,10 @@ impl<T: 'static> Cell<T> {
         }
         *state = State::Settled(result);
         drop(state);
-        self.waiters.wake_all();
+        // R057: a waker's panic is nobody's here, and must not cost the callbacks.
+        if let Err(payload) = catch(|| self.waiters.wake_all()) {
+            self.local.with(|local| local.note_panic(payload));
+        }
         self.schedule();
         Ok(())
     }

@@ -86,23 +86,35 @@ impl Waiters {
     ///
     /// Goes on with the first panic of a waker, after the others have been woken (R057).
     pub(crate) fn wake_all(&self) {
-        let mut panic: Option<Payload> = None;
-        let waiting = self.list.borrow().wakers.len();
-        for _ in 0..waiting {
-            let Some(waker) = self.pop() else { break };
-            if let Err(payload) = catch(|| waker.wake()) {
-                panic.get_or_insert(payload);
-            }
-        }
-        if let Some(payload) = panic {
-            std::panic::resume_unwind(payload);
-        }
+        wake_all_of(&[self]);
     }
 
     /// How many wait.
     #[cfg(test)]
     fn len(&self) -> usize {
         self.list.borrow().wakers.len()
+    }
+}
+
+/// [`Waiters::wake_all`] of several lists: a waker that panics in one does not keep those in
+/// another asleep.
+///
+/// # Panics
+///
+/// As there.
+pub(crate) fn wake_all_of(lists: &[&Waiters]) {
+    let mut panic: Option<Payload> = None;
+    for list in lists {
+        let waiting = list.list.borrow().wakers.len();
+        for _ in 0..waiting {
+            let Some(waker) = list.pop() else { break };
+            if let Err(payload) = catch(|| waker.wake()) {
+                panic.get_or_insert(payload);
+            }
+        }
+    }
+    if let Some(payload) = panic {
+        std::panic::resume_unwind(payload);
     }
 }
 

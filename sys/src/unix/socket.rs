@@ -171,6 +171,24 @@ pub fn unread(fd: BorrowedFd<'_>) -> io::Result<usize> {
     }
 }
 
+/// Whether a byte can be received at once, without receiving it. Linux counts in [`unread`]
+/// no further than to an urgent byte; this looks behind it.
+///
+/// # Errors
+///
+/// Those of `recv(2)` except `EINTR`: `WouldBlock` if there is none just now, `ENOTSOCK`. A
+/// pending error of the socket is taken by being told here.
+pub fn peek(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut byte = 0u8;
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    let seen = uninterrupted(|| {
+        // SAFETY: `byte` is a live local with space for the one byte that is named; the
+        // descriptor is borrowed, so it is open.
+        cvt_size(unsafe { libc::recv(fd.as_raw_fd(), (&raw mut byte).cast(), 1, flags) })
+    });
+    seen.map(|n| n > 0)
+}
+
 /// Receives from a socket; zero is the end.
 ///
 /// # Errors
