@@ -10,8 +10,10 @@
 use super::callbacks::Callbacks;
 use super::cx::Cx;
 use super::error::{Error, RegisterError};
+use super::handle::Handle;
 use super::local::Local;
 use super::registry::{Descriptor, Key};
+use super::timer_handles::TimerHandle;
 use super::timing::Expiry;
 use super::unhandled::Unhandled;
 use crate::base::slab::SlabKey;
@@ -142,7 +144,7 @@ impl Local {
         let acceptor = Acceptor {
             accept,
             backoff: Backoff::default(),
-            waiting: None,
+            pause: None,
         };
         self.register(listener, Interest::READ, acceptor)
             .map_err(|refused| {
@@ -194,8 +196,25 @@ pub struct FreedKey(SlabKey);
 struct Acceptor<F> {
     accept: F,
     backoff: Backoff,
-    /// Its place among those that wait for a free descriptor.
-    waiting: Option<FreedKey>,
+    /// While it has run out.
+    pause: Option<Pause>,
+}
+
+/// What ends a listener's pause. Dropping it takes both back: each pause would otherwise
+/// leave a timer behind that tries, fails, and begins a pause of its own.
+struct Pause {
+    local: Handle,
+    retry: TimerHandle,
+    freed: Option<FreedKey>,
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        self.retry.cancel();
+        if let Some(key) = self.freed.take() {
+            self.local.with(|local| local.forget_freed(key));
+        }
+    }
 }
 
 impl<F, C> Callbacks for Acceptor<F>
@@ -204,6 +223,7 @@ where
     C: Callbacks + 'static,
 {
     fn on_connect(&mut self, cx: &Cx<'_>) {
+        self.pause = None;
         let mut broken = None;
         for _ in 0..ACCEPTS_PER_TURN {
             match cx.accept() {
@@ -265,16 +285,16 @@ where
         let first = self.backoff.is_first();
         let retry = self.backoff.next_wait();
         cx.ignore(Interest::READ);
-        if let Some(key) = self.waiting.take() {
-            cx.forget_freed(key);
-        }
         let key = cx.key();
         // Twice is harmless: to resume is to ask for what is asked for already. A listener
         // that was removed meanwhile is not found.
         let resume = move |local: &Local| drop(local.modify(key, Interest::READ));
-        cx.call_later(retry, resume);
         let place = cx.freed.borrow_mut().insert(Expiry::Call(Box::new(resume)));
-        self.waiting = Some(FreedKey(place));
+        self.pause = Some(Pause {
+            local: cx.handle(),
+            retry: cx.call_later(retry, resume),
+            freed: Some(FreedKey(place)),
+        });
         if first {
             let fd = cx.fd().as_raw_fd();
             cx.report(&Unhandled::AcceptPaused { fd, error, retry });
