@@ -1,0 +1,347 @@
+//! What a loop is handed by mistake, and what it says: typed, and with everything given back.
+
+use crate::support::{Dropped, Log, guard, listener, turn_times, turn_until};
+use readily::{Closures, Error, EventLoop, Handle, Interest, Runner, Trigger};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// R012.
+#[test]
+fn files_and_directories_are_refused_by_name_and_handed_back() {
+    let _guard = guard();
+    let event_loop = EventLoop::new().unwrap();
+    for path in ["Cargo.toml", "/"] {
+        let log = Log::default();
+        let file = File::open(path).unwrap();
+        let number = file.as_raw_fd();
+        let dropped = Dropped(log.clone(), "dropped");
+        let callbacks = Closures::new().on_read(move |_| {
+            let _mine = &dropped;
+        });
+        let refused = event_loop
+            .register(file, Interest::READ, callbacks)
+            .unwrap_err();
+        assert!(matches!(refused.error, Error::NotPollable { fd } if fd == number));
+        let message = refused.to_string();
+        assert!(message.contains("regular file or a directory"), "{message}");
+        let back = refused.descriptor.expect("it is handed back");
+        assert_eq!(back.as_fd().as_raw_fd(), number);
+        assert_eq!(log.len(), 0, "the callbacks are handed back, not dropped");
+        drop(refused.callbacks);
+        assert_eq!(log.text(), "dropped");
+        if path != "/" {
+            let mut content = String::new();
+            let mut file = File::from(back.into_owned().ok().expect("it was owned"));
+            file.read_to_string(&mut content).unwrap();
+            assert!(content.contains("readily"), "the descriptor works");
+        }
+    }
+    assert_eq!(event_loop.registered(), 0);
+    event_loop.check_invariants();
+}
+
+/// R012: what is always ready, but no file.
+#[test]
+fn the_null_device_is_refused_too() {
+    let _guard = guard();
+    let event_loop = EventLoop::new().unwrap();
+    let null = File::open("/dev/null").unwrap();
+    let refused = event_loop
+        .register(null, Interest::READ, Closures::new())
+        .unwrap_err();
+    assert!(matches!(refused.error, Error::NotPollable { .. }));
+}
+
+/// R007, R008.
+#[test]
+fn a_second_registration_names_the_first_and_loses_nothing() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let ours = Rc::new(ours);
+    let log = Log::default();
+    let note = log.clone();
+    let first = Closures::new().on_read(move |cx| {
+        note.note("first");
+        cx.close();
+    });
+    let key = event_loop
+        .register(Rc::clone(&ours), Interest::READ, first)
+        .unwrap();
+    let line = line!() - 2;
+    let note = log.clone();
+    let second = Closures::new().on_read(move |_| note.note("SECOND"));
+    let refused = event_loop
+        .register(Rc::clone(&ours), Interest::BOTH, second)
+        .unwrap_err();
+    match &refused.error {
+        Error::AlreadyRegistered { fd, key: by, site } => {
+            assert_eq!((*fd, *by), (ours.as_raw_fd(), key));
+            assert!(site.file().ends_with("bad_input.rs"));
+            assert!(site.line().abs_diff(line) < 3, "{site}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(refused.to_string().contains("registered already"));
+    drop(refused);
+    theirs.write_all(b"x").unwrap();
+    turn_until(&mut event_loop, || log.len() > 0);
+    assert_eq!(log.text(), "first");
+}
+
+/// R007: a duplicate is another number, and hears for itself.
+#[test]
+fn a_duplicate_is_a_registration_of_its_own() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let log = Log::default();
+    for (name, stream) in [("one", ours.try_clone().unwrap()), ("two", ours)] {
+        let note = log.clone();
+        let read = Closures::new().on_read(move |cx| {
+            note.note(name);
+            cx.ignore(Interest::READ);
+        });
+        event_loop.register(stream, Interest::READ, read).unwrap();
+    }
+    theirs.write_all(b"x").unwrap();
+    turn_until(&mut event_loop, || log.len() == 2);
+    assert!(log.has("one") && log.has("two"));
+}
+
+/// R008.
+#[test]
+fn unknown_stale_and_foreign_keys_are_told_and_touch_nothing() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let mut other = EventLoop::new().unwrap();
+    let (a, _a) = UnixStream::pair().unwrap();
+    let (b, _b) = UnixStream::pair().unwrap();
+    let stale = event_loop
+        .register(a, Interest::READ, Closures::new())
+        .unwrap();
+    event_loop.remove(stale).unwrap();
+    let foreign = other.register(b, Interest::READ, Closures::new()).unwrap();
+    for key in [stale, foreign] {
+        let unknown = |error| matches!(error, Error::UnknownKey(told) if told == key);
+        assert!(unknown(event_loop.remove(key).unwrap_err()));
+        assert!(unknown(event_loop.modify(key, Interest::READ).unwrap_err()));
+        assert!(unknown(event_loop.interest(key).unwrap_err()));
+        assert!(unknown(event_loop.rearm(key, Interest::READ).unwrap_err()));
+    }
+    let message = event_loop.remove(stale).unwrap_err().to_string();
+    assert!(
+        message.contains("removed, or belongs to another loop"),
+        "{message}"
+    );
+    assert_eq!(other.registered(), 1);
+    assert_eq!(other.interest(foreign).unwrap(), Interest::READ);
+    turn_times(&mut event_loop, 2);
+    turn_times(&mut other, 2);
+}
+
+#[test]
+fn a_blocking_descriptor_is_made_non_blocking() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap(); // blocking
+    let log = Log::default();
+    let note = log.clone();
+    let read = Closures::new().on_read(move |cx| {
+        let kinds: Vec<_> = (0..2)
+            .map(|_| cx.read(&mut [0; 8]).map_err(|e| e.kind()))
+            .collect();
+        note.note(format!("{kinds:?}"));
+    });
+    event_loop.register(ours, Interest::READ, read).unwrap();
+    theirs.write_all(b"x").unwrap();
+    turn_until(&mut event_loop, || log.len() > 0);
+    assert_eq!(log.text(), "[Ok(1), Err(WouldBlock)]");
+}
+
+#[test]
+fn a_refused_descriptor_keeps_its_flags() {
+    let _guard = guard();
+    let event_loop = EventLoop::new().unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let ours = Rc::new(ours);
+    // Refused because the loop is being closed: by a destructor that registers.
+    struct Registers(Handle, Rc<UnixStream>, Log);
+    impl Drop for Registers {
+        fn drop(&mut self) {
+            let descriptor = Rc::clone(&self.1);
+            let refused = self.0.with(|local| {
+                let refused = local.register(descriptor, Interest::READ, Closures::new());
+                refused.unwrap_err().error
+            });
+            self.2.note(refused.unwrap());
+        }
+    }
+    let log = Log::default();
+    let last = Registers(event_loop.handle(), Rc::clone(&ours), log.clone());
+    event_loop.call_soon(move |_| drop(last));
+    drop(event_loop);
+    assert_eq!(log.text(), "the loop is closed");
+    let ours = Rc::into_inner(ours).expect("the loop has let go of it");
+    let reader = std::thread::spawn(move || (&ours).read(&mut [0; 1]).map_err(|e| e.kind()));
+    theirs.write_all(b"x").unwrap();
+    assert_eq!(reader.join().unwrap(), Ok(1), "it still blocks");
+}
+
+/// R020.
+#[test]
+fn interest_in_nothing_is_a_pause_and_costs_nothing() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(b"x").unwrap();
+    let log = Log::default();
+    let note = log.clone();
+    let read = Closures::new().on_read(move |_| note.note("read"));
+    let key = event_loop.register(ours, Interest::NONE, read).unwrap();
+    let turns = crate::support::turns_in(&mut event_loop, Duration::from_millis(30));
+    assert!(turns < 5, "{turns} turns");
+    assert_eq!(log.len(), 0);
+    event_loop.modify(key, Interest::READ).unwrap();
+    turn_times(&mut event_loop, 1);
+    assert_eq!(log.text(), "read");
+}
+
+/// A branch that nobody wrote takes its interest back, instead of being told for ever.
+#[test]
+fn a_branch_that_nobody_wrote_does_not_make_the_loop_spin() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(b"x").unwrap();
+    let (listener, addr) = listener();
+    let _waiting = TcpStream::connect(addr).unwrap();
+    event_loop
+        .register(ours, Interest::BOTH, Closures::new())
+        .unwrap();
+    event_loop
+        .register(listener, Interest::READ, Closures::new())
+        .unwrap();
+    turn_times(&mut event_loop, 3);
+    let turns = crate::support::turns_in(&mut event_loop, Duration::from_millis(30));
+    assert!(turns < 5, "{turns} turns");
+}
+
+/// R038, L3.
+#[test]
+fn a_loop_cannot_be_turned_inside_a_callback_a_timer_a_task_or_a_destructor() {
+    let _guard = guard();
+    struct Runs(Log);
+    impl Drop for Runs {
+        fn drop(&mut self) {
+            try_all_ways(&self.0, "destructor");
+        }
+    }
+    fn try_all_ways(log: &Log, place: &str) {
+        let nested = |result: Result<(), Error>| matches!(result, Err(Error::Nested));
+        let mut other = EventLoop::new().unwrap();
+        assert!(nested(readily::run(async {})), "{place}");
+        assert!(nested(Runner::new().unwrap().run(async {})), "{place}");
+        assert!(nested(other.turn_now()), "{place}");
+        other.call_soon(|_| panic!("it must not run"));
+        assert!(nested(other.run().map(drop)), "{place}");
+        log.note(place);
+    }
+    let log = Log::default();
+    let mut event_loop = EventLoop::new().unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(b"x").unwrap();
+    let note = log.clone();
+    let read = Closures::new().on_read(move |cx| {
+        try_all_ways(&note, "callback");
+        cx.close();
+    });
+    event_loop.register(ours, Interest::READ, read).unwrap();
+    let note = log.clone();
+    event_loop.call_later(Duration::ZERO, move |_| try_all_ways(&note, "timer"));
+    let runs = Runs(log.clone());
+    event_loop.call_soon(move |_| drop(runs));
+    let note = log.clone();
+    drop(event_loop.spawn(async move { try_all_ways(&note, "task") }));
+    event_loop.run().unwrap();
+    assert_eq!(log.text(), "callback timer destructor task");
+    // And nothing of it stays.
+    assert_eq!(readily::run(async { 21 }).unwrap(), 21);
+}
+
+#[test]
+fn outside_a_loop_spawn_sleep_and_futures_panic_and_say_what_to_do() {
+    let _guard = guard();
+    let message = |f: &mut dyn FnMut()| {
+        let payload = catch_unwind(AssertUnwindSafe(f)).expect_err("it panics");
+        let text = payload.downcast_ref::<String>().cloned();
+        text.or_else(|| payload.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+            .expect("it says something")
+    };
+    let spawned = message(&mut || drop(readily::spawn(async {})));
+    assert!(
+        spawned.contains("outside a loop: use readily::run"),
+        "{spawned}"
+    );
+    let slept = message(&mut || {
+        let sleep = std::pin::pin!(readily::sleep(Duration::ZERO));
+        let _ = sleep.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    });
+    assert!(
+        slept.contains("outside a loop: use readily::run"),
+        "{slept}"
+    );
+    let made = message(&mut || drop(readily::create_future::<()>()));
+    assert!(made.contains("outside a loop: use readily::run"), "{made}");
+    let stream = readily::io::TcpListener::bind(([127, 0, 0, 1], 0)).unwrap_err();
+    assert!(
+        stream.to_string().contains("no loop is running"),
+        "{stream}"
+    );
+    assert!(readily::current_task().is_none() && readily::all_tasks().is_empty());
+    assert!(Handle::current().is_none());
+}
+
+/// What was refused comes back: a connection that cannot be tried, for one.
+#[test]
+fn a_connection_that_is_refused_at_once_gives_its_callbacks_back() {
+    let _guard = guard();
+    let event_loop = EventLoop::new().unwrap();
+    let log = Log::default();
+    let dropped = Dropped(log.clone(), "dropped");
+    let callbacks = Closures::new().on_connect(move |_| {
+        let _mine = &dropped;
+    });
+    // No route, on any machine: the address is for documentation, the port is none.
+    let refused = event_loop.connect(([255, 255, 255, 255], 9).into(), callbacks);
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused.error, Error::Io(_)));
+    assert!(refused.descriptor.is_none());
+    assert_eq!(log.len(), 0);
+    drop(refused.callbacks);
+    assert_eq!((log.text(), event_loop.registered()), ("dropped".into(), 0));
+}
+
+#[test]
+fn every_refused_registration_leaves_the_table_as_it_was() {
+    let _guard = guard();
+    let event_loop = EventLoop::new().unwrap();
+    for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
+        let file = File::open("Cargo.toml").unwrap();
+        let refused = event_loop.register_with(file, Interest::READ, trigger, Closures::new());
+        refused.unwrap_err();
+        event_loop.check_invariants();
+    }
+    // The same numbers are free again.
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    event_loop
+        .register(ours, Interest::READ, Closures::new())
+        .unwrap();
+    assert_eq!(event_loop.registered(), 1);
+}

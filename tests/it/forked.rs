@@ -1,0 +1,107 @@
+//! What only unsafe calls can do to a loop: fork it, and change a number behind its back.
+//!
+//! Each runs in a process of its own, with one thread, so that the child may do more than
+//! `_exit`. The rest of the tests forbids what is allowed here.
+#![allow(unsafe_code)]
+
+use crate::support::{Log, guard, is_alone, turn_times, turn_until};
+use readily::{Closures, Error, EventLoop, Interest};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+/// Runs `child` in a fork of this process; its exit status.
+fn in_a_fork(child: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: the test runs alone, in a process whose other threads (the test harness and the
+    // guard) hold no lock that the child takes: they are parked.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        let code = child();
+        // SAFETY: ends the child, without the parent's destructors.
+        unsafe { libc::_exit(code) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` has space for the number that is written; the child is ours.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    assert!(libc::WIFEXITED(status), "the child crashed: {status}");
+    libc::WEXITSTATUS(status)
+}
+
+/// R108.
+#[test]
+fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
+    if !is_alone(None) {
+        return;
+    }
+    let _guard = guard();
+    let event_loop = EventLoop::new().unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let log = Log::default();
+    let note = log.clone();
+    let read = Closures::new().on_read(move |cx| {
+        note.note("read");
+        cx.ignore(Interest::READ);
+    });
+    let key = event_loop.register(ours, Interest::READ, read).unwrap();
+    let mut event_loop = Some(event_loop);
+    let code = in_a_fork(|| {
+        let mut child = event_loop.take().unwrap();
+        let forked = |error: Error| matches!(error, Error::Forked);
+        let (a, _b) = UnixStream::pair().unwrap();
+        let told = [
+            child.turn_now().is_err_and(forked),
+            child.run().is_err_and(forked),
+            child.modify(key, Interest::BOTH).is_err_and(forked),
+            child
+                .register(a, Interest::READ, Closures::new())
+                .is_err_and(|refused| forked(refused.error)),
+            child.remove(key).is_ok(),
+        ];
+        drop(child);
+        // A loop of its own works in the child.
+        let fresh = readily::run(async { 21 }).is_ok_and(|n| n == 21);
+        i32::from(told == [true; 5] && fresh)
+    });
+    assert_eq!(code, 1);
+    let mut event_loop = event_loop.expect("the child had a copy");
+    theirs.write_all(b"x").unwrap();
+    turn_until(&mut event_loop, || log.len() > 0);
+    assert_eq!(log.text(), "read");
+}
+
+/// R005, R006: closed behind the loop's back, and the number is another file by now.
+#[test]
+fn a_number_that_was_changed_behind_the_loops_back_can_be_removed_and_used_again() {
+    if !is_alone(None) {
+        return;
+    }
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (other, mut other_peer) = UnixStream::pair().unwrap();
+    let number = ours.as_raw_fd();
+    let log = Log::default();
+    let stray = log.clone();
+    let read = Closures::new().on_read(move |_| stray.note("STRAY"));
+    let key = event_loop.register(ours, Interest::READ, read).unwrap();
+    // SAFETY: two numbers of open descriptors. `number` stays open, and stays owned by the
+    // registration; it is another file now, which that owner does not notice.
+    assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), number) }, number);
+    assert_eq!(
+        (&theirs).write(b"x").unwrap_err().kind(),
+        std::io::ErrorKind::BrokenPipe
+    );
+    other_peer.write_all(b"x").unwrap();
+    turn_times(&mut event_loop, 3);
+    event_loop.remove(key).unwrap();
+    event_loop.check_invariants();
+    let note = log.clone();
+    let read = Closures::new().on_read(move |cx| {
+        note.note("read");
+        cx.close();
+    });
+    event_loop.register(other, Interest::READ, read).unwrap();
+    turn_until(&mut event_loop, || log.len() > 0);
+    assert_eq!(log.text(), "read");
+}

@@ -1,0 +1,393 @@
+//! Listening: bounded, patient with broken connections, and without descriptors (R032 to R037).
+
+use crate::support::{
+    Count, Log, collect_unhandled, guard, is_alone, listener, reset, turn_times, turn_until,
+    turns_in,
+};
+use readily::io::{TcpListener, TcpStream};
+use readily::{Closures, EventLoop, Interest, Runner, sleep, spawn};
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::net;
+use std::rc::Rc;
+use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// R034.
+#[test]
+fn a_flood_of_connections_is_accepted_a_bounded_number_in_each_turn() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let (listener, addr) = listener();
+    let (accepted, ticks) = (Count::default(), Count::default());
+    let count = accepted.clone();
+    event_loop
+        .listen(listener, move |_, _| {
+            count.add();
+            None::<Closures>
+        })
+        .unwrap();
+    let _clients: Vec<_> = (0..120)
+        .map(|_| net::TcpStream::connect(addr).unwrap())
+        .collect();
+    let tick = ticks.clone();
+    event_loop.call_soon(move |_| {
+        tick.add();
+    });
+    turn_times(&mut event_loop, 1);
+    assert!((1..=64).contains(&accepted.get()), "{accepted:?}");
+    assert_eq!(ticks.get(), 1, "others had their turn");
+    turn_until(&mut event_loop, || accepted.get() == 120);
+}
+
+/// R033, R037: those that are reset before they are accepted are no reason to stop.
+#[test]
+fn connections_that_are_reset_before_they_are_accepted_end_nothing() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    let told = collect_unhandled(&runner);
+    runner
+        .run(async {
+            let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
+            let addr = listener.local_addr().unwrap();
+            for _ in 0..100 {
+                reset(net::TcpStream::connect(addr).unwrap());
+            }
+            let mut last = net::TcpStream::connect(addr).unwrap();
+            last.write_all(b"here").unwrap();
+            // Linux hands the broken ones out, and their first operation says so.
+            for _ in 0..101 {
+                let (stream, _peer) = listener.accept().await.unwrap();
+                let mut bytes = [0; 4];
+                if stream.read_exact(&mut bytes).await.is_ok() {
+                    assert_eq!(&bytes, b"here");
+                    return;
+                }
+            }
+            panic!("the last one was never accepted");
+        })
+        .unwrap();
+    assert_eq!(told.len(), 0);
+}
+
+/// R035: two loops, one listener.
+#[test]
+fn a_listener_that_is_shared_by_two_loops_serves_each_connection_once() {
+    let _guard = guard();
+    let (listener, addr) = listener();
+    let shared = [listener.try_clone().unwrap(), listener];
+    let accepted = Count::default();
+    let mut loops: Vec<EventLoop> = shared
+        .into_iter()
+        .map(|listener| {
+            let (event_loop, count) = (EventLoop::new().unwrap(), accepted.clone());
+            event_loop
+                .listen(listener, move |_, _| {
+                    count.add();
+                    None::<Closures>
+                })
+                .unwrap();
+            event_loop
+        })
+        .collect();
+    for n in 1..=20 {
+        let _client = net::TcpStream::connect(addr).unwrap();
+        // Both are told, one finds nobody.
+        for event_loop in &mut loops {
+            turn_times(event_loop, 2);
+        }
+        assert_eq!(accepted.get(), n);
+    }
+}
+
+/// R032, with callbacks: told once, no spinning, and it goes on when one of ours closes.
+#[test]
+fn a_listener_without_descriptors_waits_and_goes_on_when_one_of_ours_closes() {
+    if !is_alone(Some(40)) {
+        return;
+    }
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let told = collect_unhandled(&event_loop);
+    let (listener, addr) = listener();
+    let keys = Rc::new(RefCell::new(Vec::new()));
+    let accepted = Count::default();
+    let count = accepted.clone();
+    let all = Rc::clone(&keys);
+    event_loop
+        .listen(listener, move |_, _| {
+            count.add();
+            let all = Rc::clone(&all);
+            Some(Closures::new().on_write(move |cx| {
+                all.borrow_mut().push(cx.key());
+                cx.want(Interest::NONE).unwrap();
+            }))
+        })
+        .unwrap();
+    let (clients, waiting) = fill(addr, &mut event_loop, &accepted);
+    let before = accepted.get();
+    assert!(waiting > 0);
+    assert_eq!(told.len(), 1, "told once: {}", told.text());
+    assert!(told.text().contains("is paused"), "{}", told.text());
+    // The waits double from 10 ms: 10, 30, 70, 150. No more turns than that.
+    let turns = turns_in(&mut event_loop, 150 * MS);
+    assert!(turns <= 12, "{turns} turns while there is no descriptor");
+    assert_eq!(told.len(), 1, "and no more: {}", told.text());
+    let one = keys.borrow_mut().pop().unwrap();
+    event_loop.remove(one).unwrap();
+    let start = event_loop.fresh_now();
+    turn_until(&mut event_loop, || accepted.get() > before);
+    let took = event_loop.fresh_now() - start;
+    assert!(took < 100 * MS, "at once, not with the next try: {took:?}");
+    assert_eq!(accepted.get(), before + 1);
+    drop(clients);
+}
+
+/// Connects until the listener has run out of descriptors, the clients being made in a child
+/// would have been too easy: here they use up the same limit. How many wait unaccepted.
+fn fill(
+    addr: net::SocketAddr,
+    event_loop: &mut EventLoop,
+    accepted: &Count,
+) -> (Vec<net::TcpStream>, usize) {
+    let mut clients = Vec::new();
+    while let Ok(client) = net::TcpStream::connect(addr) {
+        clients.push(client);
+        turn_times(event_loop, 2);
+    }
+    // One of the clients gives its number to a connection: then all are in use, and as many
+    // connections wait as were made since.
+    turn_times(event_loop, 4);
+    let waiting = clients.len() - accepted.get();
+    (clients, waiting)
+}
+
+/// R032: when others free a descriptor, nobody tells us; the next try finds it.
+#[test]
+fn a_listener_without_descriptors_recovers_by_itself() {
+    if !is_alone(Some(40)) {
+        return;
+    }
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let told = collect_unhandled(&event_loop);
+    let (listener, addr) = listener();
+    let accepted = Count::default();
+    let count = accepted.clone();
+    event_loop
+        .listen(listener, move |_, _| {
+            count.add();
+            Some(Closures::new().on_write(|cx| cx.want(Interest::NONE).unwrap()))
+        })
+        .unwrap();
+    let (clients, waiting) = fill(addr, &mut event_loop, &accepted);
+    assert!(waiting > 0);
+    assert_eq!(told.len(), 1);
+    let total = clients.len();
+    let held: Vec<_> = clients.iter().take(0).collect();
+    drop(held);
+    // Half of the clients go; nobody tells the loop of the numbers that come free. (It is
+    // told of the hangups, but those are half-closes, and it does not read.)
+    let kept: Vec<_> = clients.into_iter().skip(total / 2).collect();
+    turn_until(&mut event_loop, || accepted.get() == total);
+    drop(kept);
+}
+
+/// R032, with many rounds: closed and reused, it must not gather timers or log lines.
+#[test]
+fn running_out_again_and_again_gathers_no_timers() {
+    if !is_alone(Some(40)) {
+        return;
+    }
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let _told = collect_unhandled(&event_loop);
+    let (listener, addr) = listener();
+    let accepted = Count::default();
+    let keys = Rc::new(RefCell::new(Vec::new()));
+    let (count, all) = (accepted.clone(), Rc::clone(&keys));
+    event_loop
+        .listen(listener, move |_, _| {
+            count.add();
+            let all = Rc::clone(&all);
+            Some(Closures::new().on_write(move |cx| {
+                all.borrow_mut().push(cx.key());
+                cx.want(Interest::NONE).unwrap();
+            }))
+        })
+        .unwrap();
+    let (mut clients, _) = fill(addr, &mut event_loop, &accepted);
+    for _ in 0..30 {
+        // One of ours closes, and somebody else is quicker than the listener.
+        let key = keys.borrow_mut().pop().unwrap();
+        event_loop.remove(key).unwrap();
+        let thief = std::fs::File::open("/dev/null");
+        turn_times(&mut event_loop, 2);
+        drop(thief);
+        if keys.borrow().is_empty() {
+            break;
+        }
+    }
+    clients.clear();
+    let timers = event_loop.close().timers;
+    assert!(timers <= 1, "{timers} timers for one listener");
+}
+
+/// R032 for coroutines.
+#[test]
+fn accept_waits_for_a_descriptor_is_told_once_and_goes_on() {
+    if !is_alone(Some(40)) {
+        return;
+    }
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    let told = collect_unhandled(&runner);
+    let accepted = Count::default();
+    let streams = Rc::new(RefCell::new(Vec::new()));
+    let (count, kept) = (accepted.clone(), Rc::clone(&streams));
+    runner
+        .run(async move {
+            let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
+            let addr = listener.local_addr().unwrap();
+            let all = Rc::clone(&kept);
+            drop(spawn(async move {
+                loop {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    count.add();
+                    all.borrow_mut().push(stream);
+                }
+            }));
+            let mut clients = Vec::new();
+            while let Ok(client) = net::TcpStream::connect(addr) {
+                clients.push(client);
+                sleep(MS).await;
+            }
+            let before = accepted.get();
+            assert!(before < clients.len());
+            let turns = |local: &readily::Local| local.stats().turns;
+            let here = readily::Handle::current().unwrap();
+            let start = here.with(turns).unwrap();
+            sleep(150 * MS).await;
+            let spent = here.with(turns).unwrap() - start;
+            assert!(spent <= 14, "{spent} turns while there is no descriptor");
+            assert_eq!(accepted.get(), before);
+            drop(kept.borrow_mut().pop());
+            sleep(20 * MS).await;
+            assert_eq!(
+                accepted.get(),
+                before + 1,
+                "at once, when one of ours closes"
+            );
+            // By itself, when the clients let go of theirs.
+            let total = clients.len();
+            clients.truncate(total / 2);
+            while accepted.get() < total {
+                sleep(MS).await;
+            }
+        })
+        .unwrap();
+    let text = told.text();
+    assert!(told.len() <= 2 && text.contains("is paused"), "{text}");
+}
+
+#[test]
+fn a_listener_that_closes_itself_accepts_no_more() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let (listener, addr) = listener();
+    let log = Log::default();
+    let note = log.clone();
+    event_loop
+        .listen(listener, move |cx, _| {
+            note.note("accepted");
+            cx.close();
+            None::<Closures>
+        })
+        .unwrap();
+    let clients: Vec<_> = (0..3)
+        .map(|_| net::TcpStream::connect(addr).unwrap())
+        .collect();
+    turn_until(&mut event_loop, || log.len() > 0);
+    turn_times(&mut event_loop, 3);
+    assert_eq!(
+        (log.text(), event_loop.registered()),
+        ("accepted".into(), 0)
+    );
+    for mut client in clients {
+        assert_eq!(client.read(&mut [0; 1]).unwrap_or(0), 0);
+    }
+}
+
+#[test]
+fn a_paused_listener_accepts_nothing_until_it_is_asked_to() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let (listener, addr) = listener();
+    let accepted = Count::default();
+    let count = accepted.clone();
+    let key = event_loop
+        .listen(listener, move |cx, _| {
+            count.add();
+            cx.ignore(Interest::READ);
+            None::<Closures>
+        })
+        .unwrap();
+    let _clients: Vec<_> = (0..2)
+        .map(|_| net::TcpStream::connect(addr).unwrap())
+        .collect();
+    turn_until(&mut event_loop, || accepted.get() == 1);
+    let turns = turns_in(&mut event_loop, 20 * MS);
+    assert!(turns < 5, "{turns} turns");
+    assert_eq!(accepted.get(), 1);
+    event_loop.modify(key, Interest::READ).unwrap();
+    turn_until(&mut event_loop, || accepted.get() == 2);
+}
+
+/// R028: to a backlog that is full, and to one that has room again.
+#[test]
+fn connecting_to_a_full_backlog_waits_and_can_be_given_up() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    runner
+        .run(async {
+            use socket2::{Domain, Socket, Type};
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            let addr: net::SocketAddr = ([127, 0, 0, 1], 0).into();
+            socket.bind(&addr.into()).unwrap();
+            socket.listen(1).unwrap();
+            let listener = net::TcpListener::from(socket);
+            let addr = listener.local_addr().unwrap();
+            let mut connected = Vec::new();
+            // Two or three fit; then the system drops the first packet and we wait.
+            loop {
+                match readily::wait_for(60 * MS, TcpStream::connect(addr)).await {
+                    Ok(stream) => connected.push(stream.unwrap()),
+                    Err(readily::Elapsed) => break,
+                }
+                assert!(connected.len() < 10, "a backlog of one is never full");
+            }
+            for _ in 0..connected.len() {
+                listener.accept().unwrap();
+            }
+            let again = TcpStream::connect(addr).await.unwrap();
+            let (mut peer, _) = listener.accept().unwrap();
+            again.write_all(b"x").await.unwrap();
+            // It may be the one that was given up, whose handshake the system finished.
+            let _ = peer.read(&mut [0; 1]);
+        })
+        .unwrap();
+}
+
+/// R028, for coroutines.
+#[test]
+fn a_refused_connection_is_an_error_of_connect() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    let error = runner
+        .run(TcpStream::connect(crate::support::nobody_there()))
+        .unwrap()
+        .unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    assert_eq!(runner.close().registrations, 0);
+}

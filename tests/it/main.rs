@@ -1,0 +1,19 @@
+//! The loop on real sockets, real time and real threads, in one binary.
+//!
+//! Both ends of each connection are in the test, on the loopback, on ports of the system's
+//! choice. Nothing here sleeps in order to wait: a test turns the loop until what it waits for
+//! has come, and a guard ends the whole process, by the name of the test, if it never does.
+//! What needs a process of its own (limits, counts of descriptors, aborts) gets one.
+//!
+//! The numbers `R…` are those of the project's catalogue of faults; `L`, `C`, `W`, `T` and `S`
+//! are invariants.
+
+mod bad_input;
+mod dispatch;
+mod forked;
+mod hangup;
+mod listen;
+mod panics;
+mod support;
+mod threads;
+mod timers;

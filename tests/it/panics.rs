@@ -1,0 +1,583 @@
+//! A panic at each place where the loop calls out, under each policy: the rest of the batch is
+//! served, and the loop can be used again (R044, R045).
+
+use crate::support::{
+    Count, Dropped, Log, collect_unhandled, command, guard, listener, reset, tcp_pair, turn_times,
+};
+use readily::{Closures, EventLoop, Interest, PanicPolicy, Runner, spawn};
+use std::future::{pending, poll_fn};
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Poll, Wake, Waker};
+use std::time::Duration;
+
+/// Where a panic can be planted. Each must lead to exactly one told panic.
+const PLACES: [&str; 14] = [
+    "read",
+    "write",
+    "hangup",
+    "default",
+    "connect",
+    "accept",
+    "timer",
+    "soon",
+    "task",
+    "sent",
+    "destructor of a registration",
+    "destructor of a closure",
+    "destructor of a timer",
+    "done-callback",
+];
+
+struct Panics(&'static str);
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        panic!("planted: {}", self.0);
+    }
+}
+
+/// Plants a panic; what is returned must stay alive until the turns are over.
+#[allow(clippy::too_many_lines)]
+fn plant(event_loop: &EventLoop, place: &'static str) -> Box<dyn std::any::Any> {
+    let boom = move || panic!("planted: {place}");
+    let (ours, theirs) = tcp_pair();
+    let mut kept: Box<dyn std::any::Any> = Box::new(());
+    match place {
+        "read" => {
+            (&theirs).write_all(b"x").unwrap();
+            let callbacks = Closures::new().on_read(move |_| boom());
+            event_loop
+                .register(ours, Interest::READ, callbacks)
+                .unwrap();
+            kept = Box::new(theirs);
+        }
+        "write" => {
+            let callbacks = Closures::new().on_write(move |_| boom());
+            event_loop
+                .register(ours, Interest::WRITE, callbacks)
+                .unwrap();
+            kept = Box::new(theirs);
+        }
+        "hangup" => {
+            reset(theirs);
+            let callbacks = Closures::new().on_hangup(move |_, _| boom());
+            event_loop
+                .register(ours, Interest::NONE, callbacks)
+                .unwrap();
+        }
+        "default" => {
+            socket2::SockRef::from(&theirs)
+                .send_out_of_band(b"!")
+                .unwrap();
+            let callbacks = Closures::new().on_default(move |_, _| boom());
+            event_loop
+                .register(ours, Interest::PRIORITY, callbacks)
+                .unwrap();
+            kept = Box::new(theirs);
+        }
+        "connect" => {
+            let (listener, addr) = listener();
+            let callbacks = Closures::new().on_connect(move |_| boom());
+            event_loop.connect(addr, callbacks).unwrap();
+            kept = Box::new(listener);
+        }
+        "accept" => {
+            let (listener, addr) = listener();
+            let first = Count::default();
+            event_loop
+                .listen(listener, move |_, _| {
+                    if first.add() == 1 {
+                        boom();
+                    }
+                    None::<Closures>
+                })
+                .unwrap();
+            kept = Box::new(TcpStream::connect(addr).unwrap());
+        }
+        "timer" => drop(event_loop.call_later(Duration::ZERO, move |_| boom())),
+        "soon" => drop(event_loop.call_soon(move |_| boom())),
+        "task" => drop(event_loop.spawn(async move { boom() })),
+        "sent" => {
+            let remote = event_loop.remote();
+            std::thread::spawn(move || remote.call_soon(move |_| boom()).unwrap())
+                .join()
+                .unwrap();
+        }
+        "destructor of a registration" => {
+            let bomb = Panics(place);
+            let callbacks = Closures::new().on_read(move |_| {
+                let _mine = &bomb;
+            });
+            let key = event_loop
+                .register(ours, Interest::NONE, callbacks)
+                .unwrap();
+            event_loop.call_soon(move |local| local.remove(key).unwrap());
+        }
+        "destructor of a closure" => {
+            let bomb = Panics(place);
+            let call = event_loop.call_soon(move |_| drop(bomb));
+            event_loop.call_soon(|_| ());
+            assert!(call.cancel());
+        }
+        "destructor of a timer" => {
+            let bomb = Panics(place);
+            let timer = event_loop.call_later(Duration::from_secs(9), move |_| drop(bomb));
+            assert!(timer.cancel());
+        }
+        "done-callback" => {
+            let task = event_loop.spawn(async {});
+            task.add_done_callback(move |_| boom());
+            drop(task);
+        }
+        _ => unreachable!("{place}"),
+    }
+    kept
+}
+
+/// The rest of the batch: one of each kind, all ready at the same time.
+fn witnesses(event_loop: &EventLoop, log: &Log) -> Vec<UnixStream> {
+    let kept = (0..3).map(|_| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (&theirs).write_all(b"x").unwrap();
+        let note = log.clone();
+        let read = Closures::new().on_read(move |cx| {
+            note.note("read");
+            cx.close();
+        });
+        event_loop.register(ours, Interest::READ, read).unwrap();
+        let note = log.clone();
+        event_loop.call_later(Duration::ZERO, move |_| note.note("timer"));
+        let note = log.clone();
+        event_loop.call_soon(move |_| note.note("soon"));
+        let note = log.clone();
+        drop(event_loop.spawn(async move { note.note("task") }));
+        theirs
+    });
+    kept.collect()
+}
+
+#[test]
+fn a_panic_anywhere_leaves_the_turn_once_and_the_rest_is_served() {
+    let _guard = guard();
+    for place in PLACES {
+        let mut event_loop = EventLoop::new().unwrap();
+        let told = collect_unhandled(&event_loop);
+        let log = Log::default();
+        let _peers = witnesses(&event_loop, &log);
+        let _kept = plant(&event_loop, place);
+        let _more = witnesses(&event_loop, &log);
+        let mut panics = Vec::new();
+        for _ in 0..6 {
+            let turned = catch_unwind(AssertUnwindSafe(|| event_loop.turn_now()));
+            match turned {
+                Ok(turned) => turned.unwrap(),
+                Err(payload) => panics.push(*payload.downcast::<String>().unwrap()),
+            }
+            event_loop.check_invariants();
+        }
+        assert_eq!(panics, [format!("planted: {place}")]);
+        assert_eq!(
+            log.len(),
+            24,
+            "{place}: the rest was served: {}",
+            log.text()
+        );
+        assert_eq!(told.len(), 0, "{place}: the only panic went out");
+        // And it can be used again.
+        let note = log.clone();
+        event_loop.call_soon(move |local| {
+            note.note("again");
+            local.stop();
+        });
+        event_loop.run().unwrap();
+        assert!(log.has("again"), "{place}");
+    }
+}
+
+#[test]
+fn an_isolated_panic_is_told_once_and_the_loop_goes_on() {
+    let _guard = guard();
+    for place in PLACES {
+        let mut event_loop = EventLoop::new().unwrap();
+        event_loop.set_panic_policy(PanicPolicy::Isolate);
+        let told = collect_unhandled(&event_loop);
+        let log = Log::default();
+        let _kept = plant(&event_loop, place);
+        let _peers = witnesses(&event_loop, &log);
+        turn_times(&mut event_loop, 6);
+        let expected = format!("panicked, with nobody waiting: planted: {place}");
+        assert_eq!(told.text(), expected);
+        assert_eq!(log.len(), 12, "{place}: {}", log.text());
+    }
+}
+
+#[test]
+fn an_abort_ends_the_process_at_the_panic() {
+    let name = "panics::an_abort_ends_the_process_at_the_panic";
+    if std::env::var("READILY_IT_ALONE").as_deref() == Ok(name) {
+        let place = std::env::var("PLACE").unwrap();
+        let place = PLACES.into_iter().find(|one| *one == place).unwrap();
+        let mut event_loop = EventLoop::new().unwrap();
+        event_loop.set_panic_policy(PanicPolicy::Abort);
+        let _kept = plant(&event_loop, place);
+        turn_times(&mut event_loop, 6);
+        println!("it went on");
+        return;
+    }
+    let _guard = guard();
+    for place in ["read", "task", "destructor of a registration"] {
+        let output = command(name, None).env("PLACE", place).output().unwrap();
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{place}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            said.contains(&format!("planted: {place}")),
+            "never silent: {said}"
+        );
+    }
+}
+
+#[test]
+fn of_several_panics_in_a_turn_the_first_goes_out_and_the_others_are_told() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let told = collect_unhandled(&event_loop);
+    for n in 0..4 {
+        event_loop.call_soon(move |_| panic!("number {n}"));
+    }
+    let payload = catch_unwind(AssertUnwindSafe(|| event_loop.turn_now())).unwrap_err();
+    assert_eq!(payload.downcast_ref::<String>().unwrap(), "number 0");
+    let told = told.text();
+    assert!(
+        (1..4).all(|n| told.contains(&format!("number {n}"))),
+        "{told}"
+    );
+    event_loop.turn_now().unwrap();
+}
+
+/// R045.
+#[test]
+fn a_hook_that_panics_is_told_of_and_stays() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    event_loop.set_panic_policy(PanicPolicy::Isolate);
+    let count = Count::default();
+    let hook = count.clone();
+    event_loop.on_unhandled(move |_| {
+        assert!(hook.add() != 1, "the hook panics the first time");
+    });
+    for _ in 0..2 {
+        event_loop.call_soon(|_| panic!("planted"));
+    }
+    turn_times(&mut event_loop, 2);
+    assert_eq!(count.get(), 2);
+}
+
+/// L8: the hook that is replaced has a destructor, and that calls back.
+#[test]
+fn a_hook_may_replace_itself_and_report_from_its_destructor() {
+    let _guard = guard();
+    struct Reports(readily::Handle, Log);
+    impl Drop for Reports {
+        fn drop(&mut self) {
+            self.1.note("dropped");
+            self.0.with(|local| {
+                let log = self.1.clone();
+                local.on_unhandled(move |_| log.note("third"));
+            });
+        }
+    }
+    let mut event_loop = EventLoop::new().unwrap();
+    event_loop.set_panic_policy(PanicPolicy::Isolate);
+    let log = Log::default();
+    let (first, second) = (Reports(event_loop.handle(), log.clone()), log.clone());
+    event_loop.on_unhandled(move |_| {
+        first.1.note("first");
+        let second = second.clone();
+        first
+            .0
+            .with(|local| local.on_unhandled(move |_| second.note("second")));
+    });
+    for _ in 0..2 {
+        event_loop.call_soon(|_| panic!("planted"));
+    }
+    turn_times(&mut event_loop, 2);
+    assert_eq!(log.text(), "first dropped third");
+}
+
+/// R057: wakers of another's making.
+struct Hostile;
+
+impl Wake for Hostile {
+    fn wake(self: Arc<Self>) {
+        panic!("planted: waker");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_keeps_neither_the_other_direction_nor_the_callbacks_asleep() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    runner.set_panic_policy(PanicPolicy::Isolate);
+    let told = collect_unhandled(&runner);
+    runner
+        .run(async {
+            let (a, b) = tcp_pair();
+            let stream = readily::io::TcpStream::from_std(a).unwrap();
+            // Fill the buffers, so that a writer waits; then a hostile reader waits, too.
+            let block = vec![0; 1 << 16];
+            let full = readily::wait_for(Duration::from_millis(50), async {
+                loop {
+                    stream.write(&block).await.unwrap();
+                }
+            });
+            full.await.unwrap_err();
+            let hostile = Waker::from(Arc::new(Hostile));
+            let mut buffer = [0; 8];
+            let mut reads = Box::pin(stream.read(&mut buffer));
+            let polled = reads
+                .as_mut()
+                .poll(&mut std::task::Context::from_waker(&hostile));
+            assert!(polled.is_pending());
+            // One report, both directions: the peer takes all and answers.
+            let peer = std::thread::spawn(move || {
+                let mut b = b;
+                b.write_all(b"x").unwrap();
+                let mut sink = [0; 1 << 16];
+                b.set_read_timeout(Some(Duration::from_millis(300)))
+                    .unwrap();
+                while std::io::Read::read(&mut b, &mut sink).is_ok_and(|n| n > 0) {}
+                b
+            });
+            stream.write(&block).await.unwrap();
+            drop(reads);
+            let _b = peer.join().unwrap();
+        })
+        .unwrap();
+    assert!(told.len() <= 1, "{}", told.text());
+    // A future's done-callbacks, behind a hostile waiter.
+    let log = Log::default();
+    let (note, expected) = (log.clone(), told.len() + 1);
+    runner
+        .run(async move {
+            let (promise, mut future) = readily::create_future::<u8>();
+            future.add_done_callback(move |_| note.note("done"));
+            let hostile = Waker::from(Arc::new(Hostile));
+            let polled =
+                std::pin::Pin::new(&mut future).poll(&mut std::task::Context::from_waker(&hostile));
+            assert!(polled.is_pending());
+            let _panics_or_not = catch_unwind(AssertUnwindSafe(|| promise.set_result(1)));
+            readily::yield_now().await;
+            readily::yield_now().await;
+        })
+        .unwrap();
+    assert_eq!(log.text(), "done");
+    let _ = expected;
+}
+
+#[test]
+fn a_source_that_is_closed_wakes_writers_though_a_reader_panics() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    runner.set_panic_policy(PanicPolicy::Isolate);
+    let told = collect_unhandled(&runner);
+    let (a, _b) = tcp_pair();
+    let woken = Arc::new(Noted::default());
+    let stream = {
+        let _here = runner.event_loop().enter();
+        readily::io::TcpStream::from_std(a).unwrap()
+    };
+    runner.run(readily::yield_now()).unwrap();
+    runner
+        .run(async {
+            let block = vec![0; 1 << 16];
+            let full = readily::wait_for(Duration::from_millis(50), async {
+                loop {
+                    stream.write(&block).await.unwrap();
+                }
+            });
+            full.await.unwrap_err();
+        })
+        .unwrap();
+    let (mut buffer, block) = ([0; 8], [0; 8]);
+    let mut reads = Box::pin(stream.read(&mut buffer));
+    let mut writes = Box::pin(stream.write(&block));
+    let hostile = Waker::from(Arc::new(Hostile));
+    let noted = Waker::from(Arc::clone(&woken));
+    assert!(
+        reads
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(&hostile))
+            .is_pending()
+    );
+    assert!(
+        writes
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(&noted))
+            .is_pending()
+    );
+    drop(runner);
+    assert!(woken.0.load(std::sync::atomic::Ordering::Relaxed), "S2");
+    assert!(told.len() <= 1);
+}
+
+#[derive(Default)]
+struct Noted(std::sync::atomic::AtomicBool);
+
+impl Wake for Noted {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_panic_in_a_held_task_belongs_to_its_holder() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    let told = collect_unhandled(&runner);
+    runner
+        .run(async {
+            let error = spawn(async { panic!("planted") }).await.unwrap_err();
+            assert!(error.is_panic());
+            assert_eq!(error.to_string(), "the task panicked: planted");
+        })
+        .unwrap();
+    assert_eq!(told.len(), 0);
+}
+
+#[test]
+fn a_panic_that_nobody_looked_at_is_told_when_its_handle_is_dropped() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    runner.set_panic_policy(PanicPolicy::Isolate);
+    let told = collect_unhandled(&runner);
+    runner
+        .run(async {
+            let task = spawn(async { panic!("planted") });
+            while !task.done() {
+                readily::yield_now().await;
+            }
+            drop(task);
+        })
+        .unwrap();
+    assert_eq!(told.text(), "panicked, with nobody waiting: planted");
+}
+
+#[test]
+fn a_panic_of_the_main_future_comes_out_of_run_whatever_the_policy() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    for policy in [PanicPolicy::Isolate, PanicPolicy::Propagate] {
+        runner.set_panic_policy(policy);
+        let run = AssertUnwindSafe(|| runner.run(async { panic!("planted") }));
+        let payload = catch_unwind(run).map(drop).unwrap_err();
+        assert_eq!(*payload.downcast_ref::<&str>().unwrap(), "planted");
+        assert_eq!(
+            runner.run(async { 21 }).unwrap(),
+            21,
+            "it can be used again"
+        );
+    }
+}
+
+/// R045: others are still dropped.
+#[test]
+fn destructors_that_panic_while_the_loop_closes_do_not_keep_others_from_running() {
+    let _guard = guard();
+    let event_loop = EventLoop::new().unwrap();
+    let told = collect_unhandled(&event_loop);
+    let log = Log::default();
+    let (_ours, mut peers) = ((), Vec::new());
+    for _ in 0..2 {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        peers.push(theirs);
+        let held = (Dropped(log.clone(), "registration"), Panics("registration"));
+        let callbacks = Closures::new().on_read(move |_| {
+            let _both = &held;
+        });
+        event_loop
+            .register(ours, Interest::READ, callbacks)
+            .unwrap();
+        let held = (Dropped(log.clone(), "timer"), Panics("timer"));
+        event_loop.call_later(Duration::from_secs(9), move |_| drop(held));
+        let held = (Dropped(log.clone(), "soon"), Panics("soon"));
+        event_loop.call_soon(move |_| drop(held));
+        let held = (Dropped(log.clone(), "task"), Panics("task"));
+        drop(event_loop.spawn(async move {
+            let _both = &held;
+            pending::<()>().await;
+        }));
+    }
+    let payload = catch_unwind(AssertUnwindSafe(|| event_loop.close())).unwrap_err();
+    assert_eq!(payload.downcast_ref::<String>().unwrap(), "planted: task");
+    for what in ["registration", "timer", "soon", "task"] {
+        assert_eq!(log.count(what), 2, "{what}");
+    }
+    assert_eq!(told.len(), 7, "one went out, the others were told");
+}
+
+#[test]
+fn a_loop_that_is_dropped_during_a_panic_does_not_abort() {
+    let _guard = guard();
+    let log = Log::default();
+    let note = log.clone();
+    let unwound = catch_unwind(AssertUnwindSafe(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let dropped = Dropped(note, "dropped");
+        event_loop.call_soon(move |_| drop(dropped));
+        let bomb = Panics("while unwinding");
+        event_loop.set_panic_policy(PanicPolicy::Isolate);
+        std::mem::forget(bomb); // a second panic in flight aborts, by the language
+        panic!("planted");
+    }));
+    assert!(unwound.is_err());
+    assert_eq!(log.text(), "dropped");
+}
+
+#[test]
+fn a_listener_survives_the_panic_of_its_callback() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    event_loop.set_panic_policy(PanicPolicy::Isolate);
+    let told = collect_unhandled(&event_loop);
+    let (listener, addr) = listener();
+    let count = Count::default();
+    let accepted = count.clone();
+    event_loop
+        .listen(listener, move |_, _| {
+            assert!(accepted.add() % 2 == 0, "planted");
+            None::<Closures>
+        })
+        .unwrap();
+    let _clients: Vec<_> = (0..6).map(|_| TcpStream::connect(addr).unwrap()).collect();
+    while count.get() < 6 {
+        event_loop.turn(Some(Duration::from_millis(20))).unwrap();
+    }
+    assert_eq!((told.len(), event_loop.registered()), (3, 1));
+}
+
+#[test]
+fn a_task_that_panics_on_its_nth_poll_is_dropped_then() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    let log = Log::default();
+    let held = Dropped(log.clone(), "dropped");
+    runner
+        .run(async {
+            let mut polls = 0;
+            let task = spawn(poll_fn(move |cx| {
+                let _mine = &held;
+                polls += 1;
+                assert!(polls < 3, "planted");
+                cx.waker().wake_by_ref();
+                Poll::<()>::Pending
+            }));
+            assert!(task.await.unwrap_err().is_panic());
+        })
+        .unwrap();
+    assert_eq!(log.text(), "dropped");
+}

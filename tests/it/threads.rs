@@ -1,0 +1,497 @@
+//! The way in from other threads: nothing is lost, nothing is kept, nothing is late (W1 to W3).
+
+use crate::support::{Dropped, Log, guard, turn_times, turns_in, wall};
+use readily::poll::{Event, Notify, Poller};
+use readily::{Closed, Error, EventLoop, ExitReason, Interest, Local, Remote, Runner, Trigger};
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+/// W1, R050, R062: a hundred threads, each with a hundred closures.
+#[test]
+fn nothing_that_a_hundred_threads_send_is_lost_and_each_thread_keeps_its_order() {
+    let _guard = guard();
+    const THREADS: usize = 100;
+    const EACH: usize = 100;
+    let mut event_loop = EventLoop::new().unwrap();
+    let seen = Arc::new(Mutex::new(vec![Vec::new(); THREADS]));
+    let home = std::thread::current().id();
+    for thread in 0..THREADS {
+        let (remote, seen) = (event_loop.remote(), Arc::clone(&seen));
+        std::thread::spawn(move || {
+            for n in 0..EACH {
+                let seen = Arc::clone(&seen);
+                let note = move |_: &Local| {
+                    assert_eq!(std::thread::current().id(), home);
+                    seen.lock().unwrap()[thread].push(n);
+                };
+                remote.call_soon(note).unwrap();
+            }
+        });
+    }
+    // Ends by itself when the last remote is dropped: nobody can send any more.
+    assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
+    let seen = seen.lock().unwrap();
+    assert!(seen.iter().all(|one| one.len() == EACH && one.is_sorted()));
+}
+
+/// R058, R059, R062, W2: counted at the bell itself.
+#[test]
+fn a_million_wakes_ring_the_bell_once_for_each_sleep() {
+    let _guard = guard();
+    let rings = Arc::new(AtomicUsize::new(0));
+    let poller = Counting::new(Arc::clone(&rings));
+    let clock = Box::new(readily::clock::Monotonic::new());
+    let mut event_loop = EventLoop::with(Box::new(poller), clock).unwrap();
+    let remote = event_loop.remote();
+    for _ in 0..1_000_000 {
+        remote.wake();
+    }
+    assert_eq!(rings.load(Ordering::Relaxed), 1);
+    for _ in 0..10_000 {
+        remote.call_soon(|_| ()).unwrap();
+    }
+    assert_eq!(rings.load(Ordering::Relaxed), 1);
+    turn_times(&mut event_loop, 2);
+    assert_eq!(event_loop.stats().turns, 2);
+    let before = rings.load(Ordering::Relaxed);
+    for _ in 0..1000 {
+        remote.wake();
+    }
+    assert!(rings.load(Ordering::Relaxed) <= before + 1);
+}
+
+/// The system's poller, with a count of rings, and waits that can be made to fail.
+struct Counting {
+    poller: Box<dyn Poller>,
+    rings: Arc<AtomicUsize>,
+    fails: Arc<AtomicBool>,
+}
+
+struct CountingBell(Arc<dyn Notify>, Arc<AtomicUsize>);
+
+impl Notify for CountingBell {
+    fn ring(&self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.ring();
+    }
+}
+
+impl Counting {
+    fn new(rings: Arc<AtomicUsize>) -> Self {
+        let poller = readily::poll::os::default().unwrap();
+        Self {
+            poller,
+            rings,
+            fails: Arc::default(),
+        }
+    }
+}
+
+impl Poller for Counting {
+    fn register(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
+        self.poller.register(fd, token, i, t)
+    }
+
+    fn modify(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
+        self.poller.modify(fd, token, i, t)
+    }
+
+    fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.poller.rearm(fd, token, interest)
+    }
+
+    fn rearms(&self) -> Interest {
+        self.poller.rearms()
+    }
+
+    fn remove(&mut self, fd: RawFd) -> io::Result<()> {
+        self.poller.remove(fd)
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        self.poller.wait(events, timeout)?;
+        match self.fails.swap(false, Ordering::Relaxed) {
+            true => Err(io::ErrorKind::OutOfMemory.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        Arc::new(CountingBell(
+            self.poller.notifier(),
+            Arc::clone(&self.rings),
+        ))
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.poller.as_fd()
+    }
+}
+
+/// R050: the ring was heard by a wait that failed; what it announced is still there.
+#[test]
+fn what_was_sent_is_not_lost_by_a_wait_that_fails() {
+    let _guard = guard();
+    let poller = Counting::new(Arc::default());
+    let fails = Arc::clone(&poller.fails);
+    let clock = Box::new(readily::clock::Monotonic::new());
+    let mut event_loop = EventLoop::with(Box::new(poller), clock).unwrap();
+    let (sender, receiver) = channel();
+    let remote = event_loop.remote();
+    remote
+        .call_soon(move |local| {
+            sender.send(()).unwrap();
+            local.stop();
+        })
+        .unwrap();
+    fails.store(true, Ordering::Relaxed);
+    assert!(matches!(event_loop.run(), Err(Error::Io(_))));
+    event_loop.turn(None).unwrap();
+    receiver.try_recv().expect("it has run");
+}
+
+/// W1: from the thread at any moment around the wait; a lost wake hangs here.
+#[test]
+fn a_task_that_a_thread_wakes_ten_thousand_times_goes_on_each_time() {
+    let _guard = guard();
+    let (wakers, to_wake) = channel::<Waker>();
+    let woken = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&woken);
+    let thread = std::thread::spawn(move || {
+        for waker in to_wake {
+            count.fetch_add(1, Ordering::Release);
+            waker.wake();
+        }
+    });
+    readily::run(async {
+        for n in 0..10_000 {
+            wakers.send(Waker::noop().clone()).ok();
+            let mut asked = false;
+            let target = 2 * n + 2;
+            poll_fn(|cx| {
+                if !std::mem::replace(&mut asked, true) {
+                    wakers.send(cx.waker().clone()).unwrap();
+                }
+                match woken.load(Ordering::Acquire) >= target {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                }
+            })
+            .await;
+        }
+    })
+    .unwrap();
+    drop(wakers);
+    thread.join().unwrap();
+}
+
+/// R064: woken just before the loop would sleep, by itself and by a thread.
+#[test]
+fn a_main_future_that_is_woken_while_it_is_polled_is_polled_again() {
+    let _guard = guard();
+    let mut polls = 0;
+    readily::run(poll_fn(|cx| {
+        polls += 1;
+        let waker = cx.waker().clone();
+        if polls % 2 == 0 {
+            std::thread::spawn(move || waker.wake()).join().unwrap();
+        } else {
+            waker.wake();
+        }
+        match polls {
+            100 => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }))
+    .unwrap();
+}
+
+/// R065, W3.
+#[test]
+fn a_closed_loop_gives_everything_back_and_wakers_do_nothing() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    let remote = runner.remote();
+    let waker = runner
+        .run(poll_fn(|cx| Poll::Ready(cx.waker().clone())))
+        .unwrap();
+    let (task_wakers, receiver) = channel();
+    drop(runner.spawn(poll_fn(move |cx| {
+        task_wakers.send(cx.waker().clone()).unwrap();
+        Poll::<()>::Pending
+    })));
+    runner.run(readily::yield_now()).unwrap();
+    let task_waker = receiver.recv().unwrap();
+    assert!(!remote.is_closed());
+    drop(runner);
+    assert!(remote.is_closed());
+    let marker = Arc::new(());
+    let held = Arc::clone(&marker);
+    let Closed(back) = remote.call_soon(move |_| drop(held)).unwrap_err();
+    assert_eq!(Arc::strong_count(&marker), 2, "the closure came back");
+    drop(back);
+    let held = Arc::clone(&marker);
+    let Closed(back) = remote.spawn(move || async move { drop(held) }).unwrap_err();
+    assert_eq!(Arc::strong_count(&marker), 2, "the factory came back");
+    drop(back);
+    assert_eq!(Arc::strong_count(&marker), 1);
+    remote.stop().unwrap_err();
+    remote.wake();
+    let elsewhere = std::thread::spawn(move || {
+        waker.wake_by_ref();
+        let another = task_waker.clone();
+        another.wake();
+        drop((waker, task_waker));
+    });
+    elsewhere.join().unwrap();
+}
+
+/// R051, R065: at every moment of the end.
+#[test]
+fn threads_that_send_and_wake_while_the_loop_is_dropped_lose_nothing() {
+    let _guard = guard();
+    for round in 0..200 {
+        let event_loop = EventLoop::new().unwrap();
+        let alive = Arc::new(());
+        let given_back = Arc::new(AtomicUsize::new(0));
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let (remote, alive) = (event_loop.remote(), Arc::clone(&alive));
+                let given_back = Arc::clone(&given_back);
+                std::thread::spawn(move || {
+                    for _ in 0..50 {
+                        let held = Arc::clone(&alive);
+                        if remote.call_soon(move |_| drop(held)).is_err() {
+                            given_back.fetch_add(1, Ordering::Relaxed);
+                        }
+                        remote.wake();
+                    }
+                })
+            })
+            .collect();
+        if round % 3 == 0 {
+            std::thread::yield_now();
+        }
+        let report = event_loop.close();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let back = given_back.load(Ordering::Relaxed);
+        assert_eq!(
+            report.closures + back,
+            100,
+            "dropped at home, or given back"
+        );
+        assert_eq!(Arc::strong_count(&alive), 1);
+    }
+}
+
+#[test]
+fn a_remote_stops_a_loop_that_sleeps() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let remote = event_loop.remote();
+    let thread = std::thread::spawn(move || remote.stop().unwrap());
+    assert_eq!(event_loop.run().unwrap(), ExitReason::Stopped);
+    thread.join().unwrap();
+}
+
+/// R046.
+#[test]
+fn a_stop_before_the_run_leaves_it_one_turn_and_two_stops_are_one() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let _keeps_it_alive = event_loop.remote();
+    let log = Log::default();
+    let note = log.clone();
+    event_loop.call_soon(move |_| note.note("one"));
+    event_loop.stop();
+    event_loop.stop();
+    assert_eq!(event_loop.run().unwrap(), ExitReason::Stopped);
+    assert_eq!(log.text(), "one");
+    // Nothing of the stop is left: the next run goes on until the next stop.
+    let note = log.clone();
+    event_loop.call_soon(|local| {
+        local.call_soon(move |local| {
+            note.note("two");
+            local.stop();
+        });
+    });
+    assert_eq!(event_loop.run().unwrap(), ExitReason::Stopped);
+    assert_eq!(log.text(), "one two");
+}
+
+/// R047.
+#[test]
+fn a_run_ends_exactly_when_nothing_can_happen_any_more() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
+    let log = Log::default();
+    let (timer, task, sent) = (log.clone(), log.clone(), event_loop.remote());
+    event_loop.call_later(Duration::from_millis(1), move |local| {
+        timer.note("timer");
+        drop(local.spawn(async move {
+            readily::sleep(Duration::from_millis(1)).await;
+            task.note("task");
+            std::thread::spawn(move || {
+                sent.call_soon(|local| drop(local.call_soon(|_| ())))
+                    .unwrap();
+            });
+        }));
+    });
+    assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
+    assert_eq!(log.text(), "timer task");
+    assert!(event_loop.is_idle());
+}
+
+/// R060: two loops, crossed.
+#[test]
+fn two_loops_wake_each_other_and_nobody_else() {
+    let _guard = guard();
+    let (to_first, from_second) = channel::<Remote>();
+    let first = std::thread::spawn(move || {
+        let mut event_loop = EventLoop::new().unwrap();
+        to_first.send(event_loop.remote()).unwrap();
+        event_loop.run().unwrap()
+    });
+    let mut second = EventLoop::new().unwrap();
+    let (mine, theirs) = (second.remote(), from_second.recv().unwrap());
+    fn play(left: u32, here: Remote, there: Remote) -> impl FnOnce(&Local) + Send + 'static {
+        move |local| {
+            if left == 0 {
+                there.stop().unwrap();
+                local.stop();
+            } else {
+                let next: Box<dyn FnOnce(&Local) + Send> =
+                    Box::new(play(left - 1, there.clone(), here));
+                there.call_soon(next).unwrap();
+            }
+        }
+    }
+    mine.clone().call_soon(play(1001, mine, theirs)).unwrap();
+    assert_eq!(second.run().unwrap(), ExitReason::Stopped);
+    assert_eq!(first.join().unwrap(), ExitReason::Stopped);
+}
+
+/// R052, T3: the waker goes to another thread, the future never does.
+#[test]
+fn a_future_is_dropped_at_home_wherever_its_wakers_are() {
+    let _guard = guard();
+    struct AtHome(std::thread::ThreadId, Arc<AtomicUsize>);
+    impl Drop for AtHome {
+        fn drop(&mut self) {
+            assert_eq!(std::thread::current().id(), self.0);
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let (sender, receiver) = channel::<Waker>();
+    let thread = std::thread::spawn(move || {
+        let kept: Vec<Waker> = receiver.into_iter().inspect(Waker::wake_by_ref).collect();
+        kept.len()
+    });
+    let home = std::thread::current().id();
+    let mut event_loop = EventLoop::new().unwrap();
+    for n in 0..100 {
+        let (here, sender) = (AtHome(home, Arc::clone(&dropped)), sender.clone());
+        let mut polls = 0;
+        drop(event_loop.spawn(poll_fn(move |cx| {
+            let _mine = &here;
+            polls += 1;
+            sender.send(cx.waker().clone()).unwrap();
+            match polls >= 2 && n % 2 == 0 {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })));
+    }
+    drop(sender);
+    while dropped.load(Ordering::Relaxed) < 50 {
+        event_loop.turn(Some(Duration::from_millis(20))).unwrap();
+    }
+    drop(event_loop);
+    assert_eq!(dropped.load(Ordering::Relaxed), 100);
+    assert!(thread.join().unwrap() > 0);
+}
+
+#[test]
+fn spawning_from_a_thread_makes_the_future_at_home() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let remote = event_loop.remote();
+    let (sender, receiver) = channel();
+    let home = std::thread::current().id();
+    let thread = std::thread::spawn(move || {
+        let make = move || {
+            let not_send = std::rc::Rc::new(sender);
+            async move {
+                readily::yield_now().await;
+                not_send.send(std::thread::current().id()).unwrap();
+            }
+        };
+        remote.spawn(make).unwrap();
+    });
+    assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
+    assert_eq!(receiver.recv().unwrap(), home);
+    thread.join().unwrap();
+}
+
+/// W1: a wake without anything to do ends the wait, and that is all.
+#[test]
+fn a_bare_wake_ends_the_wait_and_no_more() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let remote = event_loop.remote();
+    remote.wake();
+    let before = wall();
+    event_loop.turn(Some(Duration::from_secs(10))).unwrap();
+    assert!(before.elapsed() < Duration::from_secs(5));
+    let thread = std::thread::spawn(move || {
+        remote.wake();
+        remote
+    });
+    event_loop.turn(Some(Duration::from_secs(10))).unwrap();
+    let _alive = thread.join().unwrap();
+    assert!(before.elapsed() < Duration::from_secs(5));
+    let turns = turns_in(&mut event_loop, Duration::from_millis(30));
+    assert!(turns <= 3, "{turns} turns after the ring");
+}
+
+/// R055: what is sent has destructors, and they run at home, or with the sender.
+#[test]
+fn a_letter_whose_destructor_sends_another_is_no_dead_lock() {
+    let _guard = guard();
+    struct Sends(Remote);
+    impl Drop for Sends {
+        fn drop(&mut self) {
+            let _ = self.0.call_soon(|_| ());
+            self.0.wake();
+        }
+    }
+    let event_loop = EventLoop::new().unwrap();
+    let remote = event_loop.remote();
+    let last = Sends(remote.clone());
+    remote.call_soon(move |_| drop(last)).unwrap();
+    drop(event_loop);
+    let late = Sends(remote.clone());
+    remote.call_soon(move |_| drop(late)).unwrap_err();
+}
+
+/// L8: the log is not `Send`, so this is on one thread: a loop that is sent to itself.
+#[test]
+fn what_a_closed_loop_had_not_run_is_dropped_by_it() {
+    let _guard = guard();
+    let event_loop = EventLoop::new().unwrap();
+    let log = Log::default();
+    let dropped = Dropped(log.clone(), "dropped");
+    event_loop.call_soon(move |_| drop(dropped));
+    assert_eq!(event_loop.close().closures, 1);
+    assert_eq!(log.text(), "dropped");
+}

@@ -1,0 +1,398 @@
+//! Timers by a clock that the test moves, and a few by the real one (C1 to C5).
+
+use crate::support::{Count, Log, guard, manual_loop, turn_times, turn_until, turns_in, wall};
+use readily::clock::Clock;
+use readily::{Elapsed, EventLoop, Runner, TimerHandle, sleep, wait_for};
+use std::cell::RefCell;
+use std::future::pending;
+use std::rc::Rc;
+use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// R066, R067, R068, R070, C2.
+#[test]
+fn timers_fire_by_deadline_and_then_in_the_order_of_arming() {
+    let _guard = guard();
+    let (mut event_loop, clock) = manual_loop();
+    clock.advance(Duration::from_secs(3600));
+    let log = Log::default();
+    let start = event_loop.now();
+    for (name, after_ms) in [("c", 3), ("a", 1), ("b", 2), ("a2", 1), ("z", 0), ("c2", 3)] {
+        let note = log.clone();
+        event_loop.call_later(after_ms * MS, move |_| note.note(name));
+    }
+    let note = log.clone();
+    event_loop.call_at(start - Duration::from_secs(1800), move |_| {
+        note.note("past")
+    });
+    turn_times(&mut event_loop, 1);
+    assert_eq!(
+        log.text(),
+        "past z",
+        "what is past comes first, by its deadline"
+    );
+    clock.advance(3 * MS);
+    turn_times(&mut event_loop, 1);
+    assert_eq!(log.text(), "past z a a2 b c c2");
+}
+
+/// R066: through every way in.
+#[test]
+fn a_delay_beyond_the_end_of_time_is_never_and_not_now() {
+    let _guard = guard();
+    let days = |n: u64| Duration::from_secs(n * 24 * 3600);
+    let far = [
+        Duration::MAX,
+        Duration::from_secs(u64::MAX),
+        Duration::from_millis(u64::MAX),
+        Duration::from_nanos(u64::MAX),
+        Duration::from_nanos(1 << 63),
+        days(50),
+        days(25),
+        Duration::from_millis(1 << 31),
+        Duration::from_millis(u64::from(u32::MAX)),
+    ];
+    for far in far {
+        let (mut event_loop, clock) = manual_loop();
+        clock.advance(days(365 * 100));
+        let handle = event_loop.call_later(far, |_| panic!("now"));
+        drop(event_loop.spawn(sleep(far)));
+        drop(event_loop.spawn(wait_for(far, pending::<()>())));
+        turn_times(&mut event_loop, 4);
+        clock.advance(days(1));
+        turn_times(&mut event_loop, 4);
+        assert!(handle.cancel(), "{far:?} is still to come");
+        // The real kernel is asked for that time, too, and does not come back at once.
+        let turns = turns_in(&mut event_loop, Duration::ZERO);
+        assert_eq!(turns, 0);
+    }
+    let mut event_loop = EventLoop::new().unwrap();
+    event_loop.call_later(Duration::MAX, |_| panic!("now"));
+    event_loop.call_later(days(300), |_| panic!("now"));
+    let (turns, before) = (event_loop.stats().turns, wall());
+    event_loop.turn(Some(20 * MS)).unwrap();
+    assert!(before.elapsed() >= 20 * MS);
+    assert_eq!(event_loop.stats().turns, turns + 1);
+}
+
+/// R067.
+#[test]
+fn nothing_and_the_smallest_delays_fire_and_do_not_spin() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    for delay in [0, 1, 999, 1_000, 999_999, 1_000_000, 1_900_000] {
+        let delay = Duration::from_nanos(delay);
+        let log = Log::default();
+        let note = log.clone();
+        let armed = event_loop.fresh_now();
+        let turns = event_loop.stats().turns;
+        event_loop.call_later(delay, move |local| {
+            note.note(local.fresh_now() >= armed + delay);
+        });
+        turn_until(&mut event_loop, || log.len() > 0);
+        assert_eq!(log.text(), "true", "{delay:?}: C1, never early");
+        let turns = event_loop.stats().turns - turns;
+        assert!(turns <= 2, "{delay:?}: {turns} turns");
+    }
+    let mut runner = Runner::new().unwrap();
+    assert_eq!(runner.run(sleep(Duration::ZERO)).unwrap(), ());
+    let limit = wait_for(Duration::ZERO, pending::<()>());
+    assert_eq!(runner.run(limit).unwrap(), Err(Elapsed));
+}
+
+/// R069: rounding up is one extra turn at most, not a millisecond of them.
+#[test]
+fn a_deadline_with_a_fraction_costs_one_wait() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let count = Count::default();
+    for n in 0..20_u32 {
+        let count = count.clone();
+        let delay = Duration::from_micros(1_900) * (n + 1);
+        event_loop.call_later(delay, move |_| {
+            count.add();
+        });
+    }
+    let before = event_loop.stats().turns;
+    turn_until(&mut event_loop, || count.get() == 20);
+    let turns = event_loop.stats().turns - before;
+    assert!(turns <= 2 * 20, "{turns} turns for 20 deadlines");
+}
+
+/// R071.
+#[test]
+fn a_cancelled_timer_is_freed_at_once_and_wakes_nobody() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let alive = Rc::new(());
+    for _ in 0..1000 {
+        let kept = Rc::clone(&alive);
+        let handle = event_loop.call_later(MS, move |_| drop(kept));
+        assert!(handle.cancel());
+        assert!(!handle.cancel(), "once");
+        assert!(handle.cancelled());
+    }
+    assert_eq!(Rc::strong_count(&alive), 1);
+    assert!(event_loop.next_deadline().is_none());
+    let turns = turns_in(&mut event_loop, 10 * MS);
+    assert!(turns <= 2, "{turns} turns");
+    assert!(event_loop.is_idle());
+}
+
+/// R071: the timers of those limits that were never reached.
+#[test]
+fn limits_that_are_not_reached_leave_no_timers() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    runner
+        .run(async {
+            for _ in 0..1000 {
+                let value = wait_for(Duration::from_secs(3600), async {
+                    readily::yield_now().await;
+                    7
+                });
+                assert_eq!(value.await, Ok(7));
+            }
+        })
+        .unwrap();
+    assert_eq!(runner.close().timers, 0);
+}
+
+/// R041, R076.
+#[test]
+fn a_timer_may_cancel_itself_a_sibling_that_is_due_and_a_later_one() {
+    let _guard = guard();
+    let (mut event_loop, clock) = manual_loop();
+    let log = Log::default();
+    let handles = Rc::new(RefCell::new(Vec::<TimerHandle>::new()));
+    let (all, note) = (Rc::clone(&handles), log.clone());
+    let first = event_loop.call_later(MS, move |_| {
+        let cancelled: Vec<bool> = all.borrow().iter().map(TimerHandle::cancel).collect();
+        note.note(format!("{cancelled:?}"));
+    });
+    let due = log.clone();
+    let due = event_loop.call_later(MS, move |_| due.note("DUE"));
+    let later = log.clone();
+    let later = event_loop.call_later(2 * MS, move |_| later.note("LATER"));
+    *handles.borrow_mut() = vec![first, due, later];
+    clock.advance(5 * MS);
+    turn_times(&mut event_loop, 3);
+    assert_eq!(log.text(), "[false, true, true]");
+}
+
+/// R041, L5: no recursion, and no endless turn.
+#[test]
+fn a_timer_that_arms_another_for_now_is_answered_in_the_next_turn() {
+    let _guard = guard();
+    let (mut event_loop, _clock) = manual_loop();
+    let count = Count::default();
+    fn again(local: &readily::Local, count: Count) {
+        count.add();
+        local.call_later(Duration::ZERO, move |local| again(local, count));
+    }
+    again(&event_loop, count.clone());
+    turn_times(&mut event_loop, 5);
+    assert_eq!(count.get(), 6);
+}
+
+/// R072: a repeating timer is made of single ones, so it drifts rather than bursts.
+#[test]
+fn a_repeating_timer_that_is_slower_than_its_period_neither_bursts_nor_starves() {
+    let _guard = guard();
+    let (mut event_loop, clock) = manual_loop();
+    let ticks = Count::default();
+    fn tick(local: &readily::Local, clock: readily::clock::Manual, ticks: Count) {
+        ticks.add();
+        clock.advance(5 * MS); // five periods of work
+        local.call_later(MS, move |local| tick(local, clock, ticks));
+    }
+    let (moved, counted) = (clock.clone(), ticks.clone());
+    event_loop.call_later(MS, move |local| tick(local, moved, counted));
+    clock.advance(MS);
+    for n in 1..10 {
+        turn_times(&mut event_loop, 1);
+        assert_eq!(
+            ticks.get(),
+            n,
+            "one tick for each turn in which one was due"
+        );
+        clock.advance(MS);
+    }
+}
+
+/// R073.
+#[test]
+fn a_clock_that_steps_back_makes_no_timer_early_and_no_panic() {
+    let _guard = guard();
+    let (mut event_loop, clock) = manual_loop();
+    clock.advance(Duration::from_secs(100));
+    turn_times(&mut event_loop, 1);
+    let (now, log) = (event_loop.now(), Log::default());
+    clock.set_ns(5);
+    assert!(event_loop.fresh_now() >= now, "time does not run back");
+    let note = log.clone();
+    event_loop.call_later(MS, move |_| note.note("fired"));
+    turn_times(&mut event_loop, 2);
+    assert_eq!(log.len(), 0);
+    clock.set_ns(Duration::from_secs(100).as_nanos() as u64 + 1_000_000);
+    turn_times(&mut event_loop, 1);
+    assert_eq!(log.text(), "fired");
+    assert_eq!(clock.now_ns(), 100_001_000_000);
+}
+
+/// R074: a suspended machine's clock jumps, or does not; single timers fire once either way.
+#[test]
+fn after_a_long_sleep_of_the_machine_each_timer_fires_once_in_order() {
+    let _guard = guard();
+    let (mut event_loop, clock) = manual_loop();
+    let log = Log::default();
+    for hour in [3_u64, 1, 2] {
+        let note = log.clone();
+        event_loop.call_later(Duration::from_secs(hour * 3600), move |_| note.note(hour));
+    }
+    clock.advance(Duration::from_secs(24 * 3600));
+    turn_times(&mut event_loop, 3);
+    assert_eq!(log.text(), "1 2 3");
+}
+
+/// R075, C1: counted from now, not from the turn's time.
+#[test]
+fn a_timer_armed_after_long_work_in_the_same_turn_is_not_early() {
+    let _guard = guard();
+    let (mut event_loop, clock) = manual_loop();
+    let log = Log::default();
+    let (note, moved) = (log.clone(), clock.clone());
+    event_loop.call_soon(move |local| {
+        let turn = local.now();
+        moved.advance(50 * MS); // long work
+        assert_eq!(local.now(), turn, "a turn has one time");
+        assert_eq!(local.fresh_now(), turn + 50 * MS);
+        local.call_later(10 * MS, move |_| note.note("fired"));
+    });
+    turn_times(&mut event_loop, 3);
+    clock.advance(9 * MS);
+    turn_times(&mut event_loop, 2);
+    assert_eq!(log.len(), 0);
+    clock.advance(MS);
+    turn_times(&mut event_loop, 1);
+    assert_eq!(log.text(), "fired");
+}
+
+/// R077, from a callback and from a thread.
+#[test]
+fn an_earlier_deadline_added_last_is_the_one_that_is_waited_for() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    event_loop.call_later(Duration::from_secs(3600), |_| panic!("an hour is not over"));
+    let log = Log::default();
+    let note = log.clone();
+    event_loop.call_soon(move |local| {
+        local.call_later(MS, move |_| note.note("callback"));
+    });
+    while !log.has("callback") {
+        event_loop.turn(None).unwrap();
+    }
+    let remote = event_loop.remote();
+    let thread = std::thread::spawn(move || {
+        let timer = |local: &readily::Local| {
+            local.call_later(MS, |local| local.stop());
+        };
+        remote.call_soon(timer).unwrap();
+    });
+    event_loop.run().unwrap();
+    thread.join().unwrap();
+}
+
+/// C5 and the host's question.
+#[test]
+fn the_next_deadline_is_told_and_follows_what_is_armed() {
+    let _guard = guard();
+    let (mut event_loop, clock) = manual_loop();
+    assert_eq!(event_loop.next_deadline(), None);
+    let later = event_loop.call_later(9 * MS, |_| ());
+    assert_eq!(event_loop.next_deadline(), later.when());
+    let sooner = event_loop.call_later(4 * MS, |_| ());
+    assert_eq!(event_loop.next_deadline(), sooner.when());
+    assert!(sooner.cancel());
+    assert_eq!(event_loop.next_deadline(), later.when());
+    clock.advance(20 * MS);
+    assert!(event_loop.next_deadline().unwrap() <= event_loop.fresh_now());
+    turn_times(&mut event_loop, 1);
+    assert_eq!(event_loop.next_deadline(), None);
+    let soon = event_loop.call_soon(|_| ());
+    assert!(event_loop.next_deadline().unwrap() <= event_loop.fresh_now());
+    assert!(soon.cancel() && soon.cancelled());
+    turn_times(&mut event_loop, 1);
+    assert_eq!(event_loop.next_deadline(), None);
+}
+
+/// R076: in the turn in which it is due, before it has run.
+#[test]
+fn cancelling_says_true_exactly_if_the_closure_never_runs() {
+    let _guard = guard();
+    let (mut event_loop, clock) = manual_loop();
+    let log = Log::default();
+    let note = log.clone();
+    let handle = event_loop.call_later(MS, move |_| note.note("ran"));
+    clock.advance(MS);
+    assert!(handle.cancel(), "due, but not run");
+    turn_times(&mut event_loop, 2);
+    assert_eq!(log.len(), 0);
+    let note = log.clone();
+    let handle = event_loop.call_later(MS, move |_| note.note("ran"));
+    clock.advance(MS);
+    turn_times(&mut event_loop, 1);
+    assert!(!handle.cancel() && !handle.cancelled());
+    assert_eq!(log.text(), "ran");
+}
+
+/// R042, L5.
+#[test]
+fn a_closure_that_queues_itself_again_does_not_keep_the_loop_from_its_descriptors() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    fn again(local: &readily::Local, count: Count) {
+        count.add();
+        local.call_soon(move |local| again(local, count));
+    }
+    let count = Count::default();
+    let counted = count.clone();
+    event_loop.call_soon(move |local| again(local, counted));
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    std::io::Write::write_all(&mut &theirs, b"x").unwrap();
+    let log = Log::default();
+    let note = log.clone();
+    let read = readily::Closures::new().on_read(move |cx| {
+        note.note("read");
+        cx.close();
+    });
+    event_loop
+        .register(ours, readily::Interest::READ, read)
+        .unwrap();
+    turn_times(&mut event_loop, 3);
+    assert_eq!((log.text(), count.get()), ("read".into(), 3));
+}
+
+/// R078.
+#[test]
+fn a_hundred_thousand_timers_are_armed_fired_in_order_and_dropped() {
+    let _guard = guard();
+    let (mut event_loop, clock) = manual_loop();
+    let fired = Rc::new(RefCell::new(Vec::new()));
+    for n in 0..50_000_u64 {
+        let fired = Rc::clone(&fired);
+        let delay = MS * u32::try_from((n * 7919) % 10_007).unwrap();
+        let at = event_loop.fresh_now() + delay;
+        event_loop.call_later(delay, move |_| fired.borrow_mut().push((at, n)));
+    }
+    for _ in 0..50_000 {
+        event_loop.call_later(Duration::from_secs(3600), |_| panic!("an hour is not over"));
+    }
+    clock.advance(MS * 10_007);
+    event_loop.turn_now().unwrap();
+    let fired = fired.borrow();
+    assert_eq!(fired.len(), 50_000);
+    assert!(fired.is_sorted());
+    assert_eq!(event_loop.close().timers, 50_000);
+}
