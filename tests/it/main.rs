@@ -10,10 +10,12 @@
 
 mod bad_input;
 mod dispatch;
+mod embed;
 mod forked;
 mod hangup;
 mod listen;
 mod panics;
+mod servers;
 mod support;
 mod threads;
 mod timers;

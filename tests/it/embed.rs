@@ -1,0 +1,107 @@
+//! The loop as a guest: in somebody's `poll`, in another loop of ours, in another thread.
+
+use crate::support::{Log, guard, turn_until};
+use readily::{Closures, EventLoop, Interest};
+use readily_sys::poll::{IN, PollSet};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// Whether a host's `poll(2)` finds the loop's descriptor readable.
+fn asks_for_a_turn(event_loop: &EventLoop, timeout: Option<Duration>) -> bool {
+    let fd = event_loop.as_fd().unwrap().as_raw_fd();
+    let mut set = PollSet::new();
+    set.push(fd, IN);
+    set.wait(timeout).unwrap() == 1
+}
+
+/// A host needs two things: a descriptor to wait for, and when to stop waiting.
+#[test]
+fn a_host_waits_for_one_descriptor_and_one_deadline() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let log = Log::default();
+    assert!(!asks_for_a_turn(&event_loop, Some(Duration::ZERO)));
+    assert_eq!(event_loop.next_deadline(), None);
+
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let read = Closures::new().on_read({
+        let log = log.clone();
+        move |cx| log.note(cx.read(&mut [0; 8]).unwrap())
+    });
+    event_loop.register(ours, Interest::READ, read).unwrap();
+    assert!(!asks_for_a_turn(&event_loop, Some(Duration::ZERO)));
+    theirs.write_all(b"abc").unwrap();
+    assert!(asks_for_a_turn(&event_loop, None));
+    event_loop.turn_now().unwrap();
+    assert_eq!(log.text(), "3");
+    assert!(!asks_for_a_turn(&event_loop, Some(Duration::ZERO)));
+
+    // A wake from elsewhere is a reason too, and is used up by the turn.
+    let remote = event_loop.remote();
+    let noted = log.clone();
+    event_loop.call_later(Duration::from_secs(3600), move |_| noted.note("late"));
+    assert!(event_loop.next_deadline().is_some());
+    std::thread::spawn(move || remote.call_soon(|_| ()).is_ok());
+    assert!(asks_for_a_turn(&event_loop, None));
+    event_loop.turn_now().unwrap();
+    event_loop.turn_now().unwrap();
+    assert!(!asks_for_a_turn(&event_loop, Some(Duration::ZERO)));
+    assert_eq!(log.text(), "3");
+}
+
+/// What a callback queued is a reason for another turn at once: the deadline says so.
+#[test]
+fn work_that_is_ready_is_a_deadline_of_now() {
+    let _guard = guard();
+    let event_loop = EventLoop::new().unwrap();
+    event_loop.call_soon(|_| ());
+    assert!(event_loop.next_deadline().unwrap() <= event_loop.fresh_now());
+}
+
+/// A loop in a loop: the inner one's descriptor is registered with the outer one.
+#[test]
+fn a_loop_can_be_a_source_of_another() {
+    let _guard = guard();
+    let mut outer = EventLoop::new().unwrap();
+    let mut inner = EventLoop::new().unwrap();
+    let log = Log::default();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let read = Closures::new().on_read({
+        let log = log.clone();
+        move |cx| log.note(cx.read(&mut [0; 8]).unwrap())
+    });
+    inner.register(ours, Interest::READ, read).unwrap();
+    let bell = inner.as_fd().unwrap().try_clone_to_owned().unwrap();
+    let asked = Closures::new().on_read({
+        let log = log.clone();
+        move |_| log.note("inner")
+    });
+    outer.register(bell, Interest::READ, asked).unwrap();
+    theirs.write_all(b"hello").unwrap();
+    turn_until(&mut outer, || log.has("inner"));
+    inner.turn_now().unwrap();
+    assert!(log.has("5"));
+    let turns = log.len();
+    outer.turn_now().unwrap();
+    assert_eq!(log.len(), turns, "it has had its turn");
+}
+
+/// No hidden threads: a loop, its timers and its tasks are one.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_loop_starts_no_thread() {
+    if !crate::support::is_alone(None) {
+        return;
+    }
+    let _guard = guard();
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    let before = threads();
+    let seen = readily::run(async move {
+        let task = readily::spawn(readily::sleep(Duration::from_millis(1)));
+        task.await.unwrap();
+        threads()
+    });
+    assert_eq!(seen.unwrap(), before);
+}
