@@ -16,6 +16,7 @@ mod hangup;
 mod listen;
 mod panics;
 mod servers;
+mod streams;
 mod support;
 mod threads;
 mod timers;

@@ -1,9 +1,11 @@
 //! Bytes through real descriptors: S1, S3, S4 and L7.
 
+use crate::scripted::Scripted;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::io::{Direction, Source};
-use readily::{Callbacks, Cx, EventLoop, Interest, gather, yield_now};
+use readily::poll::Event;
+use readily::{Callbacks, Cx, EventLoop, Interest, Readiness, gather, yield_now};
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -330,4 +332,37 @@ fn every_waiter_of_a_closed_source_is_woken() {
         writing.as_mut().poll(&mut cx),
         Poll::Ready(Err(_))
     ));
+}
+
+/// S1: what one event says stays when the next one says something else. (epoll tells all of it
+/// each time, so this takes a poller that does not; kqueue is one.)
+#[test]
+fn facts_of_two_events_add_up() {
+    let scripted = Scripted::default();
+    let (mut event_loop, _clock) = scripted.event_loop();
+    let (near, mut far) = small_pair();
+    far.write_all(b"x").unwrap();
+    let source = {
+        let _entered = event_loop.enter();
+        Source::new(near).unwrap()
+    };
+    let token = scripted.0.borrow().known.values().next().unwrap().0;
+    for ready in [Readiness::READ, Readiness::WRITE] {
+        let event = Event { token, ready };
+        scripted.0.borrow_mut().batches.push_back(vec![event]);
+        event_loop.turn_now().unwrap();
+    }
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    for direction in [Direction::Read, Direction::Write] {
+        let mut tries = std::pin::pin!(source.io(direction, |_| Ok(())));
+        assert!(tries.as_mut().poll(&mut cx).is_ready(), "{direction:?}");
+    }
+    // And each is cleared by itself: a `WouldBlock` of one says nothing of the other.
+    let blocks = |_: &UnixStream| -> io::Result<()> { Err(io::ErrorKind::WouldBlock.into()) };
+    let mut reads = std::pin::pin!(source.io(Direction::Read, blocks));
+    assert!(reads.as_mut().poll(&mut cx).is_pending());
+    let mut writes = std::pin::pin!(source.io(Direction::Write, |_| Ok(())));
+    assert!(writes.as_mut().poll(&mut cx).is_ready());
+    let mut again = std::pin::pin!(source.io(Direction::Read, |_| Ok(())));
+    assert!(again.as_mut().poll(&mut cx).is_pending());
 }
