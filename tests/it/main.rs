@@ -18,5 +18,7 @@ mod panics;
 mod servers;
 mod streams;
 mod support;
+mod tasks;
 mod threads;
 mod timers;
+mod waiting;

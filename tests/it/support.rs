@@ -139,7 +139,7 @@ pub(crate) fn wall() -> Instant {
 }
 
 /// What happened, in order.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Log(Rc<RefCell<Vec<String>>>);
 
 impl Log {

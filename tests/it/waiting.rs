@@ -1,0 +1,256 @@
+//! Waiting for several things, or for a while (N11, N14), or for somebody else's word (N17).
+
+use crate::support::{Dropped, Log, guard, manual_loop, turn_times};
+use readily::{
+    Elapsed, EventLoop, FutureError, InvalidState, Runner, create_future, gather, run, sleep,
+    spawn, try_gather, wait_for, yield_now,
+};
+use std::cell::RefCell;
+use std::future::{pending, poll_fn, ready};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// N17: settled from outside, once; the second gets the value back.
+#[test]
+fn a_future_is_settled_once_and_the_late_value_comes_back() {
+    let _guard = guard();
+    run(async {
+        let (promise, mut future) = create_future::<String>();
+        assert!(!future.done() && !promise.done() && future.result().is_none());
+        promise.set_result("first".into()).unwrap();
+        let InvalidState(late) = promise.set_result("second".into()).unwrap_err();
+        assert_eq!(late, "second");
+        assert!(future.done() && promise.done() && !future.cancelled());
+        assert!(!future.cancel(), "it is settled");
+        assert_eq!((&mut future).await.unwrap(), "first");
+
+        let (promise, future) = create_future::<u8>();
+        assert!(future.cancel());
+        assert!(future.cancelled() && promise.done());
+        assert_eq!(promise.set_result(9).unwrap_err().0, 9);
+        assert_eq!(future.await, Err(FutureError::Cancelled));
+
+        let (promise, future) = create_future::<u8>();
+        let abandons = async move {
+            yield_now().await;
+            drop(promise);
+        };
+        let (told, ()) = gather((future, abandons)).await;
+        assert_eq!(told, Err(FutureError::Abandoned));
+
+        let (promise, future) = create_future::<Result<u8, &str>>();
+        promise.set_exception("broken").unwrap();
+        assert_eq!(promise.set_exception("again").unwrap_err().0, "again");
+        assert_eq!(future.await, Ok(Err("broken")));
+    })
+    .unwrap();
+}
+
+/// N17: its callbacks are those of a task.
+#[test]
+fn a_future_has_done_callbacks_too() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let log = Log::default();
+    let entered = event_loop.enter();
+    let (promise, future) = create_future::<u8>();
+    drop(entered);
+    let mut keys = Vec::new();
+    for name in ["a", "b", "c"] {
+        let log = log.clone();
+        keys.push(future.add_done_callback(move |future| {
+            log.note(name);
+            assert!(future.done());
+        }));
+    }
+    assert!(future.remove_done_callback(keys[0]));
+    promise.set_result(1).unwrap();
+    assert_eq!(log.text(), "");
+    assert!(!future.remove_done_callback(keys[1]));
+    // The future may go: its callbacks were promised.
+    drop(future);
+    turn_times(&mut event_loop, 1);
+    assert_eq!(log.text(), "b c");
+}
+
+/// N14: what ran too long is gone before the caller hears of it.
+#[test]
+fn wait_for_drops_what_was_too_slow_before_it_returns() {
+    let _guard = guard();
+    let log = Log::default();
+    run(async {
+        let held = Dropped(log.clone(), "dropped");
+        let slow = async move {
+            let _held = held;
+            pending::<()>().await;
+        };
+        let outcome = wait_for(Duration::from_millis(1), slow).await;
+        log.note("told");
+        assert_eq!(outcome, Err(Elapsed));
+        // A task is not ended by it: only the waiting is. (asyncio would cancel the task.)
+        let mut task = spawn(async {
+            sleep(Duration::from_millis(3)).await;
+            7
+        });
+        let outcome = wait_for(Duration::from_nanos(1), &mut task).await;
+        assert!(outcome.is_err() && !task.done());
+        assert_eq!(task.await.unwrap(), 7);
+    })
+    .unwrap();
+    assert_eq!(log.text(), "dropped told");
+}
+
+#[test]
+fn limits_of_nothing_and_of_for_ever_mean_what_they_say() {
+    let _guard = guard();
+    run(async {
+        assert_eq!(wait_for(Duration::ZERO, ready(1)).await, Ok(1));
+        assert_eq!(
+            wait_for(Duration::ZERO, pending::<()>()).await,
+            Err(Elapsed)
+        );
+        let (soon, ever) = (Duration::from_millis(1), Duration::MAX);
+        assert_eq!(wait_for(ever, sleep(soon)).await, Ok(()));
+        let inner = wait_for(soon, pending::<()>());
+        assert_eq!(wait_for(ever, inner).await, Ok(Err(Elapsed)), "the inner");
+        let inner = wait_for(ever, pending::<()>());
+        assert_eq!(wait_for(soon, inner).await, Err(Elapsed), "the outer");
+    })
+    .unwrap();
+}
+
+/// N11: ten sleeps at once take as long as one; here time moves only by what is waited for.
+#[test]
+fn ten_sleeps_of_a_second_take_one_second() {
+    let _guard = guard();
+    let (event_loop, clock) = manual_loop();
+    let mut runner = Runner::from(event_loop);
+    let begin = runner.now();
+    let ticks = poll_fn(move |cx| -> Poll<()> {
+        clock.advance(Duration::from_millis(100));
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    });
+    drop(runner.spawn(ticks));
+    let naps = gather((0..10).map(|_| sleep(Duration::from_secs(1))));
+    let elapsed = runner.run(async {
+        let naps = naps.await.len();
+        let now = readily::Handle::current().unwrap();
+        (naps, now.with(|local| local.now()).unwrap() - begin)
+    });
+    let (naps, elapsed) = elapsed.unwrap();
+    assert_eq!(naps, 10);
+    // One for the turn in which they were armed; none of the ten waits for another.
+    let tick = Duration::from_millis(100);
+    assert!(
+        elapsed >= Duration::from_secs(1) && elapsed <= Duration::from_secs(1) + 2 * tick,
+        "{elapsed:?}"
+    );
+}
+
+/// T5: the results, whatever the order of the ends; nothing is a result too.
+#[test]
+fn gather_takes_nothing_one_and_many_of_one_kind_or_several() {
+    let _guard = guard();
+    run(async {
+        assert_eq!(gather(Vec::<std::future::Ready<u8>>::new()).await, []);
+        assert_eq!(gather([ready(1)]).await, [1]);
+        let uneven = (0..100u32).map(|n| async move {
+            for _ in 0..(n * 37 % 11) {
+                yield_now().await;
+            }
+            n
+        });
+        assert_eq!(gather(uneven).await, (0..100).collect::<Vec<_>>());
+        let tasks = (0..3).map(|n| spawn(async move { n }));
+        let joined: Result<Vec<_>, _> = gather(tasks).await.into_iter().collect();
+        assert_eq!(joined.unwrap(), [0, 1, 2]);
+        assert_eq!(
+            gather((ready('a'), ready("b"), sleep(Duration::ZERO)))
+                .await
+                .1,
+            "b"
+        );
+    })
+    .unwrap();
+}
+
+#[test]
+fn try_gather_ends_with_the_first_error_and_drops_the_others_before_it_returns() {
+    let _guard = guard();
+    let log = Log::default();
+    let slow = |name| {
+        let held = Dropped(log.clone(), name);
+        async move {
+            let _held = held;
+            sleep(Duration::from_secs(60)).await;
+            Ok::<u8, &str>(0)
+        }
+    };
+    let fails = || async {
+        yield_now().await;
+        Err::<u8, &str>("no")
+    };
+    run(async {
+        let both: Result<Vec<u8>, &str> = try_gather([ready(Ok(1)), ready(Ok(2))]).await;
+        assert_eq!(both, Ok(vec![1, 2]));
+        let outcome = try_gather((slow("first"), fails(), slow("third"))).await;
+        log.note("told");
+        assert_eq!(outcome, Err("no"));
+        type Boxed = std::pin::Pin<Box<dyn Future<Output = Result<u8, &'static str>>>>;
+        let listed: [Boxed; 2] = [Box::pin(slow("listed")), Box::pin(fails())];
+        assert_eq!(try_gather(listed).await, Err("no"));
+        log.note("told");
+    })
+    .unwrap();
+    assert_eq!(log.text(), "first third told listed told");
+}
+
+#[test]
+fn a_gather_that_is_dropped_or_panics_drops_all_it_had() {
+    let _guard = guard();
+    let log = Log::default();
+    let held = |name, panics: bool| {
+        let held = Dropped(log.clone(), name);
+        async move {
+            let _held = held;
+            yield_now().await;
+            assert!(!panics, "planted");
+            pending::<()>().await;
+        }
+    };
+    run(async {
+        let given_up = gather([held("a", false), held("b", false)]);
+        assert!(wait_for(Duration::from_millis(1), given_up).await.is_err());
+        assert_eq!(log.text(), "a b");
+        let panics = spawn(gather([held("c", false), held("d", true)]));
+        assert!(panics.await.unwrap_err().is_panic());
+        assert!(log.has("c") && log.has("d"));
+    })
+    .unwrap();
+}
+
+/// Its waiters are woken in the order in which they came, by callbacks and by coroutines.
+#[test]
+fn many_may_wait_for_one_thing_through_done_callbacks() {
+    let _guard = guard();
+    let order: Rc<RefCell<Vec<u32>>> = Rc::default();
+    run(async {
+        let (promise, future) = create_future::<()>();
+        let waiters = (0..5).map(|n| {
+            let (promise, told) = create_future::<u32>();
+            future.add_done_callback(move |_| promise.set_result(n).unwrap());
+            let order = Rc::clone(&order);
+            spawn(async move {
+                let n = told.await.unwrap();
+                order.borrow_mut().push(n);
+            })
+        });
+        let waiters: Vec<_> = waiters.collect();
+        promise.set_result(()).unwrap();
+        gather(waiters).await;
+    })
+    .unwrap();
+    assert_eq!(*order.borrow(), [0, 1, 2, 3, 4]);
+}
