@@ -68,6 +68,8 @@ impl TcpListener {
     /// # Errors
     ///
     /// Those of the listener itself; never those of one connection, nor want of descriptors.
+    /// A connection that the system will not register (`ENOMEM`, `ENOSPC`) is closed and
+    /// reported ([`Local::on_unhandled`](crate::Local::on_unhandled)).
     ///
     /// # Cancellation
     ///
@@ -82,8 +84,18 @@ impl TcpListener {
                 .await;
             let error = match accepted {
                 Ok((fd, Some(peer))) => {
-                    self.backoff.borrow_mut().reset();
-                    return Ok((TcpStream::accepted(net::TcpStream::from(fd))?, peer));
+                    match TcpStream::accepted(net::TcpStream::from(fd)) {
+                        Ok(stream) => {
+                            self.backoff.borrow_mut().reset();
+                            return Ok((stream, peer));
+                        }
+                        // R013: one connection is lost, as with callbacks; not the server.
+                        Err(error) if error.raw_os_error().is_some() => {
+                            lose(error);
+                            io::ErrorKind::ConnectionAborted.into()
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
                 // Gone before it was accepted, and its address with it (some BSDs).
                 Ok((_, None)) => io::ErrorKind::ConnectionAborted.into(),
@@ -134,6 +146,14 @@ impl TcpListener {
 impl AsFd for TcpListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.source.as_fd()
+    }
+}
+
+/// Tells of a connection that could not be registered.
+fn lose(error: io::Error) {
+    let what = "registering an accepted connection";
+    if let Some(local) = Handle::current() {
+        local.with(|local| local.report(&Unhandled::Io { what, error }));
     }
 }
 
