@@ -50,6 +50,10 @@ pub struct Timers<T> {
     /// Expired, in order; a key whose timer was cancelled meanwhile finds nothing.
     due: VecDeque<TimerKey>,
     armed: u64,
+    /// L5: what was armed from this one on does not fall due in this round.
+    fence: u64,
+    /// Due, but behind the fence; empty but for a moment.
+    held: Vec<Node>,
 }
 
 impl<T> Default for Timers<T> {
@@ -59,6 +63,8 @@ impl<T> Default for Timers<T> {
             entries: Slab::default(),
             due: VecDeque::new(),
             armed: 0,
+            fence: u64::MAX,
+            held: Vec::new(),
         }
     }
 }
@@ -112,24 +118,37 @@ impl<T> Timers<T> {
         self.heap.first().map(|node| node.deadline_ns)
     }
 
-    /// Sets apart all timers whose deadline has come, to be taken by [`Timers::pop_due`].
+    /// Begins a round: what is armed from here on is for the next one, even if it is for the
+    /// past (L5). Without this, everything is for every round.
+    pub fn begin_round(&mut self) {
+        self.fence = self.armed;
+    }
+
+    /// Sets apart all timers of this round whose deadline has come, to be taken by
+    /// [`Timers::pop_due`].
     ///
     /// L5: what a fired timer arms, even for the past, is not among them. C3: what it
     /// cancels is taken back from among them.
     pub fn expire(&mut self, now_ns: u64) {
-        while let Some(&Node {
-            deadline_ns, key, ..
-        }) = self.heap.first()
-        {
-            if deadline_ns > now_ns {
-                return;
+        while let Some(&node) = self.heap.first() {
+            if node.deadline_ns > now_ns {
+                break;
             }
             self.take_node(0);
+            if node.armed >= self.fence {
+                self.held.push(node);
+                continue;
+            }
             self.entries
-                .get_mut(key)
+                .get_mut(node.key)
                 .expect("a node has an entry")
                 .place = DUE;
-            self.due.push_back(key);
+            self.due.push_back(node.key);
+        }
+        while let Some(node) = self.held.pop() {
+            let place = self.heap.len();
+            self.heap.push(node);
+            self.sift_up(place);
         }
     }
 
@@ -296,6 +315,28 @@ mod tests {
         assert_eq!(timers.pop_due().map(|(_, payload)| payload), Some("old"));
         assert_eq!(timers.pop_due(), None);
         assert_eq!(fire_all(&mut timers, 5), ["new"]);
+    }
+
+    #[test]
+    fn a_timer_armed_after_a_round_has_begun_is_for_the_next_though_it_is_due() {
+        let mut timers = Timers::default();
+        timers.arm(3, "old");
+        timers.arm(9, "far");
+        timers.begin_round();
+        let taken_back = timers.arm(0, "taken back");
+        timers.arm(2, "new");
+        timers.arm(1, "newest");
+        assert_eq!(fire_all(&mut timers, 5), ["old"]);
+        timers.verify();
+        assert_eq!(timers.cancel(taken_back), Some("taken back"));
+        timers.begin_round();
+        assert_eq!(
+            timers.next_ns(),
+            Some(1),
+            "C5: the next round is not slept for"
+        );
+        assert_eq!(fire_all(&mut timers, 5), ["newest", "new"]);
+        timers.verify();
     }
 
     #[test]

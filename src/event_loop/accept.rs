@@ -174,11 +174,12 @@ impl Local {
 
     /// A descriptor of ours is about to be closed: who waits for one tries again.
     pub(super) fn descriptor_freed(&self) {
-        loop {
-            let mut freed = self.freed.borrow_mut();
-            let Some(key) = freed.first() else { return };
-            let expiry = freed.remove(key).expect("the first entry is there");
-            drop(freed);
+        // Those who wait now: a waker may wait again at once, and is for the next one (L5).
+        let waiting: Vec<SlabKey> = self.freed.borrow().iter().map(|(key, _)| key).collect();
+        for key in waiting {
+            let Some(expiry) = self.freed.borrow_mut().remove(key) else {
+                continue; // a waker before it has taken it back
+            };
             match expiry {
                 // Not at once: our caller closes the descriptor after this.
                 Expiry::Call(call) => drop(self.ready.push_call(call)),

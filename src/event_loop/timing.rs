@@ -60,8 +60,10 @@ impl Times {
         now
     }
 
-    /// A new turn: its time is read when it is first asked for.
+    /// A new turn: its time is read when it is first asked for. L5: what is armed from here
+    /// on, by a callback of an event too, fires in a later one.
     pub(super) fn begin_turn(&self) {
+        self.timers.borrow_mut().begin_round();
         self.turn_ns.set(None);
         self.turning.set(true);
     }

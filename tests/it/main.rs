@@ -15,6 +15,7 @@ mod forked;
 mod hangup;
 mod listen;
 mod panics;
+mod reentrancy;
 mod servers;
 mod streams;
 mod support;

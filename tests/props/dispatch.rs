@@ -184,6 +184,7 @@ impl Model {
     fn turn(&mut self, batch: &[(Option<usize>, Readiness)]) {
         self.log.push(Seen::Turn);
         self.running = std::mem::take(&mut self.soon).into();
+        let added = self.added;
         for &(number, ready) in batch {
             self.event(number, ready);
         }
@@ -191,7 +192,7 @@ impl Model {
         let mut due: Vec<_> = self
             .timers
             .iter()
-            .filter(|(at, _)| *at <= now)
+            .filter(|&&(at, id)| at <= now && id < added) // L5
             .copied()
             .collect();
         due.sort();

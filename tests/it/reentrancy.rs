@@ -1,0 +1,467 @@
+//! Every call from every place: whatever the loop calls out to may call anything back (R038,
+//! R039, R040, R049, R055).
+//!
+//! A table of places (`places.rs`), a table of calls (`calls.rs`), and a loop of its own for each
+//! pair of them. In each pair the call must not panic, which it would on a cell that is
+//! borrowed across user code (L8); what it brings about comes once, not on the stack of the
+//! caller (L3), and not in the turn that is running (L5); and all that was ready beside it is
+//! served (L6). A new method is one line in the table of calls.
+
+mod calls;
+mod places;
+
+use crate::support::{Count, Log, collect_unhandled, guard, turn_times};
+use calls::{CALLS, Call, Comes, Made};
+use places::{CLOSING, PLACES, Plant};
+use readily::{
+    CallHandle, Closures, Cx, EventLoop, ExitReason, Handle, Interest, Key, Local, Promise, Runner,
+    Task, TimerHandle,
+};
+use std::any::Any;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::future::{pending, poll_fn};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Poll, Wake, Waker};
+use std::time::Duration;
+
+const FAR: Duration = Duration::from_secs(3600);
+
+thread_local! {
+    /// The pair that is tried, for what must be `Send`: wakers, and closures for a `Remote`.
+    static WORLD: RefCell<Weak<World>> = const { RefCell::new(Weak::new()) };
+}
+
+fn world() -> Option<Rc<World>> {
+    WORLD.with_borrow(Weak::upgrade)
+}
+
+/// Something that a call may put an end to. After that it must not be called.
+#[derive(Default)]
+struct Victim {
+    ended: Cell<bool>,
+    calls: Count,
+    strays: Count,
+}
+
+impl Victim {
+    fn called(&self) {
+        if self.ended.get() {
+            self.strays.add();
+        }
+        self.calls.add();
+    }
+}
+
+/// One pair: what the call is made on, and what came of it.
+struct World {
+    handle: Handle,
+    made: Made,
+    /// The turn in which the call was made.
+    turn: Cell<Option<u64>>,
+    /// Whether it is being made just now.
+    inside: Cell<bool>,
+    /// Whether the call needs a `Cx`, and the place has none.
+    skipped: Cell<bool>,
+    /// The turn of each time that its effect came, and whether that was on its own stack.
+    effects: RefCell<Vec<(u64, bool)>>,
+    /// Shared by everything that can bring the effect about, to see that all of it is freed.
+    token: Rc<()>,
+    /// The registration to which the place belongs, if it does.
+    own: Cell<Option<Key>>,
+    busy_victim: Rc<Victim>,
+    due_victim: Rc<Victim>,
+    queued_victim: Rc<Victim>,
+    rig: OnceCell<Rig>,
+    due: OnceCell<TimerHandle>,
+    queued: OnceCell<CallHandle>,
+    /// Loops that refused to be turned by the call.
+    others: RefCell<Vec<(Runner, Count)>>,
+    kept: RefCell<Vec<Box<dyn Any>>>,
+    /// Uses, and drops, the very thing that the place belongs to.
+    probe: RefCell<Option<Box<dyn FnOnce()>>>,
+}
+
+/// What there is before the place is arranged.
+struct Rig {
+    /// Ready in every turn.
+    busy: Key,
+    /// Has a byte, and asks for nothing; its read branch is an effect.
+    quiet: Key,
+    /// Was removed.
+    stale: Key,
+    endless: Task<()>,
+    finished: RefCell<Task<u8>>,
+    /// Of a task whose second poll is an effect.
+    parked: Waker,
+    /// A task waits for it, to which its value is an effect.
+    promise: Promise<()>,
+}
+
+impl World {
+    fn new(event_loop: &mut EventLoop, made: Made) -> Rc<Self> {
+        let world = Rc::new(Self {
+            handle: event_loop.handle(),
+            made,
+            turn: Cell::default(),
+            inside: Cell::default(),
+            skipped: Cell::default(),
+            effects: RefCell::default(),
+            token: Rc::default(),
+            own: Cell::default(),
+            busy_victim: Rc::default(),
+            due_victim: Rc::default(),
+            queued_victim: Rc::default(),
+            rig: OnceCell::new(),
+            due: OnceCell::new(),
+            queued: OnceCell::new(),
+            others: RefCell::default(),
+            kept: RefCell::default(),
+            probe: RefCell::default(),
+        });
+        WORLD.set(Rc::downgrade(&world));
+        let rig = Rig::new(event_loop, &world);
+        assert!(world.rig.set(rig).is_ok());
+        world
+    }
+
+    fn rig(&self) -> &Rig {
+        self.rig.get().expect("it is rigged")
+    }
+
+    /// What came of the call is told by calling this.
+    fn effect(self: &Rc<Self>) -> impl Fn() + use<> {
+        let (world, token) = (Rc::downgrade(self), Rc::clone(&self.token));
+        move || {
+            let _held = &token;
+            if let Some(world) = world.upgrade() {
+                world.note();
+            }
+        }
+    }
+
+    fn note(&self) {
+        let turn = self.handle.with(|local| local.stats().turns);
+        let note = (turn.expect("it runs on its loop"), self.inside.get());
+        self.effects.borrow_mut().push(note);
+    }
+
+    /// A registration whose read branch is an effect, with a byte to be read.
+    fn ready_stream(self: &Rc<Self>) -> (UnixStream, Closures) {
+        let effect = self.effect();
+        let callbacks = Closures::new().on_read(move |cx| {
+            effect();
+            cx.close();
+        });
+        (self.stream(), callbacks)
+    }
+
+    /// A stream with a byte to be read.
+    fn stream(&self) -> UnixStream {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"x").unwrap();
+        self.keep(theirs);
+        ours
+    }
+
+    fn keep(&self, what: impl Any) {
+        self.kept.borrow_mut().push(Box::new(what));
+    }
+
+    fn belongs_to(&self, probe: impl FnOnce() + 'static) {
+        *self.probe.borrow_mut() = Some(Box::new(probe));
+    }
+
+    /// The place is reached: makes the call, the first time.
+    fn act(self: &Rc<Self>, local: &Local) {
+        if let Made::Local(call) = self.made {
+            self.once(local, || call(local, self));
+        } else {
+            self.once(local, || self.skipped.set(true));
+        }
+    }
+
+    /// The same, where there is a `Cx`.
+    fn act_with(self: &Rc<Self>, cx: &Cx<'_>) {
+        match self.made {
+            Made::Cx(call) => self.once(cx, || call(cx, self)),
+            Made::Local(_) => self.act(cx),
+        }
+    }
+
+    /// The same, where nobody lends a loop.
+    fn act_here(self: &Rc<Self>) {
+        self.handle.with(|local| self.act(local));
+    }
+
+    fn once(&self, local: &Local, call: impl FnOnce()) {
+        if self.turn.get().is_none() {
+            self.turn.set(Some(local.stats().turns));
+            self.inside.set(true);
+            call();
+            self.inside.set(false);
+        }
+    }
+
+    /// What falls due beside the place, in the same turn.
+    fn arm_siblings(&self, local: &Local) {
+        let victim = Rc::clone(&self.due_victim);
+        let due = local.call_later(Duration::ZERO, move |_| victim.called());
+        let victim = Rc::clone(&self.queued_victim);
+        let queued = local.call_soon(move |_| victim.called());
+        assert!(self.due.set(due).is_ok() && self.queued.set(queued).is_ok());
+    }
+}
+
+impl Rig {
+    fn new(event_loop: &mut EventLoop, world: &Rc<World>) -> Self {
+        let here = event_loop.enter();
+        let victim = Rc::clone(&world.busy_victim);
+        // After a while it rests, so that a turn can sleep until the network has done its work.
+        let read = Closures::new().on_read(move |cx| {
+            victim.called();
+            if victim.calls.get() > 12 {
+                cx.want(Interest::NONE).unwrap();
+            }
+        });
+        let busy = event_loop.register(world.stream(), Interest::READ, read);
+        let (ours, read) = world.ready_stream();
+        let quiet = event_loop.register(ours, Interest::NONE, read);
+        let stale = event_loop.register(world.stream(), Interest::READ, Closures::new());
+        let stale = stale.unwrap();
+        event_loop.remove(stale).unwrap();
+        let (effect, waker) = (world.effect(), Rc::new(OnceCell::<Waker>::new()));
+        let shown = Rc::clone(&waker);
+        drop(event_loop.spawn(poll_fn(move |cx| {
+            if shown.set(cx.waker().clone()).is_ok() {
+                return Poll::Pending;
+            }
+            effect();
+            Poll::Ready(())
+        })));
+        let (effect, (promise, future)) = (world.effect(), readily::create_future());
+        drop(event_loop.spawn(async move { future.await.map_or((), |()| effect()) }));
+        let (endless, finished) = (
+            event_loop.spawn(pending()),
+            event_loop.spawn(async { 21_u8 }),
+        );
+        drop(here);
+        turn_times(event_loop, 2);
+        assert!(finished.done());
+        Self {
+            busy: busy.unwrap(),
+            quiet: quiet.unwrap(),
+            stale,
+            endless,
+            finished: RefCell::new(finished),
+            parked: waker.get().expect("it was polled").clone(),
+            promise,
+        }
+    }
+}
+
+/// The rest of the batch: two of each kind, all ready at the same time.
+fn witnesses(event_loop: &EventLoop, world: &World, log: &Log) {
+    for _ in 0..2 {
+        let note = log.clone();
+        let read = Closures::new().on_read(move |cx| {
+            note.note("read");
+            cx.close();
+        });
+        event_loop
+            .register(world.stream(), Interest::READ, read)
+            .unwrap();
+        let note = log.clone();
+        event_loop.call_later(Duration::ZERO, move |_| note.note("timer"));
+        let note = log.clone();
+        event_loop.call_soon(move |_| note.note("soon"));
+        let note = log.clone();
+        drop(event_loop.spawn(async move { note.note("task") }));
+    }
+}
+
+/// Tries one pair.
+fn try_pair(plant: Plant, &(_, comes, made): &Call) {
+    let mut event_loop = EventLoop::new().unwrap();
+    let told = collect_unhandled(&event_loop);
+    let world = World::new(&mut event_loop, made);
+    let served = Log::default();
+    witnesses(&event_loop, &world, &served);
+    let kept = plant(&event_loop, &world);
+    world.arm_siblings(&event_loop);
+    witnesses(&event_loop, &world, &served);
+
+    for _ in 0..300 {
+        let here = world.turn.get().is_some();
+        let came = world.skipped.get() || world.effects.borrow().len() >= comes.how_many();
+        if here && came && served.len() == 16 {
+            break;
+        }
+        event_loop.turn(Some(Duration::from_millis(20))).unwrap();
+        event_loop.check_invariants();
+    }
+    turn_times(&mut event_loop, 4);
+
+    let comes = if world.skipped.get() {
+        Comes::Never
+    } else {
+        comes
+    };
+    let made_in = world.turn.get().expect("the place is reached");
+    for what in ["read", "timer", "soon", "task"] {
+        assert_eq!(served.count(what), 4, "L6: {what}, of a batch: {comes:?}");
+    }
+    for victim in [&world.busy_victim, &world.due_victim, &world.queued_victim] {
+        assert_eq!(victim.strays.get(), 0, "what was ended was called");
+    }
+    comes.check(made_in, &world.effects.borrow());
+    assert!(!told.text().contains("panicked"), "{}", told.text());
+    check_usable(&mut event_loop, comes);
+    for (other, count) in world.others.borrow_mut().iter_mut() {
+        other.run(readily::yield_now()).expect("it turns again");
+        assert_eq!(count.get(), 1, "what it refused to do, it does now");
+    }
+
+    event_loop.close();
+    drop(kept);
+    assert_eq!(Rc::strong_count(&world), 1, "the place is freed");
+    let token = Rc::clone(&world.token);
+    drop(world);
+    assert_eq!(Rc::strong_count(&token), 1, "what was added is freed");
+}
+
+/// The loop runs, and stops when told to: by the call, or else now.
+fn check_usable(event_loop: &mut EventLoop, comes: Comes) {
+    if comes != Comes::Stop {
+        event_loop.stop();
+    }
+    let hung = event_loop.call_later(Duration::from_secs(5), |_| panic!("nobody stopped it"));
+    assert_eq!(event_loop.run().unwrap(), ExitReason::Stopped);
+    assert!(hung.cancel());
+}
+
+/// All pairs, with the names of those that went wrong.
+fn try_all(places: &[(&str, Plant)], pair: impl Fn(Plant, &Call)) {
+    let mut wrong = Vec::new();
+    for &(place, plant) in places {
+        let _guard = guard();
+        for call in CALLS {
+            if catch_unwind(AssertUnwindSafe(|| pair(plant, call))).is_err() {
+                wrong.push(format!("{} in {place}", call.0));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "see above: {wrong:#?}");
+}
+
+/// R038, R039, R040, R055; L3, L5, L6, L8.
+#[test]
+fn every_call_works_from_every_place_and_comes_true_once_in_a_later_turn() {
+    try_all(PLACES, try_pair);
+}
+
+/// R081: destructors that the end of the loop runs. What they add is refused, or dropped.
+#[test]
+fn every_call_can_be_made_while_the_loop_closes_and_nothing_comes_of_it() {
+    try_all(CLOSING, |plant, &(_, comes, made)| {
+        let mut event_loop = EventLoop::new().unwrap();
+        let told = collect_unhandled(&event_loop);
+        let world = World::new(&mut event_loop, made);
+        let kept = plant(&event_loop, &world);
+        world.arm_siblings(&event_loop);
+        assert!(world.turn.get().is_none(), "nothing was dropped yet");
+        event_loop.close();
+        assert!(world.turn.get().is_some(), "it was dropped");
+        // To wake what was there before is harmless.
+        assert!(comes == Comes::Soon || world.effects.borrow().is_empty());
+        assert!(!told.text().contains("panicked"), "{}", told.text());
+        drop(kept);
+        let token = Rc::clone(&world.token);
+        assert_eq!(Rc::strong_count(&world), 1, "the place is freed");
+        drop(world);
+        assert_eq!(Rc::strong_count(&token), 1, "what was added is freed");
+    });
+}
+
+/// L5, R055: a waker that waits again, as soon as it is woken, is woken once for each
+/// descriptor.
+#[test]
+fn a_waker_that_waits_again_for_a_descriptor_is_woken_once_for_each() {
+    thread_local! {
+        static LOOP: RefCell<Option<Handle>> = const { RefCell::new(None) };
+        static WOKEN: Cell<usize> = const { Cell::new(0) };
+    }
+    struct Again;
+    impl Wake for Again {
+        fn wake(self: Arc<Self>) {
+            WOKEN.set(WOKEN.get() + 1);
+            assert!(WOKEN.get() < 100, "it is woken for ever");
+            let handle = LOOP.with_borrow(Clone::clone).unwrap();
+            handle.with(|local| local.wake_when_freed(Waker::from(self)));
+        }
+    }
+    let event_loop = EventLoop::new().unwrap();
+    LOOP.set(Some(event_loop.handle()));
+    event_loop.wake_when_freed(Waker::from(Arc::new(Again)));
+    for freed in 1..=3 {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let key = event_loop.register(ours, Interest::NONE, Closures::new());
+        event_loop.remove(key.unwrap()).unwrap();
+        assert_eq!(WOKEN.get(), freed);
+    }
+}
+
+/// R049: each stream writes to the next but one, ends the next, and registers a new one, while
+/// the batch in which all of them are ready is walked.
+#[test]
+fn callbacks_write_to_others_and_change_the_list_that_is_walked() {
+    const STREAMS: usize = 24;
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let log = Log::default();
+    let pairs = (0..STREAMS).map(|_| UnixStream::pair().unwrap());
+    let (ours, mut theirs): (Vec<_>, Vec<_>) = pairs.map(|(a, b)| (Rc::new(a), b)).unzip();
+    let keys = Rc::new(RefCell::new(Vec::<Key>::new()));
+    for n in 0..STREAMS {
+        let (log, keys_now) = (log.clone(), Rc::clone(&keys));
+        let next_but_one = Rc::clone(&ours[(n + 2) % STREAMS]);
+        let read = Closures::new().on_read(move |cx| {
+            assert_eq!(cx.read(&mut [0; 8]).unwrap(), 1);
+            log.note("called");
+            (&*next_but_one).write_all(b"!").unwrap();
+            cx.remove(keys_now.borrow()[(n + 1) % STREAMS])
+                .unwrap_or_default();
+            let (new, mut peer) = UnixStream::pair().unwrap();
+            peer.write_all(b"x").unwrap();
+            let (log, born) = (log.clone(), cx.stats().turns);
+            let read = Closures::new().on_read(move |cx| {
+                assert!(cx.stats().turns > born, "L5");
+                log.note("new");
+                let _open = &peer;
+                cx.close();
+            });
+            cx.register(new, Interest::READ, read).unwrap();
+        });
+        let descriptor = Rc::clone(&ours[n]);
+        let key = event_loop.register(descriptor, Interest::READ, read);
+        keys.borrow_mut().push(key.unwrap());
+        theirs[n].write_all(b"x").unwrap();
+    }
+    turn_times(&mut event_loop, 4);
+    // In the order of the batch the first ends the second, the third the fourth, and so on.
+    let half = STREAMS / 2;
+    assert_eq!((log.count("called"), log.count("new")), (half, half));
+    assert_eq!(
+        (event_loop.registered(), event_loop.stats().stale),
+        (half, half as u64)
+    );
+    let mut got = 0;
+    for stream in &mut theirs {
+        stream.set_nonblocking(true).unwrap();
+        got += stream.read(&mut [0; 8]).unwrap_or(0);
+    }
+    assert_eq!(got, half, "each of the called wrote one byte to another");
+}

@@ -1,0 +1,392 @@
+//! The places: wherever the loop calls out to code that is not its own.
+//!
+//! Each is arranged so that it is reached in one of the next turns, and makes the call there. A
+//! waker's `clone` is not among them: without unsafe code nobody can write one.
+
+use super::calls::trouble;
+use super::{FAR, World, world};
+use crate::support::{listener, tcp_pair};
+use readily::event_loop::WakeState;
+use readily::{Closures, EventLoop, Interest, Task};
+use std::any::Any;
+use std::cell::OnceCell;
+use std::future::{pending, poll_fn};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+/// Arranges a place. What is returned must stay alive until it was reached.
+pub(super) type Plant = fn(&EventLoop, &Rc<World>) -> Box<dyn Any>;
+
+/// Is reached when it is dropped.
+struct Last(Rc<World>);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.0.act_here();
+    }
+}
+
+/// A waker that is reached when it wakes, or else when it is dropped.
+struct Hostile {
+    by_wake: bool,
+}
+
+impl Hostile {
+    fn waker(by_wake: bool) -> Waker {
+        Waker::from(Arc::new(Self { by_wake }))
+    }
+}
+
+impl Wake for Hostile {
+    fn wake(self: Arc<Self>) {
+        if let (true, Some(world)) = (self.by_wake, world()) {
+            world.act_here();
+        }
+    }
+}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        if let (false, Some(world)) = (self.by_wake, world()) {
+            world.act_here();
+        }
+    }
+}
+
+fn register(
+    event_loop: &EventLoop,
+    world: &World,
+    ours: impl Into<readily::Descriptor>,
+    interest: Interest,
+    callbacks: Closures,
+) {
+    let key = event_loop.register(ours, interest, callbacks).unwrap();
+    world.own.set(Some(key));
+}
+
+fn nothing() -> Box<dyn Any> {
+    Box::new(())
+}
+
+fn poll_once<F: Future + Unpin>(future: &mut F, waker: &Waker) {
+    let polled = Pin::new(future).poll(&mut Context::from_waker(waker));
+    assert!(polled.is_pending());
+}
+
+/// All that can be done to a task that is ending, or has ended.
+fn use_task(mut task: Task<()>) {
+    let key = task.add_done_callback(|_| ());
+    task.remove_done_callback(key);
+    assert!(!task.cancel());
+    let _whatever = (task.with_result(|_| ()), task.result(), task.task_ref());
+}
+
+/// The same for a future.
+fn use_future(future: &readily::Future<()>) {
+    let key = future.add_done_callback(|_| ());
+    future.remove_done_callback(key);
+    assert!(future.cancel() || future.done());
+    let _text = format!("{future:?}");
+}
+
+pub(super) const PLACES: &[(&str, Plant)] = &[
+    ("on_connect", |l, w| {
+        let (listener, addr) = listener();
+        let world = Rc::clone(w);
+        let callbacks = Closures::new().on_connect(move |cx| world.act_with(cx));
+        w.own.set(l.connect(addr, callbacks).ok());
+        Box::new(listener)
+    }),
+    ("an accept closure", |l, w| {
+        let (listener, addr) = listener();
+        let world = Rc::clone(w);
+        let accept = move |cx: &readily::Cx<'_>, _: &readily::Accepted| {
+            world.act_with(cx);
+            None::<Closures>
+        };
+        w.own.set(l.listen(listener, accept).ok());
+        Box::new(TcpStream::connect(addr).unwrap())
+    }),
+    ("on_read", |l, w| {
+        let world = Rc::clone(w);
+        let callbacks = Closures::new().on_read(move |cx| {
+            world.act_with(cx);
+            cx.ignore(Interest::READ);
+        });
+        register(l, w, w.stream(), Interest::READ, callbacks);
+        nothing()
+    }),
+    ("on_write", |l, w| {
+        let world = Rc::clone(w);
+        let callbacks = Closures::new().on_write(move |cx| {
+            world.act_with(cx);
+            cx.ignore(Interest::WRITE);
+        });
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        register(l, w, ours, Interest::WRITE, callbacks);
+        Box::new(theirs)
+    }),
+    ("on_hangup", |l, w| {
+        let world = Rc::clone(w);
+        let callbacks = Closures::new().on_hangup(move |cx, _| world.act_with(cx));
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        register(l, w, ours, Interest::NONE, callbacks);
+        nothing()
+    }),
+    ("on_default", |l, w| {
+        let world = Rc::clone(w);
+        let callbacks = Closures::new().on_default(move |cx, _| {
+            world.act_with(cx);
+            cx.ignore(Interest::PRIORITY);
+        });
+        let (ours, theirs) = tcp_pair();
+        let peer = socket2::SockRef::from(&theirs);
+        peer.send_out_of_band(b"!").unwrap();
+        register(l, w, ours, Interest::PRIORITY, callbacks);
+        Box::new(theirs)
+    }),
+    ("a closure", |l, w| {
+        let world = Rc::clone(w);
+        l.call_soon(move |local| world.act(local));
+        nothing()
+    }),
+    ("a timer", |l, w| {
+        let world = Rc::clone(w);
+        l.call_later(Duration::ZERO, move |local| world.act(local));
+        nothing()
+    }),
+    ("a task", |l, w| {
+        let world = Rc::clone(w);
+        drop(l.spawn(async move {
+            world.act_here();
+            readily::yield_now().await;
+        }));
+        nothing()
+    }),
+    ("a closure from another thread", |l, _| {
+        let remote = l.remote();
+        let send = move || {
+            let sent = remote.call_soon(|local| world().unwrap().act(local));
+            sent.unwrap();
+        };
+        std::thread::spawn(send).join().unwrap();
+        nothing()
+    }),
+    ("a done-callback of a task", |l, w| {
+        let (world, task) = (Rc::clone(w), l.spawn(async {}));
+        task.add_done_callback(move |_| world.act_here());
+        w.belongs_to(move || use_task(task));
+        nothing()
+    }),
+    ("a done-callback of a future", |l, w| {
+        let _here = l.enter();
+        let (world, (promise, future)) = (Rc::clone(w), readily::create_future());
+        future.add_done_callback(move |_| world.act_here());
+        w.belongs_to(move || use_future(&future));
+        l.call_soon(move |_| promise.set_result(()).unwrap());
+        nothing()
+    }),
+    ("the hook for unhandled errors", |l, w| {
+        let world = Rc::clone(w);
+        l.on_unhandled(move |_| world.act_here());
+        l.call_soon(|local| local.report(&trouble()));
+        nothing()
+    }),
+    ("the destructor of a hook that is replaced", |l, w| {
+        let last = Last(Rc::clone(w));
+        l.on_unhandled(move |_| {
+            let _mine = &last;
+        });
+        l.call_soon(|local| local.on_unhandled(|_| ()));
+        nothing()
+    }),
+    ("the destructor of a hook that replaces itself", |l, w| {
+        let (last, handle) = (Last(Rc::clone(w)), l.handle());
+        l.on_unhandled(move |_| {
+            let _mine = &last;
+            handle.with(|local| local.on_unhandled(|_| ()));
+        });
+        l.call_soon(|local| local.report(&trouble()));
+        nothing()
+    }),
+    ("the destructor of callbacks that are removed", |l, w| {
+        let last = Last(Rc::clone(w));
+        let callbacks = Closures::new().on_read(move |_| {
+            let _mine = &last;
+        });
+        register(l, w, w.stream(), Interest::NONE, callbacks);
+        let key = w.own.get().unwrap();
+        l.call_soon(move |local| local.remove(key).unwrap());
+        nothing()
+    }),
+    (
+        "the destructor of callbacks that remove themselves",
+        |l, w| {
+            let last = Last(Rc::clone(w));
+            let callbacks = Closures::new().on_read(move |cx| {
+                let _mine = &last;
+                cx.close();
+            });
+            register(l, w, w.stream(), Interest::READ, callbacks);
+            nothing()
+        },
+    ),
+    ("the destructor of a cancelled closure", |l, w| {
+        let last = Last(Rc::clone(w));
+        let handle = Rc::new(OnceCell::<readily::CallHandle>::new());
+        let (cancels, probed) = (Rc::clone(&handle), Rc::clone(&handle));
+        l.call_soon(move |_| assert!(cancels.get().unwrap().cancel()));
+        handle.set(l.call_soon(move |_| drop(last))).unwrap();
+        w.belongs_to(move || assert!(!probed.get().unwrap().cancel()));
+        nothing()
+    }),
+    ("the destructor of a cancelled timer", |l, w| {
+        let last = Last(Rc::clone(w));
+        let timer = Rc::new(l.call_later(FAR, move |_| drop(last)));
+        let probed = Rc::clone(&timer);
+        w.belongs_to(move || assert!(!probed.cancel()));
+        l.call_soon(move |_| assert!(timer.cancel()));
+        nothing()
+    }),
+    ("the destructor of a cancelled future", |l, w| {
+        let last = Last(Rc::clone(w));
+        let task = l.spawn(async move {
+            let _mine = last;
+            pending::<()>().await;
+        });
+        let task_ref = task.task_ref();
+        w.belongs_to(move || assert!(!task_ref.cancel()));
+        l.call_soon(move |_| assert!(task.cancel()));
+        nothing()
+    }),
+    ("the destructor of a future that is done", |l, w| {
+        let last = Last(Rc::clone(w));
+        let task = l.spawn(poll_fn(move |_| {
+            let _mine = &last;
+            Poll::Ready(())
+        }));
+        w.belongs_to(move || use_task(task));
+        nothing()
+    }),
+    ("the destructor of a result that nobody wants", |l, w| {
+        let last = Last(Rc::clone(w));
+        drop(l.spawn(async move { last }));
+        nothing()
+    }),
+    ("the destructor of a done-callback", |l, w| {
+        let _here = l.enter();
+        let (last, (promise, future)) = (Last(Rc::clone(w)), readily::create_future::<()>());
+        let key = future.add_done_callback(move |_| drop(last));
+        let future = Rc::new(future);
+        let probed = Rc::clone(&future);
+        w.belongs_to(move || {
+            use_future(&probed);
+            drop(promise);
+        });
+        l.call_soon(move |_| assert!(future.remove_done_callback(key)));
+        nothing()
+    }),
+    ("a waker that a future wakes", |l, w| {
+        let _here = l.enter();
+        let (promise, mut future) = readily::create_future();
+        poll_once(&mut future, &Hostile::waker(true));
+        w.belongs_to(move || use_future(&future));
+        l.call_soon(move |_| promise.set_result(()).unwrap());
+        nothing()
+    }),
+    ("a waker that a task wakes", |l, w| {
+        let mut task = l.spawn(async {});
+        poll_once(&mut task, &Hostile::waker(true));
+        w.belongs_to(move || use_task(task));
+        nothing()
+    }),
+    ("a waker that a timer wakes", |l, w| {
+        let timer = l.wake_later(Duration::ZERO, Hostile::waker(true));
+        w.belongs_to(move || assert_eq!(timer.poll(Waker::noop()), WakeState::Fired));
+        nothing()
+    }),
+    ("a waker that a freed descriptor wakes", |l, w| {
+        l.wake_when_freed(Hostile::waker(true));
+        let key = l.register(w.stream(), Interest::NONE, Closures::new());
+        l.call_soon(move |local| local.remove(key.unwrap()).unwrap());
+        nothing()
+    }),
+    ("the destructor of a waker whose waiter leaves", |l, w| {
+        let _here = l.enter();
+        let (promise, mut future) = readily::create_future::<()>();
+        poll_once(&mut future, &Hostile::waker(false));
+        w.belongs_to(move || promise.set_result(()).unwrap());
+        l.call_soon(move |_| drop(future));
+        nothing()
+    }),
+    ("the destructor of a waker that is replaced", |l, w| {
+        let _here = l.enter();
+        let (promise, mut future) = readily::create_future::<()>();
+        poll_once(&mut future, &Hostile::waker(false));
+        w.belongs_to(move || promise.set_result(()).unwrap());
+        l.call_soon(move |_| poll_once(&mut future, Waker::noop()));
+        nothing()
+    }),
+    ("the destructor of a waker of a timer", |l, _| {
+        let timer = l.wake_later(FAR, Hostile::waker(false));
+        l.call_soon(move |_| drop(timer));
+        nothing()
+    }),
+    ("the destructor of a replaced waker of a timer", |l, w| {
+        let timer = Rc::new(l.wake_later(FAR, Hostile::waker(false)));
+        let probed = Rc::clone(&timer);
+        w.belongs_to(move || assert_eq!(probed.poll(Waker::noop()), WakeState::Pending));
+        l.call_soon(move |_| assert_eq!(timer.poll(Waker::noop()), WakeState::Pending));
+        nothing()
+    }),
+    ("the destructor of a waker that is forgotten", |l, _| {
+        // In one go, or a witness frees its descriptor before.
+        l.call_soon(|local| local.forget_freed(local.wake_when_freed(Hostile::waker(false))));
+        nothing()
+    }),
+];
+
+/// Places that only the end of the loop reaches.
+pub(super) const CLOSING: &[(&str, Plant)] = &[
+    ("the destructor of callbacks", |l, w| {
+        let last = Last(Rc::clone(w));
+        let callbacks = Closures::new().on_read(move |_| {
+            let _mine = &last;
+        });
+        register(l, w, w.stream(), Interest::READ, callbacks);
+        nothing()
+    }),
+    ("the destructor of a timer", |l, w| {
+        let last = Last(Rc::clone(w));
+        l.call_later(FAR, move |_| drop(last));
+        nothing()
+    }),
+    ("the destructor of a closure", |l, w| {
+        let last = Last(Rc::clone(w));
+        l.call_soon(move |_| drop(last));
+        nothing()
+    }),
+    ("the destructor of a task", |l, w| {
+        let last = Last(Rc::clone(w));
+        drop(l.spawn(async move {
+            let _mine = last;
+            pending::<()>().await;
+        }));
+        nothing()
+    }),
+    ("the destructor of a waker of a timer", |l, _| {
+        Box::new(l.wake_later(FAR, Hostile::waker(false)))
+    }),
+    (
+        "the destructor of a waker that waits for a descriptor",
+        |l, _| {
+            l.wake_when_freed(Hostile::waker(true));
+            nothing()
+        },
+    ),
+];
