@@ -81,10 +81,14 @@ impl TcpListener {
                 .io(Direction::Read, |l| socket::accept(l.as_fd()))
                 .await;
             let error = match accepted {
-                Ok((fd, Some(peer))) => {
-                    self.backoff.borrow_mut().reset();
-                    return Ok((TcpStream::accepted(net::TcpStream::from(fd))?, peer));
-                }
+                // One that cannot be watched, for want of memory or watches (R013), is closed.
+                Ok((fd, Some(peer))) => match TcpStream::accepted(net::TcpStream::from(fd)) {
+                    Ok(stream) => {
+                        self.backoff.borrow_mut().reset();
+                        return Ok((stream, peer));
+                    }
+                    Err(error) => error,
+                },
                 // Gone before it was accepted, and its address with it (some BSDs).
                 Ok((_, None)) => io::ErrorKind::ConnectionAborted.into(),
                 Err(error) => error,
