@@ -9,6 +9,7 @@
 //! are invariants.
 
 mod bad_input;
+mod descriptors;
 mod dispatch;
 mod embed;
 mod forked;
