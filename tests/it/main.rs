@@ -17,6 +17,7 @@ mod hangup;
 mod listen;
 mod moody;
 mod panics;
+mod readiness;
 mod refused;
 mod servers;
 mod support;
