@@ -23,3 +23,4 @@ mod servers;
 mod support;
 mod threads;
 mod timers;
+mod wakers;
