@@ -18,6 +18,7 @@ mod listen;
 mod moody;
 mod panics;
 mod readiness;
+mod reentry;
 mod refused;
 mod servers;
 mod support;
