@@ -245,16 +245,19 @@ fn a_registration_closes_its_descriptor_once_however_it_ends() {
 
 /// What a child of this process has open.
 fn open_in_a_child() -> usize {
-    let mut child = Command::new("sleep")
-        .arg("60")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
+    let mut child = Command::new("cat")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // `spawn` has returned, so the child is the other program by now.
+    // `spawn` may return before the kernel has closed what is to be closed, and the loader opens
+    // libraries after that. A program that answers has all this behind it.
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    stdin.write_all(b"x").unwrap();
+    stdout.read_exact(&mut [0]).unwrap();
     let open = descriptors_of(&child.id().to_string());
-    child.kill().unwrap();
+    drop(stdin);
     child.wait().unwrap();
     open
 }
