@@ -3,17 +3,22 @@
 //! A thousand events, a hundred tasks that wake each other, timers that fire and are armed
 //! again, bytes that go through a pair of sources: once the buffers have found their size, all
 //! of it is done without the allocator. Counted for each thread, so that the harness may do
-//! what it likes.
+//! what it likes. What is allocated while cold follows how many are registered, not what their
+//! numbers are.
 
-// An allocator cannot be written without; nothing else here is unsafe.
+// An allocator cannot be written without, nor a limit asked for.
 #![allow(unsafe_code)]
 
+use readily::clock::Manual;
 use readily::io::{Direction, Source};
+use readily::poll::Poller;
+use readily::poll::portable::PollPoller;
 use readily::{Closures, EventLoop, Interest, sleep, spawn, yield_now};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -21,20 +26,22 @@ use std::time::Duration;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    static BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
 struct Counting;
 
-fn count() {
+fn count(bytes: usize) {
     // `try_with`: a thread that ends still frees and allocates.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+    let _ = BYTES.try_with(|all| all.set(all.get() + bytes));
 }
 
 // SAFETY: every method hands its arguments on to `System` unchanged, so it keeps the contract
 // that `System` keeps; counting touches a plain thread-local and allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: the caller's promises about `layout` are handed on.
         unsafe { System.alloc(layout) }
     }
@@ -45,7 +52,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(size);
         // SAFETY: the caller's promises about all three are handed on.
         unsafe { System.realloc(block, layout, size) }
     }
@@ -145,8 +152,61 @@ fn a_warm_turn_allocates_nothing() {
     assert_eq!(allocations, 0);
 }
 
+/// The bytes that it takes to register a descriptor with a fresh loop and to serve it.
+fn bytes_for(poller: Box<dyn Poller>, ours: UnixStream, theirs: &mut UnixStream) -> usize {
+    let mut event_loop = EventLoop::with(poller, Box::new(Manual::new())).unwrap();
+    theirs.write_all(b"x").unwrap();
+    let before = BYTES.get();
+    let close = Closures::new().on_read(|cx| cx.close());
+    event_loop.register(ours, Interest::READ, close).unwrap();
+    while event_loop.registered() > 0 {
+        event_loop.turn_now().unwrap();
+    }
+    BYTES.get() - before
+}
+
+/// A duplicate with the highest number that this process may have.
+fn at_the_limit(stream: &UnixStream) -> UnixStream {
+    allow_many();
+    let highest = i32::try_from(limit().rlim_cur - 1).unwrap_or(1 << 20);
+    let highest = highest.min(1 << 20);
+    // SAFETY: takes numbers, touches no memory.
+    let number = unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_DUPFD_CLOEXEC, highest) };
+    assert!(number >= 1000, "the limit is too low for this test");
+    // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+    unsafe { UnixStream::from_raw_fd(number) }
+}
+
+/// R014: memory follows how many are registered, not what their numbers are.
+#[test]
+fn a_huge_number_costs_what_a_small_one_does() {
+    let pollers: [fn() -> Box<dyn Poller>; 2] = [
+        || readily::poll::os::default().unwrap(),
+        || Box::new(PollPoller::new().unwrap()),
+    ];
+    for poller in pollers {
+        let (small, mut theirs) = UnixStream::pair().unwrap();
+        let huge = at_the_limit(&small);
+        let with_small = bytes_for(poller(), small, &mut theirs);
+        let with_huge = bytes_for(poller(), huge, &mut theirs);
+        assert!(with_small > 0);
+        assert_eq!(with_huge, with_small);
+    }
+}
+
 /// A thousand pairs need more descriptors than some systems allow by default.
 fn allow_many() {
+    let mut limit = limit();
+    limit.rlim_cur = limit.rlim_cur.max(4096.min(limit.rlim_max));
+    // SAFETY: `limit` is a live local that is only read.
+    assert_eq!(
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) },
+        0
+    );
+}
+
+/// How many descriptors this process may have, now and at most.
+fn limit() -> libc::rlimit {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
@@ -156,12 +216,7 @@ fn allow_many() {
         unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) },
         0
     );
-    limit.rlim_cur = limit.rlim_cur.max(4096.min(limit.rlim_max));
-    // SAFETY: `limit` is a live local that is only read.
-    assert_eq!(
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) },
-        0
-    );
+    limit
 }
 
 /// The counter counts.

@@ -362,6 +362,91 @@ fn broken_references(number: &str, row: &str) -> Vec<String> {
     complaints
 }
 
+/// The catalogue of faults ends here for now.
+const FAULTS: usize = 78;
+
+/// The file of a test that is named `it/x::name`, `alloc::name` or `src/x::name`.
+fn home_of(file: &str) -> PathBuf {
+    let beside_the_code = file.starts_with("src/") || file.starts_with("sys/");
+    let folder = if beside_the_code { "" } else { "tests" };
+    root().join(folder).join(format!("{file}.rs"))
+}
+
+/// Whether `file::name` is a test that is run. A conformance case is no test by itself: it must
+/// stand in the list of cases.
+fn is_run(reference: &str) -> bool {
+    let Some((file, name)) = reference.split_once("::") else {
+        return false;
+    };
+    let text = fs::read_to_string(home_of(file)).unwrap_or_default();
+    if file.starts_with("conformance/") {
+        let cases = read(&root().join("tests/conformance.rs"));
+        text.contains(&format!("fn {name}(")) && cases.contains(&format!(" {name},"))
+    } else {
+        is_test(&text, name)
+    }
+}
+
+/// What is wrong with a page that should have a row for each fault, and a test or a reason in
+/// each row: | **R001** | what | `file::test`, … or *why there is none* |
+fn wrong_rows(page: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for n in 1..=FAULTS {
+        let head = format!("| **R{n:03}** |");
+        let mut rows = page.lines().filter(|line| line.starts_with(&head));
+        let (Some(row), None) = (rows.next(), rows.next()) else {
+            complaints.push(format!("R{n:03} has not one row"));
+            continue;
+        };
+        let shown_by = row.split(" | ").nth(2).unwrap_or_default();
+        let tests: Vec<&str> = shown_by.split('`').skip(1).step_by(2).collect();
+        if tests.is_empty() && !shown_by.starts_with('*') {
+            complaints.push(format!("R{n:03} has neither a test nor a reason"));
+        }
+        let lost = tests.iter().filter(|test| !is_run(test));
+        complaints.extend(lost.map(|test| format!("R{n:03}: {test} is no test")));
+    }
+    complaints
+}
+
+#[test]
+fn the_catalogue_of_faults_is_whole_and_names_tests_that_are_there() {
+    none(wrong_rows(&read(&root().join("docs/faults.md"))));
+}
+
+#[test]
+fn a_fault_without_a_row_or_with_a_test_that_is_not_there_is_found() {
+    let row = |n: usize, shown_by: &str| format!("| **R{n:03}** | what | {shown_by} |\n");
+    let page = |changed: usize, row_of_it: &str| -> String {
+        let others = |n| row(n, "*there is none*");
+        (1..=FAULTS)
+            .map(|n| {
+                if n == changed {
+                    row_of_it.into()
+                } else {
+                    others(n)
+                }
+            })
+            .collect()
+    };
+    let wrong = |row_of_it: &str| wrong_rows(&page(7, row_of_it));
+    assert!(wrong(&row(7, "*no reason to*")).is_empty());
+    let own = "`tidy::the_book_is_whole`";
+    assert!(wrong(&row(7, own)).is_empty());
+    assert_eq!(wrong(""), ["R007 has not one row"]);
+    assert_eq!(wrong(&row(7, "")), ["R007 has neither a test nor a reason"]);
+    for no_test in ["tidy::wrong_rows", "tidy::nothing", "it/nowhere::x", "tidy"] {
+        let both = format!("{own}, `{no_test}`");
+        assert_eq!(
+            wrong(&row(7, &both)),
+            [format!("R007: {no_test} is no test")]
+        );
+    }
+    // A conformance case that is not in the list of cases is not run.
+    assert!(is_run("conformance/rings::a_ring_before_the_wait_ends_it"));
+    assert!(!is_run("conformance/kit::tcp"));
+}
+
 #[test]
 fn the_present_version_has_a_heading_in_the_changelog() {
     let heading = format!("## {}", env!("CARGO_PKG_VERSION"));

@@ -59,6 +59,8 @@ impl AcceptError {
             Some(sys::EBADF | sys::EINVAL | sys::ENOTSOCK | sys::EOPNOTSUPP | sys::EFAULT) => {
                 Self::Broken
             }
+            // Not the system's: the loop has gone, for one, and will not come back.
+            None if error.kind() != io::ErrorKind::ConnectionAborted => Self::Broken,
             // ECONNABORTED, EPROTO, EPERM of a firewall, and on Linux whatever error the new
             // connection has met already (accept(2), "Error handling").
             _ => Self::Skip,
@@ -327,5 +329,8 @@ mod tests {
         assert_eq!(of(errno::EINVAL), AcceptError::Broken);
         assert_eq!(of(errno::ECONNABORTED), AcceptError::Skip);
         assert_eq!(of(errno::EAGAIN), AcceptError::Nobody);
+        let own = |kind| AcceptError::of(&io::Error::from(kind));
+        assert_eq!(own(io::ErrorKind::ConnectionAborted), AcceptError::Skip);
+        assert_eq!(own(io::ErrorKind::Other), AcceptError::Broken);
     }
 }

@@ -229,7 +229,9 @@ impl<T: AsFd + 'static> Source<T> {
         let mut place = Place::new(&self.state, direction);
         let done = poll_fn(|cx| self.poll_io(cx, &mut place, &mut operation)).await?;
         if done < room && !self.state.ready.get().intersects(STICKY) {
-            self.clear(direction)?;
+            // The bytes have gone over, so an error would lose them. The bit is still set then,
+            // and the next operation meets the error.
+            let _ = self.clear(direction);
         }
         Ok(done)
     }
@@ -271,20 +273,20 @@ impl<T: AsFd + 'static> Source<T> {
 
     /// S1: the direction has proved not to be ready. What is sticky stays: it is a fact.
     fn clear(&self, direction: Direction) -> io::Result<()> {
+        if self.rearms.contains(direction.interest()) {
+            let asked = self
+                .local
+                .with(|local| local.rearm(self.key, direction.interest()));
+            // A registration that is gone is found closed by the next wait.
+            if let Some(Err(Error::Io(error))) = asked {
+                // Nobody would set the bit again: it stays, and the next operation tries (R013).
+                return Err(error);
+            }
+        }
         self.state
             .ready
             .set(self.state.ready.get().without(direction.bit()));
-        if !self.rearms.contains(direction.interest()) {
-            return Ok(());
-        }
-        match self
-            .local
-            .with(|local| local.rearm(self.key, direction.interest()))
-        {
-            Some(Err(Error::Io(error))) => Err(error),
-            // A registration that is gone is found closed by the next wait.
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 

@@ -391,3 +391,23 @@ fn a_refused_connection_is_an_error_of_connect() {
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     assert_eq!(runner.close().registrations, 0);
 }
+
+/// A listener may outlive its loop; then accepting is an error, and not a wait for better times.
+#[test]
+fn accepting_after_the_loop_has_gone_is_an_error() {
+    let _guard = guard();
+    let mut first = Runner::new().unwrap();
+    let bind = async { TcpListener::bind(([127, 0, 0, 1], 0)).unwrap() };
+    let listener = first.run(bind).unwrap();
+    drop(first);
+    let told = |accepted: std::io::Result<_>| accepted.map(drop).unwrap_err().to_string();
+    // Outside every loop, and inside another one.
+    let mut accepts = Box::pin(listener.accept());
+    let mut noop = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(accepted) = accepts.as_mut().poll(&mut noop) else {
+        panic!("there is nothing to wait for");
+    };
+    assert_eq!(told(accepted), "the loop is closed");
+    let accepted = readily::run(listener.accept()).unwrap();
+    assert_eq!(told(accepted), "the loop is closed");
+}

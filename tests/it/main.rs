@@ -9,13 +9,17 @@
 //! are invariants.
 
 mod bad_input;
+mod descriptors;
 mod dispatch;
 mod embed;
 mod forked;
 mod hangup;
 mod listen;
+mod moody;
 mod panics;
+mod readiness;
 mod reentrancy;
+mod refused;
 mod servers;
 mod streams;
 mod support;
@@ -23,3 +27,4 @@ mod tasks;
 mod threads;
 mod timers;
 mod waiting;
+mod wakers;

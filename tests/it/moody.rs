@@ -1,0 +1,107 @@
+//! The system's poller, which on request refuses a call or reports what is not there.
+//!
+//! The kernel does both, but seldom and not when asked: it refuses a registration when memory
+//! or `max_user_watches` run out, and a readiness may be gone before somebody looks.
+
+use readily::clock::Monotonic;
+use readily::poll::{Event, Interest, Notify, Poller, Trigger};
+use readily::{EventLoop, Readiness};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the next calls are answered with; `None` leaves them to the system.
+#[derive(Default)]
+pub(crate) struct Mood {
+    pub(crate) register: Cell<Option<i32>>,
+    pub(crate) modify: Cell<Option<i32>>,
+    pub(crate) rearm: Cell<Option<i32>>,
+    /// What the next wait reports besides, for every descriptor that is registered.
+    pub(crate) lie: Cell<Option<Readiness>>,
+    /// Who is registered, and under which token.
+    known: RefCell<BTreeMap<RawFd, u64>>,
+}
+
+impl Mood {
+    pub(crate) fn known(&self) -> usize {
+        self.known.borrow().len()
+    }
+}
+
+pub(crate) struct Moody {
+    poller: Box<dyn Poller>,
+    mood: Rc<Mood>,
+}
+
+/// A loop on `poller` with a mood.
+pub(crate) fn moody_on(poller: Box<dyn Poller>) -> (EventLoop, Rc<Mood>) {
+    let mood = Rc::<Mood>::default();
+    let moody = Moody {
+        poller,
+        mood: Rc::clone(&mood),
+    };
+    let event_loop = EventLoop::with(Box::new(moody), Box::new(Monotonic::new()));
+    (event_loop.expect("there is memory"), mood)
+}
+
+/// A loop on the system's own poller, with a mood.
+pub(crate) fn moody() -> (EventLoop, Rc<Mood>) {
+    moody_on(readily::poll::os::default().expect("there are descriptors"))
+}
+
+fn refused(code: &Cell<Option<i32>>) -> io::Result<()> {
+    match code.get() {
+        Some(code) => Err(io::Error::from_raw_os_error(code)),
+        None => Ok(()),
+    }
+}
+
+impl Poller for Moody {
+    fn register(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
+        refused(&self.mood.register)?;
+        self.poller.register(fd, token, i, t)?;
+        self.mood.known.borrow_mut().insert(fd, token);
+        Ok(())
+    }
+
+    fn modify(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
+        refused(&self.mood.modify)?;
+        self.poller.modify(fd, token, i, t)
+    }
+
+    fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        refused(&self.mood.rearm)?;
+        self.poller.rearm(fd, token, interest)
+    }
+
+    fn rearms(&self) -> Interest {
+        self.poller.rearms()
+    }
+
+    fn remove(&mut self, fd: RawFd) -> io::Result<()> {
+        self.mood.known.borrow_mut().remove(&fd);
+        self.poller.remove(fd)
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        let Some(ready) = self.mood.lie.take() else {
+            return self.poller.wait(events, timeout);
+        };
+        // At most one event for each registration, so that nothing else is said meanwhile.
+        let known = self.mood.known.borrow();
+        events.extend(known.values().map(|&token| Event { token, ready }));
+        Ok(())
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        self.poller.notifier()
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.poller.as_fd()
+    }
+}

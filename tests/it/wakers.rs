@@ -1,0 +1,318 @@
+//! What wakers may do to tasks that run, wait, have ended or were never there: queue them, and
+//! nothing else.
+
+use crate::moody::moody_on;
+use crate::support::{Count, Dropped, Log, collect_unhandled, guard, turn_times};
+use readily::poll::{Event, Interest, Notify, Poller, Trigger};
+use readily::{EventLoop, PanicPolicy, Remote, Task, sleep};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+/// A task that gives its wakers away, is polled `polls` times, and then does `last`.
+fn spawn(
+    event_loop: &EventLoop,
+    wakers: &Rc<RefCell<Vec<Waker>>>,
+    log: &Log,
+    polls: usize,
+    mut last: impl FnMut() -> Poll<()> + 'static,
+) -> Task<()> {
+    let (wakers, note, dropped) = (Rc::clone(wakers), log.clone(), Dropped(log.clone(), "drop"));
+    let mut left = polls;
+    event_loop.spawn(poll_fn(move |cx| {
+        let _mine = &dropped;
+        note.note("poll");
+        wakers.borrow_mut().push(cx.waker().clone());
+        left = left.saturating_sub(1);
+        if left == 0 { last() } else { Poll::Pending }
+    }))
+}
+
+/// What can be done with a waker.
+const DEEDS: [fn(Waker, &mut Vec<Waker>); 5] = [
+    |waker, _| waker.wake(),
+    |waker, kept| {
+        waker.wake_by_ref();
+        kept.push(waker);
+    },
+    |waker, kept| kept.extend([waker.clone(), waker]),
+    |waker, _| drop(waker),
+    |waker, kept| {
+        let copy = waker.clone();
+        waker.wake();
+        copy.wake_by_ref();
+        kept.push(copy);
+    },
+];
+
+/// R053: however a task ended, and whatever is done with its wakers then, in any order of two
+/// deeds: it is dropped once and polled no more.
+#[test]
+fn wakers_of_an_ended_task_do_nothing_whatever_is_done_with_them() {
+    let _guard = guard();
+    type End = fn(&mut EventLoop, &Rc<RefCell<Vec<Waker>>>, &Log) -> Option<Task<()>>;
+    let ends: [(&str, End); 5] = [
+        ("finished", |event_loop, wakers, log| {
+            Some(spawn(event_loop, wakers, log, 1, || Poll::Ready(())))
+        }),
+        ("finished, detached", |event_loop, wakers, log| {
+            drop(spawn(event_loop, wakers, log, 1, || Poll::Ready(())));
+            None
+        }),
+        ("cancelled", |event_loop, wakers, log| {
+            let task = spawn(event_loop, wakers, log, 9, || Poll::Pending);
+            turn_times(event_loop, 1);
+            assert!(task.cancel());
+            Some(task)
+        }),
+        ("cancelled while queued", |event_loop, wakers, log| {
+            let task = spawn(event_loop, wakers, log, 9, || Poll::Pending);
+            turn_times(event_loop, 1);
+            wakers.borrow()[0].wake_by_ref();
+            assert!(task.cancel());
+            Some(task)
+        }),
+        ("panicked", |event_loop, wakers, log| {
+            Some(spawn(event_loop, wakers, log, 1, || panic!("planted")))
+        }),
+    ];
+    for (what, end) in ends {
+        for (first, second) in (0..25).map(|n| (DEEDS[n / 5], DEEDS[n % 5])) {
+            let mut event_loop = EventLoop::new().unwrap();
+            let (wakers, log) = (Rc::default(), Log::default());
+            let task = end(&mut event_loop, &wakers, &log);
+            turn_times(&mut event_loop, 2);
+            assert_eq!(log.text(), "poll drop", "{what}");
+            let mut kept = Vec::new();
+            for deed in [first, second] {
+                let before = std::mem::take(&mut kept);
+                let taken = before.into_iter().chain(wakers.take());
+                taken.for_each(|waker| deed(waker, &mut kept));
+                turn_times(&mut event_loop, 2);
+            }
+            drop((task, event_loop));
+            kept.into_iter().for_each(Waker::wake);
+            assert_eq!(log.text(), "poll drop", "{what}, afterwards");
+        }
+    }
+}
+
+/// R053, R001: the next task may stand in the same place; an old waker is not its.
+#[test]
+fn a_waker_of_an_ended_task_wakes_nobody_elses() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let (old, log) = (Rc::default(), Log::default());
+    for _ in 0..10 {
+        drop(spawn(&event_loop, &old, &log, 1, || Poll::Ready(())));
+        turn_times(&mut event_loop, 1);
+    }
+    let (wakers, log) = (Rc::default(), Log::default());
+    let task = spawn(&event_loop, &wakers, &log, 9, || Poll::Pending);
+    turn_times(&mut event_loop, 1);
+    let remote = std::thread::spawn({
+        let old = old.borrow().clone();
+        move || old.into_iter().for_each(Waker::wake)
+    });
+    remote.join().unwrap();
+    old.take().into_iter().for_each(Waker::wake);
+    turn_times(&mut event_loop, 3);
+    assert_eq!(log.text(), "poll");
+    wakers.borrow()[0].wake_by_ref();
+    turn_times(&mut event_loop, 3);
+    assert_eq!(log.text(), "poll poll");
+    assert!(!task.done());
+}
+
+/// R053: wakes of a task that lives, of each kind and many at once, are one poll.
+#[test]
+fn wakes_between_two_polls_are_one_poll() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let (wakers, log) = (Rc::default(), Log::default());
+    let task = spawn(&event_loop, &wakers, &log, 99, || Poll::Pending);
+    turn_times(&mut event_loop, 1);
+    for deed in DEEDS {
+        let before = log.count("poll");
+        let mut kept = Vec::new();
+        let waker = wakers.take().remove(0);
+        let spare = waker.clone();
+        (0..5).for_each(|_| deed(waker.clone(), &mut kept));
+        let here = event_loop.enter();
+        kept.iter().for_each(Waker::wake_by_ref);
+        spare.wake();
+        drop(here);
+        turn_times(&mut event_loop, 3);
+        assert_eq!(log.count("poll"), before + 1);
+    }
+    assert!(!task.done() && !log.has("drop"));
+}
+
+/// R056: a wake only queues. Who wakes may hold what the task is about to borrow, on the loop's
+/// own thread, in a callback, in another task and in the task itself.
+#[test]
+fn a_wake_polls_nobody_on_the_wakers_stack() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let told = collect_unhandled(&event_loop);
+    event_loop.set_panic_policy(PanicPolicy::Isolate);
+    let (shared, polls) = (Rc::new(RefCell::new(None::<Waker>)), Count::default());
+    let (mine, count) = (Rc::clone(&shared), polls.clone());
+    drop(event_loop.spawn(poll_fn(move |cx| -> Poll<()> {
+        let mut held = mine.borrow_mut();
+        *held = Some(cx.waker().clone());
+        // Itself, too: it is queued again, once.
+        if count.add() == 1 {
+            held.iter().for_each(Waker::wake_by_ref);
+        }
+        Poll::Pending
+    })));
+    turn_times(&mut event_loop, 3);
+    assert_eq!(polls.get(), 2, "for its start and for its own wake");
+    let wake = |shared: &Rc<RefCell<Option<Waker>>>, polls: &Count| {
+        let held = shared.borrow_mut();
+        let before = polls.get();
+        held.iter().for_each(Waker::wake_by_ref);
+        assert_eq!(polls.get(), before, "polled by a wake");
+    };
+    wake(&shared, &polls);
+    turn_times(&mut event_loop, 2);
+    let (theirs, count) = (Rc::clone(&shared), polls.clone());
+    event_loop.call_soon(move |_| wake(&theirs, &count));
+    turn_times(&mut event_loop, 2);
+    let (theirs, count) = (Rc::clone(&shared), polls.clone());
+    event_loop.call_later(Duration::ZERO, move |_| wake(&theirs, &count));
+    turn_times(&mut event_loop, 2);
+    let (theirs, count) = (Rc::clone(&shared), polls.clone());
+    drop(event_loop.spawn(async move { wake(&theirs, &count) }));
+    turn_times(&mut event_loop, 3);
+    assert_eq!(polls.get(), 6);
+    assert_eq!(told.text(), "");
+}
+
+/// Says when it waits, and waits until it is told to go on: a loop whose thread the system has
+/// put aside in the middle of a turn.
+struct PutAside {
+    waits: Sender<()>,
+    go_on: Receiver<()>,
+    rings: Sender<()>,
+}
+
+struct Bell(Sender<()>);
+
+impl Notify for Bell {
+    fn ring(&self) {
+        let _ = self.0.send(());
+    }
+}
+
+impl Poller for PutAside {
+    fn register(&mut self, _: RawFd, _: u64, _: Interest, _: Trigger) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn modify(&mut self, _: RawFd, _: u64, _: Interest, _: Trigger) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn rearm(&mut self, _: RawFd, _: u64, _: Interest) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn rearms(&self) -> Interest {
+        Interest::NONE
+    }
+
+    fn remove(&mut self, _: RawFd) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn wait(&mut self, _: &mut Vec<Event>, _: Option<Duration>) -> io::Result<()> {
+        self.waits.send(()).unwrap();
+        self.go_on.recv().unwrap();
+        Ok(())
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        Arc::new(Bell(self.rings.clone()))
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// R063: who wakes does not wait for the loop to notice, however long that takes; and nothing
+/// that was sent meanwhile is lost.
+#[test]
+fn a_wake_does_not_wait_for_a_loop_that_was_put_aside() {
+    let _guard = guard();
+    let (waits, is_waiting) = channel();
+    let (go_on, told) = channel();
+    let (rings, rung) = channel();
+    let (to_us, remotes) = channel::<(Remote, Waker)>();
+    let thread = std::thread::spawn(move || {
+        let put_aside = PutAside {
+            waits,
+            go_on: told,
+            rings,
+        };
+        let (mut event_loop, _mood) = moody_on(Box::new(put_aside));
+        let (remote, polls) = (event_loop.remote(), Count::default());
+        let count = polls.clone();
+        drop(event_loop.spawn(poll_fn(move |cx| -> Poll<()> {
+            if count.add() == 1 {
+                to_us.send((remote.clone(), cx.waker().clone())).unwrap();
+            }
+            Poll::Pending
+        })));
+        event_loop.run().unwrap();
+        polls.get()
+    });
+    // The first wait does not sleep: the task is new. In the second the loop is put aside.
+    is_waiting.recv().unwrap();
+    go_on.send(()).unwrap();
+    let (remote, waker) = remotes.recv().unwrap();
+    is_waiting.recv().unwrap();
+    while rung.try_recv().is_ok() {}
+    for _ in 0..10_000 {
+        remote.wake();
+        waker.wake_by_ref();
+        remote.call_soon(|_| ()).unwrap();
+    }
+    assert_eq!(rung.try_iter().count(), 1, "W2");
+    remote.stop().unwrap();
+    go_on.send(()).unwrap();
+    assert_eq!(thread.join().unwrap(), 2, "woken once, polled once more");
+}
+
+/// R054: a waker that is never dropped keeps a few bytes, and neither the future nor the loop.
+#[test]
+fn forgotten_wakers_keep_neither_the_future_nor_the_loop() {
+    let _guard = guard();
+    let log = Log::default();
+    let dropped = Dropped(log.clone(), "future");
+    let mut event_loop = EventLoop::new().unwrap();
+    drop(event_loop.spawn(async move {
+        let _mine = dropped;
+        poll_fn(|cx| {
+            (0..1000).for_each(|_| std::mem::forget(cx.waker().clone()));
+            Poll::Ready(())
+        })
+        .await;
+        sleep(Duration::from_secs(3600)).await;
+    }));
+    turn_times(&mut event_loop, 2);
+    let kept = Dropped(log.clone(), "callback");
+    event_loop.call_later(Duration::from_secs(3600), move |_| drop(kept));
+    let report = event_loop.close();
+    // The future's own timer went with it, before.
+    assert_eq!(report.timers, 1);
+    assert_eq!(log.text(), "future callback");
+}
