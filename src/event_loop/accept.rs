@@ -289,9 +289,8 @@ where
         let retry = self.backoff.next_wait();
         cx.ignore(Interest::READ);
         let key = cx.key();
-        // Twice is harmless: to resume is to ask for what is asked for already. A listener
-        // that was removed meanwhile is not found.
-        let resume = move |local: &Local| drop(local.modify(key, Interest::READ));
+        // Twice is harmless: to resume is to ask for what is asked for already.
+        let resume = move |local: &Local| resume(local, key);
         let place = cx.freed.borrow_mut().insert(Expiry::Call(Box::new(resume)));
         self.pause = Some(Pause {
             local: cx.handle(),
@@ -302,6 +301,16 @@ where
             let fd = cx.fd().as_raw_fd();
             cx.report(&Unhandled::AcceptPaused { fd, error, retry });
         }
+    }
+}
+
+/// Ends a listener's pause. If the system will not even do that, tells it, and tries again.
+fn resume(local: &Local, key: Key) {
+    // A listener that was removed meanwhile is not found, and that is the end of it.
+    if let Err(Error::Io(error)) = local.modify(key, Interest::READ) {
+        let what = "resuming a listener";
+        local.report(&Unhandled::Io { what, error });
+        local.call_later(Backoff::LONGEST, move |local| resume(local, key));
     }
 }
 

@@ -2,9 +2,11 @@
 //! watches (R013): an error at the place where it matters, and nothing lost or half-done.
 
 use crate::moody::{moody, moody_on};
-use crate::support::{Dropped, Log, collect_unhandled, guard, listener, tcp_pair, turn_until};
+use crate::support::{
+    Dropped, Log, collect_unhandled, guard, is_alone, listener, tcp_pair, turn_until,
+};
 use readily::io::{Source, TcpListener, TcpStream};
-use readily::{Closures, Error, Interest, Runner};
+use readily::{Accepted, Closures, Cx, Error, Interest, Runner};
 use std::io::{Read, Write};
 use std::net;
 use std::os::fd::{AsFd, AsRawFd};
@@ -136,7 +138,7 @@ fn a_newcomer_that_the_kernel_refuses_does_not_end_accept() {
     for code in [libc::ENOMEM, libc::ENOSPC] {
         let (event_loop, mood) = moody();
         let mut runner = Runner::from(event_loop);
-        let _told = collect_unhandled(&runner);
+        let told = collect_unhandled(&runner);
         runner
             .run(async {
                 let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
@@ -155,7 +157,42 @@ fn a_newcomer_that_the_kernel_refuses_does_not_end_accept() {
                 assert_eq!(peer, next.local_addr().unwrap());
             })
             .unwrap();
+        let text = told.text();
+        assert!(
+            text.starts_with("registering an accepted connection"),
+            "{text}"
+        );
+        assert_eq!(told.len(), 1);
     }
+}
+
+/// R013, R032: a listener that paused for want of descriptors, and that the kernel will not even
+/// let go on, is not silent for ever.
+#[test]
+fn a_pause_that_the_kernel_will_not_end_is_told_and_tried_again() {
+    if !is_alone(Some(64)) {
+        return;
+    }
+    let _guard = guard();
+    let (mut event_loop, mood) = moody();
+    let told = collect_unhandled(&event_loop);
+    let (listens, addr) = listener();
+    let log = Log::default();
+    let note = log.clone();
+    let accept = move |_: &Cx<'_>, _: &Accepted| {
+        note.note("accepted");
+        None::<Closures>
+    };
+    event_loop.listen(listens, accept).unwrap();
+    let _waits = net::TcpStream::connect(addr).unwrap();
+    let all: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    turn_until(&mut event_loop, || told.text().contains("paused"));
+    mood.modify.set(Some(libc::ENOMEM));
+    drop(all);
+    turn_until(&mut event_loop, || told.text().contains("resuming"));
+    assert!(!log.has("accepted"));
+    mood.modify.set(None);
+    turn_until(&mut event_loop, || log.has("accepted"));
 }
 
 /// R013: a change that is refused leaves the interest as it was, and what was asked for is told.
