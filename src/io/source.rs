@@ -237,14 +237,24 @@ impl<T: AsFd + 'static> Source<T> {
     }
 
     fn poll_ready(&self, cx: &mut Context<'_>, place: &mut Place<'_, T>) -> Poll<io::Result<()>> {
+        match self.look(place.direction) {
+            Poll::Pending => {
+                place.wait(cx);
+                // Cloning the waker was somebody else's code, and may have turned the tables.
+                self.look(place.direction)
+            }
+            known => known,
+        }
+    }
+
+    fn look(&self, direction: Direction) -> Poll<io::Result<()>> {
         if self.state.closed.get() {
-            return Poll::Ready(Err(io::Error::other(Error::Closed)));
+            Poll::Ready(Err(io::Error::other(Error::Closed)))
+        } else if self.state.ready.get().contains(direction.bit()) {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
         }
-        if self.state.ready.get().contains(place.direction.bit()) {
-            return Poll::Ready(Ok(()));
-        }
-        place.wait(cx);
-        Poll::Pending
     }
 
     fn poll_io<R>(

@@ -266,7 +266,8 @@ impl<T: 'static> std::future::Future for Future<T> {
         let taken = matches!(*cell.state.borrow(), State::Taken(_));
         assert!(!taken, "the result of this future was taken before");
         cell.waiters.wait(waiting, cx.waker());
-        Poll::Pending
+        // Cloning the waker was somebody else's code, and may have settled this.
+        cell.take().map_or(Poll::Pending, Poll::Ready)
     }
 }
 

@@ -222,7 +222,8 @@ impl<T: 'static> Future for Task<T> {
         });
         assert!(own != Some(true), "{} awaits itself", cell.head.name());
         cell.head.waiters.wait(waiting, cx.waker());
-        Poll::Pending
+        // Cloning the waker was somebody else's code, and may have ended the task.
+        cell.take().map_or(Poll::Pending, Poll::Ready)
     }
 }
 

@@ -3,16 +3,19 @@
 
 use crate::moody::moody_on;
 use crate::support::{Count, Dropped, Log, collect_unhandled, guard, turn_times};
+use readily::io::Source;
 use readily::poll::{Event, Interest, Notify, Poller, Trigger};
-use readily::{EventLoop, PanicPolicy, Remote, Task, sleep};
+use readily::{EventLoop, JoinError, PanicPolicy, Remote, Task, create_future, sleep};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// A task that gives its wakers away, is polled `polls` times, and then does `last`.
@@ -315,4 +318,60 @@ fn forgotten_wakers_keep_neither_the_future_nor_the_loop() {
     // The future's own timer went with it, before.
     assert_eq!(report.timers, 1);
     assert_eq!(log.text(), "future callback");
+}
+
+/// A waker whose clone is somebody else's code.
+mod clones {
+    use std::cell::RefCell;
+    use std::task::{RawWaker, RawWakerVTable, Waker};
+
+    thread_local! {
+        static ON_CLONE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+    }
+
+    const TABLE: RawWakerVTable = RawWakerVTable::new(clone, ignore, ignore, ignore);
+
+    fn ignore(_: *const ()) {}
+
+    fn clone(_: *const ()) -> RawWaker {
+        if let Some(does) = ON_CLONE.take() {
+            does();
+        }
+        RawWaker::new(std::ptr::null(), &TABLE)
+    }
+
+    /// A waker that wakes nobody, and runs `does` when it is first cloned.
+    #[allow(unsafe_code)]
+    pub(super) fn on_clone(does: impl FnOnce() + 'static) -> Waker {
+        ON_CLONE.set(Some(Box::new(does)));
+        // SAFETY: the functions of the table never look at the pointer.
+        unsafe { Waker::new(std::ptr::null(), &TABLE) }
+    }
+}
+
+/// R039: a future takes a clone of the waker before it stands in the list; what happens at that
+/// very moment finds nobody to wake.
+#[test]
+fn what_settles_while_the_waker_is_cloned_is_not_missed() {
+    let _guard = guard();
+    let event_loop = EventLoop::new().unwrap();
+    let _entered = event_loop.enter();
+    let (promise, mut future) = create_future();
+    let waker = clones::on_clone(move || promise.set_result(7).unwrap());
+    let polled = Pin::new(&mut future).poll(&mut Context::from_waker(&waker));
+    assert_eq!(polled, Poll::Ready(Ok(7)));
+
+    let mut task = event_loop.spawn(std::future::pending::<()>());
+    let ends = task.task_ref();
+    let waker = clones::on_clone(move || assert!(ends.cancel()));
+    let polled = Pin::new(&mut task).poll(&mut Context::from_waker(&waker));
+    assert!(matches!(polled, Poll::Ready(Err(JoinError::Cancelled))));
+
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let source = Source::new(ours).unwrap();
+    drop(_entered);
+    let waker = clones::on_clone(move || drop(event_loop));
+    let mut waits = pin!(source.wait_readable());
+    let polled = waits.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(matches!(polled, Poll::Ready(Err(_))), "the loop is closed");
 }
