@@ -9,10 +9,10 @@
 //! nc 127.0.0.1 7007
 //! ```
 
-use readily::{Callbacks, Cx, EventLoop, Interest};
+use readily::{Callbacks, Cx, EventLoop, Interest, listen_tcp};
 use std::cell::Cell;
 use std::io::ErrorKind::WouldBlock;
-use std::net::{Shutdown, TcpListener};
+use std::net::Shutdown;
 use std::rc::Rc;
 
 /// As much as one connection may make us keep.
@@ -72,7 +72,7 @@ impl Echo {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut event_loop = EventLoop::new()?;
-    let listener = TcpListener::bind(addr()?)?;
+    let listener = listen_tcp(addr()?)?;
     let local_addr = listener.local_addr()?;
     let buffer = Rc::new(Cell::new(vec![0; ROOM]));
     event_loop.listen(listener, move |_cx, _accepted| {

@@ -82,7 +82,7 @@ pub use combine::{gather, try_gather};
 pub use event_loop::{
     Accepted, CallHandle, Callbacks, CloseReport, Closed, Closures, Cx, Descriptor, Entered, Error,
     EventLoop, ExitReason, Handle, Key, Local, PanicPolicy, RegisterError, Remote, Stats,
-    TimerHandle, Unhandled,
+    TimerHandle, Unhandled, listen_tcp,
 };
 pub use poll::{Interest, Readiness, Trigger};
 pub use run::{Runner, run};

@@ -1,10 +1,10 @@
 //! N1, N2, N7: the callback loop serves a real TCP client through all five branches.
 
 use crate::Page;
-use readily::{Callbacks, Cx, EventLoop, ExitReason, Interest, Readiness};
+use readily::{Callbacks, Cx, EventLoop, ExitReason, Interest, Readiness, listen_tcp};
 use std::cell::RefCell;
 use std::io::{self, ErrorKind::WouldBlock, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -100,7 +100,7 @@ pub(crate) fn show(page: &mut Page, event_loop: &mut EventLoop) -> Result<(), re
         right,
     );
     page.chapter("The loop itself: for ever, for each (fd, event) of wait(timeout)");
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let listener = listen_tcp(([127, 0, 0, 1], 0))?;
     let addr = listener.local_addr()?;
     let taken = Taken::default();
     let notes = Rc::clone(&taken);

@@ -18,8 +18,9 @@ use super::timing::Expiry;
 use super::unhandled::Unhandled;
 use crate::base::slab::SlabKey;
 use crate::poll::Interest;
+use readily_sys::socket;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::task::Waker;
 use std::time::Duration;
@@ -103,11 +104,29 @@ impl Backoff {
 /// a row before it takes a pause.
 pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 
+/// How many connections the system may keep for a listener of ours before they are accepted;
+/// it may allow less (`net.core.somaxconn`).
+pub const BACKLOG: i32 = 1024;
+
+/// Makes a TCP listener on `addr`, non-blocking and close-on-exec, for [`Local::listen`]. Port
+/// 0 takes a free one. The address can be used again at once after an earlier listener has gone
+/// (`SO_REUSEADDR`).
+///
+/// A listener of the standard library works as well, but the system keeps only 128 connections
+/// for it. Of a thousand clients at once the others are not heard, and try again after a second.
+///
+/// # Errors
+///
+/// As `bind(2)` and `listen(2)`.
+pub fn listen_tcp(addr: impl Into<SocketAddr>) -> io::Result<net::TcpListener> {
+    socket::listen_tcp(&addr.into(), BACKLOG).map(net::TcpListener::from)
+}
+
 impl Local {
     /// Listens: each connection is accepted, given to `accept`, and registered for reading
     /// and writing with the callbacks that `accept` returns. `None` closes it.
     ///
-    /// `listener` is a socket on which `listen(2)` has been called.
+    /// `listener` is a socket on which `listen(2)` has been called: by [`listen_tcp`], for one.
     ///
     /// # Errors
     ///
@@ -116,11 +135,11 @@ impl Local {
     /// # Examples
     ///
     /// ```
-    /// use readily::{Closures, EventLoop};
-    /// use std::net::{TcpListener, TcpStream};
+    /// use readily::{Closures, EventLoop, listen_tcp};
+    /// use std::net::TcpStream;
     ///
     /// let mut event_loop = EventLoop::new()?;
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let listener = listen_tcp(([127, 0, 0, 1], 0))?;
     /// let addr = listener.local_addr()?;
     /// event_loop.listen(listener, |cx, accepted| {
     ///     println!("{:?} connected", accepted.peer);

@@ -29,7 +29,7 @@ mod turn;
 pub(crate) mod unhandled;
 
 pub(crate) use accept::ACCEPTS_PER_TURN;
-pub use accept::{AcceptError, Accepted, Backoff, FreedKey};
+pub use accept::{AcceptError, Accepted, BACKLOG, Backoff, FreedKey, listen_tcp};
 pub use callbacks::{Callbacks, Closures};
 pub use classify::{Kind, Role, classify};
 pub use close::CloseReport;

@@ -10,6 +10,7 @@ use super::source::{Direction, Source};
 use super::tcp::TcpStream;
 use crate::event_loop::{
     ACCEPTS_PER_TURN, AcceptError, Backoff, FreedKey, Handle, Unhandled, WakeState, WakeTimer,
+    listen_tcp,
 };
 use readily_sys::socket;
 use std::cell::RefCell;
@@ -27,10 +28,6 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// How many connections the system may keep for us before they are accepted; it may
-    /// allow less (`net.core.somaxconn`).
-    pub const BACKLOG: i32 = 1024;
-
     /// Listens on `addr`; port 0 takes a free one. The address can be used again at once
     /// after an earlier listener has gone (`SO_REUSEADDR`).
     ///
@@ -39,8 +36,7 @@ impl TcpListener {
     /// As `bind(2)` and `listen(2)`; or no loop is running here.
     #[track_caller]
     pub fn bind(addr: impl Into<SocketAddr>) -> io::Result<Self> {
-        let fd = socket::listen_tcp(&addr.into(), Self::BACKLOG)?;
-        Self::with(net::TcpListener::from(fd), true)
+        Self::with(listen_tcp(addr)?, true)
     }
 
     /// Takes a listener of the standard library over, and makes it non-blocking.

@@ -5,7 +5,7 @@ use crate::support::{
     turns_in,
 };
 use readily::io::{TcpListener, TcpStream};
-use readily::{Closures, EventLoop, Interest, Runner, sleep, spawn};
+use readily::{Accepted, Closures, Cx, EventLoop, Interest, Runner, sleep, spawn};
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net;
@@ -410,4 +410,31 @@ fn accepting_after_the_loop_has_gone_is_an_error() {
     assert_eq!(told(accepted), "the loop is closed");
     let accepted = readily::run(listener.accept()).unwrap();
     assert_eq!(told(accepted), "the loop is closed");
+}
+
+/// A crowd that comes at once is kept by the system until its turn. (A listener of the standard
+/// library has room for 128; the next ones are not heard, and try again after a second.)
+#[test]
+#[cfg(target_os = "linux")]
+fn a_crowd_that_comes_before_the_first_turn_is_kept() {
+    const CROWD: usize = 500;
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    if most.trim().parse::<usize>().unwrap() < CROWD {
+        return; // the system itself allows no more
+    }
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let listener = readily::listen_tcp(([127, 0, 0, 1], 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let count = Count::default();
+    let counted = count.clone();
+    let accept = move |_: &Cx<'_>, _: &Accepted| {
+        counted.add();
+        None::<Closures>
+    };
+    event_loop.listen(listener, accept).unwrap();
+    let patience = Duration::from_secs(10);
+    let crowd = (0..CROWD).map(|_| net::TcpStream::connect_timeout(&addr, patience).unwrap());
+    let _crowd: Vec<_> = crowd.collect();
+    turn_until(&mut event_loop, || count.get() == CROWD);
 }
