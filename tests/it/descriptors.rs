@@ -65,8 +65,9 @@ fn what_fails_for_want_of_descriptors_leaves_none_behind() {
         return;
     }
     let _guard = guard();
-    // The poller's own and the bell's.
-    assert_eq!(wants("a loop", EventLoop::new), 2);
+    // The poller's own and the bell's, which is an eventfd or a pipe.
+    let each = if cfg!(readily_force_pipe) { 3 } else { 2 };
+    assert_eq!(wants("a loop", EventLoop::new), each);
     let event_loop = EventLoop::new().unwrap();
     let (_kept, addr) = listener();
     let connect = || {
@@ -76,7 +77,7 @@ fn what_fails_for_want_of_descriptors_leaves_none_behind() {
     assert_eq!(wants("a connection of callbacks", connect), 1);
     assert_eq!(event_loop.registered(), 0);
     let host = || EventLoop::new().and_then(|fresh| fresh.as_fd().map(drop));
-    assert_eq!(wants("a loop and its descriptor", host), 3);
+    assert_eq!(wants("a loop and its descriptor", host), each + 1);
     drop(event_loop);
     let mut runner = Runner::new().unwrap();
     assert_eq!(
@@ -164,7 +165,7 @@ fn a_connection_is_closed_once_wherever_connecting_is_given_up() {
                     Poll::Pending => Poll::Pending,
                 }
             }));
-            assert_eq!(lowest(), number + 1, "it is still open");
+            assert_ne!(lowest(), number, "it is still open");
             drop((connected, connects));
         });
     }

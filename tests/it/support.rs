@@ -8,6 +8,7 @@ use readily::poll::Poller;
 use readily::{Cx, EventLoop, Local};
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -60,6 +61,13 @@ pub(crate) fn is_alone(descriptors: Option<u32>) -> bool {
         String::from_utf8_lossy(&output.stderr),
     );
     false
+}
+
+/// Leaves an odd number of descriptors. A connection with both ends here takes two, so that the
+/// last client then waits for somebody to accept it.
+pub(crate) fn leave_odd() -> Option<File> {
+    let mut all: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    all.pop().filter(|_| all.len() % 2 == 1)
 }
 
 /// How to run one test of this binary in a process of its own.
