@@ -7,23 +7,21 @@
 //!
 //! asyncio pauses for one second; libuv kept a spare descriptor to close the newcomer with.
 
+use super::accept_errors::{AcceptError, Backoff};
 use super::callbacks::Callbacks;
 use super::cx::Cx;
 use super::error::{Error, RegisterError};
+use super::freed::FreedKey;
 use super::handle::Handle;
 use super::local::Local;
 use super::registry::{Descriptor, Key};
 use super::timer_handles::TimerHandle;
-use super::timing::Expiry;
 use super::unhandled::Unhandled;
-use crate::base::slab::SlabKey;
 use crate::poll::Interest;
 use readily_sys::socket;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::task::Waker;
-use std::time::Duration;
 
 /// A connection, fresh from a listener.
 #[derive(Debug)]
@@ -32,72 +30,6 @@ pub struct Accepted {
     pub fd: OwnedFd,
     /// Who connected; `None` for Unix sockets.
     pub peer: Option<SocketAddr>,
-}
-
-/// What an error of `accept(2)` means for the listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AcceptError {
-    /// Nobody is there (any more).
-    Nobody,
-    /// This one connection failed before it was accepted; there may be others.
-    Skip,
-    /// No descriptor or memory is left. Accepting again at once would fail again.
-    Exhausted,
-    /// The listener itself.
-    Broken,
-}
-
-impl AcceptError {
-    /// Sorts an error of `accept(2)`.
-    #[must_use]
-    pub fn of(error: &io::Error) -> Self {
-        use readily_sys::errno as sys;
-        if error.kind() == io::ErrorKind::WouldBlock {
-            return Self::Nobody;
-        }
-        match error.raw_os_error() {
-            Some(sys::EMFILE | sys::ENFILE | sys::ENOBUFS | sys::ENOMEM) => Self::Exhausted,
-            Some(sys::EBADF | sys::EINVAL | sys::ENOTSOCK | sys::EOPNOTSUPP | sys::EFAULT) => {
-                Self::Broken
-            }
-            // Not the system's: the loop has gone, for one, and will not come back.
-            None if error.kind() != io::ErrorKind::ConnectionAborted => Self::Broken,
-            // ECONNABORTED, EPROTO, EPERM of a firewall, and on Linux whatever error the new
-            // connection has met already (accept(2), "Error handling").
-            _ => Self::Skip,
-        }
-    }
-}
-
-/// The growing wait between two tries of a listener that has run out of descriptors.
-#[derive(Debug, Default)]
-pub struct Backoff {
-    tries: u32,
-}
-
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(10);
-    const LONGEST: Duration = Duration::from_secs(1);
-
-    /// How long to wait now: 10 ms, twice as long each time, at most a second.
-    pub fn next_wait(&mut self) -> Duration {
-        let wait = Self::FIRST
-            .saturating_mul(1 << self.tries.min(7))
-            .min(Self::LONGEST);
-        self.tries += 1;
-        wait
-    }
-
-    /// Whether this is the first wait since the last success: the one that is told.
-    #[must_use]
-    pub fn is_first(&self) -> bool {
-        self.tries == 0
-    }
-
-    /// It worked.
-    pub fn reset(&mut self) {
-        self.tries = 0;
-    }
 }
 
 /// How many connections a listener accepts in one turn, and how many it may find broken in
@@ -181,38 +113,7 @@ impl Local {
                 }
             })
     }
-
-    /// Wakes `waker` when a descriptor of this loop is closed.
-    pub fn wake_when_freed(&self, waker: Waker) -> FreedKey {
-        FreedKey(self.freed.borrow_mut().insert(Expiry::Wake(waker)))
-    }
-
-    /// Takes [`Local::wake_when_freed`] back.
-    pub fn forget_freed(&self, key: FreedKey) {
-        let expiry = self.freed.borrow_mut().remove(key.0);
-        self.drop_guarded(expiry);
-    }
-
-    /// A descriptor of ours is about to be closed: who waits for one tries again.
-    pub(super) fn descriptor_freed(&self) {
-        // Those who wait now: a waker may wait again at once, and is for the next one (L5).
-        let waiting: Vec<SlabKey> = self.freed.borrow().iter().map(|(key, _)| key).collect();
-        for key in waiting {
-            let Some(expiry) = self.freed.borrow_mut().remove(key) else {
-                continue; // a waker before it has taken it back
-            };
-            match expiry {
-                // Not at once: our caller closes the descriptor after this.
-                Expiry::Call(call) => drop(self.ready.push_call(call)),
-                Expiry::Wake(waker) => self.guard(|| waker.wake()),
-            }
-        }
-    }
 }
-
-/// A place in the list of those who wait for a free descriptor.
-#[derive(Debug)]
-pub struct FreedKey(SlabKey);
 
 /// What [`Local::listen`] registers.
 struct Acceptor<F> {
@@ -310,11 +211,10 @@ where
         let key = cx.key();
         // Twice is harmless: to resume is to ask for what is asked for already.
         let resume = move |local: &Local| resume(local, key);
-        let place = cx.freed.borrow_mut().insert(Expiry::Call(Box::new(resume)));
         self.pause = Some(Pause {
             local: cx.handle(),
             retry: cx.call_later(retry, resume),
-            freed: Some(FreedKey(place)),
+            freed: Some(cx.call_when_freed(resume)),
         });
         if first {
             let fd = cx.fd().as_raw_fd();
@@ -330,35 +230,5 @@ fn resume(local: &Local, key: Key) {
         let what = "resuming a listener";
         local.report(&Unhandled::Io { what, error });
         local.call_later(Backoff::LONGEST, move |local| resume(local, key));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use readily_sys::errno;
-
-    #[test]
-    fn the_waits_grow_up_to_a_second_and_begin_anew_after_a_success() {
-        let mut backoff = Backoff::default();
-        assert!(backoff.is_first());
-        let waits: Vec<u128> = (0..9).map(|_| backoff.next_wait().as_millis()).collect();
-        assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
-        assert!(!backoff.is_first());
-        backoff.reset();
-        assert_eq!(backoff.next_wait().as_millis(), 10);
-    }
-
-    #[test]
-    fn errors_of_accept_are_sorted_by_what_they_mean_for_the_listener() {
-        let of = |code| AcceptError::of(&io::Error::from_raw_os_error(code));
-        assert_eq!(of(errno::EMFILE), AcceptError::Exhausted);
-        assert_eq!(of(errno::ENOMEM), AcceptError::Exhausted);
-        assert_eq!(of(errno::EINVAL), AcceptError::Broken);
-        assert_eq!(of(errno::ECONNABORTED), AcceptError::Skip);
-        assert_eq!(of(errno::EAGAIN), AcceptError::Nobody);
-        let own = |kind| AcceptError::of(&io::Error::from(kind));
-        assert_eq!(own(io::ErrorKind::ConnectionAborted), AcceptError::Skip);
-        assert_eq!(own(io::ErrorKind::Other), AcceptError::Broken);
     }
 }

@@ -8,6 +8,7 @@
 //! Rules: L1 to L8, C1 to C5, W1 to W3 in `docs/invariants.md`.
 
 mod accept;
+mod accept_errors;
 mod callbacks;
 mod classify;
 mod close;
@@ -15,6 +16,7 @@ pub(crate) mod current;
 mod cx;
 mod dispatch;
 mod error;
+mod freed;
 mod handle;
 mod inbox;
 mod jobs;
@@ -29,12 +31,14 @@ mod turn;
 pub(crate) mod unhandled;
 
 pub(crate) use accept::ACCEPTS_PER_TURN;
-pub use accept::{AcceptError, Accepted, BACKLOG, Backoff, FreedKey, listen_tcp};
+pub use accept::{Accepted, BACKLOG, listen_tcp};
+pub use accept_errors::{AcceptError, Backoff};
 pub use callbacks::{Callbacks, Closures};
 pub use classify::{Kind, Role, classify};
 pub use close::CloseReport;
 pub use cx::Cx;
 pub use error::{Closed, Error, RegisterError};
+pub use freed::FreedKey;
 pub use handle::Handle;
 pub(crate) use inbox::Inbox;
 pub use inbox::Remote;

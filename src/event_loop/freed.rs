@@ -1,0 +1,48 @@
+//! Who waits for a descriptor to come free: listeners that have run out.
+//!
+//! When the system has no descriptor left, time may help, and so may a connection of our own that
+//! closes. Of the first a timer knows; of the second nobody tells us but ourselves.
+
+use super::local::Local;
+use super::timing::Expiry;
+use crate::base::slab::SlabKey;
+use std::task::Waker;
+
+impl Local {
+    /// Wakes `waker` when a descriptor of this loop is closed.
+    pub fn wake_when_freed(&self, waker: Waker) -> FreedKey {
+        FreedKey(self.freed.borrow_mut().insert(Expiry::Wake(waker)))
+    }
+
+    /// The same for a closure, which then runs soon.
+    pub(super) fn call_when_freed(&self, call: impl FnOnce(&Local) + 'static) -> FreedKey {
+        let expiry = Expiry::Call(Box::new(call));
+        FreedKey(self.freed.borrow_mut().insert(expiry))
+    }
+
+    /// Takes [`Local::wake_when_freed`] back.
+    pub fn forget_freed(&self, key: FreedKey) {
+        let expiry = self.freed.borrow_mut().remove(key.0);
+        self.drop_guarded(expiry);
+    }
+
+    /// A descriptor of ours is about to be closed: who waits for one tries again.
+    pub(super) fn descriptor_freed(&self) {
+        // Those who wait now: a waker may wait again at once, and is for the next one (L5).
+        let waiting: Vec<SlabKey> = self.freed.borrow().iter().map(|(key, _)| key).collect();
+        for key in waiting {
+            let Some(expiry) = self.freed.borrow_mut().remove(key) else {
+                continue; // a waker before it has taken it back
+            };
+            match expiry {
+                // Not at once: our caller closes the descriptor after this.
+                Expiry::Call(call) => drop(self.ready.push_call(call)),
+                Expiry::Wake(waker) => self.guard(|| waker.wake()),
+            }
+        }
+    }
+}
+
+/// A place in the list of those who wait for a free descriptor.
+#[derive(Debug)]
+pub struct FreedKey(SlabKey);
