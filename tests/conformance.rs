@@ -18,6 +18,8 @@ mod promises;
 macro_rules! conformance {
     ($poller:ident => $make:expr) => {
         mod $poller {
+            use crate::promises::kit::World;
+
             conformance! { @cases $make;
                 triggers: [
                     a_level_event_repeats_until_drained,
@@ -100,13 +102,13 @@ macro_rules! conformance {
     (@cases $make:expr; $($about:ident: [$($case:ident),+ $(,)?],)+) => { $($(
         #[test]
         fn $case() {
-            crate::promises::$about::$case(Box::new($make));
+            crate::promises::$about::$case($make);
         }
     )+)+ };
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-conformance! { epoll => readily::poll::os::EpollPoller::new().unwrap() }
+conformance! { epoll => World::of_the_system(readily::poll::os::EpollPoller::new().unwrap()) }
 
 #[cfg(any(
     target_vendor = "apple",
@@ -115,6 +117,11 @@ conformance! { epoll => readily::poll::os::EpollPoller::new().unwrap() }
     target_os = "openbsd",
     target_os = "dragonfly",
 ))]
-conformance! { kqueue => readily::poll::kqueue::KqueuePoller::new().unwrap() }
+conformance! { kqueue => World::of_the_system(readily::poll::kqueue::KqueuePoller::new().unwrap()) }
 
-conformance! { portable => readily::poll::portable::PollPoller::new().unwrap() }
+conformance! { portable => World::of_the_system(readily::poll::portable::PollPoller::new().unwrap()) }
+
+conformance! { sim => {
+    let kernel = readily::poll::sim::Kernel::new();
+    World::in_memory(&kernel, kernel.poller())
+} }

@@ -14,202 +14,191 @@
 #[path = "conformance/kit.rs"]
 mod kit;
 
-use readily::poll::{Event, Interest, Poller, Readiness, Trigger, os, portable};
-use std::any::Any;
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
+use kit::{End, World};
+use readily::poll::{Event, Interest, Readiness, Trigger, os, portable, sim};
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::time::Duration;
 
 /// A descriptor to be looked at, and what must stay open meanwhile.
 struct Scene {
-    fd: RawFd,
-    _alive: Vec<Box<dyn Any>>,
+    here: End,
+    _there: Option<End>,
 }
 
 impl Scene {
-    fn of(here: impl AsRawFd + 'static, others: impl Any) -> Self {
+    fn of(here: End, there: impl Into<Option<End>>) -> Self {
         Self {
-            fd: here.as_raw_fd(),
-            _alive: vec![Box::new(here), Box::new(others)],
+            here,
+            _there: there.into(),
         }
     }
 }
 
-type Setup = fn() -> Scene;
+type Setup = fn(&World) -> Scene;
 
 const SCENES: &[(&str, Setup)] = &[
-    ("pair: quiet", || {
-        let (here, there) = kit::pair();
+    ("pair: quiet", |w| {
+        let (here, there) = w.pair();
         Scene::of(here, there)
     }),
-    ("pair: bytes wait", || {
-        let (here, mut there) = kit::pair();
-        there.write_all(b"x").unwrap();
+    ("pair: bytes wait", |w| {
+        let (here, there) = w.pair();
+        (&there).write_all(b"x").unwrap();
         Scene::of(here, there)
     }),
-    ("pair: peer shut its writing down", || {
-        let (here, there) = kit::pair();
-        there.shutdown(Shutdown::Write).unwrap();
+    ("pair: peer shut its writing down", |w| {
+        let (here, there) = w.pair();
+        there.shutdown(Shutdown::Write);
         Scene::of(here, there)
     }),
-    ("pair: peer shut its reading down", || {
-        let (here, there) = kit::pair();
-        there.shutdown(Shutdown::Read).unwrap();
+    ("pair: peer shut its reading down", |w| {
+        let (here, there) = w.pair();
+        there.shutdown(Shutdown::Read);
         Scene::of(here, there)
     }),
-    ("pair: we shut our writing down", || {
-        let (here, there) = kit::pair();
-        here.shutdown(Shutdown::Write).unwrap();
+    ("pair: we shut our writing down", |w| {
+        let (here, there) = w.pair();
+        here.shutdown(Shutdown::Write);
         Scene::of(here, there)
     }),
-    ("pair: peer closed", || {
-        let (here, there) = kit::pair();
+    ("pair: peer closed", |w| {
+        let (here, there) = w.pair();
         drop(there);
-        Scene::of(here, ())
+        Scene::of(here, None)
     }),
-    ("pair: peer closed, bytes wait", || {
-        let (here, mut there) = kit::pair();
-        there.write_all(b"x").unwrap();
+    ("pair: peer closed, bytes wait", |w| {
+        let (here, there) = w.pair();
+        (&there).write_all(b"x").unwrap();
         drop(there);
-        Scene::of(here, ())
+        Scene::of(here, None)
     }),
-    ("pair: peer closed without reading ours", || {
-        let (mut here, there) = kit::pair();
-        here.write_all(b"x").unwrap();
+    ("pair: peer closed without reading ours", |w| {
+        let (here, there) = w.pair();
+        (&here).write_all(b"x").unwrap();
         drop(there);
-        Scene::of(here, ())
+        Scene::of(here, None)
     }),
-    ("pair: our buffer is full", || {
-        let (mut here, there) = kit::pair();
-        while here.write(&[0; 4096]).is_ok() {}
+    ("pair: our buffer is full", |w| {
+        let (here, there) = w.pair();
+        while (&here).write(&[0; 4096]).is_ok() {}
         Scene::of(here, there)
     }),
-    ("TCP: quiet", || {
-        let (here, there) = kit::tcp();
+    ("TCP: quiet", |w| {
+        let (here, there) = w.tcp();
         Scene::of(here, there)
     }),
-    ("TCP: bytes wait", || {
-        let (here, mut there) = kit::tcp();
-        there.write_all(b"x").unwrap();
+    ("TCP: bytes wait", |w| {
+        let (here, there) = w.tcp();
+        (&there).write_all(b"x").unwrap();
         Scene::of(here, there)
     }),
-    ("TCP: peer shut its writing down", || {
-        let (here, there) = kit::tcp();
-        there.shutdown(Shutdown::Write).unwrap();
+    ("TCP: peer shut its writing down", |w| {
+        let (here, there) = w.tcp();
+        there.shutdown(Shutdown::Write);
         Scene::of(here, there)
     }),
-    ("TCP: we shut our writing down", || {
-        let (here, there) = kit::tcp();
-        here.shutdown(Shutdown::Write).unwrap();
+    ("TCP: we shut our writing down", |w| {
+        let (here, there) = w.tcp();
+        here.shutdown(Shutdown::Write);
         Scene::of(here, there)
     }),
-    ("TCP: peer closed", || {
-        let (here, there) = kit::tcp();
+    ("TCP: peer closed", |w| {
+        let (here, there) = w.tcp();
         drop(there);
-        Scene::of(here, ())
+        Scene::of(here, None)
     }),
-    ("TCP: both shut their writing down", || {
-        let (here, there) = kit::tcp();
-        there.shutdown(Shutdown::Write).unwrap();
-        here.shutdown(Shutdown::Write).unwrap();
+    ("TCP: both shut their writing down", |w| {
+        let (here, there) = w.tcp();
+        there.shutdown(Shutdown::Write);
+        here.shutdown(Shutdown::Write);
         Scene::of(here, there)
     }),
-    ("TCP: both shut their writing down, bytes wait", || {
-        let (here, mut there) = kit::tcp();
-        there.write_all(b"x").unwrap();
-        there.shutdown(Shutdown::Write).unwrap();
-        here.shutdown(Shutdown::Write).unwrap();
+    ("TCP: both shut their writing down, bytes wait", |w| {
+        let (here, there) = w.tcp();
+        (&there).write_all(b"x").unwrap();
+        there.shutdown(Shutdown::Write);
+        here.shutdown(Shutdown::Write);
         Scene::of(here, there)
     }),
-    ("TCP: reset by the peer", || {
-        let (here, there) = kit::tcp();
-        kit::reset(there);
-        Scene::of(here, ())
+    ("TCP: reset by the peer", |w| {
+        let (here, there) = w.tcp();
+        there.reset();
+        Scene::of(here, None)
     }),
-    ("TCP: reset by the peer, bytes wait", || {
-        let (here, mut there) = kit::tcp();
-        there.write_all(b"x").unwrap();
-        kit::reset(there);
-        Scene::of(here, ())
+    ("TCP: reset by the peer, bytes wait", |w| {
+        let (here, there) = w.tcp();
+        (&there).write_all(b"x").unwrap();
+        there.reset();
+        Scene::of(here, None)
     }),
-    ("TCP: reset, and the error taken by a read", || {
-        let (mut here, there) = kit::tcp();
-        kit::reset(there);
-        here.set_nonblocking(false).unwrap();
-        here.read(&mut [0]).unwrap_err();
-        Scene::of(here, ())
+    ("TCP: reset, and the error taken by a read", |w| {
+        let (here, there) = w.tcp();
+        there.reset();
+        // It may take a moment to arrive.
+        while (&here).read(&mut [0]).unwrap_err().kind() == ErrorKind::WouldBlock {}
+        Scene::of(here, None)
     }),
-    ("TCP: never connected", || {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        Scene::of(socket.unwrap(), ())
-    }),
-    ("TCP: refused", || {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
+    ("TCP: never connected", |w| Scene::of(w.unconnected(), None)),
+    ("TCP: refused", |w| {
+        let (listener, addr) = w.listener();
         drop(listener);
-        Scene::of(readily_sys::socket::connect_tcp(&addr).unwrap(), ())
+        Scene::of(w.connect(addr), None)
     }),
-    ("listener: nobody there", || {
-        Scene::of(TcpListener::bind("127.0.0.1:0").unwrap(), ())
+    ("listener: nobody there", |w| {
+        Scene::of(w.listener().0, None)
     }),
-    ("listener: a connection waits", || {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    ("listener: a connection waits", |w| {
+        let (listener, addr) = w.listener();
+        let client = w.connect(addr);
         Scene::of(listener, client)
     }),
-    ("pipe, reading end: empty", || {
-        let (reader, writer) = kit::pipe();
+    ("pipe, reading end: empty", |w| {
+        let (reader, writer) = w.pipe();
         Scene::of(reader, writer)
     }),
-    ("pipe, reading end: bytes wait", || {
-        let (reader, writer) = kit::pipe();
-        std::fs::File::from(writer.try_clone().unwrap())
-            .write_all(b"x")
-            .unwrap();
+    ("pipe, reading end: bytes wait", |w| {
+        let (reader, writer) = w.pipe();
+        (&writer).write_all(b"x").unwrap();
         Scene::of(reader, writer)
     }),
-    ("pipe, reading end: no writer left", || {
-        let (reader, writer) = kit::pipe();
+    ("pipe, reading end: no writer left", |w| {
+        let (reader, writer) = w.pipe();
         drop(writer);
-        Scene::of(reader, ())
+        Scene::of(reader, None)
     }),
-    ("pipe, reading end: no writer left, bytes wait", || {
-        let (reader, writer) = kit::pipe();
-        std::fs::File::from(writer).write_all(b"x").unwrap();
-        Scene::of(reader, ())
+    ("pipe, reading end: no writer left, bytes wait", |w| {
+        let (reader, writer) = w.pipe();
+        (&writer).write_all(b"x").unwrap();
+        drop(writer);
+        Scene::of(reader, None)
     }),
-    ("pipe, writing end: room", || {
-        let (reader, writer) = kit::pipe();
+    ("pipe, writing end: room", |w| {
+        let (reader, writer) = w.pipe();
         Scene::of(writer, reader)
     }),
-    ("pipe, writing end: no reader left", || {
-        let (reader, writer) = kit::pipe();
+    ("pipe, writing end: no reader left", |w| {
+        let (reader, writer) = w.pipe();
         drop(reader);
-        Scene::of(writer, ())
+        Scene::of(writer, None)
     }),
 ];
 
-/// What is reported for `scene`, once it is `expected`, or else when there is no more hope:
-/// what travels through the loopback may take a moment.
-fn observe(
-    mut poller: Box<dyn Poller>,
-    scene: &Scene,
-    interest: Interest,
-    expected: &str,
-) -> String {
-    poller
-        .register(scene.fd, 1, interest, Trigger::Level)
+/// What is reported for a scene of `world`, once it is `expected`, or else when there is no more
+/// hope: what travels through the loopback may take a moment.
+fn observe(mut world: World, setup: Setup, interest: Interest, expected: &str) -> String {
+    let scene = setup(&world);
+    world
+        .register(scene.here.number(), 1, interest, Trigger::Level)
         .unwrap();
-    let patience = if expected.is_empty() {
-        Duration::from_millis(100)
-    } else {
-        kit::GUARD
+    let patience = match expected {
+        "" => Duration::from_millis(100),
+        _ => kit::GUARD,
     };
-    let deadline = kit::instant() + patience;
+    let deadline = world.time() + patience;
     loop {
         let mut events: Vec<Event> = Vec::new();
-        poller
+        world
             .wait(&mut events, Some(Duration::from_millis(5)))
             .unwrap();
         let ready = events.first().map_or(Readiness::NONE, |event| event.ready);
@@ -217,11 +206,28 @@ fn observe(
             Readiness::NONE => "–".to_owned(),
             ready => format!("{ready:?}").replace(" | ", ", "),
         };
-        if said == expected || kit::instant() > deadline {
+        // In memory time goes on only where nothing is ready; and nothing is on its way.
+        if said == expected || world.time() > deadline || world.is_in_memory() {
             return said;
         }
     }
 }
+
+/// The pollers of the table, in the order of its columns.
+type Column = (&'static str, fn() -> World);
+
+const WORLDS: [Column; 3] = [
+    ("epoll", || {
+        World::of_the_system(os::EpollPoller::new().unwrap())
+    }),
+    ("poll(2)", || {
+        World::of_the_system(portable::PollPoller::new().unwrap())
+    }),
+    ("in memory", || {
+        let kernel = sim::Kernel::new();
+        World::in_memory(&kernel, kernel.poller())
+    }),
+];
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/platforms.md");
 const BEGIN: &str = "<!-- begin: made by tests/platforms.rs -->\n";
@@ -235,9 +241,11 @@ fn the_table_of_platforms_says_what_the_pollers_say() {
         .expect("the page has a place for the table");
     let (table, after) = rest.split_once(END).expect("the table ends");
     let regenerate = std::env::var_os("READILY_REGENERATE").is_some();
-    let mut made = String::from(
-        "| scene | asked for both: epoll | poll(2) | asked for nothing: epoll | poll(2) |\n|---|---|---|---|---|\n",
-    );
+    let names: Vec<&str> = WORLDS.iter().map(|(name, _)| *name).collect();
+    let names = names.join(" | ");
+    let mut made = format!("| scene | asked for both: {names} | asked for nothing: {names} |\n");
+    made += &"|---".repeat(1 + 2 * WORLDS.len());
+    made += "|\n";
     for (name, setup) in SCENES {
         let row = table
             .lines()
@@ -248,16 +256,17 @@ fn the_table_of_platforms_says_what_the_pollers_say() {
             .map(str::trim)
             .skip(2)
             .collect();
-        if regenerate || cells.len() < 4 {
-            cells = vec![""; 4];
+        cells.resize(2 * WORLDS.len(), "");
+        if regenerate {
+            cells.fill("");
         }
-        let scene = setup();
+        let mut cells = cells.into_iter();
         let mut said = Vec::new();
-        for (column, interest) in [Interest::BOTH, Interest::NONE].into_iter().enumerate() {
-            let epoll = Box::new(os::EpollPoller::new().unwrap());
-            said.push(observe(epoll, &scene, interest, cells[2 * column]));
-            let poll = Box::new(portable::PollPoller::new().unwrap());
-            said.push(observe(poll, &scene, interest, cells[2 * column + 1]));
+        for interest in [Interest::BOTH, Interest::NONE] {
+            for (_, world) in WORLDS {
+                let expected = cells.next().unwrap_or_default();
+                said.push(observe(world(), *setup, interest, expected));
+            }
         }
         made += &format!("| {name} | {} |\n", said.join(" | "));
     }

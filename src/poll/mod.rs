@@ -11,6 +11,7 @@
 pub mod kqueue;
 pub mod os;
 pub mod portable;
+pub mod sim;
 
 use std::fmt;
 use std::io;

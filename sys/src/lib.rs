@@ -74,8 +74,9 @@ pub use unix::{fork, poll, socket};
 /// The error numbers that pollers speak of, so that nobody above needs `libc` for them.
 pub mod errno {
     pub use libc::{
-        EAGAIN, EBADF, ECONNABORTED, EEXIST, EFAULT, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS,
-        ENOENT, ENOMEM, ENOSYS, ENOTSOCK, EOPNOTSUPP, EPERM, EPIPE,
+        EADDRINUSE, EAGAIN, EBADF, ECONNABORTED, ECONNREFUSED, ECONNRESET, EEXIST, EFAULT, EINTR,
+        EINVAL, EMFILE, ENFILE, ENOBUFS, ENOENT, ENOMEM, ENOSYS, ENOTCONN, ENOTSOCK, EOPNOTSUPP,
+        EPERM, EPIPE,
     };
 }
 

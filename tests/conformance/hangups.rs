@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 
-use readily::poll::{Interest, Poller, Readiness, Trigger};
+use readily::poll::{Interest, Readiness, Trigger};
 
-use super::kit::{next_for, now, number, pair, pipe, rearm, reset, tcp, until};
+use super::kit::{World, next_for, now, rearm, until};
 
 const CLOSED: Readiness = Readiness::from_bits(
     Readiness::READ_CLOSED.bits() | Readiness::WRITE_CLOSED.bits() | Readiness::ERROR.bits(),
@@ -13,74 +13,74 @@ const CLOSED: Readiness = Readiness::from_bits(
 
 /// The half-close in this poller's words. That it goes unsaid is allowed, and is so with a
 /// `poll(2)` that has no bit for it; then reading tells.
-fn half_closed(poller: &dyn Poller) -> Readiness {
-    if poller.as_fd().is_some() || readily_sys::poll::RDHUP != 0 {
+fn half_closed(poller: &World) -> Readiness {
+    if poller.is_in_memory() || poller.as_fd().is_some() || readily_sys::poll::RDHUP != 0 {
         Readiness::READ | Readiness::READ_CLOSED
     } else {
         Readiness::READ
     }
 }
 
-pub fn data_and_room_are_no_hangup(mut poller: Box<dyn Poller>) {
-    let (here, mut there) = tcp();
+pub fn data_and_room_are_no_hangup(mut poller: World) {
+    let (here, there) = poller.tcp();
     poller
-        .register(number(&here), 1, Interest::BOTH, Trigger::Level)
+        .register(here.number(), 1, Interest::BOTH, Trigger::Level)
         .unwrap();
-    there.write_all(b"a").unwrap();
+    (&there).write_all(b"a").unwrap();
     assert!(!until(&mut *poller, 1, Readiness::READ | Readiness::WRITE).intersects(CLOSED));
 }
 
-pub fn a_half_close_is_readable_and_no_hangup(mut poller: Box<dyn Poller>) {
+pub fn a_half_close_is_readable_and_no_hangup(mut poller: World) {
     for trigger in [Trigger::Level, Trigger::Edge] {
-        let (mut here, there) = tcp();
+        let (here, there) = poller.tcp();
         poller
-            .register(number(&here), 1, Interest::READ, trigger)
+            .register(here.number(), 1, Interest::READ, trigger)
             .unwrap();
-        there.shutdown(Shutdown::Write).unwrap();
+        there.shutdown(Shutdown::Write);
         let ready = next_for(&mut *poller, 1);
-        assert_eq!(ready, half_closed(&*poller));
+        assert_eq!(ready, half_closed(&poller));
         assert!(!ready.is_hangup());
-        assert_eq!(here.read(&mut [0]).unwrap(), 0);
-        here.write_all(b"still here").unwrap();
-        poller.remove(number(&here)).unwrap();
+        assert_eq!((&here).read(&mut [0]).unwrap(), 0);
+        (&here).write_all(b"still here").unwrap();
+        poller.remove(here.number()).unwrap();
     }
 }
 
-pub fn a_half_close_is_no_news_to_a_writer(mut poller: Box<dyn Poller>) {
-    let (here, there) = pair();
+pub fn a_half_close_is_no_news_to_a_writer(mut poller: World) {
+    let (here, there) = poller.pair();
     poller
-        .register(number(&here), 1, Interest::WRITE, Trigger::Level)
+        .register(here.number(), 1, Interest::WRITE, Trigger::Level)
         .unwrap();
-    there.shutdown(Shutdown::Write).unwrap();
+    there.shutdown(Shutdown::Write);
     assert_eq!(next_for(&mut *poller, 1), Readiness::WRITE);
 }
 
-pub fn data_before_a_half_close_stays_readable(mut poller: Box<dyn Poller>) {
-    let (mut here, mut there) = pair();
-    there.write_all(b"last words").unwrap();
-    there.shutdown(Shutdown::Write).unwrap();
+pub fn data_before_a_half_close_stays_readable(mut poller: World) {
+    let (here, there) = poller.pair();
+    (&there).write_all(b"last words").unwrap();
+    there.shutdown(Shutdown::Write);
     poller
-        .register(number(&here), 1, Interest::READ, Trigger::Level)
+        .register(here.number(), 1, Interest::READ, Trigger::Level)
         .unwrap();
     assert_eq!(
         next_for(&mut *poller, 1),
         Readiness::READ | Readiness::READ_CLOSED
     );
-    here.read_exact(&mut [0; 10]).unwrap();
+    (&here).read_exact(&mut [0; 10]).unwrap();
     let ready = next_for(&mut *poller, 1);
     assert!(
         ready.contains(Readiness::READ),
         "the end is still to be read: {ready:?}"
     );
-    assert_eq!(here.read(&mut [0]).unwrap(), 0);
+    assert_eq!((&here).read(&mut [0]).unwrap(), 0);
 }
 
-pub fn a_full_close_is_a_hangup(mut poller: Box<dyn Poller>) {
+pub fn a_full_close_is_a_hangup(mut poller: World) {
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
-        let (here, there) = pair();
+        let (here, there) = poller.pair();
         drop(there);
         poller
-            .register(number(&here), 1, Interest::BOTH, trigger)
+            .register(here.number(), 1, Interest::BOTH, trigger)
             .unwrap();
         let ready = next_for(&mut *poller, 1);
         assert!(ready.is_hangup(), "{trigger:?}: {ready:?}");
@@ -88,30 +88,30 @@ pub fn a_full_close_is_a_hangup(mut poller: Box<dyn Poller>) {
             ready.contains(Readiness::READ | Readiness::WRITE),
             "{trigger:?}: {ready:?}"
         );
-        poller.remove(number(&here)).unwrap();
+        poller.remove(here.number()).unwrap();
     }
 }
 
-pub fn data_before_a_hangup_stays_readable(mut poller: Box<dyn Poller>) {
-    let (mut here, mut there) = pair();
-    there.write_all(b"last words").unwrap();
+pub fn data_before_a_hangup_stays_readable(mut poller: World) {
+    let (here, there) = poller.pair();
+    (&there).write_all(b"last words").unwrap();
     drop(there);
     poller
-        .register(number(&here), 1, Interest::READ, Trigger::Level)
+        .register(here.number(), 1, Interest::READ, Trigger::Level)
         .unwrap();
     assert!(next_for(&mut *poller, 1).contains(Readiness::READ | Readiness::READ_CLOSED));
     let mut words = Vec::new();
-    here.read_to_end(&mut words).unwrap();
+    (&here).read_to_end(&mut words).unwrap();
     assert_eq!(words, b"last words");
 }
 
-pub fn a_hangup_by_the_edge_is_told_once(mut poller: Box<dyn Poller>) {
-    let (here, there) = pair();
+pub fn a_hangup_by_the_edge_is_told_once(mut poller: World) {
+    let (here, there) = poller.pair();
     poller
-        .register(number(&here), 1, Interest::BOTH, Trigger::Edge)
+        .register(here.number(), 1, Interest::BOTH, Trigger::Edge)
         .unwrap();
     assert_eq!(next_for(&mut *poller, 1), Readiness::WRITE);
-    rearm(&mut *poller, number(&here), 1, Interest::BOTH);
+    rearm(&mut *poller, here.number(), 1, Interest::BOTH);
     drop(there);
     let ready = next_for(&mut *poller, 1);
     assert!(ready.contains(Readiness::READ | Readiness::READ_CLOSED));
@@ -120,24 +120,27 @@ pub fn a_hangup_by_the_edge_is_told_once(mut poller: Box<dyn Poller>) {
     assert_eq!(now(&mut *poller), []);
 }
 
-pub fn an_edge_for_data_is_followed_by_one_for_the_hangup(mut poller: Box<dyn Poller>) {
-    let (mut here, mut there) = pair();
+pub fn an_edge_for_data_is_followed_by_one_for_the_hangup(mut poller: World) {
+    let (here, there) = poller.pair();
     poller
-        .register(number(&here), 1, Interest::READ, Trigger::Edge)
+        .register(here.number(), 1, Interest::READ, Trigger::Edge)
         .unwrap();
-    there.write_all(b"a").unwrap();
+    (&there).write_all(b"a").unwrap();
     assert_eq!(next_for(&mut *poller, 1), Readiness::READ);
-    here.read_exact(&mut [0]).unwrap();
-    assert!(here.read(&mut [0]).is_err(), "nothing more, and not closed");
-    rearm(&mut *poller, number(&here), 1, Interest::READ);
+    (&here).read_exact(&mut [0]).unwrap();
+    assert!(
+        (&here).read(&mut [0]).is_err(),
+        "nothing more, and not closed"
+    );
+    rearm(&mut *poller, here.number(), 1, Interest::READ);
     drop(there);
     assert!(next_for(&mut *poller, 1).contains(Readiness::READ | Readiness::READ_CLOSED));
 }
 
-pub fn an_empty_pipe_without_a_writer_is_readable(mut poller: Box<dyn Poller>) {
-    let (reader, writer) = pipe();
+pub fn an_empty_pipe_without_a_writer_is_readable(mut poller: World) {
+    let (reader, writer) = poller.pipe();
     poller
-        .register(number(&reader), 1, Interest::READ, Trigger::Level)
+        .register(reader.number(), 1, Interest::READ, Trigger::Level)
         .unwrap();
     assert_eq!(now(&mut *poller), []);
     drop(writer);
@@ -148,15 +151,15 @@ pub fn an_empty_pipe_without_a_writer_is_readable(mut poller: Box<dyn Poller>) {
     );
 }
 
-pub fn a_pipe_without_a_reader_tells_its_writer(mut poller: Box<dyn Poller>) {
+pub fn a_pipe_without_a_reader_tells_its_writer(mut poller: World) {
     for before in [false, true] {
-        let (reader, writer) = pipe();
+        let (reader, writer) = poller.pipe();
         let mut reader = Some(reader);
         if before {
             reader = None;
         }
         poller
-            .register(number(&writer), 1, Interest::WRITE, Trigger::Level)
+            .register(writer.number(), 1, Interest::WRITE, Trigger::Level)
             .unwrap();
         if reader.take().is_some() {
             assert_eq!(now(&mut *poller).len(), 1, "it has room");
@@ -167,30 +170,30 @@ pub fn a_pipe_without_a_reader_tells_its_writer(mut poller: Box<dyn Poller>) {
             ready.intersects(Readiness::WRITE_CLOSED | Readiness::ERROR),
             "{ready:?}"
         );
-        poller.remove(number(&writer)).unwrap();
+        poller.remove(writer.number()).unwrap();
     }
 }
 
-pub fn a_reset_is_a_hangup_and_leaves_its_error(mut poller: Box<dyn Poller>) {
-    let (mut here, there) = tcp();
+pub fn a_reset_is_a_hangup_and_leaves_its_error(mut poller: World) {
+    let (here, there) = poller.tcp();
     poller
-        .register(number(&here), 1, Interest::BOTH, Trigger::Level)
+        .register(here.number(), 1, Interest::BOTH, Trigger::Level)
         .unwrap();
-    reset(there);
+    there.reset();
     let ready = until(&mut *poller, 1, Readiness::ERROR);
     assert!(ready.is_hangup() && ready.contains(Readiness::READ | Readiness::WRITE));
-    let error = here.read(&mut [0]).unwrap_err();
+    let error = (&here).read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
-pub fn an_own_half_close_is_no_hangup(mut poller: Box<dyn Poller>) {
-    let (here, mut there) = tcp();
-    here.shutdown(Shutdown::Write).unwrap();
+pub fn an_own_half_close_is_no_hangup(mut poller: World) {
+    let (here, there) = poller.tcp();
+    here.shutdown(Shutdown::Write);
     poller
-        .register(number(&here), 1, Interest::READ, Trigger::Level)
+        .register(here.number(), 1, Interest::READ, Trigger::Level)
         .unwrap();
     assert_eq!(now(&mut *poller), []);
-    there.write_all(b"a").unwrap();
+    (&there).write_all(b"a").unwrap();
     let ready = next_for(&mut *poller, 1);
     assert!(
         ready.contains(Readiness::READ) && !ready.is_hangup(),

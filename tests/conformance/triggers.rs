@@ -2,9 +2,9 @@
 
 use std::io::{Read, Write};
 
-use readily::poll::{Interest, Poller, Readiness, Trigger};
+use readily::poll::{Interest, Readiness, Trigger};
 
-use super::kit::{next_for, now, number, pair, rearm, tcp};
+use super::kit::{World, next_for, now, rearm};
 
 const TRIGGERS: [Trigger; 3] = [Trigger::Level, Trigger::Edge, Trigger::OneShot];
 
@@ -26,13 +26,13 @@ fn fill(mut to: impl Write) -> usize {
     sum
 }
 
-pub fn a_level_event_repeats_until_drained(mut poller: Box<dyn Poller>) {
-    let (here, mut there) = pair();
+pub fn a_level_event_repeats_until_drained(mut poller: World) {
+    let (here, there) = poller.pair();
     poller
-        .register(number(&here), 1, Interest::READ, Trigger::Level)
+        .register(here.number(), 1, Interest::READ, Trigger::Level)
         .unwrap();
     assert_eq!(now(&mut *poller), []);
-    there.write_all(b"ab").unwrap();
+    (&there).write_all(b"ab").unwrap();
     for _ in 0..3 {
         assert_eq!(next_for(&mut *poller, 1), Readiness::READ);
     }
@@ -46,15 +46,15 @@ pub fn a_level_event_repeats_until_drained(mut poller: Box<dyn Poller>) {
     assert_eq!(now(&mut *poller), []);
 }
 
-pub fn an_edge_is_reported_once_and_again_for_new_data(mut poller: Box<dyn Poller>) {
-    let (here, mut there) = pair();
-    let fd = number(&here);
+pub fn an_edge_is_reported_once_and_again_for_new_data(mut poller: World) {
+    let (here, there) = poller.pair();
+    let fd = here.number();
     poller
         .register(fd, 1, Interest::READ, Trigger::Edge)
         .unwrap();
     assert_eq!(now(&mut *poller), []);
     for _ in 0..3 {
-        there.write_all(b"ab").unwrap();
+        (&there).write_all(b"ab").unwrap();
         assert_eq!(next_for(&mut *poller, 1), Readiness::READ);
         assert_eq!(now(&mut *poller), [], "told twice");
         drain(&here);
@@ -63,11 +63,11 @@ pub fn an_edge_is_reported_once_and_again_for_new_data(mut poller: Box<dyn Polle
     }
 }
 
-pub fn an_edge_before_the_registration_is_reported(mut poller: Box<dyn Poller>) {
-    let (here, mut there) = pair();
-    there.write_all(b"a").unwrap();
+pub fn an_edge_before_the_registration_is_reported(mut poller: World) {
+    let (here, there) = poller.pair();
+    (&there).write_all(b"a").unwrap();
     poller
-        .register(number(&here), 1, Interest::BOTH, Trigger::Edge)
+        .register(here.number(), 1, Interest::BOTH, Trigger::Edge)
         .unwrap();
     assert_eq!(
         next_for(&mut *poller, 1),
@@ -76,15 +76,15 @@ pub fn an_edge_before_the_registration_is_reported(mut poller: Box<dyn Poller>) 
     assert_eq!(now(&mut *poller), []);
 }
 
-pub fn rearming_reports_again_what_still_holds(mut poller: Box<dyn Poller>) {
-    let (here, mut there) = pair();
-    there.write_all(b"a").unwrap();
+pub fn rearming_reports_again_what_still_holds(mut poller: World) {
+    let (here, there) = poller.pair();
+    (&there).write_all(b"a").unwrap();
     let directions = [
         (Interest::READ, Readiness::READ),
         (Interest::WRITE, Readiness::WRITE),
     ];
     poller
-        .register(number(&here), 1, Interest::BOTH, Trigger::Edge)
+        .register(here.number(), 1, Interest::BOTH, Trigger::Edge)
         .unwrap();
     assert_eq!(
         next_for(&mut *poller, 1),
@@ -92,7 +92,7 @@ pub fn rearming_reports_again_what_still_holds(mut poller: Box<dyn Poller>) {
     );
     for (interest, ready) in directions {
         if poller.rearms().contains(interest) {
-            poller.rearm(number(&here), 1, interest).unwrap();
+            poller.rearm(here.number(), 1, interest).unwrap();
             assert_eq!(
                 next_for(&mut *poller, 1),
                 ready,
@@ -101,26 +101,26 @@ pub fn rearming_reports_again_what_still_holds(mut poller: Box<dyn Poller>) {
             assert_eq!(now(&mut *poller), []);
         } else {
             // Allowed, and of no use; it may be told once more.
-            poller.rearm(number(&here), 1, interest).unwrap();
+            poller.rearm(here.number(), 1, interest).unwrap();
             now(&mut *poller);
             assert_eq!(now(&mut *poller), []);
         }
     }
 }
 
-pub fn rearming_leaves_level_and_oneshot_alone(mut poller: Box<dyn Poller>) {
-    let (here, mut there) = pair();
-    there.write_all(b"a").unwrap();
+pub fn rearming_leaves_level_and_oneshot_alone(mut poller: World) {
+    let (here, there) = poller.pair();
+    (&there).write_all(b"a").unwrap();
     poller
-        .register(number(&here), 1, Interest::READ, Trigger::OneShot)
+        .register(here.number(), 1, Interest::READ, Trigger::OneShot)
         .unwrap();
     next_for(&mut *poller, 1);
-    poller.rearm(number(&here), 1, Interest::BOTH).unwrap();
+    poller.rearm(here.number(), 1, Interest::BOTH).unwrap();
     assert_eq!(now(&mut *poller), []);
     poller
-        .modify(number(&here), 1, Interest::READ, Trigger::Level)
+        .modify(here.number(), 1, Interest::READ, Trigger::Level)
         .unwrap();
-    poller.rearm(number(&here), 1, Interest::BOTH).unwrap();
+    poller.rearm(here.number(), 1, Interest::BOTH).unwrap();
     assert_eq!(
         next_for(&mut *poller, 1),
         Readiness::READ,
@@ -128,16 +128,16 @@ pub fn rearming_leaves_level_and_oneshot_alone(mut poller: Box<dyn Poller>) {
     );
 }
 
-pub fn a_oneshot_is_silent_until_modified(mut poller: Box<dyn Poller>) {
-    let (here, mut there) = pair();
-    let fd = number(&here);
+pub fn a_oneshot_is_silent_until_modified(mut poller: World) {
+    let (here, there) = poller.pair();
+    let fd = here.number();
     poller
         .register(fd, 1, Interest::READ, Trigger::OneShot)
         .unwrap();
     for token in 2..5 {
-        there.write_all(b"a").unwrap();
+        (&there).write_all(b"a").unwrap();
         next_for(&mut *poller, token - 1);
-        there.write_all(b"b").unwrap();
+        (&there).write_all(b"b").unwrap();
         assert_eq!(now(&mut *poller), []);
         drain(&here);
         poller
@@ -147,26 +147,26 @@ pub fn a_oneshot_is_silent_until_modified(mut poller: Box<dyn Poller>) {
     }
 }
 
-pub fn a_oneshot_in_one_direction_silences_the_other(mut poller: Box<dyn Poller>) {
-    let (here, mut there) = pair();
+pub fn a_oneshot_in_one_direction_silences_the_other(mut poller: World) {
+    let (here, there) = poller.pair();
     poller
-        .register(number(&here), 1, Interest::BOTH, Trigger::OneShot)
+        .register(here.number(), 1, Interest::BOTH, Trigger::OneShot)
         .unwrap();
     assert_eq!(next_for(&mut *poller, 1), Readiness::WRITE);
-    there.write_all(b"a").unwrap();
+    (&there).write_all(b"a").unwrap();
     assert_eq!(now(&mut *poller), []);
     drop(there);
     assert_eq!(now(&mut *poller), []);
     poller
-        .modify(number(&here), 1, Interest::READ, Trigger::OneShot)
+        .modify(here.number(), 1, Interest::READ, Trigger::OneShot)
         .unwrap();
     assert!(next_for(&mut *poller, 1).contains(Readiness::READ));
 }
 
-pub fn modify_asks_anew_under_every_trigger(mut poller: Box<dyn Poller>) {
-    let (here, mut there) = pair();
-    let fd = number(&here);
-    there.write_all(b"a").unwrap();
+pub fn modify_asks_anew_under_every_trigger(mut poller: World) {
+    let (here, there) = poller.pair();
+    let fd = here.number();
+    (&there).write_all(b"a").unwrap();
     poller
         .register(fd, 1, Interest::BOTH, Trigger::Level)
         .unwrap();
@@ -192,10 +192,10 @@ pub fn modify_asks_anew_under_every_trigger(mut poller: Box<dyn Poller>) {
     }
 }
 
-pub fn modify_takes_the_new_interest_alone(mut poller: Box<dyn Poller>) {
-    let (here, mut there) = pair();
-    let fd = number(&here);
-    there.write_all(b"a").unwrap();
+pub fn modify_takes_the_new_interest_alone(mut poller: World) {
+    let (here, there) = poller.pair();
+    let fd = here.number();
+    (&there).write_all(b"a").unwrap();
     for trigger in TRIGGERS {
         poller.register(fd, 1, Interest::READ, trigger).unwrap();
         assert_eq!(next_for(&mut *poller, 1), Readiness::READ);
@@ -209,32 +209,32 @@ pub fn modify_takes_the_new_interest_alone(mut poller: Box<dyn Poller>) {
     }
 }
 
-pub fn no_interest_is_silent_about_data(mut poller: Box<dyn Poller>) {
+pub fn no_interest_is_silent_about_data(mut poller: World) {
     for trigger in TRIGGERS {
-        let (here, mut there) = pair();
+        let (here, there) = poller.pair();
         poller
-            .register(number(&here), 1, Interest::NONE, trigger)
+            .register(here.number(), 1, Interest::NONE, trigger)
             .unwrap();
-        there.write_all(b"a").unwrap();
+        (&there).write_all(b"a").unwrap();
         assert_eq!(now(&mut *poller), [], "{trigger:?}");
-        poller.remove(number(&here)).unwrap();
+        poller.remove(here.number()).unwrap();
     }
 }
 
-pub fn a_full_buffer_is_not_writable_until_drained(mut poller: Box<dyn Poller>) {
-    let (here, there) = pair();
+pub fn a_full_buffer_is_not_writable_until_drained(mut poller: World) {
+    let (here, there) = poller.pair();
     fill(&here);
     poller
-        .register(number(&here), 1, Interest::WRITE, Trigger::Level)
+        .register(here.number(), 1, Interest::WRITE, Trigger::Level)
         .unwrap();
     assert_eq!(now(&mut *poller), []);
     drain(&there);
     assert_eq!(next_for(&mut *poller, 1), Readiness::WRITE);
 }
 
-pub fn a_writing_edge_comes_with_every_room_that_is_made(mut poller: Box<dyn Poller>) {
-    let (here, there) = tcp();
-    let fd = number(&here);
+pub fn a_writing_edge_comes_with_every_room_that_is_made(mut poller: World) {
+    let (here, there) = poller.tcp();
+    let fd = here.number();
     poller
         .register(fd, 1, Interest::WRITE, Trigger::Edge)
         .unwrap();
@@ -252,13 +252,13 @@ pub fn a_writing_edge_comes_with_every_room_that_is_made(mut poller: Box<dyn Pol
     }
 }
 
-pub fn an_edge_in_one_direction_leaves_the_other_waiting(mut poller: Box<dyn Poller>) {
-    let (here, mut there) = pair();
+pub fn an_edge_in_one_direction_leaves_the_other_waiting(mut poller: World) {
+    let (here, there) = poller.pair();
     poller
-        .register(number(&here), 1, Interest::BOTH, Trigger::Edge)
+        .register(here.number(), 1, Interest::BOTH, Trigger::Edge)
         .unwrap();
     assert_eq!(next_for(&mut *poller, 1), Readiness::WRITE);
-    there.write_all(b"a").unwrap();
+    (&there).write_all(b"a").unwrap();
     assert!(next_for(&mut *poller, 1).contains(Readiness::READ));
     assert_eq!(now(&mut *poller), []);
 }

@@ -1,0 +1,91 @@
+//! What a kernel may do to us, on request: early returns, signals, short transfers, refusals.
+//!
+//! None of it is a lie: a system may do each at any time, and hardly ever does when somebody is
+//! looking. How often is a number out of 256, and the seed makes it the same each time.
+
+/// Which faults there are, and how often. Each number is a chance out of 256.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Faults {
+    state: u64,
+    /// A wait reports, besides, one that is not ready.
+    pub spurious: u8,
+    /// A wait returns at once and without events, as after a signal.
+    pub early_return: u8,
+    /// A read or write moves fewer bytes than it could.
+    pub short: u8,
+    /// A read or write that could move bytes gives `WouldBlock`; the poller reports again.
+    pub would_block: u8,
+    /// A read or write is interrupted (`EINTR`).
+    pub interrupted: u8,
+    /// Accepting fails for want of a descriptor (`EMFILE`).
+    pub emfile: u8,
+    /// A registration is refused for want of memory (`ENOMEM`).
+    pub enomem: u8,
+    /// As many events a wait reports at most; zero means all.
+    pub batch: usize,
+    /// Whether the order within a batch is shuffled.
+    pub shuffle: bool,
+}
+
+impl Faults {
+    /// No faults; the order of events is that in which they came about.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::seeded(0)
+    }
+
+    /// No faults yet, and a seed for those that are to be set.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self {
+            // Any state but zero will do; seeds that are near each other must not be.
+            state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d,
+            spurious: 0,
+            early_return: 0,
+            short: 0,
+            would_block: 0,
+            interrupted: 0,
+            emfile: 0,
+            enomem: 0,
+            batch: 0,
+            shuffle: false,
+        }
+    }
+
+    /// All of them now and then, batches of any size, in any order.
+    #[must_use]
+    pub fn all(seed: u64) -> Self {
+        Self {
+            spurious: 16,
+            early_return: 16,
+            short: 64,
+            would_block: 16,
+            interrupted: 16,
+            emfile: 8,
+            batch: 1 + (seed % 7) as usize,
+            shuffle: true,
+            ..Self::seeded(seed)
+        }
+    }
+
+    /// Below `bound`, which is not zero (xorshift64*).
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        let high = self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
+        high as usize % bound
+    }
+
+    /// Whether something with this chance happens now. A chance of zero costs nothing.
+    pub(super) fn strikes(&mut self, chance: u8) -> bool {
+        chance != 0 && self.below(256) < usize::from(chance)
+    }
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self::none()
+    }
+}
