@@ -21,13 +21,12 @@ use crate::poll::Interest;
 use readily_sys::socket;
 use std::io;
 use std::net::{self, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
 
 /// A connection, fresh from a listener.
 #[derive(Debug)]
 pub struct Accepted {
     /// Its descriptor: non-blocking, close-on-exec.
-    pub fd: OwnedFd,
+    pub fd: Descriptor,
     /// Who connected; `None` for Unix sockets.
     pub peer: Option<SocketAddr>,
 }
@@ -217,7 +216,7 @@ where
             freed: Some(cx.call_when_freed(resume)),
         });
         if first {
-            let fd = cx.fd().as_raw_fd();
+            let fd = cx.any().number();
             cx.report(&Unhandled::AcceptPaused { fd, error, retry });
         }
     }

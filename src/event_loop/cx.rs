@@ -15,8 +15,7 @@ use super::register::Plan;
 use super::registry::{Key, Line};
 use super::unhandled::Unhandled;
 use crate::base::slab::SlabKey;
-use crate::poll::{Interest, Trigger};
-use readily_sys::socket;
+use crate::poll::{AnyFd, Interest, Trigger};
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
@@ -29,13 +28,13 @@ use std::os::fd::BorrowedFd;
 pub struct Cx<'a> {
     local: &'a Local,
     slot: SlabKey,
-    fd: BorrowedFd<'a>,
+    fd: AnyFd<'a>,
     role: Role,
     socket: bool,
 }
 
 impl<'a> Cx<'a> {
-    pub(super) fn new(local: &'a Local, slot: SlabKey, fd: BorrowedFd<'a>, line: &Line) -> Self {
+    pub(super) fn new(local: &'a Local, slot: SlabKey, fd: AnyFd<'a>, line: &Line) -> Self {
         let Line { role, socket, .. } = *line;
         Self {
             local,
@@ -64,9 +63,16 @@ impl<'a> Cx<'a> {
         self.local.key(self.slot)
     }
 
-    /// Its descriptor, open at least until this callback returns.
+    /// Its descriptor, open at least until this callback returns. (Of one in memory, a
+    /// placeholder: see [`AnyFd::as_fd`].)
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'a> {
+        self.fd.as_fd()
+    }
+
+    /// Its descriptor, of whichever kernel it is.
+    #[must_use]
+    pub fn any(&self) -> AnyFd<'a> {
         self.fd
     }
 
@@ -82,7 +88,7 @@ impl<'a> Cx<'a> {
     ///
     /// As `read(2)`; `WouldBlock` if there is nothing just now.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        socket::read(self.fd, buffer)
+        self.fd.read(buffer)
     }
 
     /// Writes as much as there is room for, without waiting, and without `SIGPIPE` on
@@ -94,9 +100,9 @@ impl<'a> Cx<'a> {
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         // Only a socket can be asked to spare us the signal.
         if self.socket {
-            socket::send(self.fd, bytes)
+            self.fd.send(bytes)
         } else {
-            socket::write(self.fd, bytes)
+            self.fd.write(bytes)
         }
     }
 
@@ -106,7 +112,7 @@ impl<'a> Cx<'a> {
     ///
     /// As `shutdown(2)`.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        socket::shutdown(self.fd, how)
+        self.fd.shutdown(how)
     }
 
     /// Accepts a connection, non-blocking and close-on-exec.
@@ -115,7 +121,8 @@ impl<'a> Cx<'a> {
     ///
     /// As `accept(2)`; `WouldBlock` if there is none.
     pub fn accept(&self) -> io::Result<Accepted> {
-        let (fd, peer) = socket::accept(self.fd)?;
+        let (fd, peer) = self.fd.accept()?;
+        let fd = fd.into();
         Ok(Accepted { fd, peer })
     }
 
@@ -139,7 +146,7 @@ impl<'a> Cx<'a> {
             nonblocking: true,
             socket: true,
         };
-        self.local.admit(plan, accepted.fd.into(), callbacks)
+        self.local.admit(plan, accepted.fd, callbacks)
     }
 
     /// What this registration asks for; nothing once it is removed.

@@ -15,9 +15,7 @@ use super::panics::{Payload, catch};
 use super::registry::{Entry, Line, Taken};
 use crate::base::slab::SlabKey;
 use crate::poll::{Event, Interest, Readiness, Trigger};
-use readily_sys::socket;
 use std::io;
-use std::os::fd::AsFd;
 
 impl Local {
     /// Takes, for one event, the branches of the notes' `for each (fd, event)` (N7).
@@ -33,7 +31,7 @@ impl Local {
                 Taken::Unwanted => continue,
                 Taken::Gone => return,
             };
-            let cx = Cx::new(self, slot, entry.fd.as_fd(), &line);
+            let cx = Cx::new(self, slot, entry.fd.any(), &line);
             let callbacks = &mut *entry.callbacks;
             let ran = catch(|| match kind {
                 Kind::Connect => self.connect_ready(&cx, callbacks),
@@ -96,11 +94,11 @@ impl Local {
         if cx.role() != Role::Connecting {
             return callbacks.on_connect(cx);
         }
-        match socket::take_error(cx.fd()) {
+        match cx.any().take_error() {
             Ok(Some(error)) | Err(error) => return self.reclaim(cx, callbacks, Some(error)),
             Ok(None) => {}
         }
-        match socket::is_connected(cx.fd()) {
+        match cx.any().is_connected() {
             Ok(true) => {}
             Ok(false) => return, // a spurious report: go on waiting
             Err(error) => return self.reclaim(cx, callbacks, Some(error)),
@@ -152,11 +150,11 @@ impl Local {
         let Some(line) = self.registry.line(cx.slot()) else {
             return;
         };
-        let unread = match socket::unread(cx.fd()).unwrap_or(0) {
+        let unread = match cx.any().unread().unwrap_or(0) {
             // Linux does not count what stands behind an urgent byte. Not after an error,
             // which the look would take away.
             0 if !ready.contains(Readiness::ERROR) => {
-                usize::from(socket::peek(cx.fd()).unwrap_or(false))
+                usize::from(cx.any().peek().unwrap_or(false))
             }
             unread => unread,
         };
@@ -164,7 +162,7 @@ impl Local {
             Verdict::Reclaim => {
                 let error = if ready.contains(Readiness::ERROR) {
                     // Not a socket: there is no error to be asked for.
-                    socket::take_error(cx.fd()).unwrap_or(None)
+                    cx.any().take_error().unwrap_or(None)
                 } else {
                     None
                 };

@@ -18,7 +18,7 @@ use super::timing::{Expiry, Times};
 use super::unhandled::Reports;
 use crate::base::clock::Clock;
 use crate::base::slab::Slab;
-use crate::poll::{Event, Poller};
+use crate::poll::{Event, Poller, sim};
 use readily_sys::fork::ForkGuard;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -45,6 +45,8 @@ pub struct Stats {
 pub struct Local {
     pub(super) me: Weak<Local>,
     pub(super) poller: RefCell<Box<dyn Poller>>,
+    /// The kernel in memory that it runs on; `None` on the system's own.
+    pub(super) kernel: Option<sim::Kernel>,
     pub(super) registry: Registry,
     pub(super) times: Times,
     pub(super) ready: Ready,
@@ -69,6 +71,7 @@ impl Local {
         let fork = ForkGuard::new()?;
         Ok(Rc::new_cyclic(|me| Self {
             me: me.clone(),
+            kernel: poller.kernel(),
             poller: RefCell::new(poller),
             registry: Registry::default(),
             times: Times::new(clock),
@@ -85,6 +88,13 @@ impl Local {
             stats: Cell::default(),
             fork,
         }))
+    }
+
+    /// The kernel in memory whose descriptors this loop works on; `None` for the system's. Who
+    /// makes sockets asks it.
+    #[must_use]
+    pub fn kernel(&self) -> Option<&sim::Kernel> {
+        self.kernel.as_ref()
     }
 
     /// Whether the loop can be used at all.

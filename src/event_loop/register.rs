@@ -12,10 +12,10 @@ use super::error::{Error, RegisterError};
 use super::local::Local;
 use super::registry::{Descriptor, Entry, Key, Line};
 use crate::base::slab::SlabKey;
-use crate::poll::{Interest, Trigger};
+use crate::poll::{Interest, NewFd, Trigger};
 use readily_sys::socket;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::panic::Location;
 
 /// What is asked for when a descriptor is registered.
@@ -93,8 +93,7 @@ impl Local {
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
         let descriptor = descriptor.into();
-        let fd = descriptor.as_fd();
-        let kind = socket::kind(fd);
+        let kind = descriptor.any().kind();
         let role = match kind {
             socket::Kind::Listener => Role::Listener,
             socket::Kind::Datagram => Role::Datagram,
@@ -150,7 +149,11 @@ impl Local {
         addr: SocketAddr,
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
-        let fd = match socket::connect_tcp(&addr) {
+        let begun = match &self.kernel {
+            Some(kernel) => kernel.connect(addr).map(NewFd::Memory),
+            None => socket::connect_tcp(&addr).map(NewFd::System),
+        };
+        let fd = match begun {
             Ok(fd) => fd,
             Err(error) => {
                 return Err(RegisterError {
@@ -318,7 +321,7 @@ impl Local {
     #[track_caller]
     fn enlist(&self, plan: Plan, descriptor: &Descriptor) -> Result<SlabKey, Error> {
         self.check()?;
-        let fd = descriptor.as_fd().as_raw_fd();
+        let fd = descriptor.any().number();
         if let Some((slot, line)) = self.registry.find(fd) {
             return Err(Error::AlreadyRegistered {
                 fd,
@@ -332,7 +335,7 @@ impl Local {
         let mut registered = poller.register(fd, slot.to_bits(), line.interest, line.trigger);
         // After the poller has agreed, so that a refused descriptor keeps its flags.
         if registered.is_ok() && !plan.nonblocking {
-            registered = socket::set_nonblocking(descriptor.as_fd()).map(drop);
+            registered = descriptor.any().set_nonblocking().map(drop);
             if registered.is_err() {
                 let _ = poller.remove(fd);
             }

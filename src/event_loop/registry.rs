@@ -11,11 +11,11 @@
 use super::callbacks::Callbacks;
 use super::classify::{Kind, Role};
 use crate::base::slab::{Slab, SlabKey};
-use crate::poll::{Interest, Trigger};
+use crate::poll::{AnyFd, Interest, NewFd, Trigger, sim};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -46,40 +46,70 @@ pub struct Descriptor(Held);
 enum Held {
     Owned(OwnedFd),
     Shared(Rc<dyn AsFd>),
+    Memory(Rc<sim::Fd>),
 }
 
 impl Descriptor {
-    /// The owned descriptor, or the `Rc` that it was made from.
+    /// The owned descriptor of the system.
     ///
     /// # Errors
     ///
-    /// The shared value, where it was made from an `Rc`.
-    pub fn into_owned(self) -> Result<OwnedFd, Rc<dyn AsFd>> {
+    /// Itself, where it was made from an `Rc`, or belongs to a kernel in memory.
+    pub fn into_owned(self) -> Result<OwnedFd, Self> {
         match self.0 {
             Held::Owned(fd) => Ok(fd),
-            Held::Shared(shared) => Err(shared),
+            Held::Shared(_) | Held::Memory(_) => Err(self),
+        }
+    }
+
+    /// The descriptor, of whichever kernel it is.
+    #[must_use]
+    pub fn any(&self) -> AnyFd<'_> {
+        match &self.0 {
+            Held::Owned(fd) => AnyFd::System(fd.as_fd()),
+            Held::Shared(shared) => AnyFd::System((**shared).as_fd()),
+            Held::Memory(fd) => AnyFd::Memory(fd),
         }
     }
 }
 
+/// Of a descriptor in memory this is a placeholder: see [`AnyFd::as_fd`].
 impl AsFd for Descriptor {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.0 {
-            Held::Owned(fd) => fd.as_fd(),
-            Held::Shared(shared) => (**shared).as_fd(),
-        }
+        self.any().as_fd()
     }
 }
 
 impl fmt::Debug for Descriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Descriptor({})", self.as_fd().as_raw_fd())
+        write!(f, "Descriptor({})", self.any().number())
     }
 }
 
 impl From<OwnedFd> for Descriptor {
     fn from(fd: OwnedFd) -> Self {
         Self(Held::Owned(fd))
+    }
+}
+
+impl From<sim::Fd> for Descriptor {
+    fn from(fd: sim::Fd) -> Self {
+        Self(Held::Memory(Rc::new(fd)))
+    }
+}
+
+impl From<Rc<sim::Fd>> for Descriptor {
+    fn from(fd: Rc<sim::Fd>) -> Self {
+        Self(Held::Memory(fd))
+    }
+}
+
+impl From<NewFd> for Descriptor {
+    fn from(fd: NewFd) -> Self {
+        match fd {
+            NewFd::System(fd) => fd.into(),
+            NewFd::Memory(fd) => fd.into(),
+        }
     }
 }
 

@@ -8,10 +8,13 @@
 //! because they are two vocabularies: one may not ask for an error, and one may not be
 //! told "edge".
 
+mod any;
 pub mod kqueue;
 pub mod os;
 pub mod portable;
 pub mod sim;
+
+pub use self::any::{AnyFd, NewFd};
 
 use std::fmt;
 use std::io;
@@ -287,6 +290,11 @@ pub trait Poller {
     /// A descriptor that is readable when an event or a ring is waiting, for hosts that
     /// have a loop of their own; `None` where there is none (`poll(2)`).
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// The kernel in memory whose descriptors this watches; `None` for the system's.
+    fn kernel(&self) -> Option<sim::Kernel> {
+        None
+    }
 }
 
 /// Ends a wait, from any thread, at any time, also before it has begun and after the

@@ -9,7 +9,8 @@ use readily_sys::socket;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use super::ends::State;
@@ -38,6 +39,20 @@ impl Fd {
     #[must_use]
     pub fn kernel(&self) -> &Kernel {
         &self.kernel
+    }
+
+    /// A descriptor of the system, for who asks for one: a socket that is connected to nobody.
+    ///
+    /// # Panics
+    ///
+    /// If the system has none left.
+    #[must_use]
+    pub fn placeholder(&self) -> BorrowedFd<'_> {
+        let made = self.kernel.placeholder.get_or_init(|| {
+            let (one, _other) = UnixDatagram::pair().expect("the system has a descriptor");
+            one.into()
+        });
+        made.as_fd()
     }
 
     /// Another descriptor for the same open file (`dup(2)`).

@@ -23,10 +23,11 @@ use self::ends::{End, Kind};
 use self::files::{Body, Datagrams, Listener};
 use self::table::Table;
 use crate::base::clock::{Clock, Manual};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 pub use self::faults::Faults;
@@ -59,6 +60,8 @@ pub const DESCRIPTORS: usize = 65_536;
 pub struct Kernel {
     table: Rc<RefCell<Table>>,
     clock: Manual,
+    /// What stands where a descriptor of the system is asked for.
+    placeholder: Rc<OnceCell<OwnedFd>>,
 }
 
 impl Kernel {
@@ -74,6 +77,7 @@ impl Kernel {
         Self {
             table: Rc::new(RefCell::new(Table::new(faults))),
             clock: Manual::new(),
+            placeholder: Rc::default(),
         }
     }
 

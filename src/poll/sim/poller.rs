@@ -343,6 +343,10 @@ impl Poller for SimPoller {
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
+
+    fn kernel(&self) -> Option<Kernel> {
+        Some(self.kernel.clone())
+    }
 }
 
 impl Drop for SimPoller {

@@ -1,0 +1,179 @@
+//! The seam: an operation meets the kernel that its descriptor belongs to.
+//!
+//! The loop and its sockets do their reading and writing through [`AnyFd`], which is a descriptor
+//! of the system or of a kernel in memory. One branch that always goes the same way stands before
+//! each system call; above this line nobody knows which kernel it is.
+
+use super::sim;
+use readily_sys::socket;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// A descriptor of either kernel, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub enum AnyFd<'a> {
+    /// The system's.
+    System(BorrowedFd<'a>),
+    /// One in memory.
+    Memory(&'a sim::Fd),
+}
+
+/// What accepting gives: a descriptor of the listener's own kernel.
+#[derive(Debug)]
+pub enum NewFd {
+    /// The system's.
+    System(OwnedFd),
+    /// One in memory.
+    Memory(sim::Fd),
+}
+
+impl<'a> AnyFd<'a> {
+    /// Its number, by which pollers know it.
+    #[must_use]
+    pub fn number(self) -> RawFd {
+        match self {
+            Self::System(fd) => fd.as_raw_fd(),
+            Self::Memory(fd) => fd.number(),
+        }
+    }
+
+    /// The system's descriptor; for one in memory a placeholder, a socket that is connected to
+    /// nobody, with which nothing can be done.
+    #[must_use]
+    pub fn as_fd(self) -> BorrowedFd<'a> {
+        match self {
+            Self::System(fd) => fd,
+            Self::Memory(fd) => fd.placeholder(),
+        }
+    }
+
+    /// What it is, as far as the loop distinguishes.
+    #[must_use]
+    pub fn kind(self) -> socket::Kind {
+        match self {
+            Self::System(fd) => socket::kind(fd),
+            Self::Memory(fd) => fd.kind(),
+        }
+    }
+
+    /// Sees to it that no operation waits; whether that was news. In memory none ever does.
+    ///
+    /// # Errors
+    ///
+    /// As `fcntl(2)`.
+    pub fn set_nonblocking(self) -> io::Result<bool> {
+        match self {
+            Self::System(fd) => socket::set_nonblocking(fd),
+            Self::Memory(_) => Ok(false),
+        }
+    }
+
+    /// Reads (`read(2)`).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn read(self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::System(fd) => socket::read(fd, buffer),
+            Self::Memory(fd) => fd.read(buffer),
+        }
+    }
+
+    /// Writes (`write(2)`).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn write(self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::System(fd) => socket::write(fd, bytes),
+            Self::Memory(fd) => fd.write(bytes),
+        }
+    }
+
+    /// Writes to a socket, and spares us the signal where nobody reads (`send(2)`).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send(self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::System(fd) => socket::send(fd, bytes),
+            Self::Memory(fd) => fd.write(bytes),
+        }
+    }
+
+    /// Accepts a connection (`accept(2)`), and says whose it is.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn accept(self) -> io::Result<(NewFd, Option<SocketAddr>)> {
+        match self {
+            Self::System(fd) => socket::accept(fd).map(|(fd, peer)| (NewFd::System(fd), peer)),
+            Self::Memory(fd) => fd.accept().map(|(fd, peer)| (NewFd::Memory(fd), peer)),
+        }
+    }
+
+    /// Shuts one or both directions down (`shutdown(2)`).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn shutdown(self, how: Shutdown) -> io::Result<()> {
+        match self {
+            Self::System(fd) => socket::shutdown(fd, how),
+            Self::Memory(fd) => fd.shutdown(how),
+        }
+    }
+
+    /// Takes the pending error (`SO_ERROR`).
+    ///
+    /// # Errors
+    ///
+    /// As `getsockopt(2)`.
+    pub fn take_error(self) -> io::Result<Option<io::Error>> {
+        match self {
+            Self::System(fd) => socket::take_error(fd),
+            Self::Memory(fd) => fd.take_error(),
+        }
+    }
+
+    /// Whether it has a peer.
+    ///
+    /// # Errors
+    ///
+    /// As `getpeername(2)`.
+    pub fn is_connected(self) -> io::Result<bool> {
+        match self {
+            Self::System(fd) => socket::is_connected(fd),
+            Self::Memory(fd) => fd.is_connected(),
+        }
+    }
+
+    /// How many bytes could be read (`FIONREAD`).
+    ///
+    /// # Errors
+    ///
+    /// As `ioctl(2)`.
+    pub fn unread(self) -> io::Result<usize> {
+        match self {
+            Self::System(fd) => socket::unread(fd),
+            Self::Memory(fd) => Ok(fd.unread()),
+        }
+    }
+
+    /// Whether there is a byte to be read, also behind an urgent one.
+    ///
+    /// # Errors
+    ///
+    /// As `recv(2)`.
+    pub fn peek(self) -> io::Result<bool> {
+        match self {
+            Self::System(fd) => socket::peek(fd),
+            Self::Memory(fd) => Ok(fd.unread() > 0),
+        }
+    }
+}
