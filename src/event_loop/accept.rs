@@ -21,7 +21,7 @@ use crate::poll::Interest;
 use readily_sys::socket;
 use std::io;
 use std::net::{self, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// A connection, fresh from a listener.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Local {
     ///
     /// # Errors
     ///
-    /// As [`Local::register`], with `accept` given back.
+    /// As [`Local::register`], with `accept` given back; [`Error::NotListening`].
     ///
     /// # Examples
     ///
@@ -94,12 +94,21 @@ impl Local {
         F: FnMut(&Cx<'_>, &Accepted) -> Option<C> + 'static,
         C: Callbacks + 'static,
     {
+        let descriptor = listener.into();
+        if socket::kind(descriptor.as_fd()) != socket::Kind::Listener {
+            let fd = descriptor.as_fd().as_raw_fd();
+            return Err(RegisterError {
+                error: Error::NotListening { fd },
+                descriptor: Some(descriptor),
+                callbacks: accept,
+            });
+        }
         let acceptor = Acceptor {
             accept,
             backoff: Backoff::default(),
             pause: None,
         };
-        self.register(listener, Interest::READ, acceptor)
+        self.register(descriptor, Interest::READ, acceptor)
             .map_err(|refused| {
                 let RegisterError {
                     error,

@@ -271,7 +271,7 @@ impl Local {
     pub(super) fn strike(&self, slot: SlabKey) -> Option<Entry> {
         let (line, entry) = self.registry.remove(slot)?;
         // In a fork the poller is shared with the parent, whose registration this is.
-        if !line.parked && !self.fork.forked() {
+        if !line.parked && !self.inbox.forked() {
             // Before the descriptor closes: where its description lives on in a duplicate or
             // a child, epoll would go on reporting it (R004). An error means that it is gone
             // already, closed behind our back; nothing is left to be undone then.
@@ -282,7 +282,7 @@ impl Local {
     }
 
     fn line(&self, key: Key) -> Result<Line, Error> {
-        let line = if key.home == self.home() {
+        let line = if key.home == self.number {
             self.registry.line(key.slot)
         } else {
             None
@@ -318,7 +318,9 @@ impl Local {
     #[track_caller]
     fn enlist(&self, plan: Plan, descriptor: &Descriptor) -> Result<SlabKey, Error> {
         self.check()?;
-        let fd = descriptor.as_fd().as_raw_fd();
+        // Once, and before anything is borrowed: the owner of a shared one is user code (L8).
+        let borrowed = descriptor.as_fd();
+        let fd = borrowed.as_raw_fd();
         if let Some((slot, line)) = self.registry.find(fd) {
             return Err(Error::AlreadyRegistered {
                 fd,
@@ -332,7 +334,7 @@ impl Local {
         let mut registered = poller.register(fd, slot.to_bits(), line.interest, line.trigger);
         // After the poller has agreed, so that a refused descriptor keeps its flags.
         if registered.is_ok() && !plan.nonblocking {
-            registered = socket::set_nonblocking(descriptor.as_fd()).map(drop);
+            registered = socket::set_nonblocking(borrowed).map(drop);
             if registered.is_err() {
                 let _ = poller.remove(fd);
             }
@@ -346,11 +348,7 @@ impl Local {
     pub(super) fn key(&self, slot: SlabKey) -> Key {
         Key {
             slot,
-            home: self.home(),
+            home: self.number,
         }
-    }
-
-    fn home(&self) -> usize {
-        self.me.as_ptr() as usize
     }
 }
