@@ -86,6 +86,8 @@ pub use event_loop::{
 };
 pub use poll::{Interest, Readiness, Trigger};
 pub use run::{Runner, run};
+#[doc(no_inline)]
+pub use task::spawn as create_task;
 pub use task::{
     Coro, Future, FutureError, InvalidState, JoinError, Promise, Task, TaskRef, TaskState,
     all_tasks, create_future, current_task, spawn,

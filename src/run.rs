@@ -78,11 +78,13 @@ impl Runner {
     #[doc(alias = "block_on")]
     #[track_caller]
     pub fn run<F: Future>(&mut self, future: F) -> Result<F::Output, Error> {
-        let mut future = pin!(future);
         let local = self.event_loop.local();
+        // Also for the destructors of the future, which goes before this does.
+        let _here = local.be_current();
+        let mut future = pin!(future);
         let main = MainTask::new::<F>(&local);
         let ended = Cell::new(false);
-        let (mut end, mut stopped) = (None, false);
+        let (mut end, mut stopped, mut turned) = (None, false, false);
         self.event_loop.turn_until(
             &mut || {
                 if ended.get() {
@@ -98,7 +100,9 @@ impl Runner {
                 ended.set(true);
             },
             &mut |event_loop| {
-                stopped = !ended.get() && event_loop.take_stop();
+                // A stop that came before the run still leaves it one turn.
+                let may_stop = std::mem::replace(&mut turned, true) && !ended.get();
+                stopped = may_stop && event_loop.take_stop();
                 ended.get() || stopped
             },
         )?;

@@ -184,6 +184,8 @@ fn a_huge_number_costs_what_a_small_one_does() {
         || readily::poll::os::default().unwrap(),
         || Box::new(PollPoller::new().unwrap()),
     ];
+    // What a thread keeps of its loops is made with the first.
+    EventLoop::new().unwrap().turn_now().unwrap();
     for poller in pollers {
         let (small, mut theirs) = UnixStream::pair().unwrap();
         let huge = at_the_limit(&small);

@@ -9,3 +9,4 @@
 pub mod clock;
 pub mod slab;
 pub mod timers;
+pub(crate) mod unique;

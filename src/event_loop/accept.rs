@@ -61,7 +61,7 @@ impl Local {
     ///
     /// # Errors
     ///
-    /// As [`Local::register`], with `accept` given back.
+    /// As [`Local::register`], with `accept` given back; [`Error::NotListening`].
     ///
     /// # Examples
     ///
@@ -93,12 +93,21 @@ impl Local {
         F: FnMut(&Cx<'_>, &Accepted) -> Option<C> + 'static,
         C: Callbacks + 'static,
     {
+        let descriptor = listener.into();
+        if descriptor.any().kind() != socket::Kind::Listener {
+            let fd = descriptor.any().number();
+            return Err(RegisterError {
+                error: Error::NotListening { fd },
+                descriptor: Some(descriptor),
+                callbacks: accept,
+            });
+        }
         let acceptor = Acceptor {
             accept,
             backoff: Backoff::default(),
             pause: None,
         };
-        self.register(listener, Interest::READ, acceptor)
+        self.register(descriptor, Interest::READ, acceptor)
             .map_err(|refused| {
                 let RegisterError {
                     error,

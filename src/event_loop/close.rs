@@ -61,6 +61,7 @@ impl Local {
         }
         let freed = self.freed.take();
         self.drop_guarded(freed);
+        self.drop_hook();
         report
     }
 }

@@ -14,7 +14,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<Local>>> = const { RefCell::new(None) };
+    /// The loops that were entered, each under a number of its own; the last one is current.
+    static ENTERED: RefCell<Vec<(u64, Rc<Local>)>> = const { RefCell::new(Vec::new()) };
     static TURNING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -22,19 +23,29 @@ thread_local! {
 /// ending and its locals are gone (R096).
 pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
     // Cloned, so that `f`, which may be user code, does not run under the borrow (L8).
-    let local = CURRENT
-        .try_with(|current| current.borrow().clone())
-        .ok()
-        .flatten()?;
-    Some(f(&local))
+    let current = ENTERED.try_with(|entered| {
+        let entered = entered.borrow();
+        entered.last().map(|(_, local)| Rc::clone(local))
+    });
+    Some(f(&*current.ok().flatten()?))
+}
+
+/// Whether `local` is this thread's loop.
+pub(crate) fn is(local: &Local) -> bool {
+    ENTERED
+        .try_with(|entered| match entered.borrow().last() {
+            Some((_, current)) => std::ptr::eq(&**current, local),
+            None => false,
+        })
+        .unwrap_or(false)
 }
 
 /// Queues a job if its home is this thread's loop. No lock, no call to the system, no
 /// reference count.
 pub(crate) fn wake_job_at_home(home: &Arc<Inbox>, job: u64) -> bool {
-    CURRENT
-        .try_with(|current| match &*current.borrow() {
-            Some(local) if Arc::ptr_eq(&local.inbox, home) => {
+    ENTERED
+        .try_with(|entered| match entered.borrow().last() {
+            Some((_, local)) if Arc::ptr_eq(&local.inbox, home) => {
                 local.queue_woken_job(job);
                 true
             }
@@ -43,19 +54,25 @@ pub(crate) fn wake_job_at_home(home: &Arc<Inbox>, job: u64) -> bool {
         .unwrap_or(false)
 }
 
-/// Makes a loop this thread's loop until it is dropped.
+/// Makes a loop this thread's loop until it is dropped. Guards may be dropped in any order.
 #[must_use]
-pub(super) struct Here {
-    before: Option<Rc<Local>>,
+pub(crate) struct Here {
+    number: u64,
     turning: bool,
 }
 
 impl Here {
     /// For `spawn` and the like, outside a turn.
-    pub(super) fn enter(local: &Rc<Local>) -> Self {
-        let before = CURRENT.try_with(|current| current.replace(Some(Rc::clone(local))));
+    pub(crate) fn enter(local: &Rc<Local>) -> Self {
+        let number = ENTERED.try_with(|entered| {
+            let mut entered = entered.borrow_mut();
+            // Above all that are there, so that no two guards have the same.
+            let number = entered.last().map_or(0, |&(last, _)| last + 1);
+            entered.push((number, Rc::clone(local)));
+            number
+        });
         Self {
-            before: before.ok().flatten(),
+            number: number.unwrap_or(0),
             turning: false,
         }
     }
@@ -73,9 +90,14 @@ impl Here {
 
 impl Drop for Here {
     fn drop(&mut self) {
-        let before = self.before.take();
-        // The replaced one is dropped after the borrow: it may be the last of its loop.
-        let _replaced = CURRENT.try_with(|current| current.replace(before));
+        // What is taken out is dropped after the borrow: it may be the last of its loop.
+        let _left = ENTERED.try_with(|entered| {
+            let mut entered = entered.borrow_mut();
+            let place = entered
+                .iter()
+                .rposition(|&(number, _)| number == self.number)?;
+            Some(entered.remove(place))
+        });
         if self.turning {
             TURNING.set(false);
         }

@@ -30,17 +30,24 @@ pub struct Cx<'a> {
     slot: SlabKey,
     fd: AnyFd<'a>,
     role: Role,
+    trigger: Trigger,
     socket: bool,
 }
 
 impl<'a> Cx<'a> {
     pub(super) fn new(local: &'a Local, slot: SlabKey, fd: AnyFd<'a>, line: &Line) -> Self {
-        let Line { role, socket, .. } = *line;
+        let Line {
+            role,
+            trigger,
+            socket,
+            ..
+        } = *line;
         Self {
             local,
             slot,
             fd,
             role,
+            trigger,
             socket,
         }
     }
@@ -167,6 +174,12 @@ impl<'a> Cx<'a> {
     /// Asks no more for `interest`. A refusal of the system is told to
     /// [`Local::on_unhandled`]; on a removed registration this does nothing.
     pub fn ignore(&self, interest: Interest) {
+        // A one-shot that has spoken is silent as it is; to modify it would arm it again.
+        if self.trigger == Trigger::OneShot {
+            let without = |line: &mut Line| line.interest = line.interest.without(interest);
+            self.local.registry.update(self.slot, without);
+            return;
+        }
         if let Err(Error::Io(error)) = self.want(self.wants().without(interest)) {
             self.local.report(&Unhandled::Io {
                 what: "taking back an interest",

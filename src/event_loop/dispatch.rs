@@ -31,14 +31,17 @@ impl Local {
                 Taken::Unwanted => continue,
                 Taken::Gone => return,
             };
-            let cx = Cx::new(self, slot, entry.fd.any(), &line);
-            let callbacks = &mut *entry.callbacks;
-            let ran = catch(|| match kind {
-                Kind::Connect => self.connect_ready(&cx, callbacks),
-                Kind::Read => callbacks.on_read(&cx),
-                Kind::Write => callbacks.on_write(&cx),
-                Kind::Hangup => self.hang_up(&cx, event.ready, callbacks),
-                Kind::Default => callbacks.on_default(&cx, event.ready),
+            let Entry { callbacks, fd } = &mut entry;
+            let callbacks = &mut **callbacks;
+            let ran = catch(|| {
+                let cx = &Cx::new(self, slot, fd.any(), &line);
+                match kind {
+                    Kind::Connect => self.connect_ready(cx, callbacks),
+                    Kind::Read => callbacks.on_read(cx),
+                    Kind::Write => callbacks.on_write(cx),
+                    Kind::Hangup => self.hang_up(cx, event.ready, callbacks),
+                    Kind::Default => callbacks.on_default(cx, event.ready),
+                }
             });
             self.give_back(slot, line.role, entry, ran);
         }
@@ -72,8 +75,9 @@ impl Local {
 
     /// Puts callbacks back into the table, or drops them if they were removed meanwhile.
     fn give_back(&self, slot: SlabKey, role: Role, entry: Entry, ran: Result<(), Payload>) {
-        let removed = self.registry.put_back(slot, entry);
-        self.drop_guarded(removed);
+        if let Some(removed) = self.registry.put_back(slot, entry) {
+            self.drop_guarded(removed);
+        }
         if let Err(payload) = ran {
             // What it left half-done is not called again. A listener is spared: its callback
             // panicked over one connection, and there are others.

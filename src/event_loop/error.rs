@@ -29,8 +29,17 @@ pub enum Error {
         site: &'static Location<'static>,
     },
     /// The system cannot wait for this kind of descriptor: it is always ready.
-    #[error("descriptor {fd} cannot be waited for: it is a regular file or a directory")]
+    #[error(
+        "descriptor {fd} cannot be waited for: it is always ready, \
+         as a regular file, a directory or a device like /dev/null is"
+    )]
     NotPollable {
+        /// The descriptor's number.
+        fd: RawFd,
+    },
+    /// To listen takes a socket on which `listen(2)` has been called.
+    #[error("descriptor {fd} is no listening socket")]
+    NotListening {
         /// The descriptor's number.
         fd: RawFd,
     },
@@ -44,6 +53,13 @@ pub enum Error {
     /// would block the outer one (N5).
     #[error("a loop is turning on this thread already; a callback or task cannot turn one")]
     Nested,
+    /// No loop is turning on this thread, and none was entered.
+    #[error("no loop is running on this thread")]
+    NoLoop,
+    /// What is awaited belongs to another loop than the one that runs here, which could not
+    /// wake whoever waits.
+    #[error("this belongs to another loop than the one that runs here")]
+    OtherLoop,
     /// Somebody stopped the loop before the future that it was run for was done.
     #[error("the loop was stopped before the future was done")]
     Stopped,

@@ -32,6 +32,7 @@
 use super::error::Closed;
 use super::local::Local;
 use crate::poll::Notify;
+use readily_sys::fork::ForkGuard;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,12 +60,14 @@ pub(crate) struct Inbox {
     list: Mutex<List>,
     state: AtomicU8,
     bell: Arc<dyn Notify>,
+    /// A child of our process has the list, and the bell of its parent: it must not ring it.
+    fork: ForkGuard,
     /// How many `Remote`s there are: each may still hand something in.
     remotes: AtomicUsize,
 }
 
 impl Inbox {
-    pub(super) fn new(bell: Arc<dyn Notify>) -> Self {
+    pub(super) fn new(bell: Arc<dyn Notify>, fork: ForkGuard) -> Self {
         let list = Mutex::new(List {
             letters: Vec::new(),
             closed: false,
@@ -75,6 +78,7 @@ impl Inbox {
             list,
             state,
             bell,
+            fork,
             remotes: AtomicUsize::new(0),
         }
     }
@@ -84,8 +88,16 @@ impl Inbox {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether this process is a child of the one whose loop this is.
+    pub(super) fn forked(&self) -> bool {
+        self.fork.forked()
+    }
+
     /// Hands a letter in; `false` if the loop is closed, and then the letter is dropped.
     pub(super) fn push(&self, letter: Letter) -> bool {
+        if self.forked() {
+            return false;
+        }
         let mut list = self.list();
         if list.closed {
             // L8: the letter may be a closure whose destructor comes back to us.
@@ -100,11 +112,14 @@ impl Inbox {
     }
 
     fn is_closed(&self) -> bool {
-        self.list().closed
+        self.forked() || self.list().closed
     }
 
     /// Says that somebody came. W2: only who finds the loop asleep pays for the bell.
     pub(super) fn ring(&self) {
+        if self.forked() {
+            return;
+        }
         // `Release`: what was handed in before is seen by whoever finds the state.
         if self.state.swap(RUNG, Ordering::AcqRel) == ASLEEP {
             self.bell.ring();
@@ -179,7 +194,7 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// [`Closed`] with `f` in it, if the loop is gone. A loop that goes afterwards drops `f`
+    /// [`Closed`] with `f` in it, if the loop is gone, or is that of a parent process. A loop that goes afterwards drops `f`
     /// on its own thread.
     #[doc(alias = "call_soon_threadsafe")]
     pub fn call_soon<F>(&self, f: F) -> Result<(), Closed<F>>
@@ -197,6 +212,10 @@ impl Remote {
     {
         // Boxed under the lock, and not before it: a closed loop gives the value back as it
         // was, whenever it closes.
+        // Not even the lock is taken in a fork: who held it may be in the parent only.
+        if self.inbox.forked() {
+            return Err(Closed(value));
+        }
         let mut list = self.inbox.list();
         if list.closed {
             drop(list);
@@ -227,7 +246,7 @@ impl Remote {
         self.inbox.ring();
     }
 
-    /// Whether the loop is gone.
+    /// Whether the loop is gone, or that of a parent process.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.inbox.is_closed()

@@ -7,6 +7,7 @@
 //!
 //! It is the `loop` object of the notes (N7), seen from inside.
 
+use super::current::{self, Here};
 use super::error::Error;
 use super::handle::Handle;
 use super::inbox::{Inbox, Letter, Remote};
@@ -18,6 +19,7 @@ use super::timing::{Expiry, Times};
 use super::unhandled::Reports;
 use crate::base::clock::Clock;
 use crate::base::slab::Slab;
+use crate::base::unique;
 use crate::poll::{Event, Poller, sim};
 use readily_sys::fork::ForkGuard;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -44,6 +46,8 @@ pub struct Stats {
 /// closures of `call_soon` and timers are given it, and [`Handle::with`] lends it.
 pub struct Local {
     pub(super) me: Weak<Local>,
+    /// No other loop of this process has it, before or after.
+    pub(super) number: u64,
     pub(super) poller: RefCell<Box<dyn Poller>>,
     /// The kernel in memory that it runs on; `None` on the system's own.
     pub(super) kernel: Option<sim::Kernel>,
@@ -62,15 +66,14 @@ pub struct Local {
     pub(super) stopping: Cell<bool>,
     pub(super) closed: Cell<bool>,
     pub(super) stats: Cell<Stats>,
-    pub(super) fork: ForkGuard,
 }
 
 impl Local {
     pub(super) fn new(poller: Box<dyn Poller>, clock: Box<dyn Clock>) -> io::Result<Rc<Self>> {
-        let inbox = Arc::new(Inbox::new(poller.notifier()));
-        let fork = ForkGuard::new()?;
+        let inbox = Arc::new(Inbox::new(poller.notifier(), ForkGuard::new()?));
         Ok(Rc::new_cyclic(|me| Self {
             me: me.clone(),
+            number: unique::number(),
             kernel: poller.kernel(),
             poller: RefCell::new(poller),
             registry: Registry::default(),
@@ -86,7 +89,6 @@ impl Local {
             stopping: Cell::new(false),
             closed: Cell::new(false),
             stats: Cell::default(),
-            fork,
         }))
     }
 
@@ -102,7 +104,7 @@ impl Local {
         if self.closed.get() {
             return Err(Error::Closed);
         }
-        if self.fork.forked() {
+        if self.inbox.forked() {
             Err(Error::Forked)
         } else {
             Ok(())
@@ -125,6 +127,21 @@ impl Local {
     /// Where wakers leave their number.
     pub(crate) fn inbox(&self) -> Arc<Inbox> {
         Arc::clone(&self.inbox)
+    }
+
+    /// Whether this is the loop that runs here. To wait on another one's is to wait for ever:
+    /// while this one runs, that one does not.
+    pub(crate) fn is_current(&self) -> bool {
+        current::is(self)
+    }
+
+    /// Makes this the loop of this thread, unless it is, for user code that is called from
+    /// outside a turn: a destructor may spawn.
+    pub(crate) fn be_current(&self) -> Option<Here> {
+        match current::is(self) {
+            true => None,
+            false => self.me.upgrade().map(|me| Here::enter(&me)),
+        }
     }
 
     /// The way to this loop for other threads.

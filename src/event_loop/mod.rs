@@ -227,6 +227,8 @@ impl EventLoop {
             turned = self.steps(limit, main);
         }
         self.local.inbox.settle();
+        // A stop is answered once: by the end of this run, whichever way it came.
+        self.local.stopping.set(false);
         self.raise();
         turned
     }
@@ -240,7 +242,9 @@ impl EventLoop {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let local = &*self.local;
-        let quiet = local.ready.is_empty() && local.times.len() == 0 && local.registry.len() == 0;
+        // A timer that is for never is nothing that can happen.
+        let timers = local.times.until_next().is_some();
+        let quiet = local.ready.is_empty() && !timers && local.registry.len() == 0;
         let jobs = local.jobs.get().map_or(0, |jobs| jobs.alive());
         // The remotes before the list: whoever sends, sends while it is a remote.
         quiet && jobs == 0 && !local.inbox.has_remotes() && local.inbox.is_empty()

@@ -274,7 +274,7 @@ impl Local {
     pub(super) fn strike(&self, slot: SlabKey) -> Option<Entry> {
         let (line, entry) = self.registry.remove(slot)?;
         // In a fork the poller is shared with the parent, whose registration this is.
-        if !line.parked && !self.fork.forked() {
+        if !line.parked && !self.inbox.forked() {
             // Before the descriptor closes: where its description lives on in a duplicate or
             // a child, epoll would go on reporting it (R004). An error means that it is gone
             // already, closed behind our back; nothing is left to be undone then.
@@ -285,7 +285,7 @@ impl Local {
     }
 
     fn line(&self, key: Key) -> Result<Line, Error> {
-        let line = if key.home == self.home() {
+        let line = if key.home == self.number {
             self.registry.line(key.slot)
         } else {
             None
@@ -321,7 +321,9 @@ impl Local {
     #[track_caller]
     fn enlist(&self, plan: Plan, descriptor: &Descriptor) -> Result<SlabKey, Error> {
         self.check()?;
-        let fd = descriptor.any().number();
+        // Once, and before anything is borrowed: the owner of a shared one is user code (L8).
+        let borrowed = descriptor.any();
+        let fd = borrowed.number();
         if let Some((slot, line)) = self.registry.find(fd) {
             return Err(Error::AlreadyRegistered {
                 fd,
@@ -335,7 +337,7 @@ impl Local {
         let mut registered = poller.register(fd, slot.to_bits(), line.interest, line.trigger);
         // After the poller has agreed, so that a refused descriptor keeps its flags.
         if registered.is_ok() && !plan.nonblocking {
-            registered = descriptor.any().set_nonblocking().map(drop);
+            registered = borrowed.set_nonblocking().map(drop);
             if registered.is_err() {
                 let _ = poller.remove(fd);
             }
@@ -349,11 +351,7 @@ impl Local {
     pub(super) fn key(&self, slot: SlabKey) -> Key {
         Key {
             slot,
-            home: self.home(),
+            home: self.number,
         }
-    }
-
-    fn home(&self) -> usize {
-        self.me.as_ptr() as usize
     }
 }

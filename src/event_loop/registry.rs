@@ -27,7 +27,7 @@ use std::rc::Rc;
 pub struct Key {
     pub(super) slot: SlabKey,
     /// Which loop: two loops may use the same slot and generation.
-    pub(super) home: usize,
+    pub(super) home: u64,
 }
 
 impl fmt::Debug for Key {

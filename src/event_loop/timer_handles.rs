@@ -6,6 +6,7 @@
 //!
 //! In asyncio: `Handle` and `TimerHandle`.
 
+use super::current;
 use super::local::Local;
 use super::timing::Expiry;
 use crate::base::clock::NEVER;
@@ -127,6 +128,9 @@ pub enum WakeState {
     Fired,
     /// The loop is gone: it will never fire.
     Gone,
+    /// It belongs to another loop than the one that runs here, and will not fire while that
+    /// does.
+    Elsewhere,
 }
 
 impl WakeTimer {
@@ -142,6 +146,9 @@ impl WakeTimer {
         let (Some(local), Some(key)) = (self.local.upgrade(), self.key) else {
             return WakeState::Gone;
         };
+        if !local.is_current() && current::with(|_| ()).is_some() {
+            return WakeState::Elsewhere;
+        }
         let mut timers = local.times.timers.borrow_mut();
         let Some(Expiry::Wake(kept)) = timers.get_mut(key) else {
             return if local.closed.get() {
@@ -165,7 +172,10 @@ impl WakeTimer {
 impl Drop for WakeTimer {
     fn drop(&mut self) {
         if let (Some(local), Some(key)) = (self.local.upgrade(), self.key) {
-            local.times.cancel(key);
+            let expiry = local.times.timers.borrow_mut().cancel(key);
+            if let Some(expiry) = expiry {
+                local.drop_guarded(expiry);
+            }
         }
     }
 }

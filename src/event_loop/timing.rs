@@ -93,12 +93,6 @@ impl Times {
         self.fresh_ns().saturating_add(nanos(delay))
     }
 
-    /// C3: what a cancelled timer held is dropped here, not when it would have fired.
-    pub(super) fn cancel(&self, key: TimerKey) -> bool {
-        let cancelled = self.timers.borrow_mut().cancel(key);
-        cancelled.is_some()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.timers.borrow().len()
     }

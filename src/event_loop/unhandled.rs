@@ -84,6 +84,15 @@ impl Local {
         self.drop_guarded(before);
     }
 
+    /// The hook is user's code too, and may panic when it goes: there is nobody left to tell.
+    pub(super) fn drop_hook(&self) {
+        let hook = self.reports.hook.take();
+        if let Err(payload) = catch(|| drop(hook)) {
+            eprintln!("readily: the hook for unhandled errors panicked when it was dropped");
+            drop_quietly(payload);
+        }
+    }
+
     /// Tells it.
     #[doc(alias = "call_exception_handler")]
     pub fn report(&self, unhandled: &Unhandled) {
@@ -122,6 +131,7 @@ impl Local {
     /// Drops what may have a destructor of the user's.
     pub(crate) fn drop_guarded<T>(&self, value: T) {
         if std::mem::needs_drop::<T>() {
+            let _here = self.be_current();
             self.guard(|| drop(value));
         }
     }

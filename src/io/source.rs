@@ -124,7 +124,7 @@ impl<T: AsFd + 'static> Source<T> {
     ///
     /// # Errors
     ///
-    /// `io::Error` around an [`Error`]: no loop is running here, the descriptor is registered
+    /// `io::Error` around an [`Error`]: no loop is running here ([`Error::NoLoop`]), the descriptor is registered
     /// already, or is none that can be waited for. `io` is dropped.
     #[track_caller]
     pub fn new(io: T) -> io::Result<Self> {
@@ -137,7 +137,7 @@ impl<T: AsFd + 'static> Source<T> {
         let local = Handle::current().and_then(|handle| handle.upgrade());
         match local {
             Some(local) => Self::on(&local, io, is_nonblocking),
-            None => Err(io::Error::other("no loop is running on this thread")),
+            None => Err(io::Error::other(Error::NoLoop)),
         }
     }
 
@@ -171,7 +171,8 @@ impl<T: AsFd + 'static> Source<T> {
     ///
     /// # Errors
     ///
-    /// If the loop has been closed.
+    /// If the loop has been closed ([`Error::Closed`]), or is another than the one that runs
+    /// here ([`Error::OtherLoop`]).
     ///
     /// # Cancellation
     ///
@@ -184,7 +185,7 @@ impl<T: AsFd + 'static> Source<T> {
     ///
     /// # Errors
     ///
-    /// If the loop has been closed.
+    /// As [`Source::wait_readable`].
     ///
     /// # Cancellation
     ///
@@ -203,7 +204,7 @@ impl<T: AsFd + 'static> Source<T> {
     ///
     /// # Errors
     ///
-    /// What `operation` gives, or that the loop has been closed.
+    /// What `operation` gives, or as [`Source::wait_readable`].
     ///
     /// # Cancellation
     ///
@@ -239,12 +240,24 @@ impl<T: AsFd + 'static> Source<T> {
     fn poll_ready(&self, cx: &mut Context<'_>, place: &mut Place<'_, T>) -> Poll<io::Result<()>> {
         match self.look(place.direction) {
             Poll::Pending => {
+                if let Err(error) = self.check_home() {
+                    return Poll::Ready(Err(error));
+                }
                 place.wait(cx);
                 // Cloning the waker was somebody else's code, and may have turned the tables.
                 self.look(place.direction)
             }
             known => known,
         }
+    }
+
+    /// Whoever waits here under another loop would not be woken while that one runs.
+    fn check_home(&self) -> io::Result<()> {
+        let at_home = self.local.with(Local::is_current).unwrap_or(true);
+        if at_home || Handle::current().is_none() {
+            return Ok(());
+        }
+        Err(io::Error::other(Error::OtherLoop))
     }
 
     fn look(&self, direction: Direction) -> Poll<io::Result<()>> {

@@ -10,7 +10,7 @@
 #[doc(hidden)]
 pub struct CoroutineProbe<'a, F>(pub &'a F);
 
-/// The answer for coroutine functions of up to six arguments.
+/// The answer for coroutine functions of up to eight arguments.
 #[doc(hidden)]
 pub trait IsCoroutine<Args> {
     fn is_coroutine(&self) -> bool {
@@ -32,7 +32,7 @@ macro_rules! is_coroutine {
     ($($arg:ident),*) => {
         impl<F, Out, $($arg),*> IsCoroutine<($($arg,)*)> for CoroutineProbe<'_, F>
         where
-            F: Fn($($arg),*) -> Out,
+            F: FnOnce($($arg),*) -> Out,
             Out: Future,
         {
         }
@@ -46,8 +46,11 @@ is_coroutine!(A, B, C);
 is_coroutine!(A, B, C, D);
 is_coroutine!(A, B, C, D, E);
 is_coroutine!(A, B, C, D, E, G);
+is_coroutine!(A, B, C, D, E, G, H);
+is_coroutine!(A, B, C, D, E, G, H, I);
 
-/// Whether `f` is a coroutine function: whether calling it gives a future.
+/// Whether `f` is a coroutine function: whether calling it, with up to eight arguments, gives
+/// a future.
 ///
 /// ```
 /// use readily::iscoroutinefunction;

@@ -6,10 +6,11 @@
 //!
 //! In the notes: `add_done_callback`, `remove_done_callback` (N16, N17).
 
-use crate::event_loop::Local;
-use std::cell::{Cell, RefCell};
+use crate::base::unique;
+use crate::event_loop::{Handle, Local};
+use std::cell::RefCell;
 
-/// Names a done-callback of one task or future.
+/// Names a done-callback of one task or future; to all others it is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DoneKey(u64);
 
@@ -17,14 +18,12 @@ type DoneCallback<A> = Box<dyn FnOnce(&A)>;
 
 pub(crate) struct DoneList<A> {
     callbacks: RefCell<Vec<(u64, DoneCallback<A>)>>,
-    added: Cell<u64>,
 }
 
 impl<A> Default for DoneList<A> {
     fn default() -> Self {
         Self {
             callbacks: RefCell::default(),
-            added: Cell::new(0),
         }
     }
 }
@@ -32,8 +31,7 @@ impl<A> Default for DoneList<A> {
 impl<A: 'static> DoneList<A> {
     /// Adds a callback for later.
     pub(crate) fn add(&self, callback: impl FnOnce(&A) + 'static) -> DoneKey {
-        let number = self.added.get();
-        self.added.set(number + 1);
+        let number = unique::number();
         self.callbacks
             .borrow_mut()
             .push((number, Box::new(callback)));
@@ -41,14 +39,14 @@ impl<A: 'static> DoneList<A> {
     }
 
     /// Takes a callback out; `false` if it has been scheduled, or removed before.
-    pub(crate) fn remove(&self, key: DoneKey) -> bool {
+    pub(crate) fn remove(&self, home: &Handle, key: DoneKey) -> bool {
         let mut callbacks = self.callbacks.borrow_mut();
         let Some(place) = callbacks.iter().position(|(number, _)| *number == key.0) else {
             return false;
         };
         let removed = callbacks.remove(place);
         drop(callbacks);
-        drop(removed);
+        home.with(|local| local.drop_guarded(removed));
         true
     }
 

@@ -168,6 +168,7 @@ impl Executor {
         }
         let slot = tasks.remove(key).expect("it was there a moment ago");
         drop(tasks);
+        let _here = local.be_current();
         Self::end(local, slot, Err(JoinError::Cancelled));
         true
     }
@@ -212,10 +213,12 @@ impl Executor {
         poll()
     }
 
-    /// The main task has ended, or its caller gives up.
-    pub(crate) fn release_main(&self, key: SlabKey) {
+    /// The main task has ended, or its caller gives up: `end` says which (T3).
+    pub(crate) fn release_main(&self, key: SlabKey, end: TaskState) {
         let slot = self.tasks.borrow_mut().remove(key);
-        drop(slot);
+        if let Some(slot) = slot {
+            slot.cell.head().state.set(end);
+        }
     }
 
     /// The task that is being polled.

@@ -157,6 +157,11 @@ impl<T: 'static> Promise<T> {
             })
     }
 
+    /// Cancels the future. `true` exactly if it was not settled before.
+    pub fn cancel(&self) -> bool {
+        self.cell.settle(Err(FutureError::Cancelled)).is_ok()
+    }
+
     /// Whether the future is settled or cancelled, so that a value would come too late.
     #[must_use]
     pub fn done(&self) -> bool {
@@ -248,7 +253,7 @@ impl<T: 'static> Future<T> {
 
     /// Takes a done-callback back; `false` if it has been queued already, or taken back.
     pub fn remove_done_callback(&self, key: DoneKey) -> bool {
-        self.cell.done.remove(key)
+        self.cell.done.remove(&self.cell.local, key)
     }
 }
 

@@ -158,7 +158,8 @@ impl<T: 'static> Task<T> {
     }
 
     /// Calls `callback`, soon, when the task has ended; if it has ended already, also soon.
-    /// Callbacks run in the order in which they were added.
+    /// Callbacks run in the order in which they were added. A loop that is closed runs them no
+    /// more: of the tasks that end with it, they are dropped.
     pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> DoneKey {
         let key = self.cell.head.done.add(callback);
         if self.done() {
@@ -171,7 +172,7 @@ impl<T: 'static> Task<T> {
 
     /// Takes a done-callback back; `false` if it has been queued already, or taken back.
     pub fn remove_done_callback(&self, key: DoneKey) -> bool {
-        self.cell.head.done.remove(key)
+        self.cell.head.done.remove(&self.local, key)
     }
 
     /// The task without its result: clonable, and the same for all types.

@@ -8,10 +8,11 @@
 //! In the notes: `run(coroutine)`, the one entry point of a program (N18).
 
 use super::executor::{Executor, main_waker};
-use super::join::JoinCell;
+use super::join::{JoinCell, TaskState};
 use super::waker::Wakeup;
 use crate::base::slab::SlabKey;
 use crate::event_loop::{Local, MAIN_JOB};
+use std::cell::Cell;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -26,6 +27,8 @@ pub struct MainTask<'a> {
     cell: Rc<JoinCell<()>>,
     wakeup: Arc<Wakeup>,
     waker: Waker,
+    /// How it ends if it ends now.
+    end: Cell<TaskState>,
 }
 
 impl<'a> MainTask<'a> {
@@ -43,20 +46,30 @@ impl<'a> MainTask<'a> {
             cell,
             wakeup,
             waker,
+            end: Cell::new(TaskState::Cancelled),
         }
     }
 
     /// Polls the future as this task.
     pub fn poll<F: Future>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
-        self.wakeup.lower();
-        Executor::of(self.local).step_main(self.key, &self.cell.head, || {
+        // T1: the number in the queue may be an older waker's, of a main task before this one.
+        if !self.wakeup.lower() {
+            return Poll::Pending;
+        }
+        self.end.set(TaskState::Panicked);
+        let polled = Executor::of(self.local).step_main(self.key, &self.cell.head, || {
             future.poll(&mut Context::from_waker(&self.waker))
-        })
+        });
+        self.end.set(match polled {
+            Poll::Ready(_) => TaskState::Done,
+            Poll::Pending => TaskState::Cancelled,
+        });
+        polled
     }
 }
 
 impl Drop for MainTask<'_> {
     fn drop(&mut self) {
-        Executor::of(self.local).release_main(self.key);
+        Executor::of(self.local).release_main(self.key, self.end.get());
     }
 }

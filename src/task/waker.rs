@@ -30,10 +30,10 @@ impl Wakeup {
     }
 
     /// T2: to be called before each poll, so that a wake that comes during the poll finds
-    /// the flag low and queues the job once more.
-    pub(crate) fn lower(&self) {
+    /// the flag low and queues the job once more. Whether it was up.
+    pub(crate) fn lower(&self) -> bool {
         // `AcqRel`: what the waker wrote before it raised the flag is seen by the poll.
-        self.queued.swap(false, Ordering::AcqRel);
+        self.queued.swap(false, Ordering::AcqRel)
     }
 }
 

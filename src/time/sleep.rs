@@ -18,7 +18,8 @@ use std::time::Duration;
 ///
 /// # Panics
 ///
-/// When polled outside a loop: there is no clock to ask.
+/// When polled outside a loop: there is no clock to ask. When polled again on another loop than
+/// before, or after its loop was closed: it would never end.
 ///
 /// # Cancellation
 ///
@@ -66,8 +67,10 @@ impl Future for Sleep {
                 Poll::Pending
             }
             State::Armed(timer) => match timer.poll(cx.waker()) {
-                // A loop that is gone wakes nobody: this is over as little as it will be.
-                WakeState::Pending | WakeState::Gone => Poll::Pending,
+                WakeState::Pending => Poll::Pending,
+                // To wait for a loop that is gone, or does not run, is to wait for ever.
+                WakeState::Gone => panic!("slept on a loop that is closed"),
+                WakeState::Elsewhere => panic!("slept on another loop than the one that runs here"),
                 WakeState::Fired => {
                     self.state = State::Over;
                     Poll::Ready(())

@@ -25,6 +25,11 @@ impl From<Elapsed> for std::io::Error {
 
 /// Waits for `future`, but no longer than `limit`.
 ///
+/// What is dropped at the end of the time is what was handed in. Of a coroutine that is all there
+/// is, so it is cancelled (N14). Of a [`Task`](crate::Task) it is the handle, so the task goes on,
+/// detached; where it is to end, keep its [`task_ref`](crate::Task::task_ref) and cancel that.
+/// (asyncio cancels it.)
+///
 /// `limit` counts from the first poll on the loop's clock. The system may wake the loop a
 /// little late, never early. A future that is ready on its first poll wins, even where
 /// `limit` is zero (T6).

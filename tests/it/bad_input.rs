@@ -29,7 +29,7 @@ fn files_and_directories_are_refused_by_name_and_handed_back() {
             .unwrap_err();
         assert!(matches!(refused.error, Error::NotPollable { fd } if fd == number));
         let message = refused.to_string();
-        assert!(message.contains("regular file or a directory"), "{message}");
+        assert!(message.contains("a regular file, a directory"), "{message}");
         let back = refused.descriptor.expect("it is handed back");
         assert_eq!(back.as_fd().as_raw_fd(), number);
         assert_eq!(log.len(), 0, "the callbacks are handed back, not dropped");

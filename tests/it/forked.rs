@@ -44,6 +44,7 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
         cx.ignore(Interest::READ);
     });
     let key = event_loop.register(ours, Interest::READ, read).unwrap();
+    let remote = event_loop.remote();
     let mut event_loop = Some(event_loop);
     let code = in_a_fork(|| {
         let mut child = event_loop.take().unwrap();
@@ -57,11 +58,14 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
                 .register(a, Interest::READ, Closures::new())
                 .is_err_and(|refused| forked(refused.error)),
             child.remove(key).is_ok(),
+            remote.call_soon(|_| ()).is_err(),
+            remote.stop().is_err(),
+            remote.is_closed(),
         ];
         drop(child);
         // A loop of its own works in the child.
         let fresh = readily::run(async { 21 }).is_ok_and(|n| n == 21);
-        i32::from(told == [true; 5] && fresh)
+        i32::from(told == [true; 8] && fresh)
     });
     assert_eq!(code, 1);
     let mut event_loop = event_loop.expect("the child had a copy");

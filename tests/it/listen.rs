@@ -411,12 +411,11 @@ fn accepting_after_the_loop_has_gone_is_an_error() {
 /// A crowd that comes at once is kept by the system until its turn. (A listener of the standard
 /// library has room for 128; the next ones are not heard, and try again after a second.)
 #[test]
-#[cfg(target_os = "linux")]
 fn a_crowd_that_comes_before_the_first_turn_is_kept() {
     const CROWD: usize = 500;
-    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
-    if most.trim().parse::<usize>().unwrap() < CROWD {
-        return; // the system itself allows no more
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
+    if most.trim().parse::<usize>().unwrap_or_default() < CROWD {
+        return; // the system itself allows no more, or does not say
     }
     let _guard = guard();
     let mut event_loop = EventLoop::new().unwrap();

@@ -15,6 +15,7 @@ mod embed;
 mod forked;
 mod hangup;
 mod listen;
+mod misuse;
 mod moody;
 mod panics;
 mod readiness;

@@ -1,0 +1,434 @@
+//! What a stranger tried: guards in the wrong order, keys of the wrong loop, destructors at the
+//! wrong time, stops that come too late. Each of these was wrong once.
+
+use crate::support::{Count, Log, collect_unhandled, guard, listener, turn_times};
+use readily::io::TcpListener;
+use readily::{
+    Closures, Error, EventLoop, ExitReason, FutureError, Handle, Interest, JoinError, PanicPolicy,
+    Runner, TaskState, create_future, current_task, run, sleep, spawn, wait_for, yield_now,
+};
+use std::cell::{Cell, RefCell};
+use std::future::{pending, poll_fn};
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// Spawns when it goes, as what cleans up after itself may do.
+struct Spawns(Log);
+
+impl Drop for Spawns {
+    fn drop(&mut self) {
+        let log = self.0.clone();
+        log.note("dropped");
+        drop(spawn(async move { log.note("ran") }));
+    }
+}
+
+/// The future given to `run` is dropped inside its loop, whichever way the run ends.
+#[test]
+fn destructors_of_the_main_future_may_spawn_however_the_run_ends() {
+    let _guard = guard();
+    let ends: [(&str, fn()); 3] = [
+        ("returns", || ()),
+        ("stops", || {
+            Handle::current().unwrap().with(|local| local.stop());
+        }),
+        ("panics", || {
+            drop(spawn(async { panic!("nobody sees this one but the run") }));
+        }),
+    ];
+    for (what, end) in ends {
+        let log = Log::default();
+        let spawns = Spawns(log.clone());
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            run(async {
+                let _spawns = spawns;
+                end();
+                if what != "returns" {
+                    pending::<()>().await;
+                }
+            })
+        }));
+        match what {
+            "returns" => ended.unwrap().unwrap(),
+            "stops" => assert!(matches!(ended.unwrap(), Err(Error::Stopped))),
+            _ => drop(ended.unwrap_err()),
+        }
+        assert_eq!(log.text(), "dropped", "{what}: the run was over by then");
+    }
+}
+
+/// Between two turns, too, a destructor finds the loop that it belonged to.
+#[test]
+fn destructors_between_two_turns_may_spawn() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let log = Log::default();
+    let spawns = || Spawns(log.clone());
+    let held = spawns();
+    let mut task = event_loop.spawn(async move {
+        let _held = held;
+        pending::<()>().await;
+    });
+    let held = spawns();
+    let timer = event_loop.call_later(Duration::from_secs(9), move |_| drop(held));
+    let held = spawns();
+    let call = event_loop.call_soon(move |_| drop(held));
+    let held = spawns();
+    let done = task.add_done_callback(move |_| drop(held));
+    let held = spawns();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let callbacks = Closures::new().on_read(move |_| {
+        let _held = &held;
+    });
+    let key = event_loop
+        .register(ours, Interest::READ, callbacks)
+        .unwrap();
+    assert!(task.remove_done_callback(done) && task.cancel());
+    assert!(timer.cancel() && call.cancel());
+    event_loop.remove(key).unwrap();
+    assert!(matches!(task.result(), Some(Err(JoinError::Cancelled))));
+    turn_times(&mut event_loop, 1);
+    assert_eq!((log.count("dropped"), log.count("ran")), (5, 5));
+}
+
+/// L1: the next loop may lie where the last one lay.
+#[test]
+fn a_key_of_a_loop_that_is_gone_finds_nothing_in_the_next() {
+    let _guard = guard();
+    let mut old = None;
+    for _ in 0..20 {
+        let event_loop = EventLoop::new().unwrap();
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let key = event_loop.register(ours, Interest::READ, Closures::new());
+        let key = key.unwrap();
+        if let Some(old) = old.replace(key) {
+            assert_ne!(old, key);
+            assert!(matches!(event_loop.remove(old), Err(Error::UnknownKey(_))));
+        }
+        assert_eq!(event_loop.registered(), 1);
+    }
+}
+
+#[test]
+fn a_done_key_of_another_task_removes_nothing() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let log = Log::default();
+    let (one, two) = (event_loop.spawn(async {}), event_loop.spawn(async {}));
+    let key = one.add_done_callback(|_| ());
+    let note = log.clone();
+    two.add_done_callback(move |_| note.note("two"));
+    assert!(!two.remove_done_callback(key));
+    turn_times(&mut event_loop, 2);
+    assert_eq!(log.text(), "two");
+}
+
+/// A stop is answered by the run that it was for, and by no other.
+#[test]
+fn a_stop_is_answered_once_whatever_else_ends_the_run() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    let stop = || {
+        Handle::current().unwrap().with(|local| local.stop());
+    };
+    let both = runner.run(async {
+        stop();
+        1
+    });
+    assert_eq!(both.unwrap(), 1, "it was done");
+    assert_eq!(runner.run(async { 2 }).unwrap(), 2);
+    let panics = catch_unwind(AssertUnwindSafe(|| {
+        runner.run(async {
+            stop();
+            panic!("planted");
+        })
+    }));
+    assert!(panics.is_err());
+    assert_eq!(runner.run(async { 3 }).unwrap(), 3);
+
+    // One that came before the run leaves it a turn.
+    let polls = Count::default();
+    runner.stop();
+    let stopped = runner.run(poll_fn(|_| {
+        polls.add();
+        Poll::<()>::Pending
+    }));
+    assert!(matches!(stopped, Err(Error::Stopped)));
+    assert_eq!(polls.get(), 1);
+}
+
+/// T3, for the main task as for all.
+#[test]
+fn the_main_task_ends_in_one_of_three_ways_too() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    let seen = RefCell::new(None);
+    let look = || seen.replace(Some(current_task().unwrap()));
+    let state = || seen.borrow().as_ref().unwrap().state();
+    runner.run(async { drop(look()) }).unwrap();
+    assert_eq!(state(), TaskState::Done);
+    let panics = catch_unwind(AssertUnwindSafe(|| {
+        runner.run(async {
+            look();
+            panic!("planted");
+        })
+    }));
+    assert!(panics.is_err());
+    assert_eq!(state(), TaskState::Panicked);
+    let stopped = runner.run(async {
+        look();
+        Handle::current().unwrap().with(|local| local.stop());
+        pending::<()>().await;
+    });
+    assert!(stopped.is_err());
+    assert_eq!(state(), TaskState::Cancelled);
+}
+
+/// T1: the number of the main task is that of all main tasks.
+#[test]
+fn a_waker_of_an_older_main_task_does_not_poll_this_one() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    let old = runner.run(poll_fn(|cx| Poll::Ready(cx.waker().clone())));
+    let old = old.unwrap();
+    let polls = Cell::new(0);
+    runner
+        .run(async {
+            let mut gone_round = pin!(sleep(Duration::from_millis(2)));
+            poll_fn(|cx| {
+                polls.set(polls.get() + 1);
+                old.wake_by_ref();
+                gone_round.as_mut().poll(cx)
+            })
+            .await;
+        })
+        .unwrap();
+    assert_eq!(polls.get(), 2, "at its start, and when its sleep was over");
+}
+
+#[test]
+fn the_guards_of_two_loops_may_be_dropped_in_any_order() {
+    let _guard = guard();
+    let (one, two) = (EventLoop::new().unwrap(), EventLoop::new().unwrap());
+    let spawned = |event_loop: &EventLoop| {
+        let task = spawn(async {});
+        drop(task);
+        event_loop.check_invariants();
+        !event_loop.is_idle()
+    };
+    let first = one.enter();
+    let second = two.enter();
+    drop(first);
+    assert!(spawned(&two) && one.is_idle());
+    drop(second);
+    assert!(Handle::current().is_none());
+    let kept = Rc::downgrade(&Rc::new(()));
+    drop((one, two, kept));
+    assert!(Handle::current().is_none());
+}
+
+/// Whoever shares a descriptor has a say when its number is asked for.
+struct Asks {
+    stream: UnixStream,
+    local: Handle,
+    panics: Cell<bool>,
+}
+
+impl AsFd for Asks {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.local
+            .with(|local| (local.rearms(), local.registered()));
+        assert!(!self.panics.get(), "planted");
+        self.stream.as_fd()
+    }
+}
+
+/// L8: the poller is not borrowed meanwhile; and a panic leaves nothing half-done.
+#[test]
+fn the_owner_of_a_shared_descriptor_may_ask_the_loop_and_panic() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    event_loop.set_panic_policy(PanicPolicy::Isolate);
+    let told = collect_unhandled(&event_loop);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let asks = Rc::new(Asks {
+        stream: ours,
+        local: event_loop.handle(),
+        panics: Cell::new(false),
+    });
+    let reads = Closures::new().on_read(|cx| cx.close());
+    event_loop
+        .register(Rc::clone(&asks), Interest::READ, reads)
+        .unwrap();
+    asks.panics.set(true);
+    drop(theirs);
+    turn_times(&mut event_loop, 3);
+    assert_eq!((told.len(), event_loop.registered()), (1, 0));
+
+    let refused = catch_unwind(AssertUnwindSafe(|| {
+        event_loop
+            .register(Rc::clone(&asks), Interest::READ, Closures::new())
+            .is_ok()
+    }));
+    assert!(refused.is_err());
+    assert_eq!(event_loop.registered(), 0);
+}
+
+/// To take an interest back is not to ask again.
+#[test]
+fn a_one_shot_without_a_write_branch_speaks_once() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    std::io::Write::write_all(&mut theirs, b"x").unwrap();
+    let reads = Count::default();
+    let counted = reads.clone();
+    let callbacks = Closures::new().on_read(move |_| {
+        counted.add();
+    });
+    let trigger = readily::Trigger::OneShot;
+    let key = event_loop
+        .register_with(ours, Interest::BOTH, trigger, callbacks)
+        .unwrap();
+    turn_times(&mut event_loop, 4);
+    assert_eq!(reads.get(), 1);
+    event_loop.modify(key, Interest::READ).unwrap();
+    turn_times(&mut event_loop, 4);
+    assert_eq!(reads.get(), 2);
+}
+
+#[test]
+fn a_timer_for_never_keeps_no_run_going() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let timer = event_loop.call_later(Duration::MAX, |_| ());
+    assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
+    assert!(timer.cancel());
+}
+
+/// R045: the hook goes last, and may panic like everybody.
+#[test]
+fn a_hook_whose_destructor_panics_ends_nothing() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("planted");
+        }
+    }
+    let _guard = guard();
+    let event_loop = EventLoop::new().unwrap();
+    let bomb = Panics;
+    event_loop.on_unhandled(move |_| {
+        let _mine = &bomb;
+    });
+    event_loop.close();
+}
+
+/// A listener's branch would never be taken, and nobody would hear why.
+#[test]
+fn listening_takes_a_listener() {
+    let _guard = guard();
+    let event_loop = EventLoop::new().unwrap();
+    let accept = |_: &readily::Cx<'_>, _: &readily::Accepted| None::<Closures>;
+    let (stream, _theirs) = UnixStream::pair().unwrap();
+    let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let descriptors: [readily::Descriptor; 2] = [stream.into(), datagrams.into()];
+    for descriptor in descriptors {
+        let number = std::os::fd::AsRawFd::as_raw_fd(&descriptor.as_fd());
+        let refused = event_loop.listen(descriptor, accept).unwrap_err();
+        assert!(matches!(refused.error, Error::NotListening { fd } if fd == number));
+        assert!(refused.descriptor.is_some());
+    }
+    assert_eq!(event_loop.registered(), 0);
+}
+
+/// While one loop runs, another does not: whoever waits for it would wait for ever.
+#[test]
+fn what_belongs_to_another_loop_is_an_error_and_no_endless_wait() {
+    let _guard = guard();
+    let mut owner = Runner::new().unwrap();
+    let listener = owner
+        .run(async { TcpListener::bind(([127, 0, 0, 1], 0)) })
+        .unwrap()
+        .unwrap();
+    let error = run(async { listener.accept().await.unwrap_err() }).unwrap();
+    let inner = error.get_ref().and_then(|e| e.downcast_ref::<Error>());
+    assert!(matches!(inner, Some(Error::OtherLoop)), "{error}");
+
+    for closed in [false, true] {
+        let mut nap = Box::pin(sleep(Duration::from_secs(60)));
+        let mut elsewhere = Runner::new().unwrap();
+        elsewhere
+            .run(poll_fn(|cx| {
+                assert!(nap.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            }))
+            .unwrap();
+        let kept = if closed {
+            elsewhere.close();
+            None
+        } else {
+            Some(elsewhere)
+        };
+        let waits = catch_unwind(AssertUnwindSafe(|| {
+            run(wait_for(Duration::from_secs(60), nap.as_mut()))
+        }));
+        let payload = waits.unwrap_err();
+        let message = payload.downcast_ref::<&str>().unwrap();
+        assert!(message.starts_with("slept on"), "{message}");
+        drop(kept);
+    }
+}
+
+/// N17: settled from outside with a result, an error, or as cancelled.
+#[test]
+fn a_promise_can_cancel_its_future() {
+    let _guard = guard();
+    run(async {
+        let (promise, future) = create_future::<u8>();
+        drop(spawn(async move {
+            yield_now().await;
+            assert!(promise.cancel() && !promise.cancel());
+            assert!(promise.set_result(1).is_err());
+        }));
+        assert_eq!(future.await, Err(FutureError::Cancelled));
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_loop_that_nobody_runs_has_no_current_task_and_no_home() {
+    let _guard = guard();
+    let (_listener, addr) = listener();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut connects = pin!(readily::io::TcpStream::connect(addr));
+    let Poll::Ready(Err(error)) = connects.as_mut().poll(&mut cx) else {
+        panic!("it waits, with nobody to wake it")
+    };
+    let inner = error.get_ref().and_then(|e| e.downcast_ref::<Error>());
+    assert!(matches!(inner, Some(Error::NoLoop)), "{error}");
+}
+
+#[test]
+fn a_coroutine_function_is_known_by_what_it_gives_however_it_is_called() {
+    use readily::iscoroutinefunction;
+    let mut count = 0;
+    let counts = || {
+        count += 1;
+        std::future::ready(count)
+    };
+    assert!(iscoroutinefunction!(counts));
+    let owned = String::new();
+    let once = move || async move { owned };
+    assert!(iscoroutinefunction!(once));
+    #[allow(clippy::too_many_arguments)]
+    async fn eight(_: u8, _: u8, _: u8, _: u8, _: u8, _: u8, _: u8, _: u8) {}
+    assert!(iscoroutinefunction!(eight));
+    assert!(!iscoroutinefunction!(|| 3));
+}
