@@ -157,9 +157,7 @@ impl Local {
         let unread = match cx.any().unread().unwrap_or(0) {
             // Linux does not count what stands behind an urgent byte. Not after an error,
             // which the look would take away.
-            0 if !ready.contains(Readiness::ERROR) => {
-                usize::from(cx.any().peek().unwrap_or(false))
-            }
+            0 if !ready.contains(Readiness::ERROR) => usize::from(cx.any().peek().unwrap_or(false)),
             unread => unread,
         };
         match judge(&line, ready, unread) {

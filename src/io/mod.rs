@@ -6,6 +6,7 @@
 //!
 //! In the notes: I/O of coroutines, where `await` gives way instead of blocking (N4, N10).
 
+mod socket;
 mod source;
 mod tcp;
 mod tcp_listener;

@@ -58,8 +58,8 @@ const STICKY: Readiness = Readiness::from_bits(
     Readiness::READ_CLOSED.bits() | Readiness::ERROR.bits() | Readiness::PRIORITY.bits(),
 );
 
-struct State<T> {
-    io: T,
+pub(super) struct State<T> {
+    pub(super) io: T,
     ready: Cell<Readiness>,
     /// The registration has gone: the loop was closed.
     closed: Cell<bool>,
@@ -128,21 +128,31 @@ impl<T: AsFd + 'static> Source<T> {
     /// already, or is none that can be waited for. `io` is dropped.
     #[track_caller]
     pub fn new(io: T) -> io::Result<Self> {
-        Self::with(io, false)
+        Self::with(io, false, |state| Rc::clone(state).into())
     }
 
-    /// The same for a descriptor that is known to be non-blocking.
+    /// The same for a descriptor that is known to be non-blocking, or that says itself what the
+    /// loop is to watch.
     #[track_caller]
-    pub(super) fn with(io: T, is_nonblocking: bool) -> io::Result<Self> {
+    pub(super) fn with(
+        io: T,
+        is_nonblocking: bool,
+        descriptor: impl FnOnce(&Rc<State<T>>) -> Descriptor,
+    ) -> io::Result<Self> {
         let local = Handle::current().and_then(|handle| handle.upgrade());
         match local {
-            Some(local) => Self::on(&local, io, is_nonblocking),
+            Some(local) => Self::on(&local, io, is_nonblocking, descriptor),
             None => Err(io::Error::other(Error::NoLoop)),
         }
     }
 
     #[track_caller]
-    fn on(local: &Local, io: T, is_nonblocking: bool) -> io::Result<Self> {
+    fn on(
+        local: &Local,
+        io: T,
+        is_nonblocking: bool,
+        descriptor: impl FnOnce(&Rc<State<T>>) -> Descriptor,
+    ) -> io::Result<Self> {
         let state = Rc::new(State {
             io,
             ready: Cell::new(Readiness::NONE),
@@ -150,7 +160,7 @@ impl<T: AsFd + 'static> Source<T> {
             readers: Waiters::default(),
             writers: Waiters::default(),
         });
-        let descriptor = Descriptor::from(Rc::clone(&state));
+        let descriptor = descriptor(&state);
         let keeper = Keeper(Rc::clone(&state));
         match local.register_source(descriptor, is_nonblocking, keeper) {
             Ok(key) => Ok(Self {

@@ -7,10 +7,10 @@
 //! In the notes: the connection behind `await` (N4, N10); asyncio's `sock_recv`,
 //! `sock_sendall`, `sock_connect`.
 
+use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use readily_sys::socket;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{self, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
@@ -39,7 +39,7 @@ use std::rc::Rc;
 /// ```
 #[derive(Debug)]
 pub struct TcpStream {
-    source: Source<net::TcpStream>,
+    source: Source<Socket<net::TcpStream>>,
 }
 
 impl TcpStream {
@@ -53,15 +53,14 @@ impl TcpStream {
     ///
     /// Dropping it closes the socket; the peer may see a connection that ends at once.
     pub async fn connect(addr: impl Into<SocketAddr>) -> io::Result<Self> {
-        let fd = socket::connect_tcp(&addr.into())?;
-        let source = Source::with(net::TcpStream::from(fd), true)?;
+        let Self { source } = Self::made(socket::connect(addr.into())?)?;
         source
             .io(Direction::Write, |stream| {
                 // Writable is a hint; the socket's error tells, and its peer proves it.
                 if let Some(error) = stream.take_error()? {
                     return Err(error);
                 }
-                match socket::is_connected(stream.as_fd())? {
+                match stream.is_connected()? {
                     true => Ok(()),
                     false => Err(io::ErrorKind::WouldBlock.into()),
                 }
@@ -77,16 +76,15 @@ impl TcpStream {
     /// As [`Source::new`].
     #[track_caller]
     pub fn from_std(stream: net::TcpStream) -> io::Result<Self> {
-        Ok(Self {
-            source: Source::new(stream)?,
-        })
+        let source = Source::new(Socket::System(stream))?;
+        Ok(Self { source })
     }
 
+    /// Of a socket that we made ourselves: it is non-blocking.
     #[track_caller]
-    pub(super) fn accepted(stream: net::TcpStream) -> io::Result<Self> {
-        Ok(Self {
-            source: Source::with(stream, true)?,
-        })
+    pub(super) fn made(socket: Socket<net::TcpStream>) -> io::Result<Self> {
+        let source = Source::with(socket, true, |state| state.io.descriptor(state))?;
+        Ok(Self { source })
     }
 
     /// Reads what is there, waiting until something is. Zero is the end of the stream, or an
@@ -105,7 +103,7 @@ impl TcpStream {
             return Ok(0);
         }
         self.source
-            .transfer(Direction::Read, buffer.len(), |mut s| s.read(buffer))
+            .transfer(Direction::Read, buffer.len(), |s| s.read(buffer))
             .await
     }
 
@@ -144,7 +142,7 @@ impl TcpStream {
             return Ok(0);
         }
         self.source
-            .transfer(Direction::Write, bytes.len(), |mut s| s.write(bytes))
+            .transfer(Direction::Write, bytes.len(), |s| s.write(bytes))
             .await
     }
 

@@ -6,24 +6,23 @@
 //!
 //! In asyncio this is `sock_accept`, and the server's pause of a second.
 
+use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp::TcpStream;
 use crate::event_loop::{
     ACCEPTS_PER_TURN, AcceptError, Backoff, FreedKey, Handle, Unhandled, WakeState, WakeTimer,
-    listen_tcp,
 };
-use readily_sys::socket;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::{self, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::task::{Context, Poll};
 
 /// A listening TCP socket.
 #[derive(Debug)]
 pub struct TcpListener {
-    source: Source<net::TcpListener>,
+    source: Source<Socket<net::TcpListener>>,
     backoff: RefCell<Backoff>,
 }
 
@@ -36,7 +35,9 @@ impl TcpListener {
     /// As `bind(2)` and `listen(2)`; or no loop is running here.
     #[track_caller]
     pub fn bind(addr: impl Into<SocketAddr>) -> io::Result<Self> {
-        Self::with(listen_tcp(addr)?, true)
+        let socket = socket::listen(addr.into())?;
+        let source = Source::with(socket, true, |state| state.io.descriptor(state))?;
+        Ok(Self::of(source))
     }
 
     /// Takes a listener of the standard library over, and makes it non-blocking.
@@ -46,16 +47,14 @@ impl TcpListener {
     /// As [`Source::new`].
     #[track_caller]
     pub fn from_std(listener: net::TcpListener) -> io::Result<Self> {
-        Self::with(listener, false)
+        Source::new(Socket::System(listener)).map(Self::of)
     }
 
-    #[track_caller]
-    fn with(listener: net::TcpListener, is_nonblocking: bool) -> io::Result<Self> {
-        let source = Source::with(listener, is_nonblocking)?;
-        Ok(Self {
+    fn of(source: Source<Socket<net::TcpListener>>) -> Self {
+        Self {
             source,
             backoff: RefCell::default(),
-        })
+        }
     }
 
     /// Accepts a connection, waiting until there is one. While no descriptor is left for it,
@@ -74,13 +73,10 @@ impl TcpListener {
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let mut broken = 0;
         loop {
-            let accepted = self
-                .source
-                .io(Direction::Read, |l| socket::accept(l.as_fd()))
-                .await;
+            let accepted = self.source.io(Direction::Read, Socket::accept).await;
             let error = match accepted {
-                Ok((fd, Some(peer))) => {
-                    match TcpStream::accepted(net::TcpStream::from(fd)) {
+                Ok((socket, Some(peer))) => {
+                    match TcpStream::made(socket) {
                         Ok(stream) => {
                             self.backoff.borrow_mut().reset();
                             return Ok((stream, peer));
@@ -118,7 +114,7 @@ impl TcpListener {
             return;
         };
         if first {
-            let fd = self.as_fd().as_raw_fd();
+            let fd = self.source.any().number();
             local.with(|local| local.report(&Unhandled::AcceptPaused { fd, error, retry }));
         }
         let mut pause = Pause {

@@ -77,7 +77,7 @@ impl<'a> AnyFd<'a> {
     pub fn read(self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::System(fd) => socket::read(fd, buffer),
-            Self::Memory(fd) => fd.read(buffer),
+            Self::Memory(fd) => uninterrupted(|| fd.read(buffer)),
         }
     }
 
@@ -89,7 +89,7 @@ impl<'a> AnyFd<'a> {
     pub fn write(self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::System(fd) => socket::write(fd, bytes),
-            Self::Memory(fd) => fd.write(bytes),
+            Self::Memory(fd) => uninterrupted(|| fd.write(bytes)),
         }
     }
 
@@ -101,7 +101,7 @@ impl<'a> AnyFd<'a> {
     pub fn send(self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::System(fd) => socket::send(fd, bytes),
-            Self::Memory(fd) => fd.write(bytes),
+            Self::Memory(fd) => uninterrupted(|| fd.write(bytes)),
         }
     }
 
@@ -174,6 +174,16 @@ impl<'a> AnyFd<'a> {
         match self {
             Self::System(fd) => socket::peek(fd),
             Self::Memory(fd) => Ok(fd.unread() > 0),
+        }
+    }
+}
+
+/// Repeats what a signal broke off, as the calls of the system do below this seam.
+fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
         }
     }
 }

@@ -37,7 +37,7 @@ fn files_and_directories_are_refused_by_name_and_handed_back() {
         assert_eq!(log.text(), "dropped");
         if path != "/" {
             let mut content = String::new();
-            let mut file = File::from(back.into_owned().ok().expect("it was owned"));
+            let mut file = File::from(back.into_owned().expect("it was owned"));
             file.read_to_string(&mut content).unwrap();
             assert!(content.contains("readily"), "the descriptor works");
         }

@@ -10,6 +10,7 @@
 mod base;
 mod dispatch;
 mod scripted;
+mod simulated;
 mod sources;
 mod tasks;
 mod timing;

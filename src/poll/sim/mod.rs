@@ -12,12 +12,15 @@
 //! Everything is one thread's: a kernel, its descriptors and its pollers are clones of one
 //! `Rc`. Nothing in it ever blocks; what would wait gives `WouldBlock`.
 
+mod calls;
 mod ends;
 mod faults;
 mod fd;
 mod files;
+mod net;
 mod poller;
 mod table;
+mod watch;
 
 use self::ends::{End, Kind};
 use self::files::{Body, Datagrams, Listener};

@@ -10,91 +10,16 @@
 
 use super::files::{Body, bits};
 use super::table::Table;
+use super::watch::{Item, Name, Watch, asked, reported};
 use super::{Kernel, os};
 use crate::base::clock::{NEVER, nanos};
-use crate::poll::{Event, Interest, Notify, Poller, Readiness, Trigger};
+use crate::poll::{Event, Interest, Notify, Poller, Trigger};
 use readily_sys::errno::{EEXIST, ENOENT, ENOMEM, EPERM};
-use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
-
-/// A registration's name: a number, and the file that it led to.
-type Name = (i32, u64);
-
-struct Item {
-    token: u64,
-    /// What it wants to hear; nothing when it is a one-shot that has been reported.
-    events: u16,
-    trigger: Trigger,
-    /// Whether it is on the list.
-    listed: bool,
-}
-
-/// What one poller watches.
-#[derive(Default)]
-pub(super) struct Watch {
-    items: BTreeMap<Name, Item>,
-    /// Those who may be ready, in the order in which that came about.
-    list: VecDeque<Name>,
-}
-
-impl Watch {
-    /// Something of `bits` may have come about.
-    pub(super) fn wake(&mut self, name: Name, bits: u16) {
-        if let Some(item) = self.items.get_mut(&name) {
-            if item.events & bits != 0 && !item.listed {
-                item.listed = true;
-                self.list.push_back(name);
-            }
-        }
-    }
-
-    /// Takes a registration out, from the list too: the same number may lead to the same file
-    /// again.
-    pub(super) fn forget(&mut self, name: Name) -> Option<()> {
-        if self.items.remove(&name)?.listed {
-            self.list.retain(|&other| other != name);
-        }
-        Some(())
-    }
-}
-
-/// What an interest asks of the kernel. A half-close is told to readers only: by the level it
-/// would be told a writer for ever.
-fn asked(interest: Interest) -> u16 {
-    let pairs = [
-        (Interest::READ, bits::IN | bits::RDHUP),
-        (Interest::WRITE, bits::OUT),
-        (Interest::PRIORITY, bits::PRI),
-    ];
-    let of = |(one, bits)| if interest.contains(one) { bits } else { 0 };
-    pairs
-        .map(of)
-        .iter()
-        .fold(bits::UNASKED, |all, one| all | one)
-}
-
-/// The kernel's bits in our six facts, as with epoll.
-fn reported(said: u16) -> Readiness {
-    let gone =
-        Readiness::READ | Readiness::WRITE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
-    let meaning = [
-        (bits::IN, Readiness::READ),
-        (bits::PRI, Readiness::PRIORITY),
-        (bits::OUT, Readiness::WRITE),
-        (bits::RDHUP, Readiness::READ | Readiness::READ_CLOSED),
-        (bits::HUP, gone),
-        (
-            bits::ERR,
-            Readiness::READ | Readiness::WRITE | Readiness::ERROR,
-        ),
-    ];
-    let said = meaning.iter().filter(|(bit, _)| said & bit != 0);
-    said.fold(Readiness::NONE, |all, &(_, facts)| all | facts)
-}
 
 /// What ends a wait from another thread.
 #[derive(Default)]

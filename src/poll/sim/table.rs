@@ -4,20 +4,16 @@
 //! file, and a file goes with the last of them. A poller watches a *file* under a *number*, so a
 //! file that lives on under another number goes on being reported (R004).
 
-use super::ends::{self, End, Kind, State};
+use super::ends::{self, End};
 use super::faults::Faults;
-use super::files::{Body, Datagrams, File, Listener, bits};
-use super::poller::Watch;
+use super::files::{Body, Datagrams, File, bits};
+use super::net::FIRST_PORT;
+use super::watch::Watch;
 use super::{DESCRIPTORS, FIRST_NUMBER, os};
-use readily_sys::errno::{
-    EADDRINUSE, EAGAIN, EBADF, ECONNREFUSED, EINVAL, EMFILE, ENOTCONN, ENOTSOCK, EPIPE,
-};
+use readily_sys::errno::{EBADF, EINVAL, EMFILE};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{Shutdown, SocketAddr};
-
-/// The first of the ports that are given out.
-const FIRST_PORT: u16 = 49_152;
+use std::net::SocketAddr;
 
 pub(super) struct Table {
     /// Which number leads to which file.
@@ -26,7 +22,7 @@ pub(super) struct Table {
     made: u64,
     pub(super) limit: usize,
     pub(super) bound: BTreeMap<SocketAddr, u64>,
-    next_port: u16,
+    pub(super) next_port: u16,
     /// What each poller watches; its place is its name.
     pub(super) watches: Vec<Watch>,
     pub(super) faults: Faults,
@@ -122,13 +118,6 @@ impl Table {
         }
     }
 
-    fn listener(&mut self, file: u64) -> &mut Listener {
-        match &mut self.at(file).body {
-            Body::Listener(listener) => listener,
-            _ => unreachable!("it is a listener"),
-        }
-    }
-
     /// What `poll(2)` would say of it.
     pub(super) fn bits(&self, file: u64, now_ns: u64) -> u16 {
         let end_at = |file| match self.get(file).map(|file| &file.body) {
@@ -210,171 +199,6 @@ impl Table {
         }
     }
 
-    pub(super) fn bind(&mut self, mut addr: SocketAddr) -> io::Result<SocketAddr> {
-        if addr.port() == 0 {
-            loop {
-                addr.set_port(self.next_port);
-                self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
-                if !self.bound.contains_key(&addr) {
-                    break;
-                }
-            }
-        }
-        match self.bound.contains_key(&addr) {
-            true => Err(os(EADDRINUSE)),
-            false => Ok(addr),
-        }
-    }
-
-    pub(super) fn connect(&mut self, addr: SocketAddr) -> u64 {
-        let client = self.add(Body::End(End::new(Kind::Tcp)));
-        let mut local = addr;
-        local.set_port(self.next_port);
-        self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
-        let end = self.end(client);
-        end.state = State::Connecting;
-        (end.local, end.remote) = (Some(local), Some(addr));
-        match self.bound.get(&addr).copied() {
-            None => self.refuse(client),
-            Some(file) => {
-                self.listener(file).waiting.push_back(client);
-                self.let_in(file);
-            }
-        }
-        client
-    }
-
-    /// Lets those in who wait before the queue of a listener.
-    fn let_in(&mut self, file: u64) {
-        loop {
-            let listener = self.listener(file);
-            if listener.queue.len() >= listener.backlog {
-                return;
-            }
-            let Some(client) = listener.waiting.pop_front() else {
-                return;
-            };
-            // One that gave up has gone.
-            if self.get(client).is_none() {
-                continue;
-            }
-            let server = self.add(Body::End(End::connected(Kind::Tcp)));
-            self.join(client, server);
-            let end = self.end(client);
-            end.state = State::Connected;
-            let (local, remote) = (end.local, end.remote);
-            let end = self.end(server);
-            (end.local, end.remote) = (remote, local);
-            self.listener(file).queue.push_back(server);
-            self.wake(client, bits::OUT);
-            self.wake(file, bits::IN);
-        }
-    }
-
-    fn refuse(&mut self, client: u64) {
-        if self.get(client).is_none() {
-            return;
-        }
-        let end = self.end(client);
-        end.state = State::Connected;
-        end.fail(ECONNREFUSED);
-        self.wake(client, bits::ALL);
-    }
-
-    /// The next connection of a listener: its number, and whose it is.
-    pub(super) fn accept(&mut self, file: u64) -> io::Result<(i32, Option<SocketAddr>)> {
-        let Body::Listener(listener) = &mut self.at(file).body else {
-            return Err(os(EINVAL));
-        };
-        if listener.queue.is_empty() {
-            return Err(os(EAGAIN));
-        }
-        let chance = self.faults.emfile;
-        if self.faults.strikes(chance) {
-            return Err(os(EMFILE));
-        }
-        self.room_for(1)?;
-        let end = self.listener(file).queue.pop_front();
-        let end = end.expect("it was there a moment ago");
-        let number = self.number(end);
-        self.let_in(file);
-        Ok((number, self.end(end).remote))
-    }
-
-    pub(super) fn read(&mut self, file: u64, buffer: &mut [u8], now_ns: u64) -> io::Result<usize> {
-        match &mut self.at(file).body {
-            Body::End(_) => self.read_end(file, buffer),
-            Body::Listener(_) => Err(os(ENOTCONN)),
-            Body::Datagrams(here) => {
-                let datagram = here.input.pop_front().ok_or_else(|| os(EAGAIN))?;
-                let n = datagram.len().min(buffer.len());
-                buffer[..n].copy_from_slice(&datagram[..n]);
-                if let Some(peer) = here.peer {
-                    self.wake(peer, bits::OUT);
-                }
-                Ok(n)
-            }
-            Body::Regular { content, at } => {
-                let rest = &content[(*at).min(content.len())..];
-                let n = rest.len().min(buffer.len());
-                buffer[..n].copy_from_slice(&rest[..n]);
-                *at += n;
-                Ok(n)
-            }
-            Body::Timer { due_ns } => match due_ns {
-                Some(due) if *due <= now_ns => {
-                    *due_ns = None;
-                    number_into(1, buffer)
-                }
-                _ => Err(os(EAGAIN)),
-            },
-            Body::Notifier { count: 0 } => Err(os(EAGAIN)),
-            Body::Notifier { count } => {
-                let n = std::mem::take(count);
-                self.wake(file, bits::OUT);
-                number_into(n, buffer)
-            }
-        }
-    }
-
-    pub(super) fn write(&mut self, file: u64, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.at(file).body {
-            Body::End(_) => self.write_end(file, bytes),
-            Body::Listener(_) => Err(os(EPIPE)),
-            Body::Datagrams(here) => {
-                let peer = here.peer.ok_or_else(|| os(ECONNREFUSED))?;
-                let there = self.datagrams(peer);
-                if there.input.len() >= Datagrams::ROOM {
-                    return Err(os(EAGAIN));
-                }
-                there.input.push_back(bytes.to_vec());
-                self.wake(peer, bits::IN);
-                Ok(bytes.len())
-            }
-            Body::Regular { content, at } => {
-                content.truncate(*at);
-                content.extend_from_slice(bytes);
-                *at = content.len();
-                Ok(bytes.len())
-            }
-            Body::Timer { .. } => Err(os(EINVAL)),
-            Body::Notifier { count } => {
-                let eight = bytes.first_chunk::<8>().ok_or_else(|| os(EINVAL))?;
-                *count = count.saturating_add(u64::from_ne_bytes(*eight));
-                self.wake(file, bits::IN);
-                Ok(8)
-            }
-        }
-    }
-
-    pub(super) fn shutdown(&mut self, file: u64, how: Shutdown) -> io::Result<()> {
-        match &self.at(file).body {
-            Body::End(_) => self.shutdown_end(file, how),
-            Body::Listener(_) | Body::Datagrams(_) => Err(os(ENOTCONN)),
-            _ => Err(os(ENOTSOCK)),
-        }
-    }
-
     /// Sets a timer to a moment, or stops it.
     pub(super) fn set_timer(&mut self, file: u64, new_ns: Option<u64>) -> io::Result<()> {
         let Body::Timer { due_ns } = &mut self.at(file).body else {
@@ -411,10 +235,4 @@ impl Table {
             trace.push('\n');
         }
     }
-}
-
-fn number_into(n: u64, buffer: &mut [u8]) -> io::Result<usize> {
-    let eight = buffer.first_chunk_mut::<8>().ok_or_else(|| os(EINVAL))?;
-    *eight = n.to_ne_bytes();
-    Ok(8)
 }

@@ -1,0 +1,115 @@
+//! TCP as far as it is about who talks to whom: addresses, connecting, accepting.
+//!
+//! A connection is through when the listener's queue takes it; one that finds the queue full goes
+//! on trying, as a client whose first packet was dropped does.
+
+use super::ends::{End, Kind, State};
+use super::files::{Body, Listener, bits};
+use super::os;
+use super::table::Table;
+use readily_sys::errno::{EADDRINUSE, EAGAIN, ECONNREFUSED, EINVAL, EMFILE};
+use std::io;
+use std::net::SocketAddr;
+
+/// The first of the ports that are given out.
+pub(super) const FIRST_PORT: u16 = 49_152;
+
+impl Table {
+    fn listener(&mut self, file: u64) -> &mut Listener {
+        match &mut self.at(file).body {
+            Body::Listener(listener) => listener,
+            _ => unreachable!("it is a listener"),
+        }
+    }
+
+    pub(super) fn bind(&mut self, mut addr: SocketAddr) -> io::Result<SocketAddr> {
+        if addr.port() == 0 {
+            loop {
+                addr.set_port(self.next_port);
+                self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
+                if !self.bound.contains_key(&addr) {
+                    break;
+                }
+            }
+        }
+        match self.bound.contains_key(&addr) {
+            true => Err(os(EADDRINUSE)),
+            false => Ok(addr),
+        }
+    }
+
+    pub(super) fn connect(&mut self, addr: SocketAddr) -> u64 {
+        let client = self.add(Body::End(End::new(Kind::Tcp)));
+        let mut local = addr;
+        local.set_port(self.next_port);
+        self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
+        let end = self.end(client);
+        end.state = State::Connecting;
+        (end.local, end.remote) = (Some(local), Some(addr));
+        match self.bound.get(&addr).copied() {
+            None => self.refuse(client),
+            Some(file) => {
+                self.listener(file).waiting.push_back(client);
+                self.let_in(file);
+            }
+        }
+        client
+    }
+
+    /// Lets those in who wait before the queue of a listener.
+    fn let_in(&mut self, file: u64) {
+        loop {
+            let listener = self.listener(file);
+            if listener.queue.len() >= listener.backlog {
+                return;
+            }
+            let Some(client) = listener.waiting.pop_front() else {
+                return;
+            };
+            // One that gave up has gone.
+            if self.get(client).is_none() {
+                continue;
+            }
+            let server = self.add(Body::End(End::connected(Kind::Tcp)));
+            self.join(client, server);
+            let end = self.end(client);
+            end.state = State::Connected;
+            let (local, remote) = (end.local, end.remote);
+            let end = self.end(server);
+            (end.local, end.remote) = (remote, local);
+            self.listener(file).queue.push_back(server);
+            self.wake(client, bits::OUT);
+            self.wake(file, bits::IN);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, client: u64) {
+        if self.get(client).is_none() {
+            return;
+        }
+        let end = self.end(client);
+        end.state = State::Connected;
+        end.fail(ECONNREFUSED);
+        self.wake(client, bits::ALL);
+    }
+
+    /// The next connection of a listener: its number, and whose it is.
+    pub(super) fn accept(&mut self, file: u64) -> io::Result<(i32, Option<SocketAddr>)> {
+        let Body::Listener(listener) = &mut self.at(file).body else {
+            return Err(os(EINVAL));
+        };
+        if listener.queue.is_empty() {
+            return Err(os(EAGAIN));
+        }
+        let chance = self.faults.emfile;
+        if self.faults.strikes(chance) {
+            return Err(os(EMFILE));
+        }
+        self.room_for(1)?;
+        let end = self.listener(file).queue.pop_front();
+        let end = end.expect("it was there a moment ago");
+        let number = self.number(end);
+        self.let_in(file);
+        Ok((number, self.end(end).remote))
+    }
+}

@@ -1,0 +1,83 @@
+//! What a poller watches: a file under a number, on the list of those who may be ready or not.
+//!
+//! Plain data and two translations, of what is asked and of what is reported; who goes through
+//! the list, and when, is in `poller.rs`.
+
+use super::files::bits;
+use crate::poll::{Interest, Readiness, Trigger};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A registration's name: a number, and the file that it led to.
+pub(super) type Name = (i32, u64);
+
+pub(super) struct Item {
+    pub(super) token: u64,
+    /// What it wants to hear; nothing when it is a one-shot that has been reported.
+    pub(super) events: u16,
+    pub(super) trigger: Trigger,
+    /// Whether it is on the list.
+    pub(super) listed: bool,
+}
+
+/// What one poller watches.
+#[derive(Default)]
+pub(super) struct Watch {
+    pub(super) items: BTreeMap<Name, Item>,
+    /// Those who may be ready, in the order in which that came about.
+    pub(super) list: VecDeque<Name>,
+}
+
+impl Watch {
+    /// Something of `bits` may have come about.
+    pub(super) fn wake(&mut self, name: Name, bits: u16) {
+        if let Some(item) = self.items.get_mut(&name) {
+            if item.events & bits != 0 && !item.listed {
+                item.listed = true;
+                self.list.push_back(name);
+            }
+        }
+    }
+
+    /// Takes a registration out, from the list too: the same number may lead to the same file
+    /// again.
+    pub(super) fn forget(&mut self, name: Name) -> Option<()> {
+        if self.items.remove(&name)?.listed {
+            self.list.retain(|&other| other != name);
+        }
+        Some(())
+    }
+}
+
+/// What an interest asks of the kernel. A half-close is told to readers only: by the level it
+/// would be told a writer for ever.
+pub(super) fn asked(interest: Interest) -> u16 {
+    let pairs = [
+        (Interest::READ, bits::IN | bits::RDHUP),
+        (Interest::WRITE, bits::OUT),
+        (Interest::PRIORITY, bits::PRI),
+    ];
+    let of = |(one, bits)| if interest.contains(one) { bits } else { 0 };
+    pairs
+        .map(of)
+        .iter()
+        .fold(bits::UNASKED, |all, one| all | one)
+}
+
+/// The kernel's bits in our six facts, as with epoll.
+pub(super) fn reported(said: u16) -> Readiness {
+    let gone =
+        Readiness::READ | Readiness::WRITE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
+    let meaning = [
+        (bits::IN, Readiness::READ),
+        (bits::PRI, Readiness::PRIORITY),
+        (bits::OUT, Readiness::WRITE),
+        (bits::RDHUP, Readiness::READ | Readiness::READ_CLOSED),
+        (bits::HUP, gone),
+        (
+            bits::ERR,
+            Readiness::READ | Readiness::WRITE | Readiness::ERROR,
+        ),
+    ];
+    let said = meaning.iter().filter(|(bit, _)| said & bit != 0);
+    said.fold(Readiness::NONE, |all, &(_, facts)| all | facts)
+}

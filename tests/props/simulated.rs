@@ -1,0 +1,195 @@
+//! Servers and clients on a kernel in memory: one thread, virtual time, and every fault that a
+//! system may commit, from a seed.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use readily::io::{TcpListener, TcpStream};
+use readily::poll::sim::{Faults, Kernel};
+use readily::{Callbacks, Closures, Cx, EventLoop, Interest, Runner, gather, sleep, spawn};
+use std::io::{self, ErrorKind};
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
+fn simulated(faults: Faults) -> (EventLoop, Kernel) {
+    let kernel = Kernel::with(faults);
+    let event_loop = EventLoop::with(Box::new(kernel.poller()), Box::new(kernel.clock()));
+    (event_loop.unwrap(), kernel)
+}
+
+fn anywhere() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+fn bytes(len: usize) -> Vec<u8> {
+    (0..len).map(|n| (n * 31 + n / 251) as u8).collect()
+}
+
+async fn echo(stream: TcpStream) -> io::Result<()> {
+    let mut buffer = [0; 1000];
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return stream.shutdown(Shutdown::Write),
+            n => stream.write_all(&buffer[..n]).await?,
+        }
+    }
+}
+
+/// Sends `data` in pieces of these sizes, sleeping now and then, and reads it back meanwhile.
+async fn client(addr: SocketAddr, data: Vec<u8>, pieces: Vec<usize>) -> Vec<u8> {
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let send = async {
+        let (mut rest, mut sizes) = (&data[..], pieces.iter().cycle());
+        while !rest.is_empty() {
+            let (piece, left) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+            stream.write_all(piece).await.unwrap();
+            rest = left;
+            if piece.len() % 5 == 0 {
+                sleep(Duration::from_millis(piece.len() as u64)).await;
+            }
+        }
+        stream.shutdown(Shutdown::Write).unwrap();
+    };
+    let receive = async {
+        let (mut all, mut buffer) = (Vec::new(), [0; 700]);
+        loop {
+            match stream.read(&mut buffer).await.unwrap() {
+                0 => return all,
+                n => all.extend_from_slice(&buffer[..n]),
+            }
+        }
+    };
+    gather((send, receive)).await.1
+}
+
+/// The echo server of coroutines, until all clients have their bytes.
+fn by_coroutines(faults: Faults, clients: &[(usize, Vec<usize>)]) -> (Vec<Vec<u8>>, String) {
+    let (event_loop, kernel) = simulated(faults);
+    kernel.record();
+    let mut runner = Runner::from(event_loop);
+    runner.on_unhandled(|_| ());
+    let echoed = runner.run(async {
+        let listener = TcpListener::bind(anywhere()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        drop(spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                drop(spawn(async move { echo(stream).await.unwrap() }));
+            }
+        }));
+        let clients = clients.iter().cloned();
+        gather(clients.map(|(len, pieces)| client(addr, bytes(len), pieces))).await
+    });
+    drop(runner);
+    assert_eq!(kernel.open(), 0, "S4: descriptors before and after");
+    (echoed.unwrap(), kernel.trace())
+}
+
+/// The echo server of callbacks.
+struct Echo {
+    kept: Vec<u8>,
+    ended: bool,
+}
+
+impl Callbacks for Echo {
+    fn on_read(&mut self, cx: &Cx<'_>) {
+        let mut buffer = [0; 1000];
+        match cx.read(&mut buffer) {
+            Ok(n) => {
+                self.ended = n == 0;
+                self.kept.extend_from_slice(&buffer[..n]);
+            }
+            Err(error) => return assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        self.on_write(cx);
+    }
+
+    fn on_write(&mut self, cx: &Cx<'_>) {
+        match cx.write(&self.kept) {
+            Ok(n) => drop(self.kept.drain(..n)),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        let next = match (self.kept.is_empty(), self.ended) {
+            (false, _) => Interest::WRITE,
+            (true, false) => Interest::READ,
+            (true, true) => return cx.close(),
+        };
+        cx.want(next).unwrap();
+    }
+}
+
+fn by_callbacks(faults: Faults, clients: &[(usize, Vec<usize>)]) -> Vec<Vec<u8>> {
+    let (event_loop, kernel) = simulated(faults);
+    let mut runner = Runner::from(event_loop);
+    runner.on_unhandled(|_| ());
+    let listener = kernel.listen(anywhere(), 4).unwrap();
+    let addr = listener.local_addr().unwrap();
+    runner
+        .listen(listener, |_, _| {
+            Some(Echo {
+                kept: Vec::new(),
+                ended: false,
+            })
+        })
+        .unwrap();
+    let echoed = runner.run(async {
+        let clients = clients.iter().cloned();
+        gather(clients.map(|(len, pieces)| client(addr, bytes(len), pieces))).await
+    });
+    drop(runner);
+    assert_eq!(kernel.open(), 0, "S4: descriptors before and after");
+    echoed.unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// S1, S3, S4, L7: whatever the kernel does, every byte comes back, in order, and nothing is
+    /// left open; and the same seed does the same again.
+    #[test]
+    fn every_byte_comes_back_whatever_the_kernel_does(
+        seed in any::<u64>(),
+        clients in vec((0usize..5000, vec(1usize..900, 1..4)), 1..6),
+    ) {
+        let expected: Vec<_> = clients.iter().map(|(len, _)| bytes(*len)).collect();
+        let (echoed, trace) = by_coroutines(Faults::all(seed), &clients);
+        prop_assert!(echoed == expected, "coroutines");
+        let (again, same) = by_coroutines(Faults::all(seed), &clients);
+        prop_assert!(again == expected && trace == same, "the same seed, the same trace");
+        prop_assert!(by_callbacks(Faults::all(seed), &clients) == expected, "callbacks");
+    }
+}
+
+/// Virtual time: an hour goes by while nobody looks, and in order.
+#[test]
+fn an_hour_of_sleeps_takes_no_time() {
+    let (event_loop, kernel) = simulated(Faults::none());
+    kernel.record();
+    let mut runner = Runner::from(event_loop);
+    let begin = runner.now();
+    let elapsed = runner.run(async {
+        let naps = (1..=60).map(|minutes| sleep(Duration::from_secs(60 * minutes)));
+        gather(naps).await;
+        let here = readily::Handle::current().unwrap();
+        here.with(|local| local.now()).unwrap()
+    });
+    assert_eq!(elapsed.unwrap() - begin, Duration::from_secs(3600));
+    let trace = kernel.trace();
+    let jumps = trace
+        .lines()
+        .filter(|line| line.contains("on to the limit"));
+    assert_eq!(jumps.count(), 60, "{trace}");
+}
+
+/// What asks the system for a descriptor gets one that is of no use.
+#[test]
+fn a_real_socket_has_no_place_in_a_simulation() {
+    let (event_loop, kernel) = simulated(Faults::none());
+    let (near, _far) = std::os::unix::net::UnixStream::pair().unwrap();
+    let refused = event_loop.register(near, Interest::READ, Closures::new());
+    let error = refused.unwrap_err().error;
+    assert!(
+        matches!(error, readily::Error::BadDescriptor { .. }),
+        "{error}"
+    );
+    assert_eq!(kernel.open(), 0);
+}
