@@ -18,6 +18,7 @@ mod promises;
 macro_rules! conformance {
     ($poller:ident => $make:expr) => {
         mod $poller {
+            #[allow(unused_imports)] // where a world is made by a function
             use crate::promises::kit::World;
 
             conformance! { @cases $make;
@@ -125,3 +126,15 @@ conformance! { sim => {
     let kernel = readily::poll::sim::Kernel::new();
     World::in_memory(&kernel, kernel.poller())
 } }
+
+/// The kqueue poller over a kqueue in memory.
+fn kqueue_as_on(system: readily::poll::sim::Personality) -> promises::kit::World {
+    let kernel = readily::poll::sim::Kernel::new();
+    promises::kit::World::in_memory(&kernel, kernel.kqueue(system))
+}
+
+conformance! { kqueue_as_on_freebsd => crate::kqueue_as_on(readily::poll::sim::Personality::FreeBsd) }
+
+conformance! { kqueue_as_on_macos => crate::kqueue_as_on(readily::poll::sim::Personality::Apple) }
+
+conformance! { kqueue_as_on_netbsd => crate::kqueue_as_on(readily::poll::sim::Personality::NetBsd) }

@@ -20,7 +20,7 @@ use readily_sys::errno;
 use readily_sys::kq_abi::Kevent;
 
 use self::translate::{Changes, Outcome, Wanted};
-use super::{Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger};
+use super::{Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger, sim};
 
 /// What lies below a [`KqueuePoller`]: the system's kqueue, or one in memory.
 pub trait Queue {
@@ -54,6 +54,11 @@ pub trait Queue {
     ///
     /// `EPERM` or `EBADF`.
     fn is_pollable(&self, fd: RawFd) -> io::Result<()>;
+
+    /// The kernel in memory that it belongs to; `None` for the system's.
+    fn kernel(&self) -> Option<sim::Kernel> {
+        None
+    }
 }
 
 /// The [`Poller`] over a kqueue.
@@ -99,7 +104,9 @@ impl<Q: Queue> KqueuePoller<Q> {
             return Ok(());
         }
         self.queue.change(changes.as_slice(), errors)?;
-        match translate::outcome(changes, errors) {
+        // NetBSD says the same of a closed descriptor and of a pipe without a reader.
+        let open = errors.contains(&errno::EBADF) && self.queue.is_pollable(fd).is_ok();
+        match translate::outcome(changes, errors, open) {
             Outcome::Done => Ok(()),
             Outcome::Broken => {
                 self.broken.push(fd);
@@ -289,6 +296,10 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.queue.as_fd()
+    }
+
+    fn kernel(&self) -> Option<sim::Kernel> {
+        self.queue.kernel()
     }
 }
 

@@ -4,17 +4,30 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::io::{TcpListener, TcpStream};
-use readily::poll::sim::{Faults, Kernel};
+use readily::poll::Poller;
+use readily::poll::sim::{Faults, Kernel, Personality};
 use readily::{Callbacks, Closures, Cx, EventLoop, Interest, Runner, gather, sleep, spawn};
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
-fn simulated(faults: Faults) -> (EventLoop, Kernel) {
+/// A loop on a kernel in memory: over epoll's rules, or over the kqueue of a system.
+fn simulated(faults: Faults, kqueue: Option<Personality>) -> (EventLoop, Kernel) {
     let kernel = Kernel::with(faults);
-    let event_loop = EventLoop::with(Box::new(kernel.poller()), Box::new(kernel.clock()));
+    let poller: Box<dyn Poller> = match kqueue {
+        None => Box::new(kernel.poller()),
+        Some(system) => Box::new(kernel.kqueue(system)),
+    };
+    let event_loop = EventLoop::with(poller, Box::new(kernel.clock()));
     (event_loop.unwrap(), kernel)
 }
+
+const POLLERS: [Option<Personality>; 4] = [
+    None,
+    Some(Personality::FreeBsd),
+    Some(Personality::Apple),
+    Some(Personality::NetBsd),
+];
 
 fn anywhere() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
@@ -62,8 +75,10 @@ async fn client(addr: SocketAddr, data: Vec<u8>, pieces: Vec<usize>) -> Vec<u8> 
 }
 
 /// The echo server of coroutines, until all clients have their bytes.
-fn by_coroutines(faults: Faults, clients: &[(usize, Vec<usize>)]) -> (Vec<Vec<u8>>, String) {
-    let (event_loop, kernel) = simulated(faults);
+fn by_coroutines(
+    (event_loop, kernel): (EventLoop, Kernel),
+    clients: &[(usize, Vec<usize>)],
+) -> (Vec<Vec<u8>>, String) {
     kernel.record();
     let mut runner = Runner::from(event_loop);
     runner.on_unhandled(|_| ());
@@ -117,8 +132,10 @@ impl Callbacks for Echo {
     }
 }
 
-fn by_callbacks(faults: Faults, clients: &[(usize, Vec<usize>)]) -> Vec<Vec<u8>> {
-    let (event_loop, kernel) = simulated(faults);
+fn by_callbacks(
+    (event_loop, kernel): (EventLoop, Kernel),
+    clients: &[(usize, Vec<usize>)],
+) -> Vec<Vec<u8>> {
     let mut runner = Runner::from(event_loop);
     runner.on_unhandled(|_| ());
     let listener = kernel.listen(anywhere(), 4).unwrap();
@@ -151,18 +168,21 @@ proptest! {
         clients in vec((0usize..5000, vec(1usize..900, 1..4)), 1..6),
     ) {
         let expected: Vec<_> = clients.iter().map(|(len, _)| bytes(*len)).collect();
-        let (echoed, trace) = by_coroutines(Faults::all(seed), &clients);
-        prop_assert!(echoed == expected, "coroutines");
-        let (again, same) = by_coroutines(Faults::all(seed), &clients);
-        prop_assert!(again == expected && trace == same, "the same seed, the same trace");
-        prop_assert!(by_callbacks(Faults::all(seed), &clients) == expected, "callbacks");
+        for poller in POLLERS {
+            let world = || simulated(Faults::all(seed), poller);
+            let (echoed, trace) = by_coroutines(world(), &clients);
+            prop_assert!(echoed == expected, "coroutines, {:?}", poller);
+            let (again, same) = by_coroutines(world(), &clients);
+            prop_assert!(again == expected && trace == same, "the same seed, the same trace");
+            prop_assert!(by_callbacks(world(), &clients) == expected, "callbacks, {:?}", poller);
+        }
     }
 }
 
 /// Virtual time: an hour goes by while nobody looks, and in order.
 #[test]
 fn an_hour_of_sleeps_takes_no_time() {
-    let (event_loop, kernel) = simulated(Faults::none());
+    let (event_loop, kernel) = simulated(Faults::none(), None);
     kernel.record();
     let mut runner = Runner::from(event_loop);
     let begin = runner.now();
@@ -183,7 +203,7 @@ fn an_hour_of_sleeps_takes_no_time() {
 /// What asks the system for a descriptor gets one that is of no use.
 #[test]
 fn a_real_socket_has_no_place_in_a_simulation() {
-    let (event_loop, kernel) = simulated(Faults::none());
+    let (event_loop, kernel) = simulated(Faults::none(), None);
     let (near, _far) = std::os::unix::net::UnixStream::pair().unwrap();
     let refused = event_loop.register(near, Interest::READ, Closures::new());
     let error = refused.unwrap_err().error;

@@ -158,7 +158,9 @@ pub(super) enum Outcome {
     Failed(i32),
 }
 
-pub(super) fn outcome(changes: &Changes, errors: &[i32]) -> Outcome {
+/// Sums the receipts up. `open` says that the descriptor is open, so that `EBADF` means something
+/// else.
+pub(super) fn outcome(changes: &Changes, errors: &[i32], open: bool) -> Outcome {
     let mut outcome = Outcome::Done;
     for (change, &error) in changes.as_slice().iter().zip(errors) {
         let deleting = change.flags & EV_DELETE != 0;
@@ -168,6 +170,7 @@ pub(super) fn outcome(changes: &Changes, errors: &[i32]) -> Outcome {
             // descriptor does on all.
             errno::ENOENT | errno::EBADF if deleting => {}
             errno::EPIPE if !deleting => outcome = Outcome::Broken,
+            errno::EBADF if open && change.filter == Filter::Write => outcome = Outcome::Broken,
             code => return Outcome::Failed(code),
         }
     }

@@ -184,8 +184,12 @@ impl Table {
         }
         end.urgent = false;
         let (roomy, peer) = (end.is_roomy(), end.peer);
-        if let (true, Some(peer)) = (roomy, peer) {
-            self.tell_of_room(peer);
+        if let Some(peer) = peer {
+            // kqueue tells writers of every acknowledgement, whether they wait for room or not.
+            self.touch(peer, true);
+            if roomy {
+                self.tell_of_room(peer);
+            }
         }
         Ok(n)
     }

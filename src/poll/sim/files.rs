@@ -24,6 +24,8 @@ pub(super) struct File {
     pub(super) body: Body,
     /// Who watches it: which poller, under which number.
     pub(super) watchers: Vec<(usize, i32)>,
+    /// Which kqueue knows it, under which number.
+    pub(super) noted: Vec<(usize, i32)>,
 }
 
 pub(super) enum Body {

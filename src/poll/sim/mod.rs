@@ -18,8 +18,11 @@ mod faults;
 mod fd;
 mod files;
 mod net;
+mod notes;
 mod poller;
+mod queue;
 mod table;
+mod waiting;
 mod watch;
 
 use self::ends::{End, Kind};
@@ -36,6 +39,8 @@ use std::rc::Rc;
 pub use self::faults::Faults;
 pub use self::fd::Fd;
 pub use self::poller::SimPoller;
+pub use self::queue::SimQueue;
+pub use readily_sys::kq_abi::Personality;
 
 /// The first number that a kernel in memory gives out. The system's own descriptors stay far
 /// below, so that neither can be taken for the other.

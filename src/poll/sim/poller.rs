@@ -5,51 +5,20 @@
 //! the end of the list, an edge does not, a one-shot is deaf until it is modified. All of
 //! epoll's oddities follow from these three lines, the ghost of a duplicate among them.
 //!
-//! And it moves the time. A wait that finds nothing ready goes at once to the next moment at
-//! which something can happen: a timer of the kernel, or the end of the wait.
+//! How long it waits, and where the time goes meanwhile, is in `waiting.rs`.
 
 use super::files::{Body, bits};
 use super::table::Table;
+use super::waiting::{self, Bell};
 use super::watch::{Item, Name, Watch, asked, reported};
 use super::{Kernel, os};
-use crate::base::clock::{NEVER, nanos};
 use crate::poll::{Event, Interest, Notify, Poller, Trigger};
 use readily_sys::errno::{EEXIST, ENOENT, ENOMEM, EPERM};
 use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-
-/// What ends a wait from another thread.
-#[derive(Default)]
-struct Bell {
-    rung: Mutex<bool>,
-    heard: Condvar,
-}
-
-impl Bell {
-    fn take(&self) -> bool {
-        std::mem::take(&mut *self.rung.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn wait(&self) {
-        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
-        while !std::mem::take(&mut *rung) {
-            rung = self
-                .heard
-                .wait(rung)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
-
-impl Notify for Bell {
-    fn ring(&self) {
-        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.heard.notify_all();
-    }
-}
 
 /// The [`Poller`] of a [`Kernel`].
 pub struct SimPoller {
@@ -148,36 +117,6 @@ impl SimPoller {
             events.push(Event { token, ready });
         }
     }
-
-    /// When the wait ends, if nothing happens before: the limit, or a timer of the kernel.
-    /// `None` means that nothing can happen, but for a ring.
-    fn moves_to(&self, table: &mut Table, timeout: Option<Duration>) -> Option<u64> {
-        let now_ns = self.kernel.now_ns();
-        if table.holds > 0 {
-            table.note(|| format!("{} time stays: it is held", seconds(now_ns)));
-            return None;
-        }
-        let end = timeout.map_or(NEVER, |limit| now_ns.saturating_add(nanos(limit)));
-        let due = table.next_due().unwrap_or(NEVER);
-        let to = end.min(due).max(now_ns);
-        if to == NEVER {
-            table.note(|| format!("{} time stays: nothing will happen", seconds(now_ns)));
-            return None;
-        }
-        let why = if due < end { "a timer" } else { "the limit" };
-        table.note(|| {
-            format!(
-                "{} nothing is ready; on to {why}, {}",
-                seconds(now_ns),
-                seconds(to)
-            )
-        });
-        Some(to)
-    }
-}
-
-fn seconds(ns: u64) -> String {
-    format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
 }
 
 impl Poller for SimPoller {
@@ -235,30 +174,16 @@ impl Poller for SimPoller {
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         let before = events.len();
-        let mut table = self.kernel.table.borrow_mut();
-        let chance = table.faults.early_return;
-        if table.faults.strikes(chance) {
-            table.note(|| "an early return".to_owned());
-            return Ok(());
+        let waited = waiting::wait(&self.kernel, &self.bell, timeout, |table| {
+            self.collect(table, events);
+            table.note(|| format!("{:?}", &events[before..]));
+            events.len() > before
+        });
+        match waited {
+            // It is for us to come back early, and for whoever waits to look at the clock.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            waited => waited.map(drop),
         }
-        let now_ns = self.kernel.now_ns();
-        table.tell_of_timers(now_ns);
-        let rung = self.bell.take();
-        self.collect(&mut table, events);
-        table.note(|| format!("{} {:?}", seconds(now_ns), &events[before..]));
-        if rung || events.len() > before || timeout == Some(Duration::ZERO) {
-            return Ok(());
-        }
-        if let Some(to) = self.moves_to(&mut table, timeout) {
-            self.kernel.clock.set_ns(to);
-            table.tell_of_timers(to);
-        } else {
-            drop(table);
-            self.bell.wait();
-            table = self.kernel.table.borrow_mut();
-        }
-        self.collect(&mut table, events);
-        Ok(())
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {

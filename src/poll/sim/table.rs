@@ -8,6 +8,7 @@ use super::ends::{self, End};
 use super::faults::Faults;
 use super::files::{Body, Datagrams, File, bits};
 use super::net::FIRST_PORT;
+use super::notes::Notes;
 use super::watch::Watch;
 use super::{DESCRIPTORS, FIRST_NUMBER, os};
 use readily_sys::errno::{EBADF, EINVAL, EMFILE};
@@ -25,6 +26,8 @@ pub(super) struct Table {
     pub(super) next_port: u16,
     /// What each poller watches; its place is its name.
     pub(super) watches: Vec<Watch>,
+    /// The same for kqueues.
+    pub(super) queues: Vec<Notes>,
     pub(super) faults: Faults,
     /// Timers that have not expired, the next one first.
     due: BTreeSet<(u64, u64)>,
@@ -44,6 +47,7 @@ impl Table {
             bound: BTreeMap::new(),
             next_port: FIRST_PORT,
             watches: Vec::new(),
+            queues: Vec::new(),
             faults,
             due: BTreeSet::new(),
             holds: 0,
@@ -69,6 +73,7 @@ impl Table {
             descriptors: 0,
             body,
             watchers: Vec::new(),
+            noted: Vec::new(),
         };
         self.files.insert(file, added);
         file
@@ -151,6 +156,12 @@ impl Table {
         for &(poller, number) in &open.watchers {
             self.watches[poller].wake((number, file), bits);
         }
+        if bits & !bits::OUT != 0 {
+            self.touch(file, false);
+        }
+        if bits & (bits::OUT | bits::UNASKED) != 0 {
+            self.touch(file, true);
+        }
     }
 
     /// Closes a number, and the file with its last one.
@@ -158,6 +169,7 @@ impl Table {
         let Some(file) = self.numbers.remove(&number) else {
             return;
         };
+        self.forget_notes(number, file);
         let open = self.at(file);
         open.descriptors -= 1;
         if open.descriptors == 0 {

@@ -1,0 +1,243 @@
+//! A kqueue over a kernel in memory, as FreeBSD, macOS or NetBSD have it.
+//!
+//! The project's own kqueue poller runs on it, with its changelists and receipts, where no BSD is
+//! at hand. The rules are those of the systems' sources, written down in `docs/platforms.md`: a
+//! registration is a number and a filter; it is activated when its filter finds its condition,
+//! looked at once more when it is delivered, and dropped when its number is closed.
+//!
+//! An emulation is no oracle. What it proves is that the poller keeps its promises if the systems
+//! keep theirs.
+
+use super::ends::Kind;
+use super::files::Body;
+use super::notes::{Note, NoteName, Notes};
+use super::table::Table;
+use super::waiting::{self, Bell};
+use super::{Kernel, os};
+use crate::poll::kqueue::{KqueuePoller, Queue};
+use crate::poll::{NOTIFIER, Notify};
+use readily_sys::errno::{EBADF, ENOENT, ENOMEM, EPERM, EPIPE};
+use readily_sys::kq_abi::{
+    EV_ADD, EV_CLEAR, EV_DELETE, EV_DISABLE, EV_DISPATCH, EV_ENABLE, EV_EOF, EV_ONESHOT,
+    EV_RECEIPT, Filter, Kevent, Personality,
+};
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A kqueue in memory.
+#[derive(Debug)]
+pub struct SimQueue {
+    kernel: Kernel,
+    place: usize,
+    personality: Personality,
+    bell: Arc<Bell>,
+}
+
+impl Kernel {
+    /// The project's kqueue poller, over a kqueue of this kernel that behaves as on this system.
+    #[must_use]
+    pub fn kqueue(&self, personality: Personality) -> KqueuePoller<SimQueue> {
+        let mut table = self.table.borrow_mut();
+        table.queues.push(Notes::default());
+        let place = table.queues.len() - 1;
+        drop(table);
+        KqueuePoller::over(SimQueue {
+            kernel: self.clone(),
+            place,
+            personality,
+            bell: Arc::default(),
+        })
+    }
+}
+
+impl SimQueue {
+    /// One entry of a changelist; its receipt.
+    fn apply(&self, table: &mut Table, change: &Kevent) -> Result<(), i32> {
+        let number = i32::try_from(change.ident).map_err(|_| EBADF)?;
+        let writes = change.filter == Filter::Write;
+        let name = (number, writes);
+        let chance = table.faults.enomem;
+        if change.flags & EV_ADD != 0 && table.faults.strikes(chance) {
+            return Err(ENOMEM);
+        }
+        let known = table.queues[self.place].notes.contains_key(&name);
+        let file = match (table.file(number), self.personality) {
+            (Ok(file), _) => file,
+            // macOS looks for the registration first.
+            (Err(_), Personality::Apple) if change.flags & EV_ADD == 0 => return Err(ENOENT),
+            (Err(_), _) => return Err(EBADF),
+        };
+        if change.flags & EV_DELETE != 0 {
+            return table.queues[self.place].forget(name).ok_or(ENOENT);
+        }
+        if !known {
+            if change.flags & EV_ADD == 0 {
+                return Err(ENOENT);
+            }
+            self.add(table, name, file, change)?;
+        }
+        let holds = table.filter(file, writes, self.kernel.now_ns()).holds;
+        let notes = &mut table.queues[self.place];
+        let note = notes.notes.get_mut(&name).expect("it was added or known");
+        if change.flags & EV_ADD != 0 || self.personality != Personality::NetBsd {
+            note.udata = change.udata;
+        }
+        if change.flags & EV_ENABLE != 0 {
+            note.enabled = true;
+        }
+        if change.flags & EV_DISABLE != 0 {
+            note.enabled = false;
+        }
+        // Any change looks again; NetBSD does only where something is added.
+        let looks = change.flags & EV_ADD != 0 || self.personality != Personality::NetBsd;
+        if holds && looks {
+            notes.activate(name);
+        }
+        Ok(())
+    }
+
+    fn add(
+        &self,
+        table: &mut Table,
+        name: NoteName,
+        file: u64,
+        change: &Kevent,
+    ) -> Result<(), i32> {
+        let broken = matches!(
+            &table.at(file).body,
+            Body::End(end) if end.kind == Kind::PipeWriter && end.peer.is_none()
+        );
+        match self.personality {
+            Personality::Apple => {}
+            Personality::NetBsd if broken && name.1 => return Err(EBADF),
+            _ if broken && name.1 => return Err(EPIPE),
+            _ => {}
+        }
+        let note = Note {
+            file,
+            udata: change.udata,
+            mode: change.flags & (EV_CLEAR | EV_DISPATCH | EV_ONESHOT),
+            enabled: change.flags & EV_DISABLE == 0,
+            listed: false,
+        };
+        table.queues[self.place].notes.insert(name, note);
+        let noted = &mut table.at(file).noted;
+        if !noted.contains(&(self.place, name.0)) {
+            noted.push((self.place, name.0));
+        }
+        Ok(())
+    }
+
+    /// Goes through the list once: each registration at most once, round robin over the calls.
+    fn collect(&self, table: &mut Table, out: &mut Vec<Kevent>) -> bool {
+        let before = out.len();
+        let mut left = table.queues[self.place].list.len();
+        let most = match table.faults.batch {
+            0 => usize::MAX,
+            most => most,
+        };
+        while left > 0 && out.len() - before < most {
+            left -= 1;
+            let Some(name) = table.queues[self.place].list.pop_front() else {
+                break;
+            };
+            let note = &table.queues[self.place].notes[&name];
+            let (file, mode) = (note.file, note.mode);
+            let found = table.filter(file, name.1, self.kernel.now_ns());
+            let Notes { notes, list } = &mut table.queues[self.place];
+            let note = notes.get_mut(&name).expect("who is listed is registered");
+            note.listed = false;
+            // A one-shot is not looked at again: its condition may have gone.
+            if !found.holds && mode & EV_ONESHOT == 0 {
+                continue;
+            }
+            let kept = match self.personality {
+                Personality::Apple => mode | EV_ADD,
+                _ => mode | EV_RECEIPT,
+            };
+            out.push(Kevent {
+                ident: usize::try_from(name.0).expect("it is no negative number"),
+                filter: if name.1 { Filter::Write } else { Filter::Read },
+                flags: kept | if found.eof { EV_EOF } else { 0 },
+                fflags: found.error,
+                data: found.data,
+                udata: note.udata,
+            });
+            if mode & EV_DISPATCH != 0 {
+                note.enabled = false;
+            } else if mode & (EV_CLEAR | EV_ONESHOT) == 0 {
+                note.listed = true;
+                list.push_back(name);
+            }
+            if mode & EV_ONESHOT != 0 {
+                notes.remove(&name);
+            }
+        }
+        out.len() > before
+    }
+}
+
+impl Queue for SimQueue {
+    fn change(&mut self, changes: &[Kevent], errors: &mut [i32]) -> io::Result<()> {
+        let mut table = self.kernel.table.borrow_mut();
+        for (change, error) in changes.iter().zip(errors) {
+            *error = self.apply(&mut table, change).err().unwrap_or(0);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, out: &mut Vec<Kevent>, timeout: Option<Duration>) -> io::Result<()> {
+        let rung = waiting::wait(&self.kernel, &self.bell, timeout, |table| {
+            let found = self.collect(table, out);
+            table.note(|| format!("{out:?}"));
+            found
+        })?;
+        if rung {
+            out.push(Kevent {
+                ident: 0,
+                filter: Filter::User,
+                flags: EV_CLEAR,
+                fflags: 0,
+                data: 0,
+                udata: NOTIFIER,
+            });
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self) {}
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        Arc::clone(&self.bell) as Arc<dyn Notify>
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn is_pollable(&self, fd: RawFd) -> io::Result<()> {
+        let mut table = self.kernel.table.borrow_mut();
+        let file = table.file(fd)?;
+        match table.at(file).body {
+            Body::Regular { .. } => Err(os(EPERM)),
+            _ => Ok(()),
+        }
+    }
+
+    fn kernel(&self) -> Option<Kernel> {
+        Some(self.kernel.clone())
+    }
+}
+
+impl Drop for SimQueue {
+    fn drop(&mut self) {
+        let mut table = self.kernel.table.borrow_mut();
+        let notes = std::mem::take(&mut table.queues[self.place]);
+        for ((number, _), note) in notes.notes {
+            let noted = &mut table.at(note.file).noted;
+            noted.retain(|&other| other != (self.place, number));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Waiting on a kernel in memory: time moves when nothing else can happen, and says why.
+//!
+//! A wait that finds nothing ready goes at once to the next moment at which something can happen:
+//! a timer of the kernel, or the end of the wait. Where there is no such moment, or somebody holds
+//! the time, it waits for a ring, in real time: another thread may have something to say.
+
+use super::table::Table;
+use super::{Kernel, os};
+use crate::base::clock::{NEVER, nanos};
+use crate::poll::Notify;
+use readily_sys::errno::EINTR;
+use std::io;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What ends a wait from another thread.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    rung: Mutex<bool>,
+    heard: Condvar,
+}
+
+impl Bell {
+    pub(super) fn take(&self) -> bool {
+        std::mem::take(&mut *self.rung.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn wait(&self) {
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        while !std::mem::take(&mut *rung) {
+            rung = self
+                .heard
+                .wait(rung)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Notify for Bell {
+    fn ring(&self) {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.heard.notify_all();
+    }
+}
+
+/// Waits until `collect` has found something, a ring has come, or `timeout` has passed. Whether
+/// it was a ring.
+pub(super) fn wait(
+    kernel: &Kernel,
+    bell: &Bell,
+    timeout: Option<Duration>,
+    mut collect: impl FnMut(&mut Table) -> bool,
+) -> io::Result<bool> {
+    let mut table = kernel.table.borrow_mut();
+    let chance = table.faults.early_return;
+    if table.faults.strikes(chance) {
+        table.note(|| "a signal".to_owned());
+        return Err(os(EINTR));
+    }
+    let now_ns = kernel.now_ns();
+    table.tell_of_timers(now_ns);
+    let rung = bell.take();
+    if collect(&mut table) || rung || timeout == Some(Duration::ZERO) {
+        return Ok(rung);
+    }
+    if let Some(to) = moves_to(&mut table, now_ns, timeout) {
+        kernel.clock.set_ns(to);
+        table.tell_of_timers(to);
+        collect(&mut table);
+        return Ok(false);
+    }
+    drop(table);
+    bell.wait();
+    collect(&mut kernel.table.borrow_mut());
+    Ok(true)
+}
+
+/// When the wait ends, if nothing happens before: at the limit, or when a timer of the kernel is
+/// due. `None` means that nothing can happen, but for a ring.
+fn moves_to(table: &mut Table, now_ns: u64, timeout: Option<Duration>) -> Option<u64> {
+    if table.holds > 0 {
+        table.note(|| format!("{} time stays: it is held", seconds(now_ns)));
+        return None;
+    }
+    let end = timeout.map_or(NEVER, |limit| now_ns.saturating_add(nanos(limit)));
+    let due = table.next_due().unwrap_or(NEVER);
+    let to = end.min(due).max(now_ns);
+    if to == NEVER {
+        table.note(|| format!("{} time stays: nothing will happen", seconds(now_ns)));
+        return None;
+    }
+    let why = if due < end { "a timer" } else { "the limit" };
+    table.note(|| {
+        let (from, to) = (seconds(now_ns), seconds(to));
+        format!("{from} nothing is ready; on to {why}, {to}")
+    });
+    Some(to)
+}
+
+fn seconds(ns: u64) -> String {
+    format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
+}
