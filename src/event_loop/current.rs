@@ -31,10 +31,10 @@ pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
 }
 
 /// Whether `local` is this thread's loop.
-pub(crate) fn is(local: &Local) -> bool {
+pub(crate) fn is(local: *const Local) -> bool {
     ENTERED
         .try_with(|entered| match entered.borrow().last() {
-            Some((_, current)) => std::ptr::eq(&**current, local),
+            Some((_, current)) => std::ptr::eq(&raw const **current, local),
             None => false,
         })
         .unwrap_or(false)

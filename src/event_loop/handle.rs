@@ -28,6 +28,16 @@ impl Handle {
         super::current::with(Local::handle)
     }
 
+    /// Whether its loop is gone.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.local.strong_count() == 0
+    }
+
+    /// Whether it leads to the loop that runs here.
+    pub(crate) fn is_current(&self) -> bool {
+        super::current::is(self.local.as_ptr())
+    }
+
     /// Runs `f` with the loop, unless that is gone.
     pub fn with<R>(&self, f: impl FnOnce(&Local) -> R) -> Option<R> {
         self.local.upgrade().map(|local| f(&local))

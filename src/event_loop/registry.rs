@@ -64,6 +64,7 @@ impl Descriptor {
 
     /// The descriptor, of whichever kernel it is.
     #[must_use]
+    #[inline]
     pub fn any(&self) -> AnyFd<'_> {
         match &self.0 {
             Held::Owned(fd) => AnyFd::System(fd.as_fd()),

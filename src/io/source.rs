@@ -263,8 +263,9 @@ impl<T: AsFd + 'static> Source<T> {
 
     /// Whoever waits here under another loop would not be woken while that one runs.
     fn check_home(&self) -> io::Result<()> {
-        let at_home = self.local.with(Local::is_current).unwrap_or(true);
-        if at_home || Handle::current().is_none() {
+        // A loop that is gone is found closed; and outside of all loops, nobody keeps it from
+        // turning.
+        if self.local.is_current() || self.local.is_gone() || Handle::current().is_none() {
             return Ok(());
         }
         Err(io::Error::other(Error::OtherLoop))

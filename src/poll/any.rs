@@ -31,6 +31,7 @@ pub enum NewFd {
 impl<'a> AnyFd<'a> {
     /// Its number, by which pollers know it.
     #[must_use]
+    #[inline]
     pub fn number(self) -> RawFd {
         match self {
             Self::System(fd) => fd.as_raw_fd(),
@@ -41,6 +42,7 @@ impl<'a> AnyFd<'a> {
     /// The system's descriptor; for one in memory a placeholder, a socket that is connected to
     /// nobody, with which nothing can be done.
     #[must_use]
+    #[inline]
     pub fn as_fd(self) -> BorrowedFd<'a> {
         match self {
             Self::System(fd) => fd,
@@ -50,6 +52,7 @@ impl<'a> AnyFd<'a> {
 
     /// What it is, as far as the loop distinguishes.
     #[must_use]
+    #[inline]
     pub fn kind(self) -> socket::Kind {
         match self {
             Self::System(fd) => socket::kind(fd),
@@ -62,6 +65,7 @@ impl<'a> AnyFd<'a> {
     /// # Errors
     ///
     /// As `fcntl(2)`.
+    #[inline]
     pub fn set_nonblocking(self) -> io::Result<bool> {
         match self {
             Self::System(fd) => socket::set_nonblocking(fd),
@@ -74,6 +78,7 @@ impl<'a> AnyFd<'a> {
     /// # Errors
     ///
     /// As there.
+    #[inline]
     pub fn read(self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::System(fd) => socket::read(fd, buffer),
@@ -86,6 +91,7 @@ impl<'a> AnyFd<'a> {
     /// # Errors
     ///
     /// As there.
+    #[inline]
     pub fn write(self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::System(fd) => socket::write(fd, bytes),
@@ -98,6 +104,7 @@ impl<'a> AnyFd<'a> {
     /// # Errors
     ///
     /// As there.
+    #[inline]
     pub fn send(self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::System(fd) => socket::send(fd, bytes),
@@ -110,6 +117,7 @@ impl<'a> AnyFd<'a> {
     /// # Errors
     ///
     /// As there.
+    #[inline]
     pub fn accept(self) -> io::Result<(NewFd, Option<SocketAddr>)> {
         match self {
             Self::System(fd) => socket::accept(fd).map(|(fd, peer)| (NewFd::System(fd), peer)),
@@ -122,6 +130,7 @@ impl<'a> AnyFd<'a> {
     /// # Errors
     ///
     /// As there.
+    #[inline]
     pub fn shutdown(self, how: Shutdown) -> io::Result<()> {
         match self {
             Self::System(fd) => socket::shutdown(fd, how),
@@ -134,6 +143,7 @@ impl<'a> AnyFd<'a> {
     /// # Errors
     ///
     /// As `getsockopt(2)`.
+    #[inline]
     pub fn take_error(self) -> io::Result<Option<io::Error>> {
         match self {
             Self::System(fd) => socket::take_error(fd),
@@ -146,6 +156,7 @@ impl<'a> AnyFd<'a> {
     /// # Errors
     ///
     /// As `getpeername(2)`.
+    #[inline]
     pub fn is_connected(self) -> io::Result<bool> {
         match self {
             Self::System(fd) => socket::is_connected(fd),
@@ -158,6 +169,7 @@ impl<'a> AnyFd<'a> {
     /// # Errors
     ///
     /// As `ioctl(2)`.
+    #[inline]
     pub fn unread(self) -> io::Result<usize> {
         match self {
             Self::System(fd) => socket::unread(fd),
@@ -170,6 +182,7 @@ impl<'a> AnyFd<'a> {
     /// # Errors
     ///
     /// As `recv(2)`.
+    #[inline]
     pub fn peek(self) -> io::Result<bool> {
         match self {
             Self::System(fd) => socket::peek(fd),
