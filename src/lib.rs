@@ -75,6 +75,7 @@ pub mod io;
 pub mod poll;
 mod run;
 pub mod task;
+pub mod testing;
 pub mod time;
 
 pub use base::clock;

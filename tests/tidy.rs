@@ -63,7 +63,8 @@ const LAYERS: &[&[&str]] = &[
     &["event_loop"],
     &["task"],
     &["time", "combine", "io"],
-    &["run", "lib"],
+    &["run"],
+    &["testing", "lib"],
 ];
 
 fn layer(module: &str) -> Option<usize> {

@@ -10,6 +10,7 @@
 use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::poll::sim;
 use std::io;
 use std::net::{self, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -78,6 +79,16 @@ impl TcpStream {
     pub fn from_std(stream: net::TcpStream) -> io::Result<Self> {
         let source = Source::new(Socket::System(stream))?;
         Ok(Self { source })
+    }
+
+    /// Takes a connection of a kernel in memory over: see [`testing`](crate::testing).
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::new`]; the loop that runs here must be on the same kernel.
+    #[track_caller]
+    pub fn from_memory(fd: sim::Fd) -> io::Result<Self> {
+        Self::made(Socket::Memory(Rc::new(fd)))
     }
 
     /// Of a socket that we made ourselves: it is non-blocking.

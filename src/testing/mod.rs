@@ -1,0 +1,29 @@
+//! Tools for tests, ours and yours: a loop on a kernel in memory, and wakers that misbehave.
+//!
+//! [`SimLoop`] runs servers, clients and callbacks in one thread and in virtual time, with the
+//! faults of a seed; what it did is a trace, the same for the same seed. The rest of the crate
+//! never imports this module; it uses nothing that a user could not.
+//!
+//! In the notes this is nothing. It is how each of their lines is tried.
+
+mod sim_loop;
+pub mod wakers;
+
+pub use crate::poll::sim::{Faults, Fd, Hold, Kernel, Personality};
+pub use sim_loop::{SimLoop, Stalled};
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+/// Polls `future` once, with a waker that wakes nobody.
+///
+/// ```
+/// use readily::testing::poll_once;
+/// use std::task::Poll;
+///
+/// assert_eq!(poll_once(&mut std::future::ready(3)), Poll::Ready(3));
+/// assert_eq!(poll_once(&mut std::future::pending::<()>()), Poll::Pending);
+/// ```
+pub fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}

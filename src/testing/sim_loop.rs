@@ -1,0 +1,219 @@
+//! A loop on a kernel in memory, and what a test does with it: run, step, move the time, read the
+//! trace.
+
+use crate::event_loop::{Error, EventLoop, Local};
+use crate::io::TcpStream;
+use crate::poll::sim::{Faults, Kernel, Personality};
+use crate::run::Runner;
+use std::io;
+use std::ops::Deref;
+use std::time::Duration;
+
+/// A loop whose descriptors, time and faults are those of a [`Kernel`] in memory.
+///
+/// `TcpListener::bind`, `TcpStream::connect`, `sleep` and the rest work on it as they do
+/// everywhere; time passes only where nothing else can happen. Dereferences to [`Local`].
+///
+/// # Examples
+///
+/// A server and its client, an hour of waiting between two words, in no time:
+///
+/// ```
+/// use readily::io::{TcpListener, TcpStream};
+/// use readily::testing::SimLoop;
+/// use readily::{gather, sleep};
+/// use std::time::Duration;
+///
+/// let mut sim = SimLoop::new(7);
+/// let (heard, ()) = sim.run(async {
+///     let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
+///     let addr = listener.local_addr().unwrap();
+///     let server = async {
+///         let (stream, _peer) = listener.accept().await.unwrap();
+///         let mut words = [0; 6];
+///         stream.read_exact(&mut words).await.unwrap();
+///         words
+///     };
+///     let client = async {
+///         let stream = TcpStream::connect(addr).await.unwrap();
+///         stream.write_all(b"one").await.unwrap();
+///         sleep(Duration::from_secs(3600)).await;
+///         stream.write_all(b"two").await.unwrap();
+///     };
+///     gather((server, client)).await
+/// })?;
+/// assert_eq!(&heard, b"onetwo");
+/// assert_eq!(sim.elapsed(), Duration::from_secs(3600));
+/// assert!(sim.trace().contains("on to the limit, 3600.000000000"));
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct SimLoop {
+    runner: Runner,
+    kernel: Kernel,
+}
+
+/// What [`SimLoop::run_until_stalled`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stalled {
+    /// Nothing can happen any more at this moment of time.
+    Quiet,
+    /// After this many turns there is still something to do: a task that wakes itself, a level
+    /// that nobody serves.
+    Busy(u32),
+}
+
+/// After so many turns a loop is not going to be quiet.
+const TURNS: u32 = 10_000;
+
+impl SimLoop {
+    /// A loop without faults, where what is ready at the same time comes in an order of the seed.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory for a loop.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let mut faults = Faults::seeded(seed);
+        faults.shuffle = true;
+        Self::with(faults)
+    }
+
+    /// A loop with these faults.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory for a loop.
+    #[must_use]
+    pub fn with(faults: Faults) -> Self {
+        let kernel = Kernel::with(faults);
+        let poller = Box::new(kernel.poller());
+        Self::over(kernel, poller)
+    }
+
+    /// The same over the project's kqueue poller, on a kqueue as of this system.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory for a loop.
+    #[must_use]
+    pub fn with_kqueue(faults: Faults, system: Personality) -> Self {
+        let kernel = Kernel::with(faults);
+        let poller = Box::new(kernel.kqueue(system));
+        Self::over(kernel, poller)
+    }
+
+    fn over(kernel: Kernel, poller: Box<dyn crate::poll::Poller>) -> Self {
+        kernel.record();
+        let event_loop = EventLoop::with(poller, Box::new(kernel.clock()));
+        let event_loop = event_loop.expect("a loop in memory takes memory only");
+        Self {
+            runner: event_loop.into(),
+            kernel,
+        }
+    }
+
+    /// Drives `future` to its end, through as much time as it takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runner::run`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Runner::run`].
+    #[track_caller]
+    pub fn run<F: Future>(&mut self, future: F) -> Result<F::Output, Error> {
+        self.runner.run(future)
+    }
+
+    /// Turns until nothing can happen at this moment of time; the time does not move.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventLoop::turn`].
+    ///
+    /// # Panics
+    ///
+    /// As [`EventLoop::turn`].
+    pub fn run_until_stalled(&mut self) -> Result<Stalled, Error> {
+        let event_loop = self.runner.event_loop();
+        for _ in 0..TURNS {
+            let before = event_loop.stats().events;
+            event_loop.turn_now()?;
+            event_loop.check_invariants();
+            let now = event_loop.fresh_now();
+            let due = event_loop.next_deadline().is_some_and(|next| next <= now);
+            if !due && event_loop.stats().events == before {
+                return Ok(Stalled::Quiet);
+            }
+        }
+        Ok(Stalled::Busy(TURNS))
+    }
+
+    /// Lets `time` go by: everything that falls due in it happens, at its own moment.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventLoop::turn`].
+    ///
+    /// # Panics
+    ///
+    /// As [`EventLoop::turn`].
+    pub fn advance(&mut self, time: Duration) -> Result<(), Error> {
+        let end = self.elapsed().saturating_add(time);
+        loop {
+            self.run_until_stalled()?;
+            let left = end.saturating_sub(self.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            // A wait that finds nothing ready moves the time: to the next timer, or to the end.
+            self.runner.event_loop().turn(Some(left))?;
+        }
+    }
+
+    /// How much time has gone by.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        use crate::base::clock::Clock;
+        Duration::from_nanos(self.kernel.clock().now_ns())
+    }
+
+    /// What has happened, a line for each: what was reported, and why the time moved or did not.
+    /// The same seed gives the same trace, byte for byte.
+    #[must_use]
+    pub fn trace(&self) -> String {
+        self.kernel.trace()
+    }
+
+    /// Its kernel: descriptors of all kinds, and faults.
+    #[must_use]
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// The loop itself.
+    pub fn event_loop(&mut self) -> &mut EventLoop {
+        self.runner.event_loop()
+    }
+
+    /// Two ends of a connection, for a protocol that is to be tried from both sides.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`, `ENOMEM`: where the faults say so.
+    pub fn duplex(&mut self) -> io::Result<(TcpStream, TcpStream)> {
+        let (one, two) = self.kernel.tcp()?;
+        let _here = self.runner.event_loop().enter();
+        Ok((TcpStream::from_memory(one)?, TcpStream::from_memory(two)?))
+    }
+}
+
+impl Deref for SimLoop {
+    type Target = Local;
+
+    fn deref(&self) -> &Local {
+        &self.runner
+    }
+}

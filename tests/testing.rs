@@ -1,0 +1,246 @@
+//! The tools for tests, used as somebody would who writes a protocol of his own: frames with a
+//! length before them, over a connection that a kernel in memory cuts where it likes.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use readily::io::TcpStream;
+use readily::testing::{Faults, Personality, SimLoop, Stalled, poll_once, wakers};
+use readily::{create_future, gather, sleep, spawn, yield_now};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::net::Shutdown;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// The protocol: two bytes of length, then as many of content; the end between two frames.
+mod frames {
+    use super::*;
+
+    pub(crate) async fn send(stream: &TcpStream, frame: &[u8]) -> io::Result<()> {
+        let len = u16::try_from(frame.len()).map_err(|_| ErrorKind::InvalidInput)?;
+        stream.write_all(&len.to_be_bytes()).await?;
+        stream.write_all(frame).await
+    }
+
+    pub(crate) async fn receive(stream: &TcpStream) -> io::Result<Option<Vec<u8>>> {
+        let mut len = [0; 2];
+        if stream.read(&mut len[..1]).await? == 0 {
+            return Ok(None);
+        }
+        stream.read_exact(&mut len[1..]).await?;
+        let mut frame = vec![0; usize::from(u16::from_be_bytes(len))];
+        stream.read_exact(&mut frame).await?;
+        Ok(Some(frame))
+    }
+}
+
+async fn send_all(stream: &TcpStream, frames: &[Vec<u8>]) {
+    for frame in frames {
+        frames::send(stream, frame).await.unwrap();
+        if frame.len() % 3 == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+    stream.shutdown(Shutdown::Write).unwrap();
+}
+
+async fn receive_all(stream: &TcpStream) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    while let Some(frame) = frames::receive(stream).await.unwrap() {
+        all.push(frame);
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// What the user's test looks like: any frames, any cuts, both directions, any system.
+    #[test]
+    fn frames_come_out_as_they_went_in_however_they_are_cut(
+        seed in any::<u64>(),
+        there in vec(vec(any::<u8>(), 0..300), 0..8),
+        back in vec(vec(any::<u8>(), 0..300), 0..8),
+        kqueue in any::<bool>(),
+    ) {
+        let faults = Faults::all(seed);
+        let mut sim = match kqueue {
+            true => SimLoop::with_kqueue(faults, Personality::FreeBsd),
+            false => SimLoop::with(faults),
+        };
+        let (one, two) = sim.duplex().unwrap();
+        let (_, _, came, returned) = sim
+            .run(gather((
+                send_all(&one, &there),
+                send_all(&two, &back),
+                receive_all(&two),
+                receive_all(&one),
+            )))
+            .unwrap();
+        prop_assert_eq!(came, there);
+        prop_assert_eq!(returned, back);
+    }
+}
+
+/// The receiver is told of a frame that was cut off.
+#[test]
+fn half_a_frame_is_an_error() {
+    let mut sim = SimLoop::new(1);
+    let (one, two) = sim.duplex().unwrap();
+    let received = sim.run(async {
+        one.write_all(&[0, 5, 1, 2]).await.unwrap();
+        one.shutdown(Shutdown::Write).unwrap();
+        frames::receive(&two).await
+    });
+    assert_eq!(
+        received.unwrap().unwrap_err().kind(),
+        ErrorKind::UnexpectedEof
+    );
+}
+
+#[test]
+fn time_is_moved_by_hand_and_each_timer_has_its_own_moment() {
+    let mut sim = SimLoop::new(2);
+    let log: Rc<RefCell<Vec<Duration>>> = Rc::default();
+    for seconds in [5, 1, 3] {
+        let log = Rc::clone(&log);
+        let begin = sim.now();
+        sim.call_later(Duration::from_secs(seconds), move |local| {
+            log.borrow_mut().push(local.now() - begin);
+        });
+    }
+    assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Quiet);
+    assert_eq!((log.borrow().len(), sim.elapsed()), (0, Duration::ZERO));
+    sim.advance(Duration::from_secs(4)).unwrap();
+    let seconds = |of: &[u64]| {
+        of.iter()
+            .copied()
+            .map(Duration::from_secs)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(*log.borrow(), seconds(&[1, 3]));
+    assert_eq!(sim.elapsed(), Duration::from_secs(4));
+    sim.advance(Duration::from_secs(1)).unwrap();
+    assert_eq!(*log.borrow(), seconds(&[1, 3, 5]));
+}
+
+#[test]
+fn a_loop_that_is_never_quiet_is_said_to_be_busy() {
+    let mut sim = SimLoop::new(3);
+    let busy = sim.spawn(async {
+        loop {
+            yield_now().await;
+        }
+    });
+    assert!(matches!(sim.run_until_stalled().unwrap(), Stalled::Busy(_)));
+    busy.cancel();
+    assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Quiet);
+}
+
+/// The order of what is ready at the same time is the seed's; all orders come about.
+#[test]
+fn the_seed_decides_the_order_of_what_is_ready_at_the_same_time() {
+    let order = |seed| {
+        let mut sim = SimLoop::new(seed);
+        let seen: Rc<RefCell<Vec<u32>>> = Rc::default();
+        let mut peers = Vec::new();
+        for n in 0..3 {
+            let (here, there) = sim.kernel().pair().unwrap();
+            there.write(b"x").unwrap();
+            peers.push(there);
+            let seen = Rc::clone(&seen);
+            let read = readily::Closures::new().on_read(move |cx| {
+                seen.borrow_mut().push(n);
+                cx.close();
+            });
+            sim.register(here, readily::Interest::READ, read).unwrap();
+        }
+        sim.run_until_stalled().unwrap();
+        (seen.take(), sim.trace())
+    };
+    let mut orders: Vec<_> = (0..60).map(|seed| order(seed).0).collect();
+    assert_eq!(order(9), order(9), "the same seed, the same trace");
+    orders.sort();
+    orders.dedup();
+    assert_eq!(orders.len(), 6, "{orders:?}");
+}
+
+/// What the kit of wakers is for: a future of one's own, tried with each.
+#[test]
+fn hostile_wakers_find_what_a_future_forgets() {
+    let sim = SimLoop::new(4);
+    let mut sim = sim;
+    let entered = sim.event_loop().enter();
+    let (promise, mut future) = create_future::<u8>();
+    let (waker, count) = wakers::counting();
+    assert!(
+        Pin::new(&mut future)
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    drop(waker);
+    assert_eq!((count.take(), count.kept()), (0, 1), "it keeps one");
+    drop(future);
+    assert_eq!(count.kept(), 0, "and gives it back when it goes");
+    drop(promise);
+
+    let (promise, mut future) = create_future::<u8>();
+    let waker = wakers::panicking();
+    assert!(
+        Pin::new(&mut future)
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    promise.set_result(3).unwrap();
+    assert_eq!(poll_once(&mut future), Poll::Ready(Ok(3)));
+    drop(entered);
+    // Nobody's panic comes out of the loop.
+    let turned = catch_unwind(AssertUnwindSafe(|| sim.run_until_stalled()));
+    assert!(turned.is_err());
+    assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Quiet);
+}
+
+/// A descriptor in memory and a real one are not mixed up: each is refused by the other's loop.
+#[test]
+fn a_descriptor_in_memory_has_no_place_in_a_real_loop() {
+    let sim = SimLoop::new(5);
+    let (here, _there) = sim.kernel().pair().unwrap();
+    let event_loop = readily::EventLoop::new().unwrap();
+    let refused = event_loop.register(here, readily::Interest::READ, readily::Closures::new());
+    let refused = refused.unwrap_err();
+    assert!(matches!(
+        refused.error,
+        readily::Error::BadDescriptor { .. }
+    ));
+    assert!(refused.descriptor.is_some());
+}
+
+/// A task that waits for a descriptor is woken by what the test does to the other end.
+#[test]
+fn a_test_plays_the_peer_by_hand() {
+    let mut sim = SimLoop::new(6);
+    let (here, there) = sim.kernel().tcp().unwrap();
+    let entered = sim.event_loop().enter();
+    let stream = TcpStream::from_memory(here).unwrap();
+    let mut task = spawn(async move {
+        let mut buffer = [0; 8];
+        let first = stream.read(&mut buffer).await;
+        let second = stream.read(&mut buffer).await;
+        (first.unwrap(), second.unwrap_err().kind())
+    });
+    drop(entered);
+    assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Quiet);
+    there.write(b"abc").unwrap();
+    sim.run_until_stalled().unwrap();
+    assert!(!task.done());
+    there.reset();
+    sim.run_until_stalled().unwrap();
+    let result = task.result().unwrap().unwrap();
+    assert_eq!(result, (3, ErrorKind::ConnectionReset));
+    let polled = sim.run(poll_fn(|cx| Poll::Ready(pin!(async {}).poll(cx))));
+    assert_eq!(polled.unwrap(), Poll::Ready(()));
+}
