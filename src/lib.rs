@@ -61,7 +61,7 @@
 //!
 //! Numbers such as `N7` stand for a line of the notes that the project began with, and `L2` or
 //! `T1` for an invariant. Both are listed in `docs/`, beside a book that goes from one
-//! `epoll_wait(2)` to tasks in seven chapters; `ARCHITECTURE.md` is the plan of the house.
+//! `epoll_wait(2)` to tasks, and to testing them, in eight chapters; `ARCHITECTURE.md` is the plan of the house.
 //!
 //! Linux is run and tested. macOS, FreeBSD and NetBSD are type-checked and linted, and were never
 //! run.
@@ -119,4 +119,6 @@ mod book {
     mod ch06 {}
     #[doc = include_str!("../docs/07-tasks.md")]
     mod ch07 {}
+    #[doc = include_str!("../docs/11-testing.md")]
+    mod ch11 {}
 }
