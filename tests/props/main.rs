@@ -9,6 +9,7 @@
 
 mod base;
 mod dispatch;
+mod everywhere;
 mod scripted;
 mod simulated;
 mod sources;

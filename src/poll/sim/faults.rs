@@ -3,6 +3,8 @@
 //! None of it is a lie: a system may do each at any time, and hardly ever does when somebody is
 //! looking. How often is a number out of 256, and the seed makes it the same each time.
 
+use std::io;
+
 /// Which faults there are, and how often. Each number is a chance out of 256.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -26,6 +28,9 @@ pub struct Faults {
     pub batch: usize,
     /// Whether the order within a batch is shuffled.
     pub shuffle: bool,
+    /// The how-manieth call of all fails, from zero, and with which error: to try each in turn.
+    pub fails: Option<(u64, i32)>,
+    calls: u64,
 }
 
 impl Faults {
@@ -50,6 +55,8 @@ impl Faults {
             enomem: 0,
             batch: 0,
             shuffle: false,
+            fails: None,
+            calls: 0,
         }
     }
 
@@ -67,6 +74,22 @@ impl Faults {
             shuffle: true,
             ..Self::seeded(seed)
         }
+    }
+
+    /// One more call: its error, if it is the one that is to fail.
+    pub(super) fn call(&mut self) -> io::Result<()> {
+        let number = self.calls;
+        self.calls += 1;
+        match self.fails {
+            Some((nth, code)) if nth == number => Err(io::Error::from_raw_os_error(code)),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many calls there were so far.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls
     }
 
     /// Below `bound`, which is not zero (xorshift64*).

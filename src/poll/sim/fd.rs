@@ -117,6 +117,7 @@ impl Fd {
     /// Lets the kernel's faults at an operation on `len` bytes; how many are left.
     fn troubled(&self, table: &mut super::Table, file: u64, len: usize) -> io::Result<usize> {
         let faults = &mut table.faults;
+        faults.call()?;
         let (interrupted, blocks, short) = (faults.interrupted, faults.would_block, faults.short);
         if faults.strikes(interrupted) {
             return Err(os(EINTR));
@@ -143,6 +144,7 @@ impl Fd {
     pub fn accept(&self) -> io::Result<(Self, Option<SocketAddr>)> {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number)?;
+        table.faults.call()?;
         let (number, peer) = table.accept(file)?;
         drop(table);
         Ok((Self::new(&self.kernel, number), peer))
@@ -156,6 +158,7 @@ impl Fd {
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number)?;
+        table.faults.call()?;
         table.shutdown(file, how)
     }
 

@@ -117,6 +117,12 @@ impl Kernel {
         self.table.borrow_mut().faults = faults;
     }
 
+    /// How many calls were made that could have failed: see [`Faults::fails`].
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.table.borrow().faults.calls()
+    }
+
     /// Two connected stream sockets, as of `socketpair(2)`.
     ///
     /// # Errors
@@ -242,6 +248,7 @@ impl Kernel {
 
     fn one(&self, make: impl FnOnce(&mut Table) -> io::Result<u64>) -> io::Result<Fd> {
         let mut table = self.table.borrow_mut();
+        table.faults.call()?;
         table.room_for(1)?;
         let file = make(&mut table)?;
         Ok(Fd::new(self, table.number(file)))
@@ -249,6 +256,7 @@ impl Kernel {
 
     fn both(&self, make: impl FnOnce(&mut Table) -> (u64, u64)) -> io::Result<(Fd, Fd)> {
         let mut table = self.table.borrow_mut();
+        table.faults.call()?;
         table.room_for(2)?;
         let (one, two) = make(&mut table);
         let numbers = (table.number(one), table.number(two));

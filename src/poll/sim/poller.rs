@@ -129,6 +129,7 @@ impl Poller for SimPoller {
         if table.watches[self.place].items.contains_key(&name) {
             return Err(os(EEXIST));
         }
+        table.faults.call()?;
         let chance = table.faults.enomem;
         if table.faults.strikes(chance) {
             return Err(os(ENOMEM));
@@ -144,6 +145,7 @@ impl Poller for SimPoller {
         if !table.watches[self.place].items.contains_key(&name) {
             return Err(os(ENOENT));
         }
+        table.faults.call()?;
         self.ask(&mut table, name, token, i, t);
         Ok(())
     }

@@ -183,6 +183,10 @@ impl Queue for SimQueue {
     fn change(&mut self, changes: &[Kevent], errors: &mut [i32]) -> io::Result<()> {
         let mut table = self.kernel.table.borrow_mut();
         for (change, error) in changes.iter().zip(errors) {
+            if let (true, Err(failed)) = (change.flags & EV_ADD != 0, table.faults.call()) {
+                *error = failed.raw_os_error().unwrap_or(ENOMEM);
+                continue;
+            }
             *error = self.apply(&mut table, change).err().unwrap_or(0);
         }
         Ok(())
