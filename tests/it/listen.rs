@@ -152,12 +152,15 @@ fn fill(
     accepted: &Count,
 ) -> (Vec<net::TcpStream>, usize) {
     let mut clients = Vec::new();
+    let spare = std::fs::File::open("/dev/null").unwrap();
     while let Ok(client) = net::TcpStream::connect(addr) {
         clients.push(client);
         turn_times(event_loop, 2);
     }
-    // One of the clients gives its number to a connection: then all are in use, and as many
-    // connections wait as were made since.
+    // Where an even number of descriptors was free, each client has found its connection; so
+    // there is one more client, for whose connection there is none.
+    drop(spare);
+    clients.push(net::TcpStream::connect(addr).unwrap());
     turn_times(event_loop, 4);
     let waiting = clients.len() - accepted.get();
     (clients, waiting)
@@ -259,10 +262,15 @@ fn accept_waits_for_a_descriptor_is_told_once_and_goes_on() {
                 }
             }));
             let mut clients = Vec::new();
+            let spare = std::fs::File::open("/dev/null").unwrap();
             while let Ok(client) = net::TcpStream::connect(addr) {
                 clients.push(client);
                 sleep(MS).await;
             }
+            // As in `fill`.
+            drop(spare);
+            clients.push(net::TcpStream::connect(addr).unwrap());
+            sleep(MS).await;
             let before = accepted.get();
             assert!(before < clients.len());
             let turns = |local: &readily::Local| local.stats().turns;
