@@ -290,6 +290,17 @@ mod tests {
     }
 
     #[test]
+    fn what_fills_a_gap_may_belong_above_it() {
+        let mut timers = Timers::default();
+        // A root, its four children, and theirs: four under the first, one under the second.
+        let deadlines = [0, 10, 1, 1, 1, 11, 11, 11, 11, 2];
+        let keys = deadlines.map(|deadline| timers.arm(deadline, "timer"));
+        // The last one, from under a 1, comes to stand under the 10.
+        assert!(timers.cancel(keys[5]).is_some());
+        timers.verify();
+    }
+
+    #[test]
     fn a_timer_cancelled_by_a_sibling_that_is_due_too_does_not_fire() {
         let mut timers = Timers::default();
         timers.arm(1, "canceller");

@@ -123,6 +123,9 @@ fn unknown_stale_and_foreign_keys_are_told_and_touch_nothing() {
     let mut other = EventLoop::new().unwrap();
     let (a, _a) = UnixStream::pair().unwrap();
     let (b, _b) = UnixStream::pair().unwrap();
+    let (c, _c) = UnixStream::pair().unwrap();
+    // In the same slot as the foreign one: only the loops differ.
+    let twin = event_loop.register(c, Interest::WRITE, Closures::new());
     let stale = event_loop
         .register(a, Interest::READ, Closures::new())
         .unwrap();
@@ -140,8 +143,9 @@ fn unknown_stale_and_foreign_keys_are_told_and_touch_nothing() {
         message.contains("removed, or belongs to another loop"),
         "{message}"
     );
-    assert_eq!(other.registered(), 1);
+    assert_eq!((event_loop.registered(), other.registered()), (1, 1));
     assert_eq!(other.interest(foreign).unwrap(), Interest::READ);
+    assert_eq!(event_loop.interest(twin.unwrap()).unwrap(), Interest::WRITE);
     turn_times(&mut event_loop, 2);
     turn_times(&mut other, 2);
 }

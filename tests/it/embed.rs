@@ -51,6 +51,20 @@ fn a_host_waits_for_one_descriptor_and_one_deadline() {
     assert_eq!(log.text(), "3");
 }
 
+/// What is sent while the loop turns may come too late for that turn. Nobody rings then, for the
+/// loop is awake; and a host does not ask the loop before it waits.
+#[test]
+fn what_was_sent_during_a_turn_makes_the_descriptor_readable() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let remote = event_loop.remote();
+    event_loop.call_soon(move |_| remote.call_soon(|_| ()).unwrap());
+    event_loop.turn_now().unwrap();
+    assert!(asks_for_a_turn(&event_loop, Some(Duration::ZERO)));
+    event_loop.turn_now().unwrap();
+    assert!(!asks_for_a_turn(&event_loop, Some(Duration::ZERO)));
+}
+
 /// What a callback queued is a reason for another turn at once: the deadline says so.
 #[test]
 fn work_that_is_ready_is_a_deadline_of_now() {

@@ -1,8 +1,8 @@
 //! Listening: bounded, patient with broken connections, and without descriptors (R032 to R037).
 
 use crate::support::{
-    Count, Log, collect_unhandled, guard, is_alone, leave_odd, listener, reset, turn_times,
-    turn_until, turns_in,
+    Count, Log, collect_unhandled, guard, is_alone, leave_odd, listener, manual_loop, reset,
+    turn_times, turn_until, turns_in,
 };
 use readily::io::{TcpListener, TcpStream};
 use readily::{Accepted, Closures, Cx, EventLoop, Interest, Runner, sleep, spawn};
@@ -229,6 +229,37 @@ fn running_out_again_and_again_gathers_no_timers() {
     clients.clear();
     let timers = event_loop.close().timers;
     assert!(timers <= 1, "{timers} timers for one listener");
+}
+
+/// R032: each pause waits for a descriptor, and takes its wish back when it ends without one.
+#[test]
+fn one_descriptor_that_comes_free_ends_one_pause_however_many_there_were() {
+    if !is_alone(Some(40)) {
+        return;
+    }
+    let _guard = guard();
+    let (mut event_loop, clock) = manual_loop();
+    let _told = collect_unhandled(&event_loop);
+    let (listener, addr) = listener();
+    let ours = net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let key = event_loop.register(ours, Interest::NONE, Closures::new());
+    let accepted = Count::default();
+    let count = accepted.clone();
+    event_loop
+        .listen(listener, move |_, _| {
+            count.add();
+            Some(Closures::new().on_write(|cx| cx.want(Interest::NONE).unwrap()))
+        })
+        .unwrap();
+    let _odd = leave_odd();
+    let (_clients, waiting) = fill(addr, &mut event_loop, &accepted);
+    assert!(waiting > 0);
+    for _ in 0..10 {
+        clock.advance(Duration::from_secs(2));
+        turn_times(&mut event_loop, 2);
+    }
+    event_loop.remove(key.unwrap()).unwrap();
+    assert_eq!(event_loop.close().closures, 1);
 }
 
 /// R032 for coroutines.

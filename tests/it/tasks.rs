@@ -5,14 +5,60 @@ use readily::{
     EventLoop, JoinError, PanicPolicy, Promise, Runner, Task, TaskState, all_tasks, create_future,
     current_task, gather, run, sleep, spawn, yield_now,
 };
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::panic::catch_unwind;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 fn message(payload: &(dyn std::any::Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("?")
+}
+
+/// Counts the owners of what a future holds, at the moment in which it is woken.
+struct Looks {
+    at: Weak<()>,
+    found: AtomicUsize,
+}
+
+impl Wake for Looks {
+    fn wake(self: Arc<Self>) {
+        self.found.store(self.at.strong_count(), Relaxed);
+    }
+}
+
+/// T3: whoever hears of the end finds the future gone, and all that it held.
+#[test]
+fn a_future_is_gone_when_its_end_is_told() {
+    let _guard = guard();
+    for cancelled in [false, true] {
+        let mut event_loop = EventLoop::new().unwrap();
+        let held = Arc::new(());
+        let looks = Arc::new(Looks {
+            at: Arc::downgrade(&held),
+            found: AtomicUsize::new(usize::MAX),
+        });
+        let mut task = event_loop.spawn(poll_fn(move |_| {
+            let _held = &held;
+            Poll::Ready(())
+        }));
+        let waker = Waker::from(Arc::clone(&looks));
+        assert!(
+            pin!(&mut task)
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        assert_eq!(looks.at.strong_count(), 1);
+        if cancelled {
+            assert!(task.cancel());
+        }
+        turn_times(&mut event_loop, 2);
+        assert_eq!(looks.found.load(Relaxed), 0, "cancelled: {cancelled}");
+    }
 }
 
 /// N15, N16: from its making to its end, as its handle tells it.
@@ -475,7 +521,7 @@ fn spawning_outside_a_loop_is_a_panic_that_says_what_to_do() {
     let created = complaint(|| drop(create_future::<()>()));
     assert!(created.contains("created a future outside"), "{created}");
     let slept = complaint(|| {
-        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut cx = Context::from_waker(Waker::noop());
         let _ = std::pin::pin!(sleep(Duration::ZERO)).poll(&mut cx);
     });
     assert!(slept.contains("outside"), "{slept}");

@@ -202,9 +202,12 @@ fn try_gather_ends_with_the_first_error_and_drops_the_others_before_it_returns()
         let listed: [Boxed; 2] = [Box::pin(slow("listed")), Box::pin(fails())];
         assert_eq!(try_gather(listed).await, Err("no"));
         log.note("told");
+        let listed: [Boxed; 2] = [Box::pin(fails()), Box::pin(slow("behind"))];
+        assert_eq!(try_gather(listed).await, Err("no"));
+        log.note("told");
     })
     .unwrap();
-    assert_eq!(log.text(), "first third told listed told");
+    assert_eq!(log.text(), "first third told listed told behind told");
 }
 
 #[test]

@@ -354,8 +354,8 @@ mod clones {
 #[test]
 fn what_settles_while_the_waker_is_cloned_is_not_missed() {
     let _guard = guard();
-    let event_loop = EventLoop::new().unwrap();
-    let _entered = event_loop.enter();
+    let mut event_loop = EventLoop::new().unwrap();
+    let entered = event_loop.enter();
     let (promise, mut future) = create_future();
     let waker = clones::on_clone(move || promise.set_result(7).unwrap());
     let polled = Pin::new(&mut future).poll(&mut Context::from_waker(&waker));
@@ -369,8 +369,10 @@ fn what_settles_while_the_waker_is_cloned_is_not_missed() {
 
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let source = Source::new(ours).unwrap();
-    drop(_entered);
-    let waker = clones::on_clone(move || drop(event_loop));
+    drop(entered);
+    // Both go out with a panic that was caught on the way: of a list that was borrowed, say.
+    event_loop.turn_now().unwrap();
+    let waker = clones::on_clone(move || drop(event_loop.close()));
     let mut waits = pin!(source.wait_readable());
     let polled = waits.as_mut().poll(&mut Context::from_waker(&waker));
     assert!(matches!(polled, Poll::Ready(Err(_))), "the loop is closed");

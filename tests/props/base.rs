@@ -35,24 +35,26 @@ proptest! {
 
     /// C2, C3, C4: timers fire by deadline, then by order of arming; a cancelled one never; and
     /// the heap holds the live ones and no others. Some are armed and cancelled while others fire.
+    /// Many are armed and few fire, so that the heap gets more than two levels.
     #[test]
-    fn timers_fire_in_deadline_then_arming_order(ops in vec((0u8..5, 0u64..8, 0usize..16), 0..64)) {
+    fn timers_fire_in_deadline_then_arming_order(ops in vec((0u8..8, 0u64..16, 0usize..64), 0..128)) {
         let mut timers: Timers<usize> = Timers::default();
         let mut model: BTreeSet<(u64, usize)> = BTreeSet::new();
         let mut keys: Vec<(TimerKey, u64)> = Vec::new();
         let mut expired: Vec<usize> = Vec::new();
         for (op, deadline, pick) in ops {
             match op {
-                0 | 1 => {
+                0..=3 => {
                     model.insert((deadline, keys.len()));
                     keys.push((timers.arm(deadline, keys.len()), deadline));
                 }
-                2 => if let Some(&(key, deadline)) = keys.get(pick) {
+                4 | 5 => if let Some(&(key, deadline)) = keys.get(pick) {
                     let live = model.remove(&(deadline, pick)) || expired.contains(&pick);
                     expired.retain(|&n| n != pick);
                     prop_assert_eq!(timers.cancel(key), live.then_some(pick));
                 },
-                3 => {
+                6 => {
+                    let deadline = deadline / 2;
                     let due: Vec<_> = model.iter().filter(|(at, _)| *at <= deadline).copied().collect();
                     model.retain(|(at, _)| *at > deadline);
                     expired.extend(due.iter().map(|&(_, n)| n));

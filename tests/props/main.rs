@@ -1,8 +1,8 @@
 //! Properties: what must hold for every program, against models that are simpler than the code.
 //!
 //! Each names the invariant of `docs/invariants.md` that it stands for, and has been seen to
-//! fail on a planted bug; the commit that brought it names the bug. Small worlds, many cases:
-//! eight keys collide more than eight thousand.
+//! fail on a bug of `tests/mutants.md`. Small worlds, many cases: eight keys collide more than
+//! eight thousand.
 
 // The modules of one binary share by `pub`; there is nobody else to reach.
 #![allow(unreachable_pub)]
