@@ -66,6 +66,8 @@ pub struct Local {
     pub(super) stopping: Cell<bool>,
     pub(super) closed: Cell<bool>,
     pub(super) stats: Cell<Stats>,
+    /// In how many turns running there were only events of registrations that are gone.
+    pub(super) ghosts: Cell<u32>,
 }
 
 impl Local {
@@ -89,6 +91,7 @@ impl Local {
             stopping: Cell::new(false),
             closed: Cell::new(false),
             stats: Cell::default(),
+            ghosts: Cell::new(0),
         }))
     }
 

@@ -9,6 +9,7 @@ use super::error::Error;
 use super::inbox::Letter;
 use super::local::Local;
 use super::ready::{Item, MAIN_JOB};
+use super::unhandled::Unhandled;
 use crate::poll::NOTIFIER;
 use std::time::Duration;
 
@@ -67,13 +68,34 @@ impl Local {
     /// Step 3. For each `(fd, event)`. The batch is out of its cell meanwhile (L8).
     pub(super) fn dispatch_events(&self) {
         let mut events = self.events.take();
+        let stale = self.stats.get().stale;
         for &event in &events {
             if event.token != NOTIFIER {
                 self.dispatch(event);
             }
         }
+        let stale = self.stats.get().stale - stale;
+        self.watch_for_ghosts(events.len() as u64, stale);
         events.clear();
         self.events.replace(events);
+    }
+
+    /// R004: a descriptor that was closed behind our back, and whose file lives on under another
+    /// number, is reported by epoll for ever, and nobody can take it out any more. Nothing but
+    /// such events, turn after turn, is a loop that spins: that is told once.
+    fn watch_for_ghosts(&self, events: u64, stale: u64) {
+        const TURNS: u32 = 64;
+        if events == 0 {
+            return;
+        }
+        let ghosts = match stale == events {
+            true => self.ghosts.get().saturating_add(1),
+            false => 0,
+        };
+        self.ghosts.set(ghosts);
+        if ghosts == TURNS {
+            self.report(&Unhandled::Ghost);
+        }
     }
 
     /// Step 5. What was ready when this step began, in order; what it adds is for a later

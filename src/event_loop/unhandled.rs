@@ -33,6 +33,10 @@ pub enum Unhandled {
         /// How long until the first retry.
         retry: Duration,
     },
+    /// The system goes on reporting a descriptor that is registered no more: somebody closed it
+    /// behind the loop's back while a duplicate of it, or a child, kept its file open (epoll(7),
+    /// question 6). The loop cannot take it out any more, and spins while it is ready.
+    Ghost,
     /// The system refused something that the loop did by itself.
     Io {
         /// What it was doing.
@@ -49,6 +53,10 @@ impl fmt::Display for Unhandled {
             Self::AcceptPaused { fd, error, retry } => {
                 write!(f, "listener {fd} is paused, next try in {retry:?}: {error}")
             }
+            Self::Ghost => f.write_str(
+                "events without end for a descriptor that was closed behind the loop's back; \
+                 a duplicate of it is still open",
+            ),
             Self::Io { what, error } => write!(f, "{what}: {error}"),
         }
     }

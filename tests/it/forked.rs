@@ -4,7 +4,7 @@
 //! `_exit`. The rest of the tests forbids what is allowed here.
 #![allow(unsafe_code)]
 
-use crate::support::{Log, guard, is_alone, turn_times, turn_until};
+use crate::support::{Log, collect_unhandled, guard, is_alone, turn_times, turn_until};
 use readily::{Closures, Error, EventLoop, Interest};
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -72,6 +72,35 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
     theirs.write_all(b"x").unwrap();
     turn_until(&mut event_loop, || log.len() > 0);
     assert_eq!(log.text(), "read");
+}
+
+/// R004: the number is another file's, the file has another number, and the kernel goes on.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_file_that_lives_on_under_another_number_is_told_once_and_disturbs_nobody() {
+    if !is_alone(None) {
+        return;
+    }
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let told = collect_unhandled(&event_loop);
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let twin = ours.try_clone().unwrap();
+    let (other, _other_peer) = UnixStream::pair().unwrap();
+    let number = ours.as_raw_fd();
+    let key = event_loop.register(ours, Interest::READ, Closures::new());
+    // SAFETY: two numbers of open descriptors; the owner of `number` does not notice.
+    assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), number) }, number);
+    event_loop.remove(key.unwrap()).unwrap();
+    theirs.write_all(b"x").unwrap();
+    turn_times(&mut event_loop, 200);
+    assert_eq!(told.len(), 1, "{}", told.text());
+    assert!(told.text().contains("behind the loop's back"));
+    assert_eq!(event_loop.stats().stale, 200);
+    // With the last of its numbers it is gone.
+    drop(twin);
+    turn_times(&mut event_loop, 3);
+    assert_eq!(event_loop.stats().stale, 200);
 }
 
 /// R005, R006: closed behind the loop's back, and the number is another file by now.
