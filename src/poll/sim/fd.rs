@@ -73,13 +73,13 @@ impl Fd {
     ///
     /// # Errors
     ///
-    /// `EBADF` for a number below [`FIRST_NUMBER`](super::FIRST_NUMBER), `EEXIST` for one that is
+    /// `EBADF` for a number below [`FIRST_NUMBER`](super::FIRST_NUMBER) or beyond the limit, `EEXIST` for one that is
     /// not free: unlike `dup2(2)`, this closes nobody's descriptor behind his back.
     pub fn renumbered(&self, number: RawFd) -> io::Result<Self> {
-        if number < super::FIRST_NUMBER {
+        let mut table = self.kernel.table.borrow_mut();
+        if !table.is_allowed(number) {
             return Err(os(EBADF));
         }
-        let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number)?;
         if table.file(number).is_ok() {
             return Err(os(EEXIST));

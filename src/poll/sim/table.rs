@@ -12,14 +12,41 @@ use super::notes::Notes;
 use super::watch::Watch;
 use super::{DESCRIPTORS, FIRST_NUMBER, os};
 use readily_sys::errno::{EBADF, EINVAL, EMFILE};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::net::SocketAddr;
 
+/// Files have small numbers that nobody chooses: to spread them is enough.
+#[derive(Default)]
+pub(super) struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.0 = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Where a number stands in the table; `None` for one of the system's.
+fn place(number: i32) -> Option<usize> {
+    usize::try_from(number.checked_sub(FIRST_NUMBER)?).ok()
+}
+
 pub(super) struct Table {
-    /// Which number leads to which file.
-    numbers: BTreeMap<i32, u64>,
-    files: BTreeMap<u64, File>,
+    /// Which number leads to which file, from [`FIRST_NUMBER`] on.
+    numbers: Vec<Option<u64>>,
+    open: usize,
+    files: HashMap<u64, File, BuildHasherDefault<Spread>>,
     made: u64,
     pub(super) limit: usize,
     pub(super) bound: BTreeMap<SocketAddr, u64>,
@@ -40,8 +67,9 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(faults: Faults) -> Self {
         Self {
-            numbers: BTreeMap::new(),
-            files: BTreeMap::new(),
+            numbers: Vec::new(),
+            open: 0,
+            files: HashMap::default(),
             made: 0,
             limit: DESCRIPTORS,
             bound: BTreeMap::new(),
@@ -56,7 +84,7 @@ impl Table {
     }
 
     pub(super) fn open(&self) -> usize {
-        self.numbers.len()
+        self.open
     }
 
     pub(super) fn room_for(&self, count: usize) -> io::Result<()> {
@@ -64,6 +92,11 @@ impl Table {
             true => Ok(()),
             false => Err(os(EMFILE)),
         }
+    }
+
+    /// Whether `number` is one that may be given out.
+    pub(super) fn is_allowed(&self, number: i32) -> bool {
+        place(number).is_some_and(|place| place < self.limit)
     }
 
     pub(super) fn add(&mut self, body: Body) -> u64 {
@@ -81,24 +114,28 @@ impl Table {
 
     /// Gives `file` the lowest number that is free.
     pub(super) fn number(&mut self, file: u64) -> i32 {
-        let taken = self.numbers.keys();
-        let number = (FIRST_NUMBER..)
-            .zip(taken)
-            .find_map(|(free, &taken)| (free != taken).then_some(free))
-            .unwrap_or(FIRST_NUMBER + self.numbers.len() as i32);
+        let free = self.numbers.iter().position(Option::is_none);
+        let free = free.unwrap_or(self.numbers.len());
+        let number = FIRST_NUMBER + i32::try_from(free).expect("the limit is far below");
         self.give(file, number);
         number
     }
 
     /// Gives `file` this number, which nobody has.
     pub(super) fn give(&mut self, file: u64, number: i32) {
-        self.numbers.insert(number, file);
+        let place = place(number).expect("it is a number of ours");
+        if self.numbers.len() <= place {
+            self.numbers.resize(place + 1, None);
+        }
+        self.numbers[place] = Some(file);
+        self.open += 1;
         self.at(file).descriptors += 1;
     }
 
     /// Which file `number` leads to.
     pub(super) fn file(&self, number: i32) -> io::Result<u64> {
-        self.numbers.get(&number).copied().ok_or_else(|| os(EBADF))
+        let file = place(number).and_then(|place| *self.numbers.get(place)?);
+        file.ok_or_else(|| os(EBADF))
     }
 
     pub(super) fn at(&mut self, file: u64) -> &mut File {
@@ -166,9 +203,10 @@ impl Table {
 
     /// Closes a number, and the file with its last one.
     pub(super) fn close(&mut self, number: i32) {
-        let Some(file) = self.numbers.remove(&number) else {
+        let Some(file) = place(number).and_then(|place| self.numbers.get_mut(place)?.take()) else {
             return;
         };
+        self.open -= 1;
         self.forget_notes(number, file);
         let open = self.at(file);
         open.descriptors -= 1;
