@@ -1,7 +1,7 @@
 //! Both echo servers as their users run them: a process, a port, and clients that are many,
 //! slow, half-closed or rude.
 
-use crate::support::{Guard, bytes, descriptors_of, guard};
+use crate::support::{Guard, bytes, descriptors_of, patient_guard};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -39,8 +39,10 @@ struct Server {
 
 impl Server {
     fn start(name: &str) -> Self {
-        let guard = guard();
-        let mut process = example(name).stdout(Stdio::piped()).spawn().expect(name);
+        // To build it may take a while, and is no hanging.
+        let mut program = example(name);
+        let guard = patient_guard();
+        let mut process = program.stdout(Stdio::piped()).spawn().expect(name);
         let mut line = String::new();
         let output = process.stdout.take().expect("it is piped");
         BufReader::new(output).read_line(&mut line).expect(name);

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// For tests that move megabytes between processes, on a machine that does other things too.
+const MUCH_PATIENCE: Duration = Duration::from_secs(90);
+
 /// Set in a process that a test has started to run itself in.
 const ALONE: &str = "READILY_IT_ALONE";
 
@@ -28,10 +31,19 @@ pub(crate) struct Guard {
 
 /// Guards the test that calls it: a thread that nobody joins watches over it.
 pub(crate) fn guard() -> Guard {
+    guard_for(PATIENCE)
+}
+
+/// The same with more patience.
+pub(crate) fn patient_guard() -> Guard {
+    guard_for(MUCH_PATIENCE)
+}
+
+fn guard_for(patience: Duration) -> Guard {
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     let (done, is_done) = channel::<()>();
     std::thread::spawn(move || {
-        if is_done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+        if is_done.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
             // Not by `eprintln`, which the harness would keep to itself.
             let _ = writeln!(std::io::stderr(), "the test {test} hangs");
             std::process::abort();
