@@ -4,8 +4,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::io::{TcpListener, TcpStream};
-use readily::poll::Poller;
 use readily::poll::sim::{Faults, Kernel, Personality};
+use readily::poll::{Poller, Trigger};
 use readily::{Callbacks, Closures, Cx, EventLoop, Interest, Runner, gather, sleep, spawn};
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};
@@ -212,4 +212,46 @@ fn a_real_socket_has_no_place_in_a_simulation() {
         "{error}"
     );
     assert_eq!(kernel.open(), 0);
+}
+
+/// A write that moves less than it could, or nothing, without a reason: room is told when there
+/// is some, though the kernel knows of nobody who had found too little.
+#[test]
+fn who_was_refused_without_a_reason_is_told_of_room() {
+    let (mut refused, mut cut) = (Faults::seeded(1), Faults::seeded(1));
+    (refused.would_block, cut.short) = (255, 255);
+    for faults in [refused, cut] {
+        let kernel = Kernel::new();
+        let (near, far) = kernel.tcp().unwrap();
+        far.set_capacity(100);
+        near.write(&[1; 90]).unwrap();
+        kernel.set_faults(faults);
+        let written = near.write(&[2; 10]).unwrap_or(0);
+        assert!(written < 10, "the fault struck");
+        kernel.set_faults(Faults::none());
+        let mut poller = kernel.poller();
+        poller
+            .register(near.number(), 7, Interest::WRITE, Trigger::Edge)
+            .unwrap();
+        let mut wait = || {
+            let mut events = Vec::new();
+            poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+            events.iter().map(|event| event.token).collect::<Vec<_>>()
+        };
+        assert_eq!(wait(), [], "too little room to be told");
+        assert_eq!(far.read(&mut [0; 100]).unwrap(), 90 + written);
+        assert_eq!(wait(), [7]);
+    }
+}
+
+/// Only a stream socket has urgent data.
+#[test]
+fn urgent_data_is_refused_where_there_is_none() {
+    let kernel = Kernel::new();
+    let (_reader, pipe) = kernel.pipe().unwrap();
+    let (datagrams, _peer) = kernel.datagrams().unwrap();
+    let listener = kernel.listen(anywhere(), 1).unwrap();
+    for fd in [pipe, datagrams, listener, kernel.timer().unwrap()] {
+        assert!(fd.send_urgent().is_err(), "{:?}", fd.kind());
+    }
 }
