@@ -255,3 +255,30 @@ fn urgent_data_is_refused_where_there_is_none() {
         assert!(fd.send_urgent().is_err(), "{:?}", fd.kind());
     }
 }
+
+/// A write that fills the buffer to the brim leaves nothing over, so nobody has asked for room
+/// but the poller.
+#[test]
+fn room_is_told_to_who_filled_the_buffer_to_the_brim() {
+    for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
+        for kind in [Kernel::tcp, Kernel::pair, |kernel: &Kernel| {
+            let (reader, writer) = kernel.pipe()?;
+            Ok((writer, reader))
+        }] {
+            let kernel = Kernel::new();
+            let (near, far) = kind(&kernel).unwrap();
+            far.set_capacity(100);
+            assert_eq!(near.write(&[1; 100]).unwrap(), 100);
+            let mut poller = kernel.poller();
+            poller
+                .register(near.number(), 7, Interest::WRITE, trigger)
+                .unwrap();
+            let mut events = Vec::new();
+            poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+            assert_eq!(events, []);
+            far.read(&mut [0; 100]).unwrap();
+            poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+            assert_eq!(events.len(), 1, "{trigger:?}");
+        }
+    }
+}
