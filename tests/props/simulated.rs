@@ -282,3 +282,20 @@ fn room_is_told_to_who_filled_the_buffer_to_the_brim() {
         }
     }
 }
+
+#[test]
+fn a_timer_that_is_set_twice_to_one_moment_goes_off() {
+    let kernel = Kernel::new();
+    let timer = kernel.timer().unwrap();
+    let mut poller = kernel.poller();
+    poller
+        .register(timer.number(), 7, Interest::READ, Trigger::Level)
+        .unwrap();
+    for _ in 0..2 {
+        timer.set_timer(Some(Duration::from_secs(1))).unwrap();
+    }
+    let mut events = Vec::new();
+    let limit = Some(Duration::from_secs(2));
+    poller.wait(&mut events, limit).unwrap();
+    assert_eq!(events.len(), 1);
+}

@@ -229,10 +229,11 @@ impl Table {
             return Err(os(EINVAL));
         };
         let old = std::mem::replace(due_ns, new_ns);
-        self.due.extend(new_ns.map(|new| (new, file)));
+        // In this order: both may be the same moment.
         if let Some(old) = old {
             self.due.remove(&(old, file));
         }
+        self.due.extend(new_ns.map(|new| (new, file)));
         Ok(())
     }
 
