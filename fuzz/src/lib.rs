@@ -18,6 +18,7 @@ pub use slab::{SlabOps, slab};
 pub use timers::{TimerOps, timers};
 
 use arbitrary::{Arbitrary, Unstructured};
+use std::fmt::Debug;
 use std::ops::Deref;
 
 /// A list that is long for most bytes: one of `Vec`'s ends after each element with a chance of
@@ -54,11 +55,14 @@ pub fn feed<'a, T: Arbitrary<'a>>(bytes: &'a [u8], interpret: impl Fn(&T)) {
     }
 }
 
-/// Runs `interpret` on the files that are named on the command line.
-pub fn replay(interpret: impl Fn(&[u8])) {
+/// Runs `interpret` on the files that are named on the command line, and shows what they stand for.
+pub fn replay<T: for<'a> Arbitrary<'a> + Debug>(interpret: impl Fn(&T)) {
     for path in std::env::args_os().skip(1) {
         let bytes = std::fs::read(&path).expect("the file can be read");
-        interpret(&bytes);
+        feed(&bytes, |value| {
+            println!("{}: {value:?}", path.display());
+            interpret(value);
+        });
         println!("{}: nothing found", path.display());
     }
 }
@@ -79,7 +83,7 @@ macro_rules! target {
 macro_rules! target {
     ($interpret:ident) => {
         fn main() {
-            $crate::replay(|bytes| $crate::feed(bytes, $crate::$interpret));
+            $crate::replay($crate::$interpret);
         }
     };
 }
