@@ -299,3 +299,28 @@ fn a_timer_that_is_set_twice_to_one_moment_goes_off() {
     poller.wait(&mut events, limit).unwrap();
     assert_eq!(events.len(), 1);
 }
+
+/// Also where the kernel refused to watch it, and we report it ourselves.
+#[test]
+fn a_broken_pipe_is_registered_once_like_anything_else() {
+    let systems = POLLERS.into_iter().flatten();
+    for (system, trigger) in systems.flat_map(|s| [(s, Trigger::Level), (s, Trigger::Edge)]) {
+        let kernel = Kernel::new();
+        let (reader, writer) = kernel.pipe().unwrap();
+        drop(reader);
+        let mut poller = kernel.kqueue(system);
+        let mut register = || poller.register(writer.number(), 7, Interest::WRITE, trigger);
+        register().unwrap();
+        let again = register().unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::AlreadyExists, "{system:?}");
+        let mut events = Vec::new();
+        poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        assert_eq!(events.len(), 1, "{system:?}");
+        let again = poller.register(writer.number(), 7, Interest::WRITE, trigger);
+        assert!(again.is_err(), "it was told, and is registered still");
+        poller.remove(writer.number()).unwrap();
+        poller
+            .register(writer.number(), 7, Interest::WRITE, trigger)
+            .unwrap();
+    }
+}
