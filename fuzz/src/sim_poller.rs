@@ -1,12 +1,10 @@
 //! The pollers of the kernel in memory: epoll's rules and kqueue's, over one kernel, by the level.
 //!
-//! A level is a function of the state. So three things must hold after any operations:
+//! A level is a function of the state. So two things must hold after any operations:
 //! - what a poller reports is what a *new* poller of the same kind reports that is asked the same
 //!   at this moment; a difference is a wake-up that was lost, or a list that went wrong;
 //! - epoll's rules and kqueue's report the same `READ` and `WRITE`, but for the differences that
-//!   are written down in [`differ`];
-//! - and what they report is true: an operation in a direction that is not reported, on what is
-//!   watched for it, moves no byte.
+//!   are written down in [`differ`].
 
 use crate::List;
 use arbitrary::Arbitrary;
