@@ -58,12 +58,13 @@ pub fn feed<'a, T: Arbitrary<'a>>(bytes: &'a [u8], interpret: impl Fn(&T)) {
 /// Runs `interpret` on the files that are named on the command line, and shows what they stand for.
 pub fn replay<T: for<'a> Arbitrary<'a> + Debug>(interpret: impl Fn(&T)) {
     for path in std::env::args_os().skip(1) {
+        let name = path.to_string_lossy();
         let bytes = std::fs::read(&path).expect("the file can be read");
         feed(&bytes, |value| {
-            println!("{}: {value:?}", path.display());
+            println!("{name}: {value:?}");
             interpret(value);
         });
-        println!("{}: nothing found", path.display());
+        println!("{name}: nothing found");
     }
 }
 

@@ -82,7 +82,7 @@ pub fn timers(ops: &TimerOps) {
         step(op, &mut timers, &mut model);
         timers.verify();
         assert_eq!(timers.len(), model.armed.len() + model.due.len());
-        assert_eq!(timers.is_empty(), timers.len() == 0);
+        assert_eq!(timers.is_empty(), model.is_empty());
         assert_eq!(timers.heap_len(), model.armed.len(), "C4");
         let first = model.armed.first_key_value().map(|(&(at, _), _)| at);
         let next = if model.due.is_empty() { first } else { Some(0) };
