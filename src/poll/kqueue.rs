@@ -82,6 +82,8 @@ struct Entry {
     at: usize,
     /// A one-shot that has been reported. The other filter may still have something to say.
     spent: bool,
+    /// The kernel would not watch it for writing: a pipe whose reader had gone.
+    refused: bool,
 }
 
 impl<Q: Queue> KqueuePoller<Q> {
@@ -134,6 +136,7 @@ impl<Q: Queue> KqueuePoller<Q> {
                 batch: 0,
                 at: 0,
                 spent: false,
+                refused: self.broken.contains(&fd),
             },
         );
         Ok(())
@@ -141,9 +144,13 @@ impl<Q: Queue> KqueuePoller<Q> {
 
     /// Whether the kernel has lost this registration: its descriptor was closed behind our
     /// back, and the number is another file's now, or nobody's.
-    fn is_gone(&mut self, fd: RawFd, wanted: &Wanted) -> bool {
+    fn is_gone(&mut self, fd: RawFd, entry: &Entry) -> bool {
         let Ok(ident) = ident(fd) else { return true };
-        let probe = translate::probing(ident, wanted);
+        let mut asked = entry.wanted;
+        if entry.refused {
+            asked.interest = asked.interest.without(Interest::WRITE);
+        }
+        let probe = translate::probing(ident, &asked);
         let mut errors = [0; 4];
         let errors = &mut errors[..probe.as_slice().len()];
         // With no filter in the kernel there is nobody to ask.
@@ -205,7 +212,7 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
         debug_assert_ne!(token, NOTIFIER, "this token is the poller's own");
         self.queue.is_pollable(fd)?;
         if let Some(entry) = self.entries.get(&fd).copied() {
-            if !self.is_gone(fd, &entry.wanted) {
+            if !self.is_gone(fd, &entry) {
                 return Err(io::Error::from_raw_os_error(errno::EEXIST));
             }
         }

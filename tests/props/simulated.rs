@@ -4,8 +4,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::io::{TcpListener, TcpStream};
-use readily::poll::Poller;
 use readily::poll::sim::{Faults, Kernel, Personality};
+use readily::poll::{Poller, Trigger};
 use readily::{Callbacks, Closures, Cx, EventLoop, Interest, Runner, gather, sleep, spawn};
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};
@@ -212,4 +212,115 @@ fn a_real_socket_has_no_place_in_a_simulation() {
         "{error}"
     );
     assert_eq!(kernel.open(), 0);
+}
+
+/// A write that moves less than it could, or nothing, without a reason: room is told when there
+/// is some, though the kernel knows of nobody who had found too little.
+#[test]
+fn who_was_refused_without_a_reason_is_told_of_room() {
+    let (mut refused, mut cut) = (Faults::seeded(1), Faults::seeded(1));
+    (refused.would_block, cut.short) = (255, 255);
+    for faults in [refused, cut] {
+        let kernel = Kernel::new();
+        let (near, far) = kernel.tcp().unwrap();
+        far.set_capacity(100);
+        near.write(&[1; 90]).unwrap();
+        kernel.set_faults(faults);
+        let written = near.write(&[2; 10]).unwrap_or(0);
+        assert!(written < 10, "the fault struck");
+        kernel.set_faults(Faults::none());
+        let mut poller = kernel.poller();
+        poller
+            .register(near.number(), 7, Interest::WRITE, Trigger::Edge)
+            .unwrap();
+        let mut wait = || {
+            let mut events = Vec::new();
+            poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+            events.iter().map(|event| event.token).collect::<Vec<_>>()
+        };
+        assert_eq!(wait(), [], "too little room to be told");
+        assert_eq!(far.read(&mut [0; 100]).unwrap(), 90 + written);
+        assert_eq!(wait(), [7]);
+    }
+}
+
+/// Only a stream socket has urgent data.
+#[test]
+fn urgent_data_is_refused_where_there_is_none() {
+    let kernel = Kernel::new();
+    let (_reader, pipe) = kernel.pipe().unwrap();
+    let (datagrams, _peer) = kernel.datagrams().unwrap();
+    let listener = kernel.listen(anywhere(), 1).unwrap();
+    for fd in [pipe, datagrams, listener, kernel.timer().unwrap()] {
+        assert!(fd.send_urgent().is_err(), "{:?}", fd.kind());
+    }
+}
+
+/// A write that fills the buffer to the brim leaves nothing over, so nobody has asked for room
+/// but the poller.
+#[test]
+fn room_is_told_to_who_filled_the_buffer_to_the_brim() {
+    for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
+        for kind in [Kernel::tcp, Kernel::pair, |kernel: &Kernel| {
+            let (reader, writer) = kernel.pipe()?;
+            Ok((writer, reader))
+        }] {
+            let kernel = Kernel::new();
+            let (near, far) = kind(&kernel).unwrap();
+            far.set_capacity(100);
+            assert_eq!(near.write(&[1; 100]).unwrap(), 100);
+            let mut poller = kernel.poller();
+            poller
+                .register(near.number(), 7, Interest::WRITE, trigger)
+                .unwrap();
+            let mut events = Vec::new();
+            poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+            assert_eq!(events, []);
+            far.read(&mut [0; 100]).unwrap();
+            poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+            assert_eq!(events.len(), 1, "{trigger:?}");
+        }
+    }
+}
+
+#[test]
+fn a_timer_that_is_set_twice_to_one_moment_goes_off() {
+    let kernel = Kernel::new();
+    let timer = kernel.timer().unwrap();
+    let mut poller = kernel.poller();
+    poller
+        .register(timer.number(), 7, Interest::READ, Trigger::Level)
+        .unwrap();
+    for _ in 0..2 {
+        timer.set_timer(Some(Duration::from_secs(1))).unwrap();
+    }
+    let mut events = Vec::new();
+    let limit = Some(Duration::from_secs(2));
+    poller.wait(&mut events, limit).unwrap();
+    assert_eq!(events.len(), 1);
+}
+
+/// Also where the kernel refused to watch it, and we report it ourselves.
+#[test]
+fn a_broken_pipe_is_registered_once_like_anything_else() {
+    let systems = POLLERS.into_iter().flatten();
+    for (system, trigger) in systems.flat_map(|s| [(s, Trigger::Level), (s, Trigger::Edge)]) {
+        let kernel = Kernel::new();
+        let (reader, writer) = kernel.pipe().unwrap();
+        drop(reader);
+        let mut poller = kernel.kqueue(system);
+        let mut register = || poller.register(writer.number(), 7, Interest::WRITE, trigger);
+        register().unwrap();
+        let again = register().unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::AlreadyExists, "{system:?}");
+        let mut events = Vec::new();
+        poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        assert_eq!(events.len(), 1, "{system:?}");
+        let again = poller.register(writer.number(), 7, Interest::WRITE, trigger);
+        assert!(again.is_err(), "it was told, and is registered still");
+        poller.remove(writer.number()).unwrap();
+        poller
+            .register(writer.number(), 7, Interest::WRITE, trigger)
+            .unwrap();
+    }
 }

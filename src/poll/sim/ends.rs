@@ -6,7 +6,7 @@
 use super::files::{Body, bits};
 use super::os;
 use super::table::Table;
-use readily_sys::errno::{EAGAIN, EBADF, ECONNRESET, ENOTCONN, EPIPE};
+use readily_sys::errno::{EAGAIN, EBADF, ECONNRESET, ENOTCONN, ENOTSOCK, EPIPE};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -250,7 +250,10 @@ impl Table {
     }
 
     pub(super) fn send_urgent(&mut self, file: u64) -> io::Result<()> {
-        let peer = self.end(file).peer.ok_or_else(|| os(EPIPE))?;
+        let peer = match &self.at(file).body {
+            Body::End(end) if end.is_socket() => end.peer.ok_or_else(|| os(EPIPE))?,
+            _ => return Err(os(ENOTSOCK)),
+        };
         self.end(peer).urgent = true;
         self.wake(peer, bits::PRI);
         Ok(())

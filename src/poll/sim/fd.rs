@@ -124,16 +124,22 @@ impl Fd {
         }
         let is_stream = matches!(table.at(file).body, Body::End(_));
         if is_stream && len > 0 && table.faults.strikes(blocks) {
-            // It was no lie of the poller: what holds now is told again.
-            table.wake(file, super::files::bits::ALL);
+            Self::tell_again(table, file);
             return Err(os(EAGAIN));
         }
         if is_stream && len > 1 && table.faults.strikes(short) {
-            // Short without a reason: what is left is told, as a new arrival would be.
-            table.wake(file, super::files::bits::ALL);
+            Self::tell_again(table, file);
             return Ok(1 + table.faults.below(len - 1));
         }
         Ok(len)
+    }
+
+    /// Less was done than could be, and without a reason. It was no lie of the poller: what holds
+    /// now is told again, as a new arrival would be. And who took it for a full buffer is told of
+    /// room, even if there is none worth a word just now.
+    fn tell_again(table: &mut super::Table, file: u64) {
+        table.end(file).wants_room = true;
+        table.wake(file, super::files::bits::ALL);
     }
 
     /// Accepts a connection (`accept(2)`), and says whose it is.
@@ -177,7 +183,7 @@ impl Fd {
     ///
     /// # Errors
     ///
-    /// `BrokenPipe` if nobody is there.
+    /// `BrokenPipe` if nobody is there, `ENOTSOCK` for what is no stream socket.
     pub fn send_urgent(&self) -> io::Result<()> {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number)?;

@@ -49,7 +49,7 @@ impl SimPoller {
         };
         let before = table.watches[self.place].items.insert(name, item);
         let listed = before.is_some_and(|before| before.listed);
-        let said = table.bits(name.1, self.kernel.now_ns());
+        let said = table.bits_for(asked(interest), name.1, self.kernel.now_ns());
         let watch = &mut table.watches[self.place];
         if listed {
             watch.list.retain(|&other| other != name);
@@ -77,7 +77,8 @@ impl SimPoller {
             let Some(name) = table.watches[self.place].list.pop_front() else {
                 break;
             };
-            let said = table.bits(name.1, now_ns);
+            let asked = table.watches[self.place].items[&name].events;
+            let said = table.bits_for(asked, name.1, now_ns);
             let Watch { items, list } = &mut table.watches[self.place];
             let item = items.get_mut(&name).expect("who is listed is registered");
             item.listed = false;

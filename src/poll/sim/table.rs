@@ -185,6 +185,18 @@ impl Table {
         }
     }
 
+    /// The same for a poller that asks for `events`. One that finds no room is told of some later,
+    /// as who wrote in vain is: `tcp_poll()` leaves the same mark as `tcp_sendmsg()`.
+    pub(super) fn bits_for(&mut self, events: u16, file: u64, now_ns: u64) -> u16 {
+        let said = self.bits(file, now_ns);
+        if events & bits::OUT & !said != 0 {
+            if let Some(Body::End(end)) = self.files.get_mut(&file).map(|file| &mut file.body) {
+                end.wants_room = true;
+            }
+        }
+        said
+    }
+
     /// Tells all who watch `file` that something of `bits` may have come about.
     pub(super) fn wake(&mut self, file: u64, bits: u16) {
         let Some(open) = self.files.get(&file) else {
@@ -255,10 +267,11 @@ impl Table {
             return Err(os(EINVAL));
         };
         let old = std::mem::replace(due_ns, new_ns);
-        self.due.extend(new_ns.map(|new| (new, file)));
+        // In this order: both may be the same moment.
         if let Some(old) = old {
             self.due.remove(&(old, file));
         }
+        self.due.extend(new_ns.map(|new| (new, file)));
         Ok(())
     }
 

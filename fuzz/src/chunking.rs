@@ -1,0 +1,178 @@
+//! Bytes through TCP streams: however they are cut, and whatever the kernel does, they arrive.
+//!
+//! A client and a server write to each other and read from each other at once, each in pieces of
+//! its own. There is no model: what arrives is what was sent. Time is virtual, so an exchange that
+//! hangs is found at once: an hour goes by.
+
+use crate::List;
+use arbitrary::Arbitrary;
+use readily::io::{TcpListener, TcpStream};
+use readily::poll::Poller;
+use readily::poll::sim::{Faults, Kernel, Personality};
+use readily::{EventLoop, Runner, gather, sleep, wait_for};
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
+/// What `chunking` is run on.
+#[derive(Arbitrary, Clone, Debug)]
+pub struct Exchange {
+    pub poller: u8,
+    /// No seed, no faults.
+    pub seed: Option<u64>,
+    pub client: Side,
+    pub server: Side,
+}
+
+/// How one side writes and reads.
+#[derive(Arbitrary, Clone, Debug)]
+pub struct Side {
+    /// In pieces of 16: more than a buffer holds is possible.
+    pub sends: u16,
+    pub writes: List<Piece>,
+    pub reads: List<Piece>,
+    /// Ends its half when all is sent, or when all is sent and read.
+    pub ends_late: bool,
+}
+
+/// One step, before the next: of about this many bytes.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Piece {
+    /// By `read` or `write`, which may move fewer.
+    Some(u16),
+    /// By `read_exact` or `write_all`.
+    All(u16),
+    Sleep(u8),
+    Yield,
+}
+
+/// Runs `exchange`.
+///
+/// # Panics
+///
+/// If a byte is lost, or comes twice, or an hour goes by.
+pub fn chunking(exchange: &Exchange) {
+    let kernel = Kernel::with(exchange.seed.map_or_else(Faults::none, Faults::all));
+    let poller: Box<dyn Poller> = match exchange.poller % 4 {
+        0 => Box::new(kernel.poller()),
+        1 => Box::new(kernel.kqueue(Personality::FreeBsd)),
+        2 => Box::new(kernel.kqueue(Personality::Apple)),
+        _ => Box::new(kernel.kqueue(Personality::NetBsd)),
+    };
+    let clock = Box::new(kernel.clock());
+    let event_loop = EventLoop::with(poller, clock).expect("a kernel in memory has room");
+    let mut runner = Runner::from(event_loop);
+    runner.on_unhandled(|_| ());
+    let ran = runner.run(wait_for(Duration::from_secs(3600), both(exchange)));
+    ran.expect("nobody stops it")
+        .expect("it does not take an hour");
+    drop(runner);
+    assert_eq!(kernel.open(), 0, "descriptors before and after");
+}
+
+async fn both(exchange: &Exchange) {
+    let anywhere: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let listener = TcpListener::bind(anywhere).expect("there is a port");
+    let addr = listener.local_addr().expect("a listener has an address");
+    let client = async {
+        let stream = TcpStream::connect(addr).await.expect("somebody listens");
+        talk(&stream, &exchange.client, &exchange.server).await;
+    };
+    let server = async {
+        let (stream, _) = listener.accept().await.expect("it tries again");
+        talk(&stream, &exchange.server, &exchange.client).await;
+    };
+    gather((client, server)).await;
+}
+
+async fn talk(stream: &TcpStream, own: &Side, other: &Side) {
+    let (sent, expected) = (bytes(own), bytes(other));
+    let write = async {
+        let mut rest = &sent[..];
+        for piece in pieces(&own.writes, sent.len()) {
+            let len = size(piece, sent.len()).min(rest.len());
+            rest = match piece {
+                Piece::Some(_) => {
+                    let n = stream.write(&rest[..len]).await.expect("nobody resets");
+                    &rest[n..]
+                }
+                Piece::All(_) => {
+                    let written = stream.write_all(&rest[..len]).await;
+                    written.expect("nobody resets");
+                    &rest[len..]
+                }
+                _ => {
+                    pause(piece).await;
+                    rest
+                }
+            };
+            if rest.is_empty() {
+                break;
+            }
+        }
+        if !own.ends_late {
+            stream.shutdown(Shutdown::Write).expect("it is connected");
+        }
+    };
+    let read = async {
+        let mut got = Vec::new();
+        for piece in pieces(&own.reads, expected.len()) {
+            let len = size(piece, expected.len());
+            let mut buffer = vec![0; len];
+            match piece {
+                Piece::Some(_) => {
+                    let n = stream.read(&mut buffer).await.expect("nobody resets");
+                    assert!(n > 0, "the end came after {} bytes", got.len());
+                    got.extend_from_slice(&buffer[..n]);
+                }
+                Piece::All(_) => {
+                    buffer.truncate(expected.len() - got.len());
+                    let filled = stream.read_exact(&mut buffer).await;
+                    filled.expect("as many are sent");
+                    got.extend_from_slice(&buffer);
+                }
+                _ => pause(piece).await,
+            }
+            if got.len() >= expected.len() {
+                break;
+            }
+        }
+        assert!(got == expected, "the same bytes, in the same order");
+    };
+    gather((write, read)).await;
+    if own.ends_late {
+        stream.shutdown(Shutdown::Write).expect("it is connected");
+    }
+    let end = stream.read(&mut [0; 9]).await;
+    assert_eq!(
+        end.expect("nobody resets"),
+        0,
+        "nothing comes after the end"
+    );
+}
+
+async fn pause(piece: Piece) {
+    match piece {
+        Piece::Sleep(ms) => sleep(Duration::from_millis(ms.into())).await,
+        _ => readily::yield_now().await,
+    }
+}
+
+fn bytes(side: &Side) -> Vec<u8> {
+    let len = usize::from(side.sends) * 16;
+    (0..len).map(|n| (n * 31 + n / 251) as u8).collect()
+}
+
+/// What to do, again and again; the last word is a transfer, so that it gets somewhere.
+fn pieces(given: &[Piece], len: usize) -> impl Iterator<Item = Piece> {
+    let given = given.iter().copied().chain([Piece::Some(4096)]);
+    let steps = if len == 0 { 0 } else { usize::MAX };
+    given.collect::<Vec<_>>().into_iter().cycle().take(steps)
+}
+
+/// A size that takes no more than some hundred steps for `len` bytes.
+fn size(piece: Piece, len: usize) -> usize {
+    match piece {
+        Piece::Some(size) | Piece::All(size) => usize::from(size).max(1 + len / 500),
+        Piece::Sleep(_) | Piece::Yield => 0,
+    }
+}
