@@ -8,5 +8,6 @@
 
 pub mod clock;
 pub mod slab;
+pub(crate) mod sync;
 pub mod timers;
 pub(crate) mod unique;

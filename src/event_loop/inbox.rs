@@ -31,11 +31,15 @@
 
 use super::error::Closed;
 use super::local::Local;
+use crate::base::sync::{AtomicU8, AtomicUsize, Mutex, MutexGuard};
 use crate::poll::Notify;
 use readily_sys::fork::ForkGuard;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+#[cfg(all(loom, test))]
+pub(super) mod models;
 
 /// What can be handed in.
 pub(super) enum Letter {

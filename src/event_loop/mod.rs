@@ -42,6 +42,8 @@ pub use freed::FreedKey;
 pub use handle::Handle;
 pub(crate) use inbox::Inbox;
 pub use inbox::Remote;
+#[cfg(all(loom, test))]
+pub(crate) use inbox::models::Home;
 pub use jobs::Jobs;
 pub use local::{Local, Stats};
 pub use panics::{PanicPolicy, Payload};

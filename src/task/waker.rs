@@ -7,10 +7,14 @@
 //!
 //! In the notes this is the other half of `await` (N10): who gave way is called back.
 
+use crate::base::sync::AtomicBool;
 use crate::event_loop::{Inbox, current};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Wake;
+
+#[cfg(all(loom, test))]
+mod models;
 
 pub(crate) struct Wakeup {
     job: u64,

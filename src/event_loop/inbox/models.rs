@@ -1,0 +1,282 @@
+//! The inbox under loom: every order of a few steps on a few threads.
+//!
+//! A test that starts threads meets the orders that the machine happens to take; the bugs of
+//! such code live in the others. Here loom takes each in turn, with up to three preemptions, and
+//! with every value that a relaxed load may return. A wake that is lost is a thread that waits
+//! for ever, which loom reports as a deadlock.
+//!
+//! What is modelled is N5's way back from a thread: the loop's side is [`Home`], in the steps of
+//! `turn.rs`, on a bell in place of the kernel.
+
+use super::super::error::Closed;
+use super::{Inbox, Letter, Remote};
+use crate::base::sync::{AtomicUsize, Mutex, MutexGuard};
+use crate::poll::Notify;
+use loom::sync::Condvar;
+use loom::thread;
+use readily_sys::fork::ForkGuard;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Stands for an eventfd: rings add up, and one wait takes them all.
+struct Bell {
+    waiting: Mutex<Rings>,
+    rung: Condvar,
+}
+
+#[derive(Default)]
+struct Rings {
+    /// Not yet heard.
+    waiting: usize,
+    /// Since the beginning.
+    paid: usize,
+}
+
+impl Bell {
+    fn rings(&self) -> MutexGuard<'_, Rings> {
+        self.waiting.lock().expect("nothing panics under the lock")
+    }
+
+    /// A wait without a limit.
+    fn wait(&self) {
+        let mut rings = self.rings();
+        while rings.waiting == 0 {
+            rings = self
+                .rung
+                .wait(rings)
+                .expect("nothing panics under the lock");
+        }
+        rings.waiting = 0;
+    }
+
+    /// A wait with a limit of zero.
+    fn look(&self) {
+        self.rings().waiting = 0;
+    }
+}
+
+impl Notify for Bell {
+    fn ring(&self) {
+        let mut rings = self.rings();
+        rings.waiting += 1;
+        rings.paid += 1;
+        drop(rings);
+        self.rung.notify_one();
+    }
+}
+
+/// The loop's side of an inbox, without a kernel, timers or callbacks.
+pub(crate) struct Home {
+    inbox: Arc<Inbox>,
+    bell: Arc<Bell>,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        let bell = Arc::new(Bell {
+            waiting: Mutex::new(Rings::default()),
+            rung: Condvar::new(),
+        });
+        let fork = ForkGuard::new().expect("it falls back on the process id");
+        let inbox = Arc::new(Inbox::new(Arc::<Bell>::clone(&bell), fork));
+        Self { inbox, bell }
+    }
+
+    pub(crate) fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.inbox)
+    }
+
+    /// Whether nothing waits to be read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inbox.is_empty()
+    }
+
+    /// `Local::wait` with nothing else to do: whether the inbox is to be read.
+    fn wait(&self) -> bool {
+        if self.inbox.fall_asleep() {
+            self.bell.wait();
+        } else {
+            self.bell.look();
+        }
+        self.inbox.wake_up()
+    }
+
+    /// `Local::wait` with something else to do.
+    fn look(&self) -> bool {
+        self.bell.look();
+        self.inbox.wake_up()
+    }
+
+    /// `Local::read_inbox`.
+    fn read(&self, called: bool) -> Vec<Letter> {
+        let mut letters = Vec::new();
+        if called {
+            self.inbox.drain(&mut letters);
+        }
+        letters
+    }
+
+    /// The jobs that were woken, after a turn that waits for somebody to come.
+    pub(crate) fn woken(&self) -> Vec<u64> {
+        let called = self.wait();
+        jobs(&self.read(called))
+    }
+}
+
+fn jobs(letters: &[Letter]) -> Vec<u64> {
+    let job = |letter: &Letter| match letter {
+        Letter::Job(job) => *job,
+        _ => panic!("only jobs were sent"),
+    };
+    letters.iter().map(job).collect()
+}
+
+/// W1, W2: two senders, and a loop that sleeps until it has both letters.
+#[test]
+fn every_letter_is_read_and_a_sleep_pays_one_ring() {
+    loom::model(|| {
+        let home = Home::new();
+        let senders = [1, 2].map(|job| {
+            let inbox = home.inbox();
+            thread::spawn(move || assert!(inbox.push(Letter::Job(job))))
+        });
+        let (mut got, mut waits) = (Vec::new(), 0);
+        while got.len() < 2 {
+            got.extend(home.woken());
+            waits += 1;
+        }
+        for sender in senders {
+            sender.join().expect("the letter was taken");
+        }
+        got.sort_unstable();
+        assert_eq!(got, [1, 2]);
+        assert!(
+            home.bell.rings().paid <= waits,
+            "W2: one ring for each wait"
+        );
+    });
+}
+
+/// W1: a wake without a letter, while the loop turns or sleeps. What the waker wrote before it
+/// is seen, though no lock was between the two.
+#[test]
+fn a_wake_without_a_letter_ends_the_wait_and_brings_what_was_written() {
+    loom::model(|| {
+        let home = Home::new();
+        let written = Arc::new(AtomicUsize::new(0));
+        let remote = Remote::new(home.inbox());
+        let waker = thread::spawn({
+            let written = Arc::clone(&written);
+            move || {
+                written.store(1, Relaxed);
+                remote.wake();
+            }
+        });
+        // The first turn does not sleep; the wake may come in the middle of it.
+        let mut called = home.look();
+        while !called {
+            called = home.wait();
+        }
+        assert_eq!(written.load(Relaxed), 1);
+        waker.join().expect("a wake does not fail");
+    });
+}
+
+/// W1: a wait that ends for another reason than the bell, and a ring in the middle of it.
+#[test]
+fn a_ring_that_meets_the_end_of_a_sleep_is_not_lost() {
+    loom::model(|| {
+        let home = Home::new();
+        let sender = thread::spawn({
+            let inbox = home.inbox();
+            move || assert!(inbox.push(Letter::Job(1)))
+        });
+        // Awake, then asleep, then woken by a timer.
+        let called = home.look();
+        let mut got = home.read(called);
+        home.inbox.fall_asleep();
+        let called = home.look();
+        got.append(&mut home.read(called));
+        while got.is_empty() {
+            let called = home.wait();
+            got = home.read(called);
+        }
+        sender.join().expect("the letter was taken");
+        assert_eq!(jobs(&got), [1]);
+    });
+}
+
+/// W1: a host that waits for the descriptor itself, and turns the loop when it is readable.
+#[test]
+fn a_host_is_called_for_what_came_during_its_turn() {
+    loom::model(|| {
+        let home = Home::new();
+        let senders = [1, 2].map(|job| {
+            let inbox = home.inbox();
+            thread::spawn(move || assert!(inbox.push(Letter::Job(job))))
+        });
+        let mut got = 0;
+        loop {
+            // `turn_now`, and what each turn ends with.
+            let called = home.look();
+            got += home.read(called).len();
+            home.inbox.settle();
+            if got == 2 {
+                break;
+            }
+            home.bell.wait();
+        }
+        for sender in senders {
+            sender.join().expect("the letter was taken");
+        }
+    });
+}
+
+/// W3: a letter is read, or dropped by who closes, or comes back to its sender: one of these.
+#[test]
+fn a_loop_that_closes_reads_a_letter_or_gives_it_back() {
+    loom::model(|| {
+        let home = Home::new();
+        let remote = Remote::new(home.inbox());
+        let caller = thread::spawn(move || match remote.call_soon_with(7, |_, _| ()) {
+            Ok(()) => 1,
+            Err(Closed(seven)) => {
+                assert_eq!(seven, 7);
+                assert!(remote.is_closed(), "it does not open again");
+                0
+            }
+        });
+        let waker = thread::spawn({
+            let inbox = home.inbox();
+            move || usize::from(inbox.push(Letter::Job(1)))
+        });
+        let called = home.look();
+        let read = home.read(called).len();
+        let dropped = home.inbox.close().len();
+        let taken = [caller, waker].map(|sender| sender.join().expect("it is safe"));
+        assert_eq!(taken.iter().sum::<usize>(), read + dropped);
+        assert!(home.is_empty(), "nobody reads it any more");
+        assert!(!home.inbox.push(Letter::Stop));
+    });
+}
+
+/// What `run` waits for: the last `Remote` ends its wait by going, and its letter is not missed.
+#[test]
+fn the_last_remote_leaves_its_letter_and_ends_the_wait() {
+    loom::model(|| {
+        let home = Home::new();
+        let remote = Remote::new(home.inbox());
+        let sender = thread::spawn(move || {
+            assert!(remote.stop().is_ok());
+            drop(remote);
+        });
+        let mut got = 0;
+        // `EventLoop::is_idle`, in its order.
+        while home.inbox.has_remotes() || !home.inbox.is_empty() {
+            let called = home.wait();
+            got += home.read(called).len();
+        }
+        assert_eq!(got, 1);
+        sender.join().expect("a stop does not fail");
+    });
+}
