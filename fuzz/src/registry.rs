@@ -6,6 +6,10 @@
 //! inside another (L3), a hangup is told once and last (L7), every key finds what it should (L1),
 //! callbacks are dropped and descriptors closed (L8).
 
+mod ops;
+
+pub use self::ops::{Asked, Op, Opened, Own};
+
 use crate::List;
 use arbitrary::Arbitrary;
 use readily::poll::sim::{FIRST_NUMBER, Faults, Fd, Kernel, Personality};
@@ -28,69 +32,6 @@ pub struct Program {
     pub enomem: u8,
     pub outside: List<Op>,
     pub inside: List<Op>,
-}
-
-/// One operation. Descriptors and keys are picked among those that there are.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Op {
-    Open(Opened),
-    /// Gives a descriptor to the loop, or a share in it.
-    Register(u8, u8, Asked, bool),
-    Source(u8),
-    Serve(u8),
-    Connect(u8),
-    Modify(u8, u8),
-    Rearm(u8, u8),
-    Remove(u8),
-    /// A key that was removed.
-    Stale(u8),
-    Read(u8, u8),
-    Write(u8, u16),
-    Shutdown(u8, u8),
-    Urgent(u8),
-    Dup(u8),
-    Renumber(u8, u8),
-    Close(u8),
-    Reset(u8),
-    Own(Own),
-    Soon,
-    Later(u8),
-    Advance(u8),
-    Turn,
-}
-
-/// What a callback does to its own registration.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Own {
-    Read(u8),
-    Drain,
-    Write(u16),
-    Want(u8),
-    Ignore(u8),
-    Shutdown(u8),
-    Accept(u8),
-    Close,
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Opened {
-    Pair,
-    Tcp,
-    Pipe,
-    Datagrams,
-    Timer(u8),
-    Notifier,
-    Listener(u8),
-    Unconnected,
-    Connecting,
-    File,
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Asked {
-    Level,
-    Edge,
-    OneShot,
 }
 
 struct World {

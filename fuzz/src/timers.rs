@@ -13,6 +13,8 @@ pub type TimerOps = List<TimerOp>;
 pub enum TimerOp {
     /// For a near moment, so that deadlines tie.
     Arm(u8),
+    /// Some at once, so that the heap has levels.
+    ArmMany(u8),
     /// For any moment, the last one included.
     ArmAt(u64),
     Cancel(u8),
@@ -113,6 +115,10 @@ fn step(op: TimerOp, timers: &mut Timers<Payload>, model: &mut Model) {
     match op {
         TimerOp::Arm(deadline) => arm(u64::from(deadline)),
         TimerOp::ArmAt(deadline) => arm(deadline),
+        TimerOp::ArmMany(seed) => {
+            let scattered = |n: u8| seed.wrapping_mul(n).wrapping_add(n.wrapping_mul(89));
+            (1..=12).for_each(|n| arm(scattered(n).into()));
+        }
         TimerOp::Cancel(pick) => {
             if let Some((n, key, deadline)) = model.pick(pick) {
                 assert_eq!(timers.cancel(key), model.cancel(n, deadline), "C3");
