@@ -5,7 +5,7 @@ use crate::support::{
     turn_times, turn_until, turns_in,
 };
 use readily::io::{TcpListener, TcpStream};
-use readily::{Accepted, Closures, Cx, EventLoop, Interest, Runner, sleep, spawn};
+use readily::{Accepted, Closures, Cx, EventLoop, Interest, Key, Runner, sleep, spawn};
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net;
@@ -101,20 +101,12 @@ fn a_listener_that_is_shared_by_two_loops_serves_each_connection_once() {
     }
 }
 
-/// R032, with callbacks: told once, no spinning, and it goes on when one of ours closes.
-#[test]
-fn a_listener_without_descriptors_waits_and_goes_on_when_one_of_ours_closes() {
-    if !is_alone(Some(40)) {
-        return;
-    }
-    let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
-    let told = collect_unhandled(&event_loop);
-    let (listener, addr) = listener();
+/// Accepts all, and keeps each, quietly: how many there were, and the keys of those that have been
+/// found writable.
+fn keep_all(event_loop: &EventLoop, listener: net::TcpListener) -> (Count, Rc<RefCell<Vec<Key>>>) {
     let keys = Rc::new(RefCell::new(Vec::new()));
     let accepted = Count::default();
-    let count = accepted.clone();
-    let all = Rc::clone(&keys);
+    let (count, all) = (accepted.clone(), Rc::clone(&keys));
     event_loop
         .listen(listener, move |_, _| {
             count.add();
@@ -125,6 +117,20 @@ fn a_listener_without_descriptors_waits_and_goes_on_when_one_of_ours_closes() {
             }))
         })
         .unwrap();
+    (accepted, keys)
+}
+
+/// R032, with callbacks: told once, no spinning, and it goes on when one of ours closes.
+#[test]
+fn a_listener_without_descriptors_waits_and_goes_on_when_one_of_ours_closes() {
+    if !is_alone(Some(40)) {
+        return;
+    }
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let told = collect_unhandled(&event_loop);
+    let (listener, addr) = listener();
+    let (accepted, keys) = keep_all(&event_loop, listener);
     let _odd = leave_odd();
     let (clients, waiting) = fill(addr, &mut event_loop, &accepted);
     let before = accepted.get();
@@ -171,14 +177,7 @@ fn a_listener_without_descriptors_recovers_by_itself() {
     let mut event_loop = EventLoop::new().unwrap();
     let told = collect_unhandled(&event_loop);
     let (listener, addr) = listener();
-    let accepted = Count::default();
-    let count = accepted.clone();
-    event_loop
-        .listen(listener, move |_, _| {
-            count.add();
-            Some(Closures::new().on_write(|cx| cx.want(Interest::NONE).unwrap()))
-        })
-        .unwrap();
+    let (accepted, _keys) = keep_all(&event_loop, listener);
     let _odd = leave_odd();
     let (clients, waiting) = fill(addr, &mut event_loop, &accepted);
     assert!(waiting > 0);
@@ -201,19 +200,7 @@ fn running_out_again_and_again_gathers_no_timers() {
     let mut event_loop = EventLoop::new().unwrap();
     let _told = collect_unhandled(&event_loop);
     let (listener, addr) = listener();
-    let accepted = Count::default();
-    let keys = Rc::new(RefCell::new(Vec::new()));
-    let (count, all) = (accepted.clone(), Rc::clone(&keys));
-    event_loop
-        .listen(listener, move |_, _| {
-            count.add();
-            let all = Rc::clone(&all);
-            Some(Closures::new().on_write(move |cx| {
-                all.borrow_mut().push(cx.key());
-                cx.want(Interest::NONE).unwrap();
-            }))
-        })
-        .unwrap();
+    let (accepted, keys) = keep_all(&event_loop, listener);
     let (mut clients, _) = fill(addr, &mut event_loop, &accepted);
     for _ in 0..30 {
         // One of ours closes, and somebody else is quicker than the listener.
@@ -243,14 +230,7 @@ fn one_descriptor_that_comes_free_ends_one_pause_however_many_there_were() {
     let (listener, addr) = listener();
     let ours = net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let key = event_loop.register(ours, Interest::NONE, Closures::new());
-    let accepted = Count::default();
-    let count = accepted.clone();
-    event_loop
-        .listen(listener, move |_, _| {
-            count.add();
-            Some(Closures::new().on_write(|cx| cx.want(Interest::NONE).unwrap()))
-        })
-        .unwrap();
+    let (accepted, _keys) = keep_all(&event_loop, listener);
     let _odd = leave_odd();
     let (_clients, waiting) = fill(addr, &mut event_loop, &accepted);
     assert!(waiting > 0);

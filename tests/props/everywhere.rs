@@ -4,8 +4,8 @@
 use readily::io::{TcpListener, TcpStream};
 use readily::testing::{Faults, Personality, SimLoop, Stalled};
 use readily::{
-    Elapsed, Future, FutureError, Handle, Promise, create_future, gather, sleep, spawn, try_gather,
-    wait_for, yield_now,
+    Elapsed, Future, FutureError, Handle, Promise, Task, create_future, gather, sleep, spawn,
+    try_gather, wait_for, yield_now,
 };
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -234,18 +234,26 @@ fn in_one_turn(local: &Handle, order: &[usize], deeds: Vec<Box<dyn FnOnce()>>) {
     }
 }
 
+/// A loop on which a task waits for a value, but no longer than [`MS`].
+fn waiting_for_a_value() -> (SimLoop, Promise<u8>, Task<Limited>) {
+    let mut sim = SimLoop::new(2);
+    let entered = sim.event_loop().enter();
+    let (promise, future) = create_future();
+    let waiter = spawn(wait_for(MS, future));
+    drop(entered);
+    sim.run_until_stalled().unwrap();
+    (sim, promise, waiter)
+}
+
+type Limited = Result<Result<u8, FutureError>, Elapsed>;
+
 /// T6: the value, the limit, and the end of him who waits, all in one turn and in every order. The
 /// value wins over the limit; who was cancelled gets neither, and nobody gets both.
 #[test]
 fn a_limit_a_value_and_a_cancel_in_one_turn_end_in_every_order() {
     for order in orders(4) {
-        let mut sim = SimLoop::new(2);
+        let (mut sim, promise, mut waiter) = waiting_for_a_value();
         let clock = sim.kernel().clock();
-        let entered = sim.event_loop().enter();
-        let (promise, future) = create_future::<u8>();
-        let mut waiter = spawn(async move { wait_for(MS, future).await });
-        drop(entered);
-        sim.run_until_stalled().unwrap();
         let task = waiter.task_ref();
         let here = sim.handle();
         in_one_turn(
@@ -269,13 +277,8 @@ fn a_limit_a_value_and_a_cancel_in_one_turn_end_in_every_order() {
         );
     }
     for order in orders(2) {
-        let mut sim = SimLoop::new(2);
+        let (mut sim, promise, mut waiter) = waiting_for_a_value();
         let clock = sim.kernel().clock();
-        let entered = sim.event_loop().enter();
-        let (promise, future) = create_future::<u8>();
-        let mut waiter = spawn(async move { wait_for(MS, future).await });
-        drop(entered);
-        sim.run_until_stalled().unwrap();
         let here = sim.handle();
         in_one_turn(
             &here,

@@ -86,6 +86,14 @@ impl Faults {
         }
     }
 
+    /// How many events a wait may report.
+    pub(super) fn most(&self) -> usize {
+        match self.batch {
+            0 => usize::MAX,
+            most => most,
+        }
+    }
+
     /// How many calls there were so far.
     #[must_use]
     pub fn calls(&self) -> u64 {

@@ -68,10 +68,7 @@ impl SimPoller {
                 table.watches[self.place].list.swap(at, other);
             }
         }
-        let most = match table.faults.batch {
-            0 => usize::MAX,
-            most => most,
-        };
+        let most = table.faults.most();
         while left > 0 && events.len() - before < most {
             left -= 1;
             let Some(name) = table.watches[self.place].list.pop_front() else {

@@ -1,8 +1,7 @@
 //! A kqueue over a kernel in memory, as FreeBSD, macOS or NetBSD have it.
 //!
 //! The project's own kqueue poller runs on it, with its changelists and receipts, where no BSD is
-//! at hand. The rules are those of the systems' sources, written down in `docs/platforms.md`: a
-//! registration is a number and a filter; it is activated when its filter finds its condition,
+//! at hand. The rules are those of the systems' manuals and sources: a registration is a number and a filter; it is activated when its filter finds its condition,
 //! looked at once more when it is delivered, and dropped when its number is closed.
 //!
 //! An emulation is no oracle. What it proves is that the poller keeps its promises if the systems
@@ -58,9 +57,14 @@ impl SimQueue {
         let number = i32::try_from(change.ident).map_err(|_| EBADF)?;
         let writes = change.filter == Filter::Write;
         let name = (number, writes);
-        let chance = table.faults.enomem;
-        if change.flags & EV_ADD != 0 && table.faults.strikes(chance) {
-            return Err(ENOMEM);
+        // Taking out never fails for want of anything, so only additions count as calls that may.
+        if change.flags & EV_ADD != 0 {
+            let called = table.faults.call();
+            called.map_err(|failed| failed.raw_os_error().unwrap_or(ENOMEM))?;
+            let chance = table.faults.enomem;
+            if table.faults.strikes(chance) {
+                return Err(ENOMEM);
+            }
         }
         let known = table.queues[self.place].notes.contains_key(&name);
         let file = match (table.file(number), self.personality) {
@@ -134,10 +138,7 @@ impl SimQueue {
     fn collect(&self, table: &mut Table, out: &mut Vec<Kevent>) -> bool {
         let before = out.len();
         let mut left = table.queues[self.place].list.len();
-        let most = match table.faults.batch {
-            0 => usize::MAX,
-            most => most,
-        };
+        let most = table.faults.most();
         while left > 0 && out.len() - before < most {
             left -= 1;
             let Some(name) = table.queues[self.place].list.pop_front() else {
@@ -183,10 +184,6 @@ impl Queue for SimQueue {
     fn change(&mut self, changes: &[Kevent], errors: &mut [i32]) -> io::Result<()> {
         let mut table = self.kernel.table.borrow_mut();
         for (change, error) in changes.iter().zip(errors) {
-            if let (true, Err(failed)) = (change.flags & EV_ADD != 0, table.faults.call()) {
-                *error = failed.raw_os_error().unwrap_or(ENOMEM);
-                continue;
-            }
             *error = self.apply(&mut table, change).err().unwrap_or(0);
         }
         Ok(())
