@@ -9,15 +9,17 @@
 
 use super::accept_errors::{AcceptError, Backoff};
 use super::callbacks::Callbacks;
+use super::classify::Role;
 use super::cx::Cx;
 use super::error::{Error, RegisterError};
 use super::freed::FreedKey;
 use super::handle::Handle;
 use super::local::Local;
+use super::register::Plan;
 use super::registry::{Descriptor, Key};
 use super::timer_handles::TimerHandle;
 use super::unhandled::Unhandled;
-use crate::poll::Interest;
+use crate::poll::{Interest, Trigger};
 use readily_sys::socket;
 use std::io;
 use std::net::{self, SocketAddr};
@@ -107,19 +109,25 @@ impl Local {
             backoff: Backoff::default(),
             pause: None,
         };
-        self.register(descriptor, Interest::READ, acceptor)
-            .map_err(|refused| {
-                let RegisterError {
-                    error,
-                    descriptor,
-                    callbacks,
-                } = refused;
-                RegisterError {
-                    error,
-                    descriptor,
-                    callbacks: callbacks.accept,
-                }
-            })
+        let plan = Plan {
+            role: Role::Listener,
+            interest: Interest::READ,
+            trigger: Trigger::Level,
+            nonblocking: false,
+            socket: true,
+        };
+        self.admit(plan, descriptor, acceptor).map_err(|refused| {
+            let RegisterError {
+                error,
+                descriptor,
+                callbacks,
+            } = refused;
+            RegisterError {
+                error,
+                descriptor,
+                callbacks: callbacks.accept,
+            }
+        })
     }
 }
 

@@ -40,6 +40,17 @@ pub(crate) fn is(local: *const Local) -> bool {
         .unwrap_or(false)
 }
 
+/// Whether another loop than `local` is this thread's: to wait on `local` is then to wait for
+/// ever, for while that one runs, this one does not.
+pub(crate) fn is_another(local: *const Local) -> bool {
+    ENTERED
+        .try_with(|entered| match entered.borrow().last() {
+            Some((_, current)) => !std::ptr::eq(&raw const **current, local),
+            None => false,
+        })
+        .unwrap_or(false)
+}
+
 /// Queues a job if its home is this thread's loop. No lock, no call to the system, no
 /// reference count.
 pub(crate) fn wake_job_at_home(home: &Arc<Inbox>, job: u64) -> bool {

@@ -28,14 +28,9 @@ impl Handle {
         super::current::with(Local::handle)
     }
 
-    /// Whether its loop is gone.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.local.strong_count() == 0
-    }
-
-    /// Whether it leads to the loop that runs here.
-    pub(crate) fn is_current(&self) -> bool {
-        super::current::is(self.local.as_ptr())
+    /// Whether another loop than this one runs here.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        super::current::is_another(self.local.as_ptr())
     }
 
     /// Runs `f` with the loop, unless that is gone.

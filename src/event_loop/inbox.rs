@@ -198,8 +198,8 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// [`Closed`] with `f` in it, if the loop is gone, or is that of a parent process. A loop that goes afterwards drops `f`
-    /// on its own thread.
+    /// [`Closed`] with `f` in it, if the loop is gone, or is that of a parent process. A loop
+    /// that goes afterwards drops `f` on its own thread.
     #[doc(alias = "call_soon_threadsafe")]
     pub fn call_soon<F>(&self, f: F) -> Result<(), Closed<F>>
     where

@@ -132,12 +132,6 @@ impl Local {
         Arc::clone(&self.inbox)
     }
 
-    /// Whether this is the loop that runs here. To wait on another one's is to wait for ever:
-    /// while this one runs, that one does not.
-    pub(crate) fn is_current(&self) -> bool {
-        current::is(self)
-    }
-
     /// Makes this the loop of this thread, unless it is, for user code that is called from
     /// outside a turn: a destructor may spawn.
     pub(crate) fn be_current(&self) -> Option<Here> {

@@ -245,7 +245,7 @@ impl EventLoop {
     pub fn is_idle(&self) -> bool {
         let local = &*self.local;
         // A timer that is for never is nothing that can happen.
-        let timers = local.times.until_next().is_some();
+        let timers = local.times.next_ns().is_some();
         let quiet = local.ready.is_empty() && !timers && local.registry.len() == 0;
         let jobs = local.jobs.get().map_or(0, |jobs| jobs.alive());
         // The remotes before the list: whoever sends, sends while it is a remote.

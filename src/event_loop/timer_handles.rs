@@ -146,7 +146,7 @@ impl WakeTimer {
         let (Some(local), Some(key)) = (self.local.upgrade(), self.key) else {
             return WakeState::Gone;
         };
-        if !local.is_current() && current::with(|_| ()).is_some() {
+        if current::is_another(&raw const *local) {
             return WakeState::Elsewhere;
         }
         let mut timers = local.times.timers.borrow_mut();

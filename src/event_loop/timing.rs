@@ -73,13 +73,15 @@ impl Times {
         self.turning.set(false);
     }
 
+    /// The next deadline; `None` also for timers that are for never.
+    pub(super) fn next_ns(&self) -> Option<u64> {
+        let next_ns = self.timers.borrow().next_ns();
+        next_ns.filter(|&next_ns| next_ns != NEVER)
+    }
+
     /// C5: how long the loop may sleep, `None` for ever.
     pub(super) fn until_next(&self) -> Option<Duration> {
-        let next_ns = self
-            .timers
-            .borrow()
-            .next_ns()
-            .filter(|&next_ns| next_ns != NEVER)?;
+        let next_ns = self.next_ns()?;
         Some(Duration::from_nanos(
             next_ns.saturating_sub(self.fresh_ns()),
         ))

@@ -124,8 +124,8 @@ impl<T: AsFd + 'static> Source<T> {
     ///
     /// # Errors
     ///
-    /// `io::Error` around an [`Error`]: no loop is running here ([`Error::NoLoop`]), the descriptor is registered
-    /// already, or is none that can be waited for. `io` is dropped.
+    /// `io::Error` around an [`Error`]: no loop is running here ([`Error::NoLoop`]), the
+    /// descriptor is registered already, or is none that can be waited for. `io` is dropped.
     #[track_caller]
     pub fn new(io: T) -> io::Result<Self> {
         Self::with(io, false, |state| Rc::clone(state).into())
@@ -250,8 +250,9 @@ impl<T: AsFd + 'static> Source<T> {
     fn poll_ready(&self, cx: &mut Context<'_>, place: &mut Place<'_, T>) -> Poll<io::Result<()>> {
         match self.look(place.direction) {
             Poll::Pending => {
-                if let Err(error) = self.check_home() {
-                    return Poll::Ready(Err(error));
+                // Whoever waits here under another loop would not be woken while that one runs.
+                if self.local.is_elsewhere() {
+                    return Poll::Ready(Err(io::Error::other(Error::OtherLoop)));
                 }
                 place.wait(cx);
                 // Cloning the waker was somebody else's code, and may have turned the tables.
@@ -259,16 +260,6 @@ impl<T: AsFd + 'static> Source<T> {
             }
             known => known,
         }
-    }
-
-    /// Whoever waits here under another loop would not be woken while that one runs.
-    fn check_home(&self) -> io::Result<()> {
-        // A loop that is gone is found closed; and outside of all loops, nobody keeps it from
-        // turning.
-        if self.local.is_current() || self.local.is_gone() || Handle::current().is_none() {
-            return Ok(());
-        }
-        Err(io::Error::other(Error::OtherLoop))
     }
 
     fn look(&self, direction: Direction) -> Poll<io::Result<()>> {
