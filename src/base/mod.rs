@@ -1,4 +1,4 @@
-//! Data structures that know nothing of loops: the slab, the timer heap, the clock.
+//! What knows nothing of loops: the slab, the timer heap, the clock, chance from a seed.
 //!
 //! They are apart so that each can be read, tested against a model, and measured alone.
 //! Nothing here calls user code; what a structure gives up, it hands back to be dropped by
@@ -6,6 +6,7 @@
 //!
 //! The notes' "I/O, timers and callbacks" (N1) all end up in one of these.
 
+pub mod chance;
 pub mod clock;
 pub mod slab;
 pub(crate) mod sync;

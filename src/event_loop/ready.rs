@@ -5,9 +5,13 @@
 //! next one. So a callback that queues itself again cannot keep the loop from looking at
 //! its descriptors, and a turn is finite (L5).
 //!
+//! A test may ask for another order of the jobs, from a seed: what is right in one order only is
+//! found so. Closures keep theirs, which is promised (`call_soon`).
+//!
 //! These are the *callbacks* of "I/O, timers and callbacks" (N1); asyncio's `call_soon`.
 
 use super::local::Local;
+use crate::base::chance::Chance;
 use crate::base::slab::{Slab, SlabKey};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -34,6 +38,8 @@ pub(super) struct Ready {
     calls: RefCell<Slab<Call>>,
     /// Whether a wake means "in this turn": while events and timers are looked at.
     finding: Cell<bool>,
+    /// Where the order of the jobs is left to chance: in tests.
+    chance: RefCell<Option<Chance>>,
 }
 
 impl Ready {
@@ -85,6 +91,13 @@ impl Ready {
     /// Ends the finding: from here on every wake is for the next turn.
     pub(super) fn end_finding(&self) {
         self.finding.set(false);
+        if let Some(chance) = &mut *self.chance.borrow_mut() {
+            shuffle_jobs(self.now.borrow_mut().make_contiguous(), chance);
+        }
+    }
+
+    pub(super) fn leave_to(&self, chance: Option<Chance>) {
+        self.chance.replace(chance);
     }
 
     pub(super) fn pop(&self) -> Option<Item> {
@@ -100,5 +113,56 @@ impl Ready {
         let mut calls = self.calls.borrow_mut();
         let key = calls.first()?;
         calls.remove(key)
+    }
+}
+
+/// Any order, but that the closures among them keep theirs: an order of `call_soon` is promised.
+fn shuffle_jobs(items: &mut [Item], chance: &mut Chance) {
+    let mut calls: Vec<Item> = Vec::new();
+    calls.extend(items.iter().filter(|item| matches!(item, Item::Call(_))));
+    chance.shuffle(items);
+    let mut calls = calls.into_iter();
+    for item in items {
+        if matches!(item, Item::Call(_)) {
+            *item = calls.next().expect("there are as many as before");
+        }
+    }
+}
+
+impl Local {
+    /// Leaves it to `seed` in which order the tasks run that are ready at the same time; `None` is
+    /// first come, first served, as it is from the start. For tests: a program that is right in
+    /// one order only is found by trying others. The order of [`Local::call_soon`] stays.
+    pub fn shuffle_ready(&self, seed: Option<u64>) {
+        self.ready.leave_to(seed.map(Chance::seeded));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn jobs_come_in_any_order_and_closures_in_theirs() {
+        let mut slab = Slab::default();
+        let keys: Vec<SlabKey> = (0..3).map(|n| slab.insert(n)).collect();
+        let mut seen = BTreeSet::new();
+        for seed in 0..2000 {
+            let mut items: Vec<Item> = (0..2).map(Item::Job).collect();
+            items.extend(keys.iter().map(|&key| Item::Call(key)));
+            shuffle_jobs(&mut items, &mut Chance::seeded(seed));
+            let calls = items.iter().filter_map(|item| match item {
+                Item::Call(key) => Some(*key),
+                Item::Job(_) => None,
+            });
+            assert!(calls.eq(keys.iter().copied()));
+            let job = |n| {
+                let is_it = |item: &Item| matches!(item, Item::Job(job) if *job == n);
+                items.iter().position(is_it).unwrap()
+            };
+            seen.insert((job(0), job(1)));
+        }
+        assert_eq!(seen.len(), 20, "each of two jobs in each of five places");
     }
 }

@@ -67,7 +67,8 @@ pub enum Stalled {
 const TURNS: u32 = 10_000;
 
 impl SimLoop {
-    /// A loop without faults, where what is ready at the same time comes in an order of the seed.
+    /// A loop without faults, where what is ready at the same time comes in an order of the seed:
+    /// descriptors, and tasks (see [`Local::shuffle_ready`]).
     ///
     /// # Panics
     ///
@@ -105,8 +106,10 @@ impl SimLoop {
 
     fn over(kernel: Kernel, poller: Box<dyn crate::poll::Poller>) -> Self {
         kernel.record();
+        let seed = kernel.seed();
         let event_loop = EventLoop::with(poller, Box::new(kernel.clock()));
         let event_loop = event_loop.expect("a loop in memory takes memory only");
+        event_loop.shuffle_ready(seed);
         Self {
             runner: event_loop.into(),
             kernel,

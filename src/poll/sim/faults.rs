@@ -3,13 +3,14 @@
 //! None of it is a lie: a system may do each at any time, and hardly ever does when somebody is
 //! looking. How often is a number out of 256, and the seed makes it the same each time.
 
+use crate::base::chance::Chance;
 use std::io;
 
 /// Which faults there are, and how often. Each number is a chance out of 256.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Faults {
-    state: u64,
+    chance: Chance,
     /// A wait reports, besides, one that is not ready.
     pub spurious: u8,
     /// A wait returns at once and without events, as after a signal.
@@ -44,8 +45,7 @@ impl Faults {
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
         Self {
-            // Any state but zero will do; seeds that are near each other must not be.
-            state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d,
+            chance: Chance::seeded(seed),
             spurious: 0,
             early_return: 0,
             short: 0,
@@ -100,18 +100,14 @@ impl Faults {
         self.calls
     }
 
-    /// Below `bound`, which is not zero (xorshift64*).
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        self.state ^= self.state >> 12;
-        self.state ^= self.state << 25;
-        self.state ^= self.state >> 27;
-        let high = self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-        high as usize % bound
+    /// What comes by chance comes from here.
+    pub(super) fn chance(&mut self) -> &mut Chance {
+        &mut self.chance
     }
 
-    /// Whether something with this chance happens now. A chance of zero costs nothing.
+    /// Whether something with this chance happens now.
     pub(super) fn strikes(&mut self, chance: u8) -> bool {
-        chance != 0 && self.below(256) < usize::from(chance)
+        self.chance.strikes(chance)
     }
 }
 

@@ -129,7 +129,7 @@ impl Fd {
         }
         if is_stream && len > 1 && table.faults.strikes(short) {
             Self::tell_again(table, file);
-            return Ok(1 + table.faults.below(len - 1));
+            return Ok(1 + table.faults.chance().below(len - 1));
         }
         Ok(len)
     }

@@ -117,6 +117,16 @@ impl Kernel {
         self.table.borrow_mut().faults = faults;
     }
 
+    /// A seed for whatever else is to be left to the same chance; `None` where its faults shuffle
+    /// nothing.
+    #[must_use]
+    pub fn seed(&self) -> Option<u64> {
+        let faults = &mut self.table.borrow_mut().faults;
+        // Of a copy: to ask changes nothing.
+        let mut chance = faults.chance().clone();
+        faults.shuffle.then(|| chance.below(usize::MAX) as u64)
+    }
+
     /// How many calls were made that could have failed: see [`Faults::fails`].
     #[must_use]
     pub fn calls(&self) -> u64 {

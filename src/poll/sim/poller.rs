@@ -61,13 +61,14 @@ impl SimPoller {
     fn collect(&self, table: &mut Table, events: &mut Vec<Event>) {
         let before = events.len();
         let now_ns = self.kernel.now_ns();
-        let mut left = table.watches[self.place].list.len();
-        if table.faults.shuffle {
-            for at in (1..left).rev() {
-                let other = table.faults.below(at + 1);
-                table.watches[self.place].list.swap(at, other);
-            }
+        let Table {
+            watches, faults, ..
+        } = &mut *table;
+        let list = &mut watches[self.place].list;
+        if faults.shuffle {
+            faults.chance().shuffle(list.make_contiguous());
         }
+        let mut left = list.len();
         let most = table.faults.most();
         while left > 0 && events.len() - before < most {
             left -= 1;
@@ -104,7 +105,7 @@ impl SimPoller {
         if watch.items.is_empty() || !table.faults.strikes(chance) {
             return;
         }
-        let nth = table.faults.below(watch.items.len());
+        let nth = table.faults.chance().below(watch.items.len());
         let Some(item) = table.watches[self.place].items.values().nth(nth) else {
             return;
         };
