@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::io::TcpStream;
 use readily::testing::{Faults, Personality, SimLoop, Stalled, poll_once, wakers};
-use readily::{create_future, gather, sleep, spawn, yield_now};
+use readily::{create_future, gather, sleep, spawn, wait_for, yield_now};
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
@@ -200,6 +200,65 @@ fn hostile_wakers_find_what_a_future_forgets() {
     let turned = catch_unwind(AssertUnwindSafe(|| sim.run_until_stalled()));
     assert!(turned.is_err());
     assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Quiet);
+}
+
+/// Each future that waits, by each waker that misbehaves: polled twice, woken, dropped. Others who
+/// wait for the same are told all the same, and nothing is left behind.
+#[test]
+fn no_future_of_ours_is_harmed_by_a_waker_that_misbehaves() {
+    let quietly = |does: &mut dyn FnMut()| drop(catch_unwind(AssertUnwindSafe(does)));
+    let second = Duration::from_secs(1);
+    for what in ["sleep", "wait_for", "task", "future", "gather", "read"] {
+        for (name, waker) in wakers::hostile() {
+            let mut sim = SimLoop::new(7);
+            let (here, there) = sim.duplex().unwrap();
+            let here = Rc::new(here);
+            let entered = sim.event_loop().enter();
+            let (promise, future) = create_future::<u8>();
+            // The one who is well behaved, and must not suffer.
+            let (reader, mut buffer) = (Rc::clone(&here), [0; 4]);
+            let mut task = spawn(async move {
+                sleep(second).await;
+                promise.set_result(3).unwrap();
+                reader.read(&mut buffer).await.unwrap()
+            });
+            let reader = Rc::clone(&here);
+            let mut waits: Pin<Box<dyn Future<Output = ()>>> = match what {
+                "sleep" => Box::pin(sleep(second)),
+                "wait_for" => Box::pin(async { _ = wait_for(second, future).await }),
+                "task" => {
+                    let (value, mine) = create_future::<u8>();
+                    let slow = spawn(async { _ = mine.await });
+                    Box::pin(async move {
+                        let _value = value;
+                        _ = slow.await;
+                    })
+                }
+                "future" => Box::pin(async { _ = future.await }),
+                "gather" => Box::pin(async { _ = gather((sleep(second), future)).await }),
+                "read" => Box::pin(async move { _ = reader.read(&mut [0; 4]).await }),
+                _ => unreachable!(),
+            };
+            for _ in 0..2 {
+                quietly(&mut || _ = poll_once(&mut waits));
+                let mut cx = Context::from_waker(&waker);
+                quietly(&mut || _ = waits.as_mut().poll(&mut cx));
+            }
+            drop(entered);
+            // The waker runs on the loop's stack, so its panics come out here.
+            quietly(&mut || _ = sim.advance(second));
+            quietly(&mut || _ = sim.run(there.write_all(b"abc")));
+            for _ in 0..3 {
+                quietly(&mut || _ = sim.run_until_stalled());
+            }
+            let (mut waits, mut waker) = (Some(waits), Some(waker));
+            quietly(&mut || drop(waits.take()));
+            quietly(&mut || drop(waker.take()));
+            let read = task.result().expect(name).unwrap();
+            assert_eq!(read, 3, "{what}, {name}");
+            assert_eq!(sim.event_loop().next_deadline(), None, "{what}, {name}");
+        }
+    }
 }
 
 /// A descriptor in memory and a real one are not mixed up: each is refused by the other's loop.

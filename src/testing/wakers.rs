@@ -1,12 +1,15 @@
-//! Wakers that count, panic, or come back in: what a future may be handed by somebody else.
+//! Wakers that count, panic, come back in or clone oddly: what a future may be handed by others.
 //!
 //! An executor's own wakers are well behaved. Those of others need not be: they run code when
-//! they are woken and when they are dropped, on the stack of whoever does it (R055, R057). A
-//! future that keeps a waker under a borrow, or forgets the others when one panics, is found with
-//! these.
+//! they are woken, cloned and dropped, on the stack of whoever does it (R055, R057). A future that
+//! keeps a waker under a borrow, or forgets the others when one panics, is found with these, and
+//! [`hostile`] has all of them in one list.
+//!
+//! Not in the notes: the other half of `await` (N10), in other people's hands.
 
-use std::sync::Arc;
+use readily_sys::odd_waker::{self, Odd};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 
 /// How often a waker of [`counting`] was woken, and whether any of its clones is left.
@@ -18,6 +21,12 @@ impl Count {
     #[must_use]
     pub fn take(&self) -> usize {
         self.0.swap(0, Ordering::SeqCst)
+    }
+
+    /// The same, without taking them.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
     }
 
     /// How many clones of the waker there are.
@@ -110,4 +119,112 @@ pub fn panicking() -> Waker {
 #[must_use]
 pub fn panicking_when_dropped() -> Waker {
     calling(|| (), || panic!("a waker panics when it is dropped"))
+}
+
+struct Clones<C: Fn() -> Option<Waker> + Send + Sync + 'static>(C);
+
+impl<C: Fn() -> Option<Waker> + Send + Sync + 'static> Odd for Clones<C> {
+    fn on_clone(self: &Arc<Self>) -> Waker {
+        let other = (self.0)();
+        other.unwrap_or_else(|| odd_waker::waker(Arc::clone(self)))
+    }
+
+    fn on_wake(&self) {}
+
+    fn on_drop(&self) {}
+}
+
+/// A waker that runs `on_clone` when it is cloned, on the stack of whoever does it. The clone is
+/// what that returns, and the same waker for `None`. It wakes nobody.
+///
+/// ```
+/// use readily::testing::wakers;
+/// use std::task::Waker;
+///
+/// let changeling = wakers::cloning(|| Some(Waker::noop().clone()));
+/// assert!(!changeling.will_wake(&changeling.clone()));
+/// ```
+pub fn cloning(on_clone: impl Fn() -> Option<Waker> + Send + Sync + 'static) -> Waker {
+    odd_waker::waker(Arc::new(Clones(on_clone)))
+}
+
+/// What was kept of a waker of [`hoarding`].
+#[derive(Clone, Debug, Default)]
+pub struct Hoard(Arc<Mutex<Vec<Waker>>>);
+
+impl Hoard {
+    fn wakers(&self) -> Vec<Waker> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many clones are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Wakes all that are kept, late.
+    pub fn wake_all(&self) {
+        // Out of the lock first: they run somebody's code.
+        self.wakers().into_iter().for_each(Waker::wake);
+    }
+
+    /// Drops all that are kept, late.
+    pub fn drop_all(&self) {
+        drop(self.wakers());
+    }
+}
+
+/// `waker`, but that each clone of it is cloned once more, and the second one kept, to be woken or
+/// dropped when whatever it was for has long gone (R051, W3).
+///
+/// ```
+/// use readily::testing::wakers;
+///
+/// let (waker, count) = wakers::counting();
+/// let (hoarding, hoard) = wakers::hoarding(waker);
+/// drop(hoarding.clone());
+/// drop(hoarding);
+/// assert_eq!((hoard.len(), count.take()), (1, 0));
+/// hoard.wake_all();
+/// assert_eq!((hoard.len(), count.take()), (0, 1));
+/// ```
+pub fn hoarding(waker: Waker) -> (Waker, Hoard) {
+    let hoard = Hoard::default();
+    let kept = hoard.clone();
+    let odd = cloning(move || {
+        let wakers = [waker.clone(), waker.clone()];
+        let [one, two] = wakers;
+        let mut list = kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+        list.push(one);
+        drop(list);
+        Some(two)
+    });
+    (odd, hoard)
+}
+
+/// One of each kind that misbehaves, by name. Whatever waits must survive being polled with each
+/// of them: go on working for others, and hold nothing when it is dropped.
+#[must_use]
+pub fn hostile() -> Vec<(&'static str, Waker)> {
+    vec![
+        ("panics when woken", panicking()),
+        ("panics when dropped", panicking_when_dropped()),
+        (
+            "panics when cloned",
+            cloning(|| panic!("a waker panics when it is cloned")),
+        ),
+        (
+            "is another when cloned",
+            cloning(|| Some(Waker::noop().clone())),
+        ),
+        ("never the same", cloning(|| Some(counting().0))),
+        ("kept beyond its time", hoarding(counting().0).0),
+    ]
 }

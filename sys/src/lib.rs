@@ -69,6 +69,7 @@ pub use linux::notify::Notifier;
 pub use unix::pipe::Notifier;
 
 pub mod kq_abi;
+pub mod odd_waker;
 pub use unix::{fork, poll, socket};
 
 /// The error numbers that pollers speak of, so that nobody above needs `libc` for them.

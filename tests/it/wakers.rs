@@ -5,6 +5,7 @@ use crate::moody::moody_on;
 use crate::support::{Count, Dropped, Log, collect_unhandled, guard, turn_times};
 use readily::io::Source;
 use readily::poll::{Event, Interest, Notify, Poller, Trigger};
+use readily::testing::wakers;
 use readily::{EventLoop, JoinError, PanicPolicy, Remote, Task, create_future, sleep};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -320,33 +321,20 @@ fn forgotten_wakers_keep_neither_the_future_nor_the_loop() {
     assert_eq!(log.text(), "future callback");
 }
 
-/// A waker whose clone is somebody else's code.
-mod clones {
-    use std::cell::RefCell;
-    use std::task::{RawWaker, RawWakerVTable, Waker};
+thread_local! {
+    // A waker may go to another thread, and what it runs here may not; so it is kept here.
+    static ON_CLONE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
 
-    thread_local! {
-        static ON_CLONE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
-    }
-
-    const TABLE: RawWakerVTable = RawWakerVTable::new(clone, ignore, ignore, ignore);
-
-    fn ignore(_: *const ()) {}
-
-    fn clone(_: *const ()) -> RawWaker {
+/// A waker that wakes nobody, and runs `does` when it is first cloned.
+fn on_clone(does: impl FnOnce() + 'static) -> Waker {
+    ON_CLONE.set(Some(Box::new(does)));
+    wakers::cloning(|| {
         if let Some(does) = ON_CLONE.take() {
             does();
         }
-        RawWaker::new(std::ptr::null(), &TABLE)
-    }
-
-    /// A waker that wakes nobody, and runs `does` when it is first cloned.
-    #[allow(unsafe_code)]
-    pub(super) fn on_clone(does: impl FnOnce() + 'static) -> Waker {
-        ON_CLONE.set(Some(Box::new(does)));
-        // SAFETY: the functions of the table never look at the pointer.
-        unsafe { Waker::new(std::ptr::null(), &TABLE) }
-    }
+        None
+    })
 }
 
 /// R039: a future takes a clone of the waker before it stands in the list; what happens at that
@@ -357,13 +345,13 @@ fn what_settles_while_the_waker_is_cloned_is_not_missed() {
     let mut event_loop = EventLoop::new().unwrap();
     let entered = event_loop.enter();
     let (promise, mut future) = create_future();
-    let waker = clones::on_clone(move || promise.set_result(7).unwrap());
+    let waker = on_clone(move || promise.set_result(7).unwrap());
     let polled = Pin::new(&mut future).poll(&mut Context::from_waker(&waker));
     assert_eq!(polled, Poll::Ready(Ok(7)));
 
     let mut task = event_loop.spawn(std::future::pending::<()>());
     let ends = task.task_ref();
-    let waker = clones::on_clone(move || assert!(ends.cancel()));
+    let waker = on_clone(move || assert!(ends.cancel()));
     let polled = Pin::new(&mut task).poll(&mut Context::from_waker(&waker));
     assert!(matches!(polled, Poll::Ready(Err(JoinError::Cancelled))));
 
@@ -372,7 +360,7 @@ fn what_settles_while_the_waker_is_cloned_is_not_missed() {
     drop(entered);
     // Both go out with a panic that was caught on the way: of a list that was borrowed, say.
     event_loop.turn_now().unwrap();
-    let waker = clones::on_clone(move || drop(event_loop.close()));
+    let waker = on_clone(move || drop(event_loop.close()));
     let mut waits = pin!(source.wait_readable());
     let polled = waits.as_mut().poll(&mut Context::from_waker(&waker));
     assert!(matches!(polled, Poll::Ready(Err(_))), "the loop is closed");

@@ -2,16 +2,15 @@
 //! happens in one turn happens in every order. Not by chance, but all of them.
 
 use readily::io::{TcpListener, TcpStream};
-use readily::testing::{Faults, Personality, SimLoop, Stalled};
+use readily::testing::{Deed, Faults, Personality, SimLoop, in_one_turn, orders};
 use readily::{
-    Elapsed, Future, FutureError, Handle, Promise, Task, create_future, gather, sleep, spawn,
-    try_gather, wait_for, yield_now,
+    Elapsed, Future, FutureError, Promise, Task, create_future, gather, sleep, spawn, try_gather,
+    wait_for, yield_now,
 };
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -101,37 +100,6 @@ fn each_call_may_fail_and_nothing_hangs_or_stays_open() {
     }
 }
 
-/// A future under test, made anew each time, and what must hold after it was dropped.
-type Made<'a> = Pin<Box<dyn std::future::Future<Output = ()> + 'a>>;
-
-/// Drops what `make` makes after each number of its polls, until it ends by itself. How many polls
-/// that took.
-fn drop_everywhere(sim: &mut SimLoop, mut make: impl FnMut() -> Made<'static>) -> u32 {
-    for polls in 0..50 {
-        let mut future = make();
-        let clock = sim.kernel().clock();
-        let mut left = polls;
-        let ended = sim
-            .run(poll_fn(move |cx| {
-                if left == 0 {
-                    return Poll::Ready(false);
-                }
-                left -= 1;
-                // Once more in the next turn, also if nobody else wakes it; and as that keeps time
-                // from going on by itself, by hand.
-                cx.waker().wake_by_ref();
-                clock.advance(MS / 10);
-                future.as_mut().poll(cx).map(|()| true)
-            }))
-            .unwrap();
-        assert!(matches!(sim.run_until_stalled().unwrap(), Stalled::Quiet));
-        if ended {
-            return polls;
-        }
-    }
-    panic!("it does not end");
-}
-
 /// Each future of the crate, dropped after its n-th poll, for each n: no timer, no registration
 /// and no descriptor stays, and what it was waiting on can be used again.
 #[test]
@@ -146,7 +114,7 @@ fn each_future_may_be_dropped_after_each_of_its_polls() {
     let (one, two) = (Rc::new(one), Rc::new(two));
     let before = (kernel.open(), sim.registered());
 
-    let polls = drop_everywhere(&mut sim, || {
+    let polls = sim.drop_everywhere(|| {
         let listener = Rc::clone(&listener);
         Box::pin(async move {
             let (ours, theirs) = gather((TcpStream::connect(addr), listener.accept())).await;
@@ -159,7 +127,7 @@ fn each_future_may_be_dropped_after_each_of_its_polls() {
         .unwrap();
     assert_eq!((kernel.open(), sim.registered()), before);
 
-    let polls = drop_everywhere(&mut sim, || {
+    let polls = sim.drop_everywhere(|| {
         let (one, two) = (Rc::clone(&one), Rc::clone(&two));
         Box::pin(async move {
             // What an earlier one has written and not read is read first.
@@ -184,7 +152,7 @@ fn each_future_may_be_dropped_after_each_of_its_polls() {
     });
     assert!(polls > 2, "reading waits");
 
-    let polls = drop_everywhere(&mut sim, || {
+    let polls = sim.drop_everywhere(|| {
         Box::pin(async {
             let naps = gather((0..3).map(|n| sleep(n * MS / 1000)));
             let _in_time = wait_for(60 * MS, naps).await.unwrap();
@@ -199,39 +167,6 @@ fn each_future_may_be_dropped_after_each_of_its_polls() {
     assert_eq!((kernel.open(), sim.registered()), before);
     let idle = sim.event_loop().next_deadline();
     assert_eq!(idle, None, "no timer is left");
-}
-
-/// All orders of `n` things.
-fn orders(n: usize) -> Vec<Vec<usize>> {
-    if n == 0 {
-        return vec![Vec::new()];
-    }
-    let shorter = orders(n - 1);
-    let with = |order: &Vec<usize>| {
-        let order = order.clone();
-        (0..n).map(move |at| {
-            let mut longer = order.clone();
-            longer.insert(at, n - 1);
-            longer
-        })
-    };
-    shorter.iter().flat_map(with).collect()
-}
-
-#[test]
-fn there_are_as_many_orders_as_there_should_be() {
-    let all = orders(4);
-    let distinct: std::collections::BTreeSet<_> = all.iter().collect();
-    assert_eq!((all.len(), distinct.len()), (24, 24));
-}
-
-/// Does things in one turn, in this order: each a closure that is queued before it.
-fn in_one_turn(local: &Handle, order: &[usize], deeds: Vec<Box<dyn FnOnce()>>) {
-    let mut deeds: Vec<_> = deeds.into_iter().map(Some).collect();
-    for &nth in order {
-        let deed = deeds[nth].take().unwrap();
-        local.with(|local| local.call_soon(move |_| deed()));
-    }
 }
 
 /// A loop on which a task waits for a value, but no longer than [`MS`].
@@ -319,7 +254,7 @@ fn several_ends_in_one_turn_are_gathered_in_every_order() {
         sim.run_until_stalled().unwrap();
         let outcome = [Ok(0), Err(1), Err(2)];
         let deeds = promises.into_iter().zip(also).zip(outcome).enumerate();
-        let deeds = deeds.map(|(n, ((one, two), outcome))| -> Box<dyn FnOnce()> {
+        let deeds = deeds.map(|(n, ((one, two), outcome))| -> Deed {
             let seen = Rc::clone(&seen);
             Box::new(move || {
                 seen.borrow_mut().push(n as u8);
@@ -355,13 +290,13 @@ fn wakes_of_one_turn_are_one_poll_in_every_order() {
             Poll::<()>::Pending
         }));
         sim.run_until_stalled().unwrap();
-        let wake = || -> Box<dyn FnOnce()> {
+        let wake = || -> Deed {
             let waker = waker.borrow().clone().unwrap();
             Box::new(move || waker.wake())
         };
         let ends = task.task_ref();
         let with_end = order.len() % 2 == 0 && order[0] < 2;
-        let last: Box<dyn FnOnce()> = match with_end {
+        let last: Deed = match with_end {
             true => Box::new(move || assert!(ends.cancel())),
             false => wake(),
         };

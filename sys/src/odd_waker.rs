@@ -1,0 +1,143 @@
+//! A waker that runs somebody's code when it is cloned.
+//!
+//! The standard library's safe way to a waker, `std::task::Wake`, runs code of its maker when it is
+//! woken and when it is dropped; its clone is a count. A waker made by hand runs code then too, and
+//! whoever keeps wakers must survive it (R055, R057). So the tools for tests need one, and this is
+//! the one place where a table of functions is made by hand.
+//!
+//! Not in the notes. It stands in this crate because it is unsafe, and for no other reason.
+
+use std::sync::Arc;
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+/// What an odd waker does, on the stack of whoever makes it do so.
+pub trait Odd: Send + Sync + 'static {
+    /// It was cloned: what the clone is to be. A waker that was handed in for it may be any.
+    fn on_clone(self: &Arc<Self>) -> Waker;
+
+    /// It was woken.
+    fn on_wake(&self);
+
+    /// It was dropped, or used up by a wake.
+    fn on_drop(&self);
+}
+
+/// A waker that does what `odd` says.
+pub fn waker<O: Odd>(odd: Arc<O>) -> Waker {
+    let data = Arc::into_raw(odd).cast::<()>();
+    let raw = RawWaker::new(data, &Table::<O>::TABLE);
+    // SAFETY:
+    // - `data` is an `Arc<O>` that this waker owns a count of, and `O` is `Send`, `Sync` and
+    //   `'static`, so it may be used on any thread and for any time;
+    // - each function of the table keeps to what `RawWakerVTable` says of it: see there.
+    unsafe { Waker::from_raw(raw) }
+}
+
+struct Table<O>(std::marker::PhantomData<O>);
+
+impl<O: Odd> Table<O> {
+    const TABLE: RawWakerVTable =
+        RawWakerVTable::new(Self::clone, Self::wake, Self::wake_by_ref, Self::drop);
+
+    /// The count that belongs to the waker, lent.
+    fn lend(data: *const ()) -> std::mem::ManuallyDrop<Arc<O>> {
+        // SAFETY: `data` came out of `Arc::<O>::into_raw` in `waker`, and the waker that we are
+        // called through owns a count of it, which we leave to it by not dropping ours.
+        std::mem::ManuallyDrop::new(unsafe { Arc::from_raw(data.cast::<O>()) })
+    }
+
+    fn clone(data: *const ()) -> RawWaker {
+        // What the clone is, is for `odd` to say: the parts of a waker that owns itself.
+        let waker = std::mem::ManuallyDrop::new(Self::lend(data).on_clone());
+        RawWaker::new(waker.data(), waker.vtable())
+    }
+
+    fn wake(data: *const ()) {
+        // A drop that panics must not keep the other from being done.
+        let taken = Taken(Self::lend(data));
+        taken.0.on_wake();
+    }
+
+    fn wake_by_ref(data: *const ()) {
+        Self::lend(data).on_wake();
+    }
+
+    fn drop(data: *const ()) {
+        drop(Taken(Self::lend(data)));
+    }
+}
+
+/// The waker's own count, given up when this is dropped.
+struct Taken<O: Odd>(std::mem::ManuallyDrop<Arc<O>>);
+
+impl<O: Odd> Drop for Taken<O> {
+    fn drop(&mut self) {
+        let data = Arc::as_ptr(&self.0);
+        // SAFETY: the count belongs to a waker that is being used up or dropped, so it is ours to
+        // give up, and nobody uses it after us: `self.0` is never dropped.
+        let owned = unsafe { Arc::from_raw(data) };
+        owned.on_drop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    struct Log(Mutex<Vec<&'static str>>);
+
+    impl Odd for Log {
+        fn on_clone(self: &Arc<Self>) -> Waker {
+            self.0.lock().unwrap().push("clone");
+            waker(Arc::clone(self))
+        }
+
+        fn on_wake(&self) {
+            self.0.lock().unwrap().push("wake");
+        }
+
+        fn on_drop(&self) {
+            self.0.lock().unwrap().push("drop");
+        }
+    }
+
+    #[test]
+    fn an_odd_waker_tells_of_all_that_is_done_with_it_and_is_freed() {
+        let log = Arc::new(Log(Mutex::default()));
+        let one = waker(Arc::clone(&log));
+        let two = one.clone();
+        assert!(one.will_wake(&two));
+        one.wake_by_ref();
+        one.wake();
+        drop(two);
+        let said = log.0.lock().unwrap().join(" ");
+        assert_eq!(said, "clone wake wake drop drop");
+        assert_eq!(Arc::strong_count(&log), 1);
+    }
+
+    /// A clone that is another waker altogether.
+    struct Changeling;
+
+    impl Odd for Changeling {
+        fn on_clone(self: &Arc<Self>) -> Waker {
+            Waker::noop().clone()
+        }
+
+        fn on_wake(&self) {}
+
+        fn on_drop(&self) {
+            panic!("a waker panics when it is dropped");
+        }
+    }
+
+    #[test]
+    fn a_clone_may_be_another_and_a_drop_that_panics_frees_it() {
+        let odd = Arc::new(Changeling);
+        let one = waker(Arc::clone(&odd));
+        assert!(!one.will_wake(&one.clone()));
+        let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(one)));
+        assert!(dropped.is_err());
+        assert_eq!(Arc::strong_count(&odd), 1);
+    }
+}
