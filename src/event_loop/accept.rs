@@ -95,7 +95,7 @@ impl Local {
         F: FnMut(&Cx<'_>, &Accepted) -> Option<C> + 'static,
         C: Callbacks + 'static,
     {
-        let descriptor = listener.into();
+        let descriptor = listener.into().on(self.kernel());
         if descriptor.any().kind() != socket::Kind::Listener {
             let fd = descriptor.any().number();
             return Err(RegisterError {

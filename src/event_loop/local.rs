@@ -20,7 +20,7 @@ use super::unhandled::Reports;
 use crate::base::clock::Clock;
 use crate::base::slab::Slab;
 use crate::base::unique;
-use crate::poll::{Event, Poller, sim};
+use crate::poll::{AnyKernel, Event, Poller};
 use readily_sys::fork::ForkGuard;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -49,8 +49,8 @@ pub struct Local {
     /// No other loop of this process has it, before or after.
     pub(super) number: u64,
     pub(super) poller: RefCell<Box<dyn Poller>>,
-    /// The kernel in memory that it runs on; `None` on the system's own.
-    pub(super) kernel: Option<sim::Kernel>,
+    /// The kernel that it runs on; `None` on the system's own.
+    pub(super) kernel: Option<Rc<dyn AnyKernel>>,
     pub(super) registry: Registry,
     pub(super) times: Times,
     pub(super) ready: Ready,
@@ -95,10 +95,10 @@ impl Local {
         }))
     }
 
-    /// The kernel in memory whose descriptors this loop works on; `None` for the system's. Who
-    /// makes sockets asks it.
+    /// The kernel whose descriptors this loop works on, where that is not the system's: one in
+    /// memory, say. Who makes sockets asks it.
     #[must_use]
-    pub fn kernel(&self) -> Option<&sim::Kernel> {
+    pub fn kernel(&self) -> Option<&Rc<dyn AnyKernel>> {
         self.kernel.as_ref()
     }
 

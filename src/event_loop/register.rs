@@ -92,7 +92,7 @@ impl Local {
         trigger: Trigger,
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
-        let descriptor = descriptor.into();
+        let descriptor = descriptor.into().on(self.kernel());
         let kind = descriptor.any().kind();
         let role = match kind {
             socket::Kind::Listener => Role::Listener,
@@ -130,7 +130,7 @@ impl Local {
             nonblocking: is_nonblocking,
             socket: false, // it does its own writing
         };
-        self.admit(plan, descriptor.into(), callbacks)
+        self.admit(plan, descriptor.into().on(self.kernel()), callbacks)
     }
 
     /// Begins to connect to `addr`. When the connection is through,
@@ -150,7 +150,7 @@ impl Local {
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
         let begun = match &self.kernel {
-            Some(kernel) => kernel.connect(addr).map(NewFd::Memory),
+            Some(kernel) => kernel.connect(addr).map(NewFd::Other),
             None => socket::connect_tcp(&addr).map(NewFd::System),
         };
         let fd = match begun {

@@ -11,7 +11,7 @@
 use super::callbacks::Callbacks;
 use super::classify::{Kind, Role};
 use crate::base::slab::{Slab, SlabKey};
-use crate::poll::{AnyFd, Interest, NewFd, Trigger, sim};
+use crate::poll::{AnyFd, AnyKernel, Interest, KernelFd, NewFd, Trigger, sim};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,7 +46,7 @@ pub struct Descriptor(Held);
 enum Held {
     Owned(OwnedFd),
     Shared(Rc<dyn AsFd>),
-    Memory(Rc<sim::Fd>),
+    Other(Rc<dyn KernelFd>),
 }
 
 impl Descriptor {
@@ -54,11 +54,21 @@ impl Descriptor {
     ///
     /// # Errors
     ///
-    /// Itself, where it was made from an `Rc`, or belongs to a kernel in memory.
+    /// Itself, where it was made from an `Rc`, or is not the system's.
     pub fn into_owned(self) -> Result<OwnedFd, Self> {
         match self.0 {
             Held::Owned(fd) => Ok(fd),
-            Held::Shared(_) | Held::Memory(_) => Err(self),
+            Held::Shared(_) | Held::Other(_) => Err(self),
+        }
+    }
+
+    /// The same, as `kernel` has it, if it has a use for the system's descriptors.
+    pub(super) fn on(self, kernel: Option<&Rc<dyn AnyKernel>>) -> Self {
+        match (self.0, kernel) {
+            (Held::Owned(fd), Some(kernel)) => {
+                Self(kernel.adopt(fd).map_or_else(Held::Owned, Held::Other))
+            }
+            (held, _) => Self(held),
         }
     }
 
@@ -69,7 +79,7 @@ impl Descriptor {
         match &self.0 {
             Held::Owned(fd) => AnyFd::System(fd.as_fd()),
             Held::Shared(shared) => AnyFd::System((**shared).as_fd()),
-            Held::Memory(fd) => AnyFd::Memory(fd),
+            Held::Other(fd) => AnyFd::Other(&**fd),
         }
     }
 }
@@ -95,13 +105,19 @@ impl From<OwnedFd> for Descriptor {
 
 impl From<sim::Fd> for Descriptor {
     fn from(fd: sim::Fd) -> Self {
-        Self(Held::Memory(Rc::new(fd)))
+        Self(Held::Other(Rc::new(fd)))
     }
 }
 
 impl From<Rc<sim::Fd>> for Descriptor {
     fn from(fd: Rc<sim::Fd>) -> Self {
-        Self(Held::Memory(fd))
+        Self(Held::Other(fd))
+    }
+}
+
+impl From<Rc<dyn KernelFd>> for Descriptor {
+    fn from(fd: Rc<dyn KernelFd>) -> Self {
+        Self(Held::Other(fd))
     }
 }
 
@@ -109,7 +125,7 @@ impl From<NewFd> for Descriptor {
     fn from(fd: NewFd) -> Self {
         match fd {
             NewFd::System(fd) => fd.into(),
-            NewFd::Memory(fd) => fd.into(),
+            NewFd::Other(fd) => fd.into(),
         }
     }
 }

@@ -1,23 +1,23 @@
-//! A socket of the system or of a kernel in memory, for the coroutine layer.
+//! A socket of the system or of another kernel, for the coroutine layer.
 //!
 //! The standard library's types know how to be read, asked for addresses and set options, so
-//! they stay; beside them stands a descriptor in memory that can do the same. Which of the two it
+//! they stay; beside them stands a descriptor of another kernel (in memory) that can do the same. Which of the two it
 //! is, is decided where a socket is made, by the loop that it is made on, and nobody above
 //! [`Socket`] can tell.
 
 use crate::event_loop::{BACKLOG, Descriptor, Handle, listen_tcp};
-use crate::poll::{AnyFd, sim};
+use crate::poll::{AnyFd, AnyKernel, KernelFd};
 use readily_sys::socket;
 use std::io::{self, Read, Write};
 use std::net::{self, Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 /// A socket of either kernel. `S` is the system's.
 #[derive(Debug)]
 pub(super) enum Socket<S> {
     System(S),
-    Memory(Rc<sim::Fd>),
+    Other(Rc<dyn KernelFd>),
 }
 
 impl<S: AsFd> AsFd for Socket<S> {
@@ -30,16 +30,16 @@ impl<S: AsFd> Socket<S> {
     pub(super) fn any(&self) -> AnyFd<'_> {
         match self {
             Self::System(socket) => AnyFd::System(socket.as_fd()),
-            Self::Memory(fd) => AnyFd::Memory(fd),
+            Self::Other(fd) => AnyFd::Other(&**fd),
         }
     }
 
-    /// What the loop is to watch: `owner`, which has this socket, or the descriptor in memory
-    /// itself, whose number is not that of the placeholder that `owner` would show.
+    /// What the loop is to watch: `owner`, which has this socket, or the other kernel's
+    /// descriptor itself, whose number is not that of the placeholder that `owner` would show.
     pub(super) fn descriptor<T: AsFd + 'static>(&self, owner: &Rc<T>) -> Descriptor {
         match self {
             Self::System(_) => Rc::clone(owner).into(),
-            Self::Memory(fd) => Rc::clone(fd).into(),
+            Self::Other(fd) => Rc::clone(fd).into(),
         }
     }
 }
@@ -48,14 +48,14 @@ impl Socket<net::TcpStream> {
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::System(stream) => (&mut &*stream).read(buffer),
-            Self::Memory(fd) => fd.read(buffer),
+            Self::Other(fd) => fd.read(buffer),
         }
     }
 
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::System(stream) => (&mut &*stream).write(bytes),
-            Self::Memory(fd) => fd.write(bytes),
+            Self::Other(fd) => fd.write(bytes),
         }
     }
 
@@ -74,22 +74,21 @@ impl Socket<net::TcpStream> {
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::System(stream) => stream.local_addr(),
-            Self::Memory(fd) => fd.local_addr(),
+            Self::Other(fd) => fd.local_addr(),
         }
     }
 
     pub(super) fn peer_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::System(stream) => stream.peer_addr(),
-            Self::Memory(fd) => fd.peer_addr(),
+            Self::Other(fd) => fd.peer_addr(),
         }
     }
 
     pub(super) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         match self {
             Self::System(stream) => stream.set_nodelay(nodelay),
-            // Nothing is delayed in memory.
-            Self::Memory(_) => Ok(()),
+            Self::Other(fd) => fd.set_nodelay(nodelay),
         }
     }
 }
@@ -102,9 +101,9 @@ impl Socket<net::TcpListener> {
                 let (fd, peer) = socket::accept(listener.as_fd())?;
                 Ok((Socket::System(fd.into()), peer))
             }
-            Self::Memory(fd) => {
+            Self::Other(fd) => {
                 let (fd, peer) = fd.accept()?;
-                Ok((Socket::Memory(Rc::new(fd)), peer))
+                Ok((Socket::Other(fd), peer))
             }
         }
     }
@@ -112,21 +111,32 @@ impl Socket<net::TcpListener> {
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::System(listener) => listener.local_addr(),
-            Self::Memory(fd) => fd.local_addr(),
+            Self::Other(fd) => fd.local_addr(),
         }
     }
 }
 
-/// The kernel in memory of the loop that runs here; `None` where that is the system's.
-fn kernel() -> Option<sim::Kernel> {
+/// The kernel of the loop that runs here; `None` where that is the system's.
+fn kernel() -> Option<Rc<dyn AnyKernel>> {
     let here = Handle::current()?;
     here.with(|local| local.kernel().cloned()).flatten()
+}
+
+/// The system's socket as the loop that runs here has it: see [`AnyKernel::adopt`].
+pub(super) fn adopt<S: AsFd + Into<OwnedFd> + From<OwnedFd>>(socket: S) -> Socket<S> {
+    let Some(kernel) = kernel() else {
+        return Socket::System(socket);
+    };
+    match kernel.adopt(socket.into()) {
+        Ok(fd) => Socket::Other(fd),
+        Err(fd) => Socket::System(fd.into()),
+    }
 }
 
 /// Begins to connect, on the kernel of the loop that runs here.
 pub(super) fn connect(addr: SocketAddr) -> io::Result<Socket<net::TcpStream>> {
     match kernel() {
-        Some(kernel) => Ok(Socket::Memory(Rc::new(kernel.connect(addr)?))),
+        Some(kernel) => Ok(Socket::Other(kernel.connect(addr)?)),
         None => Ok(Socket::System(socket::connect_tcp(&addr)?.into())),
     }
 }
@@ -136,7 +146,7 @@ pub(super) fn listen(addr: SocketAddr) -> io::Result<Socket<net::TcpListener>> {
     match kernel() {
         Some(kernel) => {
             let backlog = usize::try_from(BACKLOG).unwrap_or(1);
-            Ok(Socket::Memory(Rc::new(kernel.listen(addr, backlog)?)))
+            Ok(Socket::Other(kernel.listen(addr, backlog)?))
         }
         None => Ok(Socket::System(listen_tcp(addr)?)),
     }

@@ -77,8 +77,12 @@ impl TcpStream {
     /// As [`Source::new`].
     #[track_caller]
     pub fn from_std(stream: net::TcpStream) -> io::Result<Self> {
-        let source = Source::new(Socket::System(stream))?;
-        Ok(Self { source })
+        match socket::adopt(stream) {
+            Socket::System(stream) => Ok(Self {
+                source: Source::new(Socket::System(stream))?,
+            }),
+            other => Self::made(other),
+        }
     }
 
     /// Takes a connection of a kernel in memory over: see [`testing`](crate::testing).
@@ -88,7 +92,7 @@ impl TcpStream {
     /// As [`Source::new`]; the loop that runs here must be on the same kernel.
     #[track_caller]
     pub fn from_memory(fd: sim::Fd) -> io::Result<Self> {
-        Self::made(Socket::Memory(Rc::new(fd)))
+        Self::made(Socket::Other(Rc::new(fd)))
     }
 
     /// Of a socket that we made ourselves: it is non-blocking.

@@ -47,7 +47,10 @@ impl TcpListener {
     /// As [`Source::new`].
     #[track_caller]
     pub fn from_std(listener: net::TcpListener) -> io::Result<Self> {
-        Source::new(Socket::System(listener)).map(Self::of)
+        let socket = socket::adopt(listener);
+        let is_nonblocking = matches!(socket, Socket::Other(_));
+        let source = Source::with(socket, is_nonblocking, |state| state.io.descriptor(state))?;
+        Ok(Self::of(source))
     }
 
     fn of(source: Source<Socket<net::TcpListener>>) -> Self {

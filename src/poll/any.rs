@@ -1,22 +1,23 @@
 //! The seam: an operation meets the kernel that its descriptor belongs to.
 //!
 //! The loop and its sockets do their reading and writing through [`AnyFd`], which is a descriptor
-//! of the system or of a kernel in memory. One branch that always goes the same way stands before
+//! of the system or of another kernel ([`KernelFd`]). One branch that always goes the same way stands before
 //! each system call; above this line nobody knows which kernel it is.
 
-use super::sim;
+use super::KernelFd;
 use readily_sys::socket;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
 
 /// A descriptor of either kernel, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub enum AnyFd<'a> {
     /// The system's.
     System(BorrowedFd<'a>),
-    /// One in memory.
-    Memory(&'a sim::Fd),
+    /// Another kernel's: one in memory.
+    Other(&'a dyn KernelFd),
 }
 
 /// What accepting gives: a descriptor of the listener's own kernel.
@@ -24,8 +25,8 @@ pub enum AnyFd<'a> {
 pub enum NewFd {
     /// The system's.
     System(OwnedFd),
-    /// One in memory.
-    Memory(sim::Fd),
+    /// Another kernel's: one in memory.
+    Other(Rc<dyn KernelFd>),
 }
 
 impl<'a> AnyFd<'a> {
@@ -35,7 +36,7 @@ impl<'a> AnyFd<'a> {
     pub fn number(self) -> RawFd {
         match self {
             Self::System(fd) => fd.as_raw_fd(),
-            Self::Memory(fd) => fd.number(),
+            Self::Other(fd) => fd.number(),
         }
     }
 
@@ -46,7 +47,7 @@ impl<'a> AnyFd<'a> {
     pub fn as_fd(self) -> BorrowedFd<'a> {
         match self {
             Self::System(fd) => fd,
-            Self::Memory(fd) => fd.placeholder(),
+            Self::Other(fd) => fd.as_fd(),
         }
     }
 
@@ -56,7 +57,7 @@ impl<'a> AnyFd<'a> {
     pub fn kind(self) -> socket::Kind {
         match self {
             Self::System(fd) => socket::kind(fd),
-            Self::Memory(fd) => fd.kind(),
+            Self::Other(fd) => fd.kind(),
         }
     }
 
@@ -69,7 +70,7 @@ impl<'a> AnyFd<'a> {
     pub fn set_nonblocking(self) -> io::Result<bool> {
         match self {
             Self::System(fd) => socket::set_nonblocking(fd),
-            Self::Memory(_) => Ok(false),
+            Self::Other(fd) => fd.set_nonblocking(),
         }
     }
 
@@ -82,7 +83,7 @@ impl<'a> AnyFd<'a> {
     pub fn read(self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::System(fd) => socket::read(fd, buffer),
-            Self::Memory(fd) => uninterrupted(|| fd.read(buffer)),
+            Self::Other(fd) => uninterrupted(|| fd.read(buffer)),
         }
     }
 
@@ -95,7 +96,7 @@ impl<'a> AnyFd<'a> {
     pub fn write(self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::System(fd) => socket::write(fd, bytes),
-            Self::Memory(fd) => uninterrupted(|| fd.write(bytes)),
+            Self::Other(fd) => uninterrupted(|| fd.write(bytes)),
         }
     }
 
@@ -108,7 +109,7 @@ impl<'a> AnyFd<'a> {
     pub fn send(self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::System(fd) => socket::send(fd, bytes),
-            Self::Memory(fd) => uninterrupted(|| fd.write(bytes)),
+            Self::Other(fd) => uninterrupted(|| fd.send(bytes)),
         }
     }
 
@@ -121,7 +122,7 @@ impl<'a> AnyFd<'a> {
     pub fn accept(self) -> io::Result<(NewFd, Option<SocketAddr>)> {
         match self {
             Self::System(fd) => socket::accept(fd).map(|(fd, peer)| (NewFd::System(fd), peer)),
-            Self::Memory(fd) => fd.accept().map(|(fd, peer)| (NewFd::Memory(fd), peer)),
+            Self::Other(fd) => fd.accept().map(|(fd, peer)| (NewFd::Other(fd), peer)),
         }
     }
 
@@ -134,7 +135,7 @@ impl<'a> AnyFd<'a> {
     pub fn shutdown(self, how: Shutdown) -> io::Result<()> {
         match self {
             Self::System(fd) => socket::shutdown(fd, how),
-            Self::Memory(fd) => fd.shutdown(how),
+            Self::Other(fd) => fd.shutdown(how),
         }
     }
 
@@ -147,7 +148,7 @@ impl<'a> AnyFd<'a> {
     pub fn take_error(self) -> io::Result<Option<io::Error>> {
         match self {
             Self::System(fd) => socket::take_error(fd),
-            Self::Memory(fd) => fd.take_error(),
+            Self::Other(fd) => fd.take_error(),
         }
     }
 
@@ -160,7 +161,7 @@ impl<'a> AnyFd<'a> {
     pub fn is_connected(self) -> io::Result<bool> {
         match self {
             Self::System(fd) => socket::is_connected(fd),
-            Self::Memory(fd) => fd.is_connected(),
+            Self::Other(fd) => fd.is_connected(),
         }
     }
 
@@ -173,7 +174,7 @@ impl<'a> AnyFd<'a> {
     pub fn unread(self) -> io::Result<usize> {
         match self {
             Self::System(fd) => socket::unread(fd),
-            Self::Memory(fd) => Ok(fd.unread()),
+            Self::Other(fd) => fd.unread(),
         }
     }
 
@@ -186,7 +187,7 @@ impl<'a> AnyFd<'a> {
     pub fn peek(self) -> io::Result<bool> {
         match self {
             Self::System(fd) => socket::peek(fd),
-            Self::Memory(fd) => Ok(fd.unread() > 0),
+            Self::Other(fd) => fd.peek(),
         }
     }
 }

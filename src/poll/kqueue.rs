@@ -13,6 +13,7 @@ mod translate;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use readily_sys::errno;
 use readily_sys::kq_abi::Kevent;
 
 use self::translate::{Changes, Outcome, Wanted};
-use super::{Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger, sim};
+use super::{AnyKernel, Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger};
 
 /// What lies below a [`KqueuePoller`]: the system's kqueue, or one in memory.
 pub trait Queue {
@@ -55,8 +56,8 @@ pub trait Queue {
     /// `EPERM` or `EBADF`.
     fn is_pollable(&self, fd: RawFd) -> io::Result<()>;
 
-    /// The kernel in memory that it belongs to; `None` for the system's.
-    fn kernel(&self) -> Option<sim::Kernel> {
+    /// The kernel that it belongs to, where that is not the system's.
+    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
         None
     }
 }
@@ -305,7 +306,7 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
         self.queue.as_fd()
     }
 
-    fn kernel(&self) -> Option<sim::Kernel> {
+    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
         self.queue.kernel()
     }
 }

@@ -9,17 +9,20 @@
 //! told "edge".
 
 mod any;
+mod kernel;
 pub mod kqueue;
 pub mod os;
 pub mod portable;
 pub mod sim;
 
 pub use self::any::{AnyFd, NewFd};
+pub use self::kernel::{AnyKernel, KernelFd};
 
 use std::fmt;
 use std::io;
 use std::ops::{BitAnd, BitOr, BitOrAssign};
 use std::os::fd::{BorrowedFd, RawFd};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -291,8 +294,8 @@ pub trait Poller {
     /// have a loop of their own; `None` where there is none (`poll(2)`).
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 
-    /// The kernel in memory whose descriptors this watches; `None` for the system's.
-    fn kernel(&self) -> Option<sim::Kernel> {
+    /// The kernel whose descriptors this watches, where that is not the system's.
+    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
         None
     }
 }

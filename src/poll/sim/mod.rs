@@ -21,6 +21,7 @@ mod net;
 mod notes;
 mod poller;
 mod queue;
+mod seam;
 mod table;
 mod waiting;
 mod watch;

@@ -12,11 +12,12 @@ use super::table::Table;
 use super::waiting::{self, Bell};
 use super::watch::{Item, Name, Watch, asked, reported};
 use super::{Kernel, os};
-use crate::poll::{Event, Interest, Notify, Poller, Trigger};
+use crate::poll::{AnyKernel, Event, Interest, Notify, Poller, Trigger};
 use readily_sys::errno::{EEXIST, ENOENT, ENOMEM, EPERM};
 use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -195,8 +196,8 @@ impl Poller for SimPoller {
         None
     }
 
-    fn kernel(&self) -> Option<Kernel> {
-        Some(self.kernel.clone())
+    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
+        Some(Rc::new(self.kernel.clone()))
     }
 }
 

@@ -14,7 +14,7 @@ use super::table::Table;
 use super::waiting::{self, Bell};
 use super::{Kernel, os};
 use crate::poll::kqueue::{KqueuePoller, Queue};
-use crate::poll::{NOTIFIER, Notify};
+use crate::poll::{AnyKernel, NOTIFIER, Notify};
 use readily_sys::errno::{EBADF, ENOENT, ENOMEM, EPERM, EPIPE};
 use readily_sys::kq_abi::{
     EV_ADD, EV_CLEAR, EV_DELETE, EV_DISABLE, EV_DISPATCH, EV_ENABLE, EV_EOF, EV_ONESHOT,
@@ -22,6 +22,7 @@ use readily_sys::kq_abi::{
 };
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -227,8 +228,8 @@ impl Queue for SimQueue {
         }
     }
 
-    fn kernel(&self) -> Option<Kernel> {
-        Some(self.kernel.clone())
+    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
+        Some(Rc::new(self.kernel.clone()))
     }
 }
 

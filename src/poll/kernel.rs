@@ -1,0 +1,95 @@
+//! A kernel that is not the system's own: one in memory, or one that a recording stands in for.
+//!
+//! A loop asks its poller which kernel it works on ([`Poller::kernel`](super::Poller::kernel));
+//! where that is the system's, none of this is met. Elsewhere sockets come from an [`AnyKernel`],
+//! and their operations go to a [`KernelFd`]. What else a turn depends on, and no descriptor
+//! tells, is what other threads do: that is put to the kernel too, which may have it otherwise.
+//!
+//! In the notes this is one more thing that the selector stands on (N2).
+
+use readily_sys::socket;
+use std::fmt;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
+
+/// Where the sockets of a loop come from, if not from the system.
+pub trait AnyKernel {
+    /// A TCP listener on `addr`, with room for `backlog` connections.
+    ///
+    /// # Errors
+    ///
+    /// As `bind(2)` and `listen(2)`.
+    fn listen(&self, addr: SocketAddr, backlog: usize) -> io::Result<Rc<dyn KernelFd>>;
+
+    /// Begins to connect to `addr`; how it ended, the poller tells.
+    ///
+    /// # Errors
+    ///
+    /// As `socket(2)`.
+    fn connect(&self, addr: SocketAddr) -> io::Result<Rc<dyn KernelFd>>;
+
+    /// Takes over a descriptor of the system.
+    ///
+    /// # Errors
+    ///
+    /// The descriptor, if this kernel has no use for it, as one in memory. Its poller then
+    /// refuses to watch it.
+    fn adopt(&self, fd: OwnedFd) -> Result<Rc<dyn KernelFd>, OwnedFd> {
+        Err(fd)
+    }
+
+    /// Something that came about in real time: how many letters other threads have sent, say.
+    /// What is returned is what the loop takes it to be.
+    fn decide(&self, live: u64) -> u64 {
+        live
+    }
+
+    /// Waits, in real time, until the notifier of this kernel's poller has rung; `false` if that
+    /// is not to be expected. Only asked after [`AnyKernel::decide`] has promised what is not
+    /// there yet.
+    fn await_ring(&self) -> bool {
+        false
+    }
+
+    /// The loop is about to call somebody: what for, and whose number in its table it is.
+    fn note(&self, what: &'static str, whose: u64) {
+        let _ = (what, whose);
+    }
+
+    /// Whether what other threads do is written down, so that each wake of theirs must be seen.
+    fn is_taped(&self) -> bool {
+        false
+    }
+}
+
+/// A descriptor of an [`AnyKernel`]. Operations are those of [`AnyFd`](super::AnyFd), and fail as
+/// they do; none ever waits. To drop it is to close it.
+#[allow(missing_docs)] // each is the system call of its name; see `AnyFd`
+#[allow(clippy::missing_errors_doc)]
+pub trait KernelFd: fmt::Debug {
+    /// By which the pollers of its kernel know it.
+    fn number(&self) -> RawFd;
+    /// The system's descriptor behind it, or a placeholder, with which nothing can be done.
+    fn as_fd(&self) -> BorrowedFd<'_>;
+    fn kind(&self) -> socket::Kind;
+    /// Sees to it that no operation waits; whether that was news.
+    fn set_nonblocking(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(bytes)
+    }
+    fn accept(&self) -> io::Result<(Rc<dyn KernelFd>, Option<SocketAddr>)>;
+    fn shutdown(&self, how: Shutdown) -> io::Result<()>;
+    fn take_error(&self) -> io::Result<Option<io::Error>>;
+    fn is_connected(&self) -> io::Result<bool>;
+    fn unread(&self) -> io::Result<usize>;
+    fn peek(&self) -> io::Result<bool>;
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+    fn peer_addr(&self) -> io::Result<SocketAddr>;
+    fn set_nodelay(&self, nodelay: bool) -> io::Result<()>;
+}

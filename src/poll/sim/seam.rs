@@ -1,0 +1,81 @@
+//! The kernel in memory behind the seam where operations meet their kernel.
+//!
+//! Nothing is decided here: each method hands on to the one of its name.
+
+use super::{Fd, Kernel};
+use crate::poll::{AnyKernel, KernelFd};
+use readily_sys::socket;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::rc::Rc;
+
+impl AnyKernel for Kernel {
+    fn listen(&self, addr: SocketAddr, backlog: usize) -> io::Result<Rc<dyn KernelFd>> {
+        Ok(Rc::new(Kernel::listen(self, addr, backlog)?))
+    }
+
+    fn connect(&self, addr: SocketAddr) -> io::Result<Rc<dyn KernelFd>> {
+        Ok(Rc::new(Kernel::connect(self, addr)?))
+    }
+}
+
+impl KernelFd for Fd {
+    fn number(&self) -> RawFd {
+        Fd::number(self)
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.placeholder()
+    }
+
+    fn kind(&self) -> socket::Kind {
+        Fd::kind(self)
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Fd::read(self, buffer)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Fd::write(self, bytes)
+    }
+
+    fn accept(&self) -> io::Result<(Rc<dyn KernelFd>, Option<SocketAddr>)> {
+        let (fd, peer) = Fd::accept(self)?;
+        Ok((Rc::new(fd), peer))
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        Fd::shutdown(self, how)
+    }
+
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Fd::take_error(self)
+    }
+
+    fn is_connected(&self) -> io::Result<bool> {
+        Fd::is_connected(self)
+    }
+
+    fn unread(&self) -> io::Result<usize> {
+        Ok(Fd::unread(self))
+    }
+
+    fn peek(&self) -> io::Result<bool> {
+        // Urgent data is a fact here and no byte: nothing stands behind it.
+        Ok(Fd::unread(self) > 0)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Fd::local_addr(self)
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Fd::peer_addr(self)
+    }
+
+    fn set_nodelay(&self, _nodelay: bool) -> io::Result<()> {
+        Ok(()) // nothing is delayed in memory
+    }
+}
