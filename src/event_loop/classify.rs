@@ -40,6 +40,20 @@ pub enum Kind {
     Default,
 }
 
+impl Kind {
+    /// One word for it, for traces.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Hangup => "hangup",
+            Self::Default => "default",
+        }
+    }
+}
+
 /// Splits one kernel event into the branches to take, in the order to take them (L4).
 ///
 /// A half-closed peer is *readable*, not hung up. A refused connection takes the connect

@@ -35,10 +35,11 @@ impl Local {
             return report;
         };
         let _here = Here::enter(&me);
-        let letters = self.inbox.close();
+        let mut letters = self.inbox.close();
+        letters.append(&mut self.held.take());
         report.closures += letters
             .iter()
-            .filter(|l| matches!(l, Letter::Call(_)))
+            .filter(|l| matches!(l, Letter::Call(..)))
             .count();
         for letter in letters {
             self.drop_guarded(letter);

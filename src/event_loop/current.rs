@@ -65,6 +65,17 @@ pub(crate) fn wake_job_at_home(home: &Arc<Inbox>, job: u64) -> bool {
         .unwrap_or(false)
 }
 
+/// Whether the loop of this inbox is this thread's.
+#[cold]
+pub(crate) fn is_at_home(home: &Arc<Inbox>) -> bool {
+    ENTERED
+        .try_with(|entered| match entered.borrow().last() {
+            Some((_, local)) => Arc::ptr_eq(&local.inbox, home),
+            None => false,
+        })
+        .unwrap_or(false)
+}
+
 /// Makes a loop this thread's loop until it is dropped. Guards may be dropped in any order.
 #[must_use]
 pub(crate) struct Here {

@@ -31,6 +31,7 @@ impl Local {
                 Taken::Unwanted => continue,
                 Taken::Gone => return,
             };
+            self.note(kind.name(), event.token);
             let Entry { callbacks, fd } = &mut entry;
             let callbacks = &mut **callbacks;
             let ran = catch(|| {

@@ -28,6 +28,7 @@
 //! - **W2** Between two waits at most one ring is paid: only the step from *asleep* to
 //!   *rung* pays.
 //! - **W3** Waking after the loop is gone is safe, and work comes back to its sender.
+//! - **W4** Where a recording is played, letters are taken as they were taken then (`taped.rs`).
 
 use super::error::Closed;
 use super::local::Local;
@@ -35,6 +36,7 @@ use crate::base::sync::{AtomicU8, AtomicUsize, Mutex, MutexGuard};
 use crate::poll::Notify;
 use readily_sys::fork::ForkGuard;
 use std::fmt;
+use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -43,8 +45,9 @@ pub(super) mod models;
 
 /// What can be handed in.
 pub(super) enum Letter {
-    /// Call this on the loop's thread.
-    Call(Box<dyn FnOnce(&Local) + Send>),
+    /// Call this on the loop's thread. Beside it where it was sent from, by which it is known
+    /// again where a recording is played.
+    Call(Box<dyn FnOnce(&Local) + Send>, &'static Location<'static>),
     /// A job was woken.
     Job(u64),
     /// Leave `run` after this turn.
@@ -68,10 +71,12 @@ pub(crate) struct Inbox {
     fork: ForkGuard,
     /// How many `Remote`s there are: each may still hand something in.
     remotes: AtomicUsize,
+    /// Whether each wake has to come as a letter: see [`AnyKernel::is_taped`](crate::poll::AnyKernel).
+    taped: bool,
 }
 
 impl Inbox {
-    pub(super) fn new(bell: Arc<dyn Notify>, fork: ForkGuard) -> Self {
+    pub(super) fn new(bell: Arc<dyn Notify>, fork: ForkGuard, taped: bool) -> Self {
         let list = Mutex::new(List {
             letters: Vec::new(),
             closed: false,
@@ -84,6 +89,7 @@ impl Inbox {
             bell,
             fork,
             remotes: AtomicUsize::new(0),
+            taped,
         }
     }
 
@@ -167,6 +173,10 @@ impl Inbox {
         std::mem::take(&mut list.letters)
     }
 
+    pub(crate) fn is_taped(&self) -> bool {
+        self.taped
+    }
+
     /// Whether somebody may still hand something in.
     pub(super) fn has_remotes(&self) -> bool {
         self.remotes.load(Ordering::Acquire) != 0
@@ -201,6 +211,7 @@ impl Remote {
     /// [`Closed`] with `f` in it, if the loop is gone, or is that of a parent process. A loop
     /// that goes afterwards drops `f` on its own thread.
     #[doc(alias = "call_soon_threadsafe")]
+    #[track_caller]
     pub fn call_soon<F>(&self, f: F) -> Result<(), Closed<F>>
     where
         F: FnOnce(&Local) + Send + 'static,
@@ -209,6 +220,7 @@ impl Remote {
     }
 
     /// Runs `call` with `value` there; a closed loop gives `value` back.
+    #[track_caller]
     pub(crate) fn call_soon_with<V, C>(&self, value: V, call: C) -> Result<(), Closed<V>>
     where
         V: Send + 'static,
@@ -225,8 +237,10 @@ impl Remote {
             drop(list);
             return Err(Closed(value));
         }
-        list.letters
-            .push(Letter::Call(Box::new(move |local| call(value, local))));
+        list.letters.push(Letter::Call(
+            Box::new(move |local| call(value, local)),
+            Location::caller(),
+        ));
         drop(list);
         self.inbox.ring();
         Ok(())

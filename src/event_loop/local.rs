@@ -61,6 +61,8 @@ pub struct Local {
     pub(super) freed: RefCell<Slab<Expiry>>,
     pub(super) events: RefCell<Vec<Event>>,
     pub(super) letters: RefCell<Vec<Letter>>,
+    /// What was sent before its time, where a recording says when that is.
+    pub(super) held: RefCell<Vec<Letter>>,
     /// Whether another thread has rung since the last turn.
     pub(super) called: Cell<bool>,
     pub(super) stopping: Cell<bool>,
@@ -72,11 +74,13 @@ pub struct Local {
 
 impl Local {
     pub(super) fn new(poller: Box<dyn Poller>, clock: Box<dyn Clock>) -> io::Result<Rc<Self>> {
-        let inbox = Arc::new(Inbox::new(poller.notifier(), ForkGuard::new()?));
+        let kernel = poller.kernel();
+        let taped = kernel.as_ref().is_some_and(|kernel| kernel.is_taped());
+        let inbox = Arc::new(Inbox::new(poller.notifier(), ForkGuard::new()?, taped));
         Ok(Rc::new_cyclic(|me| Self {
             me: me.clone(),
             number: unique::number(),
-            kernel: poller.kernel(),
+            kernel,
             poller: RefCell::new(poller),
             registry: Registry::default(),
             times: Times::new(clock),
@@ -87,6 +91,7 @@ impl Local {
             freed: RefCell::default(),
             events: RefCell::default(),
             letters: RefCell::default(),
+            held: RefCell::default(),
             called: Cell::new(false),
             stopping: Cell::new(false),
             closed: Cell::new(false),

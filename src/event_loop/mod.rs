@@ -25,6 +25,7 @@ pub(crate) mod panics;
 mod ready;
 mod register;
 mod registry;
+mod taped;
 mod timer_handles;
 mod timing;
 mod turn;
@@ -249,7 +250,7 @@ impl EventLoop {
         let quiet = local.ready.is_empty() && !timers && local.registry.len() == 0;
         let jobs = local.jobs.get().map_or(0, |jobs| jobs.alive());
         // The remotes before the list: whoever sends, sends while it is a remote.
-        quiet && jobs == 0 && !local.inbox.has_remotes() && local.inbox.is_empty()
+        quiet && jobs == 0 && local.decide(!local.inbox.has_remotes() && local.inbox.is_empty())
     }
 
     /// When the loop must be turned at the latest; `None` if only an event, or another

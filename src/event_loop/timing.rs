@@ -222,6 +222,7 @@ impl Local {
 
     /// Runs or wakes.
     pub(super) fn expire(&self, expiry: Expiry) {
+        self.note("timer", 0);
         match expiry {
             Expiry::Call(call) => self.guard(|| call(self)),
             Expiry::Wake(waker) => self.guard(|| waker.wake()),

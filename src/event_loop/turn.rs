@@ -26,7 +26,8 @@ impl Local {
             .borrow_mut()
             .wait(&mut self.events.borrow_mut(), timeout);
         // Before the error gets out: the ring has been heard, and will not be repeated.
-        self.called.set(self.inbox.wake_up() || self.called.get());
+        let rung = self.decide(self.inbox.wake_up());
+        self.called.set(rung || self.called.get());
         waited?;
         self.times.begin_turn();
         self.ready.begin();
@@ -55,9 +56,12 @@ impl Local {
         }
         let mut letters = self.letters.take();
         self.inbox.drain(&mut letters);
+        if let Some(kernel) = &self.kernel {
+            self.in_order(&**kernel, &mut letters);
+        }
         for letter in letters.drain(..) {
             match letter {
-                Letter::Call(call) => self.ready.push_sent(call),
+                Letter::Call(call, _) => self.ready.push_sent(call),
                 Letter::Job(job) => self.ready.queue_woken_job(job),
                 Letter::Stop => self.stop(),
             }
@@ -106,12 +110,17 @@ impl Local {
             match item {
                 Item::Call(key) => {
                     if let Some(call) = self.ready.take_call(key) {
+                        self.note("call", key.to_bits());
                         self.guard(|| call(self));
                     }
                 }
-                Item::Job(MAIN_JOB) => self.guard(&mut *main),
+                Item::Job(MAIN_JOB) => {
+                    self.note("main", 0);
+                    self.guard(&mut *main);
+                }
                 Item::Job(job) => {
                     if let Some(jobs) = self.jobs.get() {
+                        self.note("job", job);
                         self.guard(|| jobs.run(self, job));
                     }
                 }

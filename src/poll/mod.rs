@@ -14,6 +14,7 @@ pub mod kqueue;
 pub mod os;
 pub mod portable;
 pub mod sim;
+pub mod tape;
 
 pub use self::any::{AnyFd, NewFd};
 pub use self::kernel::{AnyKernel, KernelFd};

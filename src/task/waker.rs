@@ -33,6 +33,11 @@ impl Wakeup {
         })
     }
 
+    /// Whether wakes of other threads come by letter only, and leave the flag as it is.
+    pub(crate) fn is_taped(&self) -> bool {
+        self.home.is_taped()
+    }
+
     /// T2: to be called before each poll, so that a wake that comes during the poll finds
     /// the flag low and queues the job once more. Whether it was up.
     pub(crate) fn lower(&self) -> bool {
@@ -47,6 +52,10 @@ impl Wake for Wakeup {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        // On tape each wake of another thread is a letter: whether it found the flag up is chance.
+        if self.home.is_taped() && !current::is_at_home(&self.home) {
+            return self.home.wake_job(self.job);
+        }
         // T1: in the queue at most once.
         if self.queued.swap(true, Ordering::AcqRel) {
             return;

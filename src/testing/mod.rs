@@ -3,7 +3,7 @@
 //! [`SimLoop`] runs servers, clients and callbacks in one thread and in virtual time, with the
 //! faults of a seed; what it did is a trace, the same for the same seed. [`by_hand`], [`spy`] and
 //! [`wakers`] look at one future; [`SimLoop::drop_everywhere`], [`orders`] and [`in_one_turn`] try
-//! all places and all orders. The rest of the crate never imports this module; it uses nothing
+//! all places and all orders; [`record`] and [`replay`] bring a run back. The rest of the crate never imports this module; it uses nothing
 //! that a user could not.
 //!
 //! In the notes this is nothing. It is how each of their lines is tried.
@@ -12,6 +12,7 @@ mod by_hand;
 mod everywhere;
 mod sim_loop;
 mod spy;
+mod tape;
 pub mod wakers;
 
 pub use crate::poll::sim::{Faults, Fd, Hold, Kernel, Personality};
@@ -19,6 +20,7 @@ pub use by_hand::{ByHand, by_hand};
 pub use everywhere::{Deed, in_one_turn, orders};
 pub use sim_loop::{SimLoop, Stalled};
 pub use spy::{Seen, Spy, Token, spy};
+pub use tape::{Diverged, Recorder, Replayer, record, replay};
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};

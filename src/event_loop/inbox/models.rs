@@ -78,7 +78,7 @@ impl Home {
             rung: Condvar::new(),
         });
         let fork = ForkGuard::new().expect("it falls back on the process id");
-        let inbox = Arc::new(Inbox::new(Arc::<Bell>::clone(&bell), fork));
+        let inbox = Arc::new(Inbox::new(Arc::<Bell>::clone(&bell), fork, false));
         Self { inbox, bell }
     }
 

@@ -41,6 +41,7 @@ pub use self::faults::Faults;
 pub use self::fd::Fd;
 pub use self::poller::SimPoller;
 pub use self::queue::SimQueue;
+pub(super) use self::waiting::Bell;
 pub use readily_sys::kq_abi::Personality;
 
 /// The first number that a kernel in memory gives out. The system's own descriptors stay far

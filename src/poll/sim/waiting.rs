@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// What ends a wait from another thread.
 #[derive(Debug, Default)]
-pub(super) struct Bell {
+pub(in crate::poll) struct Bell {
     rung: Mutex<bool>,
     heard: Condvar,
 }
@@ -23,6 +23,14 @@ pub(super) struct Bell {
 impl Bell {
     pub(super) fn take(&self) -> bool {
         std::mem::take(&mut *self.rung.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Until it rings, or `limit` is over; whether it has rung.
+    pub(in crate::poll) fn wait_for(&self, limit: Duration) -> bool {
+        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.heard.wait_timeout_while(rung, limit, |rung| !*rung);
+        let (mut rung, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *rung)
     }
 
     fn wait(&self) {

@@ -1,0 +1,429 @@
+//! A run that is recorded is played again: the same calls, in the same order, with the same bytes;
+//! and a program that does something else is told where.
+
+use readily::io::{Source, TcpListener, TcpStream};
+use readily::testing::{Diverged, Recorder, Replayer, record, replay};
+use readily::{Closures, Error, EventLoop, Interest, Remote, Runner, listen_tcp, sleep, spawn};
+use std::cell::{Cell, RefCell};
+use std::fmt::Write as _;
+use std::future::poll_fn;
+use std::io::{self, Read, Write};
+use std::net::{self, Shutdown, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::task::Poll;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A tape in memory.
+#[derive(Clone, Default)]
+struct Memory(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a program saw, in order.
+#[derive(Clone, Default)]
+struct Log(Rc<RefCell<String>>);
+
+impl Log {
+    fn note(&self, what: std::fmt::Arguments<'_>) {
+        writeln!(self.0.borrow_mut(), "{what}").unwrap();
+    }
+}
+
+const CLIENTS: usize = 6;
+const MESSAGES: usize = 30;
+
+/// A client that sends in pieces, and wants all of it back.
+fn client(nth: usize, addr: SocketAddr) {
+    let mut stream = net::TcpStream::connect(addr).unwrap();
+    stream.set_nodelay(true).unwrap();
+    for n in 0..MESSAGES {
+        let message = vec![n as u8; 1 + (nth * 977 + n * 131) % 3000];
+        stream.write_all(&message).unwrap();
+        let mut back = vec![0; message.len()];
+        stream.read_exact(&mut back).unwrap();
+        assert_eq!(back, message);
+    }
+}
+
+async fn echo(stream: TcpStream, nth: usize, log: Log) {
+    let mut buffer = [0; 1024];
+    loop {
+        let n = stream.read(&mut buffer).await.unwrap();
+        log.note(format_args!("coroutine {nth}: {:?}", &buffer[..n.min(9)]));
+        if n == 0 {
+            return;
+        }
+        stream.write_all(&buffer[..n]).await.unwrap();
+    }
+}
+
+/// Echoes by callbacks, and counts in `left` the connections that are still to end.
+fn echo_by_callbacks(event_loop: &EventLoop, log: &Log, left: &Rc<Cell<usize>>) -> SocketAddr {
+    // Handed in, and so taken over by the recorder.
+    let listener = listen_tcp(([127, 0, 0, 1], 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (log, left) = (log.clone(), Rc::clone(left));
+    let accept = move |_: &readily::Cx<'_>, _: &readily::Accepted| {
+        let (log, left, mut pending) = (log.clone(), Rc::clone(&left), Vec::new());
+        let end = Rc::clone(&left);
+        let ended = move |cx: &readily::Cx<'_>| {
+            cx.close();
+            end.set(end.get() - 1);
+        };
+        Some(Closures::new().on_read(move |cx| {
+            let mut buffer = [0; 512];
+            match cx.read(&mut buffer) {
+                Ok(0) => ended(cx),
+                Ok(n) => {
+                    log.note(format_args!("callback: {:?}", &buffer[..n.min(9)]));
+                    pending.extend_from_slice(&buffer[..n]);
+                    while !pending.is_empty() {
+                        match cx.write(&pending) {
+                            Ok(n) => drop(pending.drain(..n)),
+                            // A client never has more on its way than a buffer holds.
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                }
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        }))
+    };
+    event_loop.listen(listener, accept).unwrap();
+    addr
+}
+
+/// A thread of the program: sends, and wakes a task, when it likes.
+fn helper(remote: Remote, wakers: std::sync::mpsc::Receiver<std::task::Waker>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let waker = wakers.recv().unwrap();
+        for n in 0..50 {
+            waker.wake_by_ref();
+            if n % 5 == 0 {
+                remote.wake();
+                std::thread::yield_now();
+            }
+            let sent = remote.call_soon(move |_| SENT.with_borrow_mut(|sent| sent.push(n)));
+            sent.unwrap();
+        }
+    })
+}
+
+thread_local! {
+    static SENT: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The program: two echo servers, a timer, and a thread. `load` is told the addresses.
+fn program(event_loop: EventLoop, load: impl FnOnce(&[SocketAddr])) -> (String, Vec<u32>) {
+    let (log, left) = (Log::default(), Rc::new(Cell::new(CLIENTS)));
+    let by_callbacks = echo_by_callbacks(&event_loop, &log, &left);
+    let remote = event_loop.remote();
+    let (wakers, to_helper) = std::sync::mpsc::channel();
+    let helper = helper(remote, to_helper);
+    let mut runner = Runner::from(event_loop);
+    let note = log.clone();
+    runner
+        .run(async move {
+            let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
+            load(&[by_callbacks, listener.local_addr().unwrap()]);
+            let mut polls = 0;
+            let woken = spawn(poll_fn(move |cx| {
+                polls += 1;
+                if polls == 1 {
+                    wakers.send(cx.waker().clone()).unwrap();
+                }
+                match polls {
+                    ..20 => Poll::Pending,
+                    _ => Poll::Ready(()),
+                }
+            }));
+            let mut tasks = Vec::new();
+            for nth in 0..CLIENTS {
+                let (stream, peer) = listener.accept().await.unwrap();
+                assert_eq!(stream.peer_addr().unwrap(), peer);
+                tasks.push(spawn(echo(stream, nth, note.clone())));
+                sleep(Duration::from_micros(300)).await;
+                note.note(format_args!("slept"));
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+            woken.await.unwrap();
+            while left.get() > 0 || SENT.with_borrow(Vec::len) < 50 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .unwrap();
+    helper.join().unwrap();
+    drop(runner);
+    (log.0.take(), SENT.take())
+}
+
+/// Records the program under a load of its own.
+fn recorded() -> (Vec<u8>, (String, Vec<u32>)) {
+    let tape = Memory::default();
+    let (event_loop, recorder) = record(tape.clone()).unwrap();
+    let clients: Rc<RefCell<Vec<JoinHandle<()>>>> = Rc::default();
+    let started = Rc::clone(&clients);
+    let seen = program(event_loop, move |addrs| {
+        for (nth, &addr) in (0..CLIENTS).flat_map(|nth| addrs.iter().map(move |addr| (nth, addr))) {
+            let client = std::thread::spawn(move || client(nth, addr));
+            started.borrow_mut().push(client);
+        }
+    });
+    clients
+        .take()
+        .into_iter()
+        .for_each(|client| client.join().unwrap());
+    recorder.finish().unwrap();
+    (tape.0.take(), seen)
+}
+
+fn played(tape: &[u8]) -> ((String, Vec<u32>), String, Result<(), Diverged>) {
+    let (event_loop, replayer) = replay(tape).unwrap();
+    let seen = program(event_loop, |_| ());
+    (seen, replayer.trace(), replayer.finish())
+}
+
+/// Nobody connects in the replay, and no time passes.
+#[test]
+fn an_echo_server_under_load_is_played_twice_with_the_same_calls_and_bytes() {
+    let (tape, seen) = recorded();
+    assert_eq!(seen.1, (0..50).collect::<Vec<_>>());
+    let (first, trace, finished) = played(&tape);
+    assert_eq!(finished, Ok(()));
+    assert_eq!(first, seen);
+    let (second, again, finished) = played(&tape);
+    assert_eq!(finished, Ok(()));
+    assert_eq!((second, again), (first, trace.clone()));
+    for what in ["connect", "read", "default", "timer", "job", "call", "main"] {
+        assert!(trace.contains(what), "nothing of {what} in the trace");
+    }
+}
+
+/// A program for short tapes: one descriptor, handed in, of which all bytes are read.
+fn reads(event_loop: EventLoop, other: bool) -> io::Result<Vec<u8>> {
+    let (here, mut there) = UnixStream::pair()?;
+    there.write_all(b"hello")?;
+    there.shutdown(Shutdown::Write)?;
+    let read: Rc<RefCell<io::Result<Vec<u8>>>> = Rc::new(RefCell::new(Ok(Vec::new())));
+    let into = Rc::clone(&read);
+    let mut event_loop = event_loop;
+    let callbacks = Closures::new().on_read(move |cx| {
+        let mut buffer = [0; 3];
+        let room = if other { 2 } else { 3 };
+        let done = cx.read(&mut buffer[..room]);
+        let mut read = into.borrow_mut();
+        match (&mut *read, done) {
+            (Ok(_), Ok(0)) => cx.close(),
+            (Ok(all), Ok(n)) => all.extend_from_slice(&buffer[..n]),
+            (read, Err(error)) => {
+                *read = Err(error);
+                cx.close();
+            }
+            _ => cx.close(),
+        }
+    });
+    let registered = event_loop.register(here, Interest::READ, callbacks);
+    registered.map_err(|refused| io::Error::other(refused.error))?;
+    event_loop.run().map_err(io::Error::other)?;
+    read.replace(Ok(Vec::new()))
+}
+
+fn short_tape() -> Vec<u8> {
+    let tape = Memory::default();
+    let (event_loop, recorder) = record(tape.clone()).unwrap();
+    assert_eq!(reads(event_loop, false).unwrap(), b"hello");
+    recorder.finish().unwrap();
+    tape.0.take()
+}
+
+fn play_short(tape: Vec<u8>, other: bool) -> (io::Result<Vec<u8>>, Replayer) {
+    let (event_loop, replayer) = replay(tape).unwrap();
+    (reads(event_loop, other), replayer)
+}
+
+#[test]
+fn a_program_that_does_something_else_is_told_where() {
+    let tape = short_tape();
+    let (read, replayer) = play_short(tape.clone(), false);
+    assert_eq!(read.unwrap(), b"hello");
+    assert_eq!(replayer.finish(), Ok(()));
+    let (read, replayer) = play_short(tape, true);
+    let told = read.unwrap_err().to_string();
+    let diverged = replayer.finish().unwrap_err();
+    assert!(matches!(diverged, Diverged::Other { .. }), "{diverged}");
+    assert_eq!(told, diverged.to_string());
+}
+
+#[test]
+fn a_program_that_ends_early_is_told() {
+    let (event_loop, replayer) = replay(short_tape()).unwrap();
+    drop(event_loop);
+    assert!(matches!(replayer.finish(), Err(Diverged::EndsEarly { .. })));
+}
+
+/// However it was cut off, or spoilt: an error, or, where the byte says nothing, the same.
+#[test]
+fn a_tape_that_was_cut_off_or_spoilt_is_an_error_and_not_a_panic() {
+    let tape = short_tape();
+    let whole = tape.len();
+    for len in 0..whole {
+        let Ok((event_loop, replayer)) = replay(&tape[..len]) else {
+            continue; // not even its beginning
+        };
+        drop(reads(event_loop, false));
+        assert!(replayer.finish().is_err(), "{len} of {whole} bytes");
+    }
+    for at in 0..whole {
+        for bit in 0..8 {
+            let mut spoilt = tape.clone();
+            spoilt[at] ^= 1 << bit;
+            let Ok((event_loop, replayer)) = replay(spoilt) else {
+                continue;
+            };
+            let read = reads(event_loop, false);
+            let _ = (read, replayer.finish());
+        }
+    }
+}
+
+/// What does its reading itself is not on tape, and in a replay its bytes would be missing.
+#[test]
+fn a_source_of_ones_own_is_refused_by_a_recorder() {
+    let (event_loop, _recorder) = record(io::sink()).unwrap();
+    let _here = event_loop.enter();
+    let (here, _there) = UnixStream::pair().unwrap();
+    let refused = Source::new(here).unwrap_err();
+    let inner = refused.get_ref().and_then(|e| e.downcast_ref::<Error>());
+    assert!(
+        matches!(inner, Some(Error::BadDescriptor { .. })),
+        "{refused}"
+    );
+}
+
+/// A tape that cannot be written to does not disturb the loop, and is told in the end.
+#[test]
+fn a_full_disk_is_told_in_the_end() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (event_loop, recorder): (_, Recorder) = record(Full).unwrap();
+    assert_eq!(reads(event_loop, false).unwrap(), b"hello");
+    let error = recorder.finish().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+}
+
+/// What comes from a thread in the recording and not in the replay ends it.
+#[test]
+fn what_no_thread_sends_in_the_replay_is_waited_for_and_told() {
+    let program = |event_loop: &mut EventLoop, sends: bool| {
+        let remote = event_loop.remote();
+        let sender = std::thread::spawn(move || {
+            if sends {
+                remote.call_soon(|local| local.stop()).unwrap();
+            }
+            remote // kept, so that it is no news in the replay that it goes
+        });
+        let _remote = sender.join().unwrap();
+        event_loop.run().map(drop)
+    };
+    let tape = Memory::default();
+    let (mut event_loop, recorder) = record(tape.clone()).unwrap();
+    program(&mut event_loop, true).unwrap();
+    drop(event_loop);
+    recorder.finish().unwrap();
+    let (mut event_loop, replayer) = replay(tape.0.take()).unwrap();
+    replayer.set_patience(Duration::from_millis(10));
+    let error = program(&mut event_loop, false).unwrap_err();
+    assert!(matches!(error, Error::Io(_)), "{error}");
+    assert!(matches!(
+        replayer.finish(),
+        Err(Diverged::NothingSent { .. })
+    ));
+}
+
+/// W4: two threads send in one order in the recording, and in the other one in the replay.
+#[test]
+fn what_threads_send_is_taken_in_the_order_of_the_recording() {
+    let program = |event_loop: &mut EventLoop, first_is_first: bool| {
+        SENT.take();
+        let remote = event_loop.remote();
+        let one = |remote: &Remote| remote.call_soon(|_| SENT.with_borrow_mut(|s| s.push(1)));
+        let two = |remote: &Remote| remote.call_soon(|_| SENT.with_borrow_mut(|s| s.push(2)));
+        std::thread::spawn(move || {
+            if first_is_first {
+                one(&remote).unwrap();
+            }
+            two(&remote).unwrap();
+            if !first_is_first {
+                one(&remote).unwrap();
+            }
+            remote.stop().unwrap();
+        })
+        .join()
+        .unwrap();
+        event_loop.run().unwrap();
+        SENT.take()
+    };
+    let tape = Memory::default();
+    let (mut event_loop, recorder) = record(tape.clone()).unwrap();
+    assert_eq!(program(&mut event_loop, true), [1, 2]);
+    drop(event_loop);
+    recorder.finish().unwrap();
+    let (mut event_loop, replayer) = replay(tape.0.take()).unwrap();
+    assert_eq!(program(&mut event_loop, false), [1, 2]);
+    assert_eq!(replayer.finish(), Ok(()));
+}
+
+/// W4: a wake that found its task queued already, in the replay, was one that did not, when it was
+/// recorded: it counts all the same.
+#[test]
+fn a_wake_of_a_thread_is_not_spared_while_a_tape_runs() {
+    let program = |event_loop: EventLoop, in_step: bool| {
+        let (wakers, woken) = std::sync::mpsc::channel::<std::task::Waker>();
+        let thread = std::thread::spawn(move || match in_step {
+            true => woken.into_iter().for_each(|waker| waker.wake()),
+            false => {
+                let waker = woken.recv().unwrap();
+                (0..3).for_each(|_| waker.wake_by_ref());
+            }
+        });
+        let mut polls = 0;
+        let done = Runner::from(event_loop).run(poll_fn(move |cx| {
+            polls += 1;
+            // Of no interest to the thread that does not keep in step.
+            let _ = wakers.send(cx.waker().clone());
+            match polls {
+                4 => Poll::Ready(polls),
+                _ => Poll::Pending,
+            }
+        }));
+        thread.join().unwrap();
+        done
+    };
+    let tape = Memory::default();
+    let (event_loop, recorder) = record(tape.clone()).unwrap();
+    assert_eq!(program(event_loop, true).unwrap(), 4);
+    recorder.finish().unwrap();
+    let (event_loop, replayer) = replay(tape.0.take()).unwrap();
+    replayer.set_patience(Duration::from_secs(2));
+    assert_eq!(program(event_loop, false).unwrap(), 4);
+    assert_eq!(replayer.finish(), Ok(()));
+}
