@@ -70,7 +70,7 @@ pub use unix::pipe::Notifier;
 
 pub mod kq_abi;
 pub mod odd_waker;
-pub use unix::{fork, poll, socket};
+pub use unix::{for_tests, fork, poll, socket};
 
 /// The error numbers that pollers speak of, so that nobody above needs `libc` for them.
 pub mod errno {
