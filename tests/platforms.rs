@@ -8,15 +8,10 @@
 //! In the notes: epoll on Linux, kqueue on macOS, and so on for others (N2).
 
 #![cfg(any(target_os = "linux", target_os = "android"))]
-#![allow(unsafe_code)] // the kit makes pipes and resets by hand
-#![allow(unreachable_pub, dead_code)] // and is shared with the conformance suite
 
-#[path = "conformance/kit.rs"]
-mod kit;
-
-use kit::{End, World};
 use readily::poll::{Event, Interest, Readiness, Trigger, os, portable, sim};
-use std::io::{ErrorKind, Read, Write};
+use readily::testing::conformance::{End, GUARD, World};
+use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::time::Duration;
 
@@ -44,7 +39,7 @@ const SCENES: &[(&str, Setup)] = &[
     }),
     ("pair: bytes wait", |w| {
         let (here, there) = w.pair();
-        (&there).write_all(b"x").unwrap();
+        there.put(b"x");
         Scene::of(here, there)
     }),
     ("pair: peer shut its writing down", |w| {
@@ -69,19 +64,19 @@ const SCENES: &[(&str, Setup)] = &[
     }),
     ("pair: peer closed, bytes wait", |w| {
         let (here, there) = w.pair();
-        (&there).write_all(b"x").unwrap();
+        there.put(b"x");
         drop(there);
         Scene::of(here, None)
     }),
     ("pair: peer closed without reading ours", |w| {
         let (here, there) = w.pair();
-        (&here).write_all(b"x").unwrap();
+        here.put(b"x");
         drop(there);
         Scene::of(here, None)
     }),
     ("pair: our buffer is full", |w| {
         let (here, there) = w.pair();
-        while (&here).write(&[0; 4096]).is_ok() {}
+        here.fill();
         Scene::of(here, there)
     }),
     ("TCP: quiet", |w| {
@@ -90,7 +85,7 @@ const SCENES: &[(&str, Setup)] = &[
     }),
     ("TCP: bytes wait", |w| {
         let (here, there) = w.tcp();
-        (&there).write_all(b"x").unwrap();
+        there.put(b"x");
         Scene::of(here, there)
     }),
     ("TCP: peer shut its writing down", |w| {
@@ -116,7 +111,7 @@ const SCENES: &[(&str, Setup)] = &[
     }),
     ("TCP: both shut their writing down, bytes wait", |w| {
         let (here, there) = w.tcp();
-        (&there).write_all(b"x").unwrap();
+        there.put(b"x");
         there.shutdown(Shutdown::Write);
         here.shutdown(Shutdown::Write);
         Scene::of(here, there)
@@ -128,7 +123,7 @@ const SCENES: &[(&str, Setup)] = &[
     }),
     ("TCP: reset by the peer, bytes wait", |w| {
         let (here, there) = w.tcp();
-        (&there).write_all(b"x").unwrap();
+        there.put(b"x");
         there.reset();
         Scene::of(here, None)
     }),
@@ -136,7 +131,7 @@ const SCENES: &[(&str, Setup)] = &[
         let (here, there) = w.tcp();
         there.reset();
         // It may take a moment to arrive.
-        while (&here).read(&mut [0]).unwrap_err().kind() == ErrorKind::WouldBlock {}
+        while here.read(&mut [0]).unwrap_err().kind() == ErrorKind::WouldBlock {}
         Scene::of(here, None)
     }),
     ("TCP: never connected", |w| Scene::of(w.unconnected(), None)),
@@ -159,7 +154,7 @@ const SCENES: &[(&str, Setup)] = &[
     }),
     ("pipe, reading end: bytes wait", |w| {
         let (reader, writer) = w.pipe();
-        (&writer).write_all(b"x").unwrap();
+        writer.put(b"x");
         Scene::of(reader, writer)
     }),
     ("pipe, reading end: no writer left", |w| {
@@ -169,7 +164,7 @@ const SCENES: &[(&str, Setup)] = &[
     }),
     ("pipe, reading end: no writer left, bytes wait", |w| {
         let (reader, writer) = w.pipe();
-        (&writer).write_all(b"x").unwrap();
+        writer.put(b"x");
         drop(writer);
         Scene::of(reader, None)
     }),
@@ -188,26 +183,22 @@ const SCENES: &[(&str, Setup)] = &[
 /// hope: what travels through the loopback may take a moment.
 fn observe(mut world: World, setup: Setup, interest: Interest, expected: &str) -> String {
     let scene = setup(&world);
-    world
-        .register(scene.here.number(), 1, interest, Trigger::Level)
-        .unwrap();
+    world.register(scene.here.number(), 1, interest, Trigger::Level);
     let patience = match expected {
         "" => Duration::from_millis(100),
-        _ => kit::GUARD,
+        _ => GUARD,
     };
     let deadline = world.time() + patience;
     loop {
         let mut events: Vec<Event> = Vec::new();
-        world
-            .wait(&mut events, Some(Duration::from_millis(5)))
-            .unwrap();
+        world.wait(&mut events, Some(Duration::from_millis(5)));
         let ready = events.first().map_or(Readiness::NONE, |event| event.ready);
         let said = match ready {
             Readiness::NONE => "–".to_owned(),
             ready => format!("{ready:?}").replace(" | ", ", "),
         };
         // In memory time goes on only where nothing is ready; and nothing is on its way.
-        if said == expected || world.time() > deadline || world.is_in_memory() {
+        if said == expected || world.time() > deadline || !world.ground().is_the_systems() {
             return said;
         }
     }
@@ -217,15 +208,13 @@ fn observe(mut world: World, setup: Setup, interest: Interest, expected: &str) -
 type Column = (&'static str, fn() -> World);
 
 const WORLDS: [Column; 3] = [
-    ("epoll", || {
-        World::of_the_system(os::EpollPoller::new().unwrap())
-    }),
+    ("epoll", || World::new(os::EpollPoller::new().unwrap())),
     ("poll(2)", || {
-        World::of_the_system(portable::PollPoller::new().unwrap())
+        World::new(portable::PollPoller::new().unwrap())
     }),
     ("in memory", || {
         let kernel = sim::Kernel::new();
-        World::in_memory(&kernel, kernel.poller())
+        World::on(kernel.clone(), kernel.poller())
     }),
 ];
 

@@ -369,23 +369,27 @@ fn broken_references(number: &str, row: &str) -> Vec<String> {
 /// The catalogue of faults ends here for now.
 const FAULTS: usize = 78;
 
-/// The file of a test that is named `it/x::name`, `alloc::name` or `src/x::name`.
+/// The file of a test that is named `it/x::name`, `alloc::name` or `src/x::name`, or of a promise
+/// of a poller that is named `conformance/x::name`.
 fn home_of(file: &str) -> PathBuf {
-    let beside_the_code = file.starts_with("src/") || file.starts_with("sys/");
-    let folder = if beside_the_code { "" } else { "tests" };
+    let folder = match file.split('/').next() {
+        Some("src" | "sys") => "",
+        Some("conformance") => "src/testing",
+        _ => "tests",
+    };
     root().join(folder).join(format!("{file}.rs"))
 }
 
-/// Whether `file::name` is a test that is run. A conformance case is no test by itself: it must
-/// stand in the list of cases.
+/// Whether `file::name` is a test that is run. A promise is no test by itself: it must stand in
+/// the list of promises.
 fn is_run(reference: &str) -> bool {
     let Some((file, name)) = reference.split_once("::") else {
         return false;
     };
     let text = fs::read_to_string(home_of(file)).unwrap_or_default();
     if file.starts_with("conformance/") {
-        let cases = read(&root().join("tests/conformance.rs"));
-        text.contains(&format!("fn {name}(")) && cases.contains(&format!(" {name},"))
+        let promises = read(&root().join("src/testing/conformance/mod.rs"));
+        text.contains(&format!("fn {name}(")) && promises.contains(&format!(" {name},"))
     } else {
         is_test(&text, name)
     }
@@ -446,9 +450,9 @@ fn a_fault_without_a_row_or_with_a_test_that_is_not_there_is_found() {
             [format!("R007: {no_test} is no test")]
         );
     }
-    // A conformance case that is not in the list of cases is not run.
+    // A promise that is not in the list of promises is not run.
     assert!(is_run("conformance/rings::a_ring_before_the_wait_ends_it"));
-    assert!(!is_run("conformance/kit::tcp"));
+    assert!(!is_run("conformance/system::tcp"));
 }
 
 #[test]

@@ -235,7 +235,8 @@ pub const NOTIFIER: u64 = u64::MAX;
 ///
 /// # Errors
 ///
-/// The same in every poller, and checked by one suite (`tests/conformance.rs`):
+/// The same in every poller, and checked by one suite, which is yours too
+/// (`readily::testing::conformance`):
 ///
 /// | call | error |
 /// |---|---|

@@ -1,14 +1,16 @@
 //! Tools for tests, ours and yours: a loop on a kernel in memory, and wakers that misbehave.
 //!
 //! [`SimLoop`] runs servers, clients and callbacks in one thread and in virtual time, with the
-//! faults of a seed; what it did is a trace, the same for the same seed. [`by_hand`], [`spy`] and
-//! [`wakers`] look at one future; [`SimLoop::drop_everywhere`], [`orders`] and [`in_one_turn`] try
-//! all places and all orders; [`record`] and [`replay`] bring a run back. The rest of the crate never imports this module; it uses nothing
-//! that a user could not.
+//! faults of a seed; what it did is a trace, the same for the same seed. [`by_hand()`], [`spy()`]
+//! and [`wakers`] look at one future; [`SimLoop::drop_everywhere`], [`orders`] and [`in_one_turn`]
+//! try all places and all orders; [`record`] and [`replay`] bring a run back; [`conformance`] tries
+//! a poller. The rest of the crate never imports this module; it uses nothing that a user could
+//! not.
 //!
 //! In the notes this is nothing. It is how each of their lines is tried.
 
 mod by_hand;
+pub mod conformance;
 mod everywhere;
 mod sim_loop;
 mod spy;

@@ -2,7 +2,7 @@
 //!
 //! It is a model, not a script: bytes lie in buffers, peers close and reset, numbers are used
 //! again, and what a poller reports follows from that as it does in the system's own kernel. So
-//! it can be held against the real ones, promise by promise (`tests/conformance.rs`), and then
+//! it can be held against the real ones, promise by promise (`testing::conformance`), and then
 //! stand in for them where they cannot go: time that moves by itself, faults on request, the
 //! same order of things for the same seed.
 //!
