@@ -2,13 +2,16 @@
 //!
 //! The promises are public (`readily::testing::conformance`), and these are the tests that the
 //! macro makes of them: a failure reads `epoll::a_level_event_repeats_until_drained`. Beside them
-//! stands the one promise that only a process of one's own can try, for it takes a signal.
+//! stands the one promise that only a process of one's own can try, for it takes a signal; and
+//! pollers that are broken, which the promises have to notice.
 //!
 //! In the notes this is what the loop stands on (N2).
 
-// A signal is sent by hand.
+// A signal is sent by hand, and a descriptor made that survives `exec`.
 #![allow(unsafe_code)]
 
+#[path = "conformance/broken.rs"]
+mod broken;
 #[path = "conformance/signals.rs"]
 mod signals;
 

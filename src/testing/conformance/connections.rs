@@ -27,6 +27,7 @@ pub(super) fn a_listener_by_the_edge_tells_of_each_arrival(mut world: World) {
     for _ in 0..3 {
         let _client = world.connect(address);
         assert_eq!(world.next_for(1), Readiness::READ);
+        assert_eq!(world.now(), [], "told twice");
         listener.accept().expect("a connection waits");
         let none = listener.accept().expect_err("there was one");
         assert_eq!(none.kind(), io::ErrorKind::WouldBlock);

@@ -102,8 +102,11 @@ pub(super) fn rings_of_many_threads_are_never_lost(mut world: World) {
         })
         .collect();
     // Whatever was done before the last wait began has been seen; the rest rings.
-    while done.load(Ordering::SeqCst) < 4 * EACH {
+    loop {
         wait_for_a_ring(&mut world);
+        if done.load(Ordering::SeqCst) == 4 * EACH {
+            break;
+        }
     }
     threads
         .into_iter()
