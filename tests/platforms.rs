@@ -1,267 +1,203 @@
-//! What each poller says in each situation: the table of `docs/platforms.md`, made anew.
+//! What each poller says in each situation: the tables of `docs/platforms.md`, made anew.
 //!
 //! The differences between systems are not papered over, they are written down; and what is
-//! written down is tried. A scene is set up, registered level-triggered for reading and
-//! writing, and again for nothing, and what is reported stands in the table.
+//! written down is tried. A situation is set up, registered by each trigger, and what the next
+//! waits say stands in the tables, with who says otherwise. Equal answers are folded, for six
+//! times the same is read by nobody.
 //!
-//! `READILY_REGENERATE=1 cargo test --test platforms` writes the table of this system.
+//! `READILY_REGENERATE=1 cargo test --test platforms` writes the tables of this system.
 //! In the notes: epoll on Linux, kqueue on macOS, and so on for others (N2).
 
 #![cfg(any(target_os = "linux", target_os = "android"))]
 
-use readily::poll::{Event, Interest, Readiness, Trigger, os, portable, sim};
-use readily::testing::conformance::{End, GUARD, World};
-use std::io::ErrorKind;
-use std::net::Shutdown;
-use std::time::Duration;
+#[path = "platforms/scenes.rs"]
+mod scenes;
 
-/// A descriptor to be looked at, and what must stay open meanwhile.
-struct Scene {
-    here: End,
-    _there: Option<End>,
-}
+use readily::poll::sim::{Kernel, Personality};
+use readily::poll::{Event, Interest, Readiness, Trigger, os, portable};
+use readily::testing::conformance::{GUARD, World};
+use scenes::{Deed, SCENES, STORIES, Setup};
+use std::time::{Duration, Instant};
 
-impl Scene {
-    fn of(here: End, there: impl Into<Option<End>>) -> Self {
-        Self {
-            here,
-            _there: there.into(),
-        }
+const TRIGGERS: [Trigger; 3] = [Trigger::Level, Trigger::Edge, Trigger::OneShot];
+
+/// The facts in short, in the order of their bits: small for ready, large for over.
+const LETTERS: [char; 6] = ['r', 'w', 'R', 'W', 'E', 'P'];
+
+fn in_short(ready: Readiness) -> String {
+    let letters = LETTERS.iter().enumerate();
+    let said = letters.filter(|(bit, _)| ready.bits() & (1 << bit) != 0);
+    match said.map(|(_, letter)| letter).collect::<String>() {
+        nothing if nothing.is_empty() => "–".to_owned(),
+        said => format!("`{said}`"),
     }
 }
 
-type Setup = fn(&World) -> Scene;
-
-const SCENES: &[(&str, Setup)] = &[
-    ("pair: quiet", |w| {
-        let (here, there) = w.pair();
-        Scene::of(here, there)
-    }),
-    ("pair: bytes wait", |w| {
-        let (here, there) = w.pair();
-        there.put(b"x");
-        Scene::of(here, there)
-    }),
-    ("pair: peer shut its writing down", |w| {
-        let (here, there) = w.pair();
-        there.shutdown(Shutdown::Write);
-        Scene::of(here, there)
-    }),
-    ("pair: peer shut its reading down", |w| {
-        let (here, there) = w.pair();
-        there.shutdown(Shutdown::Read);
-        Scene::of(here, there)
-    }),
-    ("pair: we shut our writing down", |w| {
-        let (here, there) = w.pair();
-        here.shutdown(Shutdown::Write);
-        Scene::of(here, there)
-    }),
-    ("pair: peer closed", |w| {
-        let (here, there) = w.pair();
-        drop(there);
-        Scene::of(here, None)
-    }),
-    ("pair: peer closed, bytes wait", |w| {
-        let (here, there) = w.pair();
-        there.put(b"x");
-        drop(there);
-        Scene::of(here, None)
-    }),
-    ("pair: peer closed without reading ours", |w| {
-        let (here, there) = w.pair();
-        here.put(b"x");
-        drop(there);
-        Scene::of(here, None)
-    }),
-    ("pair: our buffer is full", |w| {
-        let (here, there) = w.pair();
-        here.fill();
-        Scene::of(here, there)
-    }),
-    ("TCP: quiet", |w| {
-        let (here, there) = w.tcp();
-        Scene::of(here, there)
-    }),
-    ("TCP: bytes wait", |w| {
-        let (here, there) = w.tcp();
-        there.put(b"x");
-        Scene::of(here, there)
-    }),
-    ("TCP: peer shut its writing down", |w| {
-        let (here, there) = w.tcp();
-        there.shutdown(Shutdown::Write);
-        Scene::of(here, there)
-    }),
-    ("TCP: we shut our writing down", |w| {
-        let (here, there) = w.tcp();
-        here.shutdown(Shutdown::Write);
-        Scene::of(here, there)
-    }),
-    ("TCP: peer closed", |w| {
-        let (here, there) = w.tcp();
-        drop(there);
-        Scene::of(here, None)
-    }),
-    ("TCP: both shut their writing down", |w| {
-        let (here, there) = w.tcp();
-        there.shutdown(Shutdown::Write);
-        here.shutdown(Shutdown::Write);
-        Scene::of(here, there)
-    }),
-    ("TCP: both shut their writing down, bytes wait", |w| {
-        let (here, there) = w.tcp();
-        there.put(b"x");
-        there.shutdown(Shutdown::Write);
-        here.shutdown(Shutdown::Write);
-        Scene::of(here, there)
-    }),
-    ("TCP: reset by the peer", |w| {
-        let (here, there) = w.tcp();
-        there.reset();
-        Scene::of(here, None)
-    }),
-    ("TCP: reset by the peer, bytes wait", |w| {
-        let (here, there) = w.tcp();
-        there.put(b"x");
-        there.reset();
-        Scene::of(here, None)
-    }),
-    ("TCP: reset, and the error taken by a read", |w| {
-        let (here, there) = w.tcp();
-        there.reset();
-        // It may take a moment to arrive.
-        while here.read(&mut [0]).unwrap_err().kind() == ErrorKind::WouldBlock {}
-        Scene::of(here, None)
-    }),
-    ("TCP: never connected", |w| Scene::of(w.unconnected(), None)),
-    ("TCP: refused", |w| {
-        let (listener, addr) = w.listener();
-        drop(listener);
-        Scene::of(w.connect(addr), None)
-    }),
-    ("listener: nobody there", |w| {
-        Scene::of(w.listener().0, None)
-    }),
-    ("listener: a connection waits", |w| {
-        let (listener, addr) = w.listener();
-        let client = w.connect(addr);
-        Scene::of(listener, client)
-    }),
-    ("pipe, reading end: empty", |w| {
-        let (reader, writer) = w.pipe();
-        Scene::of(reader, writer)
-    }),
-    ("pipe, reading end: bytes wait", |w| {
-        let (reader, writer) = w.pipe();
-        writer.put(b"x");
-        Scene::of(reader, writer)
-    }),
-    ("pipe, reading end: no writer left", |w| {
-        let (reader, writer) = w.pipe();
-        drop(writer);
-        Scene::of(reader, None)
-    }),
-    ("pipe, reading end: no writer left, bytes wait", |w| {
-        let (reader, writer) = w.pipe();
-        writer.put(b"x");
-        drop(writer);
-        Scene::of(reader, None)
-    }),
-    ("pipe, writing end: room", |w| {
-        let (reader, writer) = w.pipe();
-        Scene::of(writer, reader)
-    }),
-    ("pipe, writing end: no reader left", |w| {
-        let (reader, writer) = w.pipe();
-        drop(reader);
-        Scene::of(writer, None)
-    }),
-];
-
-/// What is reported for a scene of `world`, once it is `expected`, or else when there is no more
-/// hope: what travels through the loopback may take a moment.
-fn observe(mut world: World, setup: Setup, interest: Interest, expected: &str) -> String {
-    let scene = setup(&world);
-    world.register(scene.here.number(), 1, interest, Trigger::Level);
-    let patience = match expected {
-        "" => Duration::from_millis(100),
-        _ => GUARD,
-    };
-    let deadline = world.time() + patience;
-    loop {
+/// What three waits say of the only registration.
+fn three_waits(world: &mut World) -> [Readiness; 3] {
+    settle(world);
+    [(); 3].map(|()| {
         let mut events: Vec<Event> = Vec::new();
-        world.wait(&mut events, Some(Duration::from_millis(5)));
-        let ready = events.first().map_or(Readiness::NONE, |event| event.ready);
-        let said = match ready {
-            Readiness::NONE => "–".to_owned(),
-            ready => format!("{ready:?}").replace(" | ", ", "),
-        };
-        // In memory time goes on only where nothing is ready; and nothing is on its way.
-        if said == expected || world.time() > deadline || !world.ground().is_the_systems() {
-            return said;
+        world.wait(&mut events, Some(Duration::ZERO));
+        assert!(events.len() <= 1, "one event for each registration");
+        events.first().map_or(Readiness::NONE, |event| event.ready)
+    })
+}
+
+/// What travels through the loopback may take a moment; in memory all is there at once.
+fn settle(world: &World) {
+    if world.ground().is_the_systems() {
+        let mut empty = World::new(portable::PollPoller::new().unwrap());
+        empty.wait(&mut Vec::new(), Some(Duration::from_millis(1)));
+    }
+}
+
+/// What the waits say; only the first where it goes on as the trigger has it.
+fn in_turn(waits: [Readiness; 3], trigger: Trigger) -> String {
+    let first = waits[0];
+    let usual = match trigger {
+        Trigger::Level => [first; 3],
+        Trigger::Edge | Trigger::OneShot => [first, Readiness::NONE, Readiness::NONE],
+    };
+    match waits == usual {
+        true => in_short(first),
+        false => waits.map(in_short).join(" "),
+    }
+}
+
+/// What is said of a scene, and again after a modification that changes nothing.
+fn of_a_scene(mut world: World, setup: Setup, interest: Interest, trigger: Trigger) -> String {
+    let scene = setup(&world);
+    settle(&world);
+    world.register(scene.here.number(), 1, interest, trigger);
+    let first = in_turn(three_waits(&mut world), trigger);
+    world.modify(scene.here.number(), 1, interest, trigger);
+    let again = in_turn(three_waits(&mut world), trigger);
+    match first == again {
+        true => first,
+        false => format!("{first}, modified {again}"),
+    }
+}
+
+/// What is said after a deed, of a scene that has been told of.
+fn of_a_story(mut world: World, setup: Setup, deed: Deed, trigger: Trigger) -> String {
+    let mut scene = setup(&world);
+    settle(&world);
+    world.register(scene.here.number(), 1, Interest::BOTH, trigger);
+    three_waits(&mut world);
+    deed(&mut world, &mut scene);
+    in_turn(three_waits(&mut world), trigger)
+}
+
+/// What all pollers say, which is what epoll says; and who says otherwise.
+fn all_say(tell: impl Fn(World) -> String) -> String {
+    let all = tell(World::new(os::EpollPoller::new().unwrap()));
+    let poll = tell(World::new(portable::PollPoller::new().unwrap()));
+    let kernel = Kernel::new();
+    let model = tell(World::on(kernel.clone(), kernel.poller()));
+    let mut others = vec![("`poll(2)`", poll), ("in memory", model)];
+    let kqueues = [
+        ("kqueue of FreeBSD", Personality::FreeBsd),
+        ("kqueue of macOS", Personality::Apple),
+        ("kqueue of NetBSD", Personality::NetBsd),
+    ];
+    let kqueues = kqueues.map(|(name, personality)| {
+        let kernel = Kernel::new();
+        let world = World::on(kernel.clone(), kernel.kqueue(personality));
+        (name, tell(world))
+    });
+    match &kqueues {
+        [one, rest @ ..] if rest.iter().all(|other| other.1 == one.1) => {
+            others.push(("kqueue", one.1.clone()));
+        }
+        _ => others.extend(kqueues),
+    }
+    others.retain(|(_, says)| *says != all);
+    let mut cell = all;
+    while let Some((_, says)) = others.first().cloned() {
+        let (same, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(|it| it.1 == says);
+        others = rest;
+        let names: Vec<_> = same.into_iter().map(|(name, _)| name).collect();
+        cell += &format!("; {} {says}", names.join(" and "));
+    }
+    cell
+}
+
+/// One row, or one for each trigger whose answers are not those of the level.
+fn scene_rows(name: &str, setup: Setup) -> String {
+    let cells = TRIGGERS.map(|trigger| {
+        let tell = |interest| all_say(|world| of_a_scene(world, setup, interest, trigger));
+        format!("{} | {}", tell(Interest::BOTH), tell(Interest::NONE))
+    });
+    let mut rows = format!("| {name} | {} |\n", cells[0]);
+    for (trigger, cells_of_it) in TRIGGERS.iter().zip(&cells) {
+        if *cells_of_it != cells[0] {
+            rows += &format!("| {name}, {trigger:?} | {cells_of_it} |\n");
+        }
+    }
+    rows
+}
+
+fn story_row(name: &str, setup: Setup, deed: Deed) -> String {
+    let tell = |trigger| all_say(|world| of_a_story(world, setup, deed, trigger));
+    format!("| {name} | {} |\n", TRIGGERS.map(tell).join(" | "))
+}
+
+/// The rows, made again while they are not in `expected` and there is hope: on a machine under
+/// load, what travels through the loopback may take its time.
+fn with_patience(expected: &str, until: Instant, make: impl Fn() -> String) -> String {
+    loop {
+        let rows = make();
+        if expected.contains(&rows) || now() >= until {
+            return rows;
         }
     }
 }
 
-/// The pollers of the table, in the order of its columns.
-type Column = (&'static str, fn() -> World);
-
-const WORLDS: [Column; 3] = [
-    ("epoll", || World::new(os::EpollPoller::new().unwrap())),
-    ("poll(2)", || {
-        World::new(portable::PollPoller::new().unwrap())
-    }),
-    ("in memory", || {
-        let kernel = sim::Kernel::new();
-        World::on(kernel.clone(), kernel.poller())
-    }),
-];
+/// Two of these pollers are the system's own, and their time is too.
+#[allow(clippy::disallowed_methods)]
+fn now() -> Instant {
+    Instant::now()
+}
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/platforms.md");
-const BEGIN: &str = "<!-- begin: made by tests/platforms.rs -->\n";
 const END: &str = "<!-- end -->\n";
 
+/// Puts what `make` makes in the place of the table of this name.
+fn replace(page: &str, name: &str, make: impl FnOnce(&str) -> String) -> String {
+    let begin = format!("<!-- begin: {name}, made by tests/platforms.rs -->\n");
+    let (before, rest) = page.split_once(&begin).expect("a place for the table");
+    let (expected, after) = rest.split_once(END).expect("the end of the table");
+    [before, &begin, &make(expected), END, after].concat()
+}
+
 #[test]
-fn the_table_of_platforms_says_what_the_pollers_say() {
-    let page = std::fs::read_to_string(FILE).unwrap();
-    let (before, rest) = page
-        .split_once(BEGIN)
-        .expect("the page has a place for the table");
-    let (table, after) = rest.split_once(END).expect("the table ends");
+fn the_tables_of_platforms_say_what_the_pollers_say() {
     let regenerate = std::env::var_os("READILY_REGENERATE").is_some();
-    let names: Vec<&str> = WORLDS.iter().map(|(name, _)| *name).collect();
-    let names = names.join(" | ");
-    let mut made = format!("| scene | asked for both: {names} | asked for nothing: {names} |\n");
-    made += &"|---".repeat(1 + 2 * WORLDS.len());
-    made += "|\n";
-    for (name, setup) in SCENES {
-        let row = table
-            .lines()
-            .find(|line| line.starts_with(&format!("| {name} |")));
-        let mut cells: Vec<&str> = row
-            .unwrap_or_default()
-            .split('|')
-            .map(str::trim)
-            .skip(2)
-            .collect();
-        cells.resize(2 * WORLDS.len(), "");
-        if regenerate {
-            cells.fill("");
+    let patience = if regenerate { Duration::ZERO } else { GUARD };
+    let until = now() + patience;
+    let page = std::fs::read_to_string(FILE).unwrap();
+    let made = replace(&page, "scenes", |expected| {
+        let mut table =
+            "| scene | asked for both | asked for nothing |\n|---|---|---|\n".to_owned();
+        for (name, setup) in SCENES {
+            table += &with_patience(expected, until, || scene_rows(name, *setup));
         }
-        let mut cells = cells.into_iter();
-        let mut said = Vec::new();
-        for interest in [Interest::BOTH, Interest::NONE] {
-            for (_, world) in WORLDS {
-                let expected = cells.next().unwrap_or_default();
-                said.push(observe(world(), *setup, interest, expected));
-            }
+        table
+    });
+    let made = replace(&made, "stories", |expected| {
+        let mut table =
+            "| what happens | level | edge | one-shot |\n|---|---|---|---|\n".to_owned();
+        for (name, setup, deed) in STORIES {
+            table += &with_patience(expected, until, || story_row(name, *setup, *deed));
         }
-        made += &format!("| {name} | {} |\n", said.join(" | "));
-    }
+        table
+    });
     if regenerate {
-        std::fs::write(FILE, [before, BEGIN, &made, END, after].concat()).unwrap();
+        std::fs::write(FILE, made).unwrap();
     } else {
-        assert_eq!(table, made, "READILY_REGENERATE=1 writes the table anew");
+        let lines = made.lines().filter(|line| !page.contains(line));
+        let news = lines.collect::<Vec<_>>().join("\n");
+        assert!(page == made, "READILY_REGENERATE=1 writes this:\n{news}");
     }
 }

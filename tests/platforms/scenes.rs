@@ -1,0 +1,317 @@
+//! The situations that pollers are asked about: how each comes about, and what happens next.
+//!
+//! A scene stands still while it is looked at. A story goes on between two waits: there the
+//! triggers differ, for an edge tells of what is new and not of what is. Both are built from what
+//! any kernel makes.
+//!
+//! In the notes this is what N7's events are about.
+
+use readily::poll::Interest;
+use readily::testing::conformance::{End, World};
+use std::io::ErrorKind;
+use std::net::{Shutdown, SocketAddr};
+
+/// A descriptor to be looked at, and what must stay open meanwhile.
+pub(crate) struct Scene {
+    pub(crate) here: End,
+    there: Option<End>,
+    /// Where more can connect to.
+    addr: Option<SocketAddr>,
+    clients: Vec<End>,
+}
+
+impl Scene {
+    fn of(here: End, there: impl Into<Option<End>>) -> Self {
+        Self {
+            here,
+            there: there.into(),
+            addr: None,
+            clients: Vec::new(),
+        }
+    }
+
+    fn pair(world: &World) -> Self {
+        let (here, there) = world.pair();
+        Self::of(here, there)
+    }
+
+    fn tcp(world: &World) -> Self {
+        let (here, there) = world.tcp();
+        Self::of(here, there)
+    }
+
+    /// The reading end of a pipe is here.
+    fn reader(world: &World) -> Self {
+        let (reader, writer) = world.pipe();
+        Self::of(reader, writer)
+    }
+
+    /// The writing end of a pipe is here.
+    fn writer(world: &World) -> Self {
+        let (reader, writer) = world.pipe();
+        Self::of(writer, reader)
+    }
+
+    /// A listener to which so many have connected.
+    fn listener(world: &World, clients: usize) -> Self {
+        let (listener, addr) = world.listener();
+        let mut scene = Self::of(listener, None);
+        scene.addr = Some(addr);
+        (0..clients).for_each(|_| scene.connect(world));
+        scene
+    }
+
+    fn connect(&mut self, world: &World) {
+        let addr = self.addr.expect("a listener has an address");
+        self.clients.push(world.connect(addr));
+    }
+
+    fn there(&self) -> &End {
+        self.there.as_ref().expect("the other side is open")
+    }
+
+    fn with(self, deed: impl FnOnce(&Self)) -> Self {
+        deed(&self);
+        self
+    }
+
+    fn alone(mut self) -> Self {
+        self.there = None;
+        self
+    }
+}
+
+pub(crate) type Setup = fn(&World) -> Scene;
+
+pub(crate) const SCENES: &[(&str, Setup)] = &[
+    ("pair: quiet", Scene::pair),
+    ("pair: bytes wait", with_bytes),
+    ("pair: peer shut its writing down", half_closed),
+    ("pair: peer shut its reading down", |w| {
+        Scene::pair(w).with(|s| s.there().shutdown(Shutdown::Read))
+    }),
+    ("pair: we shut our writing down", |w| {
+        Scene::pair(w).with(|s| s.here.shutdown(Shutdown::Write))
+    }),
+    ("pair: peer closed", |w| Scene::pair(w).alone()),
+    ("pair: peer closed, bytes wait", |w| with_bytes(w).alone()),
+    ("pair: peer closed without reading ours", |w| {
+        Scene::pair(w).with(|s| s.here.put(b"x")).alone()
+    }),
+    ("pair: our buffer is full", full),
+    ("TCP: quiet", Scene::tcp),
+    ("TCP: bytes wait", |w| {
+        Scene::tcp(w).with(|s| s.there().put(b"x"))
+    }),
+    ("TCP: peer shut its writing down", |w| {
+        Scene::tcp(w).with(|s| s.there().shutdown(Shutdown::Write))
+    }),
+    ("TCP: we shut our writing down", |w| {
+        Scene::tcp(w).with(|s| s.here.shutdown(Shutdown::Write))
+    }),
+    ("TCP: peer closed", |w| Scene::tcp(w).alone()),
+    ("TCP: both shut their writing down", |w| {
+        Scene::tcp(w).with(both_shut)
+    }),
+    ("TCP: both shut their writing down, bytes wait", |w| {
+        Scene::tcp(w).with(|s| s.there().put(b"x")).with(both_shut)
+    }),
+    ("TCP: reset by the peer", |w| reset(Scene::tcp(w))),
+    ("TCP: reset by the peer, bytes wait", |w| {
+        reset(Scene::tcp(w).with(|s| s.there().put(b"x")))
+    }),
+    ("TCP: reset, and the error taken by a read", |w| {
+        reset(Scene::tcp(w)).with(|s| {
+            // It may take a moment to arrive.
+            let would_block = Err(ErrorKind::WouldBlock);
+            while s.here.read(&mut [0]).map_err(|e| e.kind()) == would_block {}
+        })
+    }),
+    ("TCP: never connected", |w| Scene::of(w.unconnected(), None)),
+    ("TCP: refused", |w| {
+        let (listener, addr) = w.listener();
+        drop(listener);
+        Scene::of(w.connect(addr), None)
+    }),
+    ("listener: nobody there", |w| Scene::listener(w, 0)),
+    ("listener: a connection waits", |w| Scene::listener(w, 1)),
+    ("pipe, reading end: empty", Scene::reader),
+    ("pipe, reading end: bytes wait", bytes_in_a_pipe),
+    ("pipe, reading end: no writer left", |w| {
+        Scene::reader(w).alone()
+    }),
+    ("pipe, reading end: no writer left, bytes wait", |w| {
+        bytes_in_a_pipe(w).alone()
+    }),
+    ("pipe, writing end: room", Scene::writer),
+    ("pipe, writing end: full", |w| Scene::writer(w).with(fill)),
+    ("pipe, writing end: no reader left", |w| {
+        Scene::writer(w).alone()
+    }),
+];
+
+/// What happens between two waits.
+pub(crate) type Deed = fn(&mut World, &mut Scene);
+
+/// Each begins with a scene, which is looked at until there is no news.
+pub(crate) const STORIES: &[(&str, Setup, Deed)] = &[
+    ("pair, quiet: bytes come", Scene::pair, |_, s| {
+        s.there().put(b"x")
+    }),
+    ("pair, bytes wait: nothing happens", with_bytes, |_, _| {}),
+    ("pair, bytes wait: more come", with_bytes, |_, s| {
+        s.there().put(b"x")
+    }),
+    ("pair, bytes wait: some are read", with_bytes, |_, s| {
+        s.here.take(1);
+    }),
+    ("pair, bytes wait: all are read", with_bytes, |_, s| {
+        s.here.drain();
+    }),
+    (
+        "pair, bytes wait: all are read, asked again for reading as `rearms` wants it, more come",
+        with_bytes,
+        |w, s| {
+            s.here.drain();
+            w.rearm(s.here.number(), 1, Interest::READ);
+            s.there().put(b"x");
+        },
+    ),
+    (
+        "pair, bytes wait: asked again for both, wanted or not",
+        with_bytes,
+        |w, s| {
+            w.rearm_anyway(s.here.number(), 1, Interest::BOTH);
+        },
+    ),
+    (
+        "pair, bytes wait: asked again for both as `rearms` wants it",
+        with_bytes,
+        |w, s| {
+            w.rearm(s.here.number(), 1, Interest::BOTH);
+        },
+    ),
+    (
+        "pair, bytes wait: peer shuts its writing down",
+        with_bytes,
+        |_, s| {
+            s.there().shutdown(Shutdown::Write);
+        },
+    ),
+    ("pair, bytes wait: peer closes", with_bytes, |_, s| {
+        s.there = None
+    }),
+    (
+        "pair, quiet: peer shuts its writing down",
+        Scene::pair,
+        |_, s| {
+            s.there().shutdown(Shutdown::Write);
+        },
+    ),
+    ("pair, quiet: peer closes", Scene::pair, |_, s| {
+        s.there = None
+    }),
+    ("pair, full: peer reads all", full, |_, s| {
+        s.there().drain();
+    }),
+    ("pair, full: peer closes", full, |_, s| s.there = None),
+    (
+        "pair, peer shut its writing down: peer closes",
+        half_closed,
+        |_, s| s.there = None,
+    ),
+    (
+        "pair, peer shut its writing down: we shut ours down",
+        half_closed,
+        |_, s| {
+            s.here.shutdown(Shutdown::Write);
+        },
+    ),
+    ("TCP, quiet: bytes come", Scene::tcp, |_, s| {
+        s.there().put(b"x")
+    }),
+    ("TCP, quiet: ours are acknowledged", Scene::tcp, |_, s| {
+        s.here.put(b"x");
+        s.there().drain();
+    }),
+    ("TCP, quiet: peer closes", Scene::tcp, |_, s| s.there = None),
+    ("TCP, quiet: reset by the peer", Scene::tcp, |_, s| {
+        s.there.take().expect("the other side is open").reset();
+    }),
+    (
+        "listener, one waits: another comes",
+        |w| Scene::listener(w, 1),
+        |w, s| s.connect(w),
+    ),
+    (
+        "listener, two wait: one is accepted",
+        |w| Scene::listener(w, 2),
+        |_, s| {
+            s.clients.push(s.here.accept().expect("somebody waits"));
+        },
+    ),
+    (
+        "pipe, reading end, bytes wait: more come",
+        bytes_in_a_pipe,
+        |_, s| s.there().put(b"x"),
+    ),
+    (
+        "pipe, reading end, bytes wait: the writer goes",
+        bytes_in_a_pipe,
+        |_, s| s.there = None,
+    ),
+    (
+        "pipe, reading end, empty: the writer goes",
+        Scene::reader,
+        |_, s| s.there = None,
+    ),
+    (
+        "pipe, writing end, room: the reader goes",
+        Scene::writer,
+        |_, s| s.there = None,
+    ),
+    (
+        "pipe, writing end, full: all is read",
+        |w| Scene::writer(w).with(fill),
+        |_, s| {
+            s.there().drain();
+        },
+    ),
+    (
+        "pipe, writing end, full: the reader goes",
+        |w| Scene::writer(w).with(fill),
+        |_, s| {
+            s.there = None;
+        },
+    ),
+];
+
+fn with_bytes(world: &World) -> Scene {
+    Scene::pair(world).with(|scene| scene.there().put(b"xyz"))
+}
+
+fn bytes_in_a_pipe(world: &World) -> Scene {
+    Scene::reader(world).with(|scene| scene.there().put(b"xyz"))
+}
+
+fn half_closed(world: &World) -> Scene {
+    Scene::pair(world).with(|scene| scene.there().shutdown(Shutdown::Write))
+}
+
+fn both_shut(scene: &Scene) {
+    scene.there().shutdown(Shutdown::Write);
+    scene.here.shutdown(Shutdown::Write);
+}
+
+fn reset(mut scene: Scene) -> Scene {
+    scene.there.take().expect("the other side is open").reset();
+    scene
+}
+
+fn full(world: &World) -> Scene {
+    Scene::pair(world).with(fill)
+}
+
+fn fill(scene: &Scene) {
+    scene.here.fill();
+}
