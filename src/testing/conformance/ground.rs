@@ -19,7 +19,23 @@ use std::os::fd::RawFd;
 ///
 /// There are two: [`TheSystem`](super::TheSystem), and the
 /// [`Kernel`](crate::poll::sim::Kernel) in memory. A third is written by whoever has a kernel
-/// of his own.
+/// of his own; his poller is then tried on `World::on(his_kernel, his_poller)`.
+///
+/// # Examples
+///
+/// ```
+/// use readily::testing::Kernel;
+/// use readily::testing::conformance::{Ground, TheSystem};
+///
+/// let grounds: [&dyn Ground; 2] = [&TheSystem, &Kernel::new()];
+/// for ground in grounds {
+///     let (reader, writer) = ground.pipe()?;
+///     writer.put(b"a");
+///     assert_eq!(reader.take(1), b"a");
+///     assert!(reader.read(&mut [0]).is_err(), "there is no more, and it does not wait");
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[allow(clippy::missing_errors_doc)] // each fails as the system's call does
 pub trait Ground {
     /// Two connected stream sockets.
