@@ -90,8 +90,8 @@ pub use run::{Runner, run};
 #[doc(no_inline)]
 pub use task::spawn as create_task;
 pub use task::{
-    Coro, Future, FutureError, InvalidState, JoinError, Promise, Task, TaskRef, TaskState,
-    all_tasks, create_future, current_task, spawn,
+    BUDGET, Coro, Future, FutureError, InvalidState, JoinError, Promise, Task, TaskRef, TaskState,
+    all_tasks, consume_budget, create_future, current_task, spawn, unbudgeted,
 };
 pub use time::{Elapsed, Sleep, sleep, wait_for, yield_now};
 

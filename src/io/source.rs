@@ -18,6 +18,7 @@
 
 use crate::event_loop::{Callbacks, Cx, Descriptor, Error, Handle, Key, Local, RegisterError};
 use crate::poll::{Interest, Readiness};
+use crate::task::budget;
 use crate::task::waiters::{WaiterKey, Waiters, wake_all_of};
 use std::cell::Cell;
 use std::fmt;
@@ -26,7 +27,7 @@ use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -206,7 +207,13 @@ impl<T: AsFd + 'static> Source<T> {
 
     async fn wait(&self, direction: Direction) -> io::Result<()> {
         let mut place = Place::new(&self.state, direction);
-        poll_fn(|cx| self.poll_ready(cx, &mut place)).await
+        poll_fn(|cx| {
+            ready!(budget::poll(cx));
+            let result = ready!(self.poll_ready(cx, &mut place));
+            budget::spend();
+            Poll::Ready(result)
+        })
+        .await
     }
 
     /// Runs `operation` until it gives something other than `WouldBlock` (or `Interrupted`),
@@ -278,6 +285,7 @@ impl<T: AsFd + 'static> Source<T> {
         place: &mut Place<'_, T>,
         operation: &mut impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
+        ready!(budget::poll(cx));
         loop {
             match self.poll_ready(cx, place) {
                 Poll::Ready(Ok(())) => {}
@@ -291,7 +299,10 @@ impl<T: AsFd + 'static> Source<T> {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                done => return Poll::Ready(done),
+                done => {
+                    budget::spend();
+                    return Poll::Ready(done);
+                }
             }
         }
     }

@@ -17,6 +17,7 @@
 //! - **T3** A task ends in exactly one way; its future is dropped once, on the loop's thread,
 //!   before anybody hears of the end.
 
+use super::budget::Allowance;
 use super::join::{AnyCell, Head, JoinCell, JoinError, Outcome, TaskState, announce};
 use super::waker::Wakeup;
 use crate::base::slab::{Slab, SlabKey};
@@ -210,6 +211,7 @@ impl Executor {
     /// Polls the main future as the current task.
     pub(crate) fn step_main<R>(&self, key: SlabKey, head: &Head, poll: impl FnOnce() -> R) -> R {
         let _step = Step::begin(self, key, head);
+        let _allowance = Allowance::full(); // F1
         poll()
     }
 
@@ -287,6 +289,7 @@ impl Jobs for Executor {
         body.wakeup.lower();
         let polled = catch(|| {
             let _step = Step::begin(self, key, cell.head());
+            let _allowance = Allowance::full(); // F1
             body.future
                 .as_mut()
                 .poll_into(&mut Context::from_waker(&body.waker), &*cell)

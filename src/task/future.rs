@@ -7,6 +7,7 @@
 //!
 //! In the notes: N17. A Task is one of these, with a coroutine behind it (N15).
 
+use super::budget;
 use super::done::{DoneKey, DoneList};
 use super::waiters::{WaiterKey, Waiters};
 use crate::event_loop::Handle;
@@ -265,7 +266,11 @@ impl<T: 'static> std::future::Future for Future<T> {
     /// If the result was taken before.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { cell, waiting } = &mut *self;
+        if budget::poll(cx).is_pending() {
+            return Poll::Pending;
+        }
         if let Some(result) = cell.take() {
+            budget::spend();
             return Poll::Ready(result);
         }
         let taken = matches!(*cell.state.borrow(), State::Taken(_));

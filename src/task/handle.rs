@@ -6,6 +6,7 @@
 //!
 //! In the notes: N13, N15, N16.
 
+use super::budget;
 use super::current::{Coro, TaskRef};
 use super::done::DoneKey;
 use super::executor::Executor;
@@ -208,7 +209,11 @@ impl<T: 'static> Future for Task<T> {
             local,
             waiting,
         } = &mut *self;
+        if budget::poll(cx).is_pending() {
+            return Poll::Pending;
+        }
         if let Some(result) = cell.take() {
+            budget::spend();
             return Poll::Ready(result);
         }
         assert!(

@@ -7,6 +7,7 @@
 //!
 //! In the notes: coroutines, await, Task and Future (N8–N10, N13, N15–N18).
 
+pub(crate) mod budget;
 mod coroutine;
 mod current;
 mod done;
@@ -19,6 +20,7 @@ mod remote;
 pub(crate) mod waiters;
 mod waker;
 
+pub use budget::{BUDGET, consume_budget, unbudgeted};
 pub use coroutine::{CoroutineProbe, IsCoroutine, IsNotCoroutine};
 pub use current::{Coro, TaskRef, all_tasks, current_task};
 pub use done::DoneKey;

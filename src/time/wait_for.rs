@@ -7,9 +7,10 @@
 //! In the notes: N14.
 
 use super::sleep::sleep;
+use crate::task::budget;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 /// The time ran out.
@@ -72,7 +73,18 @@ where
         if let Poll::Ready(output) = inner.poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        deadline.as_mut().poll(cx).map(|()| Err(Elapsed))
+        ready!(deadline.as_mut().poll(cx));
+        if budget::is_spent() {
+            // It may be pending for want of budget only, and what is ready wins (T6).
+            let inner = future
+                .as_mut()
+                .as_pin_mut()
+                .expect("polled until it is ready");
+            if let Poll::Ready(output) = budget::uncounted(|| inner.poll(cx)) {
+                return Poll::Ready(Ok(output));
+            }
+        }
+        Poll::Ready(Err(Elapsed))
     })
     .await;
     // Before the caller hears of it: `async` would drop it after the return value is made.

@@ -12,6 +12,7 @@ mod bad_input;
 mod descriptors;
 mod dispatch;
 mod embed;
+mod fairness;
 mod forked;
 mod hangup;
 mod listen;

@@ -1,0 +1,179 @@
+//! A budget for each poll: so many times may a task go on without giving way.
+//!
+//! A task that finds everything ready never waits, and so the loop never gets to anybody else: a
+//! reader of a fast peer, a consumer that feeds its own queue. So each operation that completes
+//! takes one from the budget of the poll, and where there is none left, the next one behaves as if
+//! it were not ready, once, and has its task queued again. The rest of the turn comes first then:
+//! others, timers, descriptors.
+//!
+//! asyncio has nothing of the kind, and starves. In the notes: a coroutine must give way (N10, N12).
+//!
+//! # Rule
+//!
+//! - **F1** In one poll a task completes at most [`BUDGET`] operations of the crate.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+/// How many operations a task completes in one poll, before it gives way.
+pub const BUDGET: u32 = 128;
+
+/// Where nobody counts: outside of a task of ours.
+const UNCOUNTED: u32 = u32::MAX;
+
+thread_local! {
+    static LEFT: Cell<u32> = const { Cell::new(UNCOUNTED) };
+}
+
+/// While it lives, this thread has this budget; afterwards the one it had.
+pub(crate) struct Allowance {
+    before: u32,
+}
+
+impl Allowance {
+    /// That of a poll by the loop.
+    pub(crate) fn full() -> Self {
+        Self::of(BUDGET)
+    }
+
+    fn of(budget: u32) -> Self {
+        // A thread that is ending has no locals any more, and no loop to be held up.
+        let before = LEFT.try_with(|left| left.replace(budget));
+        Self {
+            before: before.unwrap_or(UNCOUNTED),
+        }
+    }
+}
+
+impl Drop for Allowance {
+    fn drop(&mut self) {
+        let _ = LEFT.try_with(|left| left.set(self.before));
+    }
+}
+
+/// To be asked before an operation is tried: pending if the budget is used up, with the task
+/// queued again. Whether or not the operation then completes, this takes nothing.
+pub(crate) fn poll(cx: &mut Context<'_>) -> Poll<()> {
+    if is_spent() {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    Poll::Ready(())
+}
+
+/// To be said when an operation has completed.
+pub(crate) fn spend() {
+    let _ = LEFT.try_with(|left| {
+        if left.get() != UNCOUNTED {
+            left.set(left.get().saturating_sub(1));
+        }
+    });
+}
+
+/// Whether nothing is left: what is pending may be so for that reason only.
+pub(crate) fn is_spent() -> bool {
+    LEFT.try_with(Cell::get).is_ok_and(|left| left == 0)
+}
+
+/// Runs `f` without counting: for a last look at something that must not be missed.
+pub(crate) fn uncounted<R>(f: impl FnOnce() -> R) -> R {
+    let _allowance = Allowance::of(UNCOUNTED);
+    f()
+}
+
+/// Takes one from the budget of this poll, and gives way if there is none: for loops of one's own
+/// that do much without awaiting anything of this crate. What awaits our sockets, queues and
+/// futures needs no help.
+///
+/// # Cancellation
+///
+/// Nothing is lost.
+///
+/// # Examples
+///
+/// ```
+/// use readily::{consume_budget, run, sleep, spawn};
+/// use std::time::Duration;
+///
+/// run(async {
+///     let busy = spawn(async {
+///         loop {
+///             // A step of a long computation.
+///             consume_budget().await;
+///         }
+///     });
+///     sleep(Duration::from_millis(1)).await; // it comes back
+///     busy.cancel();
+/// })?;
+/// # Ok::<(), readily::Error>(())
+/// ```
+pub async fn consume_budget() {
+    poll_fn(|cx| poll(cx).map(|()| spend())).await;
+}
+
+/// `future` without a budget: it may go on for as long as it finds everything ready. For what is
+/// short, and must not be interrupted by others; it is not made faster by it.
+///
+/// # Cancellation
+///
+/// What dropping `future` loses.
+///
+/// # Examples
+///
+/// ```
+/// use readily::{BUDGET, consume_budget, run, spawn, unbudgeted, yield_now};
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+///
+/// run(async {
+///     let (count, done) = (Rc::new(Cell::new(0)), 10 * BUDGET);
+///     let counts = Rc::clone(&count);
+///     let task = spawn(unbudgeted(async move {
+///         for _ in 0..done {
+///             consume_budget().await;
+///             counts.set(counts.get() + 1);
+///         }
+///     }));
+///     yield_now().await;
+///     assert_eq!(count.get(), done); // in one go
+///     task.await.unwrap();
+/// })?;
+/// # Ok::<(), readily::Error>(())
+/// ```
+pub async fn unbudgeted<F: IntoFuture>(future: F) -> F::Output {
+    let mut future = pin!(future.into_future());
+    poll_fn(|cx| uncounted(|| Pin::as_mut(&mut future).poll(cx))).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    #[test]
+    fn a_budget_ends_is_full_again_in_the_next_poll_and_nobody_counts_outside() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut rounds = |limit: u32| {
+            (0..limit)
+                .take_while(|_| {
+                    let ready = poll(&mut cx).is_ready();
+                    if ready {
+                        spend();
+                    }
+                    ready
+                })
+                .count()
+        };
+        assert_eq!(rounds(1000), 1000);
+        for _ in 0..2 {
+            let _poll = Allowance::full();
+            assert_eq!(rounds(1000), BUDGET as usize);
+            assert!(is_spent());
+            assert_eq!(uncounted(|| rounds(1000)), 1000);
+            assert!(is_spent());
+        }
+        assert!(!is_spent());
+    }
+}

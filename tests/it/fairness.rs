@@ -1,0 +1,168 @@
+//! Nobody keeps the loop to himself: whatever is always ready leaves a timer late by a turn or two,
+//! and not by as long as it likes.
+
+use readily::testing::SimLoop;
+use readily::{
+    BUDGET, Closures, Elapsed, Interest, create_future, gather, sleep, spawn, wait_for, yield_now,
+};
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+const TEN: Duration = Duration::from_millis(10);
+
+/// Runs `busy`, which never ends, beside a timer of ten milliseconds. Each operation of `busy` is
+/// told to `tick`, which takes ten microseconds. By how many ticks the timer was late.
+fn late<F: Future<Output = ()> + 'static>(
+    sim: &mut SimLoop,
+    busy: impl FnOnce(Rc<dyn Fn()>) -> F,
+) -> u32 {
+    let clock = sim.kernel().clock();
+    let ticks = Rc::new(Cell::new(0));
+    let count = Rc::clone(&ticks);
+    let tick: Rc<dyn Fn()> = Rc::new(move || {
+        clock.advance(Duration::from_micros(10));
+        count.set(count.get() + 1);
+        assert!(count.get() < 1_000_000, "the timer never came");
+    });
+    let busy = busy(tick);
+    sim.run(async move {
+        let busy = spawn(busy);
+        sleep(TEN).await;
+        busy.cancel();
+    })
+    .unwrap();
+    ticks.get() - 1000
+}
+
+/// F1: as many operations as a poll has, and once more for the turn that it was in.
+#[track_caller]
+fn assert_soon(late: u32) {
+    assert!(late <= 2 * BUDGET, "late by {late}");
+}
+
+#[test]
+fn a_reader_of_a_peer_that_is_always_faster_leaves_a_timer_its_turn() {
+    let mut sim = SimLoop::new(1);
+    let (here, there) = sim.duplex().unwrap();
+    assert_soon(late(&mut sim, |tick| async move {
+        let mut buffer = [0; 64];
+        loop {
+            // Feeds itself: there is always something to be read.
+            there.write_all(&[7; 64]).await.unwrap();
+            here.read(&mut buffer).await.unwrap();
+            tick();
+        }
+    }));
+}
+
+#[test]
+fn a_task_that_wakes_itself_leaves_a_timer_its_turn() {
+    let late = late(&mut SimLoop::new(2), |tick| async move {
+        loop {
+            yield_now().await;
+            tick();
+        }
+    });
+    assert!(late <= 2, "late by {late}");
+}
+
+#[test]
+fn futures_that_are_settled_already_leave_a_timer_its_turn() {
+    assert_soon(late(&mut SimLoop::new(3), |tick| async move {
+        loop {
+            let (promise, future) = create_future();
+            promise.set_result(()).unwrap();
+            future.await.unwrap();
+            tick();
+        }
+    }));
+}
+
+#[test]
+fn a_flood_of_connections_leaves_a_timer_its_turn() {
+    let mut sim = SimLoop::new(4);
+    let kernel = sim.kernel().clone();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let here = sim.event_loop().enter();
+    let listener = readily::io::TcpListener::bind(any).unwrap();
+    drop(here);
+    let addr = listener.local_addr().unwrap();
+    assert_soon(late(&mut sim, |tick| async move {
+        loop {
+            let client = kernel.connect(addr).unwrap();
+            listener.accept().await.unwrap();
+            drop(client);
+            tick();
+        }
+    }));
+}
+
+/// A level that is always ready is reported in each turn, and each turn has its timers.
+#[test]
+fn a_callback_that_is_called_in_each_turn_leaves_a_timer_its_turn() {
+    let mut sim = SimLoop::new(5);
+    let (here, there) = sim.kernel().pair().unwrap();
+    there.write(b"never read").unwrap();
+    let clock = sim.kernel().clock();
+    let calls = Rc::new(Cell::new(0));
+    let count = Rc::clone(&calls);
+    let callbacks = Closures::new().on_read(move |_| {
+        clock.advance(Duration::from_micros(10));
+        count.set(count.get() + 1);
+    });
+    sim.register(here, Interest::READ, callbacks).unwrap();
+    sim.run(sleep(TEN)).unwrap();
+    assert!(calls.get() <= 1002, "{} calls", calls.get());
+}
+
+/// T6: a value that is there when the time runs out wins, though the budget has run out too.
+#[test]
+fn what_is_ready_at_the_deadline_is_not_lost_for_want_of_budget() {
+    let mut sim = SimLoop::new(6);
+    let clock = sim.kernel().clock();
+    let won = sim
+        .run(async move {
+            let (promise, future) = create_future();
+            let waiting = spawn(wait_for(TEN, async move {
+                // In the poll in which the time has run out, the whole budget goes first.
+                sleep(TEN).await;
+                for _ in 0..BUDGET {
+                    let (promise, future) = create_future();
+                    promise.set_result(()).unwrap();
+                    future.await.unwrap();
+                }
+                future.await
+            }));
+            yield_now().await;
+            promise.set_result(7).unwrap();
+            clock.advance(TEN);
+            waiting.await.unwrap()
+        })
+        .unwrap();
+    assert_eq!(won, Ok::<_, Elapsed>(Ok(7)));
+}
+
+/// What one of several does counts for all of them: they are one task.
+#[test]
+fn those_who_are_gathered_share_one_budget() {
+    let mut sim = SimLoop::new(7);
+    let done = Rc::new(Cell::new(0));
+    let one = |done: Rc<Cell<u32>>| async move {
+        for _ in 0..BUDGET {
+            let (promise, future) = create_future();
+            promise.set_result(()).unwrap();
+            future.await.unwrap();
+            done.set(done.get() + 1);
+        }
+    };
+    let all = gather([one(Rc::clone(&done)), one(Rc::clone(&done))]);
+    let entered = sim.event_loop().enter();
+    let task = spawn(all);
+    drop(entered);
+    sim.event_loop().turn_now().unwrap();
+    assert_eq!(done.get(), BUDGET);
+    sim.run_until_stalled().unwrap();
+    assert!(task.done());
+}
