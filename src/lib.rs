@@ -82,11 +82,11 @@ pub use base::clock;
 pub use combine::{gather, try_gather};
 pub use event_loop::{
     Accepted, CallHandle, Callbacks, CloseReport, Closed, Closures, Cx, Descriptor, Entered, Error,
-    EventLoop, ExitReason, Handle, Key, Local, PanicPolicy, RegisterError, Remote, Stats,
-    TimerHandle, Unhandled, listen_tcp,
+    EventLoop, ExitReason, Handle, Key, Kind, Local, Origin, PanicPolicy, RegisterError, Remote,
+    Stats, TimerHandle, Unhandled, listen_tcp,
 };
 pub use poll::{Interest, Readiness, Trigger};
-pub use run::{Runner, run};
+pub use run::{Runner, RunnerBuilder, run};
 #[doc(no_inline)]
 pub use task::spawn as create_task;
 pub use task::{

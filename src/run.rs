@@ -6,6 +6,8 @@
 //!
 //! In the notes: `run(coroutine)`, the one entry point of a program (N18).
 
+mod builder;
+
 use crate::event_loop::{CloseReport, Error, EventLoop, Local};
 use crate::task::MainTask;
 use std::cell::Cell;
@@ -13,6 +15,8 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::task::Poll;
+
+pub use builder::RunnerBuilder;
 
 /// Runs `future` on a loop of its own, and returns its output.
 ///
@@ -126,6 +130,27 @@ impl Runner {
     /// As [`EventLoop::close`].
     pub fn close(self) -> CloseReport {
         self.event_loop.close()
+    }
+}
+
+impl Runner {
+    /// A runner with a poller, a clock, a seed or a policy of one's own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::{PanicPolicy, Runner, spawn, yield_now};
+    ///
+    /// let mut runner = Runner::builder().panic_policy(PanicPolicy::Isolate).debug(true).build()?;
+    /// runner.on_unhandled(|told| println!("{told}"));
+    /// runner.run(async {
+    ///     spawn(async { panic!("one task, and not the program") });
+    ///     yield_now().await;
+    /// })?;
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    pub fn builder() -> RunnerBuilder {
+        RunnerBuilder::default()
     }
 }
 

@@ -11,6 +11,7 @@ use super::callbacks::Callbacks;
 use super::classify::{Kind, Role, classify};
 use super::cx::Cx;
 use super::local::Local;
+use super::origin::Origin;
 use super::panics::{Payload, catch};
 use super::registry::{Entry, Line, Taken};
 use crate::base::slab::SlabKey;
@@ -34,6 +35,7 @@ impl Local {
             self.note(kind.name(), event.token);
             let Entry { callbacks, fd } = &mut entry;
             let callbacks = &mut **callbacks;
+            let begun = self.begin_call();
             let ran = catch(|| {
                 let cx = &Cx::new(self, slot, fd.any(), &line);
                 match kind {
@@ -44,7 +46,17 @@ impl Local {
                     Kind::Default => callbacks.on_default(cx, event.ready),
                 }
             });
-            self.give_back(slot, line.role, entry, ran);
+            let origin = || Origin::Callback {
+                branch: kind,
+                site: line.site,
+            };
+            self.end_call(begun, origin);
+            self.give_back(
+                slot,
+                line.role,
+                entry,
+                ran.map_err(|payload| (payload, origin())),
+            );
         }
         self.rest_if_unheard(slot, event.ready);
     }
@@ -75,18 +87,24 @@ impl Local {
     }
 
     /// Puts callbacks back into the table, or drops them if they were removed meanwhile.
-    fn give_back(&self, slot: SlabKey, role: Role, entry: Entry, ran: Result<(), Payload>) {
+    fn give_back(
+        &self,
+        slot: SlabKey,
+        role: Role,
+        entry: Entry,
+        ran: Result<(), (Payload, Origin)>,
+    ) {
         if let Some(removed) = self.registry.put_back(slot, entry) {
             self.drop_guarded(removed);
         }
-        if let Err(payload) = ran {
+        if let Err((payload, origin)) = ran {
             // What it left half-done is not called again. A listener is spared: its callback
             // panicked over one connection, and there are others.
             if !matches!(role, Role::Listener | Role::Source) {
                 let entry = self.strike(slot);
                 self.drop_guarded(entry);
             }
-            self.note_panic(payload);
+            self.note_panic(payload, origin);
         }
     }
 }

@@ -4,8 +4,10 @@
 //! closes. Of the first a timer knows; of the second nobody tells us but ourselves.
 
 use super::local::Local;
+use super::ready::Call;
 use super::timing::Expiry;
 use crate::base::slab::SlabKey;
+use std::panic::Location;
 use std::task::Waker;
 
 impl Local {
@@ -15,8 +17,12 @@ impl Local {
     }
 
     /// The same for a closure, which then runs soon.
+    #[track_caller]
     pub(super) fn call_when_freed(&self, call: impl FnOnce(&Local) + 'static) -> FreedKey {
-        let expiry = Expiry::Call(Box::new(call));
+        let expiry = Expiry::Call(Call {
+            run: Box::new(call),
+            site: Location::caller(),
+        });
         FreedKey(self.freed.borrow_mut().insert(expiry))
     }
 

@@ -7,6 +7,7 @@
 //! In asyncio a task's step is a callback like any other; so it is here (N8, N15).
 
 use super::local::Local;
+use super::origin::Origin;
 use std::any::Any;
 use std::rc::Rc;
 
@@ -14,6 +15,12 @@ use std::rc::Rc;
 pub trait Jobs {
     /// Runs one job. A number whose job is gone is ignored.
     fn run(&self, local: &Local, job: u64);
+
+    /// Who a job is, for reports; [`Origin::Other`] if it is gone.
+    fn origin(&self, job: u64) -> Origin {
+        let _ = job;
+        Origin::Other
+    }
 
     /// How many jobs are not done yet; [`EventLoop::run`](super::EventLoop::run) goes on
     /// while there are any.

@@ -8,6 +8,7 @@
 //! It is the `loop` object of the notes (N7), seen from inside.
 
 use super::current::{self, Here};
+use super::debug::{self, Debug};
 use super::error::Error;
 use super::handle::Handle;
 use super::inbox::{Inbox, Letter, Remote};
@@ -57,6 +58,7 @@ pub struct Local {
     pub(super) inbox: Arc<Inbox>,
     pub(super) jobs: OnceCell<Rc<dyn Jobs>>,
     pub(super) reports: Reports,
+    pub(super) debug: Debug,
     /// Who waits for one of our descriptors to be closed, having found no free one.
     pub(super) freed: RefCell<Slab<Expiry>>,
     pub(super) events: RefCell<Vec<Event>>,
@@ -77,7 +79,7 @@ impl Local {
         let kernel = poller.kernel();
         let taped = kernel.as_ref().is_some_and(|kernel| kernel.is_taped());
         let inbox = Arc::new(Inbox::new(poller.notifier(), ForkGuard::new()?, taped));
-        Ok(Rc::new_cyclic(|me| Self {
+        let local = Rc::new_cyclic(|me| Self {
             me: me.clone(),
             number: unique::number(),
             kernel,
@@ -88,6 +90,7 @@ impl Local {
             inbox,
             jobs: OnceCell::new(),
             reports: Reports::default(),
+            debug: Debug::default(),
             freed: RefCell::default(),
             events: RefCell::default(),
             letters: RefCell::default(),
@@ -97,7 +100,9 @@ impl Local {
             closed: Cell::new(false),
             stats: Cell::default(),
             ghosts: Cell::new(0),
-        }))
+        });
+        local.set_debug(debug::asked_for());
+        Ok(local)
     }
 
     /// The kernel whose descriptors this loop works on, where that is not the system's: one in

@@ -14,6 +14,7 @@ mod classify;
 mod close;
 pub(crate) mod current;
 mod cx;
+mod debug;
 mod dispatch;
 mod error;
 mod freed;
@@ -21,6 +22,7 @@ mod handle;
 mod inbox;
 mod jobs;
 mod local;
+mod origin;
 pub(crate) mod panics;
 mod ready;
 mod register;
@@ -47,6 +49,7 @@ pub use inbox::Remote;
 pub(crate) use inbox::models::Home;
 pub use jobs::Jobs;
 pub use local::{Local, Stats};
+pub use origin::Origin;
 pub use panics::{PanicPolicy, Payload};
 pub use ready::MAIN_JOB;
 pub use registry::{Descriptor, Key};
@@ -179,6 +182,7 @@ impl EventLoop {
         local.fire_timers(); // N1: timers
         local.run_ready(main); // N1: callbacks
         local.times.end_turn();
+        local.end_debugged_turn();
         Ok(())
     }
 

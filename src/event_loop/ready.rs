@@ -15,9 +15,14 @@ use crate::base::chance::Chance;
 use crate::base::slab::{Slab, SlabKey};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::panic::Location;
 
 /// A closure that runs once on the loop's thread.
-pub(super) type Call = Box<dyn FnOnce(&Local)>;
+/// A closure that runs once, and the line that handed it in.
+pub(super) struct Call {
+    pub(super) run: Box<dyn FnOnce(&Local)>,
+    pub(super) site: &'static Location<'static>,
+}
 
 /// One thing to run.
 #[derive(Clone, Copy, Debug)]

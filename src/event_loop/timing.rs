@@ -8,11 +8,13 @@
 //! In asyncio these are `call_later` and `call_at`; in the notes, the *timers* of N1.
 
 use super::local::Local;
+use super::origin::Origin;
 use super::ready::Call;
 use super::timer_handles::{CallHandle, TimerHandle, WakeTimer};
 use crate::base::clock::{Clock, NEVER, nanos};
 use crate::base::timers::{TimerKey, Timers};
 use std::cell::{Cell, RefCell};
+use std::panic::Location;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -45,7 +47,7 @@ impl Times {
         }
     }
 
-    fn fresh_ns(&self) -> u64 {
+    pub(super) fn fresh_ns(&self) -> u64 {
         let now = self.clock.now_ns().max(self.latest_ns.get());
         self.latest_ns.set(now);
         now
@@ -139,8 +141,19 @@ impl Local {
     ///
     /// Closures queued by closures run a turn later, so they cannot starve the
     /// descriptors (L5). On a closed loop `f` is dropped.
+    #[track_caller]
     pub fn call_soon(&self, f: impl FnOnce(&Local) + 'static) -> CallHandle {
-        let call: Call = Box::new(f);
+        self.call_soon_from(Location::caller(), f)
+    }
+
+    /// [`Local::call_soon`] for somebody else, who was called from there.
+    pub(crate) fn call_soon_from(
+        &self,
+        site: &'static Location<'static>,
+        f: impl FnOnce(&Local) + 'static,
+    ) -> CallHandle {
+        let run: Box<dyn FnOnce(&Local)> = Box::new(f);
+        let call = Call { run, site };
         let key = if self.closed.get() {
             self.drop_guarded(call);
             None
@@ -155,6 +168,7 @@ impl Local {
     /// Never early; late by what the turn is busy with. Timers fire by deadline, then in
     /// the order of arming (C2). Zero fires in the next turn; a delay that reaches beyond
     /// 584 years never does. On a closed loop `f` is dropped.
+    #[track_caller]
     pub fn call_later(&self, delay: Duration, f: impl FnOnce(&Local) + 'static) -> TimerHandle {
         self.arm_call(self.times.deadline_ns(delay), Box::new(f))
     }
@@ -173,11 +187,17 @@ impl Local {
     /// event_loop.run()?;
     /// # Ok::<(), readily::Error>(())
     /// ```
+    #[track_caller]
     pub fn call_at(&self, when: Instant, f: impl FnOnce(&Local) + 'static) -> TimerHandle {
         self.arm_call(self.times.at_ns(when), Box::new(f))
     }
 
-    fn arm_call(&self, deadline_ns: u64, call: Call) -> TimerHandle {
+    #[track_caller]
+    fn arm_call(&self, deadline_ns: u64, run: Box<dyn FnOnce(&Local)>) -> TimerHandle {
+        let call = Call {
+            run,
+            site: Location::caller(),
+        };
         let key = if self.closed.get() {
             self.drop_guarded(call);
             None
@@ -224,7 +244,9 @@ impl Local {
     pub(super) fn expire(&self, expiry: Expiry) {
         self.note("timer", 0);
         match expiry {
-            Expiry::Call(call) => self.guard(|| call(self)),
+            Expiry::Call(Call { run, site }) => {
+                self.call_out(|| Origin::Timer { site }, || run(self));
+            }
             Expiry::Wake(waker) => self.guard(|| waker.wake()),
         }
     }

@@ -8,7 +8,8 @@
 use super::error::Error;
 use super::inbox::Letter;
 use super::local::Local;
-use super::ready::{Item, MAIN_JOB};
+use super::origin::Origin;
+use super::ready::{Call, Item, MAIN_JOB};
 use super::unhandled::Unhandled;
 use crate::poll::NOTIFIER;
 use std::time::Duration;
@@ -61,7 +62,7 @@ impl Local {
         }
         for letter in letters.drain(..) {
             match letter {
-                Letter::Call(call, _) => self.ready.push_sent(call),
+                Letter::Call(run, site) => self.ready.push_sent(Call { run, site }),
                 Letter::Job(job) => self.ready.queue_woken_job(job),
                 Letter::Stop => self.stop(),
             }
@@ -111,7 +112,8 @@ impl Local {
                 Item::Call(key) => {
                     if let Some(call) = self.ready.take_call(key) {
                         self.note("call", key.to_bits());
-                        self.guard(|| call(self));
+                        let origin = || Origin::Closure { site: call.site };
+                        self.call_out(origin, || (call.run)(self));
                     }
                 }
                 Item::Job(MAIN_JOB) => {
@@ -121,7 +123,9 @@ impl Local {
                 Item::Job(job) => {
                     if let Some(jobs) = self.jobs.get() {
                         self.note("job", job);
-                        self.guard(|| jobs.run(self, job));
+                        let origin = self.is_debug().then(|| jobs.origin(job));
+                        let origin = || origin.unwrap_or(Origin::Other);
+                        self.call_out(origin, || jobs.run(self, job));
                     }
                 }
             }

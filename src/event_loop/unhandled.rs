@@ -6,6 +6,7 @@
 //! In asyncio this is the loop's exception handler.
 
 use super::local::Local;
+use super::origin::Origin;
 use super::panics::{PanicPolicy, Payload, catch, drop_quietly};
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -19,8 +20,34 @@ use std::time::Duration;
 pub enum Unhandled {
     /// A callback, a destructor or a detached task panicked, under a policy that goes on.
     Panic {
+        /// Who panicked.
+        origin: Origin,
         /// What the panic said, where it said it with a string.
         message: String,
+    },
+    /// A task that runs by itself has ended in an error: see
+    /// [`Task::detach_reporting`](crate::Task::detach_reporting).
+    TaskFailed {
+        /// Which.
+        origin: Origin,
+        /// What the error says.
+        error: String,
+    },
+    /// In debug mode: a call that took too long, and kept the loop from everybody else.
+    Slow {
+        /// Who was called.
+        origin: Origin,
+        /// How long it took.
+        took: Duration,
+    },
+    /// In debug mode: a turn that took too long, though none of its calls did.
+    SlowTurn {
+        /// How long its calls took together.
+        took: Duration,
+        /// How many they were.
+        calls: u32,
+        /// Which of them took longest.
+        longest: Origin,
     },
     /// A new connection could not be accepted: no descriptor or memory was left, or an error
     /// came again and again. The listener is paused, and tries again when a descriptor of this
@@ -49,7 +76,19 @@ pub enum Unhandled {
 impl fmt::Display for Unhandled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Panic { message } => write!(f, "panicked, with nobody waiting: {message}"),
+            Self::Panic { origin, message } => {
+                write!(f, "{origin} panicked, with nobody waiting: {message}")
+            }
+            Self::TaskFailed { origin, error } => write!(f, "{origin} failed: {error}"),
+            Self::Slow { origin, took } => write!(f, "slow, {took:?}: {origin}"),
+            Self::SlowTurn {
+                took,
+                calls,
+                longest,
+            } => write!(
+                f,
+                "a slow turn, {took:?} in {calls} calls; the longest: {longest}"
+            ),
             Self::AcceptPaused { fd, error, retry } => {
                 write!(f, "listener {fd} is paused, next try in {retry:?}: {error}")
             }
@@ -132,7 +171,22 @@ impl Local {
     /// Runs user code up to its end or its panic, which then follows the policy.
     pub(crate) fn guard(&self, f: impl FnOnce()) {
         if let Err(payload) = catch(f) {
-            self.note_panic(payload);
+            self.note_panic(payload, Origin::Other);
+        }
+    }
+
+    /// The same for a callback, closure or task, of which it is said who it was, and in debug mode
+    /// how long it took.
+    pub(super) fn call_out(&self, origin: impl FnOnce() -> Origin, f: impl FnOnce()) {
+        let begun = self.begin_call();
+        match (catch(f), begun) {
+            (Ok(()), None) => {}
+            (Ok(()), begun) => self.end_call(begun, origin),
+            (Err(payload), begun) => {
+                let origin = origin();
+                self.end_call(begun, || origin.clone());
+                self.note_panic(payload, origin);
+            }
         }
     }
 
@@ -145,7 +199,7 @@ impl Local {
     }
 
     /// A panic that nobody waits for.
-    pub(crate) fn note_panic(&self, payload: Payload) {
+    pub(crate) fn note_panic(&self, payload: Payload, origin: Origin) {
         match self.reports.policy.get() {
             PanicPolicy::Abort => std::process::abort(),
             // The first one leaves the turn. Of those behind it, it is told that they were.
@@ -154,6 +208,7 @@ impl Local {
             }
             PanicPolicy::Propagate | PanicPolicy::Isolate => {
                 self.report(&Unhandled::Panic {
+                    origin,
                     message: message(&payload),
                 });
                 drop_quietly(payload);

@@ -8,7 +8,7 @@
 use super::executor::Executor;
 use super::handle;
 use super::join::{AnyCell, TaskState};
-use crate::event_loop::{Handle, current};
+use crate::event_loop::{Handle, Origin, current};
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
@@ -61,6 +61,11 @@ impl TaskRef {
         self.local
             .with(|local| handle::cancel(local, job))
             .unwrap_or(false)
+    }
+
+    /// For reports.
+    pub(super) fn origin(&self) -> Origin {
+        self.cell.head().origin()
     }
 
     /// What it runs, and how far that has come.

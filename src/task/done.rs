@@ -9,15 +9,19 @@
 use crate::base::unique;
 use crate::event_loop::{Handle, Local};
 use std::cell::RefCell;
+use std::panic::Location;
 
 /// Names a done-callback of one task or future; to all others it is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DoneKey(u64);
 
+/// Where a callback was added.
+type Site = &'static Location<'static>;
+
 type DoneCallback<A> = Box<dyn FnOnce(&A)>;
 
 pub(crate) struct DoneList<A> {
-    callbacks: RefCell<Vec<(u64, DoneCallback<A>)>>,
+    callbacks: RefCell<Vec<(u64, Site, DoneCallback<A>)>>,
 }
 
 impl<A> Default for DoneList<A> {
@@ -30,18 +34,19 @@ impl<A> Default for DoneList<A> {
 
 impl<A: 'static> DoneList<A> {
     /// Adds a callback for later.
+    #[track_caller]
     pub(crate) fn add(&self, callback: impl FnOnce(&A) + 'static) -> DoneKey {
         let number = unique::number();
         self.callbacks
             .borrow_mut()
-            .push((number, Box::new(callback)));
+            .push((number, Location::caller(), Box::new(callback)));
         DoneKey(number)
     }
 
     /// Takes a callback out; `false` if it has been scheduled, or removed before.
     pub(crate) fn remove(&self, home: &Handle, key: DoneKey) -> bool {
         let mut callbacks = self.callbacks.borrow_mut();
-        let Some(place) = callbacks.iter().position(|(number, _)| *number == key.0) else {
+        let Some(place) = callbacks.iter().position(|(number, ..)| *number == key.0) else {
             return false;
         };
         let removed = callbacks.remove(place);
@@ -53,9 +58,9 @@ impl<A: 'static> DoneList<A> {
     /// Queues them all, each with what `ended` makes as its argument.
     pub(crate) fn schedule(&self, local: &Local, ended: impl Fn() -> A) {
         let callbacks = self.callbacks.take();
-        for (_, callback) in callbacks {
+        for (_, site, callback) in callbacks {
             let ended = ended();
-            local.call_soon(move |_| callback(&ended));
+            local.call_soon_from(site, move |_| callback(&ended));
         }
     }
 }

@@ -22,7 +22,7 @@ use super::join::{AnyCell, Head, JoinCell, JoinError, Outcome, TaskState, announ
 use super::waker::Wakeup;
 use crate::base::slab::{Slab, SlabKey};
 use crate::event_loop::panics::catch;
-use crate::event_loop::{Jobs, Local, MAIN_JOB};
+use crate::event_loop::{Jobs, Local, MAIN_JOB, Origin};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
@@ -182,7 +182,7 @@ impl Executor {
             // A cancelled future whose destructor panicked did not just end.
             (Err(payload), Err(JoinError::Cancelled)) => Err(JoinError::Panicked(payload)),
             (Err(payload), ended) => {
-                local.note_panic(payload);
+                local.note_panic(payload, cell.head().origin());
                 ended
             }
         };
@@ -308,6 +308,12 @@ impl Jobs for Executor {
         let slot = tasks.remove(key).expect("it was there a moment ago");
         drop(tasks);
         Self::end(local, slot, ended);
+    }
+
+    fn origin(&self, job: u64) -> Origin {
+        let tasks = self.tasks.borrow();
+        let slot = tasks.get(SlabKey::from_bits(job));
+        slot.map_or(Origin::Other, |slot| slot.cell.head().origin())
     }
 
     fn alive(&self) -> usize {

@@ -10,8 +10,8 @@
 use super::budget;
 use super::done::{DoneKey, DoneList};
 use super::waiters::{WaiterKey, Waiters};
-use crate::event_loop::Handle;
 use crate::event_loop::panics::catch;
+use crate::event_loop::{Handle, Origin};
 use std::cell::RefCell;
 use std::fmt;
 use std::pin::Pin;
@@ -69,7 +69,8 @@ impl<T: 'static> Cell<T> {
         drop(state);
         // R057: a waker's panic is nobody's here, and must not cost the callbacks.
         if let Err(payload) = catch(|| self.waiters.wake_all()) {
-            self.local.with(|local| local.note_panic(payload));
+            self.local
+                .with(|local| local.note_panic(payload, Origin::Other));
         }
         self.schedule();
         Ok(())

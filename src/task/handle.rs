@@ -77,8 +77,8 @@ impl Local {
 /// the next one.
 #[must_use = "dropping a task detaches it; await it, or say `drop` or `cancel`"]
 pub struct Task<T: 'static> {
-    cell: Rc<JoinCell<T>>,
-    local: Handle,
+    pub(super) cell: Rc<JoinCell<T>>,
+    pub(super) local: Handle,
     waiting: Option<WaiterKey>,
 }
 
@@ -161,6 +161,7 @@ impl<T: 'static> Task<T> {
     /// Calls `callback`, soon, when the task has ended; if it has ended already, also soon.
     /// Callbacks run in the order in which they were added. A loop that is closed runs them no
     /// more: of the tasks that end with it, they are dropped.
+    #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> DoneKey {
         let key = self.cell.head.done.add(callback);
         if self.done() {

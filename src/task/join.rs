@@ -9,7 +9,7 @@
 use super::current::TaskRef;
 use super::done::DoneList;
 use super::waiters::Waiters;
-use crate::event_loop::{Local, Payload, unhandled};
+use crate::event_loop::{Local, Origin, Payload, unhandled};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -92,6 +92,14 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// For reports.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin::Task {
+            name: self.name(),
+            site: self.site,
+        }
+    }
+
     pub(crate) fn name(&self) -> Rc<str> {
         match &*self.name.borrow() {
             Some(name) => Rc::clone(name),
@@ -166,7 +174,9 @@ impl<T: 'static> AnyCell for JoinCell<T> {
 
     fn disown(&self, local: &Local) {
         match self.take() {
-            Some(Err(JoinError::Panicked(payload))) => local.note_panic(payload),
+            Some(Err(JoinError::Panicked(payload))) => {
+                local.note_panic(payload, self.head.origin());
+            }
             result => local.drop_guarded(result),
         }
     }

@@ -17,6 +17,7 @@ mod handle;
 mod join;
 mod main_task;
 mod remote;
+mod reporting;
 pub(crate) mod waiters;
 mod waker;
 

@@ -22,6 +22,7 @@ mod panics;
 mod readiness;
 mod reentrancy;
 mod refused;
+mod reports;
 mod servers;
 mod streams;
 mod support;

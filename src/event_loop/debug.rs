@@ -1,0 +1,130 @@
+//! Debug mode: who holds the loop up is named, and the loop's own books are checked.
+//!
+//! On one thread, whoever computes for a tenth of a second keeps everybody waiting, and a profile
+//! does not say whom. So in debug mode each call is timed, by the loop's own clock, and told where
+//! all is told that nobody waits for. Off, it is one look at a flag for each call.
+//!
+//! In asyncio: `loop.set_debug`, `loop.slow_callback_duration`, `PYTHONASYNCIODEBUG`.
+
+use super::local::Local;
+use super::origin::Origin;
+use super::unhandled::Unhandled;
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+/// What takes this long is told, unless another limit is set; asyncio's.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// The stop-watch.
+pub(super) struct Debug {
+    on: Cell<bool>,
+    slow: Cell<Duration>,
+    /// What was called in this turn and was not slow: how many, how long in all, who took longest.
+    calls: Cell<u32>,
+    total: Cell<Duration>,
+    longest: RefCell<Option<(Duration, Origin)>>,
+}
+
+impl Default for Debug {
+    fn default() -> Self {
+        Self {
+            on: Cell::new(false),
+            slow: Cell::new(SLOW),
+            calls: Cell::new(0),
+            total: Cell::new(Duration::ZERO),
+            longest: RefCell::new(None),
+        }
+    }
+}
+
+/// Whether the environment asks for it: `READILY_DEBUG` is there, and neither empty nor `0`.
+pub(super) fn asked_for() -> bool {
+    std::env::var_os("READILY_DEBUG").is_some_and(|value| !value.is_empty() && value != "0")
+}
+
+impl Local {
+    /// Turns debug mode on or off. It is on from the start where the environment has
+    /// `READILY_DEBUG`, other than empty or `0`.
+    ///
+    /// In debug mode each call of a callback, closure, timer or task is timed; one that takes too
+    /// long (see [`Local::set_slow_callback`]) is told as [`Unhandled::Slow`], and a turn that does
+    /// so without any one of its calls as [`Unhandled::SlowTurn`]. After each turn the loop's own
+    /// invariants are checked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::{EventLoop, Unhandled};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.set_debug(true);
+    /// event_loop.set_slow_callback(Duration::from_nanos(1));
+    /// event_loop.on_unhandled(|told| {
+    ///     assert!(matches!(told, Unhandled::Slow { .. }));
+    ///     // "slow, … : the closure queued at src/main.rs:11:12"
+    /// });
+    /// event_loop.call_soon(|_| println!("so slow"));
+    /// event_loop.run()?;
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    #[doc(alias = "slow_callback_duration")]
+    pub fn set_debug(&self, on: bool) {
+        self.debug.on.set(on);
+    }
+
+    /// Whether debug mode is on.
+    #[doc(alias = "get_debug")]
+    #[must_use]
+    pub fn is_debug(&self) -> bool {
+        self.debug.on.get()
+    }
+
+    /// How long a call, or a turn, may take before debug mode tells of it; 100 ms unless set.
+    pub fn set_slow_callback(&self, limit: Duration) {
+        self.debug.slow.set(limit);
+    }
+
+    /// The time at which a call begins; `None` if nobody wants to know.
+    pub(super) fn begin_call(&self) -> Option<u64> {
+        self.is_debug().then(|| self.times.fresh_ns())
+    }
+
+    /// A call that began then has ended.
+    pub(super) fn end_call(&self, begun: Option<u64>, origin: impl FnOnce() -> Origin) {
+        let Some(begun) = begun else { return };
+        let took = Duration::from_nanos(self.times.fresh_ns().saturating_sub(begun));
+        let debug = &self.debug;
+        if took >= debug.slow.get() {
+            return self.report(&Unhandled::Slow {
+                origin: origin(),
+                took,
+            });
+        }
+        // The rest may be slow together.
+        debug.calls.set(debug.calls.get() + 1);
+        debug.total.set(debug.total.get() + took);
+        let mut longest = debug.longest.borrow_mut();
+        if longest.as_ref().is_none_or(|(longest, _)| took > *longest) {
+            *longest = Some((took, origin()));
+        }
+    }
+
+    /// The turn has ended: what its calls took together, and whether the books are right.
+    pub(super) fn end_debugged_turn(&self) {
+        let debug = &self.debug;
+        let (calls, total) = (debug.calls.take(), debug.total.take());
+        let longest = debug.longest.take();
+        if !debug.on.get() {
+            return;
+        }
+        self.check_invariants();
+        if let Some((_, origin)) = longest.filter(|_| total >= debug.slow.get() && calls > 1) {
+            self.report(&Unhandled::SlowTurn {
+                took: total,
+                calls,
+                longest: origin,
+            });
+        }
+    }
+}

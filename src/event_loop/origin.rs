@@ -1,0 +1,57 @@
+//! Who was running: for reports of a panic, or of a callback that takes too long.
+//!
+//! A message without a place is of no use in a program with a thousand callbacks. So each
+//! registration, timer, closure and task remembers the line that made it, which costs a pointer.
+//!
+//! In asyncio this is the *source traceback* of its debug mode.
+
+use super::classify::Kind;
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+
+/// Who was running, and where it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// A callback of a registration.
+    Callback {
+        /// Which of them.
+        branch: Kind,
+        /// Where it was registered.
+        site: &'static Location<'static>,
+    },
+    /// A closure of `call_soon`, also from another thread.
+    Closure {
+        /// Where it was handed in.
+        site: &'static Location<'static>,
+    },
+    /// A closure of `call_later` or `call_at`.
+    Timer {
+        /// Where it was armed.
+        site: &'static Location<'static>,
+    },
+    /// A task.
+    Task {
+        /// Its name.
+        name: Rc<str>,
+        /// Where it was spawned.
+        site: &'static Location<'static>,
+    },
+    /// A destructor, or somebody's waker.
+    Other,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Callback { branch, site } => {
+                write!(f, "the {} callback registered at {site}", branch.name())
+            }
+            Self::Closure { site } => write!(f, "the closure queued at {site}"),
+            Self::Timer { site } => write!(f, "the timer armed at {site}"),
+            Self::Task { name, site } => write!(f, "{name}, spawned at {site}"),
+            Self::Other => f.write_str("a destructor or a waker"),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! A runner whose parts are chosen: which poller, which clock, in which order, how strict.
+//!
+//! What is not chosen is as in [`Runner::new`]. The parts are those of [`EventLoop::with`]; the
+//! builder is for who wants one of them other, and the rest as it is.
+//!
+//! In asyncio: `Runner(debug=…, loop_factory=…)`.
+
+use super::Runner;
+use crate::base::clock::{Clock, Monotonic};
+use crate::event_loop::{Error, EventLoop, PanicPolicy};
+use crate::poll::{Poller, os};
+use std::fmt;
+use std::time::Duration;
+
+/// See [`Runner::builder`].
+#[derive(Default)]
+#[must_use = "nothing is made before `build`"]
+pub struct RunnerBuilder {
+    poller: Option<Box<dyn Poller>>,
+    clock: Option<Box<dyn Clock>>,
+    seed: Option<u64>,
+    policy: Option<PanicPolicy>,
+    debug: Option<bool>,
+    slow: Option<Duration>,
+}
+
+impl RunnerBuilder {
+    /// Another poller than the system's best: see [`poll`](crate::poll).
+    pub fn poller(mut self, poller: impl Poller + 'static) -> Self {
+        self.poller = Some(Box::new(poller));
+        self
+    }
+
+    /// Another clock than the system's monotonic one: see [`clock`](crate::clock).
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Some(Box::new(clock));
+        self
+    }
+
+    /// Tasks that are ready at the same time run in an order of this seed:
+    /// [`Local::shuffle_ready`](crate::Local::shuffle_ready).
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// What becomes of panics that nobody waits for:
+    /// [`Local::set_panic_policy`](crate::Local::set_panic_policy).
+    pub fn panic_policy(mut self, policy: PanicPolicy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Debug mode, whatever the environment says: [`Local::set_debug`](crate::Local::set_debug).
+    pub fn debug(mut self, on: bool) -> Self {
+        self.debug = Some(on);
+        self
+    }
+
+    /// How long is slow, in debug mode:
+    /// [`Local::set_slow_callback`](crate::Local::set_slow_callback).
+    pub fn slow_callback(mut self, limit: Duration) -> Self {
+        self.slow = Some(limit);
+        self
+    }
+
+    /// Makes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventLoop::new`].
+    pub fn build(self) -> Result<Runner, Error> {
+        let poller = match self.poller {
+            Some(poller) => poller,
+            None => os::default()?,
+        };
+        let clock = self.clock.unwrap_or_else(|| Box::new(Monotonic::new()));
+        let event_loop = EventLoop::with(poller, clock)?;
+        event_loop.shuffle_ready(self.seed);
+        if let Some(policy) = self.policy {
+            event_loop.set_panic_policy(policy);
+        }
+        if let Some(on) = self.debug {
+            event_loop.set_debug(on);
+        }
+        if let Some(limit) = self.slow {
+            event_loop.set_slow_callback(limit);
+        }
+        Ok(event_loop.into())
+    }
+}
+
+impl fmt::Debug for RunnerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunnerBuilder")
+            .field("seed", &self.seed)
+            .field("policy", &self.policy)
+            .field("debug", &self.debug)
+            .field("slow", &self.slow)
+            .finish_non_exhaustive()
+    }
+}

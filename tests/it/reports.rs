@@ -1,0 +1,270 @@
+//! Reports say who: the callback, the timer, the closure, the task, and the line that made it; and
+//! debug mode says who keeps the loop from everybody else.
+
+use crate::support::{self, Log, collect_unhandled, guard};
+use readily::clock::Manual;
+use readily::poll::portable::PollPoller;
+use readily::testing::SimLoop;
+use readily::{
+    Closures, EventLoop, Interest, Kind, Origin, PanicPolicy, Runner, Unhandled, spawn, yield_now,
+};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::Duration;
+
+const MILLI: Duration = Duration::from_millis(1);
+
+/// Who it was, and how long it took, if it was slow.
+type Told = (Origin, Option<Duration>);
+
+/// What was told, as values.
+fn watch(local: &readily::Local) -> Rc<RefCell<Vec<Told>>> {
+    let told: Rc<RefCell<Vec<Told>>> = Rc::default();
+    let into = Rc::clone(&told);
+    local.on_unhandled(move |unhandled| {
+        into.borrow_mut().push(match unhandled {
+            Unhandled::Slow { origin, took } => (origin.clone(), Some(*took)),
+            Unhandled::Panic { origin, .. } => (origin.clone(), None),
+            other => panic!("{other}"),
+        });
+    });
+    told
+}
+
+/// The line after the one that calls this.
+#[track_caller]
+fn next_line() -> u32 {
+    Location::caller().line() + 1
+}
+
+fn line(origin: &Origin) -> u32 {
+    match origin {
+        Origin::Callback { site, .. }
+        | Origin::Closure { site }
+        | Origin::Timer { site }
+        | Origin::Task { site, .. } => {
+            assert_eq!(site.file(), file!());
+            site.line()
+        }
+        other => panic!("{other}"),
+    }
+}
+
+/// Everything that is called does `deed`; returns the line of each.
+fn plant(sim: &mut SimLoop, deed: Rc<dyn Fn()>) -> BTreeMap<&'static str, u32> {
+    let (here, there) = sim.kernel().pair().unwrap();
+    there.write(b"x").unwrap();
+    let does = Rc::clone(&deed);
+    let callbacks = Closures::new().on_read(move |cx| {
+        cx.close();
+        does();
+    });
+    let read = next_line();
+    sim.register(here, Interest::READ, callbacks).unwrap();
+    let does = Rc::clone(&deed);
+    let timer = next_line();
+    sim.call_later(Duration::ZERO, move |_| does());
+    let does = Rc::clone(&deed);
+    let closure = next_line();
+    sim.call_soon(move |_| does());
+    let task = next_line();
+    let task_ = sim.spawn(async move { deed() });
+    task_.set_name("worker");
+    drop(task_);
+    drop(there);
+    [
+        ("read", read),
+        ("timer", timer),
+        ("closure", closure),
+        ("worker", task),
+    ]
+    .into()
+}
+
+/// The line of each; where tasks and closures stand to each other is the seed's.
+fn who(told: &[Told]) -> BTreeMap<&'static str, u32> {
+    let kind = |(origin, _): &Told| match origin {
+        Origin::Callback {
+            branch: Kind::Read, ..
+        } => "read",
+        Origin::Timer { .. } => "timer",
+        Origin::Closure { .. } => "closure",
+        Origin::Task { name, .. } if **name == *"worker" => "worker",
+        other => panic!("{other}"),
+    };
+    told.iter().map(|one| (kind(one), line(&one.0))).collect()
+}
+
+#[test]
+fn a_slow_call_is_told_with_who_it_was_and_where_it_was_made() {
+    let mut sim = SimLoop::new(1);
+    sim.set_debug(true);
+    let told = watch(&sim);
+    let clock = sim.kernel().clock();
+    let lines = plant(&mut sim, Rc::new(move || clock.advance(100 * MILLI)));
+    sim.run_until_stalled().unwrap();
+    let told = told.take();
+    assert_eq!(who(&told), lines);
+    assert!(told.iter().all(|(_, took)| *took == Some(100 * MILLI)));
+}
+
+#[test]
+fn what_is_fast_enough_or_not_asked_for_is_not_told() {
+    for (debug, millis) in [(true, 9), (false, 10_000)] {
+        let mut sim = SimLoop::new(2);
+        sim.set_debug(debug);
+        sim.set_slow_callback(100 * MILLI);
+        let told = collect_unhandled(&sim);
+        let clock = sim.kernel().clock();
+        plant(&mut sim, Rc::new(move || clock.advance(millis * MILLI)));
+        sim.run_until_stalled().unwrap();
+        assert_eq!(told.text(), "");
+    }
+}
+
+#[test]
+fn a_slow_turn_of_many_fast_calls_is_told_with_the_longest() {
+    let mut sim = SimLoop::new(3);
+    sim.set_debug(true);
+    let told = collect_unhandled(&sim);
+    let mut longest = 0;
+    for n in 1..=5 {
+        let clock = sim.kernel().clock();
+        let took = if n == 3 { 60 } else { 20 };
+        let here = next_line();
+        sim.call_soon(move |_| clock.advance(took * MILLI));
+        longest = here;
+    }
+    sim.run_until_stalled().unwrap();
+    let expected = format!(
+        "a slow turn, 140ms in 5 calls; the longest: the closure queued at {}:{longest}:13",
+        file!()
+    );
+    assert_eq!(told.text(), expected);
+}
+
+#[test]
+fn a_panic_is_told_with_who_it_was_and_where_it_was_made() {
+    let mut sim = SimLoop::new(4);
+    sim.set_panic_policy(PanicPolicy::Isolate);
+    let told = watch(&sim);
+    let lines = plant(&mut sim, Rc::new(|| panic!("planted")));
+    sim.run_until_stalled().unwrap();
+    let told = told.take();
+    assert_eq!(who(&told), lines);
+}
+
+/// The closure of another thread, and that of a done-callback, have the line that handed them in.
+#[test]
+fn closures_that_come_by_others_are_told_with_who_handed_them_in() {
+    let mut sim = SimLoop::new(5);
+    sim.set_panic_policy(PanicPolicy::Isolate);
+    let told = watch(&sim);
+    let remote = sim.remote();
+    let sent = next_line();
+    remote.call_soon(|_| panic!("planted")).unwrap();
+    sim.run_until_stalled().unwrap();
+    let task = sim.spawn(async {});
+    let added = next_line();
+    task.add_done_callback(|_| panic!("planted"));
+    sim.run_until_stalled().unwrap();
+    let lines: Vec<u32> = told.take().iter().map(|(o, _)| line(o)).collect();
+    assert_eq!(lines, [sent, added]);
+}
+
+/// Also of a task that has ended before anybody said so.
+#[test]
+fn the_error_of_a_task_that_runs_by_itself_is_told_once() {
+    for late in [false, true] {
+        let mut runner = Runner::new().unwrap();
+        runner.set_panic_policy(PanicPolicy::Isolate);
+        let told = collect_unhandled(&runner);
+        runner
+            .run(async {
+                let error = spawn(async { Err::<(), _>("no such file") });
+                let fine = spawn(async { Ok::<_, &str>(()) });
+                let panics = spawn(async { panic!("planted") as Result<(), &str> });
+                let cancelled = spawn(std::future::pending::<Result<(), &str>>());
+                if late {
+                    yield_now().await;
+                }
+                cancelled.cancel();
+                for task in [error, fine, panics, cancelled] {
+                    task.detach_reporting();
+                }
+                yield_now().await;
+                yield_now().await;
+            })
+            .unwrap();
+        let told = told.text();
+        let lines: Vec<&str> = told.split(" Task-").collect();
+        assert_eq!(lines.len(), 2, "{told}");
+        assert!(lines[0].starts_with("Task-2, spawned at tests/it/reports.rs:"));
+        assert!(lines[0].ends_with("failed: no such file"), "{told}");
+        assert!(lines[1].ends_with("panicked, with nobody waiting: planted"));
+    }
+}
+
+#[test]
+fn a_runner_is_built_of_what_was_chosen() {
+    let clock = Manual::new();
+    let mut runner = Runner::builder()
+        .poller(PollPoller::new().unwrap())
+        .clock(clock.clone())
+        .panic_policy(PanicPolicy::Isolate)
+        .debug(true)
+        .slow_callback(MILLI)
+        .build()
+        .unwrap();
+    assert!(runner.event_loop().as_fd().is_err(), "poll(2) has none");
+    assert!(runner.is_debug());
+    let told = collect_unhandled(&runner);
+    runner.call_soon(move |_| clock.advance(MILLI));
+    runner.call_soon(|_| panic!("planted"));
+    runner.run(yield_now()).unwrap();
+    assert_eq!(told.len(), 2, "{}", told.text());
+}
+
+/// The order of tasks is the seed's; without one they run in the order of spawning.
+#[test]
+fn a_runner_runs_tasks_in_the_order_of_its_seed() {
+    let order = |seed: Option<u64>| {
+        let builder = Runner::builder();
+        let builder = match seed {
+            Some(seed) => builder.seed(seed),
+            None => builder,
+        };
+        let log = Log::default();
+        let mut runner = builder.build().unwrap();
+        for name in ["a", "b", "c"] {
+            let log = log.clone();
+            drop(runner.spawn(async move { log.note(name) }));
+        }
+        runner.run(yield_now()).unwrap();
+        log.text()
+    };
+    assert_eq!(order(None), "a b c");
+    let orders: std::collections::BTreeSet<_> = (0..100).map(|n| order(Some(n))).collect();
+    assert_eq!(orders.len(), 6);
+    assert_eq!(order(Some(7)), order(Some(7)));
+}
+
+#[test]
+fn the_environment_turns_debug_mode_on() {
+    let _guard = guard();
+    const ME: &str = "reports::the_environment_turns_debug_mode_on";
+    if let Some(expected) = std::env::var_os("READILY_EXPECT") {
+        let event_loop = EventLoop::new().unwrap();
+        assert_eq!(event_loop.is_debug(), expected == "on");
+        return;
+    }
+    for (value, expected) in [("1", "on"), ("yes", "on"), ("0", "off"), ("", "off")] {
+        let status = support::command(ME, None)
+            .env("READILY_DEBUG", value)
+            .env("READILY_EXPECT", expected)
+            .status();
+        assert!(status.unwrap().success(), "{value:?}");
+    }
+}
