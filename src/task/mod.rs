@@ -15,6 +15,7 @@ mod executor;
 mod future;
 mod handle;
 mod join;
+pub(crate) mod line;
 mod main_task;
 mod remote;
 mod reporting;
