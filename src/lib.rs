@@ -74,6 +74,7 @@ pub mod event_loop;
 pub mod io;
 pub mod poll;
 mod run;
+pub mod sync;
 pub mod task;
 pub mod testing;
 pub mod time;
@@ -87,6 +88,7 @@ pub use event_loop::{
 };
 pub use poll::{Interest, Readiness, Trigger};
 pub use run::{Runner, RunnerBuilder, run};
+pub use sync::{Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore};
 #[doc(no_inline)]
 pub use task::spawn as create_task;
 pub use task::{

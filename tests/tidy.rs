@@ -65,7 +65,7 @@ const LAYERS: &[&[&str]] = &[
     &["poll"],
     &["event_loop"],
     &["task"],
-    &["time", "combine", "io"],
+    &["time", "combine", "io", "sync"],
     &["run"],
     &["testing", "lib"],
 ];
@@ -275,7 +275,7 @@ fn numbers(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let is_number = |word: &&str| {
         let (letter, digits) = word.split_at(word.len().min(1));
-        "LCWTSPF".contains(letter)
+        "LCWTSPFQGX".contains(letter)
             && !letter.is_empty()
             && (1..=2).contains(&digits.len())
             && digits.chars().all(|c| c.is_ascii_digit())

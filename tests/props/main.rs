@@ -13,6 +13,7 @@ mod everywhere;
 mod scripted;
 mod simulated;
 mod sources;
+mod sync;
 mod tasks;
 mod timing;
 mod wakes;

@@ -1,0 +1,189 @@
+//! `Barrier`: nobody goes on until so many have come; then all of them do.
+//!
+//! The last to come lets the others go, each with a number of its own, and the next round begins
+//! there and then: nobody has to have left for that, so there is no time of draining as asyncio has
+//! it. Who leaves before is not counted any more. A barrier that was broken tells everybody.
+//!
+//! In asyncio: `Barrier`, `BrokenBarrierError`. Not in the notes.
+
+use crate::task::line::{Line, Place, Wakes};
+use std::cell::Cell;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// The barrier was aborted, or reset while this one waited: so many will not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("the barrier is broken: it was aborted, or reset while somebody waited")]
+pub struct BrokenBarrier;
+
+type Passed = Result<usize, BrokenBarrier>;
+
+struct Shared {
+    parties: usize,
+    broken: Cell<bool>,
+    line: Line<(), Passed>,
+}
+
+impl Shared {
+    /// One more has come: what comes of it, if it need not wait.
+    fn arrive(&self) -> Option<Passed> {
+        if self.broken.get() {
+            return Some(Err(BrokenBarrier));
+        }
+        if self.line.len() + 1 < self.parties {
+            return None;
+        }
+        let mut number = 0;
+        self.let_go(|| {
+            number += 1;
+            Ok(number - 1)
+        });
+        Some(Ok(self.parties - 1))
+    }
+
+    /// Lets all go who wait, each with what `with` says.
+    fn let_go(&self, mut with: impl FnMut() -> Passed) {
+        // Q4: all are granted before one is woken: a waker may come, for the next round.
+        let mut wakers = Vec::with_capacity(self.line.len());
+        while let Some(waker) = self.line.grant_if(|()| true, |()| with()) {
+            wakers.push(waker);
+        }
+        let mut wakes = Wakes::default();
+        wakers.into_iter().for_each(|waker| wakes.wake(waker));
+        wakes.tell();
+    }
+}
+
+/// A place to meet, for so many at a time. Its clones are the same barrier.
+///
+/// # Examples
+///
+/// ```
+/// use readily::sync::Barrier;
+/// use readily::{gather, run};
+///
+/// let start = Barrier::new(3);
+/// let numbers = run(async { gather((0..6).map(|_| start.wait())).await })?;
+/// assert_eq!(numbers, [0, 1, 2, 0, 1, 2].map(Ok));
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Barrier {
+    shared: Rc<Shared>,
+}
+
+impl Barrier {
+    /// A barrier for so many.
+    ///
+    /// # Panics
+    ///
+    /// If that is none.
+    #[must_use]
+    pub fn new(parties: usize) -> Self {
+        assert!(parties > 0, "a barrier is for one at least");
+        Self {
+            shared: Rc::new(Shared {
+                parties,
+                broken: Cell::new(false),
+                line: Line::default(),
+            }),
+        }
+    }
+
+    /// Waits until all have come, and returns the how-manieth, from zero, this one was of them:
+    /// each number is given once a round, so one of them can be asked to do what is to be done
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokenBarrier`] if it is broken, or is aborted or reset meanwhile.
+    ///
+    /// # Cancellation
+    ///
+    /// Whoever is dropped before all have come is not counted. Afterwards nothing is lost: the
+    /// others have gone.
+    pub async fn wait(&self) -> Result<usize, BrokenBarrier> {
+        Wait {
+            shared: &self.shared,
+            place: None,
+        }
+        .await
+    }
+
+    /// Breaks it: all who wait, and all who come until it is [reset](Barrier::reset), are told.
+    pub fn abort(&self) {
+        self.shared.broken.set(true);
+        self.shared.let_go(|| Err(BrokenBarrier));
+    }
+
+    /// Makes it as new. Those who wait are told that it was broken.
+    pub fn reset(&self) {
+        self.shared.broken.set(false);
+        self.shared.let_go(|| Err(BrokenBarrier));
+    }
+
+    /// Whether it is broken.
+    #[must_use]
+    pub fn broken(&self) -> bool {
+        self.shared.broken.get()
+    }
+
+    /// For how many it is.
+    #[must_use]
+    pub fn parties(&self) -> usize {
+        self.shared.parties
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn n_waiting(&self) -> usize {
+        self.shared.line.len()
+    }
+}
+
+impl fmt::Debug for Barrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Barrier")
+            .field("parties", &self.parties())
+            .field("n_waiting", &self.n_waiting())
+            .field("broken", &self.broken())
+            .finish()
+    }
+}
+
+struct Wait<'a> {
+    shared: &'a Shared,
+    place: Option<Place>,
+}
+
+impl Future for Wait<'_> {
+    type Output = Passed;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Passed> {
+        let Self { shared, place } = &mut *self;
+        if place.is_some() {
+            return shared.line.poll(place, cx.waker());
+        }
+        if let Some(passed) = shared.arrive() {
+            return Poll::Ready(passed);
+        }
+        let waker = cx.waker().clone();
+        // Cloning it was somebody else's code, and may have come here too.
+        if let Some(passed) = shared.arrive() {
+            return Poll::Ready(passed);
+        }
+        *place = Some(shared.line.join((), waker));
+        Poll::Pending
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            // What it was granted, everybody was.
+            let _left = self.shared.line.leave(place);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! `Condition`: wait, with the lock given up meanwhile, until somebody says that something changed.
+//!
+//! The guard is handed in and comes back, so the lock is free while one waits, and nobody can
+//! forget to take it again. A future that is dropped has no guard to give back, and so nothing to
+//! take: asyncio must wait for the lock before it may be cancelled. Of any lock, for the guard
+//! says whose it is; several conditions may share one.
+//!
+//! In asyncio: `Condition`. Not in the notes.
+
+use super::lock::LockGuard;
+use crate::task::line::{Left, Line, Place, Wakes};
+use std::fmt;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// How one was told.
+#[derive(Clone, Copy)]
+enum Notice {
+    /// By a `notify`: if it cannot go on, another one must be told in its place.
+    Counted,
+    /// With all the others.
+    All,
+}
+
+/// Where one waits for a change of what a [`Lock`](super::Lock) holds. Its clones are the same
+/// condition.
+///
+/// It may be told without holding the lock. Whoever looks at the value and then waits has the
+/// lock, so nobody else changes the value in between.
+///
+/// # Examples
+///
+/// ```
+/// use readily::sync::{Condition, Lock};
+/// use readily::{gather, run};
+///
+/// let (stock, changed) = (Lock::new(0), Condition::new());
+/// let buy = async {
+///     let guard = stock.acquire().await;
+///     let mut guard = changed.wait_for(guard, |stock| *stock >= 3).await;
+///     *guard -= 3;
+/// };
+/// let make = async {
+///     for _ in 0..4 {
+///         *stock.acquire().await += 1;
+///         changed.notify(1);
+///         readily::yield_now().await;
+///     }
+/// };
+/// run(async { gather((buy, make)).await })?;
+/// assert_eq!(*stock.try_acquire().unwrap(), 1);
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[derive(Clone, Default)]
+#[doc(alias = "Condvar")]
+pub struct Condition {
+    line: Rc<Line<(), Notice>>,
+}
+
+impl Condition {
+    /// A condition for which nobody waits.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives the lock up, waits to be told, and takes the lock again.
+    ///
+    /// It is told by [`notify`](Self::notify) only; what it waits for may have gone again until
+    /// it has the lock. See [`wait_for`](Self::wait_for).
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it before it was polled drops the guard, as afterwards: the lock is free. If it
+    /// had been told by a `notify`, another one who waits is told instead (Q5).
+    pub async fn wait<T>(&self, guard: LockGuard<T>) -> LockGuard<T> {
+        let lock = guard.lock().clone();
+        let mut waiting = Waiting {
+            condition: self,
+            place: None,
+            notice: None,
+        };
+        let mut guard = Some(guard);
+        poll_fn(|cx| waiting.poll(cx, || drop(guard.take()))).await;
+        let guard = lock.acquire().await;
+        // It goes on: the notice has done what it was for.
+        waiting.notice = None;
+        guard
+    }
+
+    /// Waits until `is_so` says yes to the value, which it is asked at once, and with the lock
+    /// each time that this was told.
+    ///
+    /// # Panics
+    ///
+    /// If `is_so` does.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`wait`](Self::wait).
+    pub async fn wait_for<T>(
+        &self,
+        mut guard: LockGuard<T>,
+        mut is_so: impl FnMut(&mut T) -> bool,
+    ) -> LockGuard<T> {
+        while !is_so(&mut guard) {
+            guard = self.wait(guard).await;
+        }
+        guard
+    }
+
+    /// Tells so many of those who wait, in the order of their coming. Those who come later are
+    /// not told.
+    pub fn notify(&self, count: usize) {
+        self.tell(count, Notice::Counted);
+    }
+
+    /// Tells all who wait.
+    pub fn notify_all(&self) {
+        self.tell(usize::MAX, Notice::All);
+    }
+
+    fn tell(&self, count: usize, notice: Notice) {
+        let ticket = self.line.ticket();
+        let mut wakes = Wakes::default();
+        for _ in 0..count {
+            let Some(waker) = self.line.grant_before(ticket, |()| true, |()| notice) else {
+                break;
+            };
+            wakes.wake(waker);
+        }
+        wakes.tell();
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condition")
+            .field("waiting", &self.line.len())
+            .finish()
+    }
+}
+
+/// One who waits to be told, or has been told and waits for the lock.
+struct Waiting<'a> {
+    condition: &'a Condition,
+    place: Option<Place>,
+    notice: Option<Notice>,
+}
+
+impl Waiting<'_> {
+    /// Waits to be told; `unlock` is called when it has its place.
+    fn poll(&mut self, cx: &mut Context<'_>, unlock: impl FnOnce()) -> Poll<()> {
+        let line = &self.condition.line;
+        if self.place.is_none() {
+            // First the place, then the lock: whoever is waked by that may tell us at once.
+            self.place = Some(line.join((), cx.waker().clone()));
+            unlock();
+            return Poll::Pending;
+        }
+        line.poll(&mut self.place, cx.waker()).map(|notice| {
+            self.notice = Some(notice);
+        })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let left = self
+            .place
+            .take()
+            .map(|place| self.condition.line.leave(place));
+        let notice = match left {
+            Some(Left::Granted(notice)) => Some(notice),
+            _ => self.notice,
+        };
+        if let Some(Notice::Counted) = notice {
+            // Q5: a notice is for somebody who goes on.
+            self.condition.notify(1);
+        }
+    }
+}

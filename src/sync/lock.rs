@@ -1,0 +1,178 @@
+//! `Lock`: one at a time, in the order of coming.
+//!
+//! On one thread a value needs no lock between two `await`s; it needs one *across* them. The guard
+//! has the value while it lives, so nobody can reach it without. There is no poison: a panic in
+//! here ends a task and not the thread, and whoever comes next gets the value as it was left.
+//!
+//! In asyncio: `Lock`, which holds nothing. Not in the notes.
+
+use super::permits::Permits;
+use std::cell::Cell;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
+struct Shared<T> {
+    permits: Permits,
+    /// `None` while it is with a guard. In a box, so that it does not move whatever its size.
+    value: Cell<Option<Box<T>>>,
+}
+
+/// A lock with a value in it. Its clones are the same lock.
+///
+/// # Examples
+///
+/// ```
+/// use readily::sync::Lock;
+/// use readily::{gather, run, yield_now};
+///
+/// let words = Lock::new(String::new());
+/// let say = async |word: &str| {
+///     let mut all = words.acquire().await;
+///     for letter in word.chars() {
+///         all.push(letter);
+///         yield_now().await; // the other waits meanwhile
+///     }
+/// };
+/// run(async { gather((say("ace"), say("bdf"))).await })?;
+/// assert_eq!(*words.try_acquire().unwrap(), "acebdf");
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[doc(alias = "Mutex")]
+pub struct Lock<T = ()> {
+    shared: Rc<Shared<T>>,
+}
+
+impl<T> Lock<T> {
+    /// A lock that nobody has.
+    #[must_use]
+    pub fn new(value: T) -> Self {
+        Self {
+            shared: Rc::new(Shared {
+                permits: Permits::new(1),
+                value: Cell::new(Some(Box::new(value))),
+            }),
+        }
+    }
+
+    /// Waits for its turn, and takes the lock until the guard is dropped.
+    ///
+    /// Whoever takes it twice waits for ever.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it gives up its place in the line. A lock that it was granted and has not
+    /// fetched goes to the next.
+    #[doc(alias = "lock")]
+    pub async fn acquire(&self) -> LockGuard<T> {
+        self.shared.permits.take(1).await;
+        self.guard()
+    }
+
+    /// Takes the lock if it is free and nobody waits for it.
+    #[must_use = "the lock is free again when the guard is dropped"]
+    pub fn try_acquire(&self) -> Option<LockGuard<T>> {
+        self.shared.permits.try_take(1).then(|| self.guard())
+    }
+
+    /// Whether somebody has it, or is about to: [`try_acquire`](Lock::try_acquire) would fail.
+    #[must_use]
+    pub fn locked(&self) -> bool {
+        self.shared.permits.would_wait(1)
+    }
+
+    /// Q3: for him who has the permit, and there is one.
+    fn guard(&self) -> LockGuard<T> {
+        LockGuard {
+            value: self.shared.value.take(),
+            lock: self.clone(),
+        }
+    }
+}
+
+impl<T> Clone for Lock<T> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Rc::clone(&self.shared),
+        }
+    }
+}
+
+impl<T: Default> Default for Lock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T> fmt::Debug for Lock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lock")
+            .field("locked", &self.locked())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The lock is its holder's until this is dropped; it dereferences to the value.
+///
+/// It may be kept and sent to another task. Who forgets one (`std::mem::forget`) locks for ever.
+#[must_use = "the lock is free again when the guard is dropped"]
+pub struct LockGuard<T = ()> {
+    value: Option<Box<T>>,
+    lock: Lock<T>,
+}
+
+impl<T> LockGuard<T> {
+    /// Whose guard this is.
+    pub(super) fn lock(&self) -> &Lock<T> {
+        &self.lock
+    }
+}
+
+impl<T> Deref for LockGuard<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        let value = self.value.as_deref();
+        value.expect("a guard has the value until it is dropped")
+    }
+}
+
+impl<T> DerefMut for LockGuard<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        let value = self.value.as_deref_mut();
+        value.expect("a guard has the value until it is dropped")
+    }
+}
+
+impl<T> Drop for LockGuard<T> {
+    fn drop(&mut self) {
+        let shared = &self.lock.shared;
+        shared.value.set(self.value.take());
+        shared.permits.give(1);
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for LockGuard<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guard_that_is_dropped_in_a_panic_leaves_the_value_and_no_poison() {
+        let lock = Lock::new(1);
+        let also = lock.clone();
+        let panicked = crate::event_loop::panics::catch(move || {
+            *also.try_acquire().expect("it is free") = 2;
+            let _guard = also.try_acquire().expect("it is free again");
+            panic!("in the middle");
+        });
+        assert!(panicked.is_err());
+        assert_eq!(*lock.try_acquire().expect("no poison"), 2);
+        assert!(!lock.locked());
+    }
+}

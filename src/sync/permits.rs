@@ -1,0 +1,131 @@
+//! A number of permits, and those who wait for some of them: what a lock and a semaphore share.
+//!
+//! Permits are handed to the first in the line, and to nobody past it: one who wants many is not
+//! overtaken for ever by those who want few. A permit is free, or granted, or held; a future that
+//! is dropped, whenever that is, hands what it was granted to the next (Q1).
+//!
+//! Not in the notes. asyncio's `Semaphore` counts and wakes in the same order.
+
+use crate::task::line::{Left, Line, Place, Wakes};
+use std::cell::Cell;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+pub(super) struct Permits {
+    free: Cell<usize>,
+    /// Each wants so many.
+    line: Line<usize>,
+}
+
+impl Permits {
+    pub(super) fn new(free: usize) -> Self {
+        Self {
+            free: Cell::new(free),
+            line: Line::default(),
+        }
+    }
+
+    pub(super) fn free(&self) -> usize {
+        self.free.get()
+    }
+
+    /// Whether somebody who came now would have to wait.
+    pub(super) fn would_wait(&self, want: usize) -> bool {
+        // Q2: whoever waits was here first, also where there is enough for the newcomer.
+        want > self.free.get() || !self.line.is_empty()
+    }
+
+    pub(super) fn try_take(&self, want: usize) -> bool {
+        if self.would_wait(want) {
+            return false;
+        }
+        self.free.set(self.free.get() - want);
+        true
+    }
+
+    /// Waits for `want` permits, and takes them.
+    pub(super) fn take(&self, want: usize) -> Take<'_> {
+        Take {
+            permits: self,
+            want,
+            place: None,
+        }
+    }
+
+    /// Adds so many, for those who wait and for those who come.
+    ///
+    /// # Panics
+    ///
+    /// At more than `usize::MAX`.
+    pub(super) fn give(&self, more: usize) {
+        let free = self.free.get().checked_add(more);
+        self.free.set(free.expect("fewer permits than usize::MAX"));
+        self.serve();
+    }
+
+    /// Grants what there is, in the order of the line.
+    fn serve(&self) {
+        let mut wakes = Wakes::default();
+        loop {
+            let free = self.free.get();
+            let mut taken = 0;
+            let give = |want| taken = want;
+            let Some(waker) = self.line.grant_if(|&want| want <= free, give) else {
+                break;
+            };
+            // Q1, and before the wake, which may come back (L8).
+            self.free.set(free - taken);
+            wakes.wake(waker);
+        }
+        wakes.tell();
+    }
+}
+
+/// What [`Permits::take`] returns.
+pub(super) struct Take<'a> {
+    permits: &'a Permits,
+    want: usize,
+    place: Option<Place>,
+}
+
+impl Future for Take<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self {
+            permits,
+            want,
+            place,
+        } = &mut *self;
+        if place.is_some() {
+            return permits.line.poll(place, cx.waker());
+        }
+        if permits.try_take(*want) {
+            return Poll::Ready(());
+        }
+        let waker = cx.waker().clone();
+        // Cloning it was somebody else's code, and may have given permits back.
+        if permits.try_take(*want) {
+            return Poll::Ready(());
+        }
+        *place = Some(permits.line.join(*want, waker));
+        Poll::Pending
+    }
+}
+
+impl Drop for Take<'_> {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else {
+            return;
+        };
+        let left = self.permits.line.leave(place);
+        // Q1: what was granted to nobody is the next one's. And who leaves without may have
+        // kept those behind waiting, who want less.
+        let back = if matches!(left, Left::Granted(())) {
+            self.want
+        } else {
+            0
+        };
+        self.permits.give(back);
+    }
+}

@@ -1,0 +1,244 @@
+//! `Semaphore`: so many at a time; `BoundedSemaphore`: and never more than at the start.
+//!
+//! A permit is a value, and comes back when it is dropped, so none can be given back twice, and
+//! none is lost in a panic. Who wants to keep the number and lose the value says so (`forget`).
+//! One who wants many keeps its place in the line until there are as many.
+//!
+//! In asyncio: `Semaphore`, `BoundedSemaphore`. Not in the notes.
+
+use super::permits::Permits;
+use std::cell::Cell;
+use std::fmt;
+use std::rc::Rc;
+
+struct Shared {
+    permits: Permits,
+    /// How many were forgotten, and may be released by hand.
+    forgotten: Cell<usize>,
+}
+
+/// A number of permits. Its clones are the same semaphore.
+///
+/// # Examples
+///
+/// No more than two at a time:
+///
+/// ```
+/// use readily::sync::Semaphore;
+/// use readily::{gather, run, yield_now};
+/// use std::cell::Cell;
+///
+/// let (two, inside, most) = (Semaphore::new(2), Cell::new(0), Cell::new(0));
+/// let work = async || {
+///     let _permit = two.acquire().await;
+///     inside.set(inside.get() + 1);
+///     most.set(most.get().max(inside.get()));
+///     yield_now().await;
+///     inside.set(inside.get() - 1);
+/// };
+/// run(async { gather((0..10).map(|_| work())).await })?;
+/// assert_eq!((most.get(), two.available()), (2, 2));
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Semaphore {
+    shared: Rc<Shared>,
+}
+
+impl Semaphore {
+    /// A semaphore with so many permits.
+    #[must_use]
+    pub fn new(permits: usize) -> Self {
+        Self {
+            shared: Rc::new(Shared {
+                permits: Permits::new(permits),
+                forgotten: Cell::new(0),
+            }),
+        }
+    }
+
+    /// Waits for a permit. See [`acquire_many`](Semaphore::acquire_many).
+    ///
+    /// # Cancellation
+    ///
+    /// As there.
+    pub async fn acquire(&self) -> Permit {
+        self.acquire_many(1).await
+    }
+
+    /// Waits for so many permits at once. Nobody who comes later gets one before, also where
+    /// there are enough for him; for more than there ever are it waits for ever.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it gives up its place in the line. Permits that it was granted and has not
+    /// fetched go to the next.
+    pub async fn acquire_many(&self, permits: usize) -> Permit {
+        self.shared.permits.take(permits).await;
+        self.permit(permits)
+    }
+
+    /// Takes a permit if there is one and nobody waits.
+    #[must_use = "the permit goes back when it is dropped"]
+    pub fn try_acquire(&self) -> Option<Permit> {
+        self.try_acquire_many(1)
+    }
+
+    /// Takes so many permits if there are as many and nobody waits.
+    #[must_use = "the permits go back when they are dropped"]
+    pub fn try_acquire_many(&self, permits: usize) -> Option<Permit> {
+        let taken = self.shared.permits.try_take(permits);
+        taken.then(|| self.permit(permits))
+    }
+
+    /// Adds permits that have not been there.
+    ///
+    /// # Panics
+    ///
+    /// At more than `usize::MAX` of them.
+    #[doc(alias = "release")]
+    pub fn add_permits(&self, permits: usize) {
+        self.shared.permits.give(permits);
+    }
+
+    /// How many are free. Where somebody waits for more than that, they are for him.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        self.shared.permits.free()
+    }
+
+    /// Whether whoever came now would have to wait.
+    #[must_use]
+    pub fn locked(&self) -> bool {
+        self.shared.permits.would_wait(1)
+    }
+
+    fn permit(&self, permits: usize) -> Permit {
+        Permit {
+            shared: Rc::clone(&self.shared),
+            permits,
+        }
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore")
+            .field("available", &self.available())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One permit or several, which go back when this is dropped. It may be sent to another task.
+#[must_use = "the permit goes back when this is dropped"]
+pub struct Permit {
+    shared: Rc<Shared>,
+    permits: usize,
+}
+
+impl Permit {
+    /// How many it is.
+    #[must_use]
+    pub fn permits(&self) -> usize {
+        self.permits
+    }
+
+    /// Keeps them from going back. They may be replaced: by
+    /// [`add_permits`](Semaphore::add_permits), or [`release`](BoundedSemaphore::release).
+    pub fn forget(mut self) {
+        let forgotten = &self.shared.forgotten;
+        // It may be told of more than there ever were, where others were added for them.
+        forgotten.set(forgotten.get().saturating_add(self.permits));
+        self.permits = 0;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.shared.permits.give(self.permits);
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Permit").field(&self.permits).finish()
+    }
+}
+
+/// A permit was given back that nobody had taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("released more often than forgotten: all other permits go back by themselves")]
+pub struct ReleasedTooOften;
+
+/// A semaphore that never has more permits than it began with.
+///
+/// A [`Permit`] that is dropped has gone back; so what can be [released](Self::release) by hand is
+/// what was [forgotten](Permit::forget), and no more.
+///
+/// # Examples
+///
+/// ```
+/// use readily::sync::BoundedSemaphore;
+///
+/// let seats = BoundedSemaphore::new(2);
+/// drop(seats.try_acquire());
+/// assert!(seats.release().is_err(), "both are there");
+/// seats.try_acquire().unwrap().forget();
+/// assert_eq!(seats.available(), 1);
+/// seats.release().unwrap();
+/// assert_eq!(seats.available(), 2);
+/// ```
+#[derive(Clone, Debug)]
+pub struct BoundedSemaphore {
+    semaphore: Semaphore,
+}
+
+impl BoundedSemaphore {
+    /// A semaphore that has, and will have, so many permits.
+    #[must_use]
+    pub fn new(permits: usize) -> Self {
+        Self {
+            semaphore: Semaphore::new(permits),
+        }
+    }
+
+    /// Waits for a permit.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Semaphore::acquire_many`].
+    pub async fn acquire(&self) -> Permit {
+        self.semaphore.acquire().await
+    }
+
+    /// Takes a permit if there is one and nobody waits.
+    #[must_use = "the permit goes back when it is dropped"]
+    pub fn try_acquire(&self) -> Option<Permit> {
+        self.semaphore.try_acquire()
+    }
+
+    /// Gives back a permit that was forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`ReleasedTooOften`] if none is missing; nothing has changed.
+    pub fn release(&self) -> Result<(), ReleasedTooOften> {
+        let shared = &self.semaphore.shared;
+        let left = shared.forgotten.get().checked_sub(1);
+        shared.forgotten.set(left.ok_or(ReleasedTooOften)?);
+        shared.permits.give(1);
+        Ok(())
+    }
+
+    /// How many are free.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        self.semaphore.available()
+    }
+
+    /// Whether whoever came now would have to wait.
+    #[must_use]
+    pub fn locked(&self) -> bool {
+        self.semaphore.locked()
+    }
+}
