@@ -3,19 +3,26 @@
 //! All but `channel` belong to one thread and use no atomics. Under all of them is one line of
 //! waiters (`task/line.rs`): first come, first served, and what one is granted nobody can take from
 //! it. So a future that waits can be dropped at any moment, and nothing is lost but its place: what
-//! it was granted goes to the next. `docs/invariants.md` has the rules, Q1 to Q5.
+//! it was granted goes to the next. `docs/invariants.md` has the rules, Q1 to Q7.
 //!
 //! The names are those of asyncio, whose locks and queues these are; the notes do not speak of them.
 
 mod barrier;
 mod condition;
+mod errors;
 mod event;
 mod lock;
 mod permits;
+mod queue;
 mod semaphore;
+mod shelf;
+mod store;
 
 pub use barrier::{Barrier, BrokenBarrier};
 pub use condition::Condition;
+pub use errors::{GetError, PutError, Shut};
 pub use event::Event;
 pub use lock::{Lock, LockGuard};
+pub use queue::{DoneTooOften, LifoQueue, PriorityQueue, Queue};
 pub use semaphore::{BoundedSemaphore, Permit, ReleasedTooOften, Semaphore};
+pub use store::{Fifo, Least, Lifo, Store};

@@ -10,6 +10,7 @@
 mod base;
 mod dispatch;
 mod everywhere;
+mod queues;
 mod scripted;
 mod simulated;
 mod sources;

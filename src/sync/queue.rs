@@ -1,0 +1,287 @@
+//! `Queue`, `LifoQueue`, `PriorityQueue`: from those who make something to those who work on it.
+//!
+//! A bounded queue makes who puts too fast wait for those who get: that is all there is to
+//! back-pressure. Who closes a queue says that no more will come; those who get take what is there,
+//! and are told. Who wants to know when the work is done waits for that (`join`), and not for the
+//! queue to be empty: the last item is still being worked on then.
+//!
+//! In asyncio: `Queue` and its two kinds, with `shutdown`. Not in the notes.
+
+use super::errors::{GetError, PutError, Shut};
+use super::shelf::{Get, Put, Shelf};
+use super::store::{Fifo, Least, Lifo, Store};
+use std::fmt;
+use std::ops::Deref;
+use std::rc::Rc;
+
+/// [`task_done`](Queue::task_done) was called more often than items were got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("task_done was called more often than items were got")]
+pub struct DoneTooOften;
+
+/// A queue of items, first in, first out. Its clones are the same queue.
+///
+/// Those who wait, on either side, are served in the order of their coming, and nobody overtakes
+/// them; nor does [`put_nowait`](Queue::put_nowait) or [`get_nowait`](Queue::get_nowait).
+///
+/// # Examples
+///
+/// ```
+/// use readily::sync::Queue;
+/// use readily::{run, spawn};
+///
+/// let squares = run(async {
+///     let (numbers, squares) = (Queue::bounded(1), Queue::unbounded());
+///     for _ in 0..2 {
+///         let (numbers, squares) = (numbers.clone(), squares.clone());
+///         drop(spawn(async move {
+///             while let Ok(n) = numbers.get().await {
+///                 squares.put_nowait(n * n).unwrap();
+///                 numbers.task_done().unwrap();
+///             }
+///         }));
+///     }
+///     for n in 1..=4 {
+///         numbers.put(n).await.unwrap();
+///     }
+///     numbers.join().await;
+///     numbers.close(); // the workers end
+///     let mut squares = squares.close_now();
+///     squares.sort();
+///     squares
+/// })?;
+/// assert_eq!(squares, [1, 4, 9, 16]);
+/// # Ok::<(), readily::Error>(())
+/// ```
+pub struct Queue<T, S: Store<T> = Fifo<T>> {
+    shelf: Rc<Shelf<T, S>>,
+}
+
+impl<T> Queue<T> {
+    /// A queue that takes as much as there is memory for.
+    #[must_use]
+    pub fn unbounded() -> Self {
+        Self::with(usize::MAX)
+    }
+
+    /// A queue of so many items at most.
+    ///
+    /// # Panics
+    ///
+    /// If that is none: an item could never be put.
+    #[must_use]
+    pub fn bounded(maxsize: usize) -> Self {
+        Self::with(maxsize)
+    }
+}
+
+impl<T, S: Store<T>> Queue<T, S> {
+    fn with(maxsize: usize) -> Self {
+        assert!(maxsize > 0, "a queue is for one item at least");
+        Self {
+            shelf: Rc::new(Shelf::new(maxsize)),
+        }
+    }
+
+    /// Waits for room, and puts `item`.
+    ///
+    /// # Errors
+    ///
+    /// [`Shut`] with `item` in it, if the queue is closed, or is closed meanwhile.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it drops an item that was not put yet, and its place in the line. One that was put
+    /// before the future has been polled again stays: no item is in the queue twice, or half.
+    pub async fn put(&self, item: T) -> Result<(), Shut<T>> {
+        Put::new(&*self.shelf, item).await
+    }
+
+    /// Puts `item`, if there is room and nobody waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`] with `item` in it.
+    #[doc(alias = "try_put")]
+    pub fn put_nowait(&self, item: T) -> Result<(), PutError<T>> {
+        self.shelf.try_put(item)
+    }
+
+    /// Waits for an item, and takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Shut`] if the queue is closed, and empty.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it gives up its place in the line. No item is lost: until it is returned from
+    /// here, it is in the queue.
+    pub async fn get(&self) -> Result<T, Shut> {
+        Get::new(&*self.shelf).await
+    }
+
+    /// Takes an item, if there is one that is not for somebody who waits.
+    ///
+    /// # Errors
+    ///
+    /// [`GetError`].
+    #[doc(alias = "try_get")]
+    pub fn get_nowait(&self) -> Result<T, GetError> {
+        self.shelf.try_take()
+    }
+
+    /// How many items there are, with those for getters that have not run since.
+    #[must_use]
+    pub fn qsize(&self) -> usize {
+        self.shelf.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn empty(&self) -> bool {
+        self.qsize() == 0
+    }
+
+    /// Whether there is no room.
+    #[must_use]
+    pub fn full(&self) -> bool {
+        !self.shelf.has_room()
+    }
+
+    /// How many it takes; `None` for as many as there is memory for.
+    #[must_use]
+    pub fn maxsize(&self) -> Option<usize> {
+        Some(self.shelf.maxsize).filter(|&maxsize| maxsize < usize::MAX)
+    }
+
+    /// Says that an item, which was got, has been worked on.
+    ///
+    /// # Errors
+    ///
+    /// [`DoneTooOften`] if all that were got are done; nothing has changed.
+    pub fn task_done(&self) -> Result<(), DoneTooOften> {
+        if !self.shelf.at_work() {
+            return Err(DoneTooOften);
+        }
+        self.shelf.done(1);
+        Ok(())
+    }
+
+    /// Waits until each item that was put is [done](Queue::task_done); not at all if that is so.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn join(&self) {
+        self.shelf.idle.wait().await;
+    }
+
+    /// Takes no more items. Those who wait with one get it back; those who get take what is
+    /// there, and are told then. Twice is once.
+    #[doc(alias = "shutdown")]
+    pub fn close(&self) {
+        self.shelf.shut();
+    }
+
+    /// Closes it and empties it: here is what was in it. Each of these counts as
+    /// [done](Queue::task_done). Those who wait are told.
+    pub fn close_now(&self) -> Vec<T> {
+        self.shelf.clear()
+    }
+
+    /// Whether it was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shelf.shut.get()
+    }
+}
+
+impl<T, S: Store<T>> Clone for Queue<T, S> {
+    fn clone(&self) -> Self {
+        Self {
+            shelf: Rc::clone(&self.shelf),
+        }
+    }
+}
+
+impl<T, S: Store<T>> fmt::Debug for Queue<T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("qsize", &self.qsize())
+            .field("maxsize", &self.maxsize())
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}
+
+macro_rules! kind_of_queue {
+    ($(#[$doc:meta])* $name:ident $store:ident $($ord:ident)?) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name<T $(: $ord)?> {
+            queue: Queue<T, $store<T>>,
+        }
+
+        impl<T $(: $ord)?> $name<T> {
+            /// A queue that takes as much as there is memory for.
+            #[must_use]
+            pub fn unbounded() -> Self {
+                Self { queue: Queue::with(usize::MAX) }
+            }
+
+            /// A queue of so many items at most.
+            ///
+            /// # Panics
+            ///
+            /// If that is none.
+            #[must_use]
+            pub fn bounded(maxsize: usize) -> Self {
+                Self { queue: Queue::with(maxsize) }
+            }
+        }
+
+        impl<T $(: $ord)?> Deref for $name<T> {
+            type Target = Queue<T, $store<T>>;
+
+            fn deref(&self) -> &Self::Target {
+                &self.queue
+            }
+        }
+
+        impl<T $(: $ord)?> Clone for $name<T> {
+            fn clone(&self) -> Self {
+                Self { queue: self.queue.clone() }
+            }
+        }
+    };
+}
+
+kind_of_queue! {
+    /// A [`Queue`], to which it dereferences, that gives out the last item first.
+    ///
+    /// ```
+    /// let queue = readily::sync::LifoQueue::unbounded();
+    /// queue.put_nowait(1).unwrap();
+    /// queue.put_nowait(2).unwrap();
+    /// assert_eq!(queue.get_nowait(), Ok(2));
+    /// ```
+    LifoQueue Lifo
+}
+
+kind_of_queue! {
+    /// A [`Queue`], to which it dereferences, that gives out the least item first, and of those
+    /// that are equal the one that came first. For the greatest, put `Reverse` items.
+    ///
+    /// Its calls compare items. That must not use the queue, which would panic; and if that
+    /// panics, an item may be lost.
+    ///
+    /// ```
+    /// let queue = readily::sync::PriorityQueue::unbounded();
+    /// for item in [(2, "b"), (1, "a"), (3, "c")] {
+    ///     queue.put_nowait(item).unwrap();
+    /// }
+    /// assert_eq!(queue.get_nowait(), Ok((1, "a")));
+    /// ```
+    PriorityQueue Least Ord
+}

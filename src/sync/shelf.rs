@@ -1,0 +1,303 @@
+//! The shelf of a queue: its items, those who want to put one there, and those who want one.
+//!
+//! An item is in one of two places: with whoever puts it, or on the shelf. Nobody is handed an item
+//! before he runs; what he is granted is the *right* to the next one, which lies on the shelf
+//! until he takes it. So a getter that is dropped loses nothing: the right goes to the next, and
+//! the item has never left. Who puts waits with his item at his place in the line, and it is moved
+//! on as soon as there is room, so that items come in the order of their putting.
+//!
+//! In asyncio: `Queue`, whose getters are woken and look.
+
+use super::errors::{GetError, PutError, Shut};
+use super::event::Event;
+use super::store::Store;
+use crate::task::line::{Left, Line, Place, Wakes};
+use std::cell::{Cell, RefCell, RefMut};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+pub(super) struct Shelf<T, S> {
+    store: RefCell<S>,
+    pub(super) maxsize: usize,
+    /// How many of the items are for those who were granted one, and have not run since.
+    promised: Cell<usize>,
+    pub(super) shut: Cell<bool>,
+    /// How many were put that nobody has said to be done.
+    unfinished: Cell<usize>,
+    getters: Line<(), Result<(), Shut>>,
+    /// Each waits with its item, and gets it back if nothing more is taken.
+    putters: Line<T, Result<(), T>>,
+    /// Set while nothing is unfinished.
+    pub(super) idle: Event,
+}
+
+impl<T, S: Store<T>> Shelf<T, S> {
+    pub(super) fn new(maxsize: usize) -> Self {
+        let idle = Event::new();
+        idle.set();
+        Self {
+            store: RefCell::default(),
+            maxsize,
+            promised: Cell::new(0),
+            shut: Cell::new(false),
+            unfinished: Cell::new(0),
+            getters: Line::default(),
+            putters: Line::default(),
+            idle,
+        }
+    }
+
+    /// The items. To compare them is the user's code, and the only such that runs under a
+    /// borrow: it has to see them (L8).
+    fn store(&self) -> RefMut<'_, S> {
+        let store = self.store.try_borrow_mut();
+        store.expect("comparing the items of a queue must not use the queue")
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.store().count()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.len() < self.maxsize
+    }
+
+    fn enter(&self, item: T) {
+        self.unfinished.set(self.unfinished.get() + 1);
+        self.idle.clear();
+        self.store().put(item);
+    }
+
+    pub(super) fn try_put(&self, item: T) -> Result<(), PutError<T>> {
+        if self.shut.get() {
+            return Err(PutError::Shut(item));
+        }
+        // Q2: room that there is, is for those who wait.
+        if !self.putters.is_empty() || !self.has_room() {
+            return Err(PutError::Full(item));
+        }
+        self.enter(item);
+        self.serve();
+        Ok(())
+    }
+
+    pub(super) fn try_take(&self) -> Result<T, GetError> {
+        let len = self.len();
+        // Q2: what is promised is somebody's, and who waits was here first.
+        if self.getters.is_empty() && len > self.promised.get() {
+            return self.take().ok_or(GetError::Empty);
+        }
+        match self.shut.get() && len == 0 {
+            true => Err(GetError::Shut),
+            false => Err(GetError::Empty),
+        }
+    }
+
+    fn take(&self) -> Option<T> {
+        let item = self.store().take();
+        self.serve();
+        item
+    }
+
+    /// Moves on what can be: items into the room that there is, rights to those who wait.
+    fn serve(&self) {
+        let mut wakes = Wakes::default();
+        while let Some(waker) = self.admit(&mut wakes).or_else(|| self.promise()) {
+            wakes.wake(waker);
+        }
+        wakes.tell();
+    }
+
+    /// Lets in the item of the first who waits with one, or gives it back to him.
+    fn admit(&self, wakes: &mut Wakes) -> Option<Waker> {
+        let shut = self.shut.get();
+        if !shut && !self.has_room() {
+            return None;
+        }
+        let mut moved = None;
+        let give = |item| {
+            if shut {
+                return Err(item);
+            }
+            moved = Some(item);
+            Ok(())
+        };
+        let waker = self.putters.grant_if(|_| true, give)?;
+        if let Some(item) = moved {
+            // Guarded: whoever it is, his waker is not to blame for how items compare.
+            wakes.guard(|| self.enter(item));
+        }
+        Some(waker)
+    }
+
+    /// Q6: gives the first who waits the right to an item, or tells him that none will come.
+    fn promise(&self) -> Option<Waker> {
+        let (len, promised) = (self.len(), self.promised.get());
+        if len > promised {
+            let waker = self.getters.grant_if(|()| true, |()| Ok(()))?;
+            self.promised.set(promised + 1);
+            return Some(waker);
+        }
+        // Not before the last one is taken: who has a right to it may yet be dropped.
+        if !self.shut.get() || len > 0 {
+            return None;
+        }
+        self.getters.grant_if(|()| true, |()| Err(Shut(())))
+    }
+
+    pub(super) fn shut(&self) {
+        self.shut.set(true);
+        self.serve();
+    }
+
+    /// Empties the shelf for good. Each item counts as done.
+    pub(super) fn clear(&self) -> Vec<T> {
+        self.shut.set(true);
+        let items: Vec<T> = std::iter::from_fn(|| self.store().take()).collect();
+        self.serve();
+        self.done(items.len());
+        items
+    }
+
+    /// Whether there are items that were taken and are not done.
+    pub(super) fn at_work(&self) -> bool {
+        self.unfinished.get() > self.len()
+    }
+
+    /// So many are done, of those that are not on the shelf.
+    pub(super) fn done(&self, count: usize) {
+        let left = self.unfinished.get() - count;
+        self.unfinished.set(left);
+        // Q7: for those who wait now. More may be put before they run; they waited for these.
+        if left == 0 {
+            self.idle.set();
+        }
+    }
+}
+
+/// Waits for an item.
+pub(super) struct Get<'a, T, S: Store<T>> {
+    shelf: &'a Shelf<T, S>,
+    place: Option<Place>,
+}
+
+impl<'a, T, S: Store<T>> Get<'a, T, S> {
+    pub(super) fn new(shelf: &'a Shelf<T, S>) -> Self {
+        Self { shelf, place: None }
+    }
+}
+
+impl<T, S: Store<T>> Future for Get<'_, T, S> {
+    type Output = Result<T, Shut>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { shelf, place } = &mut *self;
+        if place.is_some() {
+            let granted = ready!(shelf.getters.poll(place, cx.waker()));
+            return Poll::Ready(granted.and_then(|()| {
+                shelf.promised.set(shelf.promised.get() - 1);
+                // It is not there where somebody has emptied the shelf.
+                shelf.take().ok_or(Shut(()))
+            }));
+        }
+        let look = || match shelf.try_take() {
+            Ok(item) => Some(Ok(item)),
+            Err(GetError::Shut) => Some(Err(Shut(()))),
+            Err(GetError::Empty) => None,
+        };
+        if let Some(got) = look() {
+            return Poll::Ready(got);
+        }
+        let waker = cx.waker().clone();
+        // Cloning it was somebody else's code, and may have put something.
+        if let Some(got) = look() {
+            return Poll::Ready(got);
+        }
+        *place = Some(shelf.getters.join((), waker));
+        Poll::Pending
+    }
+}
+
+impl<T, S: Store<T>> Drop for Get<'_, T, S> {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else {
+            return;
+        };
+        if let Left::Granted(Ok(())) = self.shelf.getters.leave(place) {
+            // Q6: the item has not moved; the right to it is the next one's.
+            self.shelf.promised.set(self.shelf.promised.get() - 1);
+            self.shelf.serve();
+        }
+    }
+}
+
+/// Waits for room for an item.
+pub(super) struct Put<'a, T, S: Store<T>> {
+    shelf: &'a Shelf<T, S>,
+    /// Until it has a place, where the item waits.
+    item: Option<T>,
+    place: Option<Place>,
+}
+
+impl<'a, T, S: Store<T>> Put<'a, T, S> {
+    pub(super) fn new(shelf: &'a Shelf<T, S>, item: T) -> Self {
+        Self {
+            shelf,
+            item: Some(item),
+            place: None,
+        }
+    }
+
+    /// Puts the item, if that does not take waiting.
+    fn try_now(&mut self) -> Poll<Result<(), Shut<T>>> {
+        let item = self.item.take();
+        match self
+            .shelf
+            .try_put(item.expect("it has the item until it has a place"))
+        {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(PutError::Shut(item)) => Poll::Ready(Err(Shut(item))),
+            Err(PutError::Full(item)) => {
+                self.item = Some(item);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+// The item is handed on, and never pinned.
+impl<T, S: Store<T>> Unpin for Put<'_, T, S> {}
+
+impl<T, S: Store<T>> Future for Put<'_, T, S> {
+    type Output = Result<(), Shut<T>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.place.is_some() {
+            let polled = this.shelf.putters.poll(&mut this.place, cx.waker());
+            return polled.map(|put| put.map_err(Shut));
+        }
+        if let Poll::Ready(put) = this.try_now() {
+            return Poll::Ready(put);
+        }
+        let waker = cx.waker().clone();
+        // Cloning it was somebody else's code, and may have made room.
+        if let Poll::Ready(put) = this.try_now() {
+            return Poll::Ready(put);
+        }
+        this.place = this
+            .item
+            .take()
+            .map(|item| this.shelf.putters.join(item, waker));
+        Poll::Pending
+    }
+}
+
+impl<T, S: Store<T>> Drop for Put<'_, T, S> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            // An item that was not moved on goes with it.
+            let _left = self.shelf.putters.leave(place);
+        }
+    }
+}

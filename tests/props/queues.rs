@@ -1,0 +1,562 @@
+//! Queues, against lists that are looked through from the start: Q6 and Q7.
+//!
+//! Each item is a number that there is once, and has to come to exactly one place, whatever is
+//! dropped and closed. Who has to have been woken, and for what, the model says too.
+
+use super::scripted::hush;
+use super::sync::{Kind, Waits, go_in_masses, survive_hostile_wakers, waits};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use readily::sync::{GetError, LifoQueue, PriorityQueue, PutError, Queue, Shut, Store};
+use readily::testing::{Deed, SimLoop, in_one_turn, orders};
+use readily::{Task, gather, spawn, wait_for, yield_now};
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// Of two with the same rank neither is less; but they are two.
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    rank: usize,
+    id: usize,
+}
+
+impl Ord for Item {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank.cmp(&other.rank)
+    }
+}
+
+impl PartialOrd for Item {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Item {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Item {}
+
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    First,
+    Last,
+    Least,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Put(usize),
+    PutNow(usize),
+    Get,
+    GetNow,
+    Poll(usize),
+    Drop(usize),
+    Done,
+    Join,
+    Close,
+    CloseNow,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (0..3usize).prop_map(Op::Put),
+        4 => (0..3usize).prop_map(Op::PutNow),
+        6 => Just(Op::Get),
+        3 => Just(Op::GetNow),
+        6 => (0..8usize).prop_map(Op::Poll),
+        5 => (0..8usize).prop_map(Op::Drop),
+        4 => Just(Op::Done),
+        2 => Just(Op::Join),
+        1 => (0..4u8).prop_map(|n| if n == 0 { Op::Close } else { Op::Join }),
+        1 => (0..4u8).prop_map(|n| if n == 0 { Op::CloseNow } else { Op::Done }),
+    ]
+}
+
+/// What a waiting future is to come to, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Waits,
+    /// The item is in, or there is one for it, or all is done.
+    Goes,
+    Shut,
+}
+
+struct Model {
+    order: Order,
+    maxsize: usize,
+    /// In the order of their coming.
+    items: Vec<Item>,
+    putters: VecDeque<(usize, Item)>,
+    getters: VecDeque<usize>,
+    joiners: Vec<usize>,
+    fates: BTreeMap<usize, Fate>,
+    promised: usize,
+    shut: bool,
+    at_work: usize,
+}
+
+impl Model {
+    fn take(&mut self) -> Option<Item> {
+        let at = match self.order {
+            Order::First => 0,
+            Order::Last => self.items.len().checked_sub(1)?,
+            Order::Least => {
+                let least = self.items.iter().map(|item| item.rank).min()?;
+                self.items.iter().position(|item| item.rank == least)?
+            }
+        };
+        (at < self.items.len()).then(|| {
+            self.at_work += 1;
+            self.items.remove(at)
+        })
+    }
+
+    fn try_put(&mut self, item: Item) -> Result<(), &'static str> {
+        match () {
+            () if self.shut => Err("shut"),
+            () if !self.putters.is_empty() || self.items.len() >= self.maxsize => Err("full"),
+            () => {
+                self.items.push(item);
+                Ok(())
+            }
+        }
+    }
+
+    fn try_take(&mut self) -> Result<Item, GetError> {
+        match () {
+            () if self.getters.is_empty() && self.items.len() > self.promised => {
+                Ok(self.take().unwrap())
+            }
+            () if self.shut && self.items.is_empty() => Err(GetError::Shut),
+            () => Err(GetError::Empty),
+        }
+    }
+
+    fn serve(&mut self) {
+        while !self.putters.is_empty() && (self.shut || self.items.len() < self.maxsize) {
+            let (id, item) = self.putters.pop_front().unwrap();
+            if self.shut {
+                self.fates.insert(id, Fate::Shut);
+            } else {
+                self.items.push(item);
+                self.fates.insert(id, Fate::Goes);
+            }
+        }
+        while !self.getters.is_empty() && self.items.len() > self.promised {
+            let id = self.getters.pop_front().unwrap();
+            self.promised += 1;
+            self.fates.insert(id, Fate::Goes);
+        }
+        if self.shut && self.items.is_empty() {
+            let told = self.getters.drain(..).map(|id| (id, Fate::Shut));
+            self.fates.extend(told);
+        }
+        if self.items.len() + self.at_work == 0 {
+            let done = self.joiners.drain(..).map(|id| (id, Fate::Goes));
+            self.fates.extend(done);
+        }
+    }
+}
+
+enum Waiting {
+    Put(Item, Waits<Result<(), Shut<Item>>>),
+    Get(Waits<Result<Item, Shut>>),
+    Join(Waits<()>),
+}
+
+fn check_queue<S: Store<Item> + 'static>(
+    queue: &Queue<Item, S>,
+    mut model: Model,
+    ops: Vec<Op>,
+) -> Result<(), TestCaseError> {
+    let mut pending: Vec<(usize, Waiting)> = Vec::new();
+    for (id, op) in ops.into_iter().enumerate() {
+        match op {
+            Op::Put(rank) => {
+                let (also, item) = (queue.clone(), Item { rank, id });
+                let mut future = waits(async move { also.put(item).await });
+                let expected = model.try_put(item);
+                match future.poll() {
+                    Poll::Ready(Ok(())) => prop_assert_eq!(expected, Ok(())),
+                    Poll::Ready(Err(Shut(back))) => {
+                        prop_assert_eq!((expected, back.id), (Err("shut"), id));
+                    }
+                    Poll::Pending => {
+                        prop_assert_eq!(expected, Err("full"));
+                        model.putters.push_back((id, item));
+                        model.fates.insert(id, Fate::Waits);
+                        pending.push((id, Waiting::Put(item, future)));
+                    }
+                }
+            }
+            Op::PutNow(rank) => {
+                let item = Item { rank, id };
+                let put = queue.put_nowait(item).map_err(|error| match error {
+                    PutError::Full(back) => (back.id, "full"),
+                    PutError::Shut(back) => (back.id, "shut"),
+                });
+                prop_assert_eq!(put, model.try_put(item).map_err(|why| (id, why)), "Q2, Q6");
+            }
+            Op::Get => {
+                let also = queue.clone();
+                let mut future = waits(async move { also.get().await });
+                let expected = model.try_take();
+                match future.poll() {
+                    Poll::Ready(Ok(item)) => {
+                        prop_assert_eq!(Ok(item.id), expected.map(|item| item.id));
+                    }
+                    Poll::Ready(Err(Shut(()))) => prop_assert_eq!(expected, Err(GetError::Shut)),
+                    Poll::Pending => {
+                        prop_assert_eq!(expected, Err(GetError::Empty));
+                        model.getters.push_back(id);
+                        model.fates.insert(id, Fate::Waits);
+                        pending.push((id, Waiting::Get(future)));
+                    }
+                }
+            }
+            Op::GetNow => {
+                let (got, expected) = (queue.get_nowait(), model.try_take());
+                prop_assert_eq!(got.map(|i| i.id), expected.map(|i| i.id), "Q2, Q6");
+            }
+            Op::Poll(nth) if !pending.is_empty() => {
+                let nth = nth % pending.len();
+                let (id, waiting) = &mut pending[nth];
+                let fate = model.fates[id];
+                let ready = match waiting {
+                    Waiting::Put(item, future) => match future.poll() {
+                        Poll::Pending => false,
+                        Poll::Ready(Ok(())) => fate == Fate::Goes,
+                        Poll::Ready(Err(Shut(back))) => fate == Fate::Shut && back.id == item.id,
+                    },
+                    Waiting::Get(future) => match future.poll() {
+                        Poll::Pending => false,
+                        Poll::Ready(got) => {
+                            let expected = match fate {
+                                Fate::Goes => {
+                                    model.promised -= 1;
+                                    model.take()
+                                }
+                                _ => None,
+                            };
+                            let got = got.ok().map(|item| item.id);
+                            prop_assert_eq!(got, expected.map(|item| item.id), "Q6");
+                            true
+                        }
+                    },
+                    Waiting::Join(future) => future.poll().is_ready(),
+                };
+                prop_assert_eq!(ready, fate != Fate::Waits, "Q6, Q7: {:?}", fate);
+                if ready {
+                    drop(pending.remove(nth));
+                }
+            }
+            Op::Drop(nth) if !pending.is_empty() => {
+                let (id, waiting) = pending.remove(nth % pending.len());
+                model.promised -= match (&waiting, model.fates[&id]) {
+                    (Waiting::Get(_), Fate::Goes) => 1,
+                    _ => 0,
+                };
+                drop(waiting);
+                model.putters.retain(|&(other, _)| other != id);
+                model.getters.retain(|&other| other != id);
+                model.joiners.retain(|&other| other != id);
+            }
+            Op::Done => {
+                prop_assert_eq!(queue.task_done().is_ok(), model.at_work > 0, "Q7");
+                model.at_work = model.at_work.saturating_sub(1);
+            }
+            Op::Join => {
+                let also = queue.clone();
+                let mut future = waits(async move { also.join().await });
+                let now = model.items.len() + model.at_work == 0;
+                prop_assert_eq!(future.poll().is_ready(), now, "Q7");
+                if !now {
+                    model.joiners.push(id);
+                    model.fates.insert(id, Fate::Waits);
+                    pending.push((id, Waiting::Join(future)));
+                }
+            }
+            Op::Close => {
+                queue.close();
+                model.shut = true;
+            }
+            Op::CloseNow => {
+                let back: Vec<_> = queue.close_now().iter().map(|item| item.id).collect();
+                model.shut = true;
+                let at_work = model.at_work;
+                let expected = std::iter::from_fn(|| model.take()).map(|item| item.id);
+                prop_assert_eq!(back, expected.collect::<Vec<_>>(), "Q6");
+                model.at_work = at_work;
+            }
+            _ => {}
+        }
+        model.serve();
+        prop_assert_eq!(queue.qsize(), model.items.len(), "Q6: after {:?}", op);
+        prop_assert!(queue.qsize() <= model.maxsize, "Q6");
+        prop_assert_eq!(queue.is_closed(), model.shut);
+        for (id, waiting) in &pending {
+            let woken = match waiting {
+                Waiting::Put(_, future) => future.woken(),
+                Waiting::Get(future) => future.woken(),
+                Waiting::Join(future) => future.woken(),
+            };
+            let told = model.fates[id] != Fate::Waits;
+            prop_assert_eq!(woken, usize::from(told), "after {:?}", op);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 768, ..ProptestConfig::default() })]
+
+    /// Q2, Q6, Q7: what is put is got once, in the order of the queue, by those who wait in theirs,
+    /// and there is never more than there is room for; whatever is dropped or closed, and whenever.
+    /// A join ends when each item that was got is done, and none is left; and not before.
+    #[test]
+    fn what_is_put_is_got_once_and_by_the_first_in_line(
+        order in prop_oneof![Just(Order::First), Just(Order::Last), Just(Order::Least)],
+        maxsize in 1..4usize,
+        ops in vec(op(), 0..64),
+    ) {
+        let model = Model {
+            order,
+            maxsize,
+            items: Vec::new(),
+            putters: VecDeque::new(),
+            getters: VecDeque::new(),
+            joiners: Vec::new(),
+            fates: BTreeMap::new(),
+            promised: 0,
+            shut: false,
+            at_work: 0,
+        };
+        match order {
+            Order::First => check_queue(&Queue::bounded(maxsize), model, ops)?,
+            Order::Last => check_queue(&LifoQueue::bounded(maxsize), model, ops)?,
+            Order::Least => check_queue(&PriorityQueue::bounded(maxsize), model, ops)?,
+        }
+    }
+
+    /// Q6, Q7: makers and workers in every order of a seed, of whom some are cancelled: each number
+    /// that a put has said is in is worked on once, or left, and the join ends.
+    #[test]
+    fn makers_and_workers_lose_nothing_in_any_order(
+        seed in any::<u64>(),
+        maxsize in 1..4usize,
+        cancels in vec((0..4usize, 0..6u64), 0..4),
+    ) {
+        let mut sim = SimLoop::new(seed);
+        let queue: Queue<usize> = Queue::bounded(maxsize);
+        let (put, got) = (Rc::new(RefCell::new(BTreeSet::new())), Rc::new(RefCell::new(BTreeSet::new())));
+        let run = {
+            let (queue, put, got) = (queue.clone(), Rc::clone(&put), Rc::clone(&got));
+            async move {
+                let make = |maker: usize| {
+                    let (queue, put) = (queue.clone(), Rc::clone(&put));
+                    async move {
+                        for n in 0..6 {
+                            let number = maker * 10 + n;
+                            queue.put(number).await.unwrap();
+                            put.borrow_mut().insert(number);
+                            yield_now().await;
+                        }
+                    }
+                };
+                let work = || {
+                    let (queue, got) = (queue.clone(), Rc::clone(&got));
+                    async move {
+                        while let Ok(number) = queue.get().await {
+                            assert!(got.borrow_mut().insert(number), "Q6: once");
+                            queue.task_done().unwrap();
+                            yield_now().await;
+                        }
+                    }
+                };
+                let makers: Vec<Task<()>> = (0..2).map(make).map(spawn).collect();
+                let workers: Vec<Task<()>> = (0..3).map(|_| spawn(work())).collect();
+                // One worker is left in any case.
+                let all: Vec<_> = makers.iter().chain(&workers[..2]).map(Task::task_ref).collect();
+                for (nth, after) in cancels {
+                    for _ in 0..after {
+                        yield_now().await;
+                    }
+                    all[nth].cancel();
+                }
+                for maker in makers {
+                    drop(maker.await);
+                }
+                queue.join().await;
+                queue.close();
+                for worker in workers {
+                    drop(worker.await);
+                }
+            }
+        };
+        let ended = sim.run(wait_for(Duration::from_secs(60), run)).unwrap();
+        prop_assert!(ended.is_ok(), "nobody waits for ever");
+        prop_assert_eq!(queue.qsize(), 0);
+        // One that was cancelled may have put a number and not have heard of it.
+        prop_assert!(put.borrow().is_subset(&got.borrow()), "Q6");
+    }
+}
+
+/// Q6 (R089): an item is put, and one of two who wait is cancelled, and a third tries to take it, in
+/// one turn and in every order: the other one has it.
+#[test]
+fn an_item_and_a_cancel_in_one_turn_reach_who_is_left() {
+    for (order, seed) in orders(3).into_iter().cycle().zip(0..24) {
+        let mut sim = SimLoop::new(seed);
+        let queue = Queue::bounded(1);
+        let get = || {
+            let queue = queue.clone();
+            sim.spawn(async move { queue.get().await })
+        };
+        // Which of them came first is the seed's.
+        let (cancelled, mut left) = (get(), get());
+        sim.run_until_stalled().unwrap();
+        let (put, taken) = (queue.clone(), queue.clone());
+        let deeds: Vec<Deed> = vec![
+            Box::new(move || put.put_nowait(7).unwrap()),
+            Box::new(move || assert!(cancelled.cancel())),
+            Box::new(move || assert_eq!(taken.get_nowait(), Err(GetError::Empty), "Q2")),
+        ];
+        in_one_turn(&sim.handle(), &order, deeds);
+        sim.run_until_stalled().unwrap();
+        assert_eq!(left.result().unwrap().unwrap(), Ok(7), "{order:?}: Q6");
+    }
+}
+
+/// Q6: room is made, and one of two who wait for it is cancelled, and a third tries to put, in one
+/// turn and in every order: what was put first is got first, and the third has his item back.
+#[test]
+fn room_and_a_cancel_in_one_turn_are_for_who_is_left() {
+    for (order, seed) in orders(3).into_iter().cycle().zip(0..24) {
+        let mut sim = SimLoop::new(seed);
+        let queue = Queue::bounded(1);
+        queue.put_nowait(0).unwrap();
+        let put = |n| {
+            let queue = queue.clone();
+            sim.spawn(async move { queue.put(n).await })
+        };
+        let (cancelled, left) = (put(1), put(2));
+        sim.run_until_stalled().unwrap();
+        let (get, barge) = (queue.clone(), queue.clone());
+        let deeds: Vec<Deed> = vec![
+            Box::new(move || assert_eq!(get.get_nowait(), Ok(0))),
+            Box::new(move || assert!(cancelled.cancel())),
+            Box::new(move || assert_eq!(barge.put_nowait(3), Err(PutError::Full(3)), "Q2")),
+        ];
+        in_one_turn(&sim.handle(), &order, deeds);
+        sim.run_until_stalled().unwrap();
+        // That of the cancelled one went in if it was first in line, and there was room in time.
+        let next = queue.get_nowait().unwrap();
+        sim.run_until_stalled().unwrap();
+        let rest = queue.get_nowait().ok();
+        assert!(
+            matches!((next, rest), (2, None) | (1, Some(2))),
+            "{order:?}: {next}, {rest:?}"
+        );
+        assert!(left.done());
+    }
+}
+
+/// Q6: puts and gets are dropped after each of their polls. Each item is got once, or is there.
+#[test]
+fn a_put_and_a_get_may_be_dropped_after_each_of_their_polls() {
+    let mut sim = SimLoop::new(6);
+    let queue: Queue<u32> = Queue::bounded(1);
+    let next = Rc::new(RefCell::new(0));
+    let (put, got) = (
+        Rc::new(RefCell::new(BTreeSet::new())),
+        Rc::new(RefCell::new(BTreeSet::new())),
+    );
+    let polls = sim.drop_everywhere(|| {
+        let (queue, next) = (queue.clone(), Rc::clone(&next));
+        let (put, got) = (Rc::clone(&put), Rc::clone(&got));
+        async move {
+            let maker = async {
+                for _ in 0..4 {
+                    let number = {
+                        let mut next = next.borrow_mut();
+                        *next += 1;
+                        *next
+                    };
+                    queue.put(number).await.unwrap();
+                    put.borrow_mut().insert(number);
+                }
+            };
+            let worker = async {
+                for _ in 0..4 {
+                    let number = queue.get().await.unwrap();
+                    assert!(got.borrow_mut().insert(number), "Q6: once");
+                    queue.task_done().unwrap();
+                    yield_now().await;
+                }
+            };
+            // In this order, so that who gets waits, and is granted and dropped.
+            gather((worker, maker)).await;
+        }
+    });
+    assert!(polls > 4, "they wait: {polls}");
+    let mut all = got.take();
+    all.extend(std::iter::from_fn(|| queue.get_nowait().ok()));
+    assert!(put.borrow().is_subset(&all), "Q6: none is lost");
+    queue.put_nowait(0).unwrap();
+    assert_eq!(queue.get_nowait(), Ok(0), "as new");
+}
+
+fn kinds() -> Vec<Kind> {
+    let (empty, full, joined) = (Queue::unbounded(), Queue::bounded(1), Queue::unbounded());
+    full.put_nowait(0).unwrap();
+    joined.put_nowait(0).unwrap();
+    joined.get_nowait().unwrap();
+    let (put, get, done) = (empty.clone(), full.clone(), joined.clone());
+    let getter = move || {
+        let empty = empty.clone();
+        waits(async move { assert!(empty.get().await.is_ok()) })
+    };
+    let putter = move || {
+        let full = full.clone();
+        waits(async move { full.put(1).await.unwrap() })
+    };
+    let joiner = move || {
+        let joined = joined.clone();
+        waits(async move { joined.join().await })
+    };
+    let three = move || (0..3).for_each(|n| put.put_nowait(n).unwrap());
+    vec![
+        ("get", Box::new(getter), Box::new(three)),
+        // Each goes as there is room: for all of them, with those that were dropped.
+        (
+            "put",
+            Box::new(putter),
+            Box::new(move || (0..3).for_each(|_| assert!(get.get_nowait().is_ok()))),
+        ),
+        (
+            "join",
+            Box::new(joiner),
+            Box::new(move || done.task_done().unwrap()),
+        ),
+    ]
+}
+
+/// Q6, L8 (R055, R057).
+#[test]
+fn who_waits_at_a_queue_beside_a_hostile_waker_is_served_all_the_same() {
+    hush();
+    survive_hostile_wakers(kinds);
+}
+
+#[test]
+fn a_hundred_thousand_at_a_queue_go_on_a_small_stack() {
+    go_in_masses(100_000, kinds);
+}
