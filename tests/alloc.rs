@@ -13,6 +13,7 @@ use readily::clock::Manual;
 use readily::io::{Direction, Source};
 use readily::poll::Poller;
 use readily::poll::portable::PollPoller;
+use readily::sync::{Barrier, Condition, Event, LifoQueue, Lock, PriorityQueue, Queue, Semaphore};
 use readily::{Closures, EventLoop, Interest, sleep, spawn, yield_now};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
@@ -20,8 +21,9 @@ use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::net::UnixStream;
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 thread_local! {
@@ -219,6 +221,74 @@ fn limit() -> libc::rlimit {
         0
     );
     limit
+}
+
+/// Polls a future on the stack that has to be ready at once.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    let polled = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
+    match polled {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+/// Each operation on something that nobody waits for, once it has room for what it is to hold.
+#[test]
+fn what_nobody_waits_for_is_taken_and_given_back_without_an_allocation() {
+    let (lock, semaphore, event) = (Lock::new([0; 100]), Semaphore::new(3), Event::new());
+    let (condition, barrier) = (Condition::new(), Barrier::new(1));
+    let queue = Queue::unbounded();
+    let (last, least) = (LifoQueue::bounded(8), PriorityQueue::bounded(8));
+    let work = || {
+        now(lock.acquire())[0] += 1;
+        drop(lock.try_acquire());
+        drop(now(semaphore.acquire_many(2)));
+        drop(semaphore.try_acquire());
+        event.set();
+        now(event.wait());
+        event.clear();
+        condition.notify_all();
+        drop(now(
+            condition.wait_for(now(lock.acquire()), |value| value[0] > 0)
+        ));
+        now(barrier.wait()).unwrap();
+        now(queue.put(1)).unwrap();
+        now(queue.get()).unwrap();
+        last.put_nowait(1).unwrap();
+        least.put_nowait(1).unwrap();
+        assert_eq!(last.get_nowait(), least.get_nowait());
+        queue.task_done().unwrap();
+        now(queue.join());
+    };
+    work();
+    let before = COUNT.get();
+    (0..100).for_each(|_| work());
+    assert_eq!(COUNT.get() - before, 0);
+}
+
+/// Those who wait, and are served, take places that others have had before them.
+#[test]
+fn a_warm_line_of_waiters_allocates_nothing() {
+    let (lock, queue) = (Lock::new(0), Queue::bounded(1));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut work = || {
+        let guard = lock.try_acquire();
+        let (mut one, mut two) = (pin!(lock.acquire()), pin!(lock.acquire()));
+        assert!(one.as_mut().poll(&mut cx).is_pending() && two.as_mut().poll(&mut cx).is_pending());
+        drop(guard);
+        assert!(one.as_mut().poll(&mut cx).is_ready() && two.as_mut().poll(&mut cx).is_ready());
+        let (mut get, mut put) = (pin!(queue.get()), pin!(queue.put(2)));
+        assert!(get.as_mut().poll(&mut cx).is_pending());
+        queue.put_nowait(1).unwrap();
+        assert!(put.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(get.as_mut().poll(&mut cx), Poll::Ready(Ok(1)));
+        assert!(put.as_mut().poll(&mut cx).is_ready());
+        queue.get_nowait().unwrap();
+    };
+    work();
+    let before = COUNT.get();
+    (0..100).for_each(|_| work());
+    assert_eq!(COUNT.get() - before, 0);
 }
 
 /// The counter counts.

@@ -6,6 +6,10 @@
 //! In the notes: a coroutine here is concurrency on one thread (N12).
 
 use readily::io::{Source, TcpListener, TcpStream};
+use readily::sync::{
+    Barrier, BoundedSemaphore, Condition, Event, LifoQueue, Lock, LockGuard, Permit, PriorityQueue,
+    Queue, Semaphore,
+};
 use readily::{
     CallHandle, Closed, Cx, Descriptor, Error, EventLoop, Future, Handle, Key, Local, Promise,
     Remote, Runner, Sleep, Task, TaskRef, TimerHandle,
@@ -57,6 +61,9 @@ fn what_belongs_to_a_loop_stays_on_its_thread() {
     auto!(EventLoop, Runner, Local, Handle, Cx<'static>, Descriptor => false, false);
     auto!(CallHandle, TimerHandle, Sleep => false, false);
     auto!(Task<u8>, TaskRef, Future<u8>, Promise<u8> => false, false);
+    auto!(Lock<u8>, LockGuard<u8>, Semaphore, Permit, BoundedSemaphore => false, false);
+    auto!(Event, Condition, Barrier => false, false);
+    auto!(Queue<u8>, LifoQueue<u8>, PriorityQueue<u8> => false, false);
     auto!(Source<std::net::UdpSocket>, TcpListener, TcpStream => false, false);
 }
 
