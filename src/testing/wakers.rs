@@ -14,19 +14,19 @@ use std::task::{Wake, Waker};
 
 /// How often a waker of [`counting`] was woken, and whether any of its clones is left.
 #[derive(Clone, Debug)]
-pub struct Count(Arc<AtomicUsize>);
+pub struct Count(Arc<Counts>);
 
 impl Count {
     /// How often it was woken since this was last asked.
     #[must_use]
     pub fn take(&self) -> usize {
-        self.0.swap(0, Ordering::SeqCst)
+        self.0.0.swap(0, Ordering::SeqCst)
     }
 
     /// The same, without taking them.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
+        self.0.0.load(Ordering::SeqCst)
     }
 
     /// How many clones of the waker there are.
@@ -37,7 +37,8 @@ impl Count {
     }
 }
 
-struct Counts(Arc<AtomicUsize>);
+#[derive(Debug)]
+struct Counts(AtomicUsize);
 
 impl Wake for Counts {
     fn wake(self: Arc<Self>) {
@@ -57,14 +58,15 @@ impl Wake for Counts {
 /// let (waker, count) = wakers::counting();
 /// waker.wake_by_ref();
 /// assert_eq!((count.take(), count.kept()), (1, 1));
-/// drop(waker);
+/// let another = waker.clone();
+/// assert_eq!(count.kept(), 2);
+/// drop((waker, another));
 /// assert_eq!(count.kept(), 0);
 /// ```
 #[must_use]
 pub fn counting() -> (Waker, Count) {
-    let wakes = Arc::new(AtomicUsize::new(0));
-    let waker = Waker::from(Arc::new(Counts(Arc::clone(&wakes))));
-    (waker, Count(wakes))
+    let counts = Arc::new(Counts(AtomicUsize::new(0)));
+    (Waker::from(Arc::clone(&counts)), Count(counts))
 }
 
 struct Calls<W, D>
