@@ -13,7 +13,10 @@ use readily::clock::Manual;
 use readily::io::{Direction, Source};
 use readily::poll::Poller;
 use readily::poll::portable::PollPoller;
-use readily::sync::{Barrier, Condition, Event, LifoQueue, Lock, PriorityQueue, Queue, Semaphore};
+use readily::sync::{
+    Barrier, Condition, Event, LifoQueue, Lock, PriorityQueue, Queue, Semaphore, broadcast,
+    channel, watch,
+};
 use readily::{Closures, EventLoop, Interest, sleep, spawn, yield_now};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
@@ -235,11 +238,23 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 /// Each operation on something that nobody waits for, once it has room for what it is to hold.
 #[test]
 fn what_nobody_waits_for_is_taken_and_given_back_without_an_allocation() {
+    let entered = EventLoop::new().unwrap();
     let (lock, semaphore, event) = (Lock::new([0; 100]), Semaphore::new(3), Event::new());
     let (condition, barrier) = (Condition::new(), Barrier::new(1));
     let queue = Queue::unbounded();
     let (last, least) = (LifoQueue::bounded(8), PriorityQueue::bounded(8));
-    let work = || {
+    let _here = entered.enter();
+    let ((far, mut near), (last_value, mut looks)) = (channel::bounded(8), watch::channel(0));
+    let (all, mut hears) = broadcast::channel(8);
+    let mut also = all.subscribe();
+    let mut work = || {
+        far.send(1).unwrap();
+        assert_eq!(now(near.recv()), Ok(1));
+        last_value.send(1).unwrap();
+        now(looks.changed()).unwrap();
+        assert_eq!(*looks.borrow(), 1);
+        all.send(1).unwrap();
+        assert_eq!((now(hears.recv()), now(also.recv())), (Ok(1), Ok(1)));
         now(lock.acquire())[0] += 1;
         drop(lock.try_acquire());
         drop(now(semaphore.acquire_many(2)));
@@ -260,7 +275,8 @@ fn what_nobody_waits_for_is_taken_and_given_back_without_an_allocation() {
         queue.task_done().unwrap();
         now(queue.join());
     };
-    work();
+    // A ring is warm when it has gone round.
+    (0..10).for_each(|_| work());
     let before = COUNT.get();
     (0..100).for_each(|_| work());
     assert_eq!(COUNT.get() - before, 0);

@@ -8,7 +8,7 @@
 use readily::io::{Source, TcpListener, TcpStream};
 use readily::sync::{
     Barrier, BoundedSemaphore, Condition, Event, LifoQueue, Lock, LockGuard, Permit, PriorityQueue,
-    Queue, Semaphore,
+    Queue, Semaphore, broadcast, channel, oneshot, watch,
 };
 use readily::{
     CallHandle, Closed, Cx, Descriptor, Error, EventLoop, Future, Handle, Key, Local, Promise,
@@ -64,6 +64,9 @@ fn what_belongs_to_a_loop_stays_on_its_thread() {
     auto!(Lock<u8>, LockGuard<u8>, Semaphore, Permit, BoundedSemaphore => false, false);
     auto!(Event, Condition, Barrier => false, false);
     auto!(Queue<u8>, LifoQueue<u8>, PriorityQueue<u8> => false, false);
+    auto!(oneshot::Sender<u8>, oneshot::Receiver<u8> => false, false);
+    auto!(watch::Sender<u8>, watch::Receiver<u8> => false, false);
+    auto!(broadcast::Sender<u8>, broadcast::Receiver<u8>, channel::Receiver<u8> => false, false);
     auto!(Source<std::net::UdpSocket>, TcpListener, TcpStream => false, false);
 }
 
@@ -71,6 +74,8 @@ fn what_belongs_to_a_loop_stays_on_its_thread() {
 fn what_is_for_other_threads_may_go_there() {
     auto!(Remote, Key, std::task::Waker => true, true);
     auto!(Closed<u8> => true, true);
+    auto!(channel::Sender<u8>, channel::Sender<std::cell::Cell<u8>> => true, true);
+    auto!(channel::Sender<std::rc::Rc<u8>> => false, false);
     // It carries nothing of the loop but a key and a place in the source.
     auto!(Error => true, true);
 }

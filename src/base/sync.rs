@@ -1,7 +1,7 @@
 //! What threads meet on: the standard library's, or loom's, which tries every order.
 //!
-//! The inbox and the wakers are the only places where threads meet. They take their flags and
-//! their lock from here, so that their models (`models.rs` beside each, run by `.ci/loom`) check
+//! The inbox, the wakers and the channel are where threads meet. They take their flags and their
+//! locks from here, so that their models (`models.rs` beside each, run by `.ci/loom`) check
 //! the very code that runs. `Arc` stays the standard library's: `Wake` demands it, and no rule
 //! rests on a count of references.
 //!

@@ -5,7 +5,7 @@
 //!
 //! In asyncio: `Event`. Not in the notes.
 
-use crate::task::line::{Line, Place, Wakes};
+use crate::task::line::{Line, Place};
 use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
@@ -46,15 +46,9 @@ impl Event {
 
     /// Sets it: all who wait go on, and whoever comes does not wait, until it is cleared.
     pub fn set(&self) {
-        let shared = &*self.shared;
-        shared.set.set(true);
+        self.shared.set.set(true);
         // Q4: those who wait now. A waker may clear this, and wait again: for the next time.
-        let ticket = shared.line.ticket();
-        let mut wakes = Wakes::default();
-        while let Some(waker) = shared.line.grant_before(ticket, |()| true, |()| ()) {
-            wakes.wake(waker);
-        }
-        wakes.tell();
+        self.shared.line.grant_all(|| ());
     }
 
     /// Clears it: whoever comes waits for the next [`set`](Event::set).

@@ -1,22 +1,27 @@
 //! Coroutines that wait for each other: locks, events, queues, channels.
 //!
-//! All but `channel` belong to one thread and use no atomics. Under all of them is one line of
+//! All but [`channel`] belong to one thread and use no atomics. Under all of them is one line of
 //! waiters (`task/line.rs`): first come, first served, and what one is granted nobody can take from
 //! it. So a future that waits can be dropped at any moment, and nothing is lost but its place: what
-//! it was granted goes to the next. `docs/invariants.md` has the rules, Q1 to Q7.
+//! it was granted goes to the next. `docs/invariants.md` has the rules, Q1 to Q9.
 //!
 //! The names are those of asyncio, whose locks and queues these are; the notes do not speak of them.
 
 mod barrier;
+pub mod broadcast;
+pub mod channel;
 mod condition;
 mod errors;
 mod event;
 mod lock;
+pub mod oneshot;
 mod permits;
 mod queue;
 mod semaphore;
 mod shelf;
 mod store;
+mod until;
+pub mod watch;
 
 pub use barrier::{Barrier, BrokenBarrier};
 pub use condition::Condition;

@@ -175,6 +175,16 @@ impl<W, G> Line<W, G> {
         Some(waker)
     }
 
+    /// Grants all who wait now, and wakes them; not those who come meanwhile.
+    pub(crate) fn grant_all(&self, give: impl Fn() -> G) {
+        let ticket = self.ticket();
+        let mut wakes = Wakes::default();
+        while let Some(waker) = self.grant_before(ticket, |_| true, |_| give()) {
+            wakes.wake(waker);
+        }
+        wakes.tell();
+    }
+
     /// What the next to come will have: everybody who waits now has a lower one.
     pub(crate) fn ticket(&self) -> u64 {
         self.list.borrow().tickets

@@ -8,6 +8,7 @@
 #![allow(unreachable_pub)]
 
 mod base;
+mod channels;
 mod dispatch;
 mod everywhere;
 mod queues;

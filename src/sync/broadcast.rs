@@ -1,0 +1,288 @@
+//! Every value, for every receiver; and who is too slow is told how many he has missed.
+//!
+//! The sender never waits: a ring keeps so many values, and the oldest goes for a new one. A value
+//! goes when the last receiver has it, who gets it without a clone. To make the sender wait for the
+//! slowest would let one receiver that hangs stop all others.
+//!
+//! Not in asyncio. Not in the notes.
+
+use super::errors::Shut;
+use super::until::Until;
+use crate::task::line::Line;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+
+/// Why a receiver got no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum RecvError {
+    /// So many values are gone that this receiver has not got. The next call gives the oldest
+    /// that is there.
+    #[error("{0} values came too fast, and are gone")]
+    Lagged(u64),
+    /// It has got all, and all senders have gone.
+    #[error("nothing more will come")]
+    Shut,
+}
+
+/// Shared by those who have it; empty when it is kept for the next value.
+type Kept<T> = Rc<Option<T>>;
+
+struct Slot<T> {
+    /// `None` when all have got it who were to.
+    value: Option<Kept<T>>,
+    /// How many have not got it yet.
+    left: usize,
+}
+
+struct Ring<T> {
+    slots: VecDeque<Slot<T>>,
+    /// The number of the value in the first slot; the first of all was zero.
+    first: u64,
+    capacity: usize,
+    /// Empty ones, so that a warm ring allocates nothing.
+    spare: Vec<Kept<T>>,
+}
+
+impl<T> Ring<T> {
+    fn end(&self) -> u64 {
+        self.first + self.slots.len() as u64
+    }
+
+    /// What is at `next`, for one who has not got it. It is the caller's if nobody else is to.
+    fn take(&mut self, next: u64) -> Option<Kept<T>> {
+        let slot = self.slots.get_mut((next - self.first) as usize)?;
+        slot.left -= 1;
+        let value = match slot.left {
+            0 => slot.value.take(),
+            _ => slot.value.clone(),
+        };
+        while self.slots.front().is_some_and(|slot| slot.value.is_none()) {
+            self.slots.pop_front();
+            self.first += 1;
+        }
+        value
+    }
+}
+
+struct Shared<T> {
+    ring: RefCell<Ring<T>>,
+    senders: Cell<usize>,
+    receivers: Cell<usize>,
+    line: Line,
+}
+
+impl<T> Shared<T> {
+    /// Takes the value out, if nobody else has it, and keeps its box for the next.
+    fn empty(&self, mut kept: Kept<T>) -> Option<T> {
+        let value = Rc::get_mut(&mut kept)?.take();
+        let mut ring = self.ring.borrow_mut();
+        if ring.spare.len() < ring.capacity {
+            ring.spare.push(kept);
+        }
+        value
+    }
+
+    /// The next value for one who has got those before `next`, which is moved on.
+    fn next(&self, next: &mut u64) -> Option<Result<Kept<T>, RecvError>> {
+        let mut ring = self.ring.borrow_mut();
+        // Q8: those between its next and the oldest that is there.
+        let missed = ring.first.saturating_sub(*next);
+        if missed > 0 {
+            *next = ring.first;
+            return Some(Err(RecvError::Lagged(missed)));
+        }
+        if let Some(kept) = ring.take(*next) {
+            *next += 1;
+            return Some(Ok(kept));
+        }
+        (self.senders.get() == 0).then_some(Err(RecvError::Shut))
+    }
+}
+
+/// Makes the two sides, with a ring of so many values.
+///
+/// # Panics
+///
+/// If that is none.
+///
+/// # Examples
+///
+/// ```
+/// use readily::run;
+/// use readily::sync::broadcast::{self, RecvError};
+///
+/// let (sender, mut quick) = broadcast::channel(2);
+/// let mut slow = sender.subscribe();
+/// run(async move {
+///     for n in 1..=3 {
+///         assert_eq!(sender.send(n), Ok(2));
+///         assert_eq!(quick.recv().await, Ok(n));
+///     }
+///     assert_eq!(slow.recv().await, Err(RecvError::Lagged(1)));
+///     assert_eq!(slow.recv().await, Ok(2));
+/// })?;
+/// # Ok::<(), readily::Error>(())
+/// ```
+pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    assert!(capacity > 0, "a broadcast keeps one value at least");
+    let shared = Rc::new(Shared {
+        ring: RefCell::new(Ring {
+            slots: VecDeque::new(),
+            first: 0,
+            capacity,
+            spare: Vec::new(),
+        }),
+        senders: Cell::new(1),
+        receivers: Cell::new(0),
+        line: Line::default(),
+    });
+    let sender = Sender { shared };
+    let receiver = sender.subscribe();
+    (sender, receiver)
+}
+
+/// A side that sends. Its clones send to the same receivers.
+pub struct Sender<T> {
+    shared: Rc<Shared<T>>,
+}
+
+impl<T> Sender<T> {
+    /// Sends `value` to all receivers, and returns how many that are.
+    ///
+    /// # Errors
+    ///
+    /// [`Shut`] with `value` in it, if there are none.
+    pub fn send(&self, value: T) -> Result<usize, Shut<T>> {
+        let receivers = self.receivers();
+        if receivers == 0 {
+            return Err(Shut(value));
+        }
+        let mut ring = self.shared.ring.borrow_mut();
+        let mut kept = ring.spare.pop().unwrap_or_default();
+        *Rc::get_mut(&mut kept).expect("nobody else has a spare one") = Some(value);
+        let oldest = match ring.slots.len() < ring.capacity {
+            true => None,
+            false => {
+                ring.first += 1;
+                ring.slots.pop_front().and_then(|slot| slot.value)
+            }
+        };
+        ring.slots.push_back(Slot {
+            value: Some(kept),
+            left: receivers,
+        });
+        drop(ring);
+        self.shared.line.grant_all(|| ());
+        // Last, for that is the user's code, and may panic (L8).
+        drop(oldest.and_then(|oldest| self.shared.empty(oldest)));
+        Ok(receivers)
+    }
+
+    /// One more receiver, for what is sent from here on.
+    pub fn subscribe(&self) -> Receiver<T> {
+        self.shared.receivers.set(self.receivers() + 1);
+        Receiver {
+            next: self.shared.ring.borrow().end(),
+            shared: Rc::clone(&self.shared),
+        }
+    }
+
+    /// How many receivers there are.
+    #[must_use]
+    pub fn receivers(&self) -> usize {
+        self.shared.receivers.get()
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        let senders = &self.shared.senders;
+        senders.set(senders.get() + 1);
+        Self {
+            shared: Rc::clone(&self.shared),
+        }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        let senders = &self.shared.senders;
+        senders.set(senders.get() - 1);
+        if senders.get() == 0 {
+            self.shared.line.grant_all(|| ());
+        }
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("receivers", &self.receivers())
+            .finish()
+    }
+}
+
+/// A side that gets every value that is sent while it is there.
+#[must_use = "a receiver that is dropped gets nothing"]
+pub struct Receiver<T> {
+    shared: Rc<Shared<T>>,
+    /// The number of the value that it gets next.
+    next: u64,
+}
+
+impl<T: Clone> Receiver<T> {
+    /// Waits for the next value.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`].
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost, but what the ring has no room for meanwhile.
+    pub async fn recv(&mut self) -> Result<T, RecvError> {
+        let Self { shared, next } = self;
+        let kept = Until::new(&shared.line, || shared.next(next)).await?;
+        Ok(value_of(shared, kept))
+    }
+
+    /// The next value, without waiting for it; `None` while there is none.
+    pub fn try_recv(&mut self) -> Option<Result<T, RecvError>> {
+        let next = self.shared.next(&mut self.next)?;
+        Some(next.map(|kept| value_of(&self.shared, kept)))
+    }
+}
+
+/// For one who has got it: itself for the last, and a clone for the others.
+fn value_of<T: Clone>(shared: &Shared<T>, mut kept: Kept<T>) -> T {
+    let cloned = match Rc::get_mut(&mut kept) {
+        Some(_) => None,
+        None => Option::clone(&kept),
+    };
+    let value = shared.empty(kept).or(cloned);
+    value.expect("what is in the ring has a value")
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        let shared = &*self.shared;
+        shared.receivers.set(shared.receivers.get() - 1);
+        // It will not get what it has not got, and may have been the last that was to.
+        while let Some(next) = shared.next(&mut self.next) {
+            match next {
+                Ok(kept) => drop(shared.empty(kept)),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Shut) => break,
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ahead = self.shared.ring.borrow().end() - self.next;
+        f.debug_struct("Receiver").field("behind", &ahead).finish()
+    }
+}

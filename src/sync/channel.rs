@@ -1,0 +1,317 @@
+//! From any thread to a coroutine: a list behind a lock, and the waker of whoever waits for it.
+//!
+//! A waker knows the way home and rings once for each sleep of the loop; so all that is added here
+//! is that it is woken once for all that is sent before it runs. Each sender has a `Remote` too:
+//! while there is one, a loop that has nothing else to do waits for it. The receiver gives way now
+//! and then, also where more has come than it can get through: others are on the loop as well.
+//!
+//! In asyncio: `call_soon_threadsafe` with `put_nowait`; in the notes, the way back from the thread
+//! pool (N3, N5).
+
+use super::errors::{GetError, PutError, Shut};
+use crate::base::sync::{Mutex, MutexGuard};
+use crate::event_loop::{Handle, Remote};
+use crate::task::line::Wakes;
+use std::collections::VecDeque;
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// So many are received in one go; then the others on the loop have their turn (R091).
+pub const RECEIVED_IN_A_ROW: u32 = 128;
+
+struct List<T> {
+    items: VecDeque<T>,
+    /// Of the receiver, while it waits and was not woken.
+    waker: Option<Waker>,
+    senders: usize,
+    shut: bool,
+}
+
+struct Shared<T> {
+    list: Mutex<List<T>>,
+    capacity: usize,
+}
+
+impl<T> Shared<T> {
+    fn list(&self) -> MutexGuard<'_, List<T>> {
+        // A poisoned list is whole: nothing that can panic runs under the lock.
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes the receiver, after the lock (L8). Who sends has nothing to do with a waker's panic.
+fn wake(waker: Option<Waker>) {
+    let mut wakes = Wakes::default();
+    waker.into_iter().for_each(|waker| wakes.wake(waker));
+    wakes.tell();
+}
+
+/// Makes a channel that takes as much as there is memory for.
+///
+/// # Panics
+///
+/// Outside a loop: senders would have nothing to wake.
+///
+/// # Examples
+///
+/// ```
+/// use readily::run;
+/// use readily::sync::channel;
+/// use std::thread;
+///
+/// let sum = run(async {
+///     let (sender, mut receiver) = channel::unbounded();
+///     let also = sender.clone();
+///     let threads = [
+///         thread::spawn(move || (0..10).for_each(|n| sender.send(n).unwrap())),
+///         thread::spawn(move || (10..20).for_each(|n| also.send(n).unwrap())),
+///     ];
+///     let mut sum = 0;
+///     while let Ok(n) = receiver.recv().await {
+///         sum += n;
+///     }
+///     threads.map(|thread| thread.join().unwrap());
+///     sum
+/// })?;
+/// assert_eq!(sum, (0..20).sum());
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[track_caller]
+pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
+    bounded(usize::MAX)
+}
+
+/// Makes a channel that takes so many values at a time; beyond that, a value comes back to its
+/// sender.
+///
+/// # Panics
+///
+/// Outside a loop, and if `capacity` is zero.
+#[track_caller]
+pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    assert!(capacity > 0, "a channel is for one value at least");
+    let remote = Handle::current().and_then(|handle| handle.with(|local| local.remote()));
+    let remote =
+        remote.expect("created a channel outside a loop: use readily::run, or EventLoop::enter");
+    let list = Mutex::new(List {
+        items: VecDeque::new(),
+        waker: None,
+        senders: 1,
+        shut: false,
+    });
+    let shared = Arc::new(Shared { list, capacity });
+    let sender = Sender {
+        shared: Arc::clone(&shared),
+        remote,
+    };
+    let receiver = Receiver {
+        shared,
+        in_a_row: 0,
+        home: PhantomData,
+    };
+    (sender, receiver)
+}
+
+/// A side that sends, from any thread. Its clones send to the same receiver.
+///
+/// While one is alive, [`EventLoop::run`](crate::EventLoop::run) does not end for want of anything
+/// to do.
+pub struct Sender<T> {
+    shared: Arc<Shared<T>>,
+    remote: Remote,
+}
+
+impl<T> Sender<T> {
+    /// Sends `value`, without waiting.
+    ///
+    /// What one thread sends is received in that order.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`] with `value` in it: the channel is full, or the receiver or its loop has gone,
+    /// or this is a fork of its process.
+    #[doc(alias = "try_send")]
+    pub fn send(&self, value: T) -> Result<(), PutError<T>> {
+        // First, for in a fork the lock may be held by a thread that is in the parent only.
+        if self.remote.is_closed() {
+            return Err(PutError::Shut(value));
+        }
+        let mut list = self.shared.list();
+        if list.shut {
+            return Err(PutError::Shut(value));
+        }
+        if list.items.len() >= self.shared.capacity {
+            return Err(PutError::Full(value));
+        }
+        list.items.push_back(value);
+        // Q9: taken, so that it is woken once for all that come before it runs.
+        let waker = list.waker.take();
+        drop(list);
+        wake(waker);
+        Ok(())
+    }
+
+    /// Whether nothing more is taken.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.remote.is_closed() || self.shared.list().shut
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        let remote = self.remote.clone();
+        self.shared.list().senders += 1;
+        Self {
+            shared: Arc::clone(&self.shared),
+            remote,
+        }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        let mut list = self.shared.list();
+        list.senders -= 1;
+        let waker = match list.senders {
+            0 => list.waker.take(),
+            _ => None,
+        };
+        drop(list);
+        wake(waker);
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").finish_non_exhaustive()
+    }
+}
+
+/// The side that receives, on the loop's thread.
+#[must_use = "a receiver that is dropped gives what is sent back"]
+pub struct Receiver<T> {
+    shared: Arc<Shared<T>>,
+    in_a_row: u32,
+    /// What it has not received is dropped where it is, so it stays at home.
+    home: PhantomData<Rc<()>>,
+}
+
+impl<T> Receiver<T> {
+    /// Waits for the next value.
+    ///
+    /// It gives way once for each [`RECEIVED_IN_A_ROW`] values that were there already.
+    ///
+    /// # Errors
+    ///
+    /// [`Shut`] if there is none, and all senders have gone, or this was closed.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: what was not returned is received by the next.
+    pub async fn recv(&mut self) -> Result<T, Shut> {
+        Recv {
+            receiver: self,
+            waits: false,
+        }
+        .await
+    }
+
+    /// The next value, without waiting for it.
+    ///
+    /// # Errors
+    ///
+    /// [`GetError`].
+    pub fn try_recv(&mut self) -> Result<T, GetError> {
+        let mut list = self.shared.list();
+        match list.items.pop_front() {
+            Some(item) => Ok(item),
+            None if list.shut || list.senders == 0 => Err(GetError::Shut),
+            None => Err(GetError::Empty),
+        }
+    }
+
+    /// How many values there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.list().items.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes no more values; those that are there can be received.
+    pub fn close(&mut self) {
+        self.shared.list().shut = true;
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        let mut list = self.shared.list();
+        list.shut = true;
+        let items = std::mem::take(&mut list.items);
+        drop(list);
+        // After the lock: they are the user's (L8).
+        drop(items);
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("len", &self.len())
+            .finish()
+    }
+}
+
+struct Recv<'a, T> {
+    receiver: &'a mut Receiver<T>,
+    waits: bool,
+}
+
+impl<T> Future for Recv<'_, T> {
+    type Output = Result<T, Shut>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { receiver, waits } = &mut *self;
+        if receiver.in_a_row >= RECEIVED_IN_A_ROW {
+            receiver.in_a_row = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        // Cloned before the lock: that may be somebody else's code (L8).
+        let waker = cx.waker().clone();
+        let mut list = receiver.shared.list();
+        if let Some(item) = list.items.pop_front() {
+            receiver.in_a_row += 1;
+            return Poll::Ready(Ok(item));
+        }
+        if list.shut || list.senders == 0 {
+            return Poll::Ready(Err(Shut(())));
+        }
+        // W1, in small: who sends takes the lock after us, and finds the waker.
+        let old = list.waker.replace(waker);
+        drop(list);
+        drop(old);
+        receiver.in_a_row = 0;
+        *waits = true;
+        Poll::Pending
+    }
+}
+
+impl<T> Drop for Recv<'_, T> {
+    fn drop(&mut self) {
+        if self.waits {
+            let waker = self.receiver.shared.list().waker.take();
+            drop(waker);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! One value, once, from one side to the other.
+//!
+//! Like a promise and its [`Future`](crate::Future), but each side hears when the other has gone: a
+//! value that nobody would take comes back to its sender, who may also wait for that, and stop.
+//! It needs no loop, and has no callbacks.
+//!
+//! In asyncio: a `Future` that is cancelled by whoever awaits it.
+
+use super::errors::{GetError, Shut};
+use super::until::{self, Until, poll_until};
+use crate::task::line::{Line, Place};
+use std::cell::Cell;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+struct Shared<T> {
+    value: Cell<Option<T>>,
+    /// Whether the sender has gone, with or without having sent.
+    sent: Cell<bool>,
+    /// Whether the receiver takes no value any more.
+    shut: Cell<bool>,
+    receiver: Line,
+    sender: Line,
+}
+
+/// Makes the two sides.
+///
+/// # Examples
+///
+/// ```
+/// use readily::sync::oneshot;
+/// use readily::{run, spawn};
+///
+/// let answer = run(async {
+///     let (sender, receiver) = oneshot::channel();
+///     drop(spawn(async { sender.send(42).unwrap() }));
+///     receiver.await
+/// })?;
+/// assert_eq!(answer, Ok(42));
+/// # Ok::<(), readily::Error>(())
+/// ```
+pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
+    let shared = Rc::new(Shared {
+        value: Cell::new(None),
+        sent: Cell::new(false),
+        shut: Cell::new(false),
+        receiver: Line::default(),
+        sender: Line::default(),
+    });
+    let sender = Sender {
+        shared: Rc::clone(&shared),
+    };
+    let receiver = Receiver {
+        shared,
+        place: None,
+    };
+    (sender, receiver)
+}
+
+/// The side that sends. One that is dropped without sending says so to the other.
+pub struct Sender<T> {
+    shared: Rc<Shared<T>>,
+}
+
+impl<T> Sender<T> {
+    /// Sends `value`.
+    ///
+    /// # Errors
+    ///
+    /// [`Shut`] with `value` in it, if the receiver has gone.
+    pub fn send(self, value: T) -> Result<(), Shut<T>> {
+        if self.is_closed() {
+            return Err(Shut(value));
+        }
+        self.shared.value.set(Some(value));
+        // Dropping it tells the receiver.
+        drop(self);
+        Ok(())
+    }
+
+    /// Whether the receiver has gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.shut.get()
+    }
+
+    /// Waits until the receiver has gone: for work that nobody wants any more.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn closed(&self) {
+        let gone = || self.is_closed().then_some(());
+        Until::new(&self.shared.sender, gone).await;
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.shared.sent.set(true);
+        self.shared.receiver.grant_all(|| ());
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}
+
+/// The side that waits. Awaiting it gives the value, or [`Shut`] if none will come, or it was
+/// taken before.
+///
+/// # Cancellation
+///
+/// Dropping a pending `.await` of `&mut receiver` loses nothing. Dropping the receiver drops a
+/// value that was sent and not taken; one that comes later goes back to its sender.
+#[must_use = "a receiver does nothing unless it is awaited or asked"]
+pub struct Receiver<T> {
+    shared: Rc<Shared<T>>,
+    place: Option<Place>,
+}
+
+impl<T> Receiver<T> {
+    /// Takes the value, without waiting for it.
+    ///
+    /// # Errors
+    ///
+    /// [`GetError`]: it has not come, or will not.
+    pub fn try_recv(&mut self) -> Result<T, GetError> {
+        match self.shared.value.take() {
+            Some(value) => Ok(value),
+            None if self.shared.sent.get() => Err(GetError::Shut),
+            None => Err(GetError::Empty),
+        }
+    }
+
+    /// Takes no value from here on, but one that was sent before.
+    pub fn close(&mut self) {
+        self.shared.shut.set(true);
+        self.shared.sender.grant_all(|| ());
+    }
+}
+
+impl<T> Future for Receiver<T> {
+    type Output = Result<T, Shut>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { shared, place } = &mut *self;
+        let shut = || shared.sent.get() || shared.shut.get();
+        let look = || match shared.value.take() {
+            Some(value) => Some(Ok(value)),
+            None => shut().then_some(Err(Shut(()))),
+        };
+        poll_until(&shared.receiver, place, cx, look)
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.close();
+        until::leave(&self.shared.receiver, &mut self.place);
+        drop(self.shared.value.take());
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("sent", &self.shared.sent.get())
+            .finish()
+    }
+}

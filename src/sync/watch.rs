@@ -1,0 +1,204 @@
+//! The last value, for all who want to know; what was before it is forgotten.
+//!
+//! For a configuration, a state, a target: whoever looks late sees what counts now, and nobody is
+//! flooded. What a receiver looks at is a snapshot, which stays as it is while it is held: no borrow
+//! of a place that the sender writes to, and so none that could be held too long.
+//!
+//! Not in asyncio, where it is a variable and a `Condition`. Not in the notes.
+
+use super::errors::Shut;
+use super::until::Until;
+use crate::task::line::Line;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+
+struct Shared<T> {
+    value: RefCell<Rc<T>>,
+    /// How often it was sent.
+    version: Cell<u64>,
+    shut: Cell<bool>,
+    receivers: Cell<usize>,
+    line: Line,
+}
+
+impl<T> Shared<T> {
+    fn snapshot(&self) -> Rc<T> {
+        Rc::clone(&self.value.borrow())
+    }
+}
+
+/// Makes the two sides, with a first value.
+///
+/// # Examples
+///
+/// ```
+/// use readily::sync::watch;
+/// use readily::{gather, run};
+///
+/// let (sender, mut receiver) = watch::channel("red");
+/// let watching = async {
+///     let mut seen = vec![*receiver.borrow()];
+///     while receiver.changed().await.is_ok() {
+///         seen.push(*receiver.borrow());
+///     }
+///     seen
+/// };
+/// let changing = async move {
+///     sender.send("yellow").unwrap();
+///     sender.send("green").unwrap(); // nobody has looked in between
+/// };
+/// let (seen, ()) = run(async { gather((watching, changing)).await })?;
+/// assert_eq!(seen, ["red", "green"]);
+/// # Ok::<(), readily::Error>(())
+/// ```
+pub fn channel<T>(first: T) -> (Sender<T>, Receiver<T>) {
+    let shared = Rc::new(Shared {
+        value: RefCell::new(Rc::new(first)),
+        version: Cell::new(0),
+        shut: Cell::new(false),
+        receivers: Cell::new(0),
+        line: Line::default(),
+    });
+    let sender = Sender { shared };
+    let receiver = sender.subscribe();
+    (sender, receiver)
+}
+
+/// The side that changes the value.
+pub struct Sender<T> {
+    shared: Rc<Shared<T>>,
+}
+
+impl<T> Sender<T> {
+    /// Puts `value` in place of the last, and tells all receivers.
+    ///
+    /// # Errors
+    ///
+    /// [`Shut`] with `value` in it, if there are no receivers: nothing has changed.
+    pub fn send(&self, value: T) -> Result<(), Shut<T>> {
+        if self.receivers() == 0 {
+            return Err(Shut(value));
+        }
+        let shared = &*self.shared;
+        let mut place = shared.value.borrow_mut();
+        // In its place, unless somebody holds a snapshot: that takes no allocation.
+        let (mut old, mut held) = (None, None);
+        match Rc::get_mut(&mut place) {
+            Some(last) => old = Some(std::mem::replace(last, value)),
+            None => held = Some(std::mem::replace(&mut *place, Rc::new(value))),
+        }
+        drop(place);
+        shared.version.set(shared.version.get() + 1);
+        shared.line.grant_all(|| ());
+        // Last, for that may be the user's code, and panic (L8).
+        drop((old, held));
+        Ok(())
+    }
+
+    /// The last value, as it is now.
+    #[must_use]
+    pub fn borrow(&self) -> Rc<T> {
+        self.shared.snapshot()
+    }
+
+    /// One more receiver, who has seen the value that is there.
+    pub fn subscribe(&self) -> Receiver<T> {
+        self.shared.receivers.set(self.receivers() + 1);
+        Receiver {
+            shared: Rc::clone(&self.shared),
+            seen: self.shared.version.get(),
+        }
+    }
+
+    /// How many receivers there are.
+    #[must_use]
+    pub fn receivers(&self) -> usize {
+        self.shared.receivers.get()
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.shared.shut.set(true);
+        self.shared.line.grant_all(|| ());
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("version", &self.shared.version.get())
+            .field("receivers", &self.receivers())
+            .finish()
+    }
+}
+
+/// The side that looks. A clone has seen what this one has seen.
+#[must_use = "a receiver does nothing unless it is asked"]
+pub struct Receiver<T> {
+    shared: Rc<Shared<T>>,
+    seen: u64,
+}
+
+impl<T> Receiver<T> {
+    /// Waits until there is a value that this receiver has not been told of; not at all if there
+    /// is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Shut`] if there is none, and the sender has gone.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: the next one is told.
+    pub async fn changed(&mut self) -> Result<(), Shut> {
+        let Self { shared, seen } = self;
+        let look = || {
+            let version = shared.version.get();
+            if std::mem::replace(seen, version) != version {
+                return Some(Ok(()));
+            }
+            shared.shut.get().then_some(Err(Shut(())))
+        };
+        Until::new(&shared.line, look).await
+    }
+
+    /// Whether there is a value that this receiver has not been told of.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        self.seen != self.shared.version.get()
+    }
+
+    /// The last value, as it is now. A `send` does not change what this returned.
+    #[must_use]
+    pub fn borrow(&self) -> Rc<T> {
+        self.shared.snapshot()
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Self {
+        let receivers = &self.shared.receivers;
+        receivers.set(receivers.get() + 1);
+        Self {
+            shared: Rc::clone(&self.shared),
+            seen: self.seen,
+        }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        let receivers = &self.shared.receivers;
+        receivers.set(receivers.get() - 1);
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("has_changed", &self.has_changed())
+            .finish()
+    }
+}
