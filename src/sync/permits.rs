@@ -12,6 +12,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 pub(super) struct Permits {
+    /// How many there are: free, granted and held.
+    total: Cell<usize>,
     free: Cell<usize>,
     /// Each wants so many.
     line: Line<usize>,
@@ -20,6 +22,7 @@ pub(super) struct Permits {
 impl Permits {
     pub(super) fn new(free: usize) -> Self {
         Self {
+            total: Cell::new(free),
             free: Cell::new(free),
             line: Line::default(),
         }
@@ -52,14 +55,29 @@ impl Permits {
         }
     }
 
-    /// Adds so many, for those who wait and for those who come.
+    pub(super) fn total(&self) -> usize {
+        self.total.get()
+    }
+
+    /// Makes so many more.
     ///
     /// # Panics
     ///
-    /// At more than `usize::MAX`.
-    pub(super) fn give(&self, more: usize) {
-        let free = self.free.get().checked_add(more);
-        self.free.set(free.expect("fewer permits than usize::MAX"));
+    /// At more than `usize::MAX` in all.
+    pub(super) fn add(&self, more: usize) {
+        let total = self.total.get().checked_add(more);
+        self.total.set(total.expect("there are too many permits"));
+        self.give(more);
+    }
+
+    /// So many, which were held, are no more.
+    pub(super) fn forget(&self, held: usize) {
+        self.total.set(self.total.get() - held);
+    }
+
+    /// Gives so many back, which were held: to those who wait, and those who come.
+    pub(super) fn give(&self, held: usize) {
+        self.free.set(self.free.get() + held);
         self.serve();
     }
 

@@ -7,15 +7,8 @@
 //! In asyncio: `Semaphore`, `BoundedSemaphore`. Not in the notes.
 
 use super::permits::Permits;
-use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
-
-struct Shared {
-    permits: Permits,
-    /// How many were forgotten, and may be released by hand.
-    forgotten: Cell<usize>,
-}
 
 /// A number of permits. Its clones are the same semaphore.
 ///
@@ -42,7 +35,7 @@ struct Shared {
 /// ```
 #[derive(Clone)]
 pub struct Semaphore {
-    shared: Rc<Shared>,
+    permits: Rc<Permits>,
 }
 
 impl Semaphore {
@@ -50,10 +43,7 @@ impl Semaphore {
     #[must_use]
     pub fn new(permits: usize) -> Self {
         Self {
-            shared: Rc::new(Shared {
-                permits: Permits::new(permits),
-                forgotten: Cell::new(0),
-            }),
+            permits: Rc::new(Permits::new(permits)),
         }
     }
 
@@ -74,7 +64,7 @@ impl Semaphore {
     /// Dropping it gives up its place in the line. Permits that it was granted and has not
     /// fetched go to the next.
     pub async fn acquire_many(&self, permits: usize) -> Permit {
-        self.shared.permits.take(permits).await;
+        self.permits.take(permits).await;
         self.permit(permits)
     }
 
@@ -87,7 +77,7 @@ impl Semaphore {
     /// Takes so many permits if there are as many and nobody waits.
     #[must_use = "the permits go back when they are dropped"]
     pub fn try_acquire_many(&self, permits: usize) -> Option<Permit> {
-        let taken = self.shared.permits.try_take(permits);
+        let taken = self.permits.try_take(permits);
         taken.then(|| self.permit(permits))
     }
 
@@ -95,27 +85,27 @@ impl Semaphore {
     ///
     /// # Panics
     ///
-    /// At more than `usize::MAX` of them.
+    /// At more than `usize::MAX` of them, with those that are held.
     #[doc(alias = "release")]
     pub fn add_permits(&self, permits: usize) {
-        self.shared.permits.give(permits);
+        self.permits.add(permits);
     }
 
     /// How many are free. Where somebody waits for more than that, they are for him.
     #[must_use]
     pub fn available(&self) -> usize {
-        self.shared.permits.free()
+        self.permits.free()
     }
 
     /// Whether whoever came now would have to wait.
     #[must_use]
     pub fn locked(&self) -> bool {
-        self.shared.permits.would_wait(1)
+        self.permits.would_wait(1)
     }
 
     fn permit(&self, permits: usize) -> Permit {
         Permit {
-            shared: Rc::clone(&self.shared),
+            home: Rc::clone(&self.permits),
             permits,
         }
     }
@@ -132,7 +122,7 @@ impl fmt::Debug for Semaphore {
 /// One permit or several, which go back when this is dropped. It may be sent to another task.
 #[must_use = "the permit goes back when this is dropped"]
 pub struct Permit {
-    shared: Rc<Shared>,
+    home: Rc<Permits>,
     permits: usize,
 }
 
@@ -146,16 +136,14 @@ impl Permit {
     /// Keeps them from going back. They may be replaced: by
     /// [`add_permits`](Semaphore::add_permits), or [`release`](BoundedSemaphore::release).
     pub fn forget(mut self) {
-        let forgotten = &self.shared.forgotten;
-        // It may be told of more than there ever were, where others were added for them.
-        forgotten.set(forgotten.get().saturating_add(self.permits));
+        self.home.forget(self.permits);
         self.permits = 0;
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.shared.permits.give(self.permits);
+        self.home.give(self.permits);
     }
 }
 
@@ -191,6 +179,7 @@ pub struct ReleasedTooOften;
 #[derive(Clone, Debug)]
 pub struct BoundedSemaphore {
     semaphore: Semaphore,
+    bound: usize,
 }
 
 impl BoundedSemaphore {
@@ -199,6 +188,7 @@ impl BoundedSemaphore {
     pub fn new(permits: usize) -> Self {
         Self {
             semaphore: Semaphore::new(permits),
+            bound: permits,
         }
     }
 
@@ -223,10 +213,10 @@ impl BoundedSemaphore {
     ///
     /// [`ReleasedTooOften`] if none is missing; nothing has changed.
     pub fn release(&self) -> Result<(), ReleasedTooOften> {
-        let shared = &self.semaphore.shared;
-        let left = shared.forgotten.get().checked_sub(1);
-        shared.forgotten.set(left.ok_or(ReleasedTooOften)?);
-        shared.permits.give(1);
+        if self.semaphore.permits.total() == self.bound {
+            return Err(ReleasedTooOften);
+        }
+        self.semaphore.add_permits(1);
         Ok(())
     }
 
