@@ -1,9 +1,9 @@
 //! What threads meet on: the standard library's, or loom's, which tries every order.
 //!
-//! The inbox, the wakers and the channel are where threads meet. They take their flags and their
-//! locks from here, so that their models (`models.rs` beside each, run by `.ci/loom`) check
-//! the very code that runs. `Arc` stays the standard library's: `Wake` demands it, and no rule
-//! rests on a count of references.
+//! The inbox, the wakers and a channel's mailbox are where threads meet. They take their flags
+//! and their locks from here, so that their models (`models.rs` beside each, run by `.ci/loom`)
+//! check the very code that runs. `Arc` stays the standard library's: `Wake` demands it, and no
+//! rule rests on a count of references.
 //!
 //! Not in the notes, whose threads only ever hand a result back (N3, N5); this is that way back.
 

@@ -1,54 +1,24 @@
-//! From any thread to a coroutine: a list behind a lock, and the waker of whoever waits for it.
+//! From any thread to a coroutine.
 //!
-//! A waker knows the way home and rings once for each sleep of the loop; so all that is added here
-//! is that it is woken once for all that is sent before it runs. Each sender has a `Remote` too:
-//! while there is one, a loop that has nothing else to do waits for it. The receiver gives way now
-//! and then, also where more has come than it can get through: others are on the loop as well.
+//! The two sides of a mailbox (`mailbox.rs`). Each sender has a `Remote` too: while there is one, a
+//! loop that has nothing else to do waits for it. The receiver gives way now and then, also where
+//! more has come than it can get through: others are on the loop as well.
 //!
 //! In asyncio: `call_soon_threadsafe` with `put_nowait`; in the notes, the way back from the thread
 //! pool (N3, N5).
 
 use super::errors::{GetError, PutError, Shut};
-use crate::base::sync::{Mutex, MutexGuard};
+use super::mailbox::Mailbox;
 use crate::event_loop::{Handle, Remote};
-use crate::task::line::Wakes;
-use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 /// So many are received in one go; then the others on the loop have their turn (R091).
 pub const RECEIVED_IN_A_ROW: u32 = 128;
-
-struct List<T> {
-    items: VecDeque<T>,
-    /// Of the receiver, while it waits and was not woken.
-    waker: Option<Waker>,
-    senders: usize,
-    shut: bool,
-}
-
-struct Shared<T> {
-    list: Mutex<List<T>>,
-    capacity: usize,
-}
-
-impl<T> Shared<T> {
-    fn list(&self) -> MutexGuard<'_, List<T>> {
-        // A poisoned list is whole: nothing that can panic runs under the lock.
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Wakes the receiver, after the lock (L8). Who sends has nothing to do with a waker's panic.
-fn wake(waker: Option<Waker>) {
-    let mut wakes = Wakes::default();
-    waker.into_iter().for_each(|waker| wakes.wake(waker));
-    wakes.tell();
-}
 
 /// Makes a channel that takes as much as there is memory for.
 ///
@@ -97,19 +67,13 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let remote = Handle::current().and_then(|handle| handle.with(|local| local.remote()));
     let remote =
         remote.expect("created a channel outside a loop: use readily::run, or EventLoop::enter");
-    let list = Mutex::new(List {
-        items: VecDeque::new(),
-        waker: None,
-        senders: 1,
-        shut: false,
-    });
-    let shared = Arc::new(Shared { list, capacity });
+    let mailbox = Arc::new(Mailbox::new(capacity));
     let sender = Sender {
-        shared: Arc::clone(&shared),
+        mailbox: Arc::clone(&mailbox),
         remote,
     };
     let receiver = Receiver {
-        shared,
+        mailbox,
         in_a_row: 0,
         home: PhantomData,
     };
@@ -121,7 +85,7 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 /// While one is alive, [`EventLoop::run`](crate::EventLoop::run) does not end for want of anything
 /// to do.
 pub struct Sender<T> {
-    shared: Arc<Shared<T>>,
+    mailbox: Arc<Mailbox<T>>,
     remote: Remote,
 }
 
@@ -140,34 +104,22 @@ impl<T> Sender<T> {
         if self.remote.is_closed() {
             return Err(PutError::Shut(value));
         }
-        let mut list = self.shared.list();
-        if list.shut {
-            return Err(PutError::Shut(value));
-        }
-        if list.items.len() >= self.shared.capacity {
-            return Err(PutError::Full(value));
-        }
-        list.items.push_back(value);
-        // Q9: taken, so that it is woken once for all that come before it runs.
-        let waker = list.waker.take();
-        drop(list);
-        wake(waker);
-        Ok(())
+        self.mailbox.push(value)
     }
 
     /// Whether nothing more is taken.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.remote.is_closed() || self.shared.list().shut
+        self.remote.is_closed() || self.mailbox.list().shut
     }
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         let remote = self.remote.clone();
-        self.shared.list().senders += 1;
+        self.mailbox.list().senders += 1;
         Self {
-            shared: Arc::clone(&self.shared),
+            mailbox: Arc::clone(&self.mailbox),
             remote,
         }
     }
@@ -175,14 +127,7 @@ impl<T> Clone for Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        let mut list = self.shared.list();
-        list.senders -= 1;
-        let waker = match list.senders {
-            0 => list.waker.take(),
-            _ => None,
-        };
-        drop(list);
-        wake(waker);
+        self.mailbox.leave();
     }
 }
 
@@ -195,7 +140,7 @@ impl<T> fmt::Debug for Sender<T> {
 /// The side that receives, on the loop's thread.
 #[must_use = "a receiver that is dropped gives what is sent back"]
 pub struct Receiver<T> {
-    shared: Arc<Shared<T>>,
+    mailbox: Arc<Mailbox<T>>,
     in_a_row: u32,
     /// What it has not received is dropped where it is, so it stays at home.
     home: PhantomData<Rc<()>>,
@@ -227,7 +172,7 @@ impl<T> Receiver<T> {
     ///
     /// [`GetError`].
     pub fn try_recv(&mut self) -> Result<T, GetError> {
-        let mut list = self.shared.list();
+        let mut list = self.mailbox.list();
         match list.items.pop_front() {
             Some(item) => Ok(item),
             None if list.shut || list.senders == 0 => Err(GetError::Shut),
@@ -238,7 +183,7 @@ impl<T> Receiver<T> {
     /// How many values there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.list().items.len()
+        self.mailbox.list().items.len()
     }
 
     /// Whether there is none.
@@ -249,13 +194,13 @@ impl<T> Receiver<T> {
 
     /// Takes no more values; those that are there can be received.
     pub fn close(&mut self) {
-        self.shared.list().shut = true;
+        self.mailbox.list().shut = true;
     }
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let mut list = self.shared.list();
+        let mut list = self.mailbox.list();
         list.shut = true;
         let items = std::mem::take(&mut list.items);
         drop(list);
@@ -287,30 +232,21 @@ impl<T> Future for Recv<'_, T> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        // Cloned before the lock: that may be somebody else's code (L8).
-        let waker = cx.waker().clone();
-        let mut list = receiver.shared.list();
-        if let Some(item) = list.items.pop_front() {
+        let polled = receiver.mailbox.poll_pop(cx);
+        if polled.is_ready() {
             receiver.in_a_row += 1;
-            return Poll::Ready(Ok(item));
+        } else {
+            receiver.in_a_row = 0;
+            *waits = true;
         }
-        if list.shut || list.senders == 0 {
-            return Poll::Ready(Err(Shut(())));
-        }
-        // W1, in small: who sends takes the lock after us, and finds the waker.
-        let old = list.waker.replace(waker);
-        drop(list);
-        drop(old);
-        receiver.in_a_row = 0;
-        *waits = true;
-        Poll::Pending
+        polled
     }
 }
 
 impl<T> Drop for Recv<'_, T> {
     fn drop(&mut self) {
         if self.waits {
-            let waker = self.receiver.shared.list().waker.take();
+            let waker = self.receiver.mailbox.list().waker.take();
             drop(waker);
         }
     }

@@ -14,6 +14,7 @@ mod condition;
 mod errors;
 mod event;
 mod lock;
+mod mailbox;
 pub mod oneshot;
 mod permits;
 mod queue;

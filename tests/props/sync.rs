@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// A future that waits, in the hands of the test.
@@ -675,8 +675,15 @@ pub fn survive_hostile_wakers(kinds: impl Fn() -> Vec<Kind>) {
                 let mut three: Vec<Option<Waits<()>>> = (0..3).map(|_| Some(make())).collect();
                 for (n, future) in three.iter_mut().flatten().enumerate() {
                     if n == place {
-                        let polled = catch_unwind(AssertUnwindSafe(|| future.poll_with(&hostile)));
-                        assert!(!matches!(polled, Ok(Poll::Ready(()))), "{kind}, {name}");
+                        // Also in the place of another, and of itself.
+                        let mut poll = |waker| {
+                            let polled = catch_unwind(AssertUnwindSafe(|| future.poll_with(waker)));
+                            assert!(!matches!(polled, Ok(Poll::Ready(()))), "{kind}, {name}");
+                        };
+                        poll(&hostile);
+                        poll(Waker::noop());
+                        poll(&hostile);
+                        poll(&hostile);
                     } else {
                         future.assert_pending();
                     }
