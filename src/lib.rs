@@ -7,8 +7,8 @@
 //! # Coroutines
 //!
 //! [`run`](run()) drives one future to its end; [`spawn`] adds more beside it, [`gather`] waits
-//! for several, [`wait_for`] for a while only. [`io`] has the sockets. The names are those of
-//! Python's asyncio.
+//! for several, [`wait_for`] for a while only. [`io`] has the sockets, [`sync`] the locks, queues and
+//! channels by which coroutines wait for each other. The names are those of Python's asyncio.
 //!
 //! ```
 //! use readily::{gather, run, sleep, spawn};

@@ -147,3 +147,20 @@ impl Drop for Take<'_> {
         self.permits.give(back);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_loop::panics::catch;
+
+    #[test]
+    fn more_permits_than_a_number_holds_are_refused_and_nothing_changes() {
+        let permits = Permits::new(2);
+        assert!(permits.try_take(2));
+        assert!(catch(|| permits.add(usize::MAX - 1)).is_err());
+        permits.give(2);
+        assert_eq!((permits.free(), permits.total()), (2, 2));
+        permits.add(usize::MAX - 2);
+        assert_eq!(permits.free(), usize::MAX);
+    }
+}

@@ -18,4 +18,5 @@ mod sources;
 mod sync;
 mod tasks;
 mod timing;
+mod touchy;
 mod wakes;
