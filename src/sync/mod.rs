@@ -5,7 +5,7 @@
 //! it. So a future that waits can be dropped at any moment, and nothing is lost but its place: what
 //! it was granted goes to the next. `docs/invariants.md` has the rules, Q1 to Q9.
 //!
-//! The names are those of asyncio, whose locks and queues these are; the notes do not speak of them.
+//! The names are those of asyncio, whose locks and queues these are. Not in the notes.
 
 mod barrier;
 pub mod broadcast;

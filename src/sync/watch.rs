@@ -1,8 +1,8 @@
 //! The last value, for all who want to know; what was before it is forgotten.
 //!
 //! For a configuration, a state, a target: whoever looks late sees what counts now, and nobody is
-//! flooded. What a receiver looks at is a snapshot, which stays as it is while it is held: no borrow
-//! of a place that the sender writes to, and so none that could be held too long.
+//! flooded. What a receiver looks at is a snapshot, which stays as it is while it is held: no
+//! borrow of a place that the sender writes to, and so none that could be held too long.
 //!
 //! Not in asyncio, where it is a variable and a `Condition`. Not in the notes.
 

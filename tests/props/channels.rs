@@ -165,7 +165,7 @@ proptest! {
         }
     }
 
-    /// Q9: what threads send is received, each one's in its order, all of it, and by a receiver that
+    /// Q9: what threads send is received, each one's in its order, and all of it, by one who
     /// gives way in between.
     #[test]
     fn what_threads_send_is_received_in_their_order(counts in vec(0..300u32, 1..4)) {
@@ -189,7 +189,7 @@ proptest! {
         prop_assert_eq!(received.unwrap(), expected.collect::<BTreeMap<_, _>>(), "Q9");
     }
 
-    /// Q9: one wake for all that are sent before the receiver runs; and whatever the receiver does in
+    /// Q9: one wake for all that are sent before the receiver runs; whatever the receiver does in
     /// between, it waits only where there is nothing, and each value is received or comes back.
     #[test]
     fn a_receiver_is_woken_once_for_all_that_are_sent_before_it_runs(

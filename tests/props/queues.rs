@@ -356,7 +356,8 @@ proptest! {
     ) {
         let mut sim = SimLoop::new(seed);
         let queue: Queue<usize> = Queue::bounded(maxsize);
-        let (put, got) = (Rc::new(RefCell::new(BTreeSet::new())), Rc::new(RefCell::new(BTreeSet::new())));
+        let put = Rc::new(RefCell::new(BTreeSet::new()));
+        let got = Rc::new(RefCell::new(BTreeSet::new()));
         let run = {
             let (queue, put, got) = (queue.clone(), Rc::clone(&put), Rc::clone(&got));
             async move {
@@ -409,7 +410,7 @@ proptest! {
     }
 }
 
-/// Q6 (R089): an item is put, and one of two who wait is cancelled, and a third tries to take it, in
+/// Q6 (R089): an item is put, one of two who wait is cancelled, and a third tries to take it, in
 /// one turn and in every order: the other one has it.
 #[test]
 fn an_item_and_a_cancel_in_one_turn_reach_who_is_left() {

@@ -161,7 +161,7 @@ proptest! {
         prop_assert_eq!(semaphore.available(), there, "Q1: all are back");
     }
 
-    /// Q1, Q2, Q3: tasks that take a lock and a permit, give way with them and sleep, in every order
+    /// Q1, Q2, Q3: tasks that take a lock and a permit, give way with them and sleep, in an order
     /// of a seed, and are cancelled at any time: one has the lock, so many have permits, those who
     /// are left come to their end, and all is free then.
     #[test]
@@ -175,7 +175,8 @@ proptest! {
         let (inside, done) = (Rc::new(Cell::new(0_usize)), Rc::new(Cell::new(0_usize)));
         let count = naps.len();
         let ended = sim.run({
-            let (lock, pair, inside, done) = (lock.clone(), pair.clone(), Rc::clone(&inside), Rc::clone(&done));
+            let (lock, pair) = (lock.clone(), pair.clone());
+            let (inside, done) = (Rc::clone(&inside), Rc::clone(&done));
             async move {
                 let work = |(before, within): (u64, u64)| {
                     let (lock, pair) = (lock.clone(), pair.clone());
@@ -287,7 +288,9 @@ proptest! {
                         Poll::Pending => pending.push((None, future)),
                         Poll::Ready(passed) => {
                             let all = pending.iter_mut().filter(|(passed, _)| passed.is_none());
-                            all.enumerate().for_each(|(n, other)| other.0 = Some(passed.map(|_| n)));
+                            for (n, other) in all.enumerate() {
+                                other.0 = Some(passed.map(|_| n));
+                            }
                         }
                     }
                 }
@@ -662,8 +665,8 @@ fn kinds() -> Vec<Kind> {
     ]
 }
 
-/// One of three is polled with a waker that misbehaves, at each place: the others go on as if it did
-/// not.
+/// One of three is polled with a waker that misbehaves, at each place: the others go on as if it
+/// did not.
 pub fn survive_hostile_wakers(kinds: impl Fn() -> Vec<Kind>) {
     let mut sim = SimLoop::new(1);
     sim.set_panic_policy(PanicPolicy::Isolate);

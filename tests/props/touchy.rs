@@ -1,5 +1,5 @@
 //! Whatever runs code of its own comes back: wakers that are woken, cloned and dropped, values that
-//! are cloned and dropped, each of them using all that there is in `sync`, in the middle of whatever
+//! are cloned and dropped, each of them using all that there is in `sync`, in the middle of what
 //! is going on there. Nothing is borrowed then (L8), and nothing is lost by it.
 
 use super::sync::waits;
