@@ -6,6 +6,18 @@
 //! it was granted goes to the next. `docs/invariants.md` has the rules, Q1 to Q9.
 //!
 //! The names are those of asyncio, whose locks and queues these are. Not in the notes.
+//!
+//! # Who is served, and what a dropped future loses
+//!
+//! | what | who is served | what is lost with a future that waits |
+//! |---|---|---|
+//! | [`Lock`], [`Semaphore`], [`BoundedSemaphore`] | the first in line; nobody overtakes | its place; what it was granted is the next one's |
+//! | [`Event`], [`Barrier`] | all who wait | nothing; a barrier counts one less |
+//! | [`Condition`] | the first so many, or all | its place, and its guard; a notice is the next one's |
+//! | [`Queue::get`], and of the two other kinds | the first in line; nobody overtakes | its place; the item is the next one's |
+//! | [`Queue::put`], and of the two other kinds | the first in line; nobody overtakes | its place, and the item if it was not in yet |
+//! | [`Queue::join`] | all who wait | nothing |
+//! | [`oneshot`], [`watch`], [`broadcast`], [`channel`] | each receiver | nothing |
 
 mod barrier;
 pub mod broadcast;

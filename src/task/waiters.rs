@@ -1,11 +1,11 @@
-//! The one wait list: wakers in the order in which they came.
+//! A wait list: wakers in the order in which they came.
 //!
 //! Whoever waits holds a place by its key and gives it up when dropped, so a cancelled
 //! waiter leaves nothing behind (R090). Wakers are taken out under the borrow and woken
 //! after it: a waker may be somebody else's code, and come back (L8).
 //!
-//! Sources, tasks and futures wait here; so will locks and queues. asyncio has a deque of
-//! futures in each of them.
+//! Sources, tasks and futures wait here, where there is enough for all who are woken. Where each is
+//! to be granted something of his own, it is `line.rs`. asyncio has a deque of futures in each.
 
 use crate::base::slab::{Slab, SlabKey};
 use crate::event_loop::panics::{Payload, catch};
