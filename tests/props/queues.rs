@@ -3,16 +3,17 @@
 //! Each item is a number that there is once, and has to come to exactly one place, whatever is
 //! dropped and closed. Who has to have been woken, and for what, the model says too.
 
-use super::scripted::hush;
-use super::sync::{Kind, Waits, go_in_masses, survive_hostile_wakers, waits};
+use super::scripted::{PLANTED, hush};
+use super::sync::{Kind, Waits, each, go_in_masses, survive_hostile_wakers, waits};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::sync::{GetError, LifoQueue, PriorityQueue, PutError, Queue, Shut, Store};
 use readily::testing::{Deed, SimLoop, in_one_turn, orders};
 use readily::{Task, gather, spawn, wait_for, yield_now};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -414,7 +415,7 @@ proptest! {
 /// one turn and in every order: the other one has it.
 #[test]
 fn an_item_and_a_cancel_in_one_turn_reach_who_is_left() {
-    for (order, seed) in orders(3).into_iter().cycle().zip(0..24) {
+    for (order, seed) in each(orders(3), 0..4) {
         let mut sim = SimLoop::new(seed);
         let queue = Queue::bounded(1);
         let get = || {
@@ -440,7 +441,7 @@ fn an_item_and_a_cancel_in_one_turn_reach_who_is_left() {
 /// turn and in every order: what was put first is got first, and the third has his item back.
 #[test]
 fn room_and_a_cancel_in_one_turn_are_for_who_is_left() {
-    for (order, seed) in orders(3).into_iter().cycle().zip(0..24) {
+    for (order, seed) in each(orders(3), 0..4) {
         let mut sim = SimLoop::new(seed);
         let queue = Queue::bounded(1);
         queue.put_nowait(0).unwrap();
@@ -513,6 +514,53 @@ fn a_put_and_a_get_may_be_dropped_after_each_of_their_polls() {
     assert!(put.borrow().is_subset(&all), "Q6: none is lost");
     queue.put_nowait(0).unwrap();
     assert_eq!(queue.get_nowait(), Ok(0), "as new");
+}
+
+thread_local! {
+    static SPOILED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Comparing these panics while they are spoiled.
+#[derive(Debug, PartialEq, Eq)]
+struct Spoiled(u8);
+
+impl PartialOrd for Spoiled {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Spoiled {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if SPOILED.get() {
+            std::panic::panic_any(PLANTED);
+        }
+        self.0.cmp(&other.0)
+    }
+}
+
+/// A comparison that panics is the affair of whoever puts; the queue goes on, and so do others.
+#[test]
+fn a_queue_survives_items_that_cannot_be_compared() {
+    hush();
+    let queue = PriorityQueue::bounded(2);
+    queue.put_nowait(Spoiled(2)).unwrap();
+    SPOILED.set(true);
+    let put = catch_unwind(AssertUnwindSafe(|| queue.put_nowait(Spoiled(1))));
+    assert!(put.is_err());
+    // One who waits for room is let in by somebody else's call, which is not to suffer for it.
+    let mut waiting = waits({
+        let queue = queue.clone();
+        async move { queue.put(Spoiled(0)).await }
+    });
+    waiting.assert_pending();
+    assert!(queue.get_nowait().is_ok());
+    waiting.assert_woken(1);
+    SPOILED.set(false);
+    waiting.assert_ready().unwrap();
+    assert_eq!(queue.qsize(), 2);
+    assert!(queue.get_nowait().is_ok() && queue.get_nowait().is_ok());
+    assert!(queue.empty());
 }
 
 fn kinds() -> Vec<Kind> {
