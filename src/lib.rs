@@ -88,7 +88,6 @@ pub use event_loop::{
 };
 pub use poll::{Interest, Readiness, Trigger};
 pub use run::{Runner, RunnerBuilder, run};
-pub use sync::{Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore};
 pub use sync::{
     Barrier, BoundedSemaphore, Condition, Event, LifoQueue, Lock, PriorityQueue, Queue, Semaphore,
 };

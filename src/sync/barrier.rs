@@ -6,6 +6,7 @@
 //!
 //! In asyncio: `Barrier`, `BrokenBarrierError`. Not in the notes.
 
+use crate::task::budget;
 use crate::task::line::{Line, Place, Wakes};
 use std::cell::Cell;
 use std::fmt;
@@ -162,20 +163,22 @@ impl Future for Wait<'_> {
     type Output = Passed;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Passed> {
-        let Self { shared, place } = &mut *self;
-        if place.is_some() {
-            return shared.line.poll(place, cx.waker());
-        }
-        if let Some(passed) = shared.arrive() {
-            return Poll::Ready(passed);
-        }
-        let waker = cx.waker().clone();
-        // Cloning it was somebody else's code, and may have come here too.
-        if let Some(passed) = shared.arrive() {
-            return Poll::Ready(passed);
-        }
-        *place = Some(shared.line.join((), waker));
-        Poll::Pending
+        budget::counted(cx, |cx| {
+            let Self { shared, place } = &mut *self;
+            if place.is_some() {
+                return shared.line.poll(place, cx.waker());
+            }
+            if let Some(passed) = shared.arrive() {
+                return Poll::Ready(passed);
+            }
+            let waker = cx.waker().clone();
+            // Cloning it was somebody else's code, and may have come here too.
+            if let Some(passed) = shared.arrive() {
+                return Poll::Ready(passed);
+            }
+            *place = Some(shared.line.join((), waker));
+            Poll::Pending
+        })
     }
 }
 

@@ -10,15 +10,13 @@
 use super::errors::{GetError, PutError, Shut};
 use super::mailbox::Mailbox;
 use crate::event_loop::{Handle, Remote};
+use crate::task::budget;
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-
-/// So many are received in one go; then the others on the loop have their turn (R091).
-pub const RECEIVED_IN_A_ROW: u32 = 128;
 
 /// Makes a channel that takes as much as there is memory for.
 ///
@@ -74,7 +72,6 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     };
     let receiver = Receiver {
         mailbox,
-        in_a_row: 0,
         home: PhantomData,
     };
     (sender, receiver)
@@ -141,15 +138,12 @@ impl<T> fmt::Debug for Sender<T> {
 #[must_use = "a receiver that is dropped gives what is sent back"]
 pub struct Receiver<T> {
     mailbox: Arc<Mailbox<T>>,
-    in_a_row: u32,
     /// What it has not received is dropped where it is, so it stays at home.
     home: PhantomData<Rc<()>>,
 }
 
 impl<T> Receiver<T> {
     /// Waits for the next value.
-    ///
-    /// It gives way once for each [`RECEIVED_IN_A_ROW`] values that were there already.
     ///
     /// # Errors
     ///
@@ -226,20 +220,12 @@ impl<T> Future for Recv<'_, T> {
     type Output = Result<T, Shut>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { receiver, waits } = &mut *self;
-        if receiver.in_a_row >= RECEIVED_IN_A_ROW {
-            receiver.in_a_row = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let polled = receiver.mailbox.poll_pop(cx);
-        if polled.is_ready() {
-            receiver.in_a_row += 1;
-        } else {
-            receiver.in_a_row = 0;
-            *waits = true;
-        }
-        polled
+        budget::counted(cx, |cx| {
+            let Self { receiver, waits } = &mut *self;
+            let polled = receiver.mailbox.poll_pop(cx);
+            *waits = polled.is_pending();
+            polled
+        })
     }
 }
 

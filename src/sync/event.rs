@@ -5,6 +5,7 @@
 //!
 //! In asyncio: `Event`. Not in the notes.
 
+use crate::task::budget;
 use crate::task::line::{Line, Place};
 use std::cell::Cell;
 use std::fmt;
@@ -94,20 +95,22 @@ impl Future for Wait<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { shared, place } = &mut *self;
-        if place.is_some() {
-            return shared.line.poll(place, cx.waker());
-        }
-        if shared.set.get() {
-            return Poll::Ready(());
-        }
-        let waker = cx.waker().clone();
-        // Cloning it was somebody else's code, and may have set this.
-        if shared.set.get() {
-            return Poll::Ready(());
-        }
-        *place = Some(shared.line.join((), waker));
-        Poll::Pending
+        budget::counted(cx, |cx| {
+            let Self { shared, place } = &mut *self;
+            if place.is_some() {
+                return shared.line.poll(place, cx.waker());
+            }
+            if shared.set.get() {
+                return Poll::Ready(());
+            }
+            let waker = cx.waker().clone();
+            // Cloning it was somebody else's code, and may have set this.
+            if shared.set.get() {
+                return Poll::Ready(());
+            }
+            *place = Some(shared.line.join((), waker));
+            Poll::Pending
+        })
     }
 }
 

@@ -8,6 +8,7 @@
 
 use super::errors::{GetError, Shut};
 use super::until::{self, Until, poll_until};
+use crate::task::budget;
 use crate::task::line::{Line, Place};
 use std::cell::Cell;
 use std::fmt;
@@ -150,13 +151,15 @@ impl<T> Future for Receiver<T> {
     type Output = Result<T, Shut>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { shared, place } = &mut *self;
-        let shut = || shared.sent.get() || shared.shut.get();
-        let look = || match shared.value.take() {
-            Some(value) => Some(Ok(value)),
-            None => shut().then_some(Err(Shut(()))),
-        };
-        poll_until(&shared.receiver, place, cx, look)
+        budget::counted(cx, |cx| {
+            let Self { shared, place } = &mut *self;
+            let shut = || shared.sent.get() || shared.shut.get();
+            let look = || match shared.value.take() {
+                Some(value) => Some(Ok(value)),
+                None => shut().then_some(Err(Shut(()))),
+            };
+            poll_until(&shared.receiver, place, cx, look)
+        })
     }
 }
 

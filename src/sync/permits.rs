@@ -6,6 +6,7 @@
 //!
 //! Not in the notes. asyncio's `Semaphore` counts and wakes in the same order.
 
+use crate::task::budget;
 use crate::task::line::{Left, Line, Place, Wakes};
 use std::cell::Cell;
 use std::pin::Pin;
@@ -110,24 +111,26 @@ impl Future for Take<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self {
-            permits,
-            want,
-            place,
-        } = &mut *self;
-        if place.is_some() {
-            return permits.line.poll(place, cx.waker());
-        }
-        if permits.try_take(*want) {
-            return Poll::Ready(());
-        }
-        let waker = cx.waker().clone();
-        // Cloning it was somebody else's code, and may have given permits back.
-        if permits.try_take(*want) {
-            return Poll::Ready(());
-        }
-        *place = Some(permits.line.join(*want, waker));
-        Poll::Pending
+        budget::counted(cx, |cx| {
+            let Self {
+                permits,
+                want,
+                place,
+            } = &mut *self;
+            if place.is_some() {
+                return permits.line.poll(place, cx.waker());
+            }
+            if permits.try_take(*want) {
+                return Poll::Ready(());
+            }
+            let waker = cx.waker().clone();
+            // Cloning it was somebody else's code, and may have given permits back.
+            if permits.try_take(*want) {
+                return Poll::Ready(());
+            }
+            *place = Some(permits.line.join(*want, waker));
+            Poll::Pending
+        })
     }
 }
 

@@ -11,6 +11,7 @@
 use super::errors::{GetError, PutError, Shut};
 use super::event::Event;
 use super::store::Store;
+use crate::task::budget;
 use crate::task::line::{Left, Line, Place, Wakes};
 use std::cell::{Cell, RefCell, RefMut};
 use std::pin::Pin;
@@ -191,30 +192,32 @@ impl<T, S: Store<T>> Future for Get<'_, T, S> {
     type Output = Result<T, Shut>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { shelf, place } = &mut *self;
-        if place.is_some() {
-            let granted = ready!(shelf.getters.poll(place, cx.waker()));
-            return Poll::Ready(granted.and_then(|()| {
-                shelf.promised.set(shelf.promised.get() - 1);
-                // It is not there where somebody has emptied the shelf.
-                shelf.take().ok_or(Shut(()))
-            }));
-        }
-        let look = || match shelf.try_take() {
-            Ok(item) => Some(Ok(item)),
-            Err(GetError::Shut) => Some(Err(Shut(()))),
-            Err(GetError::Empty) => None,
-        };
-        if let Some(got) = look() {
-            return Poll::Ready(got);
-        }
-        let waker = cx.waker().clone();
-        // Cloning it was somebody else's code, and may have put something.
-        if let Some(got) = look() {
-            return Poll::Ready(got);
-        }
-        *place = Some(shelf.getters.join((), waker));
-        Poll::Pending
+        budget::counted(cx, |cx| {
+            let Self { shelf, place } = &mut *self;
+            if place.is_some() {
+                let granted = ready!(shelf.getters.poll(place, cx.waker()));
+                return Poll::Ready(granted.and_then(|()| {
+                    shelf.promised.set(shelf.promised.get() - 1);
+                    // It is not there where somebody has emptied the shelf.
+                    shelf.take().ok_or(Shut(()))
+                }));
+            }
+            let look = || match shelf.try_take() {
+                Ok(item) => Some(Ok(item)),
+                Err(GetError::Shut) => Some(Err(Shut(()))),
+                Err(GetError::Empty) => None,
+            };
+            if let Some(got) = look() {
+                return Poll::Ready(got);
+            }
+            let waker = cx.waker().clone();
+            // Cloning it was somebody else's code, and may have put something.
+            if let Some(got) = look() {
+                return Poll::Ready(got);
+            }
+            *place = Some(shelf.getters.join((), waker));
+            Poll::Pending
+        })
     }
 }
 
@@ -272,24 +275,26 @@ impl<T, S: Store<T>> Future for Put<'_, T, S> {
     type Output = Result<(), Shut<T>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if this.place.is_some() {
-            let polled = this.shelf.putters.poll(&mut this.place, cx.waker());
-            return polled.map(|put| put.map_err(Shut));
-        }
-        if let Poll::Ready(put) = this.try_now() {
-            return Poll::Ready(put);
-        }
-        let waker = cx.waker().clone();
-        // Cloning it was somebody else's code, and may have made room.
-        if let Poll::Ready(put) = this.try_now() {
-            return Poll::Ready(put);
-        }
-        this.place = this
-            .item
-            .take()
-            .map(|item| this.shelf.putters.join(item, waker));
-        Poll::Pending
+        budget::counted(cx, |cx| {
+            let this = &mut *self;
+            if this.place.is_some() {
+                let polled = this.shelf.putters.poll(&mut this.place, cx.waker());
+                return polled.map(|put| put.map_err(Shut));
+            }
+            if let Poll::Ready(put) = this.try_now() {
+                return Poll::Ready(put);
+            }
+            let waker = cx.waker().clone();
+            // Cloning it was somebody else's code, and may have made room.
+            if let Poll::Ready(put) = this.try_now() {
+                return Poll::Ready(put);
+            }
+            this.place = this
+                .item
+                .take()
+                .map(|item| this.shelf.putters.join(item, waker));
+            Poll::Pending
+        })
     }
 }
 

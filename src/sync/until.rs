@@ -6,6 +6,7 @@
 //!
 //! Not in the notes. In asyncio it is a loop around `Event.wait`.
 
+use crate::task::budget;
 use crate::task::line::{Line, Place};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -69,8 +70,10 @@ impl<R, F: FnMut() -> Option<R>> Future for Until<'_, F> {
     type Output = R;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
-        let Self { line, place, look } = &mut *self;
-        poll_until(line, place, cx, look)
+        budget::counted(cx, |cx| {
+            let Self { line, place, look } = &mut *self;
+            poll_until(line, place, cx, look)
+        })
     }
 }
 

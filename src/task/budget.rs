@@ -15,7 +15,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// How many operations a task completes in one poll, before it gives way.
 pub const BUDGET: u32 = 128;
@@ -70,6 +70,17 @@ pub(crate) fn spend() {
             left.set(left.get().saturating_sub(1));
         }
     });
+}
+
+/// Polls an operation that counts, if there is something left for it.
+pub(crate) fn counted<R>(
+    cx: &mut Context<'_>,
+    operation: impl FnOnce(&mut Context<'_>) -> Poll<R>,
+) -> Poll<R> {
+    ready!(poll(cx));
+    let result = ready!(operation(cx));
+    spend();
+    Poll::Ready(result)
 }
 
 /// Whether nothing is left: what is pending may be so for that reason only.

@@ -8,8 +8,8 @@
 //! Under all of `sync`. asyncio's locks and queues have a deque of futures each for this.
 
 use crate::base::slab::{Slab, SlabKey};
-use crate::event_loop::current;
 use crate::event_loop::panics::{Payload, catch, drop_quietly};
+use crate::event_loop::{Origin, current};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::task::{Poll, Waker};
@@ -230,7 +230,11 @@ impl Wakes {
     pub(crate) fn tell(self) {
         let Some(payload) = self.panic else { return };
         let mut payload = Some(payload);
-        current::with(|local| payload.take().map(|payload| local.note_panic(payload)));
+        current::with(|local| {
+            payload
+                .take()
+                .map(|payload| local.note_panic(payload, Origin::Other))
+        });
         drop_quietly(payload);
     }
 }

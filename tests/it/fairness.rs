@@ -3,7 +3,8 @@
 
 use readily::testing::SimLoop;
 use readily::{
-    BUDGET, Closures, Elapsed, Interest, create_future, gather, sleep, spawn, wait_for, yield_now,
+    BUDGET, Closures, Elapsed, Event, Interest, Lock, Queue, create_future, gather, sleep, spawn,
+    wait_for, yield_now,
 };
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -94,6 +95,42 @@ fn a_flood_of_connections_leaves_a_timer_its_turn() {
             let client = kernel.connect(addr).unwrap();
             listener.accept().await.unwrap();
             drop(client);
+            tick();
+        }
+    }));
+}
+
+/// The channel's own consumer feeds it.
+#[test]
+fn a_queue_that_is_fed_by_its_own_consumer_leaves_a_timer_its_turn() {
+    assert_soon(late(&mut SimLoop::new(8), |tick| async move {
+        let queue = Queue::unbounded();
+        loop {
+            queue.put(()).await.unwrap();
+            queue.get().await.unwrap();
+            tick();
+        }
+    }));
+}
+
+#[test]
+fn a_lock_that_is_free_leaves_a_timer_its_turn() {
+    assert_soon(late(&mut SimLoop::new(9), |tick| async move {
+        let lock = Lock::new(());
+        loop {
+            drop(lock.acquire().await);
+            tick();
+        }
+    }));
+}
+
+#[test]
+fn an_event_that_is_set_leaves_a_timer_its_turn() {
+    assert_soon(late(&mut SimLoop::new(10), |tick| async move {
+        let event = Event::new();
+        event.set();
+        loop {
+            event.wait().await;
             tick();
         }
     }));

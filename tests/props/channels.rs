@@ -359,7 +359,7 @@ fn a_channel_that_is_never_empty_starves_nobody() {
                 yield_now().await;
             }
         }));
-        for _ in 0..channel::RECEIVED_IN_A_ROW * 10 {
+        for _ in 0..readily::BUDGET * 10 {
             receiver.recv().await.unwrap();
             sender.send(()).unwrap();
         }
