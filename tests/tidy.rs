@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "tidy/mutants.rs"]
 mod mutants;
+#[path = "tidy/parity.rs"]
+mod parity;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

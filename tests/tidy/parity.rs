@@ -1,0 +1,132 @@
+//! The parity table does not promise what is not there: each name of ours is public, and each test
+//! is run.
+//!
+//! A row of docs/asyncio.md is asyncio's names, ours, the difference, and the tests. A row without a
+//! name of ours says why, in italics.
+
+use super::{code, is_run, none, read, root, sources};
+
+/// Whether `text` has `word` by itself.
+fn has_word(text: &str, word: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word).any(|(at, _)| {
+        !text[..at].ends_with(is_part) && !text[at + word.len()..].starts_with(is_part)
+    })
+}
+
+/// What src/lib.rs, or the page of one of its public modules, hands out.
+fn is_exported(module: Option<&str>, name: &str) -> bool {
+    let lib = read(&root().join("src/lib.rs"));
+    let page = match module {
+        None => lib,
+        Some(module) if has_word(&lib, &format!("pub mod {module}")) => {
+            let folder = root().join(format!("src/{module}/mod.rs"));
+            match folder.is_file() {
+                true => read(&folder),
+                false => read(&root().join(format!("src/{module}.rs"))),
+            }
+        }
+        Some(_) => return false,
+    };
+    let handed_out: String = code(&page)
+        .map(|(_, line)| line)
+        .skip_while(|line| !line.starts_with("pub "))
+        .fold(String::new(), |all, line| all + line + "\n");
+    let is_macro = || {
+        sources("src")
+            .iter()
+            .any(|path| read(path).contains(&format!("macro_rules! {name} ")))
+    };
+    has_word(&handed_out, name) || is_macro()
+}
+
+/// Whether a file has an `impl` of this type, or its trait, and a function of this name in it.
+fn has_method(owner: &str, method: &str) -> bool {
+    sources("src").iter().any(|path| {
+        let text = read(path);
+        let is_its = |line: &str| {
+            (line.starts_with("impl") || line.contains("trait ")) && has_word(line, owner)
+        };
+        text.contains(&format!("fn {method}"))
+            && code(&text).any(|(_, line)| is_its(line))
+            && [format!("fn {method}("), format!("fn {method}<")]
+                .iter()
+                .any(|start| text.contains(start))
+    })
+}
+
+/// Whether `name`, as the table has it, is there: `run`, `Task::cancel`, `sync::Lock`,
+/// `sync::Lock::acquire`, `task_local!`.
+fn is_there(name: &str) -> bool {
+    let name = name.trim_end_matches('!').trim_end_matches("()");
+    let parts: Vec<&str> = name.split("::").collect();
+    let is_module = |part: &str| part.starts_with(char::is_lowercase);
+    match parts[..] {
+        [name] => is_exported(None, name),
+        [module, name] if is_module(module) => is_exported(Some(module), name),
+        [owner, method] => is_exported(None, owner) && has_method(owner, method),
+        [module, owner, method] => is_exported(Some(module), owner) && has_method(owner, method),
+        _ => false,
+    }
+}
+
+fn is_row(line: &str) -> bool {
+    line.starts_with("| ") && !line.starts_with("| asyncio |")
+}
+
+fn wrong_rows(page: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for row in page.lines().filter(|line| is_row(line)) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let ["", theirs, ours, _why, shown_by, ""] = cells[..] else {
+            complaints.push(format!("{row}: not four cells"));
+            continue;
+        };
+        let quoted = |cell: &str| -> Vec<String> {
+            cell.split('`')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect()
+        };
+        let (names, tests) = (quoted(ours), quoted(shown_by));
+        let left_out = ours.starts_with('*');
+        if left_out {
+            continue;
+        }
+        if names.is_empty() || tests.is_empty() {
+            complaints.push(format!("{theirs}: has no name of ours, or no test"));
+        }
+        let lost = names.iter().filter(|name| !is_there(name));
+        complaints.extend(lost.map(|name| format!("{theirs}: there is no {name}")));
+        let lost = tests.iter().filter(|test| !is_run(test));
+        complaints.extend(lost.map(|test| format!("{theirs}: {test} is no test")));
+    }
+    complaints
+}
+
+#[test]
+fn the_parity_table_names_what_is_there() {
+    let page = read(&root().join("docs/asyncio.md"));
+    let rows = page.lines().filter(|line| is_row(line)).count();
+    assert!(rows >= 60, "the table has its rows: {rows}");
+    none(wrong_rows(&page));
+}
+
+#[test]
+fn a_name_or_a_test_that_is_not_there_is_found() {
+    let page = "
+| `run` | `run` | | `it/tasks::nobody` |
+| `x` | `Task::nothing` | | `src/base/slab::an_old_key_finds_nothing_when_its_slot_has_a_new_owner` |
+| `y` | `nothing`, `sync::nothing`, `testing::SimLoop` | | |
+| `z` | *left out* | because | |
+";
+    let expected = [
+        "`run`: it/tasks::nobody is no test",
+        "`x`: there is no Task::nothing",
+        "`y`: has no name of ours, or no test",
+        "`y`: there is no nothing",
+        "`y`: there is no sync::nothing",
+    ];
+    assert_eq!(wrong_rows(page), expected);
+}
