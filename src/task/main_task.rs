@@ -29,6 +29,8 @@ pub struct MainTask<'a> {
     waker: Waker,
     /// How it ends if it ends now.
     end: Cell<TaskState>,
+    /// In which turn it was polled last.
+    turn: Cell<u64>,
 }
 
 impl<'a> MainTask<'a> {
@@ -47,16 +49,24 @@ impl<'a> MainTask<'a> {
             wakeup,
             waker,
             end: Cell::new(TaskState::Cancelled),
+            turn: Cell::new(0),
         }
     }
 
     /// Polls the future as this task.
     pub fn poll<F: Future>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
+        // L5: all main tasks have one number, and an older one's may stand in the queue before
+        // ours. If we have been polled for that, and woken since, our own comes in the next turn.
+        let turn = self.local.stats().turns;
+        if self.turn.get() == turn {
+            return Poll::Pending;
+        }
         // T1: the number in the queue may be an older waker's, of a main task before this one.
         // Where a tape runs, other threads leave the flag alone: a poll too many does no harm.
         if !self.wakeup.lower() && !self.wakeup.is_taped() {
             return Poll::Pending;
         }
+        self.turn.set(turn);
         self.end.set(TaskState::Panicked);
         let polled = Executor::of(self.local).step_main(self.key, &self.cell.head, || {
             future.poll(&mut Context::from_waker(&self.waker))

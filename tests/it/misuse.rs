@@ -163,6 +163,20 @@ fn a_stop_is_answered_once_whatever_else_ends_the_run() {
     assert_eq!(polls.get(), 1);
 }
 
+/// L5: the number of the first future stands in the queue yet, before that of the second one, which
+/// gives way once and must not be polled twice in one turn.
+#[test]
+fn a_run_after_one_that_was_stopped_takes_as_many_turns_as_it_should() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    runner.stop();
+    let stopped = runner.run(yield_now());
+    assert!(matches!(stopped, Err(Error::Stopped)));
+    let begun = runner.stats().turns;
+    runner.run(yield_now()).unwrap();
+    assert_eq!(runner.stats().turns - begun, 2);
+}
+
 /// T3, for the main task as for all.
 #[test]
 fn the_main_task_ends_in_one_of_three_ways_too() {
