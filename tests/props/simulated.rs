@@ -11,14 +11,17 @@ use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
+fn poller(kernel: &Kernel, kqueue: Option<Personality>) -> Box<dyn Poller> {
+    match kqueue {
+        None => Box::new(kernel.poller()),
+        Some(system) => Box::new(kernel.kqueue(system)),
+    }
+}
+
 /// A loop on a kernel in memory: over epoll's rules, or over the kqueue of a system.
 fn simulated(faults: Faults, kqueue: Option<Personality>) -> (EventLoop, Kernel) {
     let kernel = Kernel::with(faults);
-    let poller: Box<dyn Poller> = match kqueue {
-        None => Box::new(kernel.poller()),
-        Some(system) => Box::new(kernel.kqueue(system)),
-    };
-    let event_loop = EventLoop::with(poller, Box::new(kernel.clock()));
+    let event_loop = EventLoop::with(poller(&kernel, kqueue), Box::new(kernel.clock()));
     (event_loop.unwrap(), kernel)
 }
 
@@ -279,6 +282,35 @@ fn room_is_told_to_who_filled_the_buffer_to_the_brim() {
             far.read(&mut [0; 100]).unwrap();
             poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
             assert_eq!(events.len(), 1, "{trigger:?}");
+        }
+    }
+}
+
+/// R024: a buffer that is made wider has room that nobody has read free.
+#[test]
+fn room_that_a_wider_buffer_makes_is_told() {
+    for (system, trigger) in POLLERS
+        .map(|system| [Trigger::Level, Trigger::Edge].map(|t| (system, t)))
+        .concat()
+    {
+        for kind in [Kernel::tcp, Kernel::pair, |kernel: &Kernel| {
+            let (reader, writer) = kernel.pipe()?;
+            Ok((writer, reader))
+        }] {
+            let kernel = Kernel::new();
+            let (near, far) = kind(&kernel).unwrap();
+            far.set_capacity(1);
+            assert_eq!(near.write(&[1; 2]).unwrap(), 1);
+            let mut poller = poller(&kernel, system);
+            poller
+                .register(near.number(), 7, Interest::WRITE, trigger)
+                .unwrap();
+            let mut events = Vec::new();
+            poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+            assert_eq!(events, []);
+            far.set_capacity(100);
+            poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+            assert_eq!(events.len(), 1, "{system:?} {trigger:?}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Reading, writing and shutting down, by what is open. Streams and pipes are in `ends.rs`.
+//! Reading, writing, shutting down and making room, by what is open. Streams and pipes are in
+//! `ends.rs`.
 
 use super::files::{Body, Datagrams, bits};
 use super::os;
@@ -79,6 +80,23 @@ impl Table {
             Body::End(_) => self.shutdown_end(file, how),
             Body::Listener(_) | Body::Datagrams(_) => Err(os(ENOTCONN)),
             _ => Err(os(ENOTSOCK)),
+        }
+    }
+
+    /// Lets so many bytes lie unread at the end with this number, if it is one. More room than
+    /// before is told as if it had been read free (R024).
+    pub(super) fn set_capacity(&mut self, number: i32, capacity: usize) {
+        let Ok(file) = self.file(number) else { return };
+        let Body::End(end) = &mut self.at(file).body else {
+            return;
+        };
+        let wider = capacity > std::mem::replace(&mut end.capacity, capacity);
+        let (roomy, peer) = (end.is_roomy(), end.peer);
+        if let (true, Some(peer)) = (wider, peer) {
+            self.touch(peer, true);
+            if roomy {
+                self.tell_of_room(peer);
+            }
         }
     }
 }

@@ -90,7 +90,7 @@ impl End {
 
     /// Whether this much room is worth a report: a writer who is woken for each byte writes
     /// single bytes.
-    fn is_roomy(&self) -> bool {
+    pub(super) fn is_roomy(&self) -> bool {
         let (used, room) = (self.input.len(), self.room());
         match self.kind {
             Kind::PipeReader | Kind::PipeWriter => room > 0,
@@ -195,7 +195,7 @@ impl Table {
     }
 
     /// Room has been made for what `file` writes.
-    fn tell_of_room(&mut self, file: u64) {
+    pub(super) fn tell_of_room(&mut self, file: u64) {
         let end = self.end(file);
         // Unix sockets tell of all room, TCP and pipes only who has asked for some.
         if end.kind == Kind::Pair || end.wants_room {

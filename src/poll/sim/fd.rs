@@ -192,7 +192,8 @@ impl Fd {
 
     /// Lets at most `capacity` bytes lie unread at this end (`SO_RCVBUF`); no byte is lost.
     pub fn set_capacity(&self, capacity: usize) {
-        self.on_end(|end| end.capacity = capacity);
+        let mut table = self.kernel.table.borrow_mut();
+        table.set_capacity(self.number, capacity);
     }
 
     /// Sets a timer to go off `after` now; `None` stops it.
