@@ -17,6 +17,7 @@ mod ends;
 mod faults;
 mod fd;
 mod files;
+mod look;
 mod net;
 mod notes;
 mod poller;
