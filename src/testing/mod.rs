@@ -14,6 +14,9 @@ pub mod conformance;
 mod everywhere;
 mod sim_loop;
 mod spy;
+mod story;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 mod tape;
 pub mod wakers;
 
@@ -22,6 +25,7 @@ pub use by_hand::{ByHand, by_hand};
 pub use everywhere::{Deed, in_one_turn, orders};
 pub use sim_loop::{SimLoop, Stalled};
 pub use spy::{Seen, Spy, Token, spy};
+pub use story::Story;
 pub use tape::{Diverged, Recorder, Replayer, record, replay};
 
 use std::pin::Pin;

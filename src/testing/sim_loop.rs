@@ -1,8 +1,10 @@
 //! A loop on a kernel in memory, and what a test does with it: run, step, move the time, read the
 //! trace.
 
-use crate::event_loop::{Error, EventLoop, Local};
+use super::story::Story;
+use crate::event_loop::{CloseReport, Error, EventLoop, Local};
 use crate::io::TcpStream;
+use crate::poll::Poller;
 use crate::poll::sim::{Faults, Kernel, Personality};
 use crate::run::Runner;
 use std::io;
@@ -104,7 +106,43 @@ impl SimLoop {
         Self::over(kernel, poller)
     }
 
-    fn over(kernel: Kernel, poller: Box<dyn crate::poll::Poller>) -> Self {
+    /// One of the two: over a poller with epoll's rules where there is no `system`, else over the
+    /// kqueue of it. For tests that try both.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory for a loop.
+    #[must_use]
+    pub fn on(system: Option<Personality>, faults: Faults) -> Self {
+        match system {
+            None => Self::with(faults),
+            Some(system) => Self::with_kqueue(faults, system),
+        }
+    }
+
+    /// The same over a poller of the caller's, that stands on `kernel`: one that is to be tried,
+    /// or one with a bug that was planted, to see whether a test finds it.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory for a loop.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::sleep;
+    /// use readily::testing::{Kernel, Personality, SimLoop};
+    /// use std::time::Duration;
+    ///
+    /// let kernel = Kernel::new();
+    /// let poller = kernel.kqueue(Personality::NetBsd);
+    /// let mut sim = SimLoop::over(kernel, Box::new(poller));
+    /// sim.run(sleep(Duration::from_secs(1)))?;
+    /// assert_eq!(sim.elapsed(), Duration::from_secs(1));
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    #[must_use]
+    pub fn over(kernel: Kernel, poller: Box<dyn Poller>) -> Self {
         kernel.record();
         let seed = kernel.seed();
         let event_loop = EventLoop::with(poller, Box::new(kernel.clock()));
@@ -114,6 +152,21 @@ impl SimLoop {
             runner: event_loop.into(),
             kernel,
         }
+    }
+
+    /// Begins a story: what happens on this loop, told by whoever makes it happen. See [`Story`].
+    #[must_use]
+    pub fn story(&self) -> Story {
+        Story::of(self)
+    }
+
+    /// Closes the loop, and says what was still there. See [`EventLoop::close`].
+    ///
+    /// # Panics
+    ///
+    /// As [`EventLoop::close`].
+    pub fn close(self) -> CloseReport {
+        self.runner.close()
     }
 
     /// Drives `future` to its end, through as much time as it takes.
