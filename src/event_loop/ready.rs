@@ -105,6 +105,10 @@ impl Ready {
         self.chance.replace(chance);
     }
 
+    fn is_left_to_chance(&self) -> bool {
+        self.chance.borrow().is_some()
+    }
+
     pub(super) fn pop(&self) -> Option<Item> {
         self.now.borrow_mut().pop_front()
     }
@@ -140,6 +144,12 @@ impl Local {
     /// one order only is found by trying others. The order of [`Local::call_soon`] stays.
     pub fn shuffle_ready(&self, seed: Option<u64>) {
         self.ready.leave_to(seed.map(Chance::seeded));
+    }
+
+    /// Whether it is left to a seed: see [`Local::shuffle_ready`].
+    #[must_use]
+    pub fn shuffles_ready(&self) -> bool {
+        self.ready.is_left_to_chance()
     }
 }
 

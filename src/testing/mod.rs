@@ -12,6 +12,8 @@
 mod by_hand;
 pub mod conformance;
 mod everywhere;
+#[cfg(feature = "proptest")]
+mod overheard;
 mod sim_loop;
 mod spy;
 mod story;

@@ -1,6 +1,8 @@
 //! A loop on a kernel in memory, and what a test does with it: run, step, move the time, read the
 //! trace.
 
+#[cfg(feature = "proptest")]
+use super::overheard::Overheard;
 use super::story::Story;
 use crate::event_loop::{CloseReport, Error, EventLoop, Local};
 use crate::io::TcpStream;
@@ -53,6 +55,9 @@ use std::time::Duration;
 pub struct SimLoop {
     runner: Runner,
     kernel: Kernel,
+    /// What the loop asks of its poller.
+    #[cfg(feature = "proptest")]
+    overheard: Overheard,
 }
 
 /// What [`SimLoop::run_until_stalled`] came to.
@@ -145,13 +150,22 @@ impl SimLoop {
     pub fn over(kernel: Kernel, poller: Box<dyn Poller>) -> Self {
         kernel.record();
         let seed = kernel.seed();
+        #[cfg(feature = "proptest")]
+        let (poller, overheard) = Overheard::around(poller);
         let event_loop = EventLoop::with(poller, Box::new(kernel.clock()));
         let event_loop = event_loop.expect("a loop in memory takes memory only");
         event_loop.shuffle_ready(seed);
         Self {
             runner: event_loop.into(),
             kernel,
+            #[cfg(feature = "proptest")]
+            overheard,
         }
+    }
+
+    #[cfg(feature = "proptest")]
+    pub(super) fn overheard(&self) -> &Overheard {
+        &self.overheard
     }
 
     /// Begins a story: what happens on this loop, told by whoever makes it happen. See [`Story`].

@@ -11,6 +11,7 @@ mod base;
 mod channels;
 mod dispatch;
 mod everywhere;
+mod programs;
 mod queues;
 mod scripted;
 mod simulated;

@@ -7,8 +7,31 @@
 //!
 //! In the notes this is nothing. Behind the feature `proptest`, which is off by default.
 
+mod actor;
+mod bytes;
+mod changes;
 mod chunks;
+mod connections;
+mod deeds;
+mod descriptors;
+mod ending;
 mod faults;
+mod generate;
+mod judge;
+mod model;
+mod next;
+mod op;
+mod play;
+mod program;
+mod reports;
+mod scripted;
+mod shrink;
+mod stage;
+mod tasks;
+mod work;
 
 pub use chunks::{Chunking, Chunks, chunks};
 pub use faults::{faults, personality, refusals};
+pub use generate::program;
+pub use program::{NoProgram, Program, Report, Violation};
+pub use scripted::Scripted;

@@ -1,0 +1,279 @@
+//! Deeds that are about descriptors: opening, registering, changing, ending.
+//!
+//! A registration owns its descriptor. So a script lends it what it registers, and keeps no more
+//! than a weak way to it: a descriptor that the loop fails to close would not be seen otherwise.
+//!
+//! In the notes: the map of callbacks, and how one gets into it and out again (N7).
+
+use super::actor::Actor;
+use super::model::{Id, Registered};
+use super::op::{self, Op, PLACES, Verb};
+use super::scripted::Scripted;
+use super::stage::{Flow, Held, Place, Stage};
+use crate::event_loop::{Callbacks, Error, Role};
+use crate::poll::sim::Fd;
+use crate::poll::{Interest, Trigger};
+use std::rc::Rc;
+
+impl Stage {
+    /// `None` if the operation is none of these, or does not fit.
+    pub(super) fn to_descriptors(self: &Rc<Self>, actor: &Actor<'_>, op: &Op) -> Option<()> {
+        let (at, to) = (op.at % PLACES, op.to % PLACES);
+        match op.verb {
+            Verb::Pipe | Verb::Pair | Verb::Tcp => self.open(actor, op.verb, at, to),
+            Verb::Listen => self.listen(actor, at),
+            Verb::Register => self.register(actor, op, at),
+            Verb::Modify => self.modify(actor, at, op.interest),
+            Verb::Rearm => self.rearm(actor, at, op.interest),
+            Verb::Remove => self.remove(actor, at),
+            Verb::Close => self.close(actor, at),
+            Verb::Dup => self.duplicate(actor, at, to),
+            Verb::Connect => self.connect(actor, op, at, to),
+            Verb::Accept => self.accept(actor, at, to),
+            _ => self.to_bytes(actor, op, at),
+        }
+    }
+
+    pub(super) fn is_free(&self, place: usize) -> bool {
+        self.places.borrow()[place].is_none()
+    }
+
+    /// The descriptor at a place, if it can be seen from outside.
+    pub(super) fn fd(&self, place: usize) -> Option<Rc<Fd>> {
+        match &self.places.borrow()[place].as_ref()?.held {
+            Held::Ours(fd) => Some(Rc::clone(fd)),
+            Held::Lent(fd) => fd.upgrade(),
+            Held::Unseen => None,
+        }
+    }
+
+    pub(super) fn noun(&self, place: usize) -> Option<&'static str> {
+        Some(self.places.borrow()[place].as_ref()?.noun)
+    }
+
+    pub(super) fn place_name(&self, place: usize) -> Option<String> {
+        Some(format!("{}#{place}", self.noun(place)?))
+    }
+
+    /// A place as its own callback calls it, or as others do.
+    fn called(&self, actor: &Actor<'_>, place: usize) -> Option<String> {
+        match self.is_own(actor, place) {
+            true => Some("itself".to_owned()),
+            false => self.place_name(place),
+        }
+    }
+
+    /// Whether it is the callback of what is registered here that speaks.
+    pub(super) fn is_own(&self, actor: &Actor<'_>, place: usize) -> bool {
+        let registered = self.registered(place).map(|(id, _)| (place, id));
+        registered.is_some() && actor.own == registered
+    }
+
+    fn registered(&self, place: usize) -> Option<(Id, crate::event_loop::Key)> {
+        self.places.borrow()[place].as_ref()?.registered
+    }
+
+    pub(super) fn put(&self, place: usize, noun: &'static str, fd: Fd, flow: Rc<Flow>) {
+        let held = Held::Ours(Rc::new(fd));
+        self.places.borrow_mut()[place] = Some(Place {
+            noun,
+            held,
+            flow,
+            registered: None,
+        });
+    }
+
+    fn open(&self, actor: &Actor<'_>, verb: Verb, at: usize, to: usize) -> Option<()> {
+        if at == to || !self.is_free(at) || !self.is_free(to) {
+            return None;
+        }
+        let (noun, made) = match verb {
+            Verb::Pipe => ("pipe", self.kernel.pipe()),
+            Verb::Pair => ("pair", self.kernel.pair()),
+            _ => ("tcp", self.kernel.tcp()),
+        };
+        match made {
+            Ok((one, two)) => {
+                self.put(at, noun, one, Rc::default());
+                self.put(to, noun, two, Rc::default());
+                actor.says(self, format!("opens {noun}#{at} and {noun}#{to}"));
+            }
+            Err(error) => actor.says(self, format!("cannot open a {noun}: {error}")),
+        }
+        Some(())
+    }
+
+    pub(super) fn wrapped(&self, scripted: Scripted) -> Box<dyn Callbacks> {
+        match &mut *self.wrap.borrow_mut() {
+            Some(wrap) => wrap(scripted),
+            None => Box::new(scripted),
+        }
+    }
+
+    fn register(self: &Rc<Self>, actor: &Actor<'_>, op: &Op, at: usize) -> Option<()> {
+        let name = self.place_name(at)?;
+        let fd = match &self.places.borrow()[at].as_ref()?.held {
+            Held::Ours(fd) => Rc::clone(fd),
+            Held::Lent(_) | Held::Unseen => return None,
+        };
+        let asked = format!("{} by {}", op::wanted(op.interest), op::trigger(op.trigger));
+        actor.says(self, format!("registers {name} for {asked}"));
+        let id = self.made(name);
+        let callbacks = self.wrapped(Scripted::new(self, id, at, &op.script));
+        let (interest, trigger) = (op.interest, op.trigger);
+        let registered = actor
+            .local
+            .register_with(Rc::clone(&fd), interest, trigger, callbacks);
+        let role = match self.noun(at) {
+            Some("listener") => Role::Listener,
+            _ => Role::Stream,
+        };
+        match registered {
+            Ok(key) => {
+                self.enlist(id, role, interest, trigger);
+                if let Some(place) = &mut self.places.borrow_mut()[at] {
+                    place.held = Held::Lent(Rc::downgrade(&fd));
+                    place.registered = Some((id, key));
+                }
+            }
+            Err(refused) => {
+                actor.says(self, format!("is refused that: {}", refused.error));
+                self.refused("R006", "a registration", &refused.error);
+            }
+        }
+        Some(())
+    }
+
+    /// Tells the model of a registration that the loop has taken.
+    pub(super) fn enlist(&self, id: Id, role: Role, interest: Interest, trigger: Trigger) {
+        let (number, token) = self.overheard.last().unwrap_or_default();
+        let mut model = self.model.borrow_mut();
+        if let Some(other) = model.tokens.get(&token) {
+            let what = format!("{} has the key of {}", model.names[id], model.names[*other]);
+            self.breaks("L1", what);
+        }
+        let registered = Registered {
+            number,
+            token,
+            role,
+            interest,
+            trigger,
+            parked: false,
+            left: 0,
+            owed: interest,
+            shaky: false,
+        };
+        model.register(id, registered);
+    }
+
+    fn modify(&self, actor: &Actor<'_>, at: usize, interest: Interest) -> Option<()> {
+        let (id, key) = self.registered(at)?;
+        let name = self.called(actor, at)?;
+        actor.says(
+            self,
+            format!("modifies {name} for {}", op::wanted(interest)),
+        );
+        let modified = actor.local.modify(key, interest);
+        self.changed(actor, id, modified, |model| model.modify(id, interest));
+        Some(())
+    }
+
+    fn rearm(&self, actor: &Actor<'_>, at: usize, interest: Interest) -> Option<()> {
+        let (id, key) = self.registered(at)?;
+        let name = self.called(actor, at)?;
+        actor.says(self, format!("rearms {name} for {}", op::wanted(interest)));
+        let rearmed = actor.local.rearm(key, interest);
+        let asked = interest & actor.local.rearms();
+        self.changed(actor, id, rearmed, |model| {
+            if let Some(registered) = model.registered.get_mut(&id) {
+                if registered.trigger == Trigger::Edge && !registered.parked {
+                    registered.owed |= asked & registered.interest;
+                }
+            }
+        });
+        Some(())
+    }
+
+    /// Tells the model of a change, or that the kernel has refused one.
+    fn changed(
+        &self,
+        actor: &Actor<'_>,
+        id: Id,
+        done: Result<(), Error>,
+        change: impl FnOnce(&mut super::model::Model),
+    ) {
+        match done {
+            Ok(()) => change(&mut self.model.borrow_mut()),
+            Err(error) => {
+                actor.says(self, format!("is refused that: {error}"));
+                self.refused("R008", "a change", &error);
+                if let Some(registered) = self.model.borrow_mut().registered.get_mut(&id) {
+                    registered.shaky = true;
+                }
+            }
+        }
+    }
+
+    fn remove(&self, actor: &Actor<'_>, at: usize) -> Option<()> {
+        let (id, key) = self.registered(at)?;
+        actor.says(self, format!("removes {}", self.called(actor, at)?));
+        self.unlist(at, id);
+        if let Err(error) = actor.local.remove(key) {
+            self.breaks("R008", format!("a removal is refused: {error}"));
+        }
+        if actor.local.remove(key).is_ok() {
+            self.breaks("R003", "a key names something that was removed");
+        }
+        self.check_gone(id, "L2");
+        Some(())
+    }
+
+    /// Tells the model that a registration is about to go.
+    fn unlist(&self, at: usize, id: Id) {
+        let mut model = self.model.borrow_mut();
+        let how = format!("was removed {}", model.when());
+        model.remove(id, how);
+        self.vacate(at, id);
+    }
+
+    /// What was taken back is dropped at once, unless it is running.
+    pub(super) fn check_gone(&self, id: Id, rule: &'static str) {
+        if !self.is_running(id) && self.alive.borrow().contains(&id) {
+            self.breaks(rule, format!("{} is not dropped at once", self.name_of(id)));
+        }
+    }
+
+    pub(super) fn close(&self, actor: &Actor<'_>, at: usize) -> Option<()> {
+        let Some((id, _)) = self.registered(at) else {
+            actor.says(self, format!("closes {}", self.place_name(at)?));
+            let closed = self.places.borrow_mut()[at].take();
+            drop(closed);
+            return Some(());
+        };
+        let own = actor.cx.filter(|_| self.is_own(actor, at));
+        let Some(cx) = own else {
+            return self.remove(actor, at);
+        };
+        actor.says(self, "closes itself");
+        self.unlist(at, id);
+        cx.close();
+        Some(())
+    }
+
+    fn duplicate(&self, actor: &Actor<'_>, at: usize, to: usize) -> Option<()> {
+        let (fd, noun) = (self.fd(at)?, self.noun(at)?);
+        if !self.is_free(to) {
+            return None;
+        }
+        let flow = Rc::clone(&self.places.borrow()[at].as_ref()?.flow);
+        let name = self.called(actor, at)?;
+        match fd.try_clone() {
+            Ok(fd) => {
+                self.put(to, noun, fd, flow);
+                actor.says(self, format!("duplicates {name} as {noun}#{to}"));
+            }
+            Err(error) => actor.says(self, format!("cannot duplicate {name}: {error}")),
+        }
+        Some(())
+    }
+}

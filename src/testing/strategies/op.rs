@@ -1,0 +1,287 @@
+//! What a program can do: one kind of operation for each word, and the way into text and back.
+//!
+//! All operations have the same few operands, so that printing, reading and shrinking are one
+//! table and a loop each, and not a branch for each of thirty words. The text is the only way in
+//! and out: a case that failed is kept as it was printed.
+//!
+//! In the notes these are the things that an event loop works on, and what goes wrong (N1, N7).
+
+use crate::poll::{Interest, Trigger};
+use std::fmt;
+use std::iter::Peekable;
+
+/// How many places there are for descriptors; timers, closures and tasks have four names each.
+pub(super) const PLACES: usize = 8;
+pub(super) const NAMES: usize = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Pipe,
+    Pair,
+    Tcp,
+    Listen,
+    Narrow,
+    Register,
+    Modify,
+    Rearm,
+    Remove,
+    Close,
+    Dup,
+    Read,
+    Write,
+    Shut,
+    Reset,
+    Urgent,
+    Connect,
+    Accept,
+    Arm,
+    Disarm,
+    Soon,
+    TakeBack,
+    Spawn,
+    Abort,
+    Wake,
+    Nap,
+    Park,
+    Join,
+    Send,
+    Ring,
+    WakeAfar,
+    StopAfar,
+    Pass,
+    Nearly,
+    Stop,
+    Panic,
+    Turn,
+    Wait,
+    Sleep,
+    Run,
+}
+
+/// Each verb's word; which operands follow it: `a`t and `t`o a place or name, a `n`umber, an
+/// `i`nterest, a tri`g`ger, a `s`cript; and how often it is chosen where anything may be.
+const WORDS: &[(Verb, &str, &str, usize)] = &[
+    (Verb::Pipe, "pipe", "at", 1), // who reads, who writes
+    (Verb::Pair, "pair", "at", 1),
+    (Verb::Tcp, "tcp", "at", 1),
+    (Verb::Listen, "listen", "a", 1),
+    (Verb::Narrow, "narrow", "an", 1), // so many bytes may lie unread
+    (Verb::Register, "register", "aigs", 3),
+    (Verb::Modify, "modify", "ai", 2),
+    (Verb::Rearm, "rearm", "ai", 1),
+    (Verb::Remove, "remove", "a", 2),
+    (Verb::Close, "close", "a", 2),
+    (Verb::Dup, "dup", "at", 2),
+    (Verb::Read, "read", "an", 3),
+    (Verb::Write, "write", "an", 4),
+    (Verb::Shut, "shut", "a", 1), // its writing half
+    (Verb::Reset, "reset", "a", 1),
+    (Verb::Urgent, "urgent", "a", 1),
+    (Verb::Connect, "connect", "ats", 1), // to whom, as whom
+    (Verb::Accept, "accept", "at", 1),
+    (Verb::Arm, "arm", "ans", 2),
+    (Verb::Disarm, "disarm", "a", 1),
+    (Verb::Soon, "soon", "as", 2),
+    (Verb::TakeBack, "take-back", "a", 1),
+    (Verb::Spawn, "spawn", "as", 2),
+    (Verb::Abort, "abort", "a", 1),
+    (Verb::Wake, "wake", "a", 1),
+    (Verb::Nap, "nap", "n", 0),
+    (Verb::Park, "park", "", 0),
+    (Verb::Join, "join", "a", 0),
+    (Verb::Send, "send", "s", 1), // from another thread, as the next three
+    (Verb::Ring, "ring", "", 1),
+    (Verb::WakeAfar, "wake-afar", "a", 1),
+    (Verb::StopAfar, "stop-afar", "", 1),
+    (Verb::Pass, "pass", "n", 1),
+    (Verb::Nearly, "nearly", "n", 1), // so many milliseconds, but for a nanosecond
+    (Verb::Stop, "stop", "", 1),
+    (Verb::Panic, "panic", "", 0),
+    (Verb::Turn, "turn", "", 0),
+    (Verb::Wait, "wait", "n", 0),
+    (Verb::Sleep, "sleep", "", 0),
+    (Verb::Run, "run", "n", 0),
+];
+
+impl Verb {
+    fn row(self) -> &'static (Self, &'static str, &'static str, usize) {
+        let row = WORDS.iter().find(|(verb, ..)| *verb == self);
+        row.expect("each verb has its row")
+    }
+
+    /// The n-th of all that anybody may do, each counted as often as it is to be chosen.
+    pub(super) fn nth(n: usize) -> Self {
+        let all: usize = WORDS.iter().map(|row| row.3).sum();
+        let mut left = n % all;
+        let mut rows = WORDS.iter();
+        let chosen = rows.find(|row| match left.checked_sub(row.3) {
+            Some(less) => {
+                left = less;
+                false
+            }
+            None => true,
+        });
+        chosen.map_or(Self::Turn, |row| row.0)
+    }
+
+    /// Whether an operand belongs to it.
+    pub(super) fn takes(self, operand: char) -> bool {
+        self.row().2.contains(operand)
+    }
+
+    /// Whether it is about a timer, a closure or a task, and not about a descriptor.
+    pub(super) fn names(self) -> bool {
+        let timer = matches!(self, Self::Arm | Self::Disarm);
+        let closure = matches!(self, Self::Soon | Self::TakeBack);
+        let wakes = matches!(self, Self::Wake | Self::WakeAfar);
+        timer || closure || wakes || matches!(self, Self::Spawn | Self::Abort | Self::Join)
+    }
+
+    /// Whether it turns the loop: nothing for a callback.
+    pub(super) fn turns(self) -> bool {
+        matches!(self, Self::Turn | Self::Wait | Self::Sleep | Self::Run)
+    }
+}
+
+/// One thing to do. An operand that its verb does not take has its default.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Op {
+    pub(super) verb: Verb,
+    pub(super) at: usize,
+    pub(super) to: usize,
+    /// Bytes, milliseconds or turns.
+    pub(super) number: usize,
+    pub(super) interest: Interest,
+    pub(super) trigger: Trigger,
+    /// What is done by the callback, closure or task that this makes, each time it runs.
+    pub(super) script: Vec<Op>,
+}
+
+impl Op {
+    pub(super) fn new(verb: Verb) -> Self {
+        Self {
+            verb,
+            at: 0,
+            to: 0,
+            number: 0,
+            interest: Interest::NONE,
+            trigger: Trigger::Level,
+            script: Vec::new(),
+        }
+    }
+}
+
+const INTERESTS: [(Interest, &str); 3] = [
+    (Interest::READ, "read"),
+    (Interest::WRITE, "write"),
+    (Interest::PRIORITY, "urgent"),
+];
+
+/// An interest in words.
+pub(super) fn wanted(interest: Interest) -> String {
+    let asked = INTERESTS.iter().filter(|(one, _)| interest.contains(*one));
+    let words: Vec<&str> = asked.map(|(_, word)| *word).collect();
+    match words.is_empty() {
+        true => "nothing".to_owned(),
+        false => words.join("+"),
+    }
+}
+
+const TRIGGERS: [(Trigger, &str); 3] = [
+    (Trigger::Level, "level"),
+    (Trigger::Edge, "edge"),
+    (Trigger::OneShot, "one-shot"),
+];
+
+/// A trigger in words.
+pub(super) fn trigger(trigger: Trigger) -> &'static str {
+    let row = TRIGGERS.iter().find(|(one, _)| *one == trigger);
+    row.map_or("", |(_, word)| word)
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (_, word, operands, _) = self.verb.row();
+        f.write_str(word)?;
+        for operand in operands.chars() {
+            match operand {
+                'a' => write!(f, " #{}", self.at)?,
+                't' => write!(f, " #{}", self.to)?,
+                'n' => write!(f, " {}", self.number)?,
+                'i' => write!(f, " {}", wanted(self.interest))?,
+                'g' => write!(f, " {}", trigger(self.trigger))?,
+                _ if self.script.is_empty() => {}
+                _ => {
+                    let script: Vec<String> = self.script.iter().map(Self::to_string).collect();
+                    write!(f, " {{ {} }}", script.join("; "))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The words of a text, with a semicolon for each end of a line.
+pub(super) fn words(text: &str) -> Vec<String> {
+    let spaced = text.replace(['\n', ';'], " ; ");
+    let spaced = spaced.replace('{', " { ").replace('}', " } ");
+    spaced.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Reads operations up to the end of the text, or of the script. An error is the word that it
+/// stumbled over.
+pub(super) fn read<'a, W>(words: &mut Peekable<W>, nested: bool) -> Result<Vec<Op>, String>
+where
+    W: Iterator<Item = &'a String>,
+{
+    let mut ops = Vec::new();
+    loop {
+        match words.next().map(String::as_str) {
+            None if nested => return Err("the end of the text".to_owned()),
+            None => return Ok(ops),
+            Some("}") if nested => return Ok(ops),
+            Some(";") => {}
+            Some(word) => {
+                let row = WORDS.iter().find(|row| row.1 == word);
+                let (verb, _, operands, _) = row.ok_or_else(|| word.to_owned())?;
+                let mut op = Op::new(*verb);
+                for operand in operands.chars() {
+                    read_operand(&mut op, operand, words)?;
+                }
+                ops.push(op);
+            }
+        }
+    }
+}
+
+fn read_operand<'a, W>(op: &mut Op, operand: char, words: &mut Peekable<W>) -> Result<(), String>
+where
+    W: Iterator<Item = &'a String>,
+{
+    if operand == 's' {
+        if words.next_if(|word| *word == "{").is_some() {
+            op.script = read(words, true)?;
+        }
+        return Ok(());
+    }
+    let word = words.next().ok_or("the end of the text")?;
+    let wrong = || word.clone();
+    let place = || word.strip_prefix('#').and_then(|place| place.parse().ok());
+    match operand {
+        'a' => op.at = place().ok_or_else(wrong)?,
+        't' => op.to = place().ok_or_else(wrong)?,
+        'n' => op.number = word.parse().map_err(|_| wrong())?,
+        'i' if word == "nothing" => {}
+        'i' => {
+            for part in word.split('+') {
+                let row = INTERESTS.iter().find(|(_, name)| *name == part);
+                op.interest |= row.ok_or_else(wrong)?.0;
+            }
+        }
+        _ => {
+            let row = TRIGGERS.iter().find(|(_, name)| name == word);
+            op.trigger = row.ok_or_else(wrong)?.0;
+        }
+    }
+    Ok(())
+}

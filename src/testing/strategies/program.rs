@@ -1,0 +1,221 @@
+//! A program: things done to a loop, from outside and from inside its callbacks, and its running.
+//!
+//! It is opaque on purpose: a strategy makes it, it runs, and it is printed as the text from which
+//! it can be made again. What failed is then kept as a few lines in a test, and does not depend on
+//! seeds or on how strategies choose.
+//!
+//! In the notes this is nothing; what it tries is the loop of N7.
+
+use super::op::{self, Op};
+use super::play;
+use super::scripted::Scripted;
+use super::stage::Wrap;
+use crate::event_loop::Callbacks;
+use crate::testing::{SimLoop, Story};
+use std::fmt;
+use std::rc::Rc;
+use std::str::FromStr;
+
+/// Things to be done on a small world: up to eight descriptors, four timers, closures and tasks.
+///
+/// Made by [`program`](super::program()), or from text: a line for each thing that is done from
+/// outside, and in braces what a callback, a closure, a timer or a task does when it runs. What
+/// does not fit (a read where nothing is open) is left out when it comes up.
+///
+/// # Examples
+///
+/// ```
+/// use readily::testing::SimLoop;
+/// use readily::testing::strategies::Program;
+///
+/// let program: Program = "
+///     pipe #0 #1
+///     register #0 read level { read #0 8; close #0 }
+///     write #1 5
+///     turn
+/// "
+/// .parse()?;
+/// let report = program.run(&mut SimLoop::new(7))?;
+/// let told = "turn 1 at 0 s: the read callback of pipe#0 reads 5 bytes, closes itself";
+/// assert_eq!(report.story.lines()[4], told);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Program {
+    ops: Rc<[Op]>,
+}
+
+impl Program {
+    pub(super) fn of(ops: Vec<Op>) -> Self {
+        Self { ops: ops.into() }
+    }
+
+    pub(super) fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// Runs it on `sim`, and checks the invariants of `docs/invariants.md` meanwhile: L1 to L8, C1
+    /// to C5, W1 and W2, T1 to T4, S4. At the end everything that it made is taken back.
+    ///
+    /// The loop may have things of the caller's own on it, with which the program then runs side
+    /// by side. Panics are isolated from here on, and [`Local::on_unhandled`] is the program's.
+    ///
+    /// # Errors
+    ///
+    /// What does not hold, and the story of how it came to that.
+    ///
+    /// [`Local::on_unhandled`]: crate::Local::on_unhandled
+    pub fn run(&self, sim: &mut SimLoop) -> Result<Report, Violation> {
+        play::play(self, sim, None)
+    }
+
+    /// The same with `wrap` around each registration's callbacks: a layer of the caller's, that
+    /// must let each call through. It may do more of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::run`].
+    ///
+    /// # Examples
+    ///
+    /// A layer that counts hangups, and loses the first of them:
+    ///
+    /// ```
+    /// use readily::testing::SimLoop;
+    /// use readily::testing::strategies::{Program, Scripted};
+    /// use readily::{Callbacks, Cx};
+    /// use std::io;
+    ///
+    /// struct Counting(Scripted, u32);
+    ///
+    /// impl Callbacks for Counting {
+    ///     fn on_read(&mut self, cx: &Cx<'_>) {
+    ///         self.0.on_read(cx);
+    ///     }
+    ///     fn on_write(&mut self, cx: &Cx<'_>) {
+    ///         self.0.on_write(cx);
+    ///     }
+    ///     fn on_hangup(&mut self, cx: &Cx<'_>, error: Option<io::Error>) {
+    ///         if self.1 > 0 {
+    ///             self.0.on_hangup(cx, error);
+    ///         }
+    ///         self.1 += 1;
+    ///     }
+    /// }
+    ///
+    /// let program: Program = "pair #0 #1; register #0 read level; close #1; turn".parse()?;
+    /// let ran = program.run_with(&mut SimLoop::new(7), |scripted| Counting(scripted, 0));
+    /// assert_eq!(ran.unwrap_err().rule(), "L7");
+    /// # Ok::<(), readily::testing::strategies::NoProgram>(())
+    /// ```
+    pub fn run_with<C: Callbacks + 'static>(
+        &self,
+        sim: &mut SimLoop,
+        mut wrap: impl FnMut(Scripted) -> C + 'static,
+    ) -> Result<Report, Violation> {
+        let wrap: Wrap = Box::new(move |scripted| Box::new(wrap(scripted)));
+        play::play(self, sim, Some(wrap))
+    }
+
+    /// The same, and at the end the loop is closed with everything that is still there: it says
+    /// what that was, lets go of it, and may be woken afterwards (W3).
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::run`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::testing::SimLoop;
+    /// use readily::testing::strategies::Program;
+    ///
+    /// let program: Program = "spawn #0 { nap 4 }; arm #0 3; send; turn".parse()?;
+    /// program.run_to_close(SimLoop::new(7))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn run_to_close(&self, sim: SimLoop) -> Result<Report, Violation> {
+        play::play_to_close(self, sim)
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ops.iter().try_for_each(|op| writeln!(f, "{op}"))
+    }
+}
+
+/// As `Display`: the text from which it can be made again.
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\n{self}")
+    }
+}
+
+impl FromStr for Program {
+    type Err = NoProgram;
+
+    fn from_str(text: &str) -> Result<Self, NoProgram> {
+        let words = op::words(text);
+        let ops = op::read(&mut words.iter().peekable(), false);
+        ops.map(Self::of).map_err(|word| NoProgram { word })
+    }
+}
+
+/// A text that is no [`Program`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a program does not go on with `{word}` here")]
+pub struct NoProgram {
+    word: String,
+}
+
+/// What came of a program that ran.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// How many turns the loop took.
+    pub turns: u64,
+    /// How often callbacks, timers and closures were called, and tasks polled.
+    pub calls: u64,
+    /// What happened.
+    pub story: Story,
+}
+
+/// What did not hold, and how it came to that. Printed, it is the story.
+#[derive(Clone)]
+pub struct Violation {
+    pub(super) rule: &'static str,
+    pub(super) what: String,
+    pub(super) story: Story,
+}
+
+impl Violation {
+    /// The number of what does not hold: an invariant of `docs/invariants.md`, or a fault of
+    /// `docs/faults.md`.
+    #[must_use]
+    pub fn rule(&self) -> &'static str {
+        self.rule
+    }
+
+    /// What happened, and last what should not have.
+    #[must_use]
+    pub fn story(&self) -> &Story {
+        &self.story
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} does not hold: {}", self.rule, self.what)?;
+        write!(f, "{}", self.story)
+    }
+}
+
+/// As `Display`: a violation is for reading.
+impl fmt::Debug for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Violation {}

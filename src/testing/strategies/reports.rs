@@ -1,0 +1,132 @@
+//! What the poller reports, held against the kernel in memory.
+//!
+//! The loop can be no better than what it is told; and that it asks for the right thing, after
+//! whatever its callbacks did, shows only in what it hears. So, as far as epoll and the kqueues
+//! agree: nobody is told what is not so, nothing is told of who was removed, and who asked and can
+//! read or write is not passed over. How many bytes a writer must find room for is each system's
+//! own affair.
+//!
+//! In the notes this is "the selector" (N2).
+
+use super::judge::{Broken, broken};
+use super::model::{Model, Registered};
+use crate::event_loop::Role;
+use crate::poll::sim::Faults;
+use crate::poll::{Event, Interest, Readiness, Trigger};
+use std::collections::BTreeMap;
+
+/// What of an interest could be served now, where no system disagrees.
+fn can(registered: &Registered, (holds, unread): (Readiness, usize)) -> Interest {
+    let comes = registered.role == Role::Listener && holds.contains(Readiness::READ);
+    let read = unread > 0 || holds.contains(Readiness::READ_CLOSED) || comes;
+    let over = Readiness::ERROR | Readiness::WRITE_CLOSED;
+    let write = holds.contains(Readiness::WRITE) && !holds.intersects(over);
+    let mut can = Interest::NONE;
+    for (one, holds) in [(Interest::READ, read), (Interest::WRITE, write)] {
+        can |= if holds { one } else { Interest::NONE };
+    }
+    can
+}
+
+/// The directions that an event is about.
+fn said(ready: Readiness) -> Interest {
+    let mut said = Interest::NONE;
+    for (bit, one) in [
+        (Readiness::READ, Interest::READ),
+        (Readiness::WRITE, Interest::WRITE),
+    ] {
+        said |= if ready.contains(bit) {
+            one
+        } else {
+            Interest::NONE
+        };
+    }
+    said
+}
+
+impl Model {
+    /// Events in words.
+    pub(super) fn reported(&self, events: &[Event]) -> String {
+        let words = events.iter().filter_map(|event| {
+            let id = self.tokens.get(&event.token)?;
+            let facts = format!("{:?}", event.ready).to_lowercase();
+            let facts = facts.replace(" | ", ", ").replace('_', "-");
+            Some(format!("{} as {facts}", self.names[*id]))
+        });
+        let words: Vec<String> = words.collect();
+        match words.is_empty() {
+            true => "the poller reports nothing".to_owned(),
+            false => format!("the poller reports {}", words.join("; ")),
+        }
+    }
+
+    /// A wait has reported `events`.
+    pub(super) fn hears(&mut self, events: &[Event]) -> Result<(), Broken> {
+        let faults = self.kernel.faults();
+        let mut heard = BTreeMap::new();
+        for event in events {
+            let Some(&id) = self.tokens.get(&event.token) else {
+                continue;
+            };
+            let name = &self.names[id];
+            if heard.insert(id, event.ready).is_some() {
+                return Err(broken("R030", format!("{name} is reported twice at once")));
+            }
+            let Some(registered) = self.registered.get(&id) else {
+                let how = &self.ends[&id];
+                return Err(broken("R004", format!("{name}, which {how}, is reported")));
+            };
+            let (holds, _) = self.kernel.look(registered.number).unwrap_or_default();
+            let surely = Readiness::READ_CLOSED | Readiness::ERROR;
+            let surely = match faults.spurious {
+                0 => surely | Readiness::READ,
+                _ => surely,
+            };
+            let false_alarm = event.ready.without(holds);
+            if false_alarm.intersects(surely) {
+                let what = format!("{name} is reported as {false_alarm:?}, and is not");
+                return Err(broken("R022", what));
+            }
+        }
+        // A batch may be too small for all, and after a signal there is none.
+        let whole = faults.batch == 0 && (faults.early_return == 0 || !events.is_empty());
+        self.passed_over(&heard, whole)
+    }
+
+    fn passed_over(
+        &mut self,
+        heard: &BTreeMap<usize, Readiness>,
+        whole: bool,
+    ) -> Result<(), Broken> {
+        for (id, registered) in &mut self.registered {
+            let can = can(
+                registered,
+                self.kernel.look(registered.number).unwrap_or_default(),
+            );
+            let told = heard.get(id).map_or(Interest::NONE, |ready| said(*ready));
+            let due = match registered.trigger {
+                Trigger::Level => registered.interest,
+                _ => registered.interest & registered.owed,
+            };
+            let silent = (due & can).without(told);
+            if whole && !registered.parked && !registered.shaky && !silent.is_empty() {
+                let name = &self.names[*id];
+                let what = format!("{name} asked for {silent:?}, which holds, and is not told");
+                return Err(broken("R024", what));
+            }
+            registered.owed = match registered.trigger {
+                // Once, whatever it was.
+                Trigger::OneShot if heard.contains_key(id) => Interest::NONE,
+                Trigger::OneShot => registered.owed,
+                // What is not there now must be told when it comes.
+                _ => registered.owed.without(told) | Interest::READ.without(can),
+            };
+        }
+        Ok(())
+    }
+}
+
+/// Whether a refusal may be the kernel's doing, and not ours.
+pub(super) fn may_refuse(faults: &Faults) -> bool {
+    faults.enomem != 0 || faults.fails.is_some()
+}

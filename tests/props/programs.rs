@@ -1,0 +1,187 @@
+//! The loop against a model, on the kernel in memory: programs that proptest thinks of, and the
+//! short ones that were left of those that failed.
+
+use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
+use readily::poll::{AnyKernel, Event, Interest, Notify, Poller, Trigger};
+use readily::testing::strategies::{
+    Program, Scripted, Violation, faults, personality, program, refusals,
+};
+use readily::testing::{Faults, Kernel, Personality, SimLoop};
+use readily::{Callbacks, Cx, Readiness};
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn any_faults() -> impl Strategy<Value = Faults> {
+    prop_oneof![faults(), refusals()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    /// L1 to L8, C1 to C5, W1, W2, T1 to T4, S4: on each system, under any mix of faults.
+    #[test]
+    fn a_program_runs_as_the_model_says(
+        program in program(),
+        faults in any_faults(),
+        system in personality(),
+    ) {
+        program.run(&mut SimLoop::on(system, faults))?;
+    }
+
+    /// W3, S4: what is still there when a loop is closed goes with it.
+    #[test]
+    fn a_loop_that_is_closed_lets_go_of_everything(
+        program in program(),
+        faults in any_faults(),
+        system in personality(),
+    ) {
+        program.run_to_close(SimLoop::on(system, faults))?;
+    }
+
+    /// A case is kept as it was printed.
+    #[test]
+    fn a_program_can_be_read_as_it_was_printed(program in program()) {
+        prop_assert_eq!(program.to_string().parse(), Ok(program));
+    }
+}
+
+/// Runs a case that failed once, everywhere.
+fn again(text: &str) {
+    let program: Program = text.parse().unwrap();
+    let kqueues = [
+        Personality::FreeBsd,
+        Personality::Apple,
+        Personality::NetBsd,
+    ];
+    for system in [None].into_iter().chain(kqueues.map(Some)) {
+        program
+            .run(&mut SimLoop::on(system, Faults::none()))
+            .unwrap();
+    }
+}
+
+/// L5: the number of the first future stood in the queue yet, before that of the second one, which
+/// was polled twice in one turn.
+#[test]
+fn a_run_after_one_that_was_stopped_takes_as_many_turns_as_it_should() {
+    again("stop; run 1; run 1");
+}
+
+/// R024: a bug of the kernel in memory, which told nobody.
+#[test]
+fn room_that_a_wider_buffer_makes_is_told() {
+    again("tcp #0 #1; write #0 1; narrow #1 1; register #0 write level; narrow #1 2; turn");
+    again("pipe #0 #1; narrow #0 1; write #1 1; register #1 write edge; turn; narrow #0 2; turn");
+}
+
+/// What is left of the first program that fails: why it does.
+fn shortest(fails: impl Fn(&Program) -> Result<(), Violation>) -> (String, Program) {
+    let config = ProptestConfig {
+        cases: 5_000,
+        max_shrink_iters: 20_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let ran = TestRunner::new_with_rng(config, rng).run(&program(), |program| Ok(fails(&program)?));
+    match ran {
+        Err(TestError::Fail(why, program)) => (why.to_string(), program),
+        ran => panic!("the planted bug is not found: {ran:?}"),
+    }
+}
+
+/// A poller that somebody has written, and that loses each removal.
+struct Forgetful(Box<dyn Poller>);
+
+impl Poller for Forgetful {
+    fn register(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
+        self.0.register(fd, token, i, t)
+    }
+    fn modify(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
+        self.0.modify(fd, token, i, t)
+    }
+    fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.0.rearm(fd, token, interest)
+    }
+    fn rearms(&self) -> Interest {
+        self.0.rearms()
+    }
+    fn remove(&mut self, _fd: RawFd) -> io::Result<()> {
+        Ok(())
+    }
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.wait(events, timeout)
+    }
+    fn notifier(&self) -> Arc<dyn Notify> {
+        self.0.notifier()
+    }
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.0.as_fd()
+    }
+    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
+        self.0.kernel()
+    }
+}
+
+/// R004, and that a story is short: only a duplicate that lives on shows the bug, so that is what
+/// is left.
+#[test]
+fn a_poller_that_loses_removals_is_found_and_the_story_is_short() {
+    let (why, program) = shortest(|program| {
+        let kernel = Kernel::new();
+        let poller = Forgetful(Box::new(kernel.poller()));
+        let ran = program.run(&mut SimLoop::over(kernel, Box::new(poller)));
+        ran.map(drop)
+    });
+    assert!(why.starts_with("R004 does not hold"), "{why}");
+    let program = program.to_string();
+    assert!(program.contains("dup"), "{program}");
+    assert!(program.lines().count() <= 6, "{program}");
+}
+
+/// A layer around callbacks that somebody has written: it lets the first bytes through, and
+/// forgets to when there are more.
+struct Once {
+    inside: Scripted,
+    read: bool,
+}
+
+impl Callbacks for Once {
+    fn on_connect(&mut self, cx: &Cx<'_>) {
+        self.inside.on_connect(cx);
+    }
+    fn on_read(&mut self, cx: &Cx<'_>) {
+        if !std::mem::replace(&mut self.read, true) {
+            self.inside.on_read(cx);
+        }
+    }
+    fn on_write(&mut self, cx: &Cx<'_>) {
+        self.inside.on_write(cx);
+    }
+    fn on_hangup(&mut self, cx: &Cx<'_>, error: Option<io::Error>) {
+        self.inside.on_hangup(cx, error);
+    }
+    fn on_default(&mut self, cx: &Cx<'_>, ready: Readiness) {
+        self.inside.on_default(cx, ready);
+    }
+}
+
+/// L6, and that a story names who was forgotten.
+#[test]
+fn a_layer_that_swallows_a_call_is_found_and_the_story_names_it() {
+    let (why, program) = shortest(|program| {
+        let wrap = |inside| Once {
+            inside,
+            read: false,
+        };
+        program.run_with(&mut SimLoop::new(1), wrap).map(drop)
+    });
+    let what = why.lines().next().unwrap();
+    assert!(what.contains("the read callback of"), "{why}");
+    assert!(what.ends_with("should have been called"), "{why}");
+    assert!(program.to_string().lines().count() <= 4, "{program:?}");
+}
