@@ -1,18 +1,17 @@
 //! Mixes of faults, and the systems on which they strike.
 //!
 //! All faults at once hide each other: a wait that always ends early never has a full batch. So
-//! each case switches each kind on or off by itself (a *swarm*); in some cases none is on, in
-//! some all are. What shrinks is the mix, kind by kind; the seed stays, for another one is another
-//! case.
+//! each case switches each kind on or off by itself, and chooses how often it strikes (a *swarm*); in
+//! some cases none is on, in some all are. What shrinks is the mix, kind by kind; the seed stays,
+//! for another one is another case.
 //!
 //! In the notes this is nothing.
 
 use crate::poll::sim::{Faults, Personality};
 use proptest::arbitrary::any;
-use proptest::bits;
-use proptest::prop_oneof;
-use proptest::sample::select;
-use proptest::strategy::{Just, Strategy};
+use proptest::array::uniform10;
+use proptest::sample::{select, subsequence};
+use proptest::strategy::Strategy;
 use readily_sys::errno::{EMFILE, ENOMEM};
 
 /// Mixes of the faults that a program has to bear: early returns, false alarms, short transfers,
@@ -79,28 +78,36 @@ pub fn refusals() -> impl Strategy<Value = Faults> + Clone {
     mixes(10)
 }
 
-/// Mixes of the first so many kinds.
+/// Mixes of the first so many kinds: as often none of them as three, or all.
 fn mixes(kinds: usize) -> impl Strategy<Value = Faults> + Clone {
-    let some = bits::u16::between(0, kinds);
-    let kinds = prop_oneof![1 => Just(0), 4 => some, 1 => Just((1 << kinds) - 1)];
+    let kinds = subsequence((0..kinds).collect::<Vec<usize>>(), 0..=kinds);
+    let strengths = uniform10(0u8..4);
     let seed = any::<u64>().no_shrink();
-    (kinds, seed, 1usize..8, 0u64..64).prop_map(|(kinds, seed, batch, nth)| {
-        let on = |kind: u16| kinds >> kind & 1 == 1;
-        let chance = |kind, chance| if on(kind) { chance } else { 0 };
-        let mut faults = Faults::seeded(seed);
-        faults.shuffle = on(0);
-        faults.short = chance(1, 64);
-        faults.would_block = chance(2, 32);
-        faults.interrupted = chance(3, 32);
-        faults.early_return = chance(4, 32);
-        faults.spurious = chance(5, 32);
-        faults.batch = if on(6) { batch } else { 0 };
-        faults.emfile = chance(7, 16);
-        faults.enomem = chance(8, 16);
-        let code = if seed & 1 == 0 { ENOMEM } else { EMFILE };
-        faults.fails = on(9).then_some((nth, code));
-        faults
-    })
+    (kinds, strengths, seed, 1usize..8, 0u64..64).prop_map(
+        |(kinds, strengths, seed, batch, nth)| {
+            let on = |kind| kinds.contains(&kind);
+            let chance = |kind: usize, least: u8| {
+                if on(kind) {
+                    least << strengths[kind]
+                } else {
+                    0
+                }
+            };
+            let mut faults = Faults::seeded(seed);
+            faults.shuffle = on(0);
+            faults.short = chance(1, 16);
+            faults.would_block = chance(2, 8);
+            faults.interrupted = chance(3, 8);
+            faults.early_return = chance(4, 8);
+            faults.spurious = chance(5, 8);
+            faults.batch = if on(6) { batch } else { 0 };
+            faults.emfile = chance(7, 4);
+            faults.enomem = chance(8, 4);
+            let code = if seed & 1 == 0 { ENOMEM } else { EMFILE };
+            faults.fails = on(9).then_some((nth, code));
+            faults
+        },
+    )
 }
 
 /// The systems that there is a kernel in memory for, as [`SimLoop::on`] takes them: `None` has

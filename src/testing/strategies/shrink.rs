@@ -83,13 +83,16 @@ impl ValueTree for Shrinking {
         self.advance()
     }
 
-    /// What was tried does not fail: back, and on to the next place.
+    /// What was tried does not fail: back, and on to the next place. Where there is none, the best
+    /// is looked at once more: to say that there is no way back would end the shrinking of
+    /// everything that was chosen together with the program.
     fn complicate(&mut self) -> bool {
         if self.tried.take().is_none() {
             return false;
         }
         self.nth += 1;
-        self.advance()
+        let _tried = self.advance();
+        true
     }
 }
 
