@@ -277,21 +277,15 @@ impl Stage {
     }
 }
 
-/// Does something on another thread, and waits for it.
-pub(super) fn elsewhere(does: impl FnOnce() + Send) {
-    std::thread::scope(|scope| {
-        scope.spawn(does);
-    });
-}
-
 impl Listener for Stage {
     fn asks(&self, timeout: Option<Duration>) {
         let mut model = self.model.borrow_mut();
         if model.runs_on() {
             self.breaks("R046", "a run does not end");
-            self.local.with(Local::stop);
         }
         if self.is_over() {
+            // What went wrong may be what would have ended a run.
+            self.local.with(Local::stop);
             return;
         }
         // Within a run there is nobody else to say that the turn before is over.

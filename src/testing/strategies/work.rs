@@ -9,7 +9,7 @@ use super::actor::Actor;
 use super::model::{Call, Id};
 use super::op::{NAMES, Op, Verb};
 use super::scripted::{Probe, Tasked, run_once};
-use super::stage::{STAGE, Stage, elsewhere};
+use super::stage::{STAGE, Stage};
 use crate::event_loop::Local;
 use std::rc::Rc;
 use std::time::Duration;
@@ -197,6 +197,13 @@ impl Stage {
         }
         Some(())
     }
+}
+
+/// Does something on another thread, and waits for it.
+pub(super) fn elsewhere(does: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        scope.spawn(does);
+    });
 }
 
 /// The closure of a thread, at home: the stage is this thread's.
