@@ -147,7 +147,7 @@ fn empty(ops: &mut Vec<Op>, mut nth: usize) -> bool {
 }
 
 /// Ways to make one operation plainer.
-const WAYS: usize = 7;
+const WAYS: usize = 8;
 
 fn plain(ops: &mut Vec<Op>, nth: usize) -> bool {
     let (mut nth, way) = (nth / WAYS, nth % WAYS);
@@ -161,6 +161,7 @@ fn plain(ops: &mut Vec<Op>, nth: usize) -> bool {
             4 => op.trigger = Trigger::Level,
             5 if op.interest.contains(Interest::READ) => op.interest = Interest::READ,
             6 if op.interest.contains(Interest::BOTH) => op.interest = Interest::WRITE,
+            7 => op.interest = op.interest.without(Interest::PRIORITY),
             _ => {}
         }
     })
