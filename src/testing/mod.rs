@@ -1,11 +1,12 @@
 //! Tools for tests, ours and yours: a loop on a kernel in memory, and wakers that misbehave.
 //!
 //! [`SimLoop`] runs servers, clients and callbacks in one thread and in virtual time, with the
-//! faults of a seed; what it did is a trace, the same for the same seed. [`by_hand()`], [`spy()`]
-//! and [`wakers`] look at one future; [`SimLoop::drop_everywhere`], [`orders`] and [`in_one_turn`]
-//! try all places and all orders; [`record`] and [`replay`] bring a run back; [`conformance`] tries
-//! a poller. The rest of the crate never imports this module; it uses nothing that a user could
-//! not.
+//! faults of a seed; what it did is a trace, the same for the same seed, and a [`Story`] tells it.
+//! [`by_hand()`], [`spy()`] and [`wakers`] look at one future; [`SimLoop::drop_everywhere`],
+//! [`orders`] and [`in_one_turn`] try all places and all orders; [`record`] and [`replay`] bring a
+//! run back; [`conformance`] tries a poller; the strategies for proptest, behind its feature, try
+//! what nobody has thought of. The rest of the crate never imports this module; it uses nothing
+//! that a user could not.
 //!
 //! In the notes this is nothing. It is how each of their lines is tried.
 
