@@ -15,8 +15,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// So many connections may wait to be accepted; those behind them wait to be let in.
-const BACKLOG: usize = 2;
+/// So many connections may wait to be accepted; those behind it wait to be let in.
+const BACKLOG: usize = 1;
 
 fn anywhere() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()

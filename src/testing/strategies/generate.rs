@@ -7,16 +7,15 @@
 //!
 //! In the notes this is nothing.
 
-use super::op::{NAMES, Op, PLACES, Verb};
+use super::op::{Op, PLACES, Verb};
 use super::program::Program;
 use super::shrink::Shrinking;
 use crate::base::chance::Chance;
-use crate::poll::{Interest, Trigger};
 use proptest::arbitrary::any;
 use proptest::strategy::{NewTree, Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
-/// Programs of up to 64 operations on up to eight descriptors, with what callbacks do included.
+/// Programs of up to 80 operations on up to eight descriptors, with what callbacks do included.
 ///
 /// # Examples
 ///
@@ -78,37 +77,20 @@ const THINGS: &[Verb] = &[
     Verb::Listen,
 ];
 
-const INTERESTS: &[Interest] = &[
-    Interest::READ,
-    Interest::READ,
-    Interest::BOTH,
-    Interest::WRITE,
-    Interest::NONE,
-];
-
-const TRIGGERS: &[Trigger] = &[
-    Trigger::Level,
-    Trigger::Level,
-    Trigger::Edge,
-    Trigger::OneShot,
-];
-
 /// Who does something: it decides what that may be.
 #[derive(Clone, Copy)]
-enum Who {
+pub(super) enum Who {
     Test,
     /// The callback of what is at this place.
     Callback(usize),
     Closure,
+    Timer,
     /// The task of this name.
     Task(usize),
 }
 
 /// As many operations a program has at most, with those of its scripts.
-const MOST: usize = 64;
-
-/// A script inside a script inside a script is the deepest.
-const DEPTH: usize = 3;
+const MOST: usize = 80;
 
 fn choose(chance: &mut Chance) -> Program {
     let mut choice = Choice {
@@ -129,31 +111,31 @@ fn choose(chance: &mut Chance) -> Program {
     Program::of(ops)
 }
 
-struct Choice<'a> {
+pub(super) struct Choice<'a> {
     chance: &'a mut Chance,
-    left: usize,
+    pub(super) left: usize,
     /// Three verbs of four are in.
     swarm: u64,
     /// Where something may be open by now, if all goes well.
-    open: Vec<usize>,
-    listeners: Vec<usize>,
+    pub(super) open: Vec<usize>,
+    pub(super) listeners: Vec<usize>,
 }
 
 impl Choice<'_> {
     /// Below `bound`, which is not zero.
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.chance.below(bound)
     }
 
-    fn one_in(&mut self, chance: usize) -> bool {
+    pub(super) fn one_in(&mut self, chance: usize) -> bool {
         self.below(chance) == 0
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 
-    /// Up to four things, and callbacks for most of their ends.
+    /// Up to four things, callbacks for most of their ends, and something under way.
     fn world(&mut self) -> Vec<Op> {
         let things = 1 + self.below(PLACES / 2);
         let mut ops = Vec::new();
@@ -171,6 +153,32 @@ impl Choice<'_> {
                 ops.extend(self.registered(place));
             }
         }
+        ops.extend(self.under_way());
+        for verb in [Verb::Arm, Verb::Arm, Verb::Arm, Verb::Soon, Verb::Spawn] {
+            if self.is_in(verb) && self.one_in(3) {
+                ops.extend(self.op(verb, Who::Test, 0));
+            }
+        }
+        ops
+    }
+
+    /// Bytes for some ends, and some ends closed behind them.
+    fn under_way(&mut self) -> Vec<Op> {
+        let mut ops = Vec::new();
+        for place in self.open.clone() {
+            let mut verbs = Vec::new();
+            if self.one_in(3) {
+                verbs.push(Verb::Write);
+            }
+            if self.one_in(6) {
+                verbs.push(self.pick(&[Verb::Close, Verb::Shut, Verb::Reset]));
+            }
+            for verb in verbs {
+                let mut op = Op::new(verb);
+                op.at = place;
+                ops.extend(self.operands(op, Who::Test, 0));
+            }
+        }
         ops
     }
 
@@ -180,7 +188,7 @@ impl Choice<'_> {
         self.operands(op, Who::Test, 0)
     }
 
-    fn opened(&mut self, op: &Op) {
+    pub(super) fn opened(&mut self, op: &Op) {
         match op.verb {
             Verb::Pipe | Verb::Pair | Verb::Tcp => self.open.extend([op.at, op.to]),
             Verb::Listen => {
@@ -192,7 +200,13 @@ impl Choice<'_> {
         }
     }
 
-    fn verb(&mut self, who: Who) -> Verb {
+    /// Whether this program has this verb.
+    fn is_in(&self, verb: Verb) -> bool {
+        let essential = matches!(verb, Verb::Register | Verb::Read | Verb::Write);
+        essential || self.swarm >> (verb as u32) & 1 == 1
+    }
+
+    pub(super) fn verb(&mut self, who: Who) -> Verb {
         loop {
             let verb = match who {
                 Who::Callback(own) if self.one_in(3) => {
@@ -203,113 +217,25 @@ impl Choice<'_> {
                     }
                 }
                 Who::Task(_) if self.one_in(3) => self.pick(WAITING),
+                // What is done to others of one's own kind is where one's turn is not over.
+                Who::Timer if self.one_in(3) => self.pick(&[Verb::Arm, Verb::Disarm]),
+                Who::Closure if self.one_in(3) => self.pick(&[Verb::Soon, Verb::TakeBack]),
                 Who::Test => Verb::nth(self.below(usize::MAX)),
                 _ if self.one_in(16) => Verb::Panic,
                 _ => Verb::nth(self.below(usize::MAX)),
             };
-            let essential = matches!(verb, Verb::Register | Verb::Read | Verb::Write);
-            if essential || self.swarm >> (verb as u32) & 1 == 1 {
+            if self.is_in(verb) {
                 return verb;
             }
         }
     }
 
     /// One operation with what belongs to it; `None` when enough is enough.
-    fn op(&mut self, verb: Verb, who: Who, depth: usize) -> Option<Op> {
+    pub(super) fn op(&mut self, verb: Verb, who: Who, depth: usize) -> Option<Op> {
         let mut op = Op::new(verb);
         if verb.takes('a') {
             op.at = self.place(verb, who);
         }
         self.operands(op, who, depth)
-    }
-
-    /// Its operands but for the first.
-    fn operands(&mut self, mut op: Op, who: Who, depth: usize) -> Option<Op> {
-        self.left = self.left.checked_sub(1)?;
-        let verb = op.verb;
-        if verb.takes('t') {
-            op.to = match verb {
-                Verb::Pipe | Verb::Pair | Verb::Tcp => op.at ^ 1,
-                _ => self.free(),
-            };
-        }
-        if verb.takes('n') {
-            op.number = self.number(verb);
-        }
-        if verb.takes('i') {
-            op.interest = self.pick(INTERESTS);
-            if self.one_in(6) {
-                op.interest |= Interest::PRIORITY;
-            }
-        }
-        if verb.takes('g') {
-            op.trigger = self.pick(TRIGGERS);
-        }
-        if verb.takes('s') && depth < DEPTH {
-            op.script = self.script(&op, who, depth + 1);
-        }
-        self.opened(&op);
-        Some(op)
-    }
-
-    /// What is done by the callback, closure or task that an operation makes.
-    fn script(&mut self, op: &Op, who: Who, depth: usize) -> Vec<Op> {
-        let whose = match op.verb {
-            Verb::Register => Who::Callback(op.at),
-            Verb::Connect => Who::Callback(op.to),
-            Verb::Spawn => Who::Task(op.at),
-            _ => Who::Closure,
-        };
-        let most = match (whose, who) {
-            (Who::Task(_), _) => 5,
-            (_, Who::Test) => 4,
-            _ => 2,
-        };
-        let mut script = Vec::new();
-        for _ in 0..self.below(most) {
-            let verb = self.verb(whose);
-            script.extend(self.op(verb, whose, depth));
-        }
-        script
-    }
-
-    /// Mostly one's own descriptor, or one that is there.
-    fn place(&mut self, verb: Verb, who: Who) -> usize {
-        let known = match verb {
-            Verb::Pipe | Verb::Pair | Verb::Tcp => return self.below(PLACES / 2) * 2,
-            Verb::Listen => return self.free(),
-            Verb::Connect | Verb::Accept => self.listeners.clone(),
-            _ if verb.names() => {
-                return match who {
-                    Who::Task(own) if self.one_in(3) => own,
-                    _ => self.below(NAMES),
-                };
-            }
-            _ => self.open.clone(),
-        };
-        match who {
-            Who::Callback(own) if self.below(3) > 0 => own,
-            _ if known.is_empty() || self.one_in(8) => self.below(PLACES),
-            _ => self.pick(&known),
-        }
-    }
-
-    /// Mostly a place where nothing is.
-    fn free(&mut self) -> usize {
-        let is_free = |place: &usize| !self.open.contains(place);
-        let free: Vec<usize> = (0..PLACES).filter(is_free).collect();
-        match free.is_empty() || self.one_in(4) {
-            true => self.below(PLACES),
-            false => self.pick(&free),
-        }
-    }
-
-    fn number(&mut self, verb: Verb) -> usize {
-        match verb {
-            Verb::Read | Verb::Write => self.pick(&[0, 1, 2, 3, 5, 8, 100]),
-            Verb::Narrow => self.pick(&[1, 2, 4, 16]),
-            Verb::Run => self.below(4),
-            _ => self.below(5),
-        }
     }
 }

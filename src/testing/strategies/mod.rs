@@ -21,6 +21,7 @@ mod judge;
 mod model;
 mod next;
 mod op;
+mod operands;
 mod play;
 mod program;
 mod reports;
