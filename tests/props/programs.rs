@@ -25,9 +25,9 @@ proptest! {
     /// L1 to L8, C1 to C5, W1, W2, T1 to T4, S4: on each system, under any mix of faults.
     #[test]
     fn a_program_runs_as_the_model_says(
-        program in program(),
         faults in any_faults(),
         system in personality(),
+        program in program(),
     ) {
         program.run(&mut SimLoop::on(system, faults))?;
     }
@@ -35,9 +35,9 @@ proptest! {
     /// W3, S4: what is still there when a loop is closed goes with it.
     #[test]
     fn a_loop_that_is_closed_lets_go_of_everything(
-        program in program(),
         faults in any_faults(),
         system in personality(),
+        program in program(),
     ) {
         program.run_to_close(SimLoop::on(system, faults))?;
     }
