@@ -7,14 +7,13 @@
 
 use super::actor::Actor;
 use super::judge::{Broken, broken};
-use super::model::Due;
+use super::model::{Due, Id};
 use super::op::{Op, Verb};
 use super::program::{Program, Report, Violation};
 use super::stage::{Stage, Wrap};
 use crate::event_loop::{Error, PanicPolicy};
 use crate::poll::sim::Faults;
 use crate::testing::SimLoop;
-use crate::testing::strategies::model::Id;
 use crate::time::yield_now;
 use std::collections::BTreeSet;
 use std::rc::Rc;

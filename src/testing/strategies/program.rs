@@ -58,7 +58,8 @@ impl Program {
     /// to C5, W1 and W2, T1 to T4, S4. At the end everything that it made is taken back.
     ///
     /// The loop may have things of the caller's own on it, with which the program then runs side
-    /// by side. Panics are isolated from here on, and [`Local::on_unhandled`] is the program's.
+    /// by side. Meanwhile panics are isolated, and [`Local::on_unhandled`] is the program's; after
+    /// it both are as on a new loop.
     ///
     /// # Errors
     ///
