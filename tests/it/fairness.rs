@@ -3,12 +3,14 @@
 
 use readily::testing::SimLoop;
 use readily::{
-    BUDGET, Closures, Elapsed, Event, Interest, Lock, Queue, create_future, gather, sleep, spawn,
-    wait_for, yield_now,
+    BUDGET, Closures, Elapsed, Event, Interest, Lock, Queue, Task, create_future, gather, sleep,
+    spawn, wait_for, yield_now,
 };
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 const TEN: Duration = Duration::from_millis(10);
@@ -67,6 +69,36 @@ fn a_task_that_wakes_itself_leaves_a_timer_its_turn() {
         }
     });
     assert!(late <= 2, "late by {late}");
+}
+
+/// R099: each of them is ready because of the other, in turn after turn.
+#[test]
+fn two_tasks_that_wake_each_other_leave_a_timer_its_turn() {
+    let late = late(&mut SimLoop::new(11), |tick| async move {
+        let other: Rc<RefCell<Option<Waker>>> = Rc::default();
+        let waits = |other: Rc<RefCell<Option<Waker>>>, tick: Rc<dyn Fn()>| {
+            poll_fn(move |cx| -> Poll<()> {
+                tick();
+                let before = other.replace(Some(cx.waker().clone()));
+                before.into_iter().for_each(Waker::wake);
+                Poll::Pending
+            })
+        };
+        let one = spawn(waits(Rc::clone(&other), Rc::clone(&tick)));
+        let two = spawn(waits(other, tick));
+        // Cancelled with this one.
+        let _both = (CancelOnDrop(one), CancelOnDrop(two));
+        std::future::pending::<()>().await;
+    });
+    assert!(late <= 4, "late by {late}");
+}
+
+struct CancelOnDrop(Task<()>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 #[test]

@@ -2,12 +2,15 @@
 
 use crate::support::{Dropped, Log, guard, turn_times, turns_in, wall};
 use readily::poll::{Event, Notify, Poller};
-use readily::{Closed, Error, EventLoop, ExitReason, Interest, Local, Remote, Runner, Trigger};
+use readily::{
+    Closed, Error, EventLoop, ExitReason, Handle, Interest, Local, Remote, Runner, Task, Trigger,
+};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -494,4 +497,56 @@ fn what_a_closed_loop_had_not_run_is_dropped_by_it() {
     event_loop.call_soon(move |_| drop(dropped));
     assert_eq!(event_loop.close().closures, 1);
     assert_eq!(log.text(), "dropped");
+}
+
+/// What lies in a thread-local until its thread ends, and then uses the loop that was here.
+struct Late {
+    waker: Waker,
+    task: Option<Task<()>>,
+    event_loop: Option<EventLoop>,
+    told: Sender<bool>,
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        self.waker.wake_by_ref();
+        let nobody = Handle::current().is_none();
+        drop(self.task.take());
+        drop(self.event_loop.take());
+        self.waker.wake_by_ref();
+        self.told.send(nobody).unwrap();
+    }
+}
+
+thread_local! {
+    static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
+}
+
+/// R096: whether it goes before the thread-locals of the crate, or after them.
+#[test]
+fn what_is_dropped_when_its_thread_ends_may_wake_and_ask_and_close_a_loop() {
+    let _guard = guard();
+    for first in [true, false] {
+        let (told, is_told) = channel();
+        let thread = std::thread::spawn(move || {
+            if first {
+                LATE.with_borrow_mut(|late| assert!(late.is_none()));
+            }
+            let mut event_loop = EventLoop::new().unwrap();
+            let (wakers, woken) = channel();
+            let task = event_loop.spawn(poll_fn(move |cx| -> Poll<()> {
+                wakers.send(cx.waker().clone()).unwrap();
+                Poll::Pending
+            }));
+            turn_times(&mut event_loop, 1);
+            LATE.set(Some(Late {
+                waker: woken.recv().unwrap(),
+                task: Some(task),
+                event_loop: Some(event_loop),
+                told,
+            }));
+        });
+        thread.join().unwrap();
+        assert!(is_told.recv().unwrap(), "no loop runs there any more");
+    }
 }
