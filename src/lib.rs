@@ -123,6 +123,8 @@ mod book {
     mod ch06 {}
     #[doc = include_str!("../docs/07-tasks.md")]
     mod ch07 {}
+    #[doc = include_str!("../docs/08-synchronising.md")]
+    mod ch08 {}
     #[doc = include_str!("../docs/11-testing.md")]
     mod ch11 {}
 }
