@@ -127,4 +127,6 @@ mod book {
     mod ch08 {}
     #[doc = include_str!("../docs/11-testing.md")]
     mod ch11 {}
+    #[doc = include_str!("../docs/side-by-side.md")]
+    mod side_by_side {}
 }
