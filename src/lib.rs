@@ -61,7 +61,8 @@
 //!
 //! Numbers such as `N7` stand for a line of the notes that the project began with, and `L2` or
 //! `T1` for an invariant. Both are listed in `docs/`, beside a book that goes from one
-//! `epoll_wait(2)` to tasks, and to testing them, in eight chapters; `ARCHITECTURE.md` is the plan of the house.
+//! `epoll_wait(2)` to tasks, to queues between them, and to testing them, in nine chapters, with a
+//! page that has asyncio beside it. `ARCHITECTURE.md` is the plan of the house.
 //!
 //! Linux is run and tested. macOS, FreeBSD and NetBSD are type-checked and linted, and were never
 //! run.
