@@ -21,36 +21,50 @@ impl<T: 'static, E: Display + 'static> Task<Result<T, E>> {
     /// # Examples
     ///
     /// ```
-    /// use readily::{Unhandled, run, spawn, yield_now};
+    /// use readily::{Runner, spawn, yield_now};
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
     ///
     /// async fn fails() -> Result<(), String> {
     ///     Err("no such file".into())
     /// }
     ///
-    /// run(async {
-    ///     let here = readily::Handle::current().unwrap();
-    ///     here.with(|local| local.on_unhandled(|told| {
-    ///         // Task-2, spawned at src/main.rs:13:5 failed: no such file
-    ///         assert!(told.to_string().ends_with("failed: no such file"));
-    ///     }));
+    /// let told = Rc::new(Cell::new(0));
+    /// let mut runner = Runner::new()?;
+    /// let count = Rc::clone(&told);
+    /// runner.on_unhandled(move |unhandled| {
+    ///     // Task-2, spawned at src/main.rs:20:5 failed: no such file
+    ///     assert!(unhandled.to_string().ends_with("failed: no such file"));
+    ///     count.set(count.get() + 1);
+    /// });
+    /// runner.run(async {
     ///     spawn(fails()).detach_reporting();
     ///     yield_now().await;
     /// })?;
+    /// runner.close();
+    /// assert_eq!(told.get(), 1);
     /// # Ok::<(), readily::Error>(())
     /// ```
     pub fn detach_reporting(self) {
         let (cell, local) = (Rc::clone(&self.cell), self.local.clone());
-        let mut task = self;
-        // The callback owns the handle until the task has ended: so its result is not dropped.
-        let _key = cell.head.done.add(move |ended| {
-            let (result, origin) = (task.result(), ended.origin());
-            drop(task);
-            tell(result, origin);
-        });
+        // The callback owns the handle until the task has ended, so its result is not dropped; and
+        // tells of it when it goes, also with a loop that calls nobody any more.
+        let reporter = Reporter(self);
+        let _key = cell.head.done.add(move |_| drop(reporter));
         if cell.head.state.get().is_ended() {
             let ended = || TaskRef::new(Rc::clone(&cell) as Rc<dyn AnyCell>, local.clone());
             local.with(|local| cell.head.done.schedule(local, ended));
         }
+    }
+}
+
+/// Tells, when it is dropped, of the error of a task that has ended.
+struct Reporter<T: 'static, E: Display + 'static>(Task<Result<T, E>>);
+
+impl<T: 'static, E: Display + 'static> Drop for Reporter<T, E> {
+    fn drop(&mut self) {
+        let (result, origin) = (self.0.result(), self.0.cell.head.origin());
+        tell(result, origin);
     }
 }
 

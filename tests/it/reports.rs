@@ -207,6 +207,31 @@ fn the_error_of_a_task_that_runs_by_itself_is_told_once() {
     }
 }
 
+/// However soon the run ends after the task has, and if the loop is closed before it is called.
+#[test]
+fn the_error_of_a_task_is_told_though_the_run_ends_with_it() {
+    for turns in 0..4 {
+        let mut runner = Runner::new().unwrap();
+        let told = collect_unhandled(&runner);
+        runner
+            .run(async move {
+                spawn(async { Err::<(), _>("no such file") }).detach_reporting();
+                for _ in 0..turns {
+                    yield_now().await;
+                }
+            })
+            .unwrap();
+        runner.close();
+        // Without a turn it has never run, and was cancelled.
+        assert_eq!(
+            told.len(),
+            usize::from(turns > 0),
+            "{turns} turns: {}",
+            told.text()
+        );
+    }
+}
+
 #[test]
 fn a_runner_is_built_of_what_was_chosen() {
     let clock = Manual::new();
