@@ -72,6 +72,7 @@
 pub mod base;
 pub mod combine;
 pub mod event_loop;
+pub mod group;
 pub mod io;
 pub mod poll;
 mod run;
@@ -87,6 +88,7 @@ pub use event_loop::{
     EventLoop, ExitReason, Handle, Key, Kind, Local, Origin, PanicPolicy, RegisterError, Remote,
     Stats, TimerHandle, Unhandled, listen_tcp,
 };
+pub use group::{CancellationToken, GroupError, JoinSet, TaskGroup};
 pub use poll::{Interest, Readiness, Trigger};
 pub use run::{Runner, RunnerBuilder, run};
 pub use sync::{

@@ -67,7 +67,7 @@ const LAYERS: &[&[&str]] = &[
     &["poll"],
     &["event_loop"],
     &["task"],
-    &["time", "combine", "io", "sync"],
+    &["time", "combine", "group", "io", "sync"],
     &["run"],
     &["testing", "lib"],
 ];

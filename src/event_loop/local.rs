@@ -9,6 +9,7 @@
 
 use super::current::{self, Here};
 use super::debug::{self, Debug};
+use super::depth::Depth;
 use super::error::Error;
 use super::handle::Handle;
 use super::inbox::{Inbox, Letter, Remote};
@@ -70,6 +71,7 @@ pub struct Local {
     pub(super) stopping: Cell<bool>,
     pub(super) closed: Cell<bool>,
     pub(super) stats: Cell<Stats>,
+    pub(super) depth: Depth,
     /// In how many turns running there were only events of registrations that are gone.
     pub(super) ghosts: Cell<u32>,
 }
@@ -99,6 +101,7 @@ impl Local {
             stopping: Cell::new(false),
             closed: Cell::new(false),
             stats: Cell::default(),
+            depth: Depth::default(),
             ghosts: Cell::new(0),
         });
         local.set_debug(debug::asked_for());

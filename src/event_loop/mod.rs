@@ -15,6 +15,7 @@ mod close;
 pub(crate) mod current;
 mod cx;
 mod debug;
+mod depth;
 mod dispatch;
 mod error;
 mod freed;

@@ -7,8 +7,9 @@
 
 use super::executor::Executor;
 use super::handle;
-use super::join::{AnyCell, TaskState};
+use super::join::{AnyCell, Reason, TaskState};
 use crate::event_loop::{Handle, Origin, current};
+use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
@@ -57,15 +58,35 @@ impl TaskRef {
     /// Ends it. See [`Task::cancel`](crate::Task::cancel). The main task, whose future
     /// belongs to the caller of [`run`](crate::run()), ends by returning only: `false`.
     pub fn cancel(&self) -> bool {
+        self.end(None)
+    }
+
+    /// Ends it, and says why. See [`Task::cancel_with`](crate::Task::cancel_with).
+    pub fn cancel_with(&self, reason: impl Into<Cow<'static, str>>) -> bool {
+        self.end(Some(reason.into()))
+    }
+
+    fn end(&self, reason: Option<Reason>) -> bool {
         let job = self.cell.head().job;
         self.local
-            .with(|local| handle::cancel(local, job))
+            .with(|local| handle::cancel(local, job, reason))
             .unwrap_or(false)
     }
 
     /// For reports.
     pub(super) fn origin(&self) -> Origin {
         self.cell.head().origin()
+    }
+
+    /// Why it was cancelled, if whoever did it said so; from that call on.
+    #[must_use]
+    pub fn cancel_reason(&self) -> Option<Cow<'static, str>> {
+        self.cell.head().reason.borrow().clone()
+    }
+
+    /// The how-manieth task of its loop this is.
+    pub(crate) fn number(&self) -> u64 {
+        self.cell.head().number
     }
 
     /// What it runs, and how far that has come.
@@ -91,13 +112,11 @@ impl Eq for TaskRef {}
 
 impl fmt::Debug for TaskRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "<Task {:?} {:?} at {}>",
-            self.get_name(),
-            self.state(),
-            self.cell.head().site
-        )
+        let (name, state, site) = (self.get_name(), self.state(), self.cell.head().site);
+        match self.cancel_reason() {
+            Some(reason) => write!(f, "<Task {name:?} {state:?} ({reason}) at {site}>"),
+            None => write!(f, "<Task {name:?} {state:?} at {site}>"),
+        }
     }
 }
 

@@ -18,7 +18,7 @@
 //!   before anybody hears of the end.
 
 use super::budget::Allowance;
-use super::join::{AnyCell, Head, JoinCell, JoinError, Outcome, TaskState, announce};
+use super::join::{AnyCell, Head, JoinCell, JoinError, Outcome, Reason, TaskState, announce};
 use super::waker::Wakeup;
 use crate::base::slab::{Slab, SlabKey};
 use crate::event_loop::panics::catch;
@@ -88,7 +88,7 @@ impl Executor {
     pub(crate) fn spawn<F>(
         &self,
         local: &Local,
-        future: F,
+        future: Pin<Box<F>>,
         site: &'static Location<'static>,
     ) -> Rc<JoinCell<F::Output>>
     where
@@ -101,7 +101,7 @@ impl Executor {
         let wakeup = Wakeup::new(job, local.inbox());
         let waker = Waker::from(std::sync::Arc::clone(&wakeup));
         let body = Body {
-            future: Box::pin(future),
+            future,
             wakeup,
             waker,
         };
@@ -109,7 +109,7 @@ impl Executor {
         drop(tasks);
         if local.is_closed() {
             // R081: spawned by a destructor while the loop closes. It ends as all did.
-            self.cancel(local, key);
+            self.cancel(local, key, None);
         } else {
             local.queue_new_job(job);
         }
@@ -137,6 +137,8 @@ impl Executor {
                 waiters: super::waiters::Waiters::default(),
                 done: super::done::DoneList::default(),
                 held: Cell::new(true),
+                reason: RefCell::default(),
+                forward: RefCell::default(),
             };
             let cell = Rc::new(JoinCell {
                 head,
@@ -155,7 +157,7 @@ impl Executor {
 
     /// Drops a task's future where it waits, or, if it is running, when it next gives way.
     /// `true` exactly if this call is what ends it.
-    pub(crate) fn cancel(&self, local: &Local, key: SlabKey) -> bool {
+    pub(crate) fn cancel(&self, local: &Local, key: SlabKey, reason: Option<Reason>) -> bool {
         let mut tasks = self.tasks.borrow_mut();
         let Some(slot) = tasks.get_mut(key) else {
             return false;
@@ -163,14 +165,18 @@ impl Executor {
         if slot.cancelled || slot.main {
             return false;
         }
+        *slot.cell.head().reason.borrow_mut() = reason;
         if slot.body.is_none() {
             slot.cancelled = true;
             return true;
         }
         let slot = tasks.remove(key).expect("it was there a moment ago");
         drop(tasks);
-        let _here = local.be_current();
-        Self::end(local, slot, Err(JoinError::Cancelled));
+        // G5: a destructor may cancel the next one, and so on.
+        local.nest(|local| {
+            let _here = local.be_current();
+            Self::end(local, slot, Err(JoinError::Cancelled));
+        });
         true
     }
 
@@ -186,7 +192,7 @@ impl Executor {
                 ended
             }
         };
-        let left = cell.settle(ended);
+        let left = cell.settle(ended.map_err(|error| cell.head().explain(error)));
         local.drop_guarded(left);
         announce(local, &cell);
         if !cell.head().held.get() {

@@ -11,10 +11,14 @@ use super::done::DoneList;
 use super::waiters::Waiters;
 use crate::event_loop::{Local, Origin, Payload, unhandled};
 use std::any::Any;
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
+
+/// Why a task was cancelled, in the words of whoever did it.
+pub(crate) type Reason = Cow<'static, str>;
 
 /// Why a task gave no value.
 #[derive(thiserror::Error)]
@@ -22,16 +26,28 @@ pub enum JoinError {
     /// It was cancelled: its future was dropped at the point where it waited.
     #[error("the task was cancelled")]
     Cancelled,
+    /// The same, and whoever cancelled it said why: see [`Task::cancel_with`](crate::Task::cancel_with).
+    #[error("the task was cancelled: {0}")]
+    CancelledFor(Cow<'static, str>),
     /// It panicked, with this payload.
     #[error("the task panicked: {}", unhandled::message(.0))]
     Panicked(Payload),
 }
 
 impl JoinError {
-    /// Whether it was cancelled.
+    /// Whether it was cancelled, with a reason or without.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Cancelled)
+        matches!(self, Self::Cancelled | Self::CancelledFor(_))
+    }
+
+    /// Why it was cancelled, if whoever did it said so.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::CancelledFor(reason) => Some(reason),
+            Self::Cancelled | Self::Panicked(_) => None,
+        }
     }
 
     /// Whether it panicked.
@@ -45,6 +61,7 @@ impl fmt::Debug for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cancelled => f.write_str("Cancelled"),
+            Self::CancelledFor(reason) => write!(f, "CancelledFor({reason:?})"),
             Self::Panicked(payload) => write!(f, "Panicked({:?})", unhandled::message(payload)),
         }
     }
@@ -89,7 +106,13 @@ pub(crate) struct Head {
     pub(crate) done: DoneList<TaskRef>,
     /// Whether a `Task` is alive that may read the result.
     pub(crate) held: Cell<bool>,
+    /// Why it was cancelled, if that was said.
+    pub(crate) reason: RefCell<Option<Reason>>,
+    /// Who takes the result away as soon as there is one: see `remote.rs`.
+    pub(crate) forward: RefCell<Option<Forward>>,
 }
+
+pub(crate) type Forward = Box<dyn FnOnce(&dyn AnyCell)>;
 
 impl Head {
     /// For reports.
@@ -104,6 +127,14 @@ impl Head {
         match &*self.name.borrow() {
             Some(name) => Rc::clone(name),
             None => format!("Task-{}", self.number).into(),
+        }
+    }
+
+    /// An end, with the reason that was given for it.
+    pub(crate) fn explain(&self, error: JoinError) -> JoinError {
+        match (error, &*self.reason.borrow()) {
+            (JoinError::Cancelled, Some(reason)) => JoinError::CancelledFor(reason.clone()),
+            (error, _) => error,
         }
     }
 }
@@ -177,7 +208,11 @@ impl<T: 'static> AnyCell for JoinCell<T> {
             Some(Err(JoinError::Panicked(payload))) => {
                 local.note_panic(payload, self.head.origin());
             }
-            result => local.drop_guarded(result),
+            // G5: a result may be the handle of a task that has ended too.
+            Some(Ok(value)) if std::mem::needs_drop::<T>() => {
+                local.nest(|local| local.drop_guarded(value));
+            }
+            _ => {}
         }
     }
 
@@ -189,6 +224,10 @@ impl<T: 'static> AnyCell for JoinCell<T> {
 /// Tells everybody that a task has ended: who awaits it, and its done-callbacks.
 pub(crate) fn announce(local: &Local, cell: &Rc<dyn AnyCell>) {
     let head = cell.head();
+    let forward = head.forward.take();
+    if let Some(forward) = forward {
+        local.guard(|| forward(&**cell));
+    }
     local.guard(|| head.waiters.wake_all());
     let task = || TaskRef::new(Rc::clone(cell), local.handle());
     head.done.schedule(local, task);

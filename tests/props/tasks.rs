@@ -167,7 +167,9 @@ fn check(book: &Book, n: usize, task: &mut Task<usize>) -> Result<(), TestCaseEr
     match task.result() {
         None => prop_assert!(expected.is_none()),
         Some(Ok(value)) => prop_assert_eq!((value, expected), (n, Some(TaskState::Done))),
-        Some(Err(JoinError::Cancelled)) => prop_assert_eq!(expected, Some(TaskState::Cancelled)),
+        Some(Err(JoinError::Cancelled | JoinError::CancelledFor(_))) => {
+            prop_assert_eq!(expected, Some(TaskState::Cancelled))
+        }
         Some(Err(JoinError::Panicked(_))) => prop_assert_eq!(expected, Some(TaskState::Panicked)),
     }
     prop_assert!(task.result().is_none(), "T4: delivered once");

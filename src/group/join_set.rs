@@ -1,0 +1,179 @@
+//! `JoinSet`: tasks of one type, whose results come one by one as they end.
+//!
+//! It is for the many that are alike, connections of a server, pages to be fetched, where one wants
+//! to act on each as it comes and never to hold a list of handles by hand. It owns its tasks: what
+//! is left when the set is dropped is cancelled, so no task outlives the one who asked for it.
+//!
+//! The name is tokio's; asyncio has `as_completed` and sets of tasks kept by hand. Rule: G3.
+
+use super::members::Members;
+use crate::event_loop::Local;
+use crate::task::{JoinError, Task, TaskRef, spawn};
+use std::borrow::Cow;
+use std::fmt;
+use std::future::poll_fn;
+
+/// Tasks whose results are taken in the order in which they end.
+///
+/// Dropping the set cancels those that have not ended. See the [module](crate::group).
+///
+/// # Examples
+///
+/// ```
+/// use readily::{JoinSet, run, sleep};
+/// use std::time::Duration;
+///
+/// let order = run(async {
+///     let mut set = JoinSet::new();
+///     for ms in [3, 1, 2] {
+///         set.spawn(async move {
+///             sleep(Duration::from_millis(5 * ms)).await;
+///             ms
+///         });
+///     }
+///     let mut order = Vec::new();
+///     while let Some(ended) = set.join_next().await {
+///         order.push(ended.expect("nobody cancels them"));
+///     }
+///     order
+/// })?;
+/// assert_eq!(order, [1, 2, 3]);
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[must_use = "dropping a set cancels its tasks"]
+pub struct JoinSet<T: 'static> {
+    members: Members<T>,
+}
+
+impl<T: 'static> Default for JoinSet<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: 'static> JoinSet<T> {
+    /// An empty set. It needs no loop yet.
+    pub fn new() -> Self {
+        Self {
+            members: Members::default(),
+        }
+    }
+
+    /// Runs `future` as a task of the loop that is running here, and of this set.
+    ///
+    /// # Panics
+    ///
+    /// Outside a loop, as [`spawn`](crate::spawn()).
+    #[track_caller]
+    pub fn spawn<F>(&mut self, future: F) -> TaskRef
+    where
+        F: Future<Output = T> + 'static,
+    {
+        self.insert(spawn(future))
+    }
+
+    /// The same on a loop that is at hand, in a callback for one.
+    #[track_caller]
+    pub fn spawn_on<F>(&mut self, local: &Local, future: F) -> TaskRef
+    where
+        F: Future<Output = T> + 'static,
+    {
+        self.insert(local.spawn(future))
+    }
+
+    /// Takes in a task that runs already, or has ended: of one whose result was taken the set will
+    /// never hear.
+    pub fn insert(&mut self, task: Task<T>) -> TaskRef {
+        let known = task.task_ref();
+        self.members.add(task);
+        known
+    }
+
+    /// How many there are whose results were not taken yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waits for the next task to end, and takes its result out of the set; `None` if the set is
+    /// empty. Results come in the order in which the tasks ended (G3).
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`] inside, for a task that panicked or was cancelled.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it loses nothing: a result is taken only when it is returned.
+    pub async fn join_next(&mut self) -> Option<Result<T, JoinError>> {
+        poll_fn(|cx| self.members.poll_next(cx)).await
+    }
+
+    /// The same without waiting: `None` also if none has ended.
+    pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
+        self.members.pop()
+    }
+
+    /// Cancels all that have not ended; their ends can still be taken.
+    pub fn abort_all(&mut self) {
+        self.abort_all_with("its set was aborted");
+    }
+
+    /// The same with a reason, for [`JoinError::reason`].
+    pub fn abort_all_with(&mut self, reason: impl Into<Cow<'static, str>>) {
+        self.members.cancel(&reason.into());
+    }
+
+    /// Cancels all and waits until none is left. A task is dropped when it is cancelled, so this
+    /// waits for one only: the one that is calling, if it is in the set, and would wait for ever.
+    ///
+    /// Their results are dropped.
+    ///
+    /// # Panics
+    ///
+    /// With the first panic of a task or a destructor that was not taken yet, when all have ended.
+    ///
+    /// # Cancellation
+    ///
+    /// They are cancelled all the same; what panicked meanwhile follows the policy.
+    pub async fn shutdown(&mut self) {
+        self.abort_all();
+        let mut first = None;
+        while let Some(ended) = self.join_next().await {
+            if let Err(JoinError::Panicked(payload)) = ended {
+                first.get_or_insert(payload);
+            }
+        }
+        if let Some(payload) = first {
+            std::panic::resume_unwind(payload);
+        }
+    }
+
+    /// Lets all go on alone: the set is empty then. Results that were there are dropped.
+    pub fn detach_all(&mut self) {
+        self.members.detach();
+    }
+}
+
+impl<T: 'static, F> Extend<F> for JoinSet<T>
+where
+    F: Future<Output = T> + 'static,
+{
+    fn extend<I: IntoIterator<Item = F>>(&mut self, futures: I) {
+        futures.into_iter().for_each(|future| {
+            self.spawn(future);
+        });
+    }
+}
+
+impl<T: 'static> fmt::Debug for JoinSet<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinSet").field("len", &self.len()).finish()
+    }
+}

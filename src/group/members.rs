@@ -1,0 +1,160 @@
+//! Any number of tasks, and which of them have ended, in the order in which they did.
+//!
+//! Each task is awaited once, when it comes, with a waker of its own; at its end that puts its key
+//! on a list and wakes whoever waits for the next. So a thousand members cost a thousand wakes and
+//! not a million looks, and a task that has ended before anybody asks is not lost.
+//!
+//! In asyncio a `TaskGroup` has a set of tasks and a done-callback on each. Rule: G3.
+
+use crate::base::slab::{Slab, SlabKey};
+use crate::task::{JoinError, Task};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// Who has ended and was not asked for yet, and whom to tell.
+#[derive(Default)]
+struct Ended {
+    list: Mutex<List>,
+}
+
+#[derive(Default)]
+struct List {
+    keys: VecDeque<SlabKey>,
+    waiter: Option<Waker>,
+}
+
+impl Ended {
+    /// A waker has to be fit for all threads, so there is a lock; nobody else ever has it.
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, key: SlabKey) {
+        let mut list = self.list();
+        list.keys.push_back(key);
+        let waiter = list.waiter.take();
+        drop(list);
+        // L8: it may be somebody else's code.
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+    }
+}
+
+/// What one task wakes at its end.
+struct Member {
+    key: SlabKey,
+    ended: Arc<Ended>,
+}
+
+impl Wake for Member {
+    fn wake(self: Arc<Self>) {
+        self.ended.push(self.key);
+    }
+}
+
+/// The tasks that have not been asked for yet.
+pub(super) struct Members<T: 'static> {
+    tasks: RefCell<Slab<Task<T>>>,
+    ended: Arc<Ended>,
+}
+
+impl<T: 'static> Default for Members<T> {
+    fn default() -> Self {
+        Self {
+            tasks: RefCell::default(),
+            ended: Arc::default(),
+        }
+    }
+}
+
+impl<T: 'static> Members<T> {
+    pub(super) fn add(&self, mut task: Task<T>) {
+        // On a closed loop it has ended already, and nobody is going to wake us.
+        let over = task.done();
+        let ended = Arc::clone(&self.ended);
+        let key = self.tasks.borrow_mut().insert_with(|key| {
+            // Our own waker: no user code under the borrow (L8).
+            task.listen(&Waker::from(Arc::new(Member { key, ended })));
+            task
+        });
+        if over {
+            self.ended.push(key);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tasks.borrow().len()
+    }
+
+    /// G3: the result of the one that has ended first, of those that were not asked for.
+    pub(super) fn pop(&self) -> Option<Result<T, JoinError>> {
+        loop {
+            let key = self.ended.list().keys.pop_front()?;
+            let Some(mut task) = self.tasks.borrow_mut().remove(key) else {
+                continue; // it was let go
+            };
+            if let Some(result) = task.result() {
+                return Some(result);
+            }
+        }
+    }
+
+    /// Wakes `waker` when the next one ends.
+    pub(super) fn listen(&self, waker: &Waker) {
+        // Cloned before the lock, and what it replaces dropped after it (L8).
+        let waker = waker.clone();
+        let before = self.ended.list().waiter.replace(waker);
+        drop(before);
+    }
+
+    /// Nobody waits any more: who did may be gone.
+    pub(super) fn leave(&self) {
+        let waiter = self.ended.list().waiter.take();
+        drop(waiter);
+    }
+
+    /// The next result, in the order of the ends; `None` if nobody is left.
+    pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<T, JoinError>>> {
+        if let Some(result) = self.pop() {
+            return Poll::Ready(Some(result));
+        }
+        if self.len() == 0 {
+            return Poll::Ready(None);
+        }
+        self.listen(cx.waker());
+        // Cloning the waker was somebody else's code, and may have ended one.
+        match self.pop() {
+            Some(result) => Poll::Ready(Some(result)),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Cancels all, in the order of their making. Those that have ended keep their results.
+    pub(super) fn cancel(&self, reason: &Cow<'static, str>) {
+        let tasks = self.tasks.borrow();
+        let mut refs: Vec<_> = tasks.iter().map(|(_, task)| task.task_ref()).collect();
+        drop(tasks);
+        refs.sort_by_key(crate::task::TaskRef::number);
+        for task in refs {
+            // L8: its destructor may add to the members, or cancel others of them.
+            task.cancel_with(reason.clone());
+        }
+    }
+
+    /// Lets all go on alone.
+    pub(super) fn detach(&self) {
+        let tasks = self.tasks.take();
+        drop(tasks);
+    }
+}
+
+impl<T: 'static> Drop for Members<T> {
+    fn drop(&mut self) {
+        self.leave();
+        self.cancel(&Cow::Borrowed("its set was dropped"));
+    }
+}

@@ -1,0 +1,376 @@
+//! `TaskGroup`: left only when all children have ended, with all that went wrong.
+//!
+//! Tasks that are spawned and forgotten outlive what they were for, and their errors are seen by
+//! nobody. A group is a frame around them: the first that fails ends the others and the body, all
+//! failures are in the group's error, and a group that is itself cancelled takes its children with
+//! it. `collect` is the same without the first part: all run to their ends.
+//!
+//! In asyncio this is `TaskGroup`. It is not in the notes. Rules: G1, G2.
+
+use super::members::Members;
+use crate::event_loop::{Handle, panics::Payload};
+use crate::task::{Future, FutureError, JoinError, TaskRef, create_future, spawn};
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// What went wrong in one child of a group, or in its body.
+#[derive(thiserror::Error)]
+pub enum ChildError<E> {
+    /// It returned this error.
+    #[error("{0}")]
+    Failed(E),
+    /// A child panicked, with this payload.
+    #[error("a child panicked: {}", crate::event_loop::unhandled::message(.0))]
+    Panicked(Payload),
+}
+
+impl<E: fmt::Debug> fmt::Debug for ChildError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => f.debug_tuple("Failed").field(error).finish(),
+            Self::Panicked(payload) => {
+                let message = crate::event_loop::unhandled::message(payload);
+                f.debug_tuple("Panicked").field(&message).finish()
+            }
+        }
+    }
+}
+
+/// All that went wrong in a group, in the order in which it did; at least one thing.
+#[derive(Debug)]
+pub struct GroupError<E> {
+    /// Each failure, once (G2).
+    pub errors: Vec<ChildError<E>>,
+}
+
+impl<E: fmt::Display> fmt::Display for GroupError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut errors = self.errors.iter();
+        if let Some(first) = errors.next() {
+            write!(f, "{first}")?;
+        }
+        match errors.len() {
+            0 => Ok(()),
+            more => write!(f, " (and {more} more in the group)"),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> std::error::Error for GroupError<E> {}
+
+struct Core<E: 'static> {
+    members: Members<Result<(), E>>,
+    errors: RefCell<Vec<ChildError<E>>>,
+    /// It takes nobody any more.
+    over: Cell<bool>,
+}
+
+impl<E: 'static> Core<E> {
+    /// Takes the results of all that have ended (G2).
+    fn collect(&self) {
+        while let Some(ended) = self.members.pop() {
+            match ended {
+                Ok(Ok(())) | Err(JoinError::Cancelled | JoinError::CancelledFor(_)) => {}
+                Ok(Err(error)) => self.fail(ChildError::Failed(error)),
+                Err(JoinError::Panicked(payload)) => self.fail(ChildError::Panicked(payload)),
+            }
+        }
+    }
+
+    fn fail(&self, error: ChildError<E>) {
+        self.errors.borrow_mut().push(error);
+    }
+
+    fn has_failed(&self) -> bool {
+        !self.errors.borrow().is_empty()
+    }
+
+    fn cancel(&self, reason: &'static str) {
+        self.over.set(true);
+        self.members.cancel(&Cow::Borrowed(reason));
+    }
+}
+
+/// Tasks that end together.
+///
+/// A clone is the same group: a child may be given one, to spawn more into it.
+pub struct TaskGroup<E: 'static> {
+    core: Rc<Core<E>>,
+}
+
+impl<E: 'static> TaskGroup<E> {
+    /// Runs `body`, and the children that it spawns, until all have ended (G1). The first that
+    /// fails, child or body, ends all others: each is dropped where it waits.
+    ///
+    /// `body` may borrow from its surroundings. Children may not: they are tasks of the loop, and
+    /// if this future is leaked they go on, so they own what they need (an `Rc` will do). For
+    /// parts that borrow there is [`try_gather`](crate::try_gather), which polls them in place.
+    ///
+    /// A child that was cancelled by somebody else has not failed.
+    ///
+    /// # Errors
+    ///
+    /// [`GroupError`] with each error and each panic of a child, and the error of `body`, in the
+    /// order in which they came (G2). What `body` returned is dropped then.
+    ///
+    /// # Panics
+    ///
+    /// If `body` panics: the children are cancelled then. Outside a loop, if it spawns.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it drops `body` and cancels the children, now; one that does this itself ends
+    /// when it next gives way. Nothing can keep it from that. Errors that were there are dropped;
+    /// panics follow the [`PanicPolicy`](crate::PanicPolicy).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::{TaskGroup, run, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let both = run(TaskGroup::run(async |group| {
+    ///     let one = group.spawn(async { Ok::<_, &str>(1) });
+    ///     let two = group.spawn(async { Ok(2) });
+    ///     Ok((one.await, two.await))
+    /// }))?;
+    /// assert_eq!(both.unwrap(), (Ok(1), Ok(2)));
+    ///
+    /// let failed = run(TaskGroup::run(async |group| {
+    ///     group.spawn(async { Err::<(), _>("no") });
+    ///     sleep(Duration::from_secs(3600)).await; // is not waited for
+    ///     Ok(())
+    /// }))?;
+    /// assert_eq!(failed.unwrap_err().to_string(), "no");
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    pub async fn run<T, B>(body: B) -> Result<T, GroupError<E>>
+    where
+        B: AsyncFnOnce(&Self) -> Result<T, E>,
+    {
+        Self::drive(true, body).await
+    }
+
+    /// [`run`](Self::run) without the first part: what fails ends itself only. It returns when
+    /// all have run to their ends, with all errors (G1, G2).
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancellation
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::{TaskGroup, run};
+    ///
+    /// let all = run(TaskGroup::collect(async |group| {
+    ///     for n in 1..=3 {
+    ///         group.spawn(async move { if n == 2 { Ok(()) } else { Err(n) } });
+    ///     }
+    ///     Ok(())
+    /// }))?;
+    /// assert_eq!(all.unwrap_err().errors.len(), 2);
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    pub async fn collect<T, B>(body: B) -> Result<T, GroupError<E>>
+    where
+        B: AsyncFnOnce(&Self) -> Result<T, E>,
+    {
+        Self::drive(false, body).await
+    }
+
+    async fn drive<T, B>(first_ends_all: bool, body: B) -> Result<T, GroupError<E>>
+    where
+        B: AsyncFnOnce(&Self) -> Result<T, E>,
+    {
+        let group = Self {
+            core: Rc::new(Core {
+                members: Members::default(),
+                errors: RefCell::default(),
+                over: Cell::new(false),
+            }),
+        };
+        let core = Rc::clone(&group.core);
+        let home = Handle::current();
+        let _left = Left { core: &core, home };
+        let mut value = None;
+        let mut body = pin!(Some(body(&group)));
+        poll_fn(|cx| {
+            // Before anything is looked at: who ends from here on wakes us.
+            core.members.listen(cx.waker());
+            loop {
+                core.collect();
+                if first_ends_all && core.has_failed() && !core.over.get() {
+                    // As when this is dropped: first the body, then the children.
+                    core.over.set(true);
+                    body.set(None);
+                    core.cancel("another of its group failed");
+                    continue; // they have ended meanwhile
+                }
+                let Some(running) = body.as_mut().as_pin_mut() else {
+                    break;
+                };
+                let Poll::Ready(ended) = running.poll(cx) else {
+                    return Poll::Pending;
+                };
+                body.set(None);
+                match ended {
+                    Ok(output) => value = Some(output),
+                    Err(error) => core.fail(ChildError::Failed(error)),
+                }
+            }
+            // G1: not before the last child.
+            match core.members.len() {
+                0 => Poll::Ready(()),
+                _ => Poll::Pending,
+            }
+        })
+        .await;
+        core.over.set(true);
+        let errors = core.errors.take();
+        match value {
+            Some(value) if errors.is_empty() => Ok(value),
+            _ => Err(GroupError { errors }),
+        }
+    }
+
+    /// Runs `future` as a child: a task of the loop, whose error or panic is the group's. Its
+    /// value is given by the [`Child`], which may be dropped.
+    ///
+    /// A group that is over, or ends because one has failed, takes nobody: `future` is dropped,
+    /// and the child was cancelled.
+    ///
+    /// # Panics
+    ///
+    /// Outside a loop.
+    #[doc(alias = "create_task")]
+    #[track_caller]
+    pub fn spawn<V, F>(&self, future: F) -> Child<V>
+    where
+        V: 'static,
+        F: std::future::Future<Output = Result<V, E>> + 'static,
+    {
+        let (promise, value) = create_future();
+        let task = spawn(async move {
+            // Refused if the child handle has cancelled it, who wants no value then.
+            let value = future.await?;
+            let _ = promise.set_result(value);
+            Ok(())
+        });
+        let child = Child {
+            value,
+            task: task.task_ref(),
+        };
+        if self.core.over.get() {
+            task.cancel_with("its group is over");
+            drop(task);
+        } else {
+            self.core.members.add(task);
+        }
+        child
+    }
+
+    /// How many children have not been seen to their ends yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.core.members.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The end of a group, however it comes: also if its future is dropped, or its body panics.
+struct Left<'a, E: 'static> {
+    core: &'a Core<E>,
+    home: Option<Handle>,
+}
+
+impl<E: 'static> Drop for Left<'_, E> {
+    fn drop(&mut self) {
+        self.core.cancel("its group was dropped");
+        self.core.collect();
+        let errors = self.core.errors.take();
+        for error in errors {
+            // Nobody is left to be given it, and a panic must not be silent.
+            if let (ChildError::Panicked(payload), Some(home)) = (error, &self.home) {
+                home.with(|local| local.note_panic(payload));
+            }
+        }
+    }
+}
+
+impl<E: 'static> Clone for TaskGroup<E> {
+    fn clone(&self) -> Self {
+        Self {
+            core: Rc::clone(&self.core),
+        }
+    }
+}
+
+impl<E: 'static> fmt::Debug for TaskGroup<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (len, over) = (self.len(), self.core.over.get());
+        f.debug_struct("TaskGroup")
+            .field("len", &len)
+            .field("over", &over)
+            .finish()
+    }
+}
+
+/// A child of a group: await it for its value. Dropping it changes nothing.
+///
+/// # Cancellation
+///
+/// Dropping a pending `.await` of `&mut child` loses nothing.
+pub struct Child<V: 'static> {
+    value: Future<V>,
+    task: TaskRef,
+}
+
+impl<V: 'static> Child<V> {
+    /// Ends this child only. Its group goes on: who was cancelled has not failed.
+    pub fn cancel(&self) -> bool {
+        self.task.cancel()
+    }
+
+    /// Its task, to be named and asked.
+    #[must_use]
+    pub fn task_ref(&self) -> TaskRef {
+        self.task.clone()
+    }
+}
+
+impl<V: 'static> std::future::Future for Child<V> {
+    /// [`FutureError::Abandoned`] if it failed, which its group knows more about, or was cancelled.
+    type Output = Result<V, FutureError>;
+
+    /// # Panics
+    ///
+    /// If the value was taken before.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.value).poll(cx)
+    }
+}
+
+impl<V: 'static> fmt::Debug for Child<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Child").field(&self.task).finish()
+    }
+}

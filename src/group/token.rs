@@ -1,0 +1,260 @@
+//! `CancellationToken`: one word to many that they should end, in a tree.
+//!
+//! Dropping a future ends it where it waits. Sometimes it should end by itself instead, having
+//! said goodbye to its peer; and a callback is no future. Those are given a token. Who cancels it
+//! reaches all that were given one, and the tokens below it; who cancels a child reaches only that
+//! part.
+//!
+//! The name is tokio's; asyncio has none, and it is not in the notes. Rules: G4, G5.
+
+use super::token_tree::Node;
+use crate::event_loop::{Handle, Local};
+use crate::task::waiters::WaiterKey;
+use std::borrow::Cow;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// Tells those who have one that they should end. A clone is the same token.
+///
+/// It belongs to its thread. From another one, [`Remote::call_soon`](crate::Remote::call_soon)
+/// with a closure that finds it.
+///
+/// # Examples
+///
+/// ```
+/// use readily::{CancellationToken, run, sleep, spawn};
+/// use std::time::Duration;
+///
+/// let said = run(async {
+///     let token = CancellationToken::new();
+///     let own = token.child_token();
+///     let server = spawn(async move {
+///         let served = own.run_until_cancelled(sleep(Duration::from_secs(3600))).await;
+///         assert!(served.is_none());
+///         "goodbye"
+///     });
+///     token.cancel();
+///     server.await.unwrap()
+/// })?;
+/// assert_eq!(said, "goodbye");
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct CancellationToken {
+    node: Rc<Node>,
+}
+
+/// Names a callback of one token; to all others it is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CancelKey(u64);
+
+impl Default for CancellationToken {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CancellationToken {
+    /// A token of its own. It needs no loop.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            node: Rc::default(),
+        }
+    }
+
+    /// A token that is cancelled with this one, and can be cancelled alone. Of one that was
+    /// dropped or cancelled nothing stays here.
+    #[must_use]
+    pub fn child_token(&self) -> Self {
+        Self {
+            node: Node::below(&self.node),
+        }
+    }
+
+    /// Cancels this token and all below it. `true` exactly if it was not cancelled before.
+    ///
+    /// All of them are cancelled before anybody hears of it (G4). Then those who wait are woken
+    /// and the callbacks queued, from this token downwards.
+    ///
+    /// # Panics
+    ///
+    /// Goes on with the first panic of a waker, after all others were woken.
+    pub fn cancel(&self) -> bool {
+        self.node.cancel(None)
+    }
+
+    /// The same, and says why: see [`reason`](Self::reason).
+    ///
+    /// # Panics
+    ///
+    /// As [`cancel`](Self::cancel).
+    pub fn cancel_with(&self, reason: impl Into<Cow<'static, str>>) -> bool {
+        self.node.cancel(Some(reason.into().into()))
+    }
+
+    /// Whether it was cancelled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.node.is_cancelled()
+    }
+
+    /// Why it was cancelled, if whoever did it said so, here or above.
+    #[must_use]
+    pub fn reason(&self) -> Option<Rc<str>> {
+        self.node.reason()
+    }
+
+    /// Waits until it is cancelled.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it loses nothing.
+    #[must_use = "a future does nothing unless it is awaited"]
+    pub fn cancelled(&self) -> Cancelled {
+        Cancelled {
+            node: Rc::clone(&self.node),
+            waiting: None,
+        }
+    }
+
+    /// Runs `future` until it is done, or this is cancelled: `None`, and then `future` is dropped
+    /// before this returns.
+    ///
+    /// An output that is there wins over a token that is cancelled at the same moment, as a value
+    /// wins over a timeout. With one that was cancelled from the start, `future` is not polled.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it drops `future`.
+    pub async fn run_until_cancelled<F: Future>(&self, future: F) -> Option<F::Output> {
+        if self.is_cancelled() {
+            return None;
+        }
+        let mut future = pin!(Some(future));
+        let mut cancelled = self.cancelled();
+        let output = poll_fn(|cx| {
+            if let Some(running) = future.as_mut().as_pin_mut() {
+                if let Poll::Ready(output) = running.poll(cx) {
+                    return Poll::Ready(Some(output));
+                }
+            }
+            Pin::new(&mut cancelled).poll(cx).map(|()| None)
+        })
+        .await;
+        future.set(None);
+        output
+    }
+
+    /// Calls `callback`, soon, on the loop that is running here, when this is cancelled; if it is
+    /// already, also soon. Callbacks of one token run in the order in which they were added. If
+    /// this is dropped, or that loop is gone, they are dropped.
+    ///
+    /// # Panics
+    ///
+    /// Outside a loop: there is nobody to call it.
+    pub fn on_cancel(&self, callback: impl FnOnce(&Local) + 'static) -> CancelKey {
+        let home = Handle::current()
+            .expect("added a callback outside a loop: use readily::run, or EventLoop::enter");
+        CancelKey(self.node.add(home, Box::new(callback)))
+    }
+
+    /// Takes a callback back; `false` if it has been queued already, or taken back.
+    pub fn remove_on_cancel(&self, key: CancelKey) -> bool {
+        self.node.remove(key.0)
+    }
+
+    /// Cancels this token when the guard is dropped: at the end of a scope, however it is left.
+    pub fn drop_guard(self) -> DropGuard {
+        DropGuard { token: Some(self) }
+    }
+
+    /// How many tokens hang below this one, directly. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn children(&self) -> usize {
+        self.node.children()
+    }
+}
+
+impl fmt::Debug for CancellationToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancellationToken")
+            .field("cancelled", &self.is_cancelled())
+            .field("reason", &self.reason())
+            .finish()
+    }
+}
+
+/// What [`CancellationToken::cancelled`] returns.
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Cancelled {
+    node: Rc<Node>,
+    waiting: Option<WaiterKey>,
+}
+
+impl Future for Cancelled {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { node, waiting } = &mut *self;
+        if !node.is_cancelled() {
+            node.waiters.wait(waiting, cx.waker());
+        }
+        // Cloning the waker was somebody else's code, and may have cancelled it.
+        match node.is_cancelled() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Cancelled {
+    fn drop(&mut self) {
+        self.node.waiters.leave(&mut self.waiting);
+    }
+}
+
+impl fmt::Debug for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let over = self.node.is_cancelled();
+        f.debug_tuple("Cancelled").field(&over).finish()
+    }
+}
+
+/// Cancels its token when it is dropped.
+///
+/// ```
+/// use readily::CancellationToken;
+///
+/// let token = CancellationToken::new();
+/// drop(token.clone().drop_guard());
+/// assert!(token.is_cancelled());
+/// let token = CancellationToken::new().drop_guard().disarm();
+/// assert!(!token.is_cancelled());
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping it cancels the token"]
+pub struct DropGuard {
+    /// `None` only when it was disarmed.
+    token: Option<CancellationToken>,
+}
+
+impl DropGuard {
+    /// Gives the token back without cancelling it.
+    #[must_use]
+    pub fn disarm(mut self) -> CancellationToken {
+        self.token.take().expect("it is taken out once, here")
+    }
+}
+
+impl Drop for DropGuard {
+    fn drop(&mut self) {
+        if let Some(token) = &self.token {
+            token.cancel();
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The tree behind the tokens: who hangs below whom, without owning downwards.
+//!
+//! A child owns its parent, so that a token in the middle may be dropped and the way down stays
+//! whole; the parent knows its children weakly, and each takes itself out when it goes. Both ways
+//! are walked with a list and never by recursion: a chain of a million is no deeper on the stack
+//! than one of two.
+//!
+//! asyncio has no such thing. Rules: G4, G5.
+
+use crate::base::slab::{Slab, SlabKey};
+use crate::base::unique;
+use crate::event_loop::{Handle, Local, Payload, panics::catch};
+use crate::task::waiters::Waiters;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+
+pub(super) type Callback = Box<dyn FnOnce(&Local)>;
+
+#[derive(Default)]
+pub(super) struct Node {
+    cancelled: Cell<bool>,
+    reason: RefCell<Option<Rc<str>>>,
+    /// Where it hangs, and its place there.
+    parent: RefCell<Option<(Rc<Node>, SlabKey)>>,
+    children: RefCell<Slab<Weak<Node>>>,
+    pub(super) waiters: Waiters,
+    /// By number, and so in the order of their coming.
+    callbacks: RefCell<BTreeMap<u64, (Handle, Callback)>>,
+}
+
+impl Node {
+    pub(super) fn below(parent: &Rc<Self>) -> Rc<Self> {
+        let child = Rc::new(Self::default());
+        if parent.is_cancelled() {
+            child.cancelled.set(true);
+            child.reason.replace(parent.reason());
+        } else {
+            let place = parent.children.borrow_mut().insert(Rc::downgrade(&child));
+            child.parent.replace(Some((Rc::clone(parent), place)));
+        }
+        child
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+
+    pub(super) fn reason(&self) -> Option<Rc<str>> {
+        self.reason.borrow().clone()
+    }
+
+    pub(super) fn children(&self) -> usize {
+        self.children.borrow().len()
+    }
+
+    pub(super) fn cancel(self: &Rc<Self>, reason: Option<Rc<str>>) -> bool {
+        if self.is_cancelled() {
+            return false;
+        }
+        let told = self.mark(&reason);
+        // What is let go with it may have destructors; by now it is cancelled for them too.
+        self.unlink();
+        // G4: all are cancelled; from here on it is told, which is user code.
+        let mut panic: Option<Payload> = None;
+        for node in told {
+            if let Err(payload) = catch(|| node.waiters.wake_all()) {
+                panic.get_or_insert(payload);
+            }
+            let callbacks = node.callbacks.take();
+            for (home, callback) in callbacks.into_values() {
+                queue(&home, callback);
+            }
+        }
+        if let Some(payload) = panic {
+            std::panic::resume_unwind(payload);
+        }
+        true
+    }
+
+    /// Marks this and all below it, and gives them, parents before their children.
+    fn mark(self: &Rc<Self>, reason: &Option<Rc<str>>) -> Vec<Rc<Self>> {
+        self.cancelled.set(true);
+        self.reason.replace(reason.clone());
+        let mut marked = vec![Rc::clone(self)];
+        let mut next = 0;
+        // G5: a list, and no recursion.
+        while let Some(node) = marked.get(next).cloned() {
+            next += 1;
+            let children = node.children.take();
+            for child in children.iter().filter_map(|(_, child)| child.upgrade()) {
+                child.cancelled.set(true);
+                child.reason.replace(reason.clone());
+                child.parent.take();
+                marked.push(child);
+            }
+        }
+        marked
+    }
+
+    /// Takes this out of its parent, and lets that go if nobody else has it.
+    fn unlink(&self) {
+        let mut above = self.parent.take();
+        // G5: whoever is let go by its last child would let its own parent go, and so on.
+        while let Some((parent, place)) = above {
+            parent.children.borrow_mut().remove(place);
+            above = Rc::into_inner(parent).and_then(|parent| parent.parent.take());
+        }
+    }
+
+    pub(super) fn add(&self, home: Handle, callback: Callback) -> u64 {
+        let number = unique::number();
+        if self.is_cancelled() {
+            queue(&home, callback);
+        } else {
+            let added = (home, callback);
+            self.callbacks.borrow_mut().insert(number, added);
+        }
+        number
+    }
+
+    pub(super) fn remove(&self, number: u64) -> bool {
+        let removed = self.callbacks.borrow_mut().remove(&number);
+        let Some((home, callback)) = removed else {
+            return false;
+        };
+        // Its destructor is user code (L8).
+        match home.upgrade() {
+            Some(local) => local.drop_guarded(callback),
+            None => drop(callback),
+        }
+        true
+    }
+}
+
+fn queue(home: &Handle, callback: Callback) {
+    home.with(|local| local.call_soon(move |local| callback(local)));
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.unlink();
+    }
+}
