@@ -51,6 +51,11 @@ pub(crate) fn is_another(local: *const Local) -> bool {
         .unwrap_or(false)
 }
 
+/// Whether a loop is turning on this thread: to wait here for another thread would block it.
+pub(crate) fn is_turning() -> bool {
+    TURNING.try_with(Cell::get).unwrap_or(false)
+}
+
 /// Queues a job if its home is this thread's loop. No lock, no call to the system, no
 /// reference count.
 pub(crate) fn wake_job_at_home(home: &Arc<Inbox>, job: u64) -> bool {

@@ -39,6 +39,7 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::thread::ThreadId;
 
 #[cfg(all(loom, test))]
 pub(super) mod models;
@@ -73,6 +74,8 @@ pub(crate) struct Inbox {
     remotes: AtomicUsize,
     /// Whether each wake has to come as a letter: see [`AnyKernel::is_taped`](crate::poll::AnyKernel).
     taped: bool,
+    /// Whose thread the loop is.
+    home: ThreadId,
 }
 
 impl Inbox {
@@ -90,6 +93,7 @@ impl Inbox {
             fork,
             remotes: AtomicUsize::new(0),
             taped,
+            home: std::thread::current().id(),
         }
     }
 
@@ -182,6 +186,20 @@ impl Inbox {
         self.remotes.load(Ordering::Acquire) != 0
     }
 
+    /// Whether this thread is the one whose loop this is, turning or not.
+    pub(crate) fn is_home(&self) -> bool {
+        std::thread::current().id() == self.home
+    }
+
+    /// Runs `f` on the loop's thread, without keeping the loop from ending. Dropped by a closed one.
+    pub(crate) fn send(
+        &self,
+        f: impl FnOnce(&Local) + Send + 'static,
+        site: &'static Location<'static>,
+    ) {
+        self.push(Letter::Call(Box::new(f), site));
+    }
+
     /// Wakes a job of this loop from another thread (or from outside a turn).
     #[cold]
     pub(crate) fn wake_job(&self, job: u64) {
@@ -244,6 +262,10 @@ impl Remote {
         drop(list);
         self.inbox.ring();
         Ok(())
+    }
+
+    pub(crate) fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.inbox)
     }
 
     /// Makes [`EventLoop::run`](super::EventLoop::run) return after the turn that it is in.

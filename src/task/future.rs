@@ -47,9 +47,9 @@ enum State<T> {
     Taken(Option<FutureError>),
 }
 
-struct Cell<T: 'static> {
+pub(super) struct Cell<T: 'static> {
     state: RefCell<State<T>>,
-    waiters: Waiters,
+    pub(super) waiters: Waiters,
     done: DoneList<Future<T>>,
     /// Whose `call_soon` runs the done-callbacks.
     local: Handle,
@@ -84,7 +84,24 @@ impl<T: 'static> Cell<T> {
         self.local.with(|local| self.done.schedule(local, future));
     }
 
-    fn take(&self) -> Option<Result<T, FutureError>> {
+    pub(super) fn is_settled(&self) -> bool {
+        !matches!(*self.state.borrow(), State::Pending)
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        let cancelled = Some(FutureError::Cancelled);
+        match &*self.state.borrow() {
+            State::Pending => false,
+            State::Settled(result) => result.as_ref().err().copied() == cancelled,
+            State::Taken(error) => *error == cancelled,
+        }
+    }
+
+    pub(super) fn cancel(self: &Rc<Self>) -> bool {
+        self.settle(Err(FutureError::Cancelled)).is_ok()
+    }
+
+    pub(super) fn take(&self) -> Option<Result<T, FutureError>> {
         let mut state = self.state.borrow_mut();
         match &*state {
             State::Pending | State::Taken(_) => None,
@@ -161,13 +178,13 @@ impl<T: 'static> Promise<T> {
 
     /// Cancels the future. `true` exactly if it was not settled before.
     pub fn cancel(&self) -> bool {
-        self.cell.settle(Err(FutureError::Cancelled)).is_ok()
+        self.cell.cancel()
     }
 
     /// Whether the future is settled or cancelled, so that a value would come too late.
     #[must_use]
     pub fn done(&self) -> bool {
-        !matches!(*self.cell.state.borrow(), State::Pending)
+        self.cell.is_settled()
     }
 }
 
@@ -217,23 +234,23 @@ impl<T: 'static> Future<T> {
     /// Whether it is settled, in whichever way.
     #[must_use]
     pub fn done(&self) -> bool {
-        !matches!(*self.cell.state.borrow(), State::Pending)
+        self.cell.is_settled()
     }
 
     /// Whether it was cancelled.
     #[must_use]
     pub fn cancelled(&self) -> bool {
-        let cancelled = Some(FutureError::Cancelled);
-        match &*self.cell.state.borrow() {
-            State::Pending => false,
-            State::Settled(result) => result.as_ref().err().copied() == cancelled,
-            State::Taken(error) => *error == cancelled,
-        }
+        self.cell.is_cancelled()
     }
 
     /// Settles it as cancelled. `true` exactly if it was not settled before.
     pub fn cancel(&self) -> bool {
-        self.cell.settle(Err(FutureError::Cancelled)).is_ok()
+        self.cell.cancel()
+    }
+
+    /// What is behind it, for a future of another kind.
+    pub(super) fn into_cell(self) -> Rc<Cell<T>> {
+        Rc::clone(&self.cell)
     }
 
     /// Takes the result, without waiting for it: `None` while there is none, and if it was

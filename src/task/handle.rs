@@ -212,6 +212,10 @@ impl<T: 'static> Task<T> {
         self.cell.head.done.remove(&self.local, key)
     }
 
+    pub(super) fn cell(&self) -> &JoinCell<T> {
+        &self.cell
+    }
+
     /// Wakes `waker` at the end, which has not come yet.
     pub(crate) fn listen(&mut self, waker: &Waker) {
         self.cell.head.waiters.wait(&mut self.waiting, waker);

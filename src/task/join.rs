@@ -50,6 +50,13 @@ impl JoinError {
         }
     }
 
+    pub(super) fn into_reason(self) -> Option<Reason> {
+        match self {
+            Self::CancelledFor(reason) => Some(reason),
+            Self::Cancelled | Self::Panicked(_) => None,
+        }
+    }
+
     /// Whether it panicked.
     #[must_use]
     pub fn is_panic(&self) -> bool {
@@ -112,7 +119,7 @@ pub(crate) struct Head {
     pub(crate) forward: RefCell<Option<Forward>>,
 }
 
-pub(crate) type Forward = Box<dyn FnOnce(&dyn AnyCell)>;
+pub(crate) type Forward = Box<dyn FnOnce(&Local, &dyn AnyCell)>;
 
 impl Head {
     /// For reports.
@@ -226,7 +233,7 @@ pub(crate) fn announce(local: &Local, cell: &Rc<dyn AnyCell>) {
     let head = cell.head();
     let forward = head.forward.take();
     if let Some(forward) = forward {
-        local.guard(|| forward(&**cell));
+        local.guard(|| forward(local, &**cell));
     }
     local.guard(|| head.waiters.wake_all());
     let task = || TaskRef::new(Rc::clone(cell), local.handle());

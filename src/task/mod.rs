@@ -19,6 +19,9 @@ pub(crate) mod line;
 mod main_task;
 mod remote;
 mod reporting;
+mod remote_task;
+mod shared;
+mod task_local;
 pub(crate) mod waiters;
 mod waker;
 
@@ -30,3 +33,6 @@ pub use future::{Future, FutureError, InvalidState, Promise, create_future};
 pub use handle::{Task, spawn};
 pub use join::{JoinError, TaskState};
 pub use main_task::MainTask;
+pub use remote_task::{RemoteTask, WaitError};
+pub use shared::SharedFuture;
+pub use task_local::{Scoped, TaskLocal, inherit};

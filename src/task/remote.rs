@@ -1,18 +1,29 @@
 //! Spawning from another thread: a factory travels, the future is made at home.
 //!
-//! A future of this loop need not be `Send`, so it cannot be handed over; what makes it can.
+//! A future of this loop need not be `Send`, so it cannot be handed over; what makes it can. What
+//! comes of it goes back the same way, to a [`RemoteTask`] that waits for it anywhere.
 //!
 //! In asyncio this is `run_coroutine_threadsafe`.
 
-use crate::event_loop::{Closed, Remote};
+use super::executor::Executor;
+use super::handle::Task;
+use super::join::{AnyCell, JoinCell, JoinError, Reason};
+use super::remote_task::{RemoteTask, Shared};
+use crate::base::slab::SlabKey;
+use crate::event_loop::panics::catch;
+use crate::event_loop::{Closed, Local, Remote};
+use std::panic::Location;
+use std::sync::Arc;
 
 impl Remote {
     /// Calls `make` on the loop's thread, and runs the future that it returns as a task
-    /// there, detached.
+    /// there. What comes of it is given by the [`RemoteTask`]: to be awaited on another loop, or
+    /// waited for on a plain thread. Dropping that detaches the task.
     ///
     /// # Errors
     ///
-    /// [`Closed`] with `make` in it, if the loop is gone.
+    /// [`Closed`] with `make` in it, if the loop is gone. One that goes afterwards says so by the
+    /// [`RemoteTask`].
     ///
     /// # Examples
     ///
@@ -21,20 +32,100 @@ impl Remote {
     ///
     /// let mut event_loop = EventLoop::new()?;
     /// let remote = event_loop.remote();
-    /// std::thread::spawn(move || {
-    ///     remote.spawn(|| async { readily::yield_now().await }).unwrap();
+    /// let thread = std::thread::spawn(move || {
+    ///     let mut task = remote.spawn(|| async { readily::yield_now().await; 21 }).unwrap();
+    ///     task.wait()
     /// });
     /// event_loop.run()?; // ends when the remote is dropped and the task is done
+    /// assert_eq!(thread.join().unwrap().unwrap(), 21);
     /// # Ok::<(), readily::Error>(())
     /// ```
     #[doc(alias = "run_coroutine_threadsafe")]
     #[track_caller]
-    pub fn spawn<M, F>(&self, make: M) -> Result<(), Closed<M>>
+    pub fn spawn<M, F>(&self, make: M) -> Result<RemoteTask<F::Output>, Closed<M>>
     where
         M: FnOnce() -> F + Send + 'static,
-        F: Future<Output = ()> + 'static,
+        F: Future<Output: Send + 'static> + 'static,
     {
-        // The wrapper is handed back by a closed loop, and opened again.
-        self.call_soon_with(make, |make, local| drop(local.spawn(make())))
+        let site = Location::caller();
+        let shared = Arc::new(Shared::new());
+        let order = (make, Settles(Arc::clone(&shared)));
+        let start = move |(make, settles): (M, Settles<F::Output>), local: &Local| {
+            settles.start(local, make, site);
+        };
+        match self.call_soon_with(order, start) {
+            Ok(()) => Ok(RemoteTask::new(shared, self.inbox())),
+            Err(Closed((make, _settles))) => Err(Closed(make)),
+        }
     }
+}
+
+/// The loop's side of a remote task: it settles, whatever happens (G6).
+struct Settles<T: Send + 'static>(Arc<Shared<T>>);
+
+impl<T: Send + 'static> Settles<T> {
+    fn start<M, F>(self, local: &Local, make: M, site: &'static Location<'static>)
+    where
+        M: FnOnce() -> F,
+        F: Future<Output = T> + 'static,
+    {
+        if let Some(error) = self.0.cancelled_before() {
+            local.guard(|| drop(make));
+            return self.settle(local, Err(error));
+        }
+        let future = match catch(|| Box::pin(make())) {
+            Ok(future) => future,
+            Err(payload) => return self.settle(local, Err(JoinError::Panicked(payload))),
+        };
+        let mut task = Task::spawn(local, future, site);
+        match task.result() {
+            // Spawned while the loop closes: it has ended already.
+            Some(result) => self.settle(local, result),
+            None => {
+                let shared = Arc::clone(&self.0);
+                let job = task.forward(move |local, result| self.settle(local, result));
+                if let Some(error) = shared.runs(job) {
+                    // Cancelled while `make` ran.
+                    cancel(local, job, error.into_reason());
+                }
+            }
+        }
+    }
+
+    fn settle(self, local: &Local, result: Result<T, JoinError>) {
+        match self.0.settle(result) {
+            None => {}
+            // Nobody will ask.
+            Some(Err(JoinError::Panicked(payload))) => local.note_panic(payload),
+            Some(left) => local.drop_guarded(left),
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for Settles<T> {
+    fn drop(&mut self) {
+        // Nothing if it was settled. Otherwise the loop has closed before it read the letter.
+        let closed = JoinError::CancelledFor("its loop was closed".into());
+        drop(self.0.settle(Err(closed)));
+    }
+}
+
+impl<T: 'static> Task<T> {
+    /// Gives the result to `take` as soon as there is one, before anybody else is told.
+    fn forward(&self, take: impl FnOnce(&Local, Result<T, JoinError>) + 'static) -> u64 {
+        let cell = self.cell();
+        *cell.head.forward.borrow_mut() =
+            Some(Box::new(move |local: &Local, cell: &dyn AnyCell| {
+                let cell: Option<&JoinCell<T>> = cell.as_any().downcast_ref();
+                if let Some(result) = cell.and_then(JoinCell::take) {
+                    take(local, result);
+                }
+            }));
+        cell.head.job
+    }
+}
+
+/// Ends a task of this loop by its number.
+pub(super) fn cancel(local: &Local, job: u64, reason: Option<Reason>) {
+    Executor::of(local).cancel(local, SlabKey::from_bits(job), reason);
 }

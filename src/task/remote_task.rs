@@ -1,0 +1,299 @@
+//! A task of another thread's loop, as seen from afar: await it, wait for it, cancel it.
+//!
+//! What it shares with the loop is a lock with the result behind it, a waker for who awaits, and a
+//! condition for who waits. A thread that turns a loop must not wait (N5), and the loop's own
+//! thread would wait for ever: both are told so.
+//!
+//! In asyncio this is the `concurrent.futures.Future` that `run_coroutine_threadsafe` returns; in
+//! the notes, the way back from other threads (N3, N5). Rule: G6.
+
+use super::join::{JoinError, Reason};
+use super::remote::cancel;
+use crate::event_loop::{Inbox, current};
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// Why waiting on a plain thread gave no value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The task was cancelled, by somebody or by the end of its loop, or it panicked.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The time ran out. The task goes on, and can be waited for again.
+    #[error("the time ran out, and the task goes on")]
+    TimedOut,
+    /// This thread is the loop's own, or turns another one: it would wait for itself, or keep that
+    /// one from all else.
+    #[error("to wait here would block a loop: await the task instead")]
+    OnLoop,
+}
+
+enum State<T> {
+    /// On its way; to be cancelled when it comes.
+    Sent(Option<JoinError>),
+    /// A task of the loop, with this number.
+    Runs(u64),
+    Settled(Result<T, JoinError>),
+    /// T4: delivered once.
+    Taken,
+}
+
+struct Inner<T> {
+    state: State<T>,
+    waker: Option<Waker>,
+    /// Whether a `RemoteTask` is there to ask.
+    held: bool,
+}
+
+impl<T> Inner<T> {
+    fn is_settled(&self) -> bool {
+        matches!(self.state, State::Settled(_) | State::Taken)
+    }
+
+    /// The result; `None` while there is none. `Err` if it was taken before.
+    fn take(&mut self) -> Result<Option<Result<T, JoinError>>, ()> {
+        match std::mem::replace(&mut self.state, State::Taken) {
+            State::Settled(result) => Ok(Some(result)),
+            State::Taken => Err(()),
+            pending => {
+                self.state = pending;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// What both sides have.
+pub(super) struct Shared<T> {
+    inner: Mutex<Inner<T>>,
+    settled: Condvar,
+}
+
+impl<T> Shared<T> {
+    pub(super) fn new() -> Self {
+        let state = State::Sent(None);
+        Self {
+            inner: Mutex::new(Inner {
+                state,
+                waker: None,
+                held: true,
+            }),
+            settled: Condvar::new(),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner<T>> {
+        // What is behind a poisoned lock is whole: nothing that can panic runs under it.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it was cancelled on its way.
+    pub(super) fn cancelled_before(&self) -> Option<JoinError> {
+        match &mut self.inner().state {
+            State::Sent(cancelled) => cancelled.take(),
+            _ => None,
+        }
+    }
+
+    /// It has become a task; `Some` if it was cancelled in the meantime.
+    pub(super) fn runs(&self, job: u64) -> Option<JoinError> {
+        let mut inner = self.inner();
+        match std::mem::replace(&mut inner.state, State::Runs(job)) {
+            State::Sent(cancelled) => cancelled,
+            other => {
+                inner.state = other;
+                None
+            }
+        }
+    }
+
+    /// G6: settles once; gives back what nobody will ask for.
+    pub(super) fn settle(&self, result: Result<T, JoinError>) -> Option<Result<T, JoinError>> {
+        let mut inner = self.inner();
+        if inner.is_settled() {
+            return Some(result);
+        }
+        let left = if inner.held {
+            inner.state = State::Settled(result);
+            None
+        } else {
+            inner.state = State::Taken;
+            Some(result)
+        };
+        let waker = inner.waker.take();
+        drop(inner);
+        self.settled.notify_all();
+        // L8: not under the lock.
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        left
+    }
+}
+
+/// A task that runs on a loop, for the thread that has sent it there: see
+/// [`Remote::spawn`](crate::Remote::spawn). Awaiting it gives the result, once, on whichever loop.
+///
+/// Dropping it detaches the task; a panic that nobody can see any more then follows the
+/// [`PanicPolicy`](crate::PanicPolicy) of its loop. It does not keep that loop from ending.
+///
+/// # Cancellation
+///
+/// Dropping a pending `.await` of `&mut task` loses nothing.
+pub struct RemoteTask<T: Send + 'static> {
+    shared: Arc<Shared<T>>,
+    home: Arc<Inbox>,
+}
+
+impl<T: Send + 'static> RemoteTask<T> {
+    pub(super) fn new(shared: Arc<Shared<T>>, home: Arc<Inbox>) -> Self {
+        Self { shared, home }
+    }
+
+    /// Blocks this thread until the task has ended, and takes its result.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::Join`] if it was cancelled or panicked, or its loop has gone;
+    /// [`WaitError::OnLoop`], at once, where waiting would block a loop, this one or another.
+    ///
+    /// # Panics
+    ///
+    /// If the result was taken before.
+    #[doc(alias = "result")]
+    pub fn wait(&mut self) -> Result<T, WaitError> {
+        self.wait_up_to(None)
+    }
+
+    /// The same, but no longer than `limit` on the system's clock. A result that is there wins over
+    /// a limit of zero.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait), and [`WaitError::TimedOut`].
+    ///
+    /// # Panics
+    ///
+    /// If the result was taken before.
+    pub fn wait_for(&mut self, limit: Duration) -> Result<T, WaitError> {
+        self.wait_up_to(Some(limit))
+    }
+
+    fn wait_up_to(&mut self, limit: Option<Duration>) -> Result<T, WaitError> {
+        let mut inner = self.shared.inner();
+        if !inner.is_settled() {
+            if self.home.is_home() || current::is_turning() {
+                return Err(WaitError::OnLoop);
+            }
+            let settled = &self.shared.settled;
+            let pending = |inner: &mut Inner<T>| !inner.is_settled();
+            inner = match limit {
+                None => settled
+                    .wait_while(inner, pending)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(limit) => {
+                    let waited = settled.wait_timeout_while(inner, limit, pending);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        let taken = inner.take();
+        drop(inner);
+        match taken {
+            Ok(Some(result)) => Ok(result?),
+            Ok(None) => Err(WaitError::TimedOut),
+            Err(()) => panic!("the result of this task was taken before"),
+        }
+    }
+
+    /// Whether it has ended, in whichever way.
+    #[must_use]
+    pub fn done(&self) -> bool {
+        self.shared.inner().is_settled()
+    }
+
+    /// Asks the loop to cancel the task, soon. How it has ended is told by the result: it may be
+    /// done before the loop reads this.
+    #[track_caller]
+    pub fn cancel(&self) {
+        self.end(None);
+    }
+
+    /// The same with a reason, for [`JoinError::reason`].
+    #[track_caller]
+    pub fn cancel_with(&self, reason: impl Into<Cow<'static, str>>) {
+        self.end(Some(reason.into()));
+    }
+
+    #[track_caller]
+    fn end(&self, reason: Option<Reason>) {
+        let site = Location::caller();
+        let mut inner = self.shared.inner();
+        match &mut inner.state {
+            State::Sent(Some(_)) | State::Settled(_) | State::Taken => {}
+            State::Sent(cancelled) => {
+                *cancelled = Some(reason.map_or(JoinError::Cancelled, JoinError::CancelledFor));
+            }
+            State::Runs(job) => {
+                let job = *job;
+                drop(inner);
+                self.home
+                    .send(move |local| cancel(local, job, reason), site);
+            }
+        }
+    }
+}
+
+impl<T: Send + 'static> Future for RemoteTask<T> {
+    type Output = Result<T, JoinError>;
+
+    /// # Panics
+    ///
+    /// If the result was taken before.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Cloned before the lock, and what it replaces dropped after it (L8).
+        let waker = cx.waker().clone();
+        let mut inner = self.shared.inner();
+        let taken = inner.take();
+        let before = match taken {
+            Ok(None) => inner.waker.replace(waker),
+            _ => None,
+        };
+        drop(inner);
+        drop(before);
+        match taken {
+            Ok(Some(result)) => Poll::Ready(result),
+            Ok(None) => Poll::Pending,
+            Err(()) => panic!("the result of this task was taken before"),
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for RemoteTask<T> {
+    fn drop(&mut self) {
+        let mut inner = self.shared.inner();
+        inner.held = false;
+        let (waker, taken) = (inner.waker.take(), inner.take());
+        drop(inner);
+        drop(waker);
+        if let Ok(Some(Err(JoinError::Panicked(payload)))) = taken {
+            // A panic that was never looked at is told at home.
+            let site = Location::caller();
+            self.home.send(move |local| local.note_panic(payload), site);
+        }
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for RemoteTask<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteTask")
+            .field("done", &self.done())
+            .finish()
+    }
+}
