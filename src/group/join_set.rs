@@ -6,7 +6,7 @@
 //!
 //! The name is tokio's; asyncio has `as_completed` and sets of tasks kept by hand. Rule: G3.
 
-use super::members::Members;
+use super::members::{Members, Waiting};
 use crate::event_loop::Local;
 use crate::task::{JoinError, Task, TaskRef, spawn};
 use std::borrow::Cow;
@@ -112,7 +112,8 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// Dropping it loses nothing: a result is taken only when it is returned.
     pub async fn join_next(&mut self) -> Option<Result<T, JoinError>> {
-        poll_fn(|cx| self.members.poll_next(cx)).await
+        let waiting = Waiting(&self.members);
+        poll_fn(|cx| waiting.0.poll_next(cx)).await
     }
 
     /// The same without waiting: `None` also if none has ended.

@@ -112,7 +112,7 @@ impl<T: 'static> Members<T> {
     }
 
     /// Nobody waits any more: who did may be gone.
-    pub(super) fn leave(&self) {
+    fn leave(&self) {
         let waiter = self.ended.list().waiter.take();
         drop(waiter);
     }
@@ -149,6 +149,15 @@ impl<T: 'static> Members<T> {
     pub(super) fn detach(&self) {
         let tasks = self.tasks.take();
         drop(tasks);
+    }
+}
+
+/// While somebody waits for the next one. R090: whoever gives up leaves no waker behind.
+pub(super) struct Waiting<'a, T: 'static>(pub(super) &'a Members<T>);
+
+impl<T: 'static> Drop for Waiting<'_, T> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 

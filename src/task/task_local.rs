@@ -15,41 +15,38 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// The values that are set, each under the address of its key. Few, and never changed: a scope
-/// makes a new one.
-type Values = Rc<Vec<(usize, Rc<dyn Any>)>>;
+/// A value, under the address of its key.
+type Entry = (usize, Rc<dyn Any>);
 
 thread_local! {
-    static VALUES: RefCell<Option<Values>> = const { RefCell::new(None) };
+    /// What is set here, the innermost last.
+    static VALUES: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
 }
 
-fn present() -> Option<Values> {
-    // A thread that is ending has no values any more (R096).
-    VALUES
-        .try_with(|values| values.borrow().clone())
-        .unwrap_or_default()
+/// G7: adds values to those that are set, until it is dropped.
+struct Within {
+    before: usize,
 }
-
-/// G7: makes `values` the present ones until it is dropped, and then those from before again.
-struct Within(Option<Values>);
 
 impl Within {
-    fn enter(values: &Option<Values>) -> Self {
-        let values = values.clone();
-        Self(
-            VALUES
-                .try_with(|now| now.replace(values))
-                .unwrap_or_default(),
-        )
+    fn enter(entries: &[Entry]) -> Self {
+        // A thread that is ending has no values any more (R096).
+        let before = VALUES.try_with(|values| {
+            let mut values = values.borrow_mut();
+            let before = values.len();
+            values.extend_from_slice(entries);
+            before
+        });
+        Self {
+            before: before.unwrap_or_default(),
+        }
     }
 }
 
 impl Drop for Within {
     fn drop(&mut self) {
-        let before = self.0.take();
-        let values = VALUES.try_with(|now| now.replace(before));
-        // Not under the borrow: the last of these may be user code (L8).
-        drop(values);
+        // The scope that is left has them all too, so nothing is dropped here for good (L8).
+        let _ = VALUES.try_with(|values| values.borrow_mut().truncate(self.before));
     }
 }
 
@@ -107,44 +104,39 @@ impl<T: 'static> TaskLocal<T> {
         std::ptr::from_ref(self).addr()
     }
 
-    /// The present values, with this one among them.
-    fn added(&'static self, value: T) -> Option<Values> {
-        let before = present();
-        let others = before.iter().flat_map(|values| values.iter());
-        let others = others.filter(|(key, _)| *key != self.key());
-        let mut values: Vec<_> = others.cloned().collect();
-        values.push((self.key(), Rc::new(value)));
-        Some(Rc::new(values))
+    fn entry(&'static self, value: T) -> Entry {
+        (self.key(), Rc::new(value))
     }
 
-    /// `future` with this value: whenever it is polled, and when it is dropped. Around it, and in
-    /// tasks that it spawns, there is what was there before, or nothing.
-    ///
-    /// The other values it has from here, where it is made.
+    /// `future` with this value: whenever it is polled, and when it is dropped. Around it there is
+    /// what was there before; in tasks that it spawns there is nothing, see [`inherit`].
     ///
     /// # Cancellation
     ///
     /// Dropping it drops `future`, with the value in place.
     pub fn scope<F: Future>(&'static self, value: T, future: F) -> Scoped<F> {
         Scoped {
-            values: self.added(value),
+            entries: vec![self.entry(value)],
             future: Some(Box::pin(future)),
         }
     }
 
     /// Runs `f` with this value, in a callback for one.
     pub fn sync_scope<R>(&'static self, value: T, f: impl FnOnce() -> R) -> R {
-        let values = self.added(value);
-        let _within = Within::enter(&values);
+        let entries = [self.entry(value)];
+        let _within = Within::enter(&entries);
         f()
     }
 
     /// Runs `f` with the present value; `None` where there is none.
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Option<R> {
         // Owned here, so that `f` does not run under the borrow (L8).
-        let values = present()?;
-        let (_, value) = values.iter().find(|(key, _)| *key == self.key())?;
-        value.downcast_ref().map(f)
+        let found = VALUES.try_with(|values| {
+            let values = values.borrow();
+            let found = values.iter().rfind(|(key, _)| *key == self.key());
+            found.map(|(_, value)| Rc::clone(value))
+        });
+        found.ok().flatten()?.downcast_ref().map(f)
     }
 }
 
@@ -163,16 +155,23 @@ impl<T: 'static> fmt::Debug for TaskLocal<T> {
 /// Dropping it drops `future`, with the values in place.
 #[doc(alias = "copy_context")]
 pub fn inherit<F: Future>(future: F) -> Scoped<F> {
-    Scoped {
-        values: present(),
-        future: Some(Box::pin(future)),
-    }
+    let mut entries: Vec<Entry> = Vec::new();
+    let _ = VALUES.try_with(|values| {
+        for entry in values.borrow().iter().rev() {
+            // Only the innermost of each key: a chain of heirs must not have a longer one each.
+            if entries.iter().all(|(key, _)| *key != entry.0) {
+                entries.push(entry.clone());
+            }
+        }
+    });
+    let future = Some(Box::pin(future));
+    Scoped { entries, future }
 }
 
 /// A future with task-locals: see [`TaskLocal::scope`] and [`inherit`].
 #[must_use = "a future does nothing unless it is awaited or spawned"]
 pub struct Scoped<F> {
-    values: Option<Values>,
+    entries: Vec<Entry>,
     /// `None` only while it is dropped.
     future: Option<Pin<Box<F>>>,
 }
@@ -181,8 +180,8 @@ impl<F: Future> Future for Scoped<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let Self { values, future } = &mut *self;
-        let _within = Within::enter(values);
+        let Self { entries, future } = &mut *self;
+        let _within = Within::enter(entries);
         let future = future.as_mut().expect("it is dropped only at the end");
         future.as_mut().poll(cx)
     }
@@ -190,14 +189,15 @@ impl<F: Future> Future for Scoped<F> {
 
 impl<F> Drop for Scoped<F> {
     fn drop(&mut self) {
-        let _within = Within::enter(&self.values);
+        let _within = Within::enter(&self.entries);
         self.future = None;
     }
 }
 
 impl<F> fmt::Debug for Scoped<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values = self.values.as_ref().map_or(0, |values| values.len());
-        f.debug_struct("Scoped").field("values", &values).finish()
+        f.debug_struct("Scoped")
+            .field("values", &self.entries.len())
+            .finish()
     }
 }

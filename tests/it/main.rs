@@ -9,6 +9,7 @@
 //! are invariants.
 
 mod bad_input;
+mod depth;
 mod descriptors;
 mod dispatch;
 mod embed;
@@ -23,6 +24,7 @@ mod readiness;
 mod reentrancy;
 mod refused;
 mod reports;
+mod remote_tasks;
 mod servers;
 mod streams;
 mod support;

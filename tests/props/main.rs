@@ -13,6 +13,7 @@ mod dispatch;
 mod everywhere;
 mod programs;
 mod queues;
+mod groups;
 mod scripted;
 mod simulated;
 mod sources;

@@ -1,0 +1,289 @@
+//! Chains as long as memory, on a stack as short as a thread may have: R093, G5.
+//!
+//! Each test runs on a thread of 256 KiB, whose overflow ends the process: one frame for each link
+//! would need a hundred times as much. What is moved through the stack is tried on 2 MiB, the usual
+//! size of a thread.
+
+use crate::support::{patient_guard, turn_times};
+use readily::{
+    CancellationToken, EventLoop, JoinSet, PanicPolicy, Task, TaskGroup, create_future, spawn,
+    yield_now,
+};
+use std::any::Any;
+use std::cell::Cell;
+use std::future::pending;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::thread;
+
+const LINKS: usize = 1_000_000;
+/// Links that each take a turn of the loop to be made.
+const TURNS: usize = 50_000;
+
+fn on_a_stack_of(kib: usize, test: impl FnOnce() + Send + 'static) {
+    let guard = patient_guard();
+    let thread = thread::Builder::new().stack_size(kib * 1024).spawn(test);
+    thread.unwrap().join().unwrap();
+    drop(guard);
+}
+
+/// Each task owns the handle of the next one. Cancelled from the first on, closed over, or let go.
+#[test]
+fn a_chain_of_a_million_handles_is_dropped() {
+    on_a_stack_of(256, || {
+        for closes in [true, false] {
+            let event_loop = EventLoop::new().unwrap();
+            let mut last = event_loop.spawn(pending::<()>());
+            for _ in 1..LINKS {
+                last = event_loop.spawn(async move {
+                    let _next = last;
+                    pending::<()>().await;
+                });
+            }
+            if closes {
+                assert_eq!(event_loop.close().jobs.len(), LINKS);
+            } else {
+                assert!(last.cancel());
+                assert_eq!(event_loop.close().jobs.len(), LINKS - 1, "the others go on");
+            }
+        }
+    });
+}
+
+/// Each task's result is the handle of the next one, which has ended too.
+#[test]
+fn a_chain_of_a_million_results_is_dropped() {
+    on_a_stack_of(256, || {
+        let mut event_loop = EventLoop::new().unwrap();
+        let dropped = Rc::new(Cell::new(0));
+        struct Link(Rc<Cell<usize>>, Option<Task<Box<dyn Any>>>);
+        impl Drop for Link {
+            fn drop(&mut self) {
+                self.0.set(self.0.get() + 1);
+                drop(self.1.take());
+            }
+        }
+        let mut last = None;
+        for _ in 0..LINKS {
+            let link = Link(Rc::clone(&dropped), last.take());
+            last = Some(event_loop.spawn(async move { Box::new(link) as Box<dyn Any> }));
+        }
+        turn_times(&mut event_loop, 1);
+        drop(last);
+        assert_eq!(dropped.get(), LINKS, "before the drop returns");
+    });
+}
+
+/// Cancels the next one when it is dropped.
+struct Cancels(Option<Task<()>>, Rc<Cell<usize>>);
+
+impl Drop for Cancels {
+    fn drop(&mut self) {
+        self.1.set(self.1.get() + 1);
+        if let Some(next) = &self.0 {
+            assert!(
+                next.cancel(),
+                "this call is what ends it, now or a little later"
+            );
+        }
+    }
+}
+
+/// G5: a destructor cancels a task whose destructor cancels another, a million times.
+#[test]
+fn a_million_destructors_that_each_cancel_the_next() {
+    on_a_stack_of(256, || {
+        let event_loop = EventLoop::new().unwrap();
+        let dropped = Rc::new(Cell::new(0));
+        let mut last = None;
+        for _ in 0..LINKS {
+            let cancels = Cancels(last.take(), Rc::clone(&dropped));
+            last = Some(event_loop.spawn(async move {
+                let _cancels = cancels;
+                pending::<()>().await;
+            }));
+        }
+        assert!(last.unwrap().cancel());
+        assert_eq!(dropped.get(), LINKS, "all of them, before it returns");
+        assert_eq!(event_loop.close().jobs.len(), 0);
+    });
+}
+
+type Nest = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A set in a task in a set, and so on; each is made when its task first runs.
+fn nest(left: usize, living: Rc<Cell<usize>>) -> Nest {
+    Box::pin(async move {
+        struct Lives(Rc<Cell<usize>>);
+        impl Drop for Lives {
+            fn drop(&mut self) {
+                self.0.set(self.0.get() - 1);
+            }
+        }
+        living.set(living.get() + 1);
+        let _lives = Lives(Rc::clone(&living));
+        let mut set = JoinSet::new();
+        if left > 0 {
+            set.spawn(nest(left - 1, living));
+        }
+        set.join_next().await;
+        pending().await
+    })
+}
+
+#[test]
+fn sets_in_tasks_in_sets_are_dropped() {
+    on_a_stack_of(256, || {
+        let mut event_loop = EventLoop::new().unwrap();
+        let living = Rc::new(Cell::new(0));
+        let outer = event_loop.spawn(nest(TURNS - 1, Rc::clone(&living)));
+        turn_times(&mut event_loop, TURNS as u32);
+        assert_eq!(living.get(), TURNS);
+        assert!(outer.cancel());
+        assert_eq!(living.get(), 0, "all of them, before it returns");
+    });
+}
+
+/// A group in a child of a group, and so on: the innermost fails, and each is left by the error.
+#[test]
+fn groups_in_groups_are_left_by_the_error_of_the_innermost() {
+    fn nest(left: usize) -> Pin<Box<dyn Future<Output = Result<(), usize>>>> {
+        Box::pin(async move {
+            let ended = TaskGroup::run(async |group| {
+                if left == 0 {
+                    return Err(0);
+                }
+                group.spawn(nest(left - 1));
+                pending().await
+            });
+            let error = ended.await.map(|()| ()).unwrap_err();
+            let [readily::group::ChildError::Failed(depth)] = error.errors[..] else {
+                panic!("one of each");
+            };
+            Err(depth + 1)
+        })
+    }
+    on_a_stack_of(256, || {
+        let depth = readily::run(async { nest(2_000).await.unwrap_err() });
+        assert_eq!(depth.unwrap(), 2_001);
+    });
+}
+
+/// A million wait for one value, and for one token.
+#[test]
+fn a_million_waiters_are_woken_and_dropped() {
+    on_a_stack_of(256, || {
+        let mut event_loop = EventLoop::new().unwrap();
+        let here = event_loop.enter();
+        let (promise, future) = create_future::<u8>();
+        let (future, token) = (future.shared(), CancellationToken::new());
+        let sum = Rc::new(Cell::new(0));
+        for n in 0..LINKS {
+            let (future, sum) = (future.clone(), Rc::clone(&sum));
+            let cancelled = token.cancelled();
+            drop(spawn(async move {
+                match n % 2 {
+                    0 => sum.set(sum.get() + usize::from(future.await.unwrap())),
+                    _ => {
+                        cancelled.await;
+                        sum.set(sum.get() + 2);
+                    }
+                }
+            }));
+        }
+        drop(here);
+        turn_times(&mut event_loop, 1);
+        promise.set_result(2).unwrap();
+        token.cancel();
+        turn_times(&mut event_loop, 2);
+        assert_eq!(sum.get(), 2 * LINKS);
+        // And a million that are never woken.
+        let here = event_loop.enter();
+        let (_promise, future) = create_future::<u8>();
+        let future = future.shared();
+        for _ in 0..LINKS {
+            let future = future.clone();
+            drop(spawn(async move { drop(future.await) }));
+        }
+        drop(here);
+        turn_times(&mut event_loop, 1);
+        assert_eq!(event_loop.close().jobs.len(), LINKS);
+    });
+}
+
+/// G4, G5: a chain of a million tokens, cancelled from above, and dropped uncancelled.
+#[test]
+fn a_chain_of_a_million_tokens_is_cancelled_and_dropped() {
+    on_a_stack_of(256, || {
+        let top = CancellationToken::new();
+        let mut last = top.child_token();
+        for _ in 1..LINKS {
+            last = last.child_token();
+        }
+        assert_eq!(top.children(), 1, "those in between are held by the last");
+        top.cancel_with("from the top");
+        assert_eq!(last.reason().as_deref(), Some("from the top"));
+        let top = CancellationToken::new();
+        let mut all = vec![top.child_token()];
+        for n in 1..LINKS {
+            all.push(all[n - 1].child_token());
+        }
+        assert!(all[0].cancel() && all[LINKS - 1].is_cancelled() && !top.is_cancelled());
+        drop(all);
+        let mut last = top.child_token();
+        for _ in 1..LINKS {
+            last = last.child_token();
+        }
+        drop(last);
+        assert_eq!(top.children(), 0);
+    });
+}
+
+/// A set of very many is cancelled in one go, and its order kept.
+#[test]
+fn a_set_of_very_many_ends_one_by_one() {
+    on_a_stack_of(256, || {
+        let mut event_loop = EventLoop::new().unwrap();
+        event_loop.set_panic_policy(PanicPolicy::Isolate);
+        let mut set = JoinSet::new();
+        let many = LINKS / 4;
+        for n in 0..many {
+            set.spawn_on(&event_loop, async move {
+                yield_now().await;
+                n
+            });
+        }
+        turn_times(&mut event_loop, 2);
+        for n in 0..many / 2 {
+            assert_eq!(set.try_join_next().unwrap().unwrap(), n);
+        }
+        drop(set);
+        assert_eq!(event_loop.close().jobs.len(), 0);
+    });
+}
+
+/// What a future holds across an `await` is part of it, and goes through the stack on its way into
+/// its box: 256 KiB can, on a usual thread and without optimisation. Sixteen MiB go in a box.
+#[test]
+fn a_large_future_can_be_spawned() {
+    on_a_stack_of(2048, || {
+        let mut event_loop = EventLoop::new().unwrap();
+        let large = async {
+            let mut room = [1_u8; 256 * 1024];
+            yield_now().await;
+            room[77] = 2;
+            room.iter().map(|&n| usize::from(n)).sum::<usize>()
+        };
+        assert!(size_of_val(&large) >= 256 * 1024);
+        let mut task = event_loop.spawn(large);
+        let mut larger = event_loop.spawn(async {
+            let mut room = vec![1_u8; 16 << 20].into_boxed_slice();
+            yield_now().await;
+            room[77] = 2;
+            room.len()
+        });
+        turn_times(&mut event_loop, 3);
+        assert_eq!(task.result().unwrap().unwrap(), 256 * 1024 + 1);
+        assert_eq!(larger.result().unwrap().unwrap(), 16 << 20);
+    });
+}

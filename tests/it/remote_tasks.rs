@@ -1,0 +1,249 @@
+//! What was sent to a loop from another thread, and what its sender hears of it: G6.
+
+use crate::support::{collect_unhandled, guard, turn_times};
+use readily::{
+    EventLoop, JoinError, PanicPolicy, RemoteTask, Runner, WaitError, run, sleep, yield_now,
+};
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn reason(error: &WaitError) -> Option<&str> {
+    match error {
+        WaitError::Join(error) => error.reason(),
+        _ => None,
+    }
+}
+
+/// G6: a value, an error, a panic, a cancelling and a loop that closes all come to who waits.
+#[test]
+fn whatever_becomes_of_a_remote_task_its_sender_hears_of_it() {
+    let _guard = guard();
+    let (to_main, remotes) = channel();
+    let home = thread::spawn(move || {
+        let mut runner = Runner::new().unwrap();
+        to_main.send(runner.remote()).unwrap();
+        let ended = runner.run(pending::<()>());
+        assert!(ended.is_err(), "it is stopped");
+    });
+    let remote = remotes.recv().unwrap();
+    let mut value = remote.spawn(|| async { 21 }).unwrap();
+    assert_eq!(value.wait().unwrap(), 21);
+    assert!(value.done());
+    let mut panics = remote.spawn(|| async { panic!("on purpose") }).unwrap();
+    let error = panics
+        .wait_for(Duration::from_secs(10))
+        .map(|()| ())
+        .unwrap_err();
+    assert!(error.to_string().contains("on purpose"), "{error}");
+    let make = || -> std::future::Ready<()> { panic!("while it is made") };
+    let error = remote.spawn(make).unwrap().wait().unwrap_err();
+    assert!(error.to_string().contains("while it is made"), "{error}");
+    let mut cancelled = remote.spawn(pending::<()>).unwrap();
+    assert!(matches!(cancelled.wait_for(MS), Err(WaitError::TimedOut)));
+    assert!(matches!(
+        cancelled.wait_for(Duration::ZERO),
+        Err(WaitError::TimedOut)
+    ));
+    cancelled.cancel_with("too slow");
+    assert_eq!(reason(&cancelled.wait().unwrap_err()), Some("too slow"));
+    let mut left = remote.spawn(pending::<()>).unwrap();
+    // It runs by now: what is sent comes in order.
+    remote.spawn(yield_now).unwrap().wait().unwrap();
+    remote.stop().unwrap();
+    let error = left.wait().unwrap_err();
+    assert!(
+        matches!(error, WaitError::Join(JoinError::Cancelled)),
+        "{error:?}"
+    );
+    home.join().unwrap();
+    let (left, kept) = (String::from("kept"), remote);
+    let refused = kept.spawn(move || async move { left }).unwrap_err();
+    drop(refused.0);
+}
+
+/// G6: also a loop that closes before it has read the letter.
+#[test]
+fn a_loop_that_closes_before_it_reads_the_letter_says_so() {
+    let _guard = guard();
+    let event_loop = EventLoop::new().unwrap();
+    let remote = event_loop.remote();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let called = Arc::clone(&calls);
+    let make = move || {
+        called.fetch_add(1, Ordering::Relaxed);
+        async {}
+    };
+    let mut task = remote.spawn(make).unwrap();
+    drop(event_loop);
+    let waited = thread::spawn(move || task.wait());
+    let error = waited.join().unwrap().unwrap_err();
+    assert_eq!(reason(&error), Some("its loop was closed"));
+    assert_eq!(
+        (calls.load(Ordering::Relaxed), Arc::strong_count(&calls)),
+        (0, 1)
+    );
+}
+
+/// R079: cancelled before it is read, it is never made; when it is over, it stays as it is.
+#[test]
+fn a_remote_task_is_cancelled_before_it_is_made_while_it_runs_or_not_at_all() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let remote = event_loop.remote();
+    let never = remote
+        .spawn(|| -> std::future::Ready<()> { panic!("it is not to be made") })
+        .unwrap();
+    never.cancel_with("first");
+    never.cancel_with("second");
+    turn_times(&mut event_loop, 1);
+    let mut never = never;
+    assert_eq!(reason(&never.wait().unwrap_err()), Some("first"));
+    let mut over = remote.spawn(|| async { 1 }).unwrap();
+    turn_times(&mut event_loop, 2);
+    over.cancel();
+    turn_times(&mut event_loop, 1);
+    assert_eq!(over.wait().unwrap(), 1, "what is over stays as it is");
+    // Cancelled by its own `make`, and by another thread in between.
+    let (to_make, own) = channel::<RemoteTask<()>>();
+    let task = remote
+        .spawn(move || {
+            let own = own.recv().unwrap();
+            own.cancel_with("while it is made");
+            async move {
+                let _own = own;
+                pending::<()>().await;
+            }
+        })
+        .unwrap();
+    to_make.send(task).unwrap();
+    turn_times(&mut event_loop, 2);
+    assert_eq!(event_loop.close().jobs.len(), 0);
+}
+
+/// N5: where waiting would block a loop it is an error and no dead-lock; awaiting works.
+#[test]
+fn waiting_on_a_loops_own_thread_is_an_error_and_not_a_dead_lock() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    let remote = runner.remote();
+    let mut task = remote.spawn(|| async { 1 }).unwrap();
+    assert!(
+        matches!(task.wait(), Err(WaitError::OnLoop)),
+        "between two turns"
+    );
+    assert!(matches!(task.wait_for(MS), Err(WaitError::OnLoop)));
+    let own = remote.clone();
+    runner
+        .run(async move {
+            let mut inner = own.spawn(|| async { 2 }).unwrap();
+            assert!(matches!(inner.wait(), Err(WaitError::OnLoop)), "in a task");
+            assert_eq!(inner.await.unwrap(), 2, "awaited at home");
+        })
+        .unwrap();
+    assert_eq!(task.wait().unwrap(), 1, "what is there needs no waiting");
+    // Another loop's thread: it must not wait either, but may await.
+    let (back, answers) = channel();
+    let mut far = remote
+        .spawn(|| async {
+            sleep(MS).await;
+            3
+        })
+        .unwrap();
+    let other = thread::spawn(move || {
+        run(async {
+            assert!(matches!(far.wait(), Err(WaitError::OnLoop)));
+            back.send(far.await.unwrap()).unwrap();
+        })
+        .unwrap();
+    });
+    let mut answer = None;
+    runner
+        .run(async {
+            while answer.is_none() {
+                sleep(MS).await;
+                answer = answers.try_recv().ok();
+            }
+        })
+        .unwrap();
+    assert_eq!(answer, Some(3));
+    other.join().unwrap();
+}
+
+/// A panic is told once: to who holds the task, or by the policy of its loop.
+#[test]
+fn the_panic_of_a_remote_task_is_told_once() {
+    let _guard = guard();
+    for seen in [true, false] {
+        for late in [true, false] {
+            let mut event_loop = EventLoop::new().unwrap();
+            event_loop.set_panic_policy(PanicPolicy::Isolate);
+            let told = collect_unhandled(&event_loop);
+            let mut task = event_loop
+                .remote()
+                .spawn(|| async { panic!("told") })
+                .unwrap();
+            if late {
+                turn_times(&mut event_loop, 2);
+            }
+            if seen && late {
+                let error = task.wait().map(|()| ()).unwrap_err();
+                assert!(error.to_string().contains("told"));
+            }
+            drop(task);
+            turn_times(&mut event_loop, 3);
+            let expected = usize::from(!(seen && late));
+            assert_eq!(told.len(), expected, "seen: {seen}, late: {late}: {told:?}");
+        }
+    }
+}
+
+/// R114: many threads, many tasks, and a loop that ends somewhere in between. Everybody hears.
+#[test]
+fn everybody_hears_when_a_loop_ends_while_many_send() {
+    let _guard = guard();
+    for stop_at in [1, 50, 200] {
+        let (to_main, remotes) = channel();
+        let home = thread::spawn(move || {
+            let mut event_loop = EventLoop::new().unwrap();
+            to_main.send(event_loop.remote()).unwrap();
+            event_loop.run().unwrap();
+        });
+        let remote = remotes.recv().unwrap();
+        let ended = Arc::new(AtomicUsize::new(0));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let (remote, ended) = (remote.clone(), Arc::clone(&ended));
+                thread::spawn(move || {
+                    for n in 0..100 {
+                        let Ok(mut task) = remote.spawn(move || async move {
+                            yield_now().await;
+                            n
+                        }) else {
+                            break;
+                        };
+                        match task.wait() {
+                            Ok(value) => assert_eq!(value, n),
+                            Err(WaitError::Join(error)) => assert!(error.is_cancelled()),
+                            Err(other) => panic!("{other}"),
+                        }
+                        if ended.fetch_add(1, Ordering::Relaxed) == stop_at {
+                            let _ = remote.stop();
+                        }
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        drop(remote);
+        home.join().unwrap();
+        assert!(ended.load(Ordering::Relaxed) >= stop_at);
+    }
+}

@@ -1,0 +1,598 @@
+//! Tasks that belong together, against models: groups, sets and tokens. G1 to G4, G7.
+
+use super::scripted::{PLANTED, hush};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use readily::group::ChildError;
+use readily::testing::{Deed, SimLoop, by_hand, in_one_turn, orders, wakers};
+use readily::{
+    CancellationToken, FutureError, JoinSet, PanicPolicy, TaskGroup, create_future, inherit, sleep,
+    spawn, task_local, wait_for, yield_now,
+};
+use std::cell::{Cell, RefCell};
+use std::future::pending;
+use std::rc::Rc;
+use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    Well,
+    Badly,
+    Panics,
+    /// Cancels itself.
+    Leaves,
+    Never,
+}
+
+fn end() -> impl Strategy<Value = End> {
+    prop_oneof![
+        4 => Just(End::Well),
+        2 => Just(End::Badly),
+        1 => Just(End::Panics),
+        1 => Just(End::Leaves),
+        1 => Just(End::Never),
+    ]
+}
+
+/// Counts those that live.
+#[derive(Clone, Default)]
+struct Living(Rc<Cell<i32>>);
+
+struct Life(Living);
+
+impl Living {
+    fn one(&self) -> Life {
+        self.0.set(self.0.get() + 1);
+        Life(self.clone())
+    }
+
+    fn count(&self) -> i32 {
+        self.0.get()
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        let left = &self.0.0;
+        left.set(left.get() - 1);
+        // A destructor may use the loop: it spawns one that ends by itself.
+        let life = self.0.clone();
+        if readily::Handle::current().is_some() {
+            drop(spawn(async move { drop(life) }));
+        }
+    }
+}
+
+async fn child(own: usize, at: u32, end: End, life: Life) -> Result<usize, usize> {
+    let _life = life;
+    sleep(at * MS).await;
+    match end {
+        End::Well => Ok(own),
+        End::Badly => Err(own),
+        End::Panics => std::panic::panic_any(PLANTED),
+        End::Leaves => {
+            readily::current_task().unwrap().cancel();
+            pending().await
+        }
+        End::Never => pending().await,
+    }
+}
+
+/// Which children a group's error names; a panic has no name, so they are counted.
+fn failures(errors: &[ChildError<usize>]) -> (Vec<usize>, usize) {
+    let mut named: Vec<usize> = errors
+        .iter()
+        .filter_map(|error| match error {
+            ChildError::Failed(own) => Some(*own),
+            ChildError::Panicked(_) => None,
+        })
+        .collect();
+    named.sort_unstable();
+    let panics = errors.len() - named.len();
+    (named, panics)
+}
+
+type Plan = Vec<(u32, End)>;
+
+/// Runs a group of these children: the last is the body. `Err(())` if it was cut short.
+fn run_group(
+    sim: &mut SimLoop,
+    collects: bool,
+    plan: &Plan,
+    limit: Option<u32>,
+    living: &Living,
+) -> Result<Result<usize, Vec<ChildError<usize>>>, ()> {
+    let (plan, inside) = (plan.clone(), living.clone());
+    let body = async move |group: &TaskGroup<usize>| {
+        let own = plan.len() - 1;
+        let half = own / 2;
+        for (n, &(at, end)) in plan[..half].iter().enumerate() {
+            drop(group.spawn(child(n, at, end, inside.one())));
+        }
+        // The other half is spawned by a child.
+        let (more, lives, rest) = (group.clone(), inside.clone(), plan.clone());
+        drop(group.spawn(async move {
+            for n in half..own {
+                let (at, end) = rest[n];
+                drop(more.spawn(child(n, at, end, lives.one())));
+            }
+            Ok(())
+        }));
+        let (at, end) = plan[own];
+        let end = if end == End::Well { end } else { End::Badly };
+        child(own, at, end, inside.one()).await
+    };
+    let collecting = async move {
+        match collects {
+            true => TaskGroup::collect(body).await,
+            false => TaskGroup::run(body).await,
+        }
+    };
+    let limit = limit.map_or(Duration::from_secs(3600), |limit| limit * MS);
+    let living = living.clone();
+    let ended = sim.run(async move {
+        let ended = wait_for(limit, collecting).await;
+        assert_eq!(
+            living.count(),
+            0,
+            "G1: a child lives when its group is left"
+        );
+        ended
+    });
+    let ended = ended.unwrap();
+    ended
+        .map(|ended| ended.map_err(|error| error.errors))
+        .map_err(drop)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// G1, G2: whatever the children do, the group is left when all are gone, with what the model
+    /// says went wrong, and none of it twice.
+    #[test]
+    fn a_group_is_left_when_all_are_gone_and_names_what_failed(
+        seed in any::<u64>(),
+        collects in any::<bool>(),
+        plan in vec((0u32..4, end()), 1..7),
+        limit in proptest::option::of(0u32..5),
+    ) {
+        hush();
+        let mut sim = SimLoop::new(seed);
+        sim.set_panic_policy(PanicPolicy::Isolate);
+        sim.on_unhandled(|_| {});
+        let living = Living::default();
+        let body = plan.len() - 1;
+        let ended = run_group(&mut sim, collects, &plan, limit, &living);
+        prop_assert_eq!(living.count(), 0);
+        // The model: who fails at which time, the body by an error only.
+        let fails = |n: usize| match plan[n].1 {
+            End::Well => false,
+            _ if n == body => true,
+            end => matches!(end, End::Badly | End::Panics),
+        };
+        let failing: Vec<usize> = (0..=body).filter(|&n| fails(n)).collect();
+        let first = failing.iter().map(|&n| plan[n].0).min();
+        let hangs = (0..body).any(|n| plan[n].1 == End::Never) && (collects || first.is_none());
+        let last = plan.iter().map(|&(at, _)| at).max().unwrap();
+        let over = if collects { last } else { first.unwrap_or(last) };
+        if ended.is_err() {
+            let cut = hangs || limit.is_some_and(|limit| limit <= over);
+            prop_assert!(cut, "it was cut short at {:?}, but ends at {}", limit, over);
+            return Ok(());
+        }
+        prop_assert!(!hangs, "a child that never ends is not waited for");
+        match ended.unwrap() {
+            Ok(value) => prop_assert_eq!((value, failing.len()), (body, 0)),
+            Err(errors) => {
+                let (named, panics) = failures(&errors);
+                let panicking = |&n: &usize| n != body && plan[n].1 == End::Panics;
+                let (must_panic, must_name): (Vec<usize>, Vec<usize>) =
+                    failing.iter().copied().partition(panicking);
+                if collects {
+                    prop_assert_eq!((named, panics), (must_name, must_panic.len()), "G2");
+                } else {
+                    // Those of the first moment, or as many of them as came to it.
+                    prop_assert!(!errors.is_empty());
+                    let now = |n: &&usize| Some(plan[**n].0) == first;
+                    prop_assert!(named.iter().all(|n| now(&n) && must_name.contains(n)));
+                    prop_assert!(panics <= must_panic.iter().filter(now).count());
+                    let mut once = named.clone();
+                    once.dedup();
+                    prop_assert_eq!(once, named, "G2: none twice");
+                }
+            }
+        }
+    }
+
+    /// G3: each result once, in the order of the ends; and the set counts what is left.
+    #[test]
+    fn a_set_gives_each_result_once_in_the_order_of_the_ends(
+        seed in any::<u64>(),
+        order in Just((0..6usize).collect::<Vec<_>>()).prop_shuffle(),
+        taken in 0usize..7,
+        how in 0u8..3,
+    ) {
+        let mut sim = SimLoop::new(seed);
+        let ends = order.clone();
+        let living = Living::default();
+        let lives = living.clone();
+        sim.run(async move {
+            let mut set = JoinSet::new();
+            let mut promises = Vec::new();
+            for _ in 0..ends.len() {
+                let (promise, future) = create_future::<usize>();
+                promises.push(Some(promise));
+                let life = lives.one();
+                set.spawn(async move {
+                    let _life = life;
+                    future.await.unwrap()
+                });
+            }
+            assert!(set.try_join_next().is_none());
+            for &n in &ends[..taken.min(ends.len())] {
+                promises[n].take().unwrap().set_result(n).unwrap();
+                yield_now().await;
+                yield_now().await;
+            }
+            for (at, &n) in ends.iter().enumerate().take(taken) {
+                assert_eq!(set.len(), ends.len() - at);
+                let ended = match at % 2 {
+                    0 => set.join_next().await,
+                    _ => set.try_join_next(),
+                };
+                assert_eq!(ended.unwrap().unwrap(), n, "G3: in the order of the ends");
+            }
+            let left = ends.len() - taken.min(ends.len());
+            assert_eq!((set.len(), lives.count()), (left, left as i32));
+            match how {
+                0 => drop(set),
+                1 => set.shutdown().await,
+                _ => {
+                    set.abort_all();
+                    for _ in 0..left {
+                        let error = set.join_next().await.unwrap().unwrap_err();
+                        assert_eq!(error.reason(), Some("its set was aborted"));
+                    }
+                    assert!(set.join_next().await.is_none());
+                }
+            }
+            assert_eq!(lives.count(), 0, "G3: those that are left are cancelled");
+        }).unwrap();
+    }
+
+    /// G4: a tree of tokens against a list of parents. Whatever is cancelled or dropped, in
+    /// whichever order, a token is cancelled exactly if it or one above it was; each waiter and
+    /// each callback hears of it once; and what is gone hangs nowhere.
+    #[test]
+    fn a_token_is_cancelled_exactly_if_it_or_one_above_it_was(
+        parents in vec(any::<prop::sample::Index>(), 1..10),
+        ops in vec((0usize..10, 0u8..3), 0..12),
+    ) {
+        let mut sim = SimLoop::new(1);
+        let _here = sim.event_loop().enter();
+        let mut tokens = vec![Some(CancellationToken::new())];
+        let mut above: Vec<Option<usize>> = vec![None];
+        for (n, parent) in parents.iter().enumerate() {
+            let parent = parent.index(n + 1);
+            tokens.push(Some(tokens[parent].as_ref().unwrap().child_token()));
+            above.push(Some(parent));
+        }
+        let heard: Rc<RefCell<Vec<u32>>> = Rc::new(RefCell::new(vec![0; tokens.len()]));
+        let mut waiters = Vec::new();
+        let mut keys = Vec::new();
+        for (n, token) in tokens.iter().enumerate() {
+            let token = token.as_ref().unwrap();
+            let mut waiter = by_hand(token.cancelled());
+            waiter.assert_pending();
+            waiters.push(waiter);
+            let heard = Rc::clone(&heard);
+            keys.push(token.on_cancel(move |_| heard.borrow_mut()[n] += 1));
+        }
+        let mut cancelled = vec![false; tokens.len()];
+        let mut removed = vec![false; tokens.len()];
+        let below = |mut n: usize, top: usize| loop {
+            if n == top { break true; }
+            match above[n] { Some(up) => n = up, None => break false }
+        };
+        for (n, op) in ops {
+            let n = n % tokens.len();
+            let Some(token) = tokens[n].clone() else { continue };
+            match op {
+                0 => {
+                    prop_assert_eq!(token.cancel(), !cancelled[n], "true exactly once");
+                    for m in 0..cancelled.len() {
+                        cancelled[m] |= below(m, n);
+                    }
+                }
+                1 => tokens[n] = None,
+                _ => {
+                    let there = !removed[n] && !cancelled[n];
+                    prop_assert_eq!(token.remove_on_cancel(keys[n]), there);
+                    removed[n] |= there;
+                }
+            }
+            for (m, token) in tokens.iter().enumerate() {
+                if let Some(token) = token {
+                    prop_assert_eq!(token.is_cancelled(), cancelled[m], "G4: token {}", m);
+                }
+            }
+        }
+        drop(_here);
+        sim.run_until_stalled().unwrap();
+        for n in 0..cancelled.len() {
+            let expected = u32::from(cancelled[n] && !removed[n]);
+            prop_assert_eq!(heard.borrow()[n], expected, "token {}", n);
+            match cancelled[n] {
+                true => waiters[n].assert_ready(),
+                false => waiters[n].assert_pending(),
+            }
+        }
+        waiters.clear();
+        let root = tokens[0].take();
+        tokens.clear();
+        if let Some(root) = root {
+            prop_assert_eq!(root.children(), 0, "who is gone hangs nowhere");
+        }
+    }
+}
+
+/// R088: a child fails, another one fails, and the group is cancelled from outside, in one turn and
+/// in every order: the cancelling survives, all children are gone, and none is heard of again.
+#[test]
+fn failures_and_a_cancel_from_outside_in_one_turn_in_every_order() {
+    for order in orders(4) {
+        let mut sim = SimLoop::new(1);
+        let here = sim.event_loop().enter();
+        let living = Living::default();
+        let ((one, first), (two, second)) = (create_future(), create_future());
+        let (lives, mut futures) = (living.clone(), vec![first, second]);
+        let group = spawn(TaskGroup::run(async move |group| {
+            for future in futures.drain(..) {
+                let life = lives.one();
+                group.spawn(async move {
+                    let _life = life;
+                    let ended: Result<Result<(), u8>, FutureError> = future.await;
+                    ended.unwrap()
+                });
+            }
+            let _body = lives.one();
+            pending::<Result<(), u8>>().await
+        }));
+        drop(here);
+        sim.run_until_stalled().unwrap();
+        assert_eq!(living.count(), 3);
+        let outside = group.task_ref();
+        let seen = living.clone();
+        let deeds: Vec<Deed> = vec![
+            Box::new(move || one.set_result(Err(1)).unwrap()),
+            Box::new(move || two.set_result(Err(2)).unwrap()),
+            Box::new(move || {
+                assert!(outside.cancel_with("from outside"));
+                assert_eq!(seen.count(), 0, "dropped at once, body and children");
+            }),
+            Box::new(|| ()),
+        ];
+        in_one_turn(&sim.handle(), &order, deeds);
+        sim.run_until_stalled().unwrap();
+        let mut group = group;
+        let error = group.result().unwrap().err().unwrap();
+        assert_eq!(error.reason(), Some("from outside"), "{order:?}");
+        assert_eq!(living.count(), 0, "{order:?}");
+    }
+    // Without the cancel: both failures are there, in the order in which they came.
+    for order in orders(2) {
+        let mut sim = SimLoop::new(1);
+        let here = sim.event_loop().enter();
+        let ((one, first), (two, second)) = (create_future(), create_future());
+        let mut futures = vec![first, second];
+        let mut group = spawn(TaskGroup::collect(async move |group| {
+            for future in futures.drain(..) {
+                group.spawn(async move {
+                    let ended: Result<Result<(), u8>, FutureError> = future.await;
+                    ended.unwrap()
+                });
+            }
+            Ok(())
+        }));
+        drop(here);
+        sim.run_until_stalled().unwrap();
+        let deeds: Vec<Deed> = vec![
+            Box::new(move || one.set_result(Err(1)).unwrap()),
+            Box::new(move || two.set_result(Err(2)).unwrap()),
+        ];
+        in_one_turn(&sim.handle(), &order, deeds);
+        sim.run_until_stalled().unwrap();
+        let error = group.result().unwrap().unwrap().unwrap_err();
+        assert_eq!(error.errors.len(), 2, "G2: {order:?}");
+    }
+}
+
+/// R090: each future of these, dropped after its n-th poll, for each n: nobody lives on.
+#[test]
+fn each_future_of_a_group_may_be_dropped_after_each_of_its_polls() {
+    let mut sim = SimLoop::new(1);
+    let living = Living::default();
+    let lives = living.clone();
+    let polls = sim.drop_everywhere(|| {
+        let lives = lives.clone();
+        async move {
+            TaskGroup::run(async |group| {
+                for n in 0..3 {
+                    group.spawn(child(n, n as u32, End::Well, lives.one()));
+                }
+                child(9, 1, End::Well, lives.one()).await
+            })
+            .await
+            .unwrap();
+            let mut set = JoinSet::new();
+            set.extend((0..3).map(|n| child(n, n as u32, End::Well, lives.one())));
+            while let Some(ended) = set.join_next().await {
+                ended.unwrap().unwrap();
+            }
+        }
+    });
+    assert!(polls > 10, "{polls}");
+    assert_eq!(living.count(), 0);
+    let token = CancellationToken::new();
+    let polls = sim.drop_everywhere(|| {
+        let own = token.child_token();
+        let last = token.child_token();
+        async move {
+            drop(spawn(async move {
+                sleep(3 * MS / 10).await;
+                last.cancel();
+            }));
+            wait_for(MS, own.cancelled()).await.unwrap_err();
+            let slept = own.run_until_cancelled(sleep(MS / 2)).await;
+            assert!(slept.is_some());
+        }
+    });
+    assert!(polls > 10, "{polls}");
+    assert_eq!(token.children(), 0, "no child is left behind");
+    let (promise, future) = {
+        let _here = sim.event_loop().enter();
+        create_future::<u8>()
+    };
+    let future = future.shared();
+    let polls = sim.drop_everywhere(|| wait_for(MS, future.clone()));
+    assert!(polls > 5);
+    promise.set_result(7).unwrap();
+    assert_eq!(future.result(), Some(Ok(7)));
+}
+
+/// T6 said of tokens: a value and a cancelling in one turn, in every order. The value wins.
+#[test]
+fn a_value_and_a_cancelled_token_in_one_turn_in_every_order() {
+    for order in orders(2) {
+        let mut sim = SimLoop::new(1);
+        let here = sim.event_loop().enter();
+        let token = CancellationToken::new();
+        let (promise, future) = create_future();
+        let own = token.child_token();
+        let mut task = spawn(async move { own.run_until_cancelled(future).await });
+        drop(here);
+        sim.run_until_stalled().unwrap();
+        let deeds: Vec<Deed> = vec![
+            Box::new(move || promise.set_result(7).unwrap()),
+            Box::new(move || assert!(token.cancel())),
+        ];
+        in_one_turn(&sim.handle(), &order, deeds);
+        sim.run_until_stalled().unwrap();
+        assert_eq!(task.result().unwrap().unwrap(), Some(Ok(7)), "{order:?}");
+    }
+}
+
+/// L8, R055, R057: who waits with a waker that misbehaves does no harm to the others.
+#[test]
+fn hostile_wakers_wait_for_tokens_sets_and_shared_futures() {
+    for (name, waker) in wakers::hostile() {
+        let mut sim = SimLoop::new(1);
+        sim.set_panic_policy(PanicPolicy::Isolate);
+        sim.on_unhandled(|_| {});
+        let here = sim.event_loop().enter();
+        let token = CancellationToken::new();
+        let child = token.child_token();
+        let (promise, future) = create_future();
+        let future = future.shared();
+        let mut set = JoinSet::new();
+        set.spawn(yield_now());
+        let mut cx = std::task::Context::from_waker(&waker);
+        let mut waiting = Box::pin((token.cancelled(), future.clone()));
+        let poll = |cx: &mut std::task::Context<'_>,
+                    waiting: &mut (readily::group::Cancelled, _)| {
+            let (cancelled, shared): &mut (_, readily::SharedFuture<u8>) = waiting;
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _ = std::pin::Pin::new(cancelled).poll(cx);
+                let _ = std::pin::Pin::new(shared).poll(cx);
+            }))
+        };
+        let _ = poll(&mut cx, &mut waiting);
+        let mut next = Box::pin(set.join_next());
+        let polled = std::panic::AssertUnwindSafe(|| next.as_mut().poll(&mut cx).is_ready());
+        let _ = std::panic::catch_unwind(polled);
+        let gives_up = std::panic::AssertUnwindSafe(|| drop(next));
+        let _ = std::panic::catch_unwind(gives_up);
+        let good = by_hand(child.cancelled());
+        let mut good = good;
+        good.assert_pending();
+        let mut also = by_hand(future.clone());
+        also.assert_pending();
+        let cancels = std::panic::AssertUnwindSafe(|| token.cancel());
+        let _ = std::panic::catch_unwind(cancels);
+        promise.set_result(7).unwrap();
+        good.assert_ready();
+        assert_eq!(also.assert_ready(), Ok(7), "{name}");
+        drop(here);
+        sim.run(async move {
+            assert!(set.join_next().await.unwrap().is_ok());
+            assert!(set.join_next().await.is_none());
+        })
+        .unwrap();
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(waiting)));
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(waker)));
+    }
+}
+
+task_local! {
+    static NUMBER: u32;
+    static NAME: String
+}
+
+/// Notes what it sees when it is dropped.
+struct Sees(Rc<RefCell<Vec<Option<u32>>>>);
+
+impl Drop for Sees {
+    fn drop(&mut self) {
+        self.0.borrow_mut().push(NUMBER.with(|number| *number));
+    }
+}
+
+/// G7: a value is there whenever the future of its scope runs or goes, and nowhere else.
+#[test]
+fn a_task_local_is_there_in_each_poll_of_its_scope_and_nowhere_else() {
+    let mut sim = SimLoop::new(1);
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let number = || NUMBER.with(|number| *number);
+    let twins = sim.run(async {
+        let set = async |own: u32| {
+            let mut right = true;
+            for _ in 0..3 {
+                right &= number() == Some(own);
+                yield_now().await;
+                // One in the other, and back.
+                right &= NUMBER.scope(own + 10, async { number() }).await == Some(own + 10);
+                right &= NUMBER.sync_scope(own + 20, number) == Some(own + 20);
+            }
+            right
+        };
+        let twins = readily::gather((NUMBER.scope(1, set(1)), NUMBER.scope(2, set(2)))).await;
+        assert_eq!((number(), NAME.with(String::clone)), (None, None));
+        twins
+    });
+    assert_eq!(twins.unwrap(), (true, true));
+    let sees = Sees(Rc::clone(&seen));
+    let both = NAME.scope(
+        "a".to_owned(),
+        NUMBER.scope(7, async move {
+            let _sees = sees;
+            let child = spawn(async { NUMBER.with(|number| *number) });
+            let heir = spawn(inherit(async {
+                (NUMBER.with(|n| *n), NAME.with(String::clone))
+            }));
+            let other = async { (NUMBER.with(|n| *n), NAME.with(String::clone)) };
+            let other = spawn(inherit(NUMBER.scope(8, other)));
+            assert_eq!(child.await.unwrap(), None, "on request only");
+            assert_eq!(heir.await.unwrap(), (Some(7), Some("a".to_owned())));
+            assert_eq!(other.await.unwrap(), (Some(8), Some("a".to_owned())));
+            pending::<()>().await;
+        }),
+    );
+    let task = sim.spawn(both);
+    sim.run_until_stalled().unwrap();
+    assert!(task.cancel());
+    assert_eq!(*seen.borrow(), [Some(7)], "also when it is dropped");
+    assert_eq!(number(), None);
+}
