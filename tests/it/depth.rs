@@ -183,7 +183,10 @@ fn a_million_waiters_are_woken_and_dropped() {
             let cancelled = token.cancelled();
             drop(spawn(async move {
                 match n % 2 {
-                    0 => sum.set(sum.get() + usize::from(future.await.unwrap())),
+                    0 => {
+                        let value = future.await.unwrap();
+                        sum.set(sum.get() + usize::from(value));
+                    }
                     _ => {
                         cancelled.await;
                         sum.set(sum.get() + 2);
@@ -203,7 +206,7 @@ fn a_million_waiters_are_woken_and_dropped() {
         let future = future.shared();
         for _ in 0..LINKS {
             let future = future.clone();
-            drop(spawn(async move { drop(future.await) }));
+            drop(spawn(async move { future.await.unwrap() }));
         }
         drop(here);
         turn_times(&mut event_loop, 1);

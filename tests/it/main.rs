@@ -9,6 +9,7 @@
 //! are invariants.
 
 mod bad_input;
+mod cancelling;
 mod depth;
 mod descriptors;
 mod dispatch;

@@ -149,15 +149,19 @@ fn waiting_on_a_loops_own_thread_is_an_error_and_not_a_dead_lock() {
     assert_eq!(task.wait().unwrap(), 1, "what is there needs no waiting");
     // Another loop's thread: it must not wait either, but may await.
     let (back, answers) = channel();
-    let mut far = remote
-        .spawn(|| async {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let waits = Arc::clone(&asked);
+    let make = move || async move {
+        while waits.load(Ordering::Relaxed) == 0 {
             sleep(MS).await;
-            3
-        })
-        .unwrap();
+        }
+        3
+    };
+    let mut far = remote.spawn(make).unwrap();
     let other = thread::spawn(move || {
         run(async {
             assert!(matches!(far.wait(), Err(WaitError::OnLoop)));
+            asked.store(1, Ordering::Relaxed);
             back.send(far.await.unwrap()).unwrap();
         })
         .unwrap();

@@ -1,0 +1,252 @@
+//! Cancelling with a reason, at each time at which one may cancel; and what is told of it.
+
+use crate::support::{Dropped, Log, guard, turn_times};
+use readily::testing::{Deed, SimLoop, in_one_turn, orders};
+use readily::{
+    CancellationToken, EventLoop, JoinError, JoinSet, TaskGroup, TaskState, all_tasks,
+    create_future, current_task, run, sleep, spawn, yield_now,
+};
+use std::cell::RefCell;
+use std::future::pending;
+use std::time::Duration;
+
+/// R079: done, not started, running, waiting, cancelled already: `true` exactly once, and the
+/// first reason stays.
+#[test]
+fn a_reason_is_kept_of_the_call_that_ends_the_task_and_of_no_other() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let mut done = event_loop.spawn(async { 1 });
+    turn_times(&mut event_loop, 1);
+    assert!(!done.cancel_with("too late"));
+    assert_eq!(
+        (done.task_ref().cancel_reason(), done.state()),
+        (None, TaskState::Done)
+    );
+    assert_eq!(done.result().unwrap().unwrap(), 1);
+
+    let mut fresh = event_loop.spawn(async { panic!("never polled") });
+    assert!(fresh.cancel_with("not needed"));
+    assert!(!fresh.cancel_with("twice") && !fresh.cancel());
+    let error = fresh.result().unwrap().map(|()| ()).unwrap_err();
+    assert_eq!(error.reason(), Some("not needed"));
+    assert!(error.is_cancelled() && !error.is_panic());
+    assert_eq!(error.to_string(), "the task was cancelled: not needed");
+
+    let mut own = event_loop.spawn(async {
+        let own = current_task().unwrap();
+        assert!(own.cancel_with(format!("for {}", "itself")));
+        assert!(!own.cancel_with("twice"));
+        assert_eq!(own.cancel_reason().as_deref(), Some("for itself"));
+        yield_now().await;
+        unreachable!("it goes no further than to where it gives way");
+    });
+    turn_times(&mut event_loop, 1);
+    let error = own.result().unwrap().map(|()| ()).unwrap_err();
+    assert_eq!(error.reason(), Some("for itself"));
+
+    let mut waits = event_loop.spawn(pending::<()>());
+    turn_times(&mut event_loop, 1);
+    assert!(waits.cancel() && waits.cancelled());
+    assert!(!waits.cancel_with("it has none"));
+    let error = waits.result().unwrap().unwrap_err();
+    assert!(matches!(error, JoinError::Cancelled), "{error:?}");
+    assert_eq!(waits.task_ref().cancel_reason(), None);
+}
+
+/// A reason is seen where tasks are shown: in `Debug`, and by done-callbacks.
+#[test]
+fn a_reason_is_seen_where_a_task_is_shown() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let log = Log::default();
+    let told = log.clone();
+    let task = event_loop.spawn(pending::<()>());
+    task.add_done_callback(move |task| told.note(format!("{task:?}")));
+    task.cancel_with("the peer has gone");
+    turn_times(&mut event_loop, 1);
+    assert!(
+        log.text().contains("Cancelled (the peer has gone) at"),
+        "{log:?}"
+    );
+}
+
+/// R079, R086: two who cancel and a value, in one turn and in every order: one reason, one end.
+#[test]
+fn two_cancel_a_task_whose_value_comes_in_the_same_turn_in_every_order() {
+    for order in orders(3) {
+        let mut sim = SimLoop::new(1);
+        let here = sim.event_loop().enter();
+        let (promise, future) = create_future::<u8>();
+        let mut task = spawn(future);
+        drop(here);
+        sim.run_until_stalled().unwrap();
+        let (one, two) = (task.task_ref(), task.task_ref());
+        let first = Log::default();
+        let (a, b) = (first.clone(), first.clone());
+        let deeds: Vec<Deed> = vec![
+            Box::new(move || promise.set_result(7).unwrap()),
+            Box::new(move || {
+                if one.cancel_with("one") {
+                    a.note("one");
+                }
+            }),
+            Box::new(move || {
+                if two.cancel_with("two") {
+                    b.note("two");
+                }
+            }),
+        ];
+        in_one_turn(&sim.handle(), &order, deeds);
+        sim.run_until_stalled().unwrap();
+        let error = task.result().unwrap().unwrap_err();
+        assert_eq!(error.reason(), Some(&*first.text()), "{order:?}");
+    }
+}
+
+/// What a group tells those whom it ends; and that one who is cancelled alone has not failed.
+#[test]
+fn a_group_says_why_it_ends_its_children() {
+    let _guard = guard();
+    let log = Log::default();
+    let told = log.clone();
+    let ended = RefCell::new(None);
+    let failed = run(TaskGroup::run(async |group| {
+        let alone = group.spawn(async { pending::<Result<(), &str>>().await });
+        assert!(alone.cancel());
+        assert!(alone.await.is_err());
+        let sibling = group.spawn(async { pending::<Result<(), &str>>().await });
+        let _held = Watch(sibling.task_ref(), told.clone());
+        *ended.borrow_mut() = Some(sibling.task_ref());
+        group.spawn(async { Err::<(), _>("no") });
+        pending().await
+    }))
+    .unwrap();
+    let error = failed.map(|()| ()).unwrap_err();
+    assert_eq!(error.to_string(), "no");
+    assert_eq!(error.errors.len(), 1, "who was cancelled has not failed");
+    assert_eq!(log.text(), "None", "the body goes before the children");
+    let sibling = ended.take().unwrap();
+    let reason = sibling.cancel_reason();
+    assert_eq!(reason.as_deref(), Some("another of its group failed"));
+
+    struct Watch(readily::TaskRef, Log);
+    impl Drop for Watch {
+        fn drop(&mut self) {
+            self.1.note(format!("{:?}", self.0.cancel_reason()));
+        }
+    }
+}
+
+/// A group that is over takes nobody: neither late, nor while it ends.
+#[test]
+fn a_group_that_is_over_takes_nobody() {
+    let _guard = guard();
+    let log = Log::default();
+    run(async {
+        let mut kept = None;
+        let value = TaskGroup::run(async |group| {
+            kept = Some(group.clone());
+            Ok::<_, ()>(5)
+        })
+        .await;
+        assert_eq!(value.unwrap(), 5);
+        let late = Dropped(log.clone(), "late");
+        let group = kept.unwrap();
+        let child = group.spawn(async move {
+            drop(late);
+            Ok(())
+        });
+        assert_eq!(log.text(), "late", "dropped at once, and never polled");
+        assert_eq!(
+            child.task_ref().cancel_reason().as_deref(),
+            Some("its group is over")
+        );
+        assert!(child.await.is_err());
+        assert!(group.is_empty());
+        assert_eq!(all_tasks().len(), 1);
+    })
+    .unwrap();
+}
+
+/// A body that panics takes its children with it, and the panic is the caller's.
+#[test]
+fn a_body_that_panics_takes_its_children_with_it() {
+    let _guard = guard();
+    let log = Log::default();
+    let held = Dropped(log.clone(), "child");
+    let panicked = run(async {
+        let group = spawn(TaskGroup::run(async move |group| {
+            group.spawn(async move {
+                let _held = held;
+                pending::<Result<(), ()>>().await
+            });
+            yield_now().await;
+            panic!("the body");
+            #[allow(unreachable_code)]
+            Ok(())
+        }));
+        group.await.map(|_| ()).unwrap_err()
+    })
+    .unwrap();
+    assert!(panicked.is_panic());
+    assert_eq!(log.text(), "child");
+}
+
+/// A set lets go what it is told to, and its tasks go on.
+#[test]
+fn what_a_set_lets_go_goes_on() {
+    let _guard = guard();
+    let log = Log::default();
+    run(async {
+        let mut set = JoinSet::new();
+        let told = log.clone();
+        set.spawn(async move {
+            sleep(Duration::from_millis(1)).await;
+            told.note("went on");
+        });
+        set.spawn(async {});
+        yield_now().await;
+        set.detach_all();
+        assert!(set.is_empty() && set.join_next().await.is_none());
+        drop(set);
+        while all_tasks().len() > 1 {
+            yield_now().await;
+        }
+    })
+    .unwrap();
+    assert_eq!(log.text(), "went on");
+}
+
+/// A callback that a token calls may use it, cancel others, and add more; what was removed, or
+/// whose token went, is dropped.
+#[test]
+fn callbacks_of_a_token_run_soon_in_order_and_may_use_it() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let log = Log::default();
+    let here = event_loop.enter();
+    let (token, other) = (CancellationToken::new(), CancellationToken::new());
+    let (a, b, c, d) = (log.clone(), log.clone(), log.clone(), log.clone());
+    let (own, also) = (token.clone(), other.clone());
+    token.on_cancel(move |local| {
+        a.note("first");
+        also.cancel();
+        let a = a.clone();
+        own.on_cancel(move |_| a.note("late"));
+        drop(local.spawn(async {}));
+    });
+    let removed = token.on_cancel(move |_| b.note("removed"));
+    token.on_cancel(move |_| c.note("last"));
+    other.on_cancel(move |_| d.note("other"));
+    let dropped = Dropped(log.clone(), "dropped");
+    CancellationToken::new().on_cancel(move |_| drop(dropped));
+    assert_eq!(log.text(), "dropped", "its token has gone");
+    assert!(token.remove_on_cancel(removed) && !token.remove_on_cancel(removed));
+    assert!(!other.remove_on_cancel(removed), "it was another's");
+    drop(here);
+    assert!(token.cancel());
+    assert_eq!(log.text(), "dropped", "soon is not now");
+    turn_times(&mut event_loop, 3);
+    assert_eq!(log.text(), "dropped first last other late");
+}
