@@ -32,10 +32,10 @@ impl Local {
         }
         self.depth.level.set(level + 1);
         end(self);
-        while level == 0 {
-            let next = self.depth.waiting.borrow_mut().pop_front();
-            let Some(next) = next else { break };
-            next(self);
+        if level == 0 {
+            // Not `while let`: that would hold the borrow while the next one runs (L8).
+            let next = || self.depth.waiting.borrow_mut().pop_front();
+            std::iter::from_fn(next).for_each(|end| end(self));
         }
         self.depth.level.set(level);
     }

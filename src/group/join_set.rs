@@ -128,7 +128,7 @@ impl<T: 'static> JoinSet<T> {
 
     /// The same with a reason, for [`JoinError::reason`].
     pub fn abort_all_with(&mut self, reason: impl Into<Cow<'static, str>>) {
-        self.members.cancel(&reason.into());
+        self.members.cancel(reason.into());
     }
 
     /// Cancels all and waits until none is left. A task is dropped when it is cancelled, so this

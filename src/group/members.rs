@@ -134,7 +134,7 @@ impl<T: 'static> Members<T> {
     }
 
     /// Cancels all, in the order of their making. Those that have ended keep their results.
-    pub(super) fn cancel(&self, reason: &Cow<'static, str>) {
+    pub(super) fn cancel(&self, reason: Cow<'static, str>) {
         let tasks = self.tasks.borrow();
         let mut refs: Vec<_> = tasks.iter().map(|(_, task)| task.task_ref()).collect();
         drop(tasks);
@@ -164,6 +164,6 @@ impl<T: 'static> Drop for Waiting<'_, T> {
 impl<T: 'static> Drop for Members<T> {
     fn drop(&mut self) {
         self.leave();
-        self.cancel(&Cow::Borrowed("its set was dropped"));
+        self.cancel(Cow::Borrowed("its set was dropped"));
     }
 }

@@ -9,12 +9,14 @@
 //! In asyncio this is `TaskGroup`; the other two have no counterpart there. They are not in the
 //! notes.
 
+mod child;
 mod join_set;
 mod members;
 mod task_group;
 mod token;
 mod token_tree;
 
+pub use child::{Child, ChildError, GroupError};
 pub use join_set::JoinSet;
-pub use task_group::{Child, ChildError, GroupError, TaskGroup};
+pub use task_group::TaskGroup;
 pub use token::{CancelKey, CancellationToken, Cancelled, DropGuard};

@@ -7,61 +7,17 @@
 //!
 //! In asyncio this is `TaskGroup`. It is not in the notes. Rules: G1, G2.
 
+use super::child::{Child, ChildError, GroupError};
 use super::members::Members;
-use crate::event_loop::{Handle, panics::Payload};
-use crate::task::{Future, FutureError, JoinError, TaskRef, create_future, spawn};
+use crate::event_loop::Handle;
+use crate::task::{JoinError, create_future, spawn};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
-
-/// What went wrong in one child of a group, or in its body.
-#[derive(thiserror::Error)]
-pub enum ChildError<E> {
-    /// It returned this error.
-    #[error("{0}")]
-    Failed(E),
-    /// A child panicked, with this payload.
-    #[error("a child panicked: {}", crate::event_loop::unhandled::message(.0))]
-    Panicked(Payload),
-}
-
-impl<E: fmt::Debug> fmt::Debug for ChildError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Failed(error) => f.debug_tuple("Failed").field(error).finish(),
-            Self::Panicked(payload) => {
-                let message = crate::event_loop::unhandled::message(payload);
-                f.debug_tuple("Panicked").field(&message).finish()
-            }
-        }
-    }
-}
-
-/// All that went wrong in a group, in the order in which it did; at least one thing.
-#[derive(Debug)]
-pub struct GroupError<E> {
-    /// Each failure, once (G2).
-    pub errors: Vec<ChildError<E>>,
-}
-
-impl<E: fmt::Display> fmt::Display for GroupError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut errors = self.errors.iter();
-        if let Some(first) = errors.next() {
-            write!(f, "{first}")?;
-        }
-        match errors.len() {
-            0 => Ok(()),
-            more => write!(f, " (and {more} more in the group)"),
-        }
-    }
-}
-
-impl<E: fmt::Debug + fmt::Display> std::error::Error for GroupError<E> {}
+use std::task::Poll;
 
 struct Core<E: 'static> {
     members: Members<Result<(), E>>,
@@ -92,7 +48,7 @@ impl<E: 'static> Core<E> {
 
     fn cancel(&self, reason: &'static str) {
         self.over.set(true);
-        self.members.cancel(&Cow::Borrowed(reason));
+        self.members.cancel(Cow::Borrowed(reason));
     }
 }
 
@@ -261,7 +217,7 @@ impl<E: 'static> TaskGroup<E> {
     pub fn spawn<V, F>(&self, future: F) -> Child<V>
     where
         V: 'static,
-        F: std::future::Future<Output = Result<V, E>> + 'static,
+        F: Future<Output = Result<V, E>> + 'static,
     {
         let (promise, value) = create_future();
         let task = spawn(async move {
@@ -270,10 +226,7 @@ impl<E: 'static> TaskGroup<E> {
             let _ = promise.set_result(value);
             Ok(())
         });
-        let child = Child {
-            value,
-            task: task.task_ref(),
-        };
+        let child = Child::new(value, task.task_ref());
         if self.core.over.get() {
             task.cancel_with("its group is over");
             drop(task);
@@ -331,46 +284,5 @@ impl<E: 'static> fmt::Debug for TaskGroup<E> {
             .field("len", &len)
             .field("over", &over)
             .finish()
-    }
-}
-
-/// A child of a group: await it for its value. Dropping it changes nothing.
-///
-/// # Cancellation
-///
-/// Dropping a pending `.await` of `&mut child` loses nothing.
-pub struct Child<V: 'static> {
-    value: Future<V>,
-    task: TaskRef,
-}
-
-impl<V: 'static> Child<V> {
-    /// Ends this child only. Its group goes on: who was cancelled has not failed.
-    pub fn cancel(&self) -> bool {
-        self.task.cancel()
-    }
-
-    /// Its task, to be named and asked.
-    #[must_use]
-    pub fn task_ref(&self) -> TaskRef {
-        self.task.clone()
-    }
-}
-
-impl<V: 'static> std::future::Future for Child<V> {
-    /// [`FutureError::Abandoned`] if it failed, which its group knows more about, or was cancelled.
-    type Output = Result<V, FutureError>;
-
-    /// # Panics
-    ///
-    /// If the value was taken before.
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.value).poll(cx)
-    }
-}
-
-impl<V: 'static> fmt::Debug for Child<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Child").field(&self.task).finish()
     }
 }

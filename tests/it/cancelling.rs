@@ -28,7 +28,7 @@ fn a_reason_is_kept_of_the_call_that_ends_the_task_and_of_no_other() {
     let mut fresh = event_loop.spawn(async { panic!("never polled") });
     assert!(fresh.cancel_with("not needed"));
     assert!(!fresh.cancel_with("twice") && !fresh.cancel());
-    let error = fresh.result().unwrap().map(|()| ()).unwrap_err();
+    let error = fresh.result().unwrap().unwrap_err();
     assert_eq!(error.reason(), Some("not needed"));
     assert!(error.is_cancelled() && !error.is_panic());
     assert_eq!(error.to_string(), "the task was cancelled: not needed");
@@ -42,7 +42,7 @@ fn a_reason_is_kept_of_the_call_that_ends_the_task_and_of_no_other() {
         unreachable!("it goes no further than to where it gives way");
     });
     turn_times(&mut event_loop, 1);
-    let error = own.result().unwrap().map(|()| ()).unwrap_err();
+    let error = own.result().unwrap().unwrap_err();
     assert_eq!(error.reason(), Some("for itself"));
 
     let mut waits = event_loop.spawn(pending::<()>());
@@ -119,10 +119,10 @@ fn a_group_says_why_it_ends_its_children() {
         let _held = Watch(sibling.task_ref(), told.clone());
         *ended.borrow_mut() = Some(sibling.task_ref());
         group.spawn(async { Err::<(), _>("no") });
-        pending().await
+        pending::<Result<(), _>>().await
     }))
     .unwrap();
-    let error = failed.map(|()| ()).unwrap_err();
+    let error = failed.unwrap_err();
     assert_eq!(error.to_string(), "no");
     assert_eq!(error.errors.len(), 1, "who was cancelled has not failed");
     assert_eq!(log.text(), "None", "the body goes before the children");
@@ -249,4 +249,48 @@ fn callbacks_of_a_token_run_soon_in_order_and_may_use_it() {
     assert_eq!(log.text(), "dropped", "soon is not now");
     turn_times(&mut event_loop, 3);
     assert_eq!(log.text(), "dropped first last other late");
+}
+
+/// G4: also where a waker looks, on the stack of whoever cancels.
+#[test]
+fn whoever_hears_of_a_cancelled_token_finds_all_below_it_cancelled() {
+    thread_local! {
+        static BELOW: RefCell<Vec<CancellationToken>> = const { RefCell::new(Vec::new()) };
+        static SEEN: RefCell<Vec<bool>> = const { RefCell::new(Vec::new()) };
+    }
+    let _guard = guard();
+    let looks = readily::testing::wakers::calling(
+        || {
+            let below = BELOW.with_borrow(|below| below.iter().all(|t| t.is_cancelled()));
+            let again = BELOW.with_borrow(|below| below[0].cancel());
+            SEEN.with_borrow_mut(|seen| seen.extend([below, !again]));
+        },
+        || (),
+    );
+    let token = CancellationToken::new();
+    let (child, twin) = (token.child_token(), token.child_token());
+    BELOW.set(vec![token.clone(), child.child_token(), twin, child]);
+    let mut waits = token.cancelled();
+    let mut cx = std::task::Context::from_waker(&looks);
+    assert!(std::pin::Pin::new(&mut waits).poll(&mut cx).is_pending());
+    assert!(token.cancel());
+    assert_eq!(SEEN.take(), [true, true]);
+    BELOW.take();
+}
+
+/// R090: also if it was woken for nothing, and if the set goes on.
+#[test]
+fn who_gives_up_waiting_for_a_set_leaves_no_waker_behind() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let mut set = JoinSet::new();
+    set.spawn_on(&event_loop, pending::<()>());
+    turn_times(&mut event_loop, 1);
+    let (waker, count) = readily::testing::wakers::counting();
+    let mut waits = Box::pin(set.join_next());
+    let mut cx = std::task::Context::from_waker(&waker);
+    assert!(waits.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(count.kept(), 2);
+    drop(waits);
+    assert_eq!(count.kept(), 1);
 }

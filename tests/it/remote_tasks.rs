@@ -36,10 +36,7 @@ fn whatever_becomes_of_a_remote_task_its_sender_hears_of_it() {
     assert_eq!(value.wait().unwrap(), 21);
     assert!(value.done());
     let mut panics = remote.spawn(|| async { panic!("on purpose") }).unwrap();
-    let error = panics
-        .wait_for(Duration::from_secs(10))
-        .map(|()| ())
-        .unwrap_err();
+    let error = panics.wait_for(Duration::from_secs(10)).unwrap_err();
     assert!(error.to_string().contains("on purpose"), "{error}");
     let make = || -> std::future::Ready<()> { panic!("while it is made") };
     let error = remote.spawn(make).unwrap().wait().unwrap_err();
@@ -196,7 +193,7 @@ fn the_panic_of_a_remote_task_is_told_once() {
                 turn_times(&mut event_loop, 2);
             }
             if seen && late {
-                let error = task.wait().map(|()| ()).unwrap_err();
+                let error = task.wait().unwrap_err();
                 assert!(error.to_string().contains("told"));
             }
             drop(task);

@@ -109,13 +109,17 @@ fn run_group(
         let own = plan.len() - 1;
         let half = own / 2;
         for (n, &(at, end)) in plan[..half].iter().enumerate() {
-            drop(group.spawn(child(n, at, end, inside.one())));
+            // Some have the group itself, which must not keep it from ending.
+            let (held, life) = (group.clone(), inside.one());
+            drop(group.spawn(async move {
+                let _held = held;
+                child(n, at, end, life).await
+            }));
         }
         // The other half is spawned by a child.
         let (more, lives, rest) = (group.clone(), inside.clone(), plan.clone());
         drop(group.spawn(async move {
-            for n in half..own {
-                let (at, end) = rest[n];
+            for (n, &(at, end)) in rest.iter().enumerate().take(own).skip(half) {
                 drop(more.spawn(child(n, at, end, lives.one())));
             }
             Ok(())
@@ -303,8 +307,8 @@ proptest! {
             match op {
                 0 => {
                     prop_assert_eq!(token.cancel(), !cancelled[n], "true exactly once");
-                    for m in 0..cancelled.len() {
-                        cancelled[m] |= below(m, n);
+                    for (m, cancelled) in cancelled.iter_mut().enumerate() {
+                        *cancelled |= below(m, n);
                     }
                 }
                 1 => tokens[n] = None,

@@ -1,0 +1,103 @@
+//! A child of a group, as its parent sees it, and what may go wrong in one.
+//!
+//! Its value goes to whoever holds the [`Child`], its error to the group: so nobody has to await
+//! each child only to learn that one has failed, and none can fail unseen.
+//!
+//! In asyncio `TaskGroup.create_task` returns the task, and the errors are an `ExceptionGroup`.
+//! Rule: G2.
+
+use crate::event_loop::{Payload, unhandled};
+use crate::task::{Future, FutureError, TaskRef};
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// What went wrong in one child of a group, or in its body.
+#[derive(thiserror::Error)]
+pub enum ChildError<E> {
+    /// It returned this error.
+    #[error("{0}")]
+    Failed(E),
+    /// A child panicked, with this payload.
+    #[error("a child panicked: {}", unhandled::message(.0))]
+    Panicked(Payload),
+}
+
+impl<E: fmt::Debug> fmt::Debug for ChildError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => f.debug_tuple("Failed").field(error).finish(),
+            Self::Panicked(payload) => {
+                let message = unhandled::message(payload);
+                f.debug_tuple("Panicked").field(&message).finish()
+            }
+        }
+    }
+}
+
+/// All that went wrong in a group, in the order in which it did; at least one thing.
+#[derive(Debug)]
+pub struct GroupError<E> {
+    /// Each failure, once (G2).
+    pub errors: Vec<ChildError<E>>,
+}
+
+impl<E: fmt::Display> fmt::Display for GroupError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut errors = self.errors.iter();
+        if let Some(first) = errors.next() {
+            write!(f, "{first}")?;
+        }
+        match errors.len() {
+            0 => Ok(()),
+            more => write!(f, " (and {more} more in the group)"),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> std::error::Error for GroupError<E> {}
+
+/// A child of a group: await it for its value. Dropping it changes nothing.
+///
+/// # Cancellation
+///
+/// Dropping a pending `.await` of `&mut child` loses nothing.
+pub struct Child<V: 'static> {
+    value: Future<V>,
+    task: TaskRef,
+}
+
+impl<V: 'static> Child<V> {
+    pub(super) fn new(value: Future<V>, task: TaskRef) -> Self {
+        Self { value, task }
+    }
+
+    /// Ends this child only. Its group goes on: who was cancelled has not failed.
+    pub fn cancel(&self) -> bool {
+        self.task.cancel()
+    }
+
+    /// Its task, to be named and asked.
+    #[must_use]
+    pub fn task_ref(&self) -> TaskRef {
+        self.task.clone()
+    }
+}
+
+impl<V: 'static> std::future::Future for Child<V> {
+    /// [`FutureError::Abandoned`] if it failed, which its group knows more about, or was cancelled.
+    type Output = Result<V, FutureError>;
+
+    /// # Panics
+    ///
+    /// If the value was taken before.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.value).poll(cx)
+    }
+}
+
+impl<V: 'static> fmt::Debug for Child<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Child").field(&self.task).finish()
+    }
+}
