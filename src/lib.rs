@@ -97,11 +97,9 @@ pub use sync::{
 #[doc(no_inline)]
 pub use task::spawn as create_task;
 pub use task::{
-    BUDGET, Coro, Future, FutureError, InvalidState, JoinError, Promise, Task, TaskRef, TaskState,
-    all_tasks, consume_budget, create_future, current_task, spawn, unbudgeted,
-    Coro, Future, FutureError, InvalidState, JoinError, Promise, RemoteTask, SharedFuture, Task,
-    TaskLocal, TaskRef, TaskState, WaitError, all_tasks, create_future, current_task, inherit,
-    spawn,
+    BUDGET, Coro, Future, FutureError, InvalidState, JoinError, Promise, RemoteTask, SharedFuture,
+    Task, TaskLocal, TaskRef, TaskState, WaitError, all_tasks, consume_budget, create_future,
+    current_task, inherit, spawn, unbudgeted,
 };
 pub use time::{Elapsed, Sleep, sleep, wait_for, yield_now};
 

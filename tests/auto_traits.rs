@@ -11,8 +11,9 @@ use readily::sync::{
     Queue, Semaphore, broadcast, channel, oneshot, watch,
 };
 use readily::{
-    CallHandle, Closed, Cx, Descriptor, Error, EventLoop, Future, Handle, Key, Local, Promise,
-    Remote, Runner, Sleep, Task, TaskRef, TimerHandle,
+    CallHandle, CancellationToken, Closed, Cx, Descriptor, Error, EventLoop, Future, Handle,
+    JoinError, JoinSet, Key, Local, Promise, Remote, RemoteTask, Runner, SharedFuture, Sleep, Task,
+    TaskGroup, TaskLocal, TaskRef, TimerHandle, WaitError,
 };
 use std::marker::PhantomData;
 
@@ -60,7 +61,8 @@ macro_rules! auto {
 fn what_belongs_to_a_loop_stays_on_its_thread() {
     auto!(EventLoop, Runner, Local, Handle, Cx<'static>, Descriptor => false, false);
     auto!(CallHandle, TimerHandle, Sleep => false, false);
-    auto!(Task<u8>, TaskRef, Future<u8>, Promise<u8> => false, false);
+    auto!(Task<u8>, TaskRef, Future<u8>, SharedFuture<u8>, Promise<u8> => false, false);
+    auto!(TaskGroup<u8>, JoinSet<u8>, CancellationToken => false, false);
     auto!(Lock<u8>, LockGuard<u8>, Semaphore, Permit, BoundedSemaphore => false, false);
     auto!(Event, Condition, Barrier => false, false);
     auto!(Queue<u8>, LifoQueue<u8>, PriorityQueue<u8> => false, false);
@@ -73,7 +75,11 @@ fn what_belongs_to_a_loop_stays_on_its_thread() {
 #[test]
 fn what_is_for_other_threads_may_go_there() {
     auto!(Remote, Key, std::task::Waker => true, true);
-    auto!(Closed<u8> => true, true);
+    auto!(Closed<u8>, RemoteTask<u8> => true, true);
+    // A key has no value in it; a cell may be sent, and so may be the result of a task.
+    auto!(TaskLocal<std::rc::Rc<u8>>, RemoteTask<std::cell::Cell<u8>> => true, true);
+    // A panic's payload is `Send` only.
+    auto!(JoinError, WaitError => true, false);
     auto!(channel::Sender<u8>, channel::Sender<std::cell::Cell<u8>> => true, true);
     auto!(channel::Sender<std::rc::Rc<u8>> => false, false);
     // It carries nothing of the loop but a key and a place in the source.

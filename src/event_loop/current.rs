@@ -1,4 +1,4 @@
-//! Which loop is running here: the crate's two thread-locals.
+//! Which loop is running here: two of the crate's three thread-locals.
 //!
 //! `spawn`, `sleep` and wakers find their loop through the first, so a wake at home costs
 //! one comparison and a push. The second remembers that a loop is turning, since to turn

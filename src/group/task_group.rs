@@ -195,7 +195,6 @@ impl<E: 'static> TaskGroup<E> {
             }
         })
         .await;
-        core.over.set(true);
         let errors = core.errors.take();
         match value {
             Some(value) if errors.is_empty() => Ok(value),
