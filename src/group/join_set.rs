@@ -131,8 +131,9 @@ impl<T: 'static> JoinSet<T> {
         self.members.cancel(reason.into());
     }
 
-    /// Cancels all and waits until none is left. A task is dropped when it is cancelled, so this
-    /// waits for one only: the one that is calling, if it is in the set, and would wait for ever.
+    /// Cancels all and waits until none is left. A task is dropped when it is cancelled, so there
+    /// is nothing to wait for but one that is running: who calls this from a task of the set is
+    /// cancelled too, and ends here.
     ///
     /// Their results are dropped.
     ///

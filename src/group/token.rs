@@ -156,6 +156,24 @@ impl CancellationToken {
     /// # Panics
     ///
     /// Outside a loop: there is nobody to call it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::{CancellationToken, EventLoop};
+    ///
+    /// let mut event_loop = EventLoop::new()?;
+    /// let entered = event_loop.enter();
+    /// let token = CancellationToken::new();
+    /// let kept = token.on_cancel(|local| local.stop());
+    /// let other = token.on_cancel(|_| unreachable!("it is taken back"));
+    /// assert!(token.remove_on_cancel(other));
+    /// drop(entered);
+    /// token.cancel();
+    /// event_loop.run()?; // until the callback stops it
+    /// assert!(!token.remove_on_cancel(kept), "it has run");
+    /// # Ok::<(), readily::Error>(())
+    /// ```
     pub fn on_cancel(&self, callback: impl FnOnce(&Local) + 'static) -> CancelKey {
         let home = Handle::current()
             .expect("added a callback outside a loop: use readily::run, or EventLoop::enter");
