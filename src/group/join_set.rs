@@ -8,6 +8,7 @@
 
 use super::members::{Members, Waiting};
 use crate::event_loop::Local;
+use crate::task::budget;
 use crate::task::{JoinError, Task, TaskRef, spawn};
 use std::borrow::Cow;
 use std::fmt;
@@ -113,7 +114,7 @@ impl<T: 'static> JoinSet<T> {
     /// Dropping it loses nothing: a result is taken only when it is returned.
     pub async fn join_next(&mut self) -> Option<Result<T, JoinError>> {
         let waiting = Waiting(&self.members);
-        poll_fn(|cx| waiting.0.poll_next(cx)).await
+        poll_fn(|cx| budget::counted(cx, |cx| waiting.0.poll_next(cx))).await
     }
 
     /// The same without waiting: `None` also if none has ended.

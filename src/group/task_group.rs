@@ -9,7 +9,7 @@
 
 use super::child::{Child, ChildError, GroupError};
 use super::members::Members;
-use crate::event_loop::Handle;
+use crate::event_loop::{Handle, Origin};
 use crate::task::{JoinError, create_future, spawn};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -262,7 +262,7 @@ impl<E: 'static> Drop for Left<'_, E> {
         for error in errors {
             // Nobody is left to be given it, and a panic must not be silent.
             if let (ChildError::Panicked(payload), Some(home)) = (error, &self.home) {
-                home.with(|local| local.note_panic(payload));
+                home.with(|local| local.note_panic(payload, Origin::Other));
             }
         }
     }

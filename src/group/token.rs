@@ -9,6 +9,7 @@
 
 use super::token_tree::Node;
 use crate::event_loop::{Handle, Local};
+use crate::task::budget;
 use crate::task::waiters::WaiterKey;
 use std::borrow::Cow;
 use std::fmt;
@@ -218,15 +219,17 @@ impl Future for Cancelled {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { node, waiting } = &mut *self;
-        if !node.is_cancelled() {
-            node.waiters.wait(waiting, cx.waker());
-        }
-        // Cloning the waker was somebody else's code, and may have cancelled it.
-        match node.is_cancelled() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
+        budget::counted(cx, |cx| {
+            let Self { node, waiting } = &mut *self;
+            if !node.is_cancelled() {
+                node.waiters.wait(waiting, cx.waker());
+            }
+            // Cloning the waker was somebody else's code, and may have cancelled it.
+            match node.is_cancelled() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
     }
 }
 

@@ -8,7 +8,7 @@
 use super::executor::Executor;
 use super::handle;
 use super::join::{AnyCell, Reason, TaskState};
-use crate::event_loop::{Handle, Origin, current};
+use crate::event_loop::{Handle, current};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -71,11 +71,6 @@ impl TaskRef {
         self.local
             .with(|local| handle::cancel(local, job, reason))
             .unwrap_or(false)
-    }
-
-    /// For reports.
-    pub(super) fn origin(&self) -> Origin {
-        self.cell.head().origin()
     }
 
     /// Why it was cancelled, if whoever did it said so; from that call on.

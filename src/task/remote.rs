@@ -11,7 +11,7 @@ use super::join::{AnyCell, JoinCell, JoinError, Reason};
 use super::remote_task::{RemoteTask, Shared};
 use crate::base::slab::SlabKey;
 use crate::event_loop::panics::catch;
-use crate::event_loop::{Closed, Local, Remote};
+use crate::event_loop::{Closed, Local, Origin, Remote};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ impl<T: Send + 'static> Settles<T> {
         match self.0.settle(result) {
             None => {}
             // Nobody will ask.
-            Some(Err(JoinError::Panicked(payload))) => local.note_panic(payload),
+            Some(Err(JoinError::Panicked(payload))) => local.note_panic(payload, Origin::Other),
             Some(left) => local.drop_guarded(left),
         }
     }

@@ -9,7 +9,7 @@
 
 use super::join::{JoinError, Reason};
 use super::remote::cancel;
-use crate::event_loop::{Inbox, current};
+use crate::event_loop::{Inbox, Origin, current};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -285,7 +285,8 @@ impl<T: Send + 'static> Drop for RemoteTask<T> {
         if let Ok(Some(Err(JoinError::Panicked(payload)))) = taken {
             // A panic that was never looked at is told at home.
             let site = Location::caller();
-            self.home.send(move |local| local.note_panic(payload), site);
+            self.home
+                .send(move |local| local.note_panic(payload, Origin::Other), site);
         }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! In the notes: N17; in asyncio every future is like this, since Python shares objects.
 
+use super::budget;
 use super::future::{Cell, Future, FutureError};
 use super::waiters::WaiterKey;
 use std::cell::OnceCell;
@@ -105,12 +106,14 @@ impl<T: Clone + 'static> std::future::Future for SharedFuture<T> {
     type Output = Result<T, FutureError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { kept, waiting } = &mut *self;
-        if !kept.cell.is_settled() {
-            kept.cell.waiters.wait(waiting, cx.waker());
-        }
-        // Cloning the waker was somebody else's code, and may have settled it.
-        self.result().map_or(Poll::Pending, Poll::Ready)
+        budget::counted(cx, |cx| {
+            let Self { kept, waiting } = &mut *self;
+            if !kept.cell.is_settled() {
+                kept.cell.waiters.wait(waiting, cx.waker());
+            }
+            // Cloning the waker was somebody else's code, and may have settled it.
+            self.result().map_or(Poll::Pending, Poll::Ready)
+        })
     }
 }
 

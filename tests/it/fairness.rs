@@ -3,8 +3,8 @@
 
 use readily::testing::SimLoop;
 use readily::{
-    BUDGET, Closures, Elapsed, Event, Interest, Lock, Queue, Task, create_future, gather, sleep,
-    spawn, wait_for, yield_now,
+    BUDGET, CancellationToken, Closures, Elapsed, Event, Interest, Lock, Queue, Task,
+    create_future, gather, sleep, spawn, wait_for, yield_now,
 };
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -163,6 +163,18 @@ fn an_event_that_is_set_leaves_a_timer_its_turn() {
         event.set();
         loop {
             event.wait().await;
+            tick();
+        }
+    }));
+}
+
+#[test]
+fn a_cancelled_token_that_is_waited_for_again_and_again_leaves_a_timer_its_turn() {
+    assert_soon(late(&mut SimLoop::new(12), |tick| async move {
+        let token = CancellationToken::new();
+        token.cancel();
+        loop {
+            token.cancelled().await;
             tick();
         }
     }));
