@@ -81,9 +81,12 @@ impl CancellationToken {
     /// All of them are cancelled before anybody hears of it (G4). Then those who wait are woken
     /// and the callbacks queued, from this token downwards.
     ///
+    /// A waker that panics follows the [`PanicPolicy`](crate::PanicPolicy), after all others were
+    /// woken.
+    ///
     /// # Panics
     ///
-    /// Goes on with the first panic of a waker, after all others were woken.
+    /// If a waker does, outside a loop.
     pub fn cancel(&self) -> bool {
         self.node.cancel(None)
     }

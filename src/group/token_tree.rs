@@ -9,7 +9,8 @@
 
 use crate::base::slab::{Slab, SlabKey};
 use crate::base::unique;
-use crate::event_loop::{Handle, Local, Payload, panics::catch};
+use crate::event_loop::panics::{catch, drop_quietly};
+use crate::event_loop::{Handle, Local, Origin, Payload};
 use crate::task::waiters::Waiters;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -73,7 +74,7 @@ impl Node {
             }
         }
         if let Some(payload) = panic {
-            std::panic::resume_unwind(payload);
+            tell(payload);
         }
         true
     }
@@ -130,6 +131,15 @@ impl Node {
             None => drop(callback),
         }
         true
+    }
+}
+
+/// R057: a waker's panic is nobody's here, least of all that of a guard that is being dropped.
+fn tell(payload: Payload) {
+    match Handle::current() {
+        Some(home) => drop(home.with(|local| local.note_panic(payload, Origin::Other))),
+        None if std::thread::panicking() => drop_quietly(payload),
+        None => std::panic::resume_unwind(payload),
     }
 }
 

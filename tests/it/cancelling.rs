@@ -8,6 +8,7 @@ use readily::{
 };
 use std::cell::RefCell;
 use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// R079: done, not started, running, waiting, cancelled already: `true` exactly once, and the
@@ -294,4 +295,23 @@ fn who_gives_up_waiting_for_a_set_leaves_no_waker_behind() {
     assert_eq!(count.kept(), 1, "while it waits");
     drop(waits);
     assert_eq!(count.kept(), 0);
+}
+
+/// R057: also where a guard goes in the middle of a panic, outside every loop.
+#[test]
+fn a_guard_that_goes_in_a_panic_survives_a_waker_that_panics() {
+    let _guard = guard();
+    let token = CancellationToken::new();
+    let mut waits = token.cancelled();
+    let waker = readily::testing::wakers::panicking();
+    let mut cx = std::task::Context::from_waker(&waker);
+    assert!(std::pin::Pin::new(&mut waits).poll(&mut cx).is_pending());
+    let own = token.clone();
+    let panicked = catch_unwind(AssertUnwindSafe(move || {
+        let _cancels = own.drop_guard();
+        panic!("in its scope");
+    }));
+    let payload = panicked.unwrap_err();
+    assert_eq!(payload.downcast_ref(), Some(&"in its scope"));
+    assert!(token.is_cancelled());
 }

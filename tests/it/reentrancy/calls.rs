@@ -6,8 +6,8 @@
 use super::{FAR, World, world};
 use crate::support::{Count, listener};
 use readily::{
-    Accepted, Closures, Cx, Error, EventLoop, Handle, Interest, Local, PanicPolicy, Runner,
-    Unhandled,
+    Accepted, CancellationToken, Closures, Cx, Error, EventLoop, Handle, Interest, JoinSet, Local,
+    PanicPolicy, Runner, TaskGroup, Unhandled,
 };
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -358,6 +358,63 @@ pub(super) const CALLS: &[Call] = &[
         let key = future.add_done_callback(move |_| effect());
         assert!(future.remove_done_callback(key) && !future.remove_done_callback(key));
         promise.set_result(()).unwrap();
+    }),
+    // Groups and tokens.
+    call("cancelling a token that has a callback", Later, |_, w| {
+        let (effect, token) = (w.effect(), CancellationToken::new());
+        let child = token.child_token();
+        child.on_cancel(move |_| effect());
+        assert!(token.cancel_with("here") && child.is_cancelled() && !child.cancel());
+    }),
+    call("remove_on_cancel, and dropping a guard", Never, |_, w| {
+        let (effect, token) = (w.effect(), CancellationToken::new());
+        let key = token.on_cancel(move |_| effect());
+        assert!(token.remove_on_cancel(key) && !token.remove_on_cancel(key));
+        drop(token.clone().drop_guard());
+        assert!(token.is_cancelled());
+    }),
+    call(
+        "filling a set, letting it go, dropping another",
+        Later,
+        |l, w| {
+            let (mut kept, mut dropped) = (JoinSet::new(), JoinSet::new());
+            let effect = w.effect();
+            kept.spawn_on(l, async move { effect() });
+            let gone = dropped.spawn_on(l, std::future::pending::<()>());
+            assert_eq!(dropped.try_join_next().is_some(), l.is_closed());
+            drop(dropped);
+            assert!(gone.cancelled());
+            kept.detach_all();
+        },
+    ),
+    call("polling a group, and dropping it", Never, |_, w| {
+        let effect = w.effect();
+        let group = TaskGroup::run(async move |group| {
+            group.spawn(async move {
+                effect();
+                Ok::<(), ()>(())
+            });
+            std::future::pending::<Result<(), ()>>().await
+        });
+        let mut cx = std::task::Context::from_waker(Waker::noop());
+        assert!(Box::pin(group).as_mut().poll(&mut cx).is_pending());
+    }),
+    call("a shared future, settled and asked", Later, |_, w| {
+        let (effect, (promise, future)) = (w.effect(), readily::create_future());
+        future.add_done_callback(move |_| effect());
+        let shared = future.shared();
+        promise.set_result(1).unwrap();
+        assert_eq!(
+            (shared.clone().result(), shared.result()),
+            (Some(Ok(1)), Some(Ok(1)))
+        );
+    }),
+    call("cancelling what was sent to this loop", Never, |l, _| {
+        let sent = l.remote().spawn(|| async { world().unwrap().note() });
+        if let Ok(mut task) = sent {
+            assert!(matches!(task.wait(), Err(readily::WaitError::OnLoop)));
+            task.cancel_with("here");
+        }
     }),
     call("using what the place belongs to", Never, |_, w| {
         if let Some(probe) = w.probe.take() {
