@@ -6,6 +6,7 @@
 //!
 //! In the notes this is how `gather` holds its coroutines (N11). Rule: T5.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,8 +65,11 @@ pub(super) struct Many<F> {
     running: Vec<Option<Running<F>>>,
     left: usize,
     woken: Arc<Woken>,
-    /// The list's other buffer: the two are swapped, so a warm poll allocates nothing.
-    batch: Vec<usize>,
+    /// Those who were woken and are not polled yet. Kept, so a warm poll allocates nothing.
+    batch: VecDeque<usize>,
+    /// From whom on those who are woken at the same time are polled in the order of their
+    /// numbers; `None`: in the order of their wakes.
+    first: Option<usize>,
 }
 
 impl<F: Future> Many<F> {
@@ -98,7 +102,8 @@ impl<F: Future> Many<F> {
             running,
             left,
             woken,
-            batch: Vec::new(),
+            batch: VecDeque::new(),
+            first: None,
         }
     }
 
@@ -106,36 +111,50 @@ impl<F: Future> Many<F> {
         self.running.len()
     }
 
+    /// How many have not ended.
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Polls those who are woken at the same time in the order of their numbers, from `first` on
+    /// and round.
+    pub(super) fn in_order_from(mut self, first: usize) -> Self {
+        self.first = Some(first);
+        self
+    }
+
     /// Polls those that were woken, and hands each output to `take` with its number; `take`
-    /// says whether to go on. Ready when all are done, or `take` has said no.
+    /// says whether to go on. Ready when all are done, or `take` has said no. Those who were
+    /// woken and not reached then are for the next poll.
+    ///
+    /// # Panics
+    ///
+    /// With a future that does. It is dropped, and the others are as they were.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         mut take: impl FnMut(usize, F::Output) -> bool,
     ) -> Poll<()> {
-        // Cloned before the lock: a waker's clone may be user code.
-        let task = cx.waker().clone();
-        let mut list = self.woken.list();
-        std::mem::swap(&mut list.indexes, &mut self.batch);
-        let before = list.task.replace(task);
-        drop(list);
-        drop(before);
-        for index in self.batch.drain(..) {
-            let Some(one) = &mut self.running[index] else {
+        self.collect(cx);
+        while let Some(index) = self.batch.pop_front() {
+            let Some(mut one) = self.running[index].take() else {
                 continue;
             };
+            self.left -= 1;
             // Before the poll, so that a wake during it is noted (T2).
             one.member.queued.swap(false, Ordering::AcqRel);
             let polled = one
                 .future
                 .as_mut()
                 .poll(&mut Context::from_waker(&one.waker));
-            if let Poll::Ready(output) = polled {
-                self.running[index] = None;
-                self.left -= 1;
-                if !take(index, output) {
-                    return Poll::Ready(());
-                }
+            let Poll::Ready(output) = polled else {
+                self.running[index] = Some(one);
+                self.left += 1;
+                continue;
+            };
+            drop(one);
+            if !take(index, output) {
+                return Poll::Ready(());
             }
         }
         if self.left == 0 {
@@ -143,5 +162,29 @@ impl<F: Future> Many<F> {
         } else {
             Poll::Pending
         }
+    }
+
+    /// Notes whom to tell of wakes, and takes over those that were noted.
+    fn collect(&mut self, cx: &mut Context<'_>) {
+        // Cloned before the lock: a waker's clone may be user code.
+        let task = cx.waker().clone();
+        let mut list = self.woken.list();
+        self.batch.extend(list.indexes.drain(..));
+        let before = list.task.replace(task);
+        drop(list);
+        drop(before);
+        let many = self.running.len();
+        if let Some(first) = self.first {
+            let place = |index: &usize| (index + many - first) % many;
+            self.batch.make_contiguous().sort_unstable_by_key(place);
+        }
+    }
+}
+
+impl<F> Drop for Many<F> {
+    fn drop(&mut self) {
+        // Those who live on, having been lent, keep our wakers: there is nobody to be told now.
+        let task = self.woken.list().task.take();
+        drop(task);
     }
 }

@@ -1,11 +1,24 @@
-//! Several futures at once, in one task: `gather` and `try_gather`.
+//! Several things at once, in one task: all of them, the first of them, each as it is done.
 //!
 //! They poll their futures inside the task that awaits them, so these may borrow from it and
-//! end with it; whoever wants them to go on alone spawns them first.
+//! end with it; whoever wants them to go on alone spawns them first. What is handed in by value is
+//! dropped with the call, what is lent is not. None of them cancels a task.
 //!
 //! In the notes: ten coroutines that each sleep one second, gathered, take one (N11).
+//!
+//! # Rules
+//!
+//! - **T5** `gather` keeps the order, and polls only those that were woken.
+//! - **T7** Of several that are ready at the same poll, the first named wins.
+//! - **T8** Each output is given once, to whoever waits for it; giving the wait up loses none.
 
+mod as_completed;
 mod gather;
 mod many;
+mod race;
+mod select;
 
+pub use as_completed::{AsCompleted, as_completed};
 pub use gather::{Gather, TryGather, gather, try_gather};
+pub use race::{Race, race, race_fair};
+pub use select::{Either, Select, select};

@@ -45,6 +45,8 @@ pub(super) struct Ready {
     finding: Cell<bool>,
     /// Where the order of the jobs is left to chance: in tests.
     chance: RefCell<Option<Chance>>,
+    /// By which a choice is made that has to be fair; made when first asked.
+    lots: RefCell<Option<Chance>>,
 }
 
 impl Ready {
@@ -102,11 +104,17 @@ impl Ready {
     }
 
     pub(super) fn leave_to(&self, chance: Option<Chance>) {
+        self.lots.replace(chance.clone());
         self.chance.replace(chance);
     }
 
     fn is_left_to_chance(&self) -> bool {
         self.chance.borrow().is_some()
+    }
+
+    fn draw(&self, bound: usize) -> usize {
+        let mut lots = self.lots.borrow_mut();
+        lots.get_or_insert_with(|| Chance::seeded(0)).below(bound)
     }
 
     pub(super) fn pop(&self) -> Option<Item> {
@@ -150,6 +158,12 @@ impl Local {
     #[must_use]
     pub fn shuffles_ready(&self) -> bool {
         self.ready.is_left_to_chance()
+    }
+
+    /// A number below `bound`, which is not zero: for a choice that must not favour anybody. A
+    /// counter would, wherever two who choose take turns. The same program draws the same ones.
+    pub(crate) fn draw(&self, bound: usize) -> usize {
+        self.ready.draw(bound)
     }
 }
 

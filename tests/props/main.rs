@@ -9,6 +9,7 @@
 
 mod base;
 mod channels;
+mod choices;
 mod dispatch;
 mod everywhere;
 mod groups;

@@ -1,0 +1,94 @@
+//! `as_completed`: the outputs of several, each as soon as it is there.
+//!
+//! `gather` gives nothing before it can give all. Here each output is handed over when its future
+//! is done, with the number that tells whose it is. All of them advance while one is waited for,
+//! and none between two waits: who wants them to go on meanwhile hands in tasks.
+//!
+//! In asyncio: `as_completed`.
+
+use super::many::Many;
+use std::fmt;
+use std::future::poll_fn;
+
+/// Runs all of `futures` at once, in the task that awaits, and gives their outputs in the order
+/// in which they are done (T8).
+///
+/// Nothing runs before the first [`next`](AsCompleted::next). Each is polled only when it was
+/// woken itself, so ten thousand cost ten thousand polls and not their square. (asyncio gives the
+/// tasks again; a number serves for any kind of future.)
+///
+/// # Cancellation
+///
+/// Dropping it drops those that are not done. Tasks that were handed in go on, detached; lend
+/// them (`tasks.iter_mut()`) to keep them.
+///
+/// # Examples
+///
+/// ```
+/// use readily::{as_completed, run, sleep};
+/// use std::time::Duration;
+///
+/// let order = run(async {
+///     let naps = [30, 0, 10].map(|ms| sleep(Duration::from_millis(ms)));
+///     let mut done = as_completed(naps);
+///     let mut order = Vec::new();
+///     while let Some((number, ())) = done.next().await {
+///         order.push(number);
+///     }
+///     order
+/// })?;
+/// assert_eq!(order, [1, 2, 0]);
+/// # Ok::<(), readily::Error>(())
+/// ```
+pub fn as_completed<I>(futures: I) -> AsCompleted<<I::Item as IntoFuture>::IntoFuture>
+where
+    I: IntoIterator<Item: IntoFuture>,
+{
+    AsCompleted {
+        many: Many::new(futures.into_iter().map(IntoFuture::into_future)),
+    }
+}
+
+/// What [`as_completed`] returns.
+#[must_use = "nothing runs unless the next one is awaited"]
+pub struct AsCompleted<F: Future> {
+    many: Many<F>,
+}
+
+impl<F: Future> AsCompleted<F> {
+    /// The next that is done: its number, from zero in the order in which they were given, and its
+    /// output. `None` when all have been had.
+    ///
+    /// # Panics
+    ///
+    /// If one of them panics. That one is gone; the others can still be had.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it loses nothing: no output is taken before this returns it.
+    pub async fn next(&mut self) -> Option<(usize, F::Output)> {
+        let mut next = None;
+        poll_fn(|cx| {
+            self.many.poll(cx, |index, output| {
+                next = Some((index, output));
+                false
+            })
+        })
+        .await;
+        next
+    }
+
+    /// How many are still to come.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.many.left()
+    }
+}
+
+impl<F: Future> fmt::Debug for AsCompleted<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsCompleted")
+            .field("left", &self.left())
+            .finish_non_exhaustive()
+    }
+}

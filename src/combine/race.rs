@@ -1,0 +1,177 @@
+//! `race`: several at once, the first to be done wins and the others are dropped.
+//!
+//! What is ready at the same time has to be looked at in some order, so the order is promised:
+//! whoever is named first wins a tie. In a program's main loop that may starve the last one
+//! (R092), and so there is `race_fair`, which begins with anyone.
+//!
+//! Not in the notes; asyncio has `wait(…, FIRST_COMPLETED)` and a cancel for the others.
+
+use super::gather::{Iterated, Tuple};
+use super::many::Many;
+use crate::event_loop::Handle;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+/// Runs all of `futures` at once, in this task, until one is done, and returns its output; the
+/// others are dropped before this returns.
+///
+/// `futures` is anything that iterates over futures, or a tuple of up to eight with one type of
+/// output. Of those that are ready at the same poll the first named wins (T7), also where it was
+/// the last to be woken; those behind it are then not polled. Of a list each is polled only when
+/// it was woken itself.
+///
+/// What a loser had done so far is lost with it. Where that matters, because it has read half a
+/// line, lend it and use [`select`](crate::select()): `&mut future` is a future too.
+///
+/// # Panics
+///
+/// If one of them panics; the others are dropped. If there are none: nobody would ever win.
+///
+/// # Cancellation
+///
+/// Dropping it drops all of them.
+///
+/// # Examples
+///
+/// ```
+/// use readily::{race, run, sleep};
+/// use std::time::Duration;
+///
+/// let after = |ms, word| async move {
+///     sleep(Duration::from_millis(ms)).await;
+///     word
+/// };
+/// assert_eq!(run(async { race((after(9000, "slow"), after(1, "quick"))).await })?, "quick");
+/// assert_eq!(run(async { race([after(0, "first"), after(0, "second")]).await })?, "first");
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[doc(alias = "select_ok")]
+pub fn race<R, M>(futures: R) -> impl Future<Output = R::Output>
+where
+    R: Race<M>,
+{
+    futures.race_from(|_| 0)
+}
+
+/// As [`race`], but a tie is won by anyone: the first look is at one that is drawn by lot, and
+/// goes on from there in their order and round.
+///
+/// So in a loop none that is ready is passed over for ever, however busy the others are. The lots
+/// come from the loop, and from the seed of [`Local::shuffle_ready`](crate::Local::shuffle_ready)
+/// where there is one: the same program draws the same ones. Outside a loop it is [`race`].
+///
+/// # Panics
+///
+/// As [`race`].
+///
+/// # Cancellation
+///
+/// As [`race`].
+///
+/// # Examples
+///
+/// ```
+/// use readily::{race_fair, run};
+/// use std::future::ready;
+///
+/// let wins = run(async {
+///     let mut wins = [0, 0];
+///     for _ in 0..1000 {
+///         wins[race_fair((ready(0), ready(1))).await] += 1;
+///     }
+///     wins
+/// })?;
+/// assert!(wins.iter().all(|&n| n > 400), "{wins:?}");
+/// # Ok::<(), readily::Error>(())
+/// ```
+pub fn race_fair<R, M>(futures: R) -> impl Future<Output = R::Output>
+where
+    R: Race<M>,
+{
+    futures.race_from(|n| {
+        let drawn = Handle::current().and_then(|handle| handle.with(|local| local.draw(n)));
+        drawn.unwrap_or(0)
+    })
+}
+
+/// What can race. `M` only tells iterators from tuples, and is always inferred.
+pub trait Race<M> {
+    /// What the winner gives.
+    type Output;
+
+    /// See [`race`]. `first` is told how many there are, and says at whom to look first.
+    #[doc(hidden)]
+    fn race_from(self, first: impl FnOnce(usize) -> usize) -> impl Future<Output = Self::Output>;
+}
+
+impl<I> Race<Iterated> for I
+where
+    I: IntoIterator<Item: IntoFuture>,
+{
+    type Output = <I::Item as IntoFuture>::Output;
+
+    async fn race_from(self, first: impl FnOnce(usize) -> usize) -> Self::Output {
+        let many = Many::new(self.into_iter().map(IntoFuture::into_future));
+        assert!(many.len() > 0, "nobody races, and nobody would ever win");
+        let first = first(many.len());
+        // T7: in the order of their numbers, and not of their wakes.
+        let mut many = many.in_order_from(first);
+        let mut winner = None;
+        poll_fn(|cx| {
+            many.poll(cx, |_, output| {
+                winner = Some(output);
+                false
+            })
+        })
+        .await;
+        // Here, not when the caller's scope ends: what they hold is free when it hears of it.
+        drop(many);
+        winner.expect("a race ends with a winner")
+    }
+}
+
+/// One of several, each polled at each wake: first the one at `first`, then on and round.
+async fn first_of<T>(futures: &mut [Pin<&mut dyn Future<Output = T>>], first: usize) -> T {
+    poll_fn(|cx| {
+        let (before, from) = futures.split_at_mut(first);
+        for future in from.iter_mut().chain(before) {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(output); // T7
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+macro_rules! race_tuple {
+    ($($future:ident)+) => {
+        impl<Out, $($future: IntoFuture<Output = Out>),+> Race<Tuple> for ($($future,)+) {
+            type Output = Out;
+
+            #[allow(non_snake_case)]
+            async fn race_from(self, first: impl FnOnce(usize) -> usize) -> Out {
+                let ($($future,)+) = self;
+                $(let mut $future = pin!(Some($future.into_future()));)+
+                let output = {
+                    let mut futures: Vec<Pin<&mut dyn Future<Output = Out>>> =
+                        vec![$($future.as_mut().as_pin_mut().expect("it is there")),+];
+                    let first = first(futures.len());
+                    first_of(&mut futures, first).await
+                };
+                $($future.set(None);)+
+                output
+            }
+        }
+    };
+}
+
+race_tuple!(A);
+race_tuple!(A B);
+race_tuple!(A B C);
+race_tuple!(A B C D);
+race_tuple!(A B C D E);
+race_tuple!(A B C D E F);
+race_tuple!(A B C D E F G);
+race_tuple!(A B C D E F G H);

@@ -1,0 +1,138 @@
+//! `select`: which of several is done first, with nothing lost of the others.
+//!
+//! A race that is run again and again, as the main loop of a program is, must not begin each time
+//! from nothing: half a message that was read would be gone. So the futures are made outside and
+//! *lent*, and those that are not done yet go on in the next call where they stopped. There is no
+//! macro; what came of it is matched like any value.
+//!
+//! Not in the notes; asyncio has `wait(…, FIRST_COMPLETED)` for tasks.
+
+use super::gather::{Iterated, Tuple};
+use super::many::Many;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+/// What [`select`] of two gives: which, and its output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Either<A, B> {
+    /// The first was done.
+    Left(A),
+    /// The second was done.
+    Right(B),
+}
+
+impl<T> Either<T, T> {
+    /// The output, whichever it was of.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Left(value) | Self::Right(value) => value,
+        }
+    }
+}
+
+/// Waits until one of `futures` is done, and says which, with its output.
+///
+/// `futures` is a pair, which gives an [`Either`], or anything that iterates over futures, which
+/// gives a number and an output. Of those that are ready at the same poll the first named wins
+/// (T7), so in a loop put first what must not wait for the others.
+///
+/// What is handed in by value is dropped when it loses, as by [`race`](crate::race()). What is
+/// lent is not: `&mut task`, `&mut future` of a type that is `Unpin`, and for a coroutine, which
+/// is not, a `Pin<&mut _>` of [`std::pin::pin!`] with `as_mut()`, or a `Box::pin` as `&mut`. The
+/// one that was done must not be lent again: its output has been taken.
+///
+/// # Panics
+///
+/// If one of them panics. If there are none: it would never end.
+///
+/// # Cancellation
+///
+/// Dropping it drops what was handed in by value. Nothing is lost of what was lent: no output is
+/// taken before this returns it.
+///
+/// # Examples
+///
+/// ```
+/// use readily::{Either, run, select, sleep};
+/// use std::pin::pin;
+/// use std::time::Duration;
+///
+/// let words = run(async {
+///     let mut slow = pin!(async {
+///         sleep(Duration::from_millis(5)).await; // would begin anew each time, were it not lent
+///         "slow"
+///     });
+///     let mut words = Vec::new();
+///     loop {
+///         let tick = sleep(Duration::from_millis(2));
+///         match select((slow.as_mut(), tick)).await {
+///             Either::Left(word) => break words.push(word),
+///             Either::Right(()) => words.push("tick"),
+///         }
+///     }
+///     words
+/// })?;
+/// assert!(words.len() > 1 && words.ends_with(&["slow"]), "{words:?}");
+/// # Ok::<(), readily::Error>(())
+/// ```
+pub fn select<S, M>(futures: S) -> impl Future<Output = S::Output>
+where
+    S: Select<M>,
+{
+    futures.select()
+}
+
+/// What can be selected from. `M` only tells iterators from pairs, and is always inferred.
+pub trait Select<M> {
+    /// Which was done, and its output.
+    type Output;
+
+    /// See [`select`].
+    fn select(self) -> impl Future<Output = Self::Output>;
+}
+
+impl<A: IntoFuture, B: IntoFuture> Select<Tuple> for (A, B) {
+    type Output = Either<A::Output, B::Output>;
+
+    async fn select(self) -> Self::Output {
+        let mut left = pin!(Some(self.0.into_future()));
+        let mut right = pin!(Some(self.1.into_future()));
+        let first = poll_fn(|cx| {
+            let one = left.as_mut().as_pin_mut().expect("it is there");
+            if let Poll::Ready(output) = one.poll(cx) {
+                return Poll::Ready(Either::Left(output)); // T7
+            }
+            let two = right.as_mut().as_pin_mut().expect("it is there");
+            two.poll(cx).map(Either::Right)
+        })
+        .await;
+        left.set(None);
+        right.set(None);
+        first
+    }
+}
+
+impl<I> Select<Iterated> for I
+where
+    I: IntoIterator<Item: IntoFuture>,
+{
+    type Output = (usize, <I::Item as IntoFuture>::Output);
+
+    async fn select(self) -> Self::Output {
+        let many = Many::new(self.into_iter().map(IntoFuture::into_future));
+        assert!(many.len() > 0, "a choice of nothing would never be made");
+        // T7: in the order of their numbers, and not of their wakes.
+        let mut many = many.in_order_from(0);
+        let mut first = None;
+        poll_fn(|cx| {
+            many.poll(cx, |index, output| {
+                first = Some((index, output));
+                false
+            })
+        })
+        .await;
+        drop(many);
+        first.expect("a choice ends with one")
+    }
+}

@@ -1,0 +1,340 @@
+//! The first of several, each as it is done, and what is lent and must not be lost: T7, T8.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use readily::testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
+use readily::{
+    Either, Future, Promise, as_completed, create_future, gather, race, race_fair, select, sleep,
+    spawn, yield_now,
+};
+use std::cell::RefCell;
+use std::future::{pending, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
+
+type Pairs = (Vec<Option<Promise<usize>>>, Vec<Future<usize>>);
+
+fn promised(n: usize) -> Pairs {
+    (0..n)
+        .map(|_| {
+            let (promise, future) = create_future();
+            (Some(promise), future)
+        })
+        .unzip()
+}
+
+/// Settles the futures of each batch in one turn, in the order of the batch.
+async fn settle(mut promises: Vec<Option<Promise<usize>>>, batches: Vec<Vec<usize>>) {
+    for batch in batches {
+        // Two turns: who was woken by the last batch is polled before this one.
+        yield_now().await;
+        yield_now().await;
+        for n in batch {
+            if let Some(promise) = promises[n].take() {
+                promise.set_result(n).expect("it is settled once");
+            }
+        }
+    }
+    // Whoever was not settled waits for ever, and is not told.
+    std::mem::forget(promises);
+}
+
+fn flat(batches: &[Vec<usize>]) -> Vec<usize> {
+    let mut order = Vec::new();
+    for &n in batches.iter().flatten() {
+        if !order.contains(&n) {
+            order.push(n);
+        }
+    }
+    order
+}
+
+const MANY: usize = 5;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// T7: the winner is the lowest of those that were settled first, in whichever order they
+    /// were; of a list, of a tuple, and of a choice among what is lent. The others are kept.
+    #[test]
+    fn the_first_named_of_those_that_are_ready_wins(
+        batches in vec(vec(0..MANY, 0..4), 1..6),
+        seed in 0u64..8,
+    ) {
+        let Some(first) = batches.iter().find(|batch| !batch.is_empty()) else { return Ok(()) };
+        let expected = *first.iter().min().unwrap();
+        let mut sim = SimLoop::new(seed);
+        sim.run(async {
+            let (promises, futures) = promised(MANY);
+            let settled = spawn(settle(promises, batches.clone()));
+            assert_eq!(race(futures).await, Ok(expected));
+            settled.cancel();
+
+            let (promises, futures) = promised(MANY);
+            let settled = spawn(settle(promises, batches.clone()));
+            let [a, b, c, d, e] = futures.try_into().ok().unwrap();
+            assert_eq!(race((a, b, c, d, e)).await, Ok(expected));
+            settled.cancel();
+
+            let (promises, mut futures) = promised(MANY);
+            drop(spawn(settle(promises, batches.clone())));
+            let mut order = Vec::new();
+            let mut waiting: Vec<usize> = (0..MANY).collect();
+            for _ in 0..flat(&batches).len() {
+                let (place, output) = select(&mut futures).await;
+                let whose = waiting.remove(place);
+                assert_eq!(output, Ok(whose));
+                drop(futures.remove(place));
+                order.push(whose);
+            }
+            assert_eq!(order[0], expected);
+            order.sort_unstable();
+            let mut all = flat(&batches);
+            all.sort_unstable();
+            assert_eq!(order, all, "T8: none is lost");
+        }).unwrap();
+    }
+
+    /// T8: in the order in which they were done, each once; each is polled for its start and for
+    /// each wake of its own, however often the next one is given up.
+    #[test]
+    fn outputs_come_in_the_order_of_their_ends(
+        batches in vec(vec(0..MANY, 0..4), 1..6),
+        given_up in vec(any::<bool>(), 1..6),
+    ) {
+        let order = flat(&batches);
+        let mut sim = SimLoop::with(readily::testing::Faults::none());
+        sim.run(async {
+            let (promises, futures) = promised(MANY);
+            let (futures, seen): (Vec<_>, Vec<_>) = futures.into_iter().map(spy).unzip();
+            let mut done = as_completed(futures);
+            drop(spawn(settle(promises, batches)));
+            let mut given_up = given_up.iter().cycle();
+            for (n, &expected) in order.iter().enumerate() {
+                assert_eq!(done.left(), MANY - n);
+                let next = loop {
+                    if !given_up.next().unwrap() {
+                        break done.next().await;
+                    }
+                    // One poll, and then it is given up.
+                    if let Either::Left(next) = select((done.next(), ready(()))).await {
+                        break next;
+                    }
+                    yield_now().await;
+                };
+                assert_eq!(next, Some((expected, Ok(expected))));
+            }
+            assert_eq!(done.left(), MANY - order.len());
+            for (n, seen) in seen.iter().enumerate() {
+                let ended = order.contains(&n);
+                assert_eq!((seen.finished(), seen.drops()), (ended, u32::from(ended)));
+                assert!(seen.polls() <= 1 + u32::from(ended), "polled without a wake");
+            }
+            drop(done);
+            assert!(seen.iter().all(|seen| seen.drops() == 1));
+        }).unwrap();
+    }
+}
+
+/// T7 and R092: of two that are always ready the second never wins a race, and half of the fair
+/// ones; two tasks that take turns at it do not get into step.
+#[test]
+fn a_fair_race_starves_nobody() {
+    for list in [false, true] {
+        let mut sim = SimLoop::new(5);
+        let wins: Rc<RefCell<[u32; 4]>> = Rc::default();
+        let racer = |at: usize| {
+            let wins = Rc::clone(&wins);
+            async move {
+                for _ in 0..1000 {
+                    let winner = match list {
+                        true => race_fair([ready(0), ready(1)]).await,
+                        false => race_fair((ready(0), ready(1))).await,
+                    };
+                    wins.borrow_mut()[at + winner] += 1;
+                    assert_eq!(race((ready(0), ready(1))).await, 0);
+                    yield_now().await;
+                }
+            }
+        };
+        sim.run(async { gather((racer(0), racer(2))).await })
+            .unwrap();
+        assert!(wins.borrow().iter().all(|&n| n > 400), "{wins:?}");
+    }
+    // Outside a loop there is nobody to draw lots.
+    let mut alone = by_hand(race_fair([ready(0), ready(1)]));
+    assert_eq!(alone.assert_ready(), 0);
+}
+
+/// The losers are gone before the winner is told; what was lent is still there.
+#[test]
+fn losers_are_dropped_before_the_race_returns_unless_they_were_lent() {
+    let mut sim = SimLoop::new(1);
+    sim.run(async {
+        let (slow, seen) = spy(pending::<u8>());
+        assert_eq!(race((slow, ready(1))).await, 1);
+        seen.assert_dropped();
+        let held: Vec<_> = (0..3).map(|n| spy(sleep(n * MS))).collect();
+        let (naps, seen): (Vec<_>, Vec<_>) = held.into_iter().unzip();
+        race(naps).await;
+        assert!(seen.iter().all(|seen| seen.drops() == 1));
+        let (slow, seen) = spy(sleep(MS));
+        let mut slow = pin!(slow);
+        let chosen = select((slow.as_mut(), ready(7))).await;
+        assert_eq!(chosen, Either::Right(7));
+        seen.assert_alive();
+        assert_eq!(select((slow, pending::<()>())).await, Either::Left(()));
+        assert_eq!(Either::<u8, u8>::Right(3).into_inner(), 3);
+    })
+    .unwrap();
+    assert_eq!(sim.event_loop().next_deadline(), None);
+}
+
+/// T7, T8: two values in one turn, in every order, and a third one that ends him who waits: the
+/// first named is given, the other is had afterwards.
+#[test]
+fn two_values_of_one_turn_are_given_in_every_order() {
+    for order in orders(2) {
+        for seed in 0..4 {
+            let mut sim = SimLoop::new(seed);
+            let entered = sim.event_loop().enter();
+            let (mut promises, mut futures) = promised(2);
+            let mut waiter = spawn(async move {
+                let first = select(&mut futures).await;
+                let second = futures.pop().unwrap().await;
+                (first, second)
+            });
+            drop(entered);
+            sim.run_until_stalled().unwrap();
+            let deed = |n: usize, promise: Promise<usize>| -> Deed {
+                Box::new(move || promise.set_result(n).unwrap())
+            };
+            let deeds = promises
+                .iter_mut()
+                .enumerate()
+                .map(|(n, promise)| deed(n, promise.take().unwrap()))
+                .collect();
+            in_one_turn(&sim.handle(), &order, deeds);
+            sim.run_until_stalled().unwrap();
+            let (first, second) = waiter.result().unwrap().unwrap();
+            assert_eq!((first, second), ((0, Ok(0)), Ok(1)), "{order:?}");
+        }
+    }
+}
+
+/// Wherever it is dropped: no timer stays, and what was lent can be used again.
+#[test]
+fn a_choice_may_be_dropped_after_each_of_its_polls() {
+    let mut sim = SimLoop::new(3);
+    let polls = sim.drop_everywhere(|| race([sleep(9 * MS), sleep(MS / 2)]));
+    assert!(polls > 2, "racing waits");
+    let polls = sim.drop_everywhere(|| race((sleep(9 * MS), sleep(MS / 2))));
+    assert!(polls > 2, "racing waits");
+    let polls = sim.drop_everywhere(|| select((sleep(9 * MS), sleep(MS / 2))));
+    assert!(polls > 2, "choosing waits");
+    let polls = sim.drop_everywhere(|| async {
+        let mut done = as_completed((1..4).map(|n| sleep(n * MS / 2)));
+        while done.next().await.is_some() {}
+    });
+    assert!(polls > 4, "completing waits");
+    assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
+
+    // A value that is there, and a choice that was given up before it was looked at.
+    let entered = sim.event_loop().enter();
+    let (promises, mut futures) = promised(3);
+    let mut given_up = by_hand(select(&mut futures));
+    assert!(given_up.poll().is_pending());
+    promises[1].as_ref().unwrap().set_result(1).unwrap();
+    given_up.assert_woken(1);
+    drop(given_up);
+    let mut again = by_hand(select(&mut futures));
+    assert_eq!(again.assert_ready(), (1, Ok(1)));
+    drop(entered);
+}
+
+/// One who was lent keeps a waker of ours: when the choice has gone it wakes nobody.
+#[test]
+fn a_choice_that_has_gone_is_told_nothing_and_keeps_no_waker() {
+    let mut sim = SimLoop::new(3);
+    let _entered = sim.event_loop().enter();
+    let (mut promises, mut futures) = promised(2);
+    let (waker, count) = wakers::counting();
+    let mut choice = by_hand(select(&mut futures));
+    assert!(choice.poll_with(&waker).is_pending());
+    drop(choice);
+    assert_eq!(count.kept(), 1, "but the one that is here");
+    promises[0].take().unwrap().set_result(0).unwrap();
+    assert_eq!(count.take(), 0);
+}
+
+/// One that panics is gone; the others are had as if nothing had been.
+#[test]
+fn a_panic_among_several_leaves_the_others() {
+    super::scripted::hush();
+    let mut sim = SimLoop::new(3);
+    let _entered = sim.event_loop().enter();
+    let parts = (0..4).map(|n| async move {
+        if n == 1 {
+            std::panic::panic_any(super::scripted::PLANTED);
+        }
+        n
+    });
+    let mut done = as_completed(parts);
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        let mut next = by_hand(done.next());
+        match catch_unwind(AssertUnwindSafe(|| next.assert_ready())) {
+            Ok(next) => seen.push(next.map(|(n, _)| n)),
+            Err(_) => seen.push(Some(99)),
+        }
+    }
+    assert_eq!(seen, [Some(0), Some(99), Some(2), Some(3), None]);
+}
+
+#[test]
+fn a_race_of_nobody_would_never_end_and_says_so() {
+    super::scripted::hush();
+    let nobody = || race(Vec::<std::future::Ready<()>>::new());
+    assert!(catch_unwind(AssertUnwindSafe(|| by_hand(nobody()).assert_ready())).is_err());
+    let nothing = || select(Vec::<std::future::Ready<()>>::new());
+    assert!(catch_unwind(AssertUnwindSafe(|| by_hand(nothing()).assert_ready())).is_err());
+    let mut none = as_completed(Vec::<std::future::Ready<()>>::new());
+    assert_eq!(by_hand(none.next()).assert_ready(), None);
+}
+
+/// L8: with each waker that misbehaves; afterwards it works for others.
+#[test]
+fn a_choice_works_for_others_after_wakers_that_misbehave() {
+    super::scripted::hush();
+    let mut sim = SimLoop::new(3);
+    sim.on_unhandled(|_| ());
+    let _entered = sim.event_loop().enter();
+    for (name, hostile) in wakers::hostile() {
+        let (mut promises, mut futures) = promised(2);
+        {
+            let mut first = by_hand(select(&mut futures));
+            let _may_panic = catch_unwind(AssertUnwindSafe(|| first.poll_with(&hostile)));
+            drop(first);
+            let mut done = by_hand(select(&mut futures));
+            assert!(done.poll().is_pending(), "{name}");
+            promises[1].take().unwrap().set_result(1).unwrap();
+            done.assert_woken(1);
+            assert_eq!(done.assert_ready(), (1, Ok(1)), "{name}");
+        }
+        let (mut promises, futures) = promised(2);
+        let mut done = by_hand(race(futures));
+        let polled = catch_unwind(AssertUnwindSafe(|| done.poll_with(&hostile)));
+        // A coroutine that has panicked is not polled again.
+        if polled.is_ok() {
+            assert!(done.poll().is_pending(), "{name}");
+            promises[0].take().unwrap().set_result(0).unwrap();
+            done.assert_woken(1);
+            assert_eq!(done.assert_ready(), Ok(0), "{name}");
+        }
+        let _may_panic = catch_unwind(AssertUnwindSafe(|| drop(hostile)));
+    }
+}
