@@ -101,7 +101,10 @@ pub use task::{
     Task, TaskLocal, TaskRef, TaskState, WaitError, all_tasks, consume_budget, create_future,
     current_task, inherit, spawn, unbudgeted,
 };
-pub use time::{Elapsed, Sleep, sleep, wait_for, yield_now};
+pub use time::{
+    Elapsed, Interval, MissedTick, ScopeOver, Sleep, TimeoutScope, fresh_now, interval,
+    interval_at, sleep, sleep_until, sleep_until_system, timeout, timeout_at, wait_for, yield_now,
+};
 
 /// What [`iscoroutinefunction!`] expands to.
 #[doc(hidden)]

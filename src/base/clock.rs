@@ -9,7 +9,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A deadline that is never reached.
 pub const NEVER: u64 = u64::MAX;
@@ -21,6 +21,12 @@ pub trait Clock {
 
     /// The moment at which [`Clock::now_ns`] was zero.
     fn origin(&self) -> Instant;
+
+    /// What the clock on the wall says: a time that may be set, forward and back. A clock that
+    /// knows none counts from 1970, so that a simulated run stays deterministic.
+    fn system_now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.now_ns())
+    }
 }
 
 /// `duration` in nanoseconds, [`NEVER`] if that does not fit.
@@ -60,6 +66,10 @@ impl Clock for Monotonic {
     fn origin(&self) -> Instant {
         self.origin
     }
+
+    fn system_now(&self) -> SystemTime {
+        SystemTime::now()
+    }
 }
 
 /// The one place where the real clock is read.
@@ -73,6 +83,8 @@ fn instant_now() -> Instant {
 pub struct Manual {
     origin: Instant,
     now_ns: Rc<Cell<u64>>,
+    /// What the wall said when the time was zero.
+    wall: Rc<Cell<SystemTime>>,
 }
 
 impl Manual {
@@ -82,6 +94,7 @@ impl Manual {
         Self {
             origin: instant_now(),
             now_ns: Rc::default(),
+            wall: Rc::new(Cell::new(UNIX_EPOCH)),
         }
     }
 
@@ -93,6 +106,13 @@ impl Manual {
     /// Sets the time, backwards too: hypervisors do it, so tests must be able to.
     pub fn set_ns(&self, now_ns: u64) {
         self.now_ns.set(now_ns);
+    }
+
+    /// Sets the clock on the wall, forward or back; it goes on from there with the time. Before
+    /// that it counts from 1970.
+    pub fn set_system(&self, now: SystemTime) {
+        let since = Duration::from_nanos(self.now_ns.get());
+        self.wall.set(now.checked_sub(since).unwrap_or(UNIX_EPOCH));
     }
 }
 
@@ -109,6 +129,12 @@ impl Clock for Manual {
 
     fn origin(&self) -> Instant {
         self.origin
+    }
+
+    fn system_now(&self) -> SystemTime {
+        let wall = self.wall.get();
+        let since = Duration::from_nanos(self.now_ns.get());
+        wall.checked_add(since).unwrap_or(wall)
     }
 }
 
@@ -136,5 +162,19 @@ mod tests {
         assert_eq!(clock.now_ns(), 3_000_000);
         clock.advance(Duration::MAX);
         assert_eq!(clock.now_ns(), NEVER);
+    }
+
+    #[test]
+    fn the_wall_is_set_forward_and_back_and_goes_on_with_the_time() {
+        let clock = Manual::new();
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(clock.system_now(), UNIX_EPOCH + Duration::from_secs(5));
+        for at in [9_000, 3_000] {
+            let at = UNIX_EPOCH + Duration::from_secs(at);
+            clock.clone().set_system(at);
+            assert_eq!(clock.system_now(), at);
+            clock.advance(Duration::from_secs(1));
+            assert_eq!(clock.system_now(), at + Duration::from_secs(1));
+        }
     }
 }

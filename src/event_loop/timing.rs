@@ -16,7 +16,7 @@ use crate::base::timers::{TimerKey, Timers};
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What happens when time is up, or a descriptor has come free.
 pub(super) enum Expiry {
@@ -122,6 +122,14 @@ impl Times {
     }
 }
 
+/// The first multiple of `step` that is not before `at_ns`: later by less than `step`.
+fn round_up(at_ns: u64, step: u64) -> u64 {
+    match step {
+        0 => at_ns,
+        step => at_ns.div_ceil(step).saturating_mul(step),
+    }
+}
+
 impl Local {
     /// The time of this turn: read once a turn, so that all its callbacks agree. Between two
     /// turns, the present time.
@@ -192,6 +200,25 @@ impl Local {
         self.arm_call(self.times.at_ns(when), Box::new(f))
     }
 
+    /// What the clock on the wall says, as this loop's [`Clock`] has it. It may be set, also back.
+    #[must_use]
+    pub fn system_now(&self) -> SystemTime {
+        self.times.clock.system_now()
+    }
+
+    /// When `delay` is over, counted from now; `None` for never.
+    pub(crate) fn deadline(&self, delay: Duration) -> Option<Instant> {
+        let at_ns = self.times.deadline_ns(delay);
+        (at_ns != NEVER).then(|| self.times.instant(at_ns))
+    }
+
+    /// The first moment from `when` on that is a whole number of `slack`s on this clock; `when`
+    /// for a slack of zero.
+    pub(crate) fn round_up(&self, when: Instant, slack: Duration) -> Instant {
+        self.times
+            .instant(round_up(self.times.at_ns(when), nanos(slack)))
+    }
+
     #[track_caller]
     fn arm_call(&self, deadline_ns: u64, run: Box<dyn FnOnce(&Local)>) -> TimerHandle {
         let call = Call {
@@ -249,5 +276,24 @@ impl Local {
             }
             Expiry::Wake(waker) => self.guard(|| waker.wake()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// C8: never earlier, and later by less than the slack.
+    #[test]
+    fn rounding_up_is_never_early_and_later_by_less_than_the_slack() {
+        for at in 0..100 {
+            assert_eq!(round_up(at, 0), at);
+            for slack in 1..20 {
+                let rounded = round_up(at, slack);
+                assert!(rounded >= at && rounded - at < slack && rounded % slack == 0);
+            }
+        }
+        assert_eq!(round_up(NEVER, 7), NEVER);
+        assert_eq!(round_up(NEVER - 1, NEVER), NEVER);
     }
 }

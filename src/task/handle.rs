@@ -19,7 +19,7 @@ use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 /// Runs `future` as a task of the loop that is running here.
 ///
@@ -221,6 +221,40 @@ impl<T: 'static> Task<T> {
         self.cell.head.waiters.wait(&mut self.waiting, waker);
     }
 
+    /// Waits for its end, and leaves the result where it is.
+    ///
+    /// # Panics
+    ///
+    /// In the task itself: it would wait for ever.
+    pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.done() {
+            return Poll::Ready(());
+        }
+        let head = &self.cell.head;
+        let own = self.local.with(|local| {
+            let current = Executor::of(local).current();
+            current.is_some_and(|current| current.head().job == head.job)
+        });
+        assert!(own != Some(true), "{} awaits itself", head.name());
+        head.waiters.wait(&mut self.waiting, cx.waker());
+        // Cloning the waker was somebody else's code, and may have ended the task.
+        if self.done() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Nobody waits for its end any more.
+    pub(crate) fn stop_waiting(&mut self) {
+        self.cell.head.waiters.leave(&mut self.waiting);
+    }
+
+    /// The loop that runs it.
+    pub(crate) fn home(&self) -> &Handle {
+        &self.local
+    }
+
     /// The task without its result: clonable, and the same for all types.
     #[must_use]
     pub fn task_ref(&self) -> TaskRef {
@@ -249,32 +283,18 @@ impl<T: 'static> Future for Task<T> {
     ///
     /// If the result was taken before, and in the task itself: it would wait for ever.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self {
-            cell,
-            local,
-            waiting,
-        } = &mut *self;
-        if budget::poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        if let Some(result) = cell.take() {
+        ready!(budget::poll(cx));
+        if let Some(result) = self.cell.take() {
             budget::spend();
             return Poll::Ready(result);
         }
         assert!(
-            !cell.is_taken(),
+            !self.cell.is_taken(),
             "the result of {} was taken before",
-            cell.head.name()
+            self.cell.head.name()
         );
-        let own = local.with(|local| {
-            Executor::of(local)
-                .current()
-                .is_some_and(|current| current.head().job == cell.head.job)
-        });
-        assert!(own != Some(true), "{} awaits itself", cell.head.name());
-        cell.head.waiters.wait(waiting, cx.waker());
-        // Cloning the waker was somebody else's code, and may have ended the task.
-        cell.take().map_or(Poll::Pending, Poll::Ready)
+        ready!(self.poll_done(cx));
+        self.cell.take().map_or(Poll::Pending, Poll::Ready)
     }
 }
 

@@ -8,6 +8,7 @@
 //! In the notes: coroutines, await, Task and Future (N8–N10, N13, N15–N18).
 
 pub(crate) mod budget;
+pub(crate) mod alarm;
 mod coroutine;
 mod current;
 mod done;

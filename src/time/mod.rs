@@ -1,12 +1,27 @@
-//! Waiting for time: `sleep`, `wait_for`, `yield_now`.
+//! Waiting for time: for a while, until a moment, again and again, and not longer than that.
 //!
-//! A sleep is a timer of the loop that wakes a waker; a limit is a sleep that is polled
-//! after what it limits, so that a value that is there wins (T6).
+//! All of it is an alarm of `task/alarm.rs`, a timer of the loop that wakes a waker. A limit is one
+//! that is looked at after what it limits, so that a value that is there wins (T6).
 //!
 //! In the notes: N11, N14, N18.
+//!
+//! # Rules
+//!
+//! - **T6** A value that is ready at the deadline wins over the timeout.
+//! - **T9** A timeout tells its own expiry, and no other; a limit that is moved counts.
+//! - **C6** A tick is never early, keeps to its series, and there is at most one a turn.
+//! - **C7** Who waits for the wall's clock goes on while that is earlier, and sees within a second
+//!   that it was set.
+//! - **C8** Slack makes later by less than itself.
 
+mod interval;
 mod sleep;
+mod timeout;
 mod wait_for;
+mod wall;
 
-pub use sleep::{Sleep, sleep, yield_now};
+pub use interval::{Interval, MissedTick, interval, interval_at};
+pub use sleep::{Sleep, fresh_now, sleep, sleep_until, yield_now};
+pub use timeout::{ScopeOver, TimeoutScope, timeout, timeout_at};
 pub use wait_for::{Elapsed, wait_for};
+pub use wall::sleep_until_system;

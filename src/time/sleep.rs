@@ -1,15 +1,16 @@
 //! `sleep`: a timer that wakes the one who awaits it.
 //!
-//! Nothing is armed before the first poll (calling a coroutine runs nothing, N9), and the
-//! time counts from a fresh reading of the clock then, so it is never early (C1).
+//! The timer is an alarm (`task/alarm.rs`), armed at the first poll. Where a little later would do,
+//! a sleep may be given slack, and then many of them end in one turn.
 //!
 //! In the notes: `sleep(seconds)` (N11, N18).
 
-use crate::event_loop::{Handle, WakeState, WakeTimer};
+use crate::event_loop::{Handle, Local};
+use crate::task::alarm::Alarm;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Waits for `delay`, counted from the first poll, on the loop's clock.
 ///
@@ -36,48 +37,100 @@ use std::time::Duration;
 /// ```
 pub fn sleep(delay: Duration) -> Sleep {
     Sleep {
-        state: State::Unarmed(delay),
+        alarm: Alarm::after(delay),
     }
 }
 
-/// What [`sleep`] returns.
+/// Waits until `when` on the loop's clock; if that has passed it gives way once.
+///
+/// Never early. Dates and times of day are not of this clock: see
+/// [`sleep_until_system`](crate::sleep_until_system).
+///
+/// # Panics
+///
+/// As [`sleep`].
+///
+/// # Cancellation
+///
+/// As [`sleep`].
+///
+/// # Examples
+///
+/// ```
+/// use readily::{fresh_now, run, sleep_until};
+/// use std::time::Duration;
+///
+/// run(async {
+///     let when = fresh_now() + Duration::from_millis(2);
+///     sleep_until(when).await;
+///     assert!(fresh_now() >= when);
+/// })?;
+/// # Ok::<(), readily::Error>(())
+/// ```
+pub fn sleep_until(when: Instant) -> Sleep {
+    Sleep {
+        alarm: Alarm::at(when),
+    }
+}
+
+/// The time on the clock of the loop that runs here, read now: what [`sleep_until`], `timeout_at`
+/// and `interval_at` count by.
+///
+/// # Panics
+///
+/// Outside a loop: there is no clock to ask.
+#[doc(alias = "time")]
+#[must_use]
+pub fn fresh_now() -> Instant {
+    let handle = Handle::current()
+        .expect("asked for the time outside a loop: use readily::run, or EventLoop::enter");
+    handle
+        .with(Local::fresh_now)
+        .expect("the current loop is there")
+}
+
+/// What [`sleep`] and [`sleep_until`] return.
 #[derive(Debug)]
 #[must_use = "a sleep does nothing unless it is awaited"]
 pub struct Sleep {
-    state: State,
+    alarm: Alarm,
 }
 
-#[derive(Debug)]
-enum State {
-    Unarmed(Duration),
-    Armed(WakeTimer),
-    Over,
+impl Sleep {
+    /// May be late by up to `slack`, so that it ends together with others (C8). To be said before
+    /// the first poll; afterwards it has no effect.
+    ///
+    /// The end is put off to a whole number of `slack`s of the loop's clock. So of a thousand
+    /// connections with a limit of a minute and a slack of a second, those that time out in one
+    /// second do so in one turn, and the loop has woken once. It fits where one slack is a multiple
+    /// of the other, too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::testing::SimLoop;
+    /// use readily::{gather, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let mut sim = SimLoop::new(1);
+    /// let second = Duration::from_secs(1);
+    /// let naps = (1..900).map(|ms| sleep(Duration::from_millis(ms)).slack(second));
+    /// sim.run(gather(naps))?;
+    /// assert_eq!(sim.elapsed(), second);
+    /// assert!(sim.stats().turns < 5); // and not 900
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    pub fn slack(mut self, slack: Duration) -> Self {
+        self.alarm = self.alarm.with_slack(slack);
+        self
+    }
 }
 
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match &self.state {
-            State::Unarmed(delay) => {
-                let handle = Handle::current()
-                    .expect("slept outside a loop: use readily::run, or EventLoop::enter");
-                let timer = handle.with(|local| local.wake_later(*delay, cx.waker().clone()));
-                self.state = State::Armed(timer.expect("the current loop is there"));
-                Poll::Pending
-            }
-            State::Armed(timer) => match timer.poll(cx.waker()) {
-                WakeState::Pending => Poll::Pending,
-                // To wait for a loop that is gone, or does not run, is to wait for ever.
-                WakeState::Gone => panic!("slept on a loop that is closed"),
-                WakeState::Elsewhere => panic!("slept on another loop than the one that runs here"),
-                WakeState::Fired => {
-                    self.state = State::Over;
-                    Poll::Ready(())
-                }
-            },
-            State::Over => Poll::Ready(()),
-        }
+        self.alarm.poll(cx)
     }
 }
 

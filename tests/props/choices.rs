@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use readily::testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
 use readily::{
     Either, Future, Promise, as_completed, create_future, gather, race, race_fair, select, sleep,
-    spawn, yield_now,
+    spawn, wait_for, yield_now,
 };
 use std::cell::RefCell;
 use std::future::{pending, ready};
@@ -15,6 +15,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
+
+/// Of virtual time: for ever.
+const HOUR: Duration = Duration::from_secs(3600);
 
 type Pairs = (Vec<Option<Promise<usize>>>, Vec<Future<usize>>);
 
@@ -68,7 +71,7 @@ proptest! {
         let Some(first) = batches.iter().find(|batch| !batch.is_empty()) else { return Ok(()) };
         let expected = *first.iter().min().unwrap();
         let mut sim = SimLoop::new(seed);
-        sim.run(async {
+        sim.run(wait_for(HOUR, async {
             let (promises, futures) = promised(MANY);
             let settled = spawn(settle(promises, batches.clone()));
             assert_eq!(race(futures).await, Ok(expected));
@@ -96,7 +99,7 @@ proptest! {
             let mut all = flat(&batches);
             all.sort_unstable();
             assert_eq!(order, all, "T8: none is lost");
-        }).unwrap();
+        })).unwrap().expect("nobody hangs");
     }
 
     /// T8: in the order in which they were done, each once; each is polled for its start and for
@@ -108,7 +111,7 @@ proptest! {
     ) {
         let order = flat(&batches);
         let mut sim = SimLoop::with(readily::testing::Faults::none());
-        sim.run(async {
+        sim.run(wait_for(HOUR, async {
             let (promises, futures) = promised(MANY);
             let (futures, seen): (Vec<_>, Vec<_>) = futures.into_iter().map(spy).unzip();
             let mut done = as_completed(futures);
@@ -136,7 +139,7 @@ proptest! {
             }
             drop(done);
             assert!(seen.iter().all(|seen| seen.drops() == 1));
-        }).unwrap();
+        })).unwrap().expect("nobody hangs");
     }
 }
 

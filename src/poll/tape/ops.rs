@@ -33,6 +33,7 @@ ops! {
     Remove = b'x', "remove";
     Wait = b'w', "a wait";
     Clock = b'c', "a look at the clock";
+    Wall = b'y', "a look at the clock on the wall";
     Decide = b'd', "what other threads did";
     Note = b'n', "a call of a callback or task";
     Listen = b'L', "listen";
@@ -61,7 +62,7 @@ mod tests {
     #[test]
     fn each_operation_has_a_byte_of_its_own() {
         let all: Vec<Op> = (0..=u8::MAX).filter_map(Op::of).collect();
-        assert_eq!(all.len(), 25);
+        assert_eq!(all.len(), 26);
         assert!(all.iter().all(|op| Op::of(op.byte()) == Some(*op)));
     }
 }

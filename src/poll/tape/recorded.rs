@@ -16,7 +16,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(super) struct Recorded {
     pub(super) poller: Box<dyn Poller>,
@@ -108,6 +108,15 @@ impl Clock for RecordedClock {
 
     fn origin(&self) -> Instant {
         self.clock.origin()
+    }
+
+    fn system_now(&self) -> SystemTime {
+        let now = self.clock.system_now();
+        // As it is played: whole nanoseconds since 1970, up to 2262.
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_ns = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
+        self.recorder.entry(Op::Wall, &[], since_ns);
+        UNIX_EPOCH + Duration::from_nanos(since_ns.unsigned_abs())
     }
 }
 

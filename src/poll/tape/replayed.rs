@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 impl Poller for Replayer {
     fn register(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
@@ -69,6 +69,11 @@ impl Clock for Replayer {
 
     fn origin(&self) -> Instant {
         self.0.origin
+    }
+
+    fn system_now(&self) -> SystemTime {
+        let since_ns: i64 = self.answer(Op::Wall, &[]).unwrap_or(0);
+        UNIX_EPOCH + Duration::from_nanos(since_ns.unsigned_abs())
     }
 }
 

@@ -1,0 +1,101 @@
+//! A moment that a future waits for: a timer of the loop, armed when it is first polled.
+//!
+//! Sleeps, limits and intervals are all one of these. It is here because what waits for several
+//! things and what waits for time are neighbours that do not know of each other, and both have
+//! limits. Nothing is armed before the first poll (calling a coroutine runs nothing, N9), and a
+//! delay counts from a fresh reading of the clock then, so it is never early (C1).
+//!
+//! In the notes: the *timers* of N1, as `await` sees them (N11, N14).
+
+use crate::event_loop::{Handle, Local, WakeState, WakeTimer};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// A timer that is awaited. Dropping it disarms it.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    state: State,
+    /// By how much it may be late, so that it rings together with others.
+    slack: Duration,
+}
+
+#[derive(Debug)]
+enum State {
+    After(Duration),
+    At(Instant),
+    Never,
+    Armed(WakeTimer),
+    Over,
+}
+
+impl Alarm {
+    fn new(state: State) -> Self {
+        let slack = Duration::ZERO;
+        Self { state, slack }
+    }
+
+    /// Rings after `delay`, counted from the first poll; zero gives way once.
+    pub(crate) fn after(delay: Duration) -> Self {
+        Self::new(State::After(delay))
+    }
+
+    /// Rings at `when`; in the turn after the first poll if that has passed.
+    pub(crate) fn at(when: Instant) -> Self {
+        Self::new(State::At(when))
+    }
+
+    /// Rings never, and needs no loop.
+    pub(crate) fn never() -> Self {
+        Self::new(State::Never)
+    }
+
+    /// May be late by up to `slack`; to be said before the first poll.
+    pub(crate) fn with_slack(mut self, slack: Duration) -> Self {
+        self.slack = slack;
+        self
+    }
+
+    fn arm(&self, local: &Local, cx: &Context<'_>) -> Option<WakeTimer> {
+        let waker = cx.waker().clone();
+        match self.state {
+            State::After(delay) if self.slack.is_zero() => Some(local.wake_later(delay, waker)),
+            State::After(delay) => Some(match local.deadline(delay) {
+                Some(when) => local.wake_at(local.round_up(when, self.slack), waker),
+                None => local.wake_later(delay, waker), // never, which is late enough
+            }),
+            State::At(when) => Some(local.wake_at(local.round_up(when, self.slack), waker)),
+            State::Never | State::Armed(_) | State::Over => None,
+        }
+    }
+
+    /// Whether it has rung; if not, the waker is kept for it.
+    ///
+    /// # Panics
+    ///
+    /// The first time outside a loop; afterwards on another loop, or when that one is closed: it
+    /// would never ring.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.state {
+            State::After(_) | State::At(_) => {
+                let handle = Handle::current()
+                    .expect("slept outside a loop: use readily::run, or EventLoop::enter");
+                let timer = handle.with(|local| self.arm(local, cx));
+                let timer = timer.flatten().expect("the current loop is there");
+                self.state = State::Armed(timer);
+                Poll::Pending
+            }
+            State::Never => Poll::Pending,
+            State::Armed(timer) => match timer.poll(cx.waker()) {
+                WakeState::Pending => Poll::Pending,
+                // To wait for a loop that is gone, or does not run, is to wait for ever.
+                WakeState::Gone => panic!("slept on a loop that is closed"),
+                WakeState::Elsewhere => panic!("slept on another loop than the one that runs here"),
+                WakeState::Fired => {
+                    self.state = State::Over;
+                    Poll::Ready(())
+                }
+            },
+            State::Over => Poll::Ready(()),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! `interval`: a tick for each period, and what becomes of those that were missed.
+//!
+//! `sleep` in a loop drifts: each round is longer by what it does. Here each tick has its moment,
+//! a whole number of periods after the first, however late the one before it was taken. If some
+//! were missed, because the program was busy or the machine asleep, there are three things to do
+//! about it, and by default they are skipped: a hundred ticks at once help nobody (R074).
+//!
+//! Not in the notes, nor in asyncio; the *timers* of N1, again and again.
+
+use crate::base::clock::nanos;
+use crate::event_loop::Handle;
+use crate::task::alarm::Alarm;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// What an [`Interval`] does about ticks for which it was late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum MissedTick {
+    /// Leaves them out: the next tick is the first of the series that is still to come.
+    #[default]
+    Skip,
+    /// Begins anew: the next tick is one period after the late one was taken.
+    Delay,
+    /// Gives them all, one a turn, until it has caught up.
+    Burst,
+}
+
+/// How long after a tick's own moment the next one is, in nanoseconds: it was taken `late`.
+fn until_next(missed: MissedTick, late: u64, period: u64) -> u64 {
+    match missed {
+        MissedTick::Burst => period,
+        MissedTick::Delay => late.saturating_add(period),
+        MissedTick::Skip => (late / period).saturating_add(1).saturating_mul(period),
+    }
+}
+
+/// Ticks once each `period`, for the first time after one period: it is time that has gone by
+/// that is told. For a tick at once use [`interval_at`].
+///
+/// The time counts from the first poll of the first [`tick`](Interval::tick), on the loop's clock.
+/// A period of zero is one nanosecond: there is a tick in each turn.
+///
+/// # Cancellation
+///
+/// Dropping it leaves no timer. See [`tick`](Interval::tick).
+///
+/// # Examples
+///
+/// ```
+/// use readily::{interval, run};
+/// use std::time::Duration;
+///
+/// let period = Duration::from_millis(2);
+/// run(async {
+///     let mut ticks = interval(period);
+///     let first = ticks.tick().await;
+///     assert!(ticks.tick().await >= first + period);
+/// })?;
+/// # Ok::<(), readily::Error>(())
+/// ```
+pub fn interval(period: Duration) -> Interval {
+    Interval::new(Next::AfterOne, period)
+}
+
+/// Ticks at `start`, and then once each `period`. A `start` that has passed is a tick at once, and
+/// those between it and now were missed.
+///
+/// # Cancellation
+///
+/// As [`interval`].
+///
+/// # Examples
+///
+/// ```
+/// use readily::{fresh_now, interval_at, run};
+/// use std::time::Duration;
+///
+/// run(async {
+///     let now = fresh_now();
+///     let mut ticks = interval_at(now, Duration::from_millis(2));
+///     assert_eq!(ticks.tick().await, now);
+/// })?;
+/// # Ok::<(), readily::Error>(())
+/// ```
+pub fn interval_at(start: Instant, period: Duration) -> Interval {
+    Interval::new(Next::At(start), period)
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// One period after it is first asked.
+    AfterOne,
+    At(Instant),
+    /// Beyond the end of time.
+    Never,
+}
+
+/// What [`interval`] returns.
+#[derive(Debug)]
+#[must_use = "it does nothing unless its ticks are awaited"]
+pub struct Interval {
+    period: Duration,
+    missed: MissedTick,
+    next: Next,
+    /// The time of the turn in which it has ticked last.
+    ticked: Option<Instant>,
+}
+
+impl Interval {
+    fn new(next: Next, period: Duration) -> Self {
+        Self {
+            period: period.max(Duration::from_nanos(1)),
+            missed: MissedTick::default(),
+            next,
+            ticked: None,
+        }
+    }
+
+    /// What to do about ticks that were missed; without it they are skipped.
+    pub fn missed(mut self, missed: MissedTick) -> Self {
+        self.missed = missed;
+        self
+    }
+
+    /// The period.
+    #[must_use]
+    pub fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// Waits for the next tick, and returns its moment: the one at which it fell due, and not the
+    /// one at which it was taken.
+    ///
+    /// Never early (C6). A tick that is due when this is first polled is given at once, so that in
+    /// a choice with others that are ready it is not passed over for ever; but only one a turn.
+    ///
+    /// # Panics
+    ///
+    /// Outside a running loop: there is no clock to ask.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it loses no tick, and leaves no timer.
+    pub async fn tick(&mut self) -> Instant {
+        let mut alarm = None;
+        poll_fn(|cx| {
+            let handle = Handle::current()
+                .expect("an interval outside a loop: use readily::run, or EventLoop::enter");
+            let local = handle.upgrade().expect("the current loop is there");
+            let next = match self.next {
+                Next::At(next) => next,
+                Next::Never => return Poll::Pending,
+                Next::AfterOne => {
+                    let first = local.deadline(self.period);
+                    self.next = first.map_or(Next::Never, Next::At);
+                    match first {
+                        Some(first) => first,
+                        None => return Poll::Pending,
+                    }
+                }
+            };
+            let now = local.now();
+            let at_once = now >= next && self.ticked != Some(now);
+            if !at_once {
+                let alarm = alarm.get_or_insert_with(|| Alarm::at(next));
+                if alarm.poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+            self.ticked = Some(now);
+            let late = nanos(local.fresh_now().saturating_duration_since(next));
+            let after = until_next(self.missed, late, nanos(self.period));
+            self.next = next
+                .checked_add(Duration::from_nanos(after))
+                .map_or(Next::Never, Next::At);
+            Poll::Ready(next)
+        })
+        .await
+    }
+
+    /// Begins anew: the next tick is one period from now, or, if none was waited for yet, from
+    /// when it is.
+    pub fn reset(&mut self) {
+        let now =
+            Handle::current().and_then(|handle| handle.with(|local| local.deadline(self.period)));
+        self.next = match now {
+            Some(Some(next)) => Next::At(next),
+            Some(None) => Next::Never,
+            None => Next::AfterOne,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// C6: the next one is later than now but for `Burst`; where nothing was missed all three agree.
+    #[test]
+    fn the_next_tick_is_of_the_series_and_not_in_the_past() {
+        for late in 0..50 {
+            for period in 1..12 {
+                let skip = until_next(MissedTick::Skip, late, period);
+                assert!(skip > late && skip - late <= period && skip % period == 0);
+                assert_eq!(until_next(MissedTick::Delay, late, period), late + period);
+                assert_eq!(until_next(MissedTick::Burst, late, period), period);
+                if late < period {
+                    assert_eq!(skip, period);
+                }
+            }
+        }
+        assert_eq!(until_next(MissedTick::Skip, u64::MAX, 1), u64::MAX);
+        assert_eq!(until_next(MissedTick::Delay, u64::MAX, u64::MAX), u64::MAX);
+    }
+}

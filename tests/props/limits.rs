@@ -1,0 +1,535 @@
+//! Limits that move, ticks, slack and the clock on the wall: T6, T9, C6, C7, C8.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use readily::testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
+use readily::{
+    Either, Elapsed, MissedTick, PanicPolicy, ScopeOver, Task, TimeoutScope, create_future,
+    fresh_now, gather, interval, interval_at, select, sleep, sleep_until, sleep_until_system,
+    spawn, timeout, timeout_at, wait_for, yield_now,
+};
+use std::cell::RefCell;
+use std::future::{pending, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Of virtual time: for ever.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What the code in a scope does next.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Sleep(u32),
+    /// Moves the limit to so many milliseconds from now; into the past where it is negative.
+    Move(i32),
+    NoLimit,
+    Yield,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0u32..9).prop_map(Step::Sleep),
+        2 => (-3i32..12).prop_map(Step::Move),
+        1 => Just(Step::NoLimit),
+        1 => Just(Step::Yield),
+    ]
+}
+
+fn from_now(ms: i32) -> Instant {
+    let span = ms.unsigned_abs() * MS;
+    match ms < 0 {
+        true => fresh_now().checked_sub(span).unwrap_or(fresh_now()),
+        false => fresh_now() + span,
+    }
+}
+
+/// When such code ends, in milliseconds, and whether by itself. At the deadline the code wins if it
+/// is done, and is ended if it waits for more. A limit that was moved (`moved`) into the past ends
+/// it in the next turn, before which it may have done what takes no time.
+fn model(limit: u32, steps: &[Step]) -> (u32, bool) {
+    let (mut now, mut limit, mut moved) = (0u32, Some(limit), true);
+    for step in steps {
+        let takes = match *step {
+            Step::Sleep(ms) => ms,
+            Step::Yield => 0,
+            Step::Move(ms) => {
+                (limit, moved) = (Some(now.saturating_add_signed(ms)), true);
+                continue;
+            }
+            Step::NoLimit => {
+                (limit, moved) = (None, true);
+                continue;
+            }
+        };
+        match limit {
+            Some(limit) if limit <= now && !moved => return (now, false),
+            Some(limit) if takes > 0 && limit < now + takes => return (limit.max(now), false),
+            _ => (now, moved) = (now + takes, false),
+        }
+    }
+    (now, true)
+}
+
+async fn run_steps(scope: TimeoutScope, steps: Vec<Step>) {
+    for step in steps {
+        match step {
+            Step::Sleep(ms) => sleep(ms * MS).await,
+            Step::Move(ms) => scope.reschedule(from_now(ms)).expect("it is open"),
+            Step::NoLimit => scope.reschedule(None).expect("it is open"),
+            Step::Yield => yield_now().await,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// T6, T9: code whose limit moves ends when the model says, and says by what.
+    #[test]
+    fn a_limit_that_moves_ends_the_code_when_it_should(
+        limit in 0u32..12,
+        steps in vec(step(), 0..8),
+        seed in 0u64..4,
+    ) {
+        let mut sim = SimLoop::new(seed);
+        let (ends, by_itself) = model(limit, &steps);
+        let kept: Rc<RefCell<Option<TimeoutScope>>> = Rc::default();
+        let keep = Rc::clone(&kept);
+        let code = timeout(limit * MS, async |scope: TimeoutScope| {
+            keep.replace(Some(scope.clone()));
+            run_steps(scope, steps.clone()).await;
+        });
+        let ended = sim.run(wait_for(HOUR, code)).unwrap().expect("nobody hangs");
+        prop_assert_eq!(ended.is_ok(), by_itself);
+        prop_assert_eq!(sim.elapsed(), ends * MS);
+        let scope = kept.take().unwrap();
+        prop_assert_eq!(scope.expired(), !by_itself, "T9");
+        prop_assert_eq!(scope.reschedule(None), Err(ScopeOver));
+        sim.run_until_stalled().unwrap();
+        prop_assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
+    }
+
+    /// T9: of nested limits each tells its own expiry, and the inner one's is told to the code
+    /// between them where both are up.
+    #[test]
+    fn nested_limits_tell_their_own_expiry(outer in 1u32..8, inner in 1u32..8, work in 1u32..8) {
+        let mut sim = SimLoop::new(1);
+        let both = timeout(outer * MS, async |outer: TimeoutScope| {
+            let told = timeout(inner * MS, async |_| sleep(work * MS).await).await;
+            assert!(!outer.expired(), "nobody sees this who has expired");
+            told
+        });
+        let told = sim.run(both).unwrap();
+        let expected = match (work <= inner, work <= outer, inner <= outer) {
+            (true, true, _) => Ok(Ok(())),
+            (false, _, true) => Ok(Err(Elapsed)),
+            _ => Err(Elapsed),
+        };
+        prop_assert_eq!(told, expected);
+        prop_assert_eq!(sim.elapsed(), work.min(inner).min(outer) * MS);
+    }
+
+    /// C6: never early, of the series, one for each turn; and by each rule as many as it says.
+    #[test]
+    fn ticks_keep_to_their_series_whatever_is_missed(
+        period in 1u32..6,
+        busy in vec(0u32..20, 1..12),
+        missed in prop_oneof![
+            Just(MissedTick::Skip), Just(MissedTick::Delay), Just(MissedTick::Burst)
+        ],
+        at_once in any::<bool>(),
+        given_up in any::<bool>(),
+    ) {
+        let mut sim = SimLoop::new(1);
+        let period = period * MS;
+        sim.run(wait_for(HOUR, async {
+            let start = fresh_now();
+            let ticks = match at_once {
+                true => interval_at(start, period),
+                false => interval(period),
+            };
+            let mut ticks = ticks.missed(missed);
+            let mut expected = match at_once {
+                true => start,
+                false => start + period,
+            };
+            for &busy in &busy {
+                let tick = loop {
+                    if !given_up {
+                        break ticks.tick().await;
+                    }
+                    // Given up each millisecond: that loses nothing.
+                    if let Either::Left(tick) = select((ticks.tick(), sleep(MS))).await {
+                        break tick;
+                    }
+                };
+                assert_eq!(tick, expected, "{missed:?}");
+                let now = fresh_now();
+                assert!(now >= tick, "never early");
+                expected = match missed {
+                    MissedTick::Burst => tick + period,
+                    MissedTick::Delay => now + period,
+                    MissedTick::Skip => {
+                        let mut next = tick;
+                        while next <= now {
+                            next += period;
+                        }
+                        next
+                    }
+                };
+                sleep(busy * MS).await;
+            }
+        })).unwrap().expect("nobody hangs");
+        prop_assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
+    }
+
+    /// C8: with slack, late by less than that; those that share a slack end in as few turns as
+    /// there are multiples of it.
+    #[test]
+    fn slack_makes_late_by_less_than_itself_and_brings_together(
+        delays in vec(0u32..50, 1..12),
+        slack in 0u32..9,
+    ) {
+        let mut sim = SimLoop::new(1);
+        let ends: Rc<RefCell<Vec<Duration>>> = Rc::default();
+        let begin = sim.fresh_now();
+        let naps = delays.iter().map(|&delay| {
+            let ends = Rc::clone(&ends);
+            async move {
+                sleep(delay * MS).slack(slack * MS).await;
+                let end = fresh_now() - begin;
+                assert!(end >= delay * MS, "never early");
+                assert!(end - delay * MS < (slack * MS).max(Duration::from_nanos(1)));
+                ends.borrow_mut().push(end);
+            }
+        });
+        sim.run(gather(naps)).unwrap();
+        if slack > 0 {
+            let on_time = |end: &Duration| end.as_nanos() % (slack * MS).as_nanos() == 0;
+            prop_assert!(ends.borrow().iter().all(on_time), "{ends:?}");
+        }
+    }
+
+    /// C7: while the wall is earlier, whatever it is set to; and not later than a second after it
+    /// was set.
+    #[test]
+    fn a_sleep_by_the_wall_follows_it_forward_and_back(
+        at in 0u64..30,
+        sets in vec((0u64..8, 0u64..60), 0..5),
+    ) {
+        let mut sim = SimLoop::new(1);
+        let clock = sim.kernel().clock();
+        let wall = |s: u64| UNIX_EPOCH + Duration::from_secs(s);
+        let setting = clock.clone();
+        let late = sim.run(wait_for(HOUR, async move {
+            let times: Rc<RefCell<Vec<(Instant, SystemTime)>>> = Rc::default();
+            let told = Rc::clone(&times);
+            drop(spawn(async move {
+                for (pause, to) in sets {
+                    sleep(Duration::from_secs(pause)).await;
+                    setting.set_system(wall(to));
+                    told.borrow_mut().push((fresh_now(), wall(to)));
+                }
+            }));
+            let begin = fresh_now();
+            sleep_until_system(wall(at)).await;
+            let local = readily::Handle::current().unwrap();
+            assert!(local.with(|local| local.system_now()).unwrap() >= wall(at), "C7: early");
+            // Since when has it been late enough, without a break?
+            let mut since = begin + Duration::from_secs(at);
+            let times = times.borrow();
+            let mut now_at = |since_set: Instant, set_to: SystemTime| {
+                since = match wall(at).duration_since(set_to) {
+                    Ok(left) => since_set + left,
+                    Err(_) => since_set,
+                };
+            };
+            for &(when, to) in times.iter() {
+                now_at(when, to);
+            }
+            fresh_now().saturating_duration_since(since)
+        })).unwrap().expect("nobody hangs");
+        prop_assert!(late <= SECOND, "seen {late:?} late");
+    }
+}
+
+/// T6, T9: the value, the limit, a new limit and a cancel in one turn, in every order.
+#[test]
+fn a_value_a_limit_and_a_later_limit_in_one_turn_end_in_every_order() {
+    type Waits = Task<Result<u8, Elapsed>>;
+    let waiting = || {
+        let mut sim = SimLoop::new(2);
+        let entered = sim.event_loop().enter();
+        let (promise, future) = create_future::<u8>();
+        let (tell, told) = create_future::<TimeoutScope>();
+        let waiter: Waits = spawn(timeout(MS, async move |scope| {
+            tell.set_result(scope).unwrap();
+            future.await.unwrap()
+        }));
+        drop(entered);
+        sim.run_until_stalled().unwrap();
+        let mut told = told;
+        let scope = told.result().unwrap().unwrap();
+        (sim, promise, scope, waiter)
+    };
+    for order in orders(3) {
+        let (mut sim, promise, scope, mut waiter) = waiting();
+        let clock = sim.kernel().clock();
+        let (kept, when) = (scope.clone(), sim.fresh_now() + 9 * MS);
+        in_one_turn(
+            &sim.handle(),
+            &order,
+            vec![
+                Box::new(move || promise.set_result(7).unwrap()),
+                Box::new(move || clock.advance(MS)),
+                Box::new(move || scope.reschedule(when).unwrap()),
+            ],
+        );
+        sim.run_until_stalled().unwrap();
+        assert_eq!(waiter.result().unwrap().unwrap(), Ok(7), "{order:?}");
+        assert!(!kept.expired());
+        assert_eq!(sim.event_loop().next_deadline(), None, "{order:?}");
+    }
+    for order in orders(3) {
+        let (mut sim, promise, scope, waiter) = waiting();
+        let clock = sim.kernel().clock();
+        let (kept, when) = (scope.clone(), sim.fresh_now() + 9 * MS);
+        let task = waiter.task_ref();
+        let cancels = order[0] == 0;
+        let end: Deed = match cancels {
+            true => Box::new(move || assert!(task.cancel())),
+            false => Box::new(|| ()),
+        };
+        in_one_turn(
+            &sim.handle(),
+            &order,
+            vec![
+                end,
+                Box::new(move || clock.advance(MS)),
+                // Refused where it has been cancelled.
+                Box::new(move || assert_eq!(scope.reschedule(when).is_err(), cancels)),
+            ],
+        );
+        sim.run_until_stalled().unwrap();
+        // The limit is moved before it is looked at.
+        assert_eq!(waiter.done(), cancels, "{order:?}");
+        sim.advance(9 * MS).unwrap();
+        assert!(waiter.done());
+        assert_eq!(kept.expired(), !cancels, "{order:?}: a cancel is no expiry");
+        drop(promise);
+    }
+}
+
+/// The limit is moved from elsewhere: by a callback, by another task, to earlier and to later.
+#[test]
+fn a_limit_may_be_moved_from_elsewhere() {
+    for (to, ends) in [(2, 2), (9, 9)] {
+        let mut sim = SimLoop::new(1);
+        let begin = sim.fresh_now();
+        let told = sim.run(timeout(5 * MS, async |scope: TimeoutScope| {
+            assert_eq!(scope.when(), Some(begin + 5 * MS));
+            let local = readily::Handle::current().unwrap();
+            local.with(|local| {
+                local.call_later(MS, move |_| scope.reschedule(begin + to * MS).unwrap())
+            });
+            pending::<()>().await
+        }));
+        assert_eq!(told.unwrap(), Err(Elapsed));
+        assert_eq!(sim.elapsed(), ends * MS);
+    }
+    // Without a limit, until there is one.
+    let mut sim = SimLoop::new(1);
+    let told = sim.run(timeout_at(None, async |scope: TimeoutScope| {
+        assert_eq!(scope.when(), None);
+        sleep(60 * SECOND).await;
+        scope.reschedule(fresh_now() + MS).unwrap();
+        pending::<()>().await
+    }));
+    assert_eq!(told.unwrap(), Err(Elapsed));
+    assert_eq!(sim.elapsed(), 60 * SECOND + MS);
+    let never = timeout(Duration::MAX, async |scope: TimeoutScope| scope.when());
+    assert_eq!(sim.run(never).unwrap(), Ok(None));
+    // What was due before it began: code that is ready is done.
+    let past = sim.fresh_now();
+    sim.advance(SECOND).unwrap();
+    let at_once = timeout_at(past, async |_| 7);
+    assert_eq!(sim.run(at_once).unwrap(), Ok(7));
+    let waits = timeout_at(past, async |_| pending::<()>().await);
+    assert_eq!(sim.run(waits).unwrap(), Err(Elapsed));
+}
+
+/// The code is gone before the caller hears that its time was up; it borrows from the caller.
+#[test]
+fn what_a_timeout_ends_is_dropped_before_it_returns() {
+    let mut sim = SimLoop::new(1);
+    sim.run(async {
+        let mut count = 0;
+        let (slow, seen) = spy(sleep(HOUR));
+        let told = timeout(MS, async |_| {
+            count += 1;
+            slow.await
+        })
+        .await;
+        assert_eq!((told, count), (Err(Elapsed), 1));
+        seen.assert_dropped();
+        let io: std::io::Error = Elapsed.into();
+        assert_eq!(io.kind(), std::io::ErrorKind::TimedOut);
+    })
+    .unwrap();
+}
+
+/// C6: after an hour in which the machine slept there is one tick, and then those to come.
+#[test]
+fn a_suspend_leads_to_one_tick_and_no_burst() {
+    let mut sim = SimLoop::new(1);
+    let clock = sim.kernel().clock();
+    sim.run(async {
+        let mut ticks = interval(SECOND);
+        let first = ticks.tick().await;
+        clock.advance(HOUR + MS);
+        assert_eq!(ticks.tick().await, first + SECOND);
+        assert_eq!(ticks.tick().await, first + HOUR + SECOND);
+        assert_eq!(ticks.tick().await, first + HOUR + 2 * SECOND);
+
+        let mut ticks = interval(SECOND).missed(MissedTick::Burst);
+        let first = ticks.tick().await;
+        clock.advance(3 * SECOND);
+        let local = readily::Handle::current().unwrap();
+        let turns = || local.with(|local| local.stats().turns).unwrap();
+        let before = turns();
+        for n in 1..4 {
+            assert_eq!(ticks.tick().await, first + n * SECOND);
+        }
+        assert!(turns() >= before + 2, "one a turn");
+        assert_eq!(ticks.period(), SECOND);
+        ticks.reset();
+        let now = fresh_now();
+        assert_eq!(ticks.tick().await, now + SECOND);
+    })
+    .unwrap();
+}
+
+/// One that is due is not passed over for ever by a choice that always has somebody ready.
+#[test]
+fn a_tick_that_is_due_is_given_at_once_and_one_in_a_turn() {
+    let mut sim = SimLoop::new(1);
+    sim.run(wait_for(HOUR, async {
+        let mut ticks = interval(MS);
+        ticks.tick().await;
+        sleep(MS).await;
+        let chosen = select((ticks.tick(), ready(()))).await;
+        assert!(matches!(chosen, Either::Left(_)), "it is due");
+        let mut none = interval(Duration::ZERO).missed(MissedTick::Burst);
+        let first = none.tick().await;
+        for _ in 0..9 {
+            assert!(none.tick().await > first, "and this ends");
+        }
+        let mut never = interval(Duration::MAX);
+        assert!(wait_for(MS, never.tick()).await.is_err());
+        never.reset();
+        assert!(wait_for(MS, never.tick()).await.is_err());
+    }))
+    .unwrap()
+    .expect("nobody hangs");
+    // Outside a loop it may be made and set, but not waited for.
+    super::scripted::hush();
+    let mut ticks = interval(SECOND);
+    ticks.reset();
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        by_hand(ticks.tick()).poll().is_pending()
+    }));
+    assert!(polled.is_err());
+}
+
+/// Wherever they are dropped, no timer is left.
+#[test]
+fn each_wait_for_time_may_be_dropped_after_each_of_its_polls() {
+    let mut sim = SimLoop::new(3);
+    let polls = sim.drop_everywhere(|| async {
+        let told = timeout(5 * MS, async |scope: TimeoutScope| {
+            sleep(MS / 4).await;
+            scope.reschedule(fresh_now() + MS / 2).unwrap();
+            pending::<()>().await
+        });
+        assert_eq!(told.await, Err(Elapsed));
+    });
+    assert!(polls > 5, "it waits");
+    let polls = sim.drop_everywhere(|| async {
+        let mut ticks = interval(MS / 2);
+        ticks.tick().await;
+        ticks.tick().await;
+    });
+    assert!(polls > 5, "it waits");
+    let polls = sim.drop_everywhere(|| async {
+        sleep_until(fresh_now() + MS / 2).await;
+        sleep(MS / 10).slack(MS / 5).await;
+    });
+    assert!(polls > 5, "it waits");
+    let polls = sim.drop_everywhere(|| async {
+        let local = readily::Handle::current().unwrap();
+        let now = local.with(|local| local.system_now()).unwrap();
+        sleep_until_system(now + MS / 2).await;
+    });
+    assert!(polls > 5, "it waits");
+    assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
+}
+
+thread_local! {
+    static SCOPE: RefCell<Option<TimeoutScope>> = const { RefCell::new(None) };
+}
+
+/// L8: a waker that moves the limit when it is cloned, and each of those that misbehave.
+#[test]
+fn a_scope_bears_wakers_that_misbehave_and_a_clone_that_moves_its_limit() {
+    super::scripted::hush();
+    let mut sim = SimLoop::new(3);
+    sim.on_unhandled(|_| ());
+    sim.set_panic_policy(PanicPolicy::Isolate);
+    let entered = sim.event_loop().enter();
+    for (name, hostile) in wakers::hostile() {
+        let kept: Rc<RefCell<Option<TimeoutScope>>> = Rc::default();
+        let keep = Rc::clone(&kept);
+        let mut limited = by_hand(timeout(HOUR, async move |scope: TimeoutScope| {
+            keep.replace(Some(scope));
+            pending::<()>().await
+        }));
+        let polled = catch_unwind(AssertUnwindSafe(|| limited.poll_with(&hostile)));
+        let scope = kept.take().expect("the code has begun");
+        // A coroutine that has panicked is over.
+        let moved = scope.reschedule(fresh_now() + 2 * HOUR);
+        assert_eq!(moved.is_ok(), polled.is_ok(), "{name}");
+        if polled.is_ok() {
+            assert!(limited.poll().is_pending(), "{name}");
+            scope.reschedule(fresh_now() + MS).unwrap();
+            limited.assert_woken(1);
+        }
+        drop(limited);
+        assert_eq!(scope.reschedule(None), Err(ScopeOver), "{name}");
+        assert!(!scope.expired(), "{name}: a drop is no expiry");
+        let _may_panic = catch_unwind(AssertUnwindSafe(|| drop(hostile)));
+    }
+    // Cloned while the scope waits, it ends what it is to wake.
+    let moves = wakers::cloning(|| {
+        if let Some(scope) = SCOPE.take() {
+            scope.reschedule(fresh_now()).unwrap();
+        }
+        None
+    });
+    let mut limited = by_hand(timeout(HOUR, async |scope: TimeoutScope| {
+        SCOPE.set(Some(scope));
+        pending::<()>().await
+    }));
+    assert!(limited.poll_with(&moves).is_pending());
+    assert!(SCOPE.take().is_none(), "it was cloned");
+    drop(entered);
+    sim.run_until_stalled().unwrap();
+    let entered = sim.event_loop().enter();
+    assert_eq!(limited.assert_ready(), Err(Elapsed));
+    drop(entered);
+    sim.run_until_stalled().unwrap();
+    assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
+}
