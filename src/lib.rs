@@ -82,7 +82,10 @@ pub mod testing;
 pub mod time;
 
 pub use base::clock;
-pub use combine::{AsCompleted, Either, as_completed, gather, race, race_fair, select, try_gather};
+pub use combine::{
+    AsCompleted, Either, ReturnWhen, Shielded, Wait, as_completed, gather, race, race_fair, select,
+    shield, try_gather, wait,
+};
 pub use event_loop::{
     Accepted, CallHandle, Callbacks, CloseReport, Closed, Closures, Cx, Descriptor, Entered, Error,
     EventLoop, ExitReason, Handle, Key, Kind, Local, Origin, PanicPolicy, RegisterError, Remote,

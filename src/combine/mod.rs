@@ -19,8 +19,12 @@ mod gather;
 mod many;
 mod race;
 mod select;
+mod shield;
+mod wait;
 
 pub use as_completed::{AsCompleted, as_completed};
 pub use gather::{Gather, TryGather, gather, try_gather};
 pub use race::{Race, race, race_fair};
 pub use select::{Either, Select, select};
+pub use shield::{Shielded, shield};
+pub use wait::{ReturnWhen, Wait, wait};

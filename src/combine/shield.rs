@@ -1,0 +1,150 @@
+//! `shield`: work that goes on when whoever waits for it is cancelled.
+//!
+//! Cancelling drops a future where it waits, and with it all that it was made of. What must be
+//! brought to its end all the same, a record half written, is a task of its own, for dropping its
+//! handle detaches it. That is what this makes; and it sees to it that a failure of which nobody is
+//! there to hear any more is told.
+//!
+//! In asyncio: `shield`.
+
+use crate::event_loop::{Handle, Unhandled};
+use crate::task::{JoinError, Task, TaskRef, spawn};
+use std::fmt;
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Runs `future` as a task that goes on when this is dropped. (It goes on at once, like any task:
+/// see [`spawn`].) For a task that is there already: `Shielded::from(task)`.
+///
+/// Awaiting it gives the task's result. It is shielded from the end of whoever awaits it, not from
+/// [`TaskRef::cancel`], and not from the end of the loop.
+///
+/// # Panics
+///
+/// Outside a loop, as [`spawn`].
+///
+/// # Cancellation
+///
+/// Dropping it detaches the task: its value is dropped when it comes, a panic follows the
+/// [`PanicPolicy`](crate::PanicPolicy), and an error is told if
+/// [`telling_errors`](Shielded::telling_errors) was asked for. To keep the result, lend it
+/// (`&mut shielded`), or have the task back with [`into_task`](Shielded::into_task).
+///
+/// # Examples
+///
+/// ```
+/// use readily::{Elapsed, run, shield, sleep, wait_for};
+/// use std::{cell::Cell, rc::Rc, time::Duration};
+///
+/// let saved = Rc::new(Cell::new(false));
+/// let saves = Rc::clone(&saved);
+/// let mut runner = readily::Runner::new()?;
+/// runner.run(async {
+///     let save = shield(async move {
+///         sleep(Duration::from_millis(3)).await;
+///         saves.set(true);
+///     });
+///     assert!(wait_for(Duration::from_millis(1), save).await.is_err());
+///     assert!(!saved.get(), "given up, and under way");
+///     sleep(Duration::from_millis(9)).await;
+///     assert!(saved.get());
+/// })?;
+/// # Ok::<(), readily::Error>(())
+/// ```
+#[track_caller]
+pub fn shield<F>(future: F) -> Shielded<F::Output>
+where
+    F: Future<Output: 'static> + 'static,
+{
+    spawn(future).into()
+}
+
+/// What [`shield`] returns.
+#[must_use = "to go on without waiting for it, say `drop`"]
+pub struct Shielded<T: 'static> {
+    /// There until this is dropped.
+    task: Option<Task<T>>,
+    /// What is to be said of a value that nobody takes.
+    says: Option<fn(&T) -> Option<String>>,
+}
+
+impl<T: 'static> From<Task<T>> for Shielded<T> {
+    fn from(task: Task<T>) -> Self {
+        Self {
+            task: Some(task),
+            says: None,
+        }
+    }
+}
+
+impl<T: 'static> Shielded<T> {
+    /// The task without its result: to ask, to name and to cancel it.
+    #[must_use]
+    pub fn task_ref(&self) -> TaskRef {
+        self.task.as_ref().expect("it is there").task_ref()
+    }
+
+    /// The task itself.
+    pub fn into_task(mut self) -> Task<T> {
+        self.task.take().expect("it is there")
+    }
+}
+
+impl<T: 'static, E: fmt::Display + 'static> Shielded<Result<T, E>> {
+    /// Tells an error that nobody takes to [`on_unhandled`](crate::Local::on_unhandled), as
+    /// [`Unhandled::Failed`]: if this was dropped before it gave its result.
+    pub fn telling_errors(mut self) -> Self {
+        self.says = Some(|result| result.as_ref().err().map(E::to_string));
+        self
+    }
+}
+
+impl<T: 'static> Future for Shielded<T> {
+    type Output = Result<T, JoinError>;
+
+    /// # Panics
+    ///
+    /// As that of [`Task`].
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let task = self.task.as_mut().expect("it is there");
+        let polled = Pin::new(task).poll(cx);
+        if polled.is_ready() {
+            self.says = None; // somebody has it
+        }
+        polled
+    }
+}
+
+impl<T: 'static> Drop for Shielded<T> {
+    fn drop(&mut self) {
+        let (Some(task), Some(says)) = (self.task.take(), self.says) else {
+            return; // detached, or handed on
+        };
+        // T11
+        let home = task.home().clone();
+        home.with(|local| drop(local.spawn(tell(task, says))));
+    }
+}
+
+/// Waits in place of him who has gone.
+async fn tell<T: 'static>(task: Task<T>, says: fn(&T) -> Option<String>) {
+    let name = task.get_name();
+    match task.await {
+        Ok(value) => {
+            if let (Some(error), Some(handle)) = (says(&value), Handle::current()) {
+                let task = name.to_string();
+                handle.with(|local| local.report(&Unhandled::Failed { task, error }));
+            }
+        }
+        // As if it had been detached: by the policy.
+        Err(JoinError::Panicked(payload)) => resume_unwind(payload),
+        Err(JoinError::Cancelled) => {}
+    }
+}
+
+impl<T: 'static> fmt::Debug for Shielded<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shielded").field(&self.task).finish()
+    }
+}

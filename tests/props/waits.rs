@@ -1,0 +1,378 @@
+//! Tasks that are waited for and not ended by it: `wait` and `shield` (T8).
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use readily::testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
+use readily::{
+    Either, JoinError, PanicPolicy, ReturnWhen, Shielded, Task, Unhandled, create_future,
+    fresh_now, select, shield, sleep, spawn, wait, wait_for, yield_now,
+};
+use std::cell::{Cell, RefCell};
+use std::future::{pending, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Of virtual time: for ever.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// How a task ends, and after how many milliseconds.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Value,
+    Error,
+    Panic,
+    Cancelled,
+}
+
+fn ends() -> impl Strategy<Value = Vec<(End, u32)>> {
+    let end = prop_oneof![
+        4 => Just(End::Value),
+        1 => Just(End::Error),
+        1 => Just(End::Panic),
+        1 => Just(End::Cancelled),
+    ];
+    vec((end, 1u32..12), 0..7)
+}
+
+type Outcome = Result<u32, &'static str>;
+
+fn spawned(ends: &[(End, u32)]) -> Vec<Task<Outcome>> {
+    ends.iter()
+        .map(|&(end, at)| {
+            let task = spawn(async move {
+                sleep(at * MS).await;
+                match end {
+                    End::Value => Ok(at),
+                    End::Error => Err("planted"),
+                    End::Panic => std::panic::panic_any(super::scripted::PLANTED),
+                    End::Cancelled => pending().await,
+                }
+            });
+            if let End::Cancelled = end {
+                let task = task.task_ref();
+                drop(spawn(async move {
+                    sleep(at * MS).await;
+                    task.cancel();
+                }));
+            }
+            task
+        })
+        .collect()
+}
+
+/// When such a wait ends: the tasks are those that end at or after a moment, with no limit.
+fn model(ends: &[(End, u32)], when: ReturnWhen, errors: bool) -> u32 {
+    let last = ends.iter().map(|&(_, at)| at).max().unwrap_or(0);
+    let fails = |end: End| match end {
+        End::Panic => true,
+        End::Error => errors,
+        End::Value | End::Cancelled => false,
+    };
+    let failing = ends.iter().filter(|&&(end, _)| fails(end));
+    match when {
+        ReturnWhen::AllCompleted => last,
+        ReturnWhen::FirstCompleted => ends.iter().map(|&(_, at)| at).min().unwrap_or(0),
+        ReturnWhen::FirstException => failing.map(|&(_, at)| at).min().unwrap_or(last),
+    }
+}
+
+fn when() -> impl Strategy<Value = ReturnWhen> {
+    prop_oneof![
+        Just(ReturnWhen::FirstCompleted),
+        Just(ReturnWhen::FirstException),
+        Just(ReturnWhen::AllCompleted),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// T8: it returns when the model says, with those that have ended by then, in their order;
+    /// the others are in the list, and go on. Given up before, it has changed nothing.
+    #[test]
+    fn a_wait_returns_whoever_has_ended_and_keeps_the_others(
+        ends in ends(),
+        when in when(),
+        errors in any::<bool>(),
+        limit in prop_oneof![Just(None), (0u32..14).prop_map(Some)],
+        given_up in any::<bool>(),
+        seed in 0u64..4,
+    ) {
+        super::scripted::hush();
+        let mut sim = SimLoop::new(seed);
+        sim.run(wait_for(HOUR, async {
+            let mut tasks = spawned(&ends);
+            let begin = fresh_now();
+            if given_up {
+                let waits = wait(&mut tasks, ReturnWhen::AllCompleted);
+                if let Either::Left(_) = select((waits, yield_now())).await {
+                    assert!(ends.is_empty());
+                }
+                assert_eq!(tasks.len(), ends.len(), "all are in the list");
+            }
+            let mut waits = wait(&mut tasks, when);
+            if errors {
+                waits = waits.failing_if(Result::is_err);
+            }
+            if let Some(limit) = limit {
+                waits = waits.limit(limit * MS);
+            }
+            let (done, left) = waits.await;
+            let took = fresh_now() - begin;
+            let due = model(&ends, when, errors);
+            let expected = limit.map_or(due, |limit| limit.min(due));
+            assert_eq!(took, expected * MS, "{when:?}");
+            // Who is due in the same turn may be polled after it has returned.
+            let must = ends.iter().filter(|&&(_, at)| at < expected).count();
+            let may = ends.iter().filter(|&&(_, at)| at <= expected).count();
+            assert!((must..=may).contains(&done.len()), "{} of {must}..={may}", done.len());
+            assert!(done.iter().all(Task::done) && !left.iter().any(Task::done));
+            let numbers = |tasks: &[Task<Outcome>]| -> Vec<u32> {
+                let number = |task: &Task<Outcome>| task.get_name()[5..].parse().unwrap();
+                tasks.iter().map(number).collect()
+            };
+            assert!(numbers(&done).is_sorted() && numbers(left).is_sorted());
+            // All go on, and each result is there.
+            let mut all = done;
+            wait(left, ReturnWhen::AllCompleted).await.0.into_iter().for_each(|t| all.push(t));
+            assert_eq!(all.len(), ends.len());
+            all.sort_by_key(|task| numbers(std::slice::from_ref(task))[0]);
+            for (task, (end, at)) in all.into_iter().zip(&ends) {
+                match (task.await, end) {
+                    (Ok(Ok(value)), End::Value) => assert_eq!(value, *at),
+                    (Ok(Err("planted")), End::Error)
+                    | (Err(JoinError::Panicked(_)), End::Panic)
+                    | (Err(JoinError::Cancelled), End::Cancelled) => {}
+                    (result, end) => panic!("{end:?} gave {result:?}"),
+                }
+            }
+        })).unwrap().expect("nobody hangs");
+        sim.run_until_stalled().unwrap();
+        prop_assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
+    }
+}
+
+/// A result that was taken before is an end like any other; a task is told of nobody who has gone.
+#[test]
+fn a_wait_takes_no_result_and_leaves_no_waker() {
+    let mut sim = SimLoop::new(1);
+    let (waker, count) = wakers::counting();
+    sim.run(async {
+        let (promise, future) = create_future::<u8>();
+        let mut tasks = vec![spawn(async move { future.await.unwrap() })];
+        let mut waits = by_hand(wait(&mut tasks, ReturnWhen::AllCompleted));
+        assert!(waits.poll_with(&waker).is_pending());
+        drop(waits);
+        assert_eq!(count.kept(), 1, "but the one that is here");
+        promise.set_result(7).unwrap();
+        let (mut done, left) = wait(&mut tasks, ReturnWhen::AllCompleted).await;
+        assert!(left.is_empty());
+        assert_eq!(done[0].result().unwrap().unwrap(), 7);
+        let again = wait(&mut done, ReturnWhen::FirstException).await;
+        assert_eq!((again.0.len(), again.1.len()), (1, 0));
+        let nobody = wait(&mut Vec::<Task<u8>>::new(), ReturnWhen::FirstCompleted)
+            .await
+            .0;
+        assert!(nobody.is_empty());
+    })
+    .unwrap();
+    assert_eq!(count.take(), 0);
+}
+
+#[test]
+fn a_wait_may_be_dropped_after_each_of_its_polls() {
+    let mut sim = SimLoop::new(1);
+    let polls = sim.drop_everywhere(|| async {
+        let (promise, future) = create_future::<u8>();
+        let mut tasks = vec![spawn(async move { future.await.is_ok() })];
+        let waits = wait(&mut tasks, ReturnWhen::FirstCompleted);
+        assert_eq!(waits.limit(MS / 2).await.0.len(), 0);
+        promise.set_result(1).unwrap();
+        let waits = wait(&mut tasks, ReturnWhen::AllCompleted);
+        assert_eq!(waits.limit(MS / 2).await.0.len(), 1);
+    });
+    assert!(polls > 4, "it waits");
+    assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
+}
+
+/// T8: two ends and a cancel of him who waits, in one turn and in every order: no result is lost.
+#[test]
+fn two_ends_of_one_turn_are_waited_for_in_every_order() {
+    for order in orders(3) {
+        let mut sim = SimLoop::new(1);
+        let entered = sim.event_loop().enter();
+        let (one, first) = create_future::<u8>();
+        let (two, second) = create_future::<u8>();
+        let kept: Rc<RefCell<Vec<u8>>> = Rc::default();
+        let keeps = Rc::clone(&kept);
+        let waiter = spawn(async move {
+            let mut tasks = vec![
+                spawn(async move { first.await.unwrap() }),
+                spawn(async move { second.await.unwrap() }),
+            ];
+            while !tasks.is_empty() {
+                for task in wait(&mut tasks, ReturnWhen::FirstCompleted).await.0 {
+                    let value = task.await.unwrap();
+                    keeps.borrow_mut().push(value);
+                }
+            }
+        });
+        drop(entered);
+        sim.run_until_stalled().unwrap();
+        let cancels = order[0] == 2;
+        let task = waiter.task_ref();
+        let deeds: Vec<Deed> = vec![
+            Box::new(move || one.set_result(1).unwrap()),
+            Box::new(move || two.set_result(2).unwrap()),
+            Box::new(move || {
+                if cancels {
+                    assert!(task.cancel());
+                }
+            }),
+        ];
+        in_one_turn(&sim.handle(), &order, deeds);
+        sim.run_until_stalled().unwrap();
+        let mut kept = kept.take();
+        kept.sort_unstable();
+        let expected: &[u8] = if cancels { &[] } else { &[1, 2] };
+        assert_eq!(kept, expected, "{order:?}");
+        assert!(waiter.done());
+    }
+}
+
+/// What is shielded goes on when he who waits is cancelled, wherever he was; its result is given
+/// once, or dropped.
+#[test]
+fn what_is_shielded_goes_on_when_its_waiter_is_cancelled() {
+    let mut sim = SimLoop::new(1);
+    sim.run(wait_for(HOUR, async {
+        let (work, seen) = spy(async {
+            sleep(MS).await;
+            7
+        });
+        let outer = spawn(async move { shield(work).await.unwrap() });
+        yield_now().await;
+        yield_now().await; // it has begun by now
+        assert!(outer.cancel());
+        seen.assert_alive();
+        sleep(2 * MS).await;
+        assert!(seen.finished());
+        seen.assert_dropped();
+
+        // Lent, or had back, nothing of it is lost.
+        let mut kept = shield(async {
+            sleep(MS).await;
+            8
+        });
+        assert!(wait_for(Duration::ZERO, &mut kept).await.is_err());
+        assert_eq!(kept.await.unwrap(), 8);
+        let kept = shield(async { 9 });
+        kept.task_ref().set_name("nine");
+        let task = kept.into_task();
+        assert_eq!(&*task.get_name(), "nine");
+        assert_eq!(Shielded::from(task).await.unwrap(), 9);
+
+        // It is no shield against its own end.
+        let ended = shield(pending::<()>());
+        assert!(ended.task_ref().cancel());
+        assert!(ended.await.unwrap_err().is_cancelled());
+    }))
+    .unwrap()
+    .expect("nobody hangs");
+}
+
+/// An error, and a panic, that nobody is there to take are told; those that were taken are not.
+#[test]
+fn a_failure_behind_a_shield_is_told_if_nobody_takes_it() {
+    super::scripted::hush();
+    let mut sim = SimLoop::new(1);
+    sim.set_panic_policy(PanicPolicy::Isolate);
+    let told: Rc<RefCell<Vec<String>>> = Rc::default();
+    let tells = Rc::clone(&told);
+    sim.on_unhandled(move |unhandled| {
+        let failed = matches!(
+            unhandled,
+            Unhandled::Failed { .. } | Unhandled::Panic { .. }
+        );
+        assert!(failed, "{unhandled}");
+        tells.borrow_mut().push(unhandled.to_string());
+    });
+    let told_now = || told.take().len();
+    sim.run(wait_for(HOUR, async {
+        let fails = |at: u32| async move {
+            sleep(at * MS).await;
+            Err::<u8, _>("no")
+        };
+        // Given up before it fails, and after.
+        for after in [0, 3] {
+            let work = shield(fails(1)).telling_errors();
+            work.task_ref().set_name("the work");
+            sleep(after * MS).await;
+            drop(work);
+            sleep(3 * MS).await;
+            assert_eq!(*told.take(), ["the work failed, with nobody waiting: no"]);
+        }
+        // Taken, no error, not asked for, handed on, cancelled: nothing to tell.
+        assert_eq!(shield(fails(1)).telling_errors().await.unwrap(), Err("no"));
+        drop(shield(async { Ok::<u8, &str>(1) }).telling_errors());
+        drop(shield(fails(1)));
+        drop(shield(fails(1)).telling_errors().into_task());
+        let cancelled = shield(fails(1)).telling_errors();
+        cancelled.task_ref().cancel();
+        drop(cancelled);
+        sleep(3 * MS).await;
+        assert_eq!(told_now(), 0);
+        // A panic is, either way.
+        let panics = || async {
+            sleep(MS).await;
+            std::panic::panic_any(super::scripted::PLANTED);
+            #[allow(unreachable_code)]
+            Ok::<u8, &str>(0)
+        };
+        drop(shield(panics()));
+        drop(shield(panics()).telling_errors());
+        sleep(3 * MS).await;
+        assert_eq!(told_now(), 2);
+    }))
+    .unwrap()
+    .expect("nobody hangs");
+    // Dropped between two turns, and after its loop.
+    let entered = sim.event_loop().enter();
+    let (between, after) = (
+        shield(ready(Err::<u8, _>("no"))).telling_errors(),
+        shield(pending::<Outcome>()).telling_errors(),
+    );
+    drop(entered);
+    sim.run_until_stalled().unwrap();
+    drop(between);
+    sim.run_until_stalled().unwrap();
+    assert_eq!(told_now(), 1);
+    drop(sim);
+    drop(after);
+}
+
+/// A task that waits for itself would wait for ever; it panics, as awaiting itself does.
+#[test]
+fn a_task_that_waits_for_itself_is_told() {
+    super::scripted::hush();
+    let mut sim = SimLoop::new(1);
+    let found = Rc::new(Cell::new(false));
+    let finds = Rc::clone(&found);
+    sim.run(async {
+        let own: Rc<RefCell<Vec<Task<()>>>> = Rc::default();
+        let mine = Rc::clone(&own);
+        let task = spawn(async move {
+            let mut tasks = mine.take();
+            let mut waits = by_hand(wait(&mut tasks, ReturnWhen::AllCompleted));
+            let polled = catch_unwind(AssertUnwindSafe(|| waits.poll().is_pending()));
+            finds.set(polled.is_err());
+        });
+        own.borrow_mut().push(task);
+        sleep(MS).await;
+    })
+    .unwrap();
+    assert!(found.get());
+}
