@@ -3,7 +3,10 @@
 
 use readily::io::{Source, TcpListener, TcpStream};
 use readily::testing::{Diverged, Recorder, Replayer, record, replay};
-use readily::{Closures, Error, EventLoop, Interest, Remote, Runner, listen_tcp, sleep, spawn};
+use readily::{
+    Closures, Error, EventLoop, Handle, Interest, Remote, Runner, listen_tcp, sleep,
+    sleep_until_system, spawn,
+};
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::future::poll_fn;
@@ -251,6 +254,29 @@ fn short_tape() -> Vec<u8> {
 fn play_short(tape: Vec<u8>, other: bool) -> (io::Result<Vec<u8>>, Replayer) {
     let (event_loop, replayer) = replay(tape).unwrap();
     (reads(event_loop, other), replayer)
+}
+
+/// What the clock on the wall says is on the tape too, to the nanosecond.
+#[test]
+fn a_look_at_the_clock_on_the_wall_is_played_again() {
+    let program = |event_loop: EventLoop| {
+        let mut runner = Runner::from(event_loop);
+        let ended = runner.run(async {
+            let look = || Handle::current().unwrap().with(|local| local.system_now());
+            let begin = look().unwrap();
+            sleep_until_system(begin + Duration::from_millis(3)).await;
+            (begin, look().unwrap())
+        });
+        ended.unwrap()
+    };
+    let file = Memory::default();
+    let (event_loop, recorder) = record(file.clone()).unwrap();
+    let (begin, end) = program(event_loop);
+    recorder.finish().unwrap();
+    assert!(end >= begin + Duration::from_millis(3));
+    let (event_loop, replayer) = replay(file.0.take()).unwrap();
+    assert_eq!(program(event_loop), (begin, end));
+    replayer.finish().unwrap();
 }
 
 #[test]
