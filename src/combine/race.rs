@@ -46,7 +46,6 @@ use std::task::Poll;
 /// assert_eq!(run(async { race([after(0, "first"), after(0, "second")]).await })?, "first");
 /// # Ok::<(), readily::Error>(())
 /// ```
-#[doc(alias = "select_ok")]
 pub fn race<R, M>(futures: R) -> impl Future<Output = R::Output>
 where
     R: Race<M>,

@@ -34,13 +34,12 @@ use std::task::{Context, Poll};
 /// # Examples
 ///
 /// ```
-/// use readily::{Elapsed, run, shield, sleep, wait_for};
+/// use readily::{run, shield, sleep, wait_for};
 /// use std::{cell::Cell, rc::Rc, time::Duration};
 ///
 /// let saved = Rc::new(Cell::new(false));
 /// let saves = Rc::clone(&saved);
-/// let mut runner = readily::Runner::new()?;
-/// runner.run(async {
+/// run(async {
 ///     let save = shield(async move {
 ///         sleep(Duration::from_millis(3)).await;
 ///         saves.set(true);

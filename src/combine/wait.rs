@@ -48,10 +48,11 @@ pub enum ReturnWhen {
 /// # Examples
 ///
 /// ```
-/// use readily::{ReturnWhen, run, sleep, spawn, wait};
+/// use readily::testing::SimLoop;
+/// use readily::{ReturnWhen, sleep, spawn, wait};
 /// use std::time::Duration;
 ///
-/// let order = run(async {
+/// let order = SimLoop::new(1).run(async {
 ///     let mut tasks: Vec<_> = [9, 1, 5]
 ///         .map(|ms| spawn(async move { sleep(Duration::from_millis(ms)).await; ms }))
 ///         .into();
@@ -169,11 +170,5 @@ impl<T: 'static> Future for Ended<'_, T> {
         });
         // `None`: it was taken before, and whoever took it knows.
         Poll::Ready(failed.unwrap_or(false))
-    }
-}
-
-impl<T: 'static> Drop for Ended<'_, T> {
-    fn drop(&mut self) {
-        self.task.stop_waiting();
     }
 }

@@ -245,11 +245,6 @@ impl<T: 'static> Task<T> {
         }
     }
 
-    /// Nobody waits for its end any more.
-    pub(crate) fn stop_waiting(&mut self) {
-        self.cell.head.waiters.leave(&mut self.waiting);
-    }
-
     /// The loop that runs it.
     pub(crate) fn home(&self) -> &Handle {
         &self.local

@@ -179,8 +179,8 @@ impl Interval {
         .await
     }
 
-    /// Begins anew: the next tick is one period from now, or, if none was waited for yet, from
-    /// when it is.
+    /// Begins anew: the next tick is one period from now; outside a loop, where there is no now,
+    /// from the first poll of the next [`tick`](Interval::tick).
     pub fn reset(&mut self) {
         let now =
             Handle::current().and_then(|handle| handle.with(|local| local.deadline(self.period)));

@@ -119,7 +119,10 @@ proptest! {
             let mut given_up = given_up.iter().cycle();
             for (n, &expected) in order.iter().enumerate() {
                 assert_eq!(done.left(), MANY - n);
+                let mut turns = 0;
                 let next = loop {
+                    turns += 1;
+                    assert!(turns < 100, "it was woken, and is not given");
                     if !given_up.next().unwrap() {
                         break done.next().await;
                     }

@@ -218,19 +218,20 @@ proptest! {
     /// was set.
     #[test]
     fn a_sleep_by_the_wall_follows_it_forward_and_back(
-        at in 0u64..30,
-        sets in vec((0u64..8, 0u64..60), 0..5),
+        at in 0u32..300,
+        sets in vec((0u32..80, 0u32..600), 0..5),
     ) {
         let mut sim = SimLoop::new(1);
         let clock = sim.kernel().clock();
-        let wall = |s: u64| UNIX_EPOCH + Duration::from_secs(s);
+        // In tenths of a second.
+        let wall = |tenths: u32| UNIX_EPOCH + tenths * SECOND / 10;
         let setting = clock.clone();
         let late = sim.run(wait_for(HOUR, async move {
             let times: Rc<RefCell<Vec<(Instant, SystemTime)>>> = Rc::default();
             let told = Rc::clone(&times);
             drop(spawn(async move {
                 for (pause, to) in sets {
-                    sleep(Duration::from_secs(pause)).await;
+                    sleep(pause * SECOND / 10).await;
                     setting.set_system(wall(to));
                     told.borrow_mut().push((fresh_now(), wall(to)));
                 }
@@ -240,7 +241,7 @@ proptest! {
             let local = readily::Handle::current().unwrap();
             assert!(local.with(|local| local.system_now()).unwrap() >= wall(at), "C7: early");
             // Since when has it been late enough, without a break?
-            let mut since = begin + Duration::from_secs(at);
+            let mut since = begin + at * SECOND / 10;
             let times = times.borrow();
             let mut now_at = |since_set: Instant, set_to: SystemTime| {
                 since = match wall(at).duration_since(set_to) {
@@ -475,6 +476,39 @@ fn each_wait_for_time_may_be_dropped_after_each_of_its_polls() {
         sleep_until_system(now + MS / 2).await;
     });
     assert!(polls > 5, "it waits");
+    assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
+}
+
+/// L8: all that waits for time, with each waker that misbehaves; then with one that does not.
+#[test]
+fn waiting_for_time_goes_on_after_wakers_that_misbehave() {
+    super::scripted::hush();
+    let mut sim = SimLoop::new(3);
+    sim.set_panic_policy(PanicPolicy::Isolate);
+    sim.on_unhandled(|_| ());
+    for (name, hostile) in wakers::hostile() {
+        let entered = sim.event_loop().enter();
+        let mut nap = by_hand(sleep_until(fresh_now() + 2 * MS).slack(MS));
+        let polled = catch_unwind(AssertUnwindSafe(|| nap.poll_with(&hostile).is_ready()));
+        assert!(!matches!(polled, Ok(true)), "{name}");
+        assert!(nap.poll().is_pending(), "{name}");
+        let mut ticks = interval(2 * MS);
+        let _may_panic = catch_unwind(AssertUnwindSafe(|| {
+            by_hand(ticks.tick()).poll_with(&hostile)
+        }));
+        let mut tick = by_hand(ticks.tick());
+        assert!(tick.poll().is_pending(), "{name}");
+        let due = fresh_now() + 2 * MS;
+        drop(entered);
+        sim.advance(3 * MS).unwrap();
+        let entered = sim.event_loop().enter();
+        nap.assert_woken(1);
+        nap.assert_ready();
+        tick.assert_woken(1);
+        assert_eq!(tick.assert_ready(), due, "{name}");
+        drop(entered);
+        let _may_panic = catch_unwind(AssertUnwindSafe(|| drop(hostile)));
+    }
     assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
 }
 

@@ -354,6 +354,38 @@ fn a_failure_behind_a_shield_is_told_if_nobody_takes_it() {
     drop(after);
 }
 
+/// L8: with each waker that misbehaves; afterwards the tasks can be waited for, and nothing is lost.
+#[test]
+fn a_wait_works_for_others_after_wakers_that_misbehave() {
+    super::scripted::hush();
+    let mut sim = SimLoop::new(3);
+    sim.set_panic_policy(PanicPolicy::Isolate);
+    sim.on_unhandled(|_| ());
+    for (name, hostile) in wakers::hostile() {
+        let entered = sim.event_loop().enter();
+        let (promise, future) = create_future::<u8>();
+        let mut tasks = vec![spawn(async move { future.await.unwrap() })];
+        let mut shielded = by_hand(shield(pending::<()>()));
+        let poll_both = |waker: &std::task::Waker, tasks: &mut Vec<Task<u8>>| {
+            let mut first = by_hand(wait(tasks, ReturnWhen::AllCompleted));
+            let _may_panic = catch_unwind(AssertUnwindSafe(|| first.poll_with(waker)));
+        };
+        poll_both(&hostile, &mut tasks);
+        let _may_panic = catch_unwind(AssertUnwindSafe(|| shielded.poll_with(&hostile)));
+        let _may_panic = catch_unwind(AssertUnwindSafe(|| drop(shielded)));
+        let mut waits = by_hand(wait(&mut tasks, ReturnWhen::FirstCompleted));
+        assert!(waits.poll().is_pending(), "{name}");
+        promise.set_result(7).unwrap();
+        drop(entered);
+        sim.run_until_stalled().unwrap();
+        waits.assert_woken(1);
+        let (mut done, left) = waits.assert_ready();
+        assert_eq!((done.len(), left.len()), (1, 0), "{name}");
+        assert_eq!(done[0].result().unwrap().unwrap(), 7, "{name}");
+        let _may_panic = catch_unwind(AssertUnwindSafe(|| drop(hostile)));
+    }
+}
+
 /// A task that waits for itself would wait for ever; it panics, as awaiting itself does.
 #[test]
 fn a_task_that_waits_for_itself_is_told() {
