@@ -12,8 +12,8 @@ use readily::sync::{
 };
 use readily::{
     CallHandle, CancellationToken, Closed, Cx, Descriptor, Error, EventLoop, Future, Handle,
-    JoinError, JoinSet, Key, Local, Promise, Remote, RemoteTask, Runner, SharedFuture, Sleep, Task,
-    TaskGroup, TaskLocal, TaskRef, TimerHandle, WaitError,
+    JoinError, JoinSet, Key, Local, Promise, Remote, RemoteTask, Runner, SharedFuture, Shielded, Sleep, Task,
+    TaskGroup, TaskLocal, TaskRef, TimeoutScope, TimerHandle, Wait, WaitError,
 };
 use std::marker::PhantomData;
 
@@ -60,7 +60,8 @@ macro_rules! auto {
 #[test]
 fn what_belongs_to_a_loop_stays_on_its_thread() {
     auto!(EventLoop, Runner, Local, Handle, Cx<'static>, Descriptor => false, false);
-    auto!(CallHandle, TimerHandle, Sleep => false, false);
+    auto!(CallHandle, TimerHandle, Sleep, TimeoutScope => false, false);
+    auto!(Shielded<u8>, Wait<'static, u8> => false, false);
     auto!(Task<u8>, TaskRef, Future<u8>, SharedFuture<u8>, Promise<u8> => false, false);
     auto!(TaskGroup<u8>, JoinSet<u8>, CancellationToken => false, false);
     auto!(Lock<u8>, LockGuard<u8>, Semaphore, Permit, BoundedSemaphore => false, false);

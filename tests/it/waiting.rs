@@ -1,9 +1,10 @@
 //! Waiting for several things, or for a while (N11, N14), or for somebody else's word (N17).
 
 use crate::support::{Dropped, Log, guard, manual_loop, turn_times};
+use readily::io::{TcpListener, TcpStream};
 use readily::{
-    Elapsed, EventLoop, FutureError, InvalidState, Runner, create_future, gather, run, sleep,
-    spawn, try_gather, wait_for, yield_now,
+    Either, Elapsed, EventLoop, FutureError, InvalidState, Runner, create_future, fresh_now,
+    gather, interval, run, select, sleep, spawn, timeout, try_gather, wait_for, yield_now,
 };
 use std::cell::RefCell;
 use std::future::{pending, poll_fn, ready};
@@ -256,4 +257,77 @@ fn many_may_wait_for_one_thing_through_done_callbacks() {
     })
     .unwrap();
     assert_eq!(*order.borrow(), [0, 1, 2, 3, 4]);
+}
+
+/// T9, on real sockets and a real clock: a peer that speaks is kept, one that has fallen silent is
+/// ended, and what it had said is there.
+#[test]
+fn a_server_ends_a_peer_that_is_silent_for_too_long() {
+    let _guard = guard();
+    let silence = Duration::from_millis(400);
+    let (told, heard, took) = run(async {
+        let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let begin = fresh_now();
+        let server = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut heard = Vec::new();
+            let told = timeout(silence, async |scope| {
+                let mut buffer = [0; 8];
+                loop {
+                    let n = stream.read(&mut buffer).await.unwrap();
+                    assert_ne!(n, 0, "it is silent, and not gone");
+                    heard.extend_from_slice(&buffer[..n]);
+                    scope.reschedule(fresh_now() + silence).unwrap();
+                }
+            });
+            let told: Result<(), Elapsed> = told.await;
+            drop(stream); // the peer is told
+            (told, heard, fresh_now() - begin)
+        };
+        let client = async {
+            let stream = TcpStream::connect(addr).await.unwrap();
+            let mut ticks = interval(silence / 4);
+            for word in [b"a", b"b", b"c"] {
+                ticks.tick().await;
+                stream.write_all(word).await.unwrap();
+            }
+            assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
+        };
+        gather((server, client)).await.0
+    })
+    .unwrap();
+    assert_eq!((told, &*heard), (Err(Elapsed), &b"abc"[..]));
+    assert!(took >= silence * 7 / 4, "{took:?}");
+}
+
+/// Handles of tasks, and a socket, in one choice; what was not chosen is still there.
+#[test]
+fn a_choice_between_a_socket_and_a_task_loses_neither() {
+    let _guard = guard();
+    run(async {
+        let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (ours, theirs) = gather((TcpStream::connect(addr), listener.accept())).await;
+        let (ours, (theirs, _)) = (ours.unwrap(), theirs.unwrap());
+        let mut task = spawn(async {
+            yield_now().await;
+            7
+        });
+        let mut reading = std::pin::pin!(async {
+            let mut word = [0; 4];
+            ours.read_exact(&mut word).await.unwrap();
+            word
+        });
+        let first = select((reading.as_mut(), &mut task)).await;
+        assert!(matches!(first, Either::Right(Ok(7))), "{first:?}");
+        theirs.write_all(b"wo").await.unwrap();
+        // Half a word is read, and not lost with the choice.
+        let nap = sleep(Duration::from_millis(2));
+        let second = select((reading.as_mut(), nap)).await;
+        assert!(matches!(second, Either::Right(())), "{second:?}");
+        theirs.write_all(b"rd").await.unwrap();
+        assert_eq!(&reading.await, b"word");
+    })
+    .unwrap();
 }
