@@ -12,8 +12,8 @@ use readily::sync::{
 };
 use readily::{
     CallHandle, CancellationToken, Closed, Cx, Descriptor, Error, EventLoop, Future, Handle,
-    JoinError, JoinSet, Key, Local, Promise, Remote, RemoteTask, Runner, SharedFuture, Shielded, Sleep, Task,
-    TaskGroup, TaskLocal, TaskRef, TimeoutScope, TimerHandle, Wait, WaitError,
+    JoinError, JoinSet, Key, Local, Promise, Remote, RemoteTask, Runner, SharedFuture, Shielded,
+    Sleep, Task, TaskGroup, TaskLocal, TaskRef, TimeoutScope, TimerHandle, Wait, WaitError,
 };
 use std::marker::PhantomData;
 

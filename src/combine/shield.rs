@@ -7,10 +7,8 @@
 //!
 //! In asyncio: `shield`.
 
-use crate::event_loop::{Handle, Unhandled};
 use crate::task::{JoinError, Task, TaskRef, spawn};
 use std::fmt;
-use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -64,15 +62,15 @@ where
 pub struct Shielded<T: 'static> {
     /// There until this is dropped.
     task: Option<Task<T>>,
-    /// What is to be said of a value that nobody takes.
-    says: Option<fn(&T) -> Option<String>>,
+    /// What becomes of the task if nobody takes its result.
+    detach: Option<fn(Task<T>)>,
 }
 
 impl<T: 'static> From<Task<T>> for Shielded<T> {
     fn from(task: Task<T>) -> Self {
         Self {
             task: Some(task),
-            says: None,
+            detach: None,
         }
     }
 }
@@ -92,9 +90,9 @@ impl<T: 'static> Shielded<T> {
 
 impl<T: 'static, E: fmt::Display + 'static> Shielded<Result<T, E>> {
     /// Tells an error that nobody takes to [`on_unhandled`](crate::Local::on_unhandled), as
-    /// [`Unhandled::Failed`]: if this was dropped before it gave its result.
+    /// [`Unhandled::TaskFailed`](crate::Unhandled::TaskFailed): if this was dropped before it gave its result.
     pub fn telling_errors(mut self) -> Self {
-        self.says = Some(|result| result.as_ref().err().map(E::to_string));
+        self.detach = Some(Task::detach_reporting);
         self
     }
 }
@@ -109,7 +107,7 @@ impl<T: 'static> Future for Shielded<T> {
         let task = self.task.as_mut().expect("it is there");
         let polled = Pin::new(task).poll(cx);
         if polled.is_ready() {
-            self.says = None; // somebody has it
+            self.detach = None; // somebody has it
         }
         polled
     }
@@ -117,28 +115,10 @@ impl<T: 'static> Future for Shielded<T> {
 
 impl<T: 'static> Drop for Shielded<T> {
     fn drop(&mut self) {
-        let (Some(task), Some(says)) = (self.task.take(), self.says) else {
-            return; // detached, or handed on
-        };
-        // T11
-        let home = task.home().clone();
-        home.with(|local| drop(local.spawn(tell(task, says))));
-    }
-}
-
-/// Waits in place of him who has gone.
-async fn tell<T: 'static>(task: Task<T>, says: fn(&T) -> Option<String>) {
-    let name = task.get_name();
-    match task.await {
-        Ok(value) => {
-            if let (Some(error), Some(handle)) = (says(&value), Handle::current()) {
-                let task = name.to_string();
-                handle.with(|local| local.report(&Unhandled::Failed { task, error }));
-            }
+        // T11. Without it, the handle is dropped, and the task goes on all the same.
+        if let (Some(task), Some(detach)) = (self.task.take(), self.detach) {
+            detach(task);
         }
-        // As if it had been detached: by the policy.
-        Err(JoinError::Panicked(payload)) => resume_unwind(payload),
-        Err(JoinError::Cancelled) => {}
     }
 }
 

@@ -166,7 +166,7 @@ impl<T: 'static> Future for Ended<'_, T> {
         let failed = self.task.with_result(|result| match result {
             Ok(value) => (self.failed)(value),
             Err(JoinError::Panicked(_)) => true,
-            Err(JoinError::Cancelled) => false,
+            Err(JoinError::Cancelled | JoinError::CancelledFor(_)) => false,
         });
         // `None`: it was taken before, and whoever took it knows.
         Poll::Ready(failed.unwrap_or(false))

@@ -64,14 +64,6 @@ pub enum Unhandled {
     /// behind the loop's back while a duplicate of it, or a child, kept its file open (epoll(7),
     /// question 6). The loop cannot take it out any more, and spins while it is ready.
     Ghost,
-    /// A task failed after whoever was to take its result had gone; see
-    /// [`Shielded::telling_errors`](crate::combine::Shielded::telling_errors).
-    Failed {
-        /// Its name.
-        task: String,
-        /// What its error says.
-        error: String,
-    },
     /// The system refused something that the loop did by itself.
     Io {
         /// What it was doing.
@@ -104,9 +96,6 @@ impl fmt::Display for Unhandled {
                 "events without end for a descriptor that was closed behind the loop's back; \
                  a duplicate of it is still open",
             ),
-            Self::Failed { task, error } => {
-                write!(f, "{task} failed, with nobody waiting: {error}")
-            }
             Self::Io { what, error } => write!(f, "{what}: {error}"),
         }
     }

@@ -245,11 +245,6 @@ impl<T: 'static> Task<T> {
         }
     }
 
-    /// The loop that runs it.
-    pub(crate) fn home(&self) -> &Handle {
-        &self.local
-    }
-
     /// The task without its result: clonable, and the same for all types.
     #[must_use]
     pub fn task_ref(&self) -> TaskRef {

@@ -7,8 +7,8 @@
 //!
 //! In the notes: coroutines, await, Task and Future (N8–N10, N13, N15–N18).
 
-pub(crate) mod budget;
 pub(crate) mod alarm;
+pub(crate) mod budget;
 mod coroutine;
 mod current;
 mod done;

@@ -8,16 +8,17 @@
 //! In asyncio: `timeout` and `timeout_at`; in the notes, what `wait_for` does (N14).
 
 use super::wait_for::Elapsed;
-use crate::event_loop::Handle;
 use crate::event_loop::panics::catch;
+use crate::event_loop::{Handle, Origin};
 use crate::task::alarm::Alarm;
+use crate::task::budget;
 use crate::task::waiters::{WaiterKey, Waiters};
 use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +86,9 @@ impl TimeoutScope {
             // R057: a waker's panic is nobody's here.
             if let Err(payload) = catch(|| scope.awaits.wake_all()) {
                 let handle = Handle::current();
-                handle.and_then(|handle| handle.with(|local| local.note_panic(payload)));
+                handle.and_then(|handle| {
+                    handle.with(|local| local.note_panic(payload, Origin::Other))
+                });
             }
         }
         Ok(())
@@ -249,7 +252,18 @@ where
         if let Poll::Ready(output) = polled {
             return Poll::Ready(Ok(output)); // T6
         }
-        limit.poll(cx).map(|()| Err(Elapsed))
+        ready!(limit.poll(cx));
+        if budget::is_spent() {
+            // It may be pending for want of budget only, and what is ready wins (T6).
+            let inner = code
+                .as_mut()
+                .as_pin_mut()
+                .expect("polled until it is ready");
+            if let Poll::Ready(output) = budget::uncounted(|| inner.poll(cx)) {
+                return Poll::Ready(Ok(output));
+            }
+        }
+        Poll::Ready(Err(Elapsed))
     })
     .await;
     // T9: whoever asks, in the code's own destructors for one, is told by whom it was ended.
