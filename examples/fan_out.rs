@@ -1,0 +1,181 @@
+//! A crawler in small: a tree of pages, all fetched, so many at a time and no more.
+//!
+//! Every page has links, and every link is a coroutine at once; what is scarce is connections. So
+//! each waits for a permit of a `Semaphore` before it connects, and gives it back with the
+//! connection. A page that does not answer costs its own permit, and `wait_for` sets an end to
+//! that. The server is in here too, on the loopback: one of its pages is not there, and one never
+//! answers. In the notes: `gather` (N11) and `wait_for` (N14); in asyncio a semaphore as well.
+//!
+//! ```text
+//! cargo run --release --example fan_out -- 8
+//! pages fetched: 95, failed: 2, highest number of connections: 8
+//! failed: /1/2: HTTP/1.0 404 Not Found
+//! failed: /2/0: it took longer than 500ms
+//! ```
+
+use readily::io::{TcpListener, TcpStream};
+use readily::{Semaphore, gather, sleep, spawn, wait_for};
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+/// Each page has so many links, down to this depth: 1 + 3 + 9 + 27 + 81 pages.
+const LINKS: usize = 3;
+const DEPTH: usize = 4;
+
+/// The page that is not there, and the one that never answers; nor do those below them.
+const MISSING: &str = "/1/2";
+const SILENT: &str = "/2/0";
+
+/// As long as one page may take, from connecting to its last byte.
+const LIMIT: Duration = Duration::from_millis(500);
+
+/// As large as a page or a request may be: a peer must not fill our memory.
+const ROOM: usize = 16 * 1024;
+
+/// What the crawl shares, and what it has found. One thread, so cells are enough.
+struct Crawl {
+    addr: SocketAddr,
+    connections: Semaphore,
+    open: Cell<usize>,
+    most_open: Cell<usize>,
+    fetched: Cell<usize>,
+    failed: RefCell<Vec<String>>,
+}
+
+impl Crawl {
+    /// Fetches `path`, then all that it links to at once. (A coroutine that calls itself needs a
+    /// box, or it would contain itself.)
+    fn visit(&self, path: String) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async move {
+            match self.page(&path).await {
+                Ok(links) => {
+                    self.fetched.set(self.fetched.get() + 1);
+                    gather(links.into_iter().map(|link| self.visit(link))).await;
+                }
+                Err(error) => self.failed.borrow_mut().push(format!("{path}: {error}")),
+            }
+        })
+    }
+
+    /// One page, on one of the permitted connections. The permit goes back at the end of this,
+    /// before anybody follows the links, or a deep tree would wait for itself.
+    async fn page(&self, path: &str) -> io::Result<Vec<String>> {
+        let _permit = self.connections.acquire().await;
+        self.open.set(self.open.get() + 1);
+        self.most_open
+            .set(self.most_open.get().max(self.open.get()));
+        // The time in line does not count: the limit is for the page.
+        let page = wait_for(LIMIT, fetch(self.addr, path)).await;
+        self.open.set(self.open.get() - 1);
+        page.unwrap_or_else(|_elapsed| {
+            Err(io::Error::other(format!("it took longer than {LIMIT:?}")))
+        })
+    }
+}
+
+/// The links on a page: one on a line.
+async fn fetch(addr: SocketAddr, path: &str) -> io::Result<Vec<String>> {
+    let stream = TcpStream::connect(addr).await?;
+    let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let page = read_until(&stream, "").await?;
+    let (head, body) = page
+        .split_once("\r\n\r\n")
+        .ok_or_else(|| io::Error::other("no end of the head"))?;
+    let status = head.lines().next().unwrap_or_default();
+    match status.split(' ').nth(1) {
+        Some("200") => Ok(body.lines().map(str::to_owned).collect()),
+        _ => Err(io::Error::other(status.to_owned())),
+    }
+}
+
+/// Reads up to `end`; if that is empty, to the end of the stream.
+async fn read_until(stream: &TcpStream, end: &str) -> io::Result<String> {
+    let (mut text, mut buffer) = (Vec::new(), [0; 1024]);
+    while end.is_empty() || !text.ends_with(end.as_bytes()) {
+        let n = stream.read(&mut buffer).await?;
+        if n == 0 {
+            break;
+        }
+        if text.len() + n > ROOM {
+            return Err(io::Error::other("it is too long"));
+        }
+        text.extend_from_slice(&buffer[..n]);
+    }
+    String::from_utf8(text).map_err(io::Error::other)
+}
+
+/// The other side: answers one request, and closes.
+async fn answer(stream: TcpStream) -> io::Result<()> {
+    let request = read_until(&stream, "\r\n\r\n").await?;
+    let path = request.split(' ').nth(1).unwrap_or_default();
+    let page = match path {
+        MISSING => "HTTP/1.0 404 Not Found\r\n\r\n".to_owned(),
+        SILENT => {
+            // Until the client has lost patience, and is gone.
+            stream.read(&mut [0]).await?;
+            return Ok(());
+        }
+        path => {
+            sleep(Duration::from_millis(5)).await; // as if it had to look it up
+            let depth = path.split('/').filter(|part| !part.is_empty()).count();
+            let links = if depth < DEPTH { LINKS } else { 0 };
+            let above = path.trim_end_matches('/');
+            let links = (0..links).map(|n| format!("{above}/{n}\n"));
+            format!("HTTP/1.0 200 OK\r\n\r\n{}", links.collect::<String>())
+        }
+    };
+    stream.write_all(page.as_bytes()).await
+}
+
+async fn serve(listener: TcpListener) -> io::Result<()> {
+    loop {
+        let (stream, _peer) = listener.accept().await?;
+        spawn(answer(stream)).detach_reporting();
+    }
+}
+
+async fn crawl(at_most: usize) -> io::Result<Crawl> {
+    let listener = TcpListener::bind(([127, 0, 0, 1], 0))?;
+    let crawl = Crawl {
+        addr: listener.local_addr()?,
+        connections: Semaphore::new(at_most),
+        open: Cell::default(),
+        most_open: Cell::default(),
+        fetched: Cell::default(),
+        failed: RefCell::default(),
+    };
+    spawn(serve(listener)).detach_reporting();
+    crawl.visit("/".to_owned()).await;
+    Ok(crawl)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let crawl = readily::run(crawl(at_most()?))??;
+    let mut failed = crawl.failed.into_inner();
+    failed.sort();
+    println!(
+        "pages fetched: {}, failed: {}, highest number of connections: {}",
+        crawl.fetched.get(),
+        failed.len(),
+        crawl.most_open.get()
+    );
+    for page in failed {
+        println!("failed: {page}");
+    }
+    Ok(())
+}
+
+/// How many connections at a time. None would never get anywhere.
+fn at_most() -> Result<usize, Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    match (args.next().map(|n| n.parse()), args.next()) {
+        (None, _) => Ok(8),
+        (Some(Ok(n)), None) if n > 0 => Ok(n),
+        _ => Err("usage: fan_out [connections at a time, 8]".into()),
+    }
+}
