@@ -49,9 +49,9 @@ struct Seat {
 }
 
 impl Seat {
-    /// `None` if somebody has the name.
+    /// `None` if it is no name, or somebody has it.
     fn take(room: &Rc<Room>, name: &str) -> Option<Self> {
-        let free = room.names.borrow_mut().insert(name.to_owned());
+        let free = !name.is_empty() && room.names.borrow_mut().insert(name.to_owned());
         free.then(|| Self {
             room: Rc::clone(room),
             name: name.to_owned(),
@@ -113,8 +113,8 @@ async fn guest(stream: TcpStream, room: Rc<Room>) -> io::Result<()> {
             return Ok(());
         };
         match Seat::take(&room, &name) {
-            Some(seat) if !name.is_empty() => break seat,
-            _ => out.write_all(b"not that one; another?\n").await?,
+            Some(seat) => break seat,
+            None => out.write_all(b"not that one; another?\n").await?,
         }
     };
     // From here on it hears all, and first of all that it has come itself.

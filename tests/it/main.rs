@@ -14,6 +14,7 @@ mod depth;
 mod descriptors;
 mod dispatch;
 mod embed;
+mod examples;
 mod fairness;
 mod forked;
 mod hangup;

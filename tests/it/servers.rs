@@ -5,47 +5,52 @@ use crate::support::{Guard, bytes, descriptors_of, patient_guard};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Once;
 use std::time::Duration;
 
 const SERVERS: [&str; 2] = ["echo_callbacks", "echo_coroutines"];
 
 /// The program of an example. `cargo test` has built it; `cargo test --test it` has not.
-fn example(name: &str) -> Command {
+pub(crate) fn example(name: &str) -> Command {
     static BUILT: Once = Once::new();
     let tests = std::env::current_exe().expect("it runs");
     let folder = tests.parent().and_then(|deps| deps.parent());
     let program: PathBuf = folder.expect("below target").join("examples").join(name);
-    BUILT.call_once(|| {
-        if !program.exists() {
+    if !program.exists() {
+        BUILT.call_once(|| {
             let built = Command::new(env!("CARGO"))
                 .args(["build", "--quiet", "--examples"])
                 .status();
             assert!(built.is_ok_and(|status| status.success()), "cargo build");
-        }
-    });
+        });
+    }
     let mut command = Command::new(program);
     command.stdin(Stdio::null());
     command
 }
 
 /// A server in a process of its own, ended when this is dropped.
-struct Server {
-    process: Child,
-    addr: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) process: Child,
+    pub(crate) addr: SocketAddr,
+    /// What it prints after its address.
+    pub(crate) output: BufReader<ChildStdout>,
     _guard: Guard,
 }
 
 impl Server {
-    fn start(name: &str) -> Self {
-        // To build it may take a while, and is no hanging.
-        let mut program = example(name);
+    pub(crate) fn start(name: &str) -> Self {
+        Self::start_by(&mut example(name))
+    }
+
+    /// A command that is made beforehand: to build it may take a while, and is no hanging.
+    pub(crate) fn start_by(program: &mut Command) -> Self {
         let guard = patient_guard();
-        let mut process = program.stdout(Stdio::piped()).spawn().expect(name);
+        let mut process = program.stdout(Stdio::piped()).spawn().expect("it is built");
+        let mut output = BufReader::new(process.stdout.take().expect("it is piped"));
         let mut line = String::new();
-        let output = process.stdout.take().expect("it is piped");
-        BufReader::new(output).read_line(&mut line).expect(name);
+        output.read_line(&mut line).expect("it prints text");
         let addr = line
             .trim()
             .strip_prefix("listening on ")
@@ -53,20 +58,21 @@ impl Server {
         Self {
             addr: addr.parse().expect("an address"),
             process,
+            output,
             _guard: guard,
         }
     }
 
-    fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         TcpStream::connect(self.addr).expect("it listens")
     }
 
-    fn descriptors(&self) -> usize {
+    pub(crate) fn descriptors(&self) -> usize {
         descriptors_of(&self.process.id().to_string())
     }
 
     /// Resident memory, in KiB.
-    fn memory(&self) -> u64 {
+    pub(crate) fn memory(&self) -> u64 {
         let status = format!("/proc/{}/status", self.process.id());
         let text = std::fs::read_to_string(status).expect("/proc is mounted");
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,0 +1,243 @@
+//! The other examples as their users run them: a process, its arguments, what it prints, and
+//! clients where it has some. (The echo servers are in `servers.rs`.)
+
+use crate::servers::{Server, example};
+use crate::support::patient_guard;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::process::Stdio;
+
+/// What a program that ends by itself has printed.
+fn run(name: &str, args: &[&str]) -> String {
+    let mut program = example(name);
+    let _guard = patient_guard();
+    let output = program.args(args).output().expect(name);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} {args:?}: {told}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// A client that speaks in lines.
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn of(server: &Server) -> Self {
+        Self(BufReader::new(server.connect()))
+    }
+
+    fn say(&mut self, line: &str) {
+        // In one piece, or the kernel would wait with the second for an answer to the first.
+        let line = format!("{line}\n");
+        let stream = self.0.get_mut();
+        stream.write_all(line.as_bytes()).expect("it is connected");
+    }
+
+    /// The next line; empty at the end.
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("text, and no reset");
+        line.trim_end().to_owned()
+    }
+
+    fn hears(&mut self, expected: &str) {
+        assert_eq!(self.hear(), expected);
+    }
+
+    /// A guest of the chat, by name.
+    fn guest(server: &Server, name: &str, all: &str) -> Self {
+        let mut guest = Self::of(server);
+        guest.hears("your name?");
+        guest.say(name);
+        guest.hears(&format!("* {name} is here: {all}"));
+        guest
+    }
+}
+
+#[test]
+fn a_fan_out_has_as_many_connections_as_it_may_and_no_more() {
+    for at_most in [1, 7] {
+        let said = run("fan_out", &[&at_most.to_string()]);
+        let expected = format!(
+            "pages fetched: 95, failed: 2, highest number of connections: {at_most}\n\
+             failed: /1/2: HTTP/1.0 404 Not Found\n\
+             failed: /2/0: it took longer than 500ms\n"
+        );
+        assert_eq!(said, expected);
+    }
+}
+
+#[test]
+fn examples_that_are_told_nonsense_say_how_to_call_them() {
+    let calls: [(&str, &[&str]); 9] = [
+        ("fan_out", &["0"]),
+        ("fan_out", &["many"]),
+        ("fan_out", &["1", "2"]),
+        ("pipeline", &["-1"]),
+        ("pipeline", &["1000000000"]),
+        ("chat", &["--addr"]),
+        ("chat", &["--addr", "nowhere"]),
+        ("graceful", &["--limit", "soon"]),
+        ("graceful", &["--port", "1"]),
+    ];
+    for (name, args) in calls {
+        let output = example(name).args(args).output().expect(name);
+        assert!(!output.status.success(), "{name} {args:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+    }
+}
+
+/// It checks itself that nothing is lost, and that no more is under way than there may be.
+#[test]
+fn a_bounded_pipeline_holds_what_it_may_and_an_unbounded_one_holds_all() {
+    for items in ["0", "1", "5", "400"] {
+        let said = run("pipeline", &[items]);
+        let total = |name: &str| {
+            let all = format!("{name} {items} made, {items} sunk, at most ");
+            let line = said.lines().find_map(|line| line.strip_prefix(&*all));
+            let most = line.and_then(|line| line.strip_suffix(" under way"));
+            most.and_then(|n| n.parse::<usize>().ok()).expect(&said)
+        };
+        let items: usize = items.parse().expect("a number");
+        assert_eq!(total("unbounded:"), items);
+        assert_eq!(total("bounded:  "), items.min(18));
+    }
+}
+
+#[test]
+fn guests_of_a_chat_hear_each_other_in_one_order_come_and_go() {
+    let server = Server::start("chat");
+    let mut ann = Client::guest(&server, "ann", "ann");
+    let mut bob = Client::of(&server);
+    bob.hears("your name?");
+    for taken in ["ann", "", "  ann\r"] {
+        bob.say(taken);
+        bob.hears("not that one; another?");
+    }
+    bob.say("bob");
+    for guest in [&mut ann, &mut bob] {
+        guest.hears("* bob is here: ann, bob");
+    }
+    ann.say("hello\r");
+    bob.hears("ann: hello");
+    bob.say("and \x1b[2Jhello");
+    for guest in [&mut ann, &mut bob] {
+        if guest.hear() == "ann: hello" {
+            guest.hears("bob: and [2Jhello");
+        }
+    }
+    // One that goes in order, one by a reset, and one that says too much; their names are free.
+    bob.0
+        .get_ref()
+        .shutdown(Shutdown::Write)
+        .expect("it is open");
+    ann.hears("* bob has left");
+    let rude = Client::guest(&server, "bob", "ann, bob");
+    ann.hears("* bob is here: ann, bob");
+    crate::support::reset(rude.0.into_inner());
+    ann.hears("* bob has left");
+    let mut loud = Client::guest(&server, "bob", "ann, bob");
+    ann.hears("* bob is here: ann, bob");
+    let stream = loud.0.get_mut();
+    // It may be shown out before it has said all.
+    let _ = stream.write_all(&[b'a'; 10_000]);
+    ann.hears("* bob has left");
+}
+
+/// Whoever reads slowly costs a ring, and is told; whoever reads hears every line meanwhile.
+#[test]
+fn a_slow_guest_of_a_chat_hears_how_much_it_has_missed_and_holds_nobody_up() {
+    let server = Server::start("chat");
+    let mut slow = Client::guest(&server, "slow", "slow");
+    let mut ann = Client::guest(&server, "ann", "ann, slow");
+    slow.hears("* ann is here: ann, slow");
+    let before = server.memory();
+    // More than the kernel keeps for one connection: some mebibytes on either side.
+    const LINES: usize = 30_000;
+    let text = "x".repeat(400);
+    for n in 0..LINES {
+        ann.say(&format!("{n} {text}"));
+        ann.hears(&format!("ann: {n} {text}"));
+    }
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < 2048, "the server keeps {grown} KiB");
+    ann.say("the last");
+    let (mut heard, mut missed) = (0, 0);
+    loop {
+        let line = slow.hear();
+        if line == "ann: the last" {
+            break;
+        }
+        if let Some(note) = line.strip_prefix("* you have missed ") {
+            let number = note.strip_suffix(" lines").and_then(|n| n.parse().ok());
+            missed += number.unwrap_or(0_usize);
+            continue;
+        }
+        // Those that are there come in order, behind those that are not.
+        let expected = format!("ann: {} {text}", heard + missed);
+        assert_eq!(line, expected);
+        heard += 1;
+    }
+    assert_eq!(heard + missed, LINES);
+    assert!(missed > 0, "it was not slow enough");
+}
+
+/// A server that is told to stop by its standard input, and what it says after that.
+fn graceful(limit: &str) -> Server {
+    let mut program = example("graceful");
+    Server::start_by(program.args(["--limit", limit]).stdin(Stdio::piped()))
+}
+
+/// Everything it prints to its end, without the address.
+fn rest(server: &mut Server) -> String {
+    let mut said = String::new();
+    server.output.read_to_string(&mut said).expect("text");
+    assert!(server.process.wait().expect("it is ours").success());
+    said
+}
+
+#[test]
+fn a_graceful_end_finishes_what_was_begun_and_shows_the_idle_out() {
+    let mut server = graceful("60000");
+    let (mut idle, mut busy) = (Client::of(&server), Client::of(&server));
+    let mut half = Client::of(&server);
+    for client in [&mut idle, &mut half] {
+        client.say("0");
+        client.hears("begun");
+        client.hears("done");
+    }
+    busy.say("300");
+    busy.hears("begun");
+    // It is there before the stop is, so the server reads it first.
+    half.0.get_mut().write_all(b"1").expect("it is connected");
+    let mut stdin = server.process.stdin.take().expect("it is piped");
+    stdin.write_all(b"go on\nquit\n").expect("it reads");
+    idle.hears("");
+    let refused = TcpStream::connect(server.addr).expect_err("the listener is closed");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    half.say("0");
+    for client in [&mut busy, &mut half] {
+        if client.hear() == "begun" {
+            client.hears("done");
+        }
+        client.hears("");
+    }
+    let expected = "stopping, connections: 3\nall have finished\n\
+                    left: tasks 0, registrations 0, timers 0, closures 0\n";
+    assert_eq!(rest(&mut server), expected);
+}
+
+#[test]
+fn a_graceful_end_has_a_limit_and_says_whom_it_has_dropped() {
+    let mut server = graceful("50");
+    let mut busy = Client::of(&server);
+    busy.say("600000");
+    busy.hears("begun");
+    drop(server.process.stdin.take()); // the end of it is as good as `quit`
+    busy.hears("");
+    let me = busy.0.get_ref().local_addr().expect("it is connected");
+    let expected = format!(
+        "stopping, connections: 1\nnot all have finished: the time ran out\ndropped: {me}\n\
+         left: tasks 1, registrations 0, timers 0, closures 0\n"
+    );
+    assert_eq!(rest(&mut server), expected);
+}
