@@ -1,0 +1,138 @@
+//! smol, from its parts, on one thread: a `LocalExecutor` under `async_io::block_on`.
+//!
+//! A oneshot is a channel for one value, an event is what smol's locks are made of. There is no watch.
+
+use super::SOUND;
+use crate::runtime::{Broadcast, Runtime};
+use async_executor::LocalExecutor;
+use async_lock::{Mutex, Semaphore};
+use event_listener::Event;
+use futures_lite::FutureExt;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+thread_local! {
+    // It is passed from hand to hand in smol; the workloads know no executor.
+    static EXECUTOR: RefCell<Rc<LocalExecutor<'static>>> = RefCell::default();
+}
+
+pub struct Smol;
+
+impl Runtime for Smol {
+    type Lock = Arc<Mutex<()>>;
+    type Semaphore = Arc<Semaphore>;
+    type Event = Arc<Event>;
+    type Put<T: 'static> = async_channel::Sender<T>;
+    type Get<T: 'static> = async_channel::Receiver<T>;
+    type Send<T: 'static> = async_channel::Sender<T>;
+
+    fn run<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
+        let executor: Rc<LocalExecutor<'static>> = Rc::default();
+        EXECUTOR.set(Rc::clone(&executor));
+        async_io::block_on(executor.run(async { Self::spawn(future).await }))
+    }
+
+    fn spawn<T: 'static>(
+        future: impl Future<Output = T> + 'static,
+    ) -> impl Future<Output = T> + 'static {
+        EXECUTOR.with_borrow(|executor| executor.spawn(future))
+    }
+
+    async fn yield_now() {
+        futures_lite::future::yield_now().await;
+    }
+
+    fn sleep(delay: Duration) -> impl Future<Output = ()> {
+        let timer = async_io::Timer::after(delay);
+        async {
+            timer.await;
+        }
+    }
+
+    async fn wait_for<F: Future>(limit: Duration, future: F) -> bool {
+        let in_time = async {
+            future.await;
+            true
+        };
+        let too_late = async {
+            async_io::Timer::after(limit).await;
+            false
+        };
+        in_time.or(too_late).await
+    }
+
+    async fn gather<F: Future>(futures: impl Iterator<Item = F>) -> usize {
+        futures_util::future::join_all(futures).await.len()
+    }
+
+    fn lock() -> Self::Lock {
+        Arc::default()
+    }
+
+    async fn acquire(lock: &Self::Lock) -> impl Sized {
+        lock.lock().await
+    }
+
+    fn semaphore(permits: usize) -> Self::Semaphore {
+        Arc::new(Semaphore::new(permits))
+    }
+
+    async fn permit(semaphore: &Self::Semaphore) -> impl Sized {
+        semaphore.acquire().await
+    }
+
+    fn event() -> Self::Event {
+        Arc::new(Event::new())
+    }
+
+    fn tell(event: &Self::Event) {
+        event.notify(usize::MAX);
+    }
+
+    async fn told(event: &Self::Event) {
+        event.listen().await;
+    }
+
+    fn queue<T: 'static>(room: usize) -> (Self::Put<T>, Self::Get<T>) {
+        async_channel::bounded(room)
+    }
+
+    async fn put<T: 'static>(side: &Self::Put<T>, item: T) {
+        assert!(side.send(item).await.is_ok(), "{SOUND}");
+    }
+
+    async fn get<T: 'static>(side: &mut Self::Get<T>) -> Option<T> {
+        side.recv().await.ok()
+    }
+
+    fn oneshot<T: 'static>() -> (Self::Send<T>, impl Future<Output = T> + 'static) {
+        let (sender, receiver) = async_channel::bounded(1);
+        (sender, async move { receiver.recv().await.expect(SOUND) })
+    }
+
+    fn send<T: 'static>(side: Self::Send<T>, value: T) {
+        assert!(side.try_send(value).is_ok(), "{SOUND}");
+    }
+}
+
+impl Broadcast for Smol {
+    type Sender = async_broadcast::Sender<u64>;
+    type Receiver = async_broadcast::Receiver<u64>;
+
+    fn broadcast(room: usize, receivers: usize) -> (Self::Sender, Vec<Self::Receiver>) {
+        let (sender, receiver) = async_broadcast::broadcast(room);
+        let mut all: Vec<_> = (1..receivers).map(|_| receiver.clone()).collect();
+        all.push(receiver);
+        (sender, all)
+    }
+
+    fn say(sender: &Self::Sender, value: u64) {
+        sender.try_broadcast(value).expect(SOUND);
+    }
+
+    async fn hear(receiver: &mut Self::Receiver) -> u64 {
+        receiver.recv().await.expect(SOUND)
+    }
+}

@@ -1,0 +1,138 @@
+//! tokio on one thread: a current-thread runtime, and a `LocalSet` for tasks that are not `Send`.
+//!
+//! An event is a `Notify`, which is not a flag: who comes late waits.
+
+use super::SOUND;
+use crate::runtime::{Broadcast, Runtime, Watch};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, Notify, Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::task::{LocalSet, spawn_local};
+
+pub struct Tokio;
+
+impl Runtime for Tokio {
+    type Lock = Arc<Mutex<()>>;
+    type Semaphore = Arc<Semaphore>;
+    type Event = Arc<Notify>;
+    type Put<T: 'static> = mpsc::Sender<T>;
+    type Get<T: 'static> = mpsc::Receiver<T>;
+    type Send<T: 'static> = oneshot::Sender<T>;
+
+    fn run<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime");
+        LocalSet::new().block_on(&runtime, async { Self::spawn(future).await })
+    }
+
+    fn spawn<T: 'static>(
+        future: impl Future<Output = T> + 'static,
+    ) -> impl Future<Output = T> + 'static {
+        let task = spawn_local(future);
+        async { task.await.expect(SOUND) }
+    }
+
+    async fn yield_now() {
+        tokio::task::yield_now().await;
+    }
+
+    fn sleep(delay: Duration) -> impl Future<Output = ()> {
+        tokio::time::sleep(delay)
+    }
+
+    async fn wait_for<F: Future>(limit: Duration, future: F) -> bool {
+        tokio::time::timeout(limit, future).await.is_ok()
+    }
+
+    async fn gather<F: Future>(futures: impl Iterator<Item = F>) -> usize {
+        futures_util::future::join_all(futures).await.len()
+    }
+
+    fn lock() -> Self::Lock {
+        Arc::default()
+    }
+
+    async fn acquire(lock: &Self::Lock) -> impl Sized {
+        lock.lock().await
+    }
+
+    fn semaphore(permits: usize) -> Self::Semaphore {
+        Arc::new(Semaphore::new(permits))
+    }
+
+    async fn permit(semaphore: &Self::Semaphore) -> impl Sized {
+        semaphore.acquire().await.expect(SOUND)
+    }
+
+    fn event() -> Self::Event {
+        Arc::default()
+    }
+
+    fn tell(event: &Self::Event) {
+        event.notify_waiters();
+    }
+
+    async fn told(event: &Self::Event) {
+        event.notified().await;
+    }
+
+    fn queue<T: 'static>(room: usize) -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
+        mpsc::channel(room)
+    }
+
+    async fn put<T: 'static>(side: &mpsc::Sender<T>, item: T) {
+        assert!(side.send(item).await.is_ok(), "{SOUND}");
+    }
+
+    async fn get<T: 'static>(side: &mut mpsc::Receiver<T>) -> Option<T> {
+        side.recv().await
+    }
+
+    fn oneshot<T: 'static>() -> (oneshot::Sender<T>, impl Future<Output = T> + 'static) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, async { receiver.await.expect(SOUND) })
+    }
+
+    fn send<T: 'static>(side: oneshot::Sender<T>, value: T) {
+        assert!(side.send(value).is_ok(), "{SOUND}");
+    }
+}
+
+impl Broadcast for Tokio {
+    type Sender = broadcast::Sender<u64>;
+    type Receiver = broadcast::Receiver<u64>;
+
+    fn broadcast(room: usize, receivers: usize) -> (Self::Sender, Vec<Self::Receiver>) {
+        let (sender, _) = broadcast::channel(room);
+        let receivers = (0..receivers).map(|_| sender.subscribe()).collect();
+        (sender, receivers)
+    }
+
+    fn say(sender: &Self::Sender, value: u64) {
+        sender.send(value).expect(SOUND);
+    }
+
+    async fn hear(receiver: &mut Self::Receiver) -> u64 {
+        receiver.recv().await.expect(SOUND)
+    }
+}
+
+impl Watch for Tokio {
+    type Setter = watch::Sender<u64>;
+    type Watcher = watch::Receiver<u64>;
+
+    fn watch() -> (Self::Setter, Self::Watcher) {
+        watch::channel(0)
+    }
+
+    fn set(setter: &Self::Setter, value: u64) {
+        setter.send(value).expect(SOUND);
+    }
+
+    async fn changed(watcher: &mut Self::Watcher) -> u64 {
+        watcher.changed().await.expect(SOUND);
+        *watcher.borrow_and_update()
+    }
+}
