@@ -102,6 +102,8 @@ fn plain(line: &[u8]) -> String {
 
 /// One guest, from the question for a name to the end.
 async fn guest(stream: TcpStream, room: Rc<Room>) -> io::Result<()> {
+    // A line leaves at once, and does not wait until the last one was acknowledged.
+    stream.set_nodelay(true)?;
     let (stream, mut out) = stream.into_split();
     let mut lines = Lines {
         stream,

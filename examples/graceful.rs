@@ -72,6 +72,8 @@ impl Connection {
     }
 
     async fn serve(mut self) -> io::Result<()> {
+        // Or `done` would wait until the client's kernel has acknowledged `begun`.
+        self.stream.set_nodelay(true)?;
         while let Some(work) = self.request().await? {
             self.stream.write_all(b"begun\n").await?;
             sleep(work).await;
