@@ -4,8 +4,8 @@
 //! they are over. On `quit`, or at the end of the standard input, the listener closes; who is between
 //! two requests is shown out; who has begun one, or half a line of one, has `--limit` milliseconds to
 //! finish. Who has not by then is dropped with the loop, whose `CloseReport` says who it was. A thread
-//! reads the standard input, for that blocks. In asyncio: `Server.close`, `wait_for` and an `Event`; in
-//! the notes: blocking code has a thread of its own (N5), and `wait_for` (N14).
+//! reads the standard input, for that blocks. In asyncio: `Server.close`, `wait_for`, and an `Event` for the
+//! token; in the notes: blocking code has a thread of its own (N5), and `wait_for` (N14).
 //!
 //! ```text
 //! cargo run --release --example graceful -- --addr 127.0.0.1:7007 --limit 2000
@@ -13,33 +13,19 @@
 //! ```
 
 use readily::io::{TcpListener, TcpStream};
-use readily::sync::{Event, channel};
-use readily::{Runner, Task, gather, sleep, spawn, wait_for};
+use readily::sync::channel;
+use readily::{CancellationToken, Runner, Task, gather, sleep, spawn, wait_for};
 use std::error::Error;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 /// A request is a short line.
 const LONGEST: usize = 16;
 
-/// `future`, unless it is not ready and `stop` is set: then it is dropped. A request that has come
-/// is answered, therefore, also if the stop came with it.
-async fn unless<F: Future>(stop: &Event, future: F) -> Option<F::Output> {
-    let (mut future, mut stop) = (pin!(future), pin!(stop.wait()));
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => stop.as_mut().poll(cx).map(|()| None),
-    })
-    .await
-}
-
 struct Connection {
     stream: TcpStream,
-    stop: Event,
+    stop: CancellationToken,
     kept: Vec<u8>,
 }
 
@@ -61,7 +47,7 @@ impl Connection {
             let read = self.stream.read(&mut buffer);
             // A read that is dropped loses no byte. One for the rest of a line goes on.
             let n = match self.kept.is_empty() {
-                true => unless(&self.stop, read).await.unwrap_or(Ok(0))?,
+                true => self.stop.run_until_cancelled(read).await.unwrap_or(Ok(0))?,
                 false => read.await?,
             };
             if n == 0 {
@@ -83,19 +69,19 @@ impl Connection {
     }
 }
 
-/// Serves whoever comes until `stop` is set, and returns the tasks that are not done then. The
+/// Serves whoever comes until `stop` is cancelled, and returns the tasks that are not done then. The
 /// listener is closed by that: who connects later is refused, and goes elsewhere.
-async fn accept(listener: TcpListener, stop: &Event) -> io::Result<Vec<Task<()>>> {
+async fn accept(listener: TcpListener, stop: &CancellationToken) -> io::Result<Vec<Task<()>>> {
     let mut tasks = Vec::new();
     // Asked each time: there may be a new one whenever we look, and no end to that.
-    while !stop.is_set() {
-        let Some(accepted) = unless(stop, listener.accept()).await else {
+    while !stop.is_cancelled() {
+        let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else {
             break;
         };
         let (stream, peer) = accepted?;
         let connection = Connection {
             stream,
-            stop: stop.clone(),
+            stop: stop.child_token(),
             kept: Vec::new(),
         };
         let task = spawn(async move {
@@ -113,7 +99,7 @@ async fn accept(listener: TcpListener, stop: &Event) -> io::Result<Vec<Task<()>>
 async fn serve(addr: SocketAddr, limit: Duration) -> io::Result<()> {
     let listener = TcpListener::bind(addr)?;
     println!("listening on {}", listener.local_addr()?);
-    let stop = Event::new();
+    let stop = CancellationToken::new();
     let told = stop.clone();
     let (sender, mut receiver) = channel::unbounded::<()>();
     std::thread::spawn(move || {
@@ -125,7 +111,7 @@ async fn serve(addr: SocketAddr, limit: Duration) -> io::Result<()> {
     });
     drop(spawn(async move {
         let _shut = receiver.recv().await;
-        told.set();
+        told.cancel();
     }));
     let tasks = accept(listener, &stop).await?;
     println!("stopping, connections: {}", tasks.len());
