@@ -1,0 +1,46 @@
+//! A million events on a kernel in memory: what it costs to leave the simulation on in one's tests.
+//!
+//! Fifty pairs of sockets echo a byte to and fro by callbacks, each event with a read and a write,
+//! through the full loop, until a million have been told. It prints how many turns that took; `time`
+//! says the rest. With `--trace` what happened is written down as well.
+//!
+//! ```text
+//! time cargo run --release --example sim_events
+//! ```
+
+use readily::poll::sim::Kernel;
+use readily::{Closures, Cx, EventLoop, Interest};
+use std::error::Error;
+
+const PAIRS: usize = 50;
+const EVENTS: u64 = 1_000_000;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let kernel = Kernel::new();
+    if std::env::args().any(|argument| argument == "--trace") {
+        kernel.record();
+    }
+    let mut event_loop = EventLoop::with(Box::new(kernel.poller()), Box::new(kernel.clock()))?;
+    for _ in 0..PAIRS {
+        let (one, two) = kernel.pair()?;
+        one.write(b"x")?;
+        for end in [one, two] {
+            let callbacks = Closures::new().on_read(|cx: &Cx<'_>| {
+                let mut byte = [0];
+                let echoed = cx.read(&mut byte).and_then(|_| cx.write(&byte));
+                echoed.expect("a byte has come, and there is room for one");
+            });
+            event_loop.register(end, Interest::READ, callbacks)?;
+        }
+    }
+    while event_loop.stats().events < EVENTS {
+        event_loop.turn_now()?;
+    }
+    println!(
+        "{} events in {} turns, trace of {} bytes",
+        event_loop.stats().events,
+        event_loop.stats().turns,
+        kernel.trace().len()
+    );
+    Ok(())
+}
