@@ -84,14 +84,22 @@ pub(crate) fn counted<R>(
 }
 
 /// Whether nothing is left: what is pending may be so for that reason only.
-pub(crate) fn is_spent() -> bool {
+fn is_spent() -> bool {
     LEFT.try_with(Cell::get).is_ok_and(|left| left == 0)
 }
 
-/// Runs `f` without counting: for a last look at something that must not be missed.
-pub(crate) fn uncounted<R>(f: impl FnOnce() -> R) -> R {
+fn uncounted<R>(f: impl FnOnce() -> R) -> R {
     let _allowance = Allowance::of(UNCOUNTED);
     f()
+}
+
+/// Polls `future`, whose time is up and which was pending, once more, if that may have been for want
+/// of budget only: what is ready wins over a limit (T6).
+pub(crate) fn last_look<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    match is_spent() {
+        true => uncounted(|| future.poll(cx)),
+        false => Poll::Pending,
+    }
 }
 
 /// Takes one from the budget of this poll, and gives way if there is none: for loops of one's own

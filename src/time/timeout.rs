@@ -253,17 +253,14 @@ where
             return Poll::Ready(Ok(output)); // T6
         }
         ready!(limit.poll(cx));
-        if budget::is_spent() {
-            // It may be pending for want of budget only, and what is ready wins (T6).
-            let inner = code
-                .as_mut()
-                .as_pin_mut()
-                .expect("polled until it is ready");
-            if let Poll::Ready(output) = budget::uncounted(|| inner.poll(cx)) {
-                return Poll::Ready(Ok(output));
-            }
+        let inner = code
+            .as_mut()
+            .as_pin_mut()
+            .expect("polled until it is ready");
+        match budget::last_look(inner, cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => Poll::Ready(Err(Elapsed)),
         }
-        Poll::Ready(Err(Elapsed))
     })
     .await;
     // T9: whoever asks, in the code's own destructors for one, is told by whom it was ended.

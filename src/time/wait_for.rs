@@ -74,17 +74,14 @@ where
             return Poll::Ready(Ok(output));
         }
         ready!(deadline.as_mut().poll(cx));
-        if budget::is_spent() {
-            // It may be pending for want of budget only, and what is ready wins (T6).
-            let inner = future
-                .as_mut()
-                .as_pin_mut()
-                .expect("polled until it is ready");
-            if let Poll::Ready(output) = budget::uncounted(|| inner.poll(cx)) {
-                return Poll::Ready(Ok(output));
-            }
+        let inner = future
+            .as_mut()
+            .as_pin_mut()
+            .expect("polled until it is ready");
+        match budget::last_look(inner, cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => Poll::Ready(Err(Elapsed)),
         }
-        Poll::Ready(Err(Elapsed))
     })
     .await;
     // Before the caller hears of it: `async` would drop it after the return value is made.
