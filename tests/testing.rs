@@ -299,3 +299,29 @@ fn a_test_plays_the_peer_by_hand() {
     let result = task.result().unwrap().unwrap();
     assert_eq!(result, (3, ErrorKind::ConnectionReset));
 }
+
+/// An early return is no evidence that there is nothing left to read.
+#[test]
+fn who_is_quiet_has_read_what_lay_there_whatever_the_faults() {
+    let unread = |faults: Faults, system| {
+        let mut sim = SimLoop::on(system, faults);
+        let (one, two) = sim.duplex().unwrap();
+        let entered = sim.event_loop().enter();
+        let sent = spawn(async move { one.write_all(b"hello").await.map(|()| one) });
+        let read = spawn(async move { two.read_exact(&mut [0; 5]).await });
+        drop(entered);
+        assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Quiet);
+        drop(sent);
+        !read.done()
+    };
+    for system in [None, Some(Personality::FreeBsd)] {
+        let all = (0..200).filter(|&seed| unread(Faults::all(seed), system));
+        assert_eq!(all.collect::<Vec<_>>(), [0; 0], "{system:?}");
+        let hardly_ever_whole = (0..5).filter(|&seed| {
+            let mut faults = Faults::seeded(seed);
+            faults.early_return = 255;
+            unread(faults, system)
+        });
+        assert_eq!(hardly_ever_whole.collect::<Vec<_>>(), [0; 0], "{system:?}");
+    }
+}

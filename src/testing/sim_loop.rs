@@ -214,7 +214,9 @@ impl SimLoop {
             event_loop.check_invariants();
             let now = event_loop.fresh_now();
             let due = event_loop.next_deadline().is_some_and(|next| next <= now);
-            if !due && event_loop.stats().events == before {
+            // A turn without an event may be one whose wait was ended early: that says nothing.
+            let idle = self.kernel.is_idle() && event_loop.stats().events == before;
+            if !due && idle {
                 return Ok(Stalled::Quiet);
             }
         }

@@ -16,6 +16,13 @@ impl Kernel {
         self.table.borrow().faults.clone()
     }
 
+    /// Whether the last wait of a poller looked, and found nothing. One that was ended early has
+    /// not looked.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.table.borrow().idle
+    }
+
     /// What holds of the descriptor with this number, whoever asks for it, and how many bytes lie
     /// unread there; `None` if there is no such descriptor.
     ///

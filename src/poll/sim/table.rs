@@ -60,6 +60,8 @@ pub(super) struct Table {
     due: BTreeSet<(u64, u64)>,
     /// As many guards hold the time still.
     pub(super) holds: usize,
+    /// Whether the last wait looked, and found nothing.
+    pub(super) idle: bool,
     /// What has happened, if somebody wants to know.
     pub(super) trace: Option<String>,
 }
@@ -79,6 +81,7 @@ impl Table {
             faults,
             due: BTreeSet::new(),
             holds: 0,
+            idle: false,
             trace: None,
         }
     }

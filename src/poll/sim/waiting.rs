@@ -60,6 +60,7 @@ pub(super) fn wait(
     mut collect: impl FnMut(&mut Table) -> bool,
 ) -> io::Result<bool> {
     let mut table = kernel.table.borrow_mut();
+    table.idle = false;
     let chance = table.faults.early_return;
     if table.faults.strikes(chance) {
         table.note(|| "a signal".to_owned());
@@ -68,7 +69,8 @@ pub(super) fn wait(
     let now_ns = kernel.now_ns();
     table.tell_of_timers(now_ns);
     let rung = bell.take();
-    if collect(&mut table) || rung || timeout == Some(Duration::ZERO) {
+    table.idle = !collect(&mut table) && !rung;
+    if !table.idle || timeout == Some(Duration::ZERO) {
         return Ok(rung);
     }
     if let Some(to) = moves_to(&mut table, now_ns, timeout) {
