@@ -325,3 +325,33 @@ fn who_is_quiet_has_read_what_lay_there_whatever_the_faults() {
         assert_eq!(hardly_ever_whole.collect::<Vec<_>>(), [0; 0], "{system:?}");
     }
 }
+
+/// Both sides wait for the other one: told, and not waited for.
+#[test]
+fn a_run_in_which_nothing_can_happen_ends_with_an_error() {
+    for system in [None, Some(Personality::FreeBsd)] {
+        let mut sim = SimLoop::on(system, Faults::none());
+        sim.set_patience(Duration::from_millis(20));
+        let (one, two) = sim.duplex().unwrap();
+        let waits = sim.run(async {
+            let (mut here, mut there) = ([0; 1], [0; 1]);
+            gather((one.read_exact(&mut here), two.read_exact(&mut there))).await
+        });
+        let told = waits.unwrap_err().to_string();
+        assert!(told.contains("nothing can happen any more"), "{told}");
+        assert!(told.contains("time stays: nothing will happen"), "{told}");
+        // It can be run again, and hears of what comes from elsewhere.
+        let nap = sim.run(sleep(Duration::from_secs(1)));
+        assert!(nap.is_ok());
+        let remote = sim.remote();
+        sim.set_patience(Duration::from_secs(10));
+        let hold = sim.kernel().hold();
+        let elsewhere = std::thread::spawn(move || remote.call_soon(|local| local.stop()));
+        sim.event_loop().run().unwrap();
+        elsewhere.join().unwrap().unwrap();
+        sim.set_patience(Duration::from_millis(20));
+        let held = sim.run(sleep(Duration::from_secs(1))).unwrap_err();
+        assert!(held.to_string().contains("it is held"), "{held}");
+        drop(hold);
+    }
+}

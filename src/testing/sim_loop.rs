@@ -183,11 +183,34 @@ impl SimLoop {
         self.runner.close()
     }
 
+    /// Waits so long, in real time, for what another thread may have to say where nothing else can
+    /// happen; ten seconds unless told otherwise. See [`SimLoop::run`].
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.kernel.set_patience(patience);
+    }
+
     /// Drives `future` to its end, through as much time as it takes.
+    ///
+    /// Where nothing can happen any more, as two tasks wait for each other or nobody writes what is
+    /// read, only another thread could help. It is waited for with patience
+    /// ([`SimLoop::set_patience`]), in real time, and then the run ends with an error.
     ///
     /// # Errors
     ///
-    /// As [`Runner::run`].
+    /// [`Error::Io`] of the kind `TimedOut`, with the last lines of the trace, if nothing can
+    /// happen any more. As [`Runner::run`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::testing::SimLoop;
+    /// use std::time::Duration;
+    ///
+    /// let mut sim = SimLoop::new(1);
+    /// sim.set_patience(Duration::from_millis(10));
+    /// let never = sim.run(std::future::pending::<()>());
+    /// assert!(never.unwrap_err().to_string().contains("nothing can happen any more"));
+    /// ```
     ///
     /// # Panics
     ///

@@ -238,7 +238,7 @@ impl Kernel {
     }
 
     /// Holds the time still for as long as the guard lives: a wait that nothing ends then waits
-    /// for a ring, in real time, as it would for another thread's doing.
+    /// for a ring, in real time, as for another thread's doing: see [`Kernel::set_patience`].
     #[must_use = "dropping the guard lets time go on"]
     pub fn hold(&self) -> Hold {
         self.table.borrow_mut().holds += 1;

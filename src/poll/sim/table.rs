@@ -9,6 +9,7 @@ use super::faults::Faults;
 use super::files::{Body, Datagrams, File, bits};
 use super::net::FIRST_PORT;
 use super::notes::Notes;
+use super::waiting::PATIENCE;
 use super::watch::Watch;
 use super::{DESCRIPTORS, FIRST_NUMBER, os};
 use readily_sys::errno::{EBADF, EINVAL, EMFILE};
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Files have small numbers that nobody chooses: to spread them is enough.
 #[derive(Default)]
@@ -60,6 +62,8 @@ pub(super) struct Table {
     due: BTreeSet<(u64, u64)>,
     /// As many guards hold the time still.
     pub(super) holds: usize,
+    /// How long a wait lasts, in real time, where only a ring can end it.
+    pub(super) patience: Duration,
     /// Whether the last wait looked, and found nothing.
     pub(super) idle: bool,
     /// What has happened, if somebody wants to know.
@@ -81,6 +85,7 @@ impl Table {
             faults,
             due: BTreeSet::new(),
             holds: 0,
+            patience: PATIENCE,
             idle: false,
             trace: None,
         }

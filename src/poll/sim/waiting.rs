@@ -2,7 +2,8 @@
 //!
 //! A wait that finds nothing ready goes at once to the next moment at which something can happen:
 //! a timer of the kernel, or the end of the wait. Where there is no such moment, or somebody holds
-//! the time, it waits for a ring, in real time: another thread may have something to say.
+//! the time, it waits for a ring, in real time: another thread may have something to say. As that
+//! cannot be known, it waits with patience, and then says that nothing can happen any more.
 
 use super::table::Table;
 use super::{Kernel, os};
@@ -12,6 +13,12 @@ use readily_sys::errno::EINTR;
 use std::io;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
+
+/// How long a wait lasts where only another thread can end it, unless told otherwise.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// As many lines of the trace are shown where nothing can happen any more.
+const LAST: usize = 5;
 
 /// What ends a wait from another thread.
 #[derive(Debug, Default)]
@@ -31,16 +38,6 @@ impl Bell {
         let waited = self.heard.wait_timeout_while(rung, limit, |rung| !*rung);
         let (mut rung, _) = waited.unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *rung)
-    }
-
-    fn wait(&self) {
-        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
-        while !std::mem::take(&mut *rung) {
-            rung = self
-                .heard
-                .wait(rung)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
     }
 }
 
@@ -79,10 +76,39 @@ pub(super) fn wait(
         collect(&mut table);
         return Ok(false);
     }
+    let patience = table.patience;
     drop(table);
-    bell.wait();
+    if !bell.wait_for(patience) {
+        return Err(nothing_comes(kernel, patience));
+    }
     collect(&mut kernel.table.borrow_mut());
     Ok(true)
+}
+
+/// Why a wait is given up that nothing ends.
+fn nothing_comes(kernel: &Kernel, patience: Duration) -> io::Error {
+    let trace = kernel.trace();
+    let lines: Vec<&str> = trace.lines().collect();
+    let mut text = format!(
+        "nothing can happen any more, and no other thread has rung within {patience:?}: who waits \
+         here waits for ever"
+    );
+    for line in &lines[lines.len().saturating_sub(LAST)..] {
+        text = format!("{text}\n  {line}");
+    }
+    io::Error::new(io::ErrorKind::TimedOut, text)
+}
+
+impl Kernel {
+    /// A wait that only another thread can end is given up after so long, in real time: with
+    /// `TimedOut`, and a text that says that nothing can happen any more. Ten seconds unless told
+    /// otherwise.
+    ///
+    /// Who holds a [`Remote`](crate::Remote) or a waker may ring at any time, so a kernel can not
+    /// tell a thread that takes long from two tasks that wait for each other.
+    pub fn set_patience(&self, patience: Duration) {
+        self.table.borrow_mut().patience = patience;
+    }
 }
 
 /// When the wait ends, if nothing happens before: at the limit, or when a timer of the kernel is
