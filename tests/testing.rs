@@ -355,3 +355,15 @@ fn a_run_in_which_nothing_can_happen_ends_with_an_error() {
         drop(hold);
     }
 }
+
+#[test]
+#[should_panic(expected = "is not quiet")]
+fn no_time_goes_by_a_loop_that_is_never_quiet() {
+    let mut sim = SimLoop::new(3);
+    let _busy = sim.spawn(async {
+        loop {
+            yield_now().await;
+        }
+    });
+    sim.advance(Duration::from_secs(1)).unwrap();
+}

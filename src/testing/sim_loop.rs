@@ -254,11 +254,19 @@ impl SimLoop {
     ///
     /// # Panics
     ///
-    /// As [`EventLoop::turn`].
+    /// If the loop is not quiet at one of these moments, where no time can go by: see
+    /// [`Stalled::Busy`]. As [`EventLoop::turn`].
+    #[track_caller]
     pub fn advance(&mut self, time: Duration) -> Result<(), Error> {
         let end = self.elapsed().saturating_add(time);
         loop {
-            self.run_until_stalled()?;
+            let stalled = self.run_until_stalled()?;
+            assert_eq!(
+                stalled,
+                Stalled::Quiet,
+                "at {:?} the loop is not quiet, so no time goes by",
+                self.elapsed()
+            );
             let left = end.saturating_sub(self.elapsed());
             if left.is_zero() {
                 return Ok(());
