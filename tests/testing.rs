@@ -367,3 +367,25 @@ fn no_time_goes_by_a_loop_that_is_never_quiet() {
     });
     sim.advance(Duration::from_secs(1)).unwrap();
 }
+
+/// 2⁶⁴ nanoseconds: then time ends, and what is due later is due never.
+#[test]
+fn time_has_an_end_and_one_can_go_there() {
+    let mut sim = SimLoop::new(4);
+    sim.set_patience(Duration::from_millis(20));
+    let entered = sim.event_loop().enter();
+    let never = spawn(sleep(Duration::MAX));
+    drop(entered);
+    sim.advance(Duration::MAX).unwrap();
+    assert!(sim.elapsed() >= Duration::from_nanos(u64::MAX - 1));
+    assert!(!never.done());
+    sim.advance(Duration::from_secs(1)).unwrap();
+    assert!(sim.run(sleep(Duration::MAX)).is_err(), "it is told");
+    let mut sim = SimLoop::new(4);
+    sim.set_patience(Duration::from_millis(20));
+    sim.kernel().clock().advance(Duration::MAX);
+    assert!(
+        sim.run(sleep(Duration::from_secs(1))).is_err(),
+        "it is told"
+    );
+}

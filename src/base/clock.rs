@@ -14,6 +14,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// A deadline that is never reached.
 pub const NEVER: u64 = u64::MAX;
 
+/// The last moment that can be reached: what is due at [`NEVER`] is not due then.
+pub const LAST: u64 = NEVER - 1;
+
 /// Where the time comes from.
 pub trait Clock {
     /// Nanoseconds since the clock's origin. Whoever asks clamps a clock that steps back.

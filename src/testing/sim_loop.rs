@@ -4,6 +4,7 @@
 #[cfg(feature = "proptest")]
 use super::overheard::Overheard;
 use super::story::Story;
+use crate::base::clock::LAST;
 use crate::event_loop::{CloseReport, Error, EventLoop, Local};
 use crate::io::TcpStream;
 use crate::poll::Poller;
@@ -246,7 +247,8 @@ impl SimLoop {
         Ok(Stalled::Busy(TURNS))
     }
 
-    /// Lets `time` go by: everything that falls due in it happens, at its own moment.
+    /// Lets `time` go by: everything that falls due in it happens, at its own moment. It goes no
+    /// further than to the end of time, after 2⁶⁴ ns; what is due later is due never.
     ///
     /// # Errors
     ///
@@ -258,7 +260,8 @@ impl SimLoop {
     /// [`Stalled::Busy`]. As [`EventLoop::turn`].
     #[track_caller]
     pub fn advance(&mut self, time: Duration) -> Result<(), Error> {
-        let end = self.elapsed().saturating_add(time);
+        let last = Duration::from_nanos(LAST);
+        let end = self.elapsed().saturating_add(time).min(last);
         loop {
             let stalled = self.run_until_stalled()?;
             assert_eq!(

@@ -7,7 +7,7 @@
 
 use super::table::Table;
 use super::{Kernel, os};
-use crate::base::clock::{NEVER, nanos};
+use crate::base::clock::{LAST, NEVER, nanos};
 use crate::poll::Notify;
 use readily_sys::errno::EINTR;
 use std::io;
@@ -18,7 +18,7 @@ use std::time::Duration;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// As many lines of the trace are shown where nothing can happen any more.
-const LAST: usize = 5;
+const LINES: usize = 5;
 
 /// What ends a wait from another thread.
 #[derive(Debug, Default)]
@@ -93,7 +93,7 @@ fn nothing_comes(kernel: &Kernel, patience: Duration) -> io::Error {
         "nothing can happen any more, and no other thread has rung within {patience:?}: who waits \
          here waits for ever"
     );
-    for line in &lines[lines.len().saturating_sub(LAST)..] {
+    for line in &lines[lines.len().saturating_sub(LINES)..] {
         text = format!("{text}\n  {line}");
     }
     io::Error::new(io::ErrorKind::TimedOut, text)
@@ -118,7 +118,9 @@ fn moves_to(table: &mut Table, now_ns: u64, timeout: Option<Duration>) -> Option
         table.note(|| format!("{} time stays: it is held", seconds(now_ns)));
         return None;
     }
-    let end = timeout.map_or(NEVER, |limit| now_ns.saturating_add(nanos(limit)));
+    // A limit beyond the end of time ends the wait there: only where there is none it is no end.
+    let limited = |limit| now_ns.saturating_add(nanos(limit)).min(LAST);
+    let end = timeout.map_or(NEVER, limited);
     let due = table.next_due().unwrap_or(NEVER);
     let to = end.min(due).max(now_ns);
     if to == NEVER {
