@@ -324,6 +324,37 @@ fn a_tape_that_was_cut_off_or_spoilt_is_an_error_and_not_a_panic() {
     }
 }
 
+/// A program that writes: a count on the tape may be any number.
+fn writes(event_loop: EventLoop) -> io::Result<()> {
+    let listener = net::TcpListener::bind(("127.0.0.1", 0))?;
+    let here = net::TcpStream::connect(listener.local_addr()?)?;
+    let mut runner = Runner::from(event_loop);
+    let written = runner.run(async {
+        let stream = TcpStream::from_std(here)?;
+        stream.write_all(b"hello").await?;
+        stream.write_all(b"and more").await
+    });
+    written.map_err(io::Error::other)?
+}
+
+#[test]
+fn a_count_of_bytes_that_were_not_offered_is_told_as_spoilt() {
+    let tape = Memory::default();
+    let (event_loop, recorder) = record(tape.clone()).unwrap();
+    writes(event_loop).unwrap();
+    recorder.finish().unwrap();
+    let tape = tape.0.take();
+    for at in 0..tape.len() {
+        for bit in 0..8 {
+            let mut spoilt = tape.clone();
+            spoilt[at] ^= 1 << bit;
+            if let Ok((event_loop, replayer)) = replay(spoilt) {
+                let _ = (writes(event_loop), replayer.finish());
+            }
+        }
+    }
+}
+
 /// What does its reading itself is not on tape, and in a replay its bytes would be missing.
 #[test]
 fn a_source_of_ones_own_is_refused_by_a_recorder() {

@@ -90,7 +90,12 @@ impl ReplayedFd {
 
     fn wrote(&self, op: Op, bytes: &[u8]) -> io::Result<usize> {
         let args = [self.number.into(), bytes.len() as i64, sum(bytes)];
-        self.replayer.result(op, &args)
+        let n = self.replayer.result(op, &args)?;
+        // Whoever wrote goes on behind these bytes, and may believe that they are there.
+        match n <= bytes.len() {
+            true => Ok(n),
+            false => Err(self.replayer.spoilt()),
+        }
     }
 }
 
