@@ -187,3 +187,13 @@ fn a_layer_that_swallows_a_call_is_found_and_the_story_names_it() {
     assert!(what.ends_with("should have been called"), "{why}");
     assert!(program.to_string().lines().count() <= 4, "{why}{program}");
 }
+
+/// A text is a stranger's: it may be refused, and may not take the test down with it.
+#[test]
+fn a_program_whose_braces_go_too_deep_is_refused() {
+    let nested = |depth| "spawn #0 { ".repeat(depth) + &"} ".repeat(depth);
+    assert!(nested(16).parse::<Program>().is_ok());
+    let refused = nested(5000).parse::<Program>().unwrap_err().to_string();
+    assert!(refused.contains("`{`"), "{refused}");
+    assert!("spawn #0 { ".repeat(5000).parse::<Program>().is_err());
+}

@@ -228,25 +228,29 @@ pub(super) fn words(text: &str) -> Vec<String> {
     spaced.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Reads operations up to the end of the text, or of the script. An error is the word that it
-/// stumbled over.
-pub(super) fn read<'a, W>(words: &mut Peekable<W>, nested: bool) -> Result<Vec<Op>, String>
+/// As many braces may stand inside each other: each is read by a call inside of another, and a text
+/// must not be able to end the process.
+const DEEPEST: usize = 32;
+
+/// Reads operations up to the end of the text, or of the script, which is so `deep` inside of
+/// others. An error is the word that it stumbled over.
+pub(super) fn read<'a, W>(words: &mut Peekable<W>, deep: usize) -> Result<Vec<Op>, String>
 where
     W: Iterator<Item = &'a String>,
 {
     let mut ops = Vec::new();
     loop {
         match words.next().map(String::as_str) {
-            None if nested => return Err("the end of the text".to_owned()),
+            None if deep > 0 => return Err("the end of the text".to_owned()),
             None => return Ok(ops),
-            Some("}") if nested => return Ok(ops),
+            Some("}") if deep > 0 => return Ok(ops),
             Some(";") => {}
             Some(word) => {
                 let row = WORDS.iter().find(|row| row.1 == word);
                 let (verb, _, operands, _) = row.ok_or_else(|| word.to_owned())?;
                 let mut op = Op::new(*verb);
                 for operand in operands.chars() {
-                    read_operand(&mut op, operand, words)?;
+                    read_operand(&mut op, operand, words, deep)?;
                 }
                 ops.push(op);
             }
@@ -254,13 +258,21 @@ where
     }
 }
 
-fn read_operand<'a, W>(op: &mut Op, operand: char, words: &mut Peekable<W>) -> Result<(), String>
+fn read_operand<'a, W>(
+    op: &mut Op,
+    operand: char,
+    words: &mut Peekable<W>,
+    deep: usize,
+) -> Result<(), String>
 where
     W: Iterator<Item = &'a String>,
 {
     if operand == 's' {
-        if words.next_if(|word| *word == "{").is_some() {
-            op.script = read(words, true)?;
+        if let Some(brace) = words.next_if(|word| *word == "{") {
+            if deep == DEEPEST {
+                return Err(brace.clone());
+            }
+            op.script = read(words, deep + 1)?;
         }
         return Ok(());
     }

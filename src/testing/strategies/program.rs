@@ -153,12 +153,13 @@ impl fmt::Debug for Program {
     }
 }
 
+/// Braces may stand inside each other 32 deep.
 impl FromStr for Program {
     type Err = NoProgram;
 
     fn from_str(text: &str) -> Result<Self, NoProgram> {
         let words = op::words(text);
-        let ops = op::read(&mut words.iter().peekable(), false);
+        let ops = op::read(&mut words.iter().peekable(), 0);
         ops.map(Self::of).map_err(|word| NoProgram { word })
     }
 }
