@@ -4,7 +4,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::io::TcpStream;
-use readily::testing::{Faults, Personality, SimLoop, Stalled, poll_once, wakers};
+use readily::testing::{Faults, Kernel, Personality, SimLoop, Stalled, poll_once, wakers};
 use readily::{create_future, gather, sleep, spawn, wait_for, yield_now};
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
@@ -388,4 +388,11 @@ fn time_has_an_end_and_one_can_go_there() {
         sim.run(sleep(Duration::from_secs(1))).is_err(),
         "it is told"
     );
+}
+
+#[test]
+#[should_panic(expected = "stands on another kernel")]
+fn a_poller_of_another_kernel_is_refused() {
+    let poller = Kernel::new().poller();
+    let _sim = SimLoop::over(Kernel::new(), Box::new(poller));
 }

@@ -62,6 +62,12 @@ pub trait AnyKernel {
     fn is_taped(&self) -> bool {
         false
     }
+
+    /// A number by which it is told from other kernels, the same for all that stands for it; `None`
+    /// where nobody needs to.
+    fn identity(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// A descriptor of an [`AnyKernel`]. Operations are those of [`AnyFd`](super::AnyFd), and fail as

@@ -7,8 +7,8 @@ use super::story::Story;
 use crate::base::clock::LAST;
 use crate::event_loop::{CloseReport, Error, EventLoop, Local};
 use crate::io::TcpStream;
-use crate::poll::Poller;
 use crate::poll::sim::{Faults, Kernel, Personality};
+use crate::poll::{AnyKernel, Poller};
 use crate::run::Runner;
 use std::io;
 use std::ops::Deref;
@@ -131,7 +131,8 @@ impl SimLoop {
     ///
     /// # Panics
     ///
-    /// If there is no memory for a loop.
+    /// If the poller stands on another kernel, or on that of the system: see
+    /// [`Poller::kernel`]. If there is no memory for a loop.
     ///
     /// # Examples
     ///
@@ -148,7 +149,15 @@ impl SimLoop {
     /// # Ok::<(), readily::Error>(())
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn over(kernel: Kernel, poller: Box<dyn Poller>) -> Self {
+        // It would wait for what never comes, and the time of this kernel would stand still.
+        let stands_on = poller.kernel().and_then(|kernel| kernel.identity());
+        assert_eq!(
+            stands_on,
+            kernel.identity(),
+            "the poller stands on another kernel"
+        );
         kernel.record();
         let seed = kernel.seed();
         #[cfg(feature = "proptest")]

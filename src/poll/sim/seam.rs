@@ -18,6 +18,10 @@ impl AnyKernel for Kernel {
     fn connect(&self, addr: SocketAddr) -> io::Result<Rc<dyn KernelFd>> {
         Ok(Rc::new(Kernel::connect(self, addr)?))
     }
+
+    fn identity(&self) -> Option<usize> {
+        Some(Rc::as_ptr(&self.table).addr())
+    }
 }
 
 impl KernelFd for Fd {
