@@ -7,7 +7,8 @@
 //!
 //! In the notes: cancelling (N14), and what happens between two `await`s (N10).
 
-use super::sim_loop::{SimLoop, Stalled};
+use super::sim_loop::SimLoop;
+use super::stalled::Stalled;
 use crate::event_loop::Handle;
 use std::future::poll_fn;
 use std::task::Poll;

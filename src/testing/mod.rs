@@ -17,6 +17,7 @@ mod everywhere;
 mod overheard;
 mod sim_loop;
 mod spy;
+mod stalled;
 mod story;
 #[cfg(feature = "proptest")]
 pub mod strategies;
@@ -26,8 +27,9 @@ pub mod wakers;
 pub use crate::poll::sim::{Faults, Fd, Hold, Kernel, Personality};
 pub use by_hand::{ByHand, by_hand};
 pub use everywhere::{Deed, in_one_turn, orders};
-pub use sim_loop::{SimLoop, Stalled};
+pub use sim_loop::SimLoop;
 pub use spy::{Seen, Spy, Token, spy};
+pub use stalled::Stalled;
 pub use story::Story;
 pub use tape::{Diverged, Recorder, Replayer, record, replay};
 

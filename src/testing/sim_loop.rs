@@ -4,7 +4,6 @@
 #[cfg(feature = "proptest")]
 use super::overheard::Overheard;
 use super::story::Story;
-use crate::base::clock::LAST;
 use crate::event_loop::{CloseReport, Error, EventLoop, Local};
 use crate::io::TcpStream;
 use crate::poll::sim::{Faults, Kernel, Personality};
@@ -60,19 +59,6 @@ pub struct SimLoop {
     #[cfg(feature = "proptest")]
     overheard: Overheard,
 }
-
-/// What [`SimLoop::run_until_stalled`] came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stalled {
-    /// Nothing can happen any more at this moment of time.
-    Quiet,
-    /// After this many turns there is still something to do: a task that wakes itself, a level
-    /// that nobody serves.
-    Busy(u32),
-}
-
-/// After so many turns a loop is not going to be quiet.
-const TURNS: u32 = 10_000;
 
 impl SimLoop {
     /// A loop without faults, where what is ready at the same time comes in an order of the seed:
@@ -228,64 +214,6 @@ impl SimLoop {
     #[track_caller]
     pub fn run<F: Future>(&mut self, future: F) -> Result<F::Output, Error> {
         self.runner.run(future)
-    }
-
-    /// Turns until nothing can happen at this moment of time; the time does not move.
-    ///
-    /// # Errors
-    ///
-    /// As [`EventLoop::turn`].
-    ///
-    /// # Panics
-    ///
-    /// As [`EventLoop::turn`].
-    pub fn run_until_stalled(&mut self) -> Result<Stalled, Error> {
-        let event_loop = self.runner.event_loop();
-        for _ in 0..TURNS {
-            let before = event_loop.stats().events;
-            event_loop.turn_now()?;
-            event_loop.check_invariants();
-            let now = event_loop.fresh_now();
-            let due = event_loop.next_deadline().is_some_and(|next| next <= now);
-            // A turn without an event may be one whose wait was ended early: that says nothing.
-            let idle = self.kernel.is_idle() && event_loop.stats().events == before;
-            if !due && idle {
-                return Ok(Stalled::Quiet);
-            }
-        }
-        Ok(Stalled::Busy(TURNS))
-    }
-
-    /// Lets `time` go by: everything that falls due in it happens, at its own moment. It goes no
-    /// further than to the end of time, after 2⁶⁴ ns; what is due later is due never.
-    ///
-    /// # Errors
-    ///
-    /// As [`EventLoop::turn`].
-    ///
-    /// # Panics
-    ///
-    /// If the loop is not quiet at one of these moments, where no time can go by: see
-    /// [`Stalled::Busy`]. As [`EventLoop::turn`].
-    #[track_caller]
-    pub fn advance(&mut self, time: Duration) -> Result<(), Error> {
-        let last = Duration::from_nanos(LAST);
-        let end = self.elapsed().saturating_add(time).min(last);
-        loop {
-            let stalled = self.run_until_stalled()?;
-            assert_eq!(
-                stalled,
-                Stalled::Quiet,
-                "at {:?} the loop is not quiet, so no time goes by",
-                self.elapsed()
-            );
-            let left = end.saturating_sub(self.elapsed());
-            if left.is_zero() {
-                return Ok(());
-            }
-            // A wait that finds nothing ready moves the time: to the next timer, or to the end.
-            self.runner.event_loop().turn(Some(left))?;
-        }
     }
 
     /// How much time has gone by.
