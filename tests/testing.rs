@@ -273,6 +273,8 @@ fn a_descriptor_in_memory_has_no_place_in_a_real_loop() {
         refused.error,
         readily::Error::BadDescriptor { .. }
     ));
+    let told = refused.error.to_string();
+    assert!(told.contains("belongs to another kernel"), "{told}");
     assert!(refused.descriptor.is_some());
 }
 
@@ -395,4 +397,22 @@ fn time_has_an_end_and_one_can_go_there() {
 fn a_poller_of_another_kernel_is_refused() {
     let poller = Kernel::new().poller();
     let _sim = SimLoop::over(Kernel::new(), Box::new(poller));
+}
+
+/// What is printed of a case that failed is what one writes to have it again.
+#[test]
+fn faults_are_printed_as_one_types_them_in() {
+    let printed = |faults: &Faults| (format!("{faults:?}"), format!("{faults:#?}"));
+    let none = "Faults::seeded(42)".to_owned();
+    assert_eq!(printed(&Faults::seeded(42)), (none.clone(), none));
+    let again = {
+        let mut faults = Faults::seeded(42);
+        faults.short = 3;
+        faults.shuffle = true;
+        faults.fails = Some((7, 12));
+        faults
+    };
+    let text = "{ let mut faults = Faults::seeded(42); faults.short = 3; faults.shuffle = true; \
+                faults.fails = Some((7, 12)); faults }";
+    assert_eq!(printed(&again), (text.to_owned(), text.to_owned()));
 }

@@ -4,12 +4,25 @@
 //! looking. How often is a number out of 256, and the seed makes it the same each time.
 
 use crate::base::chance::Chance;
+use std::fmt;
 use std::io;
 
 /// Which faults there are, and how often. Each number is a chance out of 256.
-#[derive(Clone, Debug)]
+///
+/// They are printed as one types them in, to have a case that failed again:
+///
+/// ```
+/// use readily::testing::Faults;
+///
+/// let mut faults = Faults::seeded(42);
+/// faults.short = 3;
+/// let printed = "{ let mut faults = Faults::seeded(42); faults.short = 3; faults }";
+/// assert_eq!(format!("{faults:?}"), printed);
+/// ```
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Faults {
+    seed: u64,
     chance: Chance,
     /// A wait reports, besides, one that is not ready.
     pub spurious: u8,
@@ -45,6 +58,7 @@ impl Faults {
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
         Self {
+            seed,
             chance: Chance::seeded(seed),
             spurious: 0,
             early_return: 0,
@@ -108,6 +122,41 @@ impl Faults {
     /// Whether something with this chance happens now.
     pub(super) fn strikes(&mut self, chance: u8) -> bool {
         self.chance.strikes(chance)
+    }
+}
+
+/// The text from which they can be made again, on one line: what has struck already is not in it.
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chances = [
+            ("spurious", self.spurious),
+            ("early_return", self.early_return),
+            ("short", self.short),
+            ("would_block", self.would_block),
+            ("interrupted", self.interrupted),
+            ("emfile", self.emfile),
+            ("enomem", self.enomem),
+        ];
+        let on = chances.iter().filter(|(_, chance)| *chance > 0);
+        let mut set: Vec<String> = on.map(|(name, n)| format!("{name} = {n}")).collect();
+        if self.batch > 0 {
+            set.push(format!("batch = {}", self.batch));
+        }
+        if self.shuffle {
+            set.push("shuffle = true".to_owned());
+        }
+        if let Some((nth, code)) = self.fails {
+            set.push(format!("fails = Some(({nth}, {code}))"));
+        }
+        let seeded = format!("Faults::seeded({})", self.seed);
+        if set.is_empty() {
+            return f.write_str(&seeded);
+        }
+        write!(f, "{{ let mut faults = {seeded}; ")?;
+        for field in set {
+            write!(f, "faults.{field}; ")?;
+        }
+        f.write_str("faults }")
     }
 }
 
