@@ -7,6 +7,7 @@ use readily::io::TcpStream;
 use readily::testing::{Faults, Kernel, Personality, SimLoop, Stalled, poll_once, wakers};
 use readily::{create_future, gather, sleep, spawn, wait_for, yield_now};
 use std::cell::RefCell;
+use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -415,4 +416,19 @@ fn faults_are_printed_as_one_types_them_in() {
     let text = "{ let mut faults = Faults::seeded(42); faults.short = 3; faults.shuffle = true; \
                 faults.fails = Some((7, 12)); faults }";
     assert_eq!(printed(&again), (text.to_owned(), text.to_owned()));
+}
+
+/// A limit of some seconds is one of the places at which a future may wait.
+#[test]
+fn dropping_everywhere_goes_on_to_what_takes_a_minute() {
+    let mut sim = SimLoop::new(1);
+    let minute = Duration::from_secs(60);
+    let polls = sim.drop_everywhere(|| async move { _ = wait_for(minute, pending::<()>()).await });
+    assert!(polls > 1);
+}
+
+#[test]
+#[should_panic(expected = "s went by in these")]
+fn what_never_ends_is_given_up_with_the_time_that_it_had() {
+    SimLoop::new(1).drop_everywhere(pending::<()>);
 }

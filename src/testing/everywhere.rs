@@ -17,20 +17,31 @@ use std::time::Duration;
 /// A future that takes more polls than this is not going to end.
 const POLLS: u32 = 1000;
 
-/// By how much the time is moved on before each poll.
+/// By how much the time is moved on before each of the first polls.
 const STEP: Duration = Duration::from_micros(100);
+
+/// After so many polls the steps are twice as long: a thousand polls come to
+/// more than an hour, and the first ones are close together.
+const DOUBLED: u32 = 50;
+
+/// By how much the time is moved on before the n-th poll.
+fn step(nth: u32) -> Duration {
+    STEP * 2u32.pow(nth / DOUBLED)
+}
 
 impl SimLoop {
     /// Makes a future, polls it `n` times, drops it; for each `n` from zero on, until one ends by
     /// itself. Returns how many polls that took.
     ///
-    /// Each is polled once in a turn, woken or not, and the time is moved by 100 µs before each
-    /// poll. After each the loop is run until it is quiet; what must then be as before is for the
+    /// Each is polled once in a turn, woken or not, and the time is moved before each poll: by
+    /// 100 µs, and after each fifty polls by twice as much as before, so that a future may wait for
+    /// more than an hour and is dropped at many places all the same. After each the loop is run until it is quiet; what must then be as before is for the
     /// caller to ask, in `make` or afterwards.
     ///
     /// # Panics
     ///
-    /// If none ends within a thousand polls; if the loop is not quiet after one was dropped, or
+    /// If none ends within a thousand polls, in which somewhat less than an hour and a half goes by;
+    /// if the loop is not quiet after one was dropped, or
     /// cannot be turned.
     ///
     /// # Examples
@@ -45,6 +56,7 @@ impl SimLoop {
     /// assert!(polls > 1, "it waits");
     /// assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
     /// ```
+    #[track_caller]
     pub fn drop_everywhere<F>(&mut self, mut make: impl FnMut() -> F) -> u32
     where
         F: Future + 'static,
@@ -52,16 +64,16 @@ impl SimLoop {
         for polls in 0..POLLS {
             let mut future = Box::pin(make());
             let clock = self.kernel().clock();
-            let mut left = polls;
+            let mut nth = 0;
             let ended = self.run(poll_fn(move |cx| {
-                if left == 0 {
+                if nth == polls {
                     return Poll::Ready(false);
                 }
-                left -= 1;
                 // Once more in the next turn, also if nobody else wakes it; and as that keeps time
                 // from going on by itself, by hand.
                 cx.waker().wake_by_ref();
-                clock.advance(STEP);
+                clock.advance(step(nth));
+                nth += 1;
                 future.as_mut().poll(cx).map(|_| true)
             }));
             let ended = ended.expect("the loop can be turned");
@@ -71,7 +83,11 @@ impl SimLoop {
                 return polls;
             }
         }
-        panic!("it does not end within {POLLS} polls");
+        let time: Duration = (0..POLLS).map(step).sum();
+        panic!(
+            "it does not end within {POLLS} polls; {} s went by in these",
+            time.as_secs()
+        );
     }
 }
 
@@ -134,6 +150,7 @@ pub type Deed = Box<dyn FnOnce()>;
 /// # Panics
 ///
 /// If `order` is not an order of the deeds, or the loop has gone.
+#[track_caller]
 pub fn in_one_turn(handle: &Handle, order: &[usize], deeds: Vec<Deed>) {
     let mut deeds: Vec<_> = deeds.into_iter().map(Some).collect();
     assert_eq!(order.len(), deeds.len(), "an order of these deeds");
