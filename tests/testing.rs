@@ -4,7 +4,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::io::TcpStream;
-use readily::testing::{Faults, Kernel, Personality, SimLoop, Stalled, poll_once, wakers};
+use readily::testing::{
+    Faults, Kernel, Personality, SimLoop, Stalled, conformance, in_one_turn, poll_once, wakers,
+};
 use readily::{create_future, gather, sleep, spawn, wait_for, yield_now};
 use std::cell::RefCell;
 use std::future::pending;
@@ -431,4 +433,40 @@ fn dropping_everywhere_goes_on_to_what_takes_a_minute() {
 #[should_panic(expected = "s went by in these")]
 fn what_never_ends_is_given_up_with_the_time_that_it_had() {
     SimLoop::new(1).drop_everywhere(pending::<()>);
+}
+
+#[test]
+#[should_panic(expected = "no promise is called `nope`")]
+fn a_promise_that_there_is_not_is_named() {
+    conformance::check("nope", Kernel::new().poller());
+}
+
+/// Where the caller stands is where the panic is, and not inside of the kit.
+#[test]
+fn a_panic_of_the_kit_points_to_its_caller() {
+    let place = |does: fn()| {
+        let (told, place) = std::sync::mpsc::channel();
+        let before = std::panic::take_hook();
+        let mine = std::thread::current().id();
+        std::panic::set_hook(Box::new(move |info| {
+            if std::thread::current().id() == mine {
+                let file = info.location().map(|at| at.file().to_owned());
+                told.send(file).unwrap();
+            } else {
+                before(info);
+            }
+        }));
+        assert!(catch_unwind(does).is_err());
+        _ = std::panic::take_hook();
+        place.recv().unwrap().unwrap()
+    };
+    let here = file!();
+    assert_eq!(
+        place(|| conformance::check("nope", Kernel::new().poller())),
+        here
+    );
+    assert_eq!(
+        place(|| in_one_turn(&SimLoop::new(1).handle(), &[0], vec![])),
+        here
+    );
 }

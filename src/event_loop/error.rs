@@ -43,8 +43,9 @@ pub enum Error {
         /// The descriptor's number.
         fd: RawFd,
     },
-    /// The descriptor is not open.
-    #[error("descriptor {fd} is not open")]
+    /// The descriptor is not open, or not in the kernel that the loop is on: one of the system has
+    /// no place in a loop in memory, nor the other way round.
+    #[error("descriptor {fd} is not open, or belongs to another kernel than the loop's")]
     BadDescriptor {
         /// The descriptor's number.
         fd: RawFd,

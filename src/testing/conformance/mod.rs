@@ -96,9 +96,13 @@ impl Promise {
 /// # Panics
 ///
 /// If it is broken, or if there is none of this name.
+#[track_caller]
 pub fn check(name: &str, poller: impl Into<World>) {
     let promise = PROMISES.iter().find(|promise| promise.name == name);
-    promise.expect("a promise of this name").check(poller);
+    match promise {
+        Some(promise) => promise.check(poller),
+        None => panic!("no promise is called `{name}`; they are in `PROMISES`"),
+    }
 }
 
 /// All promises, by what they are about.
