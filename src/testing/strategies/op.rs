@@ -221,11 +221,18 @@ impl fmt::Display for Op {
     }
 }
 
-/// The words of a text, with a semicolon for each end of a line.
-pub(super) fn words(text: &str) -> Vec<String> {
-    let spaced = text.replace(['\n', ';'], " ; ");
-    let spaced = spaced.replace('{', " { ").replace('}', " } ");
-    spaced.split_whitespace().map(str::to_owned).collect()
+/// What is stumbled over where there are no words any more.
+pub(super) const END: &str = "the end of the text";
+
+/// The words of a text, with a semicolon for each end of a line, and the line of each.
+pub(super) fn words(text: &str) -> (Vec<String>, Vec<usize>) {
+    let of_line = |(n, line): (usize, &str)| {
+        let spaced = line.replace(';', " ; ") + " ;";
+        let spaced = spaced.replace('{', " { ").replace('}', " } ");
+        let words = spaced.split_whitespace().map(str::to_owned);
+        words.map(|word| (word, n + 1)).collect::<Vec<_>>()
+    };
+    text.lines().enumerate().flat_map(of_line).unzip()
 }
 
 /// As many braces may stand inside each other: each is read by a call inside of another, and a text
@@ -241,7 +248,7 @@ where
     let mut ops = Vec::new();
     loop {
         match words.next().map(String::as_str) {
-            None if deep > 0 => return Err("the end of the text".to_owned()),
+            None if deep > 0 => return Err(END.to_owned()),
             None => return Ok(ops),
             Some("}") if deep > 0 => return Ok(ops),
             Some(";") => {}
@@ -276,9 +283,14 @@ where
         }
         return Ok(());
     }
-    let word = words.next().ok_or("the end of the text")?;
+    let word = words.next().ok_or(END)?;
     let wrong = || word.clone();
-    let place = || word.strip_prefix('#').and_then(|place| place.parse().ok());
+    // Closures, timers and tasks have fewer names than there are places.
+    let most = if op.verb.names() { NAMES } else { PLACES };
+    let place = || {
+        let number = word.strip_prefix('#')?.parse().ok();
+        number.filter(|number| *number < most)
+    };
     match operand {
         'a' => op.at = place().ok_or_else(wrong)?,
         't' => op.to = place().ok_or_else(wrong)?,

@@ -22,6 +22,26 @@ use std::str::FromStr;
 /// outside, and in braces what a callback, a closure, a timer or a task does when it runs. What
 /// does not fit (a read where nothing is open) is left out when it comes up.
 ///
+/// A line ends like a semicolon does. `#n` is a place for a descriptor, below 8, or the name of a
+/// timer, closure or task, below 4; `n` is a number; `{ … }`, which may be left out, is what is done
+/// by what the line makes. These are the words:
+///
+/// | words | what they do |
+/// |---|---|
+/// | `pipe #r #w`, `pair #a #b`, `tcp #a #b`, `listen #a` | open descriptors |
+/// | `register #a read+write+urgent level { … }` | registers one: for these or `nothing`; by `level`, `edge` or `one-shot` |
+/// | `modify #a read`, `rearm #a read`, `remove #a` | change a registration |
+/// | `read #a n`, `write #a n`, `urgent #a`, `narrow #a n` | move n bytes, send urgent data, let no more than n lie unread |
+/// | `close #a`, `dup #a #b`, `shut #a`, `reset #a` | close, duplicate, shut the writing half, reset |
+/// | `connect #to #as { … }`, `accept #a #b` | connect to a listener, accept from it |
+/// | `arm #t n { … }`, `nearly n`, `disarm #t` | a timer of n ms; time goes by, but for 1 ns; take the timer back |
+/// | `soon #c { … }`, `take-back #c` | a closure for the next turn |
+/// | `spawn #k { … }`, `wake #k`, `abort #k` | a task, its waker, its end |
+/// | `nap n`, `park`, `join #k` | in a task: wait for n ms, for a wake, for another task |
+/// | `send { … }`, `ring`, `wake-afar #k`, `stop-afar` | from another thread |
+/// | `pass n`, `stop`, `panic` | time goes by, n ms; stop the loop; panic |
+/// | `turn`, `wait n`, `sleep`, `run n` | from outside: turn the loop, at once, for up to n ms, without a limit, n times |
+///
 /// # Examples
 ///
 /// ```
@@ -158,16 +178,27 @@ impl FromStr for Program {
     type Err = NoProgram;
 
     fn from_str(text: &str) -> Result<Self, NoProgram> {
-        let words = op::words(text);
-        let ops = op::read(&mut words.iter().peekable(), 0);
-        ops.map(Self::of).map_err(|word| NoProgram { word })
+        let (words, lines) = op::words(text);
+        let mut left = words.iter().peekable();
+        let ops = op::read(&mut left, 0);
+        ops.map(Self::of).map_err(|word| {
+            // It was the last one that was taken.
+            let at = words.len().saturating_sub(left.len() + 1);
+            let line = lines.get(at).copied().unwrap_or(1);
+            let word = match word.as_str() {
+                op::END => word,
+                _ => format!("`{word}`"),
+            };
+            NoProgram { line, word }
+        })
     }
 }
 
 /// A text that is no [`Program`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a program does not go on with `{word}` here")]
+#[error("line {line}: a program does not go on with {word} here")]
 pub struct NoProgram {
+    line: usize,
     word: String,
 }
 
