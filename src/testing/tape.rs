@@ -72,11 +72,13 @@ pub fn record(sink: impl Write + 'static) -> Result<(EventLoop, Recorder), Error
 /// whether it did the same.
 ///
 /// Nothing is waited for but what other threads of the program send. Where the program does
-/// something else, that operation fails, and so does everything after it.
+/// something else, that operation fails, and so does everything after it. A tape that was cut off
+/// is played for as long as it lasts; a change in the piece where it ends may then not be noticed.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] around [`Diverged::NotATape`]; as [`EventLoop::new`].
+/// [`Error::Io`] around [`Diverged::NotATape`], or around [`Diverged::Spoilt`] if a byte of the tape
+/// has changed; as [`EventLoop::new`].
 pub fn replay(tape: impl Into<Vec<u8>>) -> Result<(EventLoop, Replayer), Error> {
     let replayer = Replayer::new(tape.into()).map_err(std::io::Error::other)?;
     let event_loop = EventLoop::with(replayer.poller(), replayer.clock())?;

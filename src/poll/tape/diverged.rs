@@ -18,7 +18,7 @@ pub enum Diverged {
     /// The recording ends before the program does. It may have been cut off.
     #[error("the recording ends here, and the program goes on")]
     Ends,
-    /// An entry that cannot have been written.
+    /// An entry that cannot have been written, or a piece whose sum is another: a byte has changed.
     #[error("the recording makes no sense at byte {at}")]
     Spoilt {
         /// Where in the recording.

@@ -9,7 +9,7 @@
 use super::format::OnTape;
 use super::ops::Op;
 use super::recorded::{Recorded, RecordedClock, RecordedFd};
-use super::reel::HEADER;
+use super::reel::{HEADER, piece};
 use crate::base::clock::Clock;
 use crate::poll::{AnyKernel, Interest, KernelFd, Poller};
 use readily_sys::socket;
@@ -26,12 +26,25 @@ const BUFFER: usize = 64 * 1024;
 
 struct Tape {
     buffer: Vec<u8>,
+    /// Whether there is a header before the next piece.
+    begun: bool,
     /// Out of its place while it is written to: it is somebody's code.
     sink: Option<Box<dyn Write>>,
     failed: Option<io::Error>,
     last_ns: u64,
     /// The descriptors that are on tape, by number.
     open: BTreeSet<RawFd>,
+}
+
+impl Tape {
+    /// What is in the buffer, as it is written.
+    fn piece(&mut self) -> Vec<u8> {
+        let entries = piece(&std::mem::take(&mut self.buffer));
+        match std::mem::replace(&mut self.begun, true) {
+            true => entries,
+            false => [HEADER, &entries].concat(),
+        }
+    }
 }
 
 /// Writes down what a kernel answers. Clones write to the same tape.
@@ -42,7 +55,8 @@ impl Recorder {
     /// A recorder that writes to `sink`, in pieces of about 64 KiB.
     pub fn new(sink: impl Write + 'static) -> Self {
         Self(Rc::new(RefCell::new(Tape {
-            buffer: HEADER.to_vec(),
+            buffer: Vec::new(),
+            begun: false,
             sink: Some(Box::new(sink)),
             failed: None,
             last_ns: 0,
@@ -98,7 +112,7 @@ impl Recorder {
 
     fn hand_on(&self) {
         let mut tape = self.0.borrow_mut();
-        let (bytes, sink) = (std::mem::take(&mut tape.buffer), tape.sink.take());
+        let (bytes, sink) = (tape.piece(), tape.sink.take());
         drop(tape);
         // Without a sink, it is being written to just now, further up the stack, or has failed.
         let Some(mut sink) = sink else { return };
@@ -162,8 +176,9 @@ impl fmt::Debug for Recorder {
 impl Drop for Tape {
     fn drop(&mut self) {
         if let Some(mut sink) = self.sink.take() {
+            let bytes = self.piece();
             // Who wants to know how it went asks `finish`.
-            let _ = sink.write_all(&self.buffer).and_then(|()| sink.flush());
+            let _ = sink.write_all(&bytes).and_then(|()| sink.flush());
         }
     }
 }

@@ -53,9 +53,10 @@ impl Replayer {
     ///
     /// # Errors
     ///
-    /// [`Diverged::NotATape`].
+    /// [`Diverged::NotATape`]; [`Diverged::Spoilt`] if a byte has changed, [`Diverged::Ends`] if
+    /// next to nothing is there.
     pub fn new(tape: Vec<u8>) -> Result<Self, Diverged> {
-        let mut reel = Reel::new(tape)?;
+        let mut reel = Reel::new(&tape)?;
         // The first entry: what the poller wants to be asked again for.
         if Op::of(reel.byte()?) != Some(Op::Rearm) {
             return Err(Diverged::NotATape);
@@ -104,6 +105,8 @@ impl Replayer {
         let playing = self.0.playing.borrow();
         match &playing.diverged {
             Some(diverged) => Err(diverged.clone()),
+            // It was played to where it was cut off, and there was more.
+            None if playing.reel.is_at_end() && playing.reel.is_cut() => Err(Diverged::Ends),
             None if !playing.reel.is_at_end() => Err(Diverged::EndsEarly {
                 entry: playing.entry,
             }),
@@ -250,7 +253,10 @@ impl AnyKernel for Replayer {
         let mut playing = self.0.playing.borrow_mut();
         playing.trace += &format!("{what} {whose:x}\n");
         if (&before[..], of) != (what.as_bytes(), whose) {
-            let before = format!("a call of {} {of:x}", String::from_utf8_lossy(&before));
+            let before = format!(
+                "a call of {} {of:x}",
+                String::from_utf8_lossy(&before).escape_debug()
+            );
             let other = playing.other(before, format!("one of {what} {whose:x}"));
             playing.diverged = Some(other);
         }
