@@ -224,7 +224,11 @@ impl SimLoop {
     }
 
     /// What has happened, a line for each: what was reported, and why the time moved or did not.
-    /// The same seed gives the same trace, byte for byte.
+    /// The same seed gives the same trace, byte for byte. A line `[]` is a wait that looked, and
+    /// found nothing.
+    ///
+    /// Only waits write lines. Where a test moves the clock by hand, there is none: the next one has
+    /// another time.
     #[must_use]
     pub fn trace(&self) -> String {
         self.kernel.trace()
