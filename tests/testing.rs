@@ -470,3 +470,14 @@ fn a_panic_of_the_kit_points_to_its_caller() {
         here
     );
 }
+
+/// Whoever goes through the list must know which of them it was.
+#[test]
+#[should_panic(expected = "the promise `a_level_event_repeats_until_drained` is broken: ")]
+fn a_promise_that_is_broken_is_named() {
+    let mut faults = Faults::none();
+    faults.spurious = 255;
+    let kernel = Kernel::with(faults);
+    let world = conformance::World::on(kernel.clone(), kernel.poller());
+    conformance::check("a_level_event_repeats_until_drained", world);
+}

@@ -42,7 +42,9 @@
 //! They open some hundred descriptors each and raise the soft limit for them, use numbers from
 //! 4000 downwards, connect over the loopback, start threads and end them. Some look at the clock,
 //! none at how fast the machine is: a wait may be late, not early. A promise that is broken is a
-//! panic; a ring that is lost may be a test that does not end.
+//! panic. Each event that does not come is waited for, for as long as [`GUARD`] says, so that the suite
+//! takes seconds for a poller that keeps its promises, and for a bad one twenty seconds for each
+//! that it breaks. A ring that is lost may be a test that does not end.
 //!
 //! That a signal ends a wait early, and is no error, is promised too and not tried here: a handler
 //! is the whole process's. `tests/conformance.rs` tries it for ours.
@@ -66,6 +68,7 @@ pub use self::world::{GUARD, World};
 
 #[cfg(doc)]
 use crate::poll::Poller;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// One promise of the trait [`Poller`].
 #[derive(Clone, Copy, Debug)]
@@ -84,9 +87,17 @@ impl Promise {
     ///
     /// # Panics
     ///
-    /// If the promise is broken.
+    /// If the promise is broken; its name is in the text.
+    #[track_caller]
     pub fn check(&self, poller: impl Into<World>) {
-        (self.check)(poller.into());
+        let world = poller.into();
+        let checked = catch_unwind(AssertUnwindSafe(|| (self.check)(world)));
+        if let Err(why) = checked {
+            let text = why.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| why.downcast_ref::<&str>().copied());
+            let text = text.unwrap_or("it panicked");
+            panic!("the promise `{}` is broken: {text}", self.name);
+        }
     }
 }
 
