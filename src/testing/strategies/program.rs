@@ -34,13 +34,14 @@ use std::str::FromStr;
 /// | `read #a n`, `write #a n`, `urgent #a`, `narrow #a n` | move n bytes, send urgent data, let no more than n lie unread |
 /// | `close #a`, `dup #a #b`, `shut #a`, `reset #a` | close, duplicate, shut the writing half, reset |
 /// | `connect #to #as { … }`, `accept #a #b` | connect to a listener, accept from it |
-/// | `arm #t n { … }`, `nearly n`, `disarm #t` | a timer of n ms; time goes by, but for 1 ns; take the timer back |
+/// | `arm #t n { … }`, `disarm #t` | a timer of n ms; take it back |
 /// | `soon #c { … }`, `take-back #c` | a closure for the next turn |
 /// | `spawn #k { … }`, `wake #k`, `abort #k` | a task, its waker, its end |
 /// | `nap n`, `park`, `join #k` | in a task: wait for n ms, for a wake, for another task |
 /// | `send { … }`, `ring`, `wake-afar #k`, `stop-afar` | from another thread |
-/// | `pass n`, `stop`, `panic` | time goes by, n ms; stop the loop; panic |
-/// | `turn`, `wait n`, `sleep`, `run n` | from outside: turn the loop, at once, for up to n ms, without a limit, n times |
+/// | `pass n`, `nearly n` | n ms go by; the same, but for a nanosecond |
+/// | `stop`, `panic` | stop the loop; in a callback, closure, timer or task: panic |
+/// | `turn`, `wait n`, `sleep`, `run n` | from outside: turn the loop: at once, for up to n ms, without a limit; run a future that gives way n times |
 ///
 /// # Examples
 ///
