@@ -51,6 +51,10 @@ impl<T> Either<T, T> {
 /// Dropping it drops what was handed in by value. Nothing is lost of what was lent: no output is
 /// taken before this returns it.
 ///
+/// What is lent and then neither awaited nor dropped keeps its place: a lock, a permit or an item that
+/// is granted to it waits there, and everybody behind it too. So do not keep a lent `acquire` or
+/// `get` while you wait for something else.
+///
 /// # Examples
 ///
 /// ```

@@ -107,7 +107,8 @@ impl<T, S: Store<T>> Queue<T, S> {
         self.shelf.try_put(item)
     }
 
-    /// Waits for an item, and takes it.
+    /// Waits for an item, and takes it. A future of this that is kept, and neither awaited nor dropped,
+    /// keeps the item that it is granted from all others.
     ///
     /// # Errors
     ///

@@ -105,6 +105,9 @@ impl<T: 'static> Clone for SharedFuture<T> {
 impl<T: Clone + 'static> std::future::Future for SharedFuture<T> {
     type Output = Result<T, FutureError>;
 
+    /// # Panics
+    ///
+    /// If the result had been taken before the future was shared: it would wait for ever.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         budget::counted(cx, |cx| {
             let Self { kept, waiting } = &mut *self;
@@ -112,7 +115,10 @@ impl<T: Clone + 'static> std::future::Future for SharedFuture<T> {
                 kept.cell.waiters.wait(waiting, cx.waker());
             }
             // Cloning the waker was somebody else's code, and may have settled it.
-            self.result().map_or(Poll::Pending, Poll::Ready)
+            let result = self.result();
+            let taken = result.is_none() && self.kept.cell.is_settled();
+            assert!(!taken, "the result of this future was taken before");
+            result.map_or(Poll::Pending, Poll::Ready)
         })
     }
 }

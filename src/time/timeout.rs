@@ -7,6 +7,7 @@
 //!
 //! In asyncio: `timeout` and `timeout_at`; in the notes, what `wait_for` does (N14).
 
+use super::sleep::fresh_now;
 use super::wait_for::Elapsed;
 use crate::event_loop::panics::catch;
 use crate::event_loop::{Handle, Origin};
@@ -203,6 +204,8 @@ struct Limit {
     scope: TimeoutScope,
     alarm: Alarm,
     waiting: Option<WaiterKey>,
+    /// Whether it had passed already when it was last moved.
+    was_past: bool,
 }
 
 impl Limit {
@@ -211,6 +214,7 @@ impl Limit {
             scope,
             alarm: Alarm::never(),
             waiting: None,
+            was_past: false,
         }
     }
 
@@ -218,7 +222,14 @@ impl Limit {
         // Waits first, and looks then: cloning a waker may be code that moves the limit.
         self.scope.0.awaits.wait(&mut self.waiting, cx.waker());
         if self.scope.0.moved.replace(false) {
-            self.alarm = self.scope.when().map_or_else(Alarm::never, Alarm::at);
+            let when = self.scope.when();
+            let is_past = when.is_some_and(|when| when <= fresh_now());
+            // The code has had its turn since; to say the same once more gives it no other one.
+            if self.was_past && is_past {
+                return Poll::Ready(());
+            }
+            self.was_past = is_past;
+            self.alarm = when.map_or_else(Alarm::never, Alarm::at);
         }
         self.alarm.poll(cx)
     }
@@ -239,8 +250,9 @@ where
     C: AsyncFnOnce(TimeoutScope) -> T,
 {
     let scope = TimeoutScope::new(when);
-    let mut limit = Limit::new(scope.clone());
     let mut code = pin!(Some(code(scope.clone())));
+    // Goes before the code does, whose destructors are told then that it is over.
+    let mut limit = Limit::new(scope.clone());
     let result = poll_fn(|cx| {
         let inner = code
             .as_mut()

@@ -331,3 +331,16 @@ fn a_choice_between_a_socket_and_a_task_loses_neither() {
     })
     .unwrap();
 }
+
+/// The result cannot be given twice; who waits for it again is told, and does not wait for ever.
+#[test]
+fn a_future_that_is_shared_after_its_result_was_taken_says_so() {
+    let taken = run(async {
+        let (promise, mut future) = create_future();
+        promise.set_result(1).unwrap();
+        assert_eq!(future.result(), Some(Ok(1)));
+        spawn(future.shared()).await
+    });
+    let error = taken.unwrap().unwrap_err();
+    assert!(error.is_panic(), "{error}");
+}

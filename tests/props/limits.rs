@@ -2,13 +2,14 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use readily::sync::oneshot;
 use readily::testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
 use readily::{
     Either, Elapsed, MissedTick, PanicPolicy, ScopeOver, Task, TimeoutScope, create_future,
     fresh_now, gather, interval, interval_at, select, sleep, sleep_until, sleep_until_system,
     spawn, timeout, timeout_at, wait_for, yield_now,
 };
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -566,4 +567,75 @@ fn a_scope_bears_wakers_that_misbehave_and_a_clone_that_moves_its_limit() {
     drop(entered);
     sim.run_until_stalled().unwrap();
     assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
+}
+
+/// T9: a moment that has passed ends the code in the next turn, however often it is said again; and
+/// so does a hard limit under which an idle one is moved with each item.
+#[test]
+fn a_limit_that_is_moved_again_and_again_is_kept_all_the_same() {
+    let mut sim = SimLoop::new(1);
+    let clock = sim.kernel().clock();
+    let told = sim.run(async move {
+        let hard = fresh_now() + 20 * MS;
+        let turns = Rc::new(Cell::new(0));
+        let count = Rc::clone(&turns);
+        let idle = timeout(50 * MS, async move |scope| {
+            loop {
+                clock.advance(MS);
+                yield_now().await;
+                count.set(count.get() + 1);
+                assert!(count.get() < 1000, "the limit never came");
+                scope.reschedule((fresh_now() + 50 * MS).min(hard)).unwrap();
+            }
+        });
+        let told: Result<(), _> = idle.await;
+        (told, turns.get())
+    });
+    let (told, turns) = told.unwrap();
+    assert_eq!(told, Err(Elapsed));
+    assert!((20..=22).contains(&turns), "{turns} turns");
+    // From elsewhere, in each turn, while the code does nothing.
+    let told = sim.run(async {
+        let (scopes, given) = oneshot::channel();
+        let other = spawn(async move {
+            let scope: TimeoutScope = given.await.unwrap();
+            let mut moved = 0;
+            while scope.reschedule(fresh_now()).is_ok() {
+                moved += 1;
+                assert!(moved < 1000, "the limit never came");
+                yield_now().await;
+            }
+        });
+        let told: Result<(), _> = timeout_at(None, async move |scope| {
+            scopes.send(scope).ok().unwrap();
+            pending().await
+        })
+        .await;
+        other.await.unwrap();
+        told
+    });
+    assert_eq!(told.unwrap(), Err(Elapsed));
+}
+
+/// Whoever asks in a destructor of the code is told that it is over, if it was dropped too.
+#[test]
+fn a_scope_is_over_for_the_destructors_of_code_that_was_dropped() {
+    struct Asks(TimeoutScope, Rc<Cell<bool>>);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            self.1.set(self.0.reschedule(None).is_err());
+        }
+    }
+    let mut sim = SimLoop::new(1);
+    let over = Rc::new(Cell::new(false));
+    let told = Rc::clone(&over);
+    let code = timeout(HOUR, async move |scope| {
+        let _asks = Asks(scope, told);
+        pending::<()>().await
+    });
+    let task = sim.spawn(code);
+    sim.event_loop().turn_now().unwrap();
+    sim.event_loop().turn_now().unwrap();
+    task.cancel();
+    assert!(over.get());
 }
