@@ -273,7 +273,8 @@ fn a_set_of_very_many_ends_one_by_one() {
 }
 
 /// What a future holds across an `await` is part of it, and goes through the stack on its way into
-/// its box: 256 KiB can, on a usual thread and without optimisation. Sixteen MiB go in a box.
+/// its box: 256 KiB can, on a usual thread and without optimisation. Sixteen MiB go in a box; or, as
+/// they are, on a thread whose stack has room for them a few times over.
 #[test]
 fn a_large_future_can_be_spawned() {
     on_a_stack_of(2048, || {
@@ -295,5 +296,22 @@ fn a_large_future_can_be_spawned() {
         turn_times(&mut event_loop, 3);
         assert_eq!(task.result().unwrap().unwrap(), 256 * 1024 + 1);
         assert_eq!(larger.result().unwrap().unwrap(), 16 << 20);
+    });
+}
+
+#[test]
+fn a_future_of_sixteen_mib_can_be_spawned_where_the_stack_has_room() {
+    on_a_stack_of(128 * 1024, || {
+        let mut event_loop = EventLoop::new().unwrap();
+        let mut task = event_loop.spawn(async {
+            let mut room = [1_u8; 16 << 20];
+            yield_now().await;
+            room[77] = 2;
+            // Once more across an await: it is in its box for good, and is not moved by a poll.
+            yield_now().await;
+            usize::from(room[77]) + room.len()
+        });
+        turn_times(&mut event_loop, 4);
+        assert_eq!(task.result().unwrap().unwrap(), (16 << 20) + 2);
     });
 }
