@@ -50,9 +50,10 @@ fn from_now(ms: i32) -> Instant {
 
 /// When such code ends, in milliseconds, and whether by itself. At the deadline the code wins if it
 /// is done, and is ended if it waits for more. A limit that was moved (`moved`) into the past ends
-/// it in the next turn, before which it may have done what takes no time.
+/// it in the next turn, before which it may have done what takes no time; to move it there once more
+/// (`was_past`) gives it no other turn.
 fn model(limit: u32, steps: &[Step]) -> (u32, bool) {
-    let (mut now, mut limit, mut moved) = (0u32, Some(limit), true);
+    let (mut now, mut limit, mut moved, mut was_past) = (0u32, Some(limit), true, false);
     for step in steps {
         let takes = match *step {
             Step::Sleep(ms) => ms,
@@ -67,10 +68,14 @@ fn model(limit: u32, steps: &[Step]) -> (u32, bool) {
             }
         };
         match limit {
-            Some(limit) if limit <= now && !moved => return (now, false),
+            Some(limit) if limit <= now && (!moved || was_past) => return (now, false),
             Some(limit) if takes > 0 && limit < now + takes => return (limit.max(now), false),
-            _ => (now, moved) = (now + takes, false),
+            _ => {}
         }
+        if moved {
+            was_past = limit.is_some_and(|limit| limit <= now);
+        }
+        (now, moved) = (now + takes, false);
     }
     (now, true)
 }
