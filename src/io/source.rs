@@ -27,7 +27,7 @@ use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -207,13 +207,7 @@ impl<T: AsFd + 'static> Source<T> {
 
     async fn wait(&self, direction: Direction) -> io::Result<()> {
         let mut place = Place::new(&self.state, direction);
-        poll_fn(|cx| {
-            ready!(budget::poll(cx));
-            let result = ready!(self.poll_ready(cx, &mut place));
-            budget::spend();
-            Poll::Ready(result)
-        })
-        .await
+        poll_fn(|cx| budget::counted(cx, |cx| self.poll_ready(cx, &mut place))).await
     }
 
     /// Runs `operation` until it gives something other than `WouldBlock` (or `Interrupted`),
@@ -285,26 +279,24 @@ impl<T: AsFd + 'static> Source<T> {
         place: &mut Place<'_, T>,
         operation: &mut impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        ready!(budget::poll(cx));
-        loop {
-            match self.poll_ready(cx, place) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-            match operation(&self.state.io) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if let Err(error) = self.clear(place.direction) {
-                        return Poll::Ready(Err(error));
+        budget::counted(cx, |cx| {
+            loop {
+                match self.poll_ready(cx, place) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => return Poll::Pending,
+                }
+                match operation(&self.state.io) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if let Err(error) = self.clear(place.direction) {
+                            return Poll::Ready(Err(error));
+                        }
                     }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                done => {
-                    budget::spend();
-                    return Poll::Ready(done);
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    done => return Poll::Ready(done),
                 }
             }
-        }
+        })
     }
 
     /// S1: the direction has proved not to be ready. What is sticky stays: it is a fact.

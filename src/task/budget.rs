@@ -55,7 +55,7 @@ impl Drop for Allowance {
 
 /// To be asked before an operation is tried: pending if the budget is used up, with the task
 /// queued again. Whether or not the operation then completes, this takes nothing.
-pub(crate) fn poll(cx: &mut Context<'_>) -> Poll<()> {
+fn poll(cx: &mut Context<'_>) -> Poll<()> {
     if is_spent() {
         cx.waker().wake_by_ref();
         return Poll::Pending;
@@ -64,7 +64,7 @@ pub(crate) fn poll(cx: &mut Context<'_>) -> Poll<()> {
 }
 
 /// To be said when an operation has completed.
-pub(crate) fn spend() {
+fn spend() {
     let _ = LEFT.try_with(|left| {
         if left.get() != UNCOUNTED {
             left.set(left.get().saturating_sub(1));
@@ -129,7 +129,7 @@ pub(crate) fn last_look<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) ->
 /// # Ok::<(), readily::Error>(())
 /// ```
 pub async fn consume_budget() {
-    poll_fn(|cx| poll(cx).map(|()| spend())).await;
+    poll_fn(|cx| counted(cx, |_| Poll::Ready(()))).await;
 }
 
 /// `future` without a budget: it may go on for as long as it finds everything ready. For what is

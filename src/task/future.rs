@@ -284,18 +284,16 @@ impl<T: 'static> std::future::Future for Future<T> {
     /// If the result was taken before.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { cell, waiting } = &mut *self;
-        if budget::poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        if let Some(result) = cell.take() {
-            budget::spend();
-            return Poll::Ready(result);
-        }
-        let taken = matches!(*cell.state.borrow(), State::Taken(_));
-        assert!(!taken, "the result of this future was taken before");
-        cell.waiters.wait(waiting, cx.waker());
-        // Cloning the waker was somebody else's code, and may have settled this.
-        cell.take().map_or(Poll::Pending, Poll::Ready)
+        budget::counted(cx, |cx| {
+            if let Some(result) = cell.take() {
+                return Poll::Ready(result);
+            }
+            let taken = matches!(*cell.state.borrow(), State::Taken(_));
+            assert!(!taken, "the result of this future was taken before");
+            cell.waiters.wait(waiting, cx.waker());
+            // Cloning the waker was somebody else's code, and may have settled this.
+            cell.take().map_or(Poll::Pending, Poll::Ready)
+        })
     }
 }
 

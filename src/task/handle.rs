@@ -212,10 +212,6 @@ impl<T: 'static> Task<T> {
         self.cell.head.done.remove(&self.local, key)
     }
 
-    pub(super) fn cell(&self) -> &JoinCell<T> {
-        &self.cell
-    }
-
     /// Wakes `waker` at the end, which has not come yet.
     pub(crate) fn listen(&mut self, waker: &Waker) {
         self.cell.head.waiters.wait(&mut self.waiting, waker);
@@ -273,18 +269,18 @@ impl<T: 'static> Future for Task<T> {
     ///
     /// If the result was taken before, and in the task itself: it would wait for ever.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        ready!(budget::poll(cx));
-        if let Some(result) = self.cell.take() {
-            budget::spend();
-            return Poll::Ready(result);
-        }
-        assert!(
-            !self.cell.is_taken(),
-            "the result of {} was taken before",
-            self.cell.head.name()
-        );
-        ready!(self.poll_done(cx));
-        self.cell.take().map_or(Poll::Pending, Poll::Ready)
+        budget::counted(cx, |cx| {
+            if let Some(result) = self.cell.take() {
+                return Poll::Ready(result);
+            }
+            assert!(
+                !self.cell.is_taken(),
+                "the result of {} was taken before",
+                self.cell.head.name()
+            );
+            ready!(self.poll_done(cx));
+            self.cell.take().map_or(Poll::Pending, Poll::Ready)
+        })
     }
 }
 

@@ -113,7 +113,7 @@ impl<T: Send + 'static> Drop for Settles<T> {
 impl<T: 'static> Task<T> {
     /// Gives the result to `take` as soon as there is one, before anybody else is told.
     fn forward(&self, take: impl FnOnce(&Local, Result<T, JoinError>) + 'static) -> u64 {
-        let cell = self.cell();
+        let cell = &*self.cell;
         *cell.head.forward.borrow_mut() =
             Some(Box::new(move |local: &Local, cell: &dyn AnyCell| {
                 let cell: Option<&JoinCell<T>> = cell.as_any().downcast_ref();
