@@ -1,4 +1,4 @@
-//! Which loop is running here: two of the crate's three thread-locals.
+//! Which loop is running here: two of the crate's four thread-locals.
 //!
 //! `spawn`, `sleep` and wakers find their loop through the first, so a wake at home costs
 //! one comparison and a push. The second remembers that a loop is turning, since to turn
@@ -30,25 +30,28 @@ pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
     Some(f(&*current.ok().flatten()?))
 }
 
-/// Whether `local` is this thread's loop.
-pub(crate) fn is(local: *const Local) -> bool {
+/// What `look` says of this thread's loop; `false` where there is none. It runs under the borrow, so
+/// it is ours, and enters no loop.
+fn is_so(look: impl FnOnce(&Rc<Local>) -> bool) -> bool {
     ENTERED
-        .try_with(|entered| match entered.borrow().last() {
-            Some((_, current)) => std::ptr::eq(&raw const **current, local),
-            None => false,
+        .try_with(|entered| {
+            entered
+                .borrow()
+                .last()
+                .is_some_and(|(_, local)| look(local))
         })
         .unwrap_or(false)
+}
+
+/// Whether `local` is this thread's loop.
+pub(crate) fn is(local: *const Local) -> bool {
+    is_so(|current| std::ptr::eq(&raw const **current, local))
 }
 
 /// Whether another loop than `local` is this thread's: to wait on `local` is then to wait for
 /// ever, for while that one runs, this one does not.
 pub(crate) fn is_another(local: *const Local) -> bool {
-    ENTERED
-        .try_with(|entered| match entered.borrow().last() {
-            Some((_, current)) => !std::ptr::eq(&raw const **current, local),
-            None => false,
-        })
-        .unwrap_or(false)
+    is_so(|current| !std::ptr::eq(&raw const **current, local))
 }
 
 /// Whether a loop is turning on this thread: to wait here for another thread would block it.
@@ -59,26 +62,19 @@ pub(crate) fn is_turning() -> bool {
 /// Queues a job if its home is this thread's loop. No lock, no call to the system, no
 /// reference count.
 pub(crate) fn wake_job_at_home(home: &Arc<Inbox>, job: u64) -> bool {
-    ENTERED
-        .try_with(|entered| match entered.borrow().last() {
-            Some((_, local)) if Arc::ptr_eq(&local.inbox, home) => {
-                local.queue_woken_job(job);
-                true
-            }
-            _ => false,
-        })
-        .unwrap_or(false)
+    is_so(|local| {
+        let at_home = Arc::ptr_eq(&local.inbox, home);
+        if at_home {
+            local.queue_woken_job(job);
+        }
+        at_home
+    })
 }
 
 /// Whether the loop of this inbox is this thread's.
 #[cold]
 pub(crate) fn is_at_home(home: &Arc<Inbox>) -> bool {
-    ENTERED
-        .try_with(|entered| match entered.borrow().last() {
-            Some((_, local)) => Arc::ptr_eq(&local.inbox, home),
-            None => false,
-        })
-        .unwrap_or(false)
+    is_so(|local| Arc::ptr_eq(&local.inbox, home))
 }
 
 /// Makes a loop this thread's loop until it is dropped. Guards may be dropped in any order.

@@ -71,6 +71,10 @@ impl Local {
     #[doc(alias = "slow_callback_duration")]
     pub fn set_debug(&self, on: bool) {
         self.debug.on.set(on);
+        // What was counted in a turn in which it is turned off is of no later one.
+        self.debug.calls.set(0);
+        self.debug.total.set(Duration::ZERO);
+        self.debug.longest.take();
     }
 
     /// Whether debug mode is on.
@@ -113,12 +117,12 @@ impl Local {
     /// The turn has ended: what its calls took together, and whether the books are right.
     pub(super) fn end_debugged_turn(&self) {
         let debug = &self.debug;
-        let (calls, total) = (debug.calls.take(), debug.total.take());
-        let longest = debug.longest.take();
         if !debug.on.get() {
             return;
         }
         self.check_invariants();
+        let (calls, total) = (debug.calls.take(), debug.total.take());
+        let longest = debug.longest.take();
         if let Some((_, origin)) = longest.filter(|_| total >= debug.slow.get() && calls > 1) {
             self.report(&Unhandled::SlowTurn {
                 took: total,

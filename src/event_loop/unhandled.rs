@@ -179,10 +179,9 @@ impl Local {
     /// how long it took.
     pub(super) fn call_out(&self, origin: impl FnOnce() -> Origin, f: impl FnOnce()) {
         let begun = self.begin_call();
-        match (catch(f), begun) {
-            (Ok(()), None) => {}
-            (Ok(()), begun) => self.end_call(begun, origin),
-            (Err(payload), begun) => {
+        match catch(f) {
+            Ok(()) => self.end_call(begun, origin),
+            Err(payload) => {
                 let origin = origin();
                 self.end_call(begun, || origin.clone());
                 self.note_panic(payload, origin);
