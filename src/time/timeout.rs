@@ -8,18 +8,17 @@
 //! In asyncio: `timeout` and `timeout_at`; in the notes, what `wait_for` does (N14).
 
 use super::sleep::fresh_now;
-use super::wait_for::Elapsed;
+use super::wait_for::{Elapsed, poll_within};
 use crate::event_loop::panics::catch;
 use crate::event_loop::{Handle, Origin};
 use crate::task::alarm::Alarm;
-use crate::task::budget;
 use crate::task::waiters::{WaiterKey, Waiters};
 use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,25 +253,13 @@ where
     // Goes before the code does, whose destructors are told then that it is over.
     let mut limit = Limit::new(scope.clone());
     let result = poll_fn(|cx| {
-        let inner = code
-            .as_mut()
-            .as_pin_mut()
-            .expect("polled until it is ready");
         scope.0.inside.set(true);
-        let polled = inner.poll(cx);
+        let polled = poll_within(code.as_mut(), cx, |cx| {
+            scope.0.inside.set(false);
+            limit.poll(cx)
+        });
         scope.0.inside.set(false);
-        if let Poll::Ready(output) = polled {
-            return Poll::Ready(Ok(output)); // T6
-        }
-        ready!(limit.poll(cx));
-        let inner = code
-            .as_mut()
-            .as_pin_mut()
-            .expect("polled until it is ready");
-        match budget::last_look(inner, cx) {
-            Poll::Ready(output) => Poll::Ready(Ok(output)),
-            Poll::Pending => Poll::Ready(Err(Elapsed)),
-        }
+        polled
     })
     .await;
     // T9: whoever asks, in the code's own destructors for one, is told by whom it was ended.

@@ -9,8 +9,8 @@
 use super::sleep::sleep;
 use crate::task::budget;
 use std::future::poll_fn;
-use std::pin::pin;
-use std::task::{Poll, ready};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// The time ran out.
@@ -65,26 +65,26 @@ where
 {
     let mut future = pin!(Some(future.into_future()));
     let mut deadline = pin!(sleep(limit));
-    let result = poll_fn(|cx| {
-        let inner = future
-            .as_mut()
-            .as_pin_mut()
-            .expect("polled until it is ready");
-        if let Poll::Ready(output) = inner.poll(cx) {
-            return Poll::Ready(Ok(output));
-        }
-        ready!(deadline.as_mut().poll(cx));
-        let inner = future
-            .as_mut()
-            .as_pin_mut()
-            .expect("polled until it is ready");
-        match budget::last_look(inner, cx) {
-            Poll::Ready(output) => Poll::Ready(Ok(output)),
-            Poll::Pending => Poll::Ready(Err(Elapsed)),
-        }
-    })
-    .await;
+    let result =
+        poll_fn(|cx| poll_within(future.as_mut(), cx, |cx| deadline.as_mut().poll(cx))).await;
     // Before the caller hears of it: `async` would drop it after the return value is made.
     future.as_mut().set(None);
     result
+}
+
+/// Polls what is in `future`, and after it `limit`, whether the time is up: what is ready wins (T6).
+pub(super) fn poll_within<F: Future>(
+    future: Pin<&mut Option<F>>,
+    cx: &mut Context<'_>,
+    limit: impl FnOnce(&mut Context<'_>) -> Poll<()>,
+) -> Poll<Result<F::Output, Elapsed>> {
+    let mut inner = future.as_pin_mut().expect("polled until it is ready");
+    if let Poll::Ready(output) = inner.as_mut().poll(cx) {
+        return Poll::Ready(Ok(output));
+    }
+    ready!(limit(cx));
+    Poll::Ready(match budget::last_look(inner, cx) {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => Err(Elapsed),
+    })
 }
