@@ -198,13 +198,7 @@ impl<T: 'static> Task<T> {
     /// more: of the tasks that end with it, they are dropped.
     #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> DoneKey {
-        let key = self.cell.head.done.add(callback);
-        if self.done() {
-            let done = &self.cell.head.done;
-            self.local
-                .with(|local| done.schedule(local, || self.task_ref()));
-        }
-        key
+        add_done_callback(&self.cell, &self.local, callback)
     }
 
     /// Takes a done-callback back; `false` if it has been queued already, or taken back.
@@ -304,4 +298,20 @@ impl<T: 'static> fmt::Debug for Task<T> {
 /// Ends a task from what is known of it without its type.
 pub(super) fn cancel(local: &Local, job: u64, reason: Option<Reason>) -> bool {
     Executor::of(local).cancel(local, SlabKey::from_bits(job), reason)
+}
+
+/// See [`Task::add_done_callback`].
+#[track_caller]
+pub(super) fn add_done_callback<T: 'static>(
+    cell: &Rc<JoinCell<T>>,
+    local: &Handle,
+    callback: impl FnOnce(&TaskRef) + 'static,
+) -> DoneKey {
+    let head = &cell.head;
+    let key = head.done.add(callback);
+    if head.state.get().is_ended() {
+        let ended = || TaskRef::new(Rc::clone(cell) as Rc<dyn AnyCell>, local.clone());
+        local.with(|local| head.done.schedule(local, ended));
+    }
+    key
 }

@@ -6,10 +6,8 @@
 //!
 //! In asyncio: "Task exception was never retrieved". In the notes: Task (N15, N16).
 
-use super::current::TaskRef;
-use super::handle::Task;
-use super::join::{AnyCell, JoinError};
-use crate::event_loop::{Handle, Origin, Unhandled};
+use super::handle::{self, Task};
+use crate::event_loop::Unhandled;
 use std::fmt::Display;
 use std::rc::Rc;
 
@@ -50,34 +48,24 @@ impl<T: 'static, E: Display + 'static> Task<Result<T, E>> {
         // The callback owns the handle until the task has ended, so its result is not dropped; and
         // tells of it when it goes, also with a loop that calls nobody any more.
         let reporter = Reporter(self);
-        let _key = cell.head.done.add(move |_| drop(reporter));
-        if cell.head.state.get().is_ended() {
-            let ended = || TaskRef::new(Rc::clone(&cell) as Rc<dyn AnyCell>, local.clone());
-            local.with(|local| cell.head.done.schedule(local, ended));
-        }
+        let _key = handle::add_done_callback(&cell, &local, move |_| drop(reporter));
     }
 }
 
-/// Tells, when it is dropped, of the error of a task that has ended.
+/// Tells, when it is dropped, of the error of a task that has ended. Of a panic its handle tells,
+/// which goes with it.
 struct Reporter<T: 'static, E: Display + 'static>(Task<Result<T, E>>);
 
 impl<T: 'static, E: Display + 'static> Drop for Reporter<T, E> {
     fn drop(&mut self) {
-        let (result, origin) = (self.0.result(), self.0.cell.head.origin());
-        tell(result, origin);
+        let task = &self.0;
+        let error = task.with_result(|result| match result {
+            Ok(Err(error)) => Some(error.to_string()),
+            _ => None,
+        });
+        let Some(Some(error)) = error else { return };
+        let origin = task.cell.head.origin();
+        task.local
+            .with(|local| local.report(&Unhandled::TaskFailed { origin, error }));
     }
-}
-
-fn tell<T, E: Display>(result: Option<Result<Result<T, E>, JoinError>>, origin: Origin) {
-    let Some(here) = Handle::current() else {
-        return;
-    };
-    here.with(|local| match result {
-        Some(Ok(Err(error))) => local.report(&Unhandled::TaskFailed {
-            origin,
-            error: error.to_string(),
-        }),
-        Some(Err(JoinError::Panicked(payload))) => local.note_panic(payload, origin),
-        _ => {}
-    });
 }
