@@ -8,10 +8,12 @@
 //! In the notes this is one more thing that the selector stands on (N2).
 
 use readily_sys::socket;
+use std::cell::OnceCell;
 use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 
 /// Where the sockets of a loop come from, if not from the system.
@@ -67,6 +69,24 @@ pub trait AnyKernel {
     /// where nobody needs to.
     fn identity(&self) -> Option<usize> {
         None
+    }
+}
+
+/// What stands where a descriptor of the system is asked for, and there is none: a socket that is
+/// connected to nobody, made when it is first asked for.
+#[derive(Default)]
+pub(super) struct Placeholder(OnceCell<OwnedFd>);
+
+impl Placeholder {
+    /// # Panics
+    ///
+    /// If the system has no descriptor left.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        let made = self.0.get_or_init(|| {
+            let (one, _other) = UnixDatagram::pair().expect("the system has a descriptor");
+            one.into()
+        });
+        made.as_fd()
     }
 }
 

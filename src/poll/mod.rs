@@ -17,6 +17,7 @@ pub mod sim;
 pub mod tape;
 
 pub use self::any::{AnyFd, NewFd};
+use self::kernel::Placeholder;
 pub use self::kernel::{AnyKernel, KernelFd};
 
 use std::fmt;

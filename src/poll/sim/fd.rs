@@ -9,8 +9,7 @@ use readily_sys::socket;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
 use super::ends::State;
@@ -48,11 +47,7 @@ impl Fd {
     /// If the system has none left.
     #[must_use]
     pub fn placeholder(&self) -> BorrowedFd<'_> {
-        let made = self.kernel.placeholder.get_or_init(|| {
-            let (one, _other) = UnixDatagram::pair().expect("the system has a descriptor");
-            one.into()
-        });
-        made.as_fd()
+        self.kernel.placeholder.as_fd()
     }
 
     /// Another descriptor for the same open file (`dup(2)`).

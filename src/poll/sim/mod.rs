@@ -31,11 +31,11 @@ use self::ends::{End, Kind};
 use self::files::{Body, Datagrams, Listener};
 use self::table::Table;
 use crate::base::clock::{Clock, Manual};
-use std::cell::{OnceCell, RefCell};
+use crate::poll::Placeholder;
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 pub use self::faults::Faults;
@@ -72,7 +72,7 @@ pub struct Kernel {
     table: Rc<RefCell<Table>>,
     clock: Manual,
     /// What stands where a descriptor of the system is asked for.
-    placeholder: Rc<OnceCell<OwnedFd>>,
+    placeholder: Rc<Placeholder>,
 }
 
 impl Kernel {

@@ -16,7 +16,6 @@ use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -113,15 +112,7 @@ impl KernelFd for ReplayedFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.held {
             Some(fd) => fd.as_fd(),
-            None => self
-                .replayer
-                .0
-                .placeholder
-                .get_or_init(|| {
-                    let (one, _other) = UnixDatagram::pair().expect("the system has a descriptor");
-                    one.into()
-                })
-                .as_fd(),
+            None => self.replayer.0.placeholder.as_fd(),
         }
     }
 

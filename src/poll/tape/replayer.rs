@@ -14,8 +14,8 @@ use super::reel::Reel;
 use super::replayed::ReplayedFd;
 use crate::base::clock::{Clock, Monotonic};
 use crate::poll::sim::Bell;
-use crate::poll::{AnyKernel, Interest, KernelFd, Poller};
-use std::cell::{OnceCell, RefCell};
+use crate::poll::{AnyKernel, Interest, KernelFd, Placeholder, Poller};
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -41,7 +41,7 @@ pub(super) struct Inner {
     pub(super) rearms: Interest,
     pub(super) bell: Arc<Bell>,
     pub(super) origin: Instant,
-    pub(super) placeholder: OnceCell<OwnedFd>,
+    pub(super) placeholder: Placeholder,
 }
 
 /// Answers as a tape has it. Clones read the same tape.
@@ -79,7 +79,7 @@ impl Replayer {
             rearms,
             bell: Arc::default(),
             origin: Monotonic::new().origin(),
-            placeholder: OnceCell::new(),
+            placeholder: Placeholder::default(),
         })))
     }
 
