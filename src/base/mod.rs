@@ -8,6 +8,7 @@
 
 pub mod chance;
 pub mod clock;
+pub(crate) mod fnv;
 pub mod slab;
 pub(crate) mod sync;
 pub mod timers;

@@ -9,6 +9,7 @@
 
 use super::inbox::Letter;
 use super::local::Local;
+use crate::base::fnv;
 use crate::poll::AnyKernel;
 
 impl Local {
@@ -73,11 +74,9 @@ impl Letter {
             Self::Stop => 1,
             Self::Job(job) => job.wrapping_shl(2) | 2,
             Self::Call(_, site) => {
-                // FNV-1a.
-                let fnv = |sum: u64, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-                let sum = site.file().bytes().fold(0xcbf2_9ce4_8422_2325, fnv);
                 let place = [site.line().to_le_bytes(), site.column().to_le_bytes()];
-                place.into_iter().flatten().fold(sum, fnv) | 3
+                let place = place.into_iter().flatten();
+                u64::from(fnv::sum(site.file().bytes().chain(place))) << 2 | 3
             }
         }
     }

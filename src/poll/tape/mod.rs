@@ -9,6 +9,8 @@
 //! Both are an [`AnyKernel`](super::AnyKernel) with a poller and a clock, so the loop does not know
 //! of them. In the notes this is nothing.
 
+use crate::base::fnv;
+
 mod diverged;
 mod format;
 mod ops;
@@ -24,7 +26,5 @@ pub use replayer::Replayer;
 
 /// A short sum of what was written, so that a replay which writes something else is found.
 fn sum(bytes: &[u8]) -> i64 {
-    // FNV-1a, of 32 bits.
-    let fnv = |sum: u32, &byte: &u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-    i64::from(bytes.iter().fold(0x811c_9dc5, fnv))
+    fnv::sum(bytes.iter().copied()).into()
 }
