@@ -4,7 +4,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::io::{TcpListener, TcpStream};
-use readily::poll::sim::{Faults, Kernel, Personality};
+use readily::poll::sim::{Faults, Fd, Kernel, Personality};
 use readily::poll::{Poller, Trigger};
 use readily::{Callbacks, Closures, Cx, EventLoop, Interest, Runner, gather, sleep, spawn};
 use std::io::{self, ErrorKind};
@@ -259,15 +259,21 @@ fn urgent_data_is_refused_where_there_is_none() {
     }
 }
 
+/// Makes a stream: the end that writes, and the end that reads.
+type Stream = fn(&Kernel) -> io::Result<(Fd, Fd)>;
+
+/// One of each kind.
+const STREAMS: [Stream; 3] = [Kernel::tcp, Kernel::pair, |kernel: &Kernel| {
+    let (reader, writer) = kernel.pipe()?;
+    Ok((writer, reader))
+}];
+
 /// A write that fills the buffer to the brim leaves nothing over, so nobody has asked for room
 /// but the poller.
 #[test]
 fn room_is_told_to_who_filled_the_buffer_to_the_brim() {
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
-        for kind in [Kernel::tcp, Kernel::pair, |kernel: &Kernel| {
-            let (reader, writer) = kernel.pipe()?;
-            Ok((writer, reader))
-        }] {
+        for kind in STREAMS {
             let kernel = Kernel::new();
             let (near, far) = kind(&kernel).unwrap();
             far.set_capacity(100);
@@ -293,10 +299,7 @@ fn room_that_a_wider_buffer_makes_is_told() {
         .map(|system| [Trigger::Level, Trigger::Edge].map(|t| (system, t)))
         .concat()
     {
-        for kind in [Kernel::tcp, Kernel::pair, |kernel: &Kernel| {
-            let (reader, writer) = kernel.pipe()?;
-            Ok((writer, reader))
-        }] {
+        for kind in STREAMS {
             let kernel = Kernel::new();
             let (near, far) = kind(&kernel).unwrap();
             far.set_capacity(1);
