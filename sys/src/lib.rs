@@ -68,6 +68,7 @@ pub use linux::notify::Notifier;
 )))]
 pub use unix::pipe::Notifier;
 
+pub mod inline_fn;
 pub mod kq_abi;
 pub mod odd_waker;
 pub use unix::{for_tests, fork, poll, socket};
@@ -85,21 +86,30 @@ use std::ffi::c_int;
 use std::io;
 
 /// Takes a call's answer: minus one means that `errno` has the reason.
+#[inline]
 fn cvt(answer: c_int) -> io::Result<c_int> {
     if answer == -1 {
-        Err(io::Error::last_os_error())
+        Err(last_error())
     } else {
         Ok(answer)
     }
 }
 
 /// The same for calls that count bytes.
+#[inline]
 fn cvt_size(answer: isize) -> io::Result<usize> {
-    usize::try_from(answer).map_err(|_| io::Error::last_os_error())
+    usize::try_from(answer).map_err(|_| last_error())
+}
+
+/// Out of the way of calls that succeed.
+#[cold]
+fn last_error() -> io::Error {
+    io::Error::last_os_error()
 }
 
 /// Repeats a call for as long as a signal breaks it off. Only for calls that cannot block:
 /// a wait has a deadline, and starting it again would start that again too.
+#[inline]
 fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {

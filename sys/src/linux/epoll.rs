@@ -110,11 +110,13 @@ impl Epoll {
     /// # Errors
     ///
     /// `EINTR` after a signal: the caller knows whether its deadline is over.
+    #[inline]
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         // Before the call: after an error nobody must see the last batch again.
         self.list.clear();
-        self.list.shrink_to(self.room.size());
-        self.list.reserve_exact(self.room.size());
+        if self.list.capacity() != self.room.size() {
+            self.make_room();
+        }
         let n = match timeout {
             Some(limit) if self.fine && wants_nanoseconds(limit) => self.wait_fine(limit)?,
             _ => self.wait_millis(millis(timeout))?,
@@ -126,6 +128,13 @@ impl Epoll {
         Ok(n)
     }
 
+    #[cold]
+    fn make_room(&mut self) {
+        self.list.shrink_to(self.room.size());
+        self.list.reserve_exact(self.room.size());
+    }
+
+    #[inline]
     fn wait_millis(&mut self, timeout: c_int) -> io::Result<usize> {
         let (fd, list, room) = (
             self.fd.as_raw_fd(),
@@ -177,6 +186,7 @@ impl Epoll {
     }
 
     /// What the last wait brought: token and bits of each event.
+    #[inline]
     pub fn events(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
         // By value: the structure is packed on some targets, and has no place for references.
         self.list

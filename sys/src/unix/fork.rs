@@ -40,6 +40,7 @@ impl ForkGuard {
 
     /// Whether this is a child of the process in which the guard was made.
     #[must_use]
+    #[inline]
     pub fn forked(&self) -> bool {
         match &self.mark {
             Mark::Wiped(wiped) => !wiped.is_raised(),

@@ -31,6 +31,7 @@ impl Room {
     }
 
     /// Takes note of a wait that brought `n` events.
+    #[inline]
     pub(crate) fn filled(&mut self, n: usize) {
         if n >= self.size {
             self.size = (self.size * 2).min(CAP);

@@ -194,6 +194,7 @@ pub fn peek(fd: BorrowedFd<'_>) -> io::Result<bool> {
 /// # Errors
 ///
 /// Those of `recv(2)` except `EINTR`.
+#[inline]
 pub fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     uninterrupted(|| {
         // SAFETY: `buf` is ours alone for the call, and has the length that is named.
@@ -206,6 +207,7 @@ pub fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 /// # Errors
 ///
 /// Those of `send(2)` except `EINTR`.
+#[inline]
 pub fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     let flags = fresh::SEND_FLAGS;
     uninterrupted(|| {
@@ -219,6 +221,7 @@ pub fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
 /// # Errors
 ///
 /// Those of `read(2)` except `EINTR`.
+#[inline]
 pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     uninterrupted(|| {
         // SAFETY: `buf` is ours alone for the call, and has the length that is named.
@@ -232,6 +235,7 @@ pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 /// # Errors
 ///
 /// Those of `write(2)` except `EINTR`.
+#[inline]
 pub fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     uninterrupted(|| {
         // SAFETY: `buf` is borrowed for the call, and has the length that is named.
