@@ -152,23 +152,52 @@ fn asked(interest: Interest, trigger: Trigger) -> u32 {
 /// A pipe whose readers have gone reports `OUT | ERR`. That does **not** become
 /// `WRITE_CLOSED`: a datagram socket with an error waiting says the very same, and can go on
 /// writing. `ERROR` is what both have in common; the next write tells the rest.
+#[inline]
 fn reported(bits: u32) -> Readiness {
+    // The six bits that we know, side by side: five are the lowest, RDHUP is far above.
+    let facts = bits & LOW | (bits & epoll::RDHUP) >> RDHUP_DOWN;
+    REPORTED[facts as usize]
+}
+
+const LOW: u32 = epoll::IN | epoll::PRI | epoll::OUT | epoll::ERR | epoll::HUP;
+const RDHUP_DOWN: u32 = epoll::RDHUP.trailing_zeros() - LOW.trailing_ones();
+const _: () = assert!(LOW == 31, "the five lowest");
+
+/// [`meaning`] of each set of them.
+const REPORTED: [Readiness; 64] = {
+    let mut reported = [Readiness::NONE; 64];
+    let mut facts = 0;
+    while facts < 64 {
+        let bits = facts as u32;
+        reported[facts] = meaning(bits & LOW | (bits & !LOW) << RDHUP_DOWN);
+        facts += 1;
+    }
+    reported
+};
+
+const fn meaning(bits: u32) -> Readiness {
     const READ: u8 = Readiness::READ.bits();
     const WRITE: u8 = Readiness::WRITE.bits();
     const READ_CLOSED: u8 = Readiness::READ_CLOSED.bits();
     const WRITE_CLOSED: u8 = Readiness::WRITE_CLOSED.bits();
-    const ERROR: u8 = Readiness::ERROR.bits();
-    const GONE: u8 = READ | WRITE | READ_CLOSED | WRITE_CLOSED;
-    const MEANING: [(u32, Readiness); 6] = [
-        (epoll::IN, Readiness::READ),
-        (epoll::PRI, Readiness::PRIORITY),
-        (epoll::OUT, Readiness::WRITE),
-        (epoll::RDHUP, Readiness::from_bits(READ | READ_CLOSED)),
-        (epoll::HUP, Readiness::from_bits(GONE)),
-        (epoll::ERR, Readiness::from_bits(READ | WRITE | ERROR)),
+    const MEANING: [(u32, u8); 6] = [
+        (epoll::IN, READ),
+        (epoll::PRI, Readiness::PRIORITY.bits()),
+        (epoll::OUT, WRITE),
+        (epoll::RDHUP, READ | READ_CLOSED),
+        (epoll::HUP, READ | WRITE | READ_CLOSED | WRITE_CLOSED),
+        (epoll::ERR, READ | WRITE | Readiness::ERROR.bits()),
     ];
-    let set = MEANING.iter().filter(|(bit, _)| bits & bit != 0);
-    set.fold(Readiness::NONE, |ready, &(_, meaning)| ready | meaning)
+    let mut ready = 0;
+    let mut at = 0;
+    while at < MEANING.len() {
+        let (bit, facts) = MEANING[at];
+        if bits & bit != 0 {
+            ready |= facts;
+        }
+        at += 1;
+    }
+    Readiness::from_bits(ready)
 }
 
 #[cfg(test)]
