@@ -134,7 +134,7 @@ fn an_import_that_points_up_or_sideways_is_found() {
 
 /// How many `unsafe` blocks, functions and implementations there are in `sys`. It may fall
 /// freely; it rises with a line in the commit that says why.
-const UNSAFE_IN_SYS: usize = 84;
+const UNSAFE_IN_SYS: usize = 93;
 
 #[test]
 fn unsafe_stands_in_sys_only_and_does_not_spread() {
@@ -294,7 +294,7 @@ fn the_index_of_invariants_is_honest() {
         .filter(|line| line.starts_with("| **"))
         .map(|line| (line[4..].split("**").next().unwrap().to_owned(), line))
         .collect();
-    assert_eq!(rows.len(), 52, "the index has its rows");
+    assert_eq!(rows.len(), 53, "the index has its rows");
     let mut complaints = Vec::new();
     let mut cited = BTreeSet::new();
     for path in sources("src") {

@@ -111,8 +111,9 @@ impl<T> Timers<T> {
 
     /// The earliest deadline; zero where expired timers wait to be fired.
     #[must_use]
+    #[inline]
     pub fn next_ns(&self) -> Option<u64> {
-        if self.due.iter().any(|&key| self.entries.get(key).is_some()) {
+        if !self.due.is_empty() && self.due.iter().any(|&key| self.entries.get(key).is_some()) {
             return Some(0);
         }
         self.heap.first().map(|node| node.deadline_ns)
@@ -120,6 +121,7 @@ impl<T> Timers<T> {
 
     /// Begins a round: what is armed from here on is for the next one, even if it is for the
     /// past (L5). Without this, everything is for every round.
+    #[inline]
     pub fn begin_round(&mut self) {
         self.fence = self.armed;
     }

@@ -49,8 +49,8 @@ impl Local {
         }
         while let Some(slot) = self.registry.first() {
             report.registrations += 1;
-            let entry = self.strike(slot);
-            self.drop_guarded(entry);
+            let registration = self.strike(slot);
+            self.drop_guarded(registration);
         }
         while let Some(expiry) = self.times.pop_any() {
             report.timers += 1;

@@ -32,6 +32,7 @@ pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
 
 /// What `look` says of this thread's loop; `false` where there is none. It runs under the borrow, so
 /// it is ours, and enters no loop.
+#[inline]
 fn is_so(look: impl FnOnce(&Rc<Local>) -> bool) -> bool {
     ENTERED
         .try_with(|entered| {
@@ -61,6 +62,7 @@ pub(crate) fn is_turning() -> bool {
 
 /// Queues a job if its home is this thread's loop. No lock, no call to the system, no
 /// reference count.
+#[inline]
 pub(crate) fn wake_job_at_home(home: &Arc<Inbox>, job: u64) -> bool {
     is_so(|local| {
         let at_home = Arc::ptr_eq(&local.inbox, home);

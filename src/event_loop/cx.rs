@@ -12,7 +12,7 @@ use super::classify::Role;
 use super::error::{Error, RegisterError};
 use super::local::Local;
 use super::register::Plan;
-use super::registry::{Key, Line};
+use super::registry::{Key, Line, Registration};
 use super::unhandled::Unhandled;
 use crate::base::slab::SlabKey;
 use crate::poll::{AnyFd, Interest, Trigger};
@@ -28,35 +28,16 @@ use std::os::fd::BorrowedFd;
 pub struct Cx<'a> {
     local: &'a Local,
     slot: SlabKey,
-    fd: AnyFd<'a>,
-    role: Role,
-    trigger: Trigger,
-    socket: bool,
+    registration: &'a Registration,
 }
 
 impl<'a> Cx<'a> {
-    pub(super) fn new(local: &'a Local, slot: SlabKey, fd: AnyFd<'a>, line: &Line) -> Self {
-        let Line {
-            role,
-            trigger,
-            socket,
-            ..
-        } = *line;
+    #[inline]
+    pub(super) fn new(local: &'a Local, slot: SlabKey, registration: &'a Registration) -> Self {
         Self {
             local,
             slot,
-            fd,
-            role,
-            trigger,
-            socket,
-        }
-    }
-
-    /// The same, for a connection that has come through.
-    pub(super) fn as_stream(&self) -> Self {
-        Self {
-            role: Role::Stream,
-            ..*self
+            registration,
         }
     }
 
@@ -74,19 +55,20 @@ impl<'a> Cx<'a> {
     /// placeholder: see [`AnyFd::as_fd`].)
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'a> {
-        self.fd.as_fd()
+        self.any().as_fd()
     }
 
     /// Its descriptor, of whichever kernel it is.
     #[must_use]
+    #[inline]
     pub fn any(&self) -> AnyFd<'a> {
-        self.fd
+        self.registration.fd.any()
     }
 
     /// What the registration is for. A connection that is through is a stream.
     #[must_use]
     pub fn role(&self) -> Role {
-        self.role
+        self.registration.line.get().role
     }
 
     /// Reads, without waiting. Zero is the end, where `buffer` has room at all.
@@ -94,8 +76,9 @@ impl<'a> Cx<'a> {
     /// # Errors
     ///
     /// As `read(2)`; `WouldBlock` if there is nothing just now.
+    #[inline]
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.fd.read(buffer)
+        self.any().read(buffer)
     }
 
     /// Writes as much as there is room for, without waiting, and without `SIGPIPE` on
@@ -104,12 +87,13 @@ impl<'a> Cx<'a> {
     /// # Errors
     ///
     /// As `send(2)` or `write(2)`; `WouldBlock` if there is no room at all.
+    #[inline]
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         // Only a socket can be asked to spare us the signal.
-        if self.socket {
-            self.fd.send(bytes)
+        if self.registration.line.get().socket {
+            self.any().send(bytes)
         } else {
-            self.fd.write(bytes)
+            self.any().write(bytes)
         }
     }
 
@@ -119,7 +103,7 @@ impl<'a> Cx<'a> {
     ///
     /// As `shutdown(2)`.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.fd.shutdown(how)
+        self.any().shutdown(how)
     }
 
     /// Accepts a connection, non-blocking and close-on-exec.
@@ -128,7 +112,7 @@ impl<'a> Cx<'a> {
     ///
     /// As `accept(2)`; `WouldBlock` if there is none.
     pub fn accept(&self) -> io::Result<Accepted> {
-        let (fd, peer) = self.fd.accept()?;
+        let (fd, peer) = self.any().accept()?;
         let fd = fd.into();
         Ok(Accepted { fd, peer })
     }
@@ -175,7 +159,7 @@ impl<'a> Cx<'a> {
     /// [`Local::on_unhandled`]; on a removed registration this does nothing.
     pub fn ignore(&self, interest: Interest) {
         // A one-shot that has spoken is silent as it is; to modify it would arm it again.
-        if self.trigger == Trigger::OneShot {
+        if self.registration.line.get().trigger == Trigger::OneShot {
             let without = |line: &mut Line| line.interest = line.interest.without(interest);
             self.local.registry.update(self.slot, without);
             return;
@@ -217,7 +201,7 @@ impl fmt::Debug for Cx<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cx")
             .field("key", &self.key())
-            .field("role", &self.role)
+            .field("role", &self.role())
             .finish()
     }
 }

@@ -90,13 +90,21 @@ impl Local {
     }
 
     /// The time at which a call begins; `None` if nobody wants to know.
+    #[inline]
     pub(super) fn begin_call(&self) -> Option<u64> {
         self.is_debug().then(|| self.times.fresh_ns())
     }
 
     /// A call that began then has ended.
+    #[inline]
     pub(super) fn end_call(&self, begun: Option<u64>, origin: impl FnOnce() -> Origin) {
-        let Some(begun) = begun else { return };
+        if let Some(begun) = begun {
+            self.end_timed_call(begun, origin);
+        }
+    }
+
+    #[cold]
+    fn end_timed_call(&self, begun: u64, origin: impl FnOnce() -> Origin) {
         let took = Duration::from_nanos(self.times.fresh_ns().saturating_sub(begun));
         let debug = &self.debug;
         if took >= debug.slow.get() {
@@ -115,11 +123,16 @@ impl Local {
     }
 
     /// The turn has ended: what its calls took together, and whether the books are right.
+    #[inline]
     pub(super) fn end_debugged_turn(&self) {
-        let debug = &self.debug;
-        if !debug.on.get() {
-            return;
+        if self.debug.on.get() {
+            self.judge_turn();
         }
+    }
+
+    #[cold]
+    fn judge_turn(&self) {
+        let debug = &self.debug;
         self.check_invariants();
         let (calls, total) = (debug.calls.take(), debug.total.take());
         let longest = debug.longest.take();

@@ -12,32 +12,76 @@ use super::classify::{Kind, Role, classify};
 use super::cx::Cx;
 use super::local::Local;
 use super::origin::Origin;
-use super::panics::{Payload, catch};
-use super::registry::{Entry, Line, Taken};
+use super::panics::Payload;
+use super::registry::{Line, Registration};
 use crate::base::slab::SlabKey;
-use crate::poll::{Event, Interest, Readiness, Trigger};
+use crate::poll::{Event, Interest, NOTIFIER, Readiness, Trigger};
 use std::io;
+use std::rc::Rc;
+
+/// The events of a turn, and what is being done about them. It outlives a panic.
+pub(super) struct Batch<'a> {
+    events: &'a [Event],
+    next: usize,
+    /// Held here and not by whoever serves it: removed by its own callback, it is dropped under
+    /// guard, and not while a panic unwinds.
+    serving: Option<Rc<Registration>>,
+    running: (Kind, Option<u64>),
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(events: &'a [Event]) -> Self {
+        Self {
+            events,
+            next: 0,
+            serving: None,
+            running: (Kind::Default, None),
+        }
+    }
+
+    /// Of the event that is being served.
+    fn token(&self) -> u64 {
+        self.events[self.next - 1].token
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.next >= self.events.len()
+    }
+}
 
 impl Local {
-    /// Takes, for one event, the branches of the notes' `for each (fd, event)` (N7).
-    pub(super) fn dispatch(&self, event: Event) {
-        let slot = SlabKey::from_bits(event.token);
-        let Some(line) = self.registry.line(slot) else {
-            return self.note_stale(); // L1: whoever this event was for has gone
-        };
-        for kind in classify(line.role, event.ready) {
-            // L2: the branch before this one may have removed this registration.
-            let mut entry = match self.registry.take(slot, kind) {
-                Taken::Entry(entry) => entry,
-                Taken::Unwanted => continue,
-                Taken::Gone => return,
+    /// Takes, for each event, the branches of the notes' `for each (fd, event)` (N7); until the end,
+    /// or until a callback panics.
+    pub(super) fn dispatch(&self, batch: &mut Batch<'_>) {
+        let Batch {
+            events,
+            next,
+            serving,
+            running,
+        } = batch;
+        while let Some(&event) = events.get(*next) {
+            *next += 1;
+            let slot = SlabKey::from_bits(event.token);
+            let Some(registration) = self.registry.get(slot) else {
+                self.note_stale(event); // L1: whoever this event was for has gone
+                continue;
             };
-            self.note(kind.name(), event.token);
-            let Entry { callbacks, fd } = &mut entry;
-            let callbacks = &mut **callbacks;
-            let begun = self.begin_call();
-            let ran = catch(|| {
-                let cx = &Cx::new(self, slot, fd.any(), &line);
+            let registration: &Registration = serving.insert(registration);
+            for kind in classify(registration.line.get().role, event.ready) {
+                let line = registration.line.get();
+                // L2: the branch before this one may have removed it, or taken its interest back.
+                if line.gone || !line.wants(kind) {
+                    continue;
+                }
+                // L3: at work already? No turn is inside another, so this is never so.
+                let Ok(mut callbacks) = registration.callbacks.try_borrow_mut() else {
+                    continue;
+                };
+                let callbacks = &mut **callbacks;
+                self.note(kind.name(), event.token);
+                let begun = self.begin_call();
+                *running = (kind, begun);
+                let cx = &Cx::new(self, slot, registration);
                 match kind {
                     Kind::Connect => self.connect_ready(cx, callbacks),
                     Kind::Read => callbacks.on_read(cx),
@@ -45,30 +89,45 @@ impl Local {
                     Kind::Hangup => self.hang_up(cx, event.ready, callbacks),
                     Kind::Default => callbacks.on_default(cx, event.ready),
                 }
-            });
-            let origin = || Origin::Callback {
-                branch: kind,
-                site: line.site,
-            };
-            self.end_call(begun, origin);
-            self.give_back(
-                slot,
-                line.role,
-                entry,
-                ran.map_err(|payload| (payload, origin())),
-            );
+                self.end_call(begun, || registration.origin(kind));
+            }
+            if event.ready.is_hangup() {
+                self.rest_if_unheard(slot);
+            }
+            if registration.line.get().gone {
+                self.drop_guarded(serving.take());
+            }
         }
-        self.rest_if_unheard(slot, event.ready);
+    }
+
+    /// A callback has panicked. What it left half-done is not called again. A listener is spared: its
+    /// callback panicked over one connection, and there are others.
+    #[cold]
+    pub(super) fn end_panicked(&self, batch: &mut Batch<'_>, payload: Payload) {
+        let Some(registration) = batch.serving.take() else {
+            return self.note_panic(payload, Origin::Other);
+        };
+        let (kind, begun) = batch.running;
+        let origin = registration.origin(kind);
+        self.end_call(begun, || origin.clone());
+        let role = registration.line.get().role;
+        if !matches!(role, Role::Listener | Role::Source) {
+            let struck = self.strike(SlabKey::from_bits(batch.token()));
+            self.drop_guarded(struck);
+        }
+        self.drop_guarded(registration);
+        self.note_panic(payload, origin);
     }
 
     /// R020: an error or a hangup cannot be masked. A datagram socket is not ended by it, and
     /// one that nobody reads or writes just now would report it for ever.
-    fn rest_if_unheard(&self, slot: SlabKey, ready: Readiness) {
+    #[cold]
+    fn rest_if_unheard(&self, slot: SlabKey) {
         let Some(line) = self.registry.line(slot) else {
             return;
         };
         let heard = line.interest.without(Interest::PRIORITY) != Interest::NONE;
-        if line.role == Role::Datagram && ready.is_hangup() && !heard && !line.parked {
+        if line.role == Role::Datagram && !heard && !line.parked {
             self.park(slot, line);
         }
     }
@@ -80,32 +139,14 @@ impl Local {
     }
 
     /// L6: an event for nobody is counted, never a panic and never somebody else's.
-    fn note_stale(&self) {
+    #[cold]
+    fn note_stale(&self, event: Event) {
+        if event.token == NOTIFIER {
+            return;
+        }
         let mut stats = self.stats.get();
         stats.stale += 1;
         self.stats.set(stats);
-    }
-
-    /// Puts callbacks back into the table, or drops them if they were removed meanwhile.
-    fn give_back(
-        &self,
-        slot: SlabKey,
-        role: Role,
-        entry: Entry,
-        ran: Result<(), (Payload, Origin)>,
-    ) {
-        if let Some(removed) = self.registry.put_back(slot, entry) {
-            self.drop_guarded(removed);
-        }
-        if let Err((payload, origin)) = ran {
-            // What it left half-done is not called again. A listener is spared: its callback
-            // panicked over one connection, and there are others.
-            if !matches!(role, Role::Listener | Role::Source) {
-                let entry = self.strike(slot);
-                self.drop_guarded(entry);
-            }
-            self.note_panic(payload, origin);
-        }
     }
 }
 
@@ -113,6 +154,7 @@ impl Local {
 impl Local {
     /// A listener accepts. An outgoing connection is asked what became of it: writable is
     /// only a hint, `SO_ERROR` tells, and a peer address proves it (the hint may be spurious).
+    #[inline(never)]
     fn connect_ready(&self, cx: &Cx<'_>, callbacks: &mut dyn Callbacks) {
         if cx.role() != Role::Connecting {
             return callbacks.on_connect(cx);
@@ -130,7 +172,7 @@ impl Local {
         self.registry
             .update(cx.slot(), |line| line.role = Role::Stream);
         match cx.want(Interest::BOTH) {
-            Ok(()) => callbacks.on_connect(&cx.as_stream()),
+            Ok(()) => callbacks.on_connect(cx),
             Err(super::Error::Io(error)) => self.reclaim(cx, callbacks, Some(error)),
             Err(_) => self.reclaim(cx, callbacks, None),
         }
@@ -152,7 +194,7 @@ pub(super) enum Verdict {
 ///
 /// `unread` is what is left now, `line.unread` what was left when it was last put off: a reader
 /// that was offered bytes and took none does not want them, and is not waited for.
-fn judge(line: &Line, ready: Readiness, unread: usize) -> Verdict {
+fn judge(line: &Line, ready: Readiness, unread: u32) -> Verdict {
     if line.role != Role::Stream || unread == 0 || line.deaf {
         return Verdict::Reclaim;
     }
@@ -169,6 +211,7 @@ fn judge(line: &Line, ready: Readiness, unread: usize) -> Verdict {
 // Hangup.
 impl Local {
     /// Tells the hangup if it is due, and puts it off if bytes are left.
+    #[cold]
     fn hang_up(&self, cx: &Cx<'_>, ready: Readiness, callbacks: &mut dyn Callbacks) {
         let Some(line) = self.registry.line(cx.slot()) else {
             return;
@@ -179,6 +222,7 @@ impl Local {
             0 if !ready.contains(Readiness::ERROR) => usize::from(cx.any().peek().unwrap_or(false)),
             unread => unread,
         };
+        let unread = u32::try_from(unread).unwrap_or(u32::MAX);
         match judge(&line, ready, unread) {
             Verdict::Reclaim => {
                 let error = if ready.contains(Readiness::ERROR) {
@@ -235,6 +279,7 @@ mod tests {
             parked: false,
             deaf,
             socket: true,
+            gone: false,
             unread,
             site: std::panic::Location::caller(),
         };

@@ -4,7 +4,8 @@
 //! its callbacks, a closed loop returns the closure. I/O on a stream does not use these
 //! types; it returns the `io::Error` that it got.
 
-use super::registry::{Descriptor, Key};
+use super::descriptor::Descriptor;
+use super::registry::Key;
 use readily_sys::errno;
 use std::fmt;
 use std::io;

@@ -19,10 +19,7 @@ impl Local {
     /// The same for a closure, which then runs soon.
     #[track_caller]
     pub(super) fn call_when_freed(&self, call: impl FnOnce(&Local) + 'static) -> FreedKey {
-        let expiry = Expiry::Call(Call {
-            run: Box::new(call),
-            site: Location::caller(),
-        });
+        let expiry = Expiry::Call(Call::new(Location::caller(), call));
         FreedKey(self.freed.borrow_mut().insert(expiry))
     }
 

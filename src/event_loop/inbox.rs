@@ -158,7 +158,9 @@ impl Inbox {
     /// we look, and missed, is not lost: its ring comes after, and keeps the loop from
     /// sleeping.
     pub(super) fn wake_up(&self) -> bool {
-        self.state.swap(AWAKE, Ordering::AcqRel) == RUNG
+        // Between ready tasks nobody has changed it, and a look is cheaper than a swap.
+        self.state.load(Ordering::Relaxed) != AWAKE
+            && self.state.swap(AWAKE, Ordering::AcqRel) == RUNG
     }
 
     /// Takes all letters out into `into`, which is empty, and leaves its buffer in return.

@@ -36,6 +36,8 @@ use std::sync::Arc;
 pub struct Stats {
     /// Turns begun.
     pub turns: u64,
+    /// In how many of them the kernel was looked at: not in each while tasks are ready (L9).
+    pub looks: u64,
     /// Events that the poller reported.
     pub events: u64,
     /// Those among them whose registration had gone (L6).
@@ -62,7 +64,8 @@ pub struct Local {
     pub(super) debug: Debug,
     /// Who waits for one of our descriptors to be closed, having found no free one.
     pub(super) freed: RefCell<Slab<Expiry>>,
-    pub(super) events: RefCell<Vec<Event>>,
+    /// The buffer of events, between two turns.
+    pub(super) events: Cell<Vec<Event>>,
     pub(super) letters: RefCell<Vec<Letter>>,
     /// What was sent before its time, where a recording says when that is.
     pub(super) held: RefCell<Vec<Letter>>,
@@ -72,6 +75,8 @@ pub struct Local {
     pub(super) closed: Cell<bool>,
     pub(super) stats: Cell<Stats>,
     pub(super) depth: Depth,
+    /// How much has run since the kernel was last looked at (L9).
+    pub(super) unlooked: Cell<usize>,
     /// In how many turns running there were only events of registrations that are gone.
     pub(super) ghosts: Cell<u32>,
 }
@@ -94,7 +99,7 @@ impl Local {
             reports: Reports::default(),
             debug: Debug::default(),
             freed: RefCell::default(),
-            events: RefCell::default(),
+            events: Cell::default(),
             letters: RefCell::default(),
             held: RefCell::default(),
             called: Cell::new(false),
@@ -102,6 +107,7 @@ impl Local {
             closed: Cell::new(false),
             stats: Cell::default(),
             depth: Depth::default(),
+            unlooked: Cell::new(0),
             ghosts: Cell::new(0),
         });
         local.set_debug(debug::asked_for());

@@ -16,6 +16,7 @@ pub(crate) mod current;
 mod cx;
 mod debug;
 mod depth;
+mod descriptor;
 mod dispatch;
 mod error;
 mod freed;
@@ -38,9 +39,10 @@ pub(crate) use accept::ACCEPTS_PER_TURN;
 pub use accept::{Accepted, BACKLOG, listen_tcp};
 pub use accept_errors::{AcceptError, Backoff};
 pub use callbacks::{Callbacks, Closures};
-pub use classify::{Kind, Role, classify};
+pub use classify::{Kind, Kinds, Role, classify};
 pub use close::CloseReport;
 pub use cx::Cx;
+pub use descriptor::Descriptor;
 pub use error::{Closed, Error, RegisterError};
 pub use freed::FreedKey;
 pub use handle::Handle;
@@ -53,7 +55,7 @@ pub use local::{Local, Stats};
 pub use origin::Origin;
 pub use panics::{PanicPolicy, Payload};
 pub use ready::MAIN_JOB;
-pub use registry::{Descriptor, Key};
+pub use registry::Key;
 pub use timer_handles::{CallHandle, TimerHandle, WakeState, WakeTimer};
 pub use unhandled::Unhandled;
 
@@ -166,24 +168,36 @@ impl EventLoop {
         limit: Option<Duration>,
         main: &mut dyn FnMut(),
     ) -> Result<(), Error> {
-        let turned = self.steps(limit, main);
+        let turned = self.turn_once(limit, main);
         // From here on a host may wait for our descriptor instead of calling us.
         self.local.inbox.settle();
         self.raise();
         turned
     }
 
-    fn steps(&mut self, limit: Option<Duration>, main: &mut dyn FnMut()) -> Result<(), Error> {
-        let local = &*self.local;
-        local.check()?;
+    fn turn_once(&self, limit: Option<Duration>, main: &mut dyn FnMut()) -> Result<(), Error> {
+        self.local.check()?;
         let _here = Here::begin_turn(&self.local)?;
-        local.wait(limit)?; // N7: events = wait(timeout)
+        self.steps(false, limit, main)
+    }
+
+    #[inline]
+    fn steps(
+        &self,
+        busy: bool,
+        limit: Option<Duration>,
+        main: &mut dyn FnMut(),
+    ) -> Result<(), Error> {
+        let local = &*self.local;
+        let events = match busy {
+            false => local.wait(limit)?, // N7: events = wait(timeout)
+            true => local.go_on(),       // L9: a look costs more than such a turn does
+        };
         local.read_inbox(); // what other threads sent
-        local.dispatch_events(); // N7: for each (fd, event): …
+        local.dispatch_events(events); // N7: for each (fd, event): …
         local.fire_timers(); // N1: timers
         local.run_ready(main); // N1: callbacks
-        local.times.end_turn();
-        local.end_debugged_turn();
+        local.end_turn();
         Ok(())
     }
 
@@ -228,17 +242,33 @@ impl EventLoop {
         main: &mut dyn FnMut(),
         ended: &mut dyn FnMut(&Self) -> bool,
     ) -> Result<(), Error> {
-        let mut turned = Ok(());
-        while turned.is_ok() && !self.local.reports.has_panic() && !ended(self) {
-            // There is nothing to sleep for where the run is about to end.
-            let limit = self.local.stopping.get().then_some(Duration::ZERO);
-            turned = self.steps(limit, main);
-        }
+        let turned = self.turns(main, ended);
         self.local.inbox.settle();
         // A stop is answered once: by the end of this run, whichever way it came.
         self.local.stopping.set(false);
         self.raise();
         turned
+    }
+
+    fn turns(
+        &self,
+        main: &mut dyn FnMut(),
+        ended: &mut dyn FnMut(&Self) -> bool,
+    ) -> Result<(), Error> {
+        let local = &*self.local;
+        local.look_next();
+        let mut here = None;
+        while !local.reports.has_panic() && !ended(self) {
+            local.check()?;
+            if here.is_none() {
+                // Once for all turns.
+                here = Some(Here::begin_turn(&self.local)?);
+            }
+            // There is nothing to sleep for where the run is about to end.
+            let limit = local.stopping.get().then_some(Duration::ZERO);
+            self.steps(local.is_busy(), limit, main)?;
+        }
+        Ok(())
     }
 
     /// Whether somebody has called `stop` since this was last asked.
@@ -250,12 +280,17 @@ impl EventLoop {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let local = &*self.local;
+        // What is most often there is asked for first.
+        if local.registry.len() != 0 || !local.ready.is_empty() {
+            return false;
+        }
         // A timer that is for never is nothing that can happen.
-        let timers = local.times.next_ns().is_some();
-        let quiet = local.ready.is_empty() && !timers && local.registry.len() == 0;
+        if local.times.next_ns().is_some() {
+            return false;
+        }
         let jobs = local.jobs.get().map_or(0, |jobs| jobs.alive());
         // The remotes before the list: whoever sends, sends while it is a remote.
-        quiet && jobs == 0 && local.decide(!local.inbox.has_remotes() && local.inbox.is_empty())
+        jobs == 0 && local.decide(!local.inbox.has_remotes() && local.inbox.is_empty())
     }
 
     /// When the loop must be turned at the latest; `None` if only an event, or another

@@ -30,6 +30,7 @@ pub enum PanicPolicy {
 ///
 /// `AssertUnwindSafe`: what `f` may have left half-done is its own, and is dropped; the
 /// loop's own cells are never borrowed while it runs (L8).
+#[inline]
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
     catch_unwind(AssertUnwindSafe(f))
 }

@@ -8,15 +8,17 @@
 
 use super::callbacks::Callbacks;
 use super::classify::Role;
+use super::descriptor::Descriptor;
 use super::error::{Error, RegisterError};
 use super::local::Local;
-use super::registry::{Descriptor, Entry, Key, Line};
+use super::registry::{Key, Line, Registration};
 use crate::base::slab::SlabKey;
 use crate::poll::{Interest, NewFd, Trigger};
 use readily_sys::socket;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::panic::Location;
+use std::rc::Rc;
 
 /// What is asked for when a descriptor is registered.
 #[derive(Clone, Copy)]
@@ -46,6 +48,7 @@ impl Plan {
             parked: false,
             deaf: false,
             socket,
+            gone: false,
             unread: 0,
             site,
         }
@@ -263,16 +266,16 @@ impl Local {
     #[doc(alias = "remove_writer")]
     pub fn remove(&self, key: Key) -> Result<(), Error> {
         self.line(key)?;
-        if let Some(entry) = self.strike(key.slot) {
-            self.drop_guarded(entry);
-        }
+        let registration = self.strike(key.slot);
+        self.drop_guarded(registration);
         Ok(())
     }
 
     /// Takes a line out of the table and the poller. What is returned is to be dropped
     /// outside every borrow (L8).
-    pub(super) fn strike(&self, slot: SlabKey) -> Option<Entry> {
-        let (line, entry) = self.registry.remove(slot)?;
+    pub(super) fn strike(&self, slot: SlabKey) -> Option<Rc<Registration>> {
+        let registration = self.registry.remove(slot)?;
+        let line = registration.line.get();
         // In a fork the poller is shared with the parent, whose registration this is.
         if !line.parked && !self.inbox.forked() {
             // Before the descriptor closes: where its description lives on in a duplicate or
@@ -281,7 +284,7 @@ impl Local {
             let _ = self.poller.borrow_mut().remove(line.fd);
         }
         self.descriptor_freed();
-        entry
+        Some(registration)
     }
 
     fn line(&self, key: Key) -> Result<Line, Error> {
@@ -302,12 +305,8 @@ impl Local {
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
         match self.enlist(plan, &descriptor) {
-            Ok(slot) => {
-                let entry = Entry {
-                    callbacks: Box::new(callbacks),
-                    fd: descriptor,
-                };
-                let _none = self.registry.put_back(slot, entry);
+            Ok((slot, line)) => {
+                self.registry.fill(slot, line, descriptor, callbacks);
                 Ok(self.key(slot))
             }
             Err(error) => Err(RegisterError {
@@ -319,7 +318,7 @@ impl Local {
     }
 
     #[track_caller]
-    fn enlist(&self, plan: Plan, descriptor: &Descriptor) -> Result<SlabKey, Error> {
+    fn enlist(&self, plan: Plan, descriptor: &Descriptor) -> Result<(SlabKey, Line), Error> {
         self.check()?;
         // Once, and before anything is borrowed: the owner of a shared one is user code (L8).
         let borrowed = descriptor.any();
@@ -332,7 +331,7 @@ impl Local {
             });
         }
         let line = plan.line(fd, Location::caller());
-        let slot = self.registry.insert(line);
+        let slot = self.registry.reserve(fd);
         let mut poller = self.poller.borrow_mut();
         let mut registered = poller.register(fd, slot.to_bits(), line.interest, line.trigger);
         // After the poller has agreed, so that a refused descriptor keeps its flags.
@@ -342,8 +341,8 @@ impl Local {
                 let _ = poller.remove(fd);
             }
         }
-        registered.map(|()| slot).map_err(|error| {
-            self.registry.remove(slot);
+        registered.map(|()| (slot, line)).map_err(|error| {
+            self.registry.release(slot, fd);
             Error::from_register(error, fd)
         })
     }

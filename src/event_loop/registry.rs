@@ -3,19 +3,21 @@
 //! A key is a slot number and a generation. The kernel hands it back with every event, and
 //! an event whose generation is old is somebody else's past: closing a descriptor and
 //! opening another under the same number cannot mix the two up. What a callback needs is
-//! taken *out* of the table while it runs, so the table is never borrowed across user code,
-//! and a callback may do to it what it likes.
+//! held by the turn too while it runs, so the table is never borrowed across user code, and a
+//! callback may do to it what it likes.
 //!
 //! In the notes this is "a map of callbacks" (N7). Rules: L1, L2, L3, L8.
 
 use super::callbacks::Callbacks;
 use super::classify::{Kind, Role};
+use super::descriptor::Descriptor;
+use super::origin::Origin;
 use crate::base::slab::{Slab, SlabKey};
-use crate::poll::{AnyFd, AnyKernel, Interest, KernelFd, NewFd, Trigger, sim};
-use std::cell::RefCell;
+use crate::poll::{Interest, Trigger};
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -37,136 +39,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A descriptor as a registration holds it: open for as long as the registration lives.
-///
-/// Made by `into()` from anything that owns a descriptor, or from an `Rc` of something
-/// that does, where the callbacks want to use it too.
-pub struct Descriptor(Held);
-
-enum Held {
-    Owned(OwnedFd),
-    Shared(Rc<dyn AsFd>),
-    Other(Rc<dyn KernelFd>),
-}
-
-impl Descriptor {
-    /// The owned descriptor of the system.
-    ///
-    /// # Errors
-    ///
-    /// Itself, where it was made from an `Rc`, or is not the system's.
-    pub fn into_owned(self) -> Result<OwnedFd, Self> {
-        match self.0 {
-            Held::Owned(fd) => Ok(fd),
-            Held::Shared(_) | Held::Other(_) => Err(self),
-        }
-    }
-
-    /// The same, as `kernel` has it, if it has a use for the system's descriptors.
-    pub(super) fn on(self, kernel: Option<&Rc<dyn AnyKernel>>) -> Self {
-        match (self.0, kernel) {
-            (Held::Owned(fd), Some(kernel)) => {
-                Self(kernel.adopt(fd).map_or_else(Held::Owned, Held::Other))
-            }
-            (held, _) => Self(held),
-        }
-    }
-
-    /// The descriptor, of whichever kernel it is.
-    #[must_use]
-    #[inline]
-    pub fn any(&self) -> AnyFd<'_> {
-        match &self.0 {
-            Held::Owned(fd) => AnyFd::System(fd.as_fd()),
-            Held::Shared(shared) => AnyFd::System((**shared).as_fd()),
-            Held::Other(fd) => AnyFd::Other(&**fd),
-        }
-    }
-}
-
-/// Of a descriptor in memory this is a placeholder: see [`AnyFd::as_fd`].
-impl AsFd for Descriptor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.any().as_fd()
-    }
-}
-
-impl fmt::Debug for Descriptor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Descriptor({})", self.any().number())
-    }
-}
-
-impl From<OwnedFd> for Descriptor {
-    fn from(fd: OwnedFd) -> Self {
-        Self(Held::Owned(fd))
-    }
-}
-
-impl From<sim::Fd> for Descriptor {
-    fn from(fd: sim::Fd) -> Self {
-        Self(Held::Other(Rc::new(fd)))
-    }
-}
-
-impl From<Rc<sim::Fd>> for Descriptor {
-    fn from(fd: Rc<sim::Fd>) -> Self {
-        Self(Held::Other(fd))
-    }
-}
-
-impl From<Rc<dyn KernelFd>> for Descriptor {
-    fn from(fd: Rc<dyn KernelFd>) -> Self {
-        Self(Held::Other(fd))
-    }
-}
-
-impl From<NewFd> for Descriptor {
-    fn from(fd: NewFd) -> Self {
-        match fd {
-            NewFd::System(fd) => fd.into(),
-            NewFd::Other(fd) => fd.into(),
-        }
-    }
-}
-
-impl<T: AsFd + 'static> From<Rc<T>> for Descriptor {
-    fn from(shared: Rc<T>) -> Self {
-        Self(Held::Shared(shared))
-    }
-}
-
-macro_rules! descriptor_from {
-    ($($owner:ty),+ $(,)?) => { $(
-        impl From<$owner> for Descriptor {
-            fn from(owner: $owner) -> Self {
-                Self(Held::Owned(owner.into()))
-            }
-        }
-    )+ };
-}
-
-descriptor_from!(
-    std::fs::File,
-    std::net::TcpListener,
-    std::net::TcpStream,
-    std::net::UdpSocket,
-    std::os::unix::net::UnixDatagram,
-    std::os::unix::net::UnixListener,
-    std::os::unix::net::UnixStream,
-    std::process::ChildStdin,
-    std::process::ChildStdout,
-    std::process::ChildStderr,
-);
-
-/// What is out of the table while a callback runs. Field order is drop order: callbacks
-/// first, while their descriptor is still open.
-pub(super) struct Entry {
-    pub(super) callbacks: Box<dyn Callbacks>,
-    pub(super) fd: Descriptor,
-}
-
-/// One line of the table.
+/// What is known of a registration.
 #[derive(Clone, Copy)]
 pub(super) struct Line {
     pub(super) fd: RawFd,
@@ -180,31 +53,50 @@ pub(super) struct Line {
     pub(super) deaf: bool,
     /// Whether it is a socket, which is asked not to send us a signal when written to.
     pub(super) socket: bool,
+    /// L2: out of the table. Whoever still holds it runs none of its callbacks any more.
+    pub(super) gone: bool,
     /// How many bytes were left when the hangup was last put off for them.
-    pub(super) unread: usize,
+    pub(super) unread: u32,
     pub(super) site: &'static Location<'static>,
 }
 
-struct Slot {
-    line: Line,
-    /// `None` while one of its callbacks runs (L3), and for a moment before the first.
-    entry: Option<Entry>,
+impl Line {
+    /// Whether the registration asks for `kind`.
+    #[inline]
+    pub(super) fn wants(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Read => self.interest.contains(Interest::READ),
+            Kind::Write => self.interest.contains(Interest::WRITE),
+            Kind::Default if self.role != Role::Source => {
+                self.interest.contains(Interest::PRIORITY)
+            }
+            Kind::Connect | Kind::Hangup | Kind::Default => !self.parked,
+        }
+    }
 }
 
-/// What [`Registry::take`] found.
-pub(super) enum Taken {
-    /// The entry, to be put back.
-    Entry(Entry),
-    /// It is there, but does not ask for this kind (any more).
-    Unwanted,
-    /// L1, L2: whoever this was for has gone.
-    Gone,
+/// A registration. Field order is drop order: callbacks first, while their descriptor is still open.
+pub(super) struct Registration {
+    /// Borrowed while one of them runs, so that they cannot be called in one another (L3); the table
+    /// is not (L8).
+    pub(super) callbacks: RefCell<Box<dyn Callbacks>>,
+    pub(super) line: Cell<Line>,
+    pub(super) fd: Descriptor,
+}
+
+impl Registration {
+    /// Who its callback is, for reports.
+    pub(super) fn origin(&self, branch: Kind) -> Origin {
+        let site = self.line.get().site;
+        Origin::Callback { branch, site }
+    }
 }
 
 /// The table. Each method borrows it once, briefly, and never calls out.
 #[derive(Default)]
 pub(super) struct Registry {
-    slots: RefCell<Slab<Slot>>,
+    /// `None` for a moment at the beginning: the poller is asked first, with the slot's key.
+    slots: RefCell<Slab<Option<Rc<Registration>>>>,
     /// Which slot has a number. It tells a second registration from a first one on every
     /// system (kqueue would overwrite the first in silence), and it cannot go stale: a
     /// registration holds its descriptor, and leaves this map before it lets go of it.
@@ -218,60 +110,68 @@ impl Registry {
         Some((key, self.line(key)?))
     }
 
-    /// Adds a line, to be filled once the poller has taken it too.
-    pub(super) fn insert(&self, line: Line) -> SlabKey {
-        let fd = line.fd;
-        let key = self.slots.borrow_mut().insert(Slot { line, entry: None });
+    /// Keeps a place, to be filled once the poller has agreed.
+    pub(super) fn reserve(&self, fd: RawFd) -> SlabKey {
+        let key = self.slots.borrow_mut().insert(None);
         self.by_fd.borrow_mut().insert(fd, key);
         key
     }
 
+    /// The poller has not agreed.
+    pub(super) fn release(&self, key: SlabKey, fd: RawFd) {
+        self.slots.borrow_mut().remove(key);
+        self.by_fd.borrow_mut().remove(&fd);
+    }
+
+    /// The poller has agreed.
+    pub(super) fn fill<C: Callbacks + 'static>(
+        &self,
+        key: SlabKey,
+        line: Line,
+        fd: Descriptor,
+        callbacks: C,
+    ) {
+        let registration = Rc::new(Registration {
+            callbacks: RefCell::new(Box::new(callbacks)),
+            line: Cell::new(line),
+            fd,
+        });
+        if let Some(place) = self.slots.borrow_mut().get_mut(key) {
+            *place = Some(registration);
+        }
+    }
+
+    /// L1: the registration of `key`, and of no other.
+    #[inline]
+    pub(super) fn get(&self, key: SlabKey) -> Option<Rc<Registration>> {
+        self.slots.borrow().get(key)?.clone()
+    }
+
     pub(super) fn line(&self, key: SlabKey) -> Option<Line> {
-        self.slots.borrow().get(key).map(|slot| slot.line)
+        let slots = self.slots.borrow();
+        Some(slots.get(key)?.as_ref()?.line.get())
     }
 
     /// Changes a line in place; `None` if it has gone.
     pub(super) fn update(&self, key: SlabKey, change: impl FnOnce(&mut Line)) -> Option<()> {
-        self.slots
-            .borrow_mut()
-            .get_mut(key)
-            .map(|slot| change(&mut slot.line))
+        let slots = self.slots.borrow();
+        let registration = slots.get(key)?.as_ref()?;
+        let mut line = registration.line.get();
+        change(&mut line);
+        registration.line.set(line);
+        Some(())
     }
 
-    /// Takes callbacks and descriptor out, if the registration lives and asks for `kind`.
-    pub(super) fn take(&self, key: SlabKey, kind: Kind) -> Taken {
-        let mut slots = self.slots.borrow_mut();
-        let Some(slot) = slots.get_mut(key) else {
-            return Taken::Gone;
-        };
-        let wanted = match kind {
-            Kind::Read => slot.line.interest.contains(Interest::READ),
-            Kind::Write => slot.line.interest.contains(Interest::WRITE),
-            Kind::Default if slot.line.role != Role::Source => {
-                slot.line.interest.contains(Interest::PRIORITY)
-            }
-            Kind::Connect | Kind::Hangup | Kind::Default => !slot.line.parked,
-        };
-        if !wanted {
-            return Taken::Unwanted;
-        }
-        slot.entry.take().map_or(Taken::Unwanted, Taken::Entry)
-    }
-
-    /// Puts them back, or returns them to be dropped if the registration went meanwhile.
-    #[must_use = "what is not put back is dropped outside the borrow (L8)"]
-    pub(super) fn put_back(&self, key: SlabKey, entry: Entry) -> Option<Entry> {
-        match self.slots.borrow_mut().get_mut(key) {
-            Some(slot) => slot.entry.replace(entry),
-            None => Some(entry),
-        }
-    }
-
-    /// Takes a line out for good, with its entry unless that is running just now.
-    pub(super) fn remove(&self, key: SlabKey) -> Option<(Line, Option<Entry>)> {
-        let Slot { line, entry } = self.slots.borrow_mut().remove(key)?;
+    /// Takes a registration out for good. It is dropped outside every borrow (L8), by whoever holds
+    /// it last.
+    #[must_use = "it is dropped outside the borrow (L8)"]
+    pub(super) fn remove(&self, key: SlabKey) -> Option<Rc<Registration>> {
+        let registration = self.slots.borrow_mut().remove(key)??;
+        let mut line = registration.line.get();
+        line.gone = true;
+        registration.line.set(line);
         self.by_fd.borrow_mut().remove(&line.fd);
-        Some((line, entry))
+        Some(registration)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -292,11 +192,13 @@ impl Registry {
             "one descriptor for each registration"
         );
         for (key, slot) in slots.iter() {
-            assert_eq!(
-                by_fd.get(&slot.line.fd),
-                Some(&key),
-                "the map leads to the slot"
-            );
+            let line = slot
+                .as_ref()
+                .expect("no place is empty for long")
+                .line
+                .get();
+            assert_eq!(by_fd.get(&line.fd), Some(&key), "the map leads to the slot");
+            assert!(!line.gone, "what is gone is not in the table");
         }
     }
 }

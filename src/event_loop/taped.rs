@@ -22,6 +22,7 @@ impl Local {
     }
 
     /// Tells the kernel who is called next.
+    #[inline]
     pub(super) fn note(&self, what: &'static str, whose: u64) {
         if let Some(kernel) = &self.kernel {
             kernel.note(what, whose);

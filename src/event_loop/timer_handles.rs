@@ -8,9 +8,9 @@
 
 use super::current;
 use super::local::Local;
+use super::ready::CallKey;
 use super::timing::Expiry;
 use crate::base::clock::NEVER;
-use crate::base::slab::SlabKey;
 use crate::base::timers::TimerKey;
 use std::cell::Cell;
 use std::fmt;
@@ -22,12 +22,12 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct CallHandle {
     local: Weak<Local>,
-    key: Option<SlabKey>,
+    key: Option<CallKey>,
     cancelled: Cell<bool>,
 }
 
 impl CallHandle {
-    pub(super) fn new(local: &Local, key: Option<SlabKey>) -> Self {
+    pub(super) fn new(local: &Local, key: Option<CallKey>) -> Self {
         Self {
             local: local.me.clone(),
             key,

@@ -64,6 +64,7 @@ impl Times {
 
     /// A new turn: its time is read when it is first asked for. L5: what is armed from here
     /// on, by a callback of an event too, fires in a later one.
+    #[inline]
     pub(super) fn begin_turn(&self) {
         self.timers.borrow_mut().begin_round();
         self.turn_ns.set(None);
@@ -71,17 +72,20 @@ impl Times {
     }
 
     /// The turn is over, and its time with it.
+    #[inline]
     pub(super) fn end_turn(&self) {
         self.turning.set(false);
     }
 
     /// The next deadline; `None` also for timers that are for never.
+    #[inline]
     pub(super) fn next_ns(&self) -> Option<u64> {
         let next_ns = self.timers.borrow().next_ns();
         next_ns.filter(|&next_ns| next_ns != NEVER)
     }
 
     /// C5: how long the loop may sleep, `None` for ever.
+    #[inline]
     pub(super) fn until_next(&self) -> Option<Duration> {
         let next_ns = self.next_ns()?;
         Some(Duration::from_nanos(
@@ -160,8 +164,7 @@ impl Local {
         site: &'static Location<'static>,
         f: impl FnOnce(&Local) + 'static,
     ) -> CallHandle {
-        let run: Box<dyn FnOnce(&Local)> = Box::new(f);
-        let call = Call { run, site };
+        let call = Call::new(site, f);
         let key = if self.closed.get() {
             self.drop_guarded(call);
             None
@@ -178,7 +181,10 @@ impl Local {
     /// 584 years never does. On a closed loop `f` is dropped.
     #[track_caller]
     pub fn call_later(&self, delay: Duration, f: impl FnOnce(&Local) + 'static) -> TimerHandle {
-        self.arm_call(self.times.deadline_ns(delay), Box::new(f))
+        self.arm_call(
+            self.times.deadline_ns(delay),
+            Call::new(Location::caller(), f),
+        )
     }
 
     /// Runs `f` at `when`; in the next turn if that has passed.
@@ -197,7 +203,7 @@ impl Local {
     /// ```
     #[track_caller]
     pub fn call_at(&self, when: Instant, f: impl FnOnce(&Local) + 'static) -> TimerHandle {
-        self.arm_call(self.times.at_ns(when), Box::new(f))
+        self.arm_call(self.times.at_ns(when), Call::new(Location::caller(), f))
     }
 
     /// What the clock on the wall says, as this loop's [`Clock`] has it. It may be set, also back.
@@ -219,12 +225,7 @@ impl Local {
             .instant(round_up(self.times.at_ns(when), nanos(slack)))
     }
 
-    #[track_caller]
-    fn arm_call(&self, deadline_ns: u64, run: Box<dyn FnOnce(&Local)>) -> TimerHandle {
-        let call = Call {
-            run,
-            site: Location::caller(),
-        };
+    fn arm_call(&self, deadline_ns: u64, call: Call) -> TimerHandle {
         let key = if self.closed.get() {
             self.drop_guarded(call);
             None
@@ -253,10 +254,14 @@ impl Local {
     }
 
     /// Step 4 of a turn: what is due, in order.
+    #[inline]
     pub(super) fn fire_timers(&self) {
-        if self.times.timers.borrow().is_empty() {
-            return;
+        if !self.times.timers.borrow().is_empty() {
+            self.fire_due();
         }
+    }
+
+    fn fire_due(&self) {
         let now_ns = self.times.turn_ns();
         self.times.timers.borrow_mut().expire(now_ns);
         loop {
@@ -271,8 +276,9 @@ impl Local {
     pub(super) fn expire(&self, expiry: Expiry) {
         self.note("timer", 0);
         match expiry {
-            Expiry::Call(Call { run, site }) => {
-                self.call_out(|| Origin::Timer { site }, || run(self));
+            Expiry::Call(call) => {
+                let site = call.site;
+                self.call_out(|| Origin::Timer { site }, || call.run(self));
             }
             Expiry::Wake(waker) => self.guard(|| waker.wake()),
         }

@@ -5,41 +5,99 @@
 //!
 //! In the notes: wait for events with a timeout, and for each of them, … (N7).
 
+use super::dispatch::Batch;
 use super::error::Error;
 use super::inbox::Letter;
 use super::local::Local;
 use super::origin::Origin;
-use super::ready::{Call, Item, MAIN_JOB};
+use super::panics::catch;
+use super::ready::{Call, MAIN_JOB, NEXT_CALL};
 use super::unhandled::Unhandled;
-use crate::poll::NOTIFIER;
+use crate::poll::Event;
 use std::time::Duration;
+
+/// L9: so many closures and polls may run between two looks at the kernel, or one turn's if those
+/// are more. A look costs as much as several of them.
+const LOOK_AFTER: usize = 61;
 
 impl Local {
     /// Step 1. Sleeps until something can be done.
-    pub(super) fn wait(&self, limit: Option<Duration>) -> Result<(), Error> {
+    #[inline]
+    pub(super) fn wait(&self, limit: Option<Duration>) -> Result<Vec<Event>, Error> {
         let mut timeout = self.timeout(limit);
         // W1: who comes from here on rings; who came before keeps us from sleeping.
         if timeout != Some(Duration::ZERO) && !self.inbox.fall_asleep() {
             timeout = Some(Duration::ZERO);
         }
-        let waited = self
-            .poller
-            .borrow_mut()
-            .wait(&mut self.events.borrow_mut(), timeout);
+        let mut events = self.events.take();
+        let waited = self.poller.borrow_mut().wait(&mut events, timeout);
         // Before the error gets out: the ring has been heard, and will not be repeated.
+        self.hear();
+        if let Err(error) = waited {
+            self.keep(events);
+            return Err(error.into());
+        }
+        self.begin_turn();
+        let mut stats = self.stats.get();
+        stats.looks += 1;
+        stats.events += events.len() as u64;
+        self.stats.set(stats);
+        self.unlooked.set(0);
+        Ok(events)
+    }
+
+    #[inline]
+    fn hear(&self) {
         let rung = self.decide(self.inbox.wake_up());
         self.called.set(rung || self.called.get());
-        waited?;
+    }
+
+    /// Keeps a buffer for the next turn.
+    #[inline]
+    fn keep(&self, mut events: Vec<Event>) {
+        events.clear();
+        self.events.set(events);
+    }
+
+    /// Whether the next turn may do without a look at the kernel: something is ready, and will have
+    /// been run before [`LOOK_AFTER`] are through without one (L9).
+    #[inline]
+    pub(super) fn is_busy(&self) -> bool {
+        let ready = self.ready.len();
+        ready != 0 && self.unlooked.get() + ready <= LOOK_AFTER
+    }
+
+    /// The next turn looks, however busy.
+    pub(super) fn look_next(&self) {
+        self.unlooked.set(LOOK_AFTER);
+    }
+
+    /// In the place of step 1, in a turn that neither waits nor looks at the kernel. Timers are due
+    /// in it as in any other.
+    #[inline]
+    pub(super) fn go_on(&self) -> Vec<Event> {
+        self.hear();
+        self.begin_turn();
+        Vec::new()
+    }
+
+    #[inline]
+    fn begin_turn(&self) {
         self.times.begin_turn();
         self.ready.begin();
         let mut stats = self.stats.get();
         stats.turns += 1;
-        stats.events += self.events.borrow().len() as u64;
         self.stats.set(stats);
-        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn end_turn(&self) {
+        self.times.end_turn();
+        self.end_debugged_turn();
     }
 
     /// C5: zero if something is ready, else until the next timer, else for ever.
+    #[inline]
     pub(super) fn timeout(&self, limit: Option<Duration>) -> Option<Duration> {
         if !self.ready.is_empty() || self.called.get() || self.reports.has_panic() {
             return Some(Duration::ZERO);
@@ -51,10 +109,15 @@ impl Local {
     }
 
     /// Step 2. What other threads sent is ready, or already done.
+    #[inline]
     pub(super) fn read_inbox(&self) {
-        if !self.called.take() {
-            return;
+        if self.called.take() {
+            self.read_letters();
         }
+    }
+
+    #[cold]
+    fn read_letters(&self) {
         let mut letters = self.letters.take();
         self.inbox.drain(&mut letters);
         if let Some(kernel) = &self.kernel {
@@ -62,7 +125,7 @@ impl Local {
         }
         for letter in letters.drain(..) {
             match letter {
-                Letter::Call(run, site) => self.ready.push_sent(Call { run, site }),
+                Letter::Call(run, site) => self.ready.push_sent(Call::new(site, run)),
                 Letter::Job(job) => self.ready.queue_woken_job(job),
                 Letter::Stop => self.stop(),
             }
@@ -70,19 +133,29 @@ impl Local {
         self.letters.replace(letters);
     }
 
-    /// Step 3. For each `(fd, event)`. The batch is out of its cell meanwhile (L8).
-    pub(super) fn dispatch_events(&self) {
-        let mut events = self.events.take();
+    /// Step 3. For each `(fd, event)`. The batch is in no cell meanwhile (L8).
+    #[inline]
+    pub(super) fn dispatch_events(&self, events: Vec<Event>) {
+        // One without room is that of a turn without a look.
+        if !events.is_empty() {
+            self.dispatch_batch(events);
+        } else if events.capacity() != 0 {
+            self.keep(events);
+        }
+    }
+
+    fn dispatch_batch(&self, events: Vec<Event>) {
+        let mut batch = Batch::new(&events);
         let stale = self.stats.get().stale;
-        for &event in &events {
-            if event.token != NOTIFIER {
-                self.dispatch(event);
+        while !batch.is_done() {
+            // One net for all of them: it is spread again only when somebody has fallen.
+            if let Err(payload) = catch(|| self.dispatch(&mut batch)) {
+                self.end_panicked(&mut batch, payload);
             }
         }
         let stale = self.stats.get().stale - stale;
         self.watch_for_ghosts(events.len() as u64, stale);
-        events.clear();
-        self.events.replace(events);
+        self.keep(events);
     }
 
     /// R004: a descriptor that was closed behind our back, and whose file lives on under another
@@ -90,9 +163,6 @@ impl Local {
     /// such events, turn after turn, is a loop that spins: that is told once.
     fn watch_for_ghosts(&self, events: u64, stale: u64) {
         const TURNS: u32 = 64;
-        if events == 0 {
-            return;
-        }
         let ghosts = match stale == events {
             true => self.ghosts.get().saturating_add(1),
             false => 0,
@@ -105,30 +175,50 @@ impl Local {
 
     /// Step 5. What was ready when this step began, in order; what it adds is for a later
     /// turn (L5).
+    #[inline]
     pub(super) fn run_ready(&self, main: &mut dyn FnMut()) {
         self.ready.end_finding();
-        while let Some(item) = self.ready.pop() {
-            match item {
-                Item::Call(key) => {
-                    if let Some(call) = self.ready.take_call(key) {
-                        self.note("call", key.to_bits());
-                        let origin = || Origin::Closure { site: call.site };
-                        self.call_out(origin, || (call.run)(self));
+        if !self.ready.is_empty() {
+            self.run_fenced(main);
+        }
+    }
+
+    fn run_fenced(&self, main: &mut dyn FnMut()) {
+        let mut count = 0;
+        while let Some(next) = self.ready.pop() {
+            count += 1;
+            match next {
+                NEXT_CALL => {
+                    if let Some(call) = self.ready.pop_next_call() {
+                        self.run_call(call);
                     }
                 }
-                Item::Job(MAIN_JOB) => {
+                MAIN_JOB => {
                     self.note("main", 0);
                     self.guard(&mut *main);
                 }
-                Item::Job(job) => {
-                    if let Some(jobs) = self.jobs.get() {
-                        self.note("job", job);
-                        let origin = self.is_debug().then(|| jobs.origin(job));
-                        let origin = || origin.unwrap_or(Origin::Other);
-                        self.call_out(origin, || jobs.run(self, job));
-                    }
-                }
+                job => self.run_job(job),
             }
         }
+        self.unlooked.set(self.unlooked.get() + count);
+        self.ready.end();
+    }
+
+    #[inline]
+    fn run_job(&self, job: u64) {
+        let Some(jobs) = self.jobs.get() else { return };
+        self.note("job", job);
+        let origin = self.is_debug().then(|| jobs.origin(job));
+        let origin = || origin.unwrap_or(Origin::Other);
+        self.call_out(origin, || jobs.run(self, job));
+    }
+
+    #[inline]
+    fn run_call(&self, call: Call) {
+        if self.kernel.is_some() {
+            self.note("call", self.ready.running_call());
+        }
+        let site = call.site;
+        self.call_out(|| Origin::Closure { site }, || call.run(self));
     }
 }

@@ -109,16 +109,19 @@ pub(super) struct Reports {
     pub(super) policy: Cell<PanicPolicy>,
     hook: RefCell<Option<Hook>>,
     /// The panic that will leave this turn.
-    panic: RefCell<Option<Payload>>,
+    panic: Cell<Option<Payload>>,
+    has_panic: Cell<bool>,
 }
 
 impl Reports {
+    #[inline]
     pub(super) fn has_panic(&self) -> bool {
-        self.panic.borrow().is_some()
+        self.has_panic.get()
     }
 
     pub(super) fn take_panic(&self) -> Option<Payload> {
-        self.panic.borrow_mut().take()
+        self.has_panic.set(false);
+        self.panic.take()
     }
 }
 
@@ -169,6 +172,7 @@ impl Local {
     }
 
     /// Runs user code up to its end or its panic, which then follows the policy.
+    #[inline]
     pub(crate) fn guard(&self, f: impl FnOnce()) {
         if let Err(payload) = catch(f) {
             self.note_panic(payload, Origin::Other);
@@ -177,6 +181,7 @@ impl Local {
 
     /// The same for a callback, closure or task, of which it is said who it was, and in debug mode
     /// how long it took.
+    #[inline]
     pub(super) fn call_out(&self, origin: impl FnOnce() -> Origin, f: impl FnOnce()) {
         let begun = self.begin_call();
         match catch(f) {
@@ -198,12 +203,14 @@ impl Local {
     }
 
     /// A panic that nobody waits for.
+    #[cold]
     pub(crate) fn note_panic(&self, payload: Payload, origin: Origin) {
         match self.reports.policy.get() {
             PanicPolicy::Abort => std::process::abort(),
             // The first one leaves the turn. Of those behind it, it is told that they were.
             PanicPolicy::Propagate if !self.reports.has_panic() => {
-                *self.reports.panic.borrow_mut() = Some(payload);
+                self.reports.has_panic.set(true);
+                self.reports.panic.set(Some(payload));
             }
             PanicPolicy::Propagate | PanicPolicy::Isolate => {
                 self.report(&Unhandled::Panic {

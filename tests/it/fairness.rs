@@ -39,6 +39,48 @@ fn late<F: Future<Output = ()> + 'static>(
     ticks.get() - 1000
 }
 
+/// L9: two tasks that hand over to each other are each other's reason to go on, and yet the kernel
+/// is looked at; but not each time.
+#[test]
+fn a_descriptor_is_looked_at_within_61_polls_of_tasks_that_wake_each_other() {
+    let mut sim = SimLoop::new(12);
+    let (here, there) = sim.duplex().unwrap();
+    let polls = Rc::new(Cell::new(0));
+    let busy = |polls: &Rc<Cell<u32>>| {
+        let polls = Rc::clone(polls);
+        async move {
+            loop {
+                yield_now().await;
+                polls.set(polls.get() + 1);
+            }
+        }
+    };
+    let before = sim.stats();
+    let entered = sim.event_loop().enter();
+    let tasks = [spawn(busy(&polls)), spawn(busy(&polls))];
+    drop(entered);
+    let late = sim.run(async move {
+        let mut late = 0;
+        for round in 0..20 {
+            // Not always at the same distance from the last look.
+            while polls.get() % 61 != round {
+                yield_now().await;
+            }
+            let written = polls.get();
+            there.write_all(&[7]).await.unwrap();
+            here.read(&mut [0; 8]).await.unwrap();
+            late = late.max(polls.get() - written);
+        }
+        late
+    });
+    let late = late.unwrap();
+    assert!(late <= 61, "late by {late}");
+    let after = sim.stats();
+    let (turns, looks) = (after.turns - before.turns, after.looks - before.looks);
+    assert!(looks < turns / 10, "{looks} looks in {turns} turns");
+    assert_eq!(tasks.map(|task| task.cancel()), [true; 2]);
+}
+
 /// F1: as many operations as a poll has, and once more for the turn that it was in.
 #[track_caller]
 fn assert_soon(late: u32) {

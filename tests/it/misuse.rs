@@ -275,7 +275,10 @@ fn the_owner_of_a_shared_descriptor_may_ask_the_loop_and_panic() {
         local: event_loop.handle(),
         panics: Cell::new(false),
     });
-    let reads = Closures::new().on_read(|cx| cx.close());
+    let reads = Closures::new().on_read(|cx| {
+        let _asks = cx.fd();
+        cx.close();
+    });
     event_loop
         .register(Rc::clone(&asks), Interest::READ, reads)
         .unwrap();

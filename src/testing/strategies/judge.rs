@@ -159,14 +159,28 @@ impl Model {
             let what = format!("the loop may wait {may} and waits {asked}");
             return Err(broken("C5", what));
         }
-        // What was cancelled may stand in a queue yet; and others may have reasons of their own.
-        let queued = self.run.is_some() || self.ran || !self.later.is_empty();
-        let idle = self.alone && !self.rung && !queued;
+        let idle = self.alone && !self.rung && !self.is_queued();
         if idle && asked < may {
             let what = format!("the loop may wait {}, and waits {}", long(may), long(asked));
             return Err(broken("C5", what));
         }
         Ok(())
+    }
+
+    /// What was cancelled may stand in a queue yet.
+    fn is_queued(&self) -> bool {
+        self.run.is_some() || self.ran || !self.later.is_empty()
+    }
+
+    /// L9: the loop begins a turn without a look at the kernel. Others may have reasons of their own.
+    pub(super) fn goes_on(&self) -> Result<(), Broken> {
+        match self.alone && !self.is_queued() {
+            true => Err(broken(
+                "L9",
+                "nothing is ready, and the poller is not asked",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// A turn begins, with these events.

@@ -66,6 +66,8 @@ pub(super) struct Stage {
     pub(super) local: Handle,
     pub(super) remote: Remote,
     pub(super) overheard: Overheard,
+    /// How many turns the loop had taken before.
+    pub(super) before: u64,
     pub(super) story: Story,
     pub(super) model: RefCell<Model>,
     pub(super) places: RefCell<[Option<Place>; PLACES]>,
@@ -103,6 +105,7 @@ impl Stage {
             local: sim.handle(),
             remote: sim.remote(),
             overheard: sim.overheard().clone(),
+            before: sim.stats().turns,
             story: sim.story(),
             places: RefCell::default(),
             timers: RefCell::default(),
@@ -190,6 +193,7 @@ impl Stage {
             return None;
         }
         self.calls.set(self.calls.get() + 1);
+        self.catches_up();
         self.looks_at_the_clock();
         let mut model = self.model.borrow_mut();
         let who = model.named(call);
@@ -279,6 +283,7 @@ impl Stage {
 
 impl Listener for Stage {
     fn asks(&self, timeout: Option<Duration>) {
+        self.catches_up();
         let mut model = self.model.borrow_mut();
         if model.runs_on() {
             self.breaks("R046", "a run does not end");

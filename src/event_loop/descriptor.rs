@@ -1,0 +1,134 @@
+//! A descriptor as a registration holds it: owned, shared, or another kernel's.
+//!
+//! A registration keeps its descriptor open for as long as it lives, for a number that is closed and
+//! given to somebody else would be a registration of something else. Whoever wants to use it too
+//! shares the owner.
+//!
+//! In the notes this is the `fd` of `(fd, event)` (N7).
+
+use crate::poll::{AnyFd, AnyKernel, KernelFd, NewFd, sim};
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+/// A descriptor as a registration holds it: open for as long as the registration lives.
+///
+/// Made by `into()` from anything that owns a descriptor, or from an `Rc` of something
+/// that does, where the callbacks want to use it too.
+pub struct Descriptor(Held);
+
+enum Held {
+    Owned(OwnedFd),
+    Shared(Rc<dyn AsFd>),
+    Other(Rc<dyn KernelFd>),
+}
+
+impl Descriptor {
+    /// The owned descriptor of the system.
+    ///
+    /// # Errors
+    ///
+    /// Itself, where it was made from an `Rc`, or is not the system's.
+    pub fn into_owned(self) -> Result<OwnedFd, Self> {
+        match self.0 {
+            Held::Owned(fd) => Ok(fd),
+            Held::Shared(_) | Held::Other(_) => Err(self),
+        }
+    }
+
+    /// The same, as `kernel` has it, if it has a use for the system's descriptors.
+    pub(super) fn on(self, kernel: Option<&Rc<dyn AnyKernel>>) -> Self {
+        match (self.0, kernel) {
+            (Held::Owned(fd), Some(kernel)) => {
+                Self(kernel.adopt(fd).map_or_else(Held::Owned, Held::Other))
+            }
+            (held, _) => Self(held),
+        }
+    }
+
+    /// The descriptor, of whichever kernel it is.
+    #[must_use]
+    #[inline]
+    pub fn any(&self) -> AnyFd<'_> {
+        match &self.0 {
+            Held::Owned(fd) => AnyFd::System(fd.as_fd()),
+            Held::Shared(shared) => AnyFd::System((**shared).as_fd()),
+            Held::Other(fd) => AnyFd::Other(&**fd),
+        }
+    }
+}
+
+/// Of a descriptor in memory this is a placeholder: see [`AnyFd::as_fd`].
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.any().as_fd()
+    }
+}
+
+impl fmt::Debug for Descriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Descriptor({})", self.any().number())
+    }
+}
+
+impl From<OwnedFd> for Descriptor {
+    fn from(fd: OwnedFd) -> Self {
+        Self(Held::Owned(fd))
+    }
+}
+
+impl From<sim::Fd> for Descriptor {
+    fn from(fd: sim::Fd) -> Self {
+        Self(Held::Other(Rc::new(fd)))
+    }
+}
+
+impl From<Rc<sim::Fd>> for Descriptor {
+    fn from(fd: Rc<sim::Fd>) -> Self {
+        Self(Held::Other(fd))
+    }
+}
+
+impl From<Rc<dyn KernelFd>> for Descriptor {
+    fn from(fd: Rc<dyn KernelFd>) -> Self {
+        Self(Held::Other(fd))
+    }
+}
+
+impl From<NewFd> for Descriptor {
+    fn from(fd: NewFd) -> Self {
+        match fd {
+            NewFd::System(fd) => fd.into(),
+            NewFd::Other(fd) => fd.into(),
+        }
+    }
+}
+
+impl<T: AsFd + 'static> From<Rc<T>> for Descriptor {
+    fn from(shared: Rc<T>) -> Self {
+        Self(Held::Shared(shared))
+    }
+}
+
+macro_rules! descriptor_from {
+    ($($owner:ty),+ $(,)?) => { $(
+        impl From<$owner> for Descriptor {
+            fn from(owner: $owner) -> Self {
+                Self(Held::Owned(owner.into()))
+            }
+        }
+    )+ };
+}
+
+descriptor_from!(
+    std::fs::File,
+    std::net::TcpListener,
+    std::net::TcpStream,
+    std::net::UdpSocket,
+    std::os::unix::net::UnixDatagram,
+    std::os::unix::net::UnixListener,
+    std::os::unix::net::UnixStream,
+    std::process::ChildStdin,
+    std::process::ChildStdout,
+    std::process::ChildStderr,
+);
