@@ -1,0 +1,3 @@
+//! What the binaries here share: the report.
+
+pub mod report;

@@ -1,0 +1,248 @@
+//! What was measured, as tables to read and as a file to keep.
+//!
+//! A figure alone says little: machines differ, and so do days. So each stands beside its ratio to a
+//! loop written by hand ("raw", the practical limit) and to tokio, within one workload.
+//!
+//! Whoever measures ratios within a repetition hands them in; else they are those of the figures.
+
+use std::fmt::Write;
+use std::io;
+use std::path::Path;
+
+/// The peers that all others are held against.
+const RAW: &str = "raw";
+const TOKIO: &str = "tokio";
+
+/// One figure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub workload: String,
+    pub peer: String,
+    pub figure: f64,
+    /// What the figure counts: `"instructions"`, `"ns"`, `"bytes"`, for one operation.
+    pub unit: String,
+    /// Measured beside the other, or `None`: the ratio of the figures will do.
+    pub to_raw: Option<f64>,
+    pub to_tokio: Option<f64>,
+}
+
+impl Row {
+    pub fn new(workload: &str, peer: &str, figure: f64, unit: &str) -> Self {
+        Self {
+            workload: workload.to_owned(),
+            peer: peer.to_owned(),
+            figure,
+            unit: unit.to_owned(),
+            to_raw: None,
+            to_tokio: None,
+        }
+    }
+
+    fn is_of(&self, workload: &str, unit: &str) -> bool {
+        self.workload == workload && self.unit == unit
+    }
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Form {
+    #[default]
+    Text,
+    Markdown,
+}
+
+/// All figures, in the order of their coming.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    rows: Vec<Row>,
+}
+
+impl Report {
+    pub fn add(&mut self, row: Row) {
+        self.rows.push(row);
+    }
+
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// One table for each workload: figure, ratio to raw, ratio to tokio.
+    pub fn tables(&self, form: Form) -> String {
+        let mut text = String::new();
+        for (workload, unit) in self.groups() {
+            let head = [unit, "ratio to raw", "ratio to tokio"].map(str::to_owned);
+            line(&mut text, form, workload, &head);
+            rule(&mut text, form, head.len());
+            for row in self.rows.iter().filter(|row| row.is_of(workload, unit)) {
+                let figure = number(row.figure);
+                let cells = [figure, self.ratio(row, RAW), self.ratio(row, TOKIO)];
+                line(&mut text, form, &row.peer, &cells);
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// One table for each unit: a line for each workload, a column for each peer.
+    pub fn matrix(&self, form: Form) -> String {
+        let mut text = String::new();
+        let groups = self.groups();
+        for unit in firsts(groups.iter().map(|&(_, unit)| unit)) {
+            let of_unit = || self.rows.iter().filter(|row| row.unit == unit);
+            let peers = firsts(of_unit().map(|row| row.peer.as_str()));
+            let head: Vec<_> = peers.iter().map(|&peer| peer.to_owned()).collect();
+            line(&mut text, form, unit, &head);
+            rule(&mut text, form, head.len());
+            for workload in firsts(of_unit().map(|row| row.workload.as_str())) {
+                let cell = |peer: &&str| {
+                    let mut cells = of_unit().filter(|row| row.is_of(workload, unit));
+                    let found = cells.find(|row| row.peer == *peer);
+                    found.map_or("–".to_owned(), |row| number(row.figure))
+                };
+                line(
+                    &mut text,
+                    form,
+                    workload,
+                    &peers.iter().map(cell).collect::<Vec<_>>(),
+                );
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// An array of objects, one a line.
+    pub fn json(&self) -> String {
+        let lines: Vec<_> = self.rows.iter().map(object).collect();
+        format!("[\n{}\n]\n", lines.join(",\n"))
+    }
+
+    /// Writes [`json`](Self::json) to a file.
+    pub fn save(&self, path: &Path) -> io::Result<()> {
+        std::fs::write(path, self.json())
+    }
+
+    fn groups(&self) -> Vec<(&str, &str)> {
+        firsts(
+            self.rows
+                .iter()
+                .map(|row| (row.workload.as_str(), row.unit.as_str())),
+        )
+    }
+
+    fn ratio(&self, row: &Row, to: &str) -> String {
+        let measured = match to {
+            RAW => row.to_raw,
+            _ => row.to_tokio,
+        };
+        let ratio = measured.or_else(|| {
+            let mut same = self
+                .rows
+                .iter()
+                .filter(|other| other.is_of(&row.workload, &row.unit));
+            let other = same.find(|other| other.peer == to)?.figure;
+            (other > 0.0).then(|| row.figure / other)
+        });
+        ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}"))
+    }
+}
+
+/// Each once, in the order of first coming.
+fn firsts<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut once = Vec::new();
+    for item in all {
+        if !once.contains(&item) {
+            once.push(item);
+        }
+    }
+    once
+}
+
+/// With as many places as it is worth.
+fn number(figure: f64) -> String {
+    match figure.abs() {
+        small if small < 10.0 => format!("{figure:.2}"),
+        middling if middling < 100.0 => format!("{figure:.1}"),
+        _ => format!("{figure:.0}"),
+    }
+}
+
+fn line(text: &mut String, form: Form, name: &str, cells: &[String]) {
+    match form {
+        Form::Markdown => {
+            let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
+        }
+        Form::Text => {
+            let _ = write!(text, "{name:<44}");
+            for cell in cells {
+                let _ = write!(text, " {cell:>17}");
+            }
+            text.push('\n');
+        }
+    }
+}
+
+fn rule(text: &mut String, form: Form, cells: usize) {
+    if form == Form::Markdown {
+        let _ = writeln!(text, "|---|{}", "---:|".repeat(cells));
+    }
+}
+
+fn object(row: &Row) -> String {
+    let ratio = |ratio: Option<f64>| ratio.map_or("null".to_owned(), |ratio| ratio.to_string());
+    format!(
+        "{{\"workload\":{},\"peer\":{},\"figure\":{},\"unit\":{},\"to_raw\":{},\"to_tokio\":{}}}",
+        quoted(&row.workload),
+        quoted(&row.peer),
+        row.figure,
+        quoted(&row.unit),
+        ratio(row.to_raw),
+        ratio(row.to_tokio),
+    )
+}
+
+fn quoted(text: &str) -> String {
+    let escape = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_control() => format!("\\u{:04x}", c as u32),
+        c => c.to_string(),
+    };
+    format!("\"{}\"", text.chars().map(escape).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let mut report = Report::default();
+        report.add(Row::new("echo", "raw", 50.0, "ns"));
+        report.add(Row::new("echo", "readily", 60.0, "ns"));
+        let mut tokio = Row::new("echo", "tokio", 100.0, "ns");
+        tokio.to_raw = Some(2.5);
+        report.add(tokio);
+        report
+    }
+
+    #[test]
+    fn a_ratio_is_the_measured_one_or_that_of_the_figures() {
+        let text = report().tables(Form::Markdown);
+        assert!(text.contains("| readily | 60.0 | 1.20 | 0.60 |"), "{text}");
+        assert!(text.contains("| tokio | 100 | 2.50 | 1.00 |"), "{text}");
+    }
+
+    #[test]
+    fn the_matrix_has_a_column_for_each_peer() {
+        let mut report = report();
+        report.add(Row::new("churn", "tokio", 7.0, "ns"));
+        let text = report.matrix(Form::Markdown);
+        assert!(text.contains("| ns | raw | readily | tokio |"), "{text}");
+        assert!(text.contains("| churn | – | – | 7.00 |"), "{text}");
+    }
+
+    #[test]
+    fn what_is_quoted_can_be_read_back() {
+        assert_eq!(quoted("a \"b\"\\\n"), r#""a \"b\"\\\u000a""#);
+        assert!(report().json().contains(r#""to_raw":2.5,"#));
+    }
+}
