@@ -1,30 +1,47 @@
-//! What each primitive costs, beside the same on tokio and on smol.
+//! What each primitive costs, beside the same on its peers.
 //!
-//! Each workload is written once (`workloads.rs`), for any runtime that has the trait in
-//! `runtime.rs`, and runs as a task on one thread. The repetitions are interleaved: all three in turn,
-//! each time another first, so that whatever else the machine does meets all of them. What counts is
-//! the ratio: the median of those within one repetition. Nanoseconds are the machine's affair.
+//! The repetitions are interleaved: all peers in turn, each time another first, so that whatever else
+//! the machine does meets all of them. What counts is the ratio: the median of those within one
+//! repetition. Nanoseconds are the machine's affair; instructions are not, and are counted apart.
 //!
-//! ```text
-//! cargo run --release --manifest-path bench/Cargo.toml                  # a minute
-//! cargo run --release --manifest-path bench/Cargo.toml -- --markdown
-//! cargo run --release --manifest-path bench/Cargo.toml -- --only queue
-//! cargo run --release --manifest-path bench/Cargo.toml -- --smoke       # seconds: that it runs
-//! ```
+//! The commands are in `README.md`.
 
+mod callbacks;
+mod instructions;
 mod peers;
 mod runtime;
 mod workloads;
 
+use readily_bench::report::{Form, Report, Row};
 use std::error::Error;
+use std::path::PathBuf;
 use std::time::Duration;
-use workloads::{PEERS, Row};
+use workloads::Run;
+
+const USAGE: &str = "usage: readily-bench [--instructions] [--smoke] \
+    [--only PART] [--peer PEER] [--markdown] [--json FILE]";
 
 #[derive(Default)]
 struct Options {
     smoke: bool,
-    markdown: bool,
+    instructions: bool,
+    form: Form,
+    json: Option<PathBuf>,
     only: String,
+    peer: Option<String>,
+}
+
+impl Options {
+    /// The workloads that are asked for, each with those who are.
+    fn chosen(&self) -> Vec<workloads::Row> {
+        let mut rows = workloads::all();
+        rows.retain(|row| row.name.contains(&self.only));
+        for row in &mut rows {
+            row.runs
+                .retain(|(peer, _)| self.peer.as_deref().is_none_or(|only| only == *peer));
+        }
+        rows
+    }
 }
 
 /// How often, and how long at least each time.
@@ -37,7 +54,7 @@ fn effort(options: &Options) -> (usize, Duration) {
 
 /// So many operations that they take `least` together. Found anew for each runtime: a timer that is
 /// rounded to milliseconds would take minutes with the number of one that is not.
-fn operations(run: fn(u64) -> Duration, least: Duration) -> u64 {
+fn operations(run: Run, least: Duration) -> u64 {
     let mut n = 1;
     loop {
         let took = run(n);
@@ -54,76 +71,96 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// One operation, each peer: nanoseconds for us, and what we take of theirs.
-struct Measured {
-    ns: f64,
-    ratios: [Option<f64>; PEERS - 1],
-}
-
-fn measure(row: &Row, options: &Options) -> Measured {
+/// One operation, each peer, in nanoseconds.
+fn timed(row: &workloads::Row, options: &Options) -> Vec<Row> {
     let (repetitions, least) = effort(options);
-    let counts = row.runs.map(|run| run.map(|run| operations(run, least)));
-    let mut times: [Vec<f64>; PEERS] = Default::default();
+    let runs = &row.runs;
+    let counts: Vec<_> = runs
+        .iter()
+        .map(|&(_, run)| operations(run, least))
+        .collect();
+    let mut times = vec![Vec::new(); runs.len()];
     for repetition in 0..repetitions {
-        for place in 0..PEERS {
-            let who = (repetition + place) % PEERS;
-            let (Some(run), Some(n)) = (row.runs[who], counts[who]) else {
-                continue;
-            };
-            times[who].push(run(n).as_nanos() as f64 / n as f64);
+        for place in 0..runs.len() {
+            let who = (repetition + place) % runs.len();
+            let took = runs[who].1(counts[who]);
+            times[who].push(took.as_nanos() as f64 / counts[who] as f64);
         }
     }
-    let [ours, theirs @ ..] = times;
-    let ratio = |theirs: Vec<f64>| {
-        let within_one = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs);
-        (!theirs.is_empty()).then(|| median(within_one.collect()))
+    let ratio = |who: usize, to: &str| {
+        let to = runs.iter().position(|&(peer, _)| peer == to)?;
+        let both = times[who].iter().zip(&times[to]);
+        Some(median(both.map(|(one, other)| one / other).collect()))
     };
-    Measured {
-        ratios: theirs.map(ratio),
-        ns: median(ours),
-    }
+    let one = |who: usize| Row {
+        to_raw: ratio(who, "raw"),
+        to_tokio: ratio(who, "tokio"),
+        ..Row::new(row.name, runs[who].0, median(times[who].clone()), "ns")
+    };
+    (0..runs.len()).map(one).collect()
 }
 
-fn line(name: &str, cells: [String; PEERS], markdown: bool) {
-    let [ns, tokio, smol] = cells;
-    match markdown {
-        true => println!("| {name} | {ns} | {tokio} | {smol} |"),
-        false => println!("{name:<44} {ns:>12} {tokio:>12} {smol:>12}"),
-    }
+fn counted(row: &workloads::Row) -> Result<Vec<Row>, Box<dyn Error>> {
+    let Some(n) = row.counted else {
+        return Ok(Vec::new());
+    };
+    let count = |&(peer, _): &(&str, Run)| {
+        let each = instructions::of_one(row.name, peer, n)?;
+        eprintln!("{each:>12.0}  {peer}: {}", row.name);
+        Ok(Row::new(row.name, peer, each, "instructions"))
+    };
+    row.runs.iter().map(count).collect()
 }
 
-fn options() -> Result<Options, Box<dyn Error>> {
+/// One run, for whoever watches this process from outside.
+fn run_one(mut args: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
+    let mut next = || args.next().ok_or("--run WORKLOAD PEER OPERATIONS");
+    let (name, peer, n) = (next()?, next()?, next()?);
+    let rows = workloads::all();
+    let row = rows.iter().find(|row| row.name == name);
+    let runs = row.ok_or("no such workload")?.runs.iter();
+    let (_, run) = runs
+        .clone()
+        .find(|run| run.0 == peer)
+        .ok_or("no such peer")?;
+    run(n.parse()?);
+    Ok(())
+}
+
+fn options(mut args: impl Iterator<Item = String>) -> Result<Options, Box<dyn Error>> {
     let mut options = Options::default();
-    let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
         match name.as_str() {
             "--smoke" => options.smoke = true,
-            "--markdown" => options.markdown = true,
-            "--only" => options.only = args.next().ok_or("--only what?")?,
-            _ => return Err("usage: readily-bench [--smoke] [--markdown] [--only PART]".into()),
+            "--instructions" => options.instructions = true,
+            "--markdown" => options.form = Form::Markdown,
+            "--json" => options.json = Some(args.next().ok_or(USAGE)?.into()),
+            "--only" => options.only = args.next().ok_or(USAGE)?,
+            "--peer" => options.peer = Some(args.next().ok_or(USAGE)?),
+            _ => return Err(USAGE.into()),
         }
     }
     Ok(options)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let options = options()?;
-    let rows = workloads::all();
-    let chosen = rows.iter().filter(|row| row.name.contains(&options.only));
-    let head = ["ns readily", "ratio tokio", "ratio smol"].map(str::to_owned);
-    line("operation", head, options.markdown);
-    if options.markdown {
-        println!("|---|---:|---:|---:|");
+    let mut args = std::env::args().skip(1).peekable();
+    if args.next_if_eq("--run").is_some() {
+        return run_one(args);
     }
-    for row in chosen {
-        let Measured { ns, ratios } = measure(row, &options);
-        let [tokio, smol] =
-            ratios.map(|ratio| ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}")));
-        line(
-            row.name,
-            [format!("{ns:.0}"), tokio, smol],
-            options.markdown,
-        );
+    let options = options(args)?;
+    let mut report = Report::default();
+    for row in options.chosen() {
+        let rows = match options.instructions {
+            true => counted(&row)?,
+            false => timed(&row, &options),
+        };
+        rows.into_iter().for_each(|row| report.add(row));
+    }
+    print!("{}", report.tables(options.form));
+    print!("{}", report.matrix(options.form));
+    if let Some(path) = &options.json {
+        report.save(path)?;
     }
     Ok(())
 }

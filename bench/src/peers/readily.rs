@@ -1,7 +1,7 @@
 //! The crate itself.
 
 use super::SOUND;
-use crate::runtime::{Broadcast, Runtime, Watch};
+use crate::runtime::{Broadcast, Runtime, Synced, Watch};
 use readily::sync::{Queue, broadcast, oneshot, watch};
 use readily::{Event, Lock, Semaphore};
 use std::time::Duration;
@@ -9,9 +9,9 @@ use std::time::Duration;
 pub struct Readily;
 
 impl Runtime for Readily {
-    type Lock = Lock;
-    type Semaphore = Semaphore;
-    type Event = Event;
+    const NAME: &'static str = "readily";
+
+    type Signal = Event;
     type Put<T: 'static> = Queue<T>;
     type Get<T: 'static> = Queue<T>;
     type Send<T: 'static> = oneshot::Sender<T>;
@@ -31,9 +31,50 @@ impl Runtime for Readily {
         readily::yield_now().await;
     }
 
-    fn sleep(delay: Duration) -> impl Future<Output = ()> {
+    fn sleep(delay: Duration) -> impl Future<Output = ()> + 'static {
         readily::sleep(delay)
     }
+
+    fn queue<T: 'static>(room: usize) -> (Queue<T>, Queue<T>) {
+        let queue = Queue::bounded(room);
+        (queue.clone(), queue)
+    }
+
+    async fn put<T: 'static>(side: &Queue<T>, item: T) {
+        side.put(item).await.expect(SOUND);
+    }
+
+    async fn get<T: 'static>(side: &mut Queue<T>) -> Option<T> {
+        side.get().await.ok()
+    }
+
+    fn oneshot<T: 'static>() -> (oneshot::Sender<T>, impl Future<Output = T> + 'static) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, async { receiver.await.expect(SOUND) })
+    }
+
+    fn send<T: 'static>(side: oneshot::Sender<T>, value: T) {
+        side.send(value).expect(SOUND);
+    }
+
+    fn signal() -> Event {
+        Event::new()
+    }
+
+    fn give(signal: &Event) {
+        signal.set();
+    }
+
+    async fn signalled(signal: &Event) {
+        signal.wait().await;
+        signal.clear();
+    }
+}
+
+impl Synced for Readily {
+    type Lock = Lock;
+    type Semaphore = Semaphore;
+    type Event = Event;
 
     async fn wait_for<F: Future>(limit: Duration, future: F) -> bool {
         readily::wait_for(limit, future).await.is_ok()
@@ -70,28 +111,6 @@ impl Runtime for Readily {
 
     async fn told(event: &Event) {
         event.wait().await;
-    }
-
-    fn queue<T: 'static>(room: usize) -> (Queue<T>, Queue<T>) {
-        let queue = Queue::bounded(room);
-        (queue.clone(), queue)
-    }
-
-    async fn put<T: 'static>(side: &Queue<T>, item: T) {
-        side.put(item).await.expect(SOUND);
-    }
-
-    async fn get<T: 'static>(side: &mut Queue<T>) -> Option<T> {
-        side.get().await.ok()
-    }
-
-    fn oneshot<T: 'static>() -> (oneshot::Sender<T>, impl Future<Output = T> + 'static) {
-        let (sender, receiver) = oneshot::channel();
-        (sender, async { receiver.await.expect(SOUND) })
-    }
-
-    fn send<T: 'static>(side: oneshot::Sender<T>, value: T) {
-        side.send(value).expect(SOUND);
     }
 }
 

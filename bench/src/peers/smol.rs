@@ -1,9 +1,10 @@
 //! smol, from its parts, on one thread: a `LocalExecutor` under `async_io::block_on`.
 //!
-//! A oneshot is a channel for one value, an event is what smol's locks are made of. There is no watch.
+//! A oneshot is a channel for one value, an event is what smol's locks are made of, a signal is a flag
+//! beside one. There is no watch.
 
 use super::SOUND;
-use crate::runtime::{Broadcast, Runtime};
+use crate::runtime::{Broadcast, Runtime, Synced};
 use async_executor::LocalExecutor;
 use async_lock::{Mutex, Semaphore};
 use event_listener::Event;
@@ -11,6 +12,7 @@ use futures_lite::FutureExt;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 thread_local! {
@@ -20,10 +22,17 @@ thread_local! {
 
 pub struct Smol;
 
+/// What event-listener is made for.
+#[derive(Default)]
+pub struct Flag {
+    up: AtomicBool,
+    changed: Event,
+}
+
 impl Runtime for Smol {
-    type Lock = Arc<Mutex<()>>;
-    type Semaphore = Arc<Semaphore>;
-    type Event = Arc<Event>;
+    const NAME: &'static str = "smol";
+
+    type Signal = Arc<Flag>;
     type Put<T: 'static> = async_channel::Sender<T>;
     type Get<T: 'static> = async_channel::Receiver<T>;
     type Send<T: 'static> = async_channel::Sender<T>;
@@ -44,12 +53,59 @@ impl Runtime for Smol {
         futures_lite::future::yield_now().await;
     }
 
-    fn sleep(delay: Duration) -> impl Future<Output = ()> {
+    fn sleep(delay: Duration) -> impl Future<Output = ()> + 'static {
         let timer = async_io::Timer::after(delay);
         async {
             timer.await;
         }
     }
+
+    fn queue<T: 'static>(room: usize) -> (Self::Put<T>, Self::Get<T>) {
+        async_channel::bounded(room)
+    }
+
+    async fn put<T: 'static>(side: &Self::Put<T>, item: T) {
+        assert!(side.send(item).await.is_ok(), "{SOUND}");
+    }
+
+    async fn get<T: 'static>(side: &mut Self::Get<T>) -> Option<T> {
+        side.recv().await.ok()
+    }
+
+    fn oneshot<T: 'static>() -> (Self::Send<T>, impl Future<Output = T> + 'static) {
+        let (sender, receiver) = async_channel::bounded(1);
+        (sender, async move { receiver.recv().await.expect(SOUND) })
+    }
+
+    fn send<T: 'static>(side: Self::Send<T>, value: T) {
+        assert!(side.try_send(value).is_ok(), "{SOUND}");
+    }
+
+    fn signal() -> Arc<Flag> {
+        Arc::default()
+    }
+
+    fn give(signal: &Arc<Flag>) {
+        signal.up.store(true, Ordering::Release);
+        signal.changed.notify(1);
+    }
+
+    async fn signalled(signal: &Arc<Flag>) {
+        while !signal.up.swap(false, Ordering::Acquire) {
+            let changed = signal.changed.listen();
+            // Between the two looks it may have gone up, and nobody listened.
+            if signal.up.swap(false, Ordering::Acquire) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Synced for Smol {
+    type Lock = Arc<Mutex<()>>;
+    type Semaphore = Arc<Semaphore>;
+    type Event = Arc<Event>;
 
     async fn wait_for<F: Future>(limit: Duration, future: F) -> bool {
         let in_time = async {
@@ -93,27 +149,6 @@ impl Runtime for Smol {
 
     async fn told(event: &Self::Event) {
         event.listen().await;
-    }
-
-    fn queue<T: 'static>(room: usize) -> (Self::Put<T>, Self::Get<T>) {
-        async_channel::bounded(room)
-    }
-
-    async fn put<T: 'static>(side: &Self::Put<T>, item: T) {
-        assert!(side.send(item).await.is_ok(), "{SOUND}");
-    }
-
-    async fn get<T: 'static>(side: &mut Self::Get<T>) -> Option<T> {
-        side.recv().await.ok()
-    }
-
-    fn oneshot<T: 'static>() -> (Self::Send<T>, impl Future<Output = T> + 'static) {
-        let (sender, receiver) = async_channel::bounded(1);
-        (sender, async move { receiver.recv().await.expect(SOUND) })
-    }
-
-    fn send<T: 'static>(side: Self::Send<T>, value: T) {
-        assert!(side.try_send(value).is_ok(), "{SOUND}");
     }
 }
 

@@ -1,30 +1,41 @@
-//! tokio on one thread: a current-thread runtime, and a `LocalSet` for tasks that are not `Send`.
+//! tokio on one thread, for tasks that need not be `Send`: a `LocalRuntime`, which is the current-thread
+//! runtime with that allowed; and the older way, a `LocalSet` on a current-thread runtime.
 //!
 //! An event is a `Notify`, which is not a flag: who comes late waits.
 
 use super::SOUND;
-use crate::runtime::{Broadcast, Runtime, Watch};
+use crate::runtime::{Broadcast, Runtime, Synced, Watch};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Mutex, Notify, Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
 
-pub struct Tokio;
+pub struct On<const LOCAL_SET: bool>;
 
-impl Runtime for Tokio {
-    type Lock = Arc<Mutex<()>>;
-    type Semaphore = Arc<Semaphore>;
-    type Event = Arc<Notify>;
+pub type Tokio = On<false>;
+pub type TokioLocalSet = On<true>;
+
+impl<const LOCAL_SET: bool> Runtime for On<LOCAL_SET> {
+    const NAME: &'static str = if LOCAL_SET { "tokio LocalSet" } else { "tokio" };
+
+    type Signal = Arc<Notify>;
     type Put<T: 'static> = mpsc::Sender<T>;
     type Get<T: 'static> = mpsc::Receiver<T>;
     type Send<T: 'static> = oneshot::Sender<T>;
 
     fn run<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .expect("a runtime");
-        LocalSet::new().block_on(&runtime, async { Self::spawn(future).await })
+        let mut builder = Builder::new_current_thread();
+        builder.enable_time();
+        if LOCAL_SET {
+            let runtime = builder.build().expect("a runtime");
+            LocalSet::new().block_on(&runtime, async { Self::spawn(future).await })
+        } else {
+            let runtime = builder.build_local(LocalOptions::default());
+            runtime
+                .expect("a runtime")
+                .block_on(async { Self::spawn(future).await })
+        }
     }
 
     fn spawn<T: 'static>(
@@ -38,9 +49,48 @@ impl Runtime for Tokio {
         tokio::task::yield_now().await;
     }
 
-    fn sleep(delay: Duration) -> impl Future<Output = ()> {
+    fn sleep(delay: Duration) -> impl Future<Output = ()> + 'static {
         tokio::time::sleep(delay)
     }
+
+    fn queue<T: 'static>(room: usize) -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
+        mpsc::channel(room)
+    }
+
+    async fn put<T: 'static>(side: &mpsc::Sender<T>, item: T) {
+        assert!(side.send(item).await.is_ok(), "{SOUND}");
+    }
+
+    async fn get<T: 'static>(side: &mut mpsc::Receiver<T>) -> Option<T> {
+        side.recv().await
+    }
+
+    fn oneshot<T: 'static>() -> (oneshot::Sender<T>, impl Future<Output = T> + 'static) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, async { receiver.await.expect(SOUND) })
+    }
+
+    fn send<T: 'static>(side: oneshot::Sender<T>, value: T) {
+        assert!(side.send(value).is_ok(), "{SOUND}");
+    }
+
+    fn signal() -> Arc<Notify> {
+        Arc::default()
+    }
+
+    fn give(signal: &Arc<Notify>) {
+        signal.notify_one();
+    }
+
+    async fn signalled(signal: &Arc<Notify>) {
+        signal.notified().await;
+    }
+}
+
+impl<const LOCAL_SET: bool> Synced for On<LOCAL_SET> {
+    type Lock = Arc<Mutex<()>>;
+    type Semaphore = Arc<Semaphore>;
+    type Event = Arc<Notify>;
 
     async fn wait_for<F: Future>(limit: Duration, future: F) -> bool {
         tokio::time::timeout(limit, future).await.is_ok()
@@ -77,30 +127,9 @@ impl Runtime for Tokio {
     async fn told(event: &Self::Event) {
         event.notified().await;
     }
-
-    fn queue<T: 'static>(room: usize) -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
-        mpsc::channel(room)
-    }
-
-    async fn put<T: 'static>(side: &mpsc::Sender<T>, item: T) {
-        assert!(side.send(item).await.is_ok(), "{SOUND}");
-    }
-
-    async fn get<T: 'static>(side: &mut mpsc::Receiver<T>) -> Option<T> {
-        side.recv().await
-    }
-
-    fn oneshot<T: 'static>() -> (oneshot::Sender<T>, impl Future<Output = T> + 'static) {
-        let (sender, receiver) = oneshot::channel();
-        (sender, async { receiver.await.expect(SOUND) })
-    }
-
-    fn send<T: 'static>(side: oneshot::Sender<T>, value: T) {
-        assert!(side.send(value).is_ok(), "{SOUND}");
-    }
 }
 
-impl Broadcast for Tokio {
+impl<const LOCAL_SET: bool> Broadcast for On<LOCAL_SET> {
     type Sender = broadcast::Sender<u64>;
     type Receiver = broadcast::Receiver<u64>;
 
@@ -119,7 +148,7 @@ impl Broadcast for Tokio {
     }
 }
 
-impl Watch for Tokio {
+impl<const LOCAL_SET: bool> Watch for On<LOCAL_SET> {
     type Setter = watch::Sender<u64>;
     type Watcher = watch::Receiver<u64>;
 

@@ -1,0 +1,29 @@
+//! Loops of callbacks: what they have in common, and each as its users would write it.
+//!
+//! All of them count what was called, so that a closure has something to do and to hold: a word.
+
+mod calloop;
+mod raw;
+mod readily;
+
+pub use calloop::Calloop;
+pub use raw::{Boxed, Raw};
+pub use readily::Readily;
+
+use std::time::Duration;
+
+pub trait Callbacks: Sized {
+    const NAME: &'static str;
+
+    fn new() -> Self;
+
+    /// Queues `n` closures at once, and runs all.
+    fn soon(&mut self, n: u64);
+    /// Queues one that queues the next, `n` times in all.
+    fn chain(&mut self, n: u64);
+
+    /// Arms timers, and cancels all, in the order of arming.
+    fn armed_and_cancelled(&mut self, delays: &[Duration]);
+    /// Arms timers, and runs until all have fired.
+    fn armed_and_fired(&mut self, delays: &[Duration]);
+}

@@ -1,0 +1,92 @@
+//! calloop: idle callbacks, and a `Timer` source for each timer.
+//!
+//! Idle callbacks run at the end of a dispatch, and those that they insert at the end of the next.
+
+use super::Callbacks;
+use calloop::timer::{TimeoutAction, Timer};
+use calloop::{EventLoop, LoopHandle};
+use std::time::Duration;
+
+/// What callbacks are given.
+#[derive(Default)]
+struct Counts {
+    called: u64,
+}
+
+pub struct Calloop {
+    event_loop: EventLoop<'static, Counts>,
+    handle: LoopHandle<'static, Counts>,
+    counts: Counts,
+}
+
+fn chained(handle: LoopHandle<'static, Counts>, left: u64) {
+    let next = handle.clone();
+    handle.insert_idle(move |counts| {
+        counts.called += 1;
+        if left > 1 {
+            chained(next, left - 1);
+        }
+    });
+}
+
+impl Calloop {
+    /// Dispatches until so many more have been called.
+    fn run(&mut self, n: u64, limit: Option<Duration>) {
+        let end = self.counts.called + n;
+        while self.counts.called < end {
+            self.event_loop
+                .dispatch(limit, &mut self.counts)
+                .expect("a loop that turns");
+        }
+    }
+
+    fn arm(&self, delay: Duration) -> calloop::RegistrationToken {
+        let timer = Timer::from_duration(delay);
+        let fired = |_, _: &mut (), counts: &mut Counts| {
+            counts.called += 1;
+            TimeoutAction::Drop
+        };
+        let armed = self.handle.insert_source(timer, fired);
+        armed.expect("a loop that is there")
+    }
+}
+
+impl Callbacks for Calloop {
+    const NAME: &'static str = "calloop";
+
+    fn new() -> Self {
+        let event_loop = EventLoop::try_new().expect("a loop");
+        let handle = event_loop.handle();
+        Self {
+            event_loop,
+            handle,
+            counts: Counts::default(),
+        }
+    }
+
+    fn soon(&mut self, n: u64) {
+        for _ in 0..n {
+            self.handle.insert_idle(|counts| counts.called += 1);
+        }
+        self.run(n, Some(Duration::ZERO));
+    }
+
+    fn chain(&mut self, n: u64) {
+        chained(self.handle.clone(), n);
+        self.run(n, Some(Duration::ZERO));
+    }
+
+    fn armed_and_cancelled(&mut self, delays: &[Duration]) {
+        let tokens: Vec<_> = delays.iter().map(|&delay| self.arm(delay)).collect();
+        for token in tokens {
+            self.handle.remove(token);
+        }
+    }
+
+    fn armed_and_fired(&mut self, delays: &[Duration]) {
+        for &delay in delays {
+            self.arm(delay);
+        }
+        self.run(delays.len() as u64, None);
+    }
+}

@@ -1,0 +1,266 @@
+//! The limit: a queue and a heap written for the purpose, with nothing around them.
+//!
+//! A callback is a function and a word, as in C. A timer is relative to a clock that is read for it, or
+//! it would fire early; the deadlines are in the heap's array, four children to a node, and each timer
+//! knows its place. `Boxed` has the same queue of closures in boxes: what those cost.
+
+use super::Callbacks;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+type Call = fn(&mut Raw, u64);
+
+/// In the heap's array: when, and whose.
+#[derive(Clone, Copy)]
+struct Node {
+    deadline_ns: u64,
+    timer: u32,
+}
+
+/// A timer, or a free place for one.
+#[derive(Clone, Copy)]
+struct Timer {
+    place: u32,
+    call: Call,
+    word: u64,
+}
+
+pub struct Raw {
+    start: Instant,
+    queue: VecDeque<(Call, u64)>,
+    heap: Vec<Node>,
+    timers: Vec<Timer>,
+    free: Vec<u32>,
+    called: u64,
+}
+
+impl Raw {
+    #[allow(clippy::disallowed_methods)] // it has no other clock
+    fn now_ns(&self) -> u64 {
+        Instant::now().duration_since(self.start).as_nanos() as u64
+    }
+
+    fn run_queue(&mut self) {
+        while let Some((call, word)) = self.queue.pop_front() {
+            call(self, word);
+        }
+    }
+
+    fn arm(&mut self, delay: Duration, call: Call, word: u64) -> u32 {
+        let deadline_ns = self.now_ns() + delay.as_nanos() as u64;
+        let place = self.heap.len() as u32;
+        let entry = Timer { place, call, word };
+        let timer = match self.free.pop() {
+            Some(timer) => {
+                self.timers[timer as usize] = entry;
+                timer
+            }
+            None => {
+                self.timers.push(entry);
+                self.timers.len() as u32 - 1
+            }
+        };
+        self.heap.push(Node { deadline_ns, timer });
+        self.up(place as usize);
+        timer
+    }
+
+    fn cancel(&mut self, timer: u32) {
+        let place = self.timers[timer as usize].place as usize;
+        self.free.push(timer);
+        self.heap.swap_remove(place);
+        if place < self.heap.len() {
+            let place = self.up(place);
+            self.down(place);
+        }
+    }
+
+    fn put(&mut self, node: Node, place: usize) {
+        self.heap[place] = node;
+        self.timers[node.timer as usize].place = place as u32;
+    }
+
+    /// Moves the node at `place` up to where it belongs.
+    fn up(&mut self, mut place: usize) -> usize {
+        let node = self.heap[place];
+        while place > 0 {
+            let parent = self.heap[(place - 1) / 4];
+            if parent.deadline_ns <= node.deadline_ns {
+                break;
+            }
+            self.put(parent, place);
+            place = (place - 1) / 4;
+        }
+        self.put(node, place);
+        place
+    }
+
+    fn down(&mut self, mut place: usize) {
+        let node = self.heap[place];
+        loop {
+            let first = 4 * place + 1;
+            let end = (first + 4).min(self.heap.len());
+            if first >= end {
+                break;
+            }
+            let mut least = first;
+            for child in first + 1..end {
+                if self.heap[child].deadline_ns < self.heap[least].deadline_ns {
+                    least = child;
+                }
+            }
+            let child = self.heap[least];
+            if node.deadline_ns <= child.deadline_ns {
+                break;
+            }
+            self.put(child, place);
+            place = least;
+        }
+        self.put(node, place);
+    }
+
+    fn fire_due(&mut self) {
+        let now_ns = self.now_ns();
+        while let Some(&Node { deadline_ns, timer }) = self.heap.first() {
+            if deadline_ns > now_ns {
+                break;
+            }
+            let Timer { call, word, .. } = self.timers[timer as usize];
+            self.cancel(timer);
+            call(self, word);
+        }
+    }
+
+    /// Sleeps until a timer is due.
+    #[allow(clippy::disallowed_methods)] // there is nothing else on this thread
+    fn wait(&self) {
+        if let Some(first) = self.heap.first() {
+            let rest = first.deadline_ns.saturating_sub(self.now_ns());
+            if rest > 0 {
+                std::thread::sleep(Duration::from_nanos(rest));
+            }
+        }
+    }
+
+    /// Arms a timer for each delay, and calls `late` with how late each was.
+    pub fn sleep_all(&mut self, delays: &[Duration], late: &mut dyn FnMut(i128)) {
+        let mut deadlines = Vec::with_capacity(delays.len());
+        for (&delay, word) in delays.iter().zip(0..) {
+            deadlines.push(self.now_ns() + delay.as_nanos() as u64);
+            self.arm(
+                delay,
+                |raw, word| raw.queue.push_back((|_, _| {}, word)),
+                word,
+            );
+        }
+        while !self.heap.is_empty() {
+            self.wait();
+            self.fire_due();
+            while let Some((_, word)) = self.queue.pop_front() {
+                late(i128::from(self.now_ns()) - i128::from(deadlines[word as usize]));
+            }
+        }
+    }
+}
+
+impl Callbacks for Raw {
+    const NAME: &'static str = "raw";
+
+    #[allow(clippy::disallowed_methods)] // it has no other clock
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            queue: VecDeque::new(),
+            heap: Vec::new(),
+            timers: Vec::new(),
+            free: Vec::new(),
+            called: 0,
+        }
+    }
+
+    fn soon(&mut self, n: u64) {
+        for _ in 0..n {
+            self.queue.push_back((|raw, word| raw.called += word, 1));
+        }
+        self.run_queue();
+    }
+
+    fn chain(&mut self, n: u64) {
+        fn next(raw: &mut Raw, left: u64) {
+            if left > 1 {
+                raw.queue.push_back((next, left - 1));
+            }
+        }
+        self.queue.push_back((next, n));
+        self.run_queue();
+    }
+
+    fn armed_and_cancelled(&mut self, delays: &[Duration]) {
+        let arm = |&delay| self.arm(delay, |raw, word| raw.called += word, 1);
+        let timers: Vec<_> = delays.iter().map(arm).collect();
+        for timer in timers {
+            self.cancel(timer);
+        }
+    }
+
+    fn armed_and_fired(&mut self, delays: &[Duration]) {
+        for &delay in delays {
+            self.arm(delay, |raw, word| raw.called += word, 1);
+        }
+        while !self.heap.is_empty() {
+            self.wait();
+            self.fire_due();
+        }
+    }
+}
+
+/// A queue of closures in boxes.
+#[derive(Default)]
+pub struct Boxed {
+    queue: VecDeque<Box<dyn FnOnce(&mut Self)>>,
+    called: u64,
+}
+
+impl Boxed {
+    fn run_queue(&mut self) {
+        while let Some(call) = self.queue.pop_front() {
+            call(self);
+        }
+    }
+
+    fn next(&mut self, left: u64) {
+        if left > 0 {
+            self.queue
+                .push_back(Box::new(move |boxed| boxed.next(left - 1)));
+        }
+    }
+}
+
+impl Callbacks for Boxed {
+    const NAME: &'static str = "raw, boxed";
+
+    fn new() -> Self {
+        Self::default()
+    }
+
+    fn soon(&mut self, n: u64) {
+        for word in 0..n {
+            self.queue
+                .push_back(Box::new(move |boxed| boxed.called += word));
+        }
+        self.run_queue();
+    }
+
+    fn chain(&mut self, n: u64) {
+        self.next(n);
+        self.run_queue();
+    }
+
+    fn armed_and_cancelled(&mut self, _: &[Duration]) {
+        unreachable!("timers are those of the other");
+    }
+
+    fn armed_and_fired(&mut self, _: &[Duration]) {
+        unreachable!("timers are those of the other");
+    }
+}

@@ -1,0 +1,65 @@
+//! The crate's callback layer: an `EventLoop` that the caller turns.
+
+use super::Callbacks;
+use readily::{EventLoop, Local};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub struct Readily {
+    event_loop: EventLoop,
+    called: Rc<Cell<u64>>,
+}
+
+/// It queues the next, and so on.
+fn chained(local: &Local, left: u64) {
+    if left > 0 {
+        local.call_soon(move |local| chained(local, left - 1));
+    }
+}
+
+impl Callbacks for Readily {
+    const NAME: &'static str = "readily callbacks";
+
+    fn new() -> Self {
+        Self {
+            event_loop: EventLoop::new().expect("a loop"),
+            called: Rc::default(),
+        }
+    }
+
+    fn soon(&mut self, n: u64) {
+        for _ in 0..n {
+            let called = Rc::clone(&self.called);
+            self.event_loop
+                .call_soon(move |_| called.set(called.get() + 1));
+        }
+        self.event_loop.run().expect("a loop that turns");
+    }
+
+    fn chain(&mut self, n: u64) {
+        chained(&self.event_loop, n);
+        self.event_loop.run().expect("a loop that turns");
+    }
+
+    fn armed_and_cancelled(&mut self, delays: &[Duration]) {
+        let arm = |&delay| {
+            let called = Rc::clone(&self.called);
+            self.event_loop
+                .call_later(delay, move |_| called.set(called.get() + 1))
+        };
+        let timers: Vec<_> = delays.iter().map(arm).collect();
+        for timer in timers {
+            timer.cancel();
+        }
+    }
+
+    fn armed_and_fired(&mut self, delays: &[Duration]) {
+        for &delay in delays {
+            let called = Rc::clone(&self.called);
+            self.event_loop
+                .call_later(delay, move |_| called.set(called.get() + 1));
+        }
+        self.event_loop.run().expect("a loop that turns");
+    }
+}

@@ -1,0 +1,102 @@
+//! Closures that are called soon, and timers with a closure each.
+//!
+//! The timers stand beside those of coroutines, for the same thing can be had in both ways.
+
+use super::timers::{self, FAR};
+use super::{BATCH, Numbers, Row, Run, batches};
+use crate::callbacks::{Boxed, Callbacks, Calloop, Raw, Readily};
+use std::time::{Duration, Instant};
+
+/// So near that all are due by the time that the last of them is armed, or a moment after.
+const AT_ONCE: Duration = Duration::from_micros(100);
+
+macro_rules! runs {
+    ($workload:ident $more:tt, $($peer:ident)+) => {
+        vec![$((<$peer as Callbacks>::NAME, runs!(@ $peer $workload $more))),+]
+    };
+    (@ $peer:ident $workload:ident ($($more:expr),*)) => {
+        |n| timed::<$peer>(|peer| $workload(peer, n, $($more),*))
+    };
+}
+
+pub fn rows() -> Vec<Row> {
+    let row = |name, mut runs: Vec<(&'static str, Run)>, more: Vec<(&'static str, Run)>| {
+        runs.extend(more);
+        let counted = Some(10 * BATCH);
+        Row {
+            name,
+            counted,
+            runs,
+        }
+    };
+    vec![
+        row(
+            "call_soon, 1000 at once",
+            runs!(soon(), Raw Boxed Readily Calloop),
+            vec![],
+        ),
+        row(
+            "call_soon, a chain",
+            runs!(chain(), Raw Boxed Readily Calloop),
+            vec![],
+        ),
+        row(
+            "timers armed and cancelled, 1000 at once",
+            runs!(cancelled(BATCH), Raw Readily Calloop),
+            timers::dropped(BATCH),
+        )
+        .counted(2 * BATCH),
+        row(
+            "timers armed and cancelled, 100000 at once",
+            runs!(cancelled(100 * BATCH), Raw Readily),
+            timers::dropped(100 * BATCH),
+        )
+        .counted(100 * BATCH),
+        row(
+            "timers armed and fired, 1000 at once",
+            runs!(fired(), Raw Readily Calloop),
+            vec![],
+        ),
+    ]
+}
+
+/// Without what it takes to make a loop.
+#[allow(clippy::disallowed_methods)] // the reader's clock, and no loop's
+fn timed<C: Callbacks>(workload: impl FnOnce(&mut C)) -> Duration {
+    let mut peer = C::new();
+    let start = Instant::now();
+    workload(&mut peer);
+    start.elapsed()
+}
+
+/// A closure queued and called, with others.
+fn soon(peer: &mut impl Callbacks, n: u64) {
+    for now in batches(n, BATCH) {
+        peer.soon(now);
+    }
+}
+
+/// A closure that queues the next.
+fn chain(peer: &mut impl Callbacks, n: u64) {
+    peer.chain(n);
+}
+
+/// One timer, cancelled long before its time, with others.
+fn cancelled(peer: &mut impl Callbacks, n: u64, together: u64) {
+    in_batches(n, together, FAR, |delays| peer.armed_and_cancelled(delays));
+}
+
+/// One timer that fires, with others.
+fn fired(peer: &mut impl Callbacks, n: u64) {
+    in_batches(n, BATCH, AT_ONCE, |delays| peer.armed_and_fired(delays));
+}
+
+fn in_batches(n: u64, size: u64, end: Duration, mut run: impl FnMut(&[Duration])) {
+    let mut numbers = Numbers::new();
+    let mut delays = Vec::new();
+    for now in batches(n, size) {
+        delays.clear();
+        delays.extend((0..now).map(|_| numbers.delay(end)));
+        run(&delays);
+    }
+}

@@ -1,0 +1,147 @@
+//! Tasks: made, switched between, told that something is there.
+//!
+//! A slot is a cell with a waker, the same for all peers: what it costs beyond a yield is the peer's waker.
+
+use super::{BATCH, Row, batches, row, shared};
+use crate::runtime::Runtime;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+pub fn rows() -> Vec<Row> {
+    vec![
+        row!("spawn and await, one by one", spawn_one_by_one(), Readily Tokio TokioLocalSet Smol Monoio),
+        row!("spawn and await, 1000 at a time", spawn_many(), Readily Tokio TokioLocalSet Smol Monoio),
+        row!("yield, one task", yielding(1), Readily Tokio TokioLocalSet Smol Monoio),
+        row!("yield, among 1000 tasks", yielding(1000), Readily Tokio TokioLocalSet Smol Monoio),
+        row!("ping-pong, two slots", ping_pong_slot(), Readily Tokio TokioLocalSet Smol Monoio),
+        row!("ping-pong, two signals", ping_pong_signal(), Readily Tokio TokioLocalSet Smol Monoio),
+        row!("ping-pong, two oneshots", ping_pong_oneshot(), Readily Tokio TokioLocalSet Smol Monoio),
+        row!("ping-pong, two queues", ping_pong_queue(), Readily Tokio TokioLocalSet Smol Monoio),
+    ]
+}
+
+/// A task that has nothing to do.
+async fn spawn_one_by_one<R: Runtime>(n: u64) {
+    for _ in 0..n {
+        R::spawn(async {}).await;
+    }
+}
+
+/// The same.
+async fn spawn_many<R: Runtime>(n: u64) {
+    for batch in batches(n, BATCH) {
+        let tasks: Vec<_> = (0..batch).map(|_| R::spawn(async {})).collect();
+        for task in tasks {
+            task.await;
+        }
+    }
+}
+
+/// From one poll to the next.
+async fn yielding<R: Runtime>(n: u64, tasks: u64) {
+    shared::<R, _>(n, tasks, |share| async move {
+        for _ in 0..share {
+            R::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// There and back: two oneshots made, sent and received, in two tasks.
+async fn ping_pong_oneshot<R: Runtime>(n: u64) {
+    for batch in batches(n, BATCH) {
+        let pings: Vec<_> = (0..batch).map(|_| R::oneshot::<u64>()).collect();
+        let pongs: Vec<_> = (0..batch).map(|_| R::oneshot::<u64>()).collect();
+        let (ping_out, ping_in): (Vec<_>, Vec<_>) = pings.into_iter().unzip();
+        let (pong_out, pong_in): (Vec<_>, Vec<_>) = pongs.into_iter().unzip();
+        let other = R::spawn(async move {
+            for (ping, pong) in ping_in.into_iter().zip(pong_out) {
+                R::send(pong, ping.await);
+            }
+        });
+        for (ping, pong) in ping_out.into_iter().zip(pong_in) {
+            R::send(ping, 1);
+            pong.await;
+        }
+        other.await;
+    }
+}
+
+/// There and back: an item through each of two queues, between two tasks.
+async fn ping_pong_queue<R: Runtime>(n: u64) {
+    let (ping, mut ping_in) = R::queue::<u64>(1);
+    let (pong, mut pong_in) = R::queue::<u64>(1);
+    let other = R::spawn(async move {
+        for _ in 0..n {
+            let value = R::get(&mut ping_in).await.unwrap_or(0);
+            R::put(&pong, value).await;
+        }
+    });
+    for value in 0..n {
+        R::put(&ping, value).await;
+        R::get(&mut pong_in).await;
+    }
+    other.await;
+}
+
+/// A value for one who waits, and can be filled again.
+#[derive(Default)]
+struct Slot {
+    value: Cell<Option<u64>>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Slot {
+    fn fill(&self, value: u64) {
+        self.value.set(Some(value));
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    async fn take(&self) -> u64 {
+        poll_fn(|cx| match self.value.take() {
+            Some(value) => Poll::Ready(value),
+            None => {
+                self.waker.set(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+/// There and back: two slots filled and taken from.
+async fn ping_pong_slot<R: Runtime>(n: u64) {
+    let (ping, pong) = (Rc::<Slot>::default(), Rc::<Slot>::default());
+    let (ping_in, pong_out) = (Rc::clone(&ping), Rc::clone(&pong));
+    let other = R::spawn(async move {
+        for _ in 0..n {
+            pong_out.fill(ping_in.take().await);
+        }
+    });
+    for value in 0..n {
+        ping.fill(value);
+        pong.take().await;
+    }
+    other.await;
+}
+
+/// There and back: two signals given and waited for.
+async fn ping_pong_signal<R: Runtime>(n: u64) {
+    let (ping, pong) = (R::signal(), R::signal());
+    let (ping_in, pong_out) = (ping.clone(), pong.clone());
+    let other = R::spawn(async move {
+        for _ in 0..n {
+            R::signalled(&ping_in).await;
+            R::give(&pong_out);
+        }
+    });
+    for _ in 0..n {
+        R::give(&ping);
+        R::signalled(&pong).await;
+    }
+    other.await;
+}
