@@ -21,9 +21,14 @@ pub trait Callbacks: Sized {
     fn soon(&mut self, n: u64);
     /// Queues one that queues the next, `n` times in all.
     fn chain(&mut self, n: u64);
+}
 
+/// With timers.
+pub trait Timed: Callbacks {
     /// Arms timers, and cancels all, in the order of arming.
     fn armed_and_cancelled(&mut self, delays: &[Duration]);
     /// Arms timers, and runs until all have fired.
     fn armed_and_fired(&mut self, delays: &[Duration]);
+    /// The same; each says how many nanoseconds late it was.
+    fn armed_and_late(&mut self, delays: &[Duration]) -> Vec<i64>;
 }

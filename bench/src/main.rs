@@ -6,10 +6,13 @@
 //!
 //! The commands are in `README.md`.
 
+mod builds;
 mod callbacks;
 mod instructions;
+mod memory;
 mod peers;
 mod runtime;
+mod sleeps;
 mod workloads;
 
 use readily_bench::report::{Form, Report, Row};
@@ -18,13 +21,25 @@ use std::path::PathBuf;
 use std::time::Duration;
 use workloads::Run;
 
-const USAGE: &str = "usage: readily-bench [--instructions] [--smoke] \
+const USAGE: &str = "usage: readily-bench [--instructions | --sleeps | --memory | --builds | --smoke] \
     [--only PART] [--peer PEER] [--markdown] [--json FILE]";
+
+/// What is measured.
+#[derive(Default)]
+enum Mode {
+    #[default]
+    Times,
+    Instructions,
+    Sleeps,
+    Memory,
+    Builds,
+    /// A little of all that needs no tools: that it runs.
+    Smoke,
+}
 
 #[derive(Default)]
 struct Options {
-    smoke: bool,
-    instructions: bool,
+    mode: Mode,
     form: Form,
     json: Option<PathBuf>,
     only: String,
@@ -32,25 +47,26 @@ struct Options {
 }
 
 impl Options {
+    fn wants(&self, workload: &str, peer: &str) -> bool {
+        workload.contains(&self.only) && self.peer.as_deref().is_none_or(|only| only == peer)
+    }
+
     /// The workloads that are asked for, each with those who are.
     fn chosen(&self) -> Vec<workloads::Row> {
         let mut rows = workloads::all();
-        rows.retain(|row| row.name.contains(&self.only));
         for row in &mut rows {
-            row.runs
-                .retain(|(peer, _)| self.peer.as_deref().is_none_or(|only| only == *peer));
+            row.runs.retain(|(peer, _)| self.wants(row.name, peer));
         }
+        rows.retain(|row| !row.runs.is_empty());
         rows
     }
 }
 
 /// How often, and how long at least each time.
-fn effort(options: &Options) -> (usize, Duration) {
-    match options.smoke {
-        true => (1, Duration::from_micros(200)),
-        false => (11, Duration::from_millis(10)),
-    }
-}
+type Effort = (usize, Duration);
+
+const FULL: Effort = (11, Duration::from_millis(10));
+const SMOKE: Effort = (1, Duration::from_micros(200));
 
 /// So many operations that they take `least` together. Found anew for each runtime: a timer that is
 /// rounded to milliseconds would take minutes with the number of one that is not.
@@ -72,8 +88,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// One operation, each peer, in nanoseconds.
-fn timed(row: &workloads::Row, options: &Options) -> Vec<Row> {
-    let (repetitions, least) = effort(options);
+fn timed(row: &workloads::Row, (repetitions, least): Effort) -> Vec<Row> {
     let runs = &row.runs;
     let counts: Vec<_> = runs
         .iter()
@@ -131,8 +146,11 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, Box<dyn Er
     let mut options = Options::default();
     while let Some(name) = args.next() {
         match name.as_str() {
-            "--smoke" => options.smoke = true,
-            "--instructions" => options.instructions = true,
+            "--instructions" => options.mode = Mode::Instructions,
+            "--sleeps" => options.mode = Mode::Sleeps,
+            "--memory" => options.mode = Mode::Memory,
+            "--builds" => options.mode = Mode::Builds,
+            "--smoke" => options.mode = Mode::Smoke,
             "--markdown" => options.form = Form::Markdown,
             "--json" => options.json = Some(args.next().ok_or(USAGE)?.into()),
             "--only" => options.only = args.next().ok_or(USAGE)?,
@@ -148,14 +166,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     if args.next_if_eq("--run").is_some() {
         return run_one(args);
     }
+    if args.next_if_eq("--park").is_some() {
+        return memory::run_one(args);
+    }
     let options = options(args)?;
+    let wants = |workload: &str, peer: &str| options.wants(workload, peer);
     let mut report = Report::default();
-    for row in options.chosen() {
-        let rows = match options.instructions {
-            true => counted(&row)?,
-            false => timed(&row, &options),
-        };
-        rows.into_iter().for_each(|row| report.add(row));
+    match options.mode {
+        Mode::Times => times(&options, FULL, &mut report),
+        Mode::Instructions => {
+            for row in options.chosen() {
+                report.extend(counted(&row)?);
+            }
+        }
+        Mode::Sleeps => report.extend(sleeps::rows(1, wants)),
+        Mode::Memory => report.extend(memory::rows(1_000_000, wants)?),
+        Mode::Builds => report.extend(builds::rows(wants)?),
+        Mode::Smoke => {
+            times(&options, SMOKE, &mut report);
+            report.extend(sleeps::rows(100, wants));
+            report.extend(memory::rows(10_000, wants)?);
+        }
     }
     print!("{}", report.tables(options.form));
     print!("{}", report.matrix(options.form));
@@ -163,4 +194,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         report.save(path)?;
     }
     Ok(())
+}
+
+fn times(options: &Options, effort: Effort, report: &mut Report) {
+    for row in options.chosen() {
+        report.extend(timed(&row, effort));
+    }
 }

@@ -62,6 +62,10 @@ impl Report {
         self.rows.push(row);
     }
 
+    pub fn extend(&mut self, rows: impl IntoIterator<Item = Row>) {
+        self.rows.extend(rows);
+    }
+
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }

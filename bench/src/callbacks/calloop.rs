@@ -2,15 +2,17 @@
 //!
 //! Idle callbacks run at the end of a dispatch, and those that they insert at the end of the next.
 
-use super::Callbacks;
+use super::{Callbacks, Timed};
+use crate::sleeps::late_ns;
 use calloop::timer::{TimeoutAction, Timer};
 use calloop::{EventLoop, LoopHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What callbacks are given.
 #[derive(Default)]
 struct Counts {
     called: u64,
+    late: Vec<i64>,
 }
 
 pub struct Calloop {
@@ -75,7 +77,9 @@ impl Callbacks for Calloop {
         chained(self.handle.clone(), n);
         self.run(n, Some(Duration::ZERO));
     }
+}
 
+impl Timed for Calloop {
     fn armed_and_cancelled(&mut self, delays: &[Duration]) {
         let tokens: Vec<_> = delays.iter().map(|&delay| self.arm(delay)).collect();
         for token in tokens {
@@ -88,5 +92,22 @@ impl Callbacks for Calloop {
             self.arm(delay);
         }
         self.run(delays.len() as u64, None);
+    }
+
+    #[allow(clippy::disallowed_methods)] // the reader's clock, and no loop's
+    fn armed_and_late(&mut self, delays: &[Duration]) -> Vec<i64> {
+        for &delay in delays {
+            let deadline = Instant::now() + delay;
+            let timer = Timer::from_duration(delay);
+            let fired = move |_, _: &mut (), counts: &mut Counts| {
+                counts.called += 1;
+                counts.late.push(late_ns(deadline));
+                TimeoutAction::Drop
+            };
+            let armed = self.handle.insert_source(timer, fired);
+            armed.expect("a loop that is there");
+        }
+        self.run(delays.len() as u64, None);
+        std::mem::take(&mut self.counts.late)
     }
 }

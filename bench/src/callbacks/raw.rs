@@ -4,7 +4,7 @@
 //! it would fire early; the deadlines are in the heap's array, four children to a node, and each timer
 //! knows its place. `Boxed` has the same queue of closures in boxes: what those cost.
 
-use super::Callbacks;
+use super::{Callbacks, Timed};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -27,11 +27,14 @@ struct Timer {
 
 pub struct Raw {
     start: Instant,
-    queue: VecDeque<(Call, u64)>,
+    /// What is queued, and what is being called; they take turns.
+    queue: Vec<(Call, u64)>,
+    calling: Vec<(Call, u64)>,
     heap: Vec<Node>,
     timers: Vec<Timer>,
     free: Vec<u32>,
     called: u64,
+    late: Vec<i64>,
 }
 
 impl Raw {
@@ -41,8 +44,13 @@ impl Raw {
     }
 
     fn run_queue(&mut self) {
-        while let Some((call, word)) = self.queue.pop_front() {
-            call(self, word);
+        while !self.queue.is_empty() {
+            let mut calling = std::mem::take(&mut self.calling);
+            std::mem::swap(&mut calling, &mut self.queue);
+            for (call, word) in calling.drain(..) {
+                call(self, word);
+            }
+            self.calling = calling;
         }
     }
 
@@ -131,6 +139,13 @@ impl Raw {
         }
     }
 
+    fn run_timers(&mut self) {
+        while !self.heap.is_empty() {
+            self.wait();
+            self.fire_due();
+        }
+    }
+
     /// Sleeps until a timer is due.
     #[allow(clippy::disallowed_methods)] // there is nothing else on this thread
     fn wait(&self) {
@@ -138,26 +153,6 @@ impl Raw {
             let rest = first.deadline_ns.saturating_sub(self.now_ns());
             if rest > 0 {
                 std::thread::sleep(Duration::from_nanos(rest));
-            }
-        }
-    }
-
-    /// Arms a timer for each delay, and calls `late` with how late each was.
-    pub fn sleep_all(&mut self, delays: &[Duration], late: &mut dyn FnMut(i128)) {
-        let mut deadlines = Vec::with_capacity(delays.len());
-        for (&delay, word) in delays.iter().zip(0..) {
-            deadlines.push(self.now_ns() + delay.as_nanos() as u64);
-            self.arm(
-                delay,
-                |raw, word| raw.queue.push_back((|_, _| {}, word)),
-                word,
-            );
-        }
-        while !self.heap.is_empty() {
-            self.wait();
-            self.fire_due();
-            while let Some((_, word)) = self.queue.pop_front() {
-                late(i128::from(self.now_ns()) - i128::from(deadlines[word as usize]));
             }
         }
     }
@@ -170,17 +165,19 @@ impl Callbacks for Raw {
     fn new() -> Self {
         Self {
             start: Instant::now(),
-            queue: VecDeque::new(),
+            queue: Vec::new(),
+            calling: Vec::new(),
             heap: Vec::new(),
             timers: Vec::new(),
             free: Vec::new(),
             called: 0,
+            late: Vec::new(),
         }
     }
 
     fn soon(&mut self, n: u64) {
         for _ in 0..n {
-            self.queue.push_back((|raw, word| raw.called += word, 1));
+            self.queue.push((|raw, word| raw.called += word, 1));
         }
         self.run_queue();
     }
@@ -188,13 +185,15 @@ impl Callbacks for Raw {
     fn chain(&mut self, n: u64) {
         fn next(raw: &mut Raw, left: u64) {
             if left > 1 {
-                raw.queue.push_back((next, left - 1));
+                raw.queue.push((next, left - 1));
             }
         }
-        self.queue.push_back((next, n));
+        self.queue.push((next, n));
         self.run_queue();
     }
+}
 
+impl Timed for Raw {
     fn armed_and_cancelled(&mut self, delays: &[Duration]) {
         let arm = |&delay| self.arm(delay, |raw, word| raw.called += word, 1);
         let timers: Vec<_> = delays.iter().map(arm).collect();
@@ -207,10 +206,19 @@ impl Callbacks for Raw {
         for &delay in delays {
             self.arm(delay, |raw, word| raw.called += word, 1);
         }
-        while !self.heap.is_empty() {
-            self.wait();
-            self.fire_due();
+        self.run_timers();
+    }
+
+    fn armed_and_late(&mut self, delays: &[Duration]) -> Vec<i64> {
+        for delay in delays {
+            let deadline_ns = self.now_ns() + delay.as_nanos() as u64;
+            let late = |raw: &mut Self, deadline_ns| {
+                raw.late.push(raw.now_ns() as i64 - deadline_ns as i64);
+            };
+            self.arm(*delay, late, deadline_ns);
         }
+        self.run_timers();
+        std::mem::take(&mut self.late)
     }
 }
 
@@ -254,13 +262,5 @@ impl Callbacks for Boxed {
     fn chain(&mut self, n: u64) {
         self.next(n);
         self.run_queue();
-    }
-
-    fn armed_and_cancelled(&mut self, _: &[Duration]) {
-        unreachable!("timers are those of the other");
-    }
-
-    fn armed_and_fired(&mut self, _: &[Duration]) {
-        unreachable!("timers are those of the other");
     }
 }

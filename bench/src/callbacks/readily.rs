@@ -1,10 +1,11 @@
 //! The crate's callback layer: an `EventLoop` that the caller turns.
 
-use super::Callbacks;
+use super::{Callbacks, Timed};
+use crate::sleeps::late_ns;
 use readily::{EventLoop, Local};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub struct Readily {
     event_loop: EventLoop,
@@ -41,7 +42,9 @@ impl Callbacks for Readily {
         chained(&self.event_loop, n);
         self.event_loop.run().expect("a loop that turns");
     }
+}
 
+impl Timed for Readily {
     fn armed_and_cancelled(&mut self, delays: &[Duration]) {
         let arm = |&delay| {
             let called = Rc::clone(&self.called);
@@ -61,5 +64,17 @@ impl Callbacks for Readily {
                 .call_later(delay, move |_| called.set(called.get() + 1));
         }
         self.event_loop.run().expect("a loop that turns");
+    }
+
+    #[allow(clippy::disallowed_methods)] // the reader's clock, and no loop's
+    fn armed_and_late(&mut self, delays: &[Duration]) -> Vec<i64> {
+        let late = Rc::new(RefCell::new(Vec::with_capacity(delays.len())));
+        for &delay in delays {
+            let (late, deadline) = (Rc::clone(&late), Instant::now() + delay);
+            self.event_loop
+                .call_later(delay, move |_| late.borrow_mut().push(late_ns(deadline)));
+        }
+        self.event_loop.run().expect("a loop that turns");
+        late.take()
     }
 }

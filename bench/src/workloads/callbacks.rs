@@ -4,7 +4,7 @@
 
 use super::timers::{self, FAR};
 use super::{BATCH, Numbers, Row, Run, batches};
-use crate::callbacks::{Boxed, Callbacks, Calloop, Raw, Readily};
+use crate::callbacks::{Boxed, Callbacks, Calloop, Raw, Readily, Timed};
 use std::time::{Duration, Instant};
 
 /// So near that all are due by the time that the last of them is armed, or a moment after.
@@ -82,12 +82,12 @@ fn chain(peer: &mut impl Callbacks, n: u64) {
 }
 
 /// One timer, cancelled long before its time, with others.
-fn cancelled(peer: &mut impl Callbacks, n: u64, together: u64) {
+fn cancelled(peer: &mut impl Timed, n: u64, together: u64) {
     in_batches(n, together, FAR, |delays| peer.armed_and_cancelled(delays));
 }
 
 /// One timer that fires, with others.
-fn fired(peer: &mut impl Callbacks, n: u64) {
+fn fired(peer: &mut impl Timed, n: u64) {
     in_batches(n, BATCH, AT_ONCE, |delays| peer.armed_and_fired(delays));
 }
 

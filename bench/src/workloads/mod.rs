@@ -105,16 +105,11 @@ impl Numbers {
         Self(1)
     }
 
-    /// Below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
+    /// Shorter than `end`, in few instructions: they count for everybody.
+    pub fn delay(&mut self, end: Duration) -> Duration {
         // Knuth's multiplier for 64 bits; the upper half is the random one.
         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1);
-        (self.0 >> 33) * end >> 31
-    }
-
-    /// Shorter than `end`.
-    pub fn delay(&mut self, end: Duration) -> Duration {
-        const STEPS: u64 = 1 << 20;
-        end / STEPS as u32 * self.below(STEPS) as u32
+        let end_ns = end.as_nanos() as u64;
+        Duration::from_nanos((u128::from(self.0) * u128::from(end_ns) >> 64) as u64)
     }
 }
