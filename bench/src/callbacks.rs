@@ -2,10 +2,16 @@
 //!
 //! All of them count what was called, so that a closure has something to do and to hold: a word.
 
+#[cfg(any(has_uv, has_ev))]
+mod c;
 mod calloop;
 mod raw;
 mod readily;
 
+#[cfg(has_ev)]
+pub use c::Ev;
+#[cfg(has_uv)]
+pub use c::Uv;
 pub use calloop::Calloop;
 pub use raw::{Boxed, Raw};
 pub use readily::Readily;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 type Late = Vec<i64>;
 type Slept = fn(&[Duration]) -> Late;
 
-const PEERS: [(&str, Slept); 7] = [
+const PEERS: &[(&str, Slept)] = &[
     (callbacks::Raw::NAME, called::<callbacks::Raw>),
     ("readily", slept::<crate::peers::Readily>),
     (callbacks::Readily::NAME, called::<callbacks::Readily>),
@@ -25,6 +25,10 @@ const PEERS: [(&str, Slept); 7] = [
     (Smol::NAME, slept::<Smol>),
     (Monoio::NAME, slept::<Monoio>),
     (callbacks::Calloop::NAME, called::<callbacks::Calloop>),
+    #[cfg(has_uv)]
+    (callbacks::Uv::NAME, called::<callbacks::Uv>),
+    #[cfg(has_ev)]
+    (callbacks::Ev::NAME, called::<callbacks::Ev>),
 ];
 
 fn called<C: Timed>(delays: &[Duration]) -> Late {

@@ -4,15 +4,26 @@
 
 use super::timers::{self, FAR};
 use super::{BATCH, Numbers, Row, Run, batches};
+#[cfg(has_ev)]
+use crate::callbacks::Ev;
+#[cfg(has_uv)]
+use crate::callbacks::Uv;
 use crate::callbacks::{Boxed, Callbacks, Calloop, Raw, Readily, Timed};
 use std::time::{Duration, Instant};
 
 /// So near that all are due by the time that the last of them is armed, or a moment after.
 const AT_ONCE: Duration = Duration::from_micros(100);
 
+/// Those peers, and those in C if they are here.
 macro_rules! runs {
     ($workload:ident $more:tt, $($peer:ident)+) => {
-        vec![$((<$peer as Callbacks>::NAME, runs!(@ $peer $workload $more))),+]
+        vec![
+            $((<$peer as Callbacks>::NAME, runs!(@ $peer $workload $more)),)+
+            #[cfg(has_uv)]
+            (<Uv as Callbacks>::NAME, runs!(@ Uv $workload $more)),
+            #[cfg(has_ev)]
+            (<Ev as Callbacks>::NAME, runs!(@ Ev $workload $more)),
+        ]
     };
     (@ $peer:ident $workload:ident ($($more:expr),*)) => {
         |n| timed::<$peer>(|peer| $workload(peer, n, $($more),*))
