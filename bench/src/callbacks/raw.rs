@@ -5,8 +5,9 @@
 //! knows its place. `Boxed` has the same queue of closures in boxes: what those cost.
 
 use super::{Callbacks, Timed};
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 type Call = fn(&mut Raw, u64);
 
@@ -26,10 +27,8 @@ struct Timer {
 }
 
 pub struct Raw {
-    start: Instant,
-    /// What is queued, and what is being called; they take turns.
+    /// Emptied when the last of it is called.
     queue: Vec<(Call, u64)>,
-    calling: Vec<(Call, u64)>,
     heap: Vec<Node>,
     timers: Vec<Timer>,
     free: Vec<u32>,
@@ -38,19 +37,21 @@ pub struct Raw {
 }
 
 impl Raw {
-    #[allow(clippy::disallowed_methods)] // it has no other clock
+    /// The clock as the system has it, without std's arithmetic.
     fn now_ns(&self) -> u64 {
-        Instant::now().duration_since(self.start).as_nanos() as u64
+        let now = clock_gettime(ClockId::Monotonic);
+        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
     }
 
     fn run_queue(&mut self) {
-        while !self.queue.is_empty() {
-            let mut calling = std::mem::take(&mut self.calling);
-            std::mem::swap(&mut calling, &mut self.queue);
-            for (call, word) in calling.drain(..) {
-                call(self, word);
+        let mut next = 0;
+        while let Some(&(call, word)) = self.queue.get(next) {
+            next += 1;
+            if next == self.queue.len() {
+                self.queue.clear();
+                next = 0;
             }
-            self.calling = calling;
+            call(self, word);
         }
     }
 
@@ -77,8 +78,13 @@ impl Raw {
         let place = self.timers[timer as usize].place as usize;
         self.free.push(timer);
         self.heap.swap_remove(place);
-        if place < self.heap.len() {
-            let place = self.up(place);
+        let Some(node) = self.heap.get(place) else {
+            return; // it was the last
+        };
+        let parent = self.heap[place.saturating_sub(1) / 4];
+        if node.deadline_ns < parent.deadline_ns {
+            self.up(place);
+        } else {
             self.down(place);
         }
     }
@@ -89,7 +95,7 @@ impl Raw {
     }
 
     /// Moves the node at `place` up to where it belongs.
-    fn up(&mut self, mut place: usize) -> usize {
+    fn up(&mut self, mut place: usize) {
         let node = self.heap[place];
         while place > 0 {
             let parent = self.heap[(place - 1) / 4];
@@ -100,23 +106,11 @@ impl Raw {
             place = (place - 1) / 4;
         }
         self.put(node, place);
-        place
     }
 
     fn down(&mut self, mut place: usize) {
         let node = self.heap[place];
-        loop {
-            let first = 4 * place + 1;
-            let end = (first + 4).min(self.heap.len());
-            if first >= end {
-                break;
-            }
-            let mut least = first;
-            for child in first + 1..end {
-                if self.heap[child].deadline_ns < self.heap[least].deadline_ns {
-                    least = child;
-                }
-            }
+        while let Some(least) = least_child(&self.heap, place) {
             let child = self.heap[least];
             if node.deadline_ns <= child.deadline_ns {
                 break;
@@ -158,15 +152,26 @@ impl Raw {
     }
 }
 
+/// Which of a node's children comes first; two and two are compared where there are four.
+fn least_child(heap: &[Node], place: usize) -> Option<usize> {
+    let first = 4 * place + 1;
+    let children = heap.get(first..)?;
+    if let Some([a, b, c, d]) = children.first_chunk() {
+        let ab = usize::from(b.deadline_ns < a.deadline_ns);
+        let cd = 2 + usize::from(d.deadline_ns < c.deadline_ns);
+        let later = children[cd].deadline_ns < children[ab].deadline_ns;
+        return Some(first + if later { cd } else { ab });
+    }
+    let all = children.iter().zip(first..);
+    Some(all.min_by_key(|(child, _)| child.deadline_ns)?.1)
+}
+
 impl Callbacks for Raw {
     const NAME: &'static str = "raw";
 
-    #[allow(clippy::disallowed_methods)] // it has no other clock
     fn new() -> Self {
         Self {
-            start: Instant::now(),
             queue: Vec::new(),
-            calling: Vec::new(),
             heap: Vec::new(),
             timers: Vec::new(),
             free: Vec::new(),

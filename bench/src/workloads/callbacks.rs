@@ -37,6 +37,7 @@ pub fn rows() -> Vec<Row> {
         Row {
             name,
             counted,
+            timed: None,
             runs,
         }
     };
@@ -62,7 +63,15 @@ pub fn rows() -> Vec<Row> {
             runs!(cancelled(100 * BATCH), Raw Readily),
             timers::dropped(100 * BATCH),
         )
-        .counted(100 * BATCH),
+        .counted(100 * BATCH)
+        .timed(100 * BATCH),
+        row(
+            "timers armed and cancelled, 1000000 at once",
+            runs!(cancelled(1000 * BATCH), Raw Readily),
+            timers::dropped(1000 * BATCH),
+        )
+        .counted(None)
+        .timed(1000 * BATCH),
         row(
             "timers armed and fired, 1000 at once",
             runs!(fired(), Raw Readily Calloop),

@@ -25,6 +25,8 @@ pub struct Row {
     /// As many operations make the difference whose instructions are counted; whole batches. `None`
     /// where instructions say nothing.
     pub counted: Option<u64>,
+    /// As many operations are timed; else so many as take long enough.
+    pub timed: Option<u64>,
     /// Who runs it, and how.
     pub runs: Vec<(&'static str, Run)>,
 }
@@ -33,6 +35,13 @@ impl Row {
     fn counted(self, counted: impl Into<Option<u64>>) -> Self {
         Self {
             counted: counted.into(),
+            ..self
+        }
+    }
+
+    fn timed(self, timed: u64) -> Self {
+        Self {
+            timed: Some(timed),
             ..self
         }
     }
@@ -65,6 +74,7 @@ macro_rules! row {
         $crate::workloads::Row {
             name: $name,
             counted: Some(10 * $crate::workloads::BATCH),
+            timed: None,
             runs: vec![$((
                 <$crate::peers::$peer as $crate::runtime::Runtime>::NAME,
                 row!(@ $peer $workload $more),

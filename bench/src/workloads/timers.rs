@@ -42,8 +42,9 @@ pub fn dropped(together: u64) -> Vec<(&'static str, super::Run)> {
         ]
     }
     match together {
-        BATCH => runs::<BATCH>(),
-        _ => runs::<{ 100 * BATCH }>(),
+        0..=BATCH => runs::<BATCH>(),
+        _ if together == 100 * BATCH => runs::<{ 100 * BATCH }>(),
+        _ => runs::<{ 1000 * BATCH }>(),
     }
 }
 

@@ -20,6 +20,7 @@ pub fn rows() -> Vec<Row> {
     let one_way = Row {
         name: "woken by a thread, one way",
         counted: None,
+        timed: None,
         runs: vec![
             (Raw::NAME, one_way_raw),
             (Readily::NAME, latency::<Readily>),
