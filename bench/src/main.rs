@@ -90,10 +90,11 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// One operation, each peer, in nanoseconds.
 fn timed(row: &workloads::Row, (repetitions, least): Effort) -> Vec<Row> {
     let runs = &row.runs;
-    let counts: Vec<_> = runs
-        .iter()
-        .map(|&(_, run)| operations(run, least))
-        .collect();
+    let count = |&(_, run): &(&str, Run)| match row.timed {
+        Some(n) if repetitions > 1 => n,
+        _ => operations(run, least),
+    };
+    let counts: Vec<_> = runs.iter().map(count).collect();
     let mut times = vec![Vec::new(); runs.len()];
     for repetition in 0..repetitions {
         for place in 0..runs.len() {

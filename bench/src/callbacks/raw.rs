@@ -5,7 +5,6 @@
 //! knows its place. `Boxed` has the same queue of closures in boxes: what those cost.
 
 use super::{Callbacks, Timed};
-use rustix::time::{ClockId, clock_gettime};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -38,8 +37,14 @@ pub struct Raw {
 
 impl Raw {
     /// The clock as the system has it, without std's arithmetic.
+    #[allow(unsafe_code)] // std's is no limit
     fn now_ns(&self) -> u64 {
-        let now = clock_gettime(ClockId::Monotonic);
+        let mut now = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: it writes to `now`, which lives as long as the call.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
         now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
     }
 
