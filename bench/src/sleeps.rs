@@ -4,11 +4,11 @@
 //! a fresh clock, read before the sleep begins; below zero is early, which no sleep may be.
 
 use crate::callbacks::{self, Callbacks, Timed};
+use crate::clocks::worked;
 use crate::peers::{Monoio, Smol, Tokio};
 use crate::runtime::Runtime;
 use crate::workloads::Numbers;
 use readily_bench::report::Row;
-use rustix::time::{ClockId, clock_gettime};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -65,11 +65,6 @@ fn slept<R: Runtime>(delays: &[Duration]) -> Late {
     })
 }
 
-fn cpu() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -84,9 +79,9 @@ struct Mass {
 }
 
 fn mass(run: Slept, delays: &[Duration]) -> Mass {
-    let before = cpu();
+    let before = worked();
     let mut late = run(delays);
-    let cpu_ms = (cpu() - before).as_secs_f64() * 1e3;
+    let cpu_ms = (worked() - before).as_secs_f64() * 1e3;
     assert_eq!(late.len(), delays.len(), "each has woken");
     late.sort_unstable();
     let at = |percent: usize| late[(late.len() - 1) * percent / 100] as f64 / 1e3;

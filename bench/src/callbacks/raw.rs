@@ -5,6 +5,7 @@
 //! knows its place. `Boxed` has the same queue of closures in boxes: what those cost.
 
 use super::{Callbacks, Timed};
+use crate::clocks::monotonic_ns;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -36,18 +37,6 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// The clock as the system has it, without std's arithmetic.
-    #[allow(unsafe_code)] // std's is no limit
-    fn now_ns(&self) -> u64 {
-        let mut now = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // SAFETY: it writes to `now`, which lives as long as the call.
-        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
-        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-    }
-
     fn run_queue(&mut self) {
         let mut next = 0;
         while let Some(&(call, word)) = self.queue.get(next) {
@@ -61,7 +50,7 @@ impl Raw {
     }
 
     fn arm(&mut self, delay: Duration, call: Call, word: u64) -> u32 {
-        let deadline_ns = self.now_ns() + delay.as_nanos() as u64;
+        let deadline_ns = monotonic_ns() + delay.as_nanos() as u64;
         let place = self.heap.len() as u32;
         let entry = Timer { place, call, word };
         let timer = match self.free.pop() {
@@ -127,7 +116,7 @@ impl Raw {
     }
 
     fn fire_due(&mut self) {
-        let now_ns = self.now_ns();
+        let now_ns = monotonic_ns();
         while let Some(&Node { deadline_ns, timer }) = self.heap.first() {
             if deadline_ns > now_ns {
                 break;
@@ -149,7 +138,7 @@ impl Raw {
     #[allow(clippy::disallowed_methods)] // there is nothing else on this thread
     fn wait(&self) {
         if let Some(first) = self.heap.first() {
-            let rest = first.deadline_ns.saturating_sub(self.now_ns());
+            let rest = first.deadline_ns.saturating_sub(monotonic_ns());
             if rest > 0 {
                 std::thread::sleep(Duration::from_nanos(rest));
             }
@@ -221,9 +210,9 @@ impl Timed for Raw {
 
     fn armed_and_late(&mut self, delays: &[Duration]) -> Vec<i64> {
         for delay in delays {
-            let deadline_ns = self.now_ns() + delay.as_nanos() as u64;
+            let deadline_ns = monotonic_ns() + delay.as_nanos() as u64;
             let late = |raw: &mut Self, deadline_ns| {
-                raw.late.push(raw.now_ns() as i64 - deadline_ns as i64);
+                raw.late.push(monotonic_ns() as i64 - deadline_ns as i64);
             };
             self.arm(*delay, late, deadline_ns);
         }

@@ -9,7 +9,8 @@ use crate::callbacks::Ev;
 #[cfg(has_uv)]
 use crate::callbacks::Uv;
 use crate::callbacks::{Boxed, Callbacks, Calloop, Raw, Readily, Timed};
-use std::time::{Duration, Instant};
+use crate::clocks::worked;
+use std::time::Duration;
 
 /// So near that all are due by the time that the last of them is armed, or a moment after.
 const AT_ONCE: Duration = Duration::from_micros(100);
@@ -80,13 +81,12 @@ pub fn rows() -> Vec<Row> {
     ]
 }
 
-/// Without what it takes to make a loop.
-#[allow(clippy::disallowed_methods)] // the reader's clock, and no loop's
+/// How long the processors worked on it, without what it takes to make a loop.
 fn timed<C: Callbacks>(workload: impl FnOnce(&mut C)) -> Duration {
     let mut peer = C::new();
-    let start = Instant::now();
+    let before = worked();
     workload(&mut peer);
-    start.elapsed()
+    worked() - before
 }
 
 /// A closure queued and called, with others.
