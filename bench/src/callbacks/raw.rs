@@ -221,10 +221,12 @@ impl Timed for Raw {
     }
 }
 
+type Closure = Box<dyn FnOnce(&mut Boxed)>;
+
 /// A queue of closures in boxes.
 #[derive(Default)]
 pub struct Boxed {
-    queue: VecDeque<Box<dyn FnOnce(&mut Self)>>,
+    queue: VecDeque<Closure>,
     called: u64,
 }
 

@@ -120,6 +120,6 @@ impl Numbers {
         // Knuth's multiplier for 64 bits; the upper half is the random one.
         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1);
         let end_ns = end.as_nanos() as u64;
-        Duration::from_nanos((u128::from(self.0) * u128::from(end_ns) >> 64) as u64)
+        Duration::from_nanos(((u128::from(self.0) * u128::from(end_ns)) >> 64) as u64)
     }
 }
