@@ -1,0 +1,155 @@
+//! The load: one generator for all peers, in a process that is not the server's.
+//!
+//! Each connection sends a request, takes the whole answer, and sends the next: as many requests are
+//! under way as there are connections. What comes back is compared with what was sent. It is
+//! epoll by hand, so that no peer is measured by its own like.
+
+use crate::child::Server;
+use crate::raw::{Epoll, Events, IN};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+/// What takes longer will not come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// When a connection sends its next request.
+#[derive(Clone, Copy)]
+pub enum Pace<'a> {
+    /// As soon as it has its answer.
+    Free,
+    /// When all of them have theirs and the server sleeps: it finds all requests at once, and
+    /// none that it did not wait for.
+    Together(&'a Server),
+}
+
+pub struct Load {
+    conns: Vec<Conn>,
+    /// By descriptor, where it is among them.
+    places: Vec<usize>,
+    epoll: Epoll,
+    events: Events,
+    request: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+struct Conn {
+    stream: TcpStream,
+    got: usize,
+    left: usize,
+}
+
+pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(addr)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+fn request(size: usize) -> Vec<u8> {
+    (0..size).map(|n| (n * 7 + n / 251) as u8).collect()
+}
+
+impl Load {
+    pub fn open(addr: SocketAddr, conns: usize, size: usize) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        let mut all = Vec::new();
+        let mut places = Vec::new();
+        for at in 0..conns {
+            let stream = connect(addr)?;
+            let fd = stream.as_raw_fd();
+            epoll.add(fd, IN)?;
+            places.resize(places.len().max(fd as usize + 1), usize::MAX);
+            places[fd as usize] = at;
+            all.push(Conn {
+                stream,
+                got: 0,
+                left: 0,
+            });
+        }
+        Ok(Self {
+            conns: all,
+            places,
+            epoll,
+            events: Events::with_room(1024),
+            request: request(size),
+            buffer: vec![0; size + 1],
+        })
+    }
+
+    /// So many requests on each connection.
+    pub fn run(&mut self, rounds: usize, pace: Pace<'_>) -> io::Result<()> {
+        match pace {
+            Pace::Free => self.round(rounds),
+            Pace::Together(server) => (0..rounds).try_for_each(|_| {
+                server.settle()?;
+                self.round(1)
+            }),
+        }
+    }
+
+    fn round(&mut self, each: usize) -> io::Result<()> {
+        for conn in &mut self.conns {
+            conn.left = each;
+            conn.stream.write_all(&self.request)?;
+        }
+        let mut unfinished = self.conns.len();
+        while unfinished > 0 {
+            let mut ready = self
+                .epoll
+                .wait(&mut self.events, PATIENCE.as_millis() as i32)?
+                .peekable();
+            if ready.peek().is_none() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            for fd in ready {
+                let conn = &mut self.conns[self.places[fd as usize]];
+                if conn.take(&self.request, &mut self.buffer)? {
+                    unfinished -= 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Conn {
+    /// Whether that was the last answer.
+    fn take(&mut self, request: &[u8], buffer: &mut [u8]) -> io::Result<bool> {
+        let n = self.stream.read(buffer)?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if request.get(self.got..self.got + n) != Some(&buffer[..n]) {
+            return Err(io::Error::other("other bytes came back than were sent"));
+        }
+        self.got += n;
+        if self.got < request.len() {
+            return Ok(false);
+        }
+        (self.got, self.left) = (0, self.left - 1);
+        if self.left > 0 {
+            self.stream.write_all(request)?;
+        }
+        Ok(self.left == 0)
+    }
+}
+
+/// Connects, has one answer, and closes; so many times, one after the other.
+pub fn churn(addr: SocketAddr, times: usize, size: usize, pace: Pace<'_>) -> io::Result<()> {
+    let (request, mut answer) = (request(size), vec![0; size]);
+    for _ in 0..times {
+        if let Pace::Together(server) = pace {
+            server.settle()?;
+        }
+        let mut stream = connect(addr)?;
+        stream.write_all(&request)?;
+        stream.read_exact(&mut answer)?;
+        if answer != request {
+            return Err(io::Error::other("other bytes came back than were sent"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! What the loop costs with sockets, beside its peers.
+//!
+//! An echo server, connections that come and go, many that are silent, and a chain of socketpairs, on
+//! readily in its three styles and on eight others. The repetitions are interleaved, all peers
+//! in turn, each time another first; ratios are the medians of those within one repetition.
+//!
+//! The commands are in `README.md`.
+
+mod chain;
+mod child;
+mod load;
+mod peers;
+mod raw;
+mod samples;
+mod workloads;
+
+use chain::Chain;
+use child::Tool;
+use peers::{Peer, Works};
+use readily_bench::report::{Form, Report};
+use samples::Samples;
+use std::error::Error;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const USAGE: &str = "usage: net [--instructions | --syscalls] [--smoke] [--only PART] \
+    [--peer A,B] [--repetitions N] [--markdown] [--json FILE]";
+
+struct Options {
+    tool: Tool,
+    smoke: bool,
+    form: Form,
+    json: Option<PathBuf>,
+    only: String,
+    peers: Vec<&'static Peer>,
+    repetitions: usize,
+}
+
+fn named(name: &str) -> Outcome<&'static Peer> {
+    let found = peers::ALL.iter().find(|peer| peer.name == name);
+    found.ok_or_else(|| format!("no peer is called {name}").into())
+}
+
+fn options(mut args: impl Iterator<Item = String>) -> Outcome<Options> {
+    let mut options = Options {
+        tool: Tool::None,
+        smoke: false,
+        form: Form::Text,
+        json: None,
+        only: String::new(),
+        peers: peers::ALL.iter().collect(),
+        repetitions: 5,
+    };
+    while let Some(name) = args.next() {
+        let mut value = || args.next().ok_or(USAGE);
+        match name.as_str() {
+            "--instructions" => options.tool = Tool::Callgrind,
+            "--syscalls" => options.tool = Tool::Strace,
+            "--smoke" => options.smoke = true,
+            "--markdown" => options.form = Form::Markdown,
+            "--json" => options.json = Some(value()?.into()),
+            "--only" => options.only = value()?,
+            "--peer" => options.peers = value()?.split(',').map(named).collect::<Outcome<_>>()?,
+            "--repetitions" => options.repetitions = value()?.parse()?,
+            _ => return Err(USAGE.into()),
+        }
+    }
+    Ok(options)
+}
+
+/// All peers that are here, in turn, as often as is asked for.
+fn measure(options: &Options) -> Outcome<Report> {
+    let (workloads, repetitions) = match options.tool {
+        Tool::None if options.smoke => (workloads::times(true), 1),
+        Tool::None => (workloads::times(false), options.repetitions),
+        tool => {
+            workloads::be_steady(false)?;
+            (workloads::counts(tool, options.smoke), 1)
+        }
+    };
+    for peer in options.peers.iter().filter(|peer| peer.works.is_none()) {
+        eprintln!("{} is not here", peer.name);
+    }
+    let mut report = Report::default();
+    let here: Vec<&Peer> = options
+        .peers
+        .iter()
+        .copied()
+        .filter(|peer| peer.works.is_some())
+        .collect();
+    for workload in workloads
+        .iter()
+        .filter(|it| it.name.contains(&options.only))
+    {
+        eprintln!("{}", workload.name);
+        let mut samples = Samples::new(&workload.name, &here);
+        for repetition in 0..repetitions {
+            for place in 0..here.len() {
+                let who = (repetition + place) % here.len();
+                let told = |error| format!("{} on {}: {error}", workload.name, here[who].name);
+                for figure in (workload.run)(here[who]).map_err(told)? {
+                    samples.add(who, figure);
+                }
+            }
+        }
+        report.extend(samples.rows());
+    }
+    Ok(report)
+}
+
+fn works(name: &str) -> Outcome<Works> {
+    named(name)?
+        .works
+        .ok_or_else(|| format!("{name} is not here").into())
+}
+
+/// The other processes: this program, with a peer to run.
+fn child(args: &[String]) -> Outcome<bool> {
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["serve", peer, room, pace] => {
+            raw::end_with_parent()?;
+            raw::raise_descriptors()?;
+            if pace == "steady" {
+                workloads::be_steady(true)?;
+            }
+            let (works, room) = (works(peer)?, room.parse()?);
+            let listener = TcpListener::bind(("127.0.0.1", 0))?;
+            let mut out = std::io::stdout();
+            writeln!(
+                out,
+                "{} {}",
+                listener.local_addr()?.port(),
+                std::process::id()
+            )?;
+            out.flush()?;
+            (works.echo)(listener, room)?;
+            Ok(true)
+        }
+        ["chain", peer, pairs, active, events] => {
+            raw::end_with_parent()?;
+            raw::raise_descriptors()?;
+            let chain = Chain::new(pairs.parse()?, active.parse()?, events.parse()?)?;
+            let took = (works(peer)?.chain)(chain)?;
+            println!("{}", took.as_nanos());
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+fn main() -> Outcome<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if child(&args)? {
+        return Ok(());
+    }
+    let options = options(args.into_iter())?;
+    raw::raise_descriptors()?;
+    let report = measure(&options)?;
+    // What is counted is the same in each run; of times, only ratios are worth comparing.
+    if options.tool == Tool::None {
+        print!("{}", report.tables(options.form));
+    }
+    print!("{}", report.matrix(options.form));
+    if let Some(path) = &options.json {
+        report.save(path)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! readily, with callbacks.
+
+use super::Next;
+use crate::chain::{Chain, Links};
+use crate::raw;
+use readily::{Callbacks, Cx, EventLoop, Interest};
+use std::cell::Cell;
+use std::io::{self, Read, Write};
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What a callback reads and writes through.
+struct Io<'a, 'b>(&'a Cx<'b>);
+
+impl Read for Io<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Io<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Conn {
+    /// What all connections read into, one after the other.
+    buffer: Rc<Cell<Vec<u8>>>,
+    kept: Vec<u8>,
+    wants: Next,
+}
+
+impl Callbacks for Conn {
+    fn on_read(&mut self, cx: &Cx<'_>) {
+        let mut buffer = self.buffer.take();
+        let next = super::echo(&mut Io(cx), &mut self.kept, &mut buffer);
+        self.buffer.set(buffer);
+        if next != self.wants {
+            self.want(cx, next);
+        }
+    }
+
+    fn on_write(&mut self, cx: &Cx<'_>) {
+        self.on_read(cx);
+    }
+}
+
+impl Conn {
+    fn want(&mut self, cx: &Cx<'_>, next: Next) {
+        self.wants = next;
+        let asked = match next {
+            Next::Read => cx.want(Interest::READ),
+            Next::Write => cx.want(Interest::WRITE),
+            Next::End => return cx.close(),
+        };
+        if asked.is_err() {
+            cx.close();
+        }
+    }
+}
+
+pub fn echo(listener: TcpListener, room: usize) -> io::Result<()> {
+    let mut event_loop = EventLoop::new().map_err(io::Error::other)?;
+    let buffer = Rc::new(Cell::new(vec![0; room]));
+    event_loop
+        .listen(listener, move |_cx, accepted| {
+            raw::set_nodelay(&accepted.fd).ok()?;
+            Some(Conn {
+                buffer: Rc::clone(&buffer),
+                kept: Vec::new(),
+                // It begins with interest in both, and is told first that there is room.
+                wants: Next::Write,
+            })
+        })
+        .map_err(|refused| refused.error)
+        .map_err(io::Error::other)?;
+    event_loop.run().map_err(io::Error::other)?;
+    Err(io::Error::other("the loop has ended"))
+}
+
+struct Pair {
+    at: usize,
+    links: Rc<Links>,
+}
+
+impl Callbacks for Pair {
+    fn on_read(&mut self, cx: &Cx<'_>) {
+        // An error shows as an end that came early.
+        let passed = self.links.turn(self.at, |buffer| cx.read(buffer));
+        if passed.unwrap_or(true) {
+            cx.stop();
+        }
+    }
+}
+
+pub fn chain(chain: Chain) -> io::Result<Duration> {
+    let mut event_loop = EventLoop::new().map_err(io::Error::other)?;
+    let Chain { readers, links } = chain;
+    for (at, reader) in readers.into_iter().enumerate() {
+        let links = Rc::clone(&links);
+        event_loop
+            .register(reader, Interest::READ, Pair { at, links })
+            .map_err(|refused| refused.error)
+            .map_err(io::Error::other)?;
+    }
+    links.start()?;
+    event_loop.run().map_err(io::Error::other)?;
+    links.took()
+}

@@ -1,0 +1,122 @@
+//! epoll by hand: a table by descriptor, and nothing in between.
+
+use super::{EVENTS, Next};
+use crate::chain::Chain;
+use crate::raw::{self, Epoll, Events, IN, OUT};
+use std::io::{self, ErrorKind};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+struct Conn {
+    stream: TcpStream,
+    kept: Vec<u8>,
+    wants: Next,
+}
+
+impl Conn {
+    #[inline]
+    fn turn(&mut self, fd: RawFd, buffer: &mut [u8]) -> Next {
+        if self.wants == Next::Write {
+            return self.late();
+        }
+        let n = match raw::read(fd, buffer) {
+            Ok(n) if n > 0 => n,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Next::Read,
+            _end_or_reset => return Next::End,
+        };
+        match raw::send(fd, &buffer[..n]) {
+            // If there is more, the level tells.
+            Ok(written) if written == n => Next::Read,
+            Ok(written) => self.keep(&buffer[written..n]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.keep(&buffer[..n]),
+            Err(_reset) => Next::End,
+        }
+    }
+
+    #[cold]
+    fn keep(&mut self, bytes: &[u8]) -> Next {
+        self.kept.extend_from_slice(bytes);
+        Next::Write
+    }
+
+    #[cold]
+    fn late(&mut self) -> Next {
+        match raw::send(self.stream.as_raw_fd(), &self.kept) {
+            Ok(n) => drop(self.kept.drain(..n)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_reset) => return Next::End,
+        }
+        if self.kept.is_empty() {
+            Next::Read
+        } else {
+            Next::Write
+        }
+    }
+}
+
+pub fn echo(listener: TcpListener, room: usize) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let (epoll, mut events) = (Epoll::new()?, Events::with_room(EVENTS));
+    let door = listener.as_raw_fd();
+    epoll.add(door, IN)?;
+    let mut conns: Vec<Option<Conn>> = Vec::new();
+    let mut buffer = vec![0; room];
+    loop {
+        for fd in epoll.wait(&mut events, -1)? {
+            if fd == door {
+                admit(&epoll, &listener, &mut conns)?;
+                continue;
+            }
+            let place = &mut conns[fd as usize];
+            let Some(conn) = place else { continue };
+            let next = conn.turn(fd, &mut buffer);
+            if next == conn.wants {
+                continue;
+            }
+            conn.wants = next;
+            match next {
+                Next::Read => epoll.modify(fd, IN)?,
+                Next::Write => epoll.modify(fd, OUT)?,
+                Next::End => *place = None,
+            }
+        }
+    }
+}
+
+fn admit(epoll: &Epoll, listener: &TcpListener, conns: &mut Vec<Option<Conn>>) -> io::Result<()> {
+    while let Ok(stream) = raw::accept(listener) {
+        raw::set_nodelay(&stream)?;
+        let fd = stream.as_raw_fd();
+        epoll.add(fd, IN)?;
+        if conns.len() <= fd as usize {
+            conns.resize_with(fd as usize + 1, || None);
+        }
+        conns[fd as usize] = Some(Conn {
+            stream,
+            kept: Vec::new(),
+            wants: Next::Read,
+        });
+    }
+    Ok(())
+}
+
+pub fn chain(chain: Chain) -> io::Result<Duration> {
+    let (epoll, mut events) = (Epoll::new()?, Events::with_room(EVENTS));
+    let mut places = Vec::new();
+    for (at, reader) in chain.readers.iter().enumerate() {
+        let fd = reader.as_raw_fd();
+        epoll.add(fd, IN)?;
+        places.resize(places.len().max(fd as usize + 1), usize::MAX);
+        places[fd as usize] = at;
+    }
+    chain.links.start()?;
+    loop {
+        for fd in epoll.wait(&mut events, -1)? {
+            let at = places[fd as usize];
+            if chain.links.turn(at, |buffer| raw::read(fd, buffer))? {
+                return chain.links.took();
+            }
+        }
+    }
+}

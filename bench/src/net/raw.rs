@@ -1,0 +1,215 @@
+//! The system's own calls: the only file of this package with unsafe code.
+//!
+//! The peer called *raw* is epoll by hand, the practical limit of all others. What the standard
+//! library has no name for stands here as safe functions, each a line around its call; so do
+//! the two servers in C.
+#![allow(unsafe_code)] // each block says why it is sound
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// What says -1 for an error, with the reason in `errno`.
+fn checked(answer: libc::c_int) -> io::Result<libc::c_int> {
+    match answer {
+        -1 => Err(io::Error::last_os_error()),
+        answer => Ok(answer),
+    }
+}
+
+pub const IN: u32 = libc::EPOLLIN as u32;
+pub const OUT: u32 = libc::EPOLLOUT as u32;
+
+pub struct Epoll(OwnedFd);
+
+/// What a wait writes into, made once.
+pub struct Events(Vec<libc::epoll_event>);
+
+impl Events {
+    pub fn with_room(room: usize) -> Self {
+        Self(vec![libc::epoll_event { events: 0, u64: 0 }; room])
+    }
+}
+
+impl Epoll {
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: it takes no pointer.
+        let fd = checked(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: the call has made it, and nobody else has its number.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    fn control(&self, what: libc::c_int, fd: RawFd, events: u32) -> io::Result<()> {
+        let mut event = libc::epoll_event {
+            events,
+            u64: fd as u64,
+        };
+        // SAFETY: `event` lives beyond the call, which reads it. A number that is not open is an
+        // error.
+        checked(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), what, fd, &raw mut event) }).map(drop)
+    }
+
+    pub fn add(&self, fd: RawFd, events: u32) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, events)
+    }
+
+    pub fn modify(&self, fd: RawFd, events: u32) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, events)
+    }
+
+    /// The numbers of the descriptors that are ready. `limit` is in milliseconds; -1 is none.
+    #[inline]
+    pub fn wait<'a>(
+        &self,
+        events: &'a mut Events,
+        limit: i32,
+    ) -> io::Result<impl Iterator<Item = RawFd> + use<'a>> {
+        let (room, all) = (events.0.len() as i32, events.0.as_mut_ptr());
+        // SAFETY: there is room for so many behind the pointer, and `events` is borrowed alone.
+        let n = checked(unsafe { libc::epoll_wait(self.0.as_raw_fd(), all, room, limit) })?;
+        Ok(events.0[..n as usize]
+            .iter()
+            .map(|event| event.u64 as RawFd))
+    }
+}
+
+/// Reads into `buffer` (`read(2)`).
+#[inline]
+pub fn read(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: there is room for so many behind the pointer, and `buffer` is borrowed alone.
+    let n = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// Writes what there is room for (`send(2)`), without the signal where nobody reads.
+#[inline]
+pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: there are so many behind the pointer.
+    let n = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// Accepts in one call what does not block and is closed in a child.
+pub fn accept(listener: &impl AsFd) -> io::Result<TcpStream> {
+    let (fd, none) = (listener.as_fd().as_raw_fd(), std::ptr::null_mut());
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: no address is asked for, so nothing is written through the pointers.
+    let fd = checked(unsafe { libc::accept4(fd, none, none.cast(), flags) })?;
+    // SAFETY: the call has made it, and nobody else has its number.
+    Ok(TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// For connections that come as something else than a stream of the standard library.
+pub fn set_nodelay(socket: &impl AsFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: `on` lives beyond the call, and is as long as is said.
+    let answer = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_NODELAY,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    checked(answer).map(drop)
+}
+
+/// Makes room for as many descriptors as this process may have at all, and says how many.
+pub fn raise_descriptors() -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` lives beyond the call, which writes it.
+    checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` lives beyond the call, which reads it.
+    checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
+    Ok(limit.rlim_cur)
+}
+
+/// Keeps this process on the first processor.
+pub fn stay_on_one_processor() -> io::Result<()> {
+    // SAFETY: it is plain data, of which all zeros are the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the first bit is within the set.
+    unsafe { libc::CPU_SET(0, &mut set) };
+    // SAFETY: `set` lives beyond the call, and is as long as is said.
+    checked(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) }).map(drop)
+}
+
+/// Lets whoever wakes this process finish first, where both are on one processor.
+pub fn give_way() -> io::Result<()> {
+    let param = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `param` lives beyond the call, which reads it.
+    checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const param) }).map(drop)
+}
+
+/// Asks a process to end. It is one of ours, whose end nobody has waited for yet.
+pub fn terminate(id: u32) -> io::Result<()> {
+    // SAFETY: it takes no pointer.
+    checked(unsafe { libc::kill(id as libc::pid_t, libc::SIGTERM) }).map(drop)
+}
+
+/// Ends this process with the one that started it, whatever becomes of that.
+pub fn end_with_parent() -> io::Result<()> {
+    // SAFETY: it takes no pointer.
+    checked(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) }).map(drop)
+}
+
+#[cfg(any(has_uv, has_ev))]
+pub mod c {
+    //! The servers in C. They take numbers of descriptors that outlive the call.
+
+    use crate::chain::Chain;
+    use std::io;
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+    use std::time::Duration;
+
+    macro_rules! library {
+        ($name:ident, $echo:ident, $chain:ident) => {
+            pub mod $name {
+                use super::*;
+
+                // SAFETY: as in `c/`, where they are defined.
+                unsafe extern "C" {
+                    fn $echo(listener: i32, room: usize) -> i32;
+                    fn $chain(
+                        readers: *const i32,
+                        writers: *const i32,
+                        pairs: usize,
+                        active: usize,
+                        total: usize,
+                    ) -> i64;
+                }
+
+                pub fn echo(listener: TcpListener, room: usize) -> io::Result<()> {
+                    listener.set_nonblocking(true)?;
+                    // SAFETY: the listener is open until this returns.
+                    unsafe { $echo(listener.as_raw_fd(), room) };
+                    Err(io::Error::other("the loop has ended"))
+                }
+
+                pub fn chain(chain: Chain) -> io::Result<Duration> {
+                    let readers: Vec<_> = chain.readers.iter().map(AsRawFd::as_raw_fd).collect();
+                    let writers: Vec<_> =
+                        chain.links.writers.iter().map(AsRawFd::as_raw_fd).collect();
+                    let (pairs, active, total) = chain.links.size();
+                    // SAFETY: both arrays are so long, and live beyond the call, as do the
+                    // descriptors in them.
+                    let ns =
+                        unsafe { $chain(readers.as_ptr(), writers.as_ptr(), pairs, active, total) };
+                    let ns = u64::try_from(ns).map_err(io::Error::other)?;
+                    Ok(Duration::from_nanos(ns))
+                }
+            }
+        };
+    }
+
+    #[cfg(has_ev)]
+    library!(ev, bench_ev_echo, bench_ev_chain);
+    #[cfg(has_uv)]
+    library!(uv, bench_uv_echo, bench_uv_chain);
+}

@@ -1,0 +1,245 @@
+//! The workloads: each measures one peer once, and gives its figures.
+//!
+//! Times are taken of a server that runs freely beside its load. Counts are taken with both on one
+//! processor, where the server gives way until the load has sent all it has: so every peer finds
+//! the same events in each of its waits, and what is counted is the same in every run.
+
+use crate::child::{self, Server, Tool};
+use crate::load::{self, Load, Pace};
+use crate::peers::Peer;
+use crate::raw;
+use std::io;
+use std::time::Instant;
+
+/// One number, and what it is; where a workload has but one, that is the workload's name.
+pub struct Figure {
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub value: f64,
+}
+
+impl Figure {
+    fn new(name: &'static str, unit: &'static str, value: f64) -> Self {
+        Self { name, unit, value }
+    }
+}
+
+type Figures = io::Result<Vec<Figure>>;
+
+pub struct Workload {
+    pub name: String,
+    pub run: Box<dyn Fn(&Peer) -> Figures>,
+}
+
+impl Workload {
+    fn new(name: String, run: impl Fn(&Peer) -> Figures + 'static) -> Self {
+        let run = Box::new(run);
+        Self { name, run }
+    }
+}
+
+const SMALL: usize = 64;
+const LARGE: usize = 16 * 1024;
+
+/// As much as a server reads at once: more than comes at once, so that a read is short.
+fn room(size: usize) -> usize {
+    (2 * size).max(1024)
+}
+
+fn server(tool: Tool, peer: &Peer, size: usize) -> io::Result<Server> {
+    let steady = if tool == Tool::None {
+        "freely"
+    } else {
+        "steady"
+    };
+    let args = ["serve", peer.name, &room(size).to_string(), steady].map(str::to_owned);
+    Server::start(tool, &args)
+}
+
+fn echo_name(conns: usize, size: &str) -> String {
+    let plural = if conns == 1 { "" } else { "s" };
+    format!("echo, {conns} connection{plural}, {size}")
+}
+
+/// What is measured by the clock. Smoke is so little that it only shows that it runs.
+pub fn times(smoke: bool) -> Vec<Workload> {
+    let mut all = Vec::new();
+    for (size, word) in [(SMALL, "64 B"), (LARGE, "16 KiB")] {
+        for conns in [1, 50, 1000] {
+            let requests = match (smoke, size) {
+                (true, _) => conns,
+                (false, SMALL) => 20_000,
+                (false, _) => 10_000,
+            };
+            let rounds = (requests / conns).clamp(1, 10_000);
+            let name = echo_name(conns, word);
+            all.push(Workload::new(name, move |peer| {
+                echo(peer, conns, size, rounds)
+            }));
+        }
+    }
+    let connections = if smoke { 10 } else { 2000 };
+    let name = "churn: connect, echo, close".to_owned();
+    all.push(Workload::new(name, move |peer| churn(peer, connections)));
+    let (silent, rounds) = if smoke { (100, 2) } else { (9_900, 400) };
+    let name = format!("50 connections beside {silent} idle ones");
+    all.push(Workload::new(name, move |peer| idle(peer, silent, rounds)));
+    for pairs in [200, 1000, 9000] {
+        let events = if smoke { 1000 } else { 200_000 };
+        let name = format!("chain, {pairs} pairs");
+        all.push(Workload::new(name, move |peer| {
+            chain_time(peer, pairs, events)
+        }));
+    }
+    all
+}
+
+/// What is counted by a tool.
+pub fn counts(tool: Tool, smoke: bool) -> Vec<Workload> {
+    let mut all = Vec::new();
+    // Whether they are many matters, and how large they are does not.
+    for (conns, rounds) in [(1, 1000), (50, 100)] {
+        let rounds = if smoke { 4 } else { rounds };
+        let name = echo_name(conns, "64 B");
+        all.push(Workload::new(name, move |peer| {
+            count_echo(tool, peer, conns, rounds)
+        }));
+    }
+    let times = if smoke { 4 } else { 200 };
+    let name = "churn: connect, echo, close".to_owned();
+    all.push(Workload::new(name, move |peer| {
+        count_churn(tool, peer, times)
+    }));
+    for pairs in [200, 1000, 9000] {
+        let events = if smoke { 200 } else { 20_000 };
+        let name = format!("chain, {pairs} pairs");
+        all.push(Workload::new(name, move |peer| {
+            count_chain(tool, peer, pairs, events)
+        }));
+    }
+    all
+}
+
+/// What happens to a server between two looks at it.
+struct Spent {
+    seconds: f64,
+    cpu: f64,
+}
+
+#[allow(clippy::disallowed_methods)] // the reader's clock, and no loop's
+fn spent(server: &Server, work: impl FnOnce() -> io::Result<()>) -> io::Result<Spent> {
+    let (cpu, start) = (server.cpu()?, Instant::now());
+    work()?;
+    Ok(Spent {
+        seconds: start.elapsed().as_secs_f64(),
+        cpu: server.cpu()? - cpu,
+    })
+}
+
+fn echo(peer: &Peer, conns: usize, size: usize, rounds: usize) -> Figures {
+    let server = server(Tool::None, peer, size)?;
+    let mut load = Load::open(server.addr, conns, size)?;
+    load.run(rounds.div_ceil(10), Pace::Free)?;
+    let spent = spent(&server, || load.run(rounds, Pace::Free))?;
+    let requests = (conns * rounds) as f64;
+    Ok(vec![
+        Figure::new("requests a second", "1/s", requests / spent.seconds),
+        Figure::new("server's CPU", "ns", spent.cpu / requests),
+    ])
+}
+
+fn churn(peer: &Peer, connections: usize) -> Figures {
+    let server = server(Tool::None, peer, SMALL)?;
+    load::churn(server.addr, connections.div_ceil(10), SMALL, Pace::Free)?;
+    let spent = spent(&server, || {
+        load::churn(server.addr, connections, SMALL, Pace::Free)
+    })?;
+    let connections = connections as f64;
+    Ok(vec![
+        Figure::new("connections a second", "1/s", connections / spent.seconds),
+        Figure::new("server's CPU", "ns", spent.cpu / connections),
+    ])
+}
+
+fn idle(peer: &Peer, silent: usize, rounds: usize) -> Figures {
+    const ACTIVE: usize = 50;
+    let server = server(Tool::None, peer, SMALL)?;
+    let mut active = Load::open(server.addr, ACTIVE, SMALL)?;
+    active.run(rounds.div_ceil(10), Pace::Free)?;
+    let alone = spent(&server, || active.run(rounds, Pace::Free))?;
+    let before = server.resident()?;
+    let mut others = Load::open(server.addr, silent, SMALL)?;
+    // An answer shows that it has been accepted, and lets its coroutine take what it needs.
+    others.run(1, Pace::Free)?;
+    let memory = server.resident()? - before;
+    let beside = spent(&server, || active.run(rounds, Pace::Free))?;
+    let requests = (ACTIVE * rounds) as f64;
+    Ok(vec![
+        Figure::new("memory, for each idle", "B", memory / silent as f64),
+        Figure::new("server's CPU", "ns", beside.cpu / requests),
+        Figure::new("slow-down", "x", beside.cpu / alone.cpu),
+    ])
+}
+
+/// As many pairs have a byte at a time.
+const ACTIVE_PAIRS: usize = 100;
+
+fn chain(tool: Tool, peer: &Peer, pairs: usize, events: usize) -> io::Result<(f64, u64)> {
+    let [pairs, active, events] = [pairs, ACTIVE_PAIRS, events].map(|n| n.to_string());
+    let args = ["chain", peer.name, &pairs, &active, &events].map(str::to_owned);
+    let (ns, count) = child::run(tool, &args)?;
+    Ok((ns.trim().parse().map_err(io::Error::other)?, count))
+}
+
+fn chain_time(peer: &Peer, pairs: usize, events: usize) -> Figures {
+    let (ns, _) = chain(Tool::None, peer, pairs, events)?;
+    Ok(vec![Figure::new("", "ns", ns / events as f64)])
+}
+
+fn unit(tool: Tool) -> &'static str {
+    match tool {
+        Tool::Strace => "calls",
+        Tool::Callgrind | Tool::None => "instructions",
+    }
+}
+
+/// What each of `n` operations takes: three times as many, less once as many.
+fn difference(tool: Tool, n: usize, count: impl Fn(usize) -> io::Result<u64>) -> Figures {
+    let (few, many) = (count(1)?, count(3)?);
+    let each = (many as f64 - few as f64) / (2 * n) as f64;
+    Ok(vec![Figure::new("", unit(tool), each)])
+}
+
+fn count_echo(tool: Tool, peer: &Peer, conns: usize, rounds: usize) -> Figures {
+    difference(tool, conns * rounds, |times| {
+        let server = server(tool, peer, SMALL)?;
+        let mut load = Load::open(server.addr, conns, SMALL)?;
+        load.run(times * rounds, Pace::Together(&server))?;
+        server.count()
+    })
+}
+
+fn count_churn(tool: Tool, peer: &Peer, connections: usize) -> Figures {
+    difference(tool, connections, |times| {
+        let server = server(tool, peer, SMALL)?;
+        load::churn(
+            server.addr,
+            times * connections,
+            SMALL,
+            Pace::Together(&server),
+        )?;
+        server.count()
+    })
+}
+
+fn count_chain(tool: Tool, peer: &Peer, pairs: usize, events: usize) -> Figures {
+    difference(tool, events, |times| {
+        Ok(chain(tool, peer, pairs, times * events)?.1)
+    })
+}
+
+/// For this process: see above.
+pub fn be_steady(server: bool) -> io::Result<()> {
+    raw::stay_on_one_processor()?;
+    if server { raw::give_way() } else { Ok(()) }
+}
