@@ -73,12 +73,13 @@ fn options(mut args: impl Iterator<Item = String>) -> Outcome<Options> {
 
 /// All peers that are here, in turn, as often as is asked for.
 fn measure(options: &Options) -> Outcome<Report> {
+    let descriptors = raw::raise_descriptors()?;
     let (workloads, repetitions) = match options.tool {
-        Tool::None if options.smoke => (workloads::times(true), 1),
-        Tool::None => (workloads::times(false), options.repetitions),
+        Tool::None if options.smoke => (workloads::times(true, descriptors), 1),
+        Tool::None => (workloads::times(false, descriptors), options.repetitions),
         tool => {
             workloads::be_steady(false)?;
-            (workloads::counts(tool, options.smoke), 1)
+            (workloads::counts(tool, options.smoke, descriptors), 1)
         }
     };
     for peer in options.peers.iter().filter(|peer| peer.works.is_none()) {
@@ -157,7 +158,6 @@ fn main() -> Outcome<()> {
         return Ok(());
     }
     let options = options(args.into_iter())?;
-    raw::raise_descriptors()?;
     let report = measure(&options)?;
     // What is counted is the same in each run; of times, only ratios are worth comparing.
     if options.tool == Tool::None {

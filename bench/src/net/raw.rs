@@ -116,7 +116,7 @@ pub fn set_nodelay(socket: &impl AsFd) -> io::Result<()> {
 }
 
 /// Makes room for as many descriptors as this process may have at all, and says how many.
-pub fn raise_descriptors() -> io::Result<u64> {
+pub fn raise_descriptors() -> io::Result<usize> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
@@ -126,7 +126,7 @@ pub fn raise_descriptors() -> io::Result<u64> {
     limit.rlim_cur = limit.rlim_max;
     // SAFETY: `limit` lives beyond the call, which reads it.
     checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
-    Ok(limit.rlim_cur)
+    Ok(usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX))
 }
 
 /// Keeps this process on the first processor.

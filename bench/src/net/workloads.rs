@@ -38,6 +38,9 @@ impl Workload {
     }
 }
 
+/// Descriptors for all else: 50 connections, the program's own, a tool's.
+const SPARE: usize = 200;
+
 const SMALL: usize = 64;
 const LARGE: usize = 16 * 1024;
 
@@ -61,11 +64,18 @@ fn echo_name(conns: usize, size: &str) -> String {
     format!("echo, {conns} connection{plural}, {size}")
 }
 
-/// What is measured by the clock. Smoke is so little that it only shows that it runs.
-pub fn times(smoke: bool) -> Vec<Workload> {
+/// How many pairs, of which each takes two of so many descriptors.
+fn pairs(smoke: bool, descriptors: usize) -> [usize; 3] {
+    let many = if smoke { 2000 } else { 9000 };
+    [200, 1000, many.min((descriptors - SPARE) / 2)]
+}
+
+/// What is measured by the clock, with so many descriptors for each process. Smoke is so little
+/// that it only shows that it runs.
+pub fn times(smoke: bool, descriptors: usize) -> Vec<Workload> {
     let mut all = Vec::new();
     for (size, word) in [(SMALL, "64 B"), (LARGE, "16 KiB")] {
-        for conns in [1, 50, 1000] {
+        for conns in [1, 50, if smoke { 100 } else { 1000 }] {
             let requests = match (smoke, size) {
                 (true, _) => conns,
                 (false, SMALL) => 20_000,
@@ -81,10 +91,11 @@ pub fn times(smoke: bool) -> Vec<Workload> {
     let connections = if smoke { 10 } else { 2000 };
     let name = "churn: connect, echo, close".to_owned();
     all.push(Workload::new(name, move |peer| churn(peer, connections)));
-    let (silent, rounds) = if smoke { (100, 2) } else { (9_900, 400) };
+    let (silent, rounds) = if smoke { (100, 2) } else { (10_000, 400) };
+    let silent = silent.min(descriptors - SPARE);
     let name = format!("50 connections beside {silent} idle ones");
     all.push(Workload::new(name, move |peer| idle(peer, silent, rounds)));
-    for pairs in [200, 1000, 9000] {
+    for pairs in pairs(smoke, descriptors) {
         let events = if smoke { 1000 } else { 200_000 };
         let name = format!("chain, {pairs} pairs");
         all.push(Workload::new(name, move |peer| {
@@ -95,7 +106,7 @@ pub fn times(smoke: bool) -> Vec<Workload> {
 }
 
 /// What is counted by a tool.
-pub fn counts(tool: Tool, smoke: bool) -> Vec<Workload> {
+pub fn counts(tool: Tool, smoke: bool, descriptors: usize) -> Vec<Workload> {
     let mut all = Vec::new();
     // Whether they are many matters, and how large they are does not.
     for (conns, rounds) in [(1, 1000), (50, 100)] {
@@ -110,7 +121,7 @@ pub fn counts(tool: Tool, smoke: bool) -> Vec<Workload> {
     all.push(Workload::new(name, move |peer| {
         count_churn(tool, peer, times)
     }));
-    for pairs in [200, 1000, 9000] {
+    for pairs in pairs(smoke, descriptors) {
         let events = if smoke { 200 } else { 20_000 };
         let name = format!("chain, {pairs} pairs");
         all.push(Workload::new(name, move |peer| {
