@@ -109,3 +109,65 @@ fn echo(stream: &mut (impl Read + Write), kept: &mut Vec<u8>, buffer: &mut [u8])
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpStream};
+    use std::thread;
+    use std::time::Duration;
+
+    fn here() -> impl Iterator<Item = (&'static str, Works)> {
+        ALL.iter().filter_map(|peer| Some((peer.name, peer.works?)))
+    }
+
+    #[test]
+    fn who_reads_late_gets_every_byte() {
+        const GUARD: Duration = Duration::from_secs(20);
+        let sent: Vec<u8> = (0..8_000_000_u32).map(|n| (n / 255) as u8).collect();
+        for (name, works) in here() {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            // It serves until the tests end.
+            thread::spawn(move || (works.echo)(listener, 1024));
+            stream.set_read_timeout(Some(GUARD)).unwrap();
+            stream.set_write_timeout(Some(GUARD)).unwrap();
+            let mut writer = stream.try_clone().unwrap();
+            // Nothing is read until no more can be written: then the server has no room either.
+            stream.set_nonblocking(true).unwrap();
+            let (mut written, mut full) = (0, 0);
+            while written < sent.len() && full < 20 {
+                match writer.write(&sent[written..]) {
+                    Ok(n) => (written, full) = (written + n, 0),
+                    Err(_full) => {
+                        full += 1;
+                        thread::yield_now();
+                    }
+                }
+            }
+            stream.set_nonblocking(false).unwrap();
+            let mut got = vec![0; sent.len()];
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    writer.write_all(&sent[written..]).unwrap();
+                    writer.shutdown(Shutdown::Write).unwrap();
+                });
+                stream
+                    .read_exact(&mut got)
+                    .unwrap_or_else(|error| panic!("{name}: {error}"));
+            });
+            assert!(got == sent, "{name}");
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn each_byte_of_a_chain_is_handed_on() {
+        for (name, works) in here() {
+            let chain = Chain::new(20, 4, 1000).unwrap();
+            let took = (works.chain)(chain).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(took > Duration::ZERO, "{name}");
+        }
+    }
+}
