@@ -96,7 +96,9 @@ fn measure(options: &Options) -> Outcome<Report> {
         .iter()
         .filter(|it| it.name.contains(&options.only))
     {
-        eprintln!("{}", workload.name);
+        if !options.smoke {
+            eprintln!("{}", workload.name);
+        }
         let mut samples = Samples::new(&workload.name, &here);
         for repetition in 0..repetitions {
             for place in 0..here.len() {
