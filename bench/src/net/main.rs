@@ -109,7 +109,11 @@ fn measure(options: &Options) -> Outcome<Report> {
                 }
             }
         }
-        report.extend(samples.rows());
+        let mut one = Report::default();
+        one.extend(samples.rows());
+        // At once, so that minutes are not lost to the last of them.
+        print!("{}", one.tables(options.form));
+        report.extend(one.rows().iter().cloned());
     }
     Ok(report)
 }
@@ -161,10 +165,6 @@ fn main() -> Outcome<()> {
     }
     let options = options(args.into_iter())?;
     let report = measure(&options)?;
-    // What is counted is the same in each run; of times, only ratios are worth comparing.
-    if options.tool == Tool::None {
-        print!("{}", report.tables(options.form));
-    }
     print!("{}", report.matrix(options.form));
     if let Some(path) = &options.json {
         report.save(path)?;
