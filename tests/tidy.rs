@@ -134,7 +134,7 @@ fn an_import_that_points_up_or_sideways_is_found() {
 
 /// How many `unsafe` blocks, functions and implementations there are in `sys`. It may fall
 /// freely; it rises with a line in the commit that says why.
-const UNSAFE_IN_SYS: usize = 93;
+const UNSAFE_IN_SYS: usize = 94;
 
 #[test]
 fn unsafe_stands_in_sys_only_and_does_not_spread() {

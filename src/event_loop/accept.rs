@@ -24,6 +24,7 @@ use crate::poll::{Interest, Trigger};
 use readily_sys::socket;
 use std::io;
 use std::net::{self, SocketAddr};
+use std::panic::Location;
 
 /// A connection, fresh from a listener.
 #[derive(Debug)]
@@ -106,6 +107,7 @@ impl Local {
             });
         }
         let acceptor = Acceptor {
+            site: Location::caller(),
             accept,
             backoff: Backoff::default(),
             pause: None,
@@ -134,6 +136,7 @@ impl Local {
 
 /// What [`Local::listen`] registers.
 struct Acceptor<F> {
+    site: &'static Location<'static>,
     accept: F,
     backoff: Backoff,
     /// While it has run out.
@@ -206,7 +209,7 @@ where
     /// N7, "connect ready": register read and write interest, and the callbacks.
     fn admit(&mut self, cx: &Cx<'_>, accepted: Accepted) {
         let Some(callbacks) = (self.accept)(cx, &accepted) else {
-            return;
+            return cx.close_descriptor(accepted.fd, self.site);
         };
         if let Err(refused) = cx.register_accepted(accepted, Interest::BOTH, callbacks) {
             let error = match refused.error {

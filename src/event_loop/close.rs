@@ -1,4 +1,5 @@
-//! The end of a loop: everything that is left is cancelled and dropped, in a stated order.
+//! The end of a loop: everything that is left is cancelled and dropped, in a stated order. And the
+//! end of one registration, whose descriptor is closed in one place, so that errors are heard of.
 //!
 //! Destructors are user code: they may wake, spawn, register and cancel while the loop is
 //! being emptied (R081). So it is marked closed first, each thing is taken out before it is
@@ -7,18 +8,25 @@
 //! In the notes: reclaim its resources (N7); in asyncio, what `run` does at its end.
 
 use super::current::Here;
+use super::descriptor::Descriptor;
 use super::inbox::Letter;
 use super::local::Local;
+use super::registry::Registration;
+use super::unhandled::Unhandled;
+use std::os::fd::AsRawFd;
+use std::panic::Location;
+use std::rc::Rc;
 
-/// What was still there when a loop was closed.
+/// What was still there when a loop was closed, counted before anything of it was dropped: the
+/// timer of a task that sleeps is there beside its task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseReport {
     /// The jobs (tasks) that were not done, by name. They were cancelled.
     pub jobs: Vec<String>,
-    /// Descriptors that were registered.
+    /// Descriptors that were registered, by callbacks or by the sockets of coroutines.
     pub registrations: usize,
-    /// Timers that were armed.
+    /// Timers that were armed, by `call_later` or by what waits for a time.
     pub timers: usize,
     /// Closures that waited for their turn, from this thread or another.
     pub closures: usize,
@@ -27,20 +35,23 @@ pub struct CloseReport {
 impl Local {
     /// Empties everything, in the order that [`EventLoop::close`](super::EventLoop::close) states. Twice is harmless.
     pub(super) fn shut(&self) -> CloseReport {
-        let mut report = CloseReport::default();
         if self.closed.replace(true) {
-            return report;
+            return CloseReport::default();
         }
         let Some(me) = self.me.upgrade() else {
-            return report;
+            return CloseReport::default();
         };
         let _here = Here::enter(&me);
         let mut letters = self.inbox.close();
         letters.append(&mut self.held.take());
-        report.closures += letters
-            .iter()
-            .filter(|l| matches!(l, Letter::Call(..)))
-            .count();
+        let sent = letters.iter().filter(|l| matches!(l, Letter::Call(..)));
+        // Before the first destructor: a future takes its own timers and sources with it.
+        let mut report = CloseReport {
+            jobs: Vec::new(),
+            registrations: self.registry.len(),
+            timers: self.times.len(),
+            closures: sent.count() + self.ready.calls(),
+        };
         for letter in letters {
             self.drop_guarded(letter);
         }
@@ -48,21 +59,49 @@ impl Local {
             report.jobs = jobs.close(self);
         }
         while let Some(slot) = self.registry.first() {
-            report.registrations += 1;
-            let registration = self.strike(slot);
-            self.drop_guarded(registration);
+            if let Some(registration) = self.strike(slot) {
+                self.discard(registration);
+            }
         }
         while let Some(expiry) = self.times.pop_any() {
-            report.timers += 1;
             self.drop_guarded(expiry);
         }
         while let Some(call) = self.ready.pop_call() {
-            report.closures += 1;
             self.drop_guarded(call);
         }
         let freed = self.freed.take();
         self.drop_guarded(freed);
         self.drop_hook();
         report
+    }
+}
+
+// The end of one registration.
+impl Local {
+    /// The last of a registration that is out of table and poller: callbacks, then descriptor.
+    /// Outside every borrow (L8). Of one whose callback runs this is for whoever has called that (L3).
+    pub(super) fn discard(&self, registration: Rc<Registration>) {
+        if let Ok(last) = Rc::try_unwrap(registration) {
+            let Registration {
+                callbacks,
+                line,
+                fd,
+            } = last;
+            self.drop_guarded(callbacks);
+            self.close_descriptor(fd, line.get().site);
+        }
+    }
+
+    /// Closes what is the loop's own, and tells what the system says to it. Of what is shared,
+    /// this drops one share: its owner's destructor closes it, and is user code.
+    pub(super) fn close_descriptor(&self, fd: Descriptor, site: &'static Location<'static>) {
+        let owned = match fd.into_owned() {
+            Ok(owned) => owned,
+            Err(shared) => return self.drop_guarded(shared),
+        };
+        let fd = owned.as_raw_fd();
+        if let Err(error) = readily_sys::close(owned) {
+            self.report(&Unhandled::CloseFailed { fd, site, error });
+        }
     }
 }

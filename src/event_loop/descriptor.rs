@@ -15,6 +15,10 @@ use std::rc::Rc;
 ///
 /// Made by `into()` from anything that owns a descriptor, or from an `Rc` of something
 /// that does, where the callbacks want to use it too.
+///
+/// When the registration ends, the loop closes what it owns, and tells an error of that as
+/// [`Unhandled::CloseFailed`](super::Unhandled::CloseFailed). What is in an `Rc` is closed by the
+/// destructor of its owner, which tells nobody.
 pub struct Descriptor(Held);
 
 enum Held {

@@ -95,7 +95,9 @@ impl Local {
                 self.rest_if_unheard(slot);
             }
             if registration.line.get().gone {
-                self.drop_guarded(serving.take());
+                if let Some(registration) = serving.take() {
+                    self.discard(registration);
+                }
             }
         }
     }
@@ -112,10 +114,10 @@ impl Local {
         self.end_call(begun, || origin.clone());
         let role = registration.line.get().role;
         if !matches!(role, Role::Listener | Role::Source) {
-            let struck = self.strike(SlabKey::from_bits(batch.token()));
-            self.drop_guarded(struck);
+            // We hold it too: it goes below.
+            drop(self.strike(SlabKey::from_bits(batch.token())));
         }
-        self.drop_guarded(registration);
+        self.discard(registration);
         self.note_panic(payload, origin);
     }
 

@@ -226,6 +226,11 @@ impl Ready {
         self.len() == 0 && self.later.borrow().is_empty()
     }
 
+    /// How many closures wait for their turn.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.borrow().queue.iter().flatten().count()
+    }
+
     /// Any closure, for whoever empties the queue.
     pub(super) fn pop_call(&self) -> Option<Call> {
         let mut calls = self.calls.borrow_mut();

@@ -266,8 +266,9 @@ impl Local {
     #[doc(alias = "remove_writer")]
     pub fn remove(&self, key: Key) -> Result<(), Error> {
         self.line(key)?;
-        let registration = self.strike(key.slot);
-        self.drop_guarded(registration);
+        if let Some(registration) = self.strike(key.slot) {
+            self.discard(registration);
+        }
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
+use std::panic::Location;
 use std::time::Duration;
 
 /// Something that went wrong and that no call returned.
@@ -49,6 +50,14 @@ pub enum Unhandled {
         /// Which of them took longest.
         longest: Origin,
     },
+    /// In debug mode: a [`run`](crate::run()) waits, and nothing on its loop can end that. There is
+    /// no timer, no descriptor, no [`Remote`](super::Remote), and nobody is ready: a lock that is
+    /// taken twice, a promise that is kept and not settled, tasks that wait for each other. Only a
+    /// waker can that another thread has. Told once for each run.
+    Stuck {
+        /// Who waits, by name.
+        tasks: Vec<String>,
+    },
     /// A new connection could not be accepted: no descriptor or memory was left, or an error
     /// came again and again. The listener is paused, and tries again when a descriptor of this
     /// loop is closed, or after a while. Told once, until it works again.
@@ -64,6 +73,17 @@ pub enum Unhandled {
     /// behind the loop's back while a duplicate of it, or a child, kept its file open (epoll(7),
     /// question 6). The loop cannot take it out any more, and spins while it is ready.
     Ghost,
+    /// A descriptor of the loop's own was closed with an error: `EIO`, `ENOSPC` or `EDQUOT` for
+    /// what was written before and could not be kept, `EBADF` where somebody else had closed it
+    /// already. It is not open any more, and is not closed again.
+    CloseFailed {
+        /// The number that it had.
+        fd: RawFd,
+        /// Where it was registered.
+        site: &'static Location<'static>,
+        /// What `close(2)` said.
+        error: io::Error,
+    },
     /// The system refused something that the loop did by itself.
     Io {
         /// What it was doing.
@@ -89,6 +109,11 @@ impl fmt::Display for Unhandled {
                 f,
                 "a slow turn, {took:?} in {calls} calls; the longest: {longest}"
             ),
+            Self::Stuck { tasks } => write!(
+                f,
+                "nothing on this loop can end the wait of: {}",
+                tasks.join(", ")
+            ),
             Self::AcceptPaused { fd, error, retry } => {
                 write!(f, "listener {fd} is paused, next try in {retry:?}: {error}")
             }
@@ -96,6 +121,9 @@ impl fmt::Display for Unhandled {
                 "events without end for a descriptor that was closed behind the loop's back; \
                  a duplicate of it is still open",
             ),
+            Self::CloseFailed { fd, site, error } => {
+                write!(f, "closing descriptor {fd}, registered at {site}: {error}")
+            }
             Self::Io { what, error } => write!(f, "{what}: {error}"),
         }
     }

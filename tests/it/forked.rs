@@ -138,3 +138,74 @@ fn a_number_that_was_changed_behind_the_loops_back_can_be_removed_and_used_again
     turn_until(&mut event_loop, || log.len() > 0);
     assert_eq!(log.text(), "read");
 }
+
+/// R009: closed by somebody else first. Of each way in which a registration ends it is told, once,
+/// where it was made; and what has the number by then is left alone.
+#[test]
+fn a_descriptor_that_somebody_else_has_closed_is_told_of_at_its_end() {
+    if !is_alone(None) {
+        return;
+    }
+    let _guard = guard();
+    type End = fn(EventLoop, readily::Key, UnixStream);
+    let ends: [(&str, End); 4] = [
+        ("removed", |event_loop, key, _| {
+            event_loop.remove(key).unwrap();
+        }),
+        ("closed by its callback", |mut event_loop, key, _| {
+            event_loop.call_soon(move |local| local.remove(key).unwrap());
+            turn_times(&mut event_loop, 2);
+        }),
+        ("the loop is closed", |event_loop, _, _| {
+            assert_eq!(event_loop.close().registrations, 1);
+        }),
+        ("the loop is dropped", |event_loop, _, _| drop(event_loop)),
+    ];
+    for (what, end) in ends {
+        let event_loop = EventLoop::new().unwrap();
+        let told = collect_unhandled(&event_loop);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let number = ours.as_raw_fd();
+        let key = event_loop.register(ours, Interest::READ, Closures::new());
+        // SAFETY: a number; its owner is the loop, which is not handed it again by us.
+        assert_eq!(unsafe { libc::close(number) }, 0);
+        end(event_loop, key.unwrap(), theirs);
+        assert_eq!(told.len(), 1, "{what}: {}", told.text());
+        let expected = format!("closing descriptor {number}, registered at tests/it/forked.rs:");
+        assert!(told.text().starts_with(&expected), "{}", told.text());
+        assert!(told.text().contains("os error 9"), "{}", told.text());
+    }
+}
+
+/// The branch of the dispatcher: it runs with the descriptor out of the table.
+#[test]
+fn a_callback_that_closes_its_own_number_is_told_of_it_and_no_more() {
+    if !is_alone(None) {
+        return;
+    }
+    let _guard = guard();
+    for panics in [false, true] {
+        let mut event_loop = EventLoop::new().unwrap();
+        event_loop.set_panic_policy(readily::PanicPolicy::Isolate);
+        let told = collect_unhandled(&event_loop);
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let read = Closures::new().on_read(move |cx| {
+            // SAFETY: a number; its owner is the loop, which is not handed it again by us.
+            assert_eq!(unsafe { libc::close(cx.fd().as_raw_fd()) }, 0);
+            match panics {
+                true => panic!("on purpose"),
+                false => cx.close(),
+            }
+        });
+        event_loop.register(ours, Interest::READ, read).unwrap();
+        theirs.write_all(b"x").unwrap();
+        turn_times(&mut event_loop, 3);
+        assert_eq!(told.len(), 1 + usize::from(panics), "{}", told.text());
+        assert!(
+            told.text().contains("closing descriptor"),
+            "{}",
+            told.text()
+        );
+        assert_eq!(event_loop.registered(), 0);
+    }
+}

@@ -6,7 +6,7 @@
 //! Rules: L8, W3, T3, T4, S4; in the notes, "reclaim its resources" (N7).
 
 use super::actor::Actor;
-use super::model::{Due, Id};
+use super::model::Id;
 use super::op::{NAMES, PLACES};
 use super::play::Before;
 use super::scripted::end_of;
@@ -71,12 +71,10 @@ impl Stage {
         let should = {
             let model = self.model.borrow();
             let tasks = model.tasks.values().filter(|task| task.ended.is_none());
-            let calls = |due: &&Due| matches!(due, Due::Call(_));
-            let timers = model.timers.values().filter(calls).count();
             (
                 tasks.count(),
                 model.registered.len(),
-                timers,
+                model.timers.len(),
                 model.closures.len(),
             )
         };
