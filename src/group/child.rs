@@ -90,9 +90,13 @@ impl<V: 'static> std::future::Future for Child<V> {
 
     /// # Panics
     ///
-    /// If the value was taken before.
+    /// If the value was taken before, and in the child itself: it would wait for ever.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.value).poll(cx)
+        let polled = Pin::new(&mut self.value).poll(cx);
+        if polled.is_pending() {
+            self.task.must_not_be_current();
+        }
+        polled
     }
 }
 

@@ -109,12 +109,24 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// [`JoinError`] inside, for a task that panicked or was cancelled.
     ///
+    /// # Panics
+    ///
+    /// In the last task of the set, unless that was cancelled: it would wait for itself, for ever.
+    /// On another loop than that of the tasks, which do not run meanwhile.
+    ///
     /// # Cancellation
     ///
     /// Dropping it loses nothing: a result is taken only when it is returned.
     pub async fn join_next(&mut self) -> Option<Result<T, JoinError>> {
         let waiting = Waiting(&self.members);
-        poll_fn(|cx| budget::counted(cx, |cx| waiting.0.poll_next(cx))).await
+        poll_fn(|cx| {
+            let polled = budget::counted(cx, |cx| waiting.0.poll_next(cx));
+            if polled.is_pending() {
+                waiting.0.must_not_wait_in_vain();
+            }
+            polled
+        })
+        .await
     }
 
     /// The same without waiting: `None` also if none has ended.
@@ -123,12 +135,13 @@ impl<T: 'static> JoinSet<T> {
     }
 
     /// Cancels all that have not ended; their ends can still be taken.
-    pub fn abort_all(&mut self) {
-        self.abort_all_with("its set was aborted");
+    #[doc(alias = "abort_all")]
+    pub fn cancel_all(&mut self) {
+        self.cancel_all_with("its set was cancelled");
     }
 
     /// The same with a reason, for [`JoinError::reason`].
-    pub fn abort_all_with(&mut self, reason: impl Into<Cow<'static, str>>) {
+    pub fn cancel_all_with(&mut self, reason: impl Into<Cow<'static, str>>) {
         self.members.cancel(reason.into());
     }
 
@@ -146,7 +159,7 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// They are cancelled all the same; what panicked meanwhile follows the policy.
     pub async fn shutdown(&mut self) {
-        self.abort_all();
+        self.cancel_all();
         let mut first = None;
         while let Some(ended) = self.join_next().await {
             if let Err(JoinError::Panicked(payload)) = ended {

@@ -133,6 +133,22 @@ impl<T: 'static> Members<T> {
         }
     }
 
+    /// R097: one of those that are left must be able to end while this one waits. The last must not be
+    /// the one that waits, unless it was cancelled, and ends when it gives way.
+    #[track_caller]
+    pub(super) fn must_not_wait_in_vain(&self) {
+        let tasks = self.tasks.borrow();
+        let first = tasks.iter().next().map(|(_, task)| task.task_ref());
+        let is_last = tasks.len() == 1;
+        drop(tasks);
+        let Some(first) = first else { return };
+        // All of a set are of one loop, or whoever made it so knows why.
+        first.must_be_at_home();
+        if is_last && first.cancel_reason().is_none() {
+            first.must_not_be_current();
+        }
+    }
+
     /// Cancels all, in the order of their making. Those that have ended keep their results.
     pub(super) fn cancel(&self, reason: Cow<'static, str>) {
         let tasks = self.tasks.borrow();

@@ -7,8 +7,8 @@
 
 use super::executor::Executor;
 use super::handle;
-use super::join::{AnyCell, Reason, TaskState};
-use crate::event_loop::{Handle, current};
+use super::join::{AnyCell, Head, Reason, TaskState};
+use crate::event_loop::{Handle, Local, current};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -79,6 +79,31 @@ impl TaskRef {
         self.cell.head().reason.borrow().clone()
     }
 
+    /// Whether it is the one that is being polled: if it waits for its own end, that never comes.
+    pub(crate) fn is_current(&self) -> bool {
+        let is_it = |local: &Local| {
+            let current = Executor::of(local).current();
+            current.is_some_and(|current| Rc::ptr_eq(&current, &self.cell))
+        };
+        self.local.with(is_it).unwrap_or(false)
+    }
+
+    /// Nobody may wait for itself: whoever tried would do so for ever (R097).
+    #[track_caller]
+    pub(crate) fn must_not_be_current(&self) {
+        assert!(!self.is_current(), "{} awaits itself", self.get_name());
+    }
+
+    #[track_caller]
+    pub(crate) fn must_be_at_home(&self) {
+        must_be_at_home(&self.local, self.cell.head());
+    }
+
+    /// The number under which its loop runs it.
+    pub(super) fn job(&self) -> u64 {
+        self.cell.head().job
+    }
+
     /// The how-manieth task of its loop this is.
     pub(crate) fn number(&self) -> u64 {
         self.cell.head().number
@@ -95,6 +120,17 @@ impl TaskRef {
             state: self.state(),
         }
     }
+}
+
+/// While another loop runs here, that of this task does not: whoever waited there would wait for as
+/// long as that is so.
+#[track_caller]
+pub(super) fn must_be_at_home(home: &Handle, head: &Head) {
+    assert!(
+        !home.is_elsewhere(),
+        "{} belongs to another loop than the one that awaits it",
+        head.name()
+    );
 }
 
 impl PartialEq for TaskRef {

@@ -7,7 +7,7 @@
 //! In the notes: N13, N15, N16.
 
 use super::budget;
-use super::current::{Coro, TaskRef};
+use super::current::{Coro, TaskRef, must_be_at_home};
 use super::done::DoneKey;
 use super::executor::Executor;
 use super::join::{AnyCell, JoinCell, JoinError, Outcome, Reason, TaskState};
@@ -226,6 +226,7 @@ impl<T: 'static> Task<T> {
             current.is_some_and(|current| current.head().job == head.job)
         });
         assert!(own != Some(true), "{} awaits itself", head.name());
+        must_be_at_home(&self.local, head);
         head.waiters.wait(&mut self.waiting, cx.waker());
         // Cloning the waker was somebody else's code, and may have ended the task.
         if self.done() {
@@ -261,7 +262,8 @@ impl<T: 'static> Future for Task<T> {
 
     /// # Panics
     ///
-    /// If the result was taken before, and in the task itself: it would wait for ever.
+    /// If the result was taken before, and in the task itself: it would wait for ever. While
+    /// another loop runs here than its own, which does not run meanwhile; not if it has ended.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         budget::counted(cx, |cx| {
             if let Some(result) = self.cell.take() {

@@ -5,13 +5,14 @@
 //!
 //! In asyncio this is `run_coroutine_threadsafe`.
 
+use super::current::{TaskRef, current_task};
 use super::executor::Executor;
 use super::handle::Task;
 use super::join::{AnyCell, JoinCell, JoinError, Reason};
 use super::remote_task::{RemoteTask, Shared};
 use crate::base::slab::SlabKey;
 use crate::event_loop::panics::catch;
-use crate::event_loop::{Closed, Local, Origin, Remote};
+use crate::event_loop::{Closed, Inbox, Local, Origin, Remote, current};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -122,6 +123,16 @@ impl<T: 'static> Task<T> {
                 }
             }));
         cell.head.job
+    }
+}
+
+/// R097: whoever waits for itself does so for ever. Only asked on the thread of this inbox.
+#[track_caller]
+pub(super) fn must_not_be_current(home: &Arc<Inbox>, job: u64) {
+    // Another loop of this thread may have a task of the same number.
+    if current::is_at_home(home) {
+        let task = current_task().filter(|task| task.job() == job);
+        task.inspect(TaskRef::must_not_be_current);
     }
 }
 

@@ -8,7 +8,7 @@
 //! the notes, the way back from other threads (N3, N5). Rule: G6.
 
 use super::join::{JoinError, Reason};
-use super::remote::cancel;
+use super::remote::{cancel, must_not_be_current};
 use crate::event_loop::{Inbox, Origin, current};
 use std::borrow::Cow;
 use std::fmt;
@@ -255,7 +255,7 @@ impl<T: Send + 'static> Future for RemoteTask<T> {
 
     /// # Panics
     ///
-    /// If the result was taken before.
+    /// If the result was taken before, and in the task itself: it would wait for ever.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // Cloned before the lock, and what it replaces dropped after it (L8).
         let waker = cx.waker().clone();
@@ -265,8 +265,15 @@ impl<T: Send + 'static> Future for RemoteTask<T> {
             Ok(None) => inner.waker.replace(waker),
             _ => None,
         };
+        let job = match inner.state {
+            State::Runs(job) => Some(job),
+            _ => None,
+        };
         drop(inner);
         drop(before);
+        if let Some(job) = job.filter(|_| self.home.is_home()) {
+            must_not_be_current(&self.home, job);
+        }
         match taken {
             Ok(Some(result)) => Poll::Ready(result),
             Ok(None) => Poll::Pending,

@@ -1,15 +1,17 @@
 //! Tasks, from their making to their end: N13, N15, N16, N18, and the corners of each.
 
 use crate::support::{Dropped, Log, collect_unhandled, guard, turn_times};
+use readily::group::Child;
 use readily::{
-    EventLoop, JoinError, PanicPolicy, Promise, Runner, Task, TaskState, all_tasks, create_future,
-    current_task, gather, run, sleep, spawn, yield_now,
+    EventLoop, Handle, JoinError, JoinSet, PanicPolicy, Promise, RemoteTask, Runner, Task,
+    TaskGroup, TaskState, all_tasks, create_future, current_task, gather, run, sleep, spawn,
+    yield_now,
 };
 use std::future::{pending, poll_fn};
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -310,7 +312,7 @@ fn the_current_task_is_the_one_that_runs_and_all_tasks_are_those_that_have_not_e
         assert_eq!(names(all_tasks()), ["Task-1"]);
         // In a callback there is none.
         let (promise, seen) = create_future();
-        let local = readily::Handle::current().unwrap();
+        let local = Handle::current().unwrap();
         local.with(|local| {
             local.call_soon(move |_| {
                 promise.set_result(current_task().is_none()).unwrap();
@@ -390,6 +392,86 @@ fn a_task_that_awaits_itself_panics_and_does_not_wait_for_ever() {
         })
         .unwrap();
     assert!(told.text().contains("awaits itself"), "{told:?}");
+}
+
+/// R097, for the other handles that a task may have of itself.
+#[test]
+fn a_child_a_remote_task_and_the_last_of_a_set_that_await_themselves_panic_too() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    runner.set_panic_policy(PanicPolicy::Isolate);
+    let told = collect_unhandled(&runner);
+    let ended = runner.run(TaskGroup::run(async |group: &TaskGroup<&str>| {
+        let (promise, own) = create_future::<Child<()>>();
+        let child = group.spawn(async move {
+            let _nobody = own.await.unwrap().await;
+            Ok(())
+        });
+        promise.set_result(child).unwrap();
+        Ok(())
+    }));
+    let error = ended.unwrap().unwrap_err();
+    assert!(
+        error.to_string().ends_with("Task-2 awaits itself"),
+        "{error}"
+    );
+
+    runner
+        .run(async {
+            let remote = Handle::current().unwrap().with(|local| local.remote());
+            let own: Arc<Mutex<Option<RemoteTask<()>>>> = Arc::default();
+            let of_task = Arc::clone(&own);
+            let task = remote.unwrap().spawn(move || async move {
+                let own = of_task.lock().unwrap().take();
+                let _nobody = own.unwrap().await;
+            });
+            *own.lock().unwrap() = Some(task.unwrap());
+            while told.len() == 0 {
+                yield_now().await;
+            }
+            assert!(told.text().contains("Task-4 awaits itself"), "{told:?}");
+
+            let mut set = JoinSet::new();
+            set.spawn(yield_now());
+            let (promise, own) = create_future::<JoinSet<()>>();
+            let last = set.spawn(async move {
+                let mut own = own.await.unwrap();
+                // The other one: that is worth waiting for.
+                own.join_next().await.unwrap().unwrap();
+                own.join_next().await;
+            });
+            promise.set_result(set).unwrap();
+            while !last.done() {
+                yield_now().await;
+            }
+            assert_eq!(last.state(), TaskState::Panicked);
+            assert!(told.text().contains("Task-6 awaits itself"), "{told:?}");
+        })
+        .unwrap();
+}
+
+/// It would wait for as long as the other loop runs, and with `run` that is for ever.
+#[test]
+fn a_task_that_is_awaited_on_another_loop_than_its_own_says_so() {
+    let _guard = guard();
+    let home = EventLoop::new().unwrap();
+    let task = home.spawn(yield_now());
+    task.set_name("far away");
+    let awaits = catch_unwind(AssertUnwindSafe(|| run(task)));
+    let expected = "far away belongs to another loop than the one that awaits it";
+    assert_eq!(message(&*awaits.unwrap_err()), expected);
+
+    let mut set = JoinSet::new();
+    let task = set.spawn_on(&home, yield_now());
+    task.set_name("far away");
+    let awaits = catch_unwind(AssertUnwindSafe(|| run(set.join_next())));
+    assert_eq!(message(&*awaits.unwrap_err()), expected);
+
+    // One that has ended has no need of its loop.
+    let mut home = Runner::new().unwrap();
+    let task = home.spawn(async { 21 });
+    home.event_loop().turn_now().unwrap();
+    assert_eq!(run(task).unwrap().unwrap(), 21);
 }
 
 /// The panic of a task that nobody can await any more is told, by the policy.
@@ -525,4 +607,36 @@ fn spawning_outside_a_loop_is_a_panic_that_says_what_to_do() {
         let _ = std::pin::pin!(sleep(Duration::ZERO)).poll(&mut cx);
     });
     assert!(slept.contains("outside"), "{slept}");
+}
+
+/// What belongs to a future goes with it, and was there all the same.
+#[test]
+fn what_the_futures_of_a_closed_loop_had_is_counted_too() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    let task = runner.spawn(async {
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let source = readily::io::Source::new(ours).unwrap();
+        let soon = Handle::current().unwrap();
+        let _armed = soon.with(|local| local.call_later(Duration::from_secs(9), |_| ()));
+        let _limited = readily::wait_for(Duration::from_secs(9), source.wait_readable()).await;
+    });
+    runner.event_loop().turn_now().unwrap();
+    let queued = runner.call_soon(|_| ());
+    let takes_it_back = runner.spawn(async move {
+        let _held = Cancels(queued);
+        pending::<()>().await;
+    });
+    let report = runner.close();
+    assert_eq!((report.jobs.len(), report.registrations), (2, 1));
+    assert_eq!((report.timers, report.closures), (2, 1));
+    drop((task, takes_it_back));
+}
+
+struct Cancels(readily::CallHandle);
+
+impl Drop for Cancels {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }

@@ -255,10 +255,10 @@ proptest! {
                 0 => drop(set),
                 1 => set.shutdown().await,
                 _ => {
-                    set.abort_all();
+                    set.cancel_all();
                     for _ in 0..left {
                         let error = set.join_next().await.unwrap().unwrap_err();
-                        assert_eq!(error.reason(), Some("its set was aborted"));
+                        assert_eq!(error.reason(), Some("its set was cancelled"));
                     }
                     assert!(set.join_next().await.is_none());
                 }
