@@ -8,8 +8,8 @@
 
 mod builder;
 
-use crate::event_loop::{CloseReport, Error, EventLoop, Local};
-use crate::task::MainTask;
+use crate::event_loop::{CloseReport, Error, EventLoop, Local, Unhandled};
+use crate::task::{MainTask, TaskRef, all_tasks};
 use std::cell::Cell;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -88,7 +88,7 @@ impl Runner {
         let mut future = pin!(future);
         let main = MainTask::new::<F>(&local);
         let ended = Cell::new(false);
-        let (mut end, mut stopped, mut turned) = (None, false, false);
+        let (mut end, mut stopped, mut turned, mut told) = (None, false, false, false);
         self.event_loop.turn_until(
             &mut || {
                 if ended.get() {
@@ -107,7 +107,14 @@ impl Runner {
                 // A stop that came before the run still leaves it one turn.
                 let may_stop = std::mem::replace(&mut turned, true) && !ended.get();
                 stopped = may_stop && event_loop.take_stop();
-                ended.get() || stopped
+                let over = ended.get() || stopped;
+                if !over && !told && event_loop.is_debug() && event_loop.is_stuck() {
+                    told = true;
+                    let names = |task: TaskRef| task.get_name().to_string();
+                    let tasks = all_tasks().into_iter().map(names).collect();
+                    event_loop.report(&Unhandled::Stuck { tasks });
+                }
+                over
             },
         )?;
         match end {

@@ -46,10 +46,11 @@ impl Local {
     /// Turns debug mode on or off. It is on from the start where the environment has
     /// `READILY_DEBUG`, other than empty or `0`.
     ///
-    /// In debug mode each call of a callback, closure, timer or task is timed; one that takes too
-    /// long (see [`Local::set_slow_callback`]) is told as [`Unhandled::Slow`], and a turn that does
-    /// so without any one of its calls as [`Unhandled::SlowTurn`]. After each turn the loop's own
-    /// invariants are checked.
+    /// In debug mode each call of a callback, closure, timer or task, and of the main future, is
+    /// timed; one that takes too long (see [`Local::set_slow_callback`]) is told as
+    /// [`Unhandled::Slow`], and a turn that does so without any one of its calls as
+    /// [`Unhandled::SlowTurn`]. A run that nothing can end any more is told as
+    /// [`Unhandled::Stuck`]. After each turn the loop's own invariants are checked.
     ///
     /// # Examples
     ///
@@ -87,6 +88,26 @@ impl Local {
     /// How long a call, or a turn, may take before debug mode tells of it; 100 ms unless set.
     pub fn set_slow_callback(&self, limit: Duration) {
         self.debug.slow.set(limit);
+    }
+
+    /// Nobody is ready, and neither a descriptor nor the clock can change that.
+    pub(super) fn is_quiet(&self) -> bool {
+        // What is most often there is asked for first. A timer that is for never is nothing that
+        // can happen.
+        let nobody = self.registry.len() == 0 && self.ready.is_empty();
+        nobody && self.times.next_ns().is_none()
+    }
+
+    /// Nobody else can send anything, and nothing is on its way.
+    pub(super) fn is_cut_off(&self) -> bool {
+        // The remotes before the list: whoever sends, sends while it is a remote.
+        !self.inbox.has_remotes() && self.inbox.is_empty()
+    }
+
+    /// Whether those who wait here wait for nothing that this loop knows of. Where a tape runs
+    /// nobody is asked: the answer would have to be on it.
+    pub(crate) fn is_stuck(&self) -> bool {
+        !self.inbox.is_taped() && self.is_quiet() && self.is_cut_off()
     }
 
     /// The time at which a call begins; `None` if nobody wants to know.

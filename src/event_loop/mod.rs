@@ -280,17 +280,11 @@ impl EventLoop {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let local = &*self.local;
-        // What is most often there is asked for first.
-        if local.registry.len() != 0 || !local.ready.is_empty() {
-            return false;
-        }
-        // A timer that is for never is nothing that can happen.
-        if local.times.next_ns().is_some() {
+        if !local.is_quiet() {
             return false;
         }
         let jobs = local.jobs.get().map_or(0, |jobs| jobs.alive());
-        // The remotes before the list: whoever sends, sends while it is a remote.
-        jobs == 0 && local.decide(!local.inbox.has_remotes() && local.inbox.is_empty())
+        jobs == 0 && local.decide(local.is_cut_off())
     }
 
     /// When the loop must be turned at the latest; `None` if only an event, or another

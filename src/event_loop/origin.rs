@@ -38,6 +38,9 @@ pub enum Origin {
         /// Where it was spawned.
         site: &'static Location<'static>,
     },
+    /// The future that a [`run`](crate::run()) is for, or what
+    /// [`turn_with`](crate::EventLoop::turn_with) was given.
+    Main,
     /// A destructor, or somebody's waker.
     Other,
 }
@@ -51,6 +54,7 @@ impl fmt::Display for Origin {
             Self::Closure { site } => write!(f, "the closure queued at {site}"),
             Self::Timer { site } => write!(f, "the timer armed at {site}"),
             Self::Task { name, site } => write!(f, "{name}, spawned at {site}"),
+            Self::Main => f.write_str("the main future"),
             Self::Other => f.write_str("a destructor or a waker"),
         }
     }

@@ -195,7 +195,7 @@ impl Local {
                 }
                 MAIN_JOB => {
                     self.note("main", 0);
-                    self.guard(&mut *main);
+                    self.call_out(|| Origin::Main, &mut *main);
                 }
                 job => self.run_job(job),
             }

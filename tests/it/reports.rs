@@ -6,12 +6,16 @@ use readily::clock::Manual;
 use readily::poll::portable::PollPoller;
 use readily::testing::SimLoop;
 use readily::{
-    Closures, EventLoop, Interest, Kind, Origin, PanicPolicy, Runner, Unhandled, spawn, yield_now,
+    Closures, EventLoop, Interest, Kind, Lock, Origin, PanicPolicy, Runner, Unhandled, spawn,
+    yield_now,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::panic::Location;
 use std::rc::Rc;
+use std::sync::mpsc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -292,4 +296,98 @@ fn the_environment_turns_debug_mode_on() {
             .status();
         assert!(status.unwrap().success(), "{value:?}");
     }
+}
+
+#[test]
+fn a_main_future_that_takes_too_long_is_told_too() {
+    let mut sim = SimLoop::new(6);
+    sim.set_debug(true);
+    let told = collect_unhandled(&sim);
+    let clock = sim.kernel().clock();
+    sim.run(async {
+        clock.advance(99 * MILLI);
+        yield_now().await;
+        clock.advance(100 * MILLI);
+    })
+    .unwrap();
+    assert_eq!(told.text(), "slow, 100ms: the main future");
+}
+
+/// A lock that is taken twice: nothing on the loop can help. Another thread then does.
+#[test]
+fn a_run_that_nothing_can_end_is_told_once_in_debug_mode() {
+    let _guard = guard();
+    for debug in [true, false] {
+        let mut runner = Runner::builder().debug(debug).build().unwrap();
+        let log = Log::default();
+        let (note, (tell, told)) = (log.clone(), mpsc::channel());
+        let say = tell.clone();
+        runner.on_unhandled(move |what| {
+            note.note(what);
+            say.send(()).unwrap();
+        });
+        if !debug {
+            tell.send(()).unwrap();
+        }
+        let (give, take) = mpsc::channel::<Waker>();
+        // The first wake comes when it has been told, and the second when it waits again.
+        let thread = std::thread::spawn(move || {
+            let first = take.recv().unwrap();
+            told.recv().unwrap();
+            first.wake();
+            let second = take.recv().unwrap();
+            // Time enough for what must not come.
+            let again = told.recv_timeout(100 * MILLI);
+            second.wake();
+            assert!(again.is_err(), "it is told twice");
+        });
+        runner
+            .run(async {
+                let lock = Lock::new(());
+                let holder = spawn(async move {
+                    let _first = lock.acquire().await;
+                    let _second = lock.acquire().await;
+                });
+                holder.set_name("twice");
+                let mut polls = 0;
+                poll_fn(|cx| {
+                    polls += 1;
+                    // Nobody takes the last one.
+                    let _sent = give.send(cx.waker().clone());
+                    match polls {
+                        3 => Poll::Ready(()),
+                        _ => Poll::Pending,
+                    }
+                })
+                .await;
+            })
+            .unwrap();
+        thread.join().unwrap();
+        let expected = "nothing on this loop can end the wait of: Task-1, twice";
+        assert_eq!(log.text(), if debug { expected } else { "" });
+    }
+}
+
+/// A timer, a descriptor, a remote: each of them may.
+#[test]
+fn a_run_that_something_may_still_end_is_not_told() {
+    let _guard = guard();
+    let mut runner = Runner::builder().debug(true).build().unwrap();
+    let told = collect_unhandled(&runner);
+    runner
+        .run(async {
+            readily::sleep(MILLI).await;
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            let source = readily::io::Source::new(ours).unwrap();
+            let thread = std::thread::spawn(move || drop(theirs));
+            source.wait_readable().await.unwrap();
+            thread.join().unwrap();
+            drop(source);
+            let (sender, mut receiver) = readily::sync::channel::unbounded();
+            let thread = std::thread::spawn(move || sender.send(1));
+            assert_eq!(receiver.recv().await, Ok(1));
+            thread.join().unwrap().unwrap();
+        })
+        .unwrap();
+    assert_eq!(told.text(), "");
 }
