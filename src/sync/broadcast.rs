@@ -26,6 +26,30 @@ pub enum RecvError {
     Shut,
 }
 
+/// Why a receiver got no value without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum TryRecvError {
+    /// It has got all that were sent, and more may come.
+    #[error("there is nothing just now")]
+    Empty,
+    /// So many values are gone that this receiver has not got. The next call gives the oldest
+    /// that is there.
+    #[error("{0} values came too fast, and are gone")]
+    Lagged(u64),
+    /// It has got all, and all senders have gone.
+    #[error("nothing more will come")]
+    Shut,
+}
+
+impl From<RecvError> for TryRecvError {
+    fn from(error: RecvError) -> Self {
+        match error {
+            RecvError::Lagged(missed) => Self::Lagged(missed),
+            RecvError::Shut => Self::Shut,
+        }
+    }
+}
+
 /// Shared by those who have it; empty when it is kept for the next value.
 type Kept<T> = Rc<Option<T>>;
 
@@ -248,10 +272,15 @@ impl<T: Clone> Receiver<T> {
         Ok(value_of(shared, kept))
     }
 
-    /// The next value, without waiting for it; `None` while there is none.
-    pub fn try_recv(&mut self) -> Option<Result<T, RecvError>> {
-        let next = self.shared.next(&mut self.next)?;
-        Some(next.map(|kept| value_of(&self.shared, kept)))
+    /// The next value, without waiting for it.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError`].
+    pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
+        let next = self.shared.next(&mut self.next);
+        let kept = next.ok_or(TryRecvError::Empty)??;
+        Ok(value_of(&self.shared, kept))
     }
 }
 

@@ -7,6 +7,12 @@
 //!
 //! The names are those of asyncio, whose locks and queues these are. Not in the notes.
 //!
+//! What has one side has a constructor of its type: `new`, or, where it may be full, `bounded` and
+//! `unbounded`. What has two sides is a module, for their types have the same names in each, and its
+//! function makes both: `channel`, or, where it may be full, `bounded` and `unbounded`. What does not
+//! wait is `try_`, or in a queue, as in asyncio, `_nowait`; where that may fail for several reasons,
+//! its error says for which.
+//!
 //! # Who is served, and what a dropped future loses
 //!
 //! | what | who is served | what is lost with a future that waits |
@@ -14,7 +20,7 @@
 //! | [`Lock`], [`Semaphore`], [`BoundedSemaphore`] | the first in line; nobody overtakes | its place; what it was granted is the next one's |
 //! | [`Event`], [`Barrier`] | all who wait | nothing; a barrier counts one less |
 //! | [`Condition`] | the first so many, or all | its place, and its guard; a notice is the next one's |
-//! | [`Queue::get`], and of the two other kinds | the first in line; nobody overtakes | its place; the item is the next one's |
+//! | [`Queue::get`] and [`get_job`](Queue::get_job), and of the two other kinds | the first in line; nobody overtakes | its place; the item is the next one's |
 //! | [`Queue::put`], and of the two other kinds | the first in line; nobody overtakes | its place, and the item if it was not in yet |
 //! | [`Queue::join`] | all who wait | nothing |
 //! | [`oneshot`], [`watch`], [`broadcast`], [`channel`] | each receiver | nothing |
@@ -25,6 +31,7 @@ pub mod channel;
 mod condition;
 mod errors;
 mod event;
+mod job;
 mod lock;
 mod mailbox;
 pub mod oneshot;
@@ -40,6 +47,7 @@ pub use barrier::{Barrier, BrokenBarrier};
 pub use condition::Condition;
 pub use errors::{GetError, PutError, Shut};
 pub use event::Event;
+pub use job::Job;
 pub use lock::{Lock, LockGuard};
 pub use queue::{DoneTooOften, LifoQueue, PriorityQueue, Queue};
 pub use semaphore::{BoundedSemaphore, Permit, ReleasedTooOften, Semaphore};

@@ -54,7 +54,7 @@ pub struct DoneTooOften;
 /// # Ok::<(), readily::Error>(())
 /// ```
 pub struct Queue<T, S: Store<T> = Fifo<T>> {
-    shelf: Rc<Shelf<T, S>>,
+    pub(super) shelf: Rc<Shelf<T, S>>,
 }
 
 impl<T> Queue<T> {
@@ -156,7 +156,8 @@ impl<T, S: Store<T>> Queue<T, S> {
         Some(self.shelf.maxsize).filter(|&maxsize| maxsize < usize::MAX)
     }
 
-    /// Says that an item, which was got, has been worked on.
+    /// Says that an item, which was got, has been worked on. A worker that may be cancelled over
+    /// its item says so by [`get_job`](Queue::get_job), or [`join`](Queue::join) waits for ever.
     ///
     /// # Errors
     ///

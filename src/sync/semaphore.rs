@@ -39,7 +39,8 @@ pub struct Semaphore {
 }
 
 impl Semaphore {
-    /// A semaphore with so many permits.
+    /// A semaphore with so many permits. It may begin with none: whoever comes waits for
+    /// [`add_permits`](Semaphore::add_permits). (asyncio allows zero, and refuses what is less.)
     #[must_use]
     pub fn new(permits: usize) -> Self {
         Self {

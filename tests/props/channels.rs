@@ -7,7 +7,7 @@ use super::scripted::hush;
 use super::sync::{Kind, Waits, each, go_in_masses, survive_hostile_wakers, waits};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::sync::broadcast::{self, RecvError};
+use readily::sync::broadcast::{self, RecvError, TryRecvError};
 use readily::sync::{GetError, Lock, PutError, Shut, channel, oneshot, watch};
 use readily::testing::{Deed, SimLoop, in_one_turn, orders, wakers};
 use readily::{Closed, EventLoop, PanicPolicy, run, spawn, yield_now};
@@ -60,13 +60,14 @@ proptest! {
                         () if *next < oldest => {
                             let missed = oldest - *next;
                             *next = oldest;
-                            Some(Err(RecvError::Lagged(missed)))
+                            Err(TryRecvError::Lagged(missed))
                         }
                         () if *next < end => {
                             *next += 1;
-                            Some(Ok(Rc::clone(&sent[*next as usize - 1])))
+                            Ok(Rc::clone(&sent[*next as usize - 1]))
                         }
-                        () => sender.is_none().then_some(Err(RecvError::Shut)),
+                        () if sender.is_none() => Err(TryRecvError::Shut),
+                        () => Err(TryRecvError::Empty),
                     };
                     prop_assert_eq!(receiver.try_recv(), expected, "Q8");
                 }
@@ -406,7 +407,7 @@ fn a_loop_waits_for_its_senders_and_a_closed_one_gives_values_back() {
 fn kinds() -> Vec<Kind> {
     let (last, looks) = watch::channel(0);
     let (all, mut hears) = broadcast::channel(64);
-    hears.try_recv();
+    assert_eq!(hears.try_recv(), Err(TryRecvError::Empty));
     let subscribes = all.clone();
     let (closes, sender) = {
         let (sender, receiver) = oneshot::channel::<u8>();

@@ -516,6 +516,80 @@ fn a_put_and_a_get_may_be_dropped_after_each_of_their_polls() {
     assert_eq!(queue.get_nowait(), Ok(0), "as new");
 }
 
+/// Q7: whoever has an item as a job, and is dropped over it, leaves no debt: a join ends as soon as
+/// nothing is left in the queue.
+#[test]
+fn a_worker_may_be_dropped_after_each_of_its_polls_and_a_join_ends_all_the_same() {
+    let mut sim = SimLoop::new(7);
+    let queue: Queue<u32> = Queue::unbounded();
+    let under_way = Cell::new(0);
+    let most = Rc::new(Cell::new(0));
+    let polls = sim.drop_everywhere(|| {
+        under_way.set(under_way.get() + 1);
+        for n in 0..4 {
+            queue.put_nowait(n).unwrap();
+        }
+        let (queue, most) = (queue.clone(), Rc::clone(&most));
+        async move {
+            // Waits before the first, as one that comes to an empty queue.
+            let late = gather((queue.get_job(), yield_now())).await.0.unwrap();
+            for _ in 0..2 {
+                let mut job = queue.get_job().await.unwrap();
+                *job += 1;
+                yield_now().await;
+                most.set(most.get().max(*job));
+            }
+            yield_now().await;
+            late.finish();
+            drop(queue.get_job_nowait().unwrap());
+            // What was got is done, and what is there is not.
+            while let Ok(job) = queue.get_job_nowait() {
+                job.finish();
+            }
+            queue.join().await;
+        }
+    });
+    assert!(polls > 4 && most.get() > 0, "they wait: {polls}");
+    let mut left = 0;
+    while queue.get_nowait().is_ok() {
+        queue.task_done().unwrap();
+        left += 1;
+    }
+    assert!(left < 4 * under_way.get(), "some were got");
+    assert!(queue.task_done().is_err(), "Q7: no debt is left");
+    sim.run(wait_for(Duration::from_secs(1), queue.join()))
+        .unwrap()
+        .expect("Q7: all is done");
+}
+
+#[test]
+fn a_job_whose_item_panics_in_its_destructor_is_done() {
+    struct Bomb(bool);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if self.0 {
+                std::panic::panic_any(PLANTED);
+            }
+        }
+    }
+    hush();
+    let queue = Queue::unbounded();
+    for panics in [true, false, false] {
+        queue.put_nowait(Bomb(panics)).ok().unwrap();
+    }
+    let job = queue.get_job_nowait().unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(job))).is_err());
+    // Said by hand, and then by the guard: once is once.
+    let job = queue.get_job_nowait().unwrap();
+    queue.task_done().unwrap();
+    drop(job);
+    // One that outlives the queue's own end, which counts what is left as done.
+    let job = queue.get_job_nowait().unwrap();
+    assert!(queue.close_now().is_empty());
+    assert!(!job.0 && !job.finish().0);
+    assert!(queue.task_done().is_err());
+}
+
 thread_local! {
     static SPOILED: Cell<bool> = const { Cell::new(false) };
 }
