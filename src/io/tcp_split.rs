@@ -8,7 +8,7 @@
 
 use super::tcp::TcpStream;
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 
 /// The reading side of a borrowed [`TcpStream`].
@@ -77,8 +77,45 @@ impl Drop for OwnedWriteHalf {
     }
 }
 
+/// What is asked of the connection and not of one of its sides: each half may.
+macro_rules! both_halves {
+    ($half:ty, $stream:tt) => {
+        impl $half {
+            /// See [`TcpStream::local_addr`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn local_addr(&self) -> io::Result<SocketAddr> {
+                self.$stream.local_addr()
+            }
+
+            /// See [`TcpStream::peer_addr`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+                self.$stream.peer_addr()
+            }
+
+            /// See [`TcpStream::set_nodelay`]. It is an option of the connection: the other half
+            /// has it too.
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+                self.$stream.set_nodelay(nodelay)
+            }
+        }
+    };
+}
+
 macro_rules! read_half {
     ($half:ty) => {
+        both_halves!($half, 0);
+
         impl $half {
             /// See [`TcpStream::read`].
             ///
@@ -111,6 +148,8 @@ macro_rules! read_half {
 
 macro_rules! write_half {
     ($half:ty, $stream:tt) => {
+        both_halves!($half, $stream);
+
         impl $half {
             /// See [`TcpStream::write`].
             ///

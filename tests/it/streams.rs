@@ -393,6 +393,34 @@ fn halves_of_two_streams_come_back_and_those_of_one_are_a_whole_again() {
     .unwrap();
 }
 
+/// What is asked of the connection may be asked of each half.
+#[test]
+fn each_half_has_the_options_and_addresses_of_its_stream() {
+    let _guard = guard();
+    run(async {
+        let (mut whole, far) = connection().await;
+        let (here, there) = (whole.local_addr().unwrap(), whole.peer_addr().unwrap());
+        assert_eq!(far.local_addr().unwrap(), there);
+        let nodelay = |stream: &TcpStream| {
+            let socket = socket2::SockRef::from(stream);
+            socket.tcp_nodelay().unwrap()
+        };
+        {
+            let (read, write) = whole.split();
+            assert_eq!(write.peer_addr().unwrap(), there);
+            assert_eq!(read.local_addr().unwrap(), here);
+            read.set_nodelay(true).unwrap();
+        }
+        assert!(nodelay(&whole));
+        let (read, write) = whole.into_split();
+        assert_eq!(read.peer_addr().unwrap(), there);
+        assert_eq!(write.local_addr().unwrap(), here);
+        write.set_nodelay(false).unwrap();
+        assert!(!nodelay(&read.reunite(write).unwrap()));
+    })
+    .unwrap();
+}
+
 #[test]
 fn readers_of_one_stream_share_its_bytes_and_all_see_the_end() {
     let _guard = guard();
