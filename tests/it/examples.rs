@@ -2,16 +2,17 @@
 //! clients where it has some. (The echo servers are in `servers.rs`.)
 
 use crate::servers::{Server, example};
-use crate::support::patient_guard;
+use crate::support::{Process, command, guard_for, patient_guard, runs_alone};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::Stdio;
+use std::time::Duration;
 
 /// What a program that ends by itself has printed.
 fn run(name: &str, args: &[&str]) -> String {
     let mut program = example(name);
     let _guard = patient_guard();
-    let output = program.args(args).output().expect(name);
+    let output = Process::output(program.args(args));
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name} {args:?}: {told}");
     String::from_utf8(output.stdout).expect("text")
@@ -80,7 +81,7 @@ fn examples_that_are_told_nonsense_say_how_to_call_them() {
         ("graceful", &["--port", "1"]),
     ];
     for (name, args) in calls {
-        let output = example(name).args(args).output().expect(name);
+        let output = Process::output(example(name).args(args));
         assert!(!output.status.success(), "{name} {args:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty());
     }
@@ -197,7 +198,8 @@ fn graceful(limit: &str) -> Server {
 fn rest(server: &mut Server) -> String {
     let mut said = String::new();
     server.output.read_to_string(&mut said).expect("text");
-    assert!(server.process.wait().expect("it is ours").success());
+    let (status, told) = server.process.wait();
+    assert!(status.success(), "{}", String::from_utf8_lossy(&told));
     said
 }
 
@@ -215,7 +217,7 @@ fn a_graceful_end_finishes_what_was_begun_and_shows_the_idle_out() {
     busy.hears("begun");
     // It is there before the stop is, so the server reads it first.
     half.0.get_mut().write_all(b"1").expect("it is connected");
-    let mut stdin = server.process.stdin.take().expect("it is piped");
+    let mut stdin = server.process.child.stdin.take().expect("it is piped");
     stdin.write_all(b"go on\nquit\n").expect("it reads");
     idle.hears("");
     let refused = TcpStream::connect(server.addr).expect_err("the listener is closed");
@@ -238,12 +240,59 @@ fn a_graceful_end_has_a_limit_and_says_whom_it_has_dropped() {
     let mut busy = Client::of(&server);
     busy.say("600000");
     busy.hears("begun");
-    drop(server.process.stdin.take()); // the end of it is as good as `quit`
+    drop(server.process.child.stdin.take()); // the end of it is as good as `quit`
     busy.hears("");
     let me = busy.0.get_ref().local_addr().expect("it is connected");
     let expected = format!(
         "stopping, connections: 1\nnot all have finished: the time ran out\ndropped: {me}\n\
-         left: tasks 1, registrations 0, timers 0, closures 0\n"
+         left: tasks 1, registrations 1, timers 1, closures 0\n"
     );
     assert_eq!(rest(&mut server), expected);
+}
+
+/// No server is left over, whichever way its test ends.
+#[test]
+fn a_server_ends_with_its_test_also_if_that_panics_or_hangs() {
+    const HOW: &str = "READILY_IT_ENDS";
+    const NAME: &str = "examples::a_server_ends_with_its_test_also_if_that_panics_or_hangs";
+    if runs_alone() {
+        let how = std::env::var(HOW).expect("it is told");
+        let _hangs = (how == "hangs").then(|| guard_for(Duration::from_millis(500)));
+        if how == "has no address" {
+            // It is running by then, and nobody has it yet.
+            let mut talks = std::process::Command::new("sh");
+            Server::start_by(talks.args(["-c", "echo number $$; exec sleep 600"]));
+        }
+        let server = Server::start("echo_callbacks");
+        println!("number {}", server.process.child.id());
+        match &*how {
+            "hangs" => loop {
+                std::thread::park();
+            },
+            how => panic!("on purpose: {how}"),
+        }
+    }
+    for how in ["panics", "hangs", "has no address"] {
+        let _guard = patient_guard();
+        // Built beforehand: that may take longer than the guard waits.
+        drop(example("echo_callbacks"));
+        let output = Process::output(command(NAME, None).env(HOW, how));
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let number = said.lines().chain(told.lines()).find_map(|line| {
+            let (_, number) = line.split_once("number ")?;
+            number
+                .trim_matches(|c: char| !c.is_ascii_digit())
+                .parse::<u32>()
+                .ok()
+        });
+        let number = number.unwrap_or_else(|| panic!("{how}: {said}{told}"));
+        // A process that has been killed may take a moment to be gone.
+        let state = || std::fs::read_to_string(format!("/proc/{number}/stat"));
+        while state().is_ok_and(|state| !state.contains(") Z ")) {
+            assert!(how == "hangs", "{how}: {number} is still there");
+            std::thread::yield_now();
+        }
+    }
 }

@@ -1,11 +1,11 @@
 //! Both echo servers as their users run them: a process, a port, and clients that are many,
 //! slow, half-closed or rude.
 
-use crate::support::{Guard, bytes, descriptors_of, patient_guard};
+use crate::support::{Guard, Process, bytes, descriptors_of, patient_guard};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::Once;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub(crate) fn example(name: &str) -> Command {
 
 /// A server in a process of its own, ended when this is dropped.
 pub(crate) struct Server {
-    pub(crate) process: Child,
+    pub(crate) process: Process,
     pub(crate) addr: SocketAddr,
     /// What it prints after its address.
     pub(crate) output: BufReader<ChildStdout>,
@@ -47,14 +47,12 @@ impl Server {
     /// A command that is made beforehand: to build it may take a while, and is no hanging.
     pub(crate) fn start_by(program: &mut Command) -> Self {
         let guard = patient_guard();
-        let mut process = program.stdout(Stdio::piped()).spawn().expect("it is built");
-        let mut output = BufReader::new(process.stdout.take().expect("it is piped"));
+        let mut process = Process::start(program);
+        let mut output = BufReader::new(process.child.stdout.take().expect("it is piped"));
         let mut line = String::new();
         output.read_line(&mut line).expect("it prints text");
-        let addr = line
-            .trim()
-            .strip_prefix("listening on ")
-            .expect("it says where");
+        let addr = line.trim().strip_prefix("listening on ");
+        let addr = addr.unwrap_or_else(|| panic!("it says: {line}"));
         Self {
             addr: addr.parse().expect("an address"),
             process,
@@ -68,12 +66,12 @@ impl Server {
     }
 
     pub(crate) fn descriptors(&self) -> usize {
-        descriptors_of(&self.process.id().to_string())
+        descriptors_of(&self.process.child.id().to_string())
     }
 
     /// Resident memory, in KiB.
     pub(crate) fn memory(&self) -> u64 {
-        let status = format!("/proc/{}/status", self.process.id());
+        let status = format!("/proc/{}/status", self.process.child.id());
         let text = std::fs::read_to_string(status).expect("/proc is mounted");
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let number = line.and_then(|line| line.split_whitespace().next());
@@ -94,23 +92,15 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 /// Every byte of a thousand connections, all open at once, from another process.
 fn serves_a_thousand(name: &str) {
     let server = Server::start(name);
     let before = server.descriptors();
     for seed in ["1", "2"] {
-        let load = example("echo_load")
-            .args(["--addr", &server.addr.to_string(), "--connections", "1000"])
-            .args(["--bytes", "4096", "--seed", seed])
-            .output()
-            .expect("echo_load");
+        let mut load = example("echo_load");
+        load.args(["--addr", &server.addr.to_string(), "--connections", "1000"])
+            .args(["--bytes", "4096", "--seed", seed]);
+        let load = Process::output(&mut load);
         let said = String::from_utf8_lossy(&load.stdout).into_owned();
         let told = String::from_utf8_lossy(&load.stderr).into_owned();
         assert!(load.status.success(), "{name}: {said}{told}");
@@ -221,7 +211,7 @@ fn clients_that_reset_end_nothing_but_themselves() {
 fn a_server_that_is_told_nonsense_says_how_to_call_it() {
     for name in SERVERS {
         for args in [&["--port"][..], &["--addr", "nowhere"], &["--addr"]] {
-            let output = example(name).args(args).output().expect(name);
+            let output = Process::output(example(name).args(args));
             assert!(!output.status.success(), "{name} {args:?}");
             assert!(output.stdout.is_empty() && !output.stderr.is_empty());
         }
@@ -233,10 +223,8 @@ fn a_server_that_is_told_nonsense_says_how_to_call_it() {
 fn an_address_in_use_is_an_error_and_no_server() {
     for name in SERVERS {
         let first = Server::start(name);
-        let second = example(name)
-            .args(["--addr", &first.addr.to_string()])
-            .output();
-        let second = second.expect(name);
+        let mut second = example(name);
+        let second = Process::output(second.args(["--addr", &first.addr.to_string()]));
         assert!(!second.status.success());
         assert!(String::from_utf8_lossy(&second.stderr).contains("AddrInUse"));
     }
@@ -250,7 +238,7 @@ fn a_server_that_nobody_asks_is_not_woken() {
         let mut asker = server.connect();
         server.ask(&mut asker);
         // Asleep, as the kernel tells it; then it can only be woken.
-        let process = server.process.id();
+        let process = server.process.child.id();
         let state = |what: &str| {
             let text = std::fs::read_to_string(format!("/proc/{process}/status")).expect("/proc");
             let line = text.lines().find(|line| line.starts_with(what));

@@ -11,9 +11,11 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::rc::Rc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -39,17 +41,23 @@ pub(crate) fn patient_guard() -> Guard {
     guard_for(MUCH_PATIENCE)
 }
 
-fn guard_for(patience: Duration) -> Guard {
+pub(crate) fn guard_for(patience: Duration) -> Guard {
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     let (done, is_done) = channel::<()>();
     std::thread::spawn(move || {
         if is_done.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
             // Not by `eprintln`, which the harness would keep to itself.
             let _ = writeln!(std::io::stderr(), "the test {test} hangs");
+            end_processes();
             std::process::abort();
         }
     });
     Guard { _done: done }
+}
+
+/// Whether this process was started by a test to run itself in.
+pub(crate) fn runs_alone() -> bool {
+    std::env::var_os(ALONE).is_some()
 }
 
 /// Runs the calling test in a process of its own, with at most `descriptors` open ones.
@@ -73,6 +81,84 @@ pub(crate) fn is_alone(descriptors: Option<u32>) -> bool {
         String::from_utf8_lossy(&output.stderr),
     );
     false
+}
+
+/// The numbers of the processes that tests have started here, and that have not ended.
+fn processes() -> MutexGuard<'static, Vec<u32>> {
+    static PROCESSES: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+    PROCESSES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For who is about to abort: no destructor will run.
+fn end_processes() {
+    for number in processes().drain(..) {
+        let mut kill = Command::new("kill");
+        let _ = kill.args(["-KILL", &number.to_string()]).status();
+    }
+}
+
+/// A process that ends with its owner: when this is dropped, also in a panic, and when a guard
+/// ends the tests. What it prints it prints to us, so that one that was left over would keep
+/// nobody who reads what the tests print.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    told: Option<JoinHandle<Vec<u8>>>,
+}
+
+impl Process {
+    /// Starts it; its standard output is to be read, or taken.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Under the lock, or a guard might come in between.
+        let mut running = processes();
+        let mut child = command.spawn().expect("the program is there");
+        running.push(child.id());
+        drop(running);
+        let mut stderr = child.stderr.take().expect("it is piped");
+        let told = std::thread::spawn(move || {
+            let mut told = Vec::new();
+            stderr.read_to_end(&mut told).expect("a pipe can be read");
+            told
+        });
+        let told = Some(told);
+        Self { child, told }
+    }
+
+    /// Waits for its end: how it ended, and what it told its standard error.
+    pub(crate) fn wait(&mut self) -> (ExitStatus, Vec<u8>) {
+        let status = self.child.wait().expect("it is ours");
+        let number = self.child.id();
+        processes().retain(|&other| other != number);
+        let told = self.told.take().map(JoinHandle::join);
+        (
+            status,
+            told.map_or_else(Vec::new, |told| told.expect("it reads")),
+        )
+    }
+
+    /// Runs a program that ends by itself.
+    pub(crate) fn output(command: &mut Command) -> Output {
+        let mut process = Self::start(command);
+        let mut stdout = Vec::new();
+        let mut output = process.child.stdout.take().expect("it is piped");
+        output.read_to_end(&mut stdout).expect("a pipe can be read");
+        let (status, stderr) = process.wait();
+        Output {
+            status,
+            stdout,
+            stderr,
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let (_, told) = self.wait();
+        if std::thread::panicking() && !told.is_empty() {
+            eprintln!("it told: {}", String::from_utf8_lossy(&told));
+        }
+    }
 }
 
 /// Leaves an odd number of descriptors. A connection with both ends here takes two, so that the
