@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "tidy/mutants.rs"]
 mod mutants;
+#[path = "tidy/names.rs"]
+mod names;
 #[path = "tidy/parity.rs"]
 mod parity;
 
