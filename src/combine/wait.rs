@@ -20,8 +20,9 @@ use std::time::Duration;
 pub enum ReturnWhen {
     /// The end of one, however it ended.
     FirstCompleted,
-    /// The first that failed, or the end of all. A panic is a failure, and what
-    /// [`Wait::failing_if`] says; to have been cancelled is none.
+    /// The first that failed, or the end of all. A panic is a failure. An `Err` is a value like
+    /// others, and a failure only where [`Wait::failing_if`] says so: for tasks that return a
+    /// `Result` write `.failing_if(Result::is_err)`. To have been cancelled is none.
     FirstException,
     /// The end of all.
     AllCompleted,

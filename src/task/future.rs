@@ -220,6 +220,9 @@ impl<T: 'static> fmt::Debug for Promise<T> {
 
 /// The side that waits. Awaiting it gives the value, once.
 ///
+/// Its name is asyncio's, and that of the trait in the prelude, which `use readily::*` hides; there
+/// the trait is `std::future::Future`. Or name what you use.
+///
 /// # Cancellation
 ///
 /// Dropping a pending `.await` of `&mut future` loses nothing. Dropping the future leaves the

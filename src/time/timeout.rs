@@ -114,8 +114,8 @@ impl fmt::Debug for TimeoutScope {
 /// [`TimeoutScope`].
 ///
 /// `limit` counts from the first poll on the loop's clock; one that reaches beyond 584 years is
-/// none. The code may be ended a little late, never early. Code that is done at the deadline
-/// wins, even where `limit` is zero (T6).
+/// none. The code may be ended a little late, never early. At the deadline it is polled once more,
+/// and if it is done then it wins, even where `limit` is zero (T6).
 ///
 /// Of nested timeouts each returns [`Elapsed`] for its own time only (T9). Where both are up in
 /// one turn the inner one tells the code between them, and that has until its next `.await` that

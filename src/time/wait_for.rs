@@ -32,8 +32,9 @@ impl From<Elapsed> for std::io::Error {
 /// (asyncio cancels it.)
 ///
 /// `limit` counts from the first poll on the loop's clock. The system may wake the loop a
-/// little late, never early. A future that is ready on its first poll wins, even where
-/// `limit` is zero (T6).
+/// little late, never early. When the time has come the future is polled once more, and what is
+/// ready then wins, also if it came after the limit; a future that is ready on its first poll
+/// wins even where `limit` is zero (T6).
 ///
 /// # Errors
 ///
