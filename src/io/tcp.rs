@@ -16,7 +16,8 @@ use std::net::{self, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
-/// A TCP connection.
+/// A TCP connection. Dropping it closes it; an error of that, which of a socket says nothing about
+/// the bytes, nobody hears.
 ///
 /// # Examples
 ///
