@@ -33,6 +33,7 @@ impl Call {
         Self { run, site }
     }
 
+    #[inline]
     pub(super) fn run(self, local: &Local) {
         self.run.call(local);
     }
@@ -58,12 +59,14 @@ struct Calls {
 }
 
 impl Calls {
+    #[inline]
     fn push(&mut self, call: Call) -> CallKey {
         let key = self.left + self.queue.len() as u64;
         self.queue.push_back(Some(call));
         key
     }
 
+    #[inline]
     fn pop(&mut self) -> Option<Call> {
         let call = self.queue.pop_front()?;
         self.left += 1;

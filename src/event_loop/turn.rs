@@ -10,10 +10,11 @@ use super::error::Error;
 use super::inbox::Letter;
 use super::local::Local;
 use super::origin::Origin;
-use super::panics::catch;
+use super::panics::{Payload, catch};
 use super::ready::{Call, MAIN_JOB, NEXT_CALL};
 use super::unhandled::Unhandled;
 use crate::poll::Event;
+use std::panic::Location;
 use std::time::Duration;
 
 /// L9: so many closures and polls may run between two looks at the kernel, or one turn's if those
@@ -184,41 +185,75 @@ impl Local {
     }
 
     fn run_fenced(&self, main: &mut dyn FnMut()) {
-        let mut count = 0;
-        while let Some(next) = self.ready.pop() {
-            count += 1;
-            match next {
-                NEXT_CALL => {
-                    if let Some(call) = self.ready.pop_next_call() {
-                        self.run_call(call);
-                    }
-                }
-                MAIN_JOB => {
-                    self.note("main", 0);
-                    self.call_out(|| Origin::Main, &mut *main);
-                }
-                job => self.run_job(job),
-            }
+        let mut running = Running::default();
+        // One net for all of them, as for events.
+        while let Err(payload) = catch(|| self.run_up_to_fence(main, &mut running)) {
+            self.blame(&running, payload);
         }
-        self.unlooked.set(self.unlooked.get() + count);
+        self.unlooked.set(self.unlooked.get() + running.count);
         self.ready.end();
     }
 
-    #[inline]
-    fn run_job(&self, job: u64) {
-        let Some(jobs) = self.jobs.get() else { return };
-        self.note("job", job);
-        let origin = self.is_debug().then(|| jobs.origin(job));
-        let origin = || origin.unwrap_or(Origin::Other);
-        self.call_out(origin, || jobs.run(self, job));
+    fn run_up_to_fence(&self, main: &mut dyn FnMut(), running: &mut Running) {
+        while let Some(next) = self.ready.pop() {
+            running.count += 1;
+            running.next = next;
+            match next {
+                NEXT_CALL => {
+                    let Some(call) = self.ready.pop_next_call() else {
+                        continue; // it was cancelled
+                    };
+                    if self.kernel.is_some() {
+                        self.note("call", self.ready.running_call());
+                    }
+                    let site = call.site;
+                    running.site = Some(site);
+                    running.begun = self.begin_call();
+                    call.run(self);
+                    self.end_call(running.begun, || Origin::Closure { site });
+                }
+                MAIN_JOB => {
+                    self.note("main", 0);
+                    running.begun = self.begin_call();
+                    main();
+                    self.end_call(running.begun, || Origin::Main);
+                }
+                job => {
+                    let Some(jobs) = self.jobs.get() else {
+                        continue;
+                    };
+                    self.note("job", job);
+                    running.begun = self.begin_call();
+                    // Afterwards it may be gone.
+                    let origin = running.begun.map(|_| jobs.origin(job));
+                    jobs.run(self, job);
+                    self.end_call(running.begun, || origin.unwrap_or(Origin::Other));
+                }
+            }
+        }
     }
 
-    #[inline]
-    fn run_call(&self, call: Call) {
-        if self.kernel.is_some() {
-            self.note("call", self.ready.running_call());
-        }
-        let site = call.site;
-        self.call_out(|| Origin::Closure { site }, || call.run(self));
+    /// Somebody has panicked.
+    #[cold]
+    fn blame(&self, running: &Running, payload: Payload) {
+        let origin = match (running.next, running.site) {
+            (NEXT_CALL, Some(site)) => Origin::Closure { site },
+            (MAIN_JOB, _) => Origin::Main,
+            (job, _) => {
+                let jobs = self.jobs.get();
+                jobs.map_or(Origin::Other, |jobs| jobs.origin(job))
+            }
+        };
+        self.end_call(running.begun, || origin.clone());
+        self.note_panic(payload, origin);
     }
+}
+
+/// Who runs in step 5, for whoever catches a panic.
+#[derive(Default)]
+struct Running {
+    count: usize,
+    next: u64,
+    site: Option<&'static Location<'static>>,
+    begun: Option<u64>,
 }
