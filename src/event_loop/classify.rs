@@ -41,6 +41,19 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The inverse of `as u32`: the notes' order.
+    #[inline]
+    fn at(place: u32) -> Option<Self> {
+        Some(match place {
+            0 => Self::Connect,
+            1 => Self::Read,
+            2 => Self::Write,
+            3 => Self::Hangup,
+            4 => Self::Default,
+            _ => return None,
+        })
+    }
+
     /// One word for it, for traces.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -59,16 +72,24 @@ impl Kind {
 pub struct Kinds(u8);
 
 impl Kinds {
-    const ALL: [Kind; 5] = [
-        Kind::Connect,
-        Kind::Read,
-        Kind::Write,
-        Kind::Hangup,
-        Kind::Default,
-    ];
+    /// No branch at all.
+    pub(super) const NONE: Self = Self(0);
 
-    const fn and(self, taken: bool, kind: Kind) -> Self {
+    pub(super) const fn and(self, taken: bool, kind: Kind) -> Self {
         Self(self.0 | (taken as u8) << kind as u8)
+    }
+
+    /// The next one that is among `wanted`; it, and those that it passes over, are done with.
+    #[inline]
+    pub(super) fn next_among(&mut self, wanted: Self) -> Option<Kind> {
+        while self.0 != 0 {
+            let first = self.0.trailing_zeros();
+            self.0 &= self.0 - 1;
+            if wanted.0 >> first & 1 != 0 {
+                return Kind::at(first);
+            }
+        }
+        None
     }
 }
 
@@ -77,9 +98,7 @@ impl Iterator for Kinds {
 
     #[inline]
     fn next(&mut self) -> Option<Kind> {
-        let first = self.0.trailing_zeros() as usize;
-        self.0 &= self.0.wrapping_sub(1);
-        Self::ALL.get(first).copied()
+        self.next_among(*self)
     }
 }
 
@@ -101,7 +120,7 @@ const fn decide(role: Role, ready: Readiness) -> Kinds {
         Role::Source => !ready.is_empty(),
         _ => ready.contains(Readiness::PRIORITY),
     };
-    Kinds(0)
+    Kinds::NONE
         .and(connect, Kind::Connect)
         .and(read && flows, Kind::Read)
         .and(write && flows, Kind::Write)

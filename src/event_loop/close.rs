@@ -86,6 +86,7 @@ impl Local {
                 callbacks,
                 line,
                 fd,
+                ..
             } = last;
             self.drop_guarded(callbacks);
             self.close_descriptor(fd, line.get().site);

@@ -67,12 +67,9 @@ impl Local {
                 continue;
             };
             let registration: &Registration = serving.insert(registration);
-            for kind in classify(registration.line.get().role, event.ready) {
-                let line = registration.line.get();
-                // L2: the branch before this one may have removed it, or taken its interest back.
-                if line.gone || !line.wants(kind) {
-                    continue;
-                }
+            let mut kinds = classify(registration.line.get().role, event.ready);
+            // L2: the branch before this one may have removed it, or taken its interest back.
+            while let Some(kind) = kinds.next_among(registration.wanted.get()) {
                 // L3: at work already? No turn is inside another, so this is never so.
                 let Ok(mut callbacks) = registration.callbacks.try_borrow_mut() else {
                     continue;

@@ -9,7 +9,7 @@
 //! In the notes this is "a map of callbacks" (N7). Rules: L1, L2, L3, L8.
 
 use super::callbacks::Callbacks;
-use super::classify::{Kind, Role};
+use super::classify::{Kind, Kinds, Role};
 use super::descriptor::Descriptor;
 use super::origin::Origin;
 use crate::base::slab::{Slab, SlabKey};
@@ -61,17 +61,21 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Whether the registration asks for `kind`.
-    #[inline]
-    pub(super) fn wants(&self, kind: Kind) -> bool {
-        match kind {
-            Kind::Read => self.interest.contains(Interest::READ),
-            Kind::Write => self.interest.contains(Interest::WRITE),
-            Kind::Default if self.role != Role::Source => {
-                self.interest.contains(Interest::PRIORITY)
-            }
-            Kind::Connect | Kind::Hangup | Kind::Default => !self.parked,
+    /// The branches that the registration asks for; none if it has gone (L2).
+    fn wanted(&self) -> Kinds {
+        if self.gone {
+            return Kinds::NONE;
         }
+        let default = match self.role {
+            Role::Source => !self.parked,
+            _ => self.interest.contains(Interest::PRIORITY),
+        };
+        Kinds::NONE
+            .and(!self.parked, Kind::Connect)
+            .and(self.interest.contains(Interest::READ), Kind::Read)
+            .and(self.interest.contains(Interest::WRITE), Kind::Write)
+            .and(!self.parked, Kind::Hangup)
+            .and(default, Kind::Default)
     }
 }
 
@@ -81,10 +85,19 @@ pub(super) struct Registration {
     /// is not (L8).
     pub(super) callbacks: RefCell<Box<dyn Callbacks>>,
     pub(super) line: Cell<Line>,
+    /// [`Line::wanted`], asked before each branch.
+    pub(super) wanted: Cell<Kinds>,
     pub(super) fd: Descriptor,
 }
 
 impl Registration {
+    fn change(&self, change: impl FnOnce(&mut Line)) {
+        let mut line = self.line.get();
+        change(&mut line);
+        self.line.set(line);
+        self.wanted.set(line.wanted());
+    }
+
     /// Who its callback is, for reports.
     pub(super) fn origin(&self, branch: Kind) -> Origin {
         let site = self.line.get().site;
@@ -134,6 +147,7 @@ impl Registry {
         let registration = Rc::new(Registration {
             callbacks: RefCell::new(Box::new(callbacks)),
             line: Cell::new(line),
+            wanted: Cell::new(line.wanted()),
             fd,
         });
         if let Some(place) = self.slots.borrow_mut().get_mut(key) {
@@ -155,10 +169,7 @@ impl Registry {
     /// Changes a line in place; `None` if it has gone.
     pub(super) fn update(&self, key: SlabKey, change: impl FnOnce(&mut Line)) -> Option<()> {
         let slots = self.slots.borrow();
-        let registration = slots.get(key)?.as_ref()?;
-        let mut line = registration.line.get();
-        change(&mut line);
-        registration.line.set(line);
+        slots.get(key)?.as_ref()?.change(change);
         Some(())
     }
 
@@ -167,10 +178,8 @@ impl Registry {
     #[must_use = "it is dropped outside the borrow (L8)"]
     pub(super) fn remove(&self, key: SlabKey) -> Option<Rc<Registration>> {
         let registration = self.slots.borrow_mut().remove(key)??;
-        let mut line = registration.line.get();
-        line.gone = true;
-        registration.line.set(line);
-        self.by_fd.borrow_mut().remove(&line.fd);
+        registration.change(|line| line.gone = true);
+        self.by_fd.borrow_mut().remove(&registration.line.get().fd);
         Some(registration)
     }
 
@@ -199,6 +208,8 @@ impl Registry {
                 .get();
             assert_eq!(by_fd.get(&line.fd), Some(&key), "the map leads to the slot");
             assert!(!line.gone, "what is gone is not in the table");
+            let wanted = slot.as_ref().map(|registration| registration.wanted.get());
+            assert_eq!(wanted, Some(line.wanted()), "what is wanted is worked out");
         }
     }
 }
