@@ -66,7 +66,7 @@
 //!
 //! Linux is run and tested. macOS, FreeBSD and NetBSD are type-checked and linted, and were never
 //! run.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 #[doc(hidden)]
 pub mod base;

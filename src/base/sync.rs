@@ -2,8 +2,8 @@
 //!
 //! The inbox, the wakers and a channel's mailbox are where threads meet. They take their flags
 //! and their locks from here, so that their models (`models.rs` beside each, run by `.ci/loom`)
-//! check the very code that runs. `Arc` stays the standard library's: `Wake` demands it, and no
-//! rule rests on a count of references.
+//! check the very code that runs. `Arc` stays the standard library's: no rule rests on a count of
+//! references but that of a task's cell, which is our own.
 //!
 //! Not in the notes, whose threads only ever hand a result back (N3, N5); this is that way back.
 
@@ -12,10 +12,10 @@
 #[cfg(all(loom, test))]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU8, AtomicUsize},
+    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, fence},
 };
 #[cfg(not(all(loom, test)))]
 pub(crate) use std::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU8, AtomicUsize},
+    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, fence},
 };

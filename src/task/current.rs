@@ -5,9 +5,11 @@
 //!
 //! In the notes: `current_task()`, `all_tasks()`, `get_coro()` (N16, N18).
 
+use super::cell::CellRef;
 use super::executor::Executor;
 use super::handle;
-use super::join::{AnyCell, Head, Reason, TaskState};
+use super::head::Head;
+use super::join::{Reason, TaskState};
 use crate::event_loop::{Handle, Local, current};
 use std::borrow::Cow;
 use std::fmt;
@@ -17,24 +19,24 @@ use std::rc::Rc;
 /// A task of any type: to be asked and cancelled.
 #[derive(Clone)]
 pub struct TaskRef {
-    cell: Rc<dyn AnyCell>,
+    cell: CellRef,
     local: Handle,
 }
 
 impl TaskRef {
-    pub(super) fn new(cell: Rc<dyn AnyCell>, local: Handle) -> Self {
+    pub(super) fn new(cell: CellRef, local: Handle) -> Self {
         Self { cell, local }
     }
 
     /// Its name. See [`Task::get_name`](crate::Task::get_name).
     #[must_use]
     pub fn get_name(&self) -> Rc<str> {
-        self.cell.head().name()
+        self.cell.name()
     }
 
     /// Gives it a name.
     pub fn set_name(&self, name: &str) {
-        *self.cell.head().name.borrow_mut() = Some(name.into());
+        self.cell.set_name(name);
     }
 
     /// Whether it has ended, in whichever way.
@@ -52,7 +54,7 @@ impl TaskRef {
     /// Where it stands.
     #[must_use]
     pub fn state(&self) -> TaskState {
-        self.cell.head().state.get()
+        self.cell.state()
     }
 
     /// Ends it. See [`Task::cancel`](crate::Task::cancel). The main task, whose future
@@ -67,7 +69,7 @@ impl TaskRef {
     }
 
     fn end(&self, reason: Option<Reason>) -> bool {
-        let job = self.cell.head().job;
+        let job = self.cell.job();
         self.local
             .with(|local| handle::cancel(local, job, reason))
             .unwrap_or(false)
@@ -76,14 +78,14 @@ impl TaskRef {
     /// Why it was cancelled, if whoever did it said so; from that call on.
     #[must_use]
     pub fn cancel_reason(&self) -> Option<Cow<'static, str>> {
-        self.cell.head().reason.borrow().clone()
+        self.cell.reason()
     }
 
     /// Whether it is the one that is being polled: if it waits for its own end, that never comes.
     pub(crate) fn is_current(&self) -> bool {
         let is_it = |local: &Local| {
             let current = Executor::of(local).current();
-            current.is_some_and(|current| Rc::ptr_eq(&current, &self.cell))
+            current.is_some_and(|current| current.is(&self.cell))
         };
         self.local.with(is_it).unwrap_or(false)
     }
@@ -96,27 +98,27 @@ impl TaskRef {
 
     #[track_caller]
     pub(crate) fn must_be_at_home(&self) {
-        must_be_at_home(&self.local, self.cell.head());
+        must_be_at_home(&self.local, &self.cell);
     }
 
     /// The number under which its loop runs it.
     pub(super) fn job(&self) -> u64 {
-        self.cell.head().job
+        self.cell.job()
     }
 
     /// The how-manieth task of its loop this is.
     pub(crate) fn number(&self) -> u64 {
-        self.cell.head().number
+        self.cell.own.number
     }
 
     /// What it runs, and how far that has come.
     #[must_use]
     pub fn get_coro(&self) -> Coro {
-        let head = self.cell.head();
+        let head = &*self.cell;
         Coro {
-            type_name: head.type_name,
-            site: head.site,
-            polls: head.polls.get(),
+            type_name: (head.vtable.type_name)(),
+            site: head.own.site,
+            polls: head.polls(),
             state: self.state(),
         }
     }
@@ -135,7 +137,7 @@ pub(super) fn must_be_at_home(home: &Handle, head: &Head) {
 
 impl PartialEq for TaskRef {
     fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.cell, &other.cell)
+        self.cell.is(&other.cell)
     }
 }
 
@@ -143,7 +145,7 @@ impl Eq for TaskRef {}
 
 impl fmt::Debug for TaskRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, state, site) = (self.get_name(), self.state(), self.cell.head().site);
+        let (name, state, site) = (self.get_name(), self.state(), self.cell.own.site);
         match self.cancel_reason() {
             Some(reason) => write!(f, "<Task {name:?} {state:?} ({reason}) at {site}>"),
             None => write!(f, "<Task {name:?} {state:?} at {site}>"),

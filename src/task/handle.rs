@@ -7,13 +7,13 @@
 //! In the notes: N13, N15, N16.
 
 use super::budget;
+use super::cell::{CellRef, Joined, Nascent};
 use super::current::{Coro, TaskRef, must_be_at_home};
 use super::done::DoneKey;
 use super::executor::Executor;
-use super::join::{AnyCell, JoinCell, JoinError, Outcome, Reason, TaskState};
-use super::waiters::WaiterKey;
+use super::join::{JoinError, Reason, TaskState, disown};
 use crate::base::slab::SlabKey;
-use crate::event_loop::{Handle, Local};
+use crate::event_loop::{Handle, Local, current};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -48,9 +48,10 @@ where
     F: Future<Output: 'static> + 'static,
 {
     let site = Location::caller();
-    // Not inside `with`: its closure would have to own the future to tell of its absence.
-    match Handle::current().and_then(|handle| handle.upgrade()) {
-        Some(local) => Task::spawn(&local, Box::pin(future), site),
+    // Before `with`, whose closure would else be as large as the future.
+    let future = Nascent::new(future);
+    match current::with(|local| Task::spawn(local, future, site)) {
+        Some(task) => task,
         None => panic!("spawned outside a loop: use readily::run, or EventLoop::enter"),
     }
 }
@@ -63,7 +64,7 @@ impl Local {
     where
         F: Future<Output: 'static> + 'static,
     {
-        Task::spawn(self, Box::pin(future), Location::caller())
+        Task::spawn(self, Nascent::new(future), Location::caller())
     }
 }
 
@@ -78,27 +79,28 @@ impl Local {
 /// the next one.
 #[must_use = "dropping a task detaches it; await it, or say `drop` or `cancel`"]
 pub struct Task<T: 'static> {
-    pub(super) cell: Rc<JoinCell<T>>,
+    pub(super) task: Joined<T>,
     pub(super) local: Handle,
-    waiting: Option<WaiterKey>,
 }
 
 impl<T: 'static> Task<T> {
-    /// Boxed by the caller: a large future is moved as seldom as can be.
+    /// Allocated by the caller: a large future is moved as seldom as can be.
     pub(super) fn spawn<F>(
         local: &Local,
-        future: Pin<Box<F>>,
+        future: Nascent<F>,
         site: &'static Location<'static>,
     ) -> Self
     where
         F: Future<Output = T> + 'static,
     {
-        let cell = Executor::of(local).spawn(local, future, site);
         Self {
-            cell,
+            task: Executor::of(local).spawn(local, future, site),
             local: local.handle(),
-            waiting: None,
         }
+    }
+
+    pub(super) fn cell(&self) -> &CellRef {
+        self.task.cell()
     }
 
     /// Asks the task to end: its future is dropped where it waits, now, or, if it is the one
@@ -155,22 +157,22 @@ impl<T: 'static> Task<T> {
     /// Where it stands.
     #[must_use]
     pub fn state(&self) -> TaskState {
-        self.cell.head.state.get()
+        self.cell().state()
     }
 
     /// Takes the result, without waiting for it: `None` while there is none, and if it was
     /// taken before.
     #[doc(alias = "exception")]
     pub fn result(&mut self) -> Option<Result<T, JoinError>> {
-        self.cell.take()
+        self.task.take()
     }
 
     /// Looks at the result without taking it.
     pub fn with_result<R>(&self, f: impl FnOnce(&Result<T, JoinError>) -> R) -> Option<R> {
         // Taken out meanwhile, so that `f` does not run under the borrow (L8).
-        let result = self.cell.take()?;
+        let result = self.task.take()?;
         let back = PutBack {
-            cell: &self.cell,
+            task: &self.task,
             result: Some(result),
         };
         back.result.as_ref().map(f)
@@ -179,12 +181,12 @@ impl<T: 'static> Task<T> {
     /// Its name: what it was given, or `Task-1`, `Task-2`, … in the order of spawning.
     #[must_use]
     pub fn get_name(&self) -> Rc<str> {
-        self.cell.head.name()
+        self.cell().name()
     }
 
     /// Gives it a name, to be seen in reports.
     pub fn set_name(&self, name: &str) {
-        *self.cell.head.name.borrow_mut() = Some(name.into());
+        self.cell().set_name(name);
     }
 
     /// What it runs, and how far that has come.
@@ -198,17 +200,18 @@ impl<T: 'static> Task<T> {
     /// more: of the tasks that end with it, they are dropped.
     #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> DoneKey {
-        add_done_callback(&self.cell, &self.local, callback)
+        add_done_callback(self.cell(), &self.local, callback)
     }
 
     /// Takes a done-callback back; `false` if it has been queued already, or taken back.
     pub fn remove_done_callback(&self, key: DoneKey) -> bool {
-        self.cell.head.done.remove(&self.local, key)
+        let done = self.cell().done();
+        done.is_some_and(|done| done.remove(&self.local, key))
     }
 
     /// Wakes `waker` at the end, which has not come yet.
     pub(crate) fn listen(&mut self, waker: &Waker) {
-        self.cell.head.waiters.wait(&mut self.waiting, waker);
+        self.cell().wait(waker);
     }
 
     /// Waits for its end, and leaves the result where it is.
@@ -220,14 +223,14 @@ impl<T: 'static> Task<T> {
         if self.done() {
             return Poll::Ready(());
         }
-        let head = &self.cell.head;
-        let own = self.local.with(|local| {
-            let current = Executor::of(local).current();
-            current.is_some_and(|current| current.head().job == head.job)
-        });
-        assert!(own != Some(true), "{} awaits itself", head.name());
-        must_be_at_home(&self.local, head);
-        head.waiters.wait(&mut self.waiting, cx.waker());
+        // None but the one that is being polled can await itself.
+        assert!(
+            self.state() != TaskState::Running || !self.is_current(),
+            "{} awaits itself",
+            self.get_name()
+        );
+        must_be_at_home(&self.local, self.cell());
+        self.cell().wait(cx.waker());
         // Cloning the waker was somebody else's code, and may have ended the task.
         if self.done() {
             Poll::Ready(())
@@ -236,23 +239,28 @@ impl<T: 'static> Task<T> {
         }
     }
 
+    fn is_current(&self) -> bool {
+        let current = self.local.with(|local| Executor::of(local).current());
+        current.flatten().is_some_and(|it| it.is(self.cell()))
+    }
+
     /// The task without its result: clonable, and the same for all types.
     #[must_use]
     pub fn task_ref(&self) -> TaskRef {
-        TaskRef::new(Rc::clone(&self.cell) as Rc<dyn AnyCell>, self.local.clone())
+        TaskRef::new(self.cell().clone(), self.local.clone())
     }
 }
 
 /// Puts a result back where it was, also if whoever looked at it panicked.
-struct PutBack<'a, T> {
-    cell: &'a JoinCell<T>,
+struct PutBack<'a, T: 'static> {
+    task: &'a Joined<T>,
     result: Option<Result<T, JoinError>>,
 }
 
-impl<T> Drop for PutBack<'_, T> {
+impl<T: 'static> Drop for PutBack<'_, T> {
     fn drop(&mut self) {
         if let Some(result) = self.result.take() {
-            *self.cell.outcome.borrow_mut() = Outcome::Settled(result);
+            self.task.put_back(result);
         }
     }
 }
@@ -266,27 +274,28 @@ impl<T: 'static> Future for Task<T> {
     /// another loop runs here than its own, which does not run meanwhile; not if it has ended.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         budget::counted(cx, |cx| {
-            if let Some(result) = self.cell.take() {
+            if let Some(result) = self.task.take() {
                 return Poll::Ready(result);
             }
             assert!(
-                !self.cell.is_taken(),
+                !self.done(),
                 "the result of {} was taken before",
-                self.cell.head.name()
+                self.cell().name()
             );
             ready!(self.poll_done(cx));
-            self.cell.take().map_or(Poll::Pending, Poll::Ready)
+            self.task.take().map_or(Poll::Pending, Poll::Ready)
         })
     }
 }
 
 impl<T: 'static> Drop for Task<T> {
     fn drop(&mut self) {
-        self.cell.head.waiters.leave(&mut self.waiting);
-        self.cell.head.held.set(false);
+        let cell = self.cell();
+        drop(cell.take_waiter());
+        cell.standing().detach();
         if self.done() {
             // A panic that was never looked at is told now.
-            self.local.with(|local| self.cell.disown(local));
+            self.local.with(|local| disown(local, cell));
         }
     }
 }
@@ -304,16 +313,16 @@ pub(super) fn cancel(local: &Local, job: u64, reason: Option<Reason>) -> bool {
 
 /// See [`Task::add_done_callback`].
 #[track_caller]
-pub(super) fn add_done_callback<T: 'static>(
-    cell: &Rc<JoinCell<T>>,
+pub(super) fn add_done_callback(
+    cell: &CellRef,
     local: &Handle,
     callback: impl FnOnce(&TaskRef) + 'static,
 ) -> DoneKey {
-    let head = &cell.head;
-    let key = head.done.add(callback);
-    if head.state.get().is_ended() {
-        let ended = || TaskRef::new(Rc::clone(cell) as Rc<dyn AnyCell>, local.clone());
-        local.with(|local| head.done.schedule(local, ended));
+    let done = cell.done_or_new();
+    let key = done.add(callback);
+    if cell.state().is_ended() {
+        let ended = || TaskRef::new(cell.clone(), local.clone());
+        local.with(|local| done.schedule(local, ended));
     }
     key
 }

@@ -1,21 +1,16 @@
-//! Where a task's result waits, and who waits for it.
+//! How a task ends, and who is told of it.
 //!
-//! One cell for each task, shared by the executor, which settles it, and the handles, which
-//! read it. The executor sees it without its type; the future's own type leads back to it
-//! (`Coroutine::poll_into`), so the result needs no box of its own.
+//! The result waits in the task's cell (`cell.rs`), where its future was. The executor, which
+//! settles it, does not know its type; the handle, which takes it out, does. Whoever is told is
+//! told when the future is gone, and what nobody will ask for is dropped, or told in its stead.
 //!
 //! In the notes: "a Task is a Future and more" (N15, N16). Rules: T3, T4.
 
+use super::cell::CellRef;
 use super::current::TaskRef;
-use super::done::DoneList;
-use super::waiters::Waiters;
-use crate::event_loop::{Local, Origin, Payload, unhandled};
-use std::any::Any;
+use crate::event_loop::{Local, Payload, unhandled};
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::panic::Location;
-use std::rc::Rc;
 
 /// Why a task was cancelled, in the words of whoever did it.
 pub(crate) type Reason = Cow<'static, str>;
@@ -99,161 +94,40 @@ impl TaskState {
     }
 }
 
-/// What is known of a task whatever its result's type.
-pub(crate) struct Head {
-    pub(crate) job: u64,
-    /// The how-manieth task of its loop this is, from 1.
-    pub(crate) number: u64,
-    pub(crate) name: RefCell<Option<Rc<str>>>,
-    pub(crate) site: &'static Location<'static>,
-    pub(crate) type_name: &'static str,
-    pub(crate) polls: Cell<u64>,
-    pub(crate) state: Cell<TaskState>,
-    pub(crate) waiters: Waiters,
-    pub(crate) done: DoneList<TaskRef>,
-    /// Whether a `Task` is alive that may read the result.
-    pub(crate) held: Cell<bool>,
-    /// Why it was cancelled, if that was said.
-    pub(crate) reason: RefCell<Option<Reason>>,
-    /// Who takes the result away as soon as there is one: see `remote.rs`.
-    pub(crate) forward: RefCell<Option<Forward>>,
-}
-
-pub(crate) type Forward = Box<dyn FnOnce(&Local, &dyn AnyCell)>;
-
-impl Head {
-    /// For reports.
-    pub(crate) fn origin(&self) -> Origin {
-        Origin::Task {
-            name: self.name(),
-            site: self.site,
-        }
-    }
-
-    pub(crate) fn name(&self) -> Rc<str> {
-        match &*self.name.borrow() {
-            Some(name) => Rc::clone(name),
-            None => format!("Task-{}", self.number).into(),
-        }
-    }
-
-    /// An end, with the reason that was given for it.
-    pub(crate) fn explain(&self, error: JoinError) -> JoinError {
-        match (error, &*self.reason.borrow()) {
-            (JoinError::Cancelled, Some(reason)) => JoinError::CancelledFor(reason.clone()),
-            (error, _) => error,
-        }
-    }
-}
-
-pub(crate) enum Outcome<T> {
-    Pending,
-    /// Returned, but its future still lives.
-    Staged(T),
-    Settled(Result<T, JoinError>),
-    /// T4: delivered once.
-    Taken,
-}
-
-pub(crate) struct JoinCell<T> {
-    pub(crate) head: Head,
-    pub(crate) outcome: RefCell<Outcome<T>>,
-}
-
-/// The cell as the executor sees it.
-pub(crate) trait AnyCell: Any {
-    fn head(&self) -> &Head;
-
-    /// Ends the task: `Ok` with the value that was staged. Returns what has come to be
-    /// without an owner, to be dropped outside every borrow.
-    fn settle(&self, ended: Result<(), JoinError>) -> Option<Box<dyn Any>>;
-
-    /// Nobody will take the result: a panic is told, anything else dropped.
-    fn disown(&self, local: &Local);
-
-    fn as_any(&self) -> &dyn Any;
-}
-
-impl<T: 'static> AnyCell for JoinCell<T> {
-    fn head(&self) -> &Head {
-        &self.head
-    }
-
-    fn settle(&self, ended: Result<(), JoinError>) -> Option<Box<dyn Any>> {
-        let mut outcome = self.outcome.borrow_mut();
-        let staged = match std::mem::replace(&mut *outcome, Outcome::Pending) {
-            Outcome::Staged(value) => Some(value),
-            Outcome::Pending => None,
-            settled @ (Outcome::Settled(_) | Outcome::Taken) => {
-                // T3: it has ended already.
-                *outcome = settled;
-                return None;
-            }
-        };
-        let (state, left) = match (ended, staged) {
-            (Ok(()), Some(value)) => {
-                *outcome = Outcome::Settled(Ok(value));
-                (TaskState::Done, None)
-            }
-            (Ok(()), None) => unreachable!("a task that is done has staged its value"),
-            (Err(error), staged) => {
-                let state = if error.is_panic() {
-                    TaskState::Panicked
-                } else {
-                    TaskState::Cancelled
-                };
-                *outcome = Outcome::Settled(Err(error));
-                (state, staged)
-            }
-        };
-        self.head.state.set(state);
-        left.map(|value| Box::new(value) as Box<dyn Any>)
-    }
-
-    fn disown(&self, local: &Local) {
-        match self.take() {
-            Some(Err(JoinError::Panicked(payload))) => {
-                local.note_panic(payload, self.head.origin());
-            }
-            // G5: a result may be the handle of a task that has ended too.
-            Some(Ok(value)) if std::mem::needs_drop::<T>() => {
-                local.nest(|local| local.drop_guarded(value));
-            }
-            _ => {}
-        }
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
+/// Takes a task's result away when there is one.
+pub(super) type Forward = Box<dyn FnOnce(&Local, &CellRef)>;
 
 /// Tells everybody that a task has ended: who awaits it, and its done-callbacks.
-pub(crate) fn announce(local: &Local, cell: &Rc<dyn AnyCell>) {
-    let head = cell.head();
-    let forward = head.forward.take();
-    if let Some(forward) = forward {
-        local.guard(|| forward(local, &**cell));
+pub(super) fn announce(local: &Local, cell: &CellRef) {
+    if let Some(forward) = cell.take_forward() {
+        local.guard(|| forward(local, cell));
     }
-    local.guard(|| head.waiters.wake_all());
-    let task = || TaskRef::new(Rc::clone(cell), local.handle());
-    head.done.schedule(local, task);
+    if let Some(waiter) = cell.take_waiter() {
+        local.guard(|| waiter.wake());
+    }
+    if let Some(done) = cell.done() {
+        done.schedule(local, || TaskRef::new(cell.clone(), local.handle()));
+    }
 }
 
-impl<T> JoinCell<T> {
-    /// T4: takes the result out; `None` while there is none, or if it was taken.
-    pub(crate) fn take(&self) -> Option<Result<T, JoinError>> {
-        let mut outcome = self.outcome.borrow_mut();
-        if !matches!(*outcome, Outcome::Settled(_)) {
-            return None;
+/// Nobody will take the result: a panic is told, anything else dropped.
+pub(super) fn disown(local: &Local, cell: &CellRef) {
+    match cell.deliver() {
+        Some(Err(JoinError::Panicked(payload))) => local.note_panic(payload, cell.origin()),
+        Some(Ok(())) if cell.has_output_to_drop() => {
+            let output = Output(cell.clone());
+            // G5: a result may be the handle of a task that has ended too.
+            local.nest(|local| local.drop_guarded(output));
         }
-        match std::mem::replace(&mut *outcome, Outcome::Taken) {
-            Outcome::Settled(result) => Some(result),
-            _ => unreachable!("it was settled a moment ago"),
-        }
+        _ => {}
     }
+}
 
-    pub(crate) fn is_taken(&self) -> bool {
-        matches!(*self.outcome.borrow(), Outcome::Taken)
+/// What a task has returned, to be dropped with this.
+pub(super) struct Output(pub(super) CellRef);
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.0.drop_output();
     }
 }

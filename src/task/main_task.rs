@@ -7,26 +7,22 @@
 //!
 //! In the notes: `run(coroutine)`, the one entry point of a program (N18).
 
-use super::executor::{Executor, main_waker};
-use super::join::{JoinCell, TaskState};
-use super::waker::Wakeup;
+use super::cell::Joined;
+use super::executor::Executor;
+use super::join::TaskState;
 use crate::base::slab::SlabKey;
 use crate::event_loop::{Local, MAIN_JOB};
 use std::cell::Cell;
 use std::panic::Location;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 /// A caller's future as a task of a loop; see
 /// [`EventLoop::turn_with`](crate::EventLoop::turn_with). Dropping it ends the task.
 pub struct MainTask<'a> {
     local: &'a Local,
     key: SlabKey,
-    cell: Rc<JoinCell<()>>,
-    wakeup: Arc<Wakeup>,
-    waker: Waker,
+    task: Joined<()>,
     /// How it ends if it ends now.
     end: Cell<TaskState>,
     /// In which turn it was polled last.
@@ -38,16 +34,12 @@ impl<'a> MainTask<'a> {
     #[must_use]
     #[track_caller]
     pub fn new<F: Future>(local: &'a Local) -> Self {
-        let type_name = std::any::type_name::<F>();
-        let (key, cell) = Executor::of(local).adopt_main(Location::caller(), type_name);
-        let (wakeup, waker) = main_waker(local);
+        let (key, task) = Executor::of(local).adopt_main::<F>(local, Location::caller());
         local.queue_new_job(MAIN_JOB);
         Self {
             local,
             key,
-            cell,
-            wakeup,
-            waker,
+            task,
             end: Cell::new(TaskState::Cancelled),
             turn: Cell::new(0),
         }
@@ -63,13 +55,14 @@ impl<'a> MainTask<'a> {
         }
         // T1: the number in the queue may be an older waker's, of a main task before this one.
         // Where a tape runs, other threads leave the flag alone: a poll too many does no harm.
-        if !self.wakeup.lower() && !self.wakeup.is_taped() {
+        let cell = self.task.cell();
+        if !cell.wakeup.lower() && !cell.wakeup.is_taped() {
             return Poll::Pending;
         }
         self.turn.set(turn);
         self.end.set(TaskState::Panicked);
-        let polled = Executor::of(self.local).step_main(self.key, &self.cell.head, || {
-            future.poll(&mut Context::from_waker(&self.waker))
+        let polled = Executor::of(self.local).step_main(self.key, cell, || {
+            cell.with_waker(|waker| future.poll(&mut Context::from_waker(waker)))
         });
         self.end.set(match polled {
             Poll::Ready(_) => TaskState::Done,

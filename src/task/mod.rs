@@ -9,12 +9,15 @@
 
 pub(crate) mod alarm;
 pub(crate) mod budget;
+#[allow(unsafe_code)]
+mod cell;
 mod coroutine;
 mod current;
 mod done;
 mod executor;
 mod future;
 mod handle;
+mod head;
 mod join;
 pub(crate) mod line;
 mod main_task;

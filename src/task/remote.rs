@@ -5,10 +5,14 @@
 //!
 //! In asyncio this is `run_coroutine_threadsafe`.
 
+<<<<<<< HEAD
 use super::current::{TaskRef, current_task};
+=======
+use super::cell::{Joined, Nascent};
+>>>>>>> 934cffb (task: keep a task in one allocation)
 use super::executor::Executor;
 use super::handle::Task;
-use super::join::{AnyCell, JoinCell, JoinError, Reason};
+use super::join::{JoinError, Reason};
 use super::remote_task::{RemoteTask, Shared};
 use crate::base::slab::SlabKey;
 use crate::event_loop::panics::catch;
@@ -74,7 +78,7 @@ impl<T: Send + 'static> Settles<T> {
             local.guard(|| drop(make));
             return self.settle(local, Err(error));
         }
-        let future = match catch(|| Box::pin(make())) {
+        let future = match catch(|| Nascent::new(make())) {
             Ok(future) => future,
             Err(payload) => return self.settle(local, Err(JoinError::Panicked(payload))),
         };
@@ -114,15 +118,13 @@ impl<T: Send + 'static> Drop for Settles<T> {
 impl<T: 'static> Task<T> {
     /// Gives the result to `take` as soon as there is one, before anybody else is told.
     fn forward(&self, take: impl FnOnce(&Local, Result<T, JoinError>) + 'static) -> u64 {
-        let cell = &*self.cell;
-        *cell.head.forward.borrow_mut() =
-            Some(Box::new(move |local: &Local, cell: &dyn AnyCell| {
-                let cell: Option<&JoinCell<T>> = cell.as_any().downcast_ref();
-                if let Some(result) = cell.and_then(JoinCell::take) {
-                    take(local, result);
-                }
-            }));
-        cell.head.job
+        self.cell().forward(Box::new(move |local, cell| {
+            let task = Joined::<T>::of(cell);
+            if let Some(result) = task.and_then(|task| task.take()) {
+                take(local, result);
+            }
+        }));
+        self.cell().job()
     }
 }
 

@@ -9,7 +9,6 @@
 use super::handle::{self, Task};
 use crate::event_loop::Unhandled;
 use std::fmt::Display;
-use std::rc::Rc;
 
 impl<T: 'static, E: Display + 'static> Task<Result<T, E>> {
     /// Lets the task run by itself; if it ends in an error, that is told where all is told that
@@ -21,8 +20,7 @@ impl<T: 'static, E: Display + 'static> Task<Result<T, E>> {
     /// ```
     /// use readily::{Runner, spawn, yield_now};
     /// use std::cell::Cell;
-    /// use std::rc::Rc;
-    ///
+    ///     ///
     /// async fn fails() -> Result<(), String> {
     ///     Err("no such file".into())
     /// }
@@ -44,7 +42,7 @@ impl<T: 'static, E: Display + 'static> Task<Result<T, E>> {
     /// # Ok::<(), readily::Error>(())
     /// ```
     pub fn detach_reporting(self) {
-        let (cell, local) = (Rc::clone(&self.cell), self.local.clone());
+        let (cell, local) = (self.cell().clone(), self.local.clone());
         // The callback owns the handle until the task has ended, so its result is not dropped; and
         // tells of it when it goes, also with a loop that calls nobody any more.
         let reporter = Reporter(self);
@@ -64,7 +62,7 @@ impl<T: 'static, E: Display + 'static> Drop for Reporter<T, E> {
             _ => None,
         });
         let Some(Some(error)) = error else { return };
-        let origin = task.cell.head.origin();
+        let origin = task.cell().origin();
         task.local
             .with(|local| local.report(&Unhandled::TaskFailed { origin, error }));
     }

@@ -1,57 +1,68 @@
 //! What wakes a task: a number, a flag, and the way home.
 //!
 //! A waker must work from any thread and long after its loop has gone, while the future it
-//! wakes may never leave its thread. So it holds no future, only the number of its job and
-//! the loop's inbox. On the loop's own thread a wake is a flag, a comparison and a push; from
-//! anywhere else it goes through the inbox, and rings once per sleep.
+//! wakes may never leave its thread. So all that a waker touches is here, and no more: the number
+//! of its job, the loop's inbox, and a count of those who may still come. It is a part of the
+//! task's cell (`cell.rs`), which is freed with the last of them. On the loop's own thread a wake is
+//! a flag, a comparison and a push; from anywhere else it goes through the inbox, and rings once
+//! per sleep.
 //!
 //! In the notes this is the other half of `await` (N10): who gave way is called back.
+//!
+//! # Orderings
+//!
+//! - The flag is swapped with `AcqRel` on both sides: of two swaps one comes first. If the wake does,
+//!   the poll that lowers the flag afterwards sees all that the waker had written; if the poll does,
+//!   the wake finds the flag low and queues the task once more (T2).
+//! - The count is that of `Arc`. A new share is made by somebody who has one, and tells nobody
+//!   anything: `Relaxed`. Giving one up is a `Release`, and who gives up the last one does an
+//!   `Acquire` before it frees: so all that any thread did with the cell comes before its end.
 
-use crate::base::sync::AtomicBool;
+use super::head::Standing;
+use crate::base::sync::{AtomicBool, AtomicU32, fence};
 use crate::event_loop::{Inbox, current};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Wake;
 
 #[cfg(all(loom, test))]
 mod models;
 
-pub(crate) struct Wakeup {
-    job: u64,
+pub(super) struct Wakeup {
+    pub(super) home: Arc<Inbox>,
+    pub(super) job: u64,
+    pub(super) shares: Shares,
     /// Whether the job stands in a queue already.
     queued: AtomicBool,
-    home: Arc<Inbox>,
+    /// Not for wakers: the head of the cell has no better room for it.
+    pub(super) standing: Standing,
 }
 
 impl Wakeup {
-    /// For a job that has just been queued for the first time.
-    pub(crate) fn new(job: u64, home: Arc<Inbox>) -> Arc<Self> {
-        Arc::new(Self {
-            job,
-            queued: AtomicBool::new(true),
+    /// For a job that is about to be queued for the first time.
+    pub(super) fn new(job: u64, home: Arc<Inbox>) -> Self {
+        Self {
             home,
-        })
+            job,
+            shares: Shares(AtomicU32::new(1)),
+            queued: AtomicBool::new(true),
+            standing: Standing::default(),
+        }
     }
 
     /// Whether wakes of other threads come by letter only, and leave the flag as it is.
-    pub(crate) fn is_taped(&self) -> bool {
+    pub(super) fn is_taped(&self) -> bool {
         self.home.is_taped()
     }
 
     /// T2: to be called before each poll, so that a wake that comes during the poll finds
     /// the flag low and queues the job once more. Whether it was up.
-    pub(crate) fn lower(&self) -> bool {
+    pub(super) fn lower(&self) -> bool {
         // `AcqRel`: what the waker wrote before it raised the flag is seen by the poll.
         self.queued.swap(false, Ordering::AcqRel)
     }
-}
 
-impl Wake for Wakeup {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
+    /// Queues the job, unless it stands in a queue already.
+    pub(super) fn wake(&self) {
         // On tape each wake of another thread is a letter: whether it found the flag up is chance.
         if self.home.is_taped() && !current::is_at_home(&self.home) {
             return self.home.wake_job(self.job);
@@ -63,5 +74,32 @@ impl Wake for Wakeup {
         if !current::wake_job_at_home(&self.home, self.job) {
             self.home.wake_job(self.job);
         }
+    }
+}
+
+/// How many keep a cell from being freed: each waker, and all references of the loop's thread
+/// together. By itself, so that nobody borrows more than the count while he gives it up.
+pub(super) struct Shares(AtomicU32);
+
+impl Shares {
+    /// Half of what fits, so that not even all threads that find it full at once make it overflow.
+    const MOST: u32 = u32::MAX / 2;
+
+    /// One more, for somebody who has one.
+    pub(super) fn add(&self) {
+        if self.0.fetch_add(1, Ordering::Relaxed) > Self::MOST {
+            // Two thousand million clones that were forgotten: as `Arc` has it.
+            std::process::abort();
+        }
+    }
+
+    /// One less; `true` if it was the last one: whoever gave it up frees.
+    #[must_use]
+    pub(super) fn give_up(&self) -> bool {
+        let last = self.0.fetch_sub(1, Ordering::Release) == 1;
+        if last {
+            fence(Ordering::Acquire);
+        }
+        last
     }
 }

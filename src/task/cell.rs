@@ -1,0 +1,488 @@
+//! A task in one allocation: its head, and behind it its future, and later what that returned.
+//!
+//! This is the one file of the crate with `unsafe` in it. In safe Rust a task is three allocations
+//! and as many look-ups by type: seven times the instructions for a spawn and a join
+//! (`docs/decisions.md`). What it may do is fenced in: everything outside this file is safe code, and
+//! none of its functions can be called in a wrong order, for each looks at the head first. What is
+//! decided is decided in `head.rs`, `waker.rs` and `executor.rs`.
+//!
+//! In the notes: a Task is a Future and more (N15). Rules: T1, T3, T4, G5.
+//!
+//! # States
+//!
+//! What lies behind the head ([`Stage`]), and who may touch it:
+//!
+//! ```text
+//! Future ── poll ──▶ Busy ── pending ──▶ Future
+//!   │                  ├──── returned ──▶ Output ── take, drop_output ──▶ Empty
+//!   │                  └──── panicked, cancelled ──▶ Empty
+//!   └─ drop_future ──▶ Empty                          Empty ── put_back ──▶ Output
+//! ```
+//!
+//! # Rules
+//!
+//! - **One at a time.** Whoever touches what lies behind the head first moves the stage on: to *busy*
+//!   or *empty*. So code of the user's that comes back here, from a poll or a destructor, finds
+//!   nothing to touch. A panic leaves it there, too: what is then left is never dropped twice.
+//! - **Pinned.** The future is written to its place before anybody can poll it, and dropped there.
+//! - **This thread.** A [`CellRef`] is not `Send`. Future, output and all of the head but
+//!   [`Wakeup`] are touched through one, and nothing of them is left when the last one has gone.
+//! - **Any thread.** A waker touches the `Wakeup` only, by shared reference; it is `Sync`.
+//! - **Two counts.** The references of this thread, a plain number, have one of the shares together,
+//!   and each waker has one. Who gives up the last share frees: by then only memory is left, and
+//!   the way home. `Shares` has the argument for its orderings.
+//! - **A borrowed waker.** The one that a poll is given has no share of its own: it is dropped by
+//!   nobody, and cannot outlive the poll but by a clone, which takes a share.
+
+#![deny(
+    unsafe_op_in_unsafe_fn,
+    clippy::undocumented_unsafe_blocks,
+    clippy::multiple_unsafe_ops_per_block,
+    clippy::unnecessary_safety_comment
+)]
+
+use super::executor::Step;
+use super::head::{Birth, Head, Stage};
+use super::join::JoinError;
+use super::waker::Wakeup;
+use crate::event_loop::Payload;
+use crate::event_loop::panics::catch;
+use std::alloc::{Layout, dealloc};
+use std::any::TypeId;
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, MaybeUninit, needs_drop, offset_of};
+use std::ops::Deref;
+use std::pin::Pin;
+use std::ptr::{NonNull, drop_in_place};
+use std::rc::Rc;
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+
+/// The allocation. Never borrowed as a whole: it says where its parts are.
+#[repr(C)]
+struct Whole<F: Future> {
+    head: Head,
+    behind: Behind<F>,
+}
+
+#[repr(C)]
+union Behind<F: Future> {
+    future: ManuallyDrop<F>,
+    output: ManuallyDrop<F::Output>,
+}
+
+/// A place behind a head: of an `F`, or of what it returns.
+type Place = NonNull<()>;
+
+/// What depends on the type of the future.
+pub(super) struct Vtable {
+    layout: Layout,
+    /// How far behind the start of the head it is.
+    behind: usize,
+    poll: unsafe fn(Place, &mut Context<'_>, &mut Step<'_>) -> Stage,
+    drop_future: unsafe fn(Place),
+    /// `None` where there is nothing to do.
+    drop_output: Option<unsafe fn(Place)>,
+    pub(super) type_name: fn() -> &'static str,
+    output: fn() -> TypeId,
+}
+
+/// The functions for `F`, which goes by the name of `N`.
+struct Table<F, N: ?Sized>(PhantomData<F>, PhantomData<N>);
+
+impl<F: Future<Output: 'static>, N: ?Sized> Table<F, N> {
+    const TABLE: Vtable = Vtable {
+        layout: Layout::new::<Whole<F>>(),
+        behind: offset_of!(Whole<F>, behind),
+        poll: poll::<F>,
+        drop_future: drop_at::<F>,
+        drop_output: if needs_drop::<F::Output>() {
+            Some(drop_at::<F::Output>)
+        } else {
+            None
+        },
+        type_name: std::any::type_name::<N>,
+        output: TypeId::of::<F::Output>,
+    };
+}
+
+/// Polls the future in its place. If the task ends with it, drops it there (T3), and leaves what it
+/// returned in its stead. Says what is there now.
+///
+/// # Safety
+///
+/// There is an `F` at `place`, with room for an `F::Output`; it is pinned there, and nobody else
+/// touches it until this returns.
+unsafe fn poll<F: Future>(place: Place, cx: &mut Context<'_>, step: &mut Step<'_>) -> Stage {
+    let polled = catch(|| {
+        let _current = step.enter();
+        let mut future = place.cast::<F>();
+        // SAFETY: by this function's contract it is there and nobody else's; the reference does not
+        // outlive this closure.
+        let future = unsafe { future.as_mut() };
+        // SAFETY: by the contract it is pinned: it is moved no more, and its place is not used for
+        // anything else before it was dropped there.
+        let future = unsafe { Pin::new_unchecked(future) };
+        future.poll(cx)
+    });
+    let (told, output) = match polled {
+        Ok(Poll::Pending) => (Ok(Poll::Pending), None),
+        Ok(Poll::Ready(output)) => (Ok(Poll::Ready(())), Some(output)),
+        Err(payload) => (Err(payload), None),
+    };
+    if !step.leave(told) {
+        return Stage::Future;
+    }
+    // T3: before its end is told. It may panic, and is gone all the same.
+    step.dropped(catch(|| {
+        // SAFETY: it is there and nobody else's, by the contract, and never touched again.
+        unsafe { drop_at::<F>(place) }
+    }));
+    let Some(output) = output else {
+        return Stage::Empty;
+    };
+    // SAFETY: by the contract there is room for it, aligned, and nobody else looks; the future that
+    // was there has been dropped.
+    unsafe { place.cast::<F::Output>().write(output) };
+    Stage::Output
+}
+
+/// # Safety
+///
+/// There is a `T` at `place`, which nobody else touches, now or after this.
+unsafe fn drop_at<T>(place: Place) {
+    // SAFETY: the contract is that of this function.
+    unsafe { drop_in_place(place.cast::<T>().as_ptr()) }
+}
+
+/// A future in its place, that is no task of anybody yet. `N` is what it is called.
+///
+/// It is put there before its loop is asked for, so that a large one is moved no more than that once.
+pub(super) struct Nascent<F: Future, N: ?Sized = F> {
+    block: Block<F>,
+    _called: PhantomData<N>,
+}
+
+/// What was allocated; given back when this is dropped, but nothing in it.
+struct Block<F: Future>(NonNull<Whole<F>>);
+
+impl<F: Future> Block<F> {
+    fn behind(&self) -> Place {
+        // SAFETY: the offset is that of a part of a `Whole<F>`, for which the block was allocated.
+        unsafe { self.0.cast::<()>().byte_add(offset_of!(Whole<F>, behind)) }
+    }
+}
+
+impl<F: Future> Drop for Block<F> {
+    fn drop(&mut self) {
+        let block = self.0.as_ptr().cast::<MaybeUninit<Whole<F>>>();
+        // SAFETY: that is what `Nascent::new` had from a box, of the same type; it is nobody else's,
+        // for a cell that is made of it forgets this.
+        drop(unsafe { Box::from_raw(block) });
+    }
+}
+
+impl<F: Future, N: ?Sized> Nascent<F, N> {
+    pub(super) fn new(future: F) -> Self {
+        let block = Box::leak(Box::<MaybeUninit<Whole<F>>>::new_uninit());
+        let block = Block(NonNull::from(block).cast());
+        // SAFETY: it was allocated a moment ago for a `Whole<F>`, of which this is the place of the
+        // future: aligned, large enough, and nobody else's.
+        unsafe { block.behind().cast::<F>().write(future) };
+        Self {
+            block,
+            _called: PhantomData,
+        }
+    }
+}
+
+impl<F: Future<Output: 'static> + 'static, N: ?Sized> Nascent<F, N> {
+    /// Makes it a task's, with one reference.
+    pub(super) fn born(self, birth: Birth) -> Joined<F::Output> {
+        let head = ManuallyDrop::new(self).block.0.cast::<Head>();
+        // SAFETY: `Whole` is `repr(C)`, so its head is where it begins: aligned, large enough, and
+        // nobody else's before this.
+        unsafe { head.write(Head::new(&Table::<F, N>::TABLE, birth)) };
+        Joined {
+            cell: CellRef { head },
+            _output: PhantomData,
+        }
+    }
+}
+
+impl<F: Future, N: ?Sized> Drop for Nascent<F, N> {
+    fn drop(&mut self) {
+        // SAFETY: the future was written there when this was made, and `born` drops no `Nascent`: so
+        // it is there, nobody else's, and the block is only given back after this.
+        unsafe { drop_at::<F>(self.block.behind()) }
+    }
+}
+
+/// A reference to a task, whatever its type; for the loop's thread.
+pub(super) struct CellRef {
+    /// Of a `Whole<F>`, with the right to all of it.
+    head: NonNull<Head>,
+}
+
+impl CellRef {
+    /// Where future and output are.
+    fn behind(&self) -> Place {
+        // SAFETY: the offset is that of a part of the allocation that begins with this head: its own
+        // table says so.
+        unsafe { self.head.cast::<()>().byte_add(self.vtable.behind) }
+    }
+
+    /// Polls the future where it lies; nothing, if it is being polled, or gone (T1).
+    pub(super) fn poll(&self, step: &mut Step<'_>) {
+        if !self.standing().step(Stage::Future, Stage::Busy) {
+            return;
+        }
+        let stage = self.with_waker(|waker| {
+            let mut cx = Context::from_waker(waker);
+            // SAFETY:
+            // - the stage said that the future is there; it was put there when the cell was made,
+            //   with the room that its table tells of, is moved nowhere, and dropped in its place;
+            // - nobody else touches it, for the stage is *busy* until this returns, and all who
+            //   might, in this file, look at that before;
+            // - `self` keeps the cell until then.
+            unsafe { (self.vtable.poll)(self.behind(), &mut cx, step) }
+        });
+        self.standing().set_stage(stage);
+    }
+
+    /// Lends the task's waker, without a share of its own: a clone takes one.
+    pub(super) fn with_waker<R>(&self, f: impl FnOnce(&Waker) -> R) -> R {
+        // SAFETY:
+        // - the functions of this table keep to what is asked of them (see there), for a pointer to
+        //   the head of a cell, with the right to all of it;
+        // - each of them wants a share: `self` has one, with the others of this thread, until `f`
+        //   returns; and as this waker is never dropped, it gives none up.
+        let waker = unsafe { Waker::new(self.head.as_ptr().cast_const().cast(), &WAKER) };
+        f(&ManuallyDrop::new(waker))
+    }
+
+    /// Drops the future, unless it is being polled, or gone.
+    ///
+    /// # Errors
+    ///
+    /// What its destructor panicked with; it is gone all the same.
+    pub(super) fn drop_future(&self) -> Result<(), Payload> {
+        if !self.standing().step(Stage::Future, Stage::Empty) {
+            return Ok(());
+        }
+        catch(|| {
+            // SAFETY: the stage said that it is there, and says now that it is not: nobody else
+            // touches it any more.
+            unsafe { (self.vtable.drop_future)(self.behind()) }
+        })
+    }
+
+    /// Whether dropping what the task returned runs anybody's code.
+    pub(super) fn has_output_to_drop(&self) -> bool {
+        self.standing().stage() == Stage::Output && self.vtable.drop_output.is_some()
+    }
+
+    /// Drops what the task returned, if it is there, with the panics of its destructor.
+    pub(super) fn drop_output(&self) {
+        if self.standing().step(Stage::Output, Stage::Empty) {
+            if let Some(drop_output) = self.vtable.drop_output {
+                // SAFETY: the stage said that it is there, and says now that it is not: nobody else
+                // touches it any more.
+                unsafe { drop_output(self.behind()) }
+            }
+        }
+    }
+
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.head == other.head
+    }
+
+    /// All that the loop's thread has of it, dropped where the last reference goes.
+    fn drop_own(&self) {
+        /// Dropped also if a destructor before it panics.
+        struct Own(NonNull<Head>);
+        impl Drop for Own {
+            fn drop(&mut self) {
+                // SAFETY: within the head, which is there until the share of this thread is given
+                // up, after this.
+                let own = unsafe { &raw mut (*self.0.as_ptr()).own };
+                // SAFETY: it was made with the head, and is dropped here only, with the last
+                // reference of this thread, which alone touches it: nobody borrows it.
+                unsafe { drop_in_place(own) }
+            }
+        }
+        let _own = Own(self.head);
+        if let Err(payload) = self.drop_future() {
+            std::panic::resume_unwind(payload);
+        }
+        self.drop_output();
+    }
+}
+
+impl Deref for CellRef {
+    type Target = Head;
+
+    fn deref(&self) -> &Head {
+        // SAFETY: it was made with the cell, which this keeps by the share that it has with the others
+        // of this thread; what is changed in it is in cells, or atomic.
+        unsafe { self.head.as_ref() }
+    }
+}
+
+impl Clone for CellRef {
+    fn clone(&self) -> Self {
+        self.own.refer();
+        Self { head: self.head }
+    }
+}
+
+impl Drop for CellRef {
+    fn drop(&mut self) {
+        if self.own.let_go() {
+            let _share = Share(self.head);
+            self.drop_own();
+        }
+    }
+}
+
+/// One of the shares, to be given up.
+struct Share(NonNull<Head>);
+
+impl Share {
+    /// That of a waker that is used up.
+    fn of_waker(head: *const ()) -> Option<Self> {
+        NonNull::new(head.cast_mut().cast()).map(Self)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        // SAFETY: whoever made this owns a share, so the head is there. Only the count is borrowed:
+        // the moment that it is given up, another thread may free the rest.
+        let shares = unsafe { &(*self.0.as_ptr()).wakeup.shares };
+        if shares.give_up() {
+            // SAFETY: it was the last one.
+            unsafe { free(self.0) }
+        }
+    }
+}
+
+/// Frees a cell, on whichever thread.
+///
+/// # Safety
+///
+/// Its last share was given up, by the caller.
+unsafe fn free(head: NonNull<Head>) {
+    // SAFETY: nobody else is left, so it is there until the end of this, and nobody's but ours.
+    let layout = unsafe { (*head.as_ptr()).vtable }.layout;
+    // SAFETY: as above.
+    let wakeup = unsafe { &raw const (*head.as_ptr()).wakeup };
+    // SAFETY: it was made with the head, and is moved out here, once: the rest of the head was dropped
+    // with the last reference of the loop's thread, before that one's share was given up.
+    let wakeup = unsafe { wakeup.read() };
+    // SAFETY: it came from a box of a type with this layout, which its table tells; nothing in it is
+    // used after this.
+    unsafe { dealloc(head.as_ptr().cast(), layout) };
+    // Last: it may be the end of an inbox, and that of a poller's bell, which is somebody's code.
+    drop(wakeup);
+}
+
+/// Such are the parts that wakers carry to other threads.
+const _: fn() = || {
+    fn goes_anywhere<T: Send + Sync>() {}
+    goes_anywhere::<Wakeup>();
+    goes_anywhere::<&'static Vtable>();
+};
+
+/// A reference to a task that returns a `T`.
+pub(super) struct Joined<T> {
+    cell: CellRef,
+    /// A `T` goes in and out, so one type must not pass for another; and none is pinned by this.
+    _output: PhantomData<Rc<std::cell::Cell<T>>>,
+}
+
+impl<T: 'static> Joined<T> {
+    /// A task of any type as what it is; `None` if it is not.
+    pub(super) fn of(cell: &CellRef) -> Option<Self> {
+        ((cell.vtable.output)() == TypeId::of::<T>()).then(|| Self {
+            cell: cell.clone(),
+            _output: PhantomData,
+        })
+    }
+
+    pub(super) fn cell(&self) -> &CellRef {
+        &self.cell
+    }
+
+    /// T4: takes the result out; `None` while there is none, or if it was taken.
+    pub(super) fn take(&self) -> Option<Result<T, JoinError>> {
+        self.cell.deliver().map(|end| end.map(|()| self.output()))
+    }
+
+    fn output(&self) -> T {
+        let is_there = self.cell.standing().step(Stage::Output, Stage::Empty);
+        assert!(is_there, "a task that is done has left its value");
+        // SAFETY: the stage said that it is there, and says now that it is not: it is moved out once.
+        // It is a `T`: a `Joined` is made of the future that returns it, or where its table says so.
+        unsafe { self.cell.behind().cast::<T>().read() }
+    }
+
+    /// Undoes a [`take`](Self::take).
+    pub(super) fn put_back(&self, result: Result<T, JoinError>) {
+        self.cell.put_back(result.map(|output| {
+            let is_free = self.cell.standing().step(Stage::Empty, Stage::Output);
+            assert!(is_free, "its place is as it was left");
+            // SAFETY: the stage said that neither future nor output is there. There is room for a
+            // `T`, which is what the future returns, as above.
+            unsafe { self.cell.behind().cast::<T>().write(output) }
+        }));
+    }
+}
+
+/// What wakers do; their pointer is to the head of a cell, with the right to all of it, and each
+/// that owns itself has a share.
+static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
+
+/// # Safety
+///
+/// `head` is a waker's, of which the caller has a share, or somebody who waits for him.
+unsafe fn wakeup<'a>(head: *const ()) -> &'a Wakeup {
+    // SAFETY: by the contract the head is there while it is used. It is shared with all threads by
+    // reference, for it is `Sync`; nobody borrows it otherwise before the last share is given up.
+    unsafe { &(*head.cast::<Head>()).wakeup }
+}
+
+/// # Safety
+///
+/// As `RawWaker` has it: called with a waker's own pointer, while there is that waker.
+unsafe fn clone(head: *const ()) -> RawWaker {
+    // SAFETY: the waker that is cloned has a share, or is lent by somebody who has one.
+    let wakeup = unsafe { wakeup(head) };
+    wakeup.shares.add();
+    RawWaker::new(head, &WAKER)
+}
+
+/// # Safety
+///
+/// As `RawWaker` has it: called with a waker's own pointer, which is used up.
+unsafe fn wake(head: *const ()) {
+    // Given up afterwards, also if the bell of a poller of somebody's panics.
+    let _share = Share::of_waker(head);
+    // SAFETY: the share is given up only after this.
+    unsafe { wake_by_ref(head) }
+}
+
+/// # Safety
+///
+/// As `RawWaker` has it: called with a waker's own pointer, while there is that waker.
+unsafe fn wake_by_ref(head: *const ()) {
+    // SAFETY: the waker has a share, or is lent by somebody who has one.
+    let wakeup = unsafe { wakeup(head) };
+    wakeup.wake();
+}
+
+/// # Safety
+///
+/// As `RawWaker` has it: called with a waker's own pointer, which is used up.
+unsafe fn drop_waker(head: *const ()) {
+    drop(Share::of_waker(head));
+}

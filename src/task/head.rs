@@ -1,0 +1,326 @@
+//! What is known of a task whatever its future and its result: the first part of its cell.
+//!
+//! Most of it is for the loop's thread, in plain cells; what wakers touch is a part by itself
+//! (`waker.rs`). A million tasks have a million of these, so what few tasks ever have — a name, a
+//! reason, callbacks — is in a box that is made when it is first needed.
+//!
+//! In the notes: what a Task answers when it is asked (N16). Rules: T3, T4.
+
+use super::cell::Vtable;
+use super::current::TaskRef;
+use super::done::DoneList;
+use super::join::{Forward, JoinError, Reason, TaskState};
+use super::waker::Wakeup;
+use crate::event_loop::{Inbox, Origin, Payload};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::task::Waker;
+
+/// What the cell holds behind its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The future, where it is to be polled, or dropped.
+    Future,
+    /// The future, which is being polled: nobody else comes near it.
+    Busy,
+    /// What it returned.
+    Output,
+    /// Neither any more.
+    Empty,
+}
+
+/// T4: the result was delivered, or is being looked at.
+const TAKEN: u8 = 1;
+/// Cancelled while it was running: to be dropped when its poll returns.
+const CANCELLED: u8 = 2;
+/// Nobody has a `Task` that may read the result.
+const DETACHED: u8 = 4;
+
+/// Where a task stands: for the loop's thread only.
+///
+/// Atomics for the one reason that these three bytes fill a gap in what is shared with others; a
+/// relaxed load is a load.
+#[derive(Default)]
+pub(super) struct Standing {
+    state: AtomicU8,
+    stage: AtomicU8,
+    marks: AtomicU8,
+}
+
+impl Standing {
+    pub(super) fn state(&self) -> TaskState {
+        match self.state.load(Relaxed) {
+            0 => TaskState::Created,
+            1 => TaskState::Suspended,
+            2 => TaskState::Running,
+            3 => TaskState::Done,
+            4 => TaskState::Cancelled,
+            _ => TaskState::Panicked,
+        }
+    }
+
+    pub(super) fn set_state(&self, state: TaskState) {
+        self.state.store(state as u8, Relaxed);
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        match self.stage.load(Relaxed) {
+            0 => Stage::Future,
+            1 => Stage::Busy,
+            2 => Stage::Output,
+            _ => Stage::Empty,
+        }
+    }
+
+    pub(super) fn set_stage(&self, stage: Stage) {
+        self.stage.store(stage as u8, Relaxed);
+    }
+
+    /// From `before` to `after`; `false`, and nothing done, if it is not `before`.
+    pub(super) fn step(&self, before: Stage, after: Stage) -> bool {
+        let is_so = self.stage() == before;
+        if is_so {
+            self.set_stage(after);
+        }
+        is_so
+    }
+
+    fn is(&self, mark: u8) -> bool {
+        self.marks.load(Relaxed) & mark != 0
+    }
+
+    fn mark(&self, mark: u8, set: bool) {
+        let others = self.marks.load(Relaxed) & !mark;
+        self.marks
+            .store(if set { others | mark } else { others }, Relaxed);
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.is(CANCELLED)
+    }
+
+    pub(super) fn cancel(&self) {
+        self.mark(CANCELLED, true);
+    }
+
+    pub(super) fn is_detached(&self) -> bool {
+        self.is(DETACHED)
+    }
+
+    pub(super) fn detach(&self) {
+        self.mark(DETACHED, true);
+    }
+}
+
+/// What few tasks have.
+#[derive(Default)]
+struct Extra {
+    name: RefCell<Option<Rc<str>>>,
+    /// Why it was cancelled, if that was said.
+    reason: RefCell<Option<Reason>>,
+    /// What it panicked with, until somebody takes it.
+    payload: Cell<Option<Payload>>,
+    /// Who takes the result away as soon as there is one: see `remote.rs`.
+    forward: Cell<Option<Forward>>,
+    done: DoneList<TaskRef>,
+}
+
+/// The part for the loop's thread.
+pub(super) struct Own {
+    /// The how-manieth task of its loop this is, from 1.
+    pub(super) number: u64,
+    pub(super) site: &'static Location<'static>,
+    /// References to the cell on this thread.
+    references: Cell<u32>,
+    polls: Cell<u32>,
+    /// Who is woken at the end: a task has one handle, and so one who waits.
+    waiter: Cell<Option<Waker>>,
+    extra: OnceCell<Box<Extra>>,
+}
+
+/// What a task is told at its making.
+pub(super) struct Birth {
+    pub(super) home: Arc<Inbox>,
+    pub(super) job: u64,
+    pub(super) number: u64,
+    pub(super) site: &'static Location<'static>,
+}
+
+#[repr(C)]
+pub(super) struct Head {
+    pub(super) vtable: &'static Vtable,
+    /// All that a waker touches, on whichever thread.
+    pub(super) wakeup: Wakeup,
+    /// The loop's thread only; dropped there, with the last reference.
+    pub(super) own: Own,
+}
+
+impl Own {
+    /// One more on this thread.
+    pub(super) fn refer(&self) {
+        match self.references.get().checked_add(1) {
+            Some(references) => self.references.set(references),
+            None => std::process::abort(), // as `Rc` has it
+        }
+    }
+
+    /// One less on this thread; `true` if it was the last one.
+    #[must_use]
+    pub(super) fn let_go(&self) -> bool {
+        self.references.set(self.references.get() - 1);
+        self.references.get() == 0
+    }
+}
+
+impl Head {
+    pub(super) fn new(vtable: &'static Vtable, birth: Birth) -> Self {
+        Self {
+            vtable,
+            wakeup: Wakeup::new(birth.job, birth.home),
+            own: Own {
+                number: birth.number,
+                site: birth.site,
+                references: Cell::new(1),
+                polls: Cell::new(0),
+                waiter: Cell::new(None),
+                extra: OnceCell::new(),
+            },
+        }
+    }
+
+    pub(super) fn standing(&self) -> &Standing {
+        &self.wakeup.standing
+    }
+
+    pub(super) fn state(&self) -> TaskState {
+        self.standing().state()
+    }
+
+    pub(super) fn job(&self) -> u64 {
+        self.wakeup.job
+    }
+
+    fn extra(&self) -> &Extra {
+        self.own.extra.get_or_init(Box::default)
+    }
+
+    /// A poll begins.
+    pub(super) fn count_poll(&self) {
+        self.standing().set_state(TaskState::Running);
+        self.own.polls.set(self.own.polls.get().saturating_add(1));
+    }
+
+    pub(super) fn polls(&self) -> u64 {
+        self.own.polls.get().into()
+    }
+
+    /// For reports.
+    pub(super) fn origin(&self) -> Origin {
+        Origin::Task {
+            name: self.name(),
+            site: self.own.site,
+        }
+    }
+
+    pub(super) fn name(&self) -> Rc<str> {
+        let given = self.own.extra.get();
+        match given.and_then(|extra| extra.name.borrow().clone()) {
+            Some(name) => name,
+            None => format!("Task-{}", self.own.number).into(),
+        }
+    }
+
+    pub(super) fn set_name(&self, name: &str) {
+        *self.extra().name.borrow_mut() = Some(name.into());
+    }
+
+    pub(super) fn reason(&self) -> Option<Reason> {
+        self.own.extra.get()?.reason.borrow().clone()
+    }
+
+    pub(super) fn set_reason(&self, reason: Option<Reason>) {
+        if reason.is_some() {
+            *self.extra().reason.borrow_mut() = reason;
+        }
+    }
+
+    pub(super) fn forward(&self, forward: Forward) {
+        self.extra().forward.set(Some(forward));
+    }
+
+    pub(super) fn take_forward(&self) -> Option<Forward> {
+        self.own.extra.get()?.forward.take()
+    }
+
+    /// The done-callbacks, if there ever were any.
+    pub(super) fn done(&self) -> Option<&DoneList<TaskRef>> {
+        Some(&self.own.extra.get()?.done)
+    }
+
+    pub(super) fn done_or_new(&self) -> &DoneList<TaskRef> {
+        &self.extra().done
+    }
+
+    /// Has `waker` woken at the end. What it replaces is dropped here: not under a borrow (L8).
+    pub(super) fn wait(&self, waker: &Waker) {
+        let kept = self.own.waiter.take();
+        if kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+            self.own.waiter.set(kept);
+            return;
+        }
+        drop(kept);
+        let waker = waker.clone();
+        drop(self.own.waiter.replace(Some(waker)));
+    }
+
+    pub(super) fn take_waiter(&self) -> Option<Waker> {
+        self.own.waiter.take()
+    }
+
+    /// T3: ends the task, once.
+    pub(super) fn settle(&self, end: Result<(), JoinError>) {
+        self.standing().set_state(match end {
+            Ok(()) => TaskState::Done,
+            Err(JoinError::Panicked(payload)) => {
+                self.extra().payload.set(Some(payload));
+                TaskState::Panicked
+            }
+            Err(JoinError::Cancelled | JoinError::CancelledFor(_)) => TaskState::Cancelled,
+        });
+    }
+
+    /// T4: how it has ended, once; `None` while it has not, and from then on.
+    pub(super) fn deliver(&self) -> Option<Result<(), JoinError>> {
+        let standing = self.standing();
+        if standing.is(TAKEN) {
+            return None;
+        }
+        let end = match standing.state() {
+            TaskState::Created | TaskState::Suspended | TaskState::Running => return None,
+            TaskState::Done => Ok(()),
+            TaskState::Cancelled => Err(match self.reason() {
+                Some(reason) => JoinError::CancelledFor(reason),
+                None => JoinError::Cancelled,
+            }),
+            TaskState::Panicked => {
+                let payload = self.extra().payload.take();
+                Err(JoinError::Panicked(
+                    payload.expect("it is there until it is delivered"),
+                ))
+            }
+        };
+        standing.mark(TAKEN, true);
+        Some(end)
+    }
+
+    /// Undoes a [`deliver`](Self::deliver).
+    pub(super) fn put_back(&self, end: Result<(), JoinError>) {
+        if let Err(JoinError::Panicked(payload)) = end {
+            self.extra().payload.set(Some(payload));
+        }
+        self.standing().mark(TAKEN, false);
+    }
+}
