@@ -34,10 +34,12 @@ pub(crate) struct Allowance {
 
 impl Allowance {
     /// That of a poll by the loop.
+    #[inline]
     pub(crate) fn full() -> Self {
         Self::of(BUDGET)
     }
 
+    #[inline]
     fn of(budget: u32) -> Self {
         // A thread that is ending has no locals any more, and no loop to be held up.
         let before = LEFT.try_with(|left| left.replace(budget));
@@ -48,6 +50,7 @@ impl Allowance {
 }
 
 impl Drop for Allowance {
+    #[inline]
     fn drop(&mut self) {
         let _ = LEFT.try_with(|left| left.set(self.before));
     }
@@ -55,6 +58,7 @@ impl Drop for Allowance {
 
 /// To be asked before an operation is tried: pending if the budget is used up, with the task
 /// queued again. Whether or not the operation then completes, this takes nothing.
+#[inline]
 fn poll(cx: &mut Context<'_>) -> Poll<()> {
     if is_spent() {
         cx.waker().wake_by_ref();
@@ -64,6 +68,7 @@ fn poll(cx: &mut Context<'_>) -> Poll<()> {
 }
 
 /// To be said when an operation has completed.
+#[inline]
 fn spend() {
     let _ = LEFT.try_with(|left| {
         if left.get() != UNCOUNTED {
@@ -73,6 +78,7 @@ fn spend() {
 }
 
 /// Polls an operation that counts, if there is something left for it.
+#[inline]
 pub(crate) fn counted<R>(
     cx: &mut Context<'_>,
     operation: impl FnOnce(&mut Context<'_>) -> Poll<R>,
@@ -84,6 +90,7 @@ pub(crate) fn counted<R>(
 }
 
 /// Whether nothing is left: what is pending may be so for that reason only.
+#[inline]
 fn is_spent() -> bool {
     LEFT.try_with(Cell::get).is_ok_and(|left| left == 0)
 }

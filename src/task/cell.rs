@@ -113,8 +113,8 @@ impl<F: Future<Output: 'static>, N: ?Sized> Table<F, N> {
 /// There is an `F` at `place`, with room for an `F::Output`; it is pinned there, and nobody else
 /// touches it until this returns.
 unsafe fn poll<F: Future>(place: Place, cx: &mut Context<'_>, step: &mut Step<'_>) -> Stage {
+    let current = step.enter();
     let polled = catch(|| {
-        let _current = step.enter();
         let mut future = place.cast::<F>();
         // SAFETY: by this function's contract it is there and nobody else's; the reference does not
         // outlive this closure.
@@ -124,19 +124,27 @@ unsafe fn poll<F: Future>(place: Place, cx: &mut Context<'_>, step: &mut Step<'_
         let future = unsafe { Pin::new_unchecked(future) };
         future.poll(cx)
     });
-    let (told, output) = match polled {
-        Ok(Poll::Pending) => (Ok(Poll::Pending), None),
-        Ok(Poll::Ready(output)) => (Ok(Poll::Ready(())), Some(output)),
-        Err(payload) => (Err(payload), None),
+    drop(current);
+    let output = match polled {
+        Ok(Poll::Pending) if step.gave_way() => return Stage::Future,
+        Ok(Poll::Pending) => None,
+        Ok(Poll::Ready(output)) => {
+            step.returned();
+            Some(output)
+        }
+        Err(payload) => {
+            step.panicked(payload);
+            None
+        }
     };
-    if !step.leave(told) {
-        return Stage::Future;
-    }
     // T3: before its end is told. It may panic, and is gone all the same.
-    step.dropped(catch(|| {
+    let dropped = catch(|| {
         // SAFETY: it is there and nobody else's, by the contract, and never touched again.
         unsafe { drop_at::<F>(place) }
-    }));
+    });
+    if let Err(payload) = dropped {
+        step.panicked_at_the_end(payload);
+    }
     let Some(output) = output else {
         return Stage::Empty;
     };
@@ -166,6 +174,7 @@ pub(super) struct Nascent<F: Future, N: ?Sized = F> {
 struct Block<F: Future>(NonNull<Whole<F>>);
 
 impl<F: Future> Block<F> {
+    #[inline]
     fn behind(&self) -> Place {
         // SAFETY: the offset is that of a part of a `Whole<F>`, for which the block was allocated.
         unsafe { self.0.cast::<()>().byte_add(offset_of!(Whole<F>, behind)) }
@@ -225,6 +234,7 @@ pub(super) struct CellRef {
 
 impl CellRef {
     /// Where future and output are.
+    #[inline]
     fn behind(&self) -> Place {
         // SAFETY: the offset is that of a part of the allocation that begins with this head: its own
         // table says so.
@@ -250,6 +260,7 @@ impl CellRef {
     }
 
     /// Lends the task's waker, without a share of its own: a clone takes one.
+    #[inline]
     pub(super) fn with_waker<R>(&self, f: impl FnOnce(&Waker) -> R) -> R {
         // SAFETY:
         // - the functions of this table keep to what is asked of them (see there), for a pointer to
@@ -292,11 +303,14 @@ impl CellRef {
         }
     }
 
+    #[inline]
     pub(super) fn is(&self, other: &Self) -> bool {
         self.head == other.head
     }
 
-    /// All that the loop's thread has of it, dropped where the last reference goes.
+    /// The last reference goes: all that the loop's thread has of it is dropped, and its share given
+    /// up.
+    #[inline(never)]
     fn drop_own(&self) {
         /// Dropped also if a destructor before it panics.
         struct Own(NonNull<Head>);
@@ -310,6 +324,7 @@ impl CellRef {
                 unsafe { drop_in_place(own) }
             }
         }
+        let _share = Share(self.head);
         let _own = Own(self.head);
         if let Err(payload) = self.drop_future() {
             std::panic::resume_unwind(payload);
@@ -329,6 +344,7 @@ impl Deref for CellRef {
 }
 
 impl Clone for CellRef {
+    #[inline]
     fn clone(&self) -> Self {
         self.own.refer();
         Self { head: self.head }
@@ -336,9 +352,9 @@ impl Clone for CellRef {
 }
 
 impl Drop for CellRef {
+    #[inline]
     fn drop(&mut self) {
         if self.own.let_go() {
-            let _share = Share(self.head);
             self.drop_own();
         }
     }

@@ -30,17 +30,28 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::task::Poll;
 
-#[derive(Default)]
-pub(crate) struct Executor {
+pub(super) struct Executor {
     tasks: RefCell<Slab<CellRef>>,
-    current: Cell<Option<SlabKey>>,
+    /// The key of the task that is being polled, or [`NOBODY`].
+    current: Cell<u64>,
     spawned: Cell<u64>,
 }
 
+/// No key has all bits set.
+const NOBODY: u64 = u64::MAX;
+
 impl Executor {
+    fn new() -> Self {
+        Self {
+            tasks: RefCell::default(),
+            current: Cell::new(NOBODY),
+            spawned: Cell::new(0),
+        }
+    }
+
     /// The executor of a loop, made when first asked for.
     pub(super) fn of(local: &Local) -> &Self {
-        let jobs = local.jobs(|| Rc::new(Self::default()));
+        let jobs = local.jobs(|| Rc::new(Self::new()));
         jobs.as_any()
             .downcast_ref()
             .expect("no other scheduler was installed on this loop")
@@ -162,7 +173,7 @@ impl Executor {
 
     /// The task that is being polled.
     pub(super) fn current(&self) -> Option<CellRef> {
-        let key = self.current.get()?;
+        let key = SlabKey::from_bits(self.current.get());
         self.tasks.borrow().get(key).cloned()
     }
 
@@ -204,17 +215,18 @@ fn after_drop(
 /// While a task is polled: it is the current one, also if the poll panics.
 pub(super) struct Current<'a> {
     executor: &'a Executor,
-    before: Option<SlabKey>,
+    before: u64,
     head: &'a Head,
     _allowance: Allowance,
 }
 
 impl<'a> Current<'a> {
+    #[inline]
     fn begin(executor: &'a Executor, key: SlabKey, head: &'a Head) -> Self {
         head.count_poll();
         Self {
             executor,
-            before: executor.current.replace(Some(key)),
+            before: executor.current.replace(key.to_bits()),
             head,
             _allowance: Allowance::full(), // F1
         }
@@ -222,6 +234,7 @@ impl<'a> Current<'a> {
 }
 
 impl Drop for Current<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.executor.current.set(self.before);
         if self.head.state() == TaskState::Running {
@@ -230,8 +243,8 @@ impl Drop for Current<'_> {
     }
 }
 
-/// One poll of a task, for the cell that makes it: when it begins, when it is over, and, if the
-/// task ends with it, when the future is gone.
+/// One poll of a task, for the cell that makes it: when it begins, how it went, and, if the task
+/// ends with it, what its future does at its end.
 pub(super) struct Step<'a> {
     executor: &'a Executor,
     local: &'a Local,
@@ -241,28 +254,47 @@ pub(super) struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
+    #[inline]
     pub(super) fn enter(&self) -> Current<'a> {
         Current::begin(self.executor, self.key, self.cell)
     }
 
-    /// Whether the task ends here. From now on it is in the table no more.
-    pub(super) fn leave(&mut self, polled: Result<Poll<()>, Payload>) -> bool {
-        let end = match polled {
-            Ok(_) if self.cell.standing().is_cancelled() => Err(JoinError::Cancelled),
-            Ok(Poll::Pending) => return false,
-            Ok(Poll::Ready(())) => Ok(()),
-            Err(payload) => Err(JoinError::Panicked(payload)),
-        };
+    /// It was pending. `true` if it goes on; else it ends here, for it was cancelled meanwhile.
+    #[inline]
+    pub(super) fn gave_way(&mut self) -> bool {
+        let goes_on = !self.cell.standing().is_cancelled();
+        if !goes_on {
+            self.ends(Err(JoinError::Cancelled));
+        }
+        goes_on
+    }
+
+    /// It was ready, and ends here.
+    pub(super) fn returned(&mut self) {
+        match self.cell.standing().is_cancelled() {
+            true => self.ends(Err(JoinError::Cancelled)),
+            false => self.ends(Ok(())),
+        }
+    }
+
+    /// It has panicked, and ends here.
+    #[cold]
+    pub(super) fn panicked(&mut self, payload: Payload) {
+        self.ends(Err(JoinError::Panicked(payload)));
+    }
+
+    /// From now on it is in the table no more.
+    fn ends(&mut self, end: Result<(), JoinError>) {
         self.end = Some(end);
         // Not the last reference: we are lent one.
         self.executor.tasks.borrow_mut().remove(self.key);
-        true
     }
 
-    /// The future of a task that ends is gone; `Err` if its destructor panicked.
-    pub(super) fn dropped(&mut self, dropped: Result<(), Payload>) {
+    /// The future of a task that ends is gone, and has panicked on its way.
+    #[cold]
+    pub(super) fn panicked_at_the_end(&mut self, payload: Payload) {
         let end = self.end.take();
-        self.end = end.map(|end| after_drop(self.local, self.cell, dropped, end));
+        self.end = end.map(|end| after_drop(self.local, self.cell, Err(payload), end));
     }
 }
 

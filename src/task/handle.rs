@@ -293,7 +293,7 @@ impl<T: 'static> Drop for Task<T> {
         let cell = self.cell();
         drop(cell.take_waiter());
         cell.standing().detach();
-        if self.done() {
+        if cell.standing().is_owed() {
             // A panic that was never looked at is told now.
             self.local.with(|local| disown(local, cell));
         }

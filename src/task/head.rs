@@ -51,6 +51,7 @@ pub(super) struct Standing {
 }
 
 impl Standing {
+    #[inline]
     pub(super) fn state(&self) -> TaskState {
         match self.state.load(Relaxed) {
             0 => TaskState::Created,
@@ -62,10 +63,12 @@ impl Standing {
         }
     }
 
+    #[inline]
     pub(super) fn set_state(&self, state: TaskState) {
         self.state.store(state as u8, Relaxed);
     }
 
+    #[inline]
     pub(super) fn stage(&self) -> Stage {
         match self.stage.load(Relaxed) {
             0 => Stage::Future,
@@ -75,11 +78,13 @@ impl Standing {
         }
     }
 
+    #[inline]
     pub(super) fn set_stage(&self, stage: Stage) {
         self.stage.store(stage as u8, Relaxed);
     }
 
     /// From `before` to `after`; `false`, and nothing done, if it is not `before`.
+    #[inline]
     pub(super) fn step(&self, before: Stage, after: Stage) -> bool {
         let is_so = self.stage() == before;
         if is_so {
@@ -88,16 +93,25 @@ impl Standing {
         is_so
     }
 
+    #[inline]
     fn is(&self, mark: u8) -> bool {
         self.marks.load(Relaxed) & mark != 0
     }
 
+    #[inline]
     fn mark(&self, mark: u8, set: bool) {
         let others = self.marks.load(Relaxed) & !mark;
         self.marks
             .store(if set { others | mark } else { others }, Relaxed);
     }
 
+    /// Whether it has ended, and nobody has its result yet.
+    #[inline]
+    pub(super) fn is_owed(&self) -> bool {
+        self.state().is_ended() && !self.is(TAKEN)
+    }
+
+    #[inline]
     pub(super) fn is_cancelled(&self) -> bool {
         self.is(CANCELLED)
     }
@@ -160,6 +174,7 @@ pub(super) struct Head {
 
 impl Own {
     /// One more on this thread.
+    #[inline]
     pub(super) fn refer(&self) {
         match self.references.get().checked_add(1) {
             Some(references) => self.references.set(references),
@@ -169,6 +184,7 @@ impl Own {
 
     /// One less on this thread; `true` if it was the last one.
     #[must_use]
+    #[inline]
     pub(super) fn let_go(&self) -> bool {
         self.references.set(self.references.get() - 1);
         self.references.get() == 0
@@ -195,6 +211,7 @@ impl Head {
         &self.wakeup.standing
     }
 
+    #[inline]
     pub(super) fn state(&self) -> TaskState {
         self.standing().state()
     }
@@ -208,6 +225,7 @@ impl Head {
     }
 
     /// A poll begins.
+    #[inline]
     pub(super) fn count_poll(&self) {
         self.standing().set_state(TaskState::Running);
         self.own.polls.set(self.own.polls.get().saturating_add(1));
@@ -293,27 +311,30 @@ impl Head {
     }
 
     /// T4: how it has ended, once; `None` while it has not, and from then on.
+    #[inline]
     pub(super) fn deliver(&self) -> Option<Result<(), JoinError>> {
         let standing = self.standing();
-        if standing.is(TAKEN) {
+        if !standing.is_owed() {
             return None;
         }
-        let end = match standing.state() {
-            TaskState::Created | TaskState::Suspended | TaskState::Running => return None,
-            TaskState::Done => Ok(()),
-            TaskState::Cancelled => Err(match self.reason() {
-                Some(reason) => JoinError::CancelledFor(reason),
-                None => JoinError::Cancelled,
-            }),
-            TaskState::Panicked => {
-                let payload = self.extra().payload.take();
-                Err(JoinError::Panicked(
-                    payload.expect("it is there until it is delivered"),
-                ))
-            }
-        };
         standing.mark(TAKEN, true);
-        Some(end)
+        match standing.state() {
+            TaskState::Done => Some(Ok(())),
+            state => Some(Err(self.error(state))),
+        }
+    }
+
+    /// What is delivered of a task that gave no value.
+    #[cold]
+    fn error(&self, state: TaskState) -> JoinError {
+        if state == TaskState::Panicked {
+            let payload = self.extra().payload.take();
+            return JoinError::Panicked(payload.expect("it is there until it is delivered"));
+        }
+        match self.reason() {
+            Some(reason) => JoinError::CancelledFor(reason),
+            None => JoinError::Cancelled,
+        }
     }
 
     /// Undoes a [`deliver`](Self::deliver).
