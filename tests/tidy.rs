@@ -134,12 +134,14 @@ fn an_import_that_points_up_or_sideways_is_found() {
     assert!(wrong_imports("io", "x.rs", "use crate::task::waiters::Waiters;").is_empty());
 }
 
-/// How many `unsafe` blocks, functions and implementations there are in `sys`. It may fall
-/// freely; it rises with a line in the commit that says why.
+/// How many lines with `unsafe` there are in `sys`, and in the one file above it that may have any.
+/// They may fall freely; they rise with a line in the commit that says why.
 const UNSAFE_IN_SYS: usize = 94;
+const UNSAFE_IN_CELL: usize = 41;
+const CELL: &str = "src/task/cell.rs";
 
 #[test]
-fn unsafe_stands_in_sys_only_and_does_not_spread() {
+fn unsafe_stands_in_sys_and_in_one_file_and_does_not_spread() {
     let is_unsafe = |line: &str| {
         let line = line.split("//").next().unwrap_or_default();
         line.split(|c: char| !c.is_alphanumeric() && c != '_')
@@ -148,22 +150,28 @@ fn unsafe_stands_in_sys_only_and_does_not_spread() {
     let mut complaints = Vec::new();
     for path in sources("src").into_iter().chain(sources("examples")) {
         for (n, line) in read(&path).lines().enumerate() {
-            if is_unsafe(line) {
+            // Where it is denied, and where that is taken back, the lint has another name.
+            if is_unsafe(line) && shown(&path) != CELL {
                 complaints.push(format!("{}:{}: {line}", shown(&path), n + 1));
             }
         }
     }
     none(complaints);
-    assert!(read(&root().join("src/lib.rs")).contains("#![forbid(unsafe_code)]"));
+    assert!(read(&root().join("src/lib.rs")).contains("#![deny(unsafe_code)]"));
+    let allowed = |path: &PathBuf| read(path).matches("allow(unsafe_code)").count();
+    assert_eq!(sources("src").iter().map(allowed).sum::<usize>(), 1);
+    let beside = read(&root().join("src/task/mod.rs"));
+    assert!(beside.contains("#[allow(unsafe_code)]\nmod cell;"));
     let count = |path: &PathBuf| {
         let text = read(path);
         text.lines().filter(|line| is_unsafe(line)).count()
     };
     let found: usize = sources("sys/src").iter().map(count).sum();
-    println!("unsafe sites in sys: {found}");
+    let in_cell = count(&root().join(CELL));
+    println!("lines with unsafe: {found} in sys, {in_cell} in {CELL}");
     assert!(
-        found <= UNSAFE_IN_SYS,
-        "{found} unsafe sites in sys, {UNSAFE_IN_SYS} were agreed on"
+        found <= UNSAFE_IN_SYS && in_cell <= UNSAFE_IN_CELL,
+        "{found} in sys, {in_cell} in {CELL}; {UNSAFE_IN_SYS} and {UNSAFE_IN_CELL} were agreed on"
     );
 }
 
@@ -231,6 +239,10 @@ const LONG: &[(&str, &str)] = &[
         "most of it is the public documentation",
     ),
     ("src/base/timers.rs", "the heap and its tests"),
+    (
+        "src/task/cell.rs",
+        "all that is unsafe about a task is argued in one place",
+    ),
 ];
 
 #[test]

@@ -42,8 +42,9 @@
 )]
 
 use super::executor::Step;
-use super::head::{Birth, Head, Stage};
+use super::head::{Birth, Head};
 use super::join::JoinError;
+use super::standing::Stage;
 use super::waker::Wakeup;
 use crate::event_loop::Payload;
 use crate::event_loop::panics::catch;

@@ -28,7 +28,6 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
-use std::task::Poll;
 
 pub(super) struct Executor {
     tasks: RefCell<Slab<CellRef>>,

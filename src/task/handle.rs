@@ -11,7 +11,7 @@ use super::cell::{CellRef, Joined, Nascent};
 use super::current::{Coro, TaskRef, must_be_at_home};
 use super::done::DoneKey;
 use super::executor::Executor;
-use super::join::{JoinError, Reason, TaskState, disown};
+use super::join::{self, JoinError, Reason, TaskState, disown};
 use crate::base::slab::SlabKey;
 use crate::event_loop::{Handle, Local, current};
 use std::borrow::Cow;
@@ -200,7 +200,7 @@ impl<T: 'static> Task<T> {
     /// more: of the tasks that end with it, they are dropped.
     #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> DoneKey {
-        add_done_callback(self.cell(), &self.local, callback)
+        join::add_done_callback(self.cell(), &self.local, callback)
     }
 
     /// Takes a done-callback back; `false` if it has been queued already, or taken back.
@@ -291,12 +291,17 @@ impl<T: 'static> Future for Task<T> {
 impl<T: 'static> Drop for Task<T> {
     fn drop(&mut self) {
         let cell = self.cell();
-        drop(cell.take_waiter());
         cell.standing().detach();
         if cell.standing().is_owed() {
             // A panic that was never looked at is told now.
-            self.local.with(|local| disown(local, cell));
+            let told = self.local.with(|local| disown(local, cell));
+            if told.is_none() {
+                // Its loop has gone: whoever else knows the task cannot have the result either.
+                drop(self.task.take());
+            }
         }
+        // Last: a waker may panic when it goes, and the end is told all the same.
+        drop(cell.take_waiter());
     }
 }
 
@@ -309,20 +314,4 @@ impl<T: 'static> fmt::Debug for Task<T> {
 /// Ends a task from what is known of it without its type.
 pub(super) fn cancel(local: &Local, job: u64, reason: Option<Reason>) -> bool {
     Executor::of(local).cancel(local, SlabKey::from_bits(job), reason)
-}
-
-/// See [`Task::add_done_callback`].
-#[track_caller]
-pub(super) fn add_done_callback(
-    cell: &CellRef,
-    local: &Handle,
-    callback: impl FnOnce(&TaskRef) + 'static,
-) -> DoneKey {
-    let done = cell.done_or_new();
-    let key = done.add(callback);
-    if cell.state().is_ended() {
-        let ended = || TaskRef::new(cell.clone(), local.clone());
-        local.with(|local| done.schedule(local, ended));
-    }
-    key
 }

@@ -10,124 +10,14 @@ use super::cell::Vtable;
 use super::current::TaskRef;
 use super::done::DoneList;
 use super::join::{Forward, JoinError, Reason, TaskState};
+use super::standing::Standing;
 use super::waker::Wakeup;
 use crate::event_loop::{Inbox, Origin, Payload};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::task::Waker;
-
-/// What the cell holds behind its head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// The future, where it is to be polled, or dropped.
-    Future,
-    /// The future, which is being polled: nobody else comes near it.
-    Busy,
-    /// What it returned.
-    Output,
-    /// Neither any more.
-    Empty,
-}
-
-/// T4: the result was delivered, or is being looked at.
-const TAKEN: u8 = 1;
-/// Cancelled while it was running: to be dropped when its poll returns.
-const CANCELLED: u8 = 2;
-/// Nobody has a `Task` that may read the result.
-const DETACHED: u8 = 4;
-
-/// Where a task stands: for the loop's thread only.
-///
-/// Atomics for the one reason that these three bytes fill a gap in what is shared with others; a
-/// relaxed load is a load.
-#[derive(Default)]
-pub(super) struct Standing {
-    state: AtomicU8,
-    stage: AtomicU8,
-    marks: AtomicU8,
-}
-
-impl Standing {
-    #[inline]
-    pub(super) fn state(&self) -> TaskState {
-        match self.state.load(Relaxed) {
-            0 => TaskState::Created,
-            1 => TaskState::Suspended,
-            2 => TaskState::Running,
-            3 => TaskState::Done,
-            4 => TaskState::Cancelled,
-            _ => TaskState::Panicked,
-        }
-    }
-
-    #[inline]
-    pub(super) fn set_state(&self, state: TaskState) {
-        self.state.store(state as u8, Relaxed);
-    }
-
-    #[inline]
-    pub(super) fn stage(&self) -> Stage {
-        match self.stage.load(Relaxed) {
-            0 => Stage::Future,
-            1 => Stage::Busy,
-            2 => Stage::Output,
-            _ => Stage::Empty,
-        }
-    }
-
-    #[inline]
-    pub(super) fn set_stage(&self, stage: Stage) {
-        self.stage.store(stage as u8, Relaxed);
-    }
-
-    /// From `before` to `after`; `false`, and nothing done, if it is not `before`.
-    #[inline]
-    pub(super) fn step(&self, before: Stage, after: Stage) -> bool {
-        let is_so = self.stage() == before;
-        if is_so {
-            self.set_stage(after);
-        }
-        is_so
-    }
-
-    #[inline]
-    fn is(&self, mark: u8) -> bool {
-        self.marks.load(Relaxed) & mark != 0
-    }
-
-    #[inline]
-    fn mark(&self, mark: u8, set: bool) {
-        let others = self.marks.load(Relaxed) & !mark;
-        self.marks
-            .store(if set { others | mark } else { others }, Relaxed);
-    }
-
-    /// Whether it has ended, and nobody has its result yet.
-    #[inline]
-    pub(super) fn is_owed(&self) -> bool {
-        self.state().is_ended() && !self.is(TAKEN)
-    }
-
-    #[inline]
-    pub(super) fn is_cancelled(&self) -> bool {
-        self.is(CANCELLED)
-    }
-
-    pub(super) fn cancel(&self) {
-        self.mark(CANCELLED, true);
-    }
-
-    pub(super) fn is_detached(&self) -> bool {
-        self.is(DETACHED)
-    }
-
-    pub(super) fn detach(&self) {
-        self.mark(DETACHED, true);
-    }
-}
 
 /// What few tasks have.
 #[derive(Default)]
@@ -317,7 +207,7 @@ impl Head {
         if !standing.is_owed() {
             return None;
         }
-        standing.mark(TAKEN, true);
+        standing.set_taken(true);
         match standing.state() {
             TaskState::Done => Some(Ok(())),
             state => Some(Err(self.error(state))),
@@ -342,6 +232,6 @@ impl Head {
         if let Err(JoinError::Panicked(payload)) = end {
             self.extra().payload.set(Some(payload));
         }
-        self.standing().mark(TAKEN, false);
+        self.standing().set_taken(false);
     }
 }

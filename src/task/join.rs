@@ -8,7 +8,8 @@
 
 use super::cell::CellRef;
 use super::current::TaskRef;
-use crate::event_loop::{Local, Payload, unhandled};
+use super::done::DoneKey;
+use crate::event_loop::{Handle, Local, Payload, unhandled};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -130,4 +131,20 @@ impl Drop for Output {
     fn drop(&mut self) {
         self.0.drop_output();
     }
+}
+
+/// See [`Task::add_done_callback`](crate::Task::add_done_callback).
+#[track_caller]
+pub(super) fn add_done_callback(
+    cell: &CellRef,
+    local: &Handle,
+    callback: impl FnOnce(&TaskRef) + 'static,
+) -> DoneKey {
+    let done = cell.done_or_new();
+    let key = done.add(callback);
+    if cell.state().is_ended() {
+        let ended = || TaskRef::new(cell.clone(), local.clone());
+        local.with(|local| done.schedule(local, ended));
+    }
+    key
 }

@@ -25,6 +25,7 @@ mod remote;
 mod remote_task;
 mod reporting;
 mod shared;
+mod standing;
 mod task_local;
 pub(crate) mod waiters;
 mod waker;

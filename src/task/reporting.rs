@@ -6,7 +6,8 @@
 //!
 //! In asyncio: "Task exception was never retrieved". In the notes: Task (N15, N16).
 
-use super::handle::{self, Task};
+use super::handle::Task;
+use super::join::add_done_callback;
 use crate::event_loop::Unhandled;
 use std::fmt::Display;
 
@@ -46,7 +47,7 @@ impl<T: 'static, E: Display + 'static> Task<Result<T, E>> {
         // The callback owns the handle until the task has ended, so its result is not dropped; and
         // tells of it when it goes, also with a loop that calls nobody any more.
         let reporter = Reporter(self);
-        let _key = handle::add_done_callback(&cell, &local, move |_| drop(reporter));
+        let _key = add_done_callback(&cell, &local, move |_| drop(reporter));
     }
 }
 

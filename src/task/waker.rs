@@ -18,7 +18,7 @@
 //!   anything: `Relaxed`. Giving one up is a `Release`, and who gives up the last one does an
 //!   `Acquire` before it frees: so all that any thread did with the cell comes before its end.
 
-use super::head::Standing;
+use super::standing::Standing;
 use crate::base::sync::{AtomicBool, AtomicU32, fence};
 use crate::event_loop::{Inbox, current};
 use std::sync::Arc;

@@ -8,6 +8,7 @@
 #![allow(unreachable_pub)]
 
 mod base;
+mod cells;
 mod channels;
 mod choices;
 mod dispatch;

@@ -1,31 +1,44 @@
-//! The waker under loom: wakes from two threads against the poll of their task.
+//! The waker under loom: wakes from two threads against the poll of their task, and the end of a cell.
 //!
 //! The loop's side is that of `executor.rs`: take the job out of the queue, lower the flag, poll.
 //! The task is ready when both threads have left something for it, so a wake that is lost, or a
-//! poll that does not see what was left, ends in a wait for ever, which loom reports.
+//! poll that does not see what was left, ends in a wait for ever, which loom reports. The cells are
+//! real ones, and so are their wakers: what is freed twice, or never, is found by who keeps the inbox.
 //!
 //! It is N10's `await` from the other side: who gave way must be called back. Wakes at home are
 //! not modelled: they meet nobody.
 
-use super::Wakeup;
+use super::super::cell::{Joined, Nascent};
+use super::super::head::Birth;
 use crate::base::sync::AtomicBool;
 use crate::event_loop::Home;
 use loom::thread;
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 
 const JOB: u64 = 5;
 
+/// A task of this home, that has not been polled.
+fn task<F: Future<Output: 'static> + 'static>(home: &Home, future: F) -> Joined<F::Output> {
+    Nascent::<F>::new(future).born(Birth {
+        home: home.inbox(),
+        job: JOB,
+        number: 1,
+        site: Location::caller(),
+    })
+}
+
 /// T1, T2.
 #[test]
 fn a_wake_during_a_poll_leads_to_one_more_and_the_job_is_queued_once() {
     loom::model(|| {
         let home = Home::new();
-        let wakeup = Wakeup::new(JOB, home.inbox());
+        let task = task(&home, async {});
         let left = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
         let wakers = [0, 1].map(|n| {
-            let waker = Waker::from(Arc::clone(&wakeup));
+            let waker = task.cell().with_waker(Waker::clone);
             let left = Arc::clone(&left);
             thread::spawn(move || {
                 // No order of its own: the wake must bring it.
@@ -36,7 +49,8 @@ fn a_wake_during_a_poll_leads_to_one_more_and_the_job_is_queued_once() {
         // Its first poll is queued from the start.
         loop {
             assert!(home.is_empty(), "T1: a job in hand is in no queue besides");
-            assert!(wakeup.lower(), "a job in the queue has its flag up");
+            let was_up = task.cell().wakeup.lower();
+            assert!(was_up, "a job in the queue has its flag up");
             if left.iter().all(|left| left.load(Relaxed)) {
                 break;
             }
@@ -57,10 +71,10 @@ fn a_wake_during_a_poll_leads_to_one_more_and_the_job_is_queued_once() {
 fn wakes_between_two_polls_are_one() {
     loom::model(|| {
         let home = Home::new();
-        let wakeup = Wakeup::new(JOB, home.inbox());
-        wakeup.lower();
+        let task = task(&home, async {});
+        task.cell().wakeup.lower();
         let wakers = [0, 1].map(|_| {
-            let waker = Waker::from(Arc::clone(&wakeup));
+            let waker = task.cell().with_waker(Waker::clone);
             thread::spawn(move || waker.wake())
         });
         for waker in wakers {
@@ -68,5 +82,40 @@ fn wakes_between_two_polls_are_one() {
         }
         assert_eq!(home.woken(), [JOB]);
         assert!(home.is_empty());
+    });
+}
+
+/// T3: whoever lets go of a cell last frees it, once; its future went with the last reference at home.
+#[test]
+fn a_cell_is_freed_once_by_whoever_lets_go_of_it_last() {
+    loom::model(|| {
+        let home = Home::new();
+        let inbox = home.inbox();
+        let kept = Arc::strong_count(&inbox);
+        let held = Arc::new(());
+        let future_holds = Arc::clone(&held);
+        let task = task(&home, async move { drop(future_holds) });
+        let waker = task.cell().with_waker(Waker::clone);
+        let threads = [
+            thread::spawn({
+                let waker = waker.clone();
+                // One more, and one less.
+                move || drop(waker.clone())
+            }),
+            thread::spawn(move || waker.wake()),
+        ];
+        let another = task.cell().clone();
+        drop(task);
+        assert_eq!(Arc::strong_count(&held), 2, "there is a reference");
+        drop(another);
+        assert_eq!(
+            Arc::strong_count(&held),
+            1,
+            "dropped here, and not with the memory"
+        );
+        for thread in threads {
+            thread.join().expect("a wake does not fail");
+        }
+        assert_eq!(Arc::strong_count(&inbox), kept, "freed, and once");
     });
 }

@@ -1,0 +1,534 @@
+//! Every way in which a task can live and end, one by one, against a model of a page.
+//!
+//! Panic where × cancel when × what becomes of its handle × woken from where × whether somebody else
+//! knows it: all of them, with all that is made and dropped counted. It is for the cell of a task,
+//! which is unsafe code (`src/task/cell.rs`), and is run under Miri too (`.ci/miri`).
+//!
+//! In the notes: what a Task answers, whatever happens to it (N15, N16). Rules: T1–T4, W3.
+
+use readily::testing::{SimLoop, wakers};
+use readily::{JoinError, PanicPolicy, Task, TaskRef, TaskState, all_tasks, current_task};
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomPinned;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+
+/// Where something panics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Panics {
+    Nowhere,
+    InThePoll,
+    AsTheFutureGoes,
+    AsTheOutputGoes,
+    AsTheWaiterIsCloned,
+    AsTheWaiterGoes,
+}
+
+/// When the task is cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cancelled {
+    Never,
+    BeforeItsStart,
+    WhileItRuns,
+    WhileItWaits,
+    AfterItsEnd,
+}
+
+/// What becomes of the handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handle {
+    DroppedBeforeItsStart,
+    DroppedWhileItRuns,
+    DroppedWhileItWaits,
+    DroppedAfterItsEnd,
+    DroppedAfterTheLoop,
+    Asked,
+}
+
+/// Who wakes it after its first poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Woken {
+    ByACallback,
+    ByATask,
+    ByAThread,
+    /// In the poll that a callback's wake led to.
+    ByItself,
+    /// It is there until the loop closes.
+    ByNobody,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    panics: Panics,
+    cancelled: Cancelled,
+    handle: Handle,
+    woken: Woken,
+    /// Whether a `TaskRef` outlives all else.
+    known: bool,
+}
+
+/// What is seen of a case, and what the model says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Seen {
+    polls: u32,
+    futures_dropped: u32,
+    outputs: u32,
+    outputs_dropped: u32,
+    /// Panics that were told, having nobody to go to.
+    told: u32,
+    /// Panics that came out of something that the test did itself.
+    thrown: u32,
+    /// How often who awaited the handle was woken.
+    awaited: u32,
+    /// What a cancel said, where there was one.
+    cancel: Option<bool>,
+    /// How it ended, as the handle, or who knows it, says at the very end.
+    end: Option<TaskState>,
+    /// The result, if it was asked for.
+    result: Option<TaskState>,
+}
+
+/// The same, as it should be.
+fn model(case: Case) -> Seen {
+    use {Cancelled::*, Handle::*, Panics::*, Woken::*};
+    let mut seen = Seen {
+        futures_dropped: 1,
+        ..Seen::default()
+    };
+    let starts = case.cancelled != BeforeItsStart;
+    let panics = starts && case.panics == InThePoll;
+    let waits = starts && !panics && case.cancelled != WhileItRuns;
+    let woken = waits && case.cancelled != WhileItWaits;
+    let returns = woken && case.woken != ByNobody;
+    seen.polls = match (returns, case.woken) {
+        (true, ByItself) => 3,
+        (true, _) => 2,
+        (false, _) => starts.into(),
+    };
+    let mut end = match (panics, returns) {
+        (true, _) => TaskState::Panicked,
+        (_, true) => TaskState::Done,
+        (false, false) => TaskState::Cancelled,
+    };
+    if case.panics == AsTheFutureGoes {
+        match end {
+            TaskState::Cancelled => end = TaskState::Panicked,
+            // Its value is there, and nobody asks for the panic.
+            _ => seen.told += 1,
+        }
+    }
+    seen.cancel = match case.cancelled {
+        Never => None,
+        BeforeItsStart => Some(true),
+        WhileItRuns => Some(true),
+        WhileItWaits => Some(waits),
+        AfterItsEnd => Some(false),
+    };
+    // Where it outlives the loop, so does the handle that is dropped after its end.
+    let ends_with_the_loop = woken && !returns;
+    let detached = match case.handle {
+        DroppedBeforeItsStart => true,
+        DroppedWhileItRuns => starts,
+        DroppedWhileItWaits => waits,
+        DroppedAfterItsEnd | DroppedAfterTheLoop | Asked => false,
+    };
+    let is_told = detached || case.handle == DroppedAfterItsEnd && !ends_with_the_loop;
+    if end == TaskState::Panicked && is_told {
+        seen.told += 1;
+    }
+    if returns {
+        (seen.outputs, seen.outputs_dropped) = (1, 1);
+        if case.panics == AsTheOutputGoes {
+            match is_told {
+                true => seen.told += 1,
+                false => seen.thrown += 1,
+            }
+        }
+    }
+    let awaits = waits && !matches!(case.handle, DroppedBeforeItsStart | DroppedWhileItRuns);
+    if awaits {
+        match case.panics {
+            AsTheWaiterIsCloned => seen.thrown += 1,
+            AsTheWaiterGoes if detached => seen.thrown += 1,
+            AsTheWaiterGoes => seen.told += 1,
+            _ => {}
+        }
+        let is_woken = !detached && case.panics != AsTheWaiterIsCloned;
+        seen.awaited = is_woken.into();
+    }
+    let is_asked = case.handle == Asked;
+    seen.result = is_asked.then_some(end);
+    let is_there = !detached && (case.handle != DroppedAfterItsEnd || ends_with_the_loop);
+    seen.end = (case.known || is_there).then_some(end);
+    seen
+}
+
+/// What is on all sides of the task.
+struct World {
+    case: Case,
+    polls: Cell<u32>,
+    futures_dropped: Cell<u32>,
+    outputs: Cell<u32>,
+    outputs_dropped: Cell<u32>,
+    thrown: Cell<u32>,
+    cancel: Cell<Option<bool>>,
+    handle: RefCell<Option<Task<Output>>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+fn add(count: &Cell<u32>) {
+    count.set(count.get() + 1);
+}
+
+/// A panic that prints nothing.
+fn throw() -> ! {
+    resume_unwind(Box::new("as it was to"))
+}
+
+impl World {
+    fn throws_if(&self, panics: Panics) {
+        if self.case.panics == panics {
+            throw();
+        }
+    }
+
+    /// Does something that may panic.
+    fn tries<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        let done = catch_unwind(AssertUnwindSafe(f));
+        if done.is_err() {
+            add(&self.thrown);
+        }
+        done.ok()
+    }
+
+    fn drop_handle_if(&self, when: Handle) {
+        if self.case.handle == when {
+            let handle = self.handle.take();
+            self.tries(|| drop(handle));
+        }
+    }
+
+    fn cancel_if(&self, when: Cancelled, task: Option<TaskRef>) {
+        if self.case.cancelled == when {
+            let said = task.as_ref().is_some_and(TaskRef::cancel);
+            self.cancel.set(Some(said));
+            let again = task.is_some_and(|task| task.cancel());
+            assert!(!again, "T3: it is ended once");
+        }
+    }
+}
+
+struct Script {
+    world: Rc<World>,
+    /// Where it was first polled, and must stay.
+    place: Cell<Option<*const Script>>,
+    _pinned: PhantomPinned,
+}
+
+impl Script {
+    fn stays(&self) {
+        let here: *const Self = self;
+        let first = self.place.replace(Some(here));
+        assert!(first.is_none_or(|first| first == here), "it is pinned");
+    }
+}
+
+impl Future for Script {
+    type Output = Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Output> {
+        let world = Rc::clone(&self.world);
+        add(&world.polls);
+        self.stays();
+        let kept = world.waker.take();
+        let same = kept.as_ref().is_none_or(|kept| kept.will_wake(cx.waker()));
+        assert!(same, "a task has one waker");
+        world.waker.replace(Some(cx.waker().clone()));
+        drop(kept);
+        let current = current_task().expect("a task is polled by its loop");
+        assert_eq!(current.state(), TaskState::Running);
+        match world.polls.get() {
+            1 => {
+                world.drop_handle_if(Handle::DroppedWhileItRuns);
+                world.cancel_if(Cancelled::WhileItRuns, Some(current));
+                world.throws_if(Panics::InThePoll);
+                Poll::Pending
+            }
+            2 if world.case.woken == Woken::ByItself => {
+                // T1, T2: one more poll, and no more.
+                cx.waker().wake_by_ref();
+                cx.waker().clone().wake();
+                Poll::Pending
+            }
+            _ => {
+                add(&world.outputs);
+                Poll::Ready(Output(world))
+            }
+        }
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        self.stays();
+        add(&self.world.futures_dropped);
+        if let Ok(handle) = self.world.handle.try_borrow() {
+            if let Some(handle) = &*handle {
+                assert!(!handle.done(), "T3: before its end is told");
+                assert!(!handle.cancel(), "it is ending already");
+            }
+        }
+        let kept = self.world.waker.take();
+        if let Some(waker) = &kept {
+            waker.wake_by_ref(); // of no use, and no harm
+        }
+        self.world.waker.replace(kept);
+        self.world.throws_if(Panics::AsTheFutureGoes);
+    }
+}
+
+struct Output(Rc<World>);
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        add(&self.0.outputs_dropped);
+        self.0.throws_if(Panics::AsTheOutputGoes);
+    }
+}
+
+fn turns(sim: &mut SimLoop) {
+    for _ in 0..4 {
+        sim.event_loop().turn_now().unwrap();
+    }
+}
+
+/// The task, as the loop knows it; `None` if it has ended.
+fn find(sim: &mut SimLoop) -> Option<TaskRef> {
+    let _here = sim.event_loop().enter();
+    let mut all = all_tasks().into_iter();
+    all.find(|task| &*task.get_name() == "it")
+}
+
+/// Awaits the handle once.
+fn wait_for_it(world: &World, awaited: &Arc<AtomicU32>) {
+    let mut handle = world.handle.borrow_mut();
+    let Some(task) = handle.as_mut().filter(|task| !task.done()) else {
+        return;
+    };
+    let waker = match world.case.panics {
+        Panics::AsTheWaiterIsCloned => wakers::cloning(|| throw()),
+        panics => {
+            let awaited = Arc::clone(awaited);
+            let on_wake = move || {
+                awaited.fetch_add(1, Ordering::Relaxed);
+            };
+            wakers::calling(on_wake, move || {
+                if panics == Panics::AsTheWaiterGoes {
+                    throw();
+                }
+            })
+        }
+    };
+    let polled = world.tries(|| Pin::new(task).poll(&mut Context::from_waker(&waker)));
+    assert!(polled.is_none_or(|polled| polled.is_pending()));
+}
+
+/// By whom the case says; once more, for a wake that is one too many does nothing (T1).
+fn wake(sim: &mut SimLoop, world: &World) {
+    let Some(waker) = world.waker.borrow().clone() else {
+        return;
+    };
+    let again = waker.clone();
+    match world.case.woken {
+        Woken::ByACallback | Woken::ByItself => {
+            sim.call_soon(move |_| waker.wake());
+            sim.call_soon(move |_| again.wake_by_ref());
+        }
+        Woken::ByATask => {
+            drop(sim.spawn(async move {
+                waker.wake_by_ref();
+                again.wake();
+            }));
+        }
+        Woken::ByAThread => {
+            let threads = [waker, again].map(|waker| thread::spawn(move || waker.wake()));
+            for thread in threads {
+                thread.join().unwrap();
+            }
+        }
+        Woken::ByNobody => {}
+    }
+}
+
+/// Wakes what has ended: by nobody's leave, and to no avail (T1, W3).
+fn wake_in_vain(world: &World) {
+    let waker = world.waker.borrow().clone();
+    if let Some(waker) = waker {
+        waker.wake_by_ref();
+        let thread = thread::spawn(move || waker.wake());
+        thread.join().unwrap();
+    }
+}
+
+fn run(case: Case) -> Seen {
+    let mut sim = SimLoop::new(7);
+    sim.set_panic_policy(PanicPolicy::Isolate);
+    let told = Rc::new(Cell::new(0));
+    sim.on_unhandled({
+        let told = Rc::clone(&told);
+        move |_| add(&told)
+    });
+    let world = Rc::new(World {
+        case,
+        polls: Cell::default(),
+        futures_dropped: Cell::default(),
+        outputs: Cell::default(),
+        outputs_dropped: Cell::default(),
+        thrown: Cell::default(),
+        cancel: Cell::default(),
+        handle: RefCell::default(),
+        waker: RefCell::default(),
+    });
+    let task = sim.spawn(Script {
+        world: Rc::clone(&world),
+        place: Cell::new(None),
+        _pinned: PhantomPinned,
+    });
+    task.set_name("it");
+    let known = case.known.then(|| task.task_ref());
+    world.handle.replace(Some(task));
+    world.drop_handle_if(Handle::DroppedBeforeItsStart);
+    let found = find(&mut sim);
+    world.cancel_if(Cancelled::BeforeItsStart, found);
+    turns(&mut sim);
+    let awaited = Arc::new(AtomicU32::new(0));
+    wait_for_it(&world, &awaited);
+    let found = find(&mut sim);
+    if found.is_some() {
+        world.drop_handle_if(Handle::DroppedWhileItWaits);
+    }
+    world.cancel_if(Cancelled::WhileItWaits, found);
+    wake(&mut sim, &world);
+    turns(&mut sim);
+    let found = find(&mut sim);
+    if found.is_none() || case.woken == Woken::ByNobody {
+        world.cancel_if(
+            Cancelled::AfterItsEnd,
+            found.is_none().then(|| known.clone()).flatten(),
+        );
+    }
+    if found.is_none() {
+        world.drop_handle_if(Handle::DroppedAfterItsEnd);
+        wake_in_vain(&world);
+        turns(&mut sim);
+    }
+    drop(found);
+    drop(sim.close());
+    wake_in_vain(&world);
+    let handle = world.handle.take();
+    let end = handle.as_ref().map(Task::state);
+    let end = end.or_else(|| known.as_ref().map(TaskRef::state));
+    let result = look(&world, handle);
+    let waker = world.waker.take();
+    let left = Rc::strong_count(&world);
+    assert_eq!(left, 1, "{case:?}: nobody has anything of it left");
+    drop(known);
+    // The last share, where there is a waker: the memory goes on another thread.
+    thread::spawn(move || drop(waker)).join().unwrap();
+    Seen {
+        polls: world.polls.get(),
+        futures_dropped: world.futures_dropped.get(),
+        outputs: world.outputs.get(),
+        outputs_dropped: world.outputs_dropped.get(),
+        told: told.get(),
+        thrown: world.thrown.get(),
+        awaited: awaited.load(Ordering::Relaxed),
+        cancel: world.cancel.get(),
+        end,
+        result,
+    }
+}
+
+/// Takes the result, where the case asks for it; drops the handle.
+fn look(world: &World, handle: Option<Task<Output>>) -> Option<TaskState> {
+    let mut result = None;
+    let told = &mut result;
+    world.tries(move || {
+        let mut handle = handle?;
+        if world.case.handle == Handle::Asked {
+            let looked = handle.with_result(|seen| seen.is_ok());
+            let taken = handle.result().expect("T4: it is there");
+            assert_eq!(looked, Some(taken.is_ok()));
+            assert!(handle.result().is_none(), "T4: it is delivered once");
+            *told = Some(match &taken {
+                Ok(_) => TaskState::Done,
+                Err(JoinError::Panicked(_)) => TaskState::Panicked,
+                Err(_) => TaskState::Cancelled,
+            });
+            drop(handle);
+            drop(taken);
+        }
+        Some(())
+    });
+    result
+}
+
+/// T1, T2, T3, T4, W3: all of them.
+#[test]
+fn a_task_lives_and_ends_as_the_model_says_whatever_panics_is_dropped_cancelled_or_woken() {
+    use {Cancelled::*, Handle::*, Panics::*, Woken::*};
+    let panics = [
+        Nowhere,
+        InThePoll,
+        AsTheFutureGoes,
+        AsTheOutputGoes,
+        AsTheWaiterIsCloned,
+        AsTheWaiterGoes,
+    ];
+    let cancels = [
+        Never,
+        BeforeItsStart,
+        WhileItRuns,
+        WhileItWaits,
+        AfterItsEnd,
+    ];
+    let handles = [
+        DroppedBeforeItsStart,
+        DroppedWhileItRuns,
+        DroppedWhileItWaits,
+        DroppedAfterItsEnd,
+        DroppedAfterTheLoop,
+        Asked,
+    ];
+    let wakes = [ByACallback, ByATask, ByAThread, ByItself, ByNobody];
+    let mut cases = 0;
+    for panics in panics {
+        for cancelled in cancels {
+            for handle in handles {
+                for woken in wakes {
+                    for known in [false, true] {
+                        cases += 1;
+                        // Miri takes a second for one: each kind with each other, and not all.
+                        if cfg!(miri) && cases % 11 != 0 {
+                            continue;
+                        }
+                        let case = Case {
+                            panics,
+                            cancelled,
+                            handle,
+                            woken,
+                            known,
+                        };
+                        assert_eq!(run(case), model(case), "{case:?}");
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(cases, 6 * 5 * 6 * 5 * 2);
+}
