@@ -503,3 +503,150 @@ unsafe fn wake_by_ref(head: *const ()) {
 unsafe fn drop_waker(head: *const ()) {
     drop(Share::of_waker(head));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_loop::{Inbox, Local};
+    use crate::testing::SimLoop;
+    use std::cell::Cell;
+    use std::panic::Location;
+    use std::sync::Arc;
+    use std::thread;
+
+    fn born<F: Future<Output: 'static> + 'static>(local: &Local, future: F) -> Joined<F::Output> {
+        Nascent::<F>::new(future).born(Birth {
+            home: local.inbox(),
+            job: 7,
+            number: 1,
+            site: Location::caller(),
+        })
+    }
+
+    /// How many cells are not freed: each has the inbox.
+    fn living(inbox: &Arc<Inbox>, before: usize) -> usize {
+        Arc::strong_count(inbox) - before
+    }
+
+    #[test]
+    fn a_cell_is_freed_with_its_last_reference_or_its_last_waker_wherever_that_is() {
+        let sim = SimLoop::new(1);
+        let inbox = sim.inbox();
+        let before = Arc::strong_count(&inbox);
+        for wakers in 0..3 {
+            let held = Rc::new(());
+            let future = Rc::clone(&held);
+            let task = born(&sim, async move { drop(future) });
+            let kept: Vec<Waker> = (0..wakers)
+                .map(|_| task.cell().with_waker(Waker::clone))
+                .collect();
+            let another = task.cell().clone();
+            drop(task);
+            assert_eq!(Rc::strong_count(&held), 2);
+            drop(another);
+            assert_eq!(
+                Rc::strong_count(&held),
+                1,
+                "the future goes with the references"
+            );
+            assert_eq!(living(&inbox, before), usize::from(wakers > 0));
+            thread::spawn(move || kept.into_iter().for_each(Waker::wake))
+                .join()
+                .unwrap();
+            assert_eq!(living(&inbox, before), 0);
+        }
+    }
+
+    /// Panics when it is dropped.
+    struct Touchy(Rc<Cell<u32>>);
+
+    impl Drop for Touchy {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+            std::panic::resume_unwind(Box::new("as it goes"));
+        }
+    }
+
+    #[test]
+    fn what_panics_as_it_goes_is_dropped_once_and_its_cell_is_freed() {
+        let sim = SimLoop::new(1);
+        let inbox = sim.inbox();
+        let before = Arc::strong_count(&inbox);
+        let drops = Rc::new(Cell::new(0));
+        let future = |touchy: Touchy| async move {
+            let _touchy = touchy;
+        };
+        // Never a task's; never polled; dropped by hand.
+        let nascent: Nascent<_> = Nascent::new(future(Touchy(Rc::clone(&drops))));
+        assert!(catch(|| drop(nascent)).is_err());
+        let task = born(&sim, future(Touchy(Rc::clone(&drops))));
+        assert!(catch(|| drop(task)).is_err());
+        let task = born(&sim, future(Touchy(Rc::clone(&drops))));
+        assert!(task.cell().drop_future().is_err());
+        assert!(task.cell().drop_future().is_ok(), "it is gone");
+        drop(task);
+        assert_eq!((drops.get(), living(&inbox, before)), (3, 0));
+    }
+
+    #[test]
+    fn an_output_is_moved_out_and_back_and_dropped_once() {
+        let sim = SimLoop::new(1);
+        let drops = Rc::new(Cell::new(0));
+        struct Counts(Rc<Cell<u32>>);
+        impl Drop for Counts {
+            fn drop(&mut self) {
+                self.0.set(self.0.get() + 1);
+            }
+        }
+        let counts = Counts(Rc::clone(&drops));
+        let task = sim.spawn(async move { counts });
+        assert!(
+            Joined::<u8>::of(task.cell()).is_none(),
+            "it is of another type"
+        );
+        assert!(task.task.take().is_none(), "there is none yet");
+        let mut sim = sim;
+        sim.event_loop().turn_now().unwrap();
+        let again = Joined::<Counts>::of(task.cell()).unwrap();
+        let taken = again.take().unwrap();
+        assert!(task.task.take().is_none(), "T4: it is delivered once");
+        again.put_back(taken);
+        assert_eq!(drops.get(), 0);
+        task.cell().drop_output();
+        task.cell().drop_output();
+        drop((task, again));
+        assert_eq!(drops.get(), 1);
+    }
+
+    #[test]
+    fn a_future_that_borrows_from_itself_is_polled_in_its_place_and_one_that_is_polled_is_left_alone()
+     {
+        let mut sim = SimLoop::new(1);
+        let me: Rc<Cell<Option<CellRef>>> = Rc::default();
+        let mine = Rc::clone(&me);
+        let task = sim.spawn(async move {
+            let list = vec![1, 2, 3];
+            let (first, rest) = list.split_first().unwrap();
+            crate::yield_now().await;
+            // It is being polled: nobody drops it, or its output.
+            let cell = mine.take().unwrap();
+            assert!(cell.drop_future().is_ok());
+            cell.drop_output();
+            crate::yield_now().await;
+            first + rest.iter().sum::<i32>()
+        });
+        me.set(Some(task.cell().clone()));
+        assert_eq!(sim.run(task).unwrap().unwrap(), 6);
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_head_takes_eighty_bytes() {
+        assert_eq!(size_of::<Head>(), 80);
+        // Where neither is larger than the other, nothing is added.
+        let of = |_: &Nascent<std::future::Ready<u64>>| size_of::<Whole<std::future::Ready<u64>>>();
+        let future = std::future::ready(7u64);
+        let larger = size_of_val(&future);
+        assert_eq!(of(&Nascent::new(future)), 80 + larger);
+    }
+}
