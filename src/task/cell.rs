@@ -625,7 +625,7 @@ mod tests {
         let me: Rc<Cell<Option<CellRef>>> = Rc::default();
         let mine = Rc::clone(&me);
         let task = sim.spawn(async move {
-            let list = vec![1, 2, 3];
+            let list = [1, 2, 3];
             let (first, rest) = list.split_first().unwrap();
             crate::yield_now().await;
             // It is being polled: nobody drops it, or its output.

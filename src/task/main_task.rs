@@ -21,6 +21,7 @@ use std::task::{Context, Poll};
 /// [`EventLoop::turn_with`](crate::EventLoop::turn_with). Dropping it ends the task.
 pub struct MainTask<'a> {
     local: &'a Local,
+    executor: &'a Executor,
     key: SlabKey,
     task: Joined<()>,
     /// How it ends if it ends now.
@@ -34,10 +35,12 @@ impl<'a> MainTask<'a> {
     #[must_use]
     #[track_caller]
     pub fn new<F: Future>(local: &'a Local) -> Self {
-        let (key, task) = Executor::of(local).adopt_main::<F>(local, Location::caller());
+        let executor = Executor::of(local);
+        let (key, task) = executor.adopt_main::<F>(local, Location::caller());
         local.queue_new_job(MAIN_JOB);
         Self {
             local,
+            executor,
             key,
             task,
             end: Cell::new(TaskState::Cancelled),
@@ -61,7 +64,7 @@ impl<'a> MainTask<'a> {
         }
         self.turn.set(turn);
         self.end.set(TaskState::Panicked);
-        let polled = Executor::of(self.local).step_main(self.key, cell, || {
+        let polled = self.executor.step_main(self.key, cell, || {
             cell.with_waker(|waker| future.poll(&mut Context::from_waker(waker)))
         });
         self.end.set(match polled {
@@ -74,6 +77,6 @@ impl<'a> MainTask<'a> {
 
 impl Drop for MainTask<'_> {
     fn drop(&mut self) {
-        Executor::of(self.local).release_main(self.key, self.end.get());
+        self.executor.release_main(self.key, self.end.get());
     }
 }

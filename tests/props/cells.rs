@@ -55,11 +55,11 @@ enum Handle {
 enum Woken {
     ByACallback,
     ByATask,
-    ByAThread,
+    FromAThread,
     /// In the poll that a callback's wake led to.
     ByItself,
     /// It is there until the loop closes.
-    ByNobody,
+    NotAtAll,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +104,7 @@ fn model(case: Case) -> Seen {
     let panics = starts && case.panics == InThePoll;
     let waits = starts && !panics && case.cancelled != WhileItRuns;
     let woken = waits && case.cancelled != WhileItWaits;
-    let returns = woken && case.woken != ByNobody;
+    let returns = woken && case.woken != NotAtAll;
     seen.polls = match (returns, case.woken) {
         (true, ByItself) => 3,
         (true, _) => 2,
@@ -262,7 +262,8 @@ impl Future for Script {
             2 if world.case.woken == Woken::ByItself => {
                 // T1, T2: one more poll, and no more.
                 cx.waker().wake_by_ref();
-                cx.waker().clone().wake();
+                let another = cx.waker().clone();
+                another.wake();
                 Poll::Pending
             }
             _ => {
@@ -355,13 +356,13 @@ fn wake(sim: &mut SimLoop, world: &World) {
                 again.wake();
             }));
         }
-        Woken::ByAThread => {
+        Woken::FromAThread => {
             let threads = [waker, again].map(|waker| thread::spawn(move || waker.wake()));
             for thread in threads {
                 thread.join().unwrap();
             }
         }
-        Woken::ByNobody => {}
+        Woken::NotAtAll => {}
     }
 }
 
@@ -416,7 +417,7 @@ fn run(case: Case) -> Seen {
     wake(&mut sim, &world);
     turns(&mut sim);
     let found = find(&mut sim);
-    if found.is_none() || case.woken == Woken::ByNobody {
+    if found.is_none() || case.woken == Woken::NotAtAll {
         world.cancel_if(
             Cancelled::AfterItsEnd,
             found.is_none().then(|| known.clone()).flatten(),
@@ -505,7 +506,7 @@ fn a_task_lives_and_ends_as_the_model_says_whatever_panics_is_dropped_cancelled_
         DroppedAfterTheLoop,
         Asked,
     ];
-    let wakes = [ByACallback, ByATask, ByAThread, ByItself, ByNobody];
+    let wakes = [ByACallback, ByATask, FromAThread, ByItself, NotAtAll];
     let mut cases = 0;
     for panics in panics {
         for cancelled in cancels {
