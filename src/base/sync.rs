@@ -12,10 +12,10 @@
 #[cfg(all(loom, test))]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, fence},
+    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize},
 };
 #[cfg(not(all(loom, test)))]
 pub(crate) use std::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, fence},
+    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize},
 };

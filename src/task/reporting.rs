@@ -21,7 +21,8 @@ impl<T: 'static, E: Display + 'static> Task<Result<T, E>> {
     /// ```
     /// use readily::{Runner, spawn, yield_now};
     /// use std::cell::Cell;
-    ///     ///
+    /// use std::rc::Rc;
+    ///
     /// async fn fails() -> Result<(), String> {
     ///     Err("no such file".into())
     /// }
