@@ -5,11 +5,8 @@
 //!
 //! In asyncio this is `run_coroutine_threadsafe`.
 
-<<<<<<< HEAD
-use super::current::{TaskRef, current_task};
-=======
 use super::cell::{Joined, Nascent};
->>>>>>> 934cffb (task: keep a task in one allocation)
+use super::current::{TaskRef, current_task};
 use super::executor::Executor;
 use super::handle::Task;
 use super::join::{JoinError, Reason};
