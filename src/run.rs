@@ -102,6 +102,7 @@ impl Runner {
                     Err(payload) => end = Some(Err(payload)),
                 }
                 ended.set(true);
+                local.look_next();
             },
             &mut |event_loop| {
                 // A stop that came before the run still leaves it one turn.

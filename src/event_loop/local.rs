@@ -75,6 +75,8 @@ pub struct Local {
     pub(super) closed: Cell<bool>,
     pub(super) stats: Cell<Stats>,
     pub(super) depth: Depth,
+    /// Whether a run turns the loop, and not somebody by hand.
+    pub(super) in_run: Cell<bool>,
     /// How much has run since the kernel was last looked at (L9).
     pub(super) unlooked: Cell<usize>,
     /// In how many turns running there were only events of registrations that are gone.
@@ -107,6 +109,7 @@ impl Local {
             closed: Cell::new(false),
             stats: Cell::default(),
             depth: Depth::default(),
+            in_run: Cell::new(false),
             unlooked: Cell::new(0),
             ghosts: Cell::new(0),
         });

@@ -178,6 +178,7 @@ impl EventLoop {
     fn turn_once(&self, limit: Option<Duration>, main: &mut dyn FnMut()) -> Result<(), Error> {
         self.local.check()?;
         let _here = Here::begin_turn(&self.local)?;
+        self.local.in_run.set(false);
         self.steps(false, limit, main)
     }
 
@@ -263,6 +264,7 @@ impl EventLoop {
             if here.is_none() {
                 // Once for all turns.
                 here = Some(Here::begin_turn(&self.local)?);
+                local.in_run.set(true);
             }
             // There is nothing to sleep for where the run is about to end.
             let limit = local.stopping.get().then_some(Duration::ZERO);

@@ -97,7 +97,7 @@ pub(super) struct Ready {
 }
 
 /// Up to here nobody asks for a queue's memory back.
-const KEPT: usize = 1024;
+pub(super) const KEPT: usize = 1024;
 
 /// R126: halves a queue that is far larger than what is in it. Once a turn, so that a burst's memory
 /// goes within a few, and one that comes every turn is not paid for again.
