@@ -329,13 +329,15 @@ impl Jobs for Executor {
     }
 
     fn close(&self, local: &Local) -> Vec<String> {
-        let mut names = Vec::new();
+        let keys = self.keys();
+        // Before any of them ends: a destructor may take others with it, which were left all the same.
+        let names = keys.iter().map(|(_, cell)| cell.name().to_string());
+        let names = names.collect();
         // In the order of making. A destructor may end others, which are then not found; it
         // cannot spawn: on a closed loop a new task ends at once.
-        for (key, cell) in self.keys() {
+        for (key, cell) in keys {
             let is_left = self.tasks.borrow_mut().remove(key).is_some();
             if is_left {
-                names.push(cell.name().to_string());
                 Self::end(local, &cell, JoinError::Cancelled);
             }
         }

@@ -7,9 +7,11 @@ use readily::{
     TaskGroup, TaskState, all_tasks, create_future, current_task, gather, run, sleep, spawn,
     yield_now,
 };
+use std::cell::RefCell;
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Wake, Waker};
@@ -631,6 +633,31 @@ fn what_the_futures_of_a_closed_loop_had_is_counted_too() {
     assert_eq!((report.jobs.len(), report.registrations), (2, 1));
     assert_eq!((report.timers, report.closures), (2, 1));
     drop((task, takes_it_back));
+}
+
+/// A task that goes with another, whose destructor cancels it, was left as well.
+#[test]
+fn a_task_that_another_takes_with_it_is_counted_too() {
+    struct TakesAlong(readily::Task<()>);
+    impl Drop for TakesAlong {
+        fn drop(&mut self) {
+            self.0.cancel();
+        }
+    }
+    let _guard = guard();
+    let runner = Runner::new().unwrap();
+    let slot = Rc::new(RefCell::new(None));
+    let _first = {
+        let slot = Rc::clone(&slot);
+        runner.spawn(async move {
+            let _slot = slot;
+            pending::<()>().await;
+        })
+    };
+    let second = runner.spawn(pending::<()>());
+    *slot.borrow_mut() = Some(TakesAlong(second));
+    drop(slot);
+    assert_eq!(runner.close().jobs, ["Task-1", "Task-2"]);
 }
 
 struct Cancels(readily::CallHandle);
