@@ -638,7 +638,7 @@ fn what_the_futures_of_a_closed_loop_had_is_counted_too() {
 /// A task that goes with another, whose destructor cancels it, was left as well.
 #[test]
 fn a_task_that_another_takes_with_it_is_counted_too() {
-    struct TakesAlong(readily::Task<()>);
+    struct TakesAlong(Task<()>);
     impl Drop for TakesAlong {
         fn drop(&mut self) {
             self.0.cancel();
