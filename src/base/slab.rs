@@ -8,6 +8,8 @@
 //! It is the "map of callbacks" of the notes (N7) without its key problem: descriptors are
 //! reused by the system at once, keys never are.
 
+mod cut;
+
 /// Names one entry for as long as it lives, and nothing afterwards.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SlabKey {
@@ -20,6 +22,13 @@ impl SlabKey {
     #[must_use]
     pub fn to_bits(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The number of its slot; below [`Slab::slots`] for as long as the entry lives.
+    #[must_use]
+    #[inline]
+    pub fn slot(self) -> usize {
+        self.index as usize
     }
 
     /// The inverse of [`SlabKey::to_bits`].
@@ -46,7 +55,7 @@ const NONE: u32 = u32::MAX;
 /// has all bits set (that number is the poller's own).
 const LAST_GENERATION: u32 = u32::MAX - 1;
 
-/// A generational slab. Insertion, look-up and removal take constant time.
+/// A generational slab. Insertion, look-up and removal take constant time, on the average.
 #[derive(Debug)]
 pub struct Slab<T> {
     slots: Vec<Slot<T>>,
@@ -55,6 +64,16 @@ pub struct Slab<T> {
     /// walk over what is empty already, again for each entry (R078).
     front: u32,
     len: usize,
+    /// R126: with fewer entries than this, half of the slots are to go.
+    low: usize,
+    /// Slots from this one on are to go: none of them is on the free list, and they are cut off
+    /// when the last of those that live there has gone. All of them stay if it is [`NONE`].
+    cut: u32,
+    /// How many from there on are occupied, or cannot be cut off.
+    beyond: usize,
+    /// With what generation new slots begin: that of no key that was ever given out for a slot
+    /// that was cut off.
+    first: u32,
 }
 
 impl<T> Default for Slab<T> {
@@ -64,6 +83,10 @@ impl<T> Default for Slab<T> {
             free: NONE,
             front: 0,
             len: 0,
+            low: 0,
+            cut: NONE,
+            beyond: 0,
+            first: 0,
         }
     }
 }
@@ -74,6 +97,7 @@ impl<T> Slab<T> {
     /// # Panics
     ///
     /// At 2³² - 1 slots; each of them would by then hold an open descriptor or a task.
+    #[inline]
     pub fn insert(&mut self, entry: T) -> SlabKey {
         self.insert_with(|_| entry)
     }
@@ -83,19 +107,12 @@ impl<T> Slab<T> {
     /// # Panics
     ///
     /// As [`Slab::insert`].
+    #[inline]
     pub fn insert_with(&mut self, make: impl FnOnce(SlabKey) -> T) -> SlabKey {
-        let index = if self.free == NONE {
-            let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 slots");
-            assert!(index != NONE, "fewer than 2^32 - 1 slots");
-            self.slots.push(Slot {
-                generation: 0,
-                next_free: NONE,
-                entry: None,
-            });
-            index
-        } else {
-            self.free
-        };
+        if self.free == NONE {
+            self.make_room();
+        }
+        let index = self.free;
         let slot = &mut self.slots[index as usize];
         let key = SlabKey {
             index,
@@ -109,8 +126,32 @@ impl<T> Slab<T> {
         key
     }
 
+    /// Puts a slot on the free list, which is empty.
+    #[cold]
+    fn make_room(&mut self) {
+        if self.cut != NONE {
+            // There are more again: what was to go is needed.
+            self.cut = NONE;
+            self.link_free(0..self.slots.len());
+            self.set_low();
+            if self.free != NONE {
+                return;
+            }
+        }
+        let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 slots");
+        assert!(index != NONE, "fewer than 2^32 - 1 slots");
+        self.slots.push(Slot {
+            generation: self.first,
+            next_free: NONE,
+            entry: None,
+        });
+        self.free = index;
+        self.set_low();
+    }
+
     /// The entry of `key`, if it is still there.
     #[must_use]
+    #[inline]
     pub fn get(&self, key: SlabKey) -> Option<&T> {
         let slot = self.slots.get(key.index as usize)?;
         if slot.generation == key.generation {
@@ -122,6 +163,7 @@ impl<T> Slab<T> {
 
     /// The same, to be changed.
     #[must_use]
+    #[inline]
     pub fn get_mut(&mut self, key: SlabKey) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.index as usize)?;
         if slot.generation == key.generation {
@@ -132,6 +174,7 @@ impl<T> Slab<T> {
     }
 
     /// Takes the entry of `key` out. The key names nothing from here on.
+    #[inline]
     pub fn remove(&mut self, key: SlabKey) -> Option<T> {
         let slot = self.slots.get_mut(key.index as usize)?;
         if slot.generation != key.generation {
@@ -143,21 +186,44 @@ impl<T> Slab<T> {
         // used up all of them is left empty for good: that costs some bytes after four
         // thousand million reuses; wrapping round would bring old keys back to life.
         slot.generation += 1;
-        if slot.generation <= LAST_GENERATION {
+        if key.index >= self.cut {
+            self.leave_beyond(key.index);
+        } else if slot.generation <= LAST_GENERATION {
             slot.next_free = self.free;
             self.free = key.index;
+        }
+        if self.len < self.low {
+            self.begin_cut();
         }
         Some(entry)
     }
 
+    /// How many slots there are, occupied or not.
+    #[must_use]
+    #[inline]
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The key of whoever lives in a slot, for one who knows that somebody does.
+    #[inline]
+    pub(super) fn key_of(&self, slot: usize) -> SlabKey {
+        SlabKey {
+            index: slot as u32,
+            generation: self.slots[slot].generation,
+        }
+    }
+
     /// How many entries there are.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// Whether there is none.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -206,6 +272,7 @@ impl<T> Slab<T> {
         while free != NONE {
             let slot = &self.slots[free as usize];
             assert!(slot.entry.is_none(), "a free slot is empty");
+            assert!(free < self.cut, "a slot that is to go is not used again");
             assert!(
                 slot.generation <= LAST_GENERATION,
                 "a retired slot is not free"
@@ -214,16 +281,15 @@ impl<T> Slab<T> {
             assert!(seen <= self.slots.len(), "the free list has no cycle");
             free = slot.next_free;
         }
-        let retired = self
-            .slots
-            .iter()
-            .filter(|slot| slot.generation > LAST_GENERATION)
-            .count();
+        let cut = (self.cut as usize).min(self.slots.len());
+        let (kept, beyond) = self.slots.split_at(cut);
+        let is_free = |slot: &&Slot<T>| slot.entry.is_none() && slot.generation <= LAST_GENERATION;
         assert_eq!(
-            seen + occupied + retired,
-            self.slots.len(),
-            "every slot is accounted for"
+            kept.iter().filter(is_free).count(),
+            seen,
+            "every free slot that stays is on the list"
         );
+        self.verify_cut(beyond);
     }
 }
 

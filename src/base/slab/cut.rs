@@ -1,0 +1,154 @@
+//! Slots that are needed no more: the memory of a burst is given back.
+//!
+//! A slab cannot move those who live in it, so it can only be cut off behind the last of them. Where
+//! there are far more slots than entries, the second half is to go: new entries come to the first
+//! half, and when the last has left the second it is cut off, and so on (R126). All of it is paid for
+//! by the insertions that had made those slots.
+//!
+//! Nothing in the notes; the registrations, tasks and timers of N1 come in bursts.
+
+use super::{LAST_GENERATION, NONE, Slab, Slot};
+use std::ops::Range;
+
+/// A slot that has been used more often than this is not cut off, for the slots that are made
+/// after a cut have that use behind them as well.
+const WORN: u32 = u32::MAX / 2;
+
+/// Up to so many slots nobody asks for the memory back.
+const KEPT: usize = 1024;
+
+/// Whether the slot cannot be cut off.
+fn stays<T>(slot: &&Slot<T>) -> bool {
+    slot.entry.is_some() || slot.generation > WORN
+}
+
+impl<T> Slab<T> {
+    pub(super) fn set_low(&mut self) {
+        let slots = self.slots.len();
+        self.low = if slots > KEPT { slots / 8 } else { 0 };
+    }
+
+    /// Makes these the free list, those of them that are free, the first in front.
+    pub(super) fn link_free(&mut self, slots: Range<usize>) {
+        self.free = NONE;
+        for index in slots.rev() {
+            let slot = &mut self.slots[index];
+            if slot.entry.is_none() && slot.generation <= LAST_GENERATION {
+                slot.next_free = self.free;
+                self.free = index as u32;
+            }
+        }
+    }
+
+    /// R126: there are far more slots than entries. The second half of them is to go, as soon as
+    /// nobody lives there any more; until then new entries come to the first half. There is room
+    /// there for three times those that are left, so a slab whose use goes up and down is not
+    /// made anew each time.
+    #[cold]
+    pub(super) fn begin_cut(&mut self) {
+        let cut = self.slots.len() / 2;
+        self.beyond = self.slots[cut..].iter().filter(stays).count();
+        self.cut = cut as u32;
+        self.low = 0;
+        self.link_free(0..cut);
+        if self.beyond == 0 {
+            self.cut_off();
+        }
+    }
+
+    #[cold]
+    fn cut_off(&mut self) {
+        let cut = self.cut as usize;
+        // L1: a slot that is made again must not find the keys that it had.
+        let used = self.slots[cut..].iter().map(|slot| slot.generation);
+        self.first = used.fold(self.first, u32::max);
+        self.slots.truncate(cut);
+        self.slots.shrink_to_fit();
+        self.front = self.front.min(self.cut);
+        self.cut = NONE;
+        self.set_low();
+        if self.len < self.low {
+            self.begin_cut();
+        }
+    }
+
+    /// One slot less is in the way of the cut.
+    #[cold]
+    pub(super) fn leave_beyond(&mut self, index: u32) {
+        if self.slots[index as usize].generation <= WORN {
+            self.beyond -= 1;
+        }
+        if self.beyond == 0 {
+            self.cut_off();
+        }
+    }
+
+    /// What must hold of the slots that are to go.
+    pub(super) fn verify_cut(&self, beyond: &[Slot<T>]) {
+        assert!(
+            self.cut == NONE || self.beyond == beyond.iter().filter(stays).count(),
+            "who is in the way of the cut is counted"
+        );
+        assert!(
+            self.cut == NONE || self.beyond != 0,
+            "what can be cut off is"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::slab::SlabKey;
+
+    /// R126, and L1 for the slots that are made again.
+    #[test]
+    fn a_burst_leaves_no_slots_behind_and_its_keys_find_nothing_afterwards() {
+        let mut slab = Slab::default();
+        let burst: Vec<SlabKey> = (0..10_000).map(|n| slab.insert(n)).collect();
+        let most = slab.slots.capacity();
+        let (stays, go) = burst.split_last().unwrap();
+        for &key in go {
+            slab.remove(key);
+        }
+        slab.verify();
+        assert_eq!(slab.slots(), 10_000, "somebody lives in the last one");
+        let low = slab.insert(0);
+        assert!(low.slot() < KEPT, "new ones come to the front");
+        assert_eq!(slab.remove(*stays), Some(9_999));
+        slab.verify();
+        assert!(slab.slots() <= KEPT && slab.slots.capacity() < most / 4);
+        let again: Vec<SlabKey> = (0..10_000).map(|n| slab.insert(n)).collect();
+        assert_eq!((again.len(), slab.slots()), (10_000, 10_001));
+        assert!(burst.iter().all(|&key| slab.get(key).is_none()));
+        assert_eq!(slab.first().and_then(|key| slab.get(key)), Some(&0));
+        slab.verify();
+    }
+
+    #[test]
+    fn slots_that_were_to_go_stay_when_they_are_needed() {
+        let mut slab = Slab::default();
+        let burst: Vec<SlabKey> = (0..10_000).map(|n| slab.insert(n)).collect();
+        for &key in &burst[..9_999] {
+            slab.remove(key);
+        }
+        for n in 0..9_999 {
+            slab.insert(n);
+            assert_eq!(slab.slots(), 10_000);
+        }
+        slab.verify();
+        let next = slab.insert(1);
+        assert_eq!((slab.slots(), next.slot()), (10_001, 10_000));
+    }
+
+    #[test]
+    fn a_slot_that_is_worn_is_not_cut_off() {
+        let mut slab = Slab::default();
+        let mut keys: Vec<SlabKey> = (0..2_000).map(|n| slab.insert(n)).collect();
+        slab.slots[1_999].generation = WORN;
+        keys[1_999].generation = WORN;
+        keys.iter().for_each(|&key| drop(slab.remove(key)));
+        slab.verify();
+        assert_eq!((slab.slots(), slab.first), (2_000, 0));
+    }
+}
