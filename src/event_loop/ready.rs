@@ -37,6 +37,12 @@ impl Call {
     pub(super) fn run(self, local: &Local) {
         self.run.call(local);
     }
+
+    /// Whether to drop it may run anybody's code.
+    #[inline]
+    pub(super) fn needs_drop(&self) -> bool {
+        self.run.needs_drop()
+    }
 }
 
 /// The job number that stands for the future that the loop's caller waits for.

@@ -6,7 +6,7 @@
 //!
 //! In asyncio: `Handle` and `TimerHandle`.
 
-use super::current;
+use super::current::{self, Here};
 use super::local::Local;
 use super::ready::CallKey;
 use super::timing::Expiry;
@@ -14,7 +14,7 @@ use crate::base::clock::NEVER;
 use crate::base::timers::TimerKey;
 use std::cell::Cell;
 use std::fmt;
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -86,7 +86,7 @@ impl TimerHandle {
             return false;
         };
         self.cancelled.set(true);
-        local.drop_guarded(expiry);
+        discard(&local, expiry);
         true
     }
 
@@ -109,6 +109,17 @@ impl fmt::Debug for TimerHandle {
         f.debug_struct("TimerHandle")
             .field("when", &self.when())
             .finish_non_exhaustive()
+    }
+}
+
+/// Drops what will not happen. A closure that holds nothing but numbers runs nobody's code when it
+/// goes, and then there is nothing to guard: a third of what it costs to cancel a timer.
+#[inline]
+fn discard(local: &Rc<Local>, expiry: Expiry) {
+    if expiry.needs_drop() {
+        // The loop is entered by the pointer that the caller has: to make one costs ten more.
+        let _here = (!current::is(&raw const **local)).then(|| Here::enter(local));
+        local.guard(|| drop(expiry));
     }
 }
 
@@ -174,7 +185,7 @@ impl Drop for WakeTimer {
         if let (Some(local), Some(key)) = (self.local.upgrade(), self.key) {
             let expiry = local.times.timers.borrow_mut().cancel(key);
             if let Some(expiry) = expiry {
-                local.drop_guarded(expiry);
+                discard(&local, expiry);
             }
         }
     }

@@ -24,6 +24,17 @@ pub(super) enum Expiry {
     Wake(Waker),
 }
 
+impl Expiry {
+    /// Whether to drop it may run anybody's code.
+    #[inline]
+    pub(super) fn needs_drop(&self) -> bool {
+        match self {
+            Self::Call(call) => call.needs_drop(),
+            Self::Wake(_) => true,
+        }
+    }
+}
+
 pub(super) struct Times {
     clock: Box<dyn Clock>,
     pub(super) timers: RefCell<Timers<Expiry>>,

@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::{ManuallyDrop, MaybeUninit, needs_drop};
 
 /// So many words have room without a box: a boxed closure and its table, or three pointers.
 const WORDS: usize = 3;
@@ -31,6 +31,8 @@ struct Table<A: ?Sized> {
     call: unsafe fn(*mut (), &A),
     /// Drops it where it is.
     discard: unsafe fn(*mut ()),
+    /// Whether there is anything to do for that.
+    needs_drop: bool,
 }
 
 struct Made<F, A: ?Sized>(PhantomData<F>, PhantomData<fn(&A)>);
@@ -41,6 +43,7 @@ impl<F: FnOnce(&A) + 'static, A: ?Sized + 'static> Made<F, A> {
     const TABLE: Table<A> = Table {
         call: call::<F, A>,
         discard: discard::<F>,
+        needs_drop: needs_drop::<F>(),
     };
 }
 
@@ -85,6 +88,13 @@ impl<A: ?Sized + 'static> InlineFn<A> {
             table: &Made::<F, A>::TABLE,
             here: PhantomData,
         }
+    }
+
+    /// Whether to drop it may run code: that of what the closure holds, or a box's.
+    #[inline]
+    #[must_use]
+    pub fn needs_drop(&self) -> bool {
+        self.table.needs_drop
     }
 
     /// Runs it.
@@ -166,6 +176,15 @@ mod tests {
             assert_eq!((&raw const aligned).addr() % 64, 0);
         })
         .call(&3);
+    }
+
+    #[test]
+    fn a_closure_needs_to_be_dropped_if_it_holds_what_does_or_a_box() {
+        let (held, large) = (Rc::new(1), [7u8; 1000]);
+        assert!(InlineFn::new(move |_: &u8| drop(held)).needs_drop());
+        assert!(InlineFn::new(move |_: &u8| assert_eq!(large[3], 7)).needs_drop());
+        let three = 3;
+        assert!(!InlineFn::new(move |n: &u8| assert_eq!(*n, three)).needs_drop());
     }
 
     #[test]
