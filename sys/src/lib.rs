@@ -72,7 +72,7 @@ pub mod inline_fn;
 pub mod kq_abi;
 pub mod odd_waker;
 pub use unix::close::close;
-pub use unix::{for_tests, fork, poll, socket};
+pub use unix::{clock, for_tests, fork, poll, socket};
 
 /// The error numbers that pollers speak of, so that nobody above needs `libc` for them.
 pub mod errno {

@@ -1,6 +1,7 @@
 //! What every Unix has, and what stands in for what only some have.
 
 pub(crate) mod address;
+pub mod clock;
 pub(crate) mod close;
 pub mod for_tests;
 pub mod fork;
