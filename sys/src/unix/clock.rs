@@ -62,7 +62,8 @@ mod tests {
     #[test]
     fn the_number_goes_on_as_the_instant_does() {
         let (origin, Some(ns)) = instant_and_ns() else {
-            return assert!(cfg!(not(target_os = "linux")), "Linux has one clock");
+            assert_ne!(std::env::consts::OS, "linux", "Linux has one clock");
+            return;
         };
         for _ in 0..1_000 {
             let before = monotonic_ns();
