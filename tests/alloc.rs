@@ -32,6 +32,8 @@ use std::time::Duration;
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
     static BYTES: Cell<usize> = const { Cell::new(0) };
+    /// What is allocated and not freed, as far as it was this thread.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
 }
 
 struct Counting;
@@ -40,6 +42,11 @@ fn count(bytes: usize) {
     // `try_with`: a thread that ends still frees and allocates.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
     let _ = BYTES.try_with(|all| all.set(all.get() + bytes));
+    lives(bytes as isize);
+}
+
+fn lives(bytes: isize) {
+    let _ = LIVE.try_with(|live| live.set(live.get() + bytes));
 }
 
 // SAFETY: every method hands its arguments on to `System` unchanged, so it keeps the contract
@@ -52,12 +59,14 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        lives(-(layout.size() as isize));
         // SAFETY: the caller's promises about `block` and `layout` are handed on.
         unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size);
+        lives(-(layout.size() as isize));
         // SAFETY: the caller's promises about all three are handed on.
         unsafe { System.realloc(block, layout, size) }
     }
@@ -308,6 +317,32 @@ fn a_warm_line_of_waiters_allocates_nothing() {
 }
 
 /// The counter counts.
+/// R126: a hundred thousand of each at once, and none of them an hour later. What is kept is what a
+/// thousand would take, not a hundred thousand.
+#[test]
+fn the_memory_of_a_burst_is_given_back() {
+    const MANY: usize = 100_000;
+    let mut event_loop = EventLoop::new().unwrap();
+    let remote = event_loop.remote();
+    let before = LIVE.get();
+    let entered = event_loop.enter();
+    for _ in 0..MANY {
+        drop(spawn(async { sleep(Duration::from_nanos(1)).await }));
+        event_loop.call_soon(|_| {});
+        event_loop.call_later(Duration::from_nanos(1), |_| {});
+        remote.call_soon(|_| {}).unwrap();
+    }
+    drop(entered);
+    let burst = LIVE.get() - before;
+    for _ in 0..100 {
+        remote.call_soon(|_| {}).unwrap();
+        event_loop.turn_now().unwrap();
+    }
+    let kept = LIVE.get() - before;
+    assert!(burst > 10_000_000, "{burst} bytes are no burst");
+    assert!(kept < burst / 50, "{kept} bytes are kept of {burst}");
+}
+
 #[test]
 fn an_allocation_is_counted() {
     let before = COUNT.get();
