@@ -262,6 +262,11 @@ fn a_file_is_a_page_of_ideas() {
     );
 }
 
+fn is_coroutine(line: &str) -> bool {
+    let returned = ["-> Sleep {", "-> impl Future<"];
+    line.starts_with("pub async fn") || returned.iter().any(|returned| line.contains(returned))
+}
+
 /// What a dropped future loses is said for every public one.
 #[test]
 fn every_public_coroutine_says_what_dropping_it_loses() {
@@ -273,7 +278,7 @@ fn every_public_coroutine_says_what_dropping_it_loses() {
             let line = line.trim();
             if line.starts_with("///") {
                 docs.push(line);
-            } else if line.starts_with("pub async fn") || line.contains("-> Sleep {") {
+            } else if is_coroutine(line) {
                 if line.starts_with("pub") && !docs.contains(&"/// # Cancellation") {
                     complaints.push(format!("{}:{n}: no # Cancellation", shown(&path)));
                 }

@@ -8,7 +8,7 @@
 use crate::event_loop::{BACKLOG, Descriptor, Handle, listen_tcp};
 use crate::poll::{AnyFd, AnyKernel, KernelFd};
 use readily_sys::socket;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{self, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -45,16 +45,19 @@ impl<S: AsFd> Socket<S> {
 }
 
 impl Socket<net::TcpStream> {
+    /// Past the standard library, whose calls are not inlined: 35 instructions less for each.
+    #[inline]
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::System(stream) => (&mut &*stream).read(buffer),
+            Self::System(stream) => socket::recv(stream.as_fd(), buffer),
             Self::Other(fd) => fd.read(buffer),
         }
     }
 
+    #[inline]
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::System(stream) => (&mut &*stream).write(bytes),
+            Self::System(stream) => socket::send(stream.as_fd(), bytes),
             Self::Other(fd) => fd.write(bytes),
         }
     }

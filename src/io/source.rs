@@ -19,7 +19,7 @@
 use crate::event_loop::{Callbacks, Cx, Descriptor, Error, Handle, Key, Local, RegisterError};
 use crate::poll::{Interest, Readiness};
 use crate::task::budget;
-use crate::task::waiters::{WaiterKey, Waiters, wake_all_of};
+use crate::task::waiters::{WaiterKey, Waiters, wake_both};
 use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
@@ -27,7 +27,7 @@ use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,21 +59,61 @@ const STICKY: Readiness = Readiness::from_bits(
     Readiness::READ_CLOSED.bits() | Readiness::ERROR.bits() | Readiness::PRIORITY.bits(),
 );
 
+/// Everything of a source: what is moved about, from an `accept` into a task and there into the future of
+/// each call, is a pointer (a server's connection took 64 bytes more with key and loop beside it).
 pub(super) struct State<T> {
     pub(super) io: T,
+    local: Handle,
+    /// `None` until the registration is made.
+    key: Cell<Option<Key>>,
     ready: Cell<Readiness>,
     /// The registration has gone: the loop was closed.
     closed: Cell<bool>,
+    /// In which directions this poller wants to be asked again after a `WouldBlock`.
+    rearms: Interest,
     readers: Waiters,
     writers: Waiters,
 }
 
 impl<T> State<T> {
+    #[inline]
     fn waiters(&self, direction: Direction) -> &Waiters {
         match direction {
             Direction::Read => &self.readers,
             Direction::Write => &self.writers,
         }
+    }
+
+    #[inline]
+    fn look(&self, direction: Direction) -> Poll<io::Result<()>> {
+        if self.closed.get() {
+            Poll::Ready(Err(io::Error::other(Error::Closed)))
+        } else if self.ready.get().contains(direction.bit()) {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// S1: the direction has proved not to be ready. What is sticky stays: it is a fact.
+    #[inline]
+    fn clear(&self, direction: Direction) -> io::Result<()> {
+        if self.rearms.contains(direction.interest()) {
+            self.rearm(direction)?;
+        }
+        self.ready.set(self.ready.get().without(direction.bit()));
+        Ok(())
+    }
+
+    #[cold]
+    fn rearm(&self, direction: Direction) -> io::Result<()> {
+        let ask = |local: &Local| Some(local.rearm(self.key.get()?, direction.interest()));
+        // A registration that is gone is found closed by the next wait.
+        if let Some(Some(Err(Error::Io(error)))) = self.local.with(ask) {
+            // Nobody would set the bit again: it stays, and the next operation tries (R013).
+            return Err(error);
+        }
+        Ok(())
     }
 }
 
@@ -94,7 +134,7 @@ impl<T> Callbacks for Keeper<T> {
             ready.contains(Readiness::READ),
             ready.contains(Readiness::WRITE),
         ) {
-            (true, true) => wake_all_of(&[&state.readers, &state.writers]),
+            (true, true) => wake_both(&state.readers, &state.writers),
             (true, false) => state.readers.wake_all(),
             (false, true) => state.writers.wake_all(),
             (false, false) => {}
@@ -106,7 +146,7 @@ impl<T> Drop for Keeper<T> {
     fn drop(&mut self) {
         // S2: whoever still waits finds the source closed.
         self.0.closed.set(true);
-        wake_all_of(&[&self.0.readers, &self.0.writers]);
+        wake_both(&self.0.readers, &self.0.writers);
     }
 }
 
@@ -114,10 +154,6 @@ impl<T> Drop for Keeper<T> {
 /// directions; each is woken, and tries.
 pub struct Source<T: AsFd + 'static> {
     state: Rc<State<T>>,
-    key: Key,
-    local: Handle,
-    /// In which directions this poller wants to be asked again after a `WouldBlock`.
-    rearms: Interest,
 }
 
 impl<T: AsFd + 'static> Source<T> {
@@ -156,20 +192,21 @@ impl<T: AsFd + 'static> Source<T> {
     ) -> io::Result<Self> {
         let state = Rc::new(State {
             io,
+            local: local.handle(),
+            key: Cell::new(None),
             ready: Cell::new(Readiness::NONE),
             closed: Cell::new(false),
+            rearms: local.rearms(),
             readers: Waiters::default(),
             writers: Waiters::default(),
         });
         let descriptor = descriptor(&state);
         let keeper = Keeper(Rc::clone(&state));
         match local.register_source(descriptor, is_nonblocking, keeper) {
-            Ok(key) => Ok(Self {
-                state,
-                key,
-                local: local.handle(),
-                rearms: local.rearms(),
-            }),
+            Ok(key) => {
+                state.key.set(Some(key));
+                Ok(Self { state })
+            }
             Err(RegisterError {
                 error: Error::Io(error),
                 ..
@@ -206,8 +243,8 @@ impl<T: AsFd + 'static> Source<T> {
     }
 
     async fn wait(&self, direction: Direction) -> io::Result<()> {
-        let mut place = Place::new(&self.state, direction);
-        poll_fn(|cx| budget::counted(cx, |cx| self.poll_ready(cx, &mut place))).await
+        let mut place = self.place(direction);
+        poll_fn(|cx| budget::counted(cx, |cx| place.poll_ready(cx))).await
     }
 
     /// Runs `operation` until it gives something other than `WouldBlock` (or `Interrupted`),
@@ -226,95 +263,18 @@ impl<T: AsFd + 'static> Source<T> {
         direction: Direction,
         mut operation: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        let mut place = Place::new(&self.state, direction);
-        poll_fn(|cx| self.poll_io(cx, &mut place, &mut operation)).await
+        let mut place = self.place(direction);
+        poll_fn(|cx| place.poll_io(cx, &mut operation)).await
     }
 
-    /// [`Source::io`] for byte streams, where a transfer of less than `room` says that there
-    /// is no more just now.
-    pub(super) async fn transfer(
-        &self,
-        direction: Direction,
-        room: usize,
-        mut operation: impl FnMut(&T) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        let mut place = Place::new(&self.state, direction);
-        let done = poll_fn(|cx| self.poll_io(cx, &mut place, &mut operation)).await?;
-        if done < room && !self.state.ready.get().intersects(STICKY) {
-            // The bytes have gone over, so an error would lose them. The bit is still set then,
-            // and the next operation meets the error.
-            let _ = self.clear(direction);
+    /// For operations of one direction, one after the other.
+    #[inline]
+    pub(super) fn place(&self, direction: Direction) -> Place<'_, T> {
+        Place {
+            state: &self.state,
+            direction,
+            key: None,
         }
-        Ok(done)
-    }
-
-    fn poll_ready(&self, cx: &mut Context<'_>, place: &mut Place<'_, T>) -> Poll<io::Result<()>> {
-        match self.look(place.direction) {
-            Poll::Pending => {
-                // Whoever waits here under another loop would not be woken while that one runs.
-                if self.local.is_elsewhere() {
-                    return Poll::Ready(Err(io::Error::other(Error::OtherLoop)));
-                }
-                place.wait(cx);
-                // Cloning the waker was somebody else's code, and may have turned the tables.
-                self.look(place.direction)
-            }
-            known => known,
-        }
-    }
-
-    fn look(&self, direction: Direction) -> Poll<io::Result<()>> {
-        if self.state.closed.get() {
-            Poll::Ready(Err(io::Error::other(Error::Closed)))
-        } else if self.state.ready.get().contains(direction.bit()) {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
-        }
-    }
-
-    fn poll_io<R>(
-        &self,
-        cx: &mut Context<'_>,
-        place: &mut Place<'_, T>,
-        operation: &mut impl FnMut(&T) -> io::Result<R>,
-    ) -> Poll<io::Result<R>> {
-        budget::counted(cx, |cx| {
-            loop {
-                match self.poll_ready(cx, place) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending => return Poll::Pending,
-                }
-                match operation(&self.state.io) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        if let Err(error) = self.clear(place.direction) {
-                            return Poll::Ready(Err(error));
-                        }
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    done => return Poll::Ready(done),
-                }
-            }
-        })
-    }
-
-    /// S1: the direction has proved not to be ready. What is sticky stays: it is a fact.
-    fn clear(&self, direction: Direction) -> io::Result<()> {
-        if self.rearms.contains(direction.interest()) {
-            let asked = self
-                .local
-                .with(|local| local.rearm(self.key, direction.interest()));
-            // A registration that is gone is found closed by the next wait.
-            if let Some(Err(Error::Io(error))) = asked {
-                // Nobody would set the bit again: it stays, and the next operation tries (R013).
-                return Err(error);
-            }
-        }
-        self.state
-            .ready
-            .set(self.state.ready.get().without(direction.bit()));
-        Ok(())
     }
 }
 
@@ -328,8 +288,11 @@ impl<T: AsFd + 'static> Deref for Source<T> {
 
 impl<T: AsFd + 'static> Drop for Source<T> {
     fn drop(&mut self) {
-        // S4: deregistered, and then closed, which is when `state` goes.
-        self.local.with(|local| local.remove(self.key));
+        let state = &*self.state;
+        if let Some(key) = state.key.get() {
+            // S4: deregistered, and then closed, which is when `state` goes.
+            state.local.with(|local| local.remove(key));
+        }
     }
 }
 
@@ -344,29 +307,82 @@ impl<T: AsFd + fmt::Debug + 'static> fmt::Debug for Source<T> {
 }
 
 /// A place among the waiters, given up when dropped (R090).
-struct Place<'a, T> {
+pub(super) struct Place<'a, T> {
     state: &'a State<T>,
     direction: Direction,
     key: Option<WaiterKey>,
 }
 
-impl<'a, T> Place<'a, T> {
-    fn new(state: &'a State<T>, direction: Direction) -> Self {
-        Self {
-            state,
-            direction,
-            key: None,
+impl<T> Place<'_, T> {
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.state.look(self.direction) {
+            Poll::Pending => self.wait(cx),
+            known => known,
         }
     }
 
-    fn wait(&mut self, cx: &mut Context<'_>) {
-        self.state
-            .waiters(self.direction)
-            .wait(&mut self.key, cx.waker());
+    #[inline(never)]
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Whoever waits here under another loop would not be woken while that one runs.
+        if self.state.local.is_elsewhere() {
+            return Poll::Ready(Err(io::Error::other(Error::OtherLoop)));
+        }
+        let waiters = self.state.waiters(self.direction);
+        waiters.wait(&mut self.key, cx.waker());
+        // Cloning the waker was somebody else's code, and may have turned the tables.
+        self.state.look(self.direction)
+    }
+
+    /// [`Source::io`].
+    #[inline]
+    fn poll_io<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        operation: &mut impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        budget::counted(cx, |cx| {
+            loop {
+                match self.poll_ready(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => return Poll::Pending,
+                }
+                match operation(&self.state.io) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if let Err(error) = self.state.clear(self.direction) {
+                            return Poll::Ready(Err(error));
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    done => return Poll::Ready(done),
+                }
+            }
+        })
+    }
+
+    /// [`Source::io`] for byte streams, where a transfer of less than `room` says that there
+    /// is no more just now.
+    #[inline]
+    pub(super) fn poll_transfer(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: usize,
+        mut operation: impl FnMut(&T) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let done = ready!(self.poll_io(cx, &mut operation))?;
+        let state = self.state;
+        if done < room && !state.ready.get().intersects(STICKY) {
+            // The bytes have gone over, so an error would lose them. The bit is still set then,
+            // and the next operation meets the error.
+            let _ = state.clear(self.direction);
+        }
+        Poll::Ready(Ok(done))
     }
 }
 
 impl<T> Drop for Place<'_, T> {
+    #[inline]
     fn drop(&mut self) {
         self.state.waiters(self.direction).leave(&mut self.key);
     }

@@ -11,10 +11,12 @@ use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::poll::sim;
+use std::future::poll_fn;
 use std::io;
 use std::net::{self, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
+use std::task::{Poll, ready};
 
 /// A TCP connection. Dropping it closes it; an error of that, which of a socket says nothing about
 /// the bytes, nobody hears.
@@ -114,13 +116,14 @@ impl TcpStream {
     ///
     /// Nothing is lost: either bytes were read and this has returned, or none were.
     #[doc(alias = "sock_recv_into")]
-    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        self.source
-            .transfer(Direction::Read, buffer.len(), |s| s.read(buffer))
-            .await
+    pub fn read(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        let mut place = self.source.place(Direction::Read);
+        poll_fn(move |cx| {
+            if buffer.is_empty() {
+                return Poll::Ready(Ok(0));
+            }
+            place.poll_transfer(cx, buffer.len(), |s| s.read(buffer))
+        })
     }
 
     /// Fills `buffer`.
@@ -153,13 +156,14 @@ impl TcpStream {
     /// # Cancellation
     ///
     /// Nothing is lost: either bytes were written and this has returned, or none were.
-    pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.is_empty() {
-            return Ok(0);
-        }
-        self.source
-            .transfer(Direction::Write, bytes.len(), |s| s.write(bytes))
-            .await
+    pub fn write(&self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>> {
+        let mut place = self.source.place(Direction::Write);
+        poll_fn(move |cx| {
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(0));
+            }
+            place.poll_transfer(cx, bytes.len(), |s| s.write(bytes))
+        })
     }
 
     /// Writes all of `bytes`.
@@ -172,14 +176,17 @@ impl TcpStream {
     ///
     /// Some of the bytes may have been written; nobody says how many.
     #[doc(alias = "sock_sendall")]
-    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.write(bytes).await? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                n => bytes = &bytes[n..],
+    pub fn write_all(&self, mut bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
+        let mut place = self.source.place(Direction::Write);
+        poll_fn(move |cx| {
+            while !bytes.is_empty() {
+                match ready!(place.poll_transfer(cx, bytes.len(), |s| s.write(bytes)))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    n => bytes = &bytes[n..],
+                }
             }
-        }
-        Ok(())
+            Poll::Ready(Ok(()))
+        })
     }
 
     /// Shuts one or both directions down. After the writing side, the peer reads the end;

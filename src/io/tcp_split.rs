@@ -126,8 +126,8 @@ macro_rules! read_half {
             /// # Cancellation
             ///
             /// As there: nothing is lost.
-            pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                self.0.read(buffer).await
+            pub fn read(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+                self.0.read(buffer)
             }
 
             /// See [`TcpStream::read_exact`].
@@ -160,8 +160,8 @@ macro_rules! write_half {
             /// # Cancellation
             ///
             /// As there: nothing is lost.
-            pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.$stream.write(bytes).await
+            pub fn write(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>> {
+                self.$stream.write(bytes)
             }
 
             /// See [`TcpStream::write_all`].
@@ -173,8 +173,8 @@ macro_rules! write_half {
             /// # Cancellation
             ///
             /// As there: some bytes may have been written.
-            pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-                self.$stream.write_all(bytes).await
+            pub fn write_all(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
+                self.$stream.write_all(bytes)
             }
 
             /// Ends this side: the peer reads the end.

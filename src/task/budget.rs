@@ -61,10 +61,15 @@ impl Drop for Allowance {
 #[inline]
 fn poll(cx: &mut Context<'_>) -> Poll<()> {
     if is_spent() {
-        cx.waker().wake_by_ref();
-        return Poll::Pending;
+        return give_way(cx);
     }
     Poll::Ready(())
+}
+
+#[cold]
+fn give_way(cx: &mut Context<'_>) -> Poll<()> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 /// To be said when an operation has completed.

@@ -7,77 +7,214 @@
 //! Sources, tasks and futures wait here, where there is enough for all who are woken. Where each is
 //! to be granted something of his own, it is `line.rs`. asyncio has a deque of futures in each.
 
-use crate::base::slab::{Slab, SlabKey};
 use crate::event_loop::panics::{Payload, catch};
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::task::Waker;
 
-#[derive(Default)]
-struct List {
-    wakers: Slab<Waker>,
-    /// Oldest first. A key whose waiter has left finds nothing.
-    order: VecDeque<SlabKey>,
-}
-
 /// A FIFO of wakers.
+///
+/// Nearly always one waits. He stands in the list itself, and only who comes while somebody waits
+/// makes a queue: a list takes 32 bytes and no allocation then, where a slab and a deque took 80 and two.
 #[derive(Default)]
 pub(crate) struct Waiters {
-    list: RefCell<List>,
+    /// The oldest. Nobody comes here while somebody stands in the queue, who would be older.
+    first: Cell<Option<Waker>>,
+    /// How many have stood there: what the last of them has in his key.
+    firsts: Cell<u64>,
+    queue: OnceCell<Box<RefCell<Queue>>>,
 }
 
-/// A place in the list.
-#[derive(Debug)]
-pub(crate) struct WaiterKey(SlabKey);
+/// Those behind the first.
+#[derive(Default)]
+struct Queue {
+    /// Oldest first, each with his number; `None` has left.
+    places: VecDeque<(u64, Option<Waker>)>,
+    /// How many have stood here.
+    count: u64,
+    waiting: usize,
+}
+
+impl Queue {
+    fn at(&self, number: u64) -> Option<usize> {
+        self.places
+            .binary_search_by_key(&number, |place| place.0)
+            .ok()
+    }
+
+    fn push(&mut self, waker: Waker) -> u64 {
+        self.count += 1;
+        self.places.push_back((self.count, Some(waker)));
+        self.waiting += 1;
+        // Those who leave keep an empty place until their turn; a list of which nobody is ever
+        // woken must not grow by it.
+        if self.places.len() > 2 * self.waiting + 8 {
+            self.places.retain(|place| place.1.is_some());
+        }
+        self.count
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Waker> {
+        let at = self.at(number)?;
+        let waker = self.places[at].1.take()?;
+        self.waiting -= 1;
+        Some(waker)
+    }
+
+    fn pop(&mut self) -> Option<Waker> {
+        loop {
+            let (_, waker) = self.places.pop_front()?;
+            if waker.is_some() {
+                self.waiting -= 1;
+                return waker;
+            }
+        }
+    }
+}
+
+/// A place in the list: twice a number, and one more in the queue. Numbers are not used again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaiterKey(NonZeroU64);
+
+enum Where {
+    First(u64),
+    Queue(u64),
+}
+
+impl WaiterKey {
+    fn first(number: u64) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(2 * number - 1))
+    }
+
+    fn queued(number: u64) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(2 * number))
+    }
+
+    #[inline]
+    fn place(self) -> Where {
+        match self.0.get() {
+            bits if bits % 2 == 0 => Where::First(bits / 2),
+            bits => Where::Queue(bits / 2),
+        }
+    }
+}
 
 impl Waiters {
     /// Waits at the place of `key`, or at a new one at the end.
+    #[inline]
     pub(crate) fn wait(&self, key: &mut Option<WaiterKey>, waker: &Waker) {
-        if let Some(WaiterKey(place)) = key {
-            match self.list.borrow().wakers.get(*place) {
-                Some(kept) if kept.will_wake(waker) => return,
-                _ => {}
-            }
+        let old = *key;
+        if old.is_some_and(|old| self.has(old, waker)) {
+            return;
         }
         // Cloned before the borrow, and what it replaces dropped after it (L8).
         let mut waker = waker.clone();
-        let mut list = self.list.borrow_mut();
-        if let Some(WaiterKey(place)) = key {
-            if let Some(kept) = list.wakers.get_mut(*place) {
-                std::mem::swap(kept, &mut waker);
-                drop(list);
-                return;
+        if old.is_some_and(|old| self.swap(old, &mut waker)) {
+            return;
+        }
+        *key = Some(self.push(waker));
+    }
+
+    /// Whether `waker` wakes the one who stands there.
+    #[inline(never)]
+    fn has(&self, key: WaiterKey, waker: &Waker) -> bool {
+        let is_same =
+            |kept: &Option<Waker>| kept.as_ref().is_some_and(|kept| kept.will_wake(waker));
+        match key.place() {
+            Where::First(number) if number != self.firsts.get() => false,
+            Where::First(_) => {
+                let kept = self.first.take();
+                let same = is_same(&kept);
+                self.first.set(kept);
+                same
             }
+            Where::Queue(number) => self.queue.get().is_some_and(|queue| {
+                let queue = queue.borrow();
+                queue
+                    .at(number)
+                    .is_some_and(|at| is_same(&queue.places[at].1))
+            }),
         }
-        let place = list.wakers.insert(waker);
-        list.order.push_back(place);
-        // Those who leave stay in the order until their turn; a list of which nobody is ever
-        // woken must not grow by it.
-        if list.order.len() > 2 * list.wakers.len() + 8 {
-            let List { wakers, order } = &mut *list;
-            order.retain(|&place| wakers.get(place).is_some());
+    }
+
+    /// Puts another waker at a place, if somebody still stands there.
+    #[inline(never)]
+    fn swap(&self, key: WaiterKey, waker: &mut Waker) -> bool {
+        let mut swap = |kept: &mut Option<Waker>| {
+            let kept = kept.as_mut().map(|kept| std::mem::swap(kept, waker));
+            kept.is_some()
+        };
+        match key.place() {
+            Where::First(number) if number != self.firsts.get() => false,
+            Where::First(_) => {
+                let mut kept = self.first.take();
+                let swapped = swap(&mut kept);
+                self.first.set(kept);
+                swapped
+            }
+            Where::Queue(number) => self.queue.get().is_some_and(|queue| {
+                let mut queue = queue.borrow_mut();
+                let at = queue.at(number);
+                at.is_some_and(|at| swap(&mut queue.places[at].1))
+            }),
         }
-        drop(list);
-        *key = Some(WaiterKey(place));
+    }
+
+    #[inline]
+    fn push(&self, waker: Waker) -> WaiterKey {
+        let first = self.first.take();
+        if first.is_some() || self.queued() != 0 {
+            self.first.set(first);
+            return self.push_behind(waker);
+        }
+        self.first.set(Some(waker));
+        self.firsts.set(self.firsts.get() + 1);
+        WaiterKey::first(self.firsts.get())
+    }
+
+    #[inline(never)]
+    fn push_behind(&self, waker: Waker) -> WaiterKey {
+        let queue = self.queue.get_or_init(Box::default);
+        WaiterKey::queued(queue.borrow_mut().push(waker))
     }
 
     /// Gives a place up.
+    #[inline]
     pub(crate) fn leave(&self, key: &mut Option<WaiterKey>) {
-        let Some(WaiterKey(place)) = key.take() else {
+        let Some(key) = key.take() else {
             return;
         };
-        let waker = self.list.borrow_mut().wakers.remove(place);
+        let waker = match key.place() {
+            Where::First(number) if number != self.firsts.get() => None,
+            Where::First(_) => self.first.take(),
+            Where::Queue(number) => self.remove(number),
+        };
         drop(waker);
     }
 
+    #[inline(never)]
+    fn remove(&self, number: u64) -> Option<Waker> {
+        self.queue.get()?.borrow_mut().remove(number)
+    }
+
     fn pop(&self) -> Option<Waker> {
-        let mut list = self.list.borrow_mut();
-        loop {
-            let place = list.order.pop_front()?;
-            if let Some(waker) = list.wakers.remove(place) {
-                return Some(waker);
-            }
-        }
+        let first = self.first.take();
+        first.or_else(|| self.queue.get()?.borrow_mut().pop())
+    }
+
+    /// How many stand in the queue.
+    #[inline]
+    fn queued(&self) -> usize {
+        self.queue.get().map_or(0, |queue| queue.borrow().waiting)
+    }
+
+    /// How many wait.
+    fn len(&self) -> usize {
+        let first = self.first.take();
+        let waiting = usize::from(first.is_some()) + self.queued();
+        self.first.set(first);
+        waiting
     }
 
     /// Wakes all who wait now; those who come meanwhile are for the next time.
@@ -85,28 +222,46 @@ impl Waiters {
     /// # Panics
     ///
     /// Goes on with the first panic of a waker, after the others have been woken (R057).
+    #[inline]
     pub(crate) fn wake_all(&self) {
-        wake_all_of(&[self]);
-    }
-
-    /// How many wait.
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.list.borrow().wakers.len()
+        if self.queued() != 0 {
+            return wake_each(&[self]);
+        }
+        // He is alone: there is nobody whom his panic could keep asleep.
+        if let Some(waker) = self.first.take() {
+            waker.wake();
+        }
     }
 }
 
-/// [`Waiters::wake_all`] of several lists: a waker that panics in one does not keep those in
-/// another asleep.
+/// [`Waiters::wake_all`] of two lists: a waker that panics in one does not keep those in the other
+/// asleep.
 ///
 /// # Panics
 ///
 /// As there.
-pub(crate) fn wake_all_of(lists: &[&Waiters]) {
+#[inline]
+pub(crate) fn wake_both(one: &Waiters, other: &Waiters) {
+    if one.queued() + other.queued() != 0 {
+        return wake_each(&[one, other]);
+    }
+    match (one.first.take(), other.first.take()) {
+        (None, None) => {}
+        // Nearly always: 45 instructions less for an event than by the loop below.
+        (Some(waker), None) | (None, Some(waker)) => waker.wake(),
+        (first, second) => {
+            one.first.set(first);
+            other.first.set(second);
+            wake_each(&[one, other]);
+        }
+    }
+}
+
+#[inline(never)]
+fn wake_each(lists: &[&Waiters]) {
     let mut panic: Option<Payload> = None;
     for list in lists {
-        let waiting = list.list.borrow().wakers.len();
-        for _ in 0..waiting {
+        for _ in 0..list.len() {
             let Some(waker) = list.pop() else { break };
             if let Err(payload) = catch(|| waker.wake()) {
                 panic.get_or_insert(payload);
@@ -121,6 +276,7 @@ pub(crate) fn wake_all_of(lists: &[&Waiters]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::wakers;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
     use std::task::Wake;
@@ -148,17 +304,73 @@ mod tests {
         let woken = Arc::default();
         let mut keys: Vec<Option<WaiterKey>> = (0..4).map(|_| None).collect();
         for (n, key) in keys.iter_mut().enumerate() {
-            waiters.wait(key, &Waker::from(Arc::new(Note(n, Arc::clone(&woken)))));
+            waiters.wait(key, &note(n, &woken));
         }
         waiters.leave(&mut keys[1]);
         // A new waker at an old place keeps the place.
-        waiters.wait(
-            &mut keys[0],
-            &Waker::from(Arc::new(Note(9, Arc::clone(&woken)))),
-        );
+        waiters.wait(&mut keys[0], &note(9, &woken));
         waiters.wake_all();
         assert_eq!(*woken.lock().unwrap(), [9, 2, 3]);
         assert_eq!(waiters.len(), 0);
+    }
+
+    fn note(n: usize, woken: &Arc<Mutex<Vec<usize>>>) -> Waker {
+        Waker::from(Arc::new(Note(n, Arc::clone(woken))))
+    }
+
+    #[test]
+    fn nobody_overtakes_who_stands_behind_a_first_that_has_left() {
+        let (waiters, woken) = (Waiters::default(), Arc::default());
+        let (mut a, mut b, mut c) = (None, None, None);
+        waiters.wait(&mut a, &note(1, &woken));
+        waiters.wait(&mut b, &note(2, &woken));
+        waiters.leave(&mut a);
+        waiters.wait(&mut c, &note(3, &woken));
+        waiters.wake_all();
+        assert_eq!(*woken.lock().unwrap(), [2, 3]);
+    }
+
+    #[test]
+    fn who_was_woken_and_leaves_late_does_not_take_the_place_of_another() {
+        let (waiters, woken) = (Waiters::default(), Arc::default());
+        for _ in 0..2 {
+            let (mut old, mut new, mut behind) = (None, None, None);
+            waiters.wait(&mut old, &note(1, &woken));
+            waiters.wait(&mut behind, &note(2, &woken));
+            waiters.wake_all();
+            waiters.wait(&mut new, &note(3, &woken));
+            waiters.leave(&mut old);
+            waiters.wait(&mut behind, &note(4, &woken));
+            waiters.wake_all();
+            assert_eq!(std::mem::take(&mut *woken.lock().unwrap()), [1, 2, 3, 4]);
+        }
+    }
+
+    thread_local! {
+        static LIST: Waiters = Waiters::default();
+    }
+
+    #[test]
+    fn a_waker_may_come_back_to_the_list_when_it_is_woken_and_when_it_is_cloned() {
+        let woken = Arc::default();
+        let again = note(9, &woken);
+        let comes_back = wakers::calling(
+            move || LIST.with(|list| list.wait(&mut None, &again)),
+            || {},
+        );
+        let wakes = wakers::cloning(|| {
+            LIST.with(Waiters::wake_all);
+            None
+        });
+        LIST.with(|list| {
+            for _ in 0..3 {
+                list.wait(&mut None, &comes_back);
+            }
+            list.wake_all(); // three come for the next time,
+            list.wait(&mut None, &wakes); // which is this,
+            assert_eq!(*woken.lock().unwrap(), [9, 9, 9]);
+            assert_eq!(list.len(), 1); // and then one is left
+        });
     }
 
     #[test]
@@ -167,7 +379,7 @@ mod tests {
         let woken = Arc::default();
         let (mut a, mut b) = (None, None);
         waiters.wait(&mut a, &Waker::from(Arc::new(Hostile(AtomicUsize::new(0)))));
-        waiters.wait(&mut b, &Waker::from(Arc::new(Note(1, Arc::clone(&woken)))));
+        waiters.wait(&mut b, &note(1, &woken));
         assert!(catch(|| waiters.wake_all()).is_err());
         assert_eq!(*woken.lock().unwrap(), [1]);
     }
@@ -183,6 +395,6 @@ mod tests {
             waiters.leave(&mut key);
         }
         assert_eq!(waiters.len(), 1);
-        assert!(waiters.list.borrow().order.len() < 16);
+        assert!(waiters.queue.get().unwrap().borrow().places.len() < 16);
     }
 }
