@@ -58,8 +58,9 @@ pub fn listen_tcp(addr: impl Into<SocketAddr>) -> io::Result<net::TcpListener> {
 }
 
 impl Local {
-    /// Listens: each connection is accepted, given to `accept`, and registered for reading
-    /// and writing with the callbacks that `accept` returns. `None` closes it.
+    /// Listens: each connection is accepted, given to `accept`, and registered with the callbacks
+    /// that `accept` returns, for reading and writing or for what they say
+    /// ([`Callbacks::interest`]). `None` closes it.
     ///
     /// `listener` is a socket on which `listen(2)` has been called: by [`listen_tcp`], for one.
     ///
@@ -206,12 +207,14 @@ where
     F: FnMut(&Cx<'_>, &Accepted) -> Option<C>,
     C: Callbacks + 'static,
 {
-    /// N7, "connect ready": register read and write interest, and the callbacks.
+    /// N7, "connect ready": register read and write interest, and the callbacks. Where those have no
+    /// use for writing it is left out: one wait and one `epoll_ctl` less for each connection.
     fn admit(&mut self, cx: &Cx<'_>, accepted: Accepted) {
         let Some(callbacks) = (self.accept)(cx, &accepted) else {
             return cx.close_descriptor(accepted.fd, self.site);
         };
-        if let Err(refused) = cx.register_accepted(accepted, Interest::BOTH, callbacks) {
+        let interest = callbacks.interest();
+        if let Err(refused) = cx.register_accepted(accepted, interest, callbacks) {
             let error = match refused.error {
                 Error::Io(error) => error,
                 other => io::Error::other(other.to_string()),

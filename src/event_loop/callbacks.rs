@@ -17,6 +17,14 @@ use std::io;
 /// A branch that nobody wrote takes back the interest that led to it. Left alone, a
 /// level-triggered condition that nobody serves would be reported for ever.
 pub trait Callbacks {
+    /// What a connection that [`Local::listen`](super::Local::listen) accepted is registered for: as
+    /// long as nothing else is said, reading and writing. Who has nothing to write before he is asked
+    /// says [`Interest::READ`], and spares each connection a report that there is room, and a call to
+    /// take the interest in it back.
+    fn interest(&self) -> Interest {
+        Interest::BOTH
+    }
+
     /// *Connect ready.* A listener has a connection waiting: accept it with [`Cx::accept`].
     /// Or an outgoing connection is through: it is a stream from now on, with interest in
     /// reading and writing.
@@ -62,6 +70,10 @@ fn accept_nothing(cx: &Cx<'_>) {
 }
 
 impl<C: Callbacks + ?Sized> Callbacks for Box<C> {
+    fn interest(&self) -> Interest {
+        (**self).interest()
+    }
+
     fn on_connect(&mut self, cx: &Cx<'_>) {
         (**self).on_connect(cx);
     }
@@ -159,6 +171,14 @@ impl Closures {
 }
 
 impl Callbacks for Closures {
+    /// Without a closure for it, there is no interest in writing: the first report would take it back.
+    fn interest(&self) -> Interest {
+        match self.write {
+            Some(_) => Interest::BOTH,
+            None => Interest::READ,
+        }
+    }
+
     fn on_connect(&mut self, cx: &Cx<'_>) {
         match &mut self.connect {
             Some(f) => f(cx),

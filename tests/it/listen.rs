@@ -41,6 +41,28 @@ fn a_flood_of_connections_is_accepted_a_bounded_number_in_each_turn() {
     turn_until(&mut event_loop, || accepted.get() == 120);
 }
 
+/// Each connection that is never written to first would cost a wait more, to be told that there is room.
+#[test]
+fn a_connection_whose_callbacks_have_no_use_for_writing_is_not_told_of_room() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let (listener, addr) = listener();
+    let accepted = Count::default();
+    let count = accepted.clone();
+    event_loop
+        .listen(listener, move |_, _| {
+            count.add();
+            Some(Box::new(Closures::new().on_read(|_| {})))
+        })
+        .unwrap();
+    let _client = net::TcpStream::connect(addr).unwrap();
+    turn_until(&mut event_loop, || accepted.get() == 1);
+    let before = event_loop.stats().events;
+    turn_times(&mut event_loop, 3);
+    assert_eq!(event_loop.stats().events, before);
+    assert_eq!(event_loop.registered(), 2);
+}
+
 /// R033, R037: those that are reset before they are accepted are no reason to stop.
 #[test]
 fn connections_that_are_reset_before_they_are_accepted_end_nothing() {

@@ -37,6 +37,10 @@ struct Conn {
 }
 
 impl Callbacks for Conn {
+    fn interest(&self) -> Interest {
+        Interest::READ
+    }
+
     fn on_read(&mut self, cx: &Cx<'_>) {
         let mut buffer = self.buffer.take();
         let next = super::echo(&mut Io(cx), &mut self.kept, &mut buffer);
@@ -74,8 +78,7 @@ pub fn echo(listener: TcpListener, room: usize) -> io::Result<()> {
             Some(Conn {
                 buffer: Rc::clone(&buffer),
                 kept: Vec::new(),
-                // It begins with interest in both, and is told first that there is room.
-                wants: Next::Write,
+                wants: Next::Read,
             })
         })
         .map_err(|refused| refused.error)
