@@ -17,8 +17,8 @@ use std::io;
 /// A branch that nobody wrote takes back the interest that led to it. Left alone, a
 /// level-triggered condition that nobody serves would be reported for ever.
 pub trait Callbacks {
-    /// What a connection that [`Local::listen`](super::Local::listen) accepted is registered for: as
-    /// long as nothing else is said, reading and writing. Who has nothing to write before he is asked
+    /// What a connection that [`Local::listen`](super::Local::listen) accepted is registered for, or
+    /// one of [`Local::connect`](super::Local::connect) that is through: as long as nothing else is said, reading and writing. Who has nothing to write before he is asked
     /// says [`Interest::READ`], and spares each connection a report that there is room, and a call to
     /// take the interest in it back.
     fn interest(&self) -> Interest {
@@ -26,8 +26,8 @@ pub trait Callbacks {
     }
 
     /// *Connect ready.* A listener has a connection waiting: accept it with [`Cx::accept`].
-    /// Or an outgoing connection is through: it is a stream from now on, with interest in
-    /// reading and writing.
+    /// Or an outgoing connection is through: it is a stream from now on, with
+    /// [`interest`](Callbacks::interest) in reading and writing.
     fn on_connect(&mut self, cx: &Cx<'_>) {
         accept_nothing(cx);
     }

@@ -170,7 +170,7 @@ impl Local {
         // N7: register read and write interest for the connection's descriptor.
         self.registry
             .update(cx.slot(), |line| line.role = Role::Stream);
-        match cx.want(Interest::BOTH) {
+        match cx.want(callbacks.interest()) {
             Ok(()) => callbacks.on_connect(cx),
             Err(super::Error::Io(error)) => self.reclaim(cx, callbacks, Some(error)),
             Err(_) => self.reclaim(cx, callbacks, None),

@@ -137,8 +137,8 @@ impl Local {
     }
 
     /// Begins to connect to `addr`. When the connection is through,
-    /// [`Callbacks::on_connect`] runs and the registration is a stream with interest in
-    /// reading and writing; if it is refused, [`Callbacks::on_hangup`] runs with the reason.
+    /// [`Callbacks::on_connect`] runs and the registration is a stream, asked about
+    /// what [`Callbacks::interest`] says; if it is refused, [`Callbacks::on_hangup`] runs with the reason.
     ///
     /// # Errors
     ///
