@@ -7,58 +7,22 @@
 //!
 //! Under all of `sync`. asyncio's locks and queues have a deque of futures each for this.
 
-use crate::base::slab::{Slab, SlabKey};
+use super::places::{Places, State};
 use crate::event_loop::panics::{Payload, catch, drop_quietly};
 use crate::event_loop::{Origin, current};
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::task::{Poll, Waker};
-
-struct Node<W, G> {
-    /// The how-manieth to come this is.
-    ticket: u64,
-    /// What it wants, and whom to wake; until it is granted something.
-    waits: Option<(W, Waker)>,
-    /// What it was granted; until it fetches that.
-    grant: Option<G>,
-}
-
-struct List<W, G> {
-    nodes: Slab<Node<W, G>>,
-    /// Those who wait, oldest first; and some who have left, whose keys find nothing.
-    order: VecDeque<SlabKey>,
-    /// How many wait: those who were granted something do not.
-    waiting: usize,
-    tickets: u64,
-}
-
-impl<W, G> List<W, G> {
-    fn waits(&self, place: SlabKey) -> bool {
-        self.nodes
-            .get(place)
-            .is_some_and(|node| node.waits.is_some())
-    }
-
-    /// The first who waits.
-    fn first(&mut self) -> Option<SlabKey> {
-        loop {
-            let place = *self.order.front()?;
-            if self.waits(place) {
-                return Some(place);
-            }
-            self.order.pop_front();
-        }
-    }
-}
 
 /// A line of waiters. Each wants a `W`, and is granted a `G`.
 pub(crate) struct Line<W = (), G = ()> {
-    list: RefCell<List<W, G>>,
+    /// Until it is granted something, at each place there is what it wants and whom to wake.
+    places: RefCell<Places<(W, Waker), G>>,
 }
 
 /// A place in the line. Whoever has one fetches its grant, or leaves.
 #[derive(Debug)]
-pub(crate) struct Place(SlabKey);
+pub(crate) struct Place(NonZeroU64);
 
 /// What one who left had at its place.
 pub(crate) enum Left<W, G> {
@@ -70,14 +34,10 @@ pub(crate) enum Left<W, G> {
 }
 
 impl<W, G> Default for Line<W, G> {
+    #[inline]
     fn default() -> Self {
         Self {
-            list: RefCell::new(List {
-                nodes: Slab::default(),
-                order: VecDeque::new(),
-                waiting: 0,
-                tickets: 0,
-            }),
+            places: RefCell::default(),
         }
     }
 }
@@ -85,60 +45,54 @@ impl<W, G> Default for Line<W, G> {
 impl<W, G> Line<W, G> {
     /// Takes a place at the end. The waker comes as a clone: to clone it is somebody else's
     /// code, after which the caller has to look once more whether it needs to wait (L8).
+    #[inline]
     pub(crate) fn join(&self, want: W, waker: Waker) -> Place {
-        let mut list = self.list.borrow_mut();
-        let ticket = list.tickets;
-        list.tickets += 1;
-        list.waiting += 1;
-        let place = list.nodes.insert(Node {
-            ticket,
-            waits: Some((want, waker)),
-            grant: None,
-        });
-        list.order.push_back(place);
-        // Those who leave stay in the order until their turn; it must not grow by them.
-        if list.order.len() > 2 * list.waiting + 8 {
-            let mut order = std::mem::take(&mut list.order);
-            order.retain(|&place| list.waits(place));
-            list.order = order;
-        }
-        Place(place)
+        Place(self.places.borrow_mut().join((want, waker)))
     }
 
     /// Fetches what was granted at `place`, which is given up then; or waits on, with `waker`.
+    #[inline]
     pub(crate) fn poll(&self, place: &mut Option<Place>, waker: &Waker) -> Poll<G> {
-        let key = place.as_ref().expect("only who has a place polls it").0;
-        match self.list.borrow().nodes.get(key).map(|node| &node.waits) {
-            Some(Some((_, kept))) if kept.will_wake(waker) => return Poll::Pending,
-            _ => {}
+        let number = place.as_ref().expect("only who has a place polls it").0;
+        let mut places = self.places.borrow_mut();
+        // First, and in one borrow: nearly everybody is woken because he was granted something.
+        if let Some(grant) = places.fetch(number) {
+            *place = None;
+            return Poll::Ready(grant);
         }
+        match places.at(number) {
+            State::Waits((_, kept)) if kept.will_wake(waker) => return Poll::Pending,
+            _ => drop(places),
+        }
+        self.wait_with(place, number, waker)
+    }
+
+    /// Waits on, with another waker.
+    #[cold]
+    fn wait_with(&self, place: &mut Option<Place>, number: NonZeroU64, waker: &Waker) -> Poll<G> {
         // Cloned before the borrow, and what it replaces dropped after it (L8).
         let mut waker = waker.clone();
-        let mut list = self.list.borrow_mut();
-        let node = list.nodes.get_mut(key).expect("a place keeps its node");
-        if let Some((_, kept)) = &mut node.waits {
+        let mut places = self.places.borrow_mut();
+        if let State::Waits((_, kept)) = places.at(number) {
             std::mem::swap(kept, &mut waker);
-            drop(list);
+            drop(places);
             return Poll::Pending;
         }
-        let grant = node.grant.take();
-        list.nodes.remove(key);
+        // To clone it was somebody else's code, and has granted it something.
+        let grant = places.fetch(number);
         *place = None;
         Poll::Ready(grant.expect("who does not wait was granted something"))
     }
 
     /// Gives a place up. What was at it, the caller has to see to.
     #[must_use = "a grant that was not fetched belongs to the next"]
+    #[inline]
     pub(crate) fn leave(&self, place: Place) -> Left<W, G> {
-        let mut list = self.list.borrow_mut();
-        let node = list.nodes.remove(place.0);
-        let node = node.expect("a place keeps its node");
-        match node.waits {
-            Some((want, waker)) => {
-                list.waiting -= 1;
-                Left::Waiting(want, waker)
-            }
-            None => Left::Granted(node.grant.expect("or it was granted something")),
+        let left = self.places.borrow_mut().remove(place.0);
+        match left {
+            State::Waits((want, waker)) => Left::Waiting(want, waker),
+            State::Granted(grant) => Left::Granted(grant),
+            State::Gone => unreachable!("only who has a place leaves it"),
         }
     }
 
@@ -146,6 +100,7 @@ impl<W, G> Line<W, G> {
     /// its waker, to be woken when the caller's own things are in order. Both are called under
     /// the borrow, so they are the crate's own code and call nobody (L8).
     #[must_use = "whoever was granted something has to be woken"]
+    #[inline]
     pub(crate) fn grant_if(
         &self,
         fits: impl FnOnce(&W) -> bool,
@@ -156,27 +111,28 @@ impl<W, G> Line<W, G> {
 
     /// The same, but only to one who came before that [`ticket`](Line::ticket).
     #[must_use = "whoever was granted something has to be woken"]
+    #[inline]
     pub(crate) fn grant_before(
         &self,
         ticket: u64,
         fits: impl FnOnce(&W) -> bool,
         give: impl FnOnce(W) -> G,
     ) -> Option<Waker> {
-        let mut list = self.list.borrow_mut();
-        let place = list.first()?;
-        let node = list.nodes.get_mut(place)?;
-        if node.ticket >= ticket || !node.waits.as_ref().is_some_and(|(want, _)| fits(want)) {
-            return None;
-        }
-        let (want, waker) = node.waits.take()?;
-        node.grant = Some(give(want));
-        list.order.pop_front();
-        list.waiting -= 1;
-        Some(waker)
+        let mut places = self.places.borrow_mut();
+        places.grant(
+            ticket,
+            |(want, _)| fits(want),
+            |(want, waker)| (give(want), waker),
+        )
     }
 
     /// Grants all who wait now, and wakes them; not those who come meanwhile.
+    #[inline]
     pub(crate) fn grant_all(&self, give: impl Fn() -> G) {
+        // Before anything else: most events and channels are told of when nobody waits.
+        if self.is_empty() {
+            return;
+        }
         let ticket = self.ticket();
         let mut wakes = Wakes::default();
         while let Some(waker) = self.grant_before(ticket, |_| true, |_| give()) {
@@ -186,16 +142,19 @@ impl<W, G> Line<W, G> {
     }
 
     /// What the next to come will have: everybody who waits now has a lower one.
+    #[inline]
     pub(crate) fn ticket(&self) -> u64 {
-        self.list.borrow().tickets
+        self.places.borrow().next().get()
     }
 
     /// How many wait.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.list.borrow().waiting
+        self.places.borrow().waiting()
     }
 
     /// Whether nobody waits.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -210,33 +169,47 @@ pub(crate) struct Wakes {
 }
 
 impl Wakes {
+    #[inline]
     pub(crate) fn wake(&mut self, waker: Waker) {
         self.guard(|| waker.wake());
     }
 
     /// For whatever else has to be done before the next is woken.
+    #[inline]
     pub(crate) fn guard(&mut self, f: impl FnOnce()) {
         if let Err(payload) = catch(f) {
-            match self.panic {
-                None => self.panic = Some(payload),
-                Some(_) => drop_quietly(payload),
-            }
+            self.keep(payload);
+        }
+    }
+
+    #[cold]
+    fn keep(&mut self, payload: Payload) {
+        match self.panic {
+            None => self.panic = Some(payload),
+            Some(_) => drop_quietly(payload),
         }
     }
 
     /// Tells of the first panic. It is not that of the one who gave something back, whose own
     /// value must not be lost by it: so it is the loop's, with its policy. Where there is no loop
     /// the panic hook has told of it, and that is all.
+    #[inline]
     pub(crate) fn tell(self) {
-        let Some(payload) = self.panic else { return };
-        let mut payload = Some(payload);
-        current::with(|local| {
-            payload
-                .take()
-                .map(|payload| local.note_panic(payload, Origin::Other))
-        });
-        drop_quietly(payload);
+        if let Some(payload) = self.panic {
+            tell_the_loop(payload);
+        }
     }
+}
+
+#[cold]
+fn tell_the_loop(payload: Payload) {
+    let mut payload = Some(payload);
+    current::with(|local| {
+        payload
+            .take()
+            .map(|payload| local.note_panic(payload, Origin::Other))
+    });
+    drop_quietly(payload);
 }
 
 #[cfg(test)]
@@ -304,21 +277,6 @@ mod tests {
         assert!(all(ticket).is_some() && all(ticket).is_none());
         assert!(matches!(line.leave(first), Left::Granted(1)));
         assert!(matches!(line.leave(second), Left::Waiting(2, _)));
-    }
-
-    #[test]
-    fn waiters_that_come_and_go_leave_no_trace() {
-        let line = Line::<u8, u8>::default();
-        let _stays = line.join(0, Waker::noop().clone());
-        for n in 0..200 {
-            assert!(matches!(
-                line.leave(line.join(n, Waker::noop().clone())),
-                Left::Waiting(..)
-            ));
-        }
-        let list = line.list.borrow();
-        assert_eq!((list.nodes.len(), list.waiting), (1, 1));
-        assert!(list.order.len() < 16);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod head;
 mod join;
 pub(crate) mod line;
 mod main_task;
+mod places;
 mod remote;
 mod remote_task;
 mod reporting;
