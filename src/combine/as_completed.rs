@@ -7,6 +7,7 @@
 //! In asyncio: `as_completed`.
 
 use super::many::Many;
+use crate::task::budget;
 use std::fmt;
 use std::future::poll_fn;
 
@@ -69,9 +70,11 @@ impl<F: Future> AsCompleted<F> {
     pub async fn next(&mut self) -> Option<(usize, F::Output)> {
         let mut next = None;
         poll_fn(|cx| {
-            self.many.poll(cx, |index, output| {
-                next = Some((index, output));
-                false
+            budget::composed(cx, |cx| {
+                self.many.poll(cx, |index, output| {
+                    next = Some((index, output));
+                    false
+                })
             })
         })
         .await;

@@ -7,10 +7,12 @@
 //!
 //! In the notes: `gather(...)` (N11, N18). Rule: T5.
 
+use super::looks::{Looks, Pass};
 use super::many::Many;
+use crate::task::budget;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// Runs all of `futures` at once, in this task, and returns their outputs in the order in
 /// which they were given (T5).
@@ -117,9 +119,11 @@ where
         let mut many = Many::new(self.into_iter().map(IntoFuture::into_future));
         let mut outputs: Vec<_> = (0..many.len()).map(|_| None).collect();
         poll_fn(|cx| {
-            many.poll(cx, |index, output| {
-                outputs[index] = Some(output);
-                true
+            budget::composed(cx, |cx| {
+                many.poll(cx, |index, output| {
+                    outputs[index] = Some(output);
+                    true
+                })
             })
         })
         .await;
@@ -139,12 +143,14 @@ where
         let mut outputs: Vec<Option<T>> = (0..many.len()).map(|_| None).collect();
         let mut failed = None;
         poll_fn(|cx| {
-            many.poll(cx, |index, output| {
-                match output {
-                    Ok(output) => outputs[index] = Some(output),
-                    Err(error) => failed = Some(error),
-                }
-                failed.is_none()
+            budget::composed(cx, |cx| {
+                many.poll(cx, |index, output| {
+                    match output {
+                        Ok(output) => outputs[index] = Some(output),
+                        Err(error) => failed = Some(error),
+                    }
+                    failed.is_none()
+                })
             })
         })
         .await;
@@ -157,8 +163,21 @@ where
     }
 }
 
+/// What a pass over a tuple comes to: the failure that ended it, or that nobody is `left`.
+fn finish<R>(pass: Pass<R>, left: bool, cx: &mut Context<'_>) -> Poll<Option<R>> {
+    match pass {
+        Pass::Ended(failure) => Poll::Ready(Some(failure)),
+        _ if !left => Poll::Ready(None),
+        Pass::All => Poll::Pending,
+        Pass::Spent => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    }
+}
+
 macro_rules! gather_tuple {
-    ($($future:ident $output:ident $ok:ident),+) => {
+    ($many:literal: $($at:literal $future:ident $output:ident $ok:ident),+) => {
         impl<$($future: IntoFuture),+> Gather<Tuple> for ($($future,)+) {
             type Output = ($($future::Output,)+);
 
@@ -167,20 +186,24 @@ macro_rules! gather_tuple {
                 let ($($future,)+) = self;
                 $(let mut $future = pin!(Some($future.into_future()));)+
                 $(let mut $output = None;)+
+                let mut looks = Looks::any();
                 poll_fn(|cx| {
-                    let mut left = false;
-                    $(
-                        if let Some(future) = $future.as_mut().as_pin_mut() {
-                            match future.poll(cx) {
-                                Poll::Ready(output) => {
-                                    $output = Some(output);
-                                    $future.set(None);
-                                }
-                                Poll::Pending => left = true,
+                    budget::composed(cx, |cx| {
+                        let pass = looks.pass($many, |at| {
+                            match at {
+                                $($at => if let Some(future) = $future.as_mut().as_pin_mut() {
+                                    if let Poll::Ready(output) = future.poll(cx) {
+                                        $output = Some(output);
+                                        $future.set(None);
+                                    }
+                                })+
+                                _ => {}
                             }
-                        }
-                    )+
-                    if left { Poll::Pending } else { Poll::Ready(()) }
+                            Poll::<()>::Pending
+                        });
+                        let left = $($output.is_none())||+;
+                        finish(pass, left, cx).map(|_| ())
+                    })
                 })
                 .await;
                 ($($output.expect("it is done"),)+)
@@ -199,21 +222,28 @@ macro_rules! gather_tuple {
                 let ($($future,)+) = self;
                 $(let mut $future = pin!(Some($future.into_future()));)+
                 $(let mut $output = None;)+
+                let mut looks = Looks::promised(0);
                 let failed = poll_fn(|cx| {
-                    let mut left = false;
-                    $(
-                        if let Some(future) = $future.as_mut().as_pin_mut() {
-                            match future.poll(cx) {
-                                Poll::Ready(Ok(output)) => {
-                                    $output = Some(output);
-                                    $future.set(None);
-                                }
-                                Poll::Ready(Err(error)) => return Poll::Ready(Some(error)),
-                                Poll::Pending => left = true,
+                    budget::composed(cx, |cx| {
+                        let pass = looks.pass($many, |at| {
+                            match at {
+                                $($at => if let Some(future) = $future.as_mut().as_pin_mut() {
+                                    match future.poll(cx) {
+                                        Poll::Ready(Ok(output)) => {
+                                            $output = Some(output);
+                                            $future.set(None);
+                                        }
+                                        Poll::Ready(Err(error)) => return Poll::Ready(error),
+                                        Poll::Pending => {}
+                                    }
+                                })+
+                                _ => {}
                             }
-                        }
-                    )+
-                    if left { Poll::Pending } else { Poll::Ready(None) }
+                            Poll::Pending
+                        });
+                        let left = $($output.is_none())||+;
+                        finish(pass, left, cx)
+                    })
                 })
                 .await;
                 $($future.set(None);)+
@@ -226,16 +256,11 @@ macro_rules! gather_tuple {
     };
 }
 
-gather_tuple!(A OutA OkA);
-gather_tuple!(A OutA OkA, B OutB OkB);
-gather_tuple!(A OutA OkA, B OutB OkB, C OutC OkC);
-gather_tuple!(A OutA OkA, B OutB OkB, C OutC OkC, D OutD OkD);
-gather_tuple!(A OutA OkA, B OutB OkB, C OutC OkC, D OutD OkD, E OutE OkE);
-gather_tuple!(A OutA OkA, B OutB OkB, C OutC OkC, D OutD OkD, E OutE OkE, F OutF OkF);
-gather_tuple!(
-    A OutA OkA, B OutB OkB, C OutC OkC, D OutD OkD, E OutE OkE, F OutF OkF, G OutG OkG
-);
-gather_tuple!(
-    A OutA OkA, B OutB OkB, C OutC OkC, D OutD OkD, E OutE OkE, F OutF OkF, G OutG OkG,
-    H OutH OkH
-);
+gather_tuple!(1: 0 A OutA OkA);
+gather_tuple!(2: 0 A OutA OkA, 1 B OutB OkB);
+gather_tuple!(3: 0 A OutA OkA, 1 B OutB OkB, 2 C OutC OkC);
+gather_tuple!(4: 0 A OutA OkA, 1 B OutB OkB, 2 C OutC OkC, 3 D OutD OkD);
+gather_tuple!(5: 0 A OutA OkA, 1 B OutB OkB, 2 C OutC OkC, 3 D OutD OkD, 4 E OutE OkE);
+gather_tuple!(6: 0 A OutA OkA, 1 B OutB OkB, 2 C OutC OkC, 3 D OutD OkD, 4 E OutE OkE, 5 F OutF OkF);
+gather_tuple!(7: 0 A OutA OkA, 1 B OutB OkB, 2 C OutC OkC, 3 D OutD OkD, 4 E OutE OkE, 5 F OutF OkF, 6 G OutG OkG);
+gather_tuple!(8: 0 A OutA OkA, 1 B OutB OkB, 2 C OutC OkC, 3 D OutD OkD, 4 E OutE OkE, 5 F OutF OkF, 6 G OutG OkG, 7 H OutH OkH);

@@ -6,6 +6,8 @@
 //!
 //! In the notes this is how `gather` holds its coroutines (N11). Rule: T5.
 
+use super::looks::Looks;
+use crate::task::budget;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,9 +69,9 @@ pub(super) struct Many<F> {
     woken: Arc<Woken>,
     /// Those who were woken and are not polled yet. Kept, so a warm poll allocates nothing.
     batch: VecDeque<usize>,
-    /// From whom on those who are woken at the same time are polled in the order of their
-    /// numbers; `None`: in the order of their wakes.
-    first: Option<usize>,
+    /// Those who are woken at the same time are polled in this order of their numbers; `None`: in
+    /// the order of their wakes.
+    looks: Option<Looks>,
 }
 
 impl<F: Future> Many<F> {
@@ -103,7 +105,7 @@ impl<F: Future> Many<F> {
             left,
             woken,
             batch: VecDeque::new(),
-            first: None,
+            looks: None,
         }
     }
 
@@ -119,13 +121,14 @@ impl<F: Future> Many<F> {
     /// Polls those who are woken at the same time in the order of their numbers, from `first` on
     /// and round.
     pub(super) fn in_order_from(mut self, first: usize) -> Self {
-        self.first = Some(first);
+        self.looks = Some(Looks::promised(first));
         self
     }
 
     /// Polls those that were woken, and hands each output to `take` with its number; `take`
     /// says whether to go on. Ready when all are done, or `take` has said no. Those who were
-    /// woken and not reached then are for the next poll.
+    /// woken and not reached then are for the next poll; and so are those for whom no budget is
+    /// left (T7).
     ///
     /// # Panics
     ///
@@ -136,7 +139,17 @@ impl<F: Future> Many<F> {
         mut take: impl FnMut(usize, F::Output) -> bool,
     ) -> Poll<()> {
         self.collect(cx);
+        let mut begun = false;
         while let Some(index) = self.batch.pop_front() {
+            if begun && budget::is_spent() {
+                self.batch.push_front(index);
+                if let Some(looks) = &mut self.looks {
+                    looks.stopped(index);
+                }
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            begun = true;
             let Some(mut one) = self.running[index].take() else {
                 continue;
             };
@@ -157,6 +170,9 @@ impl<F: Future> Many<F> {
                 return Poll::Ready(());
             }
         }
+        if let Some(looks) = &mut self.looks {
+            looks.came_round();
+        }
         if self.left == 0 {
             Poll::Ready(())
         } else {
@@ -174,7 +190,7 @@ impl<F: Future> Many<F> {
         drop(list);
         drop(before);
         let many = self.running.len();
-        if let Some(first) = self.first {
+        if let Some(first) = self.looks.as_ref().map(Looks::from) {
             let place = |index: &usize| (index + many - first) % many;
             self.batch.make_contiguous().sort_unstable_by_key(place);
         }

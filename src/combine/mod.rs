@@ -9,13 +9,14 @@
 //! # Rules
 //!
 //! - **T5** `gather` keeps the order, and polls only those that were woken.
-//! - **T7** Of several that are ready at the same poll, the first named wins.
+//! - **T7** Of several that are ready at the same poll, the first named wins, whatever is left of the budget.
 //! - **T8** Each output is given once, to whoever waits for it; giving the wait up loses none.
 //! - **T10** `wait` ends no task and takes no result.
 //! - **T11** What is shielded goes on when its waiter is gone, and its failure is told.
 
 mod as_completed;
 mod gather;
+mod looks;
 mod many;
 mod race;
 mod select;

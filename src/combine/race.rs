@@ -7,11 +7,12 @@
 //! Not in the notes; asyncio has `wait(…, FIRST_COMPLETED)` and a cancel for the others.
 
 use super::gather::{Iterated, Tuple};
+use super::looks::{Looks, choose};
 use super::many::Many;
 use crate::event_loop::Handle;
+use crate::task::budget;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::Poll;
 
 /// Runs all of `futures` at once, in this task, until one is done, and returns its output; the
 /// others are dropped before this returns.
@@ -20,6 +21,10 @@ use std::task::Poll;
 /// output. Of those that are ready at the same poll the first named wins (T7), also where it was
 /// the last to be woken; those behind it are then not polled. Of a list each is polled only when
 /// it was woken itself.
+///
+/// A choice whose budget is spent gives way and looks at nobody. One that has used up a whole
+/// [`BUDGET`](crate::BUDGET) in one poll and is not done is not ready; those behind it are looked at
+/// before it then.
 ///
 /// What a loser had done so far is lost with it. Where that matters, because it has read half a
 /// line, lend it and use [`select`](crate::select()): `&mut future` is a future too.
@@ -118,9 +123,11 @@ where
         let mut many = many.in_order_from(first);
         let mut winner = None;
         poll_fn(|cx| {
-            many.poll(cx, |_, output| {
-                winner = Some(output);
-                false
+            budget::composed(cx, |cx| {
+                many.poll(cx, |_, output| {
+                    winner = Some(output);
+                    false
+                })
             })
         })
         .await;
@@ -132,16 +139,8 @@ where
 
 /// One of several, each polled at each wake: first the one at `first`, then on and round.
 async fn first_of<T>(futures: &mut [Pin<&mut dyn Future<Output = T>>], first: usize) -> T {
-    poll_fn(|cx| {
-        let (before, from) = futures.split_at_mut(first);
-        for future in from.iter_mut().chain(before) {
-            if let Poll::Ready(output) = future.as_mut().poll(cx) {
-                return Poll::Ready(output); // T7
-            }
-        }
-        Poll::Pending
-    })
-    .await
+    let (mut looks, many) = (Looks::promised(first), futures.len());
+    poll_fn(|cx| choose(&mut looks, many, cx, |at, cx| futures[at].as_mut().poll(cx))).await
 }
 
 macro_rules! race_tuple {

@@ -8,10 +8,11 @@
 //! Not in the notes; asyncio has `wait(…, FIRST_COMPLETED)` for tasks.
 
 use super::gather::{Iterated, Tuple};
+use super::looks::{Looks, choose};
 use super::many::Many;
+use crate::task::budget;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::task::Poll;
 
 /// What [`select`] of two gives: which, and its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +36,8 @@ impl<T> Either<T, T> {
 ///
 /// `futures` is a pair, which gives an [`Either`], or anything that iterates over futures, which
 /// gives a number and an output. Of those that are ready at the same poll the first named wins
-/// (T7), so in a loop put first what must not wait for the others.
+/// (T7), so in a loop put first what must not wait for the others. Of a spent budget it holds what
+/// [`race`](crate::race()) says.
 ///
 /// What is handed in by value is dropped when it loses, as by [`race`](crate::race()). What is
 /// lent is not: `&mut task`, `&mut future` of a type that is `Unpin`, and for a coroutine, which
@@ -103,13 +105,18 @@ impl<A: IntoFuture, B: IntoFuture> Select<Tuple> for (A, B) {
     async fn select(self) -> Self::Output {
         let mut left = pin!(Some(self.0.into_future()));
         let mut right = pin!(Some(self.1.into_future()));
+        let mut looks = Looks::promised(0);
         let first = poll_fn(|cx| {
-            let one = left.as_mut().as_pin_mut().expect("it is there");
-            if let Poll::Ready(output) = one.poll(cx) {
-                return Poll::Ready(Either::Left(output)); // T7
-            }
-            let two = right.as_mut().as_pin_mut().expect("it is there");
-            two.poll(cx).map(Either::Right)
+            choose(&mut looks, 2, cx, |at, cx| match at {
+                0 => {
+                    let left = left.as_mut().as_pin_mut().expect("it is there");
+                    left.poll(cx).map(Either::Left)
+                }
+                _ => {
+                    let right = right.as_mut().as_pin_mut().expect("it is there");
+                    right.poll(cx).map(Either::Right)
+                }
+            })
         })
         .await;
         left.set(None);
@@ -131,9 +138,11 @@ where
         let mut many = many.in_order_from(0);
         let mut first = None;
         poll_fn(|cx| {
-            many.poll(cx, |index, output| {
-                first = Some((index, output));
-                false
+            budget::composed(cx, |cx| {
+                many.poll(cx, |index, output| {
+                    first = Some((index, output));
+                    false
+                })
             })
         })
         .await;

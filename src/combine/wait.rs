@@ -8,7 +8,7 @@
 
 use super::many::Many;
 use crate::task::alarm::Alarm;
-use crate::task::{JoinError, Task};
+use crate::task::{JoinError, Task, budget};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -114,10 +114,12 @@ impl<'a, T: 'static> Wait<'a, T> {
         let mut limit = limit.map_or_else(Alarm::never, Alarm::after);
         let mut many = Many::new(tasks.iter_mut().map(|task| Ended { task, failed }));
         poll_fn(|cx| {
-            let polled = many.poll(cx, |_, failed| match when {
-                ReturnWhen::FirstCompleted => false,
-                ReturnWhen::FirstException => !failed,
-                ReturnWhen::AllCompleted => true,
+            let polled = budget::composed(cx, |cx| {
+                many.poll(cx, |_, failed| match when {
+                    ReturnWhen::FirstCompleted => false,
+                    ReturnWhen::FirstException => !failed,
+                    ReturnWhen::AllCompleted => true,
+                })
             });
             match polled {
                 Poll::Ready(()) => Poll::Ready(()),

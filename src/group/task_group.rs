@@ -10,14 +10,14 @@
 use super::child::{Child, ChildError, GroupError};
 use super::members::Members;
 use crate::event_loop::{Handle, Origin};
-use crate::task::{JoinError, create_future, spawn};
+use crate::task::{JoinError, budget, create_future, spawn};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 struct Core<E: 'static> {
     members: Members<Result<(), E>>,
@@ -164,7 +164,7 @@ impl<E: 'static> TaskGroup<E> {
         let _left = Left { core: &core, home };
         let mut value = None;
         let mut body = pin!(Some(body(&group)));
-        poll_fn(|cx| {
+        let mut step = |cx: &mut Context<'_>| {
             // Before anything is looked at: who ends from here on wakes us.
             core.members.listen(cx.waker());
             loop {
@@ -193,8 +193,8 @@ impl<E: 'static> TaskGroup<E> {
                 0 => Poll::Ready(()),
                 _ => Poll::Pending,
             }
-        })
-        .await;
+        };
+        poll_fn(|cx| budget::composed(cx, &mut step)).await;
         let errors = core.errors.take();
         match value {
             Some(value) if errors.is_empty() => Ok(value),

@@ -16,7 +16,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Tells those who have one that they should end. A clone is the same token.
 ///
@@ -128,7 +128,7 @@ impl CancellationToken {
     /// Runs `future` until it is done, or this is cancelled: `None`, and then `future` is dropped
     /// before this returns.
     ///
-    /// An output that is there wins over a token that is cancelled at the same moment, as a value
+    /// However busy `future` is, it hears of it. An output that is there wins over a token that is cancelled at the same moment, as a value
     /// wins over a timeout. With one that was cancelled from the start, `future` is not polled.
     ///
     /// # Cancellation
@@ -136,17 +136,24 @@ impl CancellationToken {
     /// Dropping it drops `future`.
     pub async fn run_until_cancelled<F: Future>(&self, future: F) -> Option<F::Output> {
         if self.is_cancelled() {
+            self.cancelled().await; // which counts
             return None;
         }
         let mut future = pin!(Some(future));
         let mut cancelled = self.cancelled();
         let output = poll_fn(|cx| {
-            if let Some(running) = future.as_mut().as_pin_mut() {
-                if let Poll::Ready(output) = running.poll(cx) {
-                    return Poll::Ready(Some(output));
-                }
+            let mut running = future.as_mut().as_pin_mut().expect("it is there");
+            if let Poll::Ready(output) = budget::composed(cx, |cx| running.as_mut().poll(cx)) {
+                return Poll::Ready(Some(output));
             }
-            Pin::new(&mut cancelled).poll(cx).map(|()| None)
+            // Whatever is left of the budget: what uses it up each time could not be cancelled.
+            ready!(cancelled.look(cx));
+            let output = match budget::last_look(running, cx) {
+                Poll::Ready(output) => Some(output),
+                Poll::Pending => None,
+            };
+            budget::spend();
+            Poll::Ready(output)
         })
         .await;
         future.set(None);
@@ -218,21 +225,26 @@ pub struct Cancelled {
     waiting: Option<WaiterKey>,
 }
 
+impl Cancelled {
+    /// Whether it is, and the waker is kept if not. It costs nothing.
+    fn look(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { node, waiting } = self;
+        if !node.is_cancelled() {
+            node.waiters.wait(waiting, cx.waker());
+        }
+        // Cloning the waker was somebody else's code, and may have cancelled it.
+        match node.is_cancelled() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
 impl Future for Cancelled {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        budget::counted(cx, |cx| {
-            let Self { node, waiting } = &mut *self;
-            if !node.is_cancelled() {
-                node.waiters.wait(waiting, cx.waker());
-            }
-            // Cloning the waker was somebody else's code, and may have cancelled it.
-            match node.is_cancelled() {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            }
-        })
+        budget::counted(cx, |cx| self.look(cx))
     }
 }
 

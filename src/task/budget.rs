@@ -59,7 +59,7 @@ impl Drop for Allowance {
 /// To be asked before an operation is tried: pending if the budget is used up, with the task
 /// queued again. Whether or not the operation then completes, this takes nothing.
 #[inline]
-fn poll(cx: &mut Context<'_>) -> Poll<()> {
+pub(crate) fn poll(cx: &mut Context<'_>) -> Poll<()> {
     if is_spent() {
         return give_way(cx);
     }
@@ -74,7 +74,7 @@ fn give_way(cx: &mut Context<'_>) -> Poll<()> {
 
 /// To be said when an operation has completed.
 #[inline]
-fn spend() {
+pub(crate) fn spend() {
     let _ = LEFT.try_with(|left| {
         if left.get() != UNCOUNTED {
             left.set(left.get().saturating_sub(1));
@@ -94,9 +94,24 @@ pub(crate) fn counted<R>(
     Poll::Ready(result)
 }
 
+/// Polls what is made of other operations. Its end counts as one, unless theirs have: else what is
+/// ready at once and made of nothing that counts would never give way.
+pub(crate) fn composed<R>(
+    cx: &mut Context<'_>,
+    operation: impl FnOnce(&mut Context<'_>) -> Poll<R>,
+) -> Poll<R> {
+    ready!(poll(cx));
+    let before = LEFT.try_with(Cell::get);
+    let result = ready!(operation(cx));
+    if LEFT.try_with(Cell::get) == before {
+        spend();
+    }
+    Poll::Ready(result)
+}
+
 /// Whether nothing is left: what is pending may be so for that reason only.
 #[inline]
-fn is_spent() -> bool {
+pub(crate) fn is_spent() -> bool {
     LEFT.try_with(Cell::get).is_ok_and(|left| left == 0)
 }
 
@@ -106,10 +121,14 @@ fn uncounted<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// Polls `future`, whose time is up and which was pending, once more, if that may have been for want
-/// of budget only: what is ready wins over a limit (T6).
+/// of budget only: what is ready wins over a limit (T6). With one budget more, and not without any:
+/// what is always ready would never come back.
 pub(crate) fn last_look<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
     match is_spent() {
-        true => uncounted(|| future.poll(cx)),
+        true => {
+            let _once = Allowance::full();
+            future.poll(cx)
+        }
         false => Poll::Pending,
     }
 }

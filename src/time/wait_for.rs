@@ -80,7 +80,7 @@ pub(super) fn poll_within<F: Future>(
     limit: impl FnOnce(&mut Context<'_>) -> Poll<()>,
 ) -> Poll<Result<F::Output, Elapsed>> {
     let mut inner = future.as_pin_mut().expect("polled until it is ready");
-    if let Poll::Ready(output) = inner.as_mut().poll(cx) {
+    if let Poll::Ready(output) = budget::composed(cx, |cx| inner.as_mut().poll(cx)) {
         return Poll::Ready(Ok(output));
     }
     ready!(limit(cx));

@@ -13,11 +13,11 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-const TEN: Duration = Duration::from_millis(10);
+pub(super) const TEN: Duration = Duration::from_millis(10);
 
 /// Runs `busy`, which never ends, beside a timer of ten milliseconds. Each operation of `busy` is
 /// told to `tick`, which takes ten microseconds. By how many ticks the timer was late.
-fn late<F: Future<Output = ()> + 'static>(
+pub(super) fn late<F: Future<Output = ()> + 'static>(
     sim: &mut SimLoop,
     busy: impl FnOnce(Rc<dyn Fn()>) -> F,
 ) -> u32 {
@@ -83,7 +83,7 @@ fn a_descriptor_is_looked_at_within_61_polls_of_tasks_that_wake_each_other() {
 
 /// F1: as many operations as a poll has, and once more for the turn that it was in.
 #[track_caller]
-fn assert_soon(late: u32) {
+pub(super) fn assert_soon(late: u32) {
     assert!(late <= 2 * BUDGET, "late by {late}");
 }
 

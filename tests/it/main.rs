@@ -28,6 +28,7 @@ mod refused;
 mod remote_tasks;
 mod reports;
 mod servers;
+mod spent;
 mod streams;
 mod support;
 mod tasks;

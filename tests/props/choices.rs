@@ -4,8 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
 use readily::{
-    Either, Future, Promise, as_completed, create_future, gather, race, race_fair, select, sleep,
-    spawn, wait_for, yield_now,
+    BUDGET, Either, Future, Promise, as_completed, consume_budget, create_future, gather, race,
+    race_fair, select, sleep, spawn, try_gather, wait_for, yield_now,
 };
 use std::cell::RefCell;
 use std::future::{pending, ready};
@@ -58,6 +58,12 @@ fn flat(batches: &[Vec<usize>]) -> Vec<usize> {
 
 const MANY: usize = 5;
 
+async fn spend(times: u32) {
+    for _ in 0..times {
+        consume_budget().await;
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
@@ -99,6 +105,51 @@ proptest! {
             let mut all = flat(&batches);
             all.sort_unstable();
             assert_eq!(order, all, "T8: none is lost");
+        })).unwrap().expect("nobody hangs");
+    }
+
+    /// T7: and however much of the budget was spent before, and by those before it in the choice.
+    #[test]
+    fn the_first_named_wins_whatever_is_left_of_the_budget(
+        spent in 0..=BUDGET,
+        kinds in vec((0u32..=24, any::<bool>()), MANY),
+    ) {
+        let Some(expected) = kinds.iter().position(|&(_, ends)| ends) else { return Ok(()) };
+        let all = || kinds.clone().into_iter().enumerate().map(|(n, (costs, ends))| async move {
+            spend(costs).await;
+            if !ends {
+                pending::<()>().await;
+            }
+            n
+        });
+        let begun = || async {
+            yield_now().await;
+            spend(spent).await;
+        };
+        let mut sim = SimLoop::new(1);
+        sim.run(wait_for(HOUR, async {
+            begun().await;
+            assert_eq!(race(all()).await, expected);
+            begun().await;
+            assert_eq!(select(all()).await, (expected, expected));
+            // Of a list it is the first in time, so only where it begins may make no difference.
+            yield_now().await;
+            spend(spent / BUDGET * BUDGET).await;
+            let failing = all().map(|one| async { Err::<(), _>(one.await) });
+            assert_eq!(try_gather(failing.collect::<Vec<_>>()).await, Err(expected));
+            let five = || <[_; MANY]>::try_from(all().collect::<Vec<_>>()).ok().unwrap();
+            let [a, b, c, d, e] = five();
+            begun().await;
+            assert_eq!(race((a, b, c, d, e)).await, expected);
+            let [a, b, c, d, e] = five().map(|one| async { Err::<(), _>(one.await) });
+            begun().await;
+            assert_eq!(try_gather((a, b, c, d, e)).await, Err(expected));
+            let [a, b, ..] = five();
+            if expected < 2 {
+                begun().await;
+                let first = select((a, b)).await;
+                assert_eq!(first.into_inner(), expected);
+            }
         })).unwrap().expect("nobody hangs");
     }
 

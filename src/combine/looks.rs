@@ -1,0 +1,109 @@
+//! In which order those of one choice are looked at, and where it stops for want of budget.
+//!
+//! What is ready is only found out by polling, and without budget nothing says that it is ready. So
+//! a choice whose budget runs out looks at nobody further, who might be chosen before one that is
+//! ready and could not say so; it gives way, and begins anew with the next budget. One that uses up
+//! the budget twice is not ready, by any measure; then those behind it have their turn first, lest
+//! they starve.
+//!
+//! asyncio has no budget, and `wait` looks at tasks that have ended. Rules: T7, F1.
+
+use crate::task::budget;
+use std::task::{Context, Poll};
+
+/// How a pass over all ended.
+pub(super) enum Pass<R> {
+    /// One look ended it.
+    Ended(R),
+    /// All were looked at.
+    All,
+    /// There was nothing left, and not all were looked at.
+    Spent,
+}
+
+/// At whom one looks first.
+pub(super) struct Looks {
+    first: usize,
+    /// Where the next pass begins: not at the first where the last one did not come round.
+    from: usize,
+    /// How often in a row a pass that begins anew may have ended for want of budget.
+    patience: u32,
+    spent: u32,
+}
+
+impl Looks {
+    /// The order is promised: from `first` on, and round.
+    pub(super) fn promised(first: usize) -> Self {
+        let patience = 1;
+        Self {
+            first,
+            from: first,
+            patience,
+            spent: 0,
+        }
+    }
+
+    /// Nobody can tell the order.
+    pub(super) fn any() -> Self {
+        Self {
+            patience: 0,
+            ..Self::promised(0)
+        }
+    }
+
+    pub(super) fn from(&self) -> usize {
+        self.from
+    }
+
+    /// A pass has ended before `next`, who was not looked at.
+    pub(super) fn stopped(&mut self, next: usize) {
+        self.spent += 1;
+        if self.spent > self.patience {
+            self.from = next;
+        }
+    }
+
+    /// A pass has come round.
+    pub(super) fn came_round(&mut self) {
+        self.from = self.first;
+        self.spent = 0;
+    }
+
+    /// Looks at each of `many`, until one look gives something or the budget is spent.
+    pub(super) fn pass<R>(
+        &mut self,
+        many: usize,
+        mut look: impl FnMut(usize) -> Poll<R>,
+    ) -> Pass<R> {
+        let from = self.from;
+        for step in 0..many {
+            let at = (from + step) % many;
+            if step > 0 && budget::is_spent() {
+                self.stopped(at);
+                return Pass::Spent;
+            }
+            if let Poll::Ready(result) = look(at) {
+                return Pass::Ended(result);
+            }
+        }
+        self.came_round();
+        Pass::All
+    }
+}
+
+/// One pass of a choice: ready with the first that is (T7).
+pub(super) fn choose<R>(
+    looks: &mut Looks,
+    many: usize,
+    cx: &mut Context<'_>,
+    mut look: impl FnMut(usize, &mut Context<'_>) -> Poll<R>,
+) -> Poll<R> {
+    budget::composed(cx, |cx| match looks.pass(many, |at| look(at, cx)) {
+        Pass::Ended(result) => Poll::Ready(result),
+        Pass::All => Poll::Pending,
+        Pass::Spent => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+}
