@@ -167,7 +167,9 @@ impl<T: 'static> Task<T> {
         self.task.take()
     }
 
-    /// Looks at the result without taking it.
+    /// Looks at the result without taking it: `None` while there is none, and if it was taken
+    /// before. It is taken out while `f` looks, so to ask this task once more within `f` gives
+    /// `None` too.
     pub fn with_result<R>(&self, f: impl FnOnce(&Result<T, JoinError>) -> R) -> Option<R> {
         // Taken out meanwhile, so that `f` does not run under the borrow (L8).
         let result = self.task.take()?;
