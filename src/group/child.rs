@@ -7,10 +7,11 @@
 //! Rule: G2.
 
 use crate::event_loop::{Payload, unhandled};
-use crate::task::{Future, FutureError, TaskRef};
+use crate::task::{Future, TaskRef, TaskState};
+use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// What went wrong in one child of a group, or in its body.
 #[derive(thiserror::Error)]
@@ -57,6 +58,47 @@ impl<E: fmt::Display> fmt::Display for GroupError<E> {
 
 impl<E: fmt::Debug + fmt::Display> std::error::Error for GroupError<E> {}
 
+/// Why a child gave no value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum NoValue {
+    /// It was cancelled: alone, with its group, or by one that failed beside it.
+    #[error("the child was cancelled")]
+    Cancelled,
+    /// The same, and whoever cancelled it said why.
+    #[error("the child was cancelled: {0}")]
+    CancelledFor(Cow<'static, str>),
+    /// It returned an error or panicked. Its group has the error (G2).
+    #[error("the child failed, and its group has the error")]
+    Failed,
+}
+
+impl NoValue {
+    /// Whether the child was cancelled, with a reason or without.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        !matches!(self, Self::Failed)
+    }
+
+    /// Why it was cancelled, if whoever did it said so.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::CancelledFor(reason) => Some(reason),
+            Self::Cancelled | Self::Failed => None,
+        }
+    }
+
+    fn of(task: &TaskRef) -> Self {
+        // The future goes before the task has ended: a destructor may ask in between.
+        match (task.state(), task.cancel_reason()) {
+            (TaskState::Done | TaskState::Panicked, _) => Self::Failed,
+            (_, Some(reason)) => Self::CancelledFor(reason),
+            (TaskState::Running, None) => Self::Failed,
+            (_, None) => Self::Cancelled,
+        }
+    }
+}
+
 /// A child of a group: await it for its value. Dropping it changes nothing.
 ///
 /// # Cancellation
@@ -85,8 +127,7 @@ impl<V: 'static> Child<V> {
 }
 
 impl<V: 'static> std::future::Future for Child<V> {
-    /// [`FutureError::Abandoned`] if it failed, which its group knows more about, or was cancelled.
-    type Output = Result<V, FutureError>;
+    type Output = Result<V, NoValue>;
 
     /// # Panics
     ///
@@ -96,7 +137,8 @@ impl<V: 'static> std::future::Future for Child<V> {
         if polled.is_pending() {
             self.task.must_not_be_current();
         }
-        polled
+        // The promise is ours, and the caller has never heard of it.
+        Poll::Ready(ready!(polled).map_err(|_| NoValue::of(&self.task)))
     }
 }
 

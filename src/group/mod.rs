@@ -16,7 +16,7 @@ mod task_group;
 mod token;
 mod token_tree;
 
-pub use child::{Child, ChildError, GroupError};
+pub use child::{Child, ChildError, GroupError, NoValue};
 pub use join_set::JoinSet;
 pub use task_group::TaskGroup;
 pub use token::{CancelKey, CancellationToken, Cancelled, DropGuard};

@@ -1,6 +1,7 @@
 //! Cancelling with a reason, at each time at which one may cancel; and what is told of it.
 
 use crate::support::{Dropped, Log, guard, turn_times};
+use readily::group::NoValue;
 use readily::testing::{Deed, SimLoop, in_one_turn, orders};
 use readily::{
     CancellationToken, EventLoop, JoinError, JoinSet, TaskGroup, TaskState, all_tasks,
@@ -163,11 +164,33 @@ fn a_group_that_is_over_takes_nobody() {
             child.task_ref().cancel_reason().as_deref(),
             Some("its group is over")
         );
-        assert!(child.await.is_err());
+        let over = NoValue::CancelledFor("its group is over".into());
+        assert_eq!(child.await, Err(over));
         assert!(group.is_empty());
         assert_eq!(all_tasks().len(), 1);
     })
     .unwrap();
+}
+
+/// Who made no promise is not told of one.
+#[test]
+fn a_child_says_whether_it_was_cancelled_and_why_or_has_failed() {
+    let _guard = guard();
+    let ended = run(TaskGroup::<u8>::collect(async |group| {
+        let child = group.spawn(pending::<Result<(), _>>());
+        assert!(child.cancel());
+        assert_eq!(child.await, Err(NoValue::Cancelled));
+        let child = group.spawn(pending::<Result<(), _>>());
+        assert!(child.task_ref().cancel_with("not needed"));
+        let error = child.await.unwrap_err();
+        assert_eq!(error.to_string(), "the child was cancelled: not needed");
+        assert!(error.is_cancelled() && error.reason() == Some("not needed"));
+        let failed = group.spawn(async { Err::<(), _>(7) }).await.unwrap_err();
+        assert_eq!(failed, NoValue::Failed);
+        assert!(!failed.is_cancelled() && failed.reason().is_none());
+        Ok(())
+    }));
+    assert_eq!(ended.unwrap().unwrap_err().to_string(), "7");
 }
 
 /// A body that panics takes its children with it, and the panic is the caller's.
