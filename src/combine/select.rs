@@ -103,8 +103,10 @@ impl<A: IntoFuture, B: IntoFuture> Select<Tuple> for (A, B) {
     type Output = Either<A::Output, B::Output>;
 
     async fn select(self) -> Self::Output {
-        let mut left = pin!(Some(self.0.into_future()));
-        let mut right = pin!(Some(self.1.into_future()));
+        // Taken apart first: of a pair that is moved from in parts, the whole would keep its place.
+        let (left, right) = self;
+        let mut left = pin!(Some(left.into_future()));
+        let mut right = pin!(Some(right.into_future()));
         let mut looks = Looks::promised(0);
         let first = poll_fn(|cx| {
             choose(&mut looks, 2, cx, |at, cx| match at {

@@ -105,11 +105,11 @@ impl<E: 'static> TaskGroup<E> {
     /// assert_eq!(failed.unwrap_err().to_string(), "no");
     /// # Ok::<(), readily::Error>(())
     /// ```
-    pub async fn run<T, B>(body: B) -> Result<T, GroupError<E>>
+    pub fn run<T, B>(body: B) -> impl Future<Output = Result<T, GroupError<E>>>
     where
         B: AsyncFnOnce(&Self) -> Result<T, E>,
     {
-        Self::drive(true, body).await
+        Self::drive(true, body)
     }
 
     /// [`run`](Self::run) without the first part: what fails ends itself only. It returns when
@@ -141,11 +141,11 @@ impl<E: 'static> TaskGroup<E> {
     /// assert_eq!(all.unwrap_err().errors.len(), 2);
     /// # Ok::<(), readily::Error>(())
     /// ```
-    pub async fn collect<T, B>(body: B) -> Result<T, GroupError<E>>
+    pub fn collect<T, B>(body: B) -> impl Future<Output = Result<T, GroupError<E>>>
     where
         B: AsyncFnOnce(&Self) -> Result<T, E>,
     {
-        Self::drive(false, body).await
+        Self::drive(false, body)
     }
 
     async fn drive<T, B>(first_ends_all: bool, body: B) -> Result<T, GroupError<E>>

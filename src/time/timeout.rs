@@ -152,14 +152,16 @@ impl fmt::Debug for TimeoutScope {
 /// assert_eq!(told, Err(Elapsed));
 /// # Ok::<(), readily::Error>(())
 /// ```
-pub async fn timeout<C, T>(limit: Duration, code: C) -> Result<T, Elapsed>
+pub fn timeout<C, T>(limit: Duration, code: C) -> impl Future<Output = Result<T, Elapsed>>
 where
     C: AsyncFnOnce(TimeoutScope) -> T,
 {
-    let handle =
-        Handle::current().expect("a timeout outside a loop: use readily::run, or EventLoop::enter");
-    let when = handle.with(|local| local.deadline(limit));
-    limited(when.flatten(), code).await
+    let when = move || {
+        let handle = Handle::current()
+            .expect("a timeout outside a loop: use readily::run, or EventLoop::enter");
+        handle.with(|local| local.deadline(limit)).flatten()
+    };
+    limited(when, code)
 }
 
 /// As [`timeout`], until a moment of the loop's clock, or, with `None`, without a limit as long as
@@ -191,11 +193,14 @@ where
 /// assert_eq!(told, Err(Elapsed));
 /// # Ok::<(), readily::Error>(())
 /// ```
-pub async fn timeout_at<C, T>(when: impl Into<Option<Instant>>, code: C) -> Result<T, Elapsed>
+pub fn timeout_at<C, T>(
+    when: impl Into<Option<Instant>>,
+    code: C,
+) -> impl Future<Output = Result<T, Elapsed>>
 where
     C: AsyncFnOnce(TimeoutScope) -> T,
 {
-    limited(when.into(), code).await
+    limited(move || when.into(), code)
 }
 
 /// The limit as the one who awaits the scope sees it.
@@ -244,11 +249,12 @@ impl Drop for Limit {
     }
 }
 
-async fn limited<C, T>(when: Option<Instant>, code: C) -> Result<T, Elapsed>
+/// `when` is asked at the first poll.
+async fn limited<C, T>(when: impl FnOnce() -> Option<Instant>, code: C) -> Result<T, Elapsed>
 where
     C: AsyncFnOnce(TimeoutScope) -> T,
 {
-    let scope = TimeoutScope::new(when);
+    let scope = TimeoutScope::new(when());
     let mut code = pin!(Some(code(scope.clone())));
     // Goes before the code does, whose destructors are told then that it is over.
     let mut limit = Limit::new(scope.clone());

@@ -36,6 +36,10 @@ impl From<Elapsed> for std::io::Error {
 /// ready then wins, also if it came after the limit; a future that is ready on its first poll
 /// wins even where `limit` is zero (T6).
 ///
+/// The future that this returns is twice as large as `future`, as is that of all that are handed one
+/// by value, and nested ones are so again and again: a large one (some kilobytes) is best handed in as
+/// a `Box::pin`, or made within a [`timeout`](crate::timeout()), which holds it once.
+///
 /// # Errors
 ///
 /// [`Elapsed`] if the time ran out. `future` is dropped *before* this returns, so whatever it

@@ -28,6 +28,7 @@ mod refused;
 mod remote_tasks;
 mod reports;
 mod servers;
+mod sizes;
 mod spent;
 mod streams;
 mod support;
