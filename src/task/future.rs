@@ -40,7 +40,7 @@ impl<T> fmt::Debug for InvalidState<T> {
     }
 }
 
-enum State<T> {
+pub(super) enum State<T> {
     Pending,
     Settled(Result<T, FutureError>),
     /// T4: delivered once. What it was is remembered for those who only ask.
@@ -48,7 +48,7 @@ enum State<T> {
 }
 
 pub(super) struct Cell<T: 'static> {
-    state: RefCell<State<T>>,
+    pub(super) state: RefCell<State<T>>,
     pub(super) waiters: Waiters,
     done: DoneList<Future<T>>,
     /// Whose `call_soon` runs the done-callbacks.
@@ -229,7 +229,7 @@ impl<T: 'static> fmt::Debug for Promise<T> {
 /// promise without a listener; it can still be settled.
 #[must_use = "a future does nothing unless it is awaited or asked"]
 pub struct Future<T: 'static> {
-    cell: Rc<Cell<T>>,
+    pub(super) cell: Rc<Cell<T>>,
     waiting: Option<WaiterKey>,
 }
 

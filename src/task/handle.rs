@@ -167,19 +167,6 @@ impl<T: 'static> Task<T> {
         self.task.take()
     }
 
-    /// Looks at the result without taking it: `None` while there is none, and if it was taken
-    /// before. It is taken out while `f` looks, so to ask this task once more within `f` gives
-    /// `None` too.
-    pub fn with_result<R>(&self, f: impl FnOnce(&Result<T, JoinError>) -> R) -> Option<R> {
-        // Taken out meanwhile, so that `f` does not run under the borrow (L8).
-        let result = self.task.take()?;
-        let back = PutBack {
-            task: &self.task,
-            result: Some(result),
-        };
-        back.result.as_ref().map(f)
-    }
-
     /// Its name: what it was given, or `Task-1`, `Task-2`, … in the order of spawning.
     #[must_use]
     pub fn get_name(&self) -> Rc<str> {
@@ -250,20 +237,6 @@ impl<T: 'static> Task<T> {
     #[must_use]
     pub fn task_ref(&self) -> TaskRef {
         TaskRef::new(self.cell().clone(), self.local.clone())
-    }
-}
-
-/// Puts a result back where it was, also if whoever looked at it panicked.
-struct PutBack<'a, T: 'static> {
-    task: &'a Joined<T>,
-    result: Option<Result<T, JoinError>>,
-}
-
-impl<T: 'static> Drop for PutBack<'_, T> {
-    fn drop(&mut self) {
-        if let Some(result) = self.result.take() {
-            self.task.put_back(result);
-        }
     }
 }
 

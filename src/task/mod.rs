@@ -20,6 +20,7 @@ mod handle;
 mod head;
 mod join;
 pub(crate) mod line;
+mod look;
 mod main_task;
 mod places;
 mod remote;

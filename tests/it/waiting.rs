@@ -1,10 +1,11 @@
 //! Waiting for several things, or for a while (N11, N14), or for somebody else's word (N17).
 
-use crate::support::{Dropped, Log, guard, manual_loop, turn_times};
+use crate::support::{Dropped, Log, collect_unhandled, guard, manual_loop, turn_times};
 use readily::io::{TcpListener, TcpStream};
 use readily::{
-    Either, Elapsed, EventLoop, FutureError, InvalidState, Runner, create_future, fresh_now,
-    gather, interval, run, select, sleep, spawn, timeout, try_gather, wait_for, yield_now,
+    Either, Elapsed, EventLoop, FutureError, InvalidState, PanicPolicy, Runner, create_future,
+    fresh_now, gather, interval, run, select, sleep, spawn, timeout, try_gather, wait_for,
+    yield_now,
 };
 use std::cell::RefCell;
 use std::future::{pending, poll_fn, ready};
@@ -73,6 +74,45 @@ fn a_future_has_done_callbacks_too() {
     drop(future);
     turn_times(&mut event_loop, 1);
     assert_eq!(log.text(), "b c");
+}
+
+/// N16, N17: `lambda f: f.result()`. The value stays, also if whoever looks at it panics.
+#[test]
+fn a_done_callback_reads_the_value_and_leaves_it_to_who_awaits() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    runner.set_panic_policy(PanicPolicy::Isolate);
+    let told = collect_unhandled(&runner);
+    let log = Log::default();
+    let note = log.clone();
+    let value = runner.run(async move {
+        let (promise, future) = create_future::<String>();
+        assert_eq!(future.with_result(|_| ()), None, "there is none yet");
+        future.add_done_callback(|future| {
+            future.with_result(|_| panic!("planted"));
+        });
+        let reads = note.clone();
+        future.add_done_callback(move |future| {
+            future.with_result(|result| reads.note(result.as_ref().unwrap()));
+        });
+        promise.set_result("seen".into()).unwrap();
+        yield_now().await;
+        yield_now().await;
+        let value = future.with_result(|result| result.clone()).unwrap();
+        assert_eq!(future.await, value, "it was left");
+
+        let (promise, mut future) = create_future::<u8>();
+        future.add_done_callback(move |future| {
+            note.note(future.with_result(|_| ()).is_none());
+        });
+        promise.set_result(1).unwrap();
+        assert_eq!((&mut future).await, Ok(1));
+        yield_now().await;
+        value.unwrap()
+    });
+    assert_eq!(value.unwrap(), "seen");
+    assert_eq!(log.text(), "seen true", "what was taken is not there");
+    assert_eq!(told.len(), 1, "{}", told.text());
 }
 
 /// N14: what ran too long is gone before the caller hears of it.

@@ -1,0 +1,102 @@
+//! A look at a result that is left where it is.
+//!
+//! A result is delivered once, to whoever awaits it. A done-callback, or somebody who writes a log,
+//! wants to see it and not to have it; so it is lent, and lies in its place again afterwards.
+//!
+//! In asyncio this is `lambda f: f.result()`, which may be called as often as one likes.
+
+use super::cell::Joined;
+use super::future::{Cell, Future, FutureError, State};
+use super::handle::Task;
+use super::join::JoinError;
+
+/// Where results are taken from, and put back.
+trait Place<R> {
+    fn take_out(&self) -> Option<R>;
+    fn put_back(&self, result: R);
+}
+
+impl<T: 'static> Place<Result<T, JoinError>> for Joined<T> {
+    fn take_out(&self) -> Option<Result<T, JoinError>> {
+        self.take()
+    }
+
+    fn put_back(&self, result: Result<T, JoinError>) {
+        Self::put_back(self, result);
+    }
+}
+
+impl<T: 'static> Place<Result<T, FutureError>> for Cell<T> {
+    fn take_out(&self) -> Option<Result<T, FutureError>> {
+        self.take()
+    }
+
+    fn put_back(&self, result: Result<T, FutureError>) {
+        // What is there is that it was taken: nothing with a destructor.
+        *self.state.borrow_mut() = State::Settled(result);
+    }
+}
+
+/// Puts a result back where it was, also if whoever looked at it panicked.
+struct PutBack<'a, R, P: Place<R>> {
+    place: &'a P,
+    result: Option<R>,
+}
+
+impl<R, P: Place<R>> Drop for PutBack<'_, R, P> {
+    fn drop(&mut self) {
+        if let Some(result) = self.result.take() {
+            self.place.put_back(result);
+        }
+    }
+}
+
+/// The result is taken out meanwhile, so that `f` does not run under the borrow (L8).
+fn look<R, P: Place<R>, A>(place: &P, f: impl FnOnce(&R) -> A) -> Option<A> {
+    let result = Some(place.take_out()?);
+    let back = PutBack { place, result };
+    back.result.as_ref().map(f)
+}
+
+impl<T: 'static> Task<T> {
+    /// Looks at the result without taking it: `None` while there is none, and if it was taken
+    /// before.
+    pub fn with_result<R>(&self, f: impl FnOnce(&Result<T, JoinError>) -> R) -> Option<R> {
+        look(&self.task, f)
+    }
+}
+
+impl<T: 'static> Future<T> {
+    /// Looks at the result without taking it: `None` while there is none, and if it was taken
+    /// before. While `f` runs it counts as taken.
+    ///
+    /// For done-callbacks: what is `lambda f: f.result()` in asyncio. Whoever awaits the future is
+    /// woken before they are called, and takes the value; for both there is
+    /// [`Future::shared`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::{create_future, run, yield_now};
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    ///
+    /// let seen = Rc::new(Cell::new(0));
+    /// let sees = Rc::clone(&seen);
+    /// run(async move {
+    ///     let (promise, future) = create_future();
+    ///     // In asyncio: future.add_done_callback(lambda f: sees(f.result()))
+    ///     future.add_done_callback(move |future| {
+    ///         future.with_result(|result| sees.set(result.unwrap_or(-1)));
+    ///     });
+    ///     promise.set_result(21).unwrap();
+    ///     yield_now().await; // callbacks run soon
+    /// })?;
+    /// assert_eq!(seen.get(), 21);
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    #[doc(alias = "result")]
+    pub fn with_result<R>(&self, f: impl FnOnce(&Result<T, FutureError>) -> R) -> Option<R> {
+        look(&*self.cell, f)
+    }
+}
