@@ -309,6 +309,11 @@ impl CellRef {
         self.head == other.head
     }
 
+    /// Where it lies; no other task's while there is a reference.
+    pub(super) fn address(&self) -> usize {
+        self.head.as_ptr().addr()
+    }
+
     /// The last reference goes: all that the loop's thread has of it is dropped, and its share given
     /// up.
     #[inline(never)]

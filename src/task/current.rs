@@ -14,10 +14,39 @@ use crate::event_loop::{Handle, Local, current};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 /// A task of any type: to be asked and cancelled.
 #[derive(Clone)]
+///
+/// It can be an element of a set: two are equal if they are the same task. In asyncio a set keeps
+/// tasks alive, `background_tasks.add(task)`; here the loop does, and a set is to know who is there.
+///
+/// # Examples
+///
+/// ```
+/// use readily::{TaskRef, run, spawn, yield_now};
+/// use std::cell::RefCell;
+/// use std::collections::HashSet;
+/// use std::rc::Rc;
+///
+/// run(async {
+///     let background = Rc::new(RefCell::new(HashSet::<TaskRef>::new()));
+///     for _ in 0..3 {
+///         let task = spawn(yield_now());
+///         background.borrow_mut().insert(task.task_ref());
+///         // In asyncio: task.add_done_callback(background_tasks.discard)
+///         let set = Rc::clone(&background);
+///         task.add_done_callback(move |task| drop(set.borrow_mut().take(task)));
+///     }
+///     assert_eq!(background.borrow().len(), 3);
+///     while !background.borrow().is_empty() {
+///         yield_now().await;
+///     }
+/// })?;
+/// # Ok::<(), readily::Error>(())
+/// ```
 pub struct TaskRef {
     cell: CellRef,
     local: Handle,
@@ -154,6 +183,13 @@ impl fmt::Debug for TaskRef {
 }
 
 /// A task's coroutine, as it can be shown: the future itself belongs to the loop.
+impl Hash for TaskRef {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Where it lies, which is its own as long as this is there.
+        self.cell.address().hash(state);
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Coro {

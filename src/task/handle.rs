@@ -143,6 +143,12 @@ impl<T: 'static> Task<T> {
     }
 
     /// Whether the task has ended, in whichever way.
+    /// Why it was cancelled, if whoever did it said so; from that call on.
+    #[must_use]
+    pub fn cancel_reason(&self) -> Option<Cow<'static, str>> {
+        self.cell().reason()
+    }
+
     #[must_use]
     pub fn done(&self) -> bool {
         self.state().is_ended()

@@ -30,6 +30,7 @@ fn a_reason_is_kept_of_the_call_that_ends_the_task_and_of_no_other() {
     let mut fresh = event_loop.spawn(async { panic!("never polled") });
     assert!(fresh.cancel_with("not needed"));
     assert!(!fresh.cancel_with("twice") && !fresh.cancel());
+    assert_eq!(fresh.cancel_reason().as_deref(), Some("not needed"));
     let error = fresh.result().unwrap().unwrap_err();
     assert_eq!(error.reason(), Some("not needed"));
     assert!(error.is_cancelled() && !error.is_panic());

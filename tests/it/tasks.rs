@@ -4,10 +4,11 @@ use crate::support::{Dropped, Log, collect_unhandled, guard, turn_times};
 use readily::group::Child;
 use readily::{
     EventLoop, Handle, JoinError, JoinSet, PanicPolicy, Promise, RemoteTask, Runner, Task,
-    TaskGroup, TaskState, all_tasks, create_future, current_task, gather, run, sleep, spawn,
-    yield_now,
+    TaskGroup, TaskRef, TaskState, all_tasks, create_future, current_task, gather, run, sleep,
+    spawn, yield_now,
 };
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -293,7 +294,7 @@ fn the_current_task_is_the_one_that_runs_and_all_tasks_are_those_that_have_not_e
     let _guard = guard();
     assert!(current_task().is_none());
     assert!(all_tasks().is_empty());
-    let names = |tasks: Vec<readily::TaskRef>| -> Vec<String> {
+    let names = |tasks: Vec<TaskRef>| -> Vec<String> {
         tasks.iter().map(|t| t.get_name().to_string()).collect()
     };
     run(async {
@@ -496,6 +497,26 @@ fn a_panic_that_nobody_can_see_any_more_is_told() {
     drop(task);
     turn_times(&mut event_loop, 1);
     assert_eq!(told.len(), 1, "whoever took it has seen it");
+}
+
+/// N16: asyncio's `background_tasks`, and each task is in it once.
+#[test]
+fn tasks_of_all_kinds_are_elements_of_a_set() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    let one = event_loop.spawn(async { 1 });
+    let two = event_loop.spawn(async {});
+    let mut set = HashSet::new();
+    assert!(set.insert(one.task_ref()) && set.insert(two.task_ref()));
+    assert!(!set.insert(one.task_ref()));
+    turn_times(&mut event_loop, 1);
+    drop(one);
+    assert!(
+        set.iter().all(TaskRef::done),
+        "what is in it stays what it was"
+    );
+    assert!(set.remove(&two.task_ref()) && !set.contains(&two.task_ref()));
+    assert_eq!(set.len(), 1);
 }
 
 /// What a run leaves behind is cancelled and dropped on its thread; what a runner's run leaves
