@@ -22,6 +22,11 @@ pub trait Jobs {
         Origin::Other
     }
 
+    /// Who ran last as [`MAIN_JOB`](super::MAIN_JOB), for reports.
+    fn origin_of_main(&self) -> Origin {
+        Origin::Main { site: None }
+    }
+
     /// How many jobs are not done yet; [`EventLoop::run`](super::EventLoop::run) goes on
     /// while there are any.
     fn alive(&self) -> usize;
@@ -34,6 +39,12 @@ pub trait Jobs {
 }
 
 impl Local {
+    /// Who runs as the main future.
+    pub(super) fn main_origin(&self) -> Origin {
+        let jobs = self.jobs.get();
+        jobs.map_or(Origin::Main { site: None }, |jobs| jobs.origin_of_main())
+    }
+
     /// The scheduler of this loop, made by `make` when first asked for.
     pub fn jobs(&self, make: impl FnOnce() -> Rc<dyn Jobs>) -> &Rc<dyn Jobs> {
         self.jobs.get_or_init(make)

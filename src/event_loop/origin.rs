@@ -40,7 +40,11 @@ pub enum Origin {
     },
     /// The future that a [`run`](crate::run()) is for, or what
     /// [`turn_with`](crate::EventLoop::turn_with) was given.
-    Main,
+    Main {
+        /// Where [`run`](crate::run()) was called; `None` where no [`MainTask`](crate::MainTask) is
+        /// polled.
+        site: Option<&'static Location<'static>>,
+    },
     /// A destructor, or somebody's waker.
     Other,
 }
@@ -54,7 +58,8 @@ impl fmt::Display for Origin {
             Self::Closure { site } => write!(f, "the closure queued at {site}"),
             Self::Timer { site } => write!(f, "the timer armed at {site}"),
             Self::Task { name, site } => write!(f, "{name}, spawned at {site}"),
-            Self::Main => f.write_str("the main future"),
+            Self::Main { site: Some(site) } => write!(f, "the main future, run at {site}"),
+            Self::Main { site: None } => f.write_str("the main future"),
             Self::Other => f.write_str("a destructor or a waker"),
         }
     }

@@ -254,7 +254,7 @@ impl Local {
                     self.note("main", 0);
                     running.begun = self.begin_call();
                     main();
-                    self.end_call(running.begun, || Origin::Main);
+                    self.end_call(running.begun, || self.main_origin());
                 }
                 job => {
                     let Some(jobs) = self.jobs.get() else {
@@ -276,7 +276,7 @@ impl Local {
     fn blame(&self, running: &Running, payload: Payload) {
         let origin = match (running.next, running.site) {
             (NEXT_CALL, Some(site)) => Origin::Closure { site },
-            (MAIN_JOB, _) => Origin::Main,
+            (MAIN_JOB, _) => self.main_origin(),
             (job, _) => {
                 let jobs = self.jobs.get();
                 jobs.map_or(Origin::Other, |jobs| jobs.origin(job))

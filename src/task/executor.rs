@@ -34,6 +34,8 @@ pub(super) struct Executor {
     /// The key of the task that is being polled, or [`NOBODY`].
     current: Cell<u64>,
     spawned: Cell<u64>,
+    /// Where the main task was made that was polled last, while there is one.
+    main: Cell<Option<&'static Location<'static>>>,
 }
 
 /// No key has all bits set.
@@ -45,6 +47,7 @@ impl Executor {
             tasks: RefCell::default(),
             current: Cell::new(NOBODY),
             spawned: Cell::new(0),
+            main: Cell::new(None),
         }
     }
 
@@ -159,6 +162,7 @@ impl Executor {
     /// Polls the main future as the current task.
     pub(super) fn step_main<R>(&self, key: SlabKey, head: &Head, poll: impl FnOnce() -> R) -> R {
         let _current = Current::begin(self, key, head);
+        self.main.set(Some(head.own.site));
         poll()
     }
 
@@ -167,6 +171,10 @@ impl Executor {
         let cell = self.tasks.borrow_mut().remove(key);
         if let Some(cell) = cell {
             cell.standing().set_state(end);
+            // An older one may still be there.
+            if self.main.get() == Some(cell.own.site) {
+                self.main.set(None);
+            }
         }
     }
 
@@ -322,6 +330,12 @@ impl Jobs for Executor {
         let tasks = self.tasks.borrow();
         let cell = tasks.get(SlabKey::from_bits(job));
         cell.map_or(Origin::Other, |cell| cell.origin())
+    }
+
+    fn origin_of_main(&self) -> Origin {
+        Origin::Main {
+            site: self.main.get(),
+        }
     }
 
     fn alive(&self) -> usize {

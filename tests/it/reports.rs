@@ -305,12 +305,14 @@ fn a_main_future_that_takes_too_long_is_told_too() {
     let told = collect_unhandled(&sim);
     let clock = sim.kernel().clock();
     sim.run(async {
+    let line = next_line();
         clock.advance(99 * MILLI);
         yield_now().await;
         clock.advance(100 * MILLI);
     })
     .unwrap();
-    assert_eq!(told.text(), "slow, 100ms: the main future");
+    let expected = format!("slow, 100ms: the main future, run at {}:{line}:9", file!());
+    assert_eq!(told.text(), expected);
 }
 
 /// A lock that is taken twice: nothing on the loop can help. Another thread then does.
