@@ -12,7 +12,7 @@ use crate::event_loop::{CloseReport, Error, EventLoop, Local, Unhandled};
 use crate::task::{MainTask, TaskRef, all_tasks};
 use std::cell::Cell;
 use std::ops::Deref;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
@@ -98,8 +98,8 @@ impl Runner {
                 // those that nobody waits for.
                 match catch_unwind(AssertUnwindSafe(|| main.poll(future.as_mut()))) {
                     Ok(Poll::Pending) => return,
-                    Ok(Poll::Ready(output)) => end = Some(Ok(output)),
-                    Err(payload) => end = Some(Err(payload)),
+                    Ok(Poll::Ready(output)) => end = Some(output),
+                    Err(payload) => local.note_main_panic(payload),
                 }
                 ended.set(true);
                 local.look_next();
@@ -119,8 +119,7 @@ impl Runner {
             },
         )?;
         match end {
-            Some(Ok(output)) => Ok(output),
-            Some(Err(payload)) => resume_unwind(payload),
+            Some(output) => Ok(output),
             None if stopped => Err(Error::Stopped),
             None => unreachable!("it turns until there is an end"),
         }

@@ -33,7 +33,8 @@ pub struct CloseReport {
 }
 
 impl Local {
-    /// Empties everything, in the order that [`EventLoop::close`](super::EventLoop::close) states. Twice is harmless.
+    /// Empties everything, in the order that [`EventLoop::close`](super::EventLoop::close) states; what
+    /// destructors panic with is still to be told, so the hook stays. Twice is harmless.
     pub(super) fn shut(&self) -> CloseReport {
         if self.closed.replace(true) {
             return CloseReport::default();
@@ -71,7 +72,6 @@ impl Local {
         }
         let freed = self.freed.take();
         self.drop_guarded(freed);
-        self.drop_hook();
         report
     }
 }

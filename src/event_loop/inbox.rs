@@ -103,7 +103,7 @@ impl Inbox {
     }
 
     /// Whether this process is a child of the one whose loop this is.
-    pub(super) fn forked(&self) -> bool {
+    pub(crate) fn forked(&self) -> bool {
         self.fork.forked()
     }
 

@@ -204,7 +204,7 @@ impl EventLoop {
 
     /// Lets the first panic of a turn out, now that the turn is whole.
     fn raise(&self) {
-        if let Some(payload) = self.local.reports.take_panic() {
+        if let Some((payload, _)) = self.local.reports.take_panic() {
             std::panic::resume_unwind(payload);
         }
     }
@@ -343,8 +343,9 @@ impl EventLoop {
         let report = self.local.shut();
         let panic = self.local.reports.take_panic();
         drop(self);
+        self.local.drop_hook();
         match panic {
-            Some(payload) => std::panic::resume_unwind(payload),
+            Some((payload, _)) => std::panic::resume_unwind(payload),
             None => report,
         }
     }
@@ -353,10 +354,11 @@ impl EventLoop {
 impl Drop for EventLoop {
     fn drop(&mut self) {
         self.local.shut();
-        if let Some(payload) = self.local.reports.take_panic() {
-            // To panic in a destructor may abort; the hook has printed it.
-            panics::drop_quietly(payload);
-        }
+        // To panic in a destructor may abort: what would have gone out is told, while there is a hook.
+        self.local.tell_what_is_left();
+        self.local.drop_hook();
+        // And what that has let go, a task for one.
+        self.local.tell_what_is_left();
     }
 }
 

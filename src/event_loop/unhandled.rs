@@ -5,6 +5,7 @@
 //!
 //! In asyncio this is the loop's exception handler.
 
+use super::handle::Handle;
 use super::local::Local;
 use super::origin::Origin;
 use super::panics::{PanicPolicy, Payload, catch, drop_quietly};
@@ -137,7 +138,7 @@ pub(super) struct Reports {
     pub(super) policy: Cell<PanicPolicy>,
     hook: RefCell<Option<Hook>>,
     /// The panic that will leave this turn.
-    panic: Cell<Option<Payload>>,
+    panic: Cell<Option<(Payload, Origin)>>,
     has_panic: Cell<bool>,
 }
 
@@ -147,7 +148,7 @@ impl Reports {
         self.has_panic.get()
     }
 
-    pub(super) fn take_panic(&self) -> Option<Payload> {
+    pub(super) fn take_panic(&self) -> Option<(Payload, Origin)> {
         self.has_panic.set(false);
         self.panic.take()
     }
@@ -166,6 +167,7 @@ impl Local {
     pub(super) fn drop_hook(&self) {
         let hook = self.reports.hook.take();
         if let Err(payload) = catch(|| drop(hook)) {
+        let _here = self.be_current();
             eprintln!("readily: the hook for unhandled errors panicked when it was dropped");
             drop_quietly(payload);
         }
@@ -177,8 +179,7 @@ impl Local {
         // Taken out while it runs (L8): it may call back, or put another one in its place.
         let hook = self.reports.hook.take();
         let Some(mut hook) = hook else {
-            eprintln!("readily: {unhandled}");
-            return;
+            return print(unhandled);
         };
         let told = catch(|| hook(unhandled));
         let mut place = self.reports.hook.borrow_mut();
@@ -238,21 +239,72 @@ impl Local {
             // The first one leaves the turn. Of those behind it, it is told that they were.
             PanicPolicy::Propagate if !self.reports.has_panic() => {
                 self.reports.has_panic.set(true);
-                self.reports.panic.set(Some(payload));
-            }
-            PanicPolicy::Propagate | PanicPolicy::Isolate => {
-                self.report(&Unhandled::Panic {
-                    origin,
-                    message: message(&payload),
-                });
-                drop_quietly(payload);
+                self.reports.panic.set(Some((payload, origin)));
             }
         }
     }
+            PanicPolicy::Propagate | PanicPolicy::Isolate => self.tell_panic(payload, origin),
+        }
+    }
+
+    /// A panic that another one goes before: it is told, and does not go out.
+    #[cold]
+    pub(crate) fn tell_panic(&self, payload: Payload, origin: Origin) {
+        if self.reports.policy.get() == PanicPolicy::Abort {
+            std::process::abort();
+        }
+        self.report(&panic(&payload, origin));
+        drop_quietly(payload);
+    }
+
+    /// The panic of the main future: it is the caller's own, and leaves this turn whatever the policy
+    /// says of those that nobody waits for. One that was before it is told.
+    #[cold]
+    pub(crate) fn note_main_panic(&self, payload: Payload) {
+        self.reports.has_panic.set(true);
+        let goes_out = Some((payload, self.main_origin()));
+        if let Some((payload, origin)) = self.reports.panic.replace(goes_out) {
+            self.tell_panic(payload, origin);
+        }
+    }
+
+    /// What would have gone out of a turn, where nothing can: the loop is being dropped.
+    pub(super) fn tell_what_is_left(&self) {
+        if let Some((payload, origin)) = self.reports.take_panic() {
+            self.tell_panic(payload, origin);
 }
 
 /// What a panic said.
 pub(crate) fn message(payload: &Payload) -> String {
+impl Handle {
+    /// A panic that nobody waits for. Where the loop has gone, and its hook with it, standard error is
+    /// told.
+    #[cold]
+    pub(crate) fn note_panic(&self, payload: Payload, origin: Origin) {
+        match self.upgrade() {
+            Some(local) => local.note_panic(payload, origin),
+            None => print_panic(payload, origin),
+        }
+    }
+}
+
+fn panic(payload: &Payload, origin: Origin) -> Unhandled {
+    let message = message(payload);
+    Unhandled::Panic { origin, message }
+}
+
+/// What is told where there is no hook.
+fn print(unhandled: &Unhandled) {
+    eprintln!("readily: {unhandled}");
+}
+
+/// Tells a panic whose loop has gone.
+#[cold]
+pub(crate) fn print_panic(payload: Payload, origin: Origin) {
+    print(&panic(&payload, origin));
+    drop_quietly(payload);
+}
+
     if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()
     } else if let Some(text) = payload.downcast_ref::<String>() {

@@ -9,6 +9,7 @@
 use super::members::{Members, Waiting};
 use crate::event_loop::Local;
 use crate::task::budget;
+use crate::task::untold::Untold;
 use crate::task::{JoinError, Task, TaskRef, spawn};
 use std::borrow::Cow;
 use std::fmt;
@@ -118,6 +119,10 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// Dropping it loses nothing: a result is taken only when it is returned.
     pub async fn join_next(&mut self) -> Option<Result<T, JoinError>> {
+        self.next().await.map(|(_, result)| result)
+    }
+
+    async fn next(&mut self) -> Option<(TaskRef, Result<T, JoinError>)> {
         let waiting = Waiting(&self.members);
         poll_fn(|cx| {
             let polled = budget::counted(cx, |cx| waiting.0.poll_next(cx));
@@ -131,7 +136,7 @@ impl<T: 'static> JoinSet<T> {
 
     /// The same without waiting: `None` also if none has ended.
     pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
-        self.members.pop()
+        self.members.pop().map(|(_, result)| result)
     }
 
     /// Cancels all that have not ended; their ends can still be taken.
@@ -153,21 +158,27 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// # Panics
     ///
-    /// With the first panic of a task or a destructor that was not taken yet, when all have ended.
+    /// With the first panic of a task or a destructor that was not taken yet, when all have ended; the
+    /// others are told ([`Local::on_unhandled`]).
     ///
     /// # Cancellation
     ///
     /// They are cancelled all the same; what panicked meanwhile follows the policy.
     pub async fn shutdown(&mut self) {
         self.cancel_all();
-        let mut first = None;
-        while let Some(ended) = self.join_next().await {
+        // Told, if this is dropped before it goes out.
+        let mut first: Option<Untold> = None;
+        while let Some((task, ended)) = self.next().await {
             if let Err(JoinError::Panicked(payload)) = ended {
-                first.get_or_insert(payload);
+                let untold = task.untold(payload);
+                match first {
+                    None => first = Some(untold),
+                    Some(_) => untold.tell(),
+                }
             }
         }
-        if let Some(payload) = first {
-            std::panic::resume_unwind(payload);
+        if let Some(first) = first {
+            std::panic::resume_unwind(first.take());
         }
     }
 

@@ -7,7 +7,7 @@
 //! In asyncio a `TaskGroup` has a set of tasks and a done-callback on each. Rule: G3.
 
 use crate::base::slab::{Slab, SlabKey};
-use crate::task::{JoinError, Task};
+use crate::task::{JoinError, Task, TaskRef};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -91,14 +91,14 @@ impl<T: 'static> Members<T> {
     }
 
     /// G3: the result of the one that has ended first, of those that were not asked for.
-    pub(super) fn pop(&self) -> Option<Result<T, JoinError>> {
+    pub(super) fn pop(&self) -> Option<(TaskRef, Result<T, JoinError>)> {
         loop {
             let key = self.ended.list().keys.pop_front()?;
             let Some(mut task) = self.tasks.borrow_mut().remove(key) else {
                 continue; // it was let go
             };
             if let Some(result) = task.result() {
-                return Some(result);
+                return Some((task.task_ref(), result));
             }
         }
     }
@@ -118,7 +118,10 @@ impl<T: 'static> Members<T> {
     }
 
     /// The next result, in the order of the ends; `None` if nobody is left.
-    pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<T, JoinError>>> {
+    pub(super) fn poll_next(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<(TaskRef, Result<T, JoinError>)>> {
         if let Some(result) = self.pop() {
             return Poll::Ready(Some(result));
         }
@@ -154,7 +157,7 @@ impl<T: 'static> Members<T> {
         let tasks = self.tasks.borrow();
         let mut refs: Vec<_> = tasks.iter().map(|(_, task)| task.task_ref()).collect();
         drop(tasks);
-        refs.sort_by_key(crate::task::TaskRef::number);
+        refs.sort_by_key(TaskRef::number);
         for task in refs {
             // L8: its destructor may add to the members, or cancel others of them.
             task.cancel_with(reason.clone());

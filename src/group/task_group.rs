@@ -22,6 +22,8 @@ use std::task::{Context, Poll};
 struct Core<E: 'static> {
     members: Members<Result<(), E>>,
     errors: RefCell<Vec<ChildError<E>>>,
+    /// Who has panicked, in the order of the errors.
+    panicked: RefCell<Vec<Origin>>,
     /// It takes nobody any more.
     over: Cell<bool>,
 }
@@ -30,10 +32,14 @@ impl<E: 'static> Core<E> {
     /// Takes the results of all that have ended (G2).
     fn collect(&self) {
         while let Some(ended) = self.members.pop() {
+            let (task, ended) = ended;
             match ended {
                 Ok(Ok(())) | Err(JoinError::Cancelled | JoinError::CancelledFor(_)) => {}
                 Ok(Err(error)) => self.fail(ChildError::Failed(error)),
-                Err(JoinError::Panicked(payload)) => self.fail(ChildError::Panicked(payload)),
+                Err(JoinError::Panicked(payload)) => {
+                    self.panicked.borrow_mut().push(task.origin());
+                    self.fail(ChildError::Panicked(payload));
+                }
             }
         }
     }
@@ -156,6 +162,7 @@ impl<E: 'static> TaskGroup<E> {
             core: Rc::new(Core {
                 members: Members::default(),
                 errors: RefCell::default(),
+                panicked: RefCell::default(),
                 over: Cell::new(false),
             }),
         };
@@ -259,10 +266,11 @@ impl<E: 'static> Drop for Left<'_, E> {
         self.core.cancel("its group was dropped");
         self.core.collect();
         let errors = self.core.errors.take();
+        let mut panicked = self.core.panicked.take().into_iter();
         for error in errors {
             // Nobody is left to be given it, and a panic must not be silent.
             if let (ChildError::Panicked(payload), Some(home)) = (error, &self.home) {
-                home.with(|local| local.note_panic(payload, Origin::Other));
+                home.note_panic(payload, panicked.next().unwrap_or(Origin::Other));
             }
         }
     }

@@ -10,15 +10,15 @@ use super::executor::Executor;
 use super::handle;
 use super::head::Head;
 use super::join::{Reason, TaskState};
-use crate::event_loop::{Handle, Local, current};
+use super::untold::Untold;
+use crate::event_loop::{Handle, Local, Origin, Payload, current};
 use std::borrow::Cow;
 use std::fmt;
-use std::panic::Location;
 use std::hash::{Hash, Hasher};
+use std::panic::Location;
 use std::rc::Rc;
 
 /// A task of any type: to be asked and cancelled.
-#[derive(Clone)]
 ///
 /// It can be an element of a set: two are equal if they are the same task. In asyncio a set keeps
 /// tasks alive, `background_tasks.add(task)`; here the loop does, and a set is to know who is there.
@@ -47,6 +47,7 @@ use std::rc::Rc;
 /// })?;
 /// # Ok::<(), readily::Error>(())
 /// ```
+#[derive(Clone)]
 pub struct TaskRef {
     cell: CellRef,
     local: Handle,
@@ -130,6 +131,16 @@ impl TaskRef {
         must_be_at_home(&self.local, &self.cell);
     }
 
+    /// What it has panicked with, in safe keeping.
+    pub(crate) fn untold(&self, payload: Payload) -> Untold {
+        Untold::of(&self.cell, payload)
+    }
+
+    /// For reports.
+    pub(crate) fn origin(&self) -> Origin {
+        self.cell.origin()
+    }
+
     /// The number under which its loop runs it.
     pub(super) fn job(&self) -> u64 {
         self.cell.job()
@@ -172,6 +183,13 @@ impl PartialEq for TaskRef {
 
 impl Eq for TaskRef {}
 
+impl Hash for TaskRef {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Where it lies, which is its own as long as this is there.
+        self.cell.address().hash(state);
+    }
+}
+
 impl fmt::Debug for TaskRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, state, site) = (self.get_name(), self.state(), self.cell.own.site);
@@ -183,13 +201,6 @@ impl fmt::Debug for TaskRef {
 }
 
 /// A task's coroutine, as it can be shown: the future itself belongs to the loop.
-impl Hash for TaskRef {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // Where it lies, which is its own as long as this is there.
-        self.cell.address().hash(state);
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Coro {

@@ -69,8 +69,7 @@ impl<T: 'static> Cell<T> {
         drop(state);
         // R057: a waker's panic is nobody's here, and must not cost the callbacks.
         if let Err(payload) = catch(|| self.waiters.wake_all()) {
-            self.local
-                .with(|local| local.note_panic(payload, Origin::Other));
+            self.local.note_panic(payload, Origin::Other);
         }
         self.schedule();
         Ok(())

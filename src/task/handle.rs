@@ -12,6 +12,7 @@ use super::current::{Coro, TaskRef, must_be_at_home};
 use super::done::DoneKey;
 use super::executor::Executor;
 use super::join::{self, JoinError, Reason, TaskState, disown};
+use super::untold::Untold;
 use crate::base::slab::SlabKey;
 use crate::event_loop::{Handle, Local, current};
 use std::borrow::Cow;
@@ -142,13 +143,13 @@ impl<T: 'static> Task<T> {
         self.task_ref().cancel_with(reason)
     }
 
-    /// Whether the task has ended, in whichever way.
     /// Why it was cancelled, if whoever did it said so; from that call on.
     #[must_use]
     pub fn cancel_reason(&self) -> Option<Cow<'static, str>> {
         self.cell().reason()
     }
 
+    /// Whether the task has ended, in whichever way.
     #[must_use]
     pub fn done(&self) -> bool {
         self.state().is_ended()
@@ -278,7 +279,10 @@ impl<T: 'static> Drop for Task<T> {
             let told = self.local.with(|local| disown(local, cell));
             if told.is_none() {
                 // Its loop has gone: whoever else knows the task cannot have the result either.
-                drop(self.task.take());
+                let left = self.task.take();
+                if let Some(Err(JoinError::Panicked(payload))) = left {
+                    drop(Untold::of(cell, payload));
+                }
             }
         }
         // Last: a waker may panic when it goes, and the end is told all the same.

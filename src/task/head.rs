@@ -110,6 +110,10 @@ impl Head {
         self.wakeup.job
     }
 
+    pub(super) fn home(&self) -> &Arc<Inbox> {
+        &self.wakeup.home
+    }
+
     fn extra(&self) -> &Extra {
         self.own.extra.get_or_init(Box::default)
     }

@@ -30,6 +30,7 @@ mod shared;
 mod standing;
 mod task_local;
 pub(crate) mod waiters;
+pub(crate) mod untold;
 mod waker;
 
 pub use budget::{BUDGET, consume_budget, unbudgeted};

@@ -4,12 +4,16 @@
 use crate::support::{
     Count, Dropped, Log, collect_unhandled, command, guard, listener, reset, tcp_pair, turn_times,
 };
-use readily::{Closures, EventLoop, Interest, PanicPolicy, Runner, spawn};
+use readily::{
+    Closures, EventLoop, Interest, JoinSet, PanicPolicy, Runner, TaskGroup, spawn, wait_for,
+};
+use std::cell::RefCell;
 use std::future::{pending, poll_fn};
 use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
@@ -331,7 +335,7 @@ fn a_waker_that_panics_keeps_neither_the_other_direction_nor_the_callbacks_aslee
             let stream = readily::io::TcpStream::from_std(a).unwrap();
             // Fill the buffers, so that a writer waits; then a hostile reader waits, too.
             let block = vec![0; 1 << 16];
-            let full = readily::wait_for(Duration::from_millis(50), async {
+            let full = wait_for(Duration::from_millis(50), async {
                 loop {
                     stream.write(&block).await.unwrap();
                 }
@@ -396,7 +400,7 @@ fn a_source_that_is_closed_wakes_writers_though_a_reader_panics() {
     runner
         .run(async {
             let block = vec![0; 1 << 16];
-            let full = readily::wait_for(Duration::from_millis(50), async {
+            let full = wait_for(Duration::from_millis(50), async {
                 loop {
                     stream.write(&block).await.unwrap();
                 }
@@ -490,6 +494,195 @@ fn a_panic_of_the_main_future_comes_out_of_run_whatever_the_policy() {
             21,
             "it can be used again"
         );
+    }
+}
+
+/// What a group has heard of, and nobody else will.
+#[test]
+fn the_panic_of_a_child_whose_group_is_dropped_is_told_with_its_name() {
+    let _guard = guard();
+    let mut runner = Runner::new().unwrap();
+    runner.set_panic_policy(PanicPolicy::Isolate);
+    let told = collect_unhandled(&runner);
+    let body = async |group: &TaskGroup<()>| -> Result<(), ()> {
+        group.spawn(async { Err::<(), ()>(()) });
+        group.spawn::<(), _>(async { panic!("planted") });
+        pending().await
+    };
+    let limited = wait_for(Duration::from_millis(5), TaskGroup::collect(body));
+    assert!(runner.run(limited).unwrap().is_err());
+    let told = told.text();
+    let start = "Task-3, spawned at tests/it/panics.rs:";
+    assert!(told.starts_with(start), "{told}");
+    assert!(
+        told.ends_with(" panicked, with nobody waiting: planted"),
+        "{told}"
+    );
+}
+
+/// The one that goes out of `close` has nowhere to go here.
+#[test]
+fn what_would_have_gone_out_of_a_loop_that_is_dropped_is_told() {
+    let _guard = guard();
+    for main_panics in [false, true] {
+        let mut runner = Runner::new().unwrap();
+        let told = collect_unhandled(&runner);
+        let run = catch_unwind(AssertUnwindSafe(move || {
+            let run = runner.run(async {
+                let held = Panics("task");
+                drop(spawn(async move {
+                    let _held = &held;
+                    pending::<()>().await;
+                }));
+                let local = readily::Handle::current().unwrap();
+                local.with(|local| {
+                    let held = Panics("timer");
+                    local.call_later(Duration::from_secs(9), move |_| drop(held));
+                });
+                readily::yield_now().await;
+                assert!(!main_panics, "main");
+            });
+            drop(runner);
+            run.is_ok()
+        }));
+        assert_eq!(run.is_ok(), !main_panics);
+        let told = told.text();
+        let start = "a destructor or a waker panicked, with nobody waiting: planted: timer";
+        assert!(told.starts_with(start), "{told}");
+        let (_, task) = told
+            .split_once(" Task-2, spawned at tests/it/panics.rs:")
+            .expect(&told);
+        assert!(task.ends_with("planted: task"), "{told}");
+    }
+}
+
+/// The caller's own goes out, whichever came first.
+#[test]
+fn of_a_main_future_and_a_task_that_panic_in_one_turn_the_task_is_told() {
+    let _guard = guard();
+    for main_is_first in [true, false] {
+        for policy in [PanicPolicy::Isolate, PanicPolicy::Propagate] {
+            let mut runner = Runner::new().unwrap();
+            runner.set_panic_policy(policy);
+            let told = collect_unhandled(&runner);
+            let main = async {
+                let task = async move {
+                    if main_is_first {
+                        readily::yield_now().await;
+                    }
+                    panic!("the task's");
+                };
+                drop(spawn(task));
+                readily::yield_now().await;
+                if main_is_first {
+                    readily::yield_now().await;
+                }
+                panic!("the main future's")
+            };
+            let run = catch_unwind(AssertUnwindSafe(|| runner.run(main)));
+            let payload = run.map(drop).unwrap_err();
+            assert_eq!(
+                *payload.downcast_ref::<&str>().unwrap(),
+                "the main future's"
+            );
+            assert_eq!(told.len(), 1, "{}", told.text());
+            assert!(told.text().ends_with("the task's"), "{}", told.text());
+            assert_eq!(runner.run(async { 21 }).unwrap(), 21);
+        }
+    }
+}
+
+/// Also if nobody is left to be given the first.
+#[test]
+#[allow(clippy::await_holding_refcell_ref)] // nobody else comes near it meanwhile
+fn of_several_panics_in_a_set_that_is_shut_down_the_first_goes_out_and_the_others_are_told() {
+    let _guard = guard();
+    for policy in [PanicPolicy::Isolate, PanicPolicy::Propagate] {
+        let mut runner = Runner::new().unwrap();
+        runner.set_panic_policy(policy);
+        let told = collect_unhandled(&runner);
+        let ended = runner.run(async {
+            let mut set = JoinSet::new();
+            for what in ["first", "second"] {
+                set.spawn(async move { panic!("{what}") });
+            }
+            readily::yield_now().await;
+            spawn(async move { set.shutdown().await }).await
+        });
+        let error = ended.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "the task panicked: first");
+        let told = told.text();
+        assert!(
+            told.starts_with("Task-3, spawned at tests/it/panics.rs:"),
+            "{told}"
+        );
+        assert!(
+            told.ends_with("panicked, with nobody waiting: second"),
+            "{told}"
+        );
+    }
+    let mut runner = Runner::new().unwrap();
+    runner.set_panic_policy(PanicPolicy::Isolate);
+    let told = collect_unhandled(&runner);
+    runner
+        .run(async {
+            let set = Rc::new(RefCell::new(JoinSet::new()));
+            set.borrow_mut().spawn(async { panic!("not given") });
+            let own = Rc::clone(&set);
+            // Cancels itself with the others, and waits for its own end.
+            let shuts = async move { own.borrow_mut().shutdown().await };
+            set.borrow_mut().spawn(shuts);
+            for _ in 0..3 {
+                readily::yield_now().await;
+            }
+        })
+        .unwrap();
+    let told = told.text();
+    assert!(
+        told.starts_with("Task-2, spawned at tests/it/panics.rs:"),
+        "{told}"
+    );
+    assert!(
+        told.ends_with("panicked, with nobody waiting: not given"),
+        "{told}"
+    );
+}
+
+/// There is no loop any more, and no hook: standard error is told, as it is by default.
+#[test]
+fn a_panic_that_outlives_its_loop_is_told_to_standard_error() {
+    let name = "panics::a_panic_that_outlives_its_loop_is_told_to_standard_error";
+    if std::env::var("READILY_IT_ALONE").as_deref() == Ok(name) {
+        let mut runner = Runner::new().unwrap();
+        let told = collect_unhandled(&runner);
+        let remote = runner.remote();
+        let far = remote.spawn(|| async { panic!("far") }).unwrap();
+        let held = runner.run(async {
+            let task = spawn(async { panic!("held") });
+            let mut group = Box::pin(TaskGroup::<()>::collect(async |group| {
+                group.spawn::<(), _>(async { panic!("child") });
+                Ok(())
+            }));
+            let polled = poll_fn(|cx| Poll::Ready(group.as_mut().poll(cx).is_pending()));
+            assert!(polled.await);
+            readily::yield_now().await;
+            readily::yield_now().await;
+            (task, group)
+        });
+        runner.close();
+        drop((far, held));
+        assert_eq!(told.len(), 0, "{}", told.text());
+        return;
+    }
+    let _guard = guard();
+    let output = command(name, None).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    for (task, what) in [(4, "far"), (2, "held"), (3, "child")] {
+        let start = format!("readily: Task-{task}, spawned at tests/it/panics.rs:");
+        let end = format!("panicked, with nobody waiting: {what}");
+        let is_it = |line: &str| line.starts_with(&start) && line.ends_with(&end);
+        assert_eq!(said.lines().filter(|line| is_it(line)).count(), 1, "{said}");
     }
 }
 

@@ -1,0 +1,102 @@
+//! A panic in somebody's keeping: whoever lets it go unseen has it told.
+//!
+//! Between the end of a task and whoever asks for its result a panic may lie in a cell that two
+//! threads share, or in a future that is dropped. There it is kept with the name of its task and the
+//! line that made it, so that wherever it is dropped it goes home, and is told there; or, where home
+//! is gone, on standard error.
+//!
+//! In asyncio: "Task exception was never retrieved".
+
+use super::head::Head;
+use crate::event_loop::{Inbox, Origin, Payload, current, panics, unhandled};
+use std::panic::Location;
+use std::sync::Arc;
+
+/// Told when it is dropped: as a panic that nobody waits for.
+pub(crate) struct Untold {
+    payload: Option<Payload>,
+    /// The task's; `None` if it was none yet.
+    name: Option<String>,
+    site: &'static Location<'static>,
+    home: Arc<Inbox>,
+    /// Whether it is on its way home already.
+    sent: bool,
+}
+
+impl Untold {
+    /// What this task has panicked with.
+    pub(super) fn of(task: &Head, payload: Payload) -> Self {
+        let mut untold = Self::before(task.own.site, task.home(), payload);
+        untold.name = Some(task.name().to_string());
+        untold
+    }
+
+    /// What a closure has panicked with that was sent to make a task.
+    pub(super) fn before(
+        site: &'static Location<'static>,
+        home: &Arc<Inbox>,
+        payload: Payload,
+    ) -> Self {
+        Self {
+            payload: Some(payload),
+            name: None,
+            site,
+            home: Arc::clone(home),
+            sent: false,
+        }
+    }
+
+    /// Somebody asks for it, so it need not be told.
+    pub(crate) fn take(mut self) -> Payload {
+        self.payload.take().expect("it is taken once, or dropped")
+    }
+
+    /// Tells it behind another that goes out in the same place.
+    pub(crate) fn tell(mut self) {
+        if !current::is_at_home(&self.home) {
+            return; // it is told when it is dropped, now
+        }
+        if let Some(payload) = self.payload.take() {
+            current::with(|local| local.tell_panic(payload, self.origin()));
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        let site = self.site;
+        match &self.name {
+            Some(name) => Origin::Task {
+                name: name.as_str().into(),
+                site,
+            },
+            None => Origin::Closure { site },
+        }
+    }
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        let Some(payload) = self.payload.take() else {
+            return;
+        };
+        let origin = self.origin();
+        if current::is_at_home(&self.home) {
+            current::with(|local| local.note_panic(payload, origin));
+        } else if self.home.forked() {
+            // The parent has it too, and tells it.
+            panics::drop_quietly(payload);
+        } else if self.sent {
+            // A closed loop has let it go.
+            unhandled::print_panic(payload, origin);
+        } else {
+            let home = Arc::clone(&self.home);
+            let untold = Self {
+                payload: Some(payload),
+                name: self.name.take(),
+                site: self.site,
+                home: Arc::clone(&home),
+                sent: true,
+            };
+            home.send(move |_| drop(untold), Location::caller());
+        }
+    }
+}
