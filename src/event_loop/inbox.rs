@@ -5,8 +5,7 @@
 //! flag costs. The inbox outlives the loop, so a waker that is used late finds a closed
 //! list and nothing worse.
 //!
-//! In asyncio this is `call_soon_threadsafe`; in the notes, the way back from the thread
-//! pool (N3, N5).
+//! In asyncio: `call_soon_threadsafe`; in the notes, the way back from the thread pool (N3, N5).
 //!
 //! # States
 //!
@@ -72,6 +71,8 @@ pub(crate) struct Inbox {
     fork: ForkGuard,
     /// How many `Remote`s there are: each may still hand something in.
     remotes: AtomicUsize,
+    /// How many tasks of other loops are awaited on this one.
+    pub(super) afar: AtomicUsize,
     /// Whether each wake has to come as a letter: see [`AnyKernel::is_taped`](crate::poll::AnyKernel).
     taped: bool,
     /// Whose thread the loop is.
@@ -92,6 +93,7 @@ impl Inbox {
             bell,
             fork,
             remotes: AtomicUsize::new(0),
+            afar: AtomicUsize::new(0),
             taped,
             home: std::thread::current().id(),
         }
@@ -154,9 +156,8 @@ impl Inbox {
         }
     }
 
-    /// Says that the loop is up; `true` if there may be letters. One that is handed in while
-    /// we look, and missed, is not lost: its ring comes after, and keeps the loop from
-    /// sleeping.
+    /// Says that the loop is up; `true` if there may be letters. One that is handed in while we
+    /// look, and missed, is not lost: its ring comes after, and keeps the loop from sleeping.
     pub(super) fn wake_up(&self) -> bool {
         // Between ready tasks nobody has changed it, and a look is cheaper than a swap.
         self.state.load(Ordering::Relaxed) != AWAKE
@@ -246,8 +247,7 @@ impl Remote {
         V: Send + 'static,
         C: FnOnce(V, &Local) + Send + 'static,
     {
-        // Boxed under the lock, and not before it: a closed loop gives the value back as it
-        // was, whenever it closes.
+        // Boxed under the lock: a closed loop gives the value back as it was, whenever it closes.
         // Not even the lock is taken in a fork: who held it may be in the parent only.
         if self.inbox.forked() {
             return Err(Closed(value));

@@ -9,6 +9,7 @@
 
 mod accept;
 mod accept_errors;
+mod afar;
 mod callbacks;
 mod classify;
 mod close;
@@ -38,6 +39,7 @@ pub(crate) mod unhandled;
 pub(crate) use accept::ACCEPTS_PER_TURN;
 pub use accept::{Accepted, BACKLOG, listen_tcp};
 pub use accept_errors::{AcceptError, Backoff};
+pub(crate) use afar::Afar;
 pub use callbacks::{Callbacks, Closures};
 pub use classify::{Kind, Kinds, Role, classify};
 pub use close::CloseReport;
@@ -341,9 +343,9 @@ impl EventLoop {
     /// [`PanicPolicy::Propagate`].
     pub fn close(self) -> CloseReport {
         let report = self.local.shut();
+        self.local.drop_hook();
         let panic = self.local.reports.take_panic();
         drop(self);
-        self.local.drop_hook();
         match panic {
             Some((payload, _)) => std::panic::resume_unwind(payload),
             None => report,

@@ -52,9 +52,10 @@ pub enum Unhandled {
         longest: Origin,
     },
     /// In debug mode: a [`run`](crate::run()) waits, and nothing on its loop can end that. There is
-    /// no timer, no descriptor, no [`Remote`](super::Remote), and nobody is ready: a lock that is
-    /// taken twice, a promise that is kept and not settled, tasks that wait for each other. Only a
-    /// waker can that another thread has. Told once for each run.
+    /// no timer, no descriptor, no [`Remote`](super::Remote), no task of another loop is awaited, and
+    /// nobody is ready: a lock that is taken twice, a promise that is kept and not settled, tasks that
+    /// wait for each other. Only a waker can that another thread has, of which the loop does not know:
+    /// where one does, this is a false alarm. Told once for each run.
     Stuck {
         /// Who waits, by name.
         tasks: Vec<String>,
@@ -112,7 +113,8 @@ impl fmt::Display for Unhandled {
             ),
             Self::Stuck { tasks } => write!(
                 f,
-                "nothing on this loop can end the wait of: {}",
+                "nothing on this loop can end the wait of: {}; \
+                 unless another thread still has a waker of theirs",
                 tasks.join(", ")
             ),
             Self::AcceptPaused { fd, error, retry } => {
@@ -165,9 +167,9 @@ impl Local {
 
     /// The hook is user's code too, and may panic when it goes: there is nobody left to tell.
     pub(super) fn drop_hook(&self) {
+        let _here = self.be_current();
         let hook = self.reports.hook.take();
         if let Err(payload) = catch(|| drop(hook)) {
-        let _here = self.be_current();
             eprintln!("readily: the hook for unhandled errors panicked when it was dropped");
             drop_quietly(payload);
         }
@@ -241,8 +243,6 @@ impl Local {
                 self.reports.has_panic.set(true);
                 self.reports.panic.set(Some((payload, origin)));
             }
-        }
-    }
             PanicPolicy::Propagate | PanicPolicy::Isolate => self.tell_panic(payload, origin),
         }
     }
@@ -272,10 +272,10 @@ impl Local {
     pub(super) fn tell_what_is_left(&self) {
         if let Some((payload, origin)) = self.reports.take_panic() {
             self.tell_panic(payload, origin);
+        }
+    }
 }
 
-/// What a panic said.
-pub(crate) fn message(payload: &Payload) -> String {
 impl Handle {
     /// A panic that nobody waits for. Where the loop has gone, and its hook with it, standard error is
     /// told.
@@ -305,6 +305,8 @@ pub(crate) fn print_panic(payload: Payload, origin: Origin) {
     drop_quietly(payload);
 }
 
+/// What a panic said.
+pub(crate) fn message(payload: &Payload) -> String {
     if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()
     } else if let Some(text) = payload.downcast_ref::<String>() {

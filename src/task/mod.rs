@@ -24,13 +24,14 @@ mod look;
 mod main_task;
 mod places;
 mod remote;
+mod remote_shared;
 mod remote_task;
 mod reporting;
 mod shared;
 mod standing;
 mod task_local;
-pub(crate) mod waiters;
 pub(crate) mod untold;
+pub(crate) mod waiters;
 mod waker;
 
 pub use budget::{BUDGET, consume_budget, unbudgeted};

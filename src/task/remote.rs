@@ -10,10 +10,12 @@ use super::current::{TaskRef, current_task};
 use super::executor::Executor;
 use super::handle::Task;
 use super::join::{JoinError, Reason};
-use super::remote_task::{RemoteTask, Shared};
+use super::remote_shared::{Ended, Failed, Shared, ended};
+use super::remote_task::RemoteTask;
+use super::untold::Untold;
 use crate::base::slab::SlabKey;
 use crate::event_loop::panics::catch;
-use crate::event_loop::{Closed, Inbox, Local, Origin, Remote, current};
+use crate::event_loop::{Closed, Inbox, Local, Remote, current};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -73,16 +75,19 @@ impl<T: Send + 'static> Settles<T> {
     {
         if let Some(error) = self.0.cancelled_before() {
             local.guard(|| drop(make));
-            return self.settle(local, Err(error));
+            return self.settle(local, Err(Failed::Cancelled(error)));
         }
         let future = match catch(|| Nascent::new(make())) {
             Ok(future) => future,
-            Err(payload) => return self.settle(local, Err(JoinError::Panicked(payload))),
+            Err(payload) => {
+                let untold = Untold::before(site, &local.inbox(), payload);
+                return self.settle(local, Err(Failed::Panicked(untold)));
+            }
         };
         let mut task = Task::spawn(local, future, site);
         match task.result() {
             // Spawned while the loop closes: it has ended already.
-            Some(result) => self.settle(local, result),
+            Some(result) => self.settle(local, ended(task.cell(), result)),
             None => {
                 let shared = Arc::clone(&self.0);
                 let job = task.forward(move |local, result| self.settle(local, result));
@@ -94,12 +99,10 @@ impl<T: Send + 'static> Settles<T> {
         }
     }
 
-    fn settle(self, local: &Local, result: Result<T, JoinError>) {
-        match self.0.settle(result) {
-            None => {}
-            // Nobody will ask.
-            Some(Err(JoinError::Panicked(payload))) => local.note_panic(payload, Origin::Other),
-            Some(left) => local.drop_guarded(left),
+    fn settle(self, local: &Local, result: Ended<T>) {
+        // Nobody will ask: a panic is told.
+        if let Some(left) = self.0.settle(result) {
+            local.drop_guarded(left);
         }
     }
 }
@@ -108,17 +111,17 @@ impl<T: Send + 'static> Drop for Settles<T> {
     fn drop(&mut self) {
         // Nothing if it was settled. Otherwise the loop has closed before it read the letter.
         let closed = JoinError::CancelledFor("its loop was closed".into());
-        drop(self.0.settle(Err(closed)));
+        drop(self.0.settle(Err(Failed::Cancelled(closed))));
     }
 }
 
 impl<T: 'static> Task<T> {
     /// Gives the result to `take` as soon as there is one, before anybody else is told.
-    fn forward(&self, take: impl FnOnce(&Local, Result<T, JoinError>) + 'static) -> u64 {
+    fn forward(&self, take: impl FnOnce(&Local, Ended<T>) + 'static) -> u64 {
         self.cell().forward(Box::new(move |local, cell| {
             let task = Joined::<T>::of(cell);
             if let Some(result) = task.and_then(|task| task.take()) {
-                take(local, result);
+                take(local, ended(cell, result));
             }
         }));
         self.cell().job()

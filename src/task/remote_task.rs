@@ -1,7 +1,6 @@
 //! A task of another thread's loop, as seen from afar: await it, wait for it, cancel it.
 //!
-//! What it shares with the loop is a lock with the result behind it, a waker for who awaits, and a
-//! condition for who waits. A thread that turns a loop must not wait (N5), and the loop's own
+//! What it shares with the loop is in `remote_shared.rs`. A thread that turns a loop must not wait (N5), and the loop's own
 //! thread would wait for ever: both are told so.
 //!
 //! In asyncio this is the `concurrent.futures.Future` that `run_coroutine_threadsafe` returns; in
@@ -9,13 +8,14 @@
 
 use super::join::{JoinError, Reason};
 use super::remote::{cancel, must_not_be_current};
-use crate::event_loop::{Inbox, Origin, current};
+use super::remote_shared::{Failed, Inner, Shared, State};
+use crate::event_loop::{Afar, Inbox, current};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Why waiting on a plain thread gave no value.
@@ -34,107 +34,9 @@ pub enum WaitError {
     OnLoop,
 }
 
-enum State<T> {
-    /// On its way; to be cancelled when it comes.
-    Sent(Option<JoinError>),
-    /// A task of the loop, with this number.
-    Runs(u64),
-    Settled(Result<T, JoinError>),
-    /// T4: delivered once.
-    Taken,
-}
-
-struct Inner<T> {
-    state: State<T>,
-    waker: Option<Waker>,
-    /// Whether a `RemoteTask` is there to ask.
-    held: bool,
-}
-
-impl<T> Inner<T> {
-    fn is_settled(&self) -> bool {
-        matches!(self.state, State::Settled(_) | State::Taken)
-    }
-
-    /// The result; `None` while there is none. `Err` if it was taken before.
-    fn take(&mut self) -> Result<Option<Result<T, JoinError>>, ()> {
-        match std::mem::replace(&mut self.state, State::Taken) {
-            State::Settled(result) => Ok(Some(result)),
-            State::Taken => Err(()),
-            pending => {
-                self.state = pending;
-                Ok(None)
-            }
-        }
-    }
-}
-
-/// What both sides have.
-pub(super) struct Shared<T> {
-    inner: Mutex<Inner<T>>,
-    settled: Condvar,
-}
-
-impl<T> Shared<T> {
-    pub(super) fn new() -> Self {
-        let state = State::Sent(None);
-        Self {
-            inner: Mutex::new(Inner {
-                state,
-                waker: None,
-                held: true,
-            }),
-            settled: Condvar::new(),
-        }
-    }
-
-    fn inner(&self) -> MutexGuard<'_, Inner<T>> {
-        // What is behind a poisoned lock is whole: nothing that can panic runs under it.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether it was cancelled on its way.
-    pub(super) fn cancelled_before(&self) -> Option<JoinError> {
-        match &mut self.inner().state {
-            State::Sent(cancelled) => cancelled.take(),
-            _ => None,
-        }
-    }
-
-    /// It has become a task; `Some` if it was cancelled in the meantime.
-    pub(super) fn runs(&self, job: u64) -> Option<JoinError> {
-        let mut inner = self.inner();
-        match std::mem::replace(&mut inner.state, State::Runs(job)) {
-            State::Sent(cancelled) => cancelled,
-            other => {
-                inner.state = other;
-                None
-            }
-        }
-    }
-
-    /// G6: settles once; gives back what nobody will ask for.
-    pub(super) fn settle(&self, result: Result<T, JoinError>) -> Option<Result<T, JoinError>> {
-        let mut inner = self.inner();
-        if inner.is_settled() {
-            return Some(result);
-        }
-        let left = if inner.held {
-            inner.state = State::Settled(result);
-            None
-        } else {
-            inner.state = State::Taken;
-            Some(result)
-        };
-        let waker = inner.waker.take();
-        drop(inner);
-        self.settled.notify_all();
-        // L8: not under the lock.
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        left
-    }
+/// What is told in a child of the loop's process, where nobody turns that loop.
+fn in_a_fork() -> JoinError {
+    JoinError::CancelledFor("its loop is that of a parent process".into())
 }
 
 /// A task that runs on a loop, for the thread that has sent it there: see
@@ -142,6 +44,9 @@ impl<T> Shared<T> {
 ///
 /// Dropping it detaches the task; a panic that nobody can see any more then follows the
 /// [`PanicPolicy`](crate::PanicPolicy) of its loop. It does not keep that loop from ending.
+///
+/// In a child of the loop's process, forked and not executed anew, the loop has gone: awaiting it
+/// gives [`JoinError::CancelledFor`], at once, whatever was there.
 ///
 /// # Cancellation
 ///
@@ -160,8 +65,8 @@ impl<T: Send + 'static> RemoteTask<T> {
     ///
     /// # Errors
     ///
-    /// [`WaitError::Join`] if it was cancelled or panicked, or its loop has gone;
-    /// [`WaitError::OnLoop`], at once, where waiting would block a loop, this one or another.
+    /// [`WaitError::Join`] if it was cancelled or panicked, or its loop has gone, as it has in a child
+    /// of its process: there it is told at once, and nothing is taken; [`WaitError::OnLoop`], at once, where waiting would block a loop, this one or another.
     ///
     /// # Panics
     ///
@@ -186,6 +91,10 @@ impl<T: Send + 'static> RemoteTask<T> {
     }
 
     fn wait_up_to(&mut self, limit: Option<Duration>) -> Result<T, WaitError> {
+        // Before the lock: who held it may be in the parent only.
+        if self.home.forked() {
+            return Err(in_a_fork().into());
+        }
         let mut inner = self.shared.inner();
         if !inner.is_settled() {
             if self.home.is_home() || current::is_turning() {
@@ -206,16 +115,16 @@ impl<T: Send + 'static> RemoteTask<T> {
         let taken = inner.take();
         drop(inner);
         match taken {
-            Ok(Some(result)) => Ok(result?),
+            Ok(Some(result)) => Ok(result.map_err(Failed::into_error)?),
             Ok(None) => Err(WaitError::TimedOut),
             Err(()) => panic!("the result of this task was taken before"),
         }
     }
 
-    /// Whether it has ended, in whichever way.
+    /// Whether it has ended, in whichever way. In a child of its loop's process it has.
     #[must_use]
     pub fn done(&self) -> bool {
-        self.shared.inner().is_settled()
+        self.home.forked() || self.shared.inner().is_settled()
     }
 
     /// Asks the loop to cancel the task, soon. How it has ended is told by the result: it may be
@@ -234,6 +143,9 @@ impl<T: Send + 'static> RemoteTask<T> {
     #[track_caller]
     fn end(&self, reason: Option<Reason>) {
         let site = Location::caller();
+        if self.home.forked() {
+            return;
+        }
         let mut inner = self.shared.inner();
         match &mut inner.state {
             State::Sent(Some(_)) | State::Settled(_) | State::Taken => {}
@@ -257,8 +169,11 @@ impl<T: Send + 'static> Future for RemoteTask<T> {
     ///
     /// If the result was taken before, and in the task itself: it would wait for ever.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.home.forked() {
+            return Poll::Ready(Err(in_a_fork()));
+        }
         // Cloned before the lock, and what it replaces dropped after it (L8).
-        let waker = cx.waker().clone();
+        let waker = (cx.waker().clone(), Afar::than(&self.home));
         let mut inner = self.shared.inner();
         let taken = inner.take();
         let before = match taken {
@@ -275,7 +190,7 @@ impl<T: Send + 'static> Future for RemoteTask<T> {
             must_not_be_current(&self.home, job);
         }
         match taken {
-            Ok(Some(result)) => Poll::Ready(result),
+            Ok(Some(result)) => Poll::Ready(result.map_err(Failed::into_error)),
             Ok(None) => Poll::Pending,
             Err(()) => panic!("the result of this task was taken before"),
         }
@@ -284,17 +199,15 @@ impl<T: Send + 'static> Future for RemoteTask<T> {
 
 impl<T: Send + 'static> Drop for RemoteTask<T> {
     fn drop(&mut self) {
+        if self.home.forked() {
+            return; // the other side is in the parent
+        }
         let mut inner = self.shared.inner();
         inner.held = false;
-        let (waker, taken) = (inner.waker.take(), inner.take());
+        let left = (inner.waker.take(), inner.take());
         drop(inner);
-        drop(waker);
-        if let Ok(Some(Err(JoinError::Panicked(payload)))) = taken {
-            // A panic that was never looked at is told at home.
-            let site = Location::caller();
-            self.home
-                .send(move |local| local.note_panic(payload, Origin::Other), site);
-        }
+        // L8: not under the lock. A panic that was never looked at is told at home.
+        drop(left);
     }
 }
 

@@ -5,10 +5,13 @@
 #![allow(unsafe_code)]
 
 use crate::support::{Log, collect_unhandled, guard, is_alone, turn_times, turn_until};
-use readily::{Closures, Error, EventLoop, Interest};
+use readily::{Closures, Error, EventLoop, Interest, JoinError, Runner, WaitError, wait_for};
+use std::future::pending;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 /// Runs `child` in a fork of this process; its exit status.
 fn in_a_fork(child: impl FnOnce() -> i32) -> i32 {
@@ -72,6 +75,59 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
     theirs.write_all(b"x").unwrap();
     turn_until(&mut event_loop, || log.len() > 0);
     assert_eq!(log.text(), "read");
+}
+
+/// R108: its loop is the parent's, and nobody turns it here. Awaited or waited for, it says so.
+#[test]
+fn in_a_fork_a_remote_task_says_that_its_loop_is_the_parents() {
+    if !is_alone(None) {
+        return;
+    }
+    let _guard = guard();
+    let (to_us, remotes) = channel();
+    let home = std::thread::spawn(move || {
+        let mut runner = Runner::new().unwrap();
+        to_us.send(runner.remote()).unwrap();
+        runner.run(pending::<()>()).is_err()
+    });
+    let remote = remotes.recv().unwrap();
+    let mut task = Some(remote.spawn(pending::<()>).unwrap());
+    let over = remote.spawn(|| async {}).unwrap();
+    // They have been made by now: what is sent comes in order.
+    remote.spawn(|| async {}).unwrap().wait().unwrap();
+    let mut over = Some(over);
+    let code = in_a_fork(|| {
+        let (mut task, mut over) = (task.take().unwrap(), over.take().unwrap());
+        let is_told = |error: &JoinError| {
+            let reason = error.reason().unwrap_or_default();
+            reason == "its loop is that of a parent process"
+        };
+        let gone = |waited: Result<(), WaitError>| matches!(waited, Err(WaitError::Join(error)) if is_told(&error));
+        if !gone(task.wait_for(Duration::from_millis(200))) {
+            return 2; // without a limit it would wait for ever
+        }
+        let awaited = readily::run(wait_for(Duration::from_secs(5), &mut task)).unwrap();
+        task.cancel();
+        let told = [
+            awaited.is_ok_and(|ended| ended.is_err_and(|error| is_told(&error))),
+            gone(task.wait()),
+            task.done(),
+            gone(over.wait()),
+        ];
+        drop(task);
+        i32::from(told == [true; 4])
+    });
+    assert_eq!(code, 1);
+    over.take().unwrap().wait().unwrap();
+    let mut task = task.expect("the child had a copy");
+    assert!(!task.done(), "what the child did is not told here");
+    task.cancel();
+    assert!(matches!(
+        task.wait(),
+        Err(WaitError::Join(JoinError::Cancelled))
+    ));
+    remote.stop().unwrap();
+    assert!(home.join().unwrap());
 }
 
 /// R004: the number is another file's, the file has another number, and the kernel goes on.

@@ -204,6 +204,43 @@ fn the_panic_of_a_remote_task_is_told_once() {
     }
 }
 
+/// Whoever it was, and where it was sent from: also if nobody was there any more, if nobody looked,
+/// if it never became a task, and if the loop closes before it reads that nobody will.
+#[test]
+fn the_panic_of_a_remote_task_is_told_with_its_name_and_the_line_that_sent_it() {
+    let _guard = guard();
+    let mut event_loop = EventLoop::new().unwrap();
+    event_loop.set_panic_policy(PanicPolicy::Isolate);
+    let told = collect_unhandled(&event_loop);
+    let remote = event_loop.remote();
+    let line = line!() + 1;
+    drop(remote.spawn(|| async { panic!("early") }).unwrap());
+    let late = remote.spawn(|| async { panic!("late") }).unwrap();
+    let make = || -> std::future::Ready<()> { panic!("made") };
+    let made = remote.spawn(make).unwrap();
+    let last = remote.spawn(|| async { panic!("last") }).unwrap();
+    turn_times(&mut event_loop, 3);
+    drop((late, made));
+    turn_times(&mut event_loop, 1);
+    drop(last);
+    event_loop.close();
+    let expected = [
+        ("Task-1, spawned at", line, "early"),
+        ("Task-2, spawned at", line + 1, "late"),
+        ("the closure queued at", line + 3, "made"),
+        ("Task-3, spawned at", line + 4, "last"),
+    ];
+    let told = told.text();
+    for (who, line, what) in expected {
+        // Between the two is the column.
+        let start = format!("{who} {}:{line}:", file!());
+        let end = format!(" panicked, with nobody waiting: {what}");
+        let rest = told.split_once(&start).map(|(_, rest)| rest);
+        let column = rest.and_then(|rest| rest.split_once(&end));
+        assert!(column.is_some_and(|(n, _)| n.len() < 4), "{what}: {told}");
+    }
+}
+
 /// R114: many threads, many tasks, and a loop that ends somewhere in between. Everybody hears.
 #[test]
 fn everybody_hears_when_a_loop_ends_while_many_send() {

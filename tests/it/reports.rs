@@ -6,13 +6,14 @@ use readily::clock::Manual;
 use readily::poll::portable::PollPoller;
 use readily::testing::SimLoop;
 use readily::{
-    Closures, EventLoop, Interest, Kind, Lock, Origin, PanicPolicy, Runner, Unhandled, spawn,
-    yield_now,
+    Closures, Error, EventLoop, Handle, Interest, Kind, Lock, Origin, PanicPolicy, Runner,
+    Unhandled, spawn, yield_now,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::panic::Location;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::task::{Poll, Waker};
@@ -304,8 +305,8 @@ fn a_main_future_that_takes_too_long_is_told_too() {
     sim.set_debug(true);
     let told = collect_unhandled(&sim);
     let clock = sim.kernel().clock();
-    sim.run(async {
     let line = next_line();
+    sim.run(async {
         clock.advance(99 * MILLI);
         yield_now().await;
         clock.advance(100 * MILLI);
@@ -365,9 +366,58 @@ fn a_run_that_nothing_can_end_is_told_once_in_debug_mode() {
             })
             .unwrap();
         thread.join().unwrap();
-        let expected = "nothing on this loop can end the wait of: Task-1, twice";
+        let expected = "nothing on this loop can end the wait of: Task-1, twice; \
+                        unless another thread still has a waker of theirs";
         assert_eq!(log.text(), if debug { expected } else { "" });
     }
+}
+
+/// Awaited here, it is woken by another loop; of one's own loop it is not.
+#[test]
+fn a_run_that_awaits_a_task_of_another_loop_is_not_told() {
+    let _guard = guard();
+    let (to_us, remotes) = mpsc::channel();
+    let home = std::thread::spawn(move || {
+        let mut runner = Runner::new().unwrap();
+        to_us.send(runner.remote()).unwrap();
+        runner.run(std::future::pending::<()>()).is_err()
+    });
+    let remote = remotes.recv().unwrap();
+    let mut runner = Runner::builder().debug(true).build().unwrap();
+    runner.set_slow_callback(Duration::from_secs(60));
+    let (tell, told) = mpsc::channel();
+    runner.on_unhandled(move |what| tell.send(what.to_string()).unwrap());
+    // Time enough for what must not come.
+    let waits = move || async move { (told.recv_timeout(100 * MILLI), told) };
+    let ended = runner.run(async { remote.spawn(waits).unwrap().await });
+    let (told, again) = ended.unwrap().unwrap();
+    assert_eq!(told, Err(mpsc::RecvTimeoutError::Timeout));
+    // By now the other loop has nothing to do with it any more.
+    remote.spawn(|| async {}).unwrap().wait().unwrap();
+    // One that is not awaited any more can end nothing; nor can one of the same loop.
+    let local = runner.handle();
+    runner.on_unhandled(move |_| {
+        local.with(readily::Local::stop);
+    });
+    let gone = runner.run(async {
+        let mut task = remote.spawn(std::future::pending::<()>).unwrap();
+        let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut task).poll(cx).is_pending()));
+        assert!(polled.await);
+        drop(task);
+        std::future::pending::<()>().await;
+    });
+    assert!(matches!(gone, Err(Error::Stopped)));
+    let own = runner.run(async {
+        let local = Handle::current().unwrap();
+        let remote = local.with(readily::Local::remote).unwrap();
+        let task = remote.spawn(std::future::pending::<()>).unwrap();
+        drop(remote);
+        task.await.unwrap();
+    });
+    assert!(matches!(own, Err(Error::Stopped)));
+    assert!(again.try_recv().is_err(), "nothing else was told");
+    remote.stop().unwrap();
+    assert!(home.join().unwrap());
 }
 
 /// A timer, a descriptor, a remote: each of them may.

@@ -1,0 +1,144 @@
+//! What a remote task's two sides have: a lock with the result behind it, a waker, a condition.
+//!
+//! It is settled once, by the loop's side, and taken once, by the other. Nothing of anybody's runs
+//! under the lock: a waker is woken, and a value dropped, when it is open again (L8).
+//!
+//! In asyncio it is inside of `concurrent.futures.Future`. Rule: G6.
+
+use super::head::Head;
+use super::join::JoinError;
+use super::untold::Untold;
+use crate::event_loop::Afar;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+/// Why there is no value.
+pub(super) enum Failed {
+    /// It was cancelled.
+    Cancelled(JoinError),
+    /// It panicked; told, if nobody takes it.
+    Panicked(Untold),
+}
+
+impl Failed {
+    pub(super) fn into_error(self) -> JoinError {
+        match self {
+            Self::Cancelled(error) => error,
+            Self::Panicked(untold) => JoinError::Panicked(untold.take()),
+        }
+    }
+}
+
+pub(super) type Ended<T> = Result<T, Failed>;
+
+/// How this task has ended, as it can travel.
+pub(super) fn ended<T>(task: &Head, result: Result<T, JoinError>) -> Ended<T> {
+    result.map_err(|error| match error {
+        JoinError::Panicked(payload) => Failed::Panicked(Untold::of(task, payload)),
+        cancelled => Failed::Cancelled(cancelled),
+    })
+}
+
+pub(super) enum State<T> {
+    /// On its way; to be cancelled when it comes.
+    Sent(Option<JoinError>),
+    /// A task of the loop, with this number.
+    Runs(u64),
+    Settled(Ended<T>),
+    /// T4: delivered once.
+    Taken,
+}
+
+pub(super) struct Inner<T> {
+    pub(super) state: State<T>,
+    /// Who awaits it, and, if that is on another loop, a word for that one.
+    pub(super) waker: Option<(Waker, Option<Afar>)>,
+    /// Whether a `RemoteTask` is there to ask.
+    pub(super) held: bool,
+}
+
+impl<T> Inner<T> {
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self.state, State::Settled(_) | State::Taken)
+    }
+
+    /// The result; `None` while there is none. `Err` if it was taken before.
+    pub(super) fn take(&mut self) -> Result<Option<Ended<T>>, ()> {
+        match std::mem::replace(&mut self.state, State::Taken) {
+            State::Settled(result) => Ok(Some(result)),
+            State::Taken => Err(()),
+            pending => {
+                self.state = pending;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// What both sides have.
+pub(super) struct Shared<T> {
+    inner: Mutex<Inner<T>>,
+    pub(super) settled: Condvar,
+}
+
+impl<T> Shared<T> {
+    pub(super) fn new() -> Self {
+        let state = State::Sent(None);
+        Self {
+            inner: Mutex::new(Inner {
+                state,
+                waker: None,
+                held: true,
+            }),
+            settled: Condvar::new(),
+        }
+    }
+
+    pub(super) fn inner(&self) -> MutexGuard<'_, Inner<T>> {
+        // What is behind a poisoned lock is whole: nothing that can panic runs under it.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it was cancelled on its way.
+    pub(super) fn cancelled_before(&self) -> Option<JoinError> {
+        match &mut self.inner().state {
+            State::Sent(cancelled) => cancelled.take(),
+            _ => None,
+        }
+    }
+
+    /// It has become a task; `Some` if it was cancelled in the meantime.
+    pub(super) fn runs(&self, job: u64) -> Option<JoinError> {
+        let mut inner = self.inner();
+        match std::mem::replace(&mut inner.state, State::Runs(job)) {
+            State::Sent(cancelled) => cancelled,
+            other => {
+                inner.state = other;
+                None
+            }
+        }
+    }
+
+    /// G6: settles once; gives back what nobody will ask for.
+    pub(super) fn settle(&self, result: Ended<T>) -> Option<Ended<T>> {
+        let mut inner = self.inner();
+        if inner.is_settled() {
+            return Some(result);
+        }
+        let left = if inner.held {
+            inner.state = State::Settled(result);
+            None
+        } else {
+            inner.state = State::Taken;
+            Some(result)
+        };
+        let waker = inner.waker.take();
+        drop(inner);
+        self.settled.notify_all();
+        // L8: not under the lock. The word for the other loop goes after the wake.
+        if let Some((waker, _afar)) = waker {
+            waker.wake();
+        }
+        left
+    }
+}
