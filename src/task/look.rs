@@ -60,7 +60,8 @@ fn look<R, P: Place<R>, A>(place: &P, f: impl FnOnce(&R) -> A) -> Option<A> {
 
 impl<T: 'static> Task<T> {
     /// Looks at the result without taking it: `None` while there is none, and if it was taken
-    /// before.
+    /// before. It is taken out while `f` looks, so to ask this task once more within `f` gives
+    /// `None` too.
     pub fn with_result<R>(&self, f: impl FnOnce(&Result<T, JoinError>) -> R) -> Option<R> {
         look(&self.task, f)
     }
