@@ -41,8 +41,7 @@ pub enum Origin {
     /// The future that a [`run`](crate::run()) is for, or what
     /// [`turn_with`](crate::EventLoop::turn_with) was given.
     Main {
-        /// Where [`run`](crate::run()) was called; `None` where no [`MainTask`](crate::MainTask) is
-        /// polled.
+        /// Where [`run`](crate::run()) was called; `None` where `turn_with` was given something else.
         site: Option<&'static Location<'static>>,
     },
     /// A destructor, or somebody's waker.
