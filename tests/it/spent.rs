@@ -345,3 +345,17 @@ fn what_is_made_of_what_counts_costs_no_more_than_that() {
     })
     .unwrap();
 }
+
+/// Nobody wakes who has used up his budget to the last and then waits for something else: the choice
+/// itself has to come back for those behind him.
+#[test]
+fn a_choice_comes_back_for_those_behind_one_who_used_up_the_budget_and_waits() {
+    let chosen = SimLoop::new(31).run(async {
+        let first = async {
+            spend(BUDGET).await;
+            pending::<()>().await;
+        };
+        select((first, ready(7))).await
+    });
+    assert_eq!(chosen.unwrap(), Either::Right(7));
+}
