@@ -469,15 +469,16 @@ fn a_panic_that_nobody_looked_at_is_told_when_its_handle_is_dropped() {
             drop(task);
         })
         .unwrap();
-    let told = told.text();
-    assert!(
-        told.starts_with("Task-2, spawned at tests/it/panics.rs:"),
-        "{told}"
-    );
-    assert!(
-        told.ends_with("panicked, with nobody waiting: planted"),
-        "{told}"
-    );
+    assert_tells(&told.text(), "Task-2", "planted");
+}
+
+/// One report: the panic `message` of that task, which was spawned somewhere here.
+#[track_caller]
+fn assert_tells(told: &str, task: &str, message: &str) {
+    let start = format!("{task}, spawned at tests/it/panics.rs:");
+    assert!(told.starts_with(&start), "{told}");
+    let end = format!(" panicked, with nobody waiting: {message}");
+    assert!(told.ends_with(&end), "{told}");
 }
 
 #[test]
@@ -511,13 +512,7 @@ fn the_panic_of_a_child_whose_group_is_dropped_is_told_with_its_name() {
     };
     let limited = wait_for(Duration::from_millis(5), TaskGroup::collect(body));
     assert!(runner.run(limited).unwrap().is_err());
-    let told = told.text();
-    let start = "Task-3, spawned at tests/it/panics.rs:";
-    assert!(told.starts_with(start), "{told}");
-    assert!(
-        told.ends_with(" panicked, with nobody waiting: planted"),
-        "{told}"
-    );
+    assert_tells(&told.text(), "Task-3", "planted");
 }
 
 /// The one that goes out of `close` has nowhere to go here.
@@ -611,15 +606,7 @@ fn of_several_panics_in_a_set_that_is_shut_down_the_first_goes_out_and_the_other
         });
         let error = ended.unwrap().unwrap_err();
         assert_eq!(error.to_string(), "the task panicked: first");
-        let told = told.text();
-        assert!(
-            told.starts_with("Task-3, spawned at tests/it/panics.rs:"),
-            "{told}"
-        );
-        assert!(
-            told.ends_with("panicked, with nobody waiting: second"),
-            "{told}"
-        );
+        assert_tells(&told.text(), "Task-3", "second");
     }
     let mut runner = Runner::new().unwrap();
     runner.set_panic_policy(PanicPolicy::Isolate);
@@ -637,15 +624,7 @@ fn of_several_panics_in_a_set_that_is_shut_down_the_first_goes_out_and_the_other
             }
         })
         .unwrap();
-    let told = told.text();
-    assert!(
-        told.starts_with("Task-2, spawned at tests/it/panics.rs:"),
-        "{told}"
-    );
-    assert!(
-        told.ends_with("panicked, with nobody waiting: not given"),
-        "{told}"
-    );
+    assert_tells(&told.text(), "Task-2", "not given");
 }
 
 /// There is no loop any more, and no hook: standard error is told, as it is by default.
