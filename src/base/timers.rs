@@ -7,6 +7,7 @@
 //!
 //! These are the *timers* of "I/O, timers and callbacks" (N1). Rules: C2, C3, C4.
 
+use super::burst::{self, KEPT};
 use super::slab::{Slab, SlabKey};
 use std::collections::VecDeque;
 
@@ -46,9 +47,6 @@ const DUE: u32 = u32::MAX;
 
 /// Four children each: half the levels of a binary heap, and siblings side by side.
 const ARITY: usize = 4;
-
-/// Up to so many timers nobody asks for the memory back.
-const KEPT: usize = 1024;
 
 /// Armed timers with a payload each, ordered by deadline and then by arming (C2).
 #[derive(Debug)]
@@ -268,8 +266,7 @@ impl<T> Timers<T> {
     }
 
     fn set_low(&mut self) {
-        let room = self.heap.capacity();
-        self.low = if room > KEPT { room / 8 } else { 0 };
+        self.low = burst::low(self.heap.capacity());
     }
 
     /// R126: halves a heap that is far larger than what is in it, so that a burst's memory goes

@@ -11,6 +11,7 @@
 //! These are the *callbacks* of "I/O, timers and callbacks" (N1); asyncio's `call_soon`.
 
 use super::local::Local;
+use crate::base::burst;
 use crate::base::chance::Chance;
 use readily_sys::inline_fn::InlineFn;
 use std::cell::{Cell, RefCell};
@@ -102,14 +103,11 @@ pub(super) struct Ready {
     lots: RefCell<Option<Chance>>,
 }
 
-/// Up to here nobody asks for a queue's memory back.
-pub(super) const KEPT: usize = 1024;
-
 /// R126: halves a queue that is far larger than what is in it. Once a turn, so that a burst's memory
 /// goes within a few, and one that comes every turn is not paid for again.
 #[inline]
 fn give_back<T>(queue: &mut VecDeque<T>) {
-    if queue.capacity() > KEPT && queue.len() < queue.capacity() / 8 {
+    if queue.len() < burst::low(queue.capacity()) {
         queue.shrink_to(queue.capacity() / 2);
     }
 }
@@ -277,6 +275,7 @@ impl Local {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::burst::KEPT;
     use std::collections::BTreeSet;
 
     #[test]

@@ -11,8 +11,9 @@ use super::inbox::Letter;
 use super::local::Local;
 use super::origin::Origin;
 use super::panics::{Payload, catch};
-use super::ready::{Call, KEPT, MAIN_JOB, NEXT_CALL};
+use super::ready::{Call, MAIN_JOB, NEXT_CALL};
 use super::unhandled::Unhandled;
+use crate::base::burst;
 use crate::poll::Event;
 use std::panic::Location;
 use std::time::Duration;
@@ -85,7 +86,7 @@ impl Local {
     pub(super) fn go_on(&self) -> Vec<Event> {
         self.hear();
         self.begin_turn();
-        Vec::new()
+        self.events.take()
     }
 
     #[inline]
@@ -139,7 +140,7 @@ impl Local {
             }
         }
         // R126: by halves; the list has another such buffer, and they take turns.
-        if letters.capacity() > KEPT && count < letters.capacity() / 8 {
+        if count < burst::low(letters.capacity()) {
             letters.shrink_to(letters.capacity() / 2);
         }
         self.letters.replace(letters);
@@ -148,11 +149,9 @@ impl Local {
     /// Step 3. For each `(fd, event)`. The batch is in no cell meanwhile (L8).
     #[inline]
     pub(super) fn dispatch_events(&self, events: Vec<Event>) {
-        // One without room is that of a turn without a look.
-        if !events.is_empty() {
-            self.dispatch_batch(events);
-        } else if events.capacity() != 0 {
-            self.keep(events);
+        match events.is_empty() {
+            true => self.keep(events),
+            false => self.dispatch_batch(events),
         }
     }
 

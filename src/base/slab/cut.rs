@@ -8,14 +8,12 @@
 //! Nothing in the notes; the registrations, tasks and timers of N1 come in bursts.
 
 use super::{LAST_GENERATION, NONE, Slab, Slot};
+use crate::base::burst;
 use std::ops::Range;
 
 /// A slot that has been used more often than this is not cut off, for the slots that are made
 /// after a cut have that use behind them as well.
 const WORN: u32 = u32::MAX / 2;
-
-/// Up to so many slots nobody asks for the memory back.
-const KEPT: usize = 1024;
 
 /// Whether the slot cannot be cut off.
 fn stays<T>(slot: &&Slot<T>) -> bool {
@@ -24,8 +22,7 @@ fn stays<T>(slot: &&Slot<T>) -> bool {
 
 impl<T> Slab<T> {
     pub(super) fn set_low(&mut self) {
-        let slots = self.slots.len();
-        self.low = if slots > KEPT { slots / 8 } else { 0 };
+        self.low = burst::low(self.slots.len());
     }
 
     /// Makes these the free list, those of them that are free, the first in front.
@@ -99,6 +96,7 @@ impl<T> Slab<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::burst::KEPT;
     use crate::base::slab::SlabKey;
 
     /// R126, and L1 for the slots that are made again.
