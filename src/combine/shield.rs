@@ -62,7 +62,7 @@ where
 pub struct Shielded<T: 'static> {
     /// There until this is dropped.
     task: Option<Task<T>>,
-    /// What becomes of the task if nobody takes its result.
+    /// What becomes of the task; of one whose result somebody has taken there is nothing to tell.
     detach: Option<fn(Task<T>)>,
 }
 
@@ -105,11 +105,7 @@ impl<T: 'static> Future for Shielded<T> {
     /// As that of [`Task`].
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let task = self.task.as_mut().expect("it is there");
-        let polled = Pin::new(task).poll(cx);
-        if polled.is_ready() {
-            self.detach = None; // somebody has it
-        }
-        polled
+        Pin::new(task).poll(cx)
     }
 }
 
