@@ -224,7 +224,9 @@ fn running_out_again_and_again_gathers_no_timers() {
     let _told = collect_unhandled(&event_loop);
     let (listener, addr) = listener();
     let (accepted, keys) = keep_all(&event_loop, listener);
-    let (mut clients, _) = fill(addr, &mut event_loop, &accepted);
+    let _odd = leave_odd();
+    let (mut clients, waiting) = fill(addr, &mut event_loop, &accepted);
+    assert!(waiting > 0);
     for _ in 0..30 {
         // One of ours closes, and somebody else is quicker than the listener.
         let key = keys.borrow_mut().pop().unwrap();
