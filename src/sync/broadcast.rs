@@ -8,7 +8,7 @@
 
 use super::errors::Shut;
 use super::until::Until;
-use crate::task::line::Line;
+use crate::task::waiters::Waiters;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
@@ -94,7 +94,7 @@ struct Shared<T> {
     ring: RefCell<Ring<T>>,
     senders: Cell<usize>,
     receivers: Cell<usize>,
-    line: Line,
+    waiters: Waiters,
 }
 
 impl<T> Shared<T> {
@@ -160,7 +160,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         }),
         senders: Cell::new(1),
         receivers: Cell::new(0),
-        line: Line::default(),
+        waiters: Waiters::default(),
     });
     let sender = Sender { shared };
     let receiver = sender.subscribe();
@@ -198,7 +198,7 @@ impl<T> Sender<T> {
             left: receivers,
         });
         drop(ring);
-        self.shared.line.grant_all(|| ());
+        self.shared.waiters.tell_all();
         // Last, for that is the user's code, and may panic (L8).
         drop(oldest.and_then(|oldest| self.shared.empty(oldest)));
         Ok(receivers)
@@ -235,7 +235,7 @@ impl<T> Drop for Sender<T> {
         let senders = &self.shared.senders;
         senders.set(senders.get() - 1);
         if senders.get() == 0 {
-            self.shared.line.grant_all(|| ());
+            self.shared.waiters.tell_all();
         }
     }
 }
@@ -268,7 +268,7 @@ impl<T: Clone> Receiver<T> {
     /// Nothing is lost, but what the ring has no room for meanwhile.
     pub async fn recv(&mut self) -> Result<T, RecvError> {
         let Self { shared, next } = self;
-        let kept = Until::new(&shared.line, || shared.next(next)).await?;
+        let kept = Until::new(&shared.waiters, || shared.next(next)).await?;
         Ok(value_of(shared, kept))
     }
 

@@ -6,7 +6,7 @@
 //! In asyncio: `Event`. Not in the notes.
 
 use crate::task::budget;
-use crate::task::line::{Line, Place};
+use crate::task::waiters::{WaiterKey, Waiters};
 use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
@@ -16,7 +16,9 @@ use std::task::{Context, Poll};
 #[derive(Default)]
 struct Shared {
     set: Cell<bool>,
-    line: Line,
+    /// How often it was set. Who began to wait at another number was told: there is nothing to be granted.
+    times: Cell<u64>,
+    waiters: Waiters,
 }
 
 /// A flag that can be waited for. Its clones are the same event.
@@ -47,9 +49,11 @@ impl Event {
 
     /// Sets it: all who wait go on, and whoever comes does not wait, until it is cleared.
     pub fn set(&self) {
-        self.shared.set.set(true);
+        let shared = &*self.shared;
+        shared.set.set(true);
         // Q4: those who wait now. A waker may clear this, and wait again: for the next time.
-        self.shared.line.grant_all(|| ());
+        shared.times.set(shared.times.get() + 1);
+        shared.waiters.tell_all();
     }
 
     /// Clears it: whoever comes waits for the next [`set`](Event::set).
@@ -71,6 +75,7 @@ impl Event {
     pub async fn wait(&self) {
         Wait {
             shared: &self.shared,
+            since: 0,
             place: None,
         }
         .await;
@@ -81,44 +86,51 @@ impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
             .field("set", &self.is_set())
-            .field("waiting", &self.shared.line.len())
+            .field("waiting", &self.shared.waiters.len())
             .finish()
     }
 }
 
 struct Wait<'a> {
     shared: &'a Shared,
-    place: Option<Place>,
+    /// How often it had been set when this began to wait.
+    since: u64,
+    place: Option<WaiterKey>,
 }
 
 impl Future for Wait<'_> {
     type Output = ();
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         budget::counted(cx, |cx| {
-            let Self { shared, place } = &mut *self;
-            if place.is_some() {
-                return shared.line.poll(place, cx.waker());
+            let Self {
+                shared,
+                since,
+                place,
+            } = &mut *self;
+            if place.is_none() {
+                if shared.set.get() {
+                    return Poll::Ready(());
+                }
+                *since = shared.times.get();
             }
-            if shared.set.get() {
-                return Poll::Ready(());
+            if shared.times.get() == *since {
+                shared.waiters.wait(place, cx.waker());
+                // Cloning the waker was somebody else's code, and may have set this.
+                if shared.times.get() == *since {
+                    return Poll::Pending;
+                }
             }
-            let waker = cx.waker().clone();
-            // Cloning it was somebody else's code, and may have set this.
-            if shared.set.get() {
-                return Poll::Ready(());
-            }
-            *place = Some(shared.line.join((), waker));
-            Poll::Pending
+            shared.waiters.leave(place);
+            Poll::Ready(())
         })
     }
 }
 
 impl Drop for Wait<'_> {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            // What it was granted, everybody was.
-            let _left = self.shared.line.leave(place);
-        }
+        self.shared.waiters.leave(&mut self.place);
     }
 }

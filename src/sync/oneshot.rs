@@ -7,14 +7,15 @@
 //! In asyncio: a `Future` that is cancelled by whoever awaits it.
 
 use super::errors::{GetError, Shut};
-use super::until::{self, Until, poll_until};
+use super::until::Until;
 use crate::task::budget;
-use crate::task::line::{Line, Place};
-use std::cell::Cell;
+use crate::task::line::Wakes;
+use crate::task::waiters::Waiters;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 struct Shared<T> {
     value: Cell<Option<T>>,
@@ -22,8 +23,35 @@ struct Shared<T> {
     sent: Cell<bool>,
     /// Whether the receiver takes no value any more.
     shut: Cell<bool>,
-    receiver: Line,
-    sender: Line,
+    /// There is one at most, who stands here himself.
+    receiver: Cell<Option<Waker>>,
+    /// Those who wait for the receiver's end, whom there seldom are: 64 bytes in all, with a small
+    /// value, and of two lists it would be three times as much.
+    senders: OnceCell<Box<Waiters>>,
+}
+
+impl<T> Shared<T> {
+    #[inline]
+    fn look(&self) -> Option<Result<T, Shut>> {
+        match self.value.take() {
+            Some(value) => Some(Ok(value)),
+            None => (self.sent.get() || self.shut.get()).then_some(Err(Shut(()))),
+        }
+    }
+
+    /// Notes whom to wake. To clone a waker, and to drop one, is somebody else's code: whoever
+    /// comes here has to look again (L8).
+    #[inline]
+    fn wait(&self, waker: &Waker) {
+        let kept = self.receiver.take();
+        match kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+            true => self.receiver.set(kept),
+            false => {
+                self.receiver.set(Some(waker.clone()));
+                drop(kept);
+            }
+        }
+    }
 }
 
 /// Makes the two sides.
@@ -47,17 +75,13 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
         value: Cell::new(None),
         sent: Cell::new(false),
         shut: Cell::new(false),
-        receiver: Line::default(),
-        sender: Line::default(),
+        receiver: Cell::new(None),
+        senders: OnceCell::new(),
     });
     let sender = Sender {
         shared: Rc::clone(&shared),
     };
-    let receiver = Receiver {
-        shared,
-        place: None,
-    };
-    (sender, receiver)
+    (sender, Receiver { shared })
 }
 
 /// The side that sends. One that is dropped without sending says so to the other.
@@ -94,14 +118,19 @@ impl<T> Sender<T> {
     /// Nothing is lost.
     pub async fn closed(&self) {
         let gone = || self.is_closed().then_some(());
-        Until::new(&self.shared.sender, gone).await;
+        let waiters = self.shared.senders.get_or_init(Box::default);
+        Until::new(waiters, gone).await;
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.shared.sent.set(true);
-        self.shared.receiver.grant_all(|| ());
+        if let Some(waker) = self.shared.receiver.take() {
+            let mut wakes = Wakes::default();
+            wakes.wake(waker);
+            wakes.tell();
+        }
     }
 }
 
@@ -123,7 +152,6 @@ impl<T> fmt::Debug for Sender<T> {
 #[must_use = "a receiver does nothing unless it is awaited or asked"]
 pub struct Receiver<T> {
     shared: Rc<Shared<T>>,
-    place: Option<Place>,
 }
 
 impl<T> Receiver<T> {
@@ -143,22 +171,30 @@ impl<T> Receiver<T> {
     /// Takes no value from here on, but one that was sent before.
     pub fn close(&mut self) {
         self.shared.shut.set(true);
-        self.shared.sender.grant_all(|| ());
+        if let Some(senders) = self.shared.senders.get() {
+            senders.tell_all();
+        }
     }
 }
 
 impl<T> Future for Receiver<T> {
     type Output = Result<T, Shut>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         budget::counted(cx, |cx| {
-            let Self { shared, place } = &mut *self;
-            let shut = || shared.sent.get() || shared.shut.get();
-            let look = || match shared.value.take() {
-                Some(value) => Some(Ok(value)),
-                None => shut().then_some(Err(Shut(()))),
-            };
-            poll_until(&shared.receiver, place, cx, look)
+            let shared = &*self.shared;
+            let seen = shared.look().or_else(|| {
+                shared.wait(cx.waker());
+                shared.look()
+            });
+            match seen {
+                Some(seen) => {
+                    drop(shared.receiver.take());
+                    Poll::Ready(seen)
+                }
+                None => Poll::Pending,
+            }
         })
     }
 }
@@ -166,7 +202,7 @@ impl<T> Future for Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.close();
-        until::leave(&self.shared.receiver, &mut self.place);
+        drop(self.shared.receiver.take());
         drop(self.shared.value.take());
     }
 }

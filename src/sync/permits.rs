@@ -34,11 +34,13 @@ impl Permits {
     }
 
     /// Whether somebody who came now would have to wait.
+    #[inline]
     pub(super) fn would_wait(&self, want: usize) -> bool {
         // Q2: whoever waits was here first, also where there is enough for the newcomer.
         want > self.free.get() || !self.line.is_empty()
     }
 
+    #[inline]
     pub(super) fn try_take(&self, want: usize) -> bool {
         if self.would_wait(want) {
             return false;
@@ -77,12 +79,16 @@ impl Permits {
     }
 
     /// Gives so many back, which were held: to those who wait, and those who come.
+    #[inline]
     pub(super) fn give(&self, held: usize) {
         self.free.set(self.free.get() + held);
-        self.serve();
+        if !self.line.is_empty() {
+            self.serve();
+        }
     }
 
     /// Grants what there is, in the order of the line.
+    #[inline(never)]
     fn serve(&self) {
         let mut wakes = Wakes::default();
         loop {
@@ -110,6 +116,7 @@ pub(super) struct Take<'a> {
 impl Future for Take<'_> {
     type Output = ();
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         budget::counted(cx, |cx| {
             let Self {
@@ -135,10 +142,17 @@ impl Future for Take<'_> {
 }
 
 impl Drop for Take<'_> {
+    #[inline]
     fn drop(&mut self) {
-        let Some(place) = self.place.take() else {
-            return;
-        };
+        if let Some(place) = self.place.take() {
+            self.give_up(place);
+        }
+    }
+}
+
+impl Take<'_> {
+    #[cold]
+    fn give_up(&self, place: Place) {
         let left = self.permits.line.leave(place);
         // Q1: what was granted to nobody is the next one's. And who leaves without may have
         // kept those behind waiting, who want less.

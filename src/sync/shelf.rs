@@ -110,9 +110,21 @@ impl<T, S: Store<T>> Shelf<T, S> {
         self.serve_those_who_wait();
     }
 
+    #[inline(never)]
     fn serve_those_who_wait(&self) {
         let mut wakes = Wakes::default();
-        while let Some(waker) = self.admit(&mut wakes).or_else(|| self.promise()) {
+        loop {
+            // Who waits for nothing is not looked for: nearly always one waits, on one side.
+            let admitted = match self.putters.is_empty() {
+                true => None,
+                false => self.admit(&mut wakes),
+            };
+            let waker = match admitted {
+                None if self.getters.is_empty() => None,
+                None => self.promise(),
+                admitted => admitted,
+            };
+            let Some(waker) = waker else { break };
             wakes.wake(waker);
         }
         wakes.tell();
@@ -200,6 +212,7 @@ impl<'a, T, S: Store<T>> Get<'a, T, S> {
 impl<T, S: Store<T>> Future for Get<'_, T, S> {
     type Output = Result<T, Shut>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         budget::counted(cx, |cx| {
             let Self { shelf, place } = &mut *self;
@@ -231,10 +244,17 @@ impl<T, S: Store<T>> Future for Get<'_, T, S> {
 }
 
 impl<T, S: Store<T>> Drop for Get<'_, T, S> {
+    #[inline]
     fn drop(&mut self) {
-        let Some(place) = self.place.take() else {
-            return;
-        };
+        if let Some(place) = self.place.take() {
+            self.give_up(place);
+        }
+    }
+}
+
+impl<T, S: Store<T>> Get<'_, T, S> {
+    #[cold]
+    fn give_up(&self, place: Place) {
         if let Left::Granted(Ok(())) = self.shelf.getters.leave(place) {
             // Q6: the item has not moved; the right to it is the next one's.
             self.shelf.promised.set(self.shelf.promised.get() - 1);
@@ -283,6 +303,7 @@ impl<T, S: Store<T>> Unpin for Put<'_, T, S> {}
 impl<T, S: Store<T>> Future for Put<'_, T, S> {
     type Output = Result<(), Shut<T>>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         budget::counted(cx, |cx| {
             let this = &mut *self;
@@ -308,6 +329,7 @@ impl<T, S: Store<T>> Future for Put<'_, T, S> {
 }
 
 impl<T, S: Store<T>> Drop for Put<'_, T, S> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(place) = self.place.take() {
             // An item that was not moved on goes with it.

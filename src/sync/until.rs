@@ -7,56 +7,46 @@
 //! Not in the notes. In asyncio it is a loop around `Event.wait`.
 
 use crate::task::budget;
-use crate::task::line::{Line, Place};
+use crate::task::waiters::{WaiterKey, Waiters};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-/// Looks; where there is nothing to see yet, waits in `line`, at `place`, to be told.
+/// Looks; where there is nothing to see yet, waits among `waiters`, at `place`, to be told.
 ///
 /// `look` is the crate's own code: it may not call the user's under a borrow (L8).
+#[inline]
 pub(super) fn poll_until<R>(
-    line: &Line,
-    place: &mut Option<Place>,
+    waiters: &Waiters,
+    place: &mut Option<WaiterKey>,
     cx: &mut Context<'_>,
     mut look: impl FnMut() -> Option<R>,
 ) -> Poll<R> {
-    loop {
-        if let Some(seen) = look() {
-            leave(line, place);
-            return Poll::Ready(seen);
-        }
-        if place.is_some() {
-            ready!(line.poll(place, cx.waker()));
-            continue;
-        }
-        let waker = cx.waker().clone();
-        // Cloning it was somebody else's code, and may have changed something.
-        if let Some(seen) = look() {
-            return Poll::Ready(seen);
-        }
-        *place = Some(line.join((), waker));
-        return Poll::Pending;
+    if let Some(seen) = look() {
+        waiters.leave(place);
+        return Poll::Ready(seen);
     }
-}
-
-/// Gives a place up, if there is one. What was told to it was told to all.
-pub(super) fn leave(line: &Line, place: &mut Option<Place>) {
-    if let Some(place) = place.take() {
-        let _left = line.leave(place);
+    waiters.wait(place, cx.waker());
+    // Cloning the waker was somebody else's code, and may have changed something.
+    match look() {
+        Some(seen) => {
+            waiters.leave(place);
+            Poll::Ready(seen)
+        }
+        None => Poll::Pending,
     }
 }
 
 /// [`poll_until`] as a future, for a wait that lasts no longer than its call.
 pub(super) struct Until<'a, F> {
-    line: &'a Line,
-    place: Option<Place>,
+    waiters: &'a Waiters,
+    place: Option<WaiterKey>,
     look: F,
 }
 
 impl<'a, F> Until<'a, F> {
-    pub(super) fn new(line: &'a Line, look: F) -> Self {
+    pub(super) fn new(waiters: &'a Waiters, look: F) -> Self {
         Self {
-            line,
+            waiters,
             place: None,
             look,
         }
@@ -71,14 +61,18 @@ impl<R, F: FnMut() -> Option<R>> Future for Until<'_, F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
         budget::counted(cx, |cx| {
-            let Self { line, place, look } = &mut *self;
-            poll_until(line, place, cx, look)
+            let Self {
+                waiters,
+                place,
+                look,
+            } = &mut *self;
+            poll_until(waiters, place, cx, look)
         })
     }
 }
 
 impl<F> Drop for Until<'_, F> {
     fn drop(&mut self) {
-        leave(self.line, &mut self.place);
+        self.waiters.leave(&mut self.place);
     }
 }

@@ -8,7 +8,7 @@
 
 use super::errors::Shut;
 use super::until::Until;
-use crate::task::line::Line;
+use crate::task::waiters::Waiters;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
@@ -19,7 +19,7 @@ struct Shared<T> {
     version: Cell<u64>,
     shut: Cell<bool>,
     receivers: Cell<usize>,
-    line: Line,
+    waiters: Waiters,
 }
 
 impl<T> Shared<T> {
@@ -58,7 +58,7 @@ pub fn channel<T>(first: T) -> (Sender<T>, Receiver<T>) {
         version: Cell::new(0),
         shut: Cell::new(false),
         receivers: Cell::new(0),
-        line: Line::default(),
+        waiters: Waiters::default(),
     });
     let sender = Sender { shared };
     let receiver = sender.subscribe();
@@ -90,7 +90,7 @@ impl<T> Sender<T> {
         }
         drop(place);
         shared.version.set(shared.version.get() + 1);
-        shared.line.grant_all(|| ());
+        shared.waiters.tell_all();
         // Last, for that may be the user's code, and panic (L8).
         drop((old, held));
         Ok(())
@@ -121,7 +121,7 @@ impl<T> Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.shared.shut.set(true);
-        self.shared.line.grant_all(|| ());
+        self.shared.waiters.tell_all();
     }
 }
 
@@ -161,7 +161,7 @@ impl<T> Receiver<T> {
             }
             shared.shut.get().then_some(Err(Shut(())))
         };
-        Until::new(&shared.line, look).await
+        Until::new(&shared.waiters, look).await
     }
 
     /// Whether there is a value that this receiver has not been told of.

@@ -126,21 +126,6 @@ impl<W, G> Line<W, G> {
         )
     }
 
-    /// Grants all who wait now, and wakes them; not those who come meanwhile.
-    #[inline]
-    pub(crate) fn grant_all(&self, give: impl Fn() -> G) {
-        // Before anything else: most events and channels are told of when nobody waits.
-        if self.is_empty() {
-            return;
-        }
-        let ticket = self.ticket();
-        let mut wakes = Wakes::default();
-        while let Some(waker) = self.grant_before(ticket, |_| true, |_| give()) {
-            wakes.wake(waker);
-        }
-        wakes.tell();
-    }
-
     /// What the next to come will have: everybody who waits now has a lower one.
     #[inline]
     pub(crate) fn ticket(&self) -> u64 {
@@ -201,8 +186,9 @@ impl Wakes {
     }
 }
 
+/// A panic that is not its caller's.
 #[cold]
-fn tell_the_loop(payload: Payload) {
+pub(super) fn tell_the_loop(payload: Payload) {
     let mut payload = Some(payload);
     current::with(|local| {
         payload

@@ -7,7 +7,8 @@
 //! Sources, tasks and futures wait here, where there is enough for all who are woken. Where each is
 //! to be granted something of his own, it is `line.rs`. asyncio has a deque of futures in each.
 
-use crate::event_loop::panics::{Payload, catch};
+use super::line::tell_the_loop;
+use crate::event_loop::panics::{Payload, catch, drop_quietly};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -210,7 +211,7 @@ impl Waiters {
     }
 
     /// How many wait.
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let first = self.first.take();
         let waiting = usize::from(first.is_some()) + self.queued();
         self.first.set(first);
@@ -225,11 +226,29 @@ impl Waiters {
     #[inline]
     pub(crate) fn wake_all(&self) {
         if self.queued() != 0 {
-            return wake_each(&[self]);
+            return go_on(wake_each(&[self]));
         }
         // He is alone: there is nobody whom his panic could keep asleep.
         if let Some(waker) = self.first.take() {
             waker.wake();
+        }
+    }
+
+    /// The same, but a panic of a waker is not that of the caller: it is the loop's, with its
+    /// policy.
+    #[inline]
+    pub(crate) fn tell_all(&self) {
+        // Most events and channels are told of when nobody waits, or one.
+        let told = if self.queued() == 0 {
+            let Some(waker) = self.first.take() else {
+                return;
+            };
+            catch(|| waker.wake()).err()
+        } else {
+            wake_each(&[self])
+        };
+        if let Some(payload) = told {
+            tell_the_loop(payload);
         }
     }
 }
@@ -243,7 +262,7 @@ impl Waiters {
 #[inline]
 pub(crate) fn wake_both(one: &Waiters, other: &Waiters) {
     if one.queued() + other.queued() != 0 {
-        return wake_each(&[one, other]);
+        return go_on(wake_each(&[one, other]));
     }
     match (one.first.take(), other.first.take()) {
         (None, None) => {}
@@ -252,22 +271,30 @@ pub(crate) fn wake_both(one: &Waiters, other: &Waiters) {
         (first, second) => {
             one.first.set(first);
             other.first.set(second);
-            wake_each(&[one, other]);
+            go_on(wake_each(&[one, other]));
         }
     }
 }
 
+/// Wakes all of these lists, and returns the first panic of a waker.
 #[inline(never)]
-fn wake_each(lists: &[&Waiters]) {
+fn wake_each(lists: &[&Waiters]) -> Option<Payload> {
     let mut panic: Option<Payload> = None;
     for list in lists {
         for _ in 0..list.len() {
             let Some(waker) = list.pop() else { break };
             if let Err(payload) = catch(|| waker.wake()) {
-                panic.get_or_insert(payload);
+                match panic {
+                    None => panic = Some(payload),
+                    Some(_) => drop_quietly(payload),
+                }
             }
         }
     }
+    panic
+}
+
+fn go_on(panic: Option<Payload>) {
     if let Some(payload) = panic {
         std::panic::resume_unwind(payload);
     }
