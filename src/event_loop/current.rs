@@ -1,4 +1,4 @@
-//! Which loop is running here: two of the crate's four thread-locals.
+//! Which loop is running here: three of the crate's five thread-locals.
 //!
 //! `spawn`, `sleep` and wakers find their loop through the first, so a wake at home costs
 //! one comparison and a push. The second remembers that a loop is turning, since to turn
@@ -28,6 +28,8 @@ thread_local! {
             below: Vec::new(),
         })
     };
+    /// Where the current one is, to be compared with: it needs no borrow and no destructor.
+    static NOW: Cell<*const Local> = const { Cell::new(std::ptr::null()) };
     static TURNING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -58,14 +60,15 @@ fn is_so(look: impl FnOnce(&Rc<Local>) -> bool) -> bool {
 /// Whether `local` is this thread's loop.
 #[inline]
 pub(crate) fn is(local: *const Local) -> bool {
-    is_so(|current| std::ptr::eq(&raw const **current, local))
+    NOW.get() == local
 }
 
 /// Whether another loop than `local` is this thread's: to wait on `local` is then to wait for
 /// ever, for while that one runs, this one does not.
 #[inline]
 pub(crate) fn is_another(local: *const Local) -> bool {
-    is_so(|current| !std::ptr::eq(&raw const **current, local))
+    let now = NOW.get();
+    !now.is_null() && now != local
 }
 
 /// Whether a loop is turning on this thread: to wait here for another thread would block it.
@@ -134,7 +137,10 @@ impl Here {
     /// For `spawn` and the like, outside a turn.
     #[inline]
     pub(crate) fn enter(local: &Rc<Local>) -> Self {
-        let number = ENTERED.try_with(|entered| entered.borrow_mut().enter(Rc::clone(local)));
+        let number = ENTERED.try_with(|entered| {
+            NOW.set(Rc::as_ptr(local));
+            entered.borrow_mut().enter(Rc::clone(local))
+        });
         Self {
             number: number.unwrap_or(0),
             turning: false,
@@ -156,7 +162,13 @@ impl Drop for Here {
     #[inline]
     fn drop(&mut self) {
         // What is taken out is dropped after the borrow: it may be the last of its loop.
-        let _left = ENTERED.try_with(|entered| entered.borrow_mut().leave(self.number));
+        let _left = ENTERED.try_with(|entered| {
+            let mut entered = entered.borrow_mut();
+            let left = entered.leave(self.number);
+            let current = entered.current.as_ref();
+            NOW.set(current.map_or(std::ptr::null(), |(_, local)| Rc::as_ptr(local)));
+            left
+        });
         if self.turning {
             TURNING.set(false);
         }

@@ -29,6 +29,7 @@ impl Handle {
     }
 
     /// Whether another loop than this one runs here.
+    #[inline]
     pub(crate) fn is_elsewhere(&self) -> bool {
         super::current::is_another(self.local.as_ptr())
     }

@@ -16,7 +16,9 @@
 //! - **S2** Every waiter of a closed source is woken.
 //! - **S3** What is read here, by the edge, is what a level-triggered callback would read.
 
-use crate::event_loop::{Callbacks, Cx, Descriptor, Error, Handle, Key, Local, RegisterError};
+use crate::event_loop::{
+    Callbacks, Cx, Descriptor, Error, Handle, Key, Local, RegisterError, current,
+};
 use crate::poll::{Interest, Readiness};
 use crate::task::budget;
 use crate::task::waiters::{WaiterKey, Waiters, wake_both};
@@ -86,10 +88,11 @@ impl<T> State<T> {
 
     #[inline]
     fn look(&self, direction: Direction) -> Poll<io::Result<()>> {
-        if self.closed.get() {
-            Poll::Ready(Err(io::Error::other(Error::Closed)))
-        } else if self.ready.get().contains(direction.bit()) {
+        // What is closed is ready for nothing: the fact is asked for last.
+        if self.ready.get().contains(direction.bit()) {
             Poll::Ready(Ok(()))
+        } else if self.closed.get() {
+            Poll::Ready(Err(io::Error::other(Error::Closed)))
         } else {
             Poll::Pending
         }
@@ -146,6 +149,7 @@ impl<T> Drop for Keeper<T> {
     fn drop(&mut self) {
         // S2: whoever still waits finds the source closed.
         self.0.closed.set(true);
+        self.0.ready.set(Readiness::NONE);
         wake_both(&self.0.readers, &self.0.writers);
     }
 }
@@ -176,11 +180,8 @@ impl<T: AsFd + 'static> Source<T> {
         is_nonblocking: bool,
         descriptor: impl FnOnce(&Rc<State<T>>) -> Descriptor,
     ) -> io::Result<Self> {
-        let local = Handle::current().and_then(|handle| handle.upgrade());
-        match local {
-            Some(local) => Self::on(&local, io, is_nonblocking, descriptor),
-            None => Err(io::Error::other(Error::NoLoop)),
-        }
+        let made = current::with(|local| Self::on(local, io, is_nonblocking, descriptor));
+        made.unwrap_or_else(|| Err(io::Error::other(Error::NoLoop)))
     }
 
     #[track_caller]
@@ -316,14 +317,18 @@ pub(super) struct Place<'a, T> {
 impl<T> Place<'_, T> {
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.state.look(self.direction) {
-            Poll::Pending => self.wait(cx),
-            known => known,
+        let ready = self.state.ready.get();
+        match ready.contains(self.direction.bit()) {
+            true => Poll::Ready(Ok(())),
+            false => self.wait(cx),
         }
     }
 
     #[inline(never)]
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.state.closed.get() {
+            return self.state.look(self.direction);
+        }
         // Whoever waits here under another loop would not be woken while that one runs.
         if self.state.local.is_elsewhere() {
             return Poll::Ready(Err(io::Error::other(Error::OtherLoop)));
@@ -343,22 +348,29 @@ impl<T> Place<'_, T> {
     ) -> Poll<io::Result<R>> {
         budget::counted(cx, |cx| {
             loop {
-                match self.poll_ready(cx) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending => return Poll::Pending,
+                if let Err(error) = ready!(self.poll_ready(cx)) {
+                    return Poll::Ready(Err(error));
                 }
                 match operation(&self.state.io) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        if let Err(error) = self.state.clear(self.direction) {
+                    Ok(done) => return Poll::Ready(Ok(done)),
+                    Err(error) => {
+                        if let Err(error) = self.try_again(error) {
                             return Poll::Ready(Err(error));
                         }
                     }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    done => return Poll::Ready(done),
                 }
             }
         })
+    }
+
+    /// Whether this error means no more than that.
+    #[cold]
+    fn try_again(&self, error: io::Error) -> io::Result<()> {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => self.state.clear(self.direction),
+            io::ErrorKind::Interrupted => Ok(()),
+            _ => Err(error),
+        }
     }
 
     /// [`Source::io`] for byte streams, where a transfer of less than `room` says that there

@@ -72,13 +72,12 @@ impl Event {
     /// # Cancellation
     ///
     /// Nothing is lost: an event is for all.
-    pub async fn wait(&self) {
+    pub fn wait(&self) -> impl Future<Output = ()> {
         Wait {
             shared: &self.shared,
             since: 0,
             place: None,
         }
-        .await;
     }
 }
 

@@ -65,9 +65,8 @@ impl<T> Lock<T> {
     /// Dropping it gives up its place in the line. A lock that it was granted and has not
     /// fetched goes to the next.
     #[doc(alias = "lock")]
-    pub async fn acquire(&self) -> LockGuard<T> {
-        self.shared.permits.take(1).await;
-        self.guard()
+    pub fn acquire(&self) -> impl Future<Output = LockGuard<T>> {
+        self.shared.permits.take_as(1, || self.guard())
     }
 
     /// Takes the lock if it is free and nobody waits for it.

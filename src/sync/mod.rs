@@ -39,6 +39,7 @@ mod permits;
 mod queue;
 mod semaphore;
 mod shelf;
+mod shelf_waits;
 mod store;
 mod until;
 pub mod watch;

@@ -9,6 +9,7 @@
 use crate::task::budget;
 use crate::task::line::{Left, Line, Place, Wakes};
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -56,6 +57,17 @@ impl Permits {
             want,
             place: None,
         }
+    }
+
+    /// The same, and makes of them what the caller is to have.
+    ///
+    /// # Cancellation
+    ///
+    /// What was granted and not fetched goes to the next.
+    #[inline]
+    pub(super) fn take_as<R>(&self, want: usize, made: impl Fn() -> R) -> impl Future<Output = R> {
+        let mut take = self.take(want);
+        poll_fn(move |cx| Pin::new(&mut take).poll(cx).map(|()| made()))
     }
 
     pub(super) fn total(&self) -> usize {

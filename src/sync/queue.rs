@@ -8,7 +8,8 @@
 //! In asyncio: `Queue` and its two kinds, with `shutdown`. Not in the notes.
 
 use super::errors::{GetError, PutError, Shut};
-use super::shelf::{Get, Put, Shelf};
+use super::shelf::Shelf;
+use super::shelf_waits::{Get, Put};
 use super::store::{Fifo, Least, Lifo, Store};
 use std::fmt;
 use std::ops::Deref;
@@ -93,8 +94,8 @@ impl<T, S: Store<T>> Queue<T, S> {
     ///
     /// Dropping it drops an item that was not put yet, and its place in the line. One that was put
     /// before the future has been polled again stays: no item is in the queue twice, or half.
-    pub async fn put(&self, item: T) -> Result<(), Shut<T>> {
-        Put::new(&*self.shelf, item).await
+    pub fn put(&self, item: T) -> impl Future<Output = Result<(), Shut<T>>> {
+        Put::new(&*self.shelf, item)
     }
 
     /// Puts `item`, if there is room and nobody waits for it.
@@ -118,8 +119,8 @@ impl<T, S: Store<T>> Queue<T, S> {
     ///
     /// Dropping it gives up its place in the line. No item is lost: until it is returned from
     /// here, it is in the queue.
-    pub async fn get(&self) -> Result<T, Shut> {
-        Get::new(&*self.shelf).await
+    pub fn get(&self) -> impl Future<Output = Result<T, Shut>> {
+        Get::new(&*self.shelf)
     }
 
     /// Takes an item, if there is one that is not for somebody who waits.

@@ -53,8 +53,8 @@ impl Semaphore {
     /// # Cancellation
     ///
     /// As there.
-    pub async fn acquire(&self) -> Permit {
-        self.acquire_many(1).await
+    pub fn acquire(&self) -> impl Future<Output = Permit> {
+        self.acquire_many(1)
     }
 
     /// Waits for so many permits at once. Nobody who comes later gets one before, also where
@@ -64,9 +64,9 @@ impl Semaphore {
     ///
     /// Dropping it gives up its place in the line. Permits that it was granted and has not
     /// fetched go to the next.
-    pub async fn acquire_many(&self, permits: usize) -> Permit {
-        self.permits.take(permits).await;
-        self.permit(permits)
+    pub fn acquire_many(&self, permits: usize) -> impl Future<Output = Permit> {
+        let made = move || self.permit(permits);
+        self.permits.take_as(permits, made)
     }
 
     /// Takes a permit if there is one and nobody waits.
@@ -198,8 +198,8 @@ impl BoundedSemaphore {
     /// # Cancellation
     ///
     /// As [`Semaphore::acquire_many`].
-    pub async fn acquire(&self) -> Permit {
-        self.semaphore.acquire().await
+    pub fn acquire(&self) -> impl Future<Output = Permit> {
+        self.semaphore.acquire()
     }
 
     /// Takes a permit if there is one and nobody waits.

@@ -11,23 +11,21 @@
 use super::errors::{GetError, PutError, Shut};
 use super::event::Event;
 use super::store::Store;
-use crate::task::budget;
-use crate::task::line::{Left, Line, Place, Wakes};
+use crate::task::line::{Line, Wakes};
 use std::cell::{Cell, RefCell, RefMut};
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::Waker;
 
 pub(super) struct Shelf<T, S> {
     store: RefCell<S>,
     pub(super) maxsize: usize,
     /// How many of the items are for those who were granted one, and have not run since.
-    promised: Cell<usize>,
+    pub(super) promised: Cell<usize>,
     pub(super) shut: Cell<bool>,
     /// How many were put that nobody has said to be done.
     unfinished: Cell<usize>,
-    getters: Line<(), Result<(), Shut>>,
+    pub(super) getters: Line<(), Result<(), Shut>>,
     /// Each waits with its item, and gets it back if nothing more is taken.
-    putters: Line<T, Result<(), T>>,
+    pub(super) putters: Line<T, Result<(), T>>,
     /// Set while nothing is unfinished.
     pub(super) idle: Event,
 }
@@ -94,7 +92,7 @@ impl<T, S: Store<T>> Shelf<T, S> {
         }
     }
 
-    fn take(&self) -> Option<T> {
+    pub(super) fn take(&self) -> Option<T> {
         let item = self.store().take();
         self.serve();
         item
@@ -102,7 +100,7 @@ impl<T, S: Store<T>> Shelf<T, S> {
 
     /// Moves on what can be: items into the room that there is, rights to those who wait.
     #[inline]
-    fn serve(&self) {
+    pub(super) fn serve(&self) {
         // Nobody waits for most of what is put and taken: 16 instructions less for each item.
         if self.getters.is_empty() && self.putters.is_empty() {
             return;
@@ -193,147 +191,6 @@ impl<T, S: Store<T>> Shelf<T, S> {
         // Q7: for those who wait now. More may be put before they run; they waited for these.
         if left == 0 {
             self.idle.set();
-        }
-    }
-}
-
-/// Waits for an item.
-pub(super) struct Get<'a, T, S: Store<T>> {
-    shelf: &'a Shelf<T, S>,
-    place: Option<Place>,
-}
-
-impl<'a, T, S: Store<T>> Get<'a, T, S> {
-    pub(super) fn new(shelf: &'a Shelf<T, S>) -> Self {
-        Self { shelf, place: None }
-    }
-}
-
-impl<T, S: Store<T>> Future for Get<'_, T, S> {
-    type Output = Result<T, Shut>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        budget::counted(cx, |cx| {
-            let Self { shelf, place } = &mut *self;
-            if place.is_some() {
-                let granted = ready!(shelf.getters.poll(place, cx.waker()));
-                return Poll::Ready(granted.and_then(|()| {
-                    shelf.promised.set(shelf.promised.get() - 1);
-                    // It is not there where somebody has emptied the shelf.
-                    shelf.take().ok_or(Shut(()))
-                }));
-            }
-            let look = || match shelf.try_take() {
-                Ok(item) => Some(Ok(item)),
-                Err(GetError::Shut) => Some(Err(Shut(()))),
-                Err(GetError::Empty) => None,
-            };
-            if let Some(got) = look() {
-                return Poll::Ready(got);
-            }
-            let waker = cx.waker().clone();
-            // Cloning it was somebody else's code, and may have put something.
-            if let Some(got) = look() {
-                return Poll::Ready(got);
-            }
-            *place = Some(shelf.getters.join((), waker));
-            Poll::Pending
-        })
-    }
-}
-
-impl<T, S: Store<T>> Drop for Get<'_, T, S> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            self.give_up(place);
-        }
-    }
-}
-
-impl<T, S: Store<T>> Get<'_, T, S> {
-    #[cold]
-    fn give_up(&self, place: Place) {
-        if let Left::Granted(Ok(())) = self.shelf.getters.leave(place) {
-            // Q6: the item has not moved; the right to it is the next one's.
-            self.shelf.promised.set(self.shelf.promised.get() - 1);
-            self.shelf.serve();
-        }
-    }
-}
-
-/// Waits for room for an item.
-pub(super) struct Put<'a, T, S: Store<T>> {
-    shelf: &'a Shelf<T, S>,
-    /// Until it has a place, where the item waits.
-    item: Option<T>,
-    place: Option<Place>,
-}
-
-impl<'a, T, S: Store<T>> Put<'a, T, S> {
-    pub(super) fn new(shelf: &'a Shelf<T, S>, item: T) -> Self {
-        Self {
-            shelf,
-            item: Some(item),
-            place: None,
-        }
-    }
-
-    /// Puts the item, if that does not take waiting.
-    fn try_now(&mut self) -> Poll<Result<(), Shut<T>>> {
-        let item = self.item.take();
-        match self
-            .shelf
-            .try_put(item.expect("it has the item until it has a place"))
-        {
-            Ok(()) => Poll::Ready(Ok(())),
-            Err(PutError::Shut(item)) => Poll::Ready(Err(Shut(item))),
-            Err(PutError::Full(item)) => {
-                self.item = Some(item);
-                Poll::Pending
-            }
-        }
-    }
-}
-
-// The item is handed on, and never pinned.
-impl<T, S: Store<T>> Unpin for Put<'_, T, S> {}
-
-impl<T, S: Store<T>> Future for Put<'_, T, S> {
-    type Output = Result<(), Shut<T>>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        budget::counted(cx, |cx| {
-            let this = &mut *self;
-            if this.place.is_some() {
-                let polled = this.shelf.putters.poll(&mut this.place, cx.waker());
-                return polled.map(|put| put.map_err(Shut));
-            }
-            if let Poll::Ready(put) = this.try_now() {
-                return Poll::Ready(put);
-            }
-            let waker = cx.waker().clone();
-            // Cloning it was somebody else's code, and may have made room.
-            if let Poll::Ready(put) = this.try_now() {
-                return Poll::Ready(put);
-            }
-            this.place = this
-                .item
-                .take()
-                .map(|item| this.shelf.putters.join(item, waker));
-            Poll::Pending
-        })
-    }
-}
-
-impl<T, S: Store<T>> Drop for Put<'_, T, S> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            // An item that was not moved on goes with it.
-            let _left = self.shelf.putters.leave(place);
         }
     }
 }

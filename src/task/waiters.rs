@@ -105,20 +105,29 @@ impl Waiters {
     /// Waits at the place of `key`, or at a new one at the end.
     #[inline]
     pub(crate) fn wait(&self, key: &mut Option<WaiterKey>, waker: &Waker) {
-        let old = *key;
-        if old.is_some_and(|old| self.has(old, waker)) {
+        match *key {
+            None => {
+                // Before the borrow (L8).
+                let waker = waker.clone();
+                *key = Some(self.push(waker));
+            }
+            Some(old) => self.wait_on(old, key, waker),
+        }
+    }
+
+    #[inline(never)]
+    fn wait_on(&self, old: WaiterKey, key: &mut Option<WaiterKey>, waker: &Waker) {
+        if self.has(old, waker) {
             return;
         }
         // Cloned before the borrow, and what it replaces dropped after it (L8).
         let mut waker = waker.clone();
-        if old.is_some_and(|old| self.swap(old, &mut waker)) {
-            return;
+        if !self.swap(old, &mut waker) {
+            *key = Some(self.push(waker));
         }
-        *key = Some(self.push(waker));
     }
 
     /// Whether `waker` wakes the one who stands there.
-    #[inline(never)]
     fn has(&self, key: WaiterKey, waker: &Waker) -> bool {
         let is_same =
             |kept: &Option<Waker>| kept.as_ref().is_some_and(|kept| kept.will_wake(waker));
@@ -140,7 +149,6 @@ impl Waiters {
     }
 
     /// Puts another waker at a place, if somebody still stands there.
-    #[inline(never)]
     fn swap(&self, key: WaiterKey, waker: &mut Waker) -> bool {
         let mut swap = |kept: &mut Option<Waker>| {
             let kept = kept.as_mut().map(|kept| std::mem::swap(kept, waker));
@@ -261,19 +269,22 @@ impl Waiters {
 /// As there.
 #[inline]
 pub(crate) fn wake_both(one: &Waiters, other: &Waiters) {
-    if one.queued() + other.queued() != 0 {
+    if one.queue.get().is_some() || other.queue.get().is_some() {
         return go_on(wake_each(&[one, other]));
     }
     match (one.first.take(), other.first.take()) {
         (None, None) => {}
-        // Nearly always: 45 instructions less for an event than by the loop below.
+        // Nearly always: 60 instructions less for an event than by the loop below.
         (Some(waker), None) | (None, Some(waker)) => waker.wake(),
-        (first, second) => {
-            one.first.set(first);
-            other.first.set(second);
-            go_on(wake_each(&[one, other]));
-        }
+        (Some(first), Some(second)) => wake_two(first, second),
     }
+}
+
+#[cold]
+fn wake_two(first: Waker, second: Waker) {
+    let panic = catch(|| first.wake()).err();
+    second.wake();
+    go_on(panic);
 }
 
 /// Wakes all of these lists, and returns the first panic of a waker.

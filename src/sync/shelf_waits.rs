@@ -1,0 +1,156 @@
+//! `Get` and `Put`: what a queue returns to who waits for an item, or for room for one.
+//!
+//! Each tries first, and takes a place in its line only where that does not do. They are futures
+//! by hand and no coroutines: what awaits them has them within itself, which for each wait is 30
+//! instructions less.
+//!
+//! In asyncio: `Queue.get`, `Queue.put`.
+
+use super::errors::{GetError, PutError, Shut};
+use super::shelf::Shelf;
+use super::store::Store;
+use crate::task::budget;
+use crate::task::line::{Left, Place};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// Waits for an item.
+pub(super) struct Get<'a, T, S: Store<T>> {
+    shelf: &'a Shelf<T, S>,
+    place: Option<Place>,
+}
+
+impl<'a, T, S: Store<T>> Get<'a, T, S> {
+    pub(super) fn new(shelf: &'a Shelf<T, S>) -> Self {
+        Self { shelf, place: None }
+    }
+}
+
+impl<T, S: Store<T>> Future for Get<'_, T, S> {
+    type Output = Result<T, Shut>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        budget::counted(cx, |cx| {
+            let Self { shelf, place } = &mut *self;
+            if place.is_some() {
+                let granted = ready!(shelf.getters.poll(place, cx.waker()));
+                return Poll::Ready(granted.and_then(|()| {
+                    shelf.promised.set(shelf.promised.get() - 1);
+                    // It is not there where somebody has emptied the shelf.
+                    shelf.take().ok_or(Shut(()))
+                }));
+            }
+            let look = || match shelf.try_take() {
+                Ok(item) => Some(Ok(item)),
+                Err(GetError::Shut) => Some(Err(Shut(()))),
+                Err(GetError::Empty) => None,
+            };
+            if let Some(got) = look() {
+                return Poll::Ready(got);
+            }
+            let waker = cx.waker().clone();
+            // Cloning it was somebody else's code, and may have put something.
+            if let Some(got) = look() {
+                return Poll::Ready(got);
+            }
+            *place = Some(shelf.getters.join((), waker));
+            Poll::Pending
+        })
+    }
+}
+
+impl<T, S: Store<T>> Drop for Get<'_, T, S> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.give_up(place);
+        }
+    }
+}
+
+impl<T, S: Store<T>> Get<'_, T, S> {
+    #[cold]
+    fn give_up(&self, place: Place) {
+        if let Left::Granted(Ok(())) = self.shelf.getters.leave(place) {
+            // Q6: the item has not moved; the right to it is the next one's.
+            self.shelf.promised.set(self.shelf.promised.get() - 1);
+            self.shelf.serve();
+        }
+    }
+}
+
+/// Waits for room for an item.
+pub(super) struct Put<'a, T, S: Store<T>> {
+    shelf: &'a Shelf<T, S>,
+    /// Until it has a place, where the item waits.
+    item: Option<T>,
+    place: Option<Place>,
+}
+
+impl<'a, T, S: Store<T>> Put<'a, T, S> {
+    pub(super) fn new(shelf: &'a Shelf<T, S>, item: T) -> Self {
+        Self {
+            shelf,
+            item: Some(item),
+            place: None,
+        }
+    }
+
+    /// Puts the item, if that does not take waiting.
+    fn try_now(&mut self) -> Poll<Result<(), Shut<T>>> {
+        let item = self.item.take();
+        match self
+            .shelf
+            .try_put(item.expect("it has the item until it has a place"))
+        {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(PutError::Shut(item)) => Poll::Ready(Err(Shut(item))),
+            Err(PutError::Full(item)) => {
+                self.item = Some(item);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+// The item is handed on, and never pinned.
+impl<T, S: Store<T>> Unpin for Put<'_, T, S> {}
+
+impl<T, S: Store<T>> Future for Put<'_, T, S> {
+    type Output = Result<(), Shut<T>>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        budget::counted(cx, |cx| {
+            let this = &mut *self;
+            if this.place.is_some() {
+                let polled = this.shelf.putters.poll(&mut this.place, cx.waker());
+                return polled.map(|put| put.map_err(Shut));
+            }
+            if let Poll::Ready(put) = this.try_now() {
+                return Poll::Ready(put);
+            }
+            let waker = cx.waker().clone();
+            // Cloning it was somebody else's code, and may have made room.
+            if let Poll::Ready(put) = this.try_now() {
+                return Poll::Ready(put);
+            }
+            this.place = this
+                .item
+                .take()
+                .map(|item| this.shelf.putters.join(item, waker));
+            Poll::Pending
+        })
+    }
+}
+
+impl<T, S: Store<T>> Drop for Put<'_, T, S> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            // An item that was not moved on goes with it.
+            let _left = self.shelf.putters.leave(place);
+        }
+    }
+}
