@@ -5,7 +5,7 @@
 //! grant lies at the waiter's place until it is fetched, so nobody can take it; and who leaves
 //! with a grant that was not fetched hands it back, for the next (R089).
 //!
-//! Under all of `sync`. asyncio's locks and queues have a deque of futures each for this.
+//! Under what `sync` hands out: permits, items, notices. asyncio's locks and queues have a deque of futures each for this.
 
 use super::places::{Places, State};
 use crate::event_loop::panics::{Payload, catch, drop_quietly};

@@ -28,7 +28,7 @@ struct Node<W, G> {
 pub(super) struct Places<W, G> {
     /// Who came when there was nobody. It is before all of the others.
     alone: Node<W, G>,
-    /// Not before there is a second: an event that one waits for is two thirds as large without.
+    /// Not before there is a second: a line in which one waits is smaller without.
     behind: Option<Box<Behind<W, G>>>,
     /// How many wait: those who were granted something do not.
     waiting: usize,

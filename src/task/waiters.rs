@@ -4,7 +4,7 @@
 //! waiter leaves nothing behind (R090). Wakers are taken out under the borrow and woken
 //! after it: a waker may be somebody else's code, and come back (L8).
 //!
-//! Sources, tasks and futures wait here, where there is enough for all who are woken. Where each is
+//! Sources, tasks, futures and events are waited for here, where there is enough for all who are woken. Where each is
 //! to be granted something of his own, it is `line.rs`. asyncio has a deque of futures in each.
 
 use super::line::tell_the_loop;
