@@ -3,7 +3,7 @@
 use crate::List;
 use arbitrary::Arbitrary;
 use readily::base::timers::{TimerKey, Timers};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// What `timers` is run on.
 pub type TimerOps = List<TimerOp>;
@@ -19,10 +19,11 @@ pub enum TimerOp {
     ArmAt(u64),
     Cancel(u8),
     Change(u8),
-    Expire(u8),
-    ExpireAll,
     BeginRound,
-    PopDue,
+    PopDue(u8),
+    PopDueOfAll,
+    EndRound,
+    Next,
     PopAny,
 }
 
@@ -31,12 +32,12 @@ type Payload = (usize, u32);
 
 #[derive(Default)]
 struct Model {
-    /// Those in the heap: by deadline, then number.
+    /// By deadline, then number.
     armed: BTreeMap<(u64, usize), Payload>,
-    /// Those that have expired.
-    due: VecDeque<(usize, Payload)>,
     keys: Vec<(TimerKey, u64)>,
-    fence: Option<usize>,
+    /// L5: what was armed from this one on does not fall due.
+    fence: usize,
+    in_round: bool,
 }
 
 impl Model {
@@ -45,31 +46,22 @@ impl Model {
         self.keys.get(n).map(|&(key, deadline)| (n, key, deadline))
     }
 
-    fn payload(&mut self, n: usize, deadline: u64) -> Option<&mut Payload> {
-        let due = self.due.iter_mut().find(|(other, _)| *other == n);
-        let due = due.map(|(_, payload)| payload);
-        due.or(self.armed.get_mut(&(deadline, n)))
+    fn settle(&mut self) {
+        self.fence = self.keys.len();
     }
 
-    fn cancel(&mut self, n: usize, deadline: u64) -> Option<Payload> {
-        let payload = *self.payload(n, deadline)?;
-        self.armed.remove(&(deadline, n));
-        self.due.retain(|(other, _)| *other != n);
-        Some(payload)
+    fn pop_due(&mut self, now: u64) -> Option<Payload> {
+        let due = |(deadline, n): (u64, usize)| deadline <= now && n < self.fence;
+        let next = self.armed.keys().copied().find(|&timer| due(timer));
+        self.in_round &= next.is_some();
+        self.armed.remove(&next?)
     }
 
-    fn expire(&mut self, now: u64) {
-        let fence = self.fence.unwrap_or(usize::MAX);
-        let (due, armed): (BTreeMap<_, _>, _) = std::mem::take(&mut self.armed)
-            .into_iter()
-            .partition(|&((deadline, n), _)| deadline <= now && n < fence);
-        self.armed = armed;
-        let due = due.into_iter().map(|((_, n), payload)| (n, payload));
-        self.due.extend(due);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.armed.is_empty() && self.due.is_empty()
+    fn next(&mut self) -> Option<u64> {
+        if !self.in_round {
+            self.settle();
+        }
+        self.armed.first_key_value().map(|(&(at, _), _)| at)
     }
 }
 
@@ -83,21 +75,16 @@ pub fn timers(ops: &TimerOps) {
     for &op in ops.iter() {
         step(op, &mut timers, &mut model);
         timers.verify();
-        assert_eq!(timers.len(), model.armed.len() + model.due.len());
-        assert_eq!(timers.is_empty(), model.is_empty());
-        assert_eq!(timers.heap_len(), model.armed.len(), "C4");
-        let first = model.armed.first_key_value().map(|(&(at, _), _)| at);
-        let next = if model.due.is_empty() { first } else { Some(0) };
-        assert_eq!(timers.next_ns(), next);
+        assert_eq!(timers.len(), model.armed.len());
+        assert_eq!(timers.is_empty(), model.armed.is_empty());
+        assert!(timers.nodes() <= 2 * timers.len() + 64, "C4");
     }
     // What is left comes out in order, once.
-    for op in [TimerOp::BeginRound, TimerOp::ExpireAll] {
-        step(op, &mut timers, &mut model);
+    step(TimerOp::BeginRound, &mut timers, &mut model);
+    while !model.armed.is_empty() {
+        step(TimerOp::PopDueOfAll, &mut timers, &mut model);
     }
-    while !model.is_empty() {
-        step(TimerOp::PopDue, &mut timers, &mut model);
-    }
-    assert_eq!(timers.pop_due(), None);
+    assert_eq!(timers.pop_due(u64::MAX), None);
     assert!(timers.is_empty());
 }
 
@@ -121,39 +108,43 @@ fn step(op: TimerOp, timers: &mut Timers<Payload>, model: &mut Model) {
         }
         TimerOp::Cancel(pick) => {
             if let Some((n, key, deadline)) = model.pick(pick) {
-                assert_eq!(timers.cancel(key), model.cancel(n, deadline), "C3");
+                let expected = model.armed.remove(&(deadline, n));
+                assert_eq!(timers.cancel(key), expected, "C3");
             }
         }
         TimerOp::Change(pick) => {
             if let Some((n, key, deadline)) = model.pick(pick) {
-                let (there, expected) = (timers.get_mut(key), model.payload(n, deadline));
+                let (there, expected) = (timers.get_mut(key), model.armed.get_mut(&(deadline, n)));
                 assert_eq!(there, expected);
                 let both = there.into_iter().chain(expected);
                 both.for_each(|payload| payload.1 += 1);
             }
         }
-        TimerOp::Expire(now) => {
-            timers.expire(u64::from(now));
-            model.expire(u64::from(now));
-        }
-        TimerOp::ExpireAll => {
-            timers.expire(u64::MAX);
-            model.expire(u64::MAX);
-        }
         TimerOp::BeginRound => {
             timers.begin_round();
-            model.fence = Some(model.keys.len());
+            model.settle();
+            model.in_round = true;
         }
-        TimerOp::PopDue => {
-            let expected = model.due.pop_front();
-            let expected = expected.map(|(n, payload)| (model.keys[n].0, payload));
-            assert_eq!(timers.pop_due(), expected, "C2");
+        TimerOp::PopDue(now) => {
+            let now = u64::from(now);
+            assert_eq!(timers.pop_due(now), model.pop_due(now), "C2");
         }
+        TimerOp::PopDueOfAll => {
+            assert_eq!(timers.pop_due(u64::MAX), model.pop_due(u64::MAX), "C2");
+        }
+        TimerOp::EndRound => {
+            timers.end_round();
+            model.in_round = false;
+        }
+        TimerOp::Next => assert_eq!(timers.next_ns(), model.next(), "C5"),
         TimerOp::PopAny => {
             let taken = timers.pop_any();
             match taken {
-                Some((n, _)) => assert_eq!(model.cancel(n, model.keys[n].1), taken),
-                None => assert!(model.is_empty()),
+                Some((n, _)) => {
+                    let expected = model.armed.remove(&(model.keys[n].1, n));
+                    assert_eq!(expected, taken);
+                }
+                None => assert!(model.armed.is_empty()),
             }
         }
     }

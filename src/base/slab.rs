@@ -9,6 +9,7 @@
 //! reused by the system at once, keys never are.
 
 mod cut;
+mod marks;
 
 /// Names one entry for as long as it lives, and nothing afterwards.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -44,8 +45,8 @@ impl SlabKey {
 #[derive(Debug)]
 struct Slot<T> {
     generation: u32,
-    /// In a free slot, the next free one.
-    next_free: u32,
+    /// In a free slot, the next free one; in an occupied one, its owner's mark.
+    link: u32,
     entry: Option<T>,
 }
 
@@ -109,6 +110,11 @@ impl<T> Slab<T> {
     /// As [`Slab::insert`].
     #[inline]
     pub fn insert_with(&mut self, make: impl FnOnce(SlabKey) -> T) -> SlabKey {
+        self.put(NONE, make)
+    }
+
+    #[inline]
+    fn put(&mut self, mark: u32, make: impl FnOnce(SlabKey) -> T) -> SlabKey {
         if self.free == NONE {
             self.make_room();
         }
@@ -118,9 +124,10 @@ impl<T> Slab<T> {
             index,
             generation: slot.generation,
         };
-        slot.entry = Some(make(key));
-        self.free = slot.next_free;
-        slot.next_free = NONE;
+        // An assignment would look whether there is anything to drop: a free slot is empty.
+        std::mem::forget(slot.entry.replace(make(key)));
+        self.free = slot.link;
+        slot.link = mark;
         self.front = self.front.min(index);
         self.len += 1;
         key
@@ -142,7 +149,7 @@ impl<T> Slab<T> {
         assert!(index != NONE, "fewer than 2^32 - 1 slots");
         self.slots.push(Slot {
             generation: self.first,
-            next_free: NONE,
+            link: NONE,
             entry: None,
         });
         self.free = index;
@@ -180,17 +187,23 @@ impl<T> Slab<T> {
         if slot.generation != key.generation {
             return None;
         }
+        self.vacate(key.index)
+    }
+
+    #[inline]
+    fn vacate(&mut self, index: u32) -> Option<T> {
+        let slot = &mut self.slots[index as usize];
         let entry = slot.entry.take()?;
         self.len -= 1;
         // L1: whoever comes next into this slot has another generation. A slot that has
         // used up all of them is left empty for good: that costs some bytes after four
         // thousand million reuses; wrapping round would bring old keys back to life.
         slot.generation += 1;
-        if key.index >= self.cut {
-            self.leave_beyond(key.index);
+        if index >= self.cut {
+            self.leave_beyond(index);
         } else if slot.generation <= LAST_GENERATION {
-            slot.next_free = self.free;
-            self.free = key.index;
+            slot.link = self.free;
+            self.free = index;
         }
         if self.len < self.low {
             self.begin_cut();
@@ -203,15 +216,6 @@ impl<T> Slab<T> {
     #[inline]
     pub fn slots(&self) -> usize {
         self.slots.len()
-    }
-
-    /// The key of whoever lives in a slot, for one who knows that somebody does.
-    #[inline]
-    pub(super) fn key_of(&self, slot: usize) -> SlabKey {
-        SlabKey {
-            index: slot as u32,
-            generation: self.slots[slot].generation,
-        }
     }
 
     /// How many entries there are.
@@ -279,7 +283,7 @@ impl<T> Slab<T> {
             );
             seen += 1;
             assert!(seen <= self.slots.len(), "the free list has no cycle");
-            free = slot.next_free;
+            free = slot.link;
         }
         let cut = (self.cut as usize).min(self.slots.len());
         let (kept, beyond) = self.slots.split_at(cut);

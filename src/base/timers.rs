@@ -1,15 +1,15 @@
 //! The deadline heap: what is due, in the order in which it falls due.
 //!
 //! A 4-ary heap whose array holds the deadlines themselves, so that sifting touches one
-//! or two cache lines a level and no entry; each entry knows its place in the array, so
-//! that cancelling takes it out at once. A wheel would round, and a heap that only marks
-//! the cancelled ones keeps what they hold alive (R071).
+//! or two cache lines a level and no entry. A timer that is cancelled gives its payload back at once
+//! (R071) and leaves its sixteen bytes in the array, where nobody needs to know their place: they are
+//! thrown out when they come to the top, or when they are more than those that live. A wheel would
+//! round, and a heap that keeps what the cancelled ones hold is a leak.
 //!
 //! These are the *timers* of "I/O, timers and callbacks" (N1). Rules: C2, C3, C4.
 
-use super::burst::{self, KEPT};
+use super::burst;
 use super::slab::{Slab, SlabKey};
-use std::collections::VecDeque;
 
 /// Names an armed timer.
 pub type TimerKey = SlabKey;
@@ -17,103 +17,94 @@ pub type TimerKey = SlabKey;
 /// What is kept in the array, in one number: the deadline, then which was armed first where
 /// deadlines tie (C2), then whose it is. One number is compared in two instructions, and four
 /// of sixteen bytes lie in one line of the cache; with a key of eight they were twenty-four.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Node(u128);
 
 impl Node {
+    #[inline]
     fn new(deadline_ns: u64, armed: u32, slot: u32) -> Self {
         Self(u128::from(deadline_ns) << 64 | u128::from(armed) << 32 | u128::from(slot))
     }
 
+    #[inline]
     fn deadline_ns(self) -> u64 {
         (self.0 >> 64) as u64
     }
 
+    #[inline]
     fn armed(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
-    fn slot(self) -> usize {
-        self.0 as u32 as usize
+    #[inline]
+    fn slot(self) -> u32 {
+        self.0 as u32
     }
 
+    #[inline]
     fn is_before(self, other: Self) -> bool {
         self.0 < other.0
     }
 }
 
-/// The place of a timer that has left the heap, but whose turn has not come yet.
-const DUE: u32 = u32::MAX;
-
 /// Four children each: half the levels of a binary heap, and siblings side by side.
 const ARITY: usize = 4;
+
+/// So many cancelled ones may always stay.
+const FEW: usize = 64;
 
 /// Armed timers with a payload each, ordered by deadline and then by arming (C2).
 #[derive(Debug)]
 pub struct Timers<T> {
     heap: Vec<Node>,
-    /// Where each slot's node is in the heap; [`DUE`] once it has been taken out to be fired.
-    /// Not in the entries: who sifts writes some of these, and they share lines of the cache.
-    places: Vec<u32>,
+    /// Armed since the last round began, in the order of arming. L5: who is not in the heap does not
+    /// fall due. And who is cancelled before the next round has never been sifted.
+    fresh: Vec<Node>,
+    /// Each marked with the number in its node: a node whose mark is not found is that of a
+    /// cancelled timer, whoever has the slot by then.
     entries: Slab<T>,
-    /// Expired, in order; a key whose timer was cancelled meanwhile finds nothing.
-    due: VecDeque<TimerKey>,
     /// Of the next one to be armed.
     armed: u32,
-    /// L5: what was armed from this one on does not fall due in this round.
-    fence: u32,
-    /// Due, but behind the fence; empty but for a moment.
-    held: Vec<Node>,
+    /// Whether a round has begun and is not over.
+    in_round: bool,
     /// R126: with fewer nodes than this, the heap is far too large.
     low: usize,
 }
-
-/// The fence of who has begun no round. No timer has this number, nor the next to be armed.
-const NO_FENCE: u32 = u32::MAX;
 
 impl<T> Default for Timers<T> {
     fn default() -> Self {
         Self {
             heap: Vec::new(),
-            places: Vec::new(),
+            fresh: Vec::new(),
             entries: Slab::default(),
-            due: VecDeque::new(),
             armed: 0,
-            fence: NO_FENCE,
-            held: Vec::new(),
+            in_round: false,
             low: 0,
         }
     }
 }
 
 impl<T> Timers<T> {
-    /// Arms a timer. Logarithmic in the number of armed ones.
+    /// Arms a timer. It falls due in a round that begins after this (L5).
     #[inline]
     pub fn arm(&mut self, deadline_ns: u64, payload: T) -> TimerKey {
-        if self.heap.len() == self.heap.capacity() {
-            self.grow();
-        }
-        if self.armed == NO_FENCE - 1 {
+        if self.armed == u32::MAX {
             self.count_anew();
         }
-        let key = self.entries.insert(payload);
-        if key.slot() == self.places.len() {
-            self.places.push(DUE);
-        }
+        let key = self.entries.insert_marked(self.armed, payload);
         let node = Node::new(deadline_ns, self.armed, key.slot() as u32);
         self.armed += 1;
-        self.heap.push(node);
-        self.sift_up(self.heap.len() - 1, node);
+        self.fresh.push(node);
         key
     }
 
     /// Disarms: the payload comes back at once, `None` if it fired or was cancelled (C3).
+    /// Constant time, on the average.
     #[inline]
     pub fn cancel(&mut self, key: TimerKey) -> Option<T> {
         let payload = self.entries.remove(key)?;
-        let place = self.places[key.slot()];
-        if place != DUE {
-            self.take_node(place as usize);
+        if self.nodes() > most(self.entries.len()) {
+            self.sweep();
         }
         Some(payload)
     }
@@ -125,59 +116,55 @@ impl<T> Timers<T> {
         self.entries.get_mut(key)
     }
 
-    /// The earliest deadline; zero where expired timers wait to be fired.
+    /// The earliest deadline.
     #[must_use]
     #[inline]
-    pub fn next_ns(&self) -> Option<u64> {
-        if !self.due.is_empty() && self.due.iter().any(|&key| self.entries.get(key).is_some()) {
-            return Some(0);
+    pub fn next_ns(&mut self) -> Option<u64> {
+        if !self.in_round {
+            self.settle();
         }
-        self.heap.first().map(|node| node.deadline_ns())
+        while let Some(&first) = self.heap.first() {
+            if self.lives(first) {
+                break;
+            }
+            self.take_first();
+        }
+        let fresh = self.fresh.iter().filter(|&&node| self.lives(node)).min();
+        let first = self.heap.first().into_iter().chain(fresh).min();
+        first.map(|node| node.deadline_ns())
     }
 
     /// Begins a round: what is armed from here on is for the next one, even if it is for the
-    /// past (L5). Without this, everything is for every round.
+    /// past (L5).
     #[inline]
     pub fn begin_round(&mut self) {
-        self.fence = self.armed;
+        self.settle();
+        self.in_round = true;
     }
 
-    /// Sets apart all timers of this round whose deadline has come, to be taken by
-    /// [`Timers::pop_due`].
+    /// The next timer of this round whose deadline has come, in the order of C2; `None` ends the
+    /// round.
     ///
-    /// L5: what a fired timer arms, even for the past, is not among them. C3: what it
-    /// cancels is taken back from among them.
-    pub fn expire(&mut self, now_ns: u64) {
+    /// L5: what a fired timer arms, even for the past, is not among them. C3: nor is what it cancels.
+    #[inline]
+    pub fn pop_due(&mut self, now_ns: u64) -> Option<T> {
         while let Some(&node) = self.heap.first() {
             if node.deadline_ns() > now_ns {
                 break;
             }
-            self.take_node(0);
-            if node.armed() >= self.fence {
-                self.held.push(node);
-                continue;
+            self.take_first();
+            if let Some(due) = self.entries.remove_marked(node.slot(), node.armed()) {
+                return Some(due);
             }
-            self.places[node.slot()] = DUE;
-            self.due.push_back(self.entries.key_of(node.slot()));
         }
-        while let Some(node) = self.held.pop() {
-            self.heap.push(node);
-            self.sift_up(self.heap.len() - 1, node);
-        }
+        self.end_round();
+        None
     }
 
-    /// The next expired timer, in the order of C2.
+    /// Ends a round in which nothing is armed.
     #[inline]
-    pub fn pop_due(&mut self) -> Option<(TimerKey, T)> {
-        loop {
-            let Some(key) = self.due.pop_front() else {
-                self.end_round();
-                return None;
-            };
-            if let Some(payload) = self.entries.remove(key) {
-                return Some((key, payload));
-            }
-        }
+    pub fn end_round(&mut self) {
+        self.in_round = false;
     }
 
     /// Takes any timer out, fired or not, for whoever empties the heap.
@@ -186,7 +173,7 @@ impl<T> Timers<T> {
         self.cancel(key)
     }
 
-    /// How many timers are armed, those included that are about to be fired.
+    /// How many timers are armed.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
@@ -200,63 +187,107 @@ impl<T> Timers<T> {
         self.entries.is_empty()
     }
 
-    /// How many places the heap uses; C4 bounds it by the number of live timers.
+    /// How many nodes there are, those of cancelled timers included; C4 bounds them by the number of
+    /// live ones.
     #[must_use]
-    pub fn heap_len(&self) -> usize {
-        self.heap.len()
+    #[inline]
+    pub fn nodes(&self) -> usize {
+        self.heap.len() + self.fresh.len()
     }
 
-    /// Removes the node at `place` and puts the last one there instead.
     #[inline]
-    fn take_node(&mut self, place: usize) {
+    fn lives(&self, node: Node) -> bool {
+        self.entries.is_marked(node.slot(), node.armed())
+    }
+
+    /// Moves what was armed into the heap, where it may fall due.
+    #[inline]
+    fn settle(&mut self) {
+        match self.fresh.as_slice() {
+            [] => {}
+            &[node] => {
+                self.fresh.clear();
+                if self.lives(node) {
+                    self.push(node);
+                }
+            }
+            _ => self.settle_all(),
+        }
+    }
+
+    fn settle_all(&mut self) {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        fresh.retain(|&node| self.lives(node));
+        if fresh.len() > self.heap.len() {
+            // More come than are there: to order all of them takes less than to sift each.
+            if fresh.capacity() > self.heap.capacity() {
+                std::mem::swap(&mut fresh, &mut self.heap);
+            }
+            self.heap.append(&mut fresh);
+            self.order();
+            self.set_low();
+        } else {
+            fresh.drain(..).for_each(|node| self.push(node));
+        }
+        // R126: by halves.
+        if fresh.capacity() > burst::KEPT {
+            fresh.shrink_to(fresh.capacity() / 2);
+        }
+        self.fresh = fresh;
+    }
+
+    /// C4: throws the cancelled ones out. As many timers were cancelled since the last time as there
+    /// are nodes to be looked at, or half of them, so each pays for two.
+    #[cold]
+    fn sweep(&mut self) {
+        let entries = &self.entries;
+        let lives = |node: &Node| entries.is_marked(node.slot(), node.armed());
+        let before = self.heap.len();
+        self.heap.retain(lives);
+        self.fresh.retain(lives);
+        if self.heap.len() != before {
+            self.order();
+        }
+        // R126: by halves.
+        if self.heap.len() < self.low {
+            self.give_back();
+        }
+        if self.fresh.len() < burst::low(self.fresh.capacity()) {
+            self.fresh.shrink_to(self.fresh.capacity() / 2);
+        }
+    }
+
+    /// Makes a heap of what lies in the array.
+    fn order(&mut self) {
+        let Some(last) = self.heap.len().checked_sub(2) else {
+            return;
+        };
+        for place in (0..=last / ARITY).rev() {
+            let node = self.heap[place];
+            sift_down(&mut self.heap, place, node);
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, node: Node) {
+        if self.heap.len() == self.heap.capacity() {
+            self.grow();
+        }
+        self.heap.push(node);
+        let last = self.heap.len() - 1;
+        sift_up(&mut self.heap, last, node);
+    }
+
+    /// Removes the first node, and puts the last one into the gap that comes of it.
+    #[inline]
+    fn take_first(&mut self) {
         let last = self.heap.pop();
         if self.heap.len() < self.low {
             self.give_back();
         }
-        let Some(last) = last.filter(|_| place < self.heap.len()) else {
-            return;
-        };
-        // It came from the bottom, but of another branch: it may belong higher up.
-        if place > 0 && last.is_before(self.heap[(place - 1) / ARITY]) {
-            self.sift_up(place, last);
-        } else {
-            self.sift_down(place, last);
+        if let Some(last) = last.filter(|_| !self.heap.is_empty()) {
+            fill(&mut self.heap, last);
         }
-    }
-
-    /// Lets `node` rise from `place`, which is a hole until then: what is above moves down.
-    #[inline]
-    fn sift_up(&mut self, mut place: usize, node: Node) {
-        // As slices, whose ends stay in registers: 20 instructions less.
-        let (heap, places) = (&mut *self.heap, &mut *self.places);
-        while place > 0 {
-            let parent = (place - 1) / ARITY;
-            let above = heap[parent];
-            if !node.is_before(above) {
-                break;
-            }
-            heap[place] = above;
-            places[above.slot()] = place as u32;
-            place = parent;
-        }
-        heap[place] = node;
-        places[node.slot()] = place as u32;
-    }
-
-    /// The same downwards.
-    #[inline]
-    fn sift_down(&mut self, mut place: usize, node: Node) {
-        let (heap, places) = (&mut *self.heap, &mut *self.places);
-        while let Some((least, below)) = least_from(heap, place * ARITY + 1) {
-            if !below.is_before(node) {
-                break;
-            }
-            heap[place] = below;
-            places[below.slot()] = place as u32;
-            place = least;
-        }
-        heap[place] = node;
-        places[node.slot()] = place as u32;
     }
 
     #[cold]
@@ -277,66 +308,89 @@ impl<T> Timers<T> {
         self.set_low();
     }
 
-    /// R126: the same for the rest, when a round is over.
-    #[inline]
-    fn end_round(&mut self) {
-        let most = self.due.capacity().max(self.held.capacity());
-        if most > KEPT {
-            self.due.shrink_to(most / 2);
-            self.held.shrink_to(most / 2);
-        }
-        let slots = self.entries.slots();
-        if self.places.len() > slots {
-            self.places.truncate(slots);
-            self.places.shrink_to_fit();
-        }
-    }
-
     /// The numbers by which ties are settled have run out, after four thousand million timers:
     /// those that are left are counted again, in their order, which does not change.
     #[cold]
     fn count_anew(&mut self) {
-        let mut places: Vec<usize> = (0..self.heap.len()).collect();
-        places.sort_unstable_by_key(|&place| self.heap[place].armed());
-        let fence = self.fence;
-        let early = |&&place: &&usize| self.heap[place].armed() < fence;
-        self.fence = match fence {
-            NO_FENCE => NO_FENCE,
-            _ => places.iter().filter(early).count() as u32,
-        };
-        for (armed, &place) in places.iter().enumerate() {
-            let node = self.heap[place];
-            self.heap[place] = Node::new(node.deadline_ns(), armed as u32, node.slot() as u32);
+        // Or a new number might be that of a cancelled one.
+        self.sweep();
+        let mut nodes: Vec<&mut Node> = self.heap.iter_mut().chain(&mut self.fresh).collect();
+        nodes.sort_unstable_by_key(|node| node.armed());
+        self.armed = 0;
+        for node in nodes {
+            self.entries.set_mark(node.slot(), self.armed);
+            *node = Node::new(node.deadline_ns(), self.armed, node.slot());
+            self.armed += 1;
         }
-        self.armed = places.len() as u32;
     }
 
     /// Asserts what must hold between two calls; every property test calls it.
     #[doc(hidden)]
     pub fn verify(&self) {
         self.entries.verify();
-        assert!(self.held.is_empty(), "nothing is held back");
-        for (place, &node) in self.heap.iter().enumerate() {
-            let key = self.entries.key_of(node.slot());
-            assert!(self.entries.get(key).is_some(), "a node has an entry");
-            assert_eq!(self.places[node.slot()] as usize, place, "it is found");
-            assert!(node.armed() < self.armed, "it has a number of its own");
-            if place > 0 {
-                let parent = self.heap[(place - 1) / ARITY];
-                assert!(parent.is_before(node), "no child is before its parent");
-            }
-        }
-        let due = self
-            .due
-            .iter()
-            .filter(|&&key| self.entries.get(key).is_some())
-            .count();
-        assert_eq!(
-            self.heap.len() + due,
-            self.entries.len(),
-            "C4: no dead nodes"
+        let nodes = || self.heap.iter().chain(&self.fresh);
+        let living = nodes().filter(|&&node| self.lives(node)).count();
+        assert_eq!(living, self.entries.len(), "C4: each timer has one node");
+        assert!(self.nodes() <= most(living), "C4: few are dead");
+        assert!(
+            nodes().all(|node| node.armed() < self.armed),
+            "each has a number of its own"
         );
+        assert!(
+            self.fresh.is_sorted_by_key(|node| node.armed()),
+            "the fresh ones are in the order of arming"
+        );
+        for (place, &node) in self.heap.iter().enumerate().skip(1) {
+            let parent = self.heap[(place - 1) / ARITY];
+            assert!(parent.is_before(node), "no child is before its parent");
+        }
     }
+}
+
+/// C4: of how many nodes the dead ones are swept out, where so many live.
+#[inline]
+const fn most(living: usize) -> usize {
+    2 * living + FEW
+}
+
+/// Lets `node` rise from `place`, which is a gap until then: what is above moves down.
+#[inline]
+fn sift_up(heap: &mut [Node], mut place: usize, node: Node) {
+    while place > 0 {
+        let parent = (place - 1) / ARITY;
+        let above = heap[parent];
+        if !node.is_before(above) {
+            break;
+        }
+        heap[place] = above;
+        place = parent;
+    }
+    heap[place] = node;
+}
+
+/// The same downwards.
+#[inline]
+fn sift_down(heap: &mut [Node], mut place: usize, node: Node) {
+    while let Some((least, below)) = least_from(heap, place * ARITY + 1) {
+        if !below.is_before(node) {
+            break;
+        }
+        heap[place] = below;
+        place = least;
+    }
+    heap[place] = node;
+}
+
+/// Fills the gap at the top: it sinks to the bottom, where `node` comes from, which belongs near
+/// there. Not compared with it on each level, so this takes a quarter less.
+#[inline]
+fn fill(heap: &mut [Node], node: Node) {
+    let mut place = 0;
+    while let Some((least, below)) = least_from(heap, place * ARITY + 1) {
+        heap[place] = below;
+        place = least;
+    }
+    sift_up(heap, place, node);
 }
 
 /// The least of the siblings that begin at `first`, and its place.
@@ -358,12 +412,10 @@ fn least_from(heap: &[Node], first: usize) -> Option<(usize, Node)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::burst::KEPT;
 
     fn fire_all(timers: &mut Timers<&'static str>, now_ns: u64) -> Vec<&'static str> {
-        timers.expire(now_ns);
-        std::iter::from_fn(|| timers.pop_due())
-            .map(|(_, payload)| payload)
-            .collect()
+        std::iter::from_fn(|| timers.pop_due(now_ns)).collect()
     }
 
     #[test]
@@ -372,20 +424,26 @@ mod tests {
         timers.arm(2, "late");
         timers.arm(1, "first");
         timers.arm(1, "second");
+        timers.begin_round();
         timers.verify();
         assert_eq!(fire_all(&mut timers, 1), ["first", "second"]);
         assert_eq!(timers.next_ns(), Some(2));
     }
 
     #[test]
-    fn what_fills_a_gap_may_belong_above_it() {
+    fn what_fills_the_gap_at_the_top_may_belong_above_the_bottom() {
         let mut timers = Timers::default();
-        // A root, its four children, and theirs: four under the first, one under the second.
-        let deadlines = [0, 10, 1, 1, 1, 11, 11, 11, 11, 2];
-        let keys = deadlines.map(|deadline| timers.arm(deadline, "timer"));
-        // The last one, from under a 1, comes to stand under the 10.
-        assert!(timers.cancel(keys[5]).is_some());
-        timers.verify();
+        // A root, its four children, and theirs: four under the second, one under the third.
+        for deadline in [0, 3, 1, 9, 9, 4, 4, 4, 4, 5, 6, 7, 8, 2] {
+            timers.arm(deadline, "timer");
+            timers.begin_round();
+            timers.verify();
+        }
+        for now in 0..9 {
+            let due = fire_all(&mut timers, now).len();
+            assert_eq!(due, if now == 4 { 4 } else { 1 });
+            timers.verify();
+        }
     }
 
     #[test]
@@ -393,27 +451,32 @@ mod tests {
         let mut timers = Timers::default();
         timers.arm(1, "canceller");
         let sibling = timers.arm(1, "sibling");
-        timers.expire(1);
-        assert_eq!(
-            timers.pop_due().map(|(_, payload)| payload),
-            Some("canceller")
-        );
+        timers.begin_round();
+        assert_eq!(timers.pop_due(1), Some("canceller"));
         assert_eq!(timers.cancel(sibling), Some("sibling"));
         assert_eq!(timers.cancel(sibling), None);
-        assert_eq!(timers.pop_due(), None);
+        assert_eq!(timers.pop_due(1), None);
         timers.verify();
     }
 
+    /// The slot of a cancelled timer is used again at once, while its node is still there.
     #[test]
-    fn a_timer_armed_for_the_past_while_others_fire_waits_for_the_next_round() {
+    fn who_has_the_slot_of_a_cancelled_timer_fires_in_its_own_time() {
         let mut timers = Timers::default();
-        timers.arm(5, "old");
-        timers.expire(5);
-        timers.arm(0, "new");
-        assert_eq!(timers.next_ns(), Some(0));
-        assert_eq!(timers.pop_due().map(|(_, payload)| payload), Some("old"));
-        assert_eq!(timers.pop_due(), None);
-        assert_eq!(fire_all(&mut timers, 5), ["new"]);
+        let gone = timers.arm(1, "gone");
+        timers.begin_round();
+        assert_eq!(timers.cancel(gone), Some("gone"));
+        let next = timers.arm(5, "next");
+        assert_eq!(next.slot(), gone.slot());
+        timers.begin_round();
+        timers.verify();
+        assert_eq!(fire_all(&mut timers, 4), [""; 0]);
+        assert_eq!(
+            timers.next_ns(),
+            Some(5),
+            "C5: nobody is woken for the dead"
+        );
+        assert_eq!(fire_all(&mut timers, 5), ["next"]);
     }
 
     #[test]
@@ -424,16 +487,18 @@ mod tests {
         timers.begin_round();
         let taken_back = timers.arm(0, "taken back");
         timers.arm(2, "new");
+        assert_eq!(timers.next_ns(), Some(0));
+        assert_eq!(timers.pop_due(5), Some("old"));
         timers.arm(1, "newest");
-        assert_eq!(fire_all(&mut timers, 5), ["old"]);
+        assert_eq!(timers.pop_due(5), None);
         timers.verify();
         assert_eq!(timers.cancel(taken_back), Some("taken back"));
-        timers.begin_round();
         assert_eq!(
             timers.next_ns(),
             Some(1),
             "C5: the next round is not slept for"
         );
+        timers.begin_round();
         assert_eq!(fire_all(&mut timers, 5), ["newest", "new"]);
         timers.verify();
     }
@@ -442,11 +507,12 @@ mod tests {
     fn emptying_by_pop_any_leaves_nothing() {
         let mut timers = Timers::default();
         timers.arm(1, "a");
+        timers.begin_round();
         timers.arm(2, "b");
-        timers.expire(1);
         assert!(timers.pop_any().is_some() && timers.pop_any().is_some());
         assert_eq!(timers.pop_any(), None);
-        assert!(timers.is_empty() && timers.pop_due().is_none());
+        assert!(timers.is_empty() && timers.pop_due(9).is_none());
+        assert_eq!(timers.next_ns(), None);
         timers.verify();
     }
 
@@ -454,36 +520,61 @@ mod tests {
     #[test]
     fn ties_are_settled_by_arming_when_the_numbers_begin_anew() {
         let mut timers = Timers {
-            armed: NO_FENCE - 4,
+            armed: u32::MAX - 4,
             ..Timers::default()
         };
         let gone = timers.arm(3, "gone");
         timers.arm(3, "first");
-        timers.begin_round();
         timers.arm(3, "second");
-        assert!(timers.cancel(gone).is_some());
-        timers.arm(3, "third");
-        timers.verify();
-        assert_eq!(timers.armed, 3, "it has begun anew");
-        assert_eq!(fire_all(&mut timers, 3), ["first"]);
         timers.begin_round();
-        assert_eq!(fire_all(&mut timers, 3), ["second", "third"]);
-        timers.armed = NO_FENCE - 1;
+        timers.arm(3, "third");
+        assert!(timers.cancel(gone).is_some());
+        timers.arm(3, "fourth");
+        timers.verify();
+        assert_eq!(timers.armed, 4, "it has begun anew");
+        assert_eq!(fire_all(&mut timers, 3), ["first", "second"]);
+        timers.begin_round();
+        assert_eq!(fire_all(&mut timers, 3), ["third", "fourth"]);
+        timers.armed = u32::MAX;
         timers.begin_round();
         timers.arm(0, "for the next round");
         assert_eq!(fire_all(&mut timers, 3), [""; 0]);
         timers.verify();
     }
 
+    /// C4, and C5 for what the sweeps leave.
+    #[test]
+    fn cancelled_timers_are_swept_out_and_those_between_them_stay_in_order() {
+        let mut timers = Timers::default();
+        let scattered = |n: u64| n * 7_919 % 5_003;
+        let keys: Vec<TimerKey> = (0..5_000).map(|n| timers.arm(scattered(n), n)).collect();
+        timers.begin_round();
+        let stays = |n: u64| n % 100 == 0;
+        for (n, &key) in (0..).zip(&keys).filter(|&(n, _)| !stays(n)) {
+            assert_eq!(timers.cancel(key), Some(n));
+        }
+        timers.verify();
+        assert!(timers.nodes() <= 2 * 50 + FEW);
+        let mut left: Vec<u64> = (0..5_000).filter(|&n| stays(n)).collect();
+        left.sort_by_key(|&n| scattered(n));
+        assert_eq!(timers.next_ns(), Some(scattered(left[0])));
+        let fired: Vec<u64> = std::iter::from_fn(|| timers.pop_due(5_003)).collect();
+        assert_eq!(fired, left);
+    }
+
     /// R126.
     #[test]
     fn the_memory_of_a_burst_of_timers_is_given_back() {
         let fired = |timers: &mut Timers<u64>| {
-            timers.expire(100_000);
-            while timers.pop_due().is_some() {}
+            timers.begin_round();
+            while timers.pop_due(100_000).is_some() {}
         };
         let cancelled = |timers: &mut Timers<u64>| while timers.pop_any().is_some() {};
-        for empty in [fired as fn(&mut Timers<u64>), cancelled] {
+        let settled = |timers: &mut Timers<u64>| {
+            timers.begin_round();
+            while timers.pop_any().is_some() {}
+        };
+        for empty in [fired as fn(&mut Timers<u64>), cancelled, settled] {
             let mut timers = Timers::default();
             for n in 0..100_000 {
                 timers.arm(n % 1_000, n);
@@ -491,11 +582,12 @@ mod tests {
             empty(&mut timers);
             for n in 0..10 {
                 timers.arm(n, n);
+                timers.arm(n, n);
                 fired(&mut timers);
             }
             timers.verify();
-            assert!(timers.heap.capacity() <= 2 * KEPT && timers.places.capacity() <= 2 * KEPT);
-            assert!(timers.due.capacity() <= 2 * KEPT && timers.entries.slots() <= 2 * KEPT);
+            assert!(timers.heap.capacity() <= 2 * KEPT && timers.fresh.capacity() <= 2 * KEPT);
+            assert!(timers.entries.slots() <= 2 * KEPT);
         }
     }
 }

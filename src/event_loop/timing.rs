@@ -91,7 +91,7 @@ impl Times {
     /// The next deadline; `None` also for timers that are for never.
     #[inline]
     pub(super) fn next_ns(&self) -> Option<u64> {
-        let next_ns = self.timers.borrow().next_ns();
+        let next_ns = self.timers.borrow_mut().next_ns();
         next_ns.filter(|&next_ns| next_ns != NEVER)
     }
 
@@ -267,18 +267,20 @@ impl Local {
     /// Step 4 of a turn: what is due, in order.
     #[inline]
     pub(super) fn fire_timers(&self) {
-        if !self.times.timers.borrow().is_empty() {
-            self.fire_due();
+        let mut timers = self.times.timers.borrow_mut();
+        if timers.is_empty() {
+            return timers.end_round();
         }
+        drop(timers);
+        self.fire_due();
     }
 
     fn fire_due(&self) {
         let now_ns = self.times.turn_ns();
-        self.times.timers.borrow_mut().expire(now_ns);
         loop {
             // Taken one by one, so that a timer can still cancel the next (C3).
-            let due = self.times.timers.borrow_mut().pop_due();
-            let Some((_, expiry)) = due else { return };
+            let due = self.times.timers.borrow_mut().pop_due(now_ns);
+            let Some(expiry) = due else { return };
             self.expire(expiry);
         }
     }

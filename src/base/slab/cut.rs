@@ -31,7 +31,7 @@ impl<T> Slab<T> {
         for index in slots.rev() {
             let slot = &mut self.slots[index];
             if slot.entry.is_none() && slot.generation <= LAST_GENERATION {
-                slot.next_free = self.free;
+                slot.link = self.free;
                 self.free = index as u32;
             }
         }
