@@ -57,6 +57,12 @@ fn is_so(look: impl FnOnce(&Rc<Local>) -> bool) -> bool {
         .unwrap_or(false)
 }
 
+/// Whether a loop is this thread's.
+#[inline]
+pub(crate) fn is_any() -> bool {
+    is_so(|_| true)
+}
+
 /// Whether `local` is this thread's loop.
 #[inline]
 pub(crate) fn is(local: *const Local) -> bool {

@@ -3,9 +3,9 @@
 //! When the system has no descriptor left, time may help, and so may a connection of our own that
 //! closes. Of the first a timer knows; of the second nobody tells us but ourselves.
 
+use super::expiry::{Expired, Expiry};
 use super::local::Local;
 use super::ready::Call;
-use super::timing::Expiry;
 use crate::base::slab::SlabKey;
 use std::panic::Location;
 use std::task::Waker;
@@ -13,13 +13,13 @@ use std::task::Waker;
 impl Local {
     /// Wakes `waker` when a descriptor of this loop is closed.
     pub fn wake_when_freed(&self, waker: Waker) -> FreedKey {
-        FreedKey(self.freed.borrow_mut().insert(Expiry::Wake(waker)))
+        FreedKey(self.freed.borrow_mut().insert(Expiry::wake(waker)))
     }
 
     /// The same for a closure, which then runs soon.
     #[track_caller]
     pub(super) fn call_when_freed(&self, call: impl FnOnce(&Local) + 'static) -> FreedKey {
-        let expiry = Expiry::Call(Call::new(Location::caller(), call));
+        let expiry = Expiry::call(Call::new(Location::caller(), call));
         FreedKey(self.freed.borrow_mut().insert(expiry))
     }
 
@@ -37,10 +37,10 @@ impl Local {
             let Some(expiry) = self.freed.borrow_mut().remove(key) else {
                 continue; // a waker before it has taken it back
             };
-            match expiry {
+            match expiry.open() {
                 // Not at once: our caller closes the descriptor after this.
-                Expiry::Call(call) => drop(self.ready.push_call(call)),
-                Expiry::Wake(waker) => self.guard(|| waker.wake()),
+                Expired::Call(call) => drop(self.ready.push_call(call)),
+                Expired::Wake(waker) => self.guard(|| waker.wake()),
             }
         }
     }

@@ -20,6 +20,7 @@ mod depth;
 mod descriptor;
 mod dispatch;
 mod error;
+mod expiry;
 mod freed;
 mod handle;
 mod inbox;

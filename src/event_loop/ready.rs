@@ -20,7 +20,7 @@ use std::panic::Location;
 
 /// A closure that runs once on the loop's thread, and the line that handed it in.
 pub(super) struct Call {
-    run: InlineFn<Local>,
+    pub(super) run: InlineFn<Local>,
     pub(super) site: &'static Location<'static>,
 }
 
@@ -37,12 +37,6 @@ impl Call {
     #[inline]
     pub(super) fn run(self, local: &Local) {
         self.run.call(local);
-    }
-
-    /// Whether to drop it may run anybody's code.
-    #[inline]
-    pub(super) fn needs_drop(&self) -> bool {
-        self.run.needs_drop()
     }
 }
 

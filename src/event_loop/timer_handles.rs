@@ -7,9 +7,9 @@
 //! In asyncio: `Handle` and `TimerHandle`.
 
 use super::current::{self, Here};
+use super::expiry::Expiry;
 use super::local::Local;
 use super::ready::CallKey;
-use super::timing::Expiry;
 use crate::base::clock::NEVER;
 use crate::base::timers::TimerKey;
 use std::cell::Cell;
@@ -161,7 +161,7 @@ impl WakeTimer {
             return WakeState::Elsewhere;
         }
         let mut timers = local.times.timers.borrow_mut();
-        let Some(Expiry::Wake(kept)) = timers.get_mut(key) else {
+        let Some(kept) = timers.get_mut(key).and_then(Expiry::waker) else {
             return if local.closed.get() {
                 WakeState::Gone
             } else {
@@ -172,9 +172,11 @@ impl WakeTimer {
             // Cloning a waker may be user code: not under the borrow (L8).
             drop(timers);
             let mut waker = waker.clone();
-            if let Some(Expiry::Wake(kept)) = local.times.timers.borrow_mut().get_mut(key) {
+            let mut timers = local.times.timers.borrow_mut();
+            if let Some(kept) = timers.get_mut(key).and_then(Expiry::waker) {
                 std::mem::swap(kept, &mut waker);
             }
+            drop(timers);
         }
         WakeState::Pending
     }

@@ -7,6 +7,7 @@
 //!
 //! In asyncio these are `call_later` and `call_at`; in the notes, the *timers* of N1.
 
+use super::expiry::{Expired, Expiry};
 use super::local::Local;
 use super::origin::Origin;
 use super::ready::Call;
@@ -17,23 +18,6 @@ use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
-
-/// What happens when time is up, or a descriptor has come free.
-pub(super) enum Expiry {
-    Call(Call),
-    Wake(Waker),
-}
-
-impl Expiry {
-    /// Whether to drop it may run anybody's code.
-    #[inline]
-    pub(super) fn needs_drop(&self) -> bool {
-        match self {
-            Self::Call(call) => call.needs_drop(),
-            Self::Wake(_) => true,
-        }
-    }
-}
 
 pub(super) struct Times {
     clock: Box<dyn Clock>,
@@ -241,7 +225,7 @@ impl Local {
             self.drop_guarded(call);
             None
         } else {
-            Some(self.times.arm(deadline_ns, Expiry::Call(call)))
+            Some(self.times.arm(deadline_ns, Expiry::call(call)))
         };
         TimerHandle::new(self, key, deadline_ns)
     }
@@ -260,7 +244,7 @@ impl Local {
 
     fn arm_waker(&self, deadline_ns: u64, waker: Waker) -> WakeTimer {
         // On a closed loop nothing fires any more, and the key finds nothing.
-        let key = (!self.closed.get()).then(|| self.times.arm(deadline_ns, Expiry::Wake(waker)));
+        let key = (!self.closed.get()).then(|| self.times.arm(deadline_ns, Expiry::wake(waker)));
         WakeTimer::new(self, key)
     }
 
@@ -288,12 +272,12 @@ impl Local {
     /// Runs or wakes.
     pub(super) fn expire(&self, expiry: Expiry) {
         self.note("timer", 0);
-        match expiry {
-            Expiry::Call(call) => {
+        match expiry.open() {
+            Expired::Call(call) => {
                 let site = call.site;
                 self.call_out(|| Origin::Timer { site }, || call.run(self));
             }
-            Expiry::Wake(waker) => self.guard(|| waker.wake()),
+            Expired::Wake(waker) => self.guard(|| waker.wake()),
         }
     }
 }

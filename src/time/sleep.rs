@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// Waits for `delay`, counted from the first poll, on the loop's clock.
 ///
-/// Never early; late by what the loop is busy with. Zero gives way once. A delay beyond 584
-/// years never ends.
+/// Never early; late by what the loop is busy with. Zero gives way once, as [`yield_now`] does, and
+/// arms no timer. A delay beyond 584 years never ends.
 ///
 /// # Panics
 ///
@@ -36,9 +36,11 @@ use std::time::{Duration, Instant};
 /// # Ok::<(), readily::Error>(())
 /// ```
 pub fn sleep(delay: Duration) -> Sleep {
-    Sleep {
-        alarm: Alarm::after(delay),
-    }
+    let alarm = match delay.is_zero() {
+        true => Alarm::at_once(),
+        false => Alarm::after(delay),
+    };
+    Sleep { alarm }
 }
 
 /// Waits until `when` on the loop's clock; if that has passed it gives way once.

@@ -6,7 +6,7 @@
 //!
 //! In the notes: N14.
 
-use super::sleep::sleep;
+use crate::task::alarm::Alarm;
 use crate::task::budget;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -69,9 +69,9 @@ where
     F: IntoFuture,
 {
     let mut future = pin!(Some(future.into_future()));
-    let mut deadline = pin!(sleep(limit));
-    let result =
-        poll_fn(|cx| poll_within(future.as_mut(), cx, |cx| deadline.as_mut().poll(cx))).await;
+    // A timer for a limit of zero, too: what an event would bring in the same turn wins.
+    let mut limit = Alarm::after(limit);
+    let result = poll_fn(|cx| poll_within(future.as_mut(), cx, |cx| limit.poll(cx))).await;
     // Before the caller hears of it: `async` would drop it after the return value is made.
     future.as_mut().set(None);
     result

@@ -2,7 +2,8 @@
 
 use crate::support::{Count, Log, guard, manual_loop, turn_times, turn_until, turns_in, wall};
 use readily::clock::Clock;
-use readily::{Elapsed, EventLoop, Runner, TimerHandle, sleep, wait_for};
+use readily::testing::SimLoop;
+use readily::{Elapsed, EventLoop, Handle, Runner, TimerHandle, gather, sleep, wait_for};
 use std::cell::RefCell;
 use std::future::pending;
 use std::rc::Rc;
@@ -395,4 +396,33 @@ fn a_hundred_thousand_timers_are_armed_fired_in_order_and_dropped() {
     assert_eq!(fired.len(), 50_000);
     assert!(fired.is_sorted());
     assert_eq!(event_loop.close().timers, 50_000);
+}
+
+/// As asyncio's `sleep(0)`. With slack it is a wait, of less than that.
+#[test]
+fn a_sleep_of_no_time_gives_way_once_and_arms_no_timer() {
+    let _guard = guard();
+    let mut sim = SimLoop::new(1);
+    let seen = RefCell::new(String::new());
+    let timers = || {
+        let told = Handle::current().and_then(|handle| handle.with(|local| format!("{local:?}")));
+        told.expect("a loop runs here")
+    };
+    let say = async |word: &str| {
+        for letter in word.chars() {
+            seen.borrow_mut().push(letter);
+            assert!(timers().contains("timers: 0"), "{}", timers());
+            sleep(Duration::ZERO).await;
+        }
+    };
+    sim.run(gather((say("ace"), say("bdf")))).unwrap();
+    assert_eq!(*seen.borrow(), "abcdef");
+    assert_eq!(sim.elapsed(), Duration::ZERO);
+    let second = Duration::from_secs(1);
+    sim.run(async {
+        sleep(Duration::from_millis(1)).await;
+        sleep(Duration::ZERO).slack(second).await;
+    })
+    .unwrap();
+    assert_eq!(sim.elapsed(), second);
 }
