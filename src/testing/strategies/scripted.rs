@@ -189,7 +189,9 @@ impl Tasked {
             Verb::Park => (Waiting::Wake, "parks".to_owned()),
             Verb::Nap => {
                 stage.model.borrow_mut().nap(id, op.number);
+                // With slack one of no time is a timer, too, as the model has it.
                 let nap = sleep(Duration::from_millis(op.number as u64));
+                let nap = nap.slack(Duration::from_nanos(1));
                 (Waiting::Nap(nap), format!("naps for {} ms", op.number))
             }
             Verb::Join => match stage.take_task(op.at, id) {
