@@ -477,6 +477,11 @@ mod tests {
             "C5: nobody is woken for the dead"
         );
         assert_eq!(fire_all(&mut timers, 5), ["next"]);
+        let gone = timers.arm(7, "gone");
+        timers.arm(8, "later");
+        timers.begin_round();
+        assert_eq!(timers.cancel(gone), Some("gone"));
+        assert_eq!(timers.next_ns(), Some(8), "C5: nobody wakes for the dead");
     }
 
     #[test]
