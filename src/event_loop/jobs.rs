@@ -13,7 +13,8 @@ use std::rc::Rc;
 
 /// A scheduler on top of the loop.
 pub trait Jobs {
-    /// Runs one job. A number whose job is gone is ignored.
+    /// Runs a job, and all that [`Local::next_job`] gives after it. A number whose job is gone is
+    /// ignored.
     fn run(&self, local: &Local, job: u64);
 
     /// Who a job is, for reports; [`Origin::Other`] if it is gone.
@@ -43,6 +44,19 @@ impl Local {
     pub(super) fn main_origin(&self) -> Origin {
         let jobs = self.jobs.get();
         jobs.map_or(Origin::Main { site: None }, |jobs| jobs.origin_of_main())
+    }
+
+    /// The job that stands behind the one that has just run, for the scheduler, which has it run or
+    /// loses it; `None` if somebody else is next, or if the loop takes the time of each. So that from
+    /// task to task nobody comes back to the loop: 35 instructions less for each.
+    #[inline]
+    pub(crate) fn next_job(&self) -> Option<u64> {
+        if self.is_debug() {
+            return None;
+        }
+        let job = self.ready.pop_job()?;
+        self.note("job", job);
+        Some(job)
     }
 
     /// The scheduler of this loop, made by `make` when first asked for.

@@ -87,6 +87,8 @@ pub(super) struct Ready {
     later: RefCell<VecDeque<u64>>,
     /// How many from the front of the order are for this turn.
     fence: Cell<usize>,
+    /// What was popped last: who runs, or has panicked.
+    running: Cell<u64>,
     calls: RefCell<Calls>,
     /// Whether a wake means "in this turn": while events and timers are looked at.
     finding: Cell<bool>,
@@ -166,6 +168,15 @@ impl Ready {
         }
     }
 
+    /// Begins a turn, behind another, in which nothing can be found: all that is ready is for it.
+    #[inline]
+    pub(super) fn go_on(&self) {
+        if self.by_chance.get() {
+            self.shuffle();
+        }
+        self.fence.set(self.order.borrow().len());
+    }
+
     /// What the turn does when it has run everything.
     #[inline]
     pub(super) fn end(&self) {
@@ -202,7 +213,35 @@ impl Ready {
     pub(super) fn pop(&self) -> Option<u64> {
         let left = self.fence.get().checked_sub(1)?;
         self.fence.set(left);
-        self.order.borrow_mut().pop_front()
+        let next = self.order.borrow_mut().pop_front()?;
+        self.running.set(next);
+        Some(next)
+    }
+
+    /// The same, if it is a job of the scheduler's.
+    #[inline]
+    pub(super) fn pop_job(&self) -> Option<u64> {
+        let left = self.fence.get().checked_sub(1)?;
+        let mut order = self.order.borrow_mut();
+        let &next = order.front()?;
+        if next >= NEXT_CALL {
+            return None;
+        }
+        order.pop_front();
+        self.fence.set(left);
+        self.running.set(next);
+        Some(next)
+    }
+
+    #[inline]
+    pub(super) fn running(&self) -> u64 {
+        self.running.get()
+    }
+
+    /// How many of this turn have not been popped yet.
+    #[inline]
+    pub(super) fn fenced(&self) -> usize {
+        self.fence.get()
     }
 
     /// The next closure; `None` if it was cancelled.

@@ -66,6 +66,12 @@ impl Times {
         self.turning.set(true);
     }
 
+    /// A turn behind another, while no timer is armed: only the time is a new one.
+    #[inline]
+    pub(super) fn go_on(&self) {
+        self.turn_ns.set(None);
+    }
+
     /// The turn is over, and its time with it.
     #[inline]
     pub(super) fn end_turn(&self) {

@@ -93,6 +93,11 @@ impl Local {
     fn begin_turn(&self) {
         self.times.begin_turn();
         self.ready.begin();
+        self.count_turn();
+    }
+
+    #[inline]
+    fn count_turn(&self) {
         let mut stats = self.stats.get();
         stats.turns += 1;
         self.stats.set(stats);
@@ -196,6 +201,7 @@ impl Local {
 
     fn run_fenced(&self, main: &mut dyn FnMut()) {
         let mut running = Running::default();
+        self.count_fenced();
         // One net for all of them, as for events.
         while let Err(payload) = catch(|| self.run_turns(main, &mut running)) {
             self.blame(&running, payload);
@@ -206,17 +212,22 @@ impl Local {
     fn run_turns(&self, main: &mut dyn FnMut(), running: &mut Running) {
         loop {
             self.run_up_to_fence(main, running);
-            let count = std::mem::take(&mut running.count);
-            self.unlooked.set(self.unlooked.get() + count);
             if !self.is_undisturbed() {
                 return;
             }
             // The next turn, from where this one stands: nothing could happen in its first steps. The
             // long way round takes 230 instructions, as much as two tasks that hand over.
-            self.end_turn();
-            self.begin_turn();
-            self.ready.end_finding();
+            self.times.go_on();
+            self.ready.go_on();
+            self.count_turn();
+            self.count_fenced();
         }
+    }
+
+    /// L9: all that stands before the fence is run without a look at the kernel.
+    #[inline]
+    fn count_fenced(&self) {
+        self.unlooked.set(self.unlooked.get() + self.ready.fenced());
     }
 
     /// Whether all that the next turn has to do is to run what is ready.
@@ -233,8 +244,6 @@ impl Local {
 
     fn run_up_to_fence(&self, main: &mut dyn FnMut(), running: &mut Running) {
         while let Some(next) = self.ready.pop() {
-            running.count += 1;
-            running.next = next;
             match next {
                 NEXT_CALL => {
                     let Some(call) = self.ready.pop_next_call() else {
@@ -273,7 +282,7 @@ impl Local {
     /// Somebody has panicked.
     #[cold]
     fn blame(&self, running: &Running, payload: Payload) {
-        let origin = match (running.next, running.site) {
+        let origin = match (self.ready.running(), running.site) {
             (NEXT_CALL, Some(site)) => Origin::Closure { site },
             (MAIN_JOB, _) => self.main_origin(),
             (job, _) => {
@@ -289,8 +298,6 @@ impl Local {
 /// Who runs in step 5, for whoever catches a panic.
 #[derive(Default)]
 struct Running {
-    count: usize,
-    next: u64,
     site: Option<&'static Location<'static>>,
     begun: Option<u64>,
 }

@@ -56,6 +56,18 @@ impl Drop for Allowance {
     }
 }
 
+/// The next poll of a row of them begins.
+#[inline]
+pub(super) fn refill() {
+    let _ = LEFT.try_with(|left| left.set(BUDGET));
+}
+
+/// Until the next one nobody counts.
+#[inline]
+pub(super) fn lift() {
+    let _ = LEFT.try_with(|left| left.set(UNCOUNTED));
+}
+
 /// To be asked before an operation is tried: pending if the budget is used up, with the task
 /// queued again. Whether or not the operation then completes, this takes nothing.
 #[inline]

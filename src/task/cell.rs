@@ -114,7 +114,7 @@ impl<F: Future<Output: 'static>, N: ?Sized> Table<F, N> {
 /// There is an `F` at `place`, with room for an `F::Output`; it is pinned there, and nobody else
 /// touches it until this returns.
 unsafe fn poll<F: Future>(place: Place, cx: &mut Context<'_>, step: &mut Step<'_>) -> Stage {
-    let current = step.enter();
+    step.enter();
     let polled = catch(|| {
         let mut future = place.cast::<F>();
         // SAFETY: by this function's contract it is there and nobody else's; the reference does not
@@ -125,7 +125,6 @@ unsafe fn poll<F: Future>(place: Place, cx: &mut Context<'_>, step: &mut Step<'_
         let future = unsafe { Pin::new_unchecked(future) };
         future.poll(cx)
     });
-    drop(current);
     let output = match polled {
         Ok(Poll::Pending) if step.gave_way() => return Stage::Future,
         Ok(Poll::Pending) => None,

@@ -18,7 +18,7 @@
 //! - **T3** A task ends in exactly one way; its future is dropped once, on the loop's thread,
 //!   before anybody hears of the end.
 
-use super::budget::Allowance;
+use super::budget::{self, Allowance};
 use super::cell::{CellRef, Joined, Nascent};
 use super::head::{Birth, Head};
 use super::join::{JoinError, Output, Reason, TaskState, announce, disown};
@@ -161,9 +161,48 @@ impl Executor {
 
     /// Polls the main future as the current task.
     pub(super) fn step_main<R>(&self, key: SlabKey, head: &Head, poll: impl FnOnce() -> R) -> R {
-        let _current = Current::begin(self, key, head);
+        /// Also if it panics.
+        struct Suspends<'a>(&'a Head);
+        impl Drop for Suspends<'_> {
+            fn drop(&mut self) {
+                self.0.standing().set_state(TaskState::Suspended);
+            }
+        }
+        let _polling = Polling::begin(self);
+        let _suspends = Suspends(head);
+        self.current.set(key.to_bits());
+        head.count_poll();
         self.main.set(Some(head.own.site));
         poll()
+    }
+
+    /// Polls a task, if it is still there.
+    #[inline]
+    fn step(&self, local: &Local, job: u64) {
+        let key = SlabKey::from_bits(job);
+        // Gone: it was cancelled after it was woken.
+        let Some(cell) = self.tasks.borrow().get(key).cloned() else {
+            return;
+        };
+        cell.wakeup.lower();
+        let mut step = Step {
+            executor: self,
+            local,
+            key,
+            cell: &cell,
+            end: None,
+        };
+        cell.poll(&mut step);
+        if let Some(end) = step.end {
+            Self::finish(local, &cell, end);
+        }
+    }
+
+    /// Nobody is being polled.
+    #[inline]
+    fn rest(&self) {
+        self.current.set(NOBODY);
+        budget::lift();
     }
 
     /// The main task has ended, or its caller gives up: `end` says which (T3).
@@ -219,34 +258,28 @@ fn after_drop(
     }
 }
 
-/// While a task is polled: it is the current one, also if the poll panics.
-pub(super) struct Current<'a> {
+/// While tasks are polled, one after another. What is theirs is set for each poll, and taken back only
+/// where code may run that is of no poll: at the end of a task, and here. Twelve instructions for each.
+struct Polling<'a> {
     executor: &'a Executor,
-    before: u64,
-    head: &'a Head,
     _allowance: Allowance,
 }
 
-impl<'a> Current<'a> {
+impl<'a> Polling<'a> {
     #[inline]
-    fn begin(executor: &'a Executor, key: SlabKey, head: &'a Head) -> Self {
-        head.count_poll();
+    fn begin(executor: &'a Executor) -> Self {
+        let _allowance = Allowance::full();
         Self {
             executor,
-            before: executor.current.replace(key.to_bits()),
-            head,
-            _allowance: Allowance::full(), // F1
+            _allowance,
         }
     }
 }
 
-impl Drop for Current<'_> {
+impl Drop for Polling<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.executor.current.set(self.before);
-        if self.head.state() == TaskState::Running {
-            self.head.standing().set_state(TaskState::Suspended);
-        }
+        self.executor.current.set(NOBODY);
     }
 }
 
@@ -261,16 +294,21 @@ pub(super) struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
+    /// The poll begins.
     #[inline]
-    pub(super) fn enter(&self) -> Current<'a> {
-        Current::begin(self.executor, self.key, self.cell)
+    pub(super) fn enter(&self) {
+        self.executor.current.set(self.key.to_bits());
+        budget::refill(); // F1
+        self.cell.count_poll();
     }
 
     /// It was pending. `true` if it goes on; else it ends here, for it was cancelled meanwhile.
     #[inline]
     pub(super) fn gave_way(&mut self) -> bool {
         let goes_on = !self.cell.standing().is_cancelled();
-        if !goes_on {
+        if goes_on {
+            self.cell.standing().set_state(TaskState::Suspended);
+        } else {
             self.ends(Err(JoinError::Cancelled));
         }
         goes_on
@@ -293,6 +331,8 @@ impl<'a> Step<'a> {
     /// From now on it is in the table no more.
     fn ends(&mut self, end: Result<(), JoinError>) {
         self.end = Some(end);
+        self.cell.standing().set_state(TaskState::Suspended);
+        self.executor.rest();
         // Not the last reference: we are lent one.
         self.executor.tasks.borrow_mut().remove(self.key);
     }
@@ -307,22 +347,11 @@ impl<'a> Step<'a> {
 
 impl Jobs for Executor {
     fn run(&self, local: &Local, job: u64) {
-        let key = SlabKey::from_bits(job);
-        // Gone: it was cancelled after it was woken.
-        let Some(cell) = self.tasks.borrow().get(key).cloned() else {
-            return;
-        };
-        cell.wakeup.lower();
-        let mut step = Step {
-            executor: self,
-            local,
-            key,
-            cell: &cell,
-            end: None,
-        };
-        cell.poll(&mut step);
-        if let Some(end) = step.end {
-            Self::finish(local, &cell, end);
+        let _polling = Polling::begin(self);
+        let mut next = Some(job);
+        while let Some(job) = next {
+            self.step(local, job);
+            next = local.next_job();
         }
     }
 

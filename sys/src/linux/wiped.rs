@@ -47,6 +47,7 @@ impl Wiped {
     }
 
     /// Whether this is still the process that made it.
+    #[inline]
     pub(crate) fn is_raised(&self) -> bool {
         self.byte().load(Ordering::Relaxed) == 1
     }
