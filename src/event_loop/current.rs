@@ -82,14 +82,14 @@ pub(crate) fn is_turning() -> bool {
     TURNING.try_with(Cell::get).unwrap_or(false)
 }
 
-/// Queues a job if its home is this thread's loop. No lock, no call to the system, no
-/// reference count.
+/// Runs `queue` if `home` is of this thread's loop, or says that it is not. No lock, no call to the
+/// system, no reference count; it runs under the borrow, so it is ours, and enters no loop.
 #[inline]
-pub(crate) fn wake_job_at_home(home: &Arc<Inbox>, job: u64) -> bool {
+pub(crate) fn at_home(home: &Arc<Inbox>, queue: impl FnOnce(&Local)) -> bool {
     is_so(|local| {
         let at_home = Arc::ptr_eq(&local.inbox, home);
         if at_home {
-            local.queue_woken_job(job);
+            queue(local);
         }
         at_home
     })

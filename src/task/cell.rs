@@ -48,10 +48,11 @@ use super::standing::Stage;
 use super::waker::Wakeup;
 use crate::event_loop::Payload;
 use crate::event_loop::panics::catch;
-use std::alloc::{Layout, dealloc};
+use readily_sys::blocks;
+use std::alloc::Layout;
 use std::any::TypeId;
 use std::marker::PhantomData;
-use std::mem::{ManuallyDrop, MaybeUninit, needs_drop, offset_of};
+use std::mem::{ManuallyDrop, needs_drop, offset_of};
 use std::ops::Deref;
 use std::pin::Pin;
 use std::ptr::{NonNull, drop_in_place};
@@ -183,18 +184,16 @@ impl<F: Future> Block<F> {
 
 impl<F: Future> Drop for Block<F> {
     fn drop(&mut self) {
-        let block = self.0.as_ptr().cast::<MaybeUninit<Whole<F>>>();
-        // SAFETY: that is what `Nascent::new` had from a box, of the same type; it is nobody else's,
-        // for a cell that is made of it forgets this.
-        drop(unsafe { Box::from_raw(block) });
+        // SAFETY: that is what `Nascent::new` took for the same type; it is nobody else's, for a cell
+        // that is made of it forgets this.
+        unsafe { blocks::give(self.0.cast(), Layout::new::<Whole<F>>()) };
     }
 }
 
 impl<F: Future, N: ?Sized> Nascent<F, N> {
     pub(super) fn new(future: F) -> Self {
-        let block = Box::leak(Box::<MaybeUninit<Whole<F>>>::new_uninit());
-        let block = Block(NonNull::from(block).cast());
-        // SAFETY: it was allocated a moment ago for a `Whole<F>`, of which this is the place of the
+        let block = Block(blocks::take(Layout::new::<Whole<F>>()).cast());
+        // SAFETY: it was taken a moment ago for a `Whole<F>`, of which this is the place of the
         // future: aligned, large enough, and nobody else's.
         unsafe { block.behind().cast::<F>().write(future) };
         Self {
@@ -400,9 +399,9 @@ unsafe fn free(head: NonNull<Head>) {
     // SAFETY: it was made with the head, and is moved out here, once: the rest of the head was dropped
     // with the last reference of the loop's thread, before that one's share was given up.
     let wakeup = unsafe { wakeup.read() };
-    // SAFETY: it came from a box of a type with this layout, which its table tells; nothing in it is
-    // used after this.
-    unsafe { dealloc(head.as_ptr().cast(), layout) };
+    // SAFETY: it was taken for a type with this layout, which its table tells; nothing in it is used
+    // after this.
+    unsafe { blocks::give(head.cast(), layout) };
     // Last: it may be the end of an inbox, and that of a poller's bell, which is somebody's code.
     drop(wakeup);
 }

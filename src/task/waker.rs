@@ -63,18 +63,30 @@ impl Wakeup {
     }
 
     /// Queues the job, unless it stands in a queue already.
+    #[inline]
     pub(super) fn wake(&self) {
+        let at_home = current::at_home(&self.home, |local| {
+            if self.raise() {
+                local.queue_woken_job(self.job);
+            }
+        });
+        if !at_home {
+            self.wake_from_afar();
+        }
+    }
+
+    #[cold]
+    fn wake_from_afar(&self) {
         // On tape each wake of another thread is a letter: whether it found the flag up is chance.
-        if self.home.is_taped() && !current::is_at_home(&self.home) {
-            return self.home.wake_job(self.job);
-        }
-        // T1: in the queue at most once.
-        if self.queued.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        if !current::wake_job_at_home(&self.home, self.job) {
+        if self.home.is_taped() || self.raise() {
             self.home.wake_job(self.job);
         }
+    }
+
+    /// T1: whether whoever asks is to queue the job, which stands in the queue at most once.
+    #[inline]
+    fn raise(&self) -> bool {
+        !self.queued.swap(true, Ordering::AcqRel)
     }
 }
 

@@ -68,6 +68,7 @@ pub use linux::notify::Notifier;
 )))]
 pub use unix::pipe::Notifier;
 
+pub mod blocks;
 pub mod inline_fn;
 pub mod kq_abi;
 pub mod odd_waker;
