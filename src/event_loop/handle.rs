@@ -17,6 +17,7 @@ pub struct Handle {
 }
 
 impl Handle {
+    #[inline]
     pub(super) fn new(local: Weak<Local>) -> Self {
         Self { local }
     }

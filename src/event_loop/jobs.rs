@@ -60,16 +60,19 @@ impl Local {
     }
 
     /// The scheduler of this loop, made by `make` when first asked for.
+    #[inline]
     pub fn jobs(&self, make: impl FnOnce() -> Rc<dyn Jobs>) -> &Rc<dyn Jobs> {
         self.jobs.get_or_init(make)
     }
 
     /// Queues a new job, for a later turn (L5).
+    #[inline]
     pub fn queue_new_job(&self, job: u64) {
         self.ready.queue_new_job(job);
     }
 
     /// Queues a job that was woken: in this turn, if an event or a timer woke it; else in the next.
+    #[inline]
     pub fn queue_woken_job(&self, job: u64) {
         self.ready.queue_woken_job(job);
     }

@@ -172,6 +172,7 @@ impl Local {
 
     /// The weak way to this loop, for this thread.
     #[must_use]
+    #[inline]
     pub fn handle(&self) -> Handle {
         Handle::new(self.me.clone())
     }

@@ -375,6 +375,7 @@ impl Share {
 }
 
 impl Drop for Share {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: whoever made this owns a share, so the head is there. Only the count is borrowed:
         // the moment that it is given up, another thread may free the rest.
@@ -391,6 +392,7 @@ impl Drop for Share {
 /// # Safety
 ///
 /// Its last share was given up, by the caller.
+#[inline(never)]
 unsafe fn free(head: NonNull<Head>) {
     // SAFETY: nobody else is left, so it is there until the end of this, and nobody's but ours.
     let layout = unsafe { (*head.as_ptr()).vtable }.layout;

@@ -52,6 +52,7 @@ impl Executor {
     }
 
     /// The executor of a loop, made when first asked for.
+    #[inline]
     pub(super) fn of(local: &Local) -> &Self {
         let jobs = local.jobs(|| Rc::new(Self::new()));
         jobs.as_any()
@@ -315,6 +316,7 @@ impl<'a> Step<'a> {
     }
 
     /// It was ready, and ends here.
+    #[inline]
     pub(super) fn returned(&mut self) {
         match self.cell.standing().is_cancelled() {
             true => self.ends(Err(JoinError::Cancelled)),

@@ -118,6 +118,7 @@ impl Standing {
         self.mark(DETACHED, true);
     }
 
+    #[inline]
     pub(super) fn set_taken(&self, taken: bool) {
         self.mark(TAKEN, taken);
     }

@@ -4,7 +4,7 @@
 use readily::testing::SimLoop;
 use readily::{
     BUDGET, CancellationToken, Closures, Elapsed, Event, Interest, Lock, Queue, Task,
-    create_future, gather, sleep, spawn, wait_for, yield_now,
+    consume_budget, create_future, gather, sleep, spawn, wait_for, yield_now,
 };
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -37,6 +37,25 @@ pub(super) fn late<F: Future<Output = ()> + 'static>(
     })
     .unwrap();
     ticks.get() - 1000
+}
+
+/// F1: tasks are polled one after another without going back to the loop.
+#[test]
+fn tasks_that_are_polled_in_a_row_have_a_whole_budget_each() {
+    let mut sim = SimLoop::new(13);
+    let tasks = [0, 1].map(|_| {
+        sim.spawn(async {
+            for _ in 0..BUDGET {
+                consume_budget().await;
+            }
+            yield_now().await;
+        })
+    });
+    sim.event_loop().turn_now().unwrap();
+    let states = tasks.each_ref().map(|task| task.get_coro().polls);
+    sim.event_loop().turn_now().unwrap();
+    assert_eq!(states, [1, 1]);
+    assert!(tasks.iter().all(Task::done), "each needed two polls");
 }
 
 /// L9: two tasks that hand over to each other are each other's reason to go on, and yet the kernel

@@ -326,6 +326,31 @@ fn the_current_task_is_the_one_that_runs_and_all_tasks_are_those_that_have_not_e
     .unwrap();
 }
 
+/// N18. The next one is polled right behind it.
+#[test]
+fn what_goes_with_a_task_at_its_end_is_of_no_task() {
+    struct Looks(Rc<Cell<u32>>);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            assert!(current_task().is_none());
+            self.0.set(self.0.get() + 1);
+        }
+    }
+    let mut event_loop = EventLoop::new().unwrap();
+    let gone = Rc::new(Cell::new(0));
+    for _ in 0..2 {
+        let (held, given) = (Looks(Rc::clone(&gone)), Looks(Rc::clone(&gone)));
+        // Nobody has its handle, so what it returns is dropped, too.
+        drop(event_loop.spawn(async move {
+            let _held = held;
+            std::future::poll_fn(|_| std::task::Poll::Ready(())).await;
+            given
+        }));
+    }
+    event_loop.turn_now().unwrap();
+    assert_eq!(gone.get(), 4);
+}
+
 #[test]
 fn the_main_task_ends_by_returning_only() {
     let _guard = guard();
