@@ -7,7 +7,7 @@ use readily::{
     TaskGroup, TaskRef, TaskState, all_tasks, create_future, current_task, gather, run, sleep,
     spawn, yield_now,
 };
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -343,7 +343,7 @@ fn what_goes_with_a_task_at_its_end_is_of_no_task() {
         // Nobody has its handle, so what it returns is dropped, too.
         drop(event_loop.spawn(async move {
             let _held = held;
-            std::future::poll_fn(|_| std::task::Poll::Ready(())).await;
+            poll_fn(|_| Poll::Ready(())).await;
             given
         }));
     }
