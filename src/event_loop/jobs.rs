@@ -13,8 +13,7 @@ use std::rc::Rc;
 
 /// A scheduler on top of the loop.
 pub trait Jobs {
-    /// Runs a job, and all that [`Local::next_job`] gives after it. A number whose job is gone is
-    /// ignored.
+    /// Runs one job, or that and those behind it. A number whose job is gone is ignored.
     fn run(&self, local: &Local, job: u64);
 
     /// Who a job is, for reports; [`Origin::Other`] if it is gone.
