@@ -15,6 +15,7 @@ use super::ready::{Call, MAIN_JOB, NEXT_CALL};
 use super::unhandled::Unhandled;
 use crate::base::burst;
 use crate::poll::Event;
+use readily_sys::blocks;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -207,6 +208,7 @@ impl Local {
             self.blame(&running, payload);
         }
         self.ready.end();
+        blocks::end_turn(); // R126
     }
 
     fn run_turns(&self, main: &mut dyn FnMut(), running: &mut Running) {

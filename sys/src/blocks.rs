@@ -3,7 +3,8 @@
 //! A task is one block, and a program that makes and ends a thousand at a time asks the allocator for
 //! as many of one size. It answers in 320 instructions for both ways; a list for each size, in words,
 //! does in 40. So each thread keeps what it has freed, up to 256 KiB, for whoever asks for that size
-//! next. A thread that has never asked keeps nothing, and one that ends lets go of all.
+//! next. After sixteen turns without a coming or going it lets go of all (R126); so does a thread that
+//! ends, and one that has never asked keeps nothing.
 //!
 //! It asks nothing of the system; it stands here because it cannot be written without `unsafe`.
 //! Nothing in the notes; it is what makes a Task cheap (N15).
@@ -27,6 +28,9 @@ const WORDS: usize = 64;
 /// So many bytes are kept at most: two thousand tasks of the usual size (R126).
 const ROOM: usize = 256 << 10;
 
+/// After so many turns in which nothing came or went a burst is over.
+const IDLE: u32 = 16;
+
 const KEEPS: bool = !cfg!(any(miri, readily_plain_blocks));
 
 /// The beginning of a block that is kept.
@@ -39,6 +43,8 @@ struct Kept {
     lists: [Cell<*mut Free>; WORDS + 1],
     /// For how many bytes more there is room. None before the thread has asked for something.
     room: Cell<usize>,
+    /// In how many turns running nothing has come or gone, up to [`IDLE`].
+    turns: Cell<u32>,
 }
 
 thread_local! {
@@ -92,6 +98,13 @@ pub unsafe fn give(block: NonNull<u8>, layout: Layout) {
     unsafe { dealloc(block.as_ptr(), layout) }
 }
 
+/// A turn of this thread's loop has ended in which somebody ran: what is kept may be of a burst that is
+/// over.
+#[inline]
+pub fn end_turn() {
+    let _ = KEPT.try_with(Kept::end_turn);
+}
+
 /// In which list such a block is kept; `None` if in none.
 #[inline]
 fn list_of(layout: Layout) -> Option<usize> {
@@ -105,6 +118,7 @@ impl Kept {
         Self {
             lists: [const { Cell::new(null_mut()) }; WORDS + 1],
             room: Cell::new(room),
+            turns: Cell::new(0),
         }
     }
 
@@ -116,6 +130,7 @@ impl Kept {
         let next = unsafe { (*block.as_ptr()).next };
         first.set(next);
         self.room.set(self.room.get() + list * WORD);
+        self.turns.set(0);
         Some(block.cast())
     }
 
@@ -130,6 +145,7 @@ impl Kept {
             return false;
         };
         self.room.set(room);
+        self.turns.set(0);
         let block = block.as_ptr().cast::<Free>();
         let next = self.lists[list].replace(block);
         // SAFETY: by our contract it is nobody's, has a word at least, and is aligned for that.
@@ -145,6 +161,19 @@ impl Kept {
         }
     }
 
+    #[inline]
+    fn end_turn(&self) {
+        let turns = self.turns.get();
+        if turns < IDLE {
+            self.turns.set(turns + 1);
+            if turns + 1 == IDLE {
+                self.let_go();
+                self.turns.set(IDLE);
+            }
+        }
+    }
+
+    #[cold]
     fn let_go(&self) {
         for list in 1..=WORDS {
             let layout = Layout::from_size_align(list * WORD, WORD).expect("a few words");
@@ -206,6 +235,19 @@ mod tests {
         assert_eq!(kept.pop(5), None, "it has made room for other sizes");
         // SAFETY: it was taken with this layout, and not kept.
         unsafe { give(another, of(5)) };
+    }
+
+    #[test]
+    fn what_nobody_asks_for_in_so_many_turns_is_given_back() {
+        let kept = Kept::new(ROOM);
+        for turns in [IDLE - 1, IDLE] {
+            let block = kept.pop(6).unwrap_or_else(|| take_new(of(6)));
+            // SAFETY: it is of six words, and in no list.
+            assert!(unsafe { kept.push(block, 6) });
+            (0..turns).for_each(|_| kept.end_turn());
+            assert_eq!(kept.room.get() == ROOM, turns == IDLE);
+        }
+        assert_eq!(kept.pop(6), None);
     }
 
     #[test]
