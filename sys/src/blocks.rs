@@ -203,8 +203,10 @@ mod tests {
     fn a_block_is_kept_for_its_own_size_and_handed_out_once() {
         let kept = Kept::new(ROOM);
         let (small, large) = (take_new(of(3)), take_new(of(4)));
-        // SAFETY: both were taken a moment ago with the layouts of these lists, and are used no more.
-        assert!(unsafe { kept.push(small, 3) && kept.push(large, 4) });
+        for (block, list) in [(small, 3), (large, 4)] {
+            // SAFETY: it was taken a moment ago with the layout of this list, and is used no more.
+            assert!(unsafe { kept.push(block, list) });
+        }
         assert_eq!(kept.room.get(), ROOM - 7 * WORD);
         assert_eq!(kept.pop(4), Some(large));
         assert_eq!((kept.pop(4), kept.pop(2)), (None, None));
