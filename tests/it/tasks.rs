@@ -340,12 +340,12 @@ fn what_goes_with_a_task_at_its_end_is_of_no_task() {
     let gone = Rc::new(Cell::new(0));
     for _ in 0..2 {
         let (held, given) = (Looks(Rc::clone(&gone)), Looks(Rc::clone(&gone)));
+        let mut given = Some(given);
         // Nobody has its handle, so what it returns is dropped, too.
-        drop(event_loop.spawn(async move {
-            let _held = held;
-            poll_fn(|_| Poll::Ready(())).await;
-            given
-        }));
+        drop(event_loop.spawn(poll_fn(move |_| {
+            let _held = &held;
+            Poll::Ready(given.take().unwrap())
+        })));
     }
     event_loop.turn_now().unwrap();
     assert_eq!(gone.get(), 4);
