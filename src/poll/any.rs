@@ -192,7 +192,10 @@ impl<'a> AnyFd<'a> {
     }
 }
 
-/// Repeats what a signal broke off, as the calls of the system do below this seam.
+/// Repeats what a signal broke off, as the calls of the system do below this seam. By itself: who reads
+/// from the system keeps no registers for it.
+#[cold]
+#[inline(never)]
 fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {

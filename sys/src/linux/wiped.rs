@@ -52,6 +52,7 @@ impl Wiped {
         self.byte().load(Ordering::Relaxed) == 1
     }
 
+    #[inline]
     fn byte(&self) -> &AtomicU8 {
         // SAFETY: the page is mapped, readable and writable for as long as `self` lives; it
         // is aligned, and all its bytes are zero at first, which is a valid `AtomicU8`; and

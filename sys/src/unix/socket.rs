@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use crate::unix::address::Address;
-use crate::{cvt, cvt_size, fresh, uninterrupted};
+use crate::{cvt, cvt_size, fresh, transferred, uninterrupted};
 
 /// What a descriptor is, as far as a loop treats it differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -210,9 +210,9 @@ pub fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 #[inline]
 pub fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     let flags = fresh::SEND_FLAGS;
-    uninterrupted(|| {
+    transferred(|| {
         // SAFETY: `buf` is borrowed for the call, and has the length that is named.
-        cvt_size(unsafe { libc::send(fd.as_raw_fd(), buf.as_ptr().cast(), buf.len(), flags) })
+        unsafe { libc::send(fd.as_raw_fd(), buf.as_ptr().cast(), buf.len(), flags) }
     })
 }
 
@@ -223,9 +223,9 @@ pub fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
 /// Those of `read(2)` except `EINTR`.
 #[inline]
 pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
-    uninterrupted(|| {
+    transferred(|| {
         // SAFETY: `buf` is ours alone for the call, and has the length that is named.
-        cvt_size(unsafe { libc::read(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len()) })
+        unsafe { libc::read(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len()) }
     })
 }
 
@@ -237,9 +237,9 @@ pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 /// Those of `write(2)` except `EINTR`.
 #[inline]
 pub fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
-    uninterrupted(|| {
+    transferred(|| {
         // SAFETY: `buf` is borrowed for the call, and has the length that is named.
-        cvt_size(unsafe { libc::write(fd.as_raw_fd(), buf.as_ptr().cast(), buf.len()) })
+        unsafe { libc::write(fd.as_raw_fd(), buf.as_ptr().cast(), buf.len()) }
     })
 }
 
