@@ -51,6 +51,17 @@ impl EpollPoller {
     }
 }
 
+impl EpollPoller {
+    /// The bell is among the events, and is for nobody above.
+    #[cold]
+    fn hear(&self, events: &mut Vec<Event>) {
+        events.retain(|event| event.token != NOTIFIER);
+        if Notifier::DRAINS {
+            self.bell.0.drain();
+        }
+    }
+}
+
 impl Poller for EpollPoller {
     fn register(
         &mut self,
@@ -101,15 +112,18 @@ impl Poller for EpollPoller {
             Err(e) if e.raw_os_error() == Some(errno::EINTR) => return Ok(()),
             answer => answer?,
         };
-        for (token, bits) in self.epoll.events() {
-            if token != NOTIFIER {
-                events.push(Event {
-                    token,
-                    ready: reported(bits),
-                });
-            } else if Notifier::DRAINS {
-                self.bell.0.drain();
+        let mut rung = false;
+        // All of them, in one go: to look for room before each, and to leave one out, takes half as
+        // many instructions again.
+        events.extend(self.epoll.events().map(|(token, bits)| {
+            rung |= token == NOTIFIER;
+            Event {
+                token,
+                ready: reported(bits),
             }
+        }));
+        if rung {
+            self.hear(events);
         }
         Ok(())
     }
