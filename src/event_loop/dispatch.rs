@@ -143,9 +143,7 @@ impl Local {
         if event.token == NOTIFIER {
             return;
         }
-        let mut stats = self.stats.get();
-        stats.stale += 1;
-        self.stats.set(stats);
+        self.stats.stale.set(self.stats.stale.get() + 1);
     }
 }
 

@@ -31,6 +31,10 @@ impl Local {
 
     /// A descriptor of ours is about to be closed: who waits for one tries again.
     pub(super) fn descriptor_freed(&self) {
+        // Nearly always nobody.
+        if self.freed.borrow().is_empty() {
+            return;
+        }
         // Those who wait now: a waker may wait again at once, and is for the next one (L5).
         let waiting: Vec<SlabKey> = self.freed.borrow().iter().map(|(key, _)| key).collect();
         for key in waiting {

@@ -45,6 +45,15 @@ pub struct Stats {
     pub stale: u64,
 }
 
+/// [`Stats`], each by itself: one is counted without the others being copied.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) turns: Cell<u64>,
+    pub(super) looks: Cell<u64>,
+    pub(super) events: Cell<u64>,
+    pub(super) stale: Cell<u64>,
+}
+
 /// What may be asked of a loop on its own thread.
 ///
 /// An [`EventLoop`](super::EventLoop) and a callback's [`Cx`](super::Cx) dereference to it,
@@ -74,7 +83,7 @@ pub struct Local {
     pub(super) called: Cell<bool>,
     pub(super) stopping: Cell<bool>,
     pub(super) closed: Cell<bool>,
-    pub(super) stats: Cell<Stats>,
+    pub(super) stats: Counts,
     pub(super) depth: Depth,
     /// Whether a run turns the loop, and not somebody by hand.
     pub(super) in_run: Cell<bool>,
@@ -108,7 +117,7 @@ impl Local {
             called: Cell::new(false),
             stopping: Cell::new(false),
             closed: Cell::new(false),
-            stats: Cell::default(),
+            stats: Counts::default(),
             depth: Depth::default(),
             in_run: Cell::new(false),
             unlooked: Cell::new(0),
@@ -180,7 +189,13 @@ impl Local {
     /// What the loop has done so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.stats.get()
+        let counts = &self.stats;
+        Stats {
+            turns: counts.turns.get(),
+            looks: counts.looks.get(),
+            events: counts.events.get(),
+            stale: counts.stale.get(),
+        }
     }
 
     /// How many descriptors are registered.

@@ -10,6 +10,8 @@
 //!
 //! These are the *callbacks* of "I/O, timers and callbacks" (N1); asyncio's `call_soon`.
 
+mod by_chance;
+
 use super::local::Local;
 use crate::base::burst;
 use crate::base::chance::Chance;
@@ -43,7 +45,7 @@ impl Call {
 /// The job number that stands for the future that the loop's caller waits for.
 pub const MAIN_JOB: u64 = u64::MAX;
 
-/// What stands in the order for "the next closure", which lies in a queue of its own: so an entry is
+/// What stands in the order for the next closures, which lie in a queue of their own: so an entry is
 /// one word, of which a turn of a thousand tasks has a thousand. No job has this number.
 pub(super) const NEXT_CALL: u64 = u64::MAX - 1;
 
@@ -85,10 +87,17 @@ pub(super) struct Ready {
     order: RefCell<VecDeque<u64>>,
     /// Added while events and timers are looked at, and so for the next turn. Empty otherwise.
     later: RefCell<VecDeque<u64>>,
-    /// How many from the front of the order are for this turn.
+    /// How many entries from the front of the order are for this turn.
     fence: Cell<usize>,
     /// What was popped last: who runs, or has panicked.
     running: Cell<u64>,
+    /// How many closures are next in this turn, before the next entry.
+    run: Cell<usize>,
+    /// How many closures were added behind all others, and have no entry yet.
+    tail: Cell<usize>,
+    /// How many closures each entry for closures stands for: what a thousand of them in a row have in
+    /// common is written once.
+    runs: RefCell<VecDeque<usize>>,
     calls: RefCell<Calls>,
     /// Whether a wake means "in this turn": while events and timers are looked at.
     finding: Cell<bool>,
@@ -112,8 +121,15 @@ impl Ready {
     /// L5: a closure always waits for a later turn than the one in which it was added.
     #[inline]
     pub(super) fn push_call(&self, call: Call) -> CallKey {
-        self.queue_new_job(NEXT_CALL);
+        self.tail.set(self.tail.get() + 1);
         self.calls.borrow_mut().push(call)
+    }
+
+    /// Makes an entry of the closures that have none.
+    #[inline(never)]
+    fn end_run(&self, list: &mut VecDeque<u64>) {
+        list.push_back(NEXT_CALL);
+        self.runs.borrow_mut().push_back(self.tail.take());
     }
 
     /// L5: a new job, too.
@@ -124,14 +140,19 @@ impl Ready {
         } else {
             &self.order
         };
-        list.borrow_mut().push_back(job);
+        let mut list = list.borrow_mut();
+        if self.tail.get() != 0 {
+            self.end_run(&mut list);
+        }
+        list.push_back(job);
     }
 
     /// A closure from another thread: it was found by this turn, so it runs in it. Before anything
     /// has been added for the next one, so that the closures stand in one order.
     pub(super) fn push_sent(&self, call: Call) {
-        debug_assert!(self.later.borrow().is_empty());
+        debug_assert!(self.later.borrow().is_empty() && self.tail.get() == 0);
         self.order.borrow_mut().push_back(NEXT_CALL);
+        self.runs.borrow_mut().push_back(1);
         self.calls.borrow_mut().push(call);
     }
 
@@ -139,7 +160,12 @@ impl Ready {
     /// another job in the next, behind it.
     #[inline]
     pub(super) fn queue_woken_job(&self, job: u64) {
-        self.order.borrow_mut().push_back(job);
+        let mut order = self.order.borrow_mut();
+        // While events are looked at, closures without an entry are for the next turn.
+        if self.tail.get() != 0 && !self.finding.get() {
+            self.end_run(&mut order);
+        }
+        order.push_back(job);
     }
 
     /// The closure of a call, if it has neither run nor been cancelled.
@@ -150,12 +176,16 @@ impl Ready {
     /// Begins a turn: what was added since the last one is for this one.
     #[inline]
     pub(super) fn begin(&self) {
+        if self.tail.get() != 0 {
+            self.end_run(&mut self.order.borrow_mut());
+        }
         self.finding.set(true);
     }
 
-    /// Ends the finding: from here on every wake is for the next turn.
+    /// Ends the finding: from here on every wake is for the next turn. Whether this one has anything
+    /// to run.
     #[inline]
-    pub(super) fn end_finding(&self) {
+    pub(super) fn end_finding(&self) -> bool {
         self.finding.set(false);
         if self.by_chance.get() {
             self.shuffle();
@@ -166,11 +196,15 @@ impl Ready {
         if !later.is_empty() {
             order.append(&mut later);
         }
+        self.fence.get() != 0
     }
 
     /// Begins a turn, behind another, in which nothing can be found: all that is ready is for it.
     #[inline]
     pub(super) fn go_on(&self) {
+        if self.tail.get() != 0 {
+            self.end_run(&mut self.order.borrow_mut());
+        }
         if self.by_chance.get() {
             self.shuffle();
         }
@@ -182,38 +216,24 @@ impl Ready {
     pub(super) fn end(&self) {
         give_back(&mut self.order.borrow_mut());
         give_back(&mut self.later.borrow_mut());
+        give_back(&mut self.runs.borrow_mut());
         give_back(&mut self.calls.borrow_mut().queue);
-    }
-
-    #[cold]
-    fn shuffle(&self) {
-        if let Some(chance) = &mut *self.chance.borrow_mut() {
-            // The closures keep their order, which is promised: each entry is for the next one.
-            chance.shuffle(self.order.borrow_mut().make_contiguous());
-        }
-    }
-
-    pub(super) fn leave_to(&self, chance: Option<Chance>) {
-        self.lots.replace(chance.clone());
-        self.by_chance.set(chance.is_some());
-        self.chance.replace(chance);
-    }
-
-    fn is_left_to_chance(&self) -> bool {
-        self.by_chance.get()
-    }
-
-    fn draw(&self, bound: usize) -> usize {
-        let mut lots = self.lots.borrow_mut();
-        lots.get_or_insert_with(|| Chance::seeded(0)).below(bound)
     }
 
     /// The next one of this turn: a job, or the next closure.
     #[inline]
     pub(super) fn pop(&self) -> Option<u64> {
+        if let Some(left) = self.run.get().checked_sub(1) {
+            self.run.set(left);
+            return Some(NEXT_CALL);
+        }
         let left = self.fence.get().checked_sub(1)?;
         self.fence.set(left);
         let next = self.order.borrow_mut().pop_front()?;
+        if next == NEXT_CALL {
+            let closures = self.runs.borrow_mut().pop_front()?;
+            self.run.set(closures - 1);
+        }
         self.running.set(next);
         Some(next)
     }
@@ -221,6 +241,9 @@ impl Ready {
     /// The same, if it is a job of the scheduler's.
     #[inline]
     pub(super) fn pop_job(&self) -> Option<u64> {
+        if self.run.get() != 0 {
+            return None;
+        }
         let left = self.fence.get().checked_sub(1)?;
         let mut order = self.order.borrow_mut();
         let &next = order.front()?;
@@ -238,12 +261,6 @@ impl Ready {
         self.running.get()
     }
 
-    /// How many of this turn have not been popped yet.
-    #[inline]
-    pub(super) fn fenced(&self) -> usize {
-        self.fence.get()
-    }
-
     /// The next closure; `None` if it was cancelled.
     #[inline]
     pub(super) fn pop_next_call(&self) -> Option<Call> {
@@ -258,12 +275,13 @@ impl Ready {
     /// How many are ready; between two turns, or while one runs what is ready.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.order.borrow().len()
+        self.order.borrow().len() + self.calls.borrow().queue.len() - self.runs.borrow().len()
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0 && self.later.borrow().is_empty()
+        let without_entry = self.run.get() + self.tail.get();
+        without_entry == 0 && self.order.borrow().is_empty() && self.later.borrow().is_empty()
     }
 
     /// How many closures wait for their turn.
@@ -284,106 +302,5 @@ impl Ready {
     }
 }
 
-impl Local {
-    /// Leaves it to `seed` in which order the tasks run that are ready at the same time; `None` is
-    /// first come, first served, as it is from the start. For tests: a program that is right in
-    /// one order only is found by trying others. The order of [`Local::call_soon`] stays.
-    pub fn shuffle_ready(&self, seed: Option<u64>) {
-        self.ready.leave_to(seed.map(Chance::seeded));
-    }
-
-    /// Whether it is left to a seed: see [`Local::shuffle_ready`].
-    #[must_use]
-    pub fn shuffles_ready(&self) -> bool {
-        self.ready.is_left_to_chance()
-    }
-
-    /// A number below `bound`, which is not zero: for a choice that must not favour anybody. A
-    /// counter would, wherever two who choose take turns. The same program draws the same ones.
-    pub(crate) fn draw(&self, bound: usize) -> usize {
-        self.ready.draw(bound)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::burst::KEPT;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn jobs_come_in_any_order_and_closures_in_theirs() {
-        let mut seen = BTreeSet::new();
-        for seed in 0..2000 {
-            let ready = Ready::default();
-            ready.leave_to(Some(Chance::seeded(seed)));
-            let sites = [place(), place(), place()];
-            for site in sites {
-                ready.push_call(Call::new(site, |_| {}));
-            }
-            ready.queue_new_job(0);
-            ready.queue_new_job(1);
-            ready.begin();
-            ready.end_finding();
-            let (mut order, mut closures) = (Vec::new(), Vec::new());
-            while let Some(next) = ready.pop() {
-                if next != NEXT_CALL {
-                    order.push(Some(next));
-                    continue;
-                }
-                order.push(None);
-                closures.push(ready.pop_next_call().unwrap().site);
-            }
-            assert_eq!(closures, sites);
-            let place = |job| order.iter().position(|&it| it == Some(job));
-            seen.insert((place(0), place(1)));
-        }
-        assert_eq!(seen.len(), 20, "each of two jobs in each of five places");
-    }
-
-    #[test]
-    fn a_cancelled_closure_leaves_the_others_their_places_and_its_key_finds_nothing_more() {
-        let ready = Ready::default();
-        let (here, there) = (Location::caller(), place());
-        let keys = [here, there, here].map(|site| ready.push_call(Call::new(site, |_| {})));
-        let at = |call: Option<Call>| call.map(|call| call.site);
-        assert_eq!(at(ready.take_call(keys[1])), Some(there));
-        assert_eq!(at(ready.take_call(keys[1])), None);
-        assert_eq!(at(ready.pop_next_call()), Some(here));
-        assert_eq!(at(ready.pop_next_call()), None, "it was cancelled");
-        assert_eq!(at(ready.take_call(keys[0])), None, "it has run");
-        let next = ready.push_call(Call::new(there, |_| {}));
-        assert_eq!(at(ready.take_call(keys[2])), Some(here));
-        assert_eq!(at(ready.take_call(next)), Some(there));
-        assert!(ready.pop_call().is_none());
-    }
-
-    #[track_caller]
-    fn place() -> &'static Location<'static> {
-        Location::caller()
-    }
-
-    /// R126.
-    #[test]
-    fn the_memory_of_a_burst_is_given_back_within_a_few_turns() {
-        let ready = Ready::default();
-        for _ in 0..100_000 {
-            ready.push_call(Call::new(place(), |_| {}));
-        }
-        ready.begin();
-        for _ in 0..100_000 {
-            ready.queue_new_job(1);
-        }
-        ready.end_finding();
-        while ready.pop().is_some() {}
-        while ready.calls.borrow_mut().queue.pop_front().is_some() {}
-        ready.end_finding();
-        while ready.pop().is_some() {}
-        for _ in 0..40 {
-            ready.end();
-        }
-        assert!(ready.order.borrow().capacity() <= KEPT);
-        assert!(ready.later.borrow().capacity() <= KEPT);
-        assert!(ready.calls.borrow().queue.capacity() <= KEPT);
-    }
-}
+mod tests;

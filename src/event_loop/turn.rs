@@ -8,7 +8,7 @@
 use super::dispatch::Batch;
 use super::error::Error;
 use super::inbox::Letter;
-use super::local::Local;
+use super::local::{Counts, Local};
 use super::origin::Origin;
 use super::panics::{Payload, catch};
 use super::ready::{Call, MAIN_JOB, NEXT_CALL};
@@ -41,10 +41,11 @@ impl Local {
             return Err(error.into());
         }
         self.begin_turn();
-        let mut stats = self.stats.get();
-        stats.looks += 1;
-        stats.events += events.len() as u64;
-        self.stats.set(stats);
+        let Counts {
+            looks, events: of, ..
+        } = &self.stats;
+        looks.set(looks.get() + 1);
+        of.set(of.get() + events.len() as u64);
         self.unlooked.set(0);
         Ok(events)
     }
@@ -99,9 +100,7 @@ impl Local {
 
     #[inline]
     fn count_turn(&self) {
-        let mut stats = self.stats.get();
-        stats.turns += 1;
-        self.stats.set(stats);
+        self.stats.turns.set(self.stats.turns.get() + 1);
     }
 
     #[inline]
@@ -116,6 +115,15 @@ impl Local {
         if !self.ready.is_empty() || self.called.get() || self.reports.has_panic() {
             return Some(Duration::ZERO);
         }
+        match self.times.timers.borrow().is_empty() {
+            true => limit,
+            false => self.until_timer(limit),
+        }
+    }
+
+    /// By itself: without timers nothing of it is looked at.
+    #[inline(never)]
+    fn until_timer(&self, limit: Option<Duration>) -> Option<Duration> {
         match (limit, self.times.until_next()) {
             (Some(limit), Some(next)) => Some(limit.min(next)),
             (limit, next) => limit.or(next),
@@ -163,14 +171,14 @@ impl Local {
 
     fn dispatch_batch(&self, events: Vec<Event>) {
         let mut batch = Batch::new(&events);
-        let stale = self.stats.get().stale;
+        let stale = self.stats.stale.get();
         while !batch.is_done() {
             // One net for all of them: it is spread again only when somebody has fallen.
             if let Err(payload) = catch(|| self.dispatch(&mut batch)) {
                 self.end_panicked(&mut batch, payload);
             }
         }
-        let stale = self.stats.get().stale - stale;
+        let stale = self.stats.stale.get() - stale;
         self.watch_for_ghosts(events.len() as u64, stale);
         self.keep(events);
     }
@@ -194,8 +202,7 @@ impl Local {
     /// turn (L5).
     #[inline]
     pub(super) fn run_ready(&self, main: &mut dyn FnMut()) {
-        self.ready.end_finding();
-        if !self.ready.is_empty() {
+        if self.ready.end_finding() {
             self.run_fenced(main);
         }
     }
@@ -229,7 +236,7 @@ impl Local {
     /// L9: all that stands before the fence is run without a look at the kernel.
     #[inline]
     fn count_fenced(&self) {
-        self.unlooked.set(self.unlooked.get() + self.ready.fenced());
+        self.unlooked.set(self.unlooked.get() + self.ready.len());
     }
 
     /// Whether all that the next turn has to do is to run what is ready.

@@ -1,0 +1,70 @@
+//! Where the order is left to chance: in tests, by a seed.
+//!
+//! What is right in one order only is found by trying others. A choice that has to be fair draws its
+//! lots here too, so that the same program draws the same ones.
+//!
+//! asyncio has nothing of the kind; a turn's *callbacks* (N1) come in any order but their own.
+
+use super::{NEXT_CALL, Ready};
+use crate::base::chance::Chance;
+use crate::event_loop::local::Local;
+
+impl Ready {
+    #[cold]
+    pub(super) fn shuffle(&self) {
+        if let Some(chance) = &mut *self.chance.borrow_mut() {
+            // The closures keep their order, which is promised: each entry is for the next one.
+            let (mut order, mut runs) = (self.order.borrow_mut(), self.runs.borrow_mut());
+            let mut each = Vec::new();
+            for entry in order.drain(..) {
+                let closures = match entry {
+                    NEXT_CALL => runs.pop_front().unwrap_or(0),
+                    _ => 1,
+                };
+                each.extend(std::iter::repeat_n(entry, closures));
+            }
+            // In front of those that are for a later turn.
+            for _ in each.iter().filter(|&&entry| entry == NEXT_CALL) {
+                runs.push_front(1);
+            }
+            chance.shuffle(&mut each);
+            order.extend(each);
+        }
+    }
+
+    pub(super) fn leave_to(&self, chance: Option<Chance>) {
+        self.lots.replace(chance.clone());
+        self.by_chance.set(chance.is_some());
+        self.chance.replace(chance);
+    }
+
+    fn is_left_to_chance(&self) -> bool {
+        self.by_chance.get()
+    }
+
+    fn draw(&self, bound: usize) -> usize {
+        let mut lots = self.lots.borrow_mut();
+        lots.get_or_insert_with(|| Chance::seeded(0)).below(bound)
+    }
+}
+
+impl Local {
+    /// Leaves it to `seed` in which order the tasks run that are ready at the same time; `None` is
+    /// first come, first served, as it is from the start. For tests: a program that is right in
+    /// one order only is found by trying others. The order of [`Local::call_soon`] stays.
+    pub fn shuffle_ready(&self, seed: Option<u64>) {
+        self.ready.leave_to(seed.map(Chance::seeded));
+    }
+
+    /// Whether it is left to a seed: see [`Local::shuffle_ready`].
+    #[must_use]
+    pub fn shuffles_ready(&self) -> bool {
+        self.ready.is_left_to_chance()
+    }
+
+    /// A number below `bound`, which is not zero: for a choice that must not favour anybody. A
+    /// counter would, wherever two who choose take turns. The same program draws the same ones.
+    pub(crate) fn draw(&self, bound: usize) -> usize {
+        self.ready.draw(bound)
+    }
+}
