@@ -115,7 +115,8 @@ impl Local {
         if !self.ready.is_empty() || self.called.get() || self.reports.has_panic() {
             return Some(Duration::ZERO);
         }
-        match self.times.timers.borrow().is_empty() {
+        let no_timer = self.times.timers.borrow().is_empty();
+        match no_timer {
             true => limit,
             false => self.until_timer(limit),
         }
