@@ -12,10 +12,11 @@ use super::callbacks::Callbacks;
 use super::classify::{Kind, Kinds, Role};
 use super::descriptor::Descriptor;
 use super::origin::Origin;
+use crate::base::burst;
+use crate::base::numbers::NumberMap;
 use crate::base::slab::{Slab, SlabKey};
 use crate::poll::{Interest, Trigger};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::RawFd;
 use std::panic::Location;
@@ -113,7 +114,7 @@ pub(super) struct Registry {
     /// Which slot has a number. It tells a second registration from a first one on every
     /// system (kqueue would overwrite the first in silence), and it cannot go stale: a
     /// registration holds its descriptor, and leaves this map before it lets go of it.
-    by_fd: RefCell<BTreeMap<RawFd, SlabKey>>,
+    by_fd: RefCell<NumberMap<RawFd, SlabKey>>,
 }
 
 impl Registry {
@@ -133,7 +134,16 @@ impl Registry {
     /// The poller has not agreed.
     pub(super) fn release(&self, key: SlabKey, fd: RawFd) {
         self.slots.borrow_mut().remove(key);
-        self.by_fd.borrow_mut().remove(&fd);
+        self.forget(fd);
+    }
+
+    fn forget(&self, fd: RawFd) {
+        let mut by_fd = self.by_fd.borrow_mut();
+        by_fd.remove(&fd);
+        if by_fd.len() < burst::low(by_fd.capacity()) {
+            let half = by_fd.capacity() / 2; // R126
+            by_fd.shrink_to(half);
+        }
     }
 
     /// The poller has agreed.
@@ -179,7 +189,7 @@ impl Registry {
     pub(super) fn remove(&self, key: SlabKey) -> Option<Rc<Registration>> {
         let registration = self.slots.borrow_mut().remove(key)??;
         registration.change(|line| line.gone = true);
-        self.by_fd.borrow_mut().remove(&registration.line.get().fd);
+        self.forget(registration.line.get().fd);
         Some(registration)
     }
 
@@ -211,5 +221,22 @@ impl Registry {
             let wanted = slot.as_ref().map(|registration| registration.wanted.get());
             assert_eq!(wanted, Some(line.wanted()), "what is wanted is worked out");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R126.
+    #[test]
+    fn the_room_of_many_numbers_is_given_back_when_they_go() {
+        let registry = Registry::default();
+        let keys: Vec<_> = (0..10_000).map(|fd| (registry.reserve(fd), fd)).collect();
+        for (key, fd) in keys {
+            registry.release(key, fd);
+        }
+        assert!(registry.by_fd.borrow().capacity() <= burst::KEPT);
+        registry.verify();
     }
 }
