@@ -202,13 +202,22 @@ impl Ready {
     /// Begins a turn, behind another, in which nothing can be found: all that is ready is for it.
     #[inline]
     pub(super) fn go_on(&self) {
-        if self.tail.get() != 0 {
-            self.end_run(&mut self.order.borrow_mut());
+        let mut order = self.order.borrow_mut();
+        if order.is_empty() {
+            // Nothing but closures, which need no entry then: 80 instructions less for a chain of them.
+            self.run.set(self.tail.take());
+            self.running.set(NEXT_CALL);
+            return;
         }
+        if self.tail.get() != 0 {
+            self.end_run(&mut order);
+        }
+        self.fence.set(order.len());
+        drop(order);
         if self.by_chance.get() {
             self.shuffle();
+            self.fence.set(self.order.borrow().len());
         }
-        self.fence.set(self.order.borrow().len());
     }
 
     /// What the turn does when it has run everything.

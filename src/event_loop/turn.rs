@@ -73,8 +73,15 @@ impl Local {
     /// been run before [`LOOK_AFTER`] are through without one (L9).
     #[inline]
     pub(super) fn is_busy(&self) -> bool {
+        self.busy().is_some()
+    }
+
+    /// With how many that are ready.
+    #[inline]
+    fn busy(&self) -> Option<usize> {
         let ready = self.ready.len();
-        self.in_run.get() && ready != 0 && self.unlooked.get() + ready <= LOOK_AFTER
+        let busy = self.in_run.get() && ready != 0 && self.unlooked.get() + ready <= LOOK_AFTER;
+        busy.then_some(ready)
     }
 
     /// The next turn looks at the kernel, and whoever turns us is asked before it, however busy.
@@ -210,7 +217,7 @@ impl Local {
 
     fn run_fenced(&self, main: &mut dyn FnMut()) {
         let mut running = Running::default();
-        self.count_fenced();
+        self.count_unlooked(self.ready.len());
         // One net for all of them, as for events.
         while let Err(payload) = catch(|| self.run_turns(main, &mut running)) {
             self.blame(&running, payload);
@@ -222,29 +229,28 @@ impl Local {
     fn run_turns(&self, main: &mut dyn FnMut(), running: &mut Running) {
         loop {
             self.run_up_to_fence(main, running);
-            if !self.is_undisturbed() {
+            let Some(ready) = self.busy().filter(|_| self.is_undisturbed()) else {
                 return;
-            }
+            };
             // The next turn, from where this one stands: nothing could happen in its first steps. The
             // long way round takes 230 instructions, as much as two tasks that hand over.
             self.times.go_on();
             self.ready.go_on();
             self.count_turn();
-            self.count_fenced();
+            self.count_unlooked(ready);
         }
     }
 
-    /// L9: all that stands before the fence is run without a look at the kernel.
+    /// L9: what is ready is run without a look at the kernel.
     #[inline]
-    fn count_fenced(&self) {
-        self.unlooked.set(self.unlooked.get() + self.ready.len());
+    fn count_unlooked(&self, ready: usize) {
+        self.unlooked.set(self.unlooked.get() + ready);
     }
 
     /// Whether all that the next turn has to do is to run what is ready.
     #[inline]
     fn is_undisturbed(&self) -> bool {
-        self.is_busy()
-            && !self.stopping.get()
+        !self.stopping.get()
             && !self.reports.has_panic()
             && !self.is_debug()
             && !self.inbox.forked()
