@@ -55,6 +55,14 @@ impl<A: 'static> DoneList<A> {
         true
     }
 
+    /// Drops them all: their loop has gone, and calls nobody. Kept, one that holds what it was added to
+    /// would keep that for ever.
+    pub(crate) fn discard(&self) {
+        // Not under the borrow: a destructor may add another one.
+        let callbacks = self.callbacks.take();
+        drop(callbacks);
+    }
+
     /// Queues them all, each with what `ended` makes as its argument.
     pub(crate) fn schedule(&self, local: &Local, ended: impl Fn() -> A) {
         let callbacks = self.callbacks.take();

@@ -80,7 +80,10 @@ impl<T: 'static> Cell<T> {
             cell: Rc::clone(self),
             waiting: None,
         };
-        self.local.with(|local| self.done.schedule(local, future));
+        let scheduled = self.local.with(|local| self.done.schedule(local, future));
+        if scheduled.is_none() {
+            self.done.discard();
+        }
     }
 
     pub(super) fn is_settled(&self) -> bool {

@@ -144,7 +144,9 @@ pub(super) fn add_done_callback(
     let key = done.add(callback);
     if cell.state().is_ended() {
         let ended = || TaskRef::new(cell.clone(), local.clone());
-        local.with(|local| done.schedule(local, ended));
+        if local.with(|local| done.schedule(local, ended)).is_none() {
+            done.discard();
+        }
     }
     key
 }

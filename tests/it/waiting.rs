@@ -76,6 +76,33 @@ fn a_future_has_done_callbacks_too() {
     assert_eq!(log.text(), "b c");
 }
 
+/// N16, N17: a loop that has gone calls nobody. A callback that keeps what it was added to would
+/// otherwise keep it for ever.
+#[test]
+fn done_callbacks_that_nobody_will_call_are_dropped() {
+    let _guard = guard();
+    let held = Rc::new(());
+    let keeps = || Rc::clone(&held);
+    let event_loop = EventLoop::new().unwrap();
+    let task = event_loop.spawn(pending::<()>());
+    let failed = event_loop.spawn(ready(Err::<(), _>("no")));
+    let entered = event_loop.enter();
+    let (promise, future) = create_future::<u8>();
+    drop(entered);
+    let holds = keeps();
+    future.add_done_callback(move |_| drop(holds));
+    event_loop.close();
+    let holds = keeps();
+    task.add_done_callback(move |_| drop(holds));
+    failed.detach_reporting();
+    assert_eq!(Rc::strong_count(&held), 2, "it may still be settled");
+    drop(promise);
+    let holds = keeps();
+    future.add_done_callback(move |_| drop(holds));
+    assert!(task.cancelled() && future.done());
+    assert_eq!(Rc::strong_count(&held), 1);
+}
+
 /// N16, N17: `lambda f: f.result()`. The value stays, also if whoever looks at it panics.
 #[test]
 fn a_done_callback_reads_the_value_and_leaves_it_to_who_awaits() {
