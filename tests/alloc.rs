@@ -343,6 +343,24 @@ fn the_memory_of_a_burst_is_given_back() {
     assert!(kept < burst / 50, "{kept} bytes are kept of {burst}");
 }
 
+/// R126: the blocks that tasks lay in, too, which are kept for the next ones while any come and go.
+#[test]
+fn the_blocks_of_tasks_are_given_back_when_no_more_come() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let before = LIVE.get();
+    let entered = event_loop.enter();
+    (0..2000).for_each(|_| drop(spawn(async { yield_now().await })));
+    drop(entered);
+    let burst = LIVE.get() - before;
+    for _ in 0..100 {
+        event_loop.call_soon(|_| {});
+        event_loop.turn_now().unwrap();
+    }
+    let kept = LIVE.get() - before;
+    // The room of table and queue, up to a thousand entries each.
+    assert!(kept < burst / 5, "{kept} bytes are kept of {burst}");
+}
+
 #[test]
 fn an_allocation_is_counted() {
     let before = COUNT.get();
