@@ -125,11 +125,18 @@ impl Ready {
         self.calls.borrow_mut().push(call)
     }
 
-    /// Makes an entry of the closures that have none.
-    #[inline(never)]
+    /// Makes an entry of the closures that have none, if there are any.
+    #[inline]
     fn end_run(&self, list: &mut VecDeque<u64>) {
+        if self.tail.get() != 0 {
+            self.add_run(list, self.tail.take());
+        }
+    }
+
+    #[inline(never)]
+    fn add_run(&self, list: &mut VecDeque<u64>, closures: usize) {
         list.push_back(NEXT_CALL);
-        self.runs.borrow_mut().push_back(self.tail.take());
+        self.runs.borrow_mut().push_back(closures);
     }
 
     /// L5: a new job, too.
@@ -141,9 +148,7 @@ impl Ready {
             &self.order
         };
         let mut list = list.borrow_mut();
-        if self.tail.get() != 0 {
-            self.end_run(&mut list);
-        }
+        self.end_run(&mut list);
         list.push_back(job);
     }
 
@@ -151,8 +156,7 @@ impl Ready {
     /// has been added for the next one, so that the closures stand in one order.
     pub(super) fn push_sent(&self, call: Call) {
         debug_assert!(self.later.borrow().is_empty() && self.tail.get() == 0);
-        self.order.borrow_mut().push_back(NEXT_CALL);
-        self.runs.borrow_mut().push_back(1);
+        self.add_run(&mut self.order.borrow_mut(), 1);
         self.calls.borrow_mut().push(call);
     }
 
@@ -162,7 +166,7 @@ impl Ready {
     pub(super) fn queue_woken_job(&self, job: u64) {
         let mut order = self.order.borrow_mut();
         // While events are looked at, closures without an entry are for the next turn.
-        if self.tail.get() != 0 && !self.finding.get() {
+        if !self.finding.get() {
             self.end_run(&mut order);
         }
         order.push_back(job);
@@ -176,9 +180,7 @@ impl Ready {
     /// Begins a turn: what was added since the last one is for this one.
     #[inline]
     pub(super) fn begin(&self) {
-        if self.tail.get() != 0 {
-            self.end_run(&mut self.order.borrow_mut());
-        }
+        self.end_run(&mut self.order.borrow_mut());
         self.finding.set(true);
     }
 
@@ -209,15 +211,12 @@ impl Ready {
             self.running.set(NEXT_CALL);
             return;
         }
-        if self.tail.get() != 0 {
-            self.end_run(&mut order);
-        }
-        self.fence.set(order.len());
+        self.end_run(&mut order);
         drop(order);
         if self.by_chance.get() {
             self.shuffle();
-            self.fence.set(self.order.borrow().len());
         }
+        self.fence.set(self.order.borrow().len());
     }
 
     /// What the turn does when it has run everything.

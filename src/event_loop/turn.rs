@@ -8,7 +8,7 @@
 use super::dispatch::Batch;
 use super::error::Error;
 use super::inbox::Letter;
-use super::local::{Counts, Local};
+use super::local::Local;
 use super::origin::Origin;
 use super::panics::{Payload, catch};
 use super::ready::{Call, MAIN_JOB, NEXT_CALL};
@@ -41,11 +41,9 @@ impl Local {
             return Err(error.into());
         }
         self.begin_turn();
-        let Counts {
-            looks, events: of, ..
-        } = &self.stats;
-        looks.set(looks.get() + 1);
-        of.set(of.get() + events.len() as u64);
+        let stats = &self.stats;
+        stats.looks.set(stats.looks.get() + 1);
+        stats.events.set(stats.events.get() + events.len() as u64);
         self.unlooked.set(0);
         Ok(events)
     }

@@ -87,9 +87,14 @@ impl<T> State<T> {
     }
 
     #[inline]
+    fn is_ready(&self, direction: Direction) -> bool {
+        self.ready.get().contains(direction.bit())
+    }
+
+    #[inline]
     fn look(&self, direction: Direction) -> Poll<io::Result<()>> {
         // What is closed is ready for nothing: the fact is asked for last.
-        if self.ready.get().contains(direction.bit()) {
+        if self.is_ready(direction) {
             Poll::Ready(Ok(()))
         } else if self.closed.get() {
             Poll::Ready(Err(io::Error::other(Error::Closed)))
@@ -317,8 +322,7 @@ pub(super) struct Place<'a, T> {
 impl<T> Place<'_, T> {
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let ready = self.state.ready.get();
-        match ready.contains(self.direction.bit()) {
+        match self.state.is_ready(self.direction) {
             true => Poll::Ready(Ok(())),
             false => self.wait(cx),
         }

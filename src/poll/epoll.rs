@@ -49,9 +49,7 @@ impl EpollPoller {
             bell: Arc::new(bell),
         })
     }
-}
 
-impl EpollPoller {
     /// The bell is among the events, and is for nobody above.
     #[cold]
     fn hear(&self, events: &mut Vec<Event>) {
