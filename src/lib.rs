@@ -35,6 +35,7 @@
 //! use std::os::unix::net::UnixStream;
 //!
 //! let mut event_loop = EventLoop::new()?;
+//! # event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
 //! let (here, mut there) = UnixStream::pair()?;
 //! let read = Closures::new().on_read(|cx| {
 //!     let mut buffer = [0; 8];

@@ -30,8 +30,8 @@ pub use builder::RunnerBuilder;
 ///
 /// # Panics
 ///
-/// If `future` panics; if a callback or a detached task panics (see
-/// [`PanicPolicy`](crate::PanicPolicy)).
+/// If `future` panics. A panic of a callback or a detached task is reported on standard error, and
+/// the others go on; a [`Runner`] can be given another [`PanicPolicy`](crate::PanicPolicy).
 ///
 /// # Examples
 ///
@@ -77,7 +77,8 @@ impl Runner {
     ///
     /// # Panics
     ///
-    /// As [`run`]. The runner can be used again.
+    /// If `future` panics; if a callback or a detached task does, where the policy is
+    /// [`PanicPolicy::Propagate`](crate::PanicPolicy::Propagate). The runner can be used again.
     #[doc(alias = "run_until_complete")]
     #[doc(alias = "block_on")]
     #[track_caller]
@@ -148,12 +149,16 @@ impl Runner {
     /// ```
     /// use readily::{PanicPolicy, Runner, spawn, yield_now};
     ///
-    /// let mut runner = Runner::builder().panic_policy(PanicPolicy::Isolate).debug(true).build()?;
-    /// runner.on_unhandled(|told| println!("{told}"));
-    /// runner.run(async {
-    ///     spawn(async { panic!("one task, and not the program") });
-    ///     yield_now().await;
-    /// })?;
+    /// use std::panic::{AssertUnwindSafe, catch_unwind};
+    ///
+    /// let mut runner = Runner::builder().panic_policy(PanicPolicy::Propagate).debug(true).build()?;
+    /// let ran = catch_unwind(AssertUnwindSafe(|| {
+    ///     runner.run(async {
+    ///         drop(spawn(async { panic!("a detached task ends the run") }));
+    ///         yield_now().await;
+    ///     })
+    /// }));
+    /// assert!(ran.is_err());
     /// # Ok::<(), readily::Error>(())
     /// ```
     pub fn builder() -> RunnerBuilder {

@@ -134,6 +134,7 @@ fn pump() {
 fn a_warm_turn_allocates_nothing() {
     allow_many();
     let mut event_loop = EventLoop::new().unwrap();
+    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
     let (seen, ticks) = (Rc::default(), Rc::new(Cell::new(0_u64)));
     let _near = always_readable(&event_loop, &seen);
     let entered = event_loop.enter();
@@ -169,6 +170,7 @@ fn a_warm_turn_allocates_nothing() {
 /// The bytes that it takes to register a descriptor with a fresh loop and to serve it.
 fn bytes_for(poller: Box<dyn Poller>, ours: UnixStream, theirs: &mut UnixStream) -> usize {
     let mut event_loop = EventLoop::with(poller, Box::new(Manual::new())).unwrap();
+    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
     theirs.write_all(b"x").unwrap();
     let before = BYTES.get();
     let close = Closures::new().on_read(|cx| cx.close());
@@ -323,6 +325,7 @@ fn a_warm_line_of_waiters_allocates_nothing() {
 fn the_memory_of_a_burst_is_given_back() {
     const MANY: usize = 100_000;
     let mut event_loop = EventLoop::new().unwrap();
+    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
     let remote = event_loop.remote();
     let before = LIVE.get();
     let entered = event_loop.enter();
@@ -347,6 +350,7 @@ fn the_memory_of_a_burst_is_given_back() {
 #[test]
 fn the_blocks_of_tasks_are_given_back_when_no_more_come() {
     let mut event_loop = EventLoop::new().unwrap();
+    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
     let before = LIVE.get();
     let entered = event_loop.enter();
     (0..2000).for_each(|_| drop(spawn(async { yield_now().await })));

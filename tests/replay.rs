@@ -2,9 +2,9 @@
 //! and a program that does something else is told where.
 
 use readily::io::{Source, TcpListener, TcpStream};
-use readily::testing::{Diverged, Recorder, Replayer, record, replay};
+use readily::testing::{Diverged, Recorder, Replayer};
 use readily::{
-    Closures, Error, EventLoop, Handle, Interest, Remote, Runner, listen_tcp, sleep,
+    Closures, Error, EventLoop, Handle, Interest, PanicPolicy, Remote, Runner, listen_tcp, sleep,
     sleep_until_system, spawn,
 };
 use std::cell::{Cell, RefCell};
@@ -17,6 +17,19 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// A loop that is recorded, out of which panics go: an assertion that fails in a callback fails the test.
+fn record(sink: impl Write + 'static) -> Result<(EventLoop, Recorder), Error> {
+    let (event_loop, recorder) = readily::testing::record(sink)?;
+    event_loop.set_panic_policy(PanicPolicy::Propagate);
+    Ok((event_loop, recorder))
+}
+
+fn replay(tape: impl Into<Vec<u8>>) -> Result<(EventLoop, Replayer), Error> {
+    let (event_loop, replayer) = readily::testing::replay(tape)?;
+    event_loop.set_panic_policy(PanicPolicy::Propagate);
+    Ok((event_loop, replayer))
+}
 
 /// A tape in memory.
 #[derive(Clone, Default)]

@@ -481,3 +481,17 @@ fn a_promise_that_is_broken_is_named() {
     let world = conformance::World::on(kernel.clone(), kernel.poller());
     conformance::check("a_level_event_repeats_until_drained", world);
 }
+
+/// R140: an assertion that fails anywhere fails the test.
+#[test]
+fn a_panic_in_a_task_goes_out_of_a_loop_in_memory() {
+    let mut sim = SimLoop::new(1);
+    let run = catch_unwind(AssertUnwindSafe(|| {
+        sim.run(async {
+            drop(spawn(async { panic!("planted") }));
+            yield_now().await;
+        })
+    }));
+    let payload = run.map(drop).unwrap_err();
+    assert_eq!(*payload.downcast_ref::<&str>().unwrap(), "planted");
+}

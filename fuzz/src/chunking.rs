@@ -60,6 +60,7 @@ pub fn chunking(exchange: &Exchange) {
     };
     let clock = Box::new(kernel.clock());
     let event_loop = EventLoop::with(poller, clock).expect("a kernel in memory has room");
+    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
     let mut runner = Runner::from(event_loop);
     runner.on_unhandled(|_| ());
     let ran = runner.run(wait_for(Duration::from_secs(3600), both(exchange)));

@@ -77,6 +77,7 @@ pub fn registry(program: &Program) {
     };
     let clock = Box::new(kernel.clock());
     let mut event_loop = EventLoop::with(poller, clock).expect("a kernel in memory has room");
+    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
     event_loop.on_unhandled(|_| ());
     let world = Rc::new(World {
         kernel: kernel.clone(),

@@ -107,6 +107,7 @@ type DefaultBranch = Option<Box<dyn FnMut(&Cx<'_>, Readiness)>>;
 /// use std::os::unix::net::UnixStream;
 ///
 /// let mut event_loop = EventLoop::new()?;
+/// # event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
 /// let (mut ours, theirs) = UnixStream::pair()?;
 /// let read = Closures::new().on_read(|cx| {
 ///     let mut buffer = [0; 16];

@@ -204,7 +204,7 @@ impl Local {
         self.registry.len()
     }
 
-    /// Sets what becomes of panics that nobody waits for.
+    /// Sets what becomes of panics that nobody waits for: [`PanicPolicy::Isolate`] unless set.
     pub fn set_panic_policy(&self, policy: PanicPolicy) {
         self.reports.policy.set(policy);
     }

@@ -17,10 +17,13 @@ pub type Payload = Box<dyn Any + Send>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum PanicPolicy {
     /// Finish the turn, then unwind out of it with the first payload. The loop can be used
-    /// again by whoever catches that.
-    #[default]
+    /// again after that is caught. The default of a [`SimLoop`](crate::testing::SimLoop): an
+    /// assertion that fails in a task fails the test.
     Propagate,
-    /// Go on without the one that panicked: its registration or task is gone.
+    /// Report it ([`Local::on_unhandled`](crate::Local::on_unhandled)) and go on without the one
+    /// that panicked: its registration or task is gone. The default: one connection with a bug
+    /// does not end a server.
+    #[default]
     Isolate,
     /// Abort the process, at once.
     Abort,

@@ -197,6 +197,7 @@ impl Local {
     /// use std::time::Duration;
     ///
     /// let mut event_loop = EventLoop::new()?;
+    /// # event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
     /// let when = event_loop.now() + Duration::from_millis(2);
     /// event_loop.call_at(when, move |local| assert!(local.now() >= when));
     /// event_loop.run()?;

@@ -174,6 +174,7 @@ impl CancellationToken {
     /// use readily::{CancellationToken, EventLoop};
     ///
     /// let mut event_loop = EventLoop::new()?;
+    /// # event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
     /// let entered = event_loop.enter();
     /// let token = CancellationToken::new();
     /// let kept = token.on_cancel(|local| local.stop());

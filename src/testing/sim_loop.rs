@@ -4,7 +4,7 @@
 #[cfg(feature = "proptest")]
 use super::overheard::Overheard;
 use super::story::Story;
-use crate::event_loop::{CloseReport, Error, EventLoop, Local};
+use crate::event_loop::{CloseReport, Error, EventLoop, Local, PanicPolicy};
 use crate::io::TcpStream;
 use crate::poll::sim::{Faults, Kernel, Personality};
 use crate::poll::{AnyKernel, Poller};
@@ -16,7 +16,9 @@ use std::time::Duration;
 /// A loop whose descriptors, time and faults are those of a [`Kernel`] in memory.
 ///
 /// `TcpListener::bind`, `TcpStream::connect`, `sleep` and the rest work on it as they do
-/// everywhere; time passes only where nothing else can happen. Dereferences to [`Local`].
+/// everywhere; time passes only where nothing else can happen. Its policy is
+/// [`PanicPolicy::Propagate`], so that an assertion that fails in a callback or a detached task
+/// fails the test. Dereferences to [`Local`].
 ///
 /// # Examples
 ///
@@ -151,6 +153,7 @@ impl SimLoop {
         let event_loop = EventLoop::with(poller, Box::new(kernel.clock()));
         let event_loop = event_loop.expect("a loop in memory takes memory only");
         event_loop.shuffle_ready(seed);
+        event_loop.set_panic_policy(PanicPolicy::Propagate);
         Self {
             runner: event_loop.into(),
             kernel,

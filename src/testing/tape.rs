@@ -75,6 +75,9 @@ pub fn record(sink: impl Write + 'static) -> Result<(EventLoop, Recorder), Error
 /// something else, that operation fails, and so does everything after it. A tape that was cut off
 /// is played for as long as it lasts; a change in the piece where it ends may then not be noticed.
 ///
+/// Both loops begin with [`PanicPolicy::Isolate`](crate::PanicPolicy::Isolate): what a program sets on one it
+/// sets on the other.
+///
 /// # Errors
 ///
 /// [`Error::Io`] around [`Diverged::NotATape`], or around [`Diverged::Spoilt`] if a byte of the tape

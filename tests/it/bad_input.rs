@@ -1,7 +1,9 @@
 //! What a loop is handed by mistake, and what it says: typed, and with everything given back.
 
-use crate::support::{Dropped, Log, guard, listener, turn_times, turn_until};
-use readily::{Closures, Error, EventLoop, Handle, Interest, Runner, Trigger};
+use crate::support::{
+    Dropped, Log, guard, listener, strict_loop, strict_run, strict_runner, turn_times, turn_until,
+};
+use readily::{Closures, Error, Handle, Interest, Trigger};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,7 +17,7 @@ use std::time::Duration;
 #[test]
 fn files_and_directories_are_refused_by_name_and_handed_back() {
     let _guard = guard();
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     for path in ["Cargo.toml", "/"] {
         let log = Log::default();
         let file = File::open(path).unwrap();
@@ -50,7 +52,7 @@ fn files_and_directories_are_refused_by_name_and_handed_back() {
 #[test]
 fn the_null_device_is_refused_too() {
     let _guard = guard();
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     let null = File::open("/dev/null").unwrap();
     let refused = event_loop
         .register(null, Interest::READ, Closures::new())
@@ -62,7 +64,7 @@ fn the_null_device_is_refused_too() {
 #[test]
 fn a_second_registration_names_the_first_and_loses_nothing() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let ours = Rc::new(ours);
     let log = Log::default();
@@ -99,7 +101,7 @@ fn a_second_registration_names_the_first_and_loses_nothing() {
 #[test]
 fn a_duplicate_is_a_registration_of_its_own() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let log = Log::default();
     for (name, stream) in [("one", ours.try_clone().unwrap()), ("two", ours)] {
@@ -119,8 +121,8 @@ fn a_duplicate_is_a_registration_of_its_own() {
 #[test]
 fn unknown_stale_and_foreign_keys_are_told_and_touch_nothing() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
-    let mut other = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
+    let mut other = strict_loop();
     let (a, _a) = UnixStream::pair().unwrap();
     let (b, _b) = UnixStream::pair().unwrap();
     let (c, _c) = UnixStream::pair().unwrap();
@@ -153,7 +155,7 @@ fn unknown_stale_and_foreign_keys_are_told_and_touch_nothing() {
 #[test]
 fn a_blocking_descriptor_is_made_non_blocking() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap(); // blocking
     let log = Log::default();
     let note = log.clone();
@@ -172,7 +174,7 @@ fn a_blocking_descriptor_is_made_non_blocking() {
 #[test]
 fn a_refused_descriptor_keeps_its_flags() {
     let _guard = guard();
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let ours = Rc::new(ours);
     // Refused because the loop is being closed: by a destructor that registers.
@@ -202,7 +204,7 @@ fn a_refused_descriptor_keeps_its_flags() {
 #[test]
 fn interest_in_nothing_is_a_pause_and_costs_nothing() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"x").unwrap();
     let log = Log::default();
@@ -221,7 +223,7 @@ fn interest_in_nothing_is_a_pause_and_costs_nothing() {
 #[test]
 fn a_branch_that_nobody_wrote_does_not_make_the_loop_spin() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"x").unwrap();
     let (listener, addr) = listener();
@@ -249,16 +251,16 @@ fn a_loop_cannot_be_turned_inside_a_callback_a_timer_a_task_or_a_destructor() {
     }
     fn try_all_ways(log: &Log, place: &str) {
         let nested = |result: Result<(), Error>| matches!(result, Err(Error::Nested));
-        let mut other = EventLoop::new().unwrap();
-        assert!(nested(readily::run(async {})), "{place}");
-        assert!(nested(Runner::new().unwrap().run(async {})), "{place}");
+        let mut other = strict_loop();
+        assert!(nested(strict_run(async {})), "{place}");
+        assert!(nested(strict_runner().run(async {})), "{place}");
         assert!(nested(other.turn_now()), "{place}");
         other.call_soon(|_| panic!("it must not run"));
         assert!(nested(other.run().map(drop)), "{place}");
         log.note(place);
     }
     let log = Log::default();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"x").unwrap();
     let note = log.clone();
@@ -276,7 +278,7 @@ fn a_loop_cannot_be_turned_inside_a_callback_a_timer_a_task_or_a_destructor() {
     event_loop.run().unwrap();
     assert_eq!(log.text(), "callback timer destructor task");
     // And nothing of it stays.
-    assert_eq!(readily::run(async { 21 }).unwrap(), 21);
+    assert_eq!(strict_run(async { 21 }).unwrap(), 21);
 }
 
 #[test]
@@ -316,7 +318,7 @@ fn outside_a_loop_spawn_sleep_and_futures_panic_and_say_what_to_do() {
 #[test]
 fn a_connection_that_is_refused_at_once_gives_its_callbacks_back() {
     let _guard = guard();
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     let log = Log::default();
     let dropped = Dropped(log.clone(), "dropped");
     let callbacks = Closures::new().on_connect(move |_| {
@@ -335,7 +337,7 @@ fn a_connection_that_is_refused_at_once_gives_its_callbacks_back() {
 #[test]
 fn every_refused_registration_leaves_the_table_as_it_was() {
     let _guard = guard();
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
         let file = File::open("Cargo.toml").unwrap();
         let refused = event_loop.register_with(file, Interest::READ, trigger, Closures::new());

@@ -1,11 +1,11 @@
 //! Cancelling with a reason, at each time at which one may cancel; and what is told of it.
 
-use crate::support::{Dropped, Log, guard, turn_times};
+use crate::support::{Dropped, Log, guard, strict_loop, strict_run, turn_times};
 use readily::group::NoValue;
 use readily::testing::{Deed, SimLoop, in_one_turn, orders};
 use readily::{
-    CancellationToken, EventLoop, JoinError, JoinSet, TaskGroup, TaskState, all_tasks,
-    create_future, current_task, run, sleep, spawn, yield_now,
+    CancellationToken, JoinError, JoinSet, TaskGroup, TaskState, all_tasks, create_future,
+    current_task, sleep, spawn, yield_now,
 };
 use std::cell::RefCell;
 use std::future::pending;
@@ -17,7 +17,7 @@ use std::time::Duration;
 #[test]
 fn a_reason_is_kept_of_the_call_that_ends_the_task_and_of_no_other() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let mut done = event_loop.spawn(async { 1 });
     turn_times(&mut event_loop, 1);
     assert!(!done.cancel_with("too late"));
@@ -61,7 +61,7 @@ fn a_reason_is_kept_of_the_call_that_ends_the_task_and_of_no_other() {
 #[test]
 fn a_reason_is_seen_where_a_task_is_shown() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let log = Log::default();
     let told = log.clone();
     let task = event_loop.spawn(pending::<()>());
@@ -114,7 +114,7 @@ fn a_group_says_why_it_ends_its_children() {
     let log = Log::default();
     let told = log.clone();
     let ended = RefCell::new(None);
-    let failed = run(TaskGroup::run(async |group| {
+    let failed = strict_run(TaskGroup::run(async |group| {
         let alone = group.spawn(async { pending::<Result<(), &str>>().await });
         assert!(alone.cancel());
         assert!(alone.await.is_err());
@@ -146,7 +146,7 @@ fn a_group_says_why_it_ends_its_children() {
 fn a_group_that_is_over_takes_nobody() {
     let _guard = guard();
     let log = Log::default();
-    run(async {
+    strict_run(async {
         let mut kept = None;
         let value = TaskGroup::run(async |group| {
             kept = Some(group.clone());
@@ -177,7 +177,7 @@ fn a_group_that_is_over_takes_nobody() {
 #[test]
 fn a_child_says_whether_it_was_cancelled_and_why_or_has_failed() {
     let _guard = guard();
-    let ended = run(TaskGroup::<u8>::collect(async |group| {
+    let ended = strict_run(TaskGroup::<u8>::collect(async |group| {
         let child = group.spawn(pending::<Result<(), _>>());
         assert!(child.cancel());
         assert_eq!(child.await, Err(NoValue::Cancelled));
@@ -200,7 +200,7 @@ fn a_body_that_panics_takes_its_children_with_it() {
     let _guard = guard();
     let log = Log::default();
     let held = Dropped(log.clone(), "child");
-    let panicked = run(async {
+    let panicked = strict_run(async {
         let group = spawn(TaskGroup::run(async move |group| {
             group.spawn(async move {
                 let _held = held;
@@ -223,7 +223,7 @@ fn a_body_that_panics_takes_its_children_with_it() {
 fn what_a_set_lets_go_goes_on() {
     let _guard = guard();
     let log = Log::default();
-    run(async {
+    strict_run(async {
         let mut set = JoinSet::new();
         let told = log.clone();
         set.spawn(async move {
@@ -248,7 +248,7 @@ fn what_a_set_lets_go_goes_on() {
 #[test]
 fn callbacks_of_a_token_run_soon_in_order_and_may_use_it() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let log = Log::default();
     let here = event_loop.enter();
     let (token, other) = (CancellationToken::new(), CancellationToken::new());
@@ -307,7 +307,7 @@ fn whoever_hears_of_a_cancelled_token_finds_all_below_it_cancelled() {
 #[test]
 fn who_gives_up_waiting_for_a_set_leaves_no_waker_behind() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let mut set = JoinSet::new();
     set.spawn_on(&event_loop, pending::<()>());
     turn_times(&mut event_loop, 1);

@@ -4,10 +4,9 @@
 //! would need a hundred times as much. What is moved through the stack is tried on 2 MiB, the usual
 //! size of a thread.
 
-use crate::support::{patient_guard, turn_times};
+use crate::support::{patient_guard, strict_loop, strict_run, turn_times};
 use readily::{
-    CancellationToken, EventLoop, JoinSet, PanicPolicy, Task, TaskGroup, create_future, spawn,
-    yield_now,
+    CancellationToken, JoinSet, PanicPolicy, Task, TaskGroup, create_future, spawn, yield_now,
 };
 use std::any::Any;
 use std::cell::Cell;
@@ -39,7 +38,7 @@ fn on_a_stack_of(kib: usize, test: impl FnOnce() + Send + 'static) {
 fn a_chain_of_a_million_handles_is_dropped() {
     on_a_stack_of(256, || {
         for (closes, links) in [(true, LINKS), (false, FEWER)] {
-            let event_loop = EventLoop::new().unwrap();
+            let event_loop = strict_loop();
             let mut last = event_loop.spawn(pending::<()>());
             for _ in 1..links {
                 last = event_loop.spawn(async move {
@@ -61,7 +60,7 @@ fn a_chain_of_a_million_handles_is_dropped() {
 #[test]
 fn a_long_chain_of_results_is_dropped() {
     on_a_stack_of(256, || {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         let dropped = Rc::new(Cell::new(0));
         struct Link(Rc<Cell<usize>>, Option<Task<Box<dyn Any>>>);
         impl Drop for Link {
@@ -100,7 +99,7 @@ impl Drop for Cancels {
 #[test]
 fn very_many_destructors_that_each_cancel_the_next() {
     on_a_stack_of(256, || {
-        let event_loop = EventLoop::new().unwrap();
+        let event_loop = strict_loop();
         let dropped = Rc::new(Cell::new(0));
         let mut last = None;
         for _ in 0..FEWER {
@@ -141,7 +140,7 @@ fn nest(left: usize, living: Rc<Cell<usize>>) -> Nest {
 #[test]
 fn sets_in_tasks_in_sets_are_dropped() {
     on_a_stack_of(256, || {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         let living = Rc::new(Cell::new(0));
         let outer = event_loop.spawn(nest(TURNS - 1, Rc::clone(&living)));
         turn_times(&mut event_loop, TURNS as u32);
@@ -171,7 +170,7 @@ fn groups_in_groups_are_left_by_the_error_of_the_innermost() {
         })
     }
     on_a_stack_of(256, || {
-        let depth = readily::run(async { nest(2_000).await.unwrap_err() });
+        let depth = strict_run(async { nest(2_000).await.unwrap_err() });
         assert_eq!(depth.unwrap(), 2_001);
     });
 }
@@ -180,7 +179,7 @@ fn groups_in_groups_are_left_by_the_error_of_the_innermost() {
 #[test]
 fn a_million_waiters_are_woken_and_dropped() {
     on_a_stack_of(256, || {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         let here = event_loop.enter();
         let (promise, future) = create_future::<u8>();
         let (future, token) = (future.shared(), CancellationToken::new());
@@ -253,7 +252,7 @@ fn a_chain_of_a_million_tokens_is_cancelled_and_dropped() {
 #[test]
 fn a_set_of_very_many_ends_one_by_one() {
     on_a_stack_of(256, || {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         event_loop.set_panic_policy(PanicPolicy::Isolate);
         let mut set = JoinSet::new();
         let many = FEWER;
@@ -278,7 +277,7 @@ fn a_set_of_very_many_ends_one_by_one() {
 #[test]
 fn a_large_future_can_be_spawned() {
     on_a_stack_of(2048, || {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         let large = async {
             let mut room = [1_u8; 256 * 1024];
             yield_now().await;
@@ -302,7 +301,7 @@ fn a_large_future_can_be_spawned() {
 #[test]
 fn a_future_of_sixteen_mib_can_be_spawned_where_the_stack_has_room() {
     on_a_stack_of(128 * 1024, || {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         let mut task = event_loop.spawn(async {
             let mut room = [1_u8; 16 << 20];
             yield_now().await;

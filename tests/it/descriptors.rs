@@ -1,7 +1,10 @@
 //! Where descriptors come from and where they go: each closed once, none lost on the way, none
 //! inherited; and what is said when the loop's own is taken away.
 
-use crate::support::{collect_unhandled, descriptors_of, guard, is_alone, listener, turn_times};
+use crate::support::{
+    collect_unhandled, descriptors_of, guard, is_alone, listener, strict_loop, strict_run,
+    strict_runner, turn_times,
+};
 use readily::io::{Source, TcpListener, TcpStream};
 use readily::{Accepted, Closures, Cx, Error, EventLoop, Handle, Interest, Runner};
 use std::fs::File;
@@ -68,7 +71,7 @@ fn what_fails_for_want_of_descriptors_leaves_none_behind() {
     // The poller's own and the bell's, which is an eventfd or a pipe.
     let each = if cfg!(readily_force_pipe) { 3 } else { 2 };
     assert_eq!(wants("a loop", EventLoop::new), each);
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     let (_kept, addr) = listener();
     let connect = || {
         let key = event_loop.connect(addr, Closures::new())?;
@@ -79,7 +82,7 @@ fn what_fails_for_want_of_descriptors_leaves_none_behind() {
     let host = || EventLoop::new().and_then(|fresh| fresh.as_fd().map(drop));
     assert_eq!(wants("a loop and its descriptor", host), each + 1);
     drop(event_loop);
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     assert_eq!(
         wants("a listener", || runner
             .run(async { TcpListener::bind(([127, 0, 0, 1], 0)) })
@@ -97,7 +100,7 @@ fn an_accept_that_is_given_up_for_want_of_descriptors_leaves_none_behind() {
         return;
     }
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     let told = collect_unhandled(&runner);
     runner
         .run(async {
@@ -141,7 +144,7 @@ fn a_connection_is_closed_once_wherever_connecting_is_given_up() {
         return;
     }
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     // A listener whose queue is full: connecting to it goes on waiting.
     let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let any: net::SocketAddr = ([127, 0, 0, 1], 0).into();
@@ -178,7 +181,7 @@ fn a_registration_closes_its_descriptor_once_however_it_ends() {
         return;
     }
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     type End = fn(&mut Runner, UnixStream, UnixStream);
     let ends: [(&str, End); 7] = [
         ("removed", |runner, ours, _| {
@@ -221,13 +224,13 @@ fn a_registration_closes_its_descriptor_once_however_it_ends() {
             assert!(task.cancel());
         }),
         ("a source that outlives its loop", |_, ours, _| {
-            let mut other = Runner::new().unwrap();
+            let mut other = strict_runner();
             let source = other.run(async { Source::new(ours).unwrap() }).unwrap();
             drop(other);
             drop(source);
         }),
         ("a loop that is closed", |_, ours, _| {
-            let other = EventLoop::new().unwrap();
+            let other = strict_loop();
             other
                 .register(ours, Interest::READ, Closures::new())
                 .unwrap();
@@ -272,7 +275,7 @@ fn a_child_inherits_nothing_of_the_loop() {
     let _guard = guard();
     // Standard input, output and error; and what whoever started us was careless with.
     let before = open_in_a_child();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     runner.event_loop().as_fd().expect("a duplicate is made");
     let (listens, addr) = listener();
     let accept = |_: &Cx<'_>, _: &Accepted| Some(Closures::new().on_write(pause));
@@ -317,7 +320,7 @@ fn a_loop_whose_poller_was_closed_behind_its_back_says_so_in_each_turn() {
         return;
     }
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let key = runner.register(ours, Interest::READ, Closures::new());
     let key = key.unwrap();
@@ -348,14 +351,14 @@ fn a_loop_whose_poller_was_closed_behind_its_back_says_so_in_each_turn() {
     runner.remove(key).unwrap();
     assert_eq!(runner.registered(), 0);
     drop(runner);
-    readily::run(async {}).expect("another loop is none the worse");
+    strict_run(async {}).expect("another loop is none the worse");
 }
 
 /// R016: a loop cannot wait for itself, nor in a ring.
 #[test]
 fn a_loop_that_is_registered_with_itself_is_refused() {
     let _guard = guard();
-    let (first, second) = (EventLoop::new().unwrap(), EventLoop::new().unwrap());
+    let (first, second) = (strict_loop(), strict_loop());
     let itself = first.as_fd().unwrap().try_clone_to_owned().unwrap();
     let refused = first.register(itself, Interest::READ, Closures::new());
     let error = refused.unwrap_err().error;

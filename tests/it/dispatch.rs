@@ -1,9 +1,10 @@
 //! The five branches of the notes on real sockets, and removal in the middle of a batch (N7).
 
 use crate::support::{
-    Count, Dropped, Log, drain, guard, listener, nobody_there, tcp_pair, turn_times, turn_until,
+    Count, Dropped, Log, drain, guard, listener, nobody_there, strict_loop, tcp_pair, turn_times,
+    turn_until,
 };
-use readily::{Callbacks, Closures, Cx, EventLoop, Interest, Key, Readiness, Trigger};
+use readily::{Callbacks, Closures, Cx, Interest, Key, Readiness, Trigger};
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -53,7 +54,7 @@ impl Callbacks for Branches {
 fn an_outgoing_connection_takes_all_five_branches_in_the_order_of_the_notes() {
     let _guard = guard();
     let (listener, addr) = listener();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let log = Log::default();
     event_loop.connect(addr, Branches(log.clone())).unwrap();
     let (mut peer, _) = listener.accept().unwrap();
@@ -77,7 +78,7 @@ fn an_outgoing_connection_takes_all_five_branches_in_the_order_of_the_notes() {
 fn a_listener_accepts_and_registers_for_reading_and_writing() {
     let _guard = guard();
     let (listener, addr) = listener();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let log = Log::default();
     let accepted = log.clone();
     event_loop
@@ -99,7 +100,7 @@ fn a_listener_accepts_and_registers_for_reading_and_writing() {
 #[test]
 fn a_refused_connection_is_told_once_with_its_reason() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let log = Log::default();
     // On the loopback a refusal may come at once, or later, as an event.
     match event_loop.connect(nobody_there(), Branches(log.clone())) {
@@ -115,7 +116,7 @@ fn a_refused_connection_is_told_once_with_its_reason() {
 fn accepting_nothing_closes_the_newcomer() {
     let _guard = guard();
     let (listener, addr) = listener();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let seen = Count::default();
     let count = seen.clone();
     event_loop
@@ -133,7 +134,7 @@ fn accepting_nothing_closes_the_newcomer() {
 #[test]
 fn what_a_callback_removes_is_not_called_later_in_the_same_batch() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (called, keys) = (Count::default(), Rc::new(RefCell::new(Vec::<Key>::new())));
     let mut peers = Vec::new();
     for _ in 0..50 {
@@ -160,7 +161,7 @@ fn what_a_callback_removes_is_not_called_later_in_the_same_batch() {
 #[test]
 fn a_stale_event_never_reaches_the_next_owner_of_the_number() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let log = Log::default();
     let victims = Rc::new(RefCell::new(Vec::<(Key, i32)>::new()));
     let mut kept = Vec::new();
@@ -200,7 +201,7 @@ fn a_stale_event_never_reaches_the_next_owner_of_the_number() {
 #[test]
 fn a_callback_that_removes_itself_finishes_is_dropped_once_and_hears_nothing_more() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let log = Log::default();
     let (note, dropped) = (log.clone(), Dropped(log.clone(), "dropped"));
@@ -225,7 +226,7 @@ fn a_callback_that_removes_itself_finishes_is_dropped_once_and_hears_nothing_mor
 #[test]
 fn a_registration_removed_by_its_read_branch_is_not_written_or_hung_up() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     (&theirs).write_all(b"last").unwrap();
     drop(theirs); // readable, writable and hung up, all in one report
@@ -249,7 +250,7 @@ fn a_registration_removed_by_its_read_branch_is_not_written_or_hung_up() {
 #[test]
 fn an_interest_taken_back_by_the_read_branch_is_not_served_by_the_write_branch() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, mut theirs) = tcp_pair();
     theirs.write_all(b"x").unwrap();
     let log = Log::default();
@@ -281,7 +282,7 @@ fn an_interest_taken_back_by_the_read_branch_is_not_served_by_the_write_branch()
 #[test]
 fn a_removed_registration_is_silent_even_if_a_duplicate_lives_on() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let duplicate = ours.try_clone().unwrap();
     let log = Log::default();
@@ -299,7 +300,7 @@ fn a_removed_registration_is_silent_even_if_a_duplicate_lives_on() {
 #[test]
 fn a_callback_may_register_thousands_while_it_runs() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let count = Count::default();
     let hits = count.clone();
@@ -328,7 +329,7 @@ fn a_callback_may_register_thousands_while_it_runs() {
 #[test]
 fn a_thousand_ready_sources_are_all_served_in_a_few_turns() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let served = Rc::new(RefCell::new(vec![0_u32; 400]));
     let mut kept = Vec::new();
     for n in 0..400 {
@@ -349,7 +350,7 @@ fn a_thousand_ready_sources_are_all_served_in_a_few_turns() {
 #[test]
 fn a_callback_of_one_stream_writes_to_another() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (a, mut a_peer) = UnixStream::pair().unwrap();
     let (b, mut b_peer) = UnixStream::pair().unwrap();
     let log = Log::default();
@@ -382,7 +383,7 @@ fn a_callback_of_one_stream_writes_to_another() {
 #[test]
 fn a_loop_that_is_kept_by_its_own_callbacks_is_freed_all_the_same() {
     let _guard = guard();
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     let log = Log::default();
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let (handle, dropped) = (event_loop.handle(), Dropped(log.clone(), "read"));
@@ -413,7 +414,7 @@ fn a_loop_that_is_kept_by_its_own_callbacks_is_freed_all_the_same() {
 #[test]
 fn an_edge_is_told_once_and_a_one_shot_is_silent_until_it_is_asked_again() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     for (trigger, again) in [(Trigger::Edge, 1), (Trigger::OneShot, 1)] {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let count = Count::default();
@@ -443,7 +444,7 @@ fn an_edge_is_told_once_and_a_one_shot_is_silent_until_it_is_asked_again() {
 #[test]
 fn interest_follows_the_last_word_in_whatever_order_it_changes() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, mut theirs) = tcp_pair();
     let log = Log::default();
     let (r, w) = (log.clone(), log.clone());
@@ -484,7 +485,7 @@ fn interest_follows_the_last_word_in_whatever_order_it_changes() {
 #[test]
 fn transfers_of_nothing_change_nothing() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, mut theirs) = tcp_pair();
     theirs.write_all(b"x").unwrap();
     let log = Log::default();

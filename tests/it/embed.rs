@@ -1,6 +1,6 @@
 //! The loop as a guest: in somebody's `poll`, in another loop of ours, in another thread.
 
-use crate::support::{Log, guard, turn_until};
+use crate::support::{Log, guard, strict_loop, strict_run, turn_until};
 use readily::{Closures, EventLoop, Interest};
 use readily_sys::poll::{IN, PollSet};
 use std::io::Write;
@@ -20,7 +20,7 @@ fn asks_for_a_turn(event_loop: &EventLoop, timeout: Option<Duration>) -> bool {
 #[test]
 fn a_host_waits_for_one_descriptor_and_one_deadline() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let log = Log::default();
     assert!(!asks_for_a_turn(&event_loop, Some(Duration::ZERO)));
     assert_eq!(event_loop.next_deadline(), None);
@@ -56,7 +56,7 @@ fn a_host_waits_for_one_descriptor_and_one_deadline() {
 #[test]
 fn what_was_sent_during_a_turn_makes_the_descriptor_readable() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let remote = event_loop.remote();
     event_loop.call_soon(move |_| remote.call_soon(|_| ()).unwrap());
     event_loop.turn_now().unwrap();
@@ -69,7 +69,7 @@ fn what_was_sent_during_a_turn_makes_the_descriptor_readable() {
 #[test]
 fn work_that_is_ready_is_a_deadline_of_now() {
     let _guard = guard();
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     event_loop.call_soon(|_| ());
     assert!(event_loop.next_deadline().unwrap() <= event_loop.fresh_now());
 }
@@ -78,8 +78,8 @@ fn work_that_is_ready_is_a_deadline_of_now() {
 #[test]
 fn a_loop_can_be_a_source_of_another() {
     let _guard = guard();
-    let mut outer = EventLoop::new().unwrap();
-    let mut inner = EventLoop::new().unwrap();
+    let mut outer = strict_loop();
+    let mut inner = strict_loop();
     let log = Log::default();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let read = Closures::new().on_read({
@@ -112,7 +112,7 @@ fn a_loop_starts_no_thread() {
     let _guard = guard();
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
     let before = threads();
-    let seen = readily::run(async move {
+    let seen = strict_run(async move {
         let task = readily::spawn(readily::sleep(Duration::from_millis(1)));
         task.await.unwrap();
         threads()

@@ -4,8 +4,11 @@
 //! `_exit`. The rest of the tests forbids what is allowed here.
 #![allow(unsafe_code)]
 
-use crate::support::{Log, collect_unhandled, guard, is_alone, turn_times, turn_until};
-use readily::{Closures, Error, EventLoop, Interest, JoinError, Runner, WaitError, wait_for};
+use crate::support::{
+    Log, collect_unhandled, guard, is_alone, strict_loop, strict_run, strict_runner, turn_times,
+    turn_until,
+};
+use readily::{Closures, Error, EventLoop, Interest, JoinError, WaitError, wait_for};
 use std::future::pending;
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -38,7 +41,7 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
         return;
     }
     let _guard = guard();
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let log = Log::default();
     let note = log.clone();
@@ -67,7 +70,7 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
         ];
         drop(child);
         // A loop of its own works in the child.
-        let fresh = readily::run(async { 21 }).is_ok_and(|n| n == 21);
+        let fresh = strict_run(async { 21 }).is_ok_and(|n| n == 21);
         i32::from(told == [true; 8] && fresh)
     });
     assert_eq!(code, 1);
@@ -86,7 +89,7 @@ fn in_a_fork_a_remote_task_says_that_its_loop_is_the_parents() {
     let _guard = guard();
     let (to_us, remotes) = channel();
     let home = std::thread::spawn(move || {
-        let mut runner = Runner::new().unwrap();
+        let mut runner = strict_runner();
         to_us.send(runner.remote()).unwrap();
         runner.run(pending::<()>()).is_err()
     });
@@ -106,7 +109,7 @@ fn in_a_fork_a_remote_task_says_that_its_loop_is_the_parents() {
         if !gone(task.wait_for(Duration::from_millis(200))) {
             return 2; // without a limit it would wait for ever
         }
-        let awaited = readily::run(wait_for(Duration::from_secs(5), &mut task)).unwrap();
+        let awaited = strict_run(wait_for(Duration::from_secs(5), &mut task)).unwrap();
         task.cancel();
         let told = [
             awaited.is_ok_and(|ended| ended.is_err_and(|error| is_told(&error))),
@@ -138,7 +141,7 @@ fn a_file_that_lives_on_under_another_number_is_told_once_and_disturbs_nobody() 
         return;
     }
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let told = collect_unhandled(&event_loop);
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let twin = ours.try_clone().unwrap();
@@ -166,7 +169,7 @@ fn a_number_that_was_changed_behind_the_loops_back_can_be_removed_and_used_again
         return;
     }
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let (other, mut other_peer) = UnixStream::pair().unwrap();
     let number = ours.as_raw_fd();
@@ -218,7 +221,7 @@ fn a_descriptor_that_somebody_else_has_closed_is_told_of_at_its_end() {
         ("the loop is dropped", |event_loop, _, _| drop(event_loop)),
     ];
     for (what, end) in ends {
-        let event_loop = EventLoop::new().unwrap();
+        let event_loop = strict_loop();
         let told = collect_unhandled(&event_loop);
         let (ours, theirs) = UnixStream::pair().unwrap();
         let number = ours.as_raw_fd();
@@ -241,7 +244,7 @@ fn a_callback_that_closes_its_own_number_is_told_of_it_and_no_more() {
     }
     let _guard = guard();
     for panics in [false, true] {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         event_loop.set_panic_policy(readily::PanicPolicy::Isolate);
         let told = collect_unhandled(&event_loop);
         let (ours, mut theirs) = UnixStream::pair().unwrap();

@@ -1,7 +1,9 @@
 //! The hangup branch: after the last byte, exactly once, and never a busy loop (L7).
 
-use crate::support::{Count, Log, drain, guard, reset, tcp_pair, turn_times, turn_until, turns_in};
-use readily::{Closures, EventLoop, Interest, Key, Trigger};
+use crate::support::{
+    Count, Log, drain, guard, reset, strict_loop, tcp_pair, turn_times, turn_until, turns_in,
+};
+use readily::{Closures, Interest, Key, Trigger};
 use std::cell::RefCell;
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::net::{Shutdown, TcpStream, UdpSocket};
@@ -39,7 +41,7 @@ fn bytes_sent_before_a_hangup_are_read_before_it_is_told_once() {
     let _guard = guard();
     for trigger in [Trigger::Level, Trigger::Edge] {
         for piece in [1, 7, 64, 4096] {
-            let mut event_loop = EventLoop::new().unwrap();
+            let mut event_loop = strict_loop();
             let (ours, theirs) = UnixStream::pair().unwrap();
             (&theirs).write_all(&[7; 64]).unwrap();
             drop(theirs);
@@ -59,7 +61,7 @@ fn bytes_sent_before_a_hangup_are_read_before_it_is_told_once() {
 #[test]
 fn a_one_shot_reader_gets_all_bytes_if_it_asks_again_and_then_the_hangup() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     (&theirs).write_all(&[7; 64]).unwrap();
     drop(theirs);
@@ -83,7 +85,7 @@ fn a_one_shot_reader_gets_all_bytes_if_it_asks_again_and_then_the_hangup() {
 #[test]
 fn a_paused_reader_hears_of_the_hangup_after_it_has_read_the_rest() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     (&theirs).write_all(b"the rest").unwrap();
     drop(theirs);
@@ -104,7 +106,7 @@ fn a_paused_reader_hears_of_the_hangup_after_it_has_read_the_rest() {
 fn a_reader_that_pauses_again_and_again_loses_no_byte() {
     let _guard = guard();
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         let (ours, theirs) = UnixStream::pair().unwrap();
         (&theirs).write_all(&[7; 50]).unwrap();
         drop(theirs);
@@ -134,7 +136,7 @@ fn a_reader_that_pauses_again_and_again_loses_no_byte() {
 #[test]
 fn a_paused_reader_whose_peer_has_gone_can_still_ask_to_write() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     (&theirs).write_all(b"unread").unwrap();
     drop(theirs);
@@ -161,7 +163,7 @@ fn a_paused_reader_whose_peer_has_gone_can_still_ask_to_write() {
 #[test]
 fn a_half_close_is_the_end_of_reading_and_writing_goes_on_without_spinning() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, mut theirs) = tcp_pair();
     theirs.write_all(b"question").unwrap();
     theirs.shutdown(Shutdown::Write).unwrap();
@@ -210,7 +212,7 @@ fn a_half_close_is_the_end_of_reading_and_writing_goes_on_without_spinning() {
 fn a_reset_is_told_once_with_its_reason() {
     let _guard = guard();
     for interest in [Interest::NONE, Interest::WRITE, Interest::PRIORITY] {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         let (ours, theirs) = tcp_pair();
         let log = Log::default();
         let hangup = log.clone();
@@ -231,7 +233,7 @@ fn a_reset_is_told_once_with_its_reason() {
 #[test]
 fn bytes_that_came_before_a_reset_are_offered_to_the_reader() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, mut theirs) = tcp_pair();
     theirs.write_all(b"before").unwrap();
     reset(theirs);
@@ -251,7 +253,7 @@ fn event_loop_is_done(log: &Log) -> bool {
 #[test]
 fn the_end_of_an_empty_pipe_is_read_and_then_told() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (reading, writing): (PipeReader, PipeWriter) = pipe().unwrap();
     let (bytes, log) = (Bytes::default(), Log::default());
     event_loop
@@ -270,7 +272,7 @@ fn the_end_of_an_empty_pipe_is_read_and_then_told() {
 #[test]
 fn a_pipe_delivers_its_bytes_before_its_end() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (reading, mut writing) = pipe().unwrap();
     writing.write_all(&[7; 10_000]).unwrap();
     drop(writing);
@@ -291,7 +293,7 @@ fn a_pipe_delivers_its_bytes_before_its_end() {
 fn a_pipe_without_a_reader_is_told_to_its_writer_once_whatever_it_asks_for() {
     let _guard = guard();
     for interest in [Interest::NONE, Interest::WRITE] {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         let (reading, mut writing) = pipe().unwrap();
         writing.write_all(b"nobody reads this").unwrap();
         let log = Log::default();
@@ -315,7 +317,7 @@ fn a_pipe_without_a_reader_is_told_to_its_writer_once_whatever_it_asks_for() {
 #[test]
 fn an_error_of_a_paused_datagram_socket_does_not_make_the_loop_spin() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let gone = UdpSocket::bind("127.0.0.1:0").unwrap();
     let addr = gone.local_addr().unwrap();
     drop(gone);
@@ -346,7 +348,7 @@ fn an_error_of_a_paused_datagram_socket_does_not_make_the_loop_spin() {
 #[test]
 fn an_error_of_a_datagram_socket_does_not_end_it() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let ours = Rc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
     let gone = UdpSocket::bind("127.0.0.1:0").unwrap();
     let addr = gone.local_addr().unwrap();
@@ -375,7 +377,7 @@ fn an_error_of_a_datagram_socket_does_not_end_it() {
 #[test]
 fn bytes_behind_an_urgent_one_are_read_before_the_hangup() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, mut theirs) = tcp_pair();
     theirs.write_all(b"before").unwrap();
     socket2::SockRef::from(&theirs)
@@ -395,7 +397,7 @@ fn bytes_behind_an_urgent_one_are_read_before_the_hangup() {
 #[test]
 fn a_hangup_of_what_was_removed_in_the_same_batch_is_not_told() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let keys = Rc::new(RefCell::new(Vec::<Key>::new()));
     let hangups = Count::default();
     for _ in 0..2 {
@@ -421,7 +423,7 @@ fn a_hangup_of_what_was_removed_in_the_same_batch_is_not_told() {
 #[test]
 fn a_reader_that_goes_on_asking_but_takes_nothing_is_not_waited_for() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     (&theirs).write_all(b"unwanted").unwrap();
     drop(theirs);
@@ -440,7 +442,7 @@ fn a_reader_that_goes_on_asking_but_takes_nothing_is_not_waited_for() {
 #[test]
 fn the_descriptor_is_closed_when_the_hangup_branch_returns() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     theirs.shutdown(Shutdown::Both).unwrap();
     let log = Log::default();

@@ -2,10 +2,10 @@
 
 use crate::support::{
     Count, Log, collect_unhandled, guard, is_alone, leave_odd, listener, manual_loop, reset,
-    turn_times, turn_until, turns_in,
+    strict_loop, strict_run, strict_runner, turn_times, turn_until, turns_in,
 };
 use readily::io::{TcpListener, TcpStream};
-use readily::{Accepted, Closures, Cx, EventLoop, Interest, Key, Runner, sleep, spawn};
+use readily::{Accepted, Closures, Cx, EventLoop, Interest, Key, sleep, spawn};
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net;
@@ -18,7 +18,7 @@ const MS: Duration = Duration::from_millis(1);
 #[test]
 fn a_flood_of_connections_is_accepted_a_bounded_number_in_each_turn() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (listener, addr) = listener();
     let (accepted, ticks) = (Count::default(), Count::default());
     let count = accepted.clone();
@@ -45,7 +45,7 @@ fn a_flood_of_connections_is_accepted_a_bounded_number_in_each_turn() {
 #[test]
 fn a_connection_whose_callbacks_have_no_use_for_writing_is_not_told_of_room() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (listener, addr) = listener();
     let accepted = Count::default();
     let count = accepted.clone();
@@ -67,7 +67,7 @@ fn a_connection_whose_callbacks_have_no_use_for_writing_is_not_told_of_room() {
 #[test]
 fn connections_that_are_reset_before_they_are_accepted_end_nothing() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     let told = collect_unhandled(&runner);
     runner
         .run(async {
@@ -103,7 +103,7 @@ fn a_listener_that_is_shared_by_two_loops_serves_each_connection_once() {
     let mut loops: Vec<EventLoop> = shared
         .into_iter()
         .map(|listener| {
-            let (event_loop, count) = (EventLoop::new().unwrap(), accepted.clone());
+            let (event_loop, count) = (strict_loop(), accepted.clone());
             event_loop
                 .listen(listener, move |_, _| {
                     count.add();
@@ -149,7 +149,7 @@ fn a_listener_without_descriptors_waits_and_goes_on_when_one_of_ours_closes() {
         return;
     }
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let told = collect_unhandled(&event_loop);
     let (listener, addr) = listener();
     let (accepted, keys) = keep_all(&event_loop, listener);
@@ -196,7 +196,7 @@ fn a_listener_without_descriptors_recovers_by_itself() {
         return;
     }
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let told = collect_unhandled(&event_loop);
     let (listener, addr) = listener();
     let (accepted, _keys) = keep_all(&event_loop, listener);
@@ -274,7 +274,7 @@ fn accept_waits_for_a_descriptor_is_told_once_and_goes_on() {
         return;
     }
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     let told = collect_unhandled(&runner);
     let accepted = Count::default();
     let streams = Rc::new(RefCell::new(Vec::new()));
@@ -326,7 +326,7 @@ fn accept_waits_for_a_descriptor_is_told_once_and_goes_on() {
 #[test]
 fn a_listener_that_closes_itself_accepts_no_more() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (listener, addr) = listener();
     let log = Log::default();
     let note = log.clone();
@@ -354,7 +354,7 @@ fn a_listener_that_closes_itself_accepts_no_more() {
 #[test]
 fn a_paused_listener_accepts_nothing_until_it_is_asked_to() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (listener, addr) = listener();
     let accepted = Count::default();
     let count = accepted.clone();
@@ -380,7 +380,7 @@ fn a_paused_listener_accepts_nothing_until_it_is_asked_to() {
 #[test]
 fn connecting_to_a_full_backlog_waits_and_can_be_given_up() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     runner
         .run(async {
             use socket2::{Domain, Socket, Type};
@@ -415,7 +415,7 @@ fn connecting_to_a_full_backlog_waits_and_can_be_given_up() {
 #[test]
 fn a_refused_connection_is_an_error_of_connect() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     let error = runner
         .run(TcpStream::connect(crate::support::nobody_there()))
         .unwrap()
@@ -428,7 +428,7 @@ fn a_refused_connection_is_an_error_of_connect() {
 #[test]
 fn accepting_after_the_loop_has_gone_is_an_error() {
     let _guard = guard();
-    let mut first = Runner::new().unwrap();
+    let mut first = strict_runner();
     let bind = async { TcpListener::bind(([127, 0, 0, 1], 0)).unwrap() };
     let listener = first.run(bind).unwrap();
     drop(first);
@@ -440,7 +440,7 @@ fn accepting_after_the_loop_has_gone_is_an_error() {
         panic!("there is nothing to wait for");
     };
     assert_eq!(told(accepted), "the loop is closed");
-    let accepted = readily::run(listener.accept()).unwrap();
+    let accepted = strict_run(listener.accept()).unwrap();
     assert_eq!(told(accepted), "the loop is closed");
 }
 
@@ -454,7 +454,7 @@ fn a_crowd_that_comes_before_the_first_turn_is_kept() {
         return; // the system itself allows no more, or does not say
     }
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let listener = readily::listen_tcp(([127, 0, 0, 1], 0)).unwrap();
     let addr = listener.local_addr().unwrap();
     let count = Count::default();

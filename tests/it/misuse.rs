@@ -1,11 +1,14 @@
 //! What a stranger tried: guards in the wrong order, keys of the wrong loop, destructors at the
 //! wrong time, stops that come too late. Each of these was wrong once.
 
-use crate::support::{Count, Log, collect_unhandled, guard, listener, turn_times};
+use crate::support::{
+    Count, Log, collect_unhandled, guard, listener, strict_loop, strict_run, strict_runner,
+    turn_times,
+};
 use readily::io::TcpListener;
 use readily::{
     Closures, Error, EventLoop, ExitReason, FutureError, Handle, Interest, JoinError, PanicPolicy,
-    Runner, TaskState, create_future, current_task, run, sleep, spawn, wait_for, yield_now,
+    TaskState, create_future, current_task, sleep, spawn, wait_for, yield_now,
 };
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
@@ -46,7 +49,7 @@ fn destructors_of_the_main_future_may_spawn_however_the_run_ends() {
         let log = Log::default();
         let spawns = Spawns(log.clone());
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            run(async {
+            strict_run(async {
                 let _spawns = spawns;
                 end();
                 if what != "returns" {
@@ -67,7 +70,7 @@ fn destructors_of_the_main_future_may_spawn_however_the_run_ends() {
 #[test]
 fn destructors_between_two_turns_may_spawn() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let log = Log::default();
     let spawns = || Spawns(log.clone());
     let held = spawns();
@@ -103,7 +106,7 @@ fn a_key_of_a_loop_that_is_gone_finds_nothing_in_the_next() {
     let _guard = guard();
     let mut old = None;
     for _ in 0..20 {
-        let event_loop = EventLoop::new().unwrap();
+        let event_loop = strict_loop();
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let key = event_loop.register(ours, Interest::READ, Closures::new());
         let key = key.unwrap();
@@ -118,7 +121,7 @@ fn a_key_of_a_loop_that_is_gone_finds_nothing_in_the_next() {
 #[test]
 fn a_done_key_of_another_task_removes_nothing() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let log = Log::default();
     let (one, two) = (event_loop.spawn(async {}), event_loop.spawn(async {}));
     let key = one.add_done_callback(|_| ());
@@ -133,7 +136,7 @@ fn a_done_key_of_another_task_removes_nothing() {
 #[test]
 fn a_stop_is_answered_once_whatever_else_ends_the_run() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     let stop = || {
         Handle::current().unwrap().with(|local| local.stop());
     };
@@ -168,7 +171,7 @@ fn a_stop_is_answered_once_whatever_else_ends_the_run() {
 #[test]
 fn a_run_after_one_that_was_stopped_takes_as_many_turns_as_it_should() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     runner.stop();
     let stopped = runner.run(yield_now());
     assert!(matches!(stopped, Err(Error::Stopped)));
@@ -181,7 +184,7 @@ fn a_run_after_one_that_was_stopped_takes_as_many_turns_as_it_should() {
 #[test]
 fn the_main_task_ends_in_one_of_three_ways_too() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     let seen = RefCell::new(None);
     let look = || seen.replace(Some(current_task().unwrap()));
     let state = || seen.borrow().as_ref().unwrap().state();
@@ -208,7 +211,7 @@ fn the_main_task_ends_in_one_of_three_ways_too() {
 #[test]
 fn a_waker_of_an_older_main_task_does_not_poll_this_one() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     let old = runner.run(poll_fn(|cx| Poll::Ready(cx.waker().clone())));
     let old = old.unwrap();
     let polls = Cell::new(0);
@@ -229,7 +232,7 @@ fn a_waker_of_an_older_main_task_does_not_poll_this_one() {
 #[test]
 fn the_guards_of_two_loops_may_be_dropped_in_any_order() {
     let _guard = guard();
-    let (one, two) = (EventLoop::new().unwrap(), EventLoop::new().unwrap());
+    let (one, two) = (strict_loop(), strict_loop());
     let spawned = |event_loop: &EventLoop| {
         let task = spawn(async {});
         drop(task);
@@ -266,7 +269,7 @@ impl AsFd for Asks {
 #[test]
 fn the_owner_of_a_shared_descriptor_may_ask_the_loop_and_panic() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&event_loop);
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -300,7 +303,7 @@ fn the_owner_of_a_shared_descriptor_may_ask_the_loop_and_panic() {
 #[test]
 fn a_one_shot_without_a_write_branch_speaks_once() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     std::io::Write::write_all(&mut theirs, b"x").unwrap();
     let reads = Count::default();
@@ -322,7 +325,7 @@ fn a_one_shot_without_a_write_branch_speaks_once() {
 #[test]
 fn a_timer_for_never_keeps_no_run_going() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let timer = event_loop.call_later(Duration::MAX, |_| ());
     assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
     assert!(timer.cancel());
@@ -338,7 +341,7 @@ fn a_hook_whose_destructor_panics_ends_nothing() {
         }
     }
     let _guard = guard();
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     let bomb = Panics;
     event_loop.on_unhandled(move |_| {
         let _mine = &bomb;
@@ -350,7 +353,7 @@ fn a_hook_whose_destructor_panics_ends_nothing() {
 #[test]
 fn listening_takes_a_listener() {
     let _guard = guard();
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     let accept = |_: &readily::Cx<'_>, _: &readily::Accepted| None::<Closures>;
     let (stream, _theirs) = UnixStream::pair().unwrap();
     let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -368,18 +371,18 @@ fn listening_takes_a_listener() {
 #[test]
 fn what_belongs_to_another_loop_is_an_error_and_no_endless_wait() {
     let _guard = guard();
-    let mut owner = Runner::new().unwrap();
+    let mut owner = strict_runner();
     let listener = owner
         .run(async { TcpListener::bind(([127, 0, 0, 1], 0)) })
         .unwrap()
         .unwrap();
-    let error = run(async { listener.accept().await.unwrap_err() }).unwrap();
+    let error = strict_run(async { listener.accept().await.unwrap_err() }).unwrap();
     let inner = error.get_ref().and_then(|e| e.downcast_ref::<Error>());
     assert!(matches!(inner, Some(Error::OtherLoop)), "{error}");
 
     for closed in [false, true] {
         let mut nap = Box::pin(sleep(Duration::from_secs(60)));
-        let mut elsewhere = Runner::new().unwrap();
+        let mut elsewhere = strict_runner();
         elsewhere
             .run(poll_fn(|cx| {
                 assert!(nap.as_mut().poll(cx).is_pending());
@@ -393,7 +396,7 @@ fn what_belongs_to_another_loop_is_an_error_and_no_endless_wait() {
             Some(elsewhere)
         };
         let waits = catch_unwind(AssertUnwindSafe(|| {
-            run(wait_for(Duration::from_secs(60), nap.as_mut()))
+            strict_run(wait_for(Duration::from_secs(60), nap.as_mut()))
         }));
         let payload = waits.unwrap_err();
         let message = payload.downcast_ref::<&str>().unwrap();
@@ -406,7 +409,7 @@ fn what_belongs_to_another_loop_is_an_error_and_no_endless_wait() {
 #[test]
 fn a_promise_can_cancel_its_future() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let (promise, future) = create_future::<u8>();
         drop(spawn(async move {
             yield_now().await;

@@ -45,7 +45,9 @@ pub(crate) fn moody_on(poller: Box<dyn Poller>) -> (EventLoop, Rc<Mood>) {
         mood: Rc::clone(&mood),
     };
     let event_loop = EventLoop::with(Box::new(moody), Box::new(Monotonic::new()));
-    (event_loop.expect("there is memory"), mood)
+    let event_loop = event_loop.expect("there is memory");
+    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
+    (event_loop, mood)
 }
 
 /// A loop on the system's own poller, with a mood.

@@ -2,14 +2,15 @@
 //! served, and the loop can be used again (R044, R045).
 
 use crate::support::{
-    Count, Dropped, Log, collect_unhandled, command, guard, listener, reset, tcp_pair, turn_times,
+    Count, Dropped, Log, collect_unhandled, command, guard, listener, reset, strict_loop,
+    strict_runner, tcp_pair, turn_times, turn_until,
 };
 use readily::{
-    Closures, EventLoop, Interest, JoinSet, PanicPolicy, Runner, TaskGroup, spawn, wait_for,
+    Accepted, Closures, Cx, EventLoop, Interest, JoinSet, PanicPolicy, TaskGroup, spawn, wait_for,
 };
 use std::cell::RefCell;
 use std::future::{pending, poll_fn};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -168,7 +169,7 @@ fn witnesses(event_loop: &EventLoop, log: &Log) -> Vec<UnixStream> {
 fn a_panic_anywhere_leaves_the_turn_once_and_the_rest_is_served() {
     let _guard = guard();
     for place in PLACES {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         let told = collect_unhandled(&event_loop);
         let log = Log::default();
         let _peers = witnesses(&event_loop, &log);
@@ -206,7 +207,7 @@ fn a_panic_anywhere_leaves_the_turn_once_and_the_rest_is_served() {
 fn an_isolated_panic_is_told_once_and_the_loop_goes_on() {
     let _guard = guard();
     for place in PLACES {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         event_loop.set_panic_policy(PanicPolicy::Isolate);
         let told = collect_unhandled(&event_loop);
         let log = Log::default();
@@ -226,7 +227,7 @@ fn an_abort_ends_the_process_at_the_panic() {
     if std::env::var("READILY_IT_ALONE").as_deref() == Ok(name) {
         let place = std::env::var("PLACE").unwrap();
         let place = PLACES.into_iter().find(|one| *one == place).unwrap();
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         event_loop.set_panic_policy(PanicPolicy::Abort);
         let _kept = plant(&event_loop, place);
         turn_times(&mut event_loop, 6);
@@ -249,7 +250,7 @@ fn an_abort_ends_the_process_at_the_panic() {
 #[test]
 fn of_several_panics_in_a_turn_the_first_goes_out_and_the_others_are_told() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let told = collect_unhandled(&event_loop);
     for n in 0..4 {
         event_loop.call_soon(move |_| panic!("number {n}"));
@@ -268,7 +269,7 @@ fn of_several_panics_in_a_turn_the_first_goes_out_and_the_others_are_told() {
 #[test]
 fn a_hook_that_panics_is_told_of_and_stays() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
     let count = Count::default();
     let hook = count.clone();
@@ -296,7 +297,7 @@ fn a_hook_may_replace_itself_and_report_from_its_destructor() {
             });
         }
     }
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
     let log = Log::default();
     let (first, second) = (Reports(event_loop.handle(), log.clone()), log.clone());
@@ -326,7 +327,7 @@ impl Wake for Hostile {
 #[test]
 fn a_waker_that_panics_keeps_neither_the_other_direction_nor_the_callbacks_asleep() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&runner);
     runner
@@ -355,7 +356,7 @@ fn a_waker_that_panics_keeps_neither_the_other_direction_nor_the_callbacks_aslee
                 let mut sink = [0; 1 << 16];
                 b.set_read_timeout(Some(Duration::from_millis(300)))
                     .unwrap();
-                while std::io::Read::read(&mut b, &mut sink).is_ok_and(|n| n > 0) {}
+                while Read::read(&mut b, &mut sink).is_ok_and(|n| n > 0) {}
                 b
             });
             stream.write(&block).await.unwrap();
@@ -387,7 +388,7 @@ fn a_waker_that_panics_keeps_neither_the_other_direction_nor_the_callbacks_aslee
 #[test]
 fn a_source_that_is_closed_wakes_writers_though_a_reader_panics() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&runner);
     let (a, _b) = tcp_pair();
@@ -442,7 +443,7 @@ impl Wake for Noted {
 #[test]
 fn a_panic_in_a_held_task_belongs_to_its_holder() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     let told = collect_unhandled(&runner);
     runner
         .run(async {
@@ -457,7 +458,7 @@ fn a_panic_in_a_held_task_belongs_to_its_holder() {
 #[test]
 fn a_panic_that_nobody_looked_at_is_told_when_its_handle_is_dropped() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&runner);
     runner
@@ -484,7 +485,7 @@ fn assert_tells(told: &str, task: &str, message: &str) {
 #[test]
 fn a_panic_of_the_main_future_comes_out_of_run_whatever_the_policy() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     for policy in [PanicPolicy::Isolate, PanicPolicy::Propagate] {
         runner.set_panic_policy(policy);
         let run = AssertUnwindSafe(|| runner.run(async { panic!("planted") }));
@@ -502,7 +503,7 @@ fn a_panic_of_the_main_future_comes_out_of_run_whatever_the_policy() {
 #[test]
 fn the_panic_of_a_child_whose_group_is_dropped_is_told_with_its_name() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&runner);
     let body = async |group: &TaskGroup<()>| -> Result<(), ()> {
@@ -520,7 +521,7 @@ fn the_panic_of_a_child_whose_group_is_dropped_is_told_with_its_name() {
 fn what_would_have_gone_out_of_a_loop_that_is_dropped_is_told() {
     let _guard = guard();
     for main_panics in [false, true] {
-        let mut runner = Runner::new().unwrap();
+        let mut runner = strict_runner();
         let told = collect_unhandled(&runner);
         let run = catch_unwind(AssertUnwindSafe(move || {
             let run = runner.run(async {
@@ -557,7 +558,7 @@ fn of_a_main_future_and_a_task_that_panic_in_one_turn_the_task_is_told() {
     let _guard = guard();
     for main_is_first in [true, false] {
         for policy in [PanicPolicy::Isolate, PanicPolicy::Propagate] {
-            let mut runner = Runner::new().unwrap();
+            let mut runner = strict_runner();
             runner.set_panic_policy(policy);
             let told = collect_unhandled(&runner);
             let main = async {
@@ -593,7 +594,7 @@ fn of_a_main_future_and_a_task_that_panic_in_one_turn_the_task_is_told() {
 fn of_several_panics_in_a_set_that_is_shut_down_the_first_goes_out_and_the_others_are_told() {
     let _guard = guard();
     for policy in [PanicPolicy::Isolate, PanicPolicy::Propagate] {
-        let mut runner = Runner::new().unwrap();
+        let mut runner = strict_runner();
         runner.set_panic_policy(policy);
         let told = collect_unhandled(&runner);
         let ended = runner.run(async {
@@ -608,7 +609,7 @@ fn of_several_panics_in_a_set_that_is_shut_down_the_first_goes_out_and_the_other
         assert_eq!(error.to_string(), "the task panicked: first");
         assert_tells(&told.text(), "Task-3", "second");
     }
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&runner);
     runner
@@ -632,7 +633,7 @@ fn of_several_panics_in_a_set_that_is_shut_down_the_first_goes_out_and_the_other
 fn a_panic_that_outlives_its_loop_is_told_to_standard_error() {
     let name = "panics::a_panic_that_outlives_its_loop_is_told_to_standard_error";
     if std::env::var("READILY_IT_ALONE").as_deref() == Ok(name) {
-        let mut runner = Runner::new().unwrap();
+        let mut runner = strict_runner();
         let told = collect_unhandled(&runner);
         let remote = runner.remote();
         let far = remote.spawn(|| async { panic!("far") }).unwrap();
@@ -669,7 +670,7 @@ fn a_panic_that_outlives_its_loop_is_told_to_standard_error() {
 #[test]
 fn destructors_that_panic_while_the_loop_closes_do_not_keep_others_from_running() {
     let _guard = guard();
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     let told = collect_unhandled(&event_loop);
     let log = Log::default();
     let (_ours, mut peers) = ((), Vec::new());
@@ -707,7 +708,7 @@ fn a_loop_that_is_dropped_during_a_panic_does_not_abort() {
     let log = Log::default();
     let note = log.clone();
     let unwound = catch_unwind(AssertUnwindSafe(|| {
-        let event_loop = EventLoop::new().unwrap();
+        let event_loop = strict_loop();
         let dropped = Dropped(note, "dropped");
         event_loop.call_soon(move |_| drop(dropped));
         let bomb = Panics("while unwinding");
@@ -719,10 +720,73 @@ fn a_loop_that_is_dropped_during_a_panic_does_not_abort() {
     assert_eq!(log.text(), "dropped");
 }
 
+/// R140: each client sends a byte, and the code that serves the second one panics. As a program is
+/// written that says nothing of panics.
+#[test]
+fn a_connection_that_panics_does_not_end_the_server() {
+    let _guard = guard();
+    let serve = |byte: u8| {
+        assert_ne!(byte, 1, "planted");
+        byte
+    };
+    // By callbacks.
+    let mut event_loop = EventLoop::new().unwrap();
+    let told = collect_unhandled(&event_loop);
+    let (listener, addr) = listener();
+    let accept = move |_: &Cx<'_>, _: &Accepted| {
+        Some(Closures::new().on_read(move |cx| {
+            let mut byte = [0];
+            if cx.read(&mut byte).is_ok_and(|n| n == 1) {
+                drop(cx.write(&[serve(byte[0])]));
+            }
+            cx.close();
+        }))
+    };
+    let key = event_loop.listen(listener, accept).unwrap();
+    let clients = std::thread::spawn(move || {
+        let ask = |n: u8| {
+            let mut stream = TcpStream::connect(addr).unwrap();
+            stream.write_all(&[n]).unwrap();
+            let mut answer = Vec::new();
+            stream
+                .read_to_end(&mut answer)
+                .map(|_| answer)
+                .unwrap_or_default()
+        };
+        [0, 1, 2].map(ask)
+    });
+    turn_until(&mut event_loop, || clients.is_finished());
+    assert_eq!(clients.join().unwrap(), [vec![0], vec![], vec![2]]);
+    event_loop.remove(key).unwrap();
+    assert_eq!((told.len(), event_loop.registered()), (1, 0));
+    // By coroutines.
+    let answers = readily::run(async {
+        let listener = readily::io::TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        drop(spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                drop(spawn(async move {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).await.unwrap();
+                    stream.write_all(&[serve(byte[0])]).await.unwrap();
+                }));
+            }
+        }));
+        let mut answers = Vec::new();
+        for n in 0..3 {
+            let stream = readily::io::TcpStream::connect(addr).await.unwrap();
+            stream.write_all(&[n]).await.unwrap();
+            answers.push(stream.read(&mut [0]).await.unwrap_or(0));
+        }
+        answers
+    });
+    assert_eq!(answers.unwrap(), [1, 0, 1]);
+}
+
 #[test]
 fn a_listener_survives_the_panic_of_its_callback() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&event_loop);
     let (listener, addr) = listener();
@@ -744,7 +808,7 @@ fn a_listener_survives_the_panic_of_its_callback() {
 #[test]
 fn a_task_that_panics_on_its_nth_poll_is_dropped_then() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     let log = Log::default();
     let held = Dropped(log.clone(), "dropped");
     runner

@@ -2,10 +2,10 @@
 //! transfer that may be partial, and urgent data, which is none of the reader's business.
 
 use crate::moody::{moody, moody_on};
-use crate::support::turns_in;
 use crate::support::{Count, Log, bytes, drain, guard, tcp_pair, turn_times, turn_until};
+use crate::support::{strict_loop, strict_run, turns_in};
 use readily::io::{Direction, Source, TcpListener, TcpStream};
-use readily::{Closures, Cx, EventLoop, Interest, Readiness, Runner, Trigger, yield_now};
+use readily::{Closures, Cx, Interest, Readiness, Runner, Trigger, yield_now};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{ErrorKind, Read, Write};
@@ -159,7 +159,7 @@ fn what_a_short_read_leaves_is_still_there_for_the_next() {
 fn a_callback_that_takes_one_byte_is_told_of_the_others() {
     let _guard = guard();
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(b"0123456789").unwrap();
         let count = Count::default();
@@ -220,7 +220,7 @@ fn a_partial_write_goes_on_where_it_stopped() {
     for piece in [1009, 4096, 50_000] {
         let data = bytes(40_000, piece as u64);
         let partial = Count::default();
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         let (ours, mut theirs) = narrow();
         let writes = writer(data.clone(), &partial);
         event_loop.register(ours, Interest::WRITE, writes).unwrap();
@@ -261,7 +261,7 @@ fn a_stream_that_is_cut_at_any_byte_is_read_whole() {
     let data = b"GET / HTTP/1.1\r\n\r\n";
     for cut in 0..=data.len() {
         let got: Rc<RefCell<Vec<u8>>> = Rc::default();
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         let ((ours, mut theirs), (other, mut other_peer)) = (tcp_pair(), tcp_pair());
         let into = Rc::clone(&got);
         let read = Closures::new().on_read(move |cx| {
@@ -292,7 +292,7 @@ fn a_stream_that_is_cut_at_any_byte_is_read_whole() {
 #[test]
 fn bytes_around_an_urgent_one_are_read_by_who_did_not_ask_for_it() {
     let _guard = guard();
-    readily::run(async {
+    strict_run(async {
         let (ours, mut theirs) = tcp_pair();
         let stream = TcpStream::from_std(ours).unwrap();
         theirs.write_all(b"ab").unwrap();
@@ -317,7 +317,7 @@ fn an_urgent_byte_is_told_to_who_asked_and_does_not_spin() {
         (Interest::READ, "2"),
         (Interest::READ | Interest::PRIORITY, "2 urgent:1"),
     ] {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         let (ours, mut theirs) = tcp_pair();
         theirs.write_all(b"ab").unwrap();
         let sock = socket2::SockRef::from(&theirs);

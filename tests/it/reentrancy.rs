@@ -10,7 +10,7 @@
 mod calls;
 mod places;
 
-use crate::support::{Count, Log, collect_unhandled, guard, turn_times};
+use crate::support::{Count, Log, collect_unhandled, guard, strict_loop, turn_times};
 use calls::{CALLS, Call, Comes, Made};
 use places::{CLOSING, PLACES, Plant};
 use readily::{
@@ -285,7 +285,7 @@ fn witnesses(event_loop: &EventLoop, world: &World, log: &Log) {
 
 /// Tries one pair.
 fn try_pair(plant: Plant, &(_, comes, made): &Call) {
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let told = collect_unhandled(&event_loop);
     let world = World::new(&mut event_loop, made);
     let served = Log::default();
@@ -367,7 +367,7 @@ fn every_call_works_from_every_place_and_comes_true_once_in_a_later_turn() {
 #[test]
 fn every_call_can_be_made_while_the_loop_closes_and_nothing_comes_of_it() {
     try_all(CLOSING, |plant, &(_, comes, made)| {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         let told = collect_unhandled(&event_loop);
         let world = World::new(&mut event_loop, made);
         let kept = plant(&event_loop, &world);
@@ -403,7 +403,7 @@ fn a_waker_that_waits_again_for_a_descriptor_is_woken_once_for_each() {
             handle.with(|local| local.wake_when_freed(Waker::from(self)));
         }
     }
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     LOOP.set(Some(event_loop.handle()));
     event_loop.wake_when_freed(Waker::from(Arc::new(Again)));
     for freed in 1..=3 {
@@ -420,7 +420,7 @@ fn a_waker_that_waits_again_for_a_descriptor_is_woken_once_for_each() {
 fn callbacks_write_to_others_and_change_the_list_that_is_walked() {
     const STREAMS: usize = 24;
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let log = Log::default();
     let pairs = (0..STREAMS).map(|_| UnixStream::pair().unwrap());
     let (ours, mut theirs): (Vec<_>, Vec<_>) = pairs.map(|(a, b)| (Rc::new(a), b)).unzip();

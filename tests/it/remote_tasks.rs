@@ -1,9 +1,9 @@
 //! What was sent to a loop from another thread, and what its sender hears of it: G6.
 
-use crate::support::{collect_unhandled, guard, turn_times};
-use readily::{
-    EventLoop, JoinError, PanicPolicy, RemoteTask, Runner, WaitError, run, sleep, yield_now,
+use crate::support::{
+    collect_unhandled, guard, strict_loop, strict_run, strict_runner, turn_times,
 };
+use readily::{JoinError, PanicPolicy, RemoteTask, WaitError, sleep, yield_now};
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +26,7 @@ fn whatever_becomes_of_a_remote_task_its_sender_hears_of_it() {
     let _guard = guard();
     let (to_main, remotes) = channel();
     let home = thread::spawn(move || {
-        let mut runner = Runner::new().unwrap();
+        let mut runner = strict_runner();
         to_main.send(runner.remote()).unwrap();
         let ended = runner.run(pending::<()>());
         assert!(ended.is_err(), "it is stopped");
@@ -68,7 +68,7 @@ fn whatever_becomes_of_a_remote_task_its_sender_hears_of_it() {
 #[test]
 fn a_loop_that_closes_before_it_reads_the_letter_says_so() {
     let _guard = guard();
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     let remote = event_loop.remote();
     let calls = Arc::new(AtomicUsize::new(0));
     let called = Arc::clone(&calls);
@@ -91,7 +91,7 @@ fn a_loop_that_closes_before_it_reads_the_letter_says_so() {
 #[test]
 fn a_remote_task_is_cancelled_before_it_is_made_while_it_runs_or_not_at_all() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let remote = event_loop.remote();
     let never = remote
         .spawn(|| -> std::future::Ready<()> { panic!("it is not to be made") })
@@ -127,7 +127,7 @@ fn a_remote_task_is_cancelled_before_it_is_made_while_it_runs_or_not_at_all() {
 #[test]
 fn waiting_on_a_loops_own_thread_is_an_error_and_not_a_dead_lock() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     let remote = runner.remote();
     let mut task = remote.spawn(|| async { 1 }).unwrap();
     assert!(
@@ -156,7 +156,7 @@ fn waiting_on_a_loops_own_thread_is_an_error_and_not_a_dead_lock() {
     };
     let mut far = remote.spawn(make).unwrap();
     let other = thread::spawn(move || {
-        run(async {
+        strict_run(async {
             assert!(matches!(far.wait(), Err(WaitError::OnLoop)));
             asked.store(1, Ordering::Relaxed);
             back.send(far.await.unwrap()).unwrap();
@@ -182,7 +182,7 @@ fn the_panic_of_a_remote_task_is_told_once() {
     let _guard = guard();
     for seen in [true, false] {
         for late in [true, false] {
-            let mut event_loop = EventLoop::new().unwrap();
+            let mut event_loop = strict_loop();
             event_loop.set_panic_policy(PanicPolicy::Isolate);
             let told = collect_unhandled(&event_loop);
             let mut task = event_loop
@@ -209,7 +209,7 @@ fn the_panic_of_a_remote_task_is_told_once() {
 #[test]
 fn the_panic_of_a_remote_task_is_told_with_its_name_and_the_line_that_sent_it() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&event_loop);
     let remote = event_loop.remote();
@@ -248,7 +248,7 @@ fn everybody_hears_when_a_loop_ends_while_many_send() {
     for stop_at in [1, 50, 200] {
         let (to_main, remotes) = channel();
         let home = thread::spawn(move || {
-            let mut event_loop = EventLoop::new().unwrap();
+            let mut event_loop = strict_loop();
             to_main.send(event_loop.remote()).unwrap();
             event_loop.run().unwrap();
         });

@@ -1,13 +1,13 @@
 //! Reports say who: the callback, the timer, the closure, the task, and the line that made it; and
 //! debug mode says who keeps the loop from everybody else.
 
-use crate::support::{self, Log, collect_unhandled, guard};
+use crate::support::{self, Log, collect_unhandled, guard, strict_loop, strict_runner};
 use readily::clock::Manual;
 use readily::poll::portable::PollPoller;
 use readily::testing::SimLoop;
 use readily::{
-    Closures, Error, EventLoop, Handle, Interest, Kind, Lock, Origin, PanicPolicy, Runner,
-    Unhandled, spawn, yield_now,
+    Closures, Error, Handle, Interest, Kind, Lock, Origin, PanicPolicy, Runner, Unhandled, spawn,
+    yield_now,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -183,7 +183,7 @@ fn closures_that_come_by_others_are_told_with_who_handed_them_in() {
 #[test]
 fn the_error_of_a_task_that_runs_by_itself_is_told_once() {
     for late in [false, true] {
-        let mut runner = Runner::new().unwrap();
+        let mut runner = strict_runner();
         runner.set_panic_policy(PanicPolicy::Isolate);
         let told = collect_unhandled(&runner);
         runner
@@ -216,7 +216,7 @@ fn the_error_of_a_task_that_runs_by_itself_is_told_once() {
 #[test]
 fn the_error_of_a_task_is_told_though_the_run_ends_with_it() {
     for turns in 0..4 {
-        let mut runner = Runner::new().unwrap();
+        let mut runner = strict_runner();
         let told = collect_unhandled(&runner);
         runner
             .run(async move {
@@ -286,7 +286,7 @@ fn the_environment_turns_debug_mode_on() {
     let _guard = guard();
     const ME: &str = "reports::the_environment_turns_debug_mode_on";
     if let Some(expected) = std::env::var_os("READILY_EXPECT") {
-        let event_loop = EventLoop::new().unwrap();
+        let event_loop = strict_loop();
         assert_eq!(event_loop.is_debug(), expected == "on");
         return;
     }
@@ -378,7 +378,7 @@ fn a_run_that_awaits_a_task_of_another_loop_is_not_told() {
     let _guard = guard();
     let (to_us, remotes) = mpsc::channel();
     let home = std::thread::spawn(move || {
-        let mut runner = Runner::new().unwrap();
+        let mut runner = strict_runner();
         to_us.send(runner.remote()).unwrap();
         runner.run(std::future::pending::<()>()).is_err()
     });

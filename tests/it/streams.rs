@@ -4,9 +4,9 @@
 //! Where the other end is a blocking socket of the standard library, it does one small thing
 //! that cannot block; where it takes part, it is a coroutine too, on the same loop.
 
-use crate::support::{Log, bytes, guard, listener, nobody_there, reset};
+use crate::support::{Log, bytes, guard, listener, nobody_there, reset, strict_loop, strict_run};
 use readily::io::{TcpListener, TcpStream};
-use readily::{EventLoop, gather, run, sleep, spawn, wait_for, yield_now};
+use readily::{gather, sleep, spawn, wait_for, yield_now};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{ErrorKind, Read, Write};
@@ -47,7 +47,7 @@ async fn read_to_end(stream: &TcpStream, room: usize) -> Vec<u8> {
 #[test]
 fn an_end_that_comes_too_early_is_told_and_what_came_stands_in_front() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let (ours, mut theirs) = connection().await;
         theirs.write_all(b"abc").unwrap();
         drop(theirs);
@@ -66,7 +66,7 @@ fn what_is_larger_than_every_buffer_arrives_whole_in_both_directions() {
     for (len, room) in [(300_000, 1000), (300_000, 65_536), (2000, 1)] {
         let there = bytes(len, 1);
         let back = bytes(len, 2);
-        let (sent, received) = run(async {
+        let (sent, received) = strict_run(async {
             let (ours, theirs) = narrow().await;
             let send = async |stream: &TcpStream, data: &[u8]| {
                 stream.write_all(data).await.unwrap();
@@ -90,7 +90,7 @@ fn what_is_larger_than_every_buffer_arrives_whole_in_both_directions() {
 #[test]
 fn after_the_end_each_read_gives_the_end_again() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let (ours, mut theirs) = connection().await;
         theirs.write_all(b"x").unwrap();
         drop(theirs);
@@ -108,7 +108,7 @@ fn after_the_end_each_read_gives_the_end_again() {
 #[test]
 fn what_asks_for_nothing_gets_it_at_once_and_changes_nothing() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let (ours, mut theirs) = connection().await;
         assert_eq!(ours.read(&mut []).await.unwrap(), 0, "without data");
         assert_eq!(ours.write(&[]).await.unwrap(), 0);
@@ -130,7 +130,7 @@ fn what_asks_for_nothing_gets_it_at_once_and_changes_nothing() {
 #[test]
 fn what_a_small_read_leaves_is_there_for_the_next() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let (ours, mut theirs) = connection().await;
         theirs.write_all(b"0123456789").unwrap();
         for expected in b'0'..=b'9' {
@@ -159,7 +159,7 @@ fn a_byte_that_comes_while_a_short_read_is_noted_is_not_lost() {
             }
         }
     });
-    let got = run(async {
+    let got = strict_run(async {
         let stream = TcpStream::connect(addr).await.unwrap();
         read_to_end(&stream, 64).await
     });
@@ -172,7 +172,7 @@ fn a_byte_that_comes_while_a_short_read_is_noted_is_not_lost() {
 #[test]
 fn an_urgent_byte_does_not_hide_what_stands_behind_it() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let (ours, mut theirs) = connection().await;
         theirs.write_all(b"before").unwrap();
         let socket = socket2::SockRef::from(&theirs);
@@ -189,7 +189,7 @@ fn an_urgent_byte_does_not_hide_what_stands_behind_it() {
 #[test]
 fn a_reader_that_waits_does_not_keep_the_writer_waiting() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let (ours, mut theirs) = connection().await;
         theirs.write_all(b"a").unwrap();
         let (read, ()) = gather((
@@ -219,7 +219,7 @@ fn a_reader_that_waits_does_not_keep_the_writer_waiting() {
 #[test]
 fn a_writer_that_waits_does_not_keep_the_reader_waiting() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let (ours, mut theirs) = connection().await;
         let writer = async { ours.write_all(&vec![0; 64 << 20]).await };
         let reader = async {
@@ -242,7 +242,7 @@ fn a_writer_that_waits_does_not_keep_the_reader_waiting() {
 fn a_read_that_is_given_up_at_any_moment_loses_no_byte() {
     let _guard = guard();
     let data = bytes(50_000, 3);
-    let got = run(async {
+    let got = strict_run(async {
         let (ours, theirs) = narrow().await;
         let sent = data.clone();
         let writer = spawn(async move {
@@ -271,7 +271,7 @@ fn a_read_that_is_given_up_at_any_moment_loses_no_byte() {
 #[test]
 fn an_accept_that_is_given_up_loses_no_connection() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
         let addr = listener.local_addr().unwrap();
         let mut clients = Vec::new();
@@ -295,7 +295,7 @@ fn an_accept_that_is_given_up_loses_no_connection() {
 #[test]
 fn a_stream_that_is_taken_over_no_longer_blocks() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let (listener, addr) = listener();
         let ours = TcpStream::from_std(net::TcpStream::connect(addr).unwrap()).unwrap();
         let (mut theirs, peer) = listener.accept().unwrap();
@@ -322,9 +322,9 @@ fn without_a_loop_a_stream_is_refused_and_after_it_a_stream_says_that_it_is_gone
     let unbound = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap_err();
     assert!(unbound.to_string().contains("no loop"), "{unbound}");
 
-    let stream = run(async move { TcpStream::connect(addr).await.unwrap() }).unwrap();
+    let stream = strict_run(async move { TcpStream::connect(addr).await.unwrap() }).unwrap();
     // It has outlived its loop: on another one, each use is told so, and none waits for ever.
-    let errors = run(async {
+    let errors = strict_run(async {
         let mut buffer = [0; 4];
         let read = stream.read(&mut buffer).await.unwrap_err();
         let write = stream.write(b"x").await.unwrap_err();
@@ -338,7 +338,7 @@ fn without_a_loop_a_stream_is_refused_and_after_it_a_stream_says_that_it_is_gone
 #[test]
 fn the_halves_of_a_stream_work_in_two_tasks_and_the_writing_one_ends_its_side() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let (ours, theirs) = narrow().await;
         let (mut read, mut write) = ours.into_split();
         let data = bytes(40_000, 4);
@@ -362,7 +362,7 @@ fn the_halves_of_a_stream_work_in_two_tasks_and_the_writing_one_ends_its_side() 
 #[test]
 fn halves_of_two_streams_come_back_and_those_of_one_are_a_whole_again() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let (one, mut far) = connection().await;
         let (two, _other) = connection().await;
         let ((read_one, write_one), (read_two, write_two)) = (one.into_split(), two.into_split());
@@ -397,7 +397,7 @@ fn halves_of_two_streams_come_back_and_those_of_one_are_a_whole_again() {
 #[test]
 fn each_half_has_the_options_and_addresses_of_its_stream() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let (mut whole, far) = connection().await;
         let (here, there) = (whole.local_addr().unwrap(), whole.peer_addr().unwrap());
         assert_eq!(far.local_addr().unwrap(), there);
@@ -425,7 +425,7 @@ fn each_half_has_the_options_and_addresses_of_its_stream() {
 fn readers_of_one_stream_share_its_bytes_and_all_see_the_end() {
     let _guard = guard();
     let log = Log::default();
-    run(async {
+    strict_run(async {
         let (ours, mut theirs) = connection().await;
         let (ours, bytes) = (Rc::new(ours), Rc::new(Cell::new(0)));
         let readers: Vec<_> = (0..5)
@@ -458,7 +458,7 @@ fn readers_of_one_stream_share_its_bytes_and_all_see_the_end() {
 #[test]
 fn a_connection_that_is_refused_is_an_error_of_connect() {
     let _guard = guard();
-    let error = run(TcpStream::connect(nobody_there()))
+    let error = strict_run(TcpStream::connect(nobody_there()))
         .unwrap()
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
@@ -469,7 +469,7 @@ fn a_connection_that_is_refused_is_an_error_of_connect() {
 #[test]
 fn a_reset_is_an_error_for_both_directions_and_no_signal() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let (ours, theirs) = connection().await;
         let mut buffer = [0; 16];
         let resets = async {
@@ -487,7 +487,7 @@ fn a_reset_is_an_error_for_both_directions_and_no_signal() {
 #[test]
 fn a_side_that_was_shut_down_cannot_be_written_and_the_other_goes_on() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let (ours, mut theirs) = connection().await;
         ours.shutdown(Shutdown::Write).unwrap();
         ours.shutdown(Shutdown::Write).unwrap();
@@ -506,7 +506,7 @@ fn a_side_that_was_shut_down_cannot_be_written_and_the_other_goes_on() {
 #[test]
 fn a_stream_that_is_dropped_while_it_is_waited_on_leaves_nothing() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (listener, addr) = listener();
     let kept: Rc<RefCell<Vec<net::TcpStream>>> = Rc::default();
     for points in 0..8 {

@@ -5,7 +5,7 @@
 //! only test of it, where no other test opens descriptors meanwhile.
 
 use readily::poll::Poller;
-use readily::{Cx, EventLoop, Local};
+use readily::{Cx, Error, EventLoop, Local, PanicPolicy, Runner};
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
 use std::fs::File;
@@ -348,11 +348,35 @@ pub(crate) fn ask(stream: &mut TcpStream, question: &[u8], expected: &[u8]) {
     assert_eq!(answer, expected);
 }
 
+/// A loop out of which panics go: an assertion that fails in a callback fails the test.
+pub(crate) fn strict_loop() -> EventLoop {
+    let event_loop = EventLoop::new().expect("there are descriptors");
+    event_loop.set_panic_policy(PanicPolicy::Propagate);
+    event_loop
+}
+
+/// The same for coroutines.
+pub(crate) fn strict_runner() -> Runner {
+    strict_loop().into()
+}
+
+/// [`readily::run`] out of which the panic of any task goes.
+#[track_caller]
+pub(crate) fn strict_run<F: Future>(future: F) -> Result<F::Output, Error> {
+    let event_loop = EventLoop::new()?;
+    event_loop.set_panic_policy(PanicPolicy::Propagate);
+    let mut runner = Runner::from(event_loop);
+    let output = runner.run(future);
+    runner.close();
+    output
+}
+
 /// A loop whose time stands still until it is moved.
 pub(crate) fn manual_loop() -> (EventLoop, readily::clock::Manual) {
     let clock = readily::clock::Manual::new();
     let poller: Box<dyn Poller> = readily::poll::os::default().expect("there are descriptors");
     let event_loop =
         EventLoop::with(poller, Box::new(clock.clone())).expect("there are descriptors");
+    event_loop.set_panic_policy(PanicPolicy::Propagate);
     (event_loop, clock)
 }

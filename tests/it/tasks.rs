@@ -1,11 +1,12 @@
 //! Tasks, from their making to their end: N13, N15, N16, N18, and the corners of each.
 
-use crate::support::{Dropped, Log, collect_unhandled, guard, turn_times};
+use crate::support::{
+    Dropped, Log, collect_unhandled, guard, strict_loop, strict_run, strict_runner, turn_times,
+};
 use readily::group::Child;
 use readily::{
-    EventLoop, Handle, JoinError, JoinSet, PanicPolicy, Promise, RemoteTask, Runner, Task,
-    TaskGroup, TaskRef, TaskState, all_tasks, create_future, current_task, gather, run, sleep,
-    spawn, yield_now,
+    Handle, JoinError, JoinSet, PanicPolicy, Promise, RemoteTask, Task, TaskGroup, TaskRef,
+    TaskState, all_tasks, create_future, current_task, gather, sleep, spawn, yield_now,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -41,7 +42,7 @@ impl Wake for Looks {
 fn a_future_is_gone_when_its_end_is_told() {
     let _guard = guard();
     for cancelled in [false, true] {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         let held = Arc::new(());
         let looks = Arc::new(Looks {
             at: Arc::downgrade(&held),
@@ -70,7 +71,7 @@ fn a_future_is_gone_when_its_end_is_told() {
 #[test]
 fn a_task_tells_where_it_stands_from_its_making_to_its_end() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let mut task = event_loop.spawn(async {
         yield_now().await;
         21
@@ -97,7 +98,7 @@ fn a_task_tells_where_it_stands_from_its_making_to_its_end() {
 fn a_task_has_a_name_a_site_and_a_coroutine() {
     let _guard = guard();
     async fn fetch_page() {}
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     let first = event_loop.spawn(fetch_page());
     let line = line!() - 1;
     let second = event_loop.spawn(async {});
@@ -122,7 +123,7 @@ fn a_task_has_a_name_a_site_and_a_coroutine() {
 #[test]
 fn a_cancelled_task_is_dropped_where_it_waits_and_says_so_once() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let log = Log::default();
     let held = |name| Dropped(log.clone(), name);
 
@@ -168,7 +169,7 @@ fn a_task_that_cancels_itself_and_returns_is_cancelled_all_the_same() {
     let _guard = guard();
     let log = Log::default();
     let value = Dropped(log.clone(), "value");
-    run(async {
+    strict_run(async {
         let task = spawn(async move {
             current_task().unwrap().cancel();
             value
@@ -192,7 +193,7 @@ fn what_is_dropped_by_cancelling_may_use_the_loop() {
         }
     }
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let log = Log::default();
     let _entered = event_loop.enter();
     let child = spawn(pending());
@@ -214,7 +215,7 @@ fn what_is_dropped_by_cancelling_may_use_the_loop() {
 #[test]
 fn done_callbacks_run_soon_in_order_unless_they_are_removed() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let log = Log::default();
     let task = event_loop.spawn(async { "value" });
     let mut keys = Vec::new();
@@ -262,7 +263,7 @@ fn a_task_whose_handle_is_dropped_goes_on_to_its_end() {
     let _guard = guard();
     let log = Log::default();
     let noted = log.clone();
-    run(async {
+    strict_run(async {
         drop(spawn(async move {
             sleep(Duration::from_millis(1)).await;
             noted.note("done");
@@ -280,7 +281,7 @@ fn a_task_whose_handle_is_dropped_goes_on_to_its_end() {
 #[test]
 fn the_value_of_a_detached_task_is_dropped_at_its_end() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let log = Log::default();
     let value = Dropped(log.clone(), "value");
     drop(event_loop.spawn(async move { value }));
@@ -297,7 +298,7 @@ fn the_current_task_is_the_one_that_runs_and_all_tasks_are_those_that_have_not_e
     let names = |tasks: Vec<TaskRef>| -> Vec<String> {
         tasks.iter().map(|t| t.get_name().to_string()).collect()
     };
-    run(async {
+    strict_run(async {
         assert_eq!(&*current_task().unwrap().get_name(), "Task-1");
         let mut twins: Vec<_> = (0..2)
             .map(|_| {
@@ -336,7 +337,7 @@ fn what_goes_with_a_task_at_its_end_is_of_no_task() {
             self.0.set(self.0.get() + 1);
         }
     }
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let gone = Rc::new(Cell::new(0));
     for _ in 0..2 {
         let (held, given) = (Looks(Rc::clone(&gone)), Looks(Rc::clone(&gone)));
@@ -354,7 +355,7 @@ fn what_goes_with_a_task_at_its_end_is_of_no_task() {
 #[test]
 fn the_main_task_ends_by_returning_only() {
     let _guard = guard();
-    let value = run(async {
+    let value = strict_run(async {
         assert!(!current_task().unwrap().cancel());
         yield_now().await;
         5
@@ -366,7 +367,7 @@ fn the_main_task_ends_by_returning_only() {
 #[test]
 fn whoever_awaits_a_task_is_told_how_it_ended() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         assert_eq!(spawn(async { 1 }).await.unwrap(), 1);
         let panicked = spawn(async { panic!("on purpose") }).await.err().unwrap();
         let JoinError::Panicked(payload) = panicked else {
@@ -387,7 +388,7 @@ fn whoever_awaits_a_task_is_told_how_it_ended() {
 #[test]
 fn awaiting_in_vain_is_a_panic_and_not_an_endless_wait() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let mut task = spawn(async { 1 });
         assert_eq!((&mut task).await.unwrap(), 1);
         let twice = spawn(async move {
@@ -404,7 +405,7 @@ fn awaiting_in_vain_is_a_panic_and_not_an_endless_wait() {
 #[test]
 fn a_task_that_awaits_itself_panics_and_does_not_wait_for_ever() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&runner);
     runner
@@ -426,7 +427,7 @@ fn a_task_that_awaits_itself_panics_and_does_not_wait_for_ever() {
 #[test]
 fn a_child_a_remote_task_and_the_last_of_a_set_that_await_themselves_panic_too() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&runner);
     let ended = runner.run(TaskGroup::run(async |group: &TaskGroup<&str>| {
@@ -482,31 +483,31 @@ fn a_child_a_remote_task_and_the_last_of_a_set_that_await_themselves_panic_too()
 #[test]
 fn a_task_that_is_awaited_on_another_loop_than_its_own_says_so() {
     let _guard = guard();
-    let home = EventLoop::new().unwrap();
+    let home = strict_loop();
     let task = home.spawn(yield_now());
     task.set_name("far away");
-    let awaits = catch_unwind(AssertUnwindSafe(|| run(task)));
+    let awaits = catch_unwind(AssertUnwindSafe(|| strict_run(task)));
     let expected = "far away belongs to another loop than the one that awaits it";
     assert_eq!(message(&*awaits.unwrap_err()), expected);
 
     let mut set = JoinSet::new();
     let task = set.spawn_on(&home, yield_now());
     task.set_name("far away");
-    let awaits = catch_unwind(AssertUnwindSafe(|| run(set.join_next())));
+    let awaits = catch_unwind(AssertUnwindSafe(|| strict_run(set.join_next())));
     assert_eq!(message(&*awaits.unwrap_err()), expected);
 
     // One that has ended has no need of its loop.
-    let mut home = Runner::new().unwrap();
+    let mut home = strict_runner();
     let task = home.spawn(async { 21 });
     home.event_loop().turn_now().unwrap();
-    assert_eq!(run(task).unwrap().unwrap(), 21);
+    assert_eq!(strict_run(task).unwrap().unwrap(), 21);
 }
 
 /// The panic of a task that nobody can await any more is told, by the policy.
 #[test]
 fn a_panic_that_nobody_can_see_any_more_is_told() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&event_loop);
     let task = event_loop.spawn(async { panic!("seen by its handle") });
@@ -528,7 +529,7 @@ fn a_panic_that_nobody_can_see_any_more_is_told() {
 #[test]
 fn tasks_of_all_kinds_are_elements_of_a_set() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let one = event_loop.spawn(async { 1 });
     let two = event_loop.spawn(async {});
     let mut set = HashSet::new();
@@ -550,7 +551,7 @@ fn tasks_of_all_kinds_are_elements_of_a_set() {
 fn what_is_left_at_the_end_is_dropped_and_named() {
     let _guard = guard();
     let log = Log::default();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     let held = Dropped(log.clone(), "dropped");
     let steps = log.clone();
     runner
@@ -582,7 +583,7 @@ fn the_main_future_may_borrow_from_the_stack_of_its_caller() {
     let _guard = guard();
     let mut total = 0;
     let words = ["a", "bc"].map(str::to_owned);
-    run(async {
+    strict_run(async {
         for word in &words {
             yield_now().await;
             total += word.len();
@@ -596,7 +597,7 @@ fn the_main_future_may_borrow_from_the_stack_of_its_caller() {
 #[test]
 fn tasks_that_give_way_take_turns() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let log = Log::default();
     for name in ["a", "b", "c"] {
         let log = log.clone();
@@ -620,7 +621,7 @@ fn a_long_chain_of_tasks_ends_and_is_dropped_without_deep_recursion() {
     const LINKS: u32 = 20_000;
     // As the end runs along it; and cut in the middle, as `run` drops it.
     for settles in [true, false] {
-        let outcome = run(async {
+        let outcome = strict_run(async {
             let (promise, future) = create_future::<u32>();
             let mut last = spawn(async move { future.await.unwrap() });
             for _ in 0..LINKS {
@@ -661,7 +662,7 @@ fn spawning_outside_a_loop_is_a_panic_that_says_what_to_do() {
 #[test]
 fn what_the_futures_of_a_closed_loop_had_is_counted_too() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     let task = runner.spawn(async {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let source = readily::io::Source::new(ours).unwrap();
@@ -691,7 +692,7 @@ fn a_task_that_another_takes_with_it_is_counted_too() {
         }
     }
     let _guard = guard();
-    let runner = Runner::new().unwrap();
+    let runner = strict_runner();
     let slot = Rc::new(RefCell::new(None));
     let _first = {
         let slot = Rc::clone(&slot);

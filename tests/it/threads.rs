@@ -1,9 +1,11 @@
 //! The way in from other threads: nothing is lost, nothing is kept, nothing is late (W1 to W3).
 
-use crate::support::{Dropped, Log, guard, turn_times, turns_in, wall};
+use crate::support::{
+    Dropped, Log, guard, strict_loop, strict_run, strict_runner, turn_times, turns_in, wall,
+};
 use readily::poll::{Event, Notify, Poller};
 use readily::{
-    Closed, Error, EventLoop, ExitReason, Handle, Interest, Local, Remote, Runner, Task, Trigger,
+    Closed, Error, EventLoop, ExitReason, Handle, Interest, Local, Remote, Task, Trigger,
 };
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -21,7 +23,7 @@ fn nothing_that_a_hundred_threads_send_is_lost_and_each_thread_keeps_its_order()
     let _guard = guard();
     const THREADS: usize = 100;
     const EACH: usize = 100;
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let seen = Arc::new(Mutex::new(vec![Vec::new(); THREADS]));
     let home = std::thread::current().id();
     for thread in 0..THREADS {
@@ -51,6 +53,7 @@ fn a_million_wakes_ring_the_bell_once_for_each_sleep() {
     let poller = Counting::new(Arc::clone(&rings));
     let clock = Box::new(readily::clock::Monotonic::new());
     let mut event_loop = EventLoop::with(Box::new(poller), clock).unwrap();
+    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
     let remote = event_loop.remote();
     for _ in 0..1_000_000 {
         remote.wake();
@@ -145,6 +148,7 @@ fn what_was_sent_is_not_lost_by_a_wait_that_fails() {
     let fails = Arc::clone(&poller.fails);
     let clock = Box::new(readily::clock::Monotonic::new());
     let mut event_loop = EventLoop::with(Box::new(poller), clock).unwrap();
+    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
     let (sender, receiver) = channel();
     let remote = event_loop.remote();
     remote
@@ -172,7 +176,7 @@ fn a_task_that_a_thread_wakes_ten_thousand_times_goes_on_each_time() {
             waker.wake();
         }
     });
-    readily::run(async {
+    strict_run(async {
         for n in 0..10_000 {
             wakers.send(Waker::noop().clone()).ok();
             let mut asked = false;
@@ -199,7 +203,7 @@ fn a_task_that_a_thread_wakes_ten_thousand_times_goes_on_each_time() {
 fn a_main_future_that_is_woken_while_it_is_polled_is_polled_again() {
     let _guard = guard();
     let mut polls = 0;
-    readily::run(poll_fn(|cx| {
+    strict_run(poll_fn(|cx| {
         polls += 1;
         let waker = cx.waker().clone();
         if polls % 2 == 0 {
@@ -219,7 +223,7 @@ fn a_main_future_that_is_woken_while_it_is_polled_is_polled_again() {
 #[test]
 fn a_closed_loop_gives_everything_back_and_wakers_do_nothing() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     let remote = runner.remote();
     let waker = runner
         .run(poll_fn(|cx| Poll::Ready(cx.waker().clone())))
@@ -260,7 +264,7 @@ fn a_closed_loop_gives_everything_back_and_wakers_do_nothing() {
 fn threads_that_send_and_wake_while_the_loop_is_dropped_lose_nothing() {
     let _guard = guard();
     for round in 0..200 {
-        let event_loop = EventLoop::new().unwrap();
+        let event_loop = strict_loop();
         let alive = Arc::new(());
         let given_back = Arc::new(AtomicUsize::new(0));
         let threads: Vec<_> = (0..2)
@@ -298,7 +302,7 @@ fn threads_that_send_and_wake_while_the_loop_is_dropped_lose_nothing() {
 #[test]
 fn a_remote_stops_a_loop_that_sleeps() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let remote = event_loop.remote();
     let thread = std::thread::spawn(move || remote.stop().unwrap());
     assert_eq!(event_loop.run().unwrap(), ExitReason::Stopped);
@@ -309,7 +313,7 @@ fn a_remote_stops_a_loop_that_sleeps() {
 #[test]
 fn a_stop_before_the_run_leaves_it_one_turn_and_two_stops_are_one() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let _keeps_it_alive = event_loop.remote();
     let log = Log::default();
     let note = log.clone();
@@ -334,7 +338,7 @@ fn a_stop_before_the_run_leaves_it_one_turn_and_two_stops_are_one() {
 #[test]
 fn a_run_ends_exactly_when_nothing_can_happen_any_more() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
     let log = Log::default();
     let (timer, task, sent) = (log.clone(), log.clone(), event_loop.remote());
@@ -360,11 +364,11 @@ fn two_loops_wake_each_other_and_nobody_else() {
     let _guard = guard();
     let (to_first, from_second) = channel::<Remote>();
     let first = std::thread::spawn(move || {
-        let mut event_loop = EventLoop::new().unwrap();
+        let mut event_loop = strict_loop();
         to_first.send(event_loop.remote()).unwrap();
         event_loop.run().unwrap()
     });
-    let mut second = EventLoop::new().unwrap();
+    let mut second = strict_loop();
     let (mine, theirs) = (second.remote(), from_second.recv().unwrap());
     fn play(left: u32, here: Remote, there: Remote) -> impl FnOnce(&Local) + Send + 'static {
         move |local| {
@@ -401,7 +405,7 @@ fn a_future_is_dropped_at_home_wherever_its_wakers_are() {
         kept.len()
     });
     let home = std::thread::current().id();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     for n in 0..100 {
         let (here, sender) = (AtHome(home, Arc::clone(&dropped)), sender.clone());
         let mut polls = 0;
@@ -427,7 +431,7 @@ fn a_future_is_dropped_at_home_wherever_its_wakers_are() {
 #[test]
 fn spawning_from_a_thread_makes_the_future_at_home() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let remote = event_loop.remote();
     let (sender, receiver) = channel();
     let home = std::thread::current().id();
@@ -450,7 +454,7 @@ fn spawning_from_a_thread_makes_the_future_at_home() {
 #[test]
 fn a_bare_wake_ends_the_wait_and_no_more() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let remote = event_loop.remote();
     remote.wake();
     let before = wall();
@@ -478,7 +482,7 @@ fn a_letter_whose_destructor_sends_another_is_no_dead_lock() {
             self.0.wake();
         }
     }
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     let remote = event_loop.remote();
     let last = Sends(remote.clone());
     remote.call_soon(move |_| drop(last)).unwrap();
@@ -491,7 +495,7 @@ fn a_letter_whose_destructor_sends_another_is_no_dead_lock() {
 #[test]
 fn what_a_closed_loop_had_not_run_is_dropped_by_it() {
     let _guard = guard();
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     let log = Log::default();
     let dropped = Dropped(log.clone(), "dropped");
     event_loop.call_soon(move |_| drop(dropped));
@@ -532,7 +536,7 @@ fn what_is_dropped_when_its_thread_ends_may_wake_and_ask_and_close_a_loop() {
             if first {
                 LATE.with_borrow_mut(|late| assert!(late.is_none()));
             }
-            let mut event_loop = EventLoop::new().unwrap();
+            let mut event_loop = strict_loop();
             let (wakers, woken) = channel();
             let task = event_loop.spawn(poll_fn(move |cx| -> Poll<()> {
                 wakers.send(cx.waker().clone()).unwrap();

@@ -1,9 +1,12 @@
 //! Timers by a clock that the test moves, and a few by the real one (C1 to C5).
 
-use crate::support::{Count, Log, guard, manual_loop, turn_times, turn_until, turns_in, wall};
+use crate::support::{
+    Count, Log, guard, manual_loop, strict_loop, strict_runner, turn_times, turn_until, turns_in,
+    wall,
+};
 use readily::clock::Clock;
 use readily::testing::SimLoop;
-use readily::{Elapsed, EventLoop, Handle, Runner, TimerHandle, gather, sleep, wait_for};
+use readily::{Elapsed, Handle, TimerHandle, gather, sleep, wait_for};
 use std::cell::RefCell;
 use std::future::pending;
 use std::rc::Rc;
@@ -68,7 +71,7 @@ fn a_delay_beyond_the_end_of_time_is_never_and_not_now() {
         let turns = turns_in(&mut event_loop, Duration::ZERO);
         assert_eq!(turns, 0);
     }
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     event_loop.call_later(Duration::MAX, |_| panic!("now"));
     event_loop.call_later(days(300), |_| panic!("now"));
     let (turns, before) = (event_loop.stats().turns, wall());
@@ -81,7 +84,7 @@ fn a_delay_beyond_the_end_of_time_is_never_and_not_now() {
 #[test]
 fn nothing_and_the_smallest_delays_fire_and_do_not_spin() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     for delay in [0, 1, 999, 1_000, 999_999, 1_000_000, 1_900_000] {
         let delay = Duration::from_nanos(delay);
         let log = Log::default();
@@ -96,7 +99,7 @@ fn nothing_and_the_smallest_delays_fire_and_do_not_spin() {
         let turns = event_loop.stats().turns - turns;
         assert!(turns <= 2, "{delay:?}: {turns} turns");
     }
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     assert_eq!(runner.run(sleep(Duration::ZERO)).unwrap(), ());
     let limit = wait_for(Duration::ZERO, pending::<()>());
     assert_eq!(runner.run(limit).unwrap(), Err(Elapsed));
@@ -106,7 +109,7 @@ fn nothing_and_the_smallest_delays_fire_and_do_not_spin() {
 #[test]
 fn a_deadline_with_a_fraction_costs_one_wait() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let count = Count::default();
     for n in 0..20_u32 {
         let count = count.clone();
@@ -125,7 +128,7 @@ fn a_deadline_with_a_fraction_costs_one_wait() {
 #[test]
 fn a_cancelled_timer_is_freed_at_once_and_wakes_nobody() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let alive = Rc::new(());
     for _ in 0..1000 {
         let kept = Rc::clone(&alive);
@@ -145,7 +148,7 @@ fn a_cancelled_timer_is_freed_at_once_and_wakes_nobody() {
 #[test]
 fn limits_that_are_not_reached_leave_no_timers() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     runner
         .run(async {
             for _ in 0..1000 {
@@ -284,7 +287,7 @@ fn a_timer_armed_after_long_work_in_the_same_turn_is_not_early() {
 #[test]
 fn an_earlier_deadline_added_last_is_the_one_that_is_waited_for() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     event_loop.call_later(Duration::from_secs(3600), |_| panic!("an hour is not over"));
     let log = Log::default();
     let note = log.clone();
@@ -352,7 +355,7 @@ fn cancelling_says_true_exactly_if_the_closure_never_runs() {
 #[test]
 fn a_closure_that_queues_itself_again_does_not_keep_the_loop_from_its_descriptors() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     fn again(local: &readily::Local, count: Count) {
         count.add();
         local.call_soon(move |local| again(local, count));

@@ -1,11 +1,13 @@
 //! Waiting for several things, or for a while (N11, N14), or for somebody else's word (N17).
 
-use crate::support::{Dropped, Log, collect_unhandled, guard, manual_loop, turn_times};
+use crate::support::{
+    Dropped, Log, collect_unhandled, guard, manual_loop, strict_loop, strict_run, strict_runner,
+    turn_times,
+};
 use readily::io::{TcpListener, TcpStream};
 use readily::{
-    Either, Elapsed, EventLoop, FutureError, InvalidState, PanicPolicy, Runner, create_future,
-    fresh_now, gather, interval, run, select, sleep, spawn, timeout, try_gather, wait_for,
-    yield_now,
+    Either, Elapsed, FutureError, InvalidState, PanicPolicy, Runner, create_future, fresh_now,
+    gather, interval, select, sleep, spawn, timeout, try_gather, wait_for, yield_now,
 };
 use std::cell::RefCell;
 use std::future::{pending, poll_fn, ready};
@@ -17,7 +19,7 @@ use std::time::Duration;
 #[test]
 fn a_future_is_settled_once_and_the_late_value_comes_back() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let (promise, mut future) = create_future::<String>();
         assert!(!future.done() && !promise.done() && future.result().is_none());
         promise.set_result("first".into()).unwrap();
@@ -53,7 +55,7 @@ fn a_future_is_settled_once_and_the_late_value_comes_back() {
 #[test]
 fn a_future_has_done_callbacks_too() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let log = Log::default();
     let entered = event_loop.enter();
     let (promise, future) = create_future::<u8>();
@@ -83,7 +85,7 @@ fn done_callbacks_that_nobody_will_call_are_dropped() {
     let _guard = guard();
     let held = Rc::new(());
     let keeps = || Rc::clone(&held);
-    let event_loop = EventLoop::new().unwrap();
+    let event_loop = strict_loop();
     let task = event_loop.spawn(pending::<()>());
     let failed = event_loop.spawn(ready(Err::<(), _>("no")));
     let entered = event_loop.enter();
@@ -107,7 +109,7 @@ fn done_callbacks_that_nobody_will_call_are_dropped() {
 #[test]
 fn a_done_callback_reads_the_value_and_leaves_it_to_who_awaits() {
     let _guard = guard();
-    let mut runner = Runner::new().unwrap();
+    let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&runner);
     let log = Log::default();
@@ -147,7 +149,7 @@ fn a_done_callback_reads_the_value_and_leaves_it_to_who_awaits() {
 fn wait_for_drops_what_was_too_slow_before_it_returns() {
     let _guard = guard();
     let log = Log::default();
-    run(async {
+    strict_run(async {
         let held = Dropped(log.clone(), "dropped");
         let slow = async move {
             let _held = held;
@@ -172,7 +174,7 @@ fn wait_for_drops_what_was_too_slow_before_it_returns() {
 #[test]
 fn limits_of_nothing_and_of_for_ever_mean_what_they_say() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         assert_eq!(wait_for(Duration::ZERO, ready(1)).await, Ok(1));
         assert_eq!(
             wait_for(Duration::ZERO, pending::<()>()).await,
@@ -221,7 +223,7 @@ fn ten_sleeps_of_a_second_take_one_second() {
 #[test]
 fn gather_takes_nothing_one_and_many_of_one_kind_or_several() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         assert_eq!(gather(Vec::<std::future::Ready<u8>>::new()).await, []);
         assert_eq!(gather([ready(1)]).await, [1]);
         let uneven = (0..100u32).map(|n| async move {
@@ -260,7 +262,7 @@ fn try_gather_ends_with_the_first_error_and_drops_the_others_before_it_returns()
         yield_now().await;
         Err::<u8, &str>("no")
     };
-    run(async {
+    strict_run(async {
         let both: Result<Vec<u8>, &str> = try_gather([ready(Ok(1)), ready(Ok(2))]).await;
         assert_eq!(both, Ok(vec![1, 2]));
         let outcome = try_gather((slow("first"), fails(), slow("third"))).await;
@@ -291,7 +293,7 @@ fn a_gather_that_is_dropped_or_panics_drops_all_it_had() {
             pending::<()>().await;
         }
     };
-    run(async {
+    strict_run(async {
         let given_up = gather([held("a", false), held("b", false)]);
         assert!(wait_for(Duration::from_millis(1), given_up).await.is_err());
         assert_eq!(log.text(), "a b");
@@ -307,7 +309,7 @@ fn a_gather_that_is_dropped_or_panics_drops_all_it_had() {
 fn many_may_wait_for_one_thing_through_done_callbacks() {
     let _guard = guard();
     let order: Rc<RefCell<Vec<u32>>> = Rc::default();
-    run(async {
+    strict_run(async {
         let (promise, future) = create_future::<()>();
         let waiters = (0..5).map(|n| {
             let (promise, told) = create_future::<u32>();
@@ -332,7 +334,7 @@ fn many_may_wait_for_one_thing_through_done_callbacks() {
 fn a_server_ends_a_peer_that_is_silent_for_too_long() {
     let _guard = guard();
     let silence = Duration::from_millis(400);
-    let (told, heard, took) = run(async {
+    let (told, heard, took) = strict_run(async {
         let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
         let addr = listener.local_addr().unwrap();
         let begin = fresh_now();
@@ -372,7 +374,7 @@ fn a_server_ends_a_peer_that_is_silent_for_too_long() {
 #[test]
 fn a_choice_between_a_socket_and_a_task_loses_neither() {
     let _guard = guard();
-    run(async {
+    strict_run(async {
         let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
         let addr = listener.local_addr().unwrap();
         let (ours, theirs) = gather((TcpStream::connect(addr), listener.accept())).await;
@@ -402,7 +404,7 @@ fn a_choice_between_a_socket_and_a_task_loses_neither() {
 /// The result cannot be given twice; who waits for it again is told, and does not wait for ever.
 #[test]
 fn a_future_that_is_shared_after_its_result_was_taken_says_so() {
-    let taken = run(async {
+    let taken = strict_run(async {
         let (promise, mut future) = create_future();
         promise.set_result(1).unwrap();
         assert_eq!(future.result(), Some(Ok(1)));

@@ -2,7 +2,7 @@
 //! nothing else.
 
 use crate::moody::moody_on;
-use crate::support::{Count, Dropped, Log, collect_unhandled, guard, turn_times};
+use crate::support::{Count, Dropped, Log, collect_unhandled, guard, strict_loop, turn_times};
 use readily::io::Source;
 use readily::poll::{Event, Interest, Notify, Poller, Trigger};
 use readily::testing::wakers;
@@ -88,7 +88,7 @@ fn wakers_of_an_ended_task_do_nothing_whatever_is_done_with_them() {
     ];
     for (what, end) in ends {
         for (first, second) in (0..25).map(|n| (DEEDS[n / 5], DEEDS[n % 5])) {
-            let mut event_loop = EventLoop::new().unwrap();
+            let mut event_loop = strict_loop();
             let (wakers, log) = (Rc::default(), Log::default());
             let task = end(&mut event_loop, &wakers, &log);
             turn_times(&mut event_loop, 2);
@@ -111,7 +111,7 @@ fn wakers_of_an_ended_task_do_nothing_whatever_is_done_with_them() {
 #[test]
 fn a_waker_of_an_ended_task_wakes_nobody_elses() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (old, log) = (Rc::default(), Log::default());
     for _ in 0..10 {
         drop(spawn(&event_loop, &old, &log, 1, || Poll::Ready(())));
@@ -138,7 +138,7 @@ fn a_waker_of_an_ended_task_wakes_nobody_elses() {
 #[test]
 fn wakes_between_two_polls_are_one_poll() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let (wakers, log) = (Rc::default(), Log::default());
     let task = spawn(&event_loop, &wakers, &log, 99, || Poll::Pending);
     turn_times(&mut event_loop, 1);
@@ -163,7 +163,7 @@ fn wakes_between_two_polls_are_one_poll() {
 #[test]
 fn a_wake_polls_nobody_on_the_wakers_stack() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let told = collect_unhandled(&event_loop);
     event_loop.set_panic_policy(PanicPolicy::Isolate);
     let (shared, polls) = (Rc::new(RefCell::new(None::<Waker>)), Count::default());
@@ -302,7 +302,7 @@ fn forgotten_wakers_keep_neither_the_future_nor_the_loop() {
     let _guard = guard();
     let log = Log::default();
     let dropped = Dropped(log.clone(), "future");
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     drop(event_loop.spawn(async move {
         let _mine = dropped;
         poll_fn(|cx| {
@@ -342,7 +342,7 @@ fn on_clone(does: impl FnOnce() + 'static) -> Waker {
 #[test]
 fn what_settles_while_the_waker_is_cloned_is_not_missed() {
     let _guard = guard();
-    let mut event_loop = EventLoop::new().unwrap();
+    let mut event_loop = strict_loop();
     let entered = event_loop.enter();
     let (promise, mut future) = create_future();
     let waker = on_clone(move || promise.set_result(7).unwrap());

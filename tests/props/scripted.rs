@@ -49,7 +49,9 @@ impl Scripted {
     pub fn event_loop(&self) -> (EventLoop, Manual) {
         let clock = Manual::new();
         let event_loop = EventLoop::with(Box::new(self.clone()), Box::new(clock.clone()));
-        (event_loop.unwrap(), clock)
+        let event_loop = event_loop.unwrap();
+        event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
+        (event_loop, clock)
     }
 
     fn known(&self, fd: RawFd) -> io::Result<()> {

@@ -22,7 +22,9 @@ fn poller(kernel: &Kernel, kqueue: Option<Personality>) -> Box<dyn Poller> {
 fn simulated(faults: Faults, kqueue: Option<Personality>) -> (EventLoop, Kernel) {
     let kernel = Kernel::with(faults);
     let event_loop = EventLoop::with(poller(&kernel, kqueue), Box::new(kernel.clock()));
-    (event_loop.unwrap(), kernel)
+    let event_loop = event_loop.unwrap();
+    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
+    (event_loop, kernel)
 }
 
 const POLLERS: [Option<Personality>; 4] = [

@@ -91,6 +91,7 @@ fn by_edges(data: &[u8], out: &[usize], into: &[usize]) -> Vec<u8> {
 fn by_level(data: &[u8], out: &[usize], into: &[usize]) -> Vec<u8> {
     let (a, b) = small_pair();
     let mut event_loop = EventLoop::new().unwrap();
+    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
     let got: Rc<RefCell<Vec<u8>>> = Rc::default();
     let receiver = Receiver {
         pieces: Vec::from(into).into_iter().cycle(),
@@ -200,6 +201,7 @@ proptest! {
     ) {
         let (got, paused, hangups) = (Rc::default(), Rc::new(Cell::new(false)), Rc::default());
         let mut event_loop = EventLoop::new().unwrap();
+        event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
         let (near, far) = UnixStream::pair().unwrap();
         let mut far = Some(far);
         let fickle = Fickle {
@@ -305,6 +307,7 @@ fn every_waiter_of_a_closed_source_is_woken() {
     }
 
     let mut event_loop = EventLoop::new().unwrap();
+    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
     let (near, _far) = small_pair();
     let source = {
         let _entered = event_loop.enter();

@@ -43,7 +43,7 @@ pub(super) fn play(
     }
     sim.kernel().set_faults(before.faults.clone());
     stage.overheard.listen(None);
-    sim.set_panic_policy(PanicPolicy::default());
+    sim.set_panic_policy(PanicPolicy::Propagate);
     sim.on_unhandled(|unhandled| eprintln!("readily: {unhandled}"));
     stage.report(sim.stats().turns - before.turns)
 }

@@ -4,9 +4,9 @@
 //! [`World::effect`].
 
 use super::{FAR, World, world};
-use crate::support::{Count, listener};
+use crate::support::{Count, listener, strict_loop, strict_run};
 use readily::{
-    Accepted, CancellationToken, Closures, Cx, Error, EventLoop, Handle, Interest, JoinSet, Local,
+    Accepted, CancellationToken, Closures, Cx, Error, Handle, Interest, JoinSet, Local,
     PanicPolicy, Runner, TaskGroup, Unhandled,
 };
 use std::io;
@@ -79,7 +79,7 @@ fn refused(local: &Local, w: &World, turn: fn(&mut Runner) -> Result<(), Error>)
     if local.is_closed() {
         return; // that is not inside a turn
     }
-    let mut other = Runner::from(EventLoop::new().unwrap());
+    let mut other = Runner::from(strict_loop());
     let count = Count::default();
     let counted = count.clone();
     other.call_soon(move |_| assert_eq!(counted.add(), 1));
@@ -484,13 +484,13 @@ pub(super) const CALLS: &[Call] = &[
         refused(l, w, |o| o.run(async {}))
     }),
     call("readily::run", Never, |l, w| {
-        refused(l, w, |_| readily::run(async {}))
+        refused(l, w, |_| strict_run(async {}))
     }),
     call(
         "entering, filling and dropping another loop",
         Later,
         |_, w| {
-            let other = EventLoop::new().unwrap();
+            let other = strict_loop();
             let entered = other.enter();
             let (effect, count) = (w.effect(), Count::default());
             let counted = count.clone();
