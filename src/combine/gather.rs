@@ -50,6 +50,13 @@ where
 
 /// Runs all of `futures` at once, in this task, until all are done or one fails.
 ///
+/// A future fails if its own output is an `Err`. The output of a [`Task`](crate::Task) that returns
+/// a `Result` is a `Result` *in* a `Result`: the outer one says whether the task was cancelled or has
+/// panicked ([`JoinError`](crate::JoinError)), and only that ends `try_gather`. An `Err` that such a
+/// task returns is a value like any other, and the tasks run on: they belong to the loop, and
+/// dropping their handles does not cancel them. To stop at the first error of a task, gather the
+/// futures themselves, or spawn them in a [`TaskGroup`](crate::TaskGroup).
+///
 /// # Errors
 ///
 /// The first error, in the order of time; all others are dropped before this returns.
@@ -71,6 +78,19 @@ where
 /// let slow = async { Ok(sleep(Duration::from_secs(60)).await) };
 /// let bad = async { Err("no") };
 /// assert_eq!(run(async { try_gather((slow, bad)).await as Result<((), ()), _> })?, Err("no"));
+/// # Ok::<(), readily::Error>(())
+/// ```
+///
+/// Of tasks that return a `Result`, the inner results are values:
+///
+/// ```
+/// use readily::{run, spawn, try_gather};
+///
+/// let outputs = run(async {
+///     let tasks = [Err("no"), Ok(1)].map(|result: Result<i32, &str>| spawn(async move { result }));
+///     try_gather(tasks).await
+/// })?;
+/// assert_eq!(outputs.unwrap(), [Err("no"), Ok(1)]);
 /// # Ok::<(), readily::Error>(())
 /// ```
 #[doc(alias = "try_join_all")]

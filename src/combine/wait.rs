@@ -20,9 +20,12 @@ use std::time::Duration;
 pub enum ReturnWhen {
     /// The end of one, however it ended.
     FirstCompleted,
-    /// The first that failed, or the end of all. A panic is a failure. An `Err` is a value like
-    /// others, and a failure only where [`Wait::failing_if`] says so: for tasks that return a
-    /// `Result` write `.failing_if(Result::is_err)`. To have been cancelled is none.
+    /// The first that failed, or the end of all. A panic is a failure. To have been cancelled is
+    /// none.
+    ///
+    /// An `Err` is a value like any other, and **a failure only with [`Wait::failing_if`]**: without
+    /// it, a wait for tasks that return a `Result` goes on to the end of all. For those, write
+    /// `wait(&mut tasks, ReturnWhen::FirstException).failing_if(Result::is_err)`.
     FirstException,
     /// The end of all.
     AllCompleted,
@@ -31,6 +34,9 @@ pub enum ReturnWhen {
 /// Waits for `tasks` to end: the first of them, the first that fails, or all; with
 /// [`limit`](Wait::limit) not longer than that. Returns those that have ended, in the order of the
 /// list, and the list, which has the others.
+///
+/// With [`ReturnWhen::FirstException`], a task that returns an `Err` counts as failed only if
+/// [`failing_if`](Wait::failing_if) says so.
 ///
 /// Nothing is cancelled, also not at the limit, and no result is taken: ask each task, or await it,
 /// which is then ready. Where several have ended, all are returned, whatever was waited for. An

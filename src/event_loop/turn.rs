@@ -24,7 +24,7 @@ use std::time::Duration;
 const LOOK_AFTER: usize = 61;
 
 impl Local {
-    /// Step 1. Sleeps until something can be done.
+    /// Step 2. Sleeps until something can be done.
     #[inline]
     pub(super) fn wait(&self, limit: Option<Duration>) -> Result<Vec<Event>, Error> {
         let mut timeout = self.timeout(limit);
@@ -87,7 +87,7 @@ impl Local {
         self.unlooked.set(LOOK_AFTER);
     }
 
-    /// In the place of step 1, in a turn that neither waits nor looks at the kernel. Timers are due
+    /// In the place of step 2, in a turn that neither waits nor looks at the kernel. Timers are due
     /// in it as in any other.
     #[inline]
     pub(super) fn go_on(&self) -> Vec<Event> {
@@ -136,7 +136,7 @@ impl Local {
         }
     }
 
-    /// Step 2. What other threads sent is ready, or already done.
+    /// Step 3. What other threads sent is ready, or already done.
     #[inline]
     pub(super) fn read_inbox(&self) {
         if self.called.take() {
@@ -166,7 +166,7 @@ impl Local {
         self.letters.replace(letters);
     }
 
-    /// Step 3. For each `(fd, event)`. The batch is in no cell meanwhile (L8).
+    /// Step 4. For each `(fd, event)`. The batch is in no cell meanwhile (L8).
     #[inline]
     pub(super) fn dispatch_events(&self, events: Vec<Event>) {
         match events.is_empty() {
@@ -204,7 +204,7 @@ impl Local {
         }
     }
 
-    /// Step 5. What was ready when this step began, in order; what it adds is for a later
+    /// Step 6. What was ready when this step began, in order; what it adds is for a later
     /// turn (L5).
     #[inline]
     pub(super) fn run_ready(&self, main: &mut dyn FnMut()) {
@@ -309,7 +309,7 @@ impl Local {
     }
 }
 
-/// Who runs in step 5, for whoever catches a panic.
+/// Who runs in step 6, for whoever catches a panic.
 #[derive(Default)]
 struct Running {
     site: Option<&'static Location<'static>>,

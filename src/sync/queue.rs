@@ -69,7 +69,9 @@ impl<T> Queue<T> {
     ///
     /// # Panics
     ///
-    /// If that is none: an item could never be put.
+    /// If `maxsize` is zero: an item could never be put. In asyncio, `Queue(0)` is a queue without
+    /// a limit; here that is [`Queue::unbounded`]. A number that was read from a configuration file
+    /// is to be looked at before.
     #[must_use]
     pub fn bounded(maxsize: usize) -> Self {
         Self::with(maxsize)
@@ -237,7 +239,8 @@ macro_rules! kind_of_queue {
             ///
             /// # Panics
             ///
-            /// If that is none.
+            /// If `maxsize` is zero. In asyncio that is a queue without a limit, which is
+            /// `unbounded` here.
             #[must_use]
             pub fn bounded(maxsize: usize) -> Self {
                 Self { queue: Queue::with(maxsize) }

@@ -71,7 +71,8 @@ fn wrong_mutant(mutant: &Mutant<'_>) -> Vec<String> {
     complaints.into_iter().map(name).collect()
 }
 
-/// What is wrong with the page: a bug that rots, one that is there twice, an invariant for which
+/// What is wrong with the page: a bug that rots, one that is there twice, be it under another name,
+/// an invariant for which
 /// there is none, a number that is nowhere.
 fn wrong_mutants(page: &str) -> Vec<String> {
     let all: Vec<Mutant<'_>> = mutants(page).collect();
@@ -79,6 +80,12 @@ fn wrong_mutants(page: &str) -> Vec<String> {
     let mut names = BTreeSet::new();
     let twice = all.iter().filter(|mutant| !names.insert(mutant.name));
     complaints.extend(twice.map(|mutant| format!("{}: there are two", mutant.name)));
+    let mut changes = BTreeSet::new();
+    let twice = all.iter().filter(|mutant| {
+        let file = mutant.quoted.first().copied().unwrap_or_default();
+        !changes.insert((file, &mutant.before, &mutant.after))
+    });
+    complaints.extend(twice.map(|mutant| format!("{}: another has its diff", mutant.name)));
     let index = read(&root().join("docs/invariants.md"));
     let rows = index.lines().filter_map(|line| line.strip_prefix("| **"));
     let invariants: BTreeSet<&str> = rows.filter_map(|row| row.split("**").next()).collect();
@@ -141,11 +148,13 @@ fn an_invariant_for_which_there_is_no_planted_bug_is_found() {
     let without = wrong_mutants(&page.replace("**L3**", "**L99**"));
     assert_eq!(without, ["L3: no bug breaks it", "L99 is nowhere"]);
     let first = page.split("\n## ").nth(1).unwrap();
+    let (name, _) = first.split_once('\n').unwrap();
     let doubled = wrong_mutants(&format!("{page}\n## {first}"));
-    assert!(
-        doubled
-            .iter()
-            .all(|complaint| complaint.ends_with("there are two"))
+    let expected = ["there are two", "another has its diff"].map(|what| format!("{name}: {what}"));
+    assert_eq!(doubled, expected);
+    let renamed = wrong_mutants(&format!("{page}\n## Once more: {first}"));
+    assert_eq!(
+        renamed,
+        [format!("Once more: {name}: another has its diff")]
     );
-    assert_eq!(doubled.len(), 1);
 }
