@@ -2,9 +2,11 @@
 //!
 //! This is the one file of the crate with `unsafe` in it. In safe Rust a task is three allocations
 //! and as many look-ups by type: seven times the instructions for a spawn and a join
-//! (`docs/decisions.md`). What it may do is fenced in: everything outside this file is safe code, and
-//! none of its functions can be called in a wrong order, for each looks at the head first. What is
-//! decided is decided in `head.rs`, `waker.rs` and `executor.rs`.
+//! (`docs/decisions.md`). The boundary of the unsafe code is this module. Its notes rest on the two
+//! counts, the stage and the table of the head (`cell/head.rs`, `cell/standing.rs`, `cell/waker.rs`).
+//! Those are safe code, and only this module can change them: the compiler refuses it elsewhere. The
+//! functions that the rest of `task` can call may be called in any order, for each looks at the stage
+//! first. What is decided about a task is decided in `executor.rs`.
 //!
 //! In the notes: a Task is a Future and more (N15). Rules: T1, T3, T4, G5.
 //!
@@ -41,14 +43,21 @@
     clippy::unnecessary_safety_comment
 )]
 
+#[forbid(unsafe_code)]
+mod head;
+#[forbid(unsafe_code)]
+mod standing;
+#[forbid(unsafe_code)]
+mod waker;
+
+pub(super) use head::{Birth, Head};
+
 use super::executor::Step;
-use super::head::{Birth, Head};
 use super::join::JoinError;
-use super::standing::Stage;
-use super::waker::Wakeup;
 use crate::event_loop::Payload;
 use crate::event_loop::panics::catch;
 use readily_sys::blocks;
+use standing::Stage;
 use std::alloc::Layout;
 use std::any::TypeId;
 use std::marker::PhantomData;
@@ -58,6 +67,7 @@ use std::pin::Pin;
 use std::ptr::{NonNull, drop_in_place};
 use std::rc::Rc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+use waker::Wakeup;
 
 /// The allocation. Never borrowed as a whole: it says where its parts are.
 #[repr(C)]
@@ -76,7 +86,7 @@ union Behind<F: Future> {
 type Place = NonNull<()>;
 
 /// What depends on the type of the future.
-pub(super) struct Vtable {
+struct Vtable {
     layout: Layout,
     /// How far behind the start of the head it is.
     behind: usize,
@@ -84,7 +94,7 @@ pub(super) struct Vtable {
     drop_future: unsafe fn(Place),
     /// `None` where there is nothing to do.
     drop_output: Option<unsafe fn(Place)>,
-    pub(super) type_name: fn() -> &'static str,
+    type_name: fn() -> &'static str,
     output: fn() -> TypeId,
 }
 
@@ -251,7 +261,7 @@ impl CellRef {
             // - the stage said that the future is there; it was put there when the cell was made,
             //   with the room that its table tells of, is moved nowhere, and dropped in its place;
             // - nobody else touches it, for the stage is *busy* until this returns, and all who
-            //   might, in this file, look at that before;
+            //   might, in this file, look at that before, and no file outside this module changes it;
             // - `self` keeps the cell until then.
             unsafe { (self.vtable.poll)(self.behind(), &mut cx, step) }
         });

@@ -5,10 +5,9 @@
 //!
 //! In the notes: `current_task()`, `all_tasks()`, `get_coro()` (N16, N18).
 
-use super::cell::CellRef;
+use super::cell::{CellRef, Head};
 use super::executor::Executor;
 use super::handle;
-use super::head::Head;
 use super::join::{Reason, TaskState};
 use super::untold::Untold;
 use crate::event_loop::{Handle, Local, Origin, Payload, current};
@@ -148,7 +147,7 @@ impl TaskRef {
 
     /// The how-manieth task of its loop this is.
     pub(crate) fn number(&self) -> u64 {
-        self.cell.own.number
+        self.cell.number()
     }
 
     /// What it runs, and how far that has come.
@@ -156,8 +155,8 @@ impl TaskRef {
     pub fn get_coro(&self) -> Coro {
         let head = &*self.cell;
         Coro {
-            type_name: (head.vtable.type_name)(),
-            site: head.own.site,
+            type_name: head.type_name(),
+            site: head.site(),
             polls: head.polls(),
             state: self.state(),
         }
@@ -192,7 +191,7 @@ impl Hash for TaskRef {
 
 impl fmt::Debug for TaskRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, state, site) = (self.get_name(), self.state(), self.cell.own.site);
+        let (name, state, site) = (self.get_name(), self.state(), self.cell.site());
         match self.cancel_reason() {
             Some(reason) => write!(f, "<Task {name:?} {state:?} ({reason}) at {site}>"),
             None => write!(f, "<Task {name:?} {state:?} at {site}>"),

@@ -19,8 +19,7 @@
 //!   before anybody hears of the end.
 
 use super::budget::{self, Allowance};
-use super::cell::{CellRef, Joined, Nascent};
-use super::head::{Birth, Head};
+use super::cell::{Birth, CellRef, Head, Joined, Nascent};
 use super::join::{JoinError, Output, Reason, TaskState, announce, disown};
 use crate::base::slab::{Slab, SlabKey};
 use crate::event_loop::{Jobs, Local, MAIN_JOB, Origin, Payload};
@@ -173,7 +172,7 @@ impl Executor {
         let _suspends = Suspends(head);
         self.current.set(key.to_bits());
         head.count_poll();
-        self.main.set(Some(head.own.site));
+        self.main.set(Some(head.site()));
         poll()
     }
 
@@ -185,7 +184,7 @@ impl Executor {
         let Some(cell) = self.tasks.borrow().get(key).cloned() else {
             return;
         };
-        cell.wakeup.lower();
+        cell.lower();
         let mut step = Step {
             executor: self,
             local,
@@ -212,7 +211,7 @@ impl Executor {
         if let Some(cell) = cell {
             cell.standing().set_state(end);
             // An older one may still be there.
-            if self.main.get() == Some(cell.own.site) {
+            if self.main.get() == Some(cell.site()) {
                 self.main.set(None);
             }
         }
@@ -236,7 +235,7 @@ impl Executor {
             .iter()
             .map(|(key, cell)| (key, cell.clone()))
             .collect();
-        all.sort_by_key(|(_, cell)| cell.own.number);
+        all.sort_by_key(|(_, cell)| cell.number());
         all
     }
 }

@@ -59,7 +59,7 @@ impl<'a> MainTask<'a> {
         // T1: the number in the queue may be an older waker's, of a main task before this one.
         // Where a tape runs, other threads leave the flag alone: a poll too many does no harm.
         let cell = self.task.cell();
-        if !cell.wakeup.lower() && !cell.wakeup.is_taped() {
+        if !cell.lower() && !cell.is_taped() {
             return Poll::Pending;
         }
         self.turn.set(turn);

@@ -1,7 +1,7 @@
 //! Coroutines as tasks: futures, wakers, handles. This layer knows no socket.
 //!
 //! A task is a future that the loop polls whenever it has been woken, and a cell where its
-//! result waits. `executor.rs` has the states and the rules; `waker.rs` is how a task is
+//! result waits. `executor.rs` has the states and the rules; `cell/waker.rs` is how a task is
 //! called back; `handle.rs` is what its maker holds; `future.rs` is a value that somebody
 //! else settles.
 //!
@@ -17,7 +17,6 @@ mod done;
 mod executor;
 mod future;
 mod handle;
-mod head;
 mod join;
 pub(crate) mod line;
 mod look;
@@ -28,11 +27,9 @@ mod remote_shared;
 mod remote_task;
 mod reporting;
 mod shared;
-mod standing;
 mod task_local;
 pub(crate) mod untold;
 pub(crate) mod waiters;
-mod waker;
 
 pub use budget::{BUDGET, consume_budget, unbudgeted};
 pub use coroutine::{CoroutineProbe, IsCoroutine, IsNotCoroutine};

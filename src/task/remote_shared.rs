@@ -5,7 +5,7 @@
 //!
 //! In asyncio it is inside of `concurrent.futures.Future`. Rule: G6.
 
-use super::head::Head;
+use super::cell::Head;
 use super::join::JoinError;
 use super::untold::Untold;
 use crate::event_loop::Afar;

@@ -7,7 +7,7 @@
 //!
 //! In asyncio: "Task exception was never retrieved".
 
-use super::head::Head;
+use super::cell::Head;
 use crate::event_loop::{Inbox, Origin, Payload, current, panics, unhandled};
 use std::panic::Location;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(crate) struct Untold {
 impl Untold {
     /// What this task has panicked with.
     pub(super) fn of(task: &Head, payload: Payload) -> Self {
-        let mut untold = Self::before(task.own.site, task.home(), payload);
+        let mut untold = Self::before(task.site(), task.home(), payload);
         untold.name = Some(task.name().to_string());
         untold
     }

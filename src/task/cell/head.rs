@@ -6,13 +6,13 @@
 //!
 //! In the notes: what a Task answers when it is asked (N16). Rules: T3, T4.
 
-use super::cell::Vtable;
-use super::current::TaskRef;
-use super::done::DoneList;
-use super::join::{Forward, JoinError, Reason, TaskState};
+use super::Vtable;
 use super::standing::Standing;
 use super::waker::Wakeup;
 use crate::event_loop::{Inbox, Origin, Payload};
+use crate::task::current::TaskRef;
+use crate::task::done::DoneList;
+use crate::task::join::{Forward, JoinError, Reason, TaskState};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
@@ -35,8 +35,8 @@ struct Extra {
 /// The part for the loop's thread.
 pub(super) struct Own {
     /// The how-manieth task of its loop this is, from 1.
-    pub(super) number: u64,
-    pub(super) site: &'static Location<'static>,
+    number: u64,
+    site: &'static Location<'static>,
     /// References to the cell on this thread.
     references: Cell<u32>,
     polls: Cell<u32>,
@@ -46,15 +46,15 @@ pub(super) struct Own {
 }
 
 /// What a task is told at its making.
-pub(super) struct Birth {
-    pub(super) home: Arc<Inbox>,
-    pub(super) job: u64,
-    pub(super) number: u64,
-    pub(super) site: &'static Location<'static>,
+pub(in crate::task) struct Birth {
+    pub(in crate::task) home: Arc<Inbox>,
+    pub(in crate::task) job: u64,
+    pub(in crate::task) number: u64,
+    pub(in crate::task) site: &'static Location<'static>,
 }
 
 #[repr(C)]
-pub(super) struct Head {
+pub(in crate::task) struct Head {
     pub(super) vtable: &'static Vtable,
     /// All that a waker touches, on whichever thread.
     pub(super) wakeup: Wakeup,
@@ -97,21 +97,45 @@ impl Head {
         }
     }
 
-    pub(super) fn standing(&self) -> &Standing {
+    pub(in crate::task) fn standing(&self) -> &Standing {
         &self.wakeup.standing
     }
 
     #[inline]
-    pub(super) fn state(&self) -> TaskState {
+    pub(in crate::task) fn state(&self) -> TaskState {
         self.standing().state()
     }
 
-    pub(super) fn job(&self) -> u64 {
+    pub(in crate::task) fn job(&self) -> u64 {
         self.wakeup.job
     }
 
-    pub(super) fn home(&self) -> &Arc<Inbox> {
+    pub(in crate::task) fn home(&self) -> &Arc<Inbox> {
         &self.wakeup.home
+    }
+
+    /// The how-manieth task of its loop it is.
+    pub(in crate::task) fn number(&self) -> u64 {
+        self.own.number
+    }
+
+    pub(in crate::task) fn site(&self) -> &'static Location<'static> {
+        self.own.site
+    }
+
+    /// What its future is called.
+    pub(in crate::task) fn type_name(&self) -> &'static str {
+        (self.vtable.type_name)()
+    }
+
+    /// See [`Wakeup::lower`].
+    #[inline]
+    pub(in crate::task) fn lower(&self) -> bool {
+        self.wakeup.lower()
+    }
+
+    pub(in crate::task) fn is_taped(&self) -> bool {
+        self.wakeup.is_taped()
     }
 
     fn extra(&self) -> &Extra {
@@ -120,24 +144,24 @@ impl Head {
 
     /// A poll begins.
     #[inline]
-    pub(super) fn count_poll(&self) {
+    pub(in crate::task) fn count_poll(&self) {
         self.standing().set_state(TaskState::Running);
         self.own.polls.set(self.own.polls.get().saturating_add(1));
     }
 
-    pub(super) fn polls(&self) -> u64 {
+    pub(in crate::task) fn polls(&self) -> u64 {
         self.own.polls.get().into()
     }
 
     /// For reports.
-    pub(super) fn origin(&self) -> Origin {
+    pub(in crate::task) fn origin(&self) -> Origin {
         Origin::Task {
             name: self.name(),
             site: self.own.site,
         }
     }
 
-    pub(super) fn name(&self) -> Rc<str> {
+    pub(in crate::task) fn name(&self) -> Rc<str> {
         let given = self.own.extra.get();
         match given.and_then(|extra| extra.name.borrow().clone()) {
             Some(name) => name,
@@ -145,39 +169,39 @@ impl Head {
         }
     }
 
-    pub(super) fn set_name(&self, name: &str) {
+    pub(in crate::task) fn set_name(&self, name: &str) {
         *self.extra().name.borrow_mut() = Some(name.into());
     }
 
-    pub(super) fn reason(&self) -> Option<Reason> {
+    pub(in crate::task) fn reason(&self) -> Option<Reason> {
         self.own.extra.get()?.reason.borrow().clone()
     }
 
-    pub(super) fn set_reason(&self, reason: Option<Reason>) {
+    pub(in crate::task) fn set_reason(&self, reason: Option<Reason>) {
         if reason.is_some() {
             *self.extra().reason.borrow_mut() = reason;
         }
     }
 
-    pub(super) fn forward(&self, forward: Forward) {
+    pub(in crate::task) fn forward(&self, forward: Forward) {
         self.extra().forward.set(Some(forward));
     }
 
-    pub(super) fn take_forward(&self) -> Option<Forward> {
+    pub(in crate::task) fn take_forward(&self) -> Option<Forward> {
         self.own.extra.get()?.forward.take()
     }
 
     /// The done-callbacks, if there ever were any.
-    pub(super) fn done(&self) -> Option<&DoneList<TaskRef>> {
+    pub(in crate::task) fn done(&self) -> Option<&DoneList<TaskRef>> {
         Some(&self.own.extra.get()?.done)
     }
 
-    pub(super) fn done_or_new(&self) -> &DoneList<TaskRef> {
+    pub(in crate::task) fn done_or_new(&self) -> &DoneList<TaskRef> {
         &self.extra().done
     }
 
     /// Has `waker` woken at the end. What it replaces is dropped here: not under a borrow (L8).
-    pub(super) fn wait(&self, waker: &Waker) {
+    pub(in crate::task) fn wait(&self, waker: &Waker) {
         let kept = self.own.waiter.take();
         if kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
             self.own.waiter.set(kept);
@@ -188,12 +212,12 @@ impl Head {
         drop(self.own.waiter.replace(Some(waker)));
     }
 
-    pub(super) fn take_waiter(&self) -> Option<Waker> {
+    pub(in crate::task) fn take_waiter(&self) -> Option<Waker> {
         self.own.waiter.take()
     }
 
     /// T3: ends the task, once.
-    pub(super) fn settle(&self, end: Result<(), JoinError>) {
+    pub(in crate::task) fn settle(&self, end: Result<(), JoinError>) {
         self.standing().set_state(match end {
             Ok(()) => TaskState::Done,
             Err(JoinError::Panicked(payload)) => {
@@ -206,7 +230,7 @@ impl Head {
 
     /// T4: how it has ended, once; `None` while it has not, and from then on.
     #[inline]
-    pub(super) fn deliver(&self) -> Option<Result<(), JoinError>> {
+    pub(in crate::task) fn deliver(&self) -> Option<Result<(), JoinError>> {
         let standing = self.standing();
         if !standing.is_owed() {
             return None;

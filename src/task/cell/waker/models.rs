@@ -8,8 +8,7 @@
 //! It is N10's `await` from the other side: who gave way must be called back. Wakes at home are
 //! not modelled: they meet nobody.
 
-use super::super::cell::{Joined, Nascent};
-use super::super::head::Birth;
+use super::super::{Birth, Joined, Nascent};
 use crate::base::sync::AtomicBool;
 use crate::event_loop::Home;
 use loom::thread;

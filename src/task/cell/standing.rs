@@ -6,7 +6,7 @@
 //!
 //! In the notes: `done()`, `cancelled()` (N16). Rules: T3, T4.
 
-use super::join::TaskState;
+use crate::task::join::TaskState;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// What the cell holds behind its head.
@@ -34,7 +34,7 @@ const DETACHED: u8 = 4;
 /// Atomics for the one reason that these three bytes fill a gap in what is shared with others; a
 /// relaxed load is a load.
 #[derive(Default)]
-pub(super) struct Standing {
+pub(in crate::task) struct Standing {
     state: AtomicU8,
     stage: AtomicU8,
     marks: AtomicU8,
@@ -42,7 +42,7 @@ pub(super) struct Standing {
 
 impl Standing {
     #[inline]
-    pub(super) fn state(&self) -> TaskState {
+    pub(in crate::task) fn state(&self) -> TaskState {
         match self.state.load(Relaxed) {
             0 => TaskState::Created,
             1 => TaskState::Suspended,
@@ -54,7 +54,7 @@ impl Standing {
     }
 
     #[inline]
-    pub(super) fn set_state(&self, state: TaskState) {
+    pub(in crate::task) fn set_state(&self, state: TaskState) {
         self.state.store(state as u8, Relaxed);
     }
 
@@ -97,24 +97,24 @@ impl Standing {
 
     /// Whether it has ended, and nobody has its result yet.
     #[inline]
-    pub(super) fn is_owed(&self) -> bool {
+    pub(in crate::task) fn is_owed(&self) -> bool {
         self.state().is_ended() && !self.is(TAKEN)
     }
 
     #[inline]
-    pub(super) fn is_cancelled(&self) -> bool {
+    pub(in crate::task) fn is_cancelled(&self) -> bool {
         self.is(CANCELLED)
     }
 
-    pub(super) fn cancel(&self) {
+    pub(in crate::task) fn cancel(&self) {
         self.mark(CANCELLED, true);
     }
 
-    pub(super) fn is_detached(&self) -> bool {
+    pub(in crate::task) fn is_detached(&self) -> bool {
         self.is(DETACHED)
     }
 
-    pub(super) fn detach(&self) {
+    pub(in crate::task) fn detach(&self) {
         self.mark(DETACHED, true);
     }
 
