@@ -16,7 +16,7 @@ use std::time::Duration;
 /// R012.
 #[test]
 fn files_and_directories_are_refused_by_name_and_handed_back() {
-    let _guard = guard();
+    let _guard = guard!();
     let event_loop = strict_loop();
     for path in ["Cargo.toml", "/"] {
         let log = Log::default();
@@ -51,7 +51,7 @@ fn files_and_directories_are_refused_by_name_and_handed_back() {
 /// R012: what is always ready, but no file.
 #[test]
 fn the_null_device_is_refused_too() {
-    let _guard = guard();
+    let _guard = guard!();
     let event_loop = strict_loop();
     let null = File::open("/dev/null").unwrap();
     let refused = event_loop
@@ -63,7 +63,7 @@ fn the_null_device_is_refused_too() {
 /// R007, R008.
 #[test]
 fn a_second_registration_names_the_first_and_loses_nothing() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let ours = Rc::new(ours);
@@ -100,7 +100,7 @@ fn a_second_registration_names_the_first_and_loses_nothing() {
 /// R007: a duplicate is another number, and hears for itself.
 #[test]
 fn a_duplicate_is_a_registration_of_its_own() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let log = Log::default();
@@ -120,7 +120,7 @@ fn a_duplicate_is_a_registration_of_its_own() {
 /// R008.
 #[test]
 fn unknown_stale_and_foreign_keys_are_told_and_touch_nothing() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let mut other = strict_loop();
     let (a, _a) = UnixStream::pair().unwrap();
@@ -154,7 +154,7 @@ fn unknown_stale_and_foreign_keys_are_told_and_touch_nothing() {
 
 #[test]
 fn a_blocking_descriptor_is_made_non_blocking() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap(); // blocking
     let log = Log::default();
@@ -173,7 +173,7 @@ fn a_blocking_descriptor_is_made_non_blocking() {
 
 #[test]
 fn a_refused_descriptor_keeps_its_flags() {
-    let _guard = guard();
+    let _guard = guard!();
     let event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let ours = Rc::new(ours);
@@ -203,7 +203,7 @@ fn a_refused_descriptor_keeps_its_flags() {
 /// R020.
 #[test]
 fn interest_in_nothing_is_a_pause_and_costs_nothing() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"x").unwrap();
@@ -222,7 +222,7 @@ fn interest_in_nothing_is_a_pause_and_costs_nothing() {
 /// A branch that nobody wrote takes its interest back, instead of being told for ever.
 #[test]
 fn a_branch_that_nobody_wrote_does_not_make_the_loop_spin() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"x").unwrap();
@@ -242,7 +242,7 @@ fn a_branch_that_nobody_wrote_does_not_make_the_loop_spin() {
 /// R038, L3.
 #[test]
 fn a_loop_cannot_be_turned_inside_a_callback_a_timer_a_task_or_a_destructor() {
-    let _guard = guard();
+    let _guard = guard!();
     struct Runs(Log);
     impl Drop for Runs {
         fn drop(&mut self) {
@@ -283,7 +283,7 @@ fn a_loop_cannot_be_turned_inside_a_callback_a_timer_a_task_or_a_destructor() {
 
 #[test]
 fn outside_a_loop_spawn_sleep_and_futures_panic_and_say_what_to_do() {
-    let _guard = guard();
+    let _guard = guard!();
     let message = |f: &mut dyn FnMut()| {
         let payload = catch_unwind(AssertUnwindSafe(f)).expect_err("it panics");
         let text = payload.downcast_ref::<String>().cloned();
@@ -317,7 +317,7 @@ fn outside_a_loop_spawn_sleep_and_futures_panic_and_say_what_to_do() {
 /// What was refused comes back: a connection that cannot be tried, for one.
 #[test]
 fn a_connection_that_is_refused_at_once_gives_its_callbacks_back() {
-    let _guard = guard();
+    let _guard = guard!();
     let event_loop = strict_loop();
     let log = Log::default();
     let dropped = Dropped(log.clone(), "dropped");
@@ -336,7 +336,7 @@ fn a_connection_that_is_refused_at_once_gives_its_callbacks_back() {
 
 #[test]
 fn every_refused_registration_leaves_the_table_as_it_was() {
-    let _guard = guard();
+    let _guard = guard!();
     let event_loop = strict_loop();
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
         let file = File::open("Cargo.toml").unwrap();

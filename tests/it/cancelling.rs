@@ -16,7 +16,7 @@ use std::time::Duration;
 /// first reason stays.
 #[test]
 fn a_reason_is_kept_of_the_call_that_ends_the_task_and_of_no_other() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let mut done = event_loop.spawn(async { 1 });
     turn_times(&mut event_loop, 1);
@@ -60,7 +60,7 @@ fn a_reason_is_kept_of_the_call_that_ends_the_task_and_of_no_other() {
 /// A reason is seen where tasks are shown: in `Debug`, and by done-callbacks.
 #[test]
 fn a_reason_is_seen_where_a_task_is_shown() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let log = Log::default();
     let told = log.clone();
@@ -110,7 +110,7 @@ fn two_cancel_a_task_whose_value_comes_in_the_same_turn_in_every_order() {
 /// What a group tells those whom it ends; and that one who is cancelled alone has not failed.
 #[test]
 fn a_group_says_why_it_ends_its_children() {
-    let _guard = guard();
+    let _guard = guard!();
     let log = Log::default();
     let told = log.clone();
     let ended = RefCell::new(None);
@@ -144,7 +144,7 @@ fn a_group_says_why_it_ends_its_children() {
 /// A group that is over takes nobody: neither late, nor while it ends.
 #[test]
 fn a_group_that_is_over_takes_nobody() {
-    let _guard = guard();
+    let _guard = guard!();
     let log = Log::default();
     strict_run(async {
         let mut kept = None;
@@ -176,7 +176,7 @@ fn a_group_that_is_over_takes_nobody() {
 /// Who made no promise is not told of one.
 #[test]
 fn a_child_says_whether_it_was_cancelled_and_why_or_has_failed() {
-    let _guard = guard();
+    let _guard = guard!();
     let ended = strict_run(TaskGroup::<u8>::collect(async |group| {
         let child = group.spawn(pending::<Result<(), _>>());
         assert!(child.cancel());
@@ -197,7 +197,7 @@ fn a_child_says_whether_it_was_cancelled_and_why_or_has_failed() {
 /// A body that panics takes its children with it, and the panic is the caller's.
 #[test]
 fn a_body_that_panics_takes_its_children_with_it() {
-    let _guard = guard();
+    let _guard = guard!();
     let log = Log::default();
     let held = Dropped(log.clone(), "child");
     let panicked = strict_run(async {
@@ -221,7 +221,7 @@ fn a_body_that_panics_takes_its_children_with_it() {
 /// A set lets go what it is told to, and its tasks go on.
 #[test]
 fn what_a_set_lets_go_goes_on() {
-    let _guard = guard();
+    let _guard = guard!();
     let log = Log::default();
     strict_run(async {
         let mut set = JoinSet::new();
@@ -247,7 +247,7 @@ fn what_a_set_lets_go_goes_on() {
 /// whose token went, is dropped.
 #[test]
 fn callbacks_of_a_token_run_soon_in_order_and_may_use_it() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let log = Log::default();
     let here = event_loop.enter();
@@ -283,7 +283,7 @@ fn whoever_hears_of_a_cancelled_token_finds_all_below_it_cancelled() {
         static BELOW: RefCell<Vec<CancellationToken>> = const { RefCell::new(Vec::new()) };
         static SEEN: RefCell<Vec<bool>> = const { RefCell::new(Vec::new()) };
     }
-    let _guard = guard();
+    let _guard = guard!();
     let looks = readily::testing::wakers::calling(
         || {
             let below = BELOW.with_borrow(|below| below.iter().all(|t| t.is_cancelled()));
@@ -306,7 +306,7 @@ fn whoever_hears_of_a_cancelled_token_finds_all_below_it_cancelled() {
 /// R090: also if it was woken for nothing, and if the set goes on.
 #[test]
 fn who_gives_up_waiting_for_a_set_leaves_no_waker_behind() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let mut set = JoinSet::new();
     set.spawn_on(&event_loop, pending::<()>());
@@ -324,7 +324,7 @@ fn who_gives_up_waiting_for_a_set_leaves_no_waker_behind() {
 /// R057: also where a guard goes in the middle of a panic, outside every loop.
 #[test]
 fn a_guard_that_goes_in_a_panic_survives_a_waker_that_panics() {
-    let _guard = guard();
+    let _guard = guard!();
     let token = CancellationToken::new();
     let mut waits = token.cancelled();
     let waker = readily::testing::wakers::panicking();

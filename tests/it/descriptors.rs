@@ -67,7 +67,7 @@ fn what_fails_for_want_of_descriptors_leaves_none_behind() {
     if !is_alone(Some(40)) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     // The poller's own and the bell's, which is an eventfd or a pipe.
     let each = if cfg!(readily_force_pipe) { 3 } else { 2 };
     assert_eq!(wants("a loop", EventLoop::new), each);
@@ -99,7 +99,7 @@ fn an_accept_that_is_given_up_for_want_of_descriptors_leaves_none_behind() {
     if !is_alone(Some(40)) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     let told = collect_unhandled(&runner);
     runner
@@ -143,7 +143,7 @@ fn a_connection_is_closed_once_wherever_connecting_is_given_up() {
     if !is_alone(None) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     // A listener whose queue is full: connecting to it goes on waiting.
     let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -180,7 +180,7 @@ fn a_registration_closes_its_descriptor_once_however_it_ends() {
     if !is_alone(None) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     type End = fn(&mut Runner, UnixStream, UnixStream);
     let ends: [(&str, End); 7] = [
@@ -272,7 +272,7 @@ fn a_child_inherits_nothing_of_the_loop() {
     if !is_alone(None) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     // Standard input, output and error; and what whoever started us was careless with.
     let before = open_in_a_child();
     let mut runner = strict_runner();
@@ -319,7 +319,7 @@ fn a_loop_whose_poller_was_closed_behind_its_back_says_so_in_each_turn() {
     if !is_alone(None) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let key = runner.register(ours, Interest::READ, Closures::new());
@@ -357,7 +357,7 @@ fn a_loop_whose_poller_was_closed_behind_its_back_says_so_in_each_turn() {
 /// R016: a loop cannot wait for itself, nor in a ring.
 #[test]
 fn a_loop_that_is_registered_with_itself_is_refused() {
-    let _guard = guard();
+    let _guard = guard!();
     let (first, second) = (strict_loop(), strict_loop());
     let itself = first.as_fd().unwrap().try_clone_to_owned().unwrap();
     let refused = first.register(itself, Interest::READ, Closures::new());

@@ -52,7 +52,7 @@ impl Callbacks for Branches {
 
 #[test]
 fn an_outgoing_connection_takes_all_five_branches_in_the_order_of_the_notes() {
-    let _guard = guard();
+    let _guard = guard!();
     let (listener, addr) = listener();
     let mut event_loop = strict_loop();
     let log = Log::default();
@@ -76,7 +76,7 @@ fn an_outgoing_connection_takes_all_five_branches_in_the_order_of_the_notes() {
 
 #[test]
 fn a_listener_accepts_and_registers_for_reading_and_writing() {
-    let _guard = guard();
+    let _guard = guard!();
     let (listener, addr) = listener();
     let mut event_loop = strict_loop();
     let log = Log::default();
@@ -99,7 +99,7 @@ fn a_listener_accepts_and_registers_for_reading_and_writing() {
 /// R028.
 #[test]
 fn a_refused_connection_is_told_once_with_its_reason() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let log = Log::default();
     // On the loopback a refusal may come at once, or later, as an event.
@@ -114,7 +114,7 @@ fn a_refused_connection_is_told_once_with_its_reason() {
 
 #[test]
 fn accepting_nothing_closes_the_newcomer() {
-    let _guard = guard();
+    let _guard = guard!();
     let (listener, addr) = listener();
     let mut event_loop = strict_loop();
     let seen = Count::default();
@@ -133,7 +133,7 @@ fn accepting_nothing_closes_the_newcomer() {
 /// R002, L2: whichever of them comes first.
 #[test]
 fn what_a_callback_removes_is_not_called_later_in_the_same_batch() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (called, keys) = (Count::default(), Rc::new(RefCell::new(Vec::<Key>::new())));
     let mut peers = Vec::new();
@@ -160,7 +160,7 @@ fn what_a_callback_removes_is_not_called_later_in_the_same_batch() {
 /// R001, L1: the number comes back within the batch, and the old report is nobody's.
 #[test]
 fn a_stale_event_never_reaches_the_next_owner_of_the_number() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let log = Log::default();
     let victims = Rc::new(RefCell::new(Vec::<(Key, i32)>::new()));
@@ -200,7 +200,7 @@ fn a_stale_event_never_reaches_the_next_owner_of_the_number() {
 /// R003, R040.
 #[test]
 fn a_callback_that_removes_itself_finishes_is_dropped_once_and_hears_nothing_more() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let log = Log::default();
@@ -225,7 +225,7 @@ fn a_callback_that_removes_itself_finishes_is_dropped_once_and_hears_nothing_mor
 /// R021, L2: one report, several bits.
 #[test]
 fn a_registration_removed_by_its_read_branch_is_not_written_or_hung_up() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     (&theirs).write_all(b"last").unwrap();
@@ -249,7 +249,7 @@ fn a_registration_removed_by_its_read_branch_is_not_written_or_hung_up() {
 /// The same, with the interest instead of the registration.
 #[test]
 fn an_interest_taken_back_by_the_read_branch_is_not_served_by_the_write_branch() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, mut theirs) = tcp_pair();
     theirs.write_all(b"x").unwrap();
@@ -281,7 +281,7 @@ fn an_interest_taken_back_by_the_read_branch_is_not_served_by_the_write_branch()
 /// R004: the description lives on in a duplicate.
 #[test]
 fn a_removed_registration_is_silent_even_if_a_duplicate_lives_on() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let duplicate = ours.try_clone().unwrap();
@@ -299,7 +299,7 @@ fn a_removed_registration_is_silent_even_if_a_duplicate_lives_on() {
 /// R015.
 #[test]
 fn a_callback_may_register_thousands_while_it_runs() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let count = Count::default();
@@ -328,7 +328,7 @@ fn a_callback_may_register_thousands_while_it_runs() {
 /// R027: more ready sources than a batch holds.
 #[test]
 fn a_thousand_ready_sources_are_all_served_in_a_few_turns() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let served = Rc::new(RefCell::new(vec![0_u32; 400]));
     let mut kept = Vec::new();
@@ -349,7 +349,7 @@ fn a_thousand_ready_sources_are_all_served_in_a_few_turns() {
 /// R049.
 #[test]
 fn a_callback_of_one_stream_writes_to_another() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (a, mut a_peer) = UnixStream::pair().unwrap();
     let (b, mut b_peer) = UnixStream::pair().unwrap();
@@ -382,7 +382,7 @@ fn a_callback_of_one_stream_writes_to_another() {
 /// R048.
 #[test]
 fn a_loop_that_is_kept_by_its_own_callbacks_is_freed_all_the_same() {
-    let _guard = guard();
+    let _guard = guard!();
     let event_loop = strict_loop();
     let log = Log::default();
     let (ours, _theirs) = UnixStream::pair().unwrap();
@@ -413,7 +413,7 @@ fn a_loop_that_is_kept_by_its_own_callbacks_is_freed_all_the_same() {
 
 #[test]
 fn an_edge_is_told_once_and_a_one_shot_is_silent_until_it_is_asked_again() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     for (trigger, again) in [(Trigger::Edge, 1), (Trigger::OneShot, 1)] {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
@@ -443,7 +443,7 @@ fn an_edge_is_told_once_and_a_one_shot_is_silent_until_it_is_asked_again() {
 /// R024.
 #[test]
 fn interest_follows_the_last_word_in_whatever_order_it_changes() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, mut theirs) = tcp_pair();
     let log = Log::default();
@@ -484,7 +484,7 @@ fn interest_follows_the_last_word_in_whatever_order_it_changes() {
 /// R026.
 #[test]
 fn transfers_of_nothing_change_nothing() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, mut theirs) = tcp_pair();
     theirs.write_all(b"x").unwrap();

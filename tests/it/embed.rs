@@ -19,7 +19,7 @@ fn asks_for_a_turn(event_loop: &EventLoop, timeout: Option<Duration>) -> bool {
 /// A host needs two things: a descriptor to wait for, and when to stop waiting.
 #[test]
 fn a_host_waits_for_one_descriptor_and_one_deadline() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let log = Log::default();
     assert!(!asks_for_a_turn(&event_loop, Some(Duration::ZERO)));
@@ -55,7 +55,7 @@ fn a_host_waits_for_one_descriptor_and_one_deadline() {
 /// loop is awake; and a host does not ask the loop before it waits.
 #[test]
 fn what_was_sent_during_a_turn_makes_the_descriptor_readable() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let remote = event_loop.remote();
     event_loop.call_soon(move |_| remote.call_soon(|_| ()).unwrap());
@@ -68,7 +68,7 @@ fn what_was_sent_during_a_turn_makes_the_descriptor_readable() {
 /// What a callback queued is a reason for another turn at once: the deadline says so.
 #[test]
 fn work_that_is_ready_is_a_deadline_of_now() {
-    let _guard = guard();
+    let _guard = guard!();
     let event_loop = strict_loop();
     event_loop.call_soon(|_| ());
     assert!(event_loop.next_deadline().unwrap() <= event_loop.fresh_now());
@@ -77,7 +77,7 @@ fn work_that_is_ready_is_a_deadline_of_now() {
 /// A loop in a loop: the inner one's descriptor is registered with the outer one.
 #[test]
 fn a_loop_can_be_a_source_of_another() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut outer = strict_loop();
     let mut inner = strict_loop();
     let log = Log::default();
@@ -109,7 +109,7 @@ fn a_loop_starts_no_thread() {
     if !crate::support::is_alone(None) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
     let before = threads();
     let seen = strict_run(async move {

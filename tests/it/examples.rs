@@ -1,8 +1,8 @@
 //! The other examples as their users run them: a process, its arguments, what it prints, and
 //! clients where it has some. (The echo servers are in `servers.rs`.)
 
-use crate::servers::{Server, example};
-use crate::support::{Process, command, guard_for, patient_guard, runs_alone};
+use crate::servers::{Server, example, watched};
+use crate::support::{Process, command, runs_alone, watch};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::Stdio;
@@ -11,7 +11,6 @@ use std::time::Duration;
 /// What a program that ends by itself has printed.
 fn run(name: &str, args: &[&str]) -> String {
     let mut program = example(name);
-    let _guard = patient_guard();
     let output = Process::output(program.args(args));
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name} {args:?}: {told}");
@@ -56,6 +55,7 @@ impl Client {
 
 #[test]
 fn a_fan_out_has_as_many_connections_as_it_may_and_no_more() {
+    let Some(_guard) = watched() else { return };
     for at_most in [1, 7] {
         let said = run("fan_out", &[&at_most.to_string()]);
         let expected = format!(
@@ -69,6 +69,7 @@ fn a_fan_out_has_as_many_connections_as_it_may_and_no_more() {
 
 #[test]
 fn examples_that_are_told_nonsense_say_how_to_call_them() {
+    let Some(_guard) = watched() else { return };
     let calls: [(&str, &[&str]); 9] = [
         ("fan_out", &["0"]),
         ("fan_out", &["many"]),
@@ -90,6 +91,7 @@ fn examples_that_are_told_nonsense_say_how_to_call_them() {
 /// It checks itself that nothing is lost, and that no more is under way than there may be.
 #[test]
 fn a_bounded_pipeline_holds_what_it_may_and_an_unbounded_one_holds_all() {
+    let Some(_guard) = watched() else { return };
     for items in ["0", "1", "5", "400"] {
         let said = run("pipeline", &[items]);
         let total = |name: &str| {
@@ -106,6 +108,7 @@ fn a_bounded_pipeline_holds_what_it_may_and_an_unbounded_one_holds_all() {
 
 #[test]
 fn guests_of_a_chat_hear_each_other_in_one_order_come_and_go() {
+    let Some(_guard) = watched() else { return };
     let server = Server::start("chat");
     let mut ann = Client::guest(&server, "ann", "ann");
     let mut bob = Client::of(&server);
@@ -147,6 +150,7 @@ fn guests_of_a_chat_hear_each_other_in_one_order_come_and_go() {
 /// Whoever reads slowly costs a ring, and is told; whoever reads hears every line meanwhile.
 #[test]
 fn a_slow_guest_of_a_chat_hears_how_much_it_has_missed_and_holds_nobody_up() {
+    let Some(_guard) = watched() else { return };
     let server = Server::start("chat");
     let mut slow = Client::guest(&server, "slow", "slow");
     let mut ann = Client::guest(&server, "ann", "ann, slow");
@@ -205,6 +209,7 @@ fn rest(server: &mut Server) -> String {
 
 #[test]
 fn a_graceful_end_finishes_what_was_begun_and_shows_the_idle_out() {
+    let Some(_guard) = watched() else { return };
     let mut server = graceful("60000");
     let (mut idle, mut busy) = (Client::of(&server), Client::of(&server));
     let mut half = Client::of(&server);
@@ -236,6 +241,7 @@ fn a_graceful_end_finishes_what_was_begun_and_shows_the_idle_out() {
 
 #[test]
 fn a_graceful_end_has_a_limit_and_says_whom_it_has_dropped() {
+    let Some(_guard) = watched() else { return };
     let mut server = graceful("50");
     let mut busy = Client::of(&server);
     busy.say("600000");
@@ -253,11 +259,12 @@ fn a_graceful_end_has_a_limit_and_says_whom_it_has_dropped() {
 /// No server is left over, whichever way its test ends.
 #[test]
 fn a_server_ends_with_its_test_also_if_that_panics_or_hangs() {
+    let Some(_guard) = watched() else { return };
     const HOW: &str = "READILY_IT_ENDS";
     const NAME: &str = "examples::a_server_ends_with_its_test_also_if_that_panics_or_hangs";
     if runs_alone() {
         let how = std::env::var(HOW).expect("it is told");
-        let _hangs = (how == "hangs").then(|| guard_for(Duration::from_millis(500)));
+        let _hangs = (how == "hangs").then(|| watch(Duration::from_millis(500)));
         if how == "has no address" {
             // It is running by then, and nobody has it yet.
             let mut talks = std::process::Command::new("sh");
@@ -273,13 +280,12 @@ fn a_server_ends_with_its_test_also_if_that_panics_or_hangs() {
         }
     }
     for how in ["panics", "hangs", "has no address"] {
-        let _guard = patient_guard();
-        // Built beforehand: that may take longer than the guard waits.
-        drop(example("echo_callbacks"));
         let output = Process::output(command(NAME, None).env(HOW, how));
         assert!(!output.status.success());
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let hangs = format!("the test {NAME} hangs: it waits, and nothing comes");
+        assert_eq!(told.contains(&hangs), how == "hangs", "{told}");
         let number = said.lines().chain(told.lines()).find_map(|line| {
             let (_, number) = line.split_once("number ")?;
             number

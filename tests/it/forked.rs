@@ -40,7 +40,7 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
     if !is_alone(None) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     let event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let log = Log::default();
@@ -86,7 +86,7 @@ fn in_a_fork_a_remote_task_says_that_its_loop_is_the_parents() {
     if !is_alone(None) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     let (to_us, remotes) = channel();
     let home = std::thread::spawn(move || {
         let mut runner = strict_runner();
@@ -140,7 +140,7 @@ fn a_file_that_lives_on_under_another_number_is_told_once_and_disturbs_nobody() 
     if cfg!(not(target_os = "linux")) || !is_alone(None) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let told = collect_unhandled(&event_loop);
     let (ours, mut theirs) = UnixStream::pair().unwrap();
@@ -168,7 +168,7 @@ fn a_number_that_was_changed_behind_the_loops_back_can_be_removed_and_used_again
     if !is_alone(None) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let (other, mut other_peer) = UnixStream::pair().unwrap();
@@ -205,7 +205,7 @@ fn a_descriptor_that_somebody_else_has_closed_is_told_of_at_its_end() {
     if !is_alone(None) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     type End = fn(EventLoop, readily::Key, UnixStream);
     let ends: [(&str, End); 4] = [
         ("removed", |event_loop, key, _| {
@@ -242,7 +242,7 @@ fn a_callback_that_closes_its_own_number_is_told_of_it_and_no_more() {
     if !is_alone(None) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     for panics in [false, true] {
         let mut event_loop = strict_loop();
         event_loop.set_panic_policy(readily::PanicPolicy::Isolate);

@@ -38,7 +38,7 @@ fn reader(piece: usize, bytes: &Bytes, log: &Log) -> Closures {
 /// R017, in three ways to be told, with pieces that make the first read short or not.
 #[test]
 fn bytes_sent_before_a_hangup_are_read_before_it_is_told_once() {
-    let _guard = guard();
+    let _guard = guard!();
     for trigger in [Trigger::Level, Trigger::Edge] {
         for piece in [1, 7, 64, 4096] {
             let mut event_loop = strict_loop();
@@ -60,7 +60,7 @@ fn bytes_sent_before_a_hangup_are_read_before_it_is_told_once() {
 
 #[test]
 fn a_one_shot_reader_gets_all_bytes_if_it_asks_again_and_then_the_hangup() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     (&theirs).write_all(&[7; 64]).unwrap();
@@ -84,7 +84,7 @@ fn a_one_shot_reader_gets_all_bytes_if_it_asks_again_and_then_the_hangup() {
 /// R017 with a pause: the hangup waits, without a busy loop, until reading goes on.
 #[test]
 fn a_paused_reader_hears_of_the_hangup_after_it_has_read_the_rest() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     (&theirs).write_all(b"the rest").unwrap();
@@ -104,7 +104,7 @@ fn a_paused_reader_hears_of_the_hangup_after_it_has_read_the_rest() {
 
 #[test]
 fn a_reader_that_pauses_again_and_again_loses_no_byte() {
-    let _guard = guard();
+    let _guard = guard!();
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
         let mut event_loop = strict_loop();
         let (ours, theirs) = UnixStream::pair().unwrap();
@@ -135,7 +135,7 @@ fn a_reader_that_pauses_again_and_again_loses_no_byte() {
 /// A parked registration that wants to write is told that it may: the write gives the error.
 #[test]
 fn a_paused_reader_whose_peer_has_gone_can_still_ask_to_write() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     (&theirs).write_all(b"unread").unwrap();
@@ -162,7 +162,7 @@ fn a_paused_reader_whose_peer_has_gone_can_still_ask_to_write() {
 /// R019.
 #[test]
 fn a_half_close_is_the_end_of_reading_and_writing_goes_on_without_spinning() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, mut theirs) = tcp_pair();
     theirs.write_all(b"question").unwrap();
@@ -194,10 +194,16 @@ fn a_half_close_is_the_end_of_reading_and_writing_goes_on_without_spinning() {
         .unwrap();
     turn_until(&mut event_loop, || log.has("end"));
     // The buffers fill up, and nobody takes anything: no event, no turn.
-    let full = turns_in(&mut event_loop, Duration::from_millis(100));
-    assert!(full < 2000, "{full} turns to fill the buffers");
-    let turns = turns_in(&mut event_loop, Duration::from_millis(100));
-    assert!(turns < 10, "{turns} turns with full buffers");
+    // On a busy machine they may be filled later.
+    let mut full = 0;
+    loop {
+        let turns = turns_in(&mut event_loop, Duration::from_millis(100));
+        if turns < 10 {
+            break;
+        }
+        full += turns;
+        assert!(full < 2000, "{full} turns to fill the buffers");
+    }
     let peer = std::thread::spawn(move || {
         let mut all = Vec::new();
         theirs.read_to_end(&mut all).unwrap();
@@ -210,7 +216,7 @@ fn a_half_close_is_the_end_of_reading_and_writing_goes_on_without_spinning() {
 
 #[test]
 fn a_reset_is_told_once_with_its_reason() {
-    let _guard = guard();
+    let _guard = guard!();
     for interest in [Interest::NONE, Interest::WRITE, Interest::PRIORITY] {
         let mut event_loop = strict_loop();
         let (ours, theirs) = tcp_pair();
@@ -232,7 +238,7 @@ fn a_reset_is_told_once_with_its_reason() {
 
 #[test]
 fn bytes_that_came_before_a_reset_are_offered_to_the_reader() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, mut theirs) = tcp_pair();
     theirs.write_all(b"before").unwrap();
@@ -252,7 +258,7 @@ fn event_loop_is_done(log: &Log) -> bool {
 /// R018: an empty pipe whose writer has gone says only that it is hung up.
 #[test]
 fn the_end_of_an_empty_pipe_is_read_and_then_told() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (reading, writing): (PipeReader, PipeWriter) = pipe().unwrap();
     let (bytes, log) = (Bytes::default(), Log::default());
@@ -271,7 +277,7 @@ fn the_end_of_an_empty_pipe_is_read_and_then_told() {
 
 #[test]
 fn a_pipe_delivers_its_bytes_before_its_end() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (reading, mut writing) = pipe().unwrap();
     writing.write_all(&[7; 10_000]).unwrap();
@@ -291,7 +297,7 @@ fn a_pipe_delivers_its_bytes_before_its_end() {
 /// R020: the reader of a pipe goes; the writer has bytes in it that nobody will read.
 #[test]
 fn a_pipe_without_a_reader_is_told_to_its_writer_once_whatever_it_asks_for() {
-    let _guard = guard();
+    let _guard = guard!();
     for interest in [Interest::NONE, Interest::WRITE] {
         let mut event_loop = strict_loop();
         let (reading, mut writing) = pipe().unwrap();
@@ -316,7 +322,7 @@ fn a_pipe_without_a_reader_is_told_to_its_writer_once_whatever_it_asks_for() {
 /// R020: datagrams are never hung up, so an error that nobody asks for must not repeat.
 #[test]
 fn an_error_of_a_paused_datagram_socket_does_not_make_the_loop_spin() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let gone = UdpSocket::bind("127.0.0.1:0").unwrap();
     let addr = gone.local_addr().unwrap();
@@ -347,7 +353,7 @@ fn an_error_of_a_paused_datagram_socket_does_not_make_the_loop_spin() {
 
 #[test]
 fn an_error_of_a_datagram_socket_does_not_end_it() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let ours = Rc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
     let gone = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -376,7 +382,7 @@ fn an_error_of_a_datagram_socket_does_not_end_it() {
 /// What stands behind an urgent byte is not counted by the system, but it is there.
 #[test]
 fn bytes_behind_an_urgent_one_are_read_before_the_hangup() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, mut theirs) = tcp_pair();
     theirs.write_all(b"before").unwrap();
@@ -396,7 +402,7 @@ fn bytes_behind_an_urgent_one_are_read_before_the_hangup() {
 /// R021 seen from the other side: the read branch of one closes another that is hung up too.
 #[test]
 fn a_hangup_of_what_was_removed_in_the_same_batch_is_not_told() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let keys = Rc::new(RefCell::new(Vec::<Key>::new()));
     let hangups = Count::default();
@@ -422,7 +428,7 @@ fn a_hangup_of_what_was_removed_in_the_same_batch_is_not_told() {
 
 #[test]
 fn a_reader_that_goes_on_asking_but_takes_nothing_is_not_waited_for() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     (&theirs).write_all(b"unwanted").unwrap();
@@ -441,7 +447,7 @@ fn a_reader_that_goes_on_asking_but_takes_nothing_is_not_waited_for() {
 
 #[test]
 fn the_descriptor_is_closed_when_the_hangup_branch_returns() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     theirs.shutdown(Shutdown::Both).unwrap();

@@ -17,7 +17,7 @@ const MS: Duration = Duration::from_millis(1);
 /// R034.
 #[test]
 fn a_flood_of_connections_is_accepted_a_bounded_number_in_each_turn() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (listener, addr) = listener();
     let (accepted, ticks) = (Count::default(), Count::default());
@@ -44,7 +44,7 @@ fn a_flood_of_connections_is_accepted_a_bounded_number_in_each_turn() {
 /// Each connection that is never written to first would cost a wait more, to be told that there is room.
 #[test]
 fn a_connection_whose_callbacks_have_no_use_for_writing_is_not_told_of_room() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (listener, addr) = listener();
     let accepted = Count::default();
@@ -66,7 +66,7 @@ fn a_connection_whose_callbacks_have_no_use_for_writing_is_not_told_of_room() {
 /// R033, R037: those that are reset before they are accepted are no reason to stop.
 #[test]
 fn connections_that_are_reset_before_they_are_accepted_end_nothing() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     let told = collect_unhandled(&runner);
     runner
@@ -96,7 +96,7 @@ fn connections_that_are_reset_before_they_are_accepted_end_nothing() {
 /// R035: two loops, one listener.
 #[test]
 fn a_listener_that_is_shared_by_two_loops_serves_each_connection_once() {
-    let _guard = guard();
+    let _guard = guard!();
     let (listener, addr) = listener();
     let shared = [listener.try_clone().unwrap(), listener];
     let accepted = Count::default();
@@ -148,7 +148,7 @@ fn a_listener_without_descriptors_waits_and_goes_on_when_one_of_ours_closes() {
     if !is_alone(Some(40)) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let told = collect_unhandled(&event_loop);
     let (listener, addr) = listener();
@@ -195,7 +195,7 @@ fn a_listener_without_descriptors_recovers_by_itself() {
     if !is_alone(Some(40)) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let told = collect_unhandled(&event_loop);
     let (listener, addr) = listener();
@@ -218,7 +218,7 @@ fn running_out_again_and_again_gathers_no_timers() {
     if !is_alone(Some(40)) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     // Time stands still: on a slow machine timers that were left behind would fire, and be gone.
     let (mut event_loop, _clock) = manual_loop();
     let _told = collect_unhandled(&event_loop);
@@ -249,7 +249,7 @@ fn one_descriptor_that_comes_free_ends_one_pause_however_many_there_were() {
     if !is_alone(Some(40)) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     let (mut event_loop, clock) = manual_loop();
     let _told = collect_unhandled(&event_loop);
     let (listener, addr) = listener();
@@ -273,7 +273,7 @@ fn accept_waits_for_a_descriptor_is_told_once_and_goes_on() {
     if !is_alone(Some(40)) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     let told = collect_unhandled(&runner);
     let accepted = Count::default();
@@ -325,7 +325,7 @@ fn accept_waits_for_a_descriptor_is_told_once_and_goes_on() {
 
 #[test]
 fn a_listener_that_closes_itself_accepts_no_more() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (listener, addr) = listener();
     let log = Log::default();
@@ -353,7 +353,7 @@ fn a_listener_that_closes_itself_accepts_no_more() {
 
 #[test]
 fn a_paused_listener_accepts_nothing_until_it_is_asked_to() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (listener, addr) = listener();
     let accepted = Count::default();
@@ -379,7 +379,7 @@ fn a_paused_listener_accepts_nothing_until_it_is_asked_to() {
 /// R028: to a backlog that is full, and to one that has room again.
 #[test]
 fn connecting_to_a_full_backlog_waits_and_can_be_given_up() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     runner
         .run(async {
@@ -414,7 +414,7 @@ fn connecting_to_a_full_backlog_waits_and_can_be_given_up() {
 /// R028, for coroutines.
 #[test]
 fn a_refused_connection_is_an_error_of_connect() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     let error = runner
         .run(TcpStream::connect(crate::support::nobody_there()))
@@ -427,7 +427,7 @@ fn a_refused_connection_is_an_error_of_connect() {
 /// A listener may outlive its loop; then accepting is an error, and not a wait for better times.
 #[test]
 fn accepting_after_the_loop_has_gone_is_an_error() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut first = strict_runner();
     let bind = async { TcpListener::bind(([127, 0, 0, 1], 0)).unwrap() };
     let listener = first.run(bind).unwrap();
@@ -453,7 +453,7 @@ fn a_crowd_that_comes_before_the_first_turn_is_kept() {
     if most.trim().parse::<usize>().unwrap_or_default() < CROWD {
         return; // the system itself allows no more, or does not say
     }
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let listener = readily::listen_tcp(([127, 0, 0, 1], 0)).unwrap();
     let addr = listener.local_addr().unwrap();

@@ -2,8 +2,9 @@
 //!
 //! Both ends of each connection are in the test, on the loopback, on ports of the system's
 //! choice. Nothing here sleeps in order to wait: a test turns the loop until what it waits for
-//! has come, and a guard ends the whole process, by the name of the test, if it never does.
-//! What needs a process of its own (limits, counts of descriptors, aborts) gets one.
+//! has come. Each guarded test has a process of its own, which is ended if it makes no progress, and
+//! then fails alone; how busy the machine is does not matter. (`READILY_IT_WATCHED` set to the name of a
+//! test runs that one in the process itself, for a debugger.)
 //!
 //! The numbers `R…` are those of the project's catalogue of faults; `L`, `C`, `W`, `T` and `S`
 //! are invariants.

@@ -35,7 +35,7 @@ impl Drop for Spawns {
 /// The future given to `run` is dropped inside its loop, whichever way the run ends.
 #[test]
 fn destructors_of_the_main_future_may_spawn_however_the_run_ends() {
-    let _guard = guard();
+    let _guard = guard!();
     let ends: [(&str, fn()); 3] = [
         ("returns", || ()),
         ("stops", || {
@@ -69,7 +69,7 @@ fn destructors_of_the_main_future_may_spawn_however_the_run_ends() {
 /// Between two turns, too, a destructor finds the loop that it belonged to.
 #[test]
 fn destructors_between_two_turns_may_spawn() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let log = Log::default();
     let spawns = || Spawns(log.clone());
@@ -103,7 +103,7 @@ fn destructors_between_two_turns_may_spawn() {
 /// L1: the next loop may lie where the last one lay.
 #[test]
 fn a_key_of_a_loop_that_is_gone_finds_nothing_in_the_next() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut old = None;
     for _ in 0..20 {
         let event_loop = strict_loop();
@@ -120,7 +120,7 @@ fn a_key_of_a_loop_that_is_gone_finds_nothing_in_the_next() {
 
 #[test]
 fn a_done_key_of_another_task_removes_nothing() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let log = Log::default();
     let (one, two) = (event_loop.spawn(async {}), event_loop.spawn(async {}));
@@ -135,7 +135,7 @@ fn a_done_key_of_another_task_removes_nothing() {
 /// A stop is answered by the run that it was for, and by no other.
 #[test]
 fn a_stop_is_answered_once_whatever_else_ends_the_run() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     let stop = || {
         Handle::current().unwrap().with(|local| local.stop());
@@ -170,7 +170,7 @@ fn a_stop_is_answered_once_whatever_else_ends_the_run() {
 /// gives way once and must not be polled twice in one turn.
 #[test]
 fn a_run_after_one_that_was_stopped_takes_as_many_turns_as_it_should() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     runner.stop();
     let stopped = runner.run(yield_now());
@@ -183,7 +183,7 @@ fn a_run_after_one_that_was_stopped_takes_as_many_turns_as_it_should() {
 /// T3, for the main task as for all.
 #[test]
 fn the_main_task_ends_in_one_of_three_ways_too() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     let seen = RefCell::new(None);
     let look = || seen.replace(Some(current_task().unwrap()));
@@ -210,7 +210,7 @@ fn the_main_task_ends_in_one_of_three_ways_too() {
 /// T1: the number of the main task is that of all main tasks.
 #[test]
 fn a_waker_of_an_older_main_task_does_not_poll_this_one() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     let old = runner.run(poll_fn(|cx| Poll::Ready(cx.waker().clone())));
     let old = old.unwrap();
@@ -231,7 +231,7 @@ fn a_waker_of_an_older_main_task_does_not_poll_this_one() {
 
 #[test]
 fn the_guards_of_two_loops_may_be_dropped_in_any_order() {
-    let _guard = guard();
+    let _guard = guard!();
     let (one, two) = (strict_loop(), strict_loop());
     let spawned = |event_loop: &EventLoop| {
         let task = spawn(async {});
@@ -268,7 +268,7 @@ impl AsFd for Asks {
 /// L8: the poller is not borrowed meanwhile; and a panic leaves nothing half-done.
 #[test]
 fn the_owner_of_a_shared_descriptor_may_ask_the_loop_and_panic() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&event_loop);
@@ -302,7 +302,7 @@ fn the_owner_of_a_shared_descriptor_may_ask_the_loop_and_panic() {
 /// To take an interest back is not to ask again.
 #[test]
 fn a_one_shot_without_a_write_branch_speaks_once() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     std::io::Write::write_all(&mut theirs, b"x").unwrap();
@@ -324,7 +324,7 @@ fn a_one_shot_without_a_write_branch_speaks_once() {
 
 #[test]
 fn a_timer_for_never_keeps_no_run_going() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let timer = event_loop.call_later(Duration::MAX, |_| ());
     assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
@@ -340,7 +340,7 @@ fn a_hook_whose_destructor_panics_ends_nothing() {
             panic!("planted");
         }
     }
-    let _guard = guard();
+    let _guard = guard!();
     let event_loop = strict_loop();
     let bomb = Panics;
     event_loop.on_unhandled(move |_| {
@@ -352,7 +352,7 @@ fn a_hook_whose_destructor_panics_ends_nothing() {
 /// A listener's branch would never be taken, and nobody would hear why.
 #[test]
 fn listening_takes_a_listener() {
-    let _guard = guard();
+    let _guard = guard!();
     let event_loop = strict_loop();
     let accept = |_: &readily::Cx<'_>, _: &readily::Accepted| None::<Closures>;
     let (stream, _theirs) = UnixStream::pair().unwrap();
@@ -370,7 +370,7 @@ fn listening_takes_a_listener() {
 /// While one loop runs, another does not: whoever waits for it would wait for ever.
 #[test]
 fn what_belongs_to_another_loop_is_an_error_and_no_endless_wait() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut owner = strict_runner();
     let listener = owner
         .run(async { TcpListener::bind(([127, 0, 0, 1], 0)) })
@@ -408,7 +408,7 @@ fn what_belongs_to_another_loop_is_an_error_and_no_endless_wait() {
 /// N17: settled from outside with a result, an error, or as cancelled.
 #[test]
 fn a_promise_can_cancel_its_future() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let (promise, future) = create_future::<u8>();
         drop(spawn(async move {
@@ -423,7 +423,7 @@ fn a_promise_can_cancel_its_future() {
 
 #[test]
 fn a_loop_that_nobody_runs_has_no_current_task_and_no_home() {
-    let _guard = guard();
+    let _guard = guard!();
     let (_listener, addr) = listener();
     let mut cx = Context::from_waker(Waker::noop());
     let mut connects = pin!(readily::io::TcpStream::connect(addr));

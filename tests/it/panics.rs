@@ -2,7 +2,7 @@
 //! served, and the loop can be used again (R044, R045).
 
 use crate::support::{
-    Count, Dropped, Log, collect_unhandled, command, guard, listener, reset, strict_loop,
+    Count, Dropped, Log, collect_unhandled, command, fill, guard, listener, reset, strict_loop,
     strict_runner, tcp_pair, turn_times, turn_until,
 };
 use readily::{
@@ -167,7 +167,7 @@ fn witnesses(event_loop: &EventLoop, log: &Log) -> Vec<UnixStream> {
 
 #[test]
 fn a_panic_anywhere_leaves_the_turn_once_and_the_rest_is_served() {
-    let _guard = guard();
+    let _guard = guard!();
     for place in PLACES {
         let mut event_loop = strict_loop();
         let told = collect_unhandled(&event_loop);
@@ -205,7 +205,7 @@ fn a_panic_anywhere_leaves_the_turn_once_and_the_rest_is_served() {
 
 #[test]
 fn an_isolated_panic_is_told_once_and_the_loop_goes_on() {
-    let _guard = guard();
+    let _guard = guard!();
     for place in PLACES {
         let mut event_loop = strict_loop();
         event_loop.set_panic_policy(PanicPolicy::Isolate);
@@ -234,7 +234,7 @@ fn an_abort_ends_the_process_at_the_panic() {
         println!("it went on");
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     for place in ["read", "task", "destructor of a registration"] {
         let output = command(name, None).env("PLACE", place).output().unwrap();
         use std::os::unix::process::ExitStatusExt;
@@ -249,7 +249,7 @@ fn an_abort_ends_the_process_at_the_panic() {
 
 #[test]
 fn of_several_panics_in_a_turn_the_first_goes_out_and_the_others_are_told() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let told = collect_unhandled(&event_loop);
     for n in 0..4 {
@@ -268,7 +268,7 @@ fn of_several_panics_in_a_turn_the_first_goes_out_and_the_others_are_told() {
 /// R045.
 #[test]
 fn a_hook_that_panics_is_told_of_and_stays() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
     let count = Count::default();
@@ -286,7 +286,7 @@ fn a_hook_that_panics_is_told_of_and_stays() {
 /// L8: the hook that is replaced has a destructor, and that calls back.
 #[test]
 fn a_hook_may_replace_itself_and_report_from_its_destructor() {
-    let _guard = guard();
+    let _guard = guard!();
     struct Reports(readily::Handle, Log);
     impl Drop for Reports {
         fn drop(&mut self) {
@@ -326,22 +326,17 @@ impl Wake for Hostile {
 
 #[test]
 fn a_waker_that_panics_keeps_neither_the_other_direction_nor_the_callbacks_asleep() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&runner);
     runner
         .run(async {
             let (a, b) = tcp_pair();
-            let stream = readily::io::TcpStream::from_std(a).unwrap();
             // Fill the buffers, so that a writer waits; then a hostile reader waits, too.
+            fill(&a);
+            let stream = readily::io::TcpStream::from_std(a).unwrap();
             let block = vec![0; 1 << 16];
-            let full = wait_for(Duration::from_millis(50), async {
-                loop {
-                    stream.write(&block).await.unwrap();
-                }
-            });
-            full.await.unwrap_err();
             let hostile = Waker::from(Arc::new(Hostile));
             let mut buffer = [0; 8];
             let mut reads = Box::pin(stream.read(&mut buffer));
@@ -387,28 +382,18 @@ fn a_waker_that_panics_keeps_neither_the_other_direction_nor_the_callbacks_aslee
 
 #[test]
 fn a_source_that_is_closed_wakes_writers_though_a_reader_panics() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&runner);
     let (a, _b) = tcp_pair();
+    fill(&a);
     let woken = Arc::new(Noted::default());
     let stream = {
         let _here = runner.event_loop().enter();
         readily::io::TcpStream::from_std(a).unwrap()
     };
     runner.run(readily::yield_now()).unwrap();
-    runner
-        .run(async {
-            let block = vec![0; 1 << 16];
-            let full = wait_for(Duration::from_millis(50), async {
-                loop {
-                    stream.write(&block).await.unwrap();
-                }
-            });
-            full.await.unwrap_err();
-        })
-        .unwrap();
     let (mut buffer, block) = ([0; 8], [0; 8]);
     let mut reads = Box::pin(stream.read(&mut buffer));
     let mut writes = Box::pin(stream.write(&block));
@@ -442,7 +427,7 @@ impl Wake for Noted {
 
 #[test]
 fn a_panic_in_a_held_task_belongs_to_its_holder() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     let told = collect_unhandled(&runner);
     runner
@@ -457,7 +442,7 @@ fn a_panic_in_a_held_task_belongs_to_its_holder() {
 
 #[test]
 fn a_panic_that_nobody_looked_at_is_told_when_its_handle_is_dropped() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&runner);
@@ -484,7 +469,7 @@ fn assert_tells(told: &str, task: &str, message: &str) {
 
 #[test]
 fn a_panic_of_the_main_future_comes_out_of_run_whatever_the_policy() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     for policy in [PanicPolicy::Isolate, PanicPolicy::Propagate] {
         runner.set_panic_policy(policy);
@@ -502,7 +487,7 @@ fn a_panic_of_the_main_future_comes_out_of_run_whatever_the_policy() {
 /// What a group has heard of, and nobody else will.
 #[test]
 fn the_panic_of_a_child_whose_group_is_dropped_is_told_with_its_name() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&runner);
@@ -519,7 +504,7 @@ fn the_panic_of_a_child_whose_group_is_dropped_is_told_with_its_name() {
 /// The one that goes out of `close` has nowhere to go here.
 #[test]
 fn what_would_have_gone_out_of_a_loop_that_is_dropped_is_told() {
-    let _guard = guard();
+    let _guard = guard!();
     for main_panics in [false, true] {
         let mut runner = strict_runner();
         let told = collect_unhandled(&runner);
@@ -555,7 +540,7 @@ fn what_would_have_gone_out_of_a_loop_that_is_dropped_is_told() {
 /// The caller's own goes out, whichever came first.
 #[test]
 fn of_a_main_future_and_a_task_that_panic_in_one_turn_the_task_is_told() {
-    let _guard = guard();
+    let _guard = guard!();
     for main_is_first in [true, false] {
         for policy in [PanicPolicy::Isolate, PanicPolicy::Propagate] {
             let mut runner = strict_runner();
@@ -592,7 +577,7 @@ fn of_a_main_future_and_a_task_that_panic_in_one_turn_the_task_is_told() {
 #[test]
 #[allow(clippy::await_holding_refcell_ref)] // nobody else comes near it meanwhile
 fn of_several_panics_in_a_set_that_is_shut_down_the_first_goes_out_and_the_others_are_told() {
-    let _guard = guard();
+    let _guard = guard!();
     for policy in [PanicPolicy::Isolate, PanicPolicy::Propagate] {
         let mut runner = strict_runner();
         runner.set_panic_policy(policy);
@@ -654,7 +639,7 @@ fn a_panic_that_outlives_its_loop_is_told_to_standard_error() {
         assert_eq!(told.len(), 0, "{}", told.text());
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     let output = command(name, None).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
@@ -669,7 +654,7 @@ fn a_panic_that_outlives_its_loop_is_told_to_standard_error() {
 /// R045: others are still dropped.
 #[test]
 fn destructors_that_panic_while_the_loop_closes_do_not_keep_others_from_running() {
-    let _guard = guard();
+    let _guard = guard!();
     let event_loop = strict_loop();
     let told = collect_unhandled(&event_loop);
     let log = Log::default();
@@ -704,7 +689,7 @@ fn destructors_that_panic_while_the_loop_closes_do_not_keep_others_from_running(
 
 #[test]
 fn a_loop_that_is_dropped_during_a_panic_does_not_abort() {
-    let _guard = guard();
+    let _guard = guard!();
     let log = Log::default();
     let note = log.clone();
     let unwound = catch_unwind(AssertUnwindSafe(|| {
@@ -724,7 +709,7 @@ fn a_loop_that_is_dropped_during_a_panic_does_not_abort() {
 /// written that says nothing of panics.
 #[test]
 fn a_connection_that_panics_does_not_end_the_server() {
-    let _guard = guard();
+    let _guard = guard!();
     let serve = |byte: u8| {
         assert_ne!(byte, 1, "planted");
         byte
@@ -785,7 +770,7 @@ fn a_connection_that_panics_does_not_end_the_server() {
 
 #[test]
 fn a_listener_survives_the_panic_of_its_callback() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&event_loop);
@@ -807,7 +792,7 @@ fn a_listener_survives_the_panic_of_its_callback() {
 
 #[test]
 fn a_task_that_panics_on_its_nth_poll_is_dropped_then() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     let log = Log::default();
     let held = Dropped(log.clone(), "dropped");

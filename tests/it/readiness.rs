@@ -19,7 +19,7 @@ use std::time::Duration;
 /// R022: to a callback a false alarm is `WouldBlock`, and the next true one is not missed.
 #[test]
 fn a_false_alarm_is_would_block_to_a_callback() {
-    let _guard = guard();
+    let _guard = guard!();
     for trigger in [Trigger::Level, Trigger::Edge] {
         let (mut event_loop, mood) = moody();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
@@ -61,7 +61,7 @@ async fn waits_through<F: Future>(mood: &crate::moody::Mood, lie: Readiness, fut
 /// R022: a coroutine never hears of one, whatever it waits for.
 #[test]
 fn a_false_alarm_leaves_a_coroutine_waiting() {
-    let _guard = guard();
+    let _guard = guard!();
     let (event_loop, mood) = moody();
     let mut runner = Runner::from(event_loop);
     runner
@@ -90,7 +90,7 @@ fn a_false_alarm_leaves_a_coroutine_waiting() {
 /// R022, R028: writable is not connected.
 #[test]
 fn a_false_alarm_connects_nobody() {
-    let _guard = guard();
+    let _guard = guard!();
     let (mut event_loop, mood) = moody();
     let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let any: net::SocketAddr = ([127, 0, 0, 1], 0).into();
@@ -117,7 +117,7 @@ fn a_false_alarm_connects_nobody() {
 /// R023: nine of ten bytes are left; there is no further event for them from an edge.
 #[test]
 fn what_a_short_read_leaves_is_still_there_for_the_next() {
-    let _guard = guard();
+    let _guard = guard!();
     let pollers: [fn() -> Box<dyn readily::poll::Poller>; 2] = [
         || readily::poll::os::default().unwrap(),
         || Box::new(readily::poll::portable::PollPoller::new().unwrap()),
@@ -157,7 +157,7 @@ fn what_a_short_read_leaves_is_still_there_for_the_next() {
 /// R023 for callbacks: by the level it is told again, by the edge it may ask again.
 #[test]
 fn a_callback_that_takes_one_byte_is_told_of_the_others() {
-    let _guard = guard();
+    let _guard = guard!();
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
         let mut event_loop = strict_loop();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
@@ -216,7 +216,7 @@ fn writer(data: Vec<u8>, partial: &Count) -> Closures {
 /// R025: a peer that takes pieces of any size gets each byte once and in order.
 #[test]
 fn a_partial_write_goes_on_where_it_stopped() {
-    let _guard = guard();
+    let _guard = guard!();
     for piece in [1009, 4096, 50_000] {
         let data = bytes(40_000, piece as u64);
         let partial = Count::default();
@@ -257,7 +257,7 @@ fn a_partial_write_goes_on_where_it_stopped() {
 /// R025: cut at each byte, and sent on from there.
 #[test]
 fn a_stream_that_is_cut_at_any_byte_is_read_whole() {
-    let _guard = guard();
+    let _guard = guard!();
     let data = b"GET / HTTP/1.1\r\n\r\n";
     for cut in 0..=data.len() {
         let got: Rc<RefCell<Vec<u8>>> = Rc::default();
@@ -291,7 +291,7 @@ fn a_stream_that_is_cut_at_any_byte_is_read_whole() {
 /// R029: a read stops at the urgent byte, and there is no further edge for what is behind it.
 #[test]
 fn bytes_around_an_urgent_one_are_read_by_who_did_not_ask_for_it() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let (ours, mut theirs) = tcp_pair();
         let stream = TcpStream::from_std(ours).unwrap();
@@ -312,7 +312,7 @@ fn bytes_around_an_urgent_one_are_read_by_who_did_not_ask_for_it() {
 /// R029: told to who asked, and to nobody else; and a byte that nobody takes costs no processor.
 #[test]
 fn an_urgent_byte_is_told_to_who_asked_and_does_not_spin() {
-    let _guard = guard();
+    let _guard = guard!();
     for (interest, expected) in [
         (Interest::READ, "2"),
         (Interest::READ | Interest::PRIORITY, "2 urgent:1"),

@@ -347,7 +347,7 @@ fn check_usable(event_loop: &mut EventLoop, comes: Comes) {
 fn try_all(places: &[(&str, Plant)], pair: impl Fn(Plant, &Call)) {
     let mut wrong = Vec::new();
     for &(place, plant) in places {
-        let _guard = guard();
+        let _guard = guard!();
         for call in CALLS {
             if catch_unwind(AssertUnwindSafe(|| pair(plant, call))).is_err() {
                 wrong.push(format!("{} in {place}", call.0));
@@ -419,7 +419,7 @@ fn a_waker_that_waits_again_for_a_descriptor_is_woken_once_for_each() {
 #[test]
 fn callbacks_write_to_others_and_change_the_list_that_is_walked() {
     const STREAMS: usize = 24;
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let log = Log::default();
     let pairs = (0..STREAMS).map(|_| UnixStream::pair().unwrap());

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// R013: the kernel has no memory for one registration more. What was handed in comes back.
 #[test]
 fn a_registration_that_the_kernel_refuses_gives_everything_back() {
-    let _guard = guard();
+    let _guard = guard!();
     for code in [libc::ENOMEM, libc::ENOSPC] {
         let (mut event_loop, mood) = moody();
         let (kept, mut kept_peer) = UnixStream::pair().unwrap();
@@ -72,7 +72,7 @@ fn is_nonblocking(stream: &UnixStream) -> bool {
 /// works.
 #[test]
 fn a_source_that_the_kernel_refuses_is_an_error_and_is_closed() {
-    let _guard = guard();
+    let _guard = guard!();
     let (event_loop, mood) = moody();
     let mut runner = Runner::from(event_loop);
     let (listener, addr) = listener();
@@ -101,7 +101,7 @@ fn a_source_that_the_kernel_refuses_is_an_error_and_is_closed() {
 /// R013: a listener whose newcomer is refused tells it, closes that one, and goes on.
 #[test]
 fn a_newcomer_that_the_kernel_refuses_does_not_end_the_listener_of_callbacks() {
-    let _guard = guard();
+    let _guard = guard!();
     let (mut event_loop, mood) = moody();
     let told = collect_unhandled(&event_loop);
     let (listens, addr) = listener();
@@ -134,7 +134,7 @@ fn a_newcomer_that_the_kernel_refuses_does_not_end_the_listener_of_callbacks() {
 /// R013: the same for coroutines.
 #[test]
 fn a_newcomer_that_the_kernel_refuses_does_not_end_accept() {
-    let _guard = guard();
+    let _guard = guard!();
     for code in [libc::ENOMEM, libc::ENOSPC] {
         let (event_loop, mood) = moody();
         let mut runner = Runner::from(event_loop);
@@ -173,7 +173,7 @@ fn a_pause_that_the_kernel_will_not_end_is_told_and_tried_again() {
     if !is_alone(Some(64)) {
         return;
     }
-    let _guard = guard();
+    let _guard = guard!();
     let (mut event_loop, mood) = moody();
     let told = collect_unhandled(&event_loop);
     let (listens, addr) = listener();
@@ -198,7 +198,7 @@ fn a_pause_that_the_kernel_will_not_end_is_told_and_tried_again() {
 /// R013: a change that is refused leaves the interest as it was, and what was asked for is told.
 #[test]
 fn a_change_that_the_kernel_refuses_changes_nothing() {
-    let _guard = guard();
+    let _guard = guard!();
     let (mut event_loop, mood) = moody();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let log = Log::default();
@@ -220,7 +220,7 @@ fn a_change_that_the_kernel_refuses_changes_nothing() {
 /// reason.
 #[test]
 fn a_connection_that_cannot_be_watched_is_hung_up_with_the_reason() {
-    let _guard = guard();
+    let _guard = guard!();
     let (mut event_loop, mood) = moody();
     let (_listener, addr) = listener();
     let log = Log::default();
@@ -242,7 +242,7 @@ fn a_connection_that_cannot_be_watched_is_hung_up_with_the_reason() {
 /// asking has failed, loses no byte by it, and can go on when asking works.
 #[test]
 fn a_read_that_cannot_be_waited_for_is_an_error_and_loses_nothing() {
-    let _guard = guard();
+    let _guard = guard!();
     let portable = Box::new(readily::poll::portable::PollPoller::new().unwrap());
     let (event_loop, mood) = moody_on(portable);
     let mut runner = Runner::from(event_loop);

@@ -20,6 +20,8 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 const MILLI: Duration = Duration::from_millis(1);
+/// Nothing is slow: a machine that is busy may stop a callback for as long as it likes.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Who it was, and how long it took, if it was slow.
 type Told = (Origin, Option<Duration>);
@@ -283,7 +285,7 @@ fn a_runner_runs_tasks_in_the_order_of_its_seed() {
 
 #[test]
 fn the_environment_turns_debug_mode_on() {
-    let _guard = guard();
+    let _guard = guard!();
     const ME: &str = "reports::the_environment_turns_debug_mode_on";
     if let Some(expected) = std::env::var_os("READILY_EXPECT") {
         let event_loop = strict_loop();
@@ -319,9 +321,13 @@ fn a_main_future_that_takes_too_long_is_told_too() {
 /// A lock that is taken twice: nothing on the loop can help. Another thread then does.
 #[test]
 fn a_run_that_nothing_can_end_is_told_once_in_debug_mode() {
-    let _guard = guard();
+    let _guard = guard!();
     for debug in [true, false] {
-        let mut runner = Runner::builder().debug(debug).build().unwrap();
+        let mut runner = Runner::builder()
+            .debug(debug)
+            .slow_callback(HOUR)
+            .build()
+            .unwrap();
         let log = Log::default();
         let (note, (tell, told)) = (log.clone(), mpsc::channel());
         let say = tell.clone();
@@ -375,7 +381,7 @@ fn a_run_that_nothing_can_end_is_told_once_in_debug_mode() {
 /// Awaited here, it is woken by another loop; of one's own loop it is not.
 #[test]
 fn a_run_that_awaits_a_task_of_another_loop_is_not_told() {
-    let _guard = guard();
+    let _guard = guard!();
     let (to_us, remotes) = mpsc::channel();
     let home = std::thread::spawn(move || {
         let mut runner = strict_runner();
@@ -384,7 +390,7 @@ fn a_run_that_awaits_a_task_of_another_loop_is_not_told() {
     });
     let remote = remotes.recv().unwrap();
     let mut runner = Runner::builder().debug(true).build().unwrap();
-    runner.set_slow_callback(Duration::from_secs(60));
+    runner.set_slow_callback(HOUR);
     let (tell, told) = mpsc::channel();
     runner.on_unhandled(move |what| tell.send(what.to_string()).unwrap());
     // Time enough for what must not come.
@@ -423,8 +429,12 @@ fn a_run_that_awaits_a_task_of_another_loop_is_not_told() {
 /// A timer, a descriptor, a remote: each of them may.
 #[test]
 fn a_run_that_something_may_still_end_is_not_told() {
-    let _guard = guard();
-    let mut runner = Runner::builder().debug(true).build().unwrap();
+    let _guard = guard!();
+    let mut runner = Runner::builder()
+        .debug(true)
+        .slow_callback(HOUR)
+        .build()
+        .unwrap();
     let told = collect_unhandled(&runner);
     runner
         .run(async {

@@ -46,7 +46,7 @@ async fn read_to_end(stream: &TcpStream, room: usize) -> Vec<u8> {
 
 #[test]
 fn an_end_that_comes_too_early_is_told_and_what_came_stands_in_front() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let (ours, mut theirs) = connection().await;
         theirs.write_all(b"abc").unwrap();
@@ -62,7 +62,7 @@ fn an_end_that_comes_too_early_is_told_and_what_came_stands_in_front() {
 /// R025: whatever the room between them, both ways at once.
 #[test]
 fn what_is_larger_than_every_buffer_arrives_whole_in_both_directions() {
-    let _guard = guard();
+    let _guard = guard!();
     for (len, room) in [(300_000, 1000), (300_000, 65_536), (2000, 1)] {
         let there = bytes(len, 1);
         let back = bytes(len, 2);
@@ -89,7 +89,7 @@ fn what_is_larger_than_every_buffer_arrives_whole_in_both_directions() {
 /// S1: a fact that stays. There is no further edge after the end.
 #[test]
 fn after_the_end_each_read_gives_the_end_again() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let (ours, mut theirs) = connection().await;
         theirs.write_all(b"x").unwrap();
@@ -107,7 +107,7 @@ fn after_the_end_each_read_gives_the_end_again() {
 /// R026.
 #[test]
 fn what_asks_for_nothing_gets_it_at_once_and_changes_nothing() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let (ours, mut theirs) = connection().await;
         assert_eq!(ours.read(&mut []).await.unwrap(), 0, "without data");
@@ -129,7 +129,7 @@ fn what_asks_for_nothing_gets_it_at_once_and_changes_nothing() {
 /// S1, R023: a read that was filled has proved nothing about the rest.
 #[test]
 fn what_a_small_read_leaves_is_there_for_the_next() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let (ours, mut theirs) = connection().await;
         theirs.write_all(b"0123456789").unwrap();
@@ -146,7 +146,7 @@ fn what_a_small_read_leaves_is_there_for_the_next() {
 /// its own. The other end is a thread, so that it arrives at every moment.
 #[test]
 fn a_byte_that_comes_while_a_short_read_is_noted_is_not_lost() {
-    let _guard = guard();
+    let _guard = guard!();
     const ROUNDS: usize = 3000;
     let (listener, addr) = listener();
     let peer = std::thread::spawn(move || {
@@ -171,7 +171,7 @@ fn a_byte_that_comes_while_a_short_read_is_noted_is_not_lost() {
 /// S1: a read stops at the urgent mark, with more behind it, and that is no short read.
 #[test]
 fn an_urgent_byte_does_not_hide_what_stands_behind_it() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let (ours, mut theirs) = connection().await;
         theirs.write_all(b"before").unwrap();
@@ -188,7 +188,7 @@ fn an_urgent_byte_does_not_hide_what_stands_behind_it() {
 /// reader waits; the peer says nothing more until it hears something.
 #[test]
 fn a_reader_that_waits_does_not_keep_the_writer_waiting() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let (ours, mut theirs) = connection().await;
         theirs.write_all(b"a").unwrap();
@@ -218,7 +218,7 @@ fn a_reader_that_waits_does_not_keep_the_writer_waiting() {
 /// of its own stream from what arrives.
 #[test]
 fn a_writer_that_waits_does_not_keep_the_reader_waiting() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let (ours, mut theirs) = connection().await;
         let writer = async { ours.write_all(&vec![0; 64 << 20]).await };
@@ -240,7 +240,7 @@ fn a_writer_that_waits_does_not_keep_the_reader_waiting() {
 
 #[test]
 fn a_read_that_is_given_up_at_any_moment_loses_no_byte() {
-    let _guard = guard();
+    let _guard = guard!();
     let data = bytes(50_000, 3);
     let got = strict_run(async {
         let (ours, theirs) = narrow().await;
@@ -270,7 +270,7 @@ fn a_read_that_is_given_up_at_any_moment_loses_no_byte() {
 
 #[test]
 fn an_accept_that_is_given_up_loses_no_connection() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
         let addr = listener.local_addr().unwrap();
@@ -294,7 +294,7 @@ fn an_accept_that_is_given_up_loses_no_connection() {
 /// What the standard library made blocks; here it must not, or the whole loop does.
 #[test]
 fn a_stream_that_is_taken_over_no_longer_blocks() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let (listener, addr) = listener();
         let ours = TcpStream::from_std(net::TcpStream::connect(addr).unwrap()).unwrap();
@@ -314,7 +314,7 @@ fn a_stream_that_is_taken_over_no_longer_blocks() {
 
 #[test]
 fn without_a_loop_a_stream_is_refused_and_after_it_a_stream_says_that_it_is_gone() {
-    let _guard = guard();
+    let _guard = guard!();
     let (_listener, addr) = listener();
     let outside = TcpStream::from_std(net::TcpStream::connect(addr).unwrap());
     let error = outside.unwrap_err();
@@ -337,7 +337,7 @@ fn without_a_loop_a_stream_is_refused_and_after_it_a_stream_says_that_it_is_gone
 
 #[test]
 fn the_halves_of_a_stream_work_in_two_tasks_and_the_writing_one_ends_its_side() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let (ours, theirs) = narrow().await;
         let (mut read, mut write) = ours.into_split();
@@ -361,7 +361,7 @@ fn the_halves_of_a_stream_work_in_two_tasks_and_the_writing_one_ends_its_side() 
 
 #[test]
 fn halves_of_two_streams_come_back_and_those_of_one_are_a_whole_again() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let (one, mut far) = connection().await;
         let (two, _other) = connection().await;
@@ -396,7 +396,7 @@ fn halves_of_two_streams_come_back_and_those_of_one_are_a_whole_again() {
 /// What is asked of the connection may be asked of each half.
 #[test]
 fn each_half_has_the_options_and_addresses_of_its_stream() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let (mut whole, far) = connection().await;
         let (here, there) = (whole.local_addr().unwrap(), whole.peer_addr().unwrap());
@@ -423,7 +423,7 @@ fn each_half_has_the_options_and_addresses_of_its_stream() {
 
 #[test]
 fn readers_of_one_stream_share_its_bytes_and_all_see_the_end() {
-    let _guard = guard();
+    let _guard = guard!();
     let log = Log::default();
     strict_run(async {
         let (ours, mut theirs) = connection().await;
@@ -457,7 +457,7 @@ fn readers_of_one_stream_share_its_bytes_and_all_see_the_end() {
 
 #[test]
 fn a_connection_that_is_refused_is_an_error_of_connect() {
-    let _guard = guard();
+    let _guard = guard!();
     let error = strict_run(TcpStream::connect(nobody_there()))
         .unwrap()
         .unwrap_err();
@@ -468,7 +468,7 @@ fn a_connection_that_is_refused_is_an_error_of_connect() {
 /// process lives (no `SIGPIPE`).
 #[test]
 fn a_reset_is_an_error_for_both_directions_and_no_signal() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let (ours, theirs) = connection().await;
         let mut buffer = [0; 16];
@@ -486,7 +486,7 @@ fn a_reset_is_an_error_for_both_directions_and_no_signal() {
 
 #[test]
 fn a_side_that_was_shut_down_cannot_be_written_and_the_other_goes_on() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let (ours, mut theirs) = connection().await;
         ours.shutdown(Shutdown::Write).unwrap();
@@ -505,7 +505,7 @@ fn a_side_that_was_shut_down_cannot_be_written_and_the_other_goes_on() {
 /// of a connection.
 #[test]
 fn a_stream_that_is_dropped_while_it_is_waited_on_leaves_nothing() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (listener, addr) = listener();
     let kept: Rc<RefCell<Vec<net::TcpStream>>> = Rc::default();

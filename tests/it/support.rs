@@ -1,15 +1,16 @@
 //! What the tests share: a guard against hanging, pairs of sockets, a log, a process.
 //!
-//! A test that waits for ever tells nothing; a guard that aborts the process names it. Tests
-//! that count what belongs to the whole process run again in a process of their own, as the
-//! only test of it, where no other test opens descriptors meanwhile.
+//! A test that waits for ever tells nothing, and one that is aborted takes the others with it. So a
+//! guarded test runs again in a process of its own, as the only test of it, where a watch ends it if
+//! it makes no progress; the others go on. Tests that count what belongs to the whole process do the
+//! same, where no other test opens descriptors meanwhile.
 
 use readily::poll::Poller;
 use readily::{Cx, Error, EventLoop, Local, PanicPolicy, Runner};
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::rc::Rc;
@@ -18,41 +19,124 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(15);
-
-/// For tests that move megabytes between processes, on a machine that does other things too.
-const MUCH_PATIENCE: Duration = Duration::from_secs(90);
+/// How often a watch looks whether its test makes progress.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Seconds instead of [`WINDOW`]: for a machine that has nothing else to do.
+const PATIENCE: &str = "READILY_IT_PATIENCE";
+/// The processor time of a test that does not end: many times what any of them needs.
+const SPINS: Duration = Duration::from_secs(60);
+/// Where the system does not report processor times, so many windows are all that a test has.
+const BLIND: u32 = 5;
 
 /// Set in a process that a test has started to run itself in.
 const ALONE: &str = "READILY_IT_ALONE";
+/// The same for a test that is watched there.
+const WATCHED: &str = "READILY_IT_WATCHED";
 
-/// Until this is dropped, time runs; when it has run out, the process aborts.
+/// Runs the test that it is called in again, in a process of its own, and watches it there. A test
+/// that hangs is ended, and is the only one that fails.
+macro_rules! guard {
+    () => {
+        match $crate::support::watched() {
+            Some(guard) => guard,
+            None => return,
+        }
+    };
+}
+pub(crate) use guard;
+
+/// Until this is dropped, the process is aborted if it makes no progress.
 pub(crate) struct Guard {
     _done: Sender<()>,
 }
 
-/// Guards the test that calls it: a thread that nobody joins watches over it.
-pub(crate) fn guard() -> Guard {
-    guard_for(PATIENCE)
+/// See [`guard!`]: `None` in the process of all tests, where there is nothing left to do.
+pub(crate) fn watched() -> Option<Guard> {
+    runs_alone_as(WATCHED, None).then(|| {
+        let patience = std::env::var(PATIENCE)
+            .ok()
+            .and_then(|seconds| seconds.parse().ok());
+        watch(patience.map_or(WINDOW, Duration::from_secs))
+    })
 }
 
-/// The same with more patience.
-pub(crate) fn patient_guard() -> Guard {
-    guard_for(MUCH_PATIENCE)
-}
-
-pub(crate) fn guard_for(patience: Duration) -> Guard {
+/// A thread that nobody joins looks once in each window whether the test makes progress.
+pub(crate) fn watch(window: Duration) -> Guard {
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     let (done, is_done) = channel::<()>();
     std::thread::spawn(move || {
-        if is_done.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-            // Not by `eprintln`, which the harness would keep to itself.
-            let _ = writeln!(std::io::stderr(), "the test {test} hangs");
-            end_processes();
-            std::process::abort();
+        // Not asked before the first window is over: tests compare the numbers of their descriptors.
+        let (mut windows, mut before) = (0, Duration::ZERO);
+        while is_done.recv_timeout(window) == Err(RecvTimeoutError::Timeout) {
+            windows += 1;
+            let now = used();
+            if let Some(how) = verdict(before, now, windows, window) {
+                // Not by `eprintln`, which the harness would keep to itself.
+                let _ = writeln!(std::io::stderr(), "the test {test} hangs: {how}");
+                end_processes();
+                std::process::abort();
+            }
+            before = now.unwrap_or_default();
         }
     });
     Guard { _done: done }
+}
+
+/// Whether a test hangs, by the processor time that it had used a window ago, and has now. A machine
+/// that has other work gives less of it, and the test takes longer; it still makes progress.
+fn verdict(
+    before: Duration,
+    now: Option<Duration>,
+    windows: u32,
+    window: Duration,
+) -> Option<&'static str> {
+    match now {
+        Some(now) if now > SPINS => Some("it does not come to an end"),
+        // A loop that turns now and then, and waits for what does not come, uses less than that.
+        Some(now) if now.saturating_sub(before) < window / 100 => {
+            Some("it waits, and nothing comes")
+        }
+        Some(_) => None,
+        None => (windows >= BLIND).then_some("it takes too long"),
+    }
+}
+
+/// The processor time of this process, all its threads, and the processes that it has started.
+fn used() -> Option<Duration> {
+    let others: Duration = processes()
+        .iter()
+        .filter_map(|id| used_by(&id.to_string()))
+        .sum();
+    Some(used_by("self")? + others)
+}
+
+/// In user space and in the kernel; `None` where there is no `/proc`, or no such process.
+fn used_by(process: &str) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // Behind its name, which may have anything in it.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(11).map(str::parse::<u64>);
+    let ticks = fields.next()?.ok()? + fields.next()?.ok()?;
+    Some(Duration::from_millis(ticks * 10)) // USER_HZ is 100 everywhere
+}
+
+#[test]
+fn a_test_hangs_if_it_uses_no_processor_time_or_too_much() {
+    let ms = Duration::from_millis;
+    let hangs = |before, now, windows| verdict(ms(before), now, windows, ms(1000)).is_some();
+    assert!(!hangs(0, Some(ms(10)), 1));
+    assert!(!hangs(500, Some(ms(510)), 100), "slow, but it goes on");
+    assert!(hangs(500, Some(ms(509)), 1));
+    assert!(hangs(500, Some(ms(500)), 1));
+    assert!(hangs(60_000, Some(ms(60_010)), 1));
+    assert!(!hangs(59_000, Some(ms(60_000)), 1));
+    assert!(!hangs(0, None, BLIND - 1) && hangs(0, None, BLIND));
+    if cfg!(target_os = "linux") {
+        let before = used_by("self").unwrap();
+        while used_by("self").unwrap() == before {
+            std::hint::black_box(0);
+        }
+    }
 }
 
 /// Whether this process was started by a test to run itself in.
@@ -63,16 +147,22 @@ pub(crate) fn runs_alone() -> bool {
 /// Runs the calling test in a process of its own, with at most `descriptors` open ones.
 /// Returns `false` in the parent, where the child has done all there is to do.
 pub(crate) fn is_alone(descriptors: Option<u32>) -> bool {
+    runs_alone_as(ALONE, descriptors)
+}
+
+fn runs_alone_as(what: &str, descriptors: Option<u32>) -> bool {
     let test = std::thread::current()
         .name()
         .expect("a test has a name")
         .to_owned();
-    if std::env::var_os(ALONE).is_some_and(|alone| *alone == *test) {
+    if std::env::var_os(what).is_some_and(|alone| *alone == *test) {
         return true;
     }
-    let output = command(&test, descriptors)
-        .output()
-        .expect("the test binary runs");
+    let output = Process::output(&mut command_as(what, &test, descriptors));
+    if std::env::args().any(|argument| argument == "--nocapture") {
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    }
     assert!(
         output.status.success(),
         "{test}, in a process of its own: {}\n{}{}",
@@ -170,13 +260,17 @@ pub(crate) fn leave_odd() -> Option<File> {
 
 /// How to run one test of this binary in a process of its own.
 pub(crate) fn command(test: &str, descriptors: Option<u32>) -> Command {
+    command_as(ALONE, test, descriptors)
+}
+
+fn command_as(what: &str, test: &str, descriptors: Option<u32>) -> Command {
     let limit = descriptors.map_or(String::new(), |n| format!("ulimit -n {n}; "));
     let mut command = Command::new("sh");
     command
         .args(["-c", &format!("{limit}exec \"$0\" \"$@\"")])
         .arg(std::env::current_exe().expect("it runs"))
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env(ALONE, test)
+        .env(what, test)
         .stdin(Stdio::null());
     command
 }
@@ -187,6 +281,23 @@ pub(crate) fn tcp_pair() -> (TcpStream, TcpStream) {
     let ours = TcpStream::connect(addr).expect("the loopback connects");
     let (theirs, _) = listener.accept().expect("it is there");
     (ours, theirs)
+}
+
+/// Writes to a connection until nothing more goes in, for a peer that takes nothing. It does not
+/// block afterwards.
+pub(crate) fn fill(stream: &TcpStream) -> usize {
+    stream.set_nonblocking(true).expect("a flag");
+    let (mut sent, mut in_vain) = (0, 0);
+    // The kernel may move what is under way, and have room once more.
+    while in_vain < 50 {
+        match (&*stream).write(&[0; 1 << 16]) {
+            Ok(n) => (sent, in_vain) = (sent + n, 0),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => in_vain += 1,
+            Err(error) => panic!("writing: {error}"),
+        }
+        std::thread::yield_now();
+    }
+    sent
 }
 
 pub(crate) fn listener() -> (TcpListener, SocketAddr) {
@@ -286,7 +397,7 @@ pub(crate) fn drain(cx: &Cx<'_>, into: &mut Vec<u8>) -> bool {
         match cx.read(&mut buffer) {
             Ok(0) => return true,
             Ok(n) => into.extend_from_slice(&buffer[..n]),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
             Err(error) => panic!("reading: {error}"),
         }
     }

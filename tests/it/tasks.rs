@@ -40,7 +40,7 @@ impl Wake for Looks {
 /// T3: whoever hears of the end finds the future gone, and all that it held.
 #[test]
 fn a_future_is_gone_when_its_end_is_told() {
-    let _guard = guard();
+    let _guard = guard!();
     for cancelled in [false, true] {
         let mut event_loop = strict_loop();
         let held = Arc::new(());
@@ -70,7 +70,7 @@ fn a_future_is_gone_when_its_end_is_told() {
 /// N15, N16: from its making to its end, as its handle tells it.
 #[test]
 fn a_task_tells_where_it_stands_from_its_making_to_its_end() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let mut task = event_loop.spawn(async {
         yield_now().await;
@@ -96,7 +96,7 @@ fn a_task_tells_where_it_stands_from_its_making_to_its_end() {
 /// N18 and `get_coro`: what it runs, where it was made, by which name.
 #[test]
 fn a_task_has_a_name_a_site_and_a_coroutine() {
-    let _guard = guard();
+    let _guard = guard!();
     async fn fetch_page() {}
     let event_loop = strict_loop();
     let first = event_loop.spawn(fetch_page());
@@ -122,7 +122,7 @@ fn a_task_has_a_name_a_site_and_a_coroutine() {
 /// Cancelling: where it waits, before it began, by itself, when it is over, and twice.
 #[test]
 fn a_cancelled_task_is_dropped_where_it_waits_and_says_so_once() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let log = Log::default();
     let held = |name| Dropped(log.clone(), name);
@@ -166,7 +166,7 @@ fn a_cancelled_task_is_dropped_where_it_waits_and_says_so_once() {
 /// It was cancelled while it ran and then returned: the value loses, as it came too late.
 #[test]
 fn a_task_that_cancels_itself_and_returns_is_cancelled_all_the_same() {
-    let _guard = guard();
+    let _guard = guard!();
     let log = Log::default();
     let value = Dropped(log.clone(), "value");
     strict_run(async {
@@ -192,7 +192,7 @@ fn what_is_dropped_by_cancelling_may_use_the_loop() {
             self.0.note(all_tasks().len());
         }
     }
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let log = Log::default();
     let _entered = event_loop.enter();
@@ -214,7 +214,7 @@ fn what_is_dropped_by_cancelling_may_use_the_loop() {
 /// N16: in order, soon, not on the stack of who ends it; and removable until then.
 #[test]
 fn done_callbacks_run_soon_in_order_unless_they_are_removed() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let log = Log::default();
     let task = event_loop.spawn(async { "value" });
@@ -260,7 +260,7 @@ fn done_callbacks_run_soon_in_order_unless_they_are_removed() {
 /// asyncio keeps weak references, and tasks vanish; here the loop owns them.
 #[test]
 fn a_task_whose_handle_is_dropped_goes_on_to_its_end() {
-    let _guard = guard();
+    let _guard = guard!();
     let log = Log::default();
     let noted = log.clone();
     strict_run(async {
@@ -280,7 +280,7 @@ fn a_task_whose_handle_is_dropped_goes_on_to_its_end() {
 /// N16: its value is dropped on the loop at its end, if nobody is left to take it.
 #[test]
 fn the_value_of_a_detached_task_is_dropped_at_its_end() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let log = Log::default();
     let value = Dropped(log.clone(), "value");
@@ -292,7 +292,7 @@ fn the_value_of_a_detached_task_is_dropped_at_its_end() {
 /// N18.
 #[test]
 fn the_current_task_is_the_one_that_runs_and_all_tasks_are_those_that_have_not_ended() {
-    let _guard = guard();
+    let _guard = guard!();
     assert!(current_task().is_none());
     assert!(all_tasks().is_empty());
     let names = |tasks: Vec<TaskRef>| -> Vec<String> {
@@ -354,7 +354,7 @@ fn what_goes_with_a_task_at_its_end_is_of_no_task() {
 
 #[test]
 fn the_main_task_ends_by_returning_only() {
-    let _guard = guard();
+    let _guard = guard!();
     let value = strict_run(async {
         assert!(!current_task().unwrap().cancel());
         yield_now().await;
@@ -366,7 +366,7 @@ fn the_main_task_ends_by_returning_only() {
 /// T4, and N15: who awaits it gets its value, its panic, its cancelling.
 #[test]
 fn whoever_awaits_a_task_is_told_how_it_ended() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         assert_eq!(spawn(async { 1 }).await.unwrap(), 1);
         let panicked = spawn(async { panic!("on purpose") }).await.err().unwrap();
@@ -387,7 +387,7 @@ fn whoever_awaits_a_task_is_told_how_it_ended() {
 
 #[test]
 fn awaiting_in_vain_is_a_panic_and_not_an_endless_wait() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let mut task = spawn(async { 1 });
         assert_eq!((&mut task).await.unwrap(), 1);
@@ -404,7 +404,7 @@ fn awaiting_in_vain_is_a_panic_and_not_an_endless_wait() {
 
 #[test]
 fn a_task_that_awaits_itself_panics_and_does_not_wait_for_ever() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&runner);
@@ -426,7 +426,7 @@ fn a_task_that_awaits_itself_panics_and_does_not_wait_for_ever() {
 /// R097, for the other handles that a task may have of itself.
 #[test]
 fn a_child_a_remote_task_and_the_last_of_a_set_that_await_themselves_panic_too() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&runner);
@@ -482,7 +482,7 @@ fn a_child_a_remote_task_and_the_last_of_a_set_that_await_themselves_panic_too()
 /// It would wait for as long as the other loop runs, and with `run` that is for ever.
 #[test]
 fn a_task_that_is_awaited_on_another_loop_than_its_own_says_so() {
-    let _guard = guard();
+    let _guard = guard!();
     let home = strict_loop();
     let task = home.spawn(yield_now());
     task.set_name("far away");
@@ -506,7 +506,7 @@ fn a_task_that_is_awaited_on_another_loop_than_its_own_says_so() {
 /// The panic of a task that nobody can await any more is told, by the policy.
 #[test]
 fn a_panic_that_nobody_can_see_any_more_is_told() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&event_loop);
@@ -528,7 +528,7 @@ fn a_panic_that_nobody_can_see_any_more_is_told() {
 /// N16: asyncio's `background_tasks`, and each task is in it once.
 #[test]
 fn tasks_of_all_kinds_are_elements_of_a_set() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let one = event_loop.spawn(async { 1 });
     let two = event_loop.spawn(async {});
@@ -549,7 +549,7 @@ fn tasks_of_all_kinds_are_elements_of_a_set() {
 /// goes on in the next.
 #[test]
 fn what_is_left_at_the_end_is_dropped_and_named() {
-    let _guard = guard();
+    let _guard = guard!();
     let log = Log::default();
     let mut runner = strict_runner();
     let held = Dropped(log.clone(), "dropped");
@@ -580,7 +580,7 @@ fn what_is_left_at_the_end_is_dropped_and_named() {
 /// The borrow that `run` allows: its future need not be `'static`.
 #[test]
 fn the_main_future_may_borrow_from_the_stack_of_its_caller() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut total = 0;
     let words = ["a", "bc"].map(str::to_owned);
     strict_run(async {
@@ -596,7 +596,7 @@ fn the_main_future_may_borrow_from_the_stack_of_its_caller() {
 /// One turn is one poll for each that is awake: nobody who gives way runs twice in it.
 #[test]
 fn tasks_that_give_way_take_turns() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let log = Log::default();
     for name in ["a", "b", "c"] {
@@ -617,7 +617,7 @@ fn tasks_that_give_way_take_turns() {
 /// A chain of tasks, each awaiting the one before: its end goes through all of it.
 #[test]
 fn a_long_chain_of_tasks_ends_and_is_dropped_without_deep_recursion() {
-    let _guard = guard();
+    let _guard = guard!();
     const LINKS: u32 = 20_000;
     // As the end runs along it; and cut in the middle, as `run` drops it.
     for settles in [true, false] {
@@ -642,7 +642,7 @@ fn a_long_chain_of_tasks_ends_and_is_dropped_without_deep_recursion() {
 
 #[test]
 fn spawning_outside_a_loop_is_a_panic_that_says_what_to_do() {
-    let _guard = guard();
+    let _guard = guard!();
     let complaint = |does: fn()| {
         let payload = catch_unwind(does).unwrap_err();
         message(&*payload).to_owned()
@@ -661,7 +661,7 @@ fn spawning_outside_a_loop_is_a_panic_that_says_what_to_do() {
 /// What belongs to a future goes with it, and was there all the same.
 #[test]
 fn what_the_futures_of_a_closed_loop_had_is_counted_too() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     let task = runner.spawn(async {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -691,7 +691,7 @@ fn a_task_that_another_takes_with_it_is_counted_too() {
             self.0.cancel();
         }
     }
-    let _guard = guard();
+    let _guard = guard!();
     let runner = strict_runner();
     let slot = Rc::new(RefCell::new(None));
     let _first = {

@@ -1,7 +1,7 @@
 //! The way in from other threads: nothing is lost, nothing is kept, nothing is late (W1 to W3).
 
 use crate::support::{
-    Dropped, Log, guard, strict_loop, strict_run, strict_runner, turn_times, turns_in, wall,
+    Dropped, Log, guard, strict_loop, strict_run, strict_runner, turn_times, turns_in,
 };
 use readily::poll::{Event, Notify, Poller};
 use readily::{
@@ -20,7 +20,7 @@ use std::time::Duration;
 /// W1, R050, R062: a hundred threads, each with a hundred closures.
 #[test]
 fn nothing_that_a_hundred_threads_send_is_lost_and_each_thread_keeps_its_order() {
-    let _guard = guard();
+    let _guard = guard!();
     const THREADS: usize = 100;
     const EACH: usize = 100;
     let mut event_loop = strict_loop();
@@ -48,7 +48,7 @@ fn nothing_that_a_hundred_threads_send_is_lost_and_each_thread_keeps_its_order()
 /// R058, R059, R062, W2: counted at the bell itself.
 #[test]
 fn a_million_wakes_ring_the_bell_once_for_each_sleep() {
-    let _guard = guard();
+    let _guard = guard!();
     let rings = Arc::new(AtomicUsize::new(0));
     let poller = Counting::new(Arc::clone(&rings));
     let clock = Box::new(readily::clock::Monotonic::new());
@@ -143,7 +143,7 @@ impl Poller for Counting {
 /// R050: the ring was heard by a wait that failed; what it announced is still there.
 #[test]
 fn what_was_sent_is_not_lost_by_a_wait_that_fails() {
-    let _guard = guard();
+    let _guard = guard!();
     let poller = Counting::new(Arc::default());
     let fails = Arc::clone(&poller.fails);
     let clock = Box::new(readily::clock::Monotonic::new());
@@ -166,7 +166,7 @@ fn what_was_sent_is_not_lost_by_a_wait_that_fails() {
 /// W1: from the thread at any moment around the wait; a lost wake hangs here.
 #[test]
 fn a_task_that_a_thread_wakes_ten_thousand_times_goes_on_each_time() {
-    let _guard = guard();
+    let _guard = guard!();
     let (wakers, to_wake) = channel::<Waker>();
     let woken = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&woken);
@@ -201,7 +201,7 @@ fn a_task_that_a_thread_wakes_ten_thousand_times_goes_on_each_time() {
 /// R064: woken just before the loop would sleep, by itself and by a thread.
 #[test]
 fn a_main_future_that_is_woken_while_it_is_polled_is_polled_again() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut polls = 0;
     strict_run(poll_fn(|cx| {
         polls += 1;
@@ -222,7 +222,7 @@ fn a_main_future_that_is_woken_while_it_is_polled_is_polled_again() {
 /// R065, W3.
 #[test]
 fn a_closed_loop_gives_everything_back_and_wakers_do_nothing() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     let remote = runner.remote();
     let waker = runner
@@ -262,7 +262,7 @@ fn a_closed_loop_gives_everything_back_and_wakers_do_nothing() {
 /// R051, R065: at every moment of the end.
 #[test]
 fn threads_that_send_and_wake_while_the_loop_is_dropped_lose_nothing() {
-    let _guard = guard();
+    let _guard = guard!();
     for round in 0..200 {
         let event_loop = strict_loop();
         let alive = Arc::new(());
@@ -301,7 +301,7 @@ fn threads_that_send_and_wake_while_the_loop_is_dropped_lose_nothing() {
 
 #[test]
 fn a_remote_stops_a_loop_that_sleeps() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let remote = event_loop.remote();
     let thread = std::thread::spawn(move || remote.stop().unwrap());
@@ -312,7 +312,7 @@ fn a_remote_stops_a_loop_that_sleeps() {
 /// R046.
 #[test]
 fn a_stop_before_the_run_leaves_it_one_turn_and_two_stops_are_one() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let _keeps_it_alive = event_loop.remote();
     let log = Log::default();
@@ -337,7 +337,7 @@ fn a_stop_before_the_run_leaves_it_one_turn_and_two_stops_are_one() {
 /// R047.
 #[test]
 fn a_run_ends_exactly_when_nothing_can_happen_any_more() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
     let log = Log::default();
@@ -361,7 +361,7 @@ fn a_run_ends_exactly_when_nothing_can_happen_any_more() {
 /// R060: two loops, crossed.
 #[test]
 fn two_loops_wake_each_other_and_nobody_else() {
-    let _guard = guard();
+    let _guard = guard!();
     let (to_first, from_second) = channel::<Remote>();
     let first = std::thread::spawn(move || {
         let mut event_loop = strict_loop();
@@ -390,7 +390,7 @@ fn two_loops_wake_each_other_and_nobody_else() {
 /// R052, T3: the waker goes to another thread, the future never does.
 #[test]
 fn a_future_is_dropped_at_home_wherever_its_wakers_are() {
-    let _guard = guard();
+    let _guard = guard!();
     struct AtHome(std::thread::ThreadId, Arc<AtomicUsize>);
     impl Drop for AtHome {
         fn drop(&mut self) {
@@ -430,7 +430,7 @@ fn a_future_is_dropped_at_home_wherever_its_wakers_are() {
 
 #[test]
 fn spawning_from_a_thread_makes_the_future_at_home() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let remote = event_loop.remote();
     let (sender, receiver) = channel();
@@ -453,20 +453,17 @@ fn spawning_from_a_thread_makes_the_future_at_home() {
 /// W1: a wake without anything to do ends the wait, and that is all.
 #[test]
 fn a_bare_wake_ends_the_wait_and_no_more() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let remote = event_loop.remote();
     remote.wake();
-    let before = wall();
-    event_loop.turn(Some(Duration::from_secs(10))).unwrap();
-    assert!(before.elapsed() < Duration::from_secs(5));
+    event_loop.turn(None).unwrap();
     let thread = std::thread::spawn(move || {
         remote.wake();
         remote
     });
-    event_loop.turn(Some(Duration::from_secs(10))).unwrap();
+    event_loop.turn(None).unwrap();
     let _alive = thread.join().unwrap();
-    assert!(before.elapsed() < Duration::from_secs(5));
     let turns = turns_in(&mut event_loop, Duration::from_millis(30));
     assert!(turns <= 3, "{turns} turns after the ring");
 }
@@ -474,7 +471,7 @@ fn a_bare_wake_ends_the_wait_and_no_more() {
 /// R055: what is sent has destructors, and they run at home, or with the sender.
 #[test]
 fn a_letter_whose_destructor_sends_another_is_no_dead_lock() {
-    let _guard = guard();
+    let _guard = guard!();
     struct Sends(Remote);
     impl Drop for Sends {
         fn drop(&mut self) {
@@ -494,7 +491,7 @@ fn a_letter_whose_destructor_sends_another_is_no_dead_lock() {
 /// L8: the log is not `Send`, so this is on one thread: a loop that is sent to itself.
 #[test]
 fn what_a_closed_loop_had_not_run_is_dropped_by_it() {
-    let _guard = guard();
+    let _guard = guard!();
     let event_loop = strict_loop();
     let log = Log::default();
     let dropped = Dropped(log.clone(), "dropped");
@@ -529,7 +526,7 @@ thread_local! {
 /// R096: whether it goes before the thread-locals of the crate, or after them.
 #[test]
 fn what_is_dropped_when_its_thread_ends_may_wake_and_ask_and_close_a_loop() {
-    let _guard = guard();
+    let _guard = guard!();
     for first in [true, false] {
         let (told, is_told) = channel();
         let thread = std::thread::spawn(move || {

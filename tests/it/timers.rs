@@ -17,7 +17,7 @@ const MS: Duration = Duration::from_millis(1);
 /// R066, R067, R068, R070, C2.
 #[test]
 fn timers_fire_by_deadline_and_then_in_the_order_of_arming() {
-    let _guard = guard();
+    let _guard = guard!();
     let (mut event_loop, clock) = manual_loop();
     clock.advance(Duration::from_secs(3600));
     let log = Log::default();
@@ -44,7 +44,7 @@ fn timers_fire_by_deadline_and_then_in_the_order_of_arming() {
 /// R066: through every way in.
 #[test]
 fn a_delay_beyond_the_end_of_time_is_never_and_not_now() {
-    let _guard = guard();
+    let _guard = guard!();
     let days = |n: u64| Duration::from_secs(n * 24 * 3600);
     let far = [
         Duration::MAX,
@@ -83,7 +83,7 @@ fn a_delay_beyond_the_end_of_time_is_never_and_not_now() {
 /// R067.
 #[test]
 fn nothing_and_the_smallest_delays_fire_and_do_not_spin() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     for delay in [0, 1, 999, 1_000, 999_999, 1_000_000, 1_900_000] {
         let delay = Duration::from_nanos(delay);
@@ -108,7 +108,7 @@ fn nothing_and_the_smallest_delays_fire_and_do_not_spin() {
 /// R069: rounding up is one extra turn at most, not a millisecond of them.
 #[test]
 fn a_deadline_with_a_fraction_costs_one_wait() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let count = Count::default();
     for n in 0..20_u32 {
@@ -127,7 +127,7 @@ fn a_deadline_with_a_fraction_costs_one_wait() {
 /// R071.
 #[test]
 fn a_cancelled_timer_is_freed_at_once_and_wakes_nobody() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let alive = Rc::new(());
     for _ in 0..1000 {
@@ -147,7 +147,7 @@ fn a_cancelled_timer_is_freed_at_once_and_wakes_nobody() {
 /// R071: the timers of those limits that were never reached.
 #[test]
 fn limits_that_are_not_reached_leave_no_timers() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     runner
         .run(async {
@@ -166,7 +166,7 @@ fn limits_that_are_not_reached_leave_no_timers() {
 /// R041, R076.
 #[test]
 fn a_timer_may_cancel_itself_a_sibling_that_is_due_and_a_later_one() {
-    let _guard = guard();
+    let _guard = guard!();
     let (mut event_loop, clock) = manual_loop();
     let log = Log::default();
     let handles = Rc::new(RefCell::new(Vec::<TimerHandle>::new()));
@@ -188,7 +188,7 @@ fn a_timer_may_cancel_itself_a_sibling_that_is_due_and_a_later_one() {
 /// R041, L5: no recursion, and no endless turn.
 #[test]
 fn a_timer_that_arms_another_for_now_is_answered_in_the_next_turn() {
-    let _guard = guard();
+    let _guard = guard!();
     let (mut event_loop, _clock) = manual_loop();
     let count = Count::default();
     fn again(local: &readily::Local, count: Count) {
@@ -203,7 +203,7 @@ fn a_timer_that_arms_another_for_now_is_answered_in_the_next_turn() {
 /// R072: a repeating timer is made of single ones, so it drifts rather than bursts.
 #[test]
 fn a_repeating_timer_that_is_slower_than_its_period_neither_bursts_nor_starves() {
-    let _guard = guard();
+    let _guard = guard!();
     let (mut event_loop, clock) = manual_loop();
     let ticks = Count::default();
     fn tick(local: &readily::Local, clock: readily::clock::Manual, ticks: Count) {
@@ -228,7 +228,7 @@ fn a_repeating_timer_that_is_slower_than_its_period_neither_bursts_nor_starves()
 /// R073.
 #[test]
 fn a_clock_that_steps_back_makes_no_timer_early_and_no_panic() {
-    let _guard = guard();
+    let _guard = guard!();
     let (mut event_loop, clock) = manual_loop();
     clock.advance(Duration::from_secs(100));
     turn_times(&mut event_loop, 1);
@@ -248,7 +248,7 @@ fn a_clock_that_steps_back_makes_no_timer_early_and_no_panic() {
 /// R074: a suspended machine's clock jumps, or does not; single timers fire once either way.
 #[test]
 fn after_a_long_sleep_of_the_machine_each_timer_fires_once_in_order() {
-    let _guard = guard();
+    let _guard = guard!();
     let (mut event_loop, clock) = manual_loop();
     let log = Log::default();
     for hour in [3_u64, 1, 2] {
@@ -263,7 +263,7 @@ fn after_a_long_sleep_of_the_machine_each_timer_fires_once_in_order() {
 /// R075, C1: counted from now, not from the turn's time.
 #[test]
 fn a_timer_armed_after_long_work_in_the_same_turn_is_not_early() {
-    let _guard = guard();
+    let _guard = guard!();
     let (mut event_loop, clock) = manual_loop();
     let log = Log::default();
     let (note, moved) = (log.clone(), clock.clone());
@@ -286,7 +286,7 @@ fn a_timer_armed_after_long_work_in_the_same_turn_is_not_early() {
 /// R077, from a callback and from a thread.
 #[test]
 fn an_earlier_deadline_added_last_is_the_one_that_is_waited_for() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     event_loop.call_later(Duration::from_secs(3600), |_| panic!("an hour is not over"));
     let log = Log::default();
@@ -311,7 +311,7 @@ fn an_earlier_deadline_added_last_is_the_one_that_is_waited_for() {
 /// C5 and the host's question.
 #[test]
 fn the_next_deadline_is_told_and_follows_what_is_armed() {
-    let _guard = guard();
+    let _guard = guard!();
     let (mut event_loop, clock) = manual_loop();
     assert_eq!(event_loop.next_deadline(), None);
     let later = event_loop.call_later(9 * MS, |_| ());
@@ -334,7 +334,7 @@ fn the_next_deadline_is_told_and_follows_what_is_armed() {
 /// R076: in the turn in which it is due, before it has run.
 #[test]
 fn cancelling_says_true_exactly_if_the_closure_never_runs() {
-    let _guard = guard();
+    let _guard = guard!();
     let (mut event_loop, clock) = manual_loop();
     let log = Log::default();
     let note = log.clone();
@@ -354,7 +354,7 @@ fn cancelling_says_true_exactly_if_the_closure_never_runs() {
 /// R042, L5.
 #[test]
 fn a_closure_that_queues_itself_again_does_not_keep_the_loop_from_its_descriptors() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     fn again(local: &readily::Local, count: Count) {
         count.add();
@@ -381,7 +381,7 @@ fn a_closure_that_queues_itself_again_does_not_keep_the_loop_from_its_descriptor
 /// R078.
 #[test]
 fn a_hundred_thousand_timers_are_armed_fired_in_order_and_dropped() {
-    let _guard = guard();
+    let _guard = guard!();
     let (mut event_loop, clock) = manual_loop();
     let fired = Rc::new(RefCell::new(Vec::new()));
     for n in 0..50_000_u64 {
@@ -404,7 +404,7 @@ fn a_hundred_thousand_timers_are_armed_fired_in_order_and_dropped() {
 /// As asyncio's `sleep(0)`. With slack it is a wait, of less than that.
 #[test]
 fn a_sleep_of_no_time_gives_way_once_and_arms_no_timer() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut sim = SimLoop::new(1);
     let seen = RefCell::new(String::new());
     let timers = || {

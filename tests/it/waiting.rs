@@ -18,7 +18,7 @@ use std::time::Duration;
 /// N17: settled from outside, once; the second gets the value back.
 #[test]
 fn a_future_is_settled_once_and_the_late_value_comes_back() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let (promise, mut future) = create_future::<String>();
         assert!(!future.done() && !promise.done() && future.result().is_none());
@@ -54,7 +54,7 @@ fn a_future_is_settled_once_and_the_late_value_comes_back() {
 /// N17: its callbacks are those of a task.
 #[test]
 fn a_future_has_done_callbacks_too() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let log = Log::default();
     let entered = event_loop.enter();
@@ -82,7 +82,7 @@ fn a_future_has_done_callbacks_too() {
 /// otherwise keep it for ever.
 #[test]
 fn done_callbacks_that_nobody_will_call_are_dropped() {
-    let _guard = guard();
+    let _guard = guard!();
     let held = Rc::new(());
     let keeps = || Rc::clone(&held);
     let event_loop = strict_loop();
@@ -108,7 +108,7 @@ fn done_callbacks_that_nobody_will_call_are_dropped() {
 /// N16, N17: `lambda f: f.result()`. The value stays, also if whoever looks at it panics.
 #[test]
 fn a_done_callback_reads_the_value_and_leaves_it_to_who_awaits() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&runner);
@@ -147,7 +147,7 @@ fn a_done_callback_reads_the_value_and_leaves_it_to_who_awaits() {
 /// N14: what ran too long is gone before the caller hears of it.
 #[test]
 fn wait_for_drops_what_was_too_slow_before_it_returns() {
-    let _guard = guard();
+    let _guard = guard!();
     let log = Log::default();
     strict_run(async {
         let held = Dropped(log.clone(), "dropped");
@@ -173,7 +173,7 @@ fn wait_for_drops_what_was_too_slow_before_it_returns() {
 
 #[test]
 fn limits_of_nothing_and_of_for_ever_mean_what_they_say() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         assert_eq!(wait_for(Duration::ZERO, ready(1)).await, Ok(1));
         assert_eq!(
@@ -193,7 +193,7 @@ fn limits_of_nothing_and_of_for_ever_mean_what_they_say() {
 /// N11: ten sleeps at once take as long as one; here time moves only by what is waited for.
 #[test]
 fn ten_sleeps_of_a_second_take_one_second() {
-    let _guard = guard();
+    let _guard = guard!();
     let (event_loop, clock) = manual_loop();
     let mut runner = Runner::from(event_loop);
     let begin = runner.now();
@@ -222,7 +222,7 @@ fn ten_sleeps_of_a_second_take_one_second() {
 /// T5: the results, whatever the order of the ends; nothing is a result too.
 #[test]
 fn gather_takes_nothing_one_and_many_of_one_kind_or_several() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         assert_eq!(gather(Vec::<std::future::Ready<u8>>::new()).await, []);
         assert_eq!(gather([ready(1)]).await, [1]);
@@ -248,7 +248,7 @@ fn gather_takes_nothing_one_and_many_of_one_kind_or_several() {
 
 #[test]
 fn try_gather_ends_with_the_first_error_and_drops_the_others_before_it_returns() {
-    let _guard = guard();
+    let _guard = guard!();
     let log = Log::default();
     let slow = |name| {
         let held = Dropped(log.clone(), name);
@@ -282,7 +282,7 @@ fn try_gather_ends_with_the_first_error_and_drops_the_others_before_it_returns()
 
 #[test]
 fn a_gather_that_is_dropped_or_panics_drops_all_it_had() {
-    let _guard = guard();
+    let _guard = guard!();
     let log = Log::default();
     let held = |name, panics: bool| {
         let held = Dropped(log.clone(), name);
@@ -307,7 +307,7 @@ fn a_gather_that_is_dropped_or_panics_drops_all_it_had() {
 /// Its waiters are woken in the order in which they came, by callbacks and by coroutines.
 #[test]
 fn many_may_wait_for_one_thing_through_done_callbacks() {
-    let _guard = guard();
+    let _guard = guard!();
     let order: Rc<RefCell<Vec<u32>>> = Rc::default();
     strict_run(async {
         let (promise, future) = create_future::<()>();
@@ -332,7 +332,7 @@ fn many_may_wait_for_one_thing_through_done_callbacks() {
 /// ended, and what it had said is there.
 #[test]
 fn a_server_ends_a_peer_that_is_silent_for_too_long() {
-    let _guard = guard();
+    let _guard = guard!();
     let silence = Duration::from_millis(400);
     let (told, heard, took) = strict_run(async {
         let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
@@ -373,7 +373,7 @@ fn a_server_ends_a_peer_that_is_silent_for_too_long() {
 /// Handles of tasks, and a socket, in one choice; what was not chosen is still there.
 #[test]
 fn a_choice_between_a_socket_and_a_task_loses_neither() {
-    let _guard = guard();
+    let _guard = guard!();
     strict_run(async {
         let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
         let addr = listener.local_addr().unwrap();

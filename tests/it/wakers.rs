@@ -59,7 +59,7 @@ const DEEDS: [fn(Waker, &mut Vec<Waker>); 5] = [
 /// deeds: it is dropped once and polled no more.
 #[test]
 fn wakers_of_an_ended_task_do_nothing_whatever_is_done_with_them() {
-    let _guard = guard();
+    let _guard = guard!();
     type End = fn(&mut EventLoop, &Rc<RefCell<Vec<Waker>>>, &Log) -> Option<Task<()>>;
     let ends: [(&str, End); 5] = [
         ("finished", |event_loop, wakers, log| {
@@ -110,7 +110,7 @@ fn wakers_of_an_ended_task_do_nothing_whatever_is_done_with_them() {
 /// R053, R001: the next task may stand in the same place; an old waker is not its.
 #[test]
 fn a_waker_of_an_ended_task_wakes_nobody_elses() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (old, log) = (Rc::default(), Log::default());
     for _ in 0..10 {
@@ -137,7 +137,7 @@ fn a_waker_of_an_ended_task_wakes_nobody_elses() {
 /// R053: wakes of a task that lives, of each kind and many at once, are one poll.
 #[test]
 fn wakes_between_two_polls_are_one_poll() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let (wakers, log) = (Rc::default(), Log::default());
     let task = spawn(&event_loop, &wakers, &log, 99, || Poll::Pending);
@@ -162,7 +162,7 @@ fn wakes_between_two_polls_are_one_poll() {
 /// own thread, in a callback, in another task and in the task itself.
 #[test]
 fn a_wake_polls_nobody_on_the_wakers_stack() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let told = collect_unhandled(&event_loop);
     event_loop.set_panic_policy(PanicPolicy::Isolate);
@@ -256,7 +256,7 @@ impl Poller for PutAside {
 /// that was sent meanwhile is lost.
 #[test]
 fn a_wake_does_not_wait_for_a_loop_that_was_put_aside() {
-    let _guard = guard();
+    let _guard = guard!();
     let (waits, is_waiting) = channel();
     let (go_on, told) = channel();
     let (rings, rung) = channel();
@@ -299,7 +299,7 @@ fn a_wake_does_not_wait_for_a_loop_that_was_put_aside() {
 /// R054: a waker that is never dropped keeps a few bytes, and neither the future nor the loop.
 #[test]
 fn forgotten_wakers_keep_neither_the_future_nor_the_loop() {
-    let _guard = guard();
+    let _guard = guard!();
     let log = Log::default();
     let dropped = Dropped(log.clone(), "future");
     let mut event_loop = strict_loop();
@@ -341,7 +341,7 @@ fn on_clone(does: impl FnOnce() + 'static) -> Waker {
 /// very moment finds nobody to wake.
 #[test]
 fn what_settles_while_the_waker_is_cloned_is_not_missed() {
-    let _guard = guard();
+    let _guard = guard!();
     let mut event_loop = strict_loop();
     let entered = event_loop.enter();
     let (promise, mut future) = create_future();
