@@ -6,6 +6,8 @@
 //!
 //! Nothing in the notes; the things of N1 come in bursts.
 
+use std::collections::VecDeque;
+
 /// Up to room for so many nobody asks for the memory back.
 pub(crate) const KEPT: usize = 1024;
 
@@ -13,4 +15,72 @@ pub(crate) const KEPT: usize = 1024;
 #[inline]
 pub(crate) const fn low(room: usize) -> usize {
     if room > KEPT { room / 8 } else { 0 }
+}
+
+/// A list that can give back room.
+pub(crate) trait Room {
+    fn entries(&self) -> usize;
+    fn room(&self) -> usize;
+    fn shrink_to(&mut self, room: usize);
+}
+
+impl<T> Room for Vec<T> {
+    fn entries(&self) -> usize {
+        self.len()
+    }
+
+    fn room(&self) -> usize {
+        self.capacity()
+    }
+
+    fn shrink_to(&mut self, room: usize) {
+        self.shrink_to(room);
+    }
+}
+
+impl<T> Room for VecDeque<T> {
+    fn entries(&self) -> usize {
+        self.len()
+    }
+
+    fn room(&self) -> usize {
+        self.capacity()
+    }
+
+    fn shrink_to(&mut self, room: usize) {
+        self.shrink_to(room);
+    }
+}
+
+/// Halves the room of a list that is far larger than what is in it (R126). To be called where an
+/// entry has been taken out; whether it has shrunk.
+#[inline]
+pub(crate) fn shrink(list: &mut impl Room) -> bool {
+    let is_large = list.entries() < low(list.room());
+    if is_large {
+        halve(list);
+    }
+    is_large
+}
+
+#[cold]
+fn halve(list: &mut impl Room) {
+    list.shrink_to(list.room() / 2);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_is_emptied_one_by_one_ends_with_a_small_room() {
+        let mut list: VecDeque<usize> = (0..100_000).collect();
+        let mut shrunk = 0;
+        while let Some(first) = list.pop_front() {
+            assert_eq!(first + list.len(), 99_999);
+            shrunk += usize::from(shrink(&mut list));
+        }
+        assert!(list.capacity() <= KEPT);
+        assert!((1..10).contains(&shrunk), "{shrunk} times");
+    }
 }

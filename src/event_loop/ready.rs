@@ -108,15 +108,6 @@ pub(super) struct Ready {
     lots: RefCell<Option<Chance>>,
 }
 
-/// R126: halves a queue that is far larger than what is in it. Once a turn, so that a burst's memory
-/// goes within a few, and one that comes every turn is not paid for again.
-#[inline]
-fn give_back<T>(queue: &mut VecDeque<T>) {
-    if queue.len() < burst::low(queue.capacity()) {
-        queue.shrink_to(queue.capacity() / 2);
-    }
-}
-
 impl Ready {
     /// L5: a closure always waits for a later turn than the one in which it was added.
     #[inline]
@@ -222,10 +213,12 @@ impl Ready {
     /// What the turn does when it has run everything.
     #[inline]
     pub(super) fn end(&self) {
-        give_back(&mut self.order.borrow_mut());
-        give_back(&mut self.later.borrow_mut());
-        give_back(&mut self.runs.borrow_mut());
-        give_back(&mut self.calls.borrow_mut().queue);
+        // R126: once a turn, so that a burst's memory goes within a few, and one that comes every turn is
+        // not paid for again.
+        burst::shrink(&mut *self.order.borrow_mut());
+        burst::shrink(&mut *self.later.borrow_mut());
+        burst::shrink(&mut *self.runs.borrow_mut());
+        burst::shrink(&mut self.calls.borrow_mut().queue);
     }
 
     /// The next one of this turn: a job, or the next closure.

@@ -6,7 +6,9 @@
 //!
 //! In asyncio a `TaskGroup` has a set of tasks and a done-callback on each. Rule: G3.
 
+use crate::base::burst;
 use crate::base::slab::{Slab, SlabKey};
+use crate::task::line::let_go;
 use crate::task::{JoinError, Task, TaskRef};
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -24,6 +26,14 @@ struct Ended {
 struct List {
     keys: VecDeque<SlabKey>,
     waiter: Option<Waker>,
+}
+
+impl List {
+    fn pop(&mut self) -> Option<SlabKey> {
+        let key = self.keys.pop_front();
+        burst::shrink(&mut self.keys); // R126
+        key
+    }
 }
 
 impl Ended {
@@ -75,6 +85,9 @@ impl<T: 'static> Members<T> {
     pub(super) fn add(&self, mut task: Task<T>) {
         // On a closed loop it has ended already, and nobody is going to wake us.
         let over = task.done();
+        // Somebody may have polled it before: whose waker that was, and what it does when it goes, is
+        // not our own (L8).
+        task.stop_listening();
         let ended = Arc::clone(&self.ended);
         let key = self.tasks.borrow_mut().insert_with(|key| {
             // Our own waker: no user code under the borrow (L8).
@@ -93,7 +106,7 @@ impl<T: 'static> Members<T> {
     /// G3: the result of the one that has ended first, of those that were not asked for.
     pub(super) fn pop(&self) -> Option<(TaskRef, Result<T, JoinError>)> {
         loop {
-            let key = self.ended.list().keys.pop_front()?;
+            let key = self.ended.list().pop()?;
             let Some(mut task) = self.tasks.borrow_mut().remove(key) else {
                 continue; // it was let go
             };
@@ -108,13 +121,13 @@ impl<T: 'static> Members<T> {
         // Cloned before the lock, and what it replaces dropped after it (L8).
         let waker = waker.clone();
         let before = self.ended.list().waiter.replace(waker);
-        drop(before);
+        before.into_iter().for_each(let_go);
     }
 
     /// Nobody waits any more: who did may be gone.
     fn leave(&self) {
         let waiter = self.ended.list().waiter.take();
-        drop(waiter);
+        waiter.into_iter().for_each(let_go);
     }
 
     /// The next result, in the order of the ends; `None` if nobody is left.

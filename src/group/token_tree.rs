@@ -11,6 +11,7 @@ use crate::base::slab::{Slab, SlabKey};
 use crate::base::unique;
 use crate::event_loop::panics::{catch, drop_quietly};
 use crate::event_loop::{Handle, Local, Origin, Payload};
+use crate::task::line::Wakes;
 use crate::task::waiters::Waiters;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -102,11 +103,20 @@ impl Node {
     /// Takes this out of its parent, and lets that go if nobody else has it.
     fn unlink(&self) {
         let mut above = self.parent.take();
+        // What user code they have, which goes when the way up has been walked.
+        let mut gone = Vec::new();
         // G5: whoever is let go by its last child would let its own parent go, and so on.
         while let Some((parent, place)) = above {
             parent.children.borrow_mut().remove(place);
-            above = Rc::into_inner(parent).and_then(|parent| parent.parent.take());
+            above = Rc::into_inner(parent).and_then(|parent| {
+                let callbacks = parent.callbacks.take();
+                gone.extend((!callbacks.is_empty()).then_some(callbacks));
+                parent.parent.take()
+            });
         }
+        let mut wakes = Wakes::default();
+        wakes.drop_each(gone.into_iter().flat_map(BTreeMap::into_values));
+        wakes.tell();
     }
 
     pub(super) fn add(&self, home: Handle, callback: Callback) -> u64 {

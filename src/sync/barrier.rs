@@ -7,7 +7,7 @@
 //! In asyncio: `Barrier`, `BrokenBarrierError`. Not in the notes.
 
 use crate::task::budget;
-use crate::task::line::{Line, Place, Wakes};
+use crate::task::line::{Line, Place, Wakes, let_go};
 use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
@@ -174,6 +174,7 @@ impl Future for Wait<'_> {
             let waker = cx.waker().clone();
             // Cloning it was somebody else's code, and may have come here too.
             if let Some(passed) = shared.arrive() {
+                let_go(waker);
                 return Poll::Ready(passed);
             }
             *place = Some(shared.line.join((), waker));

@@ -7,10 +7,11 @@
 //! Not in asyncio. Not in the notes.
 
 use super::errors::Shut;
+use super::ring::{Kept, Ring};
 use super::until::Until;
+use crate::task::line::Wakes;
 use crate::task::waiters::Waiters;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
@@ -50,46 +51,6 @@ impl From<RecvError> for TryRecvError {
     }
 }
 
-/// Shared by those who have it; empty when it is kept for the next value.
-type Kept<T> = Rc<Option<T>>;
-
-struct Slot<T> {
-    /// `None` when all have got it who were to.
-    value: Option<Kept<T>>,
-    /// How many have not got it yet.
-    left: usize,
-}
-
-struct Ring<T> {
-    slots: VecDeque<Slot<T>>,
-    /// The number of the value in the first slot; the first of all was zero.
-    first: u64,
-    capacity: usize,
-    /// Empty ones, so that a warm ring allocates nothing.
-    spare: Vec<Kept<T>>,
-}
-
-impl<T> Ring<T> {
-    fn end(&self) -> u64 {
-        self.first + self.slots.len() as u64
-    }
-
-    /// What is at `next`, for one who has not got it. It is the caller's if nobody else is to.
-    fn take(&mut self, next: u64) -> Option<Kept<T>> {
-        let slot = self.slots.get_mut((next - self.first) as usize)?;
-        slot.left -= 1;
-        let value = match slot.left {
-            0 => slot.value.take(),
-            _ => slot.value.clone(),
-        };
-        while self.slots.front().is_some_and(|slot| slot.value.is_none()) {
-            self.slots.pop_front();
-            self.first += 1;
-        }
-        value
-    }
-}
-
 struct Shared<T> {
     ring: RefCell<Ring<T>>,
     senders: Cell<usize>,
@@ -102,9 +63,7 @@ impl<T> Shared<T> {
     fn empty(&self, mut kept: Kept<T>) -> Option<T> {
         let value = Rc::get_mut(&mut kept)?.take();
         let mut ring = self.ring.borrow_mut();
-        if ring.spare.len() < ring.capacity {
-            ring.spare.push(kept);
-        }
+        ring.keep(kept);
         value
     }
 
@@ -112,9 +71,9 @@ impl<T> Shared<T> {
     fn next(&self, next: &mut u64) -> Option<Result<Kept<T>, RecvError>> {
         let mut ring = self.ring.borrow_mut();
         // Q8: those between its next and the oldest that is there.
-        let missed = ring.first.saturating_sub(*next);
+        let missed = ring.first().saturating_sub(*next);
         if missed > 0 {
-            *next = ring.first;
+            *next = ring.first();
             return Some(Err(RecvError::Lagged(missed)));
         }
         if let Some(kept) = ring.take(*next) {
@@ -152,12 +111,7 @@ impl<T> Shared<T> {
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a broadcast keeps one value at least");
     let shared = Rc::new(Shared {
-        ring: RefCell::new(Ring {
-            slots: VecDeque::new(),
-            first: 0,
-            capacity,
-            spare: Vec::new(),
-        }),
+        ring: RefCell::new(Ring::new(capacity)),
         senders: Cell::new(1),
         receivers: Cell::new(0),
         waiters: Waiters::default(),
@@ -184,19 +138,7 @@ impl<T> Sender<T> {
             return Err(Shut(value));
         }
         let mut ring = self.shared.ring.borrow_mut();
-        let mut kept = ring.spare.pop().unwrap_or_default();
-        *Rc::get_mut(&mut kept).expect("nobody else has a spare one") = Some(value);
-        let oldest = match ring.slots.len() < ring.capacity {
-            true => None,
-            false => {
-                ring.first += 1;
-                ring.slots.pop_front().and_then(|slot| slot.value)
-            }
-        };
-        ring.slots.push_back(Slot {
-            value: Some(kept),
-            left: receivers,
-        });
+        let oldest = ring.push(value, receivers);
         drop(ring);
         self.shared.waiters.tell_all();
         // Last, for that is the user's code, and may panic (L8).
@@ -298,14 +240,12 @@ impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         let shared = &*self.shared;
         shared.receivers.set(shared.receivers.get() - 1);
-        // It will not get what it has not got, and may have been the last that was to.
-        while let Some(next) = shared.next(&mut self.next) {
-            match next {
-                Ok(kept) => drop(shared.empty(kept)),
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Shut) => break,
-            }
-        }
+        // It will not get what it has not got, and may have been the last that was to. All of it is
+        // counted before the first destructor runs, which may send: that is for those who stay.
+        let gone = shared.ring.borrow_mut().give_up(self.next);
+        let mut wakes = Wakes::default();
+        wakes.drop_each(gone.into_iter().map(|kept| shared.empty(kept)));
+        wakes.tell();
     }
 }
 

@@ -11,6 +11,7 @@ use super::errors::{GetError, PutError, Shut};
 use super::mailbox::Mailbox;
 use crate::event_loop::{Handle, Remote};
 use crate::task::budget;
+use crate::task::line::{Wakes, let_go};
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -104,6 +105,41 @@ impl<T> Sender<T> {
         self.mailbox.push(value)
     }
 
+    /// Keeps a place for a value that comes later, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`], as [`send`](Sender::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::run;
+    /// use readily::sync::{PutError, channel};
+    ///
+    /// run(async {
+    ///     let (sender, mut receiver) = channel::bounded(1);
+    ///     let place = sender.try_reserve().unwrap();
+    ///     assert_eq!(sender.send("no"), Err(PutError::Full("no")));
+    ///     place.send("yes").unwrap();
+    ///     assert_eq!(receiver.recv().await, Ok("yes"));
+    /// })?;
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    pub fn try_reserve(&self) -> Result<Reservation<T>, PutError<()>> {
+        if self.remote.is_closed() {
+            return Err(PutError::Shut(()));
+        }
+        let remote = self.remote.clone();
+        self.mailbox.reserve()?;
+        let mailbox = Arc::clone(&self.mailbox);
+        let sender = Self { mailbox, remote };
+        Ok(Reservation {
+            sender,
+            is_kept: true,
+        })
+    }
+
     /// Whether nothing more is taken.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -131,6 +167,44 @@ impl<T> Drop for Sender<T> {
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender").finish_non_exhaustive()
+    }
+}
+
+/// A place in a channel that is kept until this is used, or dropped. It is a sender as well: while
+/// there is one, the receiver waits for it.
+#[must_use = "dropping it gives the place up"]
+pub struct Reservation<T> {
+    sender: Sender<T>,
+    is_kept: bool,
+}
+
+impl<T> Reservation<T> {
+    /// Sends `value`, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`Shut`] with `value` in it, if the receiver or its loop has gone since, or was closed.
+    pub fn send(mut self, value: T) -> Result<(), Shut<T>> {
+        if self.sender.remote.is_closed() {
+            return Err(Shut(value));
+        }
+        let sent = self.sender.mailbox.push_reserved(value);
+        self.is_kept = sent.is_err();
+        sent
+    }
+}
+
+impl<T> Drop for Reservation<T> {
+    fn drop(&mut self) {
+        if self.is_kept {
+            self.sender.mailbox.give_up_place();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Reservation<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation").finish_non_exhaustive()
     }
 }
 
@@ -167,7 +241,7 @@ impl<T> Receiver<T> {
     /// [`GetError`].
     pub fn try_recv(&mut self) -> Result<T, GetError> {
         let mut list = self.mailbox.list();
-        match list.items.pop_front() {
+        match list.pop() {
             Some(item) => Ok(item),
             None if list.shut || list.senders == 0 => Err(GetError::Shut),
             None => Err(GetError::Empty),
@@ -199,7 +273,9 @@ impl<T> Drop for Receiver<T> {
         let items = std::mem::take(&mut list.items);
         drop(list);
         // After the lock: they are the user's (L8).
-        drop(items);
+        let mut wakes = Wakes::default();
+        wakes.drop_each(items);
+        wakes.tell();
     }
 }
 
@@ -233,7 +309,7 @@ impl<T> Drop for Recv<'_, T> {
     fn drop(&mut self) {
         if self.waits {
             let waker = self.receiver.mailbox.list().waker.take();
-            drop(waker);
+            waker.into_iter().for_each(let_go);
         }
     }
 }

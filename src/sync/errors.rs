@@ -33,6 +33,16 @@ impl<T> PutError<T> {
     }
 }
 
+impl PutError<()> {
+    /// The same of `item`.
+    pub(super) fn with<T>(self, item: T) -> PutError<T> {
+        match self {
+            Self::Full(()) => PutError::Full(item),
+            Self::Shut(()) => PutError::Shut(item),
+        }
+    }
+}
+
 /// Why nothing could be got without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum GetError {

@@ -7,8 +7,9 @@
 //! In asyncio: `call_soon_threadsafe` with `put_nowait`.
 
 use super::errors::{PutError, Shut};
+use crate::base::burst;
 use crate::base::sync::{Mutex, MutexGuard};
-use crate::task::line::Wakes;
+use crate::task::line::{Wakes, let_go};
 use std::collections::VecDeque;
 use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
@@ -21,7 +22,17 @@ pub(super) struct List<T> {
     /// Of the receiver, while it waits and was not woken.
     pub(super) waker: Option<Waker>,
     pub(super) senders: usize,
+    /// How many places are kept for values that come later.
+    reserved: usize,
     pub(super) shut: bool,
+}
+
+impl<T> List<T> {
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let item = self.items.pop_front();
+        burst::shrink(&mut self.items); // R126
+        item
+    }
 }
 
 /// What was sent and not received, and who waits for it.
@@ -36,6 +47,7 @@ impl<T> Mailbox<T> {
             items: VecDeque::new(),
             waker: None,
             senders: 1,
+            reserved: 0,
             shut: false,
         });
         Self { list, capacity }
@@ -47,19 +59,53 @@ impl<T> Mailbox<T> {
     }
 
     pub(super) fn push(&self, value: T) -> Result<(), PutError<T>> {
-        let mut list = self.list();
+        let list = self.list();
         if list.shut {
             return Err(PutError::Shut(value));
         }
-        if list.items.len() >= self.capacity {
+        if list.items.len() + list.reserved >= self.capacity {
             return Err(PutError::Full(value));
         }
+        Self::add(list, value);
+        Ok(())
+    }
+
+    fn add(mut list: MutexGuard<'_, List<T>>, value: T) {
         list.items.push_back(value);
         // Q9: taken, so that it is woken once for all that come before it runs.
         let waker = list.waker.take();
         drop(list);
         wake(waker);
+    }
+
+    /// Keeps a place for a value that comes later, from one sender more.
+    pub(super) fn reserve(&self) -> Result<(), PutError<()>> {
+        let mut list = self.list();
+        if list.shut {
+            return Err(PutError::Shut(()));
+        }
+        if list.items.len() + list.reserved >= self.capacity {
+            return Err(PutError::Full(()));
+        }
+        list.reserved += 1;
+        list.senders += 1;
         Ok(())
+    }
+
+    /// Puts a value into the place that is kept for it.
+    pub(super) fn push_reserved(&self, value: T) -> Result<(), Shut<T>> {
+        let mut list = self.list();
+        if list.shut {
+            return Err(Shut(value));
+        }
+        list.reserved -= 1;
+        Self::add(list, value);
+        Ok(())
+    }
+
+    /// A place is kept no more.
+    pub(super) fn give_up_place(&self) {
+        self.list().reserved -= 1;
     }
 
     /// One sender less.
@@ -78,17 +124,18 @@ impl<T> Mailbox<T> {
         // Cloned before the lock: that may be somebody else's code (L8).
         let waker = cx.waker().clone();
         let mut list = self.list();
-        if let Some(item) = list.items.pop_front() {
-            return Poll::Ready(Ok(item));
-        }
-        if list.shut || list.senders == 0 {
-            return Poll::Ready(Err(Shut(())));
-        }
+        let seen = match list.pop() {
+            Some(item) => Some(Ok(item)),
+            None => (list.shut || list.senders == 0).then_some(Err(Shut(()))),
+        };
         // Q9: who sends takes the lock after us, and finds the waker.
-        let old = list.waker.replace(waker);
+        let unused = match seen {
+            Some(_) => Some(waker),
+            None => list.waker.replace(waker),
+        };
         drop(list);
-        drop(old);
-        Poll::Pending
+        unused.into_iter().for_each(let_go);
+        seen.map_or(Poll::Pending, Poll::Ready)
     }
 }
 

@@ -22,6 +22,7 @@
 //! | [`Condition`] | the first so many, or all | its place, and its guard; a notice is the next one's |
 //! | [`Queue::get`] and [`get_job`](Queue::get_job), and of the two other kinds | the first in line; nobody overtakes | its place; the item is the next one's |
 //! | [`Queue::put`], and of the two other kinds | the first in line; nobody overtakes | its place, and the item if it was not in yet |
+//! | [`Queue::reserve`], and of the two other kinds | the first in line, with those who put; nobody overtakes | its place; a place that it was granted is the next one's |
 //! | [`Queue::join`] | all who wait | nothing |
 //! | [`oneshot`], [`watch`], [`broadcast`], [`channel`] | each receiver | nothing |
 
@@ -37,6 +38,8 @@ mod mailbox;
 pub mod oneshot;
 mod permits;
 mod queue;
+mod reservation;
+mod ring;
 mod semaphore;
 mod shelf;
 mod shelf_waits;
@@ -51,5 +54,6 @@ pub use event::Event;
 pub use job::Job;
 pub use lock::{Lock, LockGuard};
 pub use queue::{DoneTooOften, LifoQueue, PriorityQueue, Queue};
+pub use reservation::Reservation;
 pub use semaphore::{BoundedSemaphore, Permit, ReleasedTooOften, Semaphore};
 pub use store::{Fifo, Least, Lifo, Store};

@@ -9,7 +9,7 @@
 use super::errors::{GetError, Shut};
 use super::until::Until;
 use crate::task::budget;
-use crate::task::line::Wakes;
+use crate::task::line::{Wakes, let_go};
 use crate::task::waiters::Waiters;
 use std::cell::{Cell, OnceCell};
 use std::fmt;
@@ -36,6 +36,13 @@ impl<T> Shared<T> {
         match self.value.take() {
             Some(value) => Some(Ok(value)),
             None => (self.sent.get() || self.shut.get()).then_some(Err(Shut(()))),
+        }
+    }
+
+    #[inline]
+    fn forget_receiver(&self) {
+        if let Some(waker) = self.receiver.take() {
+            let_go(waker);
         }
     }
 
@@ -159,11 +166,11 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// [`GetError`]: it has not come, or will not.
+    /// [`GetError::Empty`] if it has not come yet; [`GetError::Shut`] if it will not: it was taken, the
+    /// sender has gone, or this was [closed](Receiver::close).
     pub fn try_recv(&mut self) -> Result<T, GetError> {
-        match self.shared.value.take() {
-            Some(value) => Ok(value),
-            None if self.shared.sent.get() => Err(GetError::Shut),
+        match self.shared.look() {
+            Some(seen) => seen.map_err(|Shut(())| GetError::Shut),
             None => Err(GetError::Empty),
         }
     }
@@ -190,7 +197,7 @@ impl<T> Future for Receiver<T> {
             });
             match seen {
                 Some(seen) => {
-                    drop(shared.receiver.take());
+                    shared.forget_receiver();
                     Poll::Ready(seen)
                 }
                 None => Poll::Pending,
@@ -202,7 +209,7 @@ impl<T> Future for Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.close();
-        drop(self.shared.receiver.take());
+        self.shared.forget_receiver();
         drop(self.shared.value.take());
     }
 }

@@ -7,7 +7,7 @@
 //! Not in the notes. asyncio's `Semaphore` counts and wakes in the same order.
 
 use crate::task::budget;
-use crate::task::line::{Left, Line, Place, Wakes};
+use crate::task::line::{Left, Line, Place, Wakes, let_go};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -145,6 +145,7 @@ impl Future for Take<'_> {
             let waker = cx.waker().clone();
             // Cloning it was somebody else's code, and may have given permits back.
             if permits.try_take(*want) {
+                let_go(waker);
                 return Poll::Ready(());
             }
             *place = Some(permits.line.join(*want, waker));

@@ -95,7 +95,8 @@ impl<T, S: Store<T>> Queue<T, S> {
     /// # Cancellation
     ///
     /// Dropping it drops an item that was not put yet, and its place in the line. One that was put
-    /// before the future has been polled again stays: no item is in the queue twice, or half.
+    /// before the future has been polled again stays: no item is in the queue twice, or half. So one
+    /// that was dropped may have put; where that matters, [`reserve`](Queue::reserve).
     pub fn put(&self, item: T) -> impl Future<Output = Result<(), Shut<T>>> {
         Put::new(&*self.shelf, item)
     }
@@ -189,8 +190,11 @@ impl<T, S: Store<T>> Queue<T, S> {
         self.shelf.shut();
     }
 
-    /// Closes it and empties it: here is what was in it. Each of these counts as
-    /// [done](Queue::task_done). Those who wait are told.
+    /// Closes it and empties it: here is what was in it, in the order in which it would have been got. Each
+    /// of these counts as [done](Queue::task_done). Those who wait are told.
+    ///
+    /// If comparing them panics, all of them come in any order, and the panic follows the
+    /// [`PanicPolicy`](crate::PanicPolicy) of the loop.
     pub fn close_now(&self) -> Vec<T> {
         self.shelf.clear()
     }
@@ -279,8 +283,9 @@ kind_of_queue! {
     /// A [`Queue`], to which it dereferences, that gives out the least item first, and of those
     /// that are equal the one that came first. For the greatest, put `Reverse` items.
     ///
-    /// Its calls compare items. That must not use the queue, which would panic; and if that
-    /// panics, an item may be lost.
+    /// Its calls compare items, before they change anything. That must not use the queue, which would
+    /// panic. If comparing panics, so does the call: an item that was to be got is still in the queue, one
+    /// that was to be put is not in it and is dropped, and nobody else who waits is kept from anything.
     ///
     /// ```
     /// let queue = readily::sync::PriorityQueue::unbounded();

@@ -6,26 +6,56 @@
 //! the item has never left. Who puts waits with his item at his place in the line, and it is moved
 //! on as soon as there is room, so that items come in the order of their putting.
 //!
+//! To compare items is the user's code, and runs in between: before anything is counted or moved. If
+//! it panics, an item that was to be taken is still there, one that was to be put is not in, and
+//! the others are served.
+//!
 //! In asyncio: `Queue`, whose getters are woken and look.
 
 use super::errors::{GetError, PutError, Shut};
 use super::event::Event;
 use super::store::Store;
+use crate::event_loop::Payload;
+use crate::event_loop::panics::catch;
 use crate::task::line::{Line, Wakes};
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::task::Waker;
+
+/// What a waiting putter wants room for.
+pub(super) enum Wanted<T> {
+    /// This item.
+    Item(T),
+    /// One that comes later: see [`Queue::reserve`](super::Queue::reserve).
+    Place,
+    /// Its item, which is being compared with the others just now.
+    Entering,
+}
+
+/// What a waiting putter is granted.
+pub(super) enum Admitted<T> {
+    /// Its item is in.
+    Entered,
+    /// A place is kept for it.
+    Reserved,
+    /// The queue was closed; here is what it had.
+    Shut(Wanted<T>),
+    /// Comparing its item panicked. It is not in.
+    Panicked(Payload),
+}
 
 pub(super) struct Shelf<T, S> {
     store: RefCell<S>,
     pub(super) maxsize: usize,
     /// How many of the items are for those who were granted one, and have not run since.
     pub(super) promised: Cell<usize>,
+    /// How many places are kept for items that come later.
+    reserved: Cell<usize>,
     pub(super) shut: Cell<bool>,
     /// How many were put that nobody has said to be done.
     unfinished: Cell<usize>,
     pub(super) getters: Line<(), Result<(), Shut>>,
     /// Each waits with its item, and gets it back if nothing more is taken.
-    pub(super) putters: Line<T, Result<(), T>>,
+    pub(super) putters: Line<Wanted<T>, Admitted<T>>,
     /// Set while nothing is unfinished.
     pub(super) idle: Event,
 }
@@ -38,6 +68,7 @@ impl<T, S: Store<T>> Shelf<T, S> {
             store: RefCell::default(),
             maxsize,
             promised: Cell::new(0),
+            reserved: Cell::new(0),
             shut: Cell::new(false),
             unfinished: Cell::new(0),
             getters: Line::default(),
@@ -46,38 +77,81 @@ impl<T, S: Store<T>> Shelf<T, S> {
         }
     }
 
-    /// The items. To compare them is the user's code, and the only such that runs under a
-    /// borrow: it has to see them (L8).
+    /// The items, to be looked at. To compare them is the user's code, and the only such that runs
+    /// under a borrow: it has to see them (L8). It may ask how many there are, and no more.
+    fn items(&self) -> Ref<'_, S> {
+        self.store.borrow()
+    }
+
+    /// The items, to be changed: not while they are compared.
     fn store(&self) -> RefMut<'_, S> {
         let store = self.store.try_borrow_mut();
         store.expect("comparing the items of a queue must not use the queue")
     }
 
     pub(super) fn len(&self) -> usize {
-        self.store().count()
+        self.items().count()
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.len() < self.maxsize
+        self.len() + self.reserved.get() < self.maxsize
     }
 
-    fn enter(&self, item: T) {
-        self.unfinished.set(self.unfinished.get() + 1);
-        self.idle.clear();
-        self.store().put(item);
-    }
-
-    pub(super) fn try_put(&self, item: T) -> Result<(), PutError<T>> {
+    /// Whether one more may come in without waiting.
+    fn may_enter(&self) -> Result<(), PutError<()>> {
         if self.shut.get() {
-            return Err(PutError::Shut(item));
+            return Err(PutError::Shut(()));
         }
         // Q2: room that there is, is for those who wait.
         if !self.putters.is_empty() || !self.has_room() {
-            return Err(PutError::Full(item));
+            return Err(PutError::Full(()));
         }
-        self.enter(item);
-        self.serve();
         Ok(())
+    }
+
+    fn enter(&self, place: usize, item: T) {
+        self.unfinished.set(self.unfinished.get() + 1);
+        self.idle.clear();
+        self.store().put(place, item);
+    }
+
+    pub(super) fn try_put(&self, item: T) -> Result<(), PutError<T>> {
+        if let Err(refused) = self.may_enter() {
+            return Err(refused.with(item));
+        }
+        self.put(item);
+        Ok(())
+    }
+
+    /// Puts an item for which there is room.
+    fn put(&self, item: T) {
+        // Also if comparing panics, which may have let go of something.
+        let _serves = Serves(self);
+        drop(self.store()); // not while items are compared
+        let place = self.items().place(&item);
+        self.enter(place, item);
+    }
+
+    /// Keeps a place for an item that comes later.
+    pub(super) fn try_reserve(&self) -> Result<(), PutError<()>> {
+        self.may_enter()?;
+        self.reserved.set(self.reserved.get() + 1);
+        Ok(())
+    }
+
+    /// Puts an item for which a place is kept, and is so until the caller gives it up.
+    pub(super) fn put_reserved(&self, item: T) -> Result<(), Shut<T>> {
+        if self.shut.get() {
+            return Err(Shut(item));
+        }
+        self.put(item);
+        Ok(())
+    }
+
+    /// A place is kept no more.
+    pub(super) fn give_up_place(&self) {
+        self.reserved.set(self.reserved.get() - 1);
+        self.serve();
     }
 
     pub(super) fn try_take(&self) -> Result<T, GetError> {
@@ -92,10 +166,18 @@ impl<T, S: Store<T>> Shelf<T, S> {
         }
     }
 
-    pub(super) fn take(&self) -> Option<T> {
-        let item = self.store().take();
-        self.serve();
-        item
+    fn take(&self) -> Option<T> {
+        // Also if comparing panics: the item is still there, for another.
+        let _serves = Serves(self);
+        drop(self.store()); // not while items are compared
+        let next = self.items().next();
+        self.store().take(next)
+    }
+
+    /// For one who was granted an item: takes it, unless somebody has emptied the shelf.
+    pub(super) fn take_promised(&self) -> Option<T> {
+        self.promised.set(self.promised.get() - 1);
+        self.take()
     }
 
     /// Moves on what can be: items into the room that there is, rights to those who wait.
@@ -110,44 +192,63 @@ impl<T, S: Store<T>> Shelf<T, S> {
 
     #[inline(never)]
     fn serve_those_who_wait(&self) {
+        if self.store.try_borrow_mut().is_err() {
+            return; // items are being compared, and whoever does that serves afterwards
+        }
         let mut wakes = Wakes::default();
         loop {
             // Who waits for nothing is not looked for: nearly always one waits, on one side.
-            let admitted = match self.putters.is_empty() {
-                true => None,
-                false => self.admit(&mut wakes),
-            };
-            let waker = match admitted {
-                None if self.getters.is_empty() => None,
-                None => self.promise(),
-                admitted => admitted,
-            };
-            let Some(waker) = waker else { break };
+            if !self.putters.is_empty() && self.admit(&mut wakes) {
+                continue;
+            }
+            if self.getters.is_empty() {
+                break;
+            }
+            let Some(waker) = self.promise() else { break };
             wakes.wake(waker);
         }
         wakes.tell();
     }
 
-    /// Lets in the item of the first who waits with one, or gives it back to him.
-    fn admit(&self, wakes: &mut Wakes) -> Option<Waker> {
+    /// Lets in the item of the first who waits with one, or gives it back to him; `false` if that
+    /// cannot be.
+    fn admit(&self, wakes: &mut Wakes) -> bool {
         let shut = self.shut.get();
         if !shut && !self.has_room() {
-            return None;
+            return false;
         }
-        let mut moved = None;
-        let give = |item| {
-            if shut {
-                return Err(item);
-            }
-            moved = Some(item);
-            Ok(())
+        let Some((place, wanted)) = self.putters.take_want(Wanted::Entering) else {
+            return false;
         };
-        let waker = self.putters.grant_if(|_| true, give)?;
-        if let Some(item) = moved {
-            // Guarded: whoever it is, his waker is not to blame for how items compare.
-            wakes.guard(|| self.enter(item));
+        let admitted = match wanted {
+            wanted if shut => Admitted::Shut(wanted),
+            Wanted::Item(item) => self.enter_compared(item, wakes),
+            Wanted::Place | Wanted::Entering => {
+                self.reserved.set(self.reserved.get() + 1);
+                Admitted::Reserved
+            }
+        };
+        match self.putters.grant_at(place, admitted) {
+            Ok(waker) => wakes.wake(waker),
+            // Left while its item was compared.
+            Err(Admitted::Panicked(payload)) => wakes.note(payload),
+            Err(_) => {}
         }
-        Some(waker)
+        true
+    }
+
+    /// The panic of a comparison is that of whoever puts the item, and not of who makes room for it.
+    fn enter_compared(&self, item: T, wakes: &mut Wakes) -> Admitted<T> {
+        match catch(|| self.items().place(&item)) {
+            Ok(place) => {
+                self.enter(place, item);
+                Admitted::Entered
+            }
+            Err(payload) => {
+                wakes.guard(|| drop(item));
+                Admitted::Panicked(payload)
+            }
+        }
     }
 
     /// Q6: gives the first who waits the right to an item, or tells him that none will come.
@@ -166,17 +267,22 @@ impl<T, S: Store<T>> Shelf<T, S> {
     }
 
     pub(super) fn shut(&self) {
+        drop(self.store()); // not while items are compared
         self.shut.set(true);
         self.serve();
     }
 
     /// Empties the shelf for good. Each item counts as done.
     pub(super) fn clear(&self) -> Vec<T> {
+        let mut store = std::mem::take(&mut *self.store());
         self.shut.set(true);
-        let items: Vec<T> = std::iter::from_fn(|| self.store().take()).collect();
+        // All that is counted, before code of the user's runs, which may count as well.
+        self.done(store.count());
         self.serve();
-        self.done(items.len());
-        items
+        let mut wakes = Wakes::default();
+        wakes.guard(|| store.sort());
+        wakes.tell();
+        store.into_items()
     }
 
     /// Whether there are items that were taken and are not done.
@@ -192,5 +298,15 @@ impl<T, S: Store<T>> Shelf<T, S> {
         if left == 0 {
             self.idle.set();
         }
+    }
+}
+
+/// Serves those who wait when it goes.
+struct Serves<'a, T, S: Store<T>>(&'a Shelf<T, S>);
+
+impl<T, S: Store<T>> Drop for Serves<'_, T, S> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.serve();
     }
 }

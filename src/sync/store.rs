@@ -3,17 +3,38 @@
 //! Three ways to keep items, and one queue that knows none of them. Items that are equal come out
 //! of a priority queue in the order in which they went in, which a heap does not do by itself.
 //!
+//! To compare items is the user's code, and may panic. So each change has two halves: `place` and
+//! `next` compare, and change nothing; `put` and `take` change, and compare nothing. The heap is
+//! written by hand for that: the standard library's compares while it moves, and what it has
+//! taken out is lost with a panic.
+//!
 //! In asyncio: what `_put` and `_get` do in `Queue`, `LifoQueue` and `PriorityQueue`.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::{BinaryHeap, VecDeque};
+use crate::base::burst;
+use std::cmp::Ordering;
+use std::collections::VecDeque;
 
 /// How a queue keeps its items. The three there are: [`Fifo`], [`Lifo`], [`Least`].
 pub trait Store<T>: Default + sealed::Sealed {
+    /// Where `item` belongs. Compares.
     #[doc(hidden)]
-    fn put(&mut self, item: T);
+    fn place(&self, item: &T) -> usize;
+    /// Puts `item` at its place.
     #[doc(hidden)]
-    fn take(&mut self) -> Option<T>;
+    fn put(&mut self, place: usize, item: T);
+    /// What [`take`](Store::take) has to know to take the next item. Compares.
+    #[doc(hidden)]
+    fn next(&self) -> usize;
+    /// Takes the next item.
+    #[doc(hidden)]
+    fn take(&mut self, next: usize) -> Option<T>;
+    /// Puts all in order, for [`into_items`](Store::into_items). Compares; where that panics, all
+    /// items are still there.
+    #[doc(hidden)]
+    fn sort(&mut self);
+    /// All items.
+    #[doc(hidden)]
+    fn into_items(self) -> Vec<T>;
     #[doc(hidden)]
     fn count(&self) -> usize;
 }
@@ -37,7 +58,8 @@ pub struct Lifo<T>(Vec<T>);
 /// The least first; of those that are equal, the first in.
 #[derive(Debug)]
 pub struct Least<T> {
-    heap: BinaryHeap<Reverse<Numbered<T>>>,
+    /// A binary heap: no item is less than the one above it, which is that of half its number.
+    heap: Vec<Numbered<T>>,
     numbers: u64,
 }
 
@@ -47,26 +69,16 @@ struct Numbered<T> {
     number: u64,
 }
 
-impl<T: Ord> Ord for Numbered<T> {
+impl<T: Ord> Numbered<T> {
     fn cmp(&self, other: &Self) -> Ordering {
         let by_number = || self.number.cmp(&other.number);
         self.item.cmp(&other.item).then_with(by_number)
     }
-}
 
-impl<T: Ord> PartialOrd for Numbered<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+    fn is_before(&self, other: &Self) -> bool {
+        self.cmp(other).is_lt()
     }
 }
-
-impl<T: Ord> PartialEq for Numbered<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl<T: Ord> Eq for Numbered<T> {}
 
 impl<T> Default for Fifo<T> {
     fn default() -> Self {
@@ -83,52 +95,212 @@ impl<T> Default for Lifo<T> {
 impl<T: Ord> Default for Least<T> {
     fn default() -> Self {
         Self {
-            heap: BinaryHeap::new(),
+            heap: Vec::new(),
             numbers: 0,
         }
     }
 }
 
 impl<T> Store<T> for Fifo<T> {
-    fn put(&mut self, item: T) {
+    #[inline]
+    fn place(&self, _: &T) -> usize {
+        0
+    }
+
+    #[inline]
+    fn put(&mut self, _: usize, item: T) {
         self.0.push_back(item);
     }
 
-    fn take(&mut self) -> Option<T> {
-        self.0.pop_front()
+    #[inline]
+    fn next(&self) -> usize {
+        0
     }
 
+    #[inline]
+    fn take(&mut self, _: usize) -> Option<T> {
+        let item = self.0.pop_front();
+        burst::shrink(&mut self.0);
+        item
+    }
+
+    fn sort(&mut self) {}
+
+    fn into_items(self) -> Vec<T> {
+        self.0.into()
+    }
+
+    #[inline]
     fn count(&self) -> usize {
         self.0.len()
     }
 }
 
 impl<T> Store<T> for Lifo<T> {
-    fn put(&mut self, item: T) {
+    #[inline]
+    fn place(&self, _: &T) -> usize {
+        0
+    }
+
+    #[inline]
+    fn put(&mut self, _: usize, item: T) {
         self.0.push(item);
     }
 
-    fn take(&mut self) -> Option<T> {
-        self.0.pop()
+    #[inline]
+    fn next(&self) -> usize {
+        0
     }
 
+    #[inline]
+    fn take(&mut self, _: usize) -> Option<T> {
+        let item = self.0.pop();
+        burst::shrink(&mut self.0);
+        item
+    }
+
+    fn sort(&mut self) {
+        self.0.reverse();
+    }
+
+    fn into_items(self) -> Vec<T> {
+        self.0
+    }
+
+    #[inline]
     fn count(&self) -> usize {
         self.0.len()
     }
 }
 
+impl<T> Least<T> {
+    fn above(at: usize) -> usize {
+        (at - 1) / 2
+    }
+}
+
 impl<T: Ord> Store<T> for Least<T> {
-    fn put(&mut self, item: T) {
+    fn place(&self, item: &T) -> usize {
+        let mut at = self.heap.len();
+        // It comes last of those that are equal.
+        while at > 0 && item.cmp(&self.heap[Self::above(at)].item).is_lt() {
+            at = Self::above(at);
+        }
+        at
+    }
+
+    fn put(&mut self, place: usize, item: T) {
         let number = self.numbers;
         self.numbers += 1;
-        self.heap.push(Reverse(Numbered { item, number }));
+        let mut at = self.heap.len();
+        self.heap.push(Numbered { item, number });
+        while at > place {
+            self.heap.swap(at, Self::above(at));
+            at = Self::above(at);
+        }
     }
 
-    fn take(&mut self) -> Option<T> {
-        self.heap.pop().map(|Reverse(least)| least.item)
+    /// Where the last one belongs when the first has gone: below those that are less than it, on
+    /// the way down by the lesser of each two.
+    fn next(&self) -> usize {
+        let heap = &self.heap;
+        let Some(last) = heap.len().checked_sub(1) else {
+            return 0;
+        };
+        let (mut at, mut below) = (0, 1);
+        while below < last {
+            let other = below + 1;
+            let is_other = other < last && heap[other].is_before(&heap[below]);
+            at = below + usize::from(is_other);
+            below = 2 * at + 1;
+        }
+        while at > 0 && heap[last].is_before(&heap[at]) {
+            at = Self::above(at);
+        }
+        at
     }
 
+    fn take(&mut self, next: usize) -> Option<T> {
+        if self.heap.is_empty() {
+            return None;
+        }
+        // The last is first now, and goes down to its place: the digits of that one's number, counted
+        // from one, are the way.
+        let least = self.heap.swap_remove(0);
+        let place = next + 1;
+        for step in (0..place.ilog2()).rev() {
+            let at = place >> step;
+            self.heap.swap(at / 2 - 1, at - 1);
+        }
+        burst::shrink(&mut self.heap);
+        Some(least.item)
+    }
+
+    fn sort(&mut self) {
+        self.heap.sort_unstable_by(Numbered::cmp);
+    }
+
+    fn into_items(self) -> Vec<T> {
+        self.heap.into_iter().map(|it| it.item).collect()
+    }
+
+    #[inline]
     fn count(&self) -> usize {
         self.heap.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::chance::Chance;
+
+    fn put<S: Store<usize>>(store: &mut S, item: usize) {
+        let place = store.place(&item);
+        store.put(place, item);
+    }
+
+    fn take<S: Store<usize>>(store: &mut S) -> Option<usize> {
+        let next = store.next();
+        store.take(next)
+    }
+
+    #[test]
+    fn the_least_comes_first_whatever_is_put_and_taken() {
+        for seed in 0..100 {
+            let mut chance = Chance::seeded(seed);
+            let (mut least, mut model) = (Least::default(), Vec::new());
+            for _ in 0..300 {
+                if chance.below(5) < 3 {
+                    let item = chance.below(50);
+                    put(&mut least, item);
+                    model.push(item);
+                } else {
+                    model.sort_unstable_by(|a, b| b.cmp(a));
+                    assert_eq!(take(&mut least), model.pop());
+                }
+                assert_eq!(least.count(), model.len());
+            }
+            least.sort();
+            model.sort_unstable();
+            assert_eq!(least.into_items(), model);
+        }
+    }
+
+    #[test]
+    fn all_items_come_in_the_order_in_which_they_would_be_taken() {
+        fn all<S: Store<usize>>() -> (Vec<usize>, Vec<usize>) {
+            let (mut one, mut other) = (S::default(), S::default());
+            for item in [3, 1, 2] {
+                put(&mut one, item);
+                put(&mut other, item);
+            }
+            other.sort();
+            let taken = std::iter::from_fn(|| take(&mut one)).collect();
+            (taken, other.into_items())
+        }
+        assert_eq!(all::<Fifo<_>>(), (vec![3, 1, 2], vec![3, 1, 2]));
+        assert_eq!(all::<Lifo<_>>(), (vec![2, 1, 3], vec![2, 1, 3]));
+        assert_eq!(all::<Least<_>>(), (vec![1, 2, 3], vec![1, 2, 3]));
     }
 }

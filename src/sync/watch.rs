@@ -75,13 +75,13 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// [`Shut`] with `value` in it, if there are no receivers: nothing has changed.
+    /// [`Shut`] with `value` in it, if there are no receivers: nothing has changed. See
+    /// [`send_replace`](Sender::send_replace).
     pub fn send(&self, value: T) -> Result<(), Shut<T>> {
         if self.receivers() == 0 {
             return Err(Shut(value));
         }
-        let shared = &*self.shared;
-        let mut place = shared.value.borrow_mut();
+        let mut place = self.shared.value.borrow_mut();
         // In its place, unless somebody holds a snapshot: that takes no allocation.
         let (mut old, mut held) = (None, None);
         match Rc::get_mut(&mut place) {
@@ -89,11 +89,36 @@ impl<T> Sender<T> {
             None => held = Some(std::mem::replace(&mut *place, Rc::new(value))),
         }
         drop(place);
-        shared.version.set(shared.version.get() + 1);
-        shared.waiters.tell_all();
+        self.tell();
         // Last, for that may be the user's code, and panic (L8).
         drop((old, held));
         Ok(())
+    }
+
+    /// Puts `value` in place of the last, tells all receivers, if there are any, and returns the one
+    /// that was there. For a state that is kept whether or not somebody looks: a receiver that
+    /// [subscribes](Sender::subscribe) later sees it.
+    ///
+    /// ```
+    /// use readily::sync::{Shut, watch};
+    ///
+    /// let (sender, receiver) = watch::channel("red");
+    /// drop(receiver);
+    /// assert_eq!(sender.send("green"), Err(Shut("green"))); // nobody looks, and nothing has changed
+    /// assert_eq!(*sender.send_replace("green"), "red");
+    /// assert_eq!(*sender.subscribe().borrow(), "green");
+    /// ```
+    pub fn send_replace(&self, value: T) -> Rc<T> {
+        let value = Rc::new(value);
+        let last = std::mem::replace(&mut *self.shared.value.borrow_mut(), value);
+        self.tell();
+        last
+    }
+
+    fn tell(&self) {
+        let version = &self.shared.version;
+        version.set(version.get() + 1);
+        self.shared.waiters.tell_all();
     }
 
     /// The last value, as it is now.

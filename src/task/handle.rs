@@ -12,6 +12,7 @@ use super::current::{Coro, TaskRef, must_be_at_home};
 use super::done::DoneKey;
 use super::executor::Executor;
 use super::join::{self, JoinError, Reason, TaskState, disown};
+use super::line::let_go;
 use super::untold::Untold;
 use crate::base::slab::SlabKey;
 use crate::event_loop::{Handle, Local, current};
@@ -208,6 +209,11 @@ impl<T: 'static> Task<T> {
     /// Wakes `waker` at the end, which has not come yet.
     pub(crate) fn listen(&mut self, waker: &Waker) {
         self.cell().wait(waker);
+    }
+
+    /// Whoever was to be woken at the end is not any more.
+    pub(crate) fn stop_listening(&mut self) {
+        self.cell().take_waiter().into_iter().for_each(let_go);
     }
 
     /// Waits for its end, and leaves the result where it is.

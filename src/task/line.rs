@@ -24,11 +24,15 @@ pub(crate) struct Line<W = (), G = ()> {
 #[derive(Debug)]
 pub(crate) struct Place(NonZeroU64);
 
+/// Names a place for who has not got it.
+#[derive(Clone, Copy)]
+pub(crate) struct PlaceNumber(NonZeroU64);
+
 /// What one who left had at its place.
 pub(crate) enum Left<W, G> {
     /// It was waiting. The waker is somebody else's and may come back when it is dropped, so
     /// that is left for when everything else is in order.
-    Waiting(W, #[allow(dead_code)] Waker),
+    Waiting(W, #[allow(dead_code)] Unused),
     /// It had been granted this, which belongs to whoever is next.
     Granted(G),
 }
@@ -76,11 +80,14 @@ impl<W, G> Line<W, G> {
         if let State::Waits((_, kept)) = places.at(number) {
             std::mem::swap(kept, &mut waker);
             drop(places);
+            let_go(waker);
             return Poll::Pending;
         }
         // To clone it was somebody else's code, and has granted it something.
         let grant = places.fetch(number);
         *place = None;
+        drop(places);
+        let_go(waker);
         Poll::Ready(grant.expect("who does not wait was granted something"))
     }
 
@@ -90,7 +97,7 @@ impl<W, G> Line<W, G> {
     pub(crate) fn leave(&self, place: Place) -> Left<W, G> {
         let left = self.places.borrow_mut().remove(place.0);
         match left {
-            State::Waits((want, waker)) => Left::Waiting(want, waker),
+            State::Waits((want, waker)) => Left::Waiting(want, Unused(Some(waker))),
             State::Granted(grant) => Left::Granted(grant),
             State::Gone => unreachable!("only who has a place leaves it"),
         }
@@ -124,6 +131,34 @@ impl<W, G> Line<W, G> {
             |(want, _)| fits(want),
             |(want, waker)| (give(want), waker),
         )
+    }
+
+    /// Takes out what the first who waits wants, for `meanwhile`, and says at which place: for a
+    /// caller whose grant depends on the user's code, which must not run under the borrow (L8).
+    pub(crate) fn take_want(&self, meanwhile: W) -> Option<(PlaceNumber, W)> {
+        let mut places = self.places.borrow_mut();
+        let (number, (want, _)) = places.first_wants()?;
+        Some((PlaceNumber(number), std::mem::replace(want, meanwhile)))
+    }
+
+    /// Lays `grant` down at that place, and returns the waker to be woken; or gives it back, if the
+    /// place was left meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `grant`.
+    pub(crate) fn grant_at(&self, place: PlaceNumber, grant: G) -> Result<Waker, G> {
+        let mut grant = Some(grant);
+        let mut left = None;
+        let mut places = self.places.borrow_mut();
+        let granted = places.grant_at(place.0, |(want, waker)| {
+            left = Some(want);
+            (grant.take().expect("it is given once"), waker)
+        });
+        drop(places);
+        // Not under the borrow: it may have a destructor.
+        drop(left);
+        granted.ok_or_else(|| grant.take().expect("it was not given"))
     }
 
     /// What the next to come will have: everybody who waits now has a lower one.
@@ -163,12 +198,13 @@ impl Wakes {
     #[inline]
     pub(crate) fn guard(&mut self, f: impl FnOnce()) {
         if let Err(payload) = catch(f) {
-            self.keep(payload);
+            self.note(payload);
         }
     }
 
+    /// A panic of something that was done beside it.
     #[cold]
-    fn keep(&mut self, payload: Payload) {
+    pub(crate) fn note(&mut self, payload: Payload) {
         match self.panic {
             None => self.panic = Some(payload),
             Some(_) => drop_quietly(payload),
@@ -186,9 +222,40 @@ impl Wakes {
     }
 }
 
+impl Wakes {
+    /// Drops values of the user's, one after the other: a destructor that panics does not keep the
+    /// others.
+    pub(crate) fn drop_each<T>(&mut self, values: impl IntoIterator<Item = T>) {
+        for value in values {
+            self.guard(|| drop(value));
+        }
+    }
+}
+
+/// A waker that is not woken any more.
+pub(crate) struct Unused(Option<Waker>);
+
+impl Drop for Unused {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(waker) = self.0.take() {
+            let_go(waker);
+        }
+    }
+}
+
+/// Drops a waker, which is somebody else's code. A panic of that is not its caller's, who may have a
+/// value in hand: it is the loop's, with its policy, like one of a wake.
+#[inline]
+pub(crate) fn let_go(waker: Waker) {
+    if let Err(payload) = catch(|| drop(waker)) {
+        tell_the_loop(payload);
+    }
+}
+
 /// A panic that is not its caller's.
 #[cold]
-pub(super) fn tell_the_loop(payload: Payload) {
+pub(crate) fn tell_the_loop(payload: Payload) {
     let mut payload = Some(payload);
     current::with(|local| {
         payload

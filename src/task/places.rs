@@ -7,6 +7,7 @@
 //!
 //! What of `line.rs` knows no waker and no borrow. asyncio has a deque of futures, and walks it.
 
+use crate::base::burst;
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
@@ -95,8 +96,8 @@ impl<W, G> Places<W, G> {
         if self.alone.number == number {
             return &mut self.alone.state;
         }
-        let behind = self.behind.as_mut().expect("a place keeps its node");
-        behind.at(number)
+        let node = self.behind.as_mut().and_then(|behind| behind.node(number));
+        &mut node.expect("a place keeps its node").state
     }
 
     /// Gives a place up if something was granted there, and returns that.
@@ -138,24 +139,67 @@ impl<W, G> Places<W, G> {
         fits: impl FnOnce(&W) -> bool,
         give: impl FnOnce(W) -> (G, R),
     ) -> Option<R> {
-        if self.waiting == 0 {
-            return None;
-        }
-        let node = match self.alone.state {
-            State::Waits(_) => &mut self.alone,
-            _ => self.behind.as_mut()?.first()?,
-        };
+        let node = self.first()?;
         match &node.state {
             State::Waits(want) if node.number.get() < before && fits(want) => {}
             _ => return None,
         }
-        let State::Waits(want) = std::mem::replace(&mut node.state, State::Gone) else {
-            return None;
-        };
-        let (grant, rest) = give(want);
-        node.state = State::Granted(grant);
+        let rest = node.grant(give)?;
         self.waiting -= 1;
         Some(rest)
+    }
+
+    #[inline]
+    fn first(&mut self) -> Option<&mut Node<W, G>> {
+        if self.waiting == 0 {
+            return None;
+        }
+        match self.alone.state {
+            State::Waits(_) => Some(&mut self.alone),
+            _ => self.behind.as_mut()?.first(),
+        }
+    }
+
+    /// What the first who waits wants, and its number.
+    pub(super) fn first_wants(&mut self) -> Option<(NonZeroU64, &mut W)> {
+        let node = self.first()?;
+        match &mut node.state {
+            State::Waits(want) => Some((node.number, want)),
+            State::Granted(_) | State::Gone => None,
+        }
+    }
+
+    /// Grants the one at this place, if it is still there and waits, what `give` makes of what it wants.
+    pub(super) fn grant_at<R>(
+        &mut self,
+        number: NonZeroU64,
+        give: impl FnOnce(W) -> (G, R),
+    ) -> Option<R> {
+        let node = match self.alone.number == number {
+            true => &mut self.alone,
+            false => self.behind.as_mut()?.node(number)?,
+        };
+        let rest = node.grant(give)?;
+        self.waiting -= 1;
+        Some(rest)
+    }
+}
+
+impl<W, G> Node<W, G> {
+    /// Puts what `give` makes of what it wants in the place of that, if it waits.
+    #[inline]
+    fn grant<R>(&mut self, give: impl FnOnce(W) -> (G, R)) -> Option<R> {
+        match std::mem::replace(&mut self.state, State::Gone) {
+            State::Waits(want) => {
+                let (grant, rest) = give(want);
+                self.state = State::Granted(grant);
+                Some(rest)
+            }
+            other => {
+                self.state = other;
+                None
+            }
+        }
     }
 }
 
@@ -175,11 +219,6 @@ impl<W, G> Behind<W, G> {
     }
 
     fn push(&mut self, node: Node<W, G>) {
-        // Those who left stay until their turn; it must not grow by them.
-        if self.nodes.len() > 2 * self.present + 8 {
-            self.nodes.retain(|node| !matches!(node.state, State::Gone));
-            self.served = 0;
-        }
         let len = self.nodes.len();
         if len == self.nodes.capacity() {
             // By a quarter and not to the double: of many thousands who wait for one event each
@@ -190,20 +229,33 @@ impl<W, G> Behind<W, G> {
         self.nodes.push_back(node);
     }
 
-    fn at(&mut self, number: NonZeroU64) -> &mut State<W, G> {
+    fn node(&mut self, number: NonZeroU64) -> Option<&mut Node<W, G>> {
         let first = self.nodes.front().map_or(0, |node| node.number.get());
         let guess = number.get().wrapping_sub(first) as usize;
         let stands = |node: &Node<W, G>| node.number == number;
         let index = match self.nodes.get(guess).is_some_and(stands) {
-            true => Ok(guess),
-            false => self.nodes.binary_search_by_key(&number, |node| node.number),
+            true => guess,
+            false => self
+                .nodes
+                .binary_search_by_key(&number, |node| node.number)
+                .ok()?,
         };
-        &mut self.nodes[index.expect("a place keeps its node")].state
+        self.nodes.get_mut(index)
     }
 
     /// To be called for each who goes.
     fn tidy(&mut self) {
         self.present -= 1;
+        // Those who left stay until their turn; it must not be large by them.
+        if self.nodes.len() > 2 * self.present + 8 {
+            self.nodes.retain(|node| !matches!(node.state, State::Gone));
+            self.served = 0;
+        }
+        self.tidy_front();
+        burst::shrink(&mut self.nodes); // R126
+    }
+
+    fn tidy_front(&mut self) {
         while let Some(node) = self.nodes.front() {
             if !matches!(node.state, State::Gone) {
                 break;

@@ -7,6 +7,7 @@
 //! the notes, the way back from other threads (N3, N5). Rule: G6.
 
 use super::join::{JoinError, Reason};
+use super::line::let_go;
 use super::remote::{cancel, must_not_be_current};
 use super::remote_shared::{Failed, Inner, Shared, State};
 use crate::event_loop::{Afar, Inbox, current};
@@ -176,16 +177,18 @@ impl<T: Send + 'static> Future for RemoteTask<T> {
         let waker = (cx.waker().clone(), Afar::than(&self.home));
         let mut inner = self.shared.inner();
         let taken = inner.take();
-        let before = match taken {
+        let unused = match taken {
             Ok(None) => inner.waker.replace(waker),
-            _ => None,
+            _ => Some(waker),
         };
         let job = match inner.state {
             State::Runs(job) => Some(job),
             _ => None,
         };
         drop(inner);
-        drop(before);
+        if let Some((waker, _afar)) = unused {
+            let_go(waker);
+        }
         if let Some(job) = job.filter(|_| self.home.is_home()) {
             must_not_be_current(&self.home, job);
         }
@@ -204,9 +207,13 @@ impl<T: Send + 'static> Drop for RemoteTask<T> {
         }
         let mut inner = self.shared.inner();
         inner.held = false;
-        let left = (inner.waker.take(), inner.take());
+        let (waker, left) = (inner.waker.take(), inner.take());
         drop(inner);
-        // L8: not under the lock. A panic that was never looked at is told at home.
+        // L8: not under the lock.
+        if let Some((waker, _afar)) = waker {
+            let_go(waker);
+        }
+        // A panic that was never looked at is told at home.
         drop(left);
     }
 }

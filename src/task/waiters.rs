@@ -7,7 +7,8 @@
 //! Sources, tasks, futures and events are waited for here, where there is enough for all who are woken. Where each is
 //! to be granted something of his own, it is `line.rs`. asyncio has a deque of futures in each.
 
-use super::line::tell_the_loop;
+use super::line::{let_go, tell_the_loop};
+use crate::base::burst;
 use crate::event_loop::panics::{Payload, catch, drop_quietly};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -48,11 +49,6 @@ impl Queue {
         self.count += 1;
         self.places.push_back((self.count, Some(waker)));
         self.waiting += 1;
-        // Those who leave keep an empty place until their turn; a list of which nobody is ever
-        // woken must not grow by it.
-        if self.places.len() > 2 * self.waiting + 8 {
-            self.places.retain(|place| place.1.is_some());
-        }
         self.count
     }
 
@@ -60,12 +56,19 @@ impl Queue {
         let at = self.at(number)?;
         let waker = self.places[at].1.take()?;
         self.waiting -= 1;
+        // Those who leave keep an empty place until their turn; a list of which nobody is ever
+        // woken must not be large by it.
+        if self.places.len() > 2 * self.waiting + 8 {
+            self.places.retain(|place| place.1.is_some());
+            burst::shrink(&mut self.places); // R126
+        }
         Some(waker)
     }
 
     fn pop(&mut self) -> Option<Waker> {
         loop {
             let (_, waker) = self.places.pop_front()?;
+            burst::shrink(&mut self.places); // R126
             if waker.is_some() {
                 self.waiting -= 1;
                 return waker;
@@ -199,7 +202,10 @@ impl Waiters {
             Where::First(_) => self.first.take(),
             Where::Queue(number) => self.remove(number),
         };
-        drop(waker);
+        // Who leaves may have what it has waited for in hand: a panic is not that one's.
+        if let Some(waker) = waker {
+            let_go(waker);
+        }
     }
 
     #[inline(never)]

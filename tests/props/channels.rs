@@ -195,7 +195,7 @@ proptest! {
     #[test]
     fn a_receiver_is_woken_once_for_all_that_are_sent_before_it_runs(
         capacity in 1..6usize,
-        ops in vec(0..8u8, 0..48),
+        ops in vec(0..11u8, 0..48),
     ) {
         let event_loop = EventLoop::new().unwrap();
         let _here = event_loop.enter();
@@ -203,14 +203,16 @@ proptest! {
         let receiver = Lock::new(receiver);
         let mut waiting: Option<Waits<Result<usize, Shut>>> = None;
         let mut senders = vec![sender];
+        let mut places: Vec<channel::Reservation<usize>> = Vec::new();
         let (mut there, mut shut) = (Vec::<usize>::new(), false);
         for (n, op) in ops.into_iter().enumerate() {
-            let gone = shut || senders.is_empty();
+            let gone = shut || (senders.is_empty() && places.is_empty());
+            let is_full = there.len() + places.len() >= capacity;
             match op {
                 0..=2 if !senders.is_empty() => {
                     let expected = match () {
                         () if shut => Err(PutError::Shut(n)),
-                        () if there.len() == capacity => Err(PutError::Full(n)),
+                        () if is_full => Err(PutError::Full(n)),
                         () => {
                             there.push(n);
                             Ok(())
@@ -248,12 +250,29 @@ proptest! {
                     receiver.try_acquire().unwrap().close();
                     shut = true;
                 }
+                8 if !senders.is_empty() => {
+                    let expected = match () {
+                        () if shut => Err(PutError::Shut(())),
+                        () if is_full => Err(PutError::Full(())),
+                        () => Ok(()),
+                    };
+                    let place = senders[0].try_reserve().map(|place| places.push(place));
+                    prop_assert_eq!(place, expected, "Q9");
+                }
+                9 if !places.is_empty() => {
+                    let sent = places.pop().unwrap().send(n);
+                    prop_assert_eq!(sent, if shut { Err(Shut(n)) } else { Ok(()) }, "Q9");
+                    if !shut {
+                        there.push(n);
+                    }
+                }
+                10 => drop(places.pop()),
                 7 if n % 2 == 0 => senders.extend(senders.first().cloned()),
                 7 => drop(senders.pop()),
                 _ => {}
             }
             if let Some(future) = &waiting {
-                let due = !there.is_empty() || senders.is_empty();
+                let due = !there.is_empty() || (senders.is_empty() && places.is_empty());
                 prop_assert_eq!(future.woken(), usize::from(due), "Q9");
                 prop_assert_eq!(future.is_kept(), !due, "R090");
             }
@@ -307,13 +326,41 @@ fn who_waits_on_one_side_hears_of_the_end_of_the_other() {
     closed.assert_woken(1);
     closed.assert_ready();
     drop(closed);
+    // None will come, and a value that was sent before could still be taken.
+    assert_eq!(receiver.try_recv(), Err(GetError::Shut));
     let sender = Rc::into_inner(sender).unwrap();
     assert_eq!(sender.send(3), Err(Shut(3)));
+    let (sender, mut receiver) = oneshot::channel();
+    sender.send(4).unwrap();
+    receiver.close();
+    assert_eq!(receiver.try_recv(), Ok(4));
+    assert_eq!(receiver.try_recv(), Err(GetError::Shut));
     let (sender, receivers) = watch::channel(1);
     drop(receivers.clone());
     drop(receivers);
     assert_eq!(sender.send(2), Err(Shut(2)), "nobody looks");
     assert_eq!(*sender.borrow(), 1);
+}
+
+/// What is replaced is kept whether or not anybody looks; who subscribes later sees it, and who waits
+/// is told.
+#[test]
+fn a_state_that_is_replaced_without_receivers_is_there_for_the_next() {
+    let (sender, receiver) = watch::channel(Rc::new(1));
+    let (first, look) = (Rc::clone(&sender.borrow()), receiver.borrow());
+    drop(receiver);
+    assert!(sender.send(Rc::new(2)).is_err());
+    assert_eq!(**sender.send_replace(Rc::new(3)), 1);
+    assert_eq!((**look, **sender.borrow()), (1, 3));
+    drop(look);
+    assert_eq!(Rc::strong_count(&first), 1, "the old one is kept by nobody");
+    let mut late = sender.subscribe();
+    assert!(!late.has_changed() && **late.borrow() == 3);
+    let mut changed = waits(async move { late.changed().await });
+    changed.assert_pending();
+    drop(sender.send_replace(Rc::new(4)));
+    changed.assert_woken(1);
+    assert_eq!(changed.assert_ready(), Ok(()));
 }
 
 /// A snapshot is not written to, and an old value is dropped when a new one comes.

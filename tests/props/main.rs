@@ -14,6 +14,7 @@ mod choices;
 mod dispatch;
 mod everywhere;
 mod groups;
+mod halves;
 mod limits;
 mod programs;
 mod queues;

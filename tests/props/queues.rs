@@ -7,7 +7,9 @@ use super::scripted::{PLANTED, hush};
 use super::sync::{Kind, Waits, each, go_in_masses, survive_hostile_wakers, waits};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::sync::{GetError, LifoQueue, PriorityQueue, PutError, Queue, Shut, Store};
+use readily::sync::{
+    GetError, LifoQueue, PriorityQueue, PutError, Queue, Reservation, Shut, Store,
+};
 use readily::testing::{Deed, SimLoop, in_one_turn, orders};
 use readily::{Task, gather, spawn, wait_for, yield_now};
 use std::cell::{Cell, RefCell};
@@ -20,9 +22,9 @@ use std::time::Duration;
 
 /// Of two with the same rank neither is less; but they are two.
 #[derive(Clone, Copy, Debug)]
-struct Item {
-    rank: usize,
-    id: usize,
+pub struct Item {
+    pub rank: usize,
+    pub id: usize,
 }
 
 impl Ord for Item {
@@ -56,6 +58,10 @@ enum Order {
 enum Op {
     Put(usize),
     PutNow(usize),
+    Reserve,
+    ReserveNow,
+    Fill(usize),
+    GiveUp,
     Get,
     GetNow,
     Poll(usize),
@@ -70,6 +76,10 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => (0..3usize).prop_map(Op::Put),
         4 => (0..3usize).prop_map(Op::PutNow),
+        2 => Just(Op::Reserve),
+        2 => Just(Op::ReserveNow),
+        3 => (0..3usize).prop_map(Op::Fill),
+        1 => Just(Op::GiveUp),
         6 => Just(Op::Get),
         3 => Just(Op::GetNow),
         6 => (0..8usize).prop_map(Op::Poll),
@@ -95,7 +105,10 @@ struct Model {
     maxsize: usize,
     /// In the order of their coming.
     items: Vec<Item>,
-    putters: VecDeque<(usize, Item)>,
+    /// Without an item: a place is wanted.
+    putters: VecDeque<(usize, Option<Item>)>,
+    /// Places that are kept.
+    reserved: usize,
     getters: VecDeque<usize>,
     joiners: Vec<usize>,
     fates: BTreeMap<usize, Fate>,
@@ -120,14 +133,26 @@ impl Model {
         })
     }
 
-    fn try_put(&mut self, item: Item) -> Result<(), &'static str> {
+    fn is_full(&self) -> bool {
+        self.items.len() + self.reserved >= self.maxsize
+    }
+
+    /// An item, or a place for one.
+    fn try_put(&mut self, item: Option<Item>) -> Result<(), &'static str> {
         match () {
             () if self.shut => Err("shut"),
-            () if !self.putters.is_empty() || self.items.len() >= self.maxsize => Err("full"),
+            () if !self.putters.is_empty() || self.is_full() => Err("full"),
             () => {
-                self.items.push(item);
+                self.let_in(item);
                 Ok(())
             }
+        }
+    }
+
+    fn let_in(&mut self, item: Option<Item>) {
+        match item {
+            Some(item) => self.items.push(item),
+            None => self.reserved += 1,
         }
     }
 
@@ -142,12 +167,12 @@ impl Model {
     }
 
     fn serve(&mut self) {
-        while !self.putters.is_empty() && (self.shut || self.items.len() < self.maxsize) {
+        while !self.putters.is_empty() && (self.shut || !self.is_full()) {
             let (id, item) = self.putters.pop_front().unwrap();
             if self.shut {
                 self.fates.insert(id, Fate::Shut);
             } else {
-                self.items.push(item);
+                self.let_in(item);
                 self.fates.insert(id, Fate::Goes);
             }
         }
@@ -167,8 +192,9 @@ impl Model {
     }
 }
 
-enum Waiting {
+enum Waiting<S: Store<Item>> {
     Put(Item, Waits<Result<(), Shut<Item>>>),
+    Reserve(Waits<Result<Reservation<Item, S>, Shut>>),
     Get(Waits<Result<Item, Shut>>),
     Join(Waits<()>),
 }
@@ -178,13 +204,14 @@ fn check_queue<S: Store<Item> + 'static>(
     mut model: Model,
     ops: Vec<Op>,
 ) -> Result<(), TestCaseError> {
-    let mut pending: Vec<(usize, Waiting)> = Vec::new();
+    let mut pending: Vec<(usize, Waiting<S>)> = Vec::new();
+    let mut places: Vec<Reservation<Item, S>> = Vec::new();
     for (id, op) in ops.into_iter().enumerate() {
         match op {
             Op::Put(rank) => {
                 let (also, item) = (queue.clone(), Item { rank, id });
                 let mut future = waits(async move { also.put(item).await });
-                let expected = model.try_put(item);
+                let expected = model.try_put(Some(item));
                 match future.poll() {
                     Poll::Ready(Ok(())) => prop_assert_eq!(expected, Ok(())),
                     Poll::Ready(Err(Shut(back))) => {
@@ -192,7 +219,7 @@ fn check_queue<S: Store<Item> + 'static>(
                     }
                     Poll::Pending => {
                         prop_assert_eq!(expected, Err("full"));
-                        model.putters.push_back((id, item));
+                        model.putters.push_back((id, Some(item)));
                         model.fates.insert(id, Fate::Waits);
                         pending.push((id, Waiting::Put(item, future)));
                     }
@@ -204,7 +231,53 @@ fn check_queue<S: Store<Item> + 'static>(
                     PutError::Full(back) => (back.id, "full"),
                     PutError::Shut(back) => (back.id, "shut"),
                 });
-                prop_assert_eq!(put, model.try_put(item).map_err(|why| (id, why)), "Q2, Q6");
+                prop_assert_eq!(
+                    put,
+                    model.try_put(Some(item)).map_err(|why| (id, why)),
+                    "Q2, Q6"
+                );
+            }
+            Op::Reserve => {
+                let also = queue.clone();
+                let mut future = waits(async move { also.reserve().await });
+                let expected = model.try_put(None);
+                match future.poll() {
+                    Poll::Ready(Ok(place)) => {
+                        prop_assert_eq!(expected, Ok(()));
+                        places.push(place);
+                    }
+                    Poll::Ready(Err(Shut(()))) => prop_assert_eq!(expected, Err("shut")),
+                    Poll::Pending => {
+                        prop_assert_eq!(expected, Err("full"));
+                        model.putters.push_back((id, None));
+                        model.fates.insert(id, Fate::Waits);
+                        pending.push((id, Waiting::Reserve(future)));
+                    }
+                }
+            }
+            Op::ReserveNow => {
+                let reserved = queue.reserve_nowait().map_err(|error| match error {
+                    PutError::Full(()) => "full",
+                    PutError::Shut(()) => "shut",
+                });
+                let reserved = reserved.map(|place| places.push(place));
+                prop_assert_eq!(reserved, model.try_put(None), "Q2, Q6");
+            }
+            Op::Fill(rank) if !places.is_empty() => {
+                let item = Item { rank, id };
+                let put = places.pop().unwrap().put(item);
+                model.reserved -= 1;
+                if !model.shut {
+                    model.items.push(item);
+                }
+                prop_assert_eq!(
+                    put.map_err(|Shut(back)| back.id),
+                    if model.shut { Err(id) } else { Ok(()) }
+                );
+            }
+            Op::GiveUp if !places.is_empty() => {
+                drop(places.pop());
+                model.reserved -= 1;
             }
             Op::Get => {
                 let also = queue.clone();
@@ -237,6 +310,14 @@ fn check_queue<S: Store<Item> + 'static>(
                         Poll::Ready(Ok(())) => fate == Fate::Goes,
                         Poll::Ready(Err(Shut(back))) => fate == Fate::Shut && back.id == item.id,
                     },
+                    Waiting::Reserve(future) => match future.poll() {
+                        Poll::Pending => false,
+                        Poll::Ready(Ok(place)) => {
+                            places.push(place);
+                            fate == Fate::Goes
+                        }
+                        Poll::Ready(Err(Shut(()))) => fate == Fate::Shut,
+                    },
                     Waiting::Get(future) => match future.poll() {
                         Poll::Pending => false,
                         Poll::Ready(got) => {
@@ -263,6 +344,10 @@ fn check_queue<S: Store<Item> + 'static>(
                 let (id, waiting) = pending.remove(nth % pending.len());
                 model.promised -= match (&waiting, model.fates[&id]) {
                     (Waiting::Get(_), Fate::Goes) => 1,
+                    _ => 0,
+                };
+                model.reserved -= match (&waiting, model.fates[&id]) {
+                    (Waiting::Reserve(_), Fate::Goes) => 1,
                     _ => 0,
                 };
                 drop(waiting);
@@ -306,6 +391,7 @@ fn check_queue<S: Store<Item> + 'static>(
         for (id, waiting) in &pending {
             let woken = match waiting {
                 Waiting::Put(_, future) => future.woken(),
+                Waiting::Reserve(future) => future.woken(),
                 Waiting::Get(future) => future.woken(),
                 Waiting::Join(future) => future.woken(),
             };
@@ -333,6 +419,7 @@ proptest! {
             maxsize,
             items: Vec::new(),
             putters: VecDeque::new(),
+            reserved: 0,
             getters: VecDeque::new(),
             joiners: Vec::new(),
             fates: BTreeMap::new(),
@@ -622,18 +709,29 @@ fn a_queue_survives_items_that_cannot_be_compared() {
     SPOILED.set(true);
     let put = catch_unwind(AssertUnwindSafe(|| queue.put_nowait(Spoiled(1))));
     assert!(put.is_err());
-    // One who waits for room is let in by somebody else's call, which is not to suffer for it.
-    let mut waiting = waits({
-        let queue = queue.clone();
-        async move { queue.put(Spoiled(0)).await }
-    });
-    waiting.assert_pending();
-    assert!(queue.get_nowait().is_ok());
-    waiting.assert_woken(1);
+    assert_eq!(queue.qsize(), 1, "it is not in");
     SPOILED.set(false);
-    waiting.assert_ready().unwrap();
-    assert_eq!(queue.qsize(), 2);
-    assert!(queue.get_nowait().is_ok() && queue.get_nowait().is_ok());
+    (3..5).for_each(|n| drop(queue.put_nowait(Spoiled(n))));
+    // One who waits for room is let in by somebody else's call, which is not to suffer for it.
+    let wait = |n| {
+        let queue = queue.clone();
+        waits(async move { queue.put(Spoiled(n)).await })
+    };
+    let (mut waiting, mut next) = (wait(0), wait(9));
+    waiting.assert_pending();
+    next.assert_pending();
+    SPOILED.set(true);
+    assert!(
+        queue.get_nowait().is_ok(),
+        "of two there is none to compare"
+    );
+    waiting.assert_woken(1);
+    next.assert_woken(1);
+    SPOILED.set(false);
+    for mut one in [waiting, next] {
+        assert!(catch_unwind(AssertUnwindSafe(|| one.poll())).is_err());
+    }
+    assert_eq!(queue.get_nowait(), Ok(Spoiled(3)));
     assert!(queue.empty());
 }
 

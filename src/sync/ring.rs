@@ -1,0 +1,115 @@
+//! The ring of a broadcast: its last values, and how many receivers have not got each.
+//!
+//! All of it is counting, and nothing of it is the user's code: what goes is returned, to be dropped when
+//! the counts are right and nothing is borrowed (L8).
+//!
+//! Not in asyncio. Not in the notes. Rule: Q8.
+
+use crate::base::burst;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// Shared by those who have it; empty when it is kept for the next value.
+pub(super) type Kept<T> = Rc<Option<T>>;
+
+struct Slot<T> {
+    /// `None` when all have got it who were to.
+    value: Option<Kept<T>>,
+    /// How many have not got it yet.
+    left: usize,
+}
+
+pub(super) struct Ring<T> {
+    slots: VecDeque<Slot<T>>,
+    /// The number of the value in the first slot; the first of all was zero.
+    first: u64,
+    capacity: usize,
+    /// Empty ones, so that a warm ring allocates nothing.
+    spare: Vec<Kept<T>>,
+}
+
+impl<T> Ring<T> {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            slots: VecDeque::new(),
+            first: 0,
+            capacity,
+            spare: Vec::new(),
+        }
+    }
+
+    /// The number of the oldest value that is there.
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The number of the next value.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.slots.len() as u64
+    }
+
+    /// A new value, for so many receivers. The oldest is returned where there is no room for it.
+    #[must_use = "it is the user's, and dropped when nothing is borrowed"]
+    pub(super) fn push(&mut self, value: T, receivers: usize) -> Option<Kept<T>> {
+        let mut kept = self.spare.pop().unwrap_or_default();
+        *Rc::get_mut(&mut kept).expect("nobody else has a spare one") = Some(value);
+        let oldest = match self.slots.len() < self.capacity {
+            true => None,
+            false => {
+                self.first += 1;
+                self.slots.pop_front().and_then(|slot| slot.value)
+            }
+        };
+        self.slots.push_back(Slot {
+            value: Some(kept),
+            left: receivers,
+        });
+        oldest
+    }
+
+    /// An empty one, for a value to come.
+    pub(super) fn keep(&mut self, empty: Kept<T>) {
+        if self.spare.len() < self.slots.capacity() {
+            self.spare.push(empty);
+        }
+    }
+
+    /// What is at `next`, for one who has not got it. It is the caller's if nobody else is to.
+    pub(super) fn take(&mut self, next: u64) -> Option<Kept<T>> {
+        let slot = self.slots.get_mut((next - self.first) as usize)?;
+        slot.left -= 1;
+        let value = match slot.left {
+            0 => slot.value.take(),
+            _ => slot.value.clone(),
+        };
+        self.tidy();
+        value
+    }
+
+    /// One who has got those before `next` gets no more: those are returned that were for none but it.
+    pub(super) fn give_up(&mut self, next: u64) -> Vec<Kept<T>> {
+        let got = next.saturating_sub(self.first) as usize;
+        let mut gone = Vec::new();
+        for slot in self.slots.iter_mut().skip(got) {
+            slot.left -= 1;
+            if slot.left == 0 {
+                gone.extend(slot.value.take());
+            }
+        }
+        self.tidy();
+        gone
+    }
+
+    /// What all have got is no longer in the ring.
+    fn tidy(&mut self) {
+        while self.slots.front().is_some_and(|slot| slot.value.is_none()) {
+            self.slots.pop_front();
+            self.first += 1;
+        }
+        // R126
+        if burst::shrink(&mut self.slots) {
+            self.spare.truncate(self.slots.capacity());
+            self.spare.shrink_to(self.slots.capacity());
+        }
+    }
+}
