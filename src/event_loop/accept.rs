@@ -12,6 +12,7 @@ use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::cx::Cx;
 use super::descriptor::Descriptor;
+use super::effective::Reasons;
 use super::error::{Error, RegisterError};
 use super::freed::FreedKey;
 use super::handle::Handle;
@@ -20,6 +21,7 @@ use super::register::Plan;
 use super::registry::Key;
 use super::timer_handles::TimerHandle;
 use super::unhandled::Unhandled;
+use crate::base::slab::SlabKey;
 use crate::poll::{Interest, Trigger};
 use readily_sys::socket;
 use std::io;
@@ -189,8 +191,8 @@ where
                     }
                 },
             }
-            // The callback may have closed its own listener.
-            if cx.wants().is_empty() {
+            // The callback may have closed its own listener, or paused it.
+            if !cx.wants().contains(Interest::READ) {
                 return;
             }
         }
@@ -230,10 +232,13 @@ where
     fn pause(&mut self, cx: &Cx<'_>, error: io::Error) {
         let first = self.backoff.is_first();
         let retry = self.backoff.next_wait();
-        cx.ignore(Interest::READ);
-        let key = cx.key();
-        // Twice is harmless: to resume is to ask for what is asked for already.
-        let resume = move |local: &Local| resume(local, key);
+        let slot = cx.slot();
+        if let Err(Error::Io(error)) = set_paused(cx, slot, true) {
+            let what = "pausing a listener";
+            cx.report(&Unhandled::Io { what, error });
+        }
+        // Twice is harmless: one that is not paused is not changed.
+        let resume = move |local: &Local| resume(local, slot);
         self.pause = Some(Pause {
             local: cx.handle(),
             retry: cx.call_later(retry, resume),
@@ -246,12 +251,20 @@ where
     }
 }
 
+/// L10: a reason of the loop's own beside the interest of the listener's owner, who may change that
+/// meanwhile.
+fn set_paused(local: &Local, slot: SlabKey, paused: bool) -> Result<(), Error> {
+    local.change(slot, false, |line| {
+        line.reasons = line.reasons.with(Reasons::ACCEPT_PAUSED, paused);
+    })
+}
+
 /// Ends a listener's pause. If the system will not even do that, tells it, and tries again.
-fn resume(local: &Local, key: Key) {
+fn resume(local: &Local, slot: SlabKey) {
     // A listener that was removed meanwhile is not found, and that is the end of it.
-    if let Err(Error::Io(error)) = local.modify(key, Interest::READ) {
+    if let Err(Error::Io(error)) = set_paused(local, slot, false) {
         let what = "resuming a listener";
         local.report(&Unhandled::Io { what, error });
-        local.call_later(Backoff::LONGEST, move |local| resume(local, key));
+        local.call_later(Backoff::LONGEST, move |local| resume(local, slot));
     }
 }

@@ -10,6 +10,7 @@
 use super::callbacks::Callbacks;
 use super::classify::{Kind, Role, classify};
 use super::cx::Cx;
+use super::effective::Reasons;
 use super::local::Local;
 use super::origin::Origin;
 use super::panics::Payload;
@@ -126,15 +127,16 @@ impl Local {
             return;
         };
         let heard = line.interest.without(Interest::PRIORITY) != Interest::NONE;
-        if line.role == Role::Datagram && !heard && !line.parked {
-            self.park(slot, line);
+        if line.role == Role::Datagram && !heard {
+            self.suspend(slot);
         }
     }
 
     /// Out of the poller, until its owner asks for something.
-    fn park(&self, slot: SlabKey, line: Line) {
-        let _ = self.poller.borrow_mut().remove(line.fd);
-        self.registry.update(slot, |line| line.parked = true);
+    fn suspend(&self, slot: SlabKey) {
+        let suspend = |line: &mut Line| line.reasons = line.reasons.with(Reasons::SUSPENDED, true);
+        // To take something out of the poller is refused only where it is out of it already.
+        let _ = self.change(slot, false, suspend);
     }
 
     /// L6: an event for nobody is counted, never a panic and never somebody else's.
@@ -166,9 +168,8 @@ impl Local {
             Err(error) => return self.reclaim(cx, callbacks, Some(error)),
         }
         // N7: register read and write interest for the connection's descriptor.
-        self.registry
-            .update(cx.slot(), |line| line.role = Role::Stream);
-        match cx.want(callbacks.interest()) {
+        let through = |line: &mut Line| line.role = Role::Stream;
+        match self.change(cx.slot(), false, through) {
             Ok(()) => callbacks.on_connect(cx),
             Err(super::Error::Io(error)) => self.reclaim(cx, callbacks, Some(error)),
             Err(_) => self.reclaim(cx, callbacks, None),
@@ -240,7 +241,7 @@ impl Local {
                     }
                 }
             }
-            Verdict::Park => self.park(cx.slot(), line),
+            Verdict::Park => self.suspend(cx.slot()),
         }
     }
 
@@ -273,7 +274,7 @@ mod tests {
             role,
             interest,
             trigger: Trigger::Level,
-            parked: false,
+            reasons: Reasons::NONE,
             deaf,
             socket: true,
             gone: false,

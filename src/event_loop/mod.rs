@@ -19,6 +19,7 @@ mod debug;
 mod depth;
 mod descriptor;
 mod dispatch;
+mod effective;
 mod error;
 mod expiry;
 mod freed;

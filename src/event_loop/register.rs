@@ -9,6 +9,7 @@
 use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::descriptor::Descriptor;
+use super::effective::{Reasons, effective};
 use super::error::{Error, RegisterError};
 use super::local::Local;
 use super::registry::{Key, Line, Registration};
@@ -45,7 +46,7 @@ impl Plan {
             role,
             interest,
             trigger,
-            parked: false,
+            reasons: Reasons::NONE,
             deaf: false,
             socket,
             gone: false,
@@ -137,8 +138,9 @@ impl Local {
     }
 
     /// Begins to connect to `addr`. When the connection is through,
-    /// [`Callbacks::on_connect`] runs and the registration is a stream, asked about
-    /// what [`Callbacks::interest`] says; if it is refused, [`Callbacks::on_hangup`] runs with the reason.
+    /// [`Callbacks::on_connect`] runs, once, and the registration is a stream, asked about
+    /// what [`Callbacks::interest`] says, or about what it was changed to meanwhile
+    /// ([`Local::modify`]); if it is refused, [`Callbacks::on_hangup`] runs with the reason.
     ///
     /// # Errors
     ///
@@ -168,7 +170,7 @@ impl Local {
         };
         let plan = Plan {
             role: Role::Connecting,
-            interest: Interest::WRITE,
+            interest: callbacks.interest(),
             trigger: Trigger::Level,
             nonblocking: true,
             socket: true,
@@ -176,7 +178,12 @@ impl Local {
         self.admit(plan, fd.into(), callbacks)
     }
 
-    /// What `key` is registered for.
+    /// What `key` is registered for: what was asked for last, by [`Local::register`],
+    /// [`Local::modify`] or a callback.
+    ///
+    /// What the poller is asked for may differ, for reasons of the loop's own that change nothing
+    /// here: a connection under way is watched until it is through, a listener that has run out of
+    /// descriptors is paused, and a registration that would report its end for ever is suspended.
     ///
     /// # Errors
     ///
@@ -187,44 +194,28 @@ impl Local {
 
     /// Changes what `key` is registered for, and asks anew.
     ///
+    /// It may be called at any time. Of a connection under way, it says what the stream is asked
+    /// about when it is through; `on_connect` runs all the same. A listener that the loop has paused
+    /// for want of descriptors stays paused until the loop resumes it, and then follows the last
+    /// interest.
+    ///
     /// # Errors
     ///
     /// [`Error::UnknownKey`], [`Error::Closed`], [`Error::Forked`], [`Error::Io`]; the
     /// registration is as it was.
     pub fn modify(&self, key: Key, interest: Interest) -> Result<(), Error> {
-        let line = self.line(key)?;
-        self.check()?;
-        if line.parked {
-            return self.unpark(key.slot, line, interest);
-        }
         // A level that is asked for already needs no second asking.
-        if line.trigger != Trigger::Level || line.interest != interest {
-            let token = key.slot.to_bits();
-            self.poller
-                .borrow_mut()
-                .modify(line.fd, token, interest, line.trigger)?;
-        }
-        self.registry
-            .update(key.slot, |line| line.interest = interest);
-        Ok(())
-    }
-
-    /// A registration that was taken out of the poller, because it would have reported its end
-    /// for ever to an owner who wanted nothing, comes back when the owner wants something.
-    fn unpark(&self, slot: SlabKey, line: Line, interest: Interest) -> Result<(), Error> {
-        // For writing too: there the write tells that the peer has gone.
+        let ask_anew = self.line(key)?.trigger != Trigger::Level;
+        // A registration that was taken out of the poller, because it would have reported its end for
+        // ever to an owner that wanted nothing, comes back when the owner wants something. For
+        // writing too: there the write reports that the peer has gone.
         let back = !interest.is_empty();
-        if back {
-            let token = slot.to_bits();
-            self.poller
-                .borrow_mut()
-                .register(line.fd, token, interest, line.trigger)?;
-        }
-        self.registry.update(slot, |line| {
+        self.change(key.slot, ask_anew, |line| {
             line.interest = interest;
-            line.parked = !back;
-        });
-        Ok(())
+            if back {
+                line.reasons = line.reasons.with(Reasons::SUSPENDED, false);
+            }
+        })
     }
 
     /// Asks anew for these directions of an edge-triggered registration. Needed after a
@@ -236,7 +227,7 @@ impl Local {
     pub fn rearm(&self, key: Key, interest: Interest) -> Result<(), Error> {
         let line = self.line(key)?;
         self.check()?;
-        if line.parked {
+        if effective(&line).is_none() {
             return Ok(()); // it is out of the poller, and has nothing to be asked
         }
         let mut poller = self.poller.borrow_mut();
@@ -278,7 +269,7 @@ impl Local {
         let registration = self.registry.remove(slot)?;
         let line = registration.line.get();
         // In a fork the poller is shared with the parent, whose registration this is.
-        if !line.parked && !self.inbox.forked() {
+        if effective(&line).is_some() && !self.inbox.forked() {
             // Before the descriptor closes: where its description lives on in a duplicate or
             // a child, epoll would go on reporting it (R004). An error means that it is gone
             // already, closed behind our back; nothing is left to be undone then.
@@ -334,7 +325,8 @@ impl Local {
         let line = plan.line(fd, Location::caller());
         let slot = self.registry.reserve(fd);
         let mut poller = self.poller.borrow_mut();
-        let mut registered = poller.register(fd, slot.to_bits(), line.interest, line.trigger);
+        let (interest, trigger) = effective(&line).unwrap_or((line.interest, line.trigger));
+        let mut registered = poller.register(fd, slot.to_bits(), interest, trigger);
         // After the poller has agreed, so that a refused descriptor keeps its flags.
         if registered.is_ok() && !plan.nonblocking {
             registered = borrowed.set_nonblocking().map(drop);

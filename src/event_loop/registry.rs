@@ -11,6 +11,7 @@
 use super::callbacks::Callbacks;
 use super::classify::{Kind, Kinds, Role};
 use super::descriptor::Descriptor;
+use super::effective::Reasons;
 use super::origin::Origin;
 use crate::base::burst;
 use crate::base::numbers::NumberMap;
@@ -45,11 +46,11 @@ impl fmt::Debug for Key {
 pub(super) struct Line {
     pub(super) fd: RawFd,
     pub(super) role: Role,
+    /// What the user asks for, and nobody else (L10).
     pub(super) interest: Interest,
     pub(super) trigger: Trigger,
-    /// Out of the poller: it has hung up, and its last bytes wait until the owner wants to
-    /// read again. A hangup cannot be masked, so it would be reported for ever.
-    pub(super) parked: bool,
+    /// Why the poller is asked for something else.
+    pub(super) reasons: Reasons,
     /// It has no read branch: bytes that nobody will ever take do not hold a hangup up.
     pub(super) deaf: bool,
     /// Whether it is a socket, which is asked not to send us a signal when written to.
@@ -67,15 +68,20 @@ impl Line {
         if self.gone {
             return Kinds::NONE;
         }
+        let watched = !self.reasons.contains(Reasons::SUSPENDED);
+        let connect = match self.role {
+            Role::Listener => self.interest.contains(Interest::READ),
+            _ => watched,
+        };
         let default = match self.role {
-            Role::Source => !self.parked,
+            Role::Source => watched,
             _ => self.interest.contains(Interest::PRIORITY),
         };
         Kinds::NONE
-            .and(!self.parked, Kind::Connect)
+            .and(connect, Kind::Connect)
             .and(self.interest.contains(Interest::READ), Kind::Read)
             .and(self.interest.contains(Interest::WRITE), Kind::Write)
-            .and(!self.parked, Kind::Hangup)
+            .and(watched, Kind::Hangup)
             .and(default, Kind::Default)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::support::{
     Count, Dropped, Log, drain, guard, listener, nobody_there, strict_loop, tcp_pair, turn_times,
-    turn_until,
+    turn_until, turns_in,
 };
 use readily::{Callbacks, Closures, Cx, Interest, Key, Readiness, Trigger};
 use std::cell::{Cell, RefCell};
@@ -11,6 +11,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Takes every branch, and notes it.
 struct Branches(Log);
@@ -392,9 +393,7 @@ fn a_loop_that_is_kept_by_its_own_callbacks_is_freed_all_the_same() {
     });
     event_loop.register(ours, Interest::READ, read).unwrap();
     let (handle, dropped) = (event_loop.handle(), Dropped(log.clone(), "timer"));
-    event_loop.call_later(std::time::Duration::from_secs(9), move |_| {
-        drop((handle, dropped))
-    });
+    event_loop.call_later(Duration::from_secs(9), move |_| drop((handle, dropped)));
     let (handle, dropped) = (event_loop.handle(), Dropped(log.clone(), "soon"));
     event_loop.call_soon(move |_| drop((handle, dropped)));
     let (handle, dropped) = (event_loop.handle(), Dropped(log.clone(), "task"));
@@ -479,6 +478,78 @@ fn interest_follows_the_last_word_in_whatever_order_it_changes() {
         let news: Vec<&str> = all.split_whitespace().skip(before).collect();
         assert_eq!(news.join(" "), expected, "{interest:?}");
     }
+}
+
+/// R150: writable is the loop's own question while a connection is under way, whatever its owner
+/// asks for meanwhile.
+#[test]
+fn a_connection_whose_interest_is_changed_before_it_is_through_connects_once_and_keeps_it() {
+    let _guard = guard!();
+    for interest in [
+        Interest::NONE,
+        Interest::READ,
+        Interest::WRITE,
+        Interest::BOTH,
+    ] {
+        let mut event_loop = strict_loop();
+        let (listener, addr) = listener();
+        let log = Log::default();
+        let (connect, read, write) = (log.clone(), log.clone(), log.clone());
+        let callbacks = Closures::new()
+            .on_connect(move |_| connect.note("connect"))
+            .on_read(move |cx| {
+                drain(cx, &mut Vec::new());
+                read.note("read");
+            })
+            .on_write(move |cx| {
+                write.note("write");
+                cx.ignore(Interest::WRITE);
+            });
+        let key = event_loop.connect(addr, callbacks).unwrap();
+        event_loop.modify(key, interest).unwrap();
+        assert_eq!(event_loop.interest(key).unwrap(), interest);
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.write_all(b"hello").unwrap(); // it would be told of for ever to a reader that is none
+        turn_until(&mut event_loop, || log.has("connect"));
+        assert_eq!(log.count("connect"), 1);
+        turn_until(&mut event_loop, || {
+            log.has("read") == interest.contains(Interest::READ)
+                && log.has("write") == interest.contains(Interest::WRITE)
+        });
+        turn_times(&mut event_loop, 3);
+        assert_eq!(log.count("connect"), 1, "{interest:?}");
+        assert_eq!(log.has("read"), interest.contains(Interest::READ));
+        let left = event_loop.interest(key).unwrap();
+        assert_eq!(left, interest.without(Interest::WRITE), "{interest:?}");
+        let turns = turns_in(&mut event_loop, Duration::from_millis(20));
+        assert!(turns < 10, "{interest:?}: {turns} turns with nothing to do");
+    }
+}
+
+/// R150: the owner of a listener pauses it in the batch that has a connection for it.
+#[test]
+fn a_listener_that_is_paused_in_its_own_batch_accepts_nothing() {
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    let accepted = Count::default();
+    let mut listeners = Vec::new();
+    let keys = Rc::new(RefCell::new(Vec::<Key>::new()));
+    for _ in 0..2 {
+        let (listener, addr) = listener();
+        let (count, all) = (accepted.clone(), Rc::clone(&keys));
+        let key = event_loop.listen(listener, move |cx, _| {
+            count.add();
+            for key in all.borrow().iter() {
+                cx.modify(*key, Interest::NONE).unwrap();
+            }
+            None::<Closures>
+        });
+        keys.borrow_mut().push(key.unwrap());
+        listeners.push(TcpStream::connect(addr).unwrap());
+    }
+    turn_until(&mut event_loop, || accepted.get() > 0);
+    turn_times(&mut event_loop, 3);
+    assert_eq!(accepted.get(), 1, "both were in one batch");
 }
 
 /// R026.

@@ -212,6 +212,42 @@ fn a_listener_without_descriptors_recovers_by_itself() {
     drop(kept);
 }
 
+/// R150: out of descriptors is the loop's reason to pause, and its owner may have one as well.
+#[test]
+fn a_listener_that_its_owner_pauses_while_no_descriptor_is_left_is_not_resumed_by_the_loop() {
+    if !is_alone(Some(40)) {
+        return;
+    }
+    let _guard = guard!();
+    let (mut event_loop, clock) = manual_loop();
+    let told = collect_unhandled(&event_loop);
+    let (listener, addr) = listener();
+    let accepted = Count::default();
+    let count = accepted.clone();
+    let key = event_loop.listen(listener, move |_, _| {
+        count.add();
+        None::<Closures>
+    });
+    let key = key.unwrap();
+    let _clients: Vec<_> = (0..3)
+        .map(|_| net::TcpStream::connect(addr).unwrap())
+        .collect();
+    let taken: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    turn_times(&mut event_loop, 2);
+    assert_eq!((accepted.get(), told.len()), (0, 1), "{}", told.text());
+    assert_eq!(event_loop.interest(key).unwrap(), Interest::READ);
+    event_loop.modify(key, Interest::NONE).unwrap();
+    drop(taken);
+    for _ in 0..5 {
+        clock.advance(Duration::from_secs(2));
+        turn_times(&mut event_loop, 2);
+    }
+    assert_eq!(accepted.get(), 0, "its owner has paused it");
+    assert_eq!(event_loop.interest(key).unwrap(), Interest::NONE);
+    event_loop.modify(key, Interest::READ).unwrap();
+    turn_until(&mut event_loop, || accepted.get() == 3);
+}
+
 /// R032, with many rounds: closed and reused, it must not gather timers or log lines.
 #[test]
 fn running_out_again_and_again_gathers_no_timers() {

@@ -15,6 +15,7 @@ mod dispatch;
 mod everywhere;
 mod groups;
 mod halves;
+mod interest;
 mod limits;
 mod programs;
 mod queues;

@@ -65,7 +65,7 @@ impl Stage {
         let callbacks = self.wrapped(Scripted::new(self, id, to, &op.script));
         match actor.local.connect(addr.unwrap_or_else(nowhere), callbacks) {
             Ok(key) => {
-                self.enlist(id, Role::Connecting, Interest::WRITE, Trigger::Level);
+                self.enlist(id, Role::Connecting, Interest::BOTH, Trigger::Level);
                 self.places.borrow_mut()[to] = Some(Place {
                     noun: "tcp",
                     held: Held::Unseen,

@@ -8,7 +8,7 @@
 use super::model::{Call, Due, Id, Model, Phase};
 use crate::base::clock::Clock;
 use crate::event_loop::{Kind, Role};
-use crate::poll::{Event, Interest};
+use crate::poll::Event;
 use std::time::Duration;
 
 /// A rule that does not hold, and why one thinks so.
@@ -85,8 +85,8 @@ impl Model {
                 if let Some(registered) = self.registered.get_mut(&id) {
                     if registered.role == Role::Connecting {
                         registered.role = Role::Stream;
-                        registered.interest = Interest::BOTH;
-                        registered.owed = Interest::BOTH;
+                        // L10: what was asked for last, before it was through.
+                        registered.owed = registered.interest;
                     }
                 }
             }

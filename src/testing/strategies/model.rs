@@ -51,6 +51,17 @@ pub(super) struct Registered {
     pub(super) shaky: bool,
 }
 
+impl Registered {
+    /// L10: what the poller is asked for; `None` is out of it.
+    pub(super) fn effective(&self) -> Option<Interest> {
+        let interest = match self.role {
+            Role::Connecting => Interest::WRITE,
+            _ => self.interest,
+        };
+        (!self.parked).then_some(interest)
+    }
+}
+
 /// How a task ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {

@@ -130,6 +130,7 @@ impl Model {
                 Kind::Read => asks(Interest::READ),
                 Kind::Write => asks(Interest::WRITE),
                 Kind::Default => asks(Interest::PRIORITY),
+                Kind::Connect if registered.role == Role::Listener => asks(Interest::READ),
                 Kind::Connect | Kind::Hangup => !registered.parked,
             };
             if !wanted {

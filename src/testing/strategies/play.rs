@@ -204,7 +204,7 @@ impl Stage {
                 .get(&registered.number)
                 .filter(|asked| asked.token == registered.token);
             let asked = asked.map(|asked| asked.interest);
-            let wants = (!registered.parked).then_some(registered.interest);
+            let wants = registered.effective();
             if asked != wants && !registered.shaky {
                 let what = format!(
                     "{} wants {wants:?}, the poller has {asked:?}",

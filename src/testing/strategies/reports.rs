@@ -105,11 +105,12 @@ impl Model {
             );
             let told = heard.get(id).map_or(Interest::NONE, |ready| said(*ready));
             let due = match registered.trigger {
-                Trigger::Level => registered.interest,
-                _ => registered.interest & registered.owed,
+                Trigger::Level => Interest::BOTH,
+                _ => registered.owed,
             };
-            let silent = (due & can).without(told);
-            if whole && !registered.parked && !registered.shaky && !silent.is_empty() {
+            let asked = registered.effective().unwrap_or_default();
+            let silent = (asked & due & can).without(told);
+            if whole && !registered.shaky && !silent.is_empty() {
                 let name = &self.names[*id];
                 let what = format!("{name} asked for {silent:?}, which holds, and is not told");
                 return Err(broken("R024", what));

@@ -1,0 +1,439 @@
+//! The user's interest and the loop's own reasons: L10.
+//!
+//! Three registrations, each with a reason of the loop's own: a connection under way, a listener
+//! that runs out of descriptors, a stream that has hung up over bytes that are not read. A program
+//! changes their interest at any time and in any order. The model keeps the last interest that was
+//! asked for and the reasons apart, and says after each step what `interest` returns, what the
+//! poller has been asked for, and how often each callback has run.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use readily::poll::sim::{Fd, Kernel, Personality};
+use readily::poll::{AnyKernel, Event, Interest, Notify, Poller, Trigger};
+use readily::{Closures, Error, EventLoop, Key};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+const INTERESTS: [Interest; 4] = [
+    Interest::NONE,
+    Interest::READ,
+    Interest::WRITE,
+    Interest::BOTH,
+];
+
+/// The registrations, by their place in the world.
+const CONNECTION: usize = 0;
+const LISTENER: usize = 1;
+const STREAM: usize = 2;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Modify(usize, usize),
+    Remove(usize),
+    /// The connection under way is let in, or refused.
+    LetIn,
+    Refuse,
+    /// A client comes to the listener.
+    Client,
+    /// No descriptor is left, or there are many again.
+    Starve,
+    Feed,
+    /// A descriptor of the loop's own is closed.
+    Free,
+    /// The peer of the stream sends something and goes.
+    PeerGoes,
+    Advance,
+    Turn,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..3usize, 0..4usize).prop_map(|(which, interest)| Step::Modify(which, interest)),
+        1 => (0..3usize).prop_map(Step::Remove),
+        1 => Just(Step::LetIn),
+        1 => Just(Step::Refuse),
+        3 => Just(Step::Client),
+        2 => Just(Step::Starve),
+        2 => Just(Step::Feed),
+        1 => Just(Step::Free),
+        1 => Just(Step::PeerGoes),
+        1 => Just(Step::Advance),
+        6 => Just(Step::Turn),
+    ]
+}
+
+/// What a poller has been asked for, and how often it was called.
+#[derive(Default)]
+struct Asked {
+    known: RefCell<BTreeMap<RawFd, Interest>>,
+    calls: Cell<usize>,
+}
+
+struct Asking(Box<dyn Poller>, Rc<Asked>);
+
+impl Asking {
+    fn note(&self, fd: RawFd, interest: Option<Interest>) {
+        self.1.calls.set(self.1.calls.get() + 1);
+        let mut known = self.1.known.borrow_mut();
+        match interest {
+            Some(interest) => known.insert(fd, interest),
+            None => known.remove(&fd),
+        };
+    }
+}
+
+impl Poller for Asking {
+    fn register(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
+        self.note(fd, Some(i));
+        self.0.register(fd, token, i, t)
+    }
+    fn modify(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
+        self.note(fd, Some(i));
+        self.0.modify(fd, token, i, t)
+    }
+    fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.0.rearm(fd, token, interest)
+    }
+    fn rearms(&self) -> Interest {
+        self.0.rearms()
+    }
+    fn remove(&mut self, fd: RawFd) -> io::Result<()> {
+        self.note(fd, None);
+        self.0.remove(fd)
+    }
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.wait(events, timeout)
+    }
+    fn notifier(&self) -> Arc<dyn Notify> {
+        self.0.notifier()
+    }
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.0.as_fd()
+    }
+    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
+        self.0.kernel()
+    }
+}
+
+/// How often each callback has run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ran {
+    connected: usize,
+    refused: usize,
+    accepted: usize,
+    hung_up: usize,
+}
+
+/// What the model knows of a registration.
+#[derive(Clone, Copy)]
+struct Registered {
+    interest: Interest,
+    /// Under way, out of descriptors, or suspended: each of the three has one reason.
+    held: bool,
+    gone: bool,
+}
+
+impl Registered {
+    fn new(interest: Interest, held: bool) -> Self {
+        let gone = false;
+        Self {
+            interest,
+            held,
+            gone,
+        }
+    }
+
+    fn reads(&self) -> bool {
+        self.interest.contains(Interest::READ)
+    }
+}
+
+struct Model {
+    all: [Registered; 3],
+    ran: Ran,
+    let_in: bool,
+    refused: bool,
+    /// How many clients wait at the listener.
+    clients: usize,
+    /// A pause of the listener is over: by time, or by a descriptor that has been closed.
+    time_is_up: bool,
+    freed: bool,
+    peer_gone: bool,
+}
+
+impl Model {
+    fn effective(&self, which: usize) -> Option<Interest> {
+        let one = self.all[which];
+        match (which, one.held) {
+            _ if one.gone => None,
+            (CONNECTION, true) => Some(Interest::WRITE),
+            (LISTENER, true) => Some(one.interest.without(Interest::READ)),
+            (STREAM, true) => None,
+            _ => Some(one.interest),
+        }
+    }
+
+    fn modify(&mut self, which: usize, interest: Interest) {
+        let one = &mut self.all[which];
+        one.interest = interest;
+        if which == STREAM && !interest.is_empty() {
+            one.held = false;
+        }
+    }
+
+    fn turn(&mut self, has_descriptors: bool) {
+        let [connection, listener, stream] = &mut self.all;
+        if connection.held && !connection.gone && (self.let_in || self.refused) {
+            connection.held = false;
+            connection.gone = self.refused;
+            self.ran.connected += usize::from(self.let_in);
+            self.ran.refused += usize::from(self.refused);
+        }
+        if self.peer_gone && !stream.gone && !stream.held {
+            stream.gone = stream.reads();
+            stream.held = !stream.reads();
+            self.ran.hung_up += usize::from(stream.gone);
+        }
+        let resumes = listener.held && (self.time_is_up || self.freed);
+        if listener.reads() && !listener.held && !listener.gone && self.clients > 0 {
+            listener.held = !has_descriptors;
+            if has_descriptors {
+                self.ran.accepted += std::mem::take(&mut self.clients);
+            }
+            (self.time_is_up, self.freed) = (false, false);
+        }
+        if resumes {
+            listener.held = false;
+        }
+    }
+}
+
+struct World {
+    event_loop: EventLoop,
+    kernel: Kernel,
+    asked: Rc<Asked>,
+    keys: [Key; 3],
+    fds: [RawFd; 3],
+    spare: Option<Key>,
+    ran: Rc<Cell<Ran>>,
+    /// Where the connection is under way to, and what fills that up.
+    far: Option<Fd>,
+    near: SocketAddr,
+    peer: Option<Fd>,
+    kept: Vec<Fd>,
+    limit: usize,
+}
+
+const MANY: usize = 1 << 16;
+
+impl World {
+    fn new(kqueue: Option<Personality>) -> Self {
+        let kernel = Kernel::new();
+        let poller: Box<dyn Poller> = match kqueue {
+            None => Box::new(kernel.poller()),
+            Some(system) => Box::new(kernel.kqueue(system)),
+        };
+        let asked = Rc::<Asked>::default();
+        let asking = Asking(poller, Rc::clone(&asked));
+        let event_loop = EventLoop::with(Box::new(asking), Box::new(kernel.clock())).unwrap();
+        event_loop.on_unhandled(|_| {});
+        let ran = Rc::<Cell<Ran>>::default();
+        let count = |change: fn(&mut Ran)| {
+            let ran = Rc::clone(&ran);
+            move || {
+                let mut now = ran.get();
+                change(&mut now);
+                ran.set(now);
+            }
+        };
+        let anywhere: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let last = || asked.known.borrow().keys().max().copied();
+        // To a backlog that is full.
+        let far = kernel.listen(anywhere, 1).unwrap();
+        let fills = kernel.connect(far.local_addr().unwrap()).unwrap();
+        let (connected, refused) = (count(|r| r.connected += 1), count(|r| r.refused += 1));
+        let callbacks = Closures::new()
+            .on_connect(move |_| connected())
+            .on_read(|_| {})
+            .on_write(|_| {})
+            .on_hangup(move |_, error| {
+                assert_eq!(error.unwrap().kind(), io::ErrorKind::ConnectionRefused);
+                refused();
+            });
+        let to = far.local_addr().unwrap();
+        let connection = event_loop.connect(to, callbacks).unwrap();
+        let connection_fd = last().unwrap();
+        let listener = kernel.listen(anywhere, 64).unwrap();
+        let near = listener.local_addr().unwrap();
+        let listener_fd = listener.number();
+        let accepted = count(|r| r.accepted += 1);
+        let accept = move |_: &readily::Cx<'_>, _: &readily::Accepted| {
+            accepted();
+            None::<Closures>
+        };
+        let listener = event_loop.listen(listener, accept).unwrap();
+        let (here, there) = kernel.pair().unwrap();
+        let stream_fd = here.number();
+        let hung_up = count(|r| r.hung_up += 1);
+        let callbacks = Closures::new()
+            .on_read(|cx| drop(cx.read(&mut [0; 64])))
+            .on_write(|_| {})
+            .on_hangup(move |_, _| hung_up());
+        let stream = event_loop.register(here, Interest::READ, callbacks);
+        let (spare, friend) = kernel.pair().unwrap();
+        let spare = event_loop.register(spare, Interest::NONE, Closures::new());
+        Self {
+            keys: [connection, listener, stream.unwrap()],
+            fds: [connection_fd, listener_fd, stream_fd],
+            spare: Some(spare.unwrap()),
+            far: Some(far),
+            near,
+            peer: Some(there),
+            kept: vec![fills, friend],
+            limit: MANY,
+            event_loop,
+            kernel,
+            asked,
+            ran,
+        }
+    }
+
+    fn has_descriptors(&self) -> bool {
+        self.kernel.open() < self.limit
+    }
+
+    fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+        self.kernel.set_limit(limit);
+    }
+}
+
+/// `starves`: the listener may run out of descriptors. Then no registration ends within a turn, which
+/// would end a pause or not, by the order of events.
+fn run(steps: &[Step], starves: bool, kqueue: Option<Personality>) -> Result<(), TestCaseError> {
+    let mut world = World::new(kqueue);
+    let mut model = Model {
+        all: [
+            Registered::new(Interest::BOTH, true),
+            Registered::new(Interest::READ, false),
+            Registered::new(Interest::READ, false),
+        ],
+        ran: Ran::default(),
+        let_in: false,
+        refused: false,
+        clients: 0,
+        time_is_up: false,
+        freed: false,
+        peer_gone: false,
+    };
+    for step in steps {
+        let (before, calls) = (model.all.map(|r| r.gone), world.asked.calls.get());
+        let asks = [CONNECTION, LISTENER, STREAM].map(|which| model.effective(which));
+        match *step {
+            Step::Modify(which, interest) => {
+                let modified = world
+                    .event_loop
+                    .modify(world.keys[which], INTERESTS[interest]);
+                prop_assert_eq!(modified.is_err(), before[which]);
+                if modified.is_ok() {
+                    model.modify(which, INTERESTS[interest]);
+                }
+                let now = [CONNECTION, LISTENER, STREAM].map(|which| model.effective(which));
+                let made = world.asked.calls.get() - calls;
+                prop_assert_eq!(made, usize::from(now != asks), "a call only for a change");
+            }
+            Step::Remove(which) => {
+                let removed = world.event_loop.remove(world.keys[which]);
+                prop_assert_eq!(removed.is_err(), before[which]);
+                model.all[which].gone = true;
+                model.freed |= removed.is_ok() && model.all[LISTENER].held;
+            }
+            Step::LetIn if !model.refused => {
+                if let Some(far) = &world.far {
+                    let there = std::iter::from_fn(|| far.accept().ok()).map(|(fd, _)| fd);
+                    let there: Vec<Fd> = there.collect();
+                    model.let_in |= !there.is_empty();
+                    world.kept.extend(there);
+                }
+            }
+            Step::Refuse if !model.let_in && !starves => {
+                model.refused = true;
+                world.far = None;
+            }
+            Step::Client => {
+                if let Ok(client) = world.kernel.connect(world.near) {
+                    world.kept.push(client);
+                    model.clients += usize::from(!model.all[LISTENER].gone);
+                }
+            }
+            Step::Starve if starves => world.set_limit(world.kernel.open()),
+            Step::Feed => world.set_limit(MANY),
+            Step::Free => {
+                if let Some(spare) = world.spare.take() {
+                    world.event_loop.remove(spare).unwrap();
+                    model.freed |= model.all[LISTENER].held;
+                }
+            }
+            // On kqueue a registration without a filter hears of no end.
+            Step::PeerGoes if kqueue.is_none() && !starves => {
+                if let Some(peer) = world.peer.take() {
+                    let _ = peer.write(b"last");
+                    model.peer_gone = true;
+                }
+            }
+            Step::LetIn | Step::Refuse | Step::PeerGoes | Step::Starve => {}
+            Step::Advance => {
+                world.kernel.clock().advance(Duration::from_secs(5));
+                model.time_is_up |= model.all[LISTENER].held;
+            }
+            Step::Turn => {
+                let has_descriptors = world.has_descriptors();
+                world.event_loop.turn_now().unwrap();
+                model.turn(has_descriptors);
+            }
+        }
+        world.event_loop.check_invariants();
+        prop_assert_eq!(world.ran.get(), model.ran, "after {:?}", step);
+        for which in [CONNECTION, LISTENER, STREAM] {
+            let one = model.all[which];
+            let interest = match world.event_loop.interest(world.keys[which]) {
+                Err(Error::UnknownKey(_)) => None,
+                answer => Some(answer.unwrap()),
+            };
+            let said = (!one.gone).then_some(one.interest);
+            prop_assert_eq!(interest, said, "the user's, of {} after {:?}", which, step);
+            let asked = world.asked.known.borrow().get(&world.fds[which]).copied();
+            let effective = model.effective(which);
+            prop_assert_eq!(
+                asked,
+                effective,
+                "the poller's, of {} after {:?}",
+                which,
+                step
+            );
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    /// L10.
+    #[test]
+    fn the_loops_reasons_and_the_users_interest_stand_beside_each_other(
+        steps in vec(step(), 1..48),
+        starves: bool,
+    ) {
+        run(&steps, starves, None)?;
+        for system in [Personality::FreeBsd, Personality::Apple, Personality::NetBsd] {
+            run(&steps, starves, Some(system))?;
+        }
+    }
+}
