@@ -170,7 +170,13 @@ async fn serve(addr: SocketAddr) -> io::Result<()> {
     }
 }
 
+const USAGE: &str = "usage: chat [--addr 127.0.0.1:0]";
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        return Ok(());
+    }
     Ok(readily::run(serve(addr()?))??)
 }
 
@@ -180,6 +186,6 @@ fn addr() -> Result<SocketAddr, Box<dyn std::error::Error>> {
     match (args.next().as_deref(), args.next()) {
         (None, _) => Ok(([127, 0, 0, 1], 0).into()),
         (Some("--addr"), Some(addr)) => Ok(addr.parse()?),
-        _ => Err("usage: chat [--addr 127.0.0.1:0]".into()),
+        _ => Err(USAGE.into()),
     }
 }

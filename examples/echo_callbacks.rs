@@ -70,7 +70,13 @@ impl Echo {
     }
 }
 
+const USAGE: &str = "usage: echo_callbacks [--addr 127.0.0.1:0]";
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        return Ok(());
+    }
     let mut event_loop = EventLoop::new()?;
     let listener = listen_tcp(addr()?)?;
     let local_addr = listener.local_addr()?;
@@ -93,6 +99,6 @@ fn addr() -> Result<std::net::SocketAddr, Box<dyn std::error::Error>> {
     match (args.next().as_deref(), args.next()) {
         (None, _) => Ok(([127, 0, 0, 1], 0).into()),
         (Some("--addr"), Some(addr)) => Ok(addr.parse()?),
-        _ => Err("usage: echo_callbacks [--addr 127.0.0.1:0]".into()),
+        _ => Err(USAGE.into()),
     }
 }

@@ -40,7 +40,13 @@ async fn serve(addr: std::net::SocketAddr) -> io::Result<()> {
     }
 }
 
+const USAGE: &str = "usage: echo_coroutines [--addr 127.0.0.1:0]";
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        return Ok(());
+    }
     Ok(readily::run(serve(addr()?))??)
 }
 
@@ -50,6 +56,6 @@ fn addr() -> Result<std::net::SocketAddr, Box<dyn std::error::Error>> {
     match (args.next().as_deref(), args.next()) {
         (None, _) => Ok(([127, 0, 0, 1], 0).into()),
         (Some("--addr"), Some(addr)) => Ok(addr.parse()?),
-        _ => Err("usage: echo_coroutines [--addr 127.0.0.1:0]".into()),
+        _ => Err(USAGE.into()),
     }
 }

@@ -173,15 +173,22 @@ fn load() -> Result<Load, Box<dyn Error>> {
             "--connections" => load.connections = value.parse()?,
             "--bytes" => load.bytes = value.parse()?,
             "--seed" => load.seed = value.parse()?,
-            _ => return Err("usage: echo_load --addr A --connections N --bytes N --seed N".into()),
+            _ => return Err(USAGE.into()),
         }
     }
     Ok(load)
 }
 
+const USAGE: &str =
+    "usage: echo_load [--addr 127.0.0.1:7007] [--connections 1000] [--bytes 32768] [--seed 1]";
+
 // The loop's rule about clocks is for code on a loop.
 #[allow(clippy::disallowed_methods)]
 fn main() -> Result<(), Box<dyn Error>> {
+    if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        return Ok(());
+    }
     let load = load()?;
     let start = Instant::now();
     let all_open = Barrier::new(THREADS);

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! cargo run --release --example fan_out -- 8
-//! pages fetched: 95, failed: 2, highest number of connections: 8
+//! pages fetched: 95, failed: 2 (both on purpose), highest number of connections: 8
 //! failed: /1/2: HTTP/1.0 404 Not Found
 //! failed: /2/0: it took longer than 500ms
 //! ```
@@ -154,12 +154,26 @@ async fn crawl(at_most: usize) -> io::Result<Crawl> {
     Ok(crawl)
 }
 
+const USAGE: &str = "usage: fan_out [connections at a time, 8]";
+
 fn main() -> Result<(), Box<dyn Error>> {
+    if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        return Ok(());
+    }
     let crawl = readily::run(crawl(at_most()?))??;
     let mut failed = crawl.failed.into_inner();
     failed.sort();
+    let by_design = |page: &String| {
+        let path = page.split(':').next();
+        path == Some(MISSING) || path == Some(SILENT)
+    };
+    let meant = match failed.len() == 2 && failed.iter().all(by_design) {
+        true => " (both on purpose)",
+        false => "",
+    };
     println!(
-        "pages fetched: {}, failed: {}, highest number of connections: {}",
+        "pages fetched: {}, failed: {}{meant}, highest number of connections: {}",
         crawl.fetched.get(),
         failed.len(),
         crawl.most_open.get()
@@ -176,6 +190,6 @@ fn at_most() -> Result<usize, Box<dyn Error>> {
     match (args.next().map(|n| n.parse()), args.next()) {
         (None, _) => Ok(8),
         (Some(Ok(n)), None) if n > 0 => Ok(n),
-        _ => Err("usage: fan_out [connections at a time, 8]".into()),
+        _ => Err(USAGE.into()),
     }
 }

@@ -123,7 +123,13 @@ async fn serve(addr: SocketAddr, limit: Duration) -> io::Result<()> {
     Ok(())
 }
 
+const USAGE: &str = "usage: graceful [--addr 127.0.0.1:0] [--limit milliseconds, 5000]";
+
 fn main() -> Result<(), Box<dyn Error>> {
+    if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        return Ok(());
+    }
     let (addr, limit) = options()?;
     let mut runner = Runner::new()?;
     runner.run(serve(addr, limit))??;
@@ -151,7 +157,7 @@ fn options() -> Result<(SocketAddr, Duration), Box<dyn Error>> {
         match name.as_str() {
             "--addr" => addr = value.parse()?,
             "--limit" => limit = value.parse()?,
-            _ => return Err("usage: graceful [--addr 127.0.0.1:0] [--limit 5000]".into()),
+            _ => return Err(USAGE.into()),
         }
     }
     Ok((addr, Duration::from_millis(limit)))

@@ -141,7 +141,13 @@ impl Pipeline {
     }
 }
 
+const USAGE: &str = "usage: pipeline [items, 1000; at most 100000]";
+
 fn main() -> Result<(), Box<dyn Error>> {
+    if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        return Ok(());
+    }
     let items = items()?;
     let (numbers, squares) = (Queue::bounded(NUMBERS), Queue::bounded(SQUARES));
     let bounded = Pipeline::new("bounded:", items, numbers, squares);
@@ -162,6 +168,6 @@ fn items() -> Result<usize, Box<dyn Error>> {
     match (args.next().map(|n| n.parse()), args.next()) {
         (None, _) => Ok(1000),
         (Some(Ok(n)), None) if n <= ITEMS_AT_MOST => Ok(n),
-        _ => Err("usage: pipeline [items, 1000; at most 100000]".into()),
+        _ => Err(USAGE.into()),
     }
 }

@@ -15,7 +15,13 @@ use std::error::Error;
 const PAIRS: usize = 50;
 const EVENTS: u64 = 1_000_000;
 
+const USAGE: &str = "usage: sim_events [--trace]";
+
 fn main() -> Result<(), Box<dyn Error>> {
+    if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        return Ok(());
+    }
     let kernel = Kernel::new();
     if std::env::args().any(|argument| argument == "--trace") {
         kernel.record();

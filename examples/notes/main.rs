@@ -42,7 +42,13 @@ impl Page {
     }
 }
 
+const USAGE: &str = "usage: notes";
+
 fn main() -> Result<ExitCode, readily::Error> {
+    if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut page = Page::default();
     let mut runner = Runner::new()?;
     callbacks::show(&mut page, runner.event_loop())?;

@@ -59,11 +59,30 @@ fn a_fan_out_has_as_many_connections_as_it_may_and_no_more() {
     for at_most in [1, 7] {
         let said = run("fan_out", &[&at_most.to_string()]);
         let expected = format!(
-            "pages fetched: 95, failed: 2, highest number of connections: {at_most}\n\
+            "pages fetched: 95, failed: 2 (both on purpose), highest number of connections: {at_most}\n\
              failed: /1/2: HTTP/1.0 404 Not Found\n\
              failed: /2/0: it took longer than 500ms\n"
         );
         assert_eq!(said, expected);
+    }
+}
+
+#[test]
+fn each_example_that_is_asked_for_help_prints_its_usage_and_exits_with_success() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let files = std::fs::read_dir(examples).expect("the examples");
+    let names = files.map(|file| file.expect("a file").path().with_extension(""));
+    let names: Vec<_> = names
+        .map(|path| path.file_name().expect("a name").display().to_string())
+        .collect();
+    assert!(names.len() >= 9, "{names:?}");
+    for name in names {
+        for flag in ["--help", "-h"] {
+            let said = run(&name, &[flag]);
+            let usage = format!("usage: {name}");
+            assert!(said.starts_with(&usage), "{name} {flag}: {said}");
+            assert_eq!(said.lines().count(), 1, "{name} {flag}: {said}");
+        }
     }
 }
 
