@@ -55,3 +55,16 @@ poller_conformance! { kqueue_as_on_freebsd => kqueue_as_on(Personality::FreeBsd)
 poller_conformance! { kqueue_as_on_macos => kqueue_as_on(Personality::Apple) }
 
 poller_conformance! { kqueue_as_on_netbsd => kqueue_as_on(Personality::NetBsd) }
+
+/// The same over Linux's own descriptors, which follow a kqueue's rules.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn emulated(system: Personality) -> World {
+    let poller = readily::poll::kqueue::KqueuePoller::emulated(system).unwrap();
+    World::new(poller).without_urgent_data()
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+poller_conformance! { emulated_as_on_macos => emulated(Personality::Apple) }
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+poller_conformance! { emulated_as_on_netbsd => emulated(Personality::NetBsd) }

@@ -9,6 +9,7 @@
 //! told "edge".
 
 mod any;
+mod choice;
 mod kernel;
 pub mod kqueue;
 pub mod os;

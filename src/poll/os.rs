@@ -5,15 +5,25 @@
 //!
 //! In the notes this is "epoll on Linux, kqueue on macOS, and so on for others" (N2).
 
+use std::ffi::OsString;
 use std::io;
+use std::sync::OnceLock;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use readily_sys::kq_abi::Personality;
 
 use super::Poller;
+use super::choice::{self, Make, VARIABLE};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[path = "epoll.rs"]
 mod epoll;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use epoll::EpollPoller;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "emulated/mod.rs"]
+pub mod emulated;
 
 #[cfg(any(
     target_vendor = "apple",
@@ -56,11 +66,46 @@ type Best = super::kqueue::KqueuePoller<SystemQueue>;
 )))]
 type Best = super::portable::PollPoller;
 
-/// Makes the best poller that this system has.
+/// The pollers that [`VARIABLE`] may name.
+const NAMED: &[(&str, Make)] = &[
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    ("epoll", || Ok(Box::new(EpollPoller::new()?))),
+    #[cfg(any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly",
+    ))]
+    ("kqueue", || Ok(Box::new(Best::new()?))),
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    ("kqueue-apple", || emulated::boxed(Personality::Apple)),
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    ("kqueue-freebsd", || emulated::boxed(Personality::FreeBsd)),
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    ("kqueue-netbsd", || emulated::boxed(Personality::NetBsd)),
+    ("poll", || Ok(Box::new(super::portable::PollPoller::new()?))),
+];
+
+/// Makes the best poller that this system has; or the one that the environment names.
+///
+/// The variable `READILY_POLLER` may name another poller for a whole program, to see how it
+/// fares there: `epoll`, `poll`, and on Linux `kqueue-apple`, `kqueue-freebsd` and `kqueue-netbsd`,
+/// which follow [`EmulatedQueue`](super::os::emulated::EmulatedQueue)'s rules; on a BSD `kqueue`
+/// and `poll`. It is read once, and is not obeyed by a program that runs with more rights than
+/// its caller has (set-user-id, capabilities). Who passes a poller of its own
+/// ([`EventLoop::with`](crate::EventLoop::with)) is not asked.
 ///
 /// # Errors
 ///
-/// Too many descriptors, or no memory.
+/// Too many descriptors, or no memory; `InvalidInput` for a name that is none, with those that
+/// are.
 pub fn default() -> io::Result<Box<dyn Poller>> {
-    Ok(Box::new(Best::new()?))
+    static NAME: OnceLock<Option<OsString>> = OnceLock::new();
+    let name =
+        NAME.get_or_init(|| std::env::var_os(VARIABLE).filter(|_| !readily_sys::is_secure()));
+    match choice::choose(name.as_deref(), NAMED)? {
+        Some(make) => make(),
+        None => Ok(Box::new(Best::new()?)),
+    }
 }

@@ -105,6 +105,8 @@ pub const EV_DISPATCH: u32 = 0x80;
 pub const EV_ERROR: u32 = 0x4000;
 /// Reported: this direction is closed.
 pub const EV_EOF: u32 = 0x8000;
+/// With an [`EV_ADD`]: `data` says how much is enough.
+pub const NOTE_LOWAT: u32 = 0x1;
 /// Triggers an [`Filter::User`] registration.
 pub const NOTE_TRIGGER: u32 = 0x0100_0000;
 

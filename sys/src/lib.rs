@@ -51,9 +51,13 @@ use unix::fresh;
 mod fresh;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub use linux::epoll;
+pub use linux::secure::is_secure;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use linux::{epoll, facts};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use linux::{poll_bits, wiped};
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub use unix::secure::is_secure;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 use unix::{poll_bits, wiped};
 
@@ -68,6 +72,8 @@ pub use linux::notify::Notifier;
 )))]
 pub use unix::pipe::Notifier;
 
+pub use unix::pipe::Notifier as PipeNotifier;
+
 pub mod blocks;
 pub mod inline_fn;
 pub mod kq_abi;
@@ -79,8 +85,8 @@ pub use unix::{clock, for_tests, fork, poll, socket};
 pub mod errno {
     pub use libc::{
         EADDRINUSE, EAGAIN, EBADF, ECONNABORTED, ECONNREFUSED, ECONNRESET, EEXIST, EFAULT, EINTR,
-        EINVAL, EMFILE, ENFILE, ENOBUFS, ENOENT, ENOMEM, ENOSYS, ENOTCONN, ENOTSOCK, EOPNOTSUPP,
-        EPERM, EPIPE,
+        EINVAL, ELOOP, EMFILE, ENFILE, ENOBUFS, ENOENT, ENOMEM, ENOSYS, ENOTCONN, ENOTSOCK,
+        EOPNOTSUPP, EPERM, EPIPE,
     };
 }
 

@@ -77,5 +77,6 @@ const _: () = {
     assert!(kq_abi::EV_DISPATCH == libc::EV_DISPATCH as u32);
     assert!(kq_abi::EV_ERROR == libc::EV_ERROR as u32);
     assert!(kq_abi::EV_EOF == libc::EV_EOF as u32);
+    assert!(kq_abi::NOTE_LOWAT == libc::NOTE_LOWAT);
     assert!(kq_abi::NOTE_TRIGGER == libc::NOTE_TRIGGER);
 };

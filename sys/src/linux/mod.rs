@@ -1,7 +1,9 @@
 //! What only Linux has.
 
 pub mod epoll;
+pub mod facts;
 #[cfg_attr(readily_force_pipe, allow(dead_code, unreachable_pub))]
 pub(crate) mod notify;
 pub(crate) mod poll_bits;
+pub(crate) mod secure;
 pub(crate) mod wiped;

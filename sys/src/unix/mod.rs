@@ -15,4 +15,6 @@ pub(crate) mod fresh;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) mod poll_bits;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) mod secure;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) mod wiped;

@@ -12,19 +12,11 @@ use crate::{cvt_size, fresh, uninterrupted};
 
 /// A descriptor that becomes readable when it is rung.
 #[derive(Debug)]
-#[cfg_attr(
-    all(target_os = "linux", not(readily_force_pipe)),
-    allow(dead_code, unreachable_pub)
-)]
 pub struct Notifier {
     reader: OwnedFd,
     writer: OwnedFd,
 }
 
-#[cfg_attr(
-    all(target_os = "linux", not(readily_force_pipe)),
-    allow(dead_code, unreachable_pub)
-)]
 impl Notifier {
     /// Whether a ring has to be drained before the next one makes an edge.
     pub const DRAINS: bool = true;

@@ -1,0 +1,89 @@
+//! What a change does: registrations made, changed and taken out, and with which receipt.
+//!
+//! In the notes this is "register" and "cancel the registration" (N7), as a kqueue has them.
+
+use super::EmulatedQueue;
+use super::filters;
+use super::harvest::is_open;
+use super::knotes::{Knote, Name};
+use readily_sys::errno::{EBADF, EINVAL, ELOOP, ENOENT, ENOMEM};
+use readily_sys::facts;
+use readily_sys::kq_abi::{EV_ADD, EV_DELETE, EV_DISABLE, EV_ENABLE, Filter, Kevent, Personality};
+use std::io;
+use std::os::fd::RawFd;
+
+impl EmulatedQueue {
+    /// One entry of a changelist; its receipt.
+    pub(super) fn apply(&mut self, change: &Kevent) -> Result<(), i32> {
+        let fd = RawFd::try_from(change.ident).map_err(|_| EBADF)?;
+        if !matches!(change.filter, Filter::Read | Filter::Write) {
+            return Err(EINVAL);
+        }
+        let both = EV_ENABLE | EV_DISABLE;
+        if change.flags & both == both && self.system == Personality::FreeBsd {
+            return Err(EINVAL);
+        }
+        let (name, adds) = ((fd, change.filter), change.flags & EV_ADD != 0);
+        self.forget_if_closed(fd);
+        if facts::file(fd).is_err() {
+            // macOS looks for the registration first.
+            let unknown = self.system == Personality::Apple && !adds;
+            return Err(if unknown { ENOENT } else { EBADF });
+        }
+        if change.flags & EV_DELETE != 0 {
+            return self.forget(name).ok_or(ENOENT);
+        }
+        if self.knotes.get(name).is_none() {
+            if !adds {
+                return Err(ENOENT);
+            }
+            self.attach(name, change)?;
+        }
+        if self.knotes.update(name, change) && self.look(name).is_some_and(|found| found.holds) {
+            self.knotes.activate(name);
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, name: Name, change: &Kevent) -> Result<(), i32> {
+        let code = |error: io::Error| match error.raw_os_error() {
+            // Of this queue in itself, or in one that it watches.
+            Some(ELOOP) => EINVAL,
+            code => code.unwrap_or(ENOMEM),
+        };
+        let file = facts::file(name.0).map_err(code)?;
+        let look = self.looker.look(name.0, file).map_err(code)?;
+        filters::attach(self.system, file, name.1, &look, change.fflags)?;
+        self.latest = self.latest.wrapping_add(1);
+        let mut knote = Knote::new(self.system, change, file, self.latest);
+        knote.as_listener = look.is_listener;
+        knote.counted = look.counted(name.1);
+        knote.is_watched = self.watches.add(name, self.latest).map_err(code)?;
+        // What was there before is found by looking, and is not to be reported a second time.
+        self.take_news().map_err(code)?;
+        self.knotes.insert(name, knote);
+        Ok(())
+    }
+
+    pub(super) fn forget(&mut self, name: Name) -> Option<()> {
+        let knote = self.knotes.forget(name)?;
+        if knote.is_watched {
+            self.watches.remove(name);
+        }
+        Some(())
+    }
+
+    /// Does what a BSD does when a number is closed: nobody says so here, so it is found out.
+    pub(super) fn forget_if_closed(&mut self, fd: RawFd) {
+        for filter in [Filter::Read, Filter::Write] {
+            let name = (fd, filter);
+            let known = self.knotes.get(name);
+            if known.is_some_and(|knote| !is_open(&self.watches, name, knote)) {
+                self.knotes.forget(name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

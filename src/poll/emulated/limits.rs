@@ -1,0 +1,158 @@
+//! Where Linux decides, and no emulation can obey the other system.
+//!
+//! In the notes this is the difference between "epoll on Linux" and "kqueue on macOS" (N2).
+
+use readily_sys::kq_abi::Personality::{self, Apple, FreeBsd, NetBsd};
+
+/// Something that stays otherwise on Linux, whatever is emulated.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Limit {
+    /// By which tests, scripts and pages speak of it.
+    pub name: &'static str,
+    /// The systems where it is otherwise.
+    pub systems: &'static [Personality],
+    /// What those systems do.
+    pub there: &'static str,
+    /// What is done and reported here.
+    pub here: &'static str,
+}
+
+const ALL: &[Personality] = &[Apple, FreeBsd, NetBsd];
+
+const fn limit(
+    name: &'static str,
+    systems: &'static [Personality],
+    there: &'static str,
+    here: &'static str,
+) -> Limit {
+    Limit {
+        name,
+        systems,
+        there,
+        here,
+    }
+}
+
+/// All of them. The testing chapter has the same table, and `.ci/kqueue-on-linux` names its rows.
+pub const LIMITS: &[Limit] = &[
+    limit(
+        "reset-for-unread",
+        &[FreeBsd, NetBsd],
+        "closing a TCP connection with unread bytes sends an end",
+        "Linux sends a reset, and that is reported",
+    ),
+    limit(
+        "unix-reset",
+        ALL,
+        "a Unix peer that closes with unread bytes is an end",
+        "reported as an end; but the next read fails with ECONNRESET, once",
+    ),
+    limit(
+        "unix-shut-reading",
+        ALL,
+        "that a Unix peer has shut its reading side goes unnoticed",
+        "a write fails with EPIPE, and EVFILT_WRITE reports EV_EOF as for our own shutdown",
+    ),
+    limit(
+        "accept-of-reset",
+        &[FreeBsd, NetBsd],
+        "accepting a connection that was reset meanwhile fails with ECONNABORTED",
+        "Linux accepts it, and its first read fails",
+    ),
+    limit(
+        "error-name",
+        ALL,
+        "fflags has the socket's error",
+        "Linux tells it only to whoever takes it: ECONNREFUSED for a connection that was never made, \
+         else ECONNRESET, numbered as in this process; SO_ERROR has the true one, still",
+    ),
+    limit(
+        "datagram-bytes",
+        ALL,
+        "data counts all bytes that are queued",
+        "those of the first datagram",
+    ),
+    limit(
+        "unix-pending",
+        ALL,
+        "data counts the connections that wait at a Unix listener, and EV_CLEAR repeats after an accept",
+        "data is 1, and EV_CLEAR does not repeat",
+    ),
+    limit(
+        "acknowledged",
+        ALL,
+        "EVFILT_WRITE with EV_CLEAR fires with each acknowledgement",
+        "it does when the queue looks next; an acknowledgement alone does not end a wait",
+    ),
+    limit(
+        "no-news",
+        ALL,
+        "a shutdown or an end of one direction is no news to the other filter",
+        "with EV_CLEAR the other filter may report once more what it has reported",
+    ),
+    limit(
+        "buffer-sizes",
+        ALL,
+        "buffers and their low-water marks are the system's",
+        "they are Linux's",
+    ),
+    limit(
+        "urgent-bytes",
+        ALL,
+        "data counts the bytes behind an urgent one, too",
+        "Linux counts to the mark",
+    ),
+    limit(
+        "same-file-again",
+        ALL,
+        "closing a number drops its registrations at once",
+        "it is found out when the registration is looked at next; if the number is the same open file's \
+         again by then, it is not",
+    ),
+    limit(
+        "inherited",
+        ALL,
+        "a child does not inherit the queue, nor its number",
+        "the numbers are open in the child, and every call there is an error",
+    ),
+    limit(
+        "numbers",
+        ALL,
+        "a queue is one descriptor",
+        "it is five, and a pipe's two on NetBSD",
+    ),
+    limit(
+        "above-the-limit",
+        &[Apple],
+        "a number above the soft limit of descriptors is refused (EINVAL)",
+        "it is watched",
+    ),
+    limit(
+        "other-filters",
+        ALL,
+        "EVFILT_TIMER, EVFILT_SIGNAL, EVFILT_PROC, EVFILT_VNODE, files by EVFILT_READ",
+        "refused (EINVAL); EVFILT_USER is the queue's own bell only",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::LIMITS;
+
+    #[test]
+    fn the_testing_chapter_has_each_limit_in_these_words() {
+        let page = include_str!("../../../docs/11-testing.md");
+        for limit in LIMITS {
+            let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let systems: Vec<_> = limit.systems.iter().map(|it| format!("{it:?}")).collect();
+            let systems = match systems.len() {
+                3 => "all".to_owned(),
+                _ => systems.join(", "),
+            };
+            let (there, here) = (squeeze(limit.there), squeeze(limit.here));
+            let row = format!("| `{}` | {systems} | {there} | {here} |", limit.name);
+            assert!(page.contains(&row), "the chapter lacks\n{row}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! A kqueue over Linux's own descriptors, as FreeBSD, macOS or NetBSD have it.
+//!
+//! The project's own kqueue poller runs on it, with real sockets and pipes, and with it everything
+//! above: tests, examples, programs of users (`READILY_POLLER=kqueue-apple`). So what a program would
+//! meet on a Mac is met on Linux first, as far as that can be: [`LIMITS`] lists by name where Linux
+//! decides otherwise.
+//!
+//! epoll says when something may have changed (`watches.rs`), questions that change nothing say what is
+//! the case, the rules of three systems say what their filters would find (`filters.rs`), and a table of
+//! registrations says what is reported (`knotes.rs`). It is made to be right, and not to be fast: an event
+//! costs some ten system calls.
+//!
+//! In the notes this is "kqueue on macOS" (N2), without one.
+
+mod changes;
+mod filters;
+mod harvest;
+mod knotes;
+mod limits;
+mod look;
+mod watches;
+
+pub use self::limits::{LIMITS, Limit};
+
+use self::knotes::{Knotes, Name};
+use self::look::Looker;
+use self::watches::Watches;
+use crate::poll::kqueue::{KqueuePoller, Queue};
+use crate::poll::{NOTIFIER, Notify, Poller};
+use readily_sys::epoll::{self, Epoll};
+use readily_sys::fork::ForkGuard;
+use readily_sys::kq_abi::{EV_ADD, EV_CLEAR, Filter, Kevent, Personality};
+use readily_sys::{Notifier, PipeNotifier, clock};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// At most so many events come with one wait.
+const BATCH: usize = 256;
+
+/// The tokens of what the outer epoll watches beside the two inner ones.
+const BELL: u64 = 0;
+const READY: u64 = 1;
+
+/// A kqueue over Linux's own descriptors: see the [module](self).
+#[derive(Debug)]
+pub struct EmulatedQueue {
+    system: Personality,
+    knotes: Knotes,
+    watches: Watches,
+    looker: Looker,
+    /// The queue's own descriptor: readable while an event or a ring waits.
+    outer: Epoll,
+    /// Rung for as long as a harvest may find something.
+    ready: Notifier,
+    is_ready: bool,
+    bell: Arc<Bell>,
+    owner: ForkGuard,
+    /// The generation of the latest registration.
+    latest: u32,
+    news: Vec<(Name, u32)>,
+}
+
+/// What ends a wait: `EVFILT_USER` where the system has it, else a pipe that is watched.
+#[derive(Debug)]
+enum Bell {
+    User(Notifier),
+    Pipe(PipeNotifier),
+}
+
+impl Notify for Bell {
+    fn ring(&self) {
+        match self {
+            Self::User(notifier) => notifier.ring(),
+            Self::Pipe(notifier) => notifier.ring(),
+        }
+    }
+}
+
+impl KqueuePoller<EmulatedQueue> {
+    /// Makes a kqueue poller over Linux's own descriptors, which watches nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// Too many descriptors, no memory; `Unsupported` for a system whose rules are not known here:
+    /// those of FreeBSD, macOS and NetBSD are.
+    ///
+    /// # Examples
+    ///
+    /// What a program hears on a Mac of a peer that has gone, if it asks for nothing: nothing.
+    ///
+    /// ```
+    /// use readily::poll::kqueue::KqueuePoller;
+    /// use readily::poll::os::EpollPoller;
+    /// use readily::poll::{Interest, Trigger};
+    /// use readily::testing::Personality;
+    /// use readily::testing::conformance::World;
+    ///
+    /// let epoll = World::new(EpollPoller::new()?);
+    /// let kqueue = World::new(KqueuePoller::emulated(Personality::Apple)?);
+    /// let [on_linux, on_a_mac] = [epoll, kqueue].map(|mut world| {
+    ///     let (here, there) = world.pair();
+    ///     world.register(here.number(), 1, Interest::NONE, Trigger::Level);
+    ///     drop(there);
+    ///     world.now().len()
+    /// });
+    /// assert_eq!((on_linux, on_a_mac), (1, 0));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn emulated(system: Personality) -> io::Result<Self> {
+        EmulatedQueue::new(system).map(Self::over)
+    }
+}
+
+/// For the name of a poller.
+pub(super) fn boxed(system: Personality) -> io::Result<Box<dyn Poller>> {
+    Ok(Box::new(KqueuePoller::emulated(system)?))
+}
+
+impl EmulatedQueue {
+    /// Makes one that behaves as on `system`.
+    ///
+    /// # Errors
+    ///
+    /// As [`KqueuePoller::emulated`].
+    pub fn new(system: Personality) -> io::Result<Self> {
+        let outer = Epoll::new()?;
+        let bell = match system {
+            Personality::Apple | Personality::FreeBsd => Bell::User(Notifier::new()?),
+            Personality::NetBsd => Bell::Pipe(PipeNotifier::new()?),
+            _ => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        let ready = Notifier::new()?;
+        outer.add(ready.as_fd().as_raw_fd(), epoll::IN, READY)?;
+        let mut queue = Self {
+            system,
+            knotes: Knotes::new(system),
+            watches: Watches::new(&outer)?,
+            looker: Looker::default(),
+            outer,
+            ready,
+            is_ready: false,
+            bell: Arc::new(bell),
+            owner: ForkGuard::new()?,
+            latest: 0,
+            news: Vec::new(),
+        };
+        match &*Arc::clone(&queue.bell) {
+            Bell::User(bell) => queue.outer.add(bell.as_fd().as_raw_fd(), epoll::IN, BELL)?,
+            Bell::Pipe(bell) => queue.watch_bell(bell.as_fd().as_raw_fd())?,
+        }
+        Ok(queue)
+    }
+
+    fn watch_bell(&mut self, fd: RawFd) -> io::Result<()> {
+        let change = Kevent {
+            ident: usize::try_from(fd).unwrap_or(usize::MAX),
+            filter: Filter::Read,
+            flags: EV_ADD | EV_CLEAR,
+            fflags: 0,
+            data: 0,
+            udata: NOTIFIER,
+        };
+        self.apply(&change).map_err(io::Error::from_raw_os_error)
+    }
+
+    /// A child does not inherit a kqueue.
+    fn check_owner(&self) -> io::Result<()> {
+        if self.owner.forked() {
+            let message = "this kqueue belongs to the process that forked: make another one";
+            return Err(io::Error::other(message));
+        }
+        Ok(())
+    }
+}
+
+impl Queue for EmulatedQueue {
+    fn change(&mut self, changes: &[Kevent], errors: &mut [i32]) -> io::Result<()> {
+        self.check_owner()?;
+        for (change, error) in changes.iter().zip(errors) {
+            *error = self.apply(change).err().unwrap_or(0);
+        }
+        self.show();
+        Ok(())
+    }
+
+    fn wait(&mut self, out: &mut Vec<Kevent>, timeout: Option<Duration>) -> io::Result<()> {
+        self.check_owner()?;
+        let begun = clock::monotonic_ns();
+        loop {
+            let gone = Duration::from_nanos(clock::monotonic_ns().saturating_sub(begun));
+            let left = timeout.map(|timeout| timeout.saturating_sub(gone));
+            if self.wait_once(out, left)? || left == Some(Duration::ZERO) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn heard(&mut self) {
+        if let Bell::Pipe(pipe) = &*self.bell {
+            pipe.drain();
+        }
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        Arc::clone(&self.bell) as Arc<dyn Notify>
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.outer.as_fd())
+    }
+
+    fn is_pollable(&self, fd: RawFd) -> io::Result<()> {
+        readily_sys::poll::is_pollable(fd)
+    }
+}
+
+#[cfg(test)]
+mod tests;

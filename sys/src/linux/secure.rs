@@ -1,0 +1,11 @@
+//! Whether the environment is to be trusted, as the kernel has it. The twin of `unix/secure.rs`.
+//!
+//! Nothing in the notes.
+
+/// Whether this program has rights that its caller has not: set-user-id, capabilities. Its
+/// environment is then somebody else's choice, and must not change what it does.
+#[must_use]
+pub fn is_secure() -> bool {
+    // SAFETY: takes a number, and reads what the kernel has put beside the arguments.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}

@@ -1,0 +1,14 @@
+//! Whether the environment is to be trusted. The twin of `linux/secure.rs`.
+//!
+//! Nothing in the notes.
+
+/// Whether this program has rights that its caller has not: set-user-id, set-group-id. Its
+/// environment is then somebody else's choice, and must not change what it does.
+#[must_use]
+pub fn is_secure() -> bool {
+    // SAFETY: takes nothing, touches no memory, cannot fail; so do the other three.
+    let (user, real_user) = (unsafe { libc::geteuid() }, unsafe { libc::getuid() });
+    // SAFETY: as above.
+    let (group, real_group) = (unsafe { libc::getegid() }, unsafe { libc::getgid() });
+    user != real_user || group != real_group
+}
