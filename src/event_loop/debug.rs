@@ -94,7 +94,7 @@ impl Local {
     pub(super) fn is_quiet(&self) -> bool {
         // What is most often there is asked for first. A timer that is for never is nothing that
         // can happen.
-        let nobody = self.registry.len() == 0 && self.ready.is_empty();
+        let nobody = self.registry.len() == 0 && !self.has_ready_work();
         nobody && self.times.next_ns().is_none()
     }
 

@@ -31,10 +31,9 @@
 
 use super::error::Closed;
 use super::local::Local;
-use crate::base::sync::{AtomicU8, AtomicUsize, Mutex, MutexGuard};
+use crate::base::sync::{AtomicBool, AtomicU8, AtomicUsize, Mutex, MutexGuard};
 use crate::poll::Notify;
 use readily_sys::fork::ForkGuard;
-use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -65,12 +64,14 @@ const RUNG: u8 = 2;
 
 pub(crate) struct Inbox {
     list: Mutex<List>,
+    /// Whether there are letters in the list; changed under its lock.
+    has_letters: AtomicBool,
     state: AtomicU8,
     bell: Arc<dyn Notify>,
     /// A child of our process has the list, and the bell of its parent: it must not ring it.
     fork: ForkGuard,
     /// How many `Remote`s there are: each may still hand something in.
-    remotes: AtomicUsize,
+    pub(super) remotes: AtomicUsize,
     /// How many tasks of other loops are awaited on this one.
     pub(super) afar: AtomicUsize,
     /// Whether each wake has to come as a letter: see [`AnyKernel::is_taped`](crate::poll::AnyKernel).
@@ -89,6 +90,7 @@ impl Inbox {
         let state = AtomicU8::new(ASLEEP);
         Self {
             list,
+            has_letters: AtomicBool::new(false),
             state,
             bell,
             fork,
@@ -114,20 +116,51 @@ impl Inbox {
         if self.forked() {
             return false;
         }
-        let mut list = self.list();
+        let list = self.list();
         if list.closed {
             // L8: the letter may be a closure whose destructor comes back to us.
             drop(list);
             drop(letter);
             return false;
         }
-        list.letters.push(letter);
-        drop(list);
-        self.ring();
+        self.add(list, letter);
         true
     }
 
-    fn is_closed(&self) -> bool {
+    /// Hands in the call of `call` with `value`; a closed loop gives `value` back as it was, whenever
+    /// it closes: hence boxed under the lock.
+    pub(super) fn push_call<V, C>(
+        &self,
+        value: V,
+        call: C,
+        site: &'static Location<'static>,
+    ) -> Result<(), Closed<V>>
+    where
+        V: Send + 'static,
+        C: FnOnce(V, &Local) + Send + 'static,
+    {
+        // Not even the lock is taken in a fork: who held it may be in the parent only.
+        if self.forked() {
+            return Err(Closed(value));
+        }
+        let list = self.list();
+        if list.closed {
+            drop(list);
+            return Err(Closed(value));
+        }
+        let call = Box::new(move |local: &Local| call(value, local));
+        self.add(list, Letter::Call(call, site));
+        Ok(())
+    }
+
+    fn add(&self, mut list: MutexGuard<'_, List>, letter: Letter) {
+        list.letters.push(letter);
+        self.has_letters.store(true, Ordering::Relaxed);
+        drop(list);
+        self.ring();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
         self.forked() || self.list().closed
     }
 
@@ -166,7 +199,16 @@ impl Inbox {
 
     /// Takes all letters out into `into`, which is empty, and leaves its buffer in return.
     pub(super) fn drain(&self, into: &mut Vec<Letter>) {
-        std::mem::swap(&mut self.list().letters, into);
+        let mut list = self.list();
+        std::mem::swap(&mut list.letters, into);
+        self.has_letters.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a letter lies here. `Relaxed`: what was sent before this was asked, in the order of
+    /// the program or by way of a join or a lock, is seen; of what was not there is no order.
+    #[inline]
+    pub(super) fn has_letters(&self) -> bool {
+        self.has_letters.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -208,113 +250,5 @@ impl Inbox {
     pub(crate) fn wake_job(&self, job: u64) {
         // W3: to a closed inbox this is nothing.
         self.push(Letter::Job(job));
-    }
-}
-
-/// The loop as other threads see it: the way to hand it work.
-///
-/// While one is alive, [`EventLoop::run`](super::EventLoop::run) does not end for want of
-/// anything to do: its owner may still send something.
-pub struct Remote {
-    inbox: Arc<Inbox>,
-}
-
-impl Remote {
-    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
-        inbox.remotes.fetch_add(1, Ordering::Relaxed);
-        Self { inbox }
-    }
-
-    /// Runs `f` on the loop's thread, in one of its next turns, in the order of sending.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`] with `f` in it, if the loop is gone, or is that of a parent process. A loop
-    /// that goes afterwards drops `f` on its own thread.
-    #[doc(alias = "call_soon_threadsafe")]
-    #[track_caller]
-    pub fn call_soon<F>(&self, f: F) -> Result<(), Closed<F>>
-    where
-        F: FnOnce(&Local) + Send + 'static,
-    {
-        self.call_soon_with(f, |f, local| f(local))
-    }
-
-    /// Runs `call` with `value` there; a closed loop gives `value` back.
-    #[track_caller]
-    pub(crate) fn call_soon_with<V, C>(&self, value: V, call: C) -> Result<(), Closed<V>>
-    where
-        V: Send + 'static,
-        C: FnOnce(V, &Local) + Send + 'static,
-    {
-        // Boxed under the lock: a closed loop gives the value back as it was, whenever it closes.
-        // Not even the lock is taken in a fork: who held it may be in the parent only.
-        if self.inbox.forked() {
-            return Err(Closed(value));
-        }
-        let mut list = self.inbox.list();
-        if list.closed {
-            drop(list);
-            return Err(Closed(value));
-        }
-        list.letters.push(Letter::Call(
-            Box::new(move |local| call(value, local)),
-            Location::caller(),
-        ));
-        drop(list);
-        self.inbox.ring();
-        Ok(())
-    }
-
-    pub(crate) fn inbox(&self) -> Arc<Inbox> {
-        Arc::clone(&self.inbox)
-    }
-
-    /// Makes [`EventLoop::run`](super::EventLoop::run) return after the turn that it is in.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`] if the loop is gone.
-    pub fn stop(&self) -> Result<(), Closed<()>> {
-        if self.inbox.push(Letter::Stop) {
-            Ok(())
-        } else {
-            Err(Closed(()))
-        }
-    }
-
-    /// Ends the loop's wait, if it is waiting. Without anything to do it waits again.
-    pub fn wake(&self) {
-        self.inbox.ring();
-    }
-
-    /// Whether the loop is gone, or that of a parent process.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.inbox.is_closed()
-    }
-}
-
-impl Clone for Remote {
-    fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.inbox))
-    }
-}
-
-impl Drop for Remote {
-    fn drop(&mut self) {
-        // `AcqRel`: what the last one sent is in the list before the loop sees zero.
-        if self.inbox.remotes.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // The loop may have been waiting for nothing but us.
-            self.inbox.ring();
-        }
-    }
-}
-
-impl fmt::Debug for Remote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote")
-            .field("closed", &self.is_closed())
-            .finish()
     }
 }

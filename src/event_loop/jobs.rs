@@ -27,6 +27,13 @@ pub trait Jobs {
         Origin::Main { site: None }
     }
 
+    /// Whether a job is not done yet: one that is ready, but has ended, is no work. `true` for a
+    /// scheduler that does not know.
+    fn is_alive(&self, job: u64) -> bool {
+        let _ = job;
+        true
+    }
+
     /// How many jobs are not done yet; [`EventLoop::run`](super::EventLoop::run) goes on
     /// while there are any.
     fn alive(&self) -> usize;
@@ -64,9 +71,10 @@ impl Local {
         self.jobs.get_or_init(make)
     }
 
-    /// Queues a new job, for a later turn (L5).
+    /// Queues a new job, for a later turn (L5), behind what was sent before.
     #[inline]
     pub fn queue_new_job(&self, job: u64) {
+        self.receive_earlier();
         self.ready.queue_new_job(job);
     }
 

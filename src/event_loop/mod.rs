@@ -30,8 +30,10 @@ mod local;
 mod origin;
 pub(crate) mod panics;
 mod ready;
+mod receive;
 mod register;
 mod registry;
+mod remote;
 mod taped;
 mod timer_handles;
 mod timing;
@@ -51,7 +53,6 @@ pub use error::{Closed, Error, RegisterError};
 pub use freed::FreedKey;
 pub use handle::Handle;
 pub(crate) use inbox::Inbox;
-pub use inbox::Remote;
 #[cfg(all(loom, test))]
 pub(crate) use inbox::models::Home;
 pub use jobs::Jobs;
@@ -60,6 +61,7 @@ pub use origin::Origin;
 pub use panics::{PanicPolicy, Payload};
 pub use ready::MAIN_JOB;
 pub use registry::Key;
+pub use remote::Remote;
 pub use timer_handles::{CallHandle, TimerHandle, WakeState, WakeTimer};
 pub use unhandled::Unhandled;
 
@@ -300,7 +302,7 @@ impl EventLoop {
     /// until this; then [`EventLoop::turn_now`]; then ask again.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        let until = self.local.timeout(None)?;
+        let until = self.local.until_work()?;
         self.local.fresh_now().checked_add(until)
     }
 

@@ -285,6 +285,15 @@ impl Ready {
         without_entry == 0 && self.order.borrow().is_empty() && self.later.borrow().is_empty()
     }
 
+    /// Whether one of them is to run: a closure that was not cancelled, or a job of which `is_alive`
+    /// says that it has not ended. What is cancelled keeps its place until its turn comes.
+    pub(super) fn has_work(&self, is_alive: impl Fn(u64) -> bool) -> bool {
+        let is_work = |&job: &u64| job != NEXT_CALL && is_alive(job);
+        let has_job = |list: &RefCell<VecDeque<u64>>| list.borrow().iter().any(is_work);
+        let has_call = self.calls.borrow().queue.iter().any(Option::is_some);
+        has_call || has_job(&self.order) || has_job(&self.later)
+    }
+
     /// How many closures wait for their turn.
     pub(super) fn calls(&self) -> usize {
         self.calls.borrow().queue.iter().flatten().count()

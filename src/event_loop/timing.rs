@@ -12,12 +12,16 @@ use super::local::Local;
 use super::origin::Origin;
 use super::ready::Call;
 use super::timer_handles::{CallHandle, TimerHandle, WakeTimer};
-use crate::base::clock::{Clock, NEVER, nanos};
+use crate::base::clock::{Clock, LAST, NEVER, nanos};
 use crate::base::timers::{TimerKey, Timers};
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
+
+/// What the clock's origin counts as here. Deadlines before it, of nine years, have their place
+/// and their order too; an earlier one counts as that.
+const ORIGIN_NS: u64 = 1 << 58;
 
 pub(super) struct Times {
     clock: Box<dyn Clock>,
@@ -43,7 +47,8 @@ impl Times {
     }
 
     pub(super) fn fresh_ns(&self) -> u64 {
-        let now = self.clock.now_ns().max(self.latest_ns.get());
+        let now = self.clock.now_ns().saturating_add(ORIGIN_NS).min(LAST);
+        let now = now.max(self.latest_ns.get());
         self.latest_ns.set(now);
         now
     }
@@ -115,23 +120,32 @@ impl Times {
     }
 
     pub(super) fn instant(&self, at_ns: u64) -> Instant {
-        let since = Duration::from_nanos(at_ns);
-        self.clock
-            .origin()
-            .checked_add(since)
-            .expect("an instant holds 584 years more")
+        let origin = self.clock.origin();
+        let instant = match at_ns.checked_sub(ORIGIN_NS) {
+            Some(since) => origin.checked_add(Duration::from_nanos(since)),
+            None => origin.checked_sub(Duration::from_nanos(ORIGIN_NS - at_ns)),
+        };
+        instant.expect("an instant holds 575 years more, and was handed in where it is earlier")
     }
 
     fn at_ns(&self, when: Instant) -> u64 {
-        nanos(when.saturating_duration_since(self.clock.origin()))
+        let origin = self.clock.origin();
+        match when.checked_duration_since(origin) {
+            Some(since) => nanos(since).saturating_add(ORIGIN_NS),
+            None => ORIGIN_NS.saturating_sub(nanos(origin.saturating_duration_since(when))),
+        }
     }
 }
 
-/// The first multiple of `step` that is not before `at_ns`: later by less than `step`.
+/// The first multiple of `step`, counted from the clock's origin, that is not before `at_ns`: later by
+/// less than `step`. A deadline before the origin has passed, and stays.
 fn round_up(at_ns: u64, step: u64) -> u64 {
-    match step {
-        0 => at_ns,
-        step => at_ns.div_ceil(step).saturating_mul(step),
+    match at_ns.checked_sub(ORIGIN_NS) {
+        Some(since) if step != 0 => {
+            let rounded = since.div_ceil(step).saturating_mul(step);
+            rounded.saturating_add(ORIGIN_NS)
+        }
+        _ => at_ns,
     }
 }
 
@@ -150,7 +164,8 @@ impl Local {
         self.times.instant(self.times.fresh_ns())
     }
 
-    /// Runs `f` in the next turn, after what was queued before it.
+    /// Runs `f` in the next turn, after what was queued before it, by this thread or, with
+    /// [`Remote::call_soon`](super::Remote::call_soon), by one whose call happened before this one.
     ///
     /// Closures queued by closures run a turn later, so they cannot starve the
     /// descriptors (L5). On a closed loop `f` is dropped.
@@ -170,6 +185,7 @@ impl Local {
             self.drop_guarded(call);
             None
         } else {
+            self.receive_earlier();
             Some(self.ready.push_call(call))
         };
         CallHandle::new(self, key)
@@ -179,7 +195,7 @@ impl Local {
     ///
     /// Never early; late by what the turn is busy with. Timers fire by deadline, then in
     /// the order of arming (C2). Zero fires in the next turn; a delay that reaches beyond
-    /// 584 years never does. On a closed loop `f` is dropped.
+    /// 575 years never does. On a closed loop `f` is dropped.
     #[track_caller]
     pub fn call_later(&self, delay: Duration, f: impl FnOnce(&Local) + 'static) -> TimerHandle {
         self.arm_call(
@@ -188,7 +204,8 @@ impl Local {
         )
     }
 
-    /// Runs `f` at `when`; in the next turn if that has passed.
+    /// Runs `f` at `when`; in the next turn if that has passed, also before the loop was made. An
+    /// earlier deadline runs first, however long it has passed (up to nine years).
     ///
     /// # Examples
     ///
@@ -296,13 +313,16 @@ mod tests {
     /// C8: never earlier, and later by less than the slack.
     #[test]
     fn rounding_up_is_never_early_and_later_by_less_than_the_slack() {
-        for at in 0..100 {
+        for since in 0..100 {
+            let at = ORIGIN_NS + since;
             assert_eq!(round_up(at, 0), at);
             for slack in 1..20 {
                 let rounded = round_up(at, slack);
-                assert!(rounded >= at && rounded - at < slack && rounded % slack == 0);
+                assert!(rounded >= at && rounded - at < slack);
+                assert_eq!((rounded - ORIGIN_NS) % slack, 0);
             }
         }
+        assert_eq!(round_up(ORIGIN_NS - 1, 7), ORIGIN_NS - 1, "it has passed");
         assert_eq!(round_up(NEVER, 7), NEVER);
         assert_eq!(round_up(NEVER - 1, NEVER), NEVER);
     }

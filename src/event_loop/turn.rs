@@ -7,13 +7,11 @@
 
 use super::dispatch::Batch;
 use super::error::Error;
-use super::inbox::Letter;
 use super::local::Local;
 use super::origin::Origin;
 use super::panics::{Payload, catch};
-use super::ready::{Call, MAIN_JOB, NEXT_CALL};
+use super::ready::{MAIN_JOB, NEXT_CALL};
 use super::unhandled::Unhandled;
-use crate::base::burst;
 use crate::poll::Event;
 use readily_sys::blocks;
 use std::panic::Location;
@@ -117,53 +115,50 @@ impl Local {
     /// C5: zero if something is ready, else until the next timer, else for ever.
     #[inline]
     pub(super) fn timeout(&self, limit: Option<Duration>) -> Option<Duration> {
-        if !self.ready.is_empty() || self.called.get() || self.reports.has_panic() {
+        if !self.ready.is_empty() || self.is_pressed() {
             return Some(Duration::ZERO);
         }
+        self.until_timer(limit)
+    }
+
+    /// Whether the next turn must not sleep, though no closure and no job is ready.
+    #[inline]
+    fn is_pressed(&self) -> bool {
+        self.called.get() || self.reports.has_panic()
+    }
+
+    /// How long the loop has nothing to do, unless an event or another thread comes; `None` for ever.
+    /// What was cancelled is nothing to do, though the next turn will find it in the queue.
+    pub(super) fn until_work(&self) -> Option<Duration> {
+        match self.is_pressed() || self.has_ready_work() {
+            true => Some(Duration::ZERO),
+            false => self.until_timer(None),
+        }
+    }
+
+    /// Whether a closure or a job is ready that has neither been cancelled nor ended.
+    pub(super) fn has_ready_work(&self) -> bool {
+        let jobs = self.jobs.get();
+        let is_alive = |job| job == MAIN_JOB || jobs.is_none_or(|jobs| jobs.is_alive(job));
+        !self.ready.is_empty() && self.ready.has_work(is_alive)
+    }
+
+    #[inline]
+    fn until_timer(&self, limit: Option<Duration>) -> Option<Duration> {
         let no_timer = self.times.timers.borrow().is_empty();
         match no_timer {
             true => limit,
-            false => self.until_timer(limit),
+            false => self.until_next_timer(limit),
         }
     }
 
     /// By itself: without timers nothing of it is looked at.
     #[inline(never)]
-    fn until_timer(&self, limit: Option<Duration>) -> Option<Duration> {
+    fn until_next_timer(&self, limit: Option<Duration>) -> Option<Duration> {
         match (limit, self.times.until_next()) {
             (Some(limit), Some(next)) => Some(limit.min(next)),
             (limit, next) => limit.or(next),
         }
-    }
-
-    /// Step 3. What other threads sent is ready, or already done.
-    #[inline]
-    pub(super) fn read_inbox(&self) {
-        if self.called.take() {
-            self.read_letters();
-        }
-    }
-
-    #[cold]
-    fn read_letters(&self) {
-        let mut letters = self.letters.take();
-        self.inbox.drain(&mut letters);
-        if let Some(kernel) = &self.kernel {
-            self.in_order(&**kernel, &mut letters);
-        }
-        let count = letters.len();
-        for letter in letters.drain(..) {
-            match letter {
-                Letter::Call(run, site) => self.ready.push_sent(Call::new(site, run)),
-                Letter::Job(job) => self.ready.queue_woken_job(job),
-                Letter::Stop => self.stop(),
-            }
-        }
-        // R126: by halves; the list has another such buffer, and they take turns.
-        if count < burst::low(letters.capacity()) {
-            letters.shrink_to(letters.capacity() / 2);
-        }
-        self.letters.replace(letters);
     }
 
     /// Step 4. For each `(fd, event)`. The batch is in no cell meanwhile (L8).

@@ -368,6 +368,11 @@ impl Jobs for Executor {
         }
     }
 
+    fn is_alive(&self, job: u64) -> bool {
+        let tasks = self.tasks.borrow();
+        tasks.get(SlabKey::from_bits(job)).is_some()
+    }
+
     fn alive(&self) -> usize {
         self.tasks.borrow().len()
     }

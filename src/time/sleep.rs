@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Waits for `delay`, counted from the first poll, on the loop's clock.
 ///
 /// Never early; late by what the loop is busy with. Zero gives way once, as [`yield_now`] does, and
-/// arms no timer. A delay beyond 584 years never ends.
+/// arms no timer. A delay beyond 575 years never ends.
 ///
 /// # Panics
 ///

@@ -113,7 +113,7 @@ impl fmt::Debug for TimeoutScope {
 /// Runs `code`, but no longer than `limit`, which the code can move: it is given the
 /// [`TimeoutScope`].
 ///
-/// `limit` counts from the first poll on the loop's clock; one that reaches beyond 584 years is
+/// `limit` counts from the first poll on the loop's clock; one that reaches beyond 575 years is
 /// none. The code may be ended a little late, never early. At the deadline it is polled once more,
 /// and if it is done then it wins, even where `limit` is zero (T6).
 ///

@@ -1,8 +1,9 @@
 //! The loop as a guest: in somebody's `poll`, in another loop of ours, in another thread.
 
 use crate::support::{Log, guard, strict_loop, strict_run, turn_until};
-use readily::{Closures, EventLoop, Interest};
+use readily::{Closures, EventLoop, ExitReason, Interest};
 use readily_sys::poll::{IN, PollSet};
+use std::future::pending;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -72,6 +73,40 @@ fn work_that_is_ready_is_a_deadline_of_now() {
     let event_loop = strict_loop();
     event_loop.call_soon(|_| ());
     assert!(event_loop.next_deadline().unwrap() <= event_loop.fresh_now());
+}
+
+/// R162: what was cancelled keeps its place in the queue until its turn comes, and is no work: it neither
+/// asks for a turn nor keeps a run from its end.
+#[test]
+fn a_closure_or_task_that_was_cancelled_asks_for_no_turn() {
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    let (first, second) = (event_loop.call_soon(|_| ()), event_loop.call_soon(|_| ()));
+    let task = event_loop.spawn(pending::<()>());
+    assert!(first.cancel() && second.cancel() && task.cancel());
+    assert!(event_loop.is_idle());
+    assert_eq!(event_loop.next_deadline(), None);
+    let looks = event_loop.stats().looks;
+    assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
+    assert_eq!(
+        event_loop.stats().looks,
+        looks,
+        "the run has nothing to wait for"
+    );
+
+    // What is left behind something cancelled is work as ever.
+    let log = Log::default();
+    let note = log.clone();
+    assert!(event_loop.call_soon(|_| ()).cancel());
+    event_loop.call_soon(move |_| note.note("ran"));
+    assert!(!event_loop.is_idle());
+    assert!(event_loop.next_deadline().unwrap() <= event_loop.fresh_now());
+    assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
+    assert_eq!(log.text(), "ran");
+    // A timer that was cancelled beside them asks for no wait either.
+    let timer = event_loop.call_later(Duration::from_secs(3600), |_| ());
+    assert!(event_loop.call_soon(|_| ()).cancel() && timer.cancel());
+    assert_eq!(event_loop.next_deadline(), None);
 }
 
 /// A loop in a loop: the inner one's descriptor is registered with the outer one.

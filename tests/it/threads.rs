@@ -551,3 +551,72 @@ fn what_is_dropped_when_its_thread_ends_may_wake_and_ask_and_close_a_loop() {
         assert!(is_told.recv().unwrap(), "no loop runs there any more");
     }
 }
+
+/// Notes what has run, from closures of any thread.
+#[derive(Clone, Default)]
+struct Order(Arc<Mutex<Vec<&'static str>>>);
+
+impl Order {
+    fn noting(&self, what: &'static str) -> impl FnOnce(&Local) + Send + 'static {
+        let order = self.clone();
+        move |_| order.0.lock().unwrap().push(what)
+    }
+
+    fn take(&self) -> String {
+        std::mem::take(&mut *self.0.lock().unwrap()).join(" ")
+    }
+}
+
+/// R160. asyncio asserts it for `call_soon_threadsafe`.
+#[test]
+fn what_was_sent_runs_before_what_the_loops_thread_queues_afterwards() {
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    let order = Order::default();
+    let remote = event_loop.remote();
+    event_loop.call_soon(order.noting("before"));
+    remote.call_soon(order.noting("sent")).unwrap();
+    event_loop.call_soon(order.noting("queued"));
+    remote.call_soon(order.noting("again")).unwrap();
+    turn_times(&mut event_loop, 1);
+    assert_eq!(order.take(), "before sent queued again");
+
+    // The sender has ended, and was waited for: its call happened before ours.
+    let (sender, sent) = (remote.clone(), order.noting("thread"));
+    let thread = std::thread::spawn(move || sender.call_soon(sent).unwrap());
+    thread.join().unwrap();
+    let note = order.clone();
+    drop(event_loop.spawn(async move { note.0.lock().unwrap().push("task") }));
+    event_loop.call_soon(order.noting("closure"));
+    turn_times(&mut event_loop, 1);
+    assert_eq!(order.take(), "thread task closure");
+
+    // In a callback; and what it adds waits for the next turn, however it is added (L5).
+    let note = order.clone();
+    event_loop.call_soon(move |local| {
+        remote.call_soon(note.noting("sent")).unwrap();
+        local.call_soon(note.noting("queued"));
+        note.0.lock().unwrap().push("turn");
+    });
+    turn_times(&mut event_loop, 1);
+    assert_eq!(order.take(), "turn");
+    turn_times(&mut event_loop, 1);
+    assert_eq!(order.take(), "sent queued");
+}
+
+/// R160: a stop keeps its place too, and does not overtake what was sent before it.
+#[test]
+fn a_stop_that_was_sent_leaves_a_turn_to_what_was_sent_before_it() {
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    let order = Order::default();
+    let (remote, note) = (event_loop.remote(), order.clone());
+    event_loop.call_soon(move |local| {
+        remote.call_soon(note.noting("sent")).unwrap();
+        remote.stop().unwrap();
+        local.call_soon(note.noting("queued"));
+    });
+    assert_eq!(event_loop.run().unwrap(), ExitReason::Stopped);
+    assert_eq!(order.take(), "sent queued");
+    assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
+}

@@ -6,7 +6,7 @@ use crate::support::{
 };
 use readily::clock::Clock;
 use readily::testing::SimLoop;
-use readily::{Elapsed, Handle, TimerHandle, gather, sleep, wait_for};
+use readily::{Elapsed, Handle, TimerHandle, gather, sleep, sleep_until, wait_for};
 use std::cell::RefCell;
 use std::future::pending;
 use std::rc::Rc;
@@ -428,4 +428,41 @@ fn a_sleep_of_no_time_gives_way_once_and_arms_no_timer() {
     })
     .unwrap();
     assert_eq!(sim.elapsed(), second);
+}
+
+/// R161. asyncio counts its time from a moment long before any loop.
+#[test]
+fn deadlines_before_the_loops_making_keep_their_order_and_say_when() {
+    let _guard = guard!();
+    let (mut event_loop, _clock) = manual_loop();
+    let log = Log::default();
+    let start = event_loop.now();
+    let second = Duration::from_secs(1);
+    let ago = [1, 3, 0, 2, 3].map(|ago| ago * second);
+    let handles = ago.map(|ago| {
+        let note = log.clone();
+        event_loop.call_at(start - ago, move |_| note.note(ago.as_secs()))
+    });
+    for (handle, ago) in handles.iter().zip(ago) {
+        assert_eq!(handle.when(), Some(start - ago));
+    }
+    // Slack rounds what is to come: what has passed is due now, in its order.
+    let entered = event_loop.enter();
+    let note = log.clone();
+    let slept = sleep_until(start - 2 * second).slack(7 * second);
+    drop(event_loop.spawn(async move {
+        slept.await;
+        note.note("slept");
+    }));
+    drop(entered);
+    turn_times(&mut event_loop, 1);
+    assert_eq!(log.text(), "3 3 2 1 0");
+    turn_times(&mut event_loop, 2);
+    assert_eq!(log.text(), "3 3 2 1 0 slept");
+    // Earlier than all that a clock may have seen: it is due, and stands in front.
+    let note = log.clone();
+    let old = event_loop.call_at(start - 400_000_000 * second, move |_| note.note("old"));
+    assert!(old.when().is_some_and(|when| when < start));
+    turn_times(&mut event_loop, 1);
+    assert!(log.text().ends_with("old"));
 }

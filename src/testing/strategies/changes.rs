@@ -30,6 +30,7 @@ impl Model {
 
     pub(super) fn begins_run(&mut self, most: u64) {
         self.limit = None;
+        self.receive();
         self.run = Some(Run {
             begun: self.turns,
             most,
@@ -92,8 +93,20 @@ impl Model {
         self.timers.remove(&at).is_some()
     }
 
+    /// What was sent before stands before what is queued now: closures for a later turn (L5), wakes
+    /// as if they came now. A stop is for the next turn, too, wherever it waits.
+    pub(super) fn receive(&mut self) {
+        for id in std::mem::take(&mut self.letters) {
+            match self.closures.contains(&id) {
+                true => self.later.push_back(id),
+                false => self.queue_woken(id),
+            }
+        }
+    }
+
     /// L5: for a later turn.
     pub(super) fn soon(&mut self, id: Id) {
+        self.receive();
         self.closures.insert(id);
         self.later.push_back(id);
     }
@@ -107,6 +120,7 @@ impl Model {
     }
 
     pub(super) fn spawn(&mut self, id: Id) {
+        self.receive();
         let task = Tasked {
             woken: true,
             held: true,
@@ -125,10 +139,16 @@ impl Model {
         if afar {
             self.letters.push(id);
             self.rung = true;
-        } else if matches!(self.phase, Phase::Events | Phase::Timers) {
-            self.now.push_back(id);
         } else {
-            self.later.push_back(id);
+            self.queue_woken(id);
+        }
+    }
+
+    /// In this turn while events and timers are looked at, else in the next.
+    fn queue_woken(&mut self, id: Id) {
+        match self.phase {
+            Phase::Events | Phase::Timers => self.now.push_back(id),
+            Phase::Between | Phase::Ready => self.later.push_back(id),
         }
     }
 

@@ -1,0 +1,69 @@
+//! Taking in what other threads sent: once a turn, and before this thread queues something of its own.
+//!
+//! A turn that finds letters runs them in it. But a closure that was sent before the loop's thread
+//! queued one must run before that, so `call_soon` and `spawn` look into the inbox first.
+//!
+//! In asyncio both go into one queue; in the notes, the way back from the thread pool (N3, N5).
+
+use super::inbox::Letter;
+use super::local::Local;
+use super::ready::Call;
+use crate::base::burst;
+use std::panic::Location;
+
+impl Local {
+    /// Step 3. What other threads sent is ready, or already done.
+    #[inline]
+    pub(super) fn read_inbox(&self) {
+        if self.called.take() {
+            self.read_letters();
+        }
+    }
+
+    #[cold]
+    fn read_letters(&self) {
+        self.receive(|letter| match letter {
+            Letter::Call(run, site) => self.ready.push_sent(Call::new(site, run)),
+            Letter::Job(job) => self.ready.queue_woken_job(job),
+            Letter::Stop => self.stop(),
+        });
+    }
+
+    /// Before this thread queues a closure or a task of its own: what was sent before stands before
+    /// it. Nearly always nothing was, which is one load.
+    #[inline]
+    pub(super) fn receive_earlier(&self) {
+        if self.decide(self.inbox.has_letters()) {
+            self.queue_letters();
+        }
+    }
+
+    /// What was sent is for the next turn, as all that is added (L5): a stop too, or it would come
+    /// before what was sent ahead of it.
+    #[cold]
+    fn queue_letters(&self) {
+        let push = |call| {
+            self.ready.push_call(call);
+        };
+        self.receive(|letter| match letter {
+            Letter::Call(run, site) => push(Call::new(site, run)),
+            Letter::Job(job) => self.ready.queue_woken_job(job),
+            Letter::Stop => push(Call::new(Location::caller(), Self::stop)),
+        });
+    }
+
+    fn receive(&self, take: impl Fn(Letter)) {
+        let mut letters = self.letters.take();
+        self.inbox.drain(&mut letters);
+        if let Some(kernel) = &self.kernel {
+            self.in_order(&**kernel, &mut letters);
+        }
+        let count = letters.len();
+        letters.drain(..).for_each(take);
+        // R126: by halves; the list has another such buffer, and they take turns.
+        if count < burst::low(letters.capacity()) {
+            letters.shrink_to(letters.capacity() / 2);
+        }
+        self.letters.replace(letters);
+    }
+}

@@ -1,0 +1,108 @@
+//! The loop as other threads see it.
+//!
+//! A [`Remote`] is a share of the inbox, counted: while there is one, a run does not end for want of
+//! anything to do. What a closed loop does not take comes back to the sender.
+//!
+//! In asyncio: `call_soon_threadsafe`; in the notes, the way back from the thread pool (N3, N5).
+
+use super::error::Closed;
+use super::inbox::{Inbox, Letter};
+use super::local::Local;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The loop as other threads see it: the way to hand it work.
+///
+/// While one is alive, [`EventLoop::run`](super::EventLoop::run) does not end for want of
+/// anything to do: its owner may still send something.
+pub struct Remote {
+    inbox: Arc<Inbox>,
+}
+
+impl Remote {
+    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
+        inbox.remotes.fetch_add(1, Ordering::Relaxed);
+        Self { inbox }
+    }
+
+    /// Runs `f` on the loop's thread, in one of its next turns, in the order of sending: before what
+    /// the loop's thread queues afterwards by `call_soon` or `spawn`, too. Of calls that happen at
+    /// the same time on two threads either may be first.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] with `f` in it, if the loop is gone, or is that of a parent process. A loop
+    /// that goes afterwards drops `f` on its own thread.
+    #[doc(alias = "call_soon_threadsafe")]
+    #[track_caller]
+    pub fn call_soon<F>(&self, f: F) -> Result<(), Closed<F>>
+    where
+        F: FnOnce(&Local) + Send + 'static,
+    {
+        self.call_soon_with(f, |f, local| f(local))
+    }
+
+    /// Runs `call` with `value` there; a closed loop gives `value` back.
+    #[track_caller]
+    pub(crate) fn call_soon_with<V, C>(&self, value: V, call: C) -> Result<(), Closed<V>>
+    where
+        V: Send + 'static,
+        C: FnOnce(V, &Local) + Send + 'static,
+    {
+        self.inbox.push_call(value, call, Location::caller())
+    }
+
+    pub(crate) fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.inbox)
+    }
+
+    /// Makes [`EventLoop::run`](super::EventLoop::run) return after the turn that it is in.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the loop is gone.
+    pub fn stop(&self) -> Result<(), Closed<()>> {
+        if self.inbox.push(Letter::Stop) {
+            Ok(())
+        } else {
+            Err(Closed(()))
+        }
+    }
+
+    /// Ends the loop's wait, if it is waiting. Without anything to do it waits again.
+    pub fn wake(&self) {
+        self.inbox.ring();
+    }
+
+    /// Whether the loop is gone, or that of a parent process.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.inbox.is_closed()
+    }
+}
+
+impl Clone for Remote {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.inbox))
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        // `AcqRel`: what the last one sent is in the list before the loop sees zero.
+        if self.inbox.remotes.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // The loop may have been waiting for nothing but us.
+            self.inbox.ring();
+        }
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote")
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}
