@@ -57,6 +57,8 @@ use std::time::Duration;
 pub struct SimLoop {
     runner: Runner,
     kernel: Kernel,
+    /// Turns since the books of the loop were looked through: see [`is_check_due`].
+    unchecked: usize,
     /// What the loop asks of its poller.
     #[cfg(feature = "proptest")]
     overheard: Overheard,
@@ -157,8 +159,18 @@ impl SimLoop {
         Self {
             runner: event_loop.into(),
             kernel,
+            unchecked: 0,
             #[cfg(feature = "proptest")]
             overheard,
+        }
+    }
+
+    /// Looks through the books of the loop, if that is due after one more turn.
+    pub(super) fn check_after_a_turn(&mut self) {
+        self.unchecked += 1;
+        if is_check_due(self.unchecked, self.size()) {
+            self.unchecked = 0;
+            self.check_invariants();
         }
     }
 
@@ -231,10 +243,31 @@ impl SimLoop {
     /// found nothing.
     ///
     /// Only waits write lines. Where a test moves the clock by hand, there is none: the next one has
-    /// another time.
+    /// another time. The last MiB of lines is kept, or as much as [`SimLoop::limit_trace`] says; what
+    /// came before is counted in a line of its own.
     #[must_use]
     pub fn trace(&self) -> String {
         self.kernel.trace()
+    }
+
+    /// Keeps the last `bytes` of the trace and no more, from here on; with 0 there is none, and no
+    /// wait writes a line. For runs of millions of turns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::testing::SimLoop;
+    ///
+    /// let mut sim = SimLoop::new(1);
+    /// sim.limit_trace(9);
+    /// for _ in 0..100 {
+    ///     sim.event_loop().turn_now()?;
+    /// }
+    /// assert_eq!(sim.trace(), "(97 lines before this are not kept)\n[]\n[]\n[]\n");
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    pub fn limit_trace(&mut self, bytes: usize) {
+        self.kernel.record_last(bytes);
     }
 
     /// Its kernel: descriptors of all kinds, and faults.
@@ -265,5 +298,31 @@ impl Deref for SimLoop {
 
     fn deref(&self) -> &Local {
         &self.runner
+    }
+}
+
+/// Whether the books of a loop with so many entries are looked through again, so many turns after
+/// the last time. A small one's are after each turn. For a large one that would make a run of as
+/// many turns quadratic, so it costs each turn a few entries on the average.
+fn is_check_due(turns: usize, entries: usize) -> bool {
+    turns >= entries / 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn books_are_looked_through_after_each_turn_of_a_small_loop_and_cost_a_large_one_little() {
+        assert!(is_check_due(1, 0) && is_check_due(1, 63));
+        let (mut turns, mut looked_at) = (0, 0);
+        for _ in 0..100_000 {
+            turns += 1;
+            if is_check_due(turns, 100_000) {
+                (turns, looked_at) = (0, looked_at + 100_000);
+            }
+        }
+        assert!(looked_at > 0, "at times they are");
+        assert!(looked_at <= 33 * 100_000, "{looked_at}");
     }
 }

@@ -38,11 +38,12 @@ impl SimLoop {
     /// As [`EventLoop::turn`].
     pub fn run_until_stalled(&mut self) -> Result<Stalled, Error> {
         let kernel = self.kernel().clone();
-        let event_loop = self.event_loop();
         for _ in 0..TURNS {
+            let event_loop = self.event_loop();
             let before = event_loop.stats().events;
             event_loop.turn_now()?;
-            event_loop.check_invariants();
+            self.check_after_a_turn();
+            let event_loop = self.event_loop();
             let now = event_loop.fresh_now();
             let due = event_loop.next_deadline().is_some_and(|next| next <= now);
             // A turn without an event may be one whose wait was ended early: that says nothing.

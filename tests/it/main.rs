@@ -19,6 +19,7 @@ mod examples;
 mod fairness;
 mod forked;
 mod hangup;
+mod kit;
 mod listen;
 mod misuse;
 mod moody;

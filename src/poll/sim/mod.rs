@@ -17,6 +17,7 @@ mod ends;
 mod faults;
 mod fd;
 mod files;
+mod list;
 mod look;
 mod net;
 mod notes;
@@ -24,6 +25,7 @@ mod poller;
 mod queue;
 mod seam;
 mod table;
+mod trace;
 mod waiting;
 mod watch;
 
@@ -245,18 +247,6 @@ impl Kernel {
         Hold {
             kernel: self.clone(),
         }
-    }
-
-    /// From now on writes down what happens, for [`Kernel::trace`].
-    pub fn record(&self) {
-        self.table.borrow_mut().trace.get_or_insert_default();
-    }
-
-    /// What has happened since [`Kernel::record`], a line for each: who was registered, what
-    /// each wait reported, and why the time moved, or did not.
-    #[must_use]
-    pub fn trace(&self) -> String {
-        self.table.borrow().trace.clone().unwrap_or_default()
     }
 
     fn one(&self, make: impl FnOnce(&mut Table) -> io::Result<u64>) -> io::Result<Fd> {

@@ -24,7 +24,8 @@ impl Table {
 
     pub(super) fn bind(&mut self, mut addr: SocketAddr) -> io::Result<SocketAddr> {
         if addr.port() == 0 {
-            loop {
+            // Each of them once: all may be taken.
+            for _ in FIRST_PORT..=u16::MAX {
                 addr.set_port(self.next_port);
                 self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
                 if !self.bound.contains_key(&addr) {

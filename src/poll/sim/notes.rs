@@ -5,8 +5,9 @@
 
 use super::ends::{End, Kind, State};
 use super::files::{Body, bits};
+use super::list::List;
 use super::table::Table;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// A registration's name: a number, and whether it is about writing.
 pub(super) type NoteName = (i32, bool);
@@ -26,7 +27,7 @@ pub(super) struct Note {
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) notes: BTreeMap<NoteName, Note>,
-    pub(super) list: VecDeque<NoteName>,
+    pub(super) list: List<NoteName>,
 }
 
 impl Notes {
@@ -42,7 +43,7 @@ impl Notes {
     /// Takes a registration out.
     pub(super) fn forget(&mut self, name: NoteName) -> Option<()> {
         if self.notes.remove(&name)?.listed {
-            self.list.retain(|&other| other != name);
+            self.list.remove(name);
         }
         Some(())
     }

@@ -46,15 +46,11 @@ impl SimPoller {
             token,
             events: asked(interest),
             trigger: t,
-            listed: false,
         };
-        let before = table.watches[self.place].items.insert(name, item);
-        let listed = before.is_some_and(|before| before.listed);
+        table.watches[self.place].items.insert(name, item);
         let said = table.bits_for(asked(interest), name.1, self.kernel.now_ns());
         let watch = &mut table.watches[self.place];
-        if listed {
-            watch.list.retain(|&other| other != name);
-        }
+        watch.list.remove(name);
         watch.wake(name, said);
     }
 
@@ -67,7 +63,7 @@ impl SimPoller {
         } = &mut *table;
         let list = &mut watches[self.place].list;
         if faults.shuffle {
-            faults.chance().shuffle(list.make_contiguous());
+            list.shuffle(faults.chance());
         }
         let mut left = list.len();
         let most = table.faults.most();
@@ -80,17 +76,13 @@ impl SimPoller {
             let said = table.bits_for(asked, name.1, now_ns);
             let Watch { items, list } = &mut table.watches[self.place];
             let item = items.get_mut(&name).expect("who is listed is registered");
-            item.listed = false;
             let said = said & item.events;
             if said == 0 {
                 continue;
             }
             let (token, ready) = (item.token, reported(said));
             match item.trigger {
-                Trigger::Level => {
-                    item.listed = true;
-                    list.push_back(name);
-                }
+                Trigger::Level => list.push_back(name),
                 Trigger::Edge => {}
                 Trigger::OneShot => item.events = 0,
             }

@@ -9,6 +9,7 @@ use super::faults::Faults;
 use super::files::{Body, Datagrams, File, bits};
 use super::net::FIRST_PORT;
 use super::notes::Notes;
+use super::trace::Trace;
 use super::waiting::PATIENCE;
 use super::watch::Watch;
 use super::{DESCRIPTORS, FIRST_NUMBER, os};
@@ -48,6 +49,8 @@ pub(super) struct Table {
     /// Which number leads to which file, from [`FIRST_NUMBER`] on.
     numbers: Vec<Option<u64>>,
     open: usize,
+    /// The places in `numbers` that lead nowhere: the lowest is given out next.
+    free: BTreeSet<usize>,
     files: HashMap<u64, File, BuildHasherDefault<Spread>>,
     made: u64,
     pub(super) limit: usize,
@@ -67,7 +70,7 @@ pub(super) struct Table {
     /// Whether the last wait looked, and found nothing.
     pub(super) idle: bool,
     /// What has happened, if somebody wants to know.
-    pub(super) trace: Option<String>,
+    pub(super) trace: Option<Trace>,
 }
 
 impl Table {
@@ -75,6 +78,7 @@ impl Table {
         Self {
             numbers: Vec::new(),
             open: 0,
+            free: BTreeSet::new(),
             files: HashMap::default(),
             made: 0,
             limit: DESCRIPTORS,
@@ -122,8 +126,7 @@ impl Table {
 
     /// Gives `file` the lowest number that is free.
     pub(super) fn number(&mut self, file: u64) -> i32 {
-        let free = self.numbers.iter().position(Option::is_none);
-        let free = free.unwrap_or(self.numbers.len());
+        let free = self.free.first().copied().unwrap_or(self.numbers.len());
         let number = FIRST_NUMBER + i32::try_from(free).expect("the limit is far below");
         self.give(file, number);
         number
@@ -132,8 +135,12 @@ impl Table {
     /// Gives `file` this number, which nobody has.
     pub(super) fn give(&mut self, file: u64, number: i32) {
         let place = place(number).expect("it is a number of ours");
-        if self.numbers.len() <= place {
+        let end = self.numbers.len();
+        if end <= place {
+            self.free.extend(end..place);
             self.numbers.resize(place + 1, None);
+        } else {
+            self.free.remove(&place);
         }
         self.numbers[place] = Some(file);
         self.open += 1;
@@ -223,9 +230,11 @@ impl Table {
 
     /// Closes a number, and the file with its last one.
     pub(super) fn close(&mut self, number: i32) {
-        let Some(file) = place(number).and_then(|place| self.numbers.get_mut(place)?.take()) else {
+        let Some(place) = place(number) else { return };
+        let Some(file) = self.numbers.get_mut(place).and_then(Option::take) else {
             return;
         };
+        self.free.insert(place);
         self.open -= 1;
         self.forget_notes(number, file);
         let open = self.at(file);
@@ -302,8 +311,7 @@ impl Table {
     /// Adds a line to the trace, if there is one.
     pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
-            trace.push_str(&line());
-            trace.push('\n');
+            trace.add(line);
         }
     }
 }

@@ -87,13 +87,12 @@ pub(super) fn wait(
 
 /// Why a wait is given up that nothing ends.
 fn nothing_comes(kernel: &Kernel, patience: Duration) -> io::Error {
-    let trace = kernel.trace();
-    let lines: Vec<&str> = trace.lines().collect();
+    let table = kernel.table.borrow();
     let mut text = format!(
         "nothing can happen any more, and no other thread has rung within {patience:?}: who waits \
          here waits for ever"
     );
-    for line in &lines[lines.len().saturating_sub(LINES)..] {
+    for line in table.trace.iter().flat_map(|trace| trace.last(LINES)) {
         text = format!("{text}\n  {line}");
     }
     io::Error::new(io::ErrorKind::TimedOut, text)

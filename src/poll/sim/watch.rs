@@ -4,8 +4,9 @@
 //! the list, and when, is in `poller.rs`.
 
 use super::files::bits;
+use super::list::List;
 use crate::poll::{Interest, Readiness, Trigger};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// A registration's name: a number, and the file that it led to.
 pub(super) type Name = (i32, u64);
@@ -15,8 +16,6 @@ pub(super) struct Item {
     /// What it wants to hear; nothing when it is a one-shot that has been reported.
     pub(super) events: u16,
     pub(super) trigger: Trigger,
-    /// Whether it is on the list.
-    pub(super) listed: bool,
 }
 
 /// What one poller watches.
@@ -24,26 +23,26 @@ pub(super) struct Item {
 pub(super) struct Watch {
     pub(super) items: BTreeMap<Name, Item>,
     /// Those who may be ready, in the order in which that came about.
-    pub(super) list: VecDeque<Name>,
+    pub(super) list: List<Name>,
 }
 
 impl Watch {
     /// Something of `bits` may have come about.
     pub(super) fn wake(&mut self, name: Name, bits: u16) {
-        if let Some(item) = self.items.get_mut(&name) {
-            if item.events & bits != 0 && !item.listed {
-                item.listed = true;
-                self.list.push_back(name);
-            }
+        if self
+            .items
+            .get(&name)
+            .is_some_and(|item| item.events & bits != 0)
+        {
+            self.list.push_back(name);
         }
     }
 
     /// Takes a registration out, from the list too: the same number may lead to the same file
     /// again.
     pub(super) fn forget(&mut self, name: Name) -> Option<()> {
-        if self.items.remove(&name)?.listed {
-            self.list.retain(|&other| other != name);
-        }
+        self.items.remove(&name)?;
+        self.list.remove(name);
         Some(())
     }
 }
