@@ -17,14 +17,14 @@ use readily::sync::{
     Barrier, Condition, Event, LifoQueue, Lock, PriorityQueue, Queue, Semaphore, broadcast,
     channel, watch,
 };
-use readily::{Closures, EventLoop, Interest, sleep, spawn, yield_now};
+use readily::{CancellationToken, Closures, EventLoop, Interest, JoinSet, sleep, spawn, yield_now};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::net::UnixStream;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -363,6 +363,164 @@ fn the_blocks_of_tasks_are_given_back_when_no_more_come() {
     let kept = LIVE.get() - before;
     // The room of table and queue, up to a thousand entries each.
     assert!(kept < burst / 5, "{kept} bytes are kept of {burst}");
+}
+
+const BURST: usize = 200_000;
+
+/// Fills `thing` and empties it again, and looks what is kept while it lives.
+fn burst<T>(name: &str, mut thing: T, fill: impl FnOnce(&mut T), empty: impl FnOnce(&mut T)) {
+    let before = LIVE.get();
+    fill(&mut thing);
+    let burst = LIVE.get() - before;
+    empty(&mut thing);
+    let kept = LIVE.get() - before;
+    println!("{name}: {kept} of {burst}");
+    assert!(burst > 1_000_000, "{name}: {burst} bytes are no burst");
+    assert!(kept < 100_000, "{name}: {kept} bytes are kept of {burst}");
+}
+
+/// So many futures of `make` that wait.
+fn waiting<F: Future>(make: impl Fn() -> F) -> Vec<Pin<Box<F>>> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let one = |_| {
+        let mut future = Box::pin(make());
+        assert!(future.as_mut().poll(&mut cx).is_pending());
+        future
+    };
+    (0..BURST).map(one).collect()
+}
+
+/// They wait at `thing`, and are let go by `serve`, or leave, in the order of their coming or from the last.
+fn burst_of_waiters<T, F: Future>(
+    name: &str,
+    make: impl Fn() -> F,
+    thing: T,
+    serve: impl Fn(&T, usize),
+) {
+    let mut all: Vec<Pin<Box<F>>> = Vec::new();
+    let given = |name: String, all: &mut Vec<_>, empty: &dyn Fn(&mut Vec<Pin<Box<F>>>)| {
+        burst(&name, all, |all| **all = waiting(&make), |all| empty(all));
+    };
+    let leave_first = |all: &mut Vec<Pin<Box<F>>>| std::mem::take(all).into_iter().for_each(drop);
+    given(format!("{name}, left by the first"), &mut all, &leave_first);
+    let leave_last = |all: &mut Vec<_>| std::mem::take(all).into_iter().rev().for_each(drop);
+    given(format!("{name}, left by the last"), &mut all, &leave_last);
+    let served = |all: &mut Vec<_>| {
+        serve(&thing, all.len());
+        std::mem::take(all)
+            .into_iter()
+            .for_each(|future| drop(now(future)));
+    };
+    given(format!("{name}, served"), &mut all, &served);
+}
+
+/// R126: of whatever holds what comes in bursts.
+#[test]
+fn whatever_was_filled_by_a_burst_gives_its_memory_back() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let here = event_loop.enter();
+    macro_rules! queues {
+        ($($name:literal $queue:expr;)+) => { $(
+            burst(
+                $name,
+                $queue,
+                |queue| (0..BURST).for_each(|n| queue.put_nowait(n).unwrap()),
+                |queue| while queue.get_nowait().is_ok() {},
+            );
+        )+ };
+    }
+    queues! {
+        "a queue" Queue::unbounded();
+        "a stack" LifoQueue::unbounded();
+        "a priority queue" PriorityQueue::unbounded();
+    }
+    burst(
+        "a channel",
+        channel::unbounded(),
+        |(far, _)| (0..BURST).for_each(|n| far.send(n).unwrap()),
+        |(_, near)| while near.try_recv().is_ok() {},
+    );
+    let send = |all: &broadcast::Sender<usize>| {
+        (0..BURST).for_each(|n| assert_eq!(all.send(n), Ok(1)));
+    };
+    burst(
+        "a broadcast",
+        broadcast::channel(BURST),
+        |(all, _)| send(all),
+        |(_, one)| while one.try_recv().is_ok() {},
+    );
+    let (all, receiver) = broadcast::channel(BURST);
+    burst(
+        "a broadcast whose receiver goes",
+        (all, Some(receiver)),
+        |(all, _)| send(all),
+        |(_, receiver)| drop(receiver.take()),
+    );
+
+    let semaphore = Semaphore::new(0);
+    burst_of_waiters(
+        "a semaphore",
+        || semaphore.acquire(),
+        &semaphore,
+        |it, n| it.add_permits(n),
+    );
+    let event = Event::new();
+    burst_of_waiters("an event", || event.wait(), &event, |event, _| event.set());
+    let barrier = Barrier::new(BURST + 1);
+    burst_of_waiters(
+        "a barrier",
+        || barrier.wait(),
+        &barrier,
+        |it, _| assert!(now(it.wait()).is_ok()),
+    );
+    let queue = Queue::unbounded();
+    let put = |queue: &Queue<usize>, n| (0..n).for_each(|n| queue.put_nowait(n).unwrap());
+    burst_of_waiters("getters", || queue.get(), queue.clone(), put);
+    let (sender, looks) = watch::channel(0);
+    let change = || {
+        let mut looks = looks.clone();
+        async move { looks.changed().await }
+    };
+    burst_of_waiters("a watch", change, sender, |sender, _| {
+        sender.send(1).unwrap()
+    });
+
+    let token = CancellationToken::new();
+    burst(
+        "a token",
+        Vec::new(),
+        |below| below.extend((0..BURST).map(|_| token.child_token())),
+        |below| *below = Vec::new(),
+    );
+    drop(here);
+
+    let remote = event_loop.remote();
+    let few_turns = |event_loop: &mut EventLoop| {
+        for _ in 0..32 {
+            event_loop.call_soon(|_| ());
+            event_loop.turn_now().unwrap();
+        }
+    };
+    few_turns(&mut event_loop);
+    burst(
+        "letters",
+        &mut event_loop,
+        |_| (0..BURST).for_each(|_| remote.call_soon(|_| ()).unwrap()),
+        |event_loop| few_turns(event_loop),
+    );
+    burst(
+        "a set of tasks",
+        (JoinSet::new(), &mut event_loop),
+        |(set, event_loop)| {
+            let _here = event_loop.enter();
+            set.extend((0..BURST).map(|_| ready(())));
+        },
+        |(set, event_loop)| {
+            few_turns(event_loop);
+            while set.try_join_next().is_some() {}
+            few_turns(event_loop);
+        },
+    );
 }
 
 #[test]

@@ -52,8 +52,8 @@ impl<T> Room for VecDeque<T> {
     }
 }
 
-/// Halves the room of a list that is far larger than what is in it (R126). To be called where an
-/// entry has been taken out; whether it has shrunk.
+/// Halves the room of a list that is far larger than what is in it (R126), as often as that is so. To be
+/// called where entries have been taken out; whether it has shrunk.
 #[inline]
 pub(crate) fn shrink(list: &mut impl Room) -> bool {
     let is_large = list.entries() < low(list.room());
@@ -65,7 +65,11 @@ pub(crate) fn shrink(list: &mut impl Room) -> bool {
 
 #[cold]
 fn halve(list: &mut impl Room) {
-    list.shrink_to(list.room() / 2);
+    let mut room = list.room();
+    while list.entries() < low(room) {
+        room /= 2;
+    }
+    list.shrink_to(room);
 }
 
 #[cfg(test)]

@@ -58,12 +58,9 @@ impl Local {
         if let Some(kernel) = &self.kernel {
             self.in_order(&**kernel, &mut letters);
         }
-        let count = letters.len();
         letters.drain(..).for_each(take);
-        // R126: by halves; the list has another such buffer, and they take turns.
-        if count < burst::low(letters.capacity()) {
-            letters.shrink_to(letters.capacity() / 2);
-        }
+        // R126: at once, for there may be no next time; each of very many was in a box of its own.
+        letters.shrink_to(burst::KEPT);
         self.letters.replace(letters);
     }
 }

@@ -8,6 +8,7 @@
 //! In asyncio: `Condition`. Not in the notes.
 
 use super::lock::LockGuard;
+use crate::task::budget::consume_budget;
 use crate::task::line::{Left, Line, Place, Wakes};
 use std::fmt;
 use std::future::poll_fn;
@@ -104,10 +105,16 @@ impl Condition {
         mut guard: LockGuard<T>,
         mut is_so: impl FnMut(&mut T) -> bool,
     ) -> LockGuard<T> {
-        while !is_so(&mut guard) {
-            guard = self.wait(guard).await;
+        if is_so(&mut guard) {
+            consume_budget().await; // F1
+            return guard;
         }
-        guard
+        loop {
+            guard = self.wait(guard).await;
+            if is_so(&mut guard) {
+                return guard;
+            }
+        }
     }
 
     /// Tells so many of those who wait, in the order of their coming. Those who come later are

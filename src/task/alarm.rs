@@ -82,6 +82,11 @@ impl Alarm {
 
     /// Whether it has rung; if not, the waker is kept for it.
     ///
+    /// Whether it has rung, and is ready again and again.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
     /// # Panics
     ///
     /// The first time outside a loop; afterwards on another loop, or when that one is closed: it

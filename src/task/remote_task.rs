@@ -6,6 +6,7 @@
 //! In asyncio this is the `concurrent.futures.Future` that `run_coroutine_threadsafe` returns; in
 //! the notes, the way back from other threads (N3, N5). Rule: G6.
 
+use super::budget;
 use super::join::{JoinError, Reason};
 use super::line::let_go;
 use super::remote::{cancel, must_not_be_current};
@@ -170,6 +171,12 @@ impl<T: Send + 'static> Future for RemoteTask<T> {
     ///
     /// If the result was taken before, and in the task itself: it would wait for ever.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        budget::counted(cx, |cx| self.poll_result(cx))
+    }
+}
+
+impl<T: Send + 'static> RemoteTask<T> {
+    fn poll_result(&self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
         if self.home.forked() {
             return Poll::Ready(Err(in_a_fork()));
         }

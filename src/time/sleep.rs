@@ -7,6 +7,7 @@
 
 use crate::event_loop::{Handle, Local};
 use crate::task::alarm::Alarm;
+use crate::task::budget;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -132,6 +133,9 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.alarm.is_over() {
+            return budget::counted(cx, |_| Poll::Ready(())); // F1
+        }
         self.alarm.poll(cx)
     }
 }

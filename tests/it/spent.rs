@@ -7,16 +7,18 @@
 //! asyncio has no budget. In the notes: a coroutine must give way (N10, N12).
 
 use super::fairness::{TEN, assert_soon, late};
+use readily::sync::{Barrier, Condition, Event, Lock, Semaphore};
 use readily::testing::SimLoop;
 use readily::{
-    BUDGET, CancellationToken, Either, Elapsed, Queue, ReturnWhen, Task, TaskGroup, as_completed,
-    consume_budget, gather, race, select, sleep, spawn, timeout, try_gather, unbudgeted, wait,
-    wait_for, yield_now,
+    BUDGET, CancellationToken, Either, Elapsed, JoinSet, Queue, RemoteTask, ReturnWhen, Task,
+    TaskGroup, as_completed, consume_budget, gather, race, select, sleep, spawn, timeout,
+    try_gather, unbudgeted, wait, wait_for, yield_now,
 };
 use std::cell::Cell;
 use std::future::{pending, ready};
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// All that this poll has.
 async fn spend_all() {
@@ -280,6 +282,74 @@ fn what_is_made_of_nothing_that_counts_counts_itself() {
         "group" => TaskGroup::<()>::run(async |_| Ok(()));
         "group, failed" => TaskGroup::<()>::collect(async |_| Err::<(), _>(()));
     }
+}
+
+/// F1: there is nothing to move, to take or to wait for, and that is done at once, again and again.
+#[test]
+fn what_does_nothing_counts_all_the_same() {
+    macro_rules! soon {
+        ($($name:literal => |$here:ident| $given:pat = $all:expr, $operation:expr;)+) => { $(
+            println!("{}", $name);
+            let mut sim = SimLoop::new(6);
+            let (mut stream, peer) = sim.duplex().unwrap();
+            assert_soon(late(&mut sim, |tick| async move {
+                let $here = &mut stream;
+                let ($given, _open) = ($all, &peer);
+                loop {
+                    let _ = $operation.await;
+                    tick();
+                }
+            }));
+        )+ };
+    }
+    soon! {
+        "read" => |here| here = here, here.read(&mut []);
+        "read_exact" => |here| here = here, here.read_exact(&mut []);
+        "write" => |here| here = here, here.write(&[]);
+        "write_all" => |here| here = here, here.write_all(&[]);
+        "read, half" => |here| (mut read, _write) = here.split(), read.read(&mut []);
+        "write_all, half" => |here| (_read, mut write) = here.split(), write.write_all(&[]);
+        "no permits" => |_stream| permits = Semaphore::new(0), permits.acquire_many(0);
+        "condition" => |_stream| (lock, condition) = (Lock::new(()), Condition::new()), async {
+            let mut guard = lock.try_acquire().unwrap();
+            for _ in 0..3 {
+                guard = condition.wait_for(guard, |()| true).await;
+            }
+        };
+        "event" => |_stream| event = { let event = Event::new(); event.set(); event }, event.wait();
+        "barrier" => |_stream| barrier = Barrier::new(1), barrier.wait();
+        "join" => |_stream| queue = Queue::<()>::unbounded(), queue.join();
+        "reserve" => |_stream| queue = Queue::<()>::bounded(1), queue.reserve();
+        "get, closed" => |_stream| queue = { let queue = Queue::<()>::bounded(1); queue.close(); queue }, queue.get();
+        "set" => |_stream| mut set = JoinSet::<()>::new(), set.join_next();
+        "shutdown" => |_stream| mut set = JoinSet::<()>::new(), set.shutdown();
+    }
+    // A sleep that is over, for who asks it again.
+    assert_soon(late(&mut SimLoop::new(6), |tick| async move {
+        let mut over = sleep(Duration::ZERO);
+        loop {
+            (&mut over).await;
+            tick();
+        }
+    }));
+}
+
+#[test]
+fn remote_tasks_that_have_ended_leave_a_timer_its_turn() {
+    let mut sim = SimLoop::new(6);
+    let remote = sim.remote();
+    let tasks: Vec<RemoteTask<()>> = (0..5000)
+        .map(|_| remote.spawn(|| async {}).unwrap())
+        .collect();
+    sim.run_until_stalled().unwrap();
+    assert!(tasks.iter().all(RemoteTask::done));
+    assert_soon(late(&mut sim, |tick| async move {
+        for task in tasks {
+            task.await.unwrap();
+            tick();
+        }
+        pending().await
+    }));
 }
 
 #[test]
