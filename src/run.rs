@@ -8,11 +8,11 @@
 
 mod builder;
 
-use crate::event_loop::{CloseReport, Error, EventLoop, Local, Unhandled};
+use crate::event_loop::{CloseReport, Error, EventLoop, Local, Origin, Unhandled};
 use crate::task::{MainTask, TaskRef, all_tasks};
 use std::cell::Cell;
 use std::ops::Deref;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
@@ -44,7 +44,8 @@ pub use builder::RunnerBuilder;
 pub fn run<F: Future>(future: F) -> Result<F::Output, Error> {
     let mut runner = Runner::new()?;
     let output = runner.run(future);
-    runner.close();
+    // Dropped and not closed: what destructors panic with is reported, and does not cost the output.
+    drop(runner);
     output
 }
 
@@ -83,21 +84,22 @@ impl Runner {
     #[doc(alias = "block_on")]
     #[track_caller]
     pub fn run<F: Future>(&mut self, future: F) -> Result<F::Output, Error> {
+        let site = Location::caller();
         let local = self.event_loop.local();
         // Also for the destructors of the future, which goes before this does.
         let _here = local.be_current();
-        let mut future = pin!(future);
+        let mut future = pin!(Some(future));
         let main = MainTask::new::<F>(&local);
         let ended = Cell::new(false);
         let (mut end, mut stopped, mut turned, mut told) = (None, false, false, false);
-        self.event_loop.turn_until(
+        let run = self.event_loop.turn_until(
             &mut || {
-                if ended.get() {
+                let Some(future) = future.as_mut().as_pin_mut().filter(|_| !ended.get()) else {
                     return; // a wake that came too late
-                }
+                };
                 // Its panic is the caller's own, and ends the run whatever the policy says of
                 // those that nobody waits for.
-                match catch_unwind(AssertUnwindSafe(|| main.poll(future.as_mut()))) {
+                match catch_unwind(AssertUnwindSafe(|| main.poll(future))) {
                     Ok(Poll::Pending) => return,
                     Ok(Poll::Ready(output)) => end = Some(output),
                     Err(payload) => local.note_main_panic(payload),
@@ -118,7 +120,13 @@ impl Runner {
                 }
                 over
             },
-        )?;
+        );
+        drop(main);
+        // It has ended. A destructor that panics now is reported, and does not cost the output.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| future.set(None))) {
+            local.tell_panic(payload, Origin::Main { site: Some(site) });
+        }
+        run?;
         match end {
             Some(output) => Ok(output),
             None if stopped => Err(Error::Stopped),
@@ -149,7 +157,7 @@ impl Runner {
     /// ```
     /// use readily::{PanicPolicy, Runner, spawn, yield_now};
     ///
-    /// use std::panic::{AssertUnwindSafe, catch_unwind};
+    /// use std::panic::{AssertUnwindSafe, Location, catch_unwind};
     ///
     /// let mut runner = Runner::builder().panic_policy(PanicPolicy::Propagate).debug(true).build()?;
     /// let ran = catch_unwind(AssertUnwindSafe(|| {

@@ -379,8 +379,10 @@ fn burst<T>(name: &str, mut thing: T, fill: impl FnOnce(&mut T), empty: impl FnO
     assert!(kept < 100_000, "{name}: {kept} bytes are kept of {burst}");
 }
 
+type Waiting<F> = Vec<Pin<Box<F>>>;
+
 /// So many futures of `make` that wait.
-fn waiting<F: Future>(make: impl Fn() -> F) -> Vec<Pin<Box<F>>> {
+fn waiting<F: Future>(make: impl Fn() -> F) -> Waiting<F> {
     let mut cx = Context::from_waker(Waker::noop());
     let one = |_| {
         let mut future = Box::pin(make());
@@ -397,21 +399,22 @@ fn burst_of_waiters<T, F: Future>(
     thing: T,
     serve: impl Fn(&T, usize),
 ) {
-    let mut all: Vec<Pin<Box<F>>> = Vec::new();
-    let given = |name: String, all: &mut Vec<_>, empty: &dyn Fn(&mut Vec<Pin<Box<F>>>)| {
-        burst(&name, all, |all| **all = waiting(&make), |all| empty(all));
+    let given = |way: &str, empty: &dyn Fn(Waiting<F>)| {
+        burst(
+            &format!("{name}, {way}"),
+            Vec::new(),
+            |all| *all = waiting(&make),
+            |all| empty(std::mem::take(all)),
+        );
     };
-    let leave_first = |all: &mut Vec<Pin<Box<F>>>| std::mem::take(all).into_iter().for_each(drop);
-    given(format!("{name}, left by the first"), &mut all, &leave_first);
-    let leave_last = |all: &mut Vec<_>| std::mem::take(all).into_iter().rev().for_each(drop);
-    given(format!("{name}, left by the last"), &mut all, &leave_last);
-    let served = |all: &mut Vec<_>| {
+    given("left by the first", &|all| all.into_iter().for_each(drop));
+    given("left by the last", &|all| {
+        all.into_iter().rev().for_each(drop);
+    });
+    given("served", &|all| {
         serve(&thing, all.len());
-        std::mem::take(all)
-            .into_iter()
-            .for_each(|future| drop(now(future)));
-    };
-    given(format!("{name}, served"), &mut all, &served);
+        all.into_iter().for_each(|future| drop(now(future)));
+    });
 }
 
 /// R126: of whatever holds what comes in bursts.

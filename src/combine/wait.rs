@@ -172,7 +172,7 @@ impl<T: 'static> Future for Ended<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
         ready!(self.task.poll_done(cx));
-        let failed = self.task.with_result(|result| match result {
+        let failed = self.task.peek_result(|result| match result {
             Ok(value) => (self.failed)(value),
             Err(JoinError::Panicked(_)) => true,
             Err(JoinError::Cancelled | JoinError::CancelledFor(_)) => false,

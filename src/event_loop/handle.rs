@@ -6,6 +6,7 @@
 //! In asyncio, `get_running_loop` gives the loop itself, which a garbage collector frees.
 
 use super::local::Local;
+use super::unhandled::{Unhandled, print};
 use std::rc::{Rc, Weak};
 
 /// The weak, clonable way to a loop on its own thread.
@@ -38,6 +39,15 @@ impl Handle {
     /// Runs `f` with the loop, unless that is gone.
     pub fn with<R>(&self, f: impl FnOnce(&Local) -> R) -> Option<R> {
         self.local.upgrade().map(|local| f(&local))
+    }
+
+    /// Reports what no call returned; on standard error where the loop has gone, and its hook with it.
+    #[cold]
+    pub(crate) fn report(&self, unhandled: &Unhandled) {
+        match self.upgrade() {
+            Some(local) => local.report(unhandled),
+            None => print(unhandled),
+        }
     }
 
     pub(crate) fn upgrade(&self) -> Option<Rc<Local>> {

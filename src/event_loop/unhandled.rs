@@ -294,7 +294,7 @@ fn panic(payload: &Payload, origin: Origin) -> Unhandled {
 }
 
 /// What is told where there is no hook.
-fn print(unhandled: &Unhandled) {
+pub(super) fn print(unhandled: &Unhandled) {
     eprintln!("readily: {unhandled}");
 }
 

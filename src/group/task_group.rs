@@ -9,8 +9,9 @@
 
 use super::child::{Child, ChildError, GroupError};
 use super::members::Members;
-use crate::event_loop::{Handle, Origin};
-use crate::task::{JoinError, budget, create_future, spawn};
+use crate::event_loop::{Handle, Origin, Unhandled};
+use crate::task::{JoinError, TaskRef, budget, create_future, current_task, spawn};
+use std::any::type_name;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -21,9 +22,8 @@ use std::task::{Context, Poll};
 
 struct Core<E: 'static> {
     members: Members<Result<(), E>>,
-    errors: RefCell<Vec<ChildError<E>>>,
-    /// Who has panicked, in the order of the errors.
-    panicked: RefCell<Vec<Origin>>,
+    /// Each with where it came from, for a report if the group is dropped.
+    errors: RefCell<Vec<(Origin, ChildError<E>)>>,
     /// It takes nobody any more.
     over: Cell<bool>,
 }
@@ -35,17 +35,18 @@ impl<E: 'static> Core<E> {
             let (task, ended) = ended;
             match ended {
                 Ok(Ok(())) | Err(JoinError::Cancelled | JoinError::CancelledFor(_)) => {}
-                Ok(Err(error)) => self.fail(ChildError::Failed(error)),
+                Ok(Err(error)) => self.fail(Some(task), ChildError::Failed(error)),
                 Err(JoinError::Panicked(payload)) => {
-                    self.panicked.borrow_mut().push(task.origin());
-                    self.fail(ChildError::Panicked(payload));
+                    self.fail(Some(task), ChildError::Panicked(payload));
                 }
             }
         }
     }
 
-    fn fail(&self, error: ChildError<E>) {
-        self.errors.borrow_mut().push(error);
+    /// A child has failed, or the task that runs the body.
+    fn fail(&self, task: Option<TaskRef>, error: ChildError<E>) {
+        let origin = task.map_or(Origin::Other, |task| task.origin());
+        self.errors.borrow_mut().push((origin, error));
     }
 
     fn has_failed(&self) -> bool {
@@ -87,8 +88,9 @@ impl<E: 'static> TaskGroup<E> {
     /// # Cancellation
     ///
     /// Dropping it drops `body` and cancels the children, now; one that does this itself ends
-    /// when it next gives way. Nothing can keep it from that. Errors that were there are dropped;
-    /// panics follow the [`PanicPolicy`](crate::PanicPolicy).
+    /// when it next gives way. Nothing can keep it from that. Errors that had come are reported, by
+    /// their type, as [`Unhandled::TaskFailed`]; panics follow the
+    /// [`PanicPolicy`](crate::PanicPolicy).
     ///
     /// # Examples
     ///
@@ -162,7 +164,6 @@ impl<E: 'static> TaskGroup<E> {
             core: Rc::new(Core {
                 members: Members::default(),
                 errors: RefCell::default(),
-                panicked: RefCell::default(),
                 over: Cell::new(false),
             }),
         };
@@ -192,7 +193,7 @@ impl<E: 'static> TaskGroup<E> {
                 body.set(None);
                 match ended {
                     Ok(output) => value = Some(output),
-                    Err(error) => core.fail(ChildError::Failed(error)),
+                    Err(error) => core.fail(current_task(), ChildError::Failed(error)),
                 }
             }
             // G1: not before the last child.
@@ -202,7 +203,7 @@ impl<E: 'static> TaskGroup<E> {
             }
         };
         poll_fn(|cx| budget::composed(cx, &mut step)).await;
-        let errors = core.errors.take();
+        let errors: Vec<_> = core.errors.take().into_iter().map(|it| it.1).collect();
         match value {
             Some(value) if errors.is_empty() => Ok(value),
             _ => Err(GroupError { errors }),
@@ -266,11 +267,20 @@ impl<E: 'static> Drop for Left<'_, E> {
         self.core.cancel("its group was dropped");
         self.core.collect();
         let errors = self.core.errors.take();
-        let mut panicked = self.core.panicked.take().into_iter();
-        for error in errors {
-            // Nobody is left to be given it, and a panic must not be silent.
-            if let (ChildError::Panicked(payload), Some(home)) = (error, &self.home) {
-                home.note_panic(payload, panicked.next().unwrap_or(Origin::Other));
+        let Some(home) = &self.home else {
+            return; // outside a loop it had no children
+        };
+        for (origin, error) in errors {
+            // Nobody is left to be given it, and neither a panic nor an error must be silent.
+            match error {
+                ChildError::Panicked(payload) => home.note_panic(payload, origin),
+                ChildError::Failed(error) => {
+                    home.report(&Unhandled::TaskFailed {
+                        origin,
+                        error: format!("{}, and its group was dropped with it", type_name::<E>()),
+                    });
+                    home.with(|local| local.drop_guarded(error));
+                }
             }
         }
     }

@@ -8,11 +8,10 @@
 //! In the notes: N17. A Task is one of these, with a coroutine behind it (N15).
 
 use super::budget;
-use super::done::{DoneKey, DoneList};
-use super::waiters::{WaiterKey, Waiters};
-use crate::event_loop::panics::catch;
-use crate::event_loop::{Handle, Origin};
-use std::cell::RefCell;
+use super::done::DoneKey;
+use super::future_cell::{Cell, State};
+use super::waiters::WaiterKey;
+use crate::event_loop::Handle;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -40,84 +39,6 @@ impl<T> fmt::Debug for InvalidState<T> {
     }
 }
 
-pub(super) enum State<T> {
-    Pending,
-    Settled(Result<T, FutureError>),
-    /// T4: delivered once. What it was is remembered for those who only ask.
-    Taken(Option<FutureError>),
-}
-
-pub(super) struct Cell<T: 'static> {
-    pub(super) state: RefCell<State<T>>,
-    pub(super) waiters: Waiters,
-    done: DoneList<Future<T>>,
-    /// Whose `call_soon` runs the done-callbacks.
-    local: Handle,
-}
-
-impl<T: 'static> Cell<T> {
-    /// Settles once; gives `result` back if that has happened before.
-    fn settle(
-        self: &Rc<Self>,
-        result: Result<T, FutureError>,
-    ) -> Result<(), Result<T, FutureError>> {
-        let mut state = self.state.borrow_mut();
-        if !matches!(*state, State::Pending) {
-            return Err(result);
-        }
-        *state = State::Settled(result);
-        drop(state);
-        // R057: a waker's panic is nobody's here, and must not cost the callbacks.
-        if let Err(payload) = catch(|| self.waiters.wake_all()) {
-            self.local.note_panic(payload, Origin::Other);
-        }
-        self.schedule();
-        Ok(())
-    }
-
-    fn schedule(self: &Rc<Self>) {
-        let future = || Future {
-            cell: Rc::clone(self),
-            waiting: None,
-        };
-        let scheduled = self.local.with(|local| self.done.schedule(local, future));
-        if scheduled.is_none() {
-            self.done.discard();
-        }
-    }
-
-    pub(super) fn is_settled(&self) -> bool {
-        !matches!(*self.state.borrow(), State::Pending)
-    }
-
-    pub(super) fn is_cancelled(&self) -> bool {
-        let cancelled = Some(FutureError::Cancelled);
-        match &*self.state.borrow() {
-            State::Pending => false,
-            State::Settled(result) => result.as_ref().err().copied() == cancelled,
-            State::Taken(error) => *error == cancelled,
-        }
-    }
-
-    pub(super) fn cancel(self: &Rc<Self>) -> bool {
-        self.settle(Err(FutureError::Cancelled)).is_ok()
-    }
-
-    pub(super) fn take(&self) -> Option<Result<T, FutureError>> {
-        let mut state = self.state.borrow_mut();
-        match &*state {
-            State::Pending | State::Taken(_) => None,
-            State::Settled(result) => {
-                let taken = State::Taken(result.as_ref().err().copied());
-                match std::mem::replace(&mut *state, taken) {
-                    State::Settled(result) => Some(result),
-                    _ => unreachable!("it was settled a moment ago"),
-                }
-            }
-        }
-    }
-}
-
 /// Makes a future that is settled from outside, and the promise that settles it.
 ///
 /// # Panics
@@ -140,12 +61,7 @@ impl<T: 'static> Cell<T> {
 pub fn create_future<T: 'static>() -> (Promise<T>, Future<T>) {
     let local = Handle::current()
         .expect("created a future outside a loop: use readily::run, or EventLoop::enter");
-    let cell = Rc::new(Cell {
-        state: RefCell::new(State::Pending),
-        waiters: Waiters::default(),
-        done: DoneList::default(),
-        local,
-    });
+    let cell = Rc::new(Cell::new(local));
     (
         Promise {
             cell: Rc::clone(&cell),
@@ -236,6 +152,11 @@ pub struct Future<T: 'static> {
 }
 
 impl<T: 'static> Future<T> {
+    pub(super) fn of(cell: Rc<Cell<T>>) -> Self {
+        let waiting = None;
+        Self { cell, waiting }
+    }
+
     /// Whether it is settled, in whichever way.
     #[must_use]
     pub fn done(&self) -> bool {

@@ -15,6 +15,7 @@ use super::join::{self, JoinError, Reason, TaskState, disown};
 use super::line::let_go;
 use super::untold::Untold;
 use crate::base::slab::SlabKey;
+use crate::event_loop::panics::drop_quietly;
 use crate::event_loop::{Handle, Local, current};
 use std::borrow::Cow;
 use std::fmt;
@@ -287,7 +288,10 @@ impl<T: 'static> Drop for Task<T> {
                 // Its loop has gone: whoever else knows the task cannot have the result either.
                 let left = self.task.take();
                 if let Some(Err(JoinError::Panicked(payload))) = left {
-                    drop(Untold::of(cell, payload));
+                    let untold = Untold::of(cell, payload);
+                    if cell.standing().is_seen() {
+                        drop_quietly(untold.take());
+                    }
                 }
             }
         }

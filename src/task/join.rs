@@ -9,6 +9,7 @@
 use super::cell::CellRef;
 use super::current::TaskRef;
 use super::done::DoneKey;
+use crate::event_loop::panics::drop_quietly;
 use crate::event_loop::{Handle, Local, Payload, unhandled};
 use std::borrow::Cow;
 use std::fmt;
@@ -111,9 +112,12 @@ pub(super) fn announce(local: &Local, cell: &CellRef) {
     }
 }
 
-/// Nobody will take the result: a panic is told, anything else dropped.
+/// Nobody will take the result: a panic that nobody has looked at is told, anything else dropped.
 pub(super) fn disown(local: &Local, cell: &CellRef) {
     match cell.deliver() {
+        Some(Err(JoinError::Panicked(payload))) if cell.standing().is_seen() => {
+            drop_quietly(payload);
+        }
         Some(Err(JoinError::Panicked(payload))) => local.note_panic(payload, cell.origin()),
         Some(Ok(())) if cell.has_output_to_drop() => {
             let output = Output(cell.clone());

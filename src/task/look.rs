@@ -6,7 +6,8 @@
 //! In asyncio this is `lambda f: f.result()`, which may be called as often as one likes.
 
 use super::cell::Joined;
-use super::future::{Cell, Future, FutureError, State};
+use super::future::{Future, FutureError};
+use super::future_cell::{Cell, State};
 use super::handle::Task;
 use super::join::JoinError;
 
@@ -62,7 +63,18 @@ impl<T: 'static> Task<T> {
     /// Looks at the result without taking it: `None` while there is none, and if it was taken
     /// before. It is taken out while `f` looks, so to ask this task once more within `f` gives
     /// `None` too.
+    ///
+    /// What was looked at counts as retrieved: a panic in it is not reported when the task is dropped, nor
+    /// an error by [`detach_reporting`](Task::detach_reporting).
     pub fn with_result<R>(&self, f: impl FnOnce(&Result<T, JoinError>) -> R) -> Option<R> {
+        self.peek_result(|result| {
+            self.cell().standing().see();
+            f(result)
+        })
+    }
+
+    /// The same for the crate's own code, whose look is not that of somebody who handles a failure.
+    pub(crate) fn peek_result<R>(&self, f: impl FnOnce(&Result<T, JoinError>) -> R) -> Option<R> {
         look(&self.task, f)
     }
 }
@@ -73,7 +85,8 @@ impl<T: 'static> Future<T> {
     ///
     /// For done-callbacks: what is `lambda f: f.result()` in asyncio. Whoever awaits the future is
     /// woken before they are called, and takes the value; for both there is
-    /// [`Future::shared`].
+    /// [`Future::shared`], of which a done-callback that was added before sees the value, however many
+    /// have their clones.
     ///
     /// # Examples
     ///
@@ -98,6 +111,9 @@ impl<T: 'static> Future<T> {
     /// ```
     #[doc(alias = "result")]
     pub fn with_result<R>(&self, f: impl FnOnce(&Result<T, FutureError>) -> R) -> Option<R> {
-        look(&*self.cell, f)
+        match self.cell.shared() {
+            Some(shared) => Some(f(&shared)),
+            None => look(&*self.cell, f),
+        }
     }
 }

@@ -16,6 +16,7 @@ mod current;
 mod done;
 mod executor;
 mod future;
+mod future_cell;
 mod handle;
 mod join;
 pub(crate) mod line;

@@ -59,7 +59,10 @@ struct Reporter<T: 'static, E: Display + 'static>(Task<Result<T, E>>);
 impl<T: 'static, E: Display + 'static> Drop for Reporter<T, E> {
     fn drop(&mut self) {
         let task = &self.0;
-        let error = task.with_result(|result| match result {
+        if task.cell().standing().is_seen() {
+            return; // by who had the handle before
+        }
+        let error = task.peek_result(|result| match result {
             Ok(Err(error)) => Some(error.to_string()),
             _ => None,
         });

@@ -7,19 +7,13 @@
 //! In the notes: N17; in asyncio every future is like this, since Python shares objects.
 
 use super::budget;
-use super::future::{Cell, Future, FutureError};
+use super::future::{Future, FutureError};
+use super::future_cell::Cell;
 use super::waiters::WaiterKey;
-use std::cell::OnceCell;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-
-struct Kept<T: 'static> {
-    cell: Rc<Cell<T>>,
-    /// What was settled, once somebody has looked.
-    value: OnceCell<Result<T, FutureError>>,
-}
 
 /// A future that can be cloned, and gives each who awaits it a clone of the value: as often as it
 /// is asked. See [`Future::shared`].
@@ -29,7 +23,7 @@ struct Kept<T: 'static> {
 /// Dropping a pending `.await`, or one of several clones, loses nothing for the others.
 #[must_use = "a future does nothing unless it is awaited or asked"]
 pub struct SharedFuture<T: 'static> {
-    kept: Rc<Kept<T>>,
+    cell: Rc<Cell<T>>,
     waiting: Option<WaiterKey>,
 }
 
@@ -51,11 +45,10 @@ impl<T: Clone + 'static> Future<T> {
     /// # Ok::<(), readily::Error>(())
     /// ```
     pub fn shared(self) -> SharedFuture<T> {
+        let cell = self.into_cell();
+        cell.share();
         SharedFuture {
-            kept: Rc::new(Kept {
-                cell: self.into_cell(),
-                value: OnceCell::new(),
-            }),
+            cell,
             waiting: None,
         }
     }
@@ -65,12 +58,9 @@ impl<T: Clone + 'static> SharedFuture<T> {
     /// A clone of the result, without waiting for it: `None` while there is none.
     #[must_use]
     pub fn result(&self) -> Option<Result<T, FutureError>> {
-        if self.kept.value.get().is_none() {
-            // Whoever else took it meanwhile has put it there.
-            let _ = self.kept.value.set(self.kept.cell.take()?);
-        }
         // No borrow is held while it is cloned (L8): what is once there stays.
-        self.kept.value.get().cloned()
+        let shared = self.cell.shared()?;
+        Some(Result::clone(&shared))
     }
 }
 
@@ -78,25 +68,25 @@ impl<T: 'static> SharedFuture<T> {
     /// Whether it is settled, in whichever way.
     #[must_use]
     pub fn done(&self) -> bool {
-        self.kept.cell.is_settled()
+        self.cell.is_settled()
     }
 
     /// Whether it was cancelled.
     #[must_use]
     pub fn cancelled(&self) -> bool {
-        self.kept.cell.is_cancelled()
+        self.cell.is_cancelled()
     }
 
     /// Settles it as cancelled, for all. `true` exactly if it was not settled before.
     pub fn cancel(&self) -> bool {
-        self.kept.cell.cancel()
+        self.cell.cancel()
     }
 }
 
 impl<T: 'static> Clone for SharedFuture<T> {
     fn clone(&self) -> Self {
         Self {
-            kept: Rc::clone(&self.kept),
+            cell: Rc::clone(&self.cell),
             waiting: None,
         }
     }
@@ -110,13 +100,13 @@ impl<T: Clone + 'static> std::future::Future for SharedFuture<T> {
     /// If the result had been taken before the future was shared: it would wait for ever.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         budget::counted(cx, |cx| {
-            let Self { kept, waiting } = &mut *self;
-            if !kept.cell.is_settled() {
-                kept.cell.waiters.wait(waiting, cx.waker());
+            let Self { cell, waiting } = &mut *self;
+            if !cell.is_settled() {
+                cell.waiters.wait(waiting, cx.waker());
             }
             // Cloning the waker was somebody else's code, and may have settled it.
             let result = self.result();
-            let taken = result.is_none() && self.kept.cell.is_settled();
+            let taken = result.is_none() && self.cell.is_settled();
             assert!(!taken, "the result of this future was taken before");
             result.map_or(Poll::Pending, Poll::Ready)
         })
@@ -125,7 +115,7 @@ impl<T: Clone + 'static> std::future::Future for SharedFuture<T> {
 
 impl<T: 'static> Drop for SharedFuture<T> {
     fn drop(&mut self) {
-        self.kept.cell.waiters.leave(&mut self.waiting);
+        self.cell.waiters.leave(&mut self.waiting);
     }
 }
 

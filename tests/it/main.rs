@@ -29,6 +29,7 @@ mod reentrancy;
 mod refused;
 mod remote_tasks;
 mod reports;
+mod retrieved;
 mod servers;
 mod sizes;
 mod spent;

@@ -492,7 +492,7 @@ fn the_panic_of_a_child_whose_group_is_dropped_is_told_with_its_name() {
     runner.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&runner);
     let body = async |group: &TaskGroup<()>| -> Result<(), ()> {
-        group.spawn(async { Err::<(), ()>(()) });
+        group.spawn(async { Ok(()) });
         group.spawn::<(), _>(async { panic!("planted") });
         pending().await
     };
@@ -632,7 +632,18 @@ fn a_panic_that_outlives_its_loop_is_told_to_standard_error() {
             assert!(polled.await);
             readily::yield_now().await;
             readily::yield_now().await;
-            (task, group)
+            // One that was looked at is told to nobody; an error that nobody has got, by its type.
+            let seen = spawn(async { panic!("seen") });
+            let mut failed = Box::pin(TaskGroup::<String>::collect(async |group| {
+                group.spawn::<(), _>(async { Err("lost".to_owned()) });
+                Ok(())
+            }));
+            let polled = poll_fn(|cx| Poll::Ready(failed.as_mut().poll(cx).is_pending()));
+            assert!(polled.await);
+            readily::yield_now().await;
+            readily::yield_now().await;
+            assert!(seen.with_result(|result| result.is_err()).unwrap());
+            (task, group, seen, failed)
         });
         runner.close();
         drop((far, held));
@@ -643,12 +654,16 @@ fn a_panic_that_outlives_its_loop_is_told_to_standard_error() {
     let output = command(name, None).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
-    for (task, what) in [(4, "far"), (2, "held"), (3, "child")] {
+    for (task, what) in [(2, "far"), (3, "held"), (4, "child")] {
         let start = format!("readily: Task-{task}, spawned at tests/it/panics.rs:");
         let end = format!("panicked, with nobody waiting: {what}");
         let is_it = |line: &str| line.starts_with(&start) && line.ends_with(&end);
         assert_eq!(said.lines().filter(|line| is_it(line)).count(), 1, "{said}");
     }
+    assert!(!said.contains("nobody waiting: seen"), "{said}");
+    let failed =
+        |line: &&str| line.starts_with("readily: Task-6,") && line.contains("failed: alloc::");
+    assert_eq!(said.lines().filter(failed).count(), 1, "{said}");
 }
 
 /// R045: others are still dropped.

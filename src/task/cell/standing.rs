@@ -28,6 +28,8 @@ const TAKEN: u8 = 1;
 const CANCELLED: u8 = 2;
 /// Nobody has a `Task` that may read the result.
 const DETACHED: u8 = 4;
+/// The result was looked at: a panic or an error in it need not be reported any more.
+const SEEN: u8 = 8;
 
 /// Where a task stands: for the loop's thread only.
 ///
@@ -108,6 +110,14 @@ impl Standing {
 
     pub(in crate::task) fn cancel(&self) {
         self.mark(CANCELLED, true);
+    }
+
+    pub(in crate::task) fn is_seen(&self) -> bool {
+        self.is(SEEN)
+    }
+
+    pub(in crate::task) fn see(&self) {
+        self.mark(SEEN, true);
     }
 
     pub(in crate::task) fn is_detached(&self) -> bool {

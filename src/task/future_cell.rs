@@ -1,0 +1,120 @@
+//! What a promise and its future share: whether it is settled, with what, and who waits for that.
+//!
+//! It is settled once. The value is moved out to the one who awaits it, or stays where it is, if many
+//! share it, each of whom gets a clone.
+//!
+//! In the notes: N17. Rule: T4.
+
+use super::done::DoneList;
+use super::future::{Future, FutureError};
+use super::waiters::Waiters;
+use crate::event_loop::panics::catch;
+use crate::event_loop::{Handle, Origin};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+pub(super) enum State<T> {
+    Pending,
+    Settled(Result<T, FutureError>),
+    /// For many, who get clones: it stays here. `None` while it is pending.
+    Shared(Option<Rc<Result<T, FutureError>>>),
+    /// T4: delivered once. What it was is remembered for those who only ask.
+    Taken(Option<FutureError>),
+}
+
+pub(super) struct Cell<T: 'static> {
+    pub(super) state: RefCell<State<T>>,
+    pub(super) waiters: Waiters,
+    pub(super) done: DoneList<Future<T>>,
+    /// Whose `call_soon` runs the done-callbacks.
+    pub(super) local: Handle,
+}
+
+impl<T: 'static> Cell<T> {
+    pub(super) fn new(local: Handle) -> Self {
+        Self {
+            state: RefCell::new(State::Pending),
+            waiters: Waiters::default(),
+            done: DoneList::default(),
+            local,
+        }
+    }
+
+    /// Settles once; gives `result` back if that has happened before.
+    pub(super) fn settle(
+        self: &Rc<Self>,
+        result: Result<T, FutureError>,
+    ) -> Result<(), Result<T, FutureError>> {
+        let mut state = self.state.borrow_mut();
+        match *state {
+            State::Pending => *state = State::Settled(result),
+            State::Shared(None) => *state = State::Shared(Some(Rc::new(result))),
+            _ => return Err(result),
+        }
+        drop(state);
+        // R057: a waker's panic is nobody's here, and must not cost the callbacks.
+        if let Err(payload) = catch(|| self.waiters.wake_all()) {
+            self.local.note_panic(payload, Origin::Other);
+        }
+        self.schedule();
+        Ok(())
+    }
+
+    pub(super) fn schedule(self: &Rc<Self>) {
+        let future = || Future::of(Rc::clone(self));
+        let scheduled = self.local.with(|local| self.done.schedule(local, future));
+        if scheduled.is_none() {
+            self.done.discard();
+        }
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        !matches!(*self.state.borrow(), State::Pending | State::Shared(None))
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        let cancelled = Some(FutureError::Cancelled);
+        match &*self.state.borrow() {
+            State::Pending | State::Shared(None) => false,
+            State::Settled(result) => result.as_ref().err().copied() == cancelled,
+            State::Shared(Some(result)) => result.as_ref().as_ref().err().copied() == cancelled,
+            State::Taken(error) => *error == cancelled,
+        }
+    }
+
+    pub(super) fn cancel(self: &Rc<Self>) -> bool {
+        self.settle(Err(FutureError::Cancelled)).is_ok()
+    }
+
+    /// From here on it is for many. What was taken before stays so.
+    pub(super) fn share(&self) {
+        let mut state = self.state.borrow_mut();
+        *state = match std::mem::replace(&mut *state, State::Pending) {
+            State::Pending => State::Shared(None),
+            State::Settled(result) => State::Shared(Some(Rc::new(result))),
+            other => other,
+        };
+    }
+
+    /// What many share, when it is there.
+    pub(super) fn shared(&self) -> Option<Rc<Result<T, FutureError>>> {
+        match &*self.state.borrow() {
+            State::Shared(shared) => shared.clone(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn take(&self) -> Option<Result<T, FutureError>> {
+        let mut state = self.state.borrow_mut();
+        match &*state {
+            State::Pending | State::Shared(_) | State::Taken(_) => None,
+            State::Settled(result) => {
+                let taken = State::Taken(result.as_ref().err().copied());
+                match std::mem::replace(&mut *state, taken) {
+                    State::Settled(result) => Some(result),
+                    _ => unreachable!("it was settled a moment ago"),
+                }
+            }
+        }
+    }
+}
