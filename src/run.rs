@@ -24,7 +24,7 @@ pub use builder::RunnerBuilder;
 ///
 /// # Errors
 ///
-/// [`Error::Nested`] inside a callback or task of another loop, [`Error::Stopped`] if somebody
+/// [`Error::WouldBlockLoop`] inside a callback or task of another loop, [`Error::Stopped`] if somebody
 /// stops the loop before `future` is done, [`Error::Io`] if the system has no descriptor for a
 /// loop, or takes it away.
 ///

@@ -296,6 +296,10 @@ const LONG: &[(&str, &str)] = &[
         "src/event_loop/mod.rs",
         "most of it is the public documentation",
     ),
+    (
+        "src/event_loop/unhandled.rs",
+        "most of it is the public documentation",
+    ),
     ("src/base/timers.rs", "the heap and its tests"),
     (
         "src/task/cell.rs",

@@ -1,24 +1,33 @@
 //! Which loop is running here: three of the crate's five thread-locals.
 //!
 //! `spawn`, `sleep` and wakers find their loop through the first, so a wake at home costs
-//! one comparison and a push. The second remembers that a loop is turning, since to turn
-//! one inside a callback of another, or of itself, would block the outer one (N5).
+//! one comparison and a push. The last counts the loops that are turning: a turn that may sleep,
+//! inside a callback of another loop, would block that (N5); one that does not sleep is allowed, and
+//! so two libraries can each embed a loop.
+//!
+//! Whatever a callback or a poll enters it leaves before it returns. A guard of
+//! [`EventLoop::enter`](super::EventLoop::enter) that is held across an await is taken out of the list
+//! as soon as the poll is over, or the tasks behind it would spawn, sleep and register on a loop that
+//! nobody turns.
 //!
 //! In asyncio this is `get_running_loop`.
 
 use super::error::Error;
 use super::inbox::Inbox;
 use super::local::Local;
+use super::origin::Origin;
+use super::unhandled::Unhandled;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// The loops that were entered, each under a number of its own.
+/// The loops that were entered, each under a number of its own: later ones have larger ones.
 struct Entered {
     /// The last one, which is current. By itself, for it is all that is looked at but where one
     /// loop is entered inside another: to enter and leave costs a third of what a list does.
     current: Option<(u64, Rc<Local>)>,
     below: Vec<(u64, Rc<Local>)>,
+    next: u64,
 }
 
 thread_local! {
@@ -26,11 +35,13 @@ thread_local! {
         RefCell::new(Entered {
             current: None,
             below: Vec::new(),
+            next: 0,
         })
     };
     /// Where the current one is, to be compared with: it needs no borrow and no destructor.
     static NOW: Cell<*const Local> = const { Cell::new(std::ptr::null()) };
-    static TURNING: Cell<bool> = const { Cell::new(false) };
+    /// How many loops are turning, each inside a callback of the one before.
+    static TURNING: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Runs `f` with this thread's loop; `None` where there is none, or where the thread is
@@ -79,7 +90,13 @@ pub(crate) fn is_another(local: *const Local) -> bool {
 
 /// Whether a loop is turning on this thread: to wait here for another thread would block it.
 pub(crate) fn is_turning() -> bool {
-    TURNING.try_with(Cell::get).unwrap_or(false)
+    TURNING.get() != 0
+}
+
+/// Whether a loop is turning inside a callback or a task of another one.
+#[inline]
+pub(crate) fn is_nested() -> bool {
+    TURNING.get() > 1
 }
 
 /// Runs `queue` if `home` is of this thread's loop, or says that it is not. No lock, no call to the
@@ -104,8 +121,8 @@ pub(crate) fn is_at_home(home: &Arc<Inbox>) -> bool {
 impl Entered {
     #[inline]
     fn enter(&mut self, local: Rc<Local>) -> u64 {
-        // Above all that are there, so that no two guards have the same.
-        let number = self.current.as_ref().map_or(0, |&(last, _)| last + 1);
+        let number = self.next;
+        self.next += 1;
         if let Some(before) = self.current.replace((number, local)) {
             self.below.push(before);
         }
@@ -130,13 +147,23 @@ impl Entered {
         let place = self.below.iter().rposition(|below| below.0 == number)?;
         Some(self.below.remove(place))
     }
+
+    /// Takes out what was entered after `number`, which is current then.
+    fn leave_above(&mut self, number: u64) -> Vec<(u64, Rc<Local>)> {
+        let place = self.below.iter().position(|&(below, _)| below > number);
+        let mut above = self.below.split_off(place.unwrap_or(self.below.len()));
+        above.extend(self.current.take_if(|current| current.0 > number));
+        if self.current.is_none() {
+            self.current = self.below.pop();
+        }
+        above
+    }
 }
 
 /// Makes a loop this thread's loop until it is dropped. Guards may be dropped in any order.
 #[must_use]
 pub(crate) struct Here {
     number: u64,
-    turning: bool,
 }
 
 impl Here {
@@ -149,18 +176,7 @@ impl Here {
         });
         Self {
             number: number.unwrap_or(0),
-            turning: false,
         }
-    }
-
-    /// For a turn; L3: not inside another.
-    pub(super) fn begin_turn(local: &Rc<Local>) -> Result<Self, Error> {
-        if TURNING.replace(true) {
-            return Err(Error::Nested);
-        }
-        let mut here = Self::enter(local);
-        here.turning = true;
-        Ok(here)
     }
 }
 
@@ -175,8 +191,122 @@ impl Drop for Here {
             NOW.set(current.map_or(std::ptr::null(), |(_, local)| Rc::as_ptr(local)));
             left
         });
-        if self.turning {
-            TURNING.set(false);
+    }
+}
+
+/// A turn, or a row of them: its loop is current, and cannot be turned once more.
+pub(super) struct Turning<'a> {
+    local: &'a Local,
+    here: Here,
+}
+
+impl<'a> Turning<'a> {
+    /// L3: not inside another turn of the same loop; and if it `may_sleep`, not inside one of another.
+    pub(super) fn begin(local: &'a Rc<Local>, may_sleep: bool) -> Result<Self, Error> {
+        if local.turn.get().is_some() {
+            return Err(Error::Nested);
         }
+        if may_sleep && is_turning() {
+            return Err(Error::WouldBlockLoop);
+        }
+        TURNING.set(TURNING.get() + 1);
+        let here = Here::enter(local);
+        local.turn.set(Some(here.number));
+        Ok(Self { local, here })
+    }
+}
+
+impl Drop for Turning<'_> {
+    fn drop(&mut self) {
+        self.local.turn.set(None);
+        TURNING.set(TURNING.get() - 1);
+        // What a callback has entered and kept is not for who turned us.
+        let is_last = |entered: &RefCell<Entered>| {
+            let entered = entered.borrow();
+            entered
+                .current
+                .as_ref()
+                .is_none_or(|last| last.0 == self.here.number)
+        };
+        if !ENTERED.try_with(is_last).unwrap_or(true) {
+            leave_above(self.here.number);
+        }
+    }
+}
+
+/// Makes the loop that was entered under `number` current again.
+#[cold]
+fn leave_above(number: u64) {
+    // Dropped after the borrow: one may be the last of its loop.
+    let _above = ENTERED.try_with(|entered| {
+        let mut entered = entered.borrow_mut();
+        let above = entered.leave_above(number);
+        let current = entered.current.as_ref();
+        NOW.set(current.map_or(std::ptr::null(), |(_, local)| Rc::as_ptr(local)));
+        above
+    });
+}
+
+impl Local {
+    /// A callback or a poll has returned: if it has left another loop current than this one, that is
+    /// put right, and told with its `origin`.
+    #[inline]
+    pub(crate) fn check_current(&self, origin: impl FnOnce() -> Origin) {
+        if !is(self) {
+            self.be_current_again(origin());
+        }
+    }
+
+    #[cold]
+    fn be_current_again(&self, origin: Origin) {
+        if let Some(number) = self.turn.get() {
+            leave_above(number);
+            self.report(&Unhandled::EnterHeld { origin });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Manual;
+    use crate::poll::portable::PollPoller;
+
+    fn local() -> Rc<Local> {
+        let poller = PollPoller::new().unwrap();
+        Local::new(Box::new(poller), Box::new(Manual::new())).unwrap()
+    }
+
+    /// L3.
+    #[test]
+    fn a_loop_does_not_turn_inside_itself_however_many_are_between() {
+        let (one, other) = (local(), local());
+        let outer = Turning::begin(&one, true).unwrap();
+        for may_sleep in [true, false] {
+            let nested = Turning::begin(&one, may_sleep);
+            assert!(matches!(nested, Err(Error::Nested)));
+        }
+        let inner = Turning::begin(&other, false).unwrap();
+        assert!(is(Rc::as_ptr(&other)) && is_nested());
+        assert!(matches!(Turning::begin(&one, false), Err(Error::Nested)));
+        drop(inner);
+        assert!(is(Rc::as_ptr(&one)) && is_turning() && !is_nested());
+        drop(outer);
+        assert!(!is_any() && !is_turning());
+        drop(Turning::begin(&one, true).unwrap());
+    }
+
+    #[test]
+    fn what_was_entered_in_a_turn_and_kept_is_left_with_it() {
+        let (one, other) = (local(), local());
+        let before = Here::enter(&other);
+        let turn = Turning::begin(&one, false).unwrap();
+        let kept = [Here::enter(&other), Here::enter(&one), Here::enter(&other)];
+        drop(turn);
+        assert!(is(Rc::as_ptr(&other)));
+        drop(before);
+        assert!(!is_any(), "what was kept has no effect any more");
+        drop(kept);
+        assert!(!is_any());
     }
 }

@@ -87,6 +87,7 @@ impl Local {
                     Kind::Hangup => self.hang_up(cx, event.ready, callbacks),
                     Kind::Default => callbacks.on_default(cx, event.ready),
                 }
+                self.check_current(|| registration.origin(kind));
                 self.end_call(begun, || registration.origin(kind));
             }
             if event.ready.is_hangup() {
@@ -109,6 +110,7 @@ impl Local {
         };
         let (kind, begun) = batch.running;
         let origin = registration.origin(kind);
+        self.check_current(|| origin.clone());
         self.end_call(begun, || origin.clone());
         let role = registration.line.get().role;
         if !matches!(role, Role::Listener | Role::Source) {

@@ -86,6 +86,8 @@ pub struct Local {
     pub(super) closed: Cell<bool>,
     pub(super) stats: Counts,
     pub(super) depth: Depth,
+    /// While it turns: under which number it was entered for that.
+    pub(super) turn: Cell<Option<u64>>,
     /// Whether a run turns the loop, and not somebody by hand.
     pub(super) in_run: Cell<bool>,
     /// How much has run since the kernel was last looked at (L9).
@@ -120,6 +122,7 @@ impl Local {
             closed: Cell::new(false),
             stats: Counts::default(),
             depth: Depth::default(),
+            turn: Cell::new(None),
             in_run: Cell::new(false),
             unlooked: Cell::new(0),
             ghosts: Cell::new(0),

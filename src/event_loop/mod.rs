@@ -67,7 +67,7 @@ pub use unhandled::Unhandled;
 
 use crate::base::clock::{Clock, Monotonic};
 use crate::poll::{self, Poller};
-use current::Here;
+use current::{Here, Turning};
 use std::cell::OnceCell;
 use std::fmt;
 use std::io;
@@ -133,7 +133,8 @@ impl EventLoop {
     ///
     /// # Errors
     ///
-    /// [`Error::Nested`] inside a callback or task, [`Error::Forked`] in a child of the
+    /// [`Error::Nested`] inside a callback or task of this loop, [`Error::WouldBlockLoop`] inside one
+    /// of another loop, unless `limit` is zero; [`Error::Forked`] in a child of the
     /// process that made the loop, [`Error::Io`] if the poller fails (its descriptor was
     /// closed by somebody else). The loop is as it was.
     ///
@@ -183,7 +184,8 @@ impl EventLoop {
 
     fn turn_once(&self, limit: Option<Duration>, main: &mut dyn FnMut()) -> Result<(), Error> {
         self.local.check()?;
-        let _here = Here::begin_turn(&self.local)?;
+        let may_sleep = limit != Some(Duration::ZERO);
+        let _turning = Turning::begin(&self.local, may_sleep)?;
         self.local.in_run.set(false);
         self.steps(false, limit, main)
     }
@@ -264,12 +266,12 @@ impl EventLoop {
     ) -> Result<(), Error> {
         let local = &*self.local;
         local.look_next();
-        let mut here = None;
+        let mut turning = None;
         while !local.reports.has_panic() && !ended(self) {
             local.check()?;
-            if here.is_none() {
+            if turning.is_none() {
                 // Once for all turns.
-                here = Some(Here::begin_turn(&self.local)?);
+                turning = Some(Turning::begin(&self.local, true)?);
                 local.in_run.set(true);
             }
             // There is nothing to sleep for where the run is about to end.
@@ -327,6 +329,9 @@ impl EventLoop {
 
     /// Makes this the loop of `spawn`, `sleep` and the like on this thread, outside a turn,
     /// until the guard is dropped.
+    ///
+    /// In a callback or a task of another loop the guard has an effect until that returns, or awaits:
+    /// one that is still there is told as [`Unhandled::EnterHeld`], and has none from then on.
     pub fn enter(&self) -> Entered<'_> {
         Entered {
             _here: Here::enter(&self.local),

@@ -300,8 +300,12 @@ impl Local {
             Expired::Call(call) => {
                 let site = call.site;
                 self.call_out(|| Origin::Timer { site }, || call.run(self));
+                self.check_current(|| Origin::Timer { site });
             }
-            Expired::Wake(waker) => self.guard(|| waker.wake()),
+            Expired::Wake(waker) => {
+                self.guard(|| waker.wake());
+                self.check_current(|| Origin::Other);
+            }
         }
     }
 }

@@ -265,12 +265,14 @@ impl Local {
                     running.site = Some(site);
                     running.begun = self.begin_call();
                     call.run(self);
+                    self.check_current(|| Origin::Closure { site });
                     self.end_call(running.begun, || Origin::Closure { site });
                 }
                 MAIN_JOB => {
                     self.note("main", 0);
                     running.begun = self.begin_call();
                     main();
+                    self.check_current(|| self.main_origin());
                     self.end_call(running.begun, || self.main_origin());
                 }
                 job => {
@@ -299,6 +301,7 @@ impl Local {
                 jobs.map_or(Origin::Other, |jobs| jobs.origin(job))
             }
         };
+        self.check_current(|| origin.clone());
         self.end_call(running.begun, || origin.clone());
         self.note_panic(payload, origin);
     }

@@ -75,6 +75,14 @@ pub enum Unhandled {
     /// behind the loop's back while a duplicate of it, or a child, kept its file open (epoll(7),
     /// question 6). The loop cannot take it out any more, and spins while it is ready.
     Ghost,
+    /// A callback, or a poll of a task, has entered another loop and not left it before it returned: a
+    /// guard of [`EventLoop::enter`](super::EventLoop::enter) is held across an await, or was
+    /// forgotten. What comes next would spawn, sleep and register on that loop. This one is
+    /// current again, and the guard has no effect any more.
+    EnterHeld {
+        /// Which.
+        origin: Origin,
+    },
     /// A descriptor of the loop's own was closed with an error: `EIO`, `ENOSPC` or `EDQUOT` for
     /// what was written before and could not be kept, `EBADF` where somebody else had closed it
     /// already. It is not open any more, and is not closed again.
@@ -123,6 +131,10 @@ impl fmt::Display for Unhandled {
             Self::Ghost => f.write_str(
                 "events without end for a descriptor that was closed behind the loop's back; \
                  a duplicate of it is still open",
+            ),
+            Self::EnterHeld { origin } => write!(
+                f,
+                "{origin} keeps another loop entered after it has returned; that has no effect any more"
             ),
             Self::CloseFailed { fd, site, error } => {
                 write!(f, "closing descriptor {fd}, registered at {site}: {error}")

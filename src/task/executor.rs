@@ -21,7 +21,9 @@
 use super::budget::{self, Allowance};
 use super::cell::{Birth, CellRef, Head, Joined, Nascent};
 use super::join::{JoinError, Output, Reason, TaskState, announce, disown};
+use super::task_local::Hidden;
 use crate::base::slab::{Slab, SlabKey};
+use crate::event_loop::current;
 use crate::event_loop::{Jobs, Local, MAIN_JOB, Origin, Payload};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -193,6 +195,7 @@ impl Executor {
             end: None,
         };
         cell.poll(&mut step);
+        local.check_current(|| cell.origin());
         if let Some(end) = step.end {
             Self::finish(local, &cell, end);
         }
@@ -263,15 +266,17 @@ fn after_drop(
 struct Polling<'a> {
     executor: &'a Executor,
     _allowance: Allowance,
+    /// Those of the task of another loop in which this one is turned.
+    _hidden: Option<Hidden>,
 }
 
 impl<'a> Polling<'a> {
     #[inline]
     fn begin(executor: &'a Executor) -> Self {
-        let _allowance = Allowance::full();
         Self {
             executor,
-            _allowance,
+            _allowance: Allowance::full(),
+            _hidden: current::is_nested().then(Hidden::all),
         }
     }
 }

@@ -50,6 +50,24 @@ impl Drop for Within {
     }
 }
 
+/// G7: while this lives, no value is set. For the tasks of a loop that is turned inside a task of
+/// another loop, whose values are not theirs.
+pub(super) struct Hidden(Vec<Entry>);
+
+impl Hidden {
+    pub(super) fn all() -> Self {
+        Self(VALUES.try_with(RefCell::take).unwrap_or_default())
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let values = std::mem::take(&mut self.0);
+        // Those that were set meanwhile have been left.
+        let _ = VALUES.try_with(|all| all.replace(values));
+    }
+}
+
 /// Declares task-locals: `task_local! { static NAME: Type; }`, with attributes and visibility as
 /// for any static. See [`TaskLocal`].
 #[macro_export]

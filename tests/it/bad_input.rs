@@ -239,9 +239,10 @@ fn a_branch_that_nobody_wrote_does_not_make_the_loop_spin() {
     assert!(turns < 5, "{turns} turns");
 }
 
-/// R038, L3.
+/// R038, R163, L3: what may sleep would block the loop that is turning; a turn that does not sleep is a
+/// call like any other.
 #[test]
-fn a_loop_cannot_be_turned_inside_a_callback_a_timer_a_task_or_a_destructor() {
+fn only_a_turn_that_does_not_sleep_is_allowed_inside_a_callback_of_another_loop() {
     let _guard = guard!();
     struct Runs(Log);
     impl Drop for Runs {
@@ -250,14 +251,24 @@ fn a_loop_cannot_be_turned_inside_a_callback_a_timer_a_task_or_a_destructor() {
         }
     }
     fn try_all_ways(log: &Log, place: &str) {
-        let nested = |result: Result<(), Error>| matches!(result, Err(Error::Nested));
+        let blocks = |result: Result<(), Error>| matches!(result, Err(Error::WouldBlockLoop));
         let mut other = strict_loop();
-        assert!(nested(strict_run(async {})), "{place}");
-        assert!(nested(strict_runner().run(async {})), "{place}");
-        assert!(nested(other.turn_now()), "{place}");
-        other.call_soon(|_| panic!("it must not run"));
-        assert!(nested(other.run().map(drop)), "{place}");
+        assert!(blocks(strict_run(async {})), "{place}");
+        assert!(blocks(strict_runner().run(async {})), "{place}");
+        let note = log.clone();
+        other.call_soon(move |_| note.note("inner"));
+        assert!(blocks(other.run().map(drop)), "{place}");
+        assert!(blocks(other.turn(None)), "{place}");
+        assert!(blocks(other.turn(Some(Duration::from_nanos(1)))), "{place}");
         log.note(place);
+        other.turn_now().unwrap();
+        // Inside that too: how deep it is, is all the same.
+        other.call_soon(move |_| {
+            let mut third = strict_loop();
+            assert!(matches!(third.turn(None), Err(Error::WouldBlockLoop)));
+            third.turn_now().unwrap();
+        });
+        other.turn_now().unwrap();
     }
     let log = Log::default();
     let mut event_loop = strict_loop();
@@ -276,7 +287,10 @@ fn a_loop_cannot_be_turned_inside_a_callback_a_timer_a_task_or_a_destructor() {
     let note = log.clone();
     drop(event_loop.spawn(async move { try_all_ways(&note, "task") }));
     event_loop.run().unwrap();
-    assert_eq!(log.text(), "callback timer destructor task");
+    assert_eq!(
+        log.text(),
+        "callback inner timer inner destructor inner task inner"
+    );
     // And nothing of it stays.
     assert_eq!(strict_run(async { 21 }).unwrap(), 21);
 }

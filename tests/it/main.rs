@@ -15,6 +15,7 @@ mod depth;
 mod descriptors;
 mod dispatch;
 mod embed;
+mod enter;
 mod examples;
 mod fairness;
 mod forked;

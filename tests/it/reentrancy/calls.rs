@@ -83,7 +83,7 @@ fn refused(local: &Local, w: &World, turn: fn(&mut Runner) -> Result<(), Error>)
     let count = Count::default();
     let counted = count.clone();
     other.call_soon(move |_| assert_eq!(counted.add(), 1));
-    assert!(matches!(turn(&mut other), Err(Error::Nested)));
+    assert!(matches!(turn(&mut other), Err(Error::WouldBlockLoop)));
     assert_eq!(count.get(), 0, "it did nothing");
     w.others.borrow_mut().push((other, count));
 }
@@ -475,7 +475,14 @@ pub(super) const CALLS: &[Call] = &[
         refused(l, w, |o| o.event_loop().turn(None))
     }),
     call("turning a loop, now", Never, |l, w| {
-        refused(l, w, |o| o.event_loop().turn_now())
+        let mut other = Runner::from(strict_loop());
+        let count = Count::default();
+        let counted = count.clone();
+        other.call_soon(move |_| assert_eq!(counted.add(), 1));
+        other.event_loop().turn_now().unwrap();
+        assert_eq!(count.get(), 1, "it does not sleep, and so it may");
+        assert!(l.is_closed() || l.handle().with(|_| ()).is_some());
+        w.others.borrow_mut().push((other, count));
     }),
     call("running a loop", Never, |l, w| {
         refused(l, w, |o| o.event_loop().run().map(drop))
