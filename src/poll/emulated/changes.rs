@@ -59,8 +59,6 @@ impl EmulatedQueue {
         knote.as_listener = look.is_listener;
         knote.counted = look.counted(name.1);
         knote.is_watched = self.watches.add(name, self.latest).map_err(code)?;
-        // What was there before is found by looking, and is not to be reported a second time.
-        self.take_news().map_err(code)?;
         self.knotes.insert(name, knote);
         Ok(())
     }

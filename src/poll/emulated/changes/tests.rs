@@ -132,10 +132,12 @@ fn closing_a_number_takes_its_registrations_along() {
 #[test]
 fn a_number_that_is_used_again_is_not_registered() {
     for system in SYSTEMS {
-        let (mut queue, (old, _peer), (new, mut sends)) = (queue(system), pair(), pair());
+        let (mut queue, (old, mut peer), (new, mut sends)) = (queue(system), pair(), pair());
+        peer.write_all(b"a").unwrap();
         let first = apart(&old);
         let free = number(&first);
         queue.add(&first, Read, 0);
+        assert_eq!(queue.now(), [READY]);
         drop(first);
         let second = for_tests::duplicate_at(new.as_fd(), free).unwrap();
         sends.write_all(b"a").unwrap();
