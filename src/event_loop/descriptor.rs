@@ -50,6 +50,19 @@ impl Descriptor {
         }
     }
 
+    /// Whether it can be watched on a loop whose kernel is this one, or the system's. A number alone
+    /// does not tell: each kernel counts for itself.
+    pub(super) fn belongs_to(&self, kernel: Option<&Rc<dyn AnyKernel>>) -> bool {
+        let Held::Other(fd) = &self.0 else {
+            return true; // a kernel that has no use for the system's refuses the number
+        };
+        let Some(kernel) = kernel else { return false };
+        match (fd.kernel_identity(), kernel.identity()) {
+            (Some(of_fd), Some(of_loop)) => of_fd == of_loop,
+            _ => true,
+        }
+    }
+
     /// The descriptor, of whichever kernel it is.
     #[must_use]
     #[inline]

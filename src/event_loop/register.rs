@@ -315,6 +315,9 @@ impl Local {
         // Once, and before anything is borrowed: the owner of a shared one is user code (L8).
         let borrowed = descriptor.any();
         let fd = borrowed.number();
+        if !descriptor.belongs_to(self.kernel()) {
+            return Err(Error::BadDescriptor { fd });
+        }
         if let Some((slot, line)) = self.registry.find(fd) {
             return Err(Error::AlreadyRegistered {
                 fd,

@@ -10,7 +10,7 @@
 use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use crate::poll::sim;
+use crate::poll::{KernelFd, sim};
 use crate::task::budget;
 use std::future::poll_fn;
 use std::io;
@@ -93,10 +93,22 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// As [`Source::new`]; the loop that runs here must be on the same kernel.
+    /// As [`TcpStream::from_kernel`].
     #[track_caller]
     pub fn from_memory(fd: sim::Fd) -> io::Result<Self> {
-        Self::made(Socket::Other(Rc::new(fd)))
+        Self::from_kernel(Rc::new(fd))
+    }
+
+    /// Takes a connection of another kernel over: of the one that the poller of the loop that runs
+    /// here belongs to ([`Poller::kernel`](crate::poll::Poller::kernel)).
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::new`]; of a loop on another kernel [`Error::BadDescriptor`](crate::Error::BadDescriptor).
+    /// The descriptor is dropped.
+    #[track_caller]
+    pub fn from_kernel(fd: Rc<dyn KernelFd>) -> io::Result<Self> {
+        Self::made(Socket::Other(fd))
     }
 
     /// Of a socket that we made ourselves: it is non-blocking.

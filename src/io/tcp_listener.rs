@@ -12,11 +12,13 @@ use super::tcp::TcpStream;
 use crate::event_loop::{
     ACCEPTS_PER_TURN, AcceptError, Backoff, FreedKey, Handle, Unhandled, WakeState, WakeTimer,
 };
+use crate::poll::KernelFd;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// A listening TCP socket.
@@ -50,6 +52,19 @@ impl TcpListener {
         let socket = socket::adopt(listener);
         let is_nonblocking = matches!(socket, Socket::Other(_));
         let source = Source::with(socket, is_nonblocking, |state| state.io.descriptor(state))?;
+        Ok(Self::of(source))
+    }
+
+    /// Takes a listener of another kernel over: of the one that the poller of the loop that runs here
+    /// belongs to ([`Poller::kernel`](crate::poll::Poller::kernel)).
+    ///
+    /// # Errors
+    ///
+    /// As [`TcpStream::from_kernel`].
+    #[track_caller]
+    pub fn from_kernel(fd: Rc<dyn KernelFd>) -> io::Result<Self> {
+        let socket = Socket::Other(fd);
+        let source = Source::with(socket, true, |state| state.io.descriptor(state))?;
         Ok(Self::of(source))
     }
 

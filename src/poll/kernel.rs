@@ -65,8 +65,8 @@ pub trait AnyKernel {
         false
     }
 
-    /// A number by which it is told from other kernels, the same for all that stands for it; `None`
-    /// where nobody needs to.
+    /// A number by which it is told from other kernels, the same for all that stands for it and of its
+    /// descriptors ([`KernelFd::kernel_identity`]); `None` where nobody needs to.
     fn identity(&self) -> Option<usize> {
         None
     }
@@ -95,8 +95,13 @@ impl Placeholder {
 #[allow(missing_docs)] // each is the system call of its name; see `AnyFd`
 #[allow(clippy::missing_errors_doc)]
 pub trait KernelFd: fmt::Debug {
-    /// By which the pollers of its kernel know it.
+    /// By which the pollers of its kernel know it. It may be one that the system uses for another
+    /// file.
     fn number(&self) -> RawFd;
+    /// As [`AnyKernel::identity`] of its kernel: a loop on another one refuses it.
+    fn kernel_identity(&self) -> Option<usize> {
+        None
+    }
     /// The system's descriptor behind it, or a placeholder, with which nothing can be done.
     fn as_fd(&self) -> BorrowedFd<'_>;
     fn kind(&self) -> socket::Kind;

@@ -18,6 +18,7 @@ mod embed;
 mod enter;
 mod examples;
 mod fairness;
+mod foreign;
 mod forked;
 mod hangup;
 mod kit;

@@ -46,8 +46,9 @@ impl EmulatedQueue {
     /// Looks at what changes without epoll's notice: a connection that is accepted while others
     /// wait, bytes that are acknowledged while there is room.
     fn count(&mut self) {
-        let counting: Vec<Name> = self.knotes.counting().collect();
-        for name in counting {
+        let mut counting = std::mem::take(&mut self.counting);
+        counting.extend(self.knotes.counting());
+        for name in counting.drain(..) {
             let Some(knote) = self.knotes.get_mut(name) else {
                 continue;
             };
@@ -65,6 +66,7 @@ impl EmulatedQueue {
                 self.knotes.activate(name);
             }
         }
+        self.counting = counting;
     }
 
     fn harvest(&mut self, out: &mut Vec<Kevent>) {

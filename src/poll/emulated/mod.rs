@@ -59,7 +59,9 @@ pub struct EmulatedQueue {
     owner: ForkGuard,
     /// The generation of the latest registration.
     latest: u32,
+    /// Lists that are kept, so that a wait allocates nothing.
     news: Vec<(Name, u32)>,
+    counting: Vec<Name>,
 }
 
 /// What ends a wait: `EVFILT_USER` where the system has it, else a pipe that is watched.
@@ -145,6 +147,7 @@ impl EmulatedQueue {
             owner: ForkGuard::new()?,
             latest: 0,
             news: Vec::new(),
+            counting: Vec::new(),
         };
         match &*Arc::clone(&queue.bell) {
             Bell::User(bell) => queue.outer.add(bell.as_fd().as_raw_fd(), epoll::IN, BELL)?,

@@ -29,6 +29,10 @@ impl KernelFd for Fd {
         Fd::number(self)
     }
 
+    fn kernel_identity(&self) -> Option<usize> {
+        self.kernel().identity()
+    }
+
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.placeholder()
     }
