@@ -8,6 +8,9 @@
 //!
 //! In the notes this is the *selector* of macOS (N2).
 
+mod apply;
+mod entry;
+mod filters;
 mod translate;
 
 use std::collections::HashMap;
@@ -18,10 +21,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use readily_sys::errno;
-use readily_sys::kq_abi::Kevent;
+use readily_sys::kq_abi::{EV_ONESHOT, Kevent};
+use readily_sys::poll::FileKind;
 
-use self::translate::{Changes, Outcome, Wanted};
-use super::{AnyKernel, Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger};
+use self::apply::ident;
+use self::entry::Entry;
+use self::filters::{Known, Wanted};
+use super::{AnyKernel, Event, Interest, NOTIFIER, Notify, Poller, Trigger};
 
 /// What lies below a [`KqueuePoller`]: the system's kqueue, or one in memory.
 pub trait Queue {
@@ -49,12 +55,12 @@ pub trait Queue {
     /// The queue's own descriptor, if it has one.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Refuses what epoll would refuse: see [`readily_sys::poll::is_pollable`].
+    /// What `fd` leads to. Refuses what epoll would refuse: see [`readily_sys::poll::file_kind`].
     ///
     /// # Errors
     ///
     /// `EPERM` or `EBADF`.
-    fn is_pollable(&self, fd: RawFd) -> io::Result<()>;
+    fn file_kind(&self, fd: RawFd) -> io::Result<FileKind>;
 
     /// The kernel that it belongs to, where that is not the system's.
     fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
@@ -67,24 +73,14 @@ pub trait Queue {
 pub struct KqueuePoller<Q> {
     queue: Q,
     entries: HashMap<RawFd, Entry>,
-    /// Broken pipes that we have to report, as the kernel would not watch them.
-    broken: Vec<RawFd>,
+    /// Those whose end we report ourselves, as no filter does: see [`filters::repeats`].
+    over: Vec<RawFd>,
+    /// Those that may take other filters since their last event. This is looked at in the next
+    /// wait: most have been removed by then.
+    changed: Vec<RawFd>,
     /// The number of the wait that is going on; tells events of this one from older ones.
     batch: u64,
     list: Vec<Kevent>,
-}
-
-/// A registration. It dies with `remove`, or when the kernel is found not to know it.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    wanted: Wanted,
-    /// In which wait it was last reported, and at which place of the list.
-    batch: u64,
-    at: usize,
-    /// A one-shot that has been reported. The other filter may still have something to say.
-    spent: bool,
-    /// The kernel would not watch it for writing: a pipe whose reader had gone.
-    refused: bool,
 }
 
 impl<Q: Queue> KqueuePoller<Q> {
@@ -94,111 +90,92 @@ impl<Q: Queue> KqueuePoller<Q> {
         Self {
             queue,
             entries: HashMap::new(),
-            broken: Vec::new(),
+            over: Vec::new(),
+            changed: Vec::new(),
             batch: 0,
             list: Vec::new(),
         }
     }
 
-    fn submit(&mut self, fd: RawFd, changes: &Changes) -> io::Result<()> {
-        let mut errors = [0; 4];
-        let errors = &mut errors[..changes.as_slice().len()];
-        if changes.as_slice().is_empty() {
-            return Ok(());
-        }
-        self.queue.change(changes.as_slice(), errors)?;
-        // NetBSD says the same of a closed descriptor and of a pipe without a reader.
-        let open = errors.contains(&errno::EBADF) && self.queue.is_pollable(fd).is_ok();
-        match translate::outcome(changes, errors, open) {
-            Outcome::Done => Ok(()),
-            Outcome::Broken => {
-                self.broken.push(fd);
-                Ok(())
-            }
-            Outcome::Failed(code) => Err(io::Error::from_raw_os_error(code)),
-        }
-    }
-
-    /// Puts `new` in the place of `old`, in the kernel and then here; or leaves both.
-    fn replace(&mut self, fd: RawFd, old: Option<Wanted>, new: Wanted) -> io::Result<()> {
-        let ident = ident(fd)?;
-        self.broken.retain(|&broken| broken != fd);
-        let changes = translate::changes(ident, old.as_ref(), Some(&new));
-        if let Err(e) = self.submit(fd, &changes) {
-            // The first filter may be in without the second. What is put back is put back as
-            // far as it goes: the error to tell is the first one.
-            let _ = self.submit(fd, &translate::undoing(ident, old.as_ref()));
-            return Err(e);
-        }
-        self.entries.insert(
-            fd,
-            Entry {
-                wanted: new,
-                batch: 0,
-                at: 0,
-                spent: false,
-                refused: self.broken.contains(&fd),
-            },
-        );
-        Ok(())
-    }
-
-    /// Whether the kernel has lost this registration: its descriptor was closed behind our
-    /// back, and the number is another file's now, or nobody's.
-    fn is_gone(&mut self, fd: RawFd, entry: &Entry) -> bool {
-        let Ok(ident) = ident(fd) else { return true };
-        let mut asked = entry.wanted;
-        if entry.refused {
-            asked.interest = asked.interest.without(Interest::WRITE);
-        }
-        let probe = translate::probing(ident, &asked);
-        let mut errors = [0; 4];
-        let errors = &mut errors[..probe.as_slice().len()];
-        // With no filter in the kernel there is nobody to ask.
-        !errors.is_empty()
-            && self.queue.change(probe.as_slice(), errors).is_ok()
-            && errors
-                .iter()
-                .all(|&e| e == errno::ENOENT || e == errno::EBADF)
-    }
-
-    fn known(&self, fd: RawFd) -> io::Result<Wanted> {
+    fn known(&self, fd: RawFd) -> io::Result<Entry> {
         match self.entries.get(&fd) {
-            Some(entry) => Ok(entry.wanted),
+            Some(entry) => Ok(*entry),
             None => {
                 // A closed descriptor is the better thing to say.
-                self.queue.is_pollable(fd)?;
+                self.queue.file_kind(fd)?;
                 Err(io::Error::from_raw_os_error(errno::ENOENT))
             }
         }
     }
 
-    /// Adds what is `ready` to the registration's event, its only one in this wait.
-    fn report(&mut self, fd: RawFd, ready: Readiness, events: &mut Vec<Event>) {
-        let Some(entry) = self.entries.get_mut(&fd) else {
+    /// One event of the kernel: brings the registration up to date, and reports it.
+    fn hear(&mut self, event: &Kevent, events: &mut Vec<Event>) {
+        let Ok(fd) = RawFd::try_from(event.ident) else {
             return;
         };
-        if entry.batch == self.batch {
-            events[entry.at].ready |= ready;
-        } else if !entry.spent {
-            (entry.batch, entry.at) = (self.batch, events.len());
-            entry.spent = entry.wanted.trigger == Trigger::OneShot;
-            events.push(Event {
-                token: entry.wanted.token,
-                ready,
-            });
+        let (Some(entry), Some(at)) = (self.entries.get_mut(&fd), filters::place(event.filter))
+        else {
+            return;
+        };
+        let ready = translate::reported(event, entry.filters[at], &mut entry.known);
+        if event.flags & EV_ONESHOT != 0 {
+            // Never asked for: FreeBSD drops the filter of a pipe whose other side has gone.
+            entry.filters[at] = None;
         }
-    }
-
-    fn report_broken(&mut self, events: &mut Vec<Event>) {
-        let ready = Readiness::WRITE | Readiness::WRITE_CLOSED;
-        for fd in std::mem::take(&mut self.broken) {
-            self.report(fd, ready, events);
-            let level = |entry: &Entry| entry.wanted.trigger == Trigger::Level;
-            if self.entries.get(&fd).is_some_and(level) {
-                self.broken.push(fd);
+        if entry.takes_others() {
+            self.changed.push(fd);
+        }
+        if ready.is_empty() {
+            return; // an arrival where only the end is of interest
+        }
+        if filters::repeats(&entry.wanted, &entry.known, ready) {
+            entry.last |= ready;
+            if !self.over.contains(&fd) {
+                self.over.push(fd);
             }
         }
+        entry.report(self.batch, ready, events);
+    }
+
+    /// One call of the kernel's; whether the notifier has rung.
+    fn wait_once(&mut self, events: &mut Vec<Event>, limit: Option<Duration>) -> io::Result<bool> {
+        if !self.changed.is_empty() {
+            self.take_others();
+        }
+        let limit = match self.over.is_empty() {
+            true => limit,
+            false => Some(Duration::ZERO),
+        };
+        self.list.clear();
+        match self.queue.wait(&mut self.list, limit) {
+            Err(e) if e.raw_os_error() == Some(errno::EINTR) => return Ok(false),
+            answer => answer?,
+        }
+        let mut rung = false;
+        for index in 0..self.list.len() {
+            let event = self.list[index];
+            if event.udata == NOTIFIER {
+                self.queue.heard();
+                rung = true;
+            } else {
+                self.hear(&event, events);
+            }
+        }
+        if !self.over.is_empty() {
+            self.report_over(events);
+        }
+        Ok(rung)
+    }
+
+    fn report_over(&mut self, events: &mut Vec<Event>) {
+        let (entries, batch) = (&mut self.entries, self.batch);
+        self.over.retain(|fd| {
+            let Some(entry) = entries.get_mut(fd) else {
+                return false;
+            };
+            entry.report(batch, entry.last, events);
+            entry.wanted.trigger == Trigger::Level
+        });
     }
 }
 
@@ -211,21 +188,31 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
         trigger: Trigger,
     ) -> io::Result<()> {
         debug_assert_ne!(token, NOTIFIER, "this token is the poller's own");
-        self.queue.is_pollable(fd)?;
+        let mut known = Known::new(self.queue.file_kind(fd)?);
         if let Some(entry) = self.entries.get(&fd).copied() {
             if !self.is_gone(fd, &entry) {
                 return Err(io::Error::from_raw_os_error(errno::EEXIST));
             }
+            // Out, so that an error does not put it back.
+            self.entries.remove(&fd);
         }
-        self.replace(
-            fd,
-            None,
-            Wanted {
-                token,
-                interest,
-                trigger,
-            },
-        )
+        let wanted = Wanted {
+            token,
+            interest,
+            trigger,
+        };
+        let added = self.replace(fd, Entry::new(wanted, known));
+        match added {
+            Err(error)
+                if error.raw_os_error() == Some(errno::EINVAL)
+                    && known.kind == FileKind::Device =>
+            {
+                // `/dev/tty` and `/dev/null` of macOS: from one byte on is as good, and is taken.
+                known.by_the_byte = true;
+                self.replace(fd, Entry::new(wanted, known))
+            }
+            added => added,
+        }
     }
 
     fn modify(
@@ -237,27 +224,33 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
     ) -> io::Result<()> {
         debug_assert_ne!(token, NOTIFIER, "this token is the poller's own");
         let old = self.known(fd)?;
+        let wanted = Wanted {
+            token,
+            interest,
+            trigger,
+        };
+        let known = Known {
+            room_told: false,
+            ..old.known
+        };
+        let filters = old.filters;
         self.replace(
             fd,
-            Some(old),
-            Wanted {
-                token,
-                interest,
-                trigger,
+            Entry {
+                filters,
+                ..Entry::new(wanted, known)
             },
         )
     }
 
     fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        let wanted = Wanted {
-            token,
-            ..self.known(fd)?
-        };
-        if wanted.trigger == Trigger::Edge {
-            self.submit(fd, &translate::rearming(ident(fd)?, &wanted, interest))?;
-            self.entries
-                .entry(fd)
-                .and_modify(|entry| entry.wanted = wanted);
+        let mut entry = self.known(fd)?;
+        if entry.wanted.trigger == Trigger::Edge {
+            entry.wanted.token = token;
+            if interest.contains(Interest::WRITE) {
+                entry.known.room_told = false;
+            }
+            self.put(fd, entry, interest & entry.wanted.interest)?;
         }
         Ok(())
     }
@@ -270,31 +263,30 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
         let old = self.known(fd)?;
         // Ours first: whatever the kernel says, this descriptor is reported no more.
         self.entries.remove(&fd);
-        self.broken.retain(|&broken| broken != fd);
-        self.submit(fd, &translate::changes(ident(fd)?, Some(&old), None))
+        self.over.retain(|&over| over != fd);
+        let (token, none) = (old.wanted.token, [None; 2]);
+        let (known, anew) = (&old.known, Interest::NONE);
+        let changes = translate::changes(ident(fd)?, token, known, old.filters, none, anew);
+        let mut errors = [0; 4];
+        let errors = &mut errors[..changes.as_slice().len()];
+        if errors.is_empty() {
+            return Ok(());
+        }
+        self.queue.change(changes.as_slice(), errors)?;
+        match translate::outcome(&changes, errors, false, none) {
+            Ok(_) => Ok(()),
+            Err(code) => Err(io::Error::from_raw_os_error(code)),
+        }
     }
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = if self.broken.is_empty() {
-            timeout
-        } else {
-            Some(Duration::ZERO)
-        };
         self.batch += 1;
-        self.list.clear();
-        match self.queue.wait(&mut self.list, timeout) {
-            Err(e) if e.raw_os_error() == Some(errno::EINTR) => return Ok(()),
-            answer => answer?,
+        let before = events.len();
+        let rung = self.wait_once(events, timeout)?;
+        if !self.changed.is_empty() && events.len() == before && !rung {
+            // An end of which there is nothing to say until the other side has been asked.
+            self.wait_once(events, Some(Duration::ZERO))?;
         }
-        for index in 0..self.list.len() {
-            let event = self.list[index];
-            if event.udata == NOTIFIER {
-                self.queue.heard();
-            } else if let Ok(fd) = RawFd::try_from(event.ident) {
-                self.report(fd, translate::reported(&event), events);
-            }
-        }
-        self.report_broken(events);
         Ok(())
     }
 
@@ -309,10 +301,6 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
     fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
         self.queue.kernel()
     }
-}
-
-fn ident(fd: RawFd) -> io::Result<usize> {
-    usize::try_from(fd).map_err(|_| io::Error::from_raw_os_error(errno::EBADF))
 }
 
 #[cfg(test)]

@@ -31,8 +31,8 @@ use std::time::Duration;
 
 /// What a registration wants to hear about.
 ///
-/// [`Interest::NONE`] is allowed: such a registration is paused. Hangups and errors may be
-/// reported all the same where the system does so unasked (epoll and `poll(2)` do).
+/// [`Interest::NONE`] is allowed: such a registration is paused. A hangup and an error are reported
+/// all the same.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Interest(u8);
 

@@ -7,6 +7,8 @@
 //!
 //! In the notes this is the *selector* of macOS (N2).
 
+use std::time::Duration;
+
 /// Whose kqueue it is: filters have other numbers, and there are differences in behaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Personality {
@@ -105,14 +107,39 @@ pub const EV_DISPATCH: u32 = 0x80;
 pub const EV_ERROR: u32 = 0x4000;
 /// Reported: this direction is closed.
 pub const EV_EOF: u32 = 0x8000;
-/// With an [`EV_ADD`]: `data` says how much is enough.
+/// For [`Filter::Read`] and [`Filter::Write`]: `data` is the least amount that counts. An end
+/// counts whatever the amount.
 pub const NOTE_LOWAT: u32 = 0x1;
 /// Triggers an [`Filter::User`] registration.
 pub const NOTE_TRIGGER: u32 = 0x0100_0000;
 
+/// The longest that one call of `kevent(2)` is asked to wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+
+/// A timeout that every system takes: at most a day, for an early return is allowed. macOS up to
+/// 10.14 refuses more than 100,000,000 s, and others take seconds beyond 31 bits for no limit.
+#[must_use]
+pub fn limited(timeout: Duration) -> Duration {
+    timeout.min(LONGEST_WAIT)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_timeout_is_longer_than_the_strictest_system_takes() {
+        for short in [Duration::ZERO, Duration::from_nanos(1), LONGEST_WAIT] {
+            assert_eq!(limited(short), short);
+        }
+        for long in [LONGEST_WAIT + Duration::from_nanos(1), Duration::MAX] {
+            assert_eq!(limited(long), LONGEST_WAIT);
+        }
+        assert!(
+            LONGEST_WAIT < Duration::from_secs(100_000_000),
+            "macOS 10.14"
+        );
+    }
 
     #[test]
     fn a_filter_survives_its_number_on_every_system() {

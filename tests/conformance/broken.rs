@@ -191,9 +191,22 @@ const WAYS: &[(Way, &[&str])] = &[
         &[
             "a_full_close_is_a_hangup",
             "a_pipe_without_a_reader_tells_its_writer",
+            "a_full_pipe_without_a_reader_tells_its_writer",
             "a_reset_is_a_hangup_and_leaves_its_error",
             "a_refused_connection_is_writable_with_its_error",
         ],
+    ),
+    (
+        Way::EndsOfWhatIsAsked,
+        &[
+            "a_full_close_is_a_hangup_whatever_was_asked_for",
+            "a_hangup_is_told_to_who_asks_for_nothing",
+            "a_half_close_that_becomes_whole_is_a_hangup",
+        ],
+    ),
+    (
+        Way::EndsOnce,
+        &["the_end_of_a_pipe_is_told_again_and_again_by_the_level"],
     ),
     (
         Way::UrgentEverywhere,

@@ -7,7 +7,7 @@
 //! Not in the notes; N2's selectors are to be told from these.
 
 use readily::poll::{AnyKernel, Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::mem;
@@ -56,6 +56,8 @@ pub(crate) enum Way {
     ErrorEverywhere,
     ClosedIsNotReadable,
     NoHangup,
+    EndsOfWhatIsAsked,
+    EndsOnce,
     UrgentEverywhere,
     UrgentNowhere,
     LooksForASecond,
@@ -78,6 +80,8 @@ pub(crate) struct Broken<P> {
     /// The first token of each number, for those who keep it.
     first: HashMap<RawFd, u64>,
     edges: usize,
+    /// The tokens whose end was told.
+    ended: HashSet<u64>,
     echo: bool,
     bell: Arc<Bell>,
     alive: Arc<()>,
@@ -119,6 +123,7 @@ impl<P: Poller> Broken<P> {
             known: HashMap::new(),
             first: HashMap::new(),
             edges: 0,
+            ended: HashSet::new(),
             echo: false,
             bell: Arc::new(bell),
             alive,
@@ -174,14 +179,28 @@ impl<P: Poller> Broken<P> {
     }
 
     /// What becomes of one fact.
-    fn said(&self, ready: Readiness) -> Readiness {
+    fn said(&mut self, token: u64, ready: Readiness) -> Readiness {
         let closed = Readiness::READ_CLOSED;
+        let asked = self.known.values().find(|asked| asked.0 == token);
+        let interest = asked.map_or(Interest::BOTH, |asked| asked.1);
         match self.way {
             Way::NeverWritable => ready.without(Readiness::WRITE),
             Way::HalfIsWhole if ready.contains(closed) => ready | Readiness::WRITE_CLOSED,
             Way::ErrorEverywhere => ready | Readiness::ERROR,
             Way::ClosedIsNotReadable if ready.contains(closed) => ready.without(Readiness::READ),
             Way::NoHangup => ready.without(Readiness::WRITE_CLOSED | Readiness::ERROR),
+            Way::EndsOfWhatIsAsked => {
+                let (reads, writes) = (Interest::READ, Interest::WRITE);
+                let of_reading = Readiness::READ | Readiness::READ_CLOSED | Readiness::ERROR;
+                let of_writing = Readiness::WRITE | Readiness::WRITE_CLOSED | Readiness::ERROR;
+                match (interest.contains(reads), interest.contains(writes)) {
+                    (true, true) => ready,
+                    (true, false) => ready.without(of_writing),
+                    (false, true) => ready.without(of_reading),
+                    (false, false) => Readiness::NONE,
+                }
+            }
+            Way::EndsOnce if ready.is_hangup() && !self.ended.insert(token) => Readiness::NONE,
             Way::UrgentEverywhere => ready | Readiness::PRIORITY,
             Way::UrgentNowhere => ready.without(Readiness::PRIORITY),
             _ => ready,
@@ -196,7 +215,7 @@ impl<P: Poller> Broken<P> {
     /// What becomes of a batch.
     fn told(&mut self, mut batch: Vec<Event>, rung: bool) -> Vec<Event> {
         for event in &mut batch {
-            event.ready = self.said(event.ready);
+            event.ready = self.said(event.token, event.ready);
         }
         batch.retain(|event| !event.ready.is_empty());
         match self.way {

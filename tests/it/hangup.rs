@@ -442,7 +442,10 @@ fn a_reader_that_goes_on_asking_but_takes_nothing_is_not_waited_for() {
         .register(ours, Interest::READ, callbacks)
         .unwrap();
     turn_until(&mut event_loop, || log.has("hangup"));
-    assert_eq!(log.text(), "read read hangup");
+    // A kqueue reports the end of reading one wait before the end of both.
+    let reads = log.count("read");
+    assert!(matches!(reads, 2 | 3), "{reads} reads");
+    assert_eq!(log.count("hangup"), 1);
 }
 
 #[test]

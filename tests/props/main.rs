@@ -16,6 +16,7 @@ mod everywhere;
 mod groups;
 mod halves;
 mod interest;
+mod kernels;
 mod limits;
 mod programs;
 mod queues;

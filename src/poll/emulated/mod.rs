@@ -30,6 +30,7 @@ use crate::poll::{NOTIFIER, Notify, Poller};
 use readily_sys::epoll::{self, Epoll};
 use readily_sys::fork::ForkGuard;
 use readily_sys::kq_abi::{EV_ADD, EV_CLEAR, Filter, Kevent, Personality};
+use readily_sys::poll::FileKind;
 use readily_sys::{Notifier, PipeNotifier, clock};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -90,7 +91,8 @@ impl KqueuePoller<EmulatedQueue> {
     ///
     /// # Examples
     ///
-    /// What a program hears on a Mac of a peer that has gone, if it asks for nothing: nothing.
+    /// What a program hears of a peer that has gone, if it asks for reading only: on Linux of both
+    /// sides at once, on a Mac of the reading side first.
     ///
     /// ```
     /// use readily::poll::kqueue::KqueuePoller;
@@ -103,11 +105,11 @@ impl KqueuePoller<EmulatedQueue> {
     /// let kqueue = World::new(KqueuePoller::emulated(Personality::Apple)?);
     /// let [on_linux, on_a_mac] = [epoll, kqueue].map(|mut world| {
     ///     let (here, there) = world.pair();
-    ///     world.register(here.number(), 1, Interest::NONE, Trigger::Level);
+    ///     world.register(here.number(), 1, Interest::READ, Trigger::Level);
     ///     drop(there);
-    ///     world.now().len()
+    ///     [(); 2].map(|()| world.next_for(1).is_hangup())
     /// });
-    /// assert_eq!((on_linux, on_a_mac), (1, 0));
+    /// assert_eq!((on_linux, on_a_mac), ([true, true], [false, true]));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn emulated(system: Personality) -> io::Result<Self> {
@@ -214,8 +216,8 @@ impl Queue for EmulatedQueue {
         Some(self.outer.as_fd())
     }
 
-    fn is_pollable(&self, fd: RawFd) -> io::Result<()> {
-        readily_sys::poll::is_pollable(fd)
+    fn file_kind(&self, fd: RawFd) -> io::Result<FileKind> {
+        readily_sys::poll::file_kind(fd)
     }
 }
 

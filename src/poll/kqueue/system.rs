@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use readily_sys::kq_abi::Kevent;
 use readily_sys::kqueue::{Buffer, Kqueue, Notifier};
+use readily_sys::poll::FileKind;
 
 use crate::poll::kqueue::{KqueuePoller, Queue};
 use crate::poll::{NOTIFIER, Notify};
@@ -72,7 +73,7 @@ impl Queue for SystemQueue {
         self.queue.as_fd()
     }
 
-    fn is_pollable(&self, fd: RawFd) -> io::Result<()> {
-        self.queue.is_pollable(fd)
+    fn file_kind(&self, fd: RawFd) -> io::Result<FileKind> {
+        self.queue.file_kind(fd)
     }
 }

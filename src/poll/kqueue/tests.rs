@@ -1,16 +1,20 @@
-//! The unit tests of `kqueue.rs`.
+//! The unit tests of `kqueue.rs`; those about filters that come and go are in `apply/tests.rs`.
 
+use super::filters::OVER;
 use super::*;
-use readily_sys::kq_abi::{EV_ADD, EV_DELETE, EV_EOF, Filter};
+use crate::poll::Readiness;
+use readily_sys::kq_abi::{EV_ADD, EV_DELETE, EV_EOF, Filter, NOTE_LOWAT};
 
 /// A queue that says what it is told to say, and remembers what it was asked.
-#[derive(Default)]
-struct Script {
-    asked: Vec<(Filter, u32)>,
+pub(super) struct Script {
+    pub(super) kind: FileKind,
+    pub(super) asked: Vec<(Filter, u32)>,
+    /// Refuses what is to be watched from any amount on, as macOS does with `/dev/tty`.
+    pub(super) by_the_byte: bool,
     /// For the coming changes, one each; then zeroes.
-    errors: Vec<i32>,
-    batches: Vec<Vec<Kevent>>,
-    last_timeout: Option<Duration>,
+    pub(super) errors: Vec<i32>,
+    pub(super) batches: Vec<Vec<Kevent>>,
+    pub(super) last_timeout: Option<Duration>,
     heard: u32,
 }
 
@@ -29,6 +33,10 @@ impl Queue for Script {
             } else {
                 self.errors.remove(0)
             };
+            let fits = change.fflags == NOTE_LOWAT && change.data == 1;
+            if self.by_the_byte && change.flags & EV_ADD != 0 && !fits {
+                *error = errno::EINVAL;
+            }
         }
         Ok(())
     }
@@ -53,16 +61,29 @@ impl Queue for Script {
         None
     }
 
-    fn is_pollable(&self, _fd: RawFd) -> io::Result<()> {
-        Ok(())
+    fn file_kind(&self, _fd: RawFd) -> io::Result<FileKind> {
+        Ok(self.kind)
     }
 }
 
-fn poller() -> KqueuePoller<Script> {
-    KqueuePoller::over(Script::default())
+pub(super) fn poller() -> KqueuePoller<Script> {
+    watching(FileKind::Socket)
 }
 
-fn said(fd: usize, filter: Filter, flags: u32) -> Kevent {
+/// A poller whose descriptors are all of this kind.
+pub(super) fn watching(kind: FileKind) -> KqueuePoller<Script> {
+    KqueuePoller::over(Script {
+        kind,
+        asked: Vec::new(),
+        by_the_byte: false,
+        errors: Vec::new(),
+        batches: Vec::new(),
+        last_timeout: None,
+        heard: 0,
+    })
+}
+
+pub(super) fn said(fd: usize, filter: Filter, flags: u32) -> Kevent {
     Kevent {
         ident: fd,
         filter,
@@ -73,13 +94,13 @@ fn said(fd: usize, filter: Filter, flags: u32) -> Kevent {
     }
 }
 
-fn waited(poller: &mut KqueuePoller<Script>) -> Vec<Event> {
+pub(super) fn waited(poller: &mut KqueuePoller<Script>) -> Vec<Event> {
     let mut events = Vec::new();
     poller.wait(&mut events, None).unwrap();
     events
 }
 
-fn code<T: std::fmt::Debug>(answer: io::Result<T>) -> i32 {
+pub(super) fn code<T: std::fmt::Debug>(answer: io::Result<T>) -> i32 {
     answer.unwrap_err().raw_os_error().unwrap()
 }
 
@@ -193,7 +214,6 @@ fn a_failed_change_leaves_what_was() {
 
 #[test]
 fn a_pipe_without_a_reader_is_reported_although_the_kernel_will_not_watch_it() {
-    let closed = Readiness::WRITE | Readiness::WRITE_CLOSED;
     for (trigger, again) in [
         (Trigger::Level, 1),
         (Trigger::Edge, 0),
@@ -206,7 +226,7 @@ fn a_pipe_without_a_reader_is_reported_although_the_kernel_will_not_watch_it() {
             waited(&mut poller),
             [Event {
                 token: 70,
-                ready: closed
+                ready: OVER
             }]
         );
         assert_eq!(poller.queue.last_timeout, Some(Duration::ZERO));

@@ -2,24 +2,20 @@
 //!
 //! Everything here takes and returns plain values, so that the rules that only a real BSD
 //! could show otherwise are tested anywhere: which flags stand for which trigger, which
-//! errors are none, how a half-done change is undone, what an end of file means.
+//! errors are none, how a half-done change is undone, what an end of file means. Which filters
+//! there are to be is decided in `filters.rs`.
 //!
 //! In the notes this is what "kqueue on macOS" hides (N2).
 
 use readily_sys::errno;
 use readily_sys::kq_abi::{
     EV_ADD, EV_CLEAR, EV_DELETE, EV_DISPATCH, EV_ENABLE, EV_EOF, EV_RECEIPT, Filter, Kevent,
+    NOTE_LOWAT,
 };
+use readily_sys::poll::FileKind;
 
-use crate::poll::{Interest, Readiness, Trigger};
-
-/// What is wanted for a descriptor, or was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) token: u64,
-    pub(super) interest: Interest,
-    pub(super) trigger: Trigger,
-}
+use super::filters::{CLOSED, DIRECTIONS, Filters, Known, Mode, OVER, place};
+use crate::poll::{Interest, Readiness};
 
 /// A changelist: at most a removal and an addition for each of two filters.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +24,8 @@ pub(super) struct Changes {
     len: usize,
 }
 
-const FILTERS: [(Filter, Interest); 2] = [
-    (Filter::Read, Interest::READ),
-    (Filter::Write, Interest::WRITE),
-];
+/// No amount of bytes is as large.
+const NO_AMOUNT: i64 = i32::MAX as i64;
 
 impl Changes {
     fn new() -> Self {
@@ -49,15 +43,14 @@ impl Changes {
         }
     }
 
-    fn push(&mut self, fd: usize, filter: Filter, flags: u32, udata: u64) {
-        // The token goes along with every change, for every change replaces it.
-        let flags = flags | EV_RECEIPT;
+    fn push(&mut self, fd: usize, at: usize, flags: u32, udata: u64, least: Option<i64>) {
+        // Token and amount go along with every change, for every change replaces them.
         self.list[self.len] = Kevent {
             ident: fd,
-            filter,
-            flags,
-            fflags: 0,
-            data: 0,
+            filter: DIRECTIONS[at].filter,
+            flags: flags | EV_RECEIPT,
+            fflags: if least.is_some() { NOTE_LOWAT } else { 0 },
+            data: least.unwrap_or(0),
             udata,
         };
         self.len += 1;
@@ -68,56 +61,49 @@ impl Changes {
     }
 }
 
-/// How a trigger is said to a filter.
-///
-/// The edge of `Write` is a dispatch and not `EV_CLEAR`: that would report with every
-/// acknowledgement from the peer, on connections that were never full. `EV_ONESHOT` is not
-/// used at all, for it reports conditions that have gone meanwhile; a dispatch is checked
-/// once more.
-fn mode(filter: Filter, trigger: Trigger) -> u32 {
-    match (trigger, filter) {
-        (Trigger::Level, _) => 0,
-        (Trigger::Edge, Filter::Read) => EV_CLEAR,
-        (Trigger::Edge, _) | (Trigger::OneShot, _) => EV_DISPATCH,
+fn flags(mode: Mode) -> u32 {
+    match mode {
+        Mode::Level => 0,
+        Mode::Edge | Mode::End => EV_CLEAR,
+        Mode::Dispatch => EV_DISPATCH,
     }
 }
 
-/// The changes that lead from what is registered to what is wanted.
+/// From how many bytes on a filter is to be activated, where that is not left to the system.
+fn least(mode: Mode, known: &Known) -> Option<i64> {
+    match (mode, known.kind) {
+        _ if known.by_the_byte => Some(1),
+        (Mode::End, FileKind::Socket) => Some(NO_AMOUNT),
+        _ => None,
+    }
+}
+
+/// The changes that lead from the filters that are there to others, and ask `anew` in these
+/// directions.
 ///
-/// What is wanted is always added, also where it is there already: that looks at the state
-/// anew, which is half of what `modify` is for. `EV_ENABLE` goes with it, as an addition
-/// alone does not bring back what a dispatch has disabled.
-pub(super) fn changes(fd: usize, old: Option<&Wanted>, new: Option<&Wanted>) -> Changes {
+/// Asking anew is an addition of what is there already: it looks at the state once more, which is
+/// half of what `modify` is for. `EV_ENABLE` goes with it, as an addition alone does not bring
+/// back what a dispatch has disabled.
+pub(super) fn changes(
+    fd: usize,
+    token: u64,
+    known: &Known,
+    from: Filters,
+    to: Filters,
+    anew: Interest,
+) -> Changes {
     let mut changes = Changes::new();
-    for (filter, bit) in FILTERS {
-        let was = old.filter(|wanted| wanted.interest.contains(bit));
-        let is = new.filter(|wanted| wanted.interest.contains(bit));
-        let (was_mode, is_mode) = (
-            was.map(|w| mode(filter, w.trigger)),
-            is.map(|w| mode(filter, w.trigger)),
-        );
-        if let Some(was) = was.filter(|_| was_mode != is_mode) {
+    for at in [0, 1] {
+        let differs = from[at] != to[at];
+        if differs && from[at].is_some() {
             // An addition does not change the mode of what is there: take that out first.
-            changes.push(fd, filter, EV_DELETE, was.token);
+            changes.push(fd, at, EV_DELETE, token, None);
         }
-        if let (Some(is), Some(mode)) = (is, is_mode) {
-            changes.push(fd, filter, EV_ADD | EV_ENABLE | mode, is.token);
-        }
-    }
-    changes
-}
-
-/// The changes that ask anew for some directions of what is registered.
-pub(super) fn rearming(fd: usize, wanted: &Wanted, directions: Interest) -> Changes {
-    let mut changes = Changes::new();
-    for (filter, bit) in FILTERS {
-        if directions.contains(bit) && wanted.interest.contains(bit) {
-            changes.push(
-                fd,
-                filter,
-                EV_ADD | EV_ENABLE | mode(filter, wanted.trigger),
-                wanted.token,
-            );
+        if let Some(mode) = to[at] {
+            if differs || anew.contains(DIRECTIONS[at].interest) {
+                let flags = EV_ADD | EV_ENABLE | flags(mode);
+                changes.push(fd, at, flags, token, least(mode, known));
+            }
         }
     }
     changes
@@ -125,23 +111,23 @@ pub(super) fn rearming(fd: usize, wanted: &Wanted, directions: Interest) -> Chan
 
 /// The changes that, after a failure half-way, restore what was. Nobody knows what is there
 /// by then, so all is taken out first, and errors are of no interest.
-pub(super) fn undoing(fd: usize, old: Option<&Wanted>) -> Changes {
+pub(super) fn undoing(fd: usize, token: u64, known: &Known, old: Filters) -> Changes {
     let mut changes = Changes::new();
-    for (filter, bit) in FILTERS {
-        changes.push(fd, filter, EV_DELETE, 0);
-        if let Some(old) = old.filter(|wanted| wanted.interest.contains(bit)) {
-            changes.push(fd, filter, EV_ADD | mode(filter, old.trigger), old.token);
+    for at in [0, 1] {
+        changes.push(fd, at, EV_DELETE, 0, None);
+        if let Some(mode) = old[at] {
+            changes.push(fd, at, EV_ADD | flags(mode), token, least(mode, known));
         }
     }
     changes
 }
 
 /// A change that alters nothing, and fails with `ENOENT` where there is nothing to alter.
-pub(super) fn probing(fd: usize, wanted: &Wanted) -> Changes {
+pub(super) fn probing(fd: usize, token: u64, known: &Known, filters: Filters) -> Changes {
     let mut changes = Changes::new();
-    for (filter, bit) in FILTERS {
-        if wanted.interest.contains(bit) {
-            changes.push(fd, filter, 0, wanted.token);
+    for at in [0, 1] {
+        if let Some(mode) = filters[at] {
+            changes.push(fd, at, 0, token, least(mode, known));
         }
     }
     changes
@@ -149,51 +135,98 @@ pub(super) fn probing(fd: usize, wanted: &Wanted) -> Changes {
 
 /// What the receipts of a changelist amount to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Done,
-    /// Done, but the kernel refused to watch a pipe for writing, whose reader has gone. It
-    /// is for us to report that it is closed.
-    Broken,
-    /// The first real error.
-    Failed(i32),
+pub(super) struct Outcome {
+    /// What is in the kernel now.
+    pub(super) filters: Filters,
+    /// The kernel refused to watch a pipe for writing, whose reader has gone. It is for us to
+    /// report that it is over.
+    pub(super) broken: bool,
+    /// A filter that was for an end only was refused, and will be another time.
+    pub(super) end_refused: bool,
 }
 
-/// Sums the receipts up. `open` says that the descriptor is open, so that `EBADF` means something
-/// else.
-pub(super) fn outcome(changes: &Changes, errors: &[i32], open: bool) -> Outcome {
-    let mut outcome = Outcome::Done;
+/// Sums the receipts up, or gives the first real error. `open` says that the descriptor is open,
+/// so that `EBADF` means something else.
+pub(super) fn outcome(
+    changes: &Changes,
+    errors: &[i32],
+    open: bool,
+    to: Filters,
+) -> Result<Outcome, i32> {
+    let mut outcome = Outcome {
+        filters: to,
+        broken: false,
+        end_refused: false,
+    };
     for (change, &error) in changes.as_slice().iter().zip(errors) {
         let deleting = change.flags & EV_DELETE != 0;
+        let at = usize::from(change.filter == Filter::Write);
         match error {
             0 => {}
             // Gone already: an end of file takes filters away on some systems, closing the
             // descriptor does on all.
             errno::ENOENT | errno::EBADF if deleting => {}
-            errno::EPIPE if !deleting => outcome = Outcome::Broken,
-            errno::EBADF if open && change.filter == Filter::Write => outcome = Outcome::Broken,
-            code => return Outcome::Failed(code),
+            errno::EPIPE if !deleting => {
+                outcome.broken = true;
+                outcome.filters[at] = None;
+            }
+            errno::EBADF if open && change.filter == Filter::Write => {
+                outcome.broken = true;
+                outcome.filters[at] = None;
+            }
+            errno::EBADF => return Err(errno::EBADF),
+            // A registration does not fail for a filter that nobody asked for.
+            code if !deleting && to[at] == Some(Mode::End) => {
+                outcome.filters[at] = None;
+                outcome.end_refused |= code != errno::ENOMEM;
+            }
+            code => return Err(code),
         }
     }
-    outcome
+    Ok(outcome)
 }
 
-/// What a kqueue event says, in our words.
+/// What a kqueue event says, in our words. `mode` is how its filter is in the kernel; what is
+/// known is brought up to date.
 ///
-/// Each filter speaks of its own direction only. An end of file with an error in `fflags`
-/// is a broken connection, and the error stays for `SO_ERROR` or the next call.
-pub(super) fn reported(event: &Kevent) -> Readiness {
-    let eof = event.flags & EV_EOF != 0;
-    let (ready, closed) = match event.filter {
-        Filter::Read => (Readiness::READ, Readiness::READ_CLOSED),
-        Filter::Write => (Readiness::WRITE, Readiness::WRITE_CLOSED),
-        Filter::User | Filter::Other(_) => return Readiness::NONE,
+/// Each filter speaks of its own direction, and what the other one said last is remembered: where
+/// both have ended, each event says so. In a pipe one end of file is both: the other side is gone
+/// as a whole. So is what ends with an error in `fflags`, a broken connection; the error stays for
+/// `SO_ERROR` or the next call.
+pub(super) fn reported(event: &Kevent, mode: Option<Mode>, known: &mut Known) -> Readiness {
+    let Some(at) = place(event.filter) else {
+        return Readiness::NONE;
     };
-    match (eof, event.fflags) {
-        (false, _) => ready,
-        (true, 0) => ready | closed,
-        // As with epoll, an error ends the waiting in both directions.
-        (true, _) => closed | Readiness::ERROR | Readiness::READ | Readiness::WRITE,
+    let own = &DIRECTIONS[at];
+    let eof = event.flags & EV_EOF != 0;
+    let side = match known.kind {
+        FileKind::Pipe => CLOSED,
+        _ => own.closed,
+    };
+    known.ended = match eof {
+        true => known.ended | side,
+        false => known.ended.without(side),
+    };
+    let wants = !matches!(mode, None | Some(Mode::End));
+    known.room_told |= mode == Some(Mode::Dispatch) && own.filter == Filter::Write;
+    let mut ready = match wants {
+        true => own.ready,
+        false => Readiness::NONE,
+    };
+    if eof {
+        if wants {
+            ready |= own.closed;
+        }
+        if event.fflags != 0 {
+            // The connection is over as a whole, as with epoll; whoever wanted what.
+            known.ended = CLOSED;
+            ready |= Readiness::ERROR;
+        }
+        if known.is_over() {
+            ready |= OVER;
+        }
     }
+    ready
 }
 
 #[cfg(test)]

@@ -286,6 +286,9 @@ impl Table {
     /// The last descriptor of `end` is closed.
     pub(super) fn close_end(&mut self, end: &End) {
         let Some(peer) = end.peer else { return };
+        if !end.is_socket() {
+            self.orphan_writers(peer);
+        }
         let other = self.end(peer);
         other.peer = None;
         let unread = !end.input.is_empty();

@@ -7,6 +7,7 @@ use super::ends::{End, Kind, State};
 use super::files::{Body, bits};
 use super::list::List;
 use super::table::Table;
+use readily_sys::kq_abi::{EV_ONESHOT, Personality};
 use std::collections::BTreeMap;
 
 /// A registration's name: a number, and whether it is about writing.
@@ -19,19 +20,47 @@ pub(super) struct Note {
     /// `EV_CLEAR`, `EV_DISPATCH`, `EV_ONESHOT`: as it was added first.
     pub(super) mode: u32,
     pub(super) enabled: bool,
+    /// No news reaches it any more.
+    pub(super) deaf: bool,
+    /// The least amount that counts (`NOTE_LOWAT`).
+    pub(super) least: i64,
     /// Whether it is on the list.
     pub(super) listed: bool,
 }
 
 /// What one kqueue watches.
-#[derive(Default)]
 pub(super) struct Notes {
+    pub(super) personality: Personality,
     pub(super) notes: BTreeMap<NoteName, Note>,
     pub(super) list: List<NoteName>,
 }
 
 impl Notes {
-    pub(super) fn activate(&mut self, name: NoteName) {
+    pub(super) fn new(personality: Personality) -> Self {
+        Self {
+            personality,
+            notes: BTreeMap::new(),
+            list: List::default(),
+        }
+    }
+
+    /// Puts a registration on the list, if what its filter has found activates it.
+    pub(super) fn look(&mut self, name: NoteName, found: &Found) {
+        let holds = |note: &Note| found.activates(note.least);
+        if self.notes.get(&name).is_some_and(holds) {
+            self.activate(name);
+        }
+    }
+
+    /// Puts a registration on the list, if what its filter has found activates it; for news, not
+    /// for who asks.
+    fn tell(&mut self, name: NoteName, found: &Found) {
+        if self.notes.get(&name).is_some_and(|note| !note.deaf) {
+            self.look(name, found);
+        }
+    }
+
+    fn activate(&mut self, name: NoteName) {
         if let Some(note) = self.notes.get_mut(&name) {
             if note.enabled && !note.listed {
                 note.listed = true;
@@ -56,15 +85,31 @@ pub(super) struct Found {
     pub(super) eof: bool,
     pub(super) error: u32,
     pub(super) data: i64,
+    /// A larger amount than this is never asked for.
+    most: i64,
 }
 
 impl Found {
+    /// Whether it activates a registration that counts from `least` on.
+    pub(super) fn activates(&self, least: i64) -> bool {
+        self.holds && (self.eof || self.data >= least.min(self.most))
+    }
+
     fn amount(data: usize) -> Self {
         Self {
             holds: data > 0,
             data: i64::try_from(data).unwrap_or(i64::MAX),
             ..Self::default()
         }
+    }
+
+    /// The same of a buffer of this size: macOS does not ask for more than fits in.
+    fn of(self, size: usize, personality: Personality) -> Self {
+        let most = match personality {
+            Personality::Apple => i64::try_from(size).unwrap_or(i64::MAX),
+            _ => i64::MAX,
+        };
+        Self { most, ..self }
     }
 
     /// The same where the direction may be at its end.
@@ -82,34 +127,47 @@ impl Found {
     }
 }
 
-fn filter_of_end(end: &End, peer: Option<&End>, writes: bool) -> Found {
+fn filter_of_end(end: &End, peer: Option<&End>, writes: bool, on: Personality) -> Found {
     match (end.kind, writes) {
-        (Kind::PipeReader, false) => Found::amount(end.input.len()).or_end(peer.is_none(), None),
+        // The reading side of either end hears that the other end is gone.
+        (Kind::PipeReader | Kind::PipeWriter, false) => {
+            Found::amount(end.input.len()).or_end(peer.is_none(), None)
+        }
         (Kind::PipeWriter, true) => match peer {
             Some(reader) => Found::amount(reader.room()),
             None => Found::default().or_end(true, None),
         },
-        // The wrong end is accepted, and silent.
-        (Kind::PipeReader, true) | (Kind::PipeWriter, false) => Found::default(),
+        // The wrong end is accepted. FreeBSD's pipes go both ways; on NetBSD it stays silent, for
+        // the end that closes forgets who has asked it for room.
+        (Kind::PipeReader, true) => match (on, peer) {
+            (Personality::NetBsd, _) => Found::default(),
+            (_, None) => Found::default().or_end(true, None),
+            (Personality::FreeBsd, _) => Found::amount(End::ROOM),
+            _ => Found::default(),
+        },
         _ if end.state != State::Connected => Found::default(),
-        (_, false) => Found::amount(end.input.len()).or_end(end.read_shut, end.error),
+        (_, false) => Found::amount(end.input.len())
+            .of(end.capacity, on)
+            .or_end(end.read_shut, end.error),
         (_, true) => {
             let room = peer.map_or(End::ROOM, End::room);
             let room = if end.write_shut { 0 } else { room };
-            Found::amount(room).or_end(end.write_shut, end.error)
+            Found::amount(room)
+                .of(peer.map_or(End::ROOM, |peer| peer.capacity), on)
+                .or_end(end.write_shut, end.error)
         }
     }
 }
 
 impl Table {
-    pub(super) fn filter(&self, file: u64, writes: bool, now_ns: u64) -> Found {
+    pub(super) fn filter(&self, file: u64, writes: bool, now_ns: u64, on: Personality) -> Found {
         let end_at = |file| match self.get(file).map(|file| &file.body) {
             Some(Body::End(end)) => Some(end),
             _ => None,
         };
         match self.get(file).map(|file| &file.body) {
             None => Found::default(),
-            Some(Body::End(end)) => filter_of_end(end, end.peer.and_then(end_at), writes),
+            Some(Body::End(end)) => filter_of_end(end, end.peer.and_then(end_at), writes, on),
             Some(Body::Listener(listener)) if !writes => Found::amount(listener.queue.len()),
             Some(_) => {
                 let bit = match writes {
@@ -121,14 +179,33 @@ impl Table {
         }
     }
 
+    /// A side of a pipe has gone: what becomes of the filters that ask the other one, `file`, for
+    /// room. They hang on the side that goes.
+    pub(super) fn orphan_writers(&mut self, file: u64) {
+        let noted = self.get(file).map_or(Vec::new(), |open| open.noted.clone());
+        for (queue, number) in noted {
+            let queue = &mut self.queues[queue];
+            let Some(note) = queue.notes.get_mut(&(number, true)) else {
+                continue;
+            };
+            match queue.personality {
+                // Told once more, and dropped with that.
+                Personality::FreeBsd => note.mode |= EV_ONESHOT,
+                // Woken before the end is to be seen, and then forgotten: who has had room is on
+                // the list and comes to see the end; who has had none does not.
+                Personality::NetBsd => note.deaf = true,
+                _ => {}
+            }
+        }
+    }
+
     /// Lets those registrations of `file` look again that are about this direction.
     pub(super) fn touch(&mut self, file: u64, writes: bool) {
         let Some(open) = self.get(file) else { return };
-        if open.noted.is_empty() || !self.filter(file, writes, u64::MAX).holds {
-            return;
-        }
         for (queue, number) in open.noted.clone() {
-            self.queues[queue].activate((number, writes));
+            let on = self.queues[queue].personality;
+            let found = self.filter(file, writes, u64::MAX, on);
+            self.queues[queue].tell((number, writes), &found);
         }
     }
 

@@ -7,7 +7,6 @@
 //! An emulation is no oracle. What it proves is that the poller keeps its promises if the systems
 //! keep theirs.
 
-use super::ends::Kind;
 use super::files::Body;
 use super::notes::{Note, NoteName, Notes};
 use super::table::Table;
@@ -18,8 +17,9 @@ use crate::poll::{AnyKernel, NOTIFIER, Notify};
 use readily_sys::errno::{EBADF, ENOENT, ENOMEM, EPERM, EPIPE};
 use readily_sys::kq_abi::{
     EV_ADD, EV_CLEAR, EV_DELETE, EV_DISABLE, EV_DISPATCH, EV_ENABLE, EV_EOF, EV_ONESHOT,
-    EV_RECEIPT, Filter, Kevent, Personality,
+    EV_RECEIPT, Filter, Kevent, NOTE_LOWAT, Personality,
 };
+use readily_sys::poll::FileKind;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
@@ -40,7 +40,7 @@ impl Kernel {
     #[must_use]
     pub fn kqueue(&self, personality: Personality) -> KqueuePoller<SimQueue> {
         let mut table = self.table.borrow_mut();
-        table.queues.push(Notes::default());
+        table.queues.push(Notes::new(personality));
         let place = table.queues.len() - 1;
         drop(table);
         KqueuePoller::over(SimQueue {
@@ -83,11 +83,12 @@ impl SimQueue {
             }
             self.add(table, name, file, change)?;
         }
-        let holds = table.filter(file, writes, self.kernel.now_ns()).holds;
+        let found = table.filter(file, writes, self.kernel.now_ns(), self.personality);
         let notes = &mut table.queues[self.place];
         let note = notes.notes.get_mut(&name).expect("it was added or known");
         if change.flags & EV_ADD != 0 || self.personality != Personality::NetBsd {
             note.udata = change.udata;
+            note.least = least(change);
         }
         if change.flags & EV_ENABLE != 0 {
             note.enabled = true;
@@ -97,8 +98,8 @@ impl SimQueue {
         }
         // Any change looks again; NetBSD does only where something is added.
         let looks = change.flags & EV_ADD != 0 || self.personality != Personality::NetBsd;
-        if holds && looks {
-            notes.activate(name);
+        if looks {
+            notes.look(name, &found);
         }
         Ok(())
     }
@@ -112,7 +113,7 @@ impl SimQueue {
     ) -> Result<(), i32> {
         let broken = matches!(
             &table.at(file).body,
-            Body::End(end) if end.kind == Kind::PipeWriter && end.peer.is_none()
+            Body::End(end) if !end.is_socket() && end.peer.is_none()
         );
         match self.personality {
             Personality::Apple => {}
@@ -125,6 +126,8 @@ impl SimQueue {
             udata: change.udata,
             mode: change.flags & (EV_CLEAR | EV_DISPATCH | EV_ONESHOT),
             enabled: change.flags & EV_DISABLE == 0,
+            deaf: false,
+            least: least(change),
             listed: false,
         };
         table.queues[self.place].notes.insert(name, note);
@@ -147,12 +150,12 @@ impl SimQueue {
             };
             let note = &table.queues[self.place].notes[&name];
             let (file, mode) = (note.file, note.mode);
-            let found = table.filter(file, name.1, self.kernel.now_ns());
-            let Notes { notes, list } = &mut table.queues[self.place];
+            let found = table.filter(file, name.1, self.kernel.now_ns(), self.personality);
+            let Notes { notes, list, .. } = &mut table.queues[self.place];
             let note = notes.get_mut(&name).expect("who is listed is registered");
             note.listed = false;
             // A one-shot is not looked at again: its condition may have gone.
-            if !found.holds && mode & EV_ONESHOT == 0 {
+            if !found.activates(note.least) && mode & EV_ONESHOT == 0 {
                 continue;
             }
             let kept = match self.personality {
@@ -178,6 +181,14 @@ impl SimQueue {
             }
         }
         out.len() > before
+    }
+}
+
+/// The least amount that a change asks for.
+fn least(change: &Kevent) -> i64 {
+    match change.fflags & NOTE_LOWAT != 0 {
+        true => change.data,
+        false => 1,
     }
 }
 
@@ -219,12 +230,14 @@ impl Queue for SimQueue {
         None
     }
 
-    fn is_pollable(&self, fd: RawFd) -> io::Result<()> {
+    fn file_kind(&self, fd: RawFd) -> io::Result<FileKind> {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(fd)?;
-        match table.at(file).body {
+        match &table.at(file).body {
             Body::Regular { .. } => Err(os(EPERM)),
-            _ => Ok(()),
+            Body::End(end) if !end.is_socket() => Ok(FileKind::Pipe),
+            Body::End(_) | Body::Listener(_) | Body::Datagrams(_) => Ok(FileKind::Socket),
+            Body::Timer { .. } | Body::Notifier { .. } => Ok(FileKind::Other),
         }
     }
 
@@ -236,7 +249,8 @@ impl Queue for SimQueue {
 impl Drop for SimQueue {
     fn drop(&mut self) {
         let mut table = self.kernel.table.borrow_mut();
-        let notes = std::mem::take(&mut table.queues[self.place]);
+        let empty = Notes::new(self.personality);
+        let notes = std::mem::replace(&mut table.queues[self.place], empty);
         for ((number, _), note) in notes.notes {
             let noted = &mut table.at(note.file).noted;
             noted.retain(|&other| other != (self.place, number));

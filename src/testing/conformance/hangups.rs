@@ -7,6 +7,7 @@
 
 use super::World;
 use crate::poll::{Interest, Readiness, Trigger};
+use std::io::ErrorKind;
 use std::net::Shutdown;
 
 const CLOSED: Readiness = Readiness::from_bits(
@@ -171,7 +172,7 @@ pub(super) fn a_reset_is_a_hangup_and_leaves_its_error(mut world: World) {
     let ready = world.until(1, Readiness::ERROR);
     assert!(ready.is_hangup() && ready.contains(Readiness::READ | Readiness::WRITE));
     let error = here.read(&mut [0]).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
 pub(super) fn an_own_half_close_is_no_hangup(mut world: World) {

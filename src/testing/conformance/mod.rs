@@ -51,6 +51,7 @@
 
 mod connections;
 mod end;
+mod endings;
 mod ground;
 mod hangups;
 mod memory;
@@ -74,8 +75,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Promise {
-    /// What it is about: `triggers`, `registrations`, `hangups`, `connections`, `timeouts` or
-    /// `rings`.
+    /// What it is about: `triggers`, `registrations`, `hangups`, `endings`, `connections`,
+    /// `timeouts` or `rings`.
     pub about: &'static str,
     /// The promise, as a sentence.
     pub name: &'static str,
@@ -258,6 +259,13 @@ macro_rules! poller_promises {
                 a_pipe_without_a_reader_tells_its_writer,
                 a_reset_is_a_hangup_and_leaves_its_error,
                 an_own_half_close_is_no_hangup,
+            ],
+            endings: [
+                a_full_close_is_a_hangup_whatever_was_asked_for,
+                a_hangup_is_told_to_who_asks_for_nothing,
+                a_half_close_that_becomes_whole_is_a_hangup,
+                a_full_pipe_without_a_reader_tells_its_writer,
+                the_end_of_a_pipe_is_told_again_and_again_by_the_level,
             ],
             connections: [
                 a_listener_is_readable_while_a_connection_waits,

@@ -53,8 +53,8 @@ impl Descriptor {
     }
 }
 
-/// See [`crate::poll::is_pollable`].
-pub(super) use crate::poll::is_pollable;
+/// See [`crate::poll::file_kind`].
+pub(super) use crate::poll::file_kind;
 
 /// What ends a wait where the kqueue has no `EVFILT_USER`.
 pub(super) fn pipe() -> io::Result<crate::unix::pipe::Notifier> {

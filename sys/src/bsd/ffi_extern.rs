@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use crate::kq_abi::Personality;
+use crate::poll::FileKind;
 
 pub(super) const PERSONALITY: Personality = Personality::FreeBsd;
 
@@ -63,8 +64,8 @@ impl Descriptor {
 }
 
 /// Not asked of Linux, which would speak of another descriptor.
-pub(super) fn is_pollable(_fd: RawFd) -> io::Result<()> {
-    Ok(())
+pub(super) fn file_kind(_fd: RawFd) -> io::Result<FileKind> {
+    Ok(FileKind::Other)
 }
 
 /// A pipe of Linux would mean nothing to the library.

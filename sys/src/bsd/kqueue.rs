@@ -18,7 +18,8 @@ use super::ffi;
 pub use super::notify::Notifier;
 use crate::cvt;
 use crate::fork::ForkGuard;
-use crate::kq_abi::{EV_ERROR, EV_RECEIPT, Filter, Kevent, Personality};
+use crate::kq_abi::{self, EV_ERROR, EV_RECEIPT, Filter, Kevent, Personality};
+use crate::poll::FileKind;
 use crate::unix::room::Room;
 
 /// How many changes fit into one call of [`Kqueue::change`].
@@ -144,13 +145,13 @@ impl Kqueue {
         self.fd.as_fd()
     }
 
-    /// Says whether `fd` may be registered: see [`crate::poll::is_pollable`].
+    /// Says what `fd` leads to: see [`crate::poll::file_kind`].
     ///
     /// # Errors
     ///
     /// `EPERM` for a regular file or a directory, `EBADF` for a number that is not open.
-    pub fn is_pollable(&self, fd: RawFd) -> io::Result<()> {
-        ffi::is_pollable(fd)
+    pub fn file_kind(&self, fd: RawFd) -> io::Result<FileKind> {
+        ffi::file_kind(fd)
     }
 
     /// A child does not inherit the queue, and its number may be another file's there.
@@ -228,12 +229,11 @@ fn plain(event: &ffi::kevent) -> Kevent {
     }
 }
 
-/// A timeout in the kernel's form. Seconds beyond 31 bits are refused or taken for ever by
-/// one system or another, so they are cut off: an early return is allowed.
+/// A timeout in the kernel's form, cut off where a system might refuse it.
 fn spec(timeout: Duration) -> libc::timespec {
-    let seconds = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX);
+    let timeout = kq_abi::limited(timeout);
     libc::timespec {
-        tv_sec: seconds.into(),
+        tv_sec: (timeout.as_secs() as i32).into(),
         tv_nsec: timeout.subsec_nanos().into(),
     }
 }

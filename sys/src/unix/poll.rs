@@ -99,13 +99,26 @@ impl std::fmt::Debug for PollSet {
     }
 }
 
-/// Refuses what is always ready and therefore makes no sense in a poller: regular files and
-/// directories. epoll does that by itself; `poll(2)` and kqueue have to be told.
+/// What a descriptor leads to, as far as pollers distinguish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    /// A socket of any kind.
+    Socket,
+    /// A pipe or a FIFO.
+    Pipe,
+    /// A character device: a terminal, `/dev/null`.
+    Device,
+    /// Anything else that may be polled.
+    Other,
+}
+
+/// Says what `fd` leads to. Refuses what is always ready and therefore makes no sense in a poller:
+/// regular files and directories. epoll does that by itself; `poll(2)` and kqueue have to be told.
 ///
 /// # Errors
 ///
 /// `EPERM` for those, `EBADF` for a number that is not open.
-pub fn is_pollable(fd: RawFd) -> io::Result<()> {
+pub fn file_kind(fd: RawFd) -> io::Result<FileKind> {
     let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
     // SAFETY: `stat` has space for the structure that is written; a number that is not open
     // gives `EBADF`.
@@ -114,8 +127,20 @@ pub fn is_pollable(fd: RawFd) -> io::Result<()> {
     let stat = unsafe { stat.assume_init() };
     match stat.st_mode & libc::S_IFMT {
         libc::S_IFREG | libc::S_IFDIR => Err(io::Error::from_raw_os_error(libc::EPERM)),
-        _ => Ok(()),
+        libc::S_IFSOCK => Ok(FileKind::Socket),
+        libc::S_IFIFO => Ok(FileKind::Pipe),
+        libc::S_IFCHR => Ok(FileKind::Device),
+        _ => Ok(FileKind::Other),
     }
+}
+
+/// Whether `fd` may be polled: see [`file_kind`].
+///
+/// # Errors
+///
+/// As [`file_kind`].
+pub fn is_pollable(fd: RawFd) -> io::Result<()> {
+    file_kind(fd).map(drop)
 }
 
 /// Milliseconds for `epoll_wait(2)` and `poll(2)`, rounded **up**.
@@ -145,15 +170,19 @@ mod tests {
     }
 
     #[test]
-    fn a_regular_file_and_a_directory_are_refused_and_a_pipe_is_not() {
+    fn a_regular_file_and_a_directory_are_refused_and_others_have_their_kind() {
         let exe = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
         let dir = std::fs::File::open("/").unwrap();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let (reader, _writer) = crate::fresh::pipe().unwrap();
         let code = |fd| is_pollable(fd).unwrap_err().raw_os_error();
         assert_eq!(code(exe.as_raw_fd()), Some(libc::EPERM));
         assert_eq!(code(dir.as_raw_fd()), Some(libc::EPERM));
         assert_eq!(code(-1), Some(libc::EBADF));
-        is_pollable(reader.as_raw_fd()).unwrap();
+        let kinds = [reader.as_raw_fd(), null.as_raw_fd(), socket.as_raw_fd()]
+            .map(|fd| file_kind(fd).unwrap());
+        assert_eq!(kinds, [FileKind::Pipe, FileKind::Device, FileKind::Socket]);
     }
 
     #[test]

@@ -52,12 +52,11 @@ fn is_listener(fd: BorrowedFd<'_>) -> bool {
 ///
 /// Those of `fcntl(2)`.
 pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    // SAFETY: takes numbers, touches no memory; the descriptor is borrowed, so it is open.
-    let flags = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    let flags = status_flags(fd)?;
     if flags & libc::O_NONBLOCK != 0 {
         return Ok(false);
     }
-    // SAFETY: as above.
+    // SAFETY: takes numbers, touches no memory; the descriptor is borrowed, so it is open.
     cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
     Ok(true)
 }
@@ -167,8 +166,19 @@ pub fn unread(fd: BorrowedFd<'_>) -> io::Result<usize> {
     match cvt(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) }) {
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL)) => Ok(0),
         Err(e) => Err(e),
+        // Linux counts at either end of a pipe what lies in it.
+        Ok(_) if count > 0 && is_write_only(fd) => Ok(0),
         Ok(_) => Ok(usize::try_from(count).unwrap_or(0)),
     }
+}
+
+fn is_write_only(fd: BorrowedFd<'_>) -> bool {
+    status_flags(fd).is_ok_and(|flags| flags & libc::O_ACCMODE == libc::O_WRONLY)
+}
+
+fn status_flags(fd: BorrowedFd<'_>) -> io::Result<c_int> {
+    // SAFETY: takes numbers, touches no memory; the descriptor is borrowed, so it is open.
+    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })
 }
 
 /// Whether a byte can be received at once, without receiving it. Linux counts in [`unread`]

@@ -146,6 +146,11 @@ fn a_send_to_a_dead_peer_is_an_error_even_where_the_signal_kills() {
 fn unread_is_zero_where_it_makes_no_sense() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     assert_eq!(unread(listener.as_fd()).unwrap(), 0);
+    // What lies in a pipe is there for its reader.
+    let (reader, writer) = fresh::pipe().unwrap();
+    assert_eq!(write(writer.as_fd(), b"abc").unwrap(), 3);
+    assert_eq!(unread(writer.as_fd()).unwrap(), 0);
+    assert_eq!(unread(reader.as_fd()).unwrap(), 3);
 }
 
 #[test]

@@ -1,0 +1,115 @@
+//! Brings the filters of a registration into the kernel: all of them, or none.
+//!
+//! What is to be there is decided in `filters.rs`, and how it is said in `translate.rs`; here it is
+//! done, and undone where the kernel refuses half of it.
+//!
+//! In the notes: register, change and cancel (N7).
+
+use std::io;
+use std::os::fd::RawFd;
+
+use readily_sys::errno;
+
+use super::entry::Entry;
+use super::filters::{CLOSED, OVER, filters};
+use super::{KqueuePoller, Queue, translate};
+use crate::poll::Interest;
+
+impl<Q: Queue> KqueuePoller<Q> {
+    /// Puts the filters that `entry` takes in the place of those that are there, asks `anew` in
+    /// these directions, and enters it here; or leaves all as it was.
+    pub(super) fn put(&mut self, fd: RawFd, mut entry: Entry, anew: Interest) -> io::Result<()> {
+        let (ident, token) = (ident(fd)?, entry.wanted.token);
+        let (from, to) = (entry.filters, filters(&entry.wanted, &entry.known));
+        let changes = translate::changes(ident, token, &entry.known, from, to, anew);
+        let mut errors = [0; 4];
+        let errors = &mut errors[..changes.as_slice().len()];
+        let mut changed = match errors.is_empty() {
+            true => Ok(()),
+            false => self.queue.change(changes.as_slice(), errors),
+        };
+        if changed.is_ok() {
+            // NetBSD says the same of a closed descriptor and of a pipe without a reader.
+            let open = errors.contains(&errno::EBADF) && self.queue.file_kind(fd).is_ok();
+            match translate::outcome(&changes, errors, open, to) {
+                Ok(outcome) => {
+                    entry.filters = outcome.filters;
+                    entry.known.end_refused |= outcome.end_refused;
+                    if outcome.broken {
+                        entry.known.ended = CLOSED;
+                        entry.last = OVER;
+                        self.over.push(fd);
+                    }
+                    self.entries.insert(fd, entry);
+                }
+                Err(code) => changed = Err(io::Error::from_raw_os_error(code)),
+            }
+        }
+        if changed.is_err() {
+            // The first filter may be in without the second. What is put back is put back as
+            // far as it goes: the error to tell is the first one.
+            let old = self.entries.get(&fd).unwrap_or(&entry);
+            let undoing = translate::undoing(ident, old.wanted.token, &old.known, from);
+            let mut errors = [0; 4];
+            let errors = &mut errors[..undoing.as_slice().len()];
+            let _ = self.queue.change(undoing.as_slice(), errors);
+        }
+        changed
+    }
+
+    /// [`put`](Self::put) for whoever asks anew for everything: what was is forgotten.
+    pub(super) fn replace(&mut self, fd: RawFd, entry: Entry) -> io::Result<()> {
+        let was_over = self.over.contains(&fd);
+        self.over.retain(|&over| over != fd);
+        let put = self.put(fd, entry, Interest::BOTH);
+        if put.is_err() && was_over {
+            self.over.push(fd);
+        }
+        put
+    }
+
+    /// Whether the kernel has lost this registration: its descriptor was closed behind our
+    /// back, and the number is another file's now, or nobody's.
+    pub(super) fn is_gone(&mut self, fd: RawFd, entry: &Entry) -> bool {
+        let Ok(ident) = ident(fd) else { return true };
+        let probe = translate::probing(ident, entry.wanted.token, &entry.known, entry.filters);
+        let mut errors = [0; 4];
+        let errors = &mut errors[..probe.as_slice().len()];
+        // With no filter in the kernel there is nobody to ask.
+        !errors.is_empty()
+            && self.queue.change(probe.as_slice(), errors).is_ok()
+            && errors
+                .iter()
+                .all(|&e| e == errno::ENOENT || e == errno::EBADF)
+    }
+
+    /// Lets those take other filters whose last event asks for it, and that are still here.
+    #[cold]
+    pub(super) fn take_others(&mut self) {
+        for fd in std::mem::take(&mut self.changed) {
+            let Some(&entry) = self.entries.get(&fd) else {
+                continue;
+            };
+            if !entry.takes_others() {
+                continue;
+            }
+            // They are our own, so an error is nobody's. For want of memory: another time.
+            let put = self.put(fd, entry, Interest::NONE);
+            let Some(entry) = self.entries.get_mut(&fd) else {
+                continue;
+            };
+            let no_memory = |error: &io::Error| error.raw_os_error() == Some(errno::ENOMEM);
+            entry.known.end_refused |= put.is_err_and(|error| !no_memory(&error));
+            if entry.takes_others() {
+                self.changed.push(fd);
+            }
+        }
+    }
+}
+
+pub(super) fn ident(fd: RawFd) -> io::Result<usize> {
+    usize::try_from(fd).map_err(|_| io::Error::from_raw_os_error(errno::EBADF))
+}
+
+#[cfg(test)]
+mod tests;

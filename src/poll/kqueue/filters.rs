@@ -1,0 +1,174 @@
+//! Which filters a registration takes: those that it asks for, and those that are needed to hear
+//! of the end.
+//!
+//! epoll reports a hangup unasked. A kqueue has no such report: a filter speaks of its own
+//! direction, and what is over in both is known only from both. So the direction that nobody wants
+//! may have a filter too, of which only the end is passed on. Which, and when, is decided here from
+//! plain values, so that every input is tried by a test.
+//!
+//! In the notes this is the *hangup* of N7, on the systems that do not have it.
+
+use readily_sys::kq_abi::Filter;
+use readily_sys::poll::FileKind;
+
+use crate::poll::{Interest, Readiness, Trigger};
+
+/// What is wanted for a descriptor, or was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) token: u64,
+    pub(super) interest: Interest,
+    pub(super) trigger: Trigger,
+}
+
+/// What is known of a registered descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) kind: FileKind,
+    /// Which sides have ended, by the last event of each filter: `READ_CLOSED`, `WRITE_CLOSED`.
+    pub(super) ended: Readiness,
+    /// Room was reported by a filter that this disabled, and was not asked for again.
+    pub(super) room_told: bool,
+    /// The kernel refused a filter that was for an end only. It is not tried again.
+    pub(super) end_refused: bool,
+    /// A device that macOS watches only from one byte on.
+    pub(super) by_the_byte: bool,
+}
+
+impl Known {
+    pub(super) fn new(kind: FileKind) -> Self {
+        Self {
+            kind,
+            ended: Readiness::NONE,
+            room_told: false,
+            end_refused: false,
+            by_the_byte: false,
+        }
+    }
+
+    /// Both sides have ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended.contains(CLOSED)
+    }
+}
+
+/// How a filter is in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Level,
+    Edge,
+    /// Reported once, and then disabled.
+    Dispatch,
+    /// Nobody wants this direction; only its end is of interest. With sockets no amount of bytes
+    /// activates it, elsewhere each arrival does, and is dropped.
+    End,
+}
+
+/// The filters of a descriptor: for reading, for writing.
+pub(super) type Filters = [Option<Mode>; 2];
+
+/// A filter, and what it is about.
+pub(super) struct Direction {
+    pub(super) filter: Filter,
+    pub(super) interest: Interest,
+    pub(super) ready: Readiness,
+    pub(super) closed: Readiness,
+}
+
+pub(super) const DIRECTIONS: [Direction; 2] = [
+    Direction {
+        filter: Filter::Read,
+        interest: Interest::READ,
+        ready: Readiness::READ,
+        closed: Readiness::READ_CLOSED,
+    },
+    Direction {
+        filter: Filter::Write,
+        interest: Interest::WRITE,
+        ready: Readiness::WRITE,
+        closed: Readiness::WRITE_CLOSED,
+    },
+];
+
+/// Both sides have ended.
+pub(super) const CLOSED: Readiness =
+    Readiness::from_bits(Readiness::READ_CLOSED.bits() | Readiness::WRITE_CLOSED.bits());
+
+/// What is said of a descriptor that is over.
+pub(super) const OVER: Readiness =
+    Readiness::from_bits(CLOSED.bits() | Readiness::READ.bits() | Readiness::WRITE.bits());
+
+/// The place of a filter in [`Filters`]; `None` for one that is about no descriptor.
+pub(super) fn place(filter: Filter) -> Option<usize> {
+    match filter {
+        Filter::Read => Some(0),
+        Filter::Write => Some(1),
+        Filter::User | Filter::Other(_) => None,
+    }
+}
+
+/// How a trigger is said to a filter.
+///
+/// The edge of `Write` is a dispatch and not `EV_CLEAR`: that would report with every
+/// acknowledgement from the peer, on connections that were never full. `EV_ONESHOT` is not
+/// used at all, for it reports conditions that have gone meanwhile; a dispatch is checked
+/// once more.
+fn mode(at: usize, trigger: Trigger) -> Mode {
+    match (trigger, DIRECTIONS[at].filter) {
+        (Trigger::Level, _) => Mode::Level,
+        (Trigger::Edge, Filter::Read) => Mode::Edge,
+        (Trigger::Edge, _) | (Trigger::OneShot, _) => Mode::Dispatch,
+    }
+}
+
+/// An edge of room was reported, and what disabled its filter hides the end of writing, too.
+fn is_room_disabled(wanted: &Wanted, known: &Known) -> bool {
+    known.room_told && wanted.trigger == Trigger::Edge && wanted.interest.contains(Interest::WRITE)
+}
+
+/// Which filters a registration takes, with what is known by now.
+///
+/// A filter speaks of its own direction only, and a hangup is both at their ends. So the direction
+/// that nobody wants is watched for its end: once the other one has ended; where nothing else
+/// would speak; and at the reading side of a pipe, for NetBSD does not report to the writer of a
+/// full one that its reader has gone.
+pub(super) fn filters(wanted: &Wanted, known: &Known) -> Filters {
+    let is_pipe = known.kind == FileKind::Pipe;
+    let disabled = is_room_disabled(wanted, known);
+    let silent = !wanted.interest.contains(Interest::WRITE) || disabled;
+    [0, 1].map(|at| {
+        let (own, other) = (&DIRECTIONS[at], &DIRECTIONS[1 - at]);
+        let other_ended = known.ended.contains(other.closed) && !is_pipe;
+        let (takes, watched) = match own.filter {
+            Filter::Read => (true, other_ended || silent || is_pipe),
+            _ => (!(disabled && other_ended), other_ended),
+        };
+        match takes && wanted.interest.contains(own.interest) {
+            true => Some(mode(at, wanted.trigger)),
+            false => (watched && !known.end_refused).then_some(Mode::End),
+        }
+    })
+}
+
+/// Whether an event may have changed which filters are due. Not where it is over: there is no more
+/// to be learnt.
+pub(super) fn may_take_others(wanted: &Wanted, known: &Known) -> bool {
+    match known.ended.intersects(CLOSED) {
+        true => !known.is_over(),
+        false => is_room_disabled(wanted, known) && !wanted.interest.contains(Interest::READ),
+    }
+}
+
+/// Whether an end has to be repeated by us, by the level: no filter goes on reporting it. The one
+/// for reading does; that for writing does too, but not of a pipe on FreeBSD and NetBSD.
+pub(super) fn repeats(wanted: &Wanted, known: &Known, ready: Readiness) -> bool {
+    let silent = match wanted.interest & Interest::BOTH {
+        Interest::NONE => true,
+        Interest::WRITE => known.kind == FileKind::Pipe,
+        _ => false,
+    };
+    silent && wanted.trigger == Trigger::Level && ready.is_hangup()
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,186 @@
+//! The callback layer over every kernel in memory: over a poller with epoll's rules, and over the
+//! kqueue of each system.
+//!
+//! What a poller reports differs in words from system to system (`docs/platforms.md`). What
+//! callbacks are told does not (L7), and these are the tests of that.
+
+use readily::poll::Poller;
+use readily::testing::{Fd, Kernel, Personality};
+use readily::{Closures, EventLoop, Interest, Trigger};
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The kernels in memory: `None` is the one with epoll's rules.
+pub const KERNELS: [Option<Personality>; 4] = [
+    None,
+    Some(Personality::FreeBsd),
+    Some(Personality::Apple),
+    Some(Personality::NetBsd),
+];
+
+/// As many turns are enough for anything here. A loop that spins takes them all.
+const TURNS: usize = 20;
+
+const TRIGGERS: [Trigger; 3] = [Trigger::Level, Trigger::Edge, Trigger::OneShot];
+
+fn on(system: Option<Personality>) -> (EventLoop, Kernel) {
+    let kernel = Kernel::new();
+    let poller: Box<dyn Poller> = match system {
+        None => Box::new(kernel.poller()),
+        Some(system) => Box::new(kernel.kqueue(system)),
+    };
+    let event_loop = EventLoop::with(poller, Box::new(kernel.clock())).unwrap();
+    (event_loop, kernel)
+}
+
+type Log = Rc<RefCell<Vec<String>>>;
+
+/// All but the room, which is told before an end or with it, and by FreeBSD to a reading end too.
+fn text(log: &Log) -> String {
+    let log = log.borrow();
+    let told: Vec<_> = log.iter().filter(|said| *said != "room").cloned().collect();
+    told.join(" ")
+}
+
+/// Turns until nothing is ready any more; whether that came about.
+fn settles(event_loop: &mut EventLoop) -> bool {
+    for _ in 0..TURNS {
+        let before = event_loop.stats().events;
+        event_loop.turn(Some(Duration::ZERO)).unwrap();
+        event_loop.check_invariants();
+        // A poller may take one wait to look closer at what has ended.
+        if event_loop.stats().events == before {
+            event_loop.turn(Some(Duration::ZERO)).unwrap();
+            if event_loop.stats().events == before {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Reads in pieces of four, and gives the interest back at the end; writes nothing, and gives the
+/// interest back when there is room. One-shots are asked for again.
+fn logging(log: &Log, trigger: Trigger) -> Closures {
+    let (reads, writes, hangs_up) = (Rc::clone(log), Rc::clone(log), Rc::clone(log));
+    Closures::new()
+        .on_read(move |cx| {
+            let said = match cx.read(&mut [0; 4]) {
+                Ok(0) => {
+                    cx.ignore(Interest::READ);
+                    "end".to_owned()
+                }
+                Ok(n) => n.to_string(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => format!("{:?}", error.kind()),
+            };
+            reads.borrow_mut().push(said);
+            if trigger == Trigger::OneShot {
+                cx.want(cx.wants()).unwrap();
+            }
+        })
+        .on_write(move |cx| {
+            writes.borrow_mut().push("room".to_owned());
+            cx.ignore(Interest::WRITE);
+            if trigger == Trigger::OneShot {
+                cx.want(cx.wants()).unwrap();
+            }
+        })
+        .on_hangup(move |_, error| {
+            let said = format!("hangup:{:?}", error.map(|error| error.kind()));
+            hangs_up.borrow_mut().push(said);
+        })
+}
+
+/// The program of the third chapter: it ends.
+#[test]
+fn a_reader_hears_of_the_hangup_after_the_last_byte_and_the_run_ends() {
+    for system in KERNELS {
+        let (mut event_loop, kernel) = on(system);
+        let (here, there) = kernel.pair().unwrap();
+        there.write(b"last").unwrap();
+        drop(there);
+        let said = Rc::new(RefCell::new(String::new()));
+        let (reads, hangs_up) = (Rc::clone(&said), Rc::clone(&said));
+        let slow_reader = Closures::new()
+            .on_read(move |cx| {
+                let mut byte = [0];
+                if let Ok(1) = cx.read(&mut byte) {
+                    reads.borrow_mut().push(byte[0].into());
+                }
+            })
+            .on_hangup(move |_, _| hangs_up.borrow_mut().push('.'));
+        event_loop
+            .register(here, Interest::READ, slow_reader)
+            .unwrap();
+        for _ in 0..TURNS {
+            event_loop.turn(Some(Duration::ZERO)).unwrap();
+        }
+        assert_eq!(*said.borrow(), "last.", "{system:?}");
+        assert_eq!(
+            event_loop.registered(),
+            0,
+            "{system:?}: `run` would not end"
+        );
+    }
+}
+
+/// How a stream comes about, which end of it is ours, and how the other side ends as a whole.
+type Stream = (&'static str, fn(&Kernel) -> io::Result<(Fd, Fd)>, fn(Fd));
+
+const STREAMS: [Stream; 4] = [
+    ("pair", Kernel::pair, drop),
+    ("TCP", Kernel::tcp, Fd::reset),
+    ("reading end of a pipe", Kernel::pipe, drop),
+    ("writing end of a pipe", writing_end, drop),
+];
+
+fn writing_end(kernel: &Kernel) -> io::Result<(Fd, Fd)> {
+    let (reader, writer) = kernel.pipe()?;
+    Ok((writer, reader))
+}
+
+/// L7: whatever was asked for, by whichever trigger, with bytes or without, before the registration
+/// or after it: each registration ends, with the same words and after the same bytes.
+#[test]
+fn each_registration_whose_other_side_has_gone_ends_on_every_kernel() {
+    let interests = [
+        Interest::NONE,
+        Interest::READ,
+        Interest::WRITE,
+        Interest::BOTH,
+    ];
+    for (name, stream, end) in STREAMS {
+        for interest in interests {
+            for trigger in TRIGGERS {
+                for before in [false, true] {
+                    let told = KERNELS.map(|system| {
+                        let what = format!("{name} {interest:?} {trigger:?} {before} {system:?}");
+                        let (mut event_loop, kernel) = on(system);
+                        let (here, there) = stream(&kernel).unwrap();
+                        let log = Log::default();
+                        let mut there = Some(there);
+                        if before {
+                            there.take().map(end);
+                        }
+                        let callbacks = logging(&log, trigger);
+                        let key = event_loop
+                            .register_with(here, interest, trigger, callbacks)
+                            .unwrap();
+                        assert!(settles(&mut event_loop), "{what}: it spins");
+                        there.take().map(end);
+                        assert!(settles(&mut event_loop), "{what}: it spins, {}", text(&log));
+                        let left = event_loop.interest(key).is_ok();
+                        (what, left, text(&log))
+                    });
+                    for (what, left, said) in &told {
+                        assert!(!left, "{what}: it is still registered, and was told {said}");
+                        assert_eq!(*said, told[0].2, "{what}");
+                    }
+                }
+            }
+        }
+    }
+}
