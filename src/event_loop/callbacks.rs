@@ -6,6 +6,7 @@
 
 use super::classify::Role;
 use super::cx::Cx;
+use super::panics::FirstPanic;
 use crate::poll::{Interest, Readiness};
 use std::io;
 
@@ -168,6 +169,19 @@ impl Closures {
     pub fn on_default(mut self, f: impl FnMut(&Cx<'_>, Readiness) + 'static) -> Self {
         self.default = Some(Box::new(f));
         self
+    }
+}
+
+/// One by one: of two that panic when they are dropped as fields, the second aborts the process.
+impl Drop for Closures {
+    fn drop(&mut self) {
+        let mut panic = FirstPanic::default();
+        for branch in [&mut self.connect, &mut self.read, &mut self.write] {
+            panic.run(|| drop(branch.take()));
+        }
+        panic.run(|| drop(self.hangup.take()));
+        panic.run(|| drop(self.default.take()));
+        panic.resume();
     }
 }
 

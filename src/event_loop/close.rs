@@ -70,8 +70,10 @@ impl Local {
         while let Some(call) = self.ready.pop_call() {
             self.drop_guarded(call);
         }
-        let freed = self.freed.take();
-        self.drop_guarded(freed);
+        // One by one, as all the others: of two that panic in one destructor the second aborts.
+        while let Some(expiry) = self.pop_freed() {
+            self.drop_guarded(expiry);
+        }
         report
     }
 }
@@ -82,14 +84,18 @@ impl Local {
     /// Outside every borrow (L8). Of one whose callback runs this is for whoever has called that (L3).
     pub(super) fn discard(&self, registration: Rc<Registration>) {
         if let Ok(last) = Rc::try_unwrap(registration) {
-            let Registration {
-                callbacks,
-                line,
-                fd,
-                ..
-            } = last;
-            self.drop_guarded(callbacks);
-            self.close_descriptor(fd, line.get().site);
+            // G5: callbacks may remove the next one when they go, and so on. Both in one, so that
+            // the descriptor does not close before callbacks that wait for their end.
+            self.nest(|local| {
+                let Registration {
+                    callbacks,
+                    line,
+                    fd,
+                    ..
+                } = last;
+                local.drop_now(callbacks);
+                local.close_descriptor(fd, line.get().site);
+            });
         }
     }
 

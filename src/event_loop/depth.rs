@@ -1,42 +1,199 @@
-//! How deep the ends of things may stand in one another: not as deep as a chain is long.
+//! How deep destructors may run inside one another: not as deep as a chain is long.
 //!
-//! A task that goes may take another with it, whose destructor ends a third: a chain of them would
-//! be as deep on the stack as it is long (R093). So from a certain depth on an end waits in a line
-//! until those around it are through, and the outermost sees the line to its end.
+//! A destructor may cancel a task, a timer or a registration, or drop a token, whose own destructor
+//! ends the next one: a chain of them would be as deep on the stack as it is long (R093). So from a
+//! certain depth on what is to be dropped waits in a queue until the destructors around it have
+//! returned, and the outermost of them empties the queue. There is one depth for each thread, because
+//! a chain may lead from one loop to another, and through what belongs to no loop.
 //!
 //! In the notes this is nothing; Python's interpreter does the same for its own objects.
 
 use super::local::Local;
+use super::panics::catch;
+use super::stderr::note_stray_panic;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
 
 /// A level takes a few hundred bytes of stack, in a debug build some kilobytes.
 const DEEPEST: u32 = 16;
 
-type End = Box<dyn FnOnce(&Local)>;
+type End = Box<dyn FnOnce()>;
 
-#[derive(Default)]
-pub(super) struct Depth {
-    level: Cell<u32>,
-    waiting: RefCell<VecDeque<End>>,
+thread_local! {
+    static LEVEL: Cell<u32> = const { Cell::new(0) };
+    /// Empty, and without memory of its own, whenever the level is zero: so it needs no destructor,
+    /// and destructors that run at the end of the thread find it as it is.
+    static WAITING: ManuallyDrop<RefCell<VecDeque<End>>> =
+        const { ManuallyDrop::new(RefCell::new(VecDeque::new())) };
+}
+
+/// Runs `end`, which may come back here, now; or, if that has happened too often already, when the
+/// outermost of those around it has returned (G5). A panic of it is the caller's where it runs now,
+/// else it is reported.
+#[inline]
+pub(crate) fn nest(end: impl FnOnce() + 'static) {
+    match Level::deeper() {
+        Some(_level) => end(),
+        None => wait(Box::new(end)),
+    }
+}
+
+/// Drops what belongs to no loop: its panic is reported, and not that of the caller.
+pub(crate) fn drop_bounded<T: 'static>(value: T) {
+    if std::mem::needs_drop::<T>() {
+        nest(move || {
+            if let Err(payload) = catch(|| drop(value)) {
+                note_stray_panic(payload);
+            }
+        });
+    }
 }
 
 impl Local {
-    /// Runs `end`, which may come back here, now; or, if that has happened too often already, when
-    /// the outermost of those around it is through (G5). `end` does not panic.
+    /// [`nest`], for what needs this loop.
+    #[inline]
     pub(crate) fn nest(&self, end: impl FnOnce(&Self) + 'static) {
-        let level = self.depth.level.get();
-        if level == DEEPEST {
-            self.depth.waiting.borrow_mut().push_back(Box::new(end));
-            return;
+        match Level::deeper() {
+            Some(_level) => end(self),
+            None => self.nest_later(end),
         }
-        self.depth.level.set(level + 1);
-        end(self);
-        if level == 0 {
-            // Not `while let`: that would hold the borrow while the next one runs (L8).
-            let next = || self.depth.waiting.borrow_mut().pop_front();
-            std::iter::from_fn(next).for_each(|end| end(self));
+    }
+
+    #[cold]
+    fn nest_later(&self, end: impl FnOnce(&Self) + 'static) {
+        match self.me.upgrade() {
+            Some(local) => wait(Box::new(move || end(&local))),
+            // Nothing can refer to it any more: it is being dropped itself, and is empty.
+            None => end(self),
         }
-        self.depth.level.set(level);
+    }
+}
+
+#[cold]
+fn wait(end: End) {
+    WAITING.with(|waiting| waiting.borrow_mut().push_back(end));
+}
+
+/// One level more, until this is dropped: also by a panic, after which the level would stay too deep
+/// for good, and what waits would never be dropped.
+struct Level(u32);
+
+impl Level {
+    /// `None` if it is deep enough.
+    #[inline]
+    fn deeper() -> Option<Self> {
+        let level = LEVEL.get();
+        (level < DEEPEST).then(|| {
+            LEVEL.set(level + 1);
+            Self(level)
+        })
+    }
+}
+
+impl Drop for Level {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0 == 0 && WAITING.with(|waiting| !waiting.borrow().is_empty()) {
+            run_waiting();
+        }
+        LEVEL.set(self.0);
+    }
+}
+
+/// Each runs as the only one around: at level one.
+#[cold]
+fn run_waiting() {
+    // Not `while let`: that would hold the borrow while the next one runs (L8).
+    let next = || WAITING.with(|waiting| waiting.borrow_mut().pop_front());
+    for end in std::iter::from_fn(next) {
+        if let Err(payload) = catch(end) {
+            note_stray_panic(payload);
+        }
+    }
+    drop(WAITING.with(|waiting| waiting.take()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_loop::panics::drop_quietly;
+    use std::rc::Rc;
+
+    /// Drops the next one in a nest, then panics where it is one of those that do.
+    struct Link(Option<Box<Link>>, Rc<Cell<usize>>, Option<usize>);
+
+    impl Drop for Link {
+        fn drop(&mut self) {
+            self.1.set(self.1.get() + 1);
+            let next = self.0.take();
+            let _also_in_a_panic = Nests(next);
+            if self.2.is_some_and(|nth| self.1.get() % nth == 0) {
+                std::panic::resume_unwind(Box::new("planted"));
+            }
+        }
+    }
+
+    struct Nests(Option<Box<Link>>);
+
+    impl Drop for Nests {
+        fn drop(&mut self) {
+            if let Some(next) = self.0.take() {
+                nest(move || drop_quietly(next));
+            }
+        }
+    }
+
+    fn chain(links: usize, panics: Option<usize>) -> (Link, Rc<Cell<usize>>) {
+        let dropped = Rc::new(Cell::new(0));
+        let mut last = Link(None, Rc::clone(&dropped), panics);
+        for _ in 1..links {
+            last = Link(Some(Box::new(last)), Rc::clone(&dropped), panics);
+        }
+        (last, dropped)
+    }
+
+    #[test]
+    fn panics_at_any_depth_leave_the_depth_as_it_was_and_nothing_undropped() {
+        for panics in [None, Some(1), Some(7)] {
+            let (first, dropped) = chain(100, panics);
+            let (deep, also_dropped) = chain(3, None);
+            let unwound = catch(|| {
+                nest(move || {
+                    drop_quietly(first);
+                    nest(move || drop(deep));
+                    std::panic::resume_unwind(Box::new("planted"));
+                });
+            });
+            drop_quietly(unwound.unwrap_err());
+            assert_eq!((dropped.get(), also_dropped.get()), (100, 3));
+            assert_eq!(LEVEL.get(), 0);
+            assert!(WAITING.with(|waiting| waiting.borrow().capacity() == 0));
+        }
+    }
+
+    /// What waited runs before the outermost returns, and its panic is not that of another.
+    #[test]
+    fn what_waited_is_run_though_the_outermost_panics() {
+        let run = Rc::new(Cell::new(0));
+        fn deeper(left: u32, run: Rc<Cell<usize>>) {
+            nest(move || match left {
+                0 => {
+                    run.set(run.get() + 1);
+                    std::panic::resume_unwind(Box::new("in the queue"));
+                }
+                left => deeper(left - 1, run),
+            });
+        }
+        let also = Rc::clone(&run);
+        let unwound = catch(|| {
+            nest(move || {
+                deeper(DEEPEST, also);
+                std::panic::resume_unwind(Box::new("outermost"));
+            });
+        });
+        let payload = unwound.unwrap_err();
+        assert_eq!(payload.downcast_ref(), Some(&"outermost"));
+        assert_eq!((run.get(), LEVEL.get()), (1, 0));
     }
 }

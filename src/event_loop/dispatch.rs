@@ -117,8 +117,9 @@ impl Local {
             // We hold it too: it goes below.
             drop(self.strike(SlabKey::from_bits(batch.token())));
         }
-        self.discard(registration);
+        // Before those of its destructors: of several it is the first.
         self.note_panic(payload, origin);
+        self.discard(registration);
     }
 
     /// R020: an error or a hangup cannot be masked. A datagram socket is not ended by it, and

@@ -29,6 +29,13 @@ impl Local {
         self.drop_guarded(expiry);
     }
 
+    /// Any of those who wait, for whoever empties the list.
+    pub(super) fn pop_freed(&self) -> Option<Expiry> {
+        let mut freed = self.freed.borrow_mut();
+        let first = freed.first()?;
+        freed.remove(first)
+    }
+
     /// A descriptor of ours is about to be closed: who waits for one tries again.
     pub(super) fn descriptor_freed(&self) {
         // Nearly always nobody.

@@ -6,7 +6,8 @@
 //! In asyncio, `get_running_loop` gives the loop itself, which a garbage collector frees.
 
 use super::local::Local;
-use super::unhandled::{Unhandled, print};
+use super::stderr::print;
+use super::unhandled::Unhandled;
 use std::rc::{Rc, Weak};
 
 /// The weak, clonable way to a loop on its own thread.

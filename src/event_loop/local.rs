@@ -9,7 +9,6 @@
 
 use super::current::{self, Here};
 use super::debug::{self, Debug};
-use super::depth::Depth;
 use super::error::Error;
 use super::expiry::Expiry;
 use super::handle::Handle;
@@ -85,7 +84,6 @@ pub struct Local {
     pub(super) stopping: Cell<bool>,
     pub(super) closed: Cell<bool>,
     pub(super) stats: Counts,
-    pub(super) depth: Depth,
     /// While it turns: under which number it was entered for that.
     pub(super) turn: Cell<Option<u64>>,
     /// Whether a run turns the loop, and not somebody by hand.
@@ -121,7 +119,6 @@ impl Local {
             stopping: Cell::new(false),
             closed: Cell::new(false),
             stats: Counts::default(),
-            depth: Depth::default(),
             turn: Cell::new(None),
             in_run: Cell::new(false),
             unlooked: Cell::new(0),

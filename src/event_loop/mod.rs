@@ -16,7 +16,7 @@ mod close;
 pub(crate) mod current;
 mod cx;
 mod debug;
-mod depth;
+pub(crate) mod depth;
 mod descriptor;
 mod dispatch;
 mod effective;
@@ -34,6 +34,7 @@ mod receive;
 mod register;
 mod registry;
 mod remote;
+pub(crate) mod stderr;
 mod taped;
 mod timer_handles;
 mod timing;
@@ -68,6 +69,7 @@ pub use unhandled::Unhandled;
 use crate::base::clock::{Clock, Monotonic};
 use crate::poll::{self, Poller};
 use current::{Here, Turning};
+use ready::WholeTurn;
 use std::cell::OnceCell;
 use std::fmt;
 use std::io;
@@ -198,6 +200,7 @@ impl EventLoop {
         main: &mut dyn FnMut(),
     ) -> Result<(), Error> {
         let local = &*self.local;
+        let whole = WholeTurn(local);
         let events = match busy {
             false => local.wait(limit)?, // N7: events = wait(timeout)
             true => local.go_on(),       // L9: a look costs more than such a turn does
@@ -206,6 +209,7 @@ impl EventLoop {
         local.dispatch_events(events); // N7: for each (fd, event): …
         local.fire_timers(); // N1: timers
         local.run_ready(main); // N1: callbacks
+        std::mem::forget(whole);
         local.end_turn();
         Ok(())
     }

@@ -6,6 +6,7 @@
 //!
 //! The notes do not speak of it; asyncio keeps a callback's exception from the loop too.
 
+use super::stderr::note_stray_panic;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -38,10 +39,56 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
     catch_unwind(AssertUnwindSafe(f))
 }
 
-/// Drops a value whose destructor may panic, a payload for one.
+/// Drops a value whose destructor may panic: above all a payload, which is user code like any
+/// other. Dropped during a panic without this, one that panics aborts the process.
 pub(crate) fn drop_quietly<T>(value: T) {
     if let Err(payload) = catch(|| drop(value)) {
         // A payload whose destructor panics: to drop what that throws might go on for ever.
         std::mem::forget(payload);
+    }
+}
+
+/// The first panic of several calls that are all made, whatever happens in one of them (R057).
+#[derive(Default)]
+pub(crate) struct FirstPanic(Option<Payload>);
+
+impl FirstPanic {
+    #[inline]
+    pub(crate) fn run(&mut self, f: impl FnOnce()) {
+        if let Err(payload) = catch(f) {
+            self.keep(payload);
+        }
+    }
+
+    #[cold]
+    pub(crate) fn keep(&mut self, payload: Payload) {
+        match self.0 {
+            None => self.0 = Some(payload),
+            Some(_) => drop_quietly(payload),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn take(mut self) -> Option<Payload> {
+        self.0.take()
+    }
+
+    /// Goes on with it. During another panic, out of whose destructors none may go, it is reported.
+    #[inline]
+    pub(crate) fn resume(self) {
+        match self.take() {
+            None => {}
+            Some(payload) if std::thread::panicking() => note_stray_panic(payload),
+            Some(payload) => std::panic::resume_unwind(payload),
+        }
+    }
+}
+
+impl Drop for FirstPanic {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(payload) = self.0.take() {
+            drop_quietly(payload);
+        }
     }
 }

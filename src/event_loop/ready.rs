@@ -10,7 +10,10 @@
 //!
 //! These are the *callbacks* of "I/O, timers and callbacks" (N1); asyncio's `call_soon`.
 
+mod abandoned;
 mod by_chance;
+
+pub(super) use abandoned::WholeTurn;
 
 use super::local::Local;
 use crate::base::burst;

@@ -6,7 +6,7 @@
 //!
 //! In asyncio: `Handle` and `TimerHandle`.
 
-use super::current::{self, Here};
+use super::current;
 use super::expiry::Expiry;
 use super::local::Local;
 use super::ready::CallKey;
@@ -14,7 +14,7 @@ use crate::base::clock::NEVER;
 use crate::base::timers::TimerKey;
 use std::cell::Cell;
 use std::fmt;
-use std::rc::{Rc, Weak};
+use std::rc::Weak;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -112,14 +112,12 @@ impl fmt::Debug for TimerHandle {
     }
 }
 
-/// Drops what will not happen. A closure that holds nothing but numbers runs nobody's code when it
+/// Drops what will not happen. A closure that holds nothing but numbers runs no code of a user when it
 /// goes, and then there is nothing to guard: a third of what it costs to cancel a timer.
 #[inline]
-fn discard(local: &Rc<Local>, expiry: Expiry) {
+fn discard(local: &Local, expiry: Expiry) {
     if expiry.needs_drop() {
-        // The loop is entered by the pointer that the caller has: to make one costs ten more.
-        let _here = (!current::is(&raw const **local)).then(|| Here::enter(local));
-        local.guard(|| drop(expiry));
+        local.drop_guarded(expiry);
     }
 }
 

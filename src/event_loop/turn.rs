@@ -252,7 +252,10 @@ impl Local {
     }
 
     fn run_up_to_fence(&self, main: &mut dyn FnMut(), running: &mut Running) {
-        while let Some(next) = self.ready.pop() {
+        loop {
+            // Before the next one is taken out, or a clock that panics would lose it.
+            running.begun = self.begin_call();
+            let Some(next) = self.ready.pop() else { return };
             match next {
                 NEXT_CALL => {
                     let Some(call) = self.ready.pop_next_call() else {
@@ -263,14 +266,12 @@ impl Local {
                     }
                     let site = call.site;
                     running.site = Some(site);
-                    running.begun = self.begin_call();
                     call.run(self);
                     self.check_current(|| Origin::Closure { site });
                     self.end_call(running.begun, || Origin::Closure { site });
                 }
                 MAIN_JOB => {
                     self.note("main", 0);
-                    running.begun = self.begin_call();
                     main();
                     self.check_current(|| self.main_origin());
                     self.end_call(running.begun, || self.main_origin());
@@ -280,7 +281,6 @@ impl Local {
                         continue;
                     };
                     self.note("job", job);
-                    running.begun = self.begin_call();
                     // Afterwards it may be gone.
                     let origin = running.begun.map(|_| jobs.origin(job));
                     jobs.run(self, job);

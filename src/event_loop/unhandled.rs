@@ -9,6 +9,7 @@ use super::handle::Handle;
 use super::local::Local;
 use super::origin::Origin;
 use super::panics::{PanicPolicy, Payload, catch, drop_quietly};
+use super::stderr::{panic, print, print_panic};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
@@ -182,7 +183,7 @@ impl Local {
         let _here = self.be_current();
         let hook = self.reports.hook.take();
         if let Err(payload) = catch(|| drop(hook)) {
-            eprintln!("readily: the hook for unhandled errors panicked when it was dropped");
+            print(&"the hook for unhandled errors panicked when it was dropped");
             drop_quietly(payload);
         }
     }
@@ -209,7 +210,11 @@ impl Local {
         self.drop_guarded(replaced);
         if let Err(payload) = told {
             // A panic about a panic: not to be told to the same hook (R045).
-            eprintln!("readily: the hook for unhandled errors panicked; it was told: {unhandled}");
+            let (what, report) = (
+                "the hook for unhandled errors panicked; it was told:",
+                unhandled,
+            );
+            print(&format_args!("{what} {report}"));
             drop_quietly(payload);
         }
     }
@@ -237,12 +242,19 @@ impl Local {
         }
     }
 
-    /// Drops what may have a destructor of the user's.
-    pub(crate) fn drop_guarded<T>(&self, value: T) {
+    /// Drops what may have a destructor of the user's: with this as the current loop, its panic caught,
+    /// and not too deep in other destructors (G5).
+    #[inline]
+    pub(crate) fn drop_guarded<T: 'static>(&self, value: T) {
         if std::mem::needs_drop::<T>() {
-            let _here = self.be_current();
-            self.guard(|| drop(value));
+            self.nest(move |local| local.drop_now(value));
         }
+    }
+
+    /// The same where that has been seen to.
+    pub(super) fn drop_now<T>(&self, value: T) {
+        let _here = self.be_current();
+        self.guard(|| drop(value));
     }
 
     /// A panic that nobody waits for.
@@ -297,33 +309,5 @@ impl Handle {
             Some(local) => local.note_panic(payload, origin),
             None => print_panic(payload, origin),
         }
-    }
-}
-
-fn panic(payload: &Payload, origin: Origin) -> Unhandled {
-    let message = message(payload);
-    Unhandled::Panic { origin, message }
-}
-
-/// What is told where there is no hook.
-pub(super) fn print(unhandled: &Unhandled) {
-    eprintln!("readily: {unhandled}");
-}
-
-/// Tells a panic whose loop has gone.
-#[cold]
-pub(crate) fn print_panic(payload: Payload, origin: Origin) {
-    print(&panic(&payload, origin));
-    drop_quietly(payload);
-}
-
-/// What a panic said.
-pub(crate) fn message(payload: &Payload) -> String {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "(a payload that is not a string)".to_owned()
     }
 }

@@ -6,7 +6,7 @@
 //! In asyncio `TaskGroup.create_task` returns the task, and the errors are an `ExceptionGroup`.
 //! Rule: G2.
 
-use crate::event_loop::{Payload, unhandled};
+use crate::event_loop::{Payload, stderr};
 use crate::task::{Future, TaskRef, TaskState};
 use std::borrow::Cow;
 use std::fmt;
@@ -20,7 +20,7 @@ pub enum ChildError<E> {
     #[error("{0}")]
     Failed(E),
     /// A child panicked, with this payload.
-    #[error("a child panicked: {}", unhandled::message(.0))]
+    #[error("a child panicked: {}", stderr::message(.0))]
     Panicked(Payload),
 }
 
@@ -29,7 +29,7 @@ impl<E: fmt::Debug> fmt::Debug for ChildError<E> {
         match self {
             Self::Failed(error) => f.debug_tuple("Failed").field(error).finish(),
             Self::Panicked(payload) => {
-                let message = unhandled::message(payload);
+                let message = stderr::message(payload);
                 f.debug_tuple("Panicked").field(&message).finish()
             }
         }

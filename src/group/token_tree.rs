@@ -9,7 +9,8 @@
 
 use crate::base::slab::{Slab, SlabKey};
 use crate::base::unique;
-use crate::event_loop::panics::{catch, drop_quietly};
+use crate::event_loop::depth::drop_bounded;
+use crate::event_loop::panics::{FirstPanic, drop_quietly};
 use crate::event_loop::{Handle, Local, Origin, Payload};
 use crate::task::line::Wakes;
 use crate::task::waiters::Waiters;
@@ -64,17 +65,15 @@ impl Node {
         // What is let go with it may have destructors; by now it is cancelled for them too.
         self.unlink();
         // G4: all are cancelled; from here on it is told, which is user code.
-        let mut panic: Option<Payload> = None;
+        let mut panic = FirstPanic::default();
         for node in told {
-            if let Err(payload) = catch(|| node.waiters.wake_all()) {
-                panic.get_or_insert(payload);
-            }
+            panic.run(|| node.waiters.wake_all());
             let callbacks = node.callbacks.take();
             for (home, callback) in callbacks.into_values() {
                 queue(&home, callback);
             }
         }
-        if let Some(payload) = panic {
+        if let Some(payload) = panic.take() {
             tell(payload);
         }
         true
@@ -135,11 +134,7 @@ impl Node {
         let Some((home, callback)) = removed else {
             return false;
         };
-        // Its destructor is user code (L8).
-        match home.upgrade() {
-            Some(local) => local.drop_guarded(callback),
-            None => drop(callback),
-        }
+        let_go(&home, callback); // outside the borrow (L8)
         true
     }
 }
@@ -154,11 +149,25 @@ fn tell(payload: Payload) {
 }
 
 fn queue(home: &Handle, callback: Callback) {
-    home.with(|local| local.call_soon(move |local| callback(local)));
+    match home.upgrade() {
+        Some(local) => drop(local.call_soon(move |local| callback(local))),
+        None => drop_bounded(callback),
+    }
+}
+
+/// Drops a callback that is not called: it may own the next token, whose callback owns another (G5).
+fn let_go(home: &Handle, callback: Callback) {
+    match home.upgrade() {
+        Some(local) => local.drop_guarded(callback),
+        None => drop_bounded(callback),
+    }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         self.unlink();
+        for (home, callback) in self.callbacks.take().into_values() {
+            let_go(&home, callback);
+        }
     }
 }

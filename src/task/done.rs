@@ -7,6 +7,7 @@
 //! In the notes: `add_done_callback`, `remove_done_callback` (N16, N17).
 
 use crate::base::unique;
+use crate::event_loop::depth::drop_bounded;
 use crate::event_loop::{Handle, Local};
 use std::cell::RefCell;
 use std::panic::Location;
@@ -59,8 +60,9 @@ impl<A: 'static> DoneList<A> {
     /// would keep that for ever.
     pub(crate) fn discard(&self) {
         // Not under the borrow: a destructor may add another one.
-        let callbacks = self.callbacks.take();
-        drop(callbacks);
+        for (_, _, callback) in self.callbacks.take() {
+            drop_bounded(callback);
+        }
     }
 
     /// Queues them all, each with what `ended` makes as its argument.

@@ -8,9 +8,11 @@
 use super::done::DoneList;
 use super::future::{Future, FutureError};
 use super::waiters::Waiters;
+use crate::event_loop::depth::nest;
 use crate::event_loop::panics::catch;
 use crate::event_loop::{Handle, Origin};
 use std::cell::RefCell;
+use std::mem::needs_drop;
 use std::rc::Rc;
 
 pub(super) enum State<T> {
@@ -115,6 +117,20 @@ impl<T: 'static> Cell<T> {
                     _ => unreachable!("it was settled a moment ago"),
                 }
             }
+        }
+    }
+}
+
+impl<T: 'static> Drop for Cell<T> {
+    fn drop(&mut self) {
+        let has_value = matches!(
+            self.state.get_mut(),
+            State::Settled(Ok(_)) | State::Shared(Some(_))
+        );
+        // G5: the value may be the next one of its kind, and so on.
+        if needs_drop::<T>() && has_value {
+            let state = std::mem::replace(self.state.get_mut(), State::Taken(None));
+            nest(move || drop(state));
         }
     }
 }

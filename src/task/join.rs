@@ -10,7 +10,7 @@ use super::cell::CellRef;
 use super::current::TaskRef;
 use super::done::DoneKey;
 use crate::event_loop::panics::drop_quietly;
-use crate::event_loop::{Handle, Local, Payload, unhandled};
+use crate::event_loop::{Handle, Local, Payload, stderr};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -27,7 +27,7 @@ pub enum JoinError {
     #[error("the task was cancelled: {0}")]
     CancelledFor(Cow<'static, str>),
     /// It panicked, with this payload.
-    #[error("the task panicked: {}", unhandled::message(.0))]
+    #[error("the task panicked: {}", stderr::message(.0))]
     Panicked(Payload),
 }
 
@@ -66,7 +66,7 @@ impl fmt::Debug for JoinError {
         match self {
             Self::Cancelled => f.write_str("Cancelled"),
             Self::CancelledFor(reason) => write!(f, "CancelledFor({reason:?})"),
-            Self::Panicked(payload) => write!(f, "Panicked({:?})", unhandled::message(payload)),
+            Self::Panicked(payload) => write!(f, "Panicked({:?})", stderr::message(payload)),
         }
     }
 }
@@ -120,9 +120,8 @@ pub(super) fn disown(local: &Local, cell: &CellRef) {
         }
         Some(Err(JoinError::Panicked(payload))) => local.note_panic(payload, cell.origin()),
         Some(Ok(())) if cell.has_output_to_drop() => {
-            let output = Output(cell.clone());
             // G5: a result may be the handle of a task that has ended too.
-            local.nest(|local| local.drop_guarded(output));
+            local.drop_guarded(Output(cell.clone()));
         }
         _ => {}
     }

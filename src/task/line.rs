@@ -8,7 +8,7 @@
 //! Under what `sync` hands out: permits, items, notices. asyncio's locks and queues have a deque of futures each for this.
 
 use super::places::{Places, State};
-use crate::event_loop::panics::{Payload, catch, drop_quietly};
+use crate::event_loop::panics::{FirstPanic, Payload, catch, drop_quietly};
 use crate::event_loop::{Origin, current};
 use std::cell::RefCell;
 use std::num::NonZeroU64;
@@ -184,9 +184,7 @@ impl<W, G> Line<W, G> {
 /// (R057).
 #[derive(Default)]
 #[must_use = "a panic has to be told"]
-pub(crate) struct Wakes {
-    panic: Option<Payload>,
-}
+pub(crate) struct Wakes(FirstPanic);
 
 impl Wakes {
     #[inline]
@@ -197,18 +195,13 @@ impl Wakes {
     /// For whatever else has to be done before the next is woken.
     #[inline]
     pub(crate) fn guard(&mut self, f: impl FnOnce()) {
-        if let Err(payload) = catch(f) {
-            self.note(payload);
-        }
+        self.0.run(f);
     }
 
     /// A panic of something that was done beside it.
     #[cold]
     pub(crate) fn note(&mut self, payload: Payload) {
-        match self.panic {
-            None => self.panic = Some(payload),
-            Some(_) => drop_quietly(payload),
-        }
+        self.0.keep(payload);
     }
 
     /// Tells of the first panic. It is not that of the one who gave something back, whose own
@@ -216,7 +209,7 @@ impl Wakes {
     /// the panic hook has told of it, and that is all.
     #[inline]
     pub(crate) fn tell(self) {
-        if let Some(payload) = self.panic {
+        if let Some(payload) = self.0.take() {
             tell_the_loop(payload);
         }
     }

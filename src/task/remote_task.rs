@@ -11,6 +11,7 @@ use super::join::{JoinError, Reason};
 use super::line::let_go;
 use super::remote::{cancel, must_not_be_current};
 use super::remote_shared::{Failed, Inner, Shared, State};
+use crate::event_loop::depth::nest;
 use crate::event_loop::{Afar, Inbox, current};
 use std::borrow::Cow;
 use std::fmt;
@@ -220,8 +221,9 @@ impl<T: Send + 'static> Drop for RemoteTask<T> {
         if let Some((waker, _afar)) = waker {
             let_go(waker);
         }
-        // A panic that was never looked at is told at home.
-        drop(left);
+        // A panic that was never looked at is told at home. G5: a result may be the handle of another
+        // remote task.
+        nest(move || drop(left));
     }
 }
 

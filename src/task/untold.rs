@@ -8,7 +8,7 @@
 //! In asyncio: "Task exception was never retrieved".
 
 use super::cell::Head;
-use crate::event_loop::{Inbox, Origin, Payload, current, panics, unhandled};
+use crate::event_loop::{Inbox, Origin, Payload, current, panics, stderr};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -86,7 +86,7 @@ impl Drop for Untold {
             panics::drop_quietly(payload);
         } else if self.sent {
             // A closed loop has let it go.
-            unhandled::print_panic(payload, origin);
+            stderr::print_panic(payload, origin);
         } else {
             let home = Arc::clone(&self.home);
             let untold = Self {

@@ -9,7 +9,7 @@
 
 use super::line::{let_go, tell_the_loop};
 use crate::base::burst;
-use crate::event_loop::panics::{Payload, catch, drop_quietly};
+use crate::event_loop::panics::{FirstPanic, Payload, catch};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -288,27 +288,23 @@ pub(crate) fn wake_both(one: &Waiters, other: &Waiters) {
 
 #[cold]
 fn wake_two(first: Waker, second: Waker) {
-    let panic = catch(|| first.wake()).err();
-    second.wake();
-    go_on(panic);
+    let mut panic = FirstPanic::default();
+    panic.run(|| first.wake());
+    panic.run(|| second.wake());
+    go_on(panic.take());
 }
 
 /// Wakes all of these lists, and returns the first panic of a waker.
 #[inline(never)]
 fn wake_each(lists: &[&Waiters]) -> Option<Payload> {
-    let mut panic: Option<Payload> = None;
+    let mut panic = FirstPanic::default();
     for list in lists {
         for _ in 0..list.len() {
             let Some(waker) = list.pop() else { break };
-            if let Err(payload) = catch(|| waker.wake()) {
-                match panic {
-                    None => panic = Some(payload),
-                    Some(_) => drop_quietly(payload),
-                }
-            }
+            panic.run(|| waker.wake());
         }
     }
-    panic
+    panic.take()
 }
 
 fn go_on(panic: Option<Payload>) {

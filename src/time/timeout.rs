@@ -9,8 +9,7 @@
 
 use super::sleep::fresh_now;
 use super::wait_for::{Elapsed, poll_within};
-use crate::event_loop::panics::catch;
-use crate::event_loop::{Handle, Origin};
+use crate::event_loop::Handle;
 use crate::task::alarm::Alarm;
 use crate::task::waiters::{WaiterKey, Waiters};
 use std::cell::Cell;
@@ -84,12 +83,7 @@ impl TimeoutScope {
         scope.moved.set(true);
         if !scope.inside.get() {
             // R057: a waker's panic is nobody's here.
-            if let Err(payload) = catch(|| scope.awaits.wake_all()) {
-                let handle = Handle::current();
-                handle.and_then(|handle| {
-                    handle.with(|local| local.note_panic(payload, Origin::Other))
-                });
-            }
+            scope.awaits.tell_all();
         }
         Ok(())
     }

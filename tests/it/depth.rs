@@ -6,15 +6,20 @@
 
 use crate::support::{strict_loop, strict_run, turn_times, watched};
 use readily::{
-    CancellationToken, JoinSet, PanicPolicy, Task, TaskGroup, create_future, spawn, yield_now,
+    CancellationToken, Closures, Interest, JoinSet, PanicPolicy, RemoteTask, Task, TaskGroup,
+    create_future, spawn, yield_now,
 };
 use std::any::Any;
 use std::cell::Cell;
 use std::future::pending;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 const LINKS: usize = 1_000_000;
 /// A task each.
@@ -114,6 +119,238 @@ fn very_many_destructors_that_each_cancel_the_next() {
         assert!(last.unwrap().cancel());
         assert_eq!(dropped.get(), FEWER, "all of them, before it returns");
         assert_eq!(event_loop.close().jobs.len(), 0);
+    });
+}
+
+/// Ends the next link when it goes: cancels, removes or drops it.
+struct Ends(Option<Box<dyn FnOnce()>>, Rc<Cell<usize>>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.1.set(self.1.get() + 1);
+        if let Some(end) = self.0.take() {
+            end();
+        }
+    }
+}
+
+/// Makes a chain: each link owns what ends the next one, and `make` puts it where it is kept. Ends the
+/// first, and counts how many have gone then.
+fn end_a_chain(links: usize, mut make: impl FnMut(Ends) -> Box<dyn FnOnce()>) -> usize {
+    let gone = Rc::new(Cell::new(0));
+    let mut next: Option<Box<dyn FnOnce()>> = None;
+    for _ in 0..links {
+        next = Some(make(Ends(next, Rc::clone(&gone))));
+    }
+    next.unwrap()();
+    gone.get()
+}
+
+/// G5, R143: closures of timers, closures that are queued, and the two by turns.
+#[test]
+fn very_many_closures_that_each_cancel_the_next() {
+    on_a_stack_of(256, || {
+        let event_loop = strict_loop();
+        let timer = |ends: Ends| -> Box<dyn FnOnce()> {
+            let timer = event_loop.call_later(Duration::from_secs(9), move |_| drop(ends));
+            Box::new(move || assert!(timer.cancel()))
+        };
+        let soon = |ends: Ends| -> Box<dyn FnOnce()> {
+            let call = event_loop.call_soon(move |_| drop(ends));
+            Box::new(move || assert!(call.cancel()))
+        };
+        assert_eq!(end_a_chain(FEWER, timer), FEWER);
+        assert_eq!(end_a_chain(FEWER, soon), FEWER);
+        let mut turn = 0;
+        let both = |ends: Ends| {
+            turn += 1;
+            if turn % 2 == 0 {
+                timer(ends)
+            } else {
+                soon(ends)
+            }
+        };
+        assert_eq!(end_a_chain(FEWER, both), FEWER);
+    });
+}
+
+/// G5, R143: through two loops by turns, of which each has a depth that is not the other's.
+#[test]
+fn very_many_closures_of_several_loops_that_each_cancel_the_next() {
+    on_a_stack_of(256, || {
+        let loops: Vec<_> = (0..20).map(|_| strict_loop()).collect();
+        let mut turn = 0;
+        let gone = end_a_chain(FEWER, |ends| {
+            turn += 1;
+            let event_loop = &loops[turn % loops.len()];
+            let timer = event_loop.call_later(Duration::from_secs(9), move |_| drop(ends));
+            Box::new(move || assert!(timer.cancel()))
+        });
+        assert_eq!(gone, FEWER);
+    });
+}
+
+/// G5, R143: callbacks that each remove the next registration. Few, for each takes a descriptor, on a
+/// stack that is as much shorter.
+#[test]
+fn many_registrations_that_each_remove_the_next() {
+    on_a_stack_of(128, || {
+        let event_loop = strict_loop();
+        let links = 500;
+        let gone = end_a_chain(links, |ends| {
+            let socket = UnixDatagram::unbound().unwrap();
+            let callbacks = Closures::new().on_read(move |_| {
+                let _held = &ends;
+            });
+            let key = event_loop.register(OwnedFd::from(socket), Interest::READ, callbacks);
+            let (key, handle) = (key.unwrap(), event_loop.handle());
+            Box::new(move || handle.with(|local| local.remove(key).unwrap()).unwrap())
+        });
+        assert_eq!((gone, event_loop.registered()), (links, 0));
+    });
+}
+
+/// G5, R143: each token's callback owns the next token. Taken back, dropped with its token, and
+/// when the loop has gone.
+#[test]
+fn very_many_tokens_whose_callbacks_own_the_next() {
+    on_a_stack_of(256, || {
+        let event_loop = strict_loop();
+        let here = event_loop.enter();
+        for is_taken_back in [true, false] {
+            let gone = end_a_chain(FEWER, |ends| {
+                let token = CancellationToken::new();
+                let key = token.on_cancel(move |_| drop(ends));
+                Box::new(move || match is_taken_back {
+                    true => assert!(token.remove_on_cancel(key)),
+                    false => drop(token),
+                })
+            });
+            assert_eq!(gone, FEWER);
+        }
+        // And let go when there is no loop any more.
+        let gone = Rc::new(Cell::new(0));
+        let mut last: Option<CancellationToken> = None;
+        for _ in 0..FEWER {
+            let (token, ends) = (CancellationToken::new(), Ends(None, Rc::clone(&gone)));
+            let next = last.take();
+            token.on_cancel(move |_| drop((next, ends)));
+            last = Some(token);
+        }
+        drop(here);
+        drop(event_loop);
+        drop(last);
+        assert_eq!(gone.get(), FEWER);
+    });
+}
+
+/// G5, R143: each future's value is the next future; each future's done-callback owns the next
+/// promise, whose loop has gone.
+#[test]
+fn very_many_futures_that_own_the_next() {
+    on_a_stack_of(256, || {
+        let event_loop = strict_loop();
+        let here = event_loop.enter();
+        let gone = Rc::new(Cell::new(0));
+        let mut last: Option<Box<dyn Any>> = None;
+        for _ in 0..FEWER {
+            let (promise, future) = create_future::<(Option<Box<dyn Any>>, Ends)>();
+            let value = (last.take(), Ends(None, Rc::clone(&gone)));
+            assert!(promise.set_result(value).is_ok());
+            last = Some(Box::new(future));
+        }
+        drop(last);
+        assert_eq!(gone.replace(0), FEWER);
+        let mut futures = Vec::new();
+        let mut last = None;
+        for _ in 0..FEWER {
+            let (promise, future) = create_future::<()>();
+            let held = (last.take(), Ends(None, Rc::clone(&gone)));
+            future.add_done_callback(move |_| drop(held));
+            futures.push(future);
+            last = Some(promise);
+        }
+        drop(here);
+        drop(event_loop);
+        drop(last);
+        assert_eq!(gone.get(), FEWER);
+    });
+}
+
+/// G5, R143: each remote task's result is the handle of the next one.
+#[test]
+fn very_many_remote_tasks_that_return_the_next() {
+    on_a_stack_of(256, || {
+        let mut event_loop = strict_loop();
+        let (remote, gone) = (event_loop.remote(), Arc::new(AtomicUsize::new(0)));
+        struct Link(Arc<AtomicUsize>, Option<Box<RemoteTask<Link>>>);
+        impl Drop for Link {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+                drop(self.1.take());
+            }
+        }
+        let mut last = None;
+        for _ in 0..FEWER {
+            let link = Link(Arc::clone(&gone), last.take());
+            let task = remote.spawn(move || async move { link });
+            last = Some(Box::new(task.map_err(drop).unwrap()));
+        }
+        turn_times(&mut event_loop, 2);
+        drop(last);
+        assert_eq!(gone.load(Ordering::Relaxed), FEWER);
+    });
+}
+
+/// G5: a chain that mixes them all, and whose destructors panic, leaves nothing and no depth behind.
+#[test]
+fn a_chain_of_each_kind_is_dropped_though_its_destructors_panic() {
+    struct Panics(#[expect(dead_code, reason = "it is dropped")] Ends);
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("planted"));
+        }
+    }
+    on_a_stack_of(256, || {
+        let event_loop = strict_loop();
+        event_loop.set_panic_policy(PanicPolicy::Isolate);
+        let told = Rc::new(Cell::new(0));
+        let tells = Rc::clone(&told);
+        event_loop.on_unhandled(move |_| tells.set(tells.get() + 1));
+        for _ in 0..2 {
+            let here = event_loop.enter();
+            let mut turn = 0;
+            let gone = end_a_chain(FEWER, |ends| {
+                let held = Panics(ends);
+                turn += 1;
+                match turn % 4 {
+                    0 => {
+                        let timer =
+                            event_loop.call_later(Duration::from_secs(9), move |_| drop(held));
+                        Box::new(move || assert!(timer.cancel()))
+                    }
+                    1 => {
+                        let call = event_loop.call_soon(move |_| drop(held));
+                        Box::new(move || assert!(call.cancel()))
+                    }
+                    2 => {
+                        let token = CancellationToken::new();
+                        token.on_cancel(move |_| drop(held));
+                        Box::new(move || drop(token))
+                    }
+                    _ => {
+                        let task = event_loop.spawn(async move {
+                            let _held = held;
+                            pending::<()>().await;
+                        });
+                        Box::new(move || assert!(task.cancel()))
+                    }
+                }
+            });
+            drop(here);
+            assert_eq!((gone, told.replace(0)), (FEWER, FEWER));
+        }
+        assert_eq!(event_loop.close().timers, 0);
     });
 }
 

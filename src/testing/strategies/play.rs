@@ -11,6 +11,7 @@ use super::model::{Due, Id};
 use super::op::{Op, Verb};
 use super::program::{Program, Report, Violation};
 use super::stage::{Stage, Wrap};
+use crate::event_loop::stderr::print;
 use crate::event_loop::{Error, PanicPolicy};
 use crate::poll::sim::Faults;
 use crate::testing::SimLoop;
@@ -44,7 +45,7 @@ pub(super) fn play(
     sim.kernel().set_faults(before.faults.clone());
     stage.overheard.listen(None);
     sim.set_panic_policy(PanicPolicy::Propagate);
-    sim.on_unhandled(|unhandled| eprintln!("readily: {unhandled}"));
+    sim.on_unhandled(|unhandled| print(unhandled));
     stage.report(sim.stats().turns - before.turns)
 }
 
