@@ -61,8 +61,8 @@ pub fn listen_tcp(addr: impl Into<SocketAddr>) -> io::Result<net::TcpListener> {
 
 impl Local {
     /// Listens: each connection is accepted, given to `accept`, and registered with the callbacks
-    /// that `accept` returns, for reading and writing or for what they say
-    /// ([`Callbacks::interest`]). `None` closes it.
+    /// that `accept` returns, for reading or for what they say
+    /// ([`Callbacks::interest`]). Then [`Callbacks::on_open`] runs. `None` closes it.
     ///
     /// `listener` is a socket on which `listen(2)` has been called: by [`listen_tcp`], for one.
     ///
@@ -209,22 +209,23 @@ where
     F: FnMut(&Cx<'_>, &Accepted) -> Option<C>,
     C: Callbacks + 'static,
 {
-    /// N7, "connect ready": register read and write interest, and the callbacks. Where those have no
-    /// use for writing it is left out: one wait and one `epoll_ctl` less for each connection.
+    /// N7, "connect ready": register interest, and the callbacks. Interest in writing is left out
+    /// unless they ask for it: a wait and an `epoll_ctl` less for each connection.
     fn admit(&mut self, cx: &Cx<'_>, accepted: Accepted) {
         let Some(callbacks) = (self.accept)(cx, &accepted) else {
             return cx.close_descriptor(accepted.fd, self.site);
         };
         let interest = callbacks.interest();
-        if let Err(refused) = cx.register_accepted(accepted, interest, callbacks) {
-            let error = match refused.error {
-                Error::Io(error) => error,
-                other => io::Error::other(other.to_string()),
-            };
-            cx.report(&Unhandled::Io {
-                what: "registering an accepted connection",
-                error,
-            });
+        match cx.register_accepted(accepted, interest, callbacks) {
+            Ok(key) => cx.open(key),
+            Err(refused) => {
+                let error = match refused.error {
+                    Error::Io(error) => error,
+                    other => io::Error::other(other.to_string()),
+                };
+                let what = "registering an accepted connection";
+                cx.report(&Unhandled::Io { what, error });
+            }
         }
     }
 

@@ -15,6 +15,7 @@ mod classify;
 mod close;
 pub(crate) mod current;
 mod cx;
+mod deadline;
 mod debug;
 pub(crate) mod depth;
 mod descriptor;

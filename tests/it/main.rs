@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod cancelling;
+mod deadlines;
 mod depth;
 mod descriptors;
 mod dispatch;
