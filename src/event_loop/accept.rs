@@ -7,7 +7,7 @@
 //!
 //! asyncio pauses for one second; libuv kept a spare descriptor to close the newcomer with.
 
-use super::accept_errors::{AcceptError, Backoff};
+use super::accept_errors::{AcceptError, Backoff, ReportLimit};
 use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::cx::Cx;
@@ -113,6 +113,8 @@ impl Local {
             site: Location::caller(),
             accept,
             backoff: Backoff::default(),
+            pauses: ReportLimit::default(),
+            losses: ReportLimit::default(),
             pause: None,
         };
         let plan = Plan {
@@ -142,6 +144,9 @@ struct Acceptor<F> {
     site: &'static Location<'static>,
     accept: F,
     backoff: Backoff,
+    /// Which of its pauses, and of the connections that it has lost, are reported.
+    pauses: ReportLimit,
+    losses: ReportLimit,
     /// While it has run out.
     pause: Option<Pause>,
 }
@@ -175,7 +180,6 @@ where
             match cx.accept() {
                 Ok(accepted) => {
                     broken = None;
-                    self.backoff.reset();
                     self.admit(cx, accepted);
                 }
                 Err(error) => match AcceptError::of(&error) {
@@ -183,10 +187,8 @@ where
                     AcceptError::Nobody => return,
                     AcceptError::Exhausted => return self.pause(cx, error),
                     AcceptError::Broken => {
-                        cx.report(&Unhandled::Io {
-                            what: "accepting; the listener ends",
-                            error,
-                        });
+                        let (fd, addr) = (cx.any().number(), cx.any().local_addr().ok());
+                        cx.report(&Unhandled::ListenerFailed { fd, addr, error });
                         return cx.close();
                     }
                 },
@@ -215,7 +217,7 @@ where
         let Some(callbacks) = (self.accept)(cx, &accepted) else {
             return cx.close_descriptor(accepted.fd, self.site);
         };
-        let interest = callbacks.interest();
+        let (interest, peer) = (callbacks.interest(), accepted.peer);
         match cx.register_accepted(accepted, interest, callbacks) {
             Ok(key) => cx.open(key),
             Err(refused) => {
@@ -223,16 +225,24 @@ where
                     Error::Io(error) => error,
                     other => io::Error::other(other.to_string()),
                 };
-                let what = "registering an accepted connection";
-                cx.report(&Unhandled::Io { what, error });
+                if let Some(held_back) = self.losses.admit(cx.fresh_now()) {
+                    let (fd, addr) = (cx.any().number(), cx.any().local_addr().ok());
+                    cx.report(&Unhandled::ConnectionLost {
+                        fd,
+                        addr,
+                        peer,
+                        error,
+                        held_back,
+                    });
+                }
             }
         }
     }
 
-    /// Accepting does not work now: asks no more until it may, and says so once.
+    /// Accepting does not work now: asks no more until it may, and reports it, not too often.
     fn pause(&mut self, cx: &Cx<'_>, error: io::Error) {
-        let first = self.backoff.is_first();
-        let retry = self.backoff.next_wait();
+        let now = cx.fresh_now();
+        let retry = self.backoff.next_wait(now);
         let slot = cx.slot();
         if let Err(Error::Io(error)) = set_paused(cx, slot, true) {
             let what = "pausing a listener";
@@ -245,9 +255,15 @@ where
             retry: cx.call_later(retry, resume),
             freed: Some(cx.call_when_freed(resume)),
         });
-        if first {
-            let fd = cx.any().number();
-            cx.report(&Unhandled::AcceptPaused { fd, error, retry });
+        if let Some(held_back) = self.pauses.admit(now) {
+            let (fd, addr) = (cx.any().number(), cx.any().local_addr().ok());
+            cx.report(&Unhandled::AcceptPaused {
+                fd,
+                addr,
+                error,
+                retry,
+                held_back,
+            });
         }
     }
 }

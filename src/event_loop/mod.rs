@@ -44,6 +44,7 @@ pub(crate) mod unhandled;
 
 pub(crate) use accept::ACCEPTS_PER_TURN;
 pub use accept::{Accepted, BACKLOG, listen_tcp};
+pub(crate) use accept_errors::ReportLimit;
 pub use accept_errors::{AcceptError, Backoff};
 pub(crate) use afar::Afar;
 pub use callbacks::{Callbacks, Closures};

@@ -13,6 +13,7 @@ use super::stderr::{panic, print, print_panic};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::panic::Location;
 use std::time::Duration;
@@ -63,14 +64,44 @@ pub enum Unhandled {
     },
     /// A new connection could not be accepted: no descriptor or memory was left, or an error
     /// came again and again. The listener is paused, and tries again when a descriptor of this
-    /// loop is closed, or after a while. Told once, until it works again.
+    /// loop is closed, or after a while. Reported at once, and then at most once a second for each
+    /// listener: at the limit, each connection that closes makes room for one, and then there is none
+    /// again.
     AcceptPaused {
         /// The listener.
         fd: RawFd,
+        /// Its address; `None` where it has none of the internet, as a Unix socket.
+        addr: Option<SocketAddr>,
         /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`, or what came again and again.
         error: io::Error,
-        /// How long until the first retry.
+        /// How long until the next retry.
         retry: Duration,
+        /// How many pauses of this listener were not reported, since the last one that was.
+        held_back: u64,
+    },
+    /// A connection was accepted and could not be registered: the system has no memory for it, or
+    /// has reached its limit of watches. It is closed, and the listener goes on. Reported as
+    /// [`AcceptPaused`](Self::AcceptPaused) is.
+    ConnectionLost {
+        /// The listener.
+        fd: RawFd,
+        /// Its address; `None` where it has none of the internet.
+        addr: Option<SocketAddr>,
+        /// Who had connected.
+        peer: Option<SocketAddr>,
+        /// `ENOMEM`, `ENOSPC`.
+        error: io::Error,
+        /// How many of this listener were not reported, since the last one that was.
+        held_back: u64,
+    },
+    /// A listener of [`Local::listen`] cannot accept any more, and its registration has ended.
+    ListenerFailed {
+        /// The listener.
+        fd: RawFd,
+        /// Its address; `None` where it has none of the internet.
+        addr: Option<SocketAddr>,
+        /// What `accept(2)` said.
+        error: io::Error,
     },
     /// The system goes on reporting a descriptor that is registered no more: somebody closed it
     /// behind the loop's back while a duplicate of it, or a child, kept its file open (epoll(7),
@@ -126,8 +157,34 @@ impl fmt::Display for Unhandled {
                  unless another thread still has a waker of theirs",
                 tasks.join(", ")
             ),
-            Self::AcceptPaused { fd, error, retry } => {
-                write!(f, "listener {fd} is paused, next try in {retry:?}: {error}")
+            Self::AcceptPaused {
+                fd,
+                addr,
+                error,
+                retry,
+                held_back,
+            } => {
+                let listener = Listener(*fd, *addr);
+                write!(f, "{listener} is paused, next try in {retry:?}: {error}")?;
+                write_held_back(f, *held_back)
+            }
+            Self::ConnectionLost {
+                fd,
+                addr,
+                peer,
+                error,
+                held_back,
+            } => {
+                let listener = Listener(*fd, *addr);
+                write!(f, "registering an accepted connection of {listener}")?;
+                if let Some(peer) = peer {
+                    write!(f, " with {peer}")?;
+                }
+                write!(f, ": {error}")?;
+                write_held_back(f, *held_back)
+            }
+            Self::ListenerFailed { fd, addr, error } => {
+                write!(f, "{} has ended: {error}", Listener(*fd, *addr))
             }
             Self::Ghost => f.write_str(
                 "events without end for a descriptor that was closed behind the loop's back; \
@@ -142,6 +199,26 @@ impl fmt::Display for Unhandled {
             }
             Self::Io { what, error } => write!(f, "{what}: {error}"),
         }
+    }
+}
+
+/// A listener, in words.
+struct Listener(RawFd, Option<SocketAddr>);
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "listener {}", self.0)?;
+        match self.1 {
+            Some(addr) => write!(f, " on {addr}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn write_held_back(f: &mut fmt::Formatter<'_>, held_back: u64) -> fmt::Result {
+    match held_back {
+        0 => Ok(()),
+        times => write!(f, " ({times} more since this was last reported)"),
     }
 }
 

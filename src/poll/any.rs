@@ -165,6 +165,18 @@ impl<'a> AnyFd<'a> {
         }
     }
 
+    /// Its own address (`getsockname(2)`).
+    ///
+    /// # Errors
+    ///
+    /// As there; `InvalidInput` where it is no address of the internet.
+    pub fn local_addr(self) -> io::Result<SocketAddr> {
+        match self {
+            Self::System(fd) => socket::local_addr(fd),
+            Self::Other(fd) => fd.local_addr(),
+        }
+    }
+
     /// How many bytes could be read (`FIONREAD`).
     ///
     /// # Errors

@@ -283,7 +283,7 @@ fn a_panic_in_the_first_callback_or_at_the_deadline_ends_that_connection_and_no_
     let told = collect_unhandled(&event_loop);
     let number = Count::default();
     let count = number.clone();
-    let make = move || {
+    let mut make = move || {
         let number = count.add();
         Closures::new()
             .on_open(move |cx| {
@@ -293,7 +293,6 @@ fn a_panic_in_the_first_callback_or_at_the_deadline_ends_that_connection_and_no_
             .on_timeout(|_| panic!("at the deadline"))
     };
     let (listener, addr) = listener();
-    let mut make = make;
     event_loop
         .listen(listener, move |_, _| Some(make()))
         .unwrap();

@@ -154,6 +154,21 @@ pub fn is_connected(fd: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
+/// The socket's own address.
+///
+/// # Errors
+///
+/// Those of `getsockname(2)`; `InvalidInput` where it is no address of the internet.
+pub fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    let mut own = Address::empty();
+    let (to, len) = own.parts_mut();
+    // SAFETY: `to` points to `*len` bytes of `own`, which is ours alone until the call returns;
+    // the descriptor is borrowed, so it is open.
+    cvt(unsafe { libc::getsockname(fd.as_raw_fd(), to, len) })?;
+    own.to_std()
+        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
 /// How many bytes can be read at once; zero where the system cannot tell. For a datagram
 /// socket Linux counts the next packet, others the whole queue.
 ///
