@@ -28,6 +28,7 @@ mod handle;
 mod inbox;
 mod jobs;
 mod local;
+mod open_error;
 mod origin;
 pub(crate) mod panics;
 mod ready;

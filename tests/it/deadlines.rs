@@ -209,7 +209,8 @@ fn a_deadline_runs_its_callback_once_and_may_be_set_anew_there() {
 #[test]
 fn a_deadline_goes_with_its_registration_however_that_ends() {
     let _guard = guard!();
-    let ends: [(&str, fn(&Cx<'_>)); 4] = [
+    type End = fn(&Cx<'_>);
+    let ends: [(&str, End); 4] = [
         ("close", |cx| cx.close()),
         ("close, and a deadline after it", |cx| {
             cx.close();
@@ -223,7 +224,7 @@ fn a_deadline_goes_with_its_registration_however_that_ends() {
         event_loop.set_panic_policy(PanicPolicy::Isolate);
         let _told = collect_unhandled(&event_loop);
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let callbacks = Closures::new().on_read(move |cx| end(cx));
+        let callbacks = Closures::new().on_read(end);
         let key = event_loop.register(ours, Interest::READ, callbacks);
         event_loop
             .set_deadline_of(key.unwrap(), Some(SECOND))
@@ -283,7 +284,7 @@ fn a_panic_in_the_first_callback_or_at_the_deadline_ends_that_connection_and_no_
     let told = collect_unhandled(&event_loop);
     let number = Count::default();
     let count = number.clone();
-    let mut make = move || {
+    let make = move || {
         let number = count.add();
         Closures::new()
             .on_open(move |cx| {

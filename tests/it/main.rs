@@ -26,6 +26,8 @@ mod kit;
 mod listen;
 mod misuse;
 mod moody;
+#[cfg(target_os = "linux")]
+mod open_errors;
 mod panics;
 mod payloads;
 mod readiness;

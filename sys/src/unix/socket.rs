@@ -18,13 +18,13 @@ use crate::{cvt, cvt_size, fresh, transferred, uninterrupted};
 /// What a descriptor is, as far as a loop treats it differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A socket that carries a stream of bytes.
+    /// A socket with a connection: bytes, or packets in a row, and an end.
     Stream,
-    /// A socket that carries packets.
+    /// A socket that carries packets without a connection; raw, netlink and packet sockets too.
     Datagram,
     /// A socket that connections are accepted from.
     Listener,
-    /// Anything else: a pipe, a terminal, an eventfd, another kind of socket.
+    /// Anything else: a pipe, a terminal, an eventfd.
     Other,
 }
 
@@ -33,8 +33,9 @@ pub enum Kind {
 pub fn kind(fd: BorrowedFd<'_>) -> Kind {
     match option(fd, libc::SO_TYPE) {
         Ok(libc::SOCK_STREAM | libc::SOCK_SEQPACKET) if is_listener(fd) => Kind::Listener,
-        Ok(libc::SOCK_STREAM) => Kind::Stream,
-        Ok(libc::SOCK_DGRAM) => Kind::Datagram,
+        Ok(libc::SOCK_STREAM | libc::SOCK_SEQPACKET) => Kind::Stream,
+        // Raw, netlink and packet sockets too: no connection, so an error ends nothing.
+        Ok(libc::SOCK_DGRAM | libc::SOCK_RAW | libc::SOCK_RDM) => Kind::Datagram,
         _ => Kind::Other,
     }
 }
