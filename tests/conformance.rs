@@ -64,6 +64,9 @@ fn emulated(system: Personality) -> World {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
+poller_conformance! { emulated_as_on_freebsd => emulated(Personality::FreeBsd) }
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
 poller_conformance! { emulated_as_on_macos => emulated(Personality::Apple) }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -46,11 +46,7 @@ impl EmulatedQueue {
     }
 
     fn attach(&mut self, name: Name, change: &Kevent) -> Result<(), i32> {
-        let code = |error: io::Error| match error.raw_os_error() {
-            // Of this queue in itself, or in one that it watches.
-            Some(ELOOP) => EINVAL,
-            code => code.unwrap_or(ENOMEM),
-        };
+        let code = |error: io::Error| error.raw_os_error().unwrap_or(ENOMEM);
         let file = facts::file(name.0).map_err(code)?;
         let look = self.looker.look(name.0, file).map_err(code)?;
         filters::attach(self.system, file, name.1, &look, change.fflags)?;
@@ -58,9 +54,20 @@ impl EmulatedQueue {
         let mut knote = Knote::new(self.system, change, file, self.latest);
         knote.as_listener = look.is_listener;
         knote.counted = look.counted(name.1);
-        knote.is_watched = self.watches.add(name, self.latest).map_err(code)?;
+        let watched = self.watches.add(name, self.latest).map_err(code);
+        knote.is_watched = watched.map_err(|code| match code {
+            // epoll finds a ring in either case, as this queue has parts.
+            ELOOP if self.is_itself(name.0) => EINVAL,
+            code => code,
+        })?;
         self.knotes.insert(name, knote);
         Ok(())
+    }
+
+    /// Whether this is the queue's own file; to be asked of a queue only.
+    fn is_itself(&self, fd: RawFd) -> bool {
+        let refused = self.outer.add(fd, 0, 0);
+        refused.is_err_and(|error| error.raw_os_error() == Some(EINVAL))
     }
 
     pub(super) fn forget(&mut self, name: Name) -> Option<()> {

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// At most so many events come with one wait.
-const BATCH: usize = 256;
+const BATCH: usize = 1024;
 
 /// The tokens of what the outer epoll watches beside the two inner ones.
 const BELL: u64 = 0;
