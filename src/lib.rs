@@ -89,8 +89,8 @@ pub use combine::{
 };
 pub use event_loop::{
     Accepted, CallHandle, Callbacks, CloseReport, Closed, Closures, Cx, Descriptor, Entered, Error,
-    EventLoop, ExitReason, Handle, Key, Kind, Local, Origin, PanicPolicy, RegisterError, Remote,
-    Stats, TimerHandle, Unhandled, listen_tcp,
+    EventLoop, ExitReason, Futurelock, Handle, Key, Kind, Local, Origin, PanicPolicy,
+    RegisterError, Remote, Stats, TimerHandle, Unhandled, listen_tcp,
 };
 pub use group::{CancellationToken, GroupError, JoinSet, TaskGroup};
 pub use poll::{Interest, Readiness, Trigger};

@@ -136,7 +136,7 @@ fn an_import_that_points_up_or_sideways_is_found() {
 
 /// How many lines with `unsafe` there are in `sys`, and in the one file above it that may have any.
 /// They may fall freely; they rise with a line in the commit that says why.
-const UNSAFE_IN_SYS: usize = 129;
+const UNSAFE_IN_SYS: usize = 124;
 const UNSAFE_IN_CELL: usize = 41;
 const CELL: &str = "src/task/cell.rs";
 

@@ -53,9 +53,13 @@ impl<T> Either<T, T> {
 /// Dropping it drops what was handed in by value. Nothing is lost of what was lent: no output is
 /// taken before this returns it.
 ///
-/// What is lent and then neither awaited nor dropped keeps its place: a lock, a permit or an item that
-/// is granted to it waits there, and everybody behind it too. So do not keep a lent `acquire` or
-/// `get` while you wait for something else.
+/// # Futurelock
+///
+/// What is lent and then neither polled nor dropped keeps its place: a lock, a permit, an item or a place
+/// that is granted to it waits there, and everybody behind it too. If its own task is one of those, it
+/// waits for itself, for ever. So do not keep a lent `acquire`, `get`, `put` or `reserve` while you wait
+/// for something else: drop it first, or hand it in by value. In [debug mode](crate::Local::set_debug) such
+/// a future is named ([`Unhandled::Futurelock`](crate::Unhandled::Futurelock)).
 ///
 /// # Examples
 ///

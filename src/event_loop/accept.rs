@@ -7,7 +7,7 @@
 //!
 //! asyncio pauses for one second; libuv kept a spare descriptor to close the newcomer with.
 
-use super::accept_errors::{AcceptError, Backoff, ReportLimit};
+use super::accept_errors::{AcceptError, Backoff};
 use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::cx::Cx;
@@ -61,8 +61,8 @@ pub fn listen_tcp(addr: impl Into<SocketAddr>) -> io::Result<net::TcpListener> {
 
 impl Local {
     /// Listens: each connection is accepted, given to `accept`, and registered with the callbacks
-    /// that `accept` returns, for reading or for what they say
-    /// ([`Callbacks::interest`]). Then [`Callbacks::on_open`] runs. `None` closes it.
+    /// that `accept` returns, for reading and writing or for what they say
+    /// ([`Callbacks::interest`]). `None` closes it.
     ///
     /// `listener` is a socket on which `listen(2)` has been called: by [`listen_tcp`], for one.
     ///
@@ -113,8 +113,6 @@ impl Local {
             site: Location::caller(),
             accept,
             backoff: Backoff::default(),
-            pauses: ReportLimit::default(),
-            losses: ReportLimit::default(),
             pause: None,
         };
         let plan = Plan {
@@ -144,9 +142,6 @@ struct Acceptor<F> {
     site: &'static Location<'static>,
     accept: F,
     backoff: Backoff,
-    /// Which of its pauses, and of the connections that it has lost, are reported.
-    pauses: ReportLimit,
-    losses: ReportLimit,
     /// While it has run out.
     pause: Option<Pause>,
 }
@@ -180,6 +175,7 @@ where
             match cx.accept() {
                 Ok(accepted) => {
                     broken = None;
+                    self.backoff.reset();
                     self.admit(cx, accepted);
                 }
                 Err(error) => match AcceptError::of(&error) {
@@ -187,8 +183,10 @@ where
                     AcceptError::Nobody => return,
                     AcceptError::Exhausted => return self.pause(cx, error),
                     AcceptError::Broken => {
-                        let (fd, addr) = (cx.any().number(), cx.any().local_addr().ok());
-                        cx.report(&Unhandled::ListenerFailed { fd, addr, error });
+                        cx.report(&Unhandled::Io {
+                            what: "accepting; the listener ends",
+                            error,
+                        });
                         return cx.close();
                     }
                 },
@@ -211,38 +209,29 @@ where
     F: FnMut(&Cx<'_>, &Accepted) -> Option<C>,
     C: Callbacks + 'static,
 {
-    /// N7, "connect ready": register interest, and the callbacks. Interest in writing is left out
-    /// unless they ask for it: a wait and an `epoll_ctl` less for each connection.
+    /// N7, "connect ready": register read and write interest, and the callbacks. Where those have no
+    /// use for writing it is left out: one wait and one `epoll_ctl` less for each connection.
     fn admit(&mut self, cx: &Cx<'_>, accepted: Accepted) {
         let Some(callbacks) = (self.accept)(cx, &accepted) else {
             return cx.close_descriptor(accepted.fd, self.site);
         };
-        let (interest, peer) = (callbacks.interest(), accepted.peer);
-        match cx.register_accepted(accepted, interest, callbacks) {
-            Ok(key) => cx.open(key),
-            Err(refused) => {
-                let error = match refused.error {
-                    Error::Io(error) => error,
-                    other => io::Error::other(other.to_string()),
-                };
-                if let Some(held_back) = self.losses.admit(cx.fresh_now()) {
-                    let (fd, addr) = (cx.any().number(), cx.any().local_addr().ok());
-                    cx.report(&Unhandled::ConnectionLost {
-                        fd,
-                        addr,
-                        peer,
-                        error,
-                        held_back,
-                    });
-                }
-            }
+        let interest = callbacks.interest();
+        if let Err(refused) = cx.register_accepted(accepted, interest, callbacks) {
+            let error = match refused.error {
+                Error::Io(error) => error,
+                other => io::Error::other(other.to_string()),
+            };
+            cx.report(&Unhandled::Io {
+                what: "registering an accepted connection",
+                error,
+            });
         }
     }
 
-    /// Accepting does not work now: asks no more until it may, and reports it, not too often.
+    /// Accepting does not work now: asks no more until it may, and says so once.
     fn pause(&mut self, cx: &Cx<'_>, error: io::Error) {
-        let now = cx.fresh_now();
-        let retry = self.backoff.next_wait(now);
+        let first = self.backoff.is_first();
+        let retry = self.backoff.next_wait();
         let slot = cx.slot();
         if let Err(Error::Io(error)) = set_paused(cx, slot, true) {
             let what = "pausing a listener";
@@ -255,15 +244,9 @@ where
             retry: cx.call_later(retry, resume),
             freed: Some(cx.call_when_freed(resume)),
         });
-        if let Some(held_back) = self.pauses.admit(now) {
-            let (fd, addr) = (cx.any().number(), cx.any().local_addr().ok());
-            cx.report(&Unhandled::AcceptPaused {
-                fd,
-                addr,
-                error,
-                retry,
-                held_back,
-            });
+        if first {
+            let fd = cx.any().number();
+            cx.report(&Unhandled::AcceptPaused { fd, error, retry });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which loop is running here: three of the crate's seven thread-locals.
+//! Which loop is running here: three of the crate's nine thread-locals.
 //!
 //! `spawn`, `sleep` and wakers find their loop through the first, so a wake at home costs
 //! one comparison and a push. The last counts the loops that are turning: a turn that may sleep,

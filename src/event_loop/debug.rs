@@ -6,6 +6,7 @@
 //!
 //! In asyncio: `loop.set_debug`, `loop.slow_callback_duration`, `PYTHONASYNCIODEBUG`.
 
+use super::futurelock;
 use super::local::Local;
 use super::origin::Origin;
 use super::unhandled::Unhandled;
@@ -50,7 +51,8 @@ impl Local {
     /// timed; one that takes too long (see [`Local::set_slow_callback`]) is told as
     /// [`Unhandled::Slow`], and a turn that does so without any one of its calls as
     /// [`Unhandled::SlowTurn`]. A run that nothing can end any more is told as
-    /// [`Unhandled::Stuck`]. After each turn the loop's own invariants are checked.
+    /// [`Unhandled::Stuck`], and a future that keeps others waiting, as what it was granted it does not
+    /// fetch, as [`Unhandled::Futurelock`]. After each turn the loop's own invariants are checked.
     ///
     /// # Examples
     ///
@@ -72,6 +74,9 @@ impl Local {
     #[doc(alias = "slow_callback_duration")]
     pub fn set_debug(&self, on: bool) {
         self.debug.on.set(on);
+        if on {
+            futurelock::watch();
+        }
         // What was counted in a turn in which it is turned off is of no later one.
         self.debug.calls.set(0);
         self.debug.total.set(Duration::ZERO);
@@ -157,6 +162,7 @@ impl Local {
     fn judge_turn(&self) {
         let debug = &self.debug;
         self.check_invariants();
+        self.tell_futurelocks();
         let (calls, total) = (debug.calls.take(), debug.total.take());
         let longest = debug.longest.take();
         if let Some((_, origin)) = longest.filter(|_| total >= debug.slow.get() && calls > 1) {

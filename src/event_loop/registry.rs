@@ -16,7 +16,6 @@ use super::origin::Origin;
 use crate::base::burst;
 use crate::base::numbers::NumberMap;
 use crate::base::slab::{Slab, SlabKey};
-use crate::base::timers::TimerKey;
 use crate::poll::{Interest, Trigger};
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -93,8 +92,6 @@ pub(super) struct Registration {
     /// is not (L8).
     pub(super) callbacks: RefCell<Box<dyn Callbacks>>,
     pub(super) line: Cell<Line>,
-    /// Its deadline, where one is set. It is cancelled when the registration leaves the table.
-    pub(super) deadline: Cell<Option<TimerKey>>,
     /// [`Line::wanted`], asked before each branch.
     pub(super) wanted: Cell<Kinds>,
     pub(super) fd: Descriptor,
@@ -166,7 +163,6 @@ impl Registry {
         let registration = Rc::new(Registration {
             callbacks: RefCell::new(Box::new(callbacks)),
             line: Cell::new(line),
-            deadline: Cell::new(None),
             wanted: Cell::new(line.wanted()),
             fd,
         });

@@ -2,8 +2,7 @@
 //!
 //! What `accept(2)` may fail with is sorted as for callbacks: a connection that broke before
 //! it was accepted is skipped, and when descriptors run out `accept` waits, with a growing
-//! back-off, or until one of the loop's own is closed. It is reported, at most once a second; it
-//! never spins.
+//! back-off, or until one of the loop's own is closed. It is told once; it never spins.
 //!
 //! In asyncio this is `sock_accept`, and the server's pause of a second.
 
@@ -11,8 +10,7 @@ use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp::TcpStream;
 use crate::event_loop::{
-    ACCEPTS_PER_TURN, AcceptError, Backoff, FreedKey, Handle, ReportLimit, Unhandled, WakeState,
-    WakeTimer,
+    ACCEPTS_PER_TURN, AcceptError, Backoff, FreedKey, Handle, Unhandled, WakeState, WakeTimer,
 };
 use crate::poll::KernelFd;
 use std::cell::RefCell;
@@ -28,9 +26,6 @@ use std::task::{Context, Poll};
 pub struct TcpListener {
     source: Source<Socket<net::TcpListener>>,
     backoff: RefCell<Backoff>,
-    /// Which of its pauses, and of the connections that it has lost, are reported.
-    pauses: RefCell<ReportLimit>,
-    losses: RefCell<ReportLimit>,
 }
 
 impl TcpListener {
@@ -77,8 +72,6 @@ impl TcpListener {
         Self {
             source,
             backoff: RefCell::default(),
-            pauses: RefCell::default(),
-            losses: RefCell::default(),
         }
     }
 
@@ -102,10 +95,13 @@ impl TcpListener {
             let error = match accepted {
                 Ok((socket, Some(peer))) => {
                     match TcpStream::made(socket) {
-                        Ok(stream) => return Ok((stream, peer)),
+                        Ok(stream) => {
+                            self.backoff.borrow_mut().reset();
+                            return Ok((stream, peer));
+                        }
                         // R013: one connection is lost, as with callbacks; not the server.
                         Err(error) if error.raw_os_error().is_some() => {
-                            self.lose(peer, error);
+                            lose(error);
                             io::ErrorKind::ConnectionAborted.into()
                         }
                         Err(error) => return Err(error),
@@ -128,24 +124,16 @@ impl TcpListener {
 
     /// Waits for a descriptor to come free, or a while.
     async fn pause(&self, error: io::Error) {
+        let (first, retry) = {
+            let mut backoff = self.backoff.borrow_mut();
+            (backoff.is_first(), backoff.next_wait())
+        };
         let Some(local) = Handle::current() else {
             return;
         };
-        let Some(now) = local.with(|local| local.fresh_now()) else {
-            return;
-        };
-        let retry = self.backoff.borrow_mut().next_wait(now);
-        let admitted = self.pauses.borrow_mut().admit(now);
-        if let Some(held_back) = admitted {
-            let (fd, addr) = (self.source.any().number(), self.local_addr().ok());
-            let paused = Unhandled::AcceptPaused {
-                fd,
-                addr,
-                error,
-                retry,
-                held_back,
-            };
-            local.with(|local| local.report(&paused));
+        if first {
+            let fd = self.source.any().number();
+            local.with(|local| local.report(&Unhandled::AcceptPaused { fd, error, retry }));
         }
         let mut pause = Pause {
             local,
@@ -153,26 +141,6 @@ impl TcpListener {
             freed: None,
         };
         poll_fn(|cx| pause.poll(cx, retry)).await;
-    }
-
-    /// Reports a connection that could not be registered, not too often.
-    fn lose(&self, peer: SocketAddr, error: io::Error) {
-        let Some(local) = Handle::current() else {
-            return;
-        };
-        let now = local.with(|local| local.fresh_now());
-        let admitted = now.and_then(|now| self.losses.borrow_mut().admit(now));
-        if let Some(held_back) = admitted {
-            let (fd, addr) = (self.source.any().number(), self.local_addr().ok());
-            let lost = Unhandled::ConnectionLost {
-                fd,
-                addr,
-                peer: Some(peer),
-                error,
-                held_back,
-            };
-            local.with(|local| local.report(&lost));
-        }
     }
 
     /// The address that it listens on.
@@ -188,6 +156,14 @@ impl TcpListener {
 impl AsFd for TcpListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.source.as_fd()
+    }
+}
+
+/// Tells of a connection that could not be registered.
+fn lose(error: io::Error) {
+    let what = "registering an accepted connection";
+    if let Some(local) = Handle::current() {
+        local.with(|local| local.report(&Unhandled::Io { what, error }));
     }
 }
 

@@ -112,7 +112,7 @@ impl<T, S: Store<T>> Queue<T, S> {
     }
 
     /// Waits for an item, and takes it. A future of this that is kept, and neither awaited nor dropped,
-    /// keeps the item that it is granted from all others.
+    /// keeps the item that it is granted from all others: see [futurelock](crate::select#futurelock).
     ///
     /// # Errors
     ///

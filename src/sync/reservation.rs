@@ -16,7 +16,8 @@ use std::rc::Rc;
 
 /// A place in a queue that is kept until this is used, or dropped. It may be sent to another task.
 ///
-/// One that is kept and neither used nor dropped takes room from all others.
+/// One that is kept and neither used nor dropped takes room from all others; so does a future of
+/// [`Queue::reserve`] that was granted one: see [futurelock](crate::select#futurelock).
 #[must_use = "dropping it gives the place up"]
 pub struct Reservation<T, S: Store<T> = Fifo<T>> {
     shelf: Rc<Shelf<T, S>>,

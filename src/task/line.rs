@@ -9,7 +9,7 @@
 
 use super::places::{Places, State};
 use crate::event_loop::panics::{FirstPanic, Payload, catch, drop_quietly};
-use crate::event_loop::{Origin, current};
+use crate::event_loop::{Origin, current, futurelock};
 use std::cell::RefCell;
 use std::num::NonZeroU64;
 use std::task::{Poll, Waker};
@@ -51,7 +51,17 @@ impl<W, G> Line<W, G> {
     /// code, after which the caller has to look once more whether it needs to wait (L8).
     #[inline]
     pub(crate) fn join(&self, want: W, waker: Waker) -> Place {
-        Place(self.places.borrow_mut().join((want, waker)))
+        let number = self.places.borrow_mut().join((want, waker));
+        self.note(futurelock::waits, number);
+        Place(number)
+    }
+
+    /// For debug mode, which names a future that keeps others waiting.
+    #[inline]
+    fn note(&self, what: fn(usize, u64), number: NonZeroU64) {
+        if futurelock::is_watched() {
+            what(std::ptr::from_ref(self).addr(), number.get());
+        }
     }
 
     /// Fetches what was granted at `place`, which is given up then; or waits on, with `waker`.
@@ -62,6 +72,7 @@ impl<W, G> Line<W, G> {
         // First, and in one borrow: nearly everybody is woken because he was granted something.
         if let Some(grant) = places.fetch(number) {
             *place = None;
+            self.note(futurelock::leaves, number);
             return Poll::Ready(grant);
         }
         match places.at(number) {
@@ -87,6 +98,7 @@ impl<W, G> Line<W, G> {
         let grant = places.fetch(number);
         *place = None;
         drop(places);
+        self.note(futurelock::leaves, number);
         let_go(waker);
         Poll::Ready(grant.expect("who does not wait was granted something"))
     }
@@ -96,6 +108,7 @@ impl<W, G> Line<W, G> {
     #[inline]
     pub(crate) fn leave(&self, place: Place) -> Left<W, G> {
         let left = self.places.borrow_mut().remove(place.0);
+        self.note(futurelock::leaves, place.0);
         match left {
             State::Waits((want, waker)) => Left::Waiting(want, Unused(Some(waker))),
             State::Granted(grant) => Left::Granted(grant),
@@ -126,11 +139,13 @@ impl<W, G> Line<W, G> {
         give: impl FnOnce(W) -> G,
     ) -> Option<Waker> {
         let mut places = self.places.borrow_mut();
-        places.grant(
+        let (number, waker) = places.grant(
             ticket,
             |(want, _)| fits(want),
             |(want, waker)| (give(want), waker),
-        )
+        )?;
+        self.note(futurelock::granted, number);
+        Some(waker)
     }
 
     /// Takes out what the first who waits wants, for `meanwhile`, and says at which place: for a
@@ -156,6 +171,9 @@ impl<W, G> Line<W, G> {
             (grant.take().expect("it is given once"), waker)
         });
         drop(places);
+        if granted.is_some() {
+            self.note(futurelock::granted, place.0);
+        }
         // Not under the borrow: it may have a destructor.
         drop(left);
         granted.ok_or_else(|| grant.take().expect("it was not given"))

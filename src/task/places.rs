@@ -130,23 +130,24 @@ impl<W, G> Places<W, G> {
         state
     }
 
-    /// Grants the first who waits what `give` makes of what he wants and returns what is left of
-    /// that; unless his number is too high, or it does not fit.
+    /// Grants the first who waits what `give` makes of what he wants and returns his number and what is
+    /// left of that; unless his number is too high, or it does not fit.
     #[inline]
     pub(super) fn grant<R>(
         &mut self,
         before: u64,
         fits: impl FnOnce(&W) -> bool,
         give: impl FnOnce(W) -> (G, R),
-    ) -> Option<R> {
+    ) -> Option<(NonZeroU64, R)> {
         let node = self.first()?;
         match &node.state {
             State::Waits(want) if node.number.get() < before && fits(want) => {}
             _ => return None,
         }
+        let number = node.number;
         let rest = node.grant(give)?;
         self.waiting -= 1;
-        Some(rest)
+        Some((number, rest))
     }
 
     #[inline]
@@ -285,7 +286,8 @@ mod tests {
     type Line = Places<u8, u8>;
 
     fn grant(line: &mut Line) -> Option<u8> {
-        line.grant(u64::MAX, |_| true, |want| (want, want))
+        let granted = line.grant(u64::MAX, |_| true, |want| (want, want));
+        granted.map(|(_, want)| want)
     }
 
     #[test]

@@ -53,7 +53,7 @@ mod fresh;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use linux::secure::is_secure;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub use linux::{epoll, error_queue, facts};
+pub use linux::{epoll, facts};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use linux::{poll_bits, wiped};
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

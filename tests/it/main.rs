@@ -11,7 +11,6 @@
 
 mod bad_input;
 mod cancelling;
-mod deadlines;
 mod depth;
 mod descriptors;
 mod dispatch;
@@ -21,13 +20,12 @@ mod examples;
 mod fairness;
 mod foreign;
 mod forked;
+mod futurelock;
 mod hangup;
 mod kit;
 mod listen;
 mod misuse;
 mod moody;
-#[cfg(target_os = "linux")]
-mod open_errors;
 mod panics;
 mod payloads;
 mod readiness;

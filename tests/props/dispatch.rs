@@ -174,8 +174,7 @@ impl Model {
             }
         }
         if let Some(slot) = self.at(number) {
-            // Its peer is there: an error alone is none of the connection's.
-            if ready.is_closed() {
+            if ready.is_hangup() {
                 self.slots[slot] = None;
                 self.branch(number, Seen::Hangup(number));
             }

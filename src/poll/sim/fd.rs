@@ -210,8 +210,7 @@ impl Fd {
     ///
     /// `ENOTSOCK` for what is no socket.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let asked = self.on_end(|end| end.is_socket().then(|| end.error.take()));
-        match asked.flatten() {
+        match self.on_end(|end| end.error.take()) {
             Some(error) => Ok(error.map(os)),
             None => Err(os(ENOTSOCK)),
         }

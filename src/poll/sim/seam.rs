@@ -3,8 +3,7 @@
 //! Nothing is decided here: each method hands on to the one of its name.
 
 use super::{Fd, Kernel};
-use crate::poll::{AnyKernel, KernelFd, Readiness};
-use readily_sys::errno::EBADF;
+use crate::poll::{AnyKernel, KernelFd};
 use readily_sys::socket;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -74,13 +73,6 @@ impl KernelFd for Fd {
     fn peek(&self) -> io::Result<bool> {
         // Urgent data is a fact here and no byte: nothing stands behind it.
         Ok(Fd::unread(self) > 0)
-    }
-
-    fn facts(&self) -> io::Result<Readiness> {
-        let holds = self.kernel().look(self.number());
-        holds
-            .map(|(facts, _)| facts)
-            .ok_or_else(|| super::os(EBADF))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

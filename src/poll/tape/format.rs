@@ -134,25 +134,15 @@ impl OnTape for Vec<u8> {
     }
 }
 
-impl OnTape for Readiness {
-    fn put(&self, tape: &mut Vec<u8>) {
-        tape.push(self.bits());
-    }
-
-    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
-        Ok(Self::from_bits(reel.byte()?))
-    }
-}
-
 impl OnTape for Event {
     fn put(&self, tape: &mut Vec<u8>) {
         self.token.put(tape);
-        self.ready.put(tape);
+        tape.push(self.ready.bits());
     }
 
     fn get(reel: &mut Reel) -> Result<Self, Diverged> {
         let token = u64::get(reel)?;
-        let ready = Readiness::get(reel)?;
+        let ready = Readiness::from_bits(reel.byte()?);
         Ok(Self { token, ready })
     }
 }

@@ -9,9 +9,7 @@ use super::ops::Op;
 use super::recorder::{Recorder, same};
 use super::sum;
 use crate::base::clock::Clock;
-use crate::poll::{
-    AnyFd, AnyKernel, Event, Interest, KernelFd, NewFd, Notify, Poller, Readiness, Trigger,
-};
+use crate::poll::{AnyFd, AnyKernel, Event, Interest, KernelFd, NewFd, Notify, Poller, Trigger};
 use readily_sys::{errno, socket};
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -215,14 +213,6 @@ impl KernelFd for RecordedFd {
 
     fn peek(&self) -> io::Result<bool> {
         self.entry(Op::Peek, self.any().peek())
-    }
-
-    fn facts(&self) -> io::Result<Readiness> {
-        self.entry(Op::Facts, self.any().facts())
-    }
-
-    fn is_pipe(&self) -> io::Result<bool> {
-        self.entry(Op::IsPipe, self.any().is_pipe())
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

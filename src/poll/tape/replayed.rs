@@ -10,7 +10,7 @@ use super::recorded::asked;
 use super::replayer::Replayer;
 use super::sum;
 use crate::base::clock::Clock;
-use crate::poll::{AnyKernel, Event, Interest, KernelFd, Notify, Poller, Readiness, Trigger};
+use crate::poll::{AnyKernel, Event, Interest, KernelFd, Notify, Poller, Trigger};
 use readily_sys::socket;
 use std::fmt;
 use std::io;
@@ -166,14 +166,6 @@ impl KernelFd for ReplayedFd {
 
     fn peek(&self) -> io::Result<bool> {
         self.result(Op::Peek)
-    }
-
-    fn facts(&self) -> io::Result<Readiness> {
-        self.result(Op::Facts)
-    }
-
-    fn is_pipe(&self) -> io::Result<bool> {
-        self.result(Op::IsPipe)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

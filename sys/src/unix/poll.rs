@@ -8,10 +8,10 @@
 
 use std::ffi::c_int;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 use std::time::Duration;
 
-use crate::{cvt, uninterrupted};
+use crate::cvt;
 
 /// Something to read, or the end.
 pub const IN: i16 = libc::POLLIN;
@@ -97,25 +97,6 @@ impl std::fmt::Debug for PollSet {
             .entries(self.list.iter().map(|entry| entry.fd))
             .finish()
     }
-}
-
-/// What holds of one descriptor just now: of the bits that are asked for, and those that are reported
-/// unasked.
-///
-/// # Errors
-///
-/// `ENOMEM`. A number that is not open is no error but [`NVAL`].
-pub fn look(fd: BorrowedFd<'_>, events: i16) -> io::Result<i16> {
-    let mut entry = libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events,
-        revents: 0,
-    };
-    uninterrupted(|| {
-        // SAFETY: `entry` is one live local, which is ours alone until the call returns.
-        cvt(unsafe { libc::poll(&raw mut entry, 1, 0) })
-    })?;
-    Ok(entry.revents)
 }
 
 /// What a descriptor leads to, as far as pollers distinguish.

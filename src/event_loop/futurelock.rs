@@ -1,0 +1,187 @@
+//! Debug mode: a grant that its future does not fetch, while others wait for the same thing.
+//!
+//! A lock, a permit, an item or a place in a queue is handed to the first in line, and belongs to that
+//! future from then on. A future that is lent to a `select`, lost it, and is kept without being polled,
+//! keeps what it is granted from all behind it; where its task is one of those, it waits for itself.
+//! Dropping or polling the future is the only cure, so all that can be done is to name it.
+//!
+//! Waits and grants are noted in a table of the thread, for a future may be dropped anywhere. Off, it is
+//! one look at a flag for each wait and each grant.
+//!
+//! asyncio has no lent futures; its locks are fetched by the task that is woken.
+
+use super::current;
+use super::local::Local;
+use super::origin::Origin;
+use super::ready::{MAIN_JOB, NEXT_CALL};
+use super::unhandled::Unhandled;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// So many turns may a loop that is busy take to poll a future that was granted something.
+const TURNS: u32 = 16;
+/// So many of those who wait are named.
+const NAMED: usize = 8;
+
+/// A future keeps others waiting: see [`Unhandled::Futurelock`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Futurelock {
+    /// The task in which the future began to wait.
+    pub holder: Origin,
+    /// The first of those that wait behind it, in their order; the holder may be one of them.
+    pub waiting: Vec<Origin>,
+    /// For how many turns the future has been granted what it does not fetch.
+    pub turns: u32,
+}
+
+impl fmt::Display for Futurelock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a future that waits for a lock, a permit, an item or a place was granted it {} turns ago, and \
+             is neither polled nor dropped by {}; behind it wait: ",
+            self.turns, self.holder
+        )?;
+        for (n, origin) in self.waiting.iter().enumerate() {
+            write!(f, "{}{origin}", if n > 0 { "; " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// A line, by its address, and a place in it.
+type At = (usize, u64);
+
+/// Who waits, or was granted something.
+struct Wait {
+    /// Whose task it is.
+    home: *const Local,
+    origin: Origin,
+}
+
+struct Grant {
+    wait: Wait,
+    turns: u32,
+    told: bool,
+}
+
+#[derive(Default)]
+struct Table {
+    waits: BTreeMap<At, Wait>,
+    grants: BTreeMap<At, Grant>,
+}
+
+thread_local! {
+    /// Whether a loop of this thread has ever been in debug mode.
+    static WATCHED: Cell<bool> = const { Cell::new(false) };
+    static TABLE: RefCell<Table> = const {
+        RefCell::new(Table {
+            waits: BTreeMap::new(),
+            grants: BTreeMap::new(),
+        })
+    };
+}
+
+/// From here on waits and grants of this thread are noted.
+pub(super) fn watch() {
+    let _ = WATCHED.try_with(|watched| watched.set(true));
+}
+
+#[inline]
+pub(crate) fn is_watched() -> bool {
+    WATCHED.try_with(Cell::get).unwrap_or(false)
+}
+
+fn with_table<R>(f: impl FnOnce(&mut Table) -> R) -> Option<R> {
+    TABLE.try_with(|table| f(&mut table.borrow_mut())).ok()
+}
+
+/// The task that is being polled waits at a place, if its loop is in debug mode.
+#[cold]
+pub(crate) fn waits(line: usize, place: u64) {
+    let wait = current::with(|local| {
+        let home = std::ptr::from_ref(local);
+        let origin = local.polled_origin().filter(|_| local.is_debug())?;
+        Some(Wait { home, origin })
+    });
+    if let Some(wait) = wait.flatten() {
+        with_table(|table| table.waits.insert((line, place), wait));
+    }
+}
+
+/// What it waits for is granted to it.
+#[cold]
+pub(crate) fn granted(line: usize, place: u64) {
+    with_table(|table| {
+        let Some(wait) = table.waits.remove(&(line, place)) else {
+            return;
+        };
+        let grant = Grant {
+            wait,
+            turns: 0,
+            told: false,
+        };
+        table.grants.insert((line, place), grant);
+    });
+}
+
+/// It has fetched its grant, or left.
+#[cold]
+pub(crate) fn leaves(line: usize, place: u64) {
+    with_table(|table| {
+        table.waits.remove(&(line, place));
+        table.grants.remove(&(line, place));
+    });
+}
+
+impl Table {
+    /// A turn of `home` has ended: the grants by which others are kept waiting, and were not told of.
+    fn end_turn(&mut self, home: *const Local, is_idle: bool) -> Vec<Futurelock> {
+        let mut found = Vec::new();
+        for (&(line, _), grant) in &mut self.grants {
+            if grant.wait.home != home {
+                continue;
+            }
+            grant.turns = grant.turns.saturating_add(1);
+            // Its task was woken by the grant: where nothing is ready any more it has been polled.
+            if grant.told || !(is_idle || grant.turns >= TURNS) {
+                continue;
+            }
+            let behind = self.waits.range((line, 0)..=(line, u64::MAX)).take(NAMED);
+            let waiting: Vec<_> = behind.map(|(_, wait)| wait.origin.clone()).collect();
+            if waiting.is_empty() {
+                continue;
+            }
+            grant.told = true;
+            found.push(Futurelock {
+                holder: grant.wait.origin.clone(),
+                waiting,
+                turns: grant.turns,
+            });
+        }
+        found
+    }
+}
+
+impl Local {
+    /// The task that is being polled, or the main future.
+    fn polled_origin(&self) -> Option<Origin> {
+        match self.ready.running() {
+            _ if !current::is_turning() => None,
+            NEXT_CALL => None,
+            MAIN_JOB => Some(self.main_origin()),
+            job => self.jobs.get().map(|jobs| jobs.origin(job)),
+        }
+    }
+
+    /// In debug mode, at the end of a turn.
+    pub(super) fn tell_futurelocks(&self) {
+        let is_idle = self.ready.is_empty();
+        let found = with_table(|table| table.end_turn(std::ptr::from_ref(self), is_idle));
+        for futurelock in found.into_iter().flatten() {
+            self.report(&Unhandled::Futurelock(futurelock));
+        }
+    }
+}
