@@ -3,26 +3,80 @@
 //! An address is no name: when its owner goes, the next one may get the same. Where something is
 //! to be told from all others of its kind, past ones included, it gets a number from here. This
 //! counter is the one thing in the crate that all threads share.
+//!
+//! Processors of 32 bits may lack an atomic of 64 (MIPS, PowerPC, ARM before the seventh): there it is a
+//! lock. A counter of 32 bits could run out.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(target_has_atomic = "64")]
+use atomic::Counter;
+#[cfg(not(target_has_atomic = "64"))]
+use locked::Counter;
 
 /// A number that nobody had before, and nobody will have after.
 pub(crate) fn number() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    // 2⁶⁴ of them do not run out. Nothing is published by it, so the order does not matter.
-    NEXT.fetch_add(1, Ordering::Relaxed)
+    static NEXT: Counter = Counter::new();
+    NEXT.next()
+}
+
+#[cfg(target_has_atomic = "64")]
+mod atomic {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    pub(super) struct Counter(AtomicU64);
+
+    impl Counter {
+        pub(super) const fn new() -> Self {
+            Self(AtomicU64::new(0))
+        }
+
+        pub(super) fn next(&self) -> u64 {
+            // 2⁶⁴ of them do not run out. Nothing is published by it, so the order does not matter.
+            self.0.fetch_add(1, Ordering::Relaxed)
+        }
+    }
+}
+
+#[cfg(any(test, not(target_has_atomic = "64")))]
+mod locked {
+    use std::sync::{Mutex, PoisonError};
+
+    pub(super) struct Counter(Mutex<u64>);
+
+    impl Counter {
+        pub(super) const fn new() -> Self {
+            Self(Mutex::new(0))
+        }
+
+        pub(super) fn next(&self) -> u64 {
+            let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = *next;
+            *next += 1;
+            number
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn no_number_is_given_twice() {
-        let numbers = || (0..100).map(|_| super::number()).collect::<Vec<_>>();
+    fn no_number_is_given_twice_by(number: impl Fn() -> u64 + Copy + Send + 'static) {
+        let numbers = move || (0..100).map(|_| number()).collect::<Vec<_>>();
         let other = std::thread::spawn(numbers);
         let mut all = numbers();
         all.extend(other.join().unwrap());
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 200);
+    }
+
+    #[test]
+    fn no_number_is_given_twice() {
+        no_number_is_given_twice_by(super::number);
+    }
+
+    /// As it is where there is no atomic of 64 bits.
+    #[test]
+    fn no_number_is_given_twice_under_a_lock() {
+        static NEXT: super::locked::Counter = super::locked::Counter::new();
+        no_number_is_given_twice_by(|| NEXT.next());
     }
 }
