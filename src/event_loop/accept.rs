@@ -22,8 +22,9 @@ use super::registry::Key;
 use super::timer_handles::TimerHandle;
 use super::unhandled::Unhandled;
 use crate::base::slab::SlabKey;
-use crate::poll::{Interest, Trigger};
+use crate::poll::{Interest, Readiness, Trigger};
 use readily_sys::socket;
+use readily_sys::transfer::Transfer;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::panic::Location;
@@ -120,7 +121,7 @@ impl Local {
             interest: Interest::READ,
             trigger: Trigger::Level,
             nonblocking: false,
-            socket: true,
+            transfer: Transfer::SOCKET,
         };
         self.admit(plan, descriptor, acceptor).map_err(|refused| {
             let RegisterError {
@@ -191,8 +192,12 @@ where
                     }
                 },
             }
-            // The callback may have closed its own listener, or paused it.
-            if !cx.wants().contains(Interest::READ) {
+            // The callback may have closed its own listener, or paused it. And mostly that was the only
+            // connection: a look is a tenth of an `accept(2)` that finds none, which makes a socket first.
+            let ready = cx.any().readiness();
+            if !cx.wants().contains(Interest::READ)
+                || ready.is_ok_and(|ready| !ready.contains(Readiness::READ))
+            {
                 return;
             }
         }

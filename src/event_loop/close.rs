@@ -13,7 +13,7 @@ use super::inbox::Letter;
 use super::local::Local;
 use super::registry::Registration;
 use super::unhandled::Unhandled;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -90,10 +90,15 @@ impl Local {
                 let Registration {
                     callbacks,
                     line,
+                    hold,
                     fd,
                     ..
                 } = last;
                 local.drop_now(callbacks);
+                if let Some(hold) = hold {
+                    // R131: while it is open. The owner of a shared one is user code.
+                    local.guard(|| hold.release(fd.as_fd()));
+                }
                 local.close_descriptor(fd, line.get().site);
             });
         }

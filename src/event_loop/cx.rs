@@ -16,6 +16,7 @@ use super::registry::{Key, Line, Registration};
 use super::unhandled::Unhandled;
 use crate::base::slab::SlabKey;
 use crate::poll::{AnyFd, Interest, Trigger};
+use readily_sys::transfer::Transfer;
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
@@ -71,30 +72,26 @@ impl<'a> Cx<'a> {
         self.registration.line.get().role
     }
 
-    /// Reads, without waiting. Zero is the end, where `buffer` has room at all.
+    /// Reads, without waiting, even if somebody who shares the open file has made it blocking (R130).
+    /// Zero is the end, where `buffer` has room at all.
     ///
     /// # Errors
     ///
-    /// As `read(2)`; `WouldBlock` if there is nothing just now.
+    /// As `recv(2)` or `read(2)`; `WouldBlock` if there is nothing just now.
     #[inline]
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.any().read(buffer)
+        self.any().try_read(buffer, &self.registration.transfer)
     }
 
-    /// Writes as much as there is room for, without waiting, and without `SIGPIPE` on
-    /// sockets.
+    /// Writes as much as there is room for, without waiting, as [`read`](Cx::read) does, and without
+    /// `SIGPIPE` on sockets.
     ///
     /// # Errors
     ///
     /// As `send(2)` or `write(2)`; `WouldBlock` if there is no room at all.
     #[inline]
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        // Only a socket can be asked to spare us the signal.
-        if self.registration.line.get().socket {
-            self.any().send(bytes)
-        } else {
-            self.any().write(bytes)
-        }
+        self.any().try_write(bytes, &self.registration.transfer)
     }
 
     /// Shuts one or both directions of a socket down.
@@ -135,7 +132,7 @@ impl<'a> Cx<'a> {
             interest,
             trigger,
             nonblocking: true,
-            socket: true,
+            transfer: Transfer::SOCKET,
         };
         self.local.admit(plan, accepted.fd, callbacks)
     }

@@ -279,7 +279,6 @@ mod tests {
             trigger: Trigger::Level,
             reasons: Reasons::NONE,
             deaf,
-            socket: true,
             gone: false,
             unread,
             site: std::panic::Location::caller(),

@@ -44,6 +44,16 @@ pub enum Error {
         /// The descriptor's number.
         fd: RawFd,
     },
+    /// The socket has not been connected, nor has anybody begun to: systems report that as a hangup, and
+    /// the registration would end before it has begun. Call `connect(2)` first, or use
+    /// [`Local::connect`](super::Local::connect) or [`TcpStream::connect`](crate::io::TcpStream::connect).
+    #[error(
+        "descriptor {fd} is a socket that is not connected: call connect(2) before it is registered"
+    )]
+    NotConnected {
+        /// The descriptor's number.
+        fd: RawFd,
+    },
     /// The descriptor is not open, or not in the kernel that the loop is on: one of the system has
     /// no place in a loop in memory, nor the other way round.
     #[error("descriptor {fd} is not open, or belongs to another kernel than the loop's")]
@@ -86,6 +96,15 @@ impl Error {
             io::ErrorKind::PermissionDenied => Self::NotPollable { fd },
             _ if error.raw_os_error() == Some(errno::EBADF) => Self::BadDescriptor { fd },
             _ => Self::Io(error),
+        }
+    }
+
+    /// For operations on streams, which give the system's errors.
+    pub(crate) fn into_io(self) -> io::Error {
+        match self {
+            Self::Io(error) => error,
+            Self::NotConnected { .. } => io::Error::new(io::ErrorKind::NotConnected, self),
+            other => io::Error::other(other),
         }
     }
 }

@@ -14,8 +14,10 @@ use super::error::{Error, RegisterError};
 use super::local::Local;
 use super::registry::{Key, Line, Registration};
 use crate::base::slab::SlabKey;
-use crate::poll::{Interest, NewFd, Trigger};
+use crate::poll::{Interest, NewFd, Readiness, Trigger};
+use readily_sys::nonblocking::Hold;
 use readily_sys::socket;
+use readily_sys::transfer::Transfer;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::panic::Location;
@@ -29,7 +31,8 @@ pub(super) struct Plan {
     pub(super) trigger: Trigger,
     /// We made the descriptor ourselves, so there is no flag to set.
     pub(super) nonblocking: bool,
-    pub(super) socket: bool,
+    /// How it is read and written by callbacks.
+    pub(super) transfer: Transfer,
 }
 
 impl Plan {
@@ -38,7 +41,6 @@ impl Plan {
             role,
             interest,
             trigger,
-            socket,
             ..
         } = self;
         Line {
@@ -48,7 +50,6 @@ impl Plan {
             trigger,
             reasons: Reasons::NONE,
             deaf: false,
-            socket,
             gone: false,
             unread: 0,
             site,
@@ -58,7 +59,8 @@ impl Plan {
 
 impl Local {
     /// Registers a descriptor, level-triggered. From now on the loop owns it: it is made
-    /// non-blocking, and closed when the registration goes.
+    /// non-blocking, and closed when the registration goes. If it was blocking it is made so again
+    /// before that, for whoever shares the open file (a parent on the same terminal, say).
     ///
     /// What the descriptor is decides its role: a listening socket takes the connect branch,
     /// a datagram socket is never hung up, everything else is a stream.
@@ -66,7 +68,7 @@ impl Local {
     /// # Errors
     ///
     /// With descriptor and callbacks in it: [`Error::AlreadyRegistered`],
-    /// [`Error::NotPollable`], [`Error::BadDescriptor`], [`Error::Closed`],
+    /// [`Error::NotPollable`], [`Error::NotConnected`], [`Error::BadDescriptor`], [`Error::Closed`],
     /// [`Error::Forked`], [`Error::Io`].
     #[doc(alias = "add_reader")]
     #[doc(alias = "add_writer")]
@@ -108,7 +110,7 @@ impl Local {
             interest,
             trigger,
             nonblocking: false,
-            socket: kind != socket::Kind::Other,
+            transfer: descriptor.any().transfer(),
         };
         self.admit(plan, descriptor, callbacks)
     }
@@ -132,7 +134,7 @@ impl Local {
             interest: Interest::BOTH | Interest::PRIORITY,
             trigger: Trigger::Edge,
             nonblocking: is_nonblocking,
-            socket: false, // it does its own writing
+            transfer: Transfer::FILE, // it does its own reading and writing
         };
         self.admit(plan, descriptor.into().on(self.kernel()), callbacks)
     }
@@ -173,7 +175,7 @@ impl Local {
             interest: callbacks.interest(),
             trigger: Trigger::Level,
             nonblocking: true,
-            socket: true,
+            transfer: Transfer::SOCKET,
         };
         self.admit(plan, fd.into(), callbacks)
     }
@@ -238,6 +240,12 @@ impl Local {
         Ok(())
     }
 
+    /// What holds of `key`'s descriptor now; `None` if it has gone, or the system cannot say.
+    pub(crate) fn readiness(&self, key: Key) -> Option<Readiness> {
+        // Not borrowed: the owner of a shared one is user code (L8).
+        self.registry.get(key.slot)?.fd.any().readiness().ok()
+    }
+
     /// The directions in which [`Local::rearm`] does something here.
     #[must_use]
     pub fn rearms(&self) -> Interest {
@@ -297,8 +305,9 @@ impl Local {
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
         match self.enlist(plan, &descriptor) {
-            Ok((slot, line)) => {
-                self.registry.fill(slot, line, descriptor, callbacks);
+            Ok((slot, line, hold)) => {
+                let means = (plan.transfer, hold);
+                self.registry.fill(slot, line, means, descriptor, callbacks);
                 Ok(self.key(slot))
             }
             Err(error) => Err(RegisterError {
@@ -310,7 +319,11 @@ impl Local {
     }
 
     #[track_caller]
-    fn enlist(&self, plan: Plan, descriptor: &Descriptor) -> Result<(SlabKey, Line), Error> {
+    fn enlist(
+        &self,
+        plan: Plan,
+        descriptor: &Descriptor,
+    ) -> Result<(SlabKey, Line, Option<Hold>), Error> {
         self.check()?;
         // Once, and before anything is borrowed: the owner of a shared one is user code (L8).
         let borrowed = descriptor.any();
@@ -325,19 +338,24 @@ impl Local {
                 site: line.site,
             });
         }
+        // R133: asked before anything is done, and only of what somebody else has made. Of a number that is
+        // not open the poller says so.
+        if !plan.nonblocking && borrowed.is_unconnected().unwrap_or(false) {
+            return Err(Error::NotConnected { fd });
+        }
         let line = plan.line(fd, Location::caller());
         let slot = self.registry.reserve(fd);
         let mut poller = self.poller.borrow_mut();
         let (interest, trigger) = effective(&line).unwrap_or((line.interest, line.trigger));
-        let mut registered = poller.register(fd, slot.to_bits(), interest, trigger);
+        let registered = poller.register(fd, slot.to_bits(), interest, trigger);
         // After the poller has agreed, so that a refused descriptor keeps its flags.
-        if registered.is_ok() && !plan.nonblocking {
-            registered = borrowed.set_nonblocking().map(drop);
-            if registered.is_err() {
+        let held = registered.and_then(|()| match plan.nonblocking {
+            true => Ok(None),
+            false => borrowed.hold_nonblocking().inspect_err(|_| {
                 let _ = poller.remove(fd);
-            }
-        }
-        registered.map(|()| (slot, line)).map_err(|error| {
+            }),
+        });
+        held.map(|hold| (slot, line, hold)).map_err(|error| {
             self.registry.release(slot, fd);
             Error::from_register(error, fd)
         })

@@ -17,6 +17,8 @@ use crate::base::burst;
 use crate::base::numbers::NumberMap;
 use crate::base::slab::{Slab, SlabKey};
 use crate::poll::{Interest, Trigger};
+use readily_sys::nonblocking::Hold;
+use readily_sys::transfer::Transfer;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::os::fd::RawFd;
@@ -53,8 +55,6 @@ pub(super) struct Line {
     pub(super) reasons: Reasons,
     /// It has no read branch: bytes that nobody will ever take do not hold a hangup up.
     pub(super) deaf: bool,
-    /// Whether it is a socket, which is asked not to send us a signal when written to.
-    pub(super) socket: bool,
     /// L2: out of the table. Whoever still holds it runs none of its callbacks any more.
     pub(super) gone: bool,
     /// How many bytes were left when the hangup was last put off for them.
@@ -94,6 +94,10 @@ pub(super) struct Registration {
     pub(super) line: Cell<Line>,
     /// [`Line::wanted`], asked before each branch.
     pub(super) wanted: Cell<Kinds>,
+    /// By which calls it is read and written without waiting (R130).
+    pub(super) transfer: Cell<Transfer>,
+    /// Whether it was blocking before it came here (R131); `None` of what was made non-blocking.
+    pub(super) hold: Option<Box<Hold>>,
     pub(super) fd: Descriptor,
 }
 
@@ -157,6 +161,7 @@ impl Registry {
         &self,
         key: SlabKey,
         line: Line,
+        (transfer, hold): (Transfer, Option<Hold>),
         fd: Descriptor,
         callbacks: C,
     ) {
@@ -164,6 +169,8 @@ impl Registry {
             callbacks: RefCell::new(Box::new(callbacks)),
             line: Cell::new(line),
             wanted: Cell::new(line.wanted()),
+            transfer: Cell::new(transfer),
+            hold: hold.map(Box::new),
             fd,
         });
         if let Some(place) = self.slots.borrow_mut().get_mut(key) {

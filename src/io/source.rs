@@ -8,17 +8,20 @@
 //!
 //! In the notes this is what stands behind `await` on a connection (N10).
 //!
+//! A bit is believed once. What the user does after a wait, or inside an operation, is not seen here: it may
+//! have taken all there was, and returned something other than `WouldBlock`. So a second wait or operation
+//! that finds a bit which no report has set again asks the kernel first (R132). Streams need no such
+//! look, for each of their operations is seen.
+//!
 //! # Rules
 //!
 //! - **S1** A readiness bit is cleared only by a `WouldBlock` or a short transfer of an
-//!   operation begun after the bit was seen. Nothing can set it in between: operations run
-//!   on the loop's thread, and events are dispatched between them.
+//!   operation begun after the bit was seen, or by a look at the kernel. Nothing can set it in between:
+//!   operations run on the loop's thread, and events are dispatched between them.
 //! - **S2** Every waiter of a closed source is woken.
 //! - **S3** What is read here, by the edge, is what a level-triggered callback would read.
 
-use crate::event_loop::{
-    Callbacks, Cx, Descriptor, Error, Handle, Key, Local, RegisterError, current,
-};
+use crate::event_loop::{Callbacks, Cx, Descriptor, Error, Handle, Key, Local, current};
 use crate::poll::{Interest, Readiness};
 use crate::task::budget;
 use crate::task::waiters::{WaiterKey, Waiters, wake_both};
@@ -69,6 +72,8 @@ pub(super) struct State<T> {
     /// `None` until the registration is made.
     key: Cell<Option<Key>>,
     ready: Cell<Readiness>,
+    /// Of these, what no wait and no operation of the user's has been told since it was reported.
+    unused: Cell<Readiness>,
     /// The registration has gone: the loop was closed.
     closed: Cell<bool>,
     /// In which directions this poller wants to be asked again after a `WouldBlock`.
@@ -89,6 +94,28 @@ impl<T> State<T> {
     #[inline]
     fn is_ready(&self, direction: Direction) -> bool {
         self.ready.get().contains(direction.bit())
+    }
+
+    /// R132: whether the bit of a direction, which is set, may be believed. It may be once for each report.
+    fn is_still_ready(&self, direction: Direction) -> io::Result<bool> {
+        let unused = self.unused.get();
+        self.unused.set(unused.without(direction.bit()));
+        if unused.contains(direction.bit()) || self.asks(direction) {
+            return Ok(true);
+        }
+        self.clear(direction)?;
+        Ok(false)
+    }
+
+    /// What the kernel says now. If it cannot say, a try will tell.
+    #[cold]
+    fn asks(&self, direction: Direction) -> bool {
+        let asked = |local: &Local| local.readiness(self.key.get()?);
+        match self.local.with(asked).flatten() {
+            Some(ready) => ready.contains(direction.bit()),
+            // The registration has gone: what comes of a try says so.
+            None => true,
+        }
     }
 
     #[inline]
@@ -138,6 +165,7 @@ impl<T> Callbacks for Keeper<T> {
     fn on_default(&mut self, _cx: &Cx<'_>, ready: Readiness) {
         let state = &self.0;
         state.ready.set(state.ready.get() | ready);
+        state.unused.set(state.unused.get() | ready);
         match (
             ready.contains(Readiness::READ),
             ready.contains(Readiness::WRITE),
@@ -161,6 +189,39 @@ impl<T> Drop for Keeper<T> {
 
 /// Anything with a descriptor, for coroutines to wait on. Several may wait at once, in both
 /// directions; each is woken, and tries.
+///
+/// [`Source::io`] waits and tries in one. Where the two stand apart, [`Source::wait_readable`] waits and
+/// [`Source::try_io`] tries: it is there to hear of `WouldBlock`. A `Source` dereferences to the thing itself, whose
+/// own operations it does not see; after one of those the next wait asks the kernel, which is one system call more.
+///
+/// The descriptor is made non-blocking, and put back when the source is dropped ([`Local::register`]). An operation
+/// of yours relies on that: if whoever shares the open file makes it blocking meanwhile, it may block the loop.
+///
+/// # Examples
+///
+/// ```
+/// use readily::io::{Direction, Source};
+/// use std::net::UdpSocket;
+///
+/// readily::run(async {
+///     let (ours, theirs) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+///     let ours = Source::new(ours)?;
+///     theirs.send_to(b"one", ours.local_addr()?)?;
+///     let mut packet = [0; 16];
+///     // Waits, tries, and waits again if it was a false alarm.
+///     let n = ours.io(Direction::Read, |socket| socket.recv(&mut packet)).await?;
+///     assert_eq!(&packet[..n], b"one");
+///     // Or one after the other: all that have come by now.
+///     theirs.send_to(b"two", ours.local_addr()?)?;
+///     theirs.send_to(b"three", ours.local_addr()?)?;
+///     ours.wait_readable().await?;
+///     while let Ok(n) = ours.try_io(Direction::Read, |socket| socket.recv(&mut packet)) {
+///         println!("{} bytes", n);
+///     }
+///     std::io::Result::Ok(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Source<T: AsFd + 'static> {
     state: Rc<State<T>>,
 }
@@ -171,7 +232,8 @@ impl<T: AsFd + 'static> Source<T> {
     /// # Errors
     ///
     /// `io::Error` around an [`Error`]: no loop is running here ([`Error::NoLoop`]), the
-    /// descriptor is registered already, or is none that can be waited for. `io` is dropped.
+    /// descriptor is registered already, or is none that can be waited for, or is a socket that nobody
+    /// has begun to connect ([`Error::NotConnected`], of the kind `NotConnected`). `io` is dropped.
     #[track_caller]
     pub fn new(io: T) -> io::Result<Self> {
         Self::with(io, false, |state| Rc::clone(state).into())
@@ -201,6 +263,7 @@ impl<T: AsFd + 'static> Source<T> {
             local: local.handle(),
             key: Cell::new(None),
             ready: Cell::new(Readiness::NONE),
+            unused: Cell::new(Readiness::NONE),
             closed: Cell::new(false),
             rearms: local.rearms(),
             readers: Waiters::default(),
@@ -213,15 +276,15 @@ impl<T: AsFd + 'static> Source<T> {
                 state.key.set(Some(key));
                 Ok(Self { state })
             }
-            Err(RegisterError {
-                error: Error::Io(error),
-                ..
-            }) => Err(error),
-            Err(RegisterError { error, .. }) => Err(io::Error::other(error)),
+            Err(refused) => Err(refused.error.into_io()),
         }
     }
 
-    /// Waits until reading is worth a try.
+    /// Waits until reading is worth a try; what is tried may still give `WouldBlock`.
+    ///
+    /// What has been reported since the last wait or operation ends it at once. If nothing has, and nothing
+    /// was seen to take what was there, the kernel is asked: a wait that follows a wait is over while there
+    /// is something to read, and not longer.
     ///
     /// # Errors
     ///
@@ -235,7 +298,7 @@ impl<T: AsFd + 'static> Source<T> {
         self.wait(Direction::Read).await
     }
 
-    /// Waits until writing is worth a try.
+    /// Waits until writing is worth a try, as [`Source::wait_readable`] does for reading.
     ///
     /// # Errors
     ///
@@ -250,11 +313,13 @@ impl<T: AsFd + 'static> Source<T> {
 
     async fn wait(&self, direction: Direction) -> io::Result<()> {
         let mut place = self.place(direction);
-        poll_fn(|cx| budget::counted(cx, |cx| place.poll_ready(cx))).await
+        poll_fn(|cx| budget::counted(cx, |cx| place.poll_unused(cx))).await
     }
 
     /// Runs `operation` until it gives something other than `WouldBlock` (or `Interrupted`),
-    /// waiting before each try until one is worth it.
+    /// waiting before each try until one is worth it, as [`Source::wait_readable`] does: of several in a row
+    /// each but the first costs a look at the kernel. To take all that has come, [`Source::try_io`] is
+    /// cheaper. An operation may also do that by itself, and return `Ok` when it has met `WouldBlock`.
     ///
     /// # Errors
     ///
@@ -270,7 +335,35 @@ impl<T: AsFd + 'static> Source<T> {
         mut operation: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
         let mut place = self.place(direction);
-        poll_fn(|cx| place.poll_io(cx, &mut operation)).await
+        poll_fn(|cx| place.poll_io(cx, Place::poll_unused, &mut operation)).await
+    }
+
+    /// Runs `operation` now, without waiting, again only if a signal broke it off (`Interrupted`). After a
+    /// `WouldBlock` the next wait goes on until the kernel reports something new.
+    ///
+    /// # Errors
+    ///
+    /// What `operation` gives; or what the system says to being asked again, where the poller wants that
+    /// after a `WouldBlock` ([`Local::rearms`]).
+    pub fn try_io<R>(
+        &self,
+        direction: Direction,
+        mut operation: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let state = &*self.state;
+        state
+            .unused
+            .set(state.unused.get().without(direction.bit()));
+        loop {
+            match operation(&state.io) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    state.clear(direction)?;
+                    return Err(error);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
     }
 
     /// For operations of one direction, one after the other.
@@ -284,6 +377,7 @@ impl<T: AsFd + 'static> Source<T> {
     }
 }
 
+/// Operations on the thing itself are not seen here: see [`Source::try_io`].
 impl<T: AsFd + 'static> Deref for Source<T> {
     type Target = T;
 
@@ -328,6 +422,18 @@ impl<T> Place<'_, T> {
         }
     }
 
+    /// The same for who may have used the bit unseen (R132).
+    fn poll_unused(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            while self.state.is_ready(self.direction) {
+                if self.state.is_still_ready(self.direction)? {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            ready!(self.wait(cx))?;
+        }
+    }
+
     #[inline(never)]
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.state.closed.get() {
@@ -343,16 +449,17 @@ impl<T> Place<'_, T> {
         self.state.look(self.direction)
     }
 
-    /// [`Source::io`].
+    /// [`Source::io`], with one of the two above.
     #[inline]
     fn poll_io<R>(
         &mut self,
         cx: &mut Context<'_>,
+        poll_ready: impl Fn(&mut Self, &mut Context<'_>) -> Poll<io::Result<()>>,
         operation: &mut impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         budget::counted(cx, |cx| {
             loop {
-                if let Err(error) = ready!(self.poll_ready(cx)) {
+                if let Err(error) = ready!(poll_ready(self, cx)) {
                     return Poll::Ready(Err(error));
                 }
                 match operation(&self.state.io) {
@@ -386,7 +493,7 @@ impl<T> Place<'_, T> {
         room: usize,
         mut operation: impl FnMut(&T) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        let done = ready!(self.poll_io(cx, &mut operation))?;
+        let done = ready!(self.poll_io(cx, Self::poll_ready, &mut operation))?;
         let state = self.state;
         if done < room && !state.ready.get().intersects(STICKY) {
             // The bytes have gone over, so an error would lose them. The bit is still set then,

@@ -4,8 +4,11 @@
 //! of the system or of another kernel ([`KernelFd`]). One branch that always goes the same way stands before
 //! each system call; above this line nobody knows which kernel it is.
 
-use super::KernelFd;
+use super::{KernelFd, Readiness, portable};
+use readily_sys::nonblocking::{self, Hold};
 use readily_sys::socket;
+use readily_sys::transfer::{self, Transfer};
+use std::cell::Cell;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -74,7 +77,54 @@ impl<'a> AnyFd<'a> {
         }
     }
 
-    /// Reads (`read(2)`).
+    /// Makes it non-blocking, and remembers whether it was blocking; `None` of another kernel's.
+    pub(crate) fn hold_nonblocking(self) -> io::Result<Option<Hold>> {
+        match self {
+            Self::System(fd) => nonblocking::hold(fd).map(Some),
+            Self::Other(fd) => fd.set_nonblocking().map(|_| None),
+        }
+    }
+
+    /// By which calls it is read and written without waiting.
+    #[must_use]
+    pub fn transfer(self) -> Transfer {
+        match self {
+            Self::System(fd) => Transfer::for_fd(fd),
+            Self::Other(fd) if fd.kind() == socket::Kind::Other => Transfer::FILE,
+            Self::Other(_) => Transfer::SOCKET,
+        }
+    }
+
+    /// Reads without waiting, even if it is blocking. `known` is what is known of it so far, at first
+    /// [`AnyFd::transfer`].
+    ///
+    /// # Errors
+    ///
+    /// As `recv(2)` or `read(2)`; `WouldBlock` if there is nothing.
+    #[inline]
+    pub fn try_read(self, buffer: &mut [u8], known: &Cell<Transfer>) -> io::Result<usize> {
+        match self {
+            Self::System(fd) => transfer::read(fd, buffer, known),
+            Self::Other(fd) => uninterrupted(|| fd.read(buffer)),
+        }
+    }
+
+    /// Writes without waiting, even if it is blocking. A socket is asked to spare us the signal where
+    /// nobody reads.
+    ///
+    /// # Errors
+    ///
+    /// As `send(2)` or `write(2)`; `WouldBlock` if there is no room.
+    #[inline]
+    pub fn try_write(self, bytes: &[u8], known: &Cell<Transfer>) -> io::Result<usize> {
+        match self {
+            Self::System(fd) => transfer::write(fd, bytes, known),
+            Self::Other(fd) if known.get().is_socket() => uninterrupted(|| fd.send(bytes)),
+            Self::Other(fd) => uninterrupted(|| fd.write(bytes)),
+        }
+    }
+
+    /// Reads (`read(2)`), and waits if it is blocking: see [`AnyFd::try_read`].
     ///
     /// # Errors
     ///
@@ -82,12 +132,12 @@ impl<'a> AnyFd<'a> {
     #[inline]
     pub fn read(self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::System(fd) => socket::read(fd, buffer),
+            Self::System(fd) => transfer::read_waiting(fd, buffer),
             Self::Other(fd) => uninterrupted(|| fd.read(buffer)),
         }
     }
 
-    /// Writes (`write(2)`).
+    /// Writes (`write(2)`), and waits if it is blocking: see [`AnyFd::try_write`].
     ///
     /// # Errors
     ///
@@ -95,7 +145,7 @@ impl<'a> AnyFd<'a> {
     #[inline]
     pub fn write(self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::System(fd) => socket::write(fd, bytes),
+            Self::System(fd) => transfer::write_waiting(fd, bytes),
             Self::Other(fd) => uninterrupted(|| fd.write(bytes)),
         }
     }
@@ -149,6 +199,32 @@ impl<'a> AnyFd<'a> {
         match self {
             Self::System(fd) => socket::take_error(fd),
             Self::Other(fd) => fd.take_error(),
+        }
+    }
+
+    /// What holds of it just now, whoever asks and whatever has been reported: one look at the kernel,
+    /// which waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// As `poll(2)`.
+    #[inline]
+    pub fn readiness(self) -> io::Result<Readiness> {
+        match self {
+            Self::System(fd) => portable::look(fd),
+            Self::Other(fd) => fd.readiness(),
+        }
+    }
+
+    /// Whether it is a connection that nobody has begun, and that is reported as hung up all the same.
+    ///
+    /// # Errors
+    ///
+    /// As `getpeername(2)`.
+    pub fn is_unconnected(self) -> io::Result<bool> {
+        match self {
+            Self::System(fd) => socket::is_unconnected(fd),
+            Self::Other(fd) => fd.is_unconnected(),
         }
     }
 

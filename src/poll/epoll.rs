@@ -14,7 +14,7 @@ use std::time::Duration;
 use readily_sys::epoll::{self, Epoll};
 use readily_sys::{Notifier, errno};
 
-use crate::poll::{Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger};
+use crate::poll::{Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger, check_token};
 
 /// The [`Poller`] of Linux.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Poller for EpollPoller {
         interest: Interest,
         trigger: Trigger,
     ) -> io::Result<()> {
-        debug_assert_ne!(token, NOTIFIER, "this token is the poller's own");
+        check_token(token)?;
         self.epoll.add(fd, asked(interest, trigger), token)
     }
 
@@ -79,11 +79,12 @@ impl Poller for EpollPoller {
         interest: Interest,
         trigger: Trigger,
     ) -> io::Result<()> {
-        debug_assert_ne!(token, NOTIFIER, "this token is the poller's own");
+        check_token(token)?;
         self.epoll.modify(fd, asked(interest, trigger), token)
     }
 
     fn rearm(&mut self, fd: RawFd, token: u64, _interest: Interest) -> io::Result<()> {
+        check_token(token)?;
         // An edge needs no arming here. What is owed is the error for an unknown
         // descriptor, and the kernel is the one that knows: it refuses a second
         // registration. Nobody calls this in earnest, see `rearms`.

@@ -7,6 +7,7 @@
 //!
 //! In the notes this is one more thing that the selector stands on (N2).
 
+use super::Readiness;
 use readily_sys::socket;
 use std::cell::OnceCell;
 use std::fmt;
@@ -118,6 +119,11 @@ pub trait KernelFd: fmt::Debug {
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
     fn take_error(&self) -> io::Result<Option<io::Error>>;
     fn is_connected(&self) -> io::Result<bool>;
+    fn readiness(&self) -> io::Result<Readiness>;
+    /// Whether it is reported as hung up because nobody has begun to connect it.
+    fn is_unconnected(&self) -> io::Result<bool> {
+        Ok(false)
+    }
     fn unread(&self) -> io::Result<usize>;
     fn peek(&self) -> io::Result<bool>;
     fn local_addr(&self) -> io::Result<SocketAddr>;

@@ -27,7 +27,7 @@ use readily_sys::poll::FileKind;
 use self::apply::ident;
 use self::entry::Entry;
 use self::filters::{Known, Wanted};
-use super::{AnyKernel, Event, Interest, NOTIFIER, Notify, Poller, Trigger};
+use super::{AnyKernel, Event, Interest, NOTIFIER, Notify, Poller, Trigger, check_token};
 
 /// What lies below a [`KqueuePoller`]: the system's kqueue, or one in memory.
 pub trait Queue {
@@ -187,7 +187,7 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
         interest: Interest,
         trigger: Trigger,
     ) -> io::Result<()> {
-        debug_assert_ne!(token, NOTIFIER, "this token is the poller's own");
+        check_token(token)?;
         let mut known = Known::new(self.queue.file_kind(fd)?);
         if let Some(entry) = self.entries.get(&fd).copied() {
             if !self.is_gone(fd, &entry) {
@@ -222,7 +222,7 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
         interest: Interest,
         trigger: Trigger,
     ) -> io::Result<()> {
-        debug_assert_ne!(token, NOTIFIER, "this token is the poller's own");
+        check_token(token)?;
         let old = self.known(fd)?;
         let wanted = Wanted {
             token,
@@ -244,6 +244,7 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
     }
 
     fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        check_token(token)?;
         let mut entry = self.known(fd)?;
         if entry.wanted.trigger == Trigger::Edge {
             entry.wanted.token = token;

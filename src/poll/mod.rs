@@ -229,6 +229,12 @@ pub struct Event {
 /// The token that pollers keep for their own notifier; no registration may use it.
 pub const NOTIFIER: u64 = u64::MAX;
 
+/// Refuses the token that is the poller's own: `EINVAL`.
+pub(crate) fn check_token(token: u64) -> io::Result<()> {
+    let own = io::Error::from_raw_os_error(readily_sys::errno::EINVAL);
+    if token == NOTIFIER { Err(own) } else { Ok(()) }
+}
+
 /// A selector: descriptors go in with an interest, events come out.
 ///
 /// Descriptors are numbers here, as they are for the kernel: a dead one costs a clear
@@ -246,6 +252,7 @@ pub const NOTIFIER: u64 = u64::MAX;
 /// | `modify`, `rearm`, `remove` of another | `ENOENT` (`NotFound`) |
 /// | any, of a closed descriptor | `EBADF`; after a close behind our back also `ENOENT`, or, from `remove`, none |
 /// | `register` of a regular file or a directory | `EPERM` (`PermissionDenied`) |
+/// | `register`, `modify` or `rearm` with the token [`NOTIFIER`] | `EINVAL` (`InvalidInput`) |
 ///
 /// A failed call changes nothing.
 pub trait Poller {

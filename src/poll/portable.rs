@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use readily_sys::poll::{self, PollSet};
-use readily_sys::{Notifier, errno};
+use readily_sys::{FileId, Notifier, errno};
 
-use super::{Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger};
+use super::{Event, Interest, Notify, Poller, Readiness, Trigger, check_token};
 
 /// The [`Poller`] over `poll(2)`, for every Unix. A wait is linear in the number of
 /// registrations.
@@ -41,6 +41,8 @@ impl Notify for Bell {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     fd: RawFd,
+    /// Which file the number stood for.
+    id: FileId,
     token: u64,
     interest: Interest,
     trigger: Trigger,
@@ -53,9 +55,10 @@ struct Entry {
 }
 
 impl Entry {
-    const fn new(fd: RawFd, token: u64, interest: Interest, trigger: Trigger) -> Self {
+    const fn new(fd: RawFd, id: FileId, token: u64, interest: Interest, trigger: Trigger) -> Self {
         Self {
             fd,
+            id,
             token,
             interest,
             trigger,
@@ -141,12 +144,12 @@ impl Poller for PollPoller {
         interest: Interest,
         trigger: Trigger,
     ) -> io::Result<()> {
-        debug_assert_ne!(token, NOTIFIER, "this token is the poller's own");
-        poll::is_pollable(fd)?;
-        let entry = Entry::new(fd, token, interest, trigger);
-        match self.index.get(&fd).copied() {
-            // Closed behind our back, as the kernel has said; the number is new now.
-            Some(at) if self.entries[at].dead => {
+        check_token(token)?;
+        let id = poll::pollable_id(fd)?;
+        let entry = Entry::new(fd, id, token, interest, trigger);
+        match self.index.get(&fd).map(|&at| (at, self.entries[at])) {
+            // Closed behind our back, as the kernel has said, or as another file under the number shows.
+            Some((at, old)) if old.dead || old.id != id => {
                 self.entries[at] = entry;
                 self.sync(at);
             }
@@ -167,16 +170,20 @@ impl Poller for PollPoller {
         interest: Interest,
         trigger: Trigger,
     ) -> io::Result<()> {
-        debug_assert_ne!(token, NOTIFIER, "this token is the poller's own");
+        check_token(token)?;
         let at = self.known(fd)?;
-        // Nobody below would notice that it is closed, before the next wait.
-        poll::is_pollable(fd)?;
-        self.entries[at] = Entry::new(fd, token, interest, trigger);
+        // Nobody below would notice that it is closed, before the next wait, or another file's by now.
+        let id = poll::pollable_id(fd)?;
+        if self.entries[at].id != id {
+            return Err(io::Error::from_raw_os_error(errno::ENOENT));
+        }
+        self.entries[at] = Entry::new(fd, id, token, interest, trigger);
         self.sync(at);
         Ok(())
     }
 
     fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        check_token(token)?;
         let at = self.known(fd)?;
         let entry = &mut self.entries[at];
         if entry.trigger == Trigger::Edge {
@@ -276,6 +283,11 @@ fn reported(bits: i16) -> Readiness {
     ];
     let set = MEANING.iter().filter(|(bit, _)| bits & bit != 0);
     set.fold(Readiness::NONE, |ready, &(_, meaning)| ready | meaning)
+}
+
+/// What holds of one descriptor just now.
+pub(super) fn look(fd: BorrowedFd<'_>) -> io::Result<Readiness> {
+    poll::look(fd, bits(Interest::BOTH | Interest::PRIORITY)).map(reported)
 }
 
 #[cfg(test)]

@@ -50,16 +50,23 @@ use unix::fresh;
 #[path = "apple/fresh.rs"]
 mod fresh;
 
+#[cfg(not(any(target_vendor = "apple", target_os = "netbsd")))]
+use unix::ppoll;
+
+#[cfg(any(target_vendor = "apple", target_os = "netbsd"))]
+#[path = "apple/ppoll.rs"]
+mod ppoll;
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use linux::secure::is_secure;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use linux::{epoll, facts};
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use linux::{poll_bits, wiped};
+use linux::{nowait, poll_bits, wiped};
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub use unix::secure::is_secure;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-use unix::{poll_bits, wiped};
+use unix::{nowait, poll_bits, wiped};
 
 #[cfg(all(
     any(target_os = "linux", target_os = "android"),
@@ -79,7 +86,8 @@ pub mod inline_fn;
 pub mod kq_abi;
 pub mod odd_waker;
 pub use unix::close::close;
-pub use unix::{clock, for_tests, fork, poll, socket};
+pub use unix::file_id::FileId;
+pub use unix::{clock, for_tests, fork, nonblocking, poll, socket, transfer};
 
 /// The error numbers that pollers speak of, so that nobody above needs `libc` for them.
 pub mod errno {

@@ -112,6 +112,7 @@ const WAYS: &[(Way, &[&str])] = &[
         &["both_directions_come_in_one_event"],
     ),
     (Way::CutsTokens, &["a_token_comes_back_whole"]),
+    (Way::TakesItsOwnToken, &["the_notifiers_token_is_refused"]),
     (
         Way::OneTokenForAll,
         &[
@@ -148,7 +149,10 @@ const WAYS: &[(Way, &[&str])] = &[
     ),
     (
         Way::RemembersNumbers,
-        &["a_close_without_a_removal_does_not_block_the_number"],
+        &[
+            "a_close_without_a_removal_does_not_block_the_number",
+            "a_number_that_was_closed_and_used_again_is_registered_anew",
+        ],
     ),
     (Way::RefusesAll, &["dev_null_is_refused_or_always_ready"]),
     (

@@ -40,6 +40,7 @@ pub(crate) enum Way {
     NeverWritable,
     TellsEachDirectionApart,
     CutsTokens,
+    TakesItsOwnToken,
     OneTokenForAll,
     OneTokenForANumber,
     ClearsTheList,
@@ -137,6 +138,7 @@ impl<P: Poller> Broken<P> {
         let first = *self.first.entry(fd).or_insert(token);
         let token = match self.way {
             Way::CutsTokens => token & u64::from(u32::MAX),
+            Way::TakesItsOwnToken if token == NOTIFIER => NOTIFIER - 1,
             Way::OneTokenForAll => 1,
             Way::OneTokenForANumber => first,
             _ => token,

@@ -6,7 +6,8 @@
 use crate::support::guard;
 use readily::io::{TcpListener, TcpStream};
 use readily::poll::portable::PollPoller;
-use readily::poll::{AnyFd, AnyKernel, Event, Interest, KernelFd, NewFd, Notify, Poller, Trigger};
+use readily::poll::{AnyFd, AnyKernel, Event, Interest, KernelFd, NewFd, Notify, Poller};
+use readily::poll::{Readiness, Trigger};
 use readily::testing::Kernel;
 use readily::{Accepted, Closures, Error, EventLoop, Runner};
 use readily_sys::{errno, socket};
@@ -110,6 +111,9 @@ impl KernelFd for ThirdFd {
     }
     fn is_connected(&self) -> io::Result<bool> {
         self.any().is_connected()
+    }
+    fn readiness(&self) -> io::Result<Readiness> {
+        self.any().readiness()
     }
     fn unread(&self) -> io::Result<usize> {
         self.any().unread()

@@ -5,8 +5,8 @@
 #![allow(unsafe_code)]
 
 use crate::support::{
-    Log, collect_unhandled, guard, is_alone, strict_loop, strict_run, strict_runner, turn_times,
-    turn_until,
+    Log, collect_unhandled, guard, is_alone, is_nonblocking, strict_loop, strict_run,
+    strict_runner, turn_times, turn_until,
 };
 use readily::{Closures, Error, EventLoop, Interest, JoinError, WaitError, wait_for};
 use std::future::pending;
@@ -43,6 +43,7 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
     let _guard = guard!();
     let event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let duplicate = ours.try_clone().unwrap();
     let log = Log::default();
     let note = log.clone();
     let read = Closures::new().on_read(move |cx| {
@@ -74,6 +75,7 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
         i32::from(told == [true; 8] && fresh)
     });
     assert_eq!(code, 1);
+    assert!(is_nonblocking(&duplicate), "the parent still has it (R131)");
     let mut event_loop = event_loop.expect("the child had a copy");
     theirs.write_all(b"x").unwrap();
     turn_until(&mut event_loop, || log.len() > 0);

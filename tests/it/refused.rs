@@ -3,7 +3,8 @@
 
 use crate::moody::{moody, moody_on};
 use crate::support::{
-    Dropped, Log, collect_unhandled, guard, is_alone, listener, tcp_pair, turn_until,
+    Dropped, Log, collect_unhandled, guard, is_alone, is_nonblocking, listener, tcp_pair,
+    turn_until,
 };
 use readily::io::{Source, TcpListener, TcpStream};
 use readily::{Accepted, Closures, Cx, Error, Interest, Runner};
@@ -58,14 +59,6 @@ fn a_registration_that_the_kernel_refuses_gives_everything_back() {
         assert_eq!(event_loop.close().registrations, 1);
         assert_eq!(log.text(), "read dropped");
     }
-}
-
-fn is_nonblocking(stream: &UnixStream) -> bool {
-    let number = stream.as_raw_fd();
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    let flags = i32::from_str_radix(flags.unwrap().trim(), 8).unwrap();
-    flags & libc::O_NONBLOCK != 0
 }
 
 /// R013: the same behind `await`. The descriptor is closed, the error is told, and the next one

@@ -12,6 +12,7 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::rc::Rc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -434,6 +435,15 @@ impl Debug for Count {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.get().fmt(f)
     }
+}
+
+/// Whether the open file behind a descriptor is non-blocking.
+pub(crate) fn is_nonblocking(fd: &impl AsRawFd) -> bool {
+    let number = fd.as_raw_fd();
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).expect("it is open");
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.expect("the kernel tells them").trim();
+    i32::from_str_radix(flags, 8).expect("a number") & libc::O_NONBLOCK != 0
 }
 
 /// How many descriptors a process has open.

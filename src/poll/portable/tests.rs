@@ -102,3 +102,39 @@ fn removing_one_leaves_the_others_in_their_places() {
         );
     }
 }
+
+/// What epoll says of a number that stands for another file than the one that was registered.
+#[test]
+fn a_number_that_is_another_files_by_now_is_not_modified() {
+    let mut poller = PollPoller::new().unwrap();
+    let ((one, _keep), (other, _keep_too)) =
+        (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+    let fd = one.as_raw_fd();
+    poller
+        .register(fd, 1, Interest::READ, Trigger::Level)
+        .unwrap();
+    // As if the number had been closed and opened again, which other tests must not meet.
+    poller.entries[0].id = poll::pollable_id(other.as_raw_fd()).unwrap();
+    let modified = poller.modify(fd, 1, Interest::BOTH, Trigger::Level);
+    assert_eq!(modified.unwrap_err().raw_os_error(), Some(errno::ENOENT));
+    poller
+        .register(fd, 2, Interest::WRITE, Trigger::Level)
+        .unwrap();
+    assert_eq!(waited(&mut poller).len(), 1);
+    poller
+        .modify(fd, 2, Interest::NONE, Trigger::Level)
+        .unwrap();
+}
+
+/// R134.
+#[test]
+fn the_notifiers_token_is_no_users() {
+    let mut poller = PollPoller::new().unwrap();
+    let (reader, _writer) = UnixStream::pair().unwrap();
+    let (fd, token) = (reader.as_raw_fd(), crate::poll::NOTIFIER);
+    let refused = poller.register(fd, token, Interest::READ, Trigger::Level);
+    assert_eq!(refused.unwrap_err().raw_os_error(), Some(errno::EINVAL));
+    poller
+        .register(fd, token - 1, Interest::READ, Trigger::Level)
+        .unwrap();
+}

@@ -275,7 +275,7 @@ impl Fd {
     }
 
     /// Does something with the end of a stream or pipe; `None` if it is none.
-    fn on_end<R>(&self, does: impl FnOnce(&mut super::End) -> R) -> Option<R> {
+    pub(super) fn on_end<R>(&self, does: impl FnOnce(&mut super::End) -> R) -> Option<R> {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number).ok()?;
         match &mut table.at(file).body {

@@ -12,7 +12,7 @@ use super::table::Table;
 use super::waiting::{self, Bell};
 use super::watch::{Item, Name, Watch, asked, reported};
 use super::{Kernel, os};
-use crate::poll::{AnyKernel, Event, Interest, Notify, Poller, Trigger};
+use crate::poll::{AnyKernel, Event, Interest, Notify, Poller, Trigger, check_token};
 use readily_sys::errno::{EEXIST, ENOENT, ENOMEM, EPERM};
 use std::fmt;
 use std::io;
@@ -113,6 +113,7 @@ impl SimPoller {
 
 impl Poller for SimPoller {
     fn register(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
+        check_token(token)?;
         let mut table = self.kernel.table.borrow_mut();
         let name = (fd, table.file(fd)?);
         if matches!(table.at(name.1).body, Body::Regular { .. }) {
@@ -132,6 +133,7 @@ impl Poller for SimPoller {
     }
 
     fn modify(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
+        check_token(token)?;
         let mut table = self.kernel.table.borrow_mut();
         let name = (fd, table.file(fd)?);
         if !table.watches[self.place].items.contains_key(&name) {
@@ -142,7 +144,8 @@ impl Poller for SimPoller {
         Ok(())
     }
 
-    fn rearm(&mut self, fd: RawFd, _token: u64, _interest: Interest) -> io::Result<()> {
+    fn rearm(&mut self, fd: RawFd, token: u64, _interest: Interest) -> io::Result<()> {
+        check_token(token)?;
         let table = self.kernel.table.borrow();
         let name = (fd, table.file(fd)?);
         match table.watches[self.place].items.contains_key(&name) {

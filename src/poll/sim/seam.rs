@@ -2,8 +2,10 @@
 //!
 //! Nothing is decided here: each method hands on to the one of its name.
 
-use super::{Fd, Kernel};
-use crate::poll::{AnyKernel, KernelFd};
+use super::ends::State;
+use super::{Fd, Kernel, os};
+use crate::poll::{AnyKernel, KernelFd, Readiness};
+use readily_sys::errno::EBADF;
 use readily_sys::socket;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -64,6 +66,16 @@ impl KernelFd for Fd {
 
     fn is_connected(&self) -> io::Result<bool> {
         Fd::is_connected(self)
+    }
+
+    fn readiness(&self) -> io::Result<Readiness> {
+        let looked = self.kernel().look(Fd::number(self));
+        looked.map(|(holds, _)| holds).ok_or_else(|| os(EBADF))
+    }
+
+    fn is_unconnected(&self) -> io::Result<bool> {
+        let found = self.on_end(|end| end.is_socket() && end.state == State::Unconnected);
+        Ok(found.unwrap_or(false))
     }
 
     fn unread(&self) -> io::Result<usize> {

@@ -134,15 +134,25 @@ impl OnTape for Vec<u8> {
     }
 }
 
+impl OnTape for Readiness {
+    fn put(&self, tape: &mut Vec<u8>) {
+        tape.push(self.bits());
+    }
+
+    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+        reel.byte().map(Self::from_bits)
+    }
+}
+
 impl OnTape for Event {
     fn put(&self, tape: &mut Vec<u8>) {
         self.token.put(tape);
-        tape.push(self.ready.bits());
+        self.ready.put(tape);
     }
 
     fn get(reel: &mut Reel) -> Result<Self, Diverged> {
         let token = u64::get(reel)?;
-        let ready = Readiness::from_bits(reel.byte()?);
+        let ready = Readiness::get(reel)?;
         Ok(Self { token, ready })
     }
 }

@@ -48,6 +48,8 @@ ops! {
     Shutdown = b's', "shutdown";
     TakeError = b'e', "asking for the error";
     IsConnected = b'i', "asking whether it is connected";
+    Readiness = b'f', "asking what it is ready for";
+    IsUnconnected = b'q', "asking whether nobody has begun to connect it";
     Unread = b'u', "asking how much is unread";
     Peek = b'p', "peek";
     LocalAddr = b'l', "asking for the own address";
@@ -62,7 +64,7 @@ mod tests {
     #[test]
     fn each_operation_has_a_byte_of_its_own() {
         let all: Vec<Op> = (0..=u8::MAX).filter_map(Op::of).collect();
-        assert_eq!(all.len(), 26);
+        assert_eq!(all.len(), 28);
         assert!(all.iter().all(|op| Op::of(op.byte()) == Some(*op)));
     }
 }

@@ -9,8 +9,13 @@ use super::ops::Op;
 use super::recorder::{Recorder, same};
 use super::sum;
 use crate::base::clock::Clock;
-use crate::poll::{AnyFd, AnyKernel, Event, Interest, KernelFd, NewFd, Notify, Poller, Trigger};
+use crate::poll::{
+    AnyFd, AnyKernel, Event, Interest, KernelFd, NewFd, Notify, Poller, Readiness, Trigger,
+};
+use readily_sys::nonblocking::{self, Hold};
+use readily_sys::transfer::Transfer;
 use readily_sys::{errno, socket};
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -122,11 +127,28 @@ impl Clock for RecordedClock {
 
 #[derive(Debug)]
 pub(super) struct RecordedFd {
-    pub(super) fd: OwnedFd,
-    pub(super) recorder: Recorder,
+    fd: OwnedFd,
+    recorder: Recorder,
+    transfer: Cell<Transfer>,
+    hold: RefCell<Option<Hold>>,
 }
 
 impl RecordedFd {
+    pub(super) fn new(fd: OwnedFd, recorder: Recorder) -> Self {
+        Self {
+            transfer: Cell::new(Transfer::for_fd(fd.as_fd())),
+            fd,
+            recorder,
+            hold: RefCell::default(),
+        }
+    }
+
+    fn release(&self) {
+        if let Some(hold) = self.hold.take() {
+            hold.release(self.fd.as_fd());
+        }
+    }
+
     fn any(&self) -> AnyFd<'_> {
         AnyFd::System(self.fd.as_fd())
     }
@@ -150,6 +172,7 @@ impl RecordedFd {
 impl Drop for RecordedFd {
     fn drop(&mut self) {
         self.recorder.forget(self.fd.as_raw_fd());
+        self.release();
     }
 }
 
@@ -167,21 +190,31 @@ impl KernelFd for RecordedFd {
     }
 
     fn set_nonblocking(&self) -> io::Result<bool> {
-        self.entry(Op::Nonblocking, self.any().set_nonblocking())
+        self.release();
+        let held = nonblocking::hold(self.fd.as_fd());
+        let was_blocking = held.map(|hold| {
+            let was_blocking = hold.was_blocking();
+            *self.hold.borrow_mut() = Some(hold);
+            was_blocking
+        });
+        self.entry(Op::Nonblocking, was_blocking)
     }
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let args = [self.fd.as_raw_fd().into(), buffer.len() as i64];
-        let done = self.any().read(buffer).map(|n| buffer[..n].to_vec());
+        let done = self.any().try_read(buffer, &self.transfer);
+        let done = done.map(|n| buffer[..n].to_vec());
         self.recorder.entry(Op::Read, &args, done).map(|b| b.len())
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.wrote(Op::Write, bytes, self.any().write(bytes))
+        let done = self.any().try_write(bytes, &self.transfer);
+        self.wrote(Op::Write, bytes, done)
     }
 
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.wrote(Op::Send, bytes, self.any().send(bytes))
+        let done = self.any().try_write(bytes, &self.transfer);
+        self.wrote(Op::Send, bytes, done)
     }
 
     fn accept(&self) -> io::Result<(Rc<dyn KernelFd>, Option<SocketAddr>)> {
@@ -205,6 +238,14 @@ impl KernelFd for RecordedFd {
 
     fn is_connected(&self) -> io::Result<bool> {
         self.entry(Op::IsConnected, self.any().is_connected())
+    }
+
+    fn readiness(&self) -> io::Result<Readiness> {
+        self.entry(Op::Readiness, self.any().readiness())
+    }
+
+    fn is_unconnected(&self) -> io::Result<bool> {
+        self.entry(Op::IsUnconnected, self.any().is_unconnected())
     }
 
     fn unread(&self) -> io::Result<usize> {

@@ -144,8 +144,7 @@ impl Recorder {
 
     pub(super) fn fd(&self, fd: OwnedFd) -> Rc<dyn KernelFd> {
         self.0.borrow_mut().open.insert(fd.as_raw_fd());
-        let recorder = self.clone();
-        Rc::new(RecordedFd { fd, recorder })
+        Rc::new(RecordedFd::new(fd, self.clone()))
     }
 
     /// Writes down the number of a new descriptor.

@@ -10,7 +10,7 @@ use super::recorded::asked;
 use super::replayer::Replayer;
 use super::sum;
 use crate::base::clock::Clock;
-use crate::poll::{AnyKernel, Event, Interest, KernelFd, Notify, Poller, Trigger};
+use crate::poll::{AnyKernel, Event, Interest, KernelFd, Notify, Poller, Readiness, Trigger};
 use readily_sys::socket;
 use std::fmt;
 use std::io;
@@ -158,6 +158,14 @@ impl KernelFd for ReplayedFd {
 
     fn is_connected(&self) -> io::Result<bool> {
         self.result(Op::IsConnected)
+    }
+
+    fn readiness(&self) -> io::Result<Readiness> {
+        self.result(Op::Readiness)
+    }
+
+    fn is_unconnected(&self) -> io::Result<bool> {
+        self.result(Op::IsUnconnected)
     }
 
     fn unread(&self) -> io::Result<usize> {

@@ -229,6 +229,7 @@ macro_rules! poller_promises {
             ],
             registrations: [
                 a_token_comes_back_whole,
+                the_notifiers_token_is_refused,
                 two_descriptors_have_two_tokens,
                 both_directions_come_in_one_event,
                 modify_changes_the_token,
@@ -242,6 +243,7 @@ macro_rules! poller_promises {
                 a_duplicate_is_a_registration_of_its_own,
                 a_number_used_again_has_the_new_token_only,
                 a_close_without_a_removal_does_not_block_the_number,
+                a_number_that_was_closed_and_used_again_is_registered_anew,
                 a_close_behind_our_back_makes_modify_an_error,
                 more_than_a_batch_is_served_in_bounded_waits,
                 more_edges_than_a_batch_are_each_told_once,

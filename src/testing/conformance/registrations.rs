@@ -43,6 +43,24 @@ pub(super) fn a_token_comes_back_whole(mut world: World) {
     }
 }
 
+/// That one is for the poller's own notifier: under it an event would be taken for a ring.
+pub(super) fn the_notifiers_token_is_refused(mut world: World) {
+    let (here, _there) = ready(&world);
+    let fd = here.number();
+    let refused = world
+        .poller()
+        .register(fd, NOTIFIER, Interest::READ, Trigger::Level);
+    assert_eq!(code(refused), errno::EINVAL);
+    world.register(fd, 1, Interest::READ, Trigger::Level);
+    let refused = world
+        .poller()
+        .modify(fd, NOTIFIER, Interest::BOTH, Trigger::Level);
+    assert_eq!(code(refused), errno::EINVAL);
+    let refused = world.poller().rearm(fd, NOTIFIER, Interest::READ);
+    assert_eq!(code(refused), errno::EINVAL);
+    assert_eq!(world.next_for(1), Readiness::READ);
+}
+
 pub(super) fn two_descriptors_have_two_tokens(mut world: World) {
     let ((one, _keep_one), (two, wake_two)) = (ready(&world), world.pair());
     world.register(one.number(), 1, Interest::READ, Trigger::Level);
@@ -223,6 +241,18 @@ pub(super) fn a_close_without_a_removal_does_not_block_the_number(mut world: Wor
         );
     }
     let (new, _new_peer) = ready(&world);
+    let _second = new.renumbered(fd);
+    world.register(fd, 2, Interest::READ, Trigger::Level);
+    assert_eq!(world.next_for(2), Readiness::READ);
+}
+
+/// The same without even the removal: the number stands for another file, which nobody has registered.
+pub(super) fn a_number_that_was_closed_and_used_again_is_registered_anew(mut world: World) {
+    let ((old, _old_peer), (new, _new_peer)) = (ready(&world), ready(&world));
+    let first = old.renumbered(world.free_number());
+    let fd = first.number();
+    world.register(fd, 1, Interest::READ, Trigger::Level);
+    drop((first, old));
     let _second = new.renumbered(fd);
     world.register(fd, 2, Interest::READ, Trigger::Level);
     assert_eq!(world.next_for(2), Readiness::READ);

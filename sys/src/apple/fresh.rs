@@ -14,8 +14,11 @@ use crate::unix::address::Address;
 use crate::unix::socket::{set_nonblocking, set_option};
 use crate::{cvt, uninterrupted};
 
-/// Nothing to say per write: `SO_NOSIGPIPE` is set on the socket.
-pub(crate) const SEND_FLAGS: c_int = 0;
+/// Against the signal there is nothing to say per write: `SO_NOSIGPIPE` is set on the socket.
+pub(crate) const SEND_FLAGS: c_int = libc::MSG_DONTWAIT;
+/// A send to a full buffer waits in spite of `MSG_DONTWAIT`: the kernel looks at the socket's own state
+/// (`SS_NBIO`) and at a flag that programs cannot give (`MSG_NBIO`).
+pub(crate) const SEND_WAITS: bool = true;
 
 /// Makes a socket.
 pub(crate) fn socket(family: c_int, kind: c_int) -> io::Result<OwnedFd> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::cvt;
 use crate::unix::clock::monotonic_ns;
-use crate::unix::poll::millis;
+use crate::unix::poll::{FINE_BELOW, millis, wants_nanoseconds};
 use crate::unix::room::Room;
 
 /// Something to read, or the end.
@@ -33,10 +33,6 @@ pub const RDHUP: u32 = libc::EPOLLRDHUP as u32;
 pub const ET: u32 = libc::EPOLLET as u32;
 /// Report once, then nothing until the next `modify`.
 pub const ONESHOT: u32 = libc::EPOLLONESHOT as u32;
-
-/// Above this a wait goes in two steps; below it, `epoll_pwait2(2)` is worth its price
-/// (about half as much again as `epoll_wait(2)`).
-const FINE_BELOW: Duration = Duration::from_millis(100);
 
 /// An epoll instance with its buffer of events.
 pub struct Epoll {
@@ -119,6 +115,8 @@ impl Epoll {
             self.make_room();
         }
         let n = match timeout {
+            // Above it a wait goes in two steps; below, `epoll_pwait2(2)` is worth its price (about half
+            // as much again as `epoll_wait(2)`).
             Some(limit) if limit >= FINE_BELOW => self.wait_long(limit)?,
             Some(limit) if self.fine && wants_nanoseconds(limit) => self.wait_fine(limit)?,
             _ => self.wait_millis(millis(timeout))?,
@@ -199,7 +197,7 @@ impl Epoll {
             )
         };
         match cvt_long(n) {
-            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            Err(e) if is_refusal(e.raw_os_error()) => {
                 self.fine = false;
                 self.wait_millis(millis(Some(limit)))
             }
@@ -236,9 +234,10 @@ fn cvt_long(answer: libc::c_long) -> io::Result<usize> {
     usize::try_from(answer).map_err(|_| io::Error::last_os_error())
 }
 
-/// Of a limit that is below [`FINE_BELOW`].
-fn wants_nanoseconds(limit: Duration) -> bool {
-    limit.subsec_nanos() % 1_000_000 != 0
+/// Whether `epoll_pwait2(2)` will not be had: by an older kernel, an emulator, or a sandbox, which may say
+/// anything. If something else is wrong, `epoll_wait(2)` says so too.
+fn is_refusal(errno: Option<c_int>) -> bool {
+    !matches!(errno, Some(libc::EINTR | libc::EBADF))
 }
 
 #[cfg(test)]
@@ -246,10 +245,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_limits_with_a_fraction_ask_for_nanoseconds() {
-        assert!(wants_nanoseconds(Duration::from_nanos(1)));
-        assert!(!wants_nanoseconds(Duration::ZERO));
-        assert!(!wants_nanoseconds(Duration::from_millis(3)));
+    fn whatever_a_sandbox_says_to_nanoseconds_is_no_error_of_the_wait() {
+        let refused = |errno| is_refusal(Some(errno));
+        let answers: Vec<_> = (1..=133).filter(|&errno| !refused(errno)).collect();
+        assert_eq!(answers, [libc::EINTR, libc::EBADF]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::ptr;
 
+use crate::unix::file_id::stat;
 use crate::{cvt, cvt_size, uninterrupted};
 
 /// What a descriptor is.
@@ -207,15 +208,6 @@ pub fn is_write_shut(fd: RawFd) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
         Err(error) => Err(error),
     }
-}
-
-fn stat(fd: RawFd) -> io::Result<libc::stat> {
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: `stat` has space for the structure that is written; a number that is not open
-    // gives `EBADF`.
-    cvt(unsafe { libc::fstat(fd, stat.as_mut_ptr()) })?;
-    // SAFETY: the call above has succeeded, so all of it is written.
-    Ok(unsafe { stat.assume_init() })
 }
 
 /// Whether it is a pipe without a name.

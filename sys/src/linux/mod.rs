@@ -4,6 +4,7 @@ pub mod epoll;
 pub mod facts;
 #[cfg_attr(readily_force_pipe, allow(dead_code, unreachable_pub))]
 pub(crate) mod notify;
+pub(crate) mod nowait;
 pub(crate) mod poll_bits;
 pub(crate) mod secure;
 pub(crate) mod wiped;

@@ -6,10 +6,11 @@
 //!
 //! Not in the notes; the promises of a poller (N2) are tried with these.
 
+use std::ffi::c_int;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use crate::{cvt, cvt_size, fresh, uninterrupted};
+use crate::{cvt, cvt_size, fresh, nonblocking, uninterrupted};
 
 /// Makes a pipe: its reading and its writing end.
 ///
@@ -18,6 +19,15 @@ use crate::{cvt, cvt_size, fresh, uninterrupted};
 /// Too many descriptors.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     fresh::pipe()
+}
+
+/// Makes `fd` wait, as whoever shares its open file may do at any time.
+///
+/// # Errors
+///
+/// Those of `fcntl(2)`.
+pub fn make_blocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    nonblocking::clear(fd)
 }
 
 /// Makes a TCP socket that is connected to nobody.
@@ -35,13 +45,18 @@ pub fn unconnected_tcp() -> io::Result<OwnedFd> {
 ///
 /// Those of `setsockopt(2)`; closed it is all the same.
 pub fn reset(fd: OwnedFd) -> io::Result<()> {
+    set_linger(fd.as_fd(), 0)
+}
+
+/// Lets `close(2)` take care of unsent bytes for so many seconds (`SO_LINGER`).
+pub(crate) fn set_linger(fd: BorrowedFd<'_>, seconds: c_int) -> io::Result<()> {
     let linger = libc::linger {
         l_onoff: 1,
-        l_linger: 0,
+        l_linger: seconds,
     };
     let len = size_of::<libc::linger>() as libc::socklen_t;
     let (number, from) = (fd.as_raw_fd(), (&raw const linger).cast());
-    // SAFETY: `from` points to `len` bytes of a live local; the descriptor is ours, so it is
+    // SAFETY: `from` points to `len` bytes of a live local; the descriptor is borrowed, so it is
     // open.
     cvt(unsafe { libc::setsockopt(number, libc::SOL_SOCKET, libc::SO_LINGER, from, len) })?;
     Ok(())
@@ -116,20 +131,22 @@ pub fn allow_descriptors(count: u32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket;
-    use std::os::fd::AsFd;
+    use crate::{socket, transfer};
 
     #[test]
     fn a_number_that_is_taken_is_not_taken_over() {
         let (reader, writer) = pipe().unwrap();
         let taken = duplicate_at(reader.as_fd(), writer.as_raw_fd()).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(socket::write(writer.as_fd(), b"a").unwrap(), 1);
+        assert_eq!(transfer::write_waiting(writer.as_fd(), b"a").unwrap(), 1);
         allow_descriptors(2048).unwrap();
         let twin = duplicate_at(reader.as_fd(), 900).unwrap();
         assert_eq!(twin.as_raw_fd(), 900);
         assert!(closes_on_exec(twin.as_fd()).unwrap());
-        assert_eq!(socket::read(twin.as_fd(), &mut [0; 2]).unwrap(), 1);
+        assert_eq!(
+            transfer::read_waiting(twin.as_fd(), &mut [0; 2]).unwrap(),
+            1
+        );
     }
 
     #[test]

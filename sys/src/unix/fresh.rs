@@ -12,8 +12,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use crate::unix::address::Address;
 use crate::{cvt, uninterrupted};
 
-/// Flags with which a write to a dead peer gives an error and not `SIGPIPE`.
-pub(crate) const SEND_FLAGS: c_int = libc::MSG_NOSIGNAL;
+/// Flags with which a write to a dead peer gives an error and not `SIGPIPE`, and to a full buffer one
+/// instead of a wait for room.
+pub(crate) const SEND_FLAGS: c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+/// Whether a send waits for room in spite of them.
+pub(crate) const SEND_WAITS: bool = false;
 
 /// Makes a socket.
 pub(crate) fn socket(family: c_int, kind: c_int) -> io::Result<OwnedFd> {

@@ -3,17 +3,24 @@
 pub(crate) mod address;
 pub mod clock;
 pub(crate) mod close;
+pub(crate) mod file_id;
 pub mod for_tests;
 pub mod fork;
+pub mod nonblocking;
 pub(crate) mod pipe;
 pub mod poll;
 pub(crate) mod room;
 pub mod socket;
+pub mod transfer;
 
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) mod fresh;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) mod nowait;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) mod poll_bits;
+#[cfg(not(any(target_vendor = "apple", target_os = "netbsd")))]
+pub(crate) mod ppoll;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) mod secure;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

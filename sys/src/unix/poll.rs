@@ -8,10 +8,11 @@
 
 use std::ffi::c_int;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-use crate::cvt;
+use crate::unix::file_id::FileId;
+use crate::{cvt, ppoll, uninterrupted};
 
 /// Something to read, or the end.
 pub const IN: i16 = libc::POLLIN;
@@ -36,13 +37,18 @@ pub const NVAL: i16 = libc::POLLNVAL;
 #[derive(Default)]
 pub struct PollSet {
     list: Vec<libc::pollfd>,
+    /// The system counts no nanoseconds here.
+    coarse: bool,
 }
 
 impl PollSet {
     /// An empty list.
     #[must_use]
     pub const fn new() -> Self {
-        Self { list: Vec::new() }
+        Self {
+            list: Vec::new(),
+            coarse: false,
+        }
     }
 
     /// Adds an entry at the end. The kernel skips an entry whose `fd` is negative.
@@ -77,12 +83,19 @@ impl PollSet {
 
     /// Waits until an entry has something to report, and says how many do.
     ///
-    /// `None` waits without a limit, zero only looks; milliseconds are rounded up.
+    /// `None` waits without a limit, zero only looks. A limit below [`FINE_BELOW`] is kept to the nanosecond
+    /// where the system can (`ppoll(2)`); others are rounded up to milliseconds.
     ///
     /// # Errors
     ///
     /// `EINTR` after a signal, `EINVAL` for more entries than the limit of descriptors.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        if let Some(limit) = timeout.filter(|&limit| !self.coarse && wants_nanoseconds(limit)) {
+            match ppoll::wait(&mut self.list, limit) {
+                Some(answer) => return Ok(answer? as usize),
+                None => self.coarse = true,
+            }
+        }
         let (list, len) = (self.list.as_mut_ptr(), self.list.len() as libc::nfds_t);
         // SAFETY: `list` has `len` entries, and `&mut self` keeps every other reader and
         // writer out while the kernel fills them in; dead numbers are reported, not used.
@@ -97,6 +110,25 @@ impl std::fmt::Debug for PollSet {
             .entries(self.list.iter().map(|entry| entry.fd))
             .finish()
     }
+}
+
+/// What holds of one descriptor just now: of the bits that are asked for, and those that are reported
+/// unasked.
+///
+/// # Errors
+///
+/// `ENOMEM`. A number that is not open is no error but [`NVAL`].
+pub fn look(fd: BorrowedFd<'_>, events: i16) -> io::Result<i16> {
+    let mut entry = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events,
+        revents: 0,
+    };
+    uninterrupted(|| {
+        // SAFETY: `entry` is one live local, which is ours alone until the call returns.
+        cvt(unsafe { libc::poll(&raw mut entry, 1, 0) })
+    })?;
+    Ok(entry.revents)
 }
 
 /// What a descriptor leads to, as far as pollers distinguish.
@@ -119,13 +151,11 @@ pub enum FileKind {
 ///
 /// `EPERM` for those, `EBADF` for a number that is not open.
 pub fn file_kind(fd: RawFd) -> io::Result<FileKind> {
-    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: `stat` has space for the structure that is written; a number that is not open
-    // gives `EBADF`.
-    cvt(unsafe { libc::fstat(fd, stat.as_mut_ptr()) })?;
-    // SAFETY: the call above has succeeded, so all of it is written.
-    let stat = unsafe { stat.assume_init() };
-    match stat.st_mode & libc::S_IFMT {
+    kind_of(FileId::of(fd)?.1)
+}
+
+fn kind_of(mode: libc::mode_t) -> io::Result<FileKind> {
+    match mode & libc::S_IFMT {
         libc::S_IFREG | libc::S_IFDIR => Err(io::Error::from_raw_os_error(libc::EPERM)),
         libc::S_IFSOCK => Ok(FileKind::Socket),
         libc::S_IFIFO => Ok(FileKind::Pipe),
@@ -143,6 +173,24 @@ pub fn is_pollable(fd: RawFd) -> io::Result<()> {
     file_kind(fd).map(drop)
 }
 
+/// Which file `fd` leads to, if that may be polled.
+///
+/// # Errors
+///
+/// As [`file_kind`].
+pub fn pollable_id(fd: RawFd) -> io::Result<FileId> {
+    let (id, mode) = FileId::of(fd)?;
+    kind_of(mode).map(|_| id)
+}
+
+/// Above this a thousandth of a limit is more than what rounding up adds to it.
+pub const FINE_BELOW: Duration = Duration::from_millis(100);
+
+/// Whether milliseconds would make too much of a limit.
+pub(crate) fn wants_nanoseconds(limit: Duration) -> bool {
+    limit < FINE_BELOW && limit.subsec_nanos() % 1_000_000 != 0
+}
+
 /// Milliseconds for `epoll_wait(2)` and `poll(2)`, rounded **up**.
 ///
 /// Rounding down would turn the last 999 µs before a deadline into a zero timeout, and the
@@ -156,7 +204,7 @@ pub(crate) fn millis(timeout: Option<Duration>) -> c_int {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsRawFd;
+    use std::os::fd::AsFd;
 
     #[test]
     fn milliseconds_are_rounded_up_and_zero_stays_zero() {
@@ -167,6 +215,33 @@ mod tests {
         assert_eq!(of(Duration::from_millis(7)), 7);
         assert_eq!(of(Duration::MAX), c_int::MAX);
         assert_eq!(millis(None), -1);
+    }
+
+    #[test]
+    fn only_short_limits_with_a_fraction_ask_for_nanoseconds() {
+        assert!(wants_nanoseconds(Duration::from_nanos(1)));
+        assert!(!wants_nanoseconds(Duration::ZERO));
+        assert!(!wants_nanoseconds(Duration::from_millis(3)));
+        assert!(!wants_nanoseconds(FINE_BELOW + Duration::from_nanos(1)));
+    }
+
+    /// By which call it was is seen in the limit that the kernel was given: below a millisecond there is
+    /// only one that can say it.
+    #[test]
+    fn a_limit_below_a_millisecond_is_waited_for_and_events_end_it() {
+        let (reader, writer) = crate::fresh::pipe().unwrap();
+        for coarse in [false, true] {
+            let mut set = PollSet::new();
+            set.coarse = coarse;
+            set.push(reader.as_raw_fd(), IN);
+            let begun = crate::clock::monotonic_ns();
+            assert_eq!(set.wait(Some(Duration::from_micros(50))).unwrap(), 0);
+            assert!(crate::clock::monotonic_ns() - begun >= 50_000);
+            assert_eq!(set.coarse, coarse);
+            set.push(writer.as_raw_fd(), OUT);
+            assert_eq!(set.wait(Some(Duration::from_micros(50))).unwrap(), 1);
+            assert_eq!((set.reported(0), set.reported(1)), (0, OUT));
+        }
     }
 
     #[test]
@@ -183,6 +258,15 @@ mod tests {
         let kinds = [reader.as_raw_fd(), null.as_raw_fd(), socket.as_raw_fd()]
             .map(|fd| file_kind(fd).unwrap());
         assert_eq!(kinds, [FileKind::Pipe, FileKind::Device, FileKind::Socket]);
+    }
+
+    #[test]
+    fn a_look_tells_what_holds_and_waits_for_nothing() {
+        let (reader, writer) = crate::fresh::pipe().unwrap();
+        assert_eq!(look(reader.as_fd(), IN | OUT).unwrap(), 0);
+        assert_eq!(look(writer.as_fd(), IN | OUT).unwrap(), OUT);
+        drop(writer);
+        assert_eq!(look(reader.as_fd(), IN).unwrap(), HUP);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use crate::unix::address::Address;
+use crate::unix::{nonblocking, poll};
 use crate::{cvt, cvt_size, fresh, transferred, uninterrupted};
 
 /// What a descriptor is, as far as a loop treats it differently.
@@ -46,28 +47,34 @@ fn is_listener(fd: BorrowedFd<'_>) -> bool {
 /// Makes `fd` non-blocking; `true` if it was not yet.
 ///
 /// The flag belongs to the open file, not to the number: whoever shares it (a duplicate, a
-/// parent on the same terminal) is changed too. Hence the answer, for those who put it back.
+/// parent on the same terminal) is changed too. To put it back, there is
+/// [`nonblocking::hold`](crate::nonblocking::hold).
 ///
 /// # Errors
 ///
 /// Those of `fcntl(2)`.
 pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    let flags = status_flags(fd)?;
-    if flags & libc::O_NONBLOCK != 0 {
-        return Ok(false);
-    }
-    // SAFETY: takes numbers, touches no memory; the descriptor is borrowed, so it is open.
-    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
-    Ok(true)
+    nonblocking::set(fd)
+}
+
+/// Whether `fd` is a socket of whatever kind.
+#[must_use]
+pub fn is_socket(fd: BorrowedFd<'_>) -> bool {
+    option(fd, libc::SO_TYPE).is_ok()
 }
 
 /// Takes the next connection of a listener; no address for unix sockets.
+///
+/// No flag of `accept(2)` says that it must not wait, and whoever shares the listener may have made
+/// it blocking: that is looked at first, and undone. A look at readiness would not do, for another
+/// process may take the connection in between.
 ///
 /// # Errors
 ///
 /// `WouldBlock` when there is none, and all the others of `accept(2)` as they come: some
 /// mean this connection only (`ECONNABORTED`), some the whole process (`EMFILE`).
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    nonblocking::ensure(listener)?;
     let (fd, peer) = fresh::accept(listener)?;
     Ok((fd, peer.to_std()))
 }
@@ -154,6 +161,23 @@ pub fn is_connected(fd: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
+/// Whether `fd` is a connection that nobody has begun, and that the system says is hung up: on Linux, a
+/// TCP or Unix stream before `connect(2)`. One that has ended is readable too, one that failed has an
+/// error, and one that is being made says nothing yet.
+///
+/// # Errors
+///
+/// Those of `getpeername(2)` and `poll(2)`, except that `fd` is no socket.
+pub fn is_unconnected(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    if poll::look(fd, poll::IN | poll::OUT | poll::RDHUP)? != poll::OUT | poll::HUP {
+        return Ok(false);
+    }
+    match is_connected(fd) {
+        Err(e) if e.raw_os_error() == Some(libc::ENOTSOCK) => Ok(false),
+        connected => connected.map(|connected| !connected),
+    }
+}
+
 /// How many bytes can be read at once; zero where the system cannot tell. For a datagram
 /// socket Linux counts the next packet, others the whole queue.
 ///
@@ -173,12 +197,7 @@ pub fn unread(fd: BorrowedFd<'_>) -> io::Result<usize> {
 }
 
 fn is_write_only(fd: BorrowedFd<'_>) -> bool {
-    status_flags(fd).is_ok_and(|flags| flags & libc::O_ACCMODE == libc::O_WRONLY)
-}
-
-fn status_flags(fd: BorrowedFd<'_>) -> io::Result<c_int> {
-    // SAFETY: takes numbers, touches no memory; the descriptor is borrowed, so it is open.
-    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })
+    nonblocking::flags(fd).is_ok_and(|flags| flags & libc::O_ACCMODE == libc::O_WRONLY)
 }
 
 /// Whether a byte can be received at once, without receiving it. Linux counts in [`unread`]
@@ -199,20 +218,22 @@ pub fn peek(fd: BorrowedFd<'_>) -> io::Result<bool> {
     seen.map(|n| n > 0)
 }
 
-/// Receives from a socket; zero is the end.
+/// Receives from a socket, without waiting even if it is blocking; zero is the end.
 ///
 /// # Errors
 ///
 /// Those of `recv(2)` except `EINTR`.
 #[inline]
 pub fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT;
     uninterrupted(|| {
         // SAFETY: `buf` is ours alone for the call, and has the length that is named.
-        cvt_size(unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), 0) })
+        cvt_size(unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) })
     })
 }
 
-/// Sends on a socket. A peer that has gone is the error `BrokenPipe`, never a signal.
+/// Sends on a socket, without waiting even if it is blocking. A peer that has gone is the error
+/// `BrokenPipe`, never a signal.
 ///
 /// # Errors
 ///
@@ -220,36 +241,12 @@ pub fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 #[inline]
 pub fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     let flags = fresh::SEND_FLAGS;
+    if fresh::SEND_WAITS {
+        nonblocking::ensure(fd)?;
+    }
     transferred(|| {
         // SAFETY: `buf` is borrowed for the call, and has the length that is named.
         unsafe { libc::send(fd.as_raw_fd(), buf.as_ptr().cast(), buf.len(), flags) }
-    })
-}
-
-/// Reads from any descriptor; zero is the end.
-///
-/// # Errors
-///
-/// Those of `read(2)` except `EINTR`.
-#[inline]
-pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
-    transferred(|| {
-        // SAFETY: `buf` is ours alone for the call, and has the length that is named.
-        unsafe { libc::read(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len()) }
-    })
-}
-
-/// Writes to any descriptor. On a pipe without a reader this raises `SIGPIPE`, which a Rust
-/// program ignores; embedded in another, that program decides. Sockets: [`send`].
-///
-/// # Errors
-///
-/// Those of `write(2)` except `EINTR`.
-#[inline]
-pub fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
-    transferred(|| {
-        // SAFETY: `buf` is borrowed for the call, and has the length that is named.
-        unsafe { libc::write(fd.as_raw_fd(), buf.as_ptr().cast(), buf.len()) }
     })
 }
 
@@ -269,11 +266,26 @@ pub fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether `close(2)` has been asked to wait for unsent bytes (`SO_LINGER`).
+pub(crate) fn lingers(fd: BorrowedFd<'_>) -> bool {
+    let unasked = libc::linger {
+        l_onoff: 0,
+        l_linger: 0,
+    };
+    option_as(fd, libc::SO_LINGER, unasked)
+        .is_ok_and(|linger| linger.l_onoff != 0 && linger.l_linger != 0)
+}
+
 fn option(fd: BorrowedFd<'_>, name: c_int) -> io::Result<c_int> {
-    let (mut value, mut len): (c_int, _) = (0, size_of::<c_int>() as libc::socklen_t);
+    option_as(fd, name, 0)
+}
+
+/// An option whose value is a `T`, of plain numbers.
+fn option_as<T: Copy>(fd: BorrowedFd<'_>, name: c_int, mut value: T) -> io::Result<T> {
+    let mut len = size_of::<T>() as libc::socklen_t;
     let (to, len) = ((&raw mut value).cast(), &raw mut len);
-    // SAFETY: `to` and `len` point to live locals, and `len` says how large the value is; the
-    // descriptor is borrowed, so it is open.
+    // SAFETY: `to` and `len` point to live locals, and `len` says how large the value is; any bytes
+    // are a value of it; the descriptor is borrowed, so it is open.
     cvt(unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, to, len) })?;
     Ok(value)
 }

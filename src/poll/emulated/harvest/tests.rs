@@ -8,6 +8,7 @@ use super::super::tests::{
 };
 use readily_sys::for_tests;
 use readily_sys::kq_abi::EV_ADD;
+use readily_sys::transfer;
 use std::io::Read as _;
 use std::io::Write as _;
 use std::os::fd::AsFd;
@@ -245,7 +246,7 @@ fn the_ends_of_a_pipe_are_told_as_each_system_tells_them() {
             vec![]
         };
         assert_eq!(queue.now(), both_ways);
-        socket::write(writer.as_fd(), b"a").unwrap();
+        transfer::write_waiting(writer.as_fd(), b"a").unwrap();
         drop(writer);
         let dead = match system {
             NetBsd => vec![END],
@@ -267,7 +268,7 @@ fn a_pipe_without_a_reader_is_told_to_its_writer_on_each_system_in_its_way() {
     for (system, full) in SYSTEMS.iter().flat_map(|s| [(*s, false), (*s, true)]) {
         let (mut queue, (reader, writer)) = (queue(system), for_tests::pipe().unwrap());
         socket::set_nonblocking(writer.as_fd()).unwrap();
-        while full && socket::write(writer.as_fd(), &[0; 4096]).is_ok() {}
+        while full && transfer::write_waiting(writer.as_fd(), &[0; 4096]).is_ok() {}
         queue.add(&writer, Write, 0);
         assert_eq!(queue.now().len(), usize::from(!full));
         drop(reader);

@@ -1,7 +1,8 @@
 //! The unit tests of `socket.rs`.
 
 use super::*;
-use crate::poll::{self, PollSet};
+use crate::poll::PollSet;
+use crate::transfer::write_waiting;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixListener, UnixStream};
 
@@ -59,7 +60,7 @@ fn connects_over(any: &str) {
     assert_eq!(recv(server.as_fd(), &mut buf).unwrap(), 5);
     shutdown(client.as_fd(), Shutdown::Write).unwrap();
     until(&server, poll::IN);
-    assert_eq!(read(server.as_fd(), &mut buf).unwrap(), 0);
+    assert_eq!(recv(server.as_fd(), &mut buf).unwrap(), 0);
 }
 
 #[test]
@@ -96,7 +97,7 @@ fn a_unix_connection_has_no_address() {
     let (server, peer) = accept(listener.as_fd()).unwrap();
     assert_eq!(peer, None);
     assert!(is_connected(client.as_fd()).unwrap());
-    assert_eq!(write(server.as_fd(), b"x").unwrap(), 1);
+    assert_eq!(write_waiting(server.as_fd(), b"x").unwrap(), 1);
     assert_eq!(
         connect_unix(&path).unwrap_err().kind(),
         io::ErrorKind::NotFound
@@ -148,7 +149,7 @@ fn unread_is_zero_where_it_makes_no_sense() {
     assert_eq!(unread(listener.as_fd()).unwrap(), 0);
     // What lies in a pipe is there for its reader.
     let (reader, writer) = fresh::pipe().unwrap();
-    assert_eq!(write(writer.as_fd(), b"abc").unwrap(), 3);
+    assert_eq!(write_waiting(writer.as_fd(), b"abc").unwrap(), 3);
     assert_eq!(unread(writer.as_fd()).unwrap(), 0);
     assert_eq!(unread(reader.as_fd()).unwrap(), 3);
 }

@@ -1,0 +1,56 @@
+//! Which file a number stands for, as `fstat(2)` tells it.
+//!
+//! A number that is closed and opened again looks the same; device and inode tell the two files apart.
+//!
+//! Not in the notes.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
+
+use crate::cvt;
+
+/// Device and inode of an open file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// What systems say that have no number for a file of its kind: of sockets, some BSDs do.
+    pub const NONE: Self = Self {
+        device: 0,
+        inode: 0,
+    };
+
+    /// Of `fd`, with its type and mode (`st_mode`).
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` for a number that is not open.
+    pub(crate) fn of(fd: RawFd) -> io::Result<(Self, libc::mode_t)> {
+        let stat = stat(fd)?;
+        // The widths differ from system to system; no bit is lost in 64.
+        #[allow(clippy::unnecessary_cast, clippy::cast_lossless)]
+        let id = Self {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+        };
+        Ok((id, stat.st_mode))
+    }
+}
+
+/// What `fstat(2)` says.
+///
+/// # Errors
+///
+/// `EBADF` for a number that is not open.
+pub(crate) fn stat(fd: RawFd) -> io::Result<libc::stat> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `stat` has space for the structure that is written; a number that is not open
+    // gives `EBADF`.
+    cvt(unsafe { libc::fstat(fd, stat.as_mut_ptr()) })?;
+    // SAFETY: the call above has succeeded, so all of it is written.
+    Ok(unsafe { stat.assume_init() })
+}

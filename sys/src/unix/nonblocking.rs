@@ -1,0 +1,239 @@
+//! `O_NONBLOCK` on files that others may share: set, set again, and put back.
+//!
+//! The flag belongs to the open file description, not to the number. Whoever has a duplicate of it (a
+//! parent on the same terminal, `inetd`, a child) sees it change, and may change it. So that a file is
+//! left as it was found, each [`Hold`] is counted here, for the whole process, by device, inode and
+//! access mode: the last one that goes makes the file blocking again, if it was blocking before the first.
+//! To put the flag back while another registration of the same file lives (a socket that was cloned for
+//! several threads) would make that one block.
+//!
+//! Not in the notes; a loop that blocks is (N5).
+
+use std::collections::BTreeMap;
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::process;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::cvt;
+use crate::unix::file_id::FileId;
+use crate::unix::socket;
+
+/// An open file, as far as `fstat(2)` and the access mode tell: the two ends of a pipe are one inode.
+type Key = (FileId, c_int);
+
+#[derive(Debug)]
+struct Held {
+    holds: usize,
+    was_blocking: bool,
+}
+
+static HELD: Mutex<BTreeMap<Key, Held>> = Mutex::new(BTreeMap::new());
+
+/// System calls are made under this lock: between one thread's look and its change no other thread's may fall.
+fn held() -> MutexGuard<'static, BTreeMap<Key, Held>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A file that is kept non-blocking, until [`release`](Hold::release). Dropped without that, the
+/// file stays non-blocking.
+#[derive(Debug)]
+pub struct Hold {
+    /// `None` where the system gives files of this kind no identity.
+    key: Option<Key>,
+    was_blocking: bool,
+    /// The process that holds it: a fork has a copy of this, and the file is still its parent's.
+    process: u32,
+}
+
+/// Makes `fd` non-blocking, and remembers whether it was blocking.
+///
+/// # Errors
+///
+/// Those of `fcntl(2)` and `fstat(2)`; the file is then as it was.
+pub fn hold(fd: BorrowedFd<'_>) -> io::Result<Hold> {
+    let mut held = held();
+    let key = key(fd)?;
+    let was_blocking = set(fd)?;
+    if let Some(key) = key {
+        let entry = held.entry(key).or_insert(Held {
+            holds: 0,
+            was_blocking: false,
+        });
+        entry.holds += 1;
+        entry.was_blocking |= was_blocking;
+    }
+    Ok(Hold {
+        key,
+        was_blocking,
+        process: process::id(),
+    })
+}
+
+impl Hold {
+    /// Whether the file was blocking.
+    #[must_use]
+    pub fn was_blocking(&self) -> bool {
+        self.was_blocking
+    }
+
+    /// Gives `fd`, which is the one that was held, up. If it was blocking, and is held by nobody else in
+    /// this process, it is blocking again.
+    ///
+    /// Nothing is changed in a fork of the process that held it, nor if the number is another file's by now.
+    /// A socket that lingers (`SO_LINGER`) stays non-blocking: on the BSDs `close(2)` of a blocking one waits.
+    pub fn release(self, fd: BorrowedFd<'_>) {
+        if self.process != process::id() {
+            return;
+        }
+        let mut held = held();
+        let mut was_blocking = self.was_blocking;
+        if let Some(key) = self.key {
+            let Some(entry) = held.get_mut(&key) else {
+                return;
+            };
+            entry.holds -= 1;
+            if entry.holds > 0 {
+                return;
+            }
+            was_blocking = entry.was_blocking;
+            held.remove(&key);
+        }
+        let is_same = || key(fd).is_ok_and(|now| now == self.key);
+        if was_blocking && is_same() && !socket::lingers(fd) {
+            // An error means that the descriptor is gone, and with it what was to be done.
+            let _ = clear(fd);
+        }
+    }
+}
+
+/// Makes `fd` non-blocking again, if that was undone; one system call if it was not. A file that is held
+/// is then blocking again after its last release.
+///
+/// # Errors
+///
+/// Those of `fcntl(2)`.
+#[inline]
+pub fn ensure(fd: BorrowedFd<'_>) -> io::Result<()> {
+    match flags(fd)? & libc::O_NONBLOCK {
+        0 => set_again(fd),
+        _ => Ok(()),
+    }
+}
+
+#[cold]
+fn set_again(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let mut held = held();
+    let undone = set(fd)?;
+    if let Some(entry) = key(fd)?.and_then(|key| held.get_mut(&key)) {
+        entry.was_blocking |= undone;
+    }
+    Ok(())
+}
+
+/// Makes `fd` non-blocking; `true` if it was not yet.
+pub(crate) fn set(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let flags = flags(fd)?;
+    if flags & libc::O_NONBLOCK != 0 {
+        return Ok(false);
+    }
+    set_flags(fd, flags | libc::O_NONBLOCK)?;
+    Ok(true)
+}
+
+/// Makes `fd` blocking.
+pub(crate) fn clear(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = flags(fd)?;
+    set_flags(fd, flags & !libc::O_NONBLOCK)
+}
+
+fn key(fd: BorrowedFd<'_>) -> io::Result<Option<Key>> {
+    match FileId::of(fd.as_raw_fd())?.0 {
+        FileId::NONE => Ok(None),
+        id => Ok(Some((id, flags(fd)? & libc::O_ACCMODE))),
+    }
+}
+
+pub(crate) fn flags(fd: BorrowedFd<'_>) -> io::Result<c_int> {
+    // SAFETY: takes numbers, touches no memory; the descriptor is borrowed, so it is open.
+    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })
+}
+
+fn set_flags(fd: BorrowedFd<'_>, flags: c_int) -> io::Result<()> {
+    // SAFETY: as above.
+    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::{AsFd, OwnedFd};
+    use std::os::unix::net::UnixStream;
+
+    fn is_nonblocking(fd: &impl AsFd) -> bool {
+        flags(fd.as_fd()).unwrap() & libc::O_NONBLOCK != 0
+    }
+
+    fn stream() -> UnixStream {
+        UnixStream::pair().unwrap().0
+    }
+
+    #[test]
+    fn a_file_is_blocking_again_after_its_last_hold() {
+        let one = stream();
+        let other = one.try_clone().unwrap();
+        let first = hold(one.as_fd()).unwrap();
+        let second = hold(other.as_fd()).unwrap();
+        first.release(one.as_fd());
+        assert!(is_nonblocking(&other), "another hold has not ended");
+        second.release(other.as_fd());
+        assert!(!is_nonblocking(&one));
+    }
+
+    #[test]
+    fn a_file_that_was_nonblocking_stays_so_and_one_that_was_cleared_meanwhile_is_cleared_again() {
+        let stream = stream();
+        stream.set_nonblocking(true).unwrap();
+        hold(stream.as_fd()).unwrap().release(stream.as_fd());
+        assert!(is_nonblocking(&stream));
+        let held = hold(stream.as_fd()).unwrap();
+        stream.set_nonblocking(false).unwrap();
+        ensure(stream.as_fd()).unwrap();
+        assert!(is_nonblocking(&stream));
+        held.release(stream.as_fd());
+        assert!(!is_nonblocking(&stream));
+    }
+
+    #[test]
+    fn the_two_ends_of_a_pipe_are_two_files() {
+        let (reader, writer) = crate::fresh::pipe().unwrap();
+        clear(reader.as_fd()).unwrap();
+        clear(writer.as_fd()).unwrap();
+        let (held, other) = (hold(reader.as_fd()).unwrap(), hold(writer.as_fd()).unwrap());
+        held.release(reader.as_fd());
+        assert!(!is_nonblocking(&reader));
+        assert!(is_nonblocking(&writer));
+        other.release(writer.as_fd());
+        assert!(!is_nonblocking(&writer));
+    }
+
+    #[test]
+    fn a_number_that_is_another_files_by_now_is_left_alone() {
+        let (one, other) = (stream(), stream());
+        other.set_nonblocking(true).unwrap();
+        hold(one.as_fd()).unwrap().release(other.as_fd());
+        assert!(is_nonblocking(&other));
+    }
+
+    #[test]
+    fn a_socket_that_lingers_stays_nonblocking() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = OwnedFd::from(stream);
+        crate::for_tests::set_linger(stream.as_fd(), 1).unwrap();
+        hold(stream.as_fd()).unwrap().release(stream.as_fd());
+        assert!(is_nonblocking(&stream));
+    }
+}

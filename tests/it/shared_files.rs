@@ -1,0 +1,261 @@
+//! Open files that others have too: a duplicate, a parent, a child. What the loop has set there once,
+//! they may change at any time (R130); and what it has set it takes back (R131).
+
+use crate::support::{
+    Log, drain, guard, is_nonblocking, listener, strict_loop, strict_run, tcp_pair, turn_until,
+};
+use readily::io::{Source, TcpListener, TcpStream};
+use readily::testing::record;
+use readily::{Accepted, Closures, Cx, EventLoop, Interest, PanicPolicy, wait_for};
+use readily_sys::for_tests::make_blocking;
+use std::fs::File;
+use std::io::{ErrorKind, PipeReader, PipeWriter, Write, pipe};
+use std::net;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long a wait lasts that must end in vain. A loop that is blocked never ends it.
+const A_WHILE: Duration = Duration::from_millis(2);
+
+/// Loops on the system's kernel: a plain one, and one that is recorded.
+fn loops() -> [EventLoop; 2] {
+    let recorded = record(std::io::sink()).unwrap().0;
+    recorded.set_panic_policy(PanicPolicy::Propagate);
+    [strict_loop(), recorded]
+}
+
+/// R130: whoever has a duplicate of a connection makes it blocking. Neither a read nor a write blocks the loop.
+#[test]
+fn a_connection_that_a_duplicate_makes_blocking_does_not_block_the_loop() {
+    let _guard = guard!();
+    for event_loop in loops() {
+        let mut runner = readily::Runner::from(event_loop);
+        runner
+            .run(async {
+                let (ours, mut theirs) = tcp_pair();
+                let duplicate = ours.try_clone().unwrap();
+                let stream = TcpStream::from_std(ours).unwrap();
+                duplicate.set_nonblocking(false).unwrap();
+                theirs.write_all(b"four").unwrap();
+                // As much as there is: the bit stays set, and the next read is tried at once.
+                stream.read_exact(&mut [0; 4]).await.unwrap();
+                assert!(wait_for(A_WHILE, stream.read(&mut [0; 4])).await.is_err());
+                let much = vec![0; 8 << 20];
+                assert!(wait_for(A_WHILE, stream.write_all(&much)).await.is_err());
+                assert!(!is_nonblocking(&duplicate), "nobody has set it again");
+            })
+            .unwrap();
+    }
+}
+
+/// R130: for a listener there is no flag per call, so its own is set again before each.
+#[test]
+fn a_listener_that_a_duplicate_makes_blocking_does_not_block_the_loop() {
+    let _guard = guard!();
+    for event_loop in loops() {
+        let mut runner = readily::Runner::from(event_loop);
+        runner
+            .run(async {
+                let (listener, addr) = listener();
+                let duplicate = listener.try_clone().unwrap();
+                let listener = TcpListener::from_std(listener).unwrap();
+                let _client = net::TcpStream::connect(addr).unwrap();
+                duplicate.set_nonblocking(false).unwrap();
+                listener.accept().await.unwrap();
+                duplicate.set_nonblocking(false).unwrap();
+                assert!(wait_for(A_WHILE, listener.accept()).await.is_err());
+            })
+            .unwrap();
+    }
+}
+
+/// R130: the same where callbacks accept, also where another process has taken the connection meanwhile.
+#[test]
+fn a_listening_callback_does_not_block_on_a_listener_that_is_made_blocking() {
+    let _guard = guard!();
+    for mut event_loop in loops() {
+        let (listener, addr) = listener();
+        let (duplicate, thief) = (listener.try_clone().unwrap(), listener.try_clone().unwrap());
+        let log = Log::default();
+        let note = log.clone();
+        let accept = move |_: &Cx<'_>, _: &Accepted| {
+            note.note("accepted");
+            None::<Closures>
+        };
+        let key = event_loop.listen(listener, accept).unwrap();
+        duplicate.set_nonblocking(false).unwrap();
+        let _client = net::TcpStream::connect(addr).unwrap();
+        turn_until(&mut event_loop, || log.has("accepted"));
+        event_loop.remove(key).unwrap();
+        let note = log.clone();
+        let steal = Closures::new().on_connect(move |cx| {
+            thief.set_nonblocking(false).unwrap();
+            thief.accept().unwrap();
+            note.note(cx.accept().unwrap_err().kind());
+        });
+        event_loop
+            .register(duplicate, Interest::READ, steal)
+            .unwrap();
+        let _other = net::TcpStream::connect(addr).unwrap();
+        turn_until(&mut event_loop, || log.len() > 1);
+        assert_eq!(log.text(), format!("accepted {}", ErrorKind::WouldBlock));
+    }
+}
+
+/// A callback that reads all there is, and writes as much as there is room for.
+fn greedy(log: &Log) -> impl FnMut(&Cx<'_>) + use<> {
+    let log = log.clone();
+    move |cx| {
+        let mut all = Vec::new();
+        if cx.wants().contains(Interest::READ) && !drain(cx, &mut all) {
+            log.note(format!("read {}", all.len()));
+        }
+        if cx.wants().contains(Interest::WRITE) {
+            let error = std::iter::repeat_with(|| cx.write(&[0; 65536])).find_map(Result::err);
+            log.note(error.expect("it fills up").kind());
+        }
+        cx.ignore(Interest::BOTH);
+    }
+}
+
+/// Registers `fd`, makes it blocking, and lets callbacks drain and fill it.
+fn drained_and_filled(event_loop: &mut EventLoop, fd: OwnedFd, interest: Interest) -> String {
+    let duplicate = fd.try_clone().unwrap();
+    let log = Log::default();
+    let (read, write) = (greedy(&log), greedy(&log));
+    let callbacks = Closures::new().on_read(read).on_write(write);
+    event_loop.register(fd, interest, callbacks).unwrap();
+    make_blocking(duplicate.as_fd()).unwrap();
+    turn_until(event_loop, || log.len() > 0);
+    log.text()
+}
+
+/// R130: a callback that reads or writes until `WouldBlock` gets it, of a socket as of a pipe, though
+/// somebody has made it blocking.
+#[test]
+fn callbacks_drain_and_fill_what_is_made_blocking_without_blocking_the_loop() {
+    let _guard = guard!();
+    let full = ErrorKind::WouldBlock.to_string();
+    for event_loop in &mut loops() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"abc").unwrap();
+        let told = drained_and_filled(event_loop, ours.into(), Interest::BOTH);
+        assert_eq!(told, format!("read 3 {full}"));
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        theirs.send(b"abcd").unwrap();
+        let told = drained_and_filled(event_loop, ours.into(), Interest::READ);
+        assert_eq!(told, "read 4");
+        let (reader, mut writer): (PipeReader, PipeWriter) = pipe().unwrap();
+        writer.write_all(b"ab").unwrap();
+        let told = drained_and_filled(event_loop, reader.into(), Interest::READ);
+        assert_eq!(told, "read 2");
+        let (_reader, writer): (PipeReader, PipeWriter) = pipe().unwrap();
+        let told = drained_and_filled(event_loop, writer.into(), Interest::WRITE);
+        assert_eq!(told, full);
+    }
+}
+
+/// R130: a terminal knows no flag per call. Its own is set again before each.
+#[test]
+fn a_device_without_a_flag_per_call_is_made_nonblocking_again_before_each() {
+    let _guard = guard!();
+    for mut event_loop in loops() {
+        let Ok(terminal) = File::options().read(true).write(true).open("/dev/ptmx") else {
+            return; // a sandbox without terminals
+        };
+        let duplicate = terminal.try_clone().unwrap();
+        let log = Log::default();
+        let note = log.clone();
+        let writable = Closures::new().on_write(move |cx| {
+            make_blocking(cx.fd()).unwrap();
+            note.note(cx.read(&mut [0; 8]).unwrap_err().kind());
+            cx.close();
+        });
+        event_loop
+            .register(terminal, Interest::WRITE, writable)
+            .unwrap();
+        turn_until(&mut event_loop, || log.len() > 0);
+        assert_eq!(log.text(), ErrorKind::WouldBlock.to_string());
+        assert!(!is_nonblocking(&duplicate), "it was blocking (R131)");
+    }
+}
+
+/// R131: a file that was blocking is blocking again when its registration ends, however it ends, for
+/// whoever has a duplicate.
+#[test]
+fn what_was_blocking_is_blocking_again_when_its_registration_ends() {
+    type End = fn(EventLoop, readily::Key);
+    let _guard = guard!();
+    let ends: [End; 3] = [
+        |event_loop, key| event_loop.remove(key).unwrap(),
+        |event_loop, _| drop(event_loop.close()),
+        |event_loop, _| drop(event_loop),
+    ];
+    for end in ends {
+        for event_loop in loops() {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (duplicate, other) = (ours.try_clone().unwrap(), theirs.try_clone().unwrap());
+            theirs.set_nonblocking(true).unwrap();
+            let key = event_loop
+                .register(ours, Interest::READ, Closures::new())
+                .unwrap();
+            event_loop
+                .register(theirs, Interest::READ, Closures::new())
+                .unwrap();
+            assert!(is_nonblocking(&duplicate));
+            end(event_loop, key);
+            assert!(!is_nonblocking(&duplicate));
+            assert!(is_nonblocking(&other), "it was when it came");
+        }
+    }
+}
+
+/// R131: the same of one that is shared with the loop in an `Rc`, of one that hangs up, and behind `await`.
+#[test]
+fn what_was_blocking_is_blocking_again_for_its_other_owners() {
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (shared, duplicate) = (Rc::new(ours), theirs.try_clone().unwrap());
+    let callbacks = Closures::new().on_read(|cx| cx.close());
+    let key = event_loop
+        .register(Rc::clone(&shared), Interest::READ, Closures::new())
+        .unwrap();
+    event_loop
+        .register(theirs, Interest::READ, callbacks)
+        .unwrap();
+    (&*shared).write_all(b"x").unwrap();
+    turn_until(&mut event_loop, || !is_nonblocking(&duplicate));
+    assert!(is_nonblocking(&*shared));
+    event_loop.remove(key).unwrap();
+    assert!(!is_nonblocking(&*shared));
+    drop(event_loop);
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let duplicate = ours.try_clone().unwrap();
+    strict_run(async {
+        let source = Source::new(ours).unwrap();
+        assert!(is_nonblocking(&duplicate));
+        drop(source);
+        assert!(!is_nonblocking(&duplicate));
+    })
+    .unwrap();
+}
+
+/// R131: a socket that was cloned for two loops stays non-blocking until the last of them has ended.
+#[test]
+fn what_two_loops_have_is_blocking_again_when_the_last_has_ended() {
+    let _guard = guard!();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let (second, duplicate) = (ours.try_clone().unwrap(), ours.try_clone().unwrap());
+    let [one, other] = [strict_loop(), strict_loop()];
+    one.register(ours, Interest::READ, Closures::new()).unwrap();
+    other
+        .register(second, Interest::READ, Closures::new())
+        .unwrap();
+    drop(one);
+    assert!(is_nonblocking(&duplicate));
+    drop(other);
+    assert!(!is_nonblocking(&duplicate));
+}

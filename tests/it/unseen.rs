@@ -1,0 +1,258 @@
+//! A `Source` whose user does the reading: what is done to the thing itself is not seen, and must not be
+//! taken for nothing (R132); and a descriptor that is registered before it is a connection (R133).
+
+use crate::support::{Count, Dropped, Log, guard, strict_loop, tcp_pair};
+use readily::clock::Monotonic;
+use readily::io::{Direction, Source};
+use readily::poll::portable::PollPoller;
+use readily::{
+    Closures, Error, EventLoop, Interest, PanicPolicy, Runner, spawn, wait_for, yield_now,
+};
+use readily_sys::for_tests::unconnected_tcp;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// How long a wait lasts that must end in vain.
+const A_WHILE: Duration = Duration::from_millis(2);
+
+/// A poller that reports edges by itself, and one that must be asked again for each.
+fn runners() -> [Runner; 2] {
+    let poller = Box::new(PollPoller::new().unwrap());
+    let polled = EventLoop::with(poller, Box::new(Monotonic::new())).unwrap();
+    polled.set_panic_policy(PanicPolicy::Propagate);
+    [strict_loop().into(), polled.into()]
+}
+
+fn udp_pair() -> (UdpSocket, UdpSocket) {
+    let bound = || UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (ours, theirs) = (bound(), bound());
+    ours.connect(theirs.local_addr().unwrap()).unwrap();
+    theirs.connect(ours.local_addr().unwrap()).unwrap();
+    (ours, theirs)
+}
+
+/// R132: who waits, and then receives by himself, is woken for each packet and not between them.
+#[test]
+fn a_wait_after_a_wait_asks_the_kernel_whether_the_old_report_still_holds() {
+    let _guard = guard!();
+    for mut runner in runners() {
+        runner
+            .run(async {
+                let (ours, theirs) = udp_pair();
+                let source = Source::new(ours).unwrap();
+                for packets in [1, 3] {
+                    let (tries, mut got) = (Count::default(), 0);
+                    for _ in 0..packets {
+                        theirs.send(b"hi").unwrap();
+                    }
+                    let reads = async {
+                        loop {
+                            source.wait_readable().await.unwrap();
+                            tries.add();
+                            got += usize::from(source.recv(&mut [0; 8]).is_ok());
+                        }
+                    };
+                    assert!(wait_for(A_WHILE, reads).await.is_err());
+                    assert_eq!(got, packets);
+                    assert!(tries.get() <= 2 * packets, "{tries:?} tries for {packets}");
+                }
+            })
+            .unwrap();
+    }
+}
+
+/// R132: the same of an operation that takes all there is by itself, and says that all is well.
+#[test]
+fn an_operation_that_drains_by_itself_is_not_tried_again_for_nothing() {
+    let _guard = guard!();
+    for mut runner in runners() {
+        runner
+            .run(async {
+                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                let source = Source::new(ours).unwrap();
+                let tries = Count::default();
+                for _ in 0..3 {
+                    theirs.write_all(b"some bytes").unwrap();
+                    let drains = |mut stream: &UnixStream| {
+                        tries.add();
+                        let mut all = 0;
+                        while let Ok(n) = stream.read(&mut [0; 4]) {
+                            all += n;
+                        }
+                        Ok(all)
+                    };
+                    let mut drains = drains;
+                    let reads = async {
+                        loop {
+                            source.io(Direction::Read, &mut drains).await.unwrap();
+                        }
+                    };
+                    assert!(wait_for(A_WHILE, reads).await.is_err());
+                }
+                assert!(tries.get() <= 6, "{tries:?} tries for 3");
+            })
+            .unwrap();
+    }
+}
+
+/// R132: writing too. A buffer that its user has filled himself is waited for, and room ends the wait.
+#[test]
+fn a_wait_for_room_that_the_user_has_used_up_lasts_until_there_is_some() {
+    let _guard = guard!();
+    for mut runner in runners() {
+        runner
+            .run(async {
+                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                let source = Source::new(ours).unwrap();
+                source.wait_writable().await.unwrap();
+                while (&*source).write(&[0; 4096]).is_ok() {}
+                assert!(wait_for(A_WHILE, source.wait_writable()).await.is_err());
+                let waits = spawn(async move { source.wait_writable().await });
+                yield_now().await;
+                theirs.set_nonblocking(true).unwrap();
+                while theirs.read(&mut [0; 65536]).is_ok() {}
+                waits.await.unwrap().unwrap();
+            })
+            .unwrap();
+    }
+}
+
+/// R132: two that wait for one packet both hear of it; the second one only while it is still there.
+#[test]
+fn of_two_that_wait_the_second_is_not_told_of_what_the_first_has_taken() {
+    let _guard = guard!();
+    for mut runner in runners() {
+        runner
+            .run(async {
+                let (ours, theirs) = udp_pair();
+                let source = std::rc::Rc::new(Source::new(ours).unwrap());
+                let (second, log) = (source.clone(), Log::default());
+                let note = log.clone();
+                let first = spawn(async move {
+                    source.wait_readable().await.unwrap();
+                    source.recv(&mut [0; 8]).unwrap()
+                });
+                let second = spawn(async move {
+                    let _note = Dropped(note, "gone");
+                    second.wait_readable().await.unwrap();
+                });
+                yield_now().await;
+                theirs.send(b"x").unwrap();
+                assert_eq!(first.await.unwrap(), 1);
+                yield_now().await;
+                assert!(!second.done());
+                theirs.send(b"y").unwrap();
+                second.await.unwrap();
+                assert_eq!(log.text(), "gone");
+            })
+            .unwrap();
+    }
+}
+
+/// A try of one's own that meets `WouldBlock` is heard of, and costs the next wait no look.
+#[test]
+fn a_try_tells_the_source_that_there_is_no_more() {
+    let _guard = guard!();
+    for mut runner in runners() {
+        runner
+            .run(async {
+                let (ours, theirs) = udp_pair();
+                let source = Source::new(ours).unwrap();
+                let mut signals = 2;
+                let mut receive = |socket: &UdpSocket| {
+                    if signals > 0 {
+                        signals -= 1;
+                        return Err(io::Error::from(ErrorKind::Interrupted));
+                    }
+                    socket.recv(&mut [0; 8])
+                };
+                for packets in [2, 1] {
+                    for _ in 0..packets {
+                        theirs.send(b"hi").unwrap();
+                    }
+                    source.wait_readable().await.unwrap();
+                    let tries =
+                        std::iter::repeat_with(|| source.try_io(Direction::Read, &mut receive));
+                    assert_eq!(tries.take_while(Result::is_ok).count(), packets);
+                    assert!(!format!("{source:?}").contains("READ"));
+                    assert!(wait_for(A_WHILE, source.wait_readable()).await.is_err());
+                }
+                // What the operation says comes out as it is.
+                let refused = source.try_io(Direction::Write, |_| {
+                    Err::<(), _>(io::Error::from(ErrorKind::PermissionDenied))
+                });
+                assert_eq!(refused.unwrap_err().kind(), ErrorKind::PermissionDenied);
+            })
+            .unwrap();
+    }
+}
+
+/// R133: a socket before `connect(2)` is reported as hung up. It is refused by name, and handed back; one that is
+/// being connected, is connected, or has ended is not.
+#[test]
+fn a_socket_that_is_not_connected_is_refused_and_works_after_it_is() {
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    let socket = unconnected_tcp().unwrap();
+    let number = socket.as_raw_fd();
+    let refused = event_loop.register(socket, Interest::BOTH, Closures::new());
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused.error, Error::NotConnected { fd } if fd == number));
+    assert!(refused.error.to_string().contains("connect(2)"));
+    assert_eq!(event_loop.registered(), 0);
+    event_loop.check_invariants();
+    let socket = socket2::Socket::from(refused.descriptor.unwrap().into_owned().unwrap());
+    let (listener, addr) = crate::support::listener();
+    // Begun: the kernel says so, and later that it is through.
+    socket.set_nonblocking(true).unwrap();
+    let begun = socket.connect(&addr.into()).unwrap_err();
+    assert_eq!(begun.raw_os_error(), Some(libc::EINPROGRESS));
+    let log = Log::default();
+    let note = log.clone();
+    let writable = Closures::new().on_write(move |cx| {
+        note.note("writable");
+        cx.close();
+    });
+    event_loop
+        .register(OwnedFd::from(socket), Interest::WRITE, writable)
+        .unwrap();
+    crate::support::turn_until(&mut event_loop, || log.has("writable"));
+    drop(listener);
+}
+
+/// R133: the same behind `await`, of any kind of stream.
+#[test]
+fn a_source_of_a_socket_that_is_not_connected_is_an_error() {
+    let _guard = guard!();
+    for mut runner in runners() {
+        runner
+            .run(async {
+                let tcp = TcpStream::from(unconnected_tcp().unwrap());
+                let unix = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
+                let unix = UnixStream::from(OwnedFd::from(unix.unwrap()));
+                let errors = [
+                    Source::new(tcp).unwrap_err(),
+                    Source::new(unix).unwrap_err(),
+                ];
+                for error in errors {
+                    assert_eq!(error.kind(), ErrorKind::NotConnected);
+                    let reason = error.get_ref().unwrap().downcast_ref();
+                    assert!(matches!(reason, Some(Error::NotConnected { .. })));
+                }
+                // Over on both sides, and refused: they are told as what they are.
+                let (ours, theirs) = tcp_pair();
+                drop(theirs);
+                let over = Source::new(ours).unwrap();
+                over.shutdown(std::net::Shutdown::Write).unwrap();
+                over.wait_readable().await.unwrap();
+                let (one, _other) = UnixStream::pair().unwrap();
+                one.shutdown(std::net::Shutdown::Both).unwrap();
+                Source::new(one).unwrap().wait_readable().await.unwrap();
+                assert!(Source::new(UdpSocket::bind("127.0.0.1:0").unwrap()).is_ok());
+            })
+            .unwrap();
+    }
+}
