@@ -133,6 +133,13 @@ pub(crate) const SCENES: &[(&str, Setup)] = &[
         drop(listener);
         Scene::of(w.connect(addr), None)
     }),
+    ("UDP: quiet", datagrams),
+    ("UDP: a datagram waits", |w| {
+        datagrams(w).with(|s| s.there().put(b"x"))
+    }),
+    ("UDP: an answer came that nobody is there", |w| {
+        datagrams(w).alone().with(|s| s.here.put(b"x"))
+    }),
     ("listener: nobody there", |w| Scene::listener(w, 0)),
     ("listener: a connection waits", |w| Scene::listener(w, 1)),
     ("pipe, reading end: empty", Scene::reader),
@@ -296,6 +303,11 @@ fn bytes_in_a_pipe(world: &World) -> Scene {
 
 fn half_closed(world: &World) -> Scene {
     Scene::pair(world).with(|scene| scene.there().shutdown(Shutdown::Write))
+}
+
+fn datagrams(world: &World) -> Scene {
+    let (here, there) = world.datagrams();
+    Scene::of(here, there)
 }
 
 fn both_shut(scene: &Scene) {

@@ -9,6 +9,7 @@ use readily::testing::{Fd, Kernel, Personality};
 use readily::{Closures, EventLoop, Interest, Trigger};
 use std::cell::RefCell;
 use std::io;
+use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -182,5 +183,69 @@ fn each_registration_whose_other_side_has_gone_ends_on_every_kernel() {
                 }
             }
         }
+    }
+}
+
+/// What each system does to a peer, for `docs/platforms.md`: the name of the error of a read or of
+/// another call, or what came.
+#[test]
+fn sockets_end_as_each_system_has_it() {
+    let say = |answer: io::Result<usize>| match answer {
+        Ok(n) => n.to_string(),
+        Err(error) => format!("{:?}", error.kind()),
+    };
+    let (reset, aborted) = ("ConnectionReset", "ConnectionAborted");
+    for (system, pair, shut, tcp, accepted) in [
+        (None, reset, "BrokenPipe", reset, "1"),
+        (Some(Personality::FreeBsd), "0", "1", "0", aborted),
+        (Some(Personality::NetBsd), "0", "1", "0", aborted),
+        (Some(Personality::Apple), "0", "1", reset, "1"),
+    ] {
+        let (_event_loop, kernel) = on(system);
+        for (stream, expected) in [(Kernel::pair as fn(&_) -> _, pair), (Kernel::tcp, tcp)] {
+            let (here, there): (Fd, Fd) = io::Result::unwrap(stream(&kernel));
+            here.write(b"unread").unwrap();
+            drop(there);
+            assert_eq!(say(here.read(&mut [0])), expected, "{system:?}");
+        }
+
+        let (here, there) = kernel.pair().unwrap();
+        there.shutdown(Shutdown::Read).unwrap();
+        assert_eq!(say(here.write(b"x")), shut, "{system:?}");
+        assert_eq!(
+            say(there.read(&mut [0])),
+            "0",
+            "{system:?}: nobody reads it"
+        );
+
+        let listener = kernel.listen(([127, 0, 0, 1], 0).into(), 4).unwrap();
+        let addr = listener.local_addr().unwrap();
+        kernel.connect(addr).unwrap().reset();
+        let _second = kernel.connect(addr).unwrap();
+        assert_eq!(say(listener.accept().map(|_| 1)), accepted, "{system:?}");
+        assert!(listener.accept().is_ok(), "{system:?}: the other is there");
+    }
+}
+
+/// R033: what a BSD says of a connection that was reset before it was accepted ends no listener.
+#[test]
+fn a_connection_that_is_reset_before_it_is_accepted_is_skipped_on_every_kernel() {
+    for system in KERNELS {
+        let (mut event_loop, kernel) = on(system);
+        let listener = kernel.listen(([127, 0, 0, 1], 0).into(), 4).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let log = Log::default();
+        let accepts = Rc::clone(&log);
+        event_loop
+            .listen(listener, move |_, _| {
+                accepts.borrow_mut().push("accepted".to_owned());
+                None::<Closures>
+            })
+            .unwrap();
+        kernel.connect(addr).unwrap().reset();
+        let _second = kernel.connect(addr).unwrap();
+        assert!(settles(&mut event_loop), "{system:?}: it spins");
+        assert!(text(&log).ends_with("accepted"), "{system:?}");
+        assert_eq!(event_loop.registered(), 1, "{system:?}: it listens still");
     }
 }

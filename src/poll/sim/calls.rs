@@ -14,6 +14,9 @@ impl Table {
             Body::End(_) => self.read_end(file, buffer),
             Body::Listener(_) => Err(os(ENOTCONN)),
             Body::Datagrams(here) => {
+                if let Some(error) = here.error.take() {
+                    return Err(os(error));
+                }
                 let datagram = here.input.pop_front().ok_or_else(|| os(EAGAIN))?;
                 let n = datagram.len().min(buffer.len());
                 buffer[..n].copy_from_slice(&datagram[..n]);
@@ -50,6 +53,15 @@ impl Table {
             Body::End(_) => self.write_end(file, bytes),
             Body::Listener(_) => Err(os(EPIPE)),
             Body::Datagrams(here) => {
+                if let Some(error) = here.error.take() {
+                    return Err(os(error));
+                }
+                if here.gone {
+                    // It is sent, and an answer comes that nobody is there.
+                    here.error = Some(ECONNREFUSED);
+                    self.wake(file, bits::ALL);
+                    return Ok(bytes.len());
+                }
                 let peer = here.peer.ok_or_else(|| os(ECONNREFUSED))?;
                 let there = self.datagrams(peer);
                 if there.input.len() >= Datagrams::ROOM {

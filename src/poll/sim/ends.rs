@@ -6,10 +6,10 @@
 use super::files::{Body, bits};
 use super::os;
 use super::table::Table;
-use readily_sys::errno::{EAGAIN, EBADF, ECONNRESET, ENOTCONN, ENOTSOCK, EPIPE};
+use readily_sys::errno::{EAGAIN, EBADF, ENOTCONN, ENOTSOCK, EPIPE};
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -225,6 +225,11 @@ impl Table {
         let Some(peer) = end.peer else {
             return self.write_to_nobody(file, bytes.len());
         };
+        // On a BSD it goes unnoticed that a Unix peer has shut its reading down, and what it is
+        // sent is thrown away.
+        if end.kind == Kind::Pair && self.end(peer).read_shut {
+            return Ok(bytes.len());
+        }
         let n = self.end(peer).room().min(bytes.len());
         if n < bytes.len() {
             self.end(file).wants_room = true;
@@ -257,57 +262,5 @@ impl Table {
         self.end(peer).urgent = true;
         self.wake(peer, bits::PRI);
         Ok(())
-    }
-
-    pub(super) fn shutdown_end(&mut self, file: u64, how: Shutdown) -> io::Result<()> {
-        let end = self.end(file);
-        if !matches!(end.kind, Kind::Pair | Kind::Tcp) || end.state != State::Connected {
-            return Err(os(ENOTCONN));
-        }
-        let (reads, writes) = match how {
-            Shutdown::Read => (true, false),
-            Shutdown::Write => (false, true),
-            Shutdown::Both => (true, true),
-        };
-        end.read_shut |= reads;
-        end.write_shut |= writes;
-        let (kind, peer) = (end.kind, end.peer);
-        self.wake(file, bits::ALL);
-        if let Some(peer) = peer {
-            let other = self.end(peer);
-            other.read_shut |= writes;
-            // A TCP peer is not told that nobody reads.
-            other.write_shut |= reads && kind == Kind::Pair;
-            self.wake(peer, bits::ALL);
-        }
-        Ok(())
-    }
-
-    /// The last descriptor of `end` is closed.
-    pub(super) fn close_end(&mut self, end: &End) {
-        let Some(peer) = end.peer else { return };
-        if !end.is_socket() {
-            self.orphan_writers(peer);
-        }
-        let other = self.end(peer);
-        other.peer = None;
-        let unread = !end.input.is_empty();
-        match end.kind {
-            Kind::PipeReader | Kind::PipeWriter => {}
-            Kind::Pair => {
-                other.read_shut = true;
-                other.write_shut = true;
-                if unread {
-                    other.error = Some(ECONNRESET);
-                }
-            }
-            Kind::Tcp if end.resets || unread => {
-                // After its end, a peer's reset is a broken pipe: that is how Linux has it.
-                let error = if other.read_shut { EPIPE } else { ECONNRESET };
-                other.fail(error);
-            }
-            Kind::Tcp => other.read_shut = true,
-        }
-        self.wake(peer, bits::ALL);
     }
 }

@@ -210,9 +210,12 @@ impl Fd {
     ///
     /// `ENOTSOCK` for what is no socket.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        match self.on_end(|end| end.error.take()) {
-            Some(error) => Ok(error.map(os)),
-            None => Err(os(ENOTSOCK)),
+        let mut table = self.kernel.table.borrow_mut();
+        let file = table.file(self.number)?;
+        match &mut table.at(file).body {
+            Body::End(end) => Ok(end.error.take().map(os)),
+            Body::Datagrams(datagrams) => Ok(datagrams.error.take().map(os)),
+            _ => Err(os(ENOTSOCK)),
         }
     }
 

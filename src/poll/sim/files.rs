@@ -63,6 +63,10 @@ impl Listener {
 pub(super) struct Datagrams {
     pub(super) input: VecDeque<Vec<u8>>,
     pub(super) peer: Option<u64>,
+    /// There was a peer, and it is closed: what is sent comes back as an error.
+    pub(super) gone: bool,
+    /// What came back, for the next operation to tell.
+    pub(super) error: Option<i32>,
 }
 
 impl Datagrams {
@@ -71,8 +75,8 @@ impl Datagrams {
 
     pub(super) fn to(peer: u64) -> Self {
         Self {
-            input: VecDeque::new(),
             peer: Some(peer),
+            ..Self::default()
         }
     }
 }

@@ -13,6 +13,7 @@
 //! `Rc`. Nothing in it ever blocks; what would wait gives `WouldBlock`.
 
 mod calls;
+mod closing;
 mod ends;
 mod faults;
 mod fd;

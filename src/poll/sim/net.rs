@@ -7,7 +7,8 @@ use super::ends::{End, Kind, State};
 use super::files::{Body, Listener, bits};
 use super::os;
 use super::table::Table;
-use readily_sys::errno::{EADDRINUSE, EAGAIN, ECONNREFUSED, EINVAL, EMFILE};
+use readily_sys::errno::{EADDRINUSE, EAGAIN, ECONNABORTED, ECONNREFUSED, EINVAL, EMFILE};
+use readily_sys::kq_abi::Personality;
 use std::io;
 use std::net::SocketAddr;
 
@@ -109,6 +110,19 @@ impl Table {
         self.room_for(1)?;
         let end = self.listener(file).queue.pop_front();
         let end = end.expect("it was there a moment ago");
+        if !self.listener(file).queue.is_empty() {
+            // A kqueue tells of each that is left; epoll by the edge does not.
+            self.touch(file, false);
+        }
+        let aborts = matches!(
+            self.system,
+            Some(Personality::FreeBsd | Personality::NetBsd)
+        );
+        if aborts && self.end(end).error.is_some() {
+            self.discard(end);
+            self.let_in(file);
+            return Err(os(ECONNABORTED));
+        }
         let number = self.number(end);
         self.let_in(file);
         Ok((number, self.end(end).remote))

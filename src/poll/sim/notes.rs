@@ -82,6 +82,8 @@ impl Notes {
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) holds: bool,
+    /// An error waits, which is no end.
+    failed: bool,
     pub(super) eof: bool,
     pub(super) error: u32,
     pub(super) data: i64,
@@ -92,7 +94,7 @@ pub(super) struct Found {
 impl Found {
     /// Whether it activates a registration that counts from `least` on.
     pub(super) fn activates(&self, least: i64) -> bool {
-        self.holds && (self.eof || self.data >= least.min(self.most))
+        self.holds && (self.eof || self.failed || self.data >= least.min(self.most))
     }
 
     fn amount(data: usize) -> Self {
@@ -169,6 +171,11 @@ impl Table {
             None => Found::default(),
             Some(Body::End(end)) => filter_of_end(end, end.peer.and_then(end_at), writes, on),
             Some(Body::Listener(listener)) if !writes => Found::amount(listener.queue.len()),
+            Some(Body::Datagrams(datagrams)) if datagrams.error.is_some() => Found {
+                holds: true,
+                failed: true,
+                ..Found::default()
+            },
             Some(_) => {
                 let bit = match writes {
                     true => bits::OUT,

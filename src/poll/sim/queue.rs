@@ -36,11 +36,13 @@ pub struct SimQueue {
 }
 
 impl Kernel {
-    /// The project's kqueue poller, over a kqueue of this kernel that behaves as on this system.
+    /// The project's kqueue poller, over a kqueue of this kernel that behaves as on this system. From
+    /// now on its sockets do, too: how they end is each system's own affair.
     #[must_use]
     pub fn kqueue(&self, personality: Personality) -> KqueuePoller<SimQueue> {
         let mut table = self.table.borrow_mut();
         table.queues.push(Notes::new(personality));
+        table.system = Some(personality);
         let place = table.queues.len() - 1;
         drop(table);
         KqueuePoller::over(SimQueue {

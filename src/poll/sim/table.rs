@@ -14,6 +14,7 @@ use super::waiting::PATIENCE;
 use super::watch::Watch;
 use super::{DESCRIPTORS, FIRST_NUMBER, os};
 use readily_sys::errno::{EBADF, EINVAL, EMFILE};
+use readily_sys::kq_abi::Personality;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
@@ -51,7 +52,7 @@ pub(super) struct Table {
     open: usize,
     /// The places in `numbers` that lead nowhere: the lowest is given out next.
     free: BTreeSet<usize>,
-    files: HashMap<u64, File, BuildHasherDefault<Spread>>,
+    pub(super) files: HashMap<u64, File, BuildHasherDefault<Spread>>,
     made: u64,
     pub(super) limit: usize,
     pub(super) bound: BTreeMap<SocketAddr, u64>,
@@ -60,6 +61,8 @@ pub(super) struct Table {
     pub(super) watches: Vec<Watch>,
     /// The same for kqueues.
     pub(super) queues: Vec<Notes>,
+    /// Whose sockets these are: Linux's, until a kqueue is made.
+    pub(super) system: Option<Personality>,
     pub(super) faults: Faults,
     /// Timers that have not expired, the next one first.
     due: BTreeSet<(u64, u64)>,
@@ -86,6 +89,7 @@ impl Table {
             next_port: FIRST_PORT,
             watches: Vec::new(),
             queues: Vec::new(),
+            system: None,
             faults,
             due: BTreeSet::new(),
             holds: 0,
@@ -192,7 +196,9 @@ impl Table {
                     Some(Body::Datagrams(there)) => there.input.len() < Datagrams::ROOM,
                     _ => true,
                 };
-                either(bits::IN, !here.input.is_empty()) | either(bits::OUT, room)
+                either(bits::IN, !here.input.is_empty())
+                    | either(bits::OUT, room)
+                    | either(bits::ERR, here.error.is_some())
             }
             Body::Regular { .. } => bits::IN | bits::OUT,
             Body::Timer { due_ns } => either(bits::IN, due_ns.is_some_and(|due| due <= now_ns)),
@@ -212,22 +218,6 @@ impl Table {
         said
     }
 
-    /// Tells all who watch `file` that something of `bits` may have come about.
-    pub(super) fn wake(&mut self, file: u64, bits: u16) {
-        let Some(open) = self.files.get(&file) else {
-            return;
-        };
-        for &(poller, number) in &open.watchers {
-            self.watches[poller].wake((number, file), bits);
-        }
-        if bits & !bits::OUT != 0 {
-            self.touch(file, false);
-        }
-        if bits & (bits::OUT | bits::UNASKED) != 0 {
-            self.touch(file, true);
-        }
-    }
-
     /// Closes a number, and the file with its last one.
     pub(super) fn close(&mut self, number: i32) {
         let Some(place) = place(number) else { return };
@@ -244,7 +234,7 @@ impl Table {
         }
     }
 
-    fn discard(&mut self, file: u64) {
+    pub(super) fn discard(&mut self, file: u64) {
         let Some(gone) = self.files.remove(&file) else {
             return;
         };
@@ -255,7 +245,8 @@ impl Table {
             Body::End(end) => self.close_end(&end),
             Body::Datagrams(datagrams) => {
                 if let Some(peer) = datagrams.peer {
-                    self.datagrams(peer).peer = None;
+                    let there = self.datagrams(peer);
+                    (there.peer, there.gone) = (None, true);
                     self.wake(peer, bits::OUT);
                 }
             }

@@ -5,6 +5,7 @@
 
 use super::files::bits;
 use super::list::List;
+use super::table::Table;
 use crate::poll::{Interest, Readiness, Trigger};
 use std::collections::BTreeMap;
 
@@ -44,6 +45,40 @@ impl Watch {
         self.items.remove(&name)?;
         self.list.remove(name);
         Some(())
+    }
+}
+
+impl Table {
+    /// Tells all who watch `file` that something of `bits` may have come about.
+    pub(super) fn wake(&mut self, file: u64, bits: u16) {
+        let Some(open) = self.files.get(&file) else {
+            return;
+        };
+        for &(poller, number) in &open.watchers {
+            self.watches[poller].wake((number, file), bits);
+        }
+        if bits & !bits::OUT != 0 {
+            self.touch(file, false);
+        }
+        if bits & (bits::OUT | bits::UNASKED) != 0 {
+            self.touch(file, true);
+        }
+    }
+
+    /// The same where directions are shut: epoll's watchers are told of all that holds, a kqueue's
+    /// filters of their own direction only.
+    pub(super) fn wake_shut(&mut self, file: u64, reads: bool, writes: bool) {
+        let Some(open) = self.files.get(&file) else {
+            return;
+        };
+        for &(poller, number) in &open.watchers {
+            self.watches[poller].wake((number, file), bits::ALL);
+        }
+        for (shut, direction) in [(reads, false), (writes, true)] {
+            if shut {
+                self.touch(file, direction);
+            }
+        }
     }
 }
 

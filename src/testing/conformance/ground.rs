@@ -57,6 +57,11 @@ pub trait Ground {
         Ok((client, listener.accept()?))
     }
 
+    /// Two connected datagram sockets, the second of which is to be closed first.
+    fn datagrams(&self) -> io::Result<(End, End)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// A TCP socket that has not been connected.
     fn unconnected(&self) -> io::Result<End>;
 

@@ -39,6 +39,10 @@ impl Ground for Kernel {
         Kernel::connect(self, addr).map(End::new)
     }
 
+    fn datagrams(&self) -> io::Result<(End, End)> {
+        Kernel::datagrams(self).map(both)
+    }
+
     fn unconnected(&self) -> io::Result<End> {
         Kernel::unconnected(self).map(End::new)
     }

@@ -14,7 +14,7 @@ use crate::poll::{AnyFd, Interest, Trigger};
 use readily_sys::{for_tests, socket};
 use std::fs::File;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -64,6 +64,18 @@ impl Ground for TheSystem {
         world.register(listener.number(), 1, Interest::READ, Trigger::Level);
         world.next_for(1);
         Ok((client, listener.accept()?))
+    }
+
+    fn datagrams(&self) -> io::Result<(End, End)> {
+        let bound = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
+        let (here, there) = (bound()?, bound()?);
+        here.connect(there.local_addr()?)?;
+        there.connect(here.local_addr()?)?;
+        for socket in [&here, &there] {
+            socket.set_nonblocking(true)?;
+        }
+        let ends = [here, there].map(|socket| End::new(OwnedFd::from(socket)));
+        Ok(ends.into())
     }
 
     fn unconnected(&self) -> io::Result<End> {

@@ -272,6 +272,13 @@ impl World {
         self.ground.connect(addr).expect("the kernel makes one")
     }
 
+    /// As [`Ground::datagrams`].
+    #[must_use]
+    #[track_caller]
+    pub fn datagrams(&self) -> (End, End) {
+        self.ground.datagrams().expect("the kernel makes one")
+    }
+
     /// As [`Ground::unconnected`].
     #[must_use]
     #[track_caller]
