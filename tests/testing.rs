@@ -3,6 +3,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 use readily::io::TcpStream;
 use readily::testing::{
     Faults, Kernel, Personality, SimLoop, Stalled, conformance, in_one_turn, poll_once, wakers,
@@ -58,6 +59,13 @@ async fn receive_all(stream: &TcpStream) -> Vec<Vec<u8>> {
     all
 }
 
+const KERNELS: [Option<Personality>; 4] = [
+    None,
+    Some(Personality::FreeBsd),
+    Some(Personality::Apple),
+    Some(Personality::NetBsd),
+];
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -67,13 +75,9 @@ proptest! {
         seed in any::<u64>(),
         there in vec(vec(any::<u8>(), 0..300), 0..8),
         back in vec(vec(any::<u8>(), 0..300), 0..8),
-        kqueue in any::<bool>(),
+        system in select(&KERNELS[..]),
     ) {
-        let faults = Faults::all(seed);
-        let mut sim = match kqueue {
-            true => SimLoop::with_kqueue(faults, Personality::FreeBsd),
-            false => SimLoop::with(faults),
-        };
+        let mut sim = SimLoop::on(system, Faults::all(seed));
         let (one, two) = sim.duplex().unwrap();
         let (_, _, came, returned) = sim
             .run(gather((
@@ -146,8 +150,10 @@ fn a_loop_that_is_never_quiet_is_said_to_be_busy() {
 /// The order of what is ready at the same time is the seed's; all orders come about.
 #[test]
 fn the_seed_decides_the_order_of_what_is_ready_at_the_same_time() {
-    let order = |seed| {
-        let mut sim = SimLoop::new(seed);
+    let order = |system, seed| {
+        let mut faults = Faults::seeded(seed);
+        faults.shuffle = true;
+        let mut sim = SimLoop::on(system, faults);
         let seen: Rc<RefCell<Vec<u32>>> = Rc::default();
         let mut peers = Vec::new();
         for n in 0..3 {
@@ -164,11 +170,14 @@ fn the_seed_decides_the_order_of_what_is_ready_at_the_same_time() {
         sim.run_until_stalled().unwrap();
         (seen.take(), sim.trace())
     };
-    let mut orders: Vec<_> = (0..60).map(|seed| order(seed).0).collect();
-    assert_eq!(order(9), order(9), "the same seed, the same trace");
-    orders.sort();
-    orders.dedup();
-    assert_eq!(orders.len(), 6, "{orders:?}");
+    for system in KERNELS {
+        let mut orders: Vec<_> = (0..60).map(|seed| order(system, seed).0).collect();
+        let (one, other) = (order(system, 9), order(system, 9));
+        assert_eq!(one, other, "the same seed, the same trace");
+        orders.sort();
+        orders.dedup();
+        assert_eq!(orders.len(), 6, "{system:?}: {orders:?}");
+    }
 }
 
 /// What the kit of wakers is for: a future of one's own, tried with each.
@@ -319,7 +328,7 @@ fn who_is_quiet_has_read_what_lay_there_whatever_the_faults() {
         drop(sent);
         !read.done()
     };
-    for system in [None, Some(Personality::FreeBsd)] {
+    for system in KERNELS {
         let all = (0..200).filter(|&seed| unread(Faults::all(seed), system));
         assert_eq!(all.collect::<Vec<_>>(), [0; 0], "{system:?}");
         let hardly_ever_whole = (0..5).filter(|&seed| {
@@ -334,7 +343,7 @@ fn who_is_quiet_has_read_what_lay_there_whatever_the_faults() {
 /// Both sides wait for the other one: told, and not waited for.
 #[test]
 fn a_run_in_which_nothing_can_happen_ends_with_an_error() {
-    for system in [None, Some(Personality::FreeBsd)] {
+    for system in KERNELS {
         let mut sim = SimLoop::on(system, Faults::none());
         sim.set_patience(Duration::from_millis(20));
         let (one, two) = sim.duplex().unwrap();

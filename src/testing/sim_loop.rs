@@ -64,6 +64,16 @@ pub struct SimLoop {
     overheard: Overheard,
 }
 
+/// The system whose kqueue a name stands for, and that is there in memory; none for other pollers.
+fn named<E>(name: Result<&str, E>) -> Option<Personality> {
+    match name.ok()? {
+        "kqueue-apple" => Some(Personality::Apple),
+        "kqueue-freebsd" => Some(Personality::FreeBsd),
+        "kqueue-netbsd" => Some(Personality::NetBsd),
+        _ => None,
+    }
+}
+
 impl SimLoop {
     /// A loop without faults, where what is ready at the same time comes in an order of the seed:
     /// descriptors, and tasks (see [`Local::shuffle_ready`]).
@@ -78,16 +88,16 @@ impl SimLoop {
         Self::with(faults)
     }
 
-    /// A loop with these faults.
+    /// A loop with these faults: over a poller with epoll's rules, unless the variable
+    /// `READILY_POLLER` names the kqueue of a system (see [`poll::os::default`](crate::poll::os::default)),
+    /// which it then is in memory, too.
     ///
     /// # Panics
     ///
     /// If there is no memory for a loop.
     #[must_use]
     pub fn with(faults: Faults) -> Self {
-        let kernel = Kernel::with(faults);
-        let poller = Box::new(kernel.poller());
-        Self::over(kernel, poller)
+        Self::on(named(std::env::var("READILY_POLLER").as_deref()), faults)
     }
 
     /// The same over the project's kqueue poller, on a kqueue as of this system.
@@ -97,9 +107,7 @@ impl SimLoop {
     /// If there is no memory for a loop.
     #[must_use]
     pub fn with_kqueue(faults: Faults, system: Personality) -> Self {
-        let kernel = Kernel::with(faults);
-        let poller = Box::new(kernel.kqueue(system));
-        Self::over(kernel, poller)
+        Self::on(Some(system), faults)
     }
 
     /// One of the two: over a poller with epoll's rules where there is no `system`, else over the
@@ -110,10 +118,12 @@ impl SimLoop {
     /// If there is no memory for a loop.
     #[must_use]
     pub fn on(system: Option<Personality>, faults: Faults) -> Self {
-        match system {
-            None => Self::with(faults),
-            Some(system) => Self::with_kqueue(faults, system),
-        }
+        let kernel = Kernel::with(faults);
+        let poller: Box<dyn Poller> = match system {
+            None => Box::new(kernel.poller()),
+            Some(system) => Box::new(kernel.kqueue(system)),
+        };
+        Self::over(kernel, poller)
     }
 
     /// The same over a poller of the caller's, that stands on `kernel`: one that is to be tried,

@@ -1,8 +1,9 @@
 //! At every place: each call fails once, each future is dropped after each of its polls, and what
 //! happens in one turn happens in every order. Not by chance, but all of them.
 
+use crate::kernels::KERNELS;
 use readily::io::{TcpListener, TcpStream};
-use readily::testing::{Deed, Faults, Personality, SimLoop, in_one_turn, orders};
+use readily::testing::{Deed, Faults, SimLoop, in_one_turn, orders};
 use readily::{
     Elapsed, Future, FutureError, Promise, Task, create_future, gather, sleep, spawn, try_gather,
     wait_for, yield_now,
@@ -66,7 +67,7 @@ async fn session() -> io::Result<usize> {
 /// opened is closed; an error that is not told to anybody would be a hang, or a sum that is wrong.
 #[test]
 fn each_call_may_fail_and_nothing_hangs_or_stays_open() {
-    for system in [None, Some(Personality::FreeBsd), Some(Personality::NetBsd)] {
+    for system in KERNELS {
         for code in [libc::ENOMEM, libc::EMFILE, libc::EIO] {
             let (mut nth, mut failed) = (0, 0);
             loop {

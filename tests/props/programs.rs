@@ -1,13 +1,14 @@
 //! The loop against a model, on the kernel in memory: programs that proptest thinks of, and the
 //! short ones that were left of those that failed.
 
+use crate::kernels::KERNELS;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
 use readily::poll::{AnyKernel, Event, Interest, Notify, Poller, Trigger};
 use readily::testing::strategies::{
     Program, Report, Scripted, Violation, faults, personality, program, refusals,
 };
-use readily::testing::{Faults, Kernel, Personality, SimLoop};
+use readily::testing::{Faults, Kernel, SimLoop};
 use readily::{Callbacks, Cx, Readiness};
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -52,12 +53,7 @@ proptest! {
 /// Runs a case that failed once, everywhere.
 fn again(text: &str) {
     let program: Program = text.parse().unwrap();
-    let kqueues = [
-        Personality::FreeBsd,
-        Personality::Apple,
-        Personality::NetBsd,
-    ];
-    for system in [None].into_iter().chain(kqueues.map(Some)) {
+    for system in KERNELS {
         program
             .run(&mut SimLoop::on(system, Faults::none()))
             .unwrap();

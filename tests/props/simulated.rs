@@ -1,6 +1,7 @@
 //! Servers and clients on a kernel in memory: one thread, virtual time, and every fault that a
 //! system may commit, from a seed.
 
+use crate::kernels::KERNELS;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::io::{TcpListener, TcpStream};
@@ -26,13 +27,6 @@ fn simulated(faults: Faults, kqueue: Option<Personality>) -> (EventLoop, Kernel)
     event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
     (event_loop, kernel)
 }
-
-const POLLERS: [Option<Personality>; 4] = [
-    None,
-    Some(Personality::FreeBsd),
-    Some(Personality::Apple),
-    Some(Personality::NetBsd),
-];
 
 fn anywhere() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
@@ -173,7 +167,7 @@ proptest! {
         clients in vec((0usize..5000, vec(1usize..900, 1..4)), 1..6),
     ) {
         let expected: Vec<_> = clients.iter().map(|(len, _)| bytes(*len)).collect();
-        for poller in POLLERS {
+        for poller in KERNELS {
             let world = || simulated(Faults::all(seed), poller);
             let (echoed, trace) = by_coroutines(world(), &clients);
             prop_assert!(echoed == expected, "coroutines, {:?}", poller);
@@ -297,7 +291,7 @@ fn room_is_told_to_who_filled_the_buffer_to_the_brim() {
 /// R024: a buffer that is made wider has room that nobody has read free.
 #[test]
 fn room_that_a_wider_buffer_makes_is_told() {
-    for (system, trigger) in POLLERS
+    for (system, trigger) in KERNELS
         .map(|system| [Trigger::Level, Trigger::Edge].map(|t| (system, t)))
         .concat()
     {
@@ -340,7 +334,7 @@ fn a_timer_that_is_set_twice_to_one_moment_goes_off() {
 /// Also where the kernel refused to watch it, and we report it ourselves.
 #[test]
 fn a_broken_pipe_is_registered_once_like_anything_else() {
-    let systems = POLLERS.into_iter().flatten();
+    let systems = KERNELS.into_iter().flatten();
     for (system, trigger) in systems.flat_map(|s| [(s, Trigger::Level), (s, Trigger::Edge)]) {
         let kernel = Kernel::new();
         let (reader, writer) = kernel.pipe().unwrap();

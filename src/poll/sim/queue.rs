@@ -143,6 +143,10 @@ impl SimQueue {
     /// Goes through the list once: each registration at most once, round robin over the calls.
     fn collect(&self, table: &mut Table, out: &mut Vec<Kevent>) -> bool {
         let before = out.len();
+        let Table { queues, faults, .. } = &mut *table;
+        if faults.shuffle {
+            queues[self.place].list.shuffle(faults.chance());
+        }
         let mut left = table.queues[self.place].list.len();
         let most = table.faults.most();
         while left > 0 && out.len() - before < most {
