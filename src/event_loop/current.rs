@@ -68,35 +68,54 @@ fn is_so(look: impl FnOnce(&Rc<Local>) -> bool) -> bool {
         .unwrap_or(false)
 }
 
+/// Where this thread's loop is; nowhere if there is none, or if the thread is ending (R096).
+#[inline]
+fn now() -> *const Local {
+    NOW.try_with(Cell::get).unwrap_or(std::ptr::null())
+}
+
+/// Makes `current`, the last one that was entered, the one to compare with.
+#[inline]
+fn set_now(current: Option<&(u64, Rc<Local>)>) {
+    let now = current.map_or(std::ptr::null(), |(_, local)| Rc::as_ptr(local));
+    let _ = NOW.try_with(|place| place.set(now));
+}
+
+/// How many loops are turning.
+#[inline]
+fn turning() -> u32 {
+    TURNING.try_with(Cell::get).unwrap_or(0)
+}
+
 /// Whether a loop is this thread's.
 #[inline]
 pub(crate) fn is_any() -> bool {
-    !NOW.get().is_null()
+    !now().is_null()
 }
 
 /// Whether `local` is this thread's loop.
 #[inline]
 pub(crate) fn is(local: *const Local) -> bool {
-    NOW.get() == local
+    now() == local
 }
 
 /// Whether another loop than `local` is this thread's: to wait on `local` is then to wait for
 /// ever, for while that one runs, this one does not.
 #[inline]
 pub(crate) fn is_another(local: *const Local) -> bool {
-    let now = NOW.get();
+    let now = now();
     !now.is_null() && now != local
 }
 
 /// Whether a loop is turning on this thread: to wait here for another thread would block it.
 pub(crate) fn is_turning() -> bool {
-    TURNING.get() != 0
+    turning() != 0
 }
 
 /// Whether a loop is turning inside a callback or a task of another one.
 #[inline]
 pub(crate) fn is_nested() -> bool {
-    TURNING.get() > 1
+    turning() > 1
 }
 
 /// Runs `queue` if `home` is of this thread's loop, or says that it is not. No lock, no call to the
@@ -171,8 +190,10 @@ impl Here {
     #[inline]
     pub(crate) fn enter(local: &Rc<Local>) -> Self {
         let number = ENTERED.try_with(|entered| {
-            NOW.set(Rc::as_ptr(local));
-            entered.borrow_mut().enter(Rc::clone(local))
+            let mut entered = entered.borrow_mut();
+            let number = entered.enter(Rc::clone(local));
+            set_now(entered.current.as_ref());
+            number
         });
         Self {
             number: number.unwrap_or(0),
@@ -187,8 +208,7 @@ impl Drop for Here {
         let _left = ENTERED.try_with(|entered| {
             let mut entered = entered.borrow_mut();
             let left = entered.leave(self.number);
-            let current = entered.current.as_ref();
-            NOW.set(current.map_or(std::ptr::null(), |(_, local)| Rc::as_ptr(local)));
+            set_now(entered.current.as_ref());
             left
         });
     }
@@ -209,7 +229,7 @@ impl<'a> Turning<'a> {
         if may_sleep && is_turning() {
             return Err(Error::WouldBlockLoop);
         }
-        TURNING.set(TURNING.get() + 1);
+        let _ = TURNING.try_with(|turning| turning.set(turning.get() + 1));
         let here = Here::enter(local);
         local.turn.set(Some(here.number));
         Ok(Self { local, here })
@@ -219,7 +239,7 @@ impl<'a> Turning<'a> {
 impl Drop for Turning<'_> {
     fn drop(&mut self) {
         self.local.turn.set(None);
-        TURNING.set(TURNING.get() - 1);
+        let _ = TURNING.try_with(|turning| turning.set(turning.get() - 1));
         // What a callback has entered and kept is not for who turned us.
         let is_last = |entered: &RefCell<Entered>| {
             let entered = entered.borrow();
@@ -241,8 +261,7 @@ fn leave_above(number: u64) {
     let _above = ENTERED.try_with(|entered| {
         let mut entered = entered.borrow_mut();
         let above = entered.leave_above(number);
-        let current = entered.current.as_ref();
-        NOW.set(current.map_or(std::ptr::null(), |(_, local)| Rc::as_ptr(local)));
+        set_now(entered.current.as_ref());
         above
     });
 }

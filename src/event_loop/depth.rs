@@ -72,7 +72,8 @@ impl Local {
 
 #[cold]
 fn wait(end: End) {
-    WAITING.with(|waiting| waiting.borrow_mut().push_back(end));
+    // Where the thread's locals have gone, what is not run is dropped, and all that it has with it.
+    let _ = WAITING.try_with(|waiting| waiting.borrow_mut().push_back(end));
 }
 
 /// One level more, until this is dropped: also by a panic, after which the level would stay too deep
@@ -83,21 +84,24 @@ impl Level {
     /// `None` if it is deep enough.
     #[inline]
     fn deeper() -> Option<Self> {
-        let level = LEVEL.get();
-        (level < DEEPEST).then(|| {
-            LEVEL.set(level + 1);
-            Self(level)
-        })
+        let level = LEVEL.try_with(|level| level.replace(level.get() + 1));
+        // Where the thread's locals have gone, nothing is counted: any level but the outermost.
+        let level = level.unwrap_or(1);
+        if level < DEEPEST {
+            return Some(Self(level));
+        }
+        let _ = LEVEL.try_with(|deepest| deepest.set(level));
+        None
     }
 }
 
 impl Drop for Level {
     #[inline]
     fn drop(&mut self) {
-        if self.0 == 0 && WAITING.with(|waiting| !waiting.borrow().is_empty()) {
+        if self.0 == 0 && WAITING.try_with(|waiting| !waiting.borrow().is_empty()) == Ok(true) {
             run_waiting();
         }
-        LEVEL.set(self.0);
+        let _ = LEVEL.try_with(|level| level.set(self.0));
     }
 }
 
@@ -105,13 +109,14 @@ impl Drop for Level {
 #[cold]
 fn run_waiting() {
     // Not `while let`: that would hold the borrow while the next one runs (L8).
-    let next = || WAITING.with(|waiting| waiting.borrow_mut().pop_front());
+    let next = || WAITING.try_with(|waiting| waiting.borrow_mut().pop_front());
+    let next = || next().ok().flatten();
     for end in std::iter::from_fn(next) {
         if let Err(payload) = catch(end) {
             note_stray_panic(payload);
         }
     }
-    drop(WAITING.with(|waiting| waiting.take()));
+    drop(WAITING.try_with(|waiting| waiting.take()));
 }
 
 #[cfg(test)]

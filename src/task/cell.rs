@@ -324,8 +324,12 @@ impl CellRef {
 
     /// The last reference goes: all that the loop's thread has of it is dropped, and its share given
     /// up.
+    ///
+    /// # Safety
+    ///
+    /// This was the last reference of this thread, by its count, and is used no more.
     #[inline(never)]
-    fn drop_own(&self) {
+    unsafe fn drop_own(&self) {
         /// Dropped also if a destructor before it panics.
         struct Own(NonNull<Head>);
         impl Drop for Own {
@@ -338,7 +342,9 @@ impl CellRef {
                 unsafe { drop_in_place(own) }
             }
         }
-        let _share = Share(self.head);
+        // SAFETY: the references of this thread have a share together, and by the contract this was
+        // the last one.
+        let _share = unsafe { Share::of(self.head.as_ptr().cast_const().cast()) };
         let _own = Own(self.head);
         if let Err(payload) = self.drop_future() {
             std::panic::resume_unwind(payload);
@@ -369,17 +375,20 @@ impl Drop for CellRef {
     #[inline]
     fn drop(&mut self) {
         if self.own.let_go() {
-            self.drop_own();
+            // SAFETY: the count says that it was the last one, and it is being dropped.
+            unsafe { self.drop_own() }
         }
     }
 }
 
-/// One of the shares, to be given up.
+/// One of the shares, to be given up: made by `of` only.
 struct Share(NonNull<Head>);
 
 impl Share {
-    /// That of a waker that is used up.
-    fn of_waker(head: *const ()) -> Option<Self> {
+    /// # Safety
+    ///
+    /// The caller owns a share of the cell with this head, and uses it no more.
+    unsafe fn of(head: *const ()) -> Option<Self> {
         NonNull::new(head.cast_mut().cast()).map(Self)
     }
 }
@@ -387,8 +396,8 @@ impl Share {
 impl Drop for Share {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: whoever made this owns a share, so the head is there. Only the count is borrowed:
-        // the moment that it is given up, another thread may free the rest.
+        // SAFETY: by the contract of `of` this owns a share, so the head is there. Only the count is
+        // borrowed: the moment that it is given up, another thread may free the rest.
         let shares = unsafe { &(*self.0.as_ptr()).wakeup.shares };
         if shares.give_up() {
             // SAFETY: it was the last one.
@@ -498,7 +507,8 @@ unsafe fn clone(head: *const ()) -> RawWaker {
 /// As `RawWaker` has it: called with a waker's own pointer, which is used up.
 unsafe fn wake(head: *const ()) {
     // Given up afterwards, also if the bell of a poller of somebody's panics.
-    let _share = Share::of_waker(head);
+    // SAFETY: the waker has a share, and is used up.
+    let _share = unsafe { Share::of(head) };
     // SAFETY: the share is given up only after this.
     unsafe { wake_by_ref(head) }
 }
@@ -516,7 +526,8 @@ unsafe fn wake_by_ref(head: *const ()) {
 ///
 /// As `RawWaker` has it: called with a waker's own pointer, which is used up.
 unsafe fn drop_waker(head: *const ()) {
-    drop(Share::of_waker(head));
+    // SAFETY: the waker has a share, and is used up.
+    drop(unsafe { Share::of(head) });
 }
 
 #[cfg(test)]
@@ -527,6 +538,7 @@ mod tests {
     use std::cell::Cell;
     use std::panic::Location;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     use std::thread;
 
     fn born<F: Future<Output: 'static> + 'static>(local: &Local, future: F) -> Joined<F::Output> {
@@ -569,6 +581,46 @@ mod tests {
                 .join()
                 .unwrap();
             assert_eq!(living(&inbox, before), 0);
+        }
+    }
+
+    /// The orderings of the count, with nothing else between the threads: the flag orders nothing.
+    /// Miri and ThreadSanitizer see a race if the count does not; see `.ci/miri`, `.ci/tsan`.
+    #[test]
+    fn whoever_lets_go_last_frees_after_all_that_the_others_did() {
+        for waker_is_last in [true, false] {
+            let sim = SimLoop::new(1);
+            let task = born(&sim, async {});
+            let waker = task.cell().with_waker(Waker::clone);
+            let gone = AtomicBool::new(false);
+            let wait = || {
+                while !gone.load(Relaxed) {
+                    thread::yield_now();
+                }
+            };
+            thread::scope(|threads| {
+                threads.spawn(|| {
+                    let waker = waker;
+                    if waker_is_last {
+                        wait();
+                    } else {
+                        waker.wake_by_ref();
+                    }
+                    drop(waker);
+                    if !waker_is_last {
+                        gone.store(true, Relaxed);
+                    }
+                });
+                // Something that is dropped with the last reference of this thread.
+                task.cell().set_name("named");
+                if !waker_is_last {
+                    wait();
+                }
+                drop(task);
+                if waker_is_last {
+                    gone.store(true, Relaxed);
+                }
+            });
         }
     }
 

@@ -1,9 +1,9 @@
 //! The kernel under the `readily` event loop, made safe: epoll, kqueue, `poll(2)`, what
 //! ends their waits, and the few socket calls a loop needs.
 //!
-//! All the `unsafe` of the project lives here, one operation to a block, each with its
-//! argument. This crate knows nothing of loops: it speaks descriptors, `u64` tokens and the
-//! kernel's own bits, and above it the code forbids `unsafe` outright.
+//! The `unsafe` code of the project is here, one operation to a block, each with its argument; the
+//! one exception is the allocation of a task, in the crate above. This crate knows nothing of
+//! loops: it speaks descriptors, `u64` tokens and the kernel's own bits.
 //!
 //! *Safe* promises that no call here can touch memory it does not own, and that a
 //! descriptor which is returned is owned by exactly one value and closed with it. Pollers
@@ -62,11 +62,23 @@ pub use linux::secure::is_secure;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use linux::{epoll, facts};
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use linux::{nowait, poll_bits, wiped};
+use linux::{nowait, poll_bits, wipe};
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub use unix::secure::is_secure;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-use unix::{nowait, poll_bits, wiped};
+use unix::{nowait, poll_bits};
+
+#[cfg(target_os = "freebsd")]
+use libc::INHERIT_ZERO;
+#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+use libc::MAP_INHERIT_ZERO as INHERIT_ZERO;
+
+#[cfg(any(target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
+#[path = "bsd/wipe.rs"]
+mod wipe;
+#[cfg(any(target_vendor = "apple", target_os = "dragonfly"))]
+#[path = "unix/no_wipe.rs"]
+mod wipe;
 
 #[cfg(all(
     any(target_os = "linux", target_os = "android"),
@@ -78,6 +90,8 @@ pub use linux::notify::Notifier;
     not(readily_force_pipe)
 )))]
 pub use unix::pipe::Notifier;
+
+use unix::wiped;
 
 pub use unix::pipe::Notifier as PipeNotifier;
 

@@ -7,6 +7,7 @@
 //!
 //! Not in the notes. It stands in this crate because it is unsafe, and for no other reason.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
@@ -40,43 +41,62 @@ impl<O: Odd> Table<O> {
         RawWakerVTable::new(Self::clone, Self::wake, Self::wake_by_ref, Self::drop);
 
     /// The count that belongs to the waker, lent.
-    fn lend(data: *const ()) -> std::mem::ManuallyDrop<Arc<O>> {
-        // SAFETY: `data` came out of `Arc::<O>::into_raw` in `waker`, and the waker that we are
-        // called through owns a count of it, which we leave to it by not dropping ours.
-        std::mem::ManuallyDrop::new(unsafe { Arc::from_raw(data.cast::<O>()) })
+    ///
+    /// # Safety
+    ///
+    /// `data` is that of a waker of [`waker`], which owns its count for as long as the result is
+    /// used.
+    unsafe fn lend(data: *const ()) -> ManuallyDrop<Arc<O>> {
+        // SAFETY: by the contract `data` came out of `Arc::<O>::into_raw` in `waker`, and the waker
+        // owns a count of it, which is left to it: this one is not dropped.
+        ManuallyDrop::new(unsafe { Arc::from_raw(data.cast::<O>()) })
     }
 
-    fn clone(data: *const ()) -> RawWaker {
+    /// # Safety
+    ///
+    /// As `RawWaker` has it: called with a waker's own pointer, while there is that waker.
+    unsafe fn clone(data: *const ()) -> RawWaker {
+        // SAFETY: the waker that is cloned outlives this call.
+        let odd = unsafe { Self::lend(data) };
         // What the clone is, is for `odd` to say: the parts of a waker that owns itself.
-        let waker = std::mem::ManuallyDrop::new(Self::lend(data).on_clone());
+        let waker = ManuallyDrop::new(odd.on_clone());
         RawWaker::new(waker.data(), waker.vtable())
     }
 
-    fn wake(data: *const ()) {
+    /// # Safety
+    ///
+    /// As `RawWaker` has it: called with a waker's own pointer, which is used up.
+    unsafe fn wake(data: *const ()) {
+        // SAFETY: the waker is used up by this call, and so is its count.
+        let taken = Taken(unsafe { Arc::from_raw(data.cast::<O>()) });
         // A drop that panics must not keep the other from being done.
-        let taken = Taken(Self::lend(data));
         taken.0.on_wake();
     }
 
-    fn wake_by_ref(data: *const ()) {
-        Self::lend(data).on_wake();
+    /// # Safety
+    ///
+    /// As `RawWaker` has it: called with a waker's own pointer, while there is that waker.
+    unsafe fn wake_by_ref(data: *const ()) {
+        // SAFETY: the waker that is woken outlives this call.
+        let odd = unsafe { Self::lend(data) };
+        odd.on_wake();
     }
 
-    fn drop(data: *const ()) {
-        drop(Taken(Self::lend(data)));
+    /// # Safety
+    ///
+    /// As `RawWaker` has it: called with a waker's own pointer, which is used up.
+    unsafe fn drop(data: *const ()) {
+        // SAFETY: the waker is used up by this call, and so is its count.
+        drop(Taken(unsafe { Arc::from_raw(data.cast::<O>()) }));
     }
 }
 
-/// The waker's own count, given up when this is dropped.
-struct Taken<O: Odd>(std::mem::ManuallyDrop<Arc<O>>);
+/// The count of a waker that is used up.
+struct Taken<O: Odd>(Arc<O>);
 
 impl<O: Odd> Drop for Taken<O> {
     fn drop(&mut self) {
-        let data = Arc::as_ptr(&self.0);
-        // SAFETY: the count belongs to a waker that is being used up or dropped, so it is ours to
-        // give up, and nobody uses it after us: `self.0` is never dropped.
-        let owned = unsafe { Arc::from_raw(data) };
-        owned.on_drop();
+        self.0.on_drop();
     }
 }
 

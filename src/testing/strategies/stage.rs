@@ -125,7 +125,7 @@ impl Stage {
             .overheard
             .listen(Some(Rc::clone(&stage) as Rc<dyn Listener>));
         stage.overheard.rings();
-        STAGE.set(Rc::downgrade(&stage));
+        let _ = STAGE.try_with(|this| this.replace(Rc::downgrade(&stage)));
         sim.set_panic_policy(PanicPolicy::Isolate);
         let hears = Rc::downgrade(&stage);
         sim.on_unhandled(move |unhandled| {

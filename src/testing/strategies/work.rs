@@ -208,8 +208,8 @@ pub(super) fn elsewhere(does: impl FnOnce() + Send) {
 
 /// The closure of a thread, at home: the stage is this thread's.
 fn run_sent(id: Id, script: &[Op], local: &Local) {
-    let stage = STAGE.with_borrow(std::rc::Weak::upgrade);
-    if let Some(stage) = stage {
+    let stage = STAGE.try_with(|stage| stage.borrow().upgrade());
+    if let Ok(Some(stage)) = stage {
         let probe = Probe::new(&stage, id);
         run_once(&probe, script, Call::Closure(id), local);
     }

@@ -7,4 +7,4 @@ pub(crate) mod notify;
 pub(crate) mod nowait;
 pub(crate) mod poll_bits;
 pub(crate) mod secure;
-pub(crate) mod wiped;
+pub(crate) mod wipe;

@@ -6,16 +6,19 @@
 //!
 //! Nothing in the notes; it is what N6's processes bring along.
 
+use crate::wiped::Wiped;
 use std::io;
 use std::process;
-
-use crate::wiped::Wiped;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Knows whether this is still the process in which it was made.
 ///
-/// Cheap enough to ask on every turn: where the system can wipe a page at a fork, it is
-/// one look at memory; elsewhere it compares process ids. `vfork` is not noticed, and must
-/// do nothing but `exec` anyway.
+/// Cheap enough to ask on every turn: where the system can wipe a page at a fork (Linux, FreeBSD,
+/// NetBSD, OpenBSD), it is one look at memory. Elsewhere it compares a count of the forks that led
+/// here, which the C library's `fork` raises in each child, and the process id, for a fork that is
+/// made without it. The id alone would not do: the system gives the parent's to another process when
+/// that has ended. `vfork` is not noticed, and must do nothing but `exec` anyway.
 #[derive(Debug)]
 pub struct ForkGuard {
     mark: Mark,
@@ -24,7 +27,37 @@ pub struct ForkGuard {
 #[derive(Debug)]
 enum Mark {
     Wiped(Wiped),
-    Pid(u32),
+    Counted { forks: u32, pid: u32 },
+}
+
+/// How many forks lie between this process and the first that had a guard.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// Lets each child raise [`FORKS`], from the first call on.
+fn count_forks() {
+    /// In the child, before its `fork` returns. One store: nothing that takes a lock.
+    unsafe extern "C" fn in_the_child() {
+        FORKS.fetch_add(1, Ordering::Relaxed);
+    }
+    static COUNTED: Once = Once::new();
+    // Under Miri there is no fork, nor the function.
+    if !cfg!(miri) {
+        COUNTED.call_once(|| {
+            // SAFETY: the handler is a function of this program, which touches one atomic. Where there
+            // is no memory for it, the process id is left.
+            let _refused = unsafe { libc::pthread_atfork(None, None, Some(in_the_child)) };
+        });
+    }
+}
+
+impl Mark {
+    fn counted() -> Self {
+        count_forks();
+        Self::Counted {
+            forks: FORKS.load(Ordering::Relaxed),
+            pid: process::id(),
+        }
+    }
 }
 
 impl ForkGuard {
@@ -32,9 +65,9 @@ impl ForkGuard {
     ///
     /// # Errors
     ///
-    /// None today: where the page is refused, the process id is remembered.
+    /// None today: where the page is refused, forks are counted.
     pub fn new() -> io::Result<Self> {
-        let mark = Wiped::new().map_or_else(|| Mark::Pid(process::id()), Mark::Wiped);
+        let mark = Wiped::new().map_or_else(Mark::counted, Mark::Wiped);
         Ok(Self { mark })
     }
 
@@ -44,7 +77,9 @@ impl ForkGuard {
     pub fn forked(&self) -> bool {
         match &self.mark {
             Mark::Wiped(wiped) => !wiped.is_raised(),
-            Mark::Pid(pid) => *pid != process::id(),
+            Mark::Counted { forks, pid } => {
+                FORKS.load(Ordering::Relaxed) != *forks || process::id() != *pid
+            }
         }
     }
 }
@@ -54,13 +89,13 @@ mod tests {
     use super::*;
     use crate::cvt;
 
-    /// What the guard says in a child: its exit status.
-    fn told_in_a_child(guard: &ForkGuard) -> bool {
+    /// What a child says: its exit status.
+    fn told_in_a_child(says: impl FnOnce() -> bool) -> bool {
         // SAFETY: the child of this threaded process looks at memory, asks for its process
         // id and calls `_exit`: nothing that takes a lock.
         let pid = cvt(unsafe { libc::fork() }).unwrap();
         if pid == 0 {
-            let code = i32::from(guard.forked());
+            let code = i32::from(says());
             // SAFETY: ends the child without running anything of the parent's.
             unsafe { libc::_exit(code) };
         }
@@ -73,16 +108,36 @@ mod tests {
 
     #[test]
     fn a_child_knows_that_it_is_one_and_the_parent_does_not() {
-        for guard in [
-            ForkGuard::new().unwrap(),
-            ForkGuard {
-                mark: Mark::Pid(process::id()),
-            },
-        ] {
+        let counted = Mark::counted();
+        for guard in [ForkGuard::new().unwrap(), ForkGuard { mark: counted }] {
             assert!(!guard.forked());
-            assert!(told_in_a_child(&guard));
+            assert!(told_in_a_child(|| guard.forked()));
             assert!(!guard.forked());
         }
+    }
+
+    /// As if the parent had ended, and its number were the child's now.
+    #[test]
+    fn a_child_with_the_number_of_its_parent_knows_that_it_is_one() {
+        let Mark::Counted { forks, .. } = Mark::counted() else {
+            unreachable!("it is counted");
+        };
+        let of_the_parent = || ForkGuard {
+            mark: Mark::Counted {
+                forks,
+                pid: process::id(),
+            },
+        };
+        assert!(!of_the_parent().forked());
+        assert!(told_in_a_child(|| of_the_parent().forked()));
+        // And one that was made in the child is at home there.
+        let at_home = || {
+            !(ForkGuard {
+                mark: Mark::counted(),
+            })
+            .forked()
+        };
+        assert!(told_in_a_child(at_home));
     }
 
     #[test]

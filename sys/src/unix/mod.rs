@@ -12,6 +12,7 @@ pub mod poll;
 pub(crate) mod room;
 pub mod socket;
 pub mod transfer;
+pub(crate) mod wiped;
 
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) mod fresh;
@@ -23,5 +24,3 @@ pub(crate) mod poll_bits;
 pub(crate) mod ppoll;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) mod secure;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) mod wiped;
