@@ -34,7 +34,7 @@ poller_conformance! { epoll => EpollPoller::new().unwrap() }
 ))]
 poller_conformance! { kqueue => {
     let poller = readily::poll::kqueue::KqueuePoller::new().unwrap();
-    World::new(poller).without_urgent_data()
+    World::new(poller)
 } }
 
 poller_conformance! { portable => PollPoller::new().unwrap() }
@@ -47,7 +47,7 @@ poller_conformance! { sim => {
 /// The kqueue poller over a kqueue in memory.
 fn kqueue_as_on(system: Personality) -> World {
     let kernel = Kernel::new();
-    World::on(kernel.clone(), kernel.kqueue(system)).without_urgent_data()
+    World::on(kernel.clone(), kernel.kqueue(system))
 }
 
 poller_conformance! { kqueue_as_on_freebsd => kqueue_as_on(Personality::FreeBsd) }
@@ -60,7 +60,7 @@ poller_conformance! { kqueue_as_on_netbsd => kqueue_as_on(Personality::NetBsd) }
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn emulated(system: Personality) -> World {
     let poller = readily::poll::kqueue::KqueuePoller::emulated(system).unwrap();
-    World::new(poller).without_urgent_data()
+    World::new(poller)
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

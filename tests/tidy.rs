@@ -352,6 +352,7 @@ const LONG: &[(&str, &str)] = &[
         "src/event_loop/unhandled.rs",
         "most of it is the public documentation",
     ),
+    ("src/poll/mod.rs", "most of it is the public documentation"),
     ("src/base/timers.rs", "the heap and its tests"),
     (
         "src/task/cell.rs",

@@ -252,6 +252,13 @@ impl Local {
         self.poller.borrow().rearms()
     }
 
+    /// Whether an urgent byte is reported here: as
+    /// [`Poller::reports_urgent_data`](crate::poll::Poller::reports_urgent_data).
+    #[must_use]
+    pub(crate) fn reports_urgent_data(&self) -> bool {
+        self.poller.borrow().reports_urgent_data()
+    }
+
     /// Ends a registration: it is taken from the poller, its callbacks are dropped, its
     /// descriptor is closed. After this none of them runs again, not even for an event that
     /// was reported already (L2).

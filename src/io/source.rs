@@ -262,7 +262,11 @@ impl<T: AsFd + 'static> Source<T> {
             io,
             local: local.handle(),
             key: Cell::new(None),
-            ready: Cell::new(Readiness::NONE),
+            // Where no urgent byte is reported, there may be one at any time (R184).
+            ready: Cell::new(match local.reports_urgent_data() {
+                true => Readiness::NONE,
+                false => Readiness::PRIORITY,
+            }),
             unused: Cell::new(Readiness::NONE),
             closed: Cell::new(false),
             rearms: local.rearms(),

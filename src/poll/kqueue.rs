@@ -260,6 +260,10 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
         Interest::WRITE
     }
 
+    fn reports_urgent_data(&self) -> bool {
+        false
+    }
+
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {
         let old = self.known(fd)?;
         // Ours first: whatever the kernel says, this descriptor is reported no more.

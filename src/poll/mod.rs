@@ -286,6 +286,13 @@ pub trait Poller {
     /// acknowledgement from the peer. Both on `poll(2)`, which knows no edges.
     fn rearms(&self) -> Interest;
 
+    /// Whether [`Interest::PRIORITY`] is answered. Where it is not, as on kqueue, nobody hears of an urgent
+    /// byte; but a read stops before it, and reading less than there was room for does not mean that
+    /// nothing is left.
+    fn reports_urgent_data(&self) -> bool {
+        true
+    }
+
     /// Stops watching `fd`. To be called **before** it is closed: on epoll a registration
     /// outlives the close where the description lives on in a duplicate or a child.
     fn remove(&mut self, fd: RawFd) -> io::Result<()>;

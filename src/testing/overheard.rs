@@ -136,6 +136,10 @@ impl Poller for Between {
         self.poller.rearm(fd, token, interest)
     }
 
+    fn reports_urgent_data(&self) -> bool {
+        self.poller.reports_urgent_data()
+    }
+
     fn rearms(&self) -> Interest {
         self.poller.rearms()
     }

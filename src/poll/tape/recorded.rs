@@ -71,6 +71,10 @@ impl Poller for Recorded {
         self.poller.rearms()
     }
 
+    fn reports_urgent_data(&self) -> bool {
+        self.poller.reports_urgent_data()
+    }
+
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {
         let done = self.poller.remove(fd);
         self.recorder.entry(Op::Remove, &[fd.into()], done)

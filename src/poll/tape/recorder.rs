@@ -68,9 +68,12 @@ impl Recorder {
     #[must_use]
     pub fn poller(&self, poller: Box<dyn Poller>) -> Box<dyn Poller> {
         let rearms = poller.rearms();
-        let (read, write) = (Interest::READ, Interest::WRITE);
-        let bits = [read, write].map(|interest| i64::from(rearms.contains(interest)));
-        self.entry(Op::Rearm, &bits, ());
+        let bits = [
+            rearms.contains(Interest::READ),
+            rearms.contains(Interest::WRITE),
+            poller.reports_urgent_data(),
+        ];
+        self.entry(Op::Rearm, &bits.map(i64::from), ());
         let recorder = self.clone();
         Box::new(Recorded { poller, recorder })
     }

@@ -37,6 +37,10 @@ impl Poller for Replayer {
         self.0.rearms
     }
 
+    fn reports_urgent_data(&self) -> bool {
+        self.0.reports_urgent_data
+    }
+
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {
         self.result(Op::Remove, &[fd.into()])
     }

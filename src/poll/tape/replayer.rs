@@ -39,6 +39,7 @@ pub(super) struct Playing {
 pub(super) struct Inner {
     playing: RefCell<Playing>,
     pub(super) rearms: Interest,
+    pub(super) reports_urgent_data: bool,
     pub(super) bell: Arc<Bell>,
     pub(super) origin: Instant,
     pub(super) placeholder: Placeholder,
@@ -67,6 +68,7 @@ impl Replayer {
                 rearms |= interest;
             }
         }
+        let reports_urgent_data = i64::get(&mut reel)? != 0;
         Ok(Self(Rc::new(Inner {
             playing: RefCell::new(Playing {
                 reel,
@@ -77,6 +79,7 @@ impl Replayer {
                 patience: PATIENCE,
             }),
             rearms,
+            reports_urgent_data,
             bell: Arc::default(),
             origin: Monotonic::new().origin(),
             placeholder: Placeholder::default(),

@@ -71,10 +71,10 @@ impl World {
     #[must_use]
     pub fn on(ground: impl Ground + 'static, poller: impl Poller + 'static) -> Self {
         Self {
+            urgent: poller.reports_urgent_data(),
             poller: Box::new(poller),
             clock: ground.clock(),
             ground: Box::new(ground),
-            urgent: true,
         }
     }
 
