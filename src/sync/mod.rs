@@ -45,6 +45,7 @@ mod queue;
 mod reservation;
 mod ring;
 mod semaphore;
+mod serving;
 mod shelf;
 mod shelf_waits;
 mod store;

@@ -14,12 +14,11 @@
 
 use super::errors::{GetError, PutError, Shut};
 use super::event::Event;
+use super::serving::Serves;
 use super::store::Store;
 use crate::event_loop::Payload;
-use crate::event_loop::panics::catch;
 use crate::task::line::{Line, Wakes};
 use std::cell::{Cell, Ref, RefCell, RefMut};
-use std::task::Waker;
 
 /// What a waiting putter wants room for.
 pub(super) enum Wanted<T> {
@@ -44,12 +43,12 @@ pub(super) enum Admitted<T> {
 }
 
 pub(super) struct Shelf<T, S> {
-    store: RefCell<S>,
+    pub(super) store: RefCell<S>,
     pub(super) maxsize: usize,
     /// How many of the items are for those who were granted one, and have not run since.
     pub(super) promised: Cell<usize>,
     /// How many places are kept for items that come later.
-    reserved: Cell<usize>,
+    pub(super) reserved: Cell<usize>,
     pub(super) shut: Cell<bool>,
     /// How many were put that nobody has said to be done.
     unfinished: Cell<usize>,
@@ -79,7 +78,7 @@ impl<T, S: Store<T>> Shelf<T, S> {
 
     /// The items, to be looked at. To compare them is the user's code, and the only such that runs
     /// under a borrow: it has to see them (L8). It may ask how many there are, and no more.
-    fn items(&self) -> Ref<'_, S> {
+    pub(super) fn items(&self) -> Ref<'_, S> {
         self.store.borrow()
     }
 
@@ -109,7 +108,7 @@ impl<T, S: Store<T>> Shelf<T, S> {
         Ok(())
     }
 
-    fn enter(&self, place: usize, item: T) {
+    pub(super) fn enter(&self, place: usize, item: T) {
         self.unfinished.set(self.unfinished.get() + 1);
         self.idle.clear();
         self.store().put(place, item);
@@ -124,7 +123,16 @@ impl<T, S: Store<T>> Shelf<T, S> {
     }
 
     /// Puts an item for which there is room.
+    #[inline]
     fn put(&self, item: T) {
+        if S::COMPARES {
+            return self.put_compared(item);
+        }
+        self.enter(0, item);
+        self.serve();
+    }
+
+    fn put_compared(&self, item: T) {
         // Also if comparing panics, which may have let go of something.
         let _serves = Serves(self);
         drop(self.store()); // not while items are compared
@@ -135,7 +143,7 @@ impl<T, S: Store<T>> Shelf<T, S> {
     /// Keeps a place for an item that comes later.
     pub(super) fn try_reserve(&self) -> Result<(), PutError<()>> {
         self.may_enter()?;
-        self.reserved.set(self.reserved.get() + 1);
+        let _reserved = self.reserve();
         Ok(())
     }
 
@@ -166,7 +174,17 @@ impl<T, S: Store<T>> Shelf<T, S> {
         }
     }
 
+    #[inline]
     fn take(&self) -> Option<T> {
+        if S::COMPARES {
+            return self.take_compared();
+        }
+        let item = self.store().take(0);
+        self.serve();
+        item
+    }
+
+    fn take_compared(&self) -> Option<T> {
         // Also if comparing panics: the item is still there, for another.
         let _serves = Serves(self);
         drop(self.store()); // not while items are compared
@@ -178,92 +196,6 @@ impl<T, S: Store<T>> Shelf<T, S> {
     pub(super) fn take_promised(&self) -> Option<T> {
         self.promised.set(self.promised.get() - 1);
         self.take()
-    }
-
-    /// Moves on what can be: items into the room that there is, rights to those who wait.
-    #[inline]
-    pub(super) fn serve(&self) {
-        // Nobody waits for most of what is put and taken: 16 instructions less for each item.
-        if self.getters.is_empty() && self.putters.is_empty() {
-            return;
-        }
-        self.serve_those_who_wait();
-    }
-
-    #[inline(never)]
-    fn serve_those_who_wait(&self) {
-        if self.store.try_borrow_mut().is_err() {
-            return; // items are being compared, and whoever does that serves afterwards
-        }
-        let mut wakes = Wakes::default();
-        loop {
-            // Who waits for nothing is not looked for: nearly always one waits, on one side.
-            if !self.putters.is_empty() && self.admit(&mut wakes) {
-                continue;
-            }
-            if self.getters.is_empty() {
-                break;
-            }
-            let Some(waker) = self.promise() else { break };
-            wakes.wake(waker);
-        }
-        wakes.tell();
-    }
-
-    /// Lets in the item of the first who waits with one, or gives it back to him; `false` if that
-    /// cannot be.
-    fn admit(&self, wakes: &mut Wakes) -> bool {
-        let shut = self.shut.get();
-        if !shut && !self.has_room() {
-            return false;
-        }
-        let Some((place, wanted)) = self.putters.take_want(Wanted::Entering) else {
-            return false;
-        };
-        let admitted = match wanted {
-            wanted if shut => Admitted::Shut(wanted),
-            Wanted::Item(item) => self.enter_compared(item, wakes),
-            Wanted::Place | Wanted::Entering => {
-                self.reserved.set(self.reserved.get() + 1);
-                Admitted::Reserved
-            }
-        };
-        match self.putters.grant_at(place, admitted) {
-            Ok(waker) => wakes.wake(waker),
-            // Left while its item was compared.
-            Err(Admitted::Panicked(payload)) => wakes.note(payload),
-            Err(_) => {}
-        }
-        true
-    }
-
-    /// The panic of a comparison is that of whoever puts the item, and not of who makes room for it.
-    fn enter_compared(&self, item: T, wakes: &mut Wakes) -> Admitted<T> {
-        match catch(|| self.items().place(&item)) {
-            Ok(place) => {
-                self.enter(place, item);
-                Admitted::Entered
-            }
-            Err(payload) => {
-                wakes.guard(|| drop(item));
-                Admitted::Panicked(payload)
-            }
-        }
-    }
-
-    /// Q6: gives the first who waits the right to an item, or tells him that none will come.
-    fn promise(&self) -> Option<Waker> {
-        let (len, promised) = (self.len(), self.promised.get());
-        if len > promised {
-            let waker = self.getters.grant_if(|()| true, |()| Ok(()))?;
-            self.promised.set(promised + 1);
-            return Some(waker);
-        }
-        // Not before the last one is taken: who has a right to it may yet be dropped.
-        if !self.shut.get() || len > 0 {
-            return None;
-        }
-        self.getters.grant_if(|()| true, |()| Err(Shut(())))
     }
 
     pub(super) fn shut(&self) {
@@ -298,15 +230,5 @@ impl<T, S: Store<T>> Shelf<T, S> {
         if left == 0 {
             self.idle.set();
         }
-    }
-}
-
-/// Serves those who wait when it goes.
-struct Serves<'a, T, S: Store<T>>(&'a Shelf<T, S>);
-
-impl<T, S: Store<T>> Drop for Serves<'_, T, S> {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.serve();
     }
 }

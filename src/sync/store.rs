@@ -16,6 +16,9 @@ use std::collections::VecDeque;
 
 /// How a queue keeps its items. The three there are: [`Fifo`], [`Lifo`], [`Least`].
 pub trait Store<T>: Default + sealed::Sealed {
+    /// Whether it compares items: without, nothing of the user's runs here.
+    #[doc(hidden)]
+    const COMPARES: bool;
     /// Where `item` belongs. Compares.
     #[doc(hidden)]
     fn place(&self, item: &T) -> usize;
@@ -75,6 +78,7 @@ impl<T: Ord> Numbered<T> {
         self.item.cmp(&other.item).then_with(by_number)
     }
 
+    #[inline]
     fn is_before(&self, other: &Self) -> bool {
         self.cmp(other).is_lt()
     }
@@ -102,6 +106,8 @@ impl<T: Ord> Default for Least<T> {
 }
 
 impl<T> Store<T> for Fifo<T> {
+    const COMPARES: bool = false;
+
     #[inline]
     fn place(&self, _: &T) -> usize {
         0
@@ -137,6 +143,8 @@ impl<T> Store<T> for Fifo<T> {
 }
 
 impl<T> Store<T> for Lifo<T> {
+    const COMPARES: bool = false;
+
     #[inline]
     fn place(&self, _: &T) -> usize {
         0
@@ -180,6 +188,8 @@ impl<T> Least<T> {
 }
 
 impl<T: Ord> Store<T> for Least<T> {
+    const COMPARES: bool = true;
+
     fn place(&self, item: &T) -> usize {
         let mut at = self.heap.len();
         // It comes last of those that are equal.
@@ -221,19 +231,20 @@ impl<T: Ord> Store<T> for Least<T> {
     }
 
     fn take(&mut self, next: usize) -> Option<T> {
-        if self.heap.is_empty() {
-            return None;
-        }
-        // The last is first now, and goes down to its place: the digits of that one's number, counted
-        // from one, are the way.
-        let least = self.heap.swap_remove(0);
-        let place = next + 1;
-        for step in (0..place.ilog2()).rev() {
-            let at = place >> step;
-            self.heap.swap(at / 2 - 1, at - 1);
-        }
+        let mut moved = self.heap.pop()?;
         burst::shrink(&mut self.heap);
-        Some(least.item)
+        if self.heap.is_empty() {
+            return Some(moved.item);
+        }
+        // The last goes to its place, and those on the way up from there move up by one: out comes the first.
+        let mut at = next;
+        loop {
+            moved = std::mem::replace(&mut self.heap[at], moved);
+            if at == 0 {
+                return Some(moved.item);
+            }
+            at = Self::above(at);
+        }
     }
 
     fn sort(&mut self) {
