@@ -50,10 +50,12 @@ impl Echo {
     /// Writes what there is room for, and asks for what must come next: room, or more bytes.
     /// A slow reader is held back: nothing is read for it while it has something to take.
     fn send(&mut self, cx: &Cx<'_>) {
-        match cx.write(&self.kept) {
-            Ok(n) => drop(self.kept.drain(..n)),
-            Err(error) if error.kind() == WouldBlock => {}
-            Err(_reset) => return cx.close(),
+        if !self.kept.is_empty() {
+            match cx.write(&self.kept) {
+                Ok(n) => drop(self.kept.drain(..n)),
+                Err(error) if error.kind() == WouldBlock => {}
+                Err(_reset) => return cx.close(),
+            }
         }
         let next = match (self.kept.is_empty(), self.ended) {
             (false, _) => Interest::WRITE,

@@ -152,7 +152,7 @@ fn atomics_of_64_bits_stand_in_one_file() {
 /// How many lines with `unsafe` there are in `sys`, and in the one file above it that may have any.
 /// They may fall freely; they rise with a line in the commit that says why.
 /// Three are a flag per call for reading and writing, a look at one descriptor, and `ppoll(2)`.
-const UNSAFE_IN_SYS: usize = 140;
+const UNSAFE_IN_SYS: usize = 144;
 const UNSAFE_IN_CELL: usize = 47;
 const CELL: &str = "src/task/cell.rs";
 
@@ -343,6 +343,11 @@ const LONG: &[(&str, &str)] = &[
     (
         "src/event_loop/register.rs",
         "most of it is the public documentation",
+    ),
+    ("src/poll/mod.rs", "most of it is the public documentation"),
+    (
+        "src/poll/any.rs",
+        "a method for each operation, each with its documentation",
     ),
     (
         "src/event_loop/mod.rs",

@@ -7,7 +7,7 @@
 //!
 //! asyncio pauses for one second; libuv kept a spare descriptor to close the newcomer with.
 
-use super::accept_errors::{AcceptError, Backoff};
+use super::accept_errors::{AcceptError, Backoff, ReportLimit};
 use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::cx::Cx;
@@ -62,8 +62,8 @@ pub fn listen_tcp(addr: impl Into<SocketAddr>) -> io::Result<net::TcpListener> {
 
 impl Local {
     /// Listens: each connection is accepted, given to `accept`, and registered with the callbacks
-    /// that `accept` returns, for reading and writing or for what they say
-    /// ([`Callbacks::interest`]). `None` closes it.
+    /// that `accept` returns, for reading or for what they say
+    /// ([`Callbacks::interest`]). Then [`Callbacks::on_open`] runs. `None` closes it.
     ///
     /// `listener` is a socket on which `listen(2)` has been called: by [`listen_tcp`], for one.
     ///
@@ -114,6 +114,8 @@ impl Local {
             site: Location::caller(),
             accept,
             backoff: Backoff::default(),
+            pauses: ReportLimit::default(),
+            losses: ReportLimit::default(),
             pause: None,
         };
         let plan = Plan {
@@ -143,6 +145,9 @@ struct Acceptor<F> {
     site: &'static Location<'static>,
     accept: F,
     backoff: Backoff,
+    /// Which of its pauses, and of the connections that it has lost, are reported.
+    pauses: ReportLimit,
+    losses: ReportLimit,
     /// While it has run out.
     pause: Option<Pause>,
 }
@@ -176,7 +181,6 @@ where
             match cx.accept() {
                 Ok(accepted) => {
                     broken = None;
-                    self.backoff.reset();
                     self.admit(cx, accepted);
                 }
                 Err(error) => match AcceptError::of(&error) {
@@ -184,10 +188,8 @@ where
                     AcceptError::Nobody => return,
                     AcceptError::Exhausted => return self.pause(cx, error),
                     AcceptError::Broken => {
-                        cx.report(&Unhandled::Io {
-                            what: "accepting; the listener ends",
-                            error,
-                        });
+                        let (fd, addr) = (cx.any().number(), cx.any().local_addr().ok());
+                        cx.report(&Unhandled::ListenerFailed { fd, addr, error });
                         return cx.close();
                     }
                 },
@@ -214,29 +216,38 @@ where
     F: FnMut(&Cx<'_>, &Accepted) -> Option<C>,
     C: Callbacks + 'static,
 {
-    /// N7, "connect ready": register read and write interest, and the callbacks. Where those have no
-    /// use for writing it is left out: one wait and one `epoll_ctl` less for each connection.
+    /// N7, "connect ready": register interest, and the callbacks. Interest in writing is left out
+    /// unless they ask for it: a wait and an `epoll_ctl` less for each connection.
     fn admit(&mut self, cx: &Cx<'_>, accepted: Accepted) {
         let Some(callbacks) = (self.accept)(cx, &accepted) else {
             return cx.close_descriptor(accepted.fd, self.site);
         };
-        let interest = callbacks.interest();
-        if let Err(refused) = cx.register_accepted(accepted, interest, callbacks) {
-            let error = match refused.error {
-                Error::Io(error) => error,
-                other => io::Error::other(other.to_string()),
-            };
-            cx.report(&Unhandled::Io {
-                what: "registering an accepted connection",
-                error,
-            });
+        let (interest, peer) = (callbacks.interest(), accepted.peer);
+        match cx.register_accepted(accepted, interest, callbacks) {
+            Ok(key) => cx.open(key),
+            Err(refused) => {
+                let error = match refused.error {
+                    Error::Io(error) => error,
+                    other => io::Error::other(other.to_string()),
+                };
+                if let Some(held_back) = self.losses.admit(cx.fresh_now()) {
+                    let (fd, addr) = (cx.any().number(), cx.any().local_addr().ok());
+                    cx.report(&Unhandled::ConnectionLost {
+                        fd,
+                        addr,
+                        peer,
+                        error,
+                        held_back,
+                    });
+                }
+            }
         }
     }
 
-    /// Accepting does not work now: asks no more until it may, and says so once.
+    /// Accepting does not work now: asks no more until it may, and reports it, not too often.
     fn pause(&mut self, cx: &Cx<'_>, error: io::Error) {
-        let first = self.backoff.is_first();
-        let retry = self.backoff.next_wait();
+        let now = cx.fresh_now();
+        let retry = self.backoff.next_wait(now);
         let slot = cx.slot();
         if let Err(Error::Io(error)) = set_paused(cx, slot, true) {
             let what = "pausing a listener";
@@ -249,9 +260,15 @@ where
             retry: cx.call_later(retry, resume),
             freed: Some(cx.call_when_freed(resume)),
         });
-        if first {
-            let fd = cx.any().number();
-            cx.report(&Unhandled::AcceptPaused { fd, error, retry });
+        if let Some(held_back) = self.pauses.admit(now) {
+            let (fd, addr) = (cx.any().number(), cx.any().local_addr().ok());
+            cx.report(&Unhandled::AcceptPaused {
+                fd,
+                addr,
+                error,
+                retry,
+                held_back,
+            });
         }
     }
 }

@@ -1,13 +1,13 @@
 //! What an error of `accept(2)` means for the listener, and how long it then pauses.
 //!
-//! Pure: who pauses, and who is told, is in `accept.rs` for callbacks and in
+//! Pure, the time being handed in: who pauses, and who is told, is in `accept.rs` for callbacks and in
 //! `io/tcp_listener.rs` for coroutines. The kinds are three: one connection's, which is skipped;
 //! want of descriptors or memory, which needs time; and the listener's own.
 //!
 //! asyncio pauses for one second, whatever the error.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What an error of `accept(2)` means for the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,50 +45,107 @@ impl AcceptError {
 }
 
 /// The growing wait between two tries of a listener that has run out of descriptors.
+///
+/// One connection that could be accepted does not mean that there are descriptors again: at the
+/// limit each one that closes makes room for one. Only a second without a failure does.
 #[derive(Debug, Default)]
 pub struct Backoff {
     tries: u32,
+    /// When the last wait was to end.
+    waits_until: Option<Instant>,
 }
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(10);
     pub(super) const LONGEST: Duration = Duration::from_secs(1);
+    /// So long without a failure, and the next one is the first again.
+    const QUIET: Duration = Duration::from_secs(1);
 
-    /// How long to wait now: 10 ms, twice as long each time, at most a second.
-    pub fn next_wait(&mut self) -> Duration {
+    /// How long to wait after a failure at `now`: 10 ms, twice as long each time, at most a second;
+    /// 10 ms again after a second without a failure, counted from the end of the last wait.
+    pub fn next_wait(&mut self, now: Instant) -> Duration {
+        let quiet = |until: Instant| now.saturating_duration_since(until) >= Self::QUIET;
+        if self.waits_until.is_some_and(quiet) {
+            self.tries = 0;
+        }
         let wait = Self::FIRST
             .saturating_mul(1 << self.tries.min(7))
             .min(Self::LONGEST);
         self.tries += 1;
+        self.waits_until = now.checked_add(wait);
         wait
     }
+}
 
-    /// Whether this is the first wait since the last success: the one that is told.
-    #[must_use]
-    pub fn is_first(&self) -> bool {
-        self.tries == 0
-    }
+/// At most one report a second of what may happen a thousand times in it.
+#[derive(Debug, Default)]
+pub(crate) struct ReportLimit {
+    last: Option<Instant>,
+    held_back: u64,
+}
 
-    /// It worked.
-    pub fn reset(&mut self) {
-        self.tries = 0;
+impl ReportLimit {
+    const EACH: Duration = Duration::from_secs(1);
+
+    /// Whether what has happened at `now` is reported; and how many times it was not, since it was
+    /// reported last.
+    pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
+        let recent = |last: Instant| now.saturating_duration_since(last) < Self::EACH;
+        if self.last.is_some_and(recent) {
+            self.held_back += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.held_back))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::clock::{Clock, Manual};
     use readily_sys::errno;
 
+    /// R154.
     #[test]
-    fn the_waits_grow_up_to_a_second_and_begin_anew_after_a_success() {
+    fn the_waits_grow_up_to_a_second_and_begin_anew_after_a_quiet_one() {
+        let start = Manual::new().origin();
+        let ms = Duration::from_millis;
         let mut backoff = Backoff::default();
-        assert!(backoff.is_first());
-        let waits: Vec<u128> = (0..9).map(|_| backoff.next_wait().as_millis()).collect();
+        let mut now = start;
+        let waits: Vec<u128> = (0..9)
+            .map(|_| {
+                let wait = backoff.next_wait(now);
+                now += wait; // and then it fails again at once
+                wait.as_millis()
+            })
+            .collect();
         assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
-        assert!(!backoff.is_first());
-        backoff.reset();
-        assert_eq!(backoff.next_wait().as_millis(), 10);
+        now += ms(999);
+        assert_eq!(
+            backoff.next_wait(now),
+            ms(1000),
+            "not quiet for long enough"
+        );
+        now += ms(1000) + ms(1000);
+        assert_eq!(backoff.next_wait(now), ms(10));
+        // It worked in between, time and again: there is no descriptor left all the same.
+        assert_eq!(backoff.next_wait(now + ms(1)), ms(20));
+        assert_eq!(backoff.next_wait(now + ms(900)), ms(40));
+    }
+
+    /// R154.
+    #[test]
+    fn a_report_is_made_at_once_and_then_each_second_with_a_count_of_those_held_back() {
+        let start = Manual::new().origin();
+        let mut limit = ReportLimit::default();
+        let mut admit = |ms| limit.admit(start + Duration::from_millis(ms));
+        assert_eq!(admit(0), Some(0));
+        assert_eq!([admit(0), admit(1), admit(999)], [None; 3]);
+        assert_eq!(admit(1000), Some(3));
+        assert_eq!(admit(1999), None);
+        assert_eq!(admit(60_000), Some(1));
+        assert_eq!(admit(61_000), Some(0));
     }
 
     #[test]

@@ -18,19 +18,46 @@ use std::io;
 /// A branch that nobody wrote takes back the interest that led to it. Left alone, a
 /// level-triggered condition that nobody serves would be reported for ever.
 pub trait Callbacks {
-    /// What a connection that [`Local::listen`](super::Local::listen) accepted is registered for, or
-    /// one of [`Local::connect`](super::Local::connect) that is through: as long as nothing else is said, reading and writing. Who has nothing to write before he is asked
-    /// says [`Interest::READ`], and spares each connection a report that there is room, and a call to
-    /// take the interest in it back.
+    /// What a connection that [`Local::listen`](super::Local::listen) has accepted is registered
+    /// for: reading, unless this says otherwise. Interest in writing is reported at once, for a new
+    /// connection has room; a server that speaks first can write in
+    /// [`on_open`](Callbacks::on_open) without it.
     fn interest(&self) -> Interest {
-        Interest::BOTH
+        Interest::READ
+    }
+
+    /// What a connection of [`Local::connect`](super::Local::connect) is registered for when it is
+    /// through: what [`interest`](Callbacks::interest) says, and writing. Asked when the connection
+    /// is begun; [`Local::modify`](super::Local::modify) may change it meanwhile.
+    fn connected_interest(&self) -> Interest {
+        self.interest() | Interest::WRITE
     }
 
     /// *Connect ready.* A listener has a connection waiting: accept it with [`Cx::accept`].
-    /// Or an outgoing connection is through: it is a stream from now on, with
-    /// [`interest`](Callbacks::interest) in reading and writing.
+    /// Or an outgoing connection is through: it is a stream from now on, asked about what
+    /// [`connected_interest`](Callbacks::connected_interest) says.
     fn on_connect(&mut self, cx: &Cx<'_>) {
         accept_nothing(cx);
+    }
+
+    /// A connection of [`Local::listen`](super::Local::listen) has been accepted and registered: the
+    /// first that runs for it, in the same turn. It has the connection's key and descriptor, to
+    /// write a greeting, to set a deadline ([`Cx::set_deadline`]) or to ask for more than
+    /// [`interest`](Callbacks::interest) says. Nothing else runs it: who calls
+    /// [`Local::register`](super::Local::register) has the key, and an outgoing connection has
+    /// [`on_connect`](Callbacks::on_connect).
+    ///
+    /// In asyncio: `connection_made`.
+    fn on_open(&mut self, cx: &Cx<'_>) {
+        let _ = cx;
+    }
+
+    /// The deadline has passed ([`Cx::set_deadline`],
+    /// [`Local::set_deadline_of`](super::Local::set_deadline_of)). It is unset by then, and may be
+    /// set anew. Left alone, this closes the connection; `on_hangup` does not run, as after every
+    /// [`Cx::close`].
+    fn on_timeout(&mut self, cx: &Cx<'_>) {
+        cx.close();
     }
 
     /// *Read ready.* There are bytes, or the end of them (a read of zero).
@@ -75,8 +102,20 @@ impl<C: Callbacks + ?Sized> Callbacks for Box<C> {
         (**self).interest()
     }
 
+    fn connected_interest(&self) -> Interest {
+        (**self).connected_interest()
+    }
+
     fn on_connect(&mut self, cx: &Cx<'_>) {
         (**self).on_connect(cx);
+    }
+
+    fn on_open(&mut self, cx: &Cx<'_>) {
+        (**self).on_open(cx);
+    }
+
+    fn on_timeout(&mut self, cx: &Cx<'_>) {
+        (**self).on_timeout(cx);
     }
 
     fn on_read(&mut self, cx: &Cx<'_>) {
@@ -127,6 +166,14 @@ pub struct Closures {
     write: Branch,
     hangup: HangupBranch,
     default: DefaultBranch,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few connections have is in a box of its own: without it, it takes one word.
+#[derive(Default)]
+struct Rare {
+    open: Branch,
+    timeout: Branch,
 }
 
 impl Closures {
@@ -140,6 +187,20 @@ impl Closures {
     #[must_use]
     pub fn on_connect(mut self, f: impl FnMut(&Cx<'_>) + 'static) -> Self {
         self.connect = Some(Box::new(f));
+        self
+    }
+
+    /// Runs `f` for [`Callbacks::on_open`].
+    #[must_use]
+    pub fn on_open(mut self, f: impl FnMut(&Cx<'_>) + 'static) -> Self {
+        self.rare.get_or_insert_default().open = Some(Box::new(f));
+        self
+    }
+
+    /// Runs `f` for [`Callbacks::on_timeout`].
+    #[must_use]
+    pub fn on_timeout(mut self, f: impl FnMut(&Cx<'_>) + 'static) -> Self {
+        self.rare.get_or_insert_default().timeout = Some(Box::new(f));
         self
     }
 
@@ -194,10 +255,27 @@ impl Callbacks for Closures {
         }
     }
 
+    fn connected_interest(&self) -> Interest {
+        self.interest()
+    }
+
     fn on_connect(&mut self, cx: &Cx<'_>) {
         match &mut self.connect {
             Some(f) => f(cx),
             None => accept_nothing(cx),
+        }
+    }
+
+    fn on_open(&mut self, cx: &Cx<'_>) {
+        if let Some(f) = self.rare.as_mut().and_then(|rare| rare.open.as_mut()) {
+            f(cx);
+        }
+    }
+
+    fn on_timeout(&mut self, cx: &Cx<'_>) {
+        match self.rare.as_mut().and_then(|rare| rare.timeout.as_mut()) {
+            Some(f) => f(cx),
+            None => cx.close(),
         }
     }
 

@@ -25,31 +25,32 @@ pub enum Role {
     Source,
 }
 
-/// The branches of the notes, in their order.
+/// The branches of the notes, in their order. Their numbers are the order in which they run: hangup
+/// is the last, for it takes the registration away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A connection can be accepted, or our own is through or refused.
-    Connect,
+    Connect = 0,
     /// There are bytes, or the end of them.
-    Read,
+    Read = 1,
     /// There is room.
-    Write,
+    Write = 2,
     /// It is over in both directions, or in error.
-    Hangup,
-    /// Anything else.
-    Default,
+    Hangup = 4,
+    /// Anything else: urgent data, an error that ends nothing.
+    Default = 3,
 }
 
 impl Kind {
-    /// The inverse of `as u32`: the notes' order.
+    /// The inverse of `as u32`.
     #[inline]
     fn at(place: u32) -> Option<Self> {
         Some(match place {
             0 => Self::Connect,
             1 => Self::Read,
             2 => Self::Write,
-            3 => Self::Hangup,
-            4 => Self::Default,
+            3 => Self::Default,
+            4 => Self::Hangup,
             _ => return None,
         })
     }
@@ -67,7 +68,7 @@ impl Kind {
     }
 }
 
-/// The branches that one event takes, in the order of the notes.
+/// The branches that one event takes, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Kinds(u8);
 
@@ -118,15 +119,20 @@ const fn decide(role: Role, ready: Readiness) -> Kinds {
     let ends = !matches!(role, Role::Datagram | Role::Source) && ready.is_hangup();
     let other = match role {
         Role::Source => !ready.is_empty(),
-        _ => ready.contains(Readiness::PRIORITY),
+        // An error of open sides may be none of the connection's: something in the error queue.
+        _ => {
+            let open_error = ready.contains(Readiness::ERROR) && !ready.is_closed();
+            ready.contains(Readiness::PRIORITY) || open_error
+        }
     };
     Kinds::NONE
         .and(connect, Kind::Connect)
         .and(read && flows, Kind::Read)
         .and(write && flows, Kind::Write)
-        // After them, so that bytes sent before the hangup are read before it is told.
-        .and(ends, Kind::Hangup)
         .and(other, Kind::Default)
+        // After them, so that bytes sent before the hangup are read before it is reported, and
+        // urgent data is not lost in it.
+        .and(ends, Kind::Hangup)
 }
 
 const ROLES: [Role; 5] = [
@@ -153,7 +159,8 @@ const DECIDED: [[Kinds; FACTS]; ROLES.len()] = {
 /// Splits one kernel event into the branches to take, in the order to take them (L4).
 ///
 /// A half-closed peer is *readable*, not hung up. A refused connection takes the connect
-/// branch, which asks `SO_ERROR`, and then the hangup branch.
+/// branch, which asks `SO_ERROR`, and then the hangup branch. An error takes the hangup branch too,
+/// which asks whether it is an end.
 #[inline]
 pub fn classify(role: Role, ready: Readiness) -> Kinds {
     DECIDED[role as usize][ready.bits() as usize % FACTS]
@@ -165,7 +172,7 @@ mod tests {
 
     /// L4, on every input there is: 5 roles, 64 sets of facts.
     #[test]
-    fn every_event_takes_the_branches_of_the_notes_in_their_order() {
+    fn every_event_takes_the_branches_of_the_notes_and_hangup_is_the_last() {
         for role in ROLES {
             for ready in (0..64).map(Readiness::from_bits) {
                 let kinds: Vec<Kind> = classify(role, ready).collect();
@@ -189,7 +196,10 @@ mod tests {
                 assert_eq!(got, expected, "{role:?} {ready:?}");
                 let other = match role {
                     Role::Source => ready != Readiness::NONE,
-                    _ => ready.contains(Readiness::PRIORITY),
+                    _ => {
+                        let error = ready.contains(Readiness::ERROR);
+                        ready.contains(Readiness::PRIORITY) || error && !ready.is_closed()
+                    }
                 };
                 assert_eq!(takes(Kind::Default), other, "{role:?} {ready:?}");
             }

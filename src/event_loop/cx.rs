@@ -22,6 +22,8 @@ use std::io;
 use std::net::Shutdown;
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
+use std::panic::Location;
+use std::time::Duration;
 
 /// What a callback is called with: its loop, its key, its descriptor.
 ///
@@ -176,6 +178,28 @@ impl<'a> Cx<'a> {
         self.local
             .registry
             .update(self.slot, |line| line.deaf = true);
+    }
+
+    /// Sets a deadline for this registration: after this time, counted from now,
+    /// [`Callbacks::on_timeout`] runs, once. A deadline that was set before is replaced, so a callback
+    /// that sets one whenever something was read ends a peer that is silent for that long. It is gone
+    /// when the registration is; on a removed registration this does nothing.
+    #[track_caller]
+    pub fn set_deadline(&self, after: Duration) {
+        self.change_deadline(Some(after), Location::caller());
+    }
+
+    /// Takes the deadline back.
+    pub fn clear_deadline(&self) {
+        self.change_deadline(None, Location::caller());
+    }
+
+    fn change_deadline(&self, after: Option<Duration>, site: &'static Location<'static>) {
+        // One that is gone is on its way out of the loop, and would leave a timer behind.
+        if !self.registration.line.get().gone {
+            self.local
+                .arm_deadline(self.slot, self.registration, after, site);
+        }
     }
 
     /// Ends this registration: when the callback returns, it is dropped and its descriptor

@@ -10,7 +10,7 @@
 use super::callbacks::Callbacks;
 use super::classify::{Kind, Role, classify};
 use super::cx::Cx;
-use super::effective::Reasons;
+use super::effective::{Reasons, effective};
 use super::local::Local;
 use super::origin::Origin;
 use super::panics::Payload;
@@ -90,8 +90,9 @@ impl Local {
                 self.check_current(|| registration.origin(kind));
                 self.end_call(begun, || registration.origin(kind));
             }
-            if event.ready.is_hangup() {
-                self.rest_if_unheard(slot);
+            let line = registration.line.get();
+            if event.ready.is_hangup() || line.reasons.contains(Reasons::BY_EDGE) {
+                self.calm(slot, registration, event.ready);
             }
             if registration.line.get().gone {
                 if let Some(registration) = serving.take() {
@@ -120,26 +121,6 @@ impl Local {
         // Before those of its destructors: of several it is the first.
         self.note_panic(payload, origin);
         self.discard(registration);
-    }
-
-    /// R020: an error or a hangup cannot be masked. A datagram socket is not ended by it, and
-    /// one that nobody reads or writes just now would report it for ever.
-    #[cold]
-    fn rest_if_unheard(&self, slot: SlabKey) {
-        let Some(line) = self.registry.line(slot) else {
-            return;
-        };
-        let heard = line.interest.without(Interest::PRIORITY) != Interest::NONE;
-        if line.role == Role::Datagram && !heard {
-            self.suspend(slot);
-        }
-    }
-
-    /// Out of the poller, until its owner asks for something.
-    fn suspend(&self, slot: SlabKey) {
-        let suspend = |line: &mut Line| line.reasons = line.reasons.with(Reasons::SUSPENDED, true);
-        // To take something out of the poller is refused only where it is out of it already.
-        let _ = self.change(slot, false, suspend);
     }
 
     /// L6: an event for nobody is counted, never a panic and never somebody else's.
@@ -211,9 +192,13 @@ fn judge(line: &Line, ready: Readiness, unread: u32) -> Verdict {
 
 // Hangup.
 impl Local {
-    /// Tells the hangup if it is due, and puts it off if bytes are left.
+    /// Reports the hangup if it is due, and puts it off if bytes are left. An error of open sides is
+    /// looked at first: it need not be one.
     #[cold]
     fn hang_up(&self, cx: &Cx<'_>, ready: Readiness, callbacks: &mut dyn Callbacks) {
+        if !ready.is_closed() && !cx.any().facts().is_ok_and(Readiness::is_closed) {
+            return self.end_if_failed(cx, callbacks);
+        }
         let Some(line) = self.registry.line(cx.slot()) else {
             return;
         };
@@ -238,8 +223,8 @@ impl Local {
                 self.registry.update(cx.slot(), |line| line.unread = unread);
                 // A level is reported again by itself. An edge is not, but `modify` asks
                 // anew; a one-shot one is asked for by its owner.
-                if line.trigger == Trigger::Edge {
-                    if let Err(error) = cx.want(line.interest) {
+                if effective(&line).is_some_and(|(_, trigger)| trigger == Trigger::Edge) {
+                    if let Err(error) = self.change(cx.slot(), true, |_| {}) {
                         self.reclaim(cx, callbacks, into_io(error));
                     }
                 }
@@ -251,7 +236,12 @@ impl Local {
     /// The notes' last words: cancel the registration, close the connection, reclaim its
     /// resources; and tell it. The callbacks are dropped, and the descriptor closed, when
     /// `dispatch` finds their line gone.
-    fn reclaim(&self, cx: &Cx<'_>, callbacks: &mut dyn Callbacks, error: Option<io::Error>) {
+    pub(super) fn reclaim(
+        &self,
+        cx: &Cx<'_>,
+        callbacks: &mut dyn Callbacks,
+        error: Option<io::Error>,
+    ) {
         // L7: out of table and poller first, so that this cannot happen twice.
         let _running = self.strike(cx.slot());
         callbacks.on_hangup(cx, error);

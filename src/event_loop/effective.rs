@@ -1,7 +1,8 @@
 //! What the poller is asked for: the user's interest, and the loop's own reasons beside it.
 //!
 //! A connection under way is asked for writing, a listener without descriptors for nothing, a
-//! registration that would report its end for ever is out of the poller. None of these changes what
+//! registration that would report its end for ever is out of the poller, and one with an error that
+//! ends nothing is asked for by the edge. None of these changes what
 //! the user asked for: the reasons are flags beside the interest, and what the poller is asked for is
 //! computed from both. When a reason goes, the user's last word is what remains.
 //!
@@ -27,6 +28,11 @@ impl Reasons {
     /// A listener for which the system has no descriptor: it is not asked for reading.
     pub(super) const ACCEPT_PAUSED: Self = Self(2);
 
+    /// An error that ends nothing, and that is not fetched: it is asked for by the edge.
+    pub(super) const BY_EDGE: Self = Self(4);
+    /// The same, where the poller knows no edges: out of the poller for a moment.
+    pub(super) const AWAY: Self = Self(8);
+
     pub(super) const fn contains(self, reason: Self) -> bool {
         self.0 & reason.0 != 0
     }
@@ -43,16 +49,20 @@ impl Reasons {
 
 /// What the poller is asked for; `None` is out of it.
 pub(super) const fn effective(line: &Line) -> Option<(Interest, Trigger)> {
-    if line.reasons.contains(Reasons::SUSPENDED) {
+    if line.reasons.contains(Reasons::SUSPENDED) || line.reasons.contains(Reasons::AWAY) {
         return None;
     }
+    let trigger = match line.reasons.contains(Reasons::BY_EDGE) {
+        true => Trigger::Edge,
+        false => line.trigger,
+    };
     let interest = match line.role {
         // Writable is how the system reports that it is through, whatever is wanted of it then.
         Role::Connecting => Interest::WRITE,
         _ if line.reasons.contains(Reasons::ACCEPT_PAUSED) => line.interest.without(Interest::READ),
         _ => line.interest,
     };
-    Some((interest, line.trigger))
+    Some((interest, trigger))
 }
 
 impl Local {

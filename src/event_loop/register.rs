@@ -141,7 +141,7 @@ impl Local {
 
     /// Begins to connect to `addr`. When the connection is through,
     /// [`Callbacks::on_connect`] runs, once, and the registration is a stream, asked about
-    /// what [`Callbacks::interest`] says, or about what it was changed to meanwhile
+    /// what [`Callbacks::connected_interest`] says, or about what it was changed to meanwhile
     /// ([`Local::modify`]); if it is refused, [`Callbacks::on_hangup`] runs with the reason.
     ///
     /// # Errors
@@ -172,7 +172,7 @@ impl Local {
         };
         let plan = Plan {
             role: Role::Connecting,
-            interest: callbacks.interest(),
+            interest: callbacks.connected_interest(),
             trigger: Trigger::Level,
             nonblocking: true,
             transfer: Transfer::SOCKET,
@@ -282,6 +282,7 @@ impl Local {
     /// outside every borrow (L8).
     pub(super) fn strike(&self, slot: SlabKey) -> Option<Rc<Registration>> {
         let registration = self.registry.remove(slot)?;
+        self.cancel_deadline(&registration);
         let line = registration.line.get();
         // In a fork the poller is shared with the parent, whose registration this is.
         if effective(&line).is_some() && !self.inbox.forked() {
@@ -294,7 +295,7 @@ impl Local {
         Some(registration)
     }
 
-    fn line(&self, key: Key) -> Result<Line, Error> {
+    pub(super) fn line(&self, key: Key) -> Result<Line, Error> {
         let line = if key.home == self.number {
             self.registry.line(key.slot)
         } else {

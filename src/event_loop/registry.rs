@@ -16,6 +16,7 @@ use super::origin::Origin;
 use crate::base::burst;
 use crate::base::numbers::NumberMap;
 use crate::base::slab::{Slab, SlabKey};
+use crate::base::timers::TimerKey;
 use crate::poll::{Interest, Trigger};
 use readily_sys::nonblocking::Hold;
 use readily_sys::transfer::Transfer;
@@ -92,6 +93,8 @@ pub(super) struct Registration {
     /// is not (L8).
     pub(super) callbacks: RefCell<Box<dyn Callbacks>>,
     pub(super) line: Cell<Line>,
+    /// Its deadline, where one is set. It is cancelled when the registration leaves the table.
+    pub(super) deadline: Cell<Option<TimerKey>>,
     /// [`Line::wanted`], asked before each branch.
     pub(super) wanted: Cell<Kinds>,
     /// By which calls it is read and written without waiting (R130).
@@ -168,6 +171,7 @@ impl Registry {
         let registration = Rc::new(Registration {
             callbacks: RefCell::new(Box::new(callbacks)),
             line: Cell::new(line),
+            deadline: Cell::new(None),
             wanted: Cell::new(line.wanted()),
             transfer: Cell::new(transfer),
             hold: hold.map(Box::new),

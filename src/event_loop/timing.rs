@@ -99,11 +99,11 @@ impl Times {
         ))
     }
 
-    fn arm(&self, deadline_ns: u64, expiry: Expiry) -> TimerKey {
+    pub(super) fn arm(&self, deadline_ns: u64, expiry: Expiry) -> TimerKey {
         self.timers.borrow_mut().arm(deadline_ns, expiry)
     }
 
-    fn deadline_ns(&self, delay: Duration) -> u64 {
+    pub(super) fn deadline_ns(&self, delay: Duration) -> u64 {
         self.fresh_ns().saturating_add(nanos(delay))
     }
 

@@ -5,150 +5,16 @@
 //!
 //! In asyncio this is the loop's exception handler.
 
-use super::futurelock::Futurelock;
+mod report;
+
+pub use report::Unhandled;
+
 use super::handle::Handle;
 use super::local::Local;
 use super::origin::Origin;
 use super::panics::{PanicPolicy, Payload, catch, drop_quietly};
 use super::stderr::{panic, print, print_panic};
 use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::io;
-use std::os::fd::RawFd;
-use std::panic::Location;
-use std::time::Duration;
-
-/// Something that went wrong and that no call returned.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Unhandled {
-    /// A callback, a destructor or a detached task panicked, under a policy that goes on.
-    Panic {
-        /// Who panicked.
-        origin: Origin,
-        /// What the panic said, where it said it with a string.
-        message: String,
-    },
-    /// A task that runs by itself has ended in an error: see
-    /// [`Task::detach_reporting`](crate::Task::detach_reporting).
-    TaskFailed {
-        /// Which.
-        origin: Origin,
-        /// What the error says.
-        error: String,
-    },
-    /// In debug mode: a call that took too long, and kept the loop from everybody else.
-    Slow {
-        /// Who was called.
-        origin: Origin,
-        /// How long it took.
-        took: Duration,
-    },
-    /// In debug mode: a turn that took too long, though none of its calls did.
-    SlowTurn {
-        /// How long its calls took together.
-        took: Duration,
-        /// How many they were.
-        calls: u32,
-        /// Which of them took longest.
-        longest: Origin,
-    },
-    /// In debug mode: a [`run`](crate::run()) waits, and nothing on its loop can end that. There is
-    /// no timer, no descriptor, no [`Remote`](super::Remote), no task of another loop is awaited, and
-    /// nobody is ready: a lock that is taken twice, a promise that is kept and not settled, tasks that
-    /// wait for each other. Only a waker can that another thread has, of which the loop does not know:
-    /// where one does, this is a false alarm. Told once for each run.
-    Stuck {
-        /// Who waits, by name.
-        tasks: Vec<String>,
-    },
-    /// In debug mode: what a future was granted keeps others waiting, for it is neither polled nor dropped.
-    /// Told once for each grant, when nothing else is ready, or after sixteen turns.
-    Futurelock(Futurelock),
-    /// A new connection could not be accepted: no descriptor or memory was left, or an error
-    /// came again and again. The listener is paused, and tries again when a descriptor of this
-    /// loop is closed, or after a while. Told once, until it works again.
-    AcceptPaused {
-        /// The listener.
-        fd: RawFd,
-        /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`, or what came again and again.
-        error: io::Error,
-        /// How long until the first retry.
-        retry: Duration,
-    },
-    /// The system goes on reporting a descriptor that is registered no more: somebody closed it
-    /// behind the loop's back while a duplicate of it, or a child, kept its file open (epoll(7),
-    /// question 6). The loop cannot take it out any more, and spins while it is ready.
-    Ghost,
-    /// A callback, or a poll of a task, has entered another loop and not left it before it returned: a
-    /// guard of [`EventLoop::enter`](super::EventLoop::enter) is held across an await, or was
-    /// forgotten. What comes next would spawn, sleep and register on that loop. This one is
-    /// current again, and the guard has no effect any more.
-    EnterHeld {
-        /// Which.
-        origin: Origin,
-    },
-    /// A descriptor of the loop's own was closed with an error: `EIO`, `ENOSPC` or `EDQUOT` for
-    /// what was written before and could not be kept, `EBADF` where somebody else had closed it
-    /// already. It is not open any more, and is not closed again.
-    CloseFailed {
-        /// The number that it had.
-        fd: RawFd,
-        /// Where it was registered.
-        site: &'static Location<'static>,
-        /// What `close(2)` said.
-        error: io::Error,
-    },
-    /// The system refused something that the loop did by itself.
-    Io {
-        /// What it was doing.
-        what: &'static str,
-        /// Why it could not.
-        error: io::Error,
-    },
-}
-
-impl fmt::Display for Unhandled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Panic { origin, message } => {
-                write!(f, "{origin} panicked, with nobody waiting: {message}")
-            }
-            Self::TaskFailed { origin, error } => write!(f, "{origin} failed: {error}"),
-            Self::Slow { origin, took } => write!(f, "slow, {took:?}: {origin}"),
-            Self::SlowTurn {
-                took,
-                calls,
-                longest,
-            } => write!(
-                f,
-                "a slow turn, {took:?} in {calls} calls; the longest: {longest}"
-            ),
-            Self::Stuck { tasks } => write!(
-                f,
-                "nothing on this loop can end the wait of: {}; \
-                 unless another thread still has a waker of theirs",
-                tasks.join(", ")
-            ),
-            Self::Futurelock(futurelock) => futurelock.fmt(f),
-            Self::AcceptPaused { fd, error, retry } => {
-                write!(f, "listener {fd} is paused, next try in {retry:?}: {error}")
-            }
-            Self::Ghost => f.write_str(
-                "events without end for a descriptor that was closed behind the loop's back; \
-                 a duplicate of it is still open",
-            ),
-            Self::EnterHeld { origin } => write!(
-                f,
-                "{origin} keeps another loop entered after it has returned; that has no effect any more"
-            ),
-            Self::CloseFailed { fd, site, error } => {
-                write!(f, "closing descriptor {fd}, registered at {site}: {error}")
-            }
-            Self::Io { what, error } => write!(f, "{what}: {error}"),
-        }
-    }
-}
 
 type Hook = Box<dyn FnMut(&Unhandled)>;
 

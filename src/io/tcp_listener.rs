@@ -2,7 +2,8 @@
 //!
 //! What `accept(2)` may fail with is sorted as for callbacks: a connection that broke before
 //! it was accepted is skipped, and when descriptors run out `accept` waits, with a growing
-//! back-off, or until one of the loop's own is closed. It is told once; it never spins.
+//! back-off, or until one of the loop's own is closed. It is reported, at most once a second; it
+//! never spins.
 //!
 //! In asyncio this is `sock_accept`, and the server's pause of a second.
 
@@ -10,7 +11,8 @@ use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp::TcpStream;
 use crate::event_loop::{
-    ACCEPTS_PER_TURN, AcceptError, Backoff, FreedKey, Handle, Unhandled, WakeState, WakeTimer,
+    ACCEPTS_PER_TURN, AcceptError, Backoff, FreedKey, Handle, ReportLimit, Unhandled, WakeState,
+    WakeTimer,
 };
 use crate::poll::KernelFd;
 use std::cell::RefCell;
@@ -26,6 +28,9 @@ use std::task::{Context, Poll};
 pub struct TcpListener {
     source: Source<Socket<net::TcpListener>>,
     backoff: RefCell<Backoff>,
+    /// Which of its pauses, and of the connections that it has lost, are reported.
+    pauses: RefCell<ReportLimit>,
+    losses: RefCell<ReportLimit>,
 }
 
 impl TcpListener {
@@ -72,6 +77,8 @@ impl TcpListener {
         Self {
             source,
             backoff: RefCell::default(),
+            pauses: RefCell::default(),
+            losses: RefCell::default(),
         }
     }
 
@@ -95,13 +102,10 @@ impl TcpListener {
             let error = match accepted {
                 Ok((socket, Some(peer))) => {
                     match TcpStream::made(socket) {
-                        Ok(stream) => {
-                            self.backoff.borrow_mut().reset();
-                            return Ok((stream, peer));
-                        }
+                        Ok(stream) => return Ok((stream, peer)),
                         // R013: one connection is lost, as with callbacks; not the server.
                         Err(error) if error.raw_os_error().is_some() => {
-                            lose(error);
+                            self.lose(peer, error);
                             io::ErrorKind::ConnectionAborted.into()
                         }
                         Err(error) => return Err(error),
@@ -124,16 +128,24 @@ impl TcpListener {
 
     /// Waits for a descriptor to come free, or a while.
     async fn pause(&self, error: io::Error) {
-        let (first, retry) = {
-            let mut backoff = self.backoff.borrow_mut();
-            (backoff.is_first(), backoff.next_wait())
-        };
         let Some(local) = Handle::current() else {
             return;
         };
-        if first {
-            let fd = self.source.any().number();
-            local.with(|local| local.report(&Unhandled::AcceptPaused { fd, error, retry }));
+        let Some(now) = local.with(|local| local.fresh_now()) else {
+            return;
+        };
+        let retry = self.backoff.borrow_mut().next_wait(now);
+        let admitted = self.pauses.borrow_mut().admit(now);
+        if let Some(held_back) = admitted {
+            let (fd, addr) = (self.source.any().number(), self.local_addr().ok());
+            let paused = Unhandled::AcceptPaused {
+                fd,
+                addr,
+                error,
+                retry,
+                held_back,
+            };
+            local.with(|local| local.report(&paused));
         }
         let mut pause = Pause {
             local,
@@ -141,6 +153,26 @@ impl TcpListener {
             freed: None,
         };
         poll_fn(|cx| pause.poll(cx, retry)).await;
+    }
+
+    /// Reports a connection that could not be registered, not too often.
+    fn lose(&self, peer: SocketAddr, error: io::Error) {
+        let Some(local) = Handle::current() else {
+            return;
+        };
+        let now = local.with(|local| local.fresh_now());
+        let admitted = now.and_then(|now| self.losses.borrow_mut().admit(now));
+        if let Some(held_back) = admitted {
+            let (fd, addr) = (self.source.any().number(), self.local_addr().ok());
+            let lost = Unhandled::ConnectionLost {
+                fd,
+                addr,
+                peer: Some(peer),
+                error,
+                held_back,
+            };
+            local.with(|local| local.report(&lost));
+        }
     }
 
     /// The address that it listens on.
@@ -156,14 +188,6 @@ impl TcpListener {
 impl AsFd for TcpListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.source.as_fd()
-    }
-}
-
-/// Tells of a connection that could not be registered.
-fn lose(error: io::Error) {
-    let what = "registering an accepted connection";
-    if let Some(local) = Handle::current() {
-        local.with(|local| local.report(&Unhandled::Io { what, error }));
     }
 }
 

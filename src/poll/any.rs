@@ -6,6 +6,7 @@
 
 use super::{KernelFd, Readiness, portable};
 use readily_sys::nonblocking::{self, Hold};
+use readily_sys::poll::{FileKind, file_kind};
 use readily_sys::socket;
 use readily_sys::transfer::{self, Transfer};
 use std::cell::Cell;
@@ -238,6 +239,48 @@ impl<'a> AnyFd<'a> {
         match self {
             Self::System(fd) => socket::is_connected(fd),
             Self::Other(fd) => fd.is_connected(),
+        }
+    }
+
+    /// What holds of it just now, each fact by itself: an error does not imply that it can be read and
+    /// written, as it does in what a poller reports. One look at the kernel, which waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// As `poll(2)`.
+    pub fn facts(self) -> io::Result<Readiness> {
+        match self {
+            Self::System(fd) => portable::facts(fd),
+            Self::Other(fd) => fd.facts(),
+        }
+    }
+
+    /// Whether it is a pipe or a FIFO.
+    ///
+    /// # Errors
+    ///
+    /// As `fstat(2)`.
+    pub fn is_pipe(self) -> io::Result<bool> {
+        match self {
+            Self::System(fd) => match file_kind(fd.as_raw_fd()) {
+                Ok(kind) => Ok(kind == FileKind::Pipe),
+                // What is always ready is none.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+                Err(error) => Err(error),
+            },
+            Self::Other(fd) => fd.is_pipe(),
+        }
+    }
+
+    /// Its own address (`getsockname(2)`).
+    ///
+    /// # Errors
+    ///
+    /// As there; `InvalidInput` where it is no address of the internet.
+    pub fn local_addr(self) -> io::Result<SocketAddr> {
+        match self {
+            Self::System(fd) => socket::local_addr(fd),
+            Self::Other(fd) => fd.local_addr(),
         }
     }
 

@@ -126,6 +126,15 @@ pub trait KernelFd: fmt::Debug {
     }
     fn unread(&self) -> io::Result<usize>;
     fn peek(&self) -> io::Result<bool>;
+    /// What holds of it just now. Asked when an error was reported, to tell one that ends a
+    /// connection from one that does not; `NONE` is right for a kernel that knows only the former.
+    fn facts(&self) -> io::Result<Readiness> {
+        Ok(Readiness::NONE)
+    }
+    /// Whether it is a pipe: of what is no socket, only that is over with an error.
+    fn is_pipe(&self) -> io::Result<bool> {
+        Ok(self.kind() == socket::Kind::Other)
+    }
     fn local_addr(&self) -> io::Result<SocketAddr>;
     fn peer_addr(&self) -> io::Result<SocketAddr>;
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()>;

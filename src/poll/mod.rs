@@ -45,7 +45,7 @@ impl Interest {
     pub const WRITE: Self = Self(2);
     /// [`READ`](Self::READ) and [`WRITE`](Self::WRITE).
     pub const BOTH: Self = Self(3);
-    /// Urgent data (`POLLPRI`); not offered by kqueue.
+    /// Urgent data and what else is exceptional (`POLLPRI`, an error that ends nothing); not in kqueue.
     pub const PRIORITY: Self = Self(4);
 
     /// Whether all of `other` is in `self`.
@@ -97,7 +97,8 @@ impl fmt::Debug for Interest {
 ///
 /// The promise is that of a hint: never a false positive about a *closed* side or an
 /// error, sometimes a false negative, and `READ` or `WRITE` may turn out to be
-/// `WouldBlock` when tried. Half-closing is not a hangup: a peer that shut down its
+/// `WouldBlock` when tried. A closed side was closed when it was reported. A socket's stays so; a
+/// FIFO gets a new writer after its end, and a terminal a new peer, if somebody opens it again. Half-closing is not a hangup: a peer that shut down its
 /// writing side makes us *readable* (the rest, then the end) and sets `READ_CLOSED`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Readiness(u8);
@@ -113,9 +114,10 @@ impl Readiness {
     pub const READ_CLOSED: Self = Self(4);
     /// Nothing that we write will arrive any more.
     pub const WRITE_CLOSED: Self = Self(8);
-    /// An error waits; `SO_ERROR`, or the next operation, tells which.
+    /// An error waits; `SO_ERROR`, or the next operation, tells which. If both sides are open there may
+    /// be none: Linux reports so that something lies in a socket's error queue, or a kernel file changed.
     pub const ERROR: Self = Self(16);
-    /// Urgent data (`POLLPRI`).
+    /// Urgent data, or another exceptional condition (`POLLPRI`).
     pub const PRIORITY: Self = Self(32);
 
     /// Whether all of `other` is in `self`.
@@ -142,11 +144,16 @@ impl Readiness {
         self.0 == 0
     }
 
-    /// Whether the connection as a whole is over: both sides closed, or an error.
+    /// Whether both sides are closed.
+    #[must_use]
+    pub const fn is_closed(self) -> bool {
+        self.contains(Self(Self::READ_CLOSED.0 | Self::WRITE_CLOSED.0))
+    }
+
+    /// Whether the connection as a whole may be over: both sides closed, or an [`ERROR`](Self::ERROR).
     #[must_use]
     pub const fn is_hangup(self) -> bool {
-        self.contains(Self(Self::READ_CLOSED.0 | Self::WRITE_CLOSED.0))
-            || self.contains(Self::ERROR)
+        self.is_closed() || self.contains(Self::ERROR)
     }
 
     /// The bits, for tables and traces. Bit 0 is `READ`, then in order of declaration.

@@ -290,5 +290,22 @@ pub(super) fn look(fd: BorrowedFd<'_>) -> io::Result<Readiness> {
     poll::look(fd, bits(Interest::BOTH | Interest::PRIORITY)).map(reported)
 }
 
+/// Of one descriptor, each fact that holds just now, and none that is only concluded: an error alone
+/// says nothing about bytes or room.
+pub(super) fn facts(fd: BorrowedFd<'_>) -> io::Result<Readiness> {
+    const GONE: u8 = Readiness::READ_CLOSED.bits() | Readiness::WRITE_CLOSED.bits();
+    const MEANING: [(i16, Readiness); 6] = [
+        (poll::IN, Readiness::READ),
+        (poll::PRI, Readiness::PRIORITY),
+        (poll::OUT, Readiness::WRITE),
+        (poll::RDHUP, Readiness::READ_CLOSED),
+        (poll::HUP, Readiness::from_bits(GONE)),
+        (poll::ERR, Readiness::ERROR),
+    ];
+    let bits = poll::look(fd, bits(Interest::BOTH | Interest::PRIORITY))?;
+    let set = MEANING.iter().filter(|(bit, _)| bits & bit != 0);
+    Ok(set.fold(Readiness::NONE, |facts, &(_, meaning)| facts | meaning))
+}
+
 #[cfg(test)]
 mod tests;

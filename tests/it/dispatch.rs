@@ -17,6 +17,10 @@ use std::time::Duration;
 struct Branches(Log);
 
 impl Callbacks for Branches {
+    fn interest(&self) -> Interest {
+        Interest::BOTH
+    }
+
     fn on_connect(&mut self, cx: &Cx<'_>) {
         self.0.note("connect");
         assert_eq!(cx.wants(), Interest::BOTH, "N7: read and write interest");
@@ -76,7 +80,7 @@ fn an_outgoing_connection_takes_all_five_branches_in_the_order_of_the_notes() {
 }
 
 #[test]
-fn a_listener_accepts_and_registers_for_reading_and_writing() {
+fn a_listener_accepts_and_registers_for_what_the_callbacks_ask_for() {
     let _guard = guard!();
     let (listener, addr) = listener();
     let mut event_loop = strict_loop();

@@ -5,6 +5,8 @@ use crate::support::{
     strict_loop, strict_run, strict_runner, turn_times, turn_until, turns_in,
 };
 use readily::io::{TcpListener, TcpStream};
+use readily::poll::sim::Kernel;
+use readily::testing::SimLoop;
 use readily::{Accepted, Closures, Cx, EventLoop, Interest, Key, sleep, spawn};
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -301,6 +303,97 @@ fn one_descriptor_that_comes_free_ends_one_pause_however_many_there_were() {
     }
     event_loop.remove(key.unwrap()).unwrap();
     assert_eq!(event_loop.close().closures, 1);
+}
+
+/// One report at once and one each second, which name the listener and count those between: of so
+/// many failures in two seconds and a half.
+fn assert_few_reports(told: &Log, failures: usize, addr: net::SocketAddr) {
+    let text = told.text();
+    assert_eq!(told.len(), 3, "{text}");
+    assert_eq!(
+        text.matches(&format!("on {addr} is paused")).count(),
+        3,
+        "{text}"
+    );
+    let counts = text.split('(').skip(1).filter_map(|rest| {
+        let (count, _) = rest.split_once(" more since this was last reported")?;
+        count.parse::<usize>().ok()
+    });
+    let held_back: Vec<usize> = counts.collect();
+    assert_eq!(held_back.len(), 2, "{text}");
+    let counted = 3 + held_back.iter().sum::<usize>();
+    assert!(
+        counted <= failures && failures - counted < 50,
+        "{counted}, {text}"
+    );
+}
+
+/// R154: at the limit each connection that ends makes room for one, and then there is none again.
+#[test]
+fn a_listener_at_the_limit_reports_once_a_second_whom_it_is_and_how_often_callbacks() {
+    let kernel = Kernel::new();
+    let poller = Box::new(kernel.poller());
+    let mut event_loop = EventLoop::with(poller, Box::new(kernel.clock())).unwrap();
+    let told = collect_unhandled(&event_loop);
+    let listener = kernel.listen(([127, 0, 0, 1], 0).into(), 1024).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let keys = Rc::new(RefCell::new(Vec::new()));
+    let all = Rc::clone(&keys);
+    event_loop
+        .listen(listener, move |_, _| {
+            let all = Rc::clone(&all);
+            Some(Closures::new().on_open(move |cx| all.borrow_mut().push(cx.key())))
+        })
+        .unwrap();
+    let mut clients: Vec<_> = (0..2).map(|_| kernel.connect(addr).unwrap()).collect();
+    turn_times(&mut event_loop, 2);
+    assert_eq!(keys.borrow().len(), 2);
+    for n in 0..250 {
+        kernel.set_limit(1 << 16);
+        clients.extend((0..2).map(|_| kernel.connect(addr).unwrap()));
+        kernel.set_limit(kernel.open());
+        let one = keys.borrow_mut().pop().unwrap();
+        event_loop.remove(one).unwrap(); // room for one of those who wait
+        turn_times(&mut event_loop, 3);
+        assert_eq!(keys.borrow().len(), 2, "in round {n}");
+        kernel.clock().advance(10 * MS);
+    }
+    assert_few_reports(&told, 250, addr);
+}
+
+/// R154 for coroutines.
+#[test]
+fn a_listener_at_the_limit_reports_once_a_second_whom_it_is_and_how_often_coroutines() {
+    let mut sim = SimLoop::new(1);
+    let kernel = sim.kernel().clone();
+    let told = collect_unhandled(&sim);
+    let addr = sim
+        .run(async {
+            let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
+            let addr = listener.local_addr().unwrap();
+            let streams = Rc::new(RefCell::new(Vec::new()));
+            let all = Rc::clone(&streams);
+            drop(spawn(async move {
+                loop {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    all.borrow_mut().push(stream);
+                }
+            }));
+            let mut clients: Vec<_> = (0..2).map(|_| kernel.connect(addr).unwrap()).collect();
+            sleep(MS).await;
+            for n in 0..250 {
+                kernel.set_limit(1 << 16);
+                clients.extend((0..2).map(|_| kernel.connect(addr).unwrap()));
+                kernel.set_limit(kernel.open());
+                let one = streams.borrow_mut().pop();
+                drop(one); // room for one of those who wait
+                sleep(10 * MS).await;
+                assert_eq!(streams.borrow().len(), 2, "in round {n}");
+            }
+            addr
+        })
+        .unwrap();
+    assert_few_reports(&told, 250, addr);
 }
 
 /// R032 for coroutines.

@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod cancelling;
+mod deadlines;
 mod depth;
 mod descriptors;
 mod dispatch;
@@ -26,6 +27,8 @@ mod kit;
 mod listen;
 mod misuse;
 mod moody;
+#[cfg(target_os = "linux")]
+mod open_errors;
 mod panics;
 mod payloads;
 mod readiness;

@@ -98,6 +98,7 @@ fn a_newcomer_that_the_kernel_refuses_does_not_end_the_listener_of_callbacks() {
     let (mut event_loop, mood) = moody();
     let told = collect_unhandled(&event_loop);
     let (listens, addr) = listener();
+    let number = listens.as_raw_fd();
     let log = Log::default();
     let note = log.clone();
     event_loop
@@ -118,6 +119,10 @@ fn a_newcomer_that_the_kernel_refuses_does_not_end_the_listener_of_callbacks() {
         "{text}"
     );
     assert!(!matches!(refused.read(&mut [0]), Ok(1..)), "it is closed");
+    // R154: which listener it is, and with whom.
+    let client = refused.local_addr().unwrap();
+    let names = format!("of listener {number} on {addr} with {client}: ");
+    assert!(text.contains(&names), "{text}");
     mood.register.set(None);
     let _served = net::TcpStream::connect(addr).unwrap();
     turn_until(&mut event_loop, || log.has("served"));

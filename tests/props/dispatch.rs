@@ -174,7 +174,8 @@ impl Model {
             }
         }
         if let Some(slot) = self.at(number) {
-            if ready.is_hangup() {
+            // Its peer is there: an error alone is none of the connection's.
+            if ready.is_closed() {
                 self.slots[slot] = None;
                 self.branch(number, Seen::Hangup(number));
             }

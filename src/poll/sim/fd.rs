@@ -213,7 +213,7 @@ impl Fd {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number)?;
         match &mut table.at(file).body {
-            Body::End(end) => Ok(end.error.take().map(os)),
+            Body::End(end) if end.is_socket() => Ok(end.error.take().map(os)),
             Body::Datagrams(datagrams) => Ok(datagrams.error.take().map(os)),
             _ => Err(os(ENOTSOCK)),
         }

@@ -87,6 +87,11 @@ impl KernelFd for Fd {
         Ok(Fd::unread(self) > 0)
     }
 
+    fn facts(&self) -> io::Result<Readiness> {
+        let holds = self.kernel().look(self.number());
+        holds.map(|(facts, _)| facts).ok_or_else(|| os(EBADF))
+    }
+
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Fd::local_addr(self)
     }

@@ -52,6 +52,8 @@ ops! {
     IsUnconnected = b'q', "asking whether nobody has begun to connect it";
     Unread = b'u', "asking how much is unread";
     Peek = b'p', "peek";
+    Facts = b'F', "asking what holds";
+    IsPipe = b'h', "asking whether it is a pipe";
     LocalAddr = b'l', "asking for the own address";
     PeerAddr = b'o', "asking for the peer's address";
     Nodelay = b't', "setting nodelay";
@@ -64,7 +66,7 @@ mod tests {
     #[test]
     fn each_operation_has_a_byte_of_its_own() {
         let all: Vec<Op> = (0..=u8::MAX).filter_map(Op::of).collect();
-        assert_eq!(all.len(), 28);
+        assert_eq!(all.len(), 30);
         assert!(all.iter().all(|op| Op::of(op.byte()) == Some(*op)));
     }
 }

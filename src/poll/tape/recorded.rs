@@ -260,6 +260,14 @@ impl KernelFd for RecordedFd {
         self.entry(Op::Peek, self.any().peek())
     }
 
+    fn facts(&self) -> io::Result<Readiness> {
+        self.entry(Op::Facts, self.any().facts())
+    }
+
+    fn is_pipe(&self) -> io::Result<bool> {
+        self.entry(Op::IsPipe, self.any().is_pipe())
+    }
+
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.entry(Op::LocalAddr, self.with_stream(TcpStream::local_addr))
     }

@@ -180,6 +180,14 @@ impl KernelFd for ReplayedFd {
         self.result(Op::Peek)
     }
 
+    fn facts(&self) -> io::Result<Readiness> {
+        self.result(Op::Facts)
+    }
+
+    fn is_pipe(&self) -> io::Result<bool> {
+        self.result(Op::IsPipe)
+    }
+
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.result(Op::LocalAddr)
     }

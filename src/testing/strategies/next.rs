@@ -30,13 +30,13 @@ impl Next {
     }
 }
 
-/// L4: the order of the notes.
+/// L4: the order of the notes, and the end last.
 const ORDER: [Kind; 5] = [
     Kind::Connect,
     Kind::Read,
     Kind::Write,
-    Kind::Hangup,
     Kind::Default,
+    Kind::Hangup,
 ];
 
 /// Whether an event of this kind is in what was reported for this role.
@@ -48,7 +48,10 @@ fn is_in(kind: Kind, role: Role, ready: Readiness) -> bool {
         Kind::Read => flows && ready.contains(Readiness::READ),
         Kind::Write => flows && ready.contains(Readiness::WRITE),
         Kind::Hangup => role != Role::Datagram && ready.is_hangup(),
-        Kind::Default => ready.contains(Readiness::PRIORITY),
+        Kind::Default => {
+            let open_error = ready.contains(Readiness::ERROR) && !ready.is_closed();
+            ready.contains(Readiness::PRIORITY) || open_error
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What only Linux has.
 
 pub mod epoll;
+pub mod error_queue;
 pub mod facts;
 #[cfg_attr(readily_force_pipe, allow(dead_code, unreachable_pub))]
 pub(crate) mod notify;

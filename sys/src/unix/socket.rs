@@ -19,13 +19,13 @@ use crate::{cvt, cvt_size, fresh, transferred, uninterrupted};
 /// What a descriptor is, as far as a loop treats it differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A socket that carries a stream of bytes.
+    /// A socket with a connection: bytes, or packets in a row, and an end.
     Stream,
-    /// A socket that carries packets.
+    /// A socket that carries packets without a connection; raw, netlink and packet sockets too.
     Datagram,
     /// A socket that connections are accepted from.
     Listener,
-    /// Anything else: a pipe, a terminal, an eventfd, another kind of socket.
+    /// Anything else: a pipe, a terminal, an eventfd.
     Other,
 }
 
@@ -34,8 +34,9 @@ pub enum Kind {
 pub fn kind(fd: BorrowedFd<'_>) -> Kind {
     match option(fd, libc::SO_TYPE) {
         Ok(libc::SOCK_STREAM | libc::SOCK_SEQPACKET) if is_listener(fd) => Kind::Listener,
-        Ok(libc::SOCK_STREAM) => Kind::Stream,
-        Ok(libc::SOCK_DGRAM) => Kind::Datagram,
+        Ok(libc::SOCK_STREAM | libc::SOCK_SEQPACKET) => Kind::Stream,
+        // Raw, netlink and packet sockets too: no connection, so an error ends nothing.
+        Ok(libc::SOCK_DGRAM | libc::SOCK_RAW | libc::SOCK_RDM) => Kind::Datagram,
         _ => Kind::Other,
     }
 }
@@ -176,6 +177,21 @@ pub fn is_unconnected(fd: BorrowedFd<'_>) -> io::Result<bool> {
         Err(e) if e.raw_os_error() == Some(libc::ENOTSOCK) => Ok(false),
         connected => connected.map(|connected| !connected),
     }
+}
+
+/// The socket's own address.
+///
+/// # Errors
+///
+/// Those of `getsockname(2)`; `InvalidInput` where it is no address of the internet.
+pub fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    let mut own = Address::empty();
+    let (to, len) = own.parts_mut();
+    // SAFETY: `to` points to `*len` bytes of `own`, which is ours alone until the call returns;
+    // the descriptor is borrowed, so it is open.
+    cvt(unsafe { libc::getsockname(fd.as_raw_fd(), to, len) })?;
+    own.to_std()
+        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 /// How many bytes can be read at once; zero where the system cannot tell. For a datagram

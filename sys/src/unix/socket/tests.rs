@@ -120,6 +120,23 @@ fn each_kind_is_told_from_the_others() {
         Kind::Listener
     );
     assert_eq!(kind(reader.as_fd()), Kind::Other);
+    let packets_in_a_row = fresh::socket(libc::AF_UNIX, libc::SOCK_SEQPACKET);
+    assert_eq!(
+        packets_in_a_row.map(|fd| kind(fd.as_fd())).ok(),
+        Some(Kind::Stream)
+    );
+}
+
+#[test]
+fn a_socket_says_its_own_address_where_that_is_one_of_the_internet() {
+    let (stream, _peer) = UnixStream::pair().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    assert_eq!(
+        local_addr(listener.as_fd()).ok(),
+        listener.local_addr().ok()
+    );
+    let no_address = local_addr(stream.as_fd()).unwrap_err();
+    assert_eq!(no_address.kind(), io::ErrorKind::InvalidInput);
 }
 
 #[test]

@@ -1,0 +1,129 @@
+//! A deadline for each registration that wants one, and the callbacks that no event leads to.
+//!
+//! A peer that says nothing makes no event, so only the clock can end it. The timer belongs to the
+//! registration: it is cancelled with it, wherever that ends, and a new deadline takes the place of
+//! the old one. A registration without one has an empty cell, and nothing else.
+//!
+//! In libevent this is the timeout of an event, in Go `SetDeadline`; asyncio leaves it to
+//! `call_later`. In the notes it is a timer (N1).
+
+use super::callbacks::Callbacks;
+use super::classify::Kind;
+use super::cx::Cx;
+use super::error::Error;
+use super::expiry::Expiry;
+use super::local::Local;
+use super::origin::Origin;
+use super::panics::catch;
+use super::ready::Call;
+use super::registry::{Key, Registration};
+use crate::base::slab::SlabKey;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::Duration;
+
+impl Local {
+    /// Sets the deadline of a registration: after this time, counted from now,
+    /// [`Callbacks::on_timeout`] runs, once. A deadline that was set before is replaced; `None`
+    /// takes it back. It is gone when the registration is.
+    ///
+    /// Inside a callback, [`Cx::set_deadline`] does this for the registration of that callback.
+    /// A connection under way may have a deadline too, and keeps it when it is through.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownKey`], [`Error::Closed`], [`Error::Forked`]; nothing is changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::{Closures, EventLoop, Interest};
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = EventLoop::new()?;
+    /// let (ours, _silent) = UnixStream::pair()?;
+    /// let callbacks = Closures::new().on_timeout(|cx| cx.close());
+    /// let key = event_loop.register(ours, Interest::READ, callbacks)?;
+    /// event_loop.set_deadline_of(key, Some(Duration::from_millis(5)))?;
+    /// event_loop.run()?; // ends: the peer has said nothing, and the registration is gone
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn set_deadline_of(&self, key: Key, after: Option<Duration>) -> Result<(), Error> {
+        self.line(key)?;
+        self.check()?;
+        if let Some(registration) = self.registry.get(key.slot) {
+            self.arm_deadline(key.slot, &registration, after, Location::caller());
+        }
+        Ok(())
+    }
+
+    pub(super) fn arm_deadline(
+        &self,
+        slot: SlabKey,
+        registration: &Registration,
+        after: Option<Duration>,
+        site: &'static Location<'static>,
+    ) {
+        self.cancel_deadline(registration);
+        if let Some(after) = after {
+            // Three words hold it, so it needs no box (`InlineFn`).
+            let call = Call::new(site, move |local: &Self| local.deadline_passed(slot, site));
+            let at_ns = self.times.deadline_ns(after);
+            let timer = self.times.arm(at_ns, Expiry::call(call));
+            registration.deadline.set(Some(timer));
+        }
+    }
+
+    /// Whoever ends a registration ends its deadline.
+    #[inline]
+    pub(super) fn cancel_deadline(&self, registration: &Registration) {
+        if let Some(timer) = registration.deadline.take() {
+            // What the timer holds is a number: to drop it runs no code of the user's (L8).
+            drop(self.times.timers.borrow_mut().cancel(timer));
+        }
+    }
+
+    fn deadline_passed(&self, slot: SlabKey, site: &'static Location<'static>) {
+        let on_timeout = |callbacks: &mut dyn Callbacks, cx: &Cx<'_>| callbacks.on_timeout(cx);
+        if let Some(registration) = self.registry.get(slot) {
+            registration.deadline.set(None);
+            self.call_one(slot, registration, |_| Origin::Timer { site }, on_timeout);
+        }
+    }
+
+    /// The first callback of a connection that a listener of ours has accepted. The callback of
+    /// the listener's owner has returned by then: none of the two runs inside the other (L3).
+    pub(super) fn open(&self, key: Key) {
+        let on_open = |callbacks: &mut dyn Callbacks, cx: &Cx<'_>| callbacks.on_open(cx);
+        let origin = |registration: &Registration| registration.origin(Kind::Connect);
+        if let Some(registration) = self.registry.get(key.slot) {
+            self.call_one(key.slot, registration, origin, on_open);
+        }
+    }
+
+    /// Calls one callback outside of a batch of events. One that panics loses its registration, as
+    /// there.
+    fn call_one(
+        &self,
+        slot: SlabKey,
+        registration: Rc<Registration>,
+        origin: impl FnOnce(&Registration) -> Origin,
+        call: impl FnOnce(&mut dyn Callbacks, &Cx<'_>),
+    ) {
+        let called = catch(|| {
+            // L3: at work already? No turn is inside another, so this is never so.
+            if let Ok(mut callbacks) = registration.callbacks.try_borrow_mut() {
+                call(&mut **callbacks, &Cx::new(self, slot, &registration));
+            }
+        });
+        if let Err(payload) = called {
+            drop(self.strike(slot)); // we hold it too: it goes below
+            self.note_panic(payload, origin(&registration));
+        }
+        if registration.line.get().gone {
+            self.discard(registration);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! An error of a connection whose sides are open: is it an end, and if not, how not to spin on it?
+//!
+//! epoll and `poll(2)` report `EPOLLERR` for more than a broken connection: a socket has something in
+//! its error queue (a `MSG_ZEROCOPY` completion, a timestamp of `SO_TIMESTAMPING`), or a file of
+//! `/proc` or `/sys` has changed. A socket is asked (`SO_ERROR`): without an error it goes on. Of
+//! what is no socket, only the writing end of a pipe is over.
+//!
+//! Such an error cannot be masked, and by the level it is reported until somebody fetches it. So from
+//! the second report on it is asked for by the edge, and what the user asked for by the level is
+//! asked for again as long as it holds: a new completion is reported, an old one is not, and no byte
+//! waits for either.
+//!
+//! Not in the notes. Rules: L7, L10, R020.
+
+use super::callbacks::Callbacks;
+use super::classify::Role;
+use super::cx::Cx;
+use super::effective::{Reasons, effective};
+use super::local::Local;
+use super::registry::{Line, Registration};
+use crate::base::slab::SlabKey;
+use crate::poll::{AnyFd, Interest, Readiness, Trigger};
+use std::io;
+use std::time::Duration;
+
+/// An error of open sides: `None` if it ends nothing, else why it is over, where there is a why.
+fn ends_with(fd: AnyFd<'_>) -> Option<Option<io::Error>> {
+    match fd.take_error() {
+        Ok(error) => error.map(Some),
+        // No socket: an end whose reader has gone.
+        Err(_) => fd.is_pipe().unwrap_or(false).then_some(None),
+    }
+}
+
+/// How often a reader is offered what is left, if data comes as fast as it is read.
+const OFFERS: usize = 1024;
+
+/// How long a registration with an error that is not fetched is out of a poller without edges.
+const AWAY: Duration = Duration::from_millis(10);
+
+/// What is to be done about an error that ends nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Calm {
+    Leave,
+    /// It is there yet, and by the level it would be reported for ever.
+    ByEdge,
+    /// By the edge what still holds is not reported again: ask anew.
+    AskAnew,
+    /// It has been fetched.
+    ByLevel,
+}
+
+/// `facts` holds just now, after the callbacks have run.
+fn calm(line: &Line, facts: Readiness) -> Calm {
+    let by_edge = line.reasons.contains(Reasons::BY_EDGE);
+    match (facts.contains(Readiness::ERROR), by_edge) {
+        (false, false) => Calm::Leave,
+        (true, false) => Calm::ByEdge,
+        (false, true) => Calm::ByLevel,
+        (true, true) => {
+            let interest = effective(line).map_or(Interest::NONE, |(interest, _)| interest);
+            let holds = |(one, fact)| interest.contains(one) && facts.contains(fact);
+            let pairs = [
+                (Interest::READ, Readiness::READ),
+                (Interest::WRITE, Readiness::WRITE),
+            ];
+            match pairs.into_iter().any(holds) {
+                true => Calm::AskAnew,
+                false => Calm::Leave,
+            }
+        }
+    }
+}
+
+impl Local {
+    /// Ends a registration whose sides are open, if its error is an end.
+    pub(super) fn end_if_failed(&self, cx: &Cx<'_>, callbacks: &mut dyn Callbacks) {
+        if let Some(error) = ends_with(cx.any()) {
+            // L7. The system has told its error, and does not repeat it: there is no later.
+            let mut left = 0;
+            for _ in 0..OFFERS {
+                let unread = cx.any().unread().unwrap_or(0);
+                let reads = cx.role() == Role::Stream && cx.wants().contains(Interest::READ);
+                if unread == 0 || unread == left || !reads {
+                    break;
+                }
+                left = unread;
+                callbacks.on_read(cx);
+            }
+            if self.registry.line(cx.slot()).is_some() {
+                self.reclaim(cx, callbacks, error);
+            }
+        }
+    }
+
+    /// R020: a hangup and an error cannot be masked. What is not ended by it must not be told of it
+    /// for ever.
+    #[cold]
+    pub(super) fn calm(&self, slot: SlabKey, registration: &Registration, ready: Readiness) {
+        let line = registration.line.get();
+        if line.gone || effective(&line).is_none() {
+            return;
+        }
+        if ready.is_closed() && line.role == Role::Datagram {
+            // It has no hangup branch in which it could end.
+            let heard = line.interest.without(Interest::PRIORITY) != Interest::NONE;
+            if !heard {
+                return self.suspend(slot);
+            }
+        }
+        // An edge and a one-shot are reported once as it is. A stream with closed sides is on its way
+        // out, by the level that it was registered by.
+        let by_edge = line.reasons.contains(Reasons::BY_EDGE);
+        if line.trigger != Trigger::Level || ready.is_closed() && !by_edge {
+            return;
+        }
+        let facts = registration.fd.any().facts().unwrap_or_default();
+        match calm(&line, facts) {
+            Calm::Leave => {}
+            Calm::ByEdge => self.ask_by_edge(slot),
+            Calm::AskAnew => drop(self.change(slot, true, |_| {})),
+            Calm::ByLevel => self.set_reason(slot, Reasons::BY_EDGE, false),
+        }
+    }
+
+    /// To change the trigger asks anew: what came since the callbacks ran is reported.
+    fn ask_by_edge(&self, slot: SlabKey) {
+        if !self.rearms().contains(Interest::READ) {
+            return self.set_reason(slot, Reasons::BY_EDGE, true);
+        }
+        // `poll(2)` has no edges. A look now and then neither spins nor forgets anything.
+        self.set_reason(slot, Reasons::AWAY, true);
+        self.call_later(AWAY, move |local| {
+            local.set_reason(slot, Reasons::AWAY, false)
+        });
+    }
+
+    /// Out of the poller, until its owner asks for something.
+    pub(super) fn suspend(&self, slot: SlabKey) {
+        self.set_reason(slot, Reasons::SUSPENDED, true);
+    }
+
+    fn set_reason(&self, slot: SlabKey, reason: Reasons, holds: bool) {
+        // To take something out of the poller is refused only where it is out of it already. A
+        // refusal to ask otherwise leaves it as it is, and the next report tries again.
+        let _ = self.change(slot, false, |line| {
+            line.reasons = line.reasons.with(reason, holds)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On every set of facts, for each interest, before and after it was asked for by the edge.
+    #[test]
+    fn an_error_that_is_not_fetched_is_asked_for_by_the_edge_and_what_holds_is_asked_for_again() {
+        for facts in (0..64).map(Readiness::from_bits) {
+            for interest in [
+                Interest::NONE,
+                Interest::READ,
+                Interest::WRITE,
+                Interest::BOTH,
+            ] {
+                let line = |by_edge| Line {
+                    fd: 0,
+                    role: Role::Stream,
+                    interest,
+                    trigger: Trigger::Level,
+                    reasons: Reasons::NONE.with(Reasons::BY_EDGE, by_edge),
+                    deaf: false,
+                    gone: false,
+                    unread: 0,
+                    site: std::panic::Location::caller(),
+                };
+                let error = facts.contains(Readiness::ERROR);
+                let reads = interest.contains(Interest::READ) && facts.contains(Readiness::READ);
+                let writes = interest.contains(Interest::WRITE) && facts.contains(Readiness::WRITE);
+                let first = if error { Calm::ByEdge } else { Calm::Leave };
+                assert_eq!(calm(&line(false), facts), first, "{interest:?} {facts:?}");
+                let then = match (error, reads || writes) {
+                    (false, _) => Calm::ByLevel,
+                    (true, true) => Calm::AskAnew,
+                    (true, false) => Calm::Leave,
+                };
+                assert_eq!(calm(&line(true), facts), then, "{interest:?} {facts:?}");
+            }
+        }
+    }
+}
