@@ -78,11 +78,20 @@ pub trait Callbacks {
     /// [`on_read`](Callbacks::on_read) (L7). The registration is removed already; the
     /// descriptor is closed when this returns. `error` says why, where there is a why:
     /// a refused connection, a reset.
+    ///
+    /// The reading end of a FIFO hangs up when its last writer goes, though another may come; who
+    /// waits for the next one opens it for writing too, so that there always is one.
     fn on_hangup(&mut self, cx: &Cx<'_>, error: Option<io::Error>) {
         let _ = (cx, error);
     }
 
-    /// *Anything else*: urgent data, if it was asked for.
+    /// *Anything else*, for who asked for [`Interest::PRIORITY`]: urgent data, a kernel file that has
+    /// changed, or an error that ends nothing ([`Readiness::ERROR`] while a side is open), such as
+    /// something in the socket's error queue. It runs before [`on_hangup`](Callbacks::on_hangup), which
+    /// would take all of that away.
+    ///
+    /// What lies in an error queue is fetched by `recvmsg(2)` with `MSG_ERRQUEUE` on [`Cx::fd`]. Left
+    /// there, it is reported once for each that comes, and not by the level.
     fn on_default(&mut self, cx: &Cx<'_>, ready: Readiness) {
         let _ = ready;
         cx.ignore(Interest::PRIORITY);

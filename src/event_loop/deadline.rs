@@ -2,7 +2,7 @@
 //!
 //! A peer that says nothing makes no event, so only the clock can end it. The timer belongs to the
 //! registration: it is cancelled with it, wherever that ends, and a new deadline takes the place of
-//! the old one. A registration without one has an empty cell, and nothing else.
+//! the old one. The timers are in a table by descriptor: a registration without a deadline costs nothing.
 //!
 //! In libevent this is the timeout of an event, in Go `SetDeadline`; asyncio leaves it to
 //! `call_later`. In the notes it is a timer (N1).
@@ -72,14 +72,15 @@ impl Local {
             let call = Call::new(site, move |local: &Self| local.deadline_passed(slot, site));
             let at_ns = self.times.deadline_ns(after);
             let timer = self.times.arm(at_ns, Expiry::call(call));
-            registration.deadline.set(Some(timer));
+            self.registry
+                .keep_deadline(registration.line.get().fd, timer);
         }
     }
 
     /// Whoever ends a registration ends its deadline.
     #[inline]
     pub(super) fn cancel_deadline(&self, registration: &Registration) {
-        if let Some(timer) = registration.deadline.take() {
+        if let Some(timer) = self.registry.take_deadline(registration.line.get().fd) {
             // What the timer holds is a number: to drop it runs no code of the user's (L8).
             drop(self.times.timers.borrow_mut().cancel(timer));
         }
@@ -88,7 +89,8 @@ impl Local {
     fn deadline_passed(&self, slot: SlabKey, site: &'static Location<'static>) {
         let on_timeout = |callbacks: &mut dyn Callbacks, cx: &Cx<'_>| callbacks.on_timeout(cx);
         if let Some(registration) = self.registry.get(slot) {
-            registration.deadline.set(None);
+            // It has been popped: nothing is to be cancelled.
+            let _ = self.registry.take_deadline(registration.line.get().fd);
             self.call_one(slot, registration, |_| Origin::Timer { site }, on_timeout);
         }
     }

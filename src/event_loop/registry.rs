@@ -93,8 +93,6 @@ pub(super) struct Registration {
     /// is not (L8).
     pub(super) callbacks: RefCell<Box<dyn Callbacks>>,
     pub(super) line: Cell<Line>,
-    /// Its deadline, where one is set. It is cancelled when the registration leaves the table.
-    pub(super) deadline: Cell<Option<TimerKey>>,
     /// [`Line::wanted`], asked before each branch.
     pub(super) wanted: Cell<Kinds>,
     /// By which calls it is read and written without waiting (R130).
@@ -128,6 +126,16 @@ pub(super) struct Registry {
     /// system (kqueue would overwrite the first in silence), and it cannot go stale: a
     /// registration holds its descriptor, and leaves this map before it lets go of it.
     by_fd: RefCell<NumberMap<RawFd, SlabKey>>,
+    /// The timers of those that have a deadline. A table of its own: most have none, and pay nothing.
+    deadlines: RefCell<NumberMap<RawFd, TimerKey>>,
+}
+
+/// R126: by halves.
+fn shrink<T>(by_fd: &mut NumberMap<RawFd, T>) {
+    if by_fd.len() < burst::low(by_fd.capacity()) {
+        let half = by_fd.capacity() / 2;
+        by_fd.shrink_to(half);
+    }
 }
 
 impl Registry {
@@ -153,10 +161,22 @@ impl Registry {
     fn forget(&self, fd: RawFd) {
         let mut by_fd = self.by_fd.borrow_mut();
         by_fd.remove(&fd);
-        if by_fd.len() < burst::low(by_fd.capacity()) {
-            let half = by_fd.capacity() / 2; // R126
-            by_fd.shrink_to(half);
+        shrink(&mut by_fd);
+    }
+
+    /// Keeps the timer of a deadline, for a descriptor that has none.
+    pub(super) fn keep_deadline(&self, fd: RawFd, timer: TimerKey) {
+        self.deadlines.borrow_mut().insert(fd, timer);
+    }
+
+    pub(super) fn take_deadline(&self, fd: RawFd) -> Option<TimerKey> {
+        let mut deadlines = self.deadlines.borrow_mut();
+        if deadlines.is_empty() {
+            return None;
         }
+        let timer = deadlines.remove(&fd);
+        shrink(&mut deadlines);
+        timer
     }
 
     /// The poller has agreed.
@@ -171,7 +191,6 @@ impl Registry {
         let registration = Rc::new(Registration {
             callbacks: RefCell::new(Box::new(callbacks)),
             line: Cell::new(line),
-            deadline: Cell::new(None),
             wanted: Cell::new(line.wanted()),
             transfer: Cell::new(transfer),
             hold: hold.map(Box::new),
@@ -227,6 +246,9 @@ impl Registry {
             by_fd.len(),
             "one descriptor for each registration"
         );
+        let deadlines = self.deadlines.borrow();
+        let owned = deadlines.keys().all(|fd| by_fd.contains_key(fd));
+        assert!(owned, "a deadline is gone with its registration");
         for (key, slot) in slots.iter() {
             let line = slot
                 .as_ref()
@@ -244,6 +266,28 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// With its two counts, the whole of a block of the allocator's.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_registration_is_as_small_as_it_was() {
+        let counts = 2 * size_of::<usize>();
+        assert_eq!(size_of::<Registration>() + counts, 104);
+    }
+
+    /// R126.
+    #[test]
+    fn the_room_of_many_deadlines_is_given_back_when_they_go() {
+        let registry = Registry::default();
+        for fd in 0..10_000 {
+            registry.keep_deadline(fd, TimerKey::from_bits(fd as u64));
+        }
+        for fd in 0..10_000 {
+            let timer = registry.take_deadline(fd).map(TimerKey::to_bits);
+            assert_eq!((timer, registry.take_deadline(fd)), (Some(fd as u64), None));
+        }
+        assert!(registry.deadlines.borrow().capacity() <= burst::KEPT);
+    }
 
     /// R126.
     #[test]

@@ -3,8 +3,9 @@
 use super::scripted::Scripted;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::TimerHandle;
-use std::cell::RefCell;
+use readily::{Closures, Interest, TimerHandle};
+use std::cell::{Cell, RefCell};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -83,6 +84,91 @@ proptest! {
             // Read after each step, so that the model need not know when the loop does.
             let _ = event_loop.fresh_now();
             latest = latest.max(now);
+            event_loop.check_invariants();
+        }
+    }
+}
+
+/// What is done about the deadline of a registration.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Set(u64),
+    Clear,
+    /// In the callback of the next deadline.
+    SetThere(u64),
+    Advance(u64),
+    Turn,
+    Remove,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        4 => (0u64..10).prop_map(Change::Set),
+        1 => Just(Change::Clear),
+        1 => (0u64..10).prop_map(Change::SetThere),
+        4 => (0u64..10).prop_map(Change::Advance),
+        4 => Just(Change::Turn),
+        1 => Just(Change::Remove),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    /// C1, C3, and R153: of a registration the last deadline counts, once, and none outlives it.
+    #[test]
+    fn the_last_deadline_of_a_registration_passes_once_and_goes_with_it(
+        changes in vec(change(), 0..48),
+    ) {
+        let (mut event_loop, clock) = Scripted::default().event_loop();
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let (passed, there) = (Rc::<Cell<usize>>::default(), Rc::<Cell<Option<u64>>>::default());
+        let (count, next) = (Rc::clone(&passed), Rc::clone(&there));
+        let callbacks = Closures::new().on_timeout(move |cx| {
+            count.set(count.get() + 1);
+            if let Some(after) = next.take() {
+                cx.set_deadline(Duration::from_nanos(after));
+            }
+        });
+        let key = event_loop.register(ours, Interest::READ, callbacks).unwrap();
+        let (mut now, mut deadline, mut expected) = (0, None::<u64>, 0);
+        let (mut set_there, mut removed) = (None, false);
+        for change in changes {
+            match change {
+                Change::Set(after) => {
+                    let after_ns = Duration::from_nanos(after);
+                    let set = event_loop.set_deadline_of(key, Some(after_ns));
+                    prop_assert_eq!(set.is_err(), removed);
+                    deadline = (!removed).then_some(now + after);
+                }
+                Change::Clear => {
+                    prop_assert_eq!(event_loop.set_deadline_of(key, None).is_err(), removed);
+                    deadline = None;
+                }
+                Change::SetThere(after) => {
+                    there.set(Some(after));
+                    set_there = Some(after);
+                }
+                Change::Advance(by) => {
+                    clock.advance(Duration::from_nanos(by));
+                    now += by;
+                }
+                Change::Turn => {
+                    event_loop.turn_now().unwrap();
+                    if deadline.is_some_and(|at| at <= now) {
+                        expected += 1;
+                        // L5: what is set in this turn passes in a later one.
+                        deadline = set_there.take().map(|after| now + after);
+                    }
+                }
+                Change::Remove => {
+                    prop_assert_eq!(event_loop.remove(key).is_err(), removed);
+                    (removed, deadline) = (true, None);
+                }
+            }
+            prop_assert_eq!(passed.get(), expected, "after {:?}", change);
+            let is_armed = event_loop.next_deadline().is_some();
+            prop_assert_eq!(is_armed, deadline.is_some(), "after {:?}", change);
             event_loop.check_invariants();
         }
     }

@@ -50,7 +50,7 @@ pub enum Unhandled {
         longest: Origin,
     },
     /// In debug mode: a [`run`](crate::run()) waits, and nothing on its loop can end that. There is
-    /// no timer, no descriptor, no [`Remote`](super::super::Remote), no task of another loop is awaited, and
+    /// no timer, no descriptor, no [`Remote`](crate::event_loop::Remote), no task of another loop is awaited, and
     /// nobody is ready: a lock that is taken twice, a promise that is kept and not settled, tasks that
     /// wait for each other. Only a waker can that another thread has, of which the loop does not know:
     /// where one does, this is a false alarm. Told once for each run.
@@ -93,7 +93,7 @@ pub enum Unhandled {
         /// How many of this listener were not reported, since the last one that was.
         held_back: u64,
     },
-    /// A listener of [`Local::listen`] cannot accept any more, and its registration has ended.
+    /// A listener of [`Local::listen`](crate::Local::listen) cannot accept any more, and its registration has ended.
     ListenerFailed {
         /// The listener.
         fd: RawFd,
@@ -107,7 +107,7 @@ pub enum Unhandled {
     /// question 6). The loop cannot take it out any more, and spins while it is ready.
     Ghost,
     /// A callback, or a poll of a task, has entered another loop and not left it before it returned: a
-    /// guard of [`EventLoop::enter`](super::EventLoop::enter) is held across an await, or was
+    /// guard of [`EventLoop::enter`](crate::EventLoop::enter) is held across an await, or was
     /// forgotten. What comes next would spawn, sleep and register on that loop. This one is
     /// current again, and the guard has no effect any more.
     EnterHeld {
