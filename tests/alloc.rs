@@ -202,11 +202,21 @@ fn a_huge_number_costs_what_a_small_one_does() {
     ];
     // What a thread keeps of its loops is made with the first.
     EventLoop::new().unwrap().turn_now().unwrap();
+    // Which files are held non-blocking is kept for the whole process, and other tests register some too: what
+    // that takes now and then is no part of the least.
+    let keeps = EventLoop::new().unwrap();
+    let (kept, _peer) = UnixStream::pair().unwrap();
+    keeps
+        .register(kept, Interest::READ, Closures::new())
+        .unwrap();
     for poller in pollers {
         let (small, mut theirs) = UnixStream::pair().unwrap();
-        let huge = at_the_limit(&small);
-        let with_small = bytes_for(poller(), small, &mut theirs);
-        let with_huge = bytes_for(poller(), huge, &mut theirs);
+        let mut least = |number: &dyn Fn() -> UnixStream| {
+            let bytes = (0..3).map(|_| bytes_for(poller(), number(), &mut theirs));
+            bytes.min().unwrap()
+        };
+        let with_small = least(&|| small.try_clone().unwrap());
+        let with_huge = least(&|| at_the_limit(&small));
         assert!(with_small > 0);
         assert_eq!(with_huge, with_small);
     }

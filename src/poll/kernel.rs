@@ -92,7 +92,8 @@ impl Placeholder {
 }
 
 /// A descriptor of an [`AnyKernel`]. Operations are those of [`AnyFd`](super::AnyFd), and fail as
-/// they do; none ever waits. To drop it is to close it.
+/// they do; none ever waits: a kernel that stands on the system's descriptors reads and writes by
+/// [`AnyFd::try_read`](super::AnyFd::try_read) and its sister. To drop it is to close it.
 #[allow(missing_docs)] // each is the system call of its name; see `AnyFd`
 #[allow(clippy::missing_errors_doc)]
 pub trait KernelFd: fmt::Debug {
