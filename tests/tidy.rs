@@ -151,8 +151,9 @@ fn atomics_of_64_bits_stand_in_one_file() {
 
 /// How many lines with `unsafe` there are in `sys`, and in the one file above it that may have any.
 /// They may fall freely; they rise with a line in the commit that says why.
-/// Three are a flag per call for reading and writing, a look at one descriptor, and `ppoll(2)`.
-const UNSAFE_IN_SYS: usize = 144;
+/// Three are a flag per call for reading and writing, a look at one descriptor, and `ppoll(2)`;
+/// three are a host's timer.
+const UNSAFE_IN_SYS: usize = 147;
 const UNSAFE_IN_CELL: usize = 47;
 const CELL: &str = "src/task/cell.rs";
 

@@ -232,6 +232,7 @@ impl<'a> Turning<'a> {
         let _ = TURNING.try_with(|turning| turning.set(turning.get() + 1));
         let here = Here::enter(local);
         local.turn.set(Some(here.number));
+        local.leave_host();
         Ok(Self { local, here })
     }
 }

@@ -71,7 +71,7 @@ impl Local {
             // Three words hold it, so it needs no box (`InlineFn`).
             let call = Call::new(site, move |local: &Self| local.deadline_passed(slot, site));
             let at_ns = self.times.deadline_ns(after);
-            let timer = self.times.arm(at_ns, Expiry::call(call));
+            let timer = self.arm(at_ns, Expiry::call(call));
             self.registry
                 .keep_deadline(registration.line.get().fd, timer);
         }

@@ -68,7 +68,9 @@ impl Local {
                 continue;
             };
             let registration: &Registration = serving.insert(registration);
-            let mut kinds = classify(registration.line.get().role, event.ready);
+            let line = registration.line.get();
+            registration.spent.set(line.trigger == Trigger::OneShot);
+            let mut kinds = classify(line.role, event.ready);
             // L2: the branch before this one may have removed it, or taken its interest back.
             while let Some(kind) = kinds.next_among(registration.wanted.get()) {
                 // L3: at work already? No turn is inside another, so this is never so.

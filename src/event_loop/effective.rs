@@ -98,6 +98,9 @@ impl Local {
         }
         drop(poller);
         self.registry.update(slot, |line| *line = new);
+        if ask_anew || was != is {
+            self.registry.asked(slot);
+        }
         Ok(())
     }
 }

@@ -50,7 +50,10 @@ impl Local {
             };
             match expiry.open() {
                 // Not at once: our caller closes the descriptor after this.
-                Expired::Call(call) => drop(self.ready.push_call(call)),
+                Expired::Call(call) => {
+                    self.ready.push_call(call);
+                    self.notify_host();
+                }
                 Expired::Wake(waker) => self.guard(|| waker.wake()),
             }
         }

@@ -76,11 +76,13 @@ impl Local {
     pub fn queue_new_job(&self, job: u64) {
         self.receive_earlier();
         self.ready.queue_new_job(job);
+        self.notify_host();
     }
 
     /// Queues a job that was woken: in this turn, if an event or a timer woke it; else in the next.
     #[inline]
     pub fn queue_woken_job(&self, job: u64) {
         self.ready.queue_woken_job(job);
+        self.notify_host();
     }
 }

@@ -12,6 +12,7 @@ use super::debug::{self, Debug};
 use super::error::Error;
 use super::expiry::Expiry;
 use super::handle::Handle;
+use super::host::Host;
 use super::inbox::{Inbox, Letter};
 use super::jobs::Jobs;
 use super::panics::PanicPolicy;
@@ -84,6 +85,7 @@ pub struct Local {
     pub(super) stopping: Cell<bool>,
     pub(super) closed: Cell<bool>,
     pub(super) stats: Counts,
+    pub(super) host: Host,
     /// While it turns: under which number it was entered for that.
     pub(super) turn: Cell<Option<u64>>,
     /// Whether a run turns the loop, and not somebody by hand.
@@ -119,6 +121,7 @@ impl Local {
             stopping: Cell::new(false),
             closed: Cell::new(false),
             stats: Counts::default(),
+            host: Host::default(),
             turn: Cell::new(None),
             in_run: Cell::new(false),
             unlooked: Cell::new(0),

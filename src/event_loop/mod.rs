@@ -26,6 +26,7 @@ mod expiry;
 mod freed;
 pub(crate) mod futurelock;
 mod handle;
+mod host;
 mod inbox;
 mod jobs;
 mod local;
@@ -37,6 +38,7 @@ mod receive;
 mod register;
 mod registry;
 mod remote;
+mod stale;
 pub(crate) mod stderr;
 mod taped;
 mod timer_handles;
@@ -75,11 +77,9 @@ use crate::base::clock::{Clock, Monotonic};
 use crate::poll::{self, Poller};
 use current::{Here, Turning};
 use ready::WholeTurn;
-use std::cell::OnceCell;
 use std::fmt;
-use std::io;
 use std::ops::Deref;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -88,8 +88,6 @@ use std::time::{Duration, Instant};
 /// Dereferences to [`Local`], which is everything but turning it.
 pub struct EventLoop {
     local: Rc<Local>,
-    /// For hosts, once one has asked.
-    fd: OnceCell<OwnedFd>,
 }
 
 /// Why [`EventLoop::run`] returned.
@@ -121,7 +119,6 @@ impl EventLoop {
     pub fn with(poller: Box<dyn Poller>, clock: Box<dyn Clock>) -> Result<Self, Error> {
         Ok(Self {
             local: Local::new(poller, clock)?,
-            fd: OnceCell::new(),
         })
     }
 
@@ -183,8 +180,7 @@ impl EventLoop {
         main: &mut dyn FnMut(),
     ) -> Result<(), Error> {
         let turned = self.turn_once(limit, main);
-        // From here on a host may wait for our descriptor instead of calling us.
-        self.local.inbox.settle();
+        self.local.settle();
         self.raise();
         turned
     }
@@ -261,7 +257,7 @@ impl EventLoop {
         ended: &mut dyn FnMut(&Self) -> bool,
     ) -> Result<(), Error> {
         let turned = self.turns(main, ended);
-        self.local.inbox.settle();
+        self.local.settle();
         // A stop is answered once: by the end of this run, whichever way it came.
         self.local.stopping.set(false);
         self.raise();
@@ -310,30 +306,93 @@ impl EventLoop {
     /// thread, can give it something to do. A time that has passed means now.
     ///
     /// For hosts with a loop of their own: wait for [`EventLoop::as_fd`] to be readable, or
-    /// until this; then [`EventLoop::turn_now`]; then ask again.
+    /// until this; then [`EventLoop::turn_now`]; then ask again. With
+    /// [`EventLoop::as_fd_with_deadline`] there is no need to ask.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let until = self.local.until_work()?;
         self.local.fresh_now().checked_add(until)
     }
 
-    /// A descriptor that is readable when there is something to be done, for `poll(2)` or
-    /// another loop. Timers are not in it: see [`EventLoop::next_deadline`].
+    /// A descriptor for a host that has a loop of its own: readable when there is something to be done,
+    /// for `poll(2)`, or for another loop by the level or by the edge. Then the host calls
+    /// [`EventLoop::turn_now`], once.
+    ///
+    /// That is so whatever gives the loop something to do: a descriptor, another thread, or the host
+    /// itself between two turns (`call_soon`, `spawn`, an earlier timer, a promise that it settles). If
+    /// a turn leaves something to be done, the descriptor becomes readable anew. It stays the same for
+    /// as long as the loop lives. Later deadlines are not in it: see [`EventLoop::next_deadline`], or
+    /// [`EventLoop::as_fd_with_deadline`].
+    ///
+    /// On Linux it is an epoll instance with the loop's own in it, and the kernel allows five in a row:
+    /// a loop in a loop in a host's epoll is as deep as it goes.
     ///
     /// # Errors
     ///
     /// [`Error::Io`]: `Unsupported` if the poller has none (`poll(2)`), or the system's own
-    /// reason for having none left. It is made when first asked for.
+    /// reason for having none left; [`Error::Closed`], [`Error::Forked`]. It is made when first asked for.
+    ///
+    /// # Examples
+    ///
+    /// A loop that is turned by another one:
+    ///
+    /// ```
+    /// use readily::{Closures, EventLoop, Interest};
+    /// use std::cell::RefCell;
+    /// use std::rc::Rc;
+    ///
+    /// let mut host = EventLoop::new()?;
+    /// let guest = Rc::new(RefCell::new(EventLoop::new()?));
+    /// let fd = guest.borrow().as_fd()?.try_clone_to_owned()?;
+    /// let turned = Rc::clone(&guest);
+    /// let turn = Closures::new().on_read(move |cx| {
+    ///     turned.borrow_mut().turn_now().expect("it does not sleep");
+    ///     cx.stop();
+    /// });
+    /// host.register(fd, Interest::READ, turn)?;
+    /// guest.borrow().call_soon(|_| println!("in the guest"));
+    /// host.run()?;
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    #[doc(alias = "backend_fd")]
     pub fn as_fd(&self) -> Result<BorrowedFd<'_>, Error> {
-        if let Some(fd) = self.fd.get() {
-            return Ok(fd.as_fd());
-        }
-        // A duplicate: the poller itself is behind a cell, out of which nothing can be lent.
-        let fd = match self.local.poller.borrow().as_fd() {
-            Some(fd) => fd.try_clone_to_owned()?,
-            None => return Err(Error::Io(io::ErrorKind::Unsupported.into())),
-        };
-        Ok(self.fd.get_or_init(|| fd).as_fd())
+        Ok(self.local.host_fd()?.as_fd())
+    }
+
+    /// [`EventLoop::as_fd`], which from now on is readable when the next deadline has come, too: it is
+    /// the whole contract, and the host asks for no deadline. A turn that changes the deadline costs
+    /// one call to the system.
+    ///
+    /// On macOS and the BSDs deadlines are rounded up to milliseconds there.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventLoop::as_fd`]; [`Error::Io`] with `Unsupported` if the poller cannot do it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use readily::EventLoop;
+    /// use readily::poll::{Interest, Poller, Trigger, os::EpollPoller};
+    /// use std::os::fd::AsRawFd;
+    /// use std::time::Duration;
+    ///
+    /// let mut guest = EventLoop::with(Box::new(EpollPoller::new()?), Box::new(readily::clock::Monotonic::new()))?;
+    /// let mut host = EpollPoller::new()?;
+    /// let fd = guest.as_fd_with_deadline()?.as_raw_fd();
+    /// host.register(fd, 7, Interest::READ, Trigger::Edge)?;
+    /// guest.call_later(Duration::from_millis(2), |local| local.stop());
+    /// let mut events = Vec::new();
+    /// while guest.next_deadline().is_some() {
+    ///     host.wait(&mut events, None)?;
+    ///     guest.turn_now()?;
+    /// }
+    /// # }
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    pub fn as_fd_with_deadline(&self) -> Result<BorrowedFd<'_>, Error> {
+        Ok(self.local.host_fd_with_deadline()?.as_fd())
     }
 
     /// Makes this the loop of `spawn`, `sleep` and the like on this thread, outside a turn,

@@ -11,13 +11,13 @@
 use super::callbacks::Callbacks;
 use super::classify::{Kind, Kinds, Role};
 use super::descriptor::Descriptor;
-use super::effective::Reasons;
+use super::effective::{Reasons, effective};
 use super::origin::Origin;
 use crate::base::burst;
 use crate::base::numbers::NumberMap;
 use crate::base::slab::{Slab, SlabKey};
 use crate::base::timers::TimerKey;
-use crate::poll::{Interest, Trigger};
+use crate::poll::{Interest, Trigger, Watched};
 use readily_sys::nonblocking::Hold;
 use readily_sys::transfer::Transfer;
 use std::cell::{Cell, RefCell};
@@ -99,6 +99,8 @@ pub(super) struct Registration {
     pub(super) transfer: Cell<Transfer>,
     /// Whether it was blocking before it came here (R131); `None` of what was made non-blocking.
     pub(super) hold: Option<Box<Hold>>,
+    /// A one-shot registration that was reported, and not asked for since.
+    pub(super) spent: Cell<bool>,
     pub(super) fd: Descriptor,
 }
 
@@ -194,6 +196,7 @@ impl Registry {
             wanted: Cell::new(line.wanted()),
             transfer: Cell::new(transfer),
             hold: hold.map(Box::new),
+            spent: Cell::new(false),
             fd,
         });
         if let Some(place) = self.slots.borrow_mut().get_mut(key) {
@@ -217,6 +220,35 @@ impl Registry {
         let slots = self.slots.borrow();
         slots.get(key)?.as_ref()?.change(change);
         Some(())
+    }
+
+    /// The poller was asked for it anew.
+    pub(super) fn asked(&self, key: SlabKey) {
+        if let Some(Some(registration)) = self.slots.borrow().get(key) {
+            registration.spent.set(false);
+        }
+    }
+
+    /// What the poller watches, as it was last asked for it.
+    pub(super) fn watched(&self) -> Vec<Watched> {
+        let watched = |key: SlabKey, registration: &Registration| {
+            let line = registration.line.get();
+            let (interest, trigger) = effective(&line)?;
+            let interest = match registration.spent.get() {
+                true => Interest::NONE,
+                false => interest,
+            };
+            Some(Watched {
+                fd: line.fd,
+                token: key.to_bits(),
+                interest,
+                trigger,
+            })
+        };
+        let slots = self.slots.borrow();
+        let all = slots.iter();
+        all.filter_map(|(key, slot)| watched(key, slot.as_ref()?))
+            .collect()
     }
 
     /// Takes a registration out for good. It is dropped outside every borrow (L8), by whoever holds

@@ -186,7 +186,9 @@ impl Local {
             None
         } else {
             self.receive_earlier();
-            Some(self.ready.push_call(call))
+            let key = self.ready.push_call(call);
+            self.notify_host();
+            Some(key)
         };
         CallHandle::new(self, key)
     }
@@ -244,12 +246,18 @@ impl Local {
             .instant(round_up(self.times.at_ns(when), nanos(slack)))
     }
 
+    pub(super) fn arm(&self, deadline_ns: u64, expiry: Expiry) -> TimerKey {
+        let key = self.times.arm(deadline_ns, expiry);
+        self.notify_host_of(deadline_ns);
+        key
+    }
+
     fn arm_call(&self, deadline_ns: u64, call: Call) -> TimerHandle {
         let key = if self.closed.get() {
             self.drop_guarded(call);
             None
         } else {
-            Some(self.times.arm(deadline_ns, Expiry::call(call)))
+            Some(self.arm(deadline_ns, Expiry::call(call)))
         };
         TimerHandle::new(self, key, deadline_ns)
     }
@@ -268,7 +276,7 @@ impl Local {
 
     fn arm_waker(&self, deadline_ns: u64, waker: Waker) -> WakeTimer {
         // On a closed loop nothing fires any more, and the key finds nothing.
-        let key = (!self.closed.get()).then(|| self.times.arm(deadline_ns, Expiry::wake(waker)));
+        let key = (!self.closed.get()).then(|| self.arm(deadline_ns, Expiry::wake(waker)));
         WakeTimer::new(self, key)
     }
 

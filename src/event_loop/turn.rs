@@ -11,7 +11,6 @@ use super::local::Local;
 use super::origin::Origin;
 use super::panics::{Payload, catch};
 use super::ready::{MAIN_JOB, NEXT_CALL};
-use super::unhandled::Unhandled;
 use crate::poll::Event;
 use readily_sys::blocks;
 use std::panic::Location;
@@ -182,21 +181,6 @@ impl Local {
         let stale = self.stats.stale.get() - stale;
         self.watch_for_ghosts(events.len() as u64, stale);
         self.keep(events);
-    }
-
-    /// R004: a descriptor that was closed behind our back, and whose file lives on under another
-    /// number, is reported by epoll for ever, and nobody can take it out any more. Nothing but
-    /// such events, turn after turn, is a loop that spins: that is told once.
-    fn watch_for_ghosts(&self, events: u64, stale: u64) {
-        const TURNS: u32 = 64;
-        let ghosts = match stale == events {
-            true => self.ghosts.get().saturating_add(1),
-            false => 0,
-        };
-        self.ghosts.set(ghosts);
-        if ghosts == TURNS {
-            self.report(&Unhandled::Ghost);
-        }
     }
 
     /// Step 6. What was ready when this step began, in order; what it adds is for a later

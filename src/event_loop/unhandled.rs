@@ -137,6 +137,7 @@ impl Local {
             PanicPolicy::Propagate if !self.reports.has_panic() => {
                 self.reports.has_panic.set(true);
                 self.reports.panic.set(Some((payload, origin)));
+                self.notify_host();
             }
             PanicPolicy::Propagate | PanicPolicy::Isolate => self.tell_panic(payload, origin),
         }

@@ -7,29 +7,70 @@
 //! In the notes this is the *selector* of Linux (N2).
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use readily_sys::epoll::{self, Epoll};
+use readily_sys::fork::ForkGuard;
+use readily_sys::timer::Timer;
 use readily_sys::{Notifier, errno};
 
-use crate::poll::{Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger, check_token};
+use crate::poll::{
+    Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger, Watched, check_owner,
+    check_token,
+};
 
 /// The [`Poller`] of Linux.
 #[derive(Debug)]
 pub struct EpollPoller {
     epoll: Epoll,
     bell: Arc<Bell>,
+    host: Option<Host>,
 }
 
 /// Rings by writing to a descriptor that the poller watches.
 #[derive(Debug)]
-struct Bell(Notifier);
+struct Bell {
+    notifier: Notifier,
+    fork: ForkGuard,
+}
 
 impl Notify for Bell {
     fn ring(&self) {
-        self.0.ring();
+        // In a child that would wake the parent.
+        if !self.fork.forked() {
+            self.notifier.ring();
+        }
+    }
+}
+
+impl Bell {
+    /// Has it watched by `epoll`: by the edge, for then an eventfd need not be read: every ring is a
+    /// new edge.
+    fn watch(&self, epoll: &Epoll) -> io::Result<()> {
+        let fd = self.notifier.as_fd().as_raw_fd();
+        epoll.add(fd, epoll::IN | epoll::ET, NOTIFIER)
+    }
+}
+
+/// What a host waits for: an epoll with the poller's in it, which may be another one tomorrow, and
+/// with the next deadline, if the host wants that. Nobody waits for it here, so what is in it is in it
+/// by the level.
+#[derive(Debug)]
+struct Host {
+    outer: Epoll,
+    timer: Option<Timer>,
+}
+
+impl Host {
+    fn timer(&mut self) -> io::Result<&Timer> {
+        if self.timer.is_none() {
+            let timer = Timer::new()?;
+            self.outer.add(timer.as_fd().as_raw_fd(), epoll::IN, 0)?;
+            self.timer = Some(timer);
+        }
+        Ok(self.timer.as_ref().expect("it has just been made"))
     }
 }
 
@@ -41,13 +82,33 @@ impl EpollPoller {
     /// Too many descriptors, or no memory.
     pub fn new() -> io::Result<Self> {
         let epoll = Epoll::new()?;
-        let bell = Bell(Notifier::new()?);
-        // By the edge, for then an eventfd need not be read: every ring is a new edge.
-        epoll.add(bell.0.as_fd().as_raw_fd(), epoll::IN | epoll::ET, NOTIFIER)?;
+        let bell = Bell {
+            notifier: Notifier::new()?,
+            fork: ForkGuard::new()?,
+        };
+        bell.watch(&epoll)?;
         Ok(Self {
             epoll,
             bell: Arc::new(bell),
+            host: None,
         })
+    }
+
+    /// In a child the kernel's table is shared with the parent.
+    #[inline]
+    fn check_owner(&self) -> io::Result<()> {
+        check_owner(&self.bell.fork)
+    }
+
+    /// The host's epoll, made when it is first asked for.
+    fn host(&mut self) -> io::Result<&mut Host> {
+        self.check_owner()?;
+        if self.host.is_none() {
+            let outer = Epoll::new()?;
+            outer.add(self.epoll.as_fd().as_raw_fd(), epoll::IN, 0)?;
+            self.host = Some(Host { outer, timer: None });
+        }
+        Ok(self.host.as_mut().expect("it has just been made"))
     }
 
     /// The bell is among the events, and is for nobody above.
@@ -55,7 +116,7 @@ impl EpollPoller {
     fn hear(&self, events: &mut Vec<Event>) {
         events.retain(|event| event.token != NOTIFIER);
         if Notifier::DRAINS {
-            self.bell.0.drain();
+            self.bell.notifier.drain();
         }
     }
 }
@@ -69,6 +130,7 @@ impl Poller for EpollPoller {
         trigger: Trigger,
     ) -> io::Result<()> {
         check_token(token)?;
+        self.check_owner()?;
         self.epoll.add(fd, asked(interest, trigger), token)
     }
 
@@ -80,11 +142,13 @@ impl Poller for EpollPoller {
         trigger: Trigger,
     ) -> io::Result<()> {
         check_token(token)?;
+        self.check_owner()?;
         self.epoll.modify(fd, asked(interest, trigger), token)
     }
 
     fn rearm(&mut self, fd: RawFd, token: u64, _interest: Interest) -> io::Result<()> {
         check_token(token)?;
+        self.check_owner()?;
         // An edge needs no arming here. What is owed is the error for an unknown
         // descriptor, and the kernel is the one that knows: it refuses a second
         // registration. Nobody calls this in earnest, see `rearms`.
@@ -103,10 +167,12 @@ impl Poller for EpollPoller {
     }
 
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {
+        self.check_owner()?;
         self.epoll.delete(fd)
     }
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        self.check_owner()?;
         match self.epoll.wait(timeout) {
             Err(e) if e.raw_os_error() == Some(errno::EINTR) => return Ok(()),
             answer => answer?,
@@ -133,6 +199,37 @@ impl Poller for EpollPoller {
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.epoll.as_fd())
+    }
+
+    fn host_fd(&mut self) -> io::Result<OwnedFd> {
+        self.host()?.outer.as_fd().try_clone_to_owned()
+    }
+
+    fn set_deadline(&mut self, after: Option<Duration>) -> io::Result<()> {
+        self.host()?.timer()?.set(after)
+    }
+
+    /// The kernel's table cannot be emptied of what has no number here any more. So there is a new one,
+    /// and the old one goes with all that is in it: libev's cure.
+    fn rebuild(&mut self, watched: &[Watched]) -> io::Result<bool> {
+        const CLOSED_TOO: [i32; 3] = [errno::EBADF, errno::EPERM, errno::EEXIST];
+        self.check_owner()?;
+        let new = Epoll::new()?;
+        self.bell.watch(&new)?;
+        for one in watched {
+            match new.add(one.fd, asked(one.interest, one.trigger), one.token) {
+                // Closed behind our back as well, or another file by now: it was not watched before.
+                Err(e) if e.raw_os_error().is_some_and(|e| CLOSED_TOO.contains(&e)) => {}
+                added => added?,
+            }
+        }
+        if let Some(host) = &self.host {
+            host.outer.add(new.as_fd().as_raw_fd(), epoll::IN, 0)?;
+            // Closed below, it would live on in a child that has it too.
+            let _ = host.outer.delete(self.epoll.as_fd().as_raw_fd());
+        }
+        self.epoll = new;
+        Ok(true)
     }
 }
 

@@ -9,6 +9,7 @@
 //! In the notes this is the *selector* of macOS (N2).
 
 mod apply;
+mod deadline;
 mod entry;
 mod filters;
 mod translate;
@@ -301,6 +302,10 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.queue.as_fd()
+    }
+
+    fn set_deadline(&mut self, after: Option<Duration>) -> io::Result<()> {
+        deadline::set(&mut self.queue, after)
     }
 
     fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {

@@ -21,10 +21,11 @@ pub use self::any::{AnyFd, NewFd};
 use self::kernel::Placeholder;
 pub use self::kernel::{AnyKernel, KernelFd};
 
+use readily_sys::fork::ForkGuard;
 use std::fmt;
 use std::io;
 use std::ops::{BitAnd, BitOr, BitOrAssign};
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -319,9 +320,70 @@ pub trait Poller {
     /// have a loop of their own; `None` where there is none (`poll(2)`).
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 
+    /// A descriptor for a host that has a loop of its own, as [`as_fd`](Poller::as_fd), which stays the
+    /// same whatever becomes of the poller ([`rebuild`](Poller::rebuild)).
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where there is none; the system's own reason for having none left.
+    fn host_fd(&mut self) -> io::Result<OwnedFd> {
+        match self.as_fd() {
+            Some(fd) => fd.try_clone_to_owned(),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Makes what [`host_fd`](Poller::host_fd) returned readable once `after` has passed, too; `None`
+    /// takes that back. It may come late by what the system counts in, and end a wait without an
+    /// event.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where that cannot be.
+    fn set_deadline(&mut self, after: Option<Duration>) -> io::Result<()> {
+        let _ = after;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Makes the system watch `watched` and nothing else, whatever it thinks that it has to watch
+    /// besides: a descriptor that was closed behind our back and lives on under another number, for
+    /// one. An edge may be reported once more. `false` where the system has no such thing.
+    ///
+    /// # Errors
+    ///
+    /// The system's, and then all is as it was.
+    fn rebuild(&mut self, watched: &[Watched]) -> io::Result<bool> {
+        let _ = watched;
+        Ok(false)
+    }
+
     /// The kernel whose descriptors this watches, where that is not the system's.
     fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
         None
+    }
+}
+
+/// A registration, as [`Poller::register`] was asked for it, or [`Poller::modify`] since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// The descriptor's number.
+    pub fd: RawFd,
+    /// What comes back with its events.
+    pub token: u64,
+    /// What is asked for.
+    pub interest: Interest,
+    /// How often it is reported.
+    pub trigger: Trigger,
+}
+
+/// What a poller says in a child of the process that made it: it is the parent's, whose wake-ups and
+/// registrations it would take.
+pub(crate) fn check_owner(fork: &ForkGuard) -> io::Result<()> {
+    match fork.forked() {
+        true => Err(io::Error::other(
+            "this poller belongs to the process that forked: make another one",
+        )),
+        false => Ok(()),
     }
 }
 

@@ -13,10 +13,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use readily_sys::fork::ForkGuard;
 use readily_sys::poll::{self, PollSet};
 use readily_sys::{FileId, Notifier, errno};
 
-use super::{Event, Interest, Notify, Poller, Readiness, Trigger, check_token};
+use super::{Event, Interest, Notify, Poller, Readiness, Trigger, check_owner, check_token};
 
 /// The [`Poller`] over `poll(2)`, for every Unix. A wait is linear in the number of
 /// registrations.
@@ -30,11 +31,17 @@ pub struct PollPoller {
 }
 
 #[derive(Debug)]
-struct Bell(Notifier);
+struct Bell {
+    notifier: Notifier,
+    fork: ForkGuard,
+}
 
 impl Notify for Bell {
     fn ring(&self) {
-        self.0.ring();
+        // In a child that would wake the parent.
+        if !self.fork.forked() {
+            self.notifier.ring();
+        }
     }
 }
 
@@ -102,9 +109,12 @@ impl PollPoller {
     ///
     /// Too many descriptors.
     pub fn new() -> io::Result<Self> {
-        let bell = Bell(Notifier::new()?);
+        let bell = Bell {
+            notifier: Notifier::new()?,
+            fork: ForkGuard::new()?,
+        };
         let mut set = PollSet::new();
-        set.push(bell.0.as_fd().as_raw_fd(), poll::IN);
+        set.push(bell.notifier.as_fd().as_raw_fd(), poll::IN);
         Ok(Self {
             set,
             entries: Vec::new(),
@@ -211,13 +221,15 @@ impl Poller for PollPoller {
     }
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        // In a child its notifier is the parent's, whose rings it would take.
+        check_owner(&self.bell.fork)?;
         let mut left = match self.set.wait(timeout) {
             Err(e) if e.raw_os_error() == Some(errno::EINTR) => return Ok(()),
             answer => answer?,
         };
         if self.set.reported(0) != 0 {
             // By the state, so it has to be taken, whatever it is made of.
-            self.bell.0.drain();
+            self.bell.notifier.drain();
             left -= 1;
         }
         for at in 0..self.entries.len() {

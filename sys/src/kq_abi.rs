@@ -33,6 +33,8 @@ pub enum Filter {
     Write,
     /// Triggered by the program itself.
     User,
+    /// A time that has come: `data` milliseconds after it was added.
+    Timer,
     /// None that we use.
     Other(i32),
 }
@@ -51,6 +53,8 @@ impl Filter {
             (Self::User, Personality::FreeBsd) => -11,
             (Self::User, Personality::NetBsd) => 8,
             (Self::User, Personality::DragonFly) => -9,
+            (Self::Timer, Personality::NetBsd) => 6,
+            (Self::Timer, _) => -7,
             (Self::Other(number), _) => number,
         }
     }
@@ -64,6 +68,8 @@ impl Filter {
             Self::Write
         } else if number == Self::User.number(on) {
             Self::User
+        } else if number == Self::Timer.number(on) {
+            Self::Timer
         } else {
             Self::Other(number)
         }
@@ -145,7 +151,13 @@ mod tests {
     fn a_filter_survives_its_number_on_every_system() {
         use Personality::{Apple, DragonFly, FreeBsd, NetBsd, OpenBsd};
         for on in [Apple, FreeBsd, NetBsd, OpenBsd, DragonFly] {
-            for filter in [Filter::Read, Filter::Write, Filter::User, Filter::Other(-5)] {
+            for filter in [
+                Filter::Read,
+                Filter::Write,
+                Filter::User,
+                Filter::Timer,
+                Filter::Other(-5),
+            ] {
                 assert_eq!(Filter::from_number(filter.number(on), on), filter, "{on:?}");
             }
         }

@@ -60,7 +60,7 @@ mod ppoll;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use linux::secure::is_secure;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub use linux::{epoll, error_queue, facts};
+pub use linux::{epoll, error_queue, facts, timer};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use linux::{nowait, poll_bits, wipe};
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

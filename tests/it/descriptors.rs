@@ -80,7 +80,9 @@ fn what_fails_for_want_of_descriptors_leaves_none_behind() {
     assert_eq!(wants("a connection of callbacks", connect), 1);
     assert_eq!(event_loop.registered(), 0);
     let host = || EventLoop::new().and_then(|fresh| fresh.as_fd().map(drop));
-    assert_eq!(wants("a loop and its descriptor", host), each + 1);
+    // On Linux the host's epoll, and a duplicate of it.
+    let for_host = wants("a loop and its descriptor", host) - each;
+    assert!((1..=2).contains(&for_host), "{for_host}");
     drop(event_loop);
     let mut runner = strict_runner();
     assert_eq!(
@@ -363,7 +365,7 @@ fn a_loop_that_is_registered_with_itself_is_refused() {
     let refused = first.register(itself, Interest::READ, Closures::new());
     let error = refused.unwrap_err().error;
     assert!(
-        matches!(&error, Error::Io(error) if error.raw_os_error() == Some(libc::EINVAL)),
+        matches!(&error, Error::Io(error) if error.raw_os_error() == Some(libc::ELOOP)),
         "{error:?}"
     );
     let of_second = second.as_fd().unwrap().try_clone_to_owned().unwrap();

@@ -6,7 +6,7 @@
 
 use crate::support::{
     Log, collect_unhandled, guard, is_alone, is_nonblocking, strict_loop, strict_run,
-    strict_runner, turn_times, turn_until,
+    strict_runner, turn_times, turn_until, turns_in,
 };
 use readily::{Closures, Error, EventLoop, Interest, JoinError, WaitError, wait_for};
 use std::future::pending;
@@ -157,11 +157,187 @@ fn a_file_that_lives_on_under_another_number_is_told_once_and_disturbs_nobody() 
     turn_times(&mut event_loop, 200);
     assert_eq!(told.len(), 1, "{}", told.text());
     assert!(told.text().contains("behind the loop's back"));
-    assert_eq!(event_loop.stats().stale, 200);
-    // With the last of its numbers it is gone.
+    // From then on there is a new epoll instance, and it is not in that.
+    assert_eq!(event_loop.stats().stale, 64);
+    let turns = turns_in(&mut event_loop, Duration::from_millis(30));
+    assert!(turns < 5, "{turns} turns");
+    // Another one is told of, too.
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let _second = ours.try_clone().unwrap();
+    let number = ours.as_raw_fd();
+    let key = event_loop.register(ours, Interest::READ, Closures::new());
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), number) }, number);
+    event_loop.remove(key.unwrap()).unwrap();
+    theirs.write_all(b"x").unwrap();
+    turn_times(&mut event_loop, 100);
+    assert_eq!(told.len(), 2, "{}", told.text());
+    assert_eq!(event_loop.stats().stale, 128);
     drop(twin);
-    turn_times(&mut event_loop, 3);
-    assert_eq!(event_loop.stats().stale, 200);
+}
+
+/// R004, R168: what is registered stays so, as it was; and the host's descriptor is the same.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
+    use readily::Trigger::{self, Edge, Level, OneShot};
+    use readily::poll::Poller;
+    use readily::poll::os::EpollPoller;
+    use readily_sys::epoll::{ET, Epoll, IN};
+    if !is_alone(None) {
+        return;
+    }
+    let _guard = guard!();
+    let clock = Box::new(readily::clock::Monotonic::new());
+    let poller: Box<dyn Poller> = Box::new(EpollPoller::new().unwrap());
+    let mut event_loop = EventLoop::with(poller, clock).unwrap();
+    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
+    let told = collect_unhandled(&event_loop);
+    let mut host = Epoll::new().unwrap();
+    let fd = event_loop.as_fd_with_deadline().unwrap().as_raw_fd();
+    host.add(fd, IN | ET, 7).unwrap();
+    let log = Log::default();
+    let registered = |name: &'static str, interest, trigger: Trigger| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let note = log.clone();
+        let read = Closures::new().on_read(move |cx| {
+            if cx.read(&mut [0; 8]).is_ok() {
+                note.note(name);
+            }
+        });
+        let key = event_loop.register_with(ours, interest, trigger, read);
+        (key.unwrap(), theirs)
+    };
+    let mut all = [
+        registered("level", Interest::READ, Level),
+        registered("edge", Interest::READ, Edge),
+        registered("armed", Interest::READ, OneShot),
+        registered("spent", Interest::READ, OneShot),
+        registered("paused", Interest::NONE, Level),
+    ];
+    all[3].1.write_all(b"x").unwrap();
+    turn_times(&mut event_loop, 1);
+    assert_eq!(log.text(), "spent");
+
+    let closed_behind_its_back = |event_loop: &mut EventLoop| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let twin = ours.try_clone().unwrap();
+        let number = ours.as_raw_fd();
+        let key = event_loop.register(ours, Interest::READ, Closures::new());
+        // SAFETY: a number; its owner, the loop, hears that it was closed already, and says so.
+        assert_eq!(unsafe { libc::close(number) }, 0);
+        event_loop.remove(key.unwrap()).unwrap();
+        theirs.write_all(b"x").unwrap();
+        turn_times(event_loop, 70);
+        (twin, theirs)
+    };
+    let _first = closed_behind_its_back(&mut event_loop);
+    assert_eq!(event_loop.stats().stale, 64);
+    assert_eq!(told.len(), 2, "{}", told.text());
+    assert!(told.text().contains("behind the loop's back"));
+
+    // What the host has heard up to here is taken.
+    host.wait(Some(Duration::ZERO)).unwrap();
+    assert_eq!(host.wait(Some(Duration::ZERO)).unwrap(), 0);
+    for (_, theirs) in &mut all {
+        theirs.write_all(b"y").unwrap();
+    }
+    assert_eq!(host.wait(None).unwrap(), 1, "its descriptor is the same");
+    turn_times(&mut event_loop, 2);
+    assert_eq!(log.len(), 4, "{}", log.text());
+    for name in ["level", "edge", "armed"] {
+        assert!(log.has(name), "{name} of {}", log.text());
+    }
+    // A one-shot that has been told of is silent until it is asked for again.
+    event_loop.modify(all[3].0, Interest::READ).unwrap();
+    event_loop.modify(all[4].0, Interest::READ).unwrap();
+    assert_eq!(host.wait(None).unwrap(), 1);
+    turn_times(&mut event_loop, 1);
+    assert_eq!((log.count("spent"), log.count("paused")), (2, 1));
+    // One that was asked for again is armed, also in the next instance.
+    event_loop.modify(all[3].0, Interest::READ).unwrap();
+    let _second = closed_behind_its_back(&mut event_loop);
+    assert_eq!(event_loop.stats().stale, 128);
+    all[3].1.write_all(b"z").unwrap();
+    turn_times(&mut event_loop, 1);
+    assert_eq!(log.count("spent"), 3);
+    // And what other threads and the clock have to say comes through it as well.
+    let remote = event_loop.remote();
+    let sends = move || remote.call_soon(|_| ()).is_ok();
+    assert!(std::thread::spawn(sends).join().unwrap());
+    assert_eq!(host.wait(None).unwrap(), 1);
+    turn_times(&mut event_loop, 2);
+    event_loop.call_later(Duration::from_millis(1), |_| ());
+    turn_times(&mut event_loop, 1);
+    host.wait(Some(Duration::ZERO)).unwrap();
+    while event_loop.next_deadline().is_some() {
+        assert_eq!(host.wait(None).unwrap(), 1);
+        turn_times(&mut event_loop, 1);
+    }
+}
+
+/// R169: a poller without a loop, that a child of its process has, too.
+#[test]
+#[cfg(target_os = "linux")]
+fn in_a_fork_a_bare_poller_says_so_and_takes_nothing_from_the_parent() {
+    use readily::Trigger;
+    use readily::poll::os::EpollPoller;
+    use readily::poll::portable::PollPoller;
+    use readily::poll::{Event, Poller};
+    if !is_alone(None) {
+        return;
+    }
+    let _guard = guard!();
+    let now = Some(Duration::ZERO);
+    let tokens = |events: Vec<Event>| events.iter().map(|event| event.token).collect::<Vec<_>>();
+    let makes: [fn() -> Box<dyn Poller>; 2] = [
+        || Box::new(EpollPoller::new().unwrap()),
+        || Box::new(PollPoller::new().unwrap()),
+    ];
+    for (name, make) in ["epoll", "poll"].into_iter().zip(makes) {
+        let mut poller = make();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (other, _peer) = UnixStream::pair().unwrap();
+        let fd = ours.as_raw_fd();
+        let once = Trigger::OneShot;
+        poller.register(fd, 3, Interest::READ, once).unwrap();
+        theirs.write_all(b"x").unwrap();
+        let is_epoll = name == "epoll";
+        let code = in_a_fork(|| {
+            let mut events = Vec::new();
+            let waited = poller.wait(&mut events, now).is_err() && events.is_empty();
+            let (number, level) = (other.as_raw_fd(), Trigger::Level);
+            let refused = [
+                poller.modify(fd, 4, Interest::NONE, level).is_err(),
+                poller.rearm(fd, 3, Interest::READ).is_err(),
+                poller.remove(fd).is_err(),
+                poller.register(number, 5, Interest::READ, level).is_err(),
+                poller.host_fd().is_err(),
+                poller.set_deadline(now).is_err(),
+                poller.rebuild(&[]).is_err(),
+            ];
+            // One of its own works.
+            let fresh = make().register(number, 5, Interest::READ, level);
+            i32::from(waited && fresh.is_ok() && (!is_epoll || refused == [true; 7]))
+        });
+        assert_eq!(code, 1, "{name}");
+        let mut events = Vec::new();
+        poller.wait(&mut events, None).unwrap();
+        assert_eq!(tokens(events), [3], "{name}: the child has not taken it");
+        let rings = || {
+            poller.notifier().ring();
+            1
+        };
+        assert_eq!(in_a_fork(rings), 1);
+        if let Some(fd) = poller.as_fd() {
+            let rung = readily_sys::poll::is_readable(fd).unwrap();
+            assert!(!rung, "nor has it rung");
+        }
+        poller.modify(fd, 3, Interest::READ, once).unwrap();
+        let mut events = Vec::new();
+        poller.wait(&mut events, None).unwrap();
+        assert_eq!(tokens(events), [3], "{name}: it is registered as it was");
+    }
 }
 
 /// R005, R006: closed behind the loop's back, and the number is another file by now.

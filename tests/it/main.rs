@@ -23,6 +23,8 @@ mod foreign;
 mod forked;
 mod futurelock;
 mod hangup;
+mod hosts;
+mod hosts_in_c;
 mod kit;
 mod listen;
 mod misuse;

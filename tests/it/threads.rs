@@ -73,7 +73,7 @@ fn a_million_wakes_ring_the_bell_once_for_each_sleep() {
 }
 
 /// The system's poller, with a count of rings, and waits that can be made to fail.
-struct Counting {
+pub(crate) struct Counting {
     poller: Box<dyn Poller>,
     rings: Arc<AtomicUsize>,
     fails: Arc<AtomicBool>,
@@ -89,7 +89,7 @@ impl Notify for CountingBell {
 }
 
 impl Counting {
-    fn new(rings: Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(rings: Arc<AtomicUsize>) -> Self {
         let poller = readily::poll::os::default().unwrap();
         Self {
             poller,

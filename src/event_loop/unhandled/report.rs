@@ -104,7 +104,8 @@ pub enum Unhandled {
     },
     /// The system goes on reporting a descriptor that is registered no more: somebody closed it
     /// behind the loop's back while a duplicate of it, or a child, kept its file open (epoll(7),
-    /// question 6). The loop cannot take it out any more, and spins while it is ready.
+    /// question 6). On Linux the loop goes on with a new epoll instance, without it; elsewhere it
+    /// would spin while that is ready. Told once for each.
     Ghost,
     /// A callback, or a poll of a task, has entered another loop and not left it before it returned: a
     /// guard of [`EventLoop::enter`](crate::EventLoop::enter) is held across an await, or was

@@ -103,7 +103,7 @@ pub(super) fn place(filter: Filter) -> Option<usize> {
     match filter {
         Filter::Read => Some(0),
         Filter::Write => Some(1),
-        Filter::User | Filter::Other(_) => None,
+        Filter::User | Filter::Timer | Filter::Other(_) => None,
     }
 }
 

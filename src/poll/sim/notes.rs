@@ -33,6 +33,8 @@ pub(super) struct Notes {
     pub(super) personality: Personality,
     pub(super) notes: BTreeMap<NoteName, Note>,
     pub(super) list: List<NoteName>,
+    /// `EVFILT_TIMER`: when it is due, and its token. Ours is the only one.
+    pub(super) timer: Option<(u64, u64)>,
 }
 
 impl Notes {
@@ -41,6 +43,7 @@ impl Notes {
             personality,
             notes: BTreeMap::new(),
             list: List::default(),
+            timer: None,
         }
     }
 

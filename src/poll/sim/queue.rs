@@ -57,6 +57,9 @@ impl Kernel {
 impl SimQueue {
     /// One entry of a changelist; its receipt.
     fn apply(&self, table: &mut Table, change: &Kevent) -> Result<(), i32> {
+        if change.filter == Filter::Timer {
+            return self.apply_timer(table, change);
+        }
         let number = i32::try_from(change.ident).map_err(|_| EBADF)?;
         let writes = change.filter == Filter::Write;
         let name = (number, writes);
@@ -106,6 +109,25 @@ impl SimQueue {
         Ok(())
     }
 
+    fn apply_timer(&self, table: &mut Table, change: &Kevent) -> Result<(), i32> {
+        let timer = &mut table.queues[self.place].timer;
+        if change.flags & EV_DELETE != 0 {
+            return timer.take().map(drop).ok_or(ENOENT);
+        }
+        let after = u64::try_from(change.data).unwrap_or(0);
+        let due_ns = self
+            .kernel
+            .now_ns()
+            .saturating_add(after.saturating_mul(1_000_000));
+        // NetBSD before 10 goes on counting from where it was added first.
+        let counts_on = self.personality == Personality::NetBsd;
+        let due_ns = timer
+            .filter(|_| counts_on)
+            .map_or(due_ns, |(first, _)| first);
+        *timer = Some((due_ns, change.udata));
+        Ok(())
+    }
+
     fn add(
         &self,
         table: &mut Table,
@@ -143,6 +165,18 @@ impl SimQueue {
     /// Goes through the list once: each registration at most once, round robin over the calls.
     fn collect(&self, table: &mut Table, out: &mut Vec<Kevent>) -> bool {
         let before = out.len();
+        let now_ns = self.kernel.now_ns();
+        let timer = &mut table.queues[self.place].timer;
+        if let Some((_, udata)) = timer.take_if(|(due_ns, _)| *due_ns <= now_ns) {
+            out.push(Kevent {
+                ident: 0,
+                filter: Filter::Timer,
+                flags: EV_ONESHOT,
+                fflags: 0,
+                data: 1,
+                udata,
+            });
+        }
         let Table { queues, faults, .. } = &mut *table;
         if faults.shuffle {
             queues[self.place].list.shuffle(faults.chance());

@@ -285,7 +285,9 @@ impl Table {
 
     /// The next moment at which something comes about by itself.
     pub(super) fn next_due(&self) -> Option<u64> {
-        self.due.first().map(|&(due, _)| due)
+        let timers = self.queues.iter().filter_map(|queue| queue.timer);
+        let all = timers.chain(self.due.first().copied());
+        all.map(|(due, _)| due).min()
     }
 
     /// Tells of the timers that have become due.

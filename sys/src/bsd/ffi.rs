@@ -67,6 +67,7 @@ const _: () = {
     assert!(Filter::Read.number(PERSONALITY) == libc::EVFILT_READ as i32);
     assert!(Filter::Write.number(PERSONALITY) == libc::EVFILT_WRITE as i32);
     assert!(Filter::User.number(PERSONALITY) == libc::EVFILT_USER as i32);
+    assert!(Filter::Timer.number(PERSONALITY) == libc::EVFILT_TIMER as i32);
     assert!(kq_abi::EV_ADD == libc::EV_ADD as u32);
     assert!(kq_abi::EV_DELETE == libc::EV_DELETE as u32);
     assert!(kq_abi::EV_ENABLE == libc::EV_ENABLE as u32);

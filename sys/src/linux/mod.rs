@@ -8,4 +8,5 @@ pub(crate) mod notify;
 pub(crate) mod nowait;
 pub(crate) mod poll_bits;
 pub(crate) mod secure;
+pub mod timer;
 pub(crate) mod wipe;

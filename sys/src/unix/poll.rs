@@ -131,6 +131,15 @@ pub fn look(fd: BorrowedFd<'_>, events: i16) -> io::Result<i16> {
     Ok(entry.revents)
 }
 
+/// Whether a read, or whatever readable stands for, would find something now.
+///
+/// # Errors
+///
+/// As [`look`].
+pub fn is_readable(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(look(fd, IN)? != 0)
+}
+
 /// What a descriptor leads to, as far as pollers distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileKind {

@@ -1,0 +1,46 @@
+//! A descriptor that was closed behind the loop's back, and whose file lives on under another number.
+//!
+//! epoll goes on reporting it, and nothing takes it out any more: `EPOLL_CTL_DEL` wants a number that
+//! still means that file. A loop that is woken by nothing else would spin for as long as the file is
+//! open. So the poller is told what the loop has registered, and begins anew with that (libev does
+//! the same).
+//!
+//! Nothing in the notes; it is what their map of callbacks meets on Linux (N7). Fault: R004.
+
+use super::local::Local;
+use super::unhandled::Unhandled;
+
+/// So many batches in a row in which every event is for a registration that has gone are no accident.
+const TURNS: u32 = 64;
+
+impl Local {
+    /// A batch has been dispatched: how many of its events were for nobody.
+    pub(super) fn watch_for_ghosts(&self, events: u64, stale: u64) {
+        let ghosts = match stale == events {
+            true => self.ghosts.get().saturating_add(1),
+            false => 0,
+        };
+        self.ghosts.set(ghosts);
+        // And again after twice as many, where it did not help.
+        if ghosts >= TURNS && ghosts.is_power_of_two() {
+            self.end_ghosts();
+        }
+    }
+
+    #[cold]
+    fn end_ghosts(&self) {
+        if self.ghosts.get() == TURNS {
+            self.report(&Unhandled::Ghost);
+        }
+        let watched = self.registry.watched();
+        let rebuilt = self.poller.borrow_mut().rebuild(&watched);
+        match rebuilt {
+            Ok(true) => self.ghosts.set(0),
+            Ok(false) => {} // it has nothing that could be begun anew
+            Err(error) => self.report(&Unhandled::Io {
+                what: "making the poller anew, without a descriptor that was closed behind its back",
+                error,
+            }),
+        }
+    }
+}
