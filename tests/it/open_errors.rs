@@ -1,8 +1,9 @@
 //! An error that is none of the connection's: Linux reports one where something lies in a socket's
 //! error queue, or a file of `/proc` or `/sys` has changed.
 
-use crate::moody::{moody, moody_on};
+use crate::moody::{Mood, moody_on};
 use crate::support::{Log, drain, guard, listener, tcp_pair, turn_times, turn_until, turns_in};
+use readily::poll::os::EpollPoller;
 use readily::poll::portable::PollPoller;
 use readily::{Callbacks, Closures, Cx, EventLoop, Interest, Readiness};
 use readily_sys::error_queue;
@@ -14,6 +15,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
+
+/// On epoll, whichever poller the suite runs on: kqueue has neither error queues nor files of the kernel.
+fn linux() -> (EventLoop, Rc<Mood>) {
+    moody_on(Box::new(EpollPoller::new().unwrap()))
+}
 
 static BLOCK: [u8; 1 << 16] = [7; 1 << 16];
 
@@ -85,7 +91,7 @@ fn serve_without_copying(mut event_loop: EventLoop, interest: Interest) -> Log {
 fn completions_that_are_not_fetched_neither_end_a_connection_nor_make_the_loop_spin() {
     let _guard = guard!();
     if can() {
-        let log = serve_without_copying(moody().0, Interest::READ);
+        let log = serve_without_copying(linux().0, Interest::READ);
         assert!(
             !log.text().contains("fetched"),
             "nobody asked: {}",
@@ -98,7 +104,7 @@ fn completions_that_are_not_fetched_neither_end_a_connection_nor_make_the_loop_s
 fn completions_are_the_default_branch_of_who_asks_for_priority() {
     let _guard = guard!();
     if can() {
-        let log = serve_without_copying(moody().0, Interest::READ | Interest::PRIORITY);
+        let log = serve_without_copying(linux().0, Interest::READ | Interest::PRIORITY);
         assert!(log.has("fetched:1"), "{}", log.text());
     }
 }
@@ -119,7 +125,7 @@ fn what_was_asked_for_by_the_level_stays_that_with_an_error_beside_it() {
     if !can() {
         return;
     }
-    let (mut event_loop, _mood) = moody();
+    let (mut event_loop, _mood) = linux();
     let (ours, mut theirs) = tcp_pair();
     error_queue::send_zerocopy(ours.as_fd(), b"first").unwrap();
     theirs.read_exact(&mut [0; 5]).unwrap();
@@ -146,7 +152,7 @@ fn what_was_asked_for_by_the_level_stays_that_with_an_error_beside_it() {
 fn timestamps_that_are_not_fetched_do_not_make_a_datagram_socket_spin() {
     let _guard = guard!();
     for interest in [Interest::NONE, Interest::READ] {
-        let (mut event_loop, _mood) = moody();
+        let (mut event_loop, _mood) = linux();
         let ours = Rc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
         let theirs = UdpSocket::bind("127.0.0.1:0").unwrap();
         ours.connect(theirs.local_addr().unwrap()).unwrap();
@@ -186,7 +192,7 @@ fn a_kernel_file_that_has_changed_runs_the_default_branch_and_is_no_end() {
     let Ok(file) = File::open("/sys/class/net/lo/mtu") else {
         return println!("skipped: no /sys here");
     };
-    let (mut event_loop, _mood) = moody();
+    let (mut event_loop, _mood) = linux();
     let log = Log::default();
     let (other, hangup) = (log.clone(), log.clone());
     let callbacks = Closures::new()
@@ -210,7 +216,7 @@ fn a_kernel_file_that_has_changed_runs_the_default_branch_and_is_no_end() {
 #[test]
 fn urgent_data_is_reported_before_the_hangup_that_comes_with_it() {
     let _guard = guard!();
-    let (mut event_loop, _mood) = moody();
+    let (mut event_loop, _mood) = linux();
     let (ours, theirs) = tcp_pair();
     socket2::SockRef::from(&theirs)
         .send_out_of_band(b"!")
@@ -262,7 +268,7 @@ fn raw_netlink_and_packet_sockets_are_datagrams() {
             println!("skipped: not permitted here");
             continue;
         };
-        let (mut event_loop, _mood) = moody();
+        let (mut event_loop, _mood) = linux();
         let log = Log::default();
         event_loop
             .register(OwnedFd::from(socket), Interest::WRITE, Roles(log.clone()))
@@ -276,7 +282,7 @@ fn raw_netlink_and_packet_sockets_are_datagrams() {
 #[test]
 fn an_error_of_open_sides_ends_a_pipe_and_no_socket() {
     let _guard = guard!();
-    let (mut event_loop, mood) = moody();
+    let (mut event_loop, mood) = linux();
     let log = Log::default();
     let note = |name: &'static str| {
         let hangup = log.clone();
