@@ -248,6 +248,14 @@ fn a_source_of_a_socket_that_is_not_connected_is_an_error() {
                 let over = Source::new(ours).unwrap();
                 over.shutdown(std::net::Shutdown::Write).unwrap();
                 over.wait_readable().await.unwrap();
+                // Without a peer by now, as one that never had any.
+                let (gone, theirs) = tcp_pair();
+                drop(theirs);
+                gone.shutdown(std::net::Shutdown::Write).unwrap();
+                while gone.peer_addr().is_ok() {
+                    yield_now().await;
+                }
+                Source::new(gone).unwrap().wait_readable().await.unwrap();
                 let (one, _other) = UnixStream::pair().unwrap();
                 one.shutdown(std::net::Shutdown::Both).unwrap();
                 Source::new(one).unwrap().wait_readable().await.unwrap();

@@ -17,6 +17,8 @@ struct Mutant<'a> {
     quoted: Vec<&'a str>,
     before: String,
     after: String,
+    /// Its diff has an end, without which `.ci/mutants` takes it for none.
+    is_closed: bool,
 }
 
 /// One side of a diff: all lines but those that only the other side has.
@@ -32,13 +34,17 @@ fn mutants(page: &str) -> impl Iterator<Item = Mutant<'_>> {
     page.split("\n## ").skip(1).map(|section| {
         let (name, rest) = section.split_once('\n').unwrap_or((section, ""));
         let (says, diff) = rest.split_once("```diff\n").unwrap_or((rest, ""));
-        let diff = diff.split("```").next().unwrap_or_default();
+        let (diff, is_closed) = match diff.split_once("```") {
+            Some((diff, _)) => (diff, true),
+            None => (diff, false),
+        };
         Mutant {
             name,
             breaks: says.split("**").skip(1).step_by(2).collect(),
             quoted: says.split('`').skip(1).step_by(2).collect(),
             before: side(diff, '+'),
             after: side(diff, '-'),
+            is_closed,
         }
     })
 }
@@ -53,6 +59,9 @@ fn wrong_mutant(mutant: &Mutant<'_>) -> Vec<String> {
         "" => 0,
         before => text.matches(before).count(),
     };
+    if !mutant.is_closed {
+        complaints.push("its diff has no end".to_owned());
+    }
     if places != 1 {
         complaints.push(format!("what it changes stands {places} times in {file:?}"));
     } else if mutant.before == mutant.after {
