@@ -9,7 +9,8 @@
 //! `turn.rs`, on a bell in place of the kernel.
 
 use super::super::error::Closed;
-use super::{Inbox, Letter, Remote};
+use super::super::remote::Remote;
+use super::{Inbox, Letter};
 use crate::base::sync::{AtomicUsize, Mutex, MutexGuard};
 use crate::poll::Notify;
 use loom::sync::Condvar;
