@@ -91,6 +91,8 @@ fn a_refused_connection_tells_why_once() {
 #[test]
 fn a_unix_connection_has_no_address() {
     let path = std::env::temp_dir().join(format!("readily-sys-{}", std::process::id()));
+    // Of a process that had this number and was ended in between.
+    let _left_over = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path).unwrap();
     let client = connect_unix(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
