@@ -1,6 +1,6 @@
 //! The loop as a guest: in somebody's `poll`, in another loop of ours, in another thread.
 
-use crate::support::{Log, guard, strict_loop, strict_run, turn_until};
+use crate::support::{Log, guard, strict_loop, turn_until};
 use readily::{Closures, EventLoop, ExitReason, Interest};
 use readily_sys::poll::{IN, PollSet};
 use std::future::pending;
@@ -147,7 +147,7 @@ fn a_loop_starts_no_thread() {
     let _guard = guard!();
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
     let before = threads();
-    let seen = strict_run(async move {
+    let seen = crate::support::strict_run(async move {
         let task = readily::spawn(readily::sleep(Duration::from_millis(1)));
         task.await.unwrap();
         threads()
