@@ -79,6 +79,9 @@ impl Local {
             return; // it asks in the middle of a turn, or has nothing to wait for
         }
         self.host.waits.set(true);
+        if self.poller.borrow().needs_wait() {
+            return self.call_host(); // it has more to do than its descriptor shows
+        }
         let until = self.until_work();
         // Without an event there was nothing of which a part could be left.
         let events = self.stats.events.get();

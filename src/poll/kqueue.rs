@@ -308,6 +308,10 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
         deadline::set(&mut self.queue, after)
     }
 
+    fn needs_wait(&self) -> bool {
+        !self.changed.is_empty() || !self.over.is_empty()
+    }
+
     fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
         self.queue.kernel()
     }

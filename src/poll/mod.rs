@@ -357,6 +357,12 @@ pub trait Poller {
         Ok(false)
     }
 
+    /// Whether the next [`wait`](Poller::wait) has something to do that [`as_fd`](Poller::as_fd) does
+    /// not show, for hosts that wait for that descriptor. Elsewhere the wait comes by itself.
+    fn needs_wait(&self) -> bool {
+        false
+    }
+
     /// The kernel whose descriptors this watches, where that is not the system's.
     fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
         None

@@ -52,6 +52,44 @@ fn a_host_waits_for_one_descriptor_and_one_deadline() {
     assert_eq!(log.text(), "3");
 }
 
+/// A kqueue poller asks about the other side of a connection in the wait after the end of one. By the
+/// edge nothing in the queue's descriptor says that there is one to come.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_host_comes_back_for_what_a_kqueue_poller_has_still_to_look_at() {
+    use readily::clock::Monotonic;
+    use readily::poll::kqueue::KqueuePoller;
+    use readily::{Trigger, testing::Personality};
+
+    let _guard = guard!();
+    for system in [
+        Personality::FreeBsd,
+        Personality::Apple,
+        Personality::NetBsd,
+    ] {
+        let poller = Box::new(KqueuePoller::emulated(system).unwrap());
+        let mut event_loop = EventLoop::with(poller, Box::new(Monotonic::new())).unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let log = Log::default();
+        let hangup = log.clone();
+        let callbacks = Closures::new()
+            .on_read(|cx| assert_eq!(cx.read(&mut [0]).unwrap(), 0))
+            .on_hangup(move |_, _| hangup.note("hangup"));
+        event_loop
+            .register_with(ours, Interest::READ, Trigger::Edge, callbacks)
+            .unwrap();
+        assert!(!asks_for_a_turn(&event_loop, Some(Duration::ZERO)));
+        drop(theirs);
+        while !log.has("hangup") {
+            assert!(
+                asks_for_a_turn(&event_loop, Some(Duration::ZERO)),
+                "{system:?}"
+            );
+            event_loop.turn_now().unwrap();
+        }
+    }
+}
+
 /// What is sent while the loop turns may come too late for that turn. Nobody rings then, for the
 /// loop is awake; and a host does not ask the loop before it waits.
 #[test]
