@@ -2,8 +2,8 @@
 //! inherited; and what is said when the loop's own is taken away.
 
 use crate::support::{
-    collect_unhandled, command, descriptors_of, guard, is_alone, listener, runs_alone, strict_loop,
-    strict_run, strict_runner, turn_times,
+    collect_unhandled, descriptors_of, guard, is_alone, listener, strict_loop, strict_run,
+    strict_runner, turn_times,
 };
 use readily::io::{Source, TcpListener, TcpStream};
 use readily::{Accepted, Closures, Cx, Error, EventLoop, Handle, Interest, Runner};
@@ -387,7 +387,7 @@ fn a_loop_that_is_registered_with_itself_is_refused() {
 #[cfg(target_os = "linux")]
 fn a_poller_is_chosen_by_name_for_a_whole_program() {
     const NAME: &str = "descriptors::a_poller_is_chosen_by_name_for_a_whole_program";
-    if runs_alone() {
+    if crate::support::runs_alone() {
         // In the child. Which poller it is, the directions tell in which it wants to be asked again.
         match EventLoop::new() {
             Ok(event_loop) => print!("made: {:?}.", event_loop.rearms()),
@@ -396,7 +396,7 @@ fn a_poller_is_chosen_by_name_for_a_whole_program() {
         return;
     }
     let said = |poller: &str| {
-        let mut child = command(NAME, None);
+        let mut child = crate::support::command(NAME, None);
         let output = child.env("READILY_POLLER", poller).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };

@@ -281,7 +281,9 @@ struct DropsABomb {
 }
 
 impl Wake for DropsABomb {
-    fn wake(self: Arc<Self>) {}
+    fn wake(self: Arc<Self>) {
+        drop(self);
+    }
 }
 
 /// What waits for a descriptor is dropped one by one too, as all that a loop leaves.
