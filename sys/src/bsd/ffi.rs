@@ -57,8 +57,25 @@ impl Descriptor {
 pub(super) use crate::poll::file_kind;
 
 /// What ends a wait where the kqueue has no `EVFILT_USER`.
-pub(super) fn pipe() -> io::Result<crate::unix::pipe::Notifier> {
-    crate::unix::pipe::Notifier::new()
+#[derive(Debug)]
+pub(super) struct Pipe(crate::unix::pipe::Notifier);
+
+impl Pipe {
+    pub(super) fn number(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+
+    pub(super) fn ring(&self) {
+        self.0.ring();
+    }
+
+    pub(super) fn drain(&self) {
+        self.0.drain();
+    }
+}
+
+pub(super) fn pipe() -> io::Result<Pipe> {
+    crate::unix::pipe::Notifier::new().map(Pipe)
 }
 
 // The types are of other widths on each system.

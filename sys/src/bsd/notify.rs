@@ -7,13 +7,11 @@
 //! In the notes it stands behind N1's callbacks from elsewhere.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
 use super::ffi;
 use super::kqueue::Kqueue;
 use crate::kq_abi::{EV_ADD, EV_CLEAR, Filter, Kevent, NOTE_TRIGGER};
-use crate::unix::pipe;
 
 /// What makes a queue's wait return, from any thread.
 #[derive(Debug)]
@@ -23,7 +21,7 @@ pub struct Notifier(Way);
 enum Way {
     /// It owns its queue: rung after the poller has gone, it must not meet a stranger.
     User(Arc<Kqueue>, u64),
-    Pipe(pipe::Notifier),
+    Pipe(ffi::Pipe),
 }
 
 impl Notifier {
@@ -39,7 +37,7 @@ impl Notifier {
             return Ok(Self(Way::User(Arc::clone(queue), token)));
         }
         let pipe = ffi::pipe()?;
-        let ident = pipe.as_fd().as_raw_fd() as usize;
+        let ident = pipe.number() as usize;
         let (filter, flags) = (Filter::Read, EV_ADD | EV_CLEAR);
         let read = Kevent {
             ident,
