@@ -223,7 +223,7 @@ where
             return cx.close_descriptor(accepted.fd, self.site);
         };
         let (interest, peer) = (callbacks.interest(), accepted.peer);
-        match cx.register_accepted(accepted, interest, callbacks) {
+        match cx.admit_accepted(self.site, accepted, interest, callbacks) {
             Ok(key) => cx.open(key),
             Err(refused) => {
                 let error = match refused.error {

@@ -11,7 +11,7 @@ use super::current::Here;
 use super::descriptor::Descriptor;
 use super::inbox::Letter;
 use super::local::Local;
-use super::registry::Registration;
+use super::registry::{Before, Registration};
 use super::unhandled::Unhandled;
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::Location;
@@ -90,12 +90,12 @@ impl Local {
                 let Registration {
                     callbacks,
                     line,
-                    hold,
+                    before,
                     fd,
                     ..
                 } = last;
                 local.drop_now(callbacks);
-                if let Some(hold) = hold {
+                if let Some(Before::Held(hold)) = before.map(|before| *before) {
                     // R131: while it is open. The owner of a shared one is user code.
                     local.guard(|| hold.release(fd.as_fd()));
                 }

@@ -128,15 +128,26 @@ impl<'a> Cx<'a> {
         interest: Interest,
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
-        let trigger = Trigger::Level;
+        self.admit_accepted(Location::caller(), accepted, interest, callbacks)
+    }
+
+    /// The same for a listener: reports name the line that made it.
+    pub(super) fn admit_accepted<C: Callbacks + 'static>(
+        &self,
+        site: &'static Location<'static>,
+        accepted: Accepted,
+        interest: Interest,
+        callbacks: C,
+    ) -> Result<Key, RegisterError<C>> {
         let plan = Plan {
             role: Role::Stream,
             interest,
-            trigger,
+            trigger: Trigger::Level,
             nonblocking: true,
             transfer: Transfer::SOCKET,
         };
-        self.local.admit(plan, accepted.fd, callbacks)
+        let Accepted { fd, peer } = accepted;
+        self.local.admit_from((site, peer), plan, fd, callbacks)
     }
 
     /// What this registration asks for; nothing once it is removed.

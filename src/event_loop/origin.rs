@@ -7,6 +7,7 @@
 
 use super::classify::Kind;
 use std::fmt;
+use std::net::SocketAddr;
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -20,6 +21,16 @@ pub enum Origin {
         branch: Kind,
         /// Where it was registered.
         site: &'static Location<'static>,
+    },
+    /// A callback of a connection that was accepted.
+    Accepted {
+        /// Which of them.
+        branch: Kind,
+        /// Where its listener was registered ([`Local::listen`](crate::Local::listen)), or the
+        /// connection itself ([`Cx::register_accepted`](crate::Cx::register_accepted)).
+        site: &'static Location<'static>,
+        /// The other end.
+        peer: SocketAddr,
     },
     /// A closure of `call_soon`, also from another thread.
     Closure {
@@ -53,6 +64,13 @@ impl fmt::Display for Origin {
         match self {
             Self::Callback { branch, site } => {
                 write!(f, "the {} callback registered at {site}", branch.name())
+            }
+            Self::Accepted { branch, site, peer } => {
+                let name = branch.name();
+                write!(
+                    f,
+                    "the {name} callback of the connection from {peer}, registered at {site}"
+                )
             }
             Self::Closure { site } => write!(f, "the closure queued at {site}"),
             Self::Timer { site } => write!(f, "the timer armed at {site}"),

@@ -12,7 +12,7 @@ use super::descriptor::Descriptor;
 use super::effective::{Reasons, effective};
 use super::error::{Error, RegisterError};
 use super::local::Local;
-use super::registry::{Key, Line, Registration};
+use super::registry::{Before, Key, Line, Registration};
 use crate::base::slab::SlabKey;
 use crate::poll::{Interest, NewFd, Readiness, Trigger};
 use readily_sys::nonblocking::Hold;
@@ -129,6 +129,17 @@ impl Local {
         is_nonblocking: bool,
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
+        self.register_source_from(Location::caller(), descriptor, is_nonblocking, callbacks)
+    }
+
+    /// [`Local::register_source`] for somebody else, who was called from there.
+    pub(crate) fn register_source_from<C: Callbacks + 'static>(
+        &self,
+        site: &'static Location<'static>,
+        descriptor: impl Into<Descriptor>,
+        is_nonblocking: bool,
+        callbacks: C,
+    ) -> Result<Key, RegisterError<C>> {
         let plan = Plan {
             role: Role::Source,
             interest: Interest::BOTH | Interest::PRIORITY,
@@ -136,7 +147,8 @@ impl Local {
             nonblocking: is_nonblocking,
             transfer: Transfer::FILE, // it does its own reading and writing
         };
-        self.admit(plan, descriptor.into().on(self.kernel()), callbacks)
+        let descriptor = descriptor.into().on(self.kernel());
+        self.admit_from((site, None), plan, descriptor, callbacks)
     }
 
     /// Begins to connect to `addr`. When the connection is through,
@@ -312,9 +324,22 @@ impl Local {
         descriptor: Descriptor,
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
-        match self.enlist(plan, &descriptor) {
+        let from = (Location::caller(), None);
+        self.admit_from(from, plan, descriptor, callbacks)
+    }
+
+    /// The same for another line than that of the caller, or with a peer: what reports say of it.
+    pub(super) fn admit_from<C: Callbacks + 'static>(
+        &self,
+        (site, peer): (&'static Location<'static>, Option<SocketAddr>),
+        plan: Plan,
+        descriptor: Descriptor,
+        callbacks: C,
+    ) -> Result<Key, RegisterError<C>> {
+        match self.enlist(plan, site, &descriptor) {
             Ok((slot, line, hold)) => {
-                let means = (plan.transfer, hold);
+                let before = hold.map(Before::Held).or(peer.map(Before::Accepted));
+                let means = (plan.transfer, before);
                 self.registry.fill(slot, line, means, descriptor, callbacks);
                 Ok(self.key(slot))
             }
@@ -326,10 +351,10 @@ impl Local {
         }
     }
 
-    #[track_caller]
     fn enlist(
         &self,
         plan: Plan,
+        site: &'static Location<'static>,
         descriptor: &Descriptor,
     ) -> Result<(SlabKey, Line, Option<Hold>), Error> {
         self.check()?;
@@ -351,7 +376,7 @@ impl Local {
         if !plan.nonblocking && borrowed.is_unconnected().unwrap_or(false) {
             return Err(Error::NotConnected { fd });
         }
-        let line = plan.line(fd, Location::caller());
+        let line = plan.line(fd, site);
         let slot = self.registry.reserve(fd);
         let mut poller = self.poller.borrow_mut();
         let (interest, trigger) = effective(&line).unwrap_or((line.interest, line.trigger));

@@ -22,6 +22,7 @@ use readily_sys::nonblocking::Hold;
 use readily_sys::transfer::Transfer;
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::panic::Location;
 use std::rc::Rc;
@@ -87,6 +88,14 @@ impl Line {
     }
 }
 
+/// Where a descriptor comes from: what is known of one is not of the other.
+pub(super) enum Before {
+    /// Another owner, for whom it may have to be made blocking again (R131).
+    Held(Hold),
+    /// A listener of this loop, with this peer.
+    Accepted(SocketAddr),
+}
+
 /// A registration. Field order is drop order: callbacks first, while their descriptor is still open.
 pub(super) struct Registration {
     /// Borrowed while one of them runs, so that they cannot be called in one another (L3); the table
@@ -97,8 +106,8 @@ pub(super) struct Registration {
     pub(super) wanted: Cell<Kinds>,
     /// By which calls it is read and written without waiting (R130).
     pub(super) transfer: Cell<Transfer>,
-    /// Whether it was blocking before it came here (R131); `None` of what was made non-blocking.
-    pub(super) hold: Option<Box<Hold>>,
+    /// Where it comes from, if that is known.
+    pub(super) before: Option<Box<Before>>,
     /// A one-shot registration that was reported, and not asked for since.
     pub(super) spent: Cell<bool>,
     pub(super) fd: Descriptor,
@@ -115,7 +124,10 @@ impl Registration {
     /// Who its callback is, for reports.
     pub(super) fn origin(&self, branch: Kind) -> Origin {
         let site = self.line.get().site;
-        Origin::Callback { branch, site }
+        match self.before.as_deref() {
+            Some(&Before::Accepted(peer)) => Origin::Accepted { branch, site, peer },
+            _ => Origin::Callback { branch, site },
+        }
     }
 }
 
@@ -186,7 +198,7 @@ impl Registry {
         &self,
         key: SlabKey,
         line: Line,
-        (transfer, hold): (Transfer, Option<Hold>),
+        (transfer, before): (Transfer, Option<Before>),
         fd: Descriptor,
         callbacks: C,
     ) {
@@ -195,7 +207,7 @@ impl Registry {
             line: Cell::new(line),
             wanted: Cell::new(line.wanted()),
             transfer: Cell::new(transfer),
-            hold: hold.map(Box::new),
+            before: before.map(Box::new),
             spent: Cell::new(false),
             fd,
         });

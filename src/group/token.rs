@@ -186,6 +186,7 @@ impl CancellationToken {
     /// assert!(!token.remove_on_cancel(kept), "it has run");
     /// # Ok::<(), readily::Error>(())
     /// ```
+    #[track_caller]
     pub fn on_cancel(&self, callback: impl FnOnce(&Local) + 'static) -> CancelKey {
         let home = Handle::current()
             .expect("added a callback outside a loop: use readily::run, or EventLoop::enter");

@@ -12,13 +12,16 @@ use crate::base::unique;
 use crate::event_loop::depth::drop_bounded;
 use crate::event_loop::panics::{FirstPanic, drop_quietly};
 use crate::event_loop::{Handle, Local, Origin, Payload};
-use crate::task::line::Wakes;
 use crate::task::waiters::Waiters;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 
 pub(super) type Callback = Box<dyn FnOnce(&Local)>;
+
+/// A callback, whose `call_soon` runs it, and the line that added it.
+type Added = (Handle, &'static Location<'static>, Callback);
 
 #[derive(Default)]
 pub(super) struct Node {
@@ -29,7 +32,7 @@ pub(super) struct Node {
     children: RefCell<Slab<Weak<Node>>>,
     pub(super) waiters: Waiters,
     /// By number, and so in the order of their coming.
-    callbacks: RefCell<BTreeMap<u64, (Handle, Callback)>>,
+    callbacks: RefCell<BTreeMap<u64, Added>>,
 }
 
 impl Node {
@@ -69,8 +72,8 @@ impl Node {
         for node in told {
             panic.run(|| node.waiters.wake_all());
             let callbacks = node.callbacks.take();
-            for (home, callback) in callbacks.into_values() {
-                queue(&home, callback);
+            for added in callbacks.into_values() {
+                queue(added);
             }
         }
         if let Some(payload) = panic.take() {
@@ -113,17 +116,18 @@ impl Node {
                 parent.parent.take()
             });
         }
-        let mut wakes = Wakes::default();
-        wakes.drop_each(gone.into_iter().flat_map(BTreeMap::into_values));
-        wakes.tell();
+        gone.into_iter()
+            .flat_map(BTreeMap::into_values)
+            .for_each(let_go);
     }
 
+    #[track_caller]
     pub(super) fn add(&self, home: Handle, callback: Callback) -> u64 {
+        let added = (home, Location::caller(), callback);
         let number = unique::number();
         if self.is_cancelled() {
-            queue(&home, callback);
+            queue(added);
         } else {
-            let added = (home, callback);
             self.callbacks.borrow_mut().insert(number, added);
         }
         number
@@ -131,10 +135,10 @@ impl Node {
 
     pub(super) fn remove(&self, number: u64) -> bool {
         let removed = self.callbacks.borrow_mut().remove(&number);
-        let Some((home, callback)) = removed else {
+        let Some(added) = removed else {
             return false;
         };
-        let_go(&home, callback); // outside the borrow (L8)
+        let_go(added); // outside the borrow (L8)
         true
     }
 }
@@ -148,15 +152,15 @@ fn tell(payload: Payload) {
     }
 }
 
-fn queue(home: &Handle, callback: Callback) {
+fn queue((home, site, callback): Added) {
     match home.upgrade() {
-        Some(local) => drop(local.call_soon(move |local| callback(local))),
+        Some(local) => drop(local.call_soon_from(site, callback)),
         None => drop_bounded(callback),
     }
 }
 
 /// Drops a callback that is not called: it may own the next token, whose callback owns another (G5).
-fn let_go(home: &Handle, callback: Callback) {
+fn let_go((home, _, callback): Added) {
     match home.upgrade() {
         Some(local) => local.drop_guarded(callback),
         None => drop_bounded(callback),
@@ -166,8 +170,6 @@ fn let_go(home: &Handle, callback: Callback) {
 impl Drop for Node {
     fn drop(&mut self) {
         self.unlink();
-        for (home, callback) in self.callbacks.take().into_values() {
-            let_go(&home, callback);
-        }
+        self.callbacks.take().into_values().for_each(let_go);
     }
 }

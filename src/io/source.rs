@@ -31,6 +31,7 @@ use std::future::poll_fn;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::Location;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -236,26 +237,28 @@ impl<T: AsFd + 'static> Source<T> {
     /// has begun to connect ([`Error::NotConnected`], of the kind `NotConnected`). `io` is dropped.
     #[track_caller]
     pub fn new(io: T) -> io::Result<Self> {
-        Self::with(io, false, |state| Rc::clone(state).into())
+        Self::with(io, false, Location::caller(), |state| {
+            Rc::clone(state).into()
+        })
     }
 
     /// The same for a descriptor that is known to be non-blocking, or that says itself what the
-    /// loop is to watch.
-    #[track_caller]
+    /// loop is to watch; for somebody who was called from `site`.
     pub(super) fn with(
         io: T,
         is_nonblocking: bool,
+        site: &'static Location<'static>,
         descriptor: impl FnOnce(&Rc<State<T>>) -> Descriptor,
     ) -> io::Result<Self> {
-        let made = current::with(|local| Self::on(local, io, is_nonblocking, descriptor));
+        let made = current::with(|local| Self::on(local, io, is_nonblocking, site, descriptor));
         made.unwrap_or_else(|| Err(io::Error::other(Error::NoLoop)))
     }
 
-    #[track_caller]
     fn on(
         local: &Local,
         io: T,
         is_nonblocking: bool,
+        site: &'static Location<'static>,
         descriptor: impl FnOnce(&Rc<State<T>>) -> Descriptor,
     ) -> io::Result<Self> {
         let state = Rc::new(State {
@@ -275,7 +278,7 @@ impl<T: AsFd + 'static> Source<T> {
         });
         let descriptor = descriptor(&state);
         let keeper = Keeper(Rc::clone(&state));
-        match local.register_source(descriptor, is_nonblocking, keeper) {
+        match local.register_source_from(site, descriptor, is_nonblocking, keeper) {
             Ok(key) => {
                 state.key.set(Some(key));
                 Ok(Self { state })

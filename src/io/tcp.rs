@@ -16,6 +16,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{self, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::Location;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
@@ -57,21 +58,25 @@ impl TcpStream {
     /// # Cancellation
     ///
     /// Dropping it closes the socket; the peer may see a connection that ends at once.
-    pub async fn connect(addr: impl Into<SocketAddr>) -> io::Result<Self> {
-        let Self { source } = Self::made(socket::connect(addr.into())?)?;
-        source
-            .io(Direction::Write, |stream| {
-                // Writable is a hint; the socket's error tells, and its peer proves it.
-                if let Some(error) = stream.take_error()? {
-                    return Err(error);
-                }
-                match stream.is_connected()? {
-                    true => Ok(()),
-                    false => Err(io::ErrorKind::WouldBlock.into()),
-                }
-            })
-            .await?;
-        Ok(Self { source })
+    #[track_caller]
+    pub fn connect(addr: impl Into<SocketAddr>) -> impl Future<Output = io::Result<Self>> {
+        let site = Location::caller(); // not known within the future
+        async move {
+            let Self { source } = Self::made(socket::connect(addr.into())?, site)?;
+            source
+                .io(Direction::Write, |stream| {
+                    // Writable is a hint; the socket's error tells, and its peer proves it.
+                    if let Some(error) = stream.take_error()? {
+                        return Err(error);
+                    }
+                    match stream.is_connected()? {
+                        true => Ok(()),
+                        false => Err(io::ErrorKind::WouldBlock.into()),
+                    }
+                })
+                .await?;
+            Ok(Self { source })
+        }
     }
 
     /// Takes a connection of the standard library over, and makes it non-blocking.
@@ -85,7 +90,7 @@ impl TcpStream {
             Socket::System(stream) => Ok(Self {
                 source: Source::new(Socket::System(stream))?,
             }),
-            other => Self::made(other),
+            other => Self::made(other, Location::caller()),
         }
     }
 
@@ -108,13 +113,15 @@ impl TcpStream {
     /// The descriptor is dropped.
     #[track_caller]
     pub fn from_kernel(fd: Rc<dyn KernelFd>) -> io::Result<Self> {
-        Self::made(Socket::Other(fd))
+        Self::made(Socket::Other(fd), Location::caller())
     }
 
     /// Of a socket that we made ourselves: it is non-blocking.
-    #[track_caller]
-    pub(super) fn made(socket: Socket<net::TcpStream>) -> io::Result<Self> {
-        let source = Source::with(socket, true, |state| state.io.descriptor(state))?;
+    pub(super) fn made(
+        socket: Socket<net::TcpStream>,
+        site: &'static Location<'static>,
+    ) -> io::Result<Self> {
+        let source = Source::with(socket, true, site, |state| state.io.descriptor(state))?;
         Ok(Self { source })
     }
 

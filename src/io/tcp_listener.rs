@@ -20,6 +20,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::Location;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -31,6 +32,8 @@ pub struct TcpListener {
     /// Which of its pauses, and of the connections that it has lost, are reported.
     pauses: RefCell<ReportLimit>,
     losses: RefCell<ReportLimit>,
+    /// The line that made it, which reports name for its connections too.
+    site: &'static Location<'static>,
 }
 
 impl TcpListener {
@@ -43,8 +46,7 @@ impl TcpListener {
     #[track_caller]
     pub fn bind(addr: impl Into<SocketAddr>) -> io::Result<Self> {
         let socket = socket::listen(addr.into())?;
-        let source = Source::with(socket, true, |state| state.io.descriptor(state))?;
-        Ok(Self::of(source))
+        Self::of(socket, true, Location::caller())
     }
 
     /// Takes a listener of the standard library over, and makes it non-blocking.
@@ -56,8 +58,7 @@ impl TcpListener {
     pub fn from_std(listener: net::TcpListener) -> io::Result<Self> {
         let socket = socket::adopt(listener);
         let is_nonblocking = matches!(socket, Socket::Other(_));
-        let source = Source::with(socket, is_nonblocking, |state| state.io.descriptor(state))?;
-        Ok(Self::of(source))
+        Self::of(socket, is_nonblocking, Location::caller())
     }
 
     /// Takes a listener of another kernel over: of the one that the poller of the loop that runs here
@@ -69,17 +70,24 @@ impl TcpListener {
     #[track_caller]
     pub fn from_kernel(fd: Rc<dyn KernelFd>) -> io::Result<Self> {
         let socket = Socket::Other(fd);
-        let source = Source::with(socket, true, |state| state.io.descriptor(state))?;
-        Ok(Self::of(source))
+        Self::of(socket, true, Location::caller())
     }
 
-    fn of(source: Source<Socket<net::TcpListener>>) -> Self {
-        Self {
-            source,
+    fn of(
+        socket: Socket<net::TcpListener>,
+        is_nonblocking: bool,
+        site: &'static Location<'static>,
+    ) -> io::Result<Self> {
+        let source = Source::with(socket, is_nonblocking, site, |state| {
+            state.io.descriptor(state)
+        });
+        Ok(Self {
+            source: source?,
             backoff: RefCell::default(),
             pauses: RefCell::default(),
             losses: RefCell::default(),
-        }
+            site,
+        })
     }
 
     /// Accepts a connection, waiting until there is one. While no descriptor is left for it,
@@ -101,7 +109,7 @@ impl TcpListener {
             let accepted = self.source.io(Direction::Read, Socket::accept).await;
             let error = match accepted {
                 Ok((socket, Some(peer))) => {
-                    match TcpStream::made(socket) {
+                    match TcpStream::made(socket, self.site) {
                         Ok(stream) => return Ok((stream, peer)),
                         // R013: one connection is lost, as with callbacks; not the server.
                         Err(error) if error.raw_os_error().is_some() => {

@@ -188,6 +188,7 @@ impl<T: 'static> Future<T> {
 
     /// Calls `callback`, soon, when this is settled; if it is already, also soon. Callbacks
     /// run in the order in which they were added.
+    #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> DoneKey {
         let key = self.cell.done.add(callback);
         if self.done() {

@@ -43,6 +43,7 @@ impl<T: 'static, E: Display + 'static> Task<Result<T, E>> {
     /// assert_eq!(told.get(), 1);
     /// # Ok::<(), readily::Error>(())
     /// ```
+    #[track_caller]
     pub fn detach_reporting(self) {
         let (cell, local) = (self.cell().clone(), self.local.clone());
         // The callback owns the handle until the task has ended, so its result is not dropped; and

@@ -3,15 +3,19 @@
 
 use crate::support::{self, Log, collect_unhandled, guard, strict_loop, strict_runner};
 use readily::clock::Manual;
+use readily::io::{Source, TcpListener, TcpStream};
 use readily::poll::portable::PollPoller;
 use readily::testing::SimLoop;
 use readily::{
-    Closures, Error, Handle, Interest, Kind, Lock, Origin, PanicPolicy, Runner, Unhandled, spawn,
-    yield_now,
+    CancellationToken, Closures, Error, Handle, Interest, Kind, Lock, Origin, PanicPolicy, Runner,
+    Unhandled, spawn, yield_now,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -49,6 +53,7 @@ fn next_line() -> u32 {
 fn line(origin: &Origin) -> u32 {
     match origin {
         Origin::Callback { site, .. }
+        | Origin::Accepted { site, .. }
         | Origin::Closure { site }
         | Origin::Timer { site }
         | Origin::Task { site, .. } => {
@@ -439,8 +444,8 @@ fn a_run_that_something_may_still_end_is_not_told() {
     runner
         .run(async {
             readily::sleep(MILLI).await;
-            let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-            let source = readily::io::Source::new(ours).unwrap();
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let source = Source::new(ours).unwrap();
             let thread = std::thread::spawn(move || drop(theirs));
             source.wait_readable().await.unwrap();
             thread.join().unwrap();
@@ -452,4 +457,127 @@ fn a_run_that_something_may_still_end_is_not_told() {
         })
         .unwrap();
     assert_eq!(told.text(), "");
+}
+
+/// R144: the line of the program's own `listen`, or of its own registration, and who was connected:
+/// also when the peer has gone.
+#[test]
+fn the_panic_of_an_accepted_connection_names_the_listen_and_the_peer() {
+    let _guard = guard!();
+    for (by_hand, resets) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut event_loop = strict_loop();
+        event_loop.set_panic_policy(PanicPolicy::Isolate);
+        let told = watch(&event_loop);
+        let (listener, addr) = support::listener();
+        let callbacks = move || match resets {
+            false => Closures::new().on_read(|_| panic!("planted")),
+            true => Closures::new().on_hangup(|_, _| panic!("planted")),
+        };
+        let made = if by_hand {
+            let accepts = Closures::new().on_connect(move |cx| {
+                let accepted = cx.accept().unwrap();
+                drop(cx.register_accepted(accepted, Interest::READ, callbacks()));
+            });
+            let listens = event_loop.register(listener, Interest::READ, accepts);
+            listens.map(|_| line!() - 3).unwrap()
+        } else {
+            let listens = event_loop.listen(listener, move |_, _| Some(callbacks()));
+            listens.map(|_| line!() - 1).unwrap()
+        };
+        let mut client = std::net::TcpStream::connect(addr).unwrap();
+        let peer = client.local_addr().unwrap();
+        while event_loop.registered() < 2 {
+            event_loop.turn(None).unwrap();
+        }
+        match resets {
+            false => client.write_all(b"x").unwrap(),
+            true => support::reset(client),
+        }
+        support::turn_until(&mut event_loop, || !told.borrow().is_empty());
+        let told = told.take();
+        let [(origin, None)] = &told[..] else {
+            panic!("{told:?}");
+        };
+        let Origin::Accepted {
+            branch,
+            site,
+            peer: named,
+            ..
+        } = origin
+        else {
+            panic!("{origin}");
+        };
+        assert_eq!((*named, site.file(), site.line()), (peer, file!(), made));
+        assert_eq!(*branch, if resets { Kind::Hangup } else { Kind::Read });
+        let said = format!(
+            "the {} callback of the connection from {peer}, registered at {site}",
+            branch.name()
+        );
+        assert_eq!(origin.to_string(), said);
+    }
+}
+
+/// An error that cannot even be shown.
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("planted")
+    }
+}
+
+/// A second registration of `io` is refused, with the line of the first.
+fn is_registered_at<T: AsFd + 'static>(io: Rc<T>, made: u32) {
+    let again = Handle::current().unwrap().with(|local| {
+        let again = local.register(io, Interest::READ, Closures::new());
+        again.map_err(|refused| refused.error)
+    });
+    match again.unwrap().unwrap_err() {
+        Error::AlreadyRegistered { site, .. } => {
+            assert_eq!((site.file(), site.line()), (file!(), made));
+        }
+        other => panic!("{other}"),
+    }
+}
+
+/// R144: each report, and each error that has a line, names one of the program's.
+#[test]
+fn nothing_that_the_program_registers_is_named_by_a_line_of_this_crate() {
+    let _guard = guard!();
+    let mut runner = strict_runner();
+    runner.set_panic_policy(PanicPolicy::Isolate);
+    let told = watch(&runner);
+    runner
+        .run(async {
+            let at = next_line();
+            let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
+            let addr = listener.local_addr().unwrap();
+            let connects = next_line();
+            let connecting = TcpStream::connect(addr);
+            let ours = connecting.await.unwrap();
+            let (theirs, _) = listener.accept().await.unwrap();
+            is_registered_at(Rc::new(listener), at);
+            is_registered_at(Rc::new(theirs), at);
+            is_registered_at(Rc::new(ours), connects);
+            let pipe = Rc::new(UnixStream::pair().unwrap().0);
+            let made = next_line();
+            let _source = Source::new(Rc::clone(&pipe)).unwrap();
+            is_registered_at(pipe, made);
+            let token = CancellationToken::new();
+            let at = next_line();
+            token.on_cancel(|_| panic!("planted"));
+            token.cancel();
+            let (promise, future) = readily::create_future();
+            let done = next_line();
+            future.add_done_callback(|_| panic!("planted"));
+            promise.set_result(()).unwrap();
+            let detached = next_line();
+            spawn(async { Err::<(), _>(Unspeakable) }).detach_reporting();
+            for _ in 0..3 {
+                yield_now().await;
+            }
+            let told: Vec<_> = told.take().iter().map(|one| line(&one.0)).collect();
+            assert_eq!(told, [at, done, detached]);
+        })
+        .unwrap();
 }
