@@ -277,12 +277,12 @@ fn a_loop_is_dropped_during_a_panic_with_destructors_that_panic() {
 fn holds(_bomb: &Bomb) {}
 
 struct DropsABomb {
-    _bomb: Bomb,
+    bomb: Bomb,
 }
 
 impl Wake for DropsABomb {
     fn wake(self: Arc<Self>) {
-        drop(self);
+        holds(&self.bomb);
     }
 }
 
@@ -293,7 +293,7 @@ fn wakers_that_panic_when_they_are_dropped_are_dropped_one_by_one() {
     let event_loop = EventLoop::new().unwrap();
     let told = collect_unhandled(&event_loop);
     for _ in 0..2 {
-        let waker = Waker::from(Arc::new(DropsABomb { _bomb: Bomb }));
+        let waker = Waker::from(Arc::new(DropsABomb { bomb: Bomb }));
         let _stays = event_loop.wake_when_freed(waker);
     }
     event_loop.close();
