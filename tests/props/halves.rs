@@ -557,5 +557,5 @@ fn a_callback_that_panics_when_its_token_goes_leaves_no_trace_of_that_above() {
         "the leaf hangs there"
     );
     drop(leaf);
-    assert_eq!((root.children(), dropped.get(), told.get()), (0, 2, 1));
+    assert_eq!((root.children(), dropped.get(), told.get()), (0, 2, 2));
 }
