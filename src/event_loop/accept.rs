@@ -25,9 +25,11 @@ use crate::base::slab::SlabKey;
 use crate::poll::{Interest, Readiness, Trigger};
 use readily_sys::socket;
 use readily_sys::transfer::Transfer;
+use std::cell::Cell;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::panic::Location;
+use std::rc::Rc;
 
 /// A connection, fresh from a listener.
 #[derive(Debug)]
@@ -158,10 +160,13 @@ struct Pause {
     local: Handle,
     retry: TimerHandle,
     freed: Option<FreedKey>,
+    /// The first of the two ends it. The other may be queued by then, and must not end the next pause.
+    is_over: Rc<Cell<bool>>,
 }
 
 impl Drop for Pause {
     fn drop(&mut self) {
+        self.is_over.set(true);
         self.retry.cancel();
         if let Some(key) = self.freed.take() {
             self.local.with(|local| local.forget_freed(key));
@@ -253,12 +258,13 @@ where
             let what = "pausing a listener";
             cx.report(&Unhandled::Io { what, error });
         }
-        // Twice is harmless: one that is not paused is not changed.
-        let resume = move |local: &Local| resume(local, slot);
+        let is_over = Rc::new(Cell::new(false));
+        let (by_time, by_descriptor) = (Rc::clone(&is_over), Rc::clone(&is_over));
         self.pause = Some(Pause {
             local: cx.handle(),
-            retry: cx.call_later(retry, resume),
-            freed: Some(cx.call_when_freed(resume)),
+            retry: cx.call_later(retry, move |local| resume(local, slot, by_time)),
+            freed: Some(cx.call_when_freed(move |local| resume(local, slot, by_descriptor))),
+            is_over,
         });
         if let Some(held_back) = self.pauses.admit(now) {
             let (fd, addr) = (cx.any().number(), cx.any().local_addr().ok());
@@ -281,12 +287,17 @@ fn set_paused(local: &Local, slot: SlabKey, paused: bool) -> Result<(), Error> {
     })
 }
 
-/// Ends a listener's pause. If the system will not even do that, tells it, and tries again.
-fn resume(local: &Local, slot: SlabKey) {
+/// Ends a listener's pause, unless it is over. If the poller refuses, reports that, and tries again.
+fn resume(local: &Local, slot: SlabKey, is_over: Rc<Cell<bool>>) {
+    if is_over.get() {
+        return;
+    }
     // A listener that was removed meanwhile is not found, and that is the end of it.
     if let Err(Error::Io(error)) = set_paused(local, slot, false) {
         let what = "resuming a listener";
         local.report(&Unhandled::Io { what, error });
-        local.call_later(Backoff::LONGEST, move |local| resume(local, slot));
+        local.call_later(Backoff::LONGEST, move |local| resume(local, slot, is_over));
+    } else {
+        is_over.set(true);
     }
 }

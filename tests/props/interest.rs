@@ -422,6 +422,31 @@ fn run(steps: &[Step], starves: bool, kqueue: Option<Personality>) -> Result<(),
     Ok(())
 }
 
+/// R154: time has ended the first pause, and a descriptor that is closed afterwards does not end the next.
+#[test]
+fn what_would_have_ended_a_pause_that_is_over_does_not_end_the_next() {
+    use Step::{Advance, Client, Free, Starve, Turn};
+    let steps = [
+        Starve, // one descriptor is left, and the first client takes it
+        Step::Remove(CONNECTION),
+        Client,
+        Turn,
+        Advance,
+        Turn,
+        Free,
+        Client,
+        Turn,
+    ];
+    let kqueues = [
+        Personality::FreeBsd,
+        Personality::Apple,
+        Personality::NetBsd,
+    ];
+    for system in std::iter::once(None).chain(kqueues.map(Some)) {
+        run(&steps, true, system).unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
