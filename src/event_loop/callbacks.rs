@@ -246,8 +246,10 @@ impl Closures {
 impl Drop for Closures {
     fn drop(&mut self) {
         let mut panic = FirstPanic::default();
-        for branch in [&mut self.connect, &mut self.read, &mut self.write] {
-            panic.run(|| drop(branch.take()));
+        let Rare { open, timeout } = self.rare.take().map(|rare| *rare).unwrap_or_default();
+        let [connect, read, write] = [self.connect.take(), self.read.take(), self.write.take()];
+        for branch in [connect, read, write, open, timeout] {
+            panic.run(|| drop(branch));
         }
         panic.run(|| drop(self.hangup.take()));
         panic.run(|| drop(self.default.take()));

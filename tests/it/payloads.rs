@@ -260,10 +260,15 @@ fn a_loop_is_dropped_during_a_panic_with_destructors_that_panic() {
                     pending::<()>().await;
                 }));
                 let (ours, _theirs) = UnixStream::pair().unwrap();
-                let (read, write) = (Bomb, Bomb);
+                let [read, write, connect, open, timeout, hangup, default] = [const { Bomb }; 7];
                 let callbacks = Closures::new()
                     .on_read(move |_| holds(&read))
-                    .on_write(move |_| holds(&write));
+                    .on_write(move |_| holds(&write))
+                    .on_connect(move |_| holds(&connect))
+                    .on_open(move |_| holds(&open))
+                    .on_timeout(move |_| holds(&timeout))
+                    .on_hangup(move |_, _| holds(&hangup))
+                    .on_default(move |_, _| holds(&default));
                 event_loop
                     .register(ours, Interest::NONE, callbacks)
                     .unwrap();
