@@ -128,6 +128,25 @@ pub fn allow_descriptors(count: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether `says` is true in a child of this process. One that hangs is ended by an alarm.
+#[cfg(test)]
+pub(crate) fn told_in_a_child(says: impl FnOnce() -> bool) -> io::Result<bool> {
+    // SAFETY: the child of this threaded process looks at memory, makes system calls and allocates, which
+    // the C library allows in a child, and calls `_exit`: it waits for no lock of another thread.
+    let pid = cvt(unsafe { libc::fork() })?;
+    if pid == 0 {
+        // SAFETY: takes a number; the signal ends this child and no other process.
+        unsafe { libc::alarm(10) };
+        let code = c_int::from(says());
+        // SAFETY: ends the child without running anything of the parent's.
+        unsafe { libc::_exit(code) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` has space for the number that is written; the child is ours.
+    cvt(unsafe { libc::waitpid(pid, &raw mut status, 0) })?;
+    Ok(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

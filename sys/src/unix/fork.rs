@@ -87,31 +87,14 @@ impl ForkGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cvt;
-
-    /// What a child says: its exit status.
-    fn told_in_a_child(says: impl FnOnce() -> bool) -> bool {
-        // SAFETY: the child of this threaded process looks at memory, asks for its process
-        // id and calls `_exit`: nothing that takes a lock.
-        let pid = cvt(unsafe { libc::fork() }).unwrap();
-        if pid == 0 {
-            let code = i32::from(says());
-            // SAFETY: ends the child without running anything of the parent's.
-            unsafe { libc::_exit(code) };
-        }
-        let mut status = 0;
-        // SAFETY: `status` has space for the number that is written; the child is ours.
-        cvt(unsafe { libc::waitpid(pid, &raw mut status, 0) }).unwrap();
-        assert!(libc::WIFEXITED(status));
-        libc::WEXITSTATUS(status) == 1
-    }
+    use crate::for_tests::told_in_a_child;
 
     #[test]
     fn a_child_knows_that_it_is_one_and_the_parent_does_not() {
         let counted = Mark::counted();
         for guard in [ForkGuard::new().unwrap(), ForkGuard { mark: counted }] {
             assert!(!guard.forked());
-            assert!(told_in_a_child(|| guard.forked()));
+            assert!(told_in_a_child(|| guard.forked()).unwrap());
             assert!(!guard.forked());
         }
     }
@@ -129,7 +112,7 @@ mod tests {
             },
         };
         assert!(!of_the_parent().forked());
-        assert!(told_in_a_child(|| of_the_parent().forked()));
+        assert!(told_in_a_child(|| of_the_parent().forked()).unwrap());
         // And one that was made in the child is at home there.
         let at_home = || {
             !(ForkGuard {
@@ -137,7 +120,7 @@ mod tests {
             })
             .forked()
         };
-        assert!(told_in_a_child(at_home));
+        assert!(told_in_a_child(at_home).unwrap());
     }
 
     #[test]

@@ -13,10 +13,12 @@ use std::collections::BTreeMap;
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::process;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::cvt;
+use crate::fork::ForkGuard;
 use crate::unix::file_id::FileId;
 use crate::unix::socket;
 
@@ -29,11 +31,48 @@ struct Held {
     was_blocking: bool,
 }
 
-static HELD: Mutex<BTreeMap<Key, Held>> = Mutex::new(BTreeMap::new());
+/// What one process holds.
+#[derive(Debug)]
+struct Table {
+    process: ForkGuard,
+    held: Mutex<BTreeMap<Key, Held>>,
+}
 
-/// System calls are made under this lock: between one thread's look and its change no other thread's may fall.
-fn held() -> MutexGuard<'static, BTreeMap<Key, Held>> {
-    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+/// The table of this process, or of its parent until the first look after a fork.
+static TABLE: AtomicPtr<Table> = AtomicPtr::new(ptr::null_mut());
+
+impl Table {
+    /// The table of this process, which is made if there is none. A fork may have happened while another
+    /// thread had the parent's lock: that thread is not in the child, and the lock is never released there.
+    /// So a child makes a table of its own, and does not lock that of its parent.
+    fn of_this_process() -> io::Result<&'static Self> {
+        let mut found = TABLE.load(Ordering::Acquire);
+        loop {
+            // SAFETY: null, or a table that was stored below: it is never freed nor borrowed mutably.
+            match unsafe { found.as_ref() } {
+                Some(table) if !table.process.forked() => return Ok(table),
+                _ => {}
+            }
+            let made = Box::into_raw(Box::new(Self {
+                process: ForkGuard::new()?,
+                held: Mutex::default(),
+            }));
+            match TABLE.compare_exchange(found, made, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => found = made,
+                Err(other) => {
+                    // SAFETY: made above, and no other thread has seen it.
+                    drop(unsafe { Box::from_raw(made) });
+                    found = other;
+                }
+            }
+        }
+    }
+
+    /// System calls are made under this lock: between one thread's look and its change no other thread's
+    /// may fall.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A file that is kept non-blocking, until [`release`](Hold::release). Dropped without that, the
@@ -43,8 +82,8 @@ pub struct Hold {
     /// `None` where the system gives files of this kind no identity.
     key: Option<Key>,
     was_blocking: bool,
-    /// The process that holds it: a fork has a copy of this, and the file is still its parent's.
-    process: u32,
+    /// Of the process that holds it: a fork has a copy of this, and the file is still its parent's.
+    table: &'static Table,
 }
 
 /// Makes `fd` non-blocking, and remembers whether it was blocking.
@@ -53,7 +92,8 @@ pub struct Hold {
 ///
 /// Those of `fcntl(2)` and `fstat(2)`; the file is then as it was.
 pub fn hold(fd: BorrowedFd<'_>) -> io::Result<Hold> {
-    let mut held = held();
+    let table = Table::of_this_process()?;
+    let mut held = table.lock();
     let key = key(fd)?;
     let was_blocking = set(fd)?;
     if let Some(key) = key {
@@ -67,7 +107,7 @@ pub fn hold(fd: BorrowedFd<'_>) -> io::Result<Hold> {
     Ok(Hold {
         key,
         was_blocking,
-        process: process::id(),
+        table,
     })
 }
 
@@ -84,10 +124,11 @@ impl Hold {
     /// Nothing is changed in a fork of the process that held it, nor if the number is another file's by now.
     /// A socket that lingers (`SO_LINGER`) stays non-blocking: on the BSDs `close(2)` of a blocking one waits.
     pub fn release(self, fd: BorrowedFd<'_>) {
-        if self.process != process::id() {
+        // Before the lock, which another thread of the parent may have had at the fork.
+        if self.table.process.forked() {
             return;
         }
-        let mut held = held();
+        let mut held = self.table.lock();
         let mut was_blocking = self.was_blocking;
         if let Some(key) = self.key {
             let Some(entry) = held.get_mut(&key) else {
@@ -124,7 +165,7 @@ pub fn ensure(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 #[cold]
 fn set_again(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let mut held = held();
+    let mut held = Table::of_this_process()?.lock();
     let undone = set(fd)?;
     if let Some(entry) = key(fd)?.and_then(|key| held.get_mut(&key)) {
         entry.was_blocking |= undone;
@@ -171,6 +212,37 @@ mod tests {
     use super::*;
     use std::os::fd::{AsFd, OwnedFd};
     use std::os::unix::net::UnixStream;
+
+    /// R131. The lock is taken by another thread when the process forks, and no thread of the child releases it.
+    #[test]
+    fn a_fork_while_another_thread_has_the_lock_leaves_its_child_one_of_its_own() {
+        let (ours, undone) = (stream(), stream());
+        let holding = hold(ours.as_fd()).unwrap();
+        undone.set_nonblocking(false).unwrap();
+        let locked = holding.table.lock();
+        let says = || {
+            // Each of these would wait for ever: the thread ends the child before.
+            let copy = Hold {
+                key: holding.key,
+                was_blocking: true,
+                table: holding.table,
+            };
+            copy.release(ours.as_fd());
+            let is_held = is_nonblocking(&ours);
+            ensure(undone.as_fd()).unwrap();
+            let own = hold(undone.as_fd()).unwrap();
+            let apart = !ptr::eq(own.table, holding.table);
+            own.release(undone.as_fd());
+            is_held && apart
+        };
+        assert!(crate::for_tests::told_in_a_child(says).unwrap());
+        drop(locked);
+        holding.release(ours.as_fd());
+        assert!(
+            !is_nonblocking(&ours),
+            "the parent's is released in the parent"
+        );
+    }
 
     fn is_nonblocking(fd: &impl AsFd) -> bool {
         flags(fd.as_fd()).unwrap() & libc::O_NONBLOCK != 0
