@@ -19,8 +19,8 @@ use readily_sys::{FileId, Notifier, errno};
 
 use super::{Event, Interest, Notify, Poller, Readiness, Trigger, check_owner, check_token};
 
-/// The [`Poller`] over `poll(2)`, for every Unix. A wait is linear in the number of
-/// registrations.
+/// The [`Poller`] over `poll(2)`, for every Unix. A wait is linear in the number of registrations, and
+/// asks about numbers: one closed without a removal is reported as ended, or for the file it stands for by then.
 #[derive(Debug)]
 pub struct PollPoller {
     /// What goes to the kernel: the notifier first, then one for each of `entries`.

@@ -8,6 +8,8 @@ use crate::support::{
     Log, collect_unhandled, guard, is_alone, is_nonblocking, strict_loop, strict_run,
     strict_runner, turn_times, turn_until, turns_in,
 };
+use readily::poll::Poller;
+use readily::poll::portable::PollPoller;
 use readily::{Closures, Error, EventLoop, Interest, JoinError, WaitError, wait_for};
 use std::future::pending;
 use std::io::Write;
@@ -33,6 +35,17 @@ fn in_a_fork(child: impl FnOnce() -> i32) -> i32 {
     assert!(libc::WIFEXITED(status), "the child crashed: {status}");
     libc::WEXITSTATUS(status)
 }
+
+fn strict_loop_over(poller: impl Poller + 'static) -> EventLoop {
+    let clock = Box::new(readily::clock::Monotonic::new());
+    let event_loop = EventLoop::with(Box::new(poller), clock).unwrap();
+    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
+    event_loop
+}
+
+/// The usual one, and one that watches numbers and not files on every system.
+const LOOPS: [fn() -> EventLoop; 2] =
+    [strict_loop, || strict_loop_over(PollPoller::new().unwrap())];
 
 /// R108.
 #[test]
@@ -137,13 +150,15 @@ fn in_a_fork_a_remote_task_says_that_its_loop_is_the_parents() {
 
 /// R004: the number is another file's, the file has another number, and the kernel goes on.
 #[test]
+#[cfg(target_os = "linux")]
 fn a_file_that_lives_on_under_another_number_is_told_once_and_disturbs_nobody() {
-    // Only epoll watches the file; kqueue watches the number.
-    if cfg!(not(target_os = "linux")) || !is_alone(None) {
+    use readily::poll::os::EpollPoller;
+    if !is_alone(None) {
         return;
     }
     let _guard = guard!();
-    let mut event_loop = strict_loop();
+    // Only epoll watches the file; kqueue and poll(2) watch the number.
+    let mut event_loop = strict_loop_over(EpollPoller::new().unwrap());
     let told = collect_unhandled(&event_loop);
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let twin = ours.try_clone().unwrap();
@@ -181,17 +196,13 @@ fn a_file_that_lives_on_under_another_number_is_told_once_and_disturbs_nobody() 
 #[cfg(target_os = "linux")]
 fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
     use readily::Trigger::{self, Edge, Level, OneShot};
-    use readily::poll::Poller;
     use readily::poll::os::EpollPoller;
     use readily_sys::epoll::{ET, Epoll, IN};
     if !is_alone(None) {
         return;
     }
     let _guard = guard!();
-    let clock = Box::new(readily::clock::Monotonic::new());
-    let poller: Box<dyn Poller> = Box::new(EpollPoller::new().unwrap());
-    let mut event_loop = EventLoop::with(poller, clock).unwrap();
-    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
+    let mut event_loop = strict_loop_over(EpollPoller::new().unwrap());
     let told = collect_unhandled(&event_loop);
     let mut host = Epoll::new().unwrap();
     let fd = event_loop.as_fd_with_deadline().unwrap().as_raw_fd();
@@ -281,9 +292,8 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
 #[cfg(target_os = "linux")]
 fn in_a_fork_a_bare_poller_says_so_and_takes_nothing_from_the_parent() {
     use readily::Trigger;
+    use readily::poll::Event;
     use readily::poll::os::EpollPoller;
-    use readily::poll::portable::PollPoller;
-    use readily::poll::{Event, Poller};
     if !is_alone(None) {
         return;
     }
@@ -347,33 +357,39 @@ fn a_number_that_was_changed_behind_the_loops_back_can_be_removed_and_used_again
         return;
     }
     let _guard = guard!();
-    let mut event_loop = strict_loop();
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let (other, mut other_peer) = UnixStream::pair().unwrap();
-    let number = ours.as_raw_fd();
-    let log = Log::default();
-    let stray = log.clone();
-    let read = Closures::new().on_read(move |_| stray.note("STRAY"));
-    let key = event_loop.register(ours, Interest::READ, read).unwrap();
-    // SAFETY: two numbers of open descriptors. `number` stays open, and stays owned by the
-    // registration; it is another file now, which that owner does not notice.
-    assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), number) }, number);
-    assert_eq!(
-        (&theirs).write(b"x").unwrap_err().kind(),
-        std::io::ErrorKind::BrokenPipe
-    );
-    other_peer.write_all(b"x").unwrap();
-    turn_times(&mut event_loop, 3);
-    event_loop.remove(key).unwrap();
-    event_loop.check_invariants();
-    let note = log.clone();
-    let read = Closures::new().on_read(move |cx| {
-        note.note("read");
-        cx.close();
-    });
-    event_loop.register(other, Interest::READ, read).unwrap();
-    turn_until(&mut event_loop, || log.len() > 0);
-    assert_eq!(log.text(), "read");
+    for make in LOOPS {
+        let mut event_loop = make();
+        // poll(2) alone has no descriptor. It is given numbers, and reports what has the number by then.
+        let watches_numbers = event_loop.as_fd().is_err();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (other, mut other_peer) = UnixStream::pair().unwrap();
+        let number = ours.as_raw_fd();
+        let log = Log::default();
+        let stray = log.clone();
+        let read = Closures::new().on_read(move |_| stray.note("STRAY"));
+        let key = event_loop.register(ours, Interest::READ, read).unwrap();
+        // SAFETY: two numbers of open descriptors. `number` stays open, and stays owned by the
+        // registration; it is another file now, which that owner does not notice.
+        assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), number) }, number);
+        assert_eq!(
+            (&theirs).write(b"x").unwrap_err().kind(),
+            std::io::ErrorKind::BrokenPipe
+        );
+        other_peer.write_all(b"x").unwrap();
+        turn_times(&mut event_loop, 3);
+        let strays = if watches_numbers { 3 } else { 0 };
+        assert_eq!(log.len(), strays, "{}", log.text());
+        event_loop.remove(key).unwrap();
+        event_loop.check_invariants();
+        let note = log.clone();
+        let read = Closures::new().on_read(move |cx| {
+            note.note("read");
+            cx.close();
+        });
+        event_loop.register(other, Interest::READ, read).unwrap();
+        turn_until(&mut event_loop, || log.has("read"));
+        assert_eq!((log.len(), log.count("read")), (strays + 1, 1));
+    }
 }
 
 /// R009: closed by somebody else first. Of each way in which a registration ends it is told, once,
@@ -389,21 +405,31 @@ fn a_descriptor_that_somebody_else_has_closed_is_told_of_at_its_end() {
         ("removed", |event_loop, key, _| {
             event_loop.remove(key).unwrap();
         }),
-        ("closed by its callback", |mut event_loop, key, _| {
-            event_loop.call_soon(move |local| local.remove(key).unwrap());
+        ("removed in a turn", |mut event_loop, key, _| {
+            // poll(2) reports that the number is closed, which is the end of the registration already.
+            event_loop.call_soon(move |local| match local.remove(key) {
+                Ok(()) | Err(Error::UnknownKey(_)) => {}
+                Err(error) => panic!("{error}"),
+            });
             turn_times(&mut event_loop, 2);
+            assert_eq!(event_loop.registered(), 0);
         }),
         ("the loop is closed", |event_loop, _, _| {
             assert_eq!(event_loop.close().registrations, 1);
         }),
         ("the loop is dropped", |event_loop, _, _| drop(event_loop)),
     ];
-    for (what, end) in ends {
-        let event_loop = strict_loop();
+    for ((what, end), make) in ends
+        .into_iter()
+        .flat_map(|end| LOOPS.map(|make| (end, make)))
+    {
+        let event_loop = make();
         let told = collect_unhandled(&event_loop);
         let (ours, theirs) = UnixStream::pair().unwrap();
         let number = ours.as_raw_fd();
-        let key = event_loop.register(ours, Interest::READ, Closures::new());
+        // It does not take the interest back, which would be an error of its own.
+        let read = Closures::new().on_read(|_| ());
+        let key = event_loop.register(ours, Interest::READ, read);
         // SAFETY: a number; its owner is the loop, which is not handed it again by us.
         assert_eq!(unsafe { libc::close(number) }, 0);
         end(event_loop, key.unwrap(), theirs);
