@@ -15,6 +15,9 @@ pub type Payload = Box<dyn Any + Send>;
 
 /// What a loop does about a panic that nobody waits for: one in a callback, in a destructor,
 /// or in a task whose [`Task`](crate::Task) handle has been dropped.
+///
+/// No policy holds for a panic in the program's panic hook ([`std::panic::set_hook`]): the standard library
+/// aborts the process before the loop can catch it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum PanicPolicy {
     /// Finish the turn, then unwind out of it with the first payload. The loop can be used

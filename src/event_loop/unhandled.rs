@@ -42,6 +42,9 @@ impl Reports {
 
 impl Local {
     /// Sends what nobody waits for to `hook` instead of standard error.
+    ///
+    /// The program's panic hook ([`std::panic::set_hook`]) runs first, and the standard library aborts the
+    /// process if that panics; see [`PanicPolicy`].
     #[doc(alias = "set_exception_handler")]
     pub fn on_unhandled(&self, hook: impl FnMut(&Unhandled) + 'static) {
         let hook: Hook = Box::new(hook);

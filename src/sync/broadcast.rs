@@ -208,6 +208,11 @@ impl<T: Clone> Receiver<T> {
     /// # Cancellation
     ///
     /// Nothing is lost, but what the ring has no room for meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// When the value's `Clone` panics. This receiver has passed that value then, and gets the next one in the
+    /// next call; the other receivers get their own clones of it.
     pub async fn recv(&mut self) -> Result<T, RecvError> {
         let Self { shared, next } = self;
         let kept = Until::new(&shared.waiters, || shared.next(next)).await?;
@@ -219,6 +224,10 @@ impl<T: Clone> Receiver<T> {
     /// # Errors
     ///
     /// [`TryRecvError`].
+    ///
+    /// # Panics
+    ///
+    /// As [`recv`](Receiver::recv) does.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         let next = self.shared.next(&mut self.next);
         let kept = next.ok_or(TryRecvError::Empty)??;
