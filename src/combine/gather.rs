@@ -50,12 +50,12 @@ where
 
 /// Runs all of `futures` at once, in this task, until all are done or one fails.
 ///
-/// A future fails if its own output is an `Err`. The output of a [`Task`](crate::Task) that returns
-/// a `Result` is a `Result` *in* a `Result`: the outer one says whether the task was cancelled or has
-/// panicked ([`JoinError`](crate::JoinError)), and only that ends `try_gather`. An `Err` that such a
-/// task returns is a value like any other, and the tasks run on: they belong to the loop, and
-/// dropping their handles does not cancel them. To stop at the first error of a task, gather the
-/// futures themselves, or spawn them in a [`TaskGroup`](crate::TaskGroup).
+/// A future fails if its own output is an `Err`. The output of a [`Task`](crate::Task) that returns a
+/// `Result` is a `Result` *in* a `Result`. Only an `Err` of the outer one ends `try_gather`: the task
+/// was cancelled or has panicked ([`JoinError`](crate::JoinError)). An `Err` of the inner one is a
+/// value like any other. The tasks belong to the loop and run on, because dropping their handles does
+/// not cancel them. To stop at the first error of a task, gather the futures themselves, or spawn
+/// them in a [`TaskGroup`](crate::TaskGroup).
 ///
 /// # Errors
 ///
@@ -81,7 +81,7 @@ where
 /// # Ok::<(), readily::Error>(())
 /// ```
 ///
-/// Of tasks that return a `Result`, the inner results are values:
+/// With tasks that return a `Result`, the inner results are values:
 ///
 /// ```
 /// use readily::{run, spawn, try_gather};

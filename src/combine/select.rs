@@ -55,11 +55,12 @@ impl<T> Either<T, T> {
 ///
 /// # Futurelock
 ///
-/// What is lent and then neither polled nor dropped keeps its place: a lock, a permit, an item or a place
-/// that is granted to it waits there, and everybody behind it too. If its own task is one of those, it
-/// waits for itself, for ever. So do not keep a lent `acquire`, `get`, `put` or `reserve` while you wait
-/// for something else: drop it first, or hand it in by value. In [debug mode](crate::Local::set_debug) such
-/// a future is named ([`Unhandled::Futurelock`](crate::Unhandled::Futurelock)).
+/// A future that is lent, and then neither polled nor dropped, keeps what it was granted: a lock, a
+/// permit, an item or room. All waiters behind it wait. If its own task is one of them, the task
+/// waits for itself, for ever. So do not keep a lent `acquire`, `get`, `put` or `reserve` while you
+/// wait for something else: drop it first, or hand it in by value. [Debug
+/// mode](crate::Local::set_debug) reports such a future
+/// ([`Unhandled::Futurelock`](crate::Unhandled::Futurelock)).
 ///
 /// # Examples
 ///

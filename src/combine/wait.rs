@@ -20,11 +20,11 @@ use std::time::Duration;
 pub enum ReturnWhen {
     /// The end of one, however it ended.
     FirstCompleted,
-    /// The first that failed, or the end of all. A panic is a failure. To have been cancelled is
-    /// none.
+    /// Waits for the first task that fails, or for all to end. A panic is a failure; being cancelled
+    /// is not.
     ///
-    /// An `Err` is a value like any other, and **a failure only with [`Wait::failing_if`]**: without
-    /// it, a wait for tasks that return a `Result` goes on to the end of all. For those, write
+    /// An `Err` is a value like any other, and **a failure only with [`Wait::failing_if`]**. Without
+    /// that, a wait for tasks that return a `Result` ends when all have ended. For those, write
     /// `wait(&mut tasks, ReturnWhen::FirstException).failing_if(Result::is_err)`.
     FirstException,
     /// The end of all.

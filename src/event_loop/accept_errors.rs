@@ -46,8 +46,8 @@ impl AcceptError {
 
 /// The growing wait between two tries of a listener that has run out of descriptors.
 ///
-/// One connection that could be accepted does not mean that there are descriptors again: at the
-/// limit each one that closes makes room for one. Only a second without a failure does.
+/// An accepted connection does not prove that descriptors are free again: at the limit each
+/// connection that closes makes room for one. Only a second without a failure resets the wait.
 #[derive(Debug, Default)]
 pub struct Backoff {
     tries: u32,
@@ -61,8 +61,8 @@ impl Backoff {
     /// So long without a failure, and the next one is the first again.
     const QUIET: Duration = Duration::from_secs(1);
 
-    /// How long to wait after a failure at `now`: 10 ms, twice as long each time, at most a second;
-    /// 10 ms again after a second without a failure, counted from the end of the last wait.
+    /// Returns how long to wait after a failure at `now`: 10 ms, twice as long each time, at most a
+    /// second; 10 ms again after a second without a failure, counted from the end of the last wait.
     pub fn next_wait(&mut self, now: Instant) -> Duration {
         let quiet = |until: Instant| now.saturating_duration_since(until) >= Self::QUIET;
         if self.waits_until.is_some_and(quiet) {

@@ -18,33 +18,34 @@ use std::io;
 /// A branch that nobody wrote takes back the interest that led to it. Left alone, a
 /// level-triggered condition that nobody serves would be reported for ever.
 pub trait Callbacks {
-    /// What a connection that [`Local::listen`](super::Local::listen) has accepted is registered
-    /// for: reading, unless this says otherwise. Interest in writing is reported at once, for a new
-    /// connection has room; a server that speaks first can write in
-    /// [`on_open`](Callbacks::on_open) without it.
+    /// Returns the interest of a connection that [`Local::listen`](super::Local::listen) has
+    /// accepted; reading by default. Interest in writing would be reported at once, because a new
+    /// connection has room. A server that speaks first can write in [`on_open`](Callbacks::on_open)
+    /// without it.
     fn interest(&self) -> Interest {
         Interest::READ
     }
 
-    /// What a connection of [`Local::connect`](super::Local::connect) is registered for when it is
-    /// through: what [`interest`](Callbacks::interest) says, and writing. Asked when the connection
-    /// is begun; [`Local::modify`](super::Local::modify) may change it meanwhile.
+    /// Returns the interest of a connection of [`Local::connect`](super::Local::connect) once it is
+    /// established; by default [`interest`](Callbacks::interest), and writing. Called when the
+    /// connection is begun; [`Local::modify`](super::Local::modify) may change the interest
+    /// meanwhile.
     fn connected_interest(&self) -> Interest {
         self.interest() | Interest::WRITE
     }
 
     /// *Connect ready.* A listener has a connection waiting: accept it with [`Cx::accept`].
-    /// Or an outgoing connection is through: it is a stream from now on, asked about what
-    /// [`connected_interest`](Callbacks::connected_interest) says.
+    /// Or an outgoing connection is established: it is a stream from now on, with the interest of
+    /// [`connected_interest`](Callbacks::connected_interest).
     fn on_connect(&mut self, cx: &Cx<'_>) {
         accept_nothing(cx);
     }
 
-    /// A connection of [`Local::listen`](super::Local::listen) has been accepted and registered: the
-    /// first that runs for it, in the same turn. It has the connection's key and descriptor, to
-    /// write a greeting, to set a deadline ([`Cx::set_deadline`]) or to ask for more than
-    /// [`interest`](Callbacks::interest) says. Nothing else runs it: who calls
-    /// [`Local::register`](super::Local::register) has the key, and an outgoing connection has
+    /// Runs first of all callbacks of a connection that [`Local::listen`](super::Local::listen) has
+    /// accepted and registered, in the same turn. `cx` has the connection's key and descriptor, to
+    /// write a greeting, to set a deadline ([`Cx::set_deadline`]) or to add to
+    /// [`interest`](Callbacks::interest). It does not run for other registrations:
+    /// [`Local::register`](super::Local::register) returns the key, and an outgoing connection has
     /// [`on_connect`](Callbacks::on_connect).
     ///
     /// In asyncio: `connection_made`.
@@ -52,10 +53,10 @@ pub trait Callbacks {
         let _ = cx;
     }
 
-    /// The deadline has passed ([`Cx::set_deadline`],
-    /// [`Local::set_deadline_of`](super::Local::set_deadline_of)). It is unset by then, and may be
-    /// set anew. Left alone, this closes the connection; `on_hangup` does not run, as after every
-    /// [`Cx::close`].
+    /// Runs when the deadline has passed ([`Cx::set_deadline`],
+    /// [`Local::set_deadline_of`](super::Local::set_deadline_of)). The deadline is cleared by then,
+    /// and may be set again. The default closes the connection; `on_hangup` does not run, as after
+    /// every [`Cx::close`].
     fn on_timeout(&mut self, cx: &Cx<'_>) {
         cx.close();
     }
@@ -79,19 +80,19 @@ pub trait Callbacks {
     /// descriptor is closed when this returns. `error` says why, where there is a why:
     /// a refused connection, a reset.
     ///
-    /// The reading end of a FIFO hangs up when its last writer goes, though another may come; who
-    /// waits for the next one opens it for writing too, so that there always is one.
+    /// The reading end of a FIFO hangs up when its last writer goes, though another may come. To wait
+    /// for the next writer, open the FIFO for writing too, so that there always is one.
     fn on_hangup(&mut self, cx: &Cx<'_>, error: Option<io::Error>) {
         let _ = (cx, error);
     }
 
-    /// *Anything else*, for who asked for [`Interest::PRIORITY`]: urgent data, a kernel file that has
-    /// changed, or an error that ends nothing ([`Readiness::ERROR`] while a side is open), such as
-    /// something in the socket's error queue. It runs before [`on_hangup`](Callbacks::on_hangup), which
-    /// would take all of that away.
+    /// *Anything else*, for registrations with [`Interest::PRIORITY`]: urgent data, a change of a
+    /// kernel file, or an error that ends nothing ([`Readiness::ERROR`] while a side is open), such
+    /// as an entry in the socket's error queue. It runs before [`on_hangup`](Callbacks::on_hangup),
+    /// after which these could not be read any more.
     ///
-    /// What lies in an error queue is fetched by `recvmsg(2)` with `MSG_ERRQUEUE` on [`Cx::fd`]. Left
-    /// there, it is reported once for each that comes, and not by the level.
+    /// `recvmsg(2)` with `MSG_ERRQUEUE` on [`Cx::fd`] fetches an entry of the error queue. An entry
+    /// that is not fetched is reported once, as if edge-triggered, and not by each wait.
     fn on_default(&mut self, cx: &Cx<'_>, ready: Readiness) {
         let _ = ready;
         cx.ignore(Interest::PRIORITY);

@@ -74,12 +74,12 @@ impl<'a> Cx<'a> {
         self.registration.line.get().role
     }
 
-    /// Reads, without waiting, even if somebody who shares the open file has made it blocking (R130).
-    /// Zero is the end, where `buffer` has room at all.
+    /// Reads without waiting, even if another process has made the shared open file blocking (R130).
+    /// Zero is the end, unless `buffer` is empty.
     ///
     /// # Errors
     ///
-    /// As `recv(2)` or `read(2)`; `WouldBlock` if there is nothing just now.
+    /// As `recv(2)` or `read(2)`; `WouldBlock` if there is nothing to read now.
     #[inline]
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.any().try_read(buffer, &self.registration.transfer)
@@ -191,16 +191,16 @@ impl<'a> Cx<'a> {
             .update(self.slot, |line| line.deaf = true);
     }
 
-    /// Sets a deadline for this registration: after this time, counted from now,
-    /// [`Callbacks::on_timeout`] runs, once. A deadline that was set before is replaced, so a callback
-    /// that sets one whenever something was read ends a peer that is silent for that long. It is gone
-    /// when the registration is; on a removed registration this does nothing.
+    /// Sets a deadline for this registration: `after` from now, [`Callbacks::on_timeout`] runs, once.
+    /// A deadline that was set before is replaced, so a callback that sets one at each read limits
+    /// the silence of the peer. The deadline ends with the registration; on a removed registration
+    /// this does nothing.
     #[track_caller]
     pub fn set_deadline(&self, after: Duration) {
         self.change_deadline(Some(after), Location::caller());
     }
 
-    /// Takes the deadline back.
+    /// Clears the deadline of this registration.
     pub fn clear_deadline(&self) {
         self.change_deadline(None, Location::caller());
     }

@@ -23,12 +23,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 impl Local {
-    /// Sets the deadline of a registration: after this time, counted from now,
-    /// [`Callbacks::on_timeout`] runs, once. A deadline that was set before is replaced; `None`
-    /// takes it back. It is gone when the registration is.
+    /// Sets the deadline of a registration: `after` from now, [`Callbacks::on_timeout`] runs, once. A
+    /// deadline that was set before is replaced; `None` clears it. The deadline ends with the
+    /// registration.
     ///
     /// Inside a callback, [`Cx::set_deadline`] does this for the registration of that callback.
-    /// A connection under way may have a deadline too, and keeps it when it is through.
+    /// A connection under way may have a deadline too, and keeps it once it is established.
     ///
     /// # Errors
     ///

@@ -48,11 +48,11 @@ impl Local {
     /// `READILY_DEBUG`, other than empty or `0`.
     ///
     /// In debug mode each call of a callback, closure, timer or task, and of the main future, is
-    /// timed; one that takes too long (see [`Local::set_slow_callback`]) is told as
-    /// [`Unhandled::Slow`], and a turn that does so without any one of its calls as
-    /// [`Unhandled::SlowTurn`]. A run that nothing can end any more is told as
-    /// [`Unhandled::Stuck`], and a future that keeps others waiting, as what it was granted it does not
-    /// fetch, as [`Unhandled::Futurelock`]. After each turn the loop's own invariants are checked.
+    /// timed. One that takes too long (see [`Local::set_slow_callback`]) is reported as
+    /// [`Unhandled::Slow`], and a turn that takes too long without such a call as
+    /// [`Unhandled::SlowTurn`]. A run that nothing can end any more is reported as
+    /// [`Unhandled::Stuck`], and a future that keeps a grant which it does not fetch as
+    /// [`Unhandled::Futurelock`]. After each turn the loop's own invariants are checked.
     ///
     /// # Examples
     ///

@@ -24,15 +24,15 @@ const TURNS: u32 = 16;
 /// So many of those who wait are named.
 const NAMED: usize = 8;
 
-/// A future keeps others waiting: see [`Unhandled::Futurelock`].
+/// A future that keeps a grant which it does not fetch: see [`Unhandled::Futurelock`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Futurelock {
-    /// The task in which the future began to wait.
+    /// The task that polled the future when it began to wait.
     pub holder: Origin,
-    /// The first of those that wait behind it, in their order; the holder may be one of them.
+    /// The first tasks that wait behind the future, in their order; the holder may be one of them.
     pub waiting: Vec<Origin>,
-    /// For how many turns the future has been granted what it does not fetch.
+    /// The number of turns since the future was granted what it does not fetch.
     pub turns: u32,
 }
 

@@ -208,7 +208,8 @@ impl Local {
         self.registry.len()
     }
 
-    /// Sets what becomes of panics that nobody waits for: [`PanicPolicy::Isolate`] unless set.
+    /// Sets what happens to panics of callbacks, destructors and detached tasks. The default is
+    /// [`PanicPolicy::Isolate`].
     pub fn set_panic_policy(&self, policy: PanicPolicy) {
         self.reports.policy.set(policy);
     }

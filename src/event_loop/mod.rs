@@ -137,10 +137,10 @@ impl EventLoop {
     ///
     /// # Errors
     ///
-    /// [`Error::Nested`] inside a callback or task of this loop, [`Error::WouldBlockLoop`] inside one
-    /// of another loop, unless `limit` is zero; [`Error::Forked`] in a child of the
-    /// process that made the loop, [`Error::Io`] if the poller fails (its descriptor was
-    /// closed by somebody else). The loop is as it was.
+    /// [`Error::Nested`] inside a callback or task of this loop; [`Error::WouldBlockLoop`] inside one
+    /// of another loop, unless `limit` is zero; [`Error::Forked`] in a child of the process that made
+    /// the loop; [`Error::Io`] if the poller fails (its descriptor was closed by other code). The
+    /// loop is as it was.
     ///
     /// # Panics
     ///
@@ -305,8 +305,8 @@ impl EventLoop {
     /// When the loop must be turned at the latest; `None` if only an event, or another
     /// thread, can give it something to do. A time that has passed means now.
     ///
-    /// For hosts with a loop of their own: wait for [`EventLoop::as_fd`] to be readable, or
-    /// until this; then [`EventLoop::turn_now`]; then ask again. With
+    /// For hosts with a loop of their own: wait for [`EventLoop::as_fd`] to be readable, or until
+    /// this deadline; then call [`EventLoop::turn_now`]; then ask for the deadline again. With
     /// [`EventLoop::as_fd_with_deadline`] there is no need to ask.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
@@ -314,23 +314,24 @@ impl EventLoop {
         self.local.fresh_now().checked_add(until)
     }
 
-    /// A descriptor for a host that has a loop of its own: readable when there is something to be done,
-    /// for `poll(2)`, or for another loop by the level or by the edge. Then the host calls
-    /// [`EventLoop::turn_now`], once.
+    /// Returns a descriptor for a host with a loop of its own. It is readable when this loop has
+    /// something to do. The host may watch it with `poll(2)`, level-triggered or edge-triggered; then
+    /// it calls [`EventLoop::turn_now`], once.
     ///
-    /// That is so whatever gives the loop something to do: a descriptor, another thread, or the host
-    /// itself between two turns (`call_soon`, `spawn`, an earlier timer, a promise that it settles). If
-    /// a turn leaves something to be done, the descriptor becomes readable anew. It stays the same for
-    /// as long as the loop lives. Later deadlines are not in it: see [`EventLoop::next_deadline`], or
+    /// Work may come from a descriptor, from another thread, or from the host itself between two
+    /// turns (`call_soon`, `spawn`, an earlier timer, a promise that it settles). If a turn leaves
+    /// work, the descriptor becomes readable again. It stays the same for the life of the loop. It
+    /// does not become readable at a later deadline: see [`EventLoop::next_deadline`], or
     /// [`EventLoop::as_fd_with_deadline`].
     ///
-    /// On Linux it is an epoll instance with the loop's own in it, and the kernel allows five in a row:
-    /// a loop in a loop in a host's epoll is as deep as it goes.
+    /// On Linux the descriptor is an epoll instance that contains the loop's own. The kernel allows
+    /// five levels of nesting, so a loop in a loop in a host's epoll is the deepest that works.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]: `Unsupported` if the poller has none (`poll(2)`), or the system's own
-    /// reason for having none left; [`Error::Closed`], [`Error::Forked`]. It is made when first asked for.
+    /// [`Error::Io`]: `Unsupported` if the poller has no descriptor (`poll(2)`), or the system's
+    /// error if it cannot make one; [`Error::Closed`], [`Error::Forked`]. The descriptor is made at
+    /// the first call.
     ///
     /// # Examples
     ///
@@ -359,11 +360,11 @@ impl EventLoop {
         Ok(self.local.host_fd()?.as_fd())
     }
 
-    /// [`EventLoop::as_fd`], which from now on is readable when the next deadline has come, too: it is
-    /// the whole contract, and the host asks for no deadline. A turn that changes the deadline costs
-    /// one call to the system.
+    /// Returns the descriptor of [`EventLoop::as_fd`], which from now on also becomes readable at the
+    /// next deadline, so that the host need not ask for it. A turn that changes the deadline costs
+    /// one system call.
     ///
-    /// On macOS and the BSDs deadlines are rounded up to milliseconds there.
+    /// On macOS and the BSDs these deadlines are rounded up to milliseconds.
     ///
     /// # Errors
     ///
@@ -398,8 +399,9 @@ impl EventLoop {
     /// Makes this the loop of `spawn`, `sleep` and the like on this thread, outside a turn,
     /// until the guard is dropped.
     ///
-    /// In a callback or a task of another loop the guard has an effect until that returns, or awaits:
-    /// one that is still there is told as [`Unhandled::EnterHeld`], and has none from then on.
+    /// In a callback or a task of another loop the guard has an effect until the callback returns, or
+    /// the task awaits. A guard that still exists then is reported as [`Unhandled::EnterHeld`], and
+    /// has no effect from then on.
     pub fn enter(&self) -> Entered<'_> {
         Entered {
             _here: Here::enter(&self.local),

@@ -22,7 +22,7 @@ pub enum Origin {
         /// Where it was registered.
         site: &'static Location<'static>,
     },
-    /// A callback of a connection that was accepted.
+    /// A callback of an accepted connection.
     Accepted {
         /// Which of them.
         branch: Kind,

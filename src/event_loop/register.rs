@@ -59,8 +59,9 @@ impl Plan {
 
 impl Local {
     /// Registers a descriptor, level-triggered. From now on the loop owns it: it is made
-    /// non-blocking, and closed when the registration goes. If it was blocking it is made so again
-    /// before that, for whoever shares the open file (a parent on the same terminal, say).
+    /// non-blocking, and closed when the registration ends. A descriptor that was blocking is made
+    /// blocking again before that, because other processes may share the open file (a parent on the
+    /// same terminal, for instance).
     ///
     /// What the descriptor is decides its role: a listening socket takes the connect branch,
     /// a datagram socket is never hung up, everything else is a stream.
@@ -151,10 +152,10 @@ impl Local {
         self.admit_from((site, None), plan, descriptor, callbacks)
     }
 
-    /// Begins to connect to `addr`. When the connection is through,
-    /// [`Callbacks::on_connect`] runs, once, and the registration is a stream, asked about
-    /// what [`Callbacks::connected_interest`] says, or about what it was changed to meanwhile
-    /// ([`Local::modify`]); if it is refused, [`Callbacks::on_hangup`] runs with the reason.
+    /// Begins to connect to `addr`. When the connection is established, [`Callbacks::on_connect`]
+    /// runs, once, and the registration is a stream. Its interest is then what
+    /// [`Callbacks::connected_interest`] returns, or what [`Local::modify`] has set meanwhile. If the
+    /// connection is refused, [`Callbacks::on_hangup`] runs with the reason.
     ///
     /// # Errors
     ///
@@ -192,12 +193,13 @@ impl Local {
         self.admit(plan, fd.into(), callbacks)
     }
 
-    /// What `key` is registered for: what was asked for last, by [`Local::register`],
-    /// [`Local::modify`] or a callback.
+    /// Returns the interest of `key`, as it was last set by [`Local::register`], [`Local::modify`] or
+    /// a callback.
     ///
-    /// What the poller is asked for may differ, for reasons of the loop's own that change nothing
-    /// here: a connection under way is watched until it is through, a listener that has run out of
-    /// descriptors is paused, and a registration that would report its end for ever is suspended.
+    /// The interest that is passed to the poller may differ for reasons of the loop's own, which
+    /// change nothing here: a connection under way is watched until it is established, a listener
+    /// that has run out of descriptors is paused, and a registration that would report its end for
+    /// ever is suspended.
     ///
     /// # Errors
     ///
@@ -208,10 +210,10 @@ impl Local {
 
     /// Changes what `key` is registered for, and asks anew.
     ///
-    /// It may be called at any time. Of a connection under way, it says what the stream is asked
-    /// about when it is through; `on_connect` runs all the same. A listener that the loop has paused
-    /// for want of descriptors stays paused until the loop resumes it, and then follows the last
-    /// interest.
+    /// It may be called at any time. While a connection is under way, this sets the interest that the
+    /// stream will have once it is established; `on_connect` runs all the same. A listener that the
+    /// loop has paused for lack of descriptors stays paused until the loop resumes it, and then has
+    /// the interest that was set last.
     ///
     /// # Errors
     ///

@@ -15,8 +15,8 @@ use std::sync::atomic::Ordering;
 
 /// The loop as other threads see it: the way to hand it work.
 ///
-/// While one is alive, [`EventLoop::run`](super::EventLoop::run) does not end for want of
-/// anything to do: its owner may still send something.
+/// While a `Remote` exists, [`EventLoop::run`](super::EventLoop::run) does not end for lack of work:
+/// another thread may still send some.
 pub struct Remote {
     inbox: Arc<Inbox>,
 }
@@ -27,14 +27,15 @@ impl Remote {
         Self { inbox }
     }
 
-    /// Runs `f` on the loop's thread, in one of its next turns, in the order of sending: before what
-    /// the loop's thread queues afterwards by `call_soon` or `spawn`, too. Of calls that happen at
-    /// the same time on two threads either may be first.
+    /// Runs `f` on the loop's thread, in one of its next turns. Closures run in the order in which
+    /// they were sent, and before closures and tasks that the loop's thread queues afterwards by
+    /// `call_soon` or `spawn`. Of calls that happen at the same time on two threads either may be
+    /// first.
     ///
     /// # Errors
     ///
-    /// [`Closed`] with `f` in it, if the loop is gone, or is that of a parent process. A loop
-    /// that goes afterwards drops `f` on its own thread.
+    /// [`Closed`] with `f` in it, if the loop is gone, or belongs to a parent process. A loop that is
+    /// dropped afterwards drops `f` on its own thread.
     #[doc(alias = "call_soon_threadsafe")]
     #[track_caller]
     pub fn call_soon<F>(&self, f: F) -> Result<(), Closed<F>>
@@ -71,12 +72,12 @@ impl Remote {
         }
     }
 
-    /// Ends the loop's wait, if it is waiting. Without anything to do it waits again.
+    /// Ends the loop's wait, if it is waiting. A loop without work then waits again.
     pub fn wake(&self) {
         self.inbox.ring();
     }
 
-    /// Whether the loop is gone, or that of a parent process.
+    /// Whether the loop is gone, or belongs to a parent process.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.inbox.is_closed()

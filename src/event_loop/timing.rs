@@ -164,8 +164,8 @@ impl Local {
         self.times.instant(self.times.fresh_ns())
     }
 
-    /// Runs `f` in the next turn, after what was queued before it, by this thread or, with
-    /// [`Remote::call_soon`](super::Remote::call_soon), by one whose call happened before this one.
+    /// Runs `f` in the next turn, after the work that was queued before this call, by this thread or
+    /// by another thread with [`Remote::call_soon`](super::Remote::call_soon).
     ///
     /// Closures queued by closures run a turn later, so they cannot starve the
     /// descriptors (L5). On a closed loop `f` is dropped.
@@ -206,8 +206,8 @@ impl Local {
         )
     }
 
-    /// Runs `f` at `when`; in the next turn if that has passed, also before the loop was made. An
-    /// earlier deadline runs first, however long it has passed (up to nine years).
+    /// Runs `f` at `when`; in the next turn if `when` has passed. `when` may lie before the loop was
+    /// made. Of two deadlines that have passed the earlier one runs first (up to nine years back).
     ///
     /// # Examples
     ///

@@ -191,12 +191,14 @@ impl<T> Drop for Keeper<T> {
 /// Anything with a descriptor, for coroutines to wait on. Several may wait at once, in both
 /// directions; each is woken, and tries.
 ///
-/// [`Source::io`] waits and tries in one. Where the two stand apart, [`Source::wait_readable`] waits and
-/// [`Source::try_io`] tries: it is there to hear of `WouldBlock`. A `Source` dereferences to the thing itself, whose
-/// own operations it does not see; after one of those the next wait asks the kernel, which is one system call more.
+/// [`Source::io`] waits and tries in one call. To do the two separately, wait with
+/// [`Source::wait_readable`] and try with [`Source::try_io`], which sees a `WouldBlock`. A `Source`
+/// dereferences to the wrapped value, whose own operations it does not see; after one of those the
+/// next wait asks the kernel, which is one system call more.
 ///
-/// The descriptor is made non-blocking, and put back when the source is dropped ([`Local::register`]). An operation
-/// of yours relies on that: if whoever shares the open file makes it blocking meanwhile, it may block the loop.
+/// The descriptor is made non-blocking until the source is dropped ([`Local::register`]). An
+/// operation of yours relies on that: if another process makes the shared open file blocking
+/// meanwhile, the operation may block the loop.
 ///
 /// # Examples
 ///
@@ -233,8 +235,8 @@ impl<T: AsFd + 'static> Source<T> {
     /// # Errors
     ///
     /// `io::Error` around an [`Error`]: no loop is running here ([`Error::NoLoop`]), the
-    /// descriptor is registered already, or is none that can be waited for, or is a socket that nobody
-    /// has begun to connect ([`Error::NotConnected`], of the kind `NotConnected`). `io` is dropped.
+    /// descriptor is registered already, or cannot be waited for, or is a socket without a connection
+    /// that was begun ([`Error::NotConnected`], of the kind `NotConnected`). `io` is dropped.
     #[track_caller]
     pub fn new(io: T) -> io::Result<Self> {
         Self::with(io, false, Location::caller(), |state| {
@@ -287,11 +289,11 @@ impl<T: AsFd + 'static> Source<T> {
         }
     }
 
-    /// Waits until reading is worth a try; what is tried may still give `WouldBlock`.
+    /// Waits until a read is worth trying; the read may still return `WouldBlock`.
     ///
-    /// What has been reported since the last wait or operation ends it at once. If nothing has, and nothing
-    /// was seen to take what was there, the kernel is asked: a wait that follows a wait is over while there
-    /// is something to read, and not longer.
+    /// A report since the last wait or operation ends this wait at once. Without one, and if no
+    /// `WouldBlock` was seen since, the kernel is asked: so after another wait, this one ends at once
+    /// as long as there is something to read.
     ///
     /// # Errors
     ///
@@ -305,7 +307,7 @@ impl<T: AsFd + 'static> Source<T> {
         self.wait(Direction::Read).await
     }
 
-    /// Waits until writing is worth a try, as [`Source::wait_readable`] does for reading.
+    /// Waits until a write is worth trying, as [`Source::wait_readable`] does for a read.
     ///
     /// # Errors
     ///
@@ -324,9 +326,9 @@ impl<T: AsFd + 'static> Source<T> {
     }
 
     /// Runs `operation` until it gives something other than `WouldBlock` (or `Interrupted`),
-    /// waiting before each try until one is worth it, as [`Source::wait_readable`] does: of several in a row
-    /// each but the first costs a look at the kernel. To take all that has come, [`Source::try_io`] is
-    /// cheaper. An operation may also do that by itself, and return `Ok` when it has met `WouldBlock`.
+    /// waiting before each try until it is worth trying, as [`Source::wait_readable`] does. In a row
+    /// of calls, each but the first asks the kernel. To take all that has come, [`Source::try_io`] is
+    /// cheaper. `operation` may also loop by itself, and return `Ok` once it has met `WouldBlock`.
     ///
     /// # Errors
     ///
@@ -345,13 +347,13 @@ impl<T: AsFd + 'static> Source<T> {
         poll_fn(|cx| place.poll_io(cx, Place::poll_unused, &mut operation)).await
     }
 
-    /// Runs `operation` now, without waiting, again only if a signal broke it off (`Interrupted`). After a
-    /// `WouldBlock` the next wait goes on until the kernel reports something new.
+    /// Runs `operation` now, without waiting; again only if a signal interrupted it (`Interrupted`).
+    /// After a `WouldBlock` the next wait lasts until the kernel reports something new.
     ///
     /// # Errors
     ///
-    /// What `operation` gives; or what the system says to being asked again, where the poller wants that
-    /// after a `WouldBlock` ([`Local::rearms`]).
+    /// The error of `operation`; or the system's error if the poller must rearm after a `WouldBlock`
+    /// ([`Local::rearms`]) and cannot.
     pub fn try_io<R>(
         &self,
         direction: Direction,

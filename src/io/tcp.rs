@@ -104,13 +104,13 @@ impl TcpStream {
         Self::from_kernel(Rc::new(fd))
     }
 
-    /// Takes a connection of another kernel over: of the one that the poller of the loop that runs
-    /// here belongs to ([`Poller::kernel`](crate::poll::Poller::kernel)).
+    /// Makes a stream of a connection of another kernel: the kernel of the current loop's poller
+    /// ([`Poller::kernel`](crate::poll::Poller::kernel)).
     ///
     /// # Errors
     ///
-    /// As [`Source::new`]; of a loop on another kernel [`Error::BadDescriptor`](crate::Error::BadDescriptor).
-    /// The descriptor is dropped.
+    /// As [`Source::new`]; [`Error::BadDescriptor`](crate::Error::BadDescriptor) if the current loop
+    /// is on another kernel. The descriptor is dropped.
     #[track_caller]
     pub fn from_kernel(fd: Rc<dyn KernelFd>) -> io::Result<Self> {
         Self::made(Socket::Other(fd), Location::caller())

@@ -61,8 +61,8 @@ impl TcpListener {
         Self::of(socket, is_nonblocking, Location::caller())
     }
 
-    /// Takes a listener of another kernel over: of the one that the poller of the loop that runs here
-    /// belongs to ([`Poller::kernel`](crate::poll::Poller::kernel)).
+    /// Makes a listener of a listening socket of another kernel: the kernel of the current loop's
+    /// poller ([`Poller::kernel`](crate::poll::Poller::kernel)).
     ///
     /// # Errors
     ///

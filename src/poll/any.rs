@@ -86,7 +86,7 @@ impl<'a> AnyFd<'a> {
         }
     }
 
-    /// By which calls it is read and written without waiting.
+    /// Returns which system calls read and write this descriptor without waiting.
     #[must_use]
     pub fn transfer(self) -> Transfer {
         match self {
@@ -96,8 +96,8 @@ impl<'a> AnyFd<'a> {
         }
     }
 
-    /// Reads without waiting, even if it is blocking. `known` is what is known of it so far, at first
-    /// [`AnyFd::transfer`].
+    /// Reads without waiting, even if the descriptor is blocking. `known` caches which system calls
+    /// work, and starts as [`AnyFd::transfer`].
     ///
     /// # Errors
     ///
@@ -110,8 +110,7 @@ impl<'a> AnyFd<'a> {
         }
     }
 
-    /// Writes without waiting, even if it is blocking. A socket is asked to spare us the signal where
-    /// nobody reads.
+    /// Writes without waiting, even if the descriptor is blocking, and without `SIGPIPE` on sockets.
     ///
     /// # Errors
     ///
@@ -125,7 +124,7 @@ impl<'a> AnyFd<'a> {
         }
     }
 
-    /// Reads (`read(2)`), and waits if it is blocking: see [`AnyFd::try_read`].
+    /// Reads (`read(2)`), and waits if the descriptor is blocking: see [`AnyFd::try_read`].
     ///
     /// # Errors
     ///
@@ -138,7 +137,7 @@ impl<'a> AnyFd<'a> {
         }
     }
 
-    /// Writes (`write(2)`), and waits if it is blocking: see [`AnyFd::try_write`].
+    /// Writes (`write(2)`), and waits if the descriptor is blocking: see [`AnyFd::try_write`].
     ///
     /// # Errors
     ///
@@ -203,8 +202,8 @@ impl<'a> AnyFd<'a> {
         }
     }
 
-    /// What holds of it just now, whoever asks and whatever has been reported: one look at the kernel,
-    /// which waits for nothing.
+    /// Returns the facts that hold now, whatever has been reported before: one query of the kernel,
+    /// without waiting.
     ///
     /// # Errors
     ///
@@ -217,7 +216,7 @@ impl<'a> AnyFd<'a> {
         }
     }
 
-    /// Whether it is a connection that nobody has begun, and that is reported as hung up all the same.
+    /// Whether this is a socket before `connect(2)` that pollers report as hung up.
     ///
     /// # Errors
     ///
@@ -242,8 +241,9 @@ impl<'a> AnyFd<'a> {
         }
     }
 
-    /// What holds of it just now, each fact by itself: an error does not imply that it can be read and
-    /// written, as it does in what a poller reports. One look at the kernel, which waits for nothing.
+    /// Returns the facts that hold now, each by itself: unlike in what a poller reports, an error
+    /// does not imply that the descriptor is readable and writable. One query of the kernel, without
+    /// waiting.
     ///
     /// # Errors
     ///
@@ -255,7 +255,7 @@ impl<'a> AnyFd<'a> {
         }
     }
 
-    /// Whether it is a pipe or a FIFO.
+    /// Whether this is a pipe or a FIFO.
     ///
     /// # Errors
     ///
@@ -272,11 +272,11 @@ impl<'a> AnyFd<'a> {
         }
     }
 
-    /// Its own address (`getsockname(2)`).
+    /// Returns the local address of the socket (`getsockname(2)`).
     ///
     /// # Errors
     ///
-    /// As there; `InvalidInput` where it is no address of the internet.
+    /// As `getsockname(2)`; `InvalidInput` if it is not an internet address.
     pub fn local_addr(self) -> io::Result<SocketAddr> {
         match self {
             Self::System(fd) => socket::local_addr(fd),

@@ -66,8 +66,8 @@ pub trait AnyKernel {
         false
     }
 
-    /// A number by which it is told from other kernels, the same for all that stands for it and of its
-    /// descriptors ([`KernelFd::kernel_identity`]); `None` where nobody needs to.
+    /// A number that identifies this kernel, the same for all handles of it and for its descriptors
+    /// ([`KernelFd::kernel_identity`]); `None` if it need not be told apart.
     fn identity(&self) -> Option<usize> {
         None
     }
@@ -92,8 +92,9 @@ impl Placeholder {
 }
 
 /// A descriptor of an [`AnyKernel`]. Operations are those of [`AnyFd`](super::AnyFd), and fail as
-/// they do; none ever waits: a kernel that stands on the system's descriptors reads and writes by
-/// [`AnyFd::try_read`](super::AnyFd::try_read) and its sister. To drop it is to close it.
+/// they do. None ever waits: a kernel that uses the system's descriptors reads with
+/// [`AnyFd::try_read`](super::AnyFd::try_read) and writes with
+/// [`AnyFd::try_write`](super::AnyFd::try_write). Dropping it closes it.
 #[allow(missing_docs)] // each is the system call of its name; see `AnyFd`
 #[allow(clippy::missing_errors_doc)]
 pub trait KernelFd: fmt::Debug {
@@ -121,18 +122,19 @@ pub trait KernelFd: fmt::Debug {
     fn take_error(&self) -> io::Result<Option<io::Error>>;
     fn is_connected(&self) -> io::Result<bool>;
     fn readiness(&self) -> io::Result<Readiness>;
-    /// Whether it is reported as hung up because nobody has begun to connect it.
+    /// Whether this is a socket before `connect(2)` that pollers report as hung up.
     fn is_unconnected(&self) -> io::Result<bool> {
         Ok(false)
     }
     fn unread(&self) -> io::Result<usize>;
     fn peek(&self) -> io::Result<bool>;
-    /// What holds of it just now. Asked when an error was reported, to tell one that ends a
-    /// connection from one that does not; `NONE` is right for a kernel that knows only the former.
+    /// Returns the facts that hold now. Called when an error was reported, to tell an error that ends
+    /// a connection from one that does not; `NONE` is right for a kernel that has only the former.
     fn facts(&self) -> io::Result<Readiness> {
         Ok(Readiness::NONE)
     }
-    /// Whether it is a pipe: of what is no socket, only that is over with an error.
+    /// Whether this is a pipe: of descriptors that are not sockets, only a pipe has ended when it has
+    /// an error.
     fn is_pipe(&self) -> io::Result<bool> {
         Ok(self.kind() == socket::Kind::Other)
     }

@@ -46,7 +46,8 @@ impl Interest {
     pub const WRITE: Self = Self(2);
     /// [`READ`](Self::READ) and [`WRITE`](Self::WRITE).
     pub const BOTH: Self = Self(3);
-    /// Urgent data and what else is exceptional (`POLLPRI`, an error that ends nothing); not in kqueue.
+    /// Urgent data and other exceptional conditions (`POLLPRI`, an error that ends nothing); not in
+    /// kqueue.
     pub const PRIORITY: Self = Self(4);
 
     /// Whether all of `other` is in `self`.
@@ -115,8 +116,9 @@ impl Readiness {
     pub const READ_CLOSED: Self = Self(4);
     /// Nothing that we write will arrive any more.
     pub const WRITE_CLOSED: Self = Self(8);
-    /// An error waits; `SO_ERROR`, or the next operation, tells which. If both sides are open there may
-    /// be none: Linux reports so that something lies in a socket's error queue, or a kernel file changed.
+    /// An error waits; `SO_ERROR`, or the next operation, returns it. If both sides are open there
+    /// may be none: Linux also reports an entry in a socket's error queue, or a change of a kernel
+    /// file, in this way.
     pub const ERROR: Self = Self(16);
     /// Urgent data, or another exceptional condition (`POLLPRI`).
     pub const PRIORITY: Self = Self(32);
@@ -294,9 +296,8 @@ pub trait Poller {
     /// acknowledgement from the peer. Both on `poll(2)`, which knows no edges.
     fn rearms(&self) -> Interest;
 
-    /// Whether [`Interest::PRIORITY`] is answered. Where it is not, as on kqueue, nobody hears of an urgent
-    /// byte; but a read stops before it, and reading less than there was room for does not mean that
-    /// nothing is left.
+    /// Whether [`Interest::PRIORITY`] is reported. If not, as on kqueue, an urgent byte is not
+    /// reported, but a read stops before it; so a short read does not prove that nothing is left.
     fn reports_urgent_data(&self) -> bool {
         true
     }
@@ -320,12 +321,12 @@ pub trait Poller {
     /// have a loop of their own; `None` where there is none (`poll(2)`).
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 
-    /// A descriptor for a host that has a loop of its own, as [`as_fd`](Poller::as_fd), which stays the
-    /// same whatever becomes of the poller ([`rebuild`](Poller::rebuild)).
+    /// Returns a descriptor for a host with a loop of its own, as [`as_fd`](Poller::as_fd), which
+    /// stays the same even after [`rebuild`](Poller::rebuild).
     ///
     /// # Errors
     ///
-    /// `Unsupported` where there is none; the system's own reason for having none left.
+    /// `Unsupported` if the poller has none; the system's error if it cannot make one.
     fn host_fd(&mut self) -> io::Result<OwnedFd> {
         match self.as_fd() {
             Some(fd) => fd.try_clone_to_owned(),
@@ -333,32 +334,33 @@ pub trait Poller {
         }
     }
 
-    /// Makes what [`host_fd`](Poller::host_fd) returned readable once `after` has passed, too; `None`
-    /// takes that back. It may come late by what the system counts in, and end a wait without an
+    /// Makes the descriptor of [`host_fd`](Poller::host_fd) readable once `after` has passed, too;
+    /// `None` clears that. It may come late by the system's resolution, and may end a wait without an
     /// event.
     ///
     /// # Errors
     ///
-    /// `Unsupported` where that cannot be.
+    /// `Unsupported` if the poller has no such deadline.
     fn set_deadline(&mut self, after: Option<Duration>) -> io::Result<()> {
         let _ = after;
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Makes the system watch `watched` and nothing else, whatever it thinks that it has to watch
-    /// besides: a descriptor that was closed behind our back and lives on under another number, for
-    /// one. An edge may be reported once more. `false` where the system has no such thing.
+    /// Makes the system watch `watched` and nothing else. For a descriptor that was closed outside
+    /// the loop while a duplicate keeps its file open: the system would go on reporting it. An edge
+    /// may be reported once more. Returns `false` if the poller does not support this.
     ///
     /// # Errors
     ///
-    /// The system's, and then all is as it was.
+    /// The system's error; then nothing has changed.
     fn rebuild(&mut self, watched: &[Watched]) -> io::Result<bool> {
         let _ = watched;
         Ok(false)
     }
 
-    /// Whether the next [`wait`](Poller::wait) has something to do that [`as_fd`](Poller::as_fd) does
-    /// not show, for hosts that wait for that descriptor. Elsewhere the wait comes by itself.
+    /// Whether the next [`wait`](Poller::wait) has something to do although [`as_fd`](Poller::as_fd)
+    /// is not readable. Hosts that wait for that descriptor need this; without a host the next wait
+    /// comes by itself.
     fn needs_wait(&self) -> bool {
         false
     }
@@ -369,16 +371,16 @@ pub trait Poller {
     }
 }
 
-/// A registration, as [`Poller::register`] was asked for it, or [`Poller::modify`] since.
+/// A registration, as [`Poller::register`] or the last [`Poller::modify`] has set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watched {
     /// The descriptor's number.
     pub fd: RawFd,
-    /// What comes back with its events.
+    /// The token of its events.
     pub token: u64,
-    /// What is asked for.
+    /// The interest.
     pub interest: Interest,
-    /// How often it is reported.
+    /// The trigger.
     pub trigger: Trigger,
 }
 

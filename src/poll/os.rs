@@ -87,19 +87,19 @@ const NAMED: &[(&str, Make)] = &[
     ("poll", || Ok(Box::new(super::portable::PollPoller::new()?))),
 ];
 
-/// Makes the best poller that this system has; or the one that the environment names.
+/// Makes the best poller of this system, or the one that `READILY_POLLER` names.
 ///
-/// The variable `READILY_POLLER` may name another poller for a whole program, to see how it
-/// fares there: `epoll`, `poll`, and on Linux `kqueue-apple`, `kqueue-freebsd` and `kqueue-netbsd`,
-/// which follow [`EmulatedQueue`](super::os::emulated::EmulatedQueue)'s rules; on a BSD `kqueue`
-/// and `poll`. It is read once, and is not obeyed by a program that runs with more rights than
-/// its caller has (set-user-id, capabilities). Who passes a poller of its own
-/// ([`EventLoop::with`](crate::EventLoop::with)) is not asked.
+/// The variable `READILY_POLLER` may name another poller for a whole program, to test the program on
+/// it: `epoll`, `poll`, and on Linux `kqueue-apple`, `kqueue-freebsd` and `kqueue-netbsd`, which
+/// follow [`EmulatedQueue`](super::os::emulated::EmulatedQueue)'s rules; on a BSD `kqueue` and
+/// `poll`. The variable is read once. It is ignored by a program that runs with more rights than its
+/// caller has (set-user-id, capabilities), and where a poller is passed to
+/// [`EventLoop::with`](crate::EventLoop::with).
 ///
 /// # Errors
 ///
-/// Too many descriptors, or no memory; `InvalidInput` for a name that is none, with those that
-/// are.
+/// Too many descriptors, or no memory; `InvalidInput` for an unknown name, with a list of the known
+/// ones.
 pub fn default() -> io::Result<Box<dyn Poller>> {
     static NAME: OnceLock<Option<OsString>> = OnceLock::new();
     let name =

@@ -105,7 +105,7 @@ impl<T> Sender<T> {
         self.mailbox.push(value)
     }
 
-    /// Keeps a place for a value that comes later, without waiting.
+    /// Reserves room for one value, without waiting.
     ///
     /// # Errors
     ///
@@ -170,8 +170,8 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
-/// A place in a channel that is kept until this is used, or dropped. It is a sender as well: while
-/// there is one, the receiver waits for it.
+/// Reserved room for one value in a channel, until it is used or dropped. It counts as a sender:
+/// while it exists, the receiver waits for it.
 #[must_use = "dropping it gives the place up"]
 pub struct Reservation<T> {
     sender: Sender<T>,
@@ -183,7 +183,7 @@ impl<T> Reservation<T> {
     ///
     /// # Errors
     ///
-    /// [`Shut`] with `value` in it, if the receiver or its loop has gone since, or was closed.
+    /// [`Shut`] with `value` in it, if the receiver or its loop has gone, or the receiver was closed.
     pub fn send(mut self, value: T) -> Result<(), Shut<T>> {
         if self.sender.remote.is_closed() {
             return Err(Shut(value));

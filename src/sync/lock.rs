@@ -58,7 +58,7 @@ impl<T> Lock<T> {
     /// Waits for its turn, and takes the lock until the guard is dropped.
     ///
     /// Whoever takes it twice waits for ever. A future of this that is kept, and neither awaited nor
-    /// dropped, keeps everybody behind it waiting once it is granted: see
+    /// dropped, keeps all waiters behind it waiting once it is granted: see
     /// [futurelock](crate::select#futurelock).
     ///
     /// # Cancellation

@@ -7,9 +7,9 @@
 //!
 //! The names are those of asyncio, whose locks and queues these are. Not in the notes.
 //!
-//! Only a future that is polled can fetch what it was granted. One that is kept without being polled, as by a
-//! [`select`](crate::select()) that it was lent to, keeps it from all behind it ("futurelock"): see
-//! [there](crate::select#futurelock).
+//! Only a poll of a future can fetch what the future was granted. A future that is kept without being
+//! polled, for instance after a [`select`](crate::select()) that it was lent to, keeps the grant from
+//! all waiters behind it: see [futurelock](crate::select#futurelock).
 //!
 //! What has one side has a constructor of its type: `new`, or, where it may be full, `bounded` and
 //! `unbounded`. What has two sides is a module, for their types have the same names in each, and its

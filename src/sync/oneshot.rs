@@ -166,8 +166,8 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// [`GetError::Empty`] if it has not come yet; [`GetError::Shut`] if it will not: it was taken, the
-    /// sender has gone, or this was [closed](Receiver::close).
+    /// [`GetError::Empty`] if the value has not come yet; [`GetError::Shut`] if it will not: it was
+    /// taken, the sender has gone, or this receiver was [closed](Receiver::close).
     pub fn try_recv(&mut self) -> Result<T, GetError> {
         match self.shared.look() {
             Some(seen) => seen.map_err(|Shut(())| GetError::Shut),

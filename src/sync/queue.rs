@@ -69,9 +69,9 @@ impl<T> Queue<T> {
     ///
     /// # Panics
     ///
-    /// If `maxsize` is zero: an item could never be put. In asyncio, `Queue(0)` is a queue without
-    /// a limit; here that is [`Queue::unbounded`]. A number that was read from a configuration file
-    /// is to be looked at before.
+    /// If `maxsize` is zero: an item could never be put. In asyncio, `Queue(0)` is a queue without a
+    /// limit; here that is [`Queue::unbounded`]. Check a number that comes from a configuration file
+    /// first.
     #[must_use]
     pub fn bounded(maxsize: usize) -> Self {
         Self::with(maxsize)
@@ -95,8 +95,9 @@ impl<T, S: Store<T>> Queue<T, S> {
     /// # Cancellation
     ///
     /// Dropping it drops an item that was not put yet, and its place in the line. One that was put
-    /// before the future has been polled again stays: no item is in the queue twice, or half. So one
-    /// that was dropped may have put; where that matters, [`reserve`](Queue::reserve).
+    /// before the future has been polled again stays: no item is in the queue twice, or half. So a
+    /// `put` that was dropped may have put its item; to rule that out, use
+    /// [`reserve`](Queue::reserve).
     pub fn put(&self, item: T) -> impl Future<Output = Result<(), Shut<T>>> {
         Put::new(&*self.shelf, item)
     }
@@ -112,7 +113,8 @@ impl<T, S: Store<T>> Queue<T, S> {
     }
 
     /// Waits for an item, and takes it. A future of this that is kept, and neither awaited nor dropped,
-    /// keeps the item that it is granted from all others: see [futurelock](crate::select#futurelock).
+    /// keeps the item that it is granted from all other waiters: see
+    /// [futurelock](crate::select#futurelock).
     ///
     /// # Errors
     ///
@@ -190,11 +192,11 @@ impl<T, S: Store<T>> Queue<T, S> {
         self.shelf.shut();
     }
 
-    /// Closes it and empties it: here is what was in it, in the order in which it would have been got. Each
-    /// of these counts as [done](Queue::task_done). Those who wait are told.
+    /// Closes the queue and returns its items, in the order in which they would have been got. Each
+    /// of them counts as [done](Queue::task_done). All waiters are woken.
     ///
-    /// If comparing them panics, all of them come in any order, and the panic follows the
-    /// [`PanicPolicy`](crate::PanicPolicy) of the loop.
+    /// If comparing the items panics, all of them are returned in any order, and the panic follows
+    /// the [`PanicPolicy`](crate::PanicPolicy) of the loop.
     pub fn close_now(&self) -> Vec<T> {
         self.shelf.clear()
     }
@@ -283,9 +285,10 @@ kind_of_queue! {
     /// A [`Queue`], to which it dereferences, that gives out the least item first, and of those
     /// that are equal the one that came first. For the greatest, put `Reverse` items.
     ///
-    /// Its calls compare items, before they change anything. That must not use the queue, which would
-    /// panic. If comparing panics, so does the call: an item that was to be got is still in the queue, one
-    /// that was to be put is not in it and is dropped, and nobody else who waits is kept from anything.
+    /// Its calls compare items before they change anything. A comparison must not use the queue,
+    /// which would panic. If a comparison panics, so does the call: an item that was to be got is
+    /// still in the queue, one that was to be put is not in it and is dropped, and other waiters are
+    /// served as before.
     ///
     /// ```
     /// let queue = readily::sync::PriorityQueue::unbounded();

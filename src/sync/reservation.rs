@@ -1,8 +1,8 @@
-//! `Reservation`: a place in a queue for an item that comes later.
+//! `Reservation`: room in a queue that is kept for a later item.
 //!
 //! A `put` that is cancelled, or loses a race, drops its item, or has put it already: its caller does
-//! not know, and one that tries again may put it twice. Waiting for a place is what may be given
-//! up; putting an item into that place is done at once, and fails only where the queue was closed.
+//! not know which, and may put the item twice by trying again. With `reserve`, only the wait for room
+//! may be given up; putting the item does not wait, and fails only if the queue was closed.
 //!
 //! Not in asyncio. In tokio: `mpsc::Sender::reserve`. Rule: Q6.
 
@@ -14,10 +14,12 @@ use super::store::{Fifo, Store};
 use std::fmt;
 use std::rc::Rc;
 
-/// A place in a queue that is kept until this is used, or dropped. It may be sent to another task.
+/// Reserved room for one item in a queue, until it is used or dropped. It may be sent to another
+/// task.
 ///
-/// One that is kept and neither used nor dropped takes room from all others; so does a future of
-/// [`Queue::reserve`] that was granted one: see [futurelock](crate::select#futurelock).
+/// A reservation that is neither used nor dropped takes room from all others; so does a future of
+/// [`Queue::reserve`] that was granted one and is not polled: see
+/// [futurelock](crate::select#futurelock).
 #[must_use = "dropping it gives the place up"]
 pub struct Reservation<T, S: Store<T> = Fifo<T>> {
     shelf: Rc<Shelf<T, S>>,
@@ -29,7 +31,7 @@ impl<T, S: Store<T>> Reservation<T, S> {
         Self { shelf }
     }
 
-    /// Puts `item` into the place, without waiting.
+    /// Puts `item` into the reserved room, without waiting.
     ///
     /// # Errors
     ///
@@ -37,7 +39,7 @@ impl<T, S: Store<T>> Reservation<T, S> {
     ///
     /// # Panics
     ///
-    /// If comparing it with the others does: `item` is not in the queue then.
+    /// If comparing `item` with the others panics; then `item` is not in the queue.
     pub fn put(self, item: T) -> Result<(), Shut<T>> {
         // The place is given up afterwards, when the item has it.
         self.shelf.put_reserved(item)
@@ -57,11 +59,12 @@ impl<T, S: Store<T>> fmt::Debug for Reservation<T, S> {
 }
 
 impl<T, S: Store<T>> Queue<T, S> {
-    /// Waits for room, and keeps a place for an item that comes later. It waits in one line with
+    /// Waits for room, and reserves it for a later item. It waits in one line with
     /// [`put`](Queue::put).
     ///
-    /// What may be cancelled, or lose a race, waits here and then puts at once: the item is never in
-    /// question. A [`put`](Queue::put) that was dropped may have put.
+    /// Use this where a [`put`](Queue::put) may be cancelled, or lose a race: a `put` that was
+    /// dropped may have put its item. The reservation's `put` does not wait, so the caller always
+    /// knows.
     ///
     /// # Errors
     ///
@@ -69,7 +72,7 @@ impl<T, S: Store<T>> Queue<T, S> {
     ///
     /// # Cancellation
     ///
-    /// Dropping it gives up its place in the line, and a place that it was granted is the next one's.
+    /// Dropping it gives up its place in the line; room that was granted goes to the next waiter.
     ///
     /// # Examples
     ///
@@ -97,7 +100,7 @@ impl<T, S: Store<T>> Queue<T, S> {
         Reserve::new(&self.shelf)
     }
 
-    /// Keeps a place for an item that comes later, if there is room and nobody waits for it.
+    /// Reserves room for a later item, if there is room and no other task waits for it.
     ///
     /// # Errors
     ///

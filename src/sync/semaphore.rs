@@ -59,8 +59,8 @@ impl Semaphore {
 
     /// Waits for so many permits at once. Nobody who comes later gets one before, also where
     /// there are enough for him; for more than there ever are it waits for ever.
-    /// A future of this that is kept, and neither awaited nor dropped, keeps what it is granted from all
-    /// others: see [futurelock](crate::select#futurelock).
+    /// A future of this that is neither awaited nor dropped keeps what it is granted from all other
+    /// waiters: see [futurelock](crate::select#futurelock).
     ///
     /// # Cancellation
     ///

@@ -75,7 +75,7 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// [`Shut`] with `value` in it, if there are no receivers: nothing has changed. See
+    /// [`Shut`] with `value` in it, if there are no receivers; then nothing has changed. See
     /// [`send_replace`](Sender::send_replace).
     pub fn send(&self, value: T) -> Result<(), Shut<T>> {
         if self.receivers() == 0 {
@@ -95,8 +95,8 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Puts `value` in place of the last, tells all receivers, if there are any, and returns the one
-    /// that was there. For a state that is kept whether or not somebody looks: a receiver that
+    /// Replaces the last value by `value`, notifies all receivers, and returns the replaced value.
+    /// For a state that is kept even without receivers: a receiver that
     /// [subscribes](Sender::subscribe) later sees it.
     ///
     /// ```

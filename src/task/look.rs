@@ -64,8 +64,8 @@ impl<T: 'static> Task<T> {
     /// before. It is taken out while `f` looks, so to ask this task once more within `f` gives
     /// `None` too.
     ///
-    /// What was looked at counts as retrieved: a panic in it is not reported when the task is dropped, nor
-    /// an error by [`detach_reporting`](Task::detach_reporting).
+    /// A result that was inspected counts as retrieved: a panic in it is not reported when the task
+    /// is dropped, nor an error by [`detach_reporting`](Task::detach_reporting).
     pub fn with_result<R>(&self, f: impl FnOnce(&Result<T, JoinError>) -> R) -> Option<R> {
         self.peek_result(|result| {
             self.cell().standing().see();

@@ -88,9 +88,9 @@ impl SimLoop {
         Self::with(faults)
     }
 
-    /// A loop with these faults: over a poller with epoll's rules, unless the variable
-    /// `READILY_POLLER` names the kqueue of a system (see [`poll::os::default`](crate::poll::os::default)),
-    /// which it then is in memory, too.
+    /// Makes a loop with these faults. Its poller has epoll's rules, unless the variable
+    /// `READILY_POLLER` names the kqueue of a system (see
+    /// [`poll::os::default`](crate::poll::os::default)); then it is that kqueue, in memory.
     ///
     /// # Panics
     ///
@@ -260,8 +260,8 @@ impl SimLoop {
         self.kernel.trace()
     }
 
-    /// Keeps the last `bytes` of the trace and no more, from here on; with 0 there is none, and no
-    /// wait writes a line. For runs of millions of turns.
+    /// Keeps only the last `bytes` of the trace from here on; 0 turns the trace off. For runs of
+    /// millions of turns.
     ///
     /// # Examples
     ///

@@ -75,8 +75,8 @@ pub fn record(sink: impl Write + 'static) -> Result<(EventLoop, Recorder), Error
 /// something else, that operation fails, and so does everything after it. A tape that was cut off
 /// is played for as long as it lasts; a change in the piece where it ends may then not be noticed.
 ///
-/// Both loops begin with [`PanicPolicy::Isolate`](crate::PanicPolicy::Isolate): what a program sets on one it
-/// sets on the other.
+/// Both loops begin with [`PanicPolicy::Isolate`](crate::PanicPolicy::Isolate): if a program sets
+/// another policy on the recorded loop, it must set the same on the replayed one.
 ///
 /// # Errors
 ///

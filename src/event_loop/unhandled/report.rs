@@ -14,7 +14,7 @@ use std::os::fd::RawFd;
 use std::panic::Location;
 use std::time::Duration;
 
-/// Something that went wrong and that no call returned.
+/// A failure that no call could return.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Unhandled {
@@ -25,7 +25,7 @@ pub enum Unhandled {
         /// What the panic said, where it said it with a string.
         message: String,
     },
-    /// A task that runs by itself has ended in an error: see
+    /// A detached task has returned an error: see
     /// [`Task::detach_reporting`](crate::Task::detach_reporting).
     TaskFailed {
         /// Which.
@@ -33,7 +33,7 @@ pub enum Unhandled {
         /// What the error says.
         error: String,
     },
-    /// In debug mode: a call that took too long, and kept the loop from everybody else.
+    /// In debug mode: a call that took too long, and blocked the loop.
     Slow {
         /// Who was called.
         origin: Origin,
@@ -49,23 +49,22 @@ pub enum Unhandled {
         /// Which of them took longest.
         longest: Origin,
     },
-    /// In debug mode: a [`run`](crate::run()) waits, and nothing on its loop can end that. There is
-    /// no timer, no descriptor, no [`Remote`](crate::event_loop::Remote), no task of another loop is awaited, and
-    /// nobody is ready: a lock that is taken twice, a promise that is kept and not settled, tasks that
-    /// wait for each other. Only a waker can that another thread has, of which the loop does not know:
-    /// where one does, this is a false alarm. Told once for each run.
+    /// In debug mode: a [`run`](crate::run()) waits, and nothing on its loop can end the wait. There
+    /// is no timer, no descriptor, no [`Remote`](crate::event_loop::Remote), no wait for a task of
+    /// another loop, and no task is ready. The causes are a lock that is taken twice, a promise that
+    /// is kept and not settled, or tasks that wait for each other. If another thread has a waker that
+    /// the loop does not know of, this is a false alarm. Reported once for each run.
     Stuck {
         /// Who waits, by name.
         tasks: Vec<String>,
     },
-    /// In debug mode: what a future was granted keeps others waiting, for it is neither polled nor dropped.
-    /// Told once for each grant, when nothing else is ready, or after sixteen turns.
+    /// In debug mode: a future keeps a grant that others wait for, and is neither polled nor dropped.
+    /// Reported once for each grant, when nothing else is ready, or after sixteen turns.
     Futurelock(Futurelock),
     /// A new connection could not be accepted: no descriptor or memory was left, or an error
     /// came again and again. The listener is paused, and tries again when a descriptor of this
     /// loop is closed, or after a while. Reported at once, and then at most once a second for each
-    /// listener: at the limit, each connection that closes makes room for one, and then there is none
-    /// again.
+    /// listener, because at the limit each connection that closes makes room for one more.
     AcceptPaused {
         /// The listener.
         fd: RawFd,
@@ -78,9 +77,9 @@ pub enum Unhandled {
         /// How many pauses of this listener were not reported, since the last one that was.
         held_back: u64,
     },
-    /// A connection was accepted and could not be registered: the system has no memory for it, or
-    /// has reached its limit of watches. It is closed, and the listener goes on. Reported as
-    /// [`AcceptPaused`](Self::AcceptPaused) is.
+    /// A connection was accepted and could not be registered: the system has no memory for it, or has
+    /// reached its limit of watches. The connection is closed, and the listener goes on. Reported as
+    /// often as [`AcceptPaused`](Self::AcceptPaused).
     ConnectionLost {
         /// The listener.
         fd: RawFd,
@@ -93,7 +92,8 @@ pub enum Unhandled {
         /// How many of this listener were not reported, since the last one that was.
         held_back: u64,
     },
-    /// A listener of [`Local::listen`](crate::Local::listen) cannot accept any more, and its registration has ended.
+    /// A listener of [`Local::listen`](crate::Local::listen) cannot accept any more, and its
+    /// registration has ended.
     ListenerFailed {
         /// The listener.
         fd: RawFd,
@@ -102,22 +102,22 @@ pub enum Unhandled {
         /// What `accept(2)` said.
         error: io::Error,
     },
-    /// The system goes on reporting a descriptor that is registered no more: somebody closed it
-    /// behind the loop's back while a duplicate of it, or a child, kept its file open (epoll(7),
-    /// question 6). On Linux the loop goes on with a new epoll instance, without it; elsewhere it
-    /// would spin while that is ready. Told once for each.
+    /// The system goes on reporting a descriptor that is not registered any more: it was closed
+    /// outside the loop, while a duplicate of it, or a child process, kept its file open (epoll(7),
+    /// question 6). On Linux the loop goes on with a new epoll instance, without that descriptor;
+    /// elsewhere the loop would spin while the descriptor is ready. Reported once for each.
     Ghost,
-    /// A callback, or a poll of a task, has entered another loop and not left it before it returned: a
-    /// guard of [`EventLoop::enter`](crate::EventLoop::enter) is held across an await, or was
-    /// forgotten. What comes next would spawn, sleep and register on that loop. This one is
+    /// A callback, or a poll of a task, has entered another loop and not left it before it returned:
+    /// a guard of [`EventLoop::enter`](crate::EventLoop::enter) is held across an await, or was
+    /// forgotten. Other code would then spawn, sleep and register on that loop. So this loop is made
     /// current again, and the guard has no effect any more.
     EnterHeld {
         /// Which.
         origin: Origin,
     },
-    /// A descriptor of the loop's own was closed with an error: `EIO`, `ENOSPC` or `EDQUOT` for
-    /// what was written before and could not be kept, `EBADF` where somebody else had closed it
-    /// already. It is not open any more, and is not closed again.
+    /// Closing one of the loop's descriptors returned an error: `EIO`, `ENOSPC` or `EDQUOT` if bytes
+    /// that were written before could not be stored, `EBADF` if other code had closed it already. The
+    /// descriptor is not open any more, and is not closed again.
     CloseFailed {
         /// The number that it had.
         fd: RawFd,
@@ -126,7 +126,7 @@ pub enum Unhandled {
         /// What `close(2)` said.
         error: io::Error,
     },
-    /// The system refused something that the loop did by itself.
+    /// The system refused a call that the loop made by itself.
     Io {
         /// What it was doing.
         what: &'static str,

@@ -4,13 +4,13 @@
 
 use readily_sys::kq_abi::Personality::{self, Apple, FreeBsd, NetBsd};
 
-/// Something that stays otherwise on Linux, whatever is emulated.
+/// A difference from the emulated system that remains on Linux.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limit {
-    /// By which tests, scripts and pages speak of it.
+    /// The name that tests, scripts and pages use.
     pub name: &'static str,
-    /// The systems where it is otherwise.
+    /// The systems that differ.
     pub systems: &'static [Personality],
     /// What those systems do.
     pub there: &'static str,
@@ -34,7 +34,8 @@ const fn limit(
     }
 }
 
-/// All of them. The testing chapter has the same table, and `.ci/kqueue-on-linux` names its rows.
+/// All limits of the emulation. The testing chapter has the same table, and `.ci/kqueue-on-linux`
+/// names its rows.
 pub const LIMITS: &[Limit] = &[
     limit(
         "reset-for-unread",

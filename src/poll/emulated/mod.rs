@@ -1,14 +1,14 @@
-//! A kqueue over Linux's own descriptors, as FreeBSD, macOS or NetBSD have it.
+//! A kqueue over Linux's own descriptors, with the rules of FreeBSD, macOS or NetBSD.
 //!
-//! The project's own kqueue poller runs on it, with real sockets and pipes, and with it everything
-//! above: tests, examples, programs of users (`READILY_POLLER=kqueue-apple`). So what a program would
-//! meet on a Mac is met on Linux first, as far as that can be: [`LIMITS`] lists by name where Linux
-//! decides otherwise.
+//! The crate's kqueue poller runs on it, with real sockets and pipes, and so does everything above:
+//! tests, examples, programs of users (`READILY_POLLER=kqueue-apple`). So the differences of a system
+//! show on Linux first. [`LIMITS`] lists by name the differences that Linux does not let the
+//! emulation show.
 //!
-//! epoll says when something may have changed (`watches.rs`), questions that change nothing say what is
-//! the case, the rules of three systems say what their filters would find (`filters.rs`), and a table of
-//! registrations says what is reported (`knotes.rs`). It is made to be right, and not to be fast: an event
-//! costs some ten system calls.
+//! epoll reports when something may have changed (`watches.rs`), queries that change nothing return
+//! the state, the rules of three systems give what their filters would report (`filters.rs`), and a
+//! table of registrations gives the events (`knotes.rs`). It is made to be right, and not to be fast:
+//! an event costs some ten system calls.
 //!
 //! In the notes this is "kqueue on macOS" (N2), without one.
 
@@ -86,13 +86,13 @@ impl KqueuePoller<EmulatedQueue> {
     ///
     /// # Errors
     ///
-    /// Too many descriptors, no memory; `Unsupported` for a system whose rules are not known here:
-    /// those of FreeBSD, macOS and NetBSD are.
+    /// Too many descriptors, no memory; `Unsupported` for a system other than FreeBSD, macOS and
+    /// NetBSD.
     ///
     /// # Examples
     ///
-    /// What a program hears of a peer that has gone, if it asks for reading only: on Linux of both
-    /// sides at once, on a Mac of the reading side first.
+    /// What is reported of a peer that has gone, with interest in reading only: on Linux both sides
+    /// at once, on macOS the reading side first.
     ///
     /// ```
     /// use readily::poll::kqueue::KqueuePoller;
@@ -123,7 +123,7 @@ pub(super) fn boxed(system: Personality) -> io::Result<Box<dyn Poller>> {
 }
 
 impl EmulatedQueue {
-    /// Makes one that behaves as on `system`.
+    /// Makes a queue with the rules of `system`.
     ///
     /// # Errors
     ///

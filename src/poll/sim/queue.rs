@@ -36,8 +36,8 @@ pub struct SimQueue {
 }
 
 impl Kernel {
-    /// The project's kqueue poller, over a kqueue of this kernel that behaves as on this system. From
-    /// now on its sockets do, too: how they end is each system's own affair.
+    /// Returns the crate's kqueue poller, over a kqueue of this kernel that behaves as on
+    /// `personality`'s system. From now on the kernel's sockets behave so, too.
     #[must_use]
     pub fn kqueue(&self, personality: Personality) -> KqueuePoller<SimQueue> {
         let mut table = self.table.borrow_mut();

@@ -75,24 +75,24 @@ impl Trace {
 }
 
 impl Kernel {
-    /// From now on writes down what happens, for [`Kernel::trace`], which has the last MiB of it.
-    /// A second call changes nothing.
+    /// Starts the trace, of which [`Kernel::trace`] returns the last MiB. A second call changes
+    /// nothing.
     pub fn record(&self) {
         let trace = &mut self.table.borrow_mut().trace;
         trace.get_or_insert_with(|| Trace::new(ROOM));
     }
 
-    /// The same for the last `bytes` of lines; with 0 nothing is written down. May be changed at any
-    /// time: what there is no room for goes.
+    /// Starts the trace, and keeps its last `bytes`; with 0 nothing is recorded. May be changed at
+    /// any time: lines beyond `bytes` are dropped.
     pub fn record_last(&self, bytes: usize) {
         let trace = &mut self.table.borrow_mut().trace;
         let trace = trace.get_or_insert_with(|| Trace::new(bytes));
         trace.set_room(bytes);
     }
 
-    /// What has happened since [`Kernel::record`], a line for each wait: what it reported, and why
-    /// the time moved, or did not. Whole lines only, the last ones; a line in parentheses before
-    /// them says how many were written before, if they are not kept: see [`Kernel::record_last`].
+    /// Returns the trace since [`Kernel::record`], a line for each wait: what it reported, and why
+    /// the time moved, or did not. It has the last lines, all of them whole; if earlier lines were
+    /// dropped, a first line in parentheses has their number. See [`Kernel::record_last`].
     #[must_use]
     pub fn trace(&self) -> String {
         let table = self.table.borrow();
