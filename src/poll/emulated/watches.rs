@@ -85,11 +85,17 @@ impl Watches {
             (&mut self.read, Filter::Read),
             (&mut self.write, Filter::Write),
         ] {
-            while epoll.wait(Some(Duration::ZERO))? > 0 {
+            // Until a wait finds fewer than it has room for. One more wait, for nothing, would count as a
+            // quiet one, and the buffer of a busy loop would shrink and grow for ever.
+            loop {
+                epoll.wait(Some(Duration::ZERO))?;
                 found.extend(epoll.events().map(|(token, _)| {
                     let fd = RawFd::try_from(token & u64::from(u32::MAX)).unwrap_or(-1);
                     ((fd, filter), (token >> 32) as u32)
                 }));
+                if !epoll.is_filled() {
+                    break;
+                }
             }
         }
         Ok(())

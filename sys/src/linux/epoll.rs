@@ -128,6 +128,12 @@ impl Epoll {
         Ok(n)
     }
 
+    /// Whether the last wait filled the buffer: there may be more events.
+    #[must_use]
+    pub fn is_filled(&self) -> bool {
+        self.list.len() == self.list.capacity()
+    }
+
     #[cold]
     fn make_room(&mut self) {
         self.list.shrink_to(self.room.size());
