@@ -106,6 +106,15 @@ impl Inbox {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The list, unless this is a child of our process, and another thread had the lock at the fork: that
+    /// thread is not in the child, where the lock is never released.
+    fn list_unless_lost(&self) -> Option<MutexGuard<'_, List>> {
+        match self.forked() {
+            false => Some(self.list()),
+            true => self.list.try_lock().ok(),
+        }
+    }
+
     /// Whether this process is a child of the one whose loop this is.
     pub(crate) fn forked(&self) -> bool {
         self.fork.forked()
@@ -199,7 +208,9 @@ impl Inbox {
 
     /// Takes all letters out into `into`, which is empty, and leaves its buffer in return.
     pub(super) fn drain(&self, into: &mut Vec<Letter>) {
-        let mut list = self.list();
+        let Some(mut list) = self.list_unless_lost() else {
+            return;
+        };
         std::mem::swap(&mut list.letters, into);
         self.has_letters.store(false, Ordering::Relaxed);
     }
@@ -212,12 +223,15 @@ impl Inbox {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.list().letters.is_empty()
+        let list = self.list_unless_lost();
+        list.is_none_or(|list| list.letters.is_empty())
     }
 
     /// Closes, and returns what nobody will read any more, to be dropped by the caller.
     pub(super) fn close(&self) -> Vec<Letter> {
-        let mut list = self.list();
+        let Some(mut list) = self.list_unless_lost() else {
+            return Vec::new();
+        };
         list.closed = true;
         std::mem::take(&mut list.letters)
     }
@@ -250,5 +264,38 @@ impl Inbox {
     pub(crate) fn wake_job(&self, job: u64) {
         // W3: to a closed inbox this is nothing.
         self.push(Letter::Job(job));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    impl Inbox {
+        /// That of a loop of the parent of this process.
+        pub(crate) fn of_the_parent() -> Self {
+            struct Silent;
+            impl Notify for Silent {
+                fn ring(&self) {
+                    unreachable!("a child does not wake its parent");
+                }
+            }
+            Self::new(Arc::new(Silent), ForkGuard::of_the_parent(), false)
+        }
+    }
+
+    /// R197. The lock is held at the fork by another thread, which the child does not have.
+    #[test]
+    fn a_child_of_the_loops_process_does_not_wait_for_the_lock() {
+        let inbox = Inbox::of_the_parent();
+        let mut list = inbox.list();
+        list.letters.push(Letter::Stop);
+        let mut into = Vec::new();
+        inbox.drain(&mut into);
+        assert!(into.is_empty() && inbox.is_empty());
+        assert!(inbox.is_closed() && !inbox.push(Letter::Stop));
+        assert_eq!(inbox.close().len(), 0);
+        drop(list);
+        assert_eq!(inbox.close().len(), 1, "the lock was free at the fork");
     }
 }

@@ -52,13 +52,13 @@ impl Remote {
         F: Future<Output: Send + 'static> + 'static,
     {
         let site = Location::caller();
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared::new(self.inbox()));
         let order = (make, Settles(Arc::clone(&shared)));
         let start = move |(make, settles): (M, Settles<F::Output>), local: &Local| {
             settles.start(local, make, site);
         };
         match self.call_soon_with(order, start) {
-            Ok(()) => Ok(RemoteTask::new(shared, self.inbox())),
+            Ok(()) => Ok(RemoteTask::new(shared)),
             Err(Closed((make, _settles))) => Err(Closed(make)),
         }
     }

@@ -8,8 +8,8 @@
 use super::cell::Head;
 use super::join::JoinError;
 use super::untold::Untold;
-use crate::event_loop::Afar;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::event_loop::{Afar, Inbox};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 /// Why there is no value.
@@ -79,10 +79,12 @@ impl<T> Inner<T> {
 pub(super) struct Shared<T> {
     inner: Mutex<Inner<T>>,
     pub(super) settled: Condvar,
+    /// Of the loop that the task is sent to.
+    pub(super) home: Arc<Inbox>,
 }
 
 impl<T> Shared<T> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(home: Arc<Inbox>) -> Self {
         let state = State::Sent(None);
         Self {
             inner: Mutex::new(Inner {
@@ -91,6 +93,7 @@ impl<T> Shared<T> {
                 held: true,
             }),
             settled: Condvar::new(),
+            home,
         }
     }
 
@@ -119,8 +122,12 @@ impl<T> Shared<T> {
         }
     }
 
-    /// G6: settles once; gives back what nobody will ask for.
+    /// G6: settles once; gives back what nobody will ask for, as in a child of the loop's process.
     pub(super) fn settle(&self, result: Ended<T>) -> Option<Ended<T>> {
+        // Before the lock: a thread of the parent may have had it at the fork.
+        if self.home.forked() {
+            return Some(result);
+        }
         let mut inner = self.inner();
         if inner.is_settled() {
             return Some(result);
@@ -140,5 +147,19 @@ impl<T> Shared<T> {
             waker.wake();
         }
         left
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// R197. The lock is held at the fork by another thread, which the child does not have.
+    #[test]
+    fn a_task_that_ends_in_a_child_of_its_process_does_not_wait_for_the_lock() {
+        let shared = Shared::new(Arc::new(Inbox::of_the_parent()));
+        let _held = shared.inner.lock();
+        let left = shared.settle(Ok(7));
+        assert!(matches!(left, Some(Ok(7))));
     }
 }

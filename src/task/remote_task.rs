@@ -12,7 +12,7 @@ use super::line::let_go;
 use super::remote::{cancel, must_not_be_current};
 use super::remote_shared::{Failed, Inner, Shared, State};
 use crate::event_loop::depth::nest;
-use crate::event_loop::{Afar, Inbox, current};
+use crate::event_loop::{Afar, current};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -56,12 +56,11 @@ fn in_a_fork() -> JoinError {
 /// Dropping a pending `.await` of `&mut task` loses nothing.
 pub struct RemoteTask<T: Send + 'static> {
     shared: Arc<Shared<T>>,
-    home: Arc<Inbox>,
 }
 
 impl<T: Send + 'static> RemoteTask<T> {
-    pub(super) fn new(shared: Arc<Shared<T>>, home: Arc<Inbox>) -> Self {
-        Self { shared, home }
+    pub(super) fn new(shared: Arc<Shared<T>>) -> Self {
+        Self { shared }
     }
 
     /// Blocks this thread until the task has ended, and takes its result.
@@ -95,12 +94,12 @@ impl<T: Send + 'static> RemoteTask<T> {
 
     fn wait_up_to(&mut self, limit: Option<Duration>) -> Result<T, WaitError> {
         // Before the lock: who held it may be in the parent only.
-        if self.home.forked() {
+        if self.shared.home.forked() {
             return Err(in_a_fork().into());
         }
         let mut inner = self.shared.inner();
         if !inner.is_settled() {
-            if self.home.is_home() || current::is_turning() {
+            if self.shared.home.is_home() || current::is_turning() {
                 return Err(WaitError::OnLoop);
             }
             let settled = &self.shared.settled;
@@ -127,7 +126,7 @@ impl<T: Send + 'static> RemoteTask<T> {
     /// Whether it has ended, in whichever way. In a child of its loop's process it has.
     #[must_use]
     pub fn done(&self) -> bool {
-        self.home.forked() || self.shared.inner().is_settled()
+        self.shared.home.forked() || self.shared.inner().is_settled()
     }
 
     /// Asks the loop to cancel the task, soon. How it has ended is told by the result: it may be
@@ -146,7 +145,7 @@ impl<T: Send + 'static> RemoteTask<T> {
     #[track_caller]
     fn end(&self, reason: Option<Reason>) {
         let site = Location::caller();
-        if self.home.forked() {
+        if self.shared.home.forked() {
             return;
         }
         let mut inner = self.shared.inner();
@@ -158,7 +157,8 @@ impl<T: Send + 'static> RemoteTask<T> {
             State::Runs(job) => {
                 let job = *job;
                 drop(inner);
-                self.home
+                self.shared
+                    .home
                     .send(move |local| cancel(local, job, reason), site);
             }
         }
@@ -178,11 +178,11 @@ impl<T: Send + 'static> Future for RemoteTask<T> {
 
 impl<T: Send + 'static> RemoteTask<T> {
     fn poll_result(&self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
-        if self.home.forked() {
+        if self.shared.home.forked() {
             return Poll::Ready(Err(in_a_fork()));
         }
         // Cloned before the lock, and what it replaces dropped after it (L8).
-        let waker = (cx.waker().clone(), Afar::than(&self.home));
+        let waker = (cx.waker().clone(), Afar::than(&self.shared.home));
         let mut inner = self.shared.inner();
         let taken = inner.take();
         let unused = match taken {
@@ -197,8 +197,8 @@ impl<T: Send + 'static> RemoteTask<T> {
         if let Some((waker, _afar)) = unused {
             let_go(waker);
         }
-        if let Some(job) = job.filter(|_| self.home.is_home()) {
-            must_not_be_current(&self.home, job);
+        if let Some(job) = job.filter(|_| self.shared.home.is_home()) {
+            must_not_be_current(&self.shared.home, job);
         }
         match taken {
             Ok(Some(result)) => Poll::Ready(result.map_err(Failed::into_error)),
@@ -210,7 +210,7 @@ impl<T: Send + 'static> RemoteTask<T> {
 
 impl<T: Send + 'static> Drop for RemoteTask<T> {
     fn drop(&mut self) {
-        if self.home.forked() {
+        if self.shared.home.forked() {
             return; // the other side is in the parent
         }
         let mut inner = self.shared.inner();

@@ -71,6 +71,18 @@ impl ForkGuard {
         Ok(Self { mark })
     }
 
+    /// One that says "forked", as if it had been made in the parent of this process: for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of_the_parent() -> Self {
+        count_forks();
+        let mark = Mark::Counted {
+            forks: FORKS.load(Ordering::Relaxed).wrapping_sub(1),
+            pid: process::id(),
+        };
+        Self { mark }
+    }
+
     /// Whether this is a child of the process in which the guard was made.
     #[must_use]
     #[inline]

@@ -213,7 +213,7 @@ mod tests {
     use std::os::fd::{AsFd, OwnedFd};
     use std::os::unix::net::UnixStream;
 
-    /// R131. The lock is taken by another thread when the process forks, and no thread of the child releases it.
+    /// R131, R197. The lock is taken by another thread when the process forks, and no thread of the child releases it.
     #[test]
     fn a_fork_while_another_thread_has_the_lock_leaves_its_child_one_of_its_own() {
         let (ours, undone) = (stream(), stream());
