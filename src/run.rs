@@ -24,9 +24,9 @@ pub use builder::RunnerBuilder;
 ///
 /// # Errors
 ///
-/// [`Error::WouldBlockLoop`] inside a callback or task of another loop, [`Error::Stopped`] if somebody
-/// stops the loop before `future` is done, [`Error::Io`] if the system has no descriptor for a
-/// loop, or takes it away.
+/// [`Error::WouldBlockLoop`] inside a callback or task of another loop, [`Error::Stopped`] if the
+/// loop is stopped before `future` is done, [`Error::Io`] if the system has no descriptor for a loop,
+/// or takes it away.
 ///
 /// # Panics
 ///

@@ -279,7 +279,7 @@ where
     }
 }
 
-/// L10: a reason of the loop's own beside the interest of the listener's owner, who may change that
+/// L10: the pause is a reason of the loop's own, apart from the user's interest, which may change
 /// meanwhile.
 fn set_paused(local: &Local, slot: SlabKey, paused: bool) -> Result<(), Error> {
     local.change(slot, false, |line| {

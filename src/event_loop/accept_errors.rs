@@ -1,8 +1,8 @@
 //! What an error of `accept(2)` means for the listener, and how long it then pauses.
 //!
-//! Pure, the time being handed in: who pauses, and who is told, is in `accept.rs` for callbacks and in
-//! `io/tcp_listener.rs` for coroutines. The kinds are three: one connection's, which is skipped;
-//! want of descriptors or memory, which needs time; and the listener's own.
+//! Pure: the time is an argument. `accept.rs` (for callbacks) and `io/tcp_listener.rs` (for
+//! coroutines) pause and report. There are three kinds of errors: of one connection, which is
+//! skipped; a lack of descriptors or memory, which needs time; and of the listener.
 //!
 //! asyncio pauses for one second, whatever the error.
 

@@ -5,10 +5,10 @@
 //! inside a callback of another loop, would block that (N5); one that does not sleep is allowed, and
 //! so two libraries can each embed a loop.
 //!
-//! Whatever a callback or a poll enters it leaves before it returns. A guard of
-//! [`EventLoop::enter`](super::EventLoop::enter) that is held across an await is taken out of the list
-//! as soon as the poll is over, or the tasks behind it would spawn, sleep and register on a loop that
-//! nobody turns.
+//! A loop that a callback or a poll enters is left before the callback or poll returns. A guard of
+//! [`EventLoop::enter`](super::EventLoop::enter) that is held across an await is taken out of the
+//! list as soon as the poll is over. Otherwise the tasks after it would spawn, sleep and register on
+//! a loop that is not turned.
 //!
 //! In asyncio this is `get_running_loop`.
 
@@ -268,8 +268,8 @@ fn leave_above(number: u64) {
 }
 
 impl Local {
-    /// A callback or a poll has returned: if it has left another loop current than this one, that is
-    /// put right, and told with its `origin`.
+    /// A callback or a poll has returned: if it has left another loop current than this one, this
+    /// loop is made current again, and `origin` is reported.
     #[inline]
     pub(crate) fn check_current(&self, origin: impl FnOnce() -> Origin) {
         if !is(self) {

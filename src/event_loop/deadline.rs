@@ -77,7 +77,7 @@ impl Local {
         }
     }
 
-    /// Whoever ends a registration ends its deadline.
+    /// Cancels the deadline of a registration that ends.
     #[inline]
     pub(super) fn cancel_deadline(&self, registration: &Registration) {
         if let Some(timer) = self.registry.take_deadline(registration.line.get().fd) {

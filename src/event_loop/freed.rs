@@ -29,7 +29,7 @@ impl Local {
         self.drop_guarded(expiry);
     }
 
-    /// Any of those who wait, for whoever empties the list.
+    /// Takes one waiter out of the list, for a caller that empties it.
     pub(super) fn pop_freed(&self) -> Option<Expiry> {
         let mut freed = self.freed.borrow_mut();
         let first = freed.first()?;

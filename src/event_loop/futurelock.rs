@@ -21,7 +21,7 @@ use std::fmt;
 
 /// So many turns may a loop that is busy take to poll a future that was granted something.
 const TURNS: u32 = 16;
-/// So many of those who wait are named.
+/// At most so many waiters are named in a report.
 const NAMED: usize = 8;
 
 /// A future that keeps a grant which it does not fetch: see [`Unhandled::Futurelock`].
@@ -54,9 +54,9 @@ impl fmt::Display for Futurelock {
 /// A line, by its address, and a place in it.
 type At = (usize, u64);
 
-/// Who waits, or was granted something.
+/// A wait, or a grant that is not fetched yet.
 struct Wait {
-    /// Whose task it is.
+    /// The loop of its task.
     home: *const Local,
     origin: Origin,
 }
@@ -137,7 +137,8 @@ pub(crate) fn leaves(line: usize, place: u64) {
 }
 
 impl Table {
-    /// A turn of `home` has ended: the grants by which others are kept waiting, and were not told of.
+    /// A turn of `home` has ended: returns the grants that keep other waiters, and that were not
+    /// reported yet.
     fn end_turn(&mut self, home: *const Local, is_idle: bool) -> Vec<Futurelock> {
         let mut found = Vec::new();
         for (&(line, _), grant) in &mut self.grants {

@@ -1,11 +1,11 @@
 //! A host that has a loop of its own waits for one descriptor: it is readable whenever there is
 //! anything to do.
 //!
-//! What comes from the kernel or from another thread makes it readable by itself. Two things do not,
-//! and are seen to here. What the host gives the loop between two turns, on the loop's own thread: it
-//! rings, once in each pause. And what a turn has left: a host that is told of edges only would wait
-//! for one that does not come, so the turn ends with a ring. A loop that no host has asked for its
-//! descriptor pays for none of this.
+//! Events of the kernel and messages of other threads make the descriptor readable by themselves. Two
+//! kinds of work do not, and are handled here. Work that the host gives the loop between two turns,
+//! on the loop's own thread, rings the bell, once in each pause. After a turn that leaves work an
+//! edge-triggered host would wait for an edge that does not come, so such a turn rings the bell at
+//! its end. A loop whose descriptor no host has asked for pays nothing.
 //!
 //! Nothing in asyncio, whose loop is always the host; in the notes, the loop of N7 inside another.
 

@@ -5,10 +5,10 @@
 //! `/proc` or `/sys` has changed. A socket is asked (`SO_ERROR`): without an error it goes on. Of
 //! what is no socket, only the writing end of a pipe is over.
 //!
-//! Such an error cannot be masked, and by the level it is reported until somebody fetches it. So from
-//! the second report on it is asked for by the edge, and what the user asked for by the level is
-//! asked for again as long as it holds: a new completion is reported, an old one is not, and no byte
-//! waits for either.
+//! Such an error cannot be masked, and is reported by every level-triggered wait until it is fetched.
+//! So from the second report on the registration is edge-triggered, and the interest of a
+//! level-triggered user is asked for again as long as it holds: a new entry is reported, an old one
+//! is not, and no byte waits for either.
 //!
 //! Not in the notes. Rules: L7, L10, R020.
 
@@ -93,8 +93,8 @@ impl Local {
         }
     }
 
-    /// R020: a hangup and an error cannot be masked. What is not ended by it must not be told of it
-    /// for ever.
+    /// R020: a hangup and an error cannot be masked. A registration that goes on must not get one for
+    /// ever.
     #[cold]
     pub(super) fn calm(&self, slot: SlabKey, registration: &Registration, ready: Readiness) {
         let line = registration.line.get();

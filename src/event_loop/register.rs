@@ -133,7 +133,7 @@ impl Local {
         self.register_source_from(Location::caller(), descriptor, is_nonblocking, callbacks)
     }
 
-    /// [`Local::register_source`] for somebody else, who was called from there.
+    /// [`Local::register_source`] for a caller that was itself called from there.
     pub(crate) fn register_source_from<C: Callbacks + 'static>(
         &self,
         site: &'static Location<'static>,

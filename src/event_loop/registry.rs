@@ -50,7 +50,7 @@ impl fmt::Debug for Key {
 pub(super) struct Line {
     pub(super) fd: RawFd,
     pub(super) role: Role,
-    /// What the user asks for, and nobody else (L10).
+    /// The interest of the user, which only the user changes (L10).
     pub(super) interest: Interest,
     pub(super) trigger: Trigger,
     /// Why the poller is asked for something else.
@@ -90,7 +90,7 @@ impl Line {
 
 /// Where a descriptor comes from: what is known of one is not of the other.
 pub(super) enum Before {
-    /// Another owner, for whom it may have to be made blocking again (R131).
+    /// Another owner: if the file was blocking, it is made blocking again in the end (R131).
     Held(Hold),
     /// A listener of this loop, with this peer.
     Accepted(SocketAddr),

@@ -1,9 +1,9 @@
 //! A descriptor that was closed behind the loop's back, and whose file lives on under another number.
 //!
-//! epoll goes on reporting it, and nothing takes it out any more: `EPOLL_CTL_DEL` wants a number that
-//! still means that file. A loop that is woken by nothing else would spin for as long as the file is
-//! open. So the poller is told what the loop has registered, and begins anew with that (libev does
-//! the same).
+//! epoll goes on reporting it, and it cannot be removed any more: `EPOLL_CTL_DEL` needs a number that
+//! still means that file. A loop without other events would spin for as long as the file is open. So
+//! the loop gives the poller the list of its registrations, and the poller makes a new epoll instance
+//! with these (as libev does).
 //!
 //! Nothing in the notes; it is what their map of callbacks meets on Linux (N7). Fault: R004.
 
@@ -14,7 +14,7 @@ use super::unhandled::Unhandled;
 const TURNS: u32 = 64;
 
 impl Local {
-    /// A batch has been dispatched: how many of its events were for nobody.
+    /// A batch has been dispatched: `stale` of its `events` were for registrations that have gone.
     pub(super) fn watch_for_ghosts(&self, events: u64, stale: u64) {
         let ghosts = match stale == events {
             true => self.ghosts.get().saturating_add(1),

@@ -291,7 +291,7 @@ impl Local {
     }
 }
 
-/// Who runs in step 6, for whoever catches a panic.
+/// The closure or task that runs in step 6, for the code that catches its panic.
 #[derive(Default)]
 struct Running {
     site: Option<&'static Location<'static>>,

@@ -8,10 +8,10 @@
 //!
 //! In the notes this is what stands behind `await` on a connection (N10).
 //!
-//! A bit is believed once. What the user does after a wait, or inside an operation, is not seen here: it may
-//! have taken all there was, and returned something other than `WouldBlock`. So a second wait or operation
-//! that finds a bit which no report has set again asks the kernel first (R132). Streams need no such
-//! look, for each of their operations is seen.
+//! A bit is used once. What the user does after a wait, or inside an operation, is not seen here: it
+//! may have taken all there was, and returned something other than `WouldBlock`. So a second wait or
+//! operation that finds a bit which no report has set again asks the kernel first (R132). Streams
+//! need not ask, because each of their operations is seen.
 //!
 //! # Rules
 //!
@@ -73,7 +73,7 @@ pub(super) struct State<T> {
     /// `None` until the registration is made.
     key: Cell<Option<Key>>,
     ready: Cell<Readiness>,
-    /// Of these, what no wait and no operation of the user's has been told since it was reported.
+    /// Of these facts, the ones that no wait and no operation has used since they were reported.
     unused: Cell<Readiness>,
     /// The registration has gone: the loop was closed.
     closed: Cell<bool>,
@@ -244,8 +244,8 @@ impl<T: AsFd + 'static> Source<T> {
         })
     }
 
-    /// The same for a descriptor that is known to be non-blocking, or that says itself what the
-    /// loop is to watch; for somebody who was called from `site`.
+    /// The same for a descriptor that is known to be non-blocking, or that itself determines what the
+    /// loop watches; for a caller that was called from `site`.
     pub(super) fn with(
         io: T,
         is_nonblocking: bool,
@@ -431,7 +431,7 @@ impl<T> Place<'_, T> {
         }
     }
 
-    /// The same for who may have used the bit unseen (R132).
+    /// The same for a caller whose last use of the bit was not seen (R132).
     fn poll_unused(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             while self.state.is_ready(self.direction) {

@@ -54,9 +54,9 @@ impl Bell {
     }
 }
 
-/// What a host waits for: an epoll with the poller's in it, which may be another one tomorrow, and
-/// with the next deadline, if the host wants that. Nobody waits for it here, so what is in it is in it
-/// by the level.
+/// The descriptor for a host: an epoll that contains the poller's, which may be replaced, and the
+/// timer of the next deadline, if the host wants that. The loop never waits for this epoll, so its
+/// entries are level-triggered.
 #[derive(Debug)]
 struct Host {
     outer: Epoll,

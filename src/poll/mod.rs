@@ -99,9 +99,10 @@ impl fmt::Debug for Interest {
 ///
 /// The promise is that of a hint: never a false positive about a *closed* side or an
 /// error, sometimes a false negative, and `READ` or `WRITE` may turn out to be
-/// `WouldBlock` when tried. A closed side was closed when it was reported. A socket's stays so; a
-/// FIFO gets a new writer after its end, and a terminal a new peer, if somebody opens it again. Half-closing is not a hangup: a peer that shut down its
-/// writing side makes us *readable* (the rest, then the end) and sets `READ_CLOSED`.
+/// `WouldBlock` when tried. A closed side was closed when it was reported. A socket's side stays
+/// closed; a FIFO may get a new writer after its end, and a terminal a new peer. Half-closing is not
+/// a hangup: a peer that shut down its writing side makes us *readable* (the rest, then the end) and
+/// sets `READ_CLOSED`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Readiness(u8);
 
@@ -384,8 +385,8 @@ pub struct Watched {
     pub trigger: Trigger,
 }
 
-/// What a poller says in a child of the process that made it: it is the parent's, whose wake-ups and
-/// registrations it would take.
+/// The error of a poller in a child of the process that made it: the poller's kernel object is the
+/// parent's, and the child would take the parent's wake-ups and registrations.
 pub(crate) fn check_owner(fork: &ForkGuard) -> io::Result<()> {
     match fork.forked() {
         true => Err(io::Error::other(

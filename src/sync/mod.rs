@@ -26,7 +26,7 @@
 //! | [`Condition`] | the first so many, or all | its place, and its guard; a notice is the next one's |
 //! | [`Queue::get`] and [`get_job`](Queue::get_job), and of the two other kinds | the first in line; nobody overtakes | its place; the item is the next one's |
 //! | [`Queue::put`], and of the two other kinds | the first in line; nobody overtakes | its place, and the item if it was not in yet |
-//! | [`Queue::reserve`], and of the two other kinds | the first in line, with those who put; nobody overtakes | its place; a place that it was granted is the next one's |
+//! | [`Queue::reserve`], and of the two other kinds | the first in line, in one line with `put` | its place; room that it was granted goes to the next waiter |
 //! | [`Queue::join`] | all who wait | nothing |
 //! | [`oneshot`], [`watch`], [`broadcast`], [`channel`] | each receiver | nothing |
 

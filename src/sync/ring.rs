@@ -1,6 +1,6 @@
-//! The ring of a broadcast: its last values, and how many receivers have not got each.
+//! The ring of a broadcast: its last values, and how many receivers have yet to get each.
 //!
-//! All of it is counting, and nothing of it is the user's code: what goes is returned, to be dropped when
+//! It only counts, and runs no user code: values that leave the ring are returned, to be dropped when
 //! the counts are right and nothing is borrowed (L8).
 //!
 //! Not in asyncio. Not in the notes. Rule: Q8.
@@ -9,11 +9,11 @@ use crate::base::burst;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// Shared by those who have it; empty when it is kept for the next value.
+/// A value, shared by the receivers that have got it; empty when it is kept for the next value.
 pub(super) type Kept<T> = Rc<Option<T>>;
 
 struct Slot<T> {
-    /// `None` when all have got it who were to.
+    /// `None` when all its receivers have got it.
     value: Option<Kept<T>>,
     /// How many have not got it yet.
     left: usize,
@@ -74,7 +74,8 @@ impl<T> Ring<T> {
         }
     }
 
-    /// What is at `next`, for one who has not got it. It is the caller's if nobody else is to.
+    /// Returns the value at `next` to one of its receivers. The last receiver gets the only
+    /// reference.
     pub(super) fn take(&mut self, next: u64) -> Option<Kept<T>> {
         let slot = self.slots.get_mut((next - self.first) as usize)?;
         slot.left -= 1;
@@ -86,7 +87,8 @@ impl<T> Ring<T> {
         value
     }
 
-    /// One who has got those before `next` gets no more: those are returned that were for none but it.
+    /// A receiver that has got all values before `next` is dropped: returns the values that were left
+    /// for it alone.
     pub(super) fn give_up(&mut self, next: u64) -> Vec<Kept<T>> {
         let got = next.saturating_sub(self.first) as usize;
         let mut gone = Vec::new();
@@ -100,7 +102,7 @@ impl<T> Ring<T> {
         gone
     }
 
-    /// What all have got is no longer in the ring.
+    /// Removes the values that all their receivers have got.
     fn tidy(&mut self) {
         while self.slots.front().is_some_and(|slot| slot.value.is_none()) {
             self.slots.pop_front();

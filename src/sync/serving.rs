@@ -1,8 +1,9 @@
-//! Who is served at a queue: items go into the room that there is, rights to items to those who wait.
+//! Serves the waiters of a queue: moves items into free room, and grants waiting getters the right to
+//! an item.
 //!
-//! It is done after each change, until nothing can be moved on any more. What compares its items does
-//! so before anything is granted, and outside the borrow of the line (L8): the place of the one who puts
-//! is looked up again, for that may have left meanwhile.
+//! This runs after each change, until nothing can be moved on any more. Items are compared before
+//! anything is granted, and outside the borrow of the line (L8). The place of the putter is looked up
+//! again afterwards, because the putter may have left meanwhile.
 //!
 //! In asyncio: `_wakeup_next`. Rule: Q6.
 
@@ -14,7 +15,7 @@ use crate::task::line::Wakes;
 use std::task::Waker;
 
 impl<T, S: Store<T>> Shelf<T, S> {
-    /// Moves on what can be: items into the room that there is, rights to those who wait.
+    /// Moves items into free room, and grants waiting getters the right to an item.
     #[inline]
     pub(super) fn serve(&self) {
         // Nobody waits for most of what is put and taken: 16 instructions less for each item.
@@ -44,8 +45,8 @@ impl<T, S: Store<T>> Shelf<T, S> {
         wakes.tell();
     }
 
-    /// Lets in the item of the first who waits with one, or gives it back to him; `false` if that
-    /// cannot be.
+    /// Serves the first waiting putter: moves its item in, reserves room for it, or returns its item
+    /// if the queue is closed. `false` if there is no putter or no room.
     fn admit(&self, wakes: &mut Wakes) -> bool {
         let shut = self.shut.get();
         if !shut && !self.has_room() {
@@ -96,7 +97,8 @@ impl<T, S: Store<T>> Shelf<T, S> {
         true
     }
 
-    /// The panic of a comparison is that of whoever puts the item, and not of who makes room for it.
+    /// If the comparison panics, the panic goes to the putter of the item, and not to the caller that
+    /// makes room for it.
     fn enter_compared(&self, item: T, wakes: &mut Wakes) -> Admitted<T> {
         match catch(|| self.items().place(&item)) {
             Ok(place) => {
@@ -110,7 +112,8 @@ impl<T, S: Store<T>> Shelf<T, S> {
         }
     }
 
-    /// Q6: gives the first who waits the right to an item, or tells him that none will come.
+    /// Q6: grants the first waiting getter the right to an item, or notifies it that no item will
+    /// come.
     fn promise(&self) -> Option<Waker> {
         let (len, promised) = (self.len(), self.promised.get());
         if len > promised {
@@ -126,7 +129,7 @@ impl<T, S: Store<T>> Shelf<T, S> {
     }
 }
 
-/// Serves those who wait when it goes.
+/// Serves the waiters when it is dropped.
 pub(super) struct Serves<'a, T, S: Store<T>>(pub(super) &'a Shelf<T, S>);
 
 impl<T, S: Store<T>> Drop for Serves<'_, T, S> {

@@ -192,7 +192,7 @@ impl<T, S: Store<T>> Shelf<T, S> {
         self.store().take(next)
     }
 
-    /// For one who was granted an item: takes it, unless somebody has emptied the shelf.
+    /// Takes the item for a getter that was granted one, unless the shelf was emptied meanwhile.
     pub(super) fn take_promised(&self) -> Option<T> {
         self.promised.set(self.promised.get() - 1);
         self.take()

@@ -1,4 +1,4 @@
-//! `Get`, `Put`, `Reserve`: what a queue returns to who waits for an item, or for room for one.
+//! `Get`, `Put`, `Reserve`: the futures of a queue that wait for an item, or for room for one.
 //!
 //! Each tries first, and takes a place in its line only where that does not do. They are futures
 //! by hand and no coroutines: what awaits them has them within itself, which for each wait is 30

@@ -104,7 +104,7 @@ impl<T> Sender<T> {
     ///
     /// let (sender, receiver) = watch::channel("red");
     /// drop(receiver);
-    /// assert_eq!(sender.send("green"), Err(Shut("green"))); // nobody looks, and nothing has changed
+    /// assert_eq!(sender.send("green"), Err(Shut("green"))); // no receivers: nothing has changed
     /// assert_eq!(*sender.send_replace("green"), "red");
     /// assert_eq!(*sender.subscribe().borrow(), "green");
     /// ```

@@ -1,7 +1,8 @@
-//! What a promise and its future share: whether it is settled, with what, and who waits for that.
+//! The state that a promise and its future share: whether it is settled, with which result, and its
+//! waiters.
 //!
-//! It is settled once. The value is moved out to the one who awaits it, or stays where it is, if many
-//! share it, each of whom gets a clone.
+//! It is settled once. The value is moved out to the task that awaits it, or stays in the cell if
+//! several futures share it, each of which gets a clone.
 //!
 //! In the notes: N17. Rule: T4.
 
@@ -18,9 +19,9 @@ use std::rc::Rc;
 pub(super) enum State<T> {
     Pending,
     Settled(Result<T, FutureError>),
-    /// For many, who get clones: it stays here. `None` while it is pending.
+    /// Shared by several futures, which get clones of the value. `None` while it is pending.
     Shared(Option<Rc<Result<T, FutureError>>>),
-    /// T4: delivered once. What it was is remembered for those who only ask.
+    /// T4: delivered once. The error is kept for later queries.
     Taken(Option<FutureError>),
 }
 
@@ -28,7 +29,7 @@ pub(super) struct Cell<T: 'static> {
     pub(super) state: RefCell<State<T>>,
     pub(super) waiters: Waiters,
     pub(super) done: DoneList<Future<T>>,
-    /// Whose `call_soon` runs the done-callbacks.
+    /// The loop that runs the done-callbacks by `call_soon`.
     pub(super) local: Handle,
 }
 

@@ -212,7 +212,7 @@ impl<T: 'static> Task<T> {
         self.cell().wait(waker);
     }
 
-    /// Whoever was to be woken at the end is not any more.
+    /// Removes the waker that was to be woken at the end.
     pub(crate) fn stop_listening(&mut self) {
         self.cell().take_waiter().into_iter().for_each(let_go);
     }

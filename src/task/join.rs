@@ -112,7 +112,8 @@ pub(super) fn announce(local: &Local, cell: &CellRef) {
     }
 }
 
-/// Nobody will take the result: a panic that nobody has looked at is told, anything else dropped.
+/// The result will not be taken: a panic that was not inspected is reported, any other result is
+/// dropped.
 pub(super) fn disown(local: &Local, cell: &CellRef) {
     match cell.deliver() {
         Some(Err(JoinError::Panicked(payload))) if cell.standing().is_seen() => {

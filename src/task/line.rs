@@ -24,7 +24,7 @@ pub(crate) struct Line<W = (), G = ()> {
 #[derive(Debug)]
 pub(crate) struct Place(NonZeroU64);
 
-/// Names a place for who has not got it.
+/// Names a place for code that does not hold the place itself.
 #[derive(Clone, Copy)]
 pub(crate) struct PlaceNumber(NonZeroU64);
 
@@ -148,8 +148,9 @@ impl<W, G> Line<W, G> {
         Some(waker)
     }
 
-    /// Takes out what the first who waits wants, for `meanwhile`, and says at which place: for a
-    /// caller whose grant depends on the user's code, which must not run under the borrow (L8).
+    /// Takes out what the first waiter wants, leaves `meanwhile`, and returns the number of its
+    /// place: for a caller whose grant depends on user code, which must not run under the borrow
+    /// (L8).
     pub(crate) fn take_want(&self, meanwhile: W) -> Option<(PlaceNumber, W)> {
         let mut places = self.places.borrow_mut();
         let (number, (want, _)) = places.first_wants()?;
@@ -255,8 +256,8 @@ impl Drop for Unused {
     }
 }
 
-/// Drops a waker, which is somebody else's code. A panic of that is not its caller's, who may have a
-/// value in hand: it is the loop's, with its policy, like one of a wake.
+/// Drops a waker, which is user code. The caller may hold a value, so a panic goes not to the caller
+/// but to the loop and its policy, like the panic of a wake.
 #[inline]
 pub(crate) fn let_go(waker: Waker) {
     if let Err(payload) = catch(|| drop(waker)) {

@@ -73,7 +73,7 @@ impl<T: 'static> Task<T> {
         })
     }
 
-    /// The same for the crate's own code, whose look is not that of somebody who handles a failure.
+    /// The same for the crate's own code, whose inspection does not count as handling a failure.
     pub(crate) fn peek_result<R>(&self, f: impl FnOnce(&Result<T, JoinError>) -> R) -> Option<R> {
         look(&self.task, f)
     }

@@ -130,8 +130,8 @@ impl<W, G> Places<W, G> {
         state
     }
 
-    /// Grants the first who waits what `give` makes of what he wants and returns his number and what is
-    /// left of that; unless his number is too high, or it does not fit.
+    /// Grants the first waiter what `give` makes of its want, and returns its number and what is
+    /// left; does nothing if its number is too high, or if the grant does not fit.
     #[inline]
     pub(super) fn grant<R>(
         &mut self,
@@ -161,7 +161,7 @@ impl<W, G> Places<W, G> {
         }
     }
 
-    /// What the first who waits wants, and its number.
+    /// Returns what the first waiter wants, and its number.
     pub(super) fn first_wants(&mut self) -> Option<(NonZeroU64, &mut W)> {
         let node = self.first()?;
         match &mut node.state {

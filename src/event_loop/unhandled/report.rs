@@ -1,7 +1,8 @@
 //! The reports: what may go wrong that no call returns, each in words.
 //!
-//! A report names the place, a line of the program or an address, for that is what one who reads a log
-//! has to know first. What may happen a thousand times a second has a count of those held back.
+//! A report names the place, a line of the program or an address, because a reader of the log needs
+//! that first. A report of something that may happen a thousand times a second has a count of the
+//! reports that were held back.
 //!
 //! In asyncio this is the `context` that its exception handler is called with.
 
@@ -20,7 +21,7 @@ use std::time::Duration;
 pub enum Unhandled {
     /// A callback, a destructor or a detached task panicked, under a policy that goes on.
     Panic {
-        /// Who panicked.
+        /// The callback or task that panicked.
         origin: Origin,
         /// What the panic said, where it said it with a string.
         message: String,
@@ -35,7 +36,7 @@ pub enum Unhandled {
     },
     /// In debug mode: a call that took too long, and blocked the loop.
     Slow {
-        /// Who was called.
+        /// The callback or task that was called.
         origin: Origin,
         /// How long it took.
         took: Duration,
@@ -55,7 +56,7 @@ pub enum Unhandled {
     /// is kept and not settled, or tasks that wait for each other. If another thread has a waker that
     /// the loop does not know of, this is a false alarm. Reported once for each run.
     Stuck {
-        /// Who waits, by name.
+        /// The names of the tasks that wait.
         tasks: Vec<String>,
     },
     /// In debug mode: a future keeps a grant that others wait for, and is neither polled nor dropped.
@@ -85,7 +86,7 @@ pub enum Unhandled {
         fd: RawFd,
         /// Its address; `None` where it has none of the internet.
         addr: Option<SocketAddr>,
-        /// Who had connected.
+        /// The peer of the connection.
         peer: Option<SocketAddr>,
         /// `ENOMEM`, `ENOSPC`.
         error: io::Error,

@@ -78,7 +78,8 @@ impl EmulatedQueue {
         Some(())
     }
 
-    /// Does what a BSD does when a number is closed: nobody says so here, so it is found out.
+    /// Does what a BSD does when a number is closed. Linux does not report the close, so it is
+    /// detected here.
     pub(super) fn forget_if_closed(&mut self, fd: RawFd) {
         for filter in [Filter::Read, Filter::Write] {
             let name = (fd, filter);

@@ -73,7 +73,7 @@ impl Found {
         }
     }
 
-    /// What was asked for by `NOTE_LOWAT`; an end is told all the same.
+    /// Applies the low-water mark of `NOTE_LOWAT`; an end is reported all the same.
     pub(super) fn above(self, fflags: u32, least: i64) -> Self {
         let enough = fflags & NOTE_LOWAT == 0 || self.eof || self.data >= least;
         Self {
@@ -223,8 +223,8 @@ pub(super) fn attach(
     }
 }
 
-/// Whether a registration does not hear what epoll reports: NetBSD wakes who watches a pipe for writing
-/// before it marks the end, so where the pipe is full there is nothing to tell, and never again.
+/// Whether a registration misses what epoll reports: NetBSD wakes the writers of a pipe before it
+/// marks the end, so for a full pipe there is nothing to report then, nor later.
 pub(super) fn is_deaf(system: Personality, file: File, filter: Filter, look: &Look) -> bool {
     let writes_to_pipe = matches!(file, File::Pipe { writes: true, .. }) && filter == Filter::Write;
     system == Personality::NetBsd && writes_to_pipe && look.has(ERR) && !look.has(OUT)

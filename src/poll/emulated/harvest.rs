@@ -1,4 +1,4 @@
-//! What a wait brings: who is looked at when, and what is reported.
+//! The events of a wait: which registrations are queried when, and which are reported.
 //!
 //! In the notes this is "wait for events" (N7), as a kqueue does it.
 

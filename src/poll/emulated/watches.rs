@@ -1,9 +1,9 @@
 //! When to look: two epolls, one for what can be read and one for room to write.
 //!
-//! Both report by the edge, and only *that* something may have changed; what holds is for the
-//! filters. There are two, because one entry for both directions would report bytes that come to
-//! who waits for room. A number that was closed, or is another file's by now, is found by adding it again:
-//! epoll knows a registration by number and file, and refuses a second one.
+//! Both are edge-triggered, and report only *that* something may have changed; the filters find what
+//! holds. There are two, because one entry for both directions would report bytes to a registration
+//! that waits for room. A number that was closed, or is another file's by now, is found by adding it
+//! again: epoll knows a registration by number and file, and refuses a second one.
 //!
 //! In the notes this is the *selector* of Linux (N2), under another one.
 

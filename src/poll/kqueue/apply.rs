@@ -57,7 +57,7 @@ impl<Q: Queue> KqueuePoller<Q> {
         changed
     }
 
-    /// [`put`](Self::put) for whoever asks anew for everything: what was is forgotten.
+    /// [`put`](Self::put) for a caller that asks for everything anew: the old state is forgotten.
     pub(super) fn replace(&mut self, fd: RawFd, entry: Entry) -> io::Result<()> {
         let was_over = self.over.contains(&fd);
         self.over.retain(|&over| over != fd);
@@ -68,8 +68,8 @@ impl<Q: Queue> KqueuePoller<Q> {
         put
     }
 
-    /// Whether the kernel has lost this registration: its descriptor was closed behind our
-    /// back, and the number is another file's now, or nobody's.
+    /// Whether the kernel has lost this registration: its descriptor was closed outside the loop, and
+    /// the number is another file's now, or is not open.
     pub(super) fn is_gone(&mut self, fd: RawFd, entry: &Entry) -> bool {
         let Ok(ident) = ident(fd) else { return true };
         let probe = translate::probing(ident, entry.wanted.token, &entry.known, entry.filters);

@@ -1,7 +1,7 @@
 //! A host's deadline in a kqueue: a timer beside what is watched.
 //!
-//! It is reported with the notifier's token, and so it is nobody's event; to wait for the queue takes
-//! it out. Not every system counts anew where a timer is added again, so it is deleted first.
+//! It is reported with the notifier's token, and so is not an event of a registration; a wait for the
+//! queue takes it out. Not every system restarts a timer that is added again, so it is deleted first.
 //!
 //! In the notes these are the *timers* of N1, as a host sees them.
 

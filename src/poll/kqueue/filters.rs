@@ -1,10 +1,10 @@
 //! Which filters a registration takes: those that it asks for, and those that are needed to hear
 //! of the end.
 //!
-//! epoll reports a hangup unasked. A kqueue has no such report: a filter speaks of its own
-//! direction, and what is over in both is known only from both. So the direction that nobody wants
-//! may have a filter too, of which only the end is passed on. Which, and when, is decided here from
-//! plain values, so that every input is tried by a test.
+//! epoll reports a hangup unasked. A kqueue has no such report: a filter reports the end of its own
+//! direction, and a hangup is the end of both. So a direction without interest may have a filter too,
+//! of which only the end is passed on. Which one, and when, is decided here from plain values, so
+//! that a test tries every input.
 //!
 //! In the notes this is the *hangup* of N7, on the systems that do not have it.
 
@@ -59,8 +59,8 @@ pub(super) enum Mode {
     Edge,
     /// Reported once, and then disabled.
     Dispatch,
-    /// Nobody wants this direction; only its end is of interest. With sockets no amount of bytes
-    /// activates it, elsewhere each arrival does, and is dropped.
+    /// There is no interest in this direction, only its end is reported. On sockets no amount of
+    /// bytes activates the filter; elsewhere each arrival does, and is dropped.
     End,
 }
 
@@ -128,10 +128,10 @@ fn is_room_disabled(wanted: &Wanted, known: &Known) -> bool {
 
 /// Which filters a registration takes, with what is known by now.
 ///
-/// A filter speaks of its own direction only, and a hangup is both at their ends. So the direction
-/// that nobody wants is watched for its end: once the other one has ended; where nothing else
-/// would speak; and at the reading side of a pipe, for NetBSD does not report to the writer of a
-/// full one that its reader has gone.
+/// A filter reports the end of its own direction only, and a hangup is both ends. So a direction
+/// without interest is watched for its end in three cases: once the other one has ended; where no
+/// other filter would report anything; and at the reading side of a pipe, because NetBSD does not
+/// report to the writer of a full pipe that its reader has gone.
 pub(super) fn filters(wanted: &Wanted, known: &Known) -> Filters {
     let is_pipe = known.kind == FileKind::Pipe;
     let disabled = is_room_disabled(wanted, known);

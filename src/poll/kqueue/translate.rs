@@ -138,8 +138,8 @@ pub(super) fn probing(fd: usize, token: u64, known: &Known, filters: Filters) ->
 pub(super) struct Outcome {
     /// What is in the kernel now.
     pub(super) filters: Filters,
-    /// The kernel refused to watch a pipe for writing, whose reader has gone. It is for us to
-    /// report that it is over.
+    /// The kernel refused to watch the writing end of a pipe without a reader. The poller must report
+    /// that the pipe has ended.
     pub(super) broken: bool,
     /// A filter that was for an end only was refused, and will be another time.
     pub(super) end_refused: bool,

@@ -1,8 +1,8 @@
-//! A list of those who may be ready, in the order in which that came about.
+//! A list of registrations that may be ready, in the order in which they became so.
 //!
-//! Whoever is removed may stand anywhere in it, and with ten thousand ready descriptors a walk
-//! for each would cost a hundred million steps. So the order and the places are two maps, and
-//! each operation takes a number of steps that grows with the logarithm of the length.
+//! A removed registration may be anywhere in the list, and with ten thousand ready descriptors a walk
+//! for each would cost a hundred million steps. So the order and the places are two maps, and each
+//! operation takes a number of steps that grows with the logarithm of the length.
 //!
 //! In the kernel it is the ready list of an epoll instance, or of a kqueue.
 

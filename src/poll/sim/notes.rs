@@ -55,8 +55,7 @@ impl Notes {
         }
     }
 
-    /// Puts a registration on the list, if what its filter has found activates it; for news, not
-    /// for who asks.
+    /// [`look`](Self::look) for news of the file, to which a deaf registration does not react.
     fn tell(&mut self, name: NoteName, found: &Found) {
         if self.notes.get(&name).is_some_and(|note| !note.deaf) {
             self.look(name, found);

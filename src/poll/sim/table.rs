@@ -61,7 +61,7 @@ pub(super) struct Table {
     pub(super) watches: Vec<Watch>,
     /// The same for kqueues.
     pub(super) queues: Vec<Notes>,
-    /// Whose sockets these are: Linux's, until a kqueue is made.
+    /// The system whose sockets these are: Linux until a kqueue is made.
     pub(super) system: Option<Personality>,
     pub(super) faults: Faults,
     /// Timers that have not expired, the next one first.

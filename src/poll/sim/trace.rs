@@ -8,7 +8,7 @@
 use super::Kernel;
 use std::collections::VecDeque;
 
-/// How many bytes of lines are kept, unless told otherwise.
+/// How many bytes of lines are kept by default.
 const ROOM: usize = 1 << 20;
 
 pub(super) struct Trace {

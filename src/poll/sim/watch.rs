@@ -49,7 +49,7 @@ impl Watch {
 }
 
 impl Table {
-    /// Tells all who watch `file` that something of `bits` may have come about.
+    /// Notifies all watchers of `file` that something of `bits` may have changed.
     pub(super) fn wake(&mut self, file: u64, bits: u16) {
         let Some(open) = self.files.get(&file) else {
             return;
@@ -65,8 +65,8 @@ impl Table {
         }
     }
 
-    /// The same where directions are shut: epoll's watchers are told of all that holds, a kqueue's
-    /// filters of their own direction only.
+    /// The same for a shutdown: epoll's watchers are notified of all facts, a kqueue's filters of
+    /// their own direction only.
     pub(super) fn wake_shut(&mut self, file: u64, reads: bool, writes: bool) {
         let Some(open) = self.files.get(&file) else {
             return;

@@ -1,9 +1,9 @@
 //! What a descriptor is, and in which state: asked, and never changed.
 //!
-//! An emulation of another system's selector has to know more than epoll says: whether a side of
-//! a connection is shut, how much is unread, whether an error came to a connection or to an
-//! attempt at one. Nothing here takes anything away. Above all nobody asks for `SO_ERROR`: to read it is to
-//! clear it, and it belongs to the program.
+//! An emulation of another system's selector has to know more than epoll reports: whether a side of a
+//! connection is shut, how much is unread, whether an error came to a connection or to an attempt at
+//! one. Nothing here changes anything. Above all `SO_ERROR` is not read: reading clears it, and it
+//! belongs to the program.
 //!
 //! Not in the notes; the kqueue of N2 is emulated with it.
 
@@ -99,7 +99,7 @@ pub struct Tcp {
     pub pending: u32,
 }
 
-/// A state of TCP, as far as they differ for who waits.
+/// A state of TCP, as far as the states differ for a waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TcpState {
     /// Not connected yet: no answer to the first packet.

@@ -1,4 +1,4 @@
-//! Which file a number stands for, as `fstat(2)` tells it.
+//! Which file a descriptor stands for, by `fstat(2)`.
 //!
 //! A number that is closed and opened again looks the same; device and inode tell the two files apart.
 //!

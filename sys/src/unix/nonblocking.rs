@@ -1,11 +1,11 @@
 //! `O_NONBLOCK` on files that others may share: set, set again, and put back.
 //!
-//! The flag belongs to the open file description, not to the number. Whoever has a duplicate of it (a
-//! parent on the same terminal, `inetd`, a child) sees it change, and may change it. So that a file is
-//! left as it was found, each [`Hold`] is counted here, for the whole process, by device, inode and
-//! access mode: the last one that goes makes the file blocking again, if it was blocking before the first.
-//! To put the flag back while another registration of the same file lives (a socket that was cloned for
-//! several threads) would make that one block.
+//! The flag belongs to the open file description, not to the number. Each process with a duplicate of
+//! it (a parent on the same terminal, `inetd`, a child) sees the flag change, and may change it. So
+//! that a file is left as it was found, each [`Hold`] is counted here, for the whole process, by
+//! device, inode and access mode: the last one that is dropped makes the file blocking again, if it
+//! was blocking before the first. Restoring the flag while another registration of the same file
+//! lives (a socket that was cloned for several threads) would make that one block.
 //!
 //! Not in the notes; a loop that blocks is (N5).
 
@@ -118,8 +118,8 @@ impl Hold {
         self.was_blocking
     }
 
-    /// Gives `fd`, which is the one that was held, up. If it was blocking, and is held by nobody else in
-    /// this process, it is blocking again.
+    /// Ends the hold of `fd`, which must be the held descriptor. If the file was blocking, and no
+    /// other hold of it in this process is left, it is made blocking again.
     ///
     /// Nothing is changed in a fork of the process that held it, nor if the number is another file's by now.
     /// A socket that lingers (`SO_LINGER`) stays non-blocking: on the BSDs `close(2)` of a blocking one waits.

@@ -153,8 +153,8 @@ pub enum FileKind {
     Other,
 }
 
-/// Says what `fd` leads to. Refuses what is always ready and therefore makes no sense in a poller:
-/// regular files and directories. epoll does that by itself; `poll(2)` and kqueue have to be told.
+/// Returns what kind of file `fd` is. Refuses files that are always ready and make no sense in a
+/// poller: regular files and directories. epoll refuses them by itself; `poll(2)` and kqueue do not.
 ///
 /// # Errors
 ///

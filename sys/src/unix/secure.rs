@@ -3,7 +3,7 @@
 //! Nothing in the notes.
 
 /// Whether this program has rights that its caller has not: set-user-id, set-group-id. Its
-/// environment is then somebody else's choice, and must not change what it does.
+/// environment is then chosen by a less trusted caller, and must not change what the program does.
 #[must_use]
 pub fn is_secure() -> bool {
     // SAFETY: takes nothing, touches no memory, cannot fail; so do the other three.

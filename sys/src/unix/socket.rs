@@ -66,9 +66,9 @@ pub fn is_socket(fd: BorrowedFd<'_>) -> bool {
 
 /// Takes the next connection of a listener; no address for unix sockets.
 ///
-/// No flag of `accept(2)` says that it must not wait, and whoever shares the listener may have made
-/// it blocking: that is looked at first, and undone. A look at readiness would not do, for another
-/// process may take the connection in between.
+/// `accept(2)` has no flag that says not to wait, and another process that shares the listener may
+/// have made it blocking: the flag is checked first, and set again. A check of readiness would not
+/// do, because another process may take the connection in between.
 ///
 /// # Errors
 ///
@@ -162,9 +162,9 @@ pub fn is_connected(fd: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-/// Whether `fd` is a connection that nobody has begun, and that the system says is hung up: on Linux, a
-/// TCP or Unix stream before `connect(2)`. One that has ended is readable too, one that failed has an
-/// error, and one that is being made says nothing yet.
+/// Whether `fd` is a socket before `connect(2)` that the system reports as hung up: on Linux, a TCP
+/// or Unix stream. A socket that has ended is readable too, one that failed has an error, and one
+/// that is connecting reports nothing yet.
 ///
 /// # Errors
 ///

@@ -1,10 +1,10 @@
 //! To read and write without waiting, whatever has become of `O_NONBLOCK`.
 //!
-//! The flag was set once, and whoever shares the open file may have cleared it since: then `read(2)`
-//! blocks the whole loop. So each call says by itself that it must not wait. Sockets have a flag for that
-//! (`MSG_DONTWAIT`). Other files have one on Linux (`RWF_NOWAIT`: pipes since 6.5), where the file's driver
-//! knows it. Where neither is had, the flag is looked at before each call, and set again if it is gone: one
-//! `fcntl(2)` more, and a gap of a microsecond between the two.
+//! The flag was set once, and another process that shares the open file may have cleared it since:
+//! then `read(2)` blocks the whole loop. So each call says by itself that it must not wait. Sockets
+//! have a flag for that (`MSG_DONTWAIT`). Other files have one on Linux (`RWF_NOWAIT`: pipes since
+//! 6.5), if the file's driver supports it. Without either, the flag is checked before each call, and
+//! set again if it is gone: one `fcntl(2)` more, and a gap of a microsecond between the two.
 //!
 //! Not in the notes; a loop that blocks is (N5).
 
