@@ -9,6 +9,7 @@
 
 use super::current::Here;
 use super::descriptor::Descriptor;
+use super::effective::Reasons;
 use super::inbox::Letter;
 use super::local::Local;
 use super::registry::{Before, Registration};
@@ -99,7 +100,11 @@ impl Local {
                     // R131: while it is open. The owner of a shared one is user code.
                     local.guard(|| hold.release(fd.as_fd()));
                 }
-                local.close_descriptor(fd, line.get().site);
+                let line = line.get();
+                match line.reasons.contains(Reasons::LOST) {
+                    true => local.drop_guarded(fd.forget()),
+                    false => local.close_descriptor(fd, line.site),
+                }
             });
         }
     }

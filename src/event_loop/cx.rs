@@ -9,10 +9,12 @@
 use super::accept::Accepted;
 use super::callbacks::Callbacks;
 use super::classify::Role;
+use super::effective::Reasons;
 use super::error::{Error, RegisterError};
 use super::local::Local;
 use super::register::Plan;
 use super::registry::{Key, Line, Registration};
+use super::stale::is_closed_behind;
 use super::unhandled::Unhandled;
 use crate::base::slab::SlabKey;
 use crate::poll::{AnyFd, Interest, Trigger};
@@ -165,8 +167,12 @@ impl<'a> Cx<'a> {
         self.local.modify(self.key(), interest)
     }
 
-    /// Asks no more for `interest`. A refusal of the system is told to
+    /// Asks no more for `interest`. A refusal of the system is reported by
     /// [`Local::on_unhandled`]; on a removed registration this does nothing.
+    ///
+    /// If it is refused because the descriptor was closed outside the loop, the registration ends: the
+    /// file that it was for would be reported, and this refused, for ever. The number, which may be
+    /// another file's, is not closed.
     pub fn ignore(&self, interest: Interest) {
         // A one-shot that has spoken is silent as it is; to modify it would arm it again.
         if self.registration.line.get().trigger == Trigger::OneShot {
@@ -175,10 +181,18 @@ impl<'a> Cx<'a> {
             return;
         }
         if let Err(Error::Io(error)) = self.want(self.wants().without(interest)) {
+            let is_lost = is_closed_behind(&error);
+            if is_lost {
+                let lost = |line: &mut Line| line.reasons = line.reasons.with(Reasons::LOST, true);
+                self.local.registry.update(self.slot, lost);
+            }
             self.local.report(&Unhandled::Io {
                 what: "taking back an interest",
                 error,
             });
+            if is_lost {
+                self.close();
+            }
         }
     }
 

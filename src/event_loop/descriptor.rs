@@ -8,7 +8,7 @@
 
 use crate::poll::{AnyFd, AnyKernel, KernelFd, NewFd, sim};
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 
 /// A descriptor as a registration holds it: open for as long as the registration lives.
@@ -40,7 +40,17 @@ impl Descriptor {
         }
     }
 
-    /// The same, as `kernel` has it, if it has a use for the system's descriptors.
+    /// Lets go of a number that was closed outside the loop, without closing it: it may be another
+    /// file's by now. What is shared or another kernel's is its owner's, and is returned.
+    pub(super) fn forget(self) -> Option<Self> {
+        let _number = match self.into_owned() {
+            Ok(fd) => fd.into_raw_fd(),
+            Err(others) => return Some(others),
+        };
+        None
+    }
+
+    /// Itself, as `kernel` has it, if that has a use for the system's descriptors.
     pub(super) fn on(self, kernel: Option<&Rc<dyn AnyKernel>>) -> Self {
         match (self.0, kernel) {
             (Held::Owned(fd), Some(kernel)) => {

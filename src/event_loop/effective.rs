@@ -32,6 +32,8 @@ impl Reasons {
     pub(super) const BY_EDGE: Self = Self(4);
     /// The same, where the poller knows no edges: out of the poller for a moment.
     pub(super) const AWAY: Self = Self(8);
+    /// Its number was closed outside the loop, and may be another file's: the loop does not close it.
+    pub(super) const LOST: Self = Self(16);
 
     pub(super) const fn contains(self, reason: Self) -> bool {
         self.0 & reason.0 != 0

@@ -9,6 +9,8 @@
 
 use super::local::Local;
 use super::unhandled::Unhandled;
+use readily_sys::errno;
+use std::io;
 
 /// So many batches in a row in which every event is for a registration that has gone are no accident.
 const TURNS: u32 = 64;
@@ -43,4 +45,11 @@ impl Local {
             }),
         }
     }
+}
+
+/// Whether a poller's `error` means that the number is not that of the registered file any more: it is
+/// closed, or means a file that is not registered, or one that cannot be.
+pub(super) fn is_closed_behind(error: &io::Error) -> bool {
+    const CLOSED: [i32; 3] = [errno::EBADF, errno::ENOENT, errno::EPERM];
+    error.raw_os_error().is_some_and(|e| CLOSED.contains(&e))
 }

@@ -129,7 +129,7 @@ impl Local {
     /// How long the loop has nothing to do, unless an event or another thread comes; `None` for ever.
     /// What was cancelled is nothing to do, though the next turn will find it in the queue.
     pub(super) fn until_work(&self) -> Option<Duration> {
-        match self.is_pressed() || self.has_ready_work() {
+        match self.is_pressed() || self.inbox.has_letters() || self.has_ready_work() {
             true => Some(Duration::ZERO),
             false => self.until_timer(None),
         }

@@ -147,6 +147,18 @@ fn a_closure_or_task_that_was_cancelled_asks_for_no_turn() {
     assert_eq!(event_loop.next_deadline(), None);
 }
 
+/// R162: what was sent is work, also for a host that has no descriptor to be called by.
+#[test]
+fn a_closure_that_was_sent_asks_for_a_turn() {
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    assert_eq!(event_loop.next_deadline(), None);
+    event_loop.remote().call_soon(|_| ()).unwrap();
+    assert!(event_loop.next_deadline().unwrap() <= event_loop.fresh_now());
+    event_loop.turn_now().unwrap();
+    assert_eq!(event_loop.next_deadline(), None);
+}
+
 /// A loop in a loop: the inner one's descriptor is registered with the outer one.
 #[test]
 fn a_loop_can_be_a_source_of_another() {

@@ -191,6 +191,75 @@ fn a_file_that_lives_on_under_another_number_is_told_once_and_disturbs_nobody() 
     drop(twin);
 }
 
+/// R168: still registered, and no callback reads: the interest cannot be taken back, for no number
+/// means the file any more.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_registration_whose_descriptor_was_closed_outside_the_loop_ends_and_closes_no_other() {
+    use readily::poll::os::EpollPoller;
+    if !is_alone(None) {
+        return;
+    }
+    let _guard = guard!();
+    let pollers: [fn() -> EventLoop; 2] = [
+        || strict_loop_over(EpollPoller::new().unwrap()),
+        || strict_loop_over(PollPoller::new().unwrap()),
+    ];
+    for new_loop in pollers {
+        for (interest, is_used_again) in [
+            (Interest::READ, false),
+            (Interest::READ, true),
+            (Interest::WRITE, false),
+            (Interest::WRITE, true),
+        ] {
+            let mut event_loop = new_loop();
+            let told = collect_unhandled(&event_loop);
+            let (other, mut peer) = UnixStream::pair().unwrap();
+            let heard = Log::default();
+            let noted = heard.clone();
+            let read = Closures::new().on_read(move |cx| {
+                let _ = cx.read(&mut [0; 8]);
+                noted.note("other");
+            });
+            event_loop.register(other, Interest::READ, read).unwrap();
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let _twin = ours.try_clone().unwrap();
+            let null = std::fs::File::open("/dev/null").unwrap();
+            let number = ours.as_raw_fd();
+            let key = event_loop
+                .register(ours, interest, Closures::new())
+                .unwrap();
+            // SAFETY: a number; its owner, the loop, finds out what has become of it.
+            assert_eq!(unsafe { libc::close(number) }, 0);
+            if is_used_again {
+                // SAFETY: two numbers, of which the second is free.
+                assert_eq!(unsafe { libc::dup2(null.as_raw_fd(), number) }, number);
+            }
+            theirs.write_all(b"x").unwrap();
+            turn_times(&mut event_loop, 100);
+            let events = event_loop.stats().events;
+            turn_times(&mut event_loop, 50);
+            let what = format!("{interest:?} {is_used_again} {events}: {}", told.text());
+            assert_eq!(event_loop.stats().events, events, "it rests: {what}");
+            assert!(
+                told.text().matches("taking back an interest").count() <= 1,
+                "{what}"
+            );
+            assert!(told.len() <= 2, "{what}");
+            assert!(event_loop.interest(key).is_err(), "{what}");
+            peer.write_all(b"y").unwrap();
+            turn_times(&mut event_loop, 2);
+            assert_eq!(heard.text(), "other", "{what}");
+            drop(event_loop);
+            if is_used_again {
+                // SAFETY: a number, asked about; what it means is this test's, and is closed here.
+                let closed = unsafe { libc::close(number) };
+                assert_eq!(closed, 0, "the number is not the loop's to close: {what}");
+            }
+        }
+    }
+}
+
 /// R004, R168: what is registered stays so, as it was; and the host's descriptor is the same.
 #[test]
 #[cfg(target_os = "linux")]
