@@ -8,7 +8,8 @@
 //! Such an error cannot be masked, and is reported by every level-triggered wait until it is fetched.
 //! So from the second report on the registration is edge-triggered, and the interest of a
 //! level-triggered user is asked for again as long as it holds: a new entry is reported, an old one
-//! is not, and no byte waits for either.
+//! is not, and no byte waits for either. A poller without edges is left out for a moment, unless an
+//! interest of the user holds: then its level reports that at once.
 //!
 //! Not in the notes. Rules: L7, L10, R020.
 
@@ -35,7 +36,8 @@ fn ends_with(fd: AnyFd<'_>) -> Option<Option<io::Error>> {
 /// How often a reader is offered what is left, if data comes as fast as it is read.
 const OFFERS: usize = 1024;
 
-/// How long a registration with an error that is not fetched is out of a poller without edges.
+/// How long a registration with an error that is not fetched, and with nothing else to report, is out
+/// of a poller without edges.
 const AWAY: Duration = Duration::from_millis(10);
 
 /// What is to be done about an error that ends nothing.
@@ -44,31 +46,33 @@ enum Calm {
     Leave,
     /// It is there yet, and by the level it would be reported for ever.
     ByEdge,
+    /// The same, where the poller knows no edges.
+    Away,
     /// By the edge what still holds is not reported again: ask anew.
     AskAnew,
     /// It has been fetched.
     ByLevel,
 }
 
-/// `facts` holds just now, after the callbacks have run.
-fn calm(line: &Line, facts: Readiness) -> Calm {
+/// `facts` holds just now, after the callbacks have run; the poller knows `edges`, or not.
+fn calm(line: &Line, facts: Readiness, edges: bool) -> Calm {
+    let interest = effective(line).map_or(Interest::NONE, |(interest, _)| interest);
+    let pairs = [
+        (Interest::READ, Readiness::READ),
+        (Interest::WRITE, Readiness::WRITE),
+    ];
+    let mut pairs = pairs.into_iter();
+    let holds = pairs.any(|(one, fact)| interest.contains(one) && facts.contains(fact));
     let by_edge = line.reasons.contains(Reasons::BY_EDGE);
     match (facts.contains(Readiness::ERROR), by_edge) {
         (false, false) => Calm::Leave,
-        (true, false) => Calm::ByEdge,
+        (true, false) if edges => Calm::ByEdge,
+        // The level reports it again, and at once.
+        (true, false) if holds => Calm::Leave,
+        (true, false) => Calm::Away,
         (false, true) => Calm::ByLevel,
-        (true, true) => {
-            let interest = effective(line).map_or(Interest::NONE, |(interest, _)| interest);
-            let holds = |(one, fact)| interest.contains(one) && facts.contains(fact);
-            let pairs = [
-                (Interest::READ, Readiness::READ),
-                (Interest::WRITE, Readiness::WRITE),
-            ];
-            match pairs.into_iter().any(holds) {
-                true => Calm::AskAnew,
-                false => Calm::Leave,
-            }
-        }
+        (true, true) if holds => Calm::AskAnew,
+        (true, true) => Calm::Leave,
     }
 }
 
@@ -115,20 +119,19 @@ impl Local {
             return;
         }
         let facts = registration.fd.any().facts().unwrap_or_default();
-        match calm(&line, facts) {
+        let edges = !self.rearms().contains(Interest::READ);
+        match calm(&line, facts, edges) {
             Calm::Leave => {}
-            Calm::ByEdge => self.ask_by_edge(slot),
+            // To change the trigger asks anew: what came since the callbacks ran is reported.
+            Calm::ByEdge => self.set_reason(slot, Reasons::BY_EDGE, true),
+            Calm::Away => self.send_away(slot),
             Calm::AskAnew => drop(self.change(slot, true, |_| {})),
             Calm::ByLevel => self.set_reason(slot, Reasons::BY_EDGE, false),
         }
     }
 
-    /// To change the trigger asks anew: what came since the callbacks ran is reported.
-    fn ask_by_edge(&self, slot: SlabKey) {
-        if !self.rearms().contains(Interest::READ) {
-            return self.set_reason(slot, Reasons::BY_EDGE, true);
-        }
-        // `poll(2)` has no edges. A look now and then neither spins nor forgets anything.
+    /// `poll(2)` has no edges. A look now and then neither spins nor forgets anything.
+    fn send_away(&self, slot: SlabKey) {
         self.set_reason(slot, Reasons::AWAY, true);
         self.call_later(AWAY, move |local| {
             local.set_reason(slot, Reasons::AWAY, false)
@@ -178,13 +181,19 @@ mod tests {
                 let reads = interest.contains(Interest::READ) && facts.contains(Readiness::READ);
                 let writes = interest.contains(Interest::WRITE) && facts.contains(Readiness::WRITE);
                 let first = if error { Calm::ByEdge } else { Calm::Leave };
-                assert_eq!(calm(&line(false), facts), first, "{interest:?} {facts:?}");
+                let shown = format!("{interest:?} {facts:?}");
+                assert_eq!(calm(&line(false), facts, true), first, "{shown}");
+                let levels = match (error, reads || writes) {
+                    (true, false) => Calm::Away,
+                    _ => Calm::Leave,
+                };
+                assert_eq!(calm(&line(false), facts, false), levels, "{shown}");
                 let then = match (error, reads || writes) {
                     (false, _) => Calm::ByLevel,
                     (true, true) => Calm::AskAnew,
                     (true, false) => Calm::Leave,
                 };
-                assert_eq!(calm(&line(true), facts), then, "{interest:?} {facts:?}");
+                assert_eq!(calm(&line(true), facts, true), then, "{shown}");
             }
         }
     }

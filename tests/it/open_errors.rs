@@ -147,6 +147,37 @@ fn what_was_asked_for_by_the_level_stays_that_with_an_error_beside_it() {
     theirs.read_exact(&mut [0; 50]).unwrap();
 }
 
+/// R155: over `poll(2)`, too, an error that is not fetched delays no byte: a turn that does not wait
+/// reports the room.
+#[test]
+fn what_holds_beside_an_error_is_reported_in_each_turn_by_a_poller_without_edges() {
+    let _guard = guard!();
+    if !can() {
+        return;
+    }
+    let (mut event_loop, _mood) = moody_on(Box::new(PollPoller::new().unwrap()));
+    let (ours, mut theirs) = tcp_pair();
+    error_queue::send_zerocopy(ours.as_fd(), b"first").unwrap();
+    theirs.read_exact(&mut [0; 5]).unwrap();
+    let log = Log::default();
+    let write = log.clone();
+    let callbacks = Closures::new().on_write(move |cx| {
+        write.note("room");
+        cx.write(b"x").unwrap();
+    });
+    let key = event_loop
+        .register(ours, Interest::WRITE, callbacks)
+        .unwrap();
+    for n in 1..=200 {
+        event_loop.turn_now().unwrap();
+        assert_eq!(log.len(), n);
+    }
+    event_loop.modify(key, Interest::READ).unwrap();
+    let turns = turns_in(&mut event_loop, Duration::from_millis(30));
+    assert!(turns < 12, "{turns} turns");
+    theirs.read_exact(&mut [0; 200]).unwrap();
+}
+
 /// R155: of datagrams, whose error branch is the next receive; but a timestamp is none.
 #[test]
 fn timestamps_that_are_not_fetched_do_not_make_a_datagram_socket_spin() {
