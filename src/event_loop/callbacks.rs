@@ -28,8 +28,7 @@ pub trait Callbacks {
 
     /// Returns the interest of a connection of [`Local::connect`](super::Local::connect) once it is
     /// established; by default [`interest`](Callbacks::interest), and writing. Called when the
-    /// connection is begun; [`Local::modify`](super::Local::modify) may change the interest
-    /// meanwhile.
+    /// connection is begun; [`Local::modify`](super::Local::modify) may change it meanwhile.
     fn connected_interest(&self) -> Interest {
         self.interest() | Interest::WRITE
     }
@@ -88,11 +87,12 @@ pub trait Callbacks {
 
     /// *Anything else*, for registrations with [`Interest::PRIORITY`]: urgent data, a change of a
     /// kernel file, or an error that ends nothing ([`Readiness::ERROR`] while a side is open), such
-    /// as an entry in the socket's error queue. It runs before [`on_hangup`](Callbacks::on_hangup),
-    /// after which these could not be read any more.
+    /// as an entry in the socket's error queue. It runs before the hangup, after which these are gone.
     ///
-    /// `recvmsg(2)` with `MSG_ERRQUEUE` on [`Cx::fd`] fetches an entry of the error queue. An entry
-    /// that is not fetched is reported once, as if edge-triggered, and not by each wait.
+    /// `recvmsg(2)` with `MSG_ERRQUEUE` on [`Cx::fd`] fetches an entry of the error queue. Until then
+    /// the registration is edge-triggered: alone, an entry is reported once, the first up to twice
+    /// (over `poll(2)` every 10 ms). But each other event of the descriptor, such as one that calls
+    /// [`on_read`](Callbacks::on_read), has the error too, and calls this again for the same entry.
     fn on_default(&mut self, cx: &Cx<'_>, ready: Readiness) {
         let _ = ready;
         cx.ignore(Interest::PRIORITY);
