@@ -89,7 +89,7 @@ impl<E: 'static> TaskGroup<E> {
     ///
     /// Dropping it drops `body` and cancels the children, now; one that does this itself ends
     /// when it next gives way. Nothing can keep it from that. Errors that had come are reported, by
-    /// their type, as [`Unhandled::TaskFailed`]; panics follow the
+    /// their type (`E` needs no `Display`), as [`Unhandled::TaskFailed`]; panics follow the
     /// [`PanicPolicy`](crate::PanicPolicy).
     ///
     /// # Examples
@@ -133,7 +133,8 @@ impl<E: 'static> TaskGroup<E> {
     ///
     /// # Cancellation
     ///
-    /// As [`run`](Self::run).
+    /// As [`run`](Self::run). The report of an error that is dropped names the type of the error, and
+    /// not its text, because `E` needs no `Display`.
     ///
     /// # Examples
     ///
