@@ -53,9 +53,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// `--addr ADDRESS`, or a free port on the loopback.
 fn addr() -> Result<std::net::SocketAddr, Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
-    match (args.next().as_deref(), args.next()) {
-        (None, _) => Ok(([127, 0, 0, 1], 0).into()),
-        (Some("--addr"), Some(addr)) => Ok(addr.parse()?),
+    match (args.next().as_deref(), args.next(), args.next()) {
+        (None, ..) => Ok(([127, 0, 0, 1], 0).into()),
+        (Some("--addr"), Some(addr), None) => {
+            let wrong = |error| format!("--addr {addr}: {error}; {USAGE}");
+            Ok(addr.parse::<std::net::SocketAddr>().map_err(wrong)?)
+        }
         _ => Err(USAGE.into()),
     }
 }

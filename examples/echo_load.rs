@@ -12,8 +12,11 @@
 //! ```
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::str::FromStr;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -158,6 +161,12 @@ fn run_share(load: Load, share: usize, all_open: &Barrier) -> (u64, Vec<String>)
     (echoed, wrong)
 }
 
+/// The value of an option; if it is none, an error that names both, and the usage.
+fn parse<T: FromStr<Err: Display>>(name: &str, value: &str) -> Result<T, String> {
+    let wrong = |error| format!("{name} {value}: {error}; {USAGE}");
+    value.parse().map_err(wrong)
+}
+
 fn load() -> Result<Load, Box<dyn Error>> {
     let mut load = Load {
         addr: ([127, 0, 0, 1], 7007).into(),
@@ -167,12 +176,12 @@ fn load() -> Result<Load, Box<dyn Error>> {
     };
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
-        let value = args.next().ok_or("each option has a value")?;
+        let value = args.next().ok_or(USAGE)?;
         match name.as_str() {
-            "--addr" => load.addr = value.parse()?,
-            "--connections" => load.connections = value.parse()?,
-            "--bytes" => load.bytes = value.parse()?,
-            "--seed" => load.seed = value.parse()?,
+            "--addr" => load.addr = parse(&name, &value)?,
+            "--connections" => load.connections = parse::<NonZeroUsize>(&name, &value)?.get(),
+            "--bytes" => load.bytes = parse::<NonZeroU64>(&name, &value)?.get(),
+            "--seed" => load.seed = parse(&name, &value)?,
             _ => return Err(USAGE.into()),
         }
     }

@@ -16,8 +16,10 @@ use readily::io::{TcpListener, TcpStream};
 use readily::sync::channel;
 use readily::{CancellationToken, Runner, Task, gather, sleep, spawn, wait_for};
 use std::error::Error;
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// A request is a short line.
@@ -147,16 +149,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The value of an option; if it is none, an error that names both, and the usage.
+fn parse<T: FromStr<Err: Display>>(name: &str, value: &str) -> Result<T, String> {
+    let wrong = |error| format!("{name} {value}: {error}; {USAGE}");
+    value.parse().map_err(wrong)
+}
+
 /// `--addr ADDRESS`, or a free port on the loopback; `--limit MILLISECONDS`, or five seconds.
 fn options() -> Result<(SocketAddr, Duration), Box<dyn Error>> {
     let mut addr = ([127, 0, 0, 1], 0).into();
     let mut limit = 5000;
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
-        let value = args.next().ok_or("each option has a value")?;
+        let value = args.next().ok_or(USAGE)?;
         match name.as_str() {
-            "--addr" => addr = value.parse()?,
-            "--limit" => limit = value.parse()?,
+            "--addr" => addr = parse(&name, &value)?,
+            "--limit" => limit = parse(&name, &value)?,
             _ => return Err(USAGE.into()),
         }
     }

@@ -23,8 +23,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let kernel = Kernel::new();
-    if std::env::args().any(|argument| argument == "--trace") {
-        kernel.record();
+    let mut args = std::env::args().skip(1);
+    match (args.next().as_deref(), args.next()) {
+        (None, _) => {}
+        (Some("--trace"), None) => kernel.record(),
+        _ => return Err(USAGE.into()),
     }
     let mut event_loop = EventLoop::with(Box::new(kernel.poller()), Box::new(kernel.clock()))?;
     for _ in 0..PAIRS {

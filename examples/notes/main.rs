@@ -44,10 +44,13 @@ impl Page {
 
 const USAGE: &str = "usage: notes";
 
-fn main() -> Result<ExitCode, readily::Error> {
+fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
         println!("{USAGE}");
         return Ok(ExitCode::SUCCESS);
+    }
+    if std::env::args().len() > 1 {
+        return Err(USAGE.into());
     }
     let mut page = Page::default();
     let mut runner = Runner::new()?;

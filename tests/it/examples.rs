@@ -86,24 +86,58 @@ fn each_example_that_is_asked_for_help_prints_its_usage_and_exits_with_success()
     }
 }
 
+/// What a program says that is called wrongly: always the usage, on standard error.
+fn refused(name: &str, args: &[&str]) -> String {
+    let output = Process::output(example(name).args(args));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{name} {args:?}: {said}");
+    assert!(output.stdout.is_empty(), "{name} {args:?}");
+    let usage = format!("usage: {name}");
+    assert!(said.contains(&usage), "{name} {args:?}: {said}");
+    said
+}
+
 #[test]
 fn examples_that_are_told_nonsense_say_how_to_call_them() {
     let Some(_guard) = watched() else { return };
-    let calls: [(&str, &[&str]); 9] = [
+    let calls: [(&str, &[&str]); 13] = [
         ("fan_out", &["0"]),
         ("fan_out", &["many"]),
         ("fan_out", &["1", "2"]),
         ("pipeline", &["-1"]),
         ("pipeline", &["1000000000"]),
         ("chat", &["--addr"]),
-        ("chat", &["--addr", "nowhere"]),
-        ("graceful", &["--limit", "soon"]),
+        ("chat", &["--addr", "127.0.0.1:0", "more"]),
+        ("echo_load", &["--seed"]),
+        ("graceful", &["--limit"]),
         ("graceful", &["--port", "1"]),
+        ("notes", &["--bogus"]),
+        ("sim_events", &["--bogus"]),
+        ("sim_events", &["--trace", "--bogus"]),
     ];
     for (name, args) in calls {
-        let output = Process::output(example(name).args(args));
-        assert!(!output.status.success(), "{name} {args:?}");
-        assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+        refused(name, args);
+    }
+}
+
+#[test]
+fn examples_name_the_option_and_the_value_that_they_refuse() {
+    let Some(_guard) = watched() else { return };
+    let calls = [
+        ("chat", "--addr", "nowhere"),
+        ("echo_callbacks", "--addr", "nonsense"),
+        ("echo_coroutines", "--addr", "127.0.0.1:99999"),
+        ("echo_load", "--addr", "nonsense"),
+        ("echo_load", "--connections", "-1"),
+        ("echo_load", "--connections", "0"),
+        ("echo_load", "--bytes", "0"),
+        ("echo_load", "--seed", "x"),
+        ("graceful", "--limit", "soon"),
+    ];
+    for (name, option, value) in calls {
+        let said = refused(name, &[option, value]);
+        let named = format!("{option} {value}: ");
+        assert!(said.contains(&named), "{name}: {said}");
     }
 }
 
