@@ -268,6 +268,8 @@ fn no_future_of_ours_is_harmed_by_a_waker_that_misbehaves() {
             quietly(&mut || drop(waker.take()));
             let read = task.result().expect(name).unwrap();
             assert_eq!(read, 3, "{what}, {name}");
+            // A waker that wakes where it is dropped has sent its wake: no loop is current here.
+            assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Quiet, "{name}");
             assert_eq!(sim.event_loop().next_deadline(), None, "{what}, {name}");
         }
     }
