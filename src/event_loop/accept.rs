@@ -67,7 +67,9 @@ impl Local {
     /// that `accept` returns, for reading or for what they say
     /// ([`Callbacks::interest`]). Then [`Callbacks::on_open`] runs. `None` closes it.
     ///
-    /// `listener` is a socket on which `listen(2)` has been called: by [`listen_tcp`], for one.
+    /// `listener` is a socket on which `listen(2)` has been called: by [`listen_tcp`], for one. If it was
+    /// blocking, it is made blocking again when the registration ends, so a duplicate that is used on must set
+    /// `O_NONBLOCK` again. One that was non-blocking before is left alone.
     ///
     /// # Errors
     ///

@@ -61,7 +61,8 @@ impl Local {
     /// Registers a descriptor, level-triggered. From now on the loop owns it: it is made
     /// non-blocking, and closed when the registration ends. A descriptor that was blocking is made
     /// blocking again before that, because other processes may share the open file (a parent on the
-    /// same terminal, for instance).
+    /// same terminal, for instance). A duplicate that is used on must then set `O_NONBLOCK` again. To keep the
+    /// flag, set it before the descriptor is registered: the loop leaves such a file as it is.
     ///
     /// What the descriptor is decides its role: a listening socket takes the connect branch,
     /// a datagram socket is never hung up, everything else is a stream.

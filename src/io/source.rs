@@ -25,6 +25,7 @@ use crate::event_loop::{Callbacks, Cx, Descriptor, Error, Handle, Key, Local, cu
 use crate::poll::{Interest, Readiness};
 use crate::task::budget;
 use crate::task::waiters::{WaiterKey, Waiters, wake_both};
+use readily_sys::nonblocking;
 use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
@@ -153,6 +154,17 @@ impl<T> State<T> {
     }
 }
 
+impl<T: AsFd> State<T> {
+    /// Runs an operation of the user's, which would wait if the shared open file was made blocking (R130).
+    /// After the registration the flag is no longer the loop's.
+    fn operate<R>(&self, operation: &mut impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        if !self.closed.get() {
+            nonblocking::ensure(self.io.as_fd())?;
+        }
+        operation(&self.io)
+    }
+}
+
 impl<T: AsFd> AsFd for State<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.io.as_fd()
@@ -196,9 +208,11 @@ impl<T> Drop for Keeper<T> {
 /// dereferences to the wrapped value, whose own operations it does not see; after one of those the
 /// next wait asks the kernel, which is one system call more.
 ///
-/// The descriptor is made non-blocking until the source is dropped ([`Local::register`]). An
-/// operation of yours relies on that: if another process makes the shared open file blocking
-/// meanwhile, the operation may block the loop.
+/// The descriptor is made non-blocking until the source is dropped. If it was blocking, `O_NONBLOCK` is
+/// cleared then: a duplicate that is used on must set it again. A file that was non-blocking before is left
+/// alone ([`Local::register`]). [`Source::io`] and [`Source::try_io`] check the flag before each operation,
+/// because another process that shares the open file may clear it. An operation through the dereferenced
+/// value relies on the flag, and may block the loop if it was cleared.
 ///
 /// # Examples
 ///
@@ -329,16 +343,27 @@ impl<T: AsFd + 'static> Source<T> {
     /// waiting before each try until it is worth trying, as [`Source::wait_readable`] does. In a row
     /// of calls, each but the first asks the kernel. To take all that has come, [`Source::try_io`] is
     /// cheaper. `operation` may also loop by itself, and return `Ok` once it has met `WouldBlock`.
+    /// `O_NONBLOCK` is checked before each run, as [`Source::try_io`] does.
     ///
     /// # Errors
     ///
-    /// What `operation` gives, or as [`Source::wait_readable`].
+    /// What `operation` gives, that of `fcntl(2)`, or as [`Source::wait_readable`].
     ///
     /// # Cancellation
     ///
     /// Nothing is lost: `operation` has either run to its end, and this has returned, or it
     /// has done nothing.
     pub async fn io<R>(
+        &self,
+        direction: Direction,
+        mut operation: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let operation = |_: &T| self.state.operate(&mut operation);
+        self.io_without_waiting(direction, operation).await
+    }
+
+    /// The same for an operation that does not wait even if the descriptor is blocking.
+    pub(super) async fn io_without_waiting<R>(
         &self,
         direction: Direction,
         mut operation: impl FnMut(&T) -> io::Result<R>,
@@ -350,9 +375,12 @@ impl<T: AsFd + 'static> Source<T> {
     /// Runs `operation` now, without waiting; again only if a signal interrupted it (`Interrupted`).
     /// After a `WouldBlock` the next wait lasts until the kernel reports something new.
     ///
+    /// `O_NONBLOCK` is checked before each run, and set again if another process has cleared it. It is restored
+    /// when the registration ends ([`Source`]); after the loop was closed it is not checked.
+    ///
     /// # Errors
     ///
-    /// The error of `operation`; or the system's error if the poller must rearm after a `WouldBlock`
+    /// The error of `operation`, or that of `fcntl(2)`; or the system's error if the poller must rearm after a `WouldBlock`
     /// ([`Local::rearms`]) and cannot.
     pub fn try_io<R>(
         &self,
@@ -364,7 +392,7 @@ impl<T: AsFd + 'static> Source<T> {
             .unused
             .set(state.unused.get().without(direction.bit()));
         loop {
-            match operation(&state.io) {
+            match state.operate(&mut operation) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     state.clear(direction)?;
                     return Err(error);

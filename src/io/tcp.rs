@@ -64,7 +64,7 @@ impl TcpStream {
         async move {
             let Self { source } = Self::made(socket::connect(addr.into())?, site)?;
             source
-                .io(Direction::Write, |stream| {
+                .io_without_waiting(Direction::Write, |stream| {
                     // Writable is a hint; the socket's error tells, and its peer proves it.
                     if let Some(error) = stream.take_error()? {
                         return Err(error);
@@ -80,6 +80,8 @@ impl TcpStream {
     }
 
     /// Takes a connection of the standard library over, and makes it non-blocking.
+    /// If it was blocking, it is made blocking again when it is dropped, so a duplicate that is used on must
+    /// set `O_NONBLOCK` again. One that was non-blocking before is left alone.
     ///
     /// # Errors
     ///

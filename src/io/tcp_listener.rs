@@ -50,6 +50,8 @@ impl TcpListener {
     }
 
     /// Takes a listener of the standard library over, and makes it non-blocking.
+    /// If it was blocking, it is made blocking again when it is dropped, so a duplicate that is used on must
+    /// set `O_NONBLOCK` again. One that was non-blocking before is left alone.
     ///
     /// # Errors
     ///
@@ -106,7 +108,10 @@ impl TcpListener {
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let mut broken = 0;
         loop {
-            let accepted = self.source.io(Direction::Read, Socket::accept).await;
+            let accepted = self
+                .source
+                .io_without_waiting(Direction::Read, Socket::accept)
+                .await;
             let error = match accepted {
                 Ok((socket, Some(peer))) => {
                     match TcpStream::made(socket, self.site) {

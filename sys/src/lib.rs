@@ -62,11 +62,11 @@ pub use linux::secure::is_secure;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use linux::{epoll, error_queue, facts, timer};
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use linux::{nowait, poll_bits, wipe};
+use linux::{nowait, poll_bits, same_file, wipe};
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub use unix::secure::is_secure;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-use unix::{nowait, poll_bits};
+use unix::{nowait, poll_bits, same_file};
 
 #[cfg(target_os = "freebsd")]
 use libc::INHERIT_ZERO;

@@ -4,7 +4,7 @@
 use crate::support::{
     Log, drain, guard, is_nonblocking, listener, strict_loop, strict_run, tcp_pair, turn_until,
 };
-use readily::io::{Source, TcpListener, TcpStream};
+use readily::io::{Direction, Source, TcpListener, TcpStream};
 use readily::testing::record;
 use readily::{Accepted, Closures, Cx, EventLoop, Interest, PanicPolicy, wait_for};
 use readily_sys::for_tests::make_blocking;
@@ -258,4 +258,148 @@ fn what_two_loops_have_is_blocking_again_when_the_last_has_ended() {
     assert!(is_nonblocking(&duplicate));
     drop(other);
     assert!(!is_nonblocking(&duplicate));
+}
+
+/// Registers `files` with one loop, removes them in the order of `ends`, and returns after each end which of
+/// them are non-blocking.
+#[cfg(target_os = "linux")]
+fn nonblocking_after_each_end<const N: usize>(
+    files: &[OwnedFd; N],
+    ends: [usize; N],
+) -> [[bool; N]; N] {
+    let event_loop = strict_loop();
+    let keys = files.each_ref().map(|fd| {
+        let fd = fd.try_clone().unwrap();
+        event_loop
+            .register(fd, Interest::READ, Closures::new())
+            .unwrap()
+    });
+    ends.map(|end| {
+        event_loop.remove(keys[end]).unwrap();
+        files.each_ref().map(is_nonblocking)
+    })
+}
+
+/// A sandbox may forbid the question whether two descriptors are one open file.
+#[cfg(target_os = "linux")]
+fn open_files_can_be_compared() -> bool {
+    let (one, _other) = UnixStream::pair().unwrap();
+    readily_sys::for_tests::is_same_file(one.as_fd(), one.as_fd()).is_some()
+}
+
+/// R131: an eventfd, a timerfd and an epoll are one inode. What came non-blocking is never made blocking, and
+/// what came blocking is blocking again at its own end.
+#[cfg(target_os = "linux")]
+#[test]
+fn anonymous_files_of_one_inode_are_each_left_as_they_came() {
+    let _guard = guard!();
+    let event = readily_sys::Notifier::new().unwrap();
+    let timer = readily_sys::timer::Timer::new().unwrap();
+    let epoll = readily_sys::epoll::Epoll::new().unwrap();
+    make_blocking(timer.as_fd()).unwrap();
+    let [event, timer, epoll] = [event.as_fd(), timer.as_fd(), epoll.as_fd()];
+    let files = [event, timer, epoll].map(|fd| fd.try_clone_to_owned().unwrap());
+    assert_eq!(files.each_ref().map(is_nonblocking), [true, false, false]);
+    let can_compare = open_files_can_be_compared();
+    for ends in [[1, 2, 0], [2, 0, 1], [0, 1, 2]] {
+        let after = nonblocking_after_each_end(&files, ends);
+        for (place, now) in after.into_iter().enumerate() {
+            assert!(now[0], "it came non-blocking: {ends:?}");
+            let left = |file: usize| !ends[..=place].contains(&file);
+            if can_compare {
+                assert_eq!(now[1..], [left(1), left(2)], "{ends:?}");
+            }
+        }
+    }
+}
+
+/// R131: two opens of one FIFO are two files with a flag each.
+#[cfg(target_os = "linux")]
+#[test]
+fn two_opens_of_a_fifo_are_each_left_as_they_came() {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::OpenOptionsExt;
+    let _guard = guard!();
+    let (reader, _writer) = pipe().unwrap();
+    let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
+    let opened = |flags| File::options().read(true).custom_flags(flags).open(&path);
+    let Ok(nonblocking) = opened(libc::O_NONBLOCK) else {
+        return; // a sandbox without /proc
+    };
+    if !open_files_can_be_compared() {
+        return;
+    }
+    let files = [nonblocking.into(), opened(0).unwrap().into()];
+    let after = nonblocking_after_each_end(&files, [1, 0]);
+    assert_eq!(after, [[true, false]; 2]);
+    let after = nonblocking_after_each_end(&files, [0, 1]);
+    assert_eq!(after, [[true, true], [true, false]]);
+}
+
+/// R131: a file with two registrations is blocking again after the second, whichever has set the flag, and
+/// with another file of its inode beside it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_duplicate_takes_over_that_the_file_was_blocking() {
+    let _guard = guard!();
+    if !open_files_can_be_compared() {
+        return;
+    }
+    let event = readily_sys::Notifier::new().unwrap();
+    let timer = readily_sys::timer::Timer::new().unwrap();
+    make_blocking(timer.as_fd()).unwrap();
+    let [event, timer] = [event.as_fd(), timer.as_fd()];
+    let files = [timer, event, timer].map(|fd| fd.try_clone_to_owned().unwrap());
+    for ends in [[0, 2, 1], [2, 0, 1]] {
+        let after = nonblocking_after_each_end(&files, ends);
+        let gone = [false, true, false];
+        assert_eq!(after, [[true; 3], gone, gone], "{ends:?}");
+    }
+}
+
+/// R130: an operation of the user's on a `Source` does not block the loop, though a duplicate clears the flag
+/// before each; and a file that came non-blocking stays so.
+#[test]
+fn an_operation_on_a_source_that_is_made_blocking_does_not_block_the_loop() {
+    let _guard = guard!();
+    for came_nonblocking in [false, true] {
+        let mut runner = readily::Runner::from(strict_loop());
+        runner
+            .run(async {
+                let (ours, theirs) = UnixDatagram::pair().unwrap();
+                let duplicate = ours.try_clone().unwrap();
+                ours.set_nonblocking(came_nonblocking).unwrap();
+                let source = Source::new(ours).unwrap();
+                for _ in 0..2 {
+                    theirs.send(b"one").unwrap();
+                }
+                source.wait_readable().await.unwrap();
+                let receive = || {
+                    duplicate.set_nonblocking(false).unwrap();
+                    source.try_io(Direction::Read, |socket| socket.recv(&mut [0; 8]))
+                };
+                assert_eq!((receive().unwrap(), receive().unwrap()), (3, 3));
+                assert_eq!(receive().unwrap_err().kind(), ErrorKind::WouldBlock);
+                theirs.send(b"two").unwrap();
+                source.wait_readable().await.unwrap();
+                // Another process takes what was reported.
+                duplicate.set_nonblocking(false).unwrap();
+                duplicate.recv(&mut [0; 8]).unwrap();
+                theirs.send(b"last").unwrap();
+                let mut tries = 0;
+                let thief = &duplicate;
+                let operation = source.io(Direction::Read, |socket| {
+                    tries += 1;
+                    if tries == 1 {
+                        // It has come and gone again since the report.
+                        thief.recv(&mut [0; 8]).unwrap();
+                    }
+                    socket.recv(&mut [0; 8])
+                });
+                assert!(wait_for(A_WHILE, operation).await.is_err());
+                drop(source);
+                assert_eq!(is_nonblocking(&duplicate), came_nonblocking);
+            })
+            .unwrap();
+    }
 }

@@ -7,6 +7,7 @@ pub mod facts;
 pub(crate) mod notify;
 pub(crate) mod nowait;
 pub(crate) mod poll_bits;
+pub(crate) mod same_file;
 pub(crate) mod secure;
 pub mod timer;
 pub(crate) mod wipe;

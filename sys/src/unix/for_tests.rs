@@ -10,7 +10,7 @@ use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use crate::{cvt, cvt_size, fresh, nonblocking, uninterrupted};
+use crate::{cvt, cvt_size, fresh, nonblocking, same_file, uninterrupted};
 
 /// Makes a pipe: its reading and its writing end.
 ///
@@ -28,6 +28,12 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Those of `fcntl(2)`.
 pub fn make_blocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     nonblocking::clear(fd)
+}
+
+/// Whether both are one open file; `None` if the system does not say.
+#[must_use]
+pub fn is_same_file(fd: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Option<bool> {
+    same_file::is_same(fd, other.as_raw_fd())
 }
 
 /// Makes a TCP socket that is connected to nobody.

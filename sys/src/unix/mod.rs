@@ -23,4 +23,6 @@ pub(crate) mod poll_bits;
 #[cfg(not(any(target_vendor = "apple", target_os = "netbsd")))]
 pub(crate) mod ppoll;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) mod same_file;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) mod secure;

@@ -2,40 +2,54 @@
 //!
 //! The flag belongs to the open file description, not to the number. Each process with a duplicate of
 //! it (a parent on the same terminal, `inetd`, a child) sees the flag change, and may change it. So
-//! that a file is left as it was found, each [`Hold`] is counted here, for the whole process, by
-//! device, inode and access mode: the last one that is dropped makes the file blocking again, if it
-//! was blocking before the first. Restoring the flag while another registration of the same file
-//! lives (a socket that was cloned for several threads) would make that one block.
+//! that a file is left as it was found, a [`Hold`] that has set the flag owes it: its release makes the file
+//! blocking again. A file that was non-blocking when it was held is never made blocking.
+//!
+//! Restoring the flag while another registration of the same file lives (a socket that was cloned for several
+//! threads) would make that one block. So the holds of the whole process are listed here, and a hold of the
+//! same file takes the debt over. Device, inode and access mode only limit the choice: all eventfds, timerfds
+//! and epolls of Linux share one inode, and two opens of a FIFO share theirs.
 //!
 //! Not in the notes; a loop that blocks is (N5).
 
 use std::collections::BTreeMap;
 use std::ffi::c_int;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::cvt;
 use crate::fork::ForkGuard;
+use crate::same_file;
 use crate::unix::file_id::FileId;
 use crate::unix::socket;
 
 /// An open file, as far as `fstat(2)` and the access mode tell: the two ends of a pipe are one inode.
-type Key = (FileId, c_int);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    id: FileId,
+    access: c_int,
+    /// A file without a type, such as an eventfd: many that have nothing in common are one inode.
+    is_anonymous: bool,
+}
 
-#[derive(Debug)]
+/// The holds of one descriptor: those of an open file under one number.
+#[derive(Debug, Default)]
 struct Held {
     holds: usize,
-    was_blocking: bool,
+    /// The flag is to be cleared when they end: one of them has set it, or has taken that over.
+    owes: bool,
 }
+
+type Holds = BTreeMap<(Key, RawFd), Held>;
 
 /// What one process holds.
 #[derive(Debug)]
 struct Table {
     process: ForkGuard,
-    held: Mutex<BTreeMap<Key, Held>>,
+    held: Mutex<Holds>,
 }
 
 /// The table of this process, or of its parent until the first look after a fork.
@@ -70,7 +84,7 @@ impl Table {
 
     /// System calls are made under this lock: between one thread's look and its change no other thread's
     /// may fall.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Held>> {
+    fn lock(&self) -> MutexGuard<'_, Holds> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -81,6 +95,7 @@ impl Table {
 pub struct Hold {
     /// `None` where the system gives files of this kind no identity.
     key: Option<Key>,
+    number: RawFd,
     was_blocking: bool,
     /// Of the process that holds it: a fork has a copy of this, and the file is still its parent's.
     table: &'static Table,
@@ -97,15 +112,13 @@ pub fn hold(fd: BorrowedFd<'_>) -> io::Result<Hold> {
     let key = key(fd)?;
     let was_blocking = set(fd)?;
     if let Some(key) = key {
-        let entry = held.entry(key).or_insert(Held {
-            holds: 0,
-            was_blocking: false,
-        });
+        let entry = held.entry((key, fd.as_raw_fd())).or_default();
         entry.holds += 1;
-        entry.was_blocking |= was_blocking;
+        entry.owes |= was_blocking;
     }
     Ok(Hold {
         key,
+        number: fd.as_raw_fd(),
         was_blocking,
         table,
     })
@@ -118,8 +131,8 @@ impl Hold {
         self.was_blocking
     }
 
-    /// Ends the hold of `fd`, which must be the held descriptor. If the file was blocking, and no
-    /// other hold of it in this process is left, it is made blocking again.
+    /// Ends the hold of `fd`, which must be the held descriptor. If this hold has set the flag, the file is
+    /// made blocking again, unless another hold of the same file in this process is left, which takes that over.
     ///
     /// Nothing is changed in a fork of the process that held it, nor if the number is another file's by now.
     /// A socket that lingers (`SO_LINGER`) stays non-blocking: on the BSDs `close(2)` of a blocking one waits.
@@ -129,28 +142,57 @@ impl Hold {
             return;
         }
         let mut held = self.table.lock();
-        let mut was_blocking = self.was_blocking;
-        if let Some(key) = self.key {
-            let Some(entry) = held.get_mut(&key) else {
-                return;
-            };
-            entry.holds -= 1;
-            if entry.holds > 0 {
-                return;
-            }
-            was_blocking = entry.was_blocking;
-            held.remove(&key);
+        if !self.leave(&mut held) {
+            return;
         }
-        let is_same = || key(fd).is_ok_and(|now| now == self.key);
-        if was_blocking && is_same() && !socket::lingers(fd) {
+        let is_same = key(fd).is_ok_and(|now| now == self.key);
+        let is_one_file = |other| match is_same {
+            true => same_file::is_same(fd, other),
+            false => None,
+        };
+        let passed = self
+            .key
+            .is_some_and(|key| pass_on(&mut held, key, is_one_file));
+        if is_same && !passed && !socket::lingers(fd) {
             // An error means that the descriptor is gone, and with it what was to be done.
             let _ = clear(fd);
         }
     }
+
+    /// Takes the hold off the list; whether it leaves a debt.
+    fn leave(&self, held: &mut Holds) -> bool {
+        let Some(key) = self.key else {
+            return self.was_blocking;
+        };
+        let listed = (key, self.number);
+        match held.get_mut(&listed) {
+            Some(entry) if entry.holds > 1 => {
+                entry.holds -= 1;
+                false
+            }
+            _ => held.remove(&listed).is_some_and(|entry| entry.owes),
+        }
+    }
 }
 
-/// Makes `fd` non-blocking again, if that was undone; one system call if it was not. A file that is held
-/// is then blocking again after its last release.
+/// Looks for a descriptor that takes a debt over; `false` if the flag is to be cleared now. One that owes by
+/// itself found its file blocking, so it has another one. `is_one_file` is `None` where the system does not
+/// say: then one inode is taken for one file, and an anonymous one stays as it is, because clearing its flag
+/// now or later may make a file block that was non-blocking.
+fn pass_on(held: &mut Holds, key: Key, is_one_file: impl Fn(RawFd) -> Option<bool>) -> bool {
+    let others = held.range_mut((key, RawFd::MIN)..=(key, RawFd::MAX));
+    for ((_, other), entry) in others.filter(|(_, entry)| !entry.owes) {
+        let answer = is_one_file(*other);
+        if answer != Some(false) {
+            entry.owes = answer.is_some() || !key.is_anonymous;
+            return true;
+        }
+    }
+    false
+}
+
+/// Makes `fd` non-blocking again, if that was undone; one system call if it was not. Whether the flag is
+/// cleared in the end is not changed: that depends on how the file was when it was held.
 ///
 /// # Errors
 ///
@@ -165,12 +207,7 @@ pub fn ensure(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 #[cold]
 fn set_again(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let mut held = Table::of_this_process()?.lock();
-    let undone = set(fd)?;
-    if let Some(entry) = key(fd)?.and_then(|key| held.get_mut(&key)) {
-        entry.was_blocking |= undone;
-    }
-    Ok(())
+    set(fd).map(drop)
 }
 
 /// Makes `fd` non-blocking; `true` if it was not yet.
@@ -190,10 +227,15 @@ pub(crate) fn clear(fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 fn key(fd: BorrowedFd<'_>) -> io::Result<Option<Key>> {
-    match FileId::of(fd.as_raw_fd())?.0 {
-        FileId::NONE => Ok(None),
-        id => Ok(Some((id, flags(fd)? & libc::O_ACCMODE))),
+    let (id, mode) = FileId::of(fd.as_raw_fd())?;
+    if id == FileId::NONE {
+        return Ok(None);
     }
+    Ok(Some(Key {
+        id,
+        access: flags(fd)? & libc::O_ACCMODE,
+        is_anonymous: mode & libc::S_IFMT == 0,
+    }))
 }
 
 pub(crate) fn flags(fd: BorrowedFd<'_>) -> io::Result<c_int> {
@@ -224,6 +266,7 @@ mod tests {
             // Each of these would wait for ever: the thread ends the child before.
             let copy = Hold {
                 key: holding.key,
+                number: holding.number,
                 was_blocking: true,
                 table: holding.table,
             };
@@ -264,18 +307,54 @@ mod tests {
         assert!(!is_nonblocking(&one));
     }
 
+    /// R131. A flag that is set again is not owed if the file came with it.
     #[test]
-    fn a_file_that_was_nonblocking_stays_so_and_one_that_was_cleared_meanwhile_is_cleared_again() {
+    fn a_file_whose_flag_was_cleared_and_set_again_is_left_as_it_came() {
+        for came_nonblocking in [true, false] {
+            let stream = stream();
+            stream.set_nonblocking(came_nonblocking).unwrap();
+            let held = hold(stream.as_fd()).unwrap();
+            stream.set_nonblocking(false).unwrap();
+            ensure(stream.as_fd()).unwrap();
+            assert!(is_nonblocking(&stream));
+            held.release(stream.as_fd());
+            assert_eq!(is_nonblocking(&stream), came_nonblocking);
+        }
+    }
+
+    /// R131. A number that two loops share: the first release leaves the flag.
+    #[test]
+    fn a_descriptor_that_is_held_twice_is_blocking_after_its_second_release() {
         let stream = stream();
-        stream.set_nonblocking(true).unwrap();
-        hold(stream.as_fd()).unwrap().release(stream.as_fd());
+        let (one, other) = (hold(stream.as_fd()), hold(stream.as_fd()));
+        one.unwrap().release(stream.as_fd());
         assert!(is_nonblocking(&stream));
-        let held = hold(stream.as_fd()).unwrap();
-        stream.set_nonblocking(false).unwrap();
-        ensure(stream.as_fd()).unwrap();
-        assert!(is_nonblocking(&stream));
-        held.release(stream.as_fd());
+        other.unwrap().release(stream.as_fd());
         assert!(!is_nonblocking(&stream));
+    }
+
+    /// R131. Who takes a debt over, for each answer of the system.
+    #[test]
+    fn a_debt_goes_to_the_same_file_and_where_the_system_does_not_say_to_the_same_inode() {
+        let owing_after = |is_anonymous, answer| {
+            let key = Key {
+                id: FileId::NONE,
+                access: 0,
+                is_anonymous,
+            };
+            let entry = |owes| Held { holds: 1, owes };
+            let mut held = Holds::from([((key, 3), entry(true)), ((key, 4), entry(false))]);
+            let ask = |other| {
+                assert_eq!(other, 4, "the other has a debt of its own");
+                answer
+            };
+            (pass_on(&mut held, key, ask), held[&(key, 4)].owes)
+        };
+        for is_anonymous in [false, true] {
+            assert_eq!(owing_after(is_anonymous, Some(true)), (true, true));
+            assert_eq!(owing_after(is_anonymous, Some(false)), (false, false));
+            assert_eq!(owing_after(is_anonymous, None), (true, !is_anonymous));
+        }
     }
 
     #[test]
