@@ -285,7 +285,9 @@ impl World {
                 assert_eq!(old, None);
             }
             Err(Error::Io(error)) => assert!(self.refuses, "{error}"),
-            Err(Error::NotPollable { .. } | Error::NotListening { .. }) => {}
+            Err(
+                Error::NotPollable { .. } | Error::NotListening { .. } | Error::NotConnected { .. },
+            ) => {}
             Err(Error::AlreadyRegistered { key, .. }) => {
                 assert!(self.live.borrow().values().any(|live| *live == key));
             }

@@ -329,7 +329,15 @@ impl World {
         let by_epoll = poll(&mut *self.epoll);
         assert_eq!(by_epoll, poll(&mut *new_epoll), "epoll, and a new one");
         let by_kqueue = poll(&mut *self.kqueue);
-        assert_eq!(by_kqueue, poll(&mut *new_kqueue), "kqueue, and a new one");
+        // The old one goes on with an error that was taken meanwhile, where no filter repeats the end.
+        let without_error = |reports: &BTreeMap<u64, Readiness>| -> BTreeMap<u64, Readiness> {
+            let without =
+                |(&token, ready): (_, &Readiness)| (token, ready.without(Readiness::ERROR));
+            reports.iter().map(without).collect()
+        };
+        let by_new = poll(&mut *new_kqueue);
+        let (old, new) = (without_error(&by_kqueue), without_error(&by_new));
+        assert_eq!(old, new, "kqueue, and a new one");
         let known = |token: &u64| {
             let tokens = self.open.iter().filter_map(|open| open.watched);
             tokens.into_iter().any(|(known, _)| known == *token)
@@ -346,7 +354,8 @@ impl World {
     }
 }
 
-/// What is ready now. Twice, for a level is reported as often as it is asked for.
+/// What is ready now. A kqueue finds the end of the direction that is not asked for by the wait after
+/// the one that has reported the other's. From then on a level is reported as often as it is asked for.
 fn poll(poller: &mut dyn Poller) -> BTreeMap<u64, Readiness> {
     let mut again = || {
         let mut events = Vec::new();
@@ -358,7 +367,12 @@ fn poll(poller: &mut dyn Poller) -> BTreeMap<u64, Readiness> {
         assert_eq!(reports.len(), count, "one event for each: {events:?}");
         reports
     };
+    let first = again();
     let reports = again();
+    for (token, ready) in first {
+        let later = reports.get(&token).copied().unwrap_or_default();
+        assert!(later.contains(ready), "{ready:?} lasts, not {later:?}");
+    }
     assert_eq!(reports, again(), "a level is told for as long as it lasts");
     reports
 }

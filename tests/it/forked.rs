@@ -6,7 +6,7 @@
 
 use crate::support::{
     Log, collect_unhandled, guard, is_alone, is_nonblocking, strict_loop, strict_run,
-    strict_runner, turn_times, turn_until, turns_in,
+    strict_runner, turn_times, turn_until,
 };
 use readily::poll::Poller;
 use readily::poll::portable::PollPoller;
@@ -174,7 +174,7 @@ fn a_file_that_lives_on_under_another_number_is_told_once_and_disturbs_nobody() 
     assert!(told.text().contains("behind the loop's back"));
     // From then on there is a new epoll instance, and it is not in that.
     assert_eq!(event_loop.stats().stale, 64);
-    let turns = turns_in(&mut event_loop, Duration::from_millis(30));
+    let turns = crate::support::turns_in(&mut event_loop, Duration::from_millis(30));
     assert!(turns < 5, "{turns} turns");
     // Another one is told of, too.
     let (ours, mut theirs) = UnixStream::pair().unwrap();

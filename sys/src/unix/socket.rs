@@ -48,8 +48,7 @@ fn is_listener(fd: BorrowedFd<'_>) -> bool {
 /// Makes `fd` non-blocking; `true` if it was not yet.
 ///
 /// The flag belongs to the open file, not to the number: whoever shares it (a duplicate, a
-/// parent on the same terminal) is changed too. To put it back, there is
-/// [`nonblocking::hold`](crate::nonblocking::hold).
+/// parent on the same terminal) is changed too. To put it back, there is [`crate::nonblocking::hold`].
 ///
 /// # Errors
 ///
