@@ -374,8 +374,8 @@ impl Local {
                 site: line.site,
             });
         }
-        // R133: asked before anything is done, and only of what somebody else has made. Of a number that is
-        // not open the poller says so.
+        // R133: asked before anything is done, and only of a descriptor that the loop has not made. A number
+        // that is not open is refused by the poller.
         if !plan.nonblocking && borrowed.is_unconnected().unwrap_or(false) {
             return Err(Error::NotConnected { fd });
         }

@@ -85,8 +85,7 @@ impl<T: 'static> Members<T> {
     pub(super) fn add(&self, mut task: Task<T>) {
         // On a closed loop it has ended already, and nobody is going to wake us.
         let over = task.done();
-        // Somebody may have polled it before: whose waker that was, and what it does when it goes, is
-        // not our own (L8).
+        // It may have been polled before: the waker that it kept is user code when it is dropped (L8).
         task.stop_listening();
         let ended = Arc::clone(&self.ended);
         let key = self.tasks.borrow_mut().insert_with(|key| {

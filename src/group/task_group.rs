@@ -272,7 +272,7 @@ impl<E: 'static> Drop for Left<'_, E> {
             return; // outside a loop it had no children
         };
         for (origin, error) in errors {
-            // Nobody is left to be given it, and neither a panic nor an error must be silent.
+            // No caller is left to receive it, and neither a panic nor an error must be silent.
             match error {
                 ChildError::Panicked(payload) => home.note_panic(payload, origin),
                 ChildError::Failed(error) => {

@@ -1,6 +1,6 @@
 //! Which poller the environment asks for.
 //!
-//! A name that nobody knows is an error and not a default: a test run on the wrong poller proves
+//! An unknown name is an error and not a default: a test run on the wrong poller proves
 //! nothing. libev has such a variable, too (`LIBEV_FLAGS`).
 //!
 //! Not in the notes, which have one selector for each system (N2).

@@ -67,7 +67,7 @@ pub trait AnyKernel {
     }
 
     /// A number that identifies this kernel, the same for all handles of it and for its descriptors
-    /// ([`KernelFd::kernel_identity`]); `None` if it need not be told apart.
+    /// ([`KernelFd::kernel_identity`]); `None` if it need not be distinguished.
     fn identity(&self) -> Option<usize> {
         None
     }

@@ -65,7 +65,7 @@ pub const LIMITS: &[Limit] = &[
         "error-name",
         ALL,
         "fflags has the socket's error",
-        "Linux tells it only to whoever takes it: ECONNREFUSED for a connection that was never made, \
+        "Linux reports it only to the call that takes it: ECONNREFUSED for a connection that was never made, \
          else ECONNRESET, numbered as in this process; SO_ERROR has the true one, still",
     ),
     limit(

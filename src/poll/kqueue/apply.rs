@@ -75,7 +75,7 @@ impl<Q: Queue> KqueuePoller<Q> {
         let probe = translate::probing(ident, entry.wanted.token, &entry.known, entry.filters);
         let mut errors = [0; 4];
         let errors = &mut errors[..probe.as_slice().len()];
-        // With no filter in the kernel there is nobody to ask.
+        // With no filter in the kernel there is nothing to probe.
         !errors.is_empty()
             && self.queue.change(probe.as_slice(), errors).is_ok()
             && errors

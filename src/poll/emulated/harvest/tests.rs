@@ -88,7 +88,7 @@ fn a_connection_that_is_refused_ends_both_filters_and_keeps_its_error() {
     for system in SYSTEMS {
         let mut queue = queue(system);
         let Ok(socket) = socket::connect_tcp(&addr) else {
-            continue; // told at once, so nobody waits
+            continue; // reported at once, so no wait is needed
         };
         queue.add(&socket, Read, 0);
         queue.add(&socket, Write, 0);

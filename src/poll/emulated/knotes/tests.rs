@@ -96,7 +96,7 @@ fn a_dispatch_is_silent_until_it_is_enabled_and_an_addition_does_not_do_that() {
         assert_eq!(events(&mut knotes), 0);
         assert!(knotes.update(NAME, &change(NAME, EV_ADD, 2)));
         assert_eq!(events(&mut knotes), 0);
-        // It was activated meanwhile; so it is told, without being looked at.
+        // It was activated meanwhile; so it is reported without being evaluated.
         knotes.update(NAME, &change(NAME, EV_ENABLE, 3));
         assert_eq!(events(&mut knotes), 1);
     }
