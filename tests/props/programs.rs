@@ -74,6 +74,16 @@ fn room_that_a_wider_buffer_makes_is_told() {
     again("pipe #0 #1; narrow #0 1; write #1 1; register #1 write edge; turn; narrow #0 2; turn");
 }
 
+/// R024: a socket that FreeBSD and NetBSD close in order takes with it the bytes that were not read,
+/// and the kernel in memory did not report the room to a writer.
+#[test]
+fn room_that_a_closed_reader_leaves_is_reported() {
+    again(
+        "tcp #0 #1; register #0 read level { close #0 }; register #1 write level { write #1 1 }; \
+         narrow #0 0; turn; turn",
+    );
+}
+
 /// What is left of the first program that breaks this rule, and why it does.
 fn shortest(rule: &str, runs: impl Fn(&Program) -> Result<Report, Violation>) -> (String, Program) {
     let config = ProptestConfig {

@@ -69,7 +69,8 @@ impl Table {
             }
             Kind::Tcp => {
                 other.read_shut = true;
-                return self.wake_shut(peer, true, false);
+                // Bytes that were never read go with the end that held them, which leaves room.
+                return self.wake_shut(peer, true, unread);
             }
         }
         self.wake(peer, bits::ALL);
