@@ -17,6 +17,14 @@
 //! wait is `try_`, or in a queue, as in asyncio, `_nowait`; where that may fail for several reasons,
 //! its error says for which.
 //!
+//! # Owned waits
+//!
+//! The types with one side are handles, and a clone is the same lock or queue. A future of `acquire`, `wait`, `get`
+//! and so on borrows its handle. To wait in a task of its own, use the function with `_owned` at its end, whose
+//! future has a clone in it: `spawn(lock.acquire_owned())`, `spawn(event.wait_owned())`, `spawn(queue.get_owned())`.
+//! Guards, permits and reservations own what they need in any case. A receiver has a position of its own: move it
+//! into the task, `spawn(async move { receiver.recv().await })`; the one of [`oneshot`] is a future itself.
+//!
 //! # Who is served, and what a dropped future loses
 //!
 //! | what | who is served | what is lost with a future that waits |
@@ -40,6 +48,7 @@ mod job;
 mod lock;
 mod mailbox;
 pub mod oneshot;
+mod owned;
 mod permits;
 mod queue;
 mod reservation;

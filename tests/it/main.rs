@@ -31,6 +31,7 @@ mod misuse;
 mod moody;
 #[cfg(target_os = "linux")]
 mod open_errors;
+mod owned_waits;
 mod panics;
 mod payloads;
 mod readiness;
