@@ -71,6 +71,8 @@
 
 #[doc(hidden)]
 pub mod base;
+#[cfg(doc)]
+pub mod book;
 pub mod combine;
 pub mod event_loop;
 pub mod group;
@@ -114,30 +116,4 @@ pub use time::{
 #[doc(hidden)]
 pub mod coroutine_probe {
     pub use crate::task::{CoroutineProbe, IsCoroutine, IsNotCoroutine};
-}
-
-#[cfg(doctest)]
-mod book {
-    #[doc = include_str!("../README.md")]
-    mod readme {}
-    #[doc = include_str!("../docs/01-multiplexing.md")]
-    mod ch01 {}
-    #[doc = include_str!("../docs/02-the-loop.md")]
-    mod ch02 {}
-    #[doc = include_str!("../docs/03-callbacks.md")]
-    mod ch03 {}
-    #[doc = include_str!("../docs/04-timers.md")]
-    mod ch04 {}
-    #[doc = include_str!("../docs/05-futures.md")]
-    mod ch05 {}
-    #[doc = include_str!("../docs/06-coroutines.md")]
-    mod ch06 {}
-    #[doc = include_str!("../docs/07-tasks.md")]
-    mod ch07 {}
-    #[doc = include_str!("../docs/08-synchronising.md")]
-    mod ch08 {}
-    #[doc = include_str!("../docs/11-testing.md")]
-    mod ch11 {}
-    #[doc = include_str!("../docs/side-by-side.md")]
-    mod side_by_side {}
 }

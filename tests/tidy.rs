@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "tidy/book.rs"]
+mod book;
 #[path = "tidy/mutants.rs"]
 mod mutants;
 #[path = "tidy/names.rs"]
@@ -71,7 +73,7 @@ const LAYERS: &[&[&str]] = &[
     &["task"],
     &["time", "combine", "group", "io", "sync"],
     &["run"],
-    &["testing", "lib"],
+    &["testing", "lib", "book"],
 ];
 
 fn layer(module: &str) -> Option<usize> {
@@ -586,7 +588,7 @@ fn a_fault_without_a_row_or_with_a_test_that_is_not_there_is_found() {
     };
     let wrong = |row_of_it: &str| wrong_rows(&page(7, row_of_it));
     assert!(wrong(&row(7, "*no reason to*")).is_empty());
-    let own = "`tidy::the_book_is_whole`";
+    let own = "`tidy::imports_point_down`";
     assert!(wrong(&row(7, own)).is_empty());
     assert_eq!(wrong(""), ["R007 has not one row"]);
     assert_eq!(wrong(&row(7, "")), ["R007 has neither a test nor a reason"]);
@@ -613,36 +615,4 @@ fn the_present_version_has_a_heading_in_the_changelog() {
         changelog.lines().any(|line| line.starts_with(&heading)),
         "{heading}"
     );
-}
-
-/// Every page of the book that is linked exists, and every chapter is compiled.
-#[test]
-fn the_book_is_whole() {
-    let compiled = read(&root().join("src/lib.rs"));
-    let mut complaints = Vec::new();
-    for entry in fs::read_dir(root().join("docs")).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let is_chapter = name.starts_with(|c: char| c.is_ascii_digit());
-        if is_chapter && !compiled.contains(&name) {
-            complaints.push(format!("{name} is not compiled by src/lib.rs"));
-        }
-        let page = read(&path);
-        // What stands between fences is a program, and its brackets are no links.
-        let text: String = page.split("```").step_by(2).collect();
-        for target in text
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next())
-        {
-            let file = target.split('#').next().unwrap_or_default();
-            if !file.is_empty()
-                && !file.contains("://")
-                && !path.parent().unwrap().join(file).exists()
-            {
-                complaints.push(format!("{name} links to {target}, which is not there"));
-            }
-        }
-    }
-    none(complaints);
 }

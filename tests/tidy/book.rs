@@ -1,0 +1,280 @@
+//! The pages lead somewhere: in the repository, on docs.rs, and in the package.
+//!
+//! A page of the book links by labels (see src/book.rs). A label is the name of the page that it
+//! leads to, and an anchor in it, if any. Pages that are not in the book are read as files only.
+
+use super::{none, read, root, shown};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The pages that are modules of `readily::book`.
+fn pages() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root().join("docs")).unwrap();
+    let mut pages: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    pages.push(root().join("ARCHITECTURE.md"));
+    pages.sort();
+    pages
+}
+
+/// What other pages call this one: `04-timers`; `book` for the first page.
+fn label_of(page: &Path) -> String {
+    let stem = page.file_stem().unwrap().to_string_lossy().to_lowercase();
+    match stem.as_str() {
+        "readme" => "book".to_owned(),
+        _ => stem,
+    }
+}
+
+/// Where rustdoc has the page of a label: `crate::book::ch04_timers`.
+fn module_of(label: &str) -> String {
+    let name = label.replace('-', "_");
+    match name.chars().next() {
+        _ if label == "book" => "crate::book".to_owned(),
+        Some('0'..='9') => format!("crate::book::ch{name}"),
+        _ => format!("crate::book::{name}"),
+    }
+}
+
+/// The lines of a page that are prose, with their numbers: no programs, and no quoted names.
+fn prose(page: &str) -> Vec<(usize, String)> {
+    let mut is_program = false;
+    let mut lines = Vec::new();
+    for (n, line) in page.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            is_program = !is_program;
+        } else if !is_program {
+            lines.push((n + 1, line.split('`').step_by(2).collect()));
+        }
+    }
+    lines
+}
+
+/// The definitions of labels, `[label]: target`.
+fn definitions(page: &str) -> BTreeMap<&str, &str> {
+    let lines = page.lines().filter(|line| line.starts_with('['));
+    let defined = lines.filter_map(|line| line[1..].split_once("]: "));
+    defined.collect()
+}
+
+/// The id that both GitHub and rustdoc give to a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().chars().filter_map(|c| match c {
+        ' ' => Some('-'),
+        '-' | '_' => Some(c),
+        _ => c.is_alphanumeric().then(|| c.to_ascii_lowercase()),
+    });
+    kept.collect()
+}
+
+fn has_anchor(page: &str, wanted: &str) -> bool {
+    let heading =
+        |line: &str| line.starts_with('#') && anchor(line.trim_start_matches('#')) == wanted;
+    page.contains(&format!("<a id=\"{wanted}\"></a>")) || page.lines().any(heading)
+}
+
+/// What is wrong with where a link leads, seen from the folder of its page.
+fn wrong_target(folder: &Path, target: &str) -> Option<String> {
+    let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+    let path = folder.join(file);
+    if !path.exists() {
+        return Some(format!("there is no {target}"));
+    }
+    let is_lost = !fragment.is_empty() && !has_anchor(&read(&path), fragment);
+    is_lost.then(|| format!("there is no #{fragment} in {file}"))
+}
+
+/// The targets of inline links in a line: `[text](target)`.
+fn inline(line: &str) -> impl Iterator<Item = &str> {
+    let targets = line.split("](").skip(1);
+    targets.filter_map(|rest| rest.split(')').next())
+}
+
+/// The labels in a text: `[label]`, and the second half of `[text][label]`.
+fn bracketed(text: &str) -> impl Iterator<Item = &str> {
+    let mut parts = text.split('[').skip(1).peekable();
+    std::iter::from_fn(move || {
+        let part = parts.next()?;
+        let (inner, after) = part.split_once(']').unwrap_or_default();
+        let has_label = after.is_empty() && parts.peek().is_some();
+        Some(if has_label { "" } else { inner })
+    })
+}
+
+/// What is wrong with the links of a page of the book; `links` are the definitions for rustdoc.
+fn wrong_links(path: &Path, page: &str, links: &BTreeMap<&str, &str>) -> Vec<String> {
+    let name = shown(path);
+    let folder = path.parent().unwrap();
+    let mut complaints = Vec::new();
+    let mut text = String::new();
+    for (n, line) in prose(page) {
+        let leads_nowhere = inline(&line).filter(|to| !to.contains("://") && !to.starts_with('#'));
+        complaints.extend(leads_nowhere.map(|to| {
+            format!("{name}:{n}: on docs.rs ({to}) leads nowhere: write [text][page], and define it at the end")
+        }));
+        if !line.contains("]: ") || !line.starts_with('[') {
+            text += &line;
+            text += " ";
+        }
+    }
+    let defined = definitions(page);
+    for (label, target) in &defined {
+        let wrong = |what: String| format!("{name}: [{label}]: {what}");
+        complaints.extend(wrong_target(folder, target).map(wrong));
+        let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+        let hash = if fragment.is_empty() { "" } else { "#" };
+        let of_page = label_of(Path::new(file));
+        let expected = format!("{of_page}{hash}{fragment}");
+        if *label != expected {
+            complaints.push(wrong(format!("this label should be {expected}")));
+        }
+        let path = format!("{}{hash}{fragment}", module_of(&of_page));
+        if links.get(label) != Some(&path.as_str()) {
+            complaints.push(format!("src/book/links.md: there is no [{label}]: {path}"));
+        }
+        if !bracketed(&text).any(|inner| inner == *label) {
+            complaints.push(wrong("nothing uses it".to_owned()));
+        }
+    }
+    let used = bracketed(&text).filter(|inner| links.contains_key(inner));
+    let lost = used.filter(|label| !defined.contains_key(label));
+    complaints.extend(lost.map(|label| format!("{name}: [{label}] is not defined at its end")));
+    complaints
+}
+
+#[test]
+fn the_links_of_the_book_lead_to_the_same_page_in_the_repository_and_on_docs_rs() {
+    let for_rustdoc = read(&root().join("src/book/links.md"));
+    let links = definitions(&for_rustdoc);
+    let check = |path: &PathBuf| wrong_links(path, &read(path), &links);
+    let mut complaints: Vec<String> = pages().iter().flat_map(check).collect();
+    let all: Vec<String> = pages().iter().map(|path| read(path)).collect();
+    let unused = links.keys().filter(|label| {
+        let is_page = pages().iter().any(|page| label_of(page) == **label);
+        !is_page
+            && !all
+                .iter()
+                .any(|page| definitions(page).contains_key(*label))
+    });
+    complaints.extend(unused.map(|label| format!("src/book/links.md: nothing uses [{label}]")));
+    none(complaints);
+}
+
+#[test]
+fn every_page_is_a_module_of_the_book_and_its_programs_are_compiled() {
+    let book = read(&root().join("src/book.rs"));
+    let mut complaints = Vec::new();
+    for path in pages() {
+        let module = module_of(&label_of(&path));
+        let opened = match module.rsplit("::").next().unwrap() {
+            "book" => "\n".to_owned(),
+            name => format!("\npub mod {name} {{}}"),
+        };
+        let included = format!("include_str!(\"../{}\")]{opened}", shown(&path));
+        if !book.contains(&included) {
+            complaints.push(format!(
+                "src/book.rs has no {module} that includes {}",
+                shown(&path)
+            ));
+        }
+    }
+    let pages = book.matches("[doc = include_str!(\"../").count();
+    let linked = book
+        .matches("(not(doctest), doc = include_str!(\"book/links.md\"))]")
+        .count();
+    assert_eq!(
+        pages,
+        linked + 1,
+        "each page but the README has the links before it"
+    );
+    none(complaints);
+}
+
+/// The folders and files that the package has, from its manifest.
+fn is_packed(path: &Path) -> bool {
+    let manifest = read(&root().join("Cargo.toml"));
+    let list = manifest.split("\ninclude = [").nth(1).unwrap();
+    let list = list.split(']').next().unwrap();
+    let below = path.strip_prefix(root()).unwrap();
+    list.split('"')
+        .skip(1)
+        .step_by(2)
+        .any(|entry| match entry.strip_suffix("/**") {
+            Some(folder) => below.starts_with(folder),
+            None => below == Path::new(entry),
+        })
+}
+
+/// What is wrong with the links of a page that is read as a file of the package.
+fn wrong_file_links(path: &Path, page: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    if !is_packed(path) {
+        complaints.push(format!("Cargo.toml does not include {}", shown(path)));
+    }
+    for (n, line) in prose(page) {
+        let inside = inline(&line).filter(|to| !to.contains("://") && !to.starts_with('#'));
+        for target in inside {
+            let file = root().join(target.split('#').next().unwrap());
+            let wrong = match wrong_target(root(), target) {
+                None if !is_packed(&file) => Some(format!("{target} is not in the package")),
+                wrong => wrong,
+            };
+            complaints.extend(wrong.map(|wrong| format!("{}:{n}: {wrong}", shown(path))));
+        }
+    }
+    complaints
+}
+
+const FILES: &[&str] = &["README.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+
+#[test]
+fn the_links_of_the_readme_lead_to_what_is_in_the_package() {
+    let check = |file: &&str| {
+        let path = root().join(file);
+        wrong_file_links(&path, &read(&path))
+    };
+    none(FILES.iter().flat_map(check).collect());
+    assert!(
+        pages().iter().all(|page| is_packed(page)),
+        "the book is in the package"
+    );
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_found() {
+    let path = root().join("docs/x.md");
+    let links = definitions(
+        "[faults]: crate::book::faults\n[invariants]: crate::book::faults\n[04-timers#x]: crate::book::ch04_timers#x",
+    );
+    let wrong = |page: &str| wrong_links(&path, page, &links);
+    assert!(wrong("See [the faults][faults].\n\n[faults]: faults.md\n").is_empty());
+    assert!(wrong("See [this](https://docs.rs/x), `[faults](x)` and `[faults]`.").is_empty());
+    let inline = "docs/x.md:1: on docs.rs (faults.md) leads nowhere: write [text][page], and define it at the end";
+    assert_eq!(wrong("See [it](faults.md)."), [inline]);
+    assert_eq!(
+        wrong("See [it][faults]."),
+        ["docs/x.md: [faults] is not defined at its end"]
+    );
+    let unused = "docs/x.md: [faults]: nothing uses it";
+    assert_eq!(wrong("See.\n\n[faults]: faults.md\n"), [unused]);
+    let other = "src/book/links.md: there is no [invariants]: crate::book::invariants";
+    assert_eq!(
+        wrong("See [invariants].\n\n[invariants]: invariants.md\n"),
+        [other]
+    );
+    let expected = [
+        "docs/x.md: [04-timers#x]: there is no #x in 04-timers.md",
+        "docs/x.md: [faults]: there is no ../faults.md",
+    ];
+    let page = "[04-timers#x] [faults]\n\n[04-timers#x]: 04-timers.md#x\n[faults]: ../faults.md\n";
+    assert_eq!(wrong(page), expected);
+    let label = "docs/x.md: [faults]: this label should be 04-timers";
+    assert_eq!(wrong("[faults]\n\n[faults]: 04-timers.md\n")[0], label);
+    let readme = root().join("README.md");
+    let page = "[a](docs/nothing.md) [b](tests/tidy.rs) [c](docs/README.md#nothing) [d](docs/README.md#the-notes)";
+    let expected = [
+        "README.md:1: there is no docs/nothing.md",
+        "README.md:1: tests/tidy.rs is not in the package",
+        "README.md:1: there is no #nothing in docs/README.md",
+    ];
+    assert_eq!(wrong_file_links(&readme, page), expected);
+}
