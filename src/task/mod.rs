@@ -31,6 +31,7 @@ mod shared;
 mod task_local;
 pub(crate) mod untold;
 pub(crate) mod waiters;
+mod weak_spawn;
 
 pub use budget::{BUDGET, consume_budget, unbudgeted};
 pub use coroutine::{CoroutineProbe, IsCoroutine, IsNotCoroutine};

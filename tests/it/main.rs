@@ -22,6 +22,7 @@ mod fairness;
 mod foreign;
 mod forked;
 mod futurelock;
+mod handles;
 mod hangup;
 mod hosts;
 mod hosts_in_c;

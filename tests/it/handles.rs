@@ -1,0 +1,85 @@
+//! The weak handle: work for a loop that may be gone.
+
+use crate::support::{Log, guard, strict_loop, strict_runner, turn_times};
+use readily::{Closed, Handle, PanicPolicy, spawn};
+use std::future::pending;
+use std::rc::Rc;
+use std::time::Duration;
+
+#[test]
+fn a_handle_of_an_open_loop_queues_arms_and_spawns() {
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    let (handle, log) = (event_loop.handle(), Log::default());
+    let note = |what| {
+        let log = log.clone();
+        move || log.note(what)
+    };
+    let (soon, later, at) = (note("soon"), note("later"), note("at"));
+    let never = handle.call_soon(|_| unreachable!("cancelled")).unwrap();
+    drop(handle.call_soon(move |_| soon()).unwrap());
+    assert!(never.cancel());
+    let second = Duration::from_secs(1);
+    let never = handle
+        .call_later(second, |_| unreachable!("cancelled"))
+        .unwrap();
+    drop(handle.call_later(Duration::ZERO, move |_| later()).unwrap());
+    assert!(never.cancel());
+    let past = event_loop.now() - second;
+    let timer = handle.call_at(past, move |_| at()).unwrap();
+    assert_eq!(timer.when(), Some(past));
+    let mut task = handle.spawn(async { 21 }).unwrap();
+    assert_eq!(task.get_coro().site.file(), file!());
+    turn_times(&mut event_loop, 2);
+    // Timers before closures, and the earlier deadline first.
+    assert_eq!(log.text(), "at later soon");
+    assert_eq!(task.result().unwrap().unwrap(), 21);
+    assert!(!handle.is_closed());
+}
+
+/// R065: what it was given comes back, unused, and is not dropped.
+#[test]
+fn a_handle_of_a_closed_loop_returns_what_it_was_given() {
+    let _guard = guard!();
+    struct Spawns(Handle, Log);
+    impl Drop for Spawns {
+        fn drop(&mut self) {
+            let token = Rc::new(());
+            let held = Rc::clone(&token);
+            let refused = self.0.spawn(async move { drop(held) });
+            let Closed(future) = refused.map(drop).unwrap_err();
+            assert_eq!(Rc::strong_count(&token), 2, "it is in the error");
+            drop(future);
+            let refused = self.0.call_soon(|_| unreachable!());
+            self.1.note(if refused.is_err() {
+                "refused"
+            } else {
+                "queued"
+            });
+        }
+    }
+    let (mut runner, log) = (strict_runner(), Log::default());
+    runner.set_panic_policy(PanicPolicy::Propagate);
+    let (handle, now) = (runner.handle(), runner.now());
+    let spawns = Spawns(handle.clone(), log.clone());
+    runner
+        .run(async move {
+            drop(spawn(async move {
+                let _spawns = spawns;
+                pending::<()>().await;
+            }));
+            readily::yield_now().await;
+        })
+        .unwrap();
+    drop(runner); // cancels the task, whose destructor asks while the loop is being closed
+    assert_eq!(log.text(), "refused");
+    assert!(handle.is_closed());
+    let text = String::from("kept");
+    let call = |_: &readily::Local| unreachable!();
+    assert!(handle.call_soon(call).is_err());
+    assert!(handle.call_later(Duration::ZERO, call).is_err());
+    let Closed(kept) = handle.call_at(now, move |_| drop(text)).unwrap_err();
+    drop(kept);
+    let Closed(future) = handle.spawn(async { "its output" }).map(drop).unwrap_err();
+    assert_eq!(strict_runner().run(future).unwrap(), "its output");
+}
