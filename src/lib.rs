@@ -109,7 +109,8 @@ pub use task::{
 };
 pub use time::{
     Elapsed, Interval, MissedTick, ScopeOver, Sleep, TimeoutScope, fresh_now, interval,
-    interval_at, sleep, sleep_until, sleep_until_system, timeout, timeout_at, wait_for, yield_now,
+    interval_at, sleep, sleep_until, sleep_until_system, timeout, timeout_at, wait_for, wait_until,
+    yield_now,
 };
 
 /// What [`iscoroutinefunction!`] expands to.

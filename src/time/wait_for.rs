@@ -1,4 +1,4 @@
-//! `wait_for`: a future, but no longer than this.
+//! `wait_for`, `wait_until`: a future, but no longer than this.
 //!
 //! The future is polled first and the limit after it, so a value that is ready when the time
 //! runs out wins (T6). When the time has run out the future is dropped before the caller goes
@@ -11,7 +11,7 @@ use crate::task::budget;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The time ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -64,13 +64,67 @@ impl From<Elapsed> for std::io::Error {
 /// assert_eq!(run(wait_for(long, async { "value" }))?, Ok("value"));
 /// # Ok::<(), readily::Error>(())
 /// ```
-pub async fn wait_for<F>(limit: Duration, future: F) -> Result<F::Output, Elapsed>
+pub fn wait_for<F>(limit: Duration, future: F) -> impl Future<Output = Result<F::Output, Elapsed>>
+where
+    F: IntoFuture,
+{
+    // A timer for a limit of zero, too: what an event would bring in the same turn wins.
+    within(move || Alarm::after(limit), future)
+}
+
+/// Waits for `future`, but no longer than until `deadline` of the loop's clock; `None` is no limit.
+///
+/// Use it where several waits share one deadline: `let deadline = fresh_now() + limit`. For a deadline that moves, see
+/// [`timeout_at`](crate::timeout_at()). Otherwise as [`wait_for`]: when the deadline has come, `future` is polled once
+/// more, and a value that is ready then wins. A future that is ready on its first poll wins even if the deadline has
+/// passed (T6).
+///
+/// In asyncio: `timeout_at` around one `await`.
+///
+/// # Errors
+///
+/// [`Elapsed`] if the deadline came first. `future` is dropped *before* this returns.
+///
+/// # Panics
+///
+/// Outside a running loop: there is no clock to ask.
+///
+/// # Cancellation
+///
+/// Dropping the returned future drops `future`. No timer stays armed.
+///
+/// # Examples
+///
+/// ```
+/// use readily::{Elapsed, fresh_now, run, sleep, wait_until};
+/// use std::time::Duration;
+///
+/// run(async {
+///     let deadline = fresh_now() + Duration::from_millis(5);
+///     assert_eq!(wait_until(deadline, async { "value" }).await, Ok("value"));
+///     // What is left of the same five milliseconds.
+///     assert_eq!(wait_until(deadline, sleep(Duration::from_secs(50))).await, Err(Elapsed));
+/// })?;
+/// # Ok::<(), readily::Error>(())
+/// ```
+pub fn wait_until<F>(
+    deadline: impl Into<Option<Instant>>,
+    future: F,
+) -> impl Future<Output = Result<F::Output, Elapsed>>
+where
+    F: IntoFuture,
+{
+    let alarm = move || deadline.into().map_or_else(Alarm::never, Alarm::at);
+    within(alarm, future)
+}
+
+/// Both begin at the first poll. A closure for the alarm, because a parameter would be held twice.
+async fn within<F>(alarm: impl FnOnce() -> Alarm, future: F) -> Result<F::Output, Elapsed>
 where
     F: IntoFuture,
 {
     let mut future = pin!(Some(future.into_future()));
-    // A timer for a limit of zero, too: what an event would bring in the same turn wins.
-    let mut limit = Alarm::after(limit);
+    let mut limit = alarm();
     let result = poll_fn(|cx| poll_within(future.as_mut(), cx, |cx| limit.poll(cx))).await;
     // Before the caller hears of it: `async` would drop it after the return value is made.
     future.as_mut().set(None);

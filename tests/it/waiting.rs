@@ -7,7 +7,7 @@ use crate::support::{
 use readily::io::{TcpListener, TcpStream};
 use readily::{
     Either, Elapsed, FutureError, InvalidState, PanicPolicy, Runner, create_future, fresh_now,
-    gather, interval, select, sleep, spawn, timeout, try_gather, wait_for, yield_now,
+    gather, interval, select, sleep, spawn, timeout, try_gather, wait_for, wait_until, yield_now,
 };
 use std::cell::RefCell;
 use std::future::{pending, poll_fn, ready};
@@ -412,4 +412,38 @@ fn a_future_that_is_shared_after_its_result_was_taken_says_so() {
     });
     let error = taken.unwrap().unwrap_err();
     assert!(error.is_panic(), "{error}");
+}
+
+/// N14, T6.
+#[test]
+fn several_waits_share_one_deadline_and_a_value_at_it_wins() {
+    let _guard = guard!();
+    let (event_loop, clock) = manual_loop();
+    let mut runner = Runner::from(event_loop);
+    let output = runner.run(async {
+        let deadline = fresh_now() + Duration::from_secs(3);
+        assert_eq!(wait_until(deadline, ready(1)).await, Ok(1));
+        clock.advance(Duration::from_secs(2));
+        let moves = spawn({
+            let clock = clock.clone();
+            async move { clock.advance(Duration::from_secs(1)) }
+        });
+        // One second is left, which passes meanwhile.
+        assert_eq!(wait_until(deadline, pending::<()>()).await, Err(Elapsed));
+        moves.await.unwrap();
+        assert_eq!(fresh_now(), deadline);
+        // It has passed: what is ready wins all the same, and what is not ends in the next turn.
+        assert_eq!(wait_until(deadline, ready(2)).await, Ok(2));
+        let log = Log::default();
+        let dropped = Dropped(log.clone(), "dropped");
+        let waits = wait_until(deadline, async {
+            let _dropped = dropped;
+            pending::<()>().await;
+        });
+        assert_eq!(waits.await, Err(Elapsed));
+        assert_eq!(log.text(), "dropped");
+        assert_eq!(wait_until(None, yield_now()).await, Ok(()));
+        3
+    });
+    assert_eq!(output.unwrap(), 3);
 }
