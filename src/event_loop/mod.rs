@@ -71,7 +71,7 @@ pub use ready::MAIN_JOB;
 pub use registry::Key;
 pub use remote::Remote;
 pub use timer_handles::{CallHandle, TimerHandle, WakeState, WakeTimer};
-pub use unhandled::Unhandled;
+pub use unhandled::{Unhandled, UnhandledHook};
 
 use crate::base::clock::{Clock, Monotonic};
 use crate::poll::{self, Poller};

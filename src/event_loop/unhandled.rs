@@ -16,13 +16,17 @@ use super::panics::{PanicPolicy, Payload, catch, drop_quietly};
 use super::stderr::{panic, print, print_panic};
 use std::cell::{Cell, RefCell};
 
-type Hook = Box<dyn FnMut(&Unhandled)>;
+/// A closure that is given reports instead of standard error: see [`Local::take_unhandled_hook`].
+pub type UnhandledHook = Box<dyn FnMut(&Unhandled)>;
 
 /// The loop's own bookkeeping of such things.
 #[derive(Default)]
 pub(super) struct Reports {
     pub(super) policy: Cell<PanicPolicy>,
-    hook: RefCell<Option<Hook>>,
+    hook: RefCell<Option<UnhandledHook>>,
+    /// How often the hook was set or taken. One that is running is put back afterwards only if it was neither
+    /// meanwhile.
+    hook_changes: Cell<u64>,
     /// The panic that will leave this turn.
     panic: Cell<Option<(Payload, Origin)>>,
     has_panic: Cell<bool>,
@@ -41,21 +45,61 @@ impl Reports {
 }
 
 impl Local {
-    /// Sends what nobody waits for to `hook` instead of standard error.
+    /// Sends reports to `hook`: panics that no caller sees, errors that belong to no call, and in debug mode warnings.
+    ///
+    /// Without a hook, each report is one line on standard error, `readily: ` and the report's `Display`; if that cannot
+    /// be written, it is lost. A hook that was set before is dropped; to keep it, or to return to standard error, call
+    /// [`take_unhandled_hook`](Self::take_unhandled_hook).
     ///
     /// The program's panic hook ([`std::panic::set_hook`]) runs first, and the standard library aborts the
     /// process if that panics; see [`PanicPolicy`].
     #[doc(alias = "set_exception_handler")]
     pub fn on_unhandled(&self, hook: impl FnMut(&Unhandled) + 'static) {
-        let hook: Hook = Box::new(hook);
-        let before = self.reports.hook.replace(Some(hook));
+        let before = self.replace_hook(Some(Box::new(hook)));
         self.drop_guarded(before);
+    }
+
+    /// Removes the hook of [`on_unhandled`](Self::on_unhandled) and returns it; from now on reports go to standard error.
+    /// `None` if no hook was set.
+    ///
+    /// A hook that calls this while it runs is removed as well: `None` is returned, and the hook is dropped when it
+    /// returns.
+    ///
+    /// # Examples
+    ///
+    /// A hook in front of another one:
+    ///
+    /// ```
+    /// use readily::EventLoop;
+    ///
+    /// let event_loop = EventLoop::new()?;
+    /// event_loop.on_unhandled(|unhandled| eprintln!("the application: {unhandled}"));
+    /// let mut previous = event_loop.take_unhandled_hook().expect("it was set above");
+    /// event_loop.on_unhandled(move |unhandled| {
+    ///     eprintln!("a library on the same loop: {unhandled}");
+    ///     previous(unhandled);
+    /// });
+    /// assert!(event_loop.take_unhandled_hook().is_some());
+    /// assert!(event_loop.take_unhandled_hook().is_none());
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    #[doc(alias = "get_exception_handler")]
+    #[doc(alias = "take_hook")]
+    #[must_use = "the hook is dropped with the value returned"]
+    pub fn take_unhandled_hook(&self) -> Option<UnhandledHook> {
+        self.replace_hook(None)
+    }
+
+    fn replace_hook(&self, hook: Option<UnhandledHook>) -> Option<UnhandledHook> {
+        let changes = &self.reports.hook_changes;
+        changes.set(changes.get() + 1);
+        self.reports.hook.replace(hook)
     }
 
     /// The hook is user's code too, and may panic when it goes: there is nobody left to tell.
     pub(super) fn drop_hook(&self) {
         let _here = self.be_current();
-        let hook = self.reports.hook.take();
+        let hook = self.replace_hook(None);
         if let Err(payload) = catch(|| drop(hook)) {
             print(&"the hook for unhandled errors panicked when it was dropped");
             drop_quietly(payload);
@@ -70,18 +114,14 @@ impl Local {
         let Some(mut hook) = hook else {
             return print(unhandled);
         };
+        let changes = self.reports.hook_changes.get();
         let told = catch(|| hook(unhandled));
-        let mut place = self.reports.hook.borrow_mut();
-        let replaced = if place.is_none() {
-            *place = Some(hook);
-            None
+        if self.reports.hook_changes.get() == changes {
+            self.reports.hook.replace(Some(hook));
         } else {
-            Some(hook)
-        };
-        drop(place);
-        // It has put another one in its place. Its destructor may call back: not under the
-        // borrow (L8).
-        self.drop_guarded(replaced);
+            // Replaced or removed by its own call. Its destructor may call back: not under the borrow (L8).
+            self.drop_guarded(hook);
+        }
         if let Err(payload) = told {
             // A panic about a panic: not to be told to the same hook (R045).
             let (what, report) = (

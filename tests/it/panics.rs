@@ -283,6 +283,41 @@ fn a_hook_that_panics_is_told_of_and_stays() {
     assert_eq!(count.get(), 2);
 }
 
+/// A hook may be taken out and put back, and may take itself out.
+#[test]
+fn a_hook_is_returned_and_one_that_removes_itself_is_dropped() {
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    event_loop.set_panic_policy(PanicPolicy::Isolate);
+    assert!(event_loop.take_unhandled_hook().is_none());
+    let log = Log::default();
+    let (inner, outer) = (log.clone(), log.clone());
+    event_loop.on_unhandled(move |_| inner.note("inner"));
+    let mut previous = event_loop.take_unhandled_hook().expect("it was set");
+    assert!(event_loop.take_unhandled_hook().is_none());
+    event_loop.on_unhandled(move |unhandled| {
+        outer.note("outer");
+        previous(unhandled);
+    });
+    event_loop.call_soon(|_| panic!("planted"));
+    turn_times(&mut event_loop, 1);
+    assert_eq!(log.text(), "outer inner");
+
+    let (handle, once) = (event_loop.handle(), Dropped(log.clone(), "dropped"));
+    event_loop.on_unhandled(move |_| {
+        once.0.note("once");
+        let taken = handle.with(|local| local.take_unhandled_hook().is_none());
+        assert_eq!(taken, Some(true), "it is running");
+        once.0.note("still there");
+    });
+    for _ in 0..2 {
+        event_loop.call_soon(|_| panic!("planted"));
+    }
+    turn_times(&mut event_loop, 1);
+    assert_eq!(log.text(), "outer inner once still there dropped");
+    assert!(event_loop.take_unhandled_hook().is_none());
+}
+
 /// L8: the hook that is replaced has a destructor, and that calls back.
 #[test]
 fn a_hook_may_replace_itself_and_report_from_its_destructor() {
