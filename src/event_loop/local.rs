@@ -208,6 +208,36 @@ impl Local {
         self.registry.len()
     }
 
+    /// Returns the number of armed timers: of `call_later`, `call_at`, sleeps, limits and intervals, and deadlines of
+    /// registrations. A timer that has fired or was cancelled is not counted.
+    ///
+    /// For embedders and tests: a service without work should not arm more and more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::{EventLoop, Handle, run, sleep, wait_for};
+    /// use std::time::Duration;
+    ///
+    /// let event_loop = EventLoop::new()?;
+    /// let timer = event_loop.call_later(Duration::from_secs(1), |_| {});
+    /// assert_eq!(event_loop.armed_timers(), 1);
+    /// timer.cancel();
+    /// assert_eq!(event_loop.armed_timers(), 0);
+    ///
+    /// run(async {
+    ///     wait_for(Duration::from_secs(9), sleep(Duration::from_millis(1))).await.unwrap();
+    ///     let armed = Handle::current().unwrap().with(|local| local.armed_timers());
+    ///     assert_eq!(armed, Some(0), "the limit is not left behind");
+    /// })?;
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    #[doc(alias = "_scheduled")]
+    #[must_use]
+    pub fn armed_timers(&self) -> usize {
+        self.times.len()
+    }
+
     /// Sets what happens to panics of callbacks, destructors and detached tasks. The default is
     /// [`PanicPolicy::Isolate`].
     pub fn set_panic_policy(&self, policy: PanicPolicy) {

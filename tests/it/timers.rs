@@ -466,3 +466,28 @@ fn deadlines_before_the_loops_making_keep_their_order_and_say_when() {
     turn_times(&mut event_loop, 1);
     assert!(log.text().ends_with("old"));
 }
+
+/// C4: whatever armed them.
+#[test]
+fn armed_timers_are_those_that_can_still_fire() {
+    let _guard = guard!();
+    let (mut event_loop, clock) = manual_loop();
+    let second = Duration::from_secs(1);
+    let timers = [(); 5].map(|()| event_loop.call_later(second, |_| {}));
+    let wakes = event_loop.wake_later(second, std::task::Waker::noop().clone());
+    let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let callbacks = readily::Closures::new().on_timeout(|cx| cx.close());
+    let key = event_loop
+        .register(ours, readily::Interest::READ, callbacks)
+        .unwrap();
+    event_loop.set_deadline_of(key, Some(2 * second)).unwrap();
+    assert_eq!(event_loop.armed_timers(), 7);
+    assert!(timers[0].cancel() && !timers[0].cancel());
+    drop(wakes);
+    assert_eq!(event_loop.armed_timers(), 5);
+    clock.advance(second);
+    event_loop.turn_now().unwrap();
+    assert_eq!(event_loop.armed_timers(), 1, "the deadline");
+    event_loop.remove(key).unwrap();
+    assert_eq!(event_loop.armed_timers(), 0);
+}
