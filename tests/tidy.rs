@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "tidy/book.rs"]
 mod book;
+#[path = "tidy/emulated.rs"]
+mod emulated;
 #[path = "tidy/mutants.rs"]
 mod mutants;
 #[path = "tidy/names.rs"]
@@ -541,7 +543,7 @@ fn is_run(reference: &str) -> bool {
 }
 
 /// What is wrong with a page that should have a row for each fault, and a test or a reason in
-/// each row: | **R001** | what | `file::test`, … or *why there is none* |
+/// each row: | **R001** and its anchor | what | `file::test`, … or *why there is none* |
 fn wrong_rows(page: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     let number = |row: &str| row.get(..3)?.parse().ok();
@@ -549,7 +551,7 @@ fn wrong_rows(page: &str) -> Vec<String> {
     let mut all: BTreeSet<usize> = rows.filter_map(number).collect();
     all.extend(1..=FAULTS);
     for n in all {
-        let head = format!("| **R{n:03}** |");
+        let head = format!("| {} |", book::numbered(&format!("R{n:03}")));
         let mut rows = page.lines().filter(|line| line.starts_with(&head));
         let (Some(row), None) = (rows.next(), rows.next()) else {
             complaints.push(format!("R{n:03} has not one row"));
@@ -573,7 +575,10 @@ fn the_catalogue_of_faults_is_whole_and_names_tests_that_are_there() {
 
 #[test]
 fn a_fault_without_a_row_or_with_a_test_that_is_not_there_is_found() {
-    let row = |n: usize, shown_by: &str| format!("| **R{n:03}** | what | {shown_by} |\n");
+    let row = |n: usize, shown_by: &str| {
+        let fault = book::numbered(&format!("R{n:03}"));
+        format!("| {fault} | what | {shown_by} |\n")
+    };
     let page = |changed: usize, row_of_it: &str| -> String {
         let others = |n| row(n, "*there is none*");
         (1..=FAULTS)

@@ -4,7 +4,7 @@
 //! leads to, and an anchor in it, if any. Pages that are not in the book are read as files only.
 
 use super::{none, read, root, shown};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The pages that are modules of `readily::book`.
@@ -70,6 +70,36 @@ fn has_anchor(page: &str, wanted: &str) -> bool {
     let heading =
         |line: &str| line.starts_with('#') && anchor(line.trim_start_matches('#')) == wanted;
     page.contains(&format!("<a id=\"{wanted}\"></a>")) || page.lines().any(heading)
+}
+
+/// How the row of a table begins that says what a number such as `L1` stands for.
+pub(super) fn numbered(number: &str) -> String {
+    let id = number.to_ascii_lowercase();
+    format!("**{number}**<a id=\"{id}\"></a>")
+}
+
+#[test]
+fn a_link_can_lead_to_each_numbered_row() {
+    let mut complaints = Vec::new();
+    for path in pages() {
+        let page = read(&path);
+        let mut numbers = BTreeSet::new();
+        for row in page.lines().filter_map(|line| line.strip_prefix("| **")) {
+            let number = row.split("**").next().unwrap();
+            let is_number = number.len() <= 4 && number[1..].parse::<u16>().is_ok();
+            let begins = format!("| {} |", numbered(number));
+            if is_number && !format!("| **{row}").starts_with(&begins) {
+                complaints.push(format!(
+                    "{}: the row of {number} should begin {begins}",
+                    shown(&path)
+                ));
+            }
+            if is_number && !numbers.insert(number) {
+                complaints.push(format!("{}: {number} has two rows", shown(&path)));
+            }
+        }
+    }
+    none(complaints);
 }
 
 /// What is wrong with where a link leads, seen from the folder of its page.

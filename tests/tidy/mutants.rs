@@ -4,7 +4,7 @@
 //! That they are caught is what `.ci/mutants` shows. It takes a while, so it is not run here; a
 //! bug that no longer fits would be found there too late, by somebody else.
 
-use super::{is_run, none, read, root};
+use super::{book::numbered, is_run, none, read, root};
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -103,7 +103,7 @@ fn wrong_mutants(page: &str) -> Vec<String> {
     complaints.extend(safe.map(|number| format!("{number}: no bug breaks it")));
     let elsewhere = ["docs/faults.md", "docs/README.md"].map(|page| read(&root().join(page)));
     let unknown = broken.difference(&invariants).filter(|number| {
-        let defined = format!("| **{number}** |");
+        let defined = format!("| {} |", numbered(number));
         !elsewhere.iter().any(|page| page.contains(&defined))
     });
     complaints.extend(unknown.map(|number| format!("{number} is nowhere")));
