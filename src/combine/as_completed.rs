@@ -41,6 +41,7 @@ use std::future::poll_fn;
 /// assert_eq!(order, [1, 2, 0]);
 /// # Ok::<(), readily::Error>(())
 /// ```
+#[doc(alias = "FuturesUnordered")]
 pub fn as_completed<I>(futures: I) -> AsCompleted<<I::Item as IntoFuture>::IntoFuture>
 where
     I: IntoIterator<Item: IntoFuture>,

@@ -88,6 +88,7 @@ impl<T> Either<T, T> {
 /// assert_eq!(words, ["tick", "tick", "slow"]);
 /// # Ok::<(), readily::Error>(())
 /// ```
+#[doc(alias = "select_biased")]
 pub fn select<S, M>(futures: S) -> impl Future<Output = S::Output>
 where
     S: Select<M>,

@@ -201,6 +201,7 @@ impl Closures {
     }
 
     /// Runs `f` for [`Callbacks::on_open`].
+    #[doc(alias = "connection_made")]
     #[must_use]
     pub fn on_open(mut self, f: impl FnMut(&Cx<'_>) + 'static) -> Self {
         self.rare.get_or_insert_default().open = Some(Box::new(f));
@@ -215,6 +216,8 @@ impl Closures {
     }
 
     /// Runs `f` for [`Callbacks::on_read`].
+    #[doc(alias = "data_received")]
+    #[doc(alias = "add_reader")]
     #[must_use]
     pub fn on_read(mut self, f: impl FnMut(&Cx<'_>) + 'static) -> Self {
         self.read = Some(Box::new(f));
@@ -222,6 +225,8 @@ impl Closures {
     }
 
     /// Runs `f` for [`Callbacks::on_write`].
+    #[doc(alias = "resume_writing")]
+    #[doc(alias = "add_writer")]
     #[must_use]
     pub fn on_write(mut self, f: impl FnMut(&Cx<'_>) + 'static) -> Self {
         self.write = Some(Box::new(f));
@@ -229,6 +234,7 @@ impl Closures {
     }
 
     /// Runs `f` for [`Callbacks::on_hangup`].
+    #[doc(alias = "connection_lost")]
     #[must_use]
     pub fn on_hangup(mut self, f: impl FnMut(&Cx<'_>, Option<io::Error>) + 'static) -> Self {
         self.hangup = Some(Box::new(f));

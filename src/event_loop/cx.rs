@@ -82,6 +82,7 @@ impl<'a> Cx<'a> {
     /// # Errors
     ///
     /// As `recv(2)` or `read(2)`; `WouldBlock` if there is nothing to read now.
+    #[doc(alias = "recv")]
     #[inline]
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.any().try_read(buffer, &self.registration.transfer)
@@ -93,6 +94,7 @@ impl<'a> Cx<'a> {
     /// # Errors
     ///
     /// As `send(2)` or `write(2)`; `WouldBlock` if there is no room at all.
+    #[doc(alias = "send")]
     #[inline]
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.any().try_write(bytes, &self.registration.transfer)
@@ -103,6 +105,7 @@ impl<'a> Cx<'a> {
     /// # Errors
     ///
     /// As `shutdown(2)`.
+    #[doc(alias = "write_eof")]
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.any().shutdown(how)
     }
@@ -209,6 +212,7 @@ impl<'a> Cx<'a> {
     /// A deadline that was set before is replaced, so a callback that sets one at each read limits
     /// the silence of the peer. The deadline ends with the registration; on a removed registration
     /// this does nothing.
+    #[doc(alias = "set_timeout")]
     #[track_caller]
     pub fn set_deadline(&self, after: Duration) {
         self.change_deadline(Some(after), Location::caller());

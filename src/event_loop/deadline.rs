@@ -49,6 +49,7 @@ impl Local {
     /// event_loop.run()?; // ends: the peer has said nothing, and the registration is gone
     /// # Ok::<(), readily::Error>(())
     /// ```
+    #[doc(alias = "set_timeout")]
     #[track_caller]
     pub fn set_deadline_of(&self, key: Key, after: Option<Duration>) -> Result<(), Error> {
         self.line(key)?;

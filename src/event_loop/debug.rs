@@ -72,6 +72,7 @@ impl Local {
     /// # Ok::<(), readily::Error>(())
     /// ```
     #[doc(alias = "slow_callback_duration")]
+    #[doc(alias = "PYTHONASYNCIODEBUG")]
     pub fn set_debug(&self, on: bool) {
         self.debug.on.set(on);
         if on {

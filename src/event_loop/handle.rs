@@ -48,6 +48,8 @@ impl Handle {
 
     /// The loop that turns, or was entered, on this thread.
     #[doc(alias = "get_running_loop")]
+    #[doc(alias = "get_event_loop")]
+    #[doc(alias = "try_current")]
     #[must_use]
     pub fn current() -> Option<Self> {
         super::current::with(Local::handle)
@@ -60,6 +62,7 @@ impl Handle {
     }
 
     /// Runs `f` with the loop, unless that is gone.
+    #[doc(alias = "upgrade")]
     pub fn with<R>(&self, f: impl FnOnce(&Local) -> R) -> Option<R> {
         self.local.upgrade().map(|local| f(&local))
     }

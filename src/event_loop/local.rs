@@ -178,12 +178,14 @@ impl Local {
     }
 
     /// The way to this loop for other threads.
+    #[doc(alias = "get_signal")]
     #[must_use]
     pub fn remote(&self) -> Remote {
         Remote::new(Arc::clone(&self.inbox))
     }
 
     /// The weak way to this loop, for this thread.
+    #[doc(alias = "downgrade")]
     #[must_use]
     #[inline]
     pub fn handle(&self) -> Handle {
@@ -191,6 +193,7 @@ impl Local {
     }
 
     /// What the loop has done so far.
+    #[doc(alias = "metrics")]
     #[must_use]
     pub fn stats(&self) -> Stats {
         let counts = &self.stats;
@@ -240,6 +243,7 @@ impl Local {
 
     /// Sets what happens to panics of callbacks, destructors and detached tasks. The default is
     /// [`PanicPolicy::Isolate`].
+    #[doc(alias = "unhandled_panic")]
     pub fn set_panic_policy(&self, policy: PanicPolicy) {
         self.reports.policy.set(policy);
     }

@@ -146,6 +146,10 @@ impl EventLoop {
     ///
     /// Goes on, after the turn, with the first panic of a callback or a detached task, where
     /// the policy is [`PanicPolicy::Propagate`]. The loop can be used again.
+    #[doc(alias = "poll")]
+    #[doc(alias = "run_once")]
+    #[doc(alias = "dispatch")]
+    #[doc(alias = "tick")]
     pub fn turn(&mut self, limit: Option<Duration>) -> Result<(), Error> {
         self.turn_with(limit, &mut || {})
     }
@@ -159,6 +163,7 @@ impl EventLoop {
     /// # Panics
     ///
     /// As [`EventLoop::turn`].
+    #[doc(alias = "poll_now")]
     pub fn turn_now(&mut self) -> Result<(), Error> {
         self.turn(Some(Duration::ZERO))
     }
@@ -292,6 +297,7 @@ impl EventLoop {
     }
 
     /// Whether nothing can ever happen here any more, unless somebody adds something.
+    #[doc(alias = "uv_loop_alive")]
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let local = &*self.local;
@@ -308,6 +314,7 @@ impl EventLoop {
     /// For hosts with a loop of their own: wait for [`EventLoop::as_fd`] to be readable, or until
     /// this deadline; then call [`EventLoop::turn_now`]; then ask for the deadline again. With
     /// [`EventLoop::as_fd_with_deadline`] there is no need to ask.
+    #[doc(alias = "backend_timeout")]
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let until = self.local.until_work()?;
@@ -402,6 +409,7 @@ impl EventLoop {
     /// In a callback or a task of another loop the guard has an effect until the callback returns, or
     /// the task awaits. A guard that still exists then is reported as [`Unhandled::EnterHeld`], and
     /// has no effect from then on.
+    #[doc(alias = "set_event_loop")]
     pub fn enter(&self) -> Entered<'_> {
         Entered {
             _here: Here::enter(&self.local),

@@ -74,6 +74,7 @@ impl Local {
     /// [`Error::Forked`], [`Error::Io`].
     #[doc(alias = "add_reader")]
     #[doc(alias = "add_writer")]
+    #[doc(alias = "insert_source")]
     #[track_caller]
     pub fn register<C: Callbacks + 'static>(
         &self,
@@ -220,6 +221,7 @@ impl Local {
     ///
     /// [`Error::UnknownKey`], [`Error::Closed`], [`Error::Forked`], [`Error::Io`]; the
     /// registration is as it was.
+    #[doc(alias = "reregister")]
     pub fn modify(&self, key: Key, interest: Interest) -> Result<(), Error> {
         // A level that is asked for already needs no second asking.
         let ask_anew = self.line(key)?.trigger != Trigger::Level;
@@ -285,6 +287,8 @@ impl Local {
     /// [`Error::UnknownKey`] if it was removed before.
     #[doc(alias = "remove_reader")]
     #[doc(alias = "remove_writer")]
+    #[doc(alias = "deregister")]
+    #[doc(alias = "unregister")]
     pub fn remove(&self, key: Key) -> Result<(), Error> {
         self.line(key)?;
         if let Some(registration) = self.strike(key.slot) {

@@ -73,6 +73,8 @@ impl Remote {
     }
 
     /// Ends the loop's wait, if it is waiting. A loop without work then waits again.
+    #[doc(alias = "wakeup")]
+    #[doc(alias = "uv_async_send")]
     pub fn wake(&self) {
         self.inbox.ring();
     }

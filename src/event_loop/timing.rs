@@ -198,6 +198,7 @@ impl Local {
     /// Never early; late by what the turn is busy with. Timers fire by deadline, then in
     /// the order of arming (C2). Zero fires in the next turn; a delay that reaches beyond
     /// 575 years never does. On a closed loop `f` is dropped.
+    #[doc(alias("set_timeout", "uv_timer_start"))]
     #[track_caller]
     pub fn call_later(&self, delay: Duration, f: impl FnOnce(&Local) + 'static) -> TimerHandle {
         self.arm_call(

@@ -54,6 +54,7 @@ impl Local {
     /// The program's panic hook ([`std::panic::set_hook`]) runs first, and the standard library aborts the
     /// process if that panics; see [`PanicPolicy`].
     #[doc(alias = "set_exception_handler")]
+    #[doc(alias = "set_hook")]
     pub fn on_unhandled(&self, hook: impl FnMut(&Unhandled) + 'static) {
         let before = self.replace_hook(Some(Box::new(hook)));
         self.drop_guarded(before);
@@ -108,6 +109,7 @@ impl Local {
 
     /// Tells it.
     #[doc(alias = "call_exception_handler")]
+    #[doc(alias = "default_exception_handler")]
     pub fn report(&self, unhandled: &Unhandled) {
         // Taken out while it runs (L8): it may call back, or put another one in its place.
         let hook = self.reports.hook.take();

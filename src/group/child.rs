@@ -37,6 +37,7 @@ impl<E: fmt::Debug> fmt::Debug for ChildError<E> {
 }
 
 /// All that went wrong in a group, in the order in which it did; at least one thing.
+#[doc(alias = "ExceptionGroup")]
 #[derive(Debug)]
 pub struct GroupError<E> {
     /// Each failure, once (G2).

@@ -62,6 +62,7 @@ impl<E: 'static> Core<E> {
 /// Tasks that end together.
 ///
 /// A clone is the same group: a child may be given one, to spawn more into it.
+#[doc(alias = "Nursery")]
 pub struct TaskGroup<E: 'static> {
     core: Rc<Core<E>>,
 }

@@ -239,6 +239,7 @@ impl<T> Drop for Keeper<T> {
 /// })??;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias = "AsyncFd")]
 pub struct Source<T: AsFd + 'static> {
     state: Rc<State<T>>,
 }
@@ -353,6 +354,9 @@ impl<T: AsFd + 'static> Source<T> {
     ///
     /// Nothing is lost: `operation` has either run to its end, and this has returned, or it
     /// has done nothing.
+    #[doc(alias = "sock_recvfrom")]
+    #[doc(alias = "sock_sendto")]
+    #[doc(alias = "async_io")]
     pub async fn io<R>(
         &self,
         direction: Direction,

@@ -58,6 +58,7 @@ impl TcpStream {
     /// # Cancellation
     ///
     /// Dropping it closes the socket; the peer may see a connection that ends at once.
+    #[doc(alias = "open_connection")]
     #[track_caller]
     pub fn connect(addr: impl Into<SocketAddr>) -> impl Future<Output = io::Result<Self>> {
         let site = Location::caller(); // not known within the future
@@ -138,6 +139,7 @@ impl TcpStream {
     ///
     /// Nothing is lost: either bytes were read and this has returned, or none were.
     #[doc(alias = "sock_recv_into")]
+    #[doc(alias = "sock_recv")]
     pub fn read(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
         let mut place = self.source.place(Direction::Read);
         poll_fn(move |cx| {

@@ -266,6 +266,7 @@ pub(crate) fn check_token(token: u64) -> io::Result<()> {
 /// | `register`, `modify` or `rearm` with the token [`NOTIFIER`] | `EINVAL` (`InvalidInput`) |
 ///
 /// A failed call changes nothing.
+#[doc(alias = "Selector")]
 pub trait Poller {
     /// Starts to watch `fd`. `token` comes back with every event; it is not [`NOTIFIER`].
     fn register(

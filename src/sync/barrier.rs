@@ -17,6 +17,7 @@ use std::task::{Context, Poll};
 /// The barrier was aborted, or reset while this one waited: so many will not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("the barrier is broken: it was aborted, or reset while somebody waited")]
+#[doc(alias = "BrokenBarrierError")]
 pub struct BrokenBarrier;
 
 type Passed = Result<usize, BrokenBarrier>;

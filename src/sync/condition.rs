@@ -53,8 +53,8 @@ enum Notice {
 /// assert_eq!(*stock.try_acquire().unwrap(), 1);
 /// # Ok::<(), readily::Error>(())
 /// ```
-#[derive(Clone, Default)]
 #[doc(alias = "Condvar")]
+#[derive(Clone, Default)]
 pub struct Condition {
     line: Rc<Line<(), Notice>>,
 }
@@ -100,6 +100,7 @@ impl Condition {
     /// # Cancellation
     ///
     /// As [`wait`](Self::wait).
+    #[doc(alias = "wait_while")]
     pub async fn wait_for<T>(
         &self,
         mut guard: LockGuard<T>,
@@ -119,11 +120,14 @@ impl Condition {
 
     /// Tells so many of those who wait, in the order of their coming. Those who come later are
     /// not told.
+    #[doc(alias = "notify_one")]
+    #[doc(alias = "notify_n")]
     pub fn notify(&self, count: usize) {
         self.tell(count, Notice::Counted);
     }
 
     /// Tells all who wait.
+    #[doc(alias = "notify_waiters")]
     pub fn notify_all(&self) {
         self.tell(usize::MAX, Notice::All);
     }

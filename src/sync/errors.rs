@@ -9,11 +9,14 @@
 use std::fmt;
 
 /// Nothing more is taken, or nothing more will come; here is what came too late.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[doc(alias = "QueueShutDown")]
+#[doc(alias = "SendError")]
+#[doc(alias = "RecvError")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shut<T = ()>(pub T);
 
 /// Why something could not be put without waiting; it is in here.
+#[doc(alias = "TrySendError")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PutError<T> {
     /// There is no room just now, or it is for those who wait.
@@ -44,6 +47,7 @@ impl PutError<()> {
 }
 
 /// Why nothing could be got without waiting.
+#[doc(alias = "TryRecvError")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum GetError {
     /// There is nothing just now, or it is for those who wait.

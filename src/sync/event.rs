@@ -35,6 +35,7 @@ struct Shared {
 /// assert!(open.is_set());
 /// # Ok::<(), readily::Error>(())
 /// ```
+#[doc(alias = "Notify")]
 #[derive(Clone, Default)]
 pub struct Event {
     shared: Rc<Shared>,
@@ -48,6 +49,7 @@ impl Event {
     }
 
     /// Sets it: all who wait go on, and whoever comes does not wait, until it is cleared.
+    #[doc(alias = "notify_waiters")]
     pub fn set(&self) {
         let shared = &*self.shared;
         shared.set.set(true);
@@ -72,6 +74,7 @@ impl Event {
     /// # Cancellation
     ///
     /// Nothing is lost: an event is for all.
+    #[doc(alias = "notified")]
     pub fn wait(&self) -> impl Future<Output = ()> {
         Wait {
             shared: &self.shared,

@@ -71,12 +71,14 @@ impl<T> Lock<T> {
     }
 
     /// Takes the lock if it is free and nobody waits for it.
+    #[doc(alias = "try_lock")]
     #[must_use = "the lock is free again when the guard is dropped"]
     pub fn try_acquire(&self) -> Option<LockGuard<T>> {
         self.shared.permits.try_take(1).then(|| self.guard())
     }
 
     /// Whether somebody has it, or is about to: [`try_acquire`](Lock::try_acquire) would fail.
+    #[doc(alias = "is_locked")]
     #[must_use]
     pub fn locked(&self) -> bool {
         self.shared.permits.would_wait(1)
@@ -116,6 +118,8 @@ impl<T> fmt::Debug for Lock<T> {
 /// The lock is its holder's until this is dropped; it dereferences to the value.
 ///
 /// It may be kept and sent to another task. Who forgets one (`std::mem::forget`) locks for ever.
+#[doc(alias = "MutexGuard")]
+#[doc(alias = "OwnedMutexGuard")]
 #[must_use = "the lock is free again when the guard is dropped"]
 pub struct LockGuard<T = ()> {
     value: Option<Box<T>>,

@@ -54,6 +54,7 @@ pub struct DoneTooOften;
 /// assert_eq!(squares, [1, 4, 9, 16]);
 /// # Ok::<(), readily::Error>(())
 /// ```
+#[doc(alias = "mpsc")]
 pub struct Queue<T, S: Store<T> = Fifo<T>> {
     pub(super) shelf: Rc<Shelf<T, S>>,
 }
@@ -98,6 +99,8 @@ impl<T, S: Store<T>> Queue<T, S> {
     /// before the future has been polled again stays: no item is in the queue twice, or half. So a
     /// `put` that was dropped may have put its item; to rule that out, use
     /// [`reserve`](Queue::reserve).
+    #[doc(alias = "send")]
+    #[doc(alias = "push")]
     pub fn put(&self, item: T) -> impl Future<Output = Result<(), Shut<T>>> {
         Put::new(&*self.shelf, item)
     }
@@ -108,6 +111,8 @@ impl<T, S: Store<T>> Queue<T, S> {
     ///
     /// [`PutError`] with `item` in it.
     #[doc(alias = "try_put")]
+    #[doc(alias = "try_send")]
+    #[doc(alias = "try_push")]
     pub fn put_nowait(&self, item: T) -> Result<(), PutError<T>> {
         self.shelf.try_put(item)
     }
@@ -124,6 +129,8 @@ impl<T, S: Store<T>> Queue<T, S> {
     ///
     /// Dropping it gives up its place in the line. No item is lost: until it is returned from
     /// here, it is in the queue.
+    #[doc(alias = "recv")]
+    #[doc(alias = "pop")]
     pub fn get(&self) -> impl Future<Output = Result<T, Shut>> {
         Get::new(&*self.shelf)
     }
@@ -134,29 +141,35 @@ impl<T, S: Store<T>> Queue<T, S> {
     ///
     /// [`GetError`].
     #[doc(alias = "try_get")]
+    #[doc(alias = "try_recv")]
+    #[doc(alias = "try_pop")]
     pub fn get_nowait(&self) -> Result<T, GetError> {
         self.shelf.try_take()
     }
 
     /// How many items there are, with those for getters that have not run since.
+    #[doc(alias = "len")]
     #[must_use]
     pub fn qsize(&self) -> usize {
         self.shelf.len()
     }
 
     /// Whether there is none.
+    #[doc(alias = "is_empty")]
     #[must_use]
     pub fn empty(&self) -> bool {
         self.qsize() == 0
     }
 
     /// Whether there is no room.
+    #[doc(alias = "is_full")]
     #[must_use]
     pub fn full(&self) -> bool {
         !self.shelf.has_room()
     }
 
     /// How many it takes; `None` for as many as there is memory for.
+    #[doc(alias = "capacity")]
     #[must_use]
     pub fn maxsize(&self) -> Option<usize> {
         Some(self.shelf.maxsize).filter(|&maxsize| maxsize < usize::MAX)
@@ -197,6 +210,8 @@ impl<T, S: Store<T>> Queue<T, S> {
     ///
     /// If comparing the items panics, all of them are returned in any order, and the panic follows
     /// the [`PanicPolicy`](crate::PanicPolicy) of the loop.
+    #[doc(alias = "drain")]
+    #[doc(alias = "shutdown")]
     pub fn close_now(&self) -> Vec<T> {
         self.shelf.clear()
     }

@@ -95,6 +95,7 @@ impl Semaphore {
     }
 
     /// How many are free. Where somebody waits for more than that, they are for him.
+    #[doc(alias = "available_permits")]
     #[must_use]
     pub fn available(&self) -> usize {
         self.permits.free()
@@ -123,6 +124,8 @@ impl fmt::Debug for Semaphore {
 }
 
 /// One permit or several, which go back when this is dropped. It may be sent to another task.
+#[doc(alias = "SemaphorePermit")]
+#[doc(alias = "OwnedSemaphorePermit")]
 #[must_use = "the permit goes back when this is dropped"]
 pub struct Permit {
     home: Rc<Permits>,

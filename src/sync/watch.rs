@@ -137,6 +137,7 @@ impl<T> Sender<T> {
     }
 
     /// How many receivers there are.
+    #[doc(alias = "receiver_count")]
     #[must_use]
     pub fn receivers(&self) -> usize {
         self.shared.receivers.get()

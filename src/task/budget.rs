@@ -204,6 +204,7 @@ pub async fn consume_budget() {
 /// })?;
 /// # Ok::<(), readily::Error>(())
 /// ```
+#[doc(alias = "unconstrained")]
 pub async fn unbudgeted<F: IntoFuture>(future: F) -> F::Output {
     let mut future = pin!(future.into_future());
     poll_fn(|cx| uncounted(|| Pin::as_mut(&mut future).poll(cx))).await

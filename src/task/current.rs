@@ -46,6 +46,7 @@ use std::rc::Rc;
 /// })?;
 /// # Ok::<(), readily::Error>(())
 /// ```
+#[doc(alias = "AbortHandle")]
 #[derive(Clone)]
 pub struct TaskRef {
     cell: CellRef,

@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// Why a future gave no value.
+#[doc(alias = "CancelledError")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum FutureError {
     /// Somebody cancelled it.
@@ -31,6 +32,7 @@ pub enum FutureError {
 /// The future is settled already; here is the value that came too late.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the future is settled already")]
+#[doc(alias = "InvalidStateError")]
 pub struct InvalidState<T>(pub T);
 
 impl<T> fmt::Debug for InvalidState<T> {

@@ -45,6 +45,7 @@ use std::task::{Context, Poll, Waker, ready};
 /// ```
 #[doc(alias = "create_task")]
 #[doc(alias = "ensure_future")]
+#[doc(alias = "spawn_local")]
 #[track_caller]
 pub fn spawn<F>(future: F) -> Task<F::Output>
 where
@@ -80,6 +81,7 @@ impl Local {
 ///
 /// Dropping a pending `.await` of `&mut task` loses nothing: the result is still there for
 /// the next one.
+#[doc(alias = "JoinHandle")]
 #[must_use = "dropping a task detaches it; await it, or say `drop` or `cancel`"]
 pub struct Task<T: 'static> {
     pub(super) task: Joined<T>,
@@ -116,6 +118,7 @@ impl<T: 'static> Task<T> {
     /// A future whose destructor cancels a task, whose destructor cancels another, and so on, is
     /// dropped from the seventeenth on when those around it are through: a chain of a million
     /// takes no more stack than one of sixteen (G5).
+    #[doc(alias = "abort")]
     pub fn cancel(&self) -> bool {
         self.task_ref().cancel()
     }
@@ -152,6 +155,7 @@ impl<T: 'static> Task<T> {
     }
 
     /// Whether the task has ended, in whichever way.
+    #[doc(alias = "is_finished")]
     #[must_use]
     pub fn done(&self) -> bool {
         self.state().is_ended()
@@ -248,6 +252,7 @@ impl<T: 'static> Task<T> {
     }
 
     /// The task without its result: clonable, and the same for all types.
+    #[doc(alias = "abort_handle")]
     #[must_use]
     pub fn task_ref(&self) -> TaskRef {
         TaskRef::new(self.cell().clone(), self.local.clone())

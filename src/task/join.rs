@@ -18,6 +18,7 @@ use std::fmt;
 pub(crate) type Reason = Cow<'static, str>;
 
 /// Why a task gave no value.
+#[doc(alias = "CancelledError")]
 #[derive(thiserror::Error)]
 pub enum JoinError {
     /// It was cancelled: its future was dropped at the point where it waited.

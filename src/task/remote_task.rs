@@ -54,6 +54,7 @@ fn in_a_fork() -> JoinError {
 /// # Cancellation
 ///
 /// Dropping a pending `.await` of `&mut task` loses nothing.
+#[doc(alias = "wrap_future")]
 pub struct RemoteTask<T: Send + 'static> {
     shared: Arc<Shared<T>>,
 }

@@ -101,6 +101,8 @@ macro_rules! task_local {
 /// assert_eq!((&*own, &*child, &*asked), ("Some(7)", "None", "Some(7)"));
 /// # Ok::<(), readily::Error>(())
 /// ```
+#[doc(alias = "contextvars")]
+#[doc(alias = "ContextVar")]
 pub struct TaskLocal<T: 'static> {
     /// Two keys are two places in memory, so a key must take place.
     _place: u8,

@@ -15,6 +15,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// What an [`Interval`] does about ticks for which it was late.
+#[doc(alias = "MissedTickBehavior")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum MissedTick {
     /// Leaves them out: the next tick is the first of the series that is still to come.

@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 /// run(async { sleep(Duration::from_millis(5)).await })?;
 /// # Ok::<(), readily::Error>(())
 /// ```
+#[doc(alias = "delay")]
 pub fn sleep(delay: Duration) -> Sleep {
     let alarm = match delay.is_zero() {
         true => Alarm::at_once(),
@@ -70,6 +71,7 @@ pub fn sleep(delay: Duration) -> Sleep {
 /// })?;
 /// # Ok::<(), readily::Error>(())
 /// ```
+#[doc(alias = "delay_until")]
 pub fn sleep_until(when: Instant) -> Sleep {
     Sleep {
         alarm: Alarm::at(when),
@@ -163,6 +165,7 @@ impl Future for Sleep {
 /// assert_eq!(*seen.borrow(), "abcdef");
 /// # Ok::<(), readily::Error>(())
 /// ```
+#[doc(alias = "checkpoint")]
 pub async fn yield_now() {
     let mut gave_way = false;
     poll_fn(|cx| {

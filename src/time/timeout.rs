@@ -63,6 +63,7 @@ impl TimeoutScope {
     }
 
     /// When the time is up; `None` if there is no limit.
+    #[doc(alias = "deadline")]
     #[must_use]
     pub fn when(&self) -> Option<Instant> {
         self.0.when.get()
@@ -146,6 +147,7 @@ impl fmt::Debug for TimeoutScope {
 /// assert_eq!(told, Err(Elapsed));
 /// # Ok::<(), readily::Error>(())
 /// ```
+#[doc(alias = "fail_after")]
 pub fn timeout<C, T>(limit: Duration, code: C) -> impl Future<Output = Result<T, Elapsed>>
 where
     C: AsyncFnOnce(TimeoutScope) -> T,
@@ -187,6 +189,7 @@ where
 /// assert_eq!(told, Err(Elapsed));
 /// # Ok::<(), readily::Error>(())
 /// ```
+#[doc(alias = "fail_at")]
 pub fn timeout_at<C, T>(
     when: impl Into<Option<Instant>>,
     code: C,

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 /// The time ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("the time ran out")]
+#[doc(alias = "TimeoutError")]
 pub struct Elapsed;
 
 impl From<Elapsed> for std::io::Error {
@@ -64,6 +65,7 @@ impl From<Elapsed> for std::io::Error {
 /// assert_eq!(run(wait_for(long, async { "value" }))?, Ok("value"));
 /// # Ok::<(), readily::Error>(())
 /// ```
+#[doc(alias = "move_on_after")]
 pub fn wait_for<F>(limit: Duration, future: F) -> impl Future<Output = Result<F::Output, Elapsed>>
 where
     F: IntoFuture,
@@ -107,6 +109,7 @@ where
 /// })?;
 /// # Ok::<(), readily::Error>(())
 /// ```
+#[doc(alias = "move_on_at")]
 pub fn wait_until<F>(
     deadline: impl Into<Option<Instant>>,
     future: F,

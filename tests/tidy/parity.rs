@@ -5,6 +5,7 @@
 //! name of ours says why, in italics.
 
 use super::{code, is_run, none, read, root, sources};
+use std::collections::BTreeSet;
 
 /// Whether `text` has `word` by itself.
 fn has_word(text: &str, word: &str) -> bool {
@@ -111,6 +112,73 @@ fn the_parity_table_names_what_is_there() {
     let rows = page.lines().filter(|line| is_row(line)).count();
     assert!(rows >= 60, "the table has its rows: {rows}");
     none(wrong_rows(&page));
+}
+
+/// What a search of the documentation finds: names of items, and their aliases. (`await` is in the language.)
+fn searchable() -> BTreeSet<String> {
+    let mut found = BTreeSet::from(["await".to_owned()]);
+    let lib = read(&root().join("src/lib.rs"));
+    for (_, line) in code(&lib) {
+        let words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+        found.extend(words.map(str::to_owned));
+    }
+    for text in sources("src").iter().map(|path| read(path)) {
+        for (_, line) in code(&text) {
+            let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+            while let Some(word) = words.next() {
+                if ["fn", "struct", "enum", "trait", "mod", "macro_rules"].contains(&word) {
+                    found.extend(words.find(|word| !word.is_empty()).map(str::to_owned));
+                }
+            }
+            let alias = line.trim().strip_prefix("#[doc(alias = \"");
+            found.extend(
+                alias
+                    .and_then(|alias| alias.split('"').next())
+                    .map(str::to_owned),
+            );
+        }
+    }
+    found
+}
+
+/// asyncio's names in the first cells of rows that have a name of ours, without those that `found` has. Programs, which
+/// have spaces or brackets, are no names.
+fn not_found(page: &str, found: &BTreeSet<String>) -> Vec<String> {
+    let rows = page.lines().filter(|line| is_row(line));
+    let theirs = rows.filter_map(|row| {
+        let mut cells = row.split('|').map(str::trim).skip(1);
+        let theirs = cells.next()?;
+        (!cells.next()?.starts_with('*')).then_some(theirs)
+    });
+    let names = theirs.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    names
+        .filter(|name| {
+            name.chars()
+                .all(|c| c.is_alphanumeric() || c == '_' || c == '.')
+        })
+        .filter_map(|name| name.rsplit('.').next())
+        .filter(|name| !found.contains(*name))
+        .map(|name| format!("a search finds nothing for asyncio's {name}"))
+        .collect()
+}
+
+#[test]
+fn a_search_for_a_name_of_asyncio_finds_what_it_is_called_here() {
+    none(not_found(
+        &read(&root().join("docs/asyncio.md")),
+        &searchable(),
+    ));
+}
+
+#[test]
+fn a_name_of_asyncio_that_a_search_does_not_find_is_found() {
+    let page = "
+| `run`, `loop.run_for_ever` | `run` | | |
+| `with x()`, `loop.run_until_complete` | `run` | | |
+| `loop.sock_nothing` | *left out* | | |
+";
+    let expected = ["a search finds nothing for asyncio's run_for_ever"];
+    assert_eq!(not_found(page, &searchable()), expected);
 }
 
 #[test]

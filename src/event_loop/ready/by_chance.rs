@@ -52,6 +52,7 @@ impl Local {
     /// Leaves it to `seed` in which order the tasks run that are ready at the same time; `None` is
     /// first come, first served, as it is from the start. For tests: a program that is right in
     /// one order only is found by trying others. The order of [`Local::call_soon`] stays.
+    #[doc(alias = "rng_seed")]
     pub fn shuffle_ready(&self, seed: Option<u64>) {
         self.ready.leave_to(seed.map(Chance::seeded));
     }
