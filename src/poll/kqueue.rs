@@ -279,7 +279,7 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
             return Ok(());
         }
         self.queue.change(changes.as_slice(), errors)?;
-        match translate::outcome(&changes, errors, false, none) {
+        match translate::outcome(&changes, errors, false, [none; 2]) {
             Ok(_) => Ok(()),
             Err(code) => Err(io::Error::from_raw_os_error(code)),
         }

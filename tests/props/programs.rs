@@ -84,6 +84,23 @@ fn room_that_a_closed_reader_leaves_is_reported() {
     );
 }
 
+/// R024: a kqueue refused to add a filter for the end once more, which left it there; taken for gone,
+/// it was replaced by none when bytes were asked for, and reported them by the edge.
+#[test]
+fn a_reader_by_the_level_stays_that_when_what_it_did_not_ask_for_was_refused() {
+    let text = "pair #0 #1; register #0 urgent level; modify #0 nothing; modify #0 urgent; \
+                modify #0 read; write #1 1; turn; turn";
+    let program: Program = text.parse().unwrap();
+    for (system, nth) in KERNELS
+        .into_iter()
+        .flat_map(|system| (0..8).map(move |n| (system, n)))
+    {
+        let mut faults = Faults::none();
+        faults.fails = Some((nth, libc::ENOMEM));
+        program.run(&mut SimLoop::on(system, faults)).unwrap();
+    }
+}
+
 /// What is left of the first program that breaks this rule, and why it does.
 fn shortest(rule: &str, runs: impl Fn(&Program) -> Result<Report, Violation>) -> (String, Program) {
     let config = ProptestConfig {

@@ -31,7 +31,7 @@ impl<Q: Queue> KqueuePoller<Q> {
         if changed.is_ok() {
             // NetBSD says the same of a closed descriptor and of a pipe without a reader.
             let open = errors.contains(&errno::EBADF) && self.queue.file_kind(fd).is_ok();
-            match translate::outcome(&changes, errors, open, to) {
+            match translate::outcome(&changes, errors, open, [from, to]) {
                 Ok(outcome) => {
                     entry.filters = outcome.filters;
                     entry.known.end_refused |= outcome.end_refused;

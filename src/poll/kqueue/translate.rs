@@ -146,12 +146,12 @@ pub(super) struct Outcome {
 }
 
 /// Sums the receipts up, or gives the first real error. `open` says that the descriptor is open,
-/// so that `EBADF` means something else.
+/// so that `EBADF` means something else; `from` is what was in the kernel.
 pub(super) fn outcome(
     changes: &Changes,
     errors: &[i32],
     open: bool,
-    to: Filters,
+    [from, to]: [Filters; 2],
 ) -> Result<Outcome, i32> {
     let mut outcome = Outcome {
         filters: to,
@@ -177,7 +177,9 @@ pub(super) fn outcome(
             errno::EBADF => return Err(errno::EBADF),
             // A registration does not fail for a filter that nobody asked for.
             code if !deleting && to[at] == Some(Mode::End) => {
-                outcome.filters[at] = None;
+                // One that was there already, and was only to be added again, is there still. Taken
+                // for gone, it would lend its mode to the next filter, which never replaces it.
+                outcome.filters[at] = from[at].filter(|_| from[at] == to[at]);
                 outcome.end_refused |= code != errno::ENOMEM;
             }
             code => return Err(code),

@@ -114,10 +114,15 @@ fn no_amount_activates_a_filter_that_is_there_for_the_end_of_a_socket() {
 fn what_has_gone_already_is_removed_without_an_error() {
     let both = [Some(Mode::Level); 2];
     let removal = changes(FD, 42, &socket(), both, [None; 2], Interest::NONE);
-    let gone = outcome(&removal, &[errno::ENOENT, errno::EBADF], false, [None; 2]);
+    let gone = outcome(
+        &removal,
+        &[errno::ENOENT, errno::EBADF],
+        false,
+        [[None; 2]; 2],
+    );
     assert_eq!(gone.map(|outcome| outcome.filters), Ok([None; 2]));
     assert_eq!(
-        outcome(&removal, &[errno::EINVAL, 0], false, [None; 2]),
+        outcome(&removal, &[errno::EINVAL, 0], false, [[None; 2]; 2]),
         Err(errno::EINVAL)
     );
 }
@@ -131,11 +136,14 @@ fn a_pipe_without_a_reader_is_added_without_an_error_but_broken() {
         broken: true,
         end_refused: false,
     });
-    assert_eq!(outcome(&added, &[errno::EPIPE], false, to), broken);
+    assert_eq!(
+        outcome(&added, &[errno::EPIPE], false, [[None; 2], to]),
+        broken
+    );
     for code in [errno::ENOENT, errno::EBADF] {
-        assert_eq!(outcome(&added, &[code], false, to), Err(code));
+        assert_eq!(outcome(&added, &[code], false, [[None; 2], to]), Err(code));
     }
-    let netbsd = outcome(&added, &[errno::EBADF], true, to);
+    let netbsd = outcome(&added, &[errno::EBADF], true, [[None; 2], to]);
     assert_eq!(netbsd, broken, "what NetBSD says of a pipe");
 }
 
@@ -149,9 +157,24 @@ fn a_registration_does_not_fail_for_a_filter_that_nobody_asked_for() {
             broken: false,
             end_refused,
         });
-        assert_eq!(outcome(&added, &[0, code], true, to), expected);
-        assert_eq!(outcome(&added, &[code, 0], true, to), Err(code));
+        assert_eq!(outcome(&added, &[0, code], true, [[None; 2], to]), expected);
+        assert_eq!(
+            outcome(&added, &[code, 0], true, [[None; 2], to]),
+            Err(code)
+        );
     }
+}
+
+#[test]
+fn a_filter_for_the_end_that_is_refused_where_it_is_already_is_there_still() {
+    let both = [Some(Mode::End), None];
+    let again = changes(FD, 42, &socket(), both, both, Interest::READ);
+    let kept = outcome(&again, &[errno::ENOMEM], true, [both, both]);
+    assert_eq!(kept.map(|outcome| outcome.filters), Ok(both));
+    let from = [Some(Mode::Level), None];
+    let replaced = changes(FD, 42, &socket(), from, both, Interest::NONE);
+    let gone = outcome(&replaced, &[0, errno::ENOMEM], true, [from, both]);
+    assert_eq!(gone.map(|outcome| outcome.filters), Ok([None; 2]));
 }
 
 #[test]
