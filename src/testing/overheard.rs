@@ -40,6 +40,8 @@ struct Said {
     last: Option<RawFd>,
     refused: Option<RawFd>,
     listener: Option<Rc<dyn Listener>>,
+    /// Events that the next wait reports besides, and first.
+    late: Vec<Event>,
 }
 
 /// The listening side.
@@ -83,6 +85,11 @@ impl Overheard {
     /// Whether the last change that was refused was one of this number's.
     pub(super) fn refused(&self, number: RawFd) -> bool {
         self.said.borrow().refused == Some(number)
+    }
+
+    /// Reports `event` in the next wait too, as a poller does that is behind.
+    pub(super) fn report_late(&self, event: Event) {
+        self.said.borrow_mut().late.push(event);
     }
 
     /// How often the bell was rung since this was last asked.
@@ -157,6 +164,8 @@ impl Poller for Between {
         let before = events.len();
         let limit = Some(timeout.unwrap_or(Duration::ZERO));
         self.poller.wait(events, limit)?;
+        let late = std::mem::take(&mut self.overheard.said.borrow_mut().late);
+        events.splice(before..before, late);
         listener.told(&events[before..]);
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::model::{Id, Registered};
 use super::op::{self, Op, PLACES, Verb};
 use super::scripted::Scripted;
 use super::stage::{Flow, Held, Place, Stage};
-use crate::event_loop::{Callbacks, Error, Role};
+use crate::event_loop::{Callbacks, Error, Key, Role};
 use crate::poll::sim::Fd;
 use crate::poll::{Interest, Trigger};
 use std::rc::Rc;
@@ -26,6 +26,8 @@ impl Stage {
             Verb::Modify => self.modify(actor, at, op.interest),
             Verb::Rearm => self.rearm(actor, at, op.interest),
             Verb::Remove => self.remove(actor, at),
+            Verb::Stale => self.use_stale_key(actor, at),
+            Verb::Late => self.report_late(actor, at),
             Verb::Close => self.close(actor, at),
             Verb::Dup => self.duplicate(actor, at, to),
             Verb::Connect => self.connect(actor, op, at, to),
@@ -69,7 +71,7 @@ impl Stage {
         registered.is_some() && actor.own == registered
     }
 
-    fn registered(&self, place: usize) -> Option<(Id, crate::event_loop::Key)> {
+    fn registered(&self, place: usize) -> Option<(Id, Key)> {
         self.places.borrow()[place].as_ref()?.registered
     }
 
@@ -112,10 +114,10 @@ impl Stage {
 
     fn register(self: &Rc<Self>, actor: &Actor<'_>, op: &Op, at: usize) -> Option<()> {
         let name = self.place_name(at)?;
-        let fd = match &self.places.borrow()[at].as_ref()?.held {
-            Held::Ours(fd) => Rc::clone(fd),
-            Held::Lent(_) | Held::Unseen => return None,
-        };
+        let fd = self.fd(at)?;
+        if let Some((_, key)) = self.registered(at) {
+            return self.register_again(actor, &name, fd, key);
+        }
         let asked = format!("{} by {}", op::wanted(op.interest), op::trigger(op.trigger));
         actor.says(self, format!("registers {name} for {asked}"));
         let id = self.made(name);

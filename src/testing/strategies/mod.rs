@@ -18,6 +18,7 @@ mod ending;
 mod faults;
 mod generate;
 mod judge;
+mod keys;
 mod model;
 mod next;
 mod op;

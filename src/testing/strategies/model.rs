@@ -123,6 +123,8 @@ pub(super) struct Model {
     pub(super) called: Option<Call>,
     pub(super) registered: BTreeMap<Id, Registered>,
     pub(super) tokens: BTreeMap<u64, Id>,
+    /// The tokens of events that the next wait reports late: their registrations have gone.
+    pub(super) late: BTreeSet<u64>,
     pub(super) tasks: BTreeMap<Id, Tasked>,
     /// By deadline, and then by arming.
     pub(super) timers: BTreeMap<(u64, u64), Due>,
@@ -172,6 +174,7 @@ impl Model {
             called: None,
             registered: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            late: BTreeSet::new(),
             tasks: BTreeMap::new(),
             timers: BTreeMap::new(),
             closures: BTreeSet::new(),

@@ -25,6 +25,8 @@ pub(super) enum Verb {
     Modify,
     Rearm,
     Remove,
+    Stale,
+    Late,
     Close,
     Dup,
     Read,
@@ -70,6 +72,8 @@ const WORDS: &[(Verb, &str, &str, usize)] = &[
     (Verb::Modify, "modify", "ai", 2),
     (Verb::Rearm, "rearm", "ai", 1),
     (Verb::Remove, "remove", "a", 2),
+    (Verb::Stale, "stale", "a", 1), // by the key of a registration that has gone
+    (Verb::Late, "late", "a", 1),   // an event for it
     (Verb::Close, "close", "a", 2),
     (Verb::Dup, "dup", "at", 2),
     (Verb::Read, "read", "an", 3),

@@ -31,6 +31,7 @@ use std::str::FromStr;
 /// | `pipe #r #w`, `pair #a #b`, `tcp #a #b`, `listen #a` | open descriptors |
 /// | `register #a read+write+urgent level { … }` | registers one: for these or `nothing`; by `level`, `edge` or `one-shot` |
 /// | `modify #a read`, `rearm #a read`, `remove #a` | change a registration |
+/// | `stale #a`, `late #a` | use the key of the last registration that #a had; report an event for it |
 /// | `read #a n`, `write #a n`, `urgent #a`, `narrow #a n` | move n bytes, send urgent data, let no more than n lie unread |
 /// | `close #a`, `dup #a #b`, `shut #a`, `reset #a` | close, duplicate, shut the writing half, reset |
 /// | `connect #to #as { … }`, `accept #a #b` | connect to a listener, accept from it |

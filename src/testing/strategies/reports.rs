@@ -64,7 +64,10 @@ impl Model {
     pub(super) fn hears(&mut self, events: &[Event]) -> Result<(), Broken> {
         let faults = self.kernel.faults();
         let mut heard = BTreeMap::new();
-        for event in events {
+        let late = std::mem::take(&mut self.late);
+        let is_late = |event: &&Event| late.contains(&event.token);
+        let events: Vec<&Event> = events.iter().filter(|event| !is_late(event)).collect();
+        for &event in &events {
             let Some(&id) = self.tokens.get(&event.token) else {
                 continue;
             };

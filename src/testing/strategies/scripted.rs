@@ -94,6 +94,9 @@ impl Scripted {
         };
         if kind == Kind::Hangup {
             stage.vacate(self.place, id);
+            if cx.remove(cx.key()).is_ok() {
+                stage.breaks("L7", "it is told that it hung up, and is registered yet");
+            }
         }
         let actor = Actor::of(cx, who, (self.place, id));
         if let Some(why) = why {

@@ -71,6 +71,8 @@ pub(super) struct Stage {
     pub(super) story: Story,
     pub(super) model: RefCell<Model>,
     pub(super) places: RefCell<[Option<Place>; PLACES]>,
+    /// The last registration of each place that has gone.
+    pub(super) gone: RefCell<[Option<(Id, Key)>; PLACES]>,
     pub(super) timers: RefCell<[Option<(Id, TimerHandle)>; NAMES]>,
     pub(super) closures: RefCell<[Option<(Id, CallHandle)>; NAMES]>,
     pub(super) tasks: RefCell<Tasks>,
@@ -108,6 +110,7 @@ impl Stage {
             before: sim.stats().turns,
             story: sim.story(),
             places: RefCell::default(),
+            gone: RefCell::default(),
             timers: RefCell::default(),
             closures: RefCell::default(),
             tasks: RefCell::default(),
@@ -245,15 +248,6 @@ impl Stage {
 
     pub(super) fn name_of(&self, id: Id) -> String {
         self.model.borrow().names[id].clone()
-    }
-
-    /// The registration at `place` has gone, or is about to.
-    pub(super) fn vacate(&self, place: usize, id: Id) {
-        let mut places = self.places.borrow_mut();
-        let is_it = |place: &Place| place.registered.is_some_and(|(other, _)| other == id);
-        if places[place].as_ref().is_some_and(is_it) {
-            places[place] = None;
-        }
     }
 
     /// A callback panics: its registration goes, unless it is a listener's.
