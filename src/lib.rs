@@ -1,6 +1,6 @@
 //! An event loop to be read, embedded and tested: epoll or kqueue, callbacks, coroutines.
 //!
-//! It works on three kinds of thing: I/O, timers and callbacks (N1). One thread waits for all of
+//! It works on three kinds of thing: I/O, timers and callbacks ([N1]). One thread waits for all of
 //! them, then acts. There are two styles, and they share one loop, one callback table and one
 //! order.
 //!
@@ -26,7 +26,7 @@
 //! # Callbacks
 //!
 //! An [`EventLoop`] calls back what was registered with it: [`Callbacks`] has one method for each
-//! branch of the notes' dispatch (N7), and [`Closures`] puts them together from closures.
+//! branch of the notes' dispatch ([N7]), and [`Closures`] puts them together from closures.
 //! A callback is given a [`Cx`], through which it may do everything but turn the loop.
 //!
 //! ```
@@ -60,13 +60,17 @@
 //!
 //! # Reading on
 //!
-//! Numbers such as `N7` stand for a line of the notes that the project began with, and `L2` or
-//! `T1` for an invariant. Both are listed in `docs/`, beside a book that goes from one
-//! `epoll_wait(2)` to tasks, to queues between them, and to testing them, in nine chapters, with a
-//! page that has asyncio beside it. `ARCHITECTURE.md` is the plan of the house.
+//! The [`book`] explains, in nine chapters, how the loop works: from one `epoll_wait(2)` to tasks,
+//! to queues between them, and to testing them. It has [asyncio beside
+//! readily](crate::book::side_by_side), and [the plan of the source](crate::book::architecture).
+//! Numbers such as `N7` stand for [a line of the notes](crate::book#the-notes) that the project
+//! began with, and `L2` or `T1` for [an invariant](crate::book::invariants).
 //!
 //! Linux is run and tested. macOS, FreeBSD and NetBSD are type-checked and linted, and were never
 //! run.
+//!
+//! [N1]: crate::book#n1
+//! [N7]: crate::book#n7
 #![deny(unsafe_code)]
 
 #[doc(hidden)]

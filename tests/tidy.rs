@@ -378,7 +378,14 @@ const LONG: &[(&str, &str)] = &[
 #[test]
 fn a_file_is_a_page_of_ideas() {
     let long = |path: &PathBuf| {
-        let lines = code(&read(path)).count();
+        let text = read(path);
+        // Where links lead stands at the end of a comment, after a blank line.
+        let is_target =
+            |line: &str| line.trim_start().starts_with("//") && line.contains("]: crate::");
+        let all: Vec<&str> = code(&text).map(|(_, line)| line).collect();
+        let blank = |two: &&[&str]| is_target(two[1]) && !is_target(two[0]);
+        let targets = all.iter().filter(|line| is_target(line)).count();
+        let lines = all.len() - targets - all.windows(2).filter(blank).count();
         let name = shown(path);
         let excused = LONG.iter().any(|(file, _)| *file == name);
         (lines > 320 && !excused).then(|| format!("{name}: {lines} lines"))

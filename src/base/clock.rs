@@ -3,9 +3,12 @@
 //! Everything that asks for the time asks a [`Clock`], so that a test can stand still,
 //! jump, or go on for three centuries in a millisecond. The loop's own arithmetic is on
 //! `u64` nanoseconds, and saturates: 2⁶⁴ ns are 584 years, and a
-//! deadline beyond them is "never" (R066), not a panic and not "now".
+//! deadline beyond them is "never" ([R066]), not a panic and not "now".
 //!
-//! In the notes this is the *timers* of "I/O, timers and callbacks" (N1).
+//! In the notes this is the *timers* of "I/O, timers and callbacks" ([N1]).
+//!
+//! [R066]: crate::book::faults#r066
+//! [N1]: crate::book#n1
 
 use readily_sys::clock;
 use std::cell::Cell;

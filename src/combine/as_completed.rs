@@ -12,7 +12,7 @@ use std::fmt;
 use std::future::poll_fn;
 
 /// Runs all of `futures` at once, in the task that awaits, and gives their outputs in the order
-/// in which they are done (T8).
+/// in which they are done ([T8]).
 ///
 /// Nothing runs before the first [`next`](AsCompleted::next). Each is polled only when it was
 /// woken itself, so ten thousand cost ten thousand polls and not their square. (asyncio gives the
@@ -41,6 +41,8 @@ use std::future::poll_fn;
 /// assert_eq!(order, [1, 2, 0]);
 /// # Ok::<(), readily::Error>(())
 /// ```
+///
+/// [T8]: crate::book::invariants#t8
 #[doc(alias = "FuturesUnordered")]
 pub fn as_completed<I>(futures: I) -> AsCompleted<<I::Item as IntoFuture>::IntoFuture>
 where

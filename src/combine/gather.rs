@@ -15,7 +15,7 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 /// Runs all of `futures` at once, in this task, and returns their outputs in the order in
-/// which they were given (T5).
+/// which they were given ([T5]).
 ///
 /// `futures` is anything that iterates over futures, or a tuple of up to eight. Of the first
 /// the outputs come in a `Vec`, and each is polled only when it was woken itself; of the second
@@ -40,6 +40,8 @@ use std::task::{Context, Poll};
 /// assert_eq!(pair, (1, "two"));
 /// # Ok::<(), readily::Error>(())
 /// ```
+///
+/// [T5]: crate::book::invariants#t5
 #[doc(alias = "join_all")]
 pub fn gather<G, M>(futures: G) -> impl Future<Output = G::Output>
 where

@@ -4,15 +4,22 @@
 //! end with it; whoever wants them to go on alone spawns them first. What is handed in by value is
 //! dropped with the call, what is lent is not. None of them cancels a task.
 //!
-//! In the notes: ten coroutines that each sleep one second, gathered, take one (N11).
+//! In the notes: ten coroutines that each sleep one second, gathered, take one ([N11]).
 //!
 //! # Rules
 //!
-//! - **T5** `gather` keeps the order, and polls only those that were woken.
-//! - **T7** Of several that are ready at the same poll, the first named wins, whatever is left of the budget.
-//! - **T8** Each output is given once, to whoever waits for it; giving the wait up loses none.
-//! - **T10** `wait` ends no task and takes no result.
-//! - **T11** What is shielded goes on when its waiter is gone, and its failure is told.
+//! - **[T5]** `gather` keeps the order, and polls only those that were woken.
+//! - **[T7]** Of several that are ready at the same poll, the first named wins, whatever is left of the budget.
+//! - **[T8]** Each output is given once, to whoever waits for it; giving the wait up loses none.
+//! - **[T10]** `wait` ends no task and takes no result.
+//! - **[T11]** What is shielded goes on when its waiter is gone, and its failure is told.
+//!
+//! [N11]: crate::book#n11
+//! [T5]: crate::book::invariants#t5
+//! [T7]: crate::book::invariants#t7
+//! [T8]: crate::book::invariants#t8
+//! [T10]: crate::book::invariants#t10
+//! [T11]: crate::book::invariants#t11
 
 mod as_completed;
 mod gather;

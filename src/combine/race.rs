@@ -18,7 +18,7 @@ use std::pin::{Pin, pin};
 /// others are dropped before this returns.
 ///
 /// `futures` is anything that iterates over futures, or a tuple of up to eight with one type of
-/// output. Of those that are ready at the same poll the first named wins (T7), also where it was
+/// output. Of those that are ready at the same poll the first named wins ([T7]), also where it was
 /// the last to be woken; those behind it are then not polled. Of a list each is polled only when
 /// it was woken itself.
 ///
@@ -51,6 +51,8 @@ use std::pin::{Pin, pin};
 /// assert_eq!(run(async { race([after(0, "first"), after(0, "second")]).await })?, "first");
 /// # Ok::<(), readily::Error>(())
 /// ```
+///
+/// [T7]: crate::book::invariants#t7
 pub fn race<R, M>(futures: R) -> impl Future<Output = R::Output>
 where
     R: Race<M>,

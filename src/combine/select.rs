@@ -36,7 +36,7 @@ impl<T> Either<T, T> {
 ///
 /// `futures` is a pair, which gives an [`Either`], or anything that iterates over futures, which
 /// gives a number and an output. Of those that are ready at the same poll the first named wins
-/// (T7), so in a loop put first what must not wait for the others. Of a spent budget it holds what
+/// ([T7]), so in a loop put first what must not wait for the others. Of a spent budget it holds what
 /// [`race`](crate::race()) says.
 ///
 /// What is handed in by value is dropped when it loses, as by [`race`](crate::race()). What is
@@ -88,6 +88,8 @@ impl<T> Either<T, T> {
 /// assert_eq!(words, ["tick", "tick", "slow"]);
 /// # Ok::<(), readily::Error>(())
 /// ```
+///
+/// [T7]: crate::book::invariants#t7
 #[doc(alias = "select_biased")]
 pub fn select<S, M>(futures: S) -> impl Future<Output = S::Output>
 where

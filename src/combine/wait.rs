@@ -96,7 +96,9 @@ pub struct Wait<'a, T: 'static> {
 impl<'a, T: 'static> Wait<'a, T> {
     /// Waits no longer than `limit`, counted from the first poll. Then it returns what has ended,
     /// which may be none; that the time was up is no error. A task that has ended by then is
-    /// among them (T6).
+    /// among them ([T6]).
+    ///
+    /// [T6]: crate::book::invariants#t6
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self

@@ -12,11 +12,14 @@ use std::io;
 
 /// What a registration runs, one method for each branch of the notes.
 ///
-/// The loop calls them one at a time (L3), never while it holds a borrow of its own (L8),
+/// The loop calls them one at a time ([L3]), never while it holds a borrow of its own ([L8]),
 /// so each may register, modify, remove, arm, cancel and spawn as it likes, itself included.
 ///
 /// A branch that nobody wrote takes back the interest that led to it. Left alone, a
 /// level-triggered condition that nobody serves would be reported for ever.
+///
+/// [L3]: crate::book::invariants#l3
+/// [L8]: crate::book::invariants#l8
 pub trait Callbacks {
     /// Returns the interest of a connection that [`Local::listen`](super::Local::listen) has
     /// accepted; reading by default. Interest in writing would be reported at once, because a new
@@ -75,12 +78,14 @@ pub trait Callbacks {
     }
 
     /// *Hangup.* It is over, once, after the last byte was offered to
-    /// [`on_read`](Callbacks::on_read) (L7). The registration is removed already; the
+    /// [`on_read`](Callbacks::on_read) ([L7]). The registration is removed already; the
     /// descriptor is closed when this returns. `error` says why, where there is a why:
     /// a refused connection, a reset.
     ///
     /// The reading end of a FIFO hangs up when its last writer goes, though another may come. To wait
     /// for the next writer, open the FIFO for writing too, so that there always is one.
+    ///
+    /// [L7]: crate::book::invariants#l7
     fn on_hangup(&mut self, cx: &Cx<'_>, error: Option<io::Error>) {
         let _ = (cx, error);
     }

@@ -156,11 +156,13 @@ const DECIDED: [[Kinds; FACTS]; ROLES.len()] = {
     decided
 };
 
-/// Splits one kernel event into the branches to take, in the order to take them (L4).
+/// Splits one kernel event into the branches to take, in the order to take them ([L4]).
 ///
 /// A half-closed peer is *readable*, not hung up. A refused connection takes the connect
 /// branch, which asks `SO_ERROR`, and then the hangup branch. An error takes the hangup branch too,
 /// which asks whether it is an end.
+///
+/// [L4]: crate::book::invariants#l4
 #[inline]
 pub fn classify(role: Role, ready: Readiness) -> Kinds {
     DECIDED[role as usize][ready.bits() as usize % FACTS]

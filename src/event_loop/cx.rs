@@ -76,12 +76,14 @@ impl<'a> Cx<'a> {
         self.registration.line.get().role
     }
 
-    /// Reads without waiting, even if another process has made the shared open file blocking (R130).
+    /// Reads without waiting, even if another process has made the shared open file blocking ([R130]).
     /// Zero is the end, unless `buffer` is empty.
     ///
     /// # Errors
     ///
     /// As `recv(2)` or `read(2)`; `WouldBlock` if there is nothing to read now.
+    ///
+    /// [R130]: crate::book::faults#r130
     #[doc(alias = "recv")]
     #[inline]
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {

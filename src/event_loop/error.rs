@@ -64,9 +64,11 @@ pub enum Error {
     /// The loop is turning already: its own callbacks and tasks cannot turn it.
     #[error("the loop is turning already; its own callbacks and tasks cannot turn it")]
     Nested,
-    /// Another loop is turning on this thread, and a turn that may sleep would block it (N5): a run,
+    /// Another loop is turning on this thread, and a turn that may sleep would block it ([N5]): a run,
     /// or a turn whose limit is not zero. [`EventLoop::turn_now`](super::EventLoop::turn_now) is
     /// allowed.
+    ///
+    /// [N5]: crate::book#n5
     #[error("another loop is turning on this thread, which this would block; turn_now does not")]
     WouldBlockLoop,
     /// No loop is turning on this thread, and none was entered.

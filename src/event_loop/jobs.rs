@@ -71,7 +71,9 @@ impl Local {
         self.jobs.get_or_init(make)
     }
 
-    /// Queues a new job, for a later turn (L5), behind what was sent before.
+    /// Queues a new job, for a later turn ([L5]), behind what was sent before.
+    ///
+    /// [L5]: crate::book::invariants#l5
     #[inline]
     pub fn queue_new_job(&self, job: u64) {
         self.receive_earlier();

@@ -38,11 +38,15 @@ use std::sync::Arc;
 pub struct Stats {
     /// Turns begun.
     pub turns: u64,
-    /// In how many of them the kernel was looked at: not in each while tasks are ready (L9).
+    /// In how many of them the kernel was looked at: not in each while tasks are ready ([L9]).
+    ///
+    /// [L9]: crate::book::invariants#l9
     pub looks: u64,
     /// Events that the poller reported.
     pub events: u64,
-    /// Those among them whose registration had gone (L6).
+    /// Those among them whose registration had gone ([L6]).
+    ///
+    /// [L6]: crate::book::invariants#l6
     pub stale: u64,
 }
 

@@ -1,11 +1,20 @@
-//! The loop: wait, then act; a turn is a list of steps (N1, N7).
+//! The loop: wait, then act; a turn is a list of steps ([N1], [N7]).
 //!
 //! Read [`EventLoop::turn`] first, then `dispatch.rs`, which is the notes' pseudocode. The
 //! rest are the parts that these two put in order: the callback table (`registry`), what
 //! is ready (`ready`), timers (`timing`), the way in from other threads (`inbox`). No part
 //! knows what a future is; `jobs` is where a scheduler plugs in.
 //!
-//! Rules: L1 to L8, C1 to C5, W1 to W3 in `docs/invariants.md`.
+//! Rules: [L1] to [L8], [C1] to [C5], [W1] to [W3] in `docs/invariants.md`.
+//!
+//! [N1]: crate::book#n1
+//! [N7]: crate::book#n7
+//! [L1]: crate::book::invariants#l1
+//! [L8]: crate::book::invariants#l8
+//! [C1]: crate::book::invariants#c1
+//! [C5]: crate::book::invariants#c5
+//! [W1]: crate::book::invariants#w1
+//! [W3]: crate::book::invariants#w3
 
 mod accept;
 mod accept_errors;
@@ -133,7 +142,7 @@ impl EventLoop {
     /// to do. The order is: events in the order of the poller, timers in order of their
     /// deadlines, then closures and jobs in the order in which they became ready. A task that
     /// an event or a timer woke runs in the same turn; what is *added* (a closure, a task, a
-    /// timer) runs in a later one (L5), and so does what a closure or a task wakes.
+    /// timer) runs in a later one ([L5]), and so does what a closure or a task wakes.
     ///
     /// # Errors
     ///
@@ -146,6 +155,8 @@ impl EventLoop {
     ///
     /// Goes on, after the turn, with the first panic of a callback or a detached task, where
     /// the policy is [`PanicPolicy::Propagate`]. The loop can be used again.
+    ///
+    /// [L5]: crate::book::invariants#l5
     #[doc(alias = "poll")]
     #[doc(alias = "run_once")]
     #[doc(alias = "dispatch")]

@@ -278,13 +278,15 @@ impl Local {
 
     /// Ends a registration: it is taken from the poller, its callbacks are dropped, its
     /// descriptor is closed. After this none of them runs again, not even for an event that
-    /// was reported already (L2).
+    /// was reported already ([L2]).
     ///
     /// Inside one of its own callbacks that callback first returns.
     ///
     /// # Errors
     ///
     /// [`Error::UnknownKey`] if it was removed before.
+    ///
+    /// [L2]: crate::book::invariants#l2
     #[doc(alias = "remove_reader")]
     #[doc(alias = "remove_writer")]
     #[doc(alias = "deregister")]

@@ -168,7 +168,9 @@ impl Local {
     /// by another thread with [`Remote::call_soon`](super::Remote::call_soon).
     ///
     /// Closures queued by closures run a turn later, so they cannot starve the
-    /// descriptors (L5). On a closed loop `f` is dropped.
+    /// descriptors ([L5]). On a closed loop `f` is dropped.
+    ///
+    /// [L5]: crate::book::invariants#l5
     #[track_caller]
     pub fn call_soon(&self, f: impl FnOnce(&Local) + 'static) -> CallHandle {
         self.call_soon_from(Location::caller(), f)
@@ -196,8 +198,10 @@ impl Local {
     /// Runs `f` after `delay`, counted from now, not from the turn's time.
     ///
     /// Never early; late by what the turn is busy with. Timers fire by deadline, then in
-    /// the order of arming (C2). Zero fires in the next turn; a delay that reaches beyond
+    /// the order of arming ([C2]). Zero fires in the next turn; a delay that reaches beyond
     /// 575 years never does. On a closed loop `f` is dropped.
+    ///
+    /// [C2]: crate::book::invariants#c2
     #[doc(alias("set_timeout", "uv_timer_start"))]
     #[track_caller]
     pub fn call_later(&self, delay: Duration, f: impl FnOnce(&Local) + 'static) -> TimerHandle {

@@ -40,7 +40,9 @@ impl<E: fmt::Debug> fmt::Debug for ChildError<E> {
 #[doc(alias = "ExceptionGroup")]
 #[derive(Debug)]
 pub struct GroupError<E> {
-    /// Each failure, once (G2).
+    /// Each failure, once ([G2]).
+    ///
+    /// [G2]: crate::book::invariants#g2
     pub errors: Vec<ChildError<E>>,
 }
 
@@ -68,7 +70,9 @@ pub enum NoValue {
     /// The same, and whoever cancelled it said why.
     #[error("the child was cancelled: {0}")]
     CancelledFor(Cow<'static, str>),
-    /// It returned an error or panicked. Its group has the error (G2).
+    /// It returned an error or panicked. Its group has the error ([G2]).
+    ///
+    /// [G2]: crate::book::invariants#g2
     #[error("the child failed, and its group has the error")]
     Failed,
 }

@@ -104,7 +104,7 @@ impl<T: 'static> JoinSet<T> {
     }
 
     /// Waits for the next task to end, and takes its result out of the set; `None` if the set is
-    /// empty. Results come in the order in which the tasks ended (G3).
+    /// empty. Results come in the order in which the tasks ended ([G3]).
     ///
     /// # Errors
     ///
@@ -118,6 +118,8 @@ impl<T: 'static> JoinSet<T> {
     /// # Cancellation
     ///
     /// Dropping it loses nothing: a result is taken only when it is returned.
+    ///
+    /// [G3]: crate::book::invariants#g3
     pub async fn join_next(&mut self) -> Option<Result<T, JoinError>> {
         self.next().await.map(|(_, result)| result)
     }

@@ -68,7 +68,7 @@ pub struct TaskGroup<E: 'static> {
 }
 
 impl<E: 'static> TaskGroup<E> {
-    /// Runs `body`, and the children that it spawns, until all have ended (G1). The first that
+    /// Runs `body`, and the children that it spawns, until all have ended ([G1]). The first that
     /// fails, child or body, ends all others: each is dropped where it waits.
     ///
     /// `body` may borrow from its surroundings. Children may not: they are tasks of the loop, and
@@ -80,7 +80,7 @@ impl<E: 'static> TaskGroup<E> {
     /// # Errors
     ///
     /// [`GroupError`] with each error and each panic of a child, and the error of `body`, in the
-    /// order in which they came (G2). What `body` returned is dropped then.
+    /// order in which they came ([G2]). What `body` returned is dropped then.
     ///
     /// # Panics
     ///
@@ -114,6 +114,9 @@ impl<E: 'static> TaskGroup<E> {
     /// assert_eq!(failed.unwrap_err().to_string(), "no");
     /// # Ok::<(), readily::Error>(())
     /// ```
+    ///
+    /// [G1]: crate::book::invariants#g1
+    /// [G2]: crate::book::invariants#g2
     pub fn run<T, B>(body: B) -> impl Future<Output = Result<T, GroupError<E>>>
     where
         B: AsyncFnOnce(&Self) -> Result<T, E>,
@@ -122,7 +125,7 @@ impl<E: 'static> TaskGroup<E> {
     }
 
     /// [`run`](Self::run) without the first part: what fails ends itself only. It returns when
-    /// all have run to their ends, with all errors (G1, G2).
+    /// all have run to their ends, with all errors ([G1], [G2]).
     ///
     /// # Errors
     ///
@@ -151,6 +154,9 @@ impl<E: 'static> TaskGroup<E> {
     /// assert_eq!(all.unwrap_err().errors.len(), 2);
     /// # Ok::<(), readily::Error>(())
     /// ```
+    ///
+    /// [G1]: crate::book::invariants#g1
+    /// [G2]: crate::book::invariants#g2
     pub fn collect<T, B>(body: B) -> impl Future<Output = Result<T, GroupError<E>>>
     where
         B: AsyncFnOnce(&Self) -> Result<T, E>,

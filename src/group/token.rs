@@ -78,7 +78,7 @@ impl CancellationToken {
 
     /// Cancels this token and all below it. `true` exactly if it was not cancelled before.
     ///
-    /// All of them are cancelled before anybody hears of it (G4). Then those who wait are woken
+    /// All of them are cancelled before anybody hears of it ([G4]). Then those who wait are woken
     /// and the callbacks queued, from this token downwards.
     ///
     /// A waker that panics follows the [`PanicPolicy`](crate::PanicPolicy), after all others were
@@ -87,6 +87,8 @@ impl CancellationToken {
     /// # Panics
     ///
     /// If a waker does, outside a loop.
+    ///
+    /// [G4]: crate::book::invariants#g4
     pub fn cancel(&self) -> bool {
         self.node.cancel(None)
     }

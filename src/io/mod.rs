@@ -4,7 +4,10 @@
 //! its default action keeps what the kernel said and wakes who waits. So both styles of the
 //! crate share one table, and no operation costs an `epoll_ctl`.
 //!
-//! In the notes: I/O of coroutines, where `await` gives way instead of blocking (N4, N10).
+//! In the notes: I/O of coroutines, where `await` gives way instead of blocking ([N4], [N10]).
+//!
+//! [N4]: crate::book#n4
+//! [N10]: crate::book#n10
 
 mod socket;
 mod source;

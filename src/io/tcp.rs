@@ -49,7 +49,7 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Connects to `addr`. There is no look-up of names here: it would block the loop (N5).
+    /// Connects to `addr`. There is no look-up of names here: it would block the loop ([N5]).
     ///
     /// # Errors
     ///
@@ -58,6 +58,8 @@ impl TcpStream {
     /// # Cancellation
     ///
     /// Dropping it closes the socket; the peer may see a connection that ends at once.
+    ///
+    /// [N5]: crate::book#n5
     #[doc(alias = "open_connection")]
     #[track_caller]
     pub fn connect(addr: impl Into<SocketAddr>) -> impl Future<Output = io::Result<Self>> {

@@ -6,7 +6,9 @@
 //! `translate.rs`. Both are compiled and tested on every Unix, over any [`Queue`]; what
 //! only a BSD can run is `system.rs` and the calls below it.
 //!
-//! In the notes this is the *selector* of macOS (N2).
+//! In the notes this is the *selector* of macOS ([N2]).
+//!
+//! [N2]: crate::book#n2
 
 mod apply;
 mod deadline;

@@ -1,12 +1,14 @@
 //! Asking the kernel: interest in, readiness out.
 //!
-//! The notes call this the *selector* (N2): the loop stands on it, and it stands on what
+//! The notes call this the *selector* ([N2]): the loop stands on it, and it stands on what
 //! the system offers. [`Poller`] is that seam. Behind it are epoll on Linux, kqueue on
 //! macOS and the BSDs, and `poll(2)` for any other Unix.
 //!
 //! *Interest* is what is asked for, *readiness* is what is reported. They are two types,
 //! because they are two vocabularies: one may not ask for an error, and one may not be
 //! told "edge".
+//!
+//! [N2]: crate::book#n2
 
 mod any;
 mod choice;

@@ -3,7 +3,9 @@
 //! Every other file here is compiled as a whole or not at all, and all pollers define the
 //! same functions in the same order, so that two of them can be read side by side.
 //!
-//! In the notes this is "epoll on Linux, kqueue on macOS, and so on for others" (N2).
+//! In the notes this is "epoll on Linux, kqueue on macOS, and so on for others" ([N2]).
+//!
+//! [N2]: crate::book#n2
 
 use std::ffi::OsString;
 use std::io;

@@ -5,7 +5,9 @@
 //! only states. An edge is made of one by *muting* each direction that was reported, until
 //! it is asked for anew: hence [`Poller::rearms`] names both.
 //!
-//! In the notes this is "and so on for others" (N2).
+//! In the notes this is "and so on for others" ([N2]).
+//!
+//! [N2]: crate::book#n2
 
 use std::collections::HashMap;
 use std::io;

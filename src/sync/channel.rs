@@ -5,7 +5,10 @@
 //! more has come than it can get through: others are on the loop as well.
 //!
 //! In asyncio: `call_soon_threadsafe` with `put_nowait`; in the notes, the way back from the thread
-//! pool (N3, N5).
+//! pool ([N3], [N5]).
+//!
+//! [N3]: crate::book#n3
+//! [N5]: crate::book#n5
 
 use super::errors::{GetError, PutError, Shut};
 use super::mailbox::Mailbox;

@@ -74,7 +74,9 @@ impl Condition {
     /// # Cancellation
     ///
     /// Dropping it before it was polled drops the guard, as afterwards: the lock is free. If it
-    /// had been told by a `notify`, another one who waits is told instead (Q5).
+    /// had been told by a `notify`, another one who waits is told instead ([Q5]).
+    ///
+    /// [Q5]: crate::book::invariants#q5
     pub async fn wait<T>(&self, guard: LockGuard<T>) -> LockGuard<T> {
         let lock = guard.lock().clone();
         let mut waiting = Waiting {

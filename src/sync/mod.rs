@@ -3,7 +3,7 @@
 //! All but [`channel`] belong to one thread and use no atomics. Under all of them is one line of
 //! waiters (`task/line.rs`): first come, first served, and what one is granted nobody can take from
 //! it. So a future that waits can be dropped at any moment, and nothing is lost but its place: what
-//! it was granted goes to the next. `docs/invariants.md` has the rules, Q1 to Q9.
+//! it was granted goes to the next. `docs/invariants.md` has the rules, [Q1] to [Q9].
 //!
 //! The names are those of asyncio, whose locks and queues these are. Not in the notes.
 //!
@@ -37,6 +37,9 @@
 //! | [`Queue::reserve`], and of the two other kinds | the first in line, in one line with `put` | its place; room that it was granted goes to the next waiter |
 //! | [`Queue::join`] | all who wait | nothing |
 //! | [`oneshot`], [`watch`], [`broadcast`], [`channel`] | each receiver | nothing |
+//!
+//! [Q1]: crate::book::invariants#q1
+//! [Q9]: crate::book::invariants#q9
 
 mod barrier;
 pub mod broadcast;

@@ -43,7 +43,9 @@ pub trait Store<T>: Default + sealed::Sealed {
 }
 
 mod sealed {
-    /// A store runs under the queue's borrow, so it must be the crate's own (L8).
+    /// A store runs under the queue's borrow, so it must be the crate's own ([L8]).
+    ///
+    /// [L8]: crate::book::invariants#l8
     pub trait Sealed {}
     impl<T> Sealed for super::Fifo<T> {}
     impl<T> Sealed for super::Lifo<T> {}

@@ -117,7 +117,9 @@ impl<T: 'static> Task<T> {
     ///
     /// A future whose destructor cancels a task, whose destructor cancels another, and so on, is
     /// dropped from the seventeenth on when those around it are through: a chain of a million
-    /// takes no more stack than one of sixteen (G5).
+    /// takes no more stack than one of sixteen ([G5]).
+    ///
+    /// [G5]: crate::book::invariants#g5
     #[doc(alias = "abort")]
     pub fn cancel(&self) -> bool {
         self.task_ref().cancel()

@@ -72,7 +72,9 @@ impl fmt::Debug for JoinError {
     }
 }
 
-/// Where a task stands (T3: it ends in exactly one of the last three).
+/// Where a task stands ([T3]: it ends in exactly one of the last three).
+///
+/// [T3]: crate::book::invariants#t3
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TaskState {
     /// Spawned, not polled yet.

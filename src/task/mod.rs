@@ -5,7 +5,13 @@
 //! called back; `handle.rs` is what its maker holds; `future.rs` is a value that somebody
 //! else settles.
 //!
-//! In the notes: coroutines, await, Task and Future (N8–N10, N13, N15–N18).
+//! In the notes: coroutines, await, Task and Future ([N8]–[N10], [N13], [N15]–[N18]).
+//!
+//! [N8]: crate::book#n8
+//! [N10]: crate::book#n10
+//! [N13]: crate::book#n13
+//! [N15]: crate::book#n15
+//! [N18]: crate::book#n18
 
 pub(crate) mod alarm;
 pub(crate) mod budget;

@@ -1,11 +1,15 @@
 //! Wakers that count, panic, come back in or clone oddly: what a future may be handed by others.
 //!
 //! An executor's own wakers are well behaved. Those of others need not be: they run code when
-//! they are woken, cloned and dropped, on the stack of whoever does it (R055, R057). A future that
+//! they are woken, cloned and dropped, on the stack of whoever does it ([R055], [R057]). A future that
 //! keeps a waker under a borrow, or forgets the others when one panics, is found with these, and
 //! [`hostile`] has all of them in one list.
 //!
-//! Not in the notes: the other half of `await` (N10), in other people's hands.
+//! Not in the notes: the other half of `await` ([N10]), in other people's hands.
+//!
+//! [R055]: https://docs.rs/readily/latest/readily/book/faults/index.html#r055
+//! [R057]: https://docs.rs/readily/latest/readily/book/faults/index.html#r057
+//! [N10]: https://docs.rs/readily/latest/readily/book/index.html#n10
 
 use readily_sys::odd_waker::{self, Odd};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -184,7 +188,7 @@ impl Hoard {
 }
 
 /// `waker`, but that each clone of it is cloned once more, and the second one kept, to be woken or
-/// dropped when whatever it was for has long gone (R051, W3).
+/// dropped when whatever it was for has long gone ([R051], [W3]).
 ///
 /// ```
 /// use readily::testing::wakers;
@@ -197,6 +201,9 @@ impl Hoard {
 /// hoard.wake_all();
 /// assert_eq!((hoard.len(), count.take()), (0, 1));
 /// ```
+///
+/// [R051]: https://docs.rs/readily/latest/readily/book/faults/index.html#r051
+/// [W3]: https://docs.rs/readily/latest/readily/book/invariants/index.html#w3
 pub fn hoarding(waker: Waker) -> (Waker, Hoard) {
     let hoard = Hoard::default();
     let kept = hoard.clone();

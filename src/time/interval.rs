@@ -133,7 +133,7 @@ impl Interval {
     /// Waits for the next tick, and returns its moment: the one at which it fell due, and not the
     /// one at which it was taken.
     ///
-    /// Never early (C6). A tick that is due when this is first polled is given at once, so that in
+    /// Never early ([C6]). A tick that is due when this is first polled is given at once, so that in
     /// a choice with others that are ready it is not passed over for ever; but only one a turn.
     ///
     /// # Panics
@@ -143,6 +143,8 @@ impl Interval {
     /// # Cancellation
     ///
     /// Dropping it loses no tick, and leaves no timer.
+    ///
+    /// [C6]: crate::book::invariants#c6
     pub async fn tick(&mut self) -> Instant {
         let mut alarm = None;
         poll_fn(|cx| {

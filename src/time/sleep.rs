@@ -102,7 +102,7 @@ pub struct Sleep {
 }
 
 impl Sleep {
-    /// May be late by up to `slack`, so that it ends together with others (C8). To be said before
+    /// May be late by up to `slack`, so that it ends together with others ([C8]). To be said before
     /// the first poll; afterwards it has no effect.
     ///
     /// The end is put off to a whole number of `slack`s of the loop's clock. So of a thousand
@@ -125,6 +125,8 @@ impl Sleep {
     /// assert!(sim.stats().turns < 5); // and not 900
     /// # Ok::<(), readily::Error>(())
     /// ```
+    ///
+    /// [C8]: crate::book::invariants#c8
     pub fn slack(mut self, slack: Duration) -> Self {
         self.alarm = self.alarm.with_slack(slack);
         self
@@ -142,7 +144,7 @@ impl Future for Sleep {
     }
 }
 
-/// Gives way once: everybody else who is ready runs before this goes on (N10).
+/// Gives way once: everybody else who is ready runs before this goes on ([N10]).
 ///
 /// # Cancellation
 ///
@@ -165,6 +167,8 @@ impl Future for Sleep {
 /// assert_eq!(*seen.borrow(), "abcdef");
 /// # Ok::<(), readily::Error>(())
 /// ```
+///
+/// [N10]: crate::book#n10
 #[doc(alias = "checkpoint")]
 pub async fn yield_now() {
     let mut gave_way = false;

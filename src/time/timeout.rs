@@ -110,9 +110,9 @@ impl fmt::Debug for TimeoutScope {
 ///
 /// `limit` counts from the first poll on the loop's clock; one that reaches beyond 575 years is
 /// none. The code may be ended a little late, never early. At the deadline it is polled once more,
-/// and if it is done then it wins, even where `limit` is zero (T6).
+/// and if it is done then it wins, even where `limit` is zero ([T6]).
 ///
-/// Of nested timeouts each returns [`Elapsed`] for its own time only (T9). Where both are up in
+/// Of nested timeouts each returns [`Elapsed`] for its own time only ([T9]). Where both are up in
 /// one turn the inner one tells the code between them, and that has until its next `.await` that
 /// waits; then the outer one ends it.
 ///
@@ -147,6 +147,9 @@ impl fmt::Debug for TimeoutScope {
 /// assert_eq!(told, Err(Elapsed));
 /// # Ok::<(), readily::Error>(())
 /// ```
+///
+/// [T6]: crate::book::invariants#t6
+/// [T9]: crate::book::invariants#t9
 #[doc(alias = "fail_after")]
 pub fn timeout<C, T>(limit: Duration, code: C) -> impl Future<Output = Result<T, Elapsed>>
 where

@@ -28,14 +28,14 @@ impl From<Elapsed> for std::io::Error {
 /// Waits for `future`, but no longer than `limit`.
 ///
 /// What is dropped at the end of the time is what was handed in. Of a coroutine that is all there
-/// is, so it is cancelled (N14). Of a [`Task`](crate::Task) it is the handle, so the task goes on,
+/// is, so it is cancelled ([N14]). Of a [`Task`](crate::Task) it is the handle, so the task goes on,
 /// detached; where it is to end, keep its [`task_ref`](crate::Task::task_ref) and cancel that.
 /// (asyncio cancels it.)
 ///
 /// `limit` counts from the first poll on the loop's clock. The system may wake the loop a
 /// little late, never early. When the time has come the future is polled once more, and what is
 /// ready then wins, also if it came after the limit; a future that is ready on its first poll
-/// wins even where `limit` is zero (T6).
+/// wins even where `limit` is zero ([T6]).
 ///
 /// The future that this returns is twice as large as `future`, as is that of all that are handed one
 /// by value, and nested ones are so again and again: a large one (some kilobytes) is best handed in as
@@ -65,6 +65,9 @@ impl From<Elapsed> for std::io::Error {
 /// assert_eq!(run(wait_for(long, async { "value" }))?, Ok("value"));
 /// # Ok::<(), readily::Error>(())
 /// ```
+///
+/// [N14]: crate::book#n14
+/// [T6]: crate::book::invariants#t6
 #[doc(alias = "move_on_after")]
 pub fn wait_for<F>(limit: Duration, future: F) -> impl Future<Output = Result<F::Output, Elapsed>>
 where
@@ -79,7 +82,7 @@ where
 /// Use it where several waits share one deadline: `let deadline = fresh_now() + limit`. For a deadline that moves, see
 /// [`timeout_at`](crate::timeout_at()). Otherwise as [`wait_for`]: when the deadline has come, `future` is polled once
 /// more, and a value that is ready then wins. A future that is ready on its first poll wins even if the deadline has
-/// passed (T6).
+/// passed ([T6]).
 ///
 /// In asyncio: `timeout_at` around one `await`.
 ///
@@ -109,6 +112,8 @@ where
 /// })?;
 /// # Ok::<(), readily::Error>(())
 /// ```
+///
+/// [T6]: crate::book::invariants#t6
 #[doc(alias = "move_on_at")]
 pub fn wait_until<F>(
     deadline: impl Into<Option<Instant>>,

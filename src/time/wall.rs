@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(1);
 ///
 /// If the clock is set forward beyond `when`, or the machine was asleep then, this ends within a
 /// second; if it is set back, this goes on waiting. It never ends while the time is earlier than
-/// `when` (C7). While it waits the loop wakes once a second, once for all of them. A moment that
+/// `when` ([C7]). While it waits the loop wakes once a second, once for all of them. A moment that
 /// has passed gives way once.
 ///
 /// The time is that of the loop's [`Clock`](crate::clock::Clock): in a test, of one that is set
@@ -44,6 +44,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// assert!(SystemTime::now() >= soon);
 /// # Ok::<(), readily::Error>(())
 /// ```
+///
+/// [C7]: crate::book::invariants#c7
 pub async fn sleep_until_system(when: SystemTime) {
     let left = || {
         let handle =

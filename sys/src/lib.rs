@@ -13,7 +13,8 @@
 //! [`BorrowedFd`](std::os::fd::BorrowedFd). Every descriptor made here is close-on-exec,
 //! from birth where the system can do that.
 //!
-//! In the notes this is "what the operating system offers" (N2).
+//! In the notes this is "what the operating system offers" (N2). Such numbers are those of
+//! [the book of `readily`](https://docs.rs/readily/latest/readily/book/index.html#the-notes).
 
 // The one cfg ladder of this crate. Below it a file or a directory exists as a whole, or
 // it does not; files of the same name in two directories hold the same functions.

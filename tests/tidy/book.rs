@@ -3,7 +3,7 @@
 //! A page of the book links by labels (see src/book.rs). A label is the name of the page that it
 //! leads to, and an anchor in it, if any. Pages that are not in the book are read as files only.
 
-use super::{none, read, root, shown};
+use super::{none, read, root, shown, sources};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -100,6 +100,140 @@ fn a_link_can_lead_to_each_numbered_row() {
         }
     }
     none(complaints);
+}
+
+/// Whether a word is a number with a row of its own, such as `L2` or `N7`.
+fn is_number(word: &str) -> bool {
+    let Some((letter, digits)) = word.split_at_checked(1) else {
+        return false;
+    };
+    "LCWTSPFQGXNR".contains(letter)
+        && (1..=3).contains(&digits.len())
+        && digits.bytes().all(|c| c.is_ascii_digit())
+}
+
+/// The numbers in a line that are not in brackets by themselves.
+fn bare_numbers(line: &str) -> Vec<&str> {
+    let mut bare = Vec::new();
+    for piece in line.split('`').step_by(2) {
+        for word in piece.split(|c: char| !c.is_alphanumeric() && !"[]".contains(c)) {
+            let is_link = word.starts_with('[') && word.ends_with(']');
+            let parts = word.split(['[', ']']);
+            bare.extend(parts.filter(|part| !is_link && is_number(part)));
+        }
+    }
+    bare
+}
+
+/// What is wrong with the numbers in the documentation of what is public. In a crate beside `readily`,
+/// which cannot name its book, they lead to docs.rs.
+fn wrong_numbers(path: &str, text: &str, rows: &BTreeMap<String, String>) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut bare = Vec::new();
+    let mut is_program = false;
+    for (n, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        let Some(doc) = line
+            .strip_prefix("///")
+            .or_else(|| line.strip_prefix("//!"))
+        else {
+            if line.starts_with("pub ") {
+                complaints.append(&mut bare);
+            } else if !line.starts_with("#[") {
+                bare.clear();
+            }
+            continue;
+        };
+        is_program ^= doc.trim_start().starts_with("```");
+        if is_program {
+            continue;
+        }
+        if let Some((number, target)) = doc
+            .trim_start()
+            .strip_prefix('[')
+            .and_then(|doc| doc.split_once("]: "))
+        {
+            let row = rows.get(number).map(String::as_str);
+            if is_number(number)
+                && row.is_some_and(|row| target != row && target != on_docs_rs(row))
+            {
+                complaints.push(format!(
+                    "{path}:{}: [{number}] should lead to {}",
+                    n + 1,
+                    row.unwrap()
+                ));
+            }
+            continue;
+        }
+        let found = bare_numbers(doc);
+        bare.extend(
+            found
+                .iter()
+                .map(|number| format!("{path}:{}: {number} should be a link, [{number}]", n + 1)),
+        );
+    }
+    complaints
+}
+
+/// Where docs.rs has `crate::book::invariants#l2`.
+fn on_docs_rs(row: &str) -> String {
+    let (module, anchor) = row.split_once('#').unwrap();
+    let page = module.trim_start_matches("crate::").replace("::", "/");
+    format!("https://docs.rs/readily/latest/readily/{page}/index.html#{anchor}")
+}
+
+/// What each number stands for, as rustdoc names it.
+fn rows() -> BTreeMap<String, String> {
+    let mut rows = BTreeMap::new();
+    for path in pages() {
+        let page = read(&path);
+        let numbers = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| **")?.split("**").next());
+        for number in numbers.filter(|number| is_number(number)) {
+            let module = module_of(&label_of(&path));
+            let row = format!("{module}#{}", number.to_ascii_lowercase());
+            rows.insert(number.to_owned(), row);
+        }
+    }
+    rows
+}
+
+#[test]
+fn the_numbers_in_public_documentation_are_links_to_their_rows() {
+    let rows = rows();
+    assert_eq!(rows["L2"], "crate::book::invariants#l2");
+    assert_eq!(rows["N7"], "crate::book#n7");
+    // Layer 1 is hidden from readers of the documentation.
+    let shown_to_users = |path: &PathBuf| !path.starts_with(root().join("src/base"));
+    let files = sources("src").into_iter().filter(shown_to_users);
+    none(
+        files
+            .flat_map(|path| wrong_numbers(&shown(&path), &read(&path), &rows))
+            .collect(),
+    );
+}
+
+#[test]
+fn a_number_that_is_no_link_is_found() {
+    let rows = rows();
+    let wrong = |text: &str| wrong_numbers("x.rs", text, &rows);
+    let link = "/// [`Elapsed`] holds ([L2], `L3`).\n///\n/// [L2]: crate::book::invariants#l2\npub fn x() {}\n";
+    assert!(wrong(link).is_empty());
+    let far = "//! [L2]\n//!\n//! [L2]: https://docs.rs/readily/latest/readily/book/invariants/index.html#l2\n";
+    assert!(wrong(far).is_empty());
+    assert!(
+        wrong("/// L2.\npub(crate) fn x() {}\n/// ```\n/// L2\n/// ```\npub fn y() {}").is_empty()
+    );
+    assert_eq!(
+        wrong("/// Of L2.\n#[must_use]\npub fn x() {}\n"),
+        ["x.rs:1: L2 should be a link, [L2]"]
+    );
+    let other = wrong("/// [L2]\n///\n/// [L2]: crate::book#l2\npub fn x() {}");
+    assert_eq!(
+        other,
+        ["x.rs:3: [L2] should lead to crate::book::invariants#l2"]
+    );
 }
 
 /// What is wrong with where a link leads, seen from the folder of its page.

@@ -10,7 +10,9 @@
 //! table of registrations gives the events (`knotes.rs`). It is made to be right, and not to be fast:
 //! an event costs some ten system calls.
 //!
-//! In the notes this is "kqueue on macOS" (N2), without one.
+//! In the notes this is "kqueue on macOS" ([N2]), without one.
+//!
+//! [N2]: crate::book#n2
 
 mod changes;
 mod filters;

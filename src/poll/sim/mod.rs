@@ -7,10 +7,12 @@
 //! same order of things for the same seed.
 //!
 //! The rules are those of Linux: of `fs/eventpoll.c` for who is reported when, of TCP, Unix
-//! sockets and pipes for what is ready. In the notes this is one more selector (N2).
+//! sockets and pipes for what is ready. In the notes this is one more selector ([N2]).
 //!
 //! Everything is one thread's: a kernel, its descriptors and its pollers are clones of one
 //! `Rc`. Nothing in it ever blocks; what would wait gives `WouldBlock`.
+//!
+//! [N2]: https://docs.rs/readily/latest/readily/book/index.html#n2
 
 mod calls;
 mod closing;

@@ -7,7 +7,7 @@
 //! system, and a promise allows all that the trait's documentation allows. Our own pollers
 //! run the same suite.
 //!
-//! In the notes this is what the loop stands on (N2).
+//! In the notes this is what the loop stands on ([N2]).
 //!
 //! # Running them
 //!
@@ -48,6 +48,8 @@
 //!
 //! That a signal ends a wait early, and is no error, is promised too and not tried here: a handler
 //! is the whole process's. `tests/conformance.rs` tries it for ours.
+//!
+//! [N2]: https://docs.rs/readily/latest/readily/book/index.html#n2
 
 mod connections;
 mod end;

@@ -76,8 +76,8 @@ impl Program {
         &self.ops
     }
 
-    /// Runs it on `sim`, and checks the invariants of `docs/invariants.md` meanwhile: L1 to L8, C1
-    /// to C5, W1 and W2, T1 to T4, S4. At the end everything that it made is taken back.
+    /// Runs it on `sim`, and checks [the invariants] meanwhile: those of the loop (`L`), timers (`C`),
+    /// wakes (`W`), tasks (`T`) and sources (`S`). At the end everything that it made is taken back.
     ///
     /// The loop may have things of the caller's own on it, with which the program then runs side
     /// by side. Meanwhile panics are isolated, and [`Local::on_unhandled`] is the program's; after
@@ -88,6 +88,7 @@ impl Program {
     /// What does not hold, and the story of how it came to that.
     ///
     /// [`Local::on_unhandled`]: crate::Local::on_unhandled
+    /// [the invariants]: https://docs.rs/readily/latest/readily/book/invariants/index.html
     pub fn run(&self, sim: &mut SimLoop) -> Result<Report, Violation> {
         play::play(self, sim, None)
     }
@@ -141,7 +142,7 @@ impl Program {
     }
 
     /// The same, and at the end the loop is closed with everything that is still there: it says
-    /// what that was, lets go of it, and may be woken afterwards (W3).
+    /// what that was, lets go of it, and may be woken afterwards ([W3]).
     ///
     /// # Errors
     ///
@@ -157,6 +158,8 @@ impl Program {
     /// program.run_to_close(SimLoop::new(7))?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// [W3]: https://docs.rs/readily/latest/readily/book/invariants/index.html#w3
     pub fn run_to_close(&self, sim: SimLoop) -> Result<Report, Violation> {
         play::play_to_close(self, sim)
     }
