@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 mod book;
 #[path = "tidy/emulated.rs"]
 mod emulated;
+#[path = "tidy/hosting.rs"]
+mod hosting;
 #[path = "tidy/mutants.rs"]
 mod mutants;
 #[path = "tidy/names.rs"]

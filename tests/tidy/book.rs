@@ -388,7 +388,12 @@ fn wrong_file_links(path: &Path, page: &str) -> Vec<String> {
     complaints
 }
 
-const FILES: &[&str] = &["README.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+const FILES: &[&str] = &[
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+];
 
 #[test]
 fn the_links_of_the_readme_lead_to_what_is_in_the_package() {
