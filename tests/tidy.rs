@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 mod book;
 #[path = "tidy/emulated.rs"]
 mod emulated;
+#[path = "tidy/growth.rs"]
+mod growth;
 #[path = "tidy/hosting.rs"]
 mod hosting;
 #[path = "tidy/mutants.rs"]

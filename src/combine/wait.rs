@@ -17,6 +17,7 @@ use std::time::Duration;
 
 /// What [`wait`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ReturnWhen {
     /// The end of one, however it ended.
     FirstCompleted,

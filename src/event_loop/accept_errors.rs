@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 /// What an error of `accept(2)` means for the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AcceptError {
     /// Nobody is there (any more).
     Nobody,

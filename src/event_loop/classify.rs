@@ -10,6 +10,7 @@ use crate::poll::Readiness;
 
 /// What a registration is for; it decides what its readiness means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Role {
     /// Connections arrive here: readable means "accept".
     Listener,

@@ -113,6 +113,7 @@ impl Error {
 }
 
 /// A registration that did not come about, with everything that was handed in.
+#[non_exhaustive]
 pub struct RegisterError<C> {
     /// Why.
     pub error: Error,

@@ -101,6 +101,7 @@ pub struct EventLoop {
 
 /// Why [`EventLoop::run`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ExitReason {
     /// Somebody called `stop`.
     Stopped,

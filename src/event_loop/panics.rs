@@ -19,6 +19,7 @@ pub type Payload = Box<dyn Any + Send>;
 /// No policy holds for a panic in the program's panic hook ([`std::panic::set_hook`]): the standard library
 /// aborts the process before the loop can catch it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum PanicPolicy {
     /// Finish the turn, then unwind out of it with the first payload. The loop can be used
     /// again after that is caught. The default of a [`SimLoop`](crate::testing::SimLoop): an

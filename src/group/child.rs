@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 
 /// What went wrong in one child of a group, or in its body.
 #[derive(thiserror::Error)]
+#[non_exhaustive]
 pub enum ChildError<E> {
     /// It returned this error.
     #[error("{0}")]
@@ -39,6 +40,7 @@ impl<E: fmt::Debug> fmt::Debug for ChildError<E> {
 /// All that went wrong in a group, in the order in which it did; at least one thing.
 #[doc(alias = "ExceptionGroup")]
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct GroupError<E> {
     /// Each failure, once ([G2]).
     ///
@@ -63,6 +65,7 @@ impl<E: fmt::Debug + fmt::Display> std::error::Error for GroupError<E> {}
 
 /// Why a child gave no value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum NoValue {
     /// It was cancelled: alone, with its group, or by one that failed beside it.
     #[error("the child was cancelled")]

@@ -20,6 +20,7 @@ use std::task::{Context, Poll};
 /// Why a future gave no value.
 #[doc(alias = "CancelledError")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum FutureError {
     /// Somebody cancelled it.
     #[error("the future was cancelled")]

@@ -20,6 +20,7 @@ pub(crate) type Reason = Cow<'static, str>;
 /// Why a task gave no value.
 #[doc(alias = "CancelledError")]
 #[derive(thiserror::Error)]
+#[non_exhaustive]
 pub enum JoinError {
     /// It was cancelled: its future was dropped at the point where it waited.
     #[error("the task was cancelled")]
@@ -76,6 +77,7 @@ impl fmt::Debug for JoinError {
 ///
 /// [T3]: crate::book::invariants#t3
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum TaskState {
     /// Spawned, not polled yet.
     Created,

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 /// What an [`Interval`] does about ticks for which it was late.
 #[doc(alias = "MissedTickBehavior")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum MissedTick {
     /// Leaves them out: the next tick is the first of the series that is still to come.
     #[default]

@@ -87,6 +87,7 @@ fn failures(errors: &[ChildError<usize>]) -> (Vec<usize>, usize) {
         .filter_map(|error| match error {
             ChildError::Failed(own) => Some(*own),
             ChildError::Panicked(_) => None,
+            other => panic!("not in the model: {other:?}"),
         })
         .collect();
     named.sort_unstable();

@@ -186,6 +186,7 @@ proptest! {
                         }
                         next
                     }
+                    other => unreachable!("not drawn: {other:?}"),
                 };
                 sleep(busy * MS).await;
             }

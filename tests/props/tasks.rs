@@ -171,6 +171,7 @@ fn check(book: &Book, n: usize, task: &mut Task<usize>) -> Result<(), TestCaseEr
             prop_assert_eq!(expected, Some(TaskState::Cancelled))
         }
         Some(Err(JoinError::Panicked(_))) => prop_assert_eq!(expected, Some(TaskState::Panicked)),
+        Some(Err(other)) => prop_assert!(false, "not in the model: {:?}", other),
     }
     prop_assert!(task.result().is_none(), "T4: delivered once");
     Ok(())

@@ -76,6 +76,7 @@ fn model(ends: &[(End, u32)], when: ReturnWhen, errors: bool) -> u32 {
         ReturnWhen::AllCompleted => last,
         ReturnWhen::FirstCompleted => ends.iter().map(|&(_, at)| at).min().unwrap_or(0),
         ReturnWhen::FirstException => failing.map(|&(_, at)| at).min().unwrap_or(last),
+        other => unreachable!("not drawn: {other:?}"),
     }
 }
 
