@@ -111,10 +111,10 @@ async fn serve(addr: SocketAddr, limit: Duration) -> io::Result<()> {
             .for_each(drop);
         drop(sender); // which is all that there is to say
     });
-    drop(spawn(async move {
+    spawn(async move {
         let _shut = receiver.recv().await;
         told.cancel();
-    }));
+    });
     let tasks = accept(listener, &stop).await?;
     println!("stopping, connections: {}", tasks.len());
     // What is dropped at the end of the time is the handles: the tasks go on, until the loop ends.

@@ -162,7 +162,7 @@ impl Runner {
     /// let mut runner = Runner::builder().panic_policy(PanicPolicy::Propagate).debug(true).build()?;
     /// let ran = catch_unwind(AssertUnwindSafe(|| {
     ///     runner.run(async {
-    ///         drop(spawn(async { panic!("a detached task ends the run") }));
+    ///         spawn(async { panic!("a detached task ends the run") });
     ///         yield_now().await;
     ///     })
     /// }));

@@ -37,7 +37,8 @@ impl<E: fmt::Debug> fmt::Debug for ChildError<E> {
     }
 }
 
-/// All that went wrong in a group, in the order in which it did; at least one thing.
+/// All that went wrong in a group, in the order in which it did; empty if the group was
+/// [cancelled](super::TaskGroup::cancel) and nothing did.
 #[doc(alias = "ExceptionGroup")]
 #[derive(Debug)]
 #[non_exhaustive]
@@ -48,11 +49,20 @@ pub struct GroupError<E> {
     pub errors: Vec<ChildError<E>>,
 }
 
+impl<E> GroupError<E> {
+    /// Whether nothing failed: the group was cancelled before its body had returned a value.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.errors.is_empty()
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for GroupError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut errors = self.errors.iter();
-        if let Some(first) = errors.next() {
-            write!(f, "{first}")?;
+        match errors.next() {
+            Some(first) => write!(f, "{first}")?,
+            None => return f.write_str("the group was cancelled"),
         }
         match errors.len() {
             0 => Ok(()),
@@ -122,12 +132,75 @@ impl<V: 'static> Child<V> {
         Self { value, task }
     }
 
-    /// Ends this child only. Its group goes on: who was cancelled has not failed.
+    /// Cancels this child only. Its group goes on: a child that was cancelled has not failed.
+    ///
+    /// `true` exactly if this call is what ends it. See [`Task::cancel`](crate::Task::cancel).
     pub fn cancel(&self) -> bool {
         self.task.cancel()
     }
 
-    /// Its task, to be named and asked.
+    /// [`cancel`](Self::cancel) with a reason, which [`NoValue::CancelledFor`] and reports give. If
+    /// the child was cancelled before, its reason stays as it was.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::{TaskGroup, run};
+    /// use std::future::pending;
+    ///
+    /// run(TaskGroup::<()>::run(async |group| {
+    ///     let child = group.spawn(pending::<Result<u8, _>>());
+    ///     assert!(!child.done());
+    ///     assert!(child.cancel_with("no longer needed"));
+    ///     assert!(child.done() && child.cancelled());
+    ///     assert_eq!(child.await.unwrap_err().reason(), Some("no longer needed"));
+    ///     Ok(())
+    /// }))?.unwrap();
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    pub fn cancel_with(&self, reason: impl Into<Cow<'static, str>>) -> bool {
+        self.task.cancel_with(reason)
+    }
+
+    /// The reason given to the call that cancelled it, from that call on.
+    #[must_use]
+    pub fn cancel_reason(&self) -> Option<Cow<'static, str>> {
+        self.task.cancel_reason()
+    }
+
+    /// Whether the child has ended, in whichever way.
+    #[must_use]
+    pub fn done(&self) -> bool {
+        self.task.done()
+    }
+
+    /// Whether the child was cancelled.
+    #[must_use]
+    pub fn cancelled(&self) -> bool {
+        self.task.cancelled()
+    }
+
+    /// The state of the child's task.
+    #[must_use]
+    pub fn state(&self) -> TaskState {
+        self.task.state()
+    }
+
+    /// Takes the value, without waiting for it: `None` until the child is [`done`](Self::done), and
+    /// if the value was taken before.
+    ///
+    /// # Errors
+    ///
+    /// [`NoValue`] inside, if the child was cancelled or has failed.
+    pub fn result(&mut self) -> Option<Result<V, NoValue>> {
+        if !self.done() {
+            return None; // its value is there before its future has been dropped
+        }
+        let result = self.value.result()?;
+        Some(result.map_err(|_| NoValue::of(&self.task)))
+    }
+
+    /// The child's task without its value: to name it, to ask for its state, to cancel it.
     #[must_use]
     pub fn task_ref(&self) -> TaskRef {
         self.task.clone()

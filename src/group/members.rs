@@ -8,7 +8,8 @@
 
 use crate::base::burst;
 use crate::base::slab::{Slab, SlabKey};
-use crate::task::line::let_go;
+use crate::event_loop::panics::catch;
+use crate::task::line::{let_go, tell_the_loop};
 use crate::task::{JoinError, Task, TaskRef};
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -121,6 +122,15 @@ impl<T: 'static> Members<T> {
         let waker = waker.clone();
         let before = self.ended.list().waiter.replace(waker);
         before.into_iter().for_each(let_go);
+    }
+
+    /// Wakes the task that waits for the next end, though there is none.
+    pub(super) fn wake(&self) {
+        let waiter = self.ended.list().waiter.take();
+        // L8: not under the lock. R057: a panic of the waker is not the caller's.
+        if let Some(Err(payload)) = waiter.map(|waiter| catch(|| waiter.wake())) {
+            tell_the_loop(payload);
+        }
     }
 
     /// Nobody waits any more: who did may be gone.

@@ -9,6 +9,7 @@
 //! In asyncio this is `TaskGroup`; the other two have no counterpart there. They are not in the
 //! notes.
 
+mod cancel;
 mod child;
 mod join_set;
 mod members;

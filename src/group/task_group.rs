@@ -7,11 +7,11 @@
 //!
 //! In asyncio this is `TaskGroup`. It is not in the notes. Rules: G1, G2.
 
+use super::cancel::Left;
 use super::child::{Child, ChildError, GroupError};
 use super::members::Members;
-use crate::event_loop::{Handle, Origin, Unhandled};
+use crate::event_loop::{Handle, Origin};
 use crate::task::{JoinError, TaskRef, budget, create_future, current_task, spawn};
-use std::any::type_name;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -20,17 +20,19 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-struct Core<E: 'static> {
-    members: Members<Result<(), E>>,
+pub(super) struct Core<E: 'static> {
+    pub(super) members: Members<Result<(), E>>,
     /// Each with where it came from, for a report if the group is dropped.
-    errors: RefCell<Vec<(Origin, ChildError<E>)>>,
-    /// It takes nobody any more.
-    over: Cell<bool>,
+    pub(super) errors: RefCell<Vec<(Origin, ChildError<E>)>>,
+    /// It takes no more children.
+    pub(super) over: Cell<bool>,
+    /// By [`TaskGroup::cancel`], so the body is to be dropped.
+    pub(super) cancelled: Cell<bool>,
 }
 
 impl<E: 'static> Core<E> {
     /// Takes the results of all that have ended (G2).
-    fn collect(&self) {
+    pub(super) fn collect(&self) {
         while let Some(ended) = self.members.pop() {
             let (task, ended) = ended;
             match ended {
@@ -53,9 +55,9 @@ impl<E: 'static> Core<E> {
         !self.errors.borrow().is_empty()
     }
 
-    fn cancel(&self, reason: &'static str) {
+    pub(super) fn cancel(&self, reason: impl Into<Cow<'static, str>>) {
         self.over.set(true);
-        self.members.cancel(Cow::Borrowed(reason));
+        self.members.cancel(reason.into());
     }
 }
 
@@ -64,7 +66,7 @@ impl<E: 'static> Core<E> {
 /// A clone is the same group: a child may be given one, to spawn more into it.
 #[doc(alias = "Nursery")]
 pub struct TaskGroup<E: 'static> {
-    core: Rc<Core<E>>,
+    pub(super) core: Rc<Core<E>>,
 }
 
 impl<E: 'static> TaskGroup<E> {
@@ -80,7 +82,9 @@ impl<E: 'static> TaskGroup<E> {
     /// # Errors
     ///
     /// [`GroupError`] with each error and each panic of a child, and the error of `body`, in the
-    /// order in which they came ([G2]). What `body` returned is dropped then.
+    /// order in which they came ([G2]). What `body` returned is dropped then. If there was none, and
+    /// the group was [cancelled](Self::cancel) before `body` returned, an error
+    /// [without errors](GroupError::is_cancelled).
     ///
     /// # Panics
     ///
@@ -90,7 +94,7 @@ impl<E: 'static> TaskGroup<E> {
     ///
     /// Dropping it drops `body` and cancels the children, now; one that does this itself ends
     /// when it next gives way. Nothing can keep it from that. Errors that had come are reported, by
-    /// their type (`E` needs no `Display`), as [`Unhandled::TaskFailed`]; panics follow the
+    /// their type (`E` needs no `Display`), as [`Unhandled::TaskFailed`](crate::Unhandled::TaskFailed); panics follow the
     /// [`PanicPolicy`](crate::PanicPolicy).
     ///
     /// # Examples
@@ -121,7 +125,7 @@ impl<E: 'static> TaskGroup<E> {
     where
         B: AsyncFnOnce(&Self) -> Result<T, E>,
     {
-        Self::drive(true, body)
+        Self::drive(true, body, value_or_error)
     }
 
     /// [`run`](Self::run) without the first part: what fails ends itself only. It returns when
@@ -161,10 +165,14 @@ impl<E: 'static> TaskGroup<E> {
     where
         B: AsyncFnOnce(&Self) -> Result<T, E>,
     {
-        Self::drive(false, body)
+        Self::drive(false, body, value_or_error)
     }
 
-    async fn drive<T, B>(first_ends_all: bool, body: B) -> Result<T, GroupError<E>>
+    pub(super) async fn drive<T, B, R>(
+        first_ends_all: bool,
+        body: B,
+        outcome: fn(Option<T>, GroupError<E>) -> R,
+    ) -> R
     where
         B: AsyncFnOnce(&Self) -> Result<T, E>,
     {
@@ -173,6 +181,7 @@ impl<E: 'static> TaskGroup<E> {
                 members: Members::default(),
                 errors: RefCell::default(),
                 over: Cell::new(false),
+                cancelled: Cell::new(false),
             }),
         };
         let core = Rc::clone(&group.core);
@@ -192,10 +201,17 @@ impl<E: 'static> TaskGroup<E> {
                     core.cancel("another of its group failed");
                     continue; // they have ended meanwhile
                 }
+                if core.cancelled.get() {
+                    body.set(None);
+                    core.collect(); // its destructors may have ended others
+                }
                 let Some(running) = body.as_mut().as_pin_mut() else {
                     break;
                 };
                 let Poll::Ready(ended) = running.poll(cx) else {
+                    if core.cancelled.get() {
+                        continue; // by the body itself, which is dropped where it waits
+                    }
                     return Poll::Pending;
                 };
                 body.set(None);
@@ -211,11 +227,8 @@ impl<E: 'static> TaskGroup<E> {
             }
         };
         poll_fn(|cx| budget::composed(cx, &mut step)).await;
-        let errors: Vec<_> = core.errors.take().into_iter().map(|it| it.1).collect();
-        match value {
-            Some(value) if errors.is_empty() => Ok(value),
-            _ => Err(GroupError { errors }),
-        }
+        let errors = core.errors.take().into_iter().map(|it| it.1).collect();
+        outcome(value, GroupError { errors })
     }
 
     /// Runs `future` as a child: a task of the loop, whose error or panic is the group's. Its
@@ -264,33 +277,10 @@ impl<E: 'static> TaskGroup<E> {
     }
 }
 
-/// The end of a group, however it comes: also if its future is dropped, or its body panics.
-struct Left<'a, E: 'static> {
-    core: &'a Core<E>,
-    home: Option<Handle>,
-}
-
-impl<E: 'static> Drop for Left<'_, E> {
-    fn drop(&mut self) {
-        self.core.cancel("its group was dropped");
-        self.core.collect();
-        let errors = self.core.errors.take();
-        let Some(home) = &self.home else {
-            return; // outside a loop it had no children
-        };
-        for (origin, error) in errors {
-            // No caller is left to receive it, and neither a panic nor an error must be silent.
-            match error {
-                ChildError::Panicked(payload) => home.note_panic(payload, origin),
-                ChildError::Failed(error) => {
-                    home.report(&Unhandled::TaskFailed {
-                        origin,
-                        error: format!("{}, and its group was dropped with it", type_name::<E>()),
-                    });
-                    home.with(|local| local.drop_guarded(error));
-                }
-            }
-        }
+fn value_or_error<T, E>(value: Option<T>, error: GroupError<E>) -> Result<T, GroupError<E>> {
+    match value {
+        Some(value) if error.errors.is_empty() => Ok(value),
+        _ => Err(error),
     }
 }
 

@@ -71,7 +71,7 @@ impl<T> Shared<T> {
 ///
 /// let answer = run(async {
 ///     let (sender, receiver) = oneshot::channel();
-///     drop(spawn(async { sender.send(42).unwrap() }));
+///     spawn(async { sender.send(42).unwrap() });
 ///     receiver.await
 /// })?;
 /// assert_eq!(answer, Ok(42));

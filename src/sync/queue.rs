@@ -35,12 +35,12 @@ pub struct DoneTooOften;
 ///     let (numbers, squares) = (Queue::bounded(1), Queue::unbounded());
 ///     for _ in 0..2 {
 ///         let (numbers, squares) = (numbers.clone(), squares.clone());
-///         drop(spawn(async move {
+///         spawn(async move {
 ///             while let Ok(n) = numbers.get().await {
 ///                 squares.put_nowait(n * n).unwrap();
 ///                 numbers.task_done().unwrap();
 ///             }
-///         }));
+///         });
 ///     }
 ///     for n in 1..=4 {
 ///         numbers.put(n).await.unwrap();

@@ -74,7 +74,8 @@ impl Local {
 
 /// A coroutine that runs on the loop, and the way to its result.
 ///
-/// Awaiting it gives the result, once. Dropping it detaches the task; a panic that nobody
+/// Awaiting it gives the result, once. Dropping it detaches the task, so `spawn(future);` needs no
+/// handle and is no warning; a panic that nobody
 /// can see any more then follows the [`PanicPolicy`](crate::PanicPolicy).
 ///
 /// # Cancellation
@@ -82,7 +83,6 @@ impl Local {
 /// Dropping a pending `.await` of `&mut task` loses nothing: the result is still there for
 /// the next one.
 #[doc(alias = "JoinHandle")]
-#[must_use = "dropping a task detaches it; await it, or say `drop` or `cancel`"]
 pub struct Task<T: 'static> {
     pub(super) task: Joined<T>,
     pub(super) local: Handle,

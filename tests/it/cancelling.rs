@@ -1,7 +1,7 @@
 //! Cancelling with a reason, at each time at which one may cancel; and what is told of it.
 
 use crate::support::{Dropped, Log, guard, strict_loop, strict_run, turn_times};
-use readily::group::NoValue;
+use readily::group::{Child, NoValue};
 use readily::testing::{Deed, SimLoop, in_one_turn, orders};
 use readily::{
     CancellationToken, JoinError, JoinSet, TaskGroup, TaskState, all_tasks, create_future,
@@ -10,6 +10,7 @@ use readily::{
 use std::cell::RefCell;
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// R079: done, not started, running, waiting, cancelled already: `true` exactly once, and the
@@ -142,6 +143,123 @@ fn a_group_says_why_it_ends_its_children() {
 }
 
 /// A group that is over takes nobody: neither late, nor while it ends.
+#[test]
+fn a_child_answers_as_a_task_does() {
+    struct Asks(Rc<RefCell<Option<Child<u8>>>>, Log);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            let mut child = self.0.borrow_mut();
+            let child = child.as_mut().unwrap();
+            self.1.note(child.result().is_some());
+        }
+    }
+    let _guard = guard!();
+    let log = Log::default();
+    strict_run(TaskGroup::<u8>::run(async |group| {
+        let mut child = group.spawn(async { Ok(5) });
+        assert_eq!(child.state(), TaskState::Created);
+        assert!(!child.done() && !child.cancelled());
+        assert_eq!(child.result(), None);
+        yield_now().await;
+        assert!(child.done() && !child.cancelled() && !child.cancel_with("too late"));
+        assert_eq!((child.result(), child.result()), (Some(Ok(5)), None));
+
+        let mut child = group.spawn(pending::<Result<u8, _>>());
+        assert!(child.cancel_with("not needed") && !child.cancel_with("twice"));
+        assert!(child.done() && child.cancelled());
+        assert_eq!(child.cancel_reason().as_deref(), Some("not needed"));
+        let reason = NoValue::CancelledFor("not needed".into());
+        assert_eq!(child.result(), Some(Err(reason)));
+
+        // T3: there is no result before the future is gone.
+        let slot = Rc::new(RefCell::new(None));
+        let asks = Asks(Rc::clone(&slot), log.clone());
+        let child = group.spawn(async move {
+            let _asks = asks;
+            Ok(7)
+        });
+        slot.replace(Some(child));
+        while !slot.borrow().as_ref().unwrap().done() {
+            yield_now().await;
+        }
+        let child = slot.take().unwrap();
+        assert_eq!(child.await, Ok(7), "it was left where it was");
+        Ok(())
+    }))
+    .unwrap()
+    .unwrap();
+    assert_eq!(log.text(), "false");
+}
+
+/// In every way: from the body, from a child, from outside, with children and without.
+#[test]
+fn a_group_that_is_cancelled_ends_its_children_and_its_body_without_an_error() {
+    let _guard = guard!();
+    let log = Log::default();
+    strict_run(async {
+        // The body cancels, and is dropped where it waits next.
+        let ended = TaskGroup::<()>::run_until_cancelled(async |group| {
+            let _body = Dropped(log.clone(), "body");
+            for name in ["one", "two"] {
+                let held = Dropped(log.clone(), name);
+                group.spawn(async move {
+                    let _held = held;
+                    pending::<Result<(), _>>().await
+                });
+            }
+            assert!(group.cancel() && !group.cancel());
+            let late = group.spawn(async { Ok(()) });
+            assert!(late.cancelled(), "it takes no more children");
+            log.note("goes on");
+            pending().await
+        });
+        assert!(matches!(ended.await, Ok(None::<()>)));
+        assert_eq!(log.text(), "one two goes on body");
+
+        // A child cancels; it is itself one that is cancelled.
+        let ended = TaskGroup::<()>::run_until_cancelled(async |group| {
+            let own = group.clone();
+            let child = group.spawn(async move {
+                own.cancel_with("fulfilled");
+                pending::<Result<(), _>>().await
+            });
+            let reason = child.await.unwrap_err();
+            log.note(reason.reason().unwrap());
+            pending().await
+        });
+        assert!(matches!(ended.await, Ok(None::<()>)));
+
+        // From outside, with no child to end: only the body is left, which waits.
+        let mut kept = None;
+        let ended = {
+            let running = TaskGroup::<u8>::run(async |group| {
+                kept = Some(group.clone());
+                let group = group.clone();
+                spawn(async move { assert!(group.cancel()) });
+                pending::<Result<(), _>>().await
+            });
+            running.await
+        };
+        let error = ended.unwrap_err();
+        assert!(error.is_cancelled());
+        assert_eq!(error.to_string(), "the group was cancelled");
+        assert!(!kept.unwrap().cancel(), "it is over");
+
+        // An error is one all the same.
+        let ended = TaskGroup::run_until_cancelled(async |group| {
+            group.spawn(async { Err::<(), _>(7) });
+            yield_now().await; // it has failed, and the group has not been told
+            group.cancel();
+            pending::<Result<(), _>>().await
+        });
+        let error = ended.await.unwrap_err();
+        assert!(!error.is_cancelled());
+        assert_eq!(error.to_string(), "7");
+        assert_eq!(all_tasks().len(), 1);
+    })
+    .unwrap();
+}
+
 #[test]
 fn a_group_that_is_over_takes_nobody() {
     let _guard = guard!();

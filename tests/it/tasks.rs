@@ -211,6 +211,32 @@ fn what_is_dropped_by_cancelling_may_use_the_loop() {
     assert_eq!(log.text(), "1 cleaned");
 }
 
+/// The compiler would refuse this test if it were.
+#[test]
+#[deny(unused_must_use)]
+fn a_handle_that_is_dropped_at_once_is_no_warning() {
+    let _guard = guard!();
+    let log = Log::default();
+    let (one, two, three) = (log.clone(), log.clone(), log.clone());
+    strict_run(async {
+        spawn(async move { one.note("task") });
+        TaskGroup::<()>::run(async |group| {
+            group.spawn(async move {
+                two.note("child");
+                Ok(())
+            });
+            Ok(())
+        })
+        .await
+        .unwrap();
+        let mut set = JoinSet::new();
+        set.spawn(async move { three.note("member") });
+        set.join_next().await.unwrap().unwrap();
+    })
+    .unwrap();
+    assert_eq!(log.text(), "task child member");
+}
+
 /// N16: in order, soon, not on the stack of who ends it; and removable until then.
 #[test]
 fn done_callbacks_run_soon_in_order_unless_they_are_removed() {

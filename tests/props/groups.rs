@@ -212,6 +212,70 @@ proptest! {
         }
     }
 
+    /// G1 and G2 of a group that is cancelled: it ends then, with the errors and with the value that
+    /// were there, and with no others.
+    #[test]
+    fn a_cancelled_group_has_the_errors_and_the_value_from_before(
+        seed in any::<u64>(),
+        plan in vec((0u32..4, end()), 1..7),
+        at in 0u32..4,
+        by_child in any::<bool>(),
+    ) {
+        hush();
+        let mut sim = SimLoop::new(seed);
+        sim.set_panic_policy(PanicPolicy::Isolate);
+        sim.on_unhandled(|_| {});
+        let living = Living::default();
+        let own = plan.len() - 1;
+        let body = match plan[own].1 {
+            End::Well => End::Well,
+            _ => End::Badly,
+        };
+        let (inside, lives) = (plan.clone(), living.clone());
+        let ended = sim.run(async move {
+            let cancelled = Rc::new(Cell::new(false));
+            let is_cancelled = Rc::clone(&cancelled);
+            let ended = TaskGroup::<usize>::run_until_cancelled(async move |group| {
+                for (n, &(at, end)) in inside[..own].iter().enumerate() {
+                    group.spawn(child(n, 2 * at, end, lives.one()));
+                }
+                let stop = group.clone();
+                let cancels = async move {
+                    sleep((2 * at + 1) * MS).await;
+                    is_cancelled.set(stop.cancel());
+                };
+                if by_child {
+                    group.spawn(async move { cancels.await; Ok(()) });
+                } else {
+                    spawn(cancels);
+                }
+                child(own, 2 * inside[own].0, body, lives.one()).await
+            })
+            .await;
+            sleep(9 * MS).await; // until it would have been cancelled
+            (ended, cancelled.get())
+        });
+        let (ended, cancelled) = ended.unwrap();
+        sim.run_until_stalled().unwrap();
+        prop_assert_eq!(living.count(), 0);
+        // The model. A child that cancels is one of those that have to end.
+        let fails = |n: usize| match n == own {
+            true => body == End::Badly,
+            false => matches!(plan[n].1, End::Badly | End::Panics),
+        };
+        let failed = (0..=own).any(|n| fails(n) && plan[n].0 <= at);
+        let left = |n: usize| plan[n].0 > at || n != own && plan[n].1 == End::Never;
+        let is_left = by_child || (0..=own).any(left);
+        prop_assert_eq!(cancelled, !failed && is_left);
+        match ended {
+            Ok(value) => {
+                prop_assert!(!failed, "an error was lost");
+                prop_assert_eq!(value, (plan[own].0 <= at).then_some(own));
+            }
+            Err(error) => prop_assert!(failed && !error.is_cancelled()),
+        }
+    }
+
     /// G3: each result once, in the order of the ends; and the set counts what is left.
     #[test]
     fn a_set_gives_each_result_once_in_the_order_of_the_ends(
