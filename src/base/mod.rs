@@ -10,6 +10,7 @@ pub(crate) mod burst;
 pub mod chance;
 pub mod clock;
 pub(crate) mod fnv;
+pub(crate) mod numbered;
 pub(crate) mod numbers;
 pub mod slab;
 pub(crate) mod sync;

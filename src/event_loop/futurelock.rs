@@ -59,18 +59,16 @@ struct Wait {
     /// The loop of its task.
     home: *const Local,
     origin: Origin,
-}
-
-struct Grant {
-    wait: Wait,
+    /// Of a grant: the number of turns since then, and whether it was reported.
     turns: u32,
     told: bool,
 }
 
+/// Both of one type: each type of tree takes as long to compile as two thousand lines of Rust.
 #[derive(Default)]
 struct Table {
     waits: BTreeMap<At, Wait>,
-    grants: BTreeMap<At, Grant>,
+    grants: BTreeMap<At, Wait>,
 }
 
 thread_local! {
@@ -104,7 +102,12 @@ pub(crate) fn waits(line: usize, place: u64) {
     let wait = current::with(|local| {
         let home = std::ptr::from_ref(local);
         let origin = local.polled_origin().filter(|_| local.is_debug())?;
-        Some(Wait { home, origin })
+        Some(Wait {
+            home,
+            origin,
+            turns: 0,
+            told: false,
+        })
     });
     if let Some(wait) = wait.flatten() {
         with_table(|table| table.waits.insert((line, place), wait));
@@ -115,15 +118,9 @@ pub(crate) fn waits(line: usize, place: u64) {
 #[cold]
 pub(crate) fn granted(line: usize, place: u64) {
     with_table(|table| {
-        let Some(wait) = table.waits.remove(&(line, place)) else {
-            return;
-        };
-        let grant = Grant {
-            wait,
-            turns: 0,
-            told: false,
-        };
-        table.grants.insert((line, place), grant);
+        if let Some(wait) = table.waits.remove(&(line, place)) {
+            table.grants.insert((line, place), wait);
+        }
     });
 }
 
@@ -142,7 +139,7 @@ impl Table {
     fn end_turn(&mut self, home: *const Local, is_idle: bool) -> Vec<Futurelock> {
         let mut found = Vec::new();
         for (&(line, _), grant) in &mut self.grants {
-            if grant.wait.home != home {
+            if grant.home != home {
                 continue;
             }
             grant.turns = grant.turns.saturating_add(1);
@@ -157,7 +154,7 @@ impl Table {
             }
             grant.told = true;
             found.push(Futurelock {
-                holder: grant.wait.origin.clone(),
+                holder: grant.origin.clone(),
                 waiting,
                 turns: grant.turns,
             });

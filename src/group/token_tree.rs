@@ -7,6 +7,7 @@
 //!
 //! asyncio has no such thing. Rules: G4, G5.
 
+use crate::base::numbered::NumberedQueue;
 use crate::base::slab::{Slab, SlabKey};
 use crate::base::unique;
 use crate::event_loop::depth::drop_bounded;
@@ -14,7 +15,6 @@ use crate::event_loop::panics::{FirstPanic, drop_quietly};
 use crate::event_loop::{Handle, Local, Origin, Payload};
 use crate::task::waiters::Waiters;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
@@ -32,7 +32,7 @@ pub(super) struct Node {
     children: RefCell<Slab<Weak<Node>>>,
     pub(super) waiters: Waiters,
     /// By number, and so in the order of their coming.
-    callbacks: RefCell<BTreeMap<u64, Added>>,
+    callbacks: RefCell<NumberedQueue<Added>>,
 }
 
 impl Node {
@@ -72,9 +72,7 @@ impl Node {
         for node in told {
             panic.run(|| node.waiters.wake_all());
             let callbacks = node.callbacks.take();
-            for added in callbacks.into_values() {
-                queue(added);
-            }
+            callbacks.into_entries().for_each(queue);
         }
         if let Some(payload) = panic.take() {
             tell(payload);
@@ -112,13 +110,13 @@ impl Node {
             parent.children.borrow_mut().remove(place);
             above = Rc::into_inner(parent).and_then(|parent| {
                 let callbacks = parent.callbacks.take();
-                gone.extend((!callbacks.is_empty()).then_some(callbacks));
+                gone.extend((callbacks.len() != 0).then_some(callbacks));
                 parent.parent.take()
             });
         }
-        gone.into_iter()
-            .flat_map(BTreeMap::into_values)
-            .for_each(let_go);
+        for callbacks in gone {
+            callbacks.into_entries().for_each(let_go);
+        }
     }
 
     #[track_caller]
@@ -128,13 +126,13 @@ impl Node {
         if self.is_cancelled() {
             queue(added);
         } else {
-            self.callbacks.borrow_mut().insert(number, added);
+            self.callbacks.borrow_mut().push(number, added);
         }
         number
     }
 
     pub(super) fn remove(&self, number: u64) -> bool {
-        let removed = self.callbacks.borrow_mut().remove(&number);
+        let removed = self.callbacks.borrow_mut().remove(number);
         let Some(added) = removed else {
             return false;
         };
@@ -170,6 +168,6 @@ fn let_go((home, _, callback): Added) {
 impl Drop for Node {
     fn drop(&mut self) {
         self.unlink();
-        self.callbacks.take().into_values().for_each(let_go);
+        self.callbacks.take().into_entries().for_each(let_go);
     }
 }

@@ -8,10 +8,9 @@
 //! to be granted something of his own, it is `line.rs`. asyncio has a deque of futures in each.
 
 use super::line::{let_go, tell_the_loop};
-use crate::base::burst;
+use crate::base::numbered::NumberedQueue;
 use crate::event_loop::panics::{FirstPanic, Payload, catch};
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::task::Waker;
 
@@ -31,50 +30,9 @@ pub(crate) struct Waiters {
 /// Those behind the first.
 #[derive(Default)]
 struct Queue {
-    /// Oldest first, each with his number; `None` has left.
-    places: VecDeque<(u64, Option<Waker>)>,
+    wakers: NumberedQueue<Waker>,
     /// How many have stood here.
     count: u64,
-    waiting: usize,
-}
-
-impl Queue {
-    fn at(&self, number: u64) -> Option<usize> {
-        self.places
-            .binary_search_by_key(&number, |place| place.0)
-            .ok()
-    }
-
-    fn push(&mut self, waker: Waker) -> u64 {
-        self.count += 1;
-        self.places.push_back((self.count, Some(waker)));
-        self.waiting += 1;
-        self.count
-    }
-
-    fn remove(&mut self, number: u64) -> Option<Waker> {
-        let at = self.at(number)?;
-        let waker = self.places[at].1.take()?;
-        self.waiting -= 1;
-        // Those who leave keep an empty place until their turn; a list of which nobody is ever
-        // woken must not be large by it.
-        if self.places.len() > 2 * self.waiting + 8 {
-            self.places.retain(|place| place.1.is_some());
-            burst::shrink(&mut self.places); // R126
-        }
-        Some(waker)
-    }
-
-    fn pop(&mut self) -> Option<Waker> {
-        loop {
-            let (_, waker) = self.places.pop_front()?;
-            burst::shrink(&mut self.places); // R126
-            if waker.is_some() {
-                self.waiting -= 1;
-                return waker;
-            }
-        }
-    }
 }
 
 /// A place in the list: twice a number, and one more in the queue. Numbers are not used again.
@@ -132,43 +90,40 @@ impl Waiters {
 
     /// Whether `waker` wakes the one who stands there.
     fn has(&self, key: WaiterKey, waker: &Waker) -> bool {
-        let is_same =
-            |kept: &Option<Waker>| kept.as_ref().is_some_and(|kept| kept.will_wake(waker));
+        let is_same = |kept: &Waker| kept.will_wake(waker);
         match key.place() {
             Where::First(number) if number != self.firsts.get() => false,
             Where::First(_) => {
                 let kept = self.first.take();
-                let same = is_same(&kept);
+                let same = kept.as_ref().is_some_and(is_same);
                 self.first.set(kept);
                 same
             }
             Where::Queue(number) => self.queue.get().is_some_and(|queue| {
-                let queue = queue.borrow();
+                let mut queue = queue.borrow_mut();
                 queue
-                    .at(number)
-                    .is_some_and(|at| is_same(&queue.places[at].1))
+                    .wakers
+                    .get_mut(number)
+                    .is_some_and(|kept| is_same(kept))
             }),
         }
     }
 
     /// Puts another waker at a place, if somebody still stands there.
     fn swap(&self, key: WaiterKey, waker: &mut Waker) -> bool {
-        let mut swap = |kept: &mut Option<Waker>| {
-            let kept = kept.as_mut().map(|kept| std::mem::swap(kept, waker));
-            kept.is_some()
-        };
+        let mut swap =
+            |kept: Option<&mut Waker>| kept.map(|kept| std::mem::swap(kept, waker)).is_some();
         match key.place() {
             Where::First(number) if number != self.firsts.get() => false,
             Where::First(_) => {
                 let mut kept = self.first.take();
-                let swapped = swap(&mut kept);
+                let swapped = swap(kept.as_mut());
                 self.first.set(kept);
                 swapped
             }
             Where::Queue(number) => self.queue.get().is_some_and(|queue| {
                 let mut queue = queue.borrow_mut();
-                let at = queue.at(number);
-                at.is_some_and(|at| swap(&mut queue.places[at].1))
+                swap(queue.wakers.get_mut(number))
             }),
         }
     }
@@ -187,8 +142,11 @@ impl Waiters {
 
     #[inline(never)]
     fn push_behind(&self, waker: Waker) -> WaiterKey {
-        let queue = self.queue.get_or_init(Box::default);
-        WaiterKey::queued(queue.borrow_mut().push(waker))
+        let mut queue = self.queue.get_or_init(Box::default).borrow_mut();
+        let number = queue.count + 1;
+        queue.count = number;
+        queue.wakers.push(number, waker);
+        WaiterKey::queued(number)
     }
 
     /// Gives a place up.
@@ -210,18 +168,20 @@ impl Waiters {
 
     #[inline(never)]
     fn remove(&self, number: u64) -> Option<Waker> {
-        self.queue.get()?.borrow_mut().remove(number)
+        self.queue.get()?.borrow_mut().wakers.remove(number)
     }
 
     fn pop(&self) -> Option<Waker> {
         let first = self.first.take();
-        first.or_else(|| self.queue.get()?.borrow_mut().pop())
+        first.or_else(|| self.queue.get()?.borrow_mut().wakers.pop())
     }
 
     /// How many stand in the queue.
     #[inline]
     fn queued(&self) -> usize {
-        self.queue.get().map_or(0, |queue| queue.borrow().waiting)
+        self.queue
+            .get()
+            .map_or(0, |queue| queue.borrow().wakers.len())
     }
 
     /// How many wait.
@@ -435,6 +395,7 @@ mod tests {
             waiters.leave(&mut key);
         }
         assert_eq!(waiters.len(), 1);
-        assert!(waiters.queue.get().unwrap().borrow().places.len() < 16);
+        let queue = waiters.queue.get().unwrap().borrow();
+        assert!(queue.wakers.places() < 16);
     }
 }

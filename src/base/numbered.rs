@@ -1,0 +1,121 @@
+//! A queue whose entries can be taken out by their numbers.
+//!
+//! What is taken out leaves an empty place until its turn, so that no other entry moves; a queue from
+//! whose front nothing is ever taken must not grow by such places. All of its operations take constant
+//! or logarithmic time, on the average.
+//!
+//! Nothing in the notes; asyncio's waiters and callbacks are in a deque or a list, which is searched.
+
+use super::burst;
+use std::collections::VecDeque;
+
+/// A FIFO of numbered entries.
+#[derive(Debug)]
+pub(crate) struct NumberedQueue<T> {
+    /// Oldest first, with rising numbers; `None` was taken out.
+    places: VecDeque<(u64, Option<T>)>,
+    len: usize,
+}
+
+impl<T> Default for NumberedQueue<T> {
+    fn default() -> Self {
+        Self {
+            places: VecDeque::new(),
+            len: 0,
+        }
+    }
+}
+
+impl<T> NumberedQueue<T> {
+    /// The number of entries.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn place(&self, number: u64) -> Option<usize> {
+        self.places
+            .binary_search_by_key(&number, |place| place.0)
+            .ok()
+    }
+
+    /// Adds an entry at the end, with a number above all that were added before.
+    pub(crate) fn push(&mut self, number: u64, entry: T) {
+        debug_assert!(self.places.back().is_none_or(|last| last.0 < number));
+        self.places.push_back((number, Some(entry)));
+        self.len += 1;
+    }
+
+    /// The entry of that number, unless it was taken out.
+    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
+        let place = self.place(number)?;
+        self.places[place].1.as_mut()
+    }
+
+    /// Takes out the entry of that number.
+    pub(crate) fn remove(&mut self, number: u64) -> Option<T> {
+        let place = self.place(number)?;
+        let entry = self.places[place].1.take()?;
+        self.len -= 1;
+        if self.places.len() > 2 * self.len + 8 {
+            self.places.retain(|place| place.1.is_some());
+            burst::shrink(&mut self.places); // R126
+        }
+        Some(entry)
+    }
+
+    /// Takes out the oldest entry.
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        loop {
+            let (_, entry) = self.places.pop_front()?;
+            burst::shrink(&mut self.places); // R126
+            if entry.is_some() {
+                self.len -= 1;
+                return entry;
+            }
+        }
+    }
+
+    /// Takes out all entries, the oldest first.
+    pub(crate) fn into_entries(mut self) -> impl Iterator<Item = T> {
+        std::iter::from_fn(move || self.pop())
+    }
+
+    /// The number of places, empty ones included.
+    #[cfg(test)]
+    pub(crate) fn places(&self) -> usize {
+        self.places.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::chance::Chance;
+    use std::collections::BTreeMap;
+
+    /// Against a tree by number.
+    #[test]
+    fn what_is_left_comes_in_its_order_whatever_is_taken_out() {
+        let mut chance = Chance::seeded(7);
+        let mut queue = NumberedQueue::default();
+        let mut model = BTreeMap::new();
+        let mut next = 0;
+        for _ in 0..20_000 {
+            match chance.below(8) {
+                0..4 => {
+                    next += 1 + chance.below(3) as u64;
+                    queue.push(next, next);
+                    model.insert(next, next);
+                }
+                4..7 => {
+                    let number = chance.below(next as usize + 2) as u64;
+                    assert_eq!(queue.get_mut(number), model.get_mut(&number));
+                    assert_eq!(queue.remove(number), model.remove(&number));
+                }
+                _ => assert_eq!(queue.pop(), model.pop_first().map(|(_, entry)| entry)),
+            }
+            assert_eq!(queue.len(), model.len());
+            assert!(queue.places() <= 2 * queue.len() + 9);
+        }
+    }
+}
