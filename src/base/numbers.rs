@@ -10,8 +10,15 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// A table by small numbers.
-pub(crate) type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
+/// A table of words by small numbers. One type for all tables: each type of table has to be compiled.
+pub(crate) type NumberMap = HashMap<i32, u64, BuildHasherDefault<NumberHasher>>;
+
+/// Sorts by the first number of each pair. One function for all: to sort has five hundred lines, for each
+/// type and each order.
+#[inline(never)]
+pub(crate) fn sort_pairs(pairs: &mut [(u64, u64)]) {
+    pairs.sort_unstable_by_key(|pair| pair.0);
+}
 
 #[derive(Default)]
 pub(crate) struct NumberHasher(u64);

@@ -9,6 +9,7 @@
 //! These are the *timers* of "I/O, timers and callbacks" (N1). Rules: C2, C3, C4.
 
 use super::burst;
+use super::numbers::sort_pairs;
 use super::slab::{Slab, SlabKey};
 
 /// Names an armed timer.
@@ -314,10 +315,19 @@ impl<T> Timers<T> {
     fn count_anew(&mut self) {
         // Or a new number might be that of a cancelled one.
         self.sweep();
-        let mut nodes: Vec<&mut Node> = self.heap.iter_mut().chain(&mut self.fresh).collect();
-        nodes.sort_unstable_by_key(|node| node.armed());
+        let in_heap = self.heap.len();
+        let mut places = Vec::with_capacity(self.nodes());
+        for (place, node) in self.heap.iter().chain(&self.fresh).enumerate() {
+            places.push((node.armed().into(), place as u64));
+        }
+        sort_pairs(&mut places);
         self.armed = 0;
-        for node in nodes {
+        for (_, place) in places {
+            let place = place as usize;
+            let node = match place.checked_sub(in_heap) {
+                None => &mut self.heap[place],
+                Some(place) => &mut self.fresh[place],
+            };
             self.entries.set_mark(node.slot(), self.armed);
             *node = Node::new(node.deadline_ns(), self.armed, node.slot());
             self.armed += 1;

@@ -46,13 +46,18 @@ thread_local! {
 
 /// Runs `f` with this thread's loop; `None` where there is none, or where the thread is
 /// ending and its locals are gone (R096).
+#[inline]
 pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
     // Cloned, so that `f`, which may be user code, does not run under the borrow (L8).
+    Some(f(&*current()?))
+}
+
+fn current() -> Option<Rc<Local>> {
     let current = ENTERED.try_with(|entered| {
         let entered = entered.borrow();
         entered.current.as_ref().map(|(_, local)| Rc::clone(local))
     });
-    Some(f(&*current.ok().flatten()?))
+    current.ok().flatten()
 }
 
 /// What `look` says of this thread's loop; `false` where there is none. It runs under the borrow, so

@@ -134,20 +134,22 @@ impl Local {
 
     #[cold]
     fn end_timed_call(&self, begun: u64, origin: impl FnOnce() -> Origin) {
+        self.note_timed_call(begun, origin());
+    }
+
+    #[cold]
+    fn note_timed_call(&self, begun: u64, origin: Origin) {
         let took = Duration::from_nanos(self.times.fresh_ns().saturating_sub(begun));
         let debug = &self.debug;
         if took >= debug.slow.get() {
-            return self.report(&Unhandled::Slow {
-                origin: origin(),
-                took,
-            });
+            return self.report(&Unhandled::Slow { origin, took });
         }
         // The rest may be slow together.
         debug.calls.set(debug.calls.get() + 1);
         debug.total.set(debug.total.get() + took);
         let mut longest = debug.longest.borrow_mut();
         if longest.as_ref().is_none_or(|(longest, _)| took > *longest) {
-            *longest = Some((took, origin()));
+            *longest = Some((took, origin));
         }
     }
 

@@ -14,11 +14,25 @@ use super::stderr::note_stray_panic;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
+use std::rc::Rc;
 
 /// A level takes a few hundred bytes of stack, in a debug build some kilobytes.
 const DEEPEST: u32 = 16;
 
-type End = Box<dyn FnOnce()>;
+/// What waits: for no loop, or for one that it needs.
+enum End {
+    Alone(Box<dyn FnOnce()>),
+    Of(Rc<Local>, Box<dyn FnOnce(&Local)>),
+}
+
+impl End {
+    fn run(self) {
+        match self {
+            Self::Alone(end) => end(),
+            Self::Of(local, end) => end(&local),
+        }
+    }
+}
 
 thread_local! {
     static LEVEL: Cell<u32> = const { Cell::new(0) };
@@ -35,7 +49,7 @@ thread_local! {
 pub(crate) fn nest(end: impl FnOnce() + 'static) {
     match Level::deeper() {
         Some(_level) => end(),
-        None => wait(Box::new(end)),
+        None => wait(End::Alone(Box::new(end))),
     }
 }
 
@@ -56,14 +70,14 @@ impl Local {
     pub(crate) fn nest(&self, end: impl FnOnce(&Self) + 'static) {
         match Level::deeper() {
             Some(_level) => end(self),
-            None => self.nest_later(end),
+            None => self.nest_later(Box::new(end)),
         }
     }
 
     #[cold]
-    fn nest_later(&self, end: impl FnOnce(&Self) + 'static) {
+    fn nest_later(&self, end: Box<dyn FnOnce(&Self)>) {
         match self.me.upgrade() {
-            Some(local) => wait(Box::new(move || end(&local))),
+            Some(local) => wait(End::Of(local, end)),
             // Nothing can refer to it any more: it is being dropped itself, and is empty.
             None => end(self),
         }
@@ -112,7 +126,7 @@ fn run_waiting() {
     let next = || WAITING.try_with(|waiting| waiting.borrow_mut().pop_front());
     let next = || next().ok().flatten();
     for end in std::iter::from_fn(next) {
-        if let Err(payload) = catch(end) {
+        if let Err(payload) = catch(|| end.run()) {
             note_stray_panic(payload);
         }
     }
@@ -123,7 +137,6 @@ fn run_waiting() {
 mod tests {
     use super::*;
     use crate::event_loop::panics::drop_quietly;
-    use std::rc::Rc;
 
     /// Drops the next one in a nest, then panics where it is one of those that do.
     struct Link(Option<Box<Link>>, Rc<Cell<usize>>, Option<usize>);

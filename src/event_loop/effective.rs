@@ -75,6 +75,7 @@ impl Local {
     /// # Errors
     ///
     /// What the poller says; the registration is as it was. A registration that has gone is none.
+    #[inline]
     pub(super) fn change(
         &self,
         slot: SlabKey,
@@ -84,10 +85,20 @@ impl Local {
         let Some(old) = self.registry.line(slot) else {
             return Ok(());
         };
-        self.check()?;
         let mut new = old;
         change(&mut new);
-        let (was, is) = (effective(&old), effective(&new));
+        self.change_to(slot, ask_anew, &old, &new)
+    }
+
+    fn change_to(
+        &self,
+        slot: SlabKey,
+        ask_anew: bool,
+        old: &Line,
+        new: &Line,
+    ) -> Result<(), Error> {
+        self.check()?;
+        let (was, is) = (effective(old), effective(new));
         let (fd, token) = (old.fd, slot.to_bits());
         let mut poller = self.poller.borrow_mut();
         match (was, is) {
@@ -99,7 +110,7 @@ impl Local {
             (Some(_), Some((interest, trigger))) => poller.modify(fd, token, interest, trigger)?,
         }
         drop(poller);
-        self.registry.update(slot, |line| *line = new);
+        self.registry.set_line(slot, new);
         if ask_anew || was != is {
             self.registry.asked(slot);
         }

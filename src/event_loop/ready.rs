@@ -100,7 +100,7 @@ pub(super) struct Ready {
     tail: Cell<usize>,
     /// How many closures each entry for closures stands for: what a thousand of them in a row have in
     /// common is written once.
-    runs: RefCell<VecDeque<usize>>,
+    runs: RefCell<VecDeque<u64>>,
     calls: RefCell<Calls>,
     /// Whether a wake means "in this turn": while events and timers are looked at.
     finding: Cell<bool>,
@@ -130,7 +130,7 @@ impl Ready {
     #[inline(never)]
     fn add_run(&self, list: &mut VecDeque<u64>, closures: usize) {
         list.push_back(NEXT_CALL);
-        self.runs.borrow_mut().push_back(closures);
+        self.runs.borrow_mut().push_back(closures as u64);
     }
 
     /// L5: a new job, too.
@@ -236,7 +236,7 @@ impl Ready {
         let next = self.order.borrow_mut().pop_front()?;
         if next == NEXT_CALL {
             let closures = self.runs.borrow_mut().pop_front()?;
-            self.run.set(closures - 1);
+            self.run.set(closures as usize - 1);
         }
         self.running.set(next);
         Some(next)

@@ -114,10 +114,8 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    fn change(&self, change: impl FnOnce(&mut Line)) {
-        let mut line = self.line.get();
-        change(&mut line);
-        self.line.set(line);
+    fn set_line(&self, line: &Line) {
+        self.line.set(*line);
         self.wanted.set(line.wanted());
     }
 
@@ -139,13 +137,13 @@ pub(super) struct Registry {
     /// Which slot has a number. It tells a second registration from a first one on every
     /// system (kqueue would overwrite the first in silence), and it cannot go stale: a
     /// registration holds its descriptor, and leaves this map before it lets go of it.
-    by_fd: RefCell<NumberMap<RawFd, SlabKey>>,
+    by_fd: RefCell<NumberMap>,
     /// The timers of those that have a deadline. A table of its own: most have none, and pay nothing.
-    deadlines: RefCell<NumberMap<RawFd, TimerKey>>,
+    deadlines: RefCell<NumberMap>,
 }
 
 /// R126: by halves.
-fn shrink<T>(by_fd: &mut NumberMap<RawFd, T>) {
+fn shrink(by_fd: &mut NumberMap) {
     if by_fd.len() < burst::low(by_fd.capacity()) {
         let half = by_fd.capacity() / 2;
         by_fd.shrink_to(half);
@@ -155,14 +153,14 @@ fn shrink<T>(by_fd: &mut NumberMap<RawFd, T>) {
 impl Registry {
     /// The line that has `fd` already.
     pub(super) fn find(&self, fd: RawFd) -> Option<(SlabKey, Line)> {
-        let key = *self.by_fd.borrow().get(&fd)?;
+        let key = SlabKey::from_bits(*self.by_fd.borrow().get(&fd)?);
         Some((key, self.line(key)?))
     }
 
     /// Keeps a place, to be filled once the poller has agreed.
     pub(super) fn reserve(&self, fd: RawFd) -> SlabKey {
         let key = self.slots.borrow_mut().insert(None);
-        self.by_fd.borrow_mut().insert(fd, key);
+        self.by_fd.borrow_mut().insert(fd, key.to_bits());
         key
     }
 
@@ -180,7 +178,7 @@ impl Registry {
 
     /// Keeps the timer of a deadline, for a descriptor that has none.
     pub(super) fn keep_deadline(&self, fd: RawFd, timer: TimerKey) {
-        self.deadlines.borrow_mut().insert(fd, timer);
+        self.deadlines.borrow_mut().insert(fd, timer.to_bits());
     }
 
     pub(super) fn take_deadline(&self, fd: RawFd) -> Option<TimerKey> {
@@ -190,7 +188,7 @@ impl Registry {
         }
         let timer = deadlines.remove(&fd);
         shrink(&mut deadlines);
-        timer
+        timer.map(TimerKey::from_bits)
     }
 
     /// The poller has agreed.
@@ -227,11 +225,20 @@ impl Registry {
         Some(slots.get(key)?.as_ref()?.line.get())
     }
 
-    /// Changes a line in place; `None` if it has gone.
-    pub(super) fn update(&self, key: SlabKey, change: impl FnOnce(&mut Line)) -> Option<()> {
-        let slots = self.slots.borrow();
-        slots.get(key)?.as_ref()?.change(change);
-        Some(())
+    /// Puts `line` in place of what was known of a registration, unless that has gone.
+    pub(super) fn set_line(&self, key: SlabKey, line: &Line) {
+        if let Some(Some(registration)) = self.slots.borrow().get(key) {
+            registration.set_line(line);
+        }
+    }
+
+    /// Changes a line in place, unless its registration has gone.
+    #[inline]
+    pub(super) fn update(&self, key: SlabKey, change: impl FnOnce(&mut Line)) {
+        if let Some(mut line) = self.line(key) {
+            change(&mut line);
+            self.set_line(key, &line);
+        }
     }
 
     /// The poller was asked for it anew.
@@ -268,8 +275,9 @@ impl Registry {
     #[must_use = "it is dropped outside the borrow (L8)"]
     pub(super) fn remove(&self, key: SlabKey) -> Option<Rc<Registration>> {
         let registration = self.slots.borrow_mut().remove(key)??;
-        registration.change(|line| line.gone = true);
-        self.forget(registration.line.get().fd);
+        let line = registration.line.get();
+        registration.set_line(&Line { gone: true, ..line });
+        self.forget(line.fd);
         Some(registration)
     }
 
@@ -299,7 +307,11 @@ impl Registry {
                 .expect("no place is empty for long")
                 .line
                 .get();
-            assert_eq!(by_fd.get(&line.fd), Some(&key), "the map leads to the slot");
+            assert_eq!(
+                by_fd.get(&line.fd),
+                Some(&key.to_bits()),
+                "the map leads to the slot"
+            );
             assert!(!line.gone, "what is gone is not in the table");
             let wanted = slot.as_ref().map(|registration| registration.wanted.get());
             assert_eq!(wanted, Some(line.wanted()), "what is wanted is worked out");

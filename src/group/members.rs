@@ -25,7 +25,8 @@ struct Ended {
 
 #[derive(Default)]
 struct List {
-    keys: VecDeque<SlabKey>,
+    /// Of [`SlabKey`]s, the bits.
+    keys: VecDeque<u64>,
     waiter: Option<Waker>,
 }
 
@@ -33,7 +34,7 @@ impl List {
     fn pop(&mut self) -> Option<SlabKey> {
         let key = self.keys.pop_front();
         burst::shrink(&mut self.keys); // R126
-        key
+        key.map(SlabKey::from_bits)
     }
 }
 
@@ -45,7 +46,7 @@ impl Ended {
 
     fn push(&self, key: SlabKey) {
         let mut list = self.list();
-        list.keys.push_back(key);
+        list.keys.push_back(key.to_bits());
         let waiter = list.waiter.take();
         drop(list);
         // L8: it may be somebody else's code.

@@ -23,9 +23,11 @@ pub(super) fn choose(name: Option<&OsStr>, named: &[(&str, Make)]) -> io::Result
     if let Some((_, make)) = named.iter().find(|(known, _)| *known == name) {
         return Ok(Some(*make));
     }
-    let known: Vec<&str> = named.iter().map(|(known, _)| *known).collect();
-    let known = known.join(", ");
-    let text = format!("{VARIABLE} is {name:?}, and the pollers of this system are {known}");
+    let mut text = format!("{VARIABLE} is {name:?}, and the pollers of this system are ");
+    for (n, (known, _)) in named.iter().enumerate() {
+        text.push_str(if n > 0 { ", " } else { "" });
+        text.push_str(known);
+    }
     Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 

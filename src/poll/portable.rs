@@ -9,17 +9,16 @@
 //!
 //! [N2]: crate::book#n2
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::{Event, Interest, Notify, Poller, Readiness, Trigger, check_owner, check_token};
+use crate::base::numbers::NumberMap;
 use readily_sys::fork::ForkGuard;
 use readily_sys::poll::{self, PollSet};
 use readily_sys::{FileId, Notifier, errno};
-
-use super::{Event, Interest, Notify, Poller, Readiness, Trigger, check_owner, check_token};
 
 /// The [`Poller`] over `poll(2)`, for every Unix. A wait is linear in the number of registrations, and
 /// asks about numbers: one closed without a removal is reported as ended, or for the file it stands for by then.
@@ -28,7 +27,7 @@ pub struct PollPoller {
     /// What goes to the kernel: the notifier first, then one for each of `entries`.
     set: PollSet,
     entries: Vec<Entry>,
-    index: HashMap<RawFd, usize>,
+    index: NumberMap,
     bell: Arc<Bell>,
 }
 
@@ -120,14 +119,14 @@ impl PollPoller {
         Ok(Self {
             set,
             entries: Vec::new(),
-            index: HashMap::new(),
+            index: NumberMap::default(),
             bell: Arc::new(bell),
         })
     }
 
     fn known(&self, fd: RawFd) -> io::Result<usize> {
         match self.index.get(&fd) {
-            Some(&at) => Ok(at),
+            Some(&at) => Ok(at as usize),
             None => {
                 // A closed descriptor is the better thing to say.
                 poll::is_pollable(fd)?;
@@ -159,7 +158,8 @@ impl Poller for PollPoller {
         check_token(token)?;
         let id = poll::pollable_id(fd)?;
         let entry = Entry::new(fd, id, token, interest, trigger);
-        match self.index.get(&fd).map(|&at| (at, self.entries[at])) {
+        let at = self.index.get(&fd).map(|&at| at as usize);
+        match at.map(|at| (at, self.entries[at])) {
             // Closed behind our back, as the kernel has said, or as another file under the number shows.
             Some((at, old)) if old.dead || old.id != id => {
                 self.entries[at] = entry;
@@ -167,7 +167,7 @@ impl Poller for PollPoller {
             }
             Some(_) => return Err(io::Error::from_raw_os_error(errno::EEXIST)),
             None => {
-                self.index.insert(fd, self.entries.len());
+                self.index.insert(fd, self.entries.len() as u64);
                 self.entries.push(entry);
                 self.set.push(fd, bits(interest));
             }
@@ -217,7 +217,7 @@ impl Poller for PollPoller {
         self.entries.swap_remove(at);
         self.set.swap_remove(at + 1);
         if let Some(moved) = self.entries.get(at) {
-            self.index.insert(moved.fd, at);
+            self.index.insert(moved.fd, at as u64);
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ use super::budget::{self, Allowance};
 use super::cell::{Birth, CellRef, Head, Joined, Nascent};
 use super::join::{JoinError, Output, Reason, TaskState, announce, disown};
 use super::task_local::Hidden;
+use crate::base::numbers::sort_pairs;
 use crate::base::slab::{Slab, SlabKey};
 use crate::event_loop::current;
 use crate::event_loop::{Jobs, Local, MAIN_JOB, Origin, Payload};
@@ -248,18 +249,21 @@ impl Executor {
 
     /// All tasks that have not ended, in the order of their making.
     pub(super) fn all(&self) -> Vec<CellRef> {
-        let all = self.keys().into_iter().map(|(_, cell)| cell);
-        all.collect()
+        let tasks = self.tasks.borrow();
+        let cell = |key| tasks.get(key).cloned();
+        self.keys().into_iter().filter_map(cell).collect()
     }
 
-    fn keys(&self) -> Vec<(SlabKey, CellRef)> {
+    /// Their keys, in that order.
+    fn keys(&self) -> Vec<SlabKey> {
         let tasks = self.tasks.borrow();
-        let mut all: Vec<_> = tasks
-            .iter()
-            .map(|(key, cell)| (key, cell.clone()))
-            .collect();
-        all.sort_by_key(|(_, cell)| cell.number());
-        all
+        let mut all = Vec::with_capacity(tasks.len());
+        for (key, cell) in tasks.iter() {
+            all.push((cell.number(), key.to_bits()));
+        }
+        sort_pairs(&mut all);
+        let keys = all.into_iter().map(|(_, key)| SlabKey::from_bits(key));
+        keys.collect()
     }
 }
 
@@ -398,15 +402,15 @@ impl Jobs for Executor {
     }
 
     fn close(&self, local: &Local) -> Vec<String> {
-        let keys = self.keys();
         // Before any of them ends: a destructor may take others with it, which were left all the same.
-        let names = keys.iter().map(|(_, cell)| cell.name().to_string());
-        let names = names.collect();
+        let all = self.all();
+        let names = all.iter().map(|cell| cell.name().to_string()).collect();
+        drop(all);
         // In the order of making. A destructor may end others, which are then not found; it
         // cannot spawn: on a closed loop a new task ends at once.
-        for (key, cell) in keys {
-            let is_left = self.tasks.borrow_mut().remove(key).is_some();
-            if is_left {
+        for key in self.keys() {
+            let cell = self.tasks.borrow_mut().remove(key);
+            if let Some(cell) = cell {
                 Self::end(local, &cell, JoinError::Cancelled);
             }
         }

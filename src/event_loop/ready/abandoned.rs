@@ -17,7 +17,7 @@ impl Ready {
         let closures = self.run.take();
         if closures != 0 {
             order.push_front(NEXT_CALL);
-            self.runs.borrow_mut().push_front(closures);
+            self.runs.borrow_mut().push_front(closures as u64);
         }
         order.append(&mut self.later.borrow_mut());
         self.fence.set(0);

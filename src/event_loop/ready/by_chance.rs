@@ -21,7 +21,7 @@ impl Ready {
                     NEXT_CALL => runs.pop_front().unwrap_or(0),
                     _ => 1,
                 };
-                each.extend(std::iter::repeat_n(entry, closures));
+                each.extend(std::iter::repeat_n(entry, closures as usize));
             }
             // In front of those that are for a later turn.
             for _ in each.iter().filter(|&&entry| entry == NEXT_CALL) {

@@ -152,12 +152,13 @@ impl fmt::Display for Unhandled {
                 f,
                 "a slow turn, {took:?} in {calls} calls; the longest: {longest}"
             ),
-            Self::Stuck { tasks } => write!(
-                f,
-                "nothing on this loop can end the wait of: {}; \
-                 unless another thread still has a waker of theirs",
-                tasks.join(", ")
-            ),
+            Self::Stuck { tasks } => {
+                f.write_str("nothing on this loop can end the wait of: ")?;
+                for (n, task) in tasks.iter().enumerate() {
+                    write!(f, "{}{task}", if n > 0 { ", " } else { "" })?;
+                }
+                f.write_str("; unless another thread still has a waker of theirs")
+            }
             Self::Futurelock(futurelock) => futurelock.fmt(f),
             Self::AcceptPaused {
                 fd,
