@@ -176,6 +176,9 @@ struct Once {
 }
 
 impl Callbacks for Once {
+    fn on_open(&mut self, cx: &Cx<'_>) {
+        self.inside.on_open(cx);
+    }
     fn on_connect(&mut self, cx: &Cx<'_>) {
         self.inside.on_connect(cx);
     }

@@ -32,7 +32,9 @@ impl Stage {
         match op.verb {
             Verb::Read => self.read(actor, at, op.number.min(MOST), &name),
             Verb::Write => self.write(actor, at, op.number.min(MOST), &name),
-            Verb::Shut => self.shut(actor, at, &name),
+            Verb::Shut => self.shut(actor, at, Shutdown::Write, &name),
+            Verb::ShutRead => self.shut(actor, at, Shutdown::Read, &name),
+            Verb::ShutBoth => self.shut(actor, at, Shutdown::Both, &name),
             Verb::Reset => self.reset(actor, at, &name),
             Verb::Urgent => {
                 let sent = self.fd(at)?.send_urgent();
@@ -49,6 +51,11 @@ impl Stage {
         }
     }
 
+    /// Whether what is read here is what was written at the other end, byte by byte.
+    fn is_stream(&self, at: usize) -> bool {
+        matches!(self.noun(at), Some("pipe" | "pair" | "tcp"))
+    }
+
     fn flow(&self, at: usize) -> Option<Rc<Flow>> {
         Some(Rc::clone(&self.places.borrow()[at].as_ref()?.flow))
     }
@@ -63,6 +70,7 @@ impl Stage {
             None => (self.fd(at)?.read(buffer), format!(" from {name}")),
         };
         match read {
+            Ok(n) if !self.is_stream(at) => actor.says(self, format!("reads {}{whose}", bytes(n))),
             Ok(0) if most > 0 => actor.says(self, format!("reads the end{whose}")),
             Ok(n) => {
                 actor.says(self, format!("reads {}{whose}", bytes(n)));
@@ -102,13 +110,18 @@ impl Stage {
         Some(())
     }
 
-    fn shut(&self, actor: &Actor<'_>, at: usize, name: &str) -> Option<()> {
+    fn shut(&self, actor: &Actor<'_>, at: usize, how: Shutdown, name: &str) -> Option<()> {
         let own = actor.cx.filter(|_| self.is_own(actor, at));
         let shut = match own {
-            Some(cx) => cx.shutdown(Shutdown::Write),
-            None => self.fd(at)?.shutdown(Shutdown::Write),
+            Some(cx) => cx.shutdown(how),
+            None => self.fd(at)?.shutdown(how),
         };
-        self.tells(actor, shut, &format!("shuts the writing half of {name}"));
+        let half = match how {
+            Shutdown::Write => "the writing half",
+            Shutdown::Read => "the reading half",
+            Shutdown::Both => "both halves",
+        };
+        self.tells(actor, shut, &format!("shuts {half} of {name}"));
         Some(())
     }
 

@@ -8,7 +8,7 @@
 
 use super::model::{Due, End, Id, Model, Phase, Registered, Run, Tasked};
 use crate::base::clock::Clock;
-use crate::poll::Interest;
+use crate::poll::{Interest, Trigger};
 
 /// What is done to the loop, from outside or by a callback.
 impl Model {
@@ -63,6 +63,21 @@ impl Model {
         registered.parked &= interest.is_empty();
         registered.interest = interest;
         registered.owed = interest;
+    }
+
+    /// What is not asked for by the poller of a one-shot stays so.
+    pub(super) fn ignore(&mut self, id: Id, interest: Interest) {
+        let Some(registered) = self.registered.get_mut(&id) else {
+            return;
+        };
+        let rest = registered.interest.without(interest);
+        if registered.trigger == Trigger::OneShot {
+            registered.interest = rest;
+            registered.owed = registered.owed & rest;
+            registered.shaky = true;
+        } else {
+            self.modify(id, rest);
+        }
     }
 
     /// L2: from here on none of its callbacks runs.

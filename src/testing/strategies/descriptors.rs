@@ -1,18 +1,17 @@
-//! Deeds that are about descriptors: opening, registering, changing, ending.
+//! Operations that are about descriptors: opening, duplicating, closing.
 //!
-//! A registration owns its descriptor. So a script lends it what it registers, and keeps no more
-//! than a weak way to it: a descriptor that the loop fails to close would not be seen otherwise.
+//! Each is at one of eight places, and is the script's until it is registered; what happens then is in
+//! `registrations.rs`.
 //!
-//! In the notes: the map of callbacks, and how one gets into it and out again (N7).
+//! In the notes these are the things that callbacks are about (N7).
 
 use super::actor::Actor;
-use super::model::{Id, Registered};
-use super::op::{self, Op, PLACES, Verb};
+use super::model::Id;
+use super::op::{Op, PLACES, Verb};
 use super::scripted::Scripted;
 use super::stage::{Flow, Held, Place, Stage};
-use crate::event_loop::{Callbacks, Error, Key, Role};
+use crate::event_loop::{Callbacks, Key};
 use crate::poll::sim::Fd;
-use crate::poll::{Interest, Trigger};
 use std::rc::Rc;
 
 impl Stage {
@@ -20,9 +19,16 @@ impl Stage {
     pub(super) fn to_descriptors(self: &Rc<Self>, actor: &Actor<'_>, op: &Op) -> Option<()> {
         let (at, to) = (op.at % PLACES, op.to % PLACES);
         match op.verb {
-            Verb::Pipe | Verb::Pair | Verb::Tcp => self.open(actor, op.verb, at, to),
+            Verb::Pipe | Verb::Pair | Verb::Tcp | Verb::Datagrams => {
+                self.open(actor, op.verb, at, to)
+            }
+            Verb::Timerfd | Verb::Eventfd | Verb::File | Verb::Unconnected => {
+                self.open_one(actor, op, at)
+            }
             Verb::Listen => self.listen(actor, at),
-            Verb::Register => self.register(actor, op, at),
+            Verb::Register | Verb::Source => self.register(actor, op, at),
+            Verb::Serve => self.serve(actor, op, at, to),
+            Verb::Ignore => self.ignore(actor, at, op.interest),
             Verb::Modify => self.modify(actor, at, op.interest),
             Verb::Rearm => self.rearm(actor, at, op.interest),
             Verb::Remove => self.remove(actor, at),
@@ -32,6 +38,7 @@ impl Stage {
             Verb::Dup => self.duplicate(actor, at, to),
             Verb::Connect => self.connect(actor, op, at, to),
             Verb::Accept => self.accept(actor, at, to),
+            Verb::Admit => self.admit(actor, op, at, to),
             _ => self.to_bytes(actor, op, at),
         }
     }
@@ -58,7 +65,7 @@ impl Stage {
     }
 
     /// A place as its own callback calls it, or as others do.
-    fn called(&self, actor: &Actor<'_>, place: usize) -> Option<String> {
+    pub(super) fn called(&self, actor: &Actor<'_>, place: usize) -> Option<String> {
         match self.is_own(actor, place) {
             true => Some("itself".to_owned()),
             false => self.place_name(place),
@@ -71,7 +78,7 @@ impl Stage {
         registered.is_some() && actor.own == registered
     }
 
-    fn registered(&self, place: usize) -> Option<(Id, Key)> {
+    pub(super) fn registered(&self, place: usize) -> Option<(Id, Key)> {
         self.places.borrow()[place].as_ref()?.registered
     }
 
@@ -92,6 +99,7 @@ impl Stage {
         let (noun, made) = match verb {
             Verb::Pipe => ("pipe", self.kernel.pipe()),
             Verb::Pair => ("pair", self.kernel.pair()),
+            Verb::Datagrams => ("datagram", self.kernel.datagrams()),
             _ => ("tcp", self.kernel.tcp()),
         };
         match made {
@@ -109,139 +117,6 @@ impl Stage {
         match &mut *self.wrap.borrow_mut() {
             Some(wrap) => wrap(scripted),
             None => Box::new(scripted),
-        }
-    }
-
-    fn register(self: &Rc<Self>, actor: &Actor<'_>, op: &Op, at: usize) -> Option<()> {
-        let name = self.place_name(at)?;
-        let fd = self.fd(at)?;
-        if let Some((_, key)) = self.registered(at) {
-            return self.register_again(actor, &name, fd, key);
-        }
-        let asked = format!("{} by {}", op::wanted(op.interest), op::trigger(op.trigger));
-        actor.says(self, format!("registers {name} for {asked}"));
-        let id = self.made(name);
-        let callbacks = self.wrapped(Scripted::new(self, id, at, &op.script));
-        let (interest, trigger) = (op.interest, op.trigger);
-        let registered = actor
-            .local
-            .register_with(Rc::clone(&fd), interest, trigger, callbacks);
-        let role = match self.noun(at) {
-            Some("listener") => Role::Listener,
-            _ => Role::Stream,
-        };
-        match registered {
-            Ok(key) => {
-                self.enlist(id, role, interest, trigger);
-                if let Some(place) = &mut self.places.borrow_mut()[at] {
-                    place.held = Held::Lent(Rc::downgrade(&fd));
-                    place.registered = Some((id, key));
-                }
-            }
-            Err(refused) => {
-                actor.says(self, format!("is refused that: {}", refused.error));
-                self.refused("R006", "a registration", &refused.error);
-            }
-        }
-        Some(())
-    }
-
-    /// Tells the model of a registration that the loop has taken.
-    pub(super) fn enlist(&self, id: Id, role: Role, interest: Interest, trigger: Trigger) {
-        let (number, token) = self.overheard.last().unwrap_or_default();
-        let mut model = self.model.borrow_mut();
-        if let Some(other) = model.tokens.get(&token) {
-            let what = format!("{} has the key of {}", model.names[id], model.names[*other]);
-            self.breaks("L1", what);
-        }
-        let registered = Registered {
-            number,
-            token,
-            role,
-            interest,
-            trigger,
-            parked: false,
-            left: 0,
-            owed: interest,
-            shaky: false,
-        };
-        model.register(id, registered);
-    }
-
-    fn modify(&self, actor: &Actor<'_>, at: usize, interest: Interest) -> Option<()> {
-        let (id, key) = self.registered(at)?;
-        let name = self.called(actor, at)?;
-        actor.says(
-            self,
-            format!("modifies {name} for {}", op::wanted(interest)),
-        );
-        let modified = actor.local.modify(key, interest);
-        self.changed(actor, id, modified, |model| model.modify(id, interest));
-        Some(())
-    }
-
-    fn rearm(&self, actor: &Actor<'_>, at: usize, interest: Interest) -> Option<()> {
-        let (id, key) = self.registered(at)?;
-        let name = self.called(actor, at)?;
-        actor.says(self, format!("rearms {name} for {}", op::wanted(interest)));
-        let rearmed = actor.local.rearm(key, interest);
-        let asked = interest & actor.local.rearms();
-        self.changed(actor, id, rearmed, |model| {
-            if let Some(registered) = model.registered.get_mut(&id) {
-                if registered.trigger == Trigger::Edge && !registered.parked {
-                    registered.owed |= asked & registered.interest;
-                }
-            }
-        });
-        Some(())
-    }
-
-    /// Tells the model of a change, or that the kernel has refused one.
-    fn changed(
-        &self,
-        actor: &Actor<'_>,
-        id: Id,
-        done: Result<(), Error>,
-        change: impl FnOnce(&mut super::model::Model),
-    ) {
-        match done {
-            Ok(()) => change(&mut self.model.borrow_mut()),
-            Err(error) => {
-                actor.says(self, format!("is refused that: {error}"));
-                self.refused("R008", "a change", &error);
-                if let Some(registered) = self.model.borrow_mut().registered.get_mut(&id) {
-                    registered.shaky = true;
-                }
-            }
-        }
-    }
-
-    fn remove(&self, actor: &Actor<'_>, at: usize) -> Option<()> {
-        let (id, key) = self.registered(at)?;
-        actor.says(self, format!("removes {}", self.called(actor, at)?));
-        self.unlist(at, id);
-        if let Err(error) = actor.local.remove(key) {
-            self.breaks("R008", format!("a removal is refused: {error}"));
-        }
-        if actor.local.remove(key).is_ok() {
-            self.breaks("R003", "a key names something that was removed");
-        }
-        self.check_gone(id, "L2");
-        Some(())
-    }
-
-    /// Tells the model that a registration is about to go.
-    fn unlist(&self, at: usize, id: Id) {
-        let mut model = self.model.borrow_mut();
-        let how = format!("was removed {}", model.when());
-        model.remove(id, how);
-        self.vacate(at, id);
-    }
-
-    /// What was taken back is dropped at once, unless it is running.
-    pub(super) fn check_gone(&self, id: Id, rule: &'static str) {
-        if !self.is_running(id) && self.alive.borrow().contains(&id) {
-            self.breaks(rule, format!("{} is not dropped at once", self.name_of(id)));
         }
     }
 

@@ -68,6 +68,18 @@ const TURNING: &[Verb] = &[
     Verb::Run,
 ];
 
+/// What a callback mostly does.
+const USUAL: &[Verb] = &[
+    Verb::Read,
+    Verb::Read,
+    Verb::Read,
+    Verb::Write,
+    Verb::Write,
+    Verb::Close,
+    Verb::Close,
+    Verb::Ignore,
+];
+
 const WAITING: &[Verb] = &[Verb::Park, Verb::Nap, Verb::Nap, Verb::Join];
 
 /// What a program begins with.
@@ -78,6 +90,8 @@ const THINGS: &[Verb] = &[
     Verb::Tcp,
     Verb::Tcp,
     Verb::Listen,
+    Verb::Listen,
+    Verb::Datagrams,
 ];
 
 /// Who does something: it decides what that may be.
@@ -165,9 +179,16 @@ impl Choice<'_> {
         ops
     }
 
-    /// Bytes for some ends, and some ends closed behind them.
+    /// Connections to some listeners, bytes for some ends, and some ends closed behind them.
     fn under_way(&mut self) -> Vec<Op> {
         let mut ops = Vec::new();
+        for place in self.listeners.clone() {
+            if self.one_in(2) {
+                let mut op = Op::new(Verb::Connect);
+                op.at = place;
+                ops.extend(self.operands(op, Who::Test, 0));
+            }
+        }
         for place in self.open.clone() {
             let mut verbs = Vec::new();
             if self.one_in(3) {
@@ -186,19 +207,27 @@ impl Choice<'_> {
     }
 
     fn registered(&mut self, place: usize) -> Option<Op> {
-        let mut op = Op::new(Verb::Register);
+        let verb = match self.below(8) {
+            0 => Verb::Source,
+            1..4 if self.listeners.contains(&place) => Verb::Serve,
+            _ => Verb::Register,
+        };
+        let mut op = Op::new(verb);
         op.at = place;
         self.operands(op, Who::Test, 0)
     }
 
     pub(super) fn opened(&mut self, op: &Op) {
         match op.verb {
-            Verb::Pipe | Verb::Pair | Verb::Tcp => self.open.extend([op.at, op.to]),
+            Verb::Pipe | Verb::Pair | Verb::Tcp | Verb::Datagrams => {
+                self.open.extend([op.at, op.to]);
+            }
+            Verb::Timerfd | Verb::Eventfd | Verb::File | Verb::Unconnected => self.open.push(op.at),
             Verb::Listen => {
                 self.open.push(op.at);
                 self.listeners.push(op.at);
             }
-            Verb::Dup | Verb::Accept | Verb::Connect => self.open.push(op.to),
+            Verb::Dup | Verb::Accept | Verb::Admit | Verb::Connect => self.open.push(op.to),
             _ => {}
         }
     }
@@ -212,13 +241,10 @@ impl Choice<'_> {
     pub(super) fn verb(&mut self, who: Who) -> Verb {
         loop {
             let verb = match who {
-                Who::Callback(own) if self.one_in(3) => {
-                    let usual = [Verb::Read, Verb::Read, Verb::Write, Verb::Close];
-                    match self.listeners.contains(&own) {
-                        true => Verb::Accept,
-                        false => self.pick(&usual),
-                    }
-                }
+                Who::Callback(own) if self.one_in(3) => match self.listeners.contains(&own) {
+                    true => self.pick(&[Verb::Accept, Verb::Admit]),
+                    false => self.pick(USUAL),
+                },
                 Who::Task(_) if self.one_in(3) => self.pick(WAITING),
                 // What is done to others of one's own kind is where one's turn is not over.
                 Who::Timer if self.one_in(3) => self.pick(&[Verb::Arm, Verb::Disarm]),

@@ -47,6 +47,8 @@ pub(super) struct Registered {
     pub(super) left: usize,
     /// In which directions an edge or a one-shot, too, must be told.
     pub(super) owed: Interest,
+    /// The loop accepts for it.
+    pub(super) serves: bool,
     /// The kernel has refused it a change; what it is watched for is not certain any more.
     pub(super) shaky: bool,
 }

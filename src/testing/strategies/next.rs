@@ -47,7 +47,8 @@ fn is_in(kind: Kind, role: Role, ready: Readiness) -> bool {
         Kind::Connect => role == Role::Connecting && ready.contains(Readiness::WRITE),
         Kind::Read => flows && ready.contains(Readiness::READ),
         Kind::Write => flows && ready.contains(Readiness::WRITE),
-        Kind::Hangup => role != Role::Datagram && ready.is_hangup(),
+        Kind::Hangup => !matches!(role, Role::Datagram | Role::Source) && ready.is_hangup(),
+        Kind::Default if role == Role::Source => !ready.is_empty(),
         Kind::Default => {
             let open_error = ready.contains(Readiness::ERROR) && !ready.is_closed();
             ready.contains(Readiness::PRIORITY) || open_error
@@ -132,7 +133,9 @@ impl Model {
             let wanted = match kind {
                 Kind::Read => asks(Interest::READ),
                 Kind::Write => asks(Interest::WRITE),
+                Kind::Default if registered.role == Role::Source => !registered.parked,
                 Kind::Default => asks(Interest::PRIORITY),
+                Kind::Connect if registered.serves => false, // no script is called
                 Kind::Connect if registered.role == Role::Listener => asks(Interest::READ),
                 Kind::Connect | Kind::Hangup => !registered.parked,
             };

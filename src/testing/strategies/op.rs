@@ -7,8 +7,6 @@
 //! In the notes these are the things that an event loop works on, and what goes wrong (N1, N7).
 
 use crate::poll::{Interest, Trigger};
-use std::fmt;
-use std::iter::Peekable;
 
 /// How many places there are for descriptors; timers, closures and tasks have four names each.
 pub(super) const PLACES: usize = 8;
@@ -20,10 +18,18 @@ pub(super) enum Verb {
     Pair,
     Tcp,
     Listen,
+    Datagrams,
+    Timerfd,
+    Eventfd,
+    File,
+    Unconnected,
     Narrow,
     Register,
+    Source,
+    Serve,
     Modify,
     Rearm,
+    Ignore,
     Remove,
     Stale,
     Late,
@@ -32,10 +38,13 @@ pub(super) enum Verb {
     Read,
     Write,
     Shut,
+    ShutRead,
+    ShutBoth,
     Reset,
     Urgent,
     Connect,
     Accept,
+    Admit,
     Arm,
     Disarm,
     Soon,
@@ -62,15 +71,23 @@ pub(super) enum Verb {
 
 /// Each verb's word; which operands follow it: `a`t and `t`o a place or name, a `n`umber, an
 /// `i`nterest, a tri`g`ger, a `s`cript; and how often it is chosen where anything may be.
-const WORDS: &[(Verb, &str, &str, usize)] = &[
+pub(super) const WORDS: &[(Verb, &str, &str, usize)] = &[
     (Verb::Pipe, "pipe", "at", 1), // who reads, who writes
     (Verb::Pair, "pair", "at", 1),
     (Verb::Tcp, "tcp", "at", 1),
     (Verb::Listen, "listen", "a", 1),
+    (Verb::Datagrams, "datagrams", "at", 1),
+    (Verb::Timerfd, "timerfd", "an", 1),
+    (Verb::Eventfd, "eventfd", "a", 1),
+    (Verb::File, "file", "a", 1),
+    (Verb::Unconnected, "unconnected", "a", 1),
     (Verb::Narrow, "narrow", "an", 1), // so many bytes may lie unread
     (Verb::Register, "register", "aigs", 3),
+    (Verb::Source, "source", "as", 1),
+    (Verb::Serve, "serve", "ats", 1), // accepts by itself, one connection at a time
     (Verb::Modify, "modify", "ai", 2),
     (Verb::Rearm, "rearm", "ai", 1),
+    (Verb::Ignore, "ignore", "ai", 0), // by its own callback
     (Verb::Remove, "remove", "a", 2),
     (Verb::Stale, "stale", "a", 1), // by the key of a registration that has gone
     (Verb::Late, "late", "a", 1),   // an event for it
@@ -79,10 +96,13 @@ const WORDS: &[(Verb, &str, &str, usize)] = &[
     (Verb::Read, "read", "an", 3),
     (Verb::Write, "write", "an", 4),
     (Verb::Shut, "shut", "a", 1), // its writing half
+    (Verb::ShutRead, "shut-read", "a", 1),
+    (Verb::ShutBoth, "shut-both", "a", 1),
     (Verb::Reset, "reset", "a", 1),
     (Verb::Urgent, "urgent", "a", 1),
     (Verb::Connect, "connect", "ats", 1), // to whom, as whom
     (Verb::Accept, "accept", "at", 1),
+    (Verb::Admit, "admit", "atis", 0), // accepts and registers, in a listener's callback
     (Verb::Arm, "arm", "ans", 2),
     (Verb::Disarm, "disarm", "a", 1),
     (Verb::Soon, "soon", "as", 2),
@@ -108,7 +128,7 @@ const WORDS: &[(Verb, &str, &str, usize)] = &[
 ];
 
 impl Verb {
-    fn row(self) -> &'static (Self, &'static str, &'static str, usize) {
+    pub(super) fn row(self) -> &'static (Self, &'static str, &'static str, usize) {
         let row = WORDS.iter().find(|(verb, ..)| *verb == self);
         row.expect("each verb has its row")
     }
@@ -173,143 +193,4 @@ impl Op {
             script: Vec::new(),
         }
     }
-}
-
-const INTERESTS: [(Interest, &str); 3] = [
-    (Interest::READ, "read"),
-    (Interest::WRITE, "write"),
-    (Interest::PRIORITY, "urgent"),
-];
-
-/// An interest in words.
-pub(super) fn wanted(interest: Interest) -> String {
-    let asked = INTERESTS.iter().filter(|(one, _)| interest.contains(*one));
-    let words: Vec<&str> = asked.map(|(_, word)| *word).collect();
-    match words.is_empty() {
-        true => "nothing".to_owned(),
-        false => words.join("+"),
-    }
-}
-
-const TRIGGERS: [(Trigger, &str); 3] = [
-    (Trigger::Level, "level"),
-    (Trigger::Edge, "edge"),
-    (Trigger::OneShot, "one-shot"),
-];
-
-/// A trigger in words.
-pub(super) fn trigger(trigger: Trigger) -> &'static str {
-    let row = TRIGGERS.iter().find(|(one, _)| *one == trigger);
-    row.map_or("", |(_, word)| word)
-}
-
-impl fmt::Display for Op {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (_, word, operands, _) = self.verb.row();
-        f.write_str(word)?;
-        for operand in operands.chars() {
-            match operand {
-                'a' => write!(f, " #{}", self.at)?,
-                't' => write!(f, " #{}", self.to)?,
-                'n' => write!(f, " {}", self.number)?,
-                'i' => write!(f, " {}", wanted(self.interest))?,
-                'g' => write!(f, " {}", trigger(self.trigger))?,
-                _ if self.script.is_empty() => {}
-                _ => {
-                    let script: Vec<String> = self.script.iter().map(Self::to_string).collect();
-                    write!(f, " {{ {} }}", script.join("; "))?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What is stumbled over where there are no words any more.
-pub(super) const END: &str = "the end of the text";
-
-/// The words of a text, with a semicolon for each end of a line, and the line of each.
-pub(super) fn words(text: &str) -> (Vec<String>, Vec<usize>) {
-    let of_line = |(n, line): (usize, &str)| {
-        let spaced = line.replace(';', " ; ") + " ;";
-        let spaced = spaced.replace('{', " { ").replace('}', " } ");
-        let words = spaced.split_whitespace().map(str::to_owned);
-        words.map(|word| (word, n + 1)).collect::<Vec<_>>()
-    };
-    text.lines().enumerate().flat_map(of_line).unzip()
-}
-
-/// As many braces may stand inside each other: each is read by a call inside of another, and a text
-/// must not be able to end the process.
-const DEEPEST: usize = 32;
-
-/// Reads operations up to the end of the text, or of the script, which is so `deep` inside of
-/// others. An error is the word that it stumbled over.
-pub(super) fn read<'a, W>(words: &mut Peekable<W>, deep: usize) -> Result<Vec<Op>, String>
-where
-    W: Iterator<Item = &'a String>,
-{
-    let mut ops = Vec::new();
-    loop {
-        match words.next().map(String::as_str) {
-            None if deep > 0 => return Err(END.to_owned()),
-            None => return Ok(ops),
-            Some("}") if deep > 0 => return Ok(ops),
-            Some(";") => {}
-            Some(word) => {
-                let row = WORDS.iter().find(|row| row.1 == word);
-                let (verb, _, operands, _) = row.ok_or_else(|| word.to_owned())?;
-                let mut op = Op::new(*verb);
-                for operand in operands.chars() {
-                    read_operand(&mut op, operand, words, deep)?;
-                }
-                ops.push(op);
-            }
-        }
-    }
-}
-
-fn read_operand<'a, W>(
-    op: &mut Op,
-    operand: char,
-    words: &mut Peekable<W>,
-    deep: usize,
-) -> Result<(), String>
-where
-    W: Iterator<Item = &'a String>,
-{
-    if operand == 's' {
-        if let Some(brace) = words.next_if(|word| *word == "{") {
-            if deep == DEEPEST {
-                return Err(brace.clone());
-            }
-            op.script = read(words, deep + 1)?;
-        }
-        return Ok(());
-    }
-    let word = words.next().ok_or(END)?;
-    let wrong = || word.clone();
-    // Closures, timers and tasks have fewer names than there are places.
-    let most = if op.verb.names() { NAMES } else { PLACES };
-    let place = || {
-        let number = word.strip_prefix('#')?.parse().ok();
-        number.filter(|number| *number < most)
-    };
-    match operand {
-        'a' => op.at = place().ok_or_else(wrong)?,
-        't' => op.to = place().ok_or_else(wrong)?,
-        'n' => op.number = word.parse().map_err(|_| wrong())?,
-        'i' if word == "nothing" => {}
-        'i' => {
-            for part in word.split('+') {
-                let row = INTERESTS.iter().find(|(_, name)| *name == part);
-                op.interest |= row.ok_or_else(wrong)?.0;
-            }
-        }
-        _ => {
-            let row = TRIGGERS.iter().find(|(_, name)| name == word);
-            op.trigger = row.ok_or_else(wrong)?.0;
-        }
-    }
-    Ok(())
 }

@@ -34,7 +34,7 @@ impl Choice<'_> {
         let verb = op.verb;
         if verb.takes('t') {
             op.to = match verb {
-                Verb::Pipe | Verb::Pair | Verb::Tcp => op.at ^ 1,
+                Verb::Pipe | Verb::Pair | Verb::Tcp | Verb::Datagrams => op.at ^ 1,
                 _ => self.free(),
             };
         }
@@ -60,8 +60,8 @@ impl Choice<'_> {
     /// What is done by the callback, closure or task that an operation makes.
     fn script(&mut self, op: &Op, who: Who, depth: usize) -> Vec<Op> {
         let whose = match op.verb {
-            Verb::Register => Who::Callback(op.at),
-            Verb::Connect => Who::Callback(op.to),
+            Verb::Register | Verb::Source => Who::Callback(op.at),
+            Verb::Connect | Verb::Admit | Verb::Serve => Who::Callback(op.to),
             Verb::Spawn => Who::Task(op.at),
             Verb::Arm => Who::Timer,
             _ => Who::Closure,
@@ -82,9 +82,13 @@ impl Choice<'_> {
     /// Mostly one's own descriptor, or one that is there.
     pub(super) fn place(&mut self, verb: Verb, who: Who) -> usize {
         let known = match verb {
-            Verb::Pipe | Verb::Pair | Verb::Tcp => return self.below(PLACES / 2) * 2,
-            Verb::Listen => return self.free(),
-            Verb::Connect | Verb::Accept => self.listeners.clone(),
+            Verb::Pipe | Verb::Pair | Verb::Tcp | Verb::Datagrams => {
+                return self.below(PLACES / 2) * 2;
+            }
+            Verb::Listen | Verb::Timerfd | Verb::Eventfd | Verb::File | Verb::Unconnected => {
+                return self.free();
+            }
+            Verb::Connect | Verb::Accept | Verb::Serve => self.listeners.clone(),
             _ if verb.names() => {
                 return match who {
                     Who::Task(own) if self.one_in(3) => own,

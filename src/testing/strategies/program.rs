@@ -6,10 +6,11 @@
 //!
 //! In the notes this is nothing; what it tries is the loop of N7.
 
-use super::op::{self, Op};
+use super::op::Op;
 use super::play;
 use super::scripted::Scripted;
 use super::stage::Wrap;
+use super::text;
 use crate::event_loop::Callbacks;
 use crate::testing::{SimLoop, Story};
 use std::fmt;
@@ -28,13 +29,18 @@ use std::str::FromStr;
 ///
 /// | words | what they do |
 /// |---|---|
-/// | `pipe #r #w`, `pair #a #b`, `tcp #a #b`, `listen #a` | open descriptors |
+/// | `pipe #r #w`, `pair #a #b`, `tcp #a #b`, `listen #a`, `datagrams #a #b` | open descriptors |
+/// | `timerfd #a n`, `eventfd #a`, `file #a`, `unconnected #a` | open a timer of n ms, a counter, a regular file, a socket without a peer |
 /// | `register #a read+write+urgent level { … }` | registers one: for these or `nothing`; by `level`, `edge` or `one-shot` |
+/// | `source #a { … }` | registers one as a source, whose default branch runs for each event |
+/// | `serve #a #b { … }` | lets the loop accept at a listener: a connection is at #b, if that is free, and is closed otherwise |
+/// | `ignore #a read` | in a callback of #a: takes an interest back |
 /// | `modify #a read`, `rearm #a read`, `remove #a` | change a registration |
 /// | `stale #a`, `late #a` | use the key of the last registration that #a had; report an event for it |
 /// | `read #a n`, `write #a n`, `urgent #a`, `narrow #a n` | move n bytes, send urgent data, let no more than n lie unread |
-/// | `close #a`, `dup #a #b`, `shut #a`, `reset #a` | close, duplicate, shut the writing half, reset |
+/// | `close #a`, `dup #a #b`, `shut #a`, `shut-read #a`, `shut-both #a`, `reset #a` | close, duplicate, shut the writing half, the reading half or both, reset |
 /// | `connect #to #as { … }`, `accept #a #b` | connect to a listener, accept from it |
+/// | `admit #a #b read { … }` | in a callback of listener #a: accepts #b and registers it |
 /// | `arm #t n { … }`, `disarm #t` | a timer of n ms; take it back |
 /// | `soon #c { … }`, `take-back #c` | a closure for the next turn |
 /// | `spawn #k { … }`, `wake #k`, `abort #k` | a task, its waker, its end |
@@ -94,7 +100,7 @@ impl Program {
     }
 
     /// The same with `wrap` around each registration's callbacks: a layer of the caller's, that
-    /// must let each call through. It may do more of its own.
+    /// must let each call through, `on_open` included. It may do more of its own.
     ///
     /// # Errors
     ///
@@ -113,6 +119,9 @@ impl Program {
     /// struct Counting(Scripted, u32);
     ///
     /// impl Callbacks for Counting {
+    ///     fn on_open(&mut self, cx: &Cx<'_>) {
+    ///         self.0.on_open(cx);
+    ///     }
     ///     fn on_read(&mut self, cx: &Cx<'_>) {
     ///         self.0.on_read(cx);
     ///     }
@@ -182,16 +191,16 @@ impl fmt::Debug for Program {
 impl FromStr for Program {
     type Err = NoProgram;
 
-    fn from_str(text: &str) -> Result<Self, NoProgram> {
-        let (words, lines) = op::words(text);
+    fn from_str(program: &str) -> Result<Self, NoProgram> {
+        let (words, lines) = text::words(program);
         let mut left = words.iter().peekable();
-        let ops = op::read(&mut left, 0);
+        let ops = text::read(&mut left, 0);
         ops.map(Self::of).map_err(|word| {
             // It was the last one that was taken.
             let at = words.len().saturating_sub(left.len() + 1);
             let line = lines.get(at).copied().unwrap_or(1);
             let word = match word.as_str() {
-                op::END => word,
+                text::END => word,
                 _ => format!("`{word}`"),
             };
             NoProgram { line, word }

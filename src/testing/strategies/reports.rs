@@ -10,14 +10,18 @@
 
 use super::judge::{Broken, broken};
 use super::model::{Model, Registered};
-use crate::event_loop::Role;
+use super::stage::Stage;
+use crate::event_loop::{Local, Role};
 use crate::poll::sim::Faults;
 use crate::poll::{Event, Interest, Readiness, Trigger};
+use crate::testing::overheard::Listener;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What of an interest could be served now, where no system disagrees.
 fn can(registered: &Registered, (holds, unread): (Readiness, usize)) -> Interest {
-    let comes = registered.role == Role::Listener && holds.contains(Readiness::READ);
+    let arrives = matches!(registered.role, Role::Listener | Role::Datagram);
+    let comes = arrives && holds.contains(Readiness::READ);
     let read = unread > 0 || holds.contains(Readiness::READ_CLOSED) || comes;
     let over = Readiness::ERROR | Readiness::WRITE_CLOSED;
     let write = holds.contains(Readiness::WRITE) && !holds.intersects(over);
@@ -139,4 +143,41 @@ impl Model {
 /// Whether a refusal may be the kernel's doing, and not ours.
 pub(super) fn may_refuse(faults: &Faults) -> bool {
     faults.enomem != 0 || faults.fails.is_some()
+}
+
+impl Listener for Stage {
+    fn asks(&self, timeout: Option<Duration>) {
+        self.catches_up();
+        let mut model = self.model.borrow_mut();
+        if model.runs_on() {
+            self.breaks("R046", "a run does not end");
+        }
+        if self.is_over() {
+            // What went wrong may be what would have ended a run.
+            self.local.with(Local::stop);
+            return;
+        }
+        // Within a run there is nobody else to say that the turn before is over.
+        self.judge(model.ends(&|number| self.overheard.refused(number)));
+        self.judge(model.asks(timeout));
+        let rings = self.overheard.rings();
+        if rings > 1 {
+            self.breaks("W2", "the bell was rung more than once since the last wait");
+        }
+        // Within a run nobody waits who would have to be rung.
+        let heard = model.run.is_some() || model.ran || rings > 0;
+        if model.rung && !heard {
+            self.breaks("W1", "somebody came, and nobody rang");
+        }
+    }
+
+    fn told(&self, events: &[Event]) {
+        if self.is_over() {
+            return;
+        }
+        let mut model = self.model.borrow_mut();
+        self.story.tell_coming(model.reported(events));
+        self.judge(model.hears(events));
+        model.begins(events);
+    }
 }

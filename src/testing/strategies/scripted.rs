@@ -15,6 +15,7 @@ use crate::event_loop::{Callbacks, Cx, Kind, Local};
 use crate::poll::Readiness;
 use crate::task::{JoinError, Task};
 use crate::time::{Sleep, sleep};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::panic::resume_unwind;
@@ -76,6 +77,8 @@ pub struct Scripted {
     probe: Probe,
     place: usize,
     script: Vec<Op>,
+    /// Accepted by the loop, which has not registered it yet.
+    is_opening: Cell<bool>,
 }
 
 impl Scripted {
@@ -84,7 +87,15 @@ impl Scripted {
             probe: Probe::new(stage, id),
             place,
             script: script.to_vec(),
+            is_opening: Cell::new(false),
         }
+    }
+
+    /// Of a connection that the loop accepts.
+    pub(super) fn opening(stage: &Rc<Stage>, id: Id, place: usize, script: &[Op]) -> Self {
+        let scripted = Self::new(stage, id, place, script);
+        scripted.is_opening.set(true);
+        scripted
     }
 
     fn run(&self, cx: &Cx<'_>, kind: Kind, why: Option<&io::Error>) {
@@ -111,7 +122,23 @@ impl Scripted {
     }
 }
 
+/// A connection that could not be registered leaves its place.
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        if self.is_opening.get() {
+            let place = self.probe.stage.places.borrow_mut()[self.place].take();
+            drop(place);
+        }
+    }
+}
+
 impl Callbacks for Scripted {
+    fn on_open(&mut self, cx: &Cx<'_>) {
+        self.is_opening.set(false);
+        let (stage, id) = (&self.probe.stage, self.probe.id);
+        stage.opened(id, self.place, cx.key());
+    }
+
     fn on_connect(&mut self, cx: &Cx<'_>) {
         self.run(cx, Kind::Connect, None);
     }

@@ -29,7 +29,7 @@ pub(super) struct Shrinking {
 /// Makes the program smaller at its n-th place: `false` if there is no such place.
 type Pass = fn(&mut Vec<Op>, usize) -> bool;
 
-const PASSES: [Pass; 5] = [cut, drop_one, lift, empty, plain];
+const PASSES: [Pass; 6] = [cut, drop_one, drop_guest, lift, empty, plain];
 
 impl Shrinking {
     pub(super) fn new(program: Program) -> Self {
@@ -132,6 +132,17 @@ fn drop_one(ops: &mut Vec<Op>, mut nth: usize) -> bool {
     at(ops, &mut nth, &mut |ops, place| drop(ops.remove(place)))
 }
 
+/// Drops an operation, and lets the loop close what it accepts: what was dropped may have taken the
+/// place of a connection.
+fn drop_guest(ops: &mut Vec<Op>, nth: usize) -> bool {
+    let serves = |op: &&mut Op| op.verb == Verb::Serve && op.to != op.at;
+    if !ops.iter_mut().any(|op| serves(&op)) || !drop_one(ops, nth) {
+        return false;
+    }
+    ops.iter_mut().filter(serves).for_each(|op| op.to = op.at);
+    true
+}
+
 /// Puts what a callback does in the place of what makes the callback.
 fn lift(ops: &mut Vec<Op>, mut nth: usize) -> bool {
     at(ops, &mut nth, &mut |ops, place| {
@@ -147,7 +158,7 @@ fn empty(ops: &mut Vec<Op>, mut nth: usize) -> bool {
 }
 
 /// Ways to make one operation plainer.
-const WAYS: usize = 8;
+const WAYS: usize = 9;
 
 fn plain(ops: &mut Vec<Op>, nth: usize) -> bool {
     let (mut nth, way) = (nth / WAYS, nth % WAYS);
@@ -162,6 +173,7 @@ fn plain(ops: &mut Vec<Op>, nth: usize) -> bool {
             5 if op.interest.contains(Interest::READ) => op.interest = Interest::READ,
             6 if op.interest.contains(Interest::BOTH) => op.interest = Interest::WRITE,
             7 => op.interest = op.interest.without(Interest::PRIORITY),
+            8 => op.to = op.at, // where something is, so that nothing else has to be there
             _ => {}
         }
     })

@@ -16,7 +16,6 @@ use super::scripted::{PLANTED, Scripted};
 use crate::event_loop::{
     CallHandle, Callbacks, Handle, Key, Local, PanicPolicy, Remote, Role, TimerHandle, Unhandled,
 };
-use crate::poll::Event;
 use crate::poll::sim::{Fd, Kernel};
 use crate::task::{Task, TaskRef};
 use crate::testing::overheard::{Listener, Overheard};
@@ -27,7 +26,6 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::task::Waker;
-use std::time::Duration;
 
 /// What a caller puts around the callbacks of each registration.
 pub(super) type Wrap = Box<dyn FnMut(Scripted) -> Box<dyn Callbacks>>;
@@ -61,6 +59,18 @@ pub(super) struct Place {
     pub(super) registered: Option<(Id, Key)>,
 }
 
+impl Place {
+    /// Of a TCP connection that was made by the loop.
+    pub(super) fn unseen(registered: Option<(Id, Key)>) -> Self {
+        Self {
+            noun: "tcp",
+            held: Held::Unseen,
+            flow: Rc::default(),
+            registered,
+        }
+    }
+}
+
 pub(super) struct Stage {
     pub(super) kernel: Kernel,
     pub(super) local: Handle,
@@ -86,6 +96,8 @@ pub(super) struct Stage {
     running: Cell<Option<Id>>,
     pub(super) calls: Cell<u64>,
     panics: Cell<u64>,
+    /// The loop has reported an error of a call.
+    pub(super) is_reported: Cell<bool>,
     /// Scripts do nothing any more.
     pub(super) quiet: Cell<bool>,
     pub(super) violation: RefCell<Option<Violation>>,
@@ -121,6 +133,7 @@ impl Stage {
             running: Cell::new(None),
             calls: Cell::new(0),
             panics: Cell::new(0),
+            is_reported: Cell::new(false),
             quiet: Cell::new(false),
             violation: RefCell::new(None),
         });
@@ -146,6 +159,10 @@ impl Stage {
             Unhandled::Panic { message, .. } if message == PLANTED => {
                 self.panics.set(self.panics.get() + 1);
             }
+            // A kernel that refuses something, or has no descriptor for a listener of the loop's own.
+            Unhandled::Io { .. } if self.is_refusing() => self.is_reported.set(true),
+            Unhandled::AcceptPaused { .. } | Unhandled::ConnectionLost { .. }
+                if self.is_refusing() => {}
             other => self.breaks("L8", format!("nobody planted this: {other}")),
         }
     }
@@ -237,6 +254,10 @@ impl Stage {
         self.running.set(None);
     }
 
+    pub(super) fn is_anything_running(&self) -> bool {
+        self.running.get().is_some()
+    }
+
     pub(super) fn is_running(&self, id: Id) -> bool {
         self.running.get() == Some(id)
     }
@@ -255,7 +276,8 @@ impl Stage {
         let mut model = self.model.borrow_mut();
         model.panics += 1;
         let registered = model.registered.get(&id);
-        if registered.is_some_and(|registered| registered.role != Role::Listener) {
+        let spared = [Role::Listener, Role::Source];
+        if registered.is_some_and(|registered| !spared.contains(&registered.role)) {
             let how = format!("panicked {}", model.when());
             model.remove(id, how);
             self.vacate(place, id);
@@ -267,47 +289,16 @@ impl Stage {
         self.panics.get()
     }
 
+    /// Whether the kernel may refuse what another time it does.
+    pub(super) fn is_refusing(&self) -> bool {
+        let faults = self.kernel.faults();
+        faults.emfile != 0 || reports::may_refuse(&faults)
+    }
+
     /// A refusal may be a fault of the kernel; otherwise it breaks a rule.
     pub(super) fn refused(&self, rule: &'static str, what: &str, error: &dyn fmt::Display) {
         if !reports::may_refuse(&self.kernel.faults()) {
             self.breaks(rule, format!("{what} is refused: {error}"));
         }
-    }
-}
-
-impl Listener for Stage {
-    fn asks(&self, timeout: Option<Duration>) {
-        self.catches_up();
-        let mut model = self.model.borrow_mut();
-        if model.runs_on() {
-            self.breaks("R046", "a run does not end");
-        }
-        if self.is_over() {
-            // What went wrong may be what would have ended a run.
-            self.local.with(Local::stop);
-            return;
-        }
-        // Within a run there is nobody else to say that the turn before is over.
-        self.judge(model.ends(&|number| self.overheard.refused(number)));
-        self.judge(model.asks(timeout));
-        let rings = self.overheard.rings();
-        if rings > 1 {
-            self.breaks("W2", "the bell was rung more than once since the last wait");
-        }
-        // Within a run nobody waits who would have to be rung.
-        let heard = model.run.is_some() || model.ran || rings > 0;
-        if model.rung && !heard {
-            self.breaks("W1", "somebody came, and nobody rang");
-        }
-    }
-
-    fn told(&self, events: &[Event]) {
-        if self.is_over() {
-            return;
-        }
-        let mut model = self.model.borrow_mut();
-        self.story.tell_coming(model.reported(events));
-        self.judge(model.hears(events));
-        model.begins(events);
     }
 }
