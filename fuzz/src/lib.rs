@@ -6,13 +6,13 @@
 //! behind (`cargo run --bin timers FILE`), the latter two on any compiler.
 
 mod chunking;
-mod registry;
+mod programs;
 mod sim_poller;
 mod slab;
 mod timers;
 
 pub use chunking::{Exchange, chunking};
-pub use registry::{Program, registry};
+pub use programs::{Played, programs};
 pub use sim_poller::{Watching, sim_poller};
 pub use slab::{SlabOps, slab};
 pub use timers::{TimerOps, timers};

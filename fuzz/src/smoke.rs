@@ -1,6 +1,6 @@
 //! The interpreters on bytes from a seed: no search, but some hundred inputs on any compiler.
 
-use crate::{chunking, feed, registry, sim_poller, slab, timers};
+use crate::{chunking, feed, programs, sim_poller, slab, timers};
 use arbitrary::Arbitrary;
 
 /// Inputs of growing length, the same in each run (xorshift64*).
@@ -30,8 +30,8 @@ fn a_slab_agrees_with_a_hash_map() {
 }
 
 #[test]
-fn a_loop_on_a_kernel_in_memory_keeps_its_rules() {
-    smoke(500, registry);
+fn programs_of_any_bytes_run_as_the_model_says() {
+    smoke(500, programs);
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Strategy for Programs {
 
     fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
         let seed = any::<u64>().new_tree(runner)?.current();
-        Ok(Shrinking::new(choose(&mut Chance::seeded(seed))))
+        Ok(Shrinking::new(choose(Dice::Seed(Chance::seeded(seed)))))
     }
 }
 
@@ -109,16 +109,48 @@ pub(super) enum Who {
 /// As many operations a program has at most, with those of its scripts.
 const MOST: usize = 80;
 
-fn choose(chance: &mut Chance) -> Program {
+/// What decides.
+pub(super) enum Dice<'a> {
+    Seed(Chance),
+    /// A byte for each choice. Where there are none left, the first of all that may be chosen.
+    Bytes(&'a [u8]),
+}
+
+impl Dice<'_> {
+    fn below(&mut self, bound: usize) -> usize {
+        match self {
+            Self::Seed(chance) => chance.below(bound),
+            Self::Bytes(bytes) => {
+                let Some((first, rest)) = bytes.split_first() else {
+                    return 0;
+                };
+                *bytes = rest;
+                usize::from(*first) % bound
+            }
+        }
+    }
+
+    /// 64 bits, of which three in four are set.
+    fn swarm(&mut self) -> u64 {
+        let mut half = || (0..8).fold(0, |half, _| half << 8 | self.below(256) as u64);
+        half() | half()
+    }
+
+    fn is_spent(&self) -> bool {
+        matches!(self, Self::Bytes([]))
+    }
+}
+
+pub(super) fn choose(mut dice: Dice<'_>) -> Program {
     let mut choice = Choice {
-        left: MOST / 4 + chance.below(MOST - MOST / 4 + 1),
-        swarm: (0..64).fold(0, |swarm, _| swarm << 1 | u64::from(chance.strikes(192))),
+        left: MOST / 4 + dice.below(MOST - MOST / 4 + 1),
+        swarm: dice.swarm(),
         open: Vec::new(),
         listeners: Vec::new(),
-        chance,
+        dice,
     };
     let mut ops = choice.world();
-    while choice.left > 0 {
+    while choice.left > 0 && !choice.dice.is_spent() {
         let verb = match choice.below(5) {
             0 | 1 => choice.pick(TURNING),
             _ => choice.verb(Who::Test),
@@ -129,7 +161,7 @@ fn choose(chance: &mut Chance) -> Program {
 }
 
 pub(super) struct Choice<'a> {
-    chance: &'a mut Chance,
+    dice: Dice<'a>,
     pub(super) left: usize,
     /// Three verbs of four are in.
     swarm: u64,
@@ -141,7 +173,7 @@ pub(super) struct Choice<'a> {
 impl Choice<'_> {
     /// Below `bound`, which is not zero.
     pub(super) fn below(&mut self, bound: usize) -> usize {
-        self.chance.below(bound)
+        self.dice.below(bound)
     }
 
     pub(super) fn one_in(&mut self, chance: usize) -> bool {
@@ -249,11 +281,11 @@ impl Choice<'_> {
                 // What is done to others of one's own kind is where one's turn is not over.
                 Who::Timer if self.one_in(3) => self.pick(&[Verb::Arm, Verb::Disarm]),
                 Who::Closure if self.one_in(3) => self.pick(&[Verb::Soon, Verb::TakeBack]),
-                Who::Test => Verb::nth(self.below(usize::MAX)),
+                Who::Test => Verb::nth(self.below(256)),
                 _ if self.one_in(16) => Verb::Panic,
-                _ => Verb::nth(self.below(usize::MAX)),
+                _ => Verb::nth(self.below(256)),
             };
-            if self.is_in(verb) {
+            if self.is_in(verb) || self.dice.is_spent() {
                 return verb;
             }
         }

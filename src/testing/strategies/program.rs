@@ -6,6 +6,7 @@
 //!
 //! In the notes this is nothing; what it tries is the loop of N7.
 
+use super::generate;
 use super::op::Op;
 use super::play;
 use super::scripted::Scripted;
@@ -76,6 +77,26 @@ pub struct Program {
 impl Program {
     pub(super) fn of(ops: Vec<Op>) -> Self {
         Self { ops: ops.into() }
+    }
+
+    /// The program that `bytes` stand for: what [`program`](super::program()) chooses by chance is
+    /// decided by one byte after the other. For a fuzzer, which looks for bytes that lead
+    /// somewhere new. Any bytes are a program, and the program ends where they do.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::testing::SimLoop;
+    /// use readily::testing::strategies::Program;
+    ///
+    /// let program = Program::from_bytes(b"\x00................\x01\x02\x03\x04\x05\x06\x07");
+    /// assert!(!program.to_string().is_empty());
+    /// program.run(&mut SimLoop::new(1))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        generate::choose(generate::Dice::Bytes(bytes))
     }
 
     pub(super) fn ops(&self) -> &[Op] {

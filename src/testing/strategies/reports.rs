@@ -21,7 +21,8 @@ use std::time::Duration;
 /// What of an interest could be served now, where no system disagrees.
 fn can(registered: &Registered, (holds, unread): (Readiness, usize)) -> Interest {
     let arrives = matches!(registered.role, Role::Listener | Role::Datagram);
-    let comes = arrives && holds.contains(Readiness::READ);
+    // With an error that nobody fetches, a datagram socket is asked for by the edge.
+    let comes = arrives && holds.contains(Readiness::READ) && !holds.contains(Readiness::ERROR);
     let read = unread > 0 || holds.contains(Readiness::READ_CLOSED) || comes;
     let over = Readiness::ERROR | Readiness::WRITE_CLOSED;
     let write = holds.contains(Readiness::WRITE) && !holds.intersects(over);

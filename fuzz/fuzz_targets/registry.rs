@@ -1,3 +1,0 @@
-//! Fuzzes a loop on a kernel in memory: see `src/registry.rs`.
-#![cfg_attr(fuzzing, no_main)]
-readily_fuzz::target!(registry);
