@@ -11,7 +11,6 @@ mod base;
 mod cells;
 mod channels;
 mod choices;
-mod dispatch;
 mod everywhere;
 mod groups;
 mod halves;
