@@ -8,8 +8,8 @@
 //! time cargo run --release --example sim_events
 //! ```
 
-use readily::poll::sim::Kernel;
 use readily::{Closures, Cx, EventLoop, Interest};
+use readily_testing::sim::Kernel;
 use std::error::Error;
 
 const PAIRS: usize = 50;

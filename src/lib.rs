@@ -73,6 +73,11 @@
 //! [N7]: crate::book#n7
 #![deny(unsafe_code)]
 
+// The kqueue of `readily_testing::emulated` is compiled into this crate by `.ci/kqueue-on-linux`; its
+// sources name this crate as all do.
+#[cfg(readily_emulated)]
+extern crate self as readily;
+
 #[doc(hidden)]
 pub mod base;
 #[cfg(doc)]
@@ -85,7 +90,6 @@ pub mod poll;
 mod run;
 pub mod sync;
 pub mod task;
-pub mod testing;
 pub mod time;
 
 pub use base::clock;

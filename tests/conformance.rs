@@ -1,6 +1,6 @@
 //! What every poller promises, on each of ours.
 //!
-//! The promises are public (`readily::testing::conformance`), and these are the tests that the
+//! The promises are public (`readily_testing::conformance`), and these are the tests that the
 //! macro makes of them: a failure reads `epoll::a_level_event_repeats_until_drained`. Beside them
 //! stands the one promise that only a process of one's own can try, for it takes a signal; and
 //! pollers that are broken, which the promises have to notice.
@@ -16,9 +16,9 @@ mod broken;
 mod signals;
 
 use readily::poll::portable::PollPoller;
-use readily::poll::sim::{Kernel, Personality};
-use readily::poller_conformance;
-use readily::testing::conformance::World;
+use readily_testing::conformance::World;
+use readily_testing::poller_conformance;
+use readily_testing::sim::{Kernel, Personality};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use readily::poll::os::EpollPoller;
@@ -59,7 +59,7 @@ poller_conformance! { kqueue_as_on_netbsd => kqueue_as_on(Personality::NetBsd) }
 /// The same over Linux's own descriptors, which follow a kqueue's rules.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn emulated(system: Personality) -> World {
-    let poller = readily::poll::kqueue::KqueuePoller::emulated(system).unwrap();
+    let poller = readily_testing::emulated::poller(system).unwrap();
     World::new(poller)
 }
 

@@ -13,9 +13,9 @@
 #[path = "platforms/scenes.rs"]
 mod scenes;
 
-use readily::poll::sim::{Kernel, Personality};
 use readily::poll::{Event, Interest, Readiness, Trigger, os, portable};
-use readily::testing::conformance::World;
+use readily_testing::conformance::World;
+use readily_testing::sim::{Kernel, Personality};
 use scenes::{Deed, SCENES, STORIES, Setup};
 use std::time::Duration;
 

@@ -2,11 +2,11 @@
 //! and a program that does something else is told where.
 
 use readily::io::{Source, TcpListener, TcpStream};
-use readily::testing::{Diverged, Recorder, Replayer};
 use readily::{
     Closures, Error, EventLoop, Handle, Interest, PanicPolicy, Remote, Runner, listen_tcp, sleep,
     sleep_until_system, spawn,
 };
+use readily_testing::{Diverged, Recorder, Replayer};
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::future::poll_fn;
@@ -20,13 +20,13 @@ use std::time::Duration;
 
 /// A loop that is recorded, out of which panics go: an assertion that fails in a callback fails the test.
 fn record(sink: impl Write + 'static) -> Result<(EventLoop, Recorder), Error> {
-    let (event_loop, recorder) = readily::testing::record(sink)?;
+    let (event_loop, recorder) = readily_testing::record(sink)?;
     event_loop.set_panic_policy(PanicPolicy::Propagate);
     Ok((event_loop, recorder))
 }
 
 fn replay(tape: impl Into<Vec<u8>>) -> Result<(EventLoop, Replayer), Error> {
-    let (event_loop, replayer) = readily::testing::replay(tape)?;
+    let (event_loop, replayer) = readily_testing::replay(tape)?;
     event_loop.set_panic_policy(PanicPolicy::Propagate);
     Ok((event_loop, replayer))
 }

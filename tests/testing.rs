@@ -5,10 +5,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use readily::io::TcpStream;
-use readily::testing::{
+use readily::{create_future, gather, sleep, spawn, wait_for, yield_now};
+use readily_testing::{
     Faults, Kernel, Personality, SimLoop, Stalled, conformance, in_one_turn, poll_once, wakers,
 };
-use readily::{create_future, gather, sleep, spawn, wait_for, yield_now};
 use std::cell::RefCell;
 use std::future::pending;
 use std::io::{self, ErrorKind};
@@ -298,7 +298,7 @@ fn a_test_plays_the_peer_by_hand() {
     let mut sim = SimLoop::new(6);
     let (here, there) = sim.kernel().tcp().unwrap();
     let entered = sim.event_loop().enter();
-    let stream = TcpStream::from_memory(here).unwrap();
+    let stream = here.into_stream().unwrap();
     let mut task = spawn(async move {
         let mut buffer = [0; 8];
         let first = stream.read(&mut buffer).await;

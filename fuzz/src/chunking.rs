@@ -8,8 +8,8 @@ use crate::List;
 use arbitrary::Arbitrary;
 use readily::io::{TcpListener, TcpStream};
 use readily::poll::Poller;
-use readily::poll::sim::{Faults, Kernel, Personality};
 use readily::{EventLoop, Runner, gather, sleep, wait_for};
+use readily_testing::sim::{Faults, Kernel, Personality};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 

@@ -1,13 +1,13 @@
 //! A loop on a kernel in memory, under programs of the testing kit: each call of a callback is held
-//! against its model (`readily::testing::strategies`), which `tests/props` does for programs that
+//! against its model (`readily_testing::strategies`), which `tests/props` does for programs that
 //! chance chooses.
 //!
 //! Here bytes decide what each operation is, so that a fuzzer can look for those that lead
 //! somewhere new.
 
 use arbitrary::Arbitrary;
-use readily::testing::strategies::Program;
-use readily::testing::{Faults, Personality, SimLoop};
+use readily_testing::strategies::Program;
+use readily_testing::{Faults, Personality, SimLoop};
 
 /// What `programs` is run on.
 #[derive(Arbitrary, Clone, Debug)]

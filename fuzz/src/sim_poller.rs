@@ -8,8 +8,8 @@
 
 use crate::List;
 use arbitrary::Arbitrary;
-use readily::poll::sim::{FIRST_NUMBER, Fd, Kernel, Personality};
 use readily::poll::{Event, Interest, Poller, Readiness, Trigger};
+use readily_testing::sim::{FIRST_NUMBER, Fd, Kernel, Personality};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr};

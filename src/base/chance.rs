@@ -8,14 +8,13 @@
 
 /// A source of numbers that depend on its seed only.
 #[derive(Clone, Debug)]
-pub struct Chance {
+pub(crate) struct Chance {
     state: u64,
 }
 
 impl Chance {
     /// Seeds that are near each other give numbers that are not.
-    #[must_use]
-    pub fn seeded(seed: u64) -> Self {
+    pub(crate) fn seeded(seed: u64) -> Self {
         let state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d;
         Self {
             // Any state but zero will do.
@@ -24,7 +23,7 @@ impl Chance {
     }
 
     /// A number below `bound`, which is not zero.
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.state ^= self.state >> 12;
         self.state ^= self.state << 25;
         self.state ^= self.state >> 27;
@@ -32,13 +31,8 @@ impl Chance {
         high as usize % bound
     }
 
-    /// Whether something with this chance out of 256 happens. A chance of zero costs nothing.
-    pub fn strikes(&mut self, chance: u8) -> bool {
-        chance != 0 && self.below(256) < usize::from(chance)
-    }
-
     /// Any order of `items`, each as likely as the others.
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
         }

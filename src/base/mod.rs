@@ -7,7 +7,7 @@
 //! The notes' "I/O, timers and callbacks" (N1) all end up in one of these.
 
 pub(crate) mod burst;
-pub mod chance;
+pub(crate) mod chance;
 pub mod clock;
 pub(crate) mod fnv;
 pub(crate) mod numbered;

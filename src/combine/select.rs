@@ -65,7 +65,7 @@ impl<T> Either<T, T> {
 /// # Examples
 ///
 /// ```
-/// use readily::testing::SimLoop;
+/// use readily_testing::SimLoop;
 /// use readily::{Either, select, sleep};
 /// use std::pin::pin;
 /// use std::time::Duration;

@@ -56,7 +56,7 @@ pub enum ReturnWhen {
 /// # Examples
 ///
 /// ```
-/// use readily::testing::SimLoop;
+/// use readily_testing::SimLoop;
 /// use readily::{ReturnWhen, sleep, spawn, wait};
 /// use std::time::Duration;
 ///

@@ -6,7 +6,7 @@
 //!
 //! In the notes this is the `fd` of `(fd, event)` (N7).
 
-use crate::poll::{AnyFd, AnyKernel, KernelFd, NewFd, sim};
+use crate::poll::{AnyFd, AnyKernel, KernelFd, NewFd};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
@@ -101,18 +101,6 @@ impl fmt::Debug for Descriptor {
 impl From<OwnedFd> for Descriptor {
     fn from(fd: OwnedFd) -> Self {
         Self(Held::Owned(fd))
-    }
-}
-
-impl From<sim::Fd> for Descriptor {
-    fn from(fd: sim::Fd) -> Self {
-        Self(Held::Other(Rc::new(fd)))
-    }
-}
-
-impl From<Rc<sim::Fd>> for Descriptor {
-    fn from(fd: Rc<sim::Fd>) -> Self {
-        Self(Held::Other(fd))
     }
 }
 

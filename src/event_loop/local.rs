@@ -261,11 +261,6 @@ impl Local {
         self.registry.verify();
         self.times.verify();
     }
-
-    /// How many registrations and timers there are.
-    pub(crate) fn size(&self) -> usize {
-        self.registered() + self.times.len()
-    }
 }
 
 impl fmt::Debug for Local {

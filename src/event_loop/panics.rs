@@ -22,7 +22,7 @@ pub type Payload = Box<dyn Any + Send>;
 #[non_exhaustive]
 pub enum PanicPolicy {
     /// Finish the turn, then unwind out of it with the first payload. The loop can be used
-    /// again after that is caught. The default of a [`SimLoop`](crate::testing::SimLoop): an
+    /// again after that is caught. The default of a [`SimLoop`](https://docs.rs/readily-testing): an
     /// assertion that fails in a task fails the test.
     Propagate,
     /// Report it ([`Local::on_unhandled`](crate::Local::on_unhandled)) and go on without the one

@@ -10,7 +10,7 @@
 use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use crate::poll::{KernelFd, sim};
+use crate::poll::KernelFd;
 use crate::task::budget;
 use std::future::poll_fn;
 use std::io;
@@ -97,16 +97,6 @@ impl TcpStream {
             }),
             other => Self::made(other, Location::caller()),
         }
-    }
-
-    /// Takes a connection of a kernel in memory over: see [`testing`](crate::testing).
-    ///
-    /// # Errors
-    ///
-    /// As [`TcpStream::from_kernel`].
-    #[track_caller]
-    pub fn from_memory(fd: sim::Fd) -> io::Result<Self> {
-        Self::from_kernel(Rc::new(fd))
     }
 
     /// Makes a stream of a connection of another kernel: the kernel of the current loop's poller

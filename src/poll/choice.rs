@@ -12,6 +12,9 @@ use std::io;
 /// The variable.
 pub(super) const VARIABLE: &str = "READILY_POLLER";
 
+/// The names of the kqueues that `readily_testing` emulates: see [`default`](super::os::default).
+const EMULATED: [&str; 3] = ["kqueue-apple", "kqueue-freebsd", "kqueue-netbsd"];
+
 /// What makes a poller.
 pub(super) type Make = fn() -> io::Result<Box<dyn Poller>>;
 
@@ -27,6 +30,10 @@ pub(super) fn choose(name: Option<&OsStr>, named: &[(&str, Make)]) -> io::Result
     for (n, (known, _)) in named.iter().enumerate() {
         text.push_str(if n > 0 { ", " } else { "" });
         text.push_str(known);
+    }
+    if EMULATED.iter().any(|emulated| *emulated == name) {
+        text += "; for tests on Linux there is `readily_testing::emulated::poller`, a poller for \
+                 `EventLoop::with`";
     }
     Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
@@ -58,6 +65,12 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
             let text = error.to_string();
             assert!(text.contains(name) && text.ends_with("one, poll"), "{text}");
+        }
+        for name in EMULATED {
+            let error = choose(Some(OsStr::new(name)), NAMED).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            let text = error.to_string();
+            assert!(text.contains("readily_testing::emulated"), "{text}");
         }
     }
 }

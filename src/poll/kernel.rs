@@ -75,14 +75,17 @@ pub trait AnyKernel {
 
 /// What stands where a descriptor of the system is asked for, and there is none: a socket that is
 /// connected to nobody, made when it is first asked for.
-#[derive(Default)]
-pub(super) struct Placeholder(OnceCell<OwnedFd>);
+#[derive(Debug, Default)]
+pub struct Placeholder(OnceCell<OwnedFd>);
 
 impl Placeholder {
+    /// Returns the socket: what a [`KernelFd`] without a descriptor of the system returns from
+    /// [`KernelFd::as_fd`].
+    ///
     /// # Panics
     ///
     /// If the system has no descriptor left.
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
         let made = self.0.get_or_init(|| {
             let (one, _other) = UnixDatagram::pair().expect("the system has a descriptor");
             one.into()

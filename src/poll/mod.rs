@@ -16,12 +16,9 @@ mod kernel;
 pub mod kqueue;
 pub mod os;
 pub mod portable;
-pub mod sim;
-pub mod tape;
 
 pub use self::any::{AnyFd, NewFd};
-use self::kernel::Placeholder;
-pub use self::kernel::{AnyKernel, KernelFd};
+pub use self::kernel::{AnyKernel, KernelFd, Placeholder};
 
 use readily_sys::fork::ForkGuard;
 use std::fmt;
@@ -242,8 +239,13 @@ pub struct Event {
 /// The token that pollers keep for their own notifier; no registration may use it.
 pub const NOTIFIER: u64 = u64::MAX;
 
-/// Refuses the token that is the poller's own: `EINVAL`.
-pub(crate) fn check_token(token: u64) -> io::Result<()> {
+/// Refuses the token that is the poller's own, [`NOTIFIER`]: for `register`, `modify` and `rearm` of a
+/// [`Poller`].
+///
+/// # Errors
+///
+/// `EINVAL`.
+pub fn check_token(token: u64) -> io::Result<()> {
     let own = io::Error::from_raw_os_error(readily_sys::errno::EINVAL);
     if token == NOTIFIER { Err(own) } else { Ok(()) }
 }
@@ -257,7 +259,7 @@ pub(crate) fn check_token(token: u64) -> io::Result<()> {
 /// # Errors
 ///
 /// The same in every poller, and checked by one suite, which is yours too
-/// (`readily::testing::conformance`):
+/// (`readily_testing::conformance`):
 ///
 /// | call | error |
 /// |---|---|

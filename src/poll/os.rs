@@ -11,9 +11,6 @@ use std::ffi::OsString;
 use std::io;
 use std::sync::OnceLock;
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use readily_sys::kq_abi::Personality;
-
 use super::Poller;
 use super::choice::{self, Make, VARIABLE};
 
@@ -23,8 +20,10 @@ mod epoll;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use epoll::EpollPoller;
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-#[path = "emulated/mod.rs"]
+/// The kqueue of `readily_testing::emulated`, for `.ci/kqueue-on-linux`.
+#[doc(hidden)]
+#[cfg(all(readily_emulated, target_os = "linux"))]
+#[path = "../../testing/src/emulated/mod.rs"]
 pub mod emulated;
 
 #[cfg(any(
@@ -80,23 +79,38 @@ const NAMED: &[(&str, Make)] = &[
         target_os = "dragonfly",
     ))]
     ("kqueue", || Ok(Box::new(Best::new()?))),
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    ("kqueue-apple", || emulated::boxed(Personality::Apple)),
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    ("kqueue-freebsd", || emulated::boxed(Personality::FreeBsd)),
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    ("kqueue-netbsd", || emulated::boxed(Personality::NetBsd)),
+    #[cfg(all(readily_emulated, target_os = "linux"))]
+    ("kqueue-apple", || {
+        Ok(Box::new(emulated::poller(
+            readily_sys::kq_abi::Personality::Apple,
+        )?))
+    }),
+    #[cfg(all(readily_emulated, target_os = "linux"))]
+    ("kqueue-freebsd", || {
+        Ok(Box::new(emulated::poller(
+            readily_sys::kq_abi::Personality::FreeBsd,
+        )?))
+    }),
+    #[cfg(all(readily_emulated, target_os = "linux"))]
+    ("kqueue-netbsd", || {
+        Ok(Box::new(emulated::poller(
+            readily_sys::kq_abi::Personality::NetBsd,
+        )?))
+    }),
     ("poll", || Ok(Box::new(super::portable::PollPoller::new()?))),
 ];
 
 /// Makes the best poller of this system, or the one that `READILY_POLLER` names.
 ///
 /// The variable `READILY_POLLER` may name another poller for a whole program, to test the program on
-/// it: `epoll`, `poll`, and on Linux `kqueue-apple`, `kqueue-freebsd` and `kqueue-netbsd`, which
-/// follow [`EmulatedQueue`](super::os::emulated::EmulatedQueue)'s rules; on a BSD `kqueue` and
-/// `poll`. The variable is read once. It is ignored by a program that runs with more rights than its
-/// caller has (set-user-id, capabilities), and where a poller is passed to
-/// [`EventLoop::with`](crate::EventLoop::with).
+/// it: `epoll` or `poll` on Linux, `kqueue` or `poll` on a BSD. The variable is read once. It is
+/// ignored by a program that runs with more rights than its caller has (set-user-id, capabilities), and
+/// where a poller is passed to [`EventLoop::with`](crate::EventLoop::with).
+///
+/// `kqueue-apple`, `kqueue-freebsd` and `kqueue-netbsd` are the rules of a kqueue over Linux's own
+/// descriptors, by the crate `readily-testing` (`readily_testing::emulated`). A program passes that
+/// poller to [`EventLoop::with`](crate::EventLoop::with). Only in a checkout of the sources, and built
+/// with `--cfg readily_emulated`, this function makes them by name.
 ///
 /// # Errors
 ///

@@ -533,13 +533,65 @@ unsafe fn drop_waker(head: *const ()) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event_loop::{Inbox, Local};
-    use crate::testing::SimLoop;
+    use crate::clock::Manual;
+    use crate::event_loop::{EventLoop, Inbox, Local, PanicPolicy};
+    use crate::poll::{Event, Interest, Notify, Poller, Trigger};
+    use crate::run::Runner;
     use std::cell::Cell;
+    use std::io;
+    use std::os::fd::{BorrowedFd, RawFd};
     use std::panic::Location;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     use std::thread;
+    use std::time::Duration;
+
+    /// A poller with no descriptors, whose waits return at once: Miri runs it, and no epoll.
+    struct Idle;
+
+    impl Poller for Idle {
+        fn register(&mut self, _: RawFd, _: u64, _: Interest, _: Trigger) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn modify(&mut self, _: RawFd, _: u64, _: Interest, _: Trigger) -> io::Result<()> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn rearm(&mut self, _: RawFd, _: u64, _: Interest) -> io::Result<()> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn rearms(&self) -> Interest {
+            Interest::NONE
+        }
+
+        fn remove(&mut self, _: RawFd) -> io::Result<()> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn wait(&mut self, _: &mut Vec<Event>, _: Option<Duration>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn notifier(&self) -> Arc<dyn Notify> {
+            Arc::new(Self)
+        }
+
+        fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+    }
+
+    impl Notify for Idle {
+        fn ring(&self) {}
+    }
+
+    fn idle_loop() -> Runner {
+        let event_loop = EventLoop::with(Box::new(Idle), Box::new(Manual::new())).unwrap();
+        event_loop.set_panic_policy(PanicPolicy::Propagate);
+        event_loop.into()
+    }
 
     fn born<F: Future<Output: 'static> + 'static>(local: &Local, future: F) -> Joined<F::Output> {
         Nascent::<F>::new(future).born(Birth {
@@ -557,13 +609,13 @@ mod tests {
 
     #[test]
     fn a_cell_is_freed_with_its_last_reference_or_its_last_waker_wherever_that_is() {
-        let sim = SimLoop::new(1);
-        let inbox = sim.inbox();
+        let runner = idle_loop();
+        let inbox = runner.inbox();
         let before = Arc::strong_count(&inbox);
         for wakers in 0..3 {
             let held = Rc::new(());
             let future = Rc::clone(&held);
-            let task = born(&sim, async move { drop(future) });
+            let task = born(&runner, async move { drop(future) });
             let kept: Vec<Waker> = (0..wakers)
                 .map(|_| task.cell().with_waker(Waker::clone))
                 .collect();
@@ -589,8 +641,8 @@ mod tests {
     #[test]
     fn whoever_lets_go_last_frees_after_all_that_the_others_did() {
         for waker_is_last in [true, false] {
-            let sim = SimLoop::new(1);
-            let task = born(&sim, async {});
+            let runner = idle_loop();
+            let task = born(&runner, async {});
             let waker = task.cell().with_waker(Waker::clone);
             let gone = AtomicBool::new(false);
             let wait = || {
@@ -636,8 +688,8 @@ mod tests {
 
     #[test]
     fn what_panics_as_it_goes_is_dropped_once_and_its_cell_is_freed() {
-        let sim = SimLoop::new(1);
-        let inbox = sim.inbox();
+        let runner = idle_loop();
+        let inbox = runner.inbox();
         let before = Arc::strong_count(&inbox);
         let drops = Rc::new(Cell::new(0));
         let future = |touchy: Touchy| async move {
@@ -646,9 +698,9 @@ mod tests {
         // Never a task's; never polled; dropped by hand.
         let nascent: Nascent<_> = Nascent::new(future(Touchy(Rc::clone(&drops))));
         assert!(catch(|| drop(nascent)).is_err());
-        let task = born(&sim, future(Touchy(Rc::clone(&drops))));
+        let task = born(&runner, future(Touchy(Rc::clone(&drops))));
         assert!(catch(|| drop(task)).is_err());
-        let task = born(&sim, future(Touchy(Rc::clone(&drops))));
+        let task = born(&runner, future(Touchy(Rc::clone(&drops))));
         assert!(task.cell().drop_future().is_err());
         assert!(task.cell().drop_future().is_ok(), "it is gone");
         drop(task);
@@ -657,7 +709,7 @@ mod tests {
 
     #[test]
     fn an_output_is_moved_out_and_back_and_dropped_once() {
-        let sim = SimLoop::new(1);
+        let runner = idle_loop();
         let drops = Rc::new(Cell::new(0));
         struct Counts(Rc<Cell<u32>>);
         impl Drop for Counts {
@@ -666,14 +718,14 @@ mod tests {
             }
         }
         let counts = Counts(Rc::clone(&drops));
-        let task = sim.spawn(async move { counts });
+        let task = runner.spawn(async move { counts });
         assert!(
             Joined::<u8>::of(task.cell()).is_none(),
             "it is of another type"
         );
         assert!(task.task.take().is_none(), "there is none yet");
-        let mut sim = sim;
-        sim.event_loop().turn_now().unwrap();
+        let mut runner = runner;
+        runner.event_loop().turn_now().unwrap();
         let again = Joined::<Counts>::of(task.cell()).unwrap();
         let taken = again.take().unwrap();
         assert!(task.task.take().is_none(), "T4: it is delivered once");
@@ -688,10 +740,10 @@ mod tests {
     #[test]
     fn a_future_that_borrows_from_itself_is_polled_in_its_place_and_one_that_is_polled_is_left_alone()
      {
-        let mut sim = SimLoop::new(1);
+        let mut runner = idle_loop();
         let me: Rc<Cell<Option<CellRef>>> = Rc::default();
         let mine = Rc::clone(&me);
-        let task = sim.spawn(async move {
+        let task = runner.spawn(async move {
             let list = [1, 2, 3];
             let (first, rest) = list.split_first().unwrap();
             crate::yield_now().await;
@@ -703,7 +755,7 @@ mod tests {
             first + rest.iter().sum::<i32>()
         });
         me.set(Some(task.cell().clone()));
-        assert_eq!(sim.run(task).unwrap().unwrap(), 6);
+        assert_eq!(runner.run(task).unwrap().unwrap(), 6);
     }
 
     #[test]

@@ -276,7 +276,7 @@ fn go_on(panic: Option<Payload>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::wakers;
+    use readily_testing::wakers;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
     use std::task::Wake;

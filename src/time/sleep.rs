@@ -113,7 +113,7 @@ impl Sleep {
     /// # Examples
     ///
     /// ```
-    /// use readily::testing::SimLoop;
+    /// use readily_testing::SimLoop;
     /// use readily::{gather, sleep};
     /// use std::time::Duration;
     ///

@@ -2,8 +2,8 @@
 //! ends their waits, and the few socket calls a loop needs.
 //!
 //! The `unsafe` code of the project is here, one operation to a block, each with its argument; the
-//! one exception is the allocation of a task, in the crate above. This crate knows nothing of
-//! loops: it speaks descriptors, `u64` tokens and the kernel's own bits.
+//! exceptions are the allocation of a task, in the crate above, and two files of the tools for tests.
+//! This crate knows nothing of loops: it speaks descriptors, `u64` tokens and the kernel's own bits.
 //!
 //! *Safe* promises that no call here can touch memory it does not own, and that a
 //! descriptor which is returned is owned by exactly one value and closed with it. Pollers
@@ -99,10 +99,11 @@ pub use unix::pipe::Notifier as PipeNotifier;
 pub mod blocks;
 pub mod inline_fn;
 pub mod kq_abi;
-pub mod odd_waker;
+pub use fresh::{SEND_FLAGS, pipe};
+pub use same_file::is_same as is_same_file;
 pub use unix::close::close;
 pub use unix::file_id::FileId;
-pub use unix::{clock, for_tests, fork, nonblocking, poll, socket, transfer};
+pub use unix::{clock, fork, nonblocking, poll, socket, transfer};
 
 /// The error numbers that pollers speak of, so that nobody above needs `libc` for them.
 pub mod errno {
@@ -115,6 +116,17 @@ pub mod errno {
 
 use std::ffi::c_int;
 use std::io;
+use std::os::fd::OwnedFd;
+
+/// Makes a TCP socket (IPv4) that is neither connected nor bound, as every new socket here:
+/// close-on-exec and non-blocking.
+///
+/// # Errors
+///
+/// Those of `socket(2)`.
+pub fn unconnected_tcp() -> io::Result<OwnedFd> {
+    fresh::socket(libc::AF_INET, libc::SOCK_STREAM)
+}
 
 /// Takes a call's answer: minus one means that `errno` has the reason.
 #[inline]

@@ -11,8 +11,8 @@ mod broken_poller;
 
 use broken_poller::{Broken, Way};
 use readily::poll::portable::PollPoller;
-use readily::testing::Kernel;
-use readily::testing::conformance::{PROMISES, Promise, World};
+use readily_testing::Kernel;
+use readily_testing::conformance::{PROMISES, Promise, World};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

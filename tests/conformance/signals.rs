@@ -7,7 +7,7 @@
 //! Not in the notes; it is what N7's "wait for events" is exposed to.
 
 use readily::poll::portable::PollPoller;
-use readily::testing::conformance::{GUARD, World};
+use readily_testing::conformance::{GUARD, World};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

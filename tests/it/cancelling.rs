@@ -2,11 +2,11 @@
 
 use crate::support::{Dropped, Log, guard, strict_loop, strict_run, turn_times};
 use readily::group::{Child, NoValue};
-use readily::testing::{Deed, SimLoop, in_one_turn, orders};
 use readily::{
     CancellationToken, JoinError, JoinSet, TaskGroup, TaskState, all_tasks, create_future,
     current_task, sleep, spawn, yield_now,
 };
+use readily_testing::{Deed, SimLoop, in_one_turn, orders};
 use std::cell::RefCell;
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -402,7 +402,7 @@ fn whoever_hears_of_a_cancelled_token_finds_all_below_it_cancelled() {
         static SEEN: RefCell<Vec<bool>> = const { RefCell::new(Vec::new()) };
     }
     let _guard = guard!();
-    let looks = readily::testing::wakers::calling(
+    let looks = readily_testing::wakers::calling(
         || {
             let below = BELOW.with_borrow(|below| below.iter().all(|t| t.is_cancelled()));
             let again = BELOW.with_borrow(|below| below[0].cancel());
@@ -429,7 +429,7 @@ fn who_gives_up_waiting_for_a_set_leaves_no_waker_behind() {
     let mut set = JoinSet::new();
     set.spawn_on(&event_loop, pending::<()>());
     turn_times(&mut event_loop, 1);
-    let (waker, count) = readily::testing::wakers::counting();
+    let (waker, count) = readily_testing::wakers::counting();
     let mut waits = Box::pin(set.join_next());
     let mut cx = std::task::Context::from_waker(&waker);
     assert!(waits.as_mut().poll(&mut cx).is_pending());
@@ -445,7 +445,7 @@ fn a_guard_that_goes_in_a_panic_survives_a_waker_that_panics() {
     let _guard = guard!();
     let token = CancellationToken::new();
     let mut waits = token.cancelled();
-    let waker = readily::testing::wakers::panicking();
+    let waker = readily_testing::wakers::panicking();
     let mut cx = std::task::Context::from_waker(&waker);
     assert!(std::pin::Pin::new(&mut waits).poll(&mut cx).is_pending());
     let own = token.clone();

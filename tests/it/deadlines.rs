@@ -3,8 +3,8 @@
 use crate::support::{
     Count, Log, collect_unhandled, guard, listener, manual_loop, turn_times, turn_until,
 };
-use readily::poll::sim::Kernel;
 use readily::{Callbacks, Closures, Cx, EventLoop, Interest, Key, PanicPolicy};
+use readily_testing::sim::Kernel;
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -57,9 +57,9 @@ fn a_host_waits_for_one_descriptor_and_one_deadline() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_host_comes_back_for_what_a_kqueue_poller_has_still_to_look_at() {
+    use readily::Trigger;
     use readily::clock::Monotonic;
-    use readily::poll::kqueue::KqueuePoller;
-    use readily::{Trigger, testing::Personality};
+    use readily_testing::{Personality, emulated};
 
     let _guard = guard!();
     for system in [
@@ -67,7 +67,7 @@ fn a_host_comes_back_for_what_a_kqueue_poller_has_still_to_look_at() {
         Personality::Apple,
         Personality::NetBsd,
     ] {
-        let poller = Box::new(KqueuePoller::emulated(system).unwrap());
+        let poller = Box::new(emulated::poller(system).unwrap());
         let mut event_loop = EventLoop::with(poller, Box::new(Monotonic::new())).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let log = Log::default();

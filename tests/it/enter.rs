@@ -1,11 +1,11 @@
 //! Which loop is current: before, during and after callbacks that enter or turn another one.
 
 use crate::support::{Log, collect_unhandled, guard, strict_loop, strict_runner, turn_times};
-use readily::testing::SimLoop;
 use readily::{
     BUDGET, Closures, EventLoop, Handle, Interest, Local, Runner, consume_budget, current_task,
     sleep, spawn, task_local, yield_now,
 };
+use readily_testing::SimLoop;
 use std::cell::RefCell;
 use std::io::Write;
 use std::mem::forget;

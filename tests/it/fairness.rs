@@ -1,11 +1,11 @@
 //! Nobody keeps the loop to himself: whatever is always ready leaves a timer late by a turn or two,
 //! and not by as long as it likes.
 
-use readily::testing::SimLoop;
 use readily::{
     BUDGET, CancellationToken, Closures, Elapsed, Event, Interest, Lock, Queue, Task,
     consume_budget, create_future, gather, sleep, spawn, wait_for, yield_now,
 };
+use readily_testing::SimLoop;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;

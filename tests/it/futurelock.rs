@@ -4,8 +4,8 @@
 //! All of it in virtual time, where an hour costs nothing and a loop that waits for ever says so.
 
 use readily::sync::{Lock, Queue, Semaphore};
-use readily::testing::SimLoop;
 use readily::{Either, Futurelock, Origin, Unhandled, select, sleep, spawn, wait_for, yield_now};
+use readily_testing::SimLoop;
 use std::cell::RefCell;
 use std::future::pending;
 use std::pin::pin;

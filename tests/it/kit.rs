@@ -4,7 +4,7 @@
 //! which is what the watch of a guarded test ends. How much time it takes otherwise is not asked.
 
 use crate::support::guard;
-use readily::testing::Kernel;
+use readily_testing::Kernel;
 use std::net::SocketAddr;
 
 #[test]

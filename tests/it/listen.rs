@@ -5,9 +5,9 @@ use crate::support::{
     strict_loop, strict_run, strict_runner, turn_times, turn_until, turns_in,
 };
 use readily::io::{TcpListener, TcpStream};
-use readily::poll::sim::Kernel;
-use readily::testing::SimLoop;
 use readily::{Accepted, Closures, Cx, EventLoop, Interest, Key, sleep, spawn};
+use readily_testing::SimLoop;
+use readily_testing::sim::Kernel;
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net;

@@ -300,8 +300,7 @@ fn bytes_around_an_urgent_one_are_read_by_who_did_not_ask_for_it() {
 #[test]
 #[cfg(target_os = "linux")]
 fn bytes_behind_an_urgent_one_are_read_where_it_is_not_reported() {
-    use readily::poll::kqueue::KqueuePoller;
-    use readily::testing::Personality;
+    use readily_testing::{Personality, emulated};
 
     let _guard = guard!();
     for system in [
@@ -309,7 +308,7 @@ fn bytes_behind_an_urgent_one_are_read_where_it_is_not_reported() {
         Personality::FreeBsd,
         Personality::NetBsd,
     ] {
-        let poller = KqueuePoller::emulated(system).unwrap();
+        let poller = emulated::poller(system).unwrap();
         let mut runner = Runner::builder().poller(poller).build().unwrap();
         runner.run(read_around_an_urgent_byte()).unwrap();
     }

@@ -5,11 +5,11 @@ use crate::support::{self, Log, collect_unhandled, guard, strict_loop, strict_ru
 use readily::clock::Manual;
 use readily::io::{Source, TcpListener, TcpStream};
 use readily::poll::portable::PollPoller;
-use readily::testing::SimLoop;
 use readily::{
     CancellationToken, Closures, Error, Handle, Interest, Kind, Lock, Origin, PanicPolicy, Runner,
     Unhandled, spawn, yield_now,
 };
+use readily_testing::SimLoop;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;

@@ -1,11 +1,11 @@
 //! What was seen need not be reported, what nobody has seen must be, and what came out is not lost to
 //! what goes wrong afterwards.
 
-use readily::testing::SimLoop;
 use readily::{
     JoinError, Local, PanicPolicy, ReturnWhen, Runner, Task, TaskGroup, create_future, gather, run,
     sleep, spawn, wait, wait_for, yield_now,
 };
+use readily_testing::SimLoop;
 use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::pin::Pin;

@@ -5,9 +5,9 @@ use crate::support::{
     Log, drain, guard, is_nonblocking, listener, strict_loop, strict_run, tcp_pair, turn_until,
 };
 use readily::io::{Direction, Source, TcpListener, TcpStream};
-use readily::testing::record;
 use readily::{Accepted, Closures, Cx, EventLoop, Interest, PanicPolicy, wait_for};
-use readily_sys::for_tests::make_blocking;
+use readily_testing::for_tests::make_blocking;
+use readily_testing::record;
 use std::fs::File;
 use std::io::{ErrorKind, PipeReader, PipeWriter, Write, pipe};
 use std::net;
@@ -284,7 +284,7 @@ fn nonblocking_after_each_end<const N: usize>(
 #[cfg(target_os = "linux")]
 fn open_files_can_be_compared() -> bool {
     let (one, _other) = UnixStream::pair().unwrap();
-    readily_sys::for_tests::is_same_file(one.as_fd(), one.as_fd()).is_some()
+    readily_testing::for_tests::is_same_file(one.as_fd(), one.as_fd()).is_some()
 }
 
 /// R131: an eventfd, a timerfd and an epoll are one inode. What came non-blocking is never made blocking, and

@@ -8,12 +8,12 @@
 
 use super::fairness::{TEN, assert_soon, late};
 use readily::sync::{Barrier, Condition, Event, Lock, Semaphore};
-use readily::testing::SimLoop;
 use readily::{
     BUDGET, CancellationToken, Either, Elapsed, JoinSet, Queue, RemoteTask, ReturnWhen, Task,
     TaskGroup, as_completed, consume_budget, gather, race, select, sleep, spawn, timeout,
     try_gather, unbudgeted, wait, wait_for, yield_now,
 };
+use readily_testing::SimLoop;
 use std::cell::Cell;
 use std::future::{pending, ready};
 use std::pin::pin;

@@ -5,8 +5,8 @@ use crate::support::{
     wall,
 };
 use readily::clock::Clock;
-use readily::testing::SimLoop;
 use readily::{Elapsed, Handle, TimerHandle, gather, sleep, sleep_until, wait_for};
+use readily_testing::SimLoop;
 use std::cell::RefCell;
 use std::future::pending;
 use std::rc::Rc;

@@ -8,7 +8,7 @@ use readily::poll::portable::PollPoller;
 use readily::{
     Closures, Error, EventLoop, Interest, PanicPolicy, Runner, spawn, wait_for, yield_now,
 };
-use readily_sys::for_tests::unconnected_tcp;
+use readily_testing::for_tests::unconnected_tcp;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -6,8 +6,8 @@
 //!
 //! In the notes: what a Task answers, whatever happens to it (N15, N16). Rules: T1–T4, W3.
 
-use readily::testing::{SimLoop, wakers};
 use readily::{JoinError, PanicPolicy, Task, TaskRef, TaskState, all_tasks, current_task};
+use readily_testing::{SimLoop, wakers};
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomPinned;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -2,11 +2,11 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
 use readily::{
     BUDGET, Either, Future, Promise, as_completed, consume_budget, create_future, gather, race,
     race_fair, select, sleep, spawn, try_gather, wait_for, yield_now,
 };
+use readily_testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
 use std::cell::RefCell;
 use std::future::{pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -162,7 +162,7 @@ proptest! {
         given_up in vec(any::<bool>(), 1..6),
     ) {
         let order = flat(&batches);
-        let mut sim = SimLoop::with(readily::testing::Faults::none());
+        let mut sim = SimLoop::with(readily_testing::Faults::none());
         sim.run(wait_for(HOUR, async {
             let (promises, futures) = promised(MANY);
             let (futures, seen): (Vec<_>, Vec<_>) = futures.into_iter().map(spy).unzip();

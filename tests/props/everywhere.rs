@@ -3,11 +3,11 @@
 
 use crate::kernels::KERNELS;
 use readily::io::{TcpListener, TcpStream};
-use readily::testing::{Deed, Faults, SimLoop, in_one_turn, orders};
 use readily::{
     Elapsed, Future, FutureError, Promise, Task, create_future, gather, sleep, spawn, try_gather,
     wait_for, yield_now,
 };
+use readily_testing::{Deed, Faults, SimLoop, in_one_turn, orders};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;

@@ -4,11 +4,11 @@ use super::scripted::{PLANTED, hush};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::group::ChildError;
-use readily::testing::{Deed, SimLoop, by_hand, in_one_turn, orders, wakers};
 use readily::{
     CancellationToken, FutureError, JoinSet, PanicPolicy, TaskGroup, create_future, inherit, sleep,
     spawn, task_local, wait_for, yield_now,
 };
+use readily_testing::{Deed, SimLoop, by_hand, in_one_turn, orders, wakers};
 use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::rc::Rc;

@@ -13,8 +13,8 @@ use readily::sync::broadcast::{self, TryRecvError};
 use readily::sync::{
     Barrier, Lock, PriorityQueue, Queue, Reservation, Semaphore, Shut, channel, oneshot, watch,
 };
-use readily::testing::{SimLoop, wakers};
 use readily::{CancellationToken, JoinSet, PanicPolicy, RemoteTask};
+use readily_testing::{SimLoop, wakers};
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;

@@ -8,9 +8,9 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::poll::sim::{Fd, Kernel, Personality};
 use readily::poll::{AnyKernel, Event, Interest, Notify, Poller, Trigger};
 use readily::{Closures, Error, EventLoop, Key};
+use readily_testing::sim::{Fd, Kernel, Personality};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;

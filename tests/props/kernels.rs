@@ -5,8 +5,8 @@
 //! callbacks are told does not (L7), and these are the tests of that.
 
 use readily::poll::Poller;
-use readily::testing::{Fd, Kernel, Personality};
 use readily::{Closures, EventLoop, Interest, Trigger};
+use readily_testing::{Fd, Kernel, Personality};
 use std::cell::RefCell;
 use std::io;
 use std::net::Shutdown;

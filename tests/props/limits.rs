@@ -3,12 +3,12 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::sync::oneshot;
-use readily::testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
 use readily::{
     Either, Elapsed, MissedTick, PanicPolicy, ScopeOver, Task, TimeoutScope, create_future,
     fresh_now, gather, interval, interval_at, select, sleep, sleep_until, sleep_until_system,
     spawn, timeout, timeout_at, wait_for, yield_now,
 };
+use readily_testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
 use std::cell::{Cell, RefCell};
 use std::future::{pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -5,11 +5,11 @@ use crate::kernels::KERNELS;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
 use readily::poll::{AnyKernel, Event, Interest, Notify, Poller, Trigger};
-use readily::testing::strategies::{
+use readily::{Callbacks, Cx, Readiness};
+use readily_testing::strategies::{
     Program, Report, Scripted, Violation, faults, personality, program, refusals,
 };
-use readily::testing::{Faults, Kernel, SimLoop};
-use readily::{Callbacks, Cx, Readiness};
+use readily_testing::{Faults, Kernel, SimLoop};
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;

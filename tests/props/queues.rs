@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use readily::sync::{
     GetError, LifoQueue, PriorityQueue, PutError, Queue, Reservation, Shut, Store,
 };
-use readily::testing::{Deed, SimLoop, in_one_turn, orders};
 use readily::{Task, gather, spawn, wait_for, yield_now};
+use readily_testing::{Deed, SimLoop, in_one_turn, orders};
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use readily::sync::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, Permit, Semaphore,
 };
-use readily::testing::{ByHand, Deed, SimLoop, by_hand, in_one_turn, orders, wakers};
 use readily::{PanicPolicy, Task, sleep, spawn, wait_for, yield_now};
+use readily_testing::{ByHand, Deed, SimLoop, by_hand, in_one_turn, orders, wakers};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use readily::sync::{
     Barrier, Condition, Event, Lock, PriorityQueue, Queue, Semaphore, broadcast, oneshot, watch,
 };
-use readily::testing::wakers;
+use readily_testing::wakers;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;

@@ -2,11 +2,11 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
 use readily::{
     Either, JoinError, PanicPolicy, ReturnWhen, Shielded, Task, Unhandled, create_future,
     fresh_now, select, shield, sleep, spawn, wait, wait_for, yield_now,
 };
+use readily_testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
 use std::cell::{Cell, RefCell};
 use std::future::{pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -4,7 +4,7 @@
 //! name between backquotes, and in the plans (fences of `text`), is looked up in the sources as
 //! text: no more than that the word is there, in a file of its owner.
 
-use super::{none, read, root, shown, sources};
+use super::{LIBRARIES, none, read, root, shown, sources};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -56,6 +56,9 @@ impl Source {
 
     /// Whether it is a module of this name, or below one.
     fn is_in_module(&self, module: &str) -> bool {
+        if module == "readily_testing" {
+            return self.path.starts_with("testing/src/");
+        }
         let below = format!("/{module}/");
         self.path.ends_with(&format!("/{module}.rs")) || self.path.contains(&below)
     }
@@ -63,8 +66,11 @@ impl Source {
 
 /// All but this file, which names what is not there.
 fn all_sources() -> Vec<Source> {
-    let folders = ["src", "sys/src", "tests", "examples"];
-    let paths = folders.iter().flat_map(|folder| sources(folder));
+    let folders = ["tests", "examples"];
+    let paths = LIBRARIES
+        .iter()
+        .chain(&folders)
+        .flat_map(|folder| sources(folder));
     let others = paths.filter(|path| !path.ends_with("tidy/names.rs"));
     others.map(|path| Source::of(&path)).collect()
 }

@@ -186,7 +186,7 @@ fn a_name_or_a_test_that_is_not_there_is_found() {
     let page = "
 | `run` | `run` | | `it/tasks::nobody` |
 | `x` | `Task::nothing` | | `src/base/slab::an_old_key_finds_nothing_when_its_slot_has_a_new_owner` |
-| `y` | `nothing`, `sync::nothing`, `testing::SimLoop` | | |
+| `y` | `nothing`, `sync::nothing`, `io::TcpStream` | | |
 | `z` | *left out* | because | |
 ";
     let expected = [

@@ -15,7 +15,7 @@ use crate::unix::socket::{set_nonblocking, set_option};
 use crate::{cvt, uninterrupted};
 
 /// Against the signal there is nothing to say per write: `SO_NOSIGPIPE` is set on the socket.
-pub(crate) const SEND_FLAGS: c_int = libc::MSG_DONTWAIT;
+pub const SEND_FLAGS: c_int = libc::MSG_DONTWAIT;
 /// A send to a full buffer waits in spite of `MSG_DONTWAIT`: the kernel looks at the socket's own state
 /// (`SS_NBIO`) and at a flag that programs cannot give (`MSG_NBIO`).
 pub(crate) const SEND_WAITS: bool = true;
@@ -50,7 +50,11 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)>
 }
 
 /// Makes a pipe: its reading and its writing end.
-pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+///
+/// # Errors
+///
+/// Those of `pipe(2)`.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
     // SAFETY: `ends` has space for the two numbers that are written.
     cvt(unsafe { libc::pipe(ends.as_mut_ptr()) })?;

@@ -251,7 +251,8 @@ fn option(fd: RawFd, name: c_int) -> io::Result<c_int> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{for_tests, socket};
+    use crate::socket;
+    use crate::unix::for_tests::set_linger;
     use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
     use std::os::fd::{AsFd, AsRawFd};
     use std::os::unix::net::UnixStream;
@@ -270,7 +271,7 @@ mod tests {
             writes,
             named: false,
         };
-        let (reader, writer) = for_tests::pipe().unwrap();
+        let (reader, writer) = crate::pipe().unwrap();
         assert_eq!(file(reader.as_raw_fd()).unwrap(), pipe(true, false));
         assert_eq!(file(writer.as_raw_fd()).unwrap(), pipe(false, true));
         let (listener, client, _server) = tcp_pair();
@@ -296,7 +297,7 @@ mod tests {
         let state = |fd: RawFd| tcp(fd).unwrap().state;
         assert_eq!(state(listener.as_raw_fd()), TcpState::Listening);
         assert_eq!(tcp(listener.as_raw_fd()).unwrap().pending, 0);
-        let fresh = for_tests::unconnected_tcp().unwrap();
+        let fresh = crate::unconnected_tcp().unwrap();
         assert_eq!(state(fresh.as_raw_fd()), TcpState::Closed);
         assert!(!tcp(fresh.as_raw_fd()).unwrap().was_connected);
         for end in [&client, &server] {
@@ -313,7 +314,8 @@ mod tests {
     #[test]
     fn an_error_can_still_be_taken_after_the_state_was_asked_for() {
         let (_listener, client, server) = tcp_pair();
-        for_tests::reset(server.into()).unwrap();
+        set_linger(server.as_fd(), 0).unwrap();
+        drop(server);
         let fd = client.as_raw_fd();
         let mut set = crate::poll::PollSet::new();
         set.push(fd, 0);

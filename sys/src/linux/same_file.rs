@@ -11,7 +11,8 @@ const KCMP_FILE: c_int = 0;
 
 /// Whether `fd` and the number `other` are one open file; a number that is not open is none. `None` if kernel
 /// or sandbox refuse to say.
-pub(crate) fn is_same(fd: BorrowedFd<'_>, other: RawFd) -> Option<bool> {
+#[must_use]
+pub fn is_same(fd: BorrowedFd<'_>, other: RawFd) -> Option<bool> {
     // SAFETY: takes nothing, touches no memory. The thread and not the process: the main thread may have
     // ended, and has no descriptors then.
     let own = unsafe { libc::syscall(libc::SYS_gettid) };

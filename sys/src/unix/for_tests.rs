@@ -1,58 +1,12 @@
-//! What tests do to descriptors and programs do not: a reset, a number of one's choice.
+//! What the unit tests of several modules do that needs a call of the system: a lingering socket, a child.
 //!
-//! They stand here because each needs a call that the standard library has not, and all the
-//! unsafe code is in this crate. They are safe for the same reasons as the rest of it: who is
-//! changed is borrowed, what is made has one owner, and nobody's descriptor is closed.
-//!
-//! Not in the notes; the promises of a poller (N2) are tried with these.
+//! Not in the notes.
 
 use std::ffi::c_int;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
-use crate::{cvt, cvt_size, fresh, nonblocking, same_file, uninterrupted};
-
-/// Makes a pipe: its reading and its writing end.
-///
-/// # Errors
-///
-/// Too many descriptors.
-pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    fresh::pipe()
-}
-
-/// Makes `fd` wait, as whoever shares its open file may do at any time.
-///
-/// # Errors
-///
-/// Those of `fcntl(2)`.
-pub fn make_blocking(fd: BorrowedFd<'_>) -> io::Result<()> {
-    nonblocking::clear(fd)
-}
-
-/// Whether both are one open file; `None` if the system does not say.
-#[must_use]
-pub fn is_same_file(fd: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Option<bool> {
-    same_file::is_same(fd, other.as_raw_fd())
-}
-
-/// Makes a TCP socket that is connected to nobody.
-///
-/// # Errors
-///
-/// Too many descriptors.
-pub fn unconnected_tcp() -> io::Result<OwnedFd> {
-    fresh::socket(libc::AF_INET, libc::SOCK_STREAM)
-}
-
-/// Closes a connection with a reset instead of an end (`SO_LINGER` of zero).
-///
-/// # Errors
-///
-/// Those of `setsockopt(2)`; closed it is all the same.
-pub fn reset(fd: OwnedFd) -> io::Result<()> {
-    set_linger(fd.as_fd(), 0)
-}
+use crate::cvt;
 
 /// Lets `close(2)` take care of unsent bytes for so many seconds (`SO_LINGER`).
 pub(crate) fn set_linger(fd: BorrowedFd<'_>, seconds: c_int) -> io::Result<()> {
@@ -68,74 +22,7 @@ pub(crate) fn set_linger(fd: BorrowedFd<'_>, seconds: c_int) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends one byte out of band (`MSG_OOB`).
-///
-/// # Errors
-///
-/// Those of `send(2)` except `EINTR`.
-pub fn send_urgent(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let flags = libc::MSG_OOB | fresh::SEND_FLAGS;
-    uninterrupted(|| {
-        // SAFETY: one byte is read from a constant; the descriptor is borrowed, so it is open.
-        cvt_size(unsafe { libc::send(fd.as_raw_fd(), [1u8].as_ptr().cast(), 1, flags) })
-    })?;
-    Ok(())
-}
-
-/// Makes another descriptor for the same open file, under this number, which is free. Not
-/// `dup2(2)`: that would close the number's owner behind its back.
-///
-/// # Errors
-///
-/// `AlreadyExists` for a number that is not free, `EINVAL` for one beyond the limit.
-pub fn duplicate_at(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: takes numbers, touches no memory; the descriptor is borrowed, so it is open.
-    let made = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, number) })?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
-    let made = unsafe { OwnedFd::from_raw_fd(made) };
-    // The call gives the first free number from there on.
-    match made.as_raw_fd() == number {
-        true => Ok(made),
-        false => Err(io::ErrorKind::AlreadyExists.into()),
-    }
-}
-
-/// Whether it is closed by `exec`.
-///
-/// # Errors
-///
-/// Those of `fcntl(2)`.
-pub fn closes_on_exec(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    // SAFETY: takes numbers, touches no memory; the descriptor is borrowed, so it is open.
-    let flags = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) })?;
-    Ok(flags & libc::FD_CLOEXEC != 0)
-}
-
-/// Allows this process `count` descriptors, or as many as it may be allowed, where that is more
-/// than now.
-///
-/// # Errors
-///
-/// Those of `setrlimit(2)`.
-pub fn allow_descriptors(count: u32) -> io::Result<()> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: `limit` is a live local with space for the structure that is written.
-    cvt(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
-    let wanted = libc::rlim_t::from(count).min(limit.rlim_max);
-    if limit.rlim_cur >= wanted {
-        return Ok(());
-    }
-    limit.rlim_cur = wanted;
-    // SAFETY: `limit` is a live local that is only read.
-    cvt(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
-    Ok(())
-}
-
 /// Whether `says` is true in a child of this process. One that hangs is ended by an alarm.
-#[cfg(test)]
 pub(crate) fn told_in_a_child(says: impl FnOnce() -> bool) -> io::Result<bool> {
     // SAFETY: the child of this threaded process looks at memory, makes system calls and allocates, which
     // the C library allows in a child, and calls `_exit`: it waits for no lock of another thread.
@@ -151,43 +38,4 @@ pub(crate) fn told_in_a_child(says: impl FnOnce() -> bool) -> io::Result<bool> {
     // SAFETY: `status` has space for the number that is written; the child is ours.
     cvt(unsafe { libc::waitpid(pid, &raw mut status, 0) })?;
     Ok(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{socket, transfer};
-
-    #[test]
-    fn a_number_that_is_taken_is_not_taken_over() {
-        let (reader, writer) = pipe().unwrap();
-        let taken = duplicate_at(reader.as_fd(), writer.as_raw_fd()).unwrap_err();
-        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(transfer::write_waiting(writer.as_fd(), b"a").unwrap(), 1);
-        allow_descriptors(2048).unwrap();
-        let twin = duplicate_at(reader.as_fd(), 900).unwrap();
-        assert_eq!(twin.as_raw_fd(), 900);
-        assert!(closes_on_exec(twin.as_fd()).unwrap());
-        assert_eq!(
-            transfer::read_waiting(twin.as_fd(), &mut [0; 2]).unwrap(),
-            1
-        );
-    }
-
-    #[test]
-    fn what_is_no_socket_can_neither_be_reset_nor_sent_to() {
-        let (reader, writer) = pipe().unwrap();
-        let no_socket = |answer: io::Result<()>| answer.unwrap_err().raw_os_error();
-        assert_eq!(no_socket(send_urgent(writer.as_fd())), Some(libc::ENOTSOCK));
-        assert_eq!(no_socket(reset(reader)), Some(libc::ENOTSOCK));
-    }
-
-    #[test]
-    fn a_limit_is_raised_and_never_lowered() {
-        allow_descriptors(2048).unwrap();
-        allow_descriptors(1).unwrap();
-        let socket = unconnected_tcp().unwrap();
-        assert!(!socket::is_connected(socket.as_fd()).unwrap());
-        assert!(duplicate_at(socket.as_fd(), 1500).is_ok());
-    }
 }

@@ -99,7 +99,7 @@ impl ForkGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::for_tests::told_in_a_child;
+    use crate::unix::for_tests::told_in_a_child;
 
     #[test]
     fn a_child_knows_that_it_is_one_and_the_parent_does_not() {

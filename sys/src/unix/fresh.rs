@@ -14,7 +14,7 @@ use crate::{cvt, uninterrupted};
 
 /// Flags with which a write to a dead peer gives an error and not `SIGPIPE`, and to a full buffer one
 /// instead of a wait for room.
-pub(crate) const SEND_FLAGS: c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+pub const SEND_FLAGS: c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
 /// Whether a send waits for room in spite of them.
 pub(crate) const SEND_WAITS: bool = false;
 
@@ -42,7 +42,11 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)>
 }
 
 /// Makes a pipe: its reading and its writing end.
-pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+///
+/// # Errors
+///
+/// Those of `pipe(2)`.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
     // SAFETY: `ends` has space for the two numbers that are written.
     cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;

@@ -4,7 +4,8 @@ pub(crate) mod address;
 pub mod clock;
 pub(crate) mod close;
 pub(crate) mod file_id;
-pub mod for_tests;
+#[cfg(test)]
+pub(crate) mod for_tests;
 pub mod fork;
 pub mod nonblocking;
 pub(crate) mod pipe;

@@ -220,8 +220,12 @@ pub(crate) fn set(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Makes `fd` blocking.
-pub(crate) fn clear(fd: BorrowedFd<'_>) -> io::Result<()> {
+/// Makes `fd` blocking: its operations wait.
+///
+/// # Errors
+///
+/// Those of `fcntl(2)`.
+pub fn clear(fd: BorrowedFd<'_>) -> io::Result<()> {
     let flags = flags(fd)?;
     set_flags(fd, flags & !libc::O_NONBLOCK)
 }
@@ -278,7 +282,7 @@ mod tests {
             own.release(undone.as_fd());
             is_held && apart
         };
-        assert!(crate::for_tests::told_in_a_child(says).unwrap());
+        assert!(crate::unix::for_tests::told_in_a_child(says).unwrap());
         drop(locked);
         holding.release(ours.as_fd());
         assert!(
@@ -383,7 +387,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let stream = OwnedFd::from(stream);
-        crate::for_tests::set_linger(stream.as_fd(), 1).unwrap();
+        crate::unix::for_tests::set_linger(stream.as_fd(), 1).unwrap();
         hold(stream.as_fd()).unwrap().release(stream.as_fd());
         assert!(is_nonblocking(&stream));
     }

@@ -5,6 +5,7 @@
 use std::os::fd::{BorrowedFd, RawFd};
 
 /// `None`: the system does not say.
-pub(crate) fn is_same(_fd: BorrowedFd<'_>, _other: RawFd) -> Option<bool> {
+#[must_use]
+pub fn is_same(_fd: BorrowedFd<'_>, _other: RawFd) -> Option<bool> {
     None
 }

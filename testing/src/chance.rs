@@ -1,0 +1,77 @@
+//! Chance from a seed: the same numbers for the same seed, on every machine.
+//!
+//! What looks random in a test must be the same tomorrow, so it comes from here and nowhere else
+//! (xorshift64*): the faults of a kernel in memory, the order of a batch, the order of what is
+//! ready. It is quick, and good enough to choose by; it is no source of secrets.
+//!
+//! Not in the notes, in which nothing is left to chance.
+
+/// A source of numbers that depend on its seed only.
+#[derive(Clone, Debug)]
+pub(crate) struct Chance {
+    state: u64,
+}
+
+impl Chance {
+    /// Seeds that are near each other give numbers that are not.
+    pub(crate) fn seeded(seed: u64) -> Self {
+        let state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d;
+        Self {
+            // Any state but zero will do.
+            state: state.max(1),
+        }
+    }
+
+    /// A number below `bound`, which is not zero.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        let high = self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
+        high as usize % bound
+    }
+
+    /// Whether something with this chance out of 256 happens. A chance of zero costs nothing.
+    pub(crate) fn strikes(&mut self, chance: u8) -> bool {
+        chance != 0 && self.below(256) < usize::from(chance)
+    }
+
+    /// Any order of `items`, each as likely as the others.
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn the_same_seed_gives_the_same_numbers() {
+        let numbers = |seed| {
+            let mut chance = Chance::seeded(seed);
+            (0..50).map(|_| chance.below(1000)).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(7), numbers(7));
+        assert_ne!(numbers(7), numbers(8));
+    }
+
+    #[test]
+    fn every_order_comes_up_about_as_often() {
+        let mut counts: BTreeMap<[u8; 4], u32> = BTreeMap::new();
+        let mut chance = Chance::seeded(1);
+        for _ in 0..24_000 {
+            let mut items = [0, 1, 2, 3];
+            chance.shuffle(&mut items);
+            *counts.entry(items).or_default() += 1;
+        }
+        assert_eq!(counts.len(), 24);
+        assert!(
+            counts.values().all(|n| (800..1200).contains(n)),
+            "{counts:?}"
+        );
+    }
+}

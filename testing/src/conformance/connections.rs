@@ -1,0 +1,90 @@
+//! Promises about connections: the notes' *connect ready*, from both ends, and urgent data.
+//!
+//! How a connection came out is not told by readiness alone: a refused one is writable too. So
+//! these look at `SO_ERROR` and at the peer, as the loop does.
+//!
+//! In the notes this is the first branch of N7.
+
+use super::World;
+use readily::poll::{Interest, Readiness, Trigger};
+use std::io;
+
+pub(super) fn a_listener_is_readable_while_a_connection_waits(mut world: World) {
+    let (listener, address) = world.listener();
+    world.register(listener.number(), 1, Interest::READ, Trigger::Level);
+    assert_eq!(world.now(), []);
+    let _client = world.connect(address);
+    for _ in 0..2 {
+        assert_eq!(world.next_for(1), Readiness::READ);
+    }
+    listener.accept().expect("a connection waits");
+    assert_eq!(world.now(), []);
+}
+
+pub(super) fn a_listener_by_the_edge_tells_of_each_arrival(mut world: World) {
+    let (listener, address) = world.listener();
+    world.register(listener.number(), 1, Interest::READ, Trigger::Edge);
+    for _ in 0..3 {
+        let _client = world.connect(address);
+        assert_eq!(world.next_for(1), Readiness::READ);
+        assert_eq!(world.now(), [], "told twice");
+        listener.accept().expect("a connection waits");
+        let none = listener.accept().expect_err("there was one");
+        assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
+        world.rearm(listener.number(), 1, Interest::READ);
+        assert_eq!(world.now(), []);
+    }
+}
+
+pub(super) fn a_connection_that_is_through_is_writable(mut world: World) {
+    for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
+        let (_listener, address) = world.listener();
+        let client = world.connect(address);
+        world.register(client.number(), 1, Interest::WRITE, trigger);
+        assert_eq!(world.next_for(1), Readiness::WRITE);
+        assert!(client.take_error().is_none());
+        assert!(client.is_connected());
+        world.remove(client.number());
+    }
+}
+
+pub(super) fn a_refused_connection_is_writable_with_its_error(mut world: World) {
+    for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
+        let (listener, address) = world.listener();
+        drop(listener);
+        let client = world.connect(address);
+        world.register(client.number(), 1, Interest::WRITE, trigger);
+        let ready = world.next_for(1);
+        assert!(
+            ready.contains(Readiness::WRITE) && ready.is_hangup(),
+            "{ready:?}"
+        );
+        let error = client.take_error().expect("nobody listens");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        world.remove(client.number());
+    }
+}
+
+pub(super) fn urgent_data_is_told_to_who_asked(mut world: World) {
+    if !world.has_urgent_data() {
+        return;
+    }
+    let (here, there) = world.tcp();
+    world.register(here.number(), 1, Interest::PRIORITY, Trigger::Level);
+    assert_eq!(world.now(), []);
+    there.send_urgent();
+    assert!(
+        world
+            .until(1, Readiness::PRIORITY)
+            .contains(Readiness::PRIORITY)
+    );
+}
+
+pub(super) fn urgent_data_is_not_told_to_who_did_not_ask(mut world: World) {
+    let (here, there) = world.tcp();
+    world.register(here.number(), 1, Interest::BOTH, Trigger::Level);
+    there.send_urgent();
+    for _ in 0..3 {
+        assert!(!world.next_for(1).contains(Readiness::PRIORITY));
+    }
+}

@@ -1,0 +1,189 @@
+//! Promises about endings: what is said when a side closes, half, whole, or with an error.
+//!
+//! A closed side is told sometimes too late and never too early, so what is checked here is both:
+//! that an end is told, and that what is none is not told as one.
+//!
+//! In the notes this is the *hangup* of N7, which takes several of these facts together.
+
+use super::World;
+use readily::poll::{Interest, Readiness, Trigger};
+use std::io::ErrorKind;
+use std::net::Shutdown;
+
+const CLOSED: Readiness = Readiness::from_bits(
+    Readiness::READ_CLOSED.bits() | Readiness::WRITE_CLOSED.bits() | Readiness::ERROR.bits(),
+);
+
+/// The half-close in this poller's words. That it goes unsaid is allowed, and is so with a
+/// `poll(2)` that has no bit for it; then reading tells.
+fn half_closed(world: &mut World) -> Readiness {
+    if !world.ground().is_the_systems()
+        || world.poller().as_fd().is_some()
+        || readily_sys::poll::RDHUP != 0
+    {
+        Readiness::READ | Readiness::READ_CLOSED
+    } else {
+        Readiness::READ
+    }
+}
+
+pub(super) fn data_and_room_are_no_hangup(mut world: World) {
+    let (here, there) = world.tcp();
+    world.register(here.number(), 1, Interest::BOTH, Trigger::Level);
+    there.put(b"a");
+    assert!(
+        !world
+            .until(1, Readiness::READ | Readiness::WRITE)
+            .intersects(CLOSED)
+    );
+}
+
+pub(super) fn a_half_close_is_readable_and_no_hangup(mut world: World) {
+    for trigger in [Trigger::Level, Trigger::Edge] {
+        let (here, there) = world.tcp();
+        world.register(here.number(), 1, Interest::READ, trigger);
+        there.shutdown(Shutdown::Write);
+        let ready = world.next_for(1);
+        assert_eq!(ready, half_closed(&mut world));
+        assert!(!ready.is_hangup());
+        assert!(here.is_at_its_end());
+        here.put(b"still here");
+        world.remove(here.number());
+    }
+}
+
+pub(super) fn a_half_close_is_no_news_to_a_writer(mut world: World) {
+    let (here, there) = world.pair();
+    world.register(here.number(), 1, Interest::WRITE, Trigger::Level);
+    there.shutdown(Shutdown::Write);
+    assert_eq!(world.next_for(1), Readiness::WRITE);
+}
+
+pub(super) fn data_before_a_half_close_stays_readable(mut world: World) {
+    let (here, there) = world.pair();
+    there.put(b"last words");
+    there.shutdown(Shutdown::Write);
+    world.register(here.number(), 1, Interest::READ, Trigger::Level);
+    assert_eq!(world.next_for(1), Readiness::READ | Readiness::READ_CLOSED);
+    here.take(10);
+    let ready = world.next_for(1);
+    assert!(
+        ready.contains(Readiness::READ),
+        "the end is still to be read: {ready:?}"
+    );
+    assert!(here.is_at_its_end());
+}
+
+pub(super) fn a_full_close_is_a_hangup(mut world: World) {
+    for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
+        let (here, there) = world.pair();
+        drop(there);
+        world.register(here.number(), 1, Interest::BOTH, trigger);
+        let ready = world.next_for(1);
+        assert!(ready.is_hangup(), "{trigger:?}: {ready:?}");
+        assert!(
+            ready.contains(Readiness::READ | Readiness::WRITE),
+            "{trigger:?}: {ready:?}"
+        );
+        world.remove(here.number());
+    }
+}
+
+pub(super) fn data_before_a_hangup_stays_readable(mut world: World) {
+    let (here, there) = world.pair();
+    there.put(b"last words");
+    drop(there);
+    world.register(here.number(), 1, Interest::READ, Trigger::Level);
+    assert!(
+        world
+            .next_for(1)
+            .contains(Readiness::READ | Readiness::READ_CLOSED)
+    );
+    assert_eq!(here.take(10), b"last words");
+    assert!(here.is_at_its_end());
+}
+
+pub(super) fn a_hangup_by_the_edge_is_told_once(mut world: World) {
+    let (here, there) = world.pair();
+    world.register(here.number(), 1, Interest::BOTH, Trigger::Edge);
+    assert_eq!(world.next_for(1), Readiness::WRITE);
+    world.rearm(here.number(), 1, Interest::BOTH);
+    drop(there);
+    let ready = world.next_for(1);
+    assert!(ready.contains(Readiness::READ | Readiness::READ_CLOSED));
+    // kqueue tells of each half by itself, in this wait or the next; then there is no more.
+    world.now();
+    assert_eq!(world.now(), []);
+}
+
+pub(super) fn an_edge_for_data_is_followed_by_one_for_the_hangup(mut world: World) {
+    let (here, there) = world.pair();
+    world.register(here.number(), 1, Interest::READ, Trigger::Edge);
+    there.put(b"a");
+    assert_eq!(world.next_for(1), Readiness::READ);
+    here.take(1);
+    assert!(here.read(&mut [0]).is_err(), "nothing more, and not closed");
+    world.rearm(here.number(), 1, Interest::READ);
+    drop(there);
+    assert!(
+        world
+            .next_for(1)
+            .contains(Readiness::READ | Readiness::READ_CLOSED)
+    );
+}
+
+pub(super) fn an_empty_pipe_without_a_writer_is_readable(mut world: World) {
+    let (reader, writer) = world.pipe();
+    world.register(reader.number(), 1, Interest::READ, Trigger::Level);
+    assert_eq!(world.now(), []);
+    drop(writer);
+    let ready = world.next_for(1);
+    assert!(
+        ready.contains(Readiness::READ | Readiness::READ_CLOSED),
+        "{ready:?}"
+    );
+}
+
+pub(super) fn a_pipe_without_a_reader_tells_its_writer(mut world: World) {
+    for before in [false, true] {
+        let (reader, writer) = world.pipe();
+        let mut reader = Some(reader);
+        if before {
+            reader = None;
+        }
+        world.register(writer.number(), 1, Interest::WRITE, Trigger::Level);
+        if reader.take().is_some() {
+            assert_eq!(world.now().len(), 1, "it has room");
+        }
+        let ready = world.next_for(1);
+        assert!(ready.contains(Readiness::WRITE), "{ready:?}");
+        assert!(
+            ready.intersects(Readiness::WRITE_CLOSED | Readiness::ERROR),
+            "{ready:?}"
+        );
+        world.remove(writer.number());
+    }
+}
+
+pub(super) fn a_reset_is_a_hangup_and_leaves_its_error(mut world: World) {
+    let (here, there) = world.tcp();
+    world.register(here.number(), 1, Interest::BOTH, Trigger::Level);
+    there.reset();
+    let ready = world.until(1, Readiness::ERROR);
+    assert!(ready.is_hangup() && ready.contains(Readiness::READ | Readiness::WRITE));
+    let error = here.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+pub(super) fn an_own_half_close_is_no_hangup(mut world: World) {
+    let (here, there) = world.tcp();
+    here.shutdown(Shutdown::Write);
+    world.register(here.number(), 1, Interest::READ, Trigger::Level);
+    assert_eq!(world.now(), []);
+    there.put(b"a");
+    let ready = world.next_for(1);
+    assert!(
+        ready.contains(Readiness::READ) && !ready.is_hangup(),
+        "{ready:?}"
+    );
+}

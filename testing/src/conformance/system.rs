@@ -1,0 +1,135 @@
+//! The system as a ground for the promises: its pipes, its sockets, its numbers.
+//!
+//! What the standard library has is taken from there, and the rest from `readily-sys`. The tests
+//! of one binary run in parallel in one process, so a number that is to lead nowhere is far above
+//! those that the system gives out, and used once.
+//!
+//! In the notes this is "what the operating system offers" (N2).
+
+use super::ground::{Descriptor, Ground};
+use super::{End, World};
+use crate::for_tests;
+use readily::clock::{Clock, Monotonic};
+use readily::poll::portable::PollPoller;
+use readily::poll::{AnyFd, Interest, Trigger};
+use readily_sys::socket;
+use std::fs::File;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// The kernel of this system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TheSystem;
+
+/// As many descriptors the promises may need at one time, with one test to each processor.
+const DESCRIPTORS: u32 = 4096;
+
+/// The first number that is to lead nowhere; the others are below.
+const FREE: i32 = 4000;
+
+impl Ground for TheSystem {
+    fn pair(&self) -> io::Result<(End, End)> {
+        let (left, right) = UnixStream::pair()?;
+        left.set_nonblocking(true)?;
+        right.set_nonblocking(true)?;
+        Ok((
+            End::new(OwnedFd::from(left)),
+            End::new(OwnedFd::from(right)),
+        ))
+    }
+
+    fn pipe(&self) -> io::Result<(End, End)> {
+        let (reader, writer) = for_tests::pipe()?;
+        Ok((End::new(reader), End::new(writer)))
+    }
+
+    fn listener(&self) -> io::Result<(End, SocketAddr)> {
+        let listener = socket::listen_tcp(&SocketAddr::from(([127, 0, 0, 1], 0)), 16)?;
+        let listener = TcpListener::from(listener);
+        let addr = listener.local_addr()?;
+        Ok((End::new(OwnedFd::from(listener)), addr))
+    }
+
+    fn connect(&self, addr: SocketAddr) -> io::Result<End> {
+        Ok(End::new(socket::connect_tcp(&addr)?))
+    }
+
+    fn tcp(&self) -> io::Result<(End, End)> {
+        let (listener, addr) = self.listener()?;
+        let client = self.connect(addr)?;
+        // Over there it takes a moment until it has arrived.
+        let mut world = World::new(PollPoller::new()?);
+        world.register(listener.number(), 1, Interest::READ, Trigger::Level);
+        world.next_for(1);
+        Ok((client, listener.accept()?))
+    }
+
+    fn datagrams(&self) -> io::Result<(End, End)> {
+        let bound = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
+        let (here, there) = (bound()?, bound()?);
+        here.connect(there.local_addr()?)?;
+        there.connect(here.local_addr()?)?;
+        for socket in [&here, &there] {
+            socket.set_nonblocking(true)?;
+        }
+        let ends = [here, there].map(|socket| End::new(OwnedFd::from(socket)));
+        Ok(ends.into())
+    }
+
+    fn unconnected(&self) -> io::Result<End> {
+        Ok(End::new(for_tests::unconnected_tcp()?))
+    }
+
+    fn unpollable(&self) -> io::Result<Vec<End>> {
+        let (file, directory) = (File::open(std::env::current_exe()?)?, File::open("/")?);
+        let ends = [file, directory].map(|file| End::new(OwnedFd::from(file)));
+        Ok(ends.into())
+    }
+
+    fn free_number(&self) -> RawFd {
+        static NEXT: AtomicI32 = AtomicI32::new(FREE);
+        NEXT.fetch_sub(1, Ordering::Relaxed)
+    }
+
+    fn allow_many(&self) -> io::Result<()> {
+        for_tests::allow_descriptors(DESCRIPTORS)
+    }
+
+    fn clock(&self) -> Box<dyn Clock> {
+        Box::new(Monotonic::new())
+    }
+
+    fn is_the_systems(&self) -> bool {
+        true
+    }
+}
+
+impl Descriptor for OwnedFd {
+    fn any(&self) -> AnyFd<'_> {
+        AnyFd::System(self.as_fd())
+    }
+
+    fn accept(&self) -> io::Result<End> {
+        Ok(End::new(socket::accept(self.as_fd())?.0))
+    }
+
+    fn twin(&self) -> io::Result<End> {
+        Ok(End::new(self.try_clone()?))
+    }
+
+    fn renumbered(&self, number: RawFd) -> io::Result<End> {
+        for_tests::allow_descriptors(DESCRIPTORS)?;
+        Ok(End::new(for_tests::duplicate_at(self.as_fd(), number)?))
+    }
+
+    fn reset(self: Box<Self>) -> io::Result<()> {
+        for_tests::reset(*self)
+    }
+
+    fn send_urgent(&self) -> io::Result<()> {
+        for_tests::send_urgent(self.as_fd())
+    }
+}

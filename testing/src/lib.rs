@@ -1,0 +1,69 @@
+//! Tools for tests of the `readily` event loop and of programs on it: a loop on a kernel in memory, and
+//! wakers that misbehave.
+//!
+//! [`SimLoop`] runs servers, clients and callbacks in one thread and in virtual time, with the
+//! faults of a seed; what it did is a trace, the same for the same seed, and a [`Story`] tells it.
+//! [`by_hand()`], [`spy()`] and [`wakers`] look at one future; [`SimLoop::drop_everywhere`],
+//! [`orders`] and [`in_one_turn`] try all places and all orders; [`record()`] and [`replay`] bring a
+//! run back; [`conformance`] tries a poller; the strategies for proptest, behind its feature, try
+//! what nobody has thought of. It uses nothing of the loop that a user could not.
+//!
+//! In the notes this is nothing. It is how each of their lines is tried.
+
+#![deny(unsafe_code)]
+
+// The sources of `emulated` are compiled as a part of readily too, under a flag; there this is the
+// name of the crate.
+extern crate self as readily_testing;
+
+mod by_hand;
+mod chance;
+pub mod conformance;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub mod emulated;
+mod everywhere;
+mod fnv;
+pub mod for_tests;
+mod odd_waker;
+#[cfg(feature = "proptest")]
+mod overheard;
+mod record;
+pub mod sim;
+mod sim_loop;
+mod spy;
+mod stalled;
+mod story;
+#[cfg(feature = "proptest")]
+pub mod strategies;
+mod tape;
+pub mod wakers;
+
+pub use by_hand::{ByHand, by_hand};
+pub use everywhere::{Deed, in_one_turn, orders};
+pub use record::{record, replay};
+pub use sim::{Faults, Fd, Hold, Kernel, Personality};
+pub use sim_loop::SimLoop;
+pub use spy::{Seen, Spy, Token, spy};
+pub use stalled::Stalled;
+pub use story::Story;
+pub use tape::{Diverged, Recorder, Replayer};
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+/// Polls `future` once, with a waker that wakes nobody.
+///
+/// ```
+/// use readily_testing::poll_once;
+/// use std::task::Poll;
+///
+/// assert_eq!(poll_once(&mut std::future::ready(3)), Poll::Ready(3));
+/// assert_eq!(poll_once(&mut std::future::pending::<()>()), Poll::Pending);
+/// ```
+pub fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -1,0 +1,144 @@
+//! A list of registrations that may be ready, in the order in which they became so.
+//!
+//! A removed registration may be anywhere in the list, and with ten thousand ready descriptors a walk
+//! for each would cost a hundred million steps. So the order and the places are two maps, and each
+//! operation takes a number of steps that grows with the logarithm of the length.
+//!
+//! In the kernel it is the ready list of an epoll instance, or of a kqueue.
+
+use crate::chance::Chance;
+use std::collections::BTreeMap;
+
+pub(super) struct List<N> {
+    order: BTreeMap<u64, N>,
+    places: BTreeMap<N, u64>,
+    /// The place of the next one that is added.
+    next: u64,
+}
+
+impl<N> Default for List<N> {
+    fn default() -> Self {
+        Self {
+            order: BTreeMap::new(),
+            places: BTreeMap::new(),
+            next: 0,
+        }
+    }
+}
+
+impl<N: Copy + Ord> List<N> {
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Adds `name` at the end, unless it is in the list.
+    pub(super) fn push_back(&mut self, name: N) {
+        if !self.places.contains_key(&name) {
+            self.places.insert(name, self.next);
+            self.order.insert(self.next, name);
+            self.next += 1;
+        }
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<N> {
+        let (_, name) = self.order.pop_first()?;
+        self.places.remove(&name);
+        Some(name)
+    }
+
+    /// Takes `name` out, wherever it stands, if it is there.
+    pub(super) fn remove(&mut self, name: N) {
+        if let Some(place) = self.places.remove(&name) {
+            self.order.remove(&place);
+        }
+    }
+
+    /// Brings all of them into another order.
+    pub(super) fn shuffle(&mut self, chance: &mut Chance) {
+        let mut names: Vec<N> = self.order.values().copied().collect();
+        chance.shuffle(&mut names);
+        for (place, name) in self.order.values_mut().zip(names) {
+            *place = name;
+        }
+        for (&place, &name) in &self.order {
+            self.places.insert(name, place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::cmp::Ordering;
+
+    #[test]
+    fn names_come_in_their_order_once_and_what_is_removed_does_not_come() {
+        let mut list = List::default();
+        [3, 1, 2, 1, 4]
+            .into_iter()
+            .for_each(|name| list.push_back(name));
+        assert_eq!(list.len(), 4);
+        list.remove(2);
+        list.remove(7);
+        assert_eq!(list.pop_front(), Some(3));
+        list.push_back(3);
+        let rest: Vec<i32> = std::iter::from_fn(|| list.pop_front()).collect();
+        assert_eq!(rest, [1, 4, 3]);
+        assert_eq!(list.len(), 0);
+    }
+
+    #[test]
+    fn a_shuffled_list_has_the_same_names_and_each_can_be_removed() {
+        let mut list = List::default();
+        (0..100).for_each(|name| list.push_back(name));
+        list.shuffle(&mut Chance::seeded(3));
+        (0..50).for_each(|name| list.remove(name));
+        let rest: Vec<i32> = std::iter::from_fn(|| list.pop_front()).collect();
+        assert!(!rest.is_sorted());
+        let mut sorted = rest.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (50..100).collect::<Vec<i32>>());
+    }
+
+    /// A name that counts how often it is compared.
+    #[derive(Clone, Copy)]
+    struct Counted(u32);
+
+    thread_local! {
+        static COMPARED: Cell<u32> = const { Cell::new(0) };
+    }
+
+    impl Ord for Counted {
+        fn cmp(&self, other: &Self) -> Ordering {
+            COMPARED.set(COMPARED.get() + 1);
+            self.0.cmp(&other.0)
+        }
+    }
+
+    impl PartialOrd for Counted {
+        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+
+    impl PartialEq for Counted {
+        fn eq(&self, other: &Self) -> bool {
+            self.cmp(other).is_eq()
+        }
+    }
+
+    impl Eq for Counted {}
+
+    #[test]
+    fn to_remove_ten_thousand_from_anywhere_takes_few_steps_for_each() {
+        let mut list = List::default();
+        (0..10_000).for_each(|name| list.push_back(Counted(name)));
+        COMPARED.set(0);
+        (0..10_000)
+            .rev()
+            .for_each(|name| list.remove(Counted(name)));
+        let compared = COMPARED.get();
+        assert!(compared < 100 * 10_000, "{compared}");
+    }
+}

@@ -1,0 +1,134 @@
+//! The kernel in memory behind the seam where operations meet their kernel.
+//!
+//! Nothing is decided here: each method hands on to the one of its name.
+
+use super::ends::State;
+use super::{Fd, Kernel, os};
+use readily::Descriptor;
+use readily::io::TcpStream;
+use readily::poll::{AnyKernel, KernelFd, Readiness};
+use readily_sys::errno::EBADF;
+use readily_sys::socket;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::rc::Rc;
+
+impl Fd {
+    /// Makes a stream of this end of a connection, on the loop that runs here: see
+    /// [`TcpStream::from_kernel`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TcpStream::from_kernel`].
+    #[track_caller]
+    pub fn into_stream(self) -> io::Result<TcpStream> {
+        TcpStream::from_kernel(Rc::new(self))
+    }
+
+    /// Returns this descriptor as a loop registers it, for a callback or a test that goes on using it.
+    #[must_use]
+    pub fn shared(self: &Rc<Self>) -> Rc<dyn KernelFd> {
+        Rc::clone(self) as Rc<dyn KernelFd>
+    }
+}
+
+impl From<Fd> for Descriptor {
+    fn from(fd: Fd) -> Self {
+        let fd: Rc<dyn KernelFd> = Rc::new(fd);
+        fd.into()
+    }
+}
+
+impl AnyKernel for Kernel {
+    fn listen(&self, addr: SocketAddr, backlog: usize) -> io::Result<Rc<dyn KernelFd>> {
+        Ok(Rc::new(Kernel::listen(self, addr, backlog)?))
+    }
+
+    fn connect(&self, addr: SocketAddr) -> io::Result<Rc<dyn KernelFd>> {
+        Ok(Rc::new(Kernel::connect(self, addr)?))
+    }
+
+    fn identity(&self) -> Option<usize> {
+        Some(Rc::as_ptr(&self.table).addr())
+    }
+}
+
+impl KernelFd for Fd {
+    fn number(&self) -> RawFd {
+        Fd::number(self)
+    }
+
+    fn kernel_identity(&self) -> Option<usize> {
+        self.kernel().identity()
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.placeholder()
+    }
+
+    fn kind(&self) -> socket::Kind {
+        Fd::kind(self)
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Fd::read(self, buffer)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Fd::write(self, bytes)
+    }
+
+    fn accept(&self) -> io::Result<(Rc<dyn KernelFd>, Option<SocketAddr>)> {
+        let (fd, peer) = Fd::accept(self)?;
+        Ok((Rc::new(fd), peer))
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        Fd::shutdown(self, how)
+    }
+
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Fd::take_error(self)
+    }
+
+    fn is_connected(&self) -> io::Result<bool> {
+        Fd::is_connected(self)
+    }
+
+    fn readiness(&self) -> io::Result<Readiness> {
+        let looked = self.kernel().look(Fd::number(self));
+        looked.map(|(holds, _)| holds).ok_or_else(|| os(EBADF))
+    }
+
+    fn is_unconnected(&self) -> io::Result<bool> {
+        let found = self.on_end(|end| end.is_socket() && end.state == State::Unconnected);
+        Ok(found.unwrap_or(false))
+    }
+
+    fn unread(&self) -> io::Result<usize> {
+        Ok(Fd::unread(self))
+    }
+
+    fn peek(&self) -> io::Result<bool> {
+        // Urgent data is a fact here and no byte: nothing stands behind it.
+        Ok(Fd::unread(self) > 0)
+    }
+
+    fn facts(&self) -> io::Result<Readiness> {
+        let holds = self.kernel().look(self.number());
+        holds.map(|(facts, _)| facts).ok_or_else(|| os(EBADF))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Fd::local_addr(self)
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Fd::peer_addr(self)
+    }
+
+    fn set_nodelay(&self, _nodelay: bool) -> io::Result<()> {
+        Ok(()) // nothing is delayed in memory
+    }
+}

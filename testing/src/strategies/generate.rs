@@ -1,0 +1,302 @@
+//! Choosing a program: a small world that is lively at once, then anything.
+//!
+//! A uniform choice spends its operations on places where nothing is. So a program begins with
+//! some descriptors, most of them registered; a callback looks at its own descriptor every other
+//! time; and each program leaves some verbs out altogether (a *swarm*): what matters is often that
+//! a thing does *not* happen, for else it would undo the harm.
+//!
+//! In the notes this is nothing.
+
+use super::op::{Op, PLACES, Verb};
+use super::program::Program;
+use super::shrink::Shrinking;
+use crate::chance::Chance;
+use proptest::arbitrary::any;
+use proptest::strategy::{NewTree, Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+
+/// Programs of up to 80 operations on up to eight descriptors, with what callbacks do included.
+///
+/// To be chosen after the faults: what is chosen first shrinks first, and a program loses more
+/// where no fault depends on how many operations there are before it.
+///
+/// # Examples
+///
+/// ```
+/// use proptest::prelude::*;
+/// use readily_testing::SimLoop;
+/// use readily_testing::strategies::{faults, personality, program};
+///
+/// proptest! {
+///     # #![proptest_config(ProptestConfig::with_cases(8))]
+///     # /*
+///     #[test]
+///     # */
+///     fn the_loop_keeps_its_rules(
+///         faults in faults(),
+///         system in personality(),
+///         program in program(),
+///     ) {
+///         program.run(&mut SimLoop::on(system, faults))?;
+///     }
+/// }
+/// # the_loop_keeps_its_rules();
+/// ```
+pub fn program() -> impl Strategy<Value = Program> + Clone {
+    Programs
+}
+
+#[derive(Clone, Debug)]
+struct Programs;
+
+impl Strategy for Programs {
+    type Tree = Shrinking;
+    type Value = Program;
+
+    fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
+        let seed = any::<u64>().new_tree(runner)?.current();
+        Ok(Shrinking::new(choose(Dice::Seed(Chance::seeded(seed)))))
+    }
+}
+
+const TURNING: &[Verb] = &[
+    Verb::Turn,
+    Verb::Turn,
+    Verb::Turn,
+    Verb::Wait,
+    Verb::Sleep,
+    Verb::Run,
+];
+
+/// What a callback mostly does.
+const USUAL: &[Verb] = &[
+    Verb::Read,
+    Verb::Read,
+    Verb::Read,
+    Verb::Write,
+    Verb::Write,
+    Verb::Close,
+    Verb::Close,
+    Verb::Ignore,
+];
+
+const WAITING: &[Verb] = &[Verb::Park, Verb::Nap, Verb::Nap, Verb::Join];
+
+/// What a program begins with.
+const THINGS: &[Verb] = &[
+    Verb::Pipe,
+    Verb::Pair,
+    Verb::Pair,
+    Verb::Tcp,
+    Verb::Tcp,
+    Verb::Listen,
+    Verb::Listen,
+    Verb::Datagrams,
+];
+
+/// Who does something: it decides what that may be.
+#[derive(Clone, Copy)]
+pub(super) enum Who {
+    Test,
+    /// The callback of what is at this place.
+    Callback(usize),
+    Closure,
+    Timer,
+    /// The task of this name.
+    Task(usize),
+}
+
+/// As many operations a program has at most, with those of its scripts.
+const MOST: usize = 80;
+
+/// What decides.
+pub(super) enum Dice<'a> {
+    Seed(Chance),
+    /// A byte for each choice. Where there are none left, the first of all that may be chosen.
+    Bytes(&'a [u8]),
+}
+
+impl Dice<'_> {
+    fn below(&mut self, bound: usize) -> usize {
+        match self {
+            Self::Seed(chance) => chance.below(bound),
+            Self::Bytes(bytes) => {
+                let Some((first, rest)) = bytes.split_first() else {
+                    return 0;
+                };
+                *bytes = rest;
+                usize::from(*first) % bound
+            }
+        }
+    }
+
+    /// 64 bits, of which three in four are set.
+    fn swarm(&mut self) -> u64 {
+        let mut half = || (0..8).fold(0, |half, _| half << 8 | self.below(256) as u64);
+        half() | half()
+    }
+
+    fn is_spent(&self) -> bool {
+        matches!(self, Self::Bytes([]))
+    }
+}
+
+pub(super) fn choose(mut dice: Dice<'_>) -> Program {
+    let mut choice = Choice {
+        left: MOST / 4 + dice.below(MOST - MOST / 4 + 1),
+        swarm: dice.swarm(),
+        open: Vec::new(),
+        listeners: Vec::new(),
+        dice,
+    };
+    let mut ops = choice.world();
+    while choice.left > 0 && !choice.dice.is_spent() {
+        let verb = match choice.below(5) {
+            0 | 1 => choice.pick(TURNING),
+            _ => choice.verb(Who::Test),
+        };
+        ops.extend(choice.op(verb, Who::Test, 0));
+    }
+    Program::of(ops)
+}
+
+pub(super) struct Choice<'a> {
+    dice: Dice<'a>,
+    pub(super) left: usize,
+    /// Three verbs of four are in.
+    swarm: u64,
+    /// Where something may be open by now, if all goes well.
+    pub(super) open: Vec<usize>,
+    pub(super) listeners: Vec<usize>,
+}
+
+impl Choice<'_> {
+    /// Below `bound`, which is not zero.
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        self.dice.below(bound)
+    }
+
+    pub(super) fn one_in(&mut self, chance: usize) -> bool {
+        self.below(chance) == 0
+    }
+
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+
+    /// Up to four things, callbacks for most of their ends, and something under way.
+    fn world(&mut self) -> Vec<Op> {
+        let things = 1 + self.below(PLACES / 2);
+        let mut ops = Vec::new();
+        for thing in 0..things {
+            let verb = self.pick(THINGS);
+            let mut op = Op::new(verb);
+            op.at = 2 * thing;
+            op.to = if verb.takes('t') { op.at + 1 } else { 0 };
+            self.opened(&op);
+            ops.push(op);
+        }
+        self.left = self.left.saturating_sub(things);
+        for place in self.open.clone() {
+            if !self.one_in(3) {
+                ops.extend(self.registered(place));
+            }
+        }
+        ops.extend(self.under_way());
+        for verb in [Verb::Arm, Verb::Arm, Verb::Arm, Verb::Soon, Verb::Spawn] {
+            if self.is_in(verb) && self.one_in(3) {
+                ops.extend(self.op(verb, Who::Test, 0));
+            }
+        }
+        ops
+    }
+
+    /// Connections to some listeners, bytes for some ends, and some ends closed behind them.
+    fn under_way(&mut self) -> Vec<Op> {
+        let mut ops = Vec::new();
+        for place in self.listeners.clone() {
+            if self.one_in(2) {
+                let mut op = Op::new(Verb::Connect);
+                op.at = place;
+                ops.extend(self.operands(op, Who::Test, 0));
+            }
+        }
+        for place in self.open.clone() {
+            let mut verbs = Vec::new();
+            if self.one_in(3) {
+                verbs.push(Verb::Write);
+            }
+            if self.one_in(6) {
+                verbs.push(self.pick(&[Verb::Close, Verb::Shut, Verb::Reset]));
+            }
+            for verb in verbs {
+                let mut op = Op::new(verb);
+                op.at = place;
+                ops.extend(self.operands(op, Who::Test, 0));
+            }
+        }
+        ops
+    }
+
+    fn registered(&mut self, place: usize) -> Option<Op> {
+        let verb = match self.below(8) {
+            0 => Verb::Source,
+            1..4 if self.listeners.contains(&place) => Verb::Serve,
+            _ => Verb::Register,
+        };
+        let mut op = Op::new(verb);
+        op.at = place;
+        self.operands(op, Who::Test, 0)
+    }
+
+    pub(super) fn opened(&mut self, op: &Op) {
+        match op.verb {
+            Verb::Pipe | Verb::Pair | Verb::Tcp | Verb::Datagrams => {
+                self.open.extend([op.at, op.to]);
+            }
+            Verb::Timerfd | Verb::Eventfd | Verb::File | Verb::Unconnected => self.open.push(op.at),
+            Verb::Listen => {
+                self.open.push(op.at);
+                self.listeners.push(op.at);
+            }
+            Verb::Dup | Verb::Accept | Verb::Admit | Verb::Connect => self.open.push(op.to),
+            _ => {}
+        }
+    }
+
+    /// Whether this program has this verb.
+    fn is_in(&self, verb: Verb) -> bool {
+        let essential = matches!(verb, Verb::Register | Verb::Read | Verb::Write);
+        essential || self.swarm >> (verb as u32) & 1 == 1
+    }
+
+    pub(super) fn verb(&mut self, who: Who) -> Verb {
+        loop {
+            let verb = match who {
+                Who::Callback(own) if self.one_in(3) => match self.listeners.contains(&own) {
+                    true => self.pick(&[Verb::Accept, Verb::Admit]),
+                    false => self.pick(USUAL),
+                },
+                Who::Task(_) if self.one_in(3) => self.pick(WAITING),
+                // What is done to others of one's own kind is where one's turn is not over.
+                Who::Timer if self.one_in(3) => self.pick(&[Verb::Arm, Verb::Disarm]),
+                Who::Closure if self.one_in(3) => self.pick(&[Verb::Soon, Verb::TakeBack]),
+                Who::Test => Verb::nth(self.below(256)),
+                _ if self.one_in(16) => Verb::Panic,
+                _ => Verb::nth(self.below(256)),
+            };
+            if self.is_in(verb) || self.dice.is_spent() {
+                return verb;
+            }
+        }
+    }
+
+    /// One operation with what belongs to it; `None` when enough is enough.
+    pub(super) fn op(&mut self, verb: Verb, who: Who, depth: usize) -> Option<Op> {
+        let mut op = Op::new(verb);
+        if verb.takes('a') {
+            op.at = self.place(verb, who);
+        }
+        self.operands(op, who, depth)
+    }
+}

@@ -1,0 +1,246 @@
+//! Playing a program: its operations one by one, a look at everything after each turn, the end.
+//!
+//! Counts are looked at from outside, where nothing runs: descriptors, registrations, what exists
+//! of all that was handed in. How it ends is in `ending.rs`.
+//!
+//! Rules: L6, L8, S4; in the notes, the loop of N7 as its host sees it.
+
+use super::actor::Actor;
+use super::judge::{Broken, broken};
+use super::model::{Due, Id};
+use super::op::{Op, Verb};
+use super::program::{Program, Report, Violation};
+use super::stage::{Stage, Wrap};
+use crate::SimLoop;
+use crate::sim::Faults;
+use readily::event_loop::{Error, PanicPolicy};
+use readily::time::yield_now;
+use std::collections::BTreeSet;
+use std::io::{Write, stderr};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What there was before.
+pub(super) struct Before {
+    pub(super) open: usize,
+    registered: usize,
+    stale: u64,
+    turns: u64,
+    faults: Faults,
+}
+
+pub(super) fn play(
+    program: &Program,
+    sim: &mut SimLoop,
+    wrap: Option<Wrap>,
+) -> Result<Report, Violation> {
+    let before = Before::of(sim);
+    let stage = Stage::set(sim, wrap);
+    stage.acts(program.ops(), sim, &before);
+    stage.settles(sim, &before);
+    stage.whole(|| stage.clears(sim));
+    for _ in 0..2 {
+        stage.turns(sim, &before, Some(Duration::ZERO));
+    }
+    sim.kernel().set_faults(before.faults.clone());
+    stage.overheard.listen(None);
+    sim.set_panic_policy(PanicPolicy::Propagate);
+    sim.on_unhandled(|unhandled| {
+        let line = format!("readily: {unhandled}\n");
+        let _ = stderr().write_all(line.as_bytes());
+    });
+    stage.report(sim.stats().turns - before.turns)
+}
+
+pub(super) fn play_to_close(program: &Program, mut sim: SimLoop) -> Result<Report, Violation> {
+    let before = Before::of(&sim);
+    let stage = Stage::set(&mut sim, None);
+    stage.acts(program.ops(), &mut sim, &before);
+    stage.settles(&mut sim, &before);
+    let turns = sim.stats().turns - before.turns;
+    stage.closes(sim, &before);
+    stage.report(turns)
+}
+
+impl Before {
+    fn of(sim: &SimLoop) -> Self {
+        Self {
+            open: sim.kernel().open(),
+            registered: sim.registered(),
+            stale: sim.stats().stale,
+            turns: sim.stats().turns,
+            faults: sim.kernel().faults(),
+        }
+    }
+}
+
+fn ms(number: usize) -> Option<Duration> {
+    Some(Duration::from_millis(number as u64))
+}
+
+impl Stage {
+    fn report(&self, turns: u64) -> Result<Report, Violation> {
+        match self.violation.take() {
+            Some(violation) => Err(violation),
+            None => Ok(Report {
+                turns,
+                calls: self.calls.get(),
+                story: self.story.clone(),
+            }),
+        }
+    }
+
+    fn acts(self: &Rc<Self>, ops: &[Op], sim: &mut SimLoop, before: &Before) {
+        for op in ops {
+            match op.verb {
+                _ if self.is_over() => return,
+                Verb::Turn => self.turns(sim, before, ms(0)),
+                Verb::Wait => self.turns(sim, before, ms(op.number)),
+                Verb::Sleep => self.turns(sim, before, None),
+                Verb::Run => self.runs(sim, before, op.number),
+                _ => {
+                    self.whole(|| self.perform(&Actor::test(sim), op));
+                }
+            }
+        }
+    }
+
+    pub(super) fn turns(&self, sim: &mut SimLoop, before: &Before, limit: Option<Duration>) {
+        self.model.borrow_mut().limit = limit;
+        if let Some(Err(error)) = self.whole(|| sim.event_loop().turn(limit)) {
+            self.breaks("R044", format!("a turn fails: {error}"));
+        }
+        self.looks(sim, before);
+    }
+
+    /// Runs a future of the test's, which gives way so many times, until that or a stop ends it.
+    fn runs(&self, sim: &mut SimLoop, before: &Before, times: usize) {
+        let begun = sim.stats().turns;
+        self.story.tell_between(format!(
+            "the test runs a future that gives way {times} times"
+        ));
+        let most = times as u64 + 1;
+        self.model.borrow_mut().begins_run(most);
+        let ran = self.whole(|| {
+            sim.run(async {
+                for _ in 0..times {
+                    yield_now().await;
+                }
+            })
+        });
+        self.catches_up();
+        self.looks(sim, before);
+        let took = sim.stats().turns - begun;
+        let stop = self.model.borrow_mut().ends_run();
+        let stops = stop.is_some_and(|stop| stop < most);
+        let should = stop.map_or(most, |stop| stop.min(most));
+        match ran {
+            None => {} // it has panicked
+            Some(Ok(())) if !stops && took == should => {}
+            Some(Err(Error::Stopped)) if stops && took == should => {}
+            Some(ran) => {
+                let what = format!("a run takes {took} turns, not {should}, and gives {ran:?}");
+                self.breaks("R046", what);
+            }
+        }
+    }
+
+    /// A turn between ready tasks asks no poller (L9), so there is nobody to tell of it but the
+    /// loop's own count.
+    pub(super) fn catches_up(&self) {
+        let turns = self.local.with(|local| local.stats().turns - self.before);
+        let mut model = self.model.borrow_mut();
+        while model.turns < turns.unwrap_or(0) {
+            self.judge(model.ends(&|number| self.overheard.refused(number)));
+            self.judge(model.goes_on());
+            self.story.tell("the poller", "is not asked");
+            model.begins(&[]);
+        }
+    }
+
+    /// After each turn.
+    fn looks(&self, sim: &SimLoop, before: &Before) {
+        if self.is_over() {
+            return;
+        }
+        let mut model = self.model.borrow_mut();
+        self.judge(model.ends(&|number| self.overheard.refused(number)));
+        drop(model);
+        self.judge(self.counts(sim, before));
+        self.judge(self.agrees());
+        self.whole(|| sim.check_invariants());
+    }
+
+    fn counts(&self, sim: &SimLoop, before: &Before) -> Result<(), Broken> {
+        let model = self.model.borrow();
+        if self.panics() != model.panics {
+            let what = format!("{} panics are told, of {}", self.panics(), model.panics);
+            return Err(broken("R044", what));
+        }
+        if !model.alone {
+            return Ok(());
+        }
+        let stale = sim.stats().stale - before.stale;
+        if stale != model.stale {
+            let what = format!("{stale} events count as stale, and {} were", model.stale);
+            return Err(broken("L6", what));
+        }
+        let places = self.places.borrow();
+        let (open, here) = (sim.kernel().open(), places.iter().flatten().count());
+        if open != before.open + here {
+            let what = format!("{open} descriptors are open, where {here} should be");
+            return Err(broken("S4", what));
+        }
+        let live = model.registered.len();
+        if sim.registered() != before.registered + live {
+            let what = format!("{} are registered, not {live}", sim.registered());
+            return Err(broken("S4", what));
+        }
+        Ok(())
+    }
+
+    /// Whether the poller has what the loop has, and the loop has what it was given.
+    fn agrees(&self) -> Result<(), Broken> {
+        let model = self.model.borrow();
+        let known = self.overheard.known();
+        for (id, registered) in &model.registered {
+            let asked = known
+                .get(&registered.number)
+                .filter(|asked| asked.token == registered.token);
+            let asked = asked.map(|asked| asked.interest);
+            let wants = registered.effective();
+            if asked != wants && !registered.shaky {
+                let what = format!(
+                    "{} wants {wants:?}, the poller has {asked:?}",
+                    model.names[*id]
+                );
+                return Err(broken("R024", what));
+            }
+        }
+        let alive = self.alive.borrow();
+        let should = self.should_live();
+        if let Some(id) = should.difference(&alive).next() {
+            let what = format!("{} has gone, and nobody let it go", model.names[*id]);
+            return Err(broken("L8", what));
+        }
+        if let Some(id) = alive.difference(&should).next() {
+            let what = format!("{} is kept, and nobody needs it", model.names[*id]);
+            return Err(broken("L8", what));
+        }
+        Ok(())
+    }
+
+    /// All that the loop was given and has to keep.
+    fn should_live(&self) -> BTreeSet<Id> {
+        let model = self.model.borrow();
+        let mut should: BTreeSet<Id> = model.registered.keys().copied().collect();
+        should.extend(model.closures.difference(&model.sent));
+        let tasks = model.tasks.iter().filter(|(_, task)| task.ended.is_none());
+        should.extend(tasks.map(|(id, _)| *id));
+        should.extend(model.timers.values().filter_map(|due| match due {
+            Due::Call(id) => Some(*id),
+            Due::Wake(_) => None,
+        }));
+        should
+    }
+}

@@ -1,0 +1,301 @@
+//! What the loop is given to run: callbacks, closures and futures that do what a script says.
+//!
+//! Each says first that it runs, and is judged; then it does its script, and says what came of
+//! that; and it knows whether it still exists, which is how a callback that was dropped too early,
+//! too late or never is found. A destructor is user code like any other, so it looks at the loop,
+//! which must not be in the middle of something (L8).
+//!
+//! In the notes these are the right column of the table (N7), and the coroutines (N8).
+
+use super::actor::Actor;
+use super::model::{Call, End, Id};
+use super::op::{Op, Verb};
+use super::stage::Stage;
+use readily::event_loop::{Callbacks, Cx, Kind, Local};
+use readily::poll::Readiness;
+use readily::task::{JoinError, Task};
+use readily::time::{Sleep, sleep};
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io;
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// What a panic of a script says.
+pub(super) const PLANTED: &str = "planted";
+
+/// Panics without a word to the hook: this one is meant.
+fn panic() -> ! {
+    resume_unwind(Box::new(PLANTED))
+}
+
+/// Says that something exists, and that it does not any more.
+pub(super) struct Probe {
+    pub(super) stage: Rc<Stage>,
+    pub(super) id: Id,
+}
+
+impl Probe {
+    pub(super) fn new(stage: &Rc<Stage>, id: Id) -> Self {
+        stage.alive.borrow_mut().insert(id);
+        Self {
+            stage: Rc::clone(stage),
+            id,
+        }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.stage.alive.borrow_mut().remove(&self.id);
+        // L8: this is user code, and the loop must bear a look.
+        self.stage
+            .local
+            .with(|local| self.stage.bears_a_look(local));
+    }
+}
+
+/// Runs the script of a closure or timer, once.
+pub(super) fn run_once(probe: &Probe, script: &[Op], call: Call, local: &Local) {
+    let stage = &probe.stage;
+    let Some(who) = stage.enter(call) else { return };
+    let actor = Actor::inside(local, who);
+    let whole = stage.perform_all(&actor, script);
+    stage.leave(&actor);
+    if !whole {
+        stage.model.borrow_mut().panics += 1;
+        panic();
+    }
+}
+
+/// The callbacks of a registration of a [`Program`](super::Program), for a layer around them:
+/// see [`Program::run_with`](super::Program::run_with).
+pub struct Scripted {
+    probe: Probe,
+    place: usize,
+    script: Vec<Op>,
+    /// Accepted by the loop, which has not registered it yet.
+    is_opening: Cell<bool>,
+}
+
+impl Scripted {
+    pub(super) fn new(stage: &Rc<Stage>, id: Id, place: usize, script: &[Op]) -> Self {
+        Self {
+            probe: Probe::new(stage, id),
+            place,
+            script: script.to_vec(),
+            is_opening: Cell::new(false),
+        }
+    }
+
+    /// Of a connection that the loop accepts.
+    pub(super) fn opening(stage: &Rc<Stage>, id: Id, place: usize, script: &[Op]) -> Self {
+        let scripted = Self::new(stage, id, place, script);
+        scripted.is_opening.set(true);
+        scripted
+    }
+
+    fn run(&self, cx: &Cx<'_>, kind: Kind, why: Option<&io::Error>) {
+        let (stage, id) = (&self.probe.stage, self.probe.id);
+        let Some(who) = stage.enter(Call::Branch(id, kind)) else {
+            return;
+        };
+        if kind == Kind::Hangup {
+            stage.vacate(self.place, id);
+            if cx.remove(cx.key()).is_ok() {
+                stage.breaks("L7", "it is told that it hung up, and is registered yet");
+            }
+        }
+        let actor = Actor::of(cx, who, (self.place, id));
+        if let Some(why) = why {
+            actor.says(stage, format!("is told: {}", why.kind()));
+        }
+        let whole = stage.perform_all(&actor, &self.script);
+        stage.leave(&actor);
+        if !whole {
+            stage.panicked(self.place, id);
+            panic();
+        }
+    }
+}
+
+/// A connection that could not be registered leaves its place.
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        if self.is_opening.get() {
+            let place = self.probe.stage.places.borrow_mut()[self.place].take();
+            drop(place);
+        }
+    }
+}
+
+impl Callbacks for Scripted {
+    fn on_open(&mut self, cx: &Cx<'_>) {
+        self.is_opening.set(false);
+        let (stage, id) = (&self.probe.stage, self.probe.id);
+        stage.opened(id, self.place, cx.key());
+    }
+
+    fn on_connect(&mut self, cx: &Cx<'_>) {
+        self.run(cx, Kind::Connect, None);
+    }
+
+    fn on_read(&mut self, cx: &Cx<'_>) {
+        self.run(cx, Kind::Read, None);
+    }
+
+    fn on_write(&mut self, cx: &Cx<'_>) {
+        self.run(cx, Kind::Write, None);
+    }
+
+    fn on_hangup(&mut self, cx: &Cx<'_>, error: Option<io::Error>) {
+        self.run(cx, Kind::Hangup, error.as_ref());
+    }
+
+    fn on_default(&mut self, cx: &Cx<'_>, _ready: Readiness) {
+        self.run(cx, Kind::Default, None);
+    }
+}
+
+/// What a task waits for.
+enum Waiting {
+    /// A wake, whoever it is from.
+    Wake,
+    Nap(Sleep),
+    End(Task<Id>, Id),
+}
+
+/// A task that does its script, and waits where that says so. Its output is its id.
+pub(super) struct Tasked {
+    probe: Probe,
+    name: usize,
+    script: VecDeque<Op>,
+    waiting: Option<Waiting>,
+}
+
+impl Tasked {
+    pub(super) fn new(stage: &Rc<Stage>, id: Id, name: usize, script: &[Op]) -> Self {
+        Self {
+            probe: Probe::new(stage, id),
+            name,
+            script: script.iter().cloned().collect(),
+            waiting: None,
+        }
+    }
+
+    /// Whether there is nothing (more) to wait for.
+    fn goes_on(&mut self, actor: &Actor<'_>, cx: &mut Context<'_>) -> bool {
+        let (stage, id) = (&self.probe.stage, self.probe.id);
+        let goes_on = match &mut self.waiting {
+            None => return true,
+            Some(Waiting::Wake) => true,
+            Some(Waiting::Nap(nap)) => {
+                let rested = Pin::new(nap).poll(cx).is_ready();
+                stage.check_nap(id, rested);
+                rested
+            }
+            Some(Waiting::End(task, other)) => match Pin::new(task).poll(cx) {
+                Poll::Pending => stage.check_join(*other, None),
+                Poll::Ready(result) => {
+                    let end = end_of(&result, *other);
+                    actor.says(stage, format!("is given {}", stage.ended(*other, end)));
+                    stage.check_join(*other, Some(end))
+                }
+            },
+        };
+        if goes_on {
+            self.waiting = None;
+        }
+        goes_on
+    }
+
+    /// Begins to wait, if the operation is of that kind.
+    fn waits(&mut self, op: &Op, actor: &Actor<'_>) -> bool {
+        let (stage, id) = (&self.probe.stage, self.probe.id);
+        let (waiting, what) = match op.verb {
+            Verb::Park => (Waiting::Wake, "parks".to_owned()),
+            Verb::Nap => {
+                stage.model.borrow_mut().nap(id, op.number);
+                // With slack one of no time is a timer, too, as the model has it.
+                let nap = sleep(Duration::from_millis(op.number as u64));
+                let nap = nap.slack(Duration::from_nanos(1));
+                (Waiting::Nap(nap), format!("naps for {} ms", op.number))
+            }
+            Verb::Join => match stage.take_task(op.at, id) {
+                Some((task, other)) => {
+                    let what = format!("awaits {}", stage.name_of(other));
+                    (Waiting::End(task, other), what)
+                }
+                None => return false,
+            },
+            _ => return false,
+        };
+        actor.says(stage, what);
+        self.waiting = Some(waiting);
+        true
+    }
+
+    fn step(&mut self, actor: &Actor<'_>, cx: &mut Context<'_>) -> Step {
+        while self.goes_on(actor, cx) {
+            let Some(op) = self.script.pop_front() else {
+                return Step::Ends;
+            };
+            if self.waits(&op, actor) {
+                // A wake is waited for whatever has come; the others are looked at.
+                if matches!(self.waiting, Some(Waiting::Wake)) {
+                    return Step::Waits;
+                }
+            } else if !self.probe.stage.perform(actor, &op) {
+                return Step::Panics;
+            }
+        }
+        Step::Waits
+    }
+}
+
+enum Step {
+    Waits,
+    Ends,
+    Panics,
+}
+
+/// How a task ended, by its result.
+pub(super) fn end_of(result: &Result<Id, JoinError>, id: Id) -> Option<End> {
+    match result {
+        Ok(output) => (*output == id).then_some(End::Done),
+        Err(error) if error.is_cancelled() => Some(End::Cancelled),
+        Err(_) => Some(End::Panicked),
+    }
+}
+
+impl Future for Tasked {
+    type Output = Id;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Id> {
+        let this = self.get_mut();
+        let (stage, id) = (Rc::clone(&this.probe.stage), this.probe.id);
+        let Some(who) = stage.enter(Call::Poll(id)) else {
+            return Poll::Pending;
+        };
+        stage.wakers.borrow_mut()[this.name] = Some((id, cx.waker().clone()));
+        let step = stage.local.with(|local| {
+            let actor = Actor::inside(local, who);
+            let step = this.step(&actor, cx);
+            if matches!(step, Step::Ends) {
+                actor.says(&stage, "is done");
+            }
+            stage.leave(&actor);
+            step
+        });
+        let step = step.unwrap_or(Step::Waits);
+        stage.polled(id, matches!(step, Step::Ends), matches!(step, Step::Panics));
+        match step {
+            Step::Waits => Poll::Pending,
+            Step::Ends => Poll::Ready(id),
+            Step::Panics => panic(),
+        }
+    }
+}

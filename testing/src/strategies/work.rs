@@ -1,0 +1,216 @@
+//! Deeds that are about work: timers, closures, tasks, and what other threads send.
+//!
+//! A thread of its own does what comes from afar, and is over before anything else happens: what
+//! it crosses is real, and when it comes is the same each time.
+//!
+//! In the notes: timers and callbacks (N1), tasks (N15).
+
+use super::actor::Actor;
+use super::model::{Call, Id};
+use super::op::{NAMES, Op, Verb};
+use super::scripted::{Probe, Tasked, run_once};
+use super::stage::{STAGE, Stage};
+use readily::event_loop::Local;
+use std::rc::Rc;
+use std::time::Duration;
+
+impl Stage {
+    /// `None` if the operation is none of these, or does not fit.
+    pub(super) fn to_work(self: &Rc<Self>, actor: &Actor<'_>, op: &Op) -> Option<()> {
+        let name = op.at % NAMES;
+        match op.verb {
+            Verb::Arm => self.arm(actor, op, name),
+            Verb::Disarm => self.disarm(actor, name),
+            Verb::Soon => self.soon(actor, op, name),
+            Verb::TakeBack => self.take_back(actor, name),
+            Verb::Spawn => self.spawn(actor, op, name),
+            Verb::Abort => self.abort(actor, name),
+            Verb::Wake => self.wake(actor, name),
+            _ => None,
+        }
+    }
+
+    /// A name that is armed already is moved.
+    fn arm(self: &Rc<Self>, actor: &Actor<'_>, op: &Op, name: usize) -> Option<()> {
+        let _moved = self.disarm(actor, name);
+        let id = self.made(format!("timer#{name}"));
+        actor.says(self, format!("arms timer#{name} for {} ms", op.number));
+        let (probe, script) = (Probe::new(self, id), op.script.clone());
+        self.model.borrow_mut().arm(id, op.number);
+        let delay = Duration::from_millis(op.number as u64);
+        let fires = move |local: &Local| run_once(&probe, &script, Call::Timer(id), local);
+        let handle = actor.local.call_later(delay, fires);
+        self.timers.borrow_mut()[name] = Some((id, handle));
+        Some(())
+    }
+
+    pub(super) fn disarm(&self, actor: &Actor<'_>, name: usize) -> Option<()> {
+        let (id, handle) = self.timers.borrow_mut()[name].take()?;
+        let (armed, when) = {
+            let mut model = self.model.borrow_mut();
+            (model.disarm(id), model.when())
+        };
+        if armed {
+            actor.says(self, format!("disarms timer#{name}"));
+            let how = format!("was disarmed {when}");
+            self.model.borrow_mut().ends.insert(id, how);
+        }
+        if handle.cancel() != armed {
+            self.breaks(
+                "R076",
+                format!("timer#{name} was armed: {armed}; to cancel it says not"),
+            );
+        }
+        if armed {
+            self.check_gone(id, "C3");
+        }
+        armed.then_some(())
+    }
+
+    fn soon(self: &Rc<Self>, actor: &Actor<'_>, op: &Op, name: usize) -> Option<()> {
+        let _moved = self.take_back(actor, name);
+        let id = self.made(format!("closure#{name}"));
+        actor.says(self, format!("queues closure#{name}"));
+        let (probe, script) = (Probe::new(self, id), op.script.clone());
+        self.model.borrow_mut().soon(id);
+        let handle = actor
+            .local
+            .call_soon(move |local| run_once(&probe, &script, Call::Closure(id), local));
+        self.closures.borrow_mut()[name] = Some((id, handle));
+        Some(())
+    }
+
+    pub(super) fn take_back(&self, actor: &Actor<'_>, name: usize) -> Option<()> {
+        let (id, handle) = self.closures.borrow_mut()[name].take()?;
+        let (queued, when) = {
+            let mut model = self.model.borrow_mut();
+            (model.closures.remove(&id), model.when())
+        };
+        if queued {
+            actor.says(self, format!("takes closure#{name} back"));
+            let how = format!("was taken back {when}");
+            self.model.borrow_mut().ends.insert(id, how);
+        }
+        if handle.cancel() != queued {
+            self.breaks(
+                "R076",
+                format!("closure#{name} was queued: {queued}; to cancel it says not"),
+            );
+        }
+        if queued {
+            self.check_gone(id, "C3");
+        }
+        queued.then_some(())
+    }
+
+    /// The task that had this name is let go of.
+    fn spawn(self: &Rc<Self>, actor: &Actor<'_>, op: &Op, name: usize) -> Option<()> {
+        let before = self.tasks.borrow_mut()[name].take();
+        if let Some((other, task)) = before {
+            self.model.borrow_mut().let_go(other);
+            drop(task);
+        }
+        let id = self.made(format!("task#{name}"));
+        actor.says(self, format!("spawns task#{name}"));
+        self.model.borrow_mut().spawn(id);
+        let task = actor.local.spawn(Tasked::new(self, id, name, &op.script));
+        self.spawned.borrow_mut().push((id, task.task_ref()));
+        self.tasks.borrow_mut()[name] = Some((id, task));
+        Some(())
+    }
+
+    /// The one that had the name last, whoever holds it.
+    fn abort(&self, actor: &Actor<'_>, name: usize) -> Option<()> {
+        let id = self.last_of(name)?;
+        actor.says(self, format!("aborts task#{name}"));
+        self.end_task(id);
+        Some(())
+    }
+
+    fn last_of(&self, name: usize) -> Option<Id> {
+        let name = format!("task#{name}");
+        let spawned = self.spawned.borrow();
+        let mut ids = spawned.iter().rev().map(|(id, _)| *id);
+        ids.find(|id| self.name_of(*id) == name)
+    }
+
+    /// Aborts a task, and checks what that says.
+    pub(super) fn end_task(&self, id: Id) {
+        let task = {
+            let spawned = self.spawned.borrow();
+            let found = spawned.iter().find(|(other, _)| *other == id);
+            found.map(|(_, task)| task.clone())
+        };
+        let Some(task) = task else { return };
+        let ends = self.model.borrow_mut().abort(id, self.is_running(id));
+        if task.cancel() != ends {
+            let what = format!("to abort {} ends it: {ends}; it says not", self.name_of(id));
+            self.breaks("T3", what);
+        }
+        if ends {
+            self.check_gone(id, "T3");
+        }
+    }
+
+    /// By the waker that the last task of this name was polled with, on the loop's own thread.
+    fn wake(&self, actor: &Actor<'_>, name: usize) -> Option<()> {
+        let (id, waker) = self.wakers.borrow()[name].clone()?;
+        actor.says(self, format!("wakes task#{name}"));
+        // Between two turns this thread is as far from the loop as any other.
+        self.model.borrow_mut().wake(id, !actor.is_inside());
+        waker.wake();
+        Some(())
+    }
+
+    /// What another thread does. `None` if the operation is none of these, or does not fit.
+    pub(super) fn from_afar(self: &Rc<Self>, actor: &Actor<'_>, op: &Op) -> Option<()> {
+        let remote = &self.remote;
+        match op.verb {
+            Verb::Send => {
+                let id = self.made("a closure from a thread".to_owned());
+                actor.says(self, "lets a thread send a closure");
+                self.model.borrow_mut().send(id);
+                let script = op.script.clone();
+                elsewhere(move || {
+                    let sent = remote.call_soon(move |local| run_sent(id, &script, local));
+                    drop(sent);
+                });
+            }
+            Verb::Ring => {
+                actor.says(self, "lets a thread ring");
+                self.model.borrow_mut().rung = true;
+                elsewhere(|| remote.wake());
+            }
+            Verb::WakeAfar => {
+                let (id, waker) = self.wakers.borrow()[op.at % NAMES].clone()?;
+                actor.says(self, format!("lets a thread wake task#{}", op.at % NAMES));
+                self.model.borrow_mut().wake(id, true);
+                elsewhere(move || waker.wake());
+            }
+            Verb::StopAfar => {
+                actor.says(self, "lets a thread stop the loop");
+                let mut model = self.model.borrow_mut();
+                (model.rung, model.stop_sent) = (true, true);
+                elsewhere(|| drop(remote.stop()));
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+/// Does something on another thread, and waits for it.
+pub(super) fn elsewhere(does: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        scope.spawn(does);
+    });
+}
+
+/// The closure of a thread, at home: the stage is this thread's.
+fn run_sent(id: Id, script: &[Op], local: &Local) {
+    let stage = STAGE.try_with(|stage| stage.borrow().upgrade());
+    if let Ok(Some(stage)) = stage {
+        let probe = Probe::new(&stage, id);
+        run_once(&probe, script, Call::Closure(id), local);
+    }
+}

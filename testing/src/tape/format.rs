@@ -1,0 +1,318 @@
+//! What a tape looks like: entries, one after the other, of a few bytes each.
+//!
+//! An entry is a byte that says what was done, numbers that say to whom, and the answer. Numbers
+//! are in groups of seven bits, the lowest first, as nearly all of them are small; the clock is
+//! written as the difference to its last reading. Both ways stand here side by side, so that one
+//! can see that they agree, and a test tries that they do.
+//!
+//! Not in the notes.
+
+use super::diverged::Diverged;
+use super::reel::Reel;
+use readily::poll::{Event, Readiness};
+use readily_sys::socket::Kind;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+/// What can be on a tape.
+pub(super) trait OnTape: Sized {
+    fn put(&self, tape: &mut Vec<u8>);
+    fn get(reel: &mut Reel) -> Result<Self, Diverged>;
+}
+
+impl OnTape for u64 {
+    fn put(&self, tape: &mut Vec<u8>) {
+        let mut left = *self;
+        while left >= 0x80 {
+            tape.push(left as u8 | 0x80);
+            left >>= 7;
+        }
+        tape.push(left as u8);
+    }
+
+    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = reel.byte()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(Diverged::Spoilt { at: reel.at() })
+    }
+}
+
+/// Small ones of either sign in few bytes: 0, -1, 1, -2, …
+impl OnTape for i64 {
+    fn put(&self, tape: &mut Vec<u8>) {
+        ((self.wrapping_shl(1) ^ (self >> 63)) as u64).put(tape);
+    }
+
+    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+        let bits = u64::get(reel)?;
+        Ok((bits >> 1) as i64 ^ -((bits & 1) as i64))
+    }
+}
+
+impl OnTape for i32 {
+    fn put(&self, tape: &mut Vec<u8>) {
+        i64::from(*self).put(tape);
+    }
+
+    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+        let at = reel.at();
+        i32::try_from(i64::get(reel)?).map_err(|_| Diverged::Spoilt { at })
+    }
+}
+
+impl OnTape for usize {
+    fn put(&self, tape: &mut Vec<u8>) {
+        (*self as u64).put(tape);
+    }
+
+    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+        let at = reel.at();
+        usize::try_from(u64::get(reel)?).map_err(|_| Diverged::Spoilt { at })
+    }
+}
+
+impl OnTape for bool {
+    fn put(&self, tape: &mut Vec<u8>) {
+        tape.push(u8::from(*self));
+    }
+
+    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+        Ok(reel.byte()? != 0)
+    }
+}
+
+impl OnTape for () {
+    fn put(&self, _tape: &mut Vec<u8>) {}
+
+    fn get(_reel: &mut Reel) -> Result<Self, Diverged> {
+        Ok(())
+    }
+}
+
+impl<T: OnTape> OnTape for Option<T> {
+    fn put(&self, tape: &mut Vec<u8>) {
+        self.is_some().put(tape);
+        if let Some(value) = self {
+            value.put(tape);
+        }
+    }
+
+    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+        match bool::get(reel)? {
+            true => T::get(reel).map(Some),
+            false => Ok(None),
+        }
+    }
+}
+
+impl<A: OnTape, B: OnTape> OnTape for (A, B) {
+    fn put(&self, tape: &mut Vec<u8>) {
+        self.0.put(tape);
+        self.1.put(tape);
+    }
+
+    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+        Ok((A::get(reel)?, B::get(reel)?))
+    }
+}
+
+impl OnTape for Vec<u8> {
+    fn put(&self, tape: &mut Vec<u8>) {
+        self.len().put(tape);
+        tape.extend_from_slice(self);
+    }
+
+    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+        let len = usize::get(reel)?;
+        Ok(reel.bytes(len)?.to_vec())
+    }
+}
+
+impl OnTape for Readiness {
+    fn put(&self, tape: &mut Vec<u8>) {
+        tape.push(self.bits());
+    }
+
+    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+        reel.byte().map(Self::from_bits)
+    }
+}
+
+impl OnTape for Event {
+    fn put(&self, tape: &mut Vec<u8>) {
+        self.token.put(tape);
+        self.ready.put(tape);
+    }
+
+    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+        let token = u64::get(reel)?;
+        let ready = Readiness::get(reel)?;
+        Ok(Self { token, ready })
+    }
+}
+
+impl OnTape for Vec<Event> {
+    fn put(&self, tape: &mut Vec<u8>) {
+        self.len().put(tape);
+        self.iter().for_each(|event| event.put(tape));
+    }
+
+    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+        // Not `with_capacity`: of a spoilt tape the length may be anything.
+        let len = usize::get(reel)?;
+        (0..len).map(|_| Event::get(reel)).collect()
+    }
+}
+
+/// By the system's number; one that has none, by its text.
+impl OnTape for io::Error {
+    fn put(&self, tape: &mut Vec<u8>) {
+        let code = self.raw_os_error();
+        code.put(tape);
+        if code.is_none() {
+            self.to_string().into_bytes().put(tape);
+        }
+    }
+
+    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+        if let Some(code) = Option::<i32>::get(reel)? {
+            return Ok(io::Error::from_raw_os_error(code));
+        }
+        let text = Vec::<u8>::get(reel)?;
+        Ok(io::Error::other(
+            String::from_utf8_lossy(&text).into_owned(),
+        ))
+    }
+}
+
+impl<T: OnTape> OnTape for io::Result<T> {
+    fn put(&self, tape: &mut Vec<u8>) {
+        self.is_ok().put(tape);
+        match self {
+            Ok(value) => value.put(tape),
+            Err(error) => error.put(tape),
+        }
+    }
+
+    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+        match bool::get(reel)? {
+            true => T::get(reel).map(Ok),
+            false => io::Error::get(reel).map(Err),
+        }
+    }
+}
+
+impl OnTape for SocketAddr {
+    fn put(&self, tape: &mut Vec<u8>) {
+        match self.ip() {
+            IpAddr::V4(ip) => ip.octets().to_vec().put(tape),
+            IpAddr::V6(ip) => ip.octets().to_vec().put(tape),
+        }
+        u64::from(self.port()).put(tape);
+    }
+
+    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+        let at = reel.at();
+        let octets = Vec::<u8>::get(reel)?;
+        let port = u64::get(reel)?;
+        let four = <[u8; 4]>::try_from(&octets[..]).map(IpAddr::from);
+        let ip = four.or_else(|_| <[u8; 16]>::try_from(&octets[..]).map(IpAddr::from));
+        match (ip, u16::try_from(port)) {
+            (Ok(ip), Ok(port)) => Ok(SocketAddr::new(ip, port)),
+            _ => Err(Diverged::Spoilt { at }),
+        }
+    }
+}
+
+impl OnTape for Kind {
+    fn put(&self, tape: &mut Vec<u8>) {
+        tape.push(match self {
+            Kind::Stream => 0,
+            Kind::Listener => 1,
+            Kind::Datagram => 2,
+            Kind::Other => 3,
+        });
+    }
+
+    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+        Ok(match reel.byte()? {
+            0 => Kind::Stream,
+            1 => Kind::Listener,
+            2 => Kind::Datagram,
+            _ => Kind::Other,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Debug;
+
+    #[track_caller]
+    fn both_ways<T: OnTape + Debug>(values: impl IntoIterator<Item = T>) {
+        for value in values {
+            let mut tape = Vec::new();
+            value.put(&mut tape);
+            let mut reel = Reel::of(tape);
+            let back = T::get(&mut reel).unwrap();
+            assert_eq!(format!("{back:?}"), format!("{value:?}"));
+            assert!(reel.is_at_end());
+        }
+    }
+
+    #[test]
+    fn what_is_put_on_a_tape_comes_off_it() {
+        both_ways([0, 1, 127, 128, 1 << 35, u64::MAX]);
+        both_ways([0, -1, 1, -64, 64, i64::MIN, i64::MAX]);
+        both_ways([i32::MIN, -1, 0, i32::MAX]);
+        both_ways([true, false]);
+        both_ways([None, Some(7u64)]);
+        both_ways([Vec::new(), b"hello".to_vec()]);
+        both_ways([Kind::Stream, Kind::Listener, Kind::Datagram, Kind::Other]);
+        both_ways(["127.0.0.1:80", "[::1]:65535"].map(|addr| addr.parse::<SocketAddr>().unwrap()));
+        let ready = Readiness::READ | Readiness::PRIORITY;
+        both_ways([vec![
+            Event {
+                token: 1 << 40,
+                ready
+            };
+            3
+        ]]);
+        both_ways([
+            Ok((3usize, ())),
+            Err(io::Error::from_raw_os_error(11)),
+            Err(io::Error::other("without a number")),
+        ]);
+    }
+
+    #[test]
+    fn small_numbers_are_one_byte() {
+        let mut tape = Vec::new();
+        (0..128u64).for_each(|n| n.put(&mut tape));
+        (-64..64i64).for_each(|n| n.put(&mut tape));
+        assert_eq!(tape.len(), 256);
+    }
+
+    #[test]
+    fn a_tape_that_ends_too_early_or_makes_no_sense_is_told() {
+        assert!(matches!(Reel::new(b"a file"), Err(Diverged::NotATape)));
+        let reel = |bytes: &[u8]| Reel::of(bytes.to_vec());
+        assert_eq!(u64::get(&mut reel(&[0x80])), Err(Diverged::Ends));
+        assert!(matches!(
+            u64::get(&mut reel(&[0xff; 10])),
+            Err(Diverged::Spoilt { .. })
+        ));
+        assert_eq!(Vec::<u8>::get(&mut reel(&[9, 1])), Err(Diverged::Ends));
+        // A length that is beyond all memory is the end, and takes none.
+        let mut long = Vec::new();
+        u64::MAX.put(&mut long);
+        assert_eq!(Vec::<u8>::get(&mut reel(&long)), Err(Diverged::Ends));
+    }
+}

@@ -1,0 +1,271 @@
+//! The replayer: stands in for the kernel, and answers from the tape.
+//!
+//! Each operation must be the one that is next on the tape, with the same numbers, and gets the
+//! answer that was given then. No time passes and nothing is connected; what comes from other
+//! threads of the program is waited for, and taken in the order in which it came. From the first
+//! difference on, everything fails with it.
+//!
+//! Not in the notes.
+
+use super::diverged::Diverged;
+use super::format::OnTape;
+use super::ops::Op;
+use super::reel::Reel;
+use super::replayed::ReplayedFd;
+use crate::sim::Bell;
+use readily::clock::{Clock, Monotonic};
+use readily::poll::{AnyKernel, Interest, KernelFd, Placeholder, Poller};
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{OwnedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long another thread may take for what it did in the recording, unless told otherwise.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) struct Playing {
+    reel: Reel,
+    entry: u64,
+    now_ns: u64,
+    diverged: Option<Diverged>,
+    trace: String,
+    patience: Duration,
+}
+
+pub(super) struct Inner {
+    playing: RefCell<Playing>,
+    pub(super) rearms: Interest,
+    pub(super) reports_urgent_data: bool,
+    pub(super) bell: Arc<Bell>,
+    pub(super) origin: Instant,
+    pub(super) placeholder: Placeholder,
+}
+
+/// Answers as a tape has it. Clones read the same tape.
+#[derive(Clone)]
+pub struct Replayer(pub(super) Rc<Inner>);
+
+impl Replayer {
+    /// Plays what a [`Recorder`](super::Recorder) wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`Diverged::NotATape`]; [`Diverged::Spoilt`] if a byte has changed, [`Diverged::Ends`] if
+    /// next to nothing is there.
+    pub fn new(tape: Vec<u8>) -> Result<Self, Diverged> {
+        let mut reel = Reel::new(&tape)?;
+        // The first entry: what the poller wants to be asked again for.
+        if Op::of(reel.byte()?) != Some(Op::Rearm) {
+            return Err(Diverged::NotATape);
+        }
+        let mut rearms = Interest::NONE;
+        for interest in [Interest::READ, Interest::WRITE] {
+            if i64::get(&mut reel)? != 0 {
+                rearms |= interest;
+            }
+        }
+        let reports_urgent_data = i64::get(&mut reel)? != 0;
+        Ok(Self(Rc::new(Inner {
+            playing: RefCell::new(Playing {
+                reel,
+                entry: 0,
+                now_ns: 0,
+                diverged: None,
+                trace: String::new(),
+                patience: PATIENCE,
+            }),
+            rearms,
+            reports_urgent_data,
+            bell: Arc::default(),
+            origin: Monotonic::new().origin(),
+            placeholder: Placeholder::default(),
+        })))
+    }
+
+    /// The poller of the recording.
+    #[must_use]
+    pub fn poller(&self) -> Box<dyn Poller> {
+        Box::new(self.clone())
+    }
+
+    /// Its clock.
+    #[must_use]
+    pub fn clock(&self) -> Box<dyn Clock> {
+        Box::new(self.clone())
+    }
+
+    /// Whether the program did what it did in the recording, from its beginning to its end. To be
+    /// asked when loop and streams have been dropped, if they were when the recording ended.
+    ///
+    /// # Errors
+    ///
+    /// The first difference.
+    pub fn finish(&self) -> Result<(), Diverged> {
+        let playing = self.0.playing.borrow();
+        match &playing.diverged {
+            Some(diverged) => Err(diverged.clone()),
+            // It was played to where it was cut off, and there was more.
+            None if playing.reel.is_at_end() && playing.reel.is_cut() => Err(Diverged::Ends),
+            None if !playing.reel.is_at_end() => Err(Diverged::EndsEarly {
+                entry: playing.entry,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits so long for what another thread sent in the recording; ten seconds unless told
+    /// otherwise.
+    pub fn set_patience(&self, patience: Duration) {
+        self.0.playing.borrow_mut().patience = patience;
+    }
+
+    /// Who was called, a line for each: which branch of which registration, which task.
+    #[must_use]
+    pub fn trace(&self) -> String {
+        self.0.playing.borrow().trace.clone()
+    }
+
+    /// What the tape has for `op` with `args`.
+    pub(super) fn answer<T: OnTape>(&self, op: Op, args: &[i64]) -> Result<T, Diverged> {
+        let mut playing = self.0.playing.borrow_mut();
+        let playing = &mut *playing;
+        if let Some(diverged) = &playing.diverged {
+            return Err(diverged.clone());
+        }
+        let answer = playing.next(op, args);
+        match &answer {
+            Ok(_) => playing.entry += 1,
+            Err(diverged) => playing.diverged = Some(diverged.clone()),
+        }
+        answer
+    }
+
+    /// The same, where the answer may be an error itself.
+    pub(super) fn result<T: OnTape>(&self, op: Op, args: &[i64]) -> io::Result<T> {
+        self.answer(op, args).map_err(io::Error::other)?
+    }
+
+    pub(super) fn fd(&self, number: RawFd, held: Option<OwnedFd>) -> Rc<dyn KernelFd> {
+        let replayer = self.clone();
+        Rc::new(ReplayedFd {
+            number,
+            held,
+            replayer,
+        })
+    }
+
+    /// The tape has what cannot be.
+    pub(super) fn spoilt(&self) -> io::Error {
+        let at = self.0.playing.borrow().reel.at();
+        self.diverge(Diverged::Spoilt { at });
+        io::Error::other(Diverged::Spoilt { at })
+    }
+
+    /// The time, `passed` after the last reading.
+    pub(super) fn later(&self, passed: i64) -> u64 {
+        let mut playing = self.0.playing.borrow_mut();
+        playing.now_ns = playing.now_ns.wrapping_add(passed as u64);
+        playing.now_ns
+    }
+
+    fn diverge(&self, diverged: Diverged) {
+        self.0.playing.borrow_mut().diverged.get_or_insert(diverged);
+    }
+}
+
+impl Playing {
+    fn next<T: OnTape>(&mut self, op: Op, args: &[i64]) -> Result<T, Diverged> {
+        let at = self.reel.at();
+        let recorded = Op::of(self.reel.byte()?).ok_or(Diverged::Spoilt { at })?;
+        if recorded != op {
+            return Err(self.other(recorded.name().into(), op.name().into()));
+        }
+        let before: Result<Vec<i64>, _> = args.iter().map(|_| i64::get(&mut self.reel)).collect();
+        let before = before?;
+        if before != args {
+            let with = |args: &[i64]| format!("{} with {args:?}", op.name());
+            return Err(self.other(with(&before), with(args)));
+        }
+        T::get(&mut self.reel)
+    }
+
+    fn other(&self, recorded: String, done: String) -> Diverged {
+        Diverged::Other {
+            entry: self.entry,
+            recorded,
+            done,
+        }
+    }
+}
+
+impl fmt::Debug for Replayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let playing = self.0.playing.borrow();
+        f.debug_struct("Replayer")
+            .field("entry", &playing.entry)
+            .field("diverged", &playing.diverged)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AnyKernel for Replayer {
+    fn listen(&self, _addr: SocketAddr, _backlog: usize) -> io::Result<Rc<dyn KernelFd>> {
+        let number = self.result(Op::Listen, &[])?;
+        Ok(self.fd(number, None))
+    }
+
+    fn connect(&self, _addr: SocketAddr) -> io::Result<Rc<dyn KernelFd>> {
+        let number = self.result(Op::Connect, &[])?;
+        Ok(self.fd(number, None))
+    }
+
+    fn adopt(&self, fd: OwnedFd) -> Result<Rc<dyn KernelFd>, OwnedFd> {
+        match self.answer(Op::Adopt, &[]) {
+            // Kept open: whoever has its other end is to see no difference.
+            Ok(number) => Ok(self.fd(number, Some(fd))),
+            Err(_) => Err(fd),
+        }
+    }
+
+    fn decide(&self, live: u64) -> u64 {
+        self.answer(Op::Decide, &[]).unwrap_or(live)
+    }
+
+    fn await_ring(&self) -> bool {
+        let patience = match &*self.0.playing.borrow() {
+            Playing {
+                diverged: Some(_), ..
+            } => return false,
+            playing => playing.patience,
+        };
+        let rung = self.0.bell.wait_for(patience);
+        if !rung {
+            let entry = self.0.playing.borrow().entry;
+            self.diverge(Diverged::NothingSent { entry });
+        }
+        rung
+    }
+
+    fn note(&self, what: &'static str, whose: u64) {
+        let recorded: Result<(Vec<u8>, u64), _> = self.answer(Op::Note, &[]);
+        let Ok((before, of)) = recorded else { return };
+        let mut playing = self.0.playing.borrow_mut();
+        playing.trace += &format!("{what} {whose:x}\n");
+        if (&before[..], of) != (what.as_bytes(), whose) {
+            let before = format!(
+                "a call of {} {of:x}",
+                String::from_utf8_lossy(&before).escape_debug()
+            );
+            let other = playing.other(before, format!("one of {what} {whose:x}"));
+            playing.diverged = Some(other);
+        }
+    }
+
+    fn is_taped(&self) -> bool {
+        true
+    }
+}
