@@ -69,6 +69,10 @@ pub mod performance {}
 pub mod platforms {}
 
 #[cfg_attr(not(doctest), doc = include_str!("book/links.md"))]
+#[doc = include_str!("../docs/production.md")]
+pub mod production {}
+
+#[cfg_attr(not(doctest), doc = include_str!("book/links.md"))]
 #[doc = include_str!("../docs/side-by-side.md")]
 pub mod side_by_side {}
 

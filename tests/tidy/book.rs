@@ -353,6 +353,21 @@ fn every_page_is_a_module_of_the_book_and_its_programs_are_compiled() {
     none(complaints);
 }
 
+#[test]
+fn every_chapter_leads_to_the_same_in_asyncio() {
+    let is_chapter = |path: &&PathBuf| {
+        let label = label_of(path);
+        label == "production" || label.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let leads = |path: &PathBuf| read(path).contains("\nThe same in asyncio:");
+    let pages = pages();
+    let lost = pages.iter().filter(is_chapter).filter(|path| !leads(path));
+    none(
+        lost.map(|path| format!("{}: where is the same in asyncio?", shown(path)))
+            .collect(),
+    );
+}
+
 /// The folders and files that the package has, from its manifest.
 fn is_packed(path: &Path) -> bool {
     let manifest = read(&root().join("Cargo.toml"));

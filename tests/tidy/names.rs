@@ -14,6 +14,7 @@ const FOREIGN: &[&str] = &[
     "io::Result",
     "Duration",
     "Waker",
+    "signal_hook",
     "src/poll/yours.rs",
 ];
 
