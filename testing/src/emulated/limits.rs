@@ -34,7 +34,7 @@ const fn limit(
     }
 }
 
-/// All limits of the emulation. The testing chapter has the same table, and `.ci/kqueue-on-linux`
+/// All limits of the emulation. `docs/platforms.md` has the same table, and `.ci/kqueue-on-linux`
 /// names its rows.
 pub const LIMITS: &[Limit] = &[
     limit(
@@ -142,8 +142,8 @@ mod tests {
     use super::LIMITS;
 
     #[test]
-    fn the_testing_chapter_has_each_limit_in_these_words() {
-        let page = include_str!("../../../docs/11-testing.md");
+    fn the_page_about_platforms_has_each_limit_in_these_words() {
+        let page = include_str!("../../../docs/platforms.md");
         for limit in LIMITS {
             let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
             let systems: Vec<_> = limit.systems.iter().map(|it| format!("{it:?}")).collect();
@@ -153,7 +153,7 @@ mod tests {
             };
             let (there, here) = (squeeze(limit.there), squeeze(limit.here));
             let row = format!("| `{}` | {systems} | {there} | {here} |", limit.name);
-            assert!(page.contains(&row), "the chapter lacks\n{row}");
+            assert!(page.contains(&row), "the page lacks\n{row}");
         }
     }
 }
