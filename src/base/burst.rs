@@ -24,36 +24,25 @@ pub(crate) trait Room {
     fn shrink_to(&mut self, room: usize);
 }
 
-impl<T> Room for Vec<T> {
-    fn entries(&self) -> usize {
-        self.len()
-    }
+macro_rules! has_room {
+    ($($list:ident)*) => {$(
+        impl<T> Room for $list<T> {
+            fn entries(&self) -> usize {
+                self.len()
+            }
 
-    fn room(&self) -> usize {
-        self.capacity()
-    }
+            fn room(&self) -> usize {
+                self.capacity()
+            }
 
-    fn shrink_to(&mut self, room: usize) {
-        self.shrink_to(room);
-    }
+            fn shrink_to(&mut self, room: usize) {
+                self.shrink_to(room);
+            }
+        }
+    )*};
 }
 
-impl<T> Room for VecDeque<T> {
-    fn entries(&self) -> usize {
-        self.len()
-    }
-
-    fn room(&self) -> usize {
-        self.capacity()
-    }
-
-    /// Moves the entries: the method of the same name has three times as much code, once for each type.
-    fn shrink_to(&mut self, room: usize) {
-        let mut smaller = Self::with_capacity(room.max(self.len()));
-        smaller.append(self);
-        *self = smaller;
-    }
-}
+has_room! { Vec VecDeque }
 
 /// Halves the room of a list that is far larger than what is in it (R126), as often as that is so. To be
 /// called where entries have been taken out; whether it has shrunk.
