@@ -211,7 +211,7 @@ fn played(tape: &[u8]) -> ((String, Vec<u32>), String, Result<(), Diverged>) {
     (seen, replayer.trace(), replayer.finish())
 }
 
-/// Nobody connects in the replay, and no time passes.
+/// W4: in the replay there are no clients, and no time passes.
 #[test]
 fn an_echo_server_under_load_is_played_twice_with_the_same_calls_and_bytes() {
     let (tape, seen) = recorded();
@@ -269,7 +269,7 @@ fn play_short(tape: Vec<u8>, other: bool) -> (io::Result<Vec<u8>>, Replayer) {
     (reads(event_loop, other), replayer)
 }
 
-/// What the clock on the wall says is on the tape too, to the nanosecond.
+/// C7: what the clock on the wall says is on the tape too, to the nanosecond.
 #[test]
 fn a_look_at_the_clock_on_the_wall_is_played_again() {
     let program = |event_loop: EventLoop| {

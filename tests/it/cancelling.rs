@@ -421,7 +421,7 @@ fn whoever_hears_of_a_cancelled_token_finds_all_below_it_cancelled() {
     BELOW.take();
 }
 
-/// R090: also if it was woken for nothing, and if the set goes on.
+/// G3, R090: also if it was woken for nothing, and if the set goes on.
 #[test]
 fn who_gives_up_waiting_for_a_set_leaves_no_waker_behind() {
     let _guard = guard!();

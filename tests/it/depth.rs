@@ -63,7 +63,7 @@ fn a_chain_of_a_million_handles_is_dropped() {
     });
 }
 
-/// Each task's result is the handle of the next one, which has ended too.
+/// G5: each task's result is the handle of the next one, which has ended too.
 #[test]
 fn a_long_chain_of_results_is_dropped() {
     on_a_stack_of(256, || {

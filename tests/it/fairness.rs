@@ -106,6 +106,7 @@ pub(super) fn assert_soon(late: u32) {
     assert!(late <= 2 * BUDGET, "late by {late}");
 }
 
+/// F1.
 #[test]
 fn a_reader_of_a_peer_that_is_always_faster_leaves_a_timer_its_turn() {
     let mut sim = SimLoop::new(1);
@@ -162,6 +163,7 @@ impl Drop for CancelOnDrop {
     }
 }
 
+/// F1.
 #[test]
 fn futures_that_are_settled_already_leave_a_timer_its_turn() {
     assert_soon(late(&mut SimLoop::new(3), |tick| async move {
@@ -174,6 +176,7 @@ fn futures_that_are_settled_already_leave_a_timer_its_turn() {
     }));
 }
 
+/// F1.
 #[test]
 fn a_flood_of_connections_leaves_a_timer_its_turn() {
     let mut sim = SimLoop::new(4);

@@ -284,7 +284,7 @@ fn two_values_of_one_turn_are_given_in_every_order() {
     }
 }
 
-/// Wherever it is dropped: no timer stays, and what was lent can be used again.
+/// T8: wherever it is dropped: no timer stays, and what was lent can be used again.
 #[test]
 fn a_choice_may_be_dropped_after_each_of_its_polls() {
     let mut sim = SimLoop::new(3);
@@ -314,7 +314,7 @@ fn a_choice_may_be_dropped_after_each_of_its_polls() {
     drop(entered);
 }
 
-/// One who was lent keeps a waker of ours: when the choice has gone it wakes nobody.
+/// T8: one who was lent keeps a waker of ours: when the choice has gone it wakes nobody.
 #[test]
 fn a_choice_that_has_gone_is_told_nothing_and_keeps_no_waker() {
     let mut sim = SimLoop::new(3);

@@ -408,7 +408,7 @@ proptest! {
     }
 }
 
-/// R088: a child fails, another one fails, and the group is cancelled from outside, in one turn and
+/// G1, G2, R088: a child fails, another one fails, and the group is cancelled from outside, in one turn and
 /// in every order: the cancelling survives, all children are gone, and none is heard of again.
 #[test]
 fn failures_and_a_cancel_from_outside_in_one_turn_in_every_order() {

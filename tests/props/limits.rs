@@ -332,7 +332,7 @@ fn a_value_a_limit_and_a_later_limit_in_one_turn_end_in_every_order() {
     }
 }
 
-/// The limit is moved from elsewhere: by a callback, by another task, to earlier and to later.
+/// T9: the limit is moved from elsewhere: by a callback, by another task, to earlier and to later.
 #[test]
 fn a_limit_may_be_moved_from_elsewhere() {
     for (to, ends) in [(2, 2), (9, 9)] {

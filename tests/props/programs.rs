@@ -23,7 +23,7 @@ fn any_faults() -> impl Strategy<Value = Faults> {
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
-    /// L1 to L8, C1 to C5, W1, W2, T1 to T4, S4: on each system, under any mix of faults.
+    /// L1 to L10, C1 to C5, W1, W2, T1 to T4, S4: on each system, under any mix of faults.
     #[test]
     fn a_program_runs_as_the_model_says(
         faults in any_faults(),

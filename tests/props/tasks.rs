@@ -180,7 +180,7 @@ fn check(book: &Book, n: usize, task: &mut Task<usize>) -> Result<(), TestCaseEr
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
-    /// T1, T2, T3, T4.
+    /// T1, T2, T3, T4; and L8, for a task wakes, cancels and ends others while it is polled.
     #[test]
     fn tasks_are_polled_when_woken_and_end_once(
         programs in vec(vec(step(), 0..6), TASKS),

@@ -1,4 +1,4 @@
-//! Tasks that are waited for and not ended by it: `wait` and `shield` (T8).
+//! Tasks that are waited for and not ended by it: `wait` (T10) and `shield` (T11).
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -91,7 +91,7 @@ fn when() -> impl Strategy<Value = ReturnWhen> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    /// T8: it returns when the model says, with those that have ended by then, in their order;
+    /// T10: it returns when the model says, with those that have ended by then, in their order;
     /// the others are in the list, and go on. Given up before, it has changed nothing.
     #[test]
     fn a_wait_returns_whoever_has_ended_and_keeps_the_others(
@@ -199,7 +199,7 @@ fn a_wait_may_be_dropped_after_each_of_its_polls() {
     assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
 }
 
-/// T8: two ends and a cancel of him who waits, in one turn and in every order: no result is lost.
+/// T10: two ends and a cancel of him who waits, in one turn and in every order: no result is lost.
 #[test]
 fn two_ends_of_one_turn_are_waited_for_in_every_order() {
     for order in orders(3) {
@@ -244,7 +244,7 @@ fn two_ends_of_one_turn_are_waited_for_in_every_order() {
     }
 }
 
-/// What is shielded goes on when he who waits is cancelled, wherever he was; its result is given
+/// T11: what is shielded goes on when he who waits is cancelled, wherever he was; its result is given
 /// once, or dropped.
 #[test]
 fn what_is_shielded_goes_on_when_its_waiter_is_cancelled() {
@@ -285,7 +285,7 @@ fn what_is_shielded_goes_on_when_its_waiter_is_cancelled() {
     .expect("nobody hangs");
 }
 
-/// An error, and a panic, that nobody is there to take are told; those that were taken are not.
+/// T11: an error, and a panic, that nobody is there to take are told; those that were taken are not.
 #[test]
 fn a_failure_behind_a_shield_is_told_if_nobody_takes_it() {
     super::scripted::hush();
