@@ -53,10 +53,10 @@
 //! | type | is | where |
 //! |---|---|---|
 //! | [`EventLoop`], [`Runner`] | the loop itself: they turn it | its thread |
-//! | [`Local`] | what may be asked of it but to turn; the others dereference to it | its thread |
+//! | [`LoopHandle`] | what may be asked of it but to turn; the others dereference to it | its thread |
 //! | [`Cx`] | the same, and I/O on the callback's own descriptor | in a callback |
-//! | [`Handle`] | a weak way to it, to be kept | its thread |
-//! | [`Remote`] | the way in: hand it a closure, a future to make, a stop | any thread |
+//! | [`WeakHandle`] | a weak way to it, to be kept | its thread |
+//! | [`RemoteHandle`] | the way in: hand it a closure, a future to make, a stop | any thread |
 //!
 //! # Reading on
 //!
@@ -98,9 +98,9 @@ pub use combine::{
     shield, try_gather, wait,
 };
 pub use event_loop::{
-    Accepted, CallHandle, Callbacks, CloseReport, Closed, Closures, Cx, Descriptor, Entered, Error,
-    EventLoop, ExitReason, Futurelock, Handle, Key, Kind, Local, Origin, PanicPolicy,
-    RegisterError, Remote, Stats, TimerHandle, Unhandled, listen_tcp,
+    Accepted, CallHandle, Callbacks, CloseReport, Closures, Cx, Descriptor, EnterGuard, Error,
+    EventLoop, ExitReason, Futurelock, Key, Kind, LoopClosed, LoopHandle, Origin, PanicPolicy,
+    RegisterError, RemoteHandle, Stats, TimerHandle, Unhandled, WeakHandle, listen_tcp,
 };
 pub use group::{CancellationToken, GroupError, JoinSet, TaskGroup};
 pub use poll::{Interest, Readiness, Trigger};

@@ -8,7 +8,7 @@
 
 mod builder;
 
-use crate::event_loop::{CloseReport, Error, EventLoop, Local, Origin, Unhandled};
+use crate::event_loop::{CloseReport, Error, EventLoop, LoopHandle, Origin, Unhandled};
 use crate::task::{MainTask, TaskRef, all_tasks};
 use std::cell::Cell;
 use std::ops::Deref;
@@ -51,7 +51,7 @@ pub fn run<F: Future>(future: F) -> Result<F::Output, Error> {
 
 /// A loop for several runs, one after another: what is spawned in one goes on in the next.
 ///
-/// Dereferences to [`Local`], to register, arm and spawn between two runs.
+/// Dereferences to [`LoopHandle`], to register, arm and spawn between two runs.
 #[derive(Debug)]
 pub struct Runner {
     event_loop: EventLoop,
@@ -85,11 +85,11 @@ impl Runner {
     #[track_caller]
     pub fn run<F: Future>(&mut self, future: F) -> Result<F::Output, Error> {
         let site = Location::caller();
-        let local = self.event_loop.local();
+        let handle = self.event_loop.handle();
         // Also for the destructors of the future, which goes before this does.
-        let _here = local.be_current();
+        let _here = handle.enter_if_needed();
         let mut future = pin!(Some(future));
-        let main = MainTask::new::<F>(&local);
+        let main = MainTask::new::<F>(&handle);
         let ended = Cell::new(false);
         let (mut end, mut stopped, mut turned, mut told) = (None, false, false, false);
         let run = self.event_loop.turn_until(
@@ -102,10 +102,10 @@ impl Runner {
                 match catch_unwind(AssertUnwindSafe(|| main.poll(future))) {
                     Ok(Poll::Pending) => return,
                     Ok(Poll::Ready(output)) => end = Some(output),
-                    Err(payload) => local.note_main_panic(payload),
+                    Err(payload) => handle.note_main_panic(payload),
                 }
                 ended.set(true);
-                local.look_next();
+                handle.look_next();
             },
             &mut |event_loop| {
                 // A stop that came before the run still leaves it one turn.
@@ -124,7 +124,7 @@ impl Runner {
         drop(main);
         // It has ended. A destructor that panics now is reported, and does not cost the output.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| future.set(None))) {
-            local.tell_panic(payload, Origin::Main { site: Some(site) });
+            handle.tell_panic(payload, Origin::Main { site: Some(site) });
         }
         run?;
         match end {
@@ -181,9 +181,9 @@ impl From<EventLoop> for Runner {
 }
 
 impl Deref for Runner {
-    type Target = Local;
+    type Target = LoopHandle;
 
-    fn deref(&self) -> &Local {
+    fn deref(&self) -> &LoopHandle {
         &self.event_loop
     }
 }

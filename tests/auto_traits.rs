@@ -11,9 +11,10 @@ use readily::sync::{
     Queue, Semaphore, broadcast, channel, oneshot, watch,
 };
 use readily::{
-    CallHandle, CancellationToken, Closed, Cx, Descriptor, Error, EventLoop, Future, Handle,
-    JoinError, JoinSet, Key, Local, Promise, Remote, RemoteTask, Runner, SharedFuture, Shielded,
+    CallHandle, CancellationToken, Cx, Descriptor, Error, EventLoop, Future, JoinError, JoinSet,
+    Key, LoopClosed, LoopHandle, Promise, RemoteHandle, RemoteTask, Runner, SharedFuture, Shielded,
     Sleep, Task, TaskGroup, TaskLocal, TaskRef, TimeoutScope, TimerHandle, Wait, WaitError,
+    WeakHandle,
 };
 use std::marker::PhantomData;
 
@@ -59,7 +60,7 @@ macro_rules! auto {
 
 #[test]
 fn what_belongs_to_a_loop_stays_on_its_thread() {
-    auto!(EventLoop, Runner, Local, Handle, Cx<'static>, Descriptor => false, false);
+    auto!(EventLoop, Runner, LoopHandle, WeakHandle, Cx<'static>, Descriptor => false, false);
     auto!(CallHandle, TimerHandle, Sleep, TimeoutScope => false, false);
     auto!(Shielded<u8>, Wait<'static, u8> => false, false);
     auto!(Task<u8>, TaskRef, Future<u8>, SharedFuture<u8>, Promise<u8> => false, false);
@@ -75,8 +76,8 @@ fn what_belongs_to_a_loop_stays_on_its_thread() {
 
 #[test]
 fn what_is_for_other_threads_may_go_there() {
-    auto!(Remote, Key, std::task::Waker => true, true);
-    auto!(Closed<u8>, RemoteTask<u8> => true, true);
+    auto!(RemoteHandle, Key, std::task::Waker => true, true);
+    auto!(LoopClosed<u8>, RemoteTask<u8> => true, true);
     // A key has no value in it; a cell may be sent, and so may be the result of a task.
     auto!(TaskLocal<std::rc::Rc<u8>>, RemoteTask<std::cell::Cell<u8>> => true, true);
     // A panic's payload is `Send` only.

@@ -3,8 +3,8 @@
 
 use readily::io::{Source, TcpListener, TcpStream};
 use readily::{
-    Closures, Error, EventLoop, Handle, Interest, PanicPolicy, Remote, Runner, listen_tcp, sleep,
-    sleep_until_system, spawn,
+    Closures, Error, EventLoop, Interest, PanicPolicy, RemoteHandle, Runner, WeakHandle,
+    listen_tcp, sleep, sleep_until_system, spawn,
 };
 use readily_testing::{Diverged, Recorder, Replayer};
 use std::cell::{Cell, RefCell};
@@ -120,7 +120,10 @@ fn echo_by_callbacks(event_loop: &EventLoop, log: &Log, left: &Rc<Cell<usize>>) 
 }
 
 /// A thread of the program: sends, and wakes a task, when it likes.
-fn helper(remote: Remote, wakers: std::sync::mpsc::Receiver<std::task::Waker>) -> JoinHandle<()> {
+fn helper(
+    remote: RemoteHandle,
+    wakers: std::sync::mpsc::Receiver<std::task::Waker>,
+) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let waker = wakers.recv().unwrap();
         for n in 0..50 {
@@ -275,7 +278,11 @@ fn a_look_at_the_clock_on_the_wall_is_played_again() {
     let program = |event_loop: EventLoop| {
         let mut runner = Runner::from(event_loop);
         let ended = runner.run(async {
-            let look = || Handle::current().unwrap().with(|local| local.system_now());
+            let look = || {
+                WeakHandle::current()
+                    .unwrap()
+                    .with(|handle| handle.system_now())
+            };
             let begin = look().unwrap();
             sleep_until_system(begin + Duration::from_millis(3)).await;
             (begin, look().unwrap())
@@ -431,7 +438,7 @@ fn what_no_thread_sends_in_the_replay_is_waited_for_and_told() {
         let remote = event_loop.remote();
         let sender = std::thread::spawn(move || {
             if sends {
-                remote.call_soon(|local| local.stop()).unwrap();
+                remote.call_soon(|handle| handle.stop()).unwrap();
             }
             remote // kept, so that it is no news in the replay that it goes
         });
@@ -459,8 +466,8 @@ fn what_threads_send_is_taken_in_the_order_of_the_recording() {
     let program = |event_loop: &mut EventLoop, first_is_first: bool| {
         SENT.take();
         let remote = event_loop.remote();
-        let one = |remote: &Remote| remote.call_soon(|_| SENT.with_borrow_mut(|s| s.push(1)));
-        let two = |remote: &Remote| remote.call_soon(|_| SENT.with_borrow_mut(|s| s.push(2)));
+        let one = |remote: &RemoteHandle| remote.call_soon(|_| SENT.with_borrow_mut(|s| s.push(1)));
+        let two = |remote: &RemoteHandle| remote.call_soon(|_| SENT.with_borrow_mut(|s| s.push(2)));
         std::thread::spawn(move || {
             if first_is_first {
                 one(&remote).unwrap();

@@ -115,8 +115,8 @@ fn time_is_moved_by_hand_and_each_timer_has_its_own_moment() {
     for seconds in [5, 1, 3] {
         let log = Rc::clone(&log);
         let begin = sim.now();
-        sim.call_later(Duration::from_secs(seconds), move |local| {
-            log.borrow_mut().push(local.now() - begin);
+        sim.call_later(Duration::from_secs(seconds), move |handle| {
+            log.borrow_mut().push(handle.now() - begin);
         });
     }
     assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Quiet);
@@ -362,7 +362,7 @@ fn a_run_in_which_nothing_can_happen_ends_with_an_error() {
         let remote = sim.remote();
         sim.set_patience(Duration::from_secs(10));
         let hold = sim.kernel().hold();
-        let elsewhere = std::thread::spawn(move || remote.call_soon(|local| local.stop()));
+        let elsewhere = std::thread::spawn(move || remote.call_soon(|handle| handle.stop()));
         sim.event_loop().run().unwrap();
         elsewhere.join().unwrap().unwrap();
         sim.set_patience(Duration::from_millis(20));
@@ -477,7 +477,7 @@ fn a_panic_of_the_kit_points_to_its_caller() {
         here
     );
     assert_eq!(
-        place(|| in_one_turn(&SimLoop::new(1).handle(), &[0], vec![])),
+        place(|| in_one_turn(&SimLoop::new(1).weak_handle(), &[0], vec![])),
         here
     );
 }

@@ -178,10 +178,10 @@ fn threads(page: &mut Page, runner: &mut Runner) -> Result<(), readily::Error> {
 fn three_kinds(page: &mut Page, runner: &mut Runner) -> Result<(), readily::Error> {
     let values = runner.run(async {
         let (promise, future) = create_future();
-        readily::Handle::current()
+        readily::WeakHandle::current()
             .expect("a loop is running")
-            .with(|local| {
-                local.call_soon(move |_| promise.set_result(3).expect("nobody else settles it"))
+            .with(|handle| {
+                handle.call_soon(move |_| promise.set_result(3).expect("nobody else settles it"))
             });
         let task = spawn(async { 2 });
         [

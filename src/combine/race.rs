@@ -9,7 +9,7 @@
 use super::gather::{Iterated, Tuple};
 use super::looks::{Looks, choose};
 use super::many::Many;
-use crate::event_loop::Handle;
+use crate::event_loop::WeakHandle;
 use crate::task::budget;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -64,7 +64,7 @@ where
 /// goes on from there in their order and round.
 ///
 /// So in a loop none that is ready is passed over for ever, however busy the others are. The lots
-/// come from the loop, and from the seed of [`Local::shuffle_ready`](crate::Local::shuffle_ready)
+/// come from the loop, and from the seed of [`LoopHandle::shuffle_ready`](crate::LoopHandle::shuffle_ready)
 /// where there is one: the same program draws the same ones. Outside a loop it is [`race`].
 ///
 /// # Panics
@@ -96,7 +96,7 @@ where
     R: Race<M>,
 {
     futures.race_from(|n| {
-        let drawn = Handle::current().and_then(|handle| handle.with(|local| local.draw(n)));
+        let drawn = WeakHandle::current().and_then(|weak| weak.with(|handle| handle.draw(n)));
         drawn.unwrap_or(0)
     })
 }

@@ -59,7 +59,7 @@ impl<T> Either<T, T> {
 /// permit, an item or room. All waiters behind it wait. If its own task is one of them, the task
 /// waits for itself, for ever. So do not keep a lent `acquire`, `get`, `put` or `reserve` while you
 /// wait for something else: drop it first, or hand it in by value. [Debug
-/// mode](crate::Local::set_debug) reports such a future
+/// mode](crate::LoopHandle::set_debug) reports such a future
 /// ([`Unhandled::Futurelock`](crate::Unhandled::Futurelock)).
 ///
 /// # Examples

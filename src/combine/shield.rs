@@ -89,7 +89,7 @@ impl<T: 'static> Shielded<T> {
 }
 
 impl<T: 'static, E: fmt::Display + 'static> Shielded<Result<T, E>> {
-    /// Tells an error that nobody takes to [`on_unhandled`](crate::Local::on_unhandled), as
+    /// Tells an error that nobody takes to [`on_unhandled`](crate::LoopHandle::on_unhandled), as
     /// [`Unhandled::TaskFailed`](crate::Unhandled::TaskFailed): if this was dropped before it gave its result.
     pub fn telling_errors(mut self) -> Self {
         self.detach = Some(Task::detach_reporting);

@@ -15,8 +15,8 @@ use super::descriptor::Descriptor;
 use super::effective::Reasons;
 use super::error::{Error, RegisterError};
 use super::freed::FreedKey;
-use super::handle::Handle;
-use super::local::Local;
+use super::handle::WeakHandle;
+use super::local::LoopHandle;
 use super::register::Plan;
 use super::registry::Key;
 use super::timer_handles::TimerHandle;
@@ -48,7 +48,7 @@ pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 /// it may allow less (`net.core.somaxconn`).
 pub const BACKLOG: i32 = 1024;
 
-/// Makes a TCP listener on `addr`, non-blocking and close-on-exec, for [`Local::listen`]. Port
+/// Makes a TCP listener on `addr`, non-blocking and close-on-exec, for [`LoopHandle::listen`]. Port
 /// 0 takes a free one. The address can be used again at once after an earlier listener has gone
 /// (`SO_REUSEADDR`).
 ///
@@ -62,7 +62,7 @@ pub fn listen_tcp(addr: impl Into<SocketAddr>) -> io::Result<net::TcpListener> {
     socket::listen_tcp(&addr.into(), BACKLOG).map(net::TcpListener::from)
 }
 
-impl Local {
+impl LoopHandle {
     /// Listens: each connection is accepted, given to `accept`, and registered with the callbacks
     /// that `accept` returns, for reading or for what they say
     /// ([`Callbacks::interest`]). Then [`Callbacks::on_open`] runs. `None` closes it.
@@ -73,7 +73,7 @@ impl Local {
     ///
     /// # Errors
     ///
-    /// As [`Local::register`], with `accept` given back; [`Error::NotListening`].
+    /// As [`LoopHandle::register`], with `accept` given back; [`Error::NotListening`].
     ///
     /// # Examples
     ///
@@ -144,7 +144,7 @@ impl Local {
     }
 }
 
-/// What [`Local::listen`] registers.
+/// What [`LoopHandle::listen`] registers.
 struct Acceptor<F> {
     site: &'static Location<'static>,
     accept: F,
@@ -159,7 +159,7 @@ struct Acceptor<F> {
 /// What ends a listener's pause. Dropping it takes both back: each pause would otherwise
 /// leave a timer behind that tries, fails, and begins a pause of its own.
 struct Pause {
-    local: Handle,
+    handle: WeakHandle,
     retry: TimerHandle,
     freed: Option<FreedKey>,
     /// The first of the two ends it. The other may be queued by then, and must not end the next pause.
@@ -171,7 +171,7 @@ impl Drop for Pause {
         self.is_over.set(true);
         self.retry.cancel();
         if let Some(key) = self.freed.take() {
-            self.local.with(|local| local.forget_freed(key));
+            self.handle.with(|handle| handle.forget_freed(key));
         }
     }
 }
@@ -263,9 +263,9 @@ where
         let is_over = Rc::new(Cell::new(false));
         let (by_time, by_descriptor) = (Rc::clone(&is_over), Rc::clone(&is_over));
         self.pause = Some(Pause {
-            local: cx.handle(),
-            retry: cx.call_later(retry, move |local| resume(local, slot, by_time)),
-            freed: Some(cx.call_when_freed(move |local| resume(local, slot, by_descriptor))),
+            handle: cx.weak_handle(),
+            retry: cx.call_later(retry, move |handle| resume(handle, slot, by_time)),
+            freed: Some(cx.call_when_freed(move |handle| resume(handle, slot, by_descriptor))),
             is_over,
         });
         if let Some(held_back) = self.pauses.admit(now) {
@@ -283,22 +283,24 @@ where
 
 /// L10: the pause is a reason of the loop's own, apart from the user's interest, which may change
 /// meanwhile.
-fn set_paused(local: &Local, slot: SlabKey, paused: bool) -> Result<(), Error> {
-    local.change(slot, false, |line| {
+fn set_paused(handle: &LoopHandle, slot: SlabKey, paused: bool) -> Result<(), Error> {
+    handle.change(slot, false, |line| {
         line.reasons = line.reasons.with(Reasons::ACCEPT_PAUSED, paused);
     })
 }
 
 /// Ends a listener's pause, unless it is over. If the poller refuses, reports that, and tries again.
-fn resume(local: &Local, slot: SlabKey, is_over: Rc<Cell<bool>>) {
+fn resume(handle: &LoopHandle, slot: SlabKey, is_over: Rc<Cell<bool>>) {
     if is_over.get() {
         return;
     }
     // A listener that was removed meanwhile is not found, and that is the end of it.
-    if let Err(Error::Io(error)) = set_paused(local, slot, false) {
+    if let Err(Error::Io(error)) = set_paused(handle, slot, false) {
         let what = "resuming a listener";
-        local.report(&Unhandled::Io { what, error });
-        local.call_later(Backoff::LONGEST, move |local| resume(local, slot, is_over));
+        handle.report(&Unhandled::Io { what, error });
+        handle.call_later(Backoff::LONGEST, move |handle| {
+            resume(handle, slot, is_over)
+        });
     } else {
         is_over.set(true);
     }

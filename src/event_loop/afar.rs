@@ -1,7 +1,7 @@
 //! What is awaited here, and happens on another loop.
 //!
 //! A run that nothing on its loop can end is told of in debug mode. A task of another loop that is
-//! awaited here can end it, and no timer, descriptor or `Remote` says so: whoever awaits one is
+//! awaited here can end it, and no timer, descriptor or `RemoteHandle` says so: whoever awaits one is
 //! counted while his waker lies there.
 //!
 //! In asyncio this is `wrap_future`, of whose other side its loop knows nothing either.
@@ -17,7 +17,7 @@ pub(crate) struct Afar(Arc<Inbox>);
 impl Afar {
     /// Of the loop that runs here, if that is another one than `home`'s.
     pub(crate) fn than(home: &Arc<Inbox>) -> Option<Self> {
-        let inbox = current::with(|local| local.inbox())?;
+        let inbox = current::with(|handle| handle.inbox())?;
         if Arc::ptr_eq(&inbox, home) {
             return None;
         }

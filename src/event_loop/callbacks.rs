@@ -21,7 +21,7 @@ use std::io;
 /// [L3]: crate::book::invariants#l3
 /// [L8]: crate::book::invariants#l8
 pub trait Callbacks {
-    /// Returns the interest of a connection that [`Local::listen`](super::Local::listen) has
+    /// Returns the interest of a connection that [`LoopHandle::listen`](super::LoopHandle::listen) has
     /// accepted; reading by default. Interest in writing would be reported at once, because a new
     /// connection has room. A server that speaks first can write in [`on_open`](Callbacks::on_open)
     /// without it.
@@ -29,9 +29,9 @@ pub trait Callbacks {
         Interest::READ
     }
 
-    /// Returns the interest of a connection of [`Local::connect`](super::Local::connect) once it is
+    /// Returns the interest of a connection of [`LoopHandle::connect`](super::LoopHandle::connect) once it is
     /// established; by default [`interest`](Callbacks::interest), and writing. Called when the
-    /// connection is begun; [`Local::modify`](super::Local::modify) may change it meanwhile.
+    /// connection is begun; [`LoopHandle::modify`](super::LoopHandle::modify) may change it meanwhile.
     fn connected_interest(&self) -> Interest {
         self.interest() | Interest::WRITE
     }
@@ -43,11 +43,11 @@ pub trait Callbacks {
         accept_nothing(cx);
     }
 
-    /// Runs first of all callbacks of a connection that [`Local::listen`](super::Local::listen) has
+    /// Runs first of all callbacks of a connection that [`LoopHandle::listen`](super::LoopHandle::listen) has
     /// accepted and registered, in the same turn. `cx` has the connection's key and descriptor, to
     /// write a greeting, to set a deadline ([`Cx::set_deadline`]) or to add to
     /// [`interest`](Callbacks::interest). It does not run for other registrations:
-    /// [`Local::register`](super::Local::register) returns the key, and an outgoing connection has
+    /// [`LoopHandle::register`](super::LoopHandle::register) returns the key, and an outgoing connection has
     /// [`on_connect`](Callbacks::on_connect).
     ///
     /// In asyncio: `connection_made`.
@@ -56,7 +56,7 @@ pub trait Callbacks {
     }
 
     /// Runs when the deadline has passed ([`Cx::set_deadline`],
-    /// [`Local::set_deadline_of`](super::Local::set_deadline_of)). The deadline is cleared by then,
+    /// [`LoopHandle::set_deadline_of`](super::LoopHandle::set_deadline_of)). The deadline is cleared by then,
     /// and may be set again. The default closes the connection; `on_hangup` does not run, as after
     /// every [`Cx::close`].
     fn on_timeout(&mut self, cx: &Cx<'_>) {

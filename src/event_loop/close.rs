@@ -11,7 +11,7 @@ use super::current::Here;
 use super::descriptor::Descriptor;
 use super::effective::Reasons;
 use super::inbox::Letter;
-use super::local::Local;
+use super::local::LoopHandle;
 use super::registry::{Before, Registration};
 use super::unhandled::Unhandled;
 use std::os::fd::{AsFd, AsRawFd};
@@ -33,19 +33,19 @@ pub struct CloseReport {
     pub closures: usize,
 }
 
-impl Local {
+impl LoopHandle {
     /// Empties everything, in the order that [`EventLoop::close`](super::EventLoop::close) states; what
     /// destructors panic with is still to be told, so the hook stays. Twice is harmless.
     pub(super) fn shut(&self) -> CloseReport {
         if self.closed.replace(true) {
             return CloseReport::default();
         }
-        let Some(me) = self.me.upgrade() else {
+        let Some(me) = self.weak_self.upgrade() else {
             return CloseReport::default();
         };
         let _here = Here::enter(&me);
         let mut letters = self.inbox.close();
-        letters.append(&mut self.held.take());
+        letters.append(&mut self.held_back.take());
         let sent = letters.iter().filter(|l| matches!(l, Letter::Call(..)));
         // Before the first destructor: a future takes its own timers and sources with it.
         let mut report = CloseReport {
@@ -80,14 +80,14 @@ impl Local {
 }
 
 // The end of one registration.
-impl Local {
+impl LoopHandle {
     /// The last of a registration that is out of table and poller: callbacks, then descriptor.
     /// Outside every borrow (L8). Of one whose callback runs this is for whoever has called that (L3).
     pub(super) fn discard(&self, registration: Rc<Registration>) {
         if let Ok(last) = Rc::try_unwrap(registration) {
             // G5: callbacks may remove the next one when they go, and so on. Both in one, so that
             // the descriptor does not close before callbacks that wait for their end.
-            self.nest(|local| {
+            self.nest(|handle| {
                 let Registration {
                     callbacks,
                     line,
@@ -95,15 +95,15 @@ impl Local {
                     fd,
                     ..
                 } = last;
-                local.drop_now(callbacks);
+                handle.drop_now(callbacks);
                 if let Some(Before::Held(hold)) = before.map(|before| *before) {
                     // R131: while it is open. The owner of a shared one is user code.
-                    local.guard(|| hold.release(fd.as_fd()));
+                    handle.guard(|| hold.release(fd.as_fd()));
                 }
                 let line = line.get();
                 match line.reasons.contains(Reasons::LOST) {
-                    true => local.drop_guarded(fd.forget()),
-                    false => local.close_descriptor(fd, line.site),
+                    true => handle.drop_guarded(fd.forget()),
+                    false => handle.close_descriptor(fd, line.site),
                 }
             });
         }

@@ -14,7 +14,7 @@
 
 use super::error::Error;
 use super::inbox::Inbox;
-use super::local::Local;
+use super::local::LoopHandle;
 use super::origin::Origin;
 use super::unhandled::Unhandled;
 use std::cell::{Cell, RefCell};
@@ -25,8 +25,8 @@ use std::sync::Arc;
 struct Entered {
     /// The last one, which is current. By itself, for it is all that is looked at but where one
     /// loop is entered inside another: to enter and leave costs a third of what a list does.
-    current: Option<(u64, Rc<Local>)>,
-    below: Vec<(u64, Rc<Local>)>,
+    current: Option<(u64, Rc<LoopHandle>)>,
+    below: Vec<(u64, Rc<LoopHandle>)>,
     next: u64,
 }
 
@@ -39,7 +39,7 @@ thread_local! {
         })
     };
     /// Where the current one is, to be compared with: it needs no borrow and no destructor.
-    static NOW: Cell<*const Local> = const { Cell::new(std::ptr::null()) };
+    static NOW: Cell<*const LoopHandle> = const { Cell::new(std::ptr::null()) };
     /// How many loops are turning, each inside a callback of the one before.
     static TURNING: Cell<u32> = const { Cell::new(0) };
 }
@@ -47,15 +47,18 @@ thread_local! {
 /// Runs `f` with this thread's loop; `None` where there is none, or where the thread is
 /// ending and its locals are gone (R096).
 #[inline]
-pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
+pub(crate) fn with<R>(f: impl FnOnce(&LoopHandle) -> R) -> Option<R> {
     // Cloned, so that `f`, which may be user code, does not run under the borrow (L8).
     Some(f(&*current()?))
 }
 
-fn current() -> Option<Rc<Local>> {
+fn current() -> Option<Rc<LoopHandle>> {
     let current = ENTERED.try_with(|entered| {
         let entered = entered.borrow();
-        entered.current.as_ref().map(|(_, local)| Rc::clone(local))
+        entered
+            .current
+            .as_ref()
+            .map(|(_, handle)| Rc::clone(handle))
     });
     current.ok().flatten()
 }
@@ -63,26 +66,26 @@ fn current() -> Option<Rc<Local>> {
 /// What `look` says of this thread's loop; `false` where there is none. It runs under the borrow, so
 /// it is ours, and enters no loop.
 #[inline]
-fn is_so(look: impl FnOnce(&Rc<Local>) -> bool) -> bool {
+fn is_so(look: impl FnOnce(&Rc<LoopHandle>) -> bool) -> bool {
     ENTERED
         .try_with(|entered| {
             let entered = entered.borrow();
             let current = entered.current.as_ref();
-            current.is_some_and(|(_, local)| look(local))
+            current.is_some_and(|(_, handle)| look(handle))
         })
         .unwrap_or(false)
 }
 
 /// Where this thread's loop is; nowhere if there is none, or if the thread is ending (R096).
 #[inline]
-fn now() -> *const Local {
+fn now() -> *const LoopHandle {
     NOW.try_with(Cell::get).unwrap_or(std::ptr::null())
 }
 
 /// Makes `current`, the last one that was entered, the one to compare with.
 #[inline]
-fn set_now(current: Option<&(u64, Rc<Local>)>) {
-    let now = current.map_or(std::ptr::null(), |(_, local)| Rc::as_ptr(local));
+fn set_now(current: Option<&(u64, Rc<LoopHandle>)>) {
+    let now = current.map_or(std::ptr::null(), |(_, handle)| Rc::as_ptr(handle));
     let _ = NOW.try_with(|place| place.set(now));
 }
 
@@ -98,18 +101,18 @@ pub(crate) fn is_any() -> bool {
     !now().is_null()
 }
 
-/// Whether `local` is this thread's loop.
+/// Whether `handle` is this thread's loop.
 #[inline]
-pub(crate) fn is(local: *const Local) -> bool {
-    now() == local
+pub(crate) fn is(handle: *const LoopHandle) -> bool {
+    now() == handle
 }
 
-/// Whether another loop than `local` is this thread's: to wait on `local` is then to wait for
+/// Whether another loop than `handle` is this thread's: to wait on `handle` is then to wait for
 /// ever, for while that one runs, this one does not.
 #[inline]
-pub(crate) fn is_another(local: *const Local) -> bool {
+pub(crate) fn is_another(handle: *const LoopHandle) -> bool {
     let now = now();
-    !now.is_null() && now != local
+    !now.is_null() && now != handle
 }
 
 /// Whether a loop is turning on this thread: to wait here for another thread would block it.
@@ -126,11 +129,11 @@ pub(crate) fn is_nested() -> bool {
 /// Runs `queue` if `home` is of this thread's loop, or says that it is not. No lock, no call to the
 /// system, no reference count; it runs under the borrow, so it is ours, and enters no loop.
 #[inline]
-pub(crate) fn at_home(home: &Arc<Inbox>, queue: impl FnOnce(&Local)) -> bool {
-    is_so(|local| {
-        let at_home = Arc::ptr_eq(&local.inbox, home);
+pub(crate) fn at_home(home: &Arc<Inbox>, queue: impl FnOnce(&LoopHandle)) -> bool {
+    is_so(|handle| {
+        let at_home = Arc::ptr_eq(&handle.inbox, home);
         if at_home {
-            queue(local);
+            queue(handle);
         }
         at_home
     })
@@ -139,22 +142,22 @@ pub(crate) fn at_home(home: &Arc<Inbox>, queue: impl FnOnce(&Local)) -> bool {
 /// Whether the loop of this inbox is this thread's.
 #[cold]
 pub(crate) fn is_at_home(home: &Arc<Inbox>) -> bool {
-    is_so(|local| Arc::ptr_eq(&local.inbox, home))
+    is_so(|handle| Arc::ptr_eq(&handle.inbox, home))
 }
 
 impl Entered {
     #[inline]
-    fn enter(&mut self, local: Rc<Local>) -> u64 {
+    fn enter(&mut self, handle: Rc<LoopHandle>) -> u64 {
         let number = self.next;
         self.next += 1;
-        if let Some(before) = self.current.replace((number, local)) {
+        if let Some(before) = self.current.replace((number, handle)) {
             self.below.push(before);
         }
         number
     }
 
     #[inline]
-    fn leave(&mut self, number: u64) -> Option<Rc<Local>> {
+    fn leave(&mut self, number: u64) -> Option<Rc<LoopHandle>> {
         let is_current = |entered: &mut (u64, _)| entered.0 == number;
         let left = match self.current.take_if(is_current) {
             Some(left) => left,
@@ -167,13 +170,13 @@ impl Entered {
     }
 
     #[cold]
-    fn take_below(&mut self, number: u64) -> Option<(u64, Rc<Local>)> {
+    fn take_below(&mut self, number: u64) -> Option<(u64, Rc<LoopHandle>)> {
         let place = self.below.iter().rposition(|below| below.0 == number)?;
         Some(self.below.remove(place))
     }
 
     /// Takes out what was entered after `number`, which is current then.
-    fn leave_above(&mut self, number: u64) -> Vec<(u64, Rc<Local>)> {
+    fn leave_above(&mut self, number: u64) -> Vec<(u64, Rc<LoopHandle>)> {
         let place = self.below.iter().position(|&(below, _)| below > number);
         let mut above = self.below.split_off(place.unwrap_or(self.below.len()));
         above.extend(self.current.take_if(|current| current.0 > number));
@@ -193,10 +196,10 @@ pub(crate) struct Here {
 impl Here {
     /// For `spawn` and the like, outside a turn.
     #[inline]
-    pub(crate) fn enter(local: &Rc<Local>) -> Self {
+    pub(crate) fn enter(handle: &Rc<LoopHandle>) -> Self {
         let number = ENTERED.try_with(|entered| {
             let mut entered = entered.borrow_mut();
-            let number = entered.enter(Rc::clone(local));
+            let number = entered.enter(Rc::clone(handle));
             set_now(entered.current.as_ref());
             number
         });
@@ -221,30 +224,30 @@ impl Drop for Here {
 
 /// A turn, or a row of them: its loop is current, and cannot be turned once more.
 pub(super) struct Turning<'a> {
-    local: &'a Local,
+    handle: &'a LoopHandle,
     here: Here,
 }
 
 impl<'a> Turning<'a> {
     /// L3: not inside another turn of the same loop; and if it `may_sleep`, not inside one of another.
-    pub(super) fn begin(local: &'a Rc<Local>, may_sleep: bool) -> Result<Self, Error> {
-        if local.turn.get().is_some() {
+    pub(super) fn begin(handle: &'a Rc<LoopHandle>, may_sleep: bool) -> Result<Self, Error> {
+        if handle.turn.get().is_some() {
             return Err(Error::Nested);
         }
         if may_sleep && is_turning() {
             return Err(Error::WouldBlockLoop);
         }
         let _ = TURNING.try_with(|turning| turning.set(turning.get() + 1));
-        let here = Here::enter(local);
-        local.turn.set(Some(here.number));
-        local.leave_host();
-        Ok(Self { local, here })
+        let here = Here::enter(handle);
+        handle.turn.set(Some(here.number));
+        handle.leave_host();
+        Ok(Self { handle, here })
     }
 }
 
 impl Drop for Turning<'_> {
     fn drop(&mut self) {
-        self.local.turn.set(None);
+        self.handle.turn.set(None);
         let _ = TURNING.try_with(|turning| turning.set(turning.get() - 1));
         // What a callback has entered and kept is not for who turned us.
         let is_last = |entered: &RefCell<Entered>| {
@@ -272,7 +275,7 @@ fn leave_above(number: u64) {
     });
 }
 
-impl Local {
+impl LoopHandle {
     /// A callback or a poll has returned: if it has left another loop current than this one, this
     /// loop is made current again, and `origin` is reported.
     #[inline]
@@ -297,9 +300,9 @@ mod tests {
     use crate::base::clock::Manual;
     use crate::poll::portable::PollPoller;
 
-    fn local() -> Rc<Local> {
+    fn local() -> Rc<LoopHandle> {
         let poller = PollPoller::new().unwrap();
-        Local::new(Box::new(poller), Box::new(Manual::new())).unwrap()
+        LoopHandle::new(Box::new(poller), Box::new(Manual::new())).unwrap()
     }
 
     /// L3.

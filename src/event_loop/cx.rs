@@ -2,7 +2,7 @@
 //!
 //! There is no method to turn the loop (L3): a callback that could would run others inside
 //! itself. There is no way to keep a `Cx` either; what outlives the callback takes a
-//! [`Handle`](super::Handle) or its [`Key`].
+//! [`WeakHandle`](super::WeakHandle) or its [`Key`].
 //!
 //! In the notes a callback is handed the descriptor (N7); here it is handed this.
 
@@ -11,7 +11,7 @@ use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::effective::Reasons;
 use super::error::{Error, RegisterError};
-use super::local::Local;
+use super::local::LoopHandle;
 use super::register::Plan;
 use super::registry::{Key, Line, Registration};
 use super::stale::is_closed_behind;
@@ -29,18 +29,22 @@ use std::time::Duration;
 
 /// What a callback is called with: its loop, its key, its descriptor.
 ///
-/// Dereferences to [`Local`], for everything that is not about this registration.
+/// Dereferences to [`LoopHandle`], for everything that is not about this registration.
 pub struct Cx<'a> {
-    local: &'a Local,
+    handle: &'a LoopHandle,
     slot: SlabKey,
     registration: &'a Registration,
 }
 
 impl<'a> Cx<'a> {
     #[inline]
-    pub(super) fn new(local: &'a Local, slot: SlabKey, registration: &'a Registration) -> Self {
+    pub(super) fn new(
+        handle: &'a LoopHandle,
+        slot: SlabKey,
+        registration: &'a Registration,
+    ) -> Self {
         Self {
-            local,
+            handle,
             slot,
             registration,
         }
@@ -53,7 +57,7 @@ impl<'a> Cx<'a> {
     /// The registration that this callback belongs to.
     #[must_use]
     pub fn key(&self) -> Key {
-        self.local.key(self.slot)
+        self.handle.key(self.slot)
     }
 
     /// Its descriptor, open at least until this callback returns. (Of one in memory, a
@@ -127,7 +131,7 @@ impl<'a> Cx<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Local::register`].
+    /// As [`LoopHandle::register`].
     #[track_caller]
     pub fn register_accepted<C: Callbacks + 'static>(
         &self,
@@ -154,26 +158,28 @@ impl<'a> Cx<'a> {
             transfer: Transfer::SOCKET,
         };
         let Accepted { fd, peer } = accepted;
-        self.local.admit_from((site, peer), plan, fd, callbacks)
+        self.handle.admit_from((site, peer), plan, fd, callbacks)
     }
 
     /// What this registration asks for; nothing once it is removed.
     #[must_use]
     pub fn wants(&self) -> Interest {
-        self.local.interest(self.key()).unwrap_or(Interest::NONE)
+        self.handle
+            .interest_of(self.key())
+            .unwrap_or(Interest::NONE)
     }
 
     /// Asks for this from now on.
     ///
     /// # Errors
     ///
-    /// As [`Local::modify`].
+    /// As [`LoopHandle::modify`].
     pub fn want(&self, interest: Interest) -> Result<(), Error> {
-        self.local.modify(self.key(), interest)
+        self.handle.modify(self.key(), interest)
     }
 
     /// Asks no more for `interest`. A refusal of the system is reported by
-    /// [`Local::on_unhandled`]; on a removed registration this does nothing.
+    /// [`LoopHandle::on_unhandled`]; on a removed registration this does nothing.
     ///
     /// If it is refused because the descriptor was closed outside the loop, the registration ends: the
     /// file that it was for would be reported, and this refused, for ever. The number, which may be
@@ -182,16 +188,16 @@ impl<'a> Cx<'a> {
         // A one-shot that has spoken is silent as it is; to modify it would arm it again.
         if self.registration.line.get().trigger == Trigger::OneShot {
             let without = |line: &mut Line| line.interest = line.interest.without(interest);
-            self.local.registry.update(self.slot, without);
+            self.handle.registry.update(self.slot, without);
             return;
         }
         if let Err(Error::Io(error)) = self.want(self.wants().without(interest)) {
             let is_lost = is_closed_behind(&error);
             if is_lost {
                 let lost = |line: &mut Line| line.reasons = line.reasons.with(Reasons::LOST, true);
-                self.local.registry.update(self.slot, lost);
+                self.handle.registry.update(self.slot, lost);
             }
-            self.local.report(&Unhandled::Io {
+            self.handle.report(&Unhandled::Io {
                 what: "taking back an interest",
                 error,
             });
@@ -205,7 +211,7 @@ impl<'a> Cx<'a> {
     /// hangup up (as one would for a reader that has paused).
     pub(super) fn reads_nothing(&self) {
         self.ignore(Interest::READ);
-        self.local
+        self.handle
             .registry
             .update(self.slot, |line| line.deaf = true);
     }
@@ -228,7 +234,7 @@ impl<'a> Cx<'a> {
     fn change_deadline(&self, after: Option<Duration>, site: &'static Location<'static>) {
         // One that is gone is on its way out of the loop, and would leave a timer behind.
         if !self.registration.line.get().gone {
-            self.local
+            self.handle
                 .arm_deadline(self.slot, self.registration, after, site);
         }
     }
@@ -237,15 +243,15 @@ impl<'a> Cx<'a> {
     /// closed. Twice is harmless.
     pub fn close(&self) {
         // An unknown key is the second time.
-        let _ = self.local.remove(self.key());
+        let _ = self.handle.remove(self.key());
     }
 }
 
 impl Deref for Cx<'_> {
-    type Target = Local;
+    type Target = LoopHandle;
 
-    fn deref(&self) -> &Local {
-        self.local
+    fn deref(&self) -> &LoopHandle {
+        self.handle
     }
 }
 

@@ -12,7 +12,7 @@ use super::classify::Kind;
 use super::cx::Cx;
 use super::error::Error;
 use super::expiry::Expiry;
-use super::local::Local;
+use super::local::LoopHandle;
 use super::origin::Origin;
 use super::panics::catch;
 use super::ready::Call;
@@ -22,7 +22,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
-impl Local {
+impl LoopHandle {
     /// Sets the deadline of a registration: `after` from now, [`Callbacks::on_timeout`] runs, once. A
     /// deadline that was set before is replaced; `None` clears it. The deadline ends with the
     /// registration.
@@ -53,7 +53,7 @@ impl Local {
     #[track_caller]
     pub fn set_deadline_of(&self, key: Key, after: Option<Duration>) -> Result<(), Error> {
         self.line(key)?;
-        self.check()?;
+        self.ensure_usable()?;
         if let Some(registration) = self.registry.get(key.slot) {
             self.arm_deadline(key.slot, &registration, after, Location::caller());
         }
@@ -70,7 +70,9 @@ impl Local {
         self.cancel_deadline(registration);
         if let Some(after) = after {
             // Three words hold it, so it needs no box (`InlineFn`).
-            let call = Call::new(site, move |local: &Self| local.deadline_passed(slot, site));
+            let call = Call::new(site, move |handle: &Self| {
+                handle.deadline_passed(slot, site)
+            });
             let at_ns = self.times.deadline_ns(after);
             let timer = self.arm(at_ns, Expiry::call(call));
             self.registry

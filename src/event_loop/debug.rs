@@ -7,7 +7,7 @@
 //! In asyncio: `loop.set_debug`, `loop.slow_callback_duration`, `PYTHONASYNCIODEBUG`.
 
 use super::futurelock;
-use super::local::Local;
+use super::local::LoopHandle;
 use super::origin::Origin;
 use super::unhandled::Unhandled;
 use std::cell::{Cell, RefCell};
@@ -43,12 +43,12 @@ pub(super) fn asked_for() -> bool {
     std::env::var_os("READILY_DEBUG").is_some_and(|value| !value.is_empty() && value != "0")
 }
 
-impl Local {
+impl LoopHandle {
     /// Turns debug mode on or off. It is on from the start where the environment has
     /// `READILY_DEBUG`, other than empty or `0`.
     ///
     /// In debug mode each call of a callback, closure, timer or task, and of the main future, is
-    /// timed. One that takes too long (see [`Local::set_slow_callback`]) is reported as
+    /// timed. One that takes too long (see [`LoopHandle::set_slow_callback`]) is reported as
     /// [`Unhandled::Slow`], and a turn that takes too long without such a call as
     /// [`Unhandled::SlowTurn`]. A run that nothing can end any more is reported as
     /// [`Unhandled::Stuck`], and a future that keeps a grant which it does not fetch as

@@ -8,7 +8,7 @@
 //!
 //! In the notes this is nothing; Python's interpreter does the same for its own objects.
 
-use super::local::Local;
+use super::local::LoopHandle;
 use super::panics::catch;
 use super::stderr::note_stray_panic;
 use std::cell::{Cell, RefCell};
@@ -22,14 +22,14 @@ const DEEPEST: u32 = 16;
 /// What waits: for no loop, or for one that it needs.
 enum End {
     Alone(Box<dyn FnOnce()>),
-    Of(Rc<Local>, Box<dyn FnOnce(&Local)>),
+    Of(Rc<LoopHandle>, Box<dyn FnOnce(&LoopHandle)>),
 }
 
 impl End {
     fn run(self) {
         match self {
             Self::Alone(end) => end(),
-            Self::Of(local, end) => end(&local),
+            Self::Of(handle, end) => end(&handle),
         }
     }
 }
@@ -64,7 +64,7 @@ pub(crate) fn drop_bounded<T: 'static>(value: T) {
     }
 }
 
-impl Local {
+impl LoopHandle {
     /// [`nest`], for what needs this loop.
     #[inline]
     pub(crate) fn nest(&self, end: impl FnOnce(&Self) + 'static) {
@@ -76,8 +76,8 @@ impl Local {
 
     #[cold]
     fn nest_later(&self, end: Box<dyn FnOnce(&Self)>) {
-        match self.me.upgrade() {
-            Some(local) => wait(End::Of(local, end)),
+        match self.weak_self.upgrade() {
+            Some(handle) => wait(End::Of(handle, end)),
             // Nothing can refer to it any more: it is being dropped itself, and is empty.
             None => end(self),
         }

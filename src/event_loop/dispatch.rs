@@ -1,6 +1,6 @@
 //! The notes' pseudocode: for each `(fd, event)`, the branch that belongs to it (N7).
 //!
-//! [`Local::dispatch`] is that table, five arms in the notes' order. Before each arm the
+//! [`LoopHandle::dispatch`] is that table, five arms in the notes' order. Before each arm the
 //! registration is looked up again, because the arm before may have removed it; while an
 //! arm runs, its callbacks are out of the table. The two arms that are more than a call,
 //! connecting and hanging up, stand below.
@@ -11,7 +11,7 @@ use super::callbacks::Callbacks;
 use super::classify::{Kind, Role, classify};
 use super::cx::Cx;
 use super::effective::{Reasons, effective};
-use super::local::Local;
+use super::local::LoopHandle;
 use super::origin::Origin;
 use super::panics::Payload;
 use super::registry::{Line, Registration};
@@ -50,7 +50,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-impl Local {
+impl LoopHandle {
     /// Takes, for each event, the branches of the notes' `for each (fd, event)` (N7); until the end,
     /// or until a callback panics.
     pub(super) fn dispatch(&self, batch: &mut Batch<'_>) {
@@ -136,7 +136,7 @@ impl Local {
 }
 
 // Connect ready.
-impl Local {
+impl LoopHandle {
     /// A listener accepts. An outgoing connection is asked what became of it: writable is
     /// only a hint, `SO_ERROR` tells, and a peer address proves it (the hint may be spurious).
     #[inline(never)]
@@ -193,7 +193,7 @@ fn judge(line: &Line, ready: Readiness, unread: u32) -> Verdict {
 }
 
 // Hangup.
-impl Local {
+impl LoopHandle {
     /// Reports the hangup if it is due, and puts it off if bytes are left. An error of open sides is
     /// looked at first: it need not be one.
     #[cold]

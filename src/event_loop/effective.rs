@@ -10,7 +10,7 @@
 
 use super::classify::Role;
 use super::error::Error;
-use super::local::Local;
+use super::local::LoopHandle;
 use super::registry::Line;
 use crate::base::slab::SlabKey;
 use crate::poll::{Interest, Trigger};
@@ -67,7 +67,7 @@ pub(super) const fn effective(line: &Line) -> Option<(Interest, Trigger)> {
     Some((interest, trigger))
 }
 
-impl Local {
+impl LoopHandle {
     /// Changes a registration, and brings the poller in line with it: the one place where that is
     /// done after it was registered. Where what is asked for stays the same, the poller is called
     /// only to `ask_anew`.
@@ -97,7 +97,7 @@ impl Local {
         old: &Line,
         new: &Line,
     ) -> Result<(), Error> {
-        self.check()?;
+        self.ensure_usable()?;
         let (was, is) = (effective(old), effective(new));
         let (fd, token) = (old.fd, slot.to_bits());
         let mut poller = self.poller.borrow_mut();

@@ -46,7 +46,7 @@ pub enum Error {
     },
     /// The socket has not been connected, nor has anybody begun to: systems report that as a hangup, and
     /// the registration would end before it has begun. Call `connect(2)` first, or use
-    /// [`Local::connect`](super::Local::connect) or [`TcpStream::connect`](crate::io::TcpStream::connect).
+    /// [`LoopHandle::connect`](super::LoopHandle::connect) or [`TcpStream::connect`](crate::io::TcpStream::connect).
     #[error(
         "descriptor {fd} is a socket that is not connected: call connect(2) before it is registered"
     )]
@@ -118,7 +118,7 @@ pub struct RegisterError<C> {
     /// Why.
     pub error: Error,
     /// The descriptor, still open and as it was; `None` where none had been made yet
-    /// ([`Local::connect`](super::Local::connect)).
+    /// ([`LoopHandle::connect`](super::LoopHandle::connect)).
     pub descriptor: Option<Descriptor>,
     /// The callbacks.
     pub callbacks: C,
@@ -152,24 +152,24 @@ impl<C> From<RegisterError<C>> for Error {
 }
 
 /// The loop has closed; here is what it should have taken.
-pub struct Closed<T>(pub T);
+pub struct LoopClosed<T>(pub T);
 
-impl<T> fmt::Debug for Closed<T> {
+impl<T> fmt::Debug for LoopClosed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Closed(..)")
     }
 }
 
-impl<T> fmt::Display for Closed<T> {
+impl<T> fmt::Display for LoopClosed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the loop is closed")
     }
 }
 
-impl<T> std::error::Error for Closed<T> {}
+impl<T> std::error::Error for LoopClosed<T> {}
 
-impl<T> From<Closed<T>> for Error {
-    fn from(_: Closed<T>) -> Self {
+impl<T> From<LoopClosed<T>> for Error {
+    fn from(_: LoopClosed<T>) -> Self {
         Self::Closed
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! In the notes: what becomes of the *timers* of N1.
 
-use super::local::Local;
+use super::local::LoopHandle;
 use super::ready::Call;
 use readily_sys::inline_fn::InlineFn;
 use std::panic::Location;
@@ -19,7 +19,7 @@ pub(super) struct Expiry {
 }
 
 enum What {
-    Call(InlineFn<Local>),
+    Call(InlineFn<LoopHandle>),
     Wake(Waker),
 }
 

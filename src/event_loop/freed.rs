@@ -4,34 +4,34 @@
 //! closes. Of the first a timer knows; of the second nobody tells us but ourselves.
 
 use super::expiry::{Expired, Expiry};
-use super::local::Local;
+use super::local::LoopHandle;
 use super::ready::Call;
 use crate::base::slab::SlabKey;
 use std::panic::Location;
 use std::task::Waker;
 
-impl Local {
+impl LoopHandle {
     /// Wakes `waker` when a descriptor of this loop is closed.
     pub fn wake_when_freed(&self, waker: Waker) -> FreedKey {
-        FreedKey(self.freed.borrow_mut().insert(Expiry::wake(waker)))
+        FreedKey(self.fd_waiters.borrow_mut().insert(Expiry::wake(waker)))
     }
 
     /// The same for a closure, which then runs soon.
     #[track_caller]
-    pub(super) fn call_when_freed(&self, call: impl FnOnce(&Local) + 'static) -> FreedKey {
+    pub(super) fn call_when_freed(&self, call: impl FnOnce(&LoopHandle) + 'static) -> FreedKey {
         let expiry = Expiry::call(Call::new(Location::caller(), call));
-        FreedKey(self.freed.borrow_mut().insert(expiry))
+        FreedKey(self.fd_waiters.borrow_mut().insert(expiry))
     }
 
-    /// Takes [`Local::wake_when_freed`] back.
+    /// Takes [`LoopHandle::wake_when_freed`] back.
     pub fn forget_freed(&self, key: FreedKey) {
-        let expiry = self.freed.borrow_mut().remove(key.0);
+        let expiry = self.fd_waiters.borrow_mut().remove(key.0);
         self.drop_guarded(expiry);
     }
 
     /// Takes one waiter out of the list, for a caller that empties it.
     pub(super) fn pop_freed(&self) -> Option<Expiry> {
-        let mut freed = self.freed.borrow_mut();
+        let mut freed = self.fd_waiters.borrow_mut();
         let first = freed.first()?;
         freed.remove(first)
     }
@@ -39,13 +39,18 @@ impl Local {
     /// A descriptor of ours is about to be closed: who waits for one tries again.
     pub(super) fn descriptor_freed(&self) {
         // Nearly always nobody.
-        if self.freed.borrow().is_empty() {
+        if self.fd_waiters.borrow().is_empty() {
             return;
         }
         // Those who wait now: a waker may wait again at once, and is for the next one (L5).
-        let waiting: Vec<SlabKey> = self.freed.borrow().iter().map(|(key, _)| key).collect();
+        let waiting: Vec<SlabKey> = self
+            .fd_waiters
+            .borrow()
+            .iter()
+            .map(|(key, _)| key)
+            .collect();
         for key in waiting {
-            let Some(expiry) = self.freed.borrow_mut().remove(key) else {
+            let Some(expiry) = self.fd_waiters.borrow_mut().remove(key) else {
                 continue; // a waker before it has taken it back
             };
             match expiry.open() {

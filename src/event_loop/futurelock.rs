@@ -11,7 +11,7 @@
 //! asyncio has no lent futures; its locks are fetched by the task that is woken.
 
 use super::current;
-use super::local::Local;
+use super::local::LoopHandle;
 use super::origin::Origin;
 use super::ready::{MAIN_JOB, NEXT_CALL};
 use super::unhandled::Unhandled;
@@ -57,7 +57,7 @@ type At = (usize, u64);
 /// A wait, or a grant that is not fetched yet.
 struct Wait {
     /// The loop of its task.
-    home: *const Local,
+    home: *const LoopHandle,
     origin: Origin,
     /// Of a grant: the number of turns since then, and whether it was reported.
     turns: u32,
@@ -99,9 +99,9 @@ fn with_table<R>(f: impl FnOnce(&mut Table) -> R) -> Option<R> {
 /// The task that is being polled waits at a place, if its loop is in debug mode.
 #[cold]
 pub(crate) fn waits(line: usize, place: u64) {
-    let wait = current::with(|local| {
-        let home = std::ptr::from_ref(local);
-        let origin = local.polled_origin().filter(|_| local.is_debug())?;
+    let wait = current::with(|handle| {
+        let home = std::ptr::from_ref(handle);
+        let origin = handle.polled_origin().filter(|_| handle.is_debug())?;
         Some(Wait {
             home,
             origin,
@@ -136,7 +136,7 @@ pub(crate) fn leaves(line: usize, place: u64) {
 impl Table {
     /// A turn of `home` has ended: returns the grants that keep other waiters, and that were not
     /// reported yet.
-    fn end_turn(&mut self, home: *const Local, is_idle: bool) -> Vec<Futurelock> {
+    fn end_turn(&mut self, home: *const LoopHandle, is_idle: bool) -> Vec<Futurelock> {
         let mut found = Vec::new();
         for (&(line, _), grant) in &mut self.grants {
             if grant.home != home {
@@ -163,7 +163,7 @@ impl Table {
     }
 }
 
-impl Local {
+impl LoopHandle {
     /// The task that is being polled, or the main future.
     fn polled_origin(&self) -> Option<Origin> {
         match self.ready.running() {

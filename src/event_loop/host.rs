@@ -9,7 +9,7 @@
 //!
 //! Nothing in asyncio, whose loop is always the host; in the notes, the loop of N7 inside another.
 
-use super::local::Local;
+use super::local::LoopHandle;
 use crate::base::clock::NEVER;
 use readily_sys::poll::is_readable;
 use std::cell::Cell;
@@ -34,7 +34,7 @@ pub(super) struct Host {
     events: Cell<u64>,
 }
 
-impl Local {
+impl LoopHandle {
     /// Something was added. If that was by the host, between two turns, it is to come back.
     #[inline]
     pub(super) fn notify_host(&self) {
@@ -124,7 +124,7 @@ impl Local {
         if let Some(fd) = self.host.fd.get() {
             return Ok(fd);
         }
-        self.check()?;
+        self.ensure_usable()?;
         let made = self.poller.borrow_mut().host_fd()?;
         let fd = self.host.fd.get_or_init(|| made);
         self.host.armed_ns.set(NEVER);

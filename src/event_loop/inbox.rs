@@ -29,8 +29,8 @@
 //! - **W3** Waking after the loop is gone is safe, and work comes back to its sender.
 //! - **W4** Where a recording is played, letters are taken as they were taken then (`taped.rs`).
 
-use super::error::Closed;
-use super::local::Local;
+use super::error::LoopClosed;
+use super::local::LoopHandle;
 use crate::base::sync::{AtomicBool, AtomicU8, AtomicUsize, Mutex, MutexGuard};
 use crate::poll::Notify;
 use readily_sys::fork::ForkGuard;
@@ -46,7 +46,10 @@ pub(super) mod models;
 pub(super) enum Letter {
     /// Call this on the loop's thread. Beside it where it was sent from, by which it is known
     /// again where a recording is played.
-    Call(Box<dyn FnOnce(&Local) + Send>, &'static Location<'static>),
+    Call(
+        Box<dyn FnOnce(&LoopHandle) + Send>,
+        &'static Location<'static>,
+    ),
     /// A job was woken.
     Job(u64),
     /// Leave `run` after this turn.
@@ -70,7 +73,7 @@ pub(crate) struct Inbox {
     bell: Arc<dyn Notify>,
     /// A child of our process has the list, and the bell of its parent: it must not ring it.
     fork: ForkGuard,
-    /// How many `Remote`s there are: each may still hand something in.
+    /// How many `RemoteHandle`s there are: each may still hand something in.
     pub(super) remotes: AtomicUsize,
     /// How many tasks of other loops are awaited on this one.
     pub(super) afar: AtomicUsize,
@@ -143,21 +146,21 @@ impl Inbox {
         value: V,
         call: C,
         site: &'static Location<'static>,
-    ) -> Result<(), Closed<V>>
+    ) -> Result<(), LoopClosed<V>>
     where
         V: Send + 'static,
-        C: FnOnce(V, &Local) + Send + 'static,
+        C: FnOnce(V, &LoopHandle) + Send + 'static,
     {
         // Not even the lock is taken in a fork: who held it may be in the parent only.
         if self.forked() {
-            return Err(Closed(value));
+            return Err(LoopClosed(value));
         }
         let list = self.list();
         if list.closed {
             drop(list);
-            return Err(Closed(value));
+            return Err(LoopClosed(value));
         }
-        let call = Box::new(move |local: &Local| call(value, local));
+        let call = Box::new(move |handle: &LoopHandle| call(value, handle));
         self.add(list, Letter::Call(call, site));
         Ok(())
     }
@@ -253,7 +256,7 @@ impl Inbox {
     /// Runs `f` on the loop's thread, without keeping the loop from ending. Dropped by a closed one.
     pub(crate) fn send(
         &self,
-        f: impl FnOnce(&Local) + Send + 'static,
+        f: impl FnOnce(&LoopHandle) + Send + 'static,
         site: &'static Location<'static>,
     ) {
         self.push(Letter::Call(Box::new(f), site));

@@ -6,7 +6,7 @@
 //!
 //! In asyncio a task's step is a callback like any other; so it is here (N8, N15).
 
-use super::local::Local;
+use super::local::LoopHandle;
 use super::origin::Origin;
 use std::any::Any;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use std::rc::Rc;
 /// A scheduler on top of the loop.
 pub trait Jobs {
     /// Runs one job, or that and those behind it. A number whose job is gone is ignored.
-    fn run(&self, local: &Local, job: u64);
+    fn run(&self, handle: &LoopHandle, job: u64);
 
     /// Who a job is, for reports; [`Origin::Other`] if it is gone.
     fn origin(&self, job: u64) -> Origin {
@@ -39,13 +39,13 @@ pub trait Jobs {
     fn alive(&self) -> usize;
 
     /// Drops all jobs, on this thread, and names them.
-    fn close(&self, local: &Local) -> Vec<String>;
+    fn close(&self, handle: &LoopHandle) -> Vec<String>;
 
     /// For the scheduler to recognise itself.
     fn as_any(&self) -> &dyn Any;
 }
 
-impl Local {
+impl LoopHandle {
     /// Who runs as the main future.
     pub(super) fn main_origin(&self) -> Origin {
         let jobs = self.jobs.get();

@@ -3,7 +3,7 @@
 //! One value, shared by `Rc`, of which each part has a cell of its own. A cell is borrowed
 //! inside one method and never across user code (L8), so all of this works alike in a
 //! callback, in a coroutine, in a destructor and between two turns. The loop owns it;
-//! [`Handle`] is the weak way to it, for callbacks that outlive what they were made for.
+//! [`WeakHandle`] is the weak way to it, for callbacks that outlive what they were made for.
 //!
 //! It is the `loop` object of the notes (N7), seen from inside.
 
@@ -11,14 +11,14 @@ use super::current::{self, Here};
 use super::debug::{self, Debug};
 use super::error::Error;
 use super::expiry::Expiry;
-use super::handle::Handle;
+use super::handle::WeakHandle;
 use super::host::Host;
 use super::inbox::{Inbox, Letter};
 use super::jobs::Jobs;
 use super::panics::PanicPolicy;
 use super::ready::Ready;
 use super::registry::Registry;
-use super::remote::Remote;
+use super::remote::RemoteHandle;
 use super::timing::Times;
 use super::unhandled::Reports;
 use crate::base::clock::Clock;
@@ -41,7 +41,7 @@ pub struct Stats {
     /// In how many of them the kernel was looked at: not in each while tasks are ready ([L9]).
     ///
     /// [L9]: crate::book::invariants#l9
-    pub looks: u64,
+    pub polls: u64,
     /// Events that the poller reported.
     pub events: u64,
     /// Those among them whose registration had gone ([L6]).
@@ -52,9 +52,9 @@ pub struct Stats {
 
 /// [`Stats`], each by itself: one is counted without the others being copied.
 #[derive(Default)]
-pub(super) struct Counts {
+pub(super) struct StatCells {
     pub(super) turns: Cell<u64>,
-    pub(super) looks: Cell<u64>,
+    pub(super) polls: Cell<u64>,
     pub(super) events: Cell<u64>,
     pub(super) stale: Cell<u64>,
 }
@@ -62,11 +62,11 @@ pub(super) struct Counts {
 /// What may be asked of a loop on its own thread.
 ///
 /// An [`EventLoop`](super::EventLoop) and a callback's [`Cx`](super::Cx) dereference to it,
-/// closures of `call_soon` and timers are given it, and [`Handle::with`] lends it.
-pub struct Local {
-    pub(super) me: Weak<Local>,
+/// closures of `call_soon` and timers are given it, and [`WeakHandle::with`] lends it.
+pub struct LoopHandle {
+    pub(super) weak_self: Weak<LoopHandle>,
     /// No other loop of this process has it, before or after.
-    pub(super) number: u64,
+    pub(super) loop_id: u64,
     pub(super) poller: RefCell<Box<dyn Poller>>,
     /// The kernel that it runs on; `None` on the system's own.
     pub(super) kernel: Option<Rc<dyn AnyKernel>>,
@@ -78,36 +78,36 @@ pub struct Local {
     pub(super) reports: Reports,
     pub(super) debug: Debug,
     /// Who waits for one of our descriptors to be closed, having found no free one.
-    pub(super) freed: RefCell<Slab<Expiry>>,
+    pub(super) fd_waiters: RefCell<Slab<Expiry>>,
     /// The buffer of events, between two turns.
     pub(super) events: Cell<Vec<Event>>,
-    pub(super) letters: RefCell<Vec<Letter>>,
+    pub(super) messages: RefCell<Vec<Letter>>,
     /// What was sent before its time, where a recording says when that is.
-    pub(super) held: RefCell<Vec<Letter>>,
+    pub(super) held_back: RefCell<Vec<Letter>>,
     /// Whether another thread has rung since the last turn.
-    pub(super) called: Cell<bool>,
+    pub(super) notified: Cell<bool>,
     pub(super) stopping: Cell<bool>,
     pub(super) closed: Cell<bool>,
-    pub(super) stats: Counts,
+    pub(super) stats: StatCells,
     pub(super) host: Host,
     /// While it turns: under which number it was entered for that.
     pub(super) turn: Cell<Option<u64>>,
     /// Whether a run turns the loop, and not somebody by hand.
     pub(super) in_run: Cell<bool>,
     /// How much has run since the kernel was last looked at (L9).
-    pub(super) unlooked: Cell<usize>,
+    pub(super) calls_since_poll: Cell<usize>,
     /// In how many turns running there were only events of registrations that are gone.
-    pub(super) ghosts: Cell<u32>,
+    pub(super) stale_turns: Cell<u32>,
 }
 
-impl Local {
+impl LoopHandle {
     pub(super) fn new(poller: Box<dyn Poller>, clock: Box<dyn Clock>) -> io::Result<Rc<Self>> {
         let kernel = poller.kernel();
         let taped = kernel.as_ref().is_some_and(|kernel| kernel.is_taped());
         let inbox = Arc::new(Inbox::new(poller.notifier(), ForkGuard::new()?, taped));
-        let local = Rc::new_cyclic(|me| Self {
-            me: me.clone(),
-            number: unique::number(),
+        let handle = Rc::new_cyclic(|me| Self {
+            weak_self: me.clone(),
+            loop_id: unique::number(),
             kernel,
             poller: RefCell::new(poller),
             registry: Registry::default(),
@@ -117,22 +117,22 @@ impl Local {
             jobs: OnceCell::new(),
             reports: Reports::default(),
             debug: Debug::default(),
-            freed: RefCell::default(),
+            fd_waiters: RefCell::default(),
             events: Cell::default(),
-            letters: RefCell::default(),
-            held: RefCell::default(),
-            called: Cell::new(false),
+            messages: RefCell::default(),
+            held_back: RefCell::default(),
+            notified: Cell::new(false),
             stopping: Cell::new(false),
             closed: Cell::new(false),
-            stats: Counts::default(),
+            stats: StatCells::default(),
             host: Host::default(),
             turn: Cell::new(None),
             in_run: Cell::new(false),
-            unlooked: Cell::new(0),
-            ghosts: Cell::new(0),
+            calls_since_poll: Cell::new(0),
+            stale_turns: Cell::new(0),
         });
-        local.set_debug(debug::asked_for());
-        Ok(local)
+        handle.set_debug(debug::asked_for());
+        Ok(handle)
     }
 
     /// The kernel whose descriptors this loop works on, where that is not the system's: one in
@@ -143,7 +143,7 @@ impl Local {
     }
 
     /// Whether the loop can be used at all.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(super) fn ensure_usable(&self) -> Result<(), Error> {
         if self.closed.get() {
             return Err(Error::Closed);
         }
@@ -174,26 +174,26 @@ impl Local {
 
     /// Makes this the loop of this thread, unless it is, for user code that is called from
     /// outside a turn: a destructor may spawn.
-    pub(crate) fn be_current(&self) -> Option<Here> {
+    pub(crate) fn enter_if_needed(&self) -> Option<Here> {
         match current::is(self) {
             true => None,
-            false => self.me.upgrade().map(|me| Here::enter(&me)),
+            false => self.weak_self.upgrade().map(|me| Here::enter(&me)),
         }
     }
 
     /// The way to this loop for other threads.
     #[doc(alias = "get_signal")]
     #[must_use]
-    pub fn remote(&self) -> Remote {
-        Remote::new(Arc::clone(&self.inbox))
+    pub fn remote(&self) -> RemoteHandle {
+        RemoteHandle::new(Arc::clone(&self.inbox))
     }
 
     /// The weak way to this loop, for this thread.
     #[doc(alias = "downgrade")]
     #[must_use]
     #[inline]
-    pub fn handle(&self) -> Handle {
-        Handle::new(self.me.clone())
+    pub fn weak_handle(&self) -> WeakHandle {
+        WeakHandle::new(self.weak_self.clone())
     }
 
     /// What the loop has done so far.
@@ -203,7 +203,7 @@ impl Local {
         let counts = &self.stats;
         Stats {
             turns: counts.turns.get(),
-            looks: counts.looks.get(),
+            polls: counts.polls.get(),
             events: counts.events.get(),
             stale: counts.stale.get(),
         }
@@ -223,7 +223,7 @@ impl Local {
     /// # Examples
     ///
     /// ```
-    /// use readily::{EventLoop, Handle, run, sleep, wait_for};
+    /// use readily::{EventLoop, WeakHandle, run, sleep, wait_for};
     /// use std::time::Duration;
     ///
     /// let event_loop = EventLoop::new()?;
@@ -234,7 +234,7 @@ impl Local {
     ///
     /// run(async {
     ///     wait_for(Duration::from_secs(9), sleep(Duration::from_millis(1))).await.unwrap();
-    ///     let armed = Handle::current().unwrap().with(|local| local.armed_timers());
+    ///     let armed = WeakHandle::current().unwrap().with(|handle| handle.armed_timers());
     ///     assert_eq!(armed, Some(0), "the limit is not left behind");
     /// })?;
     /// # Ok::<(), readily::Error>(())
@@ -263,9 +263,9 @@ impl Local {
     }
 }
 
-impl fmt::Debug for Local {
+impl fmt::Debug for LoopHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Local")
+        f.debug_struct("LoopHandle")
             .field("registered", &self.registered())
             .field("timers", &self.times.len())
             .field("stats", &self.stats())

@@ -65,20 +65,20 @@ pub use classify::{Kind, Kinds, Role, classify};
 pub use close::CloseReport;
 pub use cx::Cx;
 pub use descriptor::Descriptor;
-pub use error::{Closed, Error, RegisterError};
+pub use error::{Error, LoopClosed, RegisterError};
 pub use freed::FreedKey;
 pub use futurelock::Futurelock;
-pub use handle::Handle;
+pub use handle::WeakHandle;
 pub(crate) use inbox::Inbox;
 #[cfg(all(loom, test))]
 pub(crate) use inbox::models::Home;
 pub use jobs::Jobs;
-pub use local::{Local, Stats};
+pub use local::{LoopHandle, Stats};
 pub use origin::Origin;
 pub use panics::{PanicPolicy, Payload};
 pub use ready::MAIN_JOB;
 pub use registry::Key;
-pub use remote::Remote;
+pub use remote::RemoteHandle;
 pub use timer_handles::{CallHandle, TimerHandle, WakeState, WakeTimer};
 pub use unhandled::{Unhandled, UnhandledHook};
 
@@ -94,9 +94,9 @@ use std::time::{Duration, Instant};
 
 /// An event loop: it owns its callbacks, timers, jobs and descriptors, on one thread.
 ///
-/// Dereferences to [`Local`], which is everything but turning it.
+/// Dereferences to [`LoopHandle`], which is everything but turning it.
 pub struct EventLoop {
-    local: Rc<Local>,
+    handle: Rc<LoopHandle>,
 }
 
 /// Why [`EventLoop::run`] returned.
@@ -106,7 +106,7 @@ pub enum ExitReason {
     /// Somebody called `stop`.
     Stopped,
     /// Nothing was left that could ever happen: no registration, no timer, no closure, no
-    /// job, and no [`Remote`] that might send something.
+    /// job, and no [`RemoteHandle`] that might send something.
     Idle,
 }
 
@@ -128,13 +128,13 @@ impl EventLoop {
     /// [`Error::Io`] if the system has no memory for it.
     pub fn with(poller: Box<dyn Poller>, clock: Box<dyn Clock>) -> Result<Self, Error> {
         Ok(Self {
-            local: Local::new(poller, clock)?,
+            handle: LoopHandle::new(poller, clock)?,
         })
     }
 
     /// The loop as its own thread sees it, to be kept beside a `&mut` of the loop.
-    pub(crate) fn local(&self) -> Rc<Local> {
-        Rc::clone(&self.local)
+    pub(crate) fn handle(&self) -> Rc<LoopHandle> {
+        Rc::clone(&self.handle)
     }
 
     /// One turn: sleep until something can be done, then do it.
@@ -197,16 +197,16 @@ impl EventLoop {
         main: &mut dyn FnMut(),
     ) -> Result<(), Error> {
         let turned = self.turn_once(limit, main);
-        self.local.settle();
+        self.handle.settle();
         self.raise();
         turned
     }
 
     fn turn_once(&self, limit: Option<Duration>, main: &mut dyn FnMut()) -> Result<(), Error> {
-        self.local.check()?;
+        self.handle.ensure_usable()?;
         let may_sleep = limit != Some(Duration::ZERO);
-        let _turning = Turning::begin(&self.local, may_sleep)?;
-        self.local.in_run.set(false);
+        let _turning = Turning::begin(&self.handle, may_sleep)?;
+        self.handle.in_run.set(false);
         self.steps(false, limit, main)
     }
 
@@ -217,24 +217,24 @@ impl EventLoop {
         limit: Option<Duration>,
         main: &mut dyn FnMut(),
     ) -> Result<(), Error> {
-        let local = &*self.local;
-        let whole = WholeTurn(local);
+        let handle = &*self.handle;
+        let whole = WholeTurn(handle);
         let events = match busy {
-            false => local.wait(limit)?, // N7: events = wait(timeout)
-            true => local.go_on(),       // L9: a look costs more than such a turn does
+            false => handle.wait(limit)?, // N7: events = wait(timeout)
+            true => handle.go_on(),       // L9: a look costs more than such a turn does
         };
-        local.read_inbox(); // what other threads sent
-        local.dispatch_events(events); // N7: for each (fd, event): …
-        local.fire_timers(); // N1: timers
-        local.run_ready(main); // N1: callbacks
+        handle.read_inbox(); // what other threads sent
+        handle.dispatch_events(events); // N7: for each (fd, event): …
+        handle.fire_timers(); // N1: timers
+        handle.run_ready(main); // N1: callbacks
         std::mem::forget(whole);
-        local.end_turn();
+        handle.end_turn();
         Ok(())
     }
 
     /// Lets the first panic of a turn out, now that the turn is whole.
     fn raise(&self) {
-        if let Some((payload, _)) = self.local.reports.take_panic() {
+        if let Some((payload, _)) = self.handle.reports.take_panic() {
             std::panic::resume_unwind(payload);
         }
     }
@@ -254,8 +254,8 @@ impl EventLoop {
         let mut reason = ExitReason::Stopped;
         self.turn_until(&mut || {}, &mut |event_loop| {
             // As in asyncio: a stop that came before the run still leaves it one turn.
-            if event_loop.local.stopping.get() {
-                return std::mem::replace(&mut turned, true) && event_loop.local.stopping.take();
+            if event_loop.handle.stopping.get() {
+                return std::mem::replace(&mut turned, true) && event_loop.handle.stopping.take();
             }
             turned = true;
             let idle = event_loop.is_idle();
@@ -274,9 +274,9 @@ impl EventLoop {
         ended: &mut dyn FnMut(&Self) -> bool,
     ) -> Result<(), Error> {
         let turned = self.turns(main, ended);
-        self.local.settle();
+        self.handle.settle();
         // A stop is answered once: by the end of this run, whichever way it came.
-        self.local.stopping.set(false);
+        self.handle.stopping.set(false);
         self.raise();
         turned
     }
@@ -286,38 +286,38 @@ impl EventLoop {
         main: &mut dyn FnMut(),
         ended: &mut dyn FnMut(&Self) -> bool,
     ) -> Result<(), Error> {
-        let local = &*self.local;
-        local.look_next();
+        let handle = &*self.handle;
+        handle.look_next();
         let mut turning = None;
-        while !local.reports.has_panic() && !ended(self) {
-            local.check()?;
+        while !handle.reports.has_panic() && !ended(self) {
+            handle.ensure_usable()?;
             if turning.is_none() {
                 // Once for all turns.
-                turning = Some(Turning::begin(&self.local, true)?);
-                local.in_run.set(true);
+                turning = Some(Turning::begin(&self.handle, true)?);
+                handle.in_run.set(true);
             }
             // There is nothing to sleep for where the run is about to end.
-            let limit = local.stopping.get().then_some(Duration::ZERO);
-            self.steps(local.is_busy(), limit, main)?;
+            let limit = handle.stopping.get().then_some(Duration::ZERO);
+            self.steps(handle.is_busy(), limit, main)?;
         }
         Ok(())
     }
 
     /// Whether somebody has called `stop` since this was last asked.
     pub(crate) fn take_stop(&self) -> bool {
-        self.local.stopping.take()
+        self.handle.stopping.take()
     }
 
     /// Whether nothing can ever happen here any more, unless somebody adds something.
     #[doc(alias = "uv_loop_alive")]
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let local = &*self.local;
-        if !local.is_quiet() {
+        let handle = &*self.handle;
+        if !handle.is_quiet() {
             return false;
         }
-        let jobs = local.jobs.get().map_or(0, |jobs| jobs.alive());
-        jobs == 0 && local.decide(local.is_cut_off())
+        let jobs = handle.jobs.get().map_or(0, |jobs| jobs.alive());
+        jobs == 0 && handle.decide(handle.is_cut_off())
     }
 
     /// When the loop must be turned at the latest; `None` if only an event, or another
@@ -329,8 +329,8 @@ impl EventLoop {
     #[doc(alias = "backend_timeout")]
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        let until = self.local.until_work()?;
-        self.local.fresh_now().checked_add(until)
+        let until = self.handle.until_work()?;
+        self.handle.fresh_now().checked_add(until)
     }
 
     /// Returns a descriptor for a host with a loop of its own. It is readable when this loop has
@@ -376,7 +376,7 @@ impl EventLoop {
     /// ```
     #[doc(alias = "backend_fd")]
     pub fn as_fd(&self) -> Result<BorrowedFd<'_>, Error> {
-        Ok(self.local.host_fd()?.as_fd())
+        Ok(self.handle.host_fd()?.as_fd())
     }
 
     /// Returns the descriptor of [`EventLoop::as_fd`], which from now on also becomes readable at the
@@ -402,7 +402,7 @@ impl EventLoop {
     /// let mut host = EpollPoller::new()?;
     /// let fd = guest.as_fd_with_deadline()?.as_raw_fd();
     /// host.register(fd, 7, Interest::READ, Trigger::Edge)?;
-    /// guest.call_later(Duration::from_millis(2), |local| local.stop());
+    /// guest.call_later(Duration::from_millis(2), |handle| handle.stop());
     /// let mut events = Vec::new();
     /// while guest.next_deadline().is_some() {
     ///     host.wait(&mut events, None)?;
@@ -412,7 +412,7 @@ impl EventLoop {
     /// # Ok::<(), readily::Error>(())
     /// ```
     pub fn as_fd_with_deadline(&self) -> Result<BorrowedFd<'_>, Error> {
-        Ok(self.local.host_fd_with_deadline()?.as_fd())
+        Ok(self.handle.host_fd_with_deadline()?.as_fd())
     }
 
     /// Makes this the loop of `spawn`, `sleep` and the like on this thread, outside a turn,
@@ -422,9 +422,9 @@ impl EventLoop {
     /// the task awaits. A guard that still exists then is reported as [`Unhandled::EnterHeld`], and
     /// has no effect from then on.
     #[doc(alias = "set_event_loop")]
-    pub fn enter(&self) -> Entered<'_> {
-        Entered {
-            _here: Here::enter(&self.local),
+    pub fn enter(&self) -> EnterGuard<'_> {
+        EnterGuard {
+            _here: Here::enter(&self.handle),
             _event_loop: self,
         }
     }
@@ -441,9 +441,9 @@ impl EventLoop {
     /// Goes on, at the end, with the first panic of a destructor, where the policy is
     /// [`PanicPolicy::Propagate`].
     pub fn close(self) -> CloseReport {
-        let report = self.local.shut();
-        self.local.drop_hook();
-        let panic = self.local.reports.take_panic();
+        let report = self.handle.shut();
+        self.handle.drop_hook();
+        let panic = self.handle.reports.take_panic();
         drop(self);
         match panic {
             Some((payload, _)) => std::panic::resume_unwind(payload),
@@ -454,32 +454,32 @@ impl EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
-        self.local.shut();
+        self.handle.shut();
         // To panic in a destructor may abort: what would have gone out is told, while there is a hook.
-        self.local.tell_what_is_left();
-        self.local.drop_hook();
+        self.handle.tell_what_is_left();
+        self.handle.drop_hook();
         // And what that has let go, a task for one.
-        self.local.tell_what_is_left();
+        self.handle.tell_what_is_left();
     }
 }
 
 impl Deref for EventLoop {
-    type Target = Local;
+    type Target = LoopHandle;
 
-    fn deref(&self) -> &Local {
-        &self.local
+    fn deref(&self) -> &LoopHandle {
+        &self.handle
     }
 }
 
 impl fmt::Debug for EventLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.local.fmt(f)
+        self.handle.fmt(f)
     }
 }
 
 /// While this lives, its loop is the current one of this thread. See [`EventLoop::enter`].
 #[must_use]
-pub struct Entered<'a> {
+pub struct EnterGuard<'a> {
     _here: Here,
     _event_loop: &'a EventLoop,
 }

@@ -17,7 +17,7 @@ use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::cx::Cx;
 use super::effective::{Reasons, effective};
-use super::local::Local;
+use super::local::LoopHandle;
 use super::registry::{Line, Registration};
 use crate::base::slab::SlabKey;
 use crate::poll::{AnyFd, Interest, Readiness, Trigger};
@@ -76,7 +76,7 @@ fn calm(line: &Line, facts: Readiness, edges: bool) -> Calm {
     }
 }
 
-impl Local {
+impl LoopHandle {
     /// Ends a registration whose sides are open, if its error is an end.
     pub(super) fn end_if_failed(&self, cx: &Cx<'_>, callbacks: &mut dyn Callbacks) {
         if let Some(error) = ends_with(cx.any()) {
@@ -133,8 +133,8 @@ impl Local {
     /// `poll(2)` has no edges. A look now and then neither spins nor forgets anything.
     fn send_away(&self, slot: SlabKey) {
         self.set_reason(slot, Reasons::AWAY, true);
-        self.call_later(AWAY, move |local| {
-            local.set_reason(slot, Reasons::AWAY, false)
+        self.call_later(AWAY, move |handle| {
+            handle.set_reason(slot, Reasons::AWAY, false)
         });
     }
 

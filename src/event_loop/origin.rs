@@ -26,7 +26,7 @@ pub enum Origin {
     Accepted {
         /// Which of them.
         branch: Kind,
-        /// Where its listener was registered ([`Local::listen`](crate::Local::listen)), or the
+        /// Where its listener was registered ([`LoopHandle::listen`](crate::LoopHandle::listen)), or the
         /// connection itself ([`Cx::register_accepted`](crate::Cx::register_accepted)).
         site: &'static Location<'static>,
         /// The other end.

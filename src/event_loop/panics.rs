@@ -25,7 +25,7 @@ pub enum PanicPolicy {
     /// again after that is caught. The default of a [`SimLoop`](https://docs.rs/readily-testing): an
     /// assertion that fails in a task fails the test.
     Propagate,
-    /// Report it ([`Local::on_unhandled`](crate::Local::on_unhandled)) and go on without the one
+    /// Report it ([`LoopHandle::on_unhandled`](crate::LoopHandle::on_unhandled)) and go on without the one
     /// that panicked: its registration or task is gone. The default: one connection with a bug
     /// does not end a server.
     #[default]

@@ -15,7 +15,7 @@ mod by_chance;
 
 pub(super) use abandoned::WholeTurn;
 
-use super::local::Local;
+use super::local::LoopHandle;
 use crate::base::burst;
 use crate::base::chance::Chance;
 use readily_sys::inline_fn::InlineFn;
@@ -25,7 +25,7 @@ use std::panic::Location;
 
 /// A closure that runs once on the loop's thread, and the line that handed it in.
 pub(super) struct Call {
-    pub(super) run: InlineFn<Local>,
+    pub(super) run: InlineFn<LoopHandle>,
     pub(super) site: &'static Location<'static>,
 }
 
@@ -33,15 +33,15 @@ impl Call {
     #[inline]
     pub(super) fn new(
         site: &'static Location<'static>,
-        run: impl FnOnce(&Local) + 'static,
+        run: impl FnOnce(&LoopHandle) + 'static,
     ) -> Self {
         let run = InlineFn::new(run);
         Self { run, site }
     }
 
     #[inline]
-    pub(super) fn run(self, local: &Local) {
-        self.run.call(local);
+    pub(super) fn run(self, handle: &LoopHandle) {
+        self.run.call(handle);
     }
 }
 

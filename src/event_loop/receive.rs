@@ -6,16 +6,16 @@
 //! In asyncio both go into one queue; in the notes, the way back from the thread pool (N3, N5).
 
 use super::inbox::Letter;
-use super::local::Local;
+use super::local::LoopHandle;
 use super::ready::Call;
 use crate::base::burst;
 use std::panic::Location;
 
-impl Local {
+impl LoopHandle {
     /// Step 3. What other threads sent is ready, or already done.
     #[inline]
     pub(super) fn read_inbox(&self) {
-        if self.called.take() {
+        if self.notified.take() {
             self.read_letters();
         }
     }
@@ -53,7 +53,7 @@ impl Local {
     }
 
     fn receive(&self, take: impl Fn(Letter)) {
-        let mut letters = self.letters.take();
+        let mut letters = self.messages.take();
         self.inbox.drain(&mut letters);
         if let Some(kernel) = &self.kernel {
             self.in_order(&**kernel, &mut letters);
@@ -61,6 +61,6 @@ impl Local {
         letters.drain(..).for_each(take);
         // R126: at once, for there may be no next time; each of very many was in a box of its own.
         letters.shrink_to(burst::KEPT);
-        self.letters.replace(letters);
+        self.messages.replace(letters);
     }
 }

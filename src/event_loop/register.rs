@@ -11,7 +11,7 @@ use super::classify::Role;
 use super::descriptor::Descriptor;
 use super::effective::{Reasons, effective};
 use super::error::{Error, RegisterError};
-use super::local::Local;
+use super::local::LoopHandle;
 use super::registry::{Before, Key, Line, Registration};
 use crate::base::slab::SlabKey;
 use crate::poll::{Interest, NewFd, Readiness, Trigger};
@@ -57,7 +57,7 @@ impl Plan {
     }
 }
 
-impl Local {
+impl LoopHandle {
     /// Registers a descriptor, level-triggered. From now on the loop owns it: it is made
     /// non-blocking, and closed when the registration ends. A descriptor that was blocking is made
     /// blocking again before that, because other processes may share the open file (a parent on the
@@ -85,14 +85,14 @@ impl Local {
         self.register_with(descriptor, interest, Trigger::Level, callbacks)
     }
 
-    /// [`register`](Local::register) with a trigger of the caller's choice.
+    /// [`register`](LoopHandle::register) with a trigger of the caller's choice.
     ///
     /// An edge-triggered callback reads or writes until `WouldBlock`, and then asks again
-    /// with [`Local::rearm`]; a one-shot one is silent until [`Local::modify`].
+    /// with [`LoopHandle::rearm`]; a one-shot one is silent until [`LoopHandle::modify`].
     ///
     /// # Errors
     ///
-    /// As [`register`](Local::register).
+    /// As [`register`](LoopHandle::register).
     #[track_caller]
     pub fn register_with<C: Callbacks + 'static>(
         &self,
@@ -124,7 +124,7 @@ impl Local {
     ///
     /// # Errors
     ///
-    /// As [`register`](Local::register).
+    /// As [`register`](LoopHandle::register).
     #[track_caller]
     pub fn register_source<C: Callbacks + 'static>(
         &self,
@@ -135,7 +135,7 @@ impl Local {
         self.register_source_from(Location::caller(), descriptor, is_nonblocking, callbacks)
     }
 
-    /// [`Local::register_source`] for a caller that was itself called from there.
+    /// [`LoopHandle::register_source`] for a caller that was itself called from there.
     pub(crate) fn register_source_from<C: Callbacks + 'static>(
         &self,
         site: &'static Location<'static>,
@@ -156,12 +156,12 @@ impl Local {
 
     /// Begins to connect to `addr`. When the connection is established, [`Callbacks::on_connect`]
     /// runs, once, and the registration is a stream. Its interest is then what
-    /// [`Callbacks::connected_interest`] returns, or what [`Local::modify`] has set meanwhile. If the
+    /// [`Callbacks::connected_interest`] returns, or what [`LoopHandle::modify`] has set meanwhile. If the
     /// connection is refused, [`Callbacks::on_hangup`] runs with the reason.
     ///
     /// # Errors
     ///
-    /// As [`register`](Local::register); what the system refuses at once comes as
+    /// As [`register`](LoopHandle::register); what the system refuses at once comes as
     /// [`Error::Io`], with the callbacks but without a descriptor.
     #[doc(alias = "sock_connect")]
     #[doc(alias = "create_connection")]
@@ -195,7 +195,7 @@ impl Local {
         self.admit(plan, fd.into(), callbacks)
     }
 
-    /// Returns the interest of `key`, as it was last set by [`Local::register`], [`Local::modify`] or
+    /// Returns the interest of `key`, as it was last set by [`LoopHandle::register`], [`LoopHandle::modify`] or
     /// a callback.
     ///
     /// The interest that is passed to the poller may differ for reasons of the loop's own, which
@@ -206,7 +206,7 @@ impl Local {
     /// # Errors
     ///
     /// [`Error::UnknownKey`].
-    pub fn interest(&self, key: Key) -> Result<Interest, Error> {
+    pub fn interest_of(&self, key: Key) -> Result<Interest, Error> {
         Ok(self.line(key)?.interest)
     }
 
@@ -242,10 +242,10 @@ impl Local {
     ///
     /// # Errors
     ///
-    /// As [`modify`](Local::modify).
+    /// As [`modify`](LoopHandle::modify).
     pub fn rearm(&self, key: Key, interest: Interest) -> Result<(), Error> {
         let line = self.line(key)?;
-        self.check()?;
+        self.ensure_usable()?;
         if effective(&line).is_none() {
             return Ok(()); // it is out of the poller, and has nothing to be asked
         }
@@ -263,7 +263,7 @@ impl Local {
         self.registry.get(key.slot)?.fd.any().readiness().ok()
     }
 
-    /// The directions in which [`Local::rearm`] does something here.
+    /// The directions in which [`LoopHandle::rearm`] does something here.
     #[must_use]
     pub fn rearms(&self) -> Interest {
         self.poller.borrow().rearms()
@@ -317,7 +317,7 @@ impl Local {
     }
 
     pub(super) fn line(&self, key: Key) -> Result<Line, Error> {
-        let line = if key.home == self.number {
+        let line = if key.loop_id == self.loop_id {
             self.registry.line(key.slot)
         } else {
             None
@@ -366,7 +366,7 @@ impl Local {
         site: &'static Location<'static>,
         descriptor: &Descriptor,
     ) -> Result<(SlabKey, Line, Option<Hold>), Error> {
-        self.check()?;
+        self.ensure_usable()?;
         // Once, and before anything is borrowed: the owner of a shared one is user code (L8).
         let borrowed = descriptor.any();
         let fd = borrowed.number();
@@ -406,7 +406,7 @@ impl Local {
     pub(super) fn key(&self, slot: SlabKey) -> Key {
         Key {
             slot,
-            home: self.number,
+            loop_id: self.loop_id,
         }
     }
 }

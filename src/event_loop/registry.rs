@@ -35,7 +35,7 @@ use std::rc::Rc;
 pub struct Key {
     pub(super) slot: SlabKey,
     /// Which loop: two loops may use the same slot and generation.
-    pub(super) home: u64,
+    pub(super) loop_id: u64,
 }
 
 impl fmt::Debug for Key {

@@ -1,13 +1,13 @@
 //! The loop as other threads see it.
 //!
-//! A [`Remote`] is a share of the inbox, counted: while there is one, a run does not end for want of
+//! A [`RemoteHandle`] is a share of the inbox, counted: while there is one, a run does not end for want of
 //! anything to do. What a closed loop does not take comes back to the sender.
 //!
 //! In asyncio: `call_soon_threadsafe`; in the notes, the way back from the thread pool (N3, N5).
 
-use super::error::Closed;
+use super::error::LoopClosed;
 use super::inbox::{Inbox, Letter};
-use super::local::Local;
+use super::local::LoopHandle;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use std::sync::atomic::Ordering;
 
 /// The loop as other threads see it: the way to hand it work.
 ///
-/// While a `Remote` exists, [`EventLoop::run`](super::EventLoop::run) does not end for lack of work:
+/// While a `RemoteHandle` exists, [`EventLoop::run`](super::EventLoop::run) does not end for lack of work:
 /// another thread may still send some.
-pub struct Remote {
+pub struct RemoteHandle {
     inbox: Arc<Inbox>,
 }
 
-impl Remote {
+impl RemoteHandle {
     pub(super) fn new(inbox: Arc<Inbox>) -> Self {
         inbox.remotes.fetch_add(1, Ordering::Relaxed);
         Self { inbox }
@@ -34,23 +34,23 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// [`Closed`] with `f` in it, if the loop is gone, or belongs to a parent process. A loop that is
+    /// [`LoopClosed`] with `f` in it, if the loop is gone, or belongs to a parent process. A loop that is
     /// dropped afterwards drops `f` on its own thread.
     #[doc(alias = "call_soon_threadsafe")]
     #[track_caller]
-    pub fn call_soon<F>(&self, f: F) -> Result<(), Closed<F>>
+    pub fn call_soon<F>(&self, f: F) -> Result<(), LoopClosed<F>>
     where
-        F: FnOnce(&Local) + Send + 'static,
+        F: FnOnce(&LoopHandle) + Send + 'static,
     {
-        self.call_soon_with(f, |f, local| f(local))
+        self.call_soon_with(f, |f, handle| f(handle))
     }
 
     /// Runs `call` with `value` there; a closed loop gives `value` back.
     #[track_caller]
-    pub(crate) fn call_soon_with<V, C>(&self, value: V, call: C) -> Result<(), Closed<V>>
+    pub(crate) fn call_soon_with<V, C>(&self, value: V, call: C) -> Result<(), LoopClosed<V>>
     where
         V: Send + 'static,
-        C: FnOnce(V, &Local) + Send + 'static,
+        C: FnOnce(V, &LoopHandle) + Send + 'static,
     {
         self.inbox.push_call(value, call, Location::caller())
     }
@@ -63,12 +63,12 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// [`Closed`] if the loop is gone.
-    pub fn stop(&self) -> Result<(), Closed<()>> {
+    /// [`LoopClosed`] if the loop is gone.
+    pub fn stop(&self) -> Result<(), LoopClosed<()>> {
         if self.inbox.push(Letter::Stop) {
             Ok(())
         } else {
-            Err(Closed(()))
+            Err(LoopClosed(()))
         }
     }
 
@@ -86,13 +86,13 @@ impl Remote {
     }
 }
 
-impl Clone for Remote {
+impl Clone for RemoteHandle {
     fn clone(&self) -> Self {
         Self::new(Arc::clone(&self.inbox))
     }
 }
 
-impl Drop for Remote {
+impl Drop for RemoteHandle {
     fn drop(&mut self) {
         // `AcqRel`: what the last one sent is in the list before the loop sees zero.
         if self.inbox.remotes.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -102,9 +102,9 @@ impl Drop for Remote {
     }
 }
 
-impl fmt::Debug for Remote {
+impl fmt::Debug for RemoteHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote")
+        f.debug_struct("RemoteHandle")
             .field("closed", &self.is_closed())
             .finish()
     }

@@ -7,7 +7,7 @@
 //!
 //! Nothing in the notes; it is what their map of callbacks meets on Linux (N7). Fault: R004.
 
-use super::local::Local;
+use super::local::LoopHandle;
 use super::unhandled::Unhandled;
 use readily_sys::errno;
 use std::io;
@@ -15,14 +15,14 @@ use std::io;
 /// So many batches in a row in which every event is for a registration that has gone are no accident.
 const TURNS: u32 = 64;
 
-impl Local {
+impl LoopHandle {
     /// A batch has been dispatched: `stale` of its `events` were for registrations that have gone.
     pub(super) fn watch_for_ghosts(&self, events: u64, stale: u64) {
         let ghosts = match stale == events {
-            true => self.ghosts.get().saturating_add(1),
+            true => self.stale_turns.get().saturating_add(1),
             false => 0,
         };
-        self.ghosts.set(ghosts);
+        self.stale_turns.set(ghosts);
         // And again after twice as many, where it did not help.
         if ghosts >= TURNS && ghosts.is_power_of_two() {
             self.end_ghosts();
@@ -31,13 +31,13 @@ impl Local {
 
     #[cold]
     fn end_ghosts(&self) {
-        if self.ghosts.get() == TURNS {
+        if self.stale_turns.get() == TURNS {
             self.report(&Unhandled::Ghost);
         }
         let watched = self.registry.watched();
         let rebuilt = self.poller.borrow_mut().rebuild(&watched);
         match rebuilt {
-            Ok(true) => self.ghosts.set(0),
+            Ok(true) => self.stale_turns.set(0),
             Ok(false) => {} // it has nothing that could be begun anew
             Err(error) => self.report(&Unhandled::Io {
                 what: "making the poller anew, without a descriptor that was closed behind its back",

@@ -5,7 +5,7 @@
 //!
 //! In asyncio this is the default exception handler, which logs.
 
-use super::handle::Handle;
+use super::handle::WeakHandle;
 use super::origin::Origin;
 use super::panics::{Payload, catch, drop_quietly};
 use super::unhandled::Unhandled;
@@ -40,8 +40,8 @@ pub(crate) fn print_panic(payload: Payload, origin: Origin) {
 /// Reports a panic that belongs to no loop: to the one that runs here, or on standard error.
 #[cold]
 pub(crate) fn note_stray_panic(payload: Payload) {
-    match Handle::current() {
-        Some(handle) => handle.note_panic(payload, Origin::Other),
+    match WeakHandle::current() {
+        Some(weak) => weak.note_panic(payload, Origin::Other),
         None => print_panic(payload, Origin::Other),
     }
 }

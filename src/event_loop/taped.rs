@@ -8,11 +8,11 @@
 //! In the notes: the way back from the thread pool (N3, N5), made to repeat itself.
 
 use super::inbox::Letter;
-use super::local::Local;
+use super::local::LoopHandle;
 use crate::base::fnv;
 use crate::poll::AnyKernel;
 
-impl Local {
+impl LoopHandle {
     /// Puts to the kernel what has come about by itself.
     pub(super) fn decide(&self, live: bool) -> bool {
         match &self.kernel {
@@ -31,7 +31,7 @@ impl Local {
 
     /// W4: leaves in `letters` those that the kernel says have come, in its order; holds the others.
     pub(super) fn in_order(&self, kernel: &dyn AnyKernel, letters: &mut Vec<Letter>) {
-        let mut held = self.held.take();
+        let mut held = self.held_back.take();
         held.append(letters);
         let count = kernel.decide(held.len() as u64);
         for _ in 0..count {
@@ -43,7 +43,7 @@ impl Local {
             letters.push(held.remove(at));
         }
         // Out of the cell meanwhile, and nobody else puts anything there.
-        self.held.replace(held);
+        self.held_back.replace(held);
     }
 
     /// Where in `held` the letter is; waits for it.

@@ -4,11 +4,11 @@
 //! exactly if it will not run for this reason (R076). A handle whose loop is gone finds
 //! nothing.
 //!
-//! In asyncio: `Handle` and `TimerHandle`.
+//! In asyncio: `WeakHandle` and `TimerHandle`.
 
 use super::current;
 use super::expiry::Expiry;
-use super::local::Local;
+use super::local::LoopHandle;
 use super::ready::CallKey;
 use crate::base::clock::NEVER;
 use crate::base::timers::TimerKey;
@@ -18,18 +18,18 @@ use std::rc::Weak;
 use std::task::Waker;
 use std::time::Instant;
 
-/// A closure queued by [`Local::call_soon`]. Dropping the handle does not cancel it.
+/// A closure queued by [`LoopHandle::call_soon`]. Dropping the handle does not cancel it.
 #[derive(Debug)]
 pub struct CallHandle {
-    local: Weak<Local>,
+    handle: Weak<LoopHandle>,
     key: Option<CallKey>,
     cancelled: Cell<bool>,
 }
 
 impl CallHandle {
-    pub(super) fn new(local: &Local, key: Option<CallKey>) -> Self {
+    pub(super) fn new(handle: &LoopHandle, key: Option<CallKey>) -> Self {
         Self {
-            local: local.me.clone(),
+            handle: handle.weak_self.clone(),
             key,
             cancelled: Cell::new(false),
         }
@@ -38,14 +38,14 @@ impl CallHandle {
     /// Takes the closure back: it is dropped now. `true` exactly if it will not run for
     /// this reason.
     pub fn cancel(&self) -> bool {
-        let (Some(local), Some(key)) = (self.local.upgrade(), self.key) else {
+        let (Some(handle), Some(key)) = (self.handle.upgrade(), self.key) else {
             return false;
         };
-        let Some(call) = local.ready.take_call(key) else {
+        let Some(call) = handle.ready.take_call(key) else {
             return false;
         };
         self.cancelled.set(true);
-        local.drop_guarded(call);
+        handle.drop_guarded(call);
         true
     }
 
@@ -56,19 +56,19 @@ impl CallHandle {
     }
 }
 
-/// A timer armed by [`Local::call_later`] or [`Local::call_at`]. Dropping the handle does
+/// A timer armed by [`LoopHandle::call_later`] or [`LoopHandle::call_at`]. Dropping the handle does
 /// not disarm it.
 pub struct TimerHandle {
-    local: Weak<Local>,
+    handle: Weak<LoopHandle>,
     key: Option<TimerKey>,
     deadline_ns: u64,
     cancelled: Cell<bool>,
 }
 
 impl TimerHandle {
-    pub(super) fn new(local: &Local, key: Option<TimerKey>, deadline_ns: u64) -> Self {
+    pub(super) fn new(handle: &LoopHandle, key: Option<TimerKey>, deadline_ns: u64) -> Self {
         Self {
-            local: local.me.clone(),
+            handle: handle.weak_self.clone(),
             key,
             deadline_ns,
             cancelled: Cell::new(false),
@@ -78,15 +78,15 @@ impl TimerHandle {
     /// Disarms: the closure is dropped now. `true` exactly if it will not run for this
     /// reason.
     pub fn cancel(&self) -> bool {
-        let (Some(local), Some(key)) = (self.local.upgrade(), self.key) else {
+        let (Some(handle), Some(key)) = (self.handle.upgrade(), self.key) else {
             return false;
         };
-        let cancelled = local.times.timers.borrow_mut().cancel(key);
+        let cancelled = handle.times.timers.borrow_mut().cancel(key);
         let Some(expiry) = cancelled else {
             return false;
         };
         self.cancelled.set(true);
-        discard(&local, expiry);
+        discard(&handle, expiry);
         true
     }
 
@@ -99,8 +99,8 @@ impl TimerHandle {
     /// When it falls due; `None` for never, and for a loop that is gone.
     #[must_use]
     pub fn when(&self) -> Option<Instant> {
-        let local = self.local.upgrade()?;
-        (self.deadline_ns != NEVER).then(|| local.times.instant(self.deadline_ns))
+        let handle = self.handle.upgrade()?;
+        (self.deadline_ns != NEVER).then(|| handle.times.instant(self.deadline_ns))
     }
 }
 
@@ -115,16 +115,16 @@ impl fmt::Debug for TimerHandle {
 /// Drops what will not happen. A closure that holds nothing but numbers runs no code of a user when it
 /// goes, and then there is nothing to guard: a third of what it costs to cancel a timer.
 #[inline]
-fn discard(local: &Local, expiry: Expiry) {
+fn discard(handle: &LoopHandle, expiry: Expiry) {
     if expiry.needs_drop() {
-        local.drop_guarded(expiry);
+        handle.drop_guarded(expiry);
     }
 }
 
 /// A timer that wakes a waker. Dropping it disarms it.
 #[derive(Debug)]
 pub struct WakeTimer {
-    local: Weak<Local>,
+    handle: Weak<LoopHandle>,
     key: Option<TimerKey>,
 }
 
@@ -143,24 +143,24 @@ pub enum WakeState {
 }
 
 impl WakeTimer {
-    pub(super) fn new(local: &Local, key: Option<TimerKey>) -> Self {
+    pub(super) fn new(handle: &LoopHandle, key: Option<TimerKey>) -> Self {
         Self {
-            local: local.me.clone(),
+            handle: handle.weak_self.clone(),
             key,
         }
     }
 
     /// What has become of it; if it is pending, `waker` is the one that will be woken.
     pub fn poll(&self, waker: &Waker) -> WakeState {
-        let (Some(local), Some(key)) = (self.local.upgrade(), self.key) else {
+        let (Some(handle), Some(key)) = (self.handle.upgrade(), self.key) else {
             return WakeState::Gone;
         };
-        if current::is_another(&raw const *local) {
+        if current::is_another(&raw const *handle) {
             return WakeState::Elsewhere;
         }
-        let mut timers = local.times.timers.borrow_mut();
+        let mut timers = handle.times.timers.borrow_mut();
         let Some(kept) = timers.get_mut(key).and_then(Expiry::waker) else {
-            return if local.closed.get() {
+            return if handle.closed.get() {
                 WakeState::Gone
             } else {
                 WakeState::Fired
@@ -170,7 +170,7 @@ impl WakeTimer {
             // Cloning a waker may be user code: not under the borrow (L8).
             drop(timers);
             let mut waker = waker.clone();
-            let mut timers = local.times.timers.borrow_mut();
+            let mut timers = handle.times.timers.borrow_mut();
             if let Some(kept) = timers.get_mut(key).and_then(Expiry::waker) {
                 std::mem::swap(kept, &mut waker);
             }
@@ -182,10 +182,10 @@ impl WakeTimer {
 
 impl Drop for WakeTimer {
     fn drop(&mut self) {
-        if let (Some(local), Some(key)) = (self.local.upgrade(), self.key) {
-            let expiry = local.times.timers.borrow_mut().cancel(key);
+        if let (Some(handle), Some(key)) = (self.handle.upgrade(), self.key) {
+            let expiry = handle.times.timers.borrow_mut().cancel(key);
             if let Some(expiry) = expiry {
-                discard(&local, expiry);
+                discard(&handle, expiry);
             }
         }
     }

@@ -8,7 +8,7 @@
 //! In asyncio these are `call_later` and `call_at`; in the notes, the *timers* of N1.
 
 use super::expiry::{Expired, Expiry};
-use super::local::Local;
+use super::local::LoopHandle;
 use super::origin::Origin;
 use super::ready::Call;
 use super::timer_handles::{CallHandle, TimerHandle, WakeTimer};
@@ -149,7 +149,7 @@ fn round_up(at_ns: u64, step: u64) -> u64 {
     }
 }
 
-impl Local {
+impl LoopHandle {
     /// The time of this turn: read once a turn, so that all its callbacks agree. Between two
     /// turns, the present time.
     #[doc(alias = "time")]
@@ -165,22 +165,22 @@ impl Local {
     }
 
     /// Runs `f` in the next turn, after the work that was queued before this call, by this thread or
-    /// by another thread with [`Remote::call_soon`](super::Remote::call_soon).
+    /// by another thread with [`RemoteHandle::call_soon`](super::RemoteHandle::call_soon).
     ///
     /// Closures queued by closures run a turn later, so they cannot starve the
     /// descriptors ([L5]). On a closed loop `f` is dropped.
     ///
     /// [L5]: crate::book::invariants#l5
     #[track_caller]
-    pub fn call_soon(&self, f: impl FnOnce(&Local) + 'static) -> CallHandle {
+    pub fn call_soon(&self, f: impl FnOnce(&LoopHandle) + 'static) -> CallHandle {
         self.call_soon_from(Location::caller(), f)
     }
 
-    /// [`Local::call_soon`] for somebody else, who was called from there.
+    /// [`LoopHandle::call_soon`] for somebody else, who was called from there.
     pub(crate) fn call_soon_from(
         &self,
         site: &'static Location<'static>,
-        f: impl FnOnce(&Local) + 'static,
+        f: impl FnOnce(&LoopHandle) + 'static,
     ) -> CallHandle {
         let call = Call::new(site, f);
         let key = if self.closed.get() {
@@ -204,7 +204,11 @@ impl Local {
     /// [C2]: crate::book::invariants#c2
     #[doc(alias("set_timeout", "uv_timer_start"))]
     #[track_caller]
-    pub fn call_later(&self, delay: Duration, f: impl FnOnce(&Local) + 'static) -> TimerHandle {
+    pub fn call_later(
+        &self,
+        delay: Duration,
+        f: impl FnOnce(&LoopHandle) + 'static,
+    ) -> TimerHandle {
         self.arm_call(
             self.times.deadline_ns(delay),
             Call::new(Location::caller(), f),
@@ -223,12 +227,12 @@ impl Local {
     /// let mut event_loop = EventLoop::new()?;
     /// # event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
     /// let when = event_loop.now() + Duration::from_millis(2);
-    /// event_loop.call_at(when, move |local| assert!(local.now() >= when));
+    /// event_loop.call_at(when, move |handle| assert!(handle.now() >= when));
     /// event_loop.run()?;
     /// # Ok::<(), readily::Error>(())
     /// ```
     #[track_caller]
-    pub fn call_at(&self, when: Instant, f: impl FnOnce(&Local) + 'static) -> TimerHandle {
+    pub fn call_at(&self, when: Instant, f: impl FnOnce(&LoopHandle) + 'static) -> TimerHandle {
         self.arm_call(self.times.at_ns(when), Call::new(Location::caller(), f))
     }
 

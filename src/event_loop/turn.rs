@@ -7,7 +7,7 @@
 
 use super::dispatch::Batch;
 use super::error::Error;
-use super::local::Local;
+use super::local::LoopHandle;
 use super::origin::Origin;
 use super::panics::{Payload, catch};
 use super::ready::{MAIN_JOB, NEXT_CALL};
@@ -20,7 +20,7 @@ use std::time::Duration;
 /// are more. A look costs as much as several of them.
 const LOOK_AFTER: usize = 61;
 
-impl Local {
+impl LoopHandle {
     /// Step 2. Sleeps until something can be done.
     #[inline]
     pub(super) fn wait(&self, limit: Option<Duration>) -> Result<Vec<Event>, Error> {
@@ -39,22 +39,22 @@ impl Local {
         }
         self.begin_turn();
         let stats = &self.stats;
-        stats.looks.set(stats.looks.get() + 1);
+        stats.polls.set(stats.polls.get() + 1);
         stats.events.set(stats.events.get() + events.len() as u64);
-        self.unlooked.set(0);
+        self.calls_since_poll.set(0);
         Ok(events)
     }
 
     #[inline]
     fn hear(&self) {
         let rung = self.decide(self.inbox.wake_up());
-        self.called.set(rung || self.called.get());
+        self.notified.set(rung || self.notified.get());
     }
 
     #[inline]
     fn is_called(&self) -> bool {
         self.hear();
-        self.called.get()
+        self.notified.get()
     }
 
     /// Keeps a buffer for the next turn.
@@ -75,13 +75,14 @@ impl Local {
     #[inline]
     fn busy(&self) -> Option<usize> {
         let ready = self.ready.len();
-        let busy = self.in_run.get() && ready != 0 && self.unlooked.get() + ready <= LOOK_AFTER;
+        let busy =
+            self.in_run.get() && ready != 0 && self.calls_since_poll.get() + ready <= LOOK_AFTER;
         busy.then_some(ready)
     }
 
     /// The next turn looks at the kernel, and whoever turns us is asked before it, however busy.
     pub(crate) fn look_next(&self) {
-        self.unlooked.set(LOOK_AFTER);
+        self.calls_since_poll.set(LOOK_AFTER);
     }
 
     /// In the place of step 2, in a turn that neither waits nor looks at the kernel. Timers are due
@@ -123,7 +124,7 @@ impl Local {
     /// Whether the next turn must not sleep, though no closure and no job is ready.
     #[inline]
     fn is_pressed(&self) -> bool {
-        self.called.get() || self.reports.has_panic()
+        self.notified.get() || self.reports.has_panic()
     }
 
     /// How long the loop has nothing to do, unless an event or another thread comes; `None` for ever.
@@ -221,7 +222,8 @@ impl Local {
     /// L9: what is ready is run without a look at the kernel.
     #[inline]
     fn count_unlooked(&self, ready: usize) {
-        self.unlooked.set(self.unlooked.get() + ready);
+        self.calls_since_poll
+            .set(self.calls_since_poll.get() + ready);
     }
 
     /// Whether all that the next turn has to do is to run what is ready.

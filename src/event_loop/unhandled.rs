@@ -9,14 +9,14 @@ mod report;
 
 pub use report::Unhandled;
 
-use super::handle::Handle;
-use super::local::Local;
+use super::handle::WeakHandle;
+use super::local::LoopHandle;
 use super::origin::Origin;
 use super::panics::{PanicPolicy, Payload, catch, drop_quietly};
 use super::stderr::{panic, print, print_panic};
 use std::cell::{Cell, RefCell};
 
-/// A closure that is given reports instead of standard error: see [`Local::take_unhandled_hook`].
+/// A closure that is given reports instead of standard error: see [`LoopHandle::take_unhandled_hook`].
 pub type UnhandledHook = Box<dyn FnMut(&Unhandled)>;
 
 /// The loop's own bookkeeping of such things.
@@ -44,7 +44,7 @@ impl Reports {
     }
 }
 
-impl Local {
+impl LoopHandle {
     /// Sends reports to `hook`: panics that no caller sees, errors that belong to no call, and in debug mode warnings.
     ///
     /// Without a hook, each report is one line on standard error, `readily: ` and the report's `Display`; if that cannot
@@ -99,7 +99,7 @@ impl Local {
 
     /// The hook is user's code too, and may panic when it goes: there is nobody left to tell.
     pub(super) fn drop_hook(&self) {
-        let _here = self.be_current();
+        let _here = self.enter_if_needed();
         let hook = self.replace_hook(None);
         if let Err(payload) = catch(|| drop(hook)) {
             print(&"the hook for unhandled errors panicked when it was dropped");
@@ -163,13 +163,13 @@ impl Local {
     #[inline]
     pub(crate) fn drop_guarded<T: 'static>(&self, value: T) {
         if std::mem::needs_drop::<T>() {
-            self.nest(move |local| local.drop_now(value));
+            self.nest(move |handle| handle.drop_now(value));
         }
     }
 
     /// The same where that has been seen to.
     pub(super) fn drop_now<T>(&self, value: T) {
-        let _here = self.be_current();
+        let _here = self.enter_if_needed();
         self.guard(|| drop(value));
     }
 
@@ -217,13 +217,13 @@ impl Local {
     }
 }
 
-impl Handle {
+impl WeakHandle {
     /// A panic that nobody waits for. Where the loop has gone, and its hook with it, standard error is
     /// told.
     #[cold]
     pub(crate) fn note_panic(&self, payload: Payload, origin: Origin) {
         match self.upgrade() {
-            Some(local) => local.note_panic(payload, origin),
+            Some(handle) => handle.note_panic(payload, origin),
             None => print_panic(payload, origin),
         }
     }

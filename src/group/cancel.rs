@@ -8,7 +8,7 @@
 
 use super::child::{ChildError, GroupError};
 use super::task_group::{Core, TaskGroup};
-use crate::event_loop::{Handle, Unhandled};
+use crate::event_loop::{Unhandled, WeakHandle};
 use std::any::type_name;
 use std::borrow::Cow;
 
@@ -118,7 +118,7 @@ fn value_unless_cancelled<T, E>(
 /// The end of a group, however it comes: also if its future is dropped, or its body panics.
 pub(super) struct Left<'a, E: 'static> {
     pub(super) core: &'a Core<E>,
-    pub(super) home: Option<Handle>,
+    pub(super) home: Option<WeakHandle>,
 }
 
 impl<E: 'static> Drop for Left<'_, E> {
@@ -138,7 +138,7 @@ impl<E: 'static> Drop for Left<'_, E> {
                         origin,
                         error: format!("{}, and its group was dropped with it", type_name::<E>()),
                     });
-                    home.with(|local| local.drop_guarded(error));
+                    home.with(|handle| handle.drop_guarded(error));
                 }
             }
         }

@@ -7,7 +7,7 @@
 //! The name is tokio's; asyncio has `as_completed` and sets of tasks kept by hand. Rule: G3.
 
 use super::members::{Members, Waiting};
-use crate::event_loop::Local;
+use crate::event_loop::LoopHandle;
 use crate::task::budget;
 use crate::task::untold::Untold;
 use crate::task::{JoinError, Task, TaskRef, spawn};
@@ -76,11 +76,11 @@ impl<T: 'static> JoinSet<T> {
 
     /// The same on a loop that is at hand, in a callback for one.
     #[track_caller]
-    pub fn spawn_on<F>(&mut self, local: &Local, future: F) -> TaskRef
+    pub fn spawn_on<F>(&mut self, handle: &LoopHandle, future: F) -> TaskRef
     where
         F: Future<Output = T> + 'static,
     {
-        self.insert(local.spawn(future))
+        self.insert(handle.spawn(future))
     }
 
     /// Takes in a task that runs already, or has ended: of one whose result was taken the set will
@@ -161,7 +161,7 @@ impl<T: 'static> JoinSet<T> {
     /// # Panics
     ///
     /// With the first panic of a task or a destructor that was not taken yet, when all have ended; the
-    /// others are told ([`Local::on_unhandled`]).
+    /// others are told ([`LoopHandle::on_unhandled`]).
     ///
     /// # Cancellation
     ///

@@ -10,7 +10,7 @@
 use super::cancel::Left;
 use super::child::{Child, ChildError, GroupError};
 use super::members::Members;
-use crate::event_loop::{Handle, Origin};
+use crate::event_loop::{Origin, WeakHandle};
 use crate::task::{JoinError, TaskRef, budget, create_future, current_task, spawn};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -185,7 +185,7 @@ impl<E: 'static> TaskGroup<E> {
             }),
         };
         let core = Rc::clone(&group.core);
-        let home = Handle::current();
+        let home = WeakHandle::current();
         let _left = Left { core: &core, home };
         let mut value = None;
         let mut body = pin!(Some(body(&group)));

@@ -8,7 +8,7 @@
 //! The name is tokio's; asyncio has none, and it is not in the notes. Rules: G4, G5.
 
 use super::token_tree::Node;
-use crate::event_loop::{Handle, Local};
+use crate::event_loop::{LoopHandle, WeakHandle};
 use crate::task::budget;
 use crate::task::waiters::WaiterKey;
 use std::borrow::Cow;
@@ -20,7 +20,7 @@ use std::task::{Context, Poll, ready};
 
 /// Tells those who have one that they should end. A clone is the same token.
 ///
-/// It belongs to its thread. From another one, [`Remote::call_soon`](crate::Remote::call_soon)
+/// It belongs to its thread. From another one, [`RemoteHandle::call_soon`](crate::RemoteHandle::call_soon)
 /// with a closure that finds it.
 ///
 /// # Examples
@@ -179,7 +179,7 @@ impl CancellationToken {
     /// # event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
     /// let entered = event_loop.enter();
     /// let token = CancellationToken::new();
-    /// let kept = token.on_cancel(|local| local.stop());
+    /// let kept = token.on_cancel(|handle| handle.stop());
     /// let other = token.on_cancel(|_| unreachable!("it is taken back"));
     /// assert!(token.remove_on_cancel(other));
     /// drop(entered);
@@ -189,8 +189,8 @@ impl CancellationToken {
     /// # Ok::<(), readily::Error>(())
     /// ```
     #[track_caller]
-    pub fn on_cancel(&self, callback: impl FnOnce(&Local) + 'static) -> CancelKey {
-        let home = Handle::current()
+    pub fn on_cancel(&self, callback: impl FnOnce(&LoopHandle) + 'static) -> CancelKey {
+        let home = WeakHandle::current()
             .expect("added a callback outside a loop: use readily::run, or EventLoop::enter");
         CancelKey(self.node.add(home, Box::new(callback)))
     }

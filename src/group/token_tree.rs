@@ -12,16 +12,16 @@ use crate::base::slab::{Slab, SlabKey};
 use crate::base::unique;
 use crate::event_loop::depth::drop_bounded;
 use crate::event_loop::panics::{FirstPanic, drop_quietly};
-use crate::event_loop::{Handle, Local, Origin, Payload};
+use crate::event_loop::{LoopHandle, Origin, Payload, WeakHandle};
 use crate::task::waiters::Waiters;
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
-pub(super) type Callback = Box<dyn FnOnce(&Local)>;
+pub(super) type Callback = Box<dyn FnOnce(&LoopHandle)>;
 
 /// A callback, whose `call_soon` runs it, and the line that added it.
-type Added = (Handle, &'static Location<'static>, Callback);
+type Added = (WeakHandle, &'static Location<'static>, Callback);
 
 #[derive(Default)]
 pub(super) struct Node {
@@ -120,7 +120,7 @@ impl Node {
     }
 
     #[track_caller]
-    pub(super) fn add(&self, home: Handle, callback: Callback) -> u64 {
+    pub(super) fn add(&self, home: WeakHandle, callback: Callback) -> u64 {
         let added = (home, Location::caller(), callback);
         let number = unique::number();
         if self.is_cancelled() {
@@ -143,8 +143,8 @@ impl Node {
 
 /// R057: a waker's panic is nobody's here, least of all that of a guard that is being dropped.
 fn tell(payload: Payload) {
-    match Handle::current() {
-        Some(home) => drop(home.with(|local| local.note_panic(payload, Origin::Other))),
+    match WeakHandle::current() {
+        Some(home) => drop(home.with(|handle| handle.note_panic(payload, Origin::Other))),
         None if std::thread::panicking() => drop_quietly(payload),
         None => std::panic::resume_unwind(payload),
     }
@@ -152,7 +152,7 @@ fn tell(payload: Payload) {
 
 fn queue((home, site, callback): Added) {
     match home.upgrade() {
-        Some(local) => drop(local.call_soon_from(site, callback)),
+        Some(handle) => drop(handle.call_soon_from(site, callback)),
         None => drop_bounded(callback),
     }
 }
@@ -160,7 +160,7 @@ fn queue((home, site, callback): Added) {
 /// Drops a callback that is not called: it may own the next token, whose callback owns another (G5).
 fn let_go((home, _, callback): Added) {
     match home.upgrade() {
-        Some(local) => local.drop_guarded(callback),
+        Some(handle) => handle.drop_guarded(callback),
         None => drop_bounded(callback),
     }
 }

@@ -5,7 +5,7 @@
 //! is, is decided where a socket is made, by the loop that it is made on, and nobody above
 //! [`Socket`] can tell.
 
-use crate::event_loop::{BACKLOG, Descriptor, Handle, listen_tcp};
+use crate::event_loop::{BACKLOG, Descriptor, WeakHandle, listen_tcp};
 use crate::poll::{AnyFd, AnyKernel, KernelFd};
 use readily_sys::socket;
 use std::io;
@@ -121,8 +121,8 @@ impl Socket<net::TcpListener> {
 
 /// The kernel of the loop that runs here; `None` where that is the system's.
 fn kernel() -> Option<Rc<dyn AnyKernel>> {
-    let here = Handle::current()?;
-    here.with(|local| local.kernel().cloned()).flatten()
+    let here = WeakHandle::current()?;
+    here.with(|handle| handle.kernel().cloned()).flatten()
 }
 
 /// The system's socket as the loop that runs here has it: see [`AnyKernel::adopt`].

@@ -21,7 +21,7 @@
 //! - **S2** Every waiter of a closed source is woken.
 //! - **S3** What is read here, by the edge, is what a level-triggered callback would read.
 
-use crate::event_loop::{Callbacks, Cx, Descriptor, Error, Handle, Key, Local, current};
+use crate::event_loop::{Callbacks, Cx, Descriptor, Error, Key, LoopHandle, WeakHandle, current};
 use crate::poll::{Interest, Readiness};
 use crate::task::budget;
 use crate::task::waiters::{WaiterKey, Waiters, wake_both};
@@ -70,7 +70,7 @@ const STICKY: Readiness = Readiness::from_bits(
 /// each call, is a pointer (a server's connection took 64 bytes more with key and loop beside it).
 pub(super) struct State<T> {
     pub(super) io: T,
-    local: Handle,
+    handle: WeakHandle,
     /// `None` until the registration is made.
     key: Cell<Option<Key>>,
     ready: Cell<Readiness>,
@@ -112,8 +112,8 @@ impl<T> State<T> {
     /// What the kernel says now. If it cannot say, a try will tell.
     #[cold]
     fn asks(&self, direction: Direction) -> bool {
-        let asked = |local: &Local| local.readiness(self.key.get()?);
-        match self.local.with(asked).flatten() {
+        let asked = |handle: &LoopHandle| handle.readiness(self.key.get()?);
+        match self.handle.with(asked).flatten() {
             Some(ready) => ready.contains(direction.bit()),
             // The registration has gone: what comes of a try says so.
             None => true,
@@ -144,9 +144,9 @@ impl<T> State<T> {
 
     #[cold]
     fn rearm(&self, direction: Direction) -> io::Result<()> {
-        let ask = |local: &Local| Some(local.rearm(self.key.get()?, direction.interest()));
+        let ask = |handle: &LoopHandle| Some(handle.rearm(self.key.get()?, direction.interest()));
         // A registration that is gone is found closed by the next wait.
-        if let Some(Some(Err(Error::Io(error)))) = self.local.with(ask) {
+        if let Some(Some(Err(Error::Io(error)))) = self.handle.with(ask) {
             // Nobody would set the bit again: it stays, and the next operation tries (R013).
             return Err(error);
         }
@@ -210,7 +210,7 @@ impl<T> Drop for Keeper<T> {
 ///
 /// The descriptor is made non-blocking until the source is dropped. If it was blocking, `O_NONBLOCK` is
 /// cleared then: a duplicate that is used on must set it again. A file that was non-blocking before is left
-/// alone ([`Local::register`]). [`Source::io`] and [`Source::try_io`] check the flag before each operation,
+/// alone ([`LoopHandle::register`]). [`Source::io`] and [`Source::try_io`] check the flag before each operation,
 /// because another process that shares the open file may clear it. An operation through the dereferenced
 /// value relies on the flag, and may block the loop if it was cleared.
 ///
@@ -267,12 +267,12 @@ impl<T: AsFd + 'static> Source<T> {
         site: &'static Location<'static>,
         descriptor: impl FnOnce(&Rc<State<T>>) -> Descriptor,
     ) -> io::Result<Self> {
-        let made = current::with(|local| Self::on(local, io, is_nonblocking, site, descriptor));
+        let made = current::with(|handle| Self::on(handle, io, is_nonblocking, site, descriptor));
         made.unwrap_or_else(|| Err(io::Error::other(Error::NoLoop)))
     }
 
     fn on(
-        local: &Local,
+        handle: &LoopHandle,
         io: T,
         is_nonblocking: bool,
         site: &'static Location<'static>,
@@ -280,22 +280,22 @@ impl<T: AsFd + 'static> Source<T> {
     ) -> io::Result<Self> {
         let state = Rc::new(State {
             io,
-            local: local.handle(),
+            handle: handle.weak_handle(),
             key: Cell::new(None),
             // Where no urgent byte is reported, there may be one at any time (R184).
-            ready: Cell::new(match local.reports_urgent_data() {
+            ready: Cell::new(match handle.reports_urgent_data() {
                 true => Readiness::NONE,
                 false => Readiness::PRIORITY,
             }),
             unused: Cell::new(Readiness::NONE),
             closed: Cell::new(false),
-            rearms: local.rearms(),
+            rearms: handle.rearms(),
             readers: Waiters::default(),
             writers: Waiters::default(),
         });
         let descriptor = descriptor(&state);
         let keeper = Keeper(Rc::clone(&state));
-        match local.register_source_from(site, descriptor, is_nonblocking, keeper) {
+        match handle.register_source_from(site, descriptor, is_nonblocking, keeper) {
             Ok(key) => {
                 state.key.set(Some(key));
                 Ok(Self { state })
@@ -385,7 +385,7 @@ impl<T: AsFd + 'static> Source<T> {
     /// # Errors
     ///
     /// The error of `operation`, or that of `fcntl(2)`; or the system's error if the poller must rearm after a `WouldBlock`
-    /// ([`Local::rearms`]) and cannot.
+    /// ([`LoopHandle::rearms`]) and cannot.
     pub fn try_io<R>(
         &self,
         direction: Direction,
@@ -432,7 +432,7 @@ impl<T: AsFd + 'static> Drop for Source<T> {
         let state = &*self.state;
         if let Some(key) = state.key.get() {
             // S4: deregistered, and then closed, which is when `state` goes.
-            state.local.with(|local| local.remove(key));
+            state.handle.with(|handle| handle.remove(key));
         }
     }
 }
@@ -481,7 +481,7 @@ impl<T> Place<'_, T> {
             return self.state.look(self.direction);
         }
         // Whoever waits here under another loop would not be woken while that one runs.
-        if self.state.local.is_elsewhere() {
+        if self.state.handle.is_other_loop() {
             return Poll::Ready(Err(io::Error::other(Error::OtherLoop)));
         }
         let waiters = self.state.waiters(self.direction);

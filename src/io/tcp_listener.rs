@@ -11,8 +11,8 @@ use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp::TcpStream;
 use crate::event_loop::{
-    ACCEPTS_PER_TURN, AcceptError, Backoff, FreedKey, Handle, ReportLimit, Unhandled, WakeState,
-    WakeTimer,
+    ACCEPTS_PER_TURN, AcceptError, Backoff, FreedKey, ReportLimit, Unhandled, WakeState, WakeTimer,
+    WeakHandle,
 };
 use crate::poll::KernelFd;
 use std::cell::RefCell;
@@ -99,7 +99,7 @@ impl TcpListener {
     ///
     /// Those of the listener itself; never those of one connection, nor want of descriptors.
     /// A connection that the system will not register (`ENOMEM`, `ENOSPC`) is closed and
-    /// reported ([`Local::on_unhandled`](crate::Local::on_unhandled)).
+    /// reported ([`LoopHandle::on_unhandled`](crate::LoopHandle::on_unhandled)).
     ///
     /// # Cancellation
     ///
@@ -141,10 +141,10 @@ impl TcpListener {
 
     /// Waits for a descriptor to come free, or a while.
     async fn pause(&self, error: io::Error) {
-        let Some(local) = Handle::current() else {
+        let Some(handle) = WeakHandle::current() else {
             return;
         };
-        let Some(now) = local.with(|local| local.fresh_now()) else {
+        let Some(now) = handle.with(|handle| handle.fresh_now()) else {
             return;
         };
         let retry = self.backoff.borrow_mut().next_wait(now);
@@ -158,10 +158,10 @@ impl TcpListener {
                 retry,
                 held_back,
             };
-            local.with(|local| local.report(&paused));
+            handle.with(|handle| handle.report(&paused));
         }
         let mut pause = Pause {
-            local,
+            handle,
             timer: None,
             freed: None,
         };
@@ -170,10 +170,10 @@ impl TcpListener {
 
     /// Reports a connection that could not be registered, not too often.
     fn lose(&self, peer: SocketAddr, error: io::Error) {
-        let Some(local) = Handle::current() else {
+        let Some(handle) = WeakHandle::current() else {
             return;
         };
-        let now = local.with(|local| local.fresh_now());
+        let now = handle.with(|handle| handle.fresh_now());
         let admitted = now.and_then(|now| self.losses.borrow_mut().admit(now));
         if let Some(held_back) = admitted {
             let (fd, addr) = (self.source.any().number(), self.local_addr().ok());
@@ -184,7 +184,7 @@ impl TcpListener {
                 error,
                 held_back,
             };
-            local.with(|local| local.report(&lost));
+            handle.with(|handle| handle.report(&lost));
         }
     }
 
@@ -206,7 +206,7 @@ impl AsFd for TcpListener {
 
 /// Ends with a timer, or when the loop closes a descriptor, whichever is first.
 struct Pause {
-    local: Handle,
+    handle: WeakHandle,
     timer: Option<WakeTimer>,
     freed: Option<FreedKey>,
 }
@@ -215,9 +215,9 @@ impl Pause {
     fn poll(&mut self, cx: &mut Context<'_>, wait: std::time::Duration) -> Poll<()> {
         match &self.timer {
             None => {
-                self.local.with(|local| {
-                    self.timer = Some(local.wake_later(wait, cx.waker().clone()));
-                    self.freed = Some(local.wake_when_freed(cx.waker().clone()));
+                self.handle.with(|handle| {
+                    self.timer = Some(handle.wake_later(wait, cx.waker().clone()));
+                    self.freed = Some(handle.wake_when_freed(cx.waker().clone()));
                 });
                 Poll::Pending
             }
@@ -233,7 +233,7 @@ impl Pause {
 impl Drop for Pause {
     fn drop(&mut self) {
         if let Some(key) = self.freed.take() {
-            self.local.with(|local| local.forget_freed(key));
+            self.handle.with(|handle| handle.forget_freed(key));
         }
     }
 }

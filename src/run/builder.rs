@@ -38,27 +38,27 @@ impl RunnerBuilder {
     }
 
     /// Tasks that are ready at the same time run in an order of this seed:
-    /// [`Local::shuffle_ready`](crate::Local::shuffle_ready).
+    /// [`LoopHandle::shuffle_ready`](crate::LoopHandle::shuffle_ready).
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
     /// What becomes of panics that nobody waits for:
-    /// [`Local::set_panic_policy`](crate::Local::set_panic_policy).
+    /// [`LoopHandle::set_panic_policy`](crate::LoopHandle::set_panic_policy).
     pub fn panic_policy(mut self, policy: PanicPolicy) -> Self {
         self.policy = Some(policy);
         self
     }
 
-    /// Debug mode, whatever the environment says: [`Local::set_debug`](crate::Local::set_debug).
+    /// Debug mode, whatever the environment says: [`LoopHandle::set_debug`](crate::LoopHandle::set_debug).
     pub fn debug(mut self, on: bool) -> Self {
         self.debug = Some(on);
         self
     }
 
     /// How long is slow, in debug mode:
-    /// [`Local::set_slow_callback`](crate::Local::set_slow_callback).
+    /// [`LoopHandle::set_slow_callback`](crate::LoopHandle::set_slow_callback).
     pub fn slow_callback(mut self, limit: Duration) -> Self {
         self.slow = Some(limit);
         self

@@ -1,6 +1,6 @@
 //! From any thread to a coroutine.
 //!
-//! The two sides of a mailbox (`mailbox.rs`). Each sender has a `Remote` too: while there is one, a
+//! The two sides of a mailbox (`mailbox.rs`). Each sender has a `RemoteHandle` too: while there is one, a
 //! loop that has nothing else to do waits for it. The receiver gives way now and then, also where
 //! more has come than it can get through: others are on the loop as well.
 //!
@@ -12,7 +12,7 @@
 
 use super::errors::{GetError, PutError, Shut};
 use super::mailbox::Mailbox;
-use crate::event_loop::{Handle, Remote};
+use crate::event_loop::{RemoteHandle, WeakHandle};
 use crate::task::budget;
 use crate::task::line::{Wakes, let_go};
 use std::fmt;
@@ -66,7 +66,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 #[track_caller]
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a channel is for one value at least");
-    let remote = Handle::current().and_then(|handle| handle.with(|local| local.remote()));
+    let remote = WeakHandle::current().and_then(|weak| weak.with(|handle| handle.remote()));
     let remote =
         remote.expect("created a channel outside a loop: use readily::run, or EventLoop::enter");
     let mailbox = Arc::new(Mailbox::new(capacity));
@@ -87,7 +87,7 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 /// to do.
 pub struct Sender<T> {
     mailbox: Arc<Mailbox<T>>,
-    remote: Remote,
+    remote: RemoteHandle,
 }
 
 impl<T> Sender<T> {

@@ -7,7 +7,7 @@
 //!
 //! In the notes: the *timers* of N1, as `await` sees them (N11, N14).
 
-use crate::event_loop::{Local, WakeState, WakeTimer, current};
+use crate::event_loop::{LoopHandle, WakeState, WakeTimer, current};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -67,15 +67,15 @@ impl Alarm {
         self
     }
 
-    fn arm(&self, local: &Local, cx: &Context<'_>) -> Option<WakeTimer> {
+    fn arm(&self, handle: &LoopHandle, cx: &Context<'_>) -> Option<WakeTimer> {
         let waker = cx.waker().clone();
         match self.state {
-            State::After(delay) if self.slack.is_zero() => Some(local.wake_later(delay, waker)),
-            State::After(delay) => Some(match local.deadline(delay) {
-                Some(when) => local.wake_at(local.round_up(when, self.slack), waker),
-                None => local.wake_later(delay, waker), // never, which is late enough
+            State::After(delay) if self.slack.is_zero() => Some(handle.wake_later(delay, waker)),
+            State::After(delay) => Some(match handle.deadline(delay) {
+                Some(when) => handle.wake_at(handle.round_up(when, self.slack), waker),
+                None => handle.wake_later(delay, waker), // never, which is late enough
             }),
-            State::At(when) => Some(local.wake_at(local.round_up(when, self.slack), waker)),
+            State::At(when) => Some(handle.wake_at(handle.round_up(when, self.slack), waker)),
             State::Never | State::GiveWay | State::Armed(_) | State::Over => None,
         }
     }
@@ -94,7 +94,7 @@ impl Alarm {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.state {
             State::After(_) | State::At(_) => {
-                let timer = current::with(|local| self.arm(local, cx)).flatten();
+                let timer = current::with(|handle| self.arm(handle, cx)).flatten();
                 self.state = State::Armed(timer.expect(NO_LOOP));
                 Poll::Pending
             }

@@ -534,7 +534,7 @@ unsafe fn drop_waker(head: *const ()) {
 mod tests {
     use super::*;
     use crate::clock::Manual;
-    use crate::event_loop::{EventLoop, Inbox, Local, PanicPolicy};
+    use crate::event_loop::{EventLoop, Inbox, LoopHandle, PanicPolicy};
     use crate::poll::{Event, Interest, Notify, Poller, Trigger};
     use crate::run::Runner;
     use std::cell::Cell;
@@ -593,9 +593,12 @@ mod tests {
         event_loop.into()
     }
 
-    fn born<F: Future<Output: 'static> + 'static>(local: &Local, future: F) -> Joined<F::Output> {
+    fn born<F: Future<Output: 'static> + 'static>(
+        handle: &LoopHandle,
+        future: F,
+    ) -> Joined<F::Output> {
         Nascent::<F>::new(future).born(Birth {
-            home: local.inbox(),
+            home: handle.inbox(),
             job: 7,
             number: 1,
             site: Location::caller(),

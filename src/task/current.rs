@@ -10,7 +10,7 @@ use super::executor::Executor;
 use super::handle;
 use super::join::{Reason, TaskState};
 use super::untold::Untold;
-use crate::event_loop::{Handle, Local, Origin, Payload, current};
+use crate::event_loop::{LoopHandle, Origin, Payload, WeakHandle, current};
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -50,12 +50,12 @@ use std::rc::Rc;
 #[derive(Clone)]
 pub struct TaskRef {
     cell: CellRef,
-    local: Handle,
+    handle: WeakHandle,
 }
 
 impl TaskRef {
-    pub(super) fn new(cell: CellRef, local: Handle) -> Self {
-        Self { cell, local }
+    pub(super) fn new(cell: CellRef, handle: WeakHandle) -> Self {
+        Self { cell, handle }
     }
 
     /// Its name. See [`Task::get_name`](crate::Task::get_name).
@@ -100,8 +100,8 @@ impl TaskRef {
 
     fn end(&self, reason: Option<Reason>) -> bool {
         let job = self.cell.job();
-        self.local
-            .with(|local| handle::cancel(local, job, reason))
+        self.handle
+            .with(|handle| handle::cancel(handle, job, reason))
             .unwrap_or(false)
     }
 
@@ -113,11 +113,11 @@ impl TaskRef {
 
     /// Whether it is the one that is being polled: if it waits for its own end, that never comes.
     pub(crate) fn is_current(&self) -> bool {
-        let is_it = |local: &Local| {
-            let current = Executor::of(local).current();
+        let is_it = |handle: &LoopHandle| {
+            let current = Executor::of(handle).current();
             current.is_some_and(|current| current.is(&self.cell))
         };
-        self.local.with(is_it).unwrap_or(false)
+        self.handle.with(is_it).unwrap_or(false)
     }
 
     /// Nobody may wait for itself: whoever tried would do so for ever (R097).
@@ -128,7 +128,7 @@ impl TaskRef {
 
     #[track_caller]
     pub(crate) fn must_be_at_home(&self) {
-        must_be_at_home(&self.local, &self.cell);
+        must_be_at_home(&self.handle, &self.cell);
     }
 
     /// What it has panicked with, in safe keeping.
@@ -167,9 +167,9 @@ impl TaskRef {
 /// While another loop runs here, that of this task does not: whoever waited there would wait for as
 /// long as that is so.
 #[track_caller]
-pub(super) fn must_be_at_home(home: &Handle, head: &Head) {
+pub(super) fn must_be_at_home(home: &WeakHandle, head: &Head) {
     assert!(
-        !home.is_elsewhere(),
+        !home.is_other_loop(),
         "{} belongs to another loop than the one that awaits it",
         head.name()
     );
@@ -225,9 +225,9 @@ pub struct Coro {
 /// ```
 #[must_use]
 pub fn current_task() -> Option<TaskRef> {
-    current::with(|local| {
-        let cell = Executor::of(local).current()?;
-        Some(TaskRef::new(cell, local.handle()))
+    current::with(|handle| {
+        let cell = Executor::of(handle).current()?;
+        Some(TaskRef::new(cell, handle.weak_handle()))
     })?
 }
 
@@ -235,10 +235,10 @@ pub fn current_task() -> Option<TaskRef> {
 /// outside a loop.
 #[must_use]
 pub fn all_tasks() -> Vec<TaskRef> {
-    current::with(|local| {
-        let all = Executor::of(local).all();
+    current::with(|handle| {
+        let all = Executor::of(handle).all();
         all.into_iter()
-            .map(|cell| TaskRef::new(cell, local.handle()))
+            .map(|cell| TaskRef::new(cell, handle.weak_handle()))
             .collect()
     })
     .unwrap_or_default()

@@ -8,7 +8,7 @@
 
 use crate::base::unique;
 use crate::event_loop::depth::drop_bounded;
-use crate::event_loop::{Handle, Local};
+use crate::event_loop::{LoopHandle, WeakHandle};
 use std::cell::RefCell;
 use std::panic::Location;
 
@@ -45,14 +45,14 @@ impl<A: 'static> DoneList<A> {
     }
 
     /// Takes a callback out; `false` if it has been scheduled, or removed before.
-    pub(crate) fn remove(&self, home: &Handle, key: DoneKey) -> bool {
+    pub(crate) fn remove(&self, home: &WeakHandle, key: DoneKey) -> bool {
         let mut callbacks = self.callbacks.borrow_mut();
         let Some(place) = callbacks.iter().position(|(number, ..)| *number == key.0) else {
             return false;
         };
         let removed = callbacks.remove(place);
         drop(callbacks);
-        home.with(|local| local.drop_guarded(removed));
+        home.with(|handle| handle.drop_guarded(removed));
         true
     }
 
@@ -66,11 +66,11 @@ impl<A: 'static> DoneList<A> {
     }
 
     /// Queues them all, each with what `ended` makes as its argument.
-    pub(crate) fn schedule(&self, local: &Local, ended: impl Fn() -> A) {
+    pub(crate) fn schedule(&self, handle: &LoopHandle, ended: impl Fn() -> A) {
         let callbacks = self.callbacks.take();
         for (_, site, callback) in callbacks {
             let ended = ended();
-            local.call_soon_from(site, move |_| callback(&ended));
+            handle.call_soon_from(site, move |_| callback(&ended));
         }
     }
 }

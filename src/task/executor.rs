@@ -25,7 +25,7 @@ use super::task_local::Hidden;
 use crate::base::numbers::sort_pairs;
 use crate::base::slab::{Slab, SlabKey};
 use crate::event_loop::current;
-use crate::event_loop::{Jobs, Local, MAIN_JOB, Origin, Payload};
+use crate::event_loop::{Jobs, LoopHandle, MAIN_JOB, Origin, Payload};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
@@ -55,8 +55,8 @@ impl Executor {
 
     /// The executor of a loop, made when first asked for.
     #[inline]
-    pub(super) fn of(local: &Local) -> &Self {
-        let jobs = local.jobs(|| Rc::new(Self::new()));
+    pub(super) fn of(handle: &LoopHandle) -> &Self {
+        let jobs = handle.jobs(|| Rc::new(Self::new()));
         jobs.as_any()
             .downcast_ref()
             .expect("no other scheduler was installed on this loop")
@@ -65,28 +65,28 @@ impl Executor {
     /// Takes a future in, to be polled for the first time in a later turn (L5, N9).
     pub(super) fn spawn<F>(
         &self,
-        local: &Local,
+        handle: &LoopHandle,
         future: Nascent<F>,
         site: &'static Location<'static>,
     ) -> Joined<F::Output>
     where
         F: Future<Output: 'static> + 'static,
     {
-        let (key, task) = self.enlist(future, |key| self.birth(local, key.to_bits(), site));
-        if local.is_closed() {
+        let (key, task) = self.enlist(future, |key| self.birth(handle, key.to_bits(), site));
+        if handle.is_closed() {
             // R081: spawned by a destructor while the loop closes. It ends as all did.
-            self.cancel(local, key, None);
+            self.cancel(handle, key, None);
         } else {
-            local.queue_new_job(key.to_bits());
+            handle.queue_new_job(key.to_bits());
         }
         task
     }
 
-    fn birth(&self, local: &Local, job: u64, site: &'static Location<'static>) -> Birth {
+    fn birth(&self, handle: &LoopHandle, job: u64, site: &'static Location<'static>) -> Birth {
         let number = self.spawned.get() + 1;
         self.spawned.set(number);
         Birth {
-            home: local.inbox(),
+            home: handle.inbox(),
             job,
             number,
             site,
@@ -110,7 +110,7 @@ impl Executor {
 
     /// Drops a task's future where it waits, or, if it is running, when it next gives way.
     /// `true` exactly if this call is what ends it.
-    pub(super) fn cancel(&self, local: &Local, key: SlabKey, reason: Option<Reason>) -> bool {
+    pub(super) fn cancel(&self, handle: &LoopHandle, key: SlabKey, reason: Option<Reason>) -> bool {
         let mut tasks = self.tasks.borrow_mut();
         let Some(cell) = tasks.get(key) else {
             return false;
@@ -126,28 +126,28 @@ impl Executor {
         let cell = tasks.remove(key).expect("it was there a moment ago");
         drop(tasks);
         // G5: a destructor may cancel the next one, and so on.
-        local.nest(move |local| {
-            let _here = local.be_current();
-            Self::end(local, &cell, JoinError::Cancelled);
+        handle.nest(move |handle| {
+            let _here = handle.enter_if_needed();
+            Self::end(handle, &cell, JoinError::Cancelled);
         });
         true
     }
 
     /// T3: drops the future, then settles the result, then tells of it.
-    fn end(local: &Local, cell: &CellRef, error: JoinError) {
-        let end = after_drop(local, cell, cell.drop_future(), Err(error));
-        Self::finish(local, cell, end);
+    fn end(handle: &LoopHandle, cell: &CellRef, error: JoinError) {
+        let end = after_drop(handle, cell, cell.drop_future(), Err(error));
+        Self::finish(handle, cell, end);
     }
 
-    fn finish(local: &Local, cell: &CellRef, end: Result<(), JoinError>) {
+    fn finish(handle: &LoopHandle, cell: &CellRef, end: Result<(), JoinError>) {
         cell.settle(end);
         if cell.state() != TaskState::Done && cell.has_output_to_drop() {
-            local.drop_guarded(Output(cell.clone()));
+            handle.drop_guarded(Output(cell.clone()));
         }
-        announce(local, cell);
+        announce(handle, cell);
         if cell.standing().is_detached() {
             // Nobody will ask, so a panic is told now.
-            disown(local, cell);
+            disown(handle, cell);
         }
     }
 
@@ -155,11 +155,11 @@ impl Executor {
     /// [`Executor::step_main`]. `N` is what it is called.
     pub(super) fn adopt_main<N>(
         &self,
-        local: &Local,
+        handle: &LoopHandle,
         site: &'static Location<'static>,
     ) -> (SlabKey, Joined<()>) {
         let absent = Nascent::<_, N>::new(std::future::pending());
-        self.enlist(absent, |_| self.birth(local, MAIN_JOB, site))
+        self.enlist(absent, |_| self.birth(handle, MAIN_JOB, site))
     }
 
     /// Polls the main future as the current task.
@@ -181,7 +181,7 @@ impl Executor {
 
     /// Polls a task, if it is still there.
     #[inline]
-    fn step(&self, local: &Local, job: u64) {
+    fn step(&self, handle: &LoopHandle, job: u64) {
         let key = SlabKey::from_bits(job);
         // Gone: it was cancelled after it was woken.
         let Some(cell) = self.tasks.borrow().get(key).cloned() else {
@@ -190,36 +190,36 @@ impl Executor {
         cell.lower();
         let mut step = Step {
             executor: self,
-            local,
+            handle,
             key,
             cell: &cell,
             end: None,
         };
         cell.poll(&mut step);
-        local.check_current(|| cell.origin());
+        handle.check_current(|| cell.origin());
         if let Some(end) = step.end {
-            Self::finish(local, &cell, end);
+            Self::finish(handle, &cell, end);
         }
     }
 
     /// Polls a task, and those that stand behind it in a row. Not inlined: in its caller the loop keeps
     /// fewer values in registers, which costs nineteen instructions for each poll of a row.
     #[inline(never)]
-    fn poll_row(&self, local: &Local, job: u64) {
+    fn poll_row(&self, handle: &LoopHandle, job: u64) {
         let _polling = Polling::begin(self);
         let mut next = Some(job);
         while let Some(job) = next {
-            self.step(local, job);
-            next = local.next_job();
+            self.step(handle, job);
+            next = handle.next_job();
         }
     }
 
     /// The same while a task of another loop is polled, whose task-locals are not for these. Apart, so
     /// that a loop that is not nested keeps nothing for it.
     #[cold]
-    fn poll_row_nested(&self, local: &Local, job: u64) {
+    fn poll_row_nested(&self, handle: &LoopHandle, job: u64) {
         let _hidden = Hidden::all();
-        self.poll_row(local, job);
+        self.poll_row(handle, job);
     }
 
     /// Nobody is being polled.
@@ -269,7 +269,7 @@ impl Executor {
 
 /// How a task ends whose future is gone, if that has panicked on its way out.
 fn after_drop(
-    local: &Local,
+    handle: &LoopHandle,
     cell: &CellRef,
     dropped: Result<(), Payload>,
     end: Result<(), JoinError>,
@@ -279,7 +279,7 @@ fn after_drop(
         // A cancelled future whose destructor panicked did not just end.
         (Err(payload), Err(JoinError::Cancelled)) => Err(JoinError::Panicked(payload)),
         (Err(payload), end) => {
-            local.note_panic(payload, cell.origin());
+            handle.note_panic(payload, cell.origin());
             end
         }
     }
@@ -313,7 +313,7 @@ impl Drop for Polling<'_> {
 /// ends with it, what its future does at its end.
 pub(super) struct Step<'a> {
     executor: &'a Executor,
-    local: &'a Local,
+    handle: &'a LoopHandle,
     key: SlabKey,
     cell: &'a CellRef,
     end: Option<Result<(), JoinError>>,
@@ -368,15 +368,15 @@ impl<'a> Step<'a> {
     #[cold]
     pub(super) fn panicked_at_the_end(&mut self, payload: Payload) {
         let end = self.end.take();
-        self.end = end.map(|end| after_drop(self.local, self.cell, Err(payload), end));
+        self.end = end.map(|end| after_drop(self.handle, self.cell, Err(payload), end));
     }
 }
 
 impl Jobs for Executor {
-    fn run(&self, local: &Local, job: u64) {
+    fn run(&self, handle: &LoopHandle, job: u64) {
         match current::is_nested() {
-            true => self.poll_row_nested(local, job),
-            false => self.poll_row(local, job),
+            true => self.poll_row_nested(handle, job),
+            false => self.poll_row(handle, job),
         }
     }
 
@@ -401,7 +401,7 @@ impl Jobs for Executor {
         self.tasks.borrow().len()
     }
 
-    fn close(&self, local: &Local) -> Vec<String> {
+    fn close(&self, handle: &LoopHandle) -> Vec<String> {
         // Before any of them ends: a destructor may take others with it, which were left all the same.
         let all = self.all();
         let names = all.iter().map(|cell| cell.name().to_string()).collect();
@@ -411,7 +411,7 @@ impl Jobs for Executor {
         for key in self.keys() {
             let cell = self.tasks.borrow_mut().remove(key);
             if let Some(cell) = cell {
-                Self::end(local, &cell, JoinError::Cancelled);
+                Self::end(handle, &cell, JoinError::Cancelled);
             }
         }
         names

@@ -11,7 +11,7 @@ use super::budget;
 use super::done::DoneKey;
 use super::future_cell::{Cell, State};
 use super::waiters::WaiterKey;
-use crate::event_loop::Handle;
+use crate::event_loop::WeakHandle;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -62,9 +62,9 @@ impl<T> fmt::Debug for InvalidState<T> {
 /// ```
 #[track_caller]
 pub fn create_future<T: 'static>() -> (Promise<T>, Future<T>) {
-    let local = Handle::current()
+    let handle = WeakHandle::current()
         .expect("created a future outside a loop: use readily::run, or EventLoop::enter");
-    let cell = Rc::new(Cell::new(local));
+    let cell = Rc::new(Cell::new(handle));
     (
         Promise {
             cell: Rc::clone(&cell),
@@ -202,7 +202,7 @@ impl<T: 'static> Future<T> {
 
     /// Takes a done-callback back; `false` if it has been queued already, or taken back.
     pub fn remove_done_callback(&self, key: DoneKey) -> bool {
-        self.cell.done.remove(&self.cell.local, key)
+        self.cell.done.remove(&self.cell.handle, key)
     }
 }
 

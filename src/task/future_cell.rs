@@ -11,7 +11,7 @@ use super::future::{Future, FutureError};
 use super::waiters::Waiters;
 use crate::event_loop::depth::nest;
 use crate::event_loop::panics::catch;
-use crate::event_loop::{Handle, Origin};
+use crate::event_loop::{Origin, WeakHandle};
 use std::cell::RefCell;
 use std::mem::needs_drop;
 use std::rc::Rc;
@@ -30,16 +30,16 @@ pub(super) struct Cell<T: 'static> {
     pub(super) waiters: Waiters,
     pub(super) done: DoneList<Future<T>>,
     /// The loop that runs the done-callbacks by `call_soon`.
-    pub(super) local: Handle,
+    pub(super) handle: WeakHandle,
 }
 
 impl<T: 'static> Cell<T> {
-    pub(super) fn new(local: Handle) -> Self {
+    pub(super) fn new(handle: WeakHandle) -> Self {
         Self {
             state: RefCell::new(State::Pending),
             waiters: Waiters::default(),
             done: DoneList::default(),
-            local,
+            handle,
         }
     }
 
@@ -57,7 +57,7 @@ impl<T: 'static> Cell<T> {
         drop(state);
         // R057: a waker's panic is nobody's here, and must not cost the callbacks.
         if let Err(payload) = catch(|| self.waiters.wake_all()) {
-            self.local.note_panic(payload, Origin::Other);
+            self.handle.note_panic(payload, Origin::Other);
         }
         self.schedule();
         Ok(())
@@ -65,7 +65,9 @@ impl<T: 'static> Cell<T> {
 
     pub(super) fn schedule(self: &Rc<Self>) {
         let future = || Future::of(Rc::clone(self));
-        let scheduled = self.local.with(|local| self.done.schedule(local, future));
+        let scheduled = self
+            .handle
+            .with(|handle| self.done.schedule(handle, future));
         if scheduled.is_none() {
             self.done.discard();
         }

@@ -16,7 +16,7 @@ use super::line::let_go;
 use super::untold::Untold;
 use crate::base::slab::SlabKey;
 use crate::event_loop::panics::drop_quietly;
-use crate::event_loop::{Handle, Local, current};
+use crate::event_loop::{LoopHandle, WeakHandle, current};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -32,7 +32,7 @@ use std::task::{Context, Poll, Waker, ready};
 /// # Panics
 ///
 /// Outside a loop: there is nobody to run it. Use [`run`](crate::run()), a callback,
-/// [`EventLoop::enter`](crate::EventLoop::enter), or [`Local::spawn`].
+/// [`EventLoop::enter`](crate::EventLoop::enter), or [`LoopHandle::spawn`].
 ///
 /// # Examples
 ///
@@ -54,13 +54,13 @@ where
     let site = Location::caller();
     // Before `with`, whose closure would else be as large as the future.
     let future = Nascent::new(future);
-    match current::with(|local| Task::spawn(local, future, site)) {
+    match current::with(|handle| Task::spawn(handle, future, site)) {
         Some(task) => task,
         None => panic!("spawned outside a loop: use readily::run, or EventLoop::enter"),
     }
 }
 
-impl Local {
+impl LoopHandle {
     /// Runs `future` as a task of this loop. See [`spawn`].
     #[doc(alias = "create_task")]
     #[track_caller]
@@ -85,13 +85,13 @@ impl Local {
 #[doc(alias = "JoinHandle")]
 pub struct Task<T: 'static> {
     pub(super) task: Joined<T>,
-    pub(super) local: Handle,
+    pub(super) handle: WeakHandle,
 }
 
 impl<T: 'static> Task<T> {
     /// Allocated by the caller: a large future is moved as seldom as can be.
     pub(super) fn spawn<F>(
-        local: &Local,
+        handle: &LoopHandle,
         future: Nascent<F>,
         site: &'static Location<'static>,
     ) -> Self
@@ -99,8 +99,8 @@ impl<T: 'static> Task<T> {
         F: Future<Output = T> + 'static,
     {
         Self {
-            task: Executor::of(local).spawn(local, future, site),
-            local: local.handle(),
+            task: Executor::of(handle).spawn(handle, future, site),
+            handle: handle.weak_handle(),
         }
     }
 
@@ -204,13 +204,13 @@ impl<T: 'static> Task<T> {
     /// more: of the tasks that end with it, they are dropped.
     #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> DoneKey {
-        join::add_done_callback(self.cell(), &self.local, callback)
+        join::add_done_callback(self.cell(), &self.handle, callback)
     }
 
     /// Takes a done-callback back; `false` if it has been queued already, or taken back.
     pub fn remove_done_callback(&self, key: DoneKey) -> bool {
         let done = self.cell().done();
-        done.is_some_and(|done| done.remove(&self.local, key))
+        done.is_some_and(|done| done.remove(&self.handle, key))
     }
 
     /// Wakes `waker` at the end, which has not come yet.
@@ -238,7 +238,7 @@ impl<T: 'static> Task<T> {
             "{} awaits itself",
             self.get_name()
         );
-        must_be_at_home(&self.local, self.cell());
+        must_be_at_home(&self.handle, self.cell());
         self.cell().wait(cx.waker());
         // Cloning the waker was somebody else's code, and may have ended the task.
         if self.done() {
@@ -249,7 +249,7 @@ impl<T: 'static> Task<T> {
     }
 
     fn is_current(&self) -> bool {
-        let current = self.local.with(|local| Executor::of(local).current());
+        let current = self.handle.with(|handle| Executor::of(handle).current());
         current.flatten().is_some_and(|it| it.is(self.cell()))
     }
 
@@ -257,7 +257,7 @@ impl<T: 'static> Task<T> {
     #[doc(alias = "abort_handle")]
     #[must_use]
     pub fn task_ref(&self) -> TaskRef {
-        TaskRef::new(self.cell().clone(), self.local.clone())
+        TaskRef::new(self.cell().clone(), self.handle.clone())
     }
 }
 
@@ -290,7 +290,7 @@ impl<T: 'static> Drop for Task<T> {
         cell.standing().detach();
         if cell.standing().is_owed() {
             // A panic that was never looked at is told now.
-            let told = self.local.with(|local| disown(local, cell));
+            let told = self.handle.with(|handle| disown(handle, cell));
             if told.is_none() {
                 // Its loop has gone: whoever else knows the task cannot have the result either.
                 let left = self.task.take();
@@ -314,6 +314,6 @@ impl<T: 'static> fmt::Debug for Task<T> {
 }
 
 /// Ends a task from what is known of it without its type.
-pub(super) fn cancel(local: &Local, job: u64, reason: Option<Reason>) -> bool {
-    Executor::of(local).cancel(local, SlabKey::from_bits(job), reason)
+pub(super) fn cancel(handle: &LoopHandle, job: u64, reason: Option<Reason>) -> bool {
+    Executor::of(handle).cancel(handle, SlabKey::from_bits(job), reason)
 }

@@ -10,7 +10,7 @@ use super::cell::CellRef;
 use super::current::TaskRef;
 use super::done::DoneKey;
 use crate::event_loop::panics::drop_quietly;
-use crate::event_loop::{Handle, Local, Payload, stderr};
+use crate::event_loop::{LoopHandle, Payload, WeakHandle, stderr};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -102,32 +102,32 @@ impl TaskState {
 }
 
 /// Takes a task's result away when there is one.
-pub(super) type Forward = Box<dyn FnOnce(&Local, &CellRef)>;
+pub(super) type Forward = Box<dyn FnOnce(&LoopHandle, &CellRef)>;
 
 /// Tells everybody that a task has ended: who awaits it, and its done-callbacks.
-pub(super) fn announce(local: &Local, cell: &CellRef) {
+pub(super) fn announce(handle: &LoopHandle, cell: &CellRef) {
     if let Some(forward) = cell.take_forward() {
-        local.guard(|| forward(local, cell));
+        handle.guard(|| forward(handle, cell));
     }
     if let Some(waiter) = cell.take_waiter() {
-        local.guard(|| waiter.wake());
+        handle.guard(|| waiter.wake());
     }
     if let Some(done) = cell.done() {
-        done.schedule(local, || TaskRef::new(cell.clone(), local.handle()));
+        done.schedule(handle, || TaskRef::new(cell.clone(), handle.weak_handle()));
     }
 }
 
 /// The result will not be taken: a panic that was not inspected is reported, any other result is
 /// dropped.
-pub(super) fn disown(local: &Local, cell: &CellRef) {
+pub(super) fn disown(handle: &LoopHandle, cell: &CellRef) {
     match cell.deliver() {
         Some(Err(JoinError::Panicked(payload))) if cell.standing().is_seen() => {
             drop_quietly(payload);
         }
-        Some(Err(JoinError::Panicked(payload))) => local.note_panic(payload, cell.origin()),
+        Some(Err(JoinError::Panicked(payload))) => handle.note_panic(payload, cell.origin()),
         Some(Ok(())) if cell.has_output_to_drop() => {
             // G5: a result may be the handle of a task that has ended too.
-            local.drop_guarded(Output(cell.clone()));
+            handle.drop_guarded(Output(cell.clone()));
         }
         _ => {}
     }
@@ -146,14 +146,14 @@ impl Drop for Output {
 #[track_caller]
 pub(super) fn add_done_callback(
     cell: &CellRef,
-    local: &Handle,
+    handle: &WeakHandle,
     callback: impl FnOnce(&TaskRef) + 'static,
 ) -> DoneKey {
     let done = cell.done_or_new();
     let key = done.add(callback);
     if cell.state().is_ended() {
-        let ended = || TaskRef::new(cell.clone(), local.clone());
-        if local.with(|local| done.schedule(local, ended)).is_none() {
+        let ended = || TaskRef::new(cell.clone(), handle.clone());
+        if handle.with(|handle| done.schedule(handle, ended)).is_none() {
             done.discard();
         }
     }

@@ -269,10 +269,10 @@ pub(crate) fn let_go(waker: Waker) {
 #[cold]
 pub(crate) fn tell_the_loop(payload: Payload) {
     let mut payload = Some(payload);
-    current::with(|local| {
+    current::with(|handle| {
         payload
             .take()
-            .map(|payload| local.note_panic(payload, Origin::Other))
+            .map(|payload| handle.note_panic(payload, Origin::Other))
     });
     drop_quietly(payload);
 }

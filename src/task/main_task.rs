@@ -11,7 +11,7 @@ use super::cell::Joined;
 use super::executor::Executor;
 use super::join::TaskState;
 use crate::base::slab::SlabKey;
-use crate::event_loop::{Local, MAIN_JOB};
+use crate::event_loop::{LoopHandle, MAIN_JOB};
 use std::cell::Cell;
 use std::panic::Location;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 /// A caller's future as a task of a loop; see
 /// [`EventLoop::turn_with`](crate::EventLoop::turn_with). Dropping it ends the task.
 pub struct MainTask<'a> {
-    local: &'a Local,
+    handle: &'a LoopHandle,
     executor: &'a Executor,
     key: SlabKey,
     task: Joined<()>,
@@ -34,12 +34,12 @@ impl<'a> MainTask<'a> {
     /// Enters a task for a future of type `F` and queues its first poll.
     #[must_use]
     #[track_caller]
-    pub fn new<F: Future>(local: &'a Local) -> Self {
-        let executor = Executor::of(local);
-        let (key, task) = executor.adopt_main::<F>(local, Location::caller());
-        local.queue_new_job(MAIN_JOB);
+    pub fn new<F: Future>(handle: &'a LoopHandle) -> Self {
+        let executor = Executor::of(handle);
+        let (key, task) = executor.adopt_main::<F>(handle, Location::caller());
+        handle.queue_new_job(MAIN_JOB);
         Self {
-            local,
+            handle,
             executor,
             key,
             task,
@@ -52,7 +52,7 @@ impl<'a> MainTask<'a> {
     pub fn poll<F: Future>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
         // L5: all main tasks have one number, and an older one's may stand in the queue before
         // ours. If we have been polled for that, and woken since, our own comes in the next turn.
-        let turn = self.local.stats().turns;
+        let turn = self.handle.stats().turns;
         if self.turn.get() == turn {
             return Poll::Pending;
         }

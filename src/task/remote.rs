@@ -15,18 +15,18 @@ use super::remote_task::RemoteTask;
 use super::untold::Untold;
 use crate::base::slab::SlabKey;
 use crate::event_loop::panics::catch;
-use crate::event_loop::{Closed, Inbox, Local, Remote, current};
+use crate::event_loop::{Inbox, LoopClosed, LoopHandle, RemoteHandle, current};
 use std::panic::Location;
 use std::sync::Arc;
 
-impl Remote {
+impl RemoteHandle {
     /// Calls `make` on the loop's thread, and runs the future that it returns as a task
     /// there. What comes of it is given by the [`RemoteTask`]: to be awaited on another loop, or
     /// waited for on a plain thread. Dropping that detaches the task.
     ///
     /// # Errors
     ///
-    /// [`Closed`] with `make` in it, if the loop is gone. One that goes afterwards says so by the
+    /// [`LoopClosed`] with `make` in it, if the loop is gone. One that goes afterwards says so by the
     /// [`RemoteTask`].
     ///
     /// # Examples
@@ -46,7 +46,7 @@ impl Remote {
     /// ```
     #[doc(alias = "run_coroutine_threadsafe")]
     #[track_caller]
-    pub fn spawn<M, F>(&self, make: M) -> Result<RemoteTask<F::Output>, Closed<M>>
+    pub fn spawn<M, F>(&self, make: M) -> Result<RemoteTask<F::Output>, LoopClosed<M>>
     where
         M: FnOnce() -> F + Send + 'static,
         F: Future<Output: Send + 'static> + 'static,
@@ -54,12 +54,12 @@ impl Remote {
         let site = Location::caller();
         let shared = Arc::new(Shared::new(self.inbox()));
         let order = (make, Settles(Arc::clone(&shared)));
-        let start = move |(make, settles): (M, Settles<F::Output>), local: &Local| {
-            settles.start(local, make, site);
+        let start = move |(make, settles): (M, Settles<F::Output>), handle: &LoopHandle| {
+            settles.start(handle, make, site);
         };
         match self.call_soon_with(order, start) {
             Ok(()) => Ok(RemoteTask::new(shared)),
-            Err(Closed((make, _settles))) => Err(Closed(make)),
+            Err(LoopClosed((make, _settles))) => Err(LoopClosed(make)),
         }
     }
 }
@@ -68,41 +68,41 @@ impl Remote {
 struct Settles<T: Send + 'static>(Arc<Shared<T>>);
 
 impl<T: Send + 'static> Settles<T> {
-    fn start<M, F>(self, local: &Local, make: M, site: &'static Location<'static>)
+    fn start<M, F>(self, handle: &LoopHandle, make: M, site: &'static Location<'static>)
     where
         M: FnOnce() -> F,
         F: Future<Output = T> + 'static,
     {
         if let Some(error) = self.0.cancelled_before() {
-            local.guard(|| drop(make));
-            return self.settle(local, Err(Failed::Cancelled(error)));
+            handle.guard(|| drop(make));
+            return self.settle(handle, Err(Failed::Cancelled(error)));
         }
         let future = match catch(|| Nascent::new(make())) {
             Ok(future) => future,
             Err(payload) => {
-                let untold = Untold::before(site, &local.inbox(), payload);
-                return self.settle(local, Err(Failed::Panicked(untold)));
+                let untold = Untold::before(site, &handle.inbox(), payload);
+                return self.settle(handle, Err(Failed::Panicked(untold)));
             }
         };
-        let mut task = Task::spawn(local, future, site);
+        let mut task = Task::spawn(handle, future, site);
         match task.result() {
             // Spawned while the loop closes: it has ended already.
-            Some(result) => self.settle(local, ended(task.cell(), result)),
+            Some(result) => self.settle(handle, ended(task.cell(), result)),
             None => {
                 let shared = Arc::clone(&self.0);
-                let job = task.forward(move |local, result| self.settle(local, result));
+                let job = task.forward(move |handle, result| self.settle(handle, result));
                 if let Some(error) = shared.runs(job) {
                     // Cancelled while `make` ran.
-                    cancel(local, job, error.into_reason());
+                    cancel(handle, job, error.into_reason());
                 }
             }
         }
     }
 
-    fn settle(self, local: &Local, result: Ended<T>) {
+    fn settle(self, handle: &LoopHandle, result: Ended<T>) {
         // Nobody will ask: a panic is told.
         if let Some(left) = self.0.settle(result) {
-            local.drop_guarded(left);
+            handle.drop_guarded(left);
         }
     }
 }
@@ -117,11 +117,11 @@ impl<T: Send + 'static> Drop for Settles<T> {
 
 impl<T: 'static> Task<T> {
     /// Gives the result to `take` as soon as there is one, before anybody else is told.
-    fn forward(&self, take: impl FnOnce(&Local, Ended<T>) + 'static) -> u64 {
-        self.cell().forward(Box::new(move |local, cell| {
+    fn forward(&self, take: impl FnOnce(&LoopHandle, Ended<T>) + 'static) -> u64 {
+        self.cell().forward(Box::new(move |handle, cell| {
             let task = Joined::<T>::of(cell);
             if let Some(result) = task.and_then(|task| task.take()) {
-                take(local, ended(cell, result));
+                take(handle, ended(cell, result));
             }
         }));
         self.cell().job()
@@ -139,6 +139,6 @@ pub(super) fn must_not_be_current(home: &Arc<Inbox>, job: u64) {
 }
 
 /// Ends a task of this loop by its number.
-pub(super) fn cancel(local: &Local, job: u64, reason: Option<Reason>) {
-    Executor::of(local).cancel(local, SlabKey::from_bits(job), reason);
+pub(super) fn cancel(handle: &LoopHandle, job: u64, reason: Option<Reason>) {
+    Executor::of(handle).cancel(handle, SlabKey::from_bits(job), reason);
 }

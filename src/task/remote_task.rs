@@ -43,7 +43,7 @@ fn in_a_fork() -> JoinError {
 }
 
 /// A task that runs on a loop, for the thread that has sent it there: see
-/// [`Remote::spawn`](crate::Remote::spawn). Awaiting it gives the result, once, on whichever loop.
+/// [`RemoteHandle::spawn`](crate::RemoteHandle::spawn). Awaiting it gives the result, once, on whichever loop.
 ///
 /// Dropping it detaches the task; a panic that nobody can see any more then follows the
 /// [`PanicPolicy`](crate::PanicPolicy) of its loop. It does not keep that loop from ending.
@@ -160,7 +160,7 @@ impl<T: Send + 'static> RemoteTask<T> {
                 drop(inner);
                 self.shared
                     .home
-                    .send(move |local| cancel(local, job, reason), site);
+                    .send(move |handle| cancel(handle, job, reason), site);
             }
         }
     }

@@ -13,7 +13,7 @@ use std::fmt::Display;
 
 impl<T: 'static, E: Display + 'static> Task<Result<T, E>> {
     /// Lets the task run by itself; if it ends in an error, that is told where all is told that
-    /// nobody waits for ([`Local::on_unhandled`](crate::Local::on_unhandled)), with the task's name
+    /// nobody waits for ([`LoopHandle::on_unhandled`](crate::LoopHandle::on_unhandled)), with the task's name
     /// and the line that spawned it. A panic is told as ever; a cancellation is not.
     ///
     /// # Examples
@@ -45,11 +45,11 @@ impl<T: 'static, E: Display + 'static> Task<Result<T, E>> {
     /// ```
     #[track_caller]
     pub fn detach_reporting(self) {
-        let (cell, local) = (self.cell().clone(), self.local.clone());
+        let (cell, handle) = (self.cell().clone(), self.handle.clone());
         // The callback owns the handle until the task has ended, so its result is not dropped; and
         // tells of it when it goes, also with a loop that calls nobody any more.
         let reporter = Reporter(self);
-        let _key = add_done_callback(&cell, &local, move |_| drop(reporter));
+        let _key = add_done_callback(&cell, &handle, move |_| drop(reporter));
     }
 }
 
@@ -69,7 +69,7 @@ impl<T: 'static, E: Display + 'static> Drop for Reporter<T, E> {
         });
         let Some(Some(error)) = error else { return };
         let origin = task.cell().origin();
-        task.local
-            .with(|local| local.report(&Unhandled::TaskFailed { origin, error }));
+        task.handle
+            .with(|handle| handle.report(&Unhandled::TaskFailed { origin, error }));
     }
 }

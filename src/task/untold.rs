@@ -57,7 +57,7 @@ impl Untold {
             return; // it is told when it is dropped, now
         }
         if let Some(payload) = self.payload.take() {
-            current::with(|local| local.tell_panic(payload, self.origin()));
+            current::with(|handle| handle.tell_panic(payload, self.origin()));
         }
     }
 
@@ -80,7 +80,7 @@ impl Drop for Untold {
         };
         let origin = self.origin();
         if current::is_at_home(&self.home) {
-            current::with(|local| local.note_panic(payload, origin));
+            current::with(|handle| handle.note_panic(payload, origin));
         } else if self.home.forked() {
             // The parent has it too, and tells it.
             panics::drop_quietly(payload);

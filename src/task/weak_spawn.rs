@@ -1,28 +1,28 @@
-//! `Handle::spawn`: a task from the weak way to its loop.
+//! `WeakHandle::spawn`: a task from the weak way to its loop.
 //!
-//! `Local::spawn` on a loop that is closed drops the future and returns a cancelled task. A handle knows beforehand
+//! `LoopHandle::spawn` on a loop that is closed drops the future and returns a cancelled task. A handle knows beforehand
 //! that its loop is gone, and returns the future in the error, unpolled.
 //!
 //! In asyncio, `loop.create_task` raises on a closed loop.
 
 use super::Task;
-use crate::event_loop::{Closed, Handle};
+use crate::event_loop::{LoopClosed, WeakHandle};
 
-impl Handle {
-    /// Runs `future` as a task of the loop: [`Local::spawn`](crate::Local::spawn).
+impl WeakHandle {
+    /// Runs `future` as a task of the loop: [`LoopHandle::spawn`](crate::LoopHandle::spawn).
     ///
     /// # Errors
     ///
-    /// [`Closed`] with `future` in it, if the loop is closed, being closed, or gone.
+    /// [`LoopClosed`] with `future` in it, if the loop is closed, being closed, or gone.
     #[doc(alias = "create_task")]
     #[track_caller]
-    pub fn spawn<F>(&self, future: F) -> Result<Task<F::Output>, Closed<F>>
+    pub fn spawn<F>(&self, future: F) -> Result<Task<F::Output>, LoopClosed<F>>
     where
         F: Future<Output: 'static> + 'static,
     {
         match self.upgrade_open() {
-            Some(local) => Ok(local.spawn(future)),
-            None => Err(Closed(future)),
+            Some(handle) => Ok(handle.spawn(future)),
+            None => Err(LoopClosed(future)),
         }
     }
 }

@@ -8,7 +8,7 @@
 //! Not in the notes, nor in asyncio; the *timers* of N1, again and again.
 
 use crate::base::clock::nanos;
-use crate::event_loop::Handle;
+use crate::event_loop::WeakHandle;
 use crate::task::alarm::Alarm;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -149,14 +149,14 @@ impl Interval {
     pub async fn tick(&mut self) -> Instant {
         let mut alarm = None;
         poll_fn(|cx| {
-            let handle = Handle::current()
+            let weak = WeakHandle::current()
                 .expect("an interval outside a loop: use readily::run, or EventLoop::enter");
-            let local = handle.upgrade().expect("the current loop is there");
+            let handle = weak.upgrade().expect("the current loop is there");
             let next = match self.next {
                 Next::At(next) => next,
                 Next::Never => return Poll::Pending,
                 Next::AfterOne => {
-                    let first = local.deadline(self.period);
+                    let first = handle.deadline(self.period);
                     self.next = first.map_or(Next::Never, Next::At);
                     match first {
                         Some(first) => first,
@@ -164,7 +164,7 @@ impl Interval {
                     }
                 }
             };
-            let now = local.now();
+            let now = handle.now();
             let at_once = now >= next && self.ticked != Some(now);
             if !at_once {
                 let alarm = alarm.get_or_insert_with(|| Alarm::at(next));
@@ -173,7 +173,7 @@ impl Interval {
                 }
             }
             self.ticked = Some(now);
-            let late = nanos(local.fresh_now().saturating_duration_since(next));
+            let late = nanos(handle.fresh_now().saturating_duration_since(next));
             let after = until_next(self.missed, late, nanos(self.period));
             self.next = next
                 .checked_add(Duration::from_nanos(after))
@@ -187,7 +187,7 @@ impl Interval {
     /// from the first poll of the next [`tick`](Interval::tick).
     pub fn reset(&mut self) {
         let now =
-            Handle::current().and_then(|handle| handle.with(|local| local.deadline(self.period)));
+            WeakHandle::current().and_then(|weak| weak.with(|handle| handle.deadline(self.period)));
         self.next = match now {
             Some(Some(next)) => Next::At(next),
             Some(None) => Next::Never,

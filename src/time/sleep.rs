@@ -5,7 +5,7 @@
 //!
 //! In the notes: `sleep(seconds)` (N11, N18).
 
-use crate::event_loop::{Handle, Local};
+use crate::event_loop::{LoopHandle, WeakHandle};
 use crate::task::alarm::Alarm;
 use crate::task::budget;
 use std::future::poll_fn;
@@ -87,10 +87,9 @@ pub fn sleep_until(when: Instant) -> Sleep {
 #[doc(alias = "time")]
 #[must_use]
 pub fn fresh_now() -> Instant {
-    let handle = Handle::current()
+    let weak = WeakHandle::current()
         .expect("asked for the time outside a loop: use readily::run, or EventLoop::enter");
-    handle
-        .with(Local::fresh_now)
+    weak.with(LoopHandle::fresh_now)
         .expect("the current loop is there")
 }
 

@@ -9,7 +9,7 @@
 
 use super::sleep::fresh_now;
 use super::wait_for::{Elapsed, poll_within};
-use crate::event_loop::Handle;
+use crate::event_loop::WeakHandle;
 use crate::task::alarm::Alarm;
 use crate::task::waiters::{WaiterKey, Waiters};
 use std::cell::Cell;
@@ -156,9 +156,9 @@ where
     C: AsyncFnOnce(TimeoutScope) -> T,
 {
     let when = move || {
-        let handle = Handle::current()
+        let weak = WeakHandle::current()
             .expect("a timeout outside a loop: use readily::run, or EventLoop::enter");
-        handle.with(|local| local.deadline(limit)).flatten()
+        weak.with(|handle| handle.deadline(limit)).flatten()
     };
     limited(when, code)
 }

@@ -7,7 +7,7 @@
 //!
 //! Not in the notes, nor in asyncio.
 
-use crate::event_loop::{Handle, Local};
+use crate::event_loop::{LoopHandle, WeakHandle};
 use crate::task::alarm::Alarm;
 use std::future::poll_fn;
 use std::time::{Duration, SystemTime};
@@ -48,9 +48,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// [C7]: crate::book::invariants#c7
 pub async fn sleep_until_system(when: SystemTime) {
     let left = || {
-        let handle =
-            Handle::current().expect("slept outside a loop: use readily::run, or EventLoop::enter");
-        let now = handle.with(Local::system_now);
+        let weak = WeakHandle::current()
+            .expect("slept outside a loop: use readily::run, or EventLoop::enter");
+        let now = weak.with(LoopHandle::system_now);
         let now = now.expect("the current loop is there");
         when.duration_since(now).unwrap_or_default()
     };

@@ -9,7 +9,7 @@
 
 use super::sim_loop::SimLoop;
 use super::stalled::Stalled;
-use readily::event_loop::Handle;
+use readily::event_loop::WeakHandle;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
@@ -139,7 +139,7 @@ pub type Deed = Box<dyn FnOnce()>;
 ///     let clock = sim.kernel().clock();
 ///     let value: Deed = Box::new(move || promise.set_result(7).unwrap());
 ///     let late: Deed = Box::new(move || clock.advance(limit));
-///     in_one_turn(&sim.handle(), &order, vec![value, late]);
+///     in_one_turn(&sim.weak_handle(), &order, vec![value, late]);
 ///     sim.run_until_stalled()?;
 ///     // Whichever came first: a value that is there wins (T6).
 ///     assert_eq!(waiting.result().unwrap().unwrap(), Ok(Ok(7)));
@@ -151,12 +151,12 @@ pub type Deed = Box<dyn FnOnce()>;
 ///
 /// If `order` is not an order of the deeds, or the loop has gone.
 #[track_caller]
-pub fn in_one_turn(handle: &Handle, order: &[usize], deeds: Vec<Deed>) {
+pub fn in_one_turn(handle: &WeakHandle, order: &[usize], deeds: Vec<Deed>) {
     let mut deeds: Vec<_> = deeds.into_iter().map(Some).collect();
     assert_eq!(order.len(), deeds.len(), "an order of these deeds");
     for &nth in order {
         let deed = deeds[nth].take().expect("an order names each once");
-        let queued = handle.with(|local| local.call_soon(move |_| deed()));
+        let queued = handle.with(|handle| handle.call_soon(move |_| deed()));
         queued.expect("the loop is there");
     }
 }

@@ -45,9 +45,9 @@ use crate::tape::{Recorder, Replayer};
 ///
 /// /// Takes some time, and tells how much.
 /// async fn program() -> Duration {
-///     let begin = readily::Handle::current().unwrap().with(|local| local.fresh_now());
+///     let begin = readily::WeakHandle::current().unwrap().with(|handle| handle.fresh_now());
 ///     readily::sleep(Duration::from_millis(2)).await;
-///     let end = readily::Handle::current().unwrap().with(|local| local.fresh_now());
+///     let end = readily::WeakHandle::current().unwrap().with(|handle| handle.fresh_now());
 ///     end.unwrap() - begin.unwrap()
 /// }
 ///

@@ -6,7 +6,7 @@ use super::overheard::Overheard;
 use super::story::Story;
 use crate::sim::{Faults, Kernel, Personality};
 use readily::Runner;
-use readily::event_loop::{CloseReport, Error, EventLoop, Local, PanicPolicy};
+use readily::event_loop::{CloseReport, Error, EventLoop, LoopHandle, PanicPolicy};
 use readily::io::TcpStream;
 use readily::poll::{AnyKernel, Poller};
 use std::io;
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// `TcpListener::bind`, `TcpStream::connect`, `sleep` and the rest work on it as they do
 /// everywhere; time passes only where nothing else can happen. Its policy is
 /// [`PanicPolicy::Propagate`], so that an assertion that fails in a callback or a detached task
-/// fails the test. Dereferences to [`Local`].
+/// fails the test. Dereferences to [`LoopHandle`].
 ///
 /// # Examples
 ///
@@ -76,7 +76,7 @@ fn named<E>(name: Result<&str, E>) -> Option<Personality> {
 
 impl SimLoop {
     /// A loop without faults, where what is ready at the same time comes in an order of the seed:
-    /// descriptors, and tasks (see [`Local::shuffle_ready`]).
+    /// descriptors, and tasks (see [`LoopHandle::shuffle_ready`]).
     ///
     /// # Panics
     ///
@@ -304,9 +304,9 @@ impl SimLoop {
 }
 
 impl Deref for SimLoop {
-    type Target = Local;
+    type Target = LoopHandle;
 
-    fn deref(&self) -> &Local {
+    fn deref(&self) -> &LoopHandle {
         &self.runner
     }
 }

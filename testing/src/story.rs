@@ -8,7 +8,7 @@
 
 use super::SimLoop;
 use readily::clock::{Clock, Manual};
-use readily::event_loop::Handle;
+use readily::event_loop::WeakHandle;
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
@@ -42,7 +42,7 @@ use std::time::Duration;
 pub struct Story {
     told: Rc<RefCell<Told>>,
     clock: Manual,
-    local: Handle,
+    handle: WeakHandle,
 }
 
 #[derive(Clone, Default)]
@@ -59,7 +59,7 @@ impl Story {
         Self {
             told: Rc::default(),
             clock: sim.kernel().clock(),
-            local: sim.handle(),
+            handle: sim.weak_handle(),
         }
     }
 
@@ -121,7 +121,7 @@ impl Story {
 
     fn turns(&self) -> u64 {
         let mut told = self.told.borrow_mut();
-        let turns = self.local.with(|local| local.stats().turns);
+        let turns = self.handle.with(|handle| handle.stats().turns);
         told.turns = turns.unwrap_or(told.turns);
         told.turns
     }

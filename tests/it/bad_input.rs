@@ -3,7 +3,7 @@
 use crate::support::{
     Dropped, Log, guard, listener, strict_loop, strict_run, strict_runner, turn_times, turn_until,
 };
-use readily::{Closures, Error, Handle, Interest, Trigger};
+use readily::{Closures, Error, Interest, Trigger, WeakHandle};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -137,7 +137,7 @@ fn unknown_stale_and_foreign_keys_are_told_and_touch_nothing() {
         let unknown = |error| matches!(error, Error::UnknownKey(told) if told == key);
         assert!(unknown(event_loop.remove(key).unwrap_err()));
         assert!(unknown(event_loop.modify(key, Interest::READ).unwrap_err()));
-        assert!(unknown(event_loop.interest(key).unwrap_err()));
+        assert!(unknown(event_loop.interest_of(key).unwrap_err()));
         assert!(unknown(event_loop.rearm(key, Interest::READ).unwrap_err()));
     }
     let message = event_loop.remove(stale).unwrap_err().to_string();
@@ -146,8 +146,11 @@ fn unknown_stale_and_foreign_keys_are_told_and_touch_nothing() {
         "{message}"
     );
     assert_eq!((event_loop.registered(), other.registered()), (1, 1));
-    assert_eq!(other.interest(foreign).unwrap(), Interest::READ);
-    assert_eq!(event_loop.interest(twin.unwrap()).unwrap(), Interest::WRITE);
+    assert_eq!(other.interest_of(foreign).unwrap(), Interest::READ);
+    assert_eq!(
+        event_loop.interest_of(twin.unwrap()).unwrap(),
+        Interest::WRITE
+    );
     turn_times(&mut event_loop, 2);
     turn_times(&mut other, 2);
 }
@@ -178,19 +181,19 @@ fn a_refused_descriptor_keeps_its_flags() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let ours = Rc::new(ours);
     // Refused because the loop is being closed: by a destructor that registers.
-    struct Registers(Handle, Rc<UnixStream>, Log);
+    struct Registers(WeakHandle, Rc<UnixStream>, Log);
     impl Drop for Registers {
         fn drop(&mut self) {
             let descriptor = Rc::clone(&self.1);
-            let refused = self.0.with(|local| {
-                let refused = local.register(descriptor, Interest::READ, Closures::new());
+            let refused = self.0.with(|handle| {
+                let refused = handle.register(descriptor, Interest::READ, Closures::new());
                 refused.unwrap_err().error
             });
             self.2.note(refused.unwrap());
         }
     }
     let log = Log::default();
-    let last = Registers(event_loop.handle(), Rc::clone(&ours), log.clone());
+    let last = Registers(event_loop.weak_handle(), Rc::clone(&ours), log.clone());
     event_loop.call_soon(move |_| drop(last));
     drop(event_loop);
     assert_eq!(log.text(), "the loop is closed");
@@ -325,7 +328,7 @@ fn outside_a_loop_spawn_sleep_and_futures_panic_and_say_what_to_do() {
         "{stream}"
     );
     assert!(readily::current_task().is_none() && readily::all_tasks().is_empty());
-    assert!(Handle::current().is_none());
+    assert!(WeakHandle::current().is_none());
 }
 
 /// What was refused comes back: a connection that cannot be tried, for one.

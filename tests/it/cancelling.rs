@@ -101,7 +101,7 @@ fn two_cancel_a_task_whose_value_comes_in_the_same_turn_in_every_order() {
                 }
             }),
         ];
-        in_one_turn(&sim.handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, deeds);
         sim.run_until_stalled().unwrap();
         let error = task.result().unwrap().unwrap_err();
         assert_eq!(error.reason(), Some(&*first.text()), "{order:?}");
@@ -372,12 +372,12 @@ fn callbacks_of_a_token_run_soon_in_order_and_may_use_it() {
     let (token, other) = (CancellationToken::new(), CancellationToken::new());
     let (a, b, c, d) = (log.clone(), log.clone(), log.clone(), log.clone());
     let (own, also) = (token.clone(), other.clone());
-    token.on_cancel(move |local| {
+    token.on_cancel(move |handle| {
         a.note("first");
         also.cancel();
         let a = a.clone();
         own.on_cancel(move |_| a.note("late"));
-        drop(local.spawn(async {}));
+        drop(handle.spawn(async {}));
     });
     let removed = token.on_cancel(move |_| b.note("removed"));
     token.on_cancel(move |_| c.note("last"));

@@ -203,8 +203,8 @@ fn many_registrations_that_each_remove_the_next() {
                 let _held = &ends;
             });
             let key = event_loop.register(OwnedFd::from(socket), Interest::READ, callbacks);
-            let (key, handle) = (key.unwrap(), event_loop.handle());
-            Box::new(move || handle.with(|local| local.remove(key).unwrap()).unwrap())
+            let (key, handle) = (key.unwrap(), event_loop.weak_handle());
+            Box::new(move || handle.with(|handle| handle.remove(key).unwrap()).unwrap())
         });
         assert_eq!((gone, event_loop.registered()), (links, 0));
     });

@@ -6,7 +6,7 @@ use crate::support::{
     strict_runner, turn_times,
 };
 use readily::io::{Source, TcpListener, TcpStream};
-use readily::{Accepted, Closures, Cx, Error, EventLoop, Handle, Interest, Runner};
+use readily::{Accepted, Closures, Cx, Error, EventLoop, Interest, Runner, WeakHandle};
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::{Read, Write};
@@ -292,8 +292,8 @@ fn a_child_inherits_nothing_of_the_loop() {
             let (client, accepted) = readily::gather(both).await;
             let _kept = (client.unwrap(), accepted.unwrap());
             // Three for the callbacks, and three for the coroutines.
-            let here = Handle::current().unwrap();
-            while here.with(|local| local.registered()).unwrap() < 6 {
+            let here = WeakHandle::current().unwrap();
+            while here.with(|handle| handle.registered()).unwrap() < 6 {
                 readily::yield_now().await;
             }
             assert_eq!(open_in_a_child(), before);

@@ -391,16 +391,16 @@ fn a_loop_that_is_kept_by_its_own_callbacks_is_freed_all_the_same() {
     let event_loop = strict_loop();
     let log = Log::default();
     let (ours, _theirs) = UnixStream::pair().unwrap();
-    let (handle, dropped) = (event_loop.handle(), Dropped(log.clone(), "read"));
+    let (handle, dropped) = (event_loop.weak_handle(), Dropped(log.clone(), "read"));
     let read = Closures::new().on_read(move |_| {
         let _both = (&handle, &dropped);
     });
     event_loop.register(ours, Interest::READ, read).unwrap();
-    let (handle, dropped) = (event_loop.handle(), Dropped(log.clone(), "timer"));
+    let (handle, dropped) = (event_loop.weak_handle(), Dropped(log.clone(), "timer"));
     event_loop.call_later(Duration::from_secs(9), move |_| drop((handle, dropped)));
-    let (handle, dropped) = (event_loop.handle(), Dropped(log.clone(), "soon"));
+    let (handle, dropped) = (event_loop.weak_handle(), Dropped(log.clone(), "soon"));
     event_loop.call_soon(move |_| drop((handle, dropped)));
-    let (handle, dropped) = (event_loop.handle(), Dropped(log.clone(), "task"));
+    let (handle, dropped) = (event_loop.weak_handle(), Dropped(log.clone(), "task"));
     drop(event_loop.spawn(async move {
         let _both = (&handle, &dropped);
         std::future::pending::<()>().await;
@@ -468,7 +468,7 @@ fn interest_follows_the_last_word_in_whatever_order_it_changes() {
         (Interest::READ, false, ""),
     ] {
         event_loop.modify(key, interest).unwrap();
-        assert_eq!(event_loop.interest(key).unwrap(), interest);
+        assert_eq!(event_loop.interest_of(key).unwrap(), interest);
         if send {
             theirs.write_all(b"x").unwrap();
         }
@@ -511,7 +511,7 @@ fn a_connection_whose_interest_is_changed_before_it_is_through_connects_once_and
             });
         let key = event_loop.connect(addr, callbacks).unwrap();
         event_loop.modify(key, interest).unwrap();
-        assert_eq!(event_loop.interest(key).unwrap(), interest);
+        assert_eq!(event_loop.interest_of(key).unwrap(), interest);
         let (mut peer, _) = listener.accept().unwrap();
         peer.write_all(b"hello").unwrap(); // it would be told of for ever to a reader that is none
         turn_until(&mut event_loop, || log.has("connect"));
@@ -523,7 +523,7 @@ fn a_connection_whose_interest_is_changed_before_it_is_through_connects_once_and
         turn_times(&mut event_loop, 3);
         assert_eq!(log.count("connect"), 1, "{interest:?}");
         assert_eq!(log.has("read"), interest.contains(Interest::READ));
-        let left = event_loop.interest(key).unwrap();
+        let left = event_loop.interest_of(key).unwrap();
         assert_eq!(left, interest.without(Interest::WRITE), "{interest:?}");
         let turns = turns_in(&mut event_loop, Duration::from_millis(20));
         assert!(turns < 10, "{interest:?}: {turns} turns with nothing to do");

@@ -124,10 +124,10 @@ fn a_closure_or_task_that_was_cancelled_asks_for_no_turn() {
     assert!(first.cancel() && second.cancel() && task.cancel());
     assert!(event_loop.is_idle());
     assert_eq!(event_loop.next_deadline(), None);
-    let looks = event_loop.stats().looks;
+    let looks = event_loop.stats().polls;
     assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
     assert_eq!(
-        event_loop.stats().looks,
+        event_loop.stats().polls,
         looks,
         "the run has nothing to wait for"
     );

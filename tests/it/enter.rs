@@ -2,8 +2,8 @@
 
 use crate::support::{Log, collect_unhandled, guard, strict_loop, strict_runner, turn_times};
 use readily::{
-    BUDGET, Closures, EventLoop, Handle, Interest, Local, Runner, consume_budget, current_task,
-    sleep, spawn, task_local, yield_now,
+    BUDGET, Closures, EventLoop, Interest, LoopHandle, Runner, WeakHandle, consume_budget,
+    current_task, sleep, spawn, task_local, yield_now,
 };
 use readily_testing::SimLoop;
 use std::cell::RefCell;
@@ -64,13 +64,13 @@ fn whatever_forgets_a_guard_is_named_and_what_comes_behind_it_is_at_home() {
     let event_loop = strict_loop();
     let told = collect_unhandled(&event_loop);
     let elsewhere = Rc::new(strict_loop());
-    let address = |local: &Local| std::ptr::from_ref(local).addr();
+    let address = |handle: &LoopHandle| std::ptr::from_ref(handle).addr();
     let home = address(&event_loop);
     let log = Log::default();
     let forgets = |log: &Log| {
         let (other, log) = (Rc::clone(&elsewhere), log.clone());
         move || {
-            let here = Handle::current().and_then(|here| here.with(address));
+            let here = WeakHandle::current().and_then(|here| here.with(address));
             log.note(if here == Some(home) {
                 "home"
             } else {
@@ -115,7 +115,7 @@ fn whatever_forgets_a_guard_is_named_and_what_comes_behind_it_is_at_home() {
     ] {
         assert_eq!(text.matches(who).count(), times, "{who}: {text}");
     }
-    assert!(Handle::current().is_none(), "nor afterwards");
+    assert!(WeakHandle::current().is_none(), "nor afterwards");
 }
 
 task_local! {

@@ -246,7 +246,7 @@ fn a_registration_whose_descriptor_was_closed_outside_the_loop_ends_and_closes_n
                 "{what}"
             );
             assert!(told.len() <= 2, "{what}");
-            assert!(event_loop.interest(key).is_err(), "{what}");
+            assert!(event_loop.interest_of(key).is_err(), "{what}");
             peer.write_all(b"y").unwrap();
             turn_times(&mut event_loop, 2);
             assert_eq!(heard.text(), "other", "{what}");
@@ -476,7 +476,7 @@ fn a_descriptor_that_somebody_else_has_closed_is_told_of_at_its_end() {
         }),
         ("removed in a turn", |mut event_loop, key, _| {
             // poll(2) reports that the number is closed, which is the end of the registration already.
-            event_loop.call_soon(move |local| match local.remove(key) {
+            event_loop.call_soon(move |handle| match handle.remove(key) {
                 Ok(()) | Err(Error::UnknownKey(_)) => {}
                 Err(error) => panic!("{error}"),
             });

@@ -1,7 +1,7 @@
 //! The weak handle: work for a loop that may be gone.
 
 use crate::support::{Log, guard, strict_loop, strict_runner, turn_times};
-use readily::{Closed, Handle, PanicPolicy, spawn};
+use readily::{LoopClosed, PanicPolicy, WeakHandle, spawn};
 use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 fn a_handle_of_an_open_loop_queues_arms_and_spawns() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
-    let (handle, log) = (event_loop.handle(), Log::default());
+    let (handle, log) = (event_loop.weak_handle(), Log::default());
     let note = |what| {
         let log = log.clone();
         move || log.note(what)
@@ -41,13 +41,13 @@ fn a_handle_of_an_open_loop_queues_arms_and_spawns() {
 #[test]
 fn a_handle_of_a_closed_loop_returns_what_it_was_given() {
     let _guard = guard!();
-    struct Spawns(Handle, Log);
+    struct Spawns(WeakHandle, Log);
     impl Drop for Spawns {
         fn drop(&mut self) {
             let token = Rc::new(());
             let held = Rc::clone(&token);
             let refused = self.0.spawn(async move { drop(held) });
-            let Closed(future) = refused.map(drop).unwrap_err();
+            let LoopClosed(future) = refused.map(drop).unwrap_err();
             assert_eq!(Rc::strong_count(&token), 2, "it is in the error");
             drop(future);
             let refused = self.0.call_soon(|_| unreachable!());
@@ -60,7 +60,7 @@ fn a_handle_of_a_closed_loop_returns_what_it_was_given() {
     }
     let (mut runner, log) = (strict_runner(), Log::default());
     runner.set_panic_policy(PanicPolicy::Propagate);
-    let (handle, now) = (runner.handle(), runner.now());
+    let (handle, now) = (runner.weak_handle(), runner.now());
     let spawns = Spawns(handle.clone(), log.clone());
     runner
         .run(async move {
@@ -75,11 +75,11 @@ fn a_handle_of_a_closed_loop_returns_what_it_was_given() {
     assert_eq!(log.text(), "refused");
     assert!(handle.is_closed());
     let text = String::from("kept");
-    let call = |_: &readily::Local| unreachable!();
+    let call = |_: &readily::LoopHandle| unreachable!();
     assert!(handle.call_soon(call).is_err());
     assert!(handle.call_later(Duration::ZERO, call).is_err());
-    let Closed(kept) = handle.call_at(now, move |_| drop(text)).unwrap_err();
+    let LoopClosed(kept) = handle.call_at(now, move |_| drop(text)).unwrap_err();
     drop(kept);
-    let Closed(future) = handle.spawn(async { "its output" }).map(drop).unwrap_err();
+    let LoopClosed(future) = handle.spawn(async { "its output" }).map(drop).unwrap_err();
     assert_eq!(strict_runner().run(future).unwrap(), "its output");
 }

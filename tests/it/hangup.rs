@@ -119,8 +119,8 @@ fn a_reader_that_pauses_again_and_again_loses_no_byte() {
                 into.borrow_mut().extend_from_slice(&buffer[..n]);
                 cx.ignore(Interest::READ);
                 let key = cx.key();
-                cx.call_later(Duration::from_millis(1), move |local| {
-                    let _ = local.modify(key, Interest::READ);
+                cx.call_later(Duration::from_millis(1), move |handle| {
+                    let _ = handle.modify(key, Interest::READ);
                 });
             })
             .on_hangup(move |_, _| hangup.note("hangup"));

@@ -224,15 +224,15 @@ fn what_the_host_gives_the_loop_between_two_turns_is_told_to_each_kind_of_host()
             |it, log| drop(it.call_later(Duration::ZERO, move |_| log.note("timer"))),
             |it, log| {
                 // What a closure queues is left when the turn ends.
-                it.call_soon(|local| drop(local.call_soon(move |_| log.note("chain"))));
+                it.call_soon(|handle| drop(handle.call_soon(move |_| log.note("chain"))));
             },
             |it, log| {
                 let _entered = it.enter();
                 let (promise, future) = create_future::<u32>();
                 drop(it.spawn(async move { log.note(future.await.unwrap()) }));
                 // It waits by now, and is settled in another pause.
-                it.call_soon(move |local| {
-                    local.call_soon(move |_| promise.set_result(1).unwrap());
+                it.call_soon(move |handle| {
+                    handle.call_soon(move |_| promise.set_result(1).unwrap());
                 });
             },
             |it, log| {
@@ -295,7 +295,7 @@ fn a_loop_without_a_host_is_not_rung_and_one_with_a_host_once_in_a_pause() {
     let rings = || rings.load(Ordering::Relaxed);
     let add = |event_loop: &EventLoop| {
         for _ in 0..10 {
-            event_loop.call_soon(|local| drop(local.call_soon(|_| ())));
+            event_loop.call_soon(|handle| drop(handle.call_soon(|_| ())));
             drop(event_loop.spawn(async {}));
             event_loop.call_later(Duration::ZERO, |_| ());
         }
@@ -338,8 +338,8 @@ fn deadlines_are_told_to_each_kind_of_host_that_wants_them_in_the_descriptor() {
             let note = log.clone();
             let due = guest.with(|it| it.fresh_now() + after);
             guest.with(|it| {
-                it.call_later(after, move |local| {
-                    assert!(local.fresh_now() >= due);
+                it.call_later(after, move |handle| {
+                    assert!(handle.fresh_now() >= due);
                     note.note("due");
                 })
             })
@@ -355,8 +355,8 @@ fn deadlines_are_told_to_each_kind_of_host_that_wants_them_in_the_descriptor() {
         arm(4 * ms);
         let note = log.clone();
         guest.with(|it| {
-            it.call_later(2 * ms, move |local| {
-                local.call_later(Duration::from_millis(1), move |_| note.note("due"));
+            it.call_later(2 * ms, move |handle| {
+                handle.call_later(Duration::from_millis(1), move |_| note.note("due"));
             })
         });
         host(guest, counted(guest, &log, 4));

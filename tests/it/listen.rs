@@ -237,7 +237,7 @@ fn a_listener_that_its_owner_pauses_while_no_descriptor_is_left_is_not_resumed_b
     let taken: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
     turn_times(&mut event_loop, 2);
     assert_eq!((accepted.get(), told.len()), (0, 1), "{}", told.text());
-    assert_eq!(event_loop.interest(key).unwrap(), Interest::READ);
+    assert_eq!(event_loop.interest_of(key).unwrap(), Interest::READ);
     event_loop.modify(key, Interest::NONE).unwrap();
     drop(taken);
     for _ in 0..5 {
@@ -245,7 +245,7 @@ fn a_listener_that_its_owner_pauses_while_no_descriptor_is_left_is_not_resumed_b
         turn_times(&mut event_loop, 2);
     }
     assert_eq!(accepted.get(), 0, "its owner has paused it");
-    assert_eq!(event_loop.interest(key).unwrap(), Interest::NONE);
+    assert_eq!(event_loop.interest_of(key).unwrap(), Interest::NONE);
     event_loop.modify(key, Interest::READ).unwrap();
     turn_until(&mut event_loop, || accepted.get() == 3);
 }
@@ -428,8 +428,8 @@ fn accept_waits_for_a_descriptor_is_told_once_and_goes_on() {
             }
             let before = accepted.get();
             assert!(before < clients.len());
-            let turns = |local: &readily::Local| local.stats().turns;
-            let here = readily::Handle::current().unwrap();
+            let turns = |handle: &readily::LoopHandle| handle.stats().turns;
+            let here = readily::WeakHandle::current().unwrap();
             let start = here.with(turns).unwrap();
             sleep(150 * MS).await;
             let spent = here.with(turns).unwrap() - start;

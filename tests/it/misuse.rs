@@ -7,8 +7,8 @@ use crate::support::{
 };
 use readily::io::TcpListener;
 use readily::{
-    Closures, Error, EventLoop, ExitReason, FutureError, Handle, Interest, JoinError, PanicPolicy,
-    TaskState, create_future, current_task, sleep, spawn, wait_for, yield_now,
+    Closures, Error, EventLoop, ExitReason, FutureError, Interest, JoinError, PanicPolicy,
+    TaskState, WeakHandle, create_future, current_task, sleep, spawn, wait_for, yield_now,
 };
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
@@ -39,7 +39,7 @@ fn destructors_of_the_main_future_may_spawn_however_the_run_ends() {
     let ends: [(&str, fn()); 3] = [
         ("returns", || ()),
         ("stops", || {
-            Handle::current().unwrap().with(|local| local.stop());
+            WeakHandle::current().unwrap().with(|handle| handle.stop());
         }),
         ("panics", || {
             drop(spawn(async { panic!("nobody sees this one but the run") }));
@@ -138,7 +138,7 @@ fn a_stop_is_answered_once_whatever_else_ends_the_run() {
     let _guard = guard!();
     let mut runner = strict_runner();
     let stop = || {
-        Handle::current().unwrap().with(|local| local.stop());
+        WeakHandle::current().unwrap().with(|handle| handle.stop());
     };
     let both = runner.run(async {
         stop();
@@ -200,7 +200,7 @@ fn the_main_task_ends_in_one_of_three_ways_too() {
     assert_eq!(state(), TaskState::Panicked);
     let stopped = runner.run(async {
         look();
-        Handle::current().unwrap().with(|local| local.stop());
+        WeakHandle::current().unwrap().with(|handle| handle.stop());
         pending::<()>().await;
     });
     assert!(stopped.is_err());
@@ -244,22 +244,22 @@ fn the_guards_of_two_loops_may_be_dropped_in_any_order() {
     drop(first);
     assert!(spawned(&two) && one.is_idle());
     drop(second);
-    assert!(Handle::current().is_none());
+    assert!(WeakHandle::current().is_none());
     drop((one, two));
-    assert!(Handle::current().is_none());
+    assert!(WeakHandle::current().is_none());
 }
 
 /// Whoever shares a descriptor has a say when its number is asked for.
 struct Asks {
     stream: UnixStream,
-    local: Handle,
+    handle: WeakHandle,
     panics: Cell<bool>,
 }
 
 impl AsFd for Asks {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.local
-            .with(|local| (local.rearms(), local.registered()));
+        self.handle
+            .with(|handle| (handle.rearms(), handle.registered()));
         assert!(!self.panics.get(), "planted");
         self.stream.as_fd()
     }
@@ -275,7 +275,7 @@ fn the_owner_of_a_shared_descriptor_may_ask_the_loop_and_panic() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let asks = Rc::new(Asks {
         stream: ours,
-        local: event_loop.handle(),
+        handle: event_loop.weak_handle(),
         panics: Cell::new(false),
     });
     let reads = Closures::new().on_read(|cx| {

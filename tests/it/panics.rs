@@ -120,7 +120,7 @@ fn plant(event_loop: &EventLoop, place: &'static str) -> Box<dyn std::any::Any> 
             let key = event_loop
                 .register(ours, Interest::NONE, callbacks)
                 .unwrap();
-            event_loop.call_soon(move |local| local.remove(key).unwrap());
+            event_loop.call_soon(move |handle| handle.remove(key).unwrap());
         }
         "destructor of a closure" => {
             let bomb = Panics(place);
@@ -194,9 +194,9 @@ fn a_panic_anywhere_leaves_the_turn_once_and_the_rest_is_served() {
         assert_eq!(told.len(), 0, "{place}: the only panic went out");
         // And it can be used again.
         let note = log.clone();
-        event_loop.call_soon(move |local| {
+        event_loop.call_soon(move |handle| {
             note.note("again");
-            local.stop();
+            handle.stop();
         });
         event_loop.run().unwrap();
         assert!(log.has("again"), "{place}");
@@ -303,10 +303,10 @@ fn a_hook_is_returned_and_one_that_removes_itself_is_dropped() {
     turn_times(&mut event_loop, 1);
     assert_eq!(log.text(), "outer inner");
 
-    let (handle, once) = (event_loop.handle(), Dropped(log.clone(), "dropped"));
+    let (handle, once) = (event_loop.weak_handle(), Dropped(log.clone(), "dropped"));
     event_loop.on_unhandled(move |_| {
         once.0.note("once");
-        let taken = handle.with(|local| local.take_unhandled_hook().is_none());
+        let taken = handle.with(|handle| handle.take_unhandled_hook().is_none());
         assert_eq!(taken, Some(true), "it is running");
         once.0.note("still there");
     });
@@ -322,26 +322,26 @@ fn a_hook_is_returned_and_one_that_removes_itself_is_dropped() {
 #[test]
 fn a_hook_may_replace_itself_and_report_from_its_destructor() {
     let _guard = guard!();
-    struct Reports(readily::Handle, Log);
+    struct Reports(readily::WeakHandle, Log);
     impl Drop for Reports {
         fn drop(&mut self) {
             self.1.note("dropped");
-            self.0.with(|local| {
+            self.0.with(|handle| {
                 let log = self.1.clone();
-                local.on_unhandled(move |_| log.note("third"));
+                handle.on_unhandled(move |_| log.note("third"));
             });
         }
     }
     let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
     let log = Log::default();
-    let (first, second) = (Reports(event_loop.handle(), log.clone()), log.clone());
+    let (first, second) = (Reports(event_loop.weak_handle(), log.clone()), log.clone());
     event_loop.on_unhandled(move |_| {
         first.1.note("first");
         let second = second.clone();
         first
             .0
-            .with(|local| local.on_unhandled(move |_| second.note("second")));
+            .with(|handle| handle.on_unhandled(move |_| second.note("second")));
     });
     for _ in 0..2 {
         event_loop.call_soon(|_| panic!("planted"));
@@ -550,10 +550,10 @@ fn what_would_have_gone_out_of_a_loop_that_is_dropped_is_told() {
                     let _held = &held;
                     pending::<()>().await;
                 }));
-                let local = readily::Handle::current().unwrap();
-                local.with(|local| {
+                let handle = readily::WeakHandle::current().unwrap();
+                handle.with(|handle| {
                     let held = Panics("timer");
-                    local.call_later(Duration::from_secs(9), move |_| drop(held));
+                    handle.call_later(Duration::from_secs(9), move |_| drop(held));
                 });
                 readily::yield_now().await;
                 assert!(!main_panics, "main");

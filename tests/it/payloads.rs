@@ -4,7 +4,7 @@
 use crate::support::{Count, collect_unhandled, guard, strict_runner, tcp_pair};
 use readily::sync::Event;
 use readily::{
-    CancellationToken, Closures, EventLoop, Interest, JoinSet, Local, PanicPolicy, TaskGroup,
+    CancellationToken, Closures, EventLoop, Interest, JoinSet, LoopHandle, PanicPolicy, TaskGroup,
     create_future, spawn, yield_now,
 };
 use std::future::{Future, pending, poll_fn};
@@ -138,19 +138,19 @@ fn both_who_wait_for_a_connection_are_woken() {
 }
 
 /// Panics with a bomb wherever a loop calls out.
-fn boom_everywhere(local: &Local) -> UnixStream {
+fn boom_everywhere(handle: &LoopHandle) -> UnixStream {
     for _ in 0..2 {
-        local.call_soon(|_| boom());
-        local.call_later(Duration::ZERO, |_| boom());
-        drop(local.spawn(async { boom() }));
-        let task = local.spawn(async {});
+        handle.call_soon(|_| boom());
+        handle.call_later(Duration::ZERO, |_| boom());
+        drop(handle.spawn(async { boom() }));
+        let task = handle.spawn(async {});
         task.add_done_callback(|_| boom());
         drop(task);
     }
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"x").unwrap();
     let callbacks = Closures::new().on_read(|_| boom());
-    local.register(ours, Interest::READ, callbacks).unwrap();
+    handle.register(ours, Interest::READ, callbacks).unwrap();
     theirs
 }
 

@@ -14,8 +14,8 @@ use crate::support::{Count, Log, collect_unhandled, guard, strict_loop, turn_tim
 use calls::{CALLS, Call, Comes, Made};
 use places::{CLOSING, PLACES, Plant};
 use readily::{
-    CallHandle, Closures, Cx, EventLoop, ExitReason, Handle, Interest, Key, Local, Promise, Runner,
-    Task, TimerHandle,
+    CallHandle, Closures, Cx, EventLoop, ExitReason, Interest, Key, LoopHandle, Promise, Runner,
+    Task, TimerHandle, WeakHandle,
 };
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -31,7 +31,7 @@ use std::time::Duration;
 const FAR: Duration = Duration::from_secs(3600);
 
 thread_local! {
-    /// The pair that is tried, for what must be `Send`: wakers, and closures for a `Remote`.
+    /// The pair that is tried, for what must be `Send`: wakers, and closures for a `RemoteHandle`.
     static WORLD: RefCell<Weak<World>> = const { RefCell::new(Weak::new()) };
 }
 
@@ -58,7 +58,7 @@ impl Victim {
 
 /// One pair: what the call is made on, and what came of it.
 struct World {
-    handle: Handle,
+    handle: WeakHandle,
     made: Made,
     /// The turn in which the call was made.
     turn: Cell<Option<u64>>,
@@ -104,7 +104,7 @@ struct Rig {
 impl World {
     fn new(event_loop: &mut EventLoop, made: Made) -> Rc<Self> {
         let world = Rc::new(Self {
-            handle: event_loop.handle(),
+            handle: event_loop.weak_handle(),
             made,
             turn: Cell::default(),
             inside: Cell::default(),
@@ -144,7 +144,7 @@ impl World {
     }
 
     fn note(&self) {
-        let turn = self.handle.with(|local| local.stats().turns);
+        let turn = self.handle.with(|handle| handle.stats().turns);
         let note = (turn.expect("it runs on its loop"), self.inside.get());
         self.effects.borrow_mut().push(note);
     }
@@ -176,11 +176,11 @@ impl World {
     }
 
     /// The place is reached: makes the call, the first time.
-    fn act(self: &Rc<Self>, local: &Local) {
+    fn act(self: &Rc<Self>, handle: &LoopHandle) {
         if let Made::Local(call) = self.made {
-            self.once(local, || call(local, self));
+            self.once(handle, || call(handle, self));
         } else {
-            self.once(local, || self.skipped.set(true));
+            self.once(handle, || self.skipped.set(true));
         }
     }
 
@@ -194,12 +194,12 @@ impl World {
 
     /// The same, where nobody lends a loop.
     fn act_here(self: &Rc<Self>) {
-        self.handle.with(|local| self.act(local));
+        self.handle.with(|handle| self.act(handle));
     }
 
-    fn once(&self, local: &Local, call: impl FnOnce()) {
+    fn once(&self, handle: &LoopHandle, call: impl FnOnce()) {
         if self.turn.get().is_none() {
-            self.turn.set(Some(local.stats().turns));
+            self.turn.set(Some(handle.stats().turns));
             self.inside.set(true);
             call();
             self.inside.set(false);
@@ -207,11 +207,11 @@ impl World {
     }
 
     /// What falls due beside the place, in the same turn.
-    fn arm_siblings(&self, local: &Local) {
+    fn arm_siblings(&self, handle: &LoopHandle) {
         let victim = Rc::clone(&self.due_victim);
-        let due = local.call_later(Duration::ZERO, move |_| victim.called());
+        let due = handle.call_later(Duration::ZERO, move |_| victim.called());
         let victim = Rc::clone(&self.queued_victim);
-        let queued = local.call_soon(move |_| victim.called());
+        let queued = handle.call_soon(move |_| victim.called());
         assert!(self.due.set(due).is_ok() && self.queued.set(queued).is_ok());
     }
 }
@@ -392,7 +392,7 @@ fn every_call_can_be_made_while_the_loop_closes_and_nothing_comes_of_it() {
 #[test]
 fn a_waker_that_waits_again_for_a_descriptor_is_woken_once_for_each() {
     thread_local! {
-        static LOOP: RefCell<Option<Handle>> = const { RefCell::new(None) };
+        static LOOP: RefCell<Option<WeakHandle>> = const { RefCell::new(None) };
         static WOKEN: Cell<usize> = const { Cell::new(0) };
     }
     struct Again;
@@ -401,11 +401,11 @@ fn a_waker_that_waits_again_for_a_descriptor_is_woken_once_for_each() {
             WOKEN.set(WOKEN.get() + 1);
             assert!(WOKEN.get() < 100, "it is woken for ever");
             let handle = LOOP.with_borrow(Clone::clone).unwrap();
-            handle.with(|local| local.wake_when_freed(Waker::from(self)));
+            handle.with(|handle| handle.wake_when_freed(Waker::from(self)));
         }
     }
     let event_loop = strict_loop();
-    LOOP.set(Some(event_loop.handle()));
+    LOOP.set(Some(event_loop.weak_handle()));
     event_loop.wake_when_freed(Waker::from(Arc::new(Again)));
     for freed in 1..=3 {
         let (ours, _theirs) = UnixStream::pair().unwrap();

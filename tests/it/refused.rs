@@ -209,7 +209,7 @@ fn a_change_that_the_kernel_refuses_changes_nothing() {
     mood.modify.set(Some(libc::ENOMEM));
     let refused = event_loop.modify(key, Interest::BOTH).unwrap_err();
     assert!(matches!(refused, Error::Io(error) if error.raw_os_error() == Some(libc::ENOMEM)));
-    assert_eq!(event_loop.interest(key).unwrap(), Interest::READ);
+    assert_eq!(event_loop.interest_of(key).unwrap(), Interest::READ);
     theirs.write_all(b"x").unwrap();
     turn_until(&mut event_loop, || log.len() > 0);
 }

@@ -6,8 +6,8 @@ use readily::clock::Manual;
 use readily::io::{Source, TcpListener, TcpStream};
 use readily::poll::portable::PollPoller;
 use readily::{
-    CancellationToken, Closures, Error, Handle, Interest, Kind, Lock, Origin, PanicPolicy, Runner,
-    Unhandled, spawn, yield_now,
+    CancellationToken, Closures, Error, Interest, Kind, Lock, Origin, PanicPolicy, Runner,
+    Unhandled, WeakHandle, spawn, yield_now,
 };
 use readily_testing::SimLoop;
 use std::cell::RefCell;
@@ -31,10 +31,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 type Told = (Origin, Option<Duration>);
 
 /// What was told, as values.
-fn watch(local: &readily::Local) -> Rc<RefCell<Vec<Told>>> {
+fn watch(handle: &readily::LoopHandle) -> Rc<RefCell<Vec<Told>>> {
     let told: Rc<RefCell<Vec<Told>>> = Rc::default();
     let into = Rc::clone(&told);
-    local.on_unhandled(move |unhandled| {
+    handle.on_unhandled(move |unhandled| {
         into.borrow_mut().push(match unhandled {
             Unhandled::Slow { origin, took } => (origin.clone(), Some(*took)),
             Unhandled::Panic { origin, .. } => (origin.clone(), None),
@@ -406,9 +406,9 @@ fn a_run_that_awaits_a_task_of_another_loop_is_not_told() {
     // By now the other loop has nothing to do with it any more.
     remote.spawn(|| async {}).unwrap().wait().unwrap();
     // One that is not awaited any more can end nothing; nor can one of the same loop.
-    let local = runner.handle();
+    let handle = runner.weak_handle();
     runner.on_unhandled(move |_| {
-        local.with(readily::Local::stop);
+        handle.with(readily::LoopHandle::stop);
     });
     let gone = runner.run(async {
         let mut task = remote.spawn(std::future::pending::<()>).unwrap();
@@ -419,8 +419,8 @@ fn a_run_that_awaits_a_task_of_another_loop_is_not_told() {
     });
     assert!(matches!(gone, Err(Error::Stopped)));
     let own = runner.run(async {
-        let local = Handle::current().unwrap();
-        let remote = local.with(readily::Local::remote).unwrap();
+        let handle = WeakHandle::current().unwrap();
+        let remote = handle.with(readily::LoopHandle::remote).unwrap();
         let task = remote.spawn(std::future::pending::<()>).unwrap();
         drop(remote);
         task.await.unwrap();
@@ -528,8 +528,8 @@ impl std::fmt::Display for Unspeakable {
 
 /// A second registration of `io` is refused, with the line of the first.
 fn is_registered_at<T: AsFd + 'static>(io: Rc<T>, made: u32) {
-    let again = Handle::current().unwrap().with(|local| {
-        let again = local.register(io, Interest::READ, Closures::new());
+    let again = WeakHandle::current().unwrap().with(|handle| {
+        let again = handle.register(io, Interest::READ, Closures::new());
         again.map_err(|refused| refused.error)
     });
     match again.unwrap().unwrap_err() {

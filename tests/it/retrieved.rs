@@ -2,8 +2,8 @@
 //! what goes wrong afterwards.
 
 use readily::{
-    JoinError, Local, PanicPolicy, ReturnWhen, Runner, Task, TaskGroup, create_future, gather, run,
-    sleep, spawn, wait, wait_for, yield_now,
+    JoinError, LoopHandle, PanicPolicy, ReturnWhen, Runner, Task, TaskGroup, create_future, gather,
+    run, sleep, spawn, wait, wait_for, yield_now,
 };
 use readily_testing::SimLoop;
 use std::cell::{Cell, RefCell};
@@ -18,11 +18,11 @@ const SECOND: Duration = Duration::from_secs(1);
 type Told = Rc<RefCell<Vec<String>>>;
 
 /// All that is reported, as it is printed.
-fn reports(local: &Local) -> Told {
-    local.set_panic_policy(PanicPolicy::Isolate);
+fn reports(handle: &LoopHandle) -> Told {
+    handle.set_panic_policy(PanicPolicy::Isolate);
     let told = Told::default();
     let into = Rc::clone(&told);
-    local.on_unhandled(move |unhandled| into.borrow_mut().push(unhandled.to_string()));
+    handle.on_unhandled(move |unhandled| into.borrow_mut().push(unhandled.to_string()));
     told
 }
 
@@ -226,10 +226,10 @@ fn the_output_of_a_run_is_not_lost_to_a_panic_of_the_cleanup() {
     let local: Rc<RefCell<Option<Told>>> = Rc::default();
     let slot = Rc::clone(&local);
     let output = run(async move {
-        let handle = readily::Handle::current().unwrap();
-        let told = handle.with(|local| {
-            let told = reports(local);
-            local.set_panic_policy(PanicPolicy::Propagate);
+        let handle = readily::WeakHandle::current().unwrap();
+        let told = handle.with(|handle| {
+            let told = reports(handle);
+            handle.set_panic_policy(PanicPolicy::Propagate);
             told
         });
         slot.replace(told);

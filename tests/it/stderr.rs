@@ -6,7 +6,7 @@
 use crate::support::{command, guard, tcp_pair};
 use readily::clock::{Clock, Monotonic};
 use readily::{
-    Closures, EventLoop, ExitReason, Interest, Local, PanicPolicy, Runner, Unhandled, spawn,
+    Closures, EventLoop, ExitReason, Interest, LoopHandle, PanicPolicy, Runner, Unhandled, spawn,
     yield_now,
 };
 use std::cell::Cell;
@@ -32,24 +32,24 @@ impl Drop for Panics {
 fn holds(_bomb: &Panics) {}
 
 /// Panics in each place of a loop; says how much ran.
-fn plant_everywhere(local: &Local, ran: &Rc<Cell<u32>>) -> UnixStream {
+fn plant_everywhere(handle: &LoopHandle, ran: &Rc<Cell<u32>>) -> UnixStream {
     let counts = |ran: &Rc<Cell<u32>>| {
         let ran = Rc::clone(ran);
         move || ran.set(ran.get() + 1)
     };
     for _ in 0..2 {
         let (one, two, three) = (counts(ran), counts(ran), counts(ran));
-        local.call_soon(move |_| {
+        handle.call_soon(move |_| {
             one();
             panic!("a closure");
         });
-        local.call_later(Duration::ZERO, move |_| {
+        handle.call_later(Duration::ZERO, move |_| {
             two();
             panic!("a timer");
         });
         let bomb = Panics("a task's future");
-        drop(local.spawn(async move { holds(&bomb) }));
-        drop(local.spawn(async move {
+        drop(handle.spawn(async move { holds(&bomb) }));
+        drop(handle.spawn(async move {
             three();
             panic!("a task");
         }));
@@ -62,18 +62,18 @@ fn plant_everywhere(local: &Local, ran: &Rc<Cell<u32>>) -> UnixStream {
         count();
         panic!("a callback");
     });
-    local.register(ours, Interest::READ, callbacks).unwrap();
+    handle.register(ours, Interest::READ, callbacks).unwrap();
     theirs
 }
 
 /// What is left when a loop ends, with destructors that panic.
-fn leave_behind(local: &Local) {
+fn leave_behind(handle: &LoopHandle) {
     for _ in 0..2 {
         let (bomb, other) = (Panics("a timer's closure"), Panics("a closure"));
-        local.call_later(Duration::from_secs(3600), move |_| drop(bomb));
-        local.call_soon(move |_| drop(other));
+        handle.call_later(Duration::from_secs(3600), move |_| drop(bomb));
+        handle.call_soon(move |_| drop(other));
         let bomb = Panics("a task that waits");
-        drop(local.spawn(async move {
+        drop(handle.spawn(async move {
             let _bomb = bomb;
             pending::<()>().await;
         }));
@@ -82,7 +82,7 @@ fn leave_behind(local: &Local) {
             .on_read(move |_| holds(&bomb))
             .on_write(move |_| holds(&other));
         let (ours, _theirs) = tcp_pair();
-        local.register(ours, Interest::NONE, callbacks).unwrap();
+        handle.register(ours, Interest::NONE, callbacks).unwrap();
     }
 }
 

@@ -6,7 +6,7 @@
 //! same, where no other test opens descriptors meanwhile.
 
 use readily::poll::Poller;
-use readily::{Cx, Error, EventLoop, Local, PanicPolicy, Runner};
+use readily::{Cx, Error, EventLoop, LoopHandle, PanicPolicy, Runner};
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
 use std::fs::File;
@@ -454,10 +454,10 @@ pub(crate) fn descriptors_of(process: &str) -> usize {
 }
 
 /// Keeps what the loop would print, as text.
-pub(crate) fn collect_unhandled(local: &Local) -> Log {
+pub(crate) fn collect_unhandled(handle: &LoopHandle) -> Log {
     let log = Log::default();
     let told = log.clone();
-    local.on_unhandled(move |unhandled| told.note(unhandled));
+    handle.on_unhandled(move |unhandled| told.note(unhandled));
     log
 }
 

@@ -5,8 +5,8 @@ use crate::support::{
 };
 use readily::group::Child;
 use readily::{
-    Handle, JoinError, JoinSet, PanicPolicy, Promise, RemoteTask, Task, TaskGroup, TaskRef,
-    TaskState, all_tasks, create_future, current_task, gather, sleep, spawn, yield_now,
+    JoinError, JoinSet, PanicPolicy, Promise, RemoteTask, Task, TaskGroup, TaskRef, TaskState,
+    WeakHandle, all_tasks, create_future, current_task, gather, sleep, spawn, yield_now,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -342,9 +342,9 @@ fn the_current_task_is_the_one_that_runs_and_all_tasks_are_those_that_have_not_e
         assert_eq!(names(all_tasks()), ["Task-1"]);
         // In a callback there is none.
         let (promise, seen) = create_future();
-        let local = Handle::current().unwrap();
-        local.with(|local| {
-            local.call_soon(move |_| {
+        let handle = WeakHandle::current().unwrap();
+        handle.with(|handle| {
+            handle.call_soon(move |_| {
                 promise.set_result(current_task().is_none()).unwrap();
             })
         });
@@ -473,7 +473,9 @@ fn a_child_a_remote_task_and_the_last_of_a_set_that_await_themselves_panic_too()
 
     runner
         .run(async {
-            let remote = Handle::current().unwrap().with(|local| local.remote());
+            let remote = WeakHandle::current()
+                .unwrap()
+                .with(|handle| handle.remote());
             let own: Arc<Mutex<Option<RemoteTask<()>>>> = Arc::default();
             let of_task = Arc::clone(&own);
             let task = remote.unwrap().spawn(move || async move {
@@ -692,8 +694,8 @@ fn what_the_futures_of_a_closed_loop_had_is_counted_too() {
     let task = runner.spawn(async {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let source = readily::io::Source::new(ours).unwrap();
-        let soon = Handle::current().unwrap();
-        let _armed = soon.with(|local| local.call_later(Duration::from_secs(9), |_| ()));
+        let soon = WeakHandle::current().unwrap();
+        let _armed = soon.with(|handle| handle.call_later(Duration::from_secs(9), |_| ()));
         let _limited = readily::wait_for(Duration::from_secs(9), source.wait_readable()).await;
     });
     runner.event_loop().turn_now().unwrap();

@@ -5,7 +5,8 @@ use crate::support::{
 };
 use readily::poll::{Event, Notify, Poller};
 use readily::{
-    Closed, Error, EventLoop, ExitReason, Handle, Interest, Local, Remote, Task, Trigger,
+    Error, EventLoop, ExitReason, Interest, LoopClosed, LoopHandle, RemoteHandle, Task, Trigger,
+    WeakHandle,
 };
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -31,7 +32,7 @@ fn nothing_that_a_hundred_threads_send_is_lost_and_each_thread_keeps_its_order()
         std::thread::spawn(move || {
             for n in 0..EACH {
                 let seen = Arc::clone(&seen);
-                let note = move |_: &Local| {
+                let note = move |_: &LoopHandle| {
                     assert_eq!(std::thread::current().id(), home);
                     seen.lock().unwrap()[thread].push(n);
                 };
@@ -152,9 +153,9 @@ fn what_was_sent_is_not_lost_by_a_wait_that_fails() {
     let (sender, receiver) = channel();
     let remote = event_loop.remote();
     remote
-        .call_soon(move |local| {
+        .call_soon(move |handle| {
             sender.send(()).unwrap();
-            local.stop();
+            handle.stop();
         })
         .unwrap();
     fails.store(true, Ordering::Relaxed);
@@ -240,11 +241,11 @@ fn a_closed_loop_gives_everything_back_and_wakers_do_nothing() {
     assert!(remote.is_closed());
     let marker = Arc::new(());
     let held = Arc::clone(&marker);
-    let Closed(back) = remote.call_soon(move |_| drop(held)).unwrap_err();
+    let LoopClosed(back) = remote.call_soon(move |_| drop(held)).unwrap_err();
     assert_eq!(Arc::strong_count(&marker), 2, "the closure came back");
     drop(back);
     let held = Arc::clone(&marker);
-    let Closed(back) = remote.spawn(move || async move { drop(held) }).unwrap_err();
+    let LoopClosed(back) = remote.spawn(move || async move { drop(held) }).unwrap_err();
     assert_eq!(Arc::strong_count(&marker), 2, "the factory came back");
     drop(back);
     assert_eq!(Arc::strong_count(&marker), 1);
@@ -324,10 +325,10 @@ fn a_stop_before_the_run_leaves_it_one_turn_and_two_stops_are_one() {
     assert_eq!(log.text(), "one");
     // Nothing of the stop is left: the next run goes on until the next stop.
     let note = log.clone();
-    event_loop.call_soon(|local| {
-        local.call_soon(move |local| {
+    event_loop.call_soon(|handle| {
+        handle.call_soon(move |handle| {
             note.note("two");
-            local.stop();
+            handle.stop();
         });
     });
     assert_eq!(event_loop.run().unwrap(), ExitReason::Stopped);
@@ -342,13 +343,13 @@ fn a_run_ends_exactly_when_nothing_can_happen_any_more() {
     assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
     let log = Log::default();
     let (timer, task, sent) = (log.clone(), log.clone(), event_loop.remote());
-    event_loop.call_later(Duration::from_millis(1), move |local| {
+    event_loop.call_later(Duration::from_millis(1), move |handle| {
         timer.note("timer");
-        drop(local.spawn(async move {
+        drop(handle.spawn(async move {
             readily::sleep(Duration::from_millis(1)).await;
             task.note("task");
             std::thread::spawn(move || {
-                sent.call_soon(|local| drop(local.call_soon(|_| ())))
+                sent.call_soon(|handle| drop(handle.call_soon(|_| ())))
                     .unwrap();
             });
         }));
@@ -362,7 +363,7 @@ fn a_run_ends_exactly_when_nothing_can_happen_any_more() {
 #[test]
 fn two_loops_wake_each_other_and_nobody_else() {
     let _guard = guard!();
-    let (to_first, from_second) = channel::<Remote>();
+    let (to_first, from_second) = channel::<RemoteHandle>();
     let first = std::thread::spawn(move || {
         let mut event_loop = strict_loop();
         to_first.send(event_loop.remote()).unwrap();
@@ -370,13 +371,17 @@ fn two_loops_wake_each_other_and_nobody_else() {
     });
     let mut second = strict_loop();
     let (mine, theirs) = (second.remote(), from_second.recv().unwrap());
-    fn play(left: u32, here: Remote, there: Remote) -> impl FnOnce(&Local) + Send + 'static {
-        move |local| {
+    fn play(
+        left: u32,
+        here: RemoteHandle,
+        there: RemoteHandle,
+    ) -> impl FnOnce(&LoopHandle) + Send + 'static {
+        move |handle| {
             if left == 0 {
                 there.stop().unwrap();
-                local.stop();
+                handle.stop();
             } else {
-                let next: Box<dyn FnOnce(&Local) + Send> =
+                let next: Box<dyn FnOnce(&LoopHandle) + Send> =
                     Box::new(play(left - 1, there.clone(), here));
                 there.call_soon(next).unwrap();
             }
@@ -472,7 +477,7 @@ fn a_bare_wake_ends_the_wait_and_no_more() {
 #[test]
 fn a_letter_whose_destructor_sends_another_is_no_dead_lock() {
     let _guard = guard!();
-    struct Sends(Remote);
+    struct Sends(RemoteHandle);
     impl Drop for Sends {
         fn drop(&mut self) {
             let _ = self.0.call_soon(|_| ());
@@ -511,7 +516,7 @@ struct Late {
 impl Drop for Late {
     fn drop(&mut self) {
         self.waker.wake_by_ref();
-        let nobody = Handle::current().is_none();
+        let nobody = WeakHandle::current().is_none();
         drop(self.task.take());
         drop(self.event_loop.take());
         self.waker.wake_by_ref();
@@ -557,7 +562,7 @@ fn what_is_dropped_when_its_thread_ends_may_wake_and_ask_and_close_a_loop() {
 struct Order(Arc<Mutex<Vec<&'static str>>>);
 
 impl Order {
-    fn noting(&self, what: &'static str) -> impl FnOnce(&Local) + Send + 'static {
+    fn noting(&self, what: &'static str) -> impl FnOnce(&LoopHandle) + Send + 'static {
         let order = self.clone();
         move |_| order.0.lock().unwrap().push(what)
     }
@@ -593,9 +598,9 @@ fn what_was_sent_runs_before_what_the_loops_thread_queues_afterwards() {
 
     // In a callback; and what it adds waits for the next turn, however it is added (L5).
     let note = order.clone();
-    event_loop.call_soon(move |local| {
+    event_loop.call_soon(move |handle| {
         remote.call_soon(note.noting("sent")).unwrap();
-        local.call_soon(note.noting("queued"));
+        handle.call_soon(note.noting("queued"));
         note.0.lock().unwrap().push("turn");
     });
     turn_times(&mut event_loop, 1);
@@ -611,10 +616,10 @@ fn a_stop_that_was_sent_leaves_a_turn_to_what_was_sent_before_it() {
     let mut event_loop = strict_loop();
     let order = Order::default();
     let (remote, note) = (event_loop.remote(), order.clone());
-    event_loop.call_soon(move |local| {
+    event_loop.call_soon(move |handle| {
         remote.call_soon(note.noting("sent")).unwrap();
         remote.stop().unwrap();
-        local.call_soon(note.noting("queued"));
+        handle.call_soon(note.noting("queued"));
     });
     assert_eq!(event_loop.run().unwrap(), ExitReason::Stopped);
     assert_eq!(order.take(), "sent queued");

@@ -5,7 +5,7 @@ use crate::support::{
     wall,
 };
 use readily::clock::Clock;
-use readily::{Elapsed, Handle, TimerHandle, gather, sleep, sleep_until, wait_for};
+use readily::{Elapsed, TimerHandle, WeakHandle, gather, sleep, sleep_until, wait_for};
 use readily_testing::SimLoop;
 use std::cell::RefCell;
 use std::future::pending;
@@ -91,8 +91,8 @@ fn nothing_and_the_smallest_delays_fire_and_do_not_spin() {
         let note = log.clone();
         let armed = event_loop.fresh_now();
         let turns = event_loop.stats().turns;
-        event_loop.call_later(delay, move |local| {
-            note.note(local.fresh_now() >= armed + delay);
+        event_loop.call_later(delay, move |handle| {
+            note.note(handle.fresh_now() >= armed + delay);
         });
         turn_until(&mut event_loop, || log.len() > 0);
         assert_eq!(log.text(), "true", "{delay:?}: C1, never early");
@@ -191,9 +191,9 @@ fn a_timer_that_arms_another_for_now_is_answered_in_the_next_turn() {
     let _guard = guard!();
     let (mut event_loop, _clock) = manual_loop();
     let count = Count::default();
-    fn again(local: &readily::Local, count: Count) {
+    fn again(handle: &readily::LoopHandle, count: Count) {
         count.add();
-        local.call_later(Duration::ZERO, move |local| again(local, count));
+        handle.call_later(Duration::ZERO, move |handle| again(handle, count));
     }
     again(&event_loop, count.clone());
     turn_times(&mut event_loop, 5);
@@ -206,13 +206,13 @@ fn a_repeating_timer_that_is_slower_than_its_period_neither_bursts_nor_starves()
     let _guard = guard!();
     let (mut event_loop, clock) = manual_loop();
     let ticks = Count::default();
-    fn tick(local: &readily::Local, clock: readily::clock::Manual, ticks: Count) {
+    fn tick(handle: &readily::LoopHandle, clock: readily::clock::Manual, ticks: Count) {
         ticks.add();
         clock.advance(5 * MS); // five periods of work
-        local.call_later(MS, move |local| tick(local, clock, ticks));
+        handle.call_later(MS, move |handle| tick(handle, clock, ticks));
     }
     let (moved, counted) = (clock.clone(), ticks.clone());
-    event_loop.call_later(MS, move |local| tick(local, moved, counted));
+    event_loop.call_later(MS, move |handle| tick(handle, moved, counted));
     clock.advance(MS);
     for n in 1..10 {
         turn_times(&mut event_loop, 1);
@@ -267,12 +267,12 @@ fn a_timer_armed_after_long_work_in_the_same_turn_is_not_early() {
     let (mut event_loop, clock) = manual_loop();
     let log = Log::default();
     let (note, moved) = (log.clone(), clock.clone());
-    event_loop.call_soon(move |local| {
-        let turn = local.now();
+    event_loop.call_soon(move |handle| {
+        let turn = handle.now();
         moved.advance(50 * MS); // long work
-        assert_eq!(local.now(), turn, "a turn has one time");
-        assert_eq!(local.fresh_now(), turn + 50 * MS);
-        local.call_later(10 * MS, move |_| note.note("fired"));
+        assert_eq!(handle.now(), turn, "a turn has one time");
+        assert_eq!(handle.fresh_now(), turn + 50 * MS);
+        handle.call_later(10 * MS, move |_| note.note("fired"));
     });
     turn_times(&mut event_loop, 3);
     clock.advance(9 * MS);
@@ -291,16 +291,16 @@ fn an_earlier_deadline_added_last_is_the_one_that_is_waited_for() {
     event_loop.call_later(Duration::from_secs(3600), |_| panic!("an hour is not over"));
     let log = Log::default();
     let note = log.clone();
-    event_loop.call_soon(move |local| {
-        local.call_later(MS, move |_| note.note("callback"));
+    event_loop.call_soon(move |handle| {
+        handle.call_later(MS, move |_| note.note("callback"));
     });
     while !log.has("callback") {
         event_loop.turn(None).unwrap();
     }
     let remote = event_loop.remote();
     let thread = std::thread::spawn(move || {
-        let timer = |local: &readily::Local| {
-            local.call_later(MS, |local| local.stop());
+        let timer = |handle: &readily::LoopHandle| {
+            handle.call_later(MS, |handle| handle.stop());
         };
         remote.call_soon(timer).unwrap();
     });
@@ -356,13 +356,13 @@ fn cancelling_says_true_exactly_if_the_closure_never_runs() {
 fn a_closure_that_queues_itself_again_does_not_keep_the_loop_from_its_descriptors() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
-    fn again(local: &readily::Local, count: Count) {
+    fn again(handle: &readily::LoopHandle, count: Count) {
         count.add();
-        local.call_soon(move |local| again(local, count));
+        handle.call_soon(move |handle| again(handle, count));
     }
     let count = Count::default();
     let counted = count.clone();
-    event_loop.call_soon(move |local| again(local, counted));
+    event_loop.call_soon(move |handle| again(handle, counted));
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     std::io::Write::write_all(&mut &theirs, b"x").unwrap();
     let log = Log::default();
@@ -408,7 +408,8 @@ fn a_sleep_of_no_time_gives_way_once_and_arms_no_timer() {
     let mut sim = SimLoop::new(1);
     let seen = RefCell::new(String::new());
     let timers = || {
-        let told = Handle::current().and_then(|handle| handle.with(|local| format!("{local:?}")));
+        let told =
+            WeakHandle::current().and_then(|handle| handle.with(|handle| format!("{handle:?}")));
         told.expect("a loop runs here")
     };
     let say = async |word: &str| {

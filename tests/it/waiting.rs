@@ -206,8 +206,8 @@ fn ten_sleeps_of_a_second_take_one_second() {
     let naps = gather((0..10).map(|_| sleep(Duration::from_secs(1))));
     let elapsed = runner.run(async {
         let naps = naps.await.len();
-        let now = readily::Handle::current().unwrap();
-        (naps, now.with(|local| local.now()).unwrap() - begin)
+        let now = readily::WeakHandle::current().unwrap();
+        (naps, now.with(|handle| handle.now()).unwrap() - begin)
     });
     let (naps, elapsed) = elapsed.unwrap();
     assert_eq!(naps, 10);

@@ -5,7 +5,7 @@ use crate::moody::moody_on;
 use crate::support::{Count, Dropped, Log, collect_unhandled, guard, strict_loop, turn_times};
 use readily::io::Source;
 use readily::poll::{Event, Interest, Notify, Poller, Trigger};
-use readily::{EventLoop, JoinError, PanicPolicy, Remote, Task, create_future, sleep};
+use readily::{EventLoop, JoinError, PanicPolicy, RemoteHandle, Task, create_future, sleep};
 use readily_testing::wakers;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -260,7 +260,7 @@ fn a_wake_does_not_wait_for_a_loop_that_was_put_aside() {
     let (waits, is_waiting) = channel();
     let (go_on, told) = channel();
     let (rings, rung) = channel();
-    let (to_us, remotes) = channel::<(Remote, Waker)>();
+    let (to_us, remotes) = channel::<(RemoteHandle, Waker)>();
     let thread = std::thread::spawn(move || {
         let put_aside = PutAside {
             waits,

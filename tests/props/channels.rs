@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::sync::broadcast::{self, RecvError, TryRecvError};
 use readily::sync::{GetError, Lock, PutError, Shut, channel, oneshot, watch};
-use readily::{Closed, EventLoop, PanicPolicy, run, spawn, yield_now};
+use readily::{EventLoop, LoopClosed, PanicPolicy, run, spawn, yield_now};
 use readily_testing::{Deed, SimLoop, in_one_turn, orders, wakers};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -297,7 +297,7 @@ fn one_value_and_the_end_of_the_receiver_in_one_turn_in_every_order() {
             Box::new(move || noted.set(Some(sender.send(7)))),
             Box::new(move || assert!(ends.cancel())),
         ];
-        in_one_turn(&sim.handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, deeds);
         sim.run_until_stalled().unwrap();
         let expected = if order[0] == 0 { Ok(()) } else { Err(Shut(7)) };
         assert_eq!(back.take(), Some(expected), "{order:?}");
@@ -426,8 +426,8 @@ fn a_loop_waits_for_its_senders_and_a_closed_one_gives_values_back() {
     let late = sender.clone();
     let got: Rc<Cell<u32>> = Rc::default();
     let noted = Rc::clone(&got);
-    event_loop.call_soon(move |local| {
-        drop(local.spawn(async move {
+    event_loop.call_soon(move |handle| {
+        drop(handle.spawn(async move {
             while let Ok(n) = receiver.recv().await {
                 noted.set(noted.get() + n);
             }
@@ -438,7 +438,7 @@ fn a_loop_waits_for_its_senders_and_a_closed_one_gives_values_back() {
     let watching = thread::spawn(move || {
         thread.join().unwrap();
         late.send(4).unwrap();
-        let stopped: Result<(), Closed<()>> = remote.stop();
+        let stopped: Result<(), LoopClosed<()>> = remote.stop();
         stopped.unwrap();
         late
     });

@@ -276,7 +276,7 @@ fn two_values_of_one_turn_are_given_in_every_order() {
                 .enumerate()
                 .map(|(n, promise)| deed(n, promise.take().unwrap()))
                 .collect();
-            in_one_turn(&sim.handle(), &order, deeds);
+            in_one_turn(&sim.weak_handle(), &order, deeds);
             sim.run_until_stalled().unwrap();
             let (first, second) = waiter.result().unwrap().unwrap();
             assert_eq!((first, second), ((0, Ok(0)), Ok(1)), "{order:?}");

@@ -191,7 +191,7 @@ fn a_limit_a_value_and_a_cancel_in_one_turn_end_in_every_order() {
         let (mut sim, promise, mut waiter) = waiting_for_a_value();
         let clock = sim.kernel().clock();
         let task = waiter.task_ref();
-        let here = sim.handle();
+        let here = sim.weak_handle();
         in_one_turn(
             &here,
             &order,
@@ -215,7 +215,7 @@ fn a_limit_a_value_and_a_cancel_in_one_turn_end_in_every_order() {
     for order in orders(2) {
         let (mut sim, promise, mut waiter) = waiting_for_a_value();
         let clock = sim.kernel().clock();
-        let here = sim.handle();
+        let here = sim.weak_handle();
         in_one_turn(
             &here,
             &order,
@@ -263,7 +263,7 @@ fn several_ends_in_one_turn_are_gathered_in_every_order() {
                 two.set_result(outcome).unwrap();
             })
         });
-        in_one_turn(&sim.handle(), &order, deeds.collect());
+        in_one_turn(&sim.weak_handle(), &order, deeds.collect());
         sim.run_until_stalled().unwrap();
         let came_first = *seen.borrow().iter().find(|&&n| n > 0).unwrap();
         assert_eq!(
@@ -301,7 +301,11 @@ fn wakes_of_one_turn_are_one_poll_in_every_order() {
             true => Box::new(move || assert!(ends.cancel())),
             false => wake(),
         };
-        in_one_turn(&sim.handle(), &order, vec![wake(), wake(), wake(), last]);
+        in_one_turn(
+            &sim.weak_handle(),
+            &order,
+            vec![wake(), wake(), wake(), last],
+        );
         sim.run_until_stalled().unwrap();
         let expected = if with_end { 1 } else { 2 };
         assert_eq!(

@@ -59,7 +59,7 @@ impl Drop for Life {
         left.set(left.get() - 1);
         // A destructor may use the loop: it spawns one that ends by itself.
         let life = self.0.clone();
-        if readily::Handle::current().is_some() {
+        if readily::WeakHandle::current().is_some() {
             drop(spawn(async move { drop(life) }));
         }
     }
@@ -444,7 +444,7 @@ fn failures_and_a_cancel_from_outside_in_one_turn_in_every_order() {
             }),
             Box::new(|| ()),
         ];
-        in_one_turn(&sim.handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, deeds);
         sim.run_until_stalled().unwrap();
         let mut group = group;
         let error = group.result().unwrap().err().unwrap();
@@ -472,7 +472,7 @@ fn failures_and_a_cancel_from_outside_in_one_turn_in_every_order() {
             Box::new(move || one.set_result(Err(1)).unwrap()),
             Box::new(move || two.set_result(Err(2)).unwrap()),
         ];
-        in_one_turn(&sim.handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, deeds);
         sim.run_until_stalled().unwrap();
         let error = group.result().unwrap().unwrap().unwrap_err();
         assert_eq!(error.errors.len(), 2, "G2: {order:?}");
@@ -548,7 +548,7 @@ fn a_value_and_a_cancelled_token_in_one_turn_in_every_order() {
             Box::new(move || promise.set_result(7).unwrap()),
             Box::new(move || assert!(token.cancel())),
         ];
-        in_one_turn(&sim.handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, deeds);
         sim.run_until_stalled().unwrap();
         assert_eq!(task.result().unwrap().unwrap(), Some(Ok(7)), "{order:?}");
     }

@@ -402,7 +402,7 @@ fn run(steps: &[Step], starves: bool, kqueue: Option<Personality>) -> Result<(),
         prop_assert_eq!(world.ran.get(), model.ran, "after {:?}", step);
         for which in [CONNECTION, LISTENER, STREAM] {
             let one = model.all[which];
-            let interest = match world.event_loop.interest(world.keys[which]) {
+            let interest = match world.event_loop.interest_of(world.keys[which]) {
                 Err(Error::UnknownKey(_)) => None,
                 answer => Some(answer.unwrap()),
             };

@@ -173,7 +173,7 @@ fn each_registration_whose_other_side_has_gone_ends_on_every_kernel() {
                         assert!(settles(&mut event_loop), "{what}: it spins");
                         there.take().map(end);
                         assert!(settles(&mut event_loop), "{what}: it spins, {}", text(&log));
-                        let left = event_loop.interest(key).is_ok();
+                        let left = event_loop.interest_of(key).is_ok();
                         (what, left, text(&log))
                     });
                     for (what, left, said) in &told {

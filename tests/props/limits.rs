@@ -245,8 +245,8 @@ proptest! {
             }));
             let begin = fresh_now();
             sleep_until_system(wall(at)).await;
-            let local = readily::Handle::current().unwrap();
-            assert!(local.with(|local| local.system_now()).unwrap() >= wall(at), "C7: early");
+            let handle = readily::WeakHandle::current().unwrap();
+            assert!(handle.with(|handle| handle.system_now()).unwrap() >= wall(at), "C7: early");
             // Since when has it been late enough, without a break?
             let mut since = begin + at * SECOND / 10;
             let times = times.borrow();
@@ -289,7 +289,7 @@ fn a_value_a_limit_and_a_later_limit_in_one_turn_end_in_every_order() {
         let clock = sim.kernel().clock();
         let (kept, when) = (scope.clone(), sim.fresh_now() + 9 * MS);
         in_one_turn(
-            &sim.handle(),
+            &sim.weak_handle(),
             &order,
             vec![
                 Box::new(move || promise.set_result(7).unwrap()),
@@ -313,7 +313,7 @@ fn a_value_a_limit_and_a_later_limit_in_one_turn_end_in_every_order() {
             false => Box::new(|| ()),
         };
         in_one_turn(
-            &sim.handle(),
+            &sim.weak_handle(),
             &order,
             vec![
                 end,
@@ -340,9 +340,9 @@ fn a_limit_may_be_moved_from_elsewhere() {
         let begin = sim.fresh_now();
         let told = sim.run(timeout(5 * MS, async |scope: TimeoutScope| {
             assert_eq!(scope.when(), Some(begin + 5 * MS));
-            let local = readily::Handle::current().unwrap();
-            local.with(|local| {
-                local.call_later(MS, move |_| scope.reschedule(begin + to * MS).unwrap())
+            let handle = readily::WeakHandle::current().unwrap();
+            handle.with(|handle| {
+                handle.call_later(MS, move |_| scope.reschedule(begin + to * MS).unwrap())
             });
             pending::<()>().await
         }));
@@ -406,8 +406,8 @@ fn a_suspend_leads_to_one_tick_and_no_burst() {
         let mut ticks = interval(SECOND).missed(MissedTick::Burst);
         let first = ticks.tick().await;
         clock.advance(3 * SECOND);
-        let local = readily::Handle::current().unwrap();
-        let turns = || local.with(|local| local.stats().turns).unwrap();
+        let handle = readily::WeakHandle::current().unwrap();
+        let turns = || handle.with(|handle| handle.stats().turns).unwrap();
         let before = turns();
         for n in 1..4 {
             assert_eq!(ticks.tick().await, first + n * SECOND);
@@ -478,8 +478,8 @@ fn each_wait_for_time_may_be_dropped_after_each_of_its_polls() {
     });
     assert!(polls > 5, "it waits");
     let polls = sim.drop_everywhere(|| async {
-        let local = readily::Handle::current().unwrap();
-        let now = local.with(|local| local.system_now()).unwrap();
+        let handle = readily::WeakHandle::current().unwrap();
+        let now = handle.with(|handle| handle.system_now()).unwrap();
         sleep_until_system(now + MS / 2).await;
     });
     assert!(polls > 5, "it waits");

@@ -518,7 +518,7 @@ fn an_item_and_a_cancel_in_one_turn_reach_who_is_left() {
             Box::new(move || assert!(cancelled.cancel())),
             Box::new(move || assert_eq!(taken.get_nowait(), Err(GetError::Empty), "Q2")),
         ];
-        in_one_turn(&sim.handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, deeds);
         sim.run_until_stalled().unwrap();
         assert_eq!(left.result().unwrap().unwrap(), Ok(7), "{order:?}: Q6");
     }
@@ -544,7 +544,7 @@ fn room_and_a_cancel_in_one_turn_are_for_who_is_left() {
             Box::new(move || assert!(cancelled.cancel())),
             Box::new(move || assert_eq!(barge.put_nowait(3), Err(PutError::Full(3)), "Q2")),
         ];
-        in_one_turn(&sim.handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, deeds);
         sim.run_until_stalled().unwrap();
         // That of the cancelled one went in if it was first in line, and there was room in time.
         let next = queue.get_nowait().unwrap();

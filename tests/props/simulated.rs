@@ -188,8 +188,8 @@ fn an_hour_of_sleeps_takes_no_time() {
     let elapsed = runner.run(async {
         let naps = (1..=60).map(|minutes| sleep(Duration::from_secs(60 * minutes)));
         gather(naps).await;
-        let here = readily::Handle::current().unwrap();
-        here.with(|local| local.now()).unwrap()
+        let here = readily::WeakHandle::current().unwrap();
+        here.with(|handle| handle.now()).unwrap()
     });
     assert_eq!(elapsed.unwrap() - begin, Duration::from_secs(3600));
     let trace = kernel.trace();

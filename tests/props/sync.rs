@@ -502,7 +502,7 @@ fn a_release_and_two_cancels_in_one_turn_leave_the_lock_to_the_third() {
             Box::new(move || seen.borrow_mut().extend(lock.try_acquire().map(|_| 9)))
         };
         let deeds: Vec<Deed> = vec![Box::new(move || drop(guard)), cancel(0), cancel(1), barges];
-        in_one_turn(&sim.handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, deeds);
         sim.run_until_stalled().unwrap();
         assert!(seen.borrow().is_empty(), "{order:?}: Q2");
         let guard = lock.try_acquire().expect("it is free in the end");
@@ -548,7 +548,7 @@ fn a_notice_and_a_cancel_in_one_turn_reach_one_who_goes_on() {
             Box::new(move || assert!(first.cancel())),
             Box::new(move || *kept.borrow_mut() = other.try_acquire()),
         ];
-        in_one_turn(&sim.handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, deeds);
         sim.run_until_stalled().unwrap();
         assert!(held.take().is_some());
         sim.run_until_stalled().unwrap();

@@ -280,7 +280,7 @@ fn wait_for_value(
     first: bool,
 ) -> Result<u8, Elapsed> {
     let mut runner = Runner::from(event_loop);
-    let local = runner.handle();
+    let handle = runner.weak_handle();
     let ticking = clock.clone();
     let tick = poll_fn(move |cx| -> Poll<()> {
         ticking.advance(Duration::from_nanos(1));
@@ -289,8 +289,8 @@ fn wait_for_value(
     });
     drop(runner.spawn(tick));
     let arm = move |promise: Promise<u8>| {
-        local.with(|local| {
-            local.call_later(Duration::from_nanos(at), move |_| {
+        handle.with(|handle| {
+            handle.call_later(Duration::from_nanos(at), move |_| {
                 promise.set_result(7).unwrap()
             })
         });

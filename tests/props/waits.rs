@@ -234,7 +234,7 @@ fn two_ends_of_one_turn_are_waited_for_in_every_order() {
                 }
             }),
         ];
-        in_one_turn(&sim.handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, deeds);
         sim.run_until_stalled().unwrap();
         let mut kept = kept.take();
         kept.sort_unstable();

@@ -2,7 +2,7 @@
 
 use super::{Callbacks, Timed};
 use crate::sleeps::late_ns;
-use readily::{EventLoop, Local};
+use readily::{EventLoop, LoopHandle};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ pub struct Readily {
 }
 
 /// It queues the next, and so on.
-fn chained(local: &Local, left: u64) {
+fn chained(handle: &LoopHandle, left: u64) {
     if left > 0 {
-        local.call_soon(move |local| chained(local, left - 1));
+        handle.call_soon(move |handle| chained(handle, left - 1));
     }
 }
 

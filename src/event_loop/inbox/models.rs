@@ -8,8 +8,8 @@
 //! What is modelled is N5's way back from a thread: the loop's side is [`Home`], in the steps of
 //! `turn.rs`, on a bell in place of the kernel.
 
-use super::super::error::Closed;
-use super::super::remote::Remote;
+use super::super::error::LoopClosed;
+use super::super::remote::RemoteHandle;
 use super::{Inbox, Letter};
 use crate::base::sync::{AtomicUsize, Mutex, MutexGuard};
 use crate::poll::Notify;
@@ -92,7 +92,7 @@ impl Home {
         self.inbox.is_empty()
     }
 
-    /// `Local::wait` with nothing else to do: whether the inbox is to be read.
+    /// `LoopHandle::wait` with nothing else to do: whether the inbox is to be read.
     fn wait(&self) -> bool {
         if self.inbox.fall_asleep() {
             self.bell.wait();
@@ -102,13 +102,13 @@ impl Home {
         self.inbox.wake_up()
     }
 
-    /// `Local::wait` with something else to do.
+    /// `LoopHandle::wait` with something else to do.
     fn look(&self) -> bool {
         self.bell.look();
         self.inbox.wake_up()
     }
 
-    /// `Local::read_inbox`.
+    /// `LoopHandle::read_inbox`.
     fn read(&self, called: bool) -> Vec<Letter> {
         let mut letters = Vec::new();
         if called {
@@ -165,7 +165,7 @@ fn a_wake_without_a_letter_ends_the_wait_and_brings_what_was_written() {
     loom::model(|| {
         let home = Home::new();
         let written = Arc::new(AtomicUsize::new(0));
-        let remote = Remote::new(home.inbox());
+        let remote = RemoteHandle::new(home.inbox());
         let waker = thread::spawn({
             let written = Arc::clone(&written);
             move || {
@@ -238,10 +238,10 @@ fn a_host_is_called_for_what_came_during_its_turn() {
 fn a_loop_that_closes_reads_a_letter_or_gives_it_back() {
     loom::model(|| {
         let home = Home::new();
-        let remote = Remote::new(home.inbox());
+        let remote = RemoteHandle::new(home.inbox());
         let caller = thread::spawn(move || match remote.call_soon_with(7, |_, _| ()) {
             Ok(()) => 1,
-            Err(Closed(seven)) => {
+            Err(LoopClosed(seven)) => {
                 assert_eq!(seven, 7);
                 assert!(remote.is_closed(), "it does not open again");
                 0
@@ -261,12 +261,12 @@ fn a_loop_that_closes_reads_a_letter_or_gives_it_back() {
     });
 }
 
-/// What `run` waits for: the last `Remote` ends its wait by going, and its letter is not missed.
+/// What `run` waits for: the last `RemoteHandle` ends its wait by going, and its letter is not missed.
 #[test]
 fn the_last_remote_leaves_its_letter_and_ends_the_wait() {
     loom::model(|| {
         let home = Home::new();
-        let remote = Remote::new(home.inbox());
+        let remote = RemoteHandle::new(home.inbox());
         let sender = thread::spawn(move || {
             assert!(remote.stop().is_ok());
             drop(remote);

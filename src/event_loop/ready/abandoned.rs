@@ -8,7 +8,7 @@
 //! The notes do not speak of it. Rules: L5, L6.
 
 use super::{NEXT_CALL, Ready};
-use crate::event_loop::local::Local;
+use crate::event_loop::local::LoopHandle;
 
 impl Ready {
     /// What is left of the turn stands before what is for the next one.
@@ -26,7 +26,7 @@ impl Ready {
 }
 
 /// A turn that is under way. Forgotten when it is whole; dropped, it leaves the rest to the next turn.
-pub(in crate::event_loop) struct WholeTurn<'a>(pub(in crate::event_loop) &'a Local);
+pub(in crate::event_loop) struct WholeTurn<'a>(pub(in crate::event_loop) &'a LoopHandle);
 
 impl Drop for WholeTurn<'_> {
     #[cold]

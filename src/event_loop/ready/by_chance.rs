@@ -7,7 +7,7 @@
 
 use super::{NEXT_CALL, Ready};
 use crate::base::chance::Chance;
-use crate::event_loop::local::Local;
+use crate::event_loop::local::LoopHandle;
 
 impl Ready {
     #[cold]
@@ -48,16 +48,16 @@ impl Ready {
     }
 }
 
-impl Local {
+impl LoopHandle {
     /// Leaves it to `seed` in which order the tasks run that are ready at the same time; `None` is
     /// first come, first served, as it is from the start. For tests: a program that is right in
-    /// one order only is found by trying others. The order of [`Local::call_soon`] stays.
+    /// one order only is found by trying others. The order of [`LoopHandle::call_soon`] stays.
     #[doc(alias = "rng_seed")]
     pub fn shuffle_ready(&self, seed: Option<u64>) {
         self.ready.leave_to(seed.map(Chance::seeded));
     }
 
-    /// Whether it is left to a seed: see [`Local::shuffle_ready`].
+    /// Whether it is left to a seed: see [`LoopHandle::shuffle_ready`].
     #[must_use]
     pub fn shuffles_ready(&self) -> bool {
         self.ready.is_left_to_chance()

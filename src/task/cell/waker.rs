@@ -65,9 +65,9 @@ impl Wakeup {
     /// Queues the job, unless it stands in a queue already.
     #[inline]
     pub(super) fn wake(&self) {
-        let at_home = current::at_home(&self.home, |local| {
+        let at_home = current::at_home(&self.home, |handle| {
             if self.raise() {
-                local.queue_woken_job(self.job);
+                handle.queue_woken_job(self.job);
             }
         });
         if !at_home {

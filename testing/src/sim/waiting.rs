@@ -103,7 +103,7 @@ impl Kernel {
     /// `TimedOut`, and a text that says that nothing can happen any more. Ten seconds unless told
     /// otherwise.
     ///
-    /// Who holds a [`Remote`](readily::Remote) or a waker may ring at any time, so a kernel can not
+    /// Who holds a [`RemoteHandle`](readily::RemoteHandle) or a waker may ring at any time, so a kernel can not
     /// tell a thread that takes long from two tasks that wait for each other.
     pub fn set_patience(&self, patience: Duration) {
         self.table.borrow_mut().patience = patience;

@@ -7,13 +7,13 @@
 
 use super::model::Id;
 use super::stage::Stage;
-use readily::event_loop::{Cx, Local};
+use readily::event_loop::{Cx, LoopHandle};
 use std::cell::Cell;
 use std::fmt;
 
 /// Who does something: a callback, a closure, a task, or the test itself.
 pub(super) struct Actor<'a> {
-    pub(super) local: &'a Local,
+    pub(super) handle: &'a LoopHandle,
     /// Where it stands, if it is a callback: with its place and its registration.
     pub(super) cx: Option<&'a Cx<'a>>,
     pub(super) own: Option<(usize, Id)>,
@@ -23,9 +23,9 @@ pub(super) struct Actor<'a> {
 }
 
 impl<'a> Actor<'a> {
-    pub(super) fn test(local: &'a Local) -> Self {
+    pub(super) fn test(handle: &'a LoopHandle) -> Self {
         Self {
-            local,
+            handle,
             cx: None,
             own: None,
             who: None,
@@ -33,10 +33,10 @@ impl<'a> Actor<'a> {
         }
     }
 
-    pub(super) fn inside(local: &'a Local, who: String) -> Self {
+    pub(super) fn inside(handle: &'a LoopHandle, who: String) -> Self {
         Self {
             who: Some(who),
-            ..Self::test(local)
+            ..Self::test(handle)
         }
     }
 

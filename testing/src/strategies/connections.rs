@@ -91,7 +91,10 @@ impl Stage {
         actor.says(self, format!("connects tcp#{to} to {whom}"));
         let id = self.made(format!("tcp#{to}"));
         let callbacks = self.wrapped(Scripted::new(self, id, to, &op.script));
-        match actor.local.connect(addr.unwrap_or_else(nowhere), callbacks) {
+        match actor
+            .handle
+            .connect(addr.unwrap_or_else(nowhere), callbacks)
+        {
             Ok(key) => {
                 self.enlist(id, Role::Connecting, Interest::BOTH, Trigger::Level);
                 self.places.borrow_mut()[to] = Some(Place::unseen(Some((id, key))));
@@ -171,7 +174,7 @@ impl Stage {
         let id = self.made(name);
         let (probe, script) = (Probe::new(self, id), op.script.clone());
         let accept = move |_: &Cx<'_>, _: &Accepted| probe.stage.accepts(id, to, &script);
-        match actor.local.listen(fd.shared(), accept) {
+        match actor.handle.listen(fd.shared(), accept) {
             Ok(key) => {
                 self.enlist(id, Role::Listener, Interest::READ, Trigger::Level);
                 let mut model = self.model.borrow_mut();

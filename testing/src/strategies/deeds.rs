@@ -42,7 +42,7 @@ impl Stage {
             Verb::Stop => {
                 actor.says(self, "stops the loop");
                 self.model.borrow_mut().stops();
-                actor.local.stop();
+                actor.handle.stop();
             }
             _ => {
                 // `None`: it did not fit.

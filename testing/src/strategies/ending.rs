@@ -14,7 +14,7 @@ use super::stage::Stage;
 use super::work::elsewhere;
 use crate::SimLoop;
 use crate::sim::Faults;
-use readily::event_loop::Local;
+use readily::event_loop::LoopHandle;
 use std::time::Duration;
 
 impl Stage {
@@ -30,8 +30,8 @@ impl Stage {
     }
 
     /// Takes everything back.
-    pub(super) fn clears(&self, local: &Local) {
-        let actor = Actor::test(local);
+    pub(super) fn clears(&self, handle: &LoopHandle) {
+        let actor = Actor::test(handle);
         let spawned: Vec<Id> = self.spawned.borrow().iter().map(|(id, _)| *id).collect();
         for id in spawned {
             self.end_task(id);

@@ -148,7 +148,9 @@ impl Stage {
     /// A turn between ready tasks asks no poller (L9), so there is nobody to tell of it but the
     /// loop's own count.
     pub(super) fn catches_up(&self) {
-        let turns = self.local.with(|local| local.stats().turns - self.before);
+        let turns = self
+            .handle
+            .with(|handle| handle.stats().turns - self.before);
         let mut model = self.model.borrow_mut();
         while model.turns < turns.unwrap_or(0) {
             self.judge(model.ends(&|number| self.overheard.refused(number)));

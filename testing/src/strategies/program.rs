@@ -107,14 +107,14 @@ impl Program {
     /// wakes (`W`), tasks (`T`) and sources (`S`). At the end everything that it made is taken back.
     ///
     /// The loop may have things of the caller's own on it, with which the program then runs side
-    /// by side. Meanwhile panics are isolated, and [`Local::on_unhandled`] is the program's; after
+    /// by side. Meanwhile panics are isolated, and [`LoopHandle::on_unhandled`] is the program's; after
     /// it both are as on a new loop.
     ///
     /// # Errors
     ///
     /// What does not hold, and the story of how it came to that.
     ///
-    /// [`Local::on_unhandled`]: readily::Local::on_unhandled
+    /// [`LoopHandle::on_unhandled`]: readily::LoopHandle::on_unhandled
     /// [the invariants]: https://docs.rs/readily/latest/readily/book/invariants/index.html
     pub fn run(&self, sim: &mut SimLoop) -> Result<Report, Violation> {
         play::play(self, sim, None)

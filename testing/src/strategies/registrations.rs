@@ -47,10 +47,10 @@ impl Stage {
         );
         let id = self.made(name);
         let callbacks = self.wrapped(Scripted::new(self, id, at, &op.script));
-        let (local, shared) = (actor.local, fd.shared());
+        let (handle, shared) = (actor.handle, fd.shared());
         let registered = match role {
-            Role::Source => local.register_source(shared, false, callbacks),
-            _ => local.register_with(shared, interest, trigger, callbacks),
+            Role::Source => handle.register_source(shared, false, callbacks),
+            _ => handle.register_with(shared, interest, trigger, callbacks),
         };
         match registered {
             Ok(_) if self.noun(at) == Some("socket") => {
@@ -105,7 +105,7 @@ impl Stage {
             self,
             format!("modifies {name} for {}", text::wanted(interest)),
         );
-        let modified = actor.local.modify(key, interest);
+        let modified = actor.handle.modify(key, interest);
         self.changed(actor, id, modified, |model| model.modify(id, interest));
         Some(())
     }
@@ -117,8 +117,8 @@ impl Stage {
             self,
             format!("rearms {name} for {}", text::wanted(interest)),
         );
-        let rearmed = actor.local.rearm(key, interest);
-        let asked = interest & actor.local.rearms();
+        let rearmed = actor.handle.rearm(key, interest);
+        let asked = interest & actor.handle.rearms();
         self.changed(actor, id, rearmed, |model| {
             if let Some(registered) = model.registered.get_mut(&id) {
                 if registered.trigger == Trigger::Edge && !registered.parked {
@@ -175,10 +175,10 @@ impl Stage {
         let (id, key) = self.registered(at)?;
         actor.says(self, format!("removes {}", self.called(actor, at)?));
         self.unlist(at, id);
-        if let Err(error) = actor.local.remove(key) {
+        if let Err(error) = actor.handle.remove(key) {
             self.breaks("R008", format!("a removal is refused: {error}"));
         }
-        if actor.local.remove(key).is_ok() {
+        if actor.handle.remove(key).is_ok() {
             self.breaks("R003", "a key names something that was removed");
         }
         self.check_gone(id, "L2");
@@ -214,7 +214,7 @@ impl Stage {
     fn register_again(&self, actor: &Actor<'_>, name: &str, fd: Rc<Fd>, key: Key) -> Option<()> {
         actor.says(self, format!("registers {name} once more"));
         let again = actor
-            .local
+            .handle
             .register(fd.shared(), Interest::BOTH, Closures::new());
         match again.map_err(|refused| refused.error) {
             Err(Error::AlreadyRegistered { key: first, .. }) if first == key => {}
@@ -229,10 +229,10 @@ impl Stage {
         let name = self.name_of(id);
         actor.says(self, format!("uses the key that {name} had"));
         let calls = [
-            actor.local.modify(key, Interest::BOTH),
-            actor.local.rearm(key, Interest::BOTH),
-            actor.local.interest(key).map(drop),
-            actor.local.remove(key),
+            actor.handle.modify(key, Interest::BOTH),
+            actor.handle.rearm(key, Interest::BOTH),
+            actor.handle.interest_of(key).map(drop),
+            actor.handle.remove(key),
         ];
         if !calls
             .iter()

@@ -13,7 +13,7 @@ use super::model::{Model, Registered};
 use super::stage::Stage;
 use crate::overheard::Listener;
 use crate::sim::Faults;
-use readily::event_loop::{Local, Role};
+use readily::event_loop::{LoopHandle, Role};
 use readily::poll::{Event, Interest, Readiness, Trigger};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -155,7 +155,7 @@ impl Listener for Stage {
         }
         if self.is_over() {
             // What went wrong may be what would have ended a run.
-            self.local.with(Local::stop);
+            self.handle.with(LoopHandle::stop);
             return;
         }
         // Within a run there is nobody else to say that the turn before is over.

@@ -11,7 +11,7 @@ use super::actor::Actor;
 use super::model::{Call, End, Id};
 use super::op::{Op, Verb};
 use super::stage::Stage;
-use readily::event_loop::{Callbacks, Cx, Kind, Local};
+use readily::event_loop::{Callbacks, Cx, Kind, LoopHandle};
 use readily::poll::Readiness;
 use readily::task::{JoinError, Task};
 use readily::time::{Sleep, sleep};
@@ -53,16 +53,16 @@ impl Drop for Probe {
         self.stage.alive.borrow_mut().remove(&self.id);
         // L8: this is user code, and the loop must bear a look.
         self.stage
-            .local
-            .with(|local| self.stage.bears_a_look(local));
+            .handle
+            .with(|handle| self.stage.bears_a_look(handle));
     }
 }
 
 /// Runs the script of a closure or timer, once.
-pub(super) fn run_once(probe: &Probe, script: &[Op], call: Call, local: &Local) {
+pub(super) fn run_once(probe: &Probe, script: &[Op], call: Call, handle: &LoopHandle) {
     let stage = &probe.stage;
     let Some(who) = stage.enter(call) else { return };
-    let actor = Actor::inside(local, who);
+    let actor = Actor::inside(handle, who);
     let whole = stage.perform_all(&actor, script);
     stage.leave(&actor);
     if !whole {
@@ -281,8 +281,8 @@ impl Future for Tasked {
             return Poll::Pending;
         };
         stage.wakers.borrow_mut()[this.name] = Some((id, cx.waker().clone()));
-        let step = stage.local.with(|local| {
-            let actor = Actor::inside(local, who);
+        let step = stage.handle.with(|handle| {
+            let actor = Actor::inside(handle, who);
             let step = this.step(&actor, cx);
             if matches!(step, Step::Ends) {
                 actor.says(&stage, "is done");

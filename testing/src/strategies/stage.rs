@@ -17,7 +17,8 @@ use crate::overheard::{Listener, Overheard};
 use crate::sim::{Fd, Kernel};
 use crate::{SimLoop, Story};
 use readily::event_loop::{
-    CallHandle, Callbacks, Handle, Key, Local, PanicPolicy, Remote, Role, TimerHandle, Unhandled,
+    CallHandle, Callbacks, Key, LoopHandle, PanicPolicy, RemoteHandle, Role, TimerHandle,
+    Unhandled, WeakHandle,
 };
 use readily::task::{Task, TaskRef};
 use std::cell::{Cell, RefCell};
@@ -73,8 +74,8 @@ impl Place {
 
 pub(super) struct Stage {
     pub(super) kernel: Kernel,
-    pub(super) local: Handle,
-    pub(super) remote: Remote,
+    pub(super) handle: WeakHandle,
+    pub(super) remote: RemoteHandle,
     pub(super) overheard: Overheard,
     /// How many turns the loop had taken before.
     pub(super) before: u64,
@@ -116,7 +117,7 @@ impl Stage {
         let stage = Rc::new(Self {
             model: RefCell::new(Model::new(kernel.clone(), alone, sim.shuffles_ready())),
             kernel,
-            local: sim.handle(),
+            handle: sim.weak_handle(),
             remote: sim.remote(),
             overheard: sim.overheard().clone(),
             before: sim.stats().turns,
@@ -196,10 +197,10 @@ impl Stage {
     }
 
     /// L8: whoever is called may look at the loop, in a destructor too.
-    pub(super) fn bears_a_look(&self, local: &Local) {
+    pub(super) fn bears_a_look(&self, handle: &LoopHandle) {
         // Not while a panic goes by: a second one would be the end of all.
         if !std::thread::panicking() {
-            self.whole(|| local.check_invariants());
+            self.whole(|| handle.check_invariants());
         }
     }
 
@@ -231,7 +232,9 @@ impl Stage {
 
     /// All callbacks of a turn are told the same time: that at which the first of them asked.
     fn looks_at_the_clock(&self) {
-        let now = self.local.with(|local| (local.now(), local.fresh_now()));
+        let now = self
+            .handle
+            .with(|handle| (handle.now(), handle.fresh_now()));
         let Some((now, fresh)) = now else { return };
         let mut model = self.model.borrow_mut();
         let agrees = match model.turn_time.replace(now) {

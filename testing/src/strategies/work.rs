@@ -10,7 +10,7 @@ use super::model::{Call, Id};
 use super::op::{NAMES, Op, Verb};
 use super::scripted::{Probe, Tasked, run_once};
 use super::stage::{STAGE, Stage};
-use readily::event_loop::Local;
+use readily::event_loop::LoopHandle;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ impl Stage {
         let (probe, script) = (Probe::new(self, id), op.script.clone());
         self.model.borrow_mut().arm(id, op.number);
         let delay = Duration::from_millis(op.number as u64);
-        let fires = move |local: &Local| run_once(&probe, &script, Call::Timer(id), local);
-        let handle = actor.local.call_later(delay, fires);
+        let fires = move |handle: &LoopHandle| run_once(&probe, &script, Call::Timer(id), handle);
+        let handle = actor.handle.call_later(delay, fires);
         self.timers.borrow_mut()[name] = Some((id, handle));
         Some(())
     }
@@ -74,8 +74,8 @@ impl Stage {
         let (probe, script) = (Probe::new(self, id), op.script.clone());
         self.model.borrow_mut().soon(id);
         let handle = actor
-            .local
-            .call_soon(move |local| run_once(&probe, &script, Call::Closure(id), local));
+            .handle
+            .call_soon(move |handle| run_once(&probe, &script, Call::Closure(id), handle));
         self.closures.borrow_mut()[name] = Some((id, handle));
         Some(())
     }
@@ -113,7 +113,7 @@ impl Stage {
         let id = self.made(format!("task#{name}"));
         actor.says(self, format!("spawns task#{name}"));
         self.model.borrow_mut().spawn(id);
-        let task = actor.local.spawn(Tasked::new(self, id, name, &op.script));
+        let task = actor.handle.spawn(Tasked::new(self, id, name, &op.script));
         self.spawned.borrow_mut().push((id, task.task_ref()));
         self.tasks.borrow_mut()[name] = Some((id, task));
         Some(())
@@ -172,7 +172,7 @@ impl Stage {
                 self.model.borrow_mut().send(id);
                 let script = op.script.clone();
                 elsewhere(move || {
-                    let sent = remote.call_soon(move |local| run_sent(id, &script, local));
+                    let sent = remote.call_soon(move |handle| run_sent(id, &script, handle));
                     drop(sent);
                 });
             }
@@ -207,10 +207,10 @@ pub(super) fn elsewhere(does: impl FnOnce() + Send) {
 }
 
 /// The closure of a thread, at home: the stage is this thread's.
-fn run_sent(id: Id, script: &[Op], local: &Local) {
+fn run_sent(id: Id, script: &[Op], handle: &LoopHandle) {
     let stage = STAGE.try_with(|stage| stage.borrow().upgrade());
     if let Ok(Some(stage)) = stage {
         let probe = Probe::new(&stage, id);
-        run_once(&probe, script, Call::Closure(id), local);
+        run_once(&probe, script, Call::Closure(id), handle);
     }
 }

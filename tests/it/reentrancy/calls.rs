@@ -6,8 +6,8 @@
 use super::{FAR, World, world};
 use crate::support::{Count, listener, strict_loop, strict_run};
 use readily::{
-    Accepted, CancellationToken, Closures, Cx, Error, Handle, Interest, JoinSet, Local,
-    PanicPolicy, Runner, TaskGroup, Unhandled,
+    Accepted, CancellationToken, Closures, Cx, Error, Interest, JoinSet, LoopHandle, PanicPolicy,
+    Runner, TaskGroup, Unhandled, WeakHandle,
 };
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -51,14 +51,14 @@ impl Comes {
 
 #[derive(Clone, Copy)]
 pub(super) enum Made {
-    Local(fn(&Local, &Rc<World>)),
+    Local(fn(&LoopHandle, &Rc<World>)),
     /// In places that have one; elsewhere the call is not made.
     Cx(fn(&Cx<'_>, &Rc<World>)),
 }
 
 pub(super) type Call = (&'static str, Comes, Made);
 
-const fn call(name: &'static str, comes: Comes, made: fn(&Local, &Rc<World>)) -> Call {
+const fn call(name: &'static str, comes: Comes, made: fn(&LoopHandle, &Rc<World>)) -> Call {
     (name, comes, Made::Local(made))
 }
 
@@ -75,8 +75,8 @@ impl Wake for Effect {
 }
 
 /// R038: `turn` turns another loop, which refuses, and does afterwards what it was to do.
-fn refused(local: &Local, w: &World, turn: fn(&mut Runner) -> Result<(), Error>) {
-    if local.is_closed() {
+fn refused(handle: &LoopHandle, w: &World, turn: fn(&mut Runner) -> Result<(), Error>) {
+    if handle.is_closed() {
         return; // that is not inside a turn
     }
     let mut other = Runner::from(strict_loop());
@@ -169,12 +169,12 @@ pub(super) const CALLS: &[Call] = &[
     }),
     call("modifying and rearming itself", Never, |l, w| {
         if let Some(key) = w.own.get() {
-            let interest = l.interest(key).unwrap_or(Interest::NONE);
+            let interest = l.interest_of(key).unwrap_or(Interest::NONE);
             let same = (
                 l.modify(key, interest).is_ok(),
                 l.rearm(key, interest).is_ok(),
             );
-            assert_eq!(same.0, l.interest(key).is_ok() && !l.is_closed());
+            assert_eq!(same.0, l.interest_of(key).is_ok() && !l.is_closed());
             assert_eq!(same.0, same.1);
         }
     }),
@@ -204,7 +204,7 @@ pub(super) const CALLS: &[Call] = &[
             l.rearm(key, Interest::READ),
             Err(Error::UnknownKey(_))
         ));
-        assert!(matches!(l.interest(key), Err(Error::UnknownKey(_))));
+        assert!(matches!(l.interest_of(key), Err(Error::UnknownKey(_))));
     }),
     call("wake_when_freed, and freeing", Soon, |l, w| {
         l.wake_when_freed(w.rig().parked.clone());
@@ -213,7 +213,7 @@ pub(super) const CALLS: &[Call] = &[
     call("wake_when_freed, for the next one", Soon, |l, w| {
         l.wake_when_freed(effect_waker());
         let key = w.rig().quiet;
-        l.call_soon(move |local| drop(local.remove(key)));
+        l.call_soon(move |handle| drop(handle.remove(key)));
     }),
     call("forget_freed", Never, |l, w| {
         l.forget_freed(l.wake_when_freed(effect_waker()));
@@ -301,7 +301,7 @@ pub(super) const CALLS: &[Call] = &[
             readily::all_tasks(),
             readily::current_task(),
         );
-        let _text = format!("{task:?} {l:?} {:?}", l.handle());
+        let _text = format!("{task:?} {l:?} {:?}", l.weak_handle());
     }),
     call("add_done_callback to a task that is done", Later, |_, w| {
         let effect = w.effect();
@@ -435,12 +435,14 @@ pub(super) const CALLS: &[Call] = &[
     }),
     call("Handle::with", Later, |l, w| {
         let effect = w.effect();
-        let called = l.handle().with(|local| local.call_soon(move |_| effect()));
+        let called = l
+            .weak_handle()
+            .with(|handle| handle.call_soon(move |_| effect()));
         assert!(called.is_some());
     }),
     call("Handle::current", Later, |_, w| {
-        let (effect, handle) = (w.effect(), Handle::current().unwrap());
-        handle.with(|local| local.call_soon(move |_| effect()));
+        let (effect, handle) = (w.effect(), WeakHandle::current().unwrap());
+        handle.with(|handle| handle.call_soon(move |_| effect()));
     }),
     // Stopping, reporting, asking.
     call("stop", Stop, |l, _| l.stop()),
@@ -448,7 +450,7 @@ pub(super) const CALLS: &[Call] = &[
     call("on_unhandled", Later, |l, w| {
         let effect = w.effect();
         l.on_unhandled(move |_| effect());
-        l.call_soon(|local| local.report(&trouble()));
+        l.call_soon(|handle| handle.report(&trouble()));
     }),
     call("report", Never, |l, _| l.report(&trouble())),
     call("set_panic_policy", Never, |l, _| {
@@ -467,8 +469,11 @@ pub(super) const CALLS: &[Call] = &[
             l.fresh_now(),
             l.now(),
         );
-        let _all = (l.interest(w.rig().busy), w.due.get().map(|due| due.when()));
-        assert!(l.now() == l.handle().with(Local::now).unwrap() || l.is_closed());
+        let _all = (
+            l.interest_of(w.rig().busy),
+            w.due.get().map(|due| due.when()),
+        );
+        assert!(l.now() == l.weak_handle().with(LoopHandle::now).unwrap() || l.is_closed());
     }),
     // R038.
     call("turning a loop", Never, |l, w| {
@@ -481,7 +486,7 @@ pub(super) const CALLS: &[Call] = &[
         other.call_soon(move |_| assert_eq!(counted.add(), 1));
         other.event_loop().turn_now().unwrap();
         assert_eq!(count.get(), 1, "it does not sleep, and so it may");
-        assert!(l.is_closed() || l.handle().with(|_| ()).is_some());
+        assert!(l.is_closed() || l.weak_handle().with(|_| ()).is_some());
         w.others.borrow_mut().push((other, count));
     }),
     call("running a loop", Never, |l, w| {

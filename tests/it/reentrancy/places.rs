@@ -152,12 +152,12 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
     }),
     ("a closure", |l, w| {
         let world = Rc::clone(w);
-        l.call_soon(move |local| world.act(local));
+        l.call_soon(move |handle| world.act(handle));
         nothing()
     }),
     ("a timer", |l, w| {
         let world = Rc::clone(w);
-        l.call_later(Duration::ZERO, move |local| world.act(local));
+        l.call_later(Duration::ZERO, move |handle| world.act(handle));
         nothing()
     }),
     ("a task", |l, w| {
@@ -171,7 +171,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
     ("a closure from another thread", |l, _| {
         let remote = l.remote();
         let send = move || {
-            let sent = remote.call_soon(|local| world().unwrap().act(local));
+            let sent = remote.call_soon(|handle| world().unwrap().act(handle));
             sent.unwrap();
         };
         std::thread::spawn(send).join().unwrap();
@@ -194,7 +194,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
     ("the hook for unhandled errors", |l, w| {
         let world = Rc::clone(w);
         l.on_unhandled(move |_| world.act_here());
-        l.call_soon(|local| local.report(&trouble()));
+        l.call_soon(|handle| handle.report(&trouble()));
         nothing()
     }),
     ("the destructor of a hook that is replaced", |l, w| {
@@ -202,16 +202,16 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
         l.on_unhandled(move |_| {
             let _mine = &last;
         });
-        l.call_soon(|local| local.on_unhandled(|_| ()));
+        l.call_soon(|handle| handle.on_unhandled(|_| ()));
         nothing()
     }),
     ("the destructor of a hook that replaces itself", |l, w| {
-        let (last, handle) = (Last(Rc::clone(w)), l.handle());
+        let (last, handle) = (Last(Rc::clone(w)), l.weak_handle());
         l.on_unhandled(move |_| {
             let _mine = &last;
-            handle.with(|local| local.on_unhandled(|_| ()));
+            handle.with(|handle| handle.on_unhandled(|_| ()));
         });
-        l.call_soon(|local| local.report(&trouble()));
+        l.call_soon(|handle| handle.report(&trouble()));
         nothing()
     }),
     ("the destructor of callbacks that are removed", |l, w| {
@@ -221,7 +221,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
         });
         register(l, w, w.stream(), Interest::NONE, callbacks);
         let key = w.own.get().unwrap();
-        l.call_soon(move |local| local.remove(key).unwrap());
+        l.call_soon(move |handle| handle.remove(key).unwrap());
         nothing()
     }),
     (
@@ -313,7 +313,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
     ("a waker that a freed descriptor wakes", |l, w| {
         l.wake_when_freed(Hostile::waker(true));
         let key = l.register(w.stream(), Interest::NONE, Closures::new());
-        l.call_soon(move |local| local.remove(key.unwrap()).unwrap());
+        l.call_soon(move |handle| handle.remove(key.unwrap()).unwrap());
         nothing()
     }),
     ("the destructor of a waker whose waiter leaves", |l, w| {
@@ -349,7 +349,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
     }),
     ("the destructor of a waker that is forgotten", |l, _| {
         // In one go, or a witness frees its descriptor before.
-        l.call_soon(|local| local.forget_freed(local.wake_when_freed(Hostile::waker(false))));
+        l.call_soon(|handle| handle.forget_freed(handle.wake_when_freed(Hostile::waker(false))));
         nothing()
     }),
 ];
