@@ -105,7 +105,7 @@ impl Runner {
                     Err(payload) => handle.note_main_panic(payload),
                 }
                 ended.set(true);
-                handle.look_next();
+                handle.poll_next();
             },
             &mut |event_loop| {
                 // A stop that came before the run still leaves it one turn.

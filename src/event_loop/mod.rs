@@ -221,7 +221,7 @@ impl EventLoop {
         let whole = WholeTurn(handle);
         let events = match busy {
             false => handle.wait(limit)?, // N7: events = wait(timeout)
-            true => handle.go_on(),       // L9: a look costs more than such a turn does
+            true => handle.begin_round(), // L9: a look costs more than such a turn does
         };
         handle.read_inbox(); // what other threads sent
         handle.dispatch_events(events); // N7: for each (fd, event): …
@@ -287,7 +287,7 @@ impl EventLoop {
         ended: &mut dyn FnMut(&Self) -> bool,
     ) -> Result<(), Error> {
         let handle = &*self.handle;
-        handle.look_next();
+        handle.poll_next();
         let mut turning = None;
         while !handle.reports.has_panic() && !ended(self) {
             handle.ensure_usable()?;

@@ -16,12 +16,12 @@ impl LoopHandle {
     #[inline]
     pub(super) fn read_inbox(&self) {
         if self.notified.take() {
-            self.read_letters();
+            self.receive_messages();
         }
     }
 
     #[cold]
-    fn read_letters(&self) {
+    fn receive_messages(&self) {
         self.receive(|letter| match letter {
             Letter::Call(run, site) => self.ready.push_sent(Call::new(site, run)),
             Letter::Job(job) => self.ready.queue_woken_job(job),
@@ -34,14 +34,14 @@ impl LoopHandle {
     #[inline]
     pub(super) fn receive_earlier(&self) {
         if self.decide(self.inbox.has_letters()) {
-            self.queue_letters();
+            self.queue_messages();
         }
     }
 
     /// What was sent is for the next turn, as all that is added (L5): a stop too, or it would come
     /// before what was sent ahead of it.
     #[cold]
-    fn queue_letters(&self) {
+    fn queue_messages(&self) {
         let push = |call| {
             self.ready.push_call(call);
         };

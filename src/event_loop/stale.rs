@@ -17,7 +17,7 @@ const TURNS: u32 = 64;
 
 impl LoopHandle {
     /// A batch has been dispatched: `stale` of its `events` were for registrations that have gone.
-    pub(super) fn watch_for_ghosts(&self, events: u64, stale: u64) {
+    pub(super) fn detect_stale_spin(&self, events: u64, stale: u64) {
         let ghosts = match stale == events {
             true => self.stale_turns.get().saturating_add(1),
             false => 0,
@@ -25,12 +25,12 @@ impl LoopHandle {
         self.stale_turns.set(ghosts);
         // And again after twice as many, where it did not help.
         if ghosts >= TURNS && ghosts.is_power_of_two() {
-            self.end_ghosts();
+            self.remove_stale();
         }
     }
 
     #[cold]
-    fn end_ghosts(&self) {
+    fn remove_stale(&self) {
         if self.stale_turns.get() == TURNS {
             self.report(&Unhandled::Ghost);
         }

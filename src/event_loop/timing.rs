@@ -73,7 +73,7 @@ impl Times {
 
     /// A turn behind another, while no timer is armed: only the time is a new one.
     #[inline]
-    pub(super) fn go_on(&self) {
+    pub(super) fn begin_round(&self) {
         self.turn_ns.set(None);
     }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// L9: so many closures and polls may run between two looks at the kernel, or one turn's if those
 /// are more. A look costs as much as several of them.
-const LOOK_AFTER: usize = 61;
+const EVENT_INTERVAL: usize = 61;
 
 impl LoopHandle {
     /// Step 2. Sleeps until something can be done.
@@ -32,9 +32,9 @@ impl LoopHandle {
         let mut events = self.events.take();
         let waited = self.poller.borrow_mut().wait(&mut events, timeout);
         // Before the error gets out: the ring has been heard, and will not be repeated.
-        self.hear();
+        self.consume_notification();
         if let Err(error) = waited {
-            self.keep(events);
+            self.recycle(events);
             return Err(error.into());
         }
         self.begin_turn();
@@ -46,26 +46,26 @@ impl LoopHandle {
     }
 
     #[inline]
-    fn hear(&self) {
+    fn consume_notification(&self) {
         let rung = self.decide(self.inbox.wake_up());
         self.notified.set(rung || self.notified.get());
     }
 
     #[inline]
-    fn is_called(&self) -> bool {
-        self.hear();
+    fn is_notified(&self) -> bool {
+        self.consume_notification();
         self.notified.get()
     }
 
     /// Keeps a buffer for the next turn.
     #[inline]
-    fn keep(&self, mut events: Vec<Event>) {
+    fn recycle(&self, mut events: Vec<Event>) {
         events.clear();
         self.events.set(events);
     }
 
     /// Whether the next turn may do without a look at the kernel: something is ready, and will have
-    /// been run before [`LOOK_AFTER`] are through without one (L9).
+    /// been run before [`EVENT_INTERVAL`] are through without one (L9).
     #[inline]
     pub(super) fn is_busy(&self) -> bool {
         self.busy().is_some()
@@ -75,21 +75,22 @@ impl LoopHandle {
     #[inline]
     fn busy(&self) -> Option<usize> {
         let ready = self.ready.len();
-        let busy =
-            self.in_run.get() && ready != 0 && self.calls_since_poll.get() + ready <= LOOK_AFTER;
+        let busy = self.in_run.get()
+            && ready != 0
+            && self.calls_since_poll.get() + ready <= EVENT_INTERVAL;
         busy.then_some(ready)
     }
 
     /// The next turn looks at the kernel, and whoever turns us is asked before it, however busy.
-    pub(crate) fn look_next(&self) {
-        self.calls_since_poll.set(LOOK_AFTER);
+    pub(crate) fn poll_next(&self) {
+        self.calls_since_poll.set(EVENT_INTERVAL);
     }
 
     /// In the place of step 2, in a turn that neither waits nor looks at the kernel. Timers are due
     /// in it as in any other.
     #[inline]
-    pub(super) fn go_on(&self) -> Vec<Event> {
-        self.hear();
+    pub(super) fn begin_round(&self) -> Vec<Event> {
+        self.consume_notification();
         self.begin_turn();
         self.events.take()
     }
@@ -165,7 +166,7 @@ impl LoopHandle {
     #[inline]
     pub(super) fn dispatch_events(&self, events: Vec<Event>) {
         match events.is_empty() {
-            true => self.keep(events),
+            true => self.recycle(events),
             false => self.dispatch_batch(events),
         }
     }
@@ -180,8 +181,8 @@ impl LoopHandle {
             }
         }
         let stale = self.stats.stale.get() - stale;
-        self.watch_for_ghosts(events.len() as u64, stale);
-        self.keep(events);
+        self.detect_stale_spin(events.len() as u64, stale);
+        self.recycle(events);
     }
 
     /// Step 6. What was ready when this step began, in order; what it adds is for a later
@@ -189,39 +190,39 @@ impl LoopHandle {
     #[inline]
     pub(super) fn run_ready(&self, main: &mut dyn FnMut()) {
         if self.ready.end_finding() {
-            self.run_fenced(main);
+            self.run_queued(main);
         }
     }
 
-    fn run_fenced(&self, main: &mut dyn FnMut()) {
-        let mut running = Running::default();
-        self.count_unlooked(self.ready.len());
+    fn run_queued(&self, main: &mut dyn FnMut()) {
+        let mut running = Current::default();
+        self.count_calls(self.ready.len());
         // One net for all of them, as for events.
-        while let Err(payload) = catch(|| self.run_turns(main, &mut running)) {
-            self.blame(&running, payload);
+        while let Err(payload) = catch(|| self.run_rounds(main, &mut running)) {
+            self.report_call_panic(&running, payload);
         }
         self.ready.end();
         blocks::end_turn(); // R126
     }
 
-    fn run_turns(&self, main: &mut dyn FnMut(), running: &mut Running) {
+    fn run_rounds(&self, main: &mut dyn FnMut(), running: &mut Current) {
         loop {
-            self.run_up_to_fence(main, running);
+            self.run_batch(main, running);
             let Some(ready) = self.busy().filter(|_| self.is_undisturbed()) else {
                 return;
             };
             // The next turn, from where this one stands: nothing could happen in its first steps. The
             // long way round takes 230 instructions, as much as two tasks that hand over.
-            self.times.go_on();
+            self.times.begin_round();
             self.ready.go_on();
             self.count_turn();
-            self.count_unlooked(ready);
+            self.count_calls(ready);
         }
     }
 
     /// L9: what is ready is run without a look at the kernel.
     #[inline]
-    fn count_unlooked(&self, ready: usize) {
+    fn count_calls(&self, ready: usize) {
         self.calls_since_poll
             .set(self.calls_since_poll.get() + ready);
     }
@@ -234,10 +235,10 @@ impl LoopHandle {
             && !self.is_debug()
             && !self.inbox.forked()
             && self.times.timers.borrow().is_empty()
-            && !self.is_called()
+            && !self.is_notified()
     }
 
-    fn run_up_to_fence(&self, main: &mut dyn FnMut(), running: &mut Running) {
+    fn run_batch(&self, main: &mut dyn FnMut(), running: &mut Current) {
         loop {
             // Before the next one is taken out, or a clock that panics would lose it.
             running.begun = self.begin_call();
@@ -278,7 +279,7 @@ impl LoopHandle {
 
     /// Somebody has panicked.
     #[cold]
-    fn blame(&self, running: &Running, payload: Payload) {
+    fn report_call_panic(&self, running: &Current, payload: Payload) {
         let origin = match (self.ready.running(), running.site) {
             (NEXT_CALL, Some(site)) => Origin::Closure { site },
             (MAIN_JOB, _) => self.main_origin(),
@@ -295,7 +296,7 @@ impl LoopHandle {
 
 /// The closure or task that runs in step 6, for the code that catches its panic.
 #[derive(Default)]
-struct Running {
+struct Current {
     site: Option<&'static Location<'static>>,
     begun: Option<u64>,
 }
