@@ -136,12 +136,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut runner = Runner::new()?;
     runner.run(serve(addr, limit))??;
     let left = runner.close();
-    for job in &left.jobs {
+    for job in &left.tasks {
         println!("dropped: {job}");
     }
     println!(
         "left: tasks {}, registrations {}, timers {}, closures {}",
-        left.jobs.len(),
+        left.tasks.len(),
         left.registrations,
         left.timers,
         left.closures

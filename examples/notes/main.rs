@@ -62,7 +62,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     page.line(
         "",
         "nothing is left on the loop",
-        left.jobs.len(),
+        left.tasks.len(),
         left == Default::default(),
     );
     println!("\n{} lines of the notes, {} differ", page.lines, page.wrong);

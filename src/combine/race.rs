@@ -96,7 +96,8 @@ where
     R: Race<M>,
 {
     futures.race_from(|n| {
-        let drawn = WeakHandle::current().and_then(|weak| weak.with(|handle| handle.draw(n)));
+        let drawn =
+            WeakHandle::current().and_then(|weak| weak.with(|handle| handle.random_below(n)));
         drawn.unwrap_or(0)
     })
 }

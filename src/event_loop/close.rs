@@ -24,7 +24,7 @@ use std::rc::Rc;
 #[non_exhaustive]
 pub struct CloseReport {
     /// The jobs (tasks) that were not done, by name. They were cancelled.
-    pub jobs: Vec<String>,
+    pub tasks: Vec<String>,
     /// Descriptors that were registered, by callbacks or by the sockets of coroutines.
     pub registrations: usize,
     /// Timers that were armed, by `call_later` or by what waits for a time.
@@ -49,7 +49,7 @@ impl LoopHandle {
         let sent = letters.iter().filter(|l| matches!(l, Letter::Call(..)));
         // Before the first destructor: a future takes its own timers and sources with it.
         let mut report = CloseReport {
-            jobs: Vec::new(),
+            tasks: Vec::new(),
             registrations: self.registry.len(),
             timers: self.times.len(),
             closures: sent.count() + self.ready.calls(),
@@ -57,8 +57,8 @@ impl LoopHandle {
         for letter in letters {
             self.drop_guarded(letter);
         }
-        if let Some(jobs) = self.jobs.get() {
-            report.jobs = jobs.close(self);
+        if let Some(scheduler) = self.scheduler.get() {
+            report.tasks = scheduler.close(self);
         }
         while let Some(slot) = self.registry.first() {
             if let Some(registration) = self.strike(slot) {

@@ -13,7 +13,7 @@
 use super::current;
 use super::local::LoopHandle;
 use super::origin::Origin;
-use super::ready::{MAIN_JOB, NEXT_CALL};
+use super::ready::{MAIN_TASK, NEXT_CALL};
 use super::unhandled::Unhandled;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -166,11 +166,14 @@ impl Table {
 impl LoopHandle {
     /// The task that is being polled, or the main future.
     fn polled_origin(&self) -> Option<Origin> {
-        match self.ready.running() {
+        match self.ready.current() {
             _ if !current::is_turning() => None,
             NEXT_CALL => None,
-            MAIN_JOB => Some(self.main_origin()),
-            job => self.jobs.get().map(|jobs| jobs.origin(job)),
+            MAIN_TASK => Some(self.main_origin()),
+            task_id => self
+                .scheduler
+                .get()
+                .map(|scheduler| scheduler.origin(task_id)),
         }
     }
 

@@ -51,7 +51,7 @@ pub(super) enum Letter {
         &'static Location<'static>,
     ),
     /// A job was woken.
-    Job(u64),
+    Wake(u64),
     /// Leave `run` after this turn.
     Stop,
 }
@@ -264,9 +264,9 @@ impl Inbox {
 
     /// Wakes a job of this loop from another thread (or from outside a turn).
     #[cold]
-    pub(crate) fn wake_job(&self, job: u64) {
+    pub(crate) fn wake_task(&self, task_id: u64) {
         // W3: to a closed inbox this is nothing.
-        self.push(Letter::Job(job));
+        self.push(Letter::Wake(task_id));
     }
 }
 

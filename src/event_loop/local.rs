@@ -14,9 +14,9 @@ use super::expiry::Expiry;
 use super::handle::WeakHandle;
 use super::host::Host;
 use super::inbox::{Inbox, Letter};
-use super::jobs::Jobs;
+use super::jobs::Scheduler;
 use super::panics::PanicPolicy;
-use super::ready::Ready;
+use super::ready::ReadyQueue;
 use super::registry::Registry;
 use super::remote::RemoteHandle;
 use super::timing::Times;
@@ -72,9 +72,9 @@ pub struct LoopHandle {
     pub(super) kernel: Option<Rc<dyn AnyKernel>>,
     pub(super) registry: Registry,
     pub(super) times: Times,
-    pub(super) ready: Ready,
+    pub(super) ready: ReadyQueue,
     pub(super) inbox: Arc<Inbox>,
-    pub(super) jobs: OnceCell<Rc<dyn Jobs>>,
+    pub(super) scheduler: OnceCell<Rc<dyn Scheduler>>,
     pub(super) reports: Reports,
     pub(super) debug: Debug,
     /// Who waits for one of our descriptors to be closed, having found no free one.
@@ -112,9 +112,9 @@ impl LoopHandle {
             poller: RefCell::new(poller),
             registry: Registry::default(),
             times: Times::new(clock),
-            ready: Ready::default(),
+            ready: ReadyQueue::default(),
             inbox,
-            jobs: OnceCell::new(),
+            scheduler: OnceCell::new(),
             reports: Reports::default(),
             debug: Debug::default(),
             fd_waiters: RefCell::default(),

@@ -72,11 +72,11 @@ pub use handle::WeakHandle;
 pub(crate) use inbox::Inbox;
 #[cfg(all(loom, test))]
 pub(crate) use inbox::models::Home;
-pub use jobs::Jobs;
+pub use jobs::Scheduler;
 pub use local::{LoopHandle, Stats};
 pub use origin::Origin;
 pub use panics::{PanicPolicy, Payload};
-pub use ready::MAIN_JOB;
+pub use ready::MAIN_TASK;
 pub use registry::Key;
 pub use remote::RemoteHandle;
 pub use timer_handles::{CallHandle, TimerHandle, WakeState, WakeTimer};
@@ -180,7 +180,7 @@ impl EventLoop {
         self.turn(Some(Duration::ZERO))
     }
 
-    /// One turn in which `main` runs where the job [`MAIN_JOB`] stands in the queue: how a
+    /// One turn in which `main` runs where the job [`MAIN_TASK`] stands in the queue: how a
     /// caller drives a future of its own, borrowed from its own stack, in line with the
     /// loop's jobs.
     ///
@@ -316,8 +316,11 @@ impl EventLoop {
         if !handle.is_quiet() {
             return false;
         }
-        let jobs = handle.jobs.get().map_or(0, |jobs| jobs.alive());
-        jobs == 0 && handle.decide(handle.is_cut_off())
+        let scheduler = handle
+            .scheduler
+            .get()
+            .map_or(0, |scheduler| scheduler.task_count());
+        scheduler == 0 && handle.decide(handle.is_cut_off())
     }
 
     /// When the loop must be turned at the latest; `None` if only an event, or another

@@ -11,7 +11,7 @@
 //! These are the *callbacks* of "I/O, timers and callbacks" (N1); asyncio's `call_soon`.
 
 mod abandoned;
-mod by_chance;
+mod shuffle;
 
 pub(super) use abandoned::WholeTurn;
 
@@ -46,7 +46,7 @@ impl Call {
 }
 
 /// The job number that stands for the future that the loop's caller waits for.
-pub const MAIN_JOB: u64 = u64::MAX;
+pub const MAIN_TASK: u64 = u64::MAX;
 
 /// What stands in the order for the next closures, which lie in a queue of their own: so an entry is
 /// one word, of which a turn of a thousand tasks has a thousand. No job has this number.
@@ -86,14 +86,14 @@ impl Calls {
 }
 
 #[derive(Default)]
-pub(super) struct Ready {
-    order: RefCell<VecDeque<u64>>,
+pub(super) struct ReadyQueue {
+    entries: RefCell<VecDeque<u64>>,
     /// Added while events and timers are looked at, and so for the next turn. Empty otherwise.
-    later: RefCell<VecDeque<u64>>,
+    next_turn: RefCell<VecDeque<u64>>,
     /// How many entries from the front of the order are for this turn.
-    fence: Cell<usize>,
+    batch_len: Cell<usize>,
     /// What was popped last: who runs, or has panicked.
-    running: Cell<u64>,
+    current: Cell<u64>,
     /// How many closures are next in this turn, before the next entry.
     run: Cell<usize>,
     /// How many closures were added behind all others, and have no entry yet.
@@ -103,15 +103,15 @@ pub(super) struct Ready {
     runs: RefCell<VecDeque<u64>>,
     calls: RefCell<Calls>,
     /// Whether a wake means "in this turn": while events and timers are looked at.
-    finding: Cell<bool>,
+    collecting: Cell<bool>,
     /// Where the order of the jobs is left to chance: in tests.
-    chance: RefCell<Option<Chance>>,
-    by_chance: Cell<bool>,
+    shuffle_rng: RefCell<Option<Chance>>,
+    is_shuffled: Cell<bool>,
     /// By which a choice is made that has to be fair; made when first asked.
-    lots: RefCell<Option<Chance>>,
+    fair_rng: RefCell<Option<Chance>>,
 }
 
-impl Ready {
+impl ReadyQueue {
     /// L5: a closure always waits for a later turn than the one in which it was added.
     #[inline]
     pub(super) fn push_call(&self, call: Call) -> CallKey {
@@ -135,35 +135,35 @@ impl Ready {
 
     /// L5: a new job, too.
     #[inline]
-    pub(super) fn queue_new_job(&self, job: u64) {
-        let list = if self.finding.get() {
-            &self.later
+    pub(super) fn push_new(&self, task_id: u64) {
+        let list = if self.collecting.get() {
+            &self.next_turn
         } else {
-            &self.order
+            &self.entries
         };
         let mut list = list.borrow_mut();
         self.end_run(&mut list);
-        list.push_back(job);
+        list.push_back(task_id);
     }
 
     /// A closure from another thread: it was found by this turn, so it runs in it. Before anything
     /// has been added for the next one, so that the closures stand in one order.
-    pub(super) fn push_sent(&self, call: Call) {
-        debug_assert!(self.later.borrow().is_empty() && self.tail.get() == 0);
-        self.add_run(&mut self.order.borrow_mut(), 1);
+    pub(super) fn push_remote(&self, call: Call) {
+        debug_assert!(self.next_turn.borrow().is_empty() && self.tail.get() == 0);
+        self.add_run(&mut self.entries.borrow_mut(), 1);
         self.calls.borrow_mut().push(call);
     }
 
     /// A job woken by an event or a timer runs in this turn, in front of the fence; one woken by
     /// another job in the next, behind it.
     #[inline]
-    pub(super) fn queue_woken_job(&self, job: u64) {
-        let mut order = self.order.borrow_mut();
+    pub(super) fn push_woken(&self, task_id: u64) {
+        let mut order = self.entries.borrow_mut();
         // While events are looked at, closures without an entry are for the next turn.
-        if !self.finding.get() {
+        if !self.collecting.get() {
             self.end_run(&mut order);
         }
-        order.push_back(job);
+        order.push_back(task_id);
     }
 
     /// The closure of a call, if it has neither run nor been cancelled.
@@ -174,43 +174,43 @@ impl Ready {
     /// Begins a turn: what was added since the last one is for this one.
     #[inline]
     pub(super) fn begin(&self) {
-        self.end_run(&mut self.order.borrow_mut());
-        self.finding.set(true);
+        self.end_run(&mut self.entries.borrow_mut());
+        self.collecting.set(true);
     }
 
     /// Ends the finding: from here on every wake is for the next turn. Whether this one has anything
     /// to run.
     #[inline]
-    pub(super) fn end_finding(&self) -> bool {
-        self.finding.set(false);
-        if self.by_chance.get() {
+    pub(super) fn end_collecting(&self) -> bool {
+        self.collecting.set(false);
+        if self.is_shuffled.get() {
             self.shuffle();
         }
-        let mut order = self.order.borrow_mut();
-        self.fence.set(order.len());
-        let mut later = self.later.borrow_mut();
+        let mut order = self.entries.borrow_mut();
+        self.batch_len.set(order.len());
+        let mut later = self.next_turn.borrow_mut();
         if !later.is_empty() {
             order.append(&mut later);
         }
-        self.fence.get() != 0
+        self.batch_len.get() != 0
     }
 
     /// Begins a turn, behind another, in which nothing can be found: all that is ready is for it.
     #[inline]
-    pub(super) fn go_on(&self) {
-        let mut order = self.order.borrow_mut();
+    pub(super) fn begin_round(&self) {
+        let mut order = self.entries.borrow_mut();
         if order.is_empty() {
             // Nothing but closures, which need no entry then: 80 instructions less for a chain of them.
             self.run.set(self.tail.take());
-            self.running.set(NEXT_CALL);
+            self.current.set(NEXT_CALL);
             return;
         }
         self.end_run(&mut order);
         drop(order);
-        if self.by_chance.get() {
+        if self.is_shuffled.get() {
             self.shuffle();
         }
-        self.fence.set(self.order.borrow().len());
+        self.batch_len.set(self.entries.borrow().len());
     }
 
     /// What the turn does when it has run everything.
@@ -218,8 +218,8 @@ impl Ready {
     pub(super) fn end(&self) {
         // R126: once a turn, so that a burst's memory goes within a few, and one that comes every turn is
         // not paid for again.
-        burst::shrink(&mut *self.order.borrow_mut());
-        burst::shrink(&mut *self.later.borrow_mut());
+        burst::shrink(&mut *self.entries.borrow_mut());
+        burst::shrink(&mut *self.next_turn.borrow_mut());
         burst::shrink(&mut *self.runs.borrow_mut());
         burst::shrink(&mut self.calls.borrow_mut().queue);
     }
@@ -231,38 +231,38 @@ impl Ready {
             self.run.set(left);
             return Some(NEXT_CALL);
         }
-        let left = self.fence.get().checked_sub(1)?;
-        self.fence.set(left);
-        let next = self.order.borrow_mut().pop_front()?;
+        let left = self.batch_len.get().checked_sub(1)?;
+        self.batch_len.set(left);
+        let next = self.entries.borrow_mut().pop_front()?;
         if next == NEXT_CALL {
             let closures = self.runs.borrow_mut().pop_front()?;
             self.run.set(closures as usize - 1);
         }
-        self.running.set(next);
+        self.current.set(next);
         Some(next)
     }
 
     /// The same, if it is a job of the scheduler's.
     #[inline]
-    pub(super) fn pop_job(&self) -> Option<u64> {
+    pub(super) fn pop_task(&self) -> Option<u64> {
         if self.run.get() != 0 {
             return None;
         }
-        let left = self.fence.get().checked_sub(1)?;
-        let mut order = self.order.borrow_mut();
+        let left = self.batch_len.get().checked_sub(1)?;
+        let mut order = self.entries.borrow_mut();
         let &next = order.front()?;
         if next >= NEXT_CALL {
             return None;
         }
         order.pop_front();
-        self.fence.set(left);
-        self.running.set(next);
+        self.batch_len.set(left);
+        self.current.set(next);
         Some(next)
     }
 
     #[inline]
-    pub(super) fn running(&self) -> u64 {
-        self.running.get()
+    pub(super) fn current(&self) -> u64 {
+        self.current.get()
     }
 
     /// The next closure; `None` if it was cancelled.
@@ -272,29 +272,29 @@ impl Ready {
     }
 
     /// The key of the closure that was popped last.
-    pub(super) fn running_call(&self) -> CallKey {
+    pub(super) fn current_call(&self) -> CallKey {
         self.calls.borrow().left.wrapping_sub(1)
     }
 
     /// How many are ready; between two turns, or while one runs what is ready.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.order.borrow().len() + self.calls.borrow().queue.len() - self.runs.borrow().len()
+        self.entries.borrow().len() + self.calls.borrow().queue.len() - self.runs.borrow().len()
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         let without_entry = self.run.get() + self.tail.get();
-        without_entry == 0 && self.order.borrow().is_empty() && self.later.borrow().is_empty()
+        without_entry == 0 && self.entries.borrow().is_empty() && self.next_turn.borrow().is_empty()
     }
 
     /// Whether one of them is to run: a closure that was not cancelled, or a job of which `is_alive`
     /// says that it has not ended. What is cancelled keeps its place until its turn comes.
     pub(super) fn has_work(&self, is_alive: impl Fn(u64) -> bool) -> bool {
-        let is_work = |&job: &u64| job != NEXT_CALL && is_alive(job);
+        let is_work = |&task_id: &u64| task_id != NEXT_CALL && is_alive(task_id);
         let has_job = |list: &RefCell<VecDeque<u64>>| list.borrow().iter().any(is_work);
         let has_call = self.calls.borrow().queue.iter().any(Option::is_some);
-        has_call || has_job(&self.order) || has_job(&self.later)
+        has_call || has_job(&self.entries) || has_job(&self.next_turn)
     }
 
     /// How many closures wait for their turn.

@@ -23,8 +23,8 @@ impl LoopHandle {
     #[cold]
     fn receive_messages(&self) {
         self.receive(|letter| match letter {
-            Letter::Call(run, site) => self.ready.push_sent(Call::new(site, run)),
-            Letter::Job(job) => self.ready.queue_woken_job(job),
+            Letter::Call(run, site) => self.ready.push_remote(Call::new(site, run)),
+            Letter::Wake(task_id) => self.ready.push_woken(task_id),
             Letter::Stop => self.stop(),
         });
     }
@@ -47,7 +47,7 @@ impl LoopHandle {
         };
         self.receive(|letter| match letter {
             Letter::Call(run, site) => push(Call::new(site, run)),
-            Letter::Job(job) => self.ready.queue_woken_job(job),
+            Letter::Wake(task_id) => self.ready.push_woken(task_id),
             Letter::Stop => push(Call::new(Location::caller(), Self::stop)),
         });
     }

@@ -73,7 +73,7 @@ impl Letter {
     fn tag(&self) -> u64 {
         match self {
             Self::Stop => 1,
-            Self::Job(job) => job.wrapping_shl(2) | 2,
+            Self::Wake(task_id) => task_id.wrapping_shl(2) | 2,
             Self::Call(_, site) => {
                 let place = [site.line().to_le_bytes(), site.column().to_le_bytes()];
                 let place = place.into_iter().flatten();

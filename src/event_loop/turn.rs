@@ -10,7 +10,7 @@ use super::error::Error;
 use super::local::LoopHandle;
 use super::origin::Origin;
 use super::panics::{Payload, catch};
-use super::ready::{MAIN_JOB, NEXT_CALL};
+use super::ready::{MAIN_TASK, NEXT_CALL};
 use crate::poll::Event;
 use readily_sys::blocks;
 use std::panic::Location;
@@ -139,8 +139,10 @@ impl LoopHandle {
 
     /// Whether a closure or a job is ready that has neither been cancelled nor ended.
     pub(super) fn has_ready_work(&self) -> bool {
-        let jobs = self.jobs.get();
-        let is_alive = |job| job == MAIN_JOB || jobs.is_none_or(|jobs| jobs.is_alive(job));
+        let scheduler = self.scheduler.get();
+        let is_alive = |task_id| {
+            task_id == MAIN_TASK || scheduler.is_none_or(|scheduler| scheduler.is_alive(task_id))
+        };
         !self.ready.is_empty() && self.ready.has_work(is_alive)
     }
 
@@ -189,7 +191,7 @@ impl LoopHandle {
     /// turn (L5).
     #[inline]
     pub(super) fn run_ready(&self, main: &mut dyn FnMut()) {
-        if self.ready.end_finding() {
+        if self.ready.end_collecting() {
             self.run_queued(main);
         }
     }
@@ -214,7 +216,7 @@ impl LoopHandle {
             // The next turn, from where this one stands: nothing could happen in its first steps. The
             // long way round takes 230 instructions, as much as two tasks that hand over.
             self.times.begin_round();
-            self.ready.go_on();
+            self.ready.begin_round();
             self.count_turn();
             self.count_calls(ready);
         }
@@ -249,7 +251,7 @@ impl LoopHandle {
                         continue; // it was cancelled
                     };
                     if self.kernel.is_some() {
-                        self.note("call", self.ready.running_call());
+                        self.note("call", self.ready.current_call());
                     }
                     let site = call.site;
                     running.site = Some(site);
@@ -257,20 +259,20 @@ impl LoopHandle {
                     self.check_current(|| Origin::Closure { site });
                     self.end_call(running.begun, || Origin::Closure { site });
                 }
-                MAIN_JOB => {
+                MAIN_TASK => {
                     self.note("main", 0);
                     main();
                     self.check_current(|| self.main_origin());
                     self.end_call(running.begun, || self.main_origin());
                 }
-                job => {
-                    let Some(jobs) = self.jobs.get() else {
+                task_id => {
+                    let Some(scheduler) = self.scheduler.get() else {
                         continue;
                     };
-                    self.note("job", job);
+                    self.note("job", task_id);
                     // Afterwards it may be gone.
-                    let origin = running.begun.map(|_| jobs.origin(job));
-                    jobs.run(self, job);
+                    let origin = running.begun.map(|_| scheduler.origin(task_id));
+                    scheduler.run(self, task_id);
                     self.end_call(running.begun, || origin.unwrap_or(Origin::Other));
                 }
             }
@@ -280,12 +282,12 @@ impl LoopHandle {
     /// Somebody has panicked.
     #[cold]
     fn report_call_panic(&self, running: &Current, payload: Payload) {
-        let origin = match (self.ready.running(), running.site) {
+        let origin = match (self.ready.current(), running.site) {
             (NEXT_CALL, Some(site)) => Origin::Closure { site },
-            (MAIN_JOB, _) => self.main_origin(),
-            (job, _) => {
-                let jobs = self.jobs.get();
-                jobs.map_or(Origin::Other, |jobs| jobs.origin(job))
+            (MAIN_TASK, _) => self.main_origin(),
+            (task_id, _) => {
+                let scheduler = self.scheduler.get();
+                scheduler.map_or(Origin::Other, |scheduler| scheduler.origin(task_id))
             }
         };
         self.check_current(|| origin.clone());

@@ -599,7 +599,7 @@ mod tests {
     ) -> Joined<F::Output> {
         Nascent::<F>::new(future).born(Birth {
             home: handle.inbox(),
-            job: 7,
+            id: 7,
             number: 1,
             site: Location::caller(),
         })

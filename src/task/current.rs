@@ -99,9 +99,9 @@ impl TaskRef {
     }
 
     fn end(&self, reason: Option<Reason>) -> bool {
-        let job = self.cell.job();
+        let task_id = self.cell.id();
         self.handle
-            .with(|handle| handle::cancel(handle, job, reason))
+            .with(|handle| handle::cancel(handle, task_id, reason))
             .unwrap_or(false)
     }
 
@@ -142,8 +142,8 @@ impl TaskRef {
     }
 
     /// The number under which its loop runs it.
-    pub(super) fn job(&self) -> u64 {
-        self.cell.job()
+    pub(super) fn id(&self) -> u64 {
+        self.cell.id()
     }
 
     /// The how-manieth task of its loop this is.

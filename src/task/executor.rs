@@ -25,7 +25,7 @@ use super::task_local::Hidden;
 use crate::base::numbers::sort_pairs;
 use crate::base::slab::{Slab, SlabKey};
 use crate::event_loop::current;
-use crate::event_loop::{Jobs, LoopHandle, MAIN_JOB, Origin, Payload};
+use crate::event_loop::{LoopHandle, MAIN_TASK, Origin, Payload, Scheduler};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
@@ -56,8 +56,9 @@ impl Executor {
     /// The executor of a loop, made when first asked for.
     #[inline]
     pub(super) fn of(handle: &LoopHandle) -> &Self {
-        let jobs = handle.jobs(|| Rc::new(Self::new()));
-        jobs.as_any()
+        let scheduler = handle.scheduler(|| Rc::new(Self::new()));
+        scheduler
+            .as_any()
             .downcast_ref()
             .expect("no other scheduler was installed on this loop")
     }
@@ -77,17 +78,17 @@ impl Executor {
             // R081: spawned by a destructor while the loop closes. It ends as all did.
             self.cancel(handle, key, None);
         } else {
-            handle.queue_new_job(key.to_bits());
+            handle.schedule_new(key.to_bits());
         }
         task
     }
 
-    fn birth(&self, handle: &LoopHandle, job: u64, site: &'static Location<'static>) -> Birth {
+    fn birth(&self, handle: &LoopHandle, task_id: u64, site: &'static Location<'static>) -> Birth {
         let number = self.spawned.get() + 1;
         self.spawned.set(number);
         Birth {
             home: handle.inbox(),
-            job,
+            id: task_id,
             number,
             site,
         }
@@ -115,7 +116,7 @@ impl Executor {
         let Some(cell) = tasks.get(key) else {
             return false;
         };
-        if cell.standing().is_cancelled() || cell.job() == MAIN_JOB {
+        if cell.standing().is_cancelled() || cell.id() == MAIN_TASK {
             return false;
         }
         cell.set_reason(reason);
@@ -159,7 +160,7 @@ impl Executor {
         site: &'static Location<'static>,
     ) -> (SlabKey, Joined<()>) {
         let absent = Nascent::<_, N>::new(std::future::pending());
-        self.enlist(absent, |_| self.birth(handle, MAIN_JOB, site))
+        self.enlist(absent, |_| self.birth(handle, MAIN_TASK, site))
     }
 
     /// Polls the main future as the current task.
@@ -181,8 +182,8 @@ impl Executor {
 
     /// Polls a task, if it is still there.
     #[inline]
-    fn step(&self, handle: &LoopHandle, job: u64) {
-        let key = SlabKey::from_bits(job);
+    fn step(&self, handle: &LoopHandle, task_id: u64) {
+        let key = SlabKey::from_bits(task_id);
         // Gone: it was cancelled after it was woken.
         let Some(cell) = self.tasks.borrow().get(key).cloned() else {
             return;
@@ -205,21 +206,21 @@ impl Executor {
     /// Polls a task, and those that stand behind it in a row. Not inlined: in its caller the loop keeps
     /// fewer values in registers, which costs nineteen instructions for each poll of a row.
     #[inline(never)]
-    fn poll_row(&self, handle: &LoopHandle, job: u64) {
+    fn poll_row(&self, handle: &LoopHandle, task_id: u64) {
         let _polling = Polling::begin(self);
-        let mut next = Some(job);
-        while let Some(job) = next {
-            self.step(handle, job);
-            next = handle.next_job();
+        let mut next = Some(task_id);
+        while let Some(task_id) = next {
+            self.step(handle, task_id);
+            next = handle.next_in_batch();
         }
     }
 
     /// The same while a task of another loop is polled, whose task-locals are not for these. Apart, so
     /// that a loop that is not nested keeps nothing for it.
     #[cold]
-    fn poll_row_nested(&self, handle: &LoopHandle, job: u64) {
+    fn poll_row_nested(&self, handle: &LoopHandle, task_id: u64) {
         let _hidden = Hidden::all();
-        self.poll_row(handle, job);
+        self.poll_row(handle, task_id);
     }
 
     /// Nobody is being polled.
@@ -372,17 +373,17 @@ impl<'a> Step<'a> {
     }
 }
 
-impl Jobs for Executor {
-    fn run(&self, handle: &LoopHandle, job: u64) {
+impl Scheduler for Executor {
+    fn run(&self, handle: &LoopHandle, task_id: u64) {
         match current::is_nested() {
-            true => self.poll_row_nested(handle, job),
-            false => self.poll_row(handle, job),
+            true => self.poll_row_nested(handle, task_id),
+            false => self.poll_row(handle, task_id),
         }
     }
 
-    fn origin(&self, job: u64) -> Origin {
+    fn origin(&self, task_id: u64) -> Origin {
         let tasks = self.tasks.borrow();
-        let cell = tasks.get(SlabKey::from_bits(job));
+        let cell = tasks.get(SlabKey::from_bits(task_id));
         cell.map_or(Origin::Other, |cell| cell.origin())
     }
 
@@ -392,12 +393,12 @@ impl Jobs for Executor {
         }
     }
 
-    fn is_alive(&self, job: u64) -> bool {
+    fn is_alive(&self, task_id: u64) -> bool {
         let tasks = self.tasks.borrow();
-        tasks.get(SlabKey::from_bits(job)).is_some()
+        tasks.get(SlabKey::from_bits(task_id)).is_some()
     }
 
-    fn alive(&self) -> usize {
+    fn task_count(&self) -> usize {
         self.tasks.borrow().len()
     }
 

@@ -314,6 +314,6 @@ impl<T: 'static> fmt::Debug for Task<T> {
 }
 
 /// Ends a task from what is known of it without its type.
-pub(super) fn cancel(handle: &LoopHandle, job: u64, reason: Option<Reason>) -> bool {
-    Executor::of(handle).cancel(handle, SlabKey::from_bits(job), reason)
+pub(super) fn cancel(handle: &LoopHandle, task_id: u64, reason: Option<Reason>) -> bool {
+    Executor::of(handle).cancel(handle, SlabKey::from_bits(task_id), reason)
 }

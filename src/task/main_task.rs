@@ -11,7 +11,7 @@ use super::cell::Joined;
 use super::executor::Executor;
 use super::join::TaskState;
 use crate::base::slab::SlabKey;
-use crate::event_loop::{LoopHandle, MAIN_JOB};
+use crate::event_loop::{LoopHandle, MAIN_TASK};
 use std::cell::Cell;
 use std::panic::Location;
 use std::pin::Pin;
@@ -37,7 +37,7 @@ impl<'a> MainTask<'a> {
     pub fn new<F: Future>(handle: &'a LoopHandle) -> Self {
         let executor = Executor::of(handle);
         let (key, task) = executor.adopt_main::<F>(handle, Location::caller());
-        handle.queue_new_job(MAIN_JOB);
+        handle.schedule_new(MAIN_TASK);
         Self {
             handle,
             executor,

@@ -90,10 +90,10 @@ impl<T: Send + 'static> Settles<T> {
             Some(result) => self.settle(handle, ended(task.cell(), result)),
             None => {
                 let shared = Arc::clone(&self.0);
-                let job = task.forward(move |handle, result| self.settle(handle, result));
-                if let Some(error) = shared.runs(job) {
+                let task_id = task.forward(move |handle, result| self.settle(handle, result));
+                if let Some(error) = shared.runs(task_id) {
                     // Cancelled while `make` ran.
-                    cancel(handle, job, error.into_reason());
+                    cancel(handle, task_id, error.into_reason());
                 }
             }
         }
@@ -124,21 +124,21 @@ impl<T: 'static> Task<T> {
                 take(handle, ended(cell, result));
             }
         }));
-        self.cell().job()
+        self.cell().id()
     }
 }
 
 /// R097: whoever waits for itself does so for ever. Only asked on the thread of this inbox.
 #[track_caller]
-pub(super) fn must_not_be_current(home: &Arc<Inbox>, job: u64) {
+pub(super) fn must_not_be_current(home: &Arc<Inbox>, task_id: u64) {
     // Another loop of this thread may have a task of the same number.
     if current::is_at_home(home) {
-        let task = current_task().filter(|task| task.job() == job);
+        let task = current_task().filter(|task| task.id() == task_id);
         task.inspect(TaskRef::must_not_be_current);
     }
 }
 
 /// Ends a task of this loop by its number.
-pub(super) fn cancel(handle: &LoopHandle, job: u64, reason: Option<Reason>) {
-    Executor::of(handle).cancel(handle, SlabKey::from_bits(job), reason);
+pub(super) fn cancel(handle: &LoopHandle, task_id: u64, reason: Option<Reason>) {
+    Executor::of(handle).cancel(handle, SlabKey::from_bits(task_id), reason);
 }

@@ -111,9 +111,9 @@ impl<T> Shared<T> {
     }
 
     /// It has become a task; `Some` if it was cancelled in the meantime.
-    pub(super) fn runs(&self, job: u64) -> Option<JoinError> {
+    pub(super) fn runs(&self, task_id: u64) -> Option<JoinError> {
         let mut inner = self.inner();
-        match std::mem::replace(&mut inner.state, State::Runs(job)) {
+        match std::mem::replace(&mut inner.state, State::Runs(task_id)) {
             State::Sent(cancelled) => cancelled,
             other => {
                 inner.state = other;

@@ -155,12 +155,12 @@ impl<T: Send + 'static> RemoteTask<T> {
             State::Sent(cancelled) => {
                 *cancelled = Some(reason.map_or(JoinError::Cancelled, JoinError::CancelledFor));
             }
-            State::Runs(job) => {
-                let job = *job;
+            State::Runs(task_id) => {
+                let task_id = *task_id;
                 drop(inner);
                 self.shared
                     .home
-                    .send(move |handle| cancel(handle, job, reason), site);
+                    .send(move |handle| cancel(handle, task_id, reason), site);
             }
         }
     }
@@ -190,16 +190,16 @@ impl<T: Send + 'static> RemoteTask<T> {
             Ok(None) => inner.waker.replace(waker),
             _ => Some(waker),
         };
-        let job = match inner.state {
-            State::Runs(job) => Some(job),
+        let task_id = match inner.state {
+            State::Runs(task_id) => Some(task_id),
             _ => None,
         };
         drop(inner);
         if let Some((waker, _afar)) = unused {
             let_go(waker);
         }
-        if let Some(job) = job.filter(|_| self.shared.home.is_home()) {
-            must_not_be_current(&self.shared.home, job);
+        if let Some(task_id) = task_id.filter(|_| self.shared.home.is_home()) {
+            must_not_be_current(&self.shared.home, task_id);
         }
         match taken {
             Ok(Some(result)) => Poll::Ready(result.map_err(Failed::into_error)),

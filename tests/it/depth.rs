@@ -54,10 +54,14 @@ fn a_chain_of_a_million_handles_is_dropped() {
                 });
             }
             if closes {
-                assert_eq!(event_loop.close().jobs.len(), links);
+                assert_eq!(event_loop.close().tasks.len(), links);
             } else {
                 assert!(last.cancel());
-                assert_eq!(event_loop.close().jobs.len(), links - 1, "the others go on");
+                assert_eq!(
+                    event_loop.close().tasks.len(),
+                    links - 1,
+                    "the others go on"
+                );
             }
         }
     });
@@ -118,7 +122,7 @@ fn very_many_destructors_that_each_cancel_the_next() {
         }
         assert!(last.unwrap().cancel());
         assert_eq!(dropped.get(), FEWER, "all of them, before it returns");
-        assert_eq!(event_loop.close().jobs.len(), 0);
+        assert_eq!(event_loop.close().tasks.len(), 0);
     });
 }
 
@@ -460,7 +464,7 @@ fn half_a_million_waiters_are_woken_and_dropped() {
         }
         drop(here);
         turn_times(&mut event_loop, 1);
-        assert_eq!(event_loop.close().jobs.len(), FEWER);
+        assert_eq!(event_loop.close().tasks.len(), FEWER);
     });
 }
 
@@ -511,7 +515,7 @@ fn a_set_of_very_many_ends_one_by_one() {
             assert_eq!(set.try_join_next().unwrap().unwrap(), n);
         }
         drop(set);
-        assert_eq!(event_loop.close().jobs.len(), 0);
+        assert_eq!(event_loop.close().tasks.len(), 0);
     });
 }
 

@@ -408,7 +408,7 @@ fn a_loop_that_is_kept_by_its_own_callbacks_is_freed_all_the_same() {
     let report = event_loop.close();
     let counts = (report.registrations, report.timers, report.closures);
     assert_eq!(
-        (counts, &*report.jobs),
+        (counts, &*report.tasks),
         ((1, 1, 1), &["Task-1".to_owned()][..])
     );
     assert_eq!(log.text(), "task read timer soon");

@@ -120,7 +120,7 @@ fn a_remote_task_is_cancelled_before_it_is_made_while_it_runs_or_not_at_all() {
         .unwrap();
     to_make.send(task).unwrap();
     turn_times(&mut event_loop, 2);
-    assert_eq!(event_loop.close().jobs.len(), 0);
+    assert_eq!(event_loop.close().tasks.len(), 0);
 }
 
 /// N5: where waiting would block a loop it is an error and no dead-lock; awaiting works.

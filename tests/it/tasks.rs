@@ -705,7 +705,7 @@ fn what_the_futures_of_a_closed_loop_had_is_counted_too() {
         pending::<()>().await;
     });
     let report = runner.close();
-    assert_eq!((report.jobs.len(), report.registrations), (2, 1));
+    assert_eq!((report.tasks.len(), report.registrations), (2, 1));
     assert_eq!((report.timers, report.closures), (2, 1));
     drop((task, takes_it_back));
 }
@@ -732,7 +732,7 @@ fn a_task_that_another_takes_with_it_is_counted_too() {
     let second = runner.spawn(pending::<()>());
     *slot.borrow_mut() = Some(TakesAlong(second));
     drop(slot);
-    assert_eq!(runner.close().jobs, ["Task-1", "Task-2"]);
+    assert_eq!(runner.close().tasks, ["Task-1", "Task-2"]);
 }
 
 struct Cancels(readily::CallHandle);

@@ -126,7 +126,7 @@ impl Home {
 
 fn jobs(letters: &[Letter]) -> Vec<u64> {
     let job = |letter: &Letter| match letter {
-        Letter::Job(job) => *job,
+        Letter::Wake(job) => *job,
         _ => panic!("only jobs were sent"),
     };
     letters.iter().map(job).collect()
@@ -139,7 +139,7 @@ fn every_letter_is_read_and_a_sleep_pays_one_ring() {
         let home = Home::new();
         let senders = [1, 2].map(|job| {
             let inbox = home.inbox();
-            thread::spawn(move || assert!(inbox.push(Letter::Job(job))))
+            thread::spawn(move || assert!(inbox.push(Letter::Wake(job))))
         });
         let (mut got, mut waits) = (Vec::new(), 0);
         while got.len() < 2 {
@@ -190,7 +190,7 @@ fn a_ring_that_meets_the_end_of_a_sleep_is_not_lost() {
         let home = Home::new();
         let sender = thread::spawn({
             let inbox = home.inbox();
-            move || assert!(inbox.push(Letter::Job(1)))
+            move || assert!(inbox.push(Letter::Wake(1)))
         });
         // Awake, then asleep, then woken by a timer.
         let called = home.look();
@@ -214,7 +214,7 @@ fn a_host_is_called_for_what_came_during_its_turn() {
         let home = Home::new();
         let senders = [1, 2].map(|job| {
             let inbox = home.inbox();
-            thread::spawn(move || assert!(inbox.push(Letter::Job(job))))
+            thread::spawn(move || assert!(inbox.push(Letter::Wake(job))))
         });
         let mut got = 0;
         loop {
@@ -249,7 +249,7 @@ fn a_loop_that_closes_reads_a_letter_or_gives_it_back() {
         });
         let waker = thread::spawn({
             let inbox = home.inbox();
-            move || usize::from(inbox.push(Letter::Job(1)))
+            move || usize::from(inbox.push(Letter::Wake(1)))
         });
         let called = home.look();
         let read = home.read(called).len();

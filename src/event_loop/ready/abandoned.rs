@@ -7,21 +7,21 @@
 //!
 //! The notes do not speak of it. Rules: L5, L6.
 
-use super::{NEXT_CALL, Ready};
+use super::{NEXT_CALL, ReadyQueue};
 use crate::event_loop::local::LoopHandle;
 
-impl Ready {
+impl ReadyQueue {
     /// What is left of the turn stands before what is for the next one.
     fn abandon(&self) {
-        let mut order = self.order.borrow_mut();
+        let mut order = self.entries.borrow_mut();
         let closures = self.run.take();
         if closures != 0 {
             order.push_front(NEXT_CALL);
             self.runs.borrow_mut().push_front(closures as u64);
         }
-        order.append(&mut self.later.borrow_mut());
-        self.fence.set(0);
-        self.finding.take();
+        order.append(&mut self.next_turn.borrow_mut());
+        self.batch_len.set(0);
+        self.collecting.take();
     }
 }
 

@@ -13,16 +13,16 @@ use std::collections::BTreeSet;
 fn jobs_come_in_any_order_and_closures_in_theirs() {
     let mut seen = BTreeSet::new();
     for seed in 0..2000 {
-        let ready = Ready::default();
-        ready.leave_to(Some(Chance::seeded(seed)));
+        let ready = ReadyQueue::default();
+        ready.set_seed(Some(Chance::seeded(seed)));
         let sites = [place(), place(), place()];
         for site in sites {
             ready.push_call(Call::new(site, |_| {}));
         }
-        ready.queue_new_job(0);
-        ready.queue_new_job(1);
+        ready.push_new(0);
+        ready.push_new(1);
         ready.begin();
-        ready.end_finding();
+        ready.end_collecting();
         let (mut order, mut closures) = (Vec::new(), Vec::new());
         while let Some(next) = ready.pop() {
             if next != NEXT_CALL {
@@ -33,7 +33,7 @@ fn jobs_come_in_any_order_and_closures_in_theirs() {
             closures.push(ready.pop_next_call().unwrap().site);
         }
         assert_eq!(closures, sites);
-        let place = |job| order.iter().position(|&it| it == Some(job));
+        let place = |task_id| order.iter().position(|&it| it == Some(task_id));
         seen.insert((place(0), place(1)));
     }
     assert_eq!(seen.len(), 20, "each of two jobs in each of five places");
@@ -42,39 +42,39 @@ fn jobs_come_in_any_order_and_closures_in_theirs() {
 /// L5, L9: what is said in one word counts as many.
 #[test]
 fn closures_between_jobs_keep_their_places_and_are_counted_one_by_one() {
-    let ready = Ready::default();
+    let ready = ReadyQueue::default();
     let call = || {
         ready.push_call(Call::new(place(), |_| {}));
     };
     let turn = || std::iter::from_fn(|| ready.pop()).collect::<Vec<_>>();
     call();
     call();
-    ready.queue_new_job(1);
+    ready.push_new(1);
     call();
     assert_eq!(ready.len(), 4);
     ready.begin();
     // A closure that an event adds is for the next turn, and the job that it wakes is not.
     call();
-    ready.queue_woken_job(2);
-    ready.queue_new_job(3);
+    ready.push_woken(2);
+    ready.push_new(3);
     call();
-    assert!(ready.end_finding());
+    assert!(ready.end_collecting());
     assert_eq!(turn(), [NEXT_CALL, NEXT_CALL, 1, NEXT_CALL, 2]);
     std::iter::repeat_with(|| ready.pop_next_call())
         .take(3)
         .for_each(drop);
     assert_eq!(ready.len(), 3);
-    ready.go_on();
+    ready.begin_round();
     call();
     assert_eq!(turn(), [NEXT_CALL, 3, NEXT_CALL]);
-    ready.go_on();
+    ready.begin_round();
     assert_eq!(turn(), [NEXT_CALL]);
     assert!(ready.is_empty());
 }
 
 #[test]
 fn a_cancelled_closure_leaves_the_others_their_places_and_its_key_finds_nothing_more() {
-    let ready = Ready::default();
+    let ready = ReadyQueue::default();
     let (here, there) = (Location::caller(), place());
     let keys = [here, there, here].map(|site| ready.push_call(Call::new(site, |_| {})));
     let at = |call: Option<Call>| call.map(|call| call.site);
@@ -97,23 +97,23 @@ fn place() -> &'static Location<'static> {
 /// R126.
 #[test]
 fn the_memory_of_a_burst_is_given_back_within_a_few_turns() {
-    let ready = Ready::default();
+    let ready = ReadyQueue::default();
     for _ in 0..100_000 {
         ready.push_call(Call::new(place(), |_| {}));
     }
     ready.begin();
     for _ in 0..100_000 {
-        ready.queue_new_job(1);
+        ready.push_new(1);
     }
-    ready.end_finding();
+    ready.end_collecting();
     while ready.pop().is_some() {}
     while ready.calls.borrow_mut().queue.pop_front().is_some() {}
-    ready.end_finding();
+    ready.end_collecting();
     while ready.pop().is_some() {}
     for _ in 0..40 {
         ready.end();
     }
-    assert!(ready.order.borrow().capacity() <= KEPT);
-    assert!(ready.later.borrow().capacity() <= KEPT);
+    assert!(ready.entries.borrow().capacity() <= KEPT);
+    assert!(ready.next_turn.borrow().capacity() <= KEPT);
     assert!(ready.calls.borrow().queue.capacity() <= KEPT);
 }

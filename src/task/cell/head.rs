@@ -48,7 +48,7 @@ pub(super) struct Own {
 /// What a task is told at its making.
 pub(in crate::task) struct Birth {
     pub(in crate::task) home: Arc<Inbox>,
-    pub(in crate::task) job: u64,
+    pub(in crate::task) id: u64,
     pub(in crate::task) number: u64,
     pub(in crate::task) site: &'static Location<'static>,
 }
@@ -85,7 +85,7 @@ impl Head {
     pub(super) fn new(vtable: &'static Vtable, birth: Birth) -> Self {
         Self {
             vtable,
-            wakeup: Wakeup::new(birth.job, birth.home),
+            wakeup: Wakeup::new(birth.id, birth.home),
             own: Own {
                 number: birth.number,
                 site: birth.site,
@@ -106,8 +106,8 @@ impl Head {
         self.standing().state()
     }
 
-    pub(in crate::task) fn job(&self) -> u64 {
-        self.wakeup.job
+    pub(in crate::task) fn id(&self) -> u64 {
+        self.wakeup.id
     }
 
     pub(in crate::task) fn home(&self) -> &Arc<Inbox> {

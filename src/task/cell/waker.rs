@@ -30,7 +30,7 @@ mod models;
 
 pub(super) struct Wakeup {
     pub(super) home: Arc<Inbox>,
-    pub(super) job: u64,
+    pub(super) id: u64,
     pub(super) shares: Shares,
     /// Whether the job stands in a queue already.
     queued: AtomicBool,
@@ -40,10 +40,10 @@ pub(super) struct Wakeup {
 
 impl Wakeup {
     /// For a job that is about to be queued for the first time.
-    pub(super) fn new(job: u64, home: Arc<Inbox>) -> Self {
+    pub(super) fn new(task_id: u64, home: Arc<Inbox>) -> Self {
         Self {
             home,
-            job,
+            id: task_id,
             shares: Shares(AtomicU32::new(1)),
             queued: AtomicBool::new(true),
             standing: Standing::default(),
@@ -67,7 +67,7 @@ impl Wakeup {
     pub(super) fn wake(&self) {
         let at_home = current::at_home(&self.home, |handle| {
             if self.raise() {
-                handle.queue_woken_job(self.job);
+                handle.schedule_woken(self.id);
             }
         });
         if !at_home {
@@ -79,7 +79,7 @@ impl Wakeup {
     fn wake_from_afar(&self) {
         // On tape each wake of another thread is a letter: whether it found the flag up is chance.
         if self.home.is_taped() || self.raise() {
-            self.home.wake_job(self.job);
+            self.home.wake_task(self.id);
         }
     }
 

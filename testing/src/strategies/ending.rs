@@ -81,7 +81,7 @@ impl Stage {
         let Some(had) = self.whole(|| sim.close()) else {
             return;
         };
-        let had = (had.jobs.len(), had.registrations, had.timers, had.closures);
+        let had = (had.tasks.len(), had.registrations, had.timers, had.closures);
         if self.model.borrow().alone && had != should {
             let what = format!(
                 "tasks, registrations, timers, closures: {had:?} were left, not {should:?}"

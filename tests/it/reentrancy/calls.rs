@@ -457,8 +457,8 @@ pub(super) const CALLS: &[Call] = &[
         l.set_panic_policy(PanicPolicy::Propagate)
     }),
     call("a stale job", Never, |l, _| {
-        l.queue_new_job(u64::MAX >> 1);
-        l.queue_woken_job(u64::MAX >> 1);
+        l.schedule_new(u64::MAX >> 1);
+        l.schedule_woken(u64::MAX >> 1);
     }),
     call("asking", Never, |l, w| {
         l.check_invariants();
@@ -509,7 +509,7 @@ pub(super) const CALLS: &[Call] = &[
             drop(readily::spawn(async move { assert_eq!(counted.add(), 1) }));
             drop(entered);
             other.call_later(FAR, |_| ());
-            assert_eq!(other.close().jobs.len(), 1);
+            assert_eq!(other.close().tasks.len(), 1);
             drop(readily::spawn(async move { effect() }));
             assert_eq!(count.get(), 0);
         },

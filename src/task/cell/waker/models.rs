@@ -23,7 +23,7 @@ const JOB: u64 = 5;
 fn task<F: Future<Output: 'static> + 'static>(home: &Home, future: F) -> Joined<F::Output> {
     Nascent::<F>::new(future).born(Birth {
         home: home.inbox(),
-        job: JOB,
+        id: JOB,
         number: 1,
         site: Location::caller(),
     })

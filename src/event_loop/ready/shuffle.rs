@@ -5,16 +5,16 @@
 //!
 //! asyncio has nothing of the kind; a turn's *callbacks* (N1) come in any order but their own.
 
-use super::{NEXT_CALL, Ready};
+use super::{NEXT_CALL, ReadyQueue};
 use crate::base::chance::Chance;
 use crate::event_loop::local::LoopHandle;
 
-impl Ready {
+impl ReadyQueue {
     #[cold]
     pub(super) fn shuffle(&self) {
-        if let Some(chance) = &mut *self.chance.borrow_mut() {
+        if let Some(chance) = &mut *self.shuffle_rng.borrow_mut() {
             // The closures keep their order, which is promised: each entry is for the next one.
-            let (mut order, mut runs) = (self.order.borrow_mut(), self.runs.borrow_mut());
+            let (mut order, mut runs) = (self.entries.borrow_mut(), self.runs.borrow_mut());
             let mut each = Vec::new();
             for entry in order.drain(..) {
                 let closures = match entry {
@@ -32,18 +32,18 @@ impl Ready {
         }
     }
 
-    pub(super) fn leave_to(&self, chance: Option<Chance>) {
-        self.lots.replace(chance.clone());
-        self.by_chance.set(chance.is_some());
-        self.chance.replace(chance);
+    pub(super) fn set_seed(&self, chance: Option<Chance>) {
+        self.fair_rng.replace(chance.clone());
+        self.is_shuffled.set(chance.is_some());
+        self.shuffle_rng.replace(chance);
     }
 
-    fn is_left_to_chance(&self) -> bool {
-        self.by_chance.get()
+    fn is_shuffled(&self) -> bool {
+        self.is_shuffled.get()
     }
 
-    fn draw(&self, bound: usize) -> usize {
-        let mut lots = self.lots.borrow_mut();
+    fn random_below(&self, bound: usize) -> usize {
+        let mut lots = self.fair_rng.borrow_mut();
         lots.get_or_insert_with(|| Chance::seeded(0)).below(bound)
     }
 }
@@ -54,18 +54,18 @@ impl LoopHandle {
     /// one order only is found by trying others. The order of [`LoopHandle::call_soon`] stays.
     #[doc(alias = "rng_seed")]
     pub fn shuffle_ready(&self, seed: Option<u64>) {
-        self.ready.leave_to(seed.map(Chance::seeded));
+        self.ready.set_seed(seed.map(Chance::seeded));
     }
 
     /// Whether it is left to a seed: see [`LoopHandle::shuffle_ready`].
     #[must_use]
     pub fn shuffles_ready(&self) -> bool {
-        self.ready.is_left_to_chance()
+        self.ready.is_shuffled()
     }
 
     /// A number below `bound`, which is not zero: for a choice that must not favour anybody. A
     /// counter would, wherever two who choose take turns. The same program draws the same ones.
-    pub(crate) fn draw(&self, bound: usize) -> usize {
-        self.ready.draw(bound)
+    pub(crate) fn random_below(&self, bound: usize) -> usize {
+        self.ready.random_below(bound)
     }
 }
