@@ -12,30 +12,30 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// While this lives, somebody on another thread may wake who waits on this loop.
-pub(crate) struct Afar(Arc<Inbox>);
+pub(crate) struct CrossLoopWait(Arc<Inbox>);
 
-impl Afar {
+impl CrossLoopWait {
     /// Of the loop that runs here, if that is another one than `home`'s.
-    pub(crate) fn than(home: &Arc<Inbox>) -> Option<Self> {
+    pub(crate) fn new(home: &Arc<Inbox>) -> Option<Self> {
         let inbox = current::with(|handle| handle.inbox())?;
         if Arc::ptr_eq(&inbox, home) {
             return None;
         }
-        inbox.afar.fetch_add(1, Ordering::Relaxed);
+        inbox.cross_loop_waits.fetch_add(1, Ordering::Relaxed);
         Some(Self(inbox))
     }
 }
 
-impl Drop for Afar {
+impl Drop for CrossLoopWait {
     fn drop(&mut self) {
         // `Release`: who wakes does so before, and that is seen by whoever sees none left.
-        self.0.afar.fetch_sub(1, Ordering::Release);
+        self.0.cross_loop_waits.fetch_sub(1, Ordering::Release);
     }
 }
 
 impl Inbox {
     /// Whether something is awaited here that another thread may still bring.
-    pub(super) fn is_awaited_afar(&self) -> bool {
-        self.afar.load(Ordering::Acquire) != 0
+    pub(super) fn has_cross_loop_waits(&self) -> bool {
+        self.cross_loop_waits.load(Ordering::Acquire) != 0
     }
 }

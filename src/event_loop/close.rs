@@ -10,7 +10,7 @@
 use super::current::Here;
 use super::descriptor::Descriptor;
 use super::effective::Reasons;
-use super::inbox::Letter;
+use super::inbox::Message;
 use super::local::LoopHandle;
 use super::registry::{Before, Registration};
 use super::unhandled::Unhandled;
@@ -44,9 +44,9 @@ impl LoopHandle {
             return CloseReport::default();
         };
         let _here = Here::enter(&me);
-        let mut letters = self.inbox.close();
-        letters.append(&mut self.held_back.take());
-        let sent = letters.iter().filter(|l| matches!(l, Letter::Call(..)));
+        let mut messages = self.inbox.close();
+        messages.append(&mut self.held_back.take());
+        let sent = messages.iter().filter(|l| matches!(l, Message::Call(..)));
         // Before the first destructor: a future takes its own timers and sources with it.
         let mut report = CloseReport {
             tasks: Vec::new(),
@@ -54,8 +54,8 @@ impl LoopHandle {
             timers: self.times.len(),
             closures: sent.count() + self.ready.calls(),
         };
-        for letter in letters {
-            self.drop_guarded(letter);
+        for message in messages {
+            self.drop_guarded(message);
         }
         if let Some(scheduler) = self.scheduler.get() {
             report.tasks = scheduler.close(self);

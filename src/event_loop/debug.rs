@@ -113,9 +113,9 @@ impl LoopHandle {
     /// Whether those who wait here wait for nothing that this loop knows of. Where a tape runs
     /// nobody is asked: the answer would have to be on it.
     pub(crate) fn is_stuck(&self) -> bool {
-        let is_alone = !self.inbox.is_taped() && self.is_quiet();
+        let is_alone = !self.inbox.is_recording() && self.is_quiet();
         // Those afar before the list: whoever wakes is one of them until he has.
-        is_alone && !self.inbox.is_awaited_afar() && self.is_cut_off()
+        is_alone && !self.inbox.has_cross_loop_waits() && self.is_cut_off()
     }
 
     /// The time at which a call begins; `None` if nobody wants to know.

@@ -78,7 +78,7 @@ impl LoopHandle {
                     continue;
                 };
                 let callbacks = &mut **callbacks;
-                self.note(kind.name(), event.token);
+                self.trace_call(kind.name(), event.token);
                 let begun = self.begin_call();
                 *running = (kind, begun);
                 let cx = &Cx::new(self, slot, registration);

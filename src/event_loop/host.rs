@@ -3,8 +3,8 @@
 //!
 //! Events of the kernel and messages of other threads make the descriptor readable by themselves. Two
 //! kinds of work do not, and are handled here. Work that the host gives the loop between two turns,
-//! on the loop's own thread, rings the bell, once in each pause. After a turn that leaves work an
-//! edge-triggered host would wait for an edge that does not come, so such a turn rings the bell at
+//! on the loop's own thread, notifies the loop, once in each pause. After a turn that leaves work an
+//! edge-triggered host would wait for an edge that does not come, so such a turn notifies the loop at
 //! its end. A loop whose descriptor no host has asked for pays nothing.
 //!
 //! Nothing in asyncio, whose loop is always the host; in the notes, the loop of N7 inside another.
@@ -54,7 +54,7 @@ impl LoopHandle {
     #[cold]
     fn call_host(&self) {
         self.host.waits.set(false);
-        self.inbox.ring();
+        self.inbox.notify();
     }
 
     /// A turn begins: what is added from here on is the turn's own affair.
@@ -67,7 +67,7 @@ impl LoopHandle {
     /// what is left, makes it readable.
     #[inline]
     pub(super) fn settle(&self) {
-        self.inbox.settle();
+        self.inbox.notify_host();
         if let Some(fd) = self.host.fd.get() {
             self.settle_host(fd);
         }

@@ -1,6 +1,6 @@
-//! The way in from other threads: a list behind a lock, and a bell.
+//! The way in from other threads: a list behind a lock, and a notifier.
 //!
-//! The list carries the work; the bell only says "look". It is rung when the loop sleeps,
+//! The list carries the work; the notifier only says "look". It is rung when the loop sleeps,
 //! or is about to, and once per sleep: a write to an eventfd costs a hundred times what a
 //! flag costs. The inbox outlives the loop, so a waker that is used late finds a closed
 //! list and nothing worse.
@@ -11,10 +11,10 @@
 //!
 //! *awake*: the loop runs, and will look at the state before it sleeps. *asleep*: it waits
 //! in the kernel, or is about to, or a host waits for its descriptor. *rung*: somebody came
-//! since the last wait; if the loop was asleep, the bell was rung for it.
+//! since the last wait; if the loop was asleep, the loop was notified for it.
 //!
 //! ```text
-//! awake ── fall_asleep ──▶ asleep ── ring (and the bell) ──▶ rung ── wake_up ──▶ awake
+//! awake ── fall_asleep ──▶ asleep ── ring (and the notifier) ──▶ rung ── wake_up ──▶ awake
 //!   └──────────────────────── ring (no bell) ─────────────────▲
 //! asleep ── wake_up (an event or a timer was first) ──▶ awake
 //! ```
@@ -23,11 +23,11 @@
 //!
 //! - **W1** A wake before or during the wait ends the wait. All changes are of one atomic,
 //!   so they have one order: either `ring` comes first, and `fall_asleep` finds it, or
-//!   `fall_asleep` does, and `ring` finds the loop asleep and uses the bell.
+//!   `fall_asleep` does, and `ring` finds the loop asleep and uses the notifier.
 //! - **W2** Between two waits at most one ring is paid: only the step from *asleep* to
 //!   *rung* pays.
 //! - **W3** Waking after the loop is gone is safe, and work comes back to its sender.
-//! - **W4** Where a recording is played, letters are taken as they were taken then (`taped.rs`).
+//! - **W4** Where a recording is played, messages are taken as they were taken then (`taped.rs`).
 
 use super::error::LoopClosed;
 use super::local::LoopHandle;
@@ -43,7 +43,7 @@ use std::thread::ThreadId;
 pub(super) mod models;
 
 /// What can be handed in.
-pub(super) enum Letter {
+pub(super) enum Message {
     /// Call this on the loop's thread. Beside it where it was sent from, by which it is known
     /// again where a recording is played.
     Call(
@@ -56,65 +56,65 @@ pub(super) enum Letter {
     Stop,
 }
 
-struct List {
-    letters: Vec<Letter>,
+struct Queue {
+    messages: Vec<Message>,
     closed: bool,
 }
 
 const AWAKE: u8 = 0;
 const ASLEEP: u8 = 1;
-const RUNG: u8 = 2;
+const NOTIFIED: u8 = 2;
 
 pub(crate) struct Inbox {
-    list: Mutex<List>,
-    /// Whether there are letters in the list; changed under its lock.
-    has_letters: AtomicBool,
+    queue: Mutex<Queue>,
+    /// Whether there are messages in the list; changed under its lock.
+    has_messages: AtomicBool,
     state: AtomicU8,
-    bell: Arc<dyn Notify>,
-    /// A child of our process has the list, and the bell of its parent: it must not ring it.
+    notifier: Arc<dyn Notify>,
+    /// A child of our process has the list, and the notifier of its parent: it must not ring it.
     fork: ForkGuard,
     /// How many `RemoteHandle`s there are: each may still hand something in.
     pub(super) remotes: AtomicUsize,
     /// How many tasks of other loops are awaited on this one.
-    pub(super) afar: AtomicUsize,
-    /// Whether each wake has to come as a letter: see [`AnyKernel::is_taped`](crate::poll::AnyKernel).
-    taped: bool,
+    pub(super) cross_loop_waits: AtomicUsize,
+    /// Whether each wake has to come as a message: see [`AnyKernel::is_taped`](crate::poll::AnyKernel).
+    recording: bool,
     /// Whose thread the loop is.
-    home: ThreadId,
+    loop_id: ThreadId,
 }
 
 impl Inbox {
     pub(super) fn new(bell: Arc<dyn Notify>, fork: ForkGuard, taped: bool) -> Self {
-        let list = Mutex::new(List {
-            letters: Vec::new(),
+        let list = Mutex::new(Queue {
+            messages: Vec::new(),
             closed: false,
         });
         // Asleep from the start: a host may wait for the descriptor before the first turn.
         let state = AtomicU8::new(ASLEEP);
         Self {
-            list,
-            has_letters: AtomicBool::new(false),
+            queue: list,
+            has_messages: AtomicBool::new(false),
             state,
-            bell,
+            notifier: bell,
             fork,
             remotes: AtomicUsize::new(0),
-            afar: AtomicUsize::new(0),
-            taped,
-            home: std::thread::current().id(),
+            cross_loop_waits: AtomicUsize::new(0),
+            recording: taped,
+            loop_id: std::thread::current().id(),
         }
     }
 
-    fn list(&self) -> MutexGuard<'_, List> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         // A poisoned list is whole: nothing that can panic runs under the lock.
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The list, unless this is a child of our process, and another thread had the lock at the fork: that
     /// thread is not in the child, where the lock is never released.
-    fn list_unless_lost(&self) -> Option<MutexGuard<'_, List>> {
+    fn queue_unless_lost(&self) -> Option<MutexGuard<'_, Queue>> {
         match self.forked() {
-            false => Some(self.list()),
-            true => self.list.try_lock().ok(),
+            false => Some(self.queue()),
+            true => self.queue.try_lock().ok(),
         }
     }
 
@@ -123,25 +123,25 @@ impl Inbox {
         self.fork.forked()
     }
 
-    /// Hands a letter in; `false` if the loop is closed, and then the letter is dropped.
-    pub(super) fn push(&self, letter: Letter) -> bool {
+    /// Hands a message in; `false` if the loop is closed, and then the message is dropped.
+    pub(super) fn send(&self, message: Message) -> bool {
         if self.forked() {
             return false;
         }
-        let list = self.list();
+        let list = self.queue();
         if list.closed {
-            // L8: the letter may be a closure whose destructor comes back to us.
+            // L8: the message may be a closure whose destructor comes back to us.
             drop(list);
-            drop(letter);
+            drop(message);
             return false;
         }
-        self.add(list, letter);
+        self.add(list, message);
         true
     }
 
     /// Hands in the call of `call` with `value`; a closed loop gives `value` back as it was, whenever
     /// it closes: hence boxed under the lock.
-    pub(super) fn push_call<V, C>(
+    pub(super) fn send_call_with<V, C>(
         &self,
         value: V,
         call: C,
@@ -155,35 +155,35 @@ impl Inbox {
         if self.forked() {
             return Err(LoopClosed(value));
         }
-        let list = self.list();
+        let list = self.queue();
         if list.closed {
             drop(list);
             return Err(LoopClosed(value));
         }
         let call = Box::new(move |handle: &LoopHandle| call(value, handle));
-        self.add(list, Letter::Call(call, site));
+        self.add(list, Message::Call(call, site));
         Ok(())
     }
 
-    fn add(&self, mut list: MutexGuard<'_, List>, letter: Letter) {
-        list.letters.push(letter);
-        self.has_letters.store(true, Ordering::Relaxed);
+    fn add(&self, mut list: MutexGuard<'_, Queue>, message: Message) {
+        list.messages.push(message);
+        self.has_messages.store(true, Ordering::Relaxed);
         drop(list);
-        self.ring();
+        self.notify();
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.forked() || self.list().closed
+        self.forked() || self.queue().closed
     }
 
-    /// Says that somebody came. W2: only who finds the loop asleep pays for the bell.
-    pub(super) fn ring(&self) {
+    /// Says that somebody came. W2: only who finds the loop asleep pays for the notifier.
+    pub(super) fn notify(&self) {
         if self.forked() {
             return;
         }
         // `Release`: what was handed in before is seen by whoever finds the state.
-        if self.state.swap(RUNG, Ordering::AcqRel) == ASLEEP {
-            self.bell.ring();
+        if self.state.swap(NOTIFIED, Ordering::AcqRel) == ASLEEP {
+            self.notifier.ring();
         }
     }
 
@@ -191,56 +191,56 @@ impl Inbox {
     pub(super) fn fall_asleep(&self) -> bool {
         let (relaxed, acquire) = (Ordering::Relaxed, Ordering::Acquire);
         let was = self.state.compare_exchange(AWAKE, ASLEEP, relaxed, acquire);
-        was != Err(RUNG)
+        was != Err(NOTIFIED)
     }
 
     /// A host is about to wait for the descriptor, which must tell of what has come already.
-    pub(super) fn settle(&self) {
+    pub(super) fn notify_host(&self) {
         if !self.fall_asleep() {
-            self.bell.ring();
+            self.notifier.ring();
         }
     }
 
-    /// Says that the loop is up; `true` if there may be letters. One that is handed in while we
+    /// Says that the loop is up; `true` if there may be messages. One that is handed in while we
     /// look, and missed, is not lost: its ring comes after, and keeps the loop from sleeping.
     pub(super) fn wake_up(&self) -> bool {
         // Between ready tasks nobody has changed it, and a look is cheaper than a swap.
         self.state.load(Ordering::Relaxed) != AWAKE
-            && self.state.swap(AWAKE, Ordering::AcqRel) == RUNG
+            && self.state.swap(AWAKE, Ordering::AcqRel) == NOTIFIED
     }
 
-    /// Takes all letters out into `into`, which is empty, and leaves its buffer in return.
-    pub(super) fn drain(&self, into: &mut Vec<Letter>) {
-        let Some(mut list) = self.list_unless_lost() else {
+    /// Takes all messages out into `into`, which is empty, and leaves its buffer in return.
+    pub(super) fn drain(&self, into: &mut Vec<Message>) {
+        let Some(mut list) = self.queue_unless_lost() else {
             return;
         };
-        std::mem::swap(&mut list.letters, into);
-        self.has_letters.store(false, Ordering::Relaxed);
+        std::mem::swap(&mut list.messages, into);
+        self.has_messages.store(false, Ordering::Relaxed);
     }
 
-    /// Whether a letter lies here. `Relaxed`: what was sent before this was asked, in the order of
+    /// Whether a message lies here. `Relaxed`: what was sent before this was asked, in the order of
     /// the program or by way of a join or a lock, is seen; of what was not there is no order.
     #[inline]
-    pub(super) fn has_letters(&self) -> bool {
-        self.has_letters.load(Ordering::Relaxed)
+    pub(super) fn has_messages(&self) -> bool {
+        self.has_messages.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        let list = self.list_unless_lost();
-        list.is_none_or(|list| list.letters.is_empty())
+        let list = self.queue_unless_lost();
+        list.is_none_or(|list| list.messages.is_empty())
     }
 
     /// Closes, and returns what nobody will read any more, to be dropped by the caller.
-    pub(super) fn close(&self) -> Vec<Letter> {
-        let Some(mut list) = self.list_unless_lost() else {
+    pub(super) fn close(&self) -> Vec<Message> {
+        let Some(mut list) = self.queue_unless_lost() else {
             return Vec::new();
         };
         list.closed = true;
-        std::mem::take(&mut list.letters)
+        std::mem::take(&mut list.messages)
     }
 
-    pub(crate) fn is_taped(&self) -> bool {
-        self.taped
+    pub(crate) fn is_recording(&self) -> bool {
+        self.recording
     }
 
     /// Whether somebody may still hand something in.
@@ -249,24 +249,24 @@ impl Inbox {
     }
 
     /// Whether this thread is the one whose loop this is, turning or not.
-    pub(crate) fn is_home(&self) -> bool {
-        std::thread::current().id() == self.home
+    pub(crate) fn is_loop_thread(&self) -> bool {
+        std::thread::current().id() == self.loop_id
     }
 
     /// Runs `f` on the loop's thread, without keeping the loop from ending. Dropped by a closed one.
-    pub(crate) fn send(
+    pub(crate) fn send_call(
         &self,
         f: impl FnOnce(&LoopHandle) + Send + 'static,
         site: &'static Location<'static>,
     ) {
-        self.push(Letter::Call(Box::new(f), site));
+        self.send(Message::Call(Box::new(f), site));
     }
 
     /// Wakes a job of this loop from another thread (or from outside a turn).
     #[cold]
     pub(crate) fn wake_task(&self, task_id: u64) {
         // W3: to a closed inbox this is nothing.
-        self.push(Letter::Wake(task_id));
+        self.send(Message::Wake(task_id));
     }
 }
 
@@ -291,12 +291,12 @@ mod tests {
     #[test]
     fn a_child_of_the_loops_process_does_not_wait_for_the_lock() {
         let inbox = Inbox::of_the_parent();
-        let mut list = inbox.list();
-        list.letters.push(Letter::Stop);
+        let mut list = inbox.queue();
+        list.messages.push(Message::Stop);
         let mut into = Vec::new();
         inbox.drain(&mut into);
         assert!(into.is_empty() && inbox.is_empty());
-        assert!(inbox.is_closed() && !inbox.push(Letter::Stop));
+        assert!(inbox.is_closed() && !inbox.send(Message::Stop));
         assert_eq!(inbox.close().len(), 0);
         drop(list);
         assert_eq!(inbox.close().len(), 1, "the lock was free at the fork");

@@ -63,7 +63,7 @@ impl LoopHandle {
             return None;
         }
         let task_id = self.ready.pop_task()?;
-        self.note("job", task_id);
+        self.trace_call("job", task_id);
         Some(task_id)
     }
 

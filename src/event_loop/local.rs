@@ -13,7 +13,7 @@ use super::error::Error;
 use super::expiry::Expiry;
 use super::handle::WeakHandle;
 use super::host::Host;
-use super::inbox::{Inbox, Letter};
+use super::inbox::{Inbox, Message};
 use super::jobs::Scheduler;
 use super::panics::PanicPolicy;
 use super::ready::ReadyQueue;
@@ -81,9 +81,9 @@ pub struct LoopHandle {
     pub(super) fd_waiters: RefCell<Slab<Expiry>>,
     /// The buffer of events, between two turns.
     pub(super) events: Cell<Vec<Event>>,
-    pub(super) messages: RefCell<Vec<Letter>>,
+    pub(super) messages: RefCell<Vec<Message>>,
     /// What was sent before its time, where a recording says when that is.
-    pub(super) held_back: RefCell<Vec<Letter>>,
+    pub(super) held_back: RefCell<Vec<Message>>,
     /// Whether another thread has rung since the last turn.
     pub(super) notified: Cell<bool>,
     pub(super) stopping: Cell<bool>,

@@ -59,7 +59,7 @@ pub(crate) use accept::ACCEPTS_PER_TURN;
 pub use accept::{Accepted, BACKLOG, listen_tcp};
 pub(crate) use accept_errors::ReportLimit;
 pub use accept_errors::{AcceptError, Backoff};
-pub(crate) use afar::Afar;
+pub(crate) use afar::CrossLoopWait;
 pub use callbacks::{Callbacks, Closures};
 pub use classify::{Kind, Kinds, Role, classify};
 pub use close::CloseReport;
@@ -320,7 +320,7 @@ impl EventLoop {
             .scheduler
             .get()
             .map_or(0, |scheduler| scheduler.task_count());
-        scheduler == 0 && handle.decide(handle.is_cut_off())
+        scheduler == 0 && handle.replayed_or(handle.is_cut_off())
     }
 
     /// When the loop must be turned at the latest; `None` if only an event, or another

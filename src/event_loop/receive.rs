@@ -1,11 +1,11 @@
 //! Taking in what other threads sent: once a turn, and before this thread queues something of its own.
 //!
-//! A turn that finds letters runs them in it. But a closure that was sent before the loop's thread
+//! A turn that finds messages runs them in it. But a closure that was sent before the loop's thread
 //! queued one must run before that, so `call_soon` and `spawn` look into the inbox first.
 //!
 //! In asyncio both go into one queue; in the notes, the way back from the thread pool (N3, N5).
 
-use super::inbox::Letter;
+use super::inbox::Message;
 use super::local::LoopHandle;
 use super::ready::Call;
 use crate::base::burst;
@@ -22,10 +22,10 @@ impl LoopHandle {
 
     #[cold]
     fn receive_messages(&self) {
-        self.receive(|letter| match letter {
-            Letter::Call(run, site) => self.ready.push_remote(Call::new(site, run)),
-            Letter::Wake(task_id) => self.ready.push_woken(task_id),
-            Letter::Stop => self.stop(),
+        self.receive(|message| match message {
+            Message::Call(run, site) => self.ready.push_remote(Call::new(site, run)),
+            Message::Wake(task_id) => self.ready.push_woken(task_id),
+            Message::Stop => self.stop(),
         });
     }
 
@@ -33,7 +33,7 @@ impl LoopHandle {
     /// it. Nearly always nothing was, which is one load.
     #[inline]
     pub(super) fn receive_earlier(&self) {
-        if self.decide(self.inbox.has_letters()) {
+        if self.replayed_or(self.inbox.has_messages()) {
             self.queue_messages();
         }
     }
@@ -45,22 +45,22 @@ impl LoopHandle {
         let push = |call| {
             self.ready.push_call(call);
         };
-        self.receive(|letter| match letter {
-            Letter::Call(run, site) => push(Call::new(site, run)),
-            Letter::Wake(task_id) => self.ready.push_woken(task_id),
-            Letter::Stop => push(Call::new(Location::caller(), Self::stop)),
+        self.receive(|message| match message {
+            Message::Call(run, site) => push(Call::new(site, run)),
+            Message::Wake(task_id) => self.ready.push_woken(task_id),
+            Message::Stop => push(Call::new(Location::caller(), Self::stop)),
         });
     }
 
-    fn receive(&self, take: impl Fn(Letter)) {
-        let mut letters = self.messages.take();
-        self.inbox.drain(&mut letters);
+    fn receive(&self, take: impl Fn(Message)) {
+        let mut messages = self.messages.take();
+        self.inbox.drain(&mut messages);
         if let Some(kernel) = &self.kernel {
-            self.in_order(&**kernel, &mut letters);
+            self.reorder(&**kernel, &mut messages);
         }
-        letters.drain(..).for_each(take);
+        messages.drain(..).for_each(take);
         // R126: at once, for there may be no next time; each of very many was in a box of its own.
-        letters.shrink_to(burst::KEPT);
-        self.messages.replace(letters);
+        messages.shrink_to(burst::KEPT);
+        self.messages.replace(messages);
     }
 }

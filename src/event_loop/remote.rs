@@ -6,7 +6,7 @@
 //! In asyncio: `call_soon_threadsafe`; in the notes, the way back from the thread pool (N3, N5).
 
 use super::error::LoopClosed;
-use super::inbox::{Inbox, Letter};
+use super::inbox::{Inbox, Message};
 use super::local::LoopHandle;
 use std::fmt;
 use std::panic::Location;
@@ -52,7 +52,7 @@ impl RemoteHandle {
         V: Send + 'static,
         C: FnOnce(V, &LoopHandle) + Send + 'static,
     {
-        self.inbox.push_call(value, call, Location::caller())
+        self.inbox.send_call_with(value, call, Location::caller())
     }
 
     pub(crate) fn inbox(&self) -> Arc<Inbox> {
@@ -65,7 +65,7 @@ impl RemoteHandle {
     ///
     /// [`LoopClosed`] if the loop is gone.
     pub fn stop(&self) -> Result<(), LoopClosed<()>> {
-        if self.inbox.push(Letter::Stop) {
+        if self.inbox.send(Message::Stop) {
             Ok(())
         } else {
             Err(LoopClosed(()))
@@ -76,7 +76,7 @@ impl RemoteHandle {
     #[doc(alias = "wakeup")]
     #[doc(alias = "uv_async_send")]
     pub fn wake(&self) {
-        self.inbox.ring();
+        self.inbox.notify();
     }
 
     /// Whether the loop is gone, or belongs to a parent process.
@@ -97,7 +97,7 @@ impl Drop for RemoteHandle {
         // `AcqRel`: what the last one sent is in the list before the loop sees zero.
         if self.inbox.remotes.fetch_sub(1, Ordering::AcqRel) == 1 {
             // The loop may have been waiting for nothing but us.
-            self.inbox.ring();
+            self.inbox.notify();
         }
     }
 }

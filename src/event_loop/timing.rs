@@ -312,7 +312,7 @@ impl LoopHandle {
 
     /// Runs or wakes.
     pub(super) fn expire(&self, expiry: Expiry) {
-        self.note("timer", 0);
+        self.trace_call("timer", 0);
         match expiry.open() {
             Expired::Call(call) => {
                 let site = call.site;

@@ -47,8 +47,8 @@ impl LoopHandle {
 
     #[inline]
     fn consume_notification(&self) {
-        let rung = self.decide(self.inbox.wake_up());
-        self.notified.set(rung || self.notified.get());
+        let notified = self.replayed_or(self.inbox.wake_up());
+        self.notified.set(notified || self.notified.get());
     }
 
     #[inline]
@@ -131,7 +131,7 @@ impl LoopHandle {
     /// How long the loop has nothing to do, unless an event or another thread comes; `None` for ever.
     /// What was cancelled is nothing to do, though the next turn will find it in the queue.
     pub(super) fn until_work(&self) -> Option<Duration> {
-        match self.is_pressed() || self.inbox.has_letters() || self.has_ready_work() {
+        match self.is_pressed() || self.inbox.has_messages() || self.has_ready_work() {
             true => Some(Duration::ZERO),
             false => self.until_timer(None),
         }
@@ -251,7 +251,7 @@ impl LoopHandle {
                         continue; // it was cancelled
                     };
                     if self.kernel.is_some() {
-                        self.note("call", self.ready.current_call());
+                        self.trace_call("call", self.ready.current_call());
                     }
                     let site = call.site;
                     running.site = Some(site);
@@ -260,7 +260,7 @@ impl LoopHandle {
                     self.end_call(running.begun, || Origin::Closure { site });
                 }
                 MAIN_TASK => {
-                    self.note("main", 0);
+                    self.trace_call("main", 0);
                     main();
                     self.check_current(|| self.main_origin());
                     self.end_call(running.begun, || self.main_origin());
@@ -269,7 +269,7 @@ impl LoopHandle {
                     let Some(scheduler) = self.scheduler.get() else {
                         continue;
                     };
-                    self.note("job", task_id);
+                    self.trace_call("job", task_id);
                     // Afterwards it may be gone.
                     let origin = running.begun.map(|_| scheduler.origin(task_id));
                     scheduler.run(self, task_id);

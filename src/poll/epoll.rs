@@ -111,7 +111,7 @@ impl EpollPoller {
         Ok(self.host.as_mut().expect("it has just been made"))
     }
 
-    /// The bell is among the events, and is for nobody above.
+    /// The notifier is among the events, and is for nobody above.
     #[cold]
     fn hear(&self, events: &mut Vec<Event>) {
         events.retain(|event| event.token != NOTIFIER);

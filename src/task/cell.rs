@@ -423,7 +423,7 @@ unsafe fn free(head: NonNull<Head>) {
     // SAFETY: it was taken for a type with this layout, which its table tells; nothing in it is used
     // after this.
     unsafe { blocks::give(head.cast(), layout) };
-    // Last: it may be the end of an inbox, and that of a poller's bell, which is somebody's code.
+    // Last: it may be the end of an inbox, and that of a poller's notifier, which is somebody's code.
     drop(wakeup);
 }
 
@@ -506,7 +506,7 @@ unsafe fn clone(head: *const ()) -> RawWaker {
 ///
 /// As `RawWaker` has it: called with a waker's own pointer, which is used up.
 unsafe fn wake(head: *const ()) {
-    // Given up afterwards, also if the bell of a poller of somebody's panics.
+    // Given up afterwards, also if the notifier of a poller of somebody's panics.
     // SAFETY: the waker has a share, and is used up.
     let _share = unsafe { Share::of(head) };
     // SAFETY: the share is given up only after this.

@@ -109,7 +109,7 @@ impl<T: Send + 'static> Settles<T> {
 
 impl<T: Send + 'static> Drop for Settles<T> {
     fn drop(&mut self) {
-        // Nothing if it was settled. Otherwise the loop has closed before it read the letter.
+        // Nothing if it was settled. Otherwise the loop has closed before it read the message.
         let closed = JoinError::CancelledFor("its loop was closed".into());
         drop(self.0.settle(Err(Failed::Cancelled(closed))));
     }

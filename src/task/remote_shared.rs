@@ -8,7 +8,7 @@
 use super::cell::Head;
 use super::join::JoinError;
 use super::untold::Untold;
-use crate::event_loop::{Afar, Inbox};
+use crate::event_loop::{CrossLoopWait, Inbox};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -52,7 +52,7 @@ pub(super) enum State<T> {
 pub(super) struct Inner<T> {
     pub(super) state: State<T>,
     /// Who awaits it, and, if that is on another loop, a word for that one.
-    pub(super) waker: Option<(Waker, Option<Afar>)>,
+    pub(super) waker: Option<(Waker, Option<CrossLoopWait>)>,
     /// Whether a `RemoteTask` is there to ask.
     pub(super) held: bool,
 }

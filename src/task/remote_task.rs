@@ -12,7 +12,7 @@ use super::line::let_go;
 use super::remote::{cancel, must_not_be_current};
 use super::remote_shared::{Failed, Inner, Shared, State};
 use crate::event_loop::depth::nest;
-use crate::event_loop::{Afar, current};
+use crate::event_loop::{CrossLoopWait, current};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -100,7 +100,7 @@ impl<T: Send + 'static> RemoteTask<T> {
         }
         let mut inner = self.shared.inner();
         if !inner.is_settled() {
-            if self.shared.home.is_home() || current::is_turning() {
+            if self.shared.home.is_loop_thread() || current::is_turning() {
                 return Err(WaitError::OnLoop);
             }
             let settled = &self.shared.settled;
@@ -160,7 +160,7 @@ impl<T: Send + 'static> RemoteTask<T> {
                 drop(inner);
                 self.shared
                     .home
-                    .send(move |handle| cancel(handle, task_id, reason), site);
+                    .send_call(move |handle| cancel(handle, task_id, reason), site);
             }
         }
     }
@@ -183,7 +183,7 @@ impl<T: Send + 'static> RemoteTask<T> {
             return Poll::Ready(Err(in_a_fork()));
         }
         // Cloned before the lock, and what it replaces dropped after it (L8).
-        let waker = (cx.waker().clone(), Afar::than(&self.shared.home));
+        let waker = (cx.waker().clone(), CrossLoopWait::new(&self.shared.home));
         let mut inner = self.shared.inner();
         let taken = inner.take();
         let unused = match taken {
@@ -198,7 +198,7 @@ impl<T: Send + 'static> RemoteTask<T> {
         if let Some((waker, _afar)) = unused {
             let_go(waker);
         }
-        if let Some(task_id) = task_id.filter(|_| self.shared.home.is_home()) {
+        if let Some(task_id) = task_id.filter(|_| self.shared.home.is_loop_thread()) {
             must_not_be_current(&self.shared.home, task_id);
         }
         match taken {

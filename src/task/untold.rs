@@ -96,7 +96,7 @@ impl Drop for Untold {
                 home: Arc::clone(&home),
                 sent: true,
             };
-            home.send(move |_| drop(untold), Location::caller());
+            home.send_call(move |_| drop(untold), Location::caller());
         }
     }
 }

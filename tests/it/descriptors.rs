@@ -68,7 +68,7 @@ fn what_fails_for_want_of_descriptors_leaves_none_behind() {
         return;
     }
     let _guard = guard!();
-    // The poller's own and the bell's, which is an eventfd or a pipe.
+    // The poller's own and the notifier's, which is an eventfd or a pipe.
     let each = if cfg!(readily_force_pipe) { 3 } else { 2 };
     assert_eq!(wants("a loop", EventLoop::new), each);
     let event_loop = strict_loop();

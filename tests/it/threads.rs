@@ -46,7 +46,7 @@ fn nothing_that_a_hundred_threads_send_is_lost_and_each_thread_keeps_its_order()
     assert!(seen.iter().all(|one| one.len() == EACH && one.is_sorted()));
 }
 
-/// R058, R059, R062, W2: counted at the bell itself.
+/// R058, R059, R062, W2: counted at the notifier itself.
 #[test]
 fn a_million_wakes_ring_the_bell_once_for_each_sleep() {
     let _guard = guard!();

@@ -34,7 +34,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    /// W1, W2: whoever comes between two waits has the bell rung once, and the next wait, however
+    /// W1, W2: whoever comes between two waits has the notifier rung once, and the next wait, however
     /// long it might have been, does not sleep.
     #[test]
     fn between_two_waits_one_ring_is_paid(ops in vec(op(), 0..64)) {

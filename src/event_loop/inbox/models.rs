@@ -6,11 +6,11 @@
 //! for ever, which loom reports as a deadlock.
 //!
 //! What is modelled is N5's way back from a thread: the loop's side is [`Home`], in the steps of
-//! `turn.rs`, on a bell in place of the kernel.
+//! `turn.rs`, on a notifier in place of the kernel.
 
 use super::super::error::LoopClosed;
 use super::super::remote::RemoteHandle;
-use super::{Inbox, Letter};
+use super::{Inbox, Message};
 use crate::base::sync::{AtomicUsize, Mutex, MutexGuard};
 use crate::poll::Notify;
 use loom::sync::Condvar;
@@ -109,7 +109,7 @@ impl Home {
     }
 
     /// `LoopHandle::read_inbox`.
-    fn read(&self, called: bool) -> Vec<Letter> {
+    fn read(&self, called: bool) -> Vec<Message> {
         let mut letters = Vec::new();
         if called {
             self.inbox.drain(&mut letters);
@@ -124,22 +124,22 @@ impl Home {
     }
 }
 
-fn jobs(letters: &[Letter]) -> Vec<u64> {
-    let job = |letter: &Letter| match letter {
-        Letter::Wake(job) => *job,
+fn jobs(letters: &[Message]) -> Vec<u64> {
+    let job = |letter: &Message| match letter {
+        Message::Wake(job) => *job,
         _ => panic!("only jobs were sent"),
     };
     letters.iter().map(job).collect()
 }
 
-/// W1, W2: two senders, and a loop that sleeps until it has both letters.
+/// W1, W2: two senders, and a loop that sleeps until it has both messages.
 #[test]
 fn every_letter_is_read_and_a_sleep_pays_one_ring() {
     loom::model(|| {
         let home = Home::new();
         let senders = [1, 2].map(|job| {
             let inbox = home.inbox();
-            thread::spawn(move || assert!(inbox.push(Letter::Wake(job))))
+            thread::spawn(move || assert!(inbox.send(Message::Wake(job))))
         });
         let (mut got, mut waits) = (Vec::new(), 0);
         while got.len() < 2 {
@@ -147,7 +147,7 @@ fn every_letter_is_read_and_a_sleep_pays_one_ring() {
             waits += 1;
         }
         for sender in senders {
-            sender.join().expect("the letter was taken");
+            sender.join().expect("the message was taken");
         }
         got.sort_unstable();
         assert_eq!(got, [1, 2]);
@@ -158,7 +158,7 @@ fn every_letter_is_read_and_a_sleep_pays_one_ring() {
     });
 }
 
-/// W1: a wake without a letter, while the loop turns or sleeps. What the waker wrote before it
+/// W1: a wake without a message, while the loop turns or sleeps. What the waker wrote before it
 /// is seen, though no lock was between the two.
 #[test]
 fn a_wake_without_a_letter_ends_the_wait_and_brings_what_was_written() {
@@ -183,14 +183,14 @@ fn a_wake_without_a_letter_ends_the_wait_and_brings_what_was_written() {
     });
 }
 
-/// W1: a wait that ends for another reason than the bell, and a ring in the middle of it.
+/// W1: a wait that ends for another reason than the notifier, and a ring in the middle of it.
 #[test]
 fn a_ring_that_meets_the_end_of_a_sleep_is_not_lost() {
     loom::model(|| {
         let home = Home::new();
         let sender = thread::spawn({
             let inbox = home.inbox();
-            move || assert!(inbox.push(Letter::Wake(1)))
+            move || assert!(inbox.send(Message::Wake(1)))
         });
         // Awake, then asleep, then woken by a timer.
         let called = home.look();
@@ -202,7 +202,7 @@ fn a_ring_that_meets_the_end_of_a_sleep_is_not_lost() {
             let called = home.wait();
             got = home.read(called);
         }
-        sender.join().expect("the letter was taken");
+        sender.join().expect("the message was taken");
         assert_eq!(jobs(&got), [1]);
     });
 }
@@ -214,26 +214,26 @@ fn a_host_is_called_for_what_came_during_its_turn() {
         let home = Home::new();
         let senders = [1, 2].map(|job| {
             let inbox = home.inbox();
-            thread::spawn(move || assert!(inbox.push(Letter::Wake(job))))
+            thread::spawn(move || assert!(inbox.send(Message::Wake(job))))
         });
         let mut got = 0;
         loop {
             // `turn_now`, and what each turn ends with.
             let called = home.look();
             got += home.read(called).len();
-            home.inbox.settle();
+            home.inbox.notify_host();
             if got == 2 {
                 break;
             }
             home.bell.wait();
         }
         for sender in senders {
-            sender.join().expect("the letter was taken");
+            sender.join().expect("the message was taken");
         }
     });
 }
 
-/// W3: a letter is read, or dropped by who closes, or comes back to its sender: one of these.
+/// W3: a message is read, or dropped by who closes, or comes back to its sender: one of these.
 #[test]
 fn a_loop_that_closes_reads_a_letter_or_gives_it_back() {
     loom::model(|| {
@@ -249,7 +249,7 @@ fn a_loop_that_closes_reads_a_letter_or_gives_it_back() {
         });
         let waker = thread::spawn({
             let inbox = home.inbox();
-            move || usize::from(inbox.push(Letter::Wake(1)))
+            move || usize::from(inbox.send(Message::Wake(1)))
         });
         let called = home.look();
         let read = home.read(called).len();
@@ -257,11 +257,11 @@ fn a_loop_that_closes_reads_a_letter_or_gives_it_back() {
         let taken = [caller, waker].map(|sender| sender.join().expect("it is safe"));
         assert_eq!(taken.iter().sum::<usize>(), read + dropped);
         assert!(home.is_empty(), "nobody reads it any more");
-        assert!(!home.inbox.push(Letter::Stop));
+        assert!(!home.inbox.send(Message::Stop));
     });
 }
 
-/// What `run` waits for: the last `RemoteHandle` ends its wait by going, and its letter is not missed.
+/// What `run` waits for: the last `RemoteHandle` ends its wait by going, and its message is not missed.
 #[test]
 fn the_last_remote_leaves_its_letter_and_ends_the_wait() {
     loom::model(|| {

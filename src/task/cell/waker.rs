@@ -50,9 +50,9 @@ impl Wakeup {
         }
     }
 
-    /// Whether wakes of other threads come by letter only, and leave the flag as it is.
+    /// Whether wakes of other threads come by message only, and leave the flag as it is.
     pub(super) fn is_taped(&self) -> bool {
-        self.home.is_taped()
+        self.home.is_recording()
     }
 
     /// T2: to be called before each poll, so that a wake that comes during the poll finds
@@ -77,8 +77,8 @@ impl Wakeup {
 
     #[cold]
     fn wake_from_afar(&self) {
-        // On tape each wake of another thread is a letter: whether it found the flag up is chance.
-        if self.home.is_taped() || self.raise() {
+        // On tape each wake of another thread is a message: whether it found the flag up is chance.
+        if self.home.is_recording() || self.raise() {
             self.home.wake_task(self.id);
         }
     }

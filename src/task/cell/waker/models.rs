@@ -65,7 +65,7 @@ fn a_wake_during_a_poll_leads_to_one_more_and_the_job_is_queued_once() {
     });
 }
 
-/// T1: wakes of a task that nobody polls are one letter.
+/// T1: wakes of a task that nobody polls are one message.
 #[test]
 fn wakes_between_two_polls_are_one() {
     loom::model(|| {
