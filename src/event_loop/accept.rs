@@ -14,7 +14,7 @@ use super::cx::Cx;
 use super::descriptor::Descriptor;
 use super::effective::Reasons;
 use super::error::{Error, RegisterError};
-use super::freed::FreedKey;
+use super::freed::FdWaitKey;
 use super::handle::WeakHandle;
 use super::local::LoopHandle;
 use super::register::Plan;
@@ -161,7 +161,7 @@ struct Acceptor<F> {
 struct Pause {
     handle: WeakHandle,
     retry: TimerHandle,
-    freed: Option<FreedKey>,
+    fd_wait: Option<FdWaitKey>,
     /// The first of the two ends it. The other may be queued by then, and must not end the next pause.
     is_over: Rc<Cell<bool>>,
 }
@@ -170,8 +170,8 @@ impl Drop for Pause {
     fn drop(&mut self) {
         self.is_over.set(true);
         self.retry.cancel();
-        if let Some(key) = self.freed.take() {
-            self.handle.with(|handle| handle.forget_freed(key));
+        if let Some(key) = self.fd_wait.take() {
+            self.handle.with(|handle| handle.cancel_fd_wait(key));
         }
     }
 }
@@ -265,7 +265,7 @@ where
         self.pause = Some(Pause {
             handle: cx.weak_handle(),
             retry: cx.call_later(retry, move |handle| resume(handle, slot, by_time)),
-            freed: Some(cx.call_when_freed(move |handle| resume(handle, slot, by_descriptor))),
+            fd_wait: Some(cx.call_on_fd_close(move |handle| resume(handle, slot, by_descriptor))),
             is_over,
         });
         if let Some(held_back) = self.pauses.admit(now) {

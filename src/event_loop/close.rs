@@ -7,7 +7,7 @@
 //!
 //! In the notes: reclaim its resources (N7); in asyncio, what `run` does at its end.
 
-use super::current::Here;
+use super::current::CurrentGuard;
 use super::descriptor::Descriptor;
 use super::effective::Reasons;
 use super::inbox::Message;
@@ -43,7 +43,7 @@ impl LoopHandle {
         let Some(me) = self.weak_self.upgrade() else {
             return CloseReport::default();
         };
-        let _here = Here::enter(&me);
+        let _here = CurrentGuard::enter(&me);
         let mut messages = self.inbox.close();
         messages.append(&mut self.held_back.take());
         let sent = messages.iter().filter(|l| matches!(l, Message::Call(..)));
@@ -72,7 +72,7 @@ impl LoopHandle {
             self.drop_guarded(call);
         }
         // One by one, as all the others: of two that panic in one destructor the second aborts.
-        while let Some(expiry) = self.pop_freed() {
+        while let Some(expiry) = self.pop_fd_waiter() {
             self.drop_guarded(expiry);
         }
         report
@@ -87,7 +87,7 @@ impl LoopHandle {
         if let Ok(last) = Rc::try_unwrap(registration) {
             // G5: callbacks may remove the next one when they go, and so on. Both in one, so that
             // the descriptor does not close before callbacks that wait for their end.
-            self.nest(|handle| {
+            self.run_bounded(|handle| {
                 let Registration {
                     callbacks,
                     line,

@@ -22,7 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// The loops that were entered, each under a number of its own: later ones have larger ones.
-struct Entered {
+struct LoopStack {
     /// The last one, which is current. By itself, for it is all that is looked at but where one
     /// loop is entered inside another: to enter and leave costs a third of what a list does.
     current: Option<(u64, Rc<LoopHandle>)>,
@@ -31,15 +31,15 @@ struct Entered {
 }
 
 thread_local! {
-    static ENTERED: RefCell<Entered> = const {
-        RefCell::new(Entered {
+    static STACK: RefCell<LoopStack> = const {
+        RefCell::new(LoopStack {
             current: None,
             below: Vec::new(),
             next: 0,
         })
     };
     /// Where the current one is, to be compared with: it needs no borrow and no destructor.
-    static NOW: Cell<*const LoopHandle> = const { Cell::new(std::ptr::null()) };
+    static CURRENT: Cell<*const LoopHandle> = const { Cell::new(std::ptr::null()) };
     /// How many loops are turning, each inside a callback of the one before.
     static TURNING: Cell<u32> = const { Cell::new(0) };
 }
@@ -53,7 +53,7 @@ pub(crate) fn with<R>(f: impl FnOnce(&LoopHandle) -> R) -> Option<R> {
 }
 
 fn current() -> Option<Rc<LoopHandle>> {
-    let current = ENTERED.try_with(|entered| {
+    let current = STACK.try_with(|entered| {
         let entered = entered.borrow();
         entered
             .current
@@ -66,8 +66,8 @@ fn current() -> Option<Rc<LoopHandle>> {
 /// What `look` says of this thread's loop; `false` where there is none. It runs under the borrow, so
 /// it is ours, and enters no loop.
 #[inline]
-fn is_so(look: impl FnOnce(&Rc<LoopHandle>) -> bool) -> bool {
-    ENTERED
+fn with_current(look: impl FnOnce(&Rc<LoopHandle>) -> bool) -> bool {
+    STACK
         .try_with(|entered| {
             let entered = entered.borrow();
             let current = entered.current.as_ref();
@@ -78,15 +78,15 @@ fn is_so(look: impl FnOnce(&Rc<LoopHandle>) -> bool) -> bool {
 
 /// Where this thread's loop is; nowhere if there is none, or if the thread is ending (R096).
 #[inline]
-fn now() -> *const LoopHandle {
-    NOW.try_with(Cell::get).unwrap_or(std::ptr::null())
+fn current_ptr() -> *const LoopHandle {
+    CURRENT.try_with(Cell::get).unwrap_or(std::ptr::null())
 }
 
 /// Makes `current`, the last one that was entered, the one to compare with.
 #[inline]
-fn set_now(current: Option<&(u64, Rc<LoopHandle>)>) {
+fn set_current_ptr(current: Option<&(u64, Rc<LoopHandle>)>) {
     let now = current.map_or(std::ptr::null(), |(_, handle)| Rc::as_ptr(handle));
-    let _ = NOW.try_with(|place| place.set(now));
+    let _ = CURRENT.try_with(|place| place.set(now));
 }
 
 /// How many loops are turning.
@@ -98,20 +98,20 @@ fn turning() -> u32 {
 /// Whether a loop is this thread's.
 #[inline]
 pub(crate) fn is_any() -> bool {
-    !now().is_null()
+    !current_ptr().is_null()
 }
 
 /// Whether `handle` is this thread's loop.
 #[inline]
 pub(crate) fn is(handle: *const LoopHandle) -> bool {
-    now() == handle
+    current_ptr() == handle
 }
 
 /// Whether another loop than `handle` is this thread's: to wait on `handle` is then to wait for
 /// ever, for while that one runs, this one does not.
 #[inline]
-pub(crate) fn is_another(handle: *const LoopHandle) -> bool {
-    let now = now();
+pub(crate) fn is_other(handle: *const LoopHandle) -> bool {
+    let now = current_ptr();
     !now.is_null() && now != handle
 }
 
@@ -129,8 +129,8 @@ pub(crate) fn is_nested() -> bool {
 /// Runs `queue` if `home` is of this thread's loop, or says that it is not. No lock, no call to the
 /// system, no reference count; it runs under the borrow, so it is ours, and enters no loop.
 #[inline]
-pub(crate) fn at_home(home: &Arc<Inbox>, queue: impl FnOnce(&LoopHandle)) -> bool {
-    is_so(|handle| {
+pub(crate) fn on_own_thread(home: &Arc<Inbox>, queue: impl FnOnce(&LoopHandle)) -> bool {
+    with_current(|handle| {
         let at_home = Arc::ptr_eq(&handle.inbox, home);
         if at_home {
             queue(handle);
@@ -141,11 +141,11 @@ pub(crate) fn at_home(home: &Arc<Inbox>, queue: impl FnOnce(&LoopHandle)) -> boo
 
 /// Whether the loop of this inbox is this thread's.
 #[cold]
-pub(crate) fn is_at_home(home: &Arc<Inbox>) -> bool {
-    is_so(|handle| Arc::ptr_eq(&handle.inbox, home))
+pub(crate) fn is_own_thread(home: &Arc<Inbox>) -> bool {
+    with_current(|handle| Arc::ptr_eq(&handle.inbox, home))
 }
 
-impl Entered {
+impl LoopStack {
     #[inline]
     fn enter(&mut self, handle: Rc<LoopHandle>) -> u64 {
         let number = self.next;
@@ -189,18 +189,18 @@ impl Entered {
 
 /// Makes a loop this thread's loop until it is dropped. Guards may be dropped in any order.
 #[must_use]
-pub(crate) struct Here {
+pub(crate) struct CurrentGuard {
     number: u64,
 }
 
-impl Here {
+impl CurrentGuard {
     /// For `spawn` and the like, outside a turn.
     #[inline]
     pub(crate) fn enter(handle: &Rc<LoopHandle>) -> Self {
-        let number = ENTERED.try_with(|entered| {
+        let number = STACK.try_with(|entered| {
             let mut entered = entered.borrow_mut();
             let number = entered.enter(Rc::clone(handle));
-            set_now(entered.current.as_ref());
+            set_current_ptr(entered.current.as_ref());
             number
         });
         Self {
@@ -209,14 +209,14 @@ impl Here {
     }
 }
 
-impl Drop for Here {
+impl Drop for CurrentGuard {
     #[inline]
     fn drop(&mut self) {
         // What is taken out is dropped after the borrow: it may be the last of its loop.
-        let _left = ENTERED.try_with(|entered| {
+        let _left = STACK.try_with(|entered| {
             let mut entered = entered.borrow_mut();
             let left = entered.leave(self.number);
-            set_now(entered.current.as_ref());
+            set_current_ptr(entered.current.as_ref());
             left
         });
     }
@@ -225,7 +225,7 @@ impl Drop for Here {
 /// A turn, or a row of them: its loop is current, and cannot be turned once more.
 pub(super) struct Turning<'a> {
     handle: &'a LoopHandle,
-    here: Here,
+    here: CurrentGuard,
 }
 
 impl<'a> Turning<'a> {
@@ -238,7 +238,7 @@ impl<'a> Turning<'a> {
             return Err(Error::WouldBlockLoop);
         }
         let _ = TURNING.try_with(|turning| turning.set(turning.get() + 1));
-        let here = Here::enter(handle);
+        let here = CurrentGuard::enter(handle);
         handle.turn.set(Some(here.number));
         handle.leave_host();
         Ok(Self { handle, here })
@@ -250,14 +250,14 @@ impl Drop for Turning<'_> {
         self.handle.turn.set(None);
         let _ = TURNING.try_with(|turning| turning.set(turning.get() - 1));
         // What a callback has entered and kept is not for who turned us.
-        let is_last = |entered: &RefCell<Entered>| {
+        let is_last = |entered: &RefCell<LoopStack>| {
             let entered = entered.borrow();
             entered
                 .current
                 .as_ref()
                 .is_none_or(|last| last.0 == self.here.number)
         };
-        if !ENTERED.try_with(is_last).unwrap_or(true) {
+        if !STACK.try_with(is_last).unwrap_or(true) {
             leave_above(self.here.number);
         }
     }
@@ -267,10 +267,10 @@ impl Drop for Turning<'_> {
 #[cold]
 fn leave_above(number: u64) {
     // Dropped after the borrow: one may be the last of its loop.
-    let _above = ENTERED.try_with(|entered| {
+    let _above = STACK.try_with(|entered| {
         let mut entered = entered.borrow_mut();
         let above = entered.leave_above(number);
-        set_now(entered.current.as_ref());
+        set_current_ptr(entered.current.as_ref());
         above
     });
 }
@@ -327,9 +327,13 @@ mod tests {
     #[test]
     fn what_was_entered_in_a_turn_and_kept_is_left_with_it() {
         let (one, other) = (local(), local());
-        let before = Here::enter(&other);
+        let before = CurrentGuard::enter(&other);
         let turn = Turning::begin(&one, false).unwrap();
-        let kept = [Here::enter(&other), Here::enter(&one), Here::enter(&other)];
+        let kept = [
+            CurrentGuard::enter(&other),
+            CurrentGuard::enter(&one),
+            CurrentGuard::enter(&other),
+        ];
         drop(turn);
         assert!(is(Rc::as_ptr(&other)));
         drop(before);

@@ -11,7 +11,7 @@ use super::callbacks::Callbacks;
 use super::classify::Kind;
 use super::cx::Cx;
 use super::error::Error;
-use super::expiry::Expiry;
+use super::expiry::Action;
 use super::local::LoopHandle;
 use super::origin::Origin;
 use super::panics::catch;
@@ -74,7 +74,7 @@ impl LoopHandle {
                 handle.deadline_passed(slot, site)
             });
             let at_ns = self.times.deadline_ns(after);
-            let timer = self.arm(at_ns, Expiry::call(call));
+            let timer = self.arm(at_ns, Action::call(call));
             self.registry
                 .keep_deadline(registration.line.get().fd, timer);
         }

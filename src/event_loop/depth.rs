@@ -17,15 +17,15 @@ use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 /// A level takes a few hundred bytes of stack, in a debug build some kilobytes.
-const DEEPEST: u32 = 16;
+const MAX_NESTED_DROPS: u32 = 16;
 
 /// What waits: for no loop, or for one that it needs.
-enum End {
+enum DeferredDrop {
     Alone(Box<dyn FnOnce()>),
     Of(Rc<LoopHandle>, Box<dyn FnOnce(&LoopHandle)>),
 }
 
-impl End {
+impl DeferredDrop {
     fn run(self) {
         match self {
             Self::Alone(end) => end(),
@@ -38,7 +38,7 @@ thread_local! {
     static LEVEL: Cell<u32> = const { Cell::new(0) };
     /// Empty, and without memory of its own, whenever the level is zero: so it needs no destructor,
     /// and destructors that run at the end of the thread find it as it is.
-    static WAITING: ManuallyDrop<RefCell<VecDeque<End>>> =
+    static WAITING: ManuallyDrop<RefCell<VecDeque<DeferredDrop>>> =
         const { ManuallyDrop::new(RefCell::new(VecDeque::new())) };
 }
 
@@ -46,17 +46,17 @@ thread_local! {
 /// outermost of those around it has returned (G5). A panic of it is the caller's where it runs now,
 /// else it is reported.
 #[inline]
-pub(crate) fn nest(end: impl FnOnce() + 'static) {
-    match Level::deeper() {
+pub(crate) fn run_bounded(end: impl FnOnce() + 'static) {
+    match DropDepth::deeper() {
         Some(_level) => end(),
-        None => wait(End::Alone(Box::new(end))),
+        None => wait(DeferredDrop::Alone(Box::new(end))),
     }
 }
 
 /// Drops what belongs to no loop: its panic is reported, and not that of the caller.
 pub(crate) fn drop_bounded<T: 'static>(value: T) {
     if std::mem::needs_drop::<T>() {
-        nest(move || {
+        run_bounded(move || {
             if let Err(payload) = catch(|| drop(value)) {
                 note_stray_panic(payload);
             }
@@ -65,19 +65,19 @@ pub(crate) fn drop_bounded<T: 'static>(value: T) {
 }
 
 impl LoopHandle {
-    /// [`nest`], for what needs this loop.
+    /// [`run_bounded`], for what needs this loop.
     #[inline]
-    pub(crate) fn nest(&self, end: impl FnOnce(&Self) + 'static) {
-        match Level::deeper() {
+    pub(crate) fn run_bounded(&self, end: impl FnOnce(&Self) + 'static) {
+        match DropDepth::deeper() {
             Some(_level) => end(self),
-            None => self.nest_later(Box::new(end)),
+            None => self.run_bounded_later(Box::new(end)),
         }
     }
 
     #[cold]
-    fn nest_later(&self, end: Box<dyn FnOnce(&Self)>) {
+    fn run_bounded_later(&self, end: Box<dyn FnOnce(&Self)>) {
         match self.weak_self.upgrade() {
-            Some(handle) => wait(End::Of(handle, end)),
+            Some(handle) => wait(DeferredDrop::Of(handle, end)),
             // Nothing can refer to it any more: it is being dropped itself, and is empty.
             None => end(self),
         }
@@ -85,23 +85,23 @@ impl LoopHandle {
 }
 
 #[cold]
-fn wait(end: End) {
+fn wait(end: DeferredDrop) {
     // Where the thread's locals have gone, what is not run is dropped, and all that it has with it.
     let _ = WAITING.try_with(|waiting| waiting.borrow_mut().push_back(end));
 }
 
 /// One level more, until this is dropped: also by a panic, after which the level would stay too deep
 /// for good, and what waits would never be dropped.
-struct Level(u32);
+struct DropDepth(u32);
 
-impl Level {
+impl DropDepth {
     /// `None` if it is deep enough.
     #[inline]
     fn deeper() -> Option<Self> {
         let level = LEVEL.try_with(|level| level.replace(level.get() + 1));
         // Where the thread's locals have gone, nothing is counted: any level but the outermost.
         let level = level.unwrap_or(1);
-        if level < DEEPEST {
+        if level < MAX_NESTED_DROPS {
             return Some(Self(level));
         }
         let _ = LEVEL.try_with(|deepest| deepest.set(level));
@@ -109,7 +109,7 @@ impl Level {
     }
 }
 
-impl Drop for Level {
+impl Drop for DropDepth {
     #[inline]
     fn drop(&mut self) {
         if self.0 == 0 && WAITING.try_with(|waiting| !waiting.borrow().is_empty()) == Ok(true) {
@@ -157,7 +157,7 @@ mod tests {
     impl Drop for Nests {
         fn drop(&mut self) {
             if let Some(next) = self.0.take() {
-                nest(move || drop_quietly(next));
+                run_bounded(move || drop_quietly(next));
             }
         }
     }
@@ -177,9 +177,9 @@ mod tests {
             let (first, dropped) = chain(100, panics);
             let (deep, also_dropped) = chain(3, None);
             let unwound = catch(|| {
-                nest(move || {
+                run_bounded(move || {
                     drop_quietly(first);
-                    nest(move || drop(deep));
+                    run_bounded(move || drop(deep));
                     std::panic::resume_unwind(Box::new("planted"));
                 });
             });
@@ -195,7 +195,7 @@ mod tests {
     fn what_waited_is_run_though_the_outermost_panics() {
         let run = Rc::new(Cell::new(0));
         fn deeper(left: u32, run: Rc<Cell<usize>>) {
-            nest(move || match left {
+            run_bounded(move || match left {
                 0 => {
                     run.set(run.get() + 1);
                     std::panic::resume_unwind(Box::new("in the queue"));
@@ -205,8 +205,8 @@ mod tests {
         }
         let also = Rc::clone(&run);
         let unwound = catch(|| {
-            nest(move || {
-                deeper(DEEPEST, also);
+            run_bounded(move || {
+                deeper(MAX_NESTED_DROPS, also);
                 std::panic::resume_unwind(Box::new("outermost"));
             });
         });

@@ -13,33 +13,33 @@ use std::panic::Location;
 use std::task::Waker;
 
 #[repr(C)] // as a call has it, whose words are then copied as they lie
-pub(super) struct Expiry {
-    what: What,
+pub(super) struct Action {
+    what: ActionKind,
     site: &'static Location<'static>,
 }
 
-enum What {
+enum ActionKind {
     Call(InlineFn<LoopHandle>),
     Wake(Waker),
 }
 
-/// An [`Expiry`] whose time has come.
+/// An [`Action`] whose time has come.
 pub(super) enum Expired {
     Call(Call),
     Wake(Waker),
 }
 
-impl Expiry {
+impl Action {
     #[inline]
     pub(super) fn call(call: Call) -> Self {
         let Call { run, site } = call;
-        let what = What::Call(run);
+        let what = ActionKind::Call(run);
         Self { what, site }
     }
 
     #[inline]
     pub(super) fn wake(waker: Waker) -> Self {
-        let what = What::Wake(waker);
+        let what = ActionKind::Wake(waker);
         let site = Location::caller();
         Self { what, site }
     }
@@ -48,16 +48,16 @@ impl Expiry {
     pub(super) fn open(self) -> Expired {
         let site = self.site;
         match self.what {
-            What::Call(run) => Expired::Call(Call { run, site }),
-            What::Wake(waker) => Expired::Wake(waker),
+            ActionKind::Call(run) => Expired::Call(Call { run, site }),
+            ActionKind::Wake(waker) => Expired::Wake(waker),
         }
     }
 
     #[inline]
     pub(super) fn waker(&mut self) -> Option<&mut Waker> {
         match &mut self.what {
-            What::Call(_) => None,
-            What::Wake(waker) => Some(waker),
+            ActionKind::Call(_) => None,
+            ActionKind::Wake(waker) => Some(waker),
         }
     }
 
@@ -65,8 +65,8 @@ impl Expiry {
     #[inline]
     pub(super) fn needs_drop(&self) -> bool {
         match &self.what {
-            What::Call(run) => run.needs_drop(),
-            What::Wake(_) => true,
+            ActionKind::Call(run) => run.needs_drop(),
+            ActionKind::Wake(_) => true,
         }
     }
 }
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn nobody_takes_no_room_of_its_own() {
-        assert_eq!(size_of::<Expiry>(), 40);
-        assert_eq!(size_of::<Option<Expiry>>(), 40);
+        assert_eq!(size_of::<Action>(), 40);
+        assert_eq!(size_of::<Option<Action>>(), 40);
     }
 }

@@ -3,7 +3,7 @@
 //! When the system has no descriptor left, time may help, and so may a connection of our own that
 //! closes. Of the first a timer knows; of the second nobody tells us but ourselves.
 
-use super::expiry::{Expired, Expiry};
+use super::expiry::{Action, Expired};
 use super::local::LoopHandle;
 use super::ready::Call;
 use crate::base::slab::SlabKey;
@@ -12,32 +12,32 @@ use std::task::Waker;
 
 impl LoopHandle {
     /// Wakes `waker` when a descriptor of this loop is closed.
-    pub fn wake_when_freed(&self, waker: Waker) -> FreedKey {
-        FreedKey(self.fd_waiters.borrow_mut().insert(Expiry::wake(waker)))
+    pub fn wake_on_fd_close(&self, waker: Waker) -> FdWaitKey {
+        FdWaitKey(self.fd_waiters.borrow_mut().insert(Action::wake(waker)))
     }
 
     /// The same for a closure, which then runs soon.
     #[track_caller]
-    pub(super) fn call_when_freed(&self, call: impl FnOnce(&LoopHandle) + 'static) -> FreedKey {
-        let expiry = Expiry::call(Call::new(Location::caller(), call));
-        FreedKey(self.fd_waiters.borrow_mut().insert(expiry))
+    pub(super) fn call_on_fd_close(&self, call: impl FnOnce(&LoopHandle) + 'static) -> FdWaitKey {
+        let expiry = Action::call(Call::new(Location::caller(), call));
+        FdWaitKey(self.fd_waiters.borrow_mut().insert(expiry))
     }
 
-    /// Takes [`LoopHandle::wake_when_freed`] back.
-    pub fn forget_freed(&self, key: FreedKey) {
+    /// Takes [`LoopHandle::wake_on_fd_close`] back.
+    pub fn cancel_fd_wait(&self, key: FdWaitKey) {
         let expiry = self.fd_waiters.borrow_mut().remove(key.0);
         self.drop_guarded(expiry);
     }
 
     /// Takes one waiter out of the list, for a caller that empties it.
-    pub(super) fn pop_freed(&self) -> Option<Expiry> {
+    pub(super) fn pop_fd_waiter(&self) -> Option<Action> {
         let mut freed = self.fd_waiters.borrow_mut();
         let first = freed.first()?;
         freed.remove(first)
     }
 
     /// A descriptor of ours is about to be closed: who waits for one tries again.
-    pub(super) fn descriptor_freed(&self) {
+    pub(super) fn notify_fd_waiters(&self) {
         // Nearly always nobody.
         if self.fd_waiters.borrow().is_empty() {
             return;
@@ -67,4 +67,4 @@ impl LoopHandle {
 
 /// A place in the list of those who wait for a free descriptor.
 #[derive(Debug)]
-pub struct FreedKey(SlabKey);
+pub struct FdWaitKey(SlabKey);

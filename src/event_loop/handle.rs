@@ -58,7 +58,7 @@ impl WeakHandle {
     /// Whether another loop than this one runs here.
     #[inline]
     pub(crate) fn is_other_loop(&self) -> bool {
-        super::current::is_another(self.handle.as_ptr())
+        super::current::is_other(self.handle.as_ptr())
     }
 
     /// Runs `f` with the loop, unless that is gone.

@@ -7,10 +7,10 @@
 //!
 //! It is the `loop` object of the notes (N7), seen from inside.
 
-use super::current::{self, Here};
+use super::current::{self, CurrentGuard};
 use super::debug::{self, Debug};
 use super::error::Error;
-use super::expiry::Expiry;
+use super::expiry::Action;
 use super::handle::WeakHandle;
 use super::host::Host;
 use super::inbox::{Inbox, Message};
@@ -78,7 +78,7 @@ pub struct LoopHandle {
     pub(super) reports: Reports,
     pub(super) debug: Debug,
     /// Who waits for one of our descriptors to be closed, having found no free one.
-    pub(super) fd_waiters: RefCell<Slab<Expiry>>,
+    pub(super) fd_waiters: RefCell<Slab<Action>>,
     /// The buffer of events, between two turns.
     pub(super) events: Cell<Vec<Event>>,
     pub(super) messages: RefCell<Vec<Message>>,
@@ -174,10 +174,10 @@ impl LoopHandle {
 
     /// Makes this the loop of this thread, unless it is, for user code that is called from
     /// outside a turn: a destructor may spawn.
-    pub(crate) fn enter_if_needed(&self) -> Option<Here> {
+    pub(crate) fn enter_if_needed(&self) -> Option<CurrentGuard> {
         match current::is(self) {
             true => None,
-            false => self.weak_self.upgrade().map(|me| Here::enter(&me)),
+            false => self.weak_self.upgrade().map(|me| CurrentGuard::enter(&me)),
         }
     }
 

@@ -66,7 +66,7 @@ pub use close::CloseReport;
 pub use cx::Cx;
 pub use descriptor::Descriptor;
 pub use error::{Error, LoopClosed, RegisterError};
-pub use freed::FreedKey;
+pub use freed::FdWaitKey;
 pub use futurelock::Futurelock;
 pub use handle::WeakHandle;
 pub(crate) use inbox::Inbox;
@@ -79,12 +79,12 @@ pub use panics::{PanicPolicy, Payload};
 pub use ready::MAIN_TASK;
 pub use registry::Key;
 pub use remote::RemoteHandle;
-pub use timer_handles::{CallHandle, TimerHandle, WakeState, WakeTimer};
+pub use timer_handles::{CallHandle, TimerHandle, WakeTimer, WakeTimerState};
 pub use unhandled::{Unhandled, UnhandledHook};
 
 use crate::base::clock::{Clock, Monotonic};
 use crate::poll::{self, Poller};
-use current::{Here, Turning};
+use current::{CurrentGuard, Turning};
 use ready::WholeTurn;
 use std::fmt;
 use std::ops::Deref;
@@ -427,7 +427,7 @@ impl EventLoop {
     #[doc(alias = "set_event_loop")]
     pub fn enter(&self) -> EnterGuard<'_> {
         EnterGuard {
-            _here: Here::enter(&self.handle),
+            _here: CurrentGuard::enter(&self.handle),
             _event_loop: self,
         }
     }
@@ -483,6 +483,6 @@ impl fmt::Debug for EventLoop {
 /// While this lives, its loop is the current one of this thread. See [`EventLoop::enter`].
 #[must_use]
 pub struct EnterGuard<'a> {
-    _here: Here,
+    _here: CurrentGuard,
     _event_loop: &'a EventLoop,
 }

@@ -312,7 +312,7 @@ impl LoopHandle {
             // already, closed behind our back; nothing is left to be undone then.
             let _ = self.poller.borrow_mut().remove(line.fd);
         }
-        self.descriptor_freed();
+        self.notify_fd_waiters();
         Some(registration)
     }
 

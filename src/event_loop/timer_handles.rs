@@ -7,7 +7,7 @@
 //! In asyncio: `WeakHandle` and `TimerHandle`.
 
 use super::current;
-use super::expiry::Expiry;
+use super::expiry::Action;
 use super::local::LoopHandle;
 use super::ready::CallKey;
 use crate::base::clock::NEVER;
@@ -115,7 +115,7 @@ impl fmt::Debug for TimerHandle {
 /// Drops what will not happen. A closure that holds nothing but numbers runs no code of a user when it
 /// goes, and then there is nothing to guard: a third of what it costs to cancel a timer.
 #[inline]
-fn discard(handle: &LoopHandle, expiry: Expiry) {
+fn discard(handle: &LoopHandle, expiry: Action) {
     if expiry.needs_drop() {
         handle.drop_guarded(expiry);
     }
@@ -130,16 +130,16 @@ pub struct WakeTimer {
 
 /// What has become of a [`WakeTimer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WakeState {
+pub enum WakeTimerState {
     /// It will wake the waker last shown to [`WakeTimer::poll`].
     Pending,
     /// Its time has come.
     Fired,
     /// The loop is gone: it will never fire.
-    Gone,
+    LoopClosed,
     /// It belongs to another loop than the one that runs here, and will not fire while that
     /// does.
-    Elsewhere,
+    OtherLoop,
 }
 
 impl WakeTimer {
@@ -151,19 +151,19 @@ impl WakeTimer {
     }
 
     /// What has become of it; if it is pending, `waker` is the one that will be woken.
-    pub fn poll(&self, waker: &Waker) -> WakeState {
+    pub fn poll(&self, waker: &Waker) -> WakeTimerState {
         let (Some(handle), Some(key)) = (self.handle.upgrade(), self.key) else {
-            return WakeState::Gone;
+            return WakeTimerState::LoopClosed;
         };
-        if current::is_another(&raw const *handle) {
-            return WakeState::Elsewhere;
+        if current::is_other(&raw const *handle) {
+            return WakeTimerState::OtherLoop;
         }
         let mut timers = handle.times.timers.borrow_mut();
-        let Some(kept) = timers.get_mut(key).and_then(Expiry::waker) else {
+        let Some(kept) = timers.get_mut(key).and_then(Action::waker) else {
             return if handle.closed.get() {
-                WakeState::Gone
+                WakeTimerState::LoopClosed
             } else {
-                WakeState::Fired
+                WakeTimerState::Fired
             };
         };
         if !kept.will_wake(waker) {
@@ -171,12 +171,12 @@ impl WakeTimer {
             drop(timers);
             let mut waker = waker.clone();
             let mut timers = handle.times.timers.borrow_mut();
-            if let Some(kept) = timers.get_mut(key).and_then(Expiry::waker) {
+            if let Some(kept) = timers.get_mut(key).and_then(Action::waker) {
                 std::mem::swap(kept, &mut waker);
             }
             drop(timers);
         }
-        WakeState::Pending
+        WakeTimerState::Pending
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! In asyncio these are `call_later` and `call_at`; in the notes, the *timers* of N1.
 
-use super::expiry::{Expired, Expiry};
+use super::expiry::{Action, Expired};
 use super::local::LoopHandle;
 use super::origin::Origin;
 use super::ready::Call;
@@ -25,7 +25,7 @@ const ORIGIN_NS: u64 = 1 << 58;
 
 pub(super) struct Times {
     clock: Box<dyn Clock>,
-    pub(super) timers: RefCell<Timers<Expiry>>,
+    pub(super) timers: RefCell<Timers<Action>>,
     /// The latest reading: a clock that steps back is held here (R073).
     latest_ns: Cell<u64>,
     /// This turn's reading, once somebody has asked for it.
@@ -99,7 +99,7 @@ impl Times {
         ))
     }
 
-    pub(super) fn arm(&self, deadline_ns: u64, expiry: Expiry) -> TimerKey {
+    pub(super) fn arm(&self, deadline_ns: u64, expiry: Action) -> TimerKey {
         self.timers.borrow_mut().arm(deadline_ns, expiry)
     }
 
@@ -111,7 +111,7 @@ impl Times {
         self.timers.borrow().len()
     }
 
-    pub(super) fn pop_any(&self) -> Option<Expiry> {
+    pub(super) fn pop_any(&self) -> Option<Action> {
         self.timers.borrow_mut().pop_any()
     }
 
@@ -255,7 +255,7 @@ impl LoopHandle {
             .instant(round_up(self.times.at_ns(when), nanos(slack)))
     }
 
-    pub(super) fn arm(&self, deadline_ns: u64, expiry: Expiry) -> TimerKey {
+    pub(super) fn arm(&self, deadline_ns: u64, expiry: Action) -> TimerKey {
         let key = self.times.arm(deadline_ns, expiry);
         self.notify_host_of(deadline_ns);
         key
@@ -266,7 +266,7 @@ impl LoopHandle {
             self.drop_guarded(call);
             None
         } else {
-            Some(self.arm(deadline_ns, Expiry::call(call)))
+            Some(self.arm(deadline_ns, Action::call(call)))
         };
         TimerHandle::new(self, key, deadline_ns)
     }
@@ -285,7 +285,7 @@ impl LoopHandle {
 
     fn arm_waker(&self, deadline_ns: u64, waker: Waker) -> WakeTimer {
         // On a closed loop nothing fires any more, and the key finds nothing.
-        let key = (!self.closed.get()).then(|| self.arm(deadline_ns, Expiry::wake(waker)));
+        let key = (!self.closed.get()).then(|| self.arm(deadline_ns, Action::wake(waker)));
         WakeTimer::new(self, key)
     }
 
@@ -311,7 +311,7 @@ impl LoopHandle {
     }
 
     /// Runs or wakes.
-    pub(super) fn expire(&self, expiry: Expiry) {
+    pub(super) fn expire(&self, expiry: Action) {
         self.trace_call("timer", 0);
         match expiry.open() {
             Expired::Call(call) => {

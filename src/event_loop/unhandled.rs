@@ -163,7 +163,7 @@ impl LoopHandle {
     #[inline]
     pub(crate) fn drop_guarded<T: 'static>(&self, value: T) {
         if std::mem::needs_drop::<T>() {
-            self.nest(move |handle| handle.drop_now(value));
+            self.run_bounded(move |handle| handle.drop_now(value));
         }
     }
 

@@ -11,8 +11,8 @@ use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp::TcpStream;
 use crate::event_loop::{
-    ACCEPTS_PER_TURN, AcceptError, Backoff, FreedKey, ReportLimit, Unhandled, WakeState, WakeTimer,
-    WeakHandle,
+    ACCEPTS_PER_TURN, AcceptError, Backoff, FdWaitKey, ReportLimit, Unhandled, WakeTimer,
+    WakeTimerState, WeakHandle,
 };
 use crate::poll::KernelFd;
 use std::cell::RefCell;
@@ -163,7 +163,7 @@ impl TcpListener {
         let mut pause = Pause {
             handle,
             timer: None,
-            freed: None,
+            fd_wait: None,
         };
         poll_fn(|cx| pause.poll(cx, retry)).await;
     }
@@ -208,7 +208,7 @@ impl AsFd for TcpListener {
 struct Pause {
     handle: WeakHandle,
     timer: Option<WakeTimer>,
-    freed: Option<FreedKey>,
+    fd_wait: Option<FdWaitKey>,
 }
 
 impl Pause {
@@ -217,13 +217,13 @@ impl Pause {
             None => {
                 self.handle.with(|handle| {
                     self.timer = Some(handle.wake_later(wait, cx.waker().clone()));
-                    self.freed = Some(handle.wake_when_freed(cx.waker().clone()));
+                    self.fd_wait = Some(handle.wake_on_fd_close(cx.waker().clone()));
                 });
                 Poll::Pending
             }
             Some(timer) => {
                 // Woken by either. A wake for another reason costs one try too many.
-                let _: WakeState = timer.poll(cx.waker());
+                let _: WakeTimerState = timer.poll(cx.waker());
                 Poll::Ready(())
             }
         }
@@ -232,8 +232,8 @@ impl Pause {
 
 impl Drop for Pause {
     fn drop(&mut self) {
-        if let Some(key) = self.freed.take() {
-            self.handle.with(|handle| handle.forget_freed(key));
+        if let Some(key) = self.fd_wait.take() {
+            self.handle.with(|handle| handle.cancel_fd_wait(key));
         }
     }
 }

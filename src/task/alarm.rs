@@ -7,7 +7,7 @@
 //!
 //! In the notes: the *timers* of N1, as `await` sees them (N11, N14).
 
-use crate::event_loop::{LoopHandle, WakeState, WakeTimer, current};
+use crate::event_loop::{LoopHandle, WakeTimer, WakeTimerState, current};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -107,11 +107,13 @@ impl Alarm {
                 Poll::Pending
             }
             State::Armed(timer) => match timer.poll(cx.waker()) {
-                WakeState::Pending => Poll::Pending,
+                WakeTimerState::Pending => Poll::Pending,
                 // To wait for a loop that is gone, or does not run, is to wait for ever.
-                WakeState::Gone => panic!("slept on a loop that is closed"),
-                WakeState::Elsewhere => panic!("slept on another loop than the one that runs here"),
-                WakeState::Fired => {
+                WakeTimerState::LoopClosed => panic!("slept on a loop that is closed"),
+                WakeTimerState::OtherLoop => {
+                    panic!("slept on another loop than the one that runs here")
+                }
+                WakeTimerState::Fired => {
                     self.state = State::Over;
                     Poll::Ready(())
                 }

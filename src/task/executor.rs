@@ -127,7 +127,7 @@ impl Executor {
         let cell = tasks.remove(key).expect("it was there a moment ago");
         drop(tasks);
         // G5: a destructor may cancel the next one, and so on.
-        handle.nest(move |handle| {
+        handle.run_bounded(move |handle| {
             let _here = handle.enter_if_needed();
             Self::end(handle, &cell, JoinError::Cancelled);
         });

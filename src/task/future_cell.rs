@@ -9,7 +9,7 @@
 use super::done::DoneList;
 use super::future::{Future, FutureError};
 use super::waiters::Waiters;
-use crate::event_loop::depth::nest;
+use crate::event_loop::depth::run_bounded;
 use crate::event_loop::panics::catch;
 use crate::event_loop::{Origin, WeakHandle};
 use std::cell::RefCell;
@@ -133,7 +133,7 @@ impl<T: 'static> Drop for Cell<T> {
         // G5: the value may be the next one of its kind, and so on.
         if needs_drop::<T>() && has_value {
             let state = std::mem::replace(self.state.get_mut(), State::Taken(None));
-            nest(move || drop(state));
+            run_bounded(move || drop(state));
         }
     }
 }

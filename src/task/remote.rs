@@ -132,7 +132,7 @@ impl<T: 'static> Task<T> {
 #[track_caller]
 pub(super) fn must_not_be_current(home: &Arc<Inbox>, task_id: u64) {
     // Another loop of this thread may have a task of the same number.
-    if current::is_at_home(home) {
+    if current::is_own_thread(home) {
         let task = current_task().filter(|task| task.id() == task_id);
         task.inspect(TaskRef::must_not_be_current);
     }

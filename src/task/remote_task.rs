@@ -11,7 +11,7 @@ use super::join::{JoinError, Reason};
 use super::line::let_go;
 use super::remote::{cancel, must_not_be_current};
 use super::remote_shared::{Failed, Inner, Shared, State};
-use crate::event_loop::depth::nest;
+use crate::event_loop::depth::run_bounded;
 use crate::event_loop::{CrossLoopWait, current};
 use std::borrow::Cow;
 use std::fmt;
@@ -224,7 +224,7 @@ impl<T: Send + 'static> Drop for RemoteTask<T> {
         }
         // A panic that was never looked at is told at home. G5: a result may be the handle of another
         // remote task.
-        nest(move || drop(left));
+        run_bounded(move || drop(left));
     }
 }
 

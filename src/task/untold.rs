@@ -53,7 +53,7 @@ impl Untold {
 
     /// Tells it behind another that goes out in the same place.
     pub(crate) fn tell(mut self) {
-        if !current::is_at_home(&self.home) {
+        if !current::is_own_thread(&self.home) {
             return; // it is told when it is dropped, now
         }
         if let Some(payload) = self.payload.take() {
@@ -79,7 +79,7 @@ impl Drop for Untold {
             return;
         };
         let origin = self.origin();
-        if current::is_at_home(&self.home) {
+        if current::is_own_thread(&self.home) {
             current::with(|handle| handle.note_panic(payload, origin));
         } else if self.home.forked() {
             // The parent has it too, and tells it.

@@ -299,7 +299,7 @@ fn wakers_that_panic_when_they_are_dropped_are_dropped_one_by_one() {
     let told = collect_unhandled(&event_loop);
     for _ in 0..2 {
         let waker = Waker::from(Arc::new(DropsABomb { bomb: Bomb }));
-        let _stays = event_loop.wake_when_freed(waker);
+        let _stays = event_loop.wake_on_fd_close(waker);
     }
     event_loop.close();
     assert_eq!(told.len(), 2);

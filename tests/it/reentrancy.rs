@@ -401,12 +401,12 @@ fn a_waker_that_waits_again_for_a_descriptor_is_woken_once_for_each() {
             WOKEN.set(WOKEN.get() + 1);
             assert!(WOKEN.get() < 100, "it is woken for ever");
             let handle = LOOP.with_borrow(Clone::clone).unwrap();
-            handle.with(|handle| handle.wake_when_freed(Waker::from(self)));
+            handle.with(|handle| handle.wake_on_fd_close(Waker::from(self)));
         }
     }
     let event_loop = strict_loop();
     LOOP.set(Some(event_loop.weak_handle()));
-    event_loop.wake_when_freed(Waker::from(Arc::new(Again)));
+    event_loop.wake_on_fd_close(Waker::from(Arc::new(Again)));
     for freed in 1..=3 {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let key = event_loop.register(ours, Interest::NONE, Closures::new());

@@ -13,7 +13,7 @@ const EXHAUSTIVE: &[(&str, &str)] = &[
         "the branches of the notes' dispatch; another one would be another callback",
     ),
     (
-        "WakeState",
+        "WakeTimerState",
         "a future has to handle each state of its timer",
     ),
     ("AnyFd", "the system's kernel, or another one"),

@@ -65,7 +65,7 @@ impl Wakeup {
     /// Queues the job, unless it stands in a queue already.
     #[inline]
     pub(super) fn wake(&self) {
-        let at_home = current::at_home(&self.home, |handle| {
+        let at_home = current::on_own_thread(&self.home, |handle| {
             if self.raise() {
                 handle.schedule_woken(self.id);
             }

@@ -207,16 +207,16 @@ pub(super) const CALLS: &[Call] = &[
         assert!(matches!(l.interest_of(key), Err(Error::UnknownKey(_))));
     }),
     call("wake_when_freed, and freeing", Soon, |l, w| {
-        l.wake_when_freed(w.rig().parked.clone());
+        l.wake_on_fd_close(w.rig().parked.clone());
         let _unknown = l.remove(w.rig().quiet);
     }),
     call("wake_when_freed, for the next one", Soon, |l, w| {
-        l.wake_when_freed(effect_waker());
+        l.wake_on_fd_close(effect_waker());
         let key = w.rig().quiet;
         l.call_soon(move |handle| drop(handle.remove(key)));
     }),
     call("forget_freed", Never, |l, w| {
-        l.forget_freed(l.wake_when_freed(effect_waker()));
+        l.cancel_fd_wait(l.wake_on_fd_close(effect_waker()));
         let _unknown = l.remove(w.rig().quiet);
     }),
     // With a Cx.

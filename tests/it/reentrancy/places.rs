@@ -6,7 +6,7 @@
 use super::calls::trouble;
 use super::{FAR, World, world};
 use crate::support::{listener, tcp_pair};
-use readily::event_loop::WakeState;
+use readily::event_loop::WakeTimerState;
 use readily::{Closures, EventLoop, Interest, Task};
 use std::any::Any;
 use std::cell::OnceCell;
@@ -307,11 +307,11 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
     }),
     ("a waker that a timer wakes", |l, w| {
         let timer = l.wake_later(Duration::ZERO, Hostile::waker(true));
-        w.belongs_to(move || assert_eq!(timer.poll(Waker::noop()), WakeState::Fired));
+        w.belongs_to(move || assert_eq!(timer.poll(Waker::noop()), WakeTimerState::Fired));
         nothing()
     }),
     ("a waker that a freed descriptor wakes", |l, w| {
-        l.wake_when_freed(Hostile::waker(true));
+        l.wake_on_fd_close(Hostile::waker(true));
         let key = l.register(w.stream(), Interest::NONE, Closures::new());
         l.call_soon(move |handle| handle.remove(key.unwrap()).unwrap());
         nothing()
@@ -343,13 +343,13 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
     ("the destructor of a replaced waker of a timer", |l, w| {
         let timer = Rc::new(l.wake_later(FAR, Hostile::waker(false)));
         let probed = Rc::clone(&timer);
-        w.belongs_to(move || assert_eq!(probed.poll(Waker::noop()), WakeState::Pending));
-        l.call_soon(move |_| assert_eq!(timer.poll(Waker::noop()), WakeState::Pending));
+        w.belongs_to(move || assert_eq!(probed.poll(Waker::noop()), WakeTimerState::Pending));
+        l.call_soon(move |_| assert_eq!(timer.poll(Waker::noop()), WakeTimerState::Pending));
         nothing()
     }),
     ("the destructor of a waker that is forgotten", |l, _| {
         // In one go, or a witness frees its descriptor before.
-        l.call_soon(|handle| handle.forget_freed(handle.wake_when_freed(Hostile::waker(false))));
+        l.call_soon(|handle| handle.cancel_fd_wait(handle.wake_on_fd_close(Hostile::waker(false))));
         nothing()
     }),
 ];
@@ -388,7 +388,7 @@ pub(super) const CLOSING: &[(&str, Plant)] = &[
     (
         "the destructor of a waker that waits for a descriptor",
         |l, _| {
-            l.wake_when_freed(Hostile::waker(true));
+            l.wake_on_fd_close(Hostile::waker(true));
             nothing()
         },
     ),
