@@ -66,7 +66,7 @@ impl Echo {
                 return cx.close();
             }
         };
-        if cx.want(next).is_err() {
+        if cx.set_interest(next).is_err() {
             cx.close();
         }
     }

@@ -98,8 +98,8 @@ pub use combine::{
     shield, try_gather, wait,
 };
 pub use event_loop::{
-    Accepted, CallHandle, Callbacks, CloseReport, Closures, Cx, Descriptor, EnterGuard, Error,
-    EventLoop, ExitReason, Futurelock, Key, Kind, LoopClosed, LoopHandle, Origin, PanicPolicy,
+    Accepted, Branch, CallHandle, Callbacks, CloseReport, Closures, Cx, Descriptor, EnterGuard,
+    Error, EventLoop, ExitReason, Futurelock, Key, LoopClosed, LoopHandle, Origin, PanicPolicy,
     RegisterError, RemoteHandle, Stats, TimerHandle, Unhandled, WeakHandle, listen_tcp,
 };
 pub use group::{CancellationToken, GroupError, JoinSet, TaskGroup};

@@ -39,12 +39,13 @@ impl Callbacks for Connection {
             Ok(0) => {
                 cx.shutdown(Shutdown::Write)
                     .expect("we are still connected");
-                cx.ignore(Interest::READ);
+                cx.remove_interest(Interest::READ);
             }
             Ok(_question) => {
                 self.note("read");
                 self.left = ANSWER;
-                cx.want(Interest::WRITE).expect("the registration is alive");
+                cx.set_interest(Interest::WRITE)
+                    .expect("the registration is alive");
             }
             Err(error) => assert_eq!(error.kind(), WouldBlock),
         }
@@ -59,7 +60,7 @@ impl Callbacks for Connection {
             }
         } else {
             // Nothing to write: whoever goes on asking would be told for ever.
-            cx.want(Interest::READ | Interest::PRIORITY)
+            cx.set_interest(Interest::READ | Interest::PRIORITY)
                 .expect("the registration is alive");
         }
     }
@@ -73,7 +74,7 @@ impl Callbacks for Connection {
         assert!(ready.contains(Readiness::PRIORITY));
         self.note("default");
         // Said once; the urgent byte itself is not worth reading.
-        cx.ignore(Interest::PRIORITY);
+        cx.remove_interest(Interest::PRIORITY);
     }
 }
 

@@ -17,7 +17,7 @@ use super::error::{Error, RegisterError};
 use super::freed::FdWaitKey;
 use super::handle::WeakHandle;
 use super::local::LoopHandle;
-use super::register::Plan;
+use super::register::RegisterOptions;
 use super::registry::Key;
 use super::timer_handles::TimerHandle;
 use super::unhandled::Unhandled;
@@ -122,25 +122,26 @@ impl LoopHandle {
             losses: ReportLimit::default(),
             pause: None,
         };
-        let plan = Plan {
+        let options = RegisterOptions {
             role: Role::Listener,
             interest: Interest::READ,
             trigger: Trigger::Level,
             nonblocking: false,
             transfer: Transfer::SOCKET,
         };
-        self.admit(plan, descriptor, acceptor).map_err(|refused| {
-            let RegisterError {
-                error,
-                descriptor,
-                callbacks,
-            } = refused;
-            RegisterError {
-                error,
-                descriptor,
-                callbacks: callbacks.accept,
-            }
-        })
+        self.insert(options, descriptor, acceptor)
+            .map_err(|refused| {
+                let RegisterError {
+                    error,
+                    descriptor,
+                    callbacks,
+                } = refused;
+                RegisterError {
+                    error,
+                    descriptor,
+                    callbacks: callbacks.accept,
+                }
+            })
     }
 }
 
@@ -188,14 +189,14 @@ where
             match cx.accept() {
                 Ok(accepted) => {
                     broken = None;
-                    self.admit(cx, accepted);
+                    self.accept_one(cx, accepted);
                 }
                 Err(error) => match AcceptError::of(&error) {
-                    AcceptError::Skip => broken = Some(error),
-                    AcceptError::Nobody => return,
-                    AcceptError::Exhausted => return self.pause(cx, error),
-                    AcceptError::Broken => {
-                        let (fd, addr) = (cx.any().number(), cx.any().local_addr().ok());
+                    AcceptError::Connection => broken = Some(error),
+                    AcceptError::WouldBlock => return,
+                    AcceptError::OutOfResources => return self.pause(cx, error),
+                    AcceptError::Fatal => {
+                        let (fd, addr) = (cx.fd_ref().number(), cx.fd_ref().local_addr().ok());
                         cx.report(&Unhandled::ListenerFailed { fd, addr, error });
                         return cx.close();
                     }
@@ -203,8 +204,8 @@ where
             }
             // The callback may have closed its own listener, or paused it. And mostly that was the only
             // connection: a look is a tenth of an `accept(2)` that finds none, which makes a socket first.
-            let ready = cx.any().readiness();
-            if !cx.wants().contains(Interest::READ)
+            let ready = cx.fd_ref().readiness();
+            if !cx.interest().contains(Interest::READ)
                 || ready.is_ok_and(|ready| !ready.contains(Readiness::READ))
             {
                 return;
@@ -225,20 +226,20 @@ where
 {
     /// N7, "connect ready": register interest, and the callbacks. Interest in writing is left out
     /// unless they ask for it: a wait and an `epoll_ctl` less for each connection.
-    fn admit(&mut self, cx: &Cx<'_>, accepted: Accepted) {
+    fn accept_one(&mut self, cx: &Cx<'_>, accepted: Accepted) {
         let Some(callbacks) = (self.accept)(cx, &accepted) else {
             return cx.close_descriptor(accepted.fd, self.site);
         };
         let (interest, peer) = (callbacks.interest(), accepted.peer);
-        match cx.admit_accepted(self.site, accepted, interest, callbacks) {
+        match cx.insert_accepted(self.site, accepted, interest, callbacks) {
             Ok(key) => cx.open(key),
             Err(refused) => {
                 let error = match refused.error {
                     Error::Io(error) => error,
                     other => io::Error::other(other.to_string()),
                 };
-                if let Some(held_back) = self.losses.admit(cx.fresh_now()) {
-                    let (fd, addr) = (cx.any().number(), cx.any().local_addr().ok());
+                if let Some(held_back) = self.losses.allows(cx.fresh_now()) {
+                    let (fd, addr) = (cx.fd_ref().number(), cx.fd_ref().local_addr().ok());
                     cx.report(&Unhandled::ConnectionLost {
                         fd,
                         addr,
@@ -268,8 +269,8 @@ where
             fd_wait: Some(cx.call_on_fd_close(move |handle| resume(handle, slot, by_descriptor))),
             is_over,
         });
-        if let Some(held_back) = self.pauses.admit(now) {
-            let (fd, addr) = (cx.any().number(), cx.any().local_addr().ok());
+        if let Some(held_back) = self.pauses.allows(now) {
+            let (fd, addr) = (cx.fd_ref().number(), cx.fd_ref().local_addr().ok());
             cx.report(&Unhandled::AcceptPaused {
                 fd,
                 addr,
@@ -284,8 +285,8 @@ where
 /// L10: the pause is a reason of the loop's own, apart from the user's interest, which may change
 /// meanwhile.
 fn set_paused(handle: &LoopHandle, slot: SlabKey, paused: bool) -> Result<(), Error> {
-    handle.change(slot, false, |line| {
-        line.reasons = line.reasons.with(Reasons::ACCEPT_PAUSED, paused);
+    handle.change(slot, false, |state| {
+        state.reasons = state.reasons.with(Reasons::ACCEPT_PAUSED, paused);
     })
 }
 

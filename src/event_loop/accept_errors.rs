@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 #[non_exhaustive]
 pub enum AcceptError {
     /// Nobody is there (any more).
-    Nobody,
+    WouldBlock,
     /// This one connection failed before it was accepted; there may be others.
-    Skip,
+    Connection,
     /// No descriptor or memory is left. Accepting again at once would fail again.
-    Exhausted,
+    OutOfResources,
     /// The listener itself.
-    Broken,
+    Fatal,
 }
 
 impl AcceptError {
@@ -29,18 +29,18 @@ impl AcceptError {
     pub fn of(error: &io::Error) -> Self {
         use readily_sys::errno as sys;
         if error.kind() == io::ErrorKind::WouldBlock {
-            return Self::Nobody;
+            return Self::WouldBlock;
         }
         match error.raw_os_error() {
-            Some(sys::EMFILE | sys::ENFILE | sys::ENOBUFS | sys::ENOMEM) => Self::Exhausted,
+            Some(sys::EMFILE | sys::ENFILE | sys::ENOBUFS | sys::ENOMEM) => Self::OutOfResources,
             Some(sys::EBADF | sys::EINVAL | sys::ENOTSOCK | sys::EOPNOTSUPP | sys::EFAULT) => {
-                Self::Broken
+                Self::Fatal
             }
             // Not the system's: the loop has gone, for one, and will not come back.
-            None if error.kind() != io::ErrorKind::ConnectionAborted => Self::Broken,
+            None if error.kind() != io::ErrorKind::ConnectionAborted => Self::Fatal,
             // ECONNABORTED, EPROTO, EPERM of a firewall, and on Linux whatever error the new
             // connection has met already (accept(2), "Error handling").
-            _ => Self::Skip,
+            _ => Self::Connection,
         }
     }
 }
@@ -90,7 +90,7 @@ impl ReportLimit {
 
     /// Whether what has happened at `now` is reported; and how many times it was not, since it was
     /// reported last.
-    pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn allows(&mut self, now: Instant) -> Option<u64> {
         let recent = |last: Instant| now.saturating_duration_since(last) < Self::EACH;
         if self.last.is_some_and(recent) {
             self.held_back += 1;
@@ -140,7 +140,7 @@ mod tests {
     fn a_report_is_made_at_once_and_then_each_second_with_a_count_of_those_held_back() {
         let start = Manual::new().origin();
         let mut limit = ReportLimit::default();
-        let mut admit = |ms| limit.admit(start + Duration::from_millis(ms));
+        let mut admit = |ms| limit.allows(start + Duration::from_millis(ms));
         assert_eq!(admit(0), Some(0));
         assert_eq!([admit(0), admit(1), admit(999)], [None; 3]);
         assert_eq!(admit(1000), Some(3));
@@ -152,13 +152,16 @@ mod tests {
     #[test]
     fn errors_of_accept_are_sorted_by_what_they_mean_for_the_listener() {
         let of = |code| AcceptError::of(&io::Error::from_raw_os_error(code));
-        assert_eq!(of(errno::EMFILE), AcceptError::Exhausted);
-        assert_eq!(of(errno::ENOMEM), AcceptError::Exhausted);
-        assert_eq!(of(errno::EINVAL), AcceptError::Broken);
-        assert_eq!(of(errno::ECONNABORTED), AcceptError::Skip);
-        assert_eq!(of(errno::EAGAIN), AcceptError::Nobody);
+        assert_eq!(of(errno::EMFILE), AcceptError::OutOfResources);
+        assert_eq!(of(errno::ENOMEM), AcceptError::OutOfResources);
+        assert_eq!(of(errno::EINVAL), AcceptError::Fatal);
+        assert_eq!(of(errno::ECONNABORTED), AcceptError::Connection);
+        assert_eq!(of(errno::EAGAIN), AcceptError::WouldBlock);
         let own = |kind| AcceptError::of(&io::Error::from(kind));
-        assert_eq!(own(io::ErrorKind::ConnectionAborted), AcceptError::Skip);
-        assert_eq!(own(io::ErrorKind::Other), AcceptError::Broken);
+        assert_eq!(
+            own(io::ErrorKind::ConnectionAborted),
+            AcceptError::Connection
+        );
+        assert_eq!(own(io::ErrorKind::Other), AcceptError::Fatal);
     }
 }

@@ -69,12 +69,12 @@ pub trait Callbacks {
     /// even a hangup waits for the bytes that are left. Whoever goes on asking after a hangup,
     /// and takes nothing, is not waited for.
     fn on_read(&mut self, cx: &Cx<'_>) {
-        cx.reads_nothing();
+        cx.ignore_reads();
     }
 
     /// *Write ready.* There is room. Take the interest back when there is nothing to write.
     fn on_write(&mut self, cx: &Cx<'_>) {
-        cx.ignore(Interest::WRITE);
+        cx.remove_interest(Interest::WRITE);
     }
 
     /// *Hangup.* It is over, once, after the last byte was offered to
@@ -100,7 +100,7 @@ pub trait Callbacks {
     /// [`on_read`](Callbacks::on_read), has the error too, and calls this again for the same entry.
     fn on_default(&mut self, cx: &Cx<'_>, ready: Readiness) {
         let _ = ready;
-        cx.ignore(Interest::PRIORITY);
+        cx.remove_interest(Interest::PRIORITY);
     }
 }
 
@@ -108,7 +108,7 @@ pub trait Callbacks {
 /// that is through has nothing to do yet.
 fn accept_nothing(cx: &Cx<'_>) {
     if cx.role() == Role::Listener {
-        cx.ignore(Interest::READ);
+        cx.remove_interest(Interest::READ);
     }
 }
 
@@ -150,9 +150,9 @@ impl<C: Callbacks + ?Sized> Callbacks for Box<C> {
     }
 }
 
-type Branch = Option<Box<dyn FnMut(&Cx<'_>)>>;
-type HangupBranch = Option<Box<dyn FnMut(&Cx<'_>, Option<io::Error>)>>;
-type DefaultBranch = Option<Box<dyn FnMut(&Cx<'_>, Readiness)>>;
+type BranchFn = Option<Box<dyn FnMut(&Cx<'_>)>>;
+type HangupFn = Option<Box<dyn FnMut(&Cx<'_>, Option<io::Error>)>>;
+type DefaultFn = Option<Box<dyn FnMut(&Cx<'_>, Readiness)>>;
 
 /// [`Callbacks`] put together from closures.
 ///
@@ -176,19 +176,19 @@ type DefaultBranch = Option<Box<dyn FnMut(&Cx<'_>, Readiness)>>;
 /// ```
 #[derive(Default)]
 pub struct Closures {
-    connect: Branch,
-    read: Branch,
-    write: Branch,
-    hangup: HangupBranch,
-    default: DefaultBranch,
+    connect: BranchFn,
+    read: BranchFn,
+    write: BranchFn,
+    hangup: HangupFn,
+    default: DefaultFn,
     rare: Option<Box<Rare>>,
 }
 
 /// What few connections have is in a box of its own: without it, it takes one word.
 #[derive(Default)]
 struct Rare {
-    open: Branch,
-    timeout: Branch,
+    open: BranchFn,
+    timeout: BranchFn,
 }
 
 impl Closures {
@@ -305,14 +305,14 @@ impl Callbacks for Closures {
     fn on_read(&mut self, cx: &Cx<'_>) {
         match &mut self.read {
             Some(f) => f(cx),
-            None => cx.reads_nothing(),
+            None => cx.ignore_reads(),
         }
     }
 
     fn on_write(&mut self, cx: &Cx<'_>) {
         match &mut self.write {
             Some(f) => f(cx),
-            None => cx.ignore(Interest::WRITE),
+            None => cx.remove_interest(Interest::WRITE),
         }
     }
 
@@ -325,7 +325,7 @@ impl Callbacks for Closures {
     fn on_default(&mut self, cx: &Cx<'_>, ready: Readiness) {
         match &mut self.default {
             Some(f) => f(cx, ready),
-            None => cx.ignore(Interest::PRIORITY),
+            None => cx.remove_interest(Interest::PRIORITY),
         }
     }
 }

@@ -29,7 +29,7 @@ pub enum Role {
 /// The branches of the notes, in their order. Their numbers are the order in which they run: hangup
 /// is the last, for it takes the registration away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum Branch {
     /// A connection can be accepted, or our own is through or refused.
     Connect = 0,
     /// There are bytes, or the end of them.
@@ -42,7 +42,7 @@ pub enum Kind {
     Default = 3,
 }
 
-impl Kind {
+impl Branch {
     /// The inverse of `as u32`.
     #[inline]
     fn at(place: u32) -> Option<Self> {
@@ -71,41 +71,41 @@ impl Kind {
 
 /// The branches that one event takes, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Kinds(u8);
+pub struct Branches(u8);
 
-impl Kinds {
+impl Branches {
     /// No branch at all.
     pub(super) const NONE: Self = Self(0);
 
-    pub(super) const fn and(self, taken: bool, kind: Kind) -> Self {
-        Self(self.0 | (taken as u8) << kind as u8)
+    pub(super) const fn with(self, taken: bool, branch: Branch) -> Self {
+        Self(self.0 | (taken as u8) << branch as u8)
     }
 
-    /// The next one that is among `wanted`; it, and those that it passes over, are done with.
+    /// The next one that is among `active`; it, and those that it passes over, are done with.
     #[inline]
-    pub(super) fn next_among(&mut self, wanted: Self) -> Option<Kind> {
+    pub(super) fn next_in(&mut self, active: Self) -> Option<Branch> {
         while self.0 != 0 {
             let first = self.0.trailing_zeros();
             self.0 &= self.0 - 1;
-            if wanted.0 >> first & 1 != 0 {
-                return Kind::at(first);
+            if active.0 >> first & 1 != 0 {
+                return Branch::at(first);
             }
         }
         None
     }
 }
 
-impl Iterator for Kinds {
-    type Item = Kind;
+impl Iterator for Branches {
+    type Item = Branch;
 
     #[inline]
-    fn next(&mut self) -> Option<Kind> {
-        self.next_among(*self)
+    fn next(&mut self) -> Option<Branch> {
+        self.next_in(*self)
     }
 }
 
 /// The left column of the notes' table.
-const fn decide(role: Role, ready: Readiness) -> Kinds {
+const fn decide(role: Role, ready: Readiness) -> Branches {
     let (read, write) = (
         ready.contains(Readiness::READ),
         ready.contains(Readiness::WRITE),
@@ -126,14 +126,14 @@ const fn decide(role: Role, ready: Readiness) -> Kinds {
             ready.contains(Readiness::PRIORITY) || open_error
         }
     };
-    Kinds::NONE
-        .and(connect, Kind::Connect)
-        .and(read && flows, Kind::Read)
-        .and(write && flows, Kind::Write)
-        .and(other, Kind::Default)
+    Branches::NONE
+        .with(connect, Branch::Connect)
+        .with(read && flows, Branch::Read)
+        .with(write && flows, Branch::Write)
+        .with(other, Branch::Default)
         // After them, so that bytes sent before the hangup are read before it is reported, and
         // urgent data is not lost in it.
-        .and(ends, Kind::Hangup)
+        .with(ends, Branch::Hangup)
 }
 
 const ROLES: [Role; 5] = [
@@ -146,8 +146,8 @@ const ROLES: [Role; 5] = [
 const FACTS: usize = 64;
 
 /// [`decide`] on every input there is. Looked up, it costs a tenth of what it costs worked out.
-const DECIDED: [[Kinds; FACTS]; ROLES.len()] = {
-    let mut decided = [[Kinds(0); FACTS]; ROLES.len()];
+const TABLE: [[Branches; FACTS]; ROLES.len()] = {
+    let mut decided = [[Branches(0); FACTS]; ROLES.len()];
     let mut at = 0;
     while at < ROLES.len() * FACTS {
         let (role, facts) = (ROLES[at / FACTS], at % FACTS);
@@ -165,8 +165,8 @@ const DECIDED: [[Kinds; FACTS]; ROLES.len()] = {
 ///
 /// [L4]: crate::book::invariants#l4
 #[inline]
-pub fn classify(role: Role, ready: Readiness) -> Kinds {
-    DECIDED[role as usize][ready.bits() as usize % FACTS]
+pub fn classify(role: Role, ready: Readiness) -> Branches {
+    TABLE[role as usize][ready.bits() as usize % FACTS]
 }
 
 #[cfg(test)]
@@ -178,12 +178,12 @@ mod tests {
     fn every_event_takes_the_branches_of_the_notes_and_hangup_is_the_last() {
         for role in ROLES {
             for ready in (0..64).map(Readiness::from_bits) {
-                let kinds: Vec<Kind> = classify(role, ready).collect();
+                let branches: Vec<Branch> = classify(role, ready).collect();
                 assert!(
-                    kinds.is_sorted_by_key(|&kind| kind as u8),
+                    branches.is_sorted_by_key(|&branch| branch as u8),
                     "{role:?} {ready:?}"
                 );
-                let takes = |kind| kinds.contains(&kind);
+                let takes = |branch| branches.contains(&branch);
                 let (read, write) = (
                     ready.contains(Readiness::READ),
                     ready.contains(Readiness::WRITE),
@@ -195,7 +195,7 @@ mod tests {
                     Role::Datagram => [false, read, write, false],
                     Role::Source => [false; 4],
                 };
-                let got = [Kind::Connect, Kind::Read, Kind::Write, Kind::Hangup].map(takes);
+                let got = [Branch::Connect, Branch::Read, Branch::Write, Branch::Hangup].map(takes);
                 assert_eq!(got, expected, "{role:?} {ready:?}");
                 let other = match role {
                     Role::Source => ready != Readiness::NONE,
@@ -204,7 +204,7 @@ mod tests {
                         ready.contains(Readiness::PRIORITY) || error && !ready.is_closed()
                     }
                 };
-                assert_eq!(takes(Kind::Default), other, "{role:?} {ready:?}");
+                assert_eq!(takes(Branch::Default), other, "{role:?} {ready:?}");
             }
         }
     }
@@ -214,7 +214,7 @@ mod tests {
         let half = Readiness::READ | Readiness::READ_CLOSED;
         assert_eq!(
             classify(Role::Stream, half).collect::<Vec<_>>(),
-            [Kind::Read]
+            [Branch::Read]
         );
     }
 }

@@ -12,7 +12,7 @@ use super::descriptor::Descriptor;
 use super::effective::Reasons;
 use super::inbox::Message;
 use super::local::LoopHandle;
-use super::registry::{Before, Registration};
+use super::registry::{Provenance, Registration};
 use super::unhandled::Unhandled;
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::Location;
@@ -36,7 +36,7 @@ pub struct CloseReport {
 impl LoopHandle {
     /// Empties everything, in the order that [`EventLoop::close`](super::EventLoop::close) states; what
     /// destructors panic with is still to be told, so the hook stays. Twice is harmless.
-    pub(super) fn shut(&self) -> CloseReport {
+    pub(super) fn close_all(&self) -> CloseReport {
         if self.closed.replace(true) {
             return CloseReport::default();
         }
@@ -61,8 +61,8 @@ impl LoopHandle {
             report.tasks = scheduler.close(self);
         }
         while let Some(slot) = self.registry.first() {
-            if let Some(registration) = self.strike(slot) {
-                self.discard(registration);
+            if let Some(registration) = self.deregister(slot) {
+                self.drop_registration(registration);
             }
         }
         while let Some(expiry) = self.times.pop_any() {
@@ -83,27 +83,27 @@ impl LoopHandle {
 impl LoopHandle {
     /// The last of a registration that is out of table and poller: callbacks, then descriptor.
     /// Outside every borrow (L8). Of one whose callback runs this is for whoever has called that (L3).
-    pub(super) fn discard(&self, registration: Rc<Registration>) {
+    pub(super) fn drop_registration(&self, registration: Rc<Registration>) {
         if let Ok(last) = Rc::try_unwrap(registration) {
             // G5: callbacks may remove the next one when they go, and so on. Both in one, so that
             // the descriptor does not close before callbacks that wait for their end.
             self.run_bounded(|handle| {
                 let Registration {
                     callbacks,
-                    line,
-                    before,
+                    state,
+                    provenance,
                     fd,
                     ..
                 } = last;
                 handle.drop_now(callbacks);
-                if let Some(Before::Held(hold)) = before.map(|before| *before) {
+                if let Some(Provenance::Held(hold)) = provenance.map(|provenance| *provenance) {
                     // R131: while it is open. The owner of a shared one is user code.
                     handle.guard(|| hold.release(fd.as_fd()));
                 }
-                let line = line.get();
-                match line.reasons.contains(Reasons::LOST) {
+                let state = state.get();
+                match state.reasons.contains(Reasons::LOST) {
                     true => handle.drop_guarded(fd.forget()),
-                    false => handle.close_descriptor(fd, line.site),
+                    false => handle.close_descriptor(fd, state.site),
                 }
             });
         }

@@ -12,8 +12,8 @@ use super::classify::Role;
 use super::effective::Reasons;
 use super::error::{Error, RegisterError};
 use super::local::LoopHandle;
-use super::register::Plan;
-use super::registry::{Key, Line, Registration};
+use super::register::RegisterOptions;
+use super::registry::{Key, Registration, RegistrationState};
 use super::stale::is_closed_behind;
 use super::unhandled::Unhandled;
 use crate::base::slab::SlabKey;
@@ -64,20 +64,20 @@ impl<'a> Cx<'a> {
     /// placeholder: see [`AnyFd::as_fd`].)
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'a> {
-        self.any().as_fd()
+        self.fd_ref().as_fd()
     }
 
     /// Its descriptor, of whichever kernel it is.
     #[must_use]
     #[inline]
-    pub fn any(&self) -> AnyFd<'a> {
+    pub fn fd_ref(&self) -> AnyFd<'a> {
         self.registration.fd.any()
     }
 
     /// What the registration is for. A connection that is through is a stream.
     #[must_use]
     pub fn role(&self) -> Role {
-        self.registration.line.get().role
+        self.registration.state.get().role
     }
 
     /// Reads without waiting, even if another process has made the shared open file blocking ([R130]).
@@ -91,7 +91,7 @@ impl<'a> Cx<'a> {
     #[doc(alias = "recv")]
     #[inline]
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.any().try_read(buffer, &self.registration.transfer)
+        self.fd_ref().try_read(buffer, &self.registration.transfer)
     }
 
     /// Writes as much as there is room for, without waiting, as [`read`](Cx::read) does, and without
@@ -103,7 +103,7 @@ impl<'a> Cx<'a> {
     #[doc(alias = "send")]
     #[inline]
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.any().try_write(bytes, &self.registration.transfer)
+        self.fd_ref().try_write(bytes, &self.registration.transfer)
     }
 
     /// Shuts one or both directions of a socket down.
@@ -113,7 +113,7 @@ impl<'a> Cx<'a> {
     /// As `shutdown(2)`.
     #[doc(alias = "write_eof")]
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.any().shutdown(how)
+        self.fd_ref().shutdown(how)
     }
 
     /// Accepts a connection, non-blocking and close-on-exec.
@@ -122,7 +122,7 @@ impl<'a> Cx<'a> {
     ///
     /// As `accept(2)`; `WouldBlock` if there is none.
     pub fn accept(&self) -> io::Result<Accepted> {
-        let (fd, peer) = self.any().accept()?;
+        let (fd, peer) = self.fd_ref().accept()?;
         let fd = fd.into();
         Ok(Accepted { fd, peer })
     }
@@ -139,18 +139,18 @@ impl<'a> Cx<'a> {
         interest: Interest,
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
-        self.admit_accepted(Location::caller(), accepted, interest, callbacks)
+        self.insert_accepted(Location::caller(), accepted, interest, callbacks)
     }
 
     /// The same for a listener: reports name the line that made it.
-    pub(super) fn admit_accepted<C: Callbacks + 'static>(
+    pub(super) fn insert_accepted<C: Callbacks + 'static>(
         &self,
         site: &'static Location<'static>,
         accepted: Accepted,
         interest: Interest,
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
-        let plan = Plan {
+        let options = RegisterOptions {
             role: Role::Stream,
             interest,
             trigger: Trigger::Level,
@@ -158,12 +158,13 @@ impl<'a> Cx<'a> {
             transfer: Transfer::SOCKET,
         };
         let Accepted { fd, peer } = accepted;
-        self.handle.admit_from((site, peer), plan, fd, callbacks)
+        self.handle
+            .insert_from((site, peer), options, fd, callbacks)
     }
 
     /// What this registration asks for; nothing once it is removed.
     #[must_use]
-    pub fn wants(&self) -> Interest {
+    pub fn interest(&self) -> Interest {
         self.handle
             .interest_of(self.key())
             .unwrap_or(Interest::NONE)
@@ -174,7 +175,7 @@ impl<'a> Cx<'a> {
     /// # Errors
     ///
     /// As [`LoopHandle::modify`].
-    pub fn want(&self, interest: Interest) -> Result<(), Error> {
+    pub fn set_interest(&self, interest: Interest) -> Result<(), Error> {
         self.handle.modify(self.key(), interest)
     }
 
@@ -184,17 +185,20 @@ impl<'a> Cx<'a> {
     /// If it is refused because the descriptor was closed outside the loop, the registration ends: the
     /// file that it was for would be reported, and this refused, for ever. The number, which may be
     /// another file's, is not closed.
-    pub fn ignore(&self, interest: Interest) {
+    pub fn remove_interest(&self, interest: Interest) {
         // A one-shot that has spoken is silent as it is; to modify it would arm it again.
-        if self.registration.line.get().trigger == Trigger::OneShot {
-            let without = |line: &mut Line| line.interest = line.interest.without(interest);
+        if self.registration.state.get().trigger == Trigger::OneShot {
+            let without =
+                |state: &mut RegistrationState| state.interest = state.interest.without(interest);
             self.handle.registry.update(self.slot, without);
             return;
         }
-        if let Err(Error::Io(error)) = self.want(self.wants().without(interest)) {
+        if let Err(Error::Io(error)) = self.set_interest(self.interest().without(interest)) {
             let is_lost = is_closed_behind(&error);
             if is_lost {
-                let lost = |line: &mut Line| line.reasons = line.reasons.with(Reasons::LOST, true);
+                let lost = |state: &mut RegistrationState| {
+                    state.reasons = state.reasons.with(Reasons::LOST, true)
+                };
                 self.handle.registry.update(self.slot, lost);
             }
             self.handle.report(&Unhandled::Io {
@@ -209,11 +213,11 @@ impl<'a> Cx<'a> {
 
     /// There is no read branch: takes the interest back, and lets no unread byte hold a
     /// hangup up (as one would for a reader that has paused).
-    pub(super) fn reads_nothing(&self) {
-        self.ignore(Interest::READ);
+    pub(super) fn ignore_reads(&self) {
+        self.remove_interest(Interest::READ);
         self.handle
             .registry
-            .update(self.slot, |line| line.deaf = true);
+            .update(self.slot, |state| state.no_reader = true);
     }
 
     /// Sets a deadline for this registration: `after` from now, [`Callbacks::on_timeout`] runs, once.
@@ -233,7 +237,7 @@ impl<'a> Cx<'a> {
 
     fn change_deadline(&self, after: Option<Duration>, site: &'static Location<'static>) {
         // One that is gone is on its way out of the loop, and would leave a timer behind.
-        if !self.registration.line.get().gone {
+        if !self.registration.state.get().removed {
             self.handle
                 .arm_deadline(self.slot, self.registration, after, site);
         }

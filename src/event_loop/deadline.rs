@@ -8,7 +8,7 @@
 //! `call_later`. In the notes it is a timer (N1).
 
 use super::callbacks::Callbacks;
-use super::classify::Kind;
+use super::classify::Branch;
 use super::cx::Cx;
 use super::error::Error;
 use super::expiry::Action;
@@ -52,7 +52,7 @@ impl LoopHandle {
     #[doc(alias = "set_timeout")]
     #[track_caller]
     pub fn set_deadline_of(&self, key: Key, after: Option<Duration>) -> Result<(), Error> {
-        self.line(key)?;
+        self.registration_state(key)?;
         self.ensure_usable()?;
         if let Some(registration) = self.registry.get(key.slot) {
             self.arm_deadline(key.slot, &registration, after, Location::caller());
@@ -76,14 +76,14 @@ impl LoopHandle {
             let at_ns = self.times.deadline_ns(after);
             let timer = self.arm(at_ns, Action::call(call));
             self.registry
-                .keep_deadline(registration.line.get().fd, timer);
+                .keep_deadline(registration.state.get().fd, timer);
         }
     }
 
     /// Cancels the deadline of a registration that ends.
     #[inline]
     pub(super) fn cancel_deadline(&self, registration: &Registration) {
-        if let Some(timer) = self.registry.take_deadline(registration.line.get().fd) {
+        if let Some(timer) = self.registry.take_deadline(registration.state.get().fd) {
             // What the timer holds is a number: to drop it runs no code of the user's (L8).
             drop(self.times.timers.borrow_mut().cancel(timer));
         }
@@ -93,7 +93,7 @@ impl LoopHandle {
         let on_timeout = |callbacks: &mut dyn Callbacks, cx: &Cx<'_>| callbacks.on_timeout(cx);
         if let Some(registration) = self.registry.get(slot) {
             // It has been popped: nothing is to be cancelled.
-            let _ = self.registry.take_deadline(registration.line.get().fd);
+            let _ = self.registry.take_deadline(registration.state.get().fd);
             self.call_one(slot, registration, |_| Origin::Timer { site }, on_timeout);
         }
     }
@@ -102,7 +102,7 @@ impl LoopHandle {
     /// the listener's owner has returned by then: none of the two runs inside the other (L3).
     pub(super) fn open(&self, key: Key) {
         let on_open = |callbacks: &mut dyn Callbacks, cx: &Cx<'_>| callbacks.on_open(cx);
-        let origin = |registration: &Registration| registration.origin(Kind::Connect);
+        let origin = |registration: &Registration| registration.origin(Branch::Connect);
         if let Some(registration) = self.registry.get(key.slot) {
             self.call_one(key.slot, registration, origin, on_open);
         }
@@ -124,11 +124,11 @@ impl LoopHandle {
             }
         });
         if let Err(payload) = called {
-            drop(self.strike(slot)); // we hold it too: it goes below
+            drop(self.deregister(slot)); // we hold it too: it goes below
             self.note_panic(payload, origin(&registration));
         }
-        if registration.line.get().gone {
-            self.discard(registration);
+        if registration.state.get().removed {
+            self.drop_registration(registration);
         }
     }
 }

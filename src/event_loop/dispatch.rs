@@ -8,13 +8,13 @@
 //! Rules: L1, L2, L3, L4, L6, L7, L8.
 
 use super::callbacks::Callbacks;
-use super::classify::{Kind, Role, classify};
+use super::classify::{Branch, Role, classify};
 use super::cx::Cx;
 use super::effective::{Reasons, effective};
 use super::local::LoopHandle;
 use super::origin::Origin;
 use super::panics::Payload;
-use super::registry::{Line, Registration};
+use super::registry::{Registration, RegistrationState};
 use crate::base::slab::SlabKey;
 use crate::poll::{Event, Interest, NOTIFIER, Readiness, Trigger};
 use std::io;
@@ -26,8 +26,8 @@ pub(super) struct Batch<'a> {
     next: usize,
     /// Held here and not by whoever serves it: removed by its own callback, it is dropped under
     /// guard, and not while a panic unwinds.
-    serving: Option<Rc<Registration>>,
-    running: (Kind, Option<u64>),
+    current: Option<Rc<Registration>>,
+    running: (Branch, Option<u64>),
 }
 
 impl<'a> Batch<'a> {
@@ -35,8 +35,8 @@ impl<'a> Batch<'a> {
         Self {
             events,
             next: 0,
-            serving: None,
-            running: (Kind::Default, None),
+            current: None,
+            running: (Branch::Default, None),
         }
     }
 
@@ -57,48 +57,48 @@ impl LoopHandle {
         let Batch {
             events,
             next,
-            serving,
+            current,
             running,
         } = batch;
         while let Some(&event) = events.get(*next) {
             *next += 1;
             let slot = SlabKey::from_bits(event.token);
             let Some(registration) = self.registry.get(slot) else {
-                self.note_stale(event); // L1: whoever this event was for has gone
+                self.count_stale(event); // L1: whoever this event was for has gone
                 continue;
             };
-            let registration: &Registration = serving.insert(registration);
-            let line = registration.line.get();
-            registration.spent.set(line.trigger == Trigger::OneShot);
-            let mut kinds = classify(line.role, event.ready);
+            let registration: &Registration = current.insert(registration);
+            let state = registration.state.get();
+            registration.spent.set(state.trigger == Trigger::OneShot);
+            let mut branches = classify(state.role, event.ready);
             // L2: the branch before this one may have removed it, or taken its interest back.
-            while let Some(kind) = kinds.next_among(registration.wanted.get()) {
+            while let Some(branch) = branches.next_in(registration.active_branches.get()) {
                 // L3: at work already? No turn is inside another, so this is never so.
                 let Ok(mut callbacks) = registration.callbacks.try_borrow_mut() else {
                     continue;
                 };
                 let callbacks = &mut **callbacks;
-                self.trace_call(kind.name(), event.token);
+                self.trace_call(branch.name(), event.token);
                 let begun = self.begin_call();
-                *running = (kind, begun);
+                *running = (branch, begun);
                 let cx = &Cx::new(self, slot, registration);
-                match kind {
-                    Kind::Connect => self.connect_ready(cx, callbacks),
-                    Kind::Read => callbacks.on_read(cx),
-                    Kind::Write => callbacks.on_write(cx),
-                    Kind::Hangup => self.hang_up(cx, event.ready, callbacks),
-                    Kind::Default => callbacks.on_default(cx, event.ready),
+                match branch {
+                    Branch::Connect => self.connect_ready(cx, callbacks),
+                    Branch::Read => callbacks.on_read(cx),
+                    Branch::Write => callbacks.on_write(cx),
+                    Branch::Hangup => self.hangup_ready(cx, event.ready, callbacks),
+                    Branch::Default => callbacks.on_default(cx, event.ready),
                 }
-                self.check_current(|| registration.origin(kind));
-                self.end_call(begun, || registration.origin(kind));
+                self.check_current(|| registration.origin(branch));
+                self.end_call(begun, || registration.origin(branch));
             }
-            let line = registration.line.get();
-            if event.ready.is_hangup() || line.reasons.contains(Reasons::BY_EDGE) {
+            let state = registration.state.get();
+            if event.ready.is_hangup() || state.reasons.contains(Reasons::BY_EDGE) {
                 self.calm(slot, registration, event.ready);
             }
-            if registration.line.get().gone {
-                if let Some(registration) = serving.take() {
-                    self.discard(registration);
+            if registration.state.get().removed {
+                if let Some(registration) = current.take() {
+                    self.drop_registration(registration);
                 }
             }
         }
@@ -107,27 +107,27 @@ impl LoopHandle {
     /// A callback has panicked. What it left half-done is not called again. A listener is spared: its
     /// callback panicked over one connection, and there are others.
     #[cold]
-    pub(super) fn end_panicked(&self, batch: &mut Batch<'_>, payload: Payload) {
-        let Some(registration) = batch.serving.take() else {
+    pub(super) fn remove_panicked(&self, batch: &mut Batch<'_>, payload: Payload) {
+        let Some(registration) = batch.current.take() else {
             return self.note_panic(payload, Origin::Other);
         };
-        let (kind, begun) = batch.running;
-        let origin = registration.origin(kind);
+        let (branch, begun) = batch.running;
+        let origin = registration.origin(branch);
         self.check_current(|| origin.clone());
         self.end_call(begun, || origin.clone());
-        let role = registration.line.get().role;
+        let role = registration.state.get().role;
         if !matches!(role, Role::Listener | Role::Source) {
             // We hold it too: it goes below.
-            drop(self.strike(SlabKey::from_bits(batch.token())));
+            drop(self.deregister(SlabKey::from_bits(batch.token())));
         }
         // Before those of its destructors: of several it is the first.
         self.note_panic(payload, origin);
-        self.discard(registration);
+        self.drop_registration(registration);
     }
 
     /// L6: an event for nobody is counted, never a panic and never somebody else's.
     #[cold]
-    fn note_stale(&self, event: Event) {
+    fn count_stale(&self, event: Event) {
         if event.token == NOTIFIER {
             return;
         }
@@ -144,17 +144,17 @@ impl LoopHandle {
         if cx.role() != Role::Connecting {
             return callbacks.on_connect(cx);
         }
-        match cx.any().take_error() {
+        match cx.fd_ref().take_error() {
             Ok(Some(error)) | Err(error) => return self.reclaim(cx, callbacks, Some(error)),
             Ok(None) => {}
         }
-        match cx.any().is_connected() {
+        match cx.fd_ref().is_connected() {
             Ok(true) => {}
             Ok(false) => return, // a spurious report: go on waiting
             Err(error) => return self.reclaim(cx, callbacks, Some(error)),
         }
         // N7: register read and write interest for the connection's descriptor.
-        let through = |line: &mut Line| line.role = Role::Stream;
+        let through = |state: &mut RegistrationState| state.role = Role::Stream;
         match self.change(cx.slot(), false, through) {
             Ok(()) => callbacks.on_connect(cx),
             Err(super::Error::Io(error)) => self.reclaim(cx, callbacks, Some(error)),
@@ -165,30 +165,30 @@ impl LoopHandle {
 
 /// What to do about a hangup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum HangupAction {
     /// Nothing is left to be read, or nobody wants it: tell, and reclaim.
     Reclaim,
     /// Bytes are left and wanted. The report will be repeated, unless it must be asked for.
     ReadFirst,
     /// Bytes are left, but reading is paused: out of the poller, until it goes on.
-    Park,
+    Suspend,
 }
 
 /// L7: a hangup is told after the last byte has been offered to the read branch.
 ///
-/// `unread` is what is left now, `line.unread` what was left when it was last put off: a reader
+/// `unread` is what is left now, `state.unread` what was left when it was last put off: a reader
 /// that was offered bytes and took none does not want them, and is not waited for.
-fn judge(line: &Line, ready: Readiness, unread: u32) -> Verdict {
-    if line.role != Role::Stream || unread == 0 || line.deaf {
-        return Verdict::Reclaim;
+fn hangup_action(state: &RegistrationState, ready: Readiness, unread: u32) -> HangupAction {
+    if state.role != Role::Stream || unread == 0 || state.no_reader {
+        return HangupAction::Reclaim;
     }
-    match line.interest.contains(Interest::READ) {
-        true if unread == line.unread => Verdict::Reclaim,
-        true => Verdict::ReadFirst,
+    match state.interest.contains(Interest::READ) {
+        true if unread == state.unread_before => HangupAction::Reclaim,
+        true => HangupAction::ReadFirst,
         // What we would still write after an error could not arrive: there is no reason to
         // wait for a reader that may be waiting for just that room.
-        false if ready.contains(Readiness::ERROR) => Verdict::Reclaim,
-        false => Verdict::Park,
+        false if ready.contains(Readiness::ERROR) => HangupAction::Reclaim,
+        false => HangupAction::Suspend,
     }
 }
 
@@ -197,41 +197,44 @@ impl LoopHandle {
     /// Reports the hangup if it is due, and puts it off if bytes are left. An error of open sides is
     /// looked at first: it need not be one.
     #[cold]
-    fn hang_up(&self, cx: &Cx<'_>, ready: Readiness, callbacks: &mut dyn Callbacks) {
-        if !ready.is_closed() && !cx.any().facts().is_ok_and(Readiness::is_closed) {
+    fn hangup_ready(&self, cx: &Cx<'_>, ready: Readiness, callbacks: &mut dyn Callbacks) {
+        if !ready.is_closed() && !cx.fd_ref().facts().is_ok_and(Readiness::is_closed) {
             return self.end_if_failed(cx, callbacks);
         }
-        let Some(line) = self.registry.line(cx.slot()) else {
+        let Some(state) = self.registry.state(cx.slot()) else {
             return;
         };
-        let unread = match cx.any().unread().unwrap_or(0) {
+        let unread = match cx.fd_ref().unread().unwrap_or(0) {
             // Linux does not count what stands behind an urgent byte. Not after an error,
             // which the look would take away.
-            0 if !ready.contains(Readiness::ERROR) => usize::from(cx.any().peek().unwrap_or(false)),
+            0 if !ready.contains(Readiness::ERROR) => {
+                usize::from(cx.fd_ref().peek().unwrap_or(false))
+            }
             unread => unread,
         };
         let unread = u32::try_from(unread).unwrap_or(u32::MAX);
-        match judge(&line, ready, unread) {
-            Verdict::Reclaim => {
+        match hangup_action(&state, ready, unread) {
+            HangupAction::Reclaim => {
                 let error = if ready.contains(Readiness::ERROR) {
                     // Not a socket: there is no error to be asked for.
-                    cx.any().take_error().unwrap_or(None)
+                    cx.fd_ref().take_error().unwrap_or(None)
                 } else {
                     None
                 };
                 self.reclaim(cx, callbacks, error);
             }
-            Verdict::ReadFirst => {
-                self.registry.update(cx.slot(), |line| line.unread = unread);
+            HangupAction::ReadFirst => {
+                self.registry
+                    .update(cx.slot(), |state| state.unread_before = unread);
                 // A level is reported again by itself. An edge is not, but `modify` asks
                 // anew; a one-shot one is asked for by its owner.
-                if effective(&line).is_some_and(|(_, trigger)| trigger == Trigger::Edge) {
+                if effective(&state).is_some_and(|(_, trigger)| trigger == Trigger::Edge) {
                     if let Err(error) = self.change(cx.slot(), true, |_| {}) {
                         self.reclaim(cx, callbacks, into_io(error));
                     }
                 }
             }
-            Verdict::Park => self.suspend(cx.slot()),
+            HangupAction::Suspend => self.suspend(cx.slot()),
         }
     }
 
@@ -245,7 +248,7 @@ impl LoopHandle {
         error: Option<io::Error>,
     ) {
         // L7: out of table and poller first, so that this cannot happen twice.
-        let _running = self.strike(cx.slot());
+        let _running = self.deregister(cx.slot());
         callbacks.on_hangup(cx, error);
     }
 }
@@ -264,36 +267,60 @@ mod tests {
     /// L7, on every combination that matters.
     #[test]
     fn a_hangup_waits_exactly_for_bytes_that_somebody_may_read() {
-        let line = |role, interest, unread, deaf| Line {
+        let state = |role, interest, unread, no_reader| RegistrationState {
             fd: 0,
             role,
             interest,
             trigger: Trigger::Level,
             reasons: Reasons::NONE,
-            deaf,
-            gone: false,
+            no_reader,
+            removed: false,
             unread,
             site: std::panic::Location::caller(),
         };
         let (none, read) = (Interest::NONE, Interest::READ);
         let over = Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
         let reset = over | Readiness::ERROR;
-        let stream = |interest, before| line(Role::Stream, interest, before, false);
-        assert_eq!(judge(&stream(read, 0), over, 0), Verdict::Reclaim);
-        assert_eq!(judge(&stream(read, 0), over, 10), Verdict::ReadFirst);
-        assert_eq!(judge(&stream(read, 10), over, 5), Verdict::ReadFirst);
-        assert_eq!(judge(&stream(read, 5), over, 5), Verdict::Reclaim);
-        assert_eq!(judge(&stream(none, 0), over, 5), Verdict::Park);
-        assert_eq!(judge(&stream(none, 0), over, 0), Verdict::Reclaim);
-        assert_eq!(judge(&stream(none, 0), reset, 5), Verdict::Reclaim);
-        assert_eq!(judge(&stream(read, 0), reset, 5), Verdict::ReadFirst);
+        let stream = |interest, before| state(Role::Stream, interest, before, false);
         assert_eq!(
-            judge(&line(Role::Stream, none, 0, true), over, 5),
-            Verdict::Reclaim
+            hangup_action(&stream(read, 0), over, 0),
+            HangupAction::Reclaim
         );
         assert_eq!(
-            judge(&line(Role::Listener, read, 0, false), over, 5),
-            Verdict::Reclaim
+            hangup_action(&stream(read, 0), over, 10),
+            HangupAction::ReadFirst
+        );
+        assert_eq!(
+            hangup_action(&stream(read, 10), over, 5),
+            HangupAction::ReadFirst
+        );
+        assert_eq!(
+            hangup_action(&stream(read, 5), over, 5),
+            HangupAction::Reclaim
+        );
+        assert_eq!(
+            hangup_action(&stream(none, 0), over, 5),
+            HangupAction::Suspend
+        );
+        assert_eq!(
+            hangup_action(&stream(none, 0), over, 0),
+            HangupAction::Reclaim
+        );
+        assert_eq!(
+            hangup_action(&stream(none, 0), reset, 5),
+            HangupAction::Reclaim
+        );
+        assert_eq!(
+            hangup_action(&stream(read, 0), reset, 5),
+            HangupAction::ReadFirst
+        );
+        assert_eq!(
+            hangup_action(&state(Role::Stream, none, 0, true), over, 5),
+            HangupAction::Reclaim
+        );
+        assert_eq!(
+            hangup_action(&state(Role::Listener, read, 0, false), over, 5),
+            HangupAction::Reclaim
         );
     }
 }

@@ -11,7 +11,7 @@
 use super::classify::Role;
 use super::error::Error;
 use super::local::LoopHandle;
-use super::registry::Line;
+use super::registry::RegistrationState;
 use crate::base::slab::SlabKey;
 use crate::poll::{Interest, Trigger};
 
@@ -50,19 +50,21 @@ impl Reasons {
 }
 
 /// What the poller is asked for; `None` is out of it.
-pub(super) const fn effective(line: &Line) -> Option<(Interest, Trigger)> {
-    if line.reasons.contains(Reasons::SUSPENDED) || line.reasons.contains(Reasons::AWAY) {
+pub(super) const fn effective(state: &RegistrationState) -> Option<(Interest, Trigger)> {
+    if state.reasons.contains(Reasons::SUSPENDED) || state.reasons.contains(Reasons::AWAY) {
         return None;
     }
-    let trigger = match line.reasons.contains(Reasons::BY_EDGE) {
+    let trigger = match state.reasons.contains(Reasons::BY_EDGE) {
         true => Trigger::Edge,
-        false => line.trigger,
+        false => state.trigger,
     };
-    let interest = match line.role {
+    let interest = match state.role {
         // Writable is how the system reports that it is through, whatever is wanted of it then.
         Role::Connecting => Interest::WRITE,
-        _ if line.reasons.contains(Reasons::ACCEPT_PAUSED) => line.interest.without(Interest::READ),
-        _ => line.interest,
+        _ if state.reasons.contains(Reasons::ACCEPT_PAUSED) => {
+            state.interest.without(Interest::READ)
+        }
+        _ => state.interest,
     };
     Some((interest, trigger))
 }
@@ -80,9 +82,9 @@ impl LoopHandle {
         &self,
         slot: SlabKey,
         ask_anew: bool,
-        change: impl FnOnce(&mut Line),
+        change: impl FnOnce(&mut RegistrationState),
     ) -> Result<(), Error> {
-        let Some(old) = self.registry.line(slot) else {
+        let Some(old) = self.registry.state(slot) else {
             return Ok(());
         };
         let mut new = old;
@@ -94,8 +96,8 @@ impl LoopHandle {
         &self,
         slot: SlabKey,
         ask_anew: bool,
-        old: &Line,
-        new: &Line,
+        old: &RegistrationState,
+        new: &RegistrationState,
     ) -> Result<(), Error> {
         self.ensure_usable()?;
         let (was, is) = (effective(old), effective(new));

@@ -61,7 +61,7 @@ pub(crate) use accept_errors::ReportLimit;
 pub use accept_errors::{AcceptError, Backoff};
 pub(crate) use afar::CrossLoopWait;
 pub use callbacks::{Callbacks, Closures};
-pub use classify::{Kind, Kinds, Role, classify};
+pub use classify::{Branch, Branches, Role, classify};
 pub use close::CloseReport;
 pub use cx::Cx;
 pub use descriptor::Descriptor;
@@ -444,7 +444,7 @@ impl EventLoop {
     /// Goes on, at the end, with the first panic of a destructor, where the policy is
     /// [`PanicPolicy::Propagate`].
     pub fn close(self) -> CloseReport {
-        let report = self.handle.shut();
+        let report = self.handle.close_all();
         self.handle.drop_hook();
         let panic = self.handle.reports.take_panic();
         drop(self);
@@ -457,7 +457,7 @@ impl EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
-        self.handle.shut();
+        self.handle.close_all();
         // To panic in a destructor may abort: what would have gone out is told, while there is a hook.
         self.handle.tell_what_is_left();
         self.handle.drop_hook();

@@ -18,7 +18,7 @@ use super::classify::Role;
 use super::cx::Cx;
 use super::effective::{Reasons, effective};
 use super::local::LoopHandle;
-use super::registry::{Line, Registration};
+use super::registry::{Registration, RegistrationState};
 use crate::base::slab::SlabKey;
 use crate::poll::{AnyFd, Interest, Readiness, Trigger};
 use std::io;
@@ -55,15 +55,15 @@ enum Calm {
 }
 
 /// `facts` holds just now, after the callbacks have run; the poller knows `edges`, or not.
-fn calm(line: &Line, facts: Readiness, edges: bool) -> Calm {
-    let interest = effective(line).map_or(Interest::NONE, |(interest, _)| interest);
+fn calm(state: &RegistrationState, facts: Readiness, edges: bool) -> Calm {
+    let interest = effective(state).map_or(Interest::NONE, |(interest, _)| interest);
     let pairs = [
         (Interest::READ, Readiness::READ),
         (Interest::WRITE, Readiness::WRITE),
     ];
     let mut pairs = pairs.into_iter();
     let holds = pairs.any(|(one, fact)| interest.contains(one) && facts.contains(fact));
-    let by_edge = line.reasons.contains(Reasons::BY_EDGE);
+    let by_edge = state.reasons.contains(Reasons::BY_EDGE);
     match (facts.contains(Readiness::ERROR), by_edge) {
         (false, false) => Calm::Leave,
         (true, false) if edges => Calm::ByEdge,
@@ -79,19 +79,19 @@ fn calm(line: &Line, facts: Readiness, edges: bool) -> Calm {
 impl LoopHandle {
     /// Ends a registration whose sides are open, if its error is an end.
     pub(super) fn end_if_failed(&self, cx: &Cx<'_>, callbacks: &mut dyn Callbacks) {
-        if let Some(error) = ends_with(cx.any()) {
+        if let Some(error) = ends_with(cx.fd_ref()) {
             // L7. The system has told its error, and does not repeat it: there is no later.
             let mut left = 0;
             for _ in 0..OFFERS {
-                let unread = cx.any().unread().unwrap_or(0);
-                let reads = cx.role() == Role::Stream && cx.wants().contains(Interest::READ);
+                let unread = cx.fd_ref().unread().unwrap_or(0);
+                let reads = cx.role() == Role::Stream && cx.interest().contains(Interest::READ);
                 if unread == 0 || unread == left || !reads {
                     break;
                 }
                 left = unread;
                 callbacks.on_read(cx);
             }
-            if self.registry.line(cx.slot()).is_some() {
+            if self.registry.state(cx.slot()).is_some() {
                 self.reclaim(cx, callbacks, error);
             }
         }
@@ -101,26 +101,26 @@ impl LoopHandle {
     /// ever.
     #[cold]
     pub(super) fn calm(&self, slot: SlabKey, registration: &Registration, ready: Readiness) {
-        let line = registration.line.get();
-        if line.gone || effective(&line).is_none() {
+        let state = registration.state.get();
+        if state.removed || effective(&state).is_none() {
             return;
         }
-        if ready.is_closed() && line.role == Role::Datagram {
+        if ready.is_closed() && state.role == Role::Datagram {
             // It has no hangup branch in which it could end.
-            let heard = line.interest.without(Interest::PRIORITY) != Interest::NONE;
+            let heard = state.interest.without(Interest::PRIORITY) != Interest::NONE;
             if !heard {
                 return self.suspend(slot);
             }
         }
         // An edge and a one-shot are reported once as it is. A stream with closed sides is on its way
         // out, by the level that it was registered by.
-        let by_edge = line.reasons.contains(Reasons::BY_EDGE);
-        if line.trigger != Trigger::Level || ready.is_closed() && !by_edge {
+        let by_edge = state.reasons.contains(Reasons::BY_EDGE);
+        if state.trigger != Trigger::Level || ready.is_closed() && !by_edge {
             return;
         }
         let facts = registration.fd.any().facts().unwrap_or_default();
         let edges = !self.rearms().contains(Interest::READ);
-        match calm(&line, facts, edges) {
+        match calm(&state, facts, edges) {
             Calm::Leave => {}
             // To change the trigger asks anew: what came since the callbacks ran is reported.
             Calm::ByEdge => self.set_reason(slot, Reasons::BY_EDGE, true),
@@ -146,8 +146,8 @@ impl LoopHandle {
     fn set_reason(&self, slot: SlabKey, reason: Reasons, holds: bool) {
         // To take something out of the poller is refused only where it is out of it already. A
         // refusal to ask otherwise leaves it as it is, and the next report tries again.
-        let _ = self.change(slot, false, |line| {
-            line.reasons = line.reasons.with(reason, holds)
+        let _ = self.change(slot, false, |state| {
+            state.reasons = state.reasons.with(reason, holds)
         });
     }
 }
@@ -166,15 +166,15 @@ mod tests {
                 Interest::WRITE,
                 Interest::BOTH,
             ] {
-                let line = |by_edge| Line {
+                let state = |by_edge| RegistrationState {
                     fd: 0,
                     role: Role::Stream,
                     interest,
                     trigger: Trigger::Level,
                     reasons: Reasons::NONE.with(Reasons::BY_EDGE, by_edge),
-                    deaf: false,
-                    gone: false,
-                    unread: 0,
+                    no_reader: false,
+                    removed: false,
+                    unread_before: 0,
                     site: std::panic::Location::caller(),
                 };
                 let error = facts.contains(Readiness::ERROR);
@@ -182,18 +182,18 @@ mod tests {
                 let writes = interest.contains(Interest::WRITE) && facts.contains(Readiness::WRITE);
                 let first = if error { Calm::ByEdge } else { Calm::Leave };
                 let shown = format!("{interest:?} {facts:?}");
-                assert_eq!(calm(&line(false), facts, true), first, "{shown}");
+                assert_eq!(calm(&state(false), facts, true), first, "{shown}");
                 let levels = match (error, reads || writes) {
                     (true, false) => Calm::Away,
                     _ => Calm::Leave,
                 };
-                assert_eq!(calm(&line(false), facts, false), levels, "{shown}");
+                assert_eq!(calm(&state(false), facts, false), levels, "{shown}");
                 let then = match (error, reads || writes) {
                     (false, _) => Calm::ByLevel,
                     (true, true) => Calm::AskAnew,
                     (true, false) => Calm::Leave,
                 };
-                assert_eq!(calm(&line(true), facts, true), then, "{shown}");
+                assert_eq!(calm(&state(true), facts, true), then, "{shown}");
             }
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! In asyncio this is the *source traceback* of its debug mode.
 
-use super::classify::Kind;
+use super::classify::Branch;
 use std::fmt;
 use std::net::SocketAddr;
 use std::panic::Location;
@@ -18,14 +18,14 @@ pub enum Origin {
     /// A callback of a registration.
     Callback {
         /// Which of them.
-        branch: Kind,
+        branch: Branch,
         /// Where it was registered.
         site: &'static Location<'static>,
     },
     /// A callback of an accepted connection.
     Accepted {
         /// Which of them.
-        branch: Kind,
+        branch: Branch,
         /// Where its listener was registered ([`LoopHandle::listen`](crate::LoopHandle::listen)), or the
         /// connection itself ([`Cx::register_accepted`](crate::Cx::register_accepted)).
         site: &'static Location<'static>,

@@ -12,7 +12,7 @@ use super::descriptor::Descriptor;
 use super::effective::{Reasons, effective};
 use super::error::{Error, RegisterError};
 use super::local::LoopHandle;
-use super::registry::{Before, Key, Line, Registration};
+use super::registry::{Key, Provenance, Registration, RegistrationState};
 use crate::base::slab::SlabKey;
 use crate::poll::{Interest, NewFd, Readiness, Trigger};
 use readily_sys::nonblocking::Hold;
@@ -25,7 +25,7 @@ use std::rc::Rc;
 
 /// What is asked for when a descriptor is registered.
 #[derive(Clone, Copy)]
-pub(super) struct Plan {
+pub(super) struct RegisterOptions {
     pub(super) role: Role,
     pub(super) interest: Interest,
     pub(super) trigger: Trigger,
@@ -35,23 +35,23 @@ pub(super) struct Plan {
     pub(super) transfer: Transfer,
 }
 
-impl Plan {
-    fn line(self, fd: RawFd, site: &'static Location<'static>) -> Line {
+impl RegisterOptions {
+    fn state(self, fd: RawFd, site: &'static Location<'static>) -> RegistrationState {
         let Self {
             role,
             interest,
             trigger,
             ..
         } = self;
-        Line {
+        RegistrationState {
             fd,
             role,
             interest,
             trigger,
             reasons: Reasons::NONE,
-            deaf: false,
-            gone: false,
-            unread: 0,
+            no_reader: false,
+            removed: false,
+            unread_before: 0,
             site,
         }
     }
@@ -108,14 +108,14 @@ impl LoopHandle {
             socket::Kind::Datagram => Role::Datagram,
             socket::Kind::Stream | socket::Kind::Other => Role::Stream,
         };
-        let plan = Plan {
+        let options = RegisterOptions {
             role,
             interest,
             trigger,
             nonblocking: false,
             transfer: descriptor.any().transfer(),
         };
-        self.admit(plan, descriptor, callbacks)
+        self.insert(options, descriptor, callbacks)
     }
 
     /// Registers the waiting place of a coroutine: edge-triggered, in both directions, for
@@ -143,7 +143,7 @@ impl LoopHandle {
         is_nonblocking: bool,
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
-        let plan = Plan {
+        let options = RegisterOptions {
             role: Role::Source,
             interest: Interest::BOTH | Interest::PRIORITY,
             trigger: Trigger::Edge,
@@ -151,7 +151,7 @@ impl LoopHandle {
             transfer: Transfer::FILE, // it does its own reading and writing
         };
         let descriptor = descriptor.into().on(self.kernel());
-        self.admit_from((site, None), plan, descriptor, callbacks)
+        self.insert_from((site, None), options, descriptor, callbacks)
     }
 
     /// Begins to connect to `addr`. When the connection is established, [`Callbacks::on_connect`]
@@ -185,14 +185,14 @@ impl LoopHandle {
                 });
             }
         };
-        let plan = Plan {
+        let options = RegisterOptions {
             role: Role::Connecting,
             interest: callbacks.connected_interest(),
             trigger: Trigger::Level,
             nonblocking: true,
             transfer: Transfer::SOCKET,
         };
-        self.admit(plan, fd.into(), callbacks)
+        self.insert(options, fd.into(), callbacks)
     }
 
     /// Returns the interest of `key`, as it was last set by [`LoopHandle::register`], [`LoopHandle::modify`] or
@@ -207,7 +207,7 @@ impl LoopHandle {
     ///
     /// [`Error::UnknownKey`].
     pub fn interest_of(&self, key: Key) -> Result<Interest, Error> {
-        Ok(self.line(key)?.interest)
+        Ok(self.registration_state(key)?.interest)
     }
 
     /// Changes what `key` is registered for, and asks anew.
@@ -224,15 +224,15 @@ impl LoopHandle {
     #[doc(alias = "reregister")]
     pub fn modify(&self, key: Key, interest: Interest) -> Result<(), Error> {
         // A level that is asked for already needs no second asking.
-        let ask_anew = self.line(key)?.trigger != Trigger::Level;
+        let ask_anew = self.registration_state(key)?.trigger != Trigger::Level;
         // A registration that was taken out of the poller, because it would have reported its end for
         // ever to an owner that wanted nothing, comes back when the owner wants something. For
         // writing too: there the write reports that the peer has gone.
         let back = !interest.is_empty();
-        self.change(key.slot, ask_anew, |line| {
-            line.interest = interest;
+        self.change(key.slot, ask_anew, |state| {
+            state.interest = interest;
             if back {
-                line.reasons = line.reasons.with(Reasons::SUSPENDED, false);
+                state.reasons = state.reasons.with(Reasons::SUSPENDED, false);
             }
         })
     }
@@ -244,15 +244,15 @@ impl LoopHandle {
     ///
     /// As [`modify`](LoopHandle::modify).
     pub fn rearm(&self, key: Key, interest: Interest) -> Result<(), Error> {
-        let line = self.line(key)?;
+        let state = self.registration_state(key)?;
         self.ensure_usable()?;
-        if effective(&line).is_none() {
+        if effective(&state).is_none() {
             return Ok(()); // it is out of the poller, and has nothing to be asked
         }
         let mut poller = self.poller.borrow_mut();
         let needed = interest & poller.rearms();
         if !needed.is_empty() {
-            poller.rearm(line.fd, key.slot.to_bits(), needed)?;
+            poller.rearm(state.fd, key.slot.to_bits(), needed)?;
         }
         Ok(())
     }
@@ -292,64 +292,67 @@ impl LoopHandle {
     #[doc(alias = "deregister")]
     #[doc(alias = "unregister")]
     pub fn remove(&self, key: Key) -> Result<(), Error> {
-        self.line(key)?;
-        if let Some(registration) = self.strike(key.slot) {
-            self.discard(registration);
+        self.registration_state(key)?;
+        if let Some(registration) = self.deregister(key.slot) {
+            self.drop_registration(registration);
         }
         Ok(())
     }
 
     /// Takes a line out of the table and the poller. What is returned is to be dropped
     /// outside every borrow (L8).
-    pub(super) fn strike(&self, slot: SlabKey) -> Option<Rc<Registration>> {
+    pub(super) fn deregister(&self, slot: SlabKey) -> Option<Rc<Registration>> {
         let registration = self.registry.remove(slot)?;
         self.cancel_deadline(&registration);
-        let line = registration.line.get();
+        let state = registration.state.get();
         // In a fork the poller is shared with the parent, whose registration this is.
-        if effective(&line).is_some() && !self.inbox.forked() {
+        if effective(&state).is_some() && !self.inbox.forked() {
             // Before the descriptor closes: where its description lives on in a duplicate or
             // a child, epoll would go on reporting it (R004). An error means that it is gone
             // already, closed behind our back; nothing is left to be undone then.
-            let _ = self.poller.borrow_mut().remove(line.fd);
+            let _ = self.poller.borrow_mut().remove(state.fd);
         }
         self.notify_fd_waiters();
         Some(registration)
     }
 
-    pub(super) fn line(&self, key: Key) -> Result<Line, Error> {
-        let line = if key.loop_id == self.loop_id {
-            self.registry.line(key.slot)
+    pub(super) fn registration_state(&self, key: Key) -> Result<RegistrationState, Error> {
+        let state = if key.loop_id == self.loop_id {
+            self.registry.state(key.slot)
         } else {
             None
         };
-        line.ok_or(Error::UnknownKey(key))
+        state.ok_or(Error::UnknownKey(key))
     }
 
     /// Enters a registration in the poller and in the table: both or neither.
     #[track_caller]
-    pub(super) fn admit<C: Callbacks + 'static>(
+    pub(super) fn insert<C: Callbacks + 'static>(
         &self,
-        plan: Plan,
+        options: RegisterOptions,
         descriptor: Descriptor,
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
         let from = (Location::caller(), None);
-        self.admit_from(from, plan, descriptor, callbacks)
+        self.insert_from(from, options, descriptor, callbacks)
     }
 
     /// The same for another line than that of the caller, or with a peer: what reports say of it.
-    pub(super) fn admit_from<C: Callbacks + 'static>(
+    pub(super) fn insert_from<C: Callbacks + 'static>(
         &self,
         (site, peer): (&'static Location<'static>, Option<SocketAddr>),
-        plan: Plan,
+        options: RegisterOptions,
         descriptor: Descriptor,
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
-        match self.enlist(plan, site, &descriptor) {
-            Ok((slot, line, hold)) => {
-                let before = hold.map(Before::Held).or(peer.map(Before::Accepted));
-                let means = (plan.transfer, before);
-                self.registry.fill(slot, line, means, descriptor, callbacks);
+        match self.add_to_poller(options, site, &descriptor) {
+            Ok((slot, state, hold)) => {
+                let provenance = hold
+                    .map(Provenance::Held)
+                    .or(peer.map(Provenance::Accepted));
+                let means = (options.transfer, provenance);
+                self.registry
+                    .commit(slot, state, means, descriptor, callbacks);
                 Ok(self.key(slot))
             }
             Err(error) => Err(RegisterError {
@@ -360,12 +363,12 @@ impl LoopHandle {
         }
     }
 
-    fn enlist(
+    fn add_to_poller(
         &self,
-        plan: Plan,
+        options: RegisterOptions,
         site: &'static Location<'static>,
         descriptor: &Descriptor,
-    ) -> Result<(SlabKey, Line, Option<Hold>), Error> {
+    ) -> Result<(SlabKey, RegistrationState, Option<Hold>), Error> {
         self.ensure_usable()?;
         // Once, and before anything is borrowed: the owner of a shared one is user code (L8).
         let borrowed = descriptor.any();
@@ -373,32 +376,32 @@ impl LoopHandle {
         if !descriptor.belongs_to(self.kernel()) {
             return Err(Error::BadDescriptor { fd });
         }
-        if let Some((slot, line)) = self.registry.find(fd) {
+        if let Some((slot, state)) = self.registry.find(fd) {
             return Err(Error::AlreadyRegistered {
                 fd,
                 key: self.key(slot),
-                site: line.site,
+                site: state.site,
             });
         }
         // R133: asked before anything is done, and only of a descriptor that the loop has not made. A number
         // that is not open is refused by the poller.
-        if !plan.nonblocking && borrowed.is_unconnected().unwrap_or(false) {
+        if !options.nonblocking && borrowed.is_unconnected().unwrap_or(false) {
             return Err(Error::NotConnected { fd });
         }
-        let line = plan.line(fd, site);
+        let state = options.state(fd, site);
         let slot = self.registry.reserve(fd);
         let mut poller = self.poller.borrow_mut();
-        let (interest, trigger) = effective(&line).unwrap_or((line.interest, line.trigger));
+        let (interest, trigger) = effective(&state).unwrap_or((state.interest, state.trigger));
         let registered = poller.register(fd, slot.to_bits(), interest, trigger);
         // After the poller has agreed, so that a refused descriptor keeps its flags.
-        let held = registered.and_then(|()| match plan.nonblocking {
+        let held = registered.and_then(|()| match options.nonblocking {
             true => Ok(None),
             false => borrowed.hold_nonblocking().inspect_err(|_| {
                 let _ = poller.remove(fd);
             }),
         });
-        held.map(|hold| (slot, line, hold)).map_err(|error| {
-            self.registry.release(slot, fd);
+        held.map(|hold| (slot, state, hold)).map_err(|error| {
+            self.registry.rollback(slot, fd);
             Error::from_register(error, fd)
         })
     }

@@ -9,7 +9,7 @@
 //! In the notes this is "a map of callbacks" (N7). Rules: L1, L2, L3, L8.
 
 use super::callbacks::Callbacks;
-use super::classify::{Kind, Kinds, Role};
+use super::classify::{Branch, Branches, Role};
 use super::descriptor::Descriptor;
 use super::effective::{Reasons, effective};
 use super::origin::Origin;
@@ -47,7 +47,7 @@ impl fmt::Debug for Key {
 
 /// What is known of a registration.
 #[derive(Clone, Copy)]
-pub(super) struct Line {
+pub(super) struct RegistrationState {
     pub(super) fd: RawFd,
     pub(super) role: Role,
     /// The interest of the user, which only the user changes (L10).
@@ -56,19 +56,19 @@ pub(super) struct Line {
     /// Why the poller is asked for something else.
     pub(super) reasons: Reasons,
     /// It has no read branch: bytes that nobody will ever take do not hold a hangup up.
-    pub(super) deaf: bool,
+    pub(super) no_reader: bool,
     /// L2: out of the table. Whoever still holds it runs none of its callbacks any more.
-    pub(super) gone: bool,
+    pub(super) removed: bool,
     /// How many bytes were left when the hangup was last put off for them.
-    pub(super) unread: u32,
+    pub(super) unread_before: u32,
     pub(super) site: &'static Location<'static>,
 }
 
-impl Line {
+impl RegistrationState {
     /// The branches that the registration asks for; none if it has gone (L2).
-    fn wanted(&self) -> Kinds {
-        if self.gone {
-            return Kinds::NONE;
+    fn active_branches(&self) -> Branches {
+        if self.removed {
+            return Branches::NONE;
         }
         let watched = !self.reasons.contains(Reasons::SUSPENDED);
         let connect = match self.role {
@@ -79,17 +79,17 @@ impl Line {
             Role::Source => watched,
             _ => self.interest.contains(Interest::PRIORITY),
         };
-        Kinds::NONE
-            .and(connect, Kind::Connect)
-            .and(self.interest.contains(Interest::READ), Kind::Read)
-            .and(self.interest.contains(Interest::WRITE), Kind::Write)
-            .and(watched, Kind::Hangup)
-            .and(default, Kind::Default)
+        Branches::NONE
+            .with(connect, Branch::Connect)
+            .with(self.interest.contains(Interest::READ), Branch::Read)
+            .with(self.interest.contains(Interest::WRITE), Branch::Write)
+            .with(watched, Branch::Hangup)
+            .with(default, Branch::Default)
     }
 }
 
 /// Where a descriptor comes from: what is known of one is not of the other.
-pub(super) enum Before {
+pub(super) enum Provenance {
     /// Another owner: if the file was blocking, it is made blocking again in the end (R131).
     Held(Hold),
     /// A listener of this loop, with this peer.
@@ -101,29 +101,29 @@ pub(super) struct Registration {
     /// Borrowed while one of them runs, so that they cannot be called in one another (L3); the table
     /// is not (L8).
     pub(super) callbacks: RefCell<Box<dyn Callbacks>>,
-    pub(super) line: Cell<Line>,
-    /// [`Line::wanted`], asked before each branch.
-    pub(super) wanted: Cell<Kinds>,
+    pub(super) state: Cell<RegistrationState>,
+    /// [`RegistrationState::active_branches`], asked before each branch.
+    pub(super) active_branches: Cell<Branches>,
     /// By which calls it is read and written without waiting (R130).
     pub(super) transfer: Cell<Transfer>,
     /// Where it comes from, if that is known.
-    pub(super) before: Option<Box<Before>>,
+    pub(super) provenance: Option<Box<Provenance>>,
     /// A one-shot registration that was reported, and not asked for since.
     pub(super) spent: Cell<bool>,
     pub(super) fd: Descriptor,
 }
 
 impl Registration {
-    fn set_line(&self, line: &Line) {
-        self.line.set(*line);
-        self.wanted.set(line.wanted());
+    fn set_line(&self, state: &RegistrationState) {
+        self.state.set(*state);
+        self.active_branches.set(state.active_branches());
     }
 
     /// Who its callback is, for reports.
-    pub(super) fn origin(&self, branch: Kind) -> Origin {
-        let site = self.line.get().site;
-        match self.before.as_deref() {
-            Some(&Before::Accepted(peer)) => Origin::Accepted { branch, site, peer },
+    pub(super) fn origin(&self, branch: Branch) -> Origin {
+        let site = self.state.get().site;
+        match self.provenance.as_deref() {
+            Some(&Provenance::Accepted(peer)) => Origin::Accepted { branch, site, peer },
             _ => Origin::Callback { branch, site },
         }
     }
@@ -152,9 +152,9 @@ fn shrink(by_fd: &mut NumberMap) {
 
 impl Registry {
     /// The line that has `fd` already.
-    pub(super) fn find(&self, fd: RawFd) -> Option<(SlabKey, Line)> {
+    pub(super) fn find(&self, fd: RawFd) -> Option<(SlabKey, RegistrationState)> {
         let key = SlabKey::from_bits(*self.by_fd.borrow().get(&fd)?);
-        Some((key, self.line(key)?))
+        Some((key, self.state(key)?))
     }
 
     /// Keeps a place, to be filled once the poller has agreed.
@@ -165,12 +165,12 @@ impl Registry {
     }
 
     /// The poller has not agreed.
-    pub(super) fn release(&self, key: SlabKey, fd: RawFd) {
+    pub(super) fn rollback(&self, key: SlabKey, fd: RawFd) {
         self.slots.borrow_mut().remove(key);
-        self.forget(fd);
+        self.unmap_fd(fd);
     }
 
-    fn forget(&self, fd: RawFd) {
+    fn unmap_fd(&self, fd: RawFd) {
         let mut by_fd = self.by_fd.borrow_mut();
         by_fd.remove(&fd);
         shrink(&mut by_fd);
@@ -192,20 +192,20 @@ impl Registry {
     }
 
     /// The poller has agreed.
-    pub(super) fn fill<C: Callbacks + 'static>(
+    pub(super) fn commit<C: Callbacks + 'static>(
         &self,
         key: SlabKey,
-        line: Line,
-        (transfer, before): (Transfer, Option<Before>),
+        state: RegistrationState,
+        (transfer, provenance): (Transfer, Option<Provenance>),
         fd: Descriptor,
         callbacks: C,
     ) {
         let registration = Rc::new(Registration {
             callbacks: RefCell::new(Box::new(callbacks)),
-            line: Cell::new(line),
-            wanted: Cell::new(line.wanted()),
+            state: Cell::new(state),
+            active_branches: Cell::new(state.active_branches()),
             transfer: Cell::new(transfer),
-            before: before.map(Box::new),
+            provenance: provenance.map(Box::new),
             spent: Cell::new(false),
             fd,
         });
@@ -220,24 +220,24 @@ impl Registry {
         self.slots.borrow().get(key)?.clone()
     }
 
-    pub(super) fn line(&self, key: SlabKey) -> Option<Line> {
+    pub(super) fn state(&self, key: SlabKey) -> Option<RegistrationState> {
         let slots = self.slots.borrow();
-        Some(slots.get(key)?.as_ref()?.line.get())
+        Some(slots.get(key)?.as_ref()?.state.get())
     }
 
-    /// Puts `line` in place of what was known of a registration, unless that has gone.
-    pub(super) fn set_line(&self, key: SlabKey, line: &Line) {
+    /// Puts `state` in place of what was known of a registration, unless that has gone.
+    pub(super) fn set_line(&self, key: SlabKey, state: &RegistrationState) {
         if let Some(Some(registration)) = self.slots.borrow().get(key) {
-            registration.set_line(line);
+            registration.set_line(state);
         }
     }
 
     /// Changes a line in place, unless its registration has gone.
     #[inline]
-    pub(super) fn update(&self, key: SlabKey, change: impl FnOnce(&mut Line)) {
-        if let Some(mut line) = self.line(key) {
-            change(&mut line);
-            self.set_line(key, &line);
+    pub(super) fn update(&self, key: SlabKey, change: impl FnOnce(&mut RegistrationState)) {
+        if let Some(mut state) = self.state(key) {
+            change(&mut state);
+            self.set_line(key, &state);
         }
     }
 
@@ -251,14 +251,14 @@ impl Registry {
     /// What the poller watches, as it was last asked for it.
     pub(super) fn watched(&self) -> Vec<Watched> {
         let watched = |key: SlabKey, registration: &Registration| {
-            let line = registration.line.get();
-            let (interest, trigger) = effective(&line)?;
+            let state = registration.state.get();
+            let (interest, trigger) = effective(&state)?;
             let interest = match registration.spent.get() {
                 true => Interest::NONE,
                 false => interest,
             };
             Some(Watched {
-                fd: line.fd,
+                fd: state.fd,
                 token: key.to_bits(),
                 interest,
                 trigger,
@@ -275,9 +275,12 @@ impl Registry {
     #[must_use = "it is dropped outside the borrow (L8)"]
     pub(super) fn remove(&self, key: SlabKey) -> Option<Rc<Registration>> {
         let registration = self.slots.borrow_mut().remove(key)??;
-        let line = registration.line.get();
-        registration.set_line(&Line { gone: true, ..line });
-        self.forget(line.fd);
+        let state = registration.state.get();
+        registration.set_line(&RegistrationState {
+            removed: true,
+            ..state
+        });
+        self.unmap_fd(state.fd);
         Some(registration)
     }
 
@@ -302,19 +305,25 @@ impl Registry {
         let owned = deadlines.keys().all(|fd| by_fd.contains_key(fd));
         assert!(owned, "a deadline is gone with its registration");
         for (key, slot) in slots.iter() {
-            let line = slot
+            let state = slot
                 .as_ref()
                 .expect("no place is empty for long")
-                .line
+                .state
                 .get();
             assert_eq!(
-                by_fd.get(&line.fd),
+                by_fd.get(&state.fd),
                 Some(&key.to_bits()),
                 "the map leads to the slot"
             );
-            assert!(!line.gone, "what is gone is not in the table");
-            let wanted = slot.as_ref().map(|registration| registration.wanted.get());
-            assert_eq!(wanted, Some(line.wanted()), "what is wanted is worked out");
+            assert!(!state.removed, "what is gone is not in the table");
+            let active = slot
+                .as_ref()
+                .map(|registration| registration.active_branches.get());
+            assert_eq!(
+                active,
+                Some(state.active_branches()),
+                "what is wanted is worked out"
+            );
         }
     }
 }
@@ -351,7 +360,7 @@ mod tests {
         let registry = Registry::default();
         let keys: Vec<_> = (0..10_000).map(|fd| (registry.reserve(fd), fd)).collect();
         for (key, fd) in keys {
-            registry.release(key, fd);
+            registry.rollback(key, fd);
         }
         assert!(registry.by_fd.borrow().capacity() <= burst::KEPT);
         registry.verify();

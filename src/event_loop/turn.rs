@@ -179,7 +179,7 @@ impl LoopHandle {
         while !batch.is_done() {
             // One net for all of them: it is spread again only when somebody has fallen.
             if let Err(payload) = catch(|| self.dispatch(&mut batch)) {
-                self.end_panicked(&mut batch, payload);
+                self.remove_panicked(&mut batch, payload);
             }
         }
         let stale = self.stats.stale.get() - stale;

@@ -129,9 +129,11 @@ impl TcpListener {
                 Err(error) => error,
             };
             match AcceptError::of(&error) {
-                AcceptError::Broken => return Err(error),
-                AcceptError::Skip | AcceptError::Nobody if broken < ACCEPTS_PER_TURN => broken += 1,
-                AcceptError::Skip | AcceptError::Nobody | AcceptError::Exhausted => {
+                AcceptError::Fatal => return Err(error),
+                AcceptError::Connection | AcceptError::WouldBlock if broken < ACCEPTS_PER_TURN => {
+                    broken += 1
+                }
+                AcceptError::Connection | AcceptError::WouldBlock | AcceptError::OutOfResources => {
                     broken = 0;
                     self.pause(error).await;
                 }
@@ -148,7 +150,7 @@ impl TcpListener {
             return;
         };
         let retry = self.backoff.borrow_mut().next_wait(now);
-        let admitted = self.pauses.borrow_mut().admit(now);
+        let admitted = self.pauses.borrow_mut().allows(now);
         if let Some(held_back) = admitted {
             let (fd, addr) = (self.source.any().number(), self.local_addr().ok());
             let paused = Unhandled::AcceptPaused {
@@ -174,7 +176,7 @@ impl TcpListener {
             return;
         };
         let now = handle.with(|handle| handle.fresh_now());
-        let admitted = now.and_then(|now| self.losses.borrow_mut().admit(now));
+        let admitted = now.and_then(|now| self.losses.borrow_mut().allows(now));
         if let Some(held_back) = admitted {
             let (fd, addr) = (self.source.any().number(), self.local_addr().ok());
             let lost = Unhandled::ConnectionLost {

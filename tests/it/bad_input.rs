@@ -108,7 +108,7 @@ fn a_duplicate_is_a_registration_of_its_own() {
         let note = log.clone();
         let read = Closures::new().on_read(move |cx| {
             note.note(name);
-            cx.ignore(Interest::READ);
+            cx.remove_interest(Interest::READ);
         });
         event_loop.register(stream, Interest::READ, read).unwrap();
     }

@@ -26,7 +26,7 @@ impl Callbacks for Noting {
     }
 
     fn on_open(&mut self, cx: &Cx<'_>) {
-        self.0.note(format!("open:{:?}", cx.wants()));
+        self.0.note(format!("open:{:?}", cx.interest()));
     }
 
     fn on_read(&mut self, cx: &Cx<'_>) {
@@ -37,7 +37,7 @@ impl Callbacks for Noting {
 
     fn on_write(&mut self, cx: &Cx<'_>) {
         self.0.note("write");
-        cx.ignore(Interest::WRITE);
+        cx.remove_interest(Interest::WRITE);
     }
 }
 

@@ -302,7 +302,7 @@ fn a_child_inherits_nothing_of_the_loop() {
 }
 
 fn pause(cx: &Cx<'_>) {
-    cx.want(Interest::NONE).unwrap();
+    cx.set_interest(Interest::NONE).unwrap();
 }
 
 /// The numbers of this process's epolls, the loop's own first.

@@ -23,7 +23,7 @@ impl Callbacks for Branches {
 
     fn on_connect(&mut self, cx: &Cx<'_>) {
         self.0.note("connect");
-        assert_eq!(cx.wants(), Interest::BOTH, "N7: read and write interest");
+        assert_eq!(cx.interest(), Interest::BOTH, "N7: read and write interest");
     }
 
     fn on_read(&mut self, cx: &Cx<'_>) {
@@ -33,7 +33,7 @@ impl Callbacks for Branches {
             .note(format!("read:{}", String::from_utf8_lossy(&bytes)));
         if ended {
             self.0.note("end");
-            cx.ignore(Interest::READ);
+            cx.remove_interest(Interest::READ);
             let _ = cx.shutdown(Shutdown::Write);
         }
     }
@@ -41,7 +41,8 @@ impl Callbacks for Branches {
     fn on_write(&mut self, cx: &Cx<'_>) {
         self.0.note("write");
         assert_eq!(cx.write(b"hello").unwrap(), 5);
-        cx.want(Interest::READ | Interest::PRIORITY).unwrap();
+        cx.set_interest(Interest::READ | Interest::PRIORITY)
+            .unwrap();
     }
 
     fn on_hangup(&mut self, _cx: &Cx<'_>, error: Option<io::Error>) {
@@ -51,7 +52,7 @@ impl Callbacks for Branches {
     fn on_default(&mut self, cx: &Cx<'_>, ready: Readiness) {
         assert!(ready.contains(Readiness::PRIORITY));
         self.0.note("default");
-        cx.ignore(Interest::PRIORITY);
+        cx.remove_interest(Interest::PRIORITY);
     }
 }
 
@@ -177,7 +178,7 @@ fn a_stale_event_never_reaches_the_next_owner_of_the_number() {
             let me = cx.key();
             let (key, victim) = *all.borrow().iter().find(|(key, _)| *key != me).unwrap();
             cx.remove(key).unwrap();
-            cx.ignore(Interest::READ);
+            cx.remove_interest(Interest::READ);
             log.note("first");
             // Until the victim's number comes back. Other tests open descriptors too.
             for _ in 0..2000 {
@@ -215,7 +216,7 @@ fn a_callback_that_removes_itself_finishes_is_dropped_once_and_hears_nothing_mor
         cx.close();
         cx.close();
         assert!(cx.remove(cx.key()).is_err(), "it is gone already");
-        assert_eq!(cx.wants(), Interest::NONE);
+        assert_eq!(cx.interest(), Interest::NONE);
         // Its descriptor is open until it returns.
         assert_eq!(cx.read(&mut [0; 8]).unwrap(), 1);
         note.note("read");
@@ -264,7 +265,7 @@ fn an_interest_taken_back_by_the_read_branch_is_not_served_by_the_write_branch()
         .on_read(move |cx| {
             read.note("read");
             drain(cx, &mut Vec::new());
-            cx.want(Interest::READ).unwrap();
+            cx.set_interest(Interest::READ).unwrap();
         })
         .on_write(move |cx| {
             write.note("write");
@@ -372,7 +373,7 @@ fn a_callback_of_one_stream_writes_to_another() {
     });
     let note = log.clone();
     let write = Closures::new().on_write(move |cx| {
-        cx.ignore(Interest::WRITE);
+        cx.remove_interest(Interest::WRITE);
         note.note("b");
     });
     b_key.set(Some(event_loop.register(b, Interest::NONE, write).unwrap()));
@@ -507,7 +508,7 @@ fn a_connection_whose_interest_is_changed_before_it_is_through_connects_once_and
             })
             .on_write(move |cx| {
                 write.note("write");
-                cx.ignore(Interest::WRITE);
+                cx.remove_interest(Interest::WRITE);
             });
         let key = event_loop.connect(addr, callbacks).unwrap();
         event_loop.modify(key, interest).unwrap();

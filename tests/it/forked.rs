@@ -61,7 +61,7 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
     let note = log.clone();
     let read = Closures::new().on_read(move |cx| {
         note.note("read");
-        cx.ignore(Interest::READ);
+        cx.remove_interest(Interest::READ);
     });
     let key = event_loop.register(ours, Interest::READ, read).unwrap();
     let remote = event_loop.remote();

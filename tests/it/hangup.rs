@@ -23,7 +23,7 @@ fn reader(piece: usize, bytes: &Bytes, log: &Log) -> Closures {
             match cx.read(&mut buffer) {
                 Ok(0) => {
                     note.note("end");
-                    cx.ignore(Interest::READ);
+                    cx.remove_interest(Interest::READ);
                 }
                 Ok(n) => into.borrow_mut().extend_from_slice(&buffer[..n]),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
@@ -71,7 +71,7 @@ fn a_one_shot_reader_gets_all_bytes_if_it_asks_again_and_then_the_hangup() {
         .on_read(move |cx| {
             let n = cx.read(&mut [0; 16]).unwrap();
             note.note(n);
-            cx.want(Interest::READ).unwrap();
+            cx.set_interest(Interest::READ).unwrap();
         })
         .on_hangup(move |_, _| hangup.note("hangup"));
     event_loop
@@ -117,7 +117,7 @@ fn a_reader_that_pauses_again_and_again_loses_no_byte() {
                 let mut buffer = [0; 10];
                 let n = cx.read(&mut buffer).unwrap();
                 into.borrow_mut().extend_from_slice(&buffer[..n]);
-                cx.ignore(Interest::READ);
+                cx.remove_interest(Interest::READ);
                 let key = cx.key();
                 cx.call_later(Duration::from_millis(1), move |handle| {
                     let _ = handle.modify(key, Interest::READ);
@@ -174,7 +174,7 @@ fn a_half_close_is_the_end_of_reading_and_writing_goes_on_without_spinning() {
         .on_read(move |cx| {
             if drain(cx, &mut Vec::new()) {
                 read.note("end");
-                cx.want(Interest::WRITE).unwrap();
+                cx.set_interest(Interest::WRITE).unwrap();
             }
         })
         .on_write(move |cx| match cx.write(&vec![7; left.min(1 << 16)]) {
@@ -183,7 +183,7 @@ fn a_half_close_is_the_end_of_reading_and_writing_goes_on_without_spinning() {
                 if left == 0 {
                     write.note("written");
                     cx.shutdown(Shutdown::Write).unwrap();
-                    cx.want(Interest::NONE).unwrap();
+                    cx.set_interest(Interest::NONE).unwrap();
                 }
             }
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
@@ -223,7 +223,7 @@ fn a_reset_is_told_once_with_its_reason() {
         let log = Log::default();
         let hangup = log.clone();
         let callbacks = Closures::new()
-            .on_write(|cx| cx.ignore(Interest::WRITE))
+            .on_write(|cx| cx.remove_interest(Interest::WRITE))
             .on_hangup(move |_, error| {
                 hangup.note(format!("{:?}", error.map(|e| e.kind())));
             });
@@ -305,7 +305,7 @@ fn a_pipe_without_a_reader_is_told_to_its_writer_once_whatever_it_asks_for() {
         let log = Log::default();
         let hangup = log.clone();
         let callbacks = Closures::new()
-            .on_write(|cx| cx.ignore(Interest::WRITE))
+            .on_write(|cx| cx.remove_interest(Interest::WRITE))
             .on_hangup(move |_, _| hangup.note("hangup"));
         event_loop
             .register(OwnedFd::from(writing), interest, callbacks)
@@ -334,7 +334,7 @@ fn an_error_of_a_paused_datagram_socket_does_not_make_the_loop_spin() {
     let read = log.clone();
     let callbacks = Closures::new().on_read(move |cx| {
         read.note(format!("{:?}", cx.read(&mut [0; 8]).map_err(|e| e.kind())));
-        cx.ignore(Interest::READ);
+        cx.remove_interest(Interest::READ);
     });
     let key = event_loop
         .register(ours, Interest::NONE, callbacks)

@@ -137,7 +137,7 @@ fn keep_all(event_loop: &EventLoop, listener: net::TcpListener) -> (Count, Rc<Re
             let all = Rc::clone(&all);
             Some(Closures::new().on_write(move |cx| {
                 all.borrow_mut().push(cx.key());
-                cx.want(Interest::NONE).unwrap();
+                cx.set_interest(Interest::NONE).unwrap();
             }))
         })
         .unwrap();
@@ -490,7 +490,7 @@ fn a_paused_listener_accepts_nothing_until_it_is_asked_to() {
     let key = event_loop
         .listen(listener, move |cx, _| {
             count.add();
-            cx.ignore(Interest::READ);
+            cx.remove_interest(Interest::READ);
             None::<Closures>
         })
         .unwrap();

@@ -135,7 +135,7 @@ fn what_was_asked_for_by_the_level_stays_that_with_an_error_beside_it() {
         write.note("room");
         cx.write(b"x").unwrap();
         if write.len() == 50 {
-            cx.ignore(Interest::WRITE);
+            cx.remove_interest(Interest::WRITE);
         }
     });
     event_loop

@@ -168,7 +168,7 @@ fn a_callback_that_takes_one_byte_is_told_of_the_others() {
             assert_eq!(cx.read(&mut [0]).unwrap(), 1);
             taken.add();
             if trigger != Trigger::Level {
-                cx.want(Interest::READ).unwrap();
+                cx.set_interest(Interest::READ).unwrap();
             }
         });
         event_loop

@@ -224,7 +224,7 @@ impl Rig {
         let read = Closures::new().on_read(move |cx| {
             victim.called();
             if victim.calls.get() > 12 {
-                cx.want(Interest::NONE).unwrap();
+                cx.set_interest(Interest::NONE).unwrap();
             }
         });
         let busy = event_loop.register(world.stream(), Interest::READ, read);

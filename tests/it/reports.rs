@@ -6,7 +6,7 @@ use readily::clock::Manual;
 use readily::io::{Source, TcpListener, TcpStream};
 use readily::poll::portable::PollPoller;
 use readily::{
-    CancellationToken, Closures, Error, Interest, Kind, Lock, Origin, PanicPolicy, Runner,
+    Branch, CancellationToken, Closures, Error, Interest, Lock, Origin, PanicPolicy, Runner,
     Unhandled, WeakHandle, spawn, yield_now,
 };
 use readily_testing::SimLoop;
@@ -99,7 +99,8 @@ fn plant(sim: &mut SimLoop, deed: Rc<dyn Fn()>) -> BTreeMap<&'static str, u32> {
 fn who(told: &[Told]) -> BTreeMap<&'static str, u32> {
     let kind = |(origin, _): &Told| match origin {
         Origin::Callback {
-            branch: Kind::Read, ..
+            branch: Branch::Read,
+            ..
         } => "read",
         Origin::Timer { .. } => "timer",
         Origin::Closure { .. } => "closure",
@@ -508,7 +509,7 @@ fn the_panic_of_an_accepted_connection_names_the_listen_and_the_peer() {
             panic!("{origin}");
         };
         assert_eq!((*named, site.file(), site.line()), (peer, file!(), made));
-        assert_eq!(*branch, if resets { Kind::Hangup } else { Kind::Read });
+        assert_eq!(*branch, if resets { Branch::Hangup } else { Branch::Read });
         let said = format!(
             "the {} callback of the connection from {peer}, registered at {site}",
             branch.name()

@@ -109,14 +109,14 @@ fn greedy(log: &Log) -> impl FnMut(&Cx<'_>) + use<> {
     let log = log.clone();
     move |cx| {
         let mut all = Vec::new();
-        if cx.wants().contains(Interest::READ) && !drain(cx, &mut all) {
+        if cx.interest().contains(Interest::READ) && !drain(cx, &mut all) {
             log.note(format!("read {}", all.len()));
         }
-        if cx.wants().contains(Interest::WRITE) {
+        if cx.interest().contains(Interest::WRITE) {
             let error = std::iter::repeat_with(|| cx.write(&[0; 65536])).find_map(Result::err);
             log.note(error.expect("it fills up").kind());
         }
-        cx.ignore(Interest::BOTH);
+        cx.remove_interest(Interest::BOTH);
     }
 }
 

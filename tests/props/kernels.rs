@@ -70,7 +70,7 @@ fn logging(log: &Log, trigger: Trigger) -> Closures {
         .on_read(move |cx| {
             let said = match cx.read(&mut [0; 4]) {
                 Ok(0) => {
-                    cx.ignore(Interest::READ);
+                    cx.remove_interest(Interest::READ);
                     "end".to_owned()
                 }
                 Ok(n) => n.to_string(),
@@ -79,14 +79,14 @@ fn logging(log: &Log, trigger: Trigger) -> Closures {
             };
             reads.borrow_mut().push(said);
             if trigger == Trigger::OneShot {
-                cx.want(cx.wants()).unwrap();
+                cx.set_interest(cx.interest()).unwrap();
             }
         })
         .on_write(move |cx| {
             writes.borrow_mut().push("room".to_owned());
-            cx.ignore(Interest::WRITE);
+            cx.remove_interest(Interest::WRITE);
             if trigger == Trigger::OneShot {
-                cx.want(cx.wants()).unwrap();
+                cx.set_interest(cx.interest()).unwrap();
             }
         })
         .on_hangup(move |_, error| {

@@ -127,7 +127,7 @@ impl Callbacks for Echo {
             (true, false) => Interest::READ,
             (true, true) => return cx.close(),
         };
-        cx.want(next).unwrap();
+        cx.set_interest(next).unwrap();
     }
 }
 

@@ -144,7 +144,7 @@ impl Callbacks for Fickle {
             }
             Reader::Pause => {
                 self.paused.set(true);
-                cx.want(Interest::NONE).unwrap();
+                cx.set_interest(Interest::NONE).unwrap();
             }
             // With a byte: whoever is offered some twice after the end, and takes none, is not
             // waited for.

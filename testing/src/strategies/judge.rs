@@ -7,7 +7,7 @@
 
 use super::model::{Call, Due, Id, Model, Phase};
 use readily::clock::Clock;
-use readily::event_loop::{Kind, Role};
+use readily::event_loop::{Branch, Role};
 use readily::poll::Event;
 use std::time::Duration;
 
@@ -31,13 +31,13 @@ fn long(time: Duration) -> String {
 }
 
 /// What a call is called.
-pub(super) fn branch(kind: Kind) -> &'static str {
+pub(super) fn branch(kind: Branch) -> &'static str {
     match kind {
-        Kind::Connect => "connect",
-        Kind::Read => "read",
-        Kind::Write => "write",
-        Kind::Hangup => "hangup",
-        Kind::Default => "default",
+        Branch::Connect => "connect",
+        Branch::Read => "read",
+        Branch::Write => "write",
+        Branch::Hangup => "hangup",
+        Branch::Default => "default",
     }
 }
 
@@ -77,11 +77,11 @@ impl Model {
     /// What a call changes by itself.
     fn runs(&mut self, call: Call) {
         match call {
-            Call::Branch(id, Kind::Hangup) => {
+            Call::Branch(id, Branch::Hangup) => {
                 let how = format!("hung up {}", self.when());
                 self.remove(id, how);
             }
-            Call::Branch(id, Kind::Connect) => {
+            Call::Branch(id, Branch::Connect) => {
                 if let Some(registered) = self.registered.get_mut(&id) {
                     if registered.role == Role::Connecting {
                         registered.role = Role::Stream;
@@ -106,10 +106,10 @@ impl Model {
     /// Which rule a call breaks that is not the next.
     fn rule(&self, call: Call, next: Option<Call>) -> &'static str {
         match (call, next) {
-            (Call::Branch(id, Kind::Hangup), _) if !self.registered.contains_key(&id) => "L7",
+            (Call::Branch(id, Branch::Hangup), _) if !self.registered.contains_key(&id) => "L7",
             (Call::Branch(id, _), _) if !self.registered.contains_key(&id) => "L2",
             (Call::Branch(one, _), Some(Call::Branch(other, _))) if one == other => "L4",
-            (Call::Branch(id, Kind::Hangup), _) if id == self.served.0 => "L7",
+            (Call::Branch(id, Branch::Hangup), _) if id == self.served.0 => "L7",
             (Call::Branch(id, _), _) if id == self.served.0 => "L4",
             (Call::Branch(..), _) => "L1",
             (Call::Timer(id), _) if self.ends.contains_key(&id) => "C3",
@@ -205,7 +205,7 @@ impl Model {
         while let Some(next) = self.next(refused) {
             if next.must {
                 let rule = match next.call {
-                    Call::Branch(_, Kind::Hangup) => "L7",
+                    Call::Branch(_, Branch::Hangup) => "L7",
                     Call::Branch(..) => "L6",
                     Call::Timer(_) => "C2",
                     Call::Closure(_) => "L5",

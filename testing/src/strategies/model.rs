@@ -8,7 +8,7 @@
 //! The maps are registrations and tasks, the list is that of the timers (N1, N7).
 
 use crate::sim::Kernel;
-use readily::event_loop::{Kind, Role};
+use readily::event_loop::{Branch, Role};
 use readily::poll::{Event, Interest, Readiness, Trigger};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::RawFd;
@@ -20,7 +20,7 @@ pub(super) type Id = usize;
 /// One call of a callback, as the loop makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
-    Branch(Id, Kind),
+    Branch(Id, Branch),
     Timer(Id),
     Closure(Id),
     Poll(Id),
@@ -153,7 +153,7 @@ pub(super) struct Model {
     pub(super) ran: bool,
     pub(super) batch: VecDeque<Event>,
     /// The event that is being served: whose, what of it is left, what it said.
-    pub(super) kinds: VecDeque<Kind>,
+    pub(super) kinds: VecDeque<Branch>,
     pub(super) served: (Id, Readiness),
     pub(super) due: VecDeque<(u64, u64)>,
     pub(super) armed: u64,

@@ -8,7 +8,7 @@
 
 use super::model::{Call, Due, Id, Model, Phase};
 use readily::clock::{Clock, nanos};
-use readily::event_loop::{Kind, Role};
+use readily::event_loop::{Branch, Role};
 use readily::poll::{Interest, Readiness, Trigger};
 
 /// A call that should come.
@@ -31,25 +31,25 @@ impl Next {
 }
 
 /// L4: the order of the notes, and the end last.
-const ORDER: [Kind; 5] = [
-    Kind::Connect,
-    Kind::Read,
-    Kind::Write,
-    Kind::Default,
-    Kind::Hangup,
+const ORDER: [Branch; 5] = [
+    Branch::Connect,
+    Branch::Read,
+    Branch::Write,
+    Branch::Default,
+    Branch::Hangup,
 ];
 
 /// Whether an event of this kind is in what was reported for this role.
-fn is_in(kind: Kind, role: Role, ready: Readiness) -> bool {
+fn is_in(kind: Branch, role: Role, ready: Readiness) -> bool {
     let flows = matches!(role, Role::Stream | Role::Datagram);
     match kind {
-        Kind::Connect if role == Role::Listener => ready.contains(Readiness::READ),
-        Kind::Connect => role == Role::Connecting && ready.contains(Readiness::WRITE),
-        Kind::Read => flows && ready.contains(Readiness::READ),
-        Kind::Write => flows && ready.contains(Readiness::WRITE),
-        Kind::Hangup => !matches!(role, Role::Datagram | Role::Source) && ready.is_hangup(),
-        Kind::Default if role == Role::Source => !ready.is_empty(),
-        Kind::Default => {
+        Branch::Connect if role == Role::Listener => ready.contains(Readiness::READ),
+        Branch::Connect => role == Role::Connecting && ready.contains(Readiness::WRITE),
+        Branch::Read => flows && ready.contains(Readiness::READ),
+        Branch::Write => flows && ready.contains(Readiness::WRITE),
+        Branch::Hangup => !matches!(role, Role::Datagram | Role::Source) && ready.is_hangup(),
+        Branch::Default if role == Role::Source => !ready.is_empty(),
+        Branch::Default => {
             let open_error = ready.contains(Readiness::ERROR) && !ready.is_closed();
             ready.contains(Readiness::PRIORITY) || open_error
         }
@@ -131,30 +131,30 @@ impl Model {
             let call = Call::Branch(id, kind);
             let asks = |interest| registered.interest.contains(interest);
             let wanted = match kind {
-                Kind::Read => asks(Interest::READ),
-                Kind::Write => asks(Interest::WRITE),
-                Kind::Default if registered.role == Role::Source => !registered.parked,
-                Kind::Default => asks(Interest::PRIORITY),
-                Kind::Connect if registered.serves => false, // no script is called
-                Kind::Connect if registered.role == Role::Listener => asks(Interest::READ),
-                Kind::Connect | Kind::Hangup => !registered.parked,
+                Branch::Read => asks(Interest::READ),
+                Branch::Write => asks(Interest::WRITE),
+                Branch::Default if registered.role == Role::Source => !registered.parked,
+                Branch::Default => asks(Interest::PRIORITY),
+                Branch::Connect if registered.serves => false, // no script is called
+                Branch::Connect if registered.role == Role::Listener => asks(Interest::READ),
+                Branch::Connect | Branch::Hangup => !registered.parked,
             };
             if !wanted {
                 continue;
             }
-            if kind == Kind::Connect && registered.role == Role::Connecting {
+            if kind == Branch::Connect && registered.role == Role::Connecting {
                 let (holds, _) = self.kernel.look(registered.number).unwrap_or_default();
                 if !holds.intersects(Readiness::WRITE | Readiness::ERROR) {
                     continue; // a false alarm: it is under way yet
                 }
                 // Through, or refused: the socket says which.
-                let or = Some(Call::Branch(id, Kind::Hangup));
+                let or = Some(Call::Branch(id, Branch::Hangup));
                 return Some(Next {
                     or,
                     ..Next::must(call)
                 });
             }
-            if kind != Kind::Hangup {
+            if kind != Branch::Hangup {
                 return Some(Next::must(call));
             }
             if let Some(next) = self.hangup(id, refused) {
@@ -184,7 +184,7 @@ impl Model {
     /// L7: a hangup is told when no byte is left that somebody may read.
     fn hangup(&mut self, id: Id, refused: &dyn Fn(i32) -> bool) -> Option<Next> {
         let registered = self.registered.get_mut(&id)?;
-        let told = Next::must(Call::Branch(id, Kind::Hangup));
+        let told = Next::must(Call::Branch(id, Branch::Hangup));
         let (_, unread) = self.kernel.look(registered.number).unwrap_or_default();
         if registered.role != Role::Stream || unread == 0 {
             return Some(told);

@@ -134,7 +134,7 @@ impl Stage {
         let (id, _) = self.registered(at)?;
         actor.says(self, format!("ignores {}", text::wanted(interest)));
         self.is_reported.set(false);
-        cx.ignore(interest);
+        cx.remove_interest(interest);
         let mut model = self.model.borrow_mut();
         if self.is_reported.get() {
             model.registered.get_mut(&id)?.shaky = true;
@@ -142,10 +142,10 @@ impl Stage {
             model.ignore(id, interest);
         }
         let wants = model.registered.get(&id)?.interest;
-        if cx.wants() != wants {
+        if cx.interest() != wants {
             self.breaks(
                 "R008",
-                format!("{wants:?} is left, and the loop has {:?}", cx.wants()),
+                format!("{wants:?} is left, and the loop has {:?}", cx.interest()),
             );
         }
         Some(())

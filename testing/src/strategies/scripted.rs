@@ -11,7 +11,7 @@ use super::actor::Actor;
 use super::model::{Call, End, Id};
 use super::op::{Op, Verb};
 use super::stage::Stage;
-use readily::event_loop::{Callbacks, Cx, Kind, LoopHandle};
+use readily::event_loop::{Branch, Callbacks, Cx, LoopHandle};
 use readily::poll::Readiness;
 use readily::task::{JoinError, Task};
 use readily::time::{Sleep, sleep};
@@ -98,12 +98,12 @@ impl Scripted {
         scripted
     }
 
-    fn run(&self, cx: &Cx<'_>, kind: Kind, why: Option<&io::Error>) {
+    fn run(&self, cx: &Cx<'_>, kind: Branch, why: Option<&io::Error>) {
         let (stage, id) = (&self.probe.stage, self.probe.id);
         let Some(who) = stage.enter(Call::Branch(id, kind)) else {
             return;
         };
-        if kind == Kind::Hangup {
+        if kind == Branch::Hangup {
             stage.vacate(self.place, id);
             if cx.remove(cx.key()).is_ok() {
                 stage.breaks("L7", "it is told that it hung up, and is registered yet");
@@ -140,23 +140,23 @@ impl Callbacks for Scripted {
     }
 
     fn on_connect(&mut self, cx: &Cx<'_>) {
-        self.run(cx, Kind::Connect, None);
+        self.run(cx, Branch::Connect, None);
     }
 
     fn on_read(&mut self, cx: &Cx<'_>) {
-        self.run(cx, Kind::Read, None);
+        self.run(cx, Branch::Read, None);
     }
 
     fn on_write(&mut self, cx: &Cx<'_>) {
-        self.run(cx, Kind::Write, None);
+        self.run(cx, Branch::Write, None);
     }
 
     fn on_hangup(&mut self, cx: &Cx<'_>, error: Option<io::Error>) {
-        self.run(cx, Kind::Hangup, error.as_ref());
+        self.run(cx, Branch::Hangup, error.as_ref());
     }
 
     fn on_default(&mut self, cx: &Cx<'_>, _ready: Readiness) {
-        self.run(cx, Kind::Default, None);
+        self.run(cx, Branch::Default, None);
     }
 }
 

@@ -116,7 +116,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
         let world = Rc::clone(w);
         let callbacks = Closures::new().on_read(move |cx| {
             world.act_with(cx);
-            cx.ignore(Interest::READ);
+            cx.remove_interest(Interest::READ);
         });
         register(l, w, w.stream(), Interest::READ, callbacks);
         nothing()
@@ -125,7 +125,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
         let world = Rc::clone(w);
         let callbacks = Closures::new().on_write(move |cx| {
             world.act_with(cx);
-            cx.ignore(Interest::WRITE);
+            cx.remove_interest(Interest::WRITE);
         });
         let (ours, theirs) = UnixStream::pair().unwrap();
         register(l, w, ours, Interest::WRITE, callbacks);
@@ -142,7 +142,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
         let world = Rc::clone(w);
         let callbacks = Closures::new().on_default(move |cx, _| {
             world.act_with(cx);
-            cx.ignore(Interest::PRIORITY);
+            cx.remove_interest(Interest::PRIORITY);
         });
         let (ours, theirs) = tcp_pair();
         let peer = socket2::SockRef::from(&theirs);

@@ -59,8 +59,8 @@ impl Conn {
     fn want(&mut self, cx: &Cx<'_>, next: Next) {
         self.wants = next;
         let asked = match next {
-            Next::Read => cx.want(Interest::READ),
-            Next::Write => cx.want(Interest::WRITE),
+            Next::Read => cx.set_interest(Interest::READ),
+            Next::Write => cx.set_interest(Interest::WRITE),
             Next::End => return cx.close(),
         };
         if asked.is_err() {
