@@ -112,11 +112,11 @@ impl Runner {
                 let may_stop = std::mem::replace(&mut turned, true) && !ended.get();
                 stopped = may_stop && event_loop.take_stop();
                 let over = ended.get() || stopped;
-                if !over && !told && event_loop.is_debug() && event_loop.is_stuck() {
+                if !over && !told && event_loop.is_debug() && event_loop.is_deadlocked() {
                     told = true;
                     let names = |task: TaskRef| task.get_name().to_string();
                     let tasks = all_tasks().into_iter().map(names).collect();
-                    event_loop.report(&Unhandled::Stuck { tasks });
+                    event_loop.report(&Unhandled::Deadlock { tasks });
                 }
                 over
             },
@@ -124,7 +124,7 @@ impl Runner {
         drop(main);
         // It has ended. A destructor that panics now is reported, and does not cost the output.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| future.set(None))) {
-            handle.tell_panic(payload, Origin::Main { site: Some(site) });
+            handle.report_panic(payload, Origin::Main { site: Some(site) });
         }
         run?;
         match end {

@@ -39,7 +39,7 @@ impl Default for Debug {
 }
 
 /// Whether the environment asks for it: `READILY_DEBUG` is there, and neither empty nor `0`.
-pub(super) fn asked_for() -> bool {
+pub(super) fn is_requested() -> bool {
     std::env::var_os("READILY_DEBUG").is_some_and(|value| !value.is_empty() && value != "0")
 }
 
@@ -51,7 +51,7 @@ impl LoopHandle {
     /// timed. One that takes too long (see [`LoopHandle::set_slow_callback`]) is reported as
     /// [`Unhandled::Slow`], and a turn that takes too long without such a call as
     /// [`Unhandled::SlowTurn`]. A run that nothing can end any more is reported as
-    /// [`Unhandled::Stuck`], and a future that keeps a grant which it does not fetch as
+    /// [`Unhandled::Deadlock`], and a future that keeps a grant which it does not fetch as
     /// [`Unhandled::Futurelock`]. After each turn the loop's own invariants are checked.
     ///
     /// # Examples
@@ -112,7 +112,7 @@ impl LoopHandle {
 
     /// Whether those who wait here wait for nothing that this loop knows of. Where a tape runs
     /// nobody is asked: the answer would have to be on it.
-    pub(crate) fn is_stuck(&self) -> bool {
+    pub(crate) fn is_deadlocked(&self) -> bool {
         let is_alone = !self.inbox.is_recording() && self.is_quiet();
         // Those afar before the list: whoever wakes is one of them until he has.
         is_alone && !self.inbox.has_cross_loop_waits() && self.is_cut_off()
@@ -157,15 +157,15 @@ impl LoopHandle {
     #[inline]
     pub(super) fn end_debugged_turn(&self) {
         if self.debug.on.get() {
-            self.judge_turn();
+            self.check_turn();
         }
     }
 
     #[cold]
-    fn judge_turn(&self) {
+    fn check_turn(&self) {
         let debug = &self.debug;
         self.check_invariants();
-        self.tell_futurelocks();
+        self.report_futurelocks();
         let (calls, total) = (debug.calls.take(), debug.total.take());
         let longest = debug.longest.take();
         if let Some((_, origin)) = longest.filter(|_| total >= debug.slow.get() && calls > 1) {

@@ -178,7 +178,7 @@ impl LoopHandle {
     }
 
     /// In debug mode, at the end of a turn.
-    pub(super) fn tell_futurelocks(&self) {
+    pub(super) fn report_futurelocks(&self) {
         let is_idle = self.ready.is_empty();
         let found = with_table(|table| table.end_turn(std::ptr::from_ref(self), is_idle));
         for futurelock in found.into_iter().flatten() {

@@ -131,7 +131,7 @@ impl LoopHandle {
             calls_since_poll: Cell::new(0),
             stale_turns: Cell::new(0),
         });
-        handle.set_debug(debug::asked_for());
+        handle.set_debug(debug::is_requested());
         Ok(handle)
     }
 

@@ -459,10 +459,10 @@ impl Drop for EventLoop {
     fn drop(&mut self) {
         self.handle.close_all();
         // To panic in a destructor may abort: what would have gone out is told, while there is a hook.
-        self.handle.tell_what_is_left();
+        self.handle.report_pending_panic();
         self.handle.drop_hook();
         // And what that has let go, a task for one.
-        self.handle.tell_what_is_left();
+        self.handle.report_pending_panic();
     }
 }
 

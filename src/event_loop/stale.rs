@@ -32,7 +32,7 @@ impl LoopHandle {
     #[cold]
     fn remove_stale(&self) {
         if self.stale_turns.get() == TURNS {
-            self.report(&Unhandled::Ghost);
+            self.report(&Unhandled::StaleDescriptor);
         }
         let watched = self.registry.watched();
         let rebuilt = self.poller.borrow_mut().rebuild(&watched);

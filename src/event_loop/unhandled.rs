@@ -184,13 +184,13 @@ impl LoopHandle {
                 self.reports.panic.set(Some((payload, origin)));
                 self.notify_host();
             }
-            PanicPolicy::Propagate | PanicPolicy::Isolate => self.tell_panic(payload, origin),
+            PanicPolicy::Propagate | PanicPolicy::Isolate => self.report_panic(payload, origin),
         }
     }
 
     /// A panic that another one goes before: it is told, and does not go out.
     #[cold]
-    pub(crate) fn tell_panic(&self, payload: Payload, origin: Origin) {
+    pub(crate) fn report_panic(&self, payload: Payload, origin: Origin) {
         if self.reports.policy.get() == PanicPolicy::Abort {
             std::process::abort();
         }
@@ -205,14 +205,14 @@ impl LoopHandle {
         self.reports.has_panic.set(true);
         let goes_out = Some((payload, self.main_origin()));
         if let Some((payload, origin)) = self.reports.panic.replace(goes_out) {
-            self.tell_panic(payload, origin);
+            self.report_panic(payload, origin);
         }
     }
 
     /// What would have gone out of a turn, where nothing can: the loop is being dropped.
-    pub(super) fn tell_what_is_left(&self) {
+    pub(super) fn report_pending_panic(&self) {
         if let Some((payload, origin)) = self.reports.take_panic() {
-            self.tell_panic(payload, origin);
+            self.report_panic(payload, origin);
         }
     }
 }

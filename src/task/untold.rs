@@ -57,7 +57,7 @@ impl Untold {
             return; // it is told when it is dropped, now
         }
         if let Some(payload) = self.payload.take() {
-            current::with(|handle| handle.tell_panic(payload, self.origin()));
+            current::with(|handle| handle.report_panic(payload, self.origin()));
         }
     }
 

@@ -20,7 +20,7 @@ fn futurelocks(sim: &SimLoop) -> Rc<RefCell<Vec<Futurelock>>> {
     let into = Rc::clone(&told);
     sim.on_unhandled(move |unhandled| match unhandled {
         Unhandled::Futurelock(futurelock) => into.borrow_mut().push(futurelock.clone()),
-        Unhandled::Stuck { .. } => {}
+        Unhandled::Deadlock { .. } => {}
         other => panic!("{other}"),
     });
     sim.set_slow_callback(Duration::MAX);

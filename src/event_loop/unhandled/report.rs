@@ -55,7 +55,7 @@ pub enum Unhandled {
     /// another loop, and no task is ready. The causes are a lock that is taken twice, a promise that
     /// is kept and not settled, or tasks that wait for each other. If another thread has a waker that
     /// the loop does not know of, this is a false alarm. Reported once for each run.
-    Stuck {
+    Deadlock {
         /// The names of the tasks that wait.
         tasks: Vec<String>,
     },
@@ -107,7 +107,7 @@ pub enum Unhandled {
     /// outside the loop, while a duplicate of it, or a child process, kept its file open (epoll(7),
     /// question 6). On Linux the loop goes on with a new epoll instance, without that descriptor;
     /// elsewhere the loop would spin while the descriptor is ready. Reported once for each.
-    Ghost,
+    StaleDescriptor,
     /// A callback, or a poll of a task, has entered another loop and not left it before it returned:
     /// a guard of [`EventLoop::enter`](crate::EventLoop::enter) is held across an await, or was
     /// forgotten. Other code would then spawn, sleep and register on that loop. So this loop is made
@@ -152,7 +152,7 @@ impl fmt::Display for Unhandled {
                 f,
                 "a slow turn, {took:?} in {calls} calls; the longest: {longest}"
             ),
-            Self::Stuck { tasks } => {
+            Self::Deadlock { tasks } => {
                 f.write_str("nothing on this loop can end the wait of: ")?;
                 for (n, task) in tasks.iter().enumerate() {
                     write!(f, "{}{task}", if n > 0 { ", " } else { "" })?;
@@ -189,7 +189,7 @@ impl fmt::Display for Unhandled {
             Self::ListenerFailed { fd, addr, error } => {
                 write!(f, "{} has ended: {error}", Listener(*fd, *addr))
             }
-            Self::Ghost => f.write_str(
+            Self::StaleDescriptor => f.write_str(
                 "events without end for a descriptor that was closed behind the loop's back; \
                  a duplicate of it is still open",
             ),
