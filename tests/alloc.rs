@@ -12,7 +12,7 @@
 use readily::clock::Manual;
 use readily::io::{Direction, Source};
 use readily::poll::Poller;
-use readily::poll::portable::PollPoller;
+use readily::poll::poll2::PollPoller;
 use readily::sync::{
     Barrier, Condition, Event, LifoQueue, Lock, PriorityQueue, Queue, Semaphore, broadcast,
     channel, watch,
@@ -203,7 +203,7 @@ fn at_the_limit(stream: &UnixStream) -> UnixStream {
 #[test]
 fn a_huge_number_costs_what_a_small_one_does() {
     let pollers: [fn() -> Box<dyn Poller>; 2] = [
-        || readily::poll::os::default().unwrap(),
+        || readily::poll::default_poller::default().unwrap(),
         || Box::new(PollPoller::new().unwrap()),
     ];
     // What a thread keeps of its loops is made with the first.

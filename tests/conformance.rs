@@ -15,13 +15,13 @@ mod broken;
 #[path = "conformance/signals.rs"]
 mod signals;
 
-use readily::poll::portable::PollPoller;
+use readily::poll::poll2::PollPoller;
 use readily_testing::conformance::World;
 use readily_testing::poller_conformance;
 use readily_testing::sim::{Kernel, Personality};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use readily::poll::os::EpollPoller;
+use readily::poll::default_poller::EpollPoller;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 poller_conformance! { epoll => EpollPoller::new().unwrap() }
 

@@ -13,7 +13,7 @@
 #[path = "platforms/scenes.rs"]
 mod scenes;
 
-use readily::poll::{Event, Interest, Readiness, Trigger, os, portable};
+use readily::poll::{Event, Interest, Readiness, Trigger, default_poller, poll2};
 use readily_testing::conformance::World;
 use readily_testing::sim::{Kernel, Personality};
 use scenes::{Deed, SCENES, STORIES, Setup};
@@ -55,7 +55,7 @@ fn three_waits(world: &mut World) -> [Readiness; 3] {
 /// What travels through the loopback may take a moment; in memory all is there at once.
 fn settle(world: &World) {
     if world.ground().is_the_systems() {
-        let mut empty = World::new(portable::PollPoller::new().unwrap());
+        let mut empty = World::new(poll2::PollPoller::new().unwrap());
         empty.wait(&mut Vec::new(), Some(Duration::from_millis(1)));
     }
 }
@@ -119,8 +119,8 @@ fn of_a_story(mut world: World, setup: Setup, deed: Deed, trigger: Trigger) -> S
 
 /// What all pollers say, which is what epoll says; and who says otherwise.
 fn all_say(tell: impl Fn(World) -> String) -> String {
-    let all = tell(World::new(os::EpollPoller::new().unwrap()));
-    let poll = tell(World::new(portable::PollPoller::new().unwrap()));
+    let all = tell(World::new(default_poller::EpollPoller::new().unwrap()));
+    let poll = tell(World::new(poll2::PollPoller::new().unwrap()));
     let kernel = Kernel::new();
     let model = tell(World::on(kernel.clone(), kernel.poller()));
     let mut others = vec![("`poll(2)`", poll), ("in memory", model)];

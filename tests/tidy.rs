@@ -385,7 +385,7 @@ const LONG: &[(&str, &str)] = &[
     ),
     ("src/poll/mod.rs", "most of it is the public documentation"),
     (
-        "src/poll/any.rs",
+        "src/poll/fd.rs",
         "a method for each operation, each with its documentation",
     ),
     (

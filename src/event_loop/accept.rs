@@ -106,8 +106,8 @@ impl LoopHandle {
         C: Callbacks + 'static,
     {
         let descriptor = listener.into().on(self.kernel());
-        if descriptor.any().kind() != socket::Kind::Listener {
-            let fd = descriptor.any().number();
+        if descriptor.fd_ref().kind() != socket::Kind::Listener {
+            let fd = descriptor.fd_ref().raw();
             return Err(RegisterError {
                 error: Error::NotListening { fd },
                 descriptor: Some(descriptor),
@@ -196,7 +196,7 @@ where
                     AcceptError::WouldBlock => return,
                     AcceptError::OutOfResources => return self.pause(cx, error),
                     AcceptError::Fatal => {
-                        let (fd, addr) = (cx.fd_ref().number(), cx.fd_ref().local_addr().ok());
+                        let (fd, addr) = (cx.fd_ref().raw(), cx.fd_ref().local_addr().ok());
                         cx.report(&Unhandled::ListenerFailed { fd, addr, error });
                         return cx.close();
                     }
@@ -239,7 +239,7 @@ where
                     other => io::Error::other(other.to_string()),
                 };
                 if let Some(held_back) = self.losses.allows(cx.fresh_now()) {
-                    let (fd, addr) = (cx.fd_ref().number(), cx.fd_ref().local_addr().ok());
+                    let (fd, addr) = (cx.fd_ref().raw(), cx.fd_ref().local_addr().ok());
                     cx.report(&Unhandled::ConnectionLost {
                         fd,
                         addr,
@@ -270,7 +270,7 @@ where
             is_over,
         });
         if let Some(held_back) = self.pauses.allows(now) {
-            let (fd, addr) = (cx.fd_ref().number(), cx.fd_ref().local_addr().ok());
+            let (fd, addr) = (cx.fd_ref().raw(), cx.fd_ref().local_addr().ok());
             cx.report(&Unhandled::AcceptPaused {
                 fd,
                 addr,

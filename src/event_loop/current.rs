@@ -298,7 +298,7 @@ impl LoopHandle {
 mod tests {
     use super::*;
     use crate::base::clock::Manual;
-    use crate::poll::portable::PollPoller;
+    use crate::poll::poll2::PollPoller;
 
     fn local() -> Rc<LoopHandle> {
         let poller = PollPoller::new().unwrap();

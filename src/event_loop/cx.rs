@@ -17,7 +17,7 @@ use super::registry::{Key, Registration, RegistrationState};
 use super::stale::is_closed_behind;
 use super::unhandled::Unhandled;
 use crate::base::slab::SlabKey;
-use crate::poll::{AnyFd, Interest, Trigger};
+use crate::poll::{FdRef, Interest, Trigger};
 use readily_sys::transfer::Transfer;
 use std::fmt;
 use std::io;
@@ -61,7 +61,7 @@ impl<'a> Cx<'a> {
     }
 
     /// Its descriptor, open at least until this callback returns. (Of one in memory, a
-    /// placeholder: see [`AnyFd::as_fd`].)
+    /// placeholder: see [`FdRef::as_fd`].)
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'a> {
         self.fd_ref().as_fd()
@@ -70,8 +70,8 @@ impl<'a> Cx<'a> {
     /// Its descriptor, of whichever kernel it is.
     #[must_use]
     #[inline]
-    pub fn fd_ref(&self) -> AnyFd<'a> {
-        self.registration.fd.any()
+    pub fn fd_ref(&self) -> FdRef<'a> {
+        self.registration.fd.fd_ref()
     }
 
     /// What the registration is for. A connection that is through is a stream.

@@ -6,7 +6,7 @@
 //!
 //! In the notes this is the `fd` of `(fd, event)` (N7).
 
-use crate::poll::{AnyFd, AnyKernel, KernelFd, NewFd};
+use crate::poll::{FdOwned, FdRef, VirtualFd, VirtualKernel};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
@@ -24,7 +24,7 @@ pub struct Descriptor(Held);
 enum Held {
     Owned(OwnedFd),
     Shared(Rc<dyn AsFd>),
-    Other(Rc<dyn KernelFd>),
+    Virtual(Rc<dyn VirtualFd>),
 }
 
 impl Descriptor {
@@ -36,7 +36,7 @@ impl Descriptor {
     pub fn into_owned(self) -> Result<OwnedFd, Self> {
         match self.0 {
             Held::Owned(fd) => Ok(fd),
-            Held::Shared(_) | Held::Other(_) => Err(self),
+            Held::Shared(_) | Held::Virtual(_) => Err(self),
         }
     }
 
@@ -51,10 +51,10 @@ impl Descriptor {
     }
 
     /// Itself, as `kernel` has it, if that has a use for the system's descriptors.
-    pub(super) fn on(self, kernel: Option<&Rc<dyn AnyKernel>>) -> Self {
+    pub(super) fn on(self, kernel: Option<&Rc<dyn VirtualKernel>>) -> Self {
         match (self.0, kernel) {
             (Held::Owned(fd), Some(kernel)) => {
-                Self(kernel.adopt(fd).map_or_else(Held::Owned, Held::Other))
+                Self(kernel.import(fd).map_or_else(Held::Owned, Held::Virtual))
             }
             (held, _) => Self(held),
         }
@@ -62,8 +62,8 @@ impl Descriptor {
 
     /// Whether it can be watched on a loop whose kernel is this one, or the system's. A number alone
     /// does not tell: each kernel counts for itself.
-    pub(super) fn belongs_to(&self, kernel: Option<&Rc<dyn AnyKernel>>) -> bool {
-        let Held::Other(fd) = &self.0 else {
+    pub(super) fn belongs_to(&self, kernel: Option<&Rc<dyn VirtualKernel>>) -> bool {
+        let Held::Virtual(fd) = &self.0 else {
             return true; // a kernel that has no use for the system's refuses the number
         };
         let Some(kernel) = kernel else { return false };
@@ -76,25 +76,25 @@ impl Descriptor {
     /// The descriptor, of whichever kernel it is.
     #[must_use]
     #[inline]
-    pub fn any(&self) -> AnyFd<'_> {
+    pub fn fd_ref(&self) -> FdRef<'_> {
         match &self.0 {
-            Held::Owned(fd) => AnyFd::System(fd.as_fd()),
-            Held::Shared(shared) => AnyFd::System((**shared).as_fd()),
-            Held::Other(fd) => AnyFd::Other(&**fd),
+            Held::Owned(fd) => FdRef::System(fd.as_fd()),
+            Held::Shared(shared) => FdRef::System((**shared).as_fd()),
+            Held::Virtual(fd) => FdRef::Virtual(&**fd),
         }
     }
 }
 
-/// Of a descriptor in memory this is a placeholder: see [`AnyFd::as_fd`].
+/// Of a descriptor in memory this is a placeholder: see [`FdRef::as_fd`].
 impl AsFd for Descriptor {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.any().as_fd()
+        self.fd_ref().as_fd()
     }
 }
 
 impl fmt::Debug for Descriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Descriptor({})", self.any().number())
+        write!(f, "Descriptor({})", self.fd_ref().raw())
     }
 }
 
@@ -104,17 +104,17 @@ impl From<OwnedFd> for Descriptor {
     }
 }
 
-impl From<Rc<dyn KernelFd>> for Descriptor {
-    fn from(fd: Rc<dyn KernelFd>) -> Self {
-        Self(Held::Other(fd))
+impl From<Rc<dyn VirtualFd>> for Descriptor {
+    fn from(fd: Rc<dyn VirtualFd>) -> Self {
+        Self(Held::Virtual(fd))
     }
 }
 
-impl From<NewFd> for Descriptor {
-    fn from(fd: NewFd) -> Self {
+impl From<FdOwned> for Descriptor {
+    fn from(fd: FdOwned) -> Self {
         match fd {
-            NewFd::System(fd) => fd.into(),
-            NewFd::Other(fd) => fd.into(),
+            FdOwned::System(fd) => fd.into(),
+            FdOwned::Virtual(fd) => fd.into(),
         }
     }
 }

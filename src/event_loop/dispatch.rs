@@ -178,12 +178,12 @@ pub(super) enum HangupAction {
 ///
 /// `unread` is what is left now, `state.unread` what was left when it was last put off: a reader
 /// that was offered bytes and took none does not want them, and is not waited for.
-fn hangup_action(state: &RegistrationState, ready: Readiness, unread: u32) -> HangupAction {
-    if state.role != Role::Stream || unread == 0 || state.no_reader {
+fn hangup_action(state: &RegistrationState, ready: Readiness, available: u32) -> HangupAction {
+    if state.role != Role::Stream || available == 0 || state.no_reader {
         return HangupAction::Reclaim;
     }
     match state.interest.contains(Interest::READ) {
-        true if unread == state.unread_before => HangupAction::Reclaim,
+        true if available == state.unread_before => HangupAction::Reclaim,
         true => HangupAction::ReadFirst,
         // What we would still write after an error could not arrive: there is no reason to
         // wait for a reader that may be waiting for just that room.
@@ -204,16 +204,16 @@ impl LoopHandle {
         let Some(state) = self.registry.state(cx.slot()) else {
             return;
         };
-        let unread = match cx.fd_ref().unread().unwrap_or(0) {
+        let available = match cx.fd_ref().bytes_available().unwrap_or(0) {
             // Linux does not count what stands behind an urgent byte. Not after an error,
             // which the look would take away.
             0 if !ready.contains(Readiness::ERROR) => {
                 usize::from(cx.fd_ref().peek().unwrap_or(false))
             }
-            unread => unread,
+            available => available,
         };
-        let unread = u32::try_from(unread).unwrap_or(u32::MAX);
-        match hangup_action(&state, ready, unread) {
+        let available = u32::try_from(available).unwrap_or(u32::MAX);
+        match hangup_action(&state, ready, available) {
             HangupAction::Reclaim => {
                 let error = if ready.contains(Readiness::ERROR) {
                     // Not a socket: there is no error to be asked for.
@@ -225,7 +225,7 @@ impl LoopHandle {
             }
             HangupAction::ReadFirst => {
                 self.registry
-                    .update(cx.slot(), |state| state.unread_before = unread);
+                    .update(cx.slot(), |state| state.unread_before = available);
                 // A level is reported again by itself. An edge is not, but `modify` asks
                 // anew; a one-shot one is asked for by its owner.
                 if effective(&state).is_some_and(|(_, trigger)| trigger == Trigger::Edge) {
@@ -267,7 +267,7 @@ mod tests {
     /// L7, on every combination that matters.
     #[test]
     fn a_hangup_waits_exactly_for_bytes_that_somebody_may_read() {
-        let state = |role, interest, unread, no_reader| RegistrationState {
+        let state = |role, interest, available, no_reader| RegistrationState {
             fd: 0,
             role,
             interest,
@@ -275,7 +275,7 @@ mod tests {
             reasons: Reasons::NONE,
             no_reader,
             removed: false,
-            unread,
+            unread_before: available,
             site: std::panic::Location::caller(),
         };
         let (none, read) = (Interest::NONE, Interest::READ);

@@ -22,8 +22,8 @@
 //! # Rules
 //!
 //! - **W1** A wake before or during the wait ends the wait. All changes are of one atomic,
-//!   so they have one order: either `ring` comes first, and `fall_asleep` finds it, or
-//!   `fall_asleep` does, and `ring` finds the loop asleep and uses the notifier.
+//!   so they have one order: either `notify` comes first, and `fall_asleep` finds it, or
+//!   `fall_asleep` does, and `notify` finds the loop asleep and uses the notifier.
 //! - **W2** Between two waits at most one ring is paid: only the step from *asleep* to
 //!   *rung* pays.
 //! - **W3** Waking after the loop is gone is safe, and work comes back to its sender.
@@ -77,7 +77,7 @@ pub(crate) struct Inbox {
     pub(super) remotes: AtomicUsize,
     /// How many tasks of other loops are awaited on this one.
     pub(super) cross_loop_waits: AtomicUsize,
-    /// Whether each wake has to come as a message: see [`AnyKernel::is_taped`](crate::poll::AnyKernel).
+    /// Whether each wake has to come as a message: see [`VirtualKernel::is_recording`](crate::poll::VirtualKernel).
     recording: bool,
     /// Whose thread the loop is.
     loop_id: ThreadId,
@@ -183,7 +183,7 @@ impl Inbox {
         }
         // `Release`: what was handed in before is seen by whoever finds the state.
         if self.state.swap(NOTIFIED, Ordering::AcqRel) == ASLEEP {
-            self.notifier.ring();
+            self.notifier.notify();
         }
     }
 
@@ -197,7 +197,7 @@ impl Inbox {
     /// A host is about to wait for the descriptor, which must tell of what has come already.
     pub(super) fn notify_host(&self) {
         if !self.fall_asleep() {
-            self.notifier.ring();
+            self.notifier.notify();
         }
     }
 
@@ -279,7 +279,7 @@ mod tests {
         pub(crate) fn of_the_parent() -> Self {
             struct Silent;
             impl Notify for Silent {
-                fn ring(&self) {
+                fn notify(&self) {
                     unreachable!("a child does not wake its parent");
                 }
             }

@@ -24,7 +24,7 @@ use super::unhandled::Reports;
 use crate::base::clock::Clock;
 use crate::base::slab::Slab;
 use crate::base::unique;
-use crate::poll::{AnyKernel, Event, Poller};
+use crate::poll::{Event, Poller, VirtualKernel};
 use readily_sys::fork::ForkGuard;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -69,7 +69,7 @@ pub struct LoopHandle {
     pub(super) loop_id: u64,
     pub(super) poller: RefCell<Box<dyn Poller>>,
     /// The kernel that it runs on; `None` on the system's own.
-    pub(super) kernel: Option<Rc<dyn AnyKernel>>,
+    pub(super) kernel: Option<Rc<dyn VirtualKernel>>,
     pub(super) registry: Registry,
     pub(super) times: Times,
     pub(super) ready: ReadyQueue,
@@ -103,7 +103,7 @@ pub struct LoopHandle {
 impl LoopHandle {
     pub(super) fn new(poller: Box<dyn Poller>, clock: Box<dyn Clock>) -> io::Result<Rc<Self>> {
         let kernel = poller.kernel();
-        let taped = kernel.as_ref().is_some_and(|kernel| kernel.is_taped());
+        let taped = kernel.as_ref().is_some_and(|kernel| kernel.is_recording());
         let inbox = Arc::new(Inbox::new(poller.notifier(), ForkGuard::new()?, taped));
         let handle = Rc::new_cyclic(|me| Self {
             weak_self: me.clone(),
@@ -138,7 +138,7 @@ impl LoopHandle {
     /// The kernel whose descriptors this loop works on, where that is not the system's: one in
     /// memory, say. Who makes sockets asks it.
     #[must_use]
-    pub fn kernel(&self) -> Option<&Rc<dyn AnyKernel>> {
+    pub fn kernel(&self) -> Option<&Rc<dyn VirtualKernel>> {
         self.kernel.as_ref()
     }
 

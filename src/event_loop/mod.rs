@@ -71,7 +71,7 @@ pub use futurelock::Futurelock;
 pub use handle::WeakHandle;
 pub(crate) use inbox::Inbox;
 #[cfg(all(loom, test))]
-pub(crate) use inbox::models::Home;
+pub(crate) use inbox::models::Fixture;
 pub use jobs::Scheduler;
 pub use local::{LoopHandle, Stats};
 pub use origin::Origin;
@@ -118,7 +118,7 @@ impl EventLoop {
     /// [`Error::Io`] if the system has no descriptor or memory for it; nothing is left over.
     #[doc(alias = "new_event_loop")]
     pub fn new() -> Result<Self, Error> {
-        Self::with(poll::os::default()?, Box::new(Monotonic::new()))
+        Self::with(poll::default_poller::default()?, Box::new(Monotonic::new()))
     }
 
     /// A loop on a poller and a clock of the caller's choice.

@@ -20,12 +20,12 @@ use super::effective::{Reasons, effective};
 use super::local::LoopHandle;
 use super::registry::{Registration, RegistrationState};
 use crate::base::slab::SlabKey;
-use crate::poll::{AnyFd, Interest, Readiness, Trigger};
+use crate::poll::{FdRef, Interest, Readiness, Trigger};
 use std::io;
 use std::time::Duration;
 
 /// An error of open sides: `None` if it ends nothing, else why it is over, where there is a why.
-fn ends_with(fd: AnyFd<'_>) -> Option<Option<io::Error>> {
+fn ends_with(fd: FdRef<'_>) -> Option<Option<io::Error>> {
     match fd.take_error() {
         Ok(error) => error.map(Some),
         // No socket: an end whose reader has gone.
@@ -83,12 +83,12 @@ impl LoopHandle {
             // L7. The system has told its error, and does not repeat it: there is no later.
             let mut left = 0;
             for _ in 0..OFFERS {
-                let unread = cx.fd_ref().unread().unwrap_or(0);
+                let available = cx.fd_ref().bytes_available().unwrap_or(0);
                 let reads = cx.role() == Role::Stream && cx.interest().contains(Interest::READ);
-                if unread == 0 || unread == left || !reads {
+                if available == 0 || available == left || !reads {
                     break;
                 }
-                left = unread;
+                left = available;
                 callbacks.on_read(cx);
             }
             if self.registry.state(cx.slot()).is_some() {
@@ -118,8 +118,8 @@ impl LoopHandle {
         if state.trigger != Trigger::Level || ready.is_closed() && !by_edge {
             return;
         }
-        let facts = registration.fd.any().facts().unwrap_or_default();
-        let edges = !self.rearms().contains(Interest::READ);
+        let facts = registration.fd.fd_ref().facts().unwrap_or_default();
+        let edges = !self.rearm_interest().contains(Interest::READ);
         match calm(&state, facts, edges) {
             Calm::Leave => {}
             // To change the trigger asks anew: what came since the callbacks ran is reported.

@@ -14,7 +14,7 @@ use super::error::{Error, RegisterError};
 use super::local::LoopHandle;
 use super::registry::{Key, Provenance, Registration, RegistrationState};
 use crate::base::slab::SlabKey;
-use crate::poll::{Interest, NewFd, Readiness, Trigger};
+use crate::poll::{FdOwned, Interest, Readiness, Trigger};
 use readily_sys::nonblocking::Hold;
 use readily_sys::socket;
 use readily_sys::transfer::Transfer;
@@ -102,7 +102,7 @@ impl LoopHandle {
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
         let descriptor = descriptor.into().on(self.kernel());
-        let kind = descriptor.any().kind();
+        let kind = descriptor.fd_ref().kind();
         let role = match kind {
             socket::Kind::Listener => Role::Listener,
             socket::Kind::Datagram => Role::Datagram,
@@ -113,7 +113,7 @@ impl LoopHandle {
             interest,
             trigger,
             nonblocking: false,
-            transfer: descriptor.any().transfer(),
+            transfer: descriptor.fd_ref().transfer(),
         };
         self.insert(options, descriptor, callbacks)
     }
@@ -172,8 +172,8 @@ impl LoopHandle {
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
         let begun = match &self.kernel {
-            Some(kernel) => kernel.connect(addr).map(NewFd::Other),
-            None => socket::connect_tcp(&addr).map(NewFd::System),
+            Some(kernel) => kernel.connect(addr).map(FdOwned::Virtual),
+            None => socket::connect_tcp(&addr).map(FdOwned::System),
         };
         let fd = match begun {
             Ok(fd) => fd,
@@ -238,7 +238,7 @@ impl LoopHandle {
     }
 
     /// Asks anew for these directions of an edge-triggered registration. Needed after a
-    /// `WouldBlock` where the poller says so ([`Poller::rearms`](crate::poll::Poller::rearms)), free elsewhere.
+    /// `WouldBlock` where the poller says so ([`Poller::rearm_interest`](crate::poll::Poller::rearm_interest)), free elsewhere.
     ///
     /// # Errors
     ///
@@ -250,7 +250,7 @@ impl LoopHandle {
             return Ok(()); // it is out of the poller, and has nothing to be asked
         }
         let mut poller = self.poller.borrow_mut();
-        let needed = interest & poller.rearms();
+        let needed = interest & poller.rearm_interest();
         if !needed.is_empty() {
             poller.rearm(state.fd, key.slot.to_bits(), needed)?;
         }
@@ -260,13 +260,13 @@ impl LoopHandle {
     /// What holds of `key`'s descriptor now; `None` if it has gone, or the system cannot say.
     pub(crate) fn readiness(&self, key: Key) -> Option<Readiness> {
         // Not borrowed: the owner of a shared one is user code (L8).
-        self.registry.get(key.slot)?.fd.any().readiness().ok()
+        self.registry.get(key.slot)?.fd.fd_ref().readiness().ok()
     }
 
     /// The directions in which [`LoopHandle::rearm`] does something here.
     #[must_use]
-    pub fn rearms(&self) -> Interest {
-        self.poller.borrow().rearms()
+    pub fn rearm_interest(&self) -> Interest {
+        self.poller.borrow().rearm_interest()
     }
 
     /// Whether an urgent byte is reported here: as
@@ -371,8 +371,8 @@ impl LoopHandle {
     ) -> Result<(SlabKey, RegistrationState, Option<Hold>), Error> {
         self.ensure_usable()?;
         // Once, and before anything is borrowed: the owner of a shared one is user code (L8).
-        let borrowed = descriptor.any();
-        let fd = borrowed.number();
+        let borrowed = descriptor.fd_ref();
+        let fd = borrowed.raw();
         if !descriptor.belongs_to(self.kernel()) {
             return Err(Error::BadDescriptor { fd });
         }

@@ -10,13 +10,13 @@
 use super::inbox::Message;
 use super::local::LoopHandle;
 use crate::base::fnv;
-use crate::poll::AnyKernel;
+use crate::poll::VirtualKernel;
 
 impl LoopHandle {
     /// Puts to the kernel what has come about by itself.
     pub(super) fn replayed_or(&self, live: bool) -> bool {
         match &self.kernel {
-            Some(kernel) => kernel.decide(live.into()) != 0,
+            Some(kernel) => kernel.replayed_or(live.into()) != 0,
             None => live,
         }
     }
@@ -25,18 +25,18 @@ impl LoopHandle {
     #[inline]
     pub(super) fn trace_call(&self, what: &'static str, whose: u64) {
         if let Some(kernel) = &self.kernel {
-            kernel.note(what, whose);
+            kernel.trace_call(what, whose);
         }
     }
 
     /// W4: leaves in `messages` those that the kernel says have come, in its order; holds the others.
-    pub(super) fn reorder(&self, kernel: &dyn AnyKernel, messages: &mut Vec<Message>) {
+    pub(super) fn reorder(&self, kernel: &dyn VirtualKernel, messages: &mut Vec<Message>) {
         let mut held = self.held_back.take();
         held.append(messages);
-        let count = kernel.decide(held.len() as u64);
+        let count = kernel.replayed_or(held.len() as u64);
         for _ in 0..count {
             let first = held.first().map_or(0, Message::origin_hash);
-            let tag = kernel.decide(first);
+            let tag = kernel.replayed_or(first);
             let Some(at) = self.find(kernel, &mut held, tag) else {
                 break; // the kernel knows that it waited in vain
             };
@@ -47,7 +47,7 @@ impl LoopHandle {
     }
 
     /// Where in `held` the message is; waits for it.
-    fn find(&self, kernel: &dyn AnyKernel, held: &mut Vec<Message>, tag: u64) -> Option<usize> {
+    fn find(&self, kernel: &dyn VirtualKernel, held: &mut Vec<Message>, tag: u64) -> Option<usize> {
         let mut fresh = Vec::new();
         loop {
             let found = held.iter().position(|message| message.origin_hash() == tag);
@@ -56,7 +56,7 @@ impl LoopHandle {
             }
             // W1: who sends from here on rings.
             let waits = self.inbox.fall_asleep();
-            let notified = !waits || kernel.await_ring();
+            let notified = !waits || kernel.await_notification();
             self.inbox.wake_up();
             self.inbox.drain(&mut fresh);
             if !notified && fresh.is_empty() {

@@ -6,7 +6,7 @@
 //! [`Socket`] can tell.
 
 use crate::event_loop::{BACKLOG, Descriptor, WeakHandle, listen_tcp};
-use crate::poll::{AnyFd, AnyKernel, KernelFd};
+use crate::poll::{FdRef, VirtualFd, VirtualKernel};
 use readily_sys::socket;
 use std::io;
 use std::net::{self, Shutdown, SocketAddr};
@@ -17,20 +17,20 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub(super) enum Socket<S> {
     System(S),
-    Other(Rc<dyn KernelFd>),
+    Virtual(Rc<dyn VirtualFd>),
 }
 
 impl<S: AsFd> AsFd for Socket<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.any().as_fd()
+        self.fd_ref().as_fd()
     }
 }
 
 impl<S: AsFd> Socket<S> {
-    pub(super) fn any(&self) -> AnyFd<'_> {
+    pub(super) fn fd_ref(&self) -> FdRef<'_> {
         match self {
-            Self::System(socket) => AnyFd::System(socket.as_fd()),
-            Self::Other(fd) => AnyFd::Other(&**fd),
+            Self::System(socket) => FdRef::System(socket.as_fd()),
+            Self::Virtual(fd) => FdRef::Virtual(&**fd),
         }
     }
 
@@ -39,7 +39,7 @@ impl<S: AsFd> Socket<S> {
     pub(super) fn descriptor<T: AsFd + 'static>(&self, owner: &Rc<T>) -> Descriptor {
         match self {
             Self::System(_) => Rc::clone(owner).into(),
-            Self::Other(fd) => Rc::clone(fd).into(),
+            Self::Virtual(fd) => Rc::clone(fd).into(),
         }
     }
 }
@@ -50,7 +50,7 @@ impl Socket<net::TcpStream> {
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::System(stream) => socket::recv(stream.as_fd(), buffer),
-            Self::Other(fd) => fd.read(buffer),
+            Self::Virtual(fd) => fd.read(buffer),
         }
     }
 
@@ -58,40 +58,40 @@ impl Socket<net::TcpStream> {
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::System(stream) => socket::send(stream.as_fd(), bytes),
-            Self::Other(fd) => fd.write(bytes),
+            Self::Virtual(fd) => fd.write(bytes),
         }
     }
 
     pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.any().take_error()
+        self.fd_ref().take_error()
     }
 
     pub(super) fn is_connected(&self) -> io::Result<bool> {
-        self.any().is_connected()
+        self.fd_ref().is_connected()
     }
 
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.any().shutdown(how)
+        self.fd_ref().shutdown(how)
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::System(stream) => stream.local_addr(),
-            Self::Other(fd) => fd.local_addr(),
+            Self::Virtual(fd) => fd.local_addr(),
         }
     }
 
     pub(super) fn peer_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::System(stream) => stream.peer_addr(),
-            Self::Other(fd) => fd.peer_addr(),
+            Self::Virtual(fd) => fd.peer_addr(),
         }
     }
 
     pub(super) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         match self {
             Self::System(stream) => stream.set_nodelay(nodelay),
-            Self::Other(fd) => fd.set_nodelay(nodelay),
+            Self::Virtual(fd) => fd.set_nodelay(nodelay),
         }
     }
 }
@@ -104,9 +104,9 @@ impl Socket<net::TcpListener> {
                 let (fd, peer) = socket::accept(listener.as_fd())?;
                 Ok((Socket::System(fd.into()), peer))
             }
-            Self::Other(fd) => {
+            Self::Virtual(fd) => {
                 let (fd, peer) = fd.accept()?;
-                Ok((Socket::Other(fd), peer))
+                Ok((Socket::Virtual(fd), peer))
             }
         }
     }
@@ -114,24 +114,24 @@ impl Socket<net::TcpListener> {
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::System(listener) => listener.local_addr(),
-            Self::Other(fd) => fd.local_addr(),
+            Self::Virtual(fd) => fd.local_addr(),
         }
     }
 }
 
 /// The kernel of the loop that runs here; `None` where that is the system's.
-fn kernel() -> Option<Rc<dyn AnyKernel>> {
+fn kernel() -> Option<Rc<dyn VirtualKernel>> {
     let here = WeakHandle::current()?;
     here.with(|handle| handle.kernel().cloned()).flatten()
 }
 
-/// The system's socket as the loop that runs here has it: see [`AnyKernel::adopt`].
-pub(super) fn adopt<S: AsFd + Into<OwnedFd> + From<OwnedFd>>(socket: S) -> Socket<S> {
+/// The system's socket as the loop that runs here has it: see [`VirtualKernel::import`].
+pub(super) fn import<S: AsFd + Into<OwnedFd> + From<OwnedFd>>(socket: S) -> Socket<S> {
     let Some(kernel) = kernel() else {
         return Socket::System(socket);
     };
-    match kernel.adopt(socket.into()) {
-        Ok(fd) => Socket::Other(fd),
+    match kernel.import(socket.into()) {
+        Ok(fd) => Socket::Virtual(fd),
         Err(fd) => Socket::System(fd.into()),
     }
 }
@@ -139,7 +139,7 @@ pub(super) fn adopt<S: AsFd + Into<OwnedFd> + From<OwnedFd>>(socket: S) -> Socke
 /// Begins to connect, on the kernel of the loop that runs here.
 pub(super) fn connect(addr: SocketAddr) -> io::Result<Socket<net::TcpStream>> {
     match kernel() {
-        Some(kernel) => Ok(Socket::Other(kernel.connect(addr)?)),
+        Some(kernel) => Ok(Socket::Virtual(kernel.connect(addr)?)),
         None => Ok(Socket::System(socket::connect_tcp(&addr)?.into())),
     }
 }
@@ -149,7 +149,7 @@ pub(super) fn listen(addr: SocketAddr) -> io::Result<Socket<net::TcpListener>> {
     match kernel() {
         Some(kernel) => {
             let backlog = usize::try_from(BACKLOG).unwrap_or(1);
-            Ok(Socket::Other(kernel.listen(addr, backlog)?))
+            Ok(Socket::Virtual(kernel.listen(addr, backlog)?))
         }
         None => Ok(Socket::System(listen_tcp(addr)?)),
     }

@@ -79,7 +79,7 @@ pub(super) struct State<T> {
     /// The registration has gone: the loop was closed.
     closed: Cell<bool>,
     /// In which directions this poller wants to be asked again after a `WouldBlock`.
-    rearms: Interest,
+    rearm_interest: Interest,
     readers: Waiters,
     writers: Waiters,
 }
@@ -135,7 +135,7 @@ impl<T> State<T> {
     /// S1: the direction has proved not to be ready. What is sticky stays: it is a fact.
     #[inline]
     fn clear(&self, direction: Direction) -> io::Result<()> {
-        if self.rearms.contains(direction.interest()) {
+        if self.rearm_interest.contains(direction.interest()) {
             self.rearm(direction)?;
         }
         self.ready.set(self.ready.get().without(direction.bit()));
@@ -289,7 +289,7 @@ impl<T: AsFd + 'static> Source<T> {
             }),
             unused: Cell::new(Readiness::NONE),
             closed: Cell::new(false),
-            rearms: handle.rearms(),
+            rearm_interest: handle.rearm_interest(),
             readers: Waiters::default(),
             writers: Waiters::default(),
         });
@@ -385,7 +385,7 @@ impl<T: AsFd + 'static> Source<T> {
     /// # Errors
     ///
     /// The error of `operation`, or that of `fcntl(2)`; or the system's error if the poller must rearm after a `WouldBlock`
-    /// ([`LoopHandle::rearms`]) and cannot.
+    /// ([`LoopHandle::rearm_interest`]) and cannot.
     pub fn try_io<R>(
         &self,
         direction: Direction,

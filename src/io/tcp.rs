@@ -10,7 +10,7 @@
 use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use crate::poll::KernelFd;
+use crate::poll::VirtualFd;
 use crate::task::budget;
 use std::future::poll_fn;
 use std::io;
@@ -91,7 +91,7 @@ impl TcpStream {
     /// As [`Source::new`].
     #[track_caller]
     pub fn from_std(stream: net::TcpStream) -> io::Result<Self> {
-        match socket::adopt(stream) {
+        match socket::import(stream) {
             Socket::System(stream) => Ok(Self {
                 source: Source::new(Socket::System(stream))?,
             }),
@@ -107,8 +107,8 @@ impl TcpStream {
     /// As [`Source::new`]; [`Error::BadDescriptor`](crate::Error::BadDescriptor) if the current loop
     /// is on another kernel. The descriptor is dropped.
     #[track_caller]
-    pub fn from_kernel(fd: Rc<dyn KernelFd>) -> io::Result<Self> {
-        Self::made(Socket::Other(fd), Location::caller())
+    pub fn from_kernel(fd: Rc<dyn VirtualFd>) -> io::Result<Self> {
+        Self::made(Socket::Virtual(fd), Location::caller())
     }
 
     /// Of a socket that we made ourselves: it is non-blocking.

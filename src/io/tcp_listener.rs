@@ -14,7 +14,7 @@ use crate::event_loop::{
     ACCEPTS_PER_TURN, AcceptError, Backoff, FdWaitKey, ReportLimit, Unhandled, WakeTimer,
     WakeTimerState, WeakHandle,
 };
-use crate::poll::KernelFd;
+use crate::poll::VirtualFd;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -58,8 +58,8 @@ impl TcpListener {
     /// As [`Source::new`].
     #[track_caller]
     pub fn from_std(listener: net::TcpListener) -> io::Result<Self> {
-        let socket = socket::adopt(listener);
-        let is_nonblocking = matches!(socket, Socket::Other(_));
+        let socket = socket::import(listener);
+        let is_nonblocking = matches!(socket, Socket::Virtual(_));
         Self::of(socket, is_nonblocking, Location::caller())
     }
 
@@ -70,8 +70,8 @@ impl TcpListener {
     ///
     /// As [`TcpStream::from_kernel`].
     #[track_caller]
-    pub fn from_kernel(fd: Rc<dyn KernelFd>) -> io::Result<Self> {
-        let socket = Socket::Other(fd);
+    pub fn from_kernel(fd: Rc<dyn VirtualFd>) -> io::Result<Self> {
+        let socket = Socket::Virtual(fd);
         Self::of(socket, true, Location::caller())
     }
 
@@ -152,7 +152,7 @@ impl TcpListener {
         let retry = self.backoff.borrow_mut().next_wait(now);
         let admitted = self.pauses.borrow_mut().allows(now);
         if let Some(held_back) = admitted {
-            let (fd, addr) = (self.source.any().number(), self.local_addr().ok());
+            let (fd, addr) = (self.source.fd_ref().raw(), self.local_addr().ok());
             let paused = Unhandled::AcceptPaused {
                 fd,
                 addr,
@@ -178,7 +178,7 @@ impl TcpListener {
         let now = handle.with(|handle| handle.fresh_now());
         let admitted = now.and_then(|now| self.losses.borrow_mut().allows(now));
         if let Some(held_back) = admitted {
-            let (fd, addr) = (self.source.any().number(), self.local_addr().ok());
+            let (fd, addr) = (self.source.fd_ref().raw(), self.local_addr().ok());
             let lost = Unhandled::ConnectionLost {
                 fd,
                 addr,

@@ -41,7 +41,7 @@ pub(super) fn choose(name: Option<&OsStr>, named: &[(&str, Make)]) -> io::Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::poll::portable::PollPoller;
+    use crate::poll::poll2::PollPoller;
 
     const NAMED: &[(&str, Make)] = &[
         ("one", || Err(io::ErrorKind::NotFound.into())),

@@ -25,27 +25,27 @@ use crate::poll::{
 #[derive(Debug)]
 pub struct EpollPoller {
     epoll: Epoll,
-    bell: Arc<Bell>,
+    notifier: Arc<SharedNotifier>,
     host: Option<Host>,
 }
 
 /// Rings by writing to a descriptor that the poller watches.
 #[derive(Debug)]
-struct Bell {
+struct SharedNotifier {
     notifier: Notifier,
     fork: ForkGuard,
 }
 
-impl Notify for Bell {
-    fn ring(&self) {
+impl Notify for SharedNotifier {
+    fn notify(&self) {
         // In a child that would wake the parent.
         if !self.fork.forked() {
-            self.notifier.ring();
+            self.notifier.notify();
         }
     }
 }
 
-impl Bell {
+impl SharedNotifier {
     /// Has it watched by `epoll`: by the edge, for then an eventfd need not be read: every ring is a
     /// new edge.
     fn watch(&self, epoll: &Epoll) -> io::Result<()> {
@@ -82,14 +82,14 @@ impl EpollPoller {
     /// Too many descriptors, or no memory.
     pub fn new() -> io::Result<Self> {
         let epoll = Epoll::new()?;
-        let bell = Bell {
+        let notifier = SharedNotifier {
             notifier: Notifier::new()?,
             fork: ForkGuard::new()?,
         };
-        bell.watch(&epoll)?;
+        notifier.watch(&epoll)?;
         Ok(Self {
             epoll,
-            bell: Arc::new(bell),
+            notifier: Arc::new(notifier),
             host: None,
         })
     }
@@ -97,7 +97,7 @@ impl EpollPoller {
     /// In a child the kernel's table is shared with the parent.
     #[inline]
     fn check_owner(&self) -> io::Result<()> {
-        check_owner(&self.bell.fork)
+        check_owner(&self.notifier.fork)
     }
 
     /// The host's epoll, made when it is first asked for.
@@ -113,10 +113,10 @@ impl EpollPoller {
 
     /// The notifier is among the events, and is for nobody above.
     #[cold]
-    fn hear(&self, events: &mut Vec<Event>) {
+    fn remove_notifier_event(&self, events: &mut Vec<Event>) {
         events.retain(|event| event.token != NOTIFIER);
         if Notifier::DRAINS {
-            self.bell.notifier.drain();
+            self.notifier.notifier.drain();
         }
     }
 }
@@ -131,7 +131,7 @@ impl Poller for EpollPoller {
     ) -> io::Result<()> {
         check_token(token)?;
         self.check_owner()?;
-        self.epoll.add(fd, asked(interest, trigger), token)
+        self.epoll.add(fd, to_epoll(interest, trigger), token)
     }
 
     fn modify(
@@ -143,7 +143,7 @@ impl Poller for EpollPoller {
     ) -> io::Result<()> {
         check_token(token)?;
         self.check_owner()?;
-        self.epoll.modify(fd, asked(interest, trigger), token)
+        self.epoll.modify(fd, to_epoll(interest, trigger), token)
     }
 
     fn rearm(&mut self, fd: RawFd, token: u64, _interest: Interest) -> io::Result<()> {
@@ -151,7 +151,7 @@ impl Poller for EpollPoller {
         self.check_owner()?;
         // An edge needs no arming here. What is owed is the error for an unknown
         // descriptor, and the kernel is the one that knows: it refuses a second
-        // registration. Nobody calls this in earnest, see `rearms`.
+        // registration. Nobody calls this in earnest, see `rearm_interest`.
         match self.epoll.add(fd, 0, token) {
             Err(e) if e.raw_os_error() == Some(errno::EEXIST) => Ok(()),
             Err(e) => Err(e),
@@ -162,7 +162,7 @@ impl Poller for EpollPoller {
         }
     }
 
-    fn rearms(&self) -> Interest {
+    fn rearm_interest(&self) -> Interest {
         Interest::NONE
     }
 
@@ -184,17 +184,17 @@ impl Poller for EpollPoller {
             rung |= token == NOTIFIER;
             Event {
                 token,
-                ready: reported(bits),
+                ready: from_epoll(bits),
             }
         }));
         if rung {
-            self.hear(events);
+            self.remove_notifier_event(events);
         }
         Ok(())
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
-        Arc::clone(&self.bell) as Arc<dyn Notify>
+        Arc::clone(&self.notifier) as Arc<dyn Notify>
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -215,9 +215,9 @@ impl Poller for EpollPoller {
         const CLOSED_TOO: [i32; 3] = [errno::EBADF, errno::EPERM, errno::EEXIST];
         self.check_owner()?;
         let new = Epoll::new()?;
-        self.bell.watch(&new)?;
+        self.notifier.watch(&new)?;
         for one in watched {
-            match new.add(one.fd, asked(one.interest, one.trigger), one.token) {
+            match new.add(one.fd, to_epoll(one.interest, one.trigger), one.token) {
                 // Closed behind our back as well, or another file by now: it was not watched before.
                 Err(e) if e.raw_os_error().is_some_and(|e| CLOSED_TOO.contains(&e)) => {}
                 added => added?,
@@ -234,7 +234,7 @@ impl Poller for EpollPoller {
 }
 
 /// The bits to ask epoll for.
-fn asked(interest: Interest, trigger: Trigger) -> u32 {
+fn to_epoll(interest: Interest, trigger: Trigger) -> u32 {
     let mut bits = match trigger {
         Trigger::Level => 0,
         Trigger::Edge => epoll::ET,
@@ -263,7 +263,7 @@ fn asked(interest: Interest, trigger: Trigger) -> u32 {
 /// `WRITE_CLOSED`: a datagram socket with an error waiting says the very same, and can go on
 /// writing. `ERROR` is what both have in common; the next write tells the rest.
 #[inline]
-fn reported(bits: u32) -> Readiness {
+fn from_epoll(bits: u32) -> Readiness {
     // The six bits that we know, side by side: five are the lowest, RDHUP is far above.
     let facts = bits & LOW | (bits & epoll::RDHUP) >> RDHUP_DOWN;
     REPORTED[facts as usize]
@@ -273,19 +273,19 @@ const LOW: u32 = epoll::IN | epoll::PRI | epoll::OUT | epoll::ERR | epoll::HUP;
 const RDHUP_DOWN: u32 = epoll::RDHUP.trailing_zeros() - LOW.trailing_ones();
 const _: () = assert!(LOW == 31, "the five lowest");
 
-/// [`meaning`] of each set of them.
+/// [`facts_of`] of each set of them.
 const REPORTED: [Readiness; 64] = {
     let mut reported = [Readiness::NONE; 64];
     let mut facts = 0;
     while facts < 64 {
         let bits = facts as u32;
-        reported[facts] = meaning(bits & LOW | (bits & !LOW) << RDHUP_DOWN);
+        reported[facts] = facts_of(bits & LOW | (bits & !LOW) << RDHUP_DOWN);
         facts += 1;
     }
     reported
 };
 
-const fn meaning(bits: u32) -> Readiness {
+const fn facts_of(bits: u32) -> Readiness {
     const READ: u8 = Readiness::READ.bits();
     const WRITE: u8 = Readiness::WRITE.bits();
     const READ_CLOSED: u8 = Readiness::READ_CLOSED.bits();

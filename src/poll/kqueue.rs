@@ -3,7 +3,7 @@
 //! A kqueue knows two registrations where we know one, and forgets them by itself when a
 //! descriptor is closed. So there is a table here, which answers what the kernel cannot:
 //! whether something is registered, and as what. Turning ours into theirs and back is in
-//! `translate.rs`. Both are compiled and tested on every Unix, over any [`Queue`]; what
+//! `translate.rs`. Both are compiled and tested on every Unix, over any [`KqueueSys`]; what
 //! only a BSD can run is `system.rs` and the calls below it.
 //!
 //! In the notes this is the *selector* of macOS ([N2]).
@@ -30,10 +30,10 @@ use readily_sys::poll::FileKind;
 use self::apply::ident;
 use self::entry::Entry;
 use self::filters::{Known, Wanted};
-use super::{AnyKernel, Event, Interest, NOTIFIER, Notify, Poller, Trigger, check_token};
+use super::{Event, Interest, NOTIFIER, Notify, Poller, Trigger, VirtualKernel, check_token};
 
 /// What lies below a [`KqueuePoller`]: the system's kqueue, or one in memory.
-pub trait Queue {
+pub trait KqueueSys {
     /// Applies at most four changes in order, and writes the error of each, or zero, to
     /// `errors`, which has the same length. Brings no events.
     ///
@@ -50,7 +50,7 @@ pub trait Queue {
     fn wait(&mut self, out: &mut Vec<Kevent>, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Takes note that an event with the token [`NOTIFIER`] came.
-    fn heard(&mut self);
+    fn clear_notification(&mut self);
 
     /// What ends a wait: it makes an event with the token [`NOTIFIER`].
     fn notifier(&self) -> Arc<dyn Notify>;
@@ -66,7 +66,7 @@ pub trait Queue {
     fn file_kind(&self, fd: RawFd) -> io::Result<FileKind>;
 
     /// The kernel that it belongs to, where that is not the system's.
-    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
+    fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
         None
     }
 }
@@ -86,10 +86,10 @@ pub struct KqueuePoller<Q> {
     list: Vec<Kevent>,
 }
 
-impl<Q: Queue> KqueuePoller<Q> {
+impl<Q: KqueueSys> KqueuePoller<Q> {
     /// Makes a poller over `queue` that watches nothing yet.
     #[must_use]
-    pub fn over(queue: Q) -> Self {
+    pub fn with(queue: Q) -> Self {
         Self {
             queue,
             entries: HashMap::new(),
@@ -112,7 +112,7 @@ impl<Q: Queue> KqueuePoller<Q> {
     }
 
     /// One event of the kernel: brings the registration up to date, and reports it.
-    fn hear(&mut self, event: &Kevent, events: &mut Vec<Event>) {
+    fn remove_notifier_event(&mut self, event: &Kevent, events: &mut Vec<Event>) {
         let Ok(fd) = RawFd::try_from(event.ident) else {
             return;
         };
@@ -120,7 +120,7 @@ impl<Q: Queue> KqueuePoller<Q> {
         else {
             return;
         };
-        let ready = translate::reported(event, entry.filters[at], &mut entry.known);
+        let ready = translate::from_kevent(event, entry.filters[at], &mut entry.known);
         if event.flags & EV_ONESHOT != 0 {
             // Never asked for: FreeBSD drops the filter of a pipe whose other side has gone.
             entry.filters[at] = None;
@@ -158,10 +158,10 @@ impl<Q: Queue> KqueuePoller<Q> {
         for index in 0..self.list.len() {
             let event = self.list[index];
             if event.udata == NOTIFIER {
-                self.queue.heard();
+                self.queue.clear_notification();
                 rung = true;
             } else {
-                self.hear(&event, events);
+                self.remove_notifier_event(&event, events);
             }
         }
         if !self.over.is_empty() {
@@ -182,7 +182,7 @@ impl<Q: Queue> KqueuePoller<Q> {
     }
 }
 
-impl<Q: Queue> Poller for KqueuePoller<Q> {
+impl<Q: KqueueSys> Poller for KqueuePoller<Q> {
     fn register(
         &mut self,
         fd: RawFd,
@@ -233,7 +233,7 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
             trigger,
         };
         let known = Known {
-            room_told: false,
+            room_reported: false,
             ..old.known
         };
         let filters = old.filters;
@@ -252,14 +252,14 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
         if entry.wanted.trigger == Trigger::Edge {
             entry.wanted.token = token;
             if interest.contains(Interest::WRITE) {
-                entry.known.room_told = false;
+                entry.known.room_reported = false;
             }
             self.put(fd, entry, interest & entry.wanted.interest)?;
         }
         Ok(())
     }
 
-    fn rearms(&self) -> Interest {
+    fn rearm_interest(&self) -> Interest {
         Interest::WRITE
     }
 
@@ -314,7 +314,7 @@ impl<Q: Queue> Poller for KqueuePoller<Q> {
         !self.changed.is_empty() || !self.over.is_empty()
     }
 
-    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
+    fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
         self.queue.kernel()
     }
 }

@@ -10,15 +10,15 @@
 //!
 //! [N2]: crate::book#n2
 
-mod any;
 mod choice;
-mod kernel;
+pub mod default_poller;
+mod fd;
 pub mod kqueue;
-pub mod os;
-pub mod portable;
+pub mod poll2;
+mod virtual_kernel;
 
-pub use self::any::{AnyFd, NewFd};
-pub use self::kernel::{AnyKernel, KernelFd, Placeholder};
+pub use self::fd::{FdOwned, FdRef};
+pub use self::virtual_kernel::{Placeholder, VirtualFd, VirtualKernel};
 
 use readily_sys::fork::ForkGuard;
 use std::fmt;
@@ -221,7 +221,7 @@ pub enum Trigger {
     #[default]
     Level,
     /// When it comes about. After a `WouldBlock` some pollers want to be asked again:
-    /// see [`Poller::rearms`].
+    /// see [`Poller::rearm_interest`].
     Edge,
     /// Once; then nothing until [`Poller::modify`].
     OneShot,
@@ -292,7 +292,7 @@ pub trait Poller {
     ) -> io::Result<()>;
 
     /// Asks anew for these directions of an edge-triggered registration, the others being
-    /// left alone. To be called after a `WouldBlock` in a direction that [`Poller::rearms`]
+    /// left alone. To be called after a `WouldBlock` in a direction that [`Poller::rearm_interest`]
     /// names; elsewhere it is not needed, and does nothing or reports once more.
     fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()>;
 
@@ -300,7 +300,7 @@ pub trait Poller {
     ///
     /// None on epoll. `WRITE` on kqueue, which would otherwise report it with every
     /// acknowledgement from the peer. Both on `poll(2)`, which knows no edges.
-    fn rearms(&self) -> Interest;
+    fn rearm_interest(&self) -> Interest;
 
     /// Whether [`Interest::PRIORITY`] is reported. If not, as on kqueue, an urgent byte is not
     /// reported, but a read stops before it; so a short read does not prove that nothing is left.
@@ -372,7 +372,7 @@ pub trait Poller {
     }
 
     /// The kernel whose descriptors this watches, where that is not the system's.
-    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
+    fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
         None
     }
 }
@@ -406,5 +406,5 @@ pub(crate) fn check_owner(fork: &ForkGuard) -> io::Result<()> {
 pub trait Notify: Send + Sync {
     /// Makes the wait that is going on, or else the next one, return. Never blocks;
     /// rings between two waits count as one.
-    fn ring(&self);
+    fn notify(&self);
 }

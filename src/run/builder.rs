@@ -8,7 +8,7 @@
 use super::Runner;
 use crate::base::clock::{Clock, Monotonic};
 use crate::event_loop::{Error, EventLoop, PanicPolicy};
-use crate::poll::{Poller, os};
+use crate::poll::{Poller, default_poller};
 use std::fmt;
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ impl RunnerBuilder {
     pub fn build(self) -> Result<Runner, Error> {
         let poller = match self.poller {
             Some(poller) => poller,
-            None => os::default()?,
+            None => default_poller::default()?,
         };
         let clock = self.clock.unwrap_or_else(|| Box::new(Monotonic::new()));
         let event_loop = EventLoop::with(poller, clock)?;

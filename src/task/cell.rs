@@ -562,7 +562,7 @@ mod tests {
             Err(io::ErrorKind::NotFound.into())
         }
 
-        fn rearms(&self) -> Interest {
+        fn rearm_interest(&self) -> Interest {
             Interest::NONE
         }
 
@@ -584,7 +584,7 @@ mod tests {
     }
 
     impl Notify for Idle {
-        fn ring(&self) {}
+        fn notify(&self) {}
     }
 
     fn idle_loop() -> Runner {

@@ -6,7 +6,7 @@
 //!
 //! In the notes this is the edge between "the loop" and "the selector" (N2).
 
-use readily::poll::{AnyKernel, Event, Interest, Notify, Poller, Trigger};
+use readily::poll::{Event, Interest, Notify, Poller, Trigger, VirtualKernel};
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -147,8 +147,8 @@ impl Poller for Between {
         self.poller.reports_urgent_data()
     }
 
-    fn rearms(&self) -> Interest {
-        self.poller.rearms()
+    fn rearm_interest(&self) -> Interest {
+        self.poller.rearm_interest()
     }
 
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {
@@ -181,7 +181,7 @@ impl Poller for Between {
         self.poller.as_fd()
     }
 
-    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
+    fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
         self.poller.kernel()
     }
 }
@@ -193,8 +193,8 @@ struct Bell {
 }
 
 impl Notify for Bell {
-    fn ring(&self) {
+    fn notify(&self) {
         self.rings.fetch_add(1, Ordering::SeqCst);
-        self.bell.ring();
+        self.bell.notify();
     }
 }

@@ -12,7 +12,7 @@
 
 use readily::clock::Monotonic;
 use readily::event_loop::{Error, EventLoop};
-use readily::poll::os;
+use readily::poll::default_poller;
 use std::io::Write;
 
 use crate::tape::{Recorder, Replayer};
@@ -63,7 +63,7 @@ use crate::tape::{Recorder, Replayer};
 /// ```
 pub fn record(sink: impl Write + 'static) -> Result<(EventLoop, Recorder), Error> {
     let recorder = Recorder::new(sink);
-    let poller = recorder.poller(os::default()?);
+    let poller = recorder.poller(default_poller::default()?);
     let clock = recorder.clock(Box::new(Monotonic::new()));
     Ok((EventLoop::with(poller, clock)?, recorder))
 }

@@ -8,7 +8,7 @@ use crate::sim::{Faults, Kernel, Personality};
 use readily::Runner;
 use readily::event_loop::{CloseReport, Error, EventLoop, LoopHandle, PanicPolicy};
 use readily::io::TcpStream;
-use readily::poll::{AnyKernel, Poller};
+use readily::poll::{Poller, VirtualKernel};
 use std::io;
 use std::ops::Deref;
 use std::time::Duration;

@@ -10,7 +10,7 @@
 mod broken_poller;
 
 use broken_poller::{Broken, Way};
-use readily::poll::portable::PollPoller;
+use readily::poll::poll2::PollPoller;
 use readily_testing::Kernel;
 use readily_testing::conformance::{PROMISES, Promise, World};
 use std::collections::BTreeSet;

@@ -6,7 +6,7 @@
 //!
 //! Not in the notes; N2's selectors are to be told from these.
 
-use readily::poll::{AnyKernel, Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger};
+use readily::poll::{Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger, VirtualKernel};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -84,7 +84,7 @@ pub(crate) struct Broken<P> {
     /// The tokens whose end was told.
     ended: HashSet<u64>,
     echo: bool,
-    bell: Arc<Bell>,
+    notifier: Arc<Bell>,
     alive: Arc<()>,
     another: OwnedFd,
 }
@@ -97,11 +97,11 @@ struct Bell {
 }
 
 impl Notify for Bell {
-    fn ring(&self) {
+    fn notify(&self) {
         let dead = self.alive.strong_count() == 0;
         assert!(!(dead && self.way == Way::BellDiesWithThePoller));
         self.rung.store(true, Ordering::SeqCst);
-        self.inner.ring();
+        self.inner.notify();
     }
 }
 
@@ -112,7 +112,7 @@ impl<P: Poller> Broken<P> {
         let another = unsafe { libc::dup(null.as_raw_fd()) };
         assert!(another >= 0);
         let alive = Arc::new(());
-        let bell = Bell {
+        let notifier = Bell {
             way,
             inner: poller.notifier(),
             rung: AtomicBool::new(false),
@@ -126,7 +126,7 @@ impl<P: Poller> Broken<P> {
             edges: 0,
             ended: HashSet::new(),
             echo: false,
-            bell: Arc::new(bell),
+            notifier: Arc::new(notifier),
             alive,
             // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
             another: unsafe { OwnedFd::from_raw_fd(another) },
@@ -328,10 +328,10 @@ impl<P: Poller> Poller for Broken<P> {
         }
     }
 
-    fn rearms(&self) -> Interest {
+    fn rearm_interest(&self) -> Interest {
         match self.way {
             Way::ClaimsToRearm => Interest::BOTH,
-            _ => self.poller.rearms(),
+            _ => self.poller.rearm_interest(),
         }
     }
 
@@ -361,7 +361,7 @@ impl<P: Poller> Poller for Broken<P> {
         }
         let mut batch = Vec::new();
         self.poller.wait(&mut batch, self.timeout(timeout))?;
-        let rung = self.bell.rung.swap(false, Ordering::SeqCst);
+        let rung = self.notifier.rung.swap(false, Ordering::SeqCst);
         self.echo = rung;
         if self.way == Way::ClearsTheList {
             events.clear();
@@ -372,7 +372,7 @@ impl<P: Poller> Poller for Broken<P> {
 
     fn notifier(&self) -> Arc<dyn Notify> {
         debug_assert_eq!(Arc::strong_count(&self.alive), 1);
-        Arc::clone(&self.bell) as Arc<dyn Notify>
+        Arc::clone(&self.notifier) as Arc<dyn Notify>
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -382,7 +382,7 @@ impl<P: Poller> Poller for Broken<P> {
         }
     }
 
-    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
+    fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
         self.poller.kernel()
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Not in the notes; it is what N7's "wait for events" is exposed to.
 
-use readily::poll::portable::PollPoller;
+use readily::poll::poll2::PollPoller;
 use readily_testing::conformance::{GUARD, World};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use std::time::Duration;
 #[test]
 fn a_signal_is_an_early_return_from_the_best_poller_and_no_error() {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    keeps_the_promise(readily::poll::os::EpollPoller::new().unwrap());
+    keeps_the_promise(readily::poll::default_poller::EpollPoller::new().unwrap());
     #[cfg(any(
         target_vendor = "apple",
         target_os = "freebsd",

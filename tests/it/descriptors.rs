@@ -391,7 +391,7 @@ fn a_poller_is_chosen_by_name_for_a_whole_program() {
     if crate::support::runs_alone() {
         // In the child. Which poller it is, the directions tell in which it wants to be asked again.
         match EventLoop::new() {
-            Ok(event_loop) => print!("made: {:?}.", event_loop.rearms()),
+            Ok(event_loop) => print!("made: {:?}.", event_loop.rearm_interest()),
             Err(refused) => print!("refused: {refused}"),
         }
         return;

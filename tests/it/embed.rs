@@ -172,12 +172,12 @@ fn a_loop_can_be_a_source_of_another() {
         move |cx| log.note(cx.read(&mut [0; 8]).unwrap())
     });
     inner.register(ours, Interest::READ, read).unwrap();
-    let bell = inner.as_fd().unwrap().try_clone_to_owned().unwrap();
+    let notifier = inner.as_fd().unwrap().try_clone_to_owned().unwrap();
     let asked = Closures::new().on_read({
         let log = log.clone();
         move |_| log.note("inner")
     });
-    outer.register(bell, Interest::READ, asked).unwrap();
+    outer.register(notifier, Interest::READ, asked).unwrap();
     theirs.write_all(b"hello").unwrap();
     turn_until(&mut outer, || log.has("inner"));
     inner.turn_now().unwrap();

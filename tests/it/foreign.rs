@@ -5,8 +5,8 @@
 
 use crate::support::guard;
 use readily::io::{TcpListener, TcpStream};
-use readily::poll::portable::PollPoller;
-use readily::poll::{AnyFd, AnyKernel, Event, Interest, KernelFd, NewFd, Notify, Poller};
+use readily::poll::poll2::PollPoller;
+use readily::poll::{Event, FdOwned, FdRef, Interest, Notify, Poller, VirtualFd, VirtualKernel};
 use readily::poll::{Readiness, Trigger};
 use readily::{Accepted, Closures, Error, EventLoop, Runner};
 use readily_sys::{errno, socket};
@@ -33,7 +33,7 @@ struct ThirdFd {
 }
 
 impl Third {
-    fn keep(numbers: &Numbers, fd: OwnedFd) -> Rc<dyn KernelFd> {
+    fn keep(numbers: &Numbers, fd: OwnedFd) -> Rc<dyn VirtualFd> {
         let number = numbers.borrow().len();
         numbers.borrow_mut().push(Some(fd.as_raw_fd()));
         let numbers = Rc::clone(numbers);
@@ -58,18 +58,18 @@ impl Drop for ThirdFd {
 }
 
 impl ThirdFd {
-    fn any(&self) -> AnyFd<'_> {
-        AnyFd::System(self.fd.as_fd())
+    fn any(&self) -> FdRef<'_> {
+        FdRef::System(self.fd.as_fd())
     }
 }
 
-impl AnyKernel for Third {
-    fn listen(&self, addr: SocketAddr, backlog: usize) -> io::Result<Rc<dyn KernelFd>> {
+impl VirtualKernel for Third {
+    fn listen(&self, addr: SocketAddr, backlog: usize) -> io::Result<Rc<dyn VirtualFd>> {
         let backlog = i32::try_from(backlog).unwrap();
         Ok(Self::keep(&self.0, socket::listen_tcp(&addr, backlog)?))
     }
 
-    fn connect(&self, addr: SocketAddr) -> io::Result<Rc<dyn KernelFd>> {
+    fn connect(&self, addr: SocketAddr) -> io::Result<Rc<dyn VirtualFd>> {
         Ok(Self::keep(&self.0, socket::connect_tcp(&addr)?))
     }
 
@@ -78,8 +78,8 @@ impl AnyKernel for Third {
     }
 }
 
-impl KernelFd for ThirdFd {
-    fn number(&self) -> RawFd {
+impl VirtualFd for ThirdFd {
+    fn raw(&self) -> RawFd {
         RawFd::try_from(self.number).unwrap()
     }
     fn kernel_identity(&self) -> Option<usize> {
@@ -97,10 +97,10 @@ impl KernelFd for ThirdFd {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.any().write(bytes)
     }
-    fn accept(&self) -> io::Result<(Rc<dyn KernelFd>, Option<SocketAddr>)> {
+    fn accept(&self) -> io::Result<(Rc<dyn VirtualFd>, Option<SocketAddr>)> {
         match self.any().accept()? {
-            (NewFd::System(fd), peer) => Ok((Third::keep(&self.numbers, fd), peer)),
-            (NewFd::Other(fd), peer) => Ok((fd, peer)),
+            (FdOwned::System(fd), peer) => Ok((Third::keep(&self.numbers, fd), peer)),
+            (FdOwned::Virtual(fd), peer) => Ok((fd, peer)),
         }
     }
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
@@ -115,8 +115,8 @@ impl KernelFd for ThirdFd {
     fn readiness(&self) -> io::Result<Readiness> {
         self.any().readiness()
     }
-    fn unread(&self) -> io::Result<usize> {
-        self.any().unread()
+    fn bytes_available(&self) -> io::Result<usize> {
+        self.any().bytes_available()
     }
     fn peek(&self) -> io::Result<bool> {
         self.any().peek()
@@ -147,8 +147,8 @@ impl Poller for ThirdPoller {
     fn rearm(&mut self, fd: RawFd, token: u64, i: Interest) -> io::Result<()> {
         self.inner.rearm(self.kernel.real(fd)?, token, i)
     }
-    fn rearms(&self) -> Interest {
-        self.inner.rearms()
+    fn rearm_interest(&self) -> Interest {
+        self.inner.rearm_interest()
     }
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {
         self.inner.remove(self.kernel.real(fd)?)
@@ -162,7 +162,7 @@ impl Poller for ThirdPoller {
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
-    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
+    fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
         Some(Rc::new(self.kernel.clone()))
     }
 }
@@ -251,8 +251,8 @@ fn a_descriptor_of_another_kernel_is_refused_whatever_its_number() {
     let make = |kernel: &Third| kernel.listen(ANYWHERE.into(), 16).unwrap();
     // Both have the number zero in their kernels, which is the system's standard input.
     let (strange, own) = (make(&third), make(&other));
-    assert_eq!((strange.number(), own.number()), (0, 0));
-    let refused = |event_loop: &EventLoop, fd: &Rc<dyn KernelFd>| {
+    assert_eq!((strange.raw(), own.raw()), (0, 0));
+    let refused = |event_loop: &EventLoop, fd: &Rc<dyn VirtualFd>| {
         let answer = event_loop.register(Rc::clone(fd), Interest::READ, Closures::new());
         matches!(answer.unwrap_err().error, Error::BadDescriptor { fd: 0 })
     };

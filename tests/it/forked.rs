@@ -9,7 +9,7 @@ use crate::support::{
     strict_runner, turn_times, turn_until,
 };
 use readily::poll::Poller;
-use readily::poll::portable::PollPoller;
+use readily::poll::poll2::PollPoller;
 use readily::{Closures, Error, EventLoop, Interest, JoinError, WaitError, wait_for};
 use std::future::pending;
 use std::io::Write;
@@ -152,7 +152,7 @@ fn in_a_fork_a_remote_task_says_that_its_loop_is_the_parents() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_file_that_lives_on_under_another_number_is_told_once_and_disturbs_nobody() {
-    use readily::poll::os::EpollPoller;
+    use readily::poll::default_poller::EpollPoller;
     if !is_alone(None) {
         return;
     }
@@ -196,7 +196,7 @@ fn a_file_that_lives_on_under_another_number_is_told_once_and_disturbs_nobody() 
 #[test]
 #[cfg(target_os = "linux")]
 fn a_registration_whose_descriptor_was_closed_outside_the_loop_ends_and_closes_no_other() {
-    use readily::poll::os::EpollPoller;
+    use readily::poll::default_poller::EpollPoller;
     if !is_alone(None) {
         return;
     }
@@ -265,7 +265,7 @@ fn a_registration_whose_descriptor_was_closed_outside_the_loop_ends_and_closes_n
 #[cfg(target_os = "linux")]
 fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
     use readily::Trigger::{self, Edge, Level, OneShot};
-    use readily::poll::os::EpollPoller;
+    use readily::poll::default_poller::EpollPoller;
     use readily_sys::epoll::{ET, Epoll, IN};
     if !is_alone(None) {
         return;
@@ -362,7 +362,7 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
 fn in_a_fork_a_bare_poller_says_so_and_takes_nothing_from_the_parent() {
     use readily::Trigger;
     use readily::poll::Event;
-    use readily::poll::os::EpollPoller;
+    use readily::poll::default_poller::EpollPoller;
     if !is_alone(None) {
         return;
     }
@@ -404,7 +404,7 @@ fn in_a_fork_a_bare_poller_says_so_and_takes_nothing_from_the_parent() {
         poller.wait(&mut events, None).unwrap();
         assert_eq!(tokens(events), [3], "{name}: the child has not taken it");
         let rings = || {
-            poller.notifier().ring();
+            poller.notifier().notify();
             1
         };
         assert_eq!(in_a_fork(rings), 1);

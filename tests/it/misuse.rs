@@ -259,7 +259,7 @@ struct Asks {
 impl AsFd for Asks {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.handle
-            .with(|handle| (handle.rearms(), handle.registered()));
+            .with(|handle| (handle.rearm_interest(), handle.registered()));
         assert!(!self.panics.get(), "planted");
         self.stream.as_fd()
     }

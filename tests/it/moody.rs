@@ -52,7 +52,7 @@ pub(crate) fn moody_on(poller: Box<dyn Poller>) -> (EventLoop, Rc<Mood>) {
 
 /// A loop on the system's own poller, with a mood.
 pub(crate) fn moody() -> (EventLoop, Rc<Mood>) {
-    moody_on(readily::poll::os::default().expect("there are descriptors"))
+    moody_on(readily::poll::default_poller::default().expect("there are descriptors"))
 }
 
 fn refused(code: &Cell<Option<i32>>) -> io::Result<()> {
@@ -80,8 +80,8 @@ impl Poller for Moody {
         self.poller.rearm(fd, token, interest)
     }
 
-    fn rearms(&self) -> Interest {
-        self.poller.rearms()
+    fn rearm_interest(&self) -> Interest {
+        self.poller.rearm_interest()
     }
 
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {

@@ -3,8 +3,8 @@
 
 use crate::moody::{Mood, moody_on};
 use crate::support::{Log, drain, guard, listener, tcp_pair, turn_times, turn_until, turns_in};
-use readily::poll::os::EpollPoller;
-use readily::poll::portable::PollPoller;
+use readily::poll::default_poller::EpollPoller;
+use readily::poll::poll2::PollPoller;
 use readily::{Callbacks, Closures, Cx, EventLoop, Interest, Readiness};
 use readily_sys::error_queue;
 use socket2::{Domain, Protocol, Socket, Type};

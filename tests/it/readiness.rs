@@ -119,8 +119,8 @@ fn a_false_alarm_connects_nobody() {
 fn what_a_short_read_leaves_is_still_there_for_the_next() {
     let _guard = guard!();
     let pollers: [fn() -> Box<dyn readily::poll::Poller>; 2] = [
-        || readily::poll::os::default().unwrap(),
-        || Box::new(readily::poll::portable::PollPoller::new().unwrap()),
+        || readily::poll::default_poller::default().unwrap(),
+        || Box::new(readily::poll::poll2::PollPoller::new().unwrap()),
     ];
     for poller in pollers {
         let mut runner = Runner::from(moody_on(poller()).0);

@@ -241,7 +241,7 @@ fn a_connection_that_cannot_be_watched_is_hung_up_with_the_reason() {
 #[test]
 fn a_read_that_cannot_be_waited_for_is_an_error_and_loses_nothing() {
     let _guard = guard!();
-    let portable = Box::new(readily::poll::portable::PollPoller::new().unwrap());
+    let portable = Box::new(readily::poll::poll2::PollPoller::new().unwrap());
     let (event_loop, mood) = moody_on(portable);
     let mut runner = Runner::from(event_loop);
     runner

@@ -4,7 +4,7 @@
 use crate::support::{self, Log, collect_unhandled, guard, strict_loop, strict_runner};
 use readily::clock::Manual;
 use readily::io::{Source, TcpListener, TcpStream};
-use readily::poll::portable::PollPoller;
+use readily::poll::poll2::PollPoller;
 use readily::{
     Branch, CancellationToken, Closures, Error, Interest, Lock, Origin, PanicPolicy, Runner,
     Unhandled, WeakHandle, spawn, yield_now,

@@ -202,7 +202,7 @@ fn a_panic_between_two_calls_leaves_the_rest_of_the_turn_to_the_next() {
         for n in 0.. {
             let fails = Rc::new(Cell::new(i64::MAX));
             let clock = Fails(Monotonic::new(), Rc::clone(&fails), times);
-            let poller = readily::poll::os::default().unwrap();
+            let poller = readily::poll::default_poller::default().unwrap();
             let mut event_loop = EventLoop::with(poller, Box::new(clock)).unwrap();
             event_loop.set_panic_policy(PanicPolicy::Propagate);
             event_loop.set_debug(true); // so that the clock is read around each call

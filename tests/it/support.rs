@@ -495,7 +495,8 @@ pub(crate) fn strict_run<F: Future>(future: F) -> Result<F::Output, Error> {
 /// A loop whose time stands still until it is moved.
 pub(crate) fn manual_loop() -> (EventLoop, readily::clock::Manual) {
     let clock = readily::clock::Manual::new();
-    let poller: Box<dyn Poller> = readily::poll::os::default().expect("there are descriptors");
+    let poller: Box<dyn Poller> =
+        readily::poll::default_poller::default().expect("there are descriptors");
     let event_loop =
         EventLoop::with(poller, Box::new(clock.clone())).expect("there are descriptors");
     event_loop.set_panic_policy(PanicPolicy::Propagate);

@@ -83,15 +83,15 @@ pub(crate) struct Counting {
 struct CountingBell(Arc<dyn Notify>, Arc<AtomicUsize>);
 
 impl Notify for CountingBell {
-    fn ring(&self) {
+    fn notify(&self) {
         self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.ring();
+        self.0.notify();
     }
 }
 
 impl Counting {
     pub(crate) fn new(rings: Arc<AtomicUsize>) -> Self {
-        let poller = readily::poll::os::default().unwrap();
+        let poller = readily::poll::default_poller::default().unwrap();
         Self {
             poller,
             rings,
@@ -113,8 +113,8 @@ impl Poller for Counting {
         self.poller.rearm(fd, token, interest)
     }
 
-    fn rearms(&self) -> Interest {
-        self.poller.rearms()
+    fn rearm_interest(&self) -> Interest {
+        self.poller.rearm_interest()
     }
 
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {

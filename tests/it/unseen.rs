@@ -4,7 +4,7 @@
 use crate::support::{Count, Dropped, Log, guard, strict_loop, tcp_pair};
 use readily::clock::Monotonic;
 use readily::io::{Direction, Source};
-use readily::poll::portable::PollPoller;
+use readily::poll::poll2::PollPoller;
 use readily::{
     Closures, Error, EventLoop, Interest, PanicPolicy, Runner, spawn, wait_for, yield_now,
 };

@@ -211,7 +211,7 @@ struct PutAside {
 struct Bell(Sender<()>);
 
 impl Notify for Bell {
-    fn ring(&self) {
+    fn notify(&self) {
         let _ = self.0.send(());
     }
 }
@@ -229,7 +229,7 @@ impl Poller for PutAside {
         Ok(())
     }
 
-    fn rearms(&self) -> Interest {
+    fn rearm_interest(&self) -> Interest {
         Interest::NONE
     }
 

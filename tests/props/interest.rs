@@ -8,7 +8,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::poll::{AnyKernel, Event, Interest, Notify, Poller, Trigger};
+use readily::poll::{Event, Interest, Notify, Poller, Trigger, VirtualKernel};
 use readily::{Closures, Error, EventLoop, Key};
 use readily_testing::sim::{Fd, Kernel, Personality};
 use std::cell::{Cell, RefCell};
@@ -100,8 +100,8 @@ impl Poller for Asking {
     fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
         self.0.rearm(fd, token, interest)
     }
-    fn rearms(&self) -> Interest {
-        self.0.rearms()
+    fn rearm_interest(&self) -> Interest {
+        self.0.rearm_interest()
     }
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {
         self.note(fd, None);
@@ -116,7 +116,7 @@ impl Poller for Asking {
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.0.as_fd()
     }
-    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
+    fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
         self.0.kernel()
     }
 }

@@ -4,7 +4,7 @@
 use crate::kernels::KERNELS;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
-use readily::poll::{AnyKernel, Event, Interest, Notify, Poller, Trigger};
+use readily::poll::{Event, Interest, Notify, Poller, Trigger, VirtualKernel};
 use readily::{Callbacks, Cx, Readiness};
 use readily_testing::strategies::{
     Program, Report, Scripted, Violation, faults, personality, program, refusals,
@@ -134,8 +134,8 @@ impl Poller for Forgetful {
     fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
         self.0.rearm(fd, token, interest)
     }
-    fn rearms(&self) -> Interest {
-        self.0.rearms()
+    fn rearm_interest(&self) -> Interest {
+        self.0.rearm_interest()
     }
     fn remove(&mut self, _fd: RawFd) -> io::Result<()> {
         Ok(())
@@ -149,7 +149,7 @@ impl Poller for Forgetful {
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.0.as_fd()
     }
-    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
+    fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
         self.0.kernel()
     }
 }

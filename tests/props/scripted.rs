@@ -26,7 +26,7 @@ impl Bell {
 }
 
 impl Notify for Bell {
-    fn ring(&self) {
+    fn notify(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -37,7 +37,7 @@ pub struct World {
     pub batches: VecDeque<Vec<Event>>,
     /// The timeout of each wait.
     pub waits: Vec<Option<Duration>>,
-    pub bell: Arc<Bell>,
+    pub notifier: Arc<Bell>,
 }
 
 /// The test's side and the loop's side are clones of one.
@@ -86,7 +86,7 @@ impl Poller for Scripted {
         self.known(fd)
     }
 
-    fn rearms(&self) -> Interest {
+    fn rearm_interest(&self) -> Interest {
         Interest::NONE
     }
 
@@ -104,7 +104,7 @@ impl Poller for Scripted {
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
-        Arc::clone(&self.0.borrow().bell) as Arc<dyn Notify>
+        Arc::clone(&self.0.borrow().notifier) as Arc<dyn Notify>
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -39,7 +39,7 @@ proptest! {
     #[test]
     fn between_two_waits_one_ring_is_paid(ops in vec(op(), 0..64)) {
         let scripted = Scripted::default();
-        let bell = Arc::clone(&scripted.0.borrow().bell);
+        let notifier = Arc::clone(&scripted.0.borrow().notifier);
         let (mut event_loop, _clock) = scripted.event_loop();
         let remote = event_loop.remote();
         let arrived = Arc::new(AtomicUsize::new(0));
@@ -59,14 +59,14 @@ proptest! {
                     came = true;
                 }
                 Op::Turn | Op::TurnForEver => {
-                    prop_assert_eq!(bell.take(), usize::from(came), "W2");
+                    prop_assert_eq!(notifier.take(), usize::from(came), "W2");
                     let limit = matches!(op, Op::Turn).then_some(Duration::ZERO);
                     event_loop.turn(limit).unwrap();
                     prop_assert_eq!(arrived.load(Ordering::SeqCst), sent, "all that was sent");
                     let asked = *scripted.0.borrow().waits.last().unwrap();
                     let sleeps = limit.is_none() && !came;
                     prop_assert_eq!(asked, if sleeps { None } else { Some(Duration::ZERO) }, "W1");
-                    prop_assert_eq!(bell.take(), 0, "nobody came during the turn");
+                    prop_assert_eq!(notifier.take(), 0, "nobody came during the turn");
                     came = false;
                 }
             }
@@ -79,7 +79,7 @@ proptest! {
 struct Sleeper(Arc<(Mutex<bool>, Condvar)>, Arc<AtomicUsize>);
 
 impl Notify for Sleeper {
-    fn ring(&self) {
+    fn notify(&self) {
         self.1.fetch_add(1, Ordering::SeqCst);
         *self.0.0.lock().unwrap() = true;
         self.0.1.notify_one();
@@ -87,7 +87,7 @@ impl Notify for Sleeper {
 }
 
 struct Sleeping {
-    bell: Sleeper,
+    notifier: Sleeper,
     waits: Rc<Cell<usize>>,
 }
 
@@ -101,7 +101,7 @@ impl Poller for Sleeping {
     fn rearm(&mut self, _: RawFd, _: u64, _: Interest) -> io::Result<()> {
         Ok(())
     }
-    fn rearms(&self) -> Interest {
+    fn rearm_interest(&self) -> Interest {
         Interest::NONE
     }
     fn remove(&mut self, _: RawFd) -> io::Result<()> {
@@ -109,17 +109,17 @@ impl Poller for Sleeping {
     }
     fn wait(&mut self, _: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         self.waits.set(self.waits.get() + 1);
-        let mut rung = self.bell.0.0.lock().unwrap();
+        let mut rung = self.notifier.0.0.lock().unwrap();
         // A guard against a lost wake: the test then fails by what did not arrive.
         let limit = timeout.unwrap_or(Duration::from_secs(20));
         if !*rung {
-            rung = self.bell.0.1.wait_timeout(rung, limit).unwrap().0;
+            rung = self.notifier.0.1.wait_timeout(rung, limit).unwrap().0;
         }
         *rung = false;
         Ok(())
     }
     fn notifier(&self) -> Arc<dyn Notify> {
-        Arc::new(self.bell.clone())
+        Arc::new(self.notifier.clone())
     }
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None
@@ -133,9 +133,9 @@ fn what_threads_send_arrives_and_costs_at_most_a_ring_for_each_wait() {
     const THREADS: usize = 4;
     const EACH: usize = 500;
     for _ in 0..20 {
-        let (bell, waits) = (Sleeper::default(), Rc::new(Cell::new(0)));
+        let (notifier, waits) = (Sleeper::default(), Rc::new(Cell::new(0)));
         let poller = Sleeping {
-            bell: bell.clone(),
+            notifier: notifier.clone(),
             waits: Rc::clone(&waits),
         };
         let mut event_loop = EventLoop::with(Box::new(poller), Box::new(Monotonic::new())).unwrap();
@@ -160,7 +160,7 @@ fn what_threads_send_arrives_and_costs_at_most_a_ring_for_each_wait() {
         for thread in threads {
             thread.join().unwrap();
         }
-        let rings = bell.1.load(Ordering::SeqCst);
+        let rings = notifier.1.load(Ordering::SeqCst);
         assert!(
             rings <= waits.get() + 1,
             "W2: {rings} rings for {} waits",
@@ -172,9 +172,9 @@ fn what_threads_send_arrives_and_costs_at_most_a_ring_for_each_wait() {
 /// W1 for wakers: a task that threads wake is polled after each wake.
 #[test]
 fn a_wake_from_a_thread_reaches_its_task() {
-    let bell = Sleeper::default();
+    let notifier = Sleeper::default();
     let poller = Sleeping {
-        bell,
+        notifier,
         waits: Rc::default(),
     };
     let event_loop = EventLoop::with(Box::new(poller), Box::new(Monotonic::new())).unwrap();

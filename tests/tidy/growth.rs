@@ -16,8 +16,8 @@ const EXHAUSTIVE: &[(&str, &str)] = &[
         "WakeTimerState",
         "a future has to handle each state of its timer",
     ),
-    ("AnyFd", "the system's kernel, or another one"),
-    ("NewFd", "the system's kernel, or another one"),
+    ("FdRef", "the system's kernel, or another one"),
+    ("FdOwned", "the system's kernel, or another one"),
     (
         "Trigger",
         "a poller has to implement each; a wildcard would treat a new one as another",

@@ -5,7 +5,7 @@
 //! with every value that a relaxed load may return. A wake that is lost is a thread that waits
 //! for ever, which loom reports as a deadlock.
 //!
-//! What is modelled is N5's way back from a thread: the loop's side is [`Home`], in the steps of
+//! What is modelled is N5's way back from a thread: the loop's side is [`Fixture`], in the steps of
 //! `turn.rs`, on a notifier in place of the kernel.
 
 use super::super::error::LoopClosed;
@@ -20,27 +20,27 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Stands for an eventfd: rings add up, and one wait takes them all.
-struct Bell {
-    waiting: Mutex<Rings>,
+struct ModelNotifier {
+    waiting: Mutex<Notifications>,
     rung: Condvar,
 }
 
 #[derive(Default)]
-struct Rings {
+struct Notifications {
     /// Not yet heard.
     waiting: usize,
     /// Since the beginning.
     paid: usize,
 }
 
-impl Bell {
-    fn rings(&self) -> MutexGuard<'_, Rings> {
+impl ModelNotifier {
+    fn notifications(&self) -> MutexGuard<'_, Notifications> {
         self.waiting.lock().expect("nothing panics under the lock")
     }
 
     /// A wait without a limit.
     fn wait(&self) {
-        let mut rings = self.rings();
+        let mut rings = self.notifications();
         while rings.waiting == 0 {
             rings = self
                 .rung
@@ -51,14 +51,14 @@ impl Bell {
     }
 
     /// A wait with a limit of zero.
-    fn look(&self) {
-        self.rings().waiting = 0;
+    fn check(&self) {
+        self.notifications().waiting = 0;
     }
 }
 
-impl Notify for Bell {
-    fn ring(&self) {
-        let mut rings = self.rings();
+impl Notify for ModelNotifier {
+    fn notify(&self) {
+        let mut rings = self.notifications();
         rings.waiting += 1;
         rings.paid += 1;
         drop(rings);
@@ -67,20 +67,23 @@ impl Notify for Bell {
 }
 
 /// The loop's side of an inbox, without a kernel, timers or callbacks.
-pub(crate) struct Home {
+pub(crate) struct Fixture {
     inbox: Arc<Inbox>,
-    bell: Arc<Bell>,
+    notifier: Arc<ModelNotifier>,
 }
 
-impl Home {
+impl Fixture {
     pub(crate) fn new() -> Self {
-        let bell = Arc::new(Bell {
-            waiting: Mutex::new(Rings::default()),
+        let bell = Arc::new(ModelNotifier {
+            waiting: Mutex::new(Notifications::default()),
             rung: Condvar::new(),
         });
         let fork = ForkGuard::new().expect("it falls back on the process id");
-        let inbox = Arc::new(Inbox::new(Arc::<Bell>::clone(&bell), fork, false));
-        Self { inbox, bell }
+        let inbox = Arc::new(Inbox::new(Arc::<ModelNotifier>::clone(&bell), fork, false));
+        Self {
+            inbox,
+            notifier: bell,
+        }
     }
 
     pub(crate) fn inbox(&self) -> Arc<Inbox> {
@@ -95,16 +98,16 @@ impl Home {
     /// `LoopHandle::wait` with nothing else to do: whether the inbox is to be read.
     fn wait(&self) -> bool {
         if self.inbox.fall_asleep() {
-            self.bell.wait();
+            self.notifier.wait();
         } else {
-            self.bell.look();
+            self.notifier.check();
         }
         self.inbox.wake_up()
     }
 
     /// `LoopHandle::wait` with something else to do.
-    fn look(&self) -> bool {
-        self.bell.look();
+    fn check(&self) -> bool {
+        self.notifier.check();
         self.inbox.wake_up()
     }
 
@@ -136,7 +139,7 @@ fn jobs(letters: &[Message]) -> Vec<u64> {
 #[test]
 fn every_letter_is_read_and_a_sleep_pays_one_ring() {
     loom::model(|| {
-        let home = Home::new();
+        let home = Fixture::new();
         let senders = [1, 2].map(|job| {
             let inbox = home.inbox();
             thread::spawn(move || assert!(inbox.send(Message::Wake(job))))
@@ -152,7 +155,7 @@ fn every_letter_is_read_and_a_sleep_pays_one_ring() {
         got.sort_unstable();
         assert_eq!(got, [1, 2]);
         assert!(
-            home.bell.rings().paid <= waits,
+            home.notifier.notifications().paid <= waits,
             "W2: one ring for each wait"
         );
     });
@@ -163,7 +166,7 @@ fn every_letter_is_read_and_a_sleep_pays_one_ring() {
 #[test]
 fn a_wake_without_a_letter_ends_the_wait_and_brings_what_was_written() {
     loom::model(|| {
-        let home = Home::new();
+        let home = Fixture::new();
         let written = Arc::new(AtomicUsize::new(0));
         let remote = RemoteHandle::new(home.inbox());
         let waker = thread::spawn({
@@ -174,7 +177,7 @@ fn a_wake_without_a_letter_ends_the_wait_and_brings_what_was_written() {
             }
         });
         // The first turn does not sleep; the wake may come in the middle of it.
-        let mut called = home.look();
+        let mut called = home.check();
         while !called {
             called = home.wait();
         }
@@ -187,16 +190,16 @@ fn a_wake_without_a_letter_ends_the_wait_and_brings_what_was_written() {
 #[test]
 fn a_ring_that_meets_the_end_of_a_sleep_is_not_lost() {
     loom::model(|| {
-        let home = Home::new();
+        let home = Fixture::new();
         let sender = thread::spawn({
             let inbox = home.inbox();
             move || assert!(inbox.send(Message::Wake(1)))
         });
         // Awake, then asleep, then woken by a timer.
-        let called = home.look();
+        let called = home.check();
         let mut got = home.read(called);
         home.inbox.fall_asleep();
-        let called = home.look();
+        let called = home.check();
         got.append(&mut home.read(called));
         while got.is_empty() {
             let called = home.wait();
@@ -211,7 +214,7 @@ fn a_ring_that_meets_the_end_of_a_sleep_is_not_lost() {
 #[test]
 fn a_host_is_called_for_what_came_during_its_turn() {
     loom::model(|| {
-        let home = Home::new();
+        let home = Fixture::new();
         let senders = [1, 2].map(|job| {
             let inbox = home.inbox();
             thread::spawn(move || assert!(inbox.send(Message::Wake(job))))
@@ -219,13 +222,13 @@ fn a_host_is_called_for_what_came_during_its_turn() {
         let mut got = 0;
         loop {
             // `turn_now`, and what each turn ends with.
-            let called = home.look();
+            let called = home.check();
             got += home.read(called).len();
             home.inbox.notify_host();
             if got == 2 {
                 break;
             }
-            home.bell.wait();
+            home.notifier.wait();
         }
         for sender in senders {
             sender.join().expect("the message was taken");
@@ -237,7 +240,7 @@ fn a_host_is_called_for_what_came_during_its_turn() {
 #[test]
 fn a_loop_that_closes_reads_a_letter_or_gives_it_back() {
     loom::model(|| {
-        let home = Home::new();
+        let home = Fixture::new();
         let remote = RemoteHandle::new(home.inbox());
         let caller = thread::spawn(move || match remote.call_soon_with(7, |_, _| ()) {
             Ok(()) => 1,
@@ -251,7 +254,7 @@ fn a_loop_that_closes_reads_a_letter_or_gives_it_back() {
             let inbox = home.inbox();
             move || usize::from(inbox.send(Message::Wake(1)))
         });
-        let called = home.look();
+        let called = home.check();
         let read = home.read(called).len();
         let dropped = home.inbox.close().len();
         let taken = [caller, waker].map(|sender| sender.join().expect("it is safe"));
@@ -265,7 +268,7 @@ fn a_loop_that_closes_reads_a_letter_or_gives_it_back() {
 #[test]
 fn the_last_remote_leaves_its_letter_and_ends_the_wait() {
     loom::model(|| {
-        let home = Home::new();
+        let home = Fixture::new();
         let remote = RemoteHandle::new(home.inbox());
         let sender = thread::spawn(move || {
             assert!(remote.stop().is_ok());

@@ -15,12 +15,12 @@ const BITS: [u32; 6] = [
 fn each_bit_has_its_meaning() {
     let (read, write) = (Readiness::READ, Readiness::WRITE);
     let closed = Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
-    assert_eq!(reported(epoll::IN), read);
-    assert_eq!(reported(epoll::PRI), Readiness::PRIORITY);
-    assert_eq!(reported(epoll::OUT), write);
-    assert_eq!(reported(epoll::RDHUP), read | Readiness::READ_CLOSED);
-    assert_eq!(reported(epoll::HUP), read | write | closed);
-    assert_eq!(reported(epoll::ERR), read | write | Readiness::ERROR);
+    assert_eq!(from_epoll(epoll::IN), read);
+    assert_eq!(from_epoll(epoll::PRI), Readiness::PRIORITY);
+    assert_eq!(from_epoll(epoll::OUT), write);
+    assert_eq!(from_epoll(epoll::RDHUP), read | Readiness::READ_CLOSED);
+    assert_eq!(from_epoll(epoll::HUP), read | write | closed);
+    assert_eq!(from_epoll(epoll::ERR), read | write | Readiness::ERROR);
 }
 
 #[test]
@@ -31,8 +31,8 @@ fn every_combination_of_bits_is_the_sum_of_its_bits() {
                 .filter(|n| mask & (1 << n) != 0)
                 .map(|n| BITS[n])
         };
-        let sum = chosen().fold(Readiness::NONE, |sum, bit| sum | reported(bit));
-        assert_eq!(reported(chosen().fold(0, |bits, bit| bits | bit)), sum);
+        let sum = chosen().fold(Readiness::NONE, |sum, bit| sum | from_epoll(bit));
+        assert_eq!(from_epoll(chosen().fold(0, |bits, bit| bits | bit)), sum);
     }
 }
 
@@ -44,7 +44,7 @@ fn only_a_hangup_or_an_error_is_a_hangup() {
             .map(|n| BITS[n]);
         let bits = chosen.fold(0, |bits, bit| bits | bit);
         let expected = bits & (epoll::HUP | epoll::ERR) != 0;
-        assert_eq!(reported(bits).is_hangup(), expected, "{bits:#x}");
+        assert_eq!(from_epoll(bits).is_hangup(), expected, "{bits:#x}");
     }
 }
 
@@ -52,23 +52,23 @@ fn only_a_hangup_or_an_error_is_a_hangup() {
 fn the_half_close_is_asked_for_with_reading_only() {
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
         assert_eq!(
-            asked(Interest::NONE | Interest::WRITE, trigger) & epoll::RDHUP,
+            to_epoll(Interest::NONE | Interest::WRITE, trigger) & epoll::RDHUP,
             0
         );
-        assert_ne!(asked(Interest::READ, trigger) & epoll::RDHUP, 0);
+        assert_ne!(to_epoll(Interest::READ, trigger) & epoll::RDHUP, 0);
     }
 }
 
 #[test]
 fn every_interest_and_trigger_has_its_bits() {
     let half = epoll::IN | epoll::RDHUP;
-    assert_eq!(asked(Interest::NONE, Trigger::Level), 0);
+    assert_eq!(to_epoll(Interest::NONE, Trigger::Level), 0);
     assert_eq!(
-        asked(Interest::BOTH, Trigger::Edge),
+        to_epoll(Interest::BOTH, Trigger::Edge),
         half | epoll::OUT | epoll::ET
     );
     assert_eq!(
-        asked(Interest::PRIORITY, Trigger::OneShot),
+        to_epoll(Interest::PRIORITY, Trigger::OneShot),
         epoll::PRI | epoll::ONESHOT
     );
 }

@@ -12,10 +12,10 @@ use readily_sys::errno;
 
 use super::entry::Entry;
 use super::filters::{CLOSED, OVER, filters};
-use super::{KqueuePoller, Queue, translate};
+use super::{KqueuePoller, KqueueSys, translate};
 use crate::poll::Interest;
 
-impl<Q: Queue> KqueuePoller<Q> {
+impl<Q: KqueueSys> KqueuePoller<Q> {
     /// Puts the filters that `entry` takes in the place of those that are there, asks `anew` in
     /// these directions, and enters it here; or leaves all as it was.
     pub(super) fn put(&mut self, fd: RawFd, mut entry: Entry, anew: Interest) -> io::Result<()> {

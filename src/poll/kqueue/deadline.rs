@@ -5,7 +5,7 @@
 //!
 //! In the notes these are the *timers* of N1, as a host sees them.
 
-use super::Queue;
+use super::KqueueSys;
 use crate::poll::NOTIFIER;
 use readily_sys::errno;
 use readily_sys::kq_abi::{EV_ADD, EV_DELETE, EV_ONESHOT, Filter, Kevent};
@@ -18,7 +18,7 @@ fn millis(after: Duration) -> i64 {
 }
 
 /// See [`Poller::set_deadline`](crate::poll::Poller::set_deadline).
-pub(super) fn set(queue: &mut impl Queue, after: Option<Duration>) -> io::Result<()> {
+pub(super) fn set(queue: &mut impl KqueueSys, after: Option<Duration>) -> io::Result<()> {
     let timer = |flags, data| Kevent {
         ident: 0,
         filter: Filter::Timer,

@@ -28,7 +28,7 @@ pub(super) struct Known {
     /// Which sides have ended, by the last event of each filter: `READ_CLOSED`, `WRITE_CLOSED`.
     pub(super) ended: Readiness,
     /// Room was reported by a filter that this disabled, and was not asked for again.
-    pub(super) room_told: bool,
+    pub(super) room_reported: bool,
     /// The kernel refused a filter that was for an end only. It is not tried again.
     pub(super) end_refused: bool,
     /// A device that macOS watches only from one byte on.
@@ -40,7 +40,7 @@ impl Known {
         Self {
             kind,
             ended: Readiness::NONE,
-            room_told: false,
+            room_reported: false,
             end_refused: false,
             by_the_byte: false,
         }
@@ -123,7 +123,9 @@ fn mode(at: usize, trigger: Trigger) -> Mode {
 
 /// An edge of room was reported, and what disabled its filter hides the end of writing, too.
 fn is_room_disabled(wanted: &Wanted, known: &Known) -> bool {
-    known.room_told && wanted.trigger == Trigger::Edge && wanted.interest.contains(Interest::WRITE)
+    known.room_reported
+        && wanted.trigger == Trigger::Edge
+        && wanted.interest.contains(Interest::WRITE)
 }
 
 /// Which filters a registration takes, with what is known by now.

@@ -15,27 +15,27 @@ use readily_sys::kq_abi::Kevent;
 use readily_sys::kqueue::{Buffer, Kqueue, Notifier};
 use readily_sys::poll::FileKind;
 
-use crate::poll::kqueue::{KqueuePoller, Queue};
+use crate::poll::kqueue::{KqueuePoller, KqueueSys};
 use crate::poll::{NOTIFIER, Notify};
 
 /// The system's kqueue.
 #[derive(Debug)]
-pub struct SystemQueue {
+pub struct SystemKqueue {
     queue: Arc<Kqueue>,
     buffer: Buffer,
-    bell: Arc<Bell>,
+    notifier: Arc<SharedNotifier>,
 }
 
 #[derive(Debug)]
-struct Bell(Notifier);
+struct SharedNotifier(Notifier);
 
-impl Notify for Bell {
-    fn ring(&self) {
-        self.0.ring();
+impl Notify for SharedNotifier {
+    fn notify(&self) {
+        self.0.notify();
     }
 }
 
-impl KqueuePoller<SystemQueue> {
+impl KqueuePoller<SystemKqueue> {
     /// Makes a poller that watches nothing yet.
     ///
     /// # Errors
@@ -43,16 +43,16 @@ impl KqueuePoller<SystemQueue> {
     /// Too many descriptors, or no memory.
     pub fn new() -> io::Result<Self> {
         let queue = Arc::new(Kqueue::new()?);
-        let bell = Arc::new(Bell(Notifier::new(&queue, NOTIFIER)?));
-        Ok(Self::over(SystemQueue {
+        let bell = Arc::new(SharedNotifier(Notifier::new(&queue, NOTIFIER)?));
+        Ok(Self::with(SystemKqueue {
             queue,
             buffer: Buffer::new(),
-            bell,
+            notifier: bell,
         }))
     }
 }
 
-impl Queue for SystemQueue {
+impl KqueueSys for SystemKqueue {
     fn change(&mut self, changes: &[Kevent], errors: &mut [i32]) -> io::Result<()> {
         self.queue.change(changes, errors)
     }
@@ -61,12 +61,12 @@ impl Queue for SystemQueue {
         self.queue.wait(&mut self.buffer, out, timeout)
     }
 
-    fn heard(&mut self) {
-        self.bell.0.drain();
+    fn clear_notification(&mut self) {
+        self.notifier.0.drain();
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
-        Arc::clone(&self.bell) as Arc<dyn Notify>
+        Arc::clone(&self.notifier) as Arc<dyn Notify>
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

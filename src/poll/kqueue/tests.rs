@@ -20,10 +20,10 @@ pub(super) struct Script {
 
 struct Mute;
 impl Notify for Mute {
-    fn ring(&self) {}
+    fn notify(&self) {}
 }
 
-impl Queue for Script {
+impl KqueueSys for Script {
     fn change(&mut self, changes: &[Kevent], errors: &mut [i32]) -> io::Result<()> {
         for (change, error) in changes.iter().zip(errors) {
             self.asked
@@ -49,7 +49,7 @@ impl Queue for Script {
         Ok(())
     }
 
-    fn heard(&mut self) {
+    fn clear_notification(&mut self) {
         self.heard += 1;
     }
 
@@ -72,7 +72,7 @@ pub(super) fn poller() -> KqueuePoller<Script> {
 
 /// A poller whose descriptors are all of this kind.
 pub(super) fn watching(kind: FileKind) -> KqueuePoller<Script> {
-    KqueuePoller::over(Script {
+    KqueuePoller::with(Script {
         kind,
         asked: Vec::new(),
         by_the_byte: false,

@@ -195,7 +195,7 @@ pub(super) fn outcome(
 /// both have ended, each event says so. In a pipe one end of file is both: the other side is gone
 /// as a whole. So is what ends with an error in `fflags`, a broken connection; the error stays for
 /// `SO_ERROR` or the next call.
-pub(super) fn reported(event: &Kevent, mode: Option<Mode>, known: &mut Known) -> Readiness {
+pub(super) fn from_kevent(event: &Kevent, mode: Option<Mode>, known: &mut Known) -> Readiness {
     let Some(at) = place(event.filter) else {
         return Readiness::NONE;
     };
@@ -210,7 +210,7 @@ pub(super) fn reported(event: &Kevent, mode: Option<Mode>, known: &mut Known) ->
         false => known.ended.without(side),
     };
     let wants = !matches!(mode, None | Some(Mode::End));
-    known.room_told |= mode == Some(Mode::Dispatch) && own.filter == Filter::Write;
+    known.room_reported |= mode == Some(Mode::Dispatch) && own.filter == Filter::Write;
     let mut ready = match wants {
         true => own.ready,
         false => Readiness::NONE,

@@ -65,8 +65,8 @@ impl Pipe {
         self.0.as_fd().as_raw_fd()
     }
 
-    pub(super) fn ring(&self) {
-        self.0.ring();
+    pub(super) fn notify(&self) {
+        self.0.notify();
     }
 
     pub(super) fn drain(&self) {

@@ -55,13 +55,13 @@ impl Notifier {
     }
 
     /// Rings, from any thread. Never blocks.
-    pub fn ring(&self) {
+    pub fn notify(&self) {
         match &self.0 {
             // The one way to fail is to be in a child, where nobody waits on this queue.
             Way::User(queue, token) => {
                 let _ = queue.change(&[user(*token, 0, NOTE_TRIGGER)], &mut [0]);
             }
-            Way::Pipe(pipe) => pipe.ring(),
+            Way::Pipe(pipe) => pipe.notify(),
         }
     }
 

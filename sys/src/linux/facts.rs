@@ -167,7 +167,7 @@ pub fn is_listener(fd: RawFd) -> io::Result<bool> {
 /// # Errors
 ///
 /// `EBADF`.
-pub fn unread(fd: RawFd) -> io::Result<usize> {
+pub fn bytes_available(fd: RawFd) -> io::Result<usize> {
     count(fd, libc::FIONREAD)
 }
 
@@ -322,7 +322,7 @@ mod tests {
         set.wait(None).unwrap();
         let over = tcp(fd).unwrap();
         assert!(over.state == TcpState::Closed && over.was_connected);
-        unread(fd).unwrap();
+        bytes_available(fd).unwrap();
         unsent(fd).unwrap();
         let error = socket::take_error(client.as_fd()).unwrap().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
@@ -336,6 +336,6 @@ mod tests {
         here.shutdown(Shutdown::Write).unwrap();
         assert!(is_write_shut(here.as_raw_fd()).unwrap());
         assert!(!is_write_shut(there.as_raw_fd()).unwrap());
-        assert_eq!(unread(there.as_raw_fd()).unwrap(), 0);
+        assert_eq!(bytes_available(there.as_raw_fd()).unwrap(), 0);
     }
 }

@@ -34,7 +34,7 @@ impl Notifier {
     }
 
     /// Rings, from any thread. Never blocks.
-    pub fn ring(&self) {
+    pub fn notify(&self) {
         let one = 1u64.to_ne_bytes();
         // The one error there is, `EAGAIN`, means that 2^64 - 2 rings wait already.
         let _ = uninterrupted(|| {

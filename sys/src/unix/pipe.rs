@@ -32,7 +32,7 @@ impl Notifier {
     }
 
     /// Rings, from any thread. Never blocks.
-    pub fn ring(&self) {
+    pub fn notify(&self) {
         // `EAGAIN`: it is full of rings. `EPIPE` cannot be, for we hold the other end.
         let _ = uninterrupted(|| {
             // SAFETY: one byte is read from a constant; the descriptor is open for as long
@@ -79,7 +79,7 @@ mod tests {
         set.push(notifier.as_fd().as_raw_fd(), poll::IN);
         assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), 0);
         for _ in 0..100_000 {
-            notifier.ring();
+            notifier.notify();
         }
         assert_eq!(set.wait(None).unwrap(), 1);
         assert_eq!(set.reported(0), poll::IN);

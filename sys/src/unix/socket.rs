@@ -199,7 +199,7 @@ pub fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
 /// # Errors
 ///
 /// Those of `FIONREAD`, except that it does not apply.
-pub fn unread(fd: BorrowedFd<'_>) -> io::Result<usize> {
+pub fn bytes_available(fd: BorrowedFd<'_>) -> io::Result<usize> {
     let mut count: c_int = 0;
     // SAFETY: `FIONREAD` writes one `int`, and `count` is one; the descriptor is open.
     match cvt(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) }) {
@@ -215,7 +215,7 @@ fn is_write_only(fd: BorrowedFd<'_>) -> bool {
     nonblocking::flags(fd).is_ok_and(|flags| flags & libc::O_ACCMODE == libc::O_WRONLY)
 }
 
-/// Whether a byte can be received at once, without receiving it. Linux counts in [`unread`]
+/// Whether a byte can be received at once, without receiving it. Linux counts in [`bytes_available`]
 /// no further than to an urgent byte; this looks behind it.
 ///
 /// # Errors

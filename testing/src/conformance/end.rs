@@ -6,7 +6,7 @@
 //! Not in the notes; these are the descriptors of N2.
 
 use super::ground::Descriptor;
-use readily::poll::AnyFd;
+use readily::poll::FdRef;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::RawFd;
@@ -28,14 +28,14 @@ impl End {
 
     /// It, borrowed, for operations that are not here.
     #[must_use]
-    pub fn any(&self) -> AnyFd<'_> {
+    pub fn any(&self) -> FdRef<'_> {
         self.0.any()
     }
 
     /// Its number, by which pollers know it.
     #[must_use]
     pub fn number(&self) -> RawFd {
-        self.any().number()
+        self.any().raw()
     }
 
     /// Another descriptor for the same open file.

@@ -2,13 +2,13 @@
 //!
 //! A promise asks for a pipe and is not told whose it is. So it is written once, for the system,
 //! for our kernel in memory, and for a kernel that neither is. This is more than a loop asks of
-//! a kernel ([`AnyKernel`](readily::poll::AnyKernel)): tests do to descriptors what programs do not.
+//! a kernel ([`VirtualKernel`](readily::poll::VirtualKernel)): tests do to descriptors what programs do not.
 //!
 //! Not in the notes; it is "what the operating system offers" of N2, from a test's side.
 
 use super::End;
 use readily::clock::Clock;
-use readily::poll::AnyFd;
+use readily::poll::FdRef;
 use std::any::Any;
 use std::fmt;
 use std::io;
@@ -96,7 +96,7 @@ pub trait Ground {
 #[allow(clippy::missing_errors_doc)] // each fails as the system's call does
 pub trait Descriptor: fmt::Debug {
     /// It, for the operations that programs use too.
-    fn any(&self) -> AnyFd<'_>;
+    fn any(&self) -> FdRef<'_>;
 
     /// Accepts a connection.
     fn accept(&self) -> io::Result<End>;

@@ -10,7 +10,7 @@ use super::End;
 use super::ground::{Descriptor, Ground};
 use crate::sim::{FIRST_NUMBER, Fd, Kernel};
 use readily::clock::Clock;
-use readily::poll::AnyFd;
+use readily::poll::FdRef;
 use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
@@ -66,8 +66,8 @@ impl Ground for Kernel {
 }
 
 impl Descriptor for Fd {
-    fn any(&self) -> AnyFd<'_> {
-        AnyFd::Other(self)
+    fn any(&self) -> FdRef<'_> {
+        FdRef::Virtual(self)
     }
 
     fn accept(&self) -> io::Result<End> {

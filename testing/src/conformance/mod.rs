@@ -15,7 +15,7 @@
 //!
 //! ```
 //! # #![allow(clippy::test_attr_in_doctest)]
-//! # mod my_crate { pub use readily::poll::portable::PollPoller as MyPoller; }
+//! # mod my_crate { pub use readily::poll::poll2::PollPoller as MyPoller; }
 //! use my_crate::MyPoller;
 //!
 //! readily_testing::poller_conformance! { mine => MyPoller::new().unwrap() }
@@ -126,7 +126,7 @@ pub fn check(name: &str, poller: impl Into<World>) {
 /// Which of them does a poller break that knows no level?
 ///
 /// ```
-/// # use readily::poll::{AnyKernel, Event, Interest, Notify, Poller, Trigger};
+/// # use readily::poll::{VirtualKernel, Event, Interest, Notify, Poller, Trigger};
 /// # use std::{io, os::fd::{BorrowedFd, RawFd}, rc::Rc, sync::Arc, time::Duration};
 /// use readily_testing::{Kernel, sim};
 /// use readily_testing::conformance::{PROMISES, World};
@@ -152,7 +152,7 @@ pub fn check(name: &str, poller: impl Into<World>) {
 /// #   }
 /// #   fn notifier(&self) -> Arc<dyn Notify> { self.0.notifier() }
 /// #   fn as_fd(&self) -> Option<BorrowedFd<'_>> { self.0.as_fd() }
-/// #   fn kernel(&self) -> Option<Rc<dyn AnyKernel>> { self.0.kernel() }
+/// #   fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> { self.0.kernel() }
 /// }
 ///
 /// let broken: Vec<&str> = PROMISES
@@ -181,7 +181,7 @@ pub const PROMISES: &[Promise] = crate::poller_promises! { table () };
 ///
 /// ```
 /// # #![allow(clippy::test_attr_in_doctest)]
-/// readily_testing::poller_conformance! { mine => readily::poll::portable::PollPoller::new().unwrap() }
+/// readily_testing::poller_conformance! { mine => readily::poll::poll2::PollPoller::new().unwrap() }
 /// # fn main() {}
 /// ```
 #[macro_export]

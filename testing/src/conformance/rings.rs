@@ -7,7 +7,7 @@
 
 use super::{GUARD, World};
 use crate::for_tests;
-use readily::poll::portable::PollPoller;
+use readily::poll::poll2::PollPoller;
 use readily::poll::{Interest, Readiness, Trigger};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ fn nothing_rings(world: &mut World) {
 pub(super) fn a_ring_before_the_wait_ends_it(mut world: World) {
     let notifier = world.poller().notifier();
     for _ in 0..50 {
-        notifier.ring();
+        notifier.notify();
         wait_for_a_ring(&mut world);
     }
     nothing_rings(&mut world);
@@ -48,7 +48,7 @@ pub(super) fn a_ring_during_the_wait_ends_it(mut world: World) {
         let heard = Arc::clone(&heard.0);
         move || {
             for n in 0..50 {
-                notifier.ring();
+                notifier.notify();
                 // The next ring only when this one has been heard: it comes at any time
                 // from before the wait to the midst of it.
                 while heard.load(Ordering::SeqCst) <= n {
@@ -79,11 +79,11 @@ pub(super) fn many_rings_between_two_waits_count_once(mut world: World) {
     let notifier = world.poller().notifier();
     // More than a pipe holds: none of them may block.
     for _ in 0..70_000 {
-        notifier.ring();
+        notifier.notify();
     }
     wait_for_a_ring(&mut world);
     nothing_rings(&mut world);
-    notifier.ring();
+    notifier.notify();
     wait_for_a_ring(&mut world);
 }
 
@@ -96,7 +96,7 @@ pub(super) fn rings_of_many_threads_are_never_lost(mut world: World) {
             thread::spawn(move || {
                 for _ in 0..EACH {
                     done.fetch_add(1, Ordering::SeqCst);
-                    notifier.ring();
+                    notifier.notify();
                 }
             })
         })
@@ -117,8 +117,8 @@ pub(super) fn a_ring_after_the_poller_has_gone_is_harmless(mut world: World) {
     let notifier = world.poller().notifier();
     let elsewhere = Arc::clone(&notifier);
     drop(world);
-    notifier.ring();
-    thread::spawn(move || elsewhere.ring())
+    notifier.notify();
+    thread::spawn(move || elsewhere.notify())
         .join()
         .expect("it only rings");
 }
@@ -127,7 +127,7 @@ pub(super) fn a_ring_keeps_no_event_back(mut world: World) {
     let (here, there) = world.pair();
     world.register(here.number(), 1, Interest::READ, Trigger::Edge);
     there.put(b"a");
-    world.poller().notifier().ring();
+    world.poller().notifier().notify();
     assert_eq!(world.next_for(1), Readiness::READ);
 }
 
@@ -138,7 +138,7 @@ pub(super) fn a_host_sees_events_and_rings_in_the_pollers_descriptor(mut world: 
     let mut host = World::new(PollPoller::new().expect("poll(2) is everywhere"));
     host.register(fd, 7, Interest::READ, Trigger::Level);
     assert_eq!(host.now(), []);
-    world.poller().notifier().ring();
+    world.poller().notifier().notify();
     assert_eq!(host.next_for(7), Readiness::READ);
     assert_eq!(world.now(), []);
     assert_eq!(host.now(), [], "the ring has been heard");

@@ -10,8 +10,8 @@ use super::ground::{Descriptor, Ground};
 use super::{End, World};
 use crate::for_tests;
 use readily::clock::{Clock, Monotonic};
-use readily::poll::portable::PollPoller;
-use readily::poll::{AnyFd, Interest, Trigger};
+use readily::poll::poll2::PollPoller;
+use readily::poll::{FdRef, Interest, Trigger};
 use readily_sys::socket;
 use std::fs::File;
 use std::io;
@@ -108,8 +108,8 @@ impl Ground for TheSystem {
 }
 
 impl Descriptor for OwnedFd {
-    fn any(&self) -> AnyFd<'_> {
-        AnyFd::System(self.as_fd())
+    fn any(&self) -> FdRef<'_> {
+        FdRef::System(self.as_fd())
     }
 
     fn accept(&self) -> io::Result<End> {

@@ -68,7 +68,7 @@ fn lasts_until_a_ring(mut world: World, timeout: Option<Duration>) {
             // Time for the wait to begin. If it has not, the test shows less, not more.
             thread::park_timeout(Duration::from_millis(20));
             rung.store(true, Ordering::SeqCst);
-            notifier.ring();
+            notifier.notify();
         }
     });
     let _time_stands_still = world.hold();

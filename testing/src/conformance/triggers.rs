@@ -1,7 +1,7 @@
 //! Promises about when a condition is reported, and how often.
 //!
 //! A level is said again in every wait, an edge when it comes about, a one-shot once. Where a
-//! poller wants to be asked again for an edge (`rearms`), it is asked, and owes no more.
+//! poller wants to be asked again for an edge (`rearm_interest`), it is asked, and owes no more.
 //!
 //! Not in the notes, whose selector (N2) says everything in every wait.
 
@@ -57,7 +57,7 @@ pub(super) fn rearming_reports_again_what_still_holds(mut world: World) {
     world.register(here.number(), 1, Interest::BOTH, Trigger::Edge);
     assert_eq!(world.next_for(1), Readiness::READ | Readiness::WRITE);
     for (interest, ready) in directions {
-        if world.poller().rearms().contains(interest) {
+        if world.poller().rearm_interest().contains(interest) {
             world.rearm_anyway(here.number(), 1, interest);
             assert_eq!(world.next_for(1), ready, "the other was not asked for");
             assert_eq!(world.now(), []);

@@ -32,7 +32,7 @@ pub const GUARD: Duration = Duration::from_secs(20);
 /// A promise of one's own:
 ///
 /// ```
-/// use readily::poll::portable::PollPoller;
+/// use readily::poll::poll2::PollPoller;
 /// use readily::poll::{Interest, Readiness, Trigger};
 /// use readily_testing::conformance::World;
 ///
@@ -131,10 +131,10 @@ impl World {
         answer.unwrap_or_else(|error| panic!("{fd} was not modified: {error}"));
     }
 
-    /// As [`Poller::rearm`], in those of the directions that [`Poller::rearms`] names.
+    /// As [`Poller::rearm`], in those of the directions that [`Poller::rearm_interest`] names.
     #[track_caller]
     pub fn rearm(&mut self, fd: RawFd, token: u64, directions: Interest) {
-        let wanted = directions & self.poller.rearms();
+        let wanted = directions & self.poller.rearm_interest();
         if !wanted.is_empty() {
             self.rearm_anyway(fd, token, wanted);
         }

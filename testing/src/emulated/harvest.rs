@@ -87,7 +87,7 @@ impl EmulatedQueue {
     /// Says to hosts whether a harvest may find something.
     pub(super) fn show(&mut self) {
         match (self.knotes.is_ready(), self.is_ready) {
-            (true, false) => self.ready.ring(),
+            (true, false) => self.ready.notify(),
             (false, true) => self.ready.drain(),
             _ => return,
         }

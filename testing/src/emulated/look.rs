@@ -45,7 +45,7 @@ impl Looker {
         let unread = match (is_listener, tcp) {
             (true, Some(tcp)) => usize::try_from(tcp.pending).unwrap_or(usize::MAX),
             (true, None) => 0,
-            _ => facts::unread(fd)?,
+            _ => facts::bytes_available(fd)?,
         };
         let used = match file {
             File::Pipe { .. } => unread,

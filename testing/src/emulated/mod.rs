@@ -27,7 +27,7 @@ pub use self::limits::{LIMITS, Limit};
 use self::knotes::{Knotes, Name};
 use self::look::Looker;
 use self::watches::Watches;
-use readily::poll::kqueue::{KqueuePoller, Queue};
+use readily::poll::kqueue::{KqueuePoller, KqueueSys};
 use readily::poll::{NOTIFIER, Notify};
 use readily_sys::epoll::{self, Epoll};
 use readily_sys::fork::ForkGuard;
@@ -75,10 +75,10 @@ enum Bell {
 }
 
 impl Notify for Bell {
-    fn ring(&self) {
+    fn notify(&self) {
         match self {
-            Self::User(notifier) => notifier.ring(),
-            Self::Pipe(notifier) => notifier.ring(),
+            Self::User(notifier) => notifier.notify(),
+            Self::Pipe(notifier) => notifier.notify(),
         }
     }
 }
@@ -113,7 +113,7 @@ impl Notify for Bell {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn poller(system: Personality) -> io::Result<KqueuePoller<EmulatedQueue>> {
-    EmulatedQueue::new(system).map(KqueuePoller::over)
+    EmulatedQueue::new(system).map(KqueuePoller::with)
 }
 
 impl EmulatedQueue {
@@ -174,7 +174,7 @@ impl EmulatedQueue {
     }
 }
 
-impl Queue for EmulatedQueue {
+impl KqueueSys for EmulatedQueue {
     fn change(&mut self, changes: &[Kevent], errors: &mut [i32]) -> io::Result<()> {
         self.check_owner()?;
         for (change, error) in changes.iter().zip(errors) {
@@ -196,7 +196,7 @@ impl Queue for EmulatedQueue {
         }
     }
 
-    fn heard(&mut self) {
+    fn clear_notification(&mut self) {
         if let Bell::Pipe(pipe) = &*self.bell {
             pipe.drain();
         }

@@ -130,11 +130,11 @@ fn a_ring_is_one_event_and_is_not_lost() {
         let mut queue = queue(system);
         let notifier = queue.notifier();
         for _ in 0..3 {
-            notifier.ring();
-            notifier.ring();
+            notifier.notify();
+            notifier.notify();
             let events = queue.all(LONG);
             assert_eq!((events.len(), events[0].udata), (1, NOTIFIER));
-            queue.heard();
+            queue.clear_notification();
             assert_eq!(queue.now(), []);
         }
     }

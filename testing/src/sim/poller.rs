@@ -12,7 +12,7 @@ use super::table::Table;
 use super::waiting::{self, Bell};
 use super::watch::{Item, Name, Watch, asked, reported};
 use super::{Kernel, os};
-use readily::poll::{AnyKernel, Event, Interest, Notify, Poller, Trigger, check_token};
+use readily::poll::{Event, Interest, Notify, Poller, Trigger, VirtualKernel, check_token};
 use readily_sys::errno::{EEXIST, ENOENT, ENOMEM, EPERM};
 use std::fmt;
 use std::io;
@@ -154,7 +154,7 @@ impl Poller for SimPoller {
         }
     }
 
-    fn rearms(&self) -> Interest {
+    fn rearm_interest(&self) -> Interest {
         Interest::NONE
     }
 
@@ -191,7 +191,7 @@ impl Poller for SimPoller {
         None
     }
 
-    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
+    fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
         Some(Rc::new(self.kernel.clone()))
     }
 }

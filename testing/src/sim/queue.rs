@@ -12,8 +12,8 @@ use super::notes::{Note, NoteName, Notes};
 use super::table::Table;
 use super::waiting::{self, Bell};
 use super::{Kernel, os};
-use readily::poll::kqueue::{KqueuePoller, Queue};
-use readily::poll::{AnyKernel, NOTIFIER, Notify};
+use readily::poll::kqueue::{KqueuePoller, KqueueSys};
+use readily::poll::{NOTIFIER, Notify, VirtualKernel};
 use readily_sys::errno::{EBADF, ENOENT, ENOMEM, EPERM, EPIPE};
 use readily_sys::kq_abi::{
     EV_ADD, EV_CLEAR, EV_DELETE, EV_DISABLE, EV_DISPATCH, EV_ENABLE, EV_EOF, EV_ONESHOT,
@@ -45,7 +45,7 @@ impl Kernel {
         table.system = Some(personality);
         let place = table.queues.len() - 1;
         drop(table);
-        KqueuePoller::over(SimQueue {
+        KqueuePoller::with(SimQueue {
             kernel: self.clone(),
             place,
             personality,
@@ -232,7 +232,7 @@ fn least(change: &Kevent) -> i64 {
     }
 }
 
-impl Queue for SimQueue {
+impl KqueueSys for SimQueue {
     fn change(&mut self, changes: &[Kevent], errors: &mut [i32]) -> io::Result<()> {
         let mut table = self.kernel.table.borrow_mut();
         for (change, error) in changes.iter().zip(errors) {
@@ -260,7 +260,7 @@ impl Queue for SimQueue {
         Ok(())
     }
 
-    fn heard(&mut self) {}
+    fn clear_notification(&mut self) {}
 
     fn notifier(&self) -> Arc<dyn Notify> {
         Arc::clone(&self.bell) as Arc<dyn Notify>
@@ -281,7 +281,7 @@ impl Queue for SimQueue {
         }
     }
 
-    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
+    fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
         Some(Rc::new(self.kernel.clone()))
     }
 }

@@ -6,7 +6,7 @@ use super::ends::State;
 use super::{Fd, Kernel, os};
 use readily::Descriptor;
 use readily::io::TcpStream;
-use readily::poll::{AnyKernel, KernelFd, Readiness};
+use readily::poll::{Readiness, VirtualFd, VirtualKernel};
 use readily_sys::errno::EBADF;
 use readily_sys::socket;
 use std::io;
@@ -28,24 +28,24 @@ impl Fd {
 
     /// Returns this descriptor as a loop registers it, for a callback or a test that goes on using it.
     #[must_use]
-    pub fn shared(self: &Rc<Self>) -> Rc<dyn KernelFd> {
-        Rc::clone(self) as Rc<dyn KernelFd>
+    pub fn shared(self: &Rc<Self>) -> Rc<dyn VirtualFd> {
+        Rc::clone(self) as Rc<dyn VirtualFd>
     }
 }
 
 impl From<Fd> for Descriptor {
     fn from(fd: Fd) -> Self {
-        let fd: Rc<dyn KernelFd> = Rc::new(fd);
+        let fd: Rc<dyn VirtualFd> = Rc::new(fd);
         fd.into()
     }
 }
 
-impl AnyKernel for Kernel {
-    fn listen(&self, addr: SocketAddr, backlog: usize) -> io::Result<Rc<dyn KernelFd>> {
+impl VirtualKernel for Kernel {
+    fn listen(&self, addr: SocketAddr, backlog: usize) -> io::Result<Rc<dyn VirtualFd>> {
         Ok(Rc::new(Kernel::listen(self, addr, backlog)?))
     }
 
-    fn connect(&self, addr: SocketAddr) -> io::Result<Rc<dyn KernelFd>> {
+    fn connect(&self, addr: SocketAddr) -> io::Result<Rc<dyn VirtualFd>> {
         Ok(Rc::new(Kernel::connect(self, addr)?))
     }
 
@@ -54,8 +54,8 @@ impl AnyKernel for Kernel {
     }
 }
 
-impl KernelFd for Fd {
-    fn number(&self) -> RawFd {
+impl VirtualFd for Fd {
+    fn raw(&self) -> RawFd {
         Fd::number(self)
     }
 
@@ -79,7 +79,7 @@ impl KernelFd for Fd {
         Fd::write(self, bytes)
     }
 
-    fn accept(&self) -> io::Result<(Rc<dyn KernelFd>, Option<SocketAddr>)> {
+    fn accept(&self) -> io::Result<(Rc<dyn VirtualFd>, Option<SocketAddr>)> {
         let (fd, peer) = Fd::accept(self)?;
         Ok((Rc::new(fd), peer))
     }
@@ -106,7 +106,7 @@ impl KernelFd for Fd {
         Ok(found.unwrap_or(false))
     }
 
-    fn unread(&self) -> io::Result<usize> {
+    fn bytes_available(&self) -> io::Result<usize> {
         Ok(Fd::unread(self))
     }
 

@@ -42,7 +42,7 @@ impl Bell {
 }
 
 impl Notify for Bell {
-    fn ring(&self) {
+    fn notify(&self) {
         *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.heard.notify_all();
     }

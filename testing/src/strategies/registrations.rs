@@ -118,7 +118,7 @@ impl Stage {
             format!("rearms {name} for {}", text::wanted(interest)),
         );
         let rearmed = actor.handle.rearm(key, interest);
-        let asked = interest & actor.handle.rearms();
+        let asked = interest & actor.handle.rearm_interest();
         self.changed(actor, id, rearmed, |model| {
             if let Some(registered) = model.registered.get_mut(&id) {
                 if registered.trigger == Trigger::Edge && !registered.parked {

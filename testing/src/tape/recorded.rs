@@ -10,7 +10,7 @@ use super::recorder::{Recorder, same};
 use super::sum;
 use readily::clock::Clock;
 use readily::poll::{
-    AnyFd, AnyKernel, Event, Interest, KernelFd, NewFd, Notify, Poller, Readiness, Trigger,
+    Event, FdOwned, FdRef, Interest, Notify, Poller, Readiness, Trigger, VirtualFd, VirtualKernel,
 };
 use readily_sys::nonblocking::{self, Hold};
 use readily_sys::transfer::Transfer;
@@ -67,8 +67,8 @@ impl Poller for Recorded {
         self.recorder.entry(Op::Rearm, &asked, done)
     }
 
-    fn rearms(&self) -> Interest {
-        self.poller.rearms()
+    fn rearm_interest(&self) -> Interest {
+        self.poller.rearm_interest()
     }
 
     fn reports_urgent_data(&self) -> bool {
@@ -97,7 +97,7 @@ impl Poller for Recorded {
         self.poller.as_fd()
     }
 
-    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
+    fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
         Some(Rc::new(self.recorder.clone()))
     }
 }
@@ -153,8 +153,8 @@ impl RecordedFd {
         }
     }
 
-    fn any(&self) -> AnyFd<'_> {
-        AnyFd::System(self.fd.as_fd())
+    fn any(&self) -> FdRef<'_> {
+        FdRef::System(self.fd.as_fd())
     }
 
     fn entry<T: OnTape>(&self, op: Op, answer: T) -> T {
@@ -180,8 +180,8 @@ impl Drop for RecordedFd {
     }
 }
 
-impl KernelFd for RecordedFd {
-    fn number(&self) -> RawFd {
+impl VirtualFd for RecordedFd {
+    fn raw(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
 
@@ -221,11 +221,11 @@ impl KernelFd for RecordedFd {
         self.wrote(Op::Send, bytes, done)
     }
 
-    fn accept(&self) -> io::Result<(Rc<dyn KernelFd>, Option<SocketAddr>)> {
+    fn accept(&self) -> io::Result<(Rc<dyn VirtualFd>, Option<SocketAddr>)> {
         let (told, accepted) = match self.any().accept() {
-            Ok((NewFd::System(fd), peer)) => (Ok((fd.as_raw_fd(), peer)), Ok((fd, peer))),
+            Ok((FdOwned::System(fd), peer)) => (Ok((fd.as_raw_fd(), peer)), Ok((fd, peer))),
             // A descriptor of the system accepts descriptors of the system.
-            Ok((NewFd::Other(fd), peer)) => return Ok((fd, peer)),
+            Ok((FdOwned::Virtual(fd), peer)) => return Ok((fd, peer)),
             Err(error) => (Err(same(&error)), Err(error)),
         };
         drop(self.entry(Op::Accept, told));
@@ -252,8 +252,8 @@ impl KernelFd for RecordedFd {
         self.entry(Op::IsUnconnected, self.any().is_unconnected())
     }
 
-    fn unread(&self) -> io::Result<usize> {
-        self.entry(Op::Unread, self.any().unread())
+    fn bytes_available(&self) -> io::Result<usize> {
+        self.entry(Op::Unread, self.any().bytes_available())
     }
 
     fn peek(&self) -> io::Result<bool> {

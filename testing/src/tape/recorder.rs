@@ -11,7 +11,7 @@ use super::ops::Op;
 use super::recorded::{Recorded, RecordedClock, RecordedFd};
 use super::reel::{HEADER, piece};
 use readily::clock::Clock;
-use readily::poll::{AnyKernel, Interest, KernelFd, Poller};
+use readily::poll::{Interest, Poller, VirtualFd, VirtualKernel};
 use readily_sys::socket;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -67,7 +67,7 @@ impl Recorder {
     /// `poller`, written down. A loop on it works on descriptors that are written down too.
     #[must_use]
     pub fn poller(&self, poller: Box<dyn Poller>) -> Box<dyn Poller> {
-        let rearms = poller.rearms();
+        let rearms = poller.rearm_interest();
         let bits = [
             rearms.contains(Interest::READ),
             rearms.contains(Interest::WRITE),
@@ -145,13 +145,13 @@ impl Recorder {
         answer
     }
 
-    pub(super) fn fd(&self, fd: OwnedFd) -> Rc<dyn KernelFd> {
+    pub(super) fn fd(&self, fd: OwnedFd) -> Rc<dyn VirtualFd> {
         self.0.borrow_mut().open.insert(fd.as_raw_fd());
         Rc::new(RecordedFd::new(fd, self.clone()))
     }
 
     /// Writes down the number of a new descriptor.
-    fn made(&self, op: Op, made: io::Result<OwnedFd>) -> io::Result<Rc<dyn KernelFd>> {
+    fn made(&self, op: Op, made: io::Result<OwnedFd>) -> io::Result<Rc<dyn VirtualFd>> {
         let (number, fd) = match made {
             Ok(fd) => (Ok(fd.as_raw_fd()), Ok(fd)),
             Err(error) => (Err(same(&error)), Err(error)),
@@ -185,30 +185,30 @@ impl Drop for Tape {
     }
 }
 
-impl AnyKernel for Recorder {
-    fn listen(&self, addr: SocketAddr, backlog: usize) -> io::Result<Rc<dyn KernelFd>> {
+impl VirtualKernel for Recorder {
+    fn listen(&self, addr: SocketAddr, backlog: usize) -> io::Result<Rc<dyn VirtualFd>> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         self.made(Op::Listen, socket::listen_tcp(&addr, backlog))
     }
 
-    fn connect(&self, addr: SocketAddr) -> io::Result<Rc<dyn KernelFd>> {
+    fn connect(&self, addr: SocketAddr) -> io::Result<Rc<dyn VirtualFd>> {
         self.made(Op::Connect, socket::connect_tcp(&addr))
     }
 
-    fn adopt(&self, fd: OwnedFd) -> Result<Rc<dyn KernelFd>, OwnedFd> {
+    fn import(&self, fd: OwnedFd) -> Result<Rc<dyn VirtualFd>, OwnedFd> {
         self.entry(Op::Adopt, &[], fd.as_raw_fd());
         Ok(self.fd(fd))
     }
 
-    fn decide(&self, live: u64) -> u64 {
+    fn replayed_or(&self, live: u64) -> u64 {
         self.entry(Op::Decide, &[], live)
     }
 
-    fn note(&self, what: &'static str, whose: u64) {
+    fn trace_call(&self, what: &'static str, whose: u64) {
         self.entry(Op::Note, &[], (what.as_bytes().to_vec(), whose));
     }
 
-    fn is_taped(&self) -> bool {
+    fn is_recording(&self) -> bool {
         true
     }
 }

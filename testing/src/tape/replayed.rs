@@ -10,7 +10,9 @@ use super::recorded::asked;
 use super::replayer::Replayer;
 use super::sum;
 use readily::clock::Clock;
-use readily::poll::{AnyKernel, Event, Interest, KernelFd, Notify, Poller, Readiness, Trigger};
+use readily::poll::{
+    Event, Interest, Notify, Poller, Readiness, Trigger, VirtualFd, VirtualKernel,
+};
 use readily_sys::socket;
 use std::fmt;
 use std::io;
@@ -33,7 +35,7 @@ impl Poller for Replayer {
         self.result(Op::Rearm, &asked(fd, token, i, Trigger::Edge))
     }
 
-    fn rearms(&self) -> Interest {
+    fn rearm_interest(&self) -> Interest {
         self.0.rearms
     }
 
@@ -58,7 +60,7 @@ impl Poller for Replayer {
         None
     }
 
-    fn kernel(&self) -> Option<Rc<dyn AnyKernel>> {
+    fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
         Some(Rc::new(self.clone()))
     }
 }
@@ -108,8 +110,8 @@ impl fmt::Debug for ReplayedFd {
     }
 }
 
-impl KernelFd for ReplayedFd {
-    fn number(&self) -> RawFd {
+impl VirtualFd for ReplayedFd {
+    fn raw(&self) -> RawFd {
         self.number
     }
 
@@ -147,7 +149,7 @@ impl KernelFd for ReplayedFd {
         self.wrote(Op::Send, bytes)
     }
 
-    fn accept(&self) -> io::Result<(Rc<dyn KernelFd>, Option<SocketAddr>)> {
+    fn accept(&self) -> io::Result<(Rc<dyn VirtualFd>, Option<SocketAddr>)> {
         let (number, peer) = self.result(Op::Accept)?;
         Ok((self.replayer.fd(number, None), peer))
     }
@@ -172,7 +174,7 @@ impl KernelFd for ReplayedFd {
         self.result(Op::IsUnconnected)
     }
 
-    fn unread(&self) -> io::Result<usize> {
+    fn bytes_available(&self) -> io::Result<usize> {
         self.result(Op::Unread)
     }
 

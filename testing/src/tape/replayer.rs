@@ -14,7 +14,7 @@ use super::reel::Reel;
 use super::replayed::ReplayedFd;
 use crate::sim::Bell;
 use readily::clock::{Clock, Monotonic};
-use readily::poll::{AnyKernel, Interest, KernelFd, Placeholder, Poller};
+use readily::poll::{Interest, Placeholder, Poller, VirtualFd, VirtualKernel};
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
@@ -149,7 +149,7 @@ impl Replayer {
         self.answer(op, args).map_err(io::Error::other)?
     }
 
-    pub(super) fn fd(&self, number: RawFd, held: Option<OwnedFd>) -> Rc<dyn KernelFd> {
+    pub(super) fn fd(&self, number: RawFd, held: Option<OwnedFd>) -> Rc<dyn VirtualFd> {
         let replayer = self.clone();
         Rc::new(ReplayedFd {
             number,
@@ -212,18 +212,18 @@ impl fmt::Debug for Replayer {
     }
 }
 
-impl AnyKernel for Replayer {
-    fn listen(&self, _addr: SocketAddr, _backlog: usize) -> io::Result<Rc<dyn KernelFd>> {
+impl VirtualKernel for Replayer {
+    fn listen(&self, _addr: SocketAddr, _backlog: usize) -> io::Result<Rc<dyn VirtualFd>> {
         let number = self.result(Op::Listen, &[])?;
         Ok(self.fd(number, None))
     }
 
-    fn connect(&self, _addr: SocketAddr) -> io::Result<Rc<dyn KernelFd>> {
+    fn connect(&self, _addr: SocketAddr) -> io::Result<Rc<dyn VirtualFd>> {
         let number = self.result(Op::Connect, &[])?;
         Ok(self.fd(number, None))
     }
 
-    fn adopt(&self, fd: OwnedFd) -> Result<Rc<dyn KernelFd>, OwnedFd> {
+    fn import(&self, fd: OwnedFd) -> Result<Rc<dyn VirtualFd>, OwnedFd> {
         match self.answer(Op::Adopt, &[]) {
             // Kept open: whoever has its other end is to see no difference.
             Ok(number) => Ok(self.fd(number, Some(fd))),
@@ -231,11 +231,11 @@ impl AnyKernel for Replayer {
         }
     }
 
-    fn decide(&self, live: u64) -> u64 {
+    fn replayed_or(&self, live: u64) -> u64 {
         self.answer(Op::Decide, &[]).unwrap_or(live)
     }
 
-    fn await_ring(&self) -> bool {
+    fn await_notification(&self) -> bool {
         let patience = match &*self.0.playing.borrow() {
             Playing {
                 diverged: Some(_), ..
@@ -250,7 +250,7 @@ impl AnyKernel for Replayer {
         rung
     }
 
-    fn note(&self, what: &'static str, whose: u64) {
+    fn trace_call(&self, what: &'static str, whose: u64) {
         let recorded: Result<(Vec<u8>, u64), _> = self.answer(Op::Note, &[]);
         let Ok((before, of)) = recorded else { return };
         let mut playing = self.0.playing.borrow_mut();
@@ -265,7 +265,7 @@ impl AnyKernel for Replayer {
         }
     }
 
-    fn is_taped(&self) -> bool {
+    fn is_recording(&self) -> bool {
         true
     }
 }

@@ -468,7 +468,7 @@ pub(super) const CALLS: &[Call] = &[
         let _all = (
             l.stats(),
             l.registered(),
-            l.rearms(),
+            l.rearm_interest(),
             l.fresh_now(),
             l.now(),
         );

@@ -3,7 +3,7 @@
 use super::Next;
 use crate::chain::Chain;
 use crate::raw;
-use readily::poll::{Poller, os};
+use readily::poll::{Poller, default_poller};
 use readily::{Interest, Trigger};
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -18,7 +18,7 @@ struct Conn {
 
 pub fn echo(listener: TcpListener, room: usize) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let (mut poller, mut events) = (os::default()?, Vec::new());
+    let (mut poller, mut events) = (default_poller::default()?, Vec::new());
     let door = listener.as_raw_fd();
     poller.register(door, door as u64, Interest::READ, Trigger::Level)?;
     let mut conns: Vec<Option<Conn>> = Vec::new();
@@ -73,7 +73,7 @@ fn admit(
 }
 
 pub fn chain(chain: Chain) -> io::Result<Duration> {
-    let (mut poller, mut events) = (os::default()?, Vec::new());
+    let (mut poller, mut events) = (default_poller::default()?, Vec::new());
     for (at, reader) in chain.readers.iter().enumerate() {
         poller.register(
             reader.as_raw_fd(),

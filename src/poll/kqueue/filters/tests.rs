@@ -33,7 +33,7 @@ pub(in crate::poll::kqueue) fn everything_known() -> Vec<Known> {
             };
             all.push(Known {
                 ended,
-                room_told: bits & 4 != 0,
+                room_reported: bits & 4 != 0,
                 ..Known::new(kind)
             });
         }
@@ -53,7 +53,7 @@ fn a_direction_that_nobody_wants_is_watched_for_its_end_only_where_that_is_news(
                 assert_eq!(wants(read), interest.contains(Interest::READ), "{what}");
                 let is_pipe = known.kind == FileKind::Pipe;
                 let ended = |side| known.ended.contains(side) && !is_pipe;
-                let disabled = known.room_told
+                let disabled = known.room_reported
                     && trigger == Trigger::Edge
                     && interest.contains(Interest::WRITE);
                 if disabled && ended(Readiness::READ_CLOSED) {

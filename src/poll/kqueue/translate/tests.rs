@@ -205,7 +205,7 @@ fn said(filter: Filter, flags: u32, fflags: u32) -> Kevent {
 fn an_end_of_file_closes_the_direction_of_its_filter_only() {
     let say = |filter, flags, fflags| {
         let event = said(filter, flags, fflags);
-        reported(&event, Some(Mode::Level), &mut socket())
+        from_kevent(&event, Some(Mode::Level), &mut socket())
     };
     assert_eq!(say(Filter::Read, EV_ADD | EV_CLEAR, 0), Readiness::READ);
     assert_eq!(say(Filter::Write, 0, 0), Readiness::WRITE);
@@ -236,7 +236,7 @@ fn two_ends_of_file_are_a_hangup_whichever_comes_first_and_whoever_wanted_them()
         ] {
             let mut known = socket();
             let mut say = |at: usize, flags| {
-                reported(&said(filters[at], flags, 0), Some(modes[at]), &mut known)
+                from_kevent(&said(filters[at], flags, 0), Some(modes[at]), &mut known)
             };
             let half = say(first, EV_EOF);
             assert!(!half.is_hangup(), "{half:?}");
@@ -252,11 +252,11 @@ fn two_ends_of_file_are_a_hangup_whichever_comes_first_and_whoever_wanted_them()
 fn an_arrival_where_only_the_end_is_of_interest_says_nothing() {
     let mut known = socket();
     assert_eq!(
-        reported(&said(Filter::Write, 0, 0), Some(Mode::End), &mut known),
+        from_kevent(&said(Filter::Write, 0, 0), Some(Mode::End), &mut known),
         Readiness::NONE
     );
     // An error is said whoever wanted to hear of it.
-    let reset = reported(&said(Filter::Read, EV_EOF, 54), Some(Mode::End), &mut known);
+    let reset = from_kevent(&said(Filter::Read, EV_EOF, 54), Some(Mode::End), &mut known);
     assert!(reset.is_hangup());
 }
 
@@ -264,9 +264,9 @@ fn an_arrival_where_only_the_end_is_of_interest_says_nothing() {
 fn one_end_of_file_of_a_pipe_is_both_until_somebody_opens_it_again() {
     for filter in [Filter::Read, Filter::Write] {
         let mut known = Known::new(FileKind::Pipe);
-        let over = reported(&said(filter, EV_EOF, 0), Some(Mode::Level), &mut known);
+        let over = from_kevent(&said(filter, EV_EOF, 0), Some(Mode::Level), &mut known);
         assert_eq!(over, OVER);
-        let opened = reported(&said(filter, 0, 0), Some(Mode::Level), &mut known);
+        let opened = from_kevent(&said(filter, 0, 0), Some(Mode::Level), &mut known);
         assert!(!opened.is_hangup() && !known.is_over(), "{opened:?}");
     }
 }

@@ -10,7 +10,7 @@
 
 use super::super::{Birth, Joined, Nascent};
 use crate::base::sync::AtomicBool;
-use crate::event_loop::Home;
+use crate::event_loop::Fixture;
 use loom::thread;
 use std::panic::Location;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use std::task::Waker;
 const JOB: u64 = 5;
 
 /// A task of this home, that has not been polled.
-fn task<F: Future<Output: 'static> + 'static>(home: &Home, future: F) -> Joined<F::Output> {
+fn task<F: Future<Output: 'static> + 'static>(home: &Fixture, future: F) -> Joined<F::Output> {
     Nascent::<F>::new(future).born(Birth {
         home: home.inbox(),
         id: JOB,
@@ -33,7 +33,7 @@ fn task<F: Future<Output: 'static> + 'static>(home: &Home, future: F) -> Joined<
 #[test]
 fn a_wake_during_a_poll_leads_to_one_more_and_the_job_is_queued_once() {
     loom::model(|| {
-        let home = Home::new();
+        let home = Fixture::new();
         let task = task(&home, async {});
         let left = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
         let wakers = [0, 1].map(|n| {
@@ -69,7 +69,7 @@ fn a_wake_during_a_poll_leads_to_one_more_and_the_job_is_queued_once() {
 #[test]
 fn wakes_between_two_polls_are_one() {
     loom::model(|| {
-        let home = Home::new();
+        let home = Fixture::new();
         let task = task(&home, async {});
         task.cell().wakeup.lower();
         let wakers = [0, 1].map(|_| {
@@ -88,7 +88,7 @@ fn wakes_between_two_polls_are_one() {
 #[test]
 fn a_cell_is_freed_once_by_whoever_lets_go_of_it_last() {
     loom::model(|| {
-        let home = Home::new();
+        let home = Fixture::new();
         let inbox = home.inbox();
         let kept = Arc::strong_count(&inbox);
         let held = Arc::new(());

@@ -55,7 +55,7 @@ fn connects_over(any: &str) {
     }
     assert_eq!(send(client.as_fd(), b"hello").unwrap(), 5);
     until(&server, poll::IN);
-    assert_eq!(unread(server.as_fd()).unwrap(), 5);
+    assert_eq!(bytes_available(server.as_fd()).unwrap(), 5);
     let mut buf = [0; 8];
     assert_eq!(recv(server.as_fd(), &mut buf).unwrap(), 5);
     shutdown(client.as_fd(), Shutdown::Write).unwrap();
@@ -165,12 +165,12 @@ fn a_send_to_a_dead_peer_is_an_error_even_where_the_signal_kills() {
 #[test]
 fn unread_is_zero_where_it_makes_no_sense() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    assert_eq!(unread(listener.as_fd()).unwrap(), 0);
+    assert_eq!(bytes_available(listener.as_fd()).unwrap(), 0);
     // What lies in a pipe is there for its reader.
     let (reader, writer) = fresh::pipe().unwrap();
     assert_eq!(write_waiting(writer.as_fd(), b"abc").unwrap(), 3);
-    assert_eq!(unread(writer.as_fd()).unwrap(), 0);
-    assert_eq!(unread(reader.as_fd()).unwrap(), 3);
+    assert_eq!(bytes_available(writer.as_fd()).unwrap(), 0);
+    assert_eq!(bytes_available(reader.as_fd()).unwrap(), 3);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::super::tests::{
     FreeBsd, NetBsd, READY, ROOM, Read, SYSTEMS, Write, apart, drain, listener, number, pair,
     queue,
 };
-use readily::poll::kqueue::Queue;
+use readily::poll::kqueue::KqueueSys;
 use readily_sys::kq_abi::{EV_ADD, Filter, Kevent};
 use readily_testing::for_tests;
 use std::io::Write as _;

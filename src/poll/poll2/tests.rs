@@ -1,4 +1,4 @@
-//! The unit tests of `portable.rs`.
+//! The unit tests of `poll2.rs`.
 
 use super::*;
 use std::os::unix::net::UnixStream;
@@ -28,8 +28,8 @@ fn every_combination_of_bits_is_the_sum_of_its_bits() {
                 .filter(|n| mask & (1 << n) != 0)
                 .map(|n| all[n])
         };
-        let sum = chosen().fold(Readiness::NONE, |sum, bit| sum | reported(bit));
-        assert_eq!(reported(chosen().fold(0, |bits, bit| bits | bit)), sum);
+        let sum = chosen().fold(Readiness::NONE, |sum, bit| sum | from_poll(bit));
+        assert_eq!(from_poll(chosen().fold(0, |bits, bit| bits | bit)), sum);
     }
 }
 
@@ -37,12 +37,12 @@ fn every_combination_of_bits_is_the_sum_of_its_bits() {
 fn what_is_told_agrees_with_epoll_bit_by_bit() {
     let (read, write) = (Readiness::READ, Readiness::WRITE);
     let closed = Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
-    assert_eq!(reported(poll::IN), read);
-    assert_eq!(reported(poll::OUT), write);
-    assert_eq!(reported(poll::HUP), read | write | closed);
-    assert_eq!(reported(poll::ERR), read | write | Readiness::ERROR);
+    assert_eq!(from_poll(poll::IN), read);
+    assert_eq!(from_poll(poll::OUT), write);
+    assert_eq!(from_poll(poll::HUP), read | write | closed);
+    assert_eq!(from_poll(poll::ERR), read | write | Readiness::ERROR);
     assert_eq!(
-        reported(poll::NVAL),
+        from_poll(poll::NVAL),
         read | write | closed | Readiness::ERROR
     );
 }

@@ -44,7 +44,7 @@ mod kqueue;
     target_os = "dragonfly",
     all(target_os = "linux", readily_kqueue_extern),
 ))]
-pub use kqueue::SystemQueue;
+pub use kqueue::SystemKqueue;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 type Best = EpollPoller;
@@ -55,7 +55,7 @@ type Best = EpollPoller;
     target_os = "openbsd",
     target_os = "dragonfly",
 ))]
-type Best = super::kqueue::KqueuePoller<SystemQueue>;
+type Best = super::kqueue::KqueuePoller<SystemKqueue>;
 #[cfg(not(any(
     target_os = "linux",
     target_os = "android",
@@ -65,7 +65,7 @@ type Best = super::kqueue::KqueuePoller<SystemQueue>;
     target_os = "openbsd",
     target_os = "dragonfly",
 )))]
-type Best = super::portable::PollPoller;
+type Best = super::poll2::PollPoller;
 
 /// The pollers that [`VARIABLE`] may name.
 const NAMED: &[(&str, Make)] = &[
@@ -97,7 +97,7 @@ const NAMED: &[(&str, Make)] = &[
             readily_sys::kq_abi::Personality::NetBsd,
         )?))
     }),
-    ("poll", || Ok(Box::new(super::portable::PollPoller::new()?))),
+    ("poll", || Ok(Box::new(super::poll2::PollPoller::new()?))),
 ];
 
 /// Makes the best poller of this system, or the one that `READILY_POLLER` names.

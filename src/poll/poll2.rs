@@ -3,7 +3,7 @@
 //! The kernel keeps nothing between two calls, so the registrations are kept here, and each
 //! wait costs as much as there are of them: fine for dozens, wrong for thousands. It knows
 //! only states. An edge is made of one by *muting* each direction that was reported, until
-//! it is asked for anew: hence [`Poller::rearms`] names both.
+//! it is asked for anew: hence [`Poller::rearm_interest`] names both.
 //!
 //! In the notes this is "and so on for others" ([N2]).
 //!
@@ -28,20 +28,20 @@ pub struct PollPoller {
     set: PollSet,
     entries: Vec<Entry>,
     index: NumberMap,
-    bell: Arc<Bell>,
+    notifier: Arc<SharedNotifier>,
 }
 
 #[derive(Debug)]
-struct Bell {
+struct SharedNotifier {
     notifier: Notifier,
     fork: ForkGuard,
 }
 
-impl Notify for Bell {
-    fn ring(&self) {
+impl Notify for SharedNotifier {
+    fn notify(&self) {
         // In a child that would wake the parent.
         if !self.fork.forked() {
-            self.notifier.ring();
+            self.notifier.notify();
         }
     }
 }
@@ -57,7 +57,7 @@ struct Entry {
     /// Directions of an edge that have been reported, and not been asked for since.
     muted: Interest,
     /// Something has been reported since it was last asked for.
-    told: bool,
+    reported: bool,
     /// The kernel says that the number is not open.
     dead: bool,
 }
@@ -71,7 +71,7 @@ impl Entry {
             interest,
             trigger,
             muted: Interest::NONE,
-            told: false,
+            reported: false,
             dead: false,
         }
     }
@@ -79,18 +79,18 @@ impl Entry {
     /// Whether the kernel must not even look. It reports hangups and errors unasked, and an
     /// entry that has told its share would end every wait with the same one.
     fn is_silent(&self) -> bool {
-        let edge = self.told && self.interest.without(self.muted).is_empty();
+        let edge = self.reported && self.interest.without(self.muted).is_empty();
         match self.trigger {
             _ if self.dead => true,
             Trigger::Level => false,
             Trigger::Edge => edge,
-            Trigger::OneShot => self.told,
+            Trigger::OneShot => self.reported,
         }
     }
 
     /// Takes note that `bits` have been reported.
-    fn tell(&mut self, bits: i16) {
-        self.told = true;
+    fn report(&mut self, bits: i16) {
+        self.reported = true;
         self.dead |= bits & poll::NVAL != 0;
         for (bit, direction) in ASKED {
             if bits & bit != 0 {
@@ -110,17 +110,17 @@ impl PollPoller {
     ///
     /// Too many descriptors.
     pub fn new() -> io::Result<Self> {
-        let bell = Bell {
+        let notifier = SharedNotifier {
             notifier: Notifier::new()?,
             fork: ForkGuard::new()?,
         };
         let mut set = PollSet::new();
-        set.push(bell.notifier.as_fd().as_raw_fd(), poll::IN);
+        set.push(notifier.notifier.as_fd().as_raw_fd(), poll::IN);
         Ok(Self {
             set,
             entries: Vec::new(),
             index: NumberMap::default(),
-            bell: Arc::new(bell),
+            notifier: Arc::new(notifier),
         })
     }
 
@@ -200,14 +200,14 @@ impl Poller for PollPoller {
         let entry = &mut self.entries[at];
         if entry.trigger == Trigger::Edge {
             entry.token = token;
-            entry.told &= interest.is_empty();
+            entry.reported &= interest.is_empty();
             entry.muted = entry.muted.without(interest);
             self.sync(at);
         }
         Ok(())
     }
 
-    fn rearms(&self) -> Interest {
+    fn rearm_interest(&self) -> Interest {
         Interest::BOTH
     }
 
@@ -224,14 +224,14 @@ impl Poller for PollPoller {
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         // In a child its notifier is the parent's, whose rings it would take.
-        check_owner(&self.bell.fork)?;
+        check_owner(&self.notifier.fork)?;
         let mut left = match self.set.wait(timeout) {
             Err(e) if e.raw_os_error() == Some(errno::EINTR) => return Ok(()),
             answer => answer?,
         };
         if self.set.reported(0) != 0 {
             // By the state, so it has to be taken, whatever it is made of.
-            self.bell.notifier.drain();
+            self.notifier.notifier.drain();
             left -= 1;
         }
         for at in 0..self.entries.len() {
@@ -244,9 +244,9 @@ impl Poller for PollPoller {
                 let entry = &mut self.entries[at];
                 events.push(Event {
                     token: entry.token,
-                    ready: reported(bits),
+                    ready: from_poll(bits),
                 });
-                entry.tell(bits);
+                entry.report(bits);
                 self.sync(at);
             }
         }
@@ -254,7 +254,7 @@ impl Poller for PollPoller {
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
-        Arc::clone(&self.bell) as Arc<dyn Notify>
+        Arc::clone(&self.notifier) as Arc<dyn Notify>
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -279,7 +279,7 @@ fn bits(interest: Interest) -> i16 {
 
 /// What the bits of `poll(2)` say, in our words: as for epoll, which inherited them. A number
 /// that is not open is everything at once, so that whoever waits for anything hears of it.
-fn reported(bits: i16) -> Readiness {
+fn from_poll(bits: i16) -> Readiness {
     const READ: u8 = Readiness::READ.bits();
     const WRITE: u8 = Readiness::WRITE.bits();
     const READ_CLOSED: u8 = Readiness::READ_CLOSED.bits();
@@ -301,7 +301,7 @@ fn reported(bits: i16) -> Readiness {
 
 /// What holds of one descriptor just now.
 pub(super) fn look(fd: BorrowedFd<'_>) -> io::Result<Readiness> {
-    poll::look(fd, bits(Interest::BOTH | Interest::PRIORITY)).map(reported)
+    poll::look(fd, bits(Interest::BOTH | Interest::PRIORITY)).map(from_poll)
 }
 
 /// Of one descriptor, each fact that holds just now, and none that is only concluded: an error alone

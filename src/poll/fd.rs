@@ -1,10 +1,10 @@
 //! The seam: an operation meets the kernel that its descriptor belongs to.
 //!
-//! The loop and its sockets do their reading and writing through [`AnyFd`], which is a descriptor
-//! of the system or of another kernel ([`KernelFd`]). One branch that always goes the same way stands before
+//! The loop and its sockets do their reading and writing through [`FdRef`], which is a descriptor
+//! of the system or of another kernel ([`VirtualFd`]). One branch that always goes the same way stands before
 //! each system call; above this line nobody knows which kernel it is.
 
-use super::{KernelFd, Readiness, portable};
+use super::{Readiness, VirtualFd, poll2};
 use readily_sys::nonblocking::{self, Hold};
 use readily_sys::poll::{FileKind, file_kind};
 use readily_sys::socket;
@@ -17,30 +17,30 @@ use std::rc::Rc;
 
 /// A descriptor of either kernel, borrowed.
 #[derive(Clone, Copy, Debug)]
-pub enum AnyFd<'a> {
+pub enum FdRef<'a> {
     /// The system's.
     System(BorrowedFd<'a>),
     /// Another kernel's: one in memory.
-    Other(&'a dyn KernelFd),
+    Virtual(&'a dyn VirtualFd),
 }
 
 /// What accepting gives: a descriptor of the listener's own kernel.
 #[derive(Debug)]
-pub enum NewFd {
+pub enum FdOwned {
     /// The system's.
     System(OwnedFd),
     /// Another kernel's: one in memory.
-    Other(Rc<dyn KernelFd>),
+    Virtual(Rc<dyn VirtualFd>),
 }
 
-impl<'a> AnyFd<'a> {
+impl<'a> FdRef<'a> {
     /// Its number, by which pollers know it.
     #[must_use]
     #[inline]
-    pub fn number(self) -> RawFd {
+    pub fn raw(self) -> RawFd {
         match self {
             Self::System(fd) => fd.as_raw_fd(),
-            Self::Other(fd) => fd.number(),
+            Self::Virtual(fd) => fd.raw(),
         }
     }
 
@@ -51,7 +51,7 @@ impl<'a> AnyFd<'a> {
     pub fn as_fd(self) -> BorrowedFd<'a> {
         match self {
             Self::System(fd) => fd,
-            Self::Other(fd) => fd.as_fd(),
+            Self::Virtual(fd) => fd.as_fd(),
         }
     }
 
@@ -61,7 +61,7 @@ impl<'a> AnyFd<'a> {
     pub fn kind(self) -> socket::Kind {
         match self {
             Self::System(fd) => socket::kind(fd),
-            Self::Other(fd) => fd.kind(),
+            Self::Virtual(fd) => fd.kind(),
         }
     }
 
@@ -74,7 +74,7 @@ impl<'a> AnyFd<'a> {
     pub fn set_nonblocking(self) -> io::Result<bool> {
         match self {
             Self::System(fd) => socket::set_nonblocking(fd),
-            Self::Other(fd) => fd.set_nonblocking(),
+            Self::Virtual(fd) => fd.set_nonblocking(),
         }
     }
 
@@ -82,7 +82,7 @@ impl<'a> AnyFd<'a> {
     pub(crate) fn hold_nonblocking(self) -> io::Result<Option<Hold>> {
         match self {
             Self::System(fd) => nonblocking::hold(fd).map(Some),
-            Self::Other(fd) => fd.set_nonblocking().map(|_| None),
+            Self::Virtual(fd) => fd.set_nonblocking().map(|_| None),
         }
     }
 
@@ -91,13 +91,13 @@ impl<'a> AnyFd<'a> {
     pub fn transfer(self) -> Transfer {
         match self {
             Self::System(fd) => Transfer::for_fd(fd),
-            Self::Other(fd) if fd.kind() == socket::Kind::Other => Transfer::FILE,
-            Self::Other(_) => Transfer::SOCKET,
+            Self::Virtual(fd) if fd.kind() == socket::Kind::Other => Transfer::FILE,
+            Self::Virtual(_) => Transfer::SOCKET,
         }
     }
 
     /// Reads without waiting, even if the descriptor is blocking. `known` caches which system calls
-    /// work, and starts as [`AnyFd::transfer`].
+    /// work, and starts as [`FdRef::transfer`].
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl<'a> AnyFd<'a> {
     pub fn try_read(self, buffer: &mut [u8], known: &Cell<Transfer>) -> io::Result<usize> {
         match self {
             Self::System(fd) => transfer::read(fd, buffer, known),
-            Self::Other(fd) => uninterrupted(|| fd.read(buffer)),
+            Self::Virtual(fd) => uninterrupted(|| fd.read(buffer)),
         }
     }
 
@@ -119,12 +119,12 @@ impl<'a> AnyFd<'a> {
     pub fn try_write(self, bytes: &[u8], known: &Cell<Transfer>) -> io::Result<usize> {
         match self {
             Self::System(fd) => transfer::write(fd, bytes, known),
-            Self::Other(fd) if known.get().is_socket() => uninterrupted(|| fd.send(bytes)),
-            Self::Other(fd) => uninterrupted(|| fd.write(bytes)),
+            Self::Virtual(fd) if known.get().is_socket() => uninterrupted(|| fd.send(bytes)),
+            Self::Virtual(fd) => uninterrupted(|| fd.write(bytes)),
         }
     }
 
-    /// Reads (`read(2)`), and waits if the descriptor is blocking: see [`AnyFd::try_read`].
+    /// Reads (`read(2)`), and waits if the descriptor is blocking: see [`FdRef::try_read`].
     ///
     /// # Errors
     ///
@@ -133,11 +133,11 @@ impl<'a> AnyFd<'a> {
     pub fn read(self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::System(fd) => transfer::read_waiting(fd, buffer),
-            Self::Other(fd) => uninterrupted(|| fd.read(buffer)),
+            Self::Virtual(fd) => uninterrupted(|| fd.read(buffer)),
         }
     }
 
-    /// Writes (`write(2)`), and waits if the descriptor is blocking: see [`AnyFd::try_write`].
+    /// Writes (`write(2)`), and waits if the descriptor is blocking: see [`FdRef::try_write`].
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl<'a> AnyFd<'a> {
     pub fn write(self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::System(fd) => transfer::write_waiting(fd, bytes),
-            Self::Other(fd) => uninterrupted(|| fd.write(bytes)),
+            Self::Virtual(fd) => uninterrupted(|| fd.write(bytes)),
         }
     }
 
@@ -159,7 +159,7 @@ impl<'a> AnyFd<'a> {
     pub fn send(self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::System(fd) => socket::send(fd, bytes),
-            Self::Other(fd) => uninterrupted(|| fd.send(bytes)),
+            Self::Virtual(fd) => uninterrupted(|| fd.send(bytes)),
         }
     }
 
@@ -169,10 +169,10 @@ impl<'a> AnyFd<'a> {
     ///
     /// As there.
     #[inline]
-    pub fn accept(self) -> io::Result<(NewFd, Option<SocketAddr>)> {
+    pub fn accept(self) -> io::Result<(FdOwned, Option<SocketAddr>)> {
         match self {
-            Self::System(fd) => socket::accept(fd).map(|(fd, peer)| (NewFd::System(fd), peer)),
-            Self::Other(fd) => fd.accept().map(|(fd, peer)| (NewFd::Other(fd), peer)),
+            Self::System(fd) => socket::accept(fd).map(|(fd, peer)| (FdOwned::System(fd), peer)),
+            Self::Virtual(fd) => fd.accept().map(|(fd, peer)| (FdOwned::Virtual(fd), peer)),
         }
     }
 
@@ -185,7 +185,7 @@ impl<'a> AnyFd<'a> {
     pub fn shutdown(self, how: Shutdown) -> io::Result<()> {
         match self {
             Self::System(fd) => socket::shutdown(fd, how),
-            Self::Other(fd) => fd.shutdown(how),
+            Self::Virtual(fd) => fd.shutdown(how),
         }
     }
 
@@ -198,7 +198,7 @@ impl<'a> AnyFd<'a> {
     pub fn take_error(self) -> io::Result<Option<io::Error>> {
         match self {
             Self::System(fd) => socket::take_error(fd),
-            Self::Other(fd) => fd.take_error(),
+            Self::Virtual(fd) => fd.take_error(),
         }
     }
 
@@ -211,8 +211,8 @@ impl<'a> AnyFd<'a> {
     #[inline]
     pub fn readiness(self) -> io::Result<Readiness> {
         match self {
-            Self::System(fd) => portable::look(fd),
-            Self::Other(fd) => fd.readiness(),
+            Self::System(fd) => poll2::look(fd),
+            Self::Virtual(fd) => fd.readiness(),
         }
     }
 
@@ -224,7 +224,7 @@ impl<'a> AnyFd<'a> {
     pub fn is_unconnected(self) -> io::Result<bool> {
         match self {
             Self::System(fd) => socket::is_unconnected(fd),
-            Self::Other(fd) => fd.is_unconnected(),
+            Self::Virtual(fd) => fd.is_unconnected(),
         }
     }
 
@@ -237,7 +237,7 @@ impl<'a> AnyFd<'a> {
     pub fn is_connected(self) -> io::Result<bool> {
         match self {
             Self::System(fd) => socket::is_connected(fd),
-            Self::Other(fd) => fd.is_connected(),
+            Self::Virtual(fd) => fd.is_connected(),
         }
     }
 
@@ -250,8 +250,8 @@ impl<'a> AnyFd<'a> {
     /// As `poll(2)`.
     pub fn facts(self) -> io::Result<Readiness> {
         match self {
-            Self::System(fd) => portable::facts(fd),
-            Self::Other(fd) => fd.facts(),
+            Self::System(fd) => poll2::facts(fd),
+            Self::Virtual(fd) => fd.facts(),
         }
     }
 
@@ -268,7 +268,7 @@ impl<'a> AnyFd<'a> {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
                 Err(error) => Err(error),
             },
-            Self::Other(fd) => fd.is_pipe(),
+            Self::Virtual(fd) => fd.is_pipe(),
         }
     }
 
@@ -280,7 +280,7 @@ impl<'a> AnyFd<'a> {
     pub fn local_addr(self) -> io::Result<SocketAddr> {
         match self {
             Self::System(fd) => socket::local_addr(fd),
-            Self::Other(fd) => fd.local_addr(),
+            Self::Virtual(fd) => fd.local_addr(),
         }
     }
 
@@ -290,10 +290,10 @@ impl<'a> AnyFd<'a> {
     ///
     /// As `ioctl(2)`.
     #[inline]
-    pub fn unread(self) -> io::Result<usize> {
+    pub fn bytes_available(self) -> io::Result<usize> {
         match self {
-            Self::System(fd) => socket::unread(fd),
-            Self::Other(fd) => fd.unread(),
+            Self::System(fd) => socket::bytes_available(fd),
+            Self::Virtual(fd) => fd.bytes_available(),
         }
     }
 
@@ -306,7 +306,7 @@ impl<'a> AnyFd<'a> {
     pub fn peek(self) -> io::Result<bool> {
         match self {
             Self::System(fd) => socket::peek(fd),
-            Self::Other(fd) => fd.peek(),
+            Self::Virtual(fd) => fd.peek(),
         }
     }
 }
