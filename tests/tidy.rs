@@ -163,7 +163,7 @@ fn atomics_of_64_bits_stand_in_one_file() {
     let mut all = library_sources();
     all.retain(is_wide);
     let found: Vec<_> = all.iter().map(|path| shown(path)).collect();
-    assert_eq!(found, ["src/base/unique.rs"]);
+    assert_eq!(found, ["src/base/unique_id.rs"]);
     assert!(read(&all[0]).contains("#[cfg(not(target_has_atomic = \"64\"))]"));
 }
 
@@ -401,7 +401,7 @@ const LONG: &[(&str, &str)] = &[
         "most of it is the public documentation",
     ),
     ("src/poll/mod.rs", "most of it is the public documentation"),
-    ("src/base/timers.rs", "the heap and its tests"),
+    ("src/base/timer_heap.rs", "the heap and its tests"),
     (
         "src/task/cell.rs",
         "all that is unsafe about a task is argued in one place",

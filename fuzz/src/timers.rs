@@ -2,7 +2,7 @@
 
 use crate::List;
 use arbitrary::Arbitrary;
-use readily::base::timers::{TimerKey, Timers};
+use readily::base::timer_heap::{TimerKey, Timers};
 use std::collections::BTreeMap;
 
 /// What `timers` is run on.

@@ -6,13 +6,13 @@
 //!
 //! The notes' "I/O, timers and callbacks" (N1) all end up in one of these.
 
-pub(crate) mod burst;
-pub(crate) mod chance;
 pub mod clock;
 pub(crate) mod fnv;
+pub(crate) mod int_hash;
 pub(crate) mod numbered;
-pub(crate) mod numbers;
+pub(crate) mod rng;
+pub(crate) mod shrink;
 pub mod slab;
 pub(crate) mod sync;
-pub mod timers;
-pub(crate) mod unique;
+pub mod timer_heap;
+pub(crate) mod unique_id;

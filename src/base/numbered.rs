@@ -6,7 +6,7 @@
 //!
 //! Nothing in the notes; asyncio's waiters and callbacks are in a deque or a list, which is searched.
 
-use super::burst;
+use super::shrink;
 use std::collections::VecDeque;
 
 /// A FIFO of numbered entries.
@@ -58,7 +58,7 @@ impl<T> NumberedQueue<T> {
         self.len -= 1;
         if self.places.len() > 2 * self.len + 8 {
             self.places.retain(|place| place.1.is_some());
-            burst::shrink(&mut self.places); // R126
+            shrink::shrink(&mut self.places); // R126
         }
         Some(entry)
     }
@@ -67,7 +67,7 @@ impl<T> NumberedQueue<T> {
     pub(crate) fn pop(&mut self) -> Option<T> {
         loop {
             let (_, entry) = self.places.pop_front()?;
-            burst::shrink(&mut self.places); // R126
+            shrink::shrink(&mut self.places); // R126
             if entry.is_some() {
                 self.len -= 1;
                 return entry;
@@ -90,13 +90,13 @@ impl<T> NumberedQueue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::chance::Chance;
+    use crate::base::rng::Rng;
     use std::collections::BTreeMap;
 
     /// Against a tree by number.
     #[test]
     fn what_is_left_comes_in_its_order_whatever_is_taken_out() {
-        let mut chance = Chance::seeded(7);
+        let mut chance = Rng::seeded(7);
         let mut queue = NumberedQueue::default();
         let mut model = BTreeMap::new();
         let mut next = 0;

@@ -8,8 +8,8 @@
 //! It is the "map of callbacks" of the notes (N7) without its key problem: descriptors are
 //! reused by the system at once, keys never are.
 
-mod cut;
-mod marks;
+mod shrink;
+mod tags;
 
 /// Names one entry for as long as it lives, and nothing afterwards.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -63,15 +63,15 @@ pub struct Slab<T> {
     free: u32,
     /// No slot before this one is occupied, so that emptying a slab from the front does not
     /// walk over what is empty already, again for each entry (R078).
-    front: u32,
+    first_occupied: u32,
     len: usize,
     /// R126: with fewer entries than this, half of the slots are to go.
-    low: usize,
+    shrink_below: usize,
     /// Slots from this one on are to go: none of them is on the free list, and they are cut off
     /// when the last of those that live there has gone. All of them stay if it is [`NONE`].
-    cut: u32,
+    shrink_at: u32,
     /// How many from there on are occupied, or cannot be cut off.
-    beyond: usize,
+    pinned_tail: usize,
     /// With what generation new slots begin: that of no key that was ever given out for a slot
     /// that was cut off.
     first: u32,
@@ -82,11 +82,11 @@ impl<T> Default for Slab<T> {
         Self {
             slots: Vec::new(),
             free: NONE,
-            front: 0,
+            first_occupied: 0,
             len: 0,
-            low: 0,
-            cut: NONE,
-            beyond: 0,
+            shrink_below: 0,
+            shrink_at: NONE,
+            pinned_tail: 0,
             first: 0,
         }
     }
@@ -128,7 +128,7 @@ impl<T> Slab<T> {
         std::mem::forget(slot.entry.replace(make(key)));
         self.free = slot.link;
         slot.link = mark;
-        self.front = self.front.min(index);
+        self.first_occupied = self.first_occupied.min(index);
         self.len += 1;
         key
     }
@@ -136,11 +136,11 @@ impl<T> Slab<T> {
     /// Puts a slot on the free list, which is empty.
     #[cold]
     fn make_room(&mut self) {
-        if self.cut != NONE {
+        if self.shrink_at != NONE {
             // There are more again: what was to go is needed.
-            self.cut = NONE;
+            self.shrink_at = NONE;
             self.link_free(0..self.slots.len());
-            self.set_low();
+            self.set_shrink_below();
             if self.free != NONE {
                 return;
             }
@@ -153,7 +153,7 @@ impl<T> Slab<T> {
             entry: None,
         });
         self.free = index;
-        self.set_low();
+        self.set_shrink_below();
     }
 
     /// The entry of `key`, if it is still there.
@@ -199,14 +199,14 @@ impl<T> Slab<T> {
         // used up all of them is left empty for good: that costs some bytes after four
         // thousand million reuses; wrapping round would bring old keys back to life.
         slot.generation += 1;
-        if index >= self.cut {
-            self.leave_beyond(index);
+        if index >= self.shrink_at {
+            self.leave_pinned_tail(index);
         } else if slot.generation <= LAST_GENERATION {
             slot.link = self.free;
             self.free = index;
         }
-        if self.len < self.low {
-            self.begin_cut();
+        if self.len < self.shrink_below {
+            self.begin_shrink();
         }
         Some(entry)
     }
@@ -247,12 +247,12 @@ impl<T> Slab<T> {
     #[must_use]
     pub fn first(&mut self) -> Option<SlabKey> {
         let occupied = |slot: &&Slot<T>| slot.entry.is_some();
-        let left = &self.slots[self.front as usize..];
+        let left = &self.slots[self.first_occupied as usize..];
         let empty = left.iter().take_while(|slot| !occupied(slot)).count();
-        self.front += empty as u32;
-        let generation = self.slots.get(self.front as usize)?.generation;
+        self.first_occupied += empty as u32;
+        let generation = self.slots.get(self.first_occupied as usize)?.generation;
         Some(SlabKey {
-            index: self.front,
+            index: self.first_occupied,
             generation,
         })
     }
@@ -266,7 +266,7 @@ impl<T> Slab<T> {
             .filter(|slot| slot.entry.is_some())
             .count();
         assert_eq!(occupied, self.len, "len counts the occupied slots");
-        let before = &self.slots[..self.front as usize];
+        let before = &self.slots[..self.first_occupied as usize];
         assert!(
             before.iter().all(|slot| slot.entry.is_none()),
             "the front is in front"
@@ -276,7 +276,10 @@ impl<T> Slab<T> {
         while free != NONE {
             let slot = &self.slots[free as usize];
             assert!(slot.entry.is_none(), "a free slot is empty");
-            assert!(free < self.cut, "a slot that is to go is not used again");
+            assert!(
+                free < self.shrink_at,
+                "a slot that is to go is not used again"
+            );
             assert!(
                 slot.generation <= LAST_GENERATION,
                 "a retired slot is not free"
@@ -285,7 +288,7 @@ impl<T> Slab<T> {
             assert!(seen <= self.slots.len(), "the free list has no cycle");
             free = slot.link;
         }
-        let cut = (self.cut as usize).min(self.slots.len());
+        let cut = (self.shrink_at as usize).min(self.slots.len());
         let (kept, beyond) = self.slots.split_at(cut);
         let is_free = |slot: &&Slot<T>| slot.entry.is_none() && slot.generation <= LAST_GENERATION;
         assert_eq!(
@@ -293,7 +296,7 @@ impl<T> Slab<T> {
             seen,
             "every free slot that stays is on the list"
         );
-        self.verify_cut(beyond);
+        self.verify_shrink(beyond);
     }
 }
 

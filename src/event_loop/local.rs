@@ -23,7 +23,7 @@ use super::timing::Times;
 use super::unhandled::Reports;
 use crate::base::clock::Clock;
 use crate::base::slab::Slab;
-use crate::base::unique;
+use crate::base::unique_id;
 use crate::poll::{Event, Poller, VirtualKernel};
 use readily_sys::fork::ForkGuard;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -107,7 +107,7 @@ impl LoopHandle {
         let inbox = Arc::new(Inbox::new(poller.notifier(), ForkGuard::new()?, taped));
         let handle = Rc::new_cyclic(|me| Self {
             weak_self: me.clone(),
-            loop_id: unique::number(),
+            loop_id: unique_id::next(),
             kernel,
             poller: RefCell::new(poller),
             registry: Registry::default(),

@@ -16,8 +16,8 @@ mod shuffle;
 pub(super) use abandoned::WholeTurn;
 
 use super::local::LoopHandle;
-use crate::base::burst;
-use crate::base::chance::Chance;
+use crate::base::rng::Rng;
+use crate::base::shrink;
 use readily_sys::inline_fn::InlineFn;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -105,10 +105,10 @@ pub(super) struct ReadyQueue {
     /// Whether a wake means "in this turn": while events and timers are looked at.
     collecting: Cell<bool>,
     /// Where the order of the jobs is left to chance: in tests.
-    shuffle_rng: RefCell<Option<Chance>>,
+    shuffle_rng: RefCell<Option<Rng>>,
     is_shuffled: Cell<bool>,
     /// By which a choice is made that has to be fair; made when first asked.
-    fair_rng: RefCell<Option<Chance>>,
+    fair_rng: RefCell<Option<Rng>>,
 }
 
 impl ReadyQueue {
@@ -218,10 +218,10 @@ impl ReadyQueue {
     pub(super) fn end(&self) {
         // R126: once a turn, so that a burst's memory goes within a few, and one that comes every turn is
         // not paid for again.
-        burst::shrink(&mut *self.entries.borrow_mut());
-        burst::shrink(&mut *self.next_turn.borrow_mut());
-        burst::shrink(&mut *self.runs.borrow_mut());
-        burst::shrink(&mut self.calls.borrow_mut().queue);
+        shrink::shrink(&mut *self.entries.borrow_mut());
+        shrink::shrink(&mut *self.next_turn.borrow_mut());
+        shrink::shrink(&mut *self.runs.borrow_mut());
+        shrink::shrink(&mut self.calls.borrow_mut().queue);
     }
 
     /// The next one of this turn: a job, or the next closure.

@@ -8,7 +8,7 @@
 use super::inbox::Message;
 use super::local::LoopHandle;
 use super::ready::Call;
-use crate::base::burst;
+use crate::base::shrink;
 use std::panic::Location;
 
 impl LoopHandle {
@@ -60,7 +60,7 @@ impl LoopHandle {
         }
         messages.drain(..).for_each(take);
         // R126: at once, for there may be no next time; each of very many was in a box of its own.
-        messages.shrink_to(burst::KEPT);
+        messages.shrink_to(shrink::MIN_CAPACITY);
         self.messages.replace(messages);
     }
 }

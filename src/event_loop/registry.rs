@@ -13,10 +13,10 @@ use super::classify::{Branch, Branches, Role};
 use super::descriptor::Descriptor;
 use super::effective::{Reasons, effective};
 use super::origin::Origin;
-use crate::base::burst;
-use crate::base::numbers::NumberMap;
+use crate::base::int_hash::IntMap;
+use crate::base::shrink;
 use crate::base::slab::{Slab, SlabKey};
-use crate::base::timers::TimerKey;
+use crate::base::timer_heap::TimerKey;
 use crate::poll::{Interest, Trigger, Watched};
 use readily_sys::nonblocking::Hold;
 use readily_sys::transfer::Transfer;
@@ -137,14 +137,14 @@ pub(super) struct Registry {
     /// Which slot has a number. It tells a second registration from a first one on every
     /// system (kqueue would overwrite the first in silence), and it cannot go stale: a
     /// registration holds its descriptor, and leaves this map before it lets go of it.
-    by_fd: RefCell<NumberMap>,
+    by_fd: RefCell<IntMap>,
     /// The timers of those that have a deadline. A table of its own: most have none, and pay nothing.
-    deadlines: RefCell<NumberMap>,
+    deadlines: RefCell<IntMap>,
 }
 
 /// R126: by halves.
-fn shrink(by_fd: &mut NumberMap) {
-    if by_fd.len() < burst::low(by_fd.capacity()) {
+fn shrink(by_fd: &mut IntMap) {
+    if by_fd.len() < shrink::shrink_below(by_fd.capacity()) {
         let half = by_fd.capacity() / 2;
         by_fd.shrink_to(half);
     }
@@ -351,7 +351,7 @@ mod tests {
             let timer = registry.take_deadline(fd).map(TimerKey::to_bits);
             assert_eq!((timer, registry.take_deadline(fd)), (Some(fd as u64), None));
         }
-        assert!(registry.deadlines.borrow().capacity() <= burst::KEPT);
+        assert!(registry.deadlines.borrow().capacity() <= shrink::MIN_CAPACITY);
     }
 
     /// R126.
@@ -362,7 +362,7 @@ mod tests {
         for (key, fd) in keys {
             registry.rollback(key, fd);
         }
-        assert!(registry.by_fd.borrow().capacity() <= burst::KEPT);
+        assert!(registry.by_fd.borrow().capacity() <= shrink::MIN_CAPACITY);
         registry.verify();
     }
 }

@@ -11,7 +11,7 @@ use super::expiry::Action;
 use super::local::LoopHandle;
 use super::ready::CallKey;
 use crate::base::clock::NEVER;
-use crate::base::timers::TimerKey;
+use crate::base::timer_heap::TimerKey;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Weak;

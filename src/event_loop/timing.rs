@@ -13,7 +13,7 @@ use super::origin::Origin;
 use super::ready::Call;
 use super::timer_handles::{CallHandle, TimerHandle, WakeTimer};
 use crate::base::clock::{Clock, LAST, NEVER, nanos};
-use crate::base::timers::{TimerKey, Timers};
+use crate::base::timer_heap::{TimerKey, Timers};
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::task::Waker;

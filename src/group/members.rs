@@ -6,7 +6,7 @@
 //!
 //! In asyncio a `TaskGroup` has a set of tasks and a done-callback on each. Rule: G3.
 
-use crate::base::burst;
+use crate::base::shrink;
 use crate::base::slab::{Slab, SlabKey};
 use crate::event_loop::panics::catch;
 use crate::task::line::{let_go, tell_the_loop};
@@ -33,7 +33,7 @@ struct List {
 impl List {
     fn pop(&mut self) -> Option<SlabKey> {
         let key = self.keys.pop_front();
-        burst::shrink(&mut self.keys); // R126
+        shrink::shrink(&mut self.keys); // R126
         key.map(SlabKey::from_bits)
     }
 }

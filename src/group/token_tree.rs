@@ -9,7 +9,7 @@
 
 use crate::base::numbered::NumberedQueue;
 use crate::base::slab::{Slab, SlabKey};
-use crate::base::unique;
+use crate::base::unique_id;
 use crate::event_loop::depth::drop_bounded;
 use crate::event_loop::panics::{FirstPanic, drop_quietly};
 use crate::event_loop::{LoopHandle, Origin, Payload, WeakHandle};
@@ -122,7 +122,7 @@ impl Node {
     #[track_caller]
     pub(super) fn add(&self, home: WeakHandle, callback: Callback) -> u64 {
         let added = (home, Location::caller(), callback);
-        let number = unique::number();
+        let number = unique_id::next();
         if self.is_cancelled() {
             queue(added);
         } else {

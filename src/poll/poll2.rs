@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Event, Interest, Notify, Poller, Readiness, Trigger, check_owner, check_token};
-use crate::base::numbers::NumberMap;
+use crate::base::int_hash::IntMap;
 use readily_sys::fork::ForkGuard;
 use readily_sys::poll::{self, PollSet};
 use readily_sys::{FileId, Notifier, errno};
@@ -27,7 +27,7 @@ pub struct PollPoller {
     /// What goes to the kernel: the notifier first, then one for each of `entries`.
     set: PollSet,
     entries: Vec<Entry>,
-    index: NumberMap,
+    index: IntMap,
     notifier: Arc<SharedNotifier>,
 }
 
@@ -119,7 +119,7 @@ impl PollPoller {
         Ok(Self {
             set,
             entries: Vec::new(),
-            index: NumberMap::default(),
+            index: IntMap::default(),
             notifier: Arc::new(notifier),
         })
     }

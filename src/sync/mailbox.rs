@@ -7,7 +7,7 @@
 //! In asyncio: `call_soon_threadsafe` with `put_nowait`.
 
 use super::errors::{PutError, Shut};
-use crate::base::burst;
+use crate::base::shrink;
 use crate::base::sync::{Mutex, MutexGuard};
 use crate::task::line::{Wakes, let_go};
 use std::collections::VecDeque;
@@ -30,7 +30,7 @@ pub(super) struct List<T> {
 impl<T> List<T> {
     pub(super) fn pop(&mut self) -> Option<T> {
         let item = self.items.pop_front();
-        burst::shrink(&mut self.items); // R126
+        shrink::shrink(&mut self.items); // R126
         item
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! Not in asyncio. Not in the notes. Rule: Q8.
 
-use crate::base::burst;
+use crate::base::shrink;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -109,7 +109,7 @@ impl<T> Ring<T> {
             self.first += 1;
         }
         // R126
-        if burst::shrink(&mut self.slots) {
+        if shrink::shrink(&mut self.slots) {
             self.spare.truncate(self.slots.capacity());
             self.spare.shrink_to(self.slots.capacity());
         }

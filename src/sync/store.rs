@@ -10,7 +10,7 @@
 //!
 //! In asyncio: what `_put` and `_get` do in `Queue`, `LifoQueue` and `PriorityQueue`.
 
-use crate::base::burst;
+use crate::base::shrink;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
@@ -128,7 +128,7 @@ impl<T> Store<T> for Fifo<T> {
     #[inline]
     fn take(&mut self, _: usize) -> Option<T> {
         let item = self.0.pop_front();
-        burst::shrink(&mut self.0);
+        shrink::shrink(&mut self.0);
         item
     }
 
@@ -165,7 +165,7 @@ impl<T> Store<T> for Lifo<T> {
     #[inline]
     fn take(&mut self, _: usize) -> Option<T> {
         let item = self.0.pop();
-        burst::shrink(&mut self.0);
+        shrink::shrink(&mut self.0);
         item
     }
 
@@ -234,7 +234,7 @@ impl<T: Ord> Store<T> for Least<T> {
 
     fn take(&mut self, next: usize) -> Option<T> {
         let mut moved = self.heap.pop()?;
-        burst::shrink(&mut self.heap);
+        shrink::shrink(&mut self.heap);
         if self.heap.is_empty() {
             return Some(moved.item);
         }
@@ -266,7 +266,7 @@ impl<T: Ord> Store<T> for Least<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::chance::Chance;
+    use crate::base::rng::Rng;
 
     fn put<S: Store<usize>>(store: &mut S, item: usize) {
         let place = store.place(&item);
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn the_least_comes_first_whatever_is_put_and_taken() {
         for seed in 0..100 {
-            let mut chance = Chance::seeded(seed);
+            let mut chance = Rng::seeded(seed);
             let (mut least, mut model) = (Least::default(), Vec::new());
             for _ in 0..300 {
                 if chance.below(5) < 3 {

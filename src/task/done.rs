@@ -6,7 +6,7 @@
 //!
 //! In the notes: `add_done_callback`, `remove_done_callback` (N16, N17).
 
-use crate::base::unique;
+use crate::base::unique_id;
 use crate::event_loop::depth::drop_bounded;
 use crate::event_loop::{LoopHandle, WeakHandle};
 use std::cell::RefCell;
@@ -37,7 +37,7 @@ impl<A: 'static> DoneList<A> {
     /// Adds a callback for later.
     #[track_caller]
     pub(crate) fn add(&self, callback: impl FnOnce(&A) + 'static) -> DoneKey {
-        let number = unique::number();
+        let number = unique_id::next();
         self.callbacks
             .borrow_mut()
             .push((number, Location::caller(), Box::new(callback)));

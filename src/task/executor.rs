@@ -22,7 +22,7 @@ use super::budget::{self, Allowance};
 use super::cell::{Birth, CellRef, Head, Joined, Nascent};
 use super::join::{JoinError, Output, Reason, TaskState, announce, disown};
 use super::task_local::Hidden;
-use crate::base::numbers::sort_pairs;
+use crate::base::int_hash::sort_pairs;
 use crate::base::slab::{Slab, SlabKey};
 use crate::event_loop::current;
 use crate::event_loop::{LoopHandle, MAIN_TASK, Origin, Payload, Scheduler};

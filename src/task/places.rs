@@ -7,7 +7,7 @@
 //!
 //! What of `line.rs` knows no waker and no borrow. asyncio has a deque of futures, and walks it.
 
-use crate::base::burst;
+use crate::base::shrink;
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
@@ -253,7 +253,7 @@ impl<W, G> Behind<W, G> {
             self.served = 0;
         }
         self.tidy_front();
-        burst::shrink(&mut self.nodes); // R126
+        shrink::shrink(&mut self.nodes); // R126
     }
 
     fn tidy_front(&mut self) {
@@ -281,7 +281,7 @@ impl<W, G> Behind<W, G> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::chance::Chance;
+    use crate::base::rng::Rng;
 
     type Line = Places<u8, u8>;
 
@@ -318,10 +318,10 @@ mod tests {
     #[test]
     fn the_first_who_waits_is_granted_and_everybody_finds_his_own() {
         for seed in 0..200 {
-            let mut chance = Chance::seeded(seed);
+            let mut rng = Rng::seeded(seed);
             let (mut line, mut model) = (Line::default(), Vec::new());
             for n in 0..200_u8 {
-                match chance.below(5) {
+                match rng.below(5) {
                     0 | 1 => model.push((line.join(n), n, false)),
                     2 => {
                         let first = model.iter_mut().find(|(_, _, granted)| !granted);
@@ -333,12 +333,12 @@ mod tests {
                     }
                     _ if model.is_empty() => {}
                     3 => {
-                        let (place, want, granted) = model[chance.below(model.len())];
+                        let (place, want, granted) = model[rng.below(model.len())];
                         assert_eq!(line.fetch(place), granted.then_some(want));
                         model.retain(|&(at, _, granted)| at != place || !granted);
                     }
                     _ => {
-                        let (place, want, granted) = model.remove(chance.below(model.len()));
+                        let (place, want, granted) = model.remove(rng.below(model.len()));
                         match line.remove(place) {
                             State::Waits(wanted) => assert_eq!((wanted, granted), (want, false)),
                             State::Granted(got) => assert_eq!((got, granted), (want, true)),

@@ -17,7 +17,6 @@
 extern crate self as readily_testing;
 
 mod by_hand;
-mod chance;
 pub mod conformance;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub mod emulated;
@@ -28,6 +27,7 @@ mod odd_waker;
 #[cfg(feature = "proptest")]
 mod overheard;
 mod record;
+mod rng;
 pub mod sim;
 mod sim_loop;
 mod spy;

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::base::slab::{Slab, SlabKey};
-use readily::base::timers::{TimerKey, Timers};
+use readily::base::timer_heap::{TimerKey, Timers};
 use std::collections::{BTreeMap, BTreeSet};
 
 proptest! {

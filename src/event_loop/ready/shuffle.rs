@@ -6,13 +6,13 @@
 //! asyncio has nothing of the kind; a turn's *callbacks* (N1) come in any order but their own.
 
 use super::{NEXT_CALL, ReadyQueue};
-use crate::base::chance::Chance;
+use crate::base::rng::Rng;
 use crate::event_loop::local::LoopHandle;
 
 impl ReadyQueue {
     #[cold]
     pub(super) fn shuffle(&self) {
-        if let Some(chance) = &mut *self.shuffle_rng.borrow_mut() {
+        if let Some(rng) = &mut *self.shuffle_rng.borrow_mut() {
             // The closures keep their order, which is promised: each entry is for the next one.
             let (mut order, mut runs) = (self.entries.borrow_mut(), self.runs.borrow_mut());
             let mut each = Vec::new();
@@ -27,15 +27,15 @@ impl ReadyQueue {
             for _ in each.iter().filter(|&&entry| entry == NEXT_CALL) {
                 runs.push_front(1);
             }
-            chance.shuffle(&mut each);
+            rng.shuffle(&mut each);
             order.extend(each);
         }
     }
 
-    pub(super) fn set_seed(&self, chance: Option<Chance>) {
-        self.fair_rng.replace(chance.clone());
-        self.is_shuffled.set(chance.is_some());
-        self.shuffle_rng.replace(chance);
+    pub(super) fn set_seed(&self, rng: Option<Rng>) {
+        self.fair_rng.replace(rng.clone());
+        self.is_shuffled.set(rng.is_some());
+        self.shuffle_rng.replace(rng);
     }
 
     fn is_shuffled(&self) -> bool {
@@ -44,7 +44,7 @@ impl ReadyQueue {
 
     fn random_below(&self, bound: usize) -> usize {
         let mut lots = self.fair_rng.borrow_mut();
-        lots.get_or_insert_with(|| Chance::seeded(0)).below(bound)
+        lots.get_or_insert_with(|| Rng::seeded(0)).below(bound)
     }
 }
 
@@ -54,7 +54,7 @@ impl LoopHandle {
     /// one order only is found by trying others. The order of [`LoopHandle::call_soon`] stays.
     #[doc(alias = "rng_seed")]
     pub fn shuffle_ready(&self, seed: Option<u64>) {
-        self.ready.set_seed(seed.map(Chance::seeded));
+        self.ready.set_seed(seed.map(Rng::seeded));
     }
 
     /// Whether it is left to a seed: see [`LoopHandle::shuffle_ready`].

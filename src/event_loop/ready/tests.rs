@@ -6,7 +6,7 @@
 //! Rules: L5, L9; the *callbacks* of the notes (N1).
 
 use super::*;
-use crate::base::burst::KEPT;
+use crate::base::shrink::MIN_CAPACITY;
 use std::collections::BTreeSet;
 
 #[test]
@@ -14,7 +14,7 @@ fn jobs_come_in_any_order_and_closures_in_theirs() {
     let mut seen = BTreeSet::new();
     for seed in 0..2000 {
         let ready = ReadyQueue::default();
-        ready.set_seed(Some(Chance::seeded(seed)));
+        ready.set_seed(Some(Rng::seeded(seed)));
         let sites = [place(), place(), place()];
         for site in sites {
             ready.push_call(Call::new(site, |_| {}));
@@ -113,7 +113,7 @@ fn the_memory_of_a_burst_is_given_back_within_a_few_turns() {
     for _ in 0..40 {
         ready.end();
     }
-    assert!(ready.entries.borrow().capacity() <= KEPT);
-    assert!(ready.next_turn.borrow().capacity() <= KEPT);
-    assert!(ready.calls.borrow().queue.capacity() <= KEPT);
+    assert!(ready.entries.borrow().capacity() <= MIN_CAPACITY);
+    assert!(ready.next_turn.borrow().capacity() <= MIN_CAPACITY);
+    assert!(ready.calls.borrow().queue.capacity() <= MIN_CAPACITY);
 }

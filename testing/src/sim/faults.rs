@@ -3,7 +3,7 @@
 //! None of it is a lie: a system may do each at any time, and hardly ever does when somebody is
 //! looking. How often is a number out of 256, and the seed makes it the same each time.
 
-use crate::chance::Chance;
+use crate::rng::Rng;
 use std::fmt;
 use std::io;
 
@@ -23,7 +23,7 @@ use std::io;
 #[non_exhaustive]
 pub struct Faults {
     seed: u64,
-    chance: Chance,
+    rng: Rng,
     /// A wait reports, besides, one that is not ready.
     pub spurious: u8,
     /// A wait returns at once and without events, as after a signal.
@@ -59,7 +59,7 @@ impl Faults {
     pub fn seeded(seed: u64) -> Self {
         Self {
             seed,
-            chance: Chance::seeded(seed),
+            rng: Rng::seeded(seed),
             spurious: 0,
             early_return: 0,
             short: 0,
@@ -115,13 +115,13 @@ impl Faults {
     }
 
     /// What comes by chance comes from here.
-    pub(super) fn chance(&mut self) -> &mut Chance {
-        &mut self.chance
+    pub(super) fn chance(&mut self) -> &mut Rng {
+        &mut self.rng
     }
 
     /// Whether something with this chance happens now.
     pub(super) fn strikes(&mut self, chance: u8) -> bool {
-        self.chance.strikes(chance)
+        self.rng.chance_256(chance)
     }
 }
 

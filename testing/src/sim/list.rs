@@ -6,7 +6,7 @@
 //!
 //! In the kernel it is the ready list of an epoll instance, or of a kqueue.
 
-use crate::chance::Chance;
+use crate::rng::Rng;
 use std::collections::BTreeMap;
 
 pub(super) struct List<N> {
@@ -54,9 +54,9 @@ impl<N: Copy + Ord> List<N> {
     }
 
     /// Brings all of them into another order.
-    pub(super) fn shuffle(&mut self, chance: &mut Chance) {
+    pub(super) fn shuffle(&mut self, rng: &mut Rng) {
         let mut names: Vec<N> = self.order.values().copied().collect();
-        chance.shuffle(&mut names);
+        rng.shuffle(&mut names);
         for (place, name) in self.order.values_mut().zip(names) {
             *place = name;
         }
@@ -92,7 +92,7 @@ mod tests {
     fn a_shuffled_list_has_the_same_names_and_each_can_be_removed() {
         let mut list = List::default();
         (0..100).for_each(|name| list.push_back(name));
-        list.shuffle(&mut Chance::seeded(3));
+        list.shuffle(&mut Rng::seeded(3));
         (0..50).for_each(|name| list.remove(name));
         let rest: Vec<i32> = std::iter::from_fn(|| list.pop_front()).collect();
         assert!(!rest.is_sorted());

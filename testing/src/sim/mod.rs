@@ -131,8 +131,8 @@ impl Kernel {
     pub fn seed(&self) -> Option<u64> {
         let faults = &mut self.table.borrow_mut().faults;
         // Of a copy: to ask changes nothing.
-        let mut chance = faults.chance().clone();
-        faults.shuffle.then(|| chance.below(usize::MAX) as u64)
+        let mut rng = faults.chance().clone();
+        faults.shuffle.then(|| rng.below(usize::MAX) as u64)
     }
 
     /// How many calls were made that could have failed: see [`Faults::fails`].

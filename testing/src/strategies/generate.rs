@@ -10,7 +10,7 @@
 use super::op::{Op, PLACES, Verb};
 use super::program::Program;
 use super::shrink::Shrinking;
-use crate::chance::Chance;
+use crate::rng::Rng;
 use proptest::arbitrary::any;
 use proptest::strategy::{NewTree, Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -55,7 +55,7 @@ impl Strategy for Programs {
 
     fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
         let seed = any::<u64>().new_tree(runner)?.current();
-        Ok(Shrinking::new(choose(Dice::Seed(Chance::seeded(seed)))))
+        Ok(Shrinking::new(choose(Dice::Seed(Rng::seeded(seed)))))
     }
 }
 
@@ -111,7 +111,7 @@ const MOST: usize = 80;
 
 /// What decides.
 pub(super) enum Dice<'a> {
-    Seed(Chance),
+    Seed(Rng),
     /// A byte for each choice. Where there are none left, the first of all that may be chosen.
     Bytes(&'a [u8]),
 }
@@ -119,7 +119,7 @@ pub(super) enum Dice<'a> {
 impl Dice<'_> {
     fn below(&mut self, bound: usize) -> usize {
         match self {
-            Self::Seed(chance) => chance.below(bound),
+            Self::Seed(rng) => rng.below(bound),
             Self::Bytes(bytes) => {
                 let Some((first, rest)) = bytes.split_first() else {
                     return 0;

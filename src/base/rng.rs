@@ -8,11 +8,11 @@
 
 /// A source of numbers that depend on its seed only.
 #[derive(Clone, Debug)]
-pub(crate) struct Chance {
+pub(crate) struct Rng {
     state: u64,
 }
 
-impl Chance {
+impl Rng {
     /// Seeds that are near each other give numbers that are not.
     pub(crate) fn seeded(seed: u64) -> Self {
         let state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d;
@@ -31,11 +31,6 @@ impl Chance {
         high as usize % bound
     }
 
-    /// Whether something with this chance out of 256 happens. A chance of zero costs nothing.
-    pub(crate) fn strikes(&mut self, chance: u8) -> bool {
-        chance != 0 && self.below(256) < usize::from(chance)
-    }
-
     /// Any order of `items`, each as likely as the others.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
@@ -52,8 +47,8 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_numbers() {
         let numbers = |seed| {
-            let mut chance = Chance::seeded(seed);
-            (0..50).map(|_| chance.below(1000)).collect::<Vec<_>>()
+            let mut rng = Rng::seeded(seed);
+            (0..50).map(|_| rng.below(1000)).collect::<Vec<_>>()
         };
         assert_eq!(numbers(7), numbers(7));
         assert_ne!(numbers(7), numbers(8));
@@ -62,10 +57,10 @@ mod tests {
     #[test]
     fn every_order_comes_up_about_as_often() {
         let mut counts: BTreeMap<[u8; 4], u32> = BTreeMap::new();
-        let mut chance = Chance::seeded(1);
+        let mut rng = Rng::seeded(1);
         for _ in 0..24_000 {
             let mut items = [0, 1, 2, 3];
-            chance.shuffle(&mut items);
+            rng.shuffle(&mut items);
             *counts.entry(items).or_default() += 1;
         }
         assert_eq!(counts.len(), 24);

@@ -8,21 +8,21 @@
 //! Nothing in the notes; the registrations, tasks and timers of N1 come in bursts.
 
 use super::{LAST_GENERATION, NONE, Slab, Slot};
-use crate::base::burst;
+use crate::base::shrink;
 use std::ops::Range;
 
 /// A slot that has been used more often than this is not cut off, for the slots that are made
 /// after a cut have that use behind them as well.
-const WORN: u32 = u32::MAX / 2;
+const RETIRED_SOON: u32 = u32::MAX / 2;
 
 /// Whether the slot cannot be cut off.
 fn stays<T>(slot: &&Slot<T>) -> bool {
-    slot.entry.is_some() || slot.generation > WORN
+    slot.entry.is_some() || slot.generation > RETIRED_SOON
 }
 
 impl<T> Slab<T> {
-    pub(super) fn set_low(&mut self) {
-        self.low = burst::low(self.slots.len());
+    pub(super) fn set_shrink_below(&mut self) {
+        self.shrink_below = shrink::shrink_below(self.slots.len());
     }
 
     /// Makes these the free list, those of them that are free, the first in front.
@@ -42,52 +42,52 @@ impl<T> Slab<T> {
     /// there for three times those that are left, so a slab whose use goes up and down is not
     /// made anew each time.
     #[cold]
-    pub(super) fn begin_cut(&mut self) {
+    pub(super) fn begin_shrink(&mut self) {
         let cut = self.slots.len() / 2;
-        self.beyond = self.slots[cut..].iter().filter(stays).count();
-        self.cut = cut as u32;
-        self.low = 0;
+        self.pinned_tail = self.slots[cut..].iter().filter(stays).count();
+        self.shrink_at = cut as u32;
+        self.shrink_below = 0;
         self.link_free(0..cut);
-        if self.beyond == 0 {
-            self.cut_off();
+        if self.pinned_tail == 0 {
+            self.truncate();
         }
     }
 
     #[cold]
-    fn cut_off(&mut self) {
-        let cut = self.cut as usize;
+    fn truncate(&mut self) {
+        let cut = self.shrink_at as usize;
         // L1: a slot that is made again must not find the keys that it had.
         let used = self.slots[cut..].iter().map(|slot| slot.generation);
         self.first = used.fold(self.first, u32::max);
         self.slots.truncate(cut);
         self.slots.shrink_to_fit();
-        self.front = self.front.min(self.cut);
-        self.cut = NONE;
-        self.set_low();
-        if self.len < self.low {
-            self.begin_cut();
+        self.first_occupied = self.first_occupied.min(self.shrink_at);
+        self.shrink_at = NONE;
+        self.set_shrink_below();
+        if self.len < self.shrink_below {
+            self.begin_shrink();
         }
     }
 
     /// One slot less is in the way of the cut.
     #[cold]
-    pub(super) fn leave_beyond(&mut self, index: u32) {
-        if self.slots[index as usize].generation <= WORN {
-            self.beyond -= 1;
+    pub(super) fn leave_pinned_tail(&mut self, index: u32) {
+        if self.slots[index as usize].generation <= RETIRED_SOON {
+            self.pinned_tail -= 1;
         }
-        if self.beyond == 0 {
-            self.cut_off();
+        if self.pinned_tail == 0 {
+            self.truncate();
         }
     }
 
     /// What must hold of the slots that are to go.
-    pub(super) fn verify_cut(&self, beyond: &[Slot<T>]) {
+    pub(super) fn verify_shrink(&self, beyond: &[Slot<T>]) {
         assert!(
-            self.cut == NONE || self.beyond == beyond.iter().filter(stays).count(),
+            self.shrink_at == NONE || self.pinned_tail == beyond.iter().filter(stays).count(),
             "who is in the way of the cut is counted"
         );
         assert!(
-            self.cut == NONE || self.beyond != 0,
+            self.shrink_at == NONE || self.pinned_tail != 0,
             "what can be cut off is"
         );
     }
@@ -96,7 +96,7 @@ impl<T> Slab<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::burst::KEPT;
+    use crate::base::shrink::MIN_CAPACITY;
     use crate::base::slab::SlabKey;
 
     /// R126, and L1 for the slots that are made again.
@@ -112,10 +112,10 @@ mod tests {
         slab.verify();
         assert_eq!(slab.slots(), 10_000, "somebody lives in the last one");
         let low = slab.insert(0);
-        assert!(low.slot() < KEPT, "new ones come to the front");
+        assert!(low.slot() < MIN_CAPACITY, "new ones come to the front");
         assert_eq!(slab.remove(*stays), Some(9_999));
         slab.verify();
-        assert!(slab.slots() <= KEPT && slab.slots.capacity() < most / 4);
+        assert!(slab.slots() <= MIN_CAPACITY && slab.slots.capacity() < most / 4);
         let again: Vec<SlabKey> = (0..10_000).map(|n| slab.insert(n)).collect();
         assert_eq!((again.len(), slab.slots()), (10_000, 10_001));
         assert!(burst.iter().all(|&key| slab.get(key).is_none()));
@@ -143,8 +143,8 @@ mod tests {
     fn a_slot_that_is_worn_is_not_cut_off() {
         let mut slab = Slab::default();
         let mut keys: Vec<SlabKey> = (0..2_000).map(|n| slab.insert(n)).collect();
-        slab.slots[1_999].generation = WORN;
-        keys[1_999].generation = WORN;
+        slab.slots[1_999].generation = RETIRED_SOON;
+        keys[1_999].generation = RETIRED_SOON;
         assert!(keys.iter().all(|&key| slab.remove(key).is_some()));
         slab.verify();
         assert_eq!((slab.slots(), slab.first), (2_000, 0));

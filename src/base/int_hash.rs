@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A table of words by small numbers. One type for all tables: each type of table has to be compiled.
-pub(crate) type NumberMap = HashMap<i32, u64, BuildHasherDefault<NumberHasher>>;
+pub(crate) type IntMap = HashMap<i32, u64, BuildHasherDefault<IntHasher>>;
 
 /// Sorts by the first number of each pair. One function for all: to sort has five hundred lines, for each
 /// type and each order.
@@ -21,9 +21,9 @@ pub(crate) fn sort_pairs(pairs: &mut [(u64, u64)]) {
 }
 
 #[derive(Default)]
-pub(crate) struct NumberHasher(u64);
+pub(crate) struct IntHasher(u64);
 
-impl NumberHasher {
+impl IntHasher {
     /// The golden ratio of 2 to the 64th: odd, and without a pattern in its bits.
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -32,7 +32,7 @@ impl NumberHasher {
     }
 }
 
-impl Hasher for NumberHasher {
+impl Hasher for IntHasher {
     fn write(&mut self, bytes: &[u8]) {
         bytes.iter().for_each(|&byte| self.add(byte.into()));
     }
@@ -52,7 +52,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn hash(number: i32) -> u64 {
-        let mut hasher = NumberHasher::default();
+        let mut hasher = IntHasher::default();
         hasher.write_i32(number);
         hasher.finish()
     }

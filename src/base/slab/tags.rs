@@ -15,13 +15,13 @@ impl<T> Slab<T> {
     ///
     /// As [`Slab::insert`].
     #[inline]
-    pub fn insert_marked(&mut self, mark: u32, entry: T) -> SlabKey {
+    pub fn insert_tagged(&mut self, mark: u32, entry: T) -> SlabKey {
         self.put(mark, |_| entry)
     }
 
     /// Takes out the one who lives in `slot`, if that is the one with this mark.
     #[inline]
-    pub(in crate::base) fn remove_marked(&mut self, slot: u32, mark: u32) -> Option<T> {
+    pub(in crate::base) fn remove_tagged(&mut self, slot: u32, mark: u32) -> Option<T> {
         if self.slots.get(slot as usize)?.link != mark {
             return None;
         }
@@ -30,13 +30,13 @@ impl<T> Slab<T> {
 
     /// Whether somebody with this mark lives in `slot`.
     #[inline]
-    pub(in crate::base) fn is_marked(&self, slot: u32, mark: u32) -> bool {
+    pub(in crate::base) fn is_tagged(&self, slot: u32, mark: u32) -> bool {
         let slot = self.slots.get(slot as usize);
         slot.is_some_and(|slot| slot.link == mark && slot.entry.is_some())
     }
 
     /// Gives the one who lives in `slot` another mark.
-    pub(in crate::base) fn set_mark(&mut self, slot: u32, mark: u32) {
+    pub(in crate::base) fn set_tag(&mut self, slot: u32, mark: u32) {
         let slot = &mut self.slots[slot as usize];
         if slot.entry.is_some() {
             slot.link = mark;

@@ -9,12 +9,12 @@
 use std::collections::VecDeque;
 
 /// Up to room for so many nobody asks for the memory back.
-pub(crate) const KEPT: usize = 1024;
+pub(crate) const MIN_CAPACITY: usize = 1024;
 
 /// With fewer entries than this, room for `room` is too much; zero where it never is.
 #[inline]
-pub(crate) const fn low(room: usize) -> usize {
-    if room > KEPT { room / 8 } else { 0 }
+pub(crate) const fn shrink_below(room: usize) -> usize {
+    if room > MIN_CAPACITY { room / 8 } else { 0 }
 }
 
 /// A list that can give back room.
@@ -48,7 +48,7 @@ has_room! { Vec VecDeque }
 /// called where entries have been taken out; whether it has shrunk.
 #[inline]
 pub(crate) fn shrink(list: &mut impl Room) -> bool {
-    let is_large = list.entries() < low(list.room());
+    let is_large = list.entries() < shrink_below(list.room());
     if is_large {
         halve(list);
     }
@@ -58,7 +58,7 @@ pub(crate) fn shrink(list: &mut impl Room) -> bool {
 #[cold]
 fn halve(list: &mut impl Room) {
     let mut room = list.room();
-    while list.entries() < low(room) {
+    while list.entries() < shrink_below(room) {
         room /= 2;
     }
     list.shrink_to(room);
@@ -76,7 +76,7 @@ mod tests {
             assert_eq!(first + list.len(), 99_999);
             shrunk += usize::from(shrink(&mut list));
         }
-        assert!(list.capacity() <= KEPT);
+        assert!(list.capacity() <= MIN_CAPACITY);
         assert!((1..10).contains(&shrunk), "{shrunk} times");
     }
 }

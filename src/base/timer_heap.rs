@@ -8,8 +8,8 @@
 //!
 //! These are the *timers* of "I/O, timers and callbacks" (N1). Rules: C2, C3, C4.
 
-use super::burst;
-use super::numbers::sort_pairs;
+use super::int_hash::sort_pairs;
+use super::shrink;
 use super::slab::{Slab, SlabKey};
 
 /// Names an armed timer.
@@ -33,7 +33,7 @@ impl Node {
     }
 
     #[inline]
-    fn armed(self) -> u32 {
+    fn seq(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
@@ -52,7 +52,7 @@ impl Node {
 const ARITY: usize = 4;
 
 /// So many cancelled ones may always stay.
-const FEW: usize = 64;
+const SLACK: usize = 64;
 
 /// Armed timers with a payload each, ordered by deadline and then by arming (C2).
 #[derive(Debug)]
@@ -60,27 +60,27 @@ pub struct Timers<T> {
     heap: Vec<Node>,
     /// Armed since the last round began, in the order of arming. L5: who is not in the heap does not
     /// fall due. And who is cancelled before the next round has never been sifted.
-    fresh: Vec<Node>,
+    unsorted: Vec<Node>,
     /// Each marked with the number in its node: a node whose mark is not found is that of a
     /// cancelled timer, whoever has the slot by then.
     entries: Slab<T>,
     /// Of the next one to be armed.
-    armed: u32,
+    next_seq: u32,
     /// Whether a round has begun and is not over.
     in_round: bool,
     /// R126: with fewer nodes than this, the heap is far too large.
-    low: usize,
+    shrink_below: usize,
 }
 
 impl<T> Default for Timers<T> {
     fn default() -> Self {
         Self {
             heap: Vec::new(),
-            fresh: Vec::new(),
+            unsorted: Vec::new(),
             entries: Slab::default(),
-            armed: 0,
+            next_seq: 0,
             in_round: false,
-            low: 0,
+            shrink_below: 0,
         }
     }
 }
@@ -89,13 +89,13 @@ impl<T> Timers<T> {
     /// Arms a timer. It falls due in a round that begins after this (L5).
     #[inline]
     pub fn arm(&mut self, deadline_ns: u64, payload: T) -> TimerKey {
-        if self.armed == u32::MAX {
-            self.count_anew();
+        if self.next_seq == u32::MAX {
+            self.renumber();
         }
-        let key = self.entries.insert_marked(self.armed, payload);
-        let node = Node::new(deadline_ns, self.armed, key.slot() as u32);
-        self.armed += 1;
-        self.fresh.push(node);
+        let key = self.entries.insert_tagged(self.next_seq, payload);
+        let node = Node::new(deadline_ns, self.next_seq, key.slot() as u32);
+        self.next_seq += 1;
+        self.unsorted.push(node);
         key
     }
 
@@ -104,8 +104,8 @@ impl<T> Timers<T> {
     #[inline]
     pub fn cancel(&mut self, key: TimerKey) -> Option<T> {
         let payload = self.entries.remove(key)?;
-        if self.nodes() > most(self.entries.len()) {
-            self.sweep();
+        if self.nodes() > max_nodes(self.entries.len()) {
+            self.compact();
         }
         Some(payload)
     }
@@ -125,12 +125,16 @@ impl<T> Timers<T> {
             self.settle();
         }
         while let Some(&first) = self.heap.first() {
-            if self.lives(first) {
+            if self.is_live(first) {
                 break;
             }
             self.take_first();
         }
-        let fresh = self.fresh.iter().filter(|&&node| self.lives(node)).min();
+        let fresh = self
+            .unsorted
+            .iter()
+            .filter(|&&node| self.is_live(node))
+            .min();
         let first = self.heap.first().into_iter().chain(fresh).min();
         first.map(|node| node.deadline_ns())
     }
@@ -154,7 +158,7 @@ impl<T> Timers<T> {
                 break;
             }
             self.take_first();
-            if let Some(due) = self.entries.remove_marked(node.slot(), node.armed()) {
+            if let Some(due) = self.entries.remove_tagged(node.slot(), node.seq()) {
                 return Some(due);
             }
         }
@@ -193,22 +197,22 @@ impl<T> Timers<T> {
     #[must_use]
     #[inline]
     pub fn nodes(&self) -> usize {
-        self.heap.len() + self.fresh.len()
+        self.heap.len() + self.unsorted.len()
     }
 
     #[inline]
-    fn lives(&self, node: Node) -> bool {
-        self.entries.is_marked(node.slot(), node.armed())
+    fn is_live(&self, node: Node) -> bool {
+        self.entries.is_tagged(node.slot(), node.seq())
     }
 
     /// Moves what was armed into the heap, where it may fall due.
     #[inline]
     fn settle(&mut self) {
-        match self.fresh.as_slice() {
+        match self.unsorted.as_slice() {
             [] => {}
             &[node] => {
-                self.fresh.clear();
-                if self.lives(node) {
+                self.unsorted.clear();
+                if self.is_live(node) {
                     self.push(node);
                 }
             }
@@ -217,49 +221,49 @@ impl<T> Timers<T> {
     }
 
     fn settle_all(&mut self) {
-        let mut fresh = std::mem::take(&mut self.fresh);
-        fresh.retain(|&node| self.lives(node));
+        let mut fresh = std::mem::take(&mut self.unsorted);
+        fresh.retain(|&node| self.is_live(node));
         if fresh.len() > self.heap.len() {
             // More come than are there: to order all of them takes less than to sift each.
             if fresh.capacity() > self.heap.capacity() {
                 std::mem::swap(&mut fresh, &mut self.heap);
             }
             self.heap.append(&mut fresh);
-            self.order();
-            self.set_low();
+            self.heapify();
+            self.set_shrink_below();
         } else {
             fresh.drain(..).for_each(|node| self.push(node));
         }
         // R126: by halves.
-        if fresh.capacity() > burst::KEPT {
+        if fresh.capacity() > shrink::MIN_CAPACITY {
             fresh.shrink_to(fresh.capacity() / 2);
         }
-        self.fresh = fresh;
+        self.unsorted = fresh;
     }
 
     /// C4: throws the cancelled ones out. As many timers were cancelled since the last time as there
     /// are nodes to be looked at, or half of them, so each pays for two.
     #[cold]
-    fn sweep(&mut self) {
+    fn compact(&mut self) {
         let entries = &self.entries;
-        let lives = |node: &Node| entries.is_marked(node.slot(), node.armed());
+        let lives = |node: &Node| entries.is_tagged(node.slot(), node.seq());
         let before = self.heap.len();
         self.heap.retain(lives);
-        self.fresh.retain(lives);
+        self.unsorted.retain(lives);
         if self.heap.len() != before {
-            self.order();
+            self.heapify();
         }
         // R126: by halves.
-        if self.heap.len() < self.low {
-            self.give_back();
+        if self.heap.len() < self.shrink_below {
+            self.shrink();
         }
-        if self.fresh.len() < burst::low(self.fresh.capacity()) {
-            self.fresh.shrink_to(self.fresh.capacity() / 2);
+        if self.unsorted.len() < shrink::shrink_below(self.unsorted.capacity()) {
+            self.unsorted.shrink_to(self.unsorted.capacity() / 2);
         }
     }
 
     /// Makes a heap of what lies in the array.
-    fn order(&mut self) {
+    fn heapify(&mut self) {
         let Some(last) = self.heap.len().checked_sub(2) else {
             return;
         };
@@ -283,8 +287,8 @@ impl<T> Timers<T> {
     #[inline]
     fn take_first(&mut self) {
         let last = self.heap.pop();
-        if self.heap.len() < self.low {
-            self.give_back();
+        if self.heap.len() < self.shrink_below {
+            self.shrink();
         }
         if let Some(last) = last.filter(|_| !self.heap.is_empty()) {
             fill(&mut self.heap, last);
@@ -294,43 +298,43 @@ impl<T> Timers<T> {
     #[cold]
     fn grow(&mut self) {
         self.heap.reserve(1);
-        self.set_low();
+        self.set_shrink_below();
     }
 
-    fn set_low(&mut self) {
-        self.low = burst::low(self.heap.capacity());
+    fn set_shrink_below(&mut self) {
+        self.shrink_below = shrink::shrink_below(self.heap.capacity());
     }
 
     /// R126: halves a heap that is far larger than what is in it, so that a burst's memory goes
     /// with the burst, and one that comes again soon is not paid for again.
     #[cold]
-    fn give_back(&mut self) {
+    fn shrink(&mut self) {
         self.heap.shrink_to(self.heap.capacity() / 2);
-        self.set_low();
+        self.set_shrink_below();
     }
 
     /// The numbers by which ties are settled have run out, after four thousand million timers:
     /// those that are left are counted again, in their order, which does not change.
     #[cold]
-    fn count_anew(&mut self) {
+    fn renumber(&mut self) {
         // Or a new number might be that of a cancelled one.
-        self.sweep();
+        self.compact();
         let in_heap = self.heap.len();
         let mut places = Vec::with_capacity(self.nodes());
-        for (place, node) in self.heap.iter().chain(&self.fresh).enumerate() {
-            places.push((node.armed().into(), place as u64));
+        for (place, node) in self.heap.iter().chain(&self.unsorted).enumerate() {
+            places.push((node.seq().into(), place as u64));
         }
         sort_pairs(&mut places);
-        self.armed = 0;
+        self.next_seq = 0;
         for (_, place) in places {
             let place = place as usize;
             let node = match place.checked_sub(in_heap) {
                 None => &mut self.heap[place],
-                Some(place) => &mut self.fresh[place],
+                Some(place) => &mut self.unsorted[place],
             };
-            self.entries.set_mark(node.slot(), self.armed);
-            *node = Node::new(node.deadline_ns(), self.armed, node.slot());
-            self.armed += 1;
+            self.entries.set_tag(node.slot(), self.next_seq);
+            *node = Node::new(node.deadline_ns(), self.next_seq, node.slot());
+            self.next_seq += 1;
         }
     }
 
@@ -338,16 +342,16 @@ impl<T> Timers<T> {
     #[doc(hidden)]
     pub fn verify(&self) {
         self.entries.verify();
-        let nodes = || self.heap.iter().chain(&self.fresh);
-        let living = nodes().filter(|&&node| self.lives(node)).count();
+        let nodes = || self.heap.iter().chain(&self.unsorted);
+        let living = nodes().filter(|&&node| self.is_live(node)).count();
         assert_eq!(living, self.entries.len(), "C4: each timer has one node");
-        assert!(self.nodes() <= most(living), "C4: few are dead");
+        assert!(self.nodes() <= max_nodes(living), "C4: few are dead");
         assert!(
-            nodes().all(|node| node.armed() < self.armed),
+            nodes().all(|node| node.seq() < self.next_seq),
             "each has a number of its own"
         );
         assert!(
-            self.fresh.is_sorted_by_key(|node| node.armed()),
+            self.unsorted.is_sorted_by_key(|node| node.seq()),
             "the fresh ones are in the order of arming"
         );
         for (place, &node) in self.heap.iter().enumerate().skip(1) {
@@ -359,8 +363,8 @@ impl<T> Timers<T> {
 
 /// C4: of how many nodes the dead ones are swept out, where so many live.
 #[inline]
-const fn most(living: usize) -> usize {
-    2 * living + FEW
+const fn max_nodes(living: usize) -> usize {
+    2 * living + SLACK
 }
 
 /// Lets `node` rise from `place`, which is a gap until then: what is above moves down.
@@ -422,7 +426,7 @@ fn least_from(heap: &[Node], first: usize) -> Option<(usize, Node)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::burst::KEPT;
+    use crate::base::shrink::MIN_CAPACITY;
 
     fn fire_all(timers: &mut Timers<&'static str>, now_ns: u64) -> Vec<&'static str> {
         std::iter::from_fn(|| timers.pop_due(now_ns)).collect()
@@ -535,7 +539,7 @@ mod tests {
     #[test]
     fn ties_are_settled_by_arming_when_the_numbers_begin_anew() {
         let mut timers = Timers {
-            armed: u32::MAX - 4,
+            next_seq: u32::MAX - 4,
             ..Timers::default()
         };
         let gone = timers.arm(3, "gone");
@@ -546,11 +550,11 @@ mod tests {
         assert!(timers.cancel(gone).is_some());
         timers.arm(3, "fourth");
         timers.verify();
-        assert_eq!(timers.armed, 4, "it has begun anew");
+        assert_eq!(timers.next_seq, 4, "it has begun anew");
         assert_eq!(fire_all(&mut timers, 3), ["first", "second"]);
         timers.begin_round();
         assert_eq!(fire_all(&mut timers, 3), ["third", "fourth"]);
-        timers.armed = u32::MAX;
+        timers.next_seq = u32::MAX;
         timers.begin_round();
         timers.arm(0, "for the next round");
         assert_eq!(fire_all(&mut timers, 3), [""; 0]);
@@ -569,7 +573,7 @@ mod tests {
             assert_eq!(timers.cancel(key), Some(n));
         }
         timers.verify();
-        assert!(timers.nodes() <= 2 * 50 + FEW);
+        assert!(timers.nodes() <= 2 * 50 + SLACK);
         let mut left: Vec<u64> = (0..5_000).filter(|&n| stays(n)).collect();
         left.sort_by_key(|&n| scattered(n));
         assert_eq!(timers.next_ns(), Some(scattered(left[0])));
@@ -601,8 +605,11 @@ mod tests {
                 fired(&mut timers);
             }
             timers.verify();
-            assert!(timers.heap.capacity() <= 2 * KEPT && timers.fresh.capacity() <= 2 * KEPT);
-            assert!(timers.entries.slots() <= 2 * KEPT);
+            assert!(
+                timers.heap.capacity() <= 2 * MIN_CAPACITY
+                    && timers.unsorted.capacity() <= 2 * MIN_CAPACITY
+            );
+            assert!(timers.entries.slots() <= 2 * MIN_CAPACITY);
         }
     }
 }

@@ -13,7 +13,7 @@ use atomic::Counter;
 use locked::Counter;
 
 /// A number that nobody had before, and nobody will have after.
-pub(crate) fn number() -> u64 {
+pub(crate) fn next() -> u64 {
     static NEXT: Counter = Counter::new();
     NEXT.next()
 }
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn no_number_is_given_twice() {
-        no_number_is_given_twice_by(super::number);
+        no_number_is_given_twice_by(super::next);
     }
 
     /// As it is where there is no atomic of 64 bits.
