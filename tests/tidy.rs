@@ -178,7 +178,7 @@ const CELL: &str = "src/task/cell.rs";
 /// The kit for tests: where a waker is made by hand, and where descriptors are used as no program does.
 const UNSAFE_IN_KIT: [(&str, usize); 2] = [
     ("testing/src/for_tests.rs", 8),
-    ("testing/src/odd_waker.rs", 13),
+    ("testing/src/hostile_waker.rs", 13),
 ];
 
 #[test]

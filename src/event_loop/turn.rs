@@ -12,7 +12,7 @@ use super::origin::Origin;
 use super::panics::{Payload, catch};
 use super::ready::{MAIN_TASK, NEXT_CALL};
 use crate::poll::Event;
-use readily_sys::blocks;
+use readily_sys::block_cache;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -204,7 +204,7 @@ impl LoopHandle {
             self.report_call_panic(&running, payload);
         }
         self.ready.end();
-        blocks::end_turn(); // R126
+        block_cache::end_turn(); // R126
     }
 
     fn run_rounds(&self, main: &mut dyn FnMut(), running: &mut Current) {

@@ -56,7 +56,7 @@ use super::executor::Step;
 use super::join::JoinError;
 use crate::event_loop::Payload;
 use crate::event_loop::panics::catch;
-use readily_sys::blocks;
+use readily_sys::block_cache;
 use standing::Stage;
 use std::alloc::Layout;
 use std::any::TypeId;
@@ -196,13 +196,13 @@ impl<F: Future> Drop for Block<F> {
     fn drop(&mut self) {
         // SAFETY: that is what `Nascent::new` took for the same type; it is nobody else's, for a cell
         // that is made of it forgets this.
-        unsafe { blocks::give(self.0.cast(), Layout::new::<Whole<F>>()) };
+        unsafe { block_cache::free(self.0.cast(), Layout::new::<Whole<F>>()) };
     }
 }
 
 impl<F: Future, N: ?Sized> Nascent<F, N> {
     pub(super) fn new(future: F) -> Self {
-        let block = Block(blocks::take(Layout::new::<Whole<F>>()).cast());
+        let block = Block(block_cache::allocate(Layout::new::<Whole<F>>()).cast());
         // SAFETY: it was taken a moment ago for a `Whole<F>`, of which this is the place of the
         // future: aligned, large enough, and nobody else's.
         unsafe { block.behind().cast::<F>().write(future) };
@@ -422,7 +422,7 @@ unsafe fn free(head: NonNull<Head>) {
     let wakeup = unsafe { wakeup.read() };
     // SAFETY: it was taken for a type with this layout, which its table tells; nothing in it is used
     // after this.
-    unsafe { blocks::give(head.cast(), layout) };
+    unsafe { block_cache::free(head.cast(), layout) };
     // Last: it may be the end of an inbox, and that of a poller's notifier, which is somebody's code.
     drop(wakeup);
 }

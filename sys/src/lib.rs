@@ -45,11 +45,11 @@ mod bsd;
 pub use bsd::kqueue;
 
 #[cfg(not(target_vendor = "apple"))]
-use unix::fresh;
+use unix::new_fd;
 
 #[cfg(target_vendor = "apple")]
-#[path = "apple/fresh.rs"]
-mod fresh;
+#[path = "apple/new_fd.rs"]
+mod new_fd;
 
 #[cfg(not(any(target_vendor = "apple", target_os = "netbsd")))]
 use unix::ppoll;
@@ -92,14 +92,14 @@ pub use linux::notify::Notifier;
 )))]
 pub use unix::pipe::Notifier;
 
-use unix::wiped;
+use unix::wipe_on_fork;
 
 pub use unix::pipe::Notifier as PipeNotifier;
 
-pub mod blocks;
+pub mod block_cache;
 pub mod inline_fn;
 pub mod kq_abi;
-pub use fresh::{SEND_FLAGS, pipe};
+pub use new_fd::{SEND_FLAGS, pipe};
 pub use same_file::is_same as is_same_file;
 pub use unix::close::close;
 pub use unix::file_id::FileId;
@@ -125,7 +125,7 @@ use std::os::fd::OwnedFd;
 ///
 /// Those of `socket(2)`.
 pub fn unconnected_tcp() -> io::Result<OwnedFd> {
-    fresh::socket(libc::AF_INET, libc::SOCK_STREAM)
+    new_fd::socket(libc::AF_INET, libc::SOCK_STREAM)
 }
 
 /// Takes a call's answer: minus one means that `errno` has the reason.

@@ -23,7 +23,7 @@ pub mod emulated;
 mod everywhere;
 mod fnv;
 pub mod for_tests;
-mod odd_waker;
+mod hostile_waker;
 #[cfg(feature = "proptest")]
 mod overheard;
 mod record;

@@ -11,7 +11,7 @@
 //! [R057]: https://docs.rs/readily/latest/readily/book/faults/index.html#r057
 //! [N10]: https://docs.rs/readily/latest/readily/book/index.html#n10
 
-use crate::odd_waker::{self, Odd};
+use crate::hostile_waker::{self, Hostile};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
@@ -129,10 +129,10 @@ pub fn panicking_when_dropped() -> Waker {
 
 struct Clones<C: Fn() -> Option<Waker> + Send + Sync + 'static>(C);
 
-impl<C: Fn() -> Option<Waker> + Send + Sync + 'static> Odd for Clones<C> {
+impl<C: Fn() -> Option<Waker> + Send + Sync + 'static> Hostile for Clones<C> {
     fn on_clone(self: &Arc<Self>) -> Waker {
         let other = (self.0)();
-        other.unwrap_or_else(|| odd_waker::waker(Arc::clone(self)))
+        other.unwrap_or_else(|| hostile_waker::waker(Arc::clone(self)))
     }
 
     fn on_wake(&self) {}
@@ -151,7 +151,7 @@ impl<C: Fn() -> Option<Waker> + Send + Sync + 'static> Odd for Clones<C> {
 /// assert!(!changeling.will_wake(&changeling.clone()));
 /// ```
 pub fn cloning(on_clone: impl Fn() -> Option<Waker> + Send + Sync + 'static) -> Waker {
-    odd_waker::waker(Arc::new(Clones(on_clone)))
+    hostile_waker::waker(Arc::new(Clones(on_clone)))
 }
 
 /// What was kept of a waker of [`hoarding`].

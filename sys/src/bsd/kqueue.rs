@@ -20,7 +20,7 @@ use crate::cvt;
 use crate::fork::ForkGuard;
 use crate::kq_abi::{self, EV_ERROR, EV_RECEIPT, Filter, Kevent, Personality};
 use crate::poll::FileKind;
-use crate::unix::room::Room;
+use crate::unix::event_buffer::BufferSize;
 
 /// How many changes fit into one call of [`Kqueue::change`].
 pub const MAX_CHANGES: usize = 4;
@@ -175,7 +175,7 @@ impl Drop for Kqueue {
 /// Where a wait puts its events, kept between waits.
 pub struct Buffer {
     list: Vec<ffi::kevent>,
-    room: Room,
+    room: BufferSize,
 }
 
 impl Buffer {
@@ -185,7 +185,7 @@ impl Buffer {
     pub const fn new() -> Self {
         Self {
             list: Vec::new(),
-            room: Room::new(),
+            room: BufferSize::new(),
         }
     }
 }

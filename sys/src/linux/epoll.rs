@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use crate::cvt;
 use crate::unix::clock::monotonic_ns;
+use crate::unix::event_buffer::BufferSize;
 use crate::unix::poll::{FINE_BELOW, millis, wants_nanoseconds};
-use crate::unix::room::Room;
 
 /// Something to read, or the end.
 pub const IN: u32 = libc::EPOLLIN as u32;
@@ -38,7 +38,7 @@ pub const ONESHOT: u32 = libc::EPOLLONESHOT as u32;
 pub struct Epoll {
     fd: OwnedFd,
     list: Vec<libc::epoll_event>,
-    room: Room,
+    room: BufferSize,
     /// Whether `epoll_pwait2(2)` is still worth a try: older kernels do not have it, and
     /// containers forbid it.
     fine: bool,
@@ -58,7 +58,7 @@ impl Epoll {
         Ok(Self {
             fd,
             list: Vec::new(),
-            room: Room::new(),
+            room: BufferSize::new(),
             fine: true,
         })
     }
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn a_long_wait_ends_with_an_event() {
         let mut epoll = Epoll::new().unwrap();
-        let (reader, writer) = crate::fresh::pipe().unwrap();
+        let (reader, writer) = crate::new_fd::pipe().unwrap();
         drop(writer);
         epoll.add(reader.as_raw_fd(), IN, 7).unwrap();
         assert_eq!(epoll.wait(Some(Duration::MAX)).unwrap(), 1);
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn events_come_with_all_bits_of_their_token() {
         let mut epoll = Epoll::new().unwrap();
-        let (reader, writer) = crate::fresh::pipe().unwrap();
+        let (reader, writer) = crate::new_fd::pipe().unwrap();
         drop(writer);
         epoll.add(reader.as_raw_fd(), IN, u64::MAX - 1).unwrap();
         assert_eq!(epoll.wait(None).unwrap(), 1);

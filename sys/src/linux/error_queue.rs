@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::unix::socket::set_option;
-use crate::{cvt_size, fresh, uninterrupted};
+use crate::{cvt_size, new_fd, uninterrupted};
 
 /// Sends without copying (`MSG_ZEROCOPY`); that it is done is put on the error queue.
 ///
@@ -19,7 +19,7 @@ use crate::{cvt_size, fresh, uninterrupted};
 /// Those of `setsockopt(2)` and `send(2)`: this kind of socket cannot.
 pub fn send_zerocopy(fd: BorrowedFd<'_>, bytes: &'static [u8]) -> io::Result<usize> {
     set_option(fd, libc::SO_ZEROCOPY, 1)?;
-    let flags = libc::MSG_ZEROCOPY | fresh::SEND_FLAGS;
+    let flags = libc::MSG_ZEROCOPY | new_fd::SEND_FLAGS;
     uninterrupted(|| {
         let (from, len) = (bytes.as_ptr().cast(), bytes.len());
         // SAFETY: the kernel reads `len` bytes of `bytes`, also after the call has returned: they

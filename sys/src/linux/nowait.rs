@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn an_end_and_a_missing_byte_are_answers() {
-        let (reader, writer) = crate::fresh::pipe().unwrap();
+        let (reader, writer) = crate::new_fd::pipe().unwrap();
         let Some(empty) = read(reader.as_fd(), &mut [0; 8]) else {
             return; // a kernel older than 6.5
         };

@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn a_duplicate_is_the_same_open_file_and_another_of_its_inode_is_not() {
-        let (reader, writer) = crate::fresh::pipe().unwrap();
+        let (reader, writer) = crate::new_fd::pipe().unwrap();
         let twin = reader.try_clone().unwrap();
         let same = is_same(reader.as_fd(), twin.as_raw_fd());
         if same.is_none() {

@@ -6,7 +6,7 @@
 //!
 //! Nothing in the notes; it is what N6's processes bring along.
 
-use crate::wiped::Wiped;
+use crate::wipe_on_fork::WipedPage;
 use std::io;
 use std::process;
 use std::sync::Once;
@@ -26,7 +26,7 @@ pub struct ForkGuard {
 
 #[derive(Debug)]
 enum Mark {
-    Wiped(Wiped),
+    Wiped(WipedPage),
     Counted { forks: u32, pid: u32 },
 }
 
@@ -67,7 +67,7 @@ impl ForkGuard {
     ///
     /// None today: where the page is refused, forks are counted.
     pub fn new() -> io::Result<Self> {
-        let mark = Wiped::new().map_or_else(Mark::counted, Mark::Wiped);
+        let mark = WipedPage::new().map_or_else(Mark::counted, Mark::Wiped);
         Ok(Self { mark })
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod address;
 pub mod clock;
 pub(crate) mod close;
+pub(crate) mod event_buffer;
 pub(crate) mod file_id;
 #[cfg(test)]
 pub(crate) mod for_tests;
@@ -10,13 +11,12 @@ pub mod fork;
 pub mod nonblocking;
 pub(crate) mod pipe;
 pub mod poll;
-pub(crate) mod room;
 pub mod socket;
 pub mod transfer;
-pub(crate) mod wiped;
+pub(crate) mod wipe_on_fork;
 
 #[cfg(not(target_vendor = "apple"))]
-pub(crate) mod fresh;
+pub(crate) mod new_fd;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) mod nowait;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

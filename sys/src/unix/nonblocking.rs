@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn the_two_ends_of_a_pipe_are_two_files() {
-        let (reader, writer) = crate::fresh::pipe().unwrap();
+        let (reader, writer) = crate::new_fd::pipe().unwrap();
         clear(reader.as_fd()).unwrap();
         clear(writer.as_fd()).unwrap();
         let (held, other) = (hold(reader.as_fd()).unwrap(), hold(writer.as_fd()).unwrap());

@@ -8,7 +8,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use crate::{cvt_size, fresh, uninterrupted};
+use crate::{cvt_size, new_fd, uninterrupted};
 
 /// A descriptor that becomes readable when it is rung.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Notifier {
     ///
     /// Too many descriptors.
     pub fn new() -> io::Result<Self> {
-        let (reader, writer) = fresh::pipe()?;
+        let (reader, writer) = new_fd::pipe()?;
         Ok(Self { reader, writer })
     }
 

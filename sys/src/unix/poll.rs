@@ -238,7 +238,7 @@ mod tests {
     /// only one that can say it.
     #[test]
     fn a_limit_below_a_millisecond_is_waited_for_and_events_end_it() {
-        let (reader, writer) = crate::fresh::pipe().unwrap();
+        let (reader, writer) = crate::new_fd::pipe().unwrap();
         for coarse in [false, true] {
             let mut set = PollSet::new();
             set.coarse = coarse;
@@ -259,7 +259,7 @@ mod tests {
         let dir = std::fs::File::open("/").unwrap();
         let null = std::fs::File::open("/dev/null").unwrap();
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let (reader, _writer) = crate::fresh::pipe().unwrap();
+        let (reader, _writer) = crate::new_fd::pipe().unwrap();
         let code = |fd| is_pollable(fd).unwrap_err().raw_os_error();
         assert_eq!(code(exe.as_raw_fd()), Some(libc::EPERM));
         assert_eq!(code(dir.as_raw_fd()), Some(libc::EPERM));
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_look_tells_what_holds_and_waits_for_nothing() {
-        let (reader, writer) = crate::fresh::pipe().unwrap();
+        let (reader, writer) = crate::new_fd::pipe().unwrap();
         assert_eq!(look(reader.as_fd(), IN | OUT).unwrap(), 0);
         assert_eq!(look(writer.as_fd(), IN | OUT).unwrap(), OUT);
         drop(writer);

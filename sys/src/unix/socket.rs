@@ -14,7 +14,7 @@ use std::path::Path;
 
 use crate::unix::address::Address;
 use crate::unix::{nonblocking, poll};
-use crate::{cvt, cvt_size, fresh, transferred, uninterrupted};
+use crate::{cvt, cvt_size, new_fd, transferred, uninterrupted};
 
 /// What a descriptor is, as far as a loop treats it differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,7 +75,7 @@ pub fn is_socket(fd: BorrowedFd<'_>) -> bool {
 /// mean this connection only (`ECONNABORTED`), some the whole process (`EMFILE`).
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     nonblocking::ensure(listener)?;
-    let (fd, peer) = fresh::accept(listener)?;
+    let (fd, peer) = new_fd::accept(listener)?;
     Ok((fd, peer.to_std()))
 }
 
@@ -87,7 +87,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAdd
 /// What is known at once; the rest comes from [`take_error`].
 pub fn connect_tcp(addr: &SocketAddr) -> io::Result<OwnedFd> {
     let address = Address::from_std(addr);
-    let fd = fresh::socket(address.family(), libc::SOCK_STREAM)?;
+    let fd = new_fd::socket(address.family(), libc::SOCK_STREAM)?;
     connect(fd.as_fd(), &address)?;
     Ok(fd)
 }
@@ -100,7 +100,7 @@ pub fn connect_tcp(addr: &SocketAddr) -> io::Result<OwnedFd> {
 /// listener's queue is full: then there is nothing to wait for, and one tries again later.
 pub fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
     let address = Address::from_path(path)?;
-    let fd = fresh::socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
+    let fd = new_fd::socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
     connect(fd.as_fd(), &address)?;
     Ok(fd)
 }
@@ -125,7 +125,7 @@ fn connect(fd: BorrowedFd<'_>, address: &Address) -> io::Result<()> {
 /// Those of `socket(2)`, `bind(2)` and `listen(2)`.
 pub fn listen_tcp(addr: &SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
     let address = Address::from_std(addr);
-    let fd = fresh::socket(address.family(), libc::SOCK_STREAM)?;
+    let fd = new_fd::socket(address.family(), libc::SOCK_STREAM)?;
     set_option(fd.as_fd(), libc::SO_REUSEADDR, 1)?;
     let (to, len) = address.parts();
     // SAFETY: `to` points to `len` bytes of `address`, which outlives the call.
@@ -255,8 +255,8 @@ pub fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 /// Those of `send(2)` except `EINTR`.
 #[inline]
 pub fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
-    let flags = fresh::SEND_FLAGS;
-    if fresh::SEND_WAITS {
+    let flags = new_fd::SEND_FLAGS;
+    if new_fd::SEND_WAITS {
         nonblocking::ensure(fd)?;
     }
     transferred(|| {

@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_blocking_pipe_is_read_and_written_without_waiting() {
         for refused in [(false, false), (true, true)] {
-            let (reader, writer) = crate::fresh::pipe().unwrap();
+            let (reader, writer) = crate::new_fd::pipe().unwrap();
             nonblocking::clear(reader.as_fd()).unwrap();
             nonblocking::clear(writer.as_fd()).unwrap();
             let known = Cell::new(Transfer {

@@ -109,8 +109,8 @@ fn a_unix_connection_has_no_address() {
 #[test]
 fn each_kind_is_told_from_the_others() {
     let (stream, _peer) = UnixStream::pair().unwrap();
-    let (reader, _writer) = fresh::pipe().unwrap();
-    let fresh = fresh::socket(libc::AF_INET, libc::SOCK_STREAM).unwrap();
+    let (reader, _writer) = new_fd::pipe().unwrap();
+    let fresh = new_fd::socket(libc::AF_INET, libc::SOCK_STREAM).unwrap();
     assert_eq!(kind(stream.as_fd()), Kind::Stream);
     assert_eq!(kind(fresh.as_fd()), Kind::Stream);
     assert_eq!(
@@ -122,7 +122,7 @@ fn each_kind_is_told_from_the_others() {
         Kind::Listener
     );
     assert_eq!(kind(reader.as_fd()), Kind::Other);
-    let packets_in_a_row = fresh::socket(libc::AF_UNIX, libc::SOCK_SEQPACKET);
+    let packets_in_a_row = new_fd::socket(libc::AF_UNIX, libc::SOCK_SEQPACKET);
     assert_eq!(
         packets_in_a_row.map(|fd| kind(fd.as_fd())).ok(),
         Some(Kind::Stream)
@@ -167,7 +167,7 @@ fn unread_is_zero_where_it_makes_no_sense() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     assert_eq!(bytes_available(listener.as_fd()).unwrap(), 0);
     // What lies in a pipe is there for its reader.
-    let (reader, writer) = fresh::pipe().unwrap();
+    let (reader, writer) = new_fd::pipe().unwrap();
     assert_eq!(write_waiting(writer.as_fd(), b"abc").unwrap(), 3);
     assert_eq!(bytes_available(writer.as_fd()).unwrap(), 0);
     assert_eq!(bytes_available(reader.as_fd()).unwrap(), 3);
@@ -175,7 +175,7 @@ fn unread_is_zero_where_it_makes_no_sense() {
 
 #[test]
 fn an_unconnected_socket_has_no_peer() {
-    let fresh = fresh::socket(libc::AF_INET, libc::SOCK_STREAM).unwrap();
+    let fresh = new_fd::socket(libc::AF_INET, libc::SOCK_STREAM).unwrap();
     assert!(!is_connected(fresh.as_fd()).unwrap());
     let stream = TcpStream::from(fresh);
     let error = shutdown(stream.as_fd(), Shutdown::Both).unwrap_err();

@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 /// A flag that is raised here, and lowered in every child.
 #[derive(Debug)]
-pub(crate) struct Wiped {
+pub(crate) struct WipedPage {
     page: ptr::NonNull<AtomicU8>,
 }
 
 /// Only asked for as a length; the kernel rounds it up to its page.
 const LEN: usize = 1;
 
-impl Wiped {
+impl WipedPage {
     /// `None` where the system has no such page, or will not give one.
     pub(crate) fn new() -> Option<Self> {
         // It knows no advice of the kernel's, and no forks.
@@ -62,7 +62,7 @@ impl Wiped {
     }
 }
 
-impl Drop for Wiped {
+impl Drop for WipedPage {
     fn drop(&mut self) {
         // SAFETY: `page` came from `mmap` with this length, is unmapped here only, and no
         // reference into it outlives `self`.
@@ -71,6 +71,6 @@ impl Drop for Wiped {
 }
 
 // SAFETY: it owns its mapping, which belongs to the process and not to a thread.
-unsafe impl Send for Wiped {}
+unsafe impl Send for WipedPage {}
 // SAFETY: the byte is atomic, and nothing else can be reached through a shared reference.
-unsafe impl Sync for Wiped {}
+unsafe impl Sync for WipedPage {}

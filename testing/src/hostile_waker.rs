@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 /// What an odd waker does, on the stack of whoever makes it do so.
-pub(crate) trait Odd: Send + Sync + 'static {
+pub(crate) trait Hostile: Send + Sync + 'static {
     /// It was cloned: what the clone is to be. A waker that was handed in for it may be any.
     fn on_clone(self: &Arc<Self>) -> Waker;
 
@@ -26,7 +26,7 @@ pub(crate) trait Odd: Send + Sync + 'static {
 }
 
 /// A waker that does what `odd` says.
-pub(crate) fn waker<O: Odd>(odd: Arc<O>) -> Waker {
+pub(crate) fn waker<O: Hostile>(odd: Arc<O>) -> Waker {
     let data = Arc::into_raw(odd).cast::<()>();
     let raw = RawWaker::new(data, &Table::<O>::TABLE);
     // SAFETY:
@@ -38,7 +38,7 @@ pub(crate) fn waker<O: Odd>(odd: Arc<O>) -> Waker {
 
 struct Table<O>(std::marker::PhantomData<O>);
 
-impl<O: Odd> Table<O> {
+impl<O: Hostile> Table<O> {
     const TABLE: RawWakerVTable =
         RawWakerVTable::new(Self::clone, Self::wake, Self::wake_by_ref, Self::drop);
 
@@ -94,9 +94,9 @@ impl<O: Odd> Table<O> {
 }
 
 /// The count of a waker that is used up.
-struct Taken<O: Odd>(Arc<O>);
+struct Taken<O: Hostile>(Arc<O>);
 
-impl<O: Odd> Drop for Taken<O> {
+impl<O: Hostile> Drop for Taken<O> {
     fn drop(&mut self) {
         self.0.on_drop();
     }
@@ -109,7 +109,7 @@ mod tests {
 
     struct Log(Mutex<Vec<&'static str>>);
 
-    impl Odd for Log {
+    impl Hostile for Log {
         fn on_clone(self: &Arc<Self>) -> Waker {
             self.0.lock().unwrap().push("clone");
             waker(Arc::clone(self))
@@ -141,7 +141,7 @@ mod tests {
     /// A clone that is another waker altogether.
     struct Changeling;
 
-    impl Odd for Changeling {
+    impl Hostile for Changeling {
         fn on_clone(self: &Arc<Self>) -> Waker {
             Waker::noop().clone()
         }

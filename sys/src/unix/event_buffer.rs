@@ -12,12 +12,12 @@ const QUIET: u32 = 256;
 
 /// The size of a buffer of events, adapted to what the kernel puts into it.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct BufferSize {
     size: usize,
     quiet: u32,
 }
 
-impl Room {
+impl BufferSize {
     pub(crate) const fn new() -> Self {
         Self {
             size: FIRST,
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_full_batch_doubles_the_room_up_to_the_cap() {
-        let mut room = Room::new();
+        let mut room = BufferSize::new();
         for _ in 0..20 {
             room.filled(room.size());
         }
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_given_back_after_a_long_quiet() {
-        let mut room = Room::new();
+        let mut room = BufferSize::new();
         for _ in 0..20 {
             room.filled(room.size());
         }
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn one_larger_batch_starts_the_quiet_anew() {
-        let mut room = Room::new();
+        let mut room = BufferSize::new();
         room.filled(FIRST);
         for _ in 0..QUIET - 1 {
             room.filled(0);

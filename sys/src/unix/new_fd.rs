@@ -1,4 +1,4 @@
-//! New descriptors, close-on-exec and non-blocking from birth. The twin of `apple/fresh.rs`.
+//! New descriptors, close-on-exec and non-blocking from birth. The twin of `apple/new_fd.rs`.
 //!
 //! Asking for the flags afterwards leaves a gap in which another thread's `fork` and `exec`
 //! takes the descriptor along. These systems can do it in one step.

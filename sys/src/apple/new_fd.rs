@@ -1,4 +1,4 @@
-//! New descriptors, close-on-exec and non-blocking. The twin of `unix/fresh.rs`.
+//! New descriptors, close-on-exec and non-blocking. The twin of `unix/new_fd.rs`.
 //!
 //! Apple's systems have neither `accept4(2)` nor `pipe2(2)` nor flags for `socket(2)`, so
 //! the flags come one call later, and a `fork` with `exec` on another thread can fall into

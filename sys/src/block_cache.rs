@@ -38,7 +38,7 @@ struct Free {
     next: *mut Free,
 }
 
-struct Kept {
+struct Cache {
     /// By size in words.
     lists: [Cell<*mut Free>; WORDS + 1],
     /// For how many bytes more there is room. None before the thread has asked for something.
@@ -48,7 +48,7 @@ struct Kept {
 }
 
 thread_local! {
-    static KEPT: Kept = const { Kept::new(0) };
+    static KEPT: Cache = const { Cache::new(0) };
 }
 
 /// A block of this layout; what is in it is anything.
@@ -60,32 +60,32 @@ thread_local! {
 /// For a layout of no bytes.
 #[inline]
 #[must_use = "it is lost without `give`"]
-pub fn take(layout: Layout) -> NonNull<u8> {
+pub fn allocate(layout: Layout) -> NonNull<u8> {
     if let Some(list) = list_of(layout) {
         let kept = KEPT.try_with(|kept| kept.pop(list)); // none where the thread ends
         if let Ok(Some(block)) = kept {
             return block;
         }
     }
-    take_new(layout)
+    allocate_new(layout)
 }
 
 #[cold]
-fn take_new(layout: Layout) -> NonNull<u8> {
+fn allocate_new(layout: Layout) -> NonNull<u8> {
     assert!(layout.size() != 0, "a block has a size");
-    let _ = KEPT.try_with(Kept::make_room);
+    let _ = KEPT.try_with(Cache::make_room);
     // SAFETY: it is not of size zero.
     let block = unsafe { alloc(layout) };
     NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
-/// Gives a block back: to this thread's next [`take`] of its size, or to the allocator.
+/// Gives a block back: to this thread's next [`allocate`] of its size, or to the allocator.
 ///
 /// # Safety
 ///
-/// It came from [`take`] with this layout, on whichever thread, and nobody uses it any more.
+/// It came from [`allocate`] with this layout, on whichever thread, and nobody uses it any more.
 #[inline]
-pub unsafe fn give(block: NonNull<u8>, layout: Layout) {
+pub unsafe fn free(block: NonNull<u8>, layout: Layout) {
     if let Some(list) = list_of(layout) {
         // SAFETY: by our contract it is nobody's, and of the size of this list.
         let kept = KEPT.try_with(|kept| unsafe { kept.push(block, list) });
@@ -102,7 +102,7 @@ pub unsafe fn give(block: NonNull<u8>, layout: Layout) {
 /// over.
 #[inline]
 pub fn end_turn() {
-    let _ = KEPT.try_with(Kept::end_turn);
+    let _ = KEPT.try_with(Cache::end_turn);
 }
 
 /// In which list such a block is kept; `None` if in none.
@@ -113,7 +113,7 @@ fn list_of(layout: Layout) -> Option<usize> {
     (KEEPS && fits).then_some(words)
 }
 
-impl Kept {
+impl Cache {
     const fn new(room: usize) -> Self {
         Self {
             lists: [const { Cell::new(null_mut()) }; WORDS + 1],
@@ -185,7 +185,7 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for Cache {
     fn drop(&mut self) {
         self.let_go();
     }
@@ -201,8 +201,8 @@ mod tests {
 
     #[test]
     fn a_block_is_kept_for_its_own_size_and_handed_out_once() {
-        let kept = Kept::new(ROOM);
-        let (small, large) = (take_new(of(3)), take_new(of(4)));
+        let kept = Cache::new(ROOM);
+        let (small, large) = (allocate_new(of(3)), allocate_new(of(4)));
         for (block, list) in [(small, 3), (large, 4)] {
             // SAFETY: it was taken a moment ago with the layout of this list, and is used no more.
             assert!(unsafe { kept.push(block, list) });
@@ -214,14 +214,14 @@ mod tests {
         assert_eq!(kept.room.get(), ROOM);
         for (block, words) in [(small, 3), (large, 4)] {
             // SAFETY: it was taken with this layout, and popped from its list.
-            unsafe { give(block, of(words)) };
+            unsafe { free(block, of(words)) };
         }
     }
 
     #[test]
     fn no_more_is_kept_than_there_is_room_for() {
-        let kept = Kept::new(0);
-        let block = take_new(of(5));
+        let kept = Cache::new(0);
+        let block = allocate_new(of(5));
         // SAFETY: it is of five words, and nobody's.
         assert!(!unsafe { kept.push(block, 5) }, "nobody has asked here");
         kept.make_room();
@@ -230,20 +230,20 @@ mod tests {
         kept.make_room();
         assert_eq!(kept.room.get(), ROOM - 5 * WORD, "it is in nobody's way");
         kept.room.set(4 * WORD);
-        let another = take_new(of(5));
+        let another = allocate_new(of(5));
         // SAFETY: another of five words.
         assert!(!unsafe { kept.push(another, 5) });
         kept.make_room();
         assert_eq!(kept.pop(5), None, "it has made room for other sizes");
         // SAFETY: it was taken with this layout, and not kept.
-        unsafe { give(another, of(5)) };
+        unsafe { free(another, of(5)) };
     }
 
     #[test]
     fn what_nobody_asks_for_in_so_many_turns_is_given_back() {
-        let kept = Kept::new(ROOM);
+        let kept = Cache::new(ROOM);
         for turns in [IDLE - 1, IDLE] {
-            let block = kept.pop(6).unwrap_or_else(|| take_new(of(6)));
+            let block = kept.pop(6).unwrap_or_else(|| allocate_new(of(6)));
             // SAFETY: it is of six words, and in no list.
             assert!(unsafe { kept.push(block, 6) });
             (0..turns).for_each(|_| kept.end_turn());
@@ -258,9 +258,9 @@ mod tests {
         let wide = Layout::from_size_align(8 * WORD, 4 * WORD).unwrap();
         for layout in [of(WORDS + 1), odd, wide] {
             assert_eq!(list_of(layout), None);
-            let block = take(layout);
+            let block = allocate(layout);
             // SAFETY: it was taken with this layout a moment ago.
-            unsafe { give(block, layout) };
+            unsafe { free(block, layout) };
         }
         assert_eq!(list_of(of(0)), None);
         assert_eq!(list_of(of(WORDS)), KEEPS.then_some(WORDS));
