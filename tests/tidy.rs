@@ -240,27 +240,32 @@ const CELL_RESTS_ON: &[(&str, &[&str])] = &[
     (
         "src/task/cell/head.rs",
         &[
-            "struct Own {",
+            "struct LocalPart {",
             "vtable:",
-            "wakeup:",
-            "own:",
-            "fn refer(",
-            "fn let_go(",
+            "wake_state:",
+            "local_part:",
+            "fn inc_ref(",
+            "fn dec_ref(",
             "fn new(",
         ],
     ),
     (
         "src/task/cell/standing.rs",
-        &["enum Stage {", "fn stage(", "fn set_stage(", "fn step("],
+        &[
+            "enum Stage {",
+            "fn stage(",
+            "fn set_stage(",
+            "fn transition(",
+        ],
     ),
     (
         "src/task/cell/waker.rs",
         &[
-            "struct Wakeup {",
-            "shares:",
-            "struct Shares(",
+            "struct WakeState {",
+            "ref_count:",
+            "struct RefCount(",
             "fn add(",
-            "fn give_up(",
+            "fn release(",
         ],
     ),
 ];
@@ -285,7 +290,7 @@ fn what_the_unsafe_code_of_a_task_rests_on_is_private_to_its_module() {
         .lines()
         .filter(|line| line.contains("use head"))
         .collect();
-    assert_eq!(handed_out, ["pub(super) use head::{Birth, Head};"]);
+    assert_eq!(handed_out, ["pub(super) use head::{Header, SpawnInfo};"]);
 }
 
 /// The uses of thread-locals that panic where a thread ends, and a destructor comes back (R096): all

@@ -27,12 +27,12 @@
 //!   or *empty*. So code of the user's that comes back here, from a poll or a destructor, finds
 //!   nothing to touch. A panic leaves it there, too: what is then left is never dropped twice.
 //! - **Pinned.** The future is written to its place before anybody can poll it, and dropped there.
-//! - **This thread.** A [`CellRef`] is not `Send`. Future, output and all of the head but
-//!   [`Wakeup`] are touched through one, and nothing of them is left when the last one has gone.
-//! - **Any thread.** A waker touches the `Wakeup` only, by shared reference; it is `Sync`.
+//! - **This thread.** A [`TaskPtr`] is not `Send`. Future, output and all of the head but
+//!   [`WakeState`] are touched through one, and nothing of them is left when the last one has gone.
+//! - **Any thread.** A waker touches the `WakeState` only, by shared reference; it is `Sync`.
 //! - **Two counts.** The references of this thread, a plain number, have one of the shares together,
 //!   and each waker has one. Who gives up the last share frees: by then only memory is left, and
-//!   the way home. `Shares` has the argument for its orderings.
+//!   the way home. `RefCount` has the argument for its orderings.
 //! - **A borrowed waker.** The one that a poll is given has no share of its own: it is dropped by
 //!   nobody, and cannot outlive the poll but by a clone, which takes a share.
 
@@ -50,9 +50,9 @@ mod standing;
 #[forbid(unsafe_code)]
 mod waker;
 
-pub(super) use head::{Birth, Head};
+pub(super) use head::{Header, SpawnInfo};
 
-use super::executor::Step;
+use super::executor::PollCx;
 use super::join::JoinError;
 use crate::event_loop::Payload;
 use crate::event_loop::panics::catch;
@@ -67,44 +67,44 @@ use std::pin::Pin;
 use std::ptr::{NonNull, drop_in_place};
 use std::rc::Rc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
-use waker::Wakeup;
+use waker::WakeState;
 
 /// The allocation. Never borrowed as a whole: it says where its parts are.
 #[repr(C)]
-struct Whole<F: Future> {
-    head: Head,
-    behind: Behind<F>,
+struct TaskAlloc<F: Future> {
+    header: Header,
+    body: Body<F>,
 }
 
 #[repr(C)]
-union Behind<F: Future> {
+union Body<F: Future> {
     future: ManuallyDrop<F>,
     output: ManuallyDrop<F::Output>,
 }
 
 /// A place behind a head: of an `F`, or of what it returns.
-type Place = NonNull<()>;
+type BodyPtr = NonNull<()>;
 
 /// What depends on the type of the future.
 struct Vtable {
     layout: Layout,
     /// How far behind the start of the head it is.
-    behind: usize,
-    poll: unsafe fn(Place, &mut Context<'_>, &mut Step<'_>) -> Stage,
-    drop_future: unsafe fn(Place),
+    body_offset: usize,
+    poll: unsafe fn(BodyPtr, &mut Context<'_>, &mut PollCx<'_>) -> Stage,
+    drop_future: unsafe fn(BodyPtr),
     /// `None` where there is nothing to do.
-    drop_output: Option<unsafe fn(Place)>,
+    drop_output: Option<unsafe fn(BodyPtr)>,
     type_name: fn() -> &'static str,
     output: fn() -> TypeId,
 }
 
 /// The functions for `F`, which goes by the name of `N`.
-struct Table<F, N: ?Sized>(PhantomData<F>, PhantomData<N>);
+struct VtableOf<F, N: ?Sized>(PhantomData<F>, PhantomData<N>);
 
-impl<F: Future<Output: 'static>, N: ?Sized> Table<F, N> {
-    const TABLE: Vtable = Vtable {
-        layout: Layout::new::<Whole<F>>(),
-        behind: offset_of!(Whole<F>, behind),
+impl<F: Future<Output: 'static>, N: ?Sized> VtableOf<F, N> {
+    const VTABLE: Vtable = Vtable {
+        layout: Layout::new::<TaskAlloc<F>>(),
+        body_offset: offset_of!(TaskAlloc<F>, body),
         poll: poll::<F>,
         drop_future: drop_at::<F>,
         drop_output: if needs_drop::<F::Output>() {
@@ -124,8 +124,8 @@ impl<F: Future<Output: 'static>, N: ?Sized> Table<F, N> {
 ///
 /// There is an `F` at `place`, with room for an `F::Output`; it is pinned there, and nobody else
 /// touches it until this returns.
-unsafe fn poll<F: Future>(place: Place, cx: &mut Context<'_>, step: &mut Step<'_>) -> Stage {
-    step.enter();
+unsafe fn poll<F: Future>(place: BodyPtr, cx: &mut Context<'_>, poll_cx: &mut PollCx<'_>) -> Stage {
+    poll_cx.enter();
     let polled = catch(|| {
         let mut future = place.cast::<F>();
         // SAFETY: by this function's contract it is there and nobody else's; the reference does not
@@ -137,14 +137,14 @@ unsafe fn poll<F: Future>(place: Place, cx: &mut Context<'_>, step: &mut Step<'_
         future.poll(cx)
     });
     let output = match polled {
-        Ok(Poll::Pending) if step.gave_way() => return Stage::Future,
+        Ok(Poll::Pending) if poll_cx.pending() => return Stage::Future,
         Ok(Poll::Pending) => None,
         Ok(Poll::Ready(output)) => {
-            step.returned();
+            poll_cx.ready();
             Some(output)
         }
         Err(payload) => {
-            step.panicked(payload);
+            poll_cx.panicked(payload);
             None
         }
     };
@@ -154,7 +154,7 @@ unsafe fn poll<F: Future>(place: Place, cx: &mut Context<'_>, step: &mut Step<'_
         unsafe { drop_at::<F>(place) }
     });
     if let Err(payload) = dropped {
-        step.panicked_at_the_end(payload);
+        poll_cx.panicked_in_drop(payload);
     }
     let Some(output) = output else {
         return Stage::Empty;
@@ -168,7 +168,7 @@ unsafe fn poll<F: Future>(place: Place, cx: &mut Context<'_>, step: &mut Step<'_
 /// # Safety
 ///
 /// There is a `T` at `place`, which nobody else touches, now or after this.
-unsafe fn drop_at<T>(place: Place) {
+unsafe fn drop_at<T>(place: BodyPtr) {
     // SAFETY: the contract is that of this function.
     unsafe { drop_in_place(place.cast::<T>().as_ptr()) }
 }
@@ -176,36 +176,36 @@ unsafe fn drop_at<T>(place: Place) {
 /// A future in its place, that is no task of anybody yet. `N` is what it is called.
 ///
 /// It is put there before its loop is asked for, so that a large one is moved no more than that once.
-pub(super) struct Nascent<F: Future, N: ?Sized = F> {
-    block: Block<F>,
+pub(super) struct NewTask<F: Future, N: ?Sized = F> {
+    block: AllocGuard<F>,
     _called: PhantomData<N>,
 }
 
 /// What was allocated; given back when this is dropped, but nothing in it.
-struct Block<F: Future>(NonNull<Whole<F>>);
+struct AllocGuard<F: Future>(NonNull<TaskAlloc<F>>);
 
-impl<F: Future> Block<F> {
+impl<F: Future> AllocGuard<F> {
     #[inline]
-    fn behind(&self) -> Place {
-        // SAFETY: the offset is that of a part of a `Whole<F>`, for which the block was allocated.
-        unsafe { self.0.cast::<()>().byte_add(offset_of!(Whole<F>, behind)) }
+    fn body_ptr(&self) -> BodyPtr {
+        // SAFETY: the offset is that of a part of a `TaskAlloc<F>`, for which the block was allocated.
+        unsafe { self.0.cast::<()>().byte_add(offset_of!(TaskAlloc<F>, body)) }
     }
 }
 
-impl<F: Future> Drop for Block<F> {
+impl<F: Future> Drop for AllocGuard<F> {
     fn drop(&mut self) {
-        // SAFETY: that is what `Nascent::new` took for the same type; it is nobody else's, for a cell
+        // SAFETY: that is what `NewTask::new` took for the same type; it is nobody else's, for a cell
         // that is made of it forgets this.
-        unsafe { block_cache::free(self.0.cast(), Layout::new::<Whole<F>>()) };
+        unsafe { block_cache::free(self.0.cast(), Layout::new::<TaskAlloc<F>>()) };
     }
 }
 
-impl<F: Future, N: ?Sized> Nascent<F, N> {
+impl<F: Future, N: ?Sized> NewTask<F, N> {
     pub(super) fn new(future: F) -> Self {
-        let block = Block(block_cache::allocate(Layout::new::<Whole<F>>()).cast());
-        // SAFETY: it was taken a moment ago for a `Whole<F>`, of which this is the place of the
+        let block = AllocGuard(block_cache::allocate(Layout::new::<TaskAlloc<F>>()).cast());
+        // SAFETY: it was taken a moment ago for a `TaskAlloc<F>`, of which this is the place of the
         // future: aligned, large enough, and nobody else's.
-        unsafe { block.behind().cast::<F>().write(future) };
+        unsafe { block.body_ptr().cast::<F>().write(future) };
         Self {
             block,
             _called: PhantomData,
@@ -213,46 +213,46 @@ impl<F: Future, N: ?Sized> Nascent<F, N> {
     }
 }
 
-impl<F: Future<Output: 'static> + 'static, N: ?Sized> Nascent<F, N> {
+impl<F: Future<Output: 'static> + 'static, N: ?Sized> NewTask<F, N> {
     /// Makes it a task's, with one reference.
-    pub(super) fn born(self, birth: Birth) -> Joined<F::Output> {
-        let head = ManuallyDrop::new(self).block.0.cast::<Head>();
-        // SAFETY: `Whole` is `repr(C)`, so its head is where it begins: aligned, large enough, and
+    pub(super) fn into_task(self, info: SpawnInfo) -> TypedTask<F::Output> {
+        let header = ManuallyDrop::new(self).block.0.cast::<Header>();
+        // SAFETY: `TaskAlloc` is `repr(C)`, so its head is where it begins: aligned, large enough, and
         // nobody else's before this.
-        unsafe { head.write(Head::new(&Table::<F, N>::TABLE, birth)) };
-        Joined {
-            cell: CellRef { head },
+        unsafe { header.write(Header::new(&VtableOf::<F, N>::VTABLE, info)) };
+        TypedTask {
+            cell: TaskPtr { header },
             _output: PhantomData,
         }
     }
 }
 
-impl<F: Future, N: ?Sized> Drop for Nascent<F, N> {
+impl<F: Future, N: ?Sized> Drop for NewTask<F, N> {
     fn drop(&mut self) {
-        // SAFETY: the future was written there when this was made, and `born` drops no `Nascent`: so
+        // SAFETY: the future was written there when this was made, and `born` drops no `NewTask`: so
         // it is there, nobody else's, and the block is only given back after this.
-        unsafe { drop_at::<F>(self.block.behind()) }
+        unsafe { drop_at::<F>(self.block.body_ptr()) }
     }
 }
 
 /// A reference to a task, whatever its type; for the loop's thread.
-pub(super) struct CellRef {
-    /// Of a `Whole<F>`, with the right to all of it.
-    head: NonNull<Head>,
+pub(super) struct TaskPtr {
+    /// Of a `TaskAlloc<F>`, with the right to all of it.
+    header: NonNull<Header>,
 }
 
-impl CellRef {
+impl TaskPtr {
     /// Where future and output are.
     #[inline]
-    fn behind(&self) -> Place {
+    fn body_ptr(&self) -> BodyPtr {
         // SAFETY: the offset is that of a part of the allocation that begins with this head: its own
         // table says so.
-        unsafe { self.head.cast::<()>().byte_add(self.vtable.behind) }
+        unsafe { self.header.cast::<()>().byte_add(self.vtable.body_offset) }
     }
 
     /// Polls the future where it lies; nothing, if it is being polled, or gone (T1).
-    pub(super) fn poll(&self, step: &mut Step<'_>) {
-        if !self.standing().step(Stage::Future, Stage::Busy) {
+    pub(super) fn poll(&self, poll_cx: &mut PollCx<'_>) {
+        if !self.state().transition(Stage::Future, Stage::Busy) {
             return;
         }
         let stage = self.with_waker(|waker| {
@@ -263,9 +263,9 @@ impl CellRef {
             // - nobody else touches it, for the stage is *busy* until this returns, and all who
             //   might, in this file, look at that before, and no file outside this module changes it;
             // - `self` keeps the cell until then.
-            unsafe { (self.vtable.poll)(self.behind(), &mut cx, step) }
+            unsafe { (self.vtable.poll)(self.body_ptr(), &mut cx, poll_cx) }
         });
-        self.standing().set_stage(stage);
+        self.state().set_stage(stage);
     }
 
     /// Lends the task's waker, without a share of its own: a clone takes one.
@@ -276,7 +276,7 @@ impl CellRef {
         //   the head of a cell, with the right to all of it;
         // - each of them wants a share: `self` has one, with the others of this thread, until `f`
         //   returns; and as this waker is never dropped, it gives none up.
-        let waker = unsafe { Waker::new(self.head.as_ptr().cast_const().cast(), &WAKER) };
+        let waker = unsafe { Waker::new(self.header.as_ptr().cast_const().cast(), &WAKER) };
         f(&ManuallyDrop::new(waker))
     }
 
@@ -286,40 +286,40 @@ impl CellRef {
     ///
     /// What its destructor panicked with; it is gone all the same.
     pub(super) fn drop_future(&self) -> Result<(), Payload> {
-        if !self.standing().step(Stage::Future, Stage::Empty) {
+        if !self.state().transition(Stage::Future, Stage::Empty) {
             return Ok(());
         }
         catch(|| {
             // SAFETY: the stage said that it is there, and says now that it is not: nobody else
             // touches it any more.
-            unsafe { (self.vtable.drop_future)(self.behind()) }
+            unsafe { (self.vtable.drop_future)(self.body_ptr()) }
         })
     }
 
     /// Whether dropping what the task returned runs anybody's code.
     pub(super) fn has_output_to_drop(&self) -> bool {
-        self.standing().stage() == Stage::Output && self.vtable.drop_output.is_some()
+        self.state().stage() == Stage::Output && self.vtable.drop_output.is_some()
     }
 
     /// Drops what the task returned, if it is there, with the panics of its destructor.
     pub(super) fn drop_output(&self) {
-        if self.standing().step(Stage::Output, Stage::Empty) {
+        if self.state().transition(Stage::Output, Stage::Empty) {
             if let Some(drop_output) = self.vtable.drop_output {
                 // SAFETY: the stage said that it is there, and says now that it is not: nobody else
                 // touches it any more.
-                unsafe { drop_output(self.behind()) }
+                unsafe { drop_output(self.body_ptr()) }
             }
         }
     }
 
     #[inline]
     pub(super) fn is(&self, other: &Self) -> bool {
-        self.head == other.head
+        self.header == other.header
     }
 
     /// Where it lies; no other task's while there is a reference.
     pub(super) fn address(&self) -> usize {
-        self.head.as_ptr().addr()
+        self.header.as_ptr().addr()
     }
 
     /// The last reference goes: all that the loop's thread has of it is dropped, and its share given
@@ -329,23 +329,23 @@ impl CellRef {
     ///
     /// This was the last reference of this thread, by its count, and is used no more.
     #[inline(never)]
-    unsafe fn drop_own(&self) {
+    unsafe fn drop_local_part(&self) {
         /// Dropped also if a destructor before it panics.
-        struct Own(NonNull<Head>);
-        impl Drop for Own {
+        struct LocalPartGuard(NonNull<Header>);
+        impl Drop for LocalPartGuard {
             fn drop(&mut self) {
                 // SAFETY: within the head, which is there until the share of this thread is given
                 // up, after this.
-                let own = unsafe { &raw mut (*self.0.as_ptr()).own };
+                let local_part = unsafe { &raw mut (*self.0.as_ptr()).local_part };
                 // SAFETY: it was made with the head, and is dropped here only, with the last
                 // reference of this thread, which alone touches it: nobody borrows it.
-                unsafe { drop_in_place(own) }
+                unsafe { drop_in_place(local_part) }
             }
         }
         // SAFETY: the references of this thread have a share together, and by the contract this was
         // the last one.
-        let _share = unsafe { Share::of(self.head.as_ptr().cast_const().cast()) };
-        let _own = Own(self.head);
+        let _share = unsafe { OwnedRef::of(self.header.as_ptr().cast_const().cast()) };
+        let _own = LocalPartGuard(self.header);
         if let Err(payload) = self.drop_future() {
             std::panic::resume_unwind(payload);
         }
@@ -353,53 +353,55 @@ impl CellRef {
     }
 }
 
-impl Deref for CellRef {
-    type Target = Head;
+impl Deref for TaskPtr {
+    type Target = Header;
 
-    fn deref(&self) -> &Head {
+    fn deref(&self) -> &Header {
         // SAFETY: it was made with the cell, which this keeps by the share that it has with the others
         // of this thread; what is changed in it is in cells, or atomic.
-        unsafe { self.head.as_ref() }
+        unsafe { self.header.as_ref() }
     }
 }
 
-impl Clone for CellRef {
+impl Clone for TaskPtr {
     #[inline]
     fn clone(&self) -> Self {
-        self.own.refer();
-        Self { head: self.head }
+        self.local_part.inc_ref();
+        Self {
+            header: self.header,
+        }
     }
 }
 
-impl Drop for CellRef {
+impl Drop for TaskPtr {
     #[inline]
     fn drop(&mut self) {
-        if self.own.let_go() {
+        if self.local_part.dec_ref() {
             // SAFETY: the count says that it was the last one, and it is being dropped.
-            unsafe { self.drop_own() }
+            unsafe { self.drop_local_part() }
         }
     }
 }
 
 /// One of the shares, to be given up: made by `of` only.
-struct Share(NonNull<Head>);
+struct OwnedRef(NonNull<Header>);
 
-impl Share {
+impl OwnedRef {
     /// # Safety
     ///
     /// The caller owns a share of the cell with this head, and uses it no more.
-    unsafe fn of(head: *const ()) -> Option<Self> {
-        NonNull::new(head.cast_mut().cast()).map(Self)
+    unsafe fn of(header: *const ()) -> Option<Self> {
+        NonNull::new(header.cast_mut().cast()).map(Self)
     }
 }
 
-impl Drop for Share {
+impl Drop for OwnedRef {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: by the contract of `of` this owns a share, so the head is there. Only the count is
         // borrowed: the moment that it is given up, another thread may free the rest.
-        let shares = unsafe { &(*self.0.as_ptr()).wakeup.shares };
-        if shares.give_up() {
+        let ref_count = unsafe { &(*self.0.as_ptr()).wake_state.ref_count };
+        if ref_count.release() {
             // SAFETY: it was the last one.
             unsafe { free(self.0) }
         }
@@ -412,69 +414,71 @@ impl Drop for Share {
 ///
 /// Its last share was given up, by the caller.
 #[inline(never)]
-unsafe fn free(head: NonNull<Head>) {
+unsafe fn free(header: NonNull<Header>) {
     // SAFETY: nobody else is left, so it is there until the end of this, and nobody's but ours.
-    let layout = unsafe { (*head.as_ptr()).vtable }.layout;
+    let layout = unsafe { (*header.as_ptr()).vtable }.layout;
     // SAFETY: as above.
-    let wakeup = unsafe { &raw const (*head.as_ptr()).wakeup };
+    let wake_state = unsafe { &raw const (*header.as_ptr()).wake_state };
     // SAFETY: it was made with the head, and is moved out here, once: the rest of the head was dropped
     // with the last reference of the loop's thread, before that one's share was given up.
-    let wakeup = unsafe { wakeup.read() };
+    let wake_state = unsafe { wake_state.read() };
     // SAFETY: it was taken for a type with this layout, which its table tells; nothing in it is used
     // after this.
-    unsafe { block_cache::free(head.cast(), layout) };
+    unsafe { block_cache::free(header.cast(), layout) };
     // Last: it may be the end of an inbox, and that of a poller's notifier, which is somebody's code.
-    drop(wakeup);
+    drop(wake_state);
 }
 
 /// Such are the parts that wakers carry to other threads.
 const _: fn() = || {
-    fn goes_anywhere<T: Send + Sync>() {}
-    goes_anywhere::<Wakeup>();
-    goes_anywhere::<&'static Vtable>();
+    fn check_send<T: Send + Sync>() {}
+    check_send::<WakeState>();
+    check_send::<&'static Vtable>();
 };
 
 /// A reference to a task that returns a `T`.
-pub(super) struct Joined<T> {
-    cell: CellRef,
+pub(super) struct TypedTask<T> {
+    cell: TaskPtr,
     /// A `T` goes in and out, so one type must not pass for another; and none is pinned by this.
     _output: PhantomData<Rc<std::cell::Cell<T>>>,
 }
 
-impl<T: 'static> Joined<T> {
+impl<T: 'static> TypedTask<T> {
     /// A task of any type as what it is; `None` if it is not.
-    pub(super) fn of(cell: &CellRef) -> Option<Self> {
+    pub(super) fn of(cell: &TaskPtr) -> Option<Self> {
         ((cell.vtable.output)() == TypeId::of::<T>()).then(|| Self {
             cell: cell.clone(),
             _output: PhantomData,
         })
     }
 
-    pub(super) fn cell(&self) -> &CellRef {
+    pub(super) fn cell(&self) -> &TaskPtr {
         &self.cell
     }
 
     /// T4: takes the result out; `None` while there is none, or if it was taken.
     pub(super) fn take(&self) -> Option<Result<T, JoinError>> {
-        self.cell.deliver().map(|end| end.map(|()| self.output()))
+        self.cell
+            .take_result()
+            .map(|end| end.map(|()| self.output()))
     }
 
     fn output(&self) -> T {
-        let is_there = self.cell.standing().step(Stage::Output, Stage::Empty);
+        let is_there = self.cell.state().transition(Stage::Output, Stage::Empty);
         assert!(is_there, "a task that is done has left its value");
         // SAFETY: the stage said that it is there, and says now that it is not: it is moved out once.
-        // It is a `T`: a `Joined` is made of the future that returns it, or where its table says so.
-        unsafe { self.cell.behind().cast::<T>().read() }
+        // It is a `T`: a `TypedTask` is made of the future that returns it, or where its table says so.
+        unsafe { self.cell.body_ptr().cast::<T>().read() }
     }
 
     /// Undoes a [`take`](Self::take).
     pub(super) fn put_back(&self, result: Result<T, JoinError>) {
         self.cell.put_back(result.map(|output| {
-            let is_free = self.cell.standing().step(Stage::Empty, Stage::Output);
+            let is_free = self.cell.state().transition(Stage::Empty, Stage::Output);
             assert!(is_free, "its place is as it was left");
             // SAFETY: the stage said that neither future nor output is there. There is room for a
             // `T`, which is what the future returns, as above.
-            unsafe { self.cell.behind().cast::<T>().write(output) }
+            unsafe { self.cell.body_ptr().cast::<T>().write(output) }
         }));
     }
 }
@@ -486,48 +490,48 @@ static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, dro
 /// # Safety
 ///
 /// `head` is a waker's, of which the caller has a share, or somebody who waits for him.
-unsafe fn wakeup<'a>(head: *const ()) -> &'a Wakeup {
+unsafe fn wake_state<'a>(header: *const ()) -> &'a WakeState {
     // SAFETY: by the contract the head is there while it is used. It is shared with all threads by
     // reference, for it is `Sync`; nobody borrows it otherwise before the last share is given up.
-    unsafe { &(*head.cast::<Head>()).wakeup }
+    unsafe { &(*header.cast::<Header>()).wake_state }
 }
 
 /// # Safety
 ///
 /// As `RawWaker` has it: called with a waker's own pointer, while there is that waker.
-unsafe fn clone(head: *const ()) -> RawWaker {
+unsafe fn clone(header: *const ()) -> RawWaker {
     // SAFETY: the waker that is cloned has a share, or is lent by somebody who has one.
-    let wakeup = unsafe { wakeup(head) };
-    wakeup.shares.add();
-    RawWaker::new(head, &WAKER)
+    let wake_state = unsafe { wake_state(header) };
+    wake_state.ref_count.add();
+    RawWaker::new(header, &WAKER)
 }
 
 /// # Safety
 ///
 /// As `RawWaker` has it: called with a waker's own pointer, which is used up.
-unsafe fn wake(head: *const ()) {
+unsafe fn wake(header: *const ()) {
     // Given up afterwards, also if the notifier of a poller of somebody's panics.
     // SAFETY: the waker has a share, and is used up.
-    let _share = unsafe { Share::of(head) };
+    let _share = unsafe { OwnedRef::of(header) };
     // SAFETY: the share is given up only after this.
-    unsafe { wake_by_ref(head) }
+    unsafe { wake_by_ref(header) }
 }
 
 /// # Safety
 ///
 /// As `RawWaker` has it: called with a waker's own pointer, while there is that waker.
-unsafe fn wake_by_ref(head: *const ()) {
+unsafe fn wake_by_ref(header: *const ()) {
     // SAFETY: the waker has a share, or is lent by somebody who has one.
-    let wakeup = unsafe { wakeup(head) };
-    wakeup.wake();
+    let wake_state = unsafe { wake_state(header) };
+    wake_state.wake();
 }
 
 /// # Safety
 ///
 /// As `RawWaker` has it: called with a waker's own pointer, which is used up.
-unsafe fn drop_waker(head: *const ()) {
+unsafe fn drop_waker(header: *const ()) {
     // SAFETY: the waker has a share, and is used up.
-    drop(unsafe { Share::of(head) });
+    drop(unsafe { OwnedRef::of(header) });
 }
 
 #[cfg(test)]
@@ -596,9 +600,9 @@ mod tests {
     fn born<F: Future<Output: 'static> + 'static>(
         handle: &LoopHandle,
         future: F,
-    ) -> Joined<F::Output> {
-        Nascent::<F>::new(future).born(Birth {
-            home: handle.inbox(),
+    ) -> TypedTask<F::Output> {
+        NewTask::<F>::new(future).into_task(SpawnInfo {
+            inbox: handle.inbox(),
             id: 7,
             number: 1,
             site: Location::caller(),
@@ -699,7 +703,7 @@ mod tests {
             let _touchy = touchy;
         };
         // Never a task's; never polled; dropped by hand.
-        let nascent: Nascent<_> = Nascent::new(future(Touchy(Rc::clone(&drops))));
+        let nascent: NewTask<_> = NewTask::new(future(Touchy(Rc::clone(&drops))));
         assert!(catch(|| drop(nascent)).is_err());
         let task = born(&runner, future(Touchy(Rc::clone(&drops))));
         assert!(catch(|| drop(task)).is_err());
@@ -723,13 +727,13 @@ mod tests {
         let counts = Counts(Rc::clone(&drops));
         let task = runner.spawn(async move { counts });
         assert!(
-            Joined::<u8>::of(task.cell()).is_none(),
+            TypedTask::<u8>::of(task.cell()).is_none(),
             "it is of another type"
         );
         assert!(task.task.take().is_none(), "there is none yet");
         let mut runner = runner;
         runner.event_loop().turn_now().unwrap();
-        let again = Joined::<Counts>::of(task.cell()).unwrap();
+        let again = TypedTask::<Counts>::of(task.cell()).unwrap();
         let taken = again.take().unwrap();
         assert!(task.task.take().is_none(), "T4: it is delivered once");
         again.put_back(taken);
@@ -744,7 +748,7 @@ mod tests {
     fn a_future_that_borrows_from_itself_is_polled_in_its_place_and_one_that_is_polled_is_left_alone()
      {
         let mut runner = idle_loop();
-        let me: Rc<Cell<Option<CellRef>>> = Rc::default();
+        let me: Rc<Cell<Option<TaskPtr>>> = Rc::default();
         let mine = Rc::clone(&me);
         let task = runner.spawn(async move {
             let list = [1, 2, 3];
@@ -764,11 +768,12 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn a_head_takes_eighty_bytes() {
-        assert_eq!(size_of::<Head>(), 80);
+        assert_eq!(size_of::<Header>(), 80);
         // Where neither is larger than the other, nothing is added.
-        let of = |_: &Nascent<std::future::Ready<u64>>| size_of::<Whole<std::future::Ready<u64>>>();
+        let of =
+            |_: &NewTask<std::future::Ready<u64>>| size_of::<TaskAlloc<std::future::Ready<u64>>>();
         let future = std::future::ready(7u64);
         let larger = size_of_val(&future);
-        assert_eq!(of(&Nascent::new(future)), 80 + larger);
+        assert_eq!(of(&NewTask::new(future)), 80 + larger);
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! In the notes: `current_task()`, `all_tasks()`, `get_coro()` (N16, N18).
 
-use super::cell::{CellRef, Head};
+use super::cell::{Header, TaskPtr};
 use super::executor::Executor;
 use super::handle;
 use super::join::{Reason, TaskState};
@@ -49,12 +49,12 @@ use std::rc::Rc;
 #[doc(alias = "AbortHandle")]
 #[derive(Clone)]
 pub struct TaskRef {
-    cell: CellRef,
+    cell: TaskPtr,
     handle: WeakHandle,
 }
 
 impl TaskRef {
-    pub(super) fn new(cell: CellRef, handle: WeakHandle) -> Self {
+    pub(super) fn new(cell: TaskPtr, handle: WeakHandle) -> Self {
         Self { cell, handle }
     }
 
@@ -84,7 +84,7 @@ impl TaskRef {
     /// Where it stands.
     #[must_use]
     pub fn state(&self) -> TaskState {
-        self.cell.state()
+        self.cell.task_state()
     }
 
     /// Ends it. See [`Task::cancel`](crate::Task::cancel). The main task, whose future
@@ -167,7 +167,7 @@ impl TaskRef {
 /// While another loop runs here, that of this task does not: whoever waited there would wait for as
 /// long as that is so.
 #[track_caller]
-pub(super) fn must_be_at_home(home: &WeakHandle, head: &Head) {
+pub(super) fn must_be_at_home(home: &WeakHandle, head: &Header) {
     assert!(
         !home.is_other_loop(),
         "{} belongs to another loop than the one that awaits it",

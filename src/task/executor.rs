@@ -19,7 +19,7 @@
 //!   before anybody hears of the end.
 
 use super::budget::{self, Allowance};
-use super::cell::{Birth, CellRef, Head, Joined, Nascent};
+use super::cell::{Header, NewTask, SpawnInfo, TaskPtr, TypedTask};
 use super::join::{JoinError, Output, Reason, TaskState, announce, disown};
 use super::task_local::Hidden;
 use crate::base::int_hash::sort_pairs;
@@ -32,8 +32,8 @@ use std::panic::Location;
 use std::rc::Rc;
 
 pub(super) struct Executor {
-    tasks: RefCell<Slab<CellRef>>,
-    /// The key of the task that is being polled, or [`NOBODY`].
+    tasks: RefCell<Slab<TaskPtr>>,
+    /// The key of the task that is being polled, or [`NO_TASK`].
     current: Cell<u64>,
     spawned: Cell<u64>,
     /// Where the main task was made that was polled last, while there is one.
@@ -41,13 +41,13 @@ pub(super) struct Executor {
 }
 
 /// No key has all bits set.
-const NOBODY: u64 = u64::MAX;
+const NO_TASK: u64 = u64::MAX;
 
 impl Executor {
     fn new() -> Self {
         Self {
             tasks: RefCell::default(),
-            current: Cell::new(NOBODY),
+            current: Cell::new(NO_TASK),
             spawned: Cell::new(0),
             main: Cell::new(None),
         }
@@ -67,13 +67,13 @@ impl Executor {
     pub(super) fn spawn<F>(
         &self,
         handle: &LoopHandle,
-        future: Nascent<F>,
+        future: NewTask<F>,
         site: &'static Location<'static>,
-    ) -> Joined<F::Output>
+    ) -> TypedTask<F::Output>
     where
         F: Future<Output: 'static> + 'static,
     {
-        let (key, task) = self.enlist(future, |key| self.birth(handle, key.to_bits(), site));
+        let (key, task) = self.insert(future, |key| self.spawn_info(handle, key.to_bits(), site));
         if handle.is_closed() {
             // R081: spawned by a destructor while the loop closes. It ends as all did.
             self.cancel(handle, key, None);
@@ -83,25 +83,30 @@ impl Executor {
         task
     }
 
-    fn birth(&self, handle: &LoopHandle, task_id: u64, site: &'static Location<'static>) -> Birth {
+    fn spawn_info(
+        &self,
+        handle: &LoopHandle,
+        task_id: u64,
+        site: &'static Location<'static>,
+    ) -> SpawnInfo {
         let number = self.spawned.get() + 1;
         self.spawned.set(number);
-        Birth {
-            home: handle.inbox(),
+        SpawnInfo {
+            inbox: handle.inbox(),
             id: task_id,
             number,
             site,
         }
     }
 
-    fn enlist<F: Future<Output: 'static> + 'static, N: ?Sized>(
+    fn insert<F: Future<Output: 'static> + 'static, N: ?Sized>(
         &self,
-        future: Nascent<F, N>,
-        birth: impl FnOnce(SlabKey) -> Birth,
-    ) -> (SlabKey, Joined<F::Output>) {
+        future: NewTask<F, N>,
+        info: impl FnOnce(SlabKey) -> SpawnInfo,
+    ) -> (SlabKey, TypedTask<F::Output>) {
         let mut made = None;
         let key = self.tasks.borrow_mut().insert_with(|key| {
-            let task = future.born(birth(key));
+            let task = future.into_task(info(key));
             let cell = task.cell().clone();
             made = Some(task);
             cell
@@ -116,12 +121,12 @@ impl Executor {
         let Some(cell) = tasks.get(key) else {
             return false;
         };
-        if cell.standing().is_cancelled() || cell.id() == MAIN_TASK {
+        if cell.state().is_cancelled() || cell.id() == MAIN_TASK {
             return false;
         }
         cell.set_reason(reason);
-        if cell.state() == TaskState::Running {
-            cell.standing().cancel();
+        if cell.task_state() == TaskState::Running {
+            cell.state().cancel();
             return true;
         }
         let cell = tasks.remove(key).expect("it was there a moment ago");
@@ -135,44 +140,44 @@ impl Executor {
     }
 
     /// T3: drops the future, then settles the result, then tells of it.
-    fn end(handle: &LoopHandle, cell: &CellRef, error: JoinError) {
-        let end = after_drop(handle, cell, cell.drop_future(), Err(error));
+    fn end(handle: &LoopHandle, cell: &TaskPtr, error: JoinError) {
+        let end = outcome_after_drop(handle, cell, cell.drop_future(), Err(error));
         Self::finish(handle, cell, end);
     }
 
-    fn finish(handle: &LoopHandle, cell: &CellRef, end: Result<(), JoinError>) {
-        cell.settle(end);
-        if cell.state() != TaskState::Done && cell.has_output_to_drop() {
+    fn finish(handle: &LoopHandle, cell: &TaskPtr, end: Result<(), JoinError>) {
+        cell.complete(end);
+        if cell.task_state() != TaskState::Done && cell.has_output_to_drop() {
             handle.drop_guarded(Output(cell.clone()));
         }
         announce(handle, cell);
-        if cell.standing().is_detached() {
+        if cell.state().is_detached() {
             // Nobody will ask, so a panic is told now.
             disown(handle, cell);
         }
     }
 
     /// Makes the caller's own future a task of this loop, as long as it is polled by
-    /// [`Executor::step_main`]. `N` is what it is called.
+    /// [`Executor::poll_main`]. `N` is what it is called.
     pub(super) fn adopt_main<N>(
         &self,
         handle: &LoopHandle,
         site: &'static Location<'static>,
-    ) -> (SlabKey, Joined<()>) {
-        let absent = Nascent::<_, N>::new(std::future::pending());
-        self.enlist(absent, |_| self.birth(handle, MAIN_TASK, site))
+    ) -> (SlabKey, TypedTask<()>) {
+        let absent = NewTask::<_, N>::new(std::future::pending());
+        self.insert(absent, |_| self.spawn_info(handle, MAIN_TASK, site))
     }
 
     /// Polls the main future as the current task.
-    pub(super) fn step_main<R>(&self, key: SlabKey, head: &Head, poll: impl FnOnce() -> R) -> R {
+    pub(super) fn poll_main<R>(&self, key: SlabKey, head: &Header, poll: impl FnOnce() -> R) -> R {
         /// Also if it panics.
-        struct Suspends<'a>(&'a Head);
+        struct Suspends<'a>(&'a Header);
         impl Drop for Suspends<'_> {
             fn drop(&mut self) {
-                self.0.standing().set_state(TaskState::Suspended);
+                self.0.state().set_task_state(TaskState::Suspended);
             }
         }
-        let _polling = Polling::begin(self);
+        let _polling = PollScope::begin(self);
         let _suspends = Suspends(head);
         self.current.set(key.to_bits());
         head.count_poll();
@@ -182,23 +187,23 @@ impl Executor {
 
     /// Polls a task, if it is still there.
     #[inline]
-    fn step(&self, handle: &LoopHandle, task_id: u64) {
+    fn poll_task(&self, handle: &LoopHandle, task_id: u64) {
         let key = SlabKey::from_bits(task_id);
         // Gone: it was cancelled after it was woken.
         let Some(cell) = self.tasks.borrow().get(key).cloned() else {
             return;
         };
-        cell.lower();
-        let mut step = Step {
+        cell.clear_queued();
+        let mut poll_cx = PollCx {
             executor: self,
             handle,
             key,
             cell: &cell,
             end: None,
         };
-        cell.poll(&mut step);
+        cell.poll(&mut poll_cx);
         handle.check_current(|| cell.origin());
-        if let Some(end) = step.end {
+        if let Some(end) = poll_cx.end {
             Self::finish(handle, &cell, end);
         }
     }
@@ -206,11 +211,11 @@ impl Executor {
     /// Polls a task, and those that stand behind it in a row. Not inlined: in its caller the loop keeps
     /// fewer values in registers, which costs nineteen instructions for each poll of a row.
     #[inline(never)]
-    fn poll_row(&self, handle: &LoopHandle, task_id: u64) {
-        let _polling = Polling::begin(self);
+    fn poll_batch(&self, handle: &LoopHandle, task_id: u64) {
+        let _polling = PollScope::begin(self);
         let mut next = Some(task_id);
         while let Some(task_id) = next {
-            self.step(handle, task_id);
+            self.poll_task(handle, task_id);
             next = handle.next_in_batch();
         }
     }
@@ -218,15 +223,15 @@ impl Executor {
     /// The same while a task of another loop is polled, whose task-locals are not for these. Apart, so
     /// that a loop that is not nested keeps nothing for it.
     #[cold]
-    fn poll_row_nested(&self, handle: &LoopHandle, task_id: u64) {
+    fn poll_batch_nested(&self, handle: &LoopHandle, task_id: u64) {
         let _hidden = Hidden::all();
-        self.poll_row(handle, task_id);
+        self.poll_batch(handle, task_id);
     }
 
     /// Nobody is being polled.
     #[inline]
-    fn rest(&self) {
-        self.current.set(NOBODY);
+    fn clear_current(&self) {
+        self.current.set(NO_TASK);
         budget::lift();
     }
 
@@ -234,7 +239,7 @@ impl Executor {
     pub(super) fn release_main(&self, key: SlabKey, end: TaskState) {
         let cell = self.tasks.borrow_mut().remove(key);
         if let Some(cell) = cell {
-            cell.standing().set_state(end);
+            cell.state().set_task_state(end);
             // An older one may still be there.
             if self.main.get() == Some(cell.site()) {
                 self.main.set(None);
@@ -243,13 +248,13 @@ impl Executor {
     }
 
     /// The task that is being polled.
-    pub(super) fn current(&self) -> Option<CellRef> {
+    pub(super) fn current(&self) -> Option<TaskPtr> {
         let key = SlabKey::from_bits(self.current.get());
         self.tasks.borrow().get(key).cloned()
     }
 
     /// All tasks that have not ended, in the order of their making.
-    pub(super) fn all(&self) -> Vec<CellRef> {
+    pub(super) fn all(&self) -> Vec<TaskPtr> {
         let tasks = self.tasks.borrow();
         let cell = |key| tasks.get(key).cloned();
         self.keys().into_iter().filter_map(cell).collect()
@@ -269,9 +274,9 @@ impl Executor {
 }
 
 /// How a task ends whose future is gone, if that has panicked on its way out.
-fn after_drop(
+fn outcome_after_drop(
     handle: &LoopHandle,
-    cell: &CellRef,
+    cell: &TaskPtr,
     dropped: Result<(), Payload>,
     end: Result<(), JoinError>,
 ) -> Result<(), JoinError> {
@@ -288,12 +293,12 @@ fn after_drop(
 
 /// While tasks are polled, one after another. What is theirs is set for each poll, and taken back only
 /// where code may run that is of no poll: at the end of a task, and here. Twelve instructions for each.
-struct Polling<'a> {
+struct PollScope<'a> {
     executor: &'a Executor,
     _allowance: Allowance,
 }
 
-impl<'a> Polling<'a> {
+impl<'a> PollScope<'a> {
     #[inline]
     fn begin(executor: &'a Executor) -> Self {
         Self {
@@ -303,24 +308,24 @@ impl<'a> Polling<'a> {
     }
 }
 
-impl Drop for Polling<'_> {
+impl Drop for PollScope<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.executor.current.set(NOBODY);
+        self.executor.current.set(NO_TASK);
     }
 }
 
 /// One poll of a task, for the cell that makes it: when it begins, how it went, and, if the task
 /// ends with it, what its future does at its end.
-pub(super) struct Step<'a> {
+pub(super) struct PollCx<'a> {
     executor: &'a Executor,
     handle: &'a LoopHandle,
     key: SlabKey,
-    cell: &'a CellRef,
+    cell: &'a TaskPtr,
     end: Option<Result<(), JoinError>>,
 }
 
-impl<'a> Step<'a> {
+impl<'a> PollCx<'a> {
     /// The poll begins.
     #[inline]
     pub(super) fn enter(&self) {
@@ -331,53 +336,53 @@ impl<'a> Step<'a> {
 
     /// It was pending. `true` if it goes on; else it ends here, for it was cancelled meanwhile.
     #[inline]
-    pub(super) fn gave_way(&mut self) -> bool {
-        let goes_on = !self.cell.standing().is_cancelled();
+    pub(super) fn pending(&mut self) -> bool {
+        let goes_on = !self.cell.state().is_cancelled();
         if goes_on {
-            self.cell.standing().set_state(TaskState::Suspended);
+            self.cell.state().set_task_state(TaskState::Suspended);
         } else {
-            self.ends(Err(JoinError::Cancelled));
+            self.finish_with(Err(JoinError::Cancelled));
         }
         goes_on
     }
 
     /// It was ready, and ends here.
     #[inline]
-    pub(super) fn returned(&mut self) {
-        match self.cell.standing().is_cancelled() {
-            true => self.ends(Err(JoinError::Cancelled)),
-            false => self.ends(Ok(())),
+    pub(super) fn ready(&mut self) {
+        match self.cell.state().is_cancelled() {
+            true => self.finish_with(Err(JoinError::Cancelled)),
+            false => self.finish_with(Ok(())),
         }
     }
 
     /// It has panicked, and ends here.
     #[cold]
     pub(super) fn panicked(&mut self, payload: Payload) {
-        self.ends(Err(JoinError::Panicked(payload)));
+        self.finish_with(Err(JoinError::Panicked(payload)));
     }
 
     /// From now on it is in the table no more.
-    fn ends(&mut self, end: Result<(), JoinError>) {
+    fn finish_with(&mut self, end: Result<(), JoinError>) {
         self.end = Some(end);
-        self.cell.standing().set_state(TaskState::Suspended);
-        self.executor.rest();
+        self.cell.state().set_task_state(TaskState::Suspended);
+        self.executor.clear_current();
         // Not the last reference: we are lent one.
         self.executor.tasks.borrow_mut().remove(self.key);
     }
 
     /// The future of a task that ends is gone, and has panicked on its way.
     #[cold]
-    pub(super) fn panicked_at_the_end(&mut self, payload: Payload) {
+    pub(super) fn panicked_in_drop(&mut self, payload: Payload) {
         let end = self.end.take();
-        self.end = end.map(|end| after_drop(self.handle, self.cell, Err(payload), end));
+        self.end = end.map(|end| outcome_after_drop(self.handle, self.cell, Err(payload), end));
     }
 }
 
 impl Scheduler for Executor {
     fn run(&self, handle: &LoopHandle, task_id: u64) {
         match current::is_nested() {
-            true => self.poll_row_nested(handle, task_id),
-            false => self.poll_row(handle, task_id),
+            true => self.poll_batch_nested(handle, task_id),
+            false => self.poll_batch(handle, task_id),
         }
     }
 

@@ -7,7 +7,7 @@
 //! In the notes: N13, N15, N16.
 
 use super::budget;
-use super::cell::{CellRef, Joined, Nascent};
+use super::cell::{NewTask, TaskPtr, TypedTask};
 use super::current::{Coro, TaskRef, must_be_at_home};
 use super::done::DoneKey;
 use super::executor::Executor;
@@ -53,7 +53,7 @@ where
 {
     let site = Location::caller();
     // Before `with`, whose closure would else be as large as the future.
-    let future = Nascent::new(future);
+    let future = NewTask::new(future);
     match current::with(|handle| Task::spawn(handle, future, site)) {
         Some(task) => task,
         None => panic!("spawned outside a loop: use readily::run, or EventLoop::enter"),
@@ -68,7 +68,7 @@ impl LoopHandle {
     where
         F: Future<Output: 'static> + 'static,
     {
-        Task::spawn(self, Nascent::new(future), Location::caller())
+        Task::spawn(self, NewTask::new(future), Location::caller())
     }
 }
 
@@ -84,7 +84,7 @@ impl LoopHandle {
 /// the next one.
 #[doc(alias = "JoinHandle")]
 pub struct Task<T: 'static> {
-    pub(super) task: Joined<T>,
+    pub(super) task: TypedTask<T>,
     pub(super) handle: WeakHandle,
 }
 
@@ -92,7 +92,7 @@ impl<T: 'static> Task<T> {
     /// Allocated by the caller: a large future is moved as seldom as can be.
     pub(super) fn spawn<F>(
         handle: &LoopHandle,
-        future: Nascent<F>,
+        future: NewTask<F>,
         site: &'static Location<'static>,
     ) -> Self
     where
@@ -104,7 +104,7 @@ impl<T: 'static> Task<T> {
         }
     }
 
-    pub(super) fn cell(&self) -> &CellRef {
+    pub(super) fn cell(&self) -> &TaskPtr {
         self.task.cell()
     }
 
@@ -172,7 +172,7 @@ impl<T: 'static> Task<T> {
     /// Where it stands.
     #[must_use]
     pub fn state(&self) -> TaskState {
-        self.cell().state()
+        self.cell().task_state()
     }
 
     /// Takes the result, without waiting for it: `None` while there is none, and if it was
@@ -287,8 +287,8 @@ impl<T: 'static> Future for Task<T> {
 impl<T: 'static> Drop for Task<T> {
     fn drop(&mut self) {
         let cell = self.cell();
-        cell.standing().detach();
-        if cell.standing().is_owed() {
+        cell.state().detach();
+        if cell.state().has_untaken_result() {
             // A panic that was never looked at is told now.
             let told = self.handle.with(|handle| disown(handle, cell));
             if told.is_none() {
@@ -296,7 +296,7 @@ impl<T: 'static> Drop for Task<T> {
                 let left = self.task.take();
                 if let Some(Err(JoinError::Panicked(payload))) = left {
                     let untold = Untold::of(cell, payload);
-                    if cell.standing().is_seen() {
+                    if cell.state().is_seen() {
                         drop_quietly(untold.take());
                     }
                 }

@@ -6,7 +6,7 @@
 //!
 //! In the notes: "a Task is a Future and more" (N15, N16). Rules: T3, T4.
 
-use super::cell::CellRef;
+use super::cell::TaskPtr;
 use super::current::TaskRef;
 use super::done::DoneKey;
 use crate::event_loop::panics::drop_quietly;
@@ -102,10 +102,10 @@ impl TaskState {
 }
 
 /// Takes a task's result away when there is one.
-pub(super) type Forward = Box<dyn FnOnce(&LoopHandle, &CellRef)>;
+pub(super) type Forward = Box<dyn FnOnce(&LoopHandle, &TaskPtr)>;
 
 /// Tells everybody that a task has ended: who awaits it, and its done-callbacks.
-pub(super) fn announce(handle: &LoopHandle, cell: &CellRef) {
+pub(super) fn announce(handle: &LoopHandle, cell: &TaskPtr) {
     if let Some(forward) = cell.take_forward() {
         handle.guard(|| forward(handle, cell));
     }
@@ -119,9 +119,9 @@ pub(super) fn announce(handle: &LoopHandle, cell: &CellRef) {
 
 /// The result will not be taken: a panic that was not inspected is reported, any other result is
 /// dropped.
-pub(super) fn disown(handle: &LoopHandle, cell: &CellRef) {
-    match cell.deliver() {
-        Some(Err(JoinError::Panicked(payload))) if cell.standing().is_seen() => {
+pub(super) fn disown(handle: &LoopHandle, cell: &TaskPtr) {
+    match cell.take_result() {
+        Some(Err(JoinError::Panicked(payload))) if cell.state().is_seen() => {
             drop_quietly(payload);
         }
         Some(Err(JoinError::Panicked(payload))) => handle.note_panic(payload, cell.origin()),
@@ -134,7 +134,7 @@ pub(super) fn disown(handle: &LoopHandle, cell: &CellRef) {
 }
 
 /// What a task has returned, to be dropped with this.
-pub(super) struct Output(pub(super) CellRef);
+pub(super) struct Output(pub(super) TaskPtr);
 
 impl Drop for Output {
     fn drop(&mut self) {
@@ -145,13 +145,13 @@ impl Drop for Output {
 /// See [`Task::add_done_callback`](crate::Task::add_done_callback).
 #[track_caller]
 pub(super) fn add_done_callback(
-    cell: &CellRef,
+    cell: &TaskPtr,
     handle: &WeakHandle,
     callback: impl FnOnce(&TaskRef) + 'static,
 ) -> DoneKey {
     let done = cell.done_or_new();
     let key = done.add(callback);
-    if cell.state().is_ended() {
+    if cell.task_state().is_ended() {
         let ended = || TaskRef::new(cell.clone(), handle.clone());
         if handle.with(|handle| done.schedule(handle, ended)).is_none() {
             done.discard();

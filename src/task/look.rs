@@ -5,7 +5,7 @@
 //!
 //! In asyncio this is `lambda f: f.result()`, which may be called as often as one likes.
 
-use super::cell::Joined;
+use super::cell::TypedTask;
 use super::future::{Future, FutureError};
 use super::future_cell::{Cell, State};
 use super::handle::Task;
@@ -17,7 +17,7 @@ trait Place<R> {
     fn put_back(&self, result: R);
 }
 
-impl<T: 'static> Place<Result<T, JoinError>> for Joined<T> {
+impl<T: 'static> Place<Result<T, JoinError>> for TypedTask<T> {
     fn take_out(&self) -> Option<Result<T, JoinError>> {
         self.take()
     }
@@ -68,7 +68,7 @@ impl<T: 'static> Task<T> {
     /// is dropped, nor an error by [`detach_reporting`](Task::detach_reporting).
     pub fn with_result<R>(&self, f: impl FnOnce(&Result<T, JoinError>) -> R) -> Option<R> {
         self.peek_result(|result| {
-            self.cell().standing().see();
+            self.cell().state().see();
             f(result)
         })
     }

@@ -7,7 +7,7 @@
 //!
 //! In the notes: `run(coroutine)`, the one entry point of a program (N18).
 
-use super::cell::Joined;
+use super::cell::TypedTask;
 use super::executor::Executor;
 use super::join::TaskState;
 use crate::base::slab::SlabKey;
@@ -23,7 +23,7 @@ pub struct MainTask<'a> {
     handle: &'a LoopHandle,
     executor: &'a Executor,
     key: SlabKey,
-    task: Joined<()>,
+    task: TypedTask<()>,
     /// How it ends if it ends now.
     end: Cell<TaskState>,
     /// In which turn it was polled last.
@@ -59,12 +59,12 @@ impl<'a> MainTask<'a> {
         // T1: the number in the queue may be an older waker's, of a main task before this one.
         // Where a tape runs, other threads leave the flag alone: a poll too many does no harm.
         let cell = self.task.cell();
-        if !cell.lower() && !cell.is_taped() {
+        if !cell.clear_queued() && !cell.is_recording() {
             return Poll::Pending;
         }
         self.turn.set(turn);
         self.end.set(TaskState::Panicked);
-        let polled = self.executor.step_main(self.key, cell, || {
+        let polled = self.executor.poll_main(self.key, cell, || {
             cell.with_waker(|waker| future.poll(&mut Context::from_waker(waker)))
         });
         self.end.set(match polled {

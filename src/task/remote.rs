@@ -5,7 +5,7 @@
 //!
 //! In asyncio this is `run_coroutine_threadsafe`.
 
-use super::cell::{Joined, Nascent};
+use super::cell::{NewTask, TypedTask};
 use super::current::{TaskRef, current_task};
 use super::executor::Executor;
 use super::handle::Task;
@@ -77,7 +77,7 @@ impl<T: Send + 'static> Settles<T> {
             handle.guard(|| drop(make));
             return self.settle(handle, Err(Failed::Cancelled(error)));
         }
-        let future = match catch(|| Nascent::new(make())) {
+        let future = match catch(|| NewTask::new(make())) {
             Ok(future) => future,
             Err(payload) => {
                 let untold = Untold::before(site, &handle.inbox(), payload);
@@ -119,7 +119,7 @@ impl<T: 'static> Task<T> {
     /// Gives the result to `take` as soon as there is one, before anybody else is told.
     fn forward(&self, take: impl FnOnce(&LoopHandle, Ended<T>) + 'static) -> u64 {
         self.cell().forward(Box::new(move |handle, cell| {
-            let task = Joined::<T>::of(cell);
+            let task = TypedTask::<T>::of(cell);
             if let Some(result) = task.and_then(|task| task.take()) {
                 take(handle, ended(cell, result));
             }

@@ -5,7 +5,7 @@
 //!
 //! In asyncio it is inside of `concurrent.futures.Future`. Rule: G6.
 
-use super::cell::Head;
+use super::cell::Header;
 use super::join::JoinError;
 use super::untold::Untold;
 use crate::event_loop::{CrossLoopWait, Inbox};
@@ -32,7 +32,7 @@ impl Failed {
 pub(super) type Ended<T> = Result<T, Failed>;
 
 /// How this task has ended, as it can travel.
-pub(super) fn ended<T>(task: &Head, result: Result<T, JoinError>) -> Ended<T> {
+pub(super) fn ended<T>(task: &Header, result: Result<T, JoinError>) -> Ended<T> {
     result.map_err(|error| match error {
         JoinError::Panicked(payload) => Failed::Panicked(Untold::of(task, payload)),
         cancelled => Failed::Cancelled(cancelled),

@@ -60,7 +60,7 @@ struct Reporter<T: 'static, E: Display + 'static>(Task<Result<T, E>>);
 impl<T: 'static, E: Display + 'static> Drop for Reporter<T, E> {
     fn drop(&mut self) {
         let task = &self.0;
-        if task.cell().standing().is_seen() {
+        if task.cell().state().is_seen() {
             return; // by who had the handle before
         }
         let error = task.peek_result(|result| match result {

@@ -7,7 +7,7 @@
 //!
 //! In asyncio: "Task exception was never retrieved".
 
-use super::cell::Head;
+use super::cell::Header;
 use crate::event_loop::{Inbox, Origin, Payload, current, panics, stderr};
 use std::panic::Location;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ pub(crate) struct Untold {
 
 impl Untold {
     /// What this task has panicked with.
-    pub(super) fn of(task: &Head, payload: Payload) -> Self {
-        let mut untold = Self::before(task.site(), task.home(), payload);
+    pub(super) fn of(task: &Header, payload: Payload) -> Self {
+        let mut untold = Self::before(task.site(), task.inbox(), payload);
         untold.name = Some(task.name().to_string());
         untold
     }

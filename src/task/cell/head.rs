@@ -7,8 +7,8 @@
 //! In the notes: what a Task answers when it is asked (N16). Rules: T3, T4.
 
 use super::Vtable;
-use super::standing::Standing;
-use super::waker::Wakeup;
+use super::standing::State;
+use super::waker::WakeState;
 use crate::event_loop::{Inbox, Origin, Payload};
 use crate::task::current::TaskRef;
 use crate::task::done::DoneList;
@@ -21,7 +21,7 @@ use std::task::Waker;
 
 /// What few tasks have.
 #[derive(Default)]
-struct Extra {
+struct RareFields {
     name: RefCell<Option<Rc<str>>>,
     /// Why it was cancelled, if that was said.
     reason: RefCell<Option<Reason>>,
@@ -33,7 +33,7 @@ struct Extra {
 }
 
 /// The part for the loop's thread.
-pub(super) struct Own {
+pub(super) struct LocalPart {
     /// The how-manieth task of its loop this is, from 1.
     number: u64,
     site: &'static Location<'static>,
@@ -42,30 +42,30 @@ pub(super) struct Own {
     polls: Cell<u32>,
     /// Who is woken at the end: a task has one handle, and so one who waits.
     waiter: Cell<Option<Waker>>,
-    extra: OnceCell<Box<Extra>>,
+    rare: OnceCell<Box<RareFields>>,
 }
 
 /// What a task is told at its making.
-pub(in crate::task) struct Birth {
-    pub(in crate::task) home: Arc<Inbox>,
+pub(in crate::task) struct SpawnInfo {
+    pub(in crate::task) inbox: Arc<Inbox>,
     pub(in crate::task) id: u64,
     pub(in crate::task) number: u64,
     pub(in crate::task) site: &'static Location<'static>,
 }
 
 #[repr(C)]
-pub(in crate::task) struct Head {
+pub(in crate::task) struct Header {
     pub(super) vtable: &'static Vtable,
     /// All that a waker touches, on whichever thread.
-    pub(super) wakeup: Wakeup,
+    pub(super) wake_state: WakeState,
     /// The loop's thread only; dropped there, with the last reference.
-    pub(super) own: Own,
+    pub(super) local_part: LocalPart,
 }
 
-impl Own {
+impl LocalPart {
     /// One more on this thread.
     #[inline]
-    pub(super) fn refer(&self) {
+    pub(super) fn inc_ref(&self) {
         match self.references.get().checked_add(1) {
             Some(references) => self.references.set(references),
             None => std::process::abort(), // as `Rc` has it
@@ -75,52 +75,52 @@ impl Own {
     /// One less on this thread; `true` if it was the last one.
     #[must_use]
     #[inline]
-    pub(super) fn let_go(&self) -> bool {
+    pub(super) fn dec_ref(&self) -> bool {
         self.references.set(self.references.get() - 1);
         self.references.get() == 0
     }
 }
 
-impl Head {
-    pub(super) fn new(vtable: &'static Vtable, birth: Birth) -> Self {
+impl Header {
+    pub(super) fn new(vtable: &'static Vtable, info: SpawnInfo) -> Self {
         Self {
             vtable,
-            wakeup: Wakeup::new(birth.id, birth.home),
-            own: Own {
-                number: birth.number,
-                site: birth.site,
+            wake_state: WakeState::new(info.id, info.inbox),
+            local_part: LocalPart {
+                number: info.number,
+                site: info.site,
                 references: Cell::new(1),
                 polls: Cell::new(0),
                 waiter: Cell::new(None),
-                extra: OnceCell::new(),
+                rare: OnceCell::new(),
             },
         }
     }
 
-    pub(in crate::task) fn standing(&self) -> &Standing {
-        &self.wakeup.standing
+    pub(in crate::task) fn state(&self) -> &State {
+        &self.wake_state.state
     }
 
     #[inline]
-    pub(in crate::task) fn state(&self) -> TaskState {
-        self.standing().state()
+    pub(in crate::task) fn task_state(&self) -> TaskState {
+        self.state().task_state()
     }
 
     pub(in crate::task) fn id(&self) -> u64 {
-        self.wakeup.id
+        self.wake_state.id
     }
 
-    pub(in crate::task) fn home(&self) -> &Arc<Inbox> {
-        &self.wakeup.home
+    pub(in crate::task) fn inbox(&self) -> &Arc<Inbox> {
+        &self.wake_state.inbox
     }
 
     /// The how-manieth task of its loop it is.
     pub(in crate::task) fn number(&self) -> u64 {
-        self.own.number
+        self.local_part.number
     }
 
     pub(in crate::task) fn site(&self) -> &'static Location<'static> {
-        self.own.site
+        self.local_part.site
     }
 
     /// What its future is called.
@@ -128,100 +128,102 @@ impl Head {
         (self.vtable.type_name)()
     }
 
-    /// See [`Wakeup::lower`].
+    /// See [`WakeState::clear_queued`].
     #[inline]
-    pub(in crate::task) fn lower(&self) -> bool {
-        self.wakeup.lower()
+    pub(in crate::task) fn clear_queued(&self) -> bool {
+        self.wake_state.clear_queued()
     }
 
-    pub(in crate::task) fn is_taped(&self) -> bool {
-        self.wakeup.is_taped()
+    pub(in crate::task) fn is_recording(&self) -> bool {
+        self.wake_state.is_recording()
     }
 
-    fn extra(&self) -> &Extra {
-        self.own.extra.get_or_init(Box::default)
+    fn rare(&self) -> &RareFields {
+        self.local_part.rare.get_or_init(Box::default)
     }
 
     /// A poll begins.
     #[inline]
     pub(in crate::task) fn count_poll(&self) {
-        self.standing().set_state(TaskState::Running);
-        self.own.polls.set(self.own.polls.get().saturating_add(1));
+        self.state().set_task_state(TaskState::Running);
+        self.local_part
+            .polls
+            .set(self.local_part.polls.get().saturating_add(1));
     }
 
     pub(in crate::task) fn polls(&self) -> u64 {
-        self.own.polls.get().into()
+        self.local_part.polls.get().into()
     }
 
     /// For reports.
     pub(in crate::task) fn origin(&self) -> Origin {
         Origin::Task {
             name: self.name(),
-            site: self.own.site,
+            site: self.local_part.site,
         }
     }
 
     pub(in crate::task) fn name(&self) -> Rc<str> {
-        let given = self.own.extra.get();
+        let given = self.local_part.rare.get();
         match given.and_then(|extra| extra.name.borrow().clone()) {
             Some(name) => name,
-            None => format!("Task-{}", self.own.number).into(),
+            None => format!("Task-{}", self.local_part.number).into(),
         }
     }
 
     pub(in crate::task) fn set_name(&self, name: &str) {
-        *self.extra().name.borrow_mut() = Some(name.into());
+        *self.rare().name.borrow_mut() = Some(name.into());
     }
 
     pub(in crate::task) fn reason(&self) -> Option<Reason> {
-        self.own.extra.get()?.reason.borrow().clone()
+        self.local_part.rare.get()?.reason.borrow().clone()
     }
 
     pub(in crate::task) fn set_reason(&self, reason: Option<Reason>) {
         if reason.is_some() {
-            *self.extra().reason.borrow_mut() = reason;
+            *self.rare().reason.borrow_mut() = reason;
         }
     }
 
     pub(in crate::task) fn forward(&self, forward: Forward) {
-        self.extra().forward.set(Some(forward));
+        self.rare().forward.set(Some(forward));
     }
 
     pub(in crate::task) fn take_forward(&self) -> Option<Forward> {
-        self.own.extra.get()?.forward.take()
+        self.local_part.rare.get()?.forward.take()
     }
 
     /// The done-callbacks, if there ever were any.
     pub(in crate::task) fn done(&self) -> Option<&DoneList<TaskRef>> {
-        Some(&self.own.extra.get()?.done)
+        Some(&self.local_part.rare.get()?.done)
     }
 
     pub(in crate::task) fn done_or_new(&self) -> &DoneList<TaskRef> {
-        &self.extra().done
+        &self.rare().done
     }
 
     /// Has `waker` woken at the end. What it replaces is dropped here: not under a borrow (L8).
     pub(in crate::task) fn wait(&self, waker: &Waker) {
-        let kept = self.own.waiter.take();
+        let kept = self.local_part.waiter.take();
         if kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
-            self.own.waiter.set(kept);
+            self.local_part.waiter.set(kept);
             return;
         }
         drop(kept);
         let waker = waker.clone();
-        drop(self.own.waiter.replace(Some(waker)));
+        drop(self.local_part.waiter.replace(Some(waker)));
     }
 
     pub(in crate::task) fn take_waiter(&self) -> Option<Waker> {
-        self.own.waiter.take()
+        self.local_part.waiter.take()
     }
 
     /// T3: ends the task, once.
-    pub(in crate::task) fn settle(&self, end: Result<(), JoinError>) {
-        self.standing().set_state(match end {
+    pub(in crate::task) fn complete(&self, end: Result<(), JoinError>) {
+        self.state().set_task_state(match end {
             Ok(()) => TaskState::Done,
             Err(JoinError::Panicked(payload)) => {
-                self.extra().payload.set(Some(payload));
+                self.rare().payload.set(Some(payload));
                 TaskState::Panicked
             }
             Err(JoinError::Cancelled | JoinError::CancelledFor(_)) => TaskState::Cancelled,
@@ -230,13 +232,13 @@ impl Head {
 
     /// T4: how it has ended, once; `None` while it has not, and from then on.
     #[inline]
-    pub(in crate::task) fn deliver(&self) -> Option<Result<(), JoinError>> {
-        let standing = self.standing();
-        if !standing.is_owed() {
+    pub(in crate::task) fn take_result(&self) -> Option<Result<(), JoinError>> {
+        let state = self.state();
+        if !state.has_untaken_result() {
             return None;
         }
-        standing.set_taken(true);
-        match standing.state() {
+        state.set_result_taken(true);
+        match state.task_state() {
             TaskState::Done => Some(Ok(())),
             state => Some(Err(self.error(state))),
         }
@@ -246,7 +248,7 @@ impl Head {
     #[cold]
     fn error(&self, state: TaskState) -> JoinError {
         if state == TaskState::Panicked {
-            let payload = self.extra().payload.take();
+            let payload = self.rare().payload.take();
             return JoinError::Panicked(payload.expect("it is there until it is delivered"));
         }
         match self.reason() {
@@ -255,11 +257,11 @@ impl Head {
         }
     }
 
-    /// Undoes a [`deliver`](Self::deliver).
+    /// Undoes a [`take_result`](Self::take_result).
     pub(super) fn put_back(&self, end: Result<(), JoinError>) {
         if let Err(JoinError::Panicked(payload)) = end {
-            self.extra().payload.set(Some(payload));
+            self.rare().payload.set(Some(payload));
         }
-        self.standing().set_taken(false);
+        self.state().set_result_taken(false);
     }
 }

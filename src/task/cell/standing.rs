@@ -23,7 +23,7 @@ pub(super) enum Stage {
 }
 
 /// T4: the result was delivered, or is being looked at.
-const TAKEN: u8 = 1;
+const RESULT_TAKEN: u8 = 1;
 /// Cancelled while it was running: to be dropped when its poll returns.
 const CANCELLED: u8 = 2;
 /// Nobody has a `Task` that may read the result.
@@ -36,16 +36,16 @@ const SEEN: u8 = 8;
 /// Atomics for the one reason that these three bytes fill a gap in what is shared with others; a
 /// relaxed load is a load.
 #[derive(Default)]
-pub(in crate::task) struct Standing {
-    state: AtomicU8,
+pub(in crate::task) struct State {
+    task_state: AtomicU8,
     stage: AtomicU8,
-    marks: AtomicU8,
+    flags: AtomicU8,
 }
 
-impl Standing {
+impl State {
     #[inline]
-    pub(in crate::task) fn state(&self) -> TaskState {
-        match self.state.load(Relaxed) {
+    pub(in crate::task) fn task_state(&self) -> TaskState {
+        match self.task_state.load(Relaxed) {
             0 => TaskState::Created,
             1 => TaskState::Suspended,
             2 => TaskState::Running,
@@ -56,8 +56,8 @@ impl Standing {
     }
 
     #[inline]
-    pub(in crate::task) fn set_state(&self, state: TaskState) {
-        self.state.store(state as u8, Relaxed);
+    pub(in crate::task) fn set_task_state(&self, state: TaskState) {
+        self.task_state.store(state as u8, Relaxed);
     }
 
     #[inline]
@@ -77,7 +77,7 @@ impl Standing {
 
     /// From `before` to `after`; `false`, and nothing done, if it is not `before`.
     #[inline]
-    pub(super) fn step(&self, before: Stage, after: Stage) -> bool {
+    pub(super) fn transition(&self, before: Stage, after: Stage) -> bool {
         let is_so = self.stage() == before;
         if is_so {
             self.set_stage(after);
@@ -86,50 +86,50 @@ impl Standing {
     }
 
     #[inline]
-    fn is(&self, mark: u8) -> bool {
-        self.marks.load(Relaxed) & mark != 0
+    fn has_flag(&self, flag: u8) -> bool {
+        self.flags.load(Relaxed) & flag != 0
     }
 
     #[inline]
-    fn mark(&self, mark: u8, set: bool) {
-        let others = self.marks.load(Relaxed) & !mark;
-        self.marks
-            .store(if set { others | mark } else { others }, Relaxed);
+    fn set_flag(&self, flag: u8, set: bool) {
+        let others = self.flags.load(Relaxed) & !flag;
+        self.flags
+            .store(if set { others | flag } else { others }, Relaxed);
     }
 
     /// Whether it has ended, and nobody has its result yet.
     #[inline]
-    pub(in crate::task) fn is_owed(&self) -> bool {
-        self.state().is_ended() && !self.is(TAKEN)
+    pub(in crate::task) fn has_untaken_result(&self) -> bool {
+        self.task_state().is_ended() && !self.has_flag(RESULT_TAKEN)
     }
 
     #[inline]
     pub(in crate::task) fn is_cancelled(&self) -> bool {
-        self.is(CANCELLED)
+        self.has_flag(CANCELLED)
     }
 
     pub(in crate::task) fn cancel(&self) {
-        self.mark(CANCELLED, true);
+        self.set_flag(CANCELLED, true);
     }
 
     pub(in crate::task) fn is_seen(&self) -> bool {
-        self.is(SEEN)
+        self.has_flag(SEEN)
     }
 
     pub(in crate::task) fn see(&self) {
-        self.mark(SEEN, true);
+        self.set_flag(SEEN, true);
     }
 
     pub(in crate::task) fn is_detached(&self) -> bool {
-        self.is(DETACHED)
+        self.has_flag(DETACHED)
     }
 
     pub(in crate::task) fn detach(&self) {
-        self.mark(DETACHED, true);
+        self.set_flag(DETACHED, true);
     }
 
     #[inline]
-    pub(super) fn set_taken(&self, taken: bool) {
-        self.mark(TAKEN, taken);
+    pub(super) fn set_result_taken(&self, taken: bool) {
+        self.set_flag(RESULT_TAKEN, taken);
     }
 }

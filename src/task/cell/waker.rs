@@ -19,7 +19,7 @@
 //!   before its share goes, and who gives up the last one, and frees, comes after all the others.
 //!   (`Arc` acquires by a fence, in the last one only; ThreadSanitizer does not know of fences.)
 
-use super::standing::Standing;
+use super::standing::State;
 use crate::base::sync::{AtomicBool, AtomicU32};
 use crate::event_loop::{Inbox, current};
 use std::sync::Arc;
@@ -28,36 +28,36 @@ use std::sync::atomic::Ordering;
 #[cfg(all(loom, test))]
 mod models;
 
-pub(super) struct Wakeup {
-    pub(super) home: Arc<Inbox>,
+pub(super) struct WakeState {
+    pub(super) inbox: Arc<Inbox>,
     pub(super) id: u64,
-    pub(super) shares: Shares,
+    pub(super) ref_count: RefCount,
     /// Whether the job stands in a queue already.
     queued: AtomicBool,
     /// Not for wakers: the head of the cell has no better room for it.
-    pub(super) standing: Standing,
+    pub(super) state: State,
 }
 
-impl Wakeup {
+impl WakeState {
     /// For a job that is about to be queued for the first time.
     pub(super) fn new(task_id: u64, home: Arc<Inbox>) -> Self {
         Self {
-            home,
+            inbox: home,
             id: task_id,
-            shares: Shares(AtomicU32::new(1)),
+            ref_count: RefCount(AtomicU32::new(1)),
             queued: AtomicBool::new(true),
-            standing: Standing::default(),
+            state: State::default(),
         }
     }
 
     /// Whether wakes of other threads come by message only, and leave the flag as it is.
-    pub(super) fn is_taped(&self) -> bool {
-        self.home.is_recording()
+    pub(super) fn is_recording(&self) -> bool {
+        self.inbox.is_recording()
     }
 
     /// T2: to be called before each poll, so that a wake that comes during the poll finds
     /// the flag low and queues the job once more. Whether it was up.
-    pub(super) fn lower(&self) -> bool {
+    pub(super) fn clear_queued(&self) -> bool {
         // `AcqRel`: what the waker wrote before it raised the flag is seen by the poll.
         self.queued.swap(false, Ordering::AcqRel)
     }
@@ -65,42 +65,42 @@ impl Wakeup {
     /// Queues the job, unless it stands in a queue already.
     #[inline]
     pub(super) fn wake(&self) {
-        let at_home = current::on_own_thread(&self.home, |handle| {
-            if self.raise() {
+        let at_home = current::on_own_thread(&self.inbox, |handle| {
+            if self.set_queued() {
                 handle.schedule_woken(self.id);
             }
         });
         if !at_home {
-            self.wake_from_afar();
+            self.wake_remote();
         }
     }
 
     #[cold]
-    fn wake_from_afar(&self) {
+    fn wake_remote(&self) {
         // On tape each wake of another thread is a message: whether it found the flag up is chance.
-        if self.home.is_recording() || self.raise() {
-            self.home.wake_task(self.id);
+        if self.inbox.is_recording() || self.set_queued() {
+            self.inbox.wake_task(self.id);
         }
     }
 
     /// T1: whether whoever asks is to queue the job, which stands in the queue at most once.
     #[inline]
-    fn raise(&self) -> bool {
+    fn set_queued(&self) -> bool {
         !self.queued.swap(true, Ordering::AcqRel)
     }
 }
 
 /// How many keep a cell from being freed: each waker, and all references of the loop's thread
 /// together. By itself, so that nobody borrows more than the count while he gives it up.
-pub(super) struct Shares(AtomicU32);
+pub(super) struct RefCount(AtomicU32);
 
-impl Shares {
+impl RefCount {
     /// Half of what fits, so that not even all threads that find it full at once make it overflow.
-    const MOST: u32 = u32::MAX / 2;
+    const MAX: u32 = u32::MAX / 2;
 
     /// One more, for somebody who has one.
     pub(super) fn add(&self) {
-        if self.0.fetch_add(1, Ordering::Relaxed) > Self::MOST {
+        if self.0.fetch_add(1, Ordering::Relaxed) > Self::MAX {
             // Two thousand million clones that were forgotten: as `Arc` has it.
             std::process::abort();
         }
@@ -108,7 +108,7 @@ impl Shares {
 
     /// One less; `true` if it was the last one: whoever gave it up frees.
     #[must_use]
-    pub(super) fn give_up(&self) -> bool {
+    pub(super) fn release(&self) -> bool {
         self.0.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }

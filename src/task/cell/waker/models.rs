@@ -8,7 +8,7 @@
 //! It is N10's `await` from the other side: who gave way must be called back. Wakes at home are
 //! not modelled: they meet nobody.
 
-use super::super::{Birth, Joined, Nascent};
+use super::super::{NewTask, SpawnInfo, TypedTask};
 use crate::base::sync::AtomicBool;
 use crate::event_loop::Fixture;
 use loom::thread;
@@ -20,9 +20,9 @@ use std::task::Waker;
 const JOB: u64 = 5;
 
 /// A task of this home, that has not been polled.
-fn task<F: Future<Output: 'static> + 'static>(home: &Fixture, future: F) -> Joined<F::Output> {
-    Nascent::<F>::new(future).born(Birth {
-        home: home.inbox(),
+fn task<F: Future<Output: 'static> + 'static>(home: &Fixture, future: F) -> TypedTask<F::Output> {
+    NewTask::<F>::new(future).into_task(SpawnInfo {
+        inbox: home.inbox(),
         id: JOB,
         number: 1,
         site: Location::caller(),
@@ -48,7 +48,7 @@ fn a_wake_during_a_poll_leads_to_one_more_and_the_job_is_queued_once() {
         // Its first poll is queued from the start.
         loop {
             assert!(home.is_empty(), "T1: a job in hand is in no queue besides");
-            let was_up = task.cell().wakeup.lower();
+            let was_up = task.cell().wake_state.clear_queued();
             assert!(was_up, "a job in the queue has its flag up");
             if left.iter().all(|left| left.load(Relaxed)) {
                 break;
@@ -71,7 +71,7 @@ fn wakes_between_two_polls_are_one() {
     loom::model(|| {
         let home = Fixture::new();
         let task = task(&home, async {});
-        task.cell().wakeup.lower();
+        task.cell().wake_state.clear_queued();
         let wakers = [0, 1].map(|_| {
             let waker = task.cell().with_waker(Waker::clone);
             thread::spawn(move || waker.wake())
