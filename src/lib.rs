@@ -111,12 +111,12 @@ pub use sync::{
 #[doc(no_inline)]
 pub use task::spawn as create_task;
 pub use task::{
-    BUDGET, Coro, Future, FutureError, InvalidState, JoinError, Promise, RemoteTask, SharedFuture,
-    Task, TaskLocal, TaskRef, TaskState, WaitError, all_tasks, consume_budget, create_future,
-    current_task, inherit, spawn, unbudgeted,
+    BUDGET, CoroutineInfo, Future, FutureError, InvalidStateError, JoinError, Promise, RemoteTask,
+    SharedFuture, Task, TaskLocal, TaskRef, TaskState, WaitError, all_tasks, consume_budget,
+    create_future, current_task, inherit, spawn, unconstrained,
 };
 pub use time::{
-    Elapsed, Interval, MissedTick, ScopeOver, Sleep, TimeoutScope, fresh_now, interval,
+    Elapsed, Interval, MissedTick, ScopeEnded, Sleep, TimeoutScope, fresh_now, interval,
     interval_at, sleep, sleep_until, sleep_until_system, timeout, timeout_at, wait_for, wait_until,
     yield_now,
 };

@@ -73,7 +73,7 @@ impl<F: Future> AsCompleted<F> {
     pub async fn next(&mut self) -> Option<(usize, F::Output)> {
         let mut next = None;
         poll_fn(|cx| {
-            budget::composed(cx, |cx| {
+            budget::budgeted_composite(cx, |cx| {
                 self.many.poll(cx, |index, output| {
                     next = Some((index, output));
                     false

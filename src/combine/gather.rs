@@ -141,7 +141,7 @@ where
         let mut many = Many::new(self.into_iter().map(IntoFuture::into_future));
         let mut outputs: Vec<_> = (0..many.len()).map(|_| None).collect();
         poll_fn(|cx| {
-            budget::composed(cx, |cx| {
+            budget::budgeted_composite(cx, |cx| {
                 many.poll(cx, |index, output| {
                     outputs[index] = Some(output);
                     true
@@ -165,7 +165,7 @@ where
         let mut outputs: Vec<Option<T>> = (0..many.len()).map(|_| None).collect();
         let mut failed = None;
         poll_fn(|cx| {
-            budget::composed(cx, |cx| {
+            budget::budgeted_composite(cx, |cx| {
                 many.poll(cx, |index, output| {
                     match output {
                         Ok(output) => outputs[index] = Some(output),
@@ -210,7 +210,7 @@ macro_rules! gather_tuple {
                 $(let mut $output = None;)+
                 let mut looks = Looks::any();
                 poll_fn(|cx| {
-                    budget::composed(cx, |cx| {
+                    budget::budgeted_composite(cx, |cx| {
                         let pass = looks.pass($many, |at| {
                             match at {
                                 $($at => if let Some(future) = $future.as_mut().as_pin_mut() {
@@ -246,7 +246,7 @@ macro_rules! gather_tuple {
                 $(let mut $output = None;)+
                 let mut looks = Looks::promised(0);
                 let failed = poll_fn(|cx| {
-                    budget::composed(cx, |cx| {
+                    budget::budgeted_composite(cx, |cx| {
                         let pass = looks.pass($many, |at| {
                             match at {
                                 $($at => if let Some(future) = $future.as_mut().as_pin_mut() {

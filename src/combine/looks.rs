@@ -98,7 +98,7 @@ pub(super) fn choose<R>(
     cx: &mut Context<'_>,
     mut look: impl FnMut(usize, &mut Context<'_>) -> Poll<R>,
 ) -> Poll<R> {
-    budget::composed(cx, |cx| match looks.pass(many, |at| look(at, cx)) {
+    budget::budgeted_composite(cx, |cx| match looks.pass(many, |at| look(at, cx)) {
         Pass::Ended(result) => Poll::Ready(result),
         Pass::All => Poll::Pending,
         Pass::Spent => {

@@ -126,7 +126,7 @@ where
         let mut many = many.in_order_from(first);
         let mut winner = None;
         poll_fn(|cx| {
-            budget::composed(cx, |cx| {
+            budget::budgeted_composite(cx, |cx| {
                 many.poll(cx, |_, output| {
                     winner = Some(output);
                     false

@@ -148,7 +148,7 @@ where
         let mut many = many.in_order_from(0);
         let mut first = None;
         poll_fn(|cx| {
-            budget::composed(cx, |cx| {
+            budget::budgeted_composite(cx, |cx| {
                 many.poll(cx, |index, output| {
                     first = Some((index, output));
                     false

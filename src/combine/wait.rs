@@ -7,7 +7,7 @@
 //! In asyncio: `wait`, with its three modes and its timeout.
 
 use super::many::Many;
-use crate::task::alarm::Alarm;
+use crate::task::alarm::LazyTimer;
 use crate::task::{JoinError, Task, budget};
 use std::fmt;
 use std::future::poll_fn;
@@ -120,10 +120,10 @@ impl<'a, T: 'static> Wait<'a, T> {
             failed,
         } = self;
         let failed = &*failed;
-        let mut limit = limit.map_or_else(Alarm::never, Alarm::after);
+        let mut limit = limit.map_or_else(LazyTimer::never, LazyTimer::after);
         let mut many = Many::new(tasks.iter_mut().map(|task| Ended { task, failed }));
         poll_fn(|cx| {
-            let polled = budget::composed(cx, |cx| {
+            let polled = budget::budgeted_composite(cx, |cx| {
                 many.poll(cx, |_, failed| match when {
                     ReturnWhen::FirstCompleted => false,
                     ReturnWhen::FirstException => !failed,

@@ -216,7 +216,7 @@ impl<V: 'static> std::future::Future for Child<V> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let polled = Pin::new(&mut self.value).poll(cx);
         if polled.is_pending() {
-            self.task.must_not_be_current();
+            self.task.assert_not_current();
         }
         // The promise is ours, and the caller has never heard of it.
         Poll::Ready(ready!(polled).map_err(|_| NoValue::of(&self.task)))

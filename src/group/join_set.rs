@@ -9,7 +9,7 @@
 use super::members::{Members, Waiting};
 use crate::event_loop::LoopHandle;
 use crate::task::budget;
-use crate::task::untold::Untold;
+use crate::task::untold::UnclaimedPanic;
 use crate::task::{JoinError, Task, TaskRef, spawn};
 use std::borrow::Cow;
 use std::fmt;
@@ -127,7 +127,7 @@ impl<T: 'static> JoinSet<T> {
     async fn next(&mut self) -> Option<(TaskRef, Result<T, JoinError>)> {
         let waiting = Waiting(&self.members);
         poll_fn(|cx| {
-            let polled = budget::counted(cx, |cx| waiting.0.poll_next(cx));
+            let polled = budget::budgeted(cx, |cx| waiting.0.poll_next(cx));
             if polled.is_pending() {
                 waiting.0.must_not_wait_in_vain();
             }
@@ -169,13 +169,13 @@ impl<T: 'static> JoinSet<T> {
     pub async fn shutdown(&mut self) {
         self.cancel_all();
         // Told, if this is dropped before it goes out.
-        let mut first: Option<Untold> = None;
+        let mut first: Option<UnclaimedPanic> = None;
         while let Some((task, ended)) = self.next().await {
             if let Err(JoinError::Panicked(payload)) = ended {
-                let untold = task.untold(payload);
+                let untold = task.unclaimed_panic(payload);
                 match first {
                     None => first = Some(untold),
-                    Some(_) => untold.tell(),
+                    Some(_) => untold.report(),
                 }
             }
         }

@@ -169,9 +169,9 @@ impl<T: 'static> Members<T> {
         drop(tasks);
         let Some(first) = first else { return };
         // All of a set are of one loop, or whoever made it so knows why.
-        first.must_be_at_home();
+        first.assert_own_loop();
         if is_last && first.cancel_reason().is_none() {
-            first.must_not_be_current();
+            first.assert_not_current();
         }
     }
 

@@ -226,7 +226,7 @@ impl<E: 'static> TaskGroup<E> {
                 _ => Poll::Pending,
             }
         };
-        poll_fn(|cx| budget::composed(cx, &mut step)).await;
+        poll_fn(|cx| budget::budgeted_composite(cx, &mut step)).await;
         let errors = core.errors.take().into_iter().map(|it| it.1).collect();
         outcome(value, GroupError { errors })
     }

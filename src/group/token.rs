@@ -145,16 +145,18 @@ impl CancellationToken {
         let mut cancelled = self.cancelled();
         let output = poll_fn(|cx| {
             let mut running = future.as_mut().as_pin_mut().expect("it is there");
-            if let Poll::Ready(output) = budget::composed(cx, |cx| running.as_mut().poll(cx)) {
+            if let Poll::Ready(output) =
+                budget::budgeted_composite(cx, |cx| running.as_mut().poll(cx))
+            {
                 return Poll::Ready(Some(output));
             }
             // Whatever is left of the budget: what uses it up each time could not be cancelled.
             ready!(cancelled.look(cx));
-            let output = match budget::last_look(running, cx) {
+            let output = match budget::final_poll(running, cx) {
                 Poll::Ready(output) => Some(output),
                 Poll::Pending => None,
             };
-            budget::spend();
+            budget::consume();
             Poll::Ready(output)
         })
         .await;
@@ -248,7 +250,7 @@ impl Future for Cancelled {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        budget::counted(cx, |cx| self.look(cx))
+        budget::budgeted(cx, |cx| self.look(cx))
     }
 }
 

@@ -337,7 +337,7 @@ impl<T: AsFd + 'static> Source<T> {
 
     async fn wait(&self, direction: Direction) -> io::Result<()> {
         let mut place = self.place(direction);
-        poll_fn(|cx| budget::counted(cx, |cx| place.poll_unused(cx))).await
+        poll_fn(|cx| budget::budgeted(cx, |cx| place.poll_unused(cx))).await
     }
 
     /// Runs `operation` until it gives something other than `WouldBlock` (or `Interrupted`),
@@ -498,7 +498,7 @@ impl<T> Place<'_, T> {
         poll_ready: impl Fn(&mut Self, &mut Context<'_>) -> Poll<io::Result<()>>,
         operation: &mut impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        budget::counted(cx, |cx| {
+        budget::budgeted(cx, |cx| {
             loop {
                 if let Err(error) = ready!(poll_ready(self, cx)) {
                     return Poll::Ready(Err(error));

@@ -136,7 +136,7 @@ impl TcpStream {
         let mut place = self.source.place(Direction::Read);
         poll_fn(move |cx| {
             if buffer.is_empty() {
-                return budget::counted(cx, |_| Poll::Ready(Ok(0))); // F1
+                return budget::budgeted(cx, |_| Poll::Ready(Ok(0))); // F1
             }
             place.poll_transfer(cx, buffer.len(), |s| s.read(buffer))
         })
@@ -179,7 +179,7 @@ impl TcpStream {
         let mut place = self.source.place(Direction::Write);
         poll_fn(move |cx| {
             if bytes.is_empty() {
-                return budget::counted(cx, |_| Poll::Ready(Ok(0))); // F1
+                return budget::budgeted(cx, |_| Poll::Ready(Ok(0))); // F1
             }
             place.poll_transfer(cx, bytes.len(), |s| s.write(bytes))
         })
@@ -199,7 +199,7 @@ impl TcpStream {
         let mut place = self.source.place(Direction::Write);
         poll_fn(move |cx| {
             if bytes.is_empty() {
-                return budget::counted(cx, |_| Poll::Ready(Ok(()))); // F1
+                return budget::budgeted(cx, |_| Poll::Ready(Ok(()))); // F1
             }
             while !bytes.is_empty() {
                 match ready!(place.poll_transfer(cx, bytes.len(), |s| s.write(bytes)))? {

@@ -164,7 +164,7 @@ impl Future for Wait<'_> {
     type Output = Passed;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Passed> {
-        budget::counted(cx, |cx| {
+        budget::budgeted(cx, |cx| {
             let Self { shared, place } = &mut *self;
             if place.is_some() {
                 return shared.line.poll(place, cx.waker());

@@ -299,7 +299,7 @@ impl<T> Future for Recv<'_, T> {
     type Output = Result<T, Shut>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        budget::counted(cx, |cx| {
+        budget::budgeted(cx, |cx| {
             let Self { receiver, waits } = &mut *self;
             let polled = receiver.mailbox.poll_pop(cx);
             *waits = polled.is_pending();

@@ -105,7 +105,7 @@ impl Future for Wait<'_> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        budget::counted(cx, |cx| {
+        budget::budgeted(cx, |cx| {
             let Self {
                 shared,
                 since,

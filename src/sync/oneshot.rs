@@ -189,7 +189,7 @@ impl<T> Future for Receiver<T> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        budget::counted(cx, |cx| {
+        budget::budgeted(cx, |cx| {
             let shared = &*self.shared;
             let seen = shared.look().or_else(|| {
                 shared.wait(cx.waker());

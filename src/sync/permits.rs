@@ -130,7 +130,7 @@ impl Future for Take<'_> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        budget::counted(cx, |cx| {
+        budget::budgeted(cx, |cx| {
             let Self {
                 permits,
                 want,

@@ -34,7 +34,7 @@ impl<T, S: Store<T>> Future for Get<'_, T, S> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        budget::counted(cx, |cx| {
+        budget::budgeted(cx, |cx| {
             let Self { shelf, place } = &mut *self;
             if place.is_some() {
                 let granted = ready!(shelf.getters.poll(place, cx.waker()));
@@ -122,7 +122,7 @@ impl<T, S: Store<T>> Future for Put<'_, T, S> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        budget::counted(cx, |cx| {
+        budget::budgeted(cx, |cx| {
             let this = &mut *self;
             if this.place.is_some() {
                 let polled = this.shelf.putters.poll(&mut this.place, cx.waker());
@@ -206,7 +206,7 @@ impl<T, S: Store<T>> Future for Reserve<'_, T, S> {
     type Output = Result<Reservation<T, S>, Shut>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        budget::counted(cx, |cx| {
+        budget::budgeted(cx, |cx| {
             let reserved = ready!(self.poll_place(cx));
             Poll::Ready(reserved.map(|()| Reservation::new(self.shelf)))
         })

@@ -60,7 +60,7 @@ impl<R, F: FnMut() -> Option<R>> Future for Until<'_, F> {
     type Output = R;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
-        budget::counted(cx, |cx| {
+        budget::budgeted(cx, |cx| {
             let Self {
                 waiters,
                 place,

@@ -15,7 +15,7 @@ const NO_LOOP: &str = "slept outside a loop: use readily::run, or EventLoop::ent
 
 /// A timer that is awaited. Dropping it disarms it.
 #[derive(Debug)]
-pub(crate) struct Alarm {
+pub(crate) struct LazyTimer {
     state: State,
     /// By how much it may be late, so that it rings together with others.
     slack: Duration,
@@ -27,12 +27,12 @@ enum State {
     At(Instant),
     Never,
     /// Nothing is armed: whoever waits goes to the back of the queue, once.
-    GiveWay,
+    Yield,
     Armed(WakeTimer),
-    Over,
+    Elapsed,
 }
 
-impl Alarm {
+impl LazyTimer {
     fn new(state: State) -> Self {
         let slack = Duration::ZERO;
         Self { state, slack }
@@ -54,13 +54,13 @@ impl Alarm {
     }
 
     /// Rings in the turn after the first poll, without a timer: 388 instructions instead of 1,391.
-    pub(crate) fn at_once() -> Self {
-        Self::new(State::GiveWay)
+    pub(crate) fn yield_once() -> Self {
+        Self::new(State::Yield)
     }
 
     /// May be late by up to `slack`; to be said before the first poll.
     pub(crate) fn with_slack(mut self, slack: Duration) -> Self {
-        if matches!(self.state, State::GiveWay) && !slack.is_zero() {
+        if matches!(self.state, State::Yield) && !slack.is_zero() {
             self.state = State::After(Duration::ZERO);
         }
         self.slack = slack;
@@ -76,15 +76,15 @@ impl Alarm {
                 None => handle.wake_later(delay, waker), // never, which is late enough
             }),
             State::At(when) => Some(handle.wake_at(handle.round_up(when, self.slack), waker)),
-            State::Never | State::GiveWay | State::Armed(_) | State::Over => None,
+            State::Never | State::Yield | State::Armed(_) | State::Elapsed => None,
         }
     }
 
     /// Whether it has rung; if not, the waker is kept for it.
     ///
     /// Whether it has rung, and is ready again and again.
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(self.state, State::Over)
+    pub(crate) fn has_elapsed(&self) -> bool {
+        matches!(self.state, State::Elapsed)
     }
 
     /// # Panics
@@ -99,9 +99,9 @@ impl Alarm {
                 Poll::Pending
             }
             State::Never => Poll::Pending,
-            State::GiveWay => {
+            State::Yield => {
                 assert!(current::is_any(), "{NO_LOOP}");
-                self.state = State::Over;
+                self.state = State::Elapsed;
                 // To the back of the queue: the next poll is in a later turn.
                 cx.waker().wake_by_ref();
                 Poll::Pending
@@ -114,11 +114,11 @@ impl Alarm {
                     panic!("slept on another loop than the one that runs here")
                 }
                 WakeTimerState::Fired => {
-                    self.state = State::Over;
+                    self.state = State::Elapsed;
                     Poll::Ready(())
                 }
             },
-            State::Over => Poll::Ready(()),
+            State::Elapsed => Poll::Ready(()),
         }
     }
 }

@@ -21,18 +21,18 @@ use std::task::{Context, Poll, ready};
 pub const BUDGET: u32 = 128;
 
 /// Where nobody counts: outside of a task of ours.
-const UNCOUNTED: u32 = u32::MAX;
+const UNLIMITED: u32 = u32::MAX;
 
 thread_local! {
-    static LEFT: Cell<u32> = const { Cell::new(UNCOUNTED) };
+    static LEFT: Cell<u32> = const { Cell::new(UNLIMITED) };
 }
 
 /// While it lives, this thread has this budget; afterwards the one it had.
-pub(crate) struct Allowance {
+pub(crate) struct BudgetGuard {
     before: u32,
 }
 
-impl Allowance {
+impl BudgetGuard {
     /// That of a poll by the loop.
     #[inline]
     pub(crate) fn full() -> Self {
@@ -44,12 +44,12 @@ impl Allowance {
         // A thread that is ending has no locals any more, and no loop to be held up.
         let before = LEFT.try_with(|left| left.replace(budget));
         Self {
-            before: before.unwrap_or(UNCOUNTED),
+            before: before.unwrap_or(UNLIMITED),
         }
     }
 }
 
-impl Drop for Allowance {
+impl Drop for BudgetGuard {
     #[inline]
     fn drop(&mut self) {
         let _ = LEFT.try_with(|left| left.set(self.before));
@@ -58,14 +58,14 @@ impl Drop for Allowance {
 
 /// The next poll of a row of them begins.
 #[inline]
-pub(super) fn refill() {
+pub(super) fn reset() {
     let _ = LEFT.try_with(|left| left.set(BUDGET));
 }
 
 /// Until the next one nobody counts.
 #[inline]
-pub(super) fn lift() {
-    let _ = LEFT.try_with(|left| left.set(UNCOUNTED));
+pub(super) fn suspend() {
+    let _ = LEFT.try_with(|left| left.set(UNLIMITED));
 }
 
 /// To be asked before an operation is tried: pending if the budget is used up, with the task
@@ -73,22 +73,22 @@ pub(super) fn lift() {
 #[inline]
 pub(crate) fn poll(cx: &mut Context<'_>) -> Poll<()> {
     if is_spent() {
-        return give_way(cx);
+        return reschedule(cx);
     }
     Poll::Ready(())
 }
 
 #[cold]
-fn give_way(cx: &mut Context<'_>) -> Poll<()> {
+fn reschedule(cx: &mut Context<'_>) -> Poll<()> {
     cx.waker().wake_by_ref();
     Poll::Pending
 }
 
 /// To be said when an operation has completed.
 #[inline]
-pub(crate) fn spend() {
+pub(crate) fn consume() {
     let _ = LEFT.try_with(|left| {
-        if left.get() != UNCOUNTED {
+        if left.get() != UNLIMITED {
             left.set(left.get().saturating_sub(1));
         }
     });
@@ -96,19 +96,19 @@ pub(crate) fn spend() {
 
 /// Polls an operation that counts, if there is something left for it.
 #[inline]
-pub(crate) fn counted<R>(
+pub(crate) fn budgeted<R>(
     cx: &mut Context<'_>,
     operation: impl FnOnce(&mut Context<'_>) -> Poll<R>,
 ) -> Poll<R> {
     ready!(poll(cx));
     let result = ready!(operation(cx));
-    spend();
+    consume();
     Poll::Ready(result)
 }
 
 /// Polls what is made of other operations. Its end counts as one, unless theirs have: else what is
 /// ready at once and made of nothing that counts would never give way.
-pub(crate) fn composed<R>(
+pub(crate) fn budgeted_composite<R>(
     cx: &mut Context<'_>,
     operation: impl FnOnce(&mut Context<'_>) -> Poll<R>,
 ) -> Poll<R> {
@@ -116,7 +116,7 @@ pub(crate) fn composed<R>(
     let before = LEFT.try_with(Cell::get);
     let result = ready!(operation(cx));
     if LEFT.try_with(Cell::get) == before {
-        spend();
+        consume();
     }
     Poll::Ready(result)
 }
@@ -127,18 +127,18 @@ pub(crate) fn is_spent() -> bool {
     LEFT.try_with(Cell::get).is_ok_and(|left| left == 0)
 }
 
-fn uncounted<R>(f: impl FnOnce() -> R) -> R {
-    let _allowance = Allowance::of(UNCOUNTED);
+fn with_unlimited<R>(f: impl FnOnce() -> R) -> R {
+    let _allowance = BudgetGuard::of(UNLIMITED);
     f()
 }
 
 /// Polls `future`, whose time is up and which was pending, once more, if that may have been for want
 /// of budget only: what is ready wins over a limit (T6). With one budget more, and not without any:
 /// what is always ready would never come back.
-pub(crate) fn last_look<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+pub(crate) fn final_poll<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
     match is_spent() {
         true => {
-            let _once = Allowance::full();
+            let _once = BudgetGuard::full();
             future.poll(cx)
         }
         false => Poll::Pending,
@@ -172,7 +172,7 @@ pub(crate) fn last_look<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) ->
 /// # Ok::<(), readily::Error>(())
 /// ```
 pub async fn consume_budget() {
-    poll_fn(|cx| counted(cx, |_| Poll::Ready(()))).await;
+    poll_fn(|cx| budgeted(cx, |_| Poll::Ready(()))).await;
 }
 
 /// `future` without a budget: it may go on for as long as it finds everything ready. For what is
@@ -204,10 +204,9 @@ pub async fn consume_budget() {
 /// })?;
 /// # Ok::<(), readily::Error>(())
 /// ```
-#[doc(alias = "unconstrained")]
-pub async fn unbudgeted<F: IntoFuture>(future: F) -> F::Output {
+pub async fn unconstrained<F: IntoFuture>(future: F) -> F::Output {
     let mut future = pin!(future.into_future());
-    poll_fn(|cx| uncounted(|| Pin::as_mut(&mut future).poll(cx))).await
+    poll_fn(|cx| with_unlimited(|| Pin::as_mut(&mut future).poll(cx))).await
 }
 
 #[cfg(test)]
@@ -223,7 +222,7 @@ mod tests {
                 .take_while(|_| {
                     let ready = poll(&mut cx).is_ready();
                     if ready {
-                        spend();
+                        consume();
                     }
                     ready
                 })
@@ -231,10 +230,10 @@ mod tests {
         };
         assert_eq!(rounds(1000), 1000);
         for _ in 0..2 {
-            let _poll = Allowance::full();
+            let _poll = BudgetGuard::full();
             assert_eq!(rounds(1000), BUDGET as usize);
             assert!(is_spent());
-            assert_eq!(uncounted(|| rounds(1000)), 1000);
+            assert_eq!(with_unlimited(|| rounds(1000)), 1000);
             assert!(is_spent());
         }
         assert!(!is_spent());

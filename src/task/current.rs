@@ -9,7 +9,7 @@ use super::cell::{Header, TaskPtr};
 use super::executor::Executor;
 use super::handle;
 use super::join::{Reason, TaskState};
-use super::untold::Untold;
+use super::untold::UnclaimedPanic;
 use crate::event_loop::{LoopHandle, Origin, Payload, WeakHandle, current};
 use std::borrow::Cow;
 use std::fmt;
@@ -122,18 +122,18 @@ impl TaskRef {
 
     /// Nobody may wait for itself: whoever tried would do so for ever (R097).
     #[track_caller]
-    pub(crate) fn must_not_be_current(&self) {
+    pub(crate) fn assert_not_current(&self) {
         assert!(!self.is_current(), "{} awaits itself", self.get_name());
     }
 
     #[track_caller]
-    pub(crate) fn must_be_at_home(&self) {
-        must_be_at_home(&self.handle, &self.cell);
+    pub(crate) fn assert_own_loop(&self) {
+        assert_own_loop(&self.handle, &self.cell);
     }
 
     /// What it has panicked with, in safe keeping.
-    pub(crate) fn untold(&self, payload: Payload) -> Untold {
-        Untold::of(&self.cell, payload)
+    pub(crate) fn unclaimed_panic(&self, payload: Payload) -> UnclaimedPanic {
+        UnclaimedPanic::of_task(&self.cell, payload)
     }
 
     /// For reports.
@@ -153,9 +153,9 @@ impl TaskRef {
 
     /// What it runs, and how far that has come.
     #[must_use]
-    pub fn get_coro(&self) -> Coro {
+    pub fn get_coro(&self) -> CoroutineInfo {
         let head = &*self.cell;
-        Coro {
+        CoroutineInfo {
             type_name: head.type_name(),
             site: head.site(),
             polls: head.polls(),
@@ -167,7 +167,7 @@ impl TaskRef {
 /// While another loop runs here, that of this task does not: whoever waited there would wait for as
 /// long as that is so.
 #[track_caller]
-pub(super) fn must_be_at_home(home: &WeakHandle, head: &Header) {
+pub(super) fn assert_own_loop(home: &WeakHandle, head: &Header) {
     assert!(
         !home.is_other_loop(),
         "{} belongs to another loop than the one that awaits it",
@@ -203,7 +203,7 @@ impl fmt::Debug for TaskRef {
 /// A task's coroutine, as it can be shown: the future itself belongs to the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Coro {
+pub struct CoroutineInfo {
     /// The type of the future, as the compiler names it.
     pub type_name: &'static str,
     /// Where it was spawned.

@@ -14,7 +14,7 @@ use std::panic::Location;
 
 /// Names a done-callback of one task or future; to all others it is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct DoneKey(u64);
+pub struct DoneCallbackKey(u64);
 
 /// Where a callback was added.
 type Site = &'static Location<'static>;
@@ -36,16 +36,16 @@ impl<A> Default for DoneList<A> {
 impl<A: 'static> DoneList<A> {
     /// Adds a callback for later.
     #[track_caller]
-    pub(crate) fn add(&self, callback: impl FnOnce(&A) + 'static) -> DoneKey {
+    pub(crate) fn add(&self, callback: impl FnOnce(&A) + 'static) -> DoneCallbackKey {
         let number = unique_id::next();
         self.callbacks
             .borrow_mut()
             .push((number, Location::caller(), Box::new(callback)));
-        DoneKey(number)
+        DoneCallbackKey(number)
     }
 
     /// Takes a callback out; `false` if it has been scheduled, or removed before.
-    pub(crate) fn remove(&self, home: &WeakHandle, key: DoneKey) -> bool {
+    pub(crate) fn remove(&self, home: &WeakHandle, key: DoneCallbackKey) -> bool {
         let mut callbacks = self.callbacks.borrow_mut();
         let Some(place) = callbacks.iter().position(|(number, ..)| *number == key.0) else {
             return false;
@@ -58,7 +58,7 @@ impl<A: 'static> DoneList<A> {
 
     /// Drops them all: their loop has gone, and calls nobody. Kept, one that holds what it was added to
     /// would keep that for ever.
-    pub(crate) fn discard(&self) {
+    pub(crate) fn drop_all(&self) {
         // Not under the borrow: a destructor may add another one.
         for (_, _, callback) in self.callbacks.take() {
             drop_bounded(callback);

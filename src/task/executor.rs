@@ -18,9 +18,9 @@
 //! - **T3** A task ends in exactly one way; its future is dropped once, on the loop's thread,
 //!   before anybody hears of the end.
 
-use super::budget::{self, Allowance};
+use super::budget::{self, BudgetGuard};
 use super::cell::{Header, NewTask, SpawnInfo, TaskPtr, TypedTask};
-use super::join::{JoinError, Output, Reason, TaskState, announce, disown};
+use super::join::{JoinError, OutputGuard, Reason, TaskState, drop_unclaimed, notify_done};
 use super::task_local::Hidden;
 use crate::base::int_hash::sort_pairs;
 use crate::base::slab::{Slab, SlabKey};
@@ -148,12 +148,12 @@ impl Executor {
     fn finish(handle: &LoopHandle, cell: &TaskPtr, end: Result<(), JoinError>) {
         cell.complete(end);
         if cell.task_state() != TaskState::Done && cell.has_output_to_drop() {
-            handle.drop_guarded(Output(cell.clone()));
+            handle.drop_guarded(OutputGuard(cell.clone()));
         }
-        announce(handle, cell);
+        notify_done(handle, cell);
         if cell.state().is_detached() {
             // Nobody will ask, so a panic is told now.
-            disown(handle, cell);
+            drop_unclaimed(handle, cell);
         }
     }
 
@@ -232,7 +232,7 @@ impl Executor {
     #[inline]
     fn clear_current(&self) {
         self.current.set(NO_TASK);
-        budget::lift();
+        budget::suspend();
     }
 
     /// The main task has ended, or its caller gives up: `end` says which (T3).
@@ -295,7 +295,7 @@ fn outcome_after_drop(
 /// where code may run that is of no poll: at the end of a task, and here. Twelve instructions for each.
 struct PollScope<'a> {
     executor: &'a Executor,
-    _allowance: Allowance,
+    _allowance: BudgetGuard,
 }
 
 impl<'a> PollScope<'a> {
@@ -303,7 +303,7 @@ impl<'a> PollScope<'a> {
     fn begin(executor: &'a Executor) -> Self {
         Self {
             executor,
-            _allowance: Allowance::full(),
+            _allowance: BudgetGuard::full(),
         }
     }
 }
@@ -330,7 +330,7 @@ impl<'a> PollCx<'a> {
     #[inline]
     pub(super) fn enter(&self) {
         self.executor.current.set(self.key.to_bits());
-        budget::refill(); // F1
+        budget::reset(); // F1
         self.cell.count_poll();
     }
 

@@ -8,8 +8,8 @@
 //! In the notes: N17. A Task is one of these, with a coroutine behind it (N15).
 
 use super::budget;
-use super::done::DoneKey;
-use super::future_cell::{Cell, State};
+use super::done::DoneCallbackKey;
+use super::future_cell::{FutureState, Status};
 use super::waiters::WaiterKey;
 use crate::event_loop::WeakHandle;
 use std::fmt;
@@ -27,16 +27,15 @@ pub enum FutureError {
     Cancelled,
     /// Its promise was dropped without a value.
     #[error("the promise was dropped without a value")]
-    Abandoned,
+    PromiseDropped,
 }
 
 /// The future is settled already; here is the value that came too late.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the future is settled already")]
-#[doc(alias = "InvalidStateError")]
-pub struct InvalidState<T>(pub T);
+pub struct InvalidStateError<T>(pub T);
 
-impl<T> fmt::Debug for InvalidState<T> {
+impl<T> fmt::Debug for InvalidStateError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("InvalidState(..)")
     }
@@ -64,7 +63,7 @@ impl<T> fmt::Debug for InvalidState<T> {
 pub fn create_future<T: 'static>() -> (Promise<T>, Future<T>) {
     let handle = WeakHandle::current()
         .expect("created a future outside a loop: use readily::run, or EventLoop::enter");
-    let cell = Rc::new(Cell::new(handle));
+    let cell = Rc::new(FutureState::new(handle));
     (
         Promise {
             cell: Rc::clone(&cell),
@@ -79,7 +78,7 @@ pub fn create_future<T: 'static>() -> (Promise<T>, Future<T>) {
 /// The side that settles.
 #[must_use = "a promise that is dropped abandons its future"]
 pub struct Promise<T: 'static> {
-    cell: Rc<Cell<T>>,
+    cell: Rc<FutureState<T>>,
 }
 
 impl<T: 'static> Promise<T> {
@@ -87,12 +86,12 @@ impl<T: 'static> Promise<T> {
     ///
     /// # Errors
     ///
-    /// [`InvalidState`] with `value` in it, if it is settled already, or cancelled.
-    pub fn set_result(&self, value: T) -> Result<(), InvalidState<T>> {
+    /// [`InvalidStateError`] with `value` in it, if it is settled already, or cancelled.
+    pub fn set_result(&self, value: T) -> Result<(), InvalidStateError<T>> {
         self.cell
             .settle(Ok(value))
             .map_err(|refused| match refused {
-                Ok(value) => InvalidState(value),
+                Ok(value) => InvalidStateError(value),
                 Err(_) => unreachable!("what is refused is what was given"),
             })
     }
@@ -114,11 +113,11 @@ impl<T: 'static, E: 'static> Promise<Result<T, E>> {
     ///
     /// # Errors
     ///
-    /// [`InvalidState`] with `error` in it, if it is settled already, or cancelled.
-    pub fn set_exception(&self, error: E) -> Result<(), InvalidState<E>> {
+    /// [`InvalidStateError`] with `error` in it, if it is settled already, or cancelled.
+    pub fn set_exception(&self, error: E) -> Result<(), InvalidStateError<E>> {
         self.set_result(Err(error))
-            .map_err(|InvalidState(refused)| match refused {
-                Err(error) => InvalidState(error),
+            .map_err(|InvalidStateError(refused)| match refused {
+                Err(error) => InvalidStateError(error),
                 Ok(_) => unreachable!("what is refused is what was given"),
             })
     }
@@ -127,7 +126,7 @@ impl<T: 'static, E: 'static> Promise<Result<T, E>> {
 impl<T: 'static> Drop for Promise<T> {
     fn drop(&mut self) {
         // Refused if it was settled, which is what a promise is for.
-        let _ = self.cell.settle(Err(FutureError::Abandoned));
+        let _ = self.cell.settle(Err(FutureError::PromiseDropped));
     }
 }
 
@@ -150,12 +149,12 @@ impl<T: 'static> fmt::Debug for Promise<T> {
 /// promise without a listener; it can still be settled.
 #[must_use = "a future does nothing unless it is awaited or asked"]
 pub struct Future<T: 'static> {
-    pub(super) cell: Rc<Cell<T>>,
+    pub(super) cell: Rc<FutureState<T>>,
     waiting: Option<WaiterKey>,
 }
 
 impl<T: 'static> Future<T> {
-    pub(super) fn of(cell: Rc<Cell<T>>) -> Self {
+    pub(super) fn of(cell: Rc<FutureState<T>>) -> Self {
         let waiting = None;
         Self { cell, waiting }
     }
@@ -178,7 +177,7 @@ impl<T: 'static> Future<T> {
     }
 
     /// What is behind it, for a future of another kind.
-    pub(super) fn into_cell(self) -> Rc<Cell<T>> {
+    pub(super) fn into_cell(self) -> Rc<FutureState<T>> {
         Rc::clone(&self.cell)
     }
 
@@ -192,7 +191,7 @@ impl<T: 'static> Future<T> {
     /// Calls `callback`, soon, when this is settled; if it is already, also soon. Callbacks
     /// run in the order in which they were added.
     #[track_caller]
-    pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> DoneKey {
+    pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> DoneCallbackKey {
         let key = self.cell.done.add(callback);
         if self.done() {
             self.cell.schedule();
@@ -201,7 +200,7 @@ impl<T: 'static> Future<T> {
     }
 
     /// Takes a done-callback back; `false` if it has been queued already, or taken back.
-    pub fn remove_done_callback(&self, key: DoneKey) -> bool {
+    pub fn remove_done_callback(&self, key: DoneCallbackKey) -> bool {
         self.cell.done.remove(&self.cell.handle, key)
     }
 }
@@ -214,11 +213,11 @@ impl<T: 'static> std::future::Future for Future<T> {
     /// If the result was taken before.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { cell, waiting } = &mut *self;
-        budget::counted(cx, |cx| {
+        budget::budgeted(cx, |cx| {
             if let Some(result) = cell.take() {
                 return Poll::Ready(result);
             }
-            let taken = matches!(*cell.state.borrow(), State::Taken(_));
+            let taken = matches!(*cell.status.borrow(), Status::Taken(_));
             assert!(!taken, "the result of this future was taken before");
             cell.waiters.wait(waiting, cx.waker());
             // Cloning the waker was somebody else's code, and may have settled this.

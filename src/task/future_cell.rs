@@ -16,7 +16,7 @@ use std::cell::RefCell;
 use std::mem::needs_drop;
 use std::rc::Rc;
 
-pub(super) enum State<T> {
+pub(super) enum Status<T> {
     Pending,
     Settled(Result<T, FutureError>),
     /// Shared by several futures, which get clones of the value. `None` while it is pending.
@@ -25,18 +25,18 @@ pub(super) enum State<T> {
     Taken(Option<FutureError>),
 }
 
-pub(super) struct Cell<T: 'static> {
-    pub(super) state: RefCell<State<T>>,
+pub(super) struct FutureState<T: 'static> {
+    pub(super) status: RefCell<Status<T>>,
     pub(super) waiters: Waiters,
     pub(super) done: DoneList<Future<T>>,
     /// The loop that runs the done-callbacks by `call_soon`.
     pub(super) handle: WeakHandle,
 }
 
-impl<T: 'static> Cell<T> {
+impl<T: 'static> FutureState<T> {
     pub(super) fn new(handle: WeakHandle) -> Self {
         Self {
-            state: RefCell::new(State::Pending),
+            status: RefCell::new(Status::Pending),
             waiters: Waiters::default(),
             done: DoneList::default(),
             handle,
@@ -48,10 +48,10 @@ impl<T: 'static> Cell<T> {
         self: &Rc<Self>,
         result: Result<T, FutureError>,
     ) -> Result<(), Result<T, FutureError>> {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.status.borrow_mut();
         match *state {
-            State::Pending => *state = State::Settled(result),
-            State::Shared(None) => *state = State::Shared(Some(Rc::new(result))),
+            Status::Pending => *state = Status::Settled(result),
+            Status::Shared(None) => *state = Status::Shared(Some(Rc::new(result))),
             _ => return Err(result),
         }
         drop(state);
@@ -69,21 +69,24 @@ impl<T: 'static> Cell<T> {
             .handle
             .with(|handle| self.done.schedule(handle, future));
         if scheduled.is_none() {
-            self.done.discard();
+            self.done.drop_all();
         }
     }
 
     pub(super) fn is_settled(&self) -> bool {
-        !matches!(*self.state.borrow(), State::Pending | State::Shared(None))
+        !matches!(
+            *self.status.borrow(),
+            Status::Pending | Status::Shared(None)
+        )
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
         let cancelled = Some(FutureError::Cancelled);
-        match &*self.state.borrow() {
-            State::Pending | State::Shared(None) => false,
-            State::Settled(result) => result.as_ref().err().copied() == cancelled,
-            State::Shared(Some(result)) => result.as_ref().as_ref().err().copied() == cancelled,
-            State::Taken(error) => *error == cancelled,
+        match &*self.status.borrow() {
+            Status::Pending | Status::Shared(None) => false,
+            Status::Settled(result) => result.as_ref().err().copied() == cancelled,
+            Status::Shared(Some(result)) => result.as_ref().as_ref().err().copied() == cancelled,
+            Status::Taken(error) => *error == cancelled,
         }
     }
 
@@ -93,30 +96,30 @@ impl<T: 'static> Cell<T> {
 
     /// From here on it is for many. What was taken before stays so.
     pub(super) fn share(&self) {
-        let mut state = self.state.borrow_mut();
-        *state = match std::mem::replace(&mut *state, State::Pending) {
-            State::Pending => State::Shared(None),
-            State::Settled(result) => State::Shared(Some(Rc::new(result))),
+        let mut state = self.status.borrow_mut();
+        *state = match std::mem::replace(&mut *state, Status::Pending) {
+            Status::Pending => Status::Shared(None),
+            Status::Settled(result) => Status::Shared(Some(Rc::new(result))),
             other => other,
         };
     }
 
     /// What many share, when it is there.
     pub(super) fn shared(&self) -> Option<Rc<Result<T, FutureError>>> {
-        match &*self.state.borrow() {
-            State::Shared(shared) => shared.clone(),
+        match &*self.status.borrow() {
+            Status::Shared(shared) => shared.clone(),
             _ => None,
         }
     }
 
     pub(super) fn take(&self) -> Option<Result<T, FutureError>> {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.status.borrow_mut();
         match &*state {
-            State::Pending | State::Shared(_) | State::Taken(_) => None,
-            State::Settled(result) => {
-                let taken = State::Taken(result.as_ref().err().copied());
+            Status::Pending | Status::Shared(_) | Status::Taken(_) => None,
+            Status::Settled(result) => {
+                let taken = Status::Taken(result.as_ref().err().copied());
                 match std::mem::replace(&mut *state, taken) {
-                    State::Settled(result) => Some(result),
+                    Status::Settled(result) => Some(result),
                     _ => unreachable!("it was settled a moment ago"),
                 }
             }
@@ -124,15 +127,15 @@ impl<T: 'static> Cell<T> {
     }
 }
 
-impl<T: 'static> Drop for Cell<T> {
+impl<T: 'static> Drop for FutureState<T> {
     fn drop(&mut self) {
         let has_value = matches!(
-            self.state.get_mut(),
-            State::Settled(Ok(_)) | State::Shared(Some(_))
+            self.status.get_mut(),
+            Status::Settled(Ok(_)) | Status::Shared(Some(_))
         );
         // G5: the value may be the next one of its kind, and so on.
         if needs_drop::<T>() && has_value {
-            let state = std::mem::replace(self.state.get_mut(), State::Taken(None));
+            let state = std::mem::replace(self.status.get_mut(), Status::Taken(None));
             run_bounded(move || drop(state));
         }
     }

@@ -8,12 +8,12 @@
 
 use super::budget;
 use super::cell::{NewTask, TaskPtr, TypedTask};
-use super::current::{Coro, TaskRef, must_be_at_home};
-use super::done::DoneKey;
+use super::current::{CoroutineInfo, TaskRef, assert_own_loop};
+use super::done::DoneCallbackKey;
 use super::executor::Executor;
-use super::join::{self, JoinError, Reason, TaskState, disown};
+use super::join::{self, JoinError, Reason, TaskState, drop_unclaimed};
 use super::line::let_go;
-use super::untold::Untold;
+use super::untold::UnclaimedPanic;
 use crate::base::slab::SlabKey;
 use crate::event_loop::panics::drop_quietly;
 use crate::event_loop::{LoopHandle, WeakHandle, current};
@@ -195,7 +195,7 @@ impl<T: 'static> Task<T> {
 
     /// What it runs, and how far that has come.
     #[must_use]
-    pub fn get_coro(&self) -> Coro {
+    pub fn get_coro(&self) -> CoroutineInfo {
         self.task_ref().get_coro()
     }
 
@@ -203,12 +203,12 @@ impl<T: 'static> Task<T> {
     /// Callbacks run in the order in which they were added. A loop that is closed runs them no
     /// more: of the tasks that end with it, they are dropped.
     #[track_caller]
-    pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> DoneKey {
+    pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> DoneCallbackKey {
         join::add_done_callback(self.cell(), &self.handle, callback)
     }
 
     /// Takes a done-callback back; `false` if it has been queued already, or taken back.
-    pub fn remove_done_callback(&self, key: DoneKey) -> bool {
+    pub fn remove_done_callback(&self, key: DoneCallbackKey) -> bool {
         let done = self.cell().done();
         done.is_some_and(|done| done.remove(&self.handle, key))
     }
@@ -238,7 +238,7 @@ impl<T: 'static> Task<T> {
             "{} awaits itself",
             self.get_name()
         );
-        must_be_at_home(&self.handle, self.cell());
+        assert_own_loop(&self.handle, self.cell());
         self.cell().wait(cx.waker());
         // Cloning the waker was somebody else's code, and may have ended the task.
         if self.done() {
@@ -269,7 +269,7 @@ impl<T: 'static> Future for Task<T> {
     /// If the result was taken before, and in the task itself: it would wait for ever. While
     /// another loop runs here than its own, which does not run meanwhile; not if it has ended.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        budget::counted(cx, |cx| {
+        budget::budgeted(cx, |cx| {
             if let Some(result) = self.task.take() {
                 return Poll::Ready(result);
             }
@@ -290,14 +290,14 @@ impl<T: 'static> Drop for Task<T> {
         cell.state().detach();
         if cell.state().has_untaken_result() {
             // A panic that was never looked at is told now.
-            let told = self.handle.with(|handle| disown(handle, cell));
+            let told = self.handle.with(|handle| drop_unclaimed(handle, cell));
             if told.is_none() {
                 // Its loop has gone: whoever else knows the task cannot have the result either.
                 let left = self.task.take();
                 if let Some(Err(JoinError::Panicked(payload))) = left {
-                    let untold = Untold::of(cell, payload);
+                    let unclaimed = UnclaimedPanic::of_task(cell, payload);
                     if cell.state().is_seen() {
-                        drop_quietly(untold.take());
+                        drop_quietly(unclaimed.take());
                     }
                 }
             }

@@ -8,7 +8,7 @@
 
 use super::cell::TaskPtr;
 use super::current::TaskRef;
-use super::done::DoneKey;
+use super::done::DoneCallbackKey;
 use crate::event_loop::panics::drop_quietly;
 use crate::event_loop::{LoopHandle, Payload, WeakHandle, stderr};
 use std::borrow::Cow;
@@ -102,12 +102,12 @@ impl TaskState {
 }
 
 /// Takes a task's result away when there is one.
-pub(super) type Forward = Box<dyn FnOnce(&LoopHandle, &TaskPtr)>;
+pub(super) type ResultSink = Box<dyn FnOnce(&LoopHandle, &TaskPtr)>;
 
 /// Tells everybody that a task has ended: who awaits it, and its done-callbacks.
-pub(super) fn announce(handle: &LoopHandle, cell: &TaskPtr) {
-    if let Some(forward) = cell.take_forward() {
-        handle.guard(|| forward(handle, cell));
+pub(super) fn notify_done(handle: &LoopHandle, cell: &TaskPtr) {
+    if let Some(sink) = cell.take_result_sink() {
+        handle.guard(|| sink(handle, cell));
     }
     if let Some(waiter) = cell.take_waiter() {
         handle.guard(|| waiter.wake());
@@ -119,7 +119,7 @@ pub(super) fn announce(handle: &LoopHandle, cell: &TaskPtr) {
 
 /// The result will not be taken: a panic that was not inspected is reported, any other result is
 /// dropped.
-pub(super) fn disown(handle: &LoopHandle, cell: &TaskPtr) {
+pub(super) fn drop_unclaimed(handle: &LoopHandle, cell: &TaskPtr) {
     match cell.take_result() {
         Some(Err(JoinError::Panicked(payload))) if cell.state().is_seen() => {
             drop_quietly(payload);
@@ -127,16 +127,16 @@ pub(super) fn disown(handle: &LoopHandle, cell: &TaskPtr) {
         Some(Err(JoinError::Panicked(payload))) => handle.note_panic(payload, cell.origin()),
         Some(Ok(())) if cell.has_output_to_drop() => {
             // G5: a result may be the handle of a task that has ended too.
-            handle.drop_guarded(Output(cell.clone()));
+            handle.drop_guarded(OutputGuard(cell.clone()));
         }
         _ => {}
     }
 }
 
 /// What a task has returned, to be dropped with this.
-pub(super) struct Output(pub(super) TaskPtr);
+pub(super) struct OutputGuard(pub(super) TaskPtr);
 
-impl Drop for Output {
+impl Drop for OutputGuard {
     fn drop(&mut self) {
         self.0.drop_output();
     }
@@ -148,13 +148,13 @@ pub(super) fn add_done_callback(
     cell: &TaskPtr,
     handle: &WeakHandle,
     callback: impl FnOnce(&TaskRef) + 'static,
-) -> DoneKey {
+) -> DoneCallbackKey {
     let done = cell.done_or_new();
     let key = done.add(callback);
     if cell.task_state().is_ended() {
         let ended = || TaskRef::new(cell.clone(), handle.clone());
         if handle.with(|handle| done.schedule(handle, ended)).is_none() {
-            done.discard();
+            done.drop_all();
         }
     }
     key

@@ -7,17 +7,17 @@
 
 use super::cell::TypedTask;
 use super::future::{Future, FutureError};
-use super::future_cell::{Cell, State};
+use super::future_cell::{FutureState, Status};
 use super::handle::Task;
 use super::join::JoinError;
 
 /// Where results are taken from, and put back.
-trait Place<R> {
+trait ResultSlot<R> {
     fn take_out(&self) -> Option<R>;
     fn put_back(&self, result: R);
 }
 
-impl<T: 'static> Place<Result<T, JoinError>> for TypedTask<T> {
+impl<T: 'static> ResultSlot<Result<T, JoinError>> for TypedTask<T> {
     fn take_out(&self) -> Option<Result<T, JoinError>> {
         self.take()
     }
@@ -27,35 +27,35 @@ impl<T: 'static> Place<Result<T, JoinError>> for TypedTask<T> {
     }
 }
 
-impl<T: 'static> Place<Result<T, FutureError>> for Cell<T> {
+impl<T: 'static> ResultSlot<Result<T, FutureError>> for FutureState<T> {
     fn take_out(&self) -> Option<Result<T, FutureError>> {
         self.take()
     }
 
     fn put_back(&self, result: Result<T, FutureError>) {
         // What is there is that it was taken: nothing with a destructor.
-        *self.state.borrow_mut() = State::Settled(result);
+        *self.status.borrow_mut() = Status::Settled(result);
     }
 }
 
 /// Puts a result back where it was, also if whoever looked at it panicked.
-struct PutBack<'a, R, P: Place<R>> {
-    place: &'a P,
+struct RestoreOnDrop<'a, R, P: ResultSlot<R>> {
+    slot: &'a P,
     result: Option<R>,
 }
 
-impl<R, P: Place<R>> Drop for PutBack<'_, R, P> {
+impl<R, P: ResultSlot<R>> Drop for RestoreOnDrop<'_, R, P> {
     fn drop(&mut self) {
         if let Some(result) = self.result.take() {
-            self.place.put_back(result);
+            self.slot.put_back(result);
         }
     }
 }
 
 /// The result is taken out meanwhile, so that `f` does not run under the borrow (L8).
-fn look<R, P: Place<R>, A>(place: &P, f: impl FnOnce(&R) -> A) -> Option<A> {
-    let result = Some(place.take_out()?);
-    let back = PutBack { place, result };
+fn peek_result<R, P: ResultSlot<R>, A>(slot: &P, f: impl FnOnce(&R) -> A) -> Option<A> {
+    let result = Some(slot.take_out()?);
+    let back = RestoreOnDrop { slot, result };
     back.result.as_ref().map(f)
 }
 
@@ -75,7 +75,7 @@ impl<T: 'static> Task<T> {
 
     /// The same for the crate's own code, whose inspection does not count as handling a failure.
     pub(crate) fn peek_result<R>(&self, f: impl FnOnce(&Result<T, JoinError>) -> R) -> Option<R> {
-        look(&self.task, f)
+        peek_result(&self.task, f)
     }
 }
 
@@ -113,7 +113,7 @@ impl<T: 'static> Future<T> {
     pub fn with_result<R>(&self, f: impl FnOnce(&Result<T, FutureError>) -> R) -> Option<R> {
         match self.cell.shared() {
             Some(shared) => Some(f(&shared)),
-            None => look(&*self.cell, f),
+            None => peek_result(&*self.cell, f),
         }
     }
 }

@@ -39,11 +39,11 @@ pub(crate) mod untold;
 pub(crate) mod waiters;
 mod weak_spawn;
 
-pub use budget::{BUDGET, consume_budget, unbudgeted};
+pub use budget::{BUDGET, consume_budget, unconstrained};
 pub use coroutine::{CoroutineProbe, IsCoroutine, IsNotCoroutine};
-pub use current::{Coro, TaskRef, all_tasks, current_task};
-pub use done::DoneKey;
-pub use future::{Future, FutureError, InvalidState, Promise, create_future};
+pub use current::{CoroutineInfo, TaskRef, all_tasks, current_task};
+pub use done::DoneCallbackKey;
+pub use future::{Future, FutureError, InvalidStateError, Promise, create_future};
 pub use handle::{Task, spawn};
 pub use join::{JoinError, TaskState};
 pub use main_task::MainTask;

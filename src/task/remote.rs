@@ -10,9 +10,9 @@ use super::current::{TaskRef, current_task};
 use super::executor::Executor;
 use super::handle::Task;
 use super::join::{JoinError, Reason};
-use super::remote_shared::{Ended, Failed, Shared, ended};
+use super::remote_shared::{Ended, Failed, RemoteState, ended};
 use super::remote_task::RemoteTask;
-use super::untold::Untold;
+use super::untold::UnclaimedPanic;
 use crate::base::slab::SlabKey;
 use crate::event_loop::panics::catch;
 use crate::event_loop::{Inbox, LoopClosed, LoopHandle, RemoteHandle, current};
@@ -52,9 +52,9 @@ impl RemoteHandle {
         F: Future<Output: Send + 'static> + 'static,
     {
         let site = Location::caller();
-        let shared = Arc::new(Shared::new(self.inbox()));
-        let order = (make, Settles(Arc::clone(&shared)));
-        let start = move |(make, settles): (M, Settles<F::Output>), handle: &LoopHandle| {
+        let shared = Arc::new(RemoteState::new(self.inbox()));
+        let order = (make, SettleOnDrop(Arc::clone(&shared)));
+        let start = move |(make, settles): (M, SettleOnDrop<F::Output>), handle: &LoopHandle| {
             settles.start(handle, make, site);
         };
         match self.call_soon_with(order, start) {
@@ -65,9 +65,9 @@ impl RemoteHandle {
 }
 
 /// The loop's side of a remote task: it settles, whatever happens (G6).
-struct Settles<T: Send + 'static>(Arc<Shared<T>>);
+struct SettleOnDrop<T: Send + 'static>(Arc<RemoteState<T>>);
 
-impl<T: Send + 'static> Settles<T> {
+impl<T: Send + 'static> SettleOnDrop<T> {
     fn start<M, F>(self, handle: &LoopHandle, make: M, site: &'static Location<'static>)
     where
         M: FnOnce() -> F,
@@ -80,8 +80,8 @@ impl<T: Send + 'static> Settles<T> {
         let future = match catch(|| NewTask::new(make())) {
             Ok(future) => future,
             Err(payload) => {
-                let untold = Untold::before(site, &handle.inbox(), payload);
-                return self.settle(handle, Err(Failed::Panicked(untold)));
+                let unclaimed = UnclaimedPanic::of_closure(site, &handle.inbox(), payload);
+                return self.settle(handle, Err(Failed::Panicked(unclaimed)));
             }
         };
         let mut task = Task::spawn(handle, future, site);
@@ -107,7 +107,7 @@ impl<T: Send + 'static> Settles<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for Settles<T> {
+impl<T: Send + 'static> Drop for SettleOnDrop<T> {
     fn drop(&mut self) {
         // Nothing if it was settled. Otherwise the loop has closed before it read the message.
         let closed = JoinError::CancelledFor("its loop was closed".into());
@@ -118,7 +118,7 @@ impl<T: Send + 'static> Drop for Settles<T> {
 impl<T: 'static> Task<T> {
     /// Gives the result to `take` as soon as there is one, before anybody else is told.
     fn forward(&self, take: impl FnOnce(&LoopHandle, Ended<T>) + 'static) -> u64 {
-        self.cell().forward(Box::new(move |handle, cell| {
+        self.cell().set_result_sink(Box::new(move |handle, cell| {
             let task = TypedTask::<T>::of(cell);
             if let Some(result) = task.and_then(|task| task.take()) {
                 take(handle, ended(cell, result));
@@ -130,11 +130,11 @@ impl<T: 'static> Task<T> {
 
 /// R097: whoever waits for itself does so for ever. Only asked on the thread of this inbox.
 #[track_caller]
-pub(super) fn must_not_be_current(home: &Arc<Inbox>, task_id: u64) {
+pub(super) fn assert_not_current(home: &Arc<Inbox>, task_id: u64) {
     // Another loop of this thread may have a task of the same number.
     if current::is_own_thread(home) {
         let task = current_task().filter(|task| task.id() == task_id);
-        task.inspect(TaskRef::must_not_be_current);
+        task.inspect(TaskRef::assert_not_current);
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::cell::Header;
 use super::join::JoinError;
-use super::untold::Untold;
+use super::untold::UnclaimedPanic;
 use crate::event_loop::{CrossLoopWait, Inbox};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -17,14 +17,14 @@ pub(super) enum Failed {
     /// It was cancelled.
     Cancelled(JoinError),
     /// It panicked; told, if nobody takes it.
-    Panicked(Untold),
+    Panicked(UnclaimedPanic),
 }
 
 impl Failed {
     pub(super) fn into_error(self) -> JoinError {
         match self {
             Self::Cancelled(error) => error,
-            Self::Panicked(untold) => JoinError::Panicked(untold.take()),
+            Self::Panicked(unclaimed) => JoinError::Panicked(unclaimed.take()),
         }
     }
 }
@@ -34,7 +34,7 @@ pub(super) type Ended<T> = Result<T, Failed>;
 /// How this task has ended, as it can travel.
 pub(super) fn ended<T>(task: &Header, result: Result<T, JoinError>) -> Ended<T> {
     result.map_err(|error| match error {
-        JoinError::Panicked(payload) => Failed::Panicked(Untold::of(task, payload)),
+        JoinError::Panicked(payload) => Failed::Panicked(UnclaimedPanic::of_task(task, payload)),
         cancelled => Failed::Cancelled(cancelled),
     })
 }
@@ -76,14 +76,14 @@ impl<T> Inner<T> {
 }
 
 /// What both sides have.
-pub(super) struct Shared<T> {
+pub(super) struct RemoteState<T> {
     inner: Mutex<Inner<T>>,
     pub(super) settled: Condvar,
     /// Of the loop that the task is sent to.
     pub(super) home: Arc<Inbox>,
 }
 
-impl<T> Shared<T> {
+impl<T> RemoteState<T> {
     pub(super) fn new(home: Arc<Inbox>) -> Self {
         let state = State::Sent(None);
         Self {
@@ -157,7 +157,7 @@ mod tests {
     /// R197. The lock is held at the fork by another thread, which the child does not have.
     #[test]
     fn a_task_that_ends_in_a_child_of_its_process_does_not_wait_for_the_lock() {
-        let shared = Shared::new(Arc::new(Inbox::of_the_parent()));
+        let shared = RemoteState::new(Arc::new(Inbox::of_the_parent()));
         let _held = shared.inner.lock();
         let left = shared.settle(Ok(7));
         assert!(matches!(left, Some(Ok(7))));

@@ -9,8 +9,8 @@
 use super::budget;
 use super::join::{JoinError, Reason};
 use super::line::let_go;
-use super::remote::{cancel, must_not_be_current};
-use super::remote_shared::{Failed, Inner, Shared, State};
+use super::remote::{assert_not_current, cancel};
+use super::remote_shared::{Failed, Inner, RemoteState, State};
 use crate::event_loop::depth::run_bounded;
 use crate::event_loop::{CrossLoopWait, current};
 use std::borrow::Cow;
@@ -56,11 +56,11 @@ fn in_a_fork() -> JoinError {
 /// Dropping a pending `.await` of `&mut task` loses nothing.
 #[doc(alias = "wrap_future")]
 pub struct RemoteTask<T: Send + 'static> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<RemoteState<T>>,
 }
 
 impl<T: Send + 'static> RemoteTask<T> {
-    pub(super) fn new(shared: Arc<Shared<T>>) -> Self {
+    pub(super) fn new(shared: Arc<RemoteState<T>>) -> Self {
         Self { shared }
     }
 
@@ -173,7 +173,7 @@ impl<T: Send + 'static> Future for RemoteTask<T> {
     ///
     /// If the result was taken before, and in the task itself: it would wait for ever.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        budget::counted(cx, |cx| self.poll_result(cx))
+        budget::budgeted(cx, |cx| self.poll_result(cx))
     }
 }
 
@@ -199,7 +199,7 @@ impl<T: Send + 'static> RemoteTask<T> {
             let_go(waker);
         }
         if let Some(task_id) = task_id.filter(|_| self.shared.home.is_loop_thread()) {
-            must_not_be_current(&self.shared.home, task_id);
+            assert_not_current(&self.shared.home, task_id);
         }
         match taken {
             Ok(Some(result)) => Poll::Ready(result.map_err(Failed::into_error)),

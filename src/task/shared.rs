@@ -8,7 +8,7 @@
 
 use super::budget;
 use super::future::{Future, FutureError};
-use super::future_cell::Cell;
+use super::future_cell::FutureState;
 use super::waiters::WaiterKey;
 use std::fmt;
 use std::pin::Pin;
@@ -23,7 +23,7 @@ use std::task::{Context, Poll};
 /// Dropping a pending `.await`, or one of several clones, loses nothing for the others.
 #[must_use = "a future does nothing unless it is awaited or asked"]
 pub struct SharedFuture<T: 'static> {
-    cell: Rc<Cell<T>>,
+    cell: Rc<FutureState<T>>,
     waiting: Option<WaiterKey>,
 }
 
@@ -99,7 +99,7 @@ impl<T: Clone + 'static> std::future::Future for SharedFuture<T> {
     ///
     /// If the result had been taken before the future was shared: it would wait for ever.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        budget::counted(cx, |cx| {
+        budget::budgeted(cx, |cx| {
             let Self { cell, waiting } = &mut *self;
             if !cell.is_settled() {
                 cell.waiters.wait(waiting, cx.waker());

@@ -13,26 +13,26 @@ use std::panic::Location;
 use std::sync::Arc;
 
 /// Told when it is dropped: as a panic that nobody waits for.
-pub(crate) struct Untold {
+pub(crate) struct UnclaimedPanic {
     payload: Option<Payload>,
     /// The task's; `None` if it was none yet.
     name: Option<String>,
     site: &'static Location<'static>,
-    home: Arc<Inbox>,
+    inbox: Arc<Inbox>,
     /// Whether it is on its way home already.
-    sent: bool,
+    forwarded: bool,
 }
 
-impl Untold {
+impl UnclaimedPanic {
     /// What this task has panicked with.
-    pub(super) fn of(task: &Header, payload: Payload) -> Self {
-        let mut untold = Self::before(task.site(), task.inbox(), payload);
-        untold.name = Some(task.name().to_string());
-        untold
+    pub(super) fn of_task(task: &Header, payload: Payload) -> Self {
+        let mut unclaimed = Self::of_closure(task.site(), task.inbox(), payload);
+        unclaimed.name = Some(task.name().to_string());
+        unclaimed
     }
 
     /// What a closure has panicked with that was sent to make a task.
-    pub(super) fn before(
+    pub(super) fn of_closure(
         site: &'static Location<'static>,
         home: &Arc<Inbox>,
         payload: Payload,
@@ -41,8 +41,8 @@ impl Untold {
             payload: Some(payload),
             name: None,
             site,
-            home: Arc::clone(home),
-            sent: false,
+            inbox: Arc::clone(home),
+            forwarded: false,
         }
     }
 
@@ -52,8 +52,8 @@ impl Untold {
     }
 
     /// Tells it behind another that goes out in the same place.
-    pub(crate) fn tell(mut self) {
-        if !current::is_own_thread(&self.home) {
+    pub(crate) fn report(mut self) {
+        if !current::is_own_thread(&self.inbox) {
             return; // it is told when it is dropped, now
         }
         if let Some(payload) = self.payload.take() {
@@ -73,30 +73,30 @@ impl Untold {
     }
 }
 
-impl Drop for Untold {
+impl Drop for UnclaimedPanic {
     fn drop(&mut self) {
         let Some(payload) = self.payload.take() else {
             return;
         };
         let origin = self.origin();
-        if current::is_own_thread(&self.home) {
+        if current::is_own_thread(&self.inbox) {
             current::with(|handle| handle.note_panic(payload, origin));
-        } else if self.home.forked() {
+        } else if self.inbox.forked() {
             // The parent has it too, and tells it.
             panics::drop_quietly(payload);
-        } else if self.sent {
+        } else if self.forwarded {
             // A closed loop has let it go.
             stderr::print_panic(payload, origin);
         } else {
-            let home = Arc::clone(&self.home);
-            let untold = Self {
+            let home = Arc::clone(&self.inbox);
+            let unclaimed = Self {
                 payload: Some(payload),
                 name: self.name.take(),
                 site: self.site,
-                home: Arc::clone(&home),
-                sent: true,
+                inbox: Arc::clone(&home),
+                forwarded: true,
             };
-            home.send_call(move |_| drop(untold), Location::caller());
+            home.send_call(move |_| drop(unclaimed), Location::caller());
         }
     }
 }

@@ -9,7 +9,7 @@
 
 use crate::base::clock::nanos;
 use crate::event_loop::WeakHandle;
-use crate::task::alarm::Alarm;
+use crate::task::alarm::LazyTimer;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -147,7 +147,7 @@ impl Interval {
     ///
     /// [C6]: crate::book::invariants#c6
     pub async fn tick(&mut self) -> Instant {
-        let mut alarm = None;
+        let mut timer = None;
         poll_fn(|cx| {
             let weak = WeakHandle::current()
                 .expect("an interval outside a loop: use readily::run, or EventLoop::enter");
@@ -167,8 +167,8 @@ impl Interval {
             let now = handle.now();
             let at_once = now >= next && self.ticked != Some(now);
             if !at_once {
-                let alarm = alarm.get_or_insert_with(|| Alarm::at(next));
-                if alarm.poll(cx).is_pending() {
+                let timer = timer.get_or_insert_with(|| LazyTimer::at(next));
+                if timer.poll(cx).is_pending() {
                     return Poll::Pending;
                 }
             }

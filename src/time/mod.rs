@@ -31,6 +31,6 @@ mod wall;
 
 pub use interval::{Interval, MissedTick, interval, interval_at};
 pub use sleep::{Sleep, fresh_now, sleep, sleep_until, yield_now};
-pub use timeout::{ScopeOver, TimeoutScope, timeout, timeout_at};
+pub use timeout::{ScopeEnded, TimeoutScope, timeout, timeout_at};
 pub use wait_for::{Elapsed, wait_for, wait_until};
 pub use wall::sleep_until_system;

@@ -6,7 +6,7 @@
 //! In the notes: `sleep(seconds)` (N11, N18).
 
 use crate::event_loop::{LoopHandle, WeakHandle};
-use crate::task::alarm::Alarm;
+use crate::task::alarm::LazyTimer;
 use crate::task::budget;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -38,11 +38,11 @@ use std::time::{Duration, Instant};
 /// ```
 #[doc(alias = "delay")]
 pub fn sleep(delay: Duration) -> Sleep {
-    let alarm = match delay.is_zero() {
-        true => Alarm::at_once(),
-        false => Alarm::after(delay),
+    let timer = match delay.is_zero() {
+        true => LazyTimer::yield_once(),
+        false => LazyTimer::after(delay),
     };
-    Sleep { alarm }
+    Sleep { timer }
 }
 
 /// Waits until `when` on the loop's clock; if that has passed it gives way once.
@@ -74,7 +74,7 @@ pub fn sleep(delay: Duration) -> Sleep {
 #[doc(alias = "delay_until")]
 pub fn sleep_until(when: Instant) -> Sleep {
     Sleep {
-        alarm: Alarm::at(when),
+        timer: LazyTimer::at(when),
     }
 }
 
@@ -97,7 +97,7 @@ pub fn fresh_now() -> Instant {
 #[derive(Debug)]
 #[must_use = "a sleep does nothing unless it is awaited"]
 pub struct Sleep {
-    alarm: Alarm,
+    timer: LazyTimer,
 }
 
 impl Sleep {
@@ -127,7 +127,7 @@ impl Sleep {
     ///
     /// [C8]: crate::book::invariants#c8
     pub fn slack(mut self, slack: Duration) -> Self {
-        self.alarm = self.alarm.with_slack(slack);
+        self.timer = self.timer.with_slack(slack);
         self
     }
 }
@@ -136,10 +136,10 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.alarm.is_over() {
-            return budget::counted(cx, |_| Poll::Ready(())); // F1
+        if self.timer.has_elapsed() {
+            return budget::budgeted(cx, |_| Poll::Ready(())); // F1
         }
-        self.alarm.poll(cx)
+        self.timer.poll(cx)
     }
 }
 

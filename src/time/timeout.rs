@@ -10,7 +10,7 @@
 use super::sleep::fresh_now;
 use super::wait_for::{Elapsed, poll_within};
 use crate::event_loop::WeakHandle;
-use crate::task::alarm::Alarm;
+use crate::task::alarm::LazyTimer;
 use crate::task::waiters::{WaiterKey, Waiters};
 use std::cell::Cell;
 use std::fmt;
@@ -30,7 +30,7 @@ enum Stage {
     Left,
 }
 
-struct Scope {
+struct LimitState {
     when: Cell<Option<Instant>>,
     /// Whether it was set since the alarm was.
     moved: Cell<bool>,
@@ -44,16 +44,16 @@ struct Scope {
 /// The limit of a [`timeout`], in the hands of the code that it limits, and of whoever gets a
 /// clone of it.
 #[derive(Clone)]
-pub struct TimeoutScope(Rc<Scope>);
+pub struct TimeoutScope(Rc<LimitState>);
 
 /// The limit has no effect any more: the code has ended, or was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the timeout is over: its code has ended, or was dropped")]
-pub struct ScopeOver;
+pub struct ScopeEnded;
 
 impl TimeoutScope {
     fn new(when: Option<Instant>) -> Self {
-        Self(Rc::new(Scope {
+        Self(Rc::new(LimitState {
             when: Cell::new(when),
             moved: Cell::new(true),
             stage: Cell::new(Stage::Open),
@@ -74,11 +74,11 @@ impl TimeoutScope {
     ///
     /// # Errors
     ///
-    /// [`ScopeOver`] if the code has ended, or was dropped: nothing changes.
-    pub fn reschedule(&self, when: impl Into<Option<Instant>>) -> Result<(), ScopeOver> {
+    /// [`ScopeEnded`] if the code has ended, or was dropped: nothing changes.
+    pub fn reschedule(&self, when: impl Into<Option<Instant>>) -> Result<(), ScopeEnded> {
         let scope = &self.0;
         if scope.stage.get() != Stage::Open {
-            return Err(ScopeOver);
+            return Err(ScopeEnded);
         }
         scope.when.set(when.into());
         scope.moved.set(true);
@@ -206,7 +206,7 @@ where
 /// The limit as the one who awaits the scope sees it.
 struct Limit {
     scope: TimeoutScope,
-    alarm: Alarm,
+    timer: LazyTimer,
     waiting: Option<WaiterKey>,
     /// Whether it had passed already when it was last moved.
     was_past: bool,
@@ -216,7 +216,7 @@ impl Limit {
     fn new(scope: TimeoutScope) -> Self {
         Self {
             scope,
-            alarm: Alarm::never(),
+            timer: LazyTimer::never(),
             waiting: None,
             was_past: false,
         }
@@ -233,9 +233,9 @@ impl Limit {
                 return Poll::Ready(());
             }
             self.was_past = is_past;
-            self.alarm = when.map_or_else(Alarm::never, Alarm::at);
+            self.timer = when.map_or_else(LazyTimer::never, LazyTimer::at);
         }
-        self.alarm.poll(cx)
+        self.timer.poll(cx)
     }
 }
 

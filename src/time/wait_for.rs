@@ -6,7 +6,7 @@
 //!
 //! In the notes: N14.
 
-use crate::task::alarm::Alarm;
+use crate::task::alarm::LazyTimer;
 use crate::task::budget;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -74,7 +74,7 @@ where
     F: IntoFuture,
 {
     // A timer for a limit of zero, too: what an event would bring in the same turn wins.
-    within(move || Alarm::after(limit), future)
+    within(move || LazyTimer::after(limit), future)
 }
 
 /// Waits for `future`, but no longer than until `deadline` of the loop's clock; `None` is no limit.
@@ -122,17 +122,17 @@ pub fn wait_until<F>(
 where
     F: IntoFuture,
 {
-    let alarm = move || deadline.into().map_or_else(Alarm::never, Alarm::at);
-    within(alarm, future)
+    let timer = move || deadline.into().map_or_else(LazyTimer::never, LazyTimer::at);
+    within(timer, future)
 }
 
 /// Both begin at the first poll. A closure for the alarm, because a parameter would be held twice.
-async fn within<F>(alarm: impl FnOnce() -> Alarm, future: F) -> Result<F::Output, Elapsed>
+async fn within<F>(timer: impl FnOnce() -> LazyTimer, future: F) -> Result<F::Output, Elapsed>
 where
     F: IntoFuture,
 {
     let mut future = pin!(Some(future.into_future()));
-    let mut limit = alarm();
+    let mut limit = timer();
     let result = poll_fn(|cx| poll_within(future.as_mut(), cx, |cx| limit.poll(cx))).await;
     // Before the caller hears of it: `async` would drop it after the return value is made.
     future.as_mut().set(None);
@@ -146,11 +146,11 @@ pub(super) fn poll_within<F: Future>(
     limit: impl FnOnce(&mut Context<'_>) -> Poll<()>,
 ) -> Poll<Result<F::Output, Elapsed>> {
     let mut inner = future.as_pin_mut().expect("polled until it is ready");
-    if let Poll::Ready(output) = budget::composed(cx, |cx| inner.as_mut().poll(cx)) {
+    if let Poll::Ready(output) = budget::budgeted_composite(cx, |cx| inner.as_mut().poll(cx)) {
         return Poll::Ready(Ok(output));
     }
     ready!(limit(cx));
-    Poll::Ready(match budget::last_look(inner, cx) {
+    Poll::Ready(match budget::final_poll(inner, cx) {
         Poll::Ready(output) => Ok(output),
         Poll::Pending => Err(Elapsed),
     })

@@ -8,7 +8,7 @@
 //! Not in the notes, nor in asyncio.
 
 use crate::event_loop::{LoopHandle, WeakHandle};
-use crate::task::alarm::Alarm;
+use crate::task::alarm::LazyTimer;
 use std::future::poll_fn;
 use std::time::{Duration, SystemTime};
 
@@ -56,12 +56,12 @@ pub async fn sleep_until_system(when: SystemTime) {
     };
     let mut wait = left();
     loop {
-        let mut alarm = match wait > LOOK {
+        let mut timer = match wait > LOOK {
             // The next whole second of the loop's clock, which is the same for all who look.
-            true => Alarm::after(Duration::from_nanos(1)).with_slack(LOOK),
-            false => Alarm::after(wait),
+            true => LazyTimer::after(Duration::from_nanos(1)).with_slack(LOOK),
+            false => LazyTimer::after(wait),
         };
-        poll_fn(|cx| alarm.poll(cx)).await;
+        poll_fn(|cx| timer.poll(cx)).await;
         // C7: by the wall, and not by the time that has gone by.
         wait = left();
         if wait.is_zero() {

@@ -6,7 +6,8 @@
 //! In asyncio a coroutine is an object elsewhere, and the question does not come up.
 
 use readily::{
-    CancellationToken, TaskGroup, gather, race, select, timeout, try_gather, unbudgeted, wait_for,
+    CancellationToken, TaskGroup, gather, race, select, timeout, try_gather, unconstrained,
+    wait_for,
 };
 use std::future::pending;
 use std::hint::black_box;
@@ -41,7 +42,7 @@ fn a_call_holds_what_it_is_given_at_most_twice() {
     let token = CancellationToken::new();
     assert_holds(large(), 1);
     assert_holds(wait_for(limit, large()), 2);
-    assert_holds(unbudgeted(large()), 2);
+    assert_holds(unconstrained(large()), 2);
     assert_holds(token.run_until_cancelled(large()), 2);
     assert_holds(gather((large(), large())), 4);
     assert_holds(try_gather((fails(), fails())), 4);

@@ -11,7 +11,7 @@ use readily::sync::{Barrier, Condition, Event, Lock, Semaphore};
 use readily::{
     BUDGET, CancellationToken, Either, Elapsed, JoinSet, Queue, RemoteTask, ReturnWhen, Task,
     TaskGroup, as_completed, consume_budget, gather, race, select, sleep, spawn, timeout,
-    try_gather, unbudgeted, wait, wait_for, yield_now,
+    try_gather, unconstrained, wait, wait_for, yield_now,
 };
 use readily_testing::SimLoop;
 use std::cell::Cell;
@@ -404,9 +404,9 @@ fn what_is_made_of_what_counts_costs_no_more_than_that() {
     assert_eq!(done.get(), BUDGET);
     sim.run_until_stalled().unwrap();
     assert!(task.done());
-    // And `unbudgeted` is what it was: in one go.
+    // And `unconstrained` is what it was: in one go.
     sim.run(async {
-        unbudgeted(async {
+        unconstrained(async {
             for _ in 0..10 * BUDGET {
                 assert_eq!(select((costs(0), ready(1))).await, Either::Left(0));
             }

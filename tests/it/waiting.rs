@@ -6,7 +6,7 @@ use crate::support::{
 };
 use readily::io::{TcpListener, TcpStream};
 use readily::{
-    Either, Elapsed, FutureError, InvalidState, PanicPolicy, Runner, create_future, fresh_now,
+    Either, Elapsed, FutureError, InvalidStateError, PanicPolicy, Runner, create_future, fresh_now,
     gather, interval, select, sleep, spawn, timeout, try_gather, wait_for, wait_until, yield_now,
 };
 use std::cell::RefCell;
@@ -23,7 +23,7 @@ fn a_future_is_settled_once_and_the_late_value_comes_back() {
         let (promise, mut future) = create_future::<String>();
         assert!(!future.done() && !promise.done() && future.result().is_none());
         promise.set_result("first".into()).unwrap();
-        let InvalidState(late) = promise.set_result("second".into()).unwrap_err();
+        let InvalidStateError(late) = promise.set_result("second".into()).unwrap_err();
         assert_eq!(late, "second");
         assert!(future.done() && promise.done() && !future.cancelled());
         assert!(!future.cancel(), "it is settled");
@@ -41,7 +41,7 @@ fn a_future_is_settled_once_and_the_late_value_comes_back() {
             drop(promise);
         };
         let (told, ()) = gather((future, abandons)).await;
-        assert_eq!(told, Err(FutureError::Abandoned));
+        assert_eq!(told, Err(FutureError::PromiseDropped));
 
         let (promise, future) = create_future::<Result<u8, &str>>();
         promise.set_exception("broken").unwrap();

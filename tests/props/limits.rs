@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::sync::oneshot;
 use readily::{
-    Either, Elapsed, MissedTick, PanicPolicy, ScopeOver, Task, TimeoutScope, create_future,
+    Either, Elapsed, MissedTick, PanicPolicy, ScopeEnded, Task, TimeoutScope, create_future,
     fresh_now, gather, interval, interval_at, select, sleep, sleep_until, sleep_until_system,
     spawn, timeout, timeout_at, wait_for, yield_now,
 };
@@ -114,7 +114,7 @@ proptest! {
         prop_assert_eq!(sim.elapsed(), ends * MS);
         let scope = kept.take().unwrap();
         prop_assert_eq!(scope.expired(), !by_itself, "T9");
-        prop_assert_eq!(scope.reschedule(None), Err(ScopeOver));
+        prop_assert_eq!(scope.reschedule(None), Err(ScopeEnded));
         sim.run_until_stalled().unwrap();
         prop_assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
     }
@@ -549,7 +549,7 @@ fn a_scope_bears_wakers_that_misbehave_and_a_clone_that_moves_its_limit() {
             limited.assert_woken(1);
         }
         drop(limited);
-        assert_eq!(scope.reschedule(None), Err(ScopeOver), "{name}");
+        assert_eq!(scope.reschedule(None), Err(ScopeEnded), "{name}");
         assert!(!scope.expired(), "{name}: a drop is no expiry");
         let _may_panic = catch_unwind(AssertUnwindSafe(|| drop(hostile)));
     }

@@ -12,7 +12,7 @@ use super::waker::WakeState;
 use crate::event_loop::{Inbox, Origin, Payload};
 use crate::task::current::TaskRef;
 use crate::task::done::DoneList;
-use crate::task::join::{Forward, JoinError, Reason, TaskState};
+use crate::task::join::{JoinError, Reason, ResultSink, TaskState};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
@@ -28,7 +28,7 @@ struct RareFields {
     /// What it panicked with, until somebody takes it.
     payload: Cell<Option<Payload>>,
     /// Who takes the result away as soon as there is one: see `remote.rs`.
-    forward: Cell<Option<Forward>>,
+    result_sink: Cell<Option<ResultSink>>,
     done: DoneList<TaskRef>,
 }
 
@@ -185,12 +185,12 @@ impl Header {
         }
     }
 
-    pub(in crate::task) fn forward(&self, forward: Forward) {
-        self.rare().forward.set(Some(forward));
+    pub(in crate::task) fn set_result_sink(&self, sink: ResultSink) {
+        self.rare().result_sink.set(Some(sink));
     }
 
-    pub(in crate::task) fn take_forward(&self) -> Option<Forward> {
-        self.local_part.rare.get()?.forward.take()
+    pub(in crate::task) fn take_result_sink(&self) -> Option<ResultSink> {
+        self.local_part.rare.get()?.result_sink.take()
     }
 
     /// The done-callbacks, if there ever were any.
