@@ -9,7 +9,7 @@
 use crate::base::shrink;
 use crate::base::slab::{Slab, SlabKey};
 use crate::event_loop::panics::catch;
-use crate::task::line::{let_go, tell_the_loop};
+use crate::task::line::{drop_waker, report_to_loop};
 use crate::task::{JoinError, Task, TaskRef};
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -122,7 +122,7 @@ impl<T: 'static> Members<T> {
         // Cloned before the lock, and what it replaces dropped after it (L8).
         let waker = waker.clone();
         let before = self.ended.list().waiter.replace(waker);
-        before.into_iter().for_each(let_go);
+        before.into_iter().for_each(drop_waker);
     }
 
     /// Wakes the task that waits for the next end, though there is none.
@@ -130,14 +130,14 @@ impl<T: 'static> Members<T> {
         let waiter = self.ended.list().waiter.take();
         // L8: not under the lock. R057: a panic of the waker is not the caller's.
         if let Some(Err(payload)) = waiter.map(|waiter| catch(|| waiter.wake())) {
-            tell_the_loop(payload);
+            report_to_loop(payload);
         }
     }
 
     /// Nobody waits any more: who did may be gone.
     fn leave(&self) {
         let waiter = self.ended.list().waiter.take();
-        waiter.into_iter().for_each(let_go);
+        waiter.into_iter().for_each(drop_waker);
     }
 
     /// The next result, in the order of the ends; `None` if nobody is left.

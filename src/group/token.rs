@@ -151,7 +151,7 @@ impl CancellationToken {
                 return Poll::Ready(Some(output));
             }
             // Whatever is left of the budget: what uses it up each time could not be cancelled.
-            ready!(cancelled.look(cx));
+            ready!(cancelled.check(cx));
             let output = match budget::final_poll(running, cx) {
                 Poll::Ready(output) => Some(output),
                 Poll::Pending => None,
@@ -233,7 +233,7 @@ pub struct Cancelled {
 
 impl Cancelled {
     /// Whether it is, and the waker is kept if not. It costs nothing.
-    fn look(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn check(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { node, waiting } = self;
         if !node.is_cancelled() {
             node.waiters.wait(waiting, cx.waker());
@@ -250,7 +250,7 @@ impl Future for Cancelled {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        budget::budgeted(cx, |cx| self.look(cx))
+        budget::budgeted(cx, |cx| self.check(cx))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::base::unique_id;
 use crate::event_loop::depth::drop_bounded;
 use crate::event_loop::panics::{FirstPanic, drop_quietly};
 use crate::event_loop::{LoopHandle, Origin, Payload, WeakHandle};
-use crate::task::waiters::Waiters;
+use crate::task::waiters::WakerList;
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::{Rc, Weak};
@@ -30,7 +30,7 @@ pub(super) struct Node {
     /// Where it hangs, and its place there.
     parent: RefCell<Option<(Rc<Node>, SlabKey)>>,
     children: RefCell<Slab<Weak<Node>>>,
-    pub(super) waiters: Waiters,
+    pub(super) waiters: WakerList,
     /// By number, and so in the order of their coming.
     callbacks: RefCell<NumberedQueue<Added>>,
 }
@@ -75,7 +75,7 @@ impl Node {
             callbacks.into_entries().for_each(queue);
         }
         if let Some(payload) = panic.take() {
-            tell(payload);
+            notify(payload);
         }
         true
     }
@@ -115,7 +115,7 @@ impl Node {
             });
         }
         for callbacks in gone {
-            callbacks.into_entries().for_each(let_go);
+            callbacks.into_entries().for_each(release);
         }
     }
 
@@ -136,13 +136,13 @@ impl Node {
         let Some(added) = removed else {
             return false;
         };
-        let_go(added); // outside the borrow (L8)
+        release(added); // outside the borrow (L8)
         true
     }
 }
 
 /// R057: a waker's panic is nobody's here, least of all that of a guard that is being dropped.
-fn tell(payload: Payload) {
+fn notify(payload: Payload) {
     match WeakHandle::current() {
         Some(home) => drop(home.with(|handle| handle.note_panic(payload, Origin::Other))),
         None if std::thread::panicking() => drop_quietly(payload),
@@ -158,7 +158,7 @@ fn queue((home, site, callback): Added) {
 }
 
 /// Drops a callback that is not called: it may own the next token, whose callback owns another (G5).
-fn let_go((home, _, callback): Added) {
+fn release((home, _, callback): Added) {
     match home.upgrade() {
         Some(handle) => handle.drop_guarded(callback),
         None => drop_bounded(callback),
@@ -168,6 +168,6 @@ fn let_go((home, _, callback): Added) {
 impl Drop for Node {
     fn drop(&mut self) {
         self.unlink();
-        self.callbacks.take().into_entries().for_each(let_go);
+        self.callbacks.take().into_entries().for_each(release);
     }
 }

@@ -24,7 +24,7 @@
 use crate::event_loop::{Callbacks, Cx, Descriptor, Error, Key, LoopHandle, WeakHandle, current};
 use crate::poll::{Interest, Readiness};
 use crate::task::budget;
-use crate::task::waiters::{WaiterKey, Waiters, wake_both};
+use crate::task::waiters::{WaiterKey, WakerList, wake_both};
 use readily_sys::nonblocking;
 use std::cell::Cell;
 use std::fmt;
@@ -80,13 +80,13 @@ pub(super) struct State<T> {
     closed: Cell<bool>,
     /// In which directions this poller wants to be asked again after a `WouldBlock`.
     rearm_interest: Interest,
-    readers: Waiters,
-    writers: Waiters,
+    readers: WakerList,
+    writers: WakerList,
 }
 
 impl<T> State<T> {
     #[inline]
-    fn waiters(&self, direction: Direction) -> &Waiters {
+    fn waiters(&self, direction: Direction) -> &WakerList {
         match direction {
             Direction::Read => &self.readers,
             Direction::Write => &self.writers,
@@ -121,7 +121,7 @@ impl<T> State<T> {
     }
 
     #[inline]
-    fn look(&self, direction: Direction) -> Poll<io::Result<()>> {
+    fn check_ready(&self, direction: Direction) -> Poll<io::Result<()>> {
         // What is closed is ready for nothing: the fact is asked for last.
         if self.is_ready(direction) {
             Poll::Ready(Ok(()))
@@ -172,9 +172,9 @@ impl<T: AsFd> AsFd for State<T> {
 }
 
 /// The entry's callbacks: keep the facts, wake who waits for them.
-struct Keeper<T>(Rc<State<T>>);
+struct SourceCallbacks<T>(Rc<State<T>>);
 
-impl<T> Callbacks for Keeper<T> {
+impl<T> Callbacks for SourceCallbacks<T> {
     fn on_default(&mut self, _cx: &Cx<'_>, ready: Readiness) {
         let state = &self.0;
         state.ready.set(state.ready.get() | ready);
@@ -191,7 +191,7 @@ impl<T> Callbacks for Keeper<T> {
     }
 }
 
-impl<T> Drop for Keeper<T> {
+impl<T> Drop for SourceCallbacks<T> {
     fn drop(&mut self) {
         // S2: whoever still waits finds the source closed.
         self.0.closed.set(true);
@@ -290,11 +290,11 @@ impl<T: AsFd + 'static> Source<T> {
             unused: Cell::new(Readiness::NONE),
             closed: Cell::new(false),
             rearm_interest: handle.rearm_interest(),
-            readers: Waiters::default(),
-            writers: Waiters::default(),
+            readers: WakerList::default(),
+            writers: WakerList::default(),
         });
         let descriptor = descriptor(&state);
-        let keeper = Keeper(Rc::clone(&state));
+        let keeper = SourceCallbacks(Rc::clone(&state));
         match handle.register_source_from(site, descriptor, is_nonblocking, keeper) {
             Ok(key) => {
                 state.key.set(Some(key));
@@ -336,8 +336,8 @@ impl<T: AsFd + 'static> Source<T> {
     }
 
     async fn wait(&self, direction: Direction) -> io::Result<()> {
-        let mut place = self.place(direction);
-        poll_fn(|cx| budget::budgeted(cx, |cx| place.poll_unused(cx))).await
+        let mut ticket = self.ready_wait(direction);
+        poll_fn(|cx| budget::budgeted(cx, |cx| ticket.poll_unused(cx))).await
     }
 
     /// Runs `operation` until it gives something other than `WouldBlock` (or `Interrupted`),
@@ -372,8 +372,8 @@ impl<T: AsFd + 'static> Source<T> {
         direction: Direction,
         mut operation: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        let mut place = self.place(direction);
-        poll_fn(|cx| place.poll_io(cx, Place::poll_unused, &mut operation)).await
+        let mut ticket = self.ready_wait(direction);
+        poll_fn(|cx| ticket.poll_io(cx, ReadyWait::poll_unused, &mut operation)).await
     }
 
     /// Runs `operation` now, without waiting; again only if a signal interrupted it (`Interrupted`).
@@ -409,8 +409,8 @@ impl<T: AsFd + 'static> Source<T> {
 
     /// For operations of one direction, one after the other.
     #[inline]
-    pub(super) fn place(&self, direction: Direction) -> Place<'_, T> {
-        Place {
+    pub(super) fn ready_wait(&self, direction: Direction) -> ReadyWait<'_, T> {
+        ReadyWait {
             state: &self.state,
             direction,
             key: None,
@@ -448,13 +448,13 @@ impl<T: AsFd + fmt::Debug + 'static> fmt::Debug for Source<T> {
 }
 
 /// A place among the waiters, given up when dropped (R090).
-pub(super) struct Place<'a, T> {
+pub(super) struct ReadyWait<'a, T> {
     state: &'a State<T>,
     direction: Direction,
     key: Option<WaiterKey>,
 }
 
-impl<T> Place<'_, T> {
+impl<T> ReadyWait<'_, T> {
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.state.is_ready(self.direction) {
@@ -478,7 +478,7 @@ impl<T> Place<'_, T> {
     #[inline(never)]
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.state.closed.get() {
-            return self.state.look(self.direction);
+            return self.state.check_ready(self.direction);
         }
         // Whoever waits here under another loop would not be woken while that one runs.
         if self.state.handle.is_other_loop() {
@@ -487,7 +487,7 @@ impl<T> Place<'_, T> {
         let waiters = self.state.waiters(self.direction);
         waiters.wait(&mut self.key, cx.waker());
         // Cloning the waker was somebody else's code, and may have turned the tables.
-        self.state.look(self.direction)
+        self.state.check_ready(self.direction)
     }
 
     /// [`Source::io`], with one of the two above.
@@ -545,7 +545,7 @@ impl<T> Place<'_, T> {
     }
 }
 
-impl<T> Drop for Place<'_, T> {
+impl<T> Drop for ReadyWait<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.state.waiters(self.direction).leave(&mut self.key);

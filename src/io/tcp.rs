@@ -65,7 +65,7 @@ impl TcpStream {
     pub fn connect(addr: impl Into<SocketAddr>) -> impl Future<Output = io::Result<Self>> {
         let site = Location::caller(); // not known within the future
         async move {
-            let Self { source } = Self::made(socket::connect(addr.into())?, site)?;
+            let Self { source } = Self::from_socket(socket::connect(addr.into())?, site)?;
             source
                 .io_without_waiting(Direction::Write, |stream| {
                     // Writable is a hint; the socket's error tells, and its peer proves it.
@@ -95,7 +95,7 @@ impl TcpStream {
             Socket::System(stream) => Ok(Self {
                 source: Source::new(Socket::System(stream))?,
             }),
-            other => Self::made(other, Location::caller()),
+            other => Self::from_socket(other, Location::caller()),
         }
     }
 
@@ -108,11 +108,11 @@ impl TcpStream {
     /// is on another kernel. The descriptor is dropped.
     #[track_caller]
     pub fn from_kernel(fd: Rc<dyn VirtualFd>) -> io::Result<Self> {
-        Self::made(Socket::Virtual(fd), Location::caller())
+        Self::from_socket(Socket::Virtual(fd), Location::caller())
     }
 
     /// Of a socket that we made ourselves: it is non-blocking.
-    pub(super) fn made(
+    pub(super) fn from_socket(
         socket: Socket<net::TcpStream>,
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
@@ -133,12 +133,12 @@ impl TcpStream {
     #[doc(alias = "sock_recv_into")]
     #[doc(alias = "sock_recv")]
     pub fn read(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-        let mut place = self.source.place(Direction::Read);
+        let mut ticket = self.source.ready_wait(Direction::Read);
         poll_fn(move |cx| {
             if buffer.is_empty() {
                 return budget::budgeted(cx, |_| Poll::Ready(Ok(0))); // F1
             }
-            place.poll_transfer(cx, buffer.len(), |s| s.read(buffer))
+            ticket.poll_transfer(cx, buffer.len(), |s| s.read(buffer))
         })
     }
 
@@ -176,12 +176,12 @@ impl TcpStream {
     ///
     /// Nothing is lost: either bytes were written and this has returned, or none were.
     pub fn write(&self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>> {
-        let mut place = self.source.place(Direction::Write);
+        let mut ticket = self.source.ready_wait(Direction::Write);
         poll_fn(move |cx| {
             if bytes.is_empty() {
                 return budget::budgeted(cx, |_| Poll::Ready(Ok(0))); // F1
             }
-            place.poll_transfer(cx, bytes.len(), |s| s.write(bytes))
+            ticket.poll_transfer(cx, bytes.len(), |s| s.write(bytes))
         })
     }
 
@@ -196,13 +196,13 @@ impl TcpStream {
     /// Some of the bytes may have been written; nobody says how many.
     #[doc(alias = "sock_sendall")]
     pub fn write_all(&self, mut bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
-        let mut place = self.source.place(Direction::Write);
+        let mut ticket = self.source.ready_wait(Direction::Write);
         poll_fn(move |cx| {
             if bytes.is_empty() {
                 return budget::budgeted(cx, |_| Poll::Ready(Ok(()))); // F1
             }
             while !bytes.is_empty() {
-                match ready!(place.poll_transfer(cx, bytes.len(), |s| s.write(bytes)))? {
+                match ready!(ticket.poll_transfer(cx, bytes.len(), |s| s.write(bytes)))? {
                     0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                     n => bytes = &bytes[n..],
                 }

@@ -114,11 +114,11 @@ impl TcpListener {
                 .await;
             let error = match accepted {
                 Ok((socket, Some(peer))) => {
-                    match TcpStream::made(socket, self.site) {
+                    match TcpStream::from_socket(socket, self.site) {
                         Ok(stream) => return Ok((stream, peer)),
                         // R013: one connection is lost, as with callbacks; not the server.
                         Err(error) if error.raw_os_error().is_some() => {
-                            self.lose(peer, error);
+                            self.report_lost(peer, error);
                             io::ErrorKind::ConnectionAborted.into()
                         }
                         Err(error) => return Err(error),
@@ -171,7 +171,7 @@ impl TcpListener {
     }
 
     /// Reports a connection that could not be registered, not too often.
-    fn lose(&self, peer: SocketAddr, error: io::Error) {
+    fn report_lost(&self, peer: SocketAddr, error: io::Error) {
         let Some(handle) = WeakHandle::current() else {
             return;
         };

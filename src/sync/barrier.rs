@@ -7,7 +7,7 @@
 //! In asyncio: `Barrier`, `BrokenBarrierError`. Not in the notes.
 
 use crate::task::budget;
-use crate::task::line::{Line, Place, Wakes, let_go};
+use crate::task::line::{WaitQueue, WaitTicket, WakeBatch, drop_waker};
 use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ type Passed = Result<usize, BrokenBarrier>;
 struct Shared {
     parties: usize,
     broken: Cell<bool>,
-    line: Line<(), Passed>,
+    waiters: WaitQueue<(), Passed>,
 }
 
 impl Shared {
@@ -34,11 +34,11 @@ impl Shared {
         if self.broken.get() {
             return Some(Err(BrokenBarrier));
         }
-        if self.line.len() + 1 < self.parties {
+        if self.waiters.len() + 1 < self.parties {
             return None;
         }
         let mut number = 0;
-        self.let_go(|| {
+        self.release_all(|| {
             number += 1;
             Ok(number - 1)
         });
@@ -46,15 +46,15 @@ impl Shared {
     }
 
     /// Lets all go who wait, each with what `with` says.
-    fn let_go(&self, mut with: impl FnMut() -> Passed) {
+    fn release_all(&self, mut with: impl FnMut() -> Passed) {
         // Q4: all are granted before one is woken: a waker may come, for the next round.
-        let mut wakers = Vec::with_capacity(self.line.len());
-        while let Some(waker) = self.line.grant_if(|()| true, |()| with()) {
+        let mut wakers = Vec::with_capacity(self.waiters.len());
+        while let Some(waker) = self.waiters.grant_if(|()| true, |()| with()) {
             wakers.push(waker);
         }
-        let mut wakes = Wakes::default();
-        wakers.into_iter().for_each(|waker| wakes.wake(waker));
-        wakes.tell();
+        let mut batch = WakeBatch::default();
+        wakers.into_iter().for_each(|waker| batch.wake(waker));
+        batch.report();
     }
 }
 
@@ -89,7 +89,7 @@ impl Barrier {
             shared: Rc::new(Shared {
                 parties,
                 broken: Cell::new(false),
-                line: Line::default(),
+                waiters: WaitQueue::default(),
             }),
         }
     }
@@ -109,7 +109,7 @@ impl Barrier {
     pub async fn wait(&self) -> Result<usize, BrokenBarrier> {
         Wait {
             shared: &self.shared,
-            place: None,
+            ticket: None,
         }
         .await
     }
@@ -117,13 +117,13 @@ impl Barrier {
     /// Breaks it: all who wait, and all who come until it is [reset](Barrier::reset), are told.
     pub fn abort(&self) {
         self.shared.broken.set(true);
-        self.shared.let_go(|| Err(BrokenBarrier));
+        self.shared.release_all(|| Err(BrokenBarrier));
     }
 
     /// Makes it as new. Those who wait are told that it was broken.
     pub fn reset(&self) {
         self.shared.broken.set(false);
-        self.shared.let_go(|| Err(BrokenBarrier));
+        self.shared.release_all(|| Err(BrokenBarrier));
     }
 
     /// Whether it is broken.
@@ -141,7 +141,7 @@ impl Barrier {
     /// How many wait.
     #[must_use]
     pub fn n_waiting(&self) -> usize {
-        self.shared.line.len()
+        self.shared.waiters.len()
     }
 }
 
@@ -157,7 +157,7 @@ impl fmt::Debug for Barrier {
 
 struct Wait<'a> {
     shared: &'a Shared,
-    place: Option<Place>,
+    ticket: Option<WaitTicket>,
 }
 
 impl Future for Wait<'_> {
@@ -165,9 +165,9 @@ impl Future for Wait<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Passed> {
         budget::budgeted(cx, |cx| {
-            let Self { shared, place } = &mut *self;
-            if place.is_some() {
-                return shared.line.poll(place, cx.waker());
+            let Self { shared, ticket } = &mut *self;
+            if ticket.is_some() {
+                return shared.waiters.poll(ticket, cx.waker());
             }
             if let Some(passed) = shared.arrive() {
                 return Poll::Ready(passed);
@@ -175,10 +175,10 @@ impl Future for Wait<'_> {
             let waker = cx.waker().clone();
             // Cloning it was somebody else's code, and may have come here too.
             if let Some(passed) = shared.arrive() {
-                let_go(waker);
+                drop_waker(waker);
                 return Poll::Ready(passed);
             }
-            *place = Some(shared.line.join((), waker));
+            *ticket = Some(shared.waiters.enqueue((), waker));
             Poll::Pending
         })
     }
@@ -186,9 +186,9 @@ impl Future for Wait<'_> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
+        if let Some(ticket) = self.ticket.take() {
             // What it was granted, everybody was.
-            let _left = self.shared.line.leave(place);
+            let _left = self.shared.waiters.cancel(ticket);
         }
     }
 }

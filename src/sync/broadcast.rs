@@ -9,8 +9,8 @@
 use super::errors::Shut;
 use super::ring::{Kept, Ring};
 use super::until::Until;
-use crate::task::line::Wakes;
-use crate::task::waiters::Waiters;
+use crate::task::line::WakeBatch;
+use crate::task::waiters::WakerList;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
@@ -55,7 +55,7 @@ struct Shared<T> {
     ring: RefCell<Ring<T>>,
     senders: Cell<usize>,
     receivers: Cell<usize>,
-    waiters: Waiters,
+    waiters: WakerList,
 }
 
 impl<T> Shared<T> {
@@ -114,7 +114,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         ring: RefCell::new(Ring::new(capacity)),
         senders: Cell::new(1),
         receivers: Cell::new(0),
-        waiters: Waiters::default(),
+        waiters: WakerList::default(),
     });
     let sender = Sender { shared };
     let receiver = sender.subscribe();
@@ -140,7 +140,7 @@ impl<T> Sender<T> {
         let mut ring = self.shared.ring.borrow_mut();
         let oldest = ring.push(value, receivers);
         drop(ring);
-        self.shared.waiters.tell_all();
+        self.shared.waiters.wake_all_reporting();
         // Last, for that is the user's code, and may panic (L8).
         drop(oldest.and_then(|oldest| self.shared.empty(oldest)));
         Ok(receivers)
@@ -178,7 +178,7 @@ impl<T> Drop for Sender<T> {
         let senders = &self.shared.senders;
         senders.set(senders.get() - 1);
         if senders.get() == 0 {
-            self.shared.waiters.tell_all();
+            self.shared.waiters.wake_all_reporting();
         }
     }
 }
@@ -253,9 +253,9 @@ impl<T> Drop for Receiver<T> {
         // It will not get what it has not got, and may have been the last that was to. All of it is
         // counted before the first destructor runs, which may send: that is for those who stay.
         let gone = shared.ring.borrow_mut().give_up(self.next);
-        let mut wakes = Wakes::default();
-        wakes.drop_each(gone.into_iter().map(|kept| shared.empty(kept)));
-        wakes.tell();
+        let mut batch = WakeBatch::default();
+        batch.drop_each(gone.into_iter().map(|kept| shared.empty(kept)));
+        batch.report();
     }
 }
 

@@ -14,7 +14,7 @@ use super::errors::{GetError, PutError, Shut};
 use super::mailbox::Mailbox;
 use crate::event_loop::{RemoteHandle, WeakHandle};
 use crate::task::budget;
-use crate::task::line::{Wakes, let_go};
+use crate::task::line::{WakeBatch, drop_waker};
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -276,9 +276,9 @@ impl<T> Drop for Receiver<T> {
         let items = std::mem::take(&mut list.items);
         drop(list);
         // After the lock: they are the user's (L8).
-        let mut wakes = Wakes::default();
-        wakes.drop_each(items);
-        wakes.tell();
+        let mut batch = WakeBatch::default();
+        batch.drop_each(items);
+        batch.report();
     }
 }
 
@@ -312,7 +312,7 @@ impl<T> Drop for Recv<'_, T> {
     fn drop(&mut self) {
         if self.waits {
             let waker = self.receiver.mailbox.list().waker.take();
-            waker.into_iter().for_each(let_go);
+            waker.into_iter().for_each(drop_waker);
         }
     }
 }

@@ -9,7 +9,7 @@
 
 use super::lock::LockGuard;
 use crate::task::budget::consume_budget;
-use crate::task::line::{Left, Line, Place, Wakes};
+use crate::task::line::{Cancelled, WaitQueue, WaitTicket, WakeBatch};
 use std::fmt;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -56,7 +56,7 @@ enum Notice {
 #[doc(alias = "Condvar")]
 #[derive(Clone, Default)]
 pub struct Condition {
-    line: Rc<Line<(), Notice>>,
+    waiters: Rc<WaitQueue<(), Notice>>,
 }
 
 impl Condition {
@@ -81,7 +81,7 @@ impl Condition {
         let lock = guard.lock().clone();
         let mut waiting = Waiting {
             condition: self,
-            place: None,
+            ticket: None,
             notice: None,
         };
         let mut guard = Some(guard);
@@ -125,32 +125,32 @@ impl Condition {
     #[doc(alias = "notify_one")]
     #[doc(alias = "notify_n")]
     pub fn notify(&self, count: usize) {
-        self.tell(count, Notice::Counted);
+        self.grant(count, Notice::Counted);
     }
 
     /// Tells all who wait.
     #[doc(alias = "notify_waiters")]
     pub fn notify_all(&self) {
-        self.tell(usize::MAX, Notice::All);
+        self.grant(usize::MAX, Notice::All);
     }
 
-    fn tell(&self, count: usize, notice: Notice) {
-        let ticket = self.line.ticket();
-        let mut wakes = Wakes::default();
+    fn grant(&self, count: usize, notice: Notice) {
+        let ticket = self.waiters.next_ticket();
+        let mut batch = WakeBatch::default();
         for _ in 0..count {
-            let Some(waker) = self.line.grant_before(ticket, |()| true, |()| notice) else {
+            let Some(waker) = self.waiters.grant_before(ticket, |()| true, |()| notice) else {
                 break;
             };
-            wakes.wake(waker);
+            batch.wake(waker);
         }
-        wakes.tell();
+        batch.report();
     }
 }
 
 impl fmt::Debug for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Condition")
-            .field("waiting", &self.line.len())
+            .field("waiting", &self.waiters.len())
             .finish()
     }
 }
@@ -158,21 +158,21 @@ impl fmt::Debug for Condition {
 /// One who waits to be told, or has been told and waits for the lock.
 struct Waiting<'a> {
     condition: &'a Condition,
-    place: Option<Place>,
+    ticket: Option<WaitTicket>,
     notice: Option<Notice>,
 }
 
 impl Waiting<'_> {
     /// Waits to be told; `unlock` is called when it has its place.
     fn poll(&mut self, cx: &mut Context<'_>, unlock: impl FnOnce()) -> Poll<()> {
-        let line = &self.condition.line;
-        if self.place.is_none() {
+        let queue = &self.condition.waiters;
+        if self.ticket.is_none() {
             // First the place, then the lock: whoever is waked by that may tell us at once.
-            self.place = Some(line.join((), cx.waker().clone()));
+            self.ticket = Some(queue.enqueue((), cx.waker().clone()));
             unlock();
             return Poll::Pending;
         }
-        line.poll(&mut self.place, cx.waker()).map(|notice| {
+        queue.poll(&mut self.ticket, cx.waker()).map(|notice| {
             self.notice = Some(notice);
         })
     }
@@ -181,11 +181,11 @@ impl Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let left = self
-            .place
+            .ticket
             .take()
-            .map(|place| self.condition.line.leave(place));
+            .map(|ticket| self.condition.waiters.cancel(ticket));
         let notice = match left {
-            Some(Left::Granted(notice)) => Some(notice),
+            Some(Cancelled::Granted(notice)) => Some(notice),
             _ => self.notice,
         };
         if let Some(Notice::Counted) = notice {

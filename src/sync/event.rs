@@ -6,7 +6,7 @@
 //! In asyncio: `Event`. Not in the notes.
 
 use crate::task::budget;
-use crate::task::waiters::{WaiterKey, Waiters};
+use crate::task::waiters::{WaiterKey, WakerList};
 use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ struct Shared {
     set: Cell<bool>,
     /// How often it was set. Who began to wait at another number was told: there is nothing to be granted.
     times: Cell<u64>,
-    waiters: Waiters,
+    waiters: WakerList,
 }
 
 /// A flag that can be waited for. Its clones are the same event.
@@ -55,7 +55,7 @@ impl Event {
         shared.set.set(true);
         // Q4: those who wait now. A waker may clear this, and wait again: for the next time.
         shared.times.set(shared.times.get() + 1);
-        shared.waiters.tell_all();
+        shared.waiters.wake_all_reporting();
     }
 
     /// Clears it: whoever comes waits for the next [`set`](Event::set).
@@ -79,7 +79,7 @@ impl Event {
         Wait {
             shared: &self.shared,
             since: 0,
-            place: None,
+            key: None,
         }
     }
 }
@@ -97,7 +97,7 @@ struct Wait<'a> {
     shared: &'a Shared,
     /// How often it had been set when this began to wait.
     since: u64,
-    place: Option<WaiterKey>,
+    key: Option<WaiterKey>,
 }
 
 impl Future for Wait<'_> {
@@ -106,25 +106,21 @@ impl Future for Wait<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         budget::budgeted(cx, |cx| {
-            let Self {
-                shared,
-                since,
-                place,
-            } = &mut *self;
-            if place.is_none() {
+            let Self { shared, since, key } = &mut *self;
+            if key.is_none() {
                 if shared.set.get() {
                     return Poll::Ready(());
                 }
                 *since = shared.times.get();
             }
             if shared.times.get() == *since {
-                shared.waiters.wait(place, cx.waker());
+                shared.waiters.wait(key, cx.waker());
                 // Cloning the waker was somebody else's code, and may have set this.
                 if shared.times.get() == *since {
                     return Poll::Pending;
                 }
             }
-            shared.waiters.leave(place);
+            shared.waiters.leave(key);
             Poll::Ready(())
         })
     }
@@ -133,6 +129,6 @@ impl Future for Wait<'_> {
 impl Drop for Wait<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.shared.waiters.leave(&mut self.place);
+        self.shared.waiters.leave(&mut self.key);
     }
 }

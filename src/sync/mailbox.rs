@@ -9,7 +9,7 @@
 use super::errors::{PutError, Shut};
 use crate::base::shrink;
 use crate::base::sync::{Mutex, MutexGuard};
-use crate::task::line::{Wakes, let_go};
+use crate::task::line::{WakeBatch, drop_waker};
 use std::collections::VecDeque;
 use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
@@ -134,14 +134,14 @@ impl<T> Mailbox<T> {
             None => list.waker.replace(waker),
         };
         drop(list);
-        unused.into_iter().for_each(let_go);
+        unused.into_iter().for_each(drop_waker);
         seen.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
 /// Wakes the receiver, after the lock (L8). Who sends has nothing to do with a waker's panic.
 fn wake(waker: Option<Waker>) {
-    let mut wakes = Wakes::default();
-    waker.into_iter().for_each(|waker| wakes.wake(waker));
-    wakes.tell();
+    let mut batch = WakeBatch::default();
+    waker.into_iter().for_each(|waker| batch.wake(waker));
+    batch.report();
 }

@@ -9,8 +9,8 @@
 use super::errors::{GetError, Shut};
 use super::until::Until;
 use crate::task::budget;
-use crate::task::line::{Wakes, let_go};
-use crate::task::waiters::Waiters;
+use crate::task::line::{WakeBatch, drop_waker};
+use crate::task::waiters::WakerList;
 use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::pin::Pin;
@@ -27,7 +27,7 @@ struct Shared<T> {
     receiver: Cell<Option<Waker>>,
     /// Those who wait for the receiver's end, whom there seldom are: 64 bytes in all, with a small
     /// value, and of two lists it would be three times as much.
-    senders: OnceCell<Box<Waiters>>,
+    senders: OnceCell<Box<WakerList>>,
 }
 
 impl<T> Shared<T> {
@@ -42,7 +42,7 @@ impl<T> Shared<T> {
     #[inline]
     fn forget_receiver(&self) {
         if let Some(waker) = self.receiver.take() {
-            let_go(waker);
+            drop_waker(waker);
         }
     }
 
@@ -134,9 +134,9 @@ impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.shared.sent.set(true);
         if let Some(waker) = self.shared.receiver.take() {
-            let mut wakes = Wakes::default();
-            wakes.wake(waker);
-            wakes.tell();
+            let mut batch = WakeBatch::default();
+            batch.wake(waker);
+            batch.report();
         }
     }
 }
@@ -179,7 +179,7 @@ impl<T> Receiver<T> {
     pub fn close(&mut self) {
         self.shared.shut.set(true);
         if let Some(senders) = self.shared.senders.get() {
-            senders.tell_all();
+            senders.wake_all_reporting();
         }
     }
 }

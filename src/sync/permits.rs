@@ -7,7 +7,7 @@
 //! Not in the notes. asyncio's `Semaphore` counts and wakes in the same order.
 
 use crate::task::budget;
-use crate::task::line::{Left, Line, Place, Wakes, let_go};
+use crate::task::line::{Cancelled, WaitQueue, WaitTicket, WakeBatch, drop_waker};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ pub(super) struct Permits {
     total: Cell<usize>,
     free: Cell<usize>,
     /// Each wants so many.
-    line: Line<usize>,
+    waiters: WaitQueue<usize>,
 }
 
 impl Permits {
@@ -26,7 +26,7 @@ impl Permits {
         Self {
             total: Cell::new(free),
             free: Cell::new(free),
-            line: Line::default(),
+            waiters: WaitQueue::default(),
         }
     }
 
@@ -38,7 +38,7 @@ impl Permits {
     #[inline]
     pub(super) fn would_wait(&self, want: usize) -> bool {
         // Q2: whoever waits was here first, also where there is enough for the newcomer.
-        want > self.free.get() || !self.line.is_empty()
+        want > self.free.get() || !self.waiters.is_empty()
     }
 
     #[inline]
@@ -55,7 +55,7 @@ impl Permits {
         Take {
             permits: self,
             want,
-            place: None,
+            ticket: None,
         }
     }
 
@@ -94,7 +94,7 @@ impl Permits {
     #[inline]
     pub(super) fn give(&self, held: usize) {
         self.free.set(self.free.get() + held);
-        if !self.line.is_empty() {
+        if !self.waiters.is_empty() {
             self.serve();
         }
     }
@@ -102,19 +102,19 @@ impl Permits {
     /// Grants what there is, in the order of the line.
     #[inline(never)]
     fn serve(&self) {
-        let mut wakes = Wakes::default();
+        let mut batch = WakeBatch::default();
         loop {
             let free = self.free.get();
             let mut taken = 0;
             let give = |want| taken = want;
-            let Some(waker) = self.line.grant_if(|&want| want <= free, give) else {
+            let Some(waker) = self.waiters.grant_if(|&want| want <= free, give) else {
                 break;
             };
             // Q1, and before the wake, which may come back (L8).
             self.free.set(free - taken);
-            wakes.wake(waker);
+            batch.wake(waker);
         }
-        wakes.tell();
+        batch.report();
     }
 }
 
@@ -122,7 +122,7 @@ impl Permits {
 pub(super) struct Take<'a> {
     permits: &'a Permits,
     want: usize,
-    place: Option<Place>,
+    ticket: Option<WaitTicket>,
 }
 
 impl Future for Take<'_> {
@@ -134,10 +134,10 @@ impl Future for Take<'_> {
             let Self {
                 permits,
                 want,
-                place,
+                ticket,
             } = &mut *self;
-            if place.is_some() {
-                return permits.line.poll(place, cx.waker());
+            if ticket.is_some() {
+                return permits.waiters.poll(ticket, cx.waker());
             }
             if permits.try_take(*want) {
                 return Poll::Ready(());
@@ -145,10 +145,10 @@ impl Future for Take<'_> {
             let waker = cx.waker().clone();
             // Cloning it was somebody else's code, and may have given permits back.
             if permits.try_take(*want) {
-                let_go(waker);
+                drop_waker(waker);
                 return Poll::Ready(());
             }
-            *place = Some(permits.line.join(*want, waker));
+            *ticket = Some(permits.waiters.enqueue(*want, waker));
             Poll::Pending
         })
     }
@@ -157,19 +157,19 @@ impl Future for Take<'_> {
 impl Drop for Take<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            self.give_up(place);
+        if let Some(ticket) = self.ticket.take() {
+            self.give_up(ticket);
         }
     }
 }
 
 impl Take<'_> {
     #[cold]
-    fn give_up(&self, place: Place) {
-        let left = self.permits.line.leave(place);
+    fn give_up(&self, ticket: WaitTicket) {
+        let left = self.permits.waiters.cancel(ticket);
         // Q1: what was granted to nobody is the next one's. And who leaves without may have
         // kept those behind waiting, who want less.
-        let back = if matches!(left, Left::Granted(())) {
+        let back = if matches!(left, Cancelled::Granted(())) {
             self.want
         } else {
             0

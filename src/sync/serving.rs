@@ -11,7 +11,7 @@ use super::errors::Shut;
 use super::shelf::{Admitted, Shelf, Wanted};
 use super::store::Store;
 use crate::event_loop::panics::catch;
-use crate::task::line::Wakes;
+use crate::task::line::WakeBatch;
 use std::task::Waker;
 
 impl<T, S: Store<T>> Shelf<T, S> {
@@ -30,30 +30,30 @@ impl<T, S: Store<T>> Shelf<T, S> {
         if self.store.try_borrow_mut().is_err() {
             return; // items are being compared, and whoever does that serves afterwards
         }
-        let mut wakes = Wakes::default();
+        let mut batch = WakeBatch::default();
         loop {
             // Who waits for nothing is not looked for: nearly always one waits, on one side.
-            if !self.putters.is_empty() && self.admit(&mut wakes) {
+            if !self.putters.is_empty() && self.admit(&mut batch) {
                 continue;
             }
             if self.getters.is_empty() {
                 break;
             }
             let Some(waker) = self.promise() else { break };
-            wakes.wake(waker);
+            batch.wake(waker);
         }
-        wakes.tell();
+        batch.report();
     }
 
     /// Serves the first waiting putter: moves its item in, reserves room for it, or returns its item
     /// if the queue is closed. `false` if there is no putter or no room.
-    fn admit(&self, wakes: &mut Wakes) -> bool {
+    fn admit(&self, batch: &mut WakeBatch) -> bool {
         let shut = self.shut.get();
         if !shut && !self.has_room() {
             return false;
         }
         if S::COMPARES && !shut {
-            return self.admit_compared(wakes);
+            return self.admit_compared(batch);
         }
         let mut moved = None;
         let give = |wanted| match wanted {
@@ -70,7 +70,7 @@ impl<T, S: Store<T>> Shelf<T, S> {
         if let Some(item) = moved {
             self.enter(0, item);
         }
-        wakes.wake(waker);
+        batch.wake(waker);
         true
     }
 
@@ -80,18 +80,18 @@ impl<T, S: Store<T>> Shelf<T, S> {
     }
 
     /// The same where its item has to be compared with the others first.
-    fn admit_compared(&self, wakes: &mut Wakes) -> bool {
+    fn admit_compared(&self, batch: &mut WakeBatch) -> bool {
         let Some((place, wanted)) = self.putters.take_want(Wanted::Entering) else {
             return false;
         };
         let admitted = match wanted {
-            Wanted::Item(item) => self.enter_compared(item, wakes),
+            Wanted::Item(item) => self.enter_compared(item, batch),
             Wanted::Place | Wanted::Entering => self.reserve(),
         };
         match self.putters.grant_at(place, admitted) {
-            Ok(waker) => wakes.wake(waker),
+            Ok(waker) => batch.wake(waker),
             // Left while its item was compared.
-            Err(Admitted::Panicked(payload)) => wakes.note(payload),
+            Err(Admitted::Panicked(payload)) => batch.note(payload),
             Err(_) => {}
         }
         true
@@ -99,14 +99,14 @@ impl<T, S: Store<T>> Shelf<T, S> {
 
     /// If the comparison panics, the panic goes to the putter of the item, and not to the caller that
     /// makes room for it.
-    fn enter_compared(&self, item: T, wakes: &mut Wakes) -> Admitted<T> {
+    fn enter_compared(&self, item: T, batch: &mut WakeBatch) -> Admitted<T> {
         match catch(|| self.items().place(&item)) {
             Ok(place) => {
                 self.enter(place, item);
                 Admitted::Entered
             }
             Err(payload) => {
-                wakes.guard(|| drop(item));
+                batch.guard(|| drop(item));
                 Admitted::Panicked(payload)
             }
         }

@@ -17,7 +17,7 @@ use super::event::Event;
 use super::serving::Serves;
 use super::store::Store;
 use crate::event_loop::Payload;
-use crate::task::line::{Line, Wakes};
+use crate::task::line::{WaitQueue, WakeBatch};
 use std::cell::{Cell, Ref, RefCell, RefMut};
 
 /// What a waiting putter wants room for.
@@ -52,9 +52,9 @@ pub(super) struct Shelf<T, S> {
     pub(super) shut: Cell<bool>,
     /// How many were put that nobody has said to be done.
     unfinished: Cell<usize>,
-    pub(super) getters: Line<(), Result<(), Shut>>,
+    pub(super) getters: WaitQueue<(), Result<(), Shut>>,
     /// Each waits with its item, and gets it back if nothing more is taken.
-    pub(super) putters: Line<Wanted<T>, Admitted<T>>,
+    pub(super) putters: WaitQueue<Wanted<T>, Admitted<T>>,
     /// Set while nothing is unfinished.
     pub(super) idle: Event,
 }
@@ -70,8 +70,8 @@ impl<T, S: Store<T>> Shelf<T, S> {
             reserved: Cell::new(0),
             shut: Cell::new(false),
             unfinished: Cell::new(0),
-            getters: Line::default(),
-            putters: Line::default(),
+            getters: WaitQueue::default(),
+            putters: WaitQueue::default(),
             idle,
         }
     }
@@ -211,9 +211,9 @@ impl<T, S: Store<T>> Shelf<T, S> {
         // All that is counted, before code of the user's runs, which may count as well.
         self.done(store.count());
         self.serve();
-        let mut wakes = Wakes::default();
-        wakes.guard(|| store.sort());
-        wakes.tell();
+        let mut batch = WakeBatch::default();
+        batch.guard(|| store.sort());
+        batch.report();
         store.into_items()
     }
 

@@ -11,7 +11,7 @@ use super::reservation::Reservation;
 use super::shelf::{Admitted, Shelf, Wanted};
 use super::store::Store;
 use crate::task::budget;
-use crate::task::line::{Left, Place, let_go, tell_the_loop};
+use crate::task::line::{Cancelled, WaitTicket, drop_waker, report_to_loop};
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,12 +20,15 @@ use std::task::{Context, Poll, ready};
 /// Waits for an item.
 pub(super) struct Get<'a, T, S: Store<T>> {
     shelf: &'a Shelf<T, S>,
-    place: Option<Place>,
+    ticket: Option<WaitTicket>,
 }
 
 impl<'a, T, S: Store<T>> Get<'a, T, S> {
     pub(super) fn new(shelf: &'a Shelf<T, S>) -> Self {
-        Self { shelf, place: None }
+        Self {
+            shelf,
+            ticket: None,
+        }
     }
 }
 
@@ -35,9 +38,9 @@ impl<T, S: Store<T>> Future for Get<'_, T, S> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         budget::budgeted(cx, |cx| {
-            let Self { shelf, place } = &mut *self;
-            if place.is_some() {
-                let granted = ready!(shelf.getters.poll(place, cx.waker()));
+            let Self { shelf, ticket } = &mut *self;
+            if ticket.is_some() {
+                let granted = ready!(shelf.getters.poll(ticket, cx.waker()));
                 return Poll::Ready(granted.and_then(|()| shelf.take_promised().ok_or(Shut(()))));
             }
             let look = || match shelf.try_take() {
@@ -51,10 +54,10 @@ impl<T, S: Store<T>> Future for Get<'_, T, S> {
             let waker = cx.waker().clone();
             // Cloning it was somebody else's code, and may have put something.
             if let Some(got) = look() {
-                let_go(waker);
+                drop_waker(waker);
                 return Poll::Ready(got);
             }
-            *place = Some(shelf.getters.join((), waker));
+            *ticket = Some(shelf.getters.enqueue((), waker));
             Poll::Pending
         })
     }
@@ -63,16 +66,16 @@ impl<T, S: Store<T>> Future for Get<'_, T, S> {
 impl<T, S: Store<T>> Drop for Get<'_, T, S> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            self.give_up(place);
+        if let Some(ticket) = self.ticket.take() {
+            self.give_up(ticket);
         }
     }
 }
 
 impl<T, S: Store<T>> Get<'_, T, S> {
     #[cold]
-    fn give_up(&self, place: Place) {
-        if let Left::Granted(Ok(())) = self.shelf.getters.leave(place) {
+    fn give_up(&self, ticket: WaitTicket) {
+        if let Cancelled::Granted(Ok(())) = self.shelf.getters.cancel(ticket) {
             // Q6: the item has not moved; the right to it is the next one's.
             self.shelf.promised.set(self.shelf.promised.get() - 1);
             self.shelf.serve();
@@ -85,7 +88,7 @@ pub(super) struct Put<'a, T, S: Store<T>> {
     shelf: &'a Shelf<T, S>,
     /// Until it has a place, where the item waits.
     item: Option<T>,
-    place: Option<Place>,
+    ticket: Option<WaitTicket>,
 }
 
 impl<'a, T, S: Store<T>> Put<'a, T, S> {
@@ -93,7 +96,7 @@ impl<'a, T, S: Store<T>> Put<'a, T, S> {
         Self {
             shelf,
             item: Some(item),
-            place: None,
+            ticket: None,
         }
     }
 
@@ -124,8 +127,8 @@ impl<T, S: Store<T>> Future for Put<'_, T, S> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         budget::budgeted(cx, |cx| {
             let this = &mut *self;
-            if this.place.is_some() {
-                let polled = this.shelf.putters.poll(&mut this.place, cx.waker());
+            if this.ticket.is_some() {
+                let polled = this.shelf.putters.poll(&mut this.ticket, cx.waker());
                 return polled.map(|admitted| match admitted {
                     Admitted::Shut(Wanted::Item(item)) => Err(Shut(item)),
                     Admitted::Panicked(payload) => resume_unwind(payload),
@@ -138,11 +141,11 @@ impl<T, S: Store<T>> Future for Put<'_, T, S> {
             let waker = cx.waker().clone();
             // Cloning it was somebody else's code, and may have made room.
             if let Poll::Ready(put) = this.try_now() {
-                let_go(waker);
+                drop_waker(waker);
                 return Poll::Ready(put);
             }
             let item = this.item.take().map(Wanted::Item);
-            this.place = item.map(|item| this.shelf.putters.join(item, waker));
+            this.ticket = item.map(|item| this.shelf.putters.enqueue(item, waker));
             Poll::Pending
         })
     }
@@ -151,11 +154,11 @@ impl<T, S: Store<T>> Future for Put<'_, T, S> {
 impl<T, S: Store<T>> Drop for Put<'_, T, S> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
+        if let Some(ticket) = self.ticket.take() {
             // An item that was not moved on goes with it.
-            let left = self.shelf.putters.leave(place);
-            if let Left::Granted(Admitted::Panicked(payload)) = left {
-                tell_the_loop(payload);
+            let left = self.shelf.putters.cancel(ticket);
+            if let Cancelled::Granted(Admitted::Panicked(payload)) = left {
+                report_to_loop(payload);
             }
         }
     }
@@ -164,12 +167,15 @@ impl<T, S: Store<T>> Drop for Put<'_, T, S> {
 /// Waits for a place for an item that comes later.
 pub(super) struct Reserve<'a, T, S: Store<T>> {
     shelf: &'a Rc<Shelf<T, S>>,
-    place: Option<Place>,
+    ticket: Option<WaitTicket>,
 }
 
 impl<'a, T, S: Store<T>> Reserve<'a, T, S> {
     pub(super) fn new(shelf: &'a Rc<Shelf<T, S>>) -> Self {
-        Self { shelf, place: None }
+        Self {
+            shelf,
+            ticket: None,
+        }
     }
 
     fn try_now(&self) -> Option<Result<(), Shut>> {
@@ -181,8 +187,8 @@ impl<'a, T, S: Store<T>> Reserve<'a, T, S> {
     }
 
     fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Shut>> {
-        if self.place.is_some() {
-            let polled = self.shelf.putters.poll(&mut self.place, cx.waker());
+        if self.ticket.is_some() {
+            let polled = self.shelf.putters.poll(&mut self.ticket, cx.waker());
             return polled.map(|admitted| match admitted {
                 Admitted::Shut(_) => Err(Shut(())),
                 _ => Ok(()),
@@ -194,10 +200,10 @@ impl<'a, T, S: Store<T>> Reserve<'a, T, S> {
         let waker = cx.waker().clone();
         // Cloning it was somebody else's code, and may have made room.
         if let Some(reserved) = self.try_now() {
-            let_go(waker);
+            drop_waker(waker);
             return Poll::Ready(reserved);
         }
-        self.place = Some(self.shelf.putters.join(Wanted::Place, waker));
+        self.ticket = Some(self.shelf.putters.enqueue(Wanted::Place, waker));
         Poll::Pending
     }
 }
@@ -215,8 +221,8 @@ impl<T, S: Store<T>> Future for Reserve<'_, T, S> {
 
 impl<T, S: Store<T>> Drop for Reserve<'_, T, S> {
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            if let Left::Granted(Admitted::Reserved) = self.shelf.putters.leave(place) {
+        if let Some(ticket) = self.ticket.take() {
+            if let Cancelled::Granted(Admitted::Reserved) = self.shelf.putters.cancel(ticket) {
                 // Q6: the place is the next one's.
                 self.shelf.give_up_place();
             }

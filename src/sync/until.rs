@@ -7,29 +7,29 @@
 //! Not in the notes. In asyncio it is a loop around `Event.wait`.
 
 use crate::task::budget;
-use crate::task::waiters::{WaiterKey, Waiters};
+use crate::task::waiters::{WaiterKey, WakerList};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Looks; where there is nothing to see yet, waits among `waiters`, at `place`, to be told.
+/// Looks; where there is nothing to see yet, waits among `waiters`, at `key`, to be told.
 ///
 /// `look` is the crate's own code: it may not call the user's under a borrow (L8).
 #[inline]
 pub(super) fn poll_until<R>(
-    waiters: &Waiters,
-    place: &mut Option<WaiterKey>,
+    waiters: &WakerList,
+    key: &mut Option<WaiterKey>,
     cx: &mut Context<'_>,
     mut look: impl FnMut() -> Option<R>,
 ) -> Poll<R> {
     if let Some(seen) = look() {
-        waiters.leave(place);
+        waiters.leave(key);
         return Poll::Ready(seen);
     }
-    waiters.wait(place, cx.waker());
+    waiters.wait(key, cx.waker());
     // Cloning the waker was somebody else's code, and may have changed something.
     match look() {
         Some(seen) => {
-            waiters.leave(place);
+            waiters.leave(key);
             Poll::Ready(seen)
         }
         None => Poll::Pending,
@@ -38,16 +38,16 @@ pub(super) fn poll_until<R>(
 
 /// [`poll_until`] as a future, for a wait that lasts no longer than its call.
 pub(super) struct Until<'a, F> {
-    waiters: &'a Waiters,
-    place: Option<WaiterKey>,
+    waiters: &'a WakerList,
+    key: Option<WaiterKey>,
     look: F,
 }
 
 impl<'a, F> Until<'a, F> {
-    pub(super) fn new(waiters: &'a Waiters, look: F) -> Self {
+    pub(super) fn new(waiters: &'a WakerList, look: F) -> Self {
         Self {
             waiters,
-            place: None,
+            key: None,
             look,
         }
     }
@@ -61,18 +61,14 @@ impl<R, F: FnMut() -> Option<R>> Future for Until<'_, F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
         budget::budgeted(cx, |cx| {
-            let Self {
-                waiters,
-                place,
-                look,
-            } = &mut *self;
-            poll_until(waiters, place, cx, look)
+            let Self { waiters, key, look } = &mut *self;
+            poll_until(waiters, key, cx, look)
         })
     }
 }
 
 impl<F> Drop for Until<'_, F> {
     fn drop(&mut self) {
-        self.waiters.leave(&mut self.place);
+        self.waiters.leave(&mut self.key);
     }
 }

@@ -8,7 +8,7 @@
 
 use super::errors::Shut;
 use super::until::Until;
-use crate::task::waiters::Waiters;
+use crate::task::waiters::WakerList;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
@@ -19,7 +19,7 @@ struct Shared<T> {
     version: Cell<u64>,
     shut: Cell<bool>,
     receivers: Cell<usize>,
-    waiters: Waiters,
+    waiters: WakerList,
 }
 
 impl<T> Shared<T> {
@@ -58,7 +58,7 @@ pub fn channel<T>(first: T) -> (Sender<T>, Receiver<T>) {
         version: Cell::new(0),
         shut: Cell::new(false),
         receivers: Cell::new(0),
-        waiters: Waiters::default(),
+        waiters: WakerList::default(),
     });
     let sender = Sender { shared };
     let receiver = sender.subscribe();
@@ -89,7 +89,7 @@ impl<T> Sender<T> {
             None => held = Some(std::mem::replace(&mut *place, Rc::new(value))),
         }
         drop(place);
-        self.tell();
+        self.notify_receivers();
         // Last, for that may be the user's code, and panic (L8).
         drop((old, held));
         Ok(())
@@ -111,14 +111,14 @@ impl<T> Sender<T> {
     pub fn send_replace(&self, value: T) -> Rc<T> {
         let value = Rc::new(value);
         let last = std::mem::replace(&mut *self.shared.value.borrow_mut(), value);
-        self.tell();
+        self.notify_receivers();
         last
     }
 
-    fn tell(&self) {
+    fn notify_receivers(&self) {
         let version = &self.shared.version;
         version.set(version.get() + 1);
-        self.shared.waiters.tell_all();
+        self.shared.waiters.wake_all_reporting();
     }
 
     /// The last value, as it is now.
@@ -147,7 +147,7 @@ impl<T> Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.shared.shut.set(true);
-        self.shared.waiters.tell_all();
+        self.shared.waiters.wake_all_reporting();
     }
 }
 

@@ -8,7 +8,7 @@
 
 use super::done::DoneList;
 use super::future::{Future, FutureError};
-use super::waiters::Waiters;
+use super::waiters::WakerList;
 use crate::event_loop::depth::run_bounded;
 use crate::event_loop::panics::catch;
 use crate::event_loop::{Origin, WeakHandle};
@@ -27,7 +27,7 @@ pub(super) enum Status<T> {
 
 pub(super) struct FutureState<T: 'static> {
     pub(super) status: RefCell<Status<T>>,
-    pub(super) waiters: Waiters,
+    pub(super) waiters: WakerList,
     pub(super) done: DoneList<Future<T>>,
     /// The loop that runs the done-callbacks by `call_soon`.
     pub(super) handle: WeakHandle,
@@ -37,7 +37,7 @@ impl<T: 'static> FutureState<T> {
     pub(super) fn new(handle: WeakHandle) -> Self {
         Self {
             status: RefCell::new(Status::Pending),
-            waiters: Waiters::default(),
+            waiters: WakerList::default(),
             done: DoneList::default(),
             handle,
         }

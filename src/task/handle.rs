@@ -12,7 +12,7 @@ use super::current::{CoroutineInfo, TaskRef, assert_own_loop};
 use super::done::DoneCallbackKey;
 use super::executor::Executor;
 use super::join::{self, JoinError, Reason, TaskState, drop_unclaimed};
-use super::line::let_go;
+use super::line::drop_waker;
 use super::untold::UnclaimedPanic;
 use crate::base::slab::SlabKey;
 use crate::event_loop::panics::drop_quietly;
@@ -220,7 +220,7 @@ impl<T: 'static> Task<T> {
 
     /// Removes the waker that was to be woken at the end.
     pub(crate) fn stop_listening(&mut self) {
-        self.cell().take_waiter().into_iter().for_each(let_go);
+        self.cell().take_waiter().into_iter().for_each(drop_waker);
     }
 
     /// Waits for its end, and leaves the result where it is.

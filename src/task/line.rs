@@ -7,7 +7,7 @@
 //!
 //! Under what `sync` hands out: permits, items, notices. asyncio's locks and queues have a deque of futures each for this.
 
-use super::places::{Places, State};
+use super::places::{State, Waiters};
 use crate::event_loop::panics::{FirstPanic, Payload, catch, drop_quietly};
 use crate::event_loop::{Origin, current, futurelock};
 use std::cell::RefCell;
@@ -15,21 +15,21 @@ use std::num::NonZeroU64;
 use std::task::{Poll, Waker};
 
 /// A line of waiters. Each wants a `W`, and is granted a `G`.
-pub(crate) struct Line<W = (), G = ()> {
+pub(crate) struct WaitQueue<W = (), G = ()> {
     /// Until it is granted something, at each place there is what it wants and whom to wake.
-    places: RefCell<Places<(W, Waker), G>>,
+    waiters: RefCell<Waiters<(W, Waker), G>>,
 }
 
 /// A place in the line. Whoever has one fetches its grant, or leaves.
 #[derive(Debug)]
-pub(crate) struct Place(NonZeroU64);
+pub(crate) struct WaitTicket(NonZeroU64);
 
 /// Names a place for code that does not hold the place itself.
 #[derive(Clone, Copy)]
-pub(crate) struct PlaceNumber(NonZeroU64);
+pub(crate) struct TicketId(NonZeroU64);
 
 /// What one who left had at its place.
-pub(crate) enum Left<W, G> {
+pub(crate) enum Cancelled<W, G> {
     /// It was waiting. The waker is somebody else's and may come back when it is dropped, so
     /// that is left for when everything else is in order.
     Waiting(W, #[allow(dead_code)] Unused),
@@ -37,28 +37,28 @@ pub(crate) enum Left<W, G> {
     Granted(G),
 }
 
-impl<W, G> Default for Line<W, G> {
+impl<W, G> Default for WaitQueue<W, G> {
     #[inline]
     fn default() -> Self {
         Self {
-            places: RefCell::default(),
+            waiters: RefCell::default(),
         }
     }
 }
 
-impl<W, G> Line<W, G> {
+impl<W, G> WaitQueue<W, G> {
     /// Takes a place at the end. The waker comes as a clone: to clone it is somebody else's
     /// code, after which the caller has to look once more whether it needs to wait (L8).
     #[inline]
-    pub(crate) fn join(&self, want: W, waker: Waker) -> Place {
-        let number = self.places.borrow_mut().join((want, waker));
-        self.note(futurelock::waits, number);
-        Place(number)
+    pub(crate) fn enqueue(&self, want: W, waker: Waker) -> WaitTicket {
+        let number = self.waiters.borrow_mut().enqueue((want, waker));
+        self.trace(futurelock::waits, number);
+        WaitTicket(number)
     }
 
     /// For debug mode, which names a future that keeps others waiting.
     #[inline]
-    fn note(&self, what: fn(usize, u64), number: NonZeroU64) {
+    fn trace(&self, what: fn(usize, u64), number: NonZeroU64) {
         if futurelock::is_watched() {
             what(std::ptr::from_ref(self).addr(), number.get());
         }
@@ -66,53 +66,58 @@ impl<W, G> Line<W, G> {
 
     /// Fetches what was granted at `place`, which is given up then; or waits on, with `waker`.
     #[inline]
-    pub(crate) fn poll(&self, place: &mut Option<Place>, waker: &Waker) -> Poll<G> {
-        let number = place.as_ref().expect("only who has a place polls it").0;
-        let mut places = self.places.borrow_mut();
+    pub(crate) fn poll(&self, ticket: &mut Option<WaitTicket>, waker: &Waker) -> Poll<G> {
+        let number = ticket.as_ref().expect("only who has a place polls it").0;
+        let mut waiters = self.waiters.borrow_mut();
         // First, and in one borrow: nearly everybody is woken because he was granted something.
-        if let Some(grant) = places.fetch(number) {
-            *place = None;
-            self.note(futurelock::leaves, number);
+        if let Some(grant) = waiters.take_grant(number) {
+            *ticket = None;
+            self.trace(futurelock::leaves, number);
             return Poll::Ready(grant);
         }
-        match places.at(number) {
-            State::Waits((_, kept)) if kept.will_wake(waker) => return Poll::Pending,
-            _ => drop(places),
+        match waiters.at(number) {
+            State::Waiting((_, kept)) if kept.will_wake(waker) => return Poll::Pending,
+            _ => drop(waiters),
         }
-        self.wait_with(place, number, waker)
+        self.wait_with(ticket, number, waker)
     }
 
     /// Waits on, with another waker.
     #[cold]
-    fn wait_with(&self, place: &mut Option<Place>, number: NonZeroU64, waker: &Waker) -> Poll<G> {
+    fn wait_with(
+        &self,
+        ticket: &mut Option<WaitTicket>,
+        number: NonZeroU64,
+        waker: &Waker,
+    ) -> Poll<G> {
         // Cloned before the borrow, and what it replaces dropped after it (L8).
         let mut waker = waker.clone();
-        let mut places = self.places.borrow_mut();
-        if let State::Waits((_, kept)) = places.at(number) {
+        let mut waiters = self.waiters.borrow_mut();
+        if let State::Waiting((_, kept)) = waiters.at(number) {
             std::mem::swap(kept, &mut waker);
-            drop(places);
-            let_go(waker);
+            drop(waiters);
+            drop_waker(waker);
             return Poll::Pending;
         }
         // To clone it was somebody else's code, and has granted it something.
-        let grant = places.fetch(number);
-        *place = None;
-        drop(places);
-        self.note(futurelock::leaves, number);
-        let_go(waker);
+        let grant = waiters.take_grant(number);
+        *ticket = None;
+        drop(waiters);
+        self.trace(futurelock::leaves, number);
+        drop_waker(waker);
         Poll::Ready(grant.expect("who does not wait was granted something"))
     }
 
     /// Gives a place up. What was at it, the caller has to see to.
     #[must_use = "a grant that was not fetched belongs to the next"]
     #[inline]
-    pub(crate) fn leave(&self, place: Place) -> Left<W, G> {
-        let left = self.places.borrow_mut().remove(place.0);
-        self.note(futurelock::leaves, place.0);
+    pub(crate) fn cancel(&self, ticket: WaitTicket) -> Cancelled<W, G> {
+        let left = self.waiters.borrow_mut().remove(ticket.0);
+        self.trace(futurelock::leaves, ticket.0);
         match left {
-            State::Waits((want, waker)) => Left::Waiting(want, Unused(Some(waker))),
-            State::Granted(grant) => Left::Granted(grant),
-            State::Gone => unreachable!("only who has a place leaves it"),
+            State::Waiting((want, waker)) => Cancelled::Waiting(want, Unused(Some(waker))),
+            State::Granted(grant) => Cancelled::Granted(grant),
+            State::Empty => unreachable!("only who has a place leaves it"),
         }
     }
 
@@ -129,7 +134,7 @@ impl<W, G> Line<W, G> {
         self.grant_before(u64::MAX, fits, give)
     }
 
-    /// The same, but only to one who came before that [`ticket`](Line::ticket).
+    /// The same, but only to one who came before that [`ticket`](WaitQueue::next_ticket).
     #[must_use = "whoever was granted something has to be woken"]
     #[inline]
     pub(crate) fn grant_before(
@@ -138,23 +143,23 @@ impl<W, G> Line<W, G> {
         fits: impl FnOnce(&W) -> bool,
         give: impl FnOnce(W) -> G,
     ) -> Option<Waker> {
-        let mut places = self.places.borrow_mut();
-        let (number, waker) = places.grant(
+        let mut waiters = self.waiters.borrow_mut();
+        let (number, waker) = waiters.grant(
             ticket,
             |(want, _)| fits(want),
             |(want, waker)| (give(want), waker),
         )?;
-        self.note(futurelock::granted, number);
+        self.trace(futurelock::granted, number);
         Some(waker)
     }
 
     /// Takes out what the first waiter wants, leaves `meanwhile`, and returns the number of its
     /// place: for a caller whose grant depends on user code, which must not run under the borrow
     /// (L8).
-    pub(crate) fn take_want(&self, meanwhile: W) -> Option<(PlaceNumber, W)> {
-        let mut places = self.places.borrow_mut();
-        let (number, (want, _)) = places.first_wants()?;
-        Some((PlaceNumber(number), std::mem::replace(want, meanwhile)))
+    pub(crate) fn take_want(&self, meanwhile: W) -> Option<(TicketId, W)> {
+        let mut waiters = self.waiters.borrow_mut();
+        let (number, (want, _)) = waiters.first_waiting()?;
+        Some((TicketId(number), std::mem::replace(want, meanwhile)))
     }
 
     /// Lays `grant` down at that place, and returns the waker to be woken; or gives it back, if the
@@ -163,17 +168,17 @@ impl<W, G> Line<W, G> {
     /// # Errors
     ///
     /// `grant`.
-    pub(crate) fn grant_at(&self, place: PlaceNumber, grant: G) -> Result<Waker, G> {
+    pub(crate) fn grant_at(&self, place: TicketId, grant: G) -> Result<Waker, G> {
         let mut grant = Some(grant);
         let mut left = None;
-        let mut places = self.places.borrow_mut();
-        let granted = places.grant_at(place.0, |(want, waker)| {
+        let mut waiters = self.waiters.borrow_mut();
+        let granted = waiters.grant_at(place.0, |(want, waker)| {
             left = Some(want);
             (grant.take().expect("it is given once"), waker)
         });
-        drop(places);
+        drop(waiters);
         if granted.is_some() {
-            self.note(futurelock::granted, place.0);
+            self.trace(futurelock::granted, place.0);
         }
         // Not under the borrow: it may have a destructor.
         drop(left);
@@ -182,14 +187,14 @@ impl<W, G> Line<W, G> {
 
     /// What the next to come will have: everybody who waits now has a lower one.
     #[inline]
-    pub(crate) fn ticket(&self) -> u64 {
-        self.places.borrow().next().get()
+    pub(crate) fn next_ticket(&self) -> u64 {
+        self.waiters.borrow().next().get()
     }
 
     /// How many wait.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.places.borrow().waiting()
+        self.waiters.borrow().waiting()
     }
 
     /// Whether nobody waits.
@@ -203,9 +208,9 @@ impl<W, G> Line<W, G> {
 /// (R057).
 #[derive(Default)]
 #[must_use = "a panic has to be told"]
-pub(crate) struct Wakes(FirstPanic);
+pub(crate) struct WakeBatch(FirstPanic);
 
-impl Wakes {
+impl WakeBatch {
     #[inline]
     pub(crate) fn wake(&mut self, waker: Waker) {
         self.guard(|| waker.wake());
@@ -227,14 +232,14 @@ impl Wakes {
     /// value must not be lost by it: so it is the loop's, with its policy. Where there is no loop
     /// the panic hook has told of it, and that is all.
     #[inline]
-    pub(crate) fn tell(self) {
+    pub(crate) fn report(self) {
         if let Some(payload) = self.0.take() {
-            tell_the_loop(payload);
+            report_to_loop(payload);
         }
     }
 }
 
-impl Wakes {
+impl WakeBatch {
     /// Drops values of the user's, one after the other: a destructor that panics does not keep the
     /// others.
     pub(crate) fn drop_each<T>(&mut self, values: impl IntoIterator<Item = T>) {
@@ -251,7 +256,7 @@ impl Drop for Unused {
     #[inline]
     fn drop(&mut self) {
         if let Some(waker) = self.0.take() {
-            let_go(waker);
+            drop_waker(waker);
         }
     }
 }
@@ -259,15 +264,15 @@ impl Drop for Unused {
 /// Drops a waker, which is user code. The caller may hold a value, so a panic goes not to the caller
 /// but to the loop and its policy, like the panic of a wake.
 #[inline]
-pub(crate) fn let_go(waker: Waker) {
+pub(crate) fn drop_waker(waker: Waker) {
     if let Err(payload) = catch(|| drop(waker)) {
-        tell_the_loop(payload);
+        report_to_loop(payload);
     }
 }
 
 /// A panic that is not its caller's.
 #[cold]
-pub(crate) fn tell_the_loop(payload: Payload) {
+pub(crate) fn report_to_loop(payload: Payload) {
     let mut payload = Some(payload);
     current::with(|handle| {
         payload
@@ -297,51 +302,53 @@ mod tests {
         (Arc::clone(&count), Waker::from(count))
     }
 
-    fn grant(line: &Line<u8, u8>) -> bool {
-        let waker = line.grant_if(|_| true, |want| want * 10);
+    fn grant(queue: &WaitQueue<u8, u8>) -> bool {
+        let waker = queue.grant_if(|_| true, |want| want * 10);
         waker.map(Waker::wake).is_some()
     }
 
     #[test]
     fn a_grant_lies_at_its_place_until_it_is_fetched_or_handed_back() {
-        let line = Line::default();
+        let queue = WaitQueue::default();
         let (woken, waker) = waker();
-        let mut places: Vec<_> = (1..4).map(|n| Some(line.join(n, waker.clone()))).collect();
-        assert!(grant(&line));
-        assert_eq!((woken.0.load(Ordering::Relaxed), line.len()), (1, 2));
-        assert_eq!(line.poll(&mut places[1], &waker), Poll::Pending);
-        assert_eq!(line.poll(&mut places[0], &waker), Poll::Ready(10));
+        let mut places: Vec<_> = (1..4)
+            .map(|n| Some(queue.enqueue(n, waker.clone())))
+            .collect();
+        assert!(grant(&queue));
+        assert_eq!((woken.0.load(Ordering::Relaxed), queue.len()), (1, 2));
+        assert_eq!(queue.poll(&mut places[1], &waker), Poll::Pending);
+        assert_eq!(queue.poll(&mut places[0], &waker), Poll::Ready(10));
         assert!(places[0].is_none());
-        assert!(grant(&line));
-        let left = line.leave(places[1].take().unwrap());
-        assert!(matches!(left, Left::Granted(20)));
-        let left = line.leave(places[2].take().unwrap());
-        assert!(matches!(left, Left::Waiting(3, _)));
-        assert!(!grant(&line) && line.is_empty());
+        assert!(grant(&queue));
+        let left = queue.cancel(places[1].take().unwrap());
+        assert!(matches!(left, Cancelled::Granted(20)));
+        let left = queue.cancel(places[2].take().unwrap());
+        assert!(matches!(left, Cancelled::Waiting(3, _)));
+        assert!(!grant(&queue) && queue.is_empty());
     }
 
     #[test]
     fn whoever_does_not_fit_keeps_those_behind_waiting() {
-        let line = Line::<u8, u8>::default();
-        let places = [5, 1].map(|want| line.join(want, Waker::noop().clone()));
-        let fits = |room: u8| line.grant_if(|&want| want <= room, |want| want);
+        let queue = WaitQueue::<u8, u8>::default();
+        let places = [5, 1].map(|want| queue.enqueue(want, Waker::noop().clone()));
+        let fits = |room: u8| queue.grant_if(|&want| want <= room, |want| want);
         assert!(fits(4).is_none());
         assert!(fits(5).is_some() && fits(1).is_some());
-        for place in places {
-            assert!(matches!(line.leave(place), Left::Granted(_)));
+        for ticket in places {
+            assert!(matches!(queue.cancel(ticket), Cancelled::Granted(_)));
         }
     }
 
     #[test]
     fn whoever_came_later_is_not_granted_what_was_for_those_before() {
-        let line = Line::<u8, u8>::default();
-        let first = line.join(1, Waker::noop().clone());
-        let ticket = line.ticket();
-        let second = line.join(2, Waker::noop().clone());
-        let all = |ticket| line.grant_before(ticket, |_| true, |want| want);
+        let queue = WaitQueue::<u8, u8>::default();
+        let first = queue.enqueue(1, Waker::noop().clone());
+        let ticket = queue.next_ticket();
+        let second = queue.enqueue(2, Waker::noop().clone());
+        let all = |ticket| queue.grant_before(ticket, |_| true, |want| want);
         assert!(all(ticket).is_some() && all(ticket).is_none());
-        assert!(matches!(line.leave(first), Left::Granted(1)));
-        assert!(matches!(line.leave(second), Left::Waiting(2, _)));
+        assert!(matches!(queue.cancel(first), Cancelled::Granted(1)));
+        assert!(matches!(queue.cancel(second), Cancelled::Waiting(2, _)));
     }
 
     #[test]
@@ -353,10 +360,10 @@ mod tests {
             }
         }
         let (woken, waker) = waker();
-        let mut wakes = Wakes::default();
-        wakes.wake(Waker::from(Arc::new(Hostile)));
-        wakes.wake(waker);
+        let mut batch = WakeBatch::default();
+        batch.wake(Waker::from(Arc::new(Hostile)));
+        batch.wake(waker);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        wakes.tell();
+        batch.report();
     }
 }

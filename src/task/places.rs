@@ -14,9 +14,9 @@ use std::num::NonZeroU64;
 /// What there is at a place.
 pub(super) enum State<W, G> {
     /// Nothing: who had it has fetched what he was granted, or has left.
-    Gone,
+    Empty,
     /// One who wants this.
-    Waits(W),
+    Waiting(W),
     /// What he was granted; until he fetches that.
     Granted(G),
 }
@@ -26,41 +26,41 @@ struct Node<W, G> {
     state: State<W, G>,
 }
 
-pub(super) struct Places<W, G> {
+pub(super) struct Waiters<W, G> {
     /// Who came when there was nobody. It is before all of the others.
-    alone: Node<W, G>,
+    inline: Node<W, G>,
     /// Not before there is a second: a line in which one waits is smaller without.
-    behind: Option<Box<Behind<W, G>>>,
+    overflow: Option<Box<Overflow<W, G>>>,
     /// How many wait: those who were granted something do not.
     waiting: usize,
     /// What the next to come will have: everybody who is here has a lower one.
     next: NonZeroU64,
 }
 
-struct Behind<W, G> {
+struct Overflow<W, G> {
     /// With rising numbers, and nobody gone at the front.
     nodes: VecDeque<Node<W, G>>,
     /// So many at the front do not wait, so that nobody walks over them again.
-    served: usize,
+    first_waiting: usize,
     /// How many are not gone.
-    present: usize,
+    live: usize,
 }
 
-impl<W, G> Default for Places<W, G> {
+impl<W, G> Default for Waiters<W, G> {
     fn default() -> Self {
         Self {
-            alone: Node {
+            inline: Node {
                 number: NonZeroU64::MAX,
-                state: State::Gone,
+                state: State::Empty,
             },
-            behind: None,
+            overflow: None,
             waiting: 0,
             next: NonZeroU64::MIN,
         }
     }
 }
 
-impl<W, G> Places<W, G> {
+impl<W, G> Waiters<W, G> {
     #[inline]
     pub(super) fn waiting(&self) -> usize {
         self.waiting
@@ -73,19 +73,19 @@ impl<W, G> Places<W, G> {
 
     /// A place at the end, and its number.
     #[inline]
-    pub(super) fn join(&mut self, want: W) -> NonZeroU64 {
+    pub(super) fn enqueue(&mut self, want: W) -> NonZeroU64 {
         let number = self.next;
         // It would take centuries to come to the last.
         self.next = number.saturating_add(1);
         self.waiting += 1;
-        let state = State::Waits(want);
+        let state = State::Waiting(want);
         let node = Node { number, state };
-        let behind = self.behind.as_deref();
+        let behind = self.overflow.as_deref();
         // Q2: nobody may stand before those who have come already.
-        if matches!(self.alone.state, State::Gone) && behind.is_none_or(Behind::is_empty) {
-            self.alone = node;
+        if matches!(self.inline.state, State::Empty) && behind.is_none_or(Overflow::is_empty) {
+            self.inline = node;
         } else {
-            self.behind.get_or_insert_default().push(node);
+            self.overflow.get_or_insert_default().push(node);
         }
         number
     }
@@ -93,26 +93,29 @@ impl<W, G> Places<W, G> {
     /// What there is at a place that nobody has left.
     #[inline]
     pub(super) fn at(&mut self, number: NonZeroU64) -> &mut State<W, G> {
-        if self.alone.number == number {
-            return &mut self.alone.state;
+        if self.inline.number == number {
+            return &mut self.inline.state;
         }
-        let node = self.behind.as_mut().and_then(|behind| behind.node(number));
+        let node = self
+            .overflow
+            .as_mut()
+            .and_then(|behind| behind.node(number));
         &mut node.expect("a place keeps its node").state
     }
 
     /// Gives a place up if something was granted there, and returns that.
     #[inline]
-    pub(super) fn fetch(&mut self, number: NonZeroU64) -> Option<G> {
+    pub(super) fn take_grant(&mut self, number: NonZeroU64) -> Option<G> {
         let state = self.at(number);
         // Looked at first, and then taken: to take it and look costs 25 instructions more.
         if !matches!(state, State::Granted(_)) {
             return None;
         }
-        let State::Granted(grant) = std::mem::replace(state, State::Gone) else {
+        let State::Granted(grant) = std::mem::replace(state, State::Empty) else {
             return None;
         };
-        if self.alone.number != number {
-            self.behind.as_mut().expect("it was there").tidy();
+        if self.inline.number != number {
+            self.overflow.as_mut().expect("it was there").tidy();
         }
         Some(grant)
     }
@@ -120,12 +123,12 @@ impl<W, G> Places<W, G> {
     /// Gives a place up, and what there was.
     #[inline]
     pub(super) fn remove(&mut self, number: NonZeroU64) -> State<W, G> {
-        let state = std::mem::replace(self.at(number), State::Gone);
-        if matches!(state, State::Waits(_)) {
+        let state = std::mem::replace(self.at(number), State::Empty);
+        if matches!(state, State::Waiting(_)) {
             self.waiting -= 1;
         }
-        if self.alone.number != number {
-            self.behind.as_mut().expect("it was there").tidy();
+        if self.inline.number != number {
+            self.overflow.as_mut().expect("it was there").tidy();
         }
         state
     }
@@ -141,7 +144,7 @@ impl<W, G> Places<W, G> {
     ) -> Option<(NonZeroU64, R)> {
         let node = self.first()?;
         match &node.state {
-            State::Waits(want) if node.number.get() < before && fits(want) => {}
+            State::Waiting(want) if node.number.get() < before && fits(want) => {}
             _ => return None,
         }
         let number = node.number;
@@ -155,18 +158,18 @@ impl<W, G> Places<W, G> {
         if self.waiting == 0 {
             return None;
         }
-        match self.alone.state {
-            State::Waits(_) => Some(&mut self.alone),
-            _ => self.behind.as_mut()?.first(),
+        match self.inline.state {
+            State::Waiting(_) => Some(&mut self.inline),
+            _ => self.overflow.as_mut()?.first(),
         }
     }
 
     /// Returns what the first waiter wants, and its number.
-    pub(super) fn first_wants(&mut self) -> Option<(NonZeroU64, &mut W)> {
+    pub(super) fn first_waiting(&mut self) -> Option<(NonZeroU64, &mut W)> {
         let node = self.first()?;
         match &mut node.state {
-            State::Waits(want) => Some((node.number, want)),
-            State::Granted(_) | State::Gone => None,
+            State::Waiting(want) => Some((node.number, want)),
+            State::Granted(_) | State::Empty => None,
         }
     }
 
@@ -176,9 +179,9 @@ impl<W, G> Places<W, G> {
         number: NonZeroU64,
         give: impl FnOnce(W) -> (G, R),
     ) -> Option<R> {
-        let node = match self.alone.number == number {
-            true => &mut self.alone,
-            false => self.behind.as_mut()?.node(number)?,
+        let node = match self.inline.number == number {
+            true => &mut self.inline,
+            false => self.overflow.as_mut()?.node(number)?,
         };
         let rest = node.grant(give)?;
         self.waiting -= 1;
@@ -190,8 +193,8 @@ impl<W, G> Node<W, G> {
     /// Puts what `give` makes of what it wants in the place of that, if it waits.
     #[inline]
     fn grant<R>(&mut self, give: impl FnOnce(W) -> (G, R)) -> Option<R> {
-        match std::mem::replace(&mut self.state, State::Gone) {
-            State::Waits(want) => {
+        match std::mem::replace(&mut self.state, State::Empty) {
+            State::Waiting(want) => {
                 let (grant, rest) = give(want);
                 self.state = State::Granted(grant);
                 Some(rest)
@@ -204,17 +207,17 @@ impl<W, G> Node<W, G> {
     }
 }
 
-impl<W, G> Default for Behind<W, G> {
+impl<W, G> Default for Overflow<W, G> {
     fn default() -> Self {
         Self {
             nodes: VecDeque::new(),
-            served: 0,
-            present: 0,
+            first_waiting: 0,
+            live: 0,
         }
     }
 }
 
-impl<W, G> Behind<W, G> {
+impl<W, G> Overflow<W, G> {
     fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
@@ -226,7 +229,7 @@ impl<W, G> Behind<W, G> {
             // takes 36 bytes in the middle, and not 48.
             self.nodes.reserve_exact(len / 4 + 4);
         }
-        self.present += 1;
+        self.live += 1;
         self.nodes.push_back(node);
     }
 
@@ -246,11 +249,12 @@ impl<W, G> Behind<W, G> {
 
     /// To be called for each who goes.
     fn tidy(&mut self) {
-        self.present -= 1;
+        self.live -= 1;
         // Those who left stay until their turn; it must not be large by them.
-        if self.nodes.len() > 2 * self.present + 8 {
-            self.nodes.retain(|node| !matches!(node.state, State::Gone));
-            self.served = 0;
+        if self.nodes.len() > 2 * self.live + 8 {
+            self.nodes
+                .retain(|node| !matches!(node.state, State::Empty));
+            self.first_waiting = 0;
         }
         self.tidy_front();
         shrink::shrink(&mut self.nodes); // R126
@@ -258,22 +262,22 @@ impl<W, G> Behind<W, G> {
 
     fn tidy_front(&mut self) {
         while let Some(node) = self.nodes.front() {
-            if !matches!(node.state, State::Gone) {
+            if !matches!(node.state, State::Empty) {
                 break;
             }
             self.nodes.pop_front();
-            self.served = self.served.saturating_sub(1);
+            self.first_waiting = self.first_waiting.saturating_sub(1);
         }
     }
 
     /// The first who waits.
     fn first(&mut self) -> Option<&mut Node<W, G>> {
         loop {
-            let node = self.nodes.get(self.served)?;
-            if matches!(node.state, State::Waits(_)) {
-                return self.nodes.get_mut(self.served);
+            let node = self.nodes.get(self.first_waiting)?;
+            if matches!(node.state, State::Waiting(_)) {
+                return self.nodes.get_mut(self.first_waiting);
             }
-            self.served += 1;
+            self.first_waiting += 1;
         }
     }
 }
@@ -283,7 +287,7 @@ mod tests {
     use super::*;
     use crate::base::rng::Rng;
 
-    type Line = Places<u8, u8>;
+    type Line = Waiters<u8, u8>;
 
     fn grant(line: &mut Line) -> Option<u8> {
         let granted = line.grant(u64::MAX, |_| true, |want| (want, want));
@@ -293,13 +297,13 @@ mod tests {
     #[test]
     fn waiters_that_come_and_go_leave_no_trace() {
         let mut line = Line::default();
-        let _stays = [line.join(0), line.join(0)];
+        let _stays = [line.enqueue(0), line.enqueue(0)];
         for n in 0..200 {
-            let place = line.join(n);
-            assert!(matches!(line.remove(place), State::Waits(m) if m == n));
+            let place = line.enqueue(n);
+            assert!(matches!(line.remove(place), State::Waiting(m) if m == n));
         }
-        let behind = line.behind.as_ref().unwrap();
-        assert_eq!((line.waiting, behind.present), (2, 1));
+        let behind = line.overflow.as_ref().unwrap();
+        assert_eq!((line.waiting, behind.live), (2, 1));
         assert!(behind.nodes.len() < 16);
     }
 
@@ -307,11 +311,11 @@ mod tests {
     fn who_waits_alone_needs_no_room() {
         let mut line = Line::default();
         for n in 0..3 {
-            let place = line.join(n);
+            let place = line.enqueue(n);
             assert_eq!(grant(&mut line), Some(n));
             assert!(matches!(line.remove(place), State::Granted(m) if m == n));
         }
-        assert!(line.behind.is_none());
+        assert!(line.overflow.is_none());
     }
 
     /// Against a plain list, in any order of coming, granting, fetching and leaving.
@@ -322,7 +326,7 @@ mod tests {
             let (mut line, mut model) = (Line::default(), Vec::new());
             for n in 0..200_u8 {
                 match rng.below(5) {
-                    0 | 1 => model.push((line.join(n), n, false)),
+                    0 | 1 => model.push((line.enqueue(n), n, false)),
                     2 => {
                         let first = model.iter_mut().find(|(_, _, granted)| !granted);
                         let first = first.map(|(_, want, granted)| {
@@ -334,15 +338,15 @@ mod tests {
                     _ if model.is_empty() => {}
                     3 => {
                         let (place, want, granted) = model[rng.below(model.len())];
-                        assert_eq!(line.fetch(place), granted.then_some(want));
+                        assert_eq!(line.take_grant(place), granted.then_some(want));
                         model.retain(|&(at, _, granted)| at != place || !granted);
                     }
                     _ => {
                         let (place, want, granted) = model.remove(rng.below(model.len()));
                         match line.remove(place) {
-                            State::Waits(wanted) => assert_eq!((wanted, granted), (want, false)),
+                            State::Waiting(wanted) => assert_eq!((wanted, granted), (want, false)),
                             State::Granted(got) => assert_eq!((got, granted), (want, true)),
-                            State::Gone => panic!("it was there"),
+                            State::Empty => panic!("it was there"),
                         }
                     }
                 }

@@ -8,7 +8,7 @@
 
 use super::budget;
 use super::join::{JoinError, Reason};
-use super::line::let_go;
+use super::line::drop_waker;
 use super::remote::{assert_not_current, cancel};
 use super::remote_shared::{Failed, Inner, RemoteState, State};
 use crate::event_loop::depth::run_bounded;
@@ -196,7 +196,7 @@ impl<T: Send + 'static> RemoteTask<T> {
         };
         drop(inner);
         if let Some((waker, _afar)) = unused {
-            let_go(waker);
+            drop_waker(waker);
         }
         if let Some(task_id) = task_id.filter(|_| self.shared.home.is_loop_thread()) {
             assert_not_current(&self.shared.home, task_id);
@@ -220,7 +220,7 @@ impl<T: Send + 'static> Drop for RemoteTask<T> {
         drop(inner);
         // L8: not under the lock.
         if let Some((waker, _afar)) = waker {
-            let_go(waker);
+            drop_waker(waker);
         }
         // A panic that was never looked at is told at home. G5: a result may be the handle of another
         // remote task.

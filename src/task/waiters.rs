@@ -7,7 +7,7 @@
 //! Sources, tasks, futures and events are waited for here, where there is enough for all who are woken. Where each is
 //! to be granted something of his own, it is `line.rs`. asyncio has a deque of futures in each.
 
-use super::line::{let_go, tell_the_loop};
+use super::line::{drop_waker, report_to_loop};
 use crate::base::numbered::NumberedQueue;
 use crate::event_loop::panics::{FirstPanic, Payload, catch};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -19,11 +19,11 @@ use std::task::Waker;
 /// Nearly always one waits. He stands in the list itself, and only who comes while somebody waits
 /// makes a queue: a list takes 32 bytes and no allocation then, where a slab and a deque took 80 and two.
 #[derive(Default)]
-pub(crate) struct Waiters {
+pub(crate) struct WakerList {
     /// The oldest. Nobody comes here while somebody stands in the queue, who would be older.
-    first: Cell<Option<Waker>>,
+    inline: Cell<Option<Waker>>,
     /// How many have stood there: what the last of them has in his key.
-    firsts: Cell<u64>,
+    inline_generation: Cell<u64>,
     queue: OnceCell<Box<RefCell<Queue>>>,
 }
 
@@ -39,13 +39,13 @@ struct Queue {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaiterKey(NonZeroU64);
 
-enum Where {
-    First(u64),
+enum Position {
+    Inline(u64),
     Queue(u64),
 }
 
 impl WaiterKey {
-    fn first(number: u64) -> Self {
+    fn inline(number: u64) -> Self {
         Self(NonZeroU64::MIN.saturating_add(2 * number - 1))
     }
 
@@ -54,15 +54,15 @@ impl WaiterKey {
     }
 
     #[inline]
-    fn place(self) -> Where {
+    fn position(self) -> Position {
         match self.0.get() {
-            bits if bits % 2 == 0 => Where::First(bits / 2),
-            bits => Where::Queue(bits / 2),
+            bits if bits % 2 == 0 => Position::Inline(bits / 2),
+            bits => Position::Queue(bits / 2),
         }
     }
 }
 
-impl Waiters {
+impl WakerList {
     /// Waits at the place of `key`, or at a new one at the end.
     #[inline]
     pub(crate) fn wait(&self, key: &mut Option<WaiterKey>, waker: &Waker) {
@@ -91,15 +91,15 @@ impl Waiters {
     /// Whether `waker` wakes the one who stands there.
     fn has(&self, key: WaiterKey, waker: &Waker) -> bool {
         let is_same = |kept: &Waker| kept.will_wake(waker);
-        match key.place() {
-            Where::First(number) if number != self.firsts.get() => false,
-            Where::First(_) => {
-                let kept = self.first.take();
+        match key.position() {
+            Position::Inline(number) if number != self.inline_generation.get() => false,
+            Position::Inline(_) => {
+                let kept = self.inline.take();
                 let same = kept.as_ref().is_some_and(is_same);
-                self.first.set(kept);
+                self.inline.set(kept);
                 same
             }
-            Where::Queue(number) => self.queue.get().is_some_and(|queue| {
+            Position::Queue(number) => self.queue.get().is_some_and(|queue| {
                 let mut queue = queue.borrow_mut();
                 queue
                     .wakers
@@ -113,15 +113,15 @@ impl Waiters {
     fn swap(&self, key: WaiterKey, waker: &mut Waker) -> bool {
         let mut swap =
             |kept: Option<&mut Waker>| kept.map(|kept| std::mem::swap(kept, waker)).is_some();
-        match key.place() {
-            Where::First(number) if number != self.firsts.get() => false,
-            Where::First(_) => {
-                let mut kept = self.first.take();
+        match key.position() {
+            Position::Inline(number) if number != self.inline_generation.get() => false,
+            Position::Inline(_) => {
+                let mut kept = self.inline.take();
                 let swapped = swap(kept.as_mut());
-                self.first.set(kept);
+                self.inline.set(kept);
                 swapped
             }
-            Where::Queue(number) => self.queue.get().is_some_and(|queue| {
+            Position::Queue(number) => self.queue.get().is_some_and(|queue| {
                 let mut queue = queue.borrow_mut();
                 swap(queue.wakers.get_mut(number))
             }),
@@ -130,14 +130,14 @@ impl Waiters {
 
     #[inline]
     fn push(&self, waker: Waker) -> WaiterKey {
-        let first = self.first.take();
+        let first = self.inline.take();
         if first.is_some() || self.queued() != 0 {
-            self.first.set(first);
+            self.inline.set(first);
             return self.push_behind(waker);
         }
-        self.first.set(Some(waker));
-        self.firsts.set(self.firsts.get() + 1);
-        WaiterKey::first(self.firsts.get())
+        self.inline.set(Some(waker));
+        self.inline_generation.set(self.inline_generation.get() + 1);
+        WaiterKey::inline(self.inline_generation.get())
     }
 
     #[inline(never)]
@@ -155,14 +155,14 @@ impl Waiters {
         let Some(key) = key.take() else {
             return;
         };
-        let waker = match key.place() {
-            Where::First(number) if number != self.firsts.get() => None,
-            Where::First(_) => self.first.take(),
-            Where::Queue(number) => self.remove(number),
+        let waker = match key.position() {
+            Position::Inline(number) if number != self.inline_generation.get() => None,
+            Position::Inline(_) => self.inline.take(),
+            Position::Queue(number) => self.remove(number),
         };
         // Who leaves may have what it has waited for in hand: a panic is not that one's.
         if let Some(waker) = waker {
-            let_go(waker);
+            drop_waker(waker);
         }
     }
 
@@ -172,7 +172,7 @@ impl Waiters {
     }
 
     fn pop(&self) -> Option<Waker> {
-        let first = self.first.take();
+        let first = self.inline.take();
         first.or_else(|| self.queue.get()?.borrow_mut().wakers.pop())
     }
 
@@ -186,9 +186,9 @@ impl Waiters {
 
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
-        let first = self.first.take();
+        let first = self.inline.take();
         let waiting = usize::from(first.is_some()) + self.queued();
-        self.first.set(first);
+        self.inline.set(first);
         waiting
     }
 
@@ -200,10 +200,10 @@ impl Waiters {
     #[inline]
     pub(crate) fn wake_all(&self) {
         if self.queued() != 0 {
-            return go_on(wake_each(&[self]));
+            return resume_panic(wake_each(&[self]));
         }
         // He is alone: there is nobody whom his panic could keep asleep.
-        if let Some(waker) = self.first.take() {
+        if let Some(waker) = self.inline.take() {
             waker.wake();
         }
     }
@@ -211,10 +211,10 @@ impl Waiters {
     /// The same, but a panic of a waker is not that of the caller: it is the loop's, with its
     /// policy.
     #[inline]
-    pub(crate) fn tell_all(&self) {
+    pub(crate) fn wake_all_reporting(&self) {
         // Most events and channels are told of when nobody waits, or one.
         let told = if self.queued() == 0 {
-            let Some(waker) = self.first.take() else {
+            let Some(waker) = self.inline.take() else {
                 return;
             };
             catch(|| waker.wake()).err()
@@ -222,23 +222,23 @@ impl Waiters {
             wake_each(&[self])
         };
         if let Some(payload) = told {
-            tell_the_loop(payload);
+            report_to_loop(payload);
         }
     }
 }
 
-/// [`Waiters::wake_all`] of two lists: a waker that panics in one does not keep those in the other
+/// [`WakerList::wake_all`] of two lists: a waker that panics in one does not keep those in the other
 /// asleep.
 ///
 /// # Panics
 ///
 /// As there.
 #[inline]
-pub(crate) fn wake_both(one: &Waiters, other: &Waiters) {
+pub(crate) fn wake_both(one: &WakerList, other: &WakerList) {
     if one.queue.get().is_some() || other.queue.get().is_some() {
-        return go_on(wake_each(&[one, other]));
+        return resume_panic(wake_each(&[one, other]));
     }
-    match (one.first.take(), other.first.take()) {
+    match (one.inline.take(), other.inline.take()) {
         (None, None) => {}
         // Nearly always: 60 instructions less for an event than by the loop below.
         (Some(waker), None) | (None, Some(waker)) => waker.wake(),
@@ -251,12 +251,12 @@ fn wake_two(first: Waker, second: Waker) {
     let mut panic = FirstPanic::default();
     panic.run(|| first.wake());
     panic.run(|| second.wake());
-    go_on(panic.take());
+    resume_panic(panic.take());
 }
 
 /// Wakes all of these lists, and returns the first panic of a waker.
 #[inline(never)]
-fn wake_each(lists: &[&Waiters]) -> Option<Payload> {
+fn wake_each(lists: &[&WakerList]) -> Option<Payload> {
     let mut panic = FirstPanic::default();
     for list in lists {
         for _ in 0..list.len() {
@@ -267,7 +267,7 @@ fn wake_each(lists: &[&Waiters]) -> Option<Payload> {
     panic.take()
 }
 
-fn go_on(panic: Option<Payload>) {
+fn resume_panic(panic: Option<Payload>) {
     if let Some(payload) = panic {
         std::panic::resume_unwind(payload);
     }
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn waiters_are_woken_in_the_order_of_their_coming_and_those_who_left_are_not() {
-        let waiters = Waiters::default();
+        let waiters = WakerList::default();
         let woken = Arc::default();
         let mut keys: Vec<Option<WaiterKey>> = (0..4).map(|_| None).collect();
         for (n, key) in keys.iter_mut().enumerate() {
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn nobody_overtakes_who_stands_behind_a_first_that_has_left() {
-        let (waiters, woken) = (Waiters::default(), Arc::default());
+        let (waiters, woken) = (WakerList::default(), Arc::default());
         let (mut a, mut b, mut c) = (None, None, None);
         waiters.wait(&mut a, &note(1, &woken));
         waiters.wait(&mut b, &note(2, &woken));
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn who_was_woken_and_leaves_late_does_not_take_the_place_of_another() {
-        let (waiters, woken) = (Waiters::default(), Arc::default());
+        let (waiters, woken) = (WakerList::default(), Arc::default());
         for _ in 0..2 {
             let (mut old, mut new, mut behind) = (None, None, None);
             waiters.wait(&mut old, &note(1, &woken));
@@ -347,7 +347,7 @@ mod tests {
     }
 
     thread_local! {
-        static LIST: Waiters = Waiters::default();
+        static LIST: WakerList = WakerList::default();
     }
 
     #[test]
@@ -358,8 +358,8 @@ mod tests {
             move || LIST.with(|list| list.wait(&mut None, &again)),
             || {},
         );
-        let wakes = wakers::cloning(|| {
-            LIST.with(Waiters::wake_all);
+        let batch = wakers::cloning(|| {
+            LIST.with(WakerList::wake_all);
             None
         });
         LIST.with(|list| {
@@ -367,7 +367,7 @@ mod tests {
                 list.wait(&mut None, &comes_back);
             }
             list.wake_all(); // three come for the next time,
-            list.wait(&mut None, &wakes); // which is this,
+            list.wait(&mut None, &batch); // which is this,
             assert_eq!(*woken.lock().unwrap(), [9, 9, 9]);
             assert_eq!(list.len(), 1); // and then one is left
         });
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_waker_that_panics_does_not_keep_the_others_asleep() {
-        let waiters = Waiters::default();
+        let waiters = WakerList::default();
         let woken = Arc::default();
         let (mut a, mut b) = (None, None);
         waiters.wait(&mut a, &Waker::from(Arc::new(Hostile(AtomicUsize::new(0)))));
@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn waiters_that_come_and_go_leave_no_trace() {
-        let waiters = Waiters::default();
+        let waiters = WakerList::default();
         let mut stays = None;
         waiters.wait(&mut stays, Waker::noop());
         for _ in 0..1000 {

@@ -11,7 +11,7 @@ use super::sleep::fresh_now;
 use super::wait_for::{Elapsed, poll_within};
 use crate::event_loop::WeakHandle;
 use crate::task::alarm::LazyTimer;
-use crate::task::waiters::{WaiterKey, Waiters};
+use crate::task::waiters::{WaiterKey, WakerList};
 use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
@@ -38,7 +38,7 @@ struct LimitState {
     /// Whether the code is being polled: its limit is looked at afterwards anyway.
     inside: Cell<bool>,
     /// The one who awaits the scope, to be told when its limit is moved from elsewhere.
-    awaits: Waiters,
+    awaits: WakerList,
 }
 
 /// The limit of a [`timeout`], in the hands of the code that it limits, and of whoever gets a
@@ -58,7 +58,7 @@ impl TimeoutScope {
             moved: Cell::new(true),
             stage: Cell::new(Stage::Open),
             inside: Cell::new(false),
-            awaits: Waiters::default(),
+            awaits: WakerList::default(),
         }))
     }
 
@@ -84,7 +84,7 @@ impl TimeoutScope {
         scope.moved.set(true);
         if !scope.inside.get() {
             // R057: a waker's panic is nobody's here.
-            scope.awaits.tell_all();
+            scope.awaits.wake_all_reporting();
         }
         Ok(())
     }
