@@ -146,7 +146,7 @@ async fn write(mut out: OwnedWriteHalf, mut heard: Receiver<Line>) -> io::Result
                 let note = format!("* you have missed {missed} lines\n");
                 out.write_all(note.as_bytes()).await?;
             }
-            Err(RecvError::Shut) => return Ok(()),
+            Err(RecvError::Closed) => return Ok(()),
         }
     }
 }

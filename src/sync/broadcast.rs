@@ -6,9 +6,9 @@
 //!
 //! Not in asyncio. Not in the notes.
 
-use super::errors::Shut;
-use super::ring::{Kept, Ring};
-use super::until::Until;
+use super::errors::Closed;
+use super::ring::{Ring, Stored};
+use super::wait_until::WaitUntil;
 use crate::task::line::WakeBatch;
 use crate::task::waiters::WakerList;
 use std::cell::{Cell, RefCell};
@@ -24,7 +24,7 @@ pub enum RecvError {
     Lagged(u64),
     /// It has got all, and all senders have gone.
     #[error("nothing more will come")]
-    Shut,
+    Closed,
 }
 
 /// Why a receiver got no value without waiting.
@@ -39,14 +39,14 @@ pub enum TryRecvError {
     Lagged(u64),
     /// It has got all, and all senders have gone.
     #[error("nothing more will come")]
-    Shut,
+    Closed,
 }
 
 impl From<RecvError> for TryRecvError {
     fn from(error: RecvError) -> Self {
         match error {
             RecvError::Lagged(missed) => Self::Lagged(missed),
-            RecvError::Shut => Self::Shut,
+            RecvError::Closed => Self::Closed,
         }
     }
 }
@@ -60,7 +60,7 @@ struct Shared<T> {
 
 impl<T> Shared<T> {
     /// Takes the value out, if nobody else has it, and keeps its box for the next.
-    fn empty(&self, mut kept: Kept<T>) -> Option<T> {
+    fn empty(&self, mut kept: Stored<T>) -> Option<T> {
         let value = Rc::get_mut(&mut kept)?.take();
         let mut ring = self.ring.borrow_mut();
         ring.keep(kept);
@@ -68,7 +68,7 @@ impl<T> Shared<T> {
     }
 
     /// The next value for one who has got those before `next`, which is moved on.
-    fn next(&self, next: &mut u64) -> Option<Result<Kept<T>, RecvError>> {
+    fn next(&self, next: &mut u64) -> Option<Result<Stored<T>, RecvError>> {
         let mut ring = self.ring.borrow_mut();
         // Q8: those between its next and the oldest that is there.
         let missed = ring.first().saturating_sub(*next);
@@ -80,7 +80,7 @@ impl<T> Shared<T> {
             *next += 1;
             return Some(Ok(kept));
         }
-        (self.senders.get() == 0).then_some(Err(RecvError::Shut))
+        (self.senders.get() == 0).then_some(Err(RecvError::Closed))
     }
 }
 
@@ -131,11 +131,11 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// [`Shut`] with `value` in it, if there are none.
-    pub fn send(&self, value: T) -> Result<usize, Shut<T>> {
+    /// [`Closed`] with `value` in it, if there are none.
+    pub fn send(&self, value: T) -> Result<usize, Closed<T>> {
         let receivers = self.receivers();
         if receivers == 0 {
-            return Err(Shut(value));
+            return Err(Closed(value));
         }
         let mut ring = self.shared.ring.borrow_mut();
         let oldest = ring.push(value, receivers);
@@ -216,7 +216,7 @@ impl<T: Clone> Receiver<T> {
     /// next call; the other receivers get their own clones of it.
     pub async fn recv(&mut self) -> Result<T, RecvError> {
         let Self { shared, next } = self;
-        let kept = Until::new(&shared.waiters, || shared.next(next)).await?;
+        let kept = WaitUntil::new(&shared.waiters, || shared.next(next)).await?;
         Ok(value_of(shared, kept))
     }
 
@@ -237,7 +237,7 @@ impl<T: Clone> Receiver<T> {
 }
 
 /// For one who has got it: itself for the last, and a clone for the others.
-fn value_of<T: Clone>(shared: &Shared<T>, mut kept: Kept<T>) -> T {
+fn value_of<T: Clone>(shared: &Shared<T>, mut kept: Stored<T>) -> T {
     let cloned = match Rc::get_mut(&mut kept) {
         Some(_) => None,
         None => Option::clone(&kept),

@@ -1,6 +1,6 @@
 //! From any thread to a coroutine.
 //!
-//! The two sides of a mailbox (`mailbox.rs`). Each sender has a `RemoteHandle` too: while there is one, a
+//! The two sides of a mailbox (`thread_queue.rs`). Each sender has a `RemoteHandle` too: while there is one, a
 //! loop that has nothing else to do waits for it. The receiver gives way now and then, also where
 //! more has come than it can get through: others are on the loop as well.
 //!
@@ -10,8 +10,8 @@
 //! [N3]: crate::book#n3
 //! [N5]: crate::book#n5
 
-use super::errors::{GetError, PutError, Shut};
-use super::mailbox::Mailbox;
+use super::errors::{Closed, GetError, PutError};
+use super::thread_queue::ThreadQueue;
 use crate::event_loop::{RemoteHandle, WeakHandle};
 use crate::task::budget;
 use crate::task::line::{WakeBatch, drop_waker};
@@ -69,13 +69,13 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let remote = WeakHandle::current().and_then(|weak| weak.with(|handle| handle.remote()));
     let remote =
         remote.expect("created a channel outside a loop: use readily::run, or EventLoop::enter");
-    let mailbox = Arc::new(Mailbox::new(capacity));
+    let queue = Arc::new(ThreadQueue::new(capacity));
     let sender = Sender {
-        mailbox: Arc::clone(&mailbox),
+        queue: Arc::clone(&queue),
         remote,
     };
     let receiver = Receiver {
-        mailbox,
+        queue,
         home: PhantomData,
     };
     (sender, receiver)
@@ -86,7 +86,7 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 /// While one is alive, [`EventLoop::run`](crate::EventLoop::run) does not end for want of anything
 /// to do.
 pub struct Sender<T> {
-    mailbox: Arc<Mailbox<T>>,
+    queue: Arc<ThreadQueue<T>>,
     remote: RemoteHandle,
 }
 
@@ -103,9 +103,9 @@ impl<T> Sender<T> {
     pub fn send(&self, value: T) -> Result<(), PutError<T>> {
         // First, for in a fork the lock may be held by a thread that is in the parent only.
         if self.remote.is_closed() {
-            return Err(PutError::Shut(value));
+            return Err(PutError::Closed(value));
         }
-        self.mailbox.push(value)
+        self.queue.push(value)
     }
 
     /// Reserves room for one value, without waiting.
@@ -131,12 +131,12 @@ impl<T> Sender<T> {
     /// ```
     pub fn try_reserve(&self) -> Result<Reservation<T>, PutError<()>> {
         if self.remote.is_closed() {
-            return Err(PutError::Shut(()));
+            return Err(PutError::Closed(()));
         }
         let remote = self.remote.clone();
-        self.mailbox.reserve()?;
-        let mailbox = Arc::clone(&self.mailbox);
-        let sender = Self { mailbox, remote };
+        self.queue.reserve()?;
+        let queue = Arc::clone(&self.queue);
+        let sender = Self { queue, remote };
         Ok(Reservation {
             sender,
             is_kept: true,
@@ -146,16 +146,16 @@ impl<T> Sender<T> {
     /// Whether nothing more is taken.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.remote.is_closed() || self.mailbox.list().shut
+        self.remote.is_closed() || self.queue.state().closed
     }
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         let remote = self.remote.clone();
-        self.mailbox.list().senders += 1;
+        self.queue.state().senders += 1;
         Self {
-            mailbox: Arc::clone(&self.mailbox),
+            queue: Arc::clone(&self.queue),
             remote,
         }
     }
@@ -163,7 +163,7 @@ impl<T> Clone for Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        self.mailbox.leave();
+        self.queue.leave();
     }
 }
 
@@ -186,12 +186,12 @@ impl<T> Reservation<T> {
     ///
     /// # Errors
     ///
-    /// [`Shut`] with `value` in it, if the receiver or its loop has gone, or the receiver was closed.
-    pub fn send(mut self, value: T) -> Result<(), Shut<T>> {
+    /// [`Closed`] with `value` in it, if the receiver or its loop has gone, or the receiver was closed.
+    pub fn send(mut self, value: T) -> Result<(), Closed<T>> {
         if self.sender.remote.is_closed() {
-            return Err(Shut(value));
+            return Err(Closed(value));
         }
-        let sent = self.sender.mailbox.push_reserved(value);
+        let sent = self.sender.queue.push_reserved(value);
         self.is_kept = sent.is_err();
         sent
     }
@@ -200,7 +200,7 @@ impl<T> Reservation<T> {
 impl<T> Drop for Reservation<T> {
     fn drop(&mut self) {
         if self.is_kept {
-            self.sender.mailbox.give_up_place();
+            self.sender.queue.cancel_reservation();
         }
     }
 }
@@ -214,7 +214,7 @@ impl<T> fmt::Debug for Reservation<T> {
 /// The side that receives, on the loop's thread.
 #[must_use = "a receiver that is dropped gives what is sent back"]
 pub struct Receiver<T> {
-    mailbox: Arc<Mailbox<T>>,
+    queue: Arc<ThreadQueue<T>>,
     /// What it has not received is dropped where it is, so it stays at home.
     home: PhantomData<Rc<()>>,
 }
@@ -224,12 +224,12 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// [`Shut`] if there is none, and all senders have gone, or this was closed.
+    /// [`Closed`] if there is none, and all senders have gone, or this was closed.
     ///
     /// # Cancellation
     ///
     /// Nothing is lost: what was not returned is received by the next.
-    pub async fn recv(&mut self) -> Result<T, Shut> {
+    pub async fn recv(&mut self) -> Result<T, Closed> {
         Recv {
             receiver: self,
             waits: false,
@@ -243,10 +243,10 @@ impl<T> Receiver<T> {
     ///
     /// [`GetError`].
     pub fn try_recv(&mut self) -> Result<T, GetError> {
-        let mut list = self.mailbox.list();
+        let mut list = self.queue.state();
         match list.pop() {
             Some(item) => Ok(item),
-            None if list.shut || list.senders == 0 => Err(GetError::Shut),
+            None if list.closed || list.senders == 0 => Err(GetError::Closed),
             None => Err(GetError::Empty),
         }
     }
@@ -254,7 +254,7 @@ impl<T> Receiver<T> {
     /// How many values there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.mailbox.list().items.len()
+        self.queue.state().items.len()
     }
 
     /// Whether there is none.
@@ -265,14 +265,14 @@ impl<T> Receiver<T> {
 
     /// Takes no more values; those that are there can be received.
     pub fn close(&mut self) {
-        self.mailbox.list().shut = true;
+        self.queue.state().closed = true;
     }
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let mut list = self.mailbox.list();
-        list.shut = true;
+        let mut list = self.queue.state();
+        list.closed = true;
         let items = std::mem::take(&mut list.items);
         drop(list);
         // After the lock: they are the user's (L8).
@@ -296,12 +296,12 @@ struct Recv<'a, T> {
 }
 
 impl<T> Future for Recv<'_, T> {
-    type Output = Result<T, Shut>;
+    type Output = Result<T, Closed>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         budget::budgeted(cx, |cx| {
             let Self { receiver, waits } = &mut *self;
-            let polled = receiver.mailbox.poll_pop(cx);
+            let polled = receiver.queue.poll_pop(cx);
             *waits = polled.is_pending();
             polled
         })
@@ -311,7 +311,7 @@ impl<T> Future for Recv<'_, T> {
 impl<T> Drop for Recv<'_, T> {
     fn drop(&mut self) {
         if self.waits {
-            let waker = self.receiver.mailbox.list().waker.take();
+            let waker = self.receiver.queue.state().waker.take();
             waker.into_iter().for_each(drop_waker);
         }
     }

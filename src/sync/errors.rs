@@ -13,7 +13,7 @@ use std::fmt;
 #[doc(alias = "SendError")]
 #[doc(alias = "RecvError")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Shut<T = ()>(pub T);
+pub struct Closed<T = ()>(pub T);
 
 /// Why something could not be put without waiting; it is in here.
 #[doc(alias = "TrySendError")]
@@ -23,7 +23,7 @@ pub enum PutError<T> {
     #[doc(alias = "QueueFull")]
     Full(T),
     /// Nothing more is taken.
-    Shut(T),
+    Closed(T),
 }
 
 impl<T> PutError<T> {
@@ -31,7 +31,7 @@ impl<T> PutError<T> {
     #[must_use]
     pub fn into_inner(self) -> T {
         match self {
-            Self::Full(item) | Self::Shut(item) => item,
+            Self::Full(item) | Self::Closed(item) => item,
         }
     }
 }
@@ -41,7 +41,7 @@ impl PutError<()> {
     pub(super) fn with<T>(self, item: T) -> PutError<T> {
         match self {
             Self::Full(()) => PutError::Full(item),
-            Self::Shut(()) => PutError::Shut(item),
+            Self::Closed(()) => PutError::Closed(item),
         }
     }
 }
@@ -56,29 +56,29 @@ pub enum GetError {
     Empty,
     /// There is nothing, and nothing more will come.
     #[error("there is nothing, and nothing more will come")]
-    Shut,
+    Closed,
 }
 
 // By hand: what they carry need not be `Debug`.
-impl<T> fmt::Debug for Shut<T> {
+impl<T> fmt::Debug for Closed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Shut(..)")
     }
 }
 
-impl<T> fmt::Display for Shut<T> {
+impl<T> fmt::Display for Closed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("it is shut: nothing more is taken, and nothing more will come")
     }
 }
 
-impl<T> std::error::Error for Shut<T> {}
+impl<T> std::error::Error for Closed<T> {}
 
 impl<T> fmt::Debug for PutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full(_) => "Full(..)",
-            Self::Shut(_) => "Shut(..)",
+            Self::Closed(_) => "Shut(..)",
         })
     }
 }
@@ -87,7 +87,7 @@ impl<T> fmt::Display for PutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full(_) => "there is no room just now, or it is for those who wait",
-            Self::Shut(_) => "it is shut: nothing more is taken",
+            Self::Closed(_) => "it is shut: nothing more is taken",
         })
     }
 }

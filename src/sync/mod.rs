@@ -32,7 +32,7 @@
 //! | [`Lock`], [`Semaphore`], [`BoundedSemaphore`] | the first in line; nobody overtakes | its place; what it was granted is the next one's |
 //! | [`Event`], [`Barrier`] | all who wait | nothing; a barrier counts one less |
 //! | [`Condition`] | the first so many, or all | its place, and its guard; a notice is the next one's |
-//! | [`Queue::get`] and [`get_job`](Queue::get_job), and of the two other kinds | the first in line; nobody overtakes | its place; the item is the next one's |
+//! | [`Queue::get`] and [`get_work_item`](Queue::get_work_item), and of the two other kinds | the first in line; nobody overtakes | its place; the item is the next one's |
 //! | [`Queue::put`], and of the two other kinds | the first in line; nobody overtakes | its place, and the item if it was not in yet |
 //! | [`Queue::reserve`], and of the two other kinds | the first in line, in one line with `put` | its place; room that it was granted goes to the next waiter |
 //! | [`Queue::join`] | all who wait | nothing |
@@ -47,30 +47,30 @@ pub mod channel;
 mod condition;
 mod errors;
 mod event;
-mod job;
 mod lock;
-mod mailbox;
 pub mod oneshot;
 mod owned;
 mod permits;
 mod queue;
+mod queue_futures;
+mod queue_order;
+mod queue_state;
 mod reservation;
 mod ring;
 mod semaphore;
 mod serving;
-mod shelf;
-mod shelf_waits;
-mod store;
-mod until;
+mod thread_queue;
+mod wait_until;
 pub mod watch;
+mod work_item;
 
 pub use barrier::{Barrier, BrokenBarrier};
 pub use condition::Condition;
-pub use errors::{GetError, PutError, Shut};
+pub use errors::{Closed, GetError, PutError};
 pub use event::Event;
-pub use job::Job;
 pub use lock::{Lock, LockGuard};
-pub use queue::{DoneTooOften, LifoQueue, PriorityQueue, Queue};
+pub use queue::{LifoQueue, PriorityQueue, Queue, TaskDoneError};
+pub use queue_order::{Fifo, Lifo, MinFirst, QueueOrder};
 pub use reservation::Reservation;
-pub use semaphore::{BoundedSemaphore, Permit, ReleasedTooOften, Semaphore};
-pub use store::{Fifo, Least, Lifo, Store};
+pub use semaphore::{BoundedSemaphore, Permit, ReleaseError, Semaphore};
+pub use work_item::WorkItem;

@@ -6,8 +6,8 @@
 //!
 //! In asyncio: a `Future` that is cancelled by whoever awaits it.
 
-use super::errors::{GetError, Shut};
-use super::until::Until;
+use super::errors::{Closed, GetError};
+use super::wait_until::WaitUntil;
 use crate::task::budget;
 use crate::task::line::{WakeBatch, drop_waker};
 use crate::task::waiters::WakerList;
@@ -22,7 +22,7 @@ struct Shared<T> {
     /// Whether the sender has gone, with or without having sent.
     sent: Cell<bool>,
     /// Whether the receiver takes no value any more.
-    shut: Cell<bool>,
+    closed: Cell<bool>,
     /// There is one at most, who stands here himself.
     receiver: Cell<Option<Waker>>,
     /// Those who wait for the receiver's end, whom there seldom are: 64 bytes in all, with a small
@@ -32,10 +32,10 @@ struct Shared<T> {
 
 impl<T> Shared<T> {
     #[inline]
-    fn look(&self) -> Option<Result<T, Shut>> {
+    fn check(&self) -> Option<Result<T, Closed>> {
         match self.value.take() {
             Some(value) => Some(Ok(value)),
-            None => (self.sent.get() || self.shut.get()).then_some(Err(Shut(()))),
+            None => (self.sent.get() || self.closed.get()).then_some(Err(Closed(()))),
         }
     }
 
@@ -81,7 +81,7 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let shared = Rc::new(Shared {
         value: Cell::new(None),
         sent: Cell::new(false),
-        shut: Cell::new(false),
+        closed: Cell::new(false),
         receiver: Cell::new(None),
         senders: OnceCell::new(),
     });
@@ -101,10 +101,10 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// [`Shut`] with `value` in it, if the receiver has gone.
-    pub fn send(self, value: T) -> Result<(), Shut<T>> {
+    /// [`Closed`] with `value` in it, if the receiver has gone.
+    pub fn send(self, value: T) -> Result<(), Closed<T>> {
         if self.is_closed() {
-            return Err(Shut(value));
+            return Err(Closed(value));
         }
         self.shared.value.set(Some(value));
         // Dropping it tells the receiver.
@@ -115,7 +115,7 @@ impl<T> Sender<T> {
     /// Whether the receiver has gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.shared.shut.get()
+        self.shared.closed.get()
     }
 
     /// Waits until the receiver has gone: for work that nobody wants any more.
@@ -126,7 +126,7 @@ impl<T> Sender<T> {
     pub async fn closed(&self) {
         let gone = || self.is_closed().then_some(());
         let waiters = self.shared.senders.get_or_init(Box::default);
-        Until::new(waiters, gone).await;
+        WaitUntil::new(waiters, gone).await;
     }
 }
 
@@ -149,7 +149,7 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
-/// The side that waits. Awaiting it gives the value, or [`Shut`] if none will come, or it was
+/// The side that waits. Awaiting it gives the value, or [`Closed`] if none will come, or it was
 /// taken before.
 ///
 /// # Cancellation
@@ -166,18 +166,18 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// [`GetError::Empty`] if the value has not come yet; [`GetError::Shut`] if it will not: it was
+    /// [`GetError::Empty`] if the value has not come yet; [`GetError::Closed`] if it will not: it was
     /// taken, the sender has gone, or this receiver was [closed](Receiver::close).
     pub fn try_recv(&mut self) -> Result<T, GetError> {
-        match self.shared.look() {
-            Some(seen) => seen.map_err(|Shut(())| GetError::Shut),
+        match self.shared.check() {
+            Some(seen) => seen.map_err(|Closed(())| GetError::Closed),
             None => Err(GetError::Empty),
         }
     }
 
     /// Takes no value from here on, but one that was sent before.
     pub fn close(&mut self) {
-        self.shared.shut.set(true);
+        self.shared.closed.set(true);
         if let Some(senders) = self.shared.senders.get() {
             senders.wake_all_reporting();
         }
@@ -185,15 +185,15 @@ impl<T> Receiver<T> {
 }
 
 impl<T> Future for Receiver<T> {
-    type Output = Result<T, Shut>;
+    type Output = Result<T, Closed>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         budget::budgeted(cx, |cx| {
             let shared = &*self.shared;
-            let seen = shared.look().or_else(|| {
+            let seen = shared.check().or_else(|| {
                 shared.wait(cx.waker());
-                shared.look()
+                shared.check()
             });
             match seen {
                 Some(seen) => {

@@ -8,8 +8,8 @@
 //! In asyncio: `create_task(lock.acquire())`. In tokio: `lock_owned`, `acquire_owned`.
 
 use super::{
-    Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Job, Lock, LockGuard, Permit,
-    Queue, Reservation, Semaphore, Shut, Store,
+    Barrier, BoundedSemaphore, BrokenBarrier, Closed, Condition, Event, Lock, LockGuard, Permit,
+    Queue, QueueOrder, Reservation, Semaphore, WorkItem,
 };
 
 impl<T> Lock<T> {
@@ -189,12 +189,12 @@ impl Barrier {
     }
 }
 
-impl<T, S: Store<T>> Queue<T, S> {
+impl<T, S: QueueOrder<T>> Queue<T, S> {
     /// Waits for an item as [`get`](Queue::get) does; the future owns a clone of the queue.
     ///
     /// # Errors
     ///
-    /// [`Shut`] if the queue is closed and empty.
+    /// [`Closed`] if the queue is closed and empty.
     ///
     /// # Cancellation
     ///
@@ -215,35 +215,37 @@ impl<T, S: Store<T>> Queue<T, S> {
     /// })?;
     /// # Ok::<(), readily::Error>(())
     /// ```
-    pub fn get_owned(&self) -> impl Future<Output = Result<T, Shut>> + use<T, S> {
+    pub fn get_owned(&self) -> impl Future<Output = Result<T, Closed>> + use<T, S> {
         let queue = self.clone();
         async move { queue.get().await }
     }
 
-    /// Waits for an item as [`get_job`](Queue::get_job) does; the future owns a clone of the queue.
+    /// Waits for an item as [`get_work_item`](Queue::get_work_item) does; the future owns a clone of the queue.
     ///
     /// # Errors
     ///
-    /// [`Shut`] if the queue is closed and empty.
+    /// [`Closed`] if the queue is closed and empty.
     ///
     /// # Cancellation
     ///
     /// As [`get`](Queue::get): no item is lost.
-    pub fn get_job_owned(&self) -> impl Future<Output = Result<Job<T, S>, Shut>> + use<T, S> {
+    pub fn get_job_owned(
+        &self,
+    ) -> impl Future<Output = Result<WorkItem<T, S>, Closed>> + use<T, S> {
         let queue = self.clone();
-        async move { queue.get_job().await }
+        async move { queue.get_work_item().await }
     }
 
     /// Waits for room and puts `item`, as [`put`](Queue::put) does; the future owns a clone of the queue.
     ///
     /// # Errors
     ///
-    /// [`Shut`] with `item` in it, if the queue is closed, or is closed during the wait.
+    /// [`Closed`] with `item` in it, if the queue is closed, or is closed during the wait.
     ///
     /// # Cancellation
     ///
     /// As [`put`](Queue::put): an item that is not in the queue yet is dropped.
-    pub fn put_owned(&self, item: T) -> impl Future<Output = Result<(), Shut<T>>> + use<T, S> {
+    pub fn put_owned(&self, item: T) -> impl Future<Output = Result<(), Closed<T>>> + use<T, S> {
         let queue = self.clone();
         async move { queue.put(item).await }
     }
@@ -252,14 +254,14 @@ impl<T, S: Store<T>> Queue<T, S> {
     ///
     /// # Errors
     ///
-    /// [`Shut`] if the queue is closed, or is closed during the wait.
+    /// [`Closed`] if the queue is closed, or is closed during the wait.
     ///
     /// # Cancellation
     ///
     /// As [`reserve`](Queue::reserve): room that was granted goes to the next waiter.
     pub fn reserve_owned(
         &self,
-    ) -> impl Future<Output = Result<Reservation<T, S>, Shut>> + use<T, S> {
+    ) -> impl Future<Output = Result<Reservation<T, S>, Closed>> + use<T, S> {
         let queue = self.clone();
         async move { queue.reserve().await }
     }

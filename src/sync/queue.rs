@@ -7,10 +7,10 @@
 //!
 //! In asyncio: `Queue` and its two kinds, with `shutdown`. Not in the notes.
 
-use super::errors::{GetError, PutError, Shut};
-use super::shelf::Shelf;
-use super::shelf_waits::{Get, Put};
-use super::store::{Fifo, Least, Lifo, Store};
+use super::errors::{Closed, GetError, PutError};
+use super::queue_futures::{Get, Put};
+use super::queue_order::{Fifo, Lifo, MinFirst, QueueOrder};
+use super::queue_state::QueueState;
 use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use std::rc::Rc;
 /// [`task_done`](Queue::task_done) was called more often than items were got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("task_done was called more often than items were got")]
-pub struct DoneTooOften;
+pub struct TaskDoneError;
 
 /// A queue of items, first in, first out. Its clones are the same queue.
 ///
@@ -55,8 +55,8 @@ pub struct DoneTooOften;
 /// # Ok::<(), readily::Error>(())
 /// ```
 #[doc(alias = "mpsc")]
-pub struct Queue<T, S: Store<T> = Fifo<T>> {
-    pub(super) shelf: Rc<Shelf<T, S>>,
+pub struct Queue<T, S: QueueOrder<T> = Fifo<T>> {
+    pub(super) state: Rc<QueueState<T, S>>,
 }
 
 impl<T> Queue<T> {
@@ -79,11 +79,11 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T, S: Store<T>> Queue<T, S> {
+impl<T, S: QueueOrder<T>> Queue<T, S> {
     fn with(maxsize: usize) -> Self {
         assert!(maxsize > 0, "a queue is for one item at least");
         Self {
-            shelf: Rc::new(Shelf::new(maxsize)),
+            state: Rc::new(QueueState::new(maxsize)),
         }
     }
 
@@ -91,7 +91,7 @@ impl<T, S: Store<T>> Queue<T, S> {
     ///
     /// # Errors
     ///
-    /// [`Shut`] with `item` in it, if the queue is closed, or is closed meanwhile.
+    /// [`Closed`] with `item` in it, if the queue is closed, or is closed meanwhile.
     ///
     /// # Cancellation
     ///
@@ -101,8 +101,8 @@ impl<T, S: Store<T>> Queue<T, S> {
     /// [`reserve`](Queue::reserve).
     #[doc(alias = "send")]
     #[doc(alias = "push")]
-    pub fn put(&self, item: T) -> impl Future<Output = Result<(), Shut<T>>> {
-        Put::new(&*self.shelf, item)
+    pub fn put(&self, item: T) -> impl Future<Output = Result<(), Closed<T>>> {
+        Put::new(&*self.state, item)
     }
 
     /// Puts `item`, if there is room and nobody waits for it.
@@ -114,7 +114,7 @@ impl<T, S: Store<T>> Queue<T, S> {
     #[doc(alias = "try_send")]
     #[doc(alias = "try_push")]
     pub fn put_nowait(&self, item: T) -> Result<(), PutError<T>> {
-        self.shelf.try_put(item)
+        self.state.try_put(item)
     }
 
     /// Waits for an item, and takes it. A future of this that is kept, and neither awaited nor dropped,
@@ -123,7 +123,7 @@ impl<T, S: Store<T>> Queue<T, S> {
     ///
     /// # Errors
     ///
-    /// [`Shut`] if the queue is closed, and empty.
+    /// [`Closed`] if the queue is closed, and empty.
     ///
     /// # Cancellation
     ///
@@ -131,8 +131,8 @@ impl<T, S: Store<T>> Queue<T, S> {
     /// here, it is in the queue.
     #[doc(alias = "recv")]
     #[doc(alias = "pop")]
-    pub fn get(&self) -> impl Future<Output = Result<T, Shut>> {
-        Get::new(&*self.shelf)
+    pub fn get(&self) -> impl Future<Output = Result<T, Closed>> {
+        Get::new(&*self.state)
     }
 
     /// Takes an item, if there is one that is not for somebody who waits.
@@ -144,14 +144,14 @@ impl<T, S: Store<T>> Queue<T, S> {
     #[doc(alias = "try_recv")]
     #[doc(alias = "try_pop")]
     pub fn get_nowait(&self) -> Result<T, GetError> {
-        self.shelf.try_take()
+        self.state.try_take()
     }
 
     /// How many items there are, with those for getters that have not run since.
     #[doc(alias = "len")]
     #[must_use]
     pub fn qsize(&self) -> usize {
-        self.shelf.len()
+        self.state.len()
     }
 
     /// Whether there is none.
@@ -165,27 +165,27 @@ impl<T, S: Store<T>> Queue<T, S> {
     #[doc(alias = "is_full")]
     #[must_use]
     pub fn full(&self) -> bool {
-        !self.shelf.has_room()
+        !self.state.has_room()
     }
 
     /// How many it takes; `None` for as many as there is memory for.
     #[doc(alias = "capacity")]
     #[must_use]
     pub fn maxsize(&self) -> Option<usize> {
-        Some(self.shelf.maxsize).filter(|&maxsize| maxsize < usize::MAX)
+        Some(self.state.maxsize).filter(|&maxsize| maxsize < usize::MAX)
     }
 
     /// Says that an item, which was got, has been worked on. A worker that may be cancelled over
-    /// its item says so by [`get_job`](Queue::get_job), or [`join`](Queue::join) waits for ever.
+    /// its item says so by [`get_work_item`](Queue::get_work_item), or [`join`](Queue::join) waits for ever.
     ///
     /// # Errors
     ///
-    /// [`DoneTooOften`] if all that were got are done; nothing has changed.
-    pub fn task_done(&self) -> Result<(), DoneTooOften> {
-        if !self.shelf.at_work() {
-            return Err(DoneTooOften);
+    /// [`TaskDoneError`] if all that were got are done; nothing has changed.
+    pub fn task_done(&self) -> Result<(), TaskDoneError> {
+        if !self.state.has_taken_items() {
+            return Err(TaskDoneError);
         }
-        self.shelf.done(1);
+        self.state.done(1);
         Ok(())
     }
 
@@ -195,14 +195,14 @@ impl<T, S: Store<T>> Queue<T, S> {
     ///
     /// Nothing is lost.
     pub async fn join(&self) {
-        self.shelf.idle.wait().await;
+        self.state.idle.wait().await;
     }
 
     /// Takes no more items. Those who wait with one get it back; those who get take what is
     /// there, and are told then. Twice is once.
     #[doc(alias = "shutdown")]
     pub fn close(&self) {
-        self.shelf.shut();
+        self.state.close();
     }
 
     /// Closes the queue and returns its items, in the order in which they would have been got. Each
@@ -213,25 +213,25 @@ impl<T, S: Store<T>> Queue<T, S> {
     #[doc(alias = "drain")]
     #[doc(alias = "shutdown")]
     pub fn close_now(&self) -> Vec<T> {
-        self.shelf.clear()
+        self.state.clear()
     }
 
     /// Whether it was closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.shelf.shut.get()
+        self.state.closed.get()
     }
 }
 
-impl<T, S: Store<T>> Clone for Queue<T, S> {
+impl<T, S: QueueOrder<T>> Clone for Queue<T, S> {
     fn clone(&self) -> Self {
         Self {
-            shelf: Rc::clone(&self.shelf),
+            state: Rc::clone(&self.state),
         }
     }
 }
 
-impl<T, S: Store<T>> fmt::Debug for Queue<T, S> {
+impl<T, S: QueueOrder<T>> fmt::Debug for Queue<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue")
             .field("qsize", &self.qsize())
@@ -312,5 +312,5 @@ kind_of_queue! {
     /// }
     /// assert_eq!(queue.get_nowait(), Ok((1, "a")));
     /// ```
-    PriorityQueue Least Ord
+    PriorityQueue MinFirst Ord
 }

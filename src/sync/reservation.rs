@@ -6,11 +6,11 @@
 //!
 //! Not in asyncio. In tokio: `mpsc::Sender::reserve`. Rule: Q6.
 
-use super::errors::{PutError, Shut};
+use super::errors::{Closed, PutError};
 use super::queue::Queue;
-use super::shelf::Shelf;
-use super::shelf_waits::Reserve;
-use super::store::{Fifo, Store};
+use super::queue_futures::Reserve;
+use super::queue_order::{Fifo, QueueOrder};
+use super::queue_state::QueueState;
 use std::fmt;
 use std::rc::Rc;
 
@@ -21,44 +21,44 @@ use std::rc::Rc;
 /// [`Queue::reserve`] that was granted one and is not polled: see
 /// [futurelock](crate::select#futurelock).
 #[must_use = "dropping it gives the place up"]
-pub struct Reservation<T, S: Store<T> = Fifo<T>> {
-    shelf: Rc<Shelf<T, S>>,
+pub struct Reservation<T, S: QueueOrder<T> = Fifo<T>> {
+    state: Rc<QueueState<T, S>>,
 }
 
-impl<T, S: Store<T>> Reservation<T, S> {
-    pub(super) fn new(shelf: &Rc<Shelf<T, S>>) -> Self {
-        let shelf = Rc::clone(shelf);
-        Self { shelf }
+impl<T, S: QueueOrder<T>> Reservation<T, S> {
+    pub(super) fn new(state: &Rc<QueueState<T, S>>) -> Self {
+        let state = Rc::clone(state);
+        Self { state }
     }
 
     /// Puts `item` into the reserved room, without waiting.
     ///
     /// # Errors
     ///
-    /// [`Shut`] with `item` in it, if the queue was closed since.
+    /// [`Closed`] with `item` in it, if the queue was closed since.
     ///
     /// # Panics
     ///
     /// If comparing `item` with the others panics; then `item` is not in the queue.
-    pub fn put(self, item: T) -> Result<(), Shut<T>> {
+    pub fn put(self, item: T) -> Result<(), Closed<T>> {
         // The place is given up afterwards, when the item has it.
-        self.shelf.put_reserved(item)
+        self.state.put_reserved(item)
     }
 }
 
-impl<T, S: Store<T>> Drop for Reservation<T, S> {
+impl<T, S: QueueOrder<T>> Drop for Reservation<T, S> {
     fn drop(&mut self) {
-        self.shelf.give_up_place();
+        self.state.cancel_reservation();
     }
 }
 
-impl<T, S: Store<T>> fmt::Debug for Reservation<T, S> {
+impl<T, S: QueueOrder<T>> fmt::Debug for Reservation<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reservation").finish_non_exhaustive()
     }
 }
 
-impl<T, S: Store<T>> Queue<T, S> {
+impl<T, S: QueueOrder<T>> Queue<T, S> {
     /// Waits for room, and reserves it for a later item. It waits in one line with
     /// [`put`](Queue::put).
     ///
@@ -68,7 +68,7 @@ impl<T, S: Store<T>> Queue<T, S> {
     ///
     /// # Errors
     ///
-    /// [`Shut`] if the queue is closed, or is closed meanwhile.
+    /// [`Closed`] if the queue is closed, or is closed meanwhile.
     ///
     /// # Cancellation
     ///
@@ -96,8 +96,8 @@ impl<T, S: Store<T>> Queue<T, S> {
     /// })?;
     /// # Ok::<(), readily::Error>(())
     /// ```
-    pub fn reserve(&self) -> impl Future<Output = Result<Reservation<T, S>, Shut>> {
-        Reserve::new(&self.shelf)
+    pub fn reserve(&self) -> impl Future<Output = Result<Reservation<T, S>, Closed>> {
+        Reserve::new(&self.state)
     }
 
     /// Reserves room for a later item, if there is room and no other task waits for it.
@@ -107,7 +107,7 @@ impl<T, S: Store<T>> Queue<T, S> {
     /// [`PutError`].
     #[doc(alias = "try_reserve")]
     pub fn reserve_nowait(&self) -> Result<Reservation<T, S>, PutError<()>> {
-        self.shelf.try_reserve()?;
-        Ok(Reservation::new(&self.shelf))
+        self.state.try_reserve()?;
+        Ok(Reservation::new(&self.state))
     }
 }

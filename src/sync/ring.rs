@@ -10,11 +10,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// A value, shared by the receivers that have got it; empty when it is kept for the next value.
-pub(super) type Kept<T> = Rc<Option<T>>;
+pub(super) type Stored<T> = Rc<Option<T>>;
 
 struct Slot<T> {
     /// `None` when all its receivers have got it.
-    value: Option<Kept<T>>,
+    value: Option<Stored<T>>,
     /// How many have not got it yet.
     left: usize,
 }
@@ -25,7 +25,7 @@ pub(super) struct Ring<T> {
     first: u64,
     capacity: usize,
     /// Empty ones, so that a warm ring allocates nothing.
-    spare: Vec<Kept<T>>,
+    spare: Vec<Stored<T>>,
 }
 
 impl<T> Ring<T> {
@@ -50,7 +50,7 @@ impl<T> Ring<T> {
 
     /// A new value, for so many receivers. The oldest is returned where there is no room for it.
     #[must_use = "it is the user's, and dropped when nothing is borrowed"]
-    pub(super) fn push(&mut self, value: T, receivers: usize) -> Option<Kept<T>> {
+    pub(super) fn push(&mut self, value: T, receivers: usize) -> Option<Stored<T>> {
         let mut kept = self.spare.pop().unwrap_or_default();
         *Rc::get_mut(&mut kept).expect("nobody else has a spare one") = Some(value);
         let oldest = match self.slots.len() < self.capacity {
@@ -68,7 +68,7 @@ impl<T> Ring<T> {
     }
 
     /// An empty one, for a value to come.
-    pub(super) fn keep(&mut self, empty: Kept<T>) {
+    pub(super) fn keep(&mut self, empty: Stored<T>) {
         if self.spare.len() < self.slots.capacity() {
             self.spare.push(empty);
         }
@@ -76,7 +76,7 @@ impl<T> Ring<T> {
 
     /// Returns the value at `next` to one of its receivers. The last receiver gets the only
     /// reference.
-    pub(super) fn take(&mut self, next: u64) -> Option<Kept<T>> {
+    pub(super) fn take(&mut self, next: u64) -> Option<Stored<T>> {
         let slot = self.slots.get_mut((next - self.first) as usize)?;
         slot.left -= 1;
         let value = match slot.left {
@@ -89,7 +89,7 @@ impl<T> Ring<T> {
 
     /// A receiver that has got all values before `next` is dropped: returns the values that were left
     /// for it alone.
-    pub(super) fn give_up(&mut self, next: u64) -> Vec<Kept<T>> {
+    pub(super) fn give_up(&mut self, next: u64) -> Vec<Stored<T>> {
         let got = next.saturating_sub(self.first) as usize;
         let mut gone = Vec::new();
         for slot in self.slots.iter_mut().skip(got) {

@@ -162,7 +162,7 @@ impl fmt::Debug for Permit {
 /// A permit was given back that nobody had taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("released more often than forgotten: all other permits go back by themselves")]
-pub struct ReleasedTooOften;
+pub struct ReleaseError;
 
 /// A semaphore that never has more permits than it began with.
 ///
@@ -217,10 +217,10 @@ impl BoundedSemaphore {
     ///
     /// # Errors
     ///
-    /// [`ReleasedTooOften`] if none is missing; nothing has changed.
-    pub fn release(&self) -> Result<(), ReleasedTooOften> {
+    /// [`ReleaseError`] if none is missing; nothing has changed.
+    pub fn release(&self) -> Result<(), ReleaseError> {
         if self.semaphore.permits.total() == self.bound {
-            return Err(ReleasedTooOften);
+            return Err(ReleaseError);
         }
         self.semaphore.add_permits(1);
         Ok(())

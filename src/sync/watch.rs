@@ -6,8 +6,8 @@
 //!
 //! Not in asyncio, where it is a variable and a `Condition`. Not in the notes.
 
-use super::errors::Shut;
-use super::until::Until;
+use super::errors::Closed;
+use super::wait_until::WaitUntil;
 use crate::task::waiters::WakerList;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -17,7 +17,7 @@ struct Shared<T> {
     value: RefCell<Rc<T>>,
     /// How often it was sent.
     version: Cell<u64>,
-    shut: Cell<bool>,
+    closed: Cell<bool>,
     receivers: Cell<usize>,
     waiters: WakerList,
 }
@@ -56,7 +56,7 @@ pub fn channel<T>(first: T) -> (Sender<T>, Receiver<T>) {
     let shared = Rc::new(Shared {
         value: RefCell::new(Rc::new(first)),
         version: Cell::new(0),
-        shut: Cell::new(false),
+        closed: Cell::new(false),
         receivers: Cell::new(0),
         waiters: WakerList::default(),
     });
@@ -75,11 +75,11 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// [`Shut`] with `value` in it, if there are no receivers; then nothing has changed. See
+    /// [`Closed`] with `value` in it, if there are no receivers; then nothing has changed. See
     /// [`send_replace`](Sender::send_replace).
-    pub fn send(&self, value: T) -> Result<(), Shut<T>> {
+    pub fn send(&self, value: T) -> Result<(), Closed<T>> {
         if self.receivers() == 0 {
-            return Err(Shut(value));
+            return Err(Closed(value));
         }
         let mut place = self.shared.value.borrow_mut();
         // In its place, unless somebody holds a snapshot: that takes no allocation.
@@ -100,11 +100,11 @@ impl<T> Sender<T> {
     /// [subscribes](Sender::subscribe) later sees it.
     ///
     /// ```
-    /// use readily::sync::{Shut, watch};
+    /// use readily::sync::{Closed, watch};
     ///
     /// let (sender, receiver) = watch::channel("red");
     /// drop(receiver);
-    /// assert_eq!(sender.send("green"), Err(Shut("green"))); // no receivers: nothing has changed
+    /// assert_eq!(sender.send("green"), Err(Closed("green"))); // no receivers: nothing has changed
     /// assert_eq!(*sender.send_replace("green"), "red");
     /// assert_eq!(*sender.subscribe().borrow(), "green");
     /// ```
@@ -146,7 +146,7 @@ impl<T> Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        self.shared.shut.set(true);
+        self.shared.closed.set(true);
         self.shared.waiters.wake_all_reporting();
     }
 }
@@ -173,21 +173,21 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// [`Shut`] if there is none, and the sender has gone.
+    /// [`Closed`] if there is none, and the sender has gone.
     ///
     /// # Cancellation
     ///
     /// Nothing is lost: the next one is told.
-    pub async fn changed(&mut self) -> Result<(), Shut> {
+    pub async fn changed(&mut self) -> Result<(), Closed> {
         let Self { shared, seen } = self;
-        let look = || {
+        let check = || {
             let version = shared.version.get();
             if std::mem::replace(seen, version) != version {
                 return Some(Ok(()));
             }
-            shared.shut.get().then_some(Err(Shut(())))
+            shared.closed.get().then_some(Err(Closed(())))
         };
-        Until::new(&shared.waiters, look).await
+        WaitUntil::new(&shared.waiters, check).await
     }
 
     /// Whether there is a value that this receiver has not been told of.

@@ -2,7 +2,7 @@
 //! that borrow do (Q1, Q5, Q6).
 
 use crate::support::{guard, strict_run};
-use readily::sync::{BrokenBarrier, LockGuard, PutError, Shut};
+use readily::sync::{BrokenBarrier, Closed, LockGuard, PutError};
 use readily::{
     Barrier, BoundedSemaphore, Condition, Event, LifoQueue, Lock, PriorityQueue, Queue, Semaphore,
     Task, spawn, yield_now,
@@ -81,10 +81,10 @@ fn a_wait_on_a_queue_of_any_order_can_be_spawned() {
         assert_eq!(queue.get_nowait(), Ok("c"));
         let room = room.await.unwrap().unwrap();
         queue.close();
-        assert_eq!(late.await.unwrap(), Err(Shut("late")));
-        assert_eq!(room.put("d"), Err(Shut("d")));
-        assert_eq!(queue.put_nowait("e"), Err(PutError::Shut("e")));
-        assert_eq!(queue.get_owned().await, Err(Shut(())));
+        assert_eq!(late.await.unwrap(), Err(Closed("late")));
+        assert_eq!(room.put("d"), Err(Closed("d")));
+        assert_eq!(queue.put_nowait("e"), Err(PutError::Closed("e")));
+        assert_eq!(queue.get_owned().await, Err(Closed(())));
         for _ in 0..2 {
             queue.task_done().unwrap();
         }

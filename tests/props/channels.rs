@@ -8,7 +8,7 @@ use super::sync::{Kind, Waits, each, go_in_masses, survive_hostile_wakers, waits
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::sync::broadcast::{self, RecvError, TryRecvError};
-use readily::sync::{GetError, Lock, PutError, Shut, channel, oneshot, watch};
+use readily::sync::{Closed, GetError, Lock, PutError, channel, oneshot, watch};
 use readily::{EventLoop, LoopClosed, PanicPolicy, run, spawn, yield_now};
 use readily_testing::{Deed, SimLoop, in_one_turn, orders, wakers};
 use std::cell::Cell;
@@ -48,7 +48,7 @@ proptest! {
                             prop_assert_eq!(count, receivers.len());
                             sent.push(value);
                         }
-                        Err(Shut(back)) => {
+                        Err(Closed(back)) => {
                             prop_assert!(receivers.is_empty() && Rc::ptr_eq(&back, &value), "Q8");
                         }
                     }
@@ -66,7 +66,7 @@ proptest! {
                             *next += 1;
                             Ok(Rc::clone(&sent[*next as usize - 1]))
                         }
-                        () if sender.is_none() => Err(TryRecvError::Shut),
+                        () if sender.is_none() => Err(TryRecvError::Closed),
                         () => Err(TryRecvError::Empty),
                     };
                     prop_assert_eq!(receiver.try_recv(), expected, "Q8");
@@ -118,7 +118,7 @@ proptest! {
                             got += 1;
                             Poll::Ready(Ok(got))
                         }
-                        () if ended => Poll::Ready(Err(RecvError::Shut)),
+                        () if ended => Poll::Ready(Err(RecvError::Closed)),
                         () => Poll::Pending,
                     };
                     prop_assert_eq!(future.poll(), expected, "Q8");
@@ -136,7 +136,7 @@ proptest! {
                             told = sent;
                             Poll::Ready(Ok(()))
                         }
-                        () if ended => Poll::Ready(Err(Shut(()))),
+                        () if ended => Poll::Ready(Err(Closed(()))),
                         () => Poll::Pending,
                     };
                     prop_assert_eq!(future.poll(), expected, "Q8");
@@ -201,7 +201,7 @@ proptest! {
         let _here = event_loop.enter();
         let (sender, receiver) = channel::bounded::<usize>(capacity);
         let receiver = Lock::new(receiver);
-        let mut waiting: Option<Waits<Result<usize, Shut>>> = None;
+        let mut waiting: Option<Waits<Result<usize, Closed>>> = None;
         let mut senders = vec![sender];
         let mut places: Vec<channel::Reservation<usize>> = Vec::new();
         let (mut there, mut shut) = (Vec::<usize>::new(), false);
@@ -211,7 +211,7 @@ proptest! {
             match op {
                 0..=2 if !senders.is_empty() => {
                     let expected = match () {
-                        () if shut => Err(PutError::Shut(n)),
+                        () if shut => Err(PutError::Closed(n)),
                         () if is_full => Err(PutError::Full(n)),
                         () => {
                             there.push(n);
@@ -227,7 +227,7 @@ proptest! {
                     }));
                     let expected = match () {
                         () if !there.is_empty() => Poll::Ready(Ok(there.remove(0))),
-                        () if gone => Poll::Ready(Err(Shut(()))),
+                        () if gone => Poll::Ready(Err(Closed(()))),
                         () => Poll::Pending,
                     };
                     prop_assert_eq!(future.poll(), expected, "Q9");
@@ -241,7 +241,7 @@ proptest! {
                     }
                     let expected = match () {
                         () if !there.is_empty() => Ok(there.remove(0)),
-                        () if gone => Err(GetError::Shut),
+                        () if gone => Err(GetError::Closed),
                         () => Err(GetError::Empty),
                     };
                     prop_assert_eq!(receiver.try_acquire().unwrap().try_recv(), expected, "Q9");
@@ -252,7 +252,7 @@ proptest! {
                 }
                 8 if !senders.is_empty() => {
                     let expected = match () {
-                        () if shut => Err(PutError::Shut(())),
+                        () if shut => Err(PutError::Closed(())),
                         () if is_full => Err(PutError::Full(())),
                         () => Ok(()),
                     };
@@ -261,7 +261,7 @@ proptest! {
                 }
                 9 if !places.is_empty() => {
                     let sent = places.pop().unwrap().send(n);
-                    prop_assert_eq!(sent, if shut { Err(Shut(n)) } else { Ok(()) }, "Q9");
+                    prop_assert_eq!(sent, if shut { Err(Closed(n)) } else { Ok(()) }, "Q9");
                     if !shut {
                         there.push(n);
                     }
@@ -299,7 +299,11 @@ fn one_value_and_the_end_of_the_receiver_in_one_turn_in_every_order() {
         ];
         in_one_turn(&sim.weak_handle(), &order, deeds);
         sim.run_until_stalled().unwrap();
-        let expected = if order[0] == 0 { Ok(()) } else { Err(Shut(7)) };
+        let expected = if order[0] == 0 {
+            Ok(())
+        } else {
+            Err(Closed(7))
+        };
         assert_eq!(back.take(), Some(expected), "{order:?}");
         assert_eq!(got.get(), None, "{order:?}: he was cancelled before he ran");
     }
@@ -313,7 +317,7 @@ fn who_waits_on_one_side_hears_of_the_end_of_the_other() {
     receiving.assert_pending();
     drop(sender);
     receiving.assert_woken(1);
-    assert_eq!(receiving.assert_ready(), Err(Shut(())));
+    assert_eq!(receiving.assert_ready(), Err(Closed(())));
     let (sender, mut receiver) = oneshot::channel::<u8>();
     assert_eq!(receiver.try_recv(), Err(GetError::Empty));
     let sender = Rc::new(sender);
@@ -327,18 +331,18 @@ fn who_waits_on_one_side_hears_of_the_end_of_the_other() {
     closed.assert_ready();
     drop(closed);
     // None will come, and a value that was sent before could still be taken.
-    assert_eq!(receiver.try_recv(), Err(GetError::Shut));
+    assert_eq!(receiver.try_recv(), Err(GetError::Closed));
     let sender = Rc::into_inner(sender).unwrap();
-    assert_eq!(sender.send(3), Err(Shut(3)));
+    assert_eq!(sender.send(3), Err(Closed(3)));
     let (sender, mut receiver) = oneshot::channel();
     sender.send(4).unwrap();
     receiver.close();
     assert_eq!(receiver.try_recv(), Ok(4));
-    assert_eq!(receiver.try_recv(), Err(GetError::Shut));
+    assert_eq!(receiver.try_recv(), Err(GetError::Closed));
     let (sender, receivers) = watch::channel(1);
     drop(receivers.clone());
     drop(receivers);
-    assert_eq!(sender.send(2), Err(Shut(2)), "nobody looks");
+    assert_eq!(sender.send(2), Err(Closed(2)), "nobody looks");
     assert_eq!(*sender.borrow(), 1);
 }
 
@@ -448,7 +452,7 @@ fn a_loop_waits_for_its_senders_and_a_closed_one_gives_values_back() {
     let late = watching.join().unwrap();
     drop(event_loop);
     assert!(late.is_closed());
-    assert_eq!(late.send(5), Err(PutError::Shut(5)));
+    assert_eq!(late.send(5), Err(PutError::Closed(5)));
 }
 
 fn kinds() -> Vec<Kind> {

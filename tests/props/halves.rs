@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::sync::broadcast::{self, TryRecvError};
 use readily::sync::{
-    Barrier, Lock, PriorityQueue, Queue, Reservation, Semaphore, Shut, channel, oneshot, watch,
+    Barrier, Closed, Lock, PriorityQueue, Queue, Reservation, Semaphore, channel, oneshot, watch,
 };
 use readily::{CancellationToken, JoinSet, PanicPolicy, RemoteTask};
 use readily_testing::{SimLoop, wakers};
@@ -58,7 +58,7 @@ fn send() {
     let sends = true;
     // Before it is sent: what the destructor of another one sends comes after it.
     SENT.with_borrow_mut(|sent| sent.push(number));
-    if let Err(Shut(mut back)) = sender.send(Echo { number, sends }) {
+    if let Err(Closed(mut back)) = sender.send(Echo { number, sends }) {
         back.sends = false;
         SENT.with_borrow_mut(|sent| assert_eq!(sent.pop(), Some(number)));
     }
@@ -214,7 +214,7 @@ impl PartialEq for Fused {
 
 impl Eq for Fused {}
 
-type Putting = (usize, Waits<Result<(), Shut<Fused>>>);
+type Putting = (usize, Waits<Result<(), Closed<Fused>>>);
 
 /// Does it with a fuse, and says what came of it; `None` for a panic.
 fn fused<R>(fuse: u32, f: impl FnOnce() -> R) -> Option<R> {

@@ -8,7 +8,7 @@ use super::sync::{Kind, Waits, each, go_in_masses, survive_hostile_wakers, waits
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::sync::{
-    GetError, LifoQueue, PriorityQueue, PutError, Queue, Reservation, Shut, Store,
+    Closed, GetError, LifoQueue, PriorityQueue, PutError, Queue, QueueOrder, Reservation,
 };
 use readily::{Task, gather, spawn, wait_for, yield_now};
 use readily_testing::{Deed, SimLoop, in_one_turn, orders};
@@ -161,7 +161,7 @@ impl Model {
             () if self.getters.is_empty() && self.items.len() > self.promised => {
                 Ok(self.take().unwrap())
             }
-            () if self.shut && self.items.is_empty() => Err(GetError::Shut),
+            () if self.shut && self.items.is_empty() => Err(GetError::Closed),
             () => Err(GetError::Empty),
         }
     }
@@ -192,14 +192,14 @@ impl Model {
     }
 }
 
-enum Waiting<S: Store<Item>> {
-    Put(Item, Waits<Result<(), Shut<Item>>>),
-    Reserve(Waits<Result<Reservation<Item, S>, Shut>>),
-    Get(Waits<Result<Item, Shut>>),
+enum Waiting<S: QueueOrder<Item>> {
+    Put(Item, Waits<Result<(), Closed<Item>>>),
+    Reserve(Waits<Result<Reservation<Item, S>, Closed>>),
+    Get(Waits<Result<Item, Closed>>),
     Join(Waits<()>),
 }
 
-fn check_queue<S: Store<Item> + 'static>(
+fn check_queue<S: QueueOrder<Item> + 'static>(
     queue: &Queue<Item, S>,
     mut model: Model,
     ops: Vec<Op>,
@@ -214,7 +214,7 @@ fn check_queue<S: Store<Item> + 'static>(
                 let expected = model.try_put(Some(item));
                 match future.poll() {
                     Poll::Ready(Ok(())) => prop_assert_eq!(expected, Ok(())),
-                    Poll::Ready(Err(Shut(back))) => {
+                    Poll::Ready(Err(Closed(back))) => {
                         prop_assert_eq!((expected, back.id), (Err("shut"), id));
                     }
                     Poll::Pending => {
@@ -229,7 +229,7 @@ fn check_queue<S: Store<Item> + 'static>(
                 let item = Item { rank, id };
                 let put = queue.put_nowait(item).map_err(|error| match error {
                     PutError::Full(back) => (back.id, "full"),
-                    PutError::Shut(back) => (back.id, "shut"),
+                    PutError::Closed(back) => (back.id, "shut"),
                 });
                 prop_assert_eq!(
                     put,
@@ -246,7 +246,7 @@ fn check_queue<S: Store<Item> + 'static>(
                         prop_assert_eq!(expected, Ok(()));
                         places.push(place);
                     }
-                    Poll::Ready(Err(Shut(()))) => prop_assert_eq!(expected, Err("shut")),
+                    Poll::Ready(Err(Closed(()))) => prop_assert_eq!(expected, Err("shut")),
                     Poll::Pending => {
                         prop_assert_eq!(expected, Err("full"));
                         model.putters.push_back((id, None));
@@ -258,7 +258,7 @@ fn check_queue<S: Store<Item> + 'static>(
             Op::ReserveNow => {
                 let reserved = queue.reserve_nowait().map_err(|error| match error {
                     PutError::Full(()) => "full",
-                    PutError::Shut(()) => "shut",
+                    PutError::Closed(()) => "shut",
                 });
                 let reserved = reserved.map(|place| places.push(place));
                 prop_assert_eq!(reserved, model.try_put(None), "Q2, Q6");
@@ -271,7 +271,7 @@ fn check_queue<S: Store<Item> + 'static>(
                     model.items.push(item);
                 }
                 prop_assert_eq!(
-                    put.map_err(|Shut(back)| back.id),
+                    put.map_err(|Closed(back)| back.id),
                     if model.shut { Err(id) } else { Ok(()) }
                 );
             }
@@ -287,7 +287,9 @@ fn check_queue<S: Store<Item> + 'static>(
                     Poll::Ready(Ok(item)) => {
                         prop_assert_eq!(Ok(item.id), expected.map(|item| item.id));
                     }
-                    Poll::Ready(Err(Shut(()))) => prop_assert_eq!(expected, Err(GetError::Shut)),
+                    Poll::Ready(Err(Closed(()))) => {
+                        prop_assert_eq!(expected, Err(GetError::Closed))
+                    }
                     Poll::Pending => {
                         prop_assert_eq!(expected, Err(GetError::Empty));
                         model.getters.push_back(id);
@@ -308,7 +310,7 @@ fn check_queue<S: Store<Item> + 'static>(
                     Waiting::Put(item, future) => match future.poll() {
                         Poll::Pending => false,
                         Poll::Ready(Ok(())) => fate == Fate::Goes,
-                        Poll::Ready(Err(Shut(back))) => fate == Fate::Shut && back.id == item.id,
+                        Poll::Ready(Err(Closed(back))) => fate == Fate::Shut && back.id == item.id,
                     },
                     Waiting::Reserve(future) => match future.poll() {
                         Poll::Pending => false,
@@ -316,7 +318,7 @@ fn check_queue<S: Store<Item> + 'static>(
                             places.push(place);
                             fate == Fate::Goes
                         }
-                        Poll::Ready(Err(Shut(()))) => fate == Fate::Shut,
+                        Poll::Ready(Err(Closed(()))) => fate == Fate::Shut,
                     },
                     Waiting::Get(future) => match future.poll() {
                         Poll::Pending => false,
@@ -619,18 +621,21 @@ fn a_worker_may_be_dropped_after_each_of_its_polls_and_a_join_ends_all_the_same(
         let (queue, most) = (queue.clone(), Rc::clone(&most));
         async move {
             // Waits before the first, as one that comes to an empty queue.
-            let late = gather((queue.get_job(), yield_now())).await.0.unwrap();
+            let late = gather((queue.get_work_item(), yield_now()))
+                .await
+                .0
+                .unwrap();
             for _ in 0..2 {
-                let mut job = queue.get_job().await.unwrap();
+                let mut job = queue.get_work_item().await.unwrap();
                 *job += 1;
                 yield_now().await;
                 most.set(most.get().max(*job));
             }
             yield_now().await;
             late.finish();
-            drop(queue.get_job_nowait().unwrap());
+            drop(queue.try_get_work_item().unwrap());
             // What was got is done, and what is there is not.
-            while let Ok(job) = queue.get_job_nowait() {
+            while let Ok(job) = queue.try_get_work_item() {
                 job.finish();
             }
             queue.join().await;
@@ -664,14 +669,14 @@ fn a_job_whose_item_panics_in_its_destructor_is_done() {
     for panics in [true, false, false] {
         queue.put_nowait(Bomb(panics)).ok().unwrap();
     }
-    let job = queue.get_job_nowait().unwrap();
+    let job = queue.try_get_work_item().unwrap();
     assert!(catch_unwind(AssertUnwindSafe(|| drop(job))).is_err());
     // Said by hand, and then by the guard: once is once.
-    let job = queue.get_job_nowait().unwrap();
+    let job = queue.try_get_work_item().unwrap();
     queue.task_done().unwrap();
     drop(job);
     // One that outlives the queue's own end, which counts what is left as done.
-    let job = queue.get_job_nowait().unwrap();
+    let job = queue.try_get_work_item().unwrap();
     assert!(queue.close_now().is_empty());
     assert!(!job.0 && !job.finish().0);
     assert!(queue.task_done().is_err());

@@ -6,10 +6,10 @@
 //!
 //! In asyncio: `Queue.get`, `Queue.put`.
 
-use super::errors::{GetError, PutError, Shut};
+use super::errors::{Closed, GetError, PutError};
+use super::queue_order::QueueOrder;
+use super::queue_state::{PutOutcome, QueueState, Wanted};
 use super::reservation::Reservation;
-use super::shelf::{Admitted, Shelf, Wanted};
-use super::store::Store;
 use crate::task::budget;
 use crate::task::line::{Cancelled, WaitTicket, drop_waker, report_to_loop};
 use std::panic::resume_unwind;
@@ -18,52 +18,52 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 /// Waits for an item.
-pub(super) struct Get<'a, T, S: Store<T>> {
-    shelf: &'a Shelf<T, S>,
+pub(super) struct Get<'a, T, S: QueueOrder<T>> {
+    state: &'a QueueState<T, S>,
     ticket: Option<WaitTicket>,
 }
 
-impl<'a, T, S: Store<T>> Get<'a, T, S> {
-    pub(super) fn new(shelf: &'a Shelf<T, S>) -> Self {
+impl<'a, T, S: QueueOrder<T>> Get<'a, T, S> {
+    pub(super) fn new(state: &'a QueueState<T, S>) -> Self {
         Self {
-            shelf,
+            state,
             ticket: None,
         }
     }
 }
 
-impl<T, S: Store<T>> Future for Get<'_, T, S> {
-    type Output = Result<T, Shut>;
+impl<T, S: QueueOrder<T>> Future for Get<'_, T, S> {
+    type Output = Result<T, Closed>;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         budget::budgeted(cx, |cx| {
-            let Self { shelf, ticket } = &mut *self;
+            let Self { state, ticket } = &mut *self;
             if ticket.is_some() {
-                let granted = ready!(shelf.getters.poll(ticket, cx.waker()));
-                return Poll::Ready(granted.and_then(|()| shelf.take_promised().ok_or(Shut(()))));
+                let granted = ready!(state.getters.poll(ticket, cx.waker()));
+                return Poll::Ready(granted.and_then(|()| state.take_reserved().ok_or(Closed(()))));
             }
-            let look = || match shelf.try_take() {
+            let check = || match state.try_take() {
                 Ok(item) => Some(Ok(item)),
-                Err(GetError::Shut) => Some(Err(Shut(()))),
+                Err(GetError::Closed) => Some(Err(Closed(()))),
                 Err(GetError::Empty) => None,
             };
-            if let Some(got) = look() {
+            if let Some(got) = check() {
                 return Poll::Ready(got);
             }
             let waker = cx.waker().clone();
             // Cloning it was somebody else's code, and may have put something.
-            if let Some(got) = look() {
+            if let Some(got) = check() {
                 drop_waker(waker);
                 return Poll::Ready(got);
             }
-            *ticket = Some(shelf.getters.enqueue((), waker));
+            *ticket = Some(state.getters.enqueue((), waker));
             Poll::Pending
         })
     }
 }
 
-impl<T, S: Store<T>> Drop for Get<'_, T, S> {
+impl<T, S: QueueOrder<T>> Drop for Get<'_, T, S> {
     #[inline]
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
@@ -72,43 +72,45 @@ impl<T, S: Store<T>> Drop for Get<'_, T, S> {
     }
 }
 
-impl<T, S: Store<T>> Get<'_, T, S> {
+impl<T, S: QueueOrder<T>> Get<'_, T, S> {
     #[cold]
     fn give_up(&self, ticket: WaitTicket) {
-        if let Cancelled::Granted(Ok(())) = self.shelf.getters.cancel(ticket) {
+        if let Cancelled::Granted(Ok(())) = self.state.getters.cancel(ticket) {
             // Q6: the item has not moved; the right to it is the next one's.
-            self.shelf.promised.set(self.shelf.promised.get() - 1);
-            self.shelf.serve();
+            self.state
+                .reserved_items
+                .set(self.state.reserved_items.get() - 1);
+            self.state.match_waiters();
         }
     }
 }
 
 /// Waits for room for an item.
-pub(super) struct Put<'a, T, S: Store<T>> {
-    shelf: &'a Shelf<T, S>,
+pub(super) struct Put<'a, T, S: QueueOrder<T>> {
+    state: &'a QueueState<T, S>,
     /// Until it has a place, where the item waits.
     item: Option<T>,
     ticket: Option<WaitTicket>,
 }
 
-impl<'a, T, S: Store<T>> Put<'a, T, S> {
-    pub(super) fn new(shelf: &'a Shelf<T, S>, item: T) -> Self {
+impl<'a, T, S: QueueOrder<T>> Put<'a, T, S> {
+    pub(super) fn new(state: &'a QueueState<T, S>, item: T) -> Self {
         Self {
-            shelf,
+            state,
             item: Some(item),
             ticket: None,
         }
     }
 
     /// Puts the item, if that does not take waiting.
-    fn try_now(&mut self) -> Poll<Result<(), Shut<T>>> {
+    fn try_now(&mut self) -> Poll<Result<(), Closed<T>>> {
         let item = self.item.take();
         match self
-            .shelf
+            .state
             .try_put(item.expect("it has the item until it has a place"))
         {
             Ok(()) => Poll::Ready(Ok(())),
-            Err(PutError::Shut(item)) => Poll::Ready(Err(Shut(item))),
+            Err(PutError::Closed(item)) => Poll::Ready(Err(Closed(item))),
             Err(PutError::Full(item)) => {
                 self.item = Some(item);
                 Poll::Pending
@@ -118,20 +120,20 @@ impl<'a, T, S: Store<T>> Put<'a, T, S> {
 }
 
 // The item is handed on, and never pinned.
-impl<T, S: Store<T>> Unpin for Put<'_, T, S> {}
+impl<T, S: QueueOrder<T>> Unpin for Put<'_, T, S> {}
 
-impl<T, S: Store<T>> Future for Put<'_, T, S> {
-    type Output = Result<(), Shut<T>>;
+impl<T, S: QueueOrder<T>> Future for Put<'_, T, S> {
+    type Output = Result<(), Closed<T>>;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         budget::budgeted(cx, |cx| {
             let this = &mut *self;
             if this.ticket.is_some() {
-                let polled = this.shelf.putters.poll(&mut this.ticket, cx.waker());
+                let polled = this.state.putters.poll(&mut this.ticket, cx.waker());
                 return polled.map(|admitted| match admitted {
-                    Admitted::Shut(Wanted::Item(item)) => Err(Shut(item)),
-                    Admitted::Panicked(payload) => resume_unwind(payload),
+                    PutOutcome::Closed(Wanted::Item(item)) => Err(Closed(item)),
+                    PutOutcome::Panicked(payload) => resume_unwind(payload),
                     _ => Ok(()),
                 });
             }
@@ -145,19 +147,19 @@ impl<T, S: Store<T>> Future for Put<'_, T, S> {
                 return Poll::Ready(put);
             }
             let item = this.item.take().map(Wanted::Item);
-            this.ticket = item.map(|item| this.shelf.putters.enqueue(item, waker));
+            this.ticket = item.map(|item| this.state.putters.enqueue(item, waker));
             Poll::Pending
         })
     }
 }
 
-impl<T, S: Store<T>> Drop for Put<'_, T, S> {
+impl<T, S: QueueOrder<T>> Drop for Put<'_, T, S> {
     #[inline]
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             // An item that was not moved on goes with it.
-            let left = self.shelf.putters.cancel(ticket);
-            if let Cancelled::Granted(Admitted::Panicked(payload)) = left {
+            let left = self.state.putters.cancel(ticket);
+            if let Cancelled::Granted(PutOutcome::Panicked(payload)) = left {
                 report_to_loop(payload);
             }
         }
@@ -165,32 +167,32 @@ impl<T, S: Store<T>> Drop for Put<'_, T, S> {
 }
 
 /// Waits for a place for an item that comes later.
-pub(super) struct Reserve<'a, T, S: Store<T>> {
-    shelf: &'a Rc<Shelf<T, S>>,
+pub(super) struct Reserve<'a, T, S: QueueOrder<T>> {
+    state: &'a Rc<QueueState<T, S>>,
     ticket: Option<WaitTicket>,
 }
 
-impl<'a, T, S: Store<T>> Reserve<'a, T, S> {
-    pub(super) fn new(shelf: &'a Rc<Shelf<T, S>>) -> Self {
+impl<'a, T, S: QueueOrder<T>> Reserve<'a, T, S> {
+    pub(super) fn new(state: &'a Rc<QueueState<T, S>>) -> Self {
         Self {
-            shelf,
+            state,
             ticket: None,
         }
     }
 
-    fn try_now(&self) -> Option<Result<(), Shut>> {
-        match self.shelf.try_reserve() {
+    fn try_now(&self) -> Option<Result<(), Closed>> {
+        match self.state.try_reserve() {
             Ok(()) => Some(Ok(())),
-            Err(PutError::Shut(())) => Some(Err(Shut(()))),
+            Err(PutError::Closed(())) => Some(Err(Closed(()))),
             Err(PutError::Full(())) => None,
         }
     }
 
-    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Shut>> {
+    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         if self.ticket.is_some() {
-            let polled = self.shelf.putters.poll(&mut self.ticket, cx.waker());
+            let polled = self.state.putters.poll(&mut self.ticket, cx.waker());
             return polled.map(|admitted| match admitted {
-                Admitted::Shut(_) => Err(Shut(())),
+                PutOutcome::Closed(_) => Err(Closed(())),
                 _ => Ok(()),
             });
         }
@@ -203,28 +205,28 @@ impl<'a, T, S: Store<T>> Reserve<'a, T, S> {
             drop_waker(waker);
             return Poll::Ready(reserved);
         }
-        self.ticket = Some(self.shelf.putters.enqueue(Wanted::Place, waker));
+        self.ticket = Some(self.state.putters.enqueue(Wanted::Reservation, waker));
         Poll::Pending
     }
 }
 
-impl<T, S: Store<T>> Future for Reserve<'_, T, S> {
-    type Output = Result<Reservation<T, S>, Shut>;
+impl<T, S: QueueOrder<T>> Future for Reserve<'_, T, S> {
+    type Output = Result<Reservation<T, S>, Closed>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         budget::budgeted(cx, |cx| {
             let reserved = ready!(self.poll_place(cx));
-            Poll::Ready(reserved.map(|()| Reservation::new(self.shelf)))
+            Poll::Ready(reserved.map(|()| Reservation::new(self.state)))
         })
     }
 }
 
-impl<T, S: Store<T>> Drop for Reserve<'_, T, S> {
+impl<T, S: QueueOrder<T>> Drop for Reserve<'_, T, S> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            if let Cancelled::Granted(Admitted::Reserved) = self.shelf.putters.cancel(ticket) {
+            if let Cancelled::Granted(PutOutcome::Reserved) = self.state.putters.cancel(ticket) {
                 // Q6: the place is the next one's.
-                self.shelf.give_up_place();
+                self.state.cancel_reservation();
             }
         }
     }

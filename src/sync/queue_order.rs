@@ -14,8 +14,8 @@ use crate::base::shrink;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
-/// How a queue keeps its items. The three there are: [`Fifo`], [`Lifo`], [`Least`].
-pub trait Store<T>: Default + sealed::Sealed {
+/// How a queue keeps its items. The three there are: [`Fifo`], [`Lifo`], [`MinFirst`].
+pub trait QueueOrder<T>: Default + sealed::Sealed {
     /// Whether it compares items: without, nothing of the user's runs here.
     #[doc(hidden)]
     const COMPARES: bool;
@@ -25,13 +25,13 @@ pub trait Store<T>: Default + sealed::Sealed {
     /// Puts `item` at its place.
     #[doc(hidden)]
     fn put(&mut self, place: usize, item: T);
-    /// What [`take`](Store::take) has to know to take the next item. Compares.
+    /// What [`take`](QueueOrder::take) has to know to take the next item. Compares.
     #[doc(hidden)]
     fn next(&self) -> usize;
     /// Takes the next item.
     #[doc(hidden)]
     fn take(&mut self, next: usize) -> Option<T>;
-    /// Puts all in order, for [`into_items`](Store::into_items). Compares; where that panics, all
+    /// Puts all in order, for [`into_items`](QueueOrder::into_items). Compares; where that panics, all
     /// items are still there.
     #[doc(hidden)]
     fn sort(&mut self);
@@ -49,7 +49,7 @@ mod sealed {
     pub trait Sealed {}
     impl<T> Sealed for super::Fifo<T> {}
     impl<T> Sealed for super::Lifo<T> {}
-    impl<T> Sealed for super::Least<T> {}
+    impl<T> Sealed for super::MinFirst<T> {}
 }
 
 /// First in, first out.
@@ -62,7 +62,7 @@ pub struct Lifo<T>(Vec<T>);
 
 /// The least first; of those that are equal, the first in.
 #[derive(Debug)]
-pub struct Least<T> {
+pub struct MinFirst<T> {
     /// A binary heap: no item is less than the one above it, which is that of half its number.
     heap: Vec<Numbered<T>>,
     numbers: u64,
@@ -98,7 +98,7 @@ impl<T> Default for Lifo<T> {
     }
 }
 
-impl<T: Ord> Default for Least<T> {
+impl<T: Ord> Default for MinFirst<T> {
     fn default() -> Self {
         Self {
             heap: Vec::new(),
@@ -107,7 +107,7 @@ impl<T: Ord> Default for Least<T> {
     }
 }
 
-impl<T> Store<T> for Fifo<T> {
+impl<T> QueueOrder<T> for Fifo<T> {
     const COMPARES: bool = false;
 
     #[inline]
@@ -144,7 +144,7 @@ impl<T> Store<T> for Fifo<T> {
     }
 }
 
-impl<T> Store<T> for Lifo<T> {
+impl<T> QueueOrder<T> for Lifo<T> {
     const COMPARES: bool = false;
 
     #[inline]
@@ -183,13 +183,13 @@ impl<T> Store<T> for Lifo<T> {
     }
 }
 
-impl<T> Least<T> {
+impl<T> MinFirst<T> {
     fn above(at: usize) -> usize {
         (at - 1) / 2
     }
 }
 
-impl<T: Ord> Store<T> for Least<T> {
+impl<T: Ord> QueueOrder<T> for MinFirst<T> {
     const COMPARES: bool = true;
 
     fn place(&self, item: &T) -> usize {
@@ -268,12 +268,12 @@ mod tests {
     use super::*;
     use crate::base::rng::Rng;
 
-    fn put<S: Store<usize>>(store: &mut S, item: usize) {
+    fn put<S: QueueOrder<usize>>(store: &mut S, item: usize) {
         let place = store.place(&item);
         store.put(place, item);
     }
 
-    fn take<S: Store<usize>>(store: &mut S) -> Option<usize> {
+    fn take<S: QueueOrder<usize>>(store: &mut S) -> Option<usize> {
         let next = store.next();
         store.take(next)
     }
@@ -282,7 +282,7 @@ mod tests {
     fn the_least_comes_first_whatever_is_put_and_taken() {
         for seed in 0..100 {
             let mut chance = Rng::seeded(seed);
-            let (mut least, mut model) = (Least::default(), Vec::new());
+            let (mut least, mut model) = (MinFirst::default(), Vec::new());
             for _ in 0..300 {
                 if chance.below(5) < 3 {
                     let item = chance.below(50);
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn all_items_come_in_the_order_in_which_they_would_be_taken() {
-        fn all<S: Store<usize>>() -> (Vec<usize>, Vec<usize>) {
+        fn all<S: QueueOrder<usize>>() -> (Vec<usize>, Vec<usize>) {
             let (mut one, mut other) = (S::default(), S::default());
             for item in [3, 1, 2] {
                 put(&mut one, item);
@@ -314,6 +314,6 @@ mod tests {
         }
         assert_eq!(all::<Fifo<_>>(), (vec![3, 1, 2], vec![3, 1, 2]));
         assert_eq!(all::<Lifo<_>>(), (vec![2, 1, 3], vec![2, 1, 3]));
-        assert_eq!(all::<Least<_>>(), (vec![1, 2, 3], vec![1, 2, 3]));
+        assert_eq!(all::<MinFirst<_>>(), (vec![1, 2, 3], vec![1, 2, 3]));
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! In asyncio: `call_soon_threadsafe` with `put_nowait`.
 
-use super::errors::{PutError, Shut};
+use super::errors::{Closed, PutError};
 use crate::base::shrink;
 use crate::base::sync::{Mutex, MutexGuard};
 use crate::task::line::{WakeBatch, drop_waker};
@@ -17,17 +17,17 @@ use std::task::{Context, Poll, Waker};
 #[cfg(all(loom, test))]
 mod models;
 
-pub(super) struct List<T> {
+pub(super) struct State<T> {
     pub(super) items: VecDeque<T>,
     /// Of the receiver, while it waits and was not woken.
     pub(super) waker: Option<Waker>,
     pub(super) senders: usize,
     /// How many places are kept for values that come later.
     reserved: usize,
-    pub(super) shut: bool,
+    pub(super) closed: bool,
 }
 
-impl<T> List<T> {
+impl<T> State<T> {
     pub(super) fn pop(&mut self) -> Option<T> {
         let item = self.items.pop_front();
         shrink::shrink(&mut self.items); // R126
@@ -36,32 +36,35 @@ impl<T> List<T> {
 }
 
 /// What was sent and not received, and who waits for it.
-pub(super) struct Mailbox<T> {
-    list: Mutex<List<T>>,
+pub(super) struct ThreadQueue<T> {
+    state: Mutex<State<T>>,
     capacity: usize,
 }
 
-impl<T> Mailbox<T> {
+impl<T> ThreadQueue<T> {
     pub(super) fn new(capacity: usize) -> Self {
-        let list = Mutex::new(List {
+        let list = Mutex::new(State {
             items: VecDeque::new(),
             waker: None,
             senders: 1,
             reserved: 0,
-            shut: false,
+            closed: false,
         });
-        Self { list, capacity }
+        Self {
+            state: list,
+            capacity,
+        }
     }
 
-    pub(super) fn list(&self) -> MutexGuard<'_, List<T>> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State<T>> {
         // A poisoned list is whole: nothing that can panic runs under the lock.
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn push(&self, value: T) -> Result<(), PutError<T>> {
-        let list = self.list();
-        if list.shut {
-            return Err(PutError::Shut(value));
+        let list = self.state();
+        if list.closed {
+            return Err(PutError::Closed(value));
         }
         if list.items.len() + list.reserved >= self.capacity {
             return Err(PutError::Full(value));
@@ -70,7 +73,7 @@ impl<T> Mailbox<T> {
         Ok(())
     }
 
-    fn add(mut list: MutexGuard<'_, List<T>>, value: T) {
+    fn add(mut list: MutexGuard<'_, State<T>>, value: T) {
         list.items.push_back(value);
         // Q9: taken, so that it is woken once for all that come before it runs.
         let waker = list.waker.take();
@@ -80,9 +83,9 @@ impl<T> Mailbox<T> {
 
     /// Keeps a place for a value that comes later, from one sender more.
     pub(super) fn reserve(&self) -> Result<(), PutError<()>> {
-        let mut list = self.list();
-        if list.shut {
-            return Err(PutError::Shut(()));
+        let mut list = self.state();
+        if list.closed {
+            return Err(PutError::Closed(()));
         }
         if list.items.len() + list.reserved >= self.capacity {
             return Err(PutError::Full(()));
@@ -93,10 +96,10 @@ impl<T> Mailbox<T> {
     }
 
     /// Puts a value into the place that is kept for it.
-    pub(super) fn push_reserved(&self, value: T) -> Result<(), Shut<T>> {
-        let mut list = self.list();
-        if list.shut {
-            return Err(Shut(value));
+    pub(super) fn push_reserved(&self, value: T) -> Result<(), Closed<T>> {
+        let mut list = self.state();
+        if list.closed {
+            return Err(Closed(value));
         }
         list.reserved -= 1;
         Self::add(list, value);
@@ -104,13 +107,13 @@ impl<T> Mailbox<T> {
     }
 
     /// A place is kept no more.
-    pub(super) fn give_up_place(&self) {
-        self.list().reserved -= 1;
+    pub(super) fn cancel_reservation(&self) {
+        self.state().reserved -= 1;
     }
 
     /// One sender less.
     pub(super) fn leave(&self) {
-        let mut list = self.list();
+        let mut list = self.state();
         list.senders -= 1;
         let waker = match list.senders {
             0 => list.waker.take(),
@@ -120,13 +123,13 @@ impl<T> Mailbox<T> {
         wake(waker);
     }
 
-    pub(super) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Result<T, Shut>> {
+    pub(super) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Result<T, Closed>> {
         // Cloned before the lock: that may be somebody else's code (L8).
         let waker = cx.waker().clone();
-        let mut list = self.list();
+        let mut list = self.state();
         let seen = match list.pop() {
             Some(item) => Some(Ok(item)),
-            None => (list.shut || list.senders == 0).then_some(Err(Shut(()))),
+            None => (list.closed || list.senders == 0).then_some(Err(Closed(()))),
         };
         // Q9: who sends takes the lock after us, and finds the waker.
         let unused = match seen {

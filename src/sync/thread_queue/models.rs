@@ -6,8 +6,8 @@
 //!
 //! Not in the notes: the way back from their threads (N3), step by step.
 
-use super::Mailbox;
-use crate::sync::{PutError, Shut};
+use super::ThreadQueue;
+use crate::sync::{Closed, PutError};
 use loom::sync::Notify;
 use loom::thread;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ impl Wake for Bed {
 }
 
 /// All that is received until the senders have gone.
-fn receive(mailbox: &Mailbox<u32>) -> Vec<u32> {
+fn receive(mailbox: &ThreadQueue<u32>) -> Vec<u32> {
     let bed = Arc::new(Bed(Notify::new()));
     let waker = Waker::from(Arc::clone(&bed));
     let mut received = Vec::new();
     loop {
         match mailbox.poll_pop(&mut Context::from_waker(&waker)) {
             Poll::Ready(Ok(value)) => received.push(value),
-            Poll::Ready(Err(Shut(()))) => return received,
+            Poll::Ready(Err(Closed(()))) => return received,
             Poll::Pending => bed.0.wait(),
         }
     }
@@ -39,8 +39,8 @@ fn receive(mailbox: &Mailbox<u32>) -> Vec<u32> {
 #[test]
 fn what_two_threads_send_arrives_and_so_does_their_end() {
     loom::model(|| {
-        let mailbox = Arc::new(Mailbox::new(usize::MAX));
-        mailbox.list().senders = 2;
+        let mailbox = Arc::new(ThreadQueue::new(usize::MAX));
+        mailbox.state().senders = 2;
         let threads = [[1, 2].as_slice(), &[3]].map(|values| {
             let mailbox = Arc::clone(&mailbox);
             thread::spawn(move || {
@@ -65,14 +65,14 @@ fn what_two_threads_send_arrives_and_so_does_their_end() {
 #[test]
 fn what_meets_the_end_of_the_receiver_is_there_or_comes_back() {
     loom::model(|| {
-        let mailbox = Arc::new(Mailbox::new(usize::MAX));
+        let mailbox = Arc::new(ThreadQueue::new(usize::MAX));
         let also = Arc::clone(&mailbox);
         let thread = thread::spawn(move || match also.push(1) {
             Ok(()) => 0,
-            Err(PutError::Shut(value) | PutError::Full(value)) => value,
+            Err(PutError::Closed(value) | PutError::Full(value)) => value,
         });
         let there = {
-            let mut list = mailbox.list();
+            let mut list = mailbox.state();
             list.shut = true;
             std::mem::take(&mut list.items).into_iter().sum::<u32>()
         };

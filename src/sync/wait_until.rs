@@ -13,21 +13,21 @@ use std::task::{Context, Poll};
 
 /// Looks; where there is nothing to see yet, waits among `waiters`, at `key`, to be told.
 ///
-/// `look` is the crate's own code: it may not call the user's under a borrow (L8).
+/// `check` is the crate's own code: it may not call the user's under a borrow (L8).
 #[inline]
-pub(super) fn poll_until<R>(
+pub(super) fn poll_wait_until<R>(
     waiters: &WakerList,
     key: &mut Option<WaiterKey>,
     cx: &mut Context<'_>,
-    mut look: impl FnMut() -> Option<R>,
+    mut check: impl FnMut() -> Option<R>,
 ) -> Poll<R> {
-    if let Some(seen) = look() {
+    if let Some(seen) = check() {
         waiters.leave(key);
         return Poll::Ready(seen);
     }
     waiters.wait(key, cx.waker());
     // Cloning the waker was somebody else's code, and may have changed something.
-    match look() {
+    match check() {
         Some(seen) => {
             waiters.leave(key);
             Poll::Ready(seen)
@@ -36,38 +36,42 @@ pub(super) fn poll_until<R>(
     }
 }
 
-/// [`poll_until`] as a future, for a wait that lasts no longer than its call.
-pub(super) struct Until<'a, F> {
+/// [`poll_wait_until`] as a future, for a wait that lasts no longer than its call.
+pub(super) struct WaitUntil<'a, F> {
     waiters: &'a WakerList,
     key: Option<WaiterKey>,
-    look: F,
+    check: F,
 }
 
-impl<'a, F> Until<'a, F> {
-    pub(super) fn new(waiters: &'a WakerList, look: F) -> Self {
+impl<'a, F> WaitUntil<'a, F> {
+    pub(super) fn new(waiters: &'a WakerList, check: F) -> Self {
         Self {
             waiters,
             key: None,
-            look,
+            check,
         }
     }
 }
 
 // It is called, and never pinned.
-impl<F> Unpin for Until<'_, F> {}
+impl<F> Unpin for WaitUntil<'_, F> {}
 
-impl<R, F: FnMut() -> Option<R>> Future for Until<'_, F> {
+impl<R, F: FnMut() -> Option<R>> Future for WaitUntil<'_, F> {
     type Output = R;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
         budget::budgeted(cx, |cx| {
-            let Self { waiters, key, look } = &mut *self;
-            poll_until(waiters, key, cx, look)
+            let Self {
+                waiters,
+                key,
+                check,
+            } = &mut *self;
+            poll_wait_until(waiters, key, cx, check)
         })
     }
 }
 
-impl<F> Drop for Until<'_, F> {
+impl<F> Drop for WaitUntil<'_, F> {
     fn drop(&mut self) {
         self.waiters.leave(&mut self.key);
     }

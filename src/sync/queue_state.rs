@@ -12,10 +12,10 @@
 //!
 //! In asyncio: `Queue`, whose getters are woken and look.
 
-use super::errors::{GetError, PutError, Shut};
+use super::errors::{Closed, GetError, PutError};
 use super::event::Event;
-use super::serving::Serves;
-use super::store::Store;
+use super::queue_order::QueueOrder;
+use super::serving::MatchOnDrop;
 use crate::event_loop::Payload;
 use crate::task::line::{WaitQueue, WakeBatch};
 use std::cell::{Cell, Ref, RefCell, RefMut};
@@ -25,50 +25,50 @@ pub(super) enum Wanted<T> {
     /// This item.
     Item(T),
     /// One that comes later: see [`Queue::reserve`](super::Queue::reserve).
-    Place,
+    Reservation,
     /// Its item, which is being compared with the others just now.
-    Entering,
+    Comparing,
 }
 
 /// What a waiting putter is granted.
-pub(super) enum Admitted<T> {
+pub(super) enum PutOutcome<T> {
     /// Its item is in.
-    Entered,
+    Stored,
     /// A place is kept for it.
     Reserved,
     /// The queue was closed; here is what it had.
-    Shut(Wanted<T>),
+    Closed(Wanted<T>),
     /// Comparing its item panicked. It is not in.
     Panicked(Payload),
 }
 
-pub(super) struct Shelf<T, S> {
+pub(super) struct QueueState<T, S> {
     pub(super) store: RefCell<S>,
     pub(super) maxsize: usize,
     /// How many of the items are for those who were granted one, and have not run since.
-    pub(super) promised: Cell<usize>,
+    pub(super) reserved_items: Cell<usize>,
     /// How many places are kept for items that come later.
     pub(super) reserved: Cell<usize>,
-    pub(super) shut: Cell<bool>,
+    pub(super) closed: Cell<bool>,
     /// How many were put that nobody has said to be done.
     unfinished: Cell<usize>,
-    pub(super) getters: WaitQueue<(), Result<(), Shut>>,
+    pub(super) getters: WaitQueue<(), Result<(), Closed>>,
     /// Each waits with its item, and gets it back if nothing more is taken.
-    pub(super) putters: WaitQueue<Wanted<T>, Admitted<T>>,
+    pub(super) putters: WaitQueue<Wanted<T>, PutOutcome<T>>,
     /// Set while nothing is unfinished.
     pub(super) idle: Event,
 }
 
-impl<T, S: Store<T>> Shelf<T, S> {
+impl<T, S: QueueOrder<T>> QueueState<T, S> {
     pub(super) fn new(maxsize: usize) -> Self {
         let idle = Event::new();
         idle.set();
         Self {
             store: RefCell::default(),
             maxsize,
-            promised: Cell::new(0),
+            reserved_items: Cell::new(0),
             reserved: Cell::new(0),
-            shut: Cell::new(false),
+            closed: Cell::new(false),
             unfinished: Cell::new(0),
             getters: WaitQueue::default(),
             putters: WaitQueue::default(),
@@ -97,9 +97,9 @@ impl<T, S: Store<T>> Shelf<T, S> {
     }
 
     /// Whether one more may come in without waiting.
-    fn may_enter(&self) -> Result<(), PutError<()>> {
-        if self.shut.get() {
-            return Err(PutError::Shut(()));
+    fn check_room(&self) -> Result<(), PutError<()>> {
+        if self.closed.get() {
+            return Err(PutError::Closed(()));
         }
         // Q2: room that there is, is for those who wait.
         if !self.putters.is_empty() || !self.has_room() {
@@ -108,14 +108,14 @@ impl<T, S: Store<T>> Shelf<T, S> {
         Ok(())
     }
 
-    pub(super) fn enter(&self, place: usize, item: T) {
+    pub(super) fn push(&self, place: usize, item: T) {
         self.unfinished.set(self.unfinished.get() + 1);
         self.idle.clear();
         self.store().put(place, item);
     }
 
     pub(super) fn try_put(&self, item: T) -> Result<(), PutError<T>> {
-        if let Err(refused) = self.may_enter() {
+        if let Err(refused) = self.check_room() {
             return Err(refused.with(item));
         }
         self.put(item);
@@ -128,48 +128,48 @@ impl<T, S: Store<T>> Shelf<T, S> {
         if S::COMPARES {
             return self.put_compared(item);
         }
-        self.enter(0, item);
-        self.serve();
+        self.push(0, item);
+        self.match_waiters();
     }
 
     fn put_compared(&self, item: T) {
         // Also if comparing panics, which may have let go of something.
-        let _serves = Serves(self);
+        let _serves = MatchOnDrop(self);
         drop(self.store()); // not while items are compared
         let place = self.items().place(&item);
-        self.enter(place, item);
+        self.push(place, item);
     }
 
     /// Keeps a place for an item that comes later.
     pub(super) fn try_reserve(&self) -> Result<(), PutError<()>> {
-        self.may_enter()?;
+        self.check_room()?;
         let _reserved = self.reserve();
         Ok(())
     }
 
     /// Puts an item for which a place is kept, and is so until the caller gives it up.
-    pub(super) fn put_reserved(&self, item: T) -> Result<(), Shut<T>> {
-        if self.shut.get() {
-            return Err(Shut(item));
+    pub(super) fn put_reserved(&self, item: T) -> Result<(), Closed<T>> {
+        if self.closed.get() {
+            return Err(Closed(item));
         }
         self.put(item);
         Ok(())
     }
 
     /// A place is kept no more.
-    pub(super) fn give_up_place(&self) {
+    pub(super) fn cancel_reservation(&self) {
         self.reserved.set(self.reserved.get() - 1);
-        self.serve();
+        self.match_waiters();
     }
 
     pub(super) fn try_take(&self) -> Result<T, GetError> {
         let len = self.len();
         // Q2: what is promised is somebody's, and who waits was here first.
-        if self.getters.is_empty() && len > self.promised.get() {
+        if self.getters.is_empty() && len > self.reserved_items.get() {
             return self.take().ok_or(GetError::Empty);
         }
-        match self.shut.get() && len == 0 {
-            true => Err(GetError::Shut),
+        match self.closed.get() && len == 0 {
+            true => Err(GetError::Closed),
             false => Err(GetError::Empty),
         }
     }
@@ -180,37 +180,37 @@ impl<T, S: Store<T>> Shelf<T, S> {
             return self.take_compared();
         }
         let item = self.store().take(0);
-        self.serve();
+        self.match_waiters();
         item
     }
 
     fn take_compared(&self) -> Option<T> {
         // Also if comparing panics: the item is still there, for another.
-        let _serves = Serves(self);
+        let _serves = MatchOnDrop(self);
         drop(self.store()); // not while items are compared
         let next = self.items().next();
         self.store().take(next)
     }
 
     /// Takes the item for a getter that was granted one, unless the shelf was emptied meanwhile.
-    pub(super) fn take_promised(&self) -> Option<T> {
-        self.promised.set(self.promised.get() - 1);
+    pub(super) fn take_reserved(&self) -> Option<T> {
+        self.reserved_items.set(self.reserved_items.get() - 1);
         self.take()
     }
 
-    pub(super) fn shut(&self) {
+    pub(super) fn close(&self) {
         drop(self.store()); // not while items are compared
-        self.shut.set(true);
-        self.serve();
+        self.closed.set(true);
+        self.match_waiters();
     }
 
     /// Empties the shelf for good. Each item counts as done.
     pub(super) fn clear(&self) -> Vec<T> {
         let mut store = std::mem::take(&mut *self.store());
-        self.shut.set(true);
+        self.closed.set(true);
         // All that is counted, before code of the user's runs, which may count as well.
         self.done(store.count());
-        self.serve();
+        self.match_waiters();
         let mut batch = WakeBatch::default();
         batch.guard(|| store.sort());
         batch.report();
@@ -218,7 +218,7 @@ impl<T, S: Store<T>> Shelf<T, S> {
     }
 
     /// Whether there are items that were taken and are not done.
-    pub(super) fn at_work(&self) -> bool {
+    pub(super) fn has_taken_items(&self) -> bool {
         self.unfinished.get() > self.len()
     }
 

@@ -1,4 +1,4 @@
-//! `Job`: an item of a queue that counts as done when its worker lets go of it.
+//! `WorkItem`: an item of a queue that counts as done when its worker lets go of it.
 //!
 //! A worker that gets an item and is cancelled in the middle never says that it is done, and
 //! whoever waits for all to be done (`join`) waits for ever. A guard says it for him, however he
@@ -6,40 +6,40 @@
 //!
 //! Not in asyncio, where one writes `try: ... finally: queue.task_done()`. Rule: Q7.
 
-use super::errors::{GetError, Shut};
+use super::errors::{Closed, GetError};
 use super::queue::Queue;
-use super::shelf::Shelf;
-use super::store::{Fifo, Store};
+use super::queue_order::{Fifo, QueueOrder};
+use super::queue_state::QueueState;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-/// An item that was got by [`Queue::get_job`], to which this dereferences.
+/// An item that was got by [`Queue::get_work_item`], to which this dereferences.
 /// When it is dropped, the item counts as [done](Queue::task_done).
 #[must_use = "the item counts as done when this is dropped"]
-pub struct Job<T, S: Store<T> = Fifo<T>> {
+pub struct WorkItem<T, S: QueueOrder<T> = Fifo<T>> {
     // Before `done`, which speaks when the item has gone, also if its destructor panics.
     item: T,
     done: Done<T, S>,
 }
 
 /// What says it when it is dropped.
-struct Done<T, S: Store<T>>(Rc<Shelf<T, S>>);
+struct Done<T, S: QueueOrder<T>>(Rc<QueueState<T, S>>);
 
-impl<T, S: Store<T>> Drop for Done<T, S> {
+impl<T, S: QueueOrder<T>> Drop for Done<T, S> {
     fn drop(&mut self) {
         // Somebody may have said so by hand.
-        if self.0.at_work() {
+        if self.0.has_taken_items() {
             self.0.done(1);
         }
     }
 }
 
-impl<T, S: Store<T>> Job<T, S> {
-    pub(super) fn new(item: T, shelf: &Rc<Shelf<T, S>>) -> Self {
+impl<T, S: QueueOrder<T>> WorkItem<T, S> {
+    pub(super) fn new(item: T, state: &Rc<QueueState<T, S>>) -> Self {
         Self {
             item,
-            done: Done(Rc::clone(shelf)),
+            done: Done(Rc::clone(state)),
         }
     }
 
@@ -51,8 +51,8 @@ impl<T, S: Store<T>> Job<T, S> {
     }
 }
 
-impl<T, S: Store<T>> Queue<T, S> {
-    /// [`get`](Queue::get), as a [`Job`]: the item counts as done when that is dropped. So
+impl<T, S: QueueOrder<T>> Queue<T, S> {
+    /// [`get`](Queue::get), as a [`WorkItem`]: the item counts as done when that is dropped. So
     /// [`join`](Queue::join) ends also where a worker fails, or is cancelled, over its item.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ impl<T, S: Store<T>> Queue<T, S> {
     ///     pages.put_nowait("/slow").unwrap();
     ///     let theirs = pages.clone();
     ///     let worker = spawn(async move {
-    ///         let _page = theirs.get_job().await.unwrap();
+    ///         let _page = theirs.get_work_item().await.unwrap();
     ///         sleep(Duration::from_secs(3600)).await;
     ///     });
     ///     yield_now().await;
@@ -84,23 +84,23 @@ impl<T, S: Store<T>> Queue<T, S> {
     /// })?;
     /// # Ok::<(), readily::Error>(())
     /// ```
-    pub async fn get_job(&self) -> Result<Job<T, S>, Shut> {
+    pub async fn get_work_item(&self) -> Result<WorkItem<T, S>, Closed> {
         let item = self.get().await?;
-        Ok(Job::new(item, &self.shelf))
+        Ok(WorkItem::new(item, &self.state))
     }
 
-    /// [`get_nowait`](Queue::get_nowait), as a [`Job`].
+    /// [`get_nowait`](Queue::get_nowait), as a [`WorkItem`].
     ///
     /// # Errors
     ///
     /// [`GetError`].
-    pub fn get_job_nowait(&self) -> Result<Job<T, S>, GetError> {
+    pub fn try_get_work_item(&self) -> Result<WorkItem<T, S>, GetError> {
         let item = self.get_nowait()?;
-        Ok(Job::new(item, &self.shelf))
+        Ok(WorkItem::new(item, &self.state))
     }
 }
 
-impl<T, S: Store<T>> Deref for Job<T, S> {
+impl<T, S: QueueOrder<T>> Deref for WorkItem<T, S> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -108,14 +108,14 @@ impl<T, S: Store<T>> Deref for Job<T, S> {
     }
 }
 
-impl<T, S: Store<T>> DerefMut for Job<T, S> {
+impl<T, S: QueueOrder<T>> DerefMut for WorkItem<T, S> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.item
     }
 }
 
-impl<T: fmt::Debug, S: Store<T>> fmt::Debug for Job<T, S> {
+impl<T: fmt::Debug, S: QueueOrder<T>> fmt::Debug for WorkItem<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Job").field(&self.item).finish()
+        f.debug_tuple("WorkItem").field(&self.item).finish()
     }
 }
