@@ -6,7 +6,7 @@
 //!
 //! In asyncio: `as_completed`.
 
-use super::many::Many;
+use super::poll_set::PollSet;
 use crate::task::budget;
 use std::fmt;
 use std::future::poll_fn;
@@ -49,14 +49,14 @@ where
     I: IntoIterator<Item: IntoFuture>,
 {
     AsCompleted {
-        many: Many::new(futures.into_iter().map(IntoFuture::into_future)),
+        set: PollSet::new(futures.into_iter().map(IntoFuture::into_future)),
     }
 }
 
 /// What [`as_completed`] returns.
 #[must_use = "nothing runs unless the next one is awaited"]
 pub struct AsCompleted<F: Future> {
-    many: Many<F>,
+    set: PollSet<F>,
 }
 
 impl<F: Future> AsCompleted<F> {
@@ -74,7 +74,7 @@ impl<F: Future> AsCompleted<F> {
         let mut next = None;
         poll_fn(|cx| {
             budget::budgeted_composite(cx, |cx| {
-                self.many.poll(cx, |index, output| {
+                self.set.poll(cx, |index, output| {
                     next = Some((index, output));
                     false
                 })
@@ -87,7 +87,7 @@ impl<F: Future> AsCompleted<F> {
     /// How many are still to come.
     #[must_use]
     pub fn left(&self) -> usize {
-        self.many.left()
+        self.set.left()
     }
 }
 

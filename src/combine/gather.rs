@@ -7,8 +7,8 @@
 //!
 //! In the notes: `gather(...)` (N11, N18). Rule: T5.
 
-use super::looks::{Looks, Pass};
-use super::many::Many;
+use super::poll_order::{PollOrder, PollRound};
+use super::poll_set::PollSet;
 use crate::task::budget;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -138,11 +138,11 @@ where
     type Output = Vec<<I::Item as IntoFuture>::Output>;
 
     async fn gather(self) -> Self::Output {
-        let mut many = Many::new(self.into_iter().map(IntoFuture::into_future));
-        let mut outputs: Vec<_> = (0..many.len()).map(|_| None).collect();
+        let mut set = PollSet::new(self.into_iter().map(IntoFuture::into_future));
+        let mut outputs: Vec<_> = (0..set.len()).map(|_| None).collect();
         poll_fn(|cx| {
             budget::budgeted_composite(cx, |cx| {
-                many.poll(cx, |index, output| {
+                set.poll(cx, |index, output| {
                     outputs[index] = Some(output);
                     true
                 })
@@ -161,12 +161,12 @@ where
     type Error = E;
 
     async fn try_gather(self) -> Result<Vec<T>, E> {
-        let mut many = Many::new(self.into_iter().map(IntoFuture::into_future));
-        let mut outputs: Vec<Option<T>> = (0..many.len()).map(|_| None).collect();
+        let mut set = PollSet::new(self.into_iter().map(IntoFuture::into_future));
+        let mut outputs: Vec<Option<T>> = (0..set.len()).map(|_| None).collect();
         let mut failed = None;
         poll_fn(|cx| {
             budget::budgeted_composite(cx, |cx| {
-                many.poll(cx, |index, output| {
+                set.poll(cx, |index, output| {
                     match output {
                         Ok(output) => outputs[index] = Some(output),
                         Err(error) => failed = Some(error),
@@ -177,7 +177,7 @@ where
         })
         .await;
         // Here, not when the caller's scope ends: what they hold is free when it hears of it.
-        drop(many);
+        drop(set);
         match failed {
             Some(error) => Err(error),
             None => Ok(outputs.into_iter().flatten().collect()),
@@ -186,12 +186,12 @@ where
 }
 
 /// What a pass over a tuple comes to: the failure that ended it, or that nobody is `left`.
-fn finish<R>(pass: Pass<R>, left: bool, cx: &mut Context<'_>) -> Poll<Option<R>> {
+fn finish<R>(pass: PollRound<R>, left: bool, cx: &mut Context<'_>) -> Poll<Option<R>> {
     match pass {
-        Pass::Ended(failure) => Poll::Ready(Some(failure)),
+        PollRound::Ended(failure) => Poll::Ready(Some(failure)),
         _ if !left => Poll::Ready(None),
-        Pass::All => Poll::Pending,
-        Pass::Spent => {
+        PollRound::All => Poll::Pending,
+        PollRound::Spent => {
             cx.waker().wake_by_ref();
             Poll::Pending
         }
@@ -208,10 +208,10 @@ macro_rules! gather_tuple {
                 let ($($future,)+) = self;
                 $(let mut $future = pin!(Some($future.into_future()));)+
                 $(let mut $output = None;)+
-                let mut looks = Looks::any();
+                let mut order = PollOrder::unordered();
                 poll_fn(|cx| {
                     budget::budgeted_composite(cx, |cx| {
-                        let pass = looks.pass($many, |at| {
+                        let pass = order.poll_round($many, |at| {
                             match at {
                                 $($at => if let Some(future) = $future.as_mut().as_pin_mut() {
                                     if let Poll::Ready(output) = future.poll(cx) {
@@ -244,10 +244,10 @@ macro_rules! gather_tuple {
                 let ($($future,)+) = self;
                 $(let mut $future = pin!(Some($future.into_future()));)+
                 $(let mut $output = None;)+
-                let mut looks = Looks::promised(0);
+                let mut order = PollOrder::fixed(0);
                 let failed = poll_fn(|cx| {
                     budget::budgeted_composite(cx, |cx| {
-                        let pass = looks.pass($many, |at| {
+                        let pass = order.poll_round($many, |at| {
                             match at {
                                 $($at => if let Some(future) = $future.as_mut().as_pin_mut() {
                                     match future.poll(cx) {

@@ -23,8 +23,8 @@
 
 mod as_completed;
 mod gather;
-mod looks;
-mod many;
+mod poll_order;
+mod poll_set;
 mod race;
 mod select;
 mod shield;

@@ -7,8 +7,8 @@
 //! Not in the notes; asyncio has `wait(…, FIRST_COMPLETED)` and a cancel for the others.
 
 use super::gather::{Iterated, Tuple};
-use super::looks::{Looks, choose};
-use super::many::Many;
+use super::poll_order::{PollOrder, choose};
+use super::poll_set::PollSet;
 use crate::event_loop::WeakHandle;
 use crate::task::budget;
 use std::future::poll_fn;
@@ -119,15 +119,15 @@ where
     type Output = <I::Item as IntoFuture>::Output;
 
     async fn race_from(self, first: impl FnOnce(usize) -> usize) -> Self::Output {
-        let many = Many::new(self.into_iter().map(IntoFuture::into_future));
-        assert!(many.len() > 0, "nobody races, and nobody would ever win");
-        let first = first(many.len());
+        let set = PollSet::new(self.into_iter().map(IntoFuture::into_future));
+        assert!(set.len() > 0, "nobody races, and nobody would ever win");
+        let first = first(set.len());
         // T7: in the order of their numbers, and not of their wakes.
-        let mut many = many.in_order_from(first);
+        let mut set = set.in_order_from(first);
         let mut winner = None;
         poll_fn(|cx| {
             budget::budgeted_composite(cx, |cx| {
-                many.poll(cx, |_, output| {
+                set.poll(cx, |_, output| {
                     winner = Some(output);
                     false
                 })
@@ -135,15 +135,15 @@ where
         })
         .await;
         // Here, not when the caller's scope ends: what they hold is free when it hears of it.
-        drop(many);
+        drop(set);
         winner.expect("a race ends with a winner")
     }
 }
 
 /// One of several, each polled at each wake: first the one at `first`, then on and round.
 async fn first_of<T>(futures: &mut [Pin<&mut dyn Future<Output = T>>], first: usize) -> T {
-    let (mut looks, many) = (Looks::promised(first), futures.len());
-    poll_fn(|cx| choose(&mut looks, many, cx, |at, cx| futures[at].as_mut().poll(cx))).await
+    let (mut order, many) = (PollOrder::fixed(first), futures.len());
+    poll_fn(|cx| choose(&mut order, many, cx, |at, cx| futures[at].as_mut().poll(cx))).await
 }
 
 macro_rules! race_tuple {

@@ -8,8 +8,8 @@
 //! Not in the notes; asyncio has `wait(…, FIRST_COMPLETED)` for tasks.
 
 use super::gather::{Iterated, Tuple};
-use super::looks::{Looks, choose};
-use super::many::Many;
+use super::poll_order::{PollOrder, choose};
+use super::poll_set::PollSet;
 use crate::task::budget;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -115,9 +115,9 @@ impl<A: IntoFuture, B: IntoFuture> Select<Tuple> for (A, B) {
         let (left, right) = self;
         let mut left = pin!(Some(left.into_future()));
         let mut right = pin!(Some(right.into_future()));
-        let mut looks = Looks::promised(0);
+        let mut order = PollOrder::fixed(0);
         let first = poll_fn(|cx| {
-            choose(&mut looks, 2, cx, |at, cx| match at {
+            choose(&mut order, 2, cx, |at, cx| match at {
                 0 => {
                     let left = left.as_mut().as_pin_mut().expect("it is there");
                     left.poll(cx).map(Either::Left)
@@ -142,21 +142,21 @@ where
     type Output = (usize, <I::Item as IntoFuture>::Output);
 
     async fn select(self) -> Self::Output {
-        let many = Many::new(self.into_iter().map(IntoFuture::into_future));
-        assert!(many.len() > 0, "a choice of nothing would never be made");
+        let set = PollSet::new(self.into_iter().map(IntoFuture::into_future));
+        assert!(set.len() > 0, "a choice of nothing would never be made");
         // T7: in the order of their numbers, and not of their wakes.
-        let mut many = many.in_order_from(0);
+        let mut set = set.in_order_from(0);
         let mut first = None;
         poll_fn(|cx| {
             budget::budgeted_composite(cx, |cx| {
-                many.poll(cx, |index, output| {
+                set.poll(cx, |index, output| {
                     first = Some((index, output));
                     false
                 })
             })
         })
         .await;
-        drop(many);
+        drop(set);
         first.expect("a choice ends with one")
     }
 }

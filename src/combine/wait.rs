@@ -6,7 +6,7 @@
 //!
 //! In asyncio: `wait`, with its three modes and its timeout.
 
-use super::many::Many;
+use super::poll_set::PollSet;
 use crate::task::alarm::LazyTimer;
 use crate::task::{JoinError, Task, budget};
 use std::fmt;
@@ -121,10 +121,10 @@ impl<'a, T: 'static> Wait<'a, T> {
         } = self;
         let failed = &*failed;
         let mut limit = limit.map_or_else(LazyTimer::never, LazyTimer::after);
-        let mut many = Many::new(tasks.iter_mut().map(|task| Ended { task, failed }));
+        let mut set = PollSet::new(tasks.iter_mut().map(|task| Ended { task, failed }));
         poll_fn(|cx| {
             let polled = budget::budgeted_composite(cx, |cx| {
-                many.poll(cx, |_, failed| match when {
+                set.poll(cx, |_, failed| match when {
                     ReturnWhen::FirstCompleted => false,
                     ReturnWhen::FirstException => !failed,
                     ReturnWhen::AllCompleted => true,
@@ -136,7 +136,7 @@ impl<'a, T: 'static> Wait<'a, T> {
             }
         })
         .await;
-        drop(many);
+        drop(set);
         // T10: only now, and by who has ended, not by who was counted.
         let all = std::mem::take(tasks).into_iter();
         let (done, pending) = all.partition(Task::done);

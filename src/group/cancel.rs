@@ -91,7 +91,7 @@ impl<E: 'static> TaskGroup<E> {
         self.cancel_with("its group was cancelled")
     }
 
-    /// [`cancel`](Self::cancel) with a reason, which the children's [`NoValue`](super::NoValue) and
+    /// [`cancel`](Self::cancel) with a reason, which the children's [`ChildFailed`](super::ChildFailed) and
     /// reports give.
     pub fn cancel_with(&self, reason: impl Into<Cow<'static, str>>) -> bool {
         if self.core.over.get() {
@@ -100,7 +100,7 @@ impl<E: 'static> TaskGroup<E> {
         self.core.cancelled.set(true);
         self.core.cancel(reason);
         // No child may have been left whose end wakes the task of the body.
-        self.core.members.wake();
+        self.core.queue.wake();
         true
     }
 }
@@ -116,12 +116,12 @@ fn value_unless_cancelled<T, E>(
 }
 
 /// The end of a group, however it comes: also if its future is dropped, or its body panics.
-pub(super) struct Left<'a, E: 'static> {
+pub(super) struct LeaveGuard<'a, E: 'static> {
     pub(super) core: &'a Core<E>,
     pub(super) home: Option<WeakHandle>,
 }
 
-impl<E: 'static> Drop for Left<'_, E> {
+impl<E: 'static> Drop for LeaveGuard<'_, E> {
     fn drop(&mut self) {
         self.core.cancel("its group was dropped");
         self.core.collect();

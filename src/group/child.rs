@@ -76,7 +76,7 @@ impl<E: fmt::Debug + fmt::Display> std::error::Error for GroupError<E> {}
 /// Why a child gave no value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
-pub enum NoValue {
+pub enum ChildFailed {
     /// It was cancelled: alone, with its group, or by one that failed beside it.
     #[error("the child was cancelled")]
     Cancelled,
@@ -90,7 +90,7 @@ pub enum NoValue {
     Failed,
 }
 
-impl NoValue {
+impl ChildFailed {
     /// Whether the child was cancelled, with a reason or without.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
@@ -139,7 +139,7 @@ impl<V: 'static> Child<V> {
         self.task.cancel()
     }
 
-    /// [`cancel`](Self::cancel) with a reason, which [`NoValue::CancelledFor`] and reports give. If
+    /// [`cancel`](Self::cancel) with a reason, which [`ChildFailed::CancelledFor`] and reports give. If
     /// the child was cancelled before, its reason stays as it was.
     ///
     /// # Examples
@@ -191,13 +191,13 @@ impl<V: 'static> Child<V> {
     ///
     /// # Errors
     ///
-    /// [`NoValue`] inside, if the child was cancelled or has failed.
-    pub fn result(&mut self) -> Option<Result<V, NoValue>> {
+    /// [`ChildFailed`] inside, if the child was cancelled or has failed.
+    pub fn result(&mut self) -> Option<Result<V, ChildFailed>> {
         if !self.done() {
             return None; // its value is there before its future has been dropped
         }
         let result = self.value.result()?;
-        Some(result.map_err(|_| NoValue::of(&self.task)))
+        Some(result.map_err(|_| ChildFailed::of(&self.task)))
     }
 
     /// The child's task without its value: to name it, to ask for its state, to cancel it.
@@ -208,7 +208,7 @@ impl<V: 'static> Child<V> {
 }
 
 impl<V: 'static> std::future::Future for Child<V> {
-    type Output = Result<V, NoValue>;
+    type Output = Result<V, ChildFailed>;
 
     /// # Panics
     ///
@@ -219,7 +219,7 @@ impl<V: 'static> std::future::Future for Child<V> {
             self.task.assert_not_current();
         }
         // The promise is ours, and the caller has never heard of it.
-        Poll::Ready(ready!(polled).map_err(|_| NoValue::of(&self.task)))
+        Poll::Ready(ready!(polled).map_err(|_| ChildFailed::of(&self.task)))
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! The name is tokio's; asyncio has `as_completed` and sets of tasks kept by hand. Rule: G3.
 
-use super::members::{Members, Waiting};
+use super::completion_queue::{CompletionQueue, Waiting};
 use crate::event_loop::LoopHandle;
 use crate::task::budget;
 use crate::task::untold::UnclaimedPanic;
@@ -44,7 +44,7 @@ use std::future::poll_fn;
 /// ```
 #[must_use = "dropping a set cancels its tasks"]
 pub struct JoinSet<T: 'static> {
-    members: Members<T>,
+    queue: CompletionQueue<T>,
 }
 
 impl<T: 'static> Default for JoinSet<T> {
@@ -57,7 +57,7 @@ impl<T: 'static> JoinSet<T> {
     /// An empty set. It needs no loop yet.
     pub fn new() -> Self {
         Self {
-            members: Members::default(),
+            queue: CompletionQueue::default(),
         }
     }
 
@@ -87,14 +87,14 @@ impl<T: 'static> JoinSet<T> {
     /// never hear.
     pub fn insert(&mut self, task: Task<T>) -> TaskRef {
         let known = task.task_ref();
-        self.members.add(task);
+        self.queue.add(task);
         known
     }
 
     /// How many there are whose results were not taken yet.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.members.len()
+        self.queue.len()
     }
 
     /// Whether there is none.
@@ -125,11 +125,11 @@ impl<T: 'static> JoinSet<T> {
     }
 
     async fn next(&mut self) -> Option<(TaskRef, Result<T, JoinError>)> {
-        let waiting = Waiting(&self.members);
+        let waiting = Waiting(&self.queue);
         poll_fn(|cx| {
             let polled = budget::budgeted(cx, |cx| waiting.0.poll_next(cx));
             if polled.is_pending() {
-                waiting.0.must_not_wait_in_vain();
+                waiting.0.assert_can_complete();
             }
             polled
         })
@@ -138,7 +138,7 @@ impl<T: 'static> JoinSet<T> {
 
     /// The same without waiting: `None` also if none has ended.
     pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
-        self.members.pop().map(|(_, result)| result)
+        self.queue.pop().map(|(_, result)| result)
     }
 
     /// Cancels all that have not ended; their ends can still be taken.
@@ -149,7 +149,7 @@ impl<T: 'static> JoinSet<T> {
 
     /// The same with a reason, for [`JoinError::reason`].
     pub fn cancel_all_with(&mut self, reason: impl Into<Cow<'static, str>>) {
-        self.members.cancel(reason.into());
+        self.queue.cancel(reason.into());
     }
 
     /// Cancels all and waits until none is left. A task is dropped when it is cancelled, so there
@@ -186,7 +186,7 @@ impl<T: 'static> JoinSet<T> {
 
     /// Lets all go on alone: the set is empty then. Results that were there are dropped.
     pub fn detach_all(&mut self) {
-        self.members.detach();
+        self.queue.detach();
     }
 }
 

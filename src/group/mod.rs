@@ -11,13 +11,13 @@
 
 mod cancel;
 mod child;
+mod completion_queue;
 mod join_set;
-mod members;
 mod task_group;
 mod token;
 mod token_tree;
 
-pub use child::{Child, ChildError, GroupError, NoValue};
+pub use child::{Child, ChildError, ChildFailed, GroupError};
 pub use join_set::JoinSet;
 pub use task_group::TaskGroup;
 pub use token::{CancelKey, CancellationToken, Cancelled, DropGuard};

@@ -7,9 +7,9 @@
 //!
 //! In asyncio this is `TaskGroup`. It is not in the notes. Rules: G1, G2.
 
-use super::cancel::Left;
+use super::cancel::LeaveGuard;
 use super::child::{Child, ChildError, GroupError};
-use super::members::Members;
+use super::completion_queue::CompletionQueue;
 use crate::event_loop::{Origin, WeakHandle};
 use crate::task::{JoinError, TaskRef, budget, create_future, current_task, spawn};
 use std::borrow::Cow;
@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 pub(super) struct Core<E: 'static> {
-    pub(super) members: Members<Result<(), E>>,
+    pub(super) queue: CompletionQueue<Result<(), E>>,
     /// Each with where it came from, for a report if the group is dropped.
     pub(super) errors: RefCell<Vec<(Origin, ChildError<E>)>>,
     /// It takes no more children.
@@ -33,7 +33,7 @@ pub(super) struct Core<E: 'static> {
 impl<E: 'static> Core<E> {
     /// Takes the results of all that have ended (G2).
     pub(super) fn collect(&self) {
-        while let Some(ended) = self.members.pop() {
+        while let Some(ended) = self.queue.pop() {
             let (task, ended) = ended;
             match ended {
                 Ok(Ok(())) | Err(JoinError::Cancelled | JoinError::CancelledFor(_)) => {}
@@ -57,7 +57,7 @@ impl<E: 'static> Core<E> {
 
     pub(super) fn cancel(&self, reason: impl Into<Cow<'static, str>>) {
         self.over.set(true);
-        self.members.cancel(reason.into());
+        self.queue.cancel(reason.into());
     }
 }
 
@@ -178,7 +178,7 @@ impl<E: 'static> TaskGroup<E> {
     {
         let group = Self {
             core: Rc::new(Core {
-                members: Members::default(),
+                queue: CompletionQueue::default(),
                 errors: RefCell::default(),
                 over: Cell::new(false),
                 cancelled: Cell::new(false),
@@ -186,12 +186,12 @@ impl<E: 'static> TaskGroup<E> {
         };
         let core = Rc::clone(&group.core);
         let home = WeakHandle::current();
-        let _left = Left { core: &core, home };
+        let _left = LeaveGuard { core: &core, home };
         let mut value = None;
         let mut body = pin!(Some(body(&group)));
         let mut step = |cx: &mut Context<'_>| {
             // Before anything is looked at: who ends from here on wakes us.
-            core.members.listen(cx.waker());
+            core.queue.set_waker(cx.waker());
             loop {
                 core.collect();
                 if first_ends_all && core.has_failed() && !core.over.get() {
@@ -221,7 +221,7 @@ impl<E: 'static> TaskGroup<E> {
                 }
             }
             // G1: not before the last child.
-            match core.members.len() {
+            match core.queue.len() {
                 0 => Poll::Ready(()),
                 _ => Poll::Pending,
             }
@@ -259,7 +259,7 @@ impl<E: 'static> TaskGroup<E> {
             task.cancel_with("its group is over");
             drop(task);
         } else {
-            self.core.members.add(task);
+            self.core.queue.add(task);
         }
         child
     }
@@ -267,7 +267,7 @@ impl<E: 'static> TaskGroup<E> {
     /// How many children have not been seen to their ends yet.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.core.members.len()
+        self.core.queue.len()
     }
 
     /// Whether there is none.

@@ -25,12 +25,12 @@
 
 mod interval;
 mod sleep;
+mod system_time;
 mod timeout;
 mod wait_for;
-mod wall;
 
 pub use interval::{Interval, MissedTick, interval, interval_at};
 pub use sleep::{Sleep, fresh_now, sleep, sleep_until, yield_now};
+pub use system_time::sleep_until_system;
 pub use timeout::{ScopeEnded, TimeoutScope, timeout, timeout_at};
 pub use wait_for::{Elapsed, wait_for, wait_until};
-pub use wall::sleep_until_system;

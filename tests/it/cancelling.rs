@@ -1,7 +1,7 @@
 //! Cancelling with a reason, at each time at which one may cancel; and what is told of it.
 
 use crate::support::{Dropped, Log, guard, strict_loop, strict_run, turn_times};
-use readily::group::{Child, NoValue};
+use readily::group::{Child, ChildFailed};
 use readily::{
     CancellationToken, JoinError, JoinSet, TaskGroup, TaskState, all_tasks, create_future,
     current_task, sleep, spawn, yield_now,
@@ -168,7 +168,7 @@ fn a_child_answers_as_a_task_does() {
         assert!(child.cancel_with("not needed") && !child.cancel_with("twice"));
         assert!(child.done() && child.cancelled());
         assert_eq!(child.cancel_reason().as_deref(), Some("not needed"));
-        let reason = NoValue::CancelledFor("not needed".into());
+        let reason = ChildFailed::CancelledFor("not needed".into());
         assert_eq!(child.result(), Some(Err(reason)));
 
         // T3: there is no result before the future is gone.
@@ -283,7 +283,7 @@ fn a_group_that_is_over_takes_nobody() {
             child.task_ref().cancel_reason().as_deref(),
             Some("its group is over")
         );
-        let over = NoValue::CancelledFor("its group is over".into());
+        let over = ChildFailed::CancelledFor("its group is over".into());
         assert_eq!(child.await, Err(over));
         assert!(group.is_empty());
         assert_eq!(all_tasks().len(), 1);
@@ -298,14 +298,14 @@ fn a_child_says_whether_it_was_cancelled_and_why_or_has_failed() {
     let ended = strict_run(TaskGroup::<u8>::collect(async |group| {
         let child = group.spawn(pending::<Result<(), _>>());
         assert!(child.cancel());
-        assert_eq!(child.await, Err(NoValue::Cancelled));
+        assert_eq!(child.await, Err(ChildFailed::Cancelled));
         let child = group.spawn(pending::<Result<(), _>>());
         assert!(child.task_ref().cancel_with("not needed"));
         let error = child.await.unwrap_err();
         assert_eq!(error.to_string(), "the child was cancelled: not needed");
         assert!(error.is_cancelled() && error.reason() == Some("not needed"));
         let failed = group.spawn(async { Err::<(), _>(7) }).await.unwrap_err();
-        assert_eq!(failed, NoValue::Failed);
+        assert_eq!(failed, ChildFailed::Failed);
         assert!(!failed.is_cancelled() && failed.reason().is_none());
         Ok(())
     }));

@@ -69,12 +69,12 @@ impl Wake for Member {
 }
 
 /// The tasks that have not been asked for yet.
-pub(super) struct Members<T: 'static> {
+pub(super) struct CompletionQueue<T: 'static> {
     tasks: RefCell<Slab<Task<T>>>,
     ended: Arc<Ended>,
 }
 
-impl<T: 'static> Default for Members<T> {
+impl<T: 'static> Default for CompletionQueue<T> {
     fn default() -> Self {
         Self {
             tasks: RefCell::default(),
@@ -83,7 +83,7 @@ impl<T: 'static> Default for Members<T> {
     }
 }
 
-impl<T: 'static> Members<T> {
+impl<T: 'static> CompletionQueue<T> {
     pub(super) fn add(&self, mut task: Task<T>) {
         // On a closed loop it has ended already, and nobody is going to wake us.
         let over = task.done();
@@ -118,7 +118,7 @@ impl<T: 'static> Members<T> {
     }
 
     /// Wakes `waker` when the next one ends.
-    pub(super) fn listen(&self, waker: &Waker) {
+    pub(super) fn set_waker(&self, waker: &Waker) {
         // Cloned before the lock, and what it replaces dropped after it (L8).
         let waker = waker.clone();
         let before = self.ended.list().waiter.replace(waker);
@@ -135,7 +135,7 @@ impl<T: 'static> Members<T> {
     }
 
     /// Nobody waits any more: who did may be gone.
-    fn leave(&self) {
+    fn clear_waker(&self) {
         let waiter = self.ended.list().waiter.take();
         waiter.into_iter().for_each(drop_waker);
     }
@@ -151,7 +151,7 @@ impl<T: 'static> Members<T> {
         if self.len() == 0 {
             return Poll::Ready(None);
         }
-        self.listen(cx.waker());
+        self.set_waker(cx.waker());
         // Cloning the waker was somebody else's code, and may have ended one.
         match self.pop() {
             Some(result) => Poll::Ready(Some(result)),
@@ -162,7 +162,7 @@ impl<T: 'static> Members<T> {
     /// R097: one of those that are left must be able to end while this one waits. The last must not be
     /// the one that waits, unless it was cancelled, and ends when it gives way.
     #[track_caller]
-    pub(super) fn must_not_wait_in_vain(&self) {
+    pub(super) fn assert_can_complete(&self) {
         let tasks = self.tasks.borrow();
         let first = tasks.iter().next().map(|(_, task)| task.task_ref());
         let is_last = tasks.len() == 1;
@@ -195,17 +195,17 @@ impl<T: 'static> Members<T> {
 }
 
 /// While somebody waits for the next one. R090: whoever gives up leaves no waker behind.
-pub(super) struct Waiting<'a, T: 'static>(pub(super) &'a Members<T>);
+pub(super) struct Waiting<'a, T: 'static>(pub(super) &'a CompletionQueue<T>);
 
 impl<T: 'static> Drop for Waiting<'_, T> {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.clear_waker();
     }
 }
 
-impl<T: 'static> Drop for Members<T> {
+impl<T: 'static> Drop for CompletionQueue<T> {
     fn drop(&mut self) {
-        self.leave();
+        self.clear_waker();
         self.cancel(Cow::Borrowed("its set was dropped"));
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! In the notes this is how `gather` holds its coroutines (N11). Rule: T5.
 
-use super::looks::Looks;
+use super::poll_order::PollOrder;
 use crate::task::budget;
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Who was woken since the last poll, and whom to tell.
-struct Woken {
+struct WokenList {
     list: Mutex<List>,
 }
 
@@ -24,7 +24,7 @@ struct List {
     task: Option<Waker>,
 }
 
-impl Woken {
+impl WokenList {
     fn list(&self) -> MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -34,7 +34,7 @@ impl Woken {
 struct Member {
     index: usize,
     queued: AtomicBool,
-    woken: Arc<Woken>,
+    woken: Arc<WokenList>,
 }
 
 impl Wake for Member {
@@ -56,31 +56,31 @@ impl Wake for Member {
     }
 }
 
-struct Running<F> {
+struct Entry<F> {
     future: Pin<Box<F>>,
     member: Arc<Member>,
     waker: Waker,
 }
 
 /// Futures under way, by number.
-pub(super) struct Many<F> {
-    running: Vec<Option<Running<F>>>,
+pub(super) struct PollSet<F> {
+    running: Vec<Option<Entry<F>>>,
     left: usize,
-    woken: Arc<Woken>,
+    woken: Arc<WokenList>,
     /// Those who were woken and are not polled yet. Kept, so a warm poll allocates nothing.
     batch: VecDeque<usize>,
     /// Those who are woken at the same time are polled in this order of their numbers; `None`: in
     /// the order of their wakes.
-    looks: Option<Looks>,
+    order: Option<PollOrder>,
 }
 
-impl<F: Future> Many<F> {
+impl<F: Future> PollSet<F> {
     pub(super) fn new(futures: impl Iterator<Item = F>) -> Self {
         let list = Mutex::new(List {
             indexes: Vec::new(),
             task: None,
         });
-        let woken = Arc::new(Woken { list });
+        let woken = Arc::new(WokenList { list });
         let running: Vec<_> = futures
             .enumerate()
             .map(|(index, future)| {
@@ -91,7 +91,7 @@ impl<F: Future> Many<F> {
                     woken: Arc::clone(&woken),
                 });
                 let waker = Waker::from(Arc::clone(&member));
-                Some(Running {
+                Some(Entry {
                     future: Box::pin(future),
                     member,
                     waker,
@@ -105,7 +105,7 @@ impl<F: Future> Many<F> {
             left,
             woken,
             batch: VecDeque::new(),
-            looks: None,
+            order: None,
         }
     }
 
@@ -121,7 +121,7 @@ impl<F: Future> Many<F> {
     /// Polls those who are woken at the same time in the order of their numbers, from `first` on
     /// and round.
     pub(super) fn in_order_from(mut self, first: usize) -> Self {
-        self.looks = Some(Looks::promised(first));
+        self.order = Some(PollOrder::fixed(first));
         self
     }
 
@@ -143,8 +143,8 @@ impl<F: Future> Many<F> {
         while let Some(index) = self.batch.pop_front() {
             if begun && budget::is_spent() {
                 self.batch.push_front(index);
-                if let Some(looks) = &mut self.looks {
-                    looks.stopped(index);
+                if let Some(order) = &mut self.order {
+                    order.stopped(index);
                 }
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -170,8 +170,8 @@ impl<F: Future> Many<F> {
                 return Poll::Ready(());
             }
         }
-        if let Some(looks) = &mut self.looks {
-            looks.came_round();
+        if let Some(order) = &mut self.order {
+            order.completed_round();
         }
         if self.left == 0 {
             Poll::Ready(())
@@ -190,14 +190,14 @@ impl<F: Future> Many<F> {
         drop(list);
         drop(before);
         let many = self.running.len();
-        if let Some(first) = self.looks.as_ref().map(Looks::from) {
+        if let Some(first) = self.order.as_ref().map(PollOrder::next) {
             let place = |index: &usize| (index + many - first) % many;
             self.batch.make_contiguous().sort_unstable_by_key(place);
         }
     }
 }
 
-impl<F> Drop for Many<F> {
+impl<F> Drop for PollSet<F> {
     fn drop(&mut self) {
         // Those who live on, having been lent, keep our wakers: there is nobody to be told now.
         let task = self.woken.list().task.take();

@@ -12,7 +12,7 @@ use crate::task::budget;
 use std::task::{Context, Poll};
 
 /// How a pass over all ended.
-pub(super) enum Pass<R> {
+pub(super) enum PollRound<R> {
     /// One look ended it.
     Ended(R),
     /// All were looked at.
@@ -22,86 +22,86 @@ pub(super) enum Pass<R> {
 }
 
 /// At whom one looks first.
-pub(super) struct Looks {
+pub(super) struct PollOrder {
     first: usize,
     /// Where the next pass begins: not at the first where the last one did not come round.
-    from: usize,
+    next: usize,
     /// How often in a row a pass that begins anew may have ended for want of budget.
-    patience: u32,
+    allowed_skips: u32,
     spent: u32,
 }
 
-impl Looks {
+impl PollOrder {
     /// The order is promised: from `first` on, and round.
-    pub(super) fn promised(first: usize) -> Self {
+    pub(super) fn fixed(first: usize) -> Self {
         let patience = 1;
         Self {
             first,
-            from: first,
-            patience,
+            next: first,
+            allowed_skips: patience,
             spent: 0,
         }
     }
 
     /// Nobody can tell the order.
-    pub(super) fn any() -> Self {
+    pub(super) fn unordered() -> Self {
         Self {
-            patience: 0,
-            ..Self::promised(0)
+            allowed_skips: 0,
+            ..Self::fixed(0)
         }
     }
 
-    pub(super) fn from(&self) -> usize {
-        self.from
+    pub(super) fn next(&self) -> usize {
+        self.next
     }
 
     /// A pass has ended before `next`, who was not looked at.
     pub(super) fn stopped(&mut self, next: usize) {
         self.spent += 1;
-        if self.spent > self.patience {
-            self.from = next;
+        if self.spent > self.allowed_skips {
+            self.next = next;
         }
     }
 
     /// A pass has come round.
-    pub(super) fn came_round(&mut self) {
-        self.from = self.first;
+    pub(super) fn completed_round(&mut self) {
+        self.next = self.first;
         self.spent = 0;
     }
 
     /// Looks at each of `many`, until one look gives something or the budget is spent.
-    pub(super) fn pass<R>(
+    pub(super) fn poll_round<R>(
         &mut self,
         many: usize,
-        mut look: impl FnMut(usize) -> Poll<R>,
-    ) -> Pass<R> {
-        let from = self.from;
+        mut poll: impl FnMut(usize) -> Poll<R>,
+    ) -> PollRound<R> {
+        let from = self.next;
         for step in 0..many {
             let at = (from + step) % many;
             if step > 0 && budget::is_spent() {
                 self.stopped(at);
-                return Pass::Spent;
+                return PollRound::Spent;
             }
-            if let Poll::Ready(result) = look(at) {
-                return Pass::Ended(result);
+            if let Poll::Ready(result) = poll(at) {
+                return PollRound::Ended(result);
             }
         }
-        self.came_round();
-        Pass::All
+        self.completed_round();
+        PollRound::All
     }
 }
 
 /// One pass of a choice: ready with the first that is (T7).
 pub(super) fn choose<R>(
-    looks: &mut Looks,
+    order: &mut PollOrder,
     many: usize,
     cx: &mut Context<'_>,
-    mut look: impl FnMut(usize, &mut Context<'_>) -> Poll<R>,
+    mut poll: impl FnMut(usize, &mut Context<'_>) -> Poll<R>,
 ) -> Poll<R> {
-    budget::budgeted_composite(cx, |cx| match looks.pass(many, |at| look(at, cx)) {
-        Pass::Ended(result) => Poll::Ready(result),
-        Pass::All => Poll::Pending,
-        Pass::Spent => {
+    budget::budgeted_composite(cx, |cx| match order.poll_round(many, |at| poll(at, cx)) {
+        PollRound::Ended(result) => Poll::Ready(result),
+        PollRound::All => Poll::Pending,
+        PollRound::Spent => {
             cx.waker().wake_by_ref();
             Poll::Pending
         }
