@@ -296,9 +296,9 @@ fn what_nobody_waits_for_is_taken_and_given_back_without_an_allocation() {
         now(barrier.wait()).unwrap();
         now(queue.put(1)).unwrap();
         now(queue.get()).unwrap();
-        last.put_nowait(1).unwrap();
-        least.put_nowait(1).unwrap();
-        assert_eq!(last.get_nowait(), least.get_nowait());
+        last.try_put(1).unwrap();
+        least.try_put(1).unwrap();
+        assert_eq!(last.try_get(), least.try_get());
         queue.task_done().unwrap();
         now(queue.join());
     };
@@ -322,11 +322,11 @@ fn a_warm_line_of_waiters_allocates_nothing() {
         assert!(one.as_mut().poll(&mut cx).is_ready() && two.as_mut().poll(&mut cx).is_ready());
         let (mut get, mut put) = (pin!(queue.get()), pin!(queue.put(2)));
         assert!(get.as_mut().poll(&mut cx).is_pending());
-        queue.put_nowait(1).unwrap();
+        queue.try_put(1).unwrap();
         assert!(put.as_mut().poll(&mut cx).is_pending());
         assert_eq!(get.as_mut().poll(&mut cx), Poll::Ready(Ok(1)));
         assert!(put.as_mut().poll(&mut cx).is_ready());
-        queue.get_nowait().unwrap();
+        queue.try_get().unwrap();
     };
     work();
     let before = COUNT.get();
@@ -443,8 +443,8 @@ fn whatever_was_filled_by_a_burst_gives_its_memory_back() {
             burst(
                 $name,
                 $queue,
-                |queue| (0..BURST).for_each(|n| queue.put_nowait(n).unwrap()),
-                |queue| while queue.get_nowait().is_ok() {},
+                |queue| (0..BURST).for_each(|n| queue.try_put(n).unwrap()),
+                |queue| while queue.try_get().is_ok() {},
             );
         )+ };
     }
@@ -493,7 +493,7 @@ fn whatever_was_filled_by_a_burst_gives_its_memory_back() {
         |it, _| assert!(now(it.wait()).is_ok()),
     );
     let queue = Queue::unbounded();
-    let put = |queue: &Queue<usize>, n| (0..n).for_each(|n| queue.put_nowait(n).unwrap());
+    let put = |queue: &Queue<usize>, n| (0..n).for_each(|n| queue.try_put(n).unwrap());
     burst_of_waiters("getters", || queue.get(), queue.clone(), put);
     let (sender, looks) = watch::channel(0);
     let change = || {

@@ -100,20 +100,20 @@ fn timed(row: &workloads::Row, (repetitions, least): Effort) -> Vec<Row> {
     let mut times = vec![Vec::new(); runs.len()];
     for repetition in 0..repetitions {
         for place in 0..runs.len() {
-            let who = (repetition + place) % runs.len();
-            let took = runs[who].1(counts[who]);
-            times[who].push(took.as_nanos() as f64 / counts[who] as f64);
+            let index = (repetition + place) % runs.len();
+            let took = runs[index].1(counts[index]);
+            times[index].push(took.as_nanos() as f64 / counts[index] as f64);
         }
     }
-    let ratio = |who: usize, to: &str| {
+    let ratio = |index: usize, to: &str| {
         let to = runs.iter().position(|&(peer, _)| peer == to)?;
-        let both = times[who].iter().zip(&times[to]);
+        let both = times[index].iter().zip(&times[to]);
         Some(median(both.map(|(one, other)| one / other).collect()))
     };
-    let one = |who: usize| Row {
-        to_raw: ratio(who, "raw"),
-        to_tokio: ratio(who, "tokio"),
-        ..Row::new(row.name, runs[who].0, median(times[who].clone()), "ns")
+    let one = |index: usize| Row {
+        to_raw: ratio(index, "raw"),
+        to_tokio: ratio(index, "tokio"),
+        ..Row::new(row.name, runs[index].0, median(times[index].clone()), "ns")
     };
     (0..runs.len()).map(one).collect()
 }

@@ -183,8 +183,8 @@ impl World {
                 self.add(listener, Kind::Other);
             }
             WatchOp::Connect => {
-                let nobody = ([127, 0, 0, 1], 1).into();
-                let addr = self.listening.last().copied().unwrap_or(nobody);
+                let unused = ([127, 0, 0, 1], 1).into();
+                let addr = self.listening.last().copied().unwrap_or(unused);
                 self.one(kernel.connect(addr), Kind::Tcp);
             }
             WatchOp::Accept(pick) => {

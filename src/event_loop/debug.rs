@@ -100,8 +100,8 @@ impl LoopHandle {
     pub(super) fn is_quiet(&self) -> bool {
         // What is most often there is asked for first. A timer that is for never is nothing that
         // can happen.
-        let nobody = self.registry.len() == 0 && !self.has_ready_work();
-        nobody && self.times.next_ns().is_none()
+        let idle = self.registry.len() == 0 && !self.has_ready_work();
+        idle && self.times.next_ns().is_none()
     }
 
     /// Nobody else can send anything, and nothing is on its way.

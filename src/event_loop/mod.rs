@@ -397,7 +397,7 @@ impl EventLoop {
     /// ```
     /// # #[cfg(target_os = "linux")] {
     /// use readily::EventLoop;
-    /// use readily::poll::{Interest, Poller, Trigger, os::EpollPoller};
+    /// use readily::poll::{Interest, Poller, Trigger, default_poller::EpollPoller};
     /// use std::os::fd::AsRawFd;
     /// use std::time::Duration;
     ///

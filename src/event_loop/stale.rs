@@ -18,13 +18,13 @@ const TURNS: u32 = 64;
 impl LoopHandle {
     /// A batch has been dispatched: `stale` of its `events` were for registrations that have gone.
     pub(super) fn detect_stale_spin(&self, events: u64, stale: u64) {
-        let ghosts = match stale == events {
+        let stale_turns = match stale == events {
             true => self.stale_turns.get().saturating_add(1),
             false => 0,
         };
-        self.stale_turns.set(ghosts);
+        self.stale_turns.set(stale_turns);
         // And again after twice as many, where it did not help.
-        if ghosts >= TURNS && ghosts.is_power_of_two() {
+        if stale_turns >= TURNS && stale_turns.is_power_of_two() {
             self.remove_stale();
         }
     }

@@ -12,7 +12,7 @@ use std::io;
 /// The variable.
 pub(super) const VARIABLE: &str = "READILY_POLLER";
 
-/// The names of the kqueues that `readily_testing` emulates: see [`default`](super::os::default).
+/// The names of the kqueues that `readily_testing` emulates: see [`default`](super::default_poller::default).
 const EMULATED: [&str; 3] = ["kqueue-apple", "kqueue-freebsd", "kqueue-netbsd"];
 
 /// What makes a poller.

@@ -1,7 +1,7 @@
 //! A kernel that is not the system's own: one in memory, or one that a recording stands in for.
 //!
 //! A loop asks its poller which kernel it works on ([`Poller::kernel`](super::Poller::kernel));
-//! where that is the system's, none of this is met. Elsewhere sockets come from an [`VirtualKernel`],
+//! where that is the system's, none of this is met. Elsewhere sockets come from a [`VirtualKernel`],
 //! and their operations go to a [`VirtualFd`]. What else a turn depends on, and no descriptor
 //! tells, is what other threads do: that is put to the kernel too, which may have it otherwise.
 //!
@@ -94,7 +94,7 @@ impl Placeholder {
     }
 }
 
-/// A descriptor of an [`VirtualKernel`]. Operations are those of [`FdRef`](super::FdRef), and fail as
+/// A descriptor of a [`VirtualKernel`]. Operations are those of [`FdRef`](super::FdRef), and fail as
 /// they do. None ever waits: a kernel that uses the system's descriptors reads with
 /// [`FdRef::try_read`](super::FdRef::try_read) and writes with
 /// [`FdRef::try_write`](super::FdRef::try_write). Dropping it closes it.

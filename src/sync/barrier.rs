@@ -17,10 +17,9 @@ use std::task::{Context, Poll};
 /// The barrier was aborted, or reset while this one waited: so many will not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("the barrier is broken: it was aborted, or reset while somebody waited")]
-#[doc(alias = "BrokenBarrierError")]
-pub struct BrokenBarrier;
+pub struct BrokenBarrierError;
 
-type Passed = Result<usize, BrokenBarrier>;
+type Passed = Result<usize, BrokenBarrierError>;
 
 struct Shared {
     parties: usize,
@@ -32,7 +31,7 @@ impl Shared {
     /// One more has come: what comes of it, if it need not wait.
     fn arrive(&self) -> Option<Passed> {
         if self.broken.get() {
-            return Some(Err(BrokenBarrier));
+            return Some(Err(BrokenBarrierError));
         }
         if self.waiters.len() + 1 < self.parties {
             return None;
@@ -100,13 +99,13 @@ impl Barrier {
     ///
     /// # Errors
     ///
-    /// [`BrokenBarrier`] if it is broken, or is aborted or reset meanwhile.
+    /// [`BrokenBarrierError`] if it is broken, or is aborted or reset meanwhile.
     ///
     /// # Cancellation
     ///
     /// Whoever is dropped before all have come is not counted. Afterwards nothing is lost: the
     /// others have gone.
-    pub async fn wait(&self) -> Result<usize, BrokenBarrier> {
+    pub async fn wait(&self) -> Result<usize, BrokenBarrierError> {
         Wait {
             shared: &self.shared,
             ticket: None,
@@ -117,13 +116,13 @@ impl Barrier {
     /// Breaks it: all who wait, and all who come until it is [reset](Barrier::reset), are told.
     pub fn abort(&self) {
         self.shared.broken.set(true);
-        self.shared.release_all(|| Err(BrokenBarrier));
+        self.shared.release_all(|| Err(BrokenBarrierError));
     }
 
     /// Makes it as new. Those who wait are told that it was broken.
     pub fn reset(&self) {
         self.shared.broken.set(false);
-        self.shared.release_all(|| Err(BrokenBarrier));
+        self.shared.release_all(|| Err(BrokenBarrierError));
     }
 
     /// Whether it is broken.

@@ -2,7 +2,7 @@
 //! over comes back.
 //!
 //! One set for queues and channels, for the same things happen to both. None of them is the loop's
-//! [`Closed`](crate::Closed), which means that nobody will ever run there again.
+//! [`LoopClosed`](crate::LoopClosed), which means that nobody will ever run there again.
 //!
 //! In asyncio: `QueueFull`, `QueueEmpty`, `QueueShutDown`.
 

@@ -64,7 +64,7 @@ mod wait_until;
 pub mod watch;
 mod work_item;
 
-pub use barrier::{Barrier, BrokenBarrier};
+pub use barrier::{Barrier, BrokenBarrierError};
 pub use condition::Condition;
 pub use errors::{Closed, GetError, PutError};
 pub use event::Event;

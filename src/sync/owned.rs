@@ -8,8 +8,8 @@
 //! In asyncio: `create_task(lock.acquire())`. In tokio: `lock_owned`, `acquire_owned`.
 
 use super::{
-    Barrier, BoundedSemaphore, BrokenBarrier, Closed, Condition, Event, Lock, LockGuard, Permit,
-    Queue, QueueOrder, Reservation, Semaphore, WorkItem,
+    Barrier, BoundedSemaphore, BrokenBarrierError, Closed, Condition, Event, Lock, LockGuard,
+    Permit, Queue, QueueOrder, Reservation, Semaphore, WorkItem,
 };
 
 impl<T> Lock<T> {
@@ -178,12 +178,12 @@ impl Barrier {
     ///
     /// # Errors
     ///
-    /// [`BrokenBarrier`] if the barrier is broken, or is aborted or reset during the wait.
+    /// [`BrokenBarrierError`] if the barrier is broken, or is aborted or reset during the wait.
     ///
     /// # Cancellation
     ///
     /// As [`wait`](Barrier::wait): a future that is dropped before all parties have come is not counted.
-    pub fn wait_owned(&self) -> impl Future<Output = Result<usize, BrokenBarrier>> + use<> {
+    pub fn wait_owned(&self) -> impl Future<Output = Result<usize, BrokenBarrierError>> + use<> {
         let barrier = self.clone();
         async move { barrier.wait().await }
     }
@@ -210,7 +210,7 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
     /// run(async {
     ///     let queue = Queue::unbounded();
     ///     let next = spawn(queue.get_owned());
-    ///     queue.put_nowait("item").unwrap();
+    ///     queue.try_put("item").unwrap();
     ///     assert_eq!(next.await.unwrap(), Ok("item"));
     /// })?;
     /// # Ok::<(), readily::Error>(())

@@ -23,7 +23,7 @@ pub struct TaskDoneError;
 /// A queue of items, first in, first out. Its clones are the same queue.
 ///
 /// Those who wait, on either side, are served in the order of their coming, and nobody overtakes
-/// them; nor does [`put_nowait`](Queue::put_nowait) or [`get_nowait`](Queue::get_nowait).
+/// them; nor does [`try_put`](Queue::try_put) or [`try_get`](Queue::try_get).
 ///
 /// # Examples
 ///
@@ -37,7 +37,7 @@ pub struct TaskDoneError;
 ///         let (numbers, squares) = (numbers.clone(), squares.clone());
 ///         spawn(async move {
 ///             while let Ok(n) = numbers.get().await {
-///                 squares.put_nowait(n * n).unwrap();
+///                 squares.try_put(n * n).unwrap();
 ///                 numbers.task_done().unwrap();
 ///             }
 ///         });
@@ -110,10 +110,10 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
     /// # Errors
     ///
     /// [`PutError`] with `item` in it.
-    #[doc(alias = "try_put")]
+    #[doc(alias = "put_nowait")]
     #[doc(alias = "try_send")]
     #[doc(alias = "try_push")]
-    pub fn put_nowait(&self, item: T) -> Result<(), PutError<T>> {
+    pub fn try_put(&self, item: T) -> Result<(), PutError<T>> {
         self.state.try_put(item)
     }
 
@@ -140,10 +140,10 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
     /// # Errors
     ///
     /// [`GetError`].
-    #[doc(alias = "try_get")]
+    #[doc(alias = "get_nowait")]
     #[doc(alias = "try_recv")]
     #[doc(alias = "try_pop")]
-    pub fn get_nowait(&self) -> Result<T, GetError> {
+    pub fn try_get(&self) -> Result<T, GetError> {
         self.state.try_take()
     }
 
@@ -289,9 +289,9 @@ kind_of_queue! {
     ///
     /// ```
     /// let queue = readily::sync::LifoQueue::unbounded();
-    /// queue.put_nowait(1).unwrap();
-    /// queue.put_nowait(2).unwrap();
-    /// assert_eq!(queue.get_nowait(), Ok(2));
+    /// queue.try_put(1).unwrap();
+    /// queue.try_put(2).unwrap();
+    /// assert_eq!(queue.try_get(), Ok(2));
     /// ```
     LifoQueue Lifo
 }
@@ -308,9 +308,9 @@ kind_of_queue! {
     /// ```
     /// let queue = readily::sync::PriorityQueue::unbounded();
     /// for item in [(2, "b"), (1, "a"), (3, "c")] {
-    ///     queue.put_nowait(item).unwrap();
+    ///     queue.try_put(item).unwrap();
     /// }
-    /// assert_eq!(queue.get_nowait(), Ok((1, "a")));
+    /// assert_eq!(queue.try_get(), Ok((1, "a")));
     /// ```
     PriorityQueue MinFirst Ord
 }

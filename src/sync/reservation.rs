@@ -83,13 +83,13 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
     ///
     /// run(async {
     ///     let queue = Queue::bounded(1);
-    ///     queue.put_nowait("the first").unwrap();
+    ///     queue.try_put("the first").unwrap();
     ///     let item = "the second";
     ///     loop {
     ///         match wait_for(Duration::from_millis(5), queue.reserve()).await {
     ///             // However often this has failed: it is put once.
     ///             Ok(place) => break place.unwrap().put(item).unwrap(),
-    ///             Err(_elapsed) => drop(queue.get_nowait()),
+    ///             Err(_elapsed) => drop(queue.try_get()),
     ///         }
     ///     }
     ///     assert_eq!(queue.close_now(), ["the second"]);
@@ -105,8 +105,7 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
     /// # Errors
     ///
     /// [`PutError`].
-    #[doc(alias = "try_reserve")]
-    pub fn reserve_nowait(&self) -> Result<Reservation<T, S>, PutError<()>> {
+    pub fn try_reserve(&self) -> Result<Reservation<T, S>, PutError<()>> {
         self.state.try_reserve()?;
         Ok(Reservation::new(&self.state))
     }

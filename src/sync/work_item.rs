@@ -72,7 +72,7 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
     ///
     /// run(async {
     ///     let pages = Queue::unbounded();
-    ///     pages.put_nowait("/slow").unwrap();
+    ///     pages.try_put("/slow").unwrap();
     ///     let theirs = pages.clone();
     ///     let worker = spawn(async move {
     ///         let _page = theirs.get_work_item().await.unwrap();
@@ -89,13 +89,13 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
         Ok(WorkItem::new(item, &self.state))
     }
 
-    /// [`get_nowait`](Queue::get_nowait), as a [`WorkItem`].
+    /// [`try_get`](Queue::try_get), as a [`WorkItem`].
     ///
     /// # Errors
     ///
     /// [`GetError`].
     pub fn try_get_work_item(&self) -> Result<WorkItem<T, S>, GetError> {
-        let item = self.get_nowait()?;
+        let item = self.try_get()?;
         Ok(WorkItem::new(item, &self.state))
     }
 }

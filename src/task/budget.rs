@@ -185,14 +185,14 @@ pub async fn consume_budget() {
 /// # Examples
 ///
 /// ```
-/// use readily::{BUDGET, consume_budget, run, spawn, unbudgeted, yield_now};
+/// use readily::{BUDGET, consume_budget, run, spawn, unconstrained, yield_now};
 /// use std::cell::Cell;
 /// use std::rc::Rc;
 ///
 /// run(async {
 ///     let (count, done) = (Rc::new(Cell::new(0)), 10 * BUDGET);
 ///     let counts = Rc::clone(&count);
-///     let task = spawn(unbudgeted(async move {
+///     let task = spawn(unconstrained(async move {
 ///         for _ in 0..done {
 ///             consume_budget().await;
 ///             counts.set(counts.get() + 1);

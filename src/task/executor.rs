@@ -21,7 +21,7 @@
 use super::budget::{self, BudgetGuard};
 use super::cell::{Header, NewTask, SpawnInfo, TaskPtr, TypedTask};
 use super::join::{JoinError, OutputGuard, Reason, TaskState, drop_unclaimed, notify_done};
-use super::task_local::Hidden;
+use super::task_local::HideGuard;
 use crate::base::int_hash::sort_pairs;
 use crate::base::slab::{Slab, SlabKey};
 use crate::event_loop::current;
@@ -224,7 +224,7 @@ impl Executor {
     /// that a loop that is not nested keeps nothing for it.
     #[cold]
     fn poll_batch_nested(&self, handle: &LoopHandle, task_id: u64) {
-        let _hidden = Hidden::all();
+        let _hidden = HideGuard::all();
         self.poll_batch(handle, task_id);
     }
 

@@ -24,11 +24,11 @@ thread_local! {
 }
 
 /// G7: adds values to those that are set, until it is dropped.
-struct Within {
+struct ScopeGuard {
     before: usize,
 }
 
-impl Within {
+impl ScopeGuard {
     fn enter(entries: &[Entry]) -> Self {
         // A thread that is ending has no values any more (R096).
         let before = VALUES.try_with(|values| {
@@ -43,7 +43,7 @@ impl Within {
     }
 }
 
-impl Drop for Within {
+impl Drop for ScopeGuard {
     fn drop(&mut self) {
         // The scope that is left has them all too, so nothing is dropped here for good (L8).
         let _ = VALUES.try_with(|values| values.borrow_mut().truncate(self.before));
@@ -52,15 +52,15 @@ impl Drop for Within {
 
 /// G7: while this lives, no value is set. For the tasks of a loop that is turned inside a task of
 /// another loop, whose values are not theirs.
-pub(super) struct Hidden(Vec<Entry>);
+pub(super) struct HideGuard(Vec<Entry>);
 
-impl Hidden {
+impl HideGuard {
     pub(super) fn all() -> Self {
         Self(VALUES.try_with(RefCell::take).unwrap_or_default())
     }
 }
 
-impl Drop for Hidden {
+impl Drop for HideGuard {
     fn drop(&mut self) {
         let values = std::mem::take(&mut self.0);
         // Those that were set meanwhile have been left.
@@ -144,7 +144,7 @@ impl<T: 'static> TaskLocal<T> {
     /// Runs `f` with this value, in a callback for one.
     pub fn sync_scope<R>(&'static self, value: T, f: impl FnOnce() -> R) -> R {
         let entries = [self.entry(value)];
-        let _within = Within::enter(&entries);
+        let _within = ScopeGuard::enter(&entries);
         f()
     }
 
@@ -201,7 +201,7 @@ impl<F: Future> Future for Scoped<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let Self { entries, future } = &mut *self;
-        let _within = Within::enter(entries);
+        let _within = ScopeGuard::enter(entries);
         let future = future.as_mut().expect("it is dropped only at the end");
         future.as_mut().poll(cx)
     }
@@ -209,7 +209,7 @@ impl<F: Future> Future for Scoped<F> {
 
 impl<F> Drop for Scoped<F> {
     fn drop(&mut self) {
-        let _within = Within::enter(&self.entries);
+        let _within = ScopeGuard::enter(&self.entries);
         self.future = None;
     }
 }

@@ -90,7 +90,7 @@ impl SimLoop {
 
     /// Makes a loop with these faults. Its poller has epoll's rules, unless the variable
     /// `READILY_POLLER` names the kqueue of a system (see
-    /// [`poll::os::default`](readily::poll::os::default)); then it is that kqueue, in memory.
+    /// [`poll::default_poller::default`](readily::poll::default_poller::default)); then it is that kqueue, in memory.
     ///
     /// # Panics
     ///

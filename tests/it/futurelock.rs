@@ -131,7 +131,7 @@ fn those_who_wait_behind_a_future_that_is_kept_are_named() {
     );
     sim.run(sleep(2 * SECOND)).unwrap();
     assert!(told.borrow().is_empty(), "nothing is granted yet");
-    queue.put_nowait(1).unwrap();
+    queue.try_put(1).unwrap();
     semaphore.add_permits(2);
     // And the lock comes free after five seconds.
     sim.run(sleep(10 * SECOND)).unwrap();

@@ -2,7 +2,7 @@
 //! that borrow do (Q1, Q5, Q6).
 
 use crate::support::{guard, strict_run};
-use readily::sync::{BrokenBarrier, Closed, LockGuard, PutError};
+use readily::sync::{BrokenBarrierError, Closed, LockGuard, PutError};
 use readily::{
     Barrier, BoundedSemaphore, Condition, Event, LifoQueue, Lock, PriorityQueue, Queue, Semaphore,
     Task, spawn, yield_now,
@@ -44,7 +44,7 @@ fn a_wait_that_owns_its_clone_can_be_spawned_and_outlives_the_handle() {
         assert_eq!(seat.await.unwrap().permits(), 1);
         assert_eq!(three.await.unwrap().permits(), 3);
         let [first, last] = parties;
-        assert_eq!(first.await.unwrap(), Ok::<_, BrokenBarrier>(0));
+        assert_eq!(first.await.unwrap(), Ok::<_, BrokenBarrierError>(0));
         assert_eq!(last.await.unwrap(), Ok(1));
         let changed = spawn(condition.wait_owned(guard));
         settle().await;
@@ -78,12 +78,12 @@ fn a_wait_on_a_queue_of_any_order_can_be_spawned() {
         let (idle, late) = (spawn(queue.join_owned()), spawn(queue.put_owned("late")));
         settle().await;
         assert!(!room.done() && !late.done());
-        assert_eq!(queue.get_nowait(), Ok("c"));
+        assert_eq!(queue.try_get(), Ok("c"));
         let room = room.await.unwrap().unwrap();
         queue.close();
         assert_eq!(late.await.unwrap(), Err(Closed("late")));
         assert_eq!(room.put("d"), Err(Closed("d")));
-        assert_eq!(queue.put_nowait("e"), Err(PutError::Closed("e")));
+        assert_eq!(queue.try_put("e"), Err(PutError::Closed("e")));
         assert_eq!(queue.get_owned().await, Err(Closed(())));
         for _ in 0..2 {
             queue.task_done().unwrap();
@@ -115,16 +115,16 @@ fn a_spawned_wait_that_is_cancelled_after_its_grant_leaves_it_to_the_next() {
         let [getter, next_getter] = [(); 2].map(|()| spawn(queue.get_owned()));
         settle().await;
         drop(held); // grants the lock to the first, which has not run since
-        queue.put_nowait("item").unwrap();
+        queue.try_put("item").unwrap();
         assert!(first.cancel() && getter.cancel());
         let guard = next.await.unwrap();
         assert_eq!(next_getter.await.unwrap(), Ok("item"));
 
-        queue.put_nowait("full").unwrap();
+        queue.try_put("full").unwrap();
         let room = spawn(queue.reserve_owned());
         let next_room = spawn(queue.reserve_owned());
         settle().await;
-        assert_eq!(queue.get_nowait(), Ok("full"));
+        assert_eq!(queue.try_get(), Ok("full"));
         assert!(room.cancel());
         drop(next_room.await.unwrap().unwrap());
 

@@ -43,7 +43,7 @@ async fn costs<T>(value: T) -> T {
 fn a_choice_in_a_loop_goes_on_beyond_the_budget() {
     let got = SimLoop::new(1).run(async {
         let queue = Queue::unbounded();
-        (0..1000).for_each(|n| queue.put_nowait(n).unwrap());
+        (0..1000).for_each(|n| queue.try_put(n).unwrap());
         let mut got = 0;
         while let Either::Left(Ok(_)) = select((queue.get(), ready(()))).await {
             got += 1;

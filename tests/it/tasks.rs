@@ -459,7 +459,7 @@ fn a_child_a_remote_task_and_the_last_of_a_set_that_await_themselves_panic_too()
     let ended = runner.run(TaskGroup::run(async |group: &TaskGroup<&str>| {
         let (promise, own) = create_future::<Child<()>>();
         let child = group.spawn(async move {
-            let _nobody = own.await.unwrap().await;
+            let _no_task = own.await.unwrap().await;
             Ok(())
         });
         promise.set_result(child).unwrap();
@@ -480,7 +480,7 @@ fn a_child_a_remote_task_and_the_last_of_a_set_that_await_themselves_panic_too()
             let of_task = Arc::clone(&own);
             let task = remote.unwrap().spawn(move || async move {
                 let own = of_task.lock().unwrap().take();
-                let _nobody = own.unwrap().await;
+                let _no_task = own.unwrap().await;
             });
             *own.lock().unwrap() = Some(task.unwrap());
             while told.len() == 0 {

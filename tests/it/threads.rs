@@ -516,11 +516,11 @@ struct Late {
 impl Drop for Late {
     fn drop(&mut self) {
         self.waker.wake_by_ref();
-        let nobody = WeakHandle::current().is_none();
+        let no_task = WeakHandle::current().is_none();
         drop(self.task.take());
         drop(self.event_loop.take());
         self.waker.wake_by_ref();
-        self.told.send(nobody).unwrap();
+        self.told.send(no_task).unwrap();
     }
 }
 

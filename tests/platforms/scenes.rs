@@ -176,7 +176,7 @@ pub(crate) const STORIES: &[(&str, Setup, Deed)] = &[
         s.here.drain();
     }),
     (
-        "pair, bytes wait: all are read, asked again for reading as `rearms` wants it, more come",
+        "pair, bytes wait: all are read, asked again for reading as `rearm_interest` wants it, more come",
         with_bytes,
         |w, s| {
             s.here.drain();
@@ -192,7 +192,7 @@ pub(crate) const STORIES: &[(&str, Setup, Deed)] = &[
         },
     ),
     (
-        "pair, bytes wait: asked again for both as `rearms` wants it",
+        "pair, bytes wait: asked again for both as `rearm_interest` wants it",
         with_bytes,
         |w, s| {
             w.rearm(s.here.number(), 1, Interest::BOTH);

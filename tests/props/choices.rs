@@ -356,8 +356,8 @@ fn a_panic_among_several_leaves_the_others() {
 #[test]
 fn a_race_of_nobody_would_never_end_and_says_so() {
     super::scripted::hush();
-    let nobody = || race(Vec::<std::future::Ready<()>>::new());
-    assert!(catch_unwind(AssertUnwindSafe(|| by_hand(nobody()).assert_ready())).is_err());
+    let no_task = || race(Vec::<std::future::Ready<()>>::new());
+    assert!(catch_unwind(AssertUnwindSafe(|| by_hand(no_task()).assert_ready())).is_err());
     let nothing = || select(Vec::<std::future::Ready<()>>::new());
     assert!(catch_unwind(AssertUnwindSafe(|| by_hand(nothing()).assert_ready())).is_err());
     let mut none = as_completed(Vec::<std::future::Ready<()>>::new());

@@ -246,7 +246,7 @@ proptest! {
         for (id, (op, rank, fuse)) in ops.into_iter().enumerate() {
             let item = || Fused(Item { rank, id });
             match op {
-                0 | 1 => match fused(fuse, || queue.put_nowait(item())) {
+                0 | 1 => match fused(fuse, || queue.try_put(item())) {
                     Some(Ok(())) => drop(inside.insert(id)),
                     Some(Err(_)) => {}
                     None => drop(panicked.insert(id)),
@@ -262,7 +262,7 @@ proptest! {
                     }
                 }
                 3 | 4 => {
-                    if let Some(Ok(item)) = fused(fuse, || queue.get_nowait()) {
+                    if let Some(Ok(item)) = fused(fuse, || queue.try_get()) {
                         prop_assert!(inside.remove(&item.0.id), "Q6: {}", item.0.id);
                         got += 1;
                     }
@@ -290,7 +290,7 @@ proptest! {
                         None => {}
                     }
                 }
-                7 if rank < 2 => reserved.extend(queue.reserve_nowait().ok()),
+                7 if rank < 2 => reserved.extend(queue.try_reserve().ok()),
                 7 => {
                     if let Some(place) = reserved.pop() {
                         match fused(fuse, || place.put(item())) {
@@ -328,7 +328,7 @@ proptest! {
         }
         drop((putting, getting, reserved));
         let mut last = None;
-        while let Ok(item) = queue.get_nowait() {
+        while let Ok(item) = queue.try_get() {
             prop_assert!(inside.remove(&item.0.id) && !panicked.contains(&item.0.id), "Q6");
             prop_assert!(last <= Some(item.0.rank), "Q6: in its order");
             last = Some(item.0.rank);
@@ -351,7 +351,7 @@ fn a_queue_that_is_emptied_while_comparing_panics_gives_all_back() {
     let queue = PriorityQueue::unbounded();
     for id in 0..9 {
         let rank = (id * 5) % 9;
-        queue.put_nowait(Fused(Item { rank, id })).unwrap();
+        queue.try_put(Fused(Item { rank, id })).unwrap();
     }
     let mut joined = waits({
         let queue = queue.clone();
@@ -382,8 +382,8 @@ fn a_comparison_that_uses_the_queue_is_refused_and_changes_nothing() {
         fn cmp(&self, other: &Self) -> Ordering {
             let queue = QUEUE.with_borrow(Clone::clone).unwrap();
             match DEED.get() {
-                1 => drop(queue.put_nowait(Uses(9))),
-                2 => drop(queue.get_nowait()),
+                1 => drop(queue.try_put(Uses(9))),
+                2 => drop(queue.try_get()),
                 3 => queue.close(),
                 4 => drop(queue.close_now()),
                 _ => assert_eq!(queue.qsize(), 3),
@@ -396,10 +396,10 @@ fn a_comparison_that_uses_the_queue_is_refused_and_changes_nothing() {
     QUEUE.set(Some(queue.clone()));
     DEED.set(9);
     // Compared with none.
-    queue.put_nowait(Uses(1)).unwrap();
+    queue.try_put(Uses(1)).unwrap();
     for deed in [1, 2, 3, 4] {
         DEED.set(deed);
-        let put = catch_unwind(AssertUnwindSafe(|| queue.put_nowait(Uses(2))));
+        let put = catch_unwind(AssertUnwindSafe(|| queue.try_put(Uses(2))));
         assert!(put.is_err(), "{deed}");
         assert_eq!((queue.qsize(), queue.is_closed()), (1, false), "{deed}");
     }
@@ -460,13 +460,13 @@ fn what_is_got_in_a_poll_is_not_lost_with_a_waker_that_panics_as_it_goes() {
     let queue = Queue::bounded(1);
     let (put, also) = (queue.clone(), queue.clone());
     let mut get = waits(async move { also.get().await });
-    let polled = get.poll_with(&does(move || put.put_nowait(7).unwrap()));
+    let polled = get.poll_with(&does(move || put.try_put(7).unwrap()));
     assert_eq!((polled, told.take()), (Poll::Ready(Ok(7)), 1), "Q6");
 
-    queue.put_nowait(1).unwrap();
+    queue.try_put(1).unwrap();
     let (take, also) = (queue.clone(), queue.clone());
     let mut place = waits(async move { also.reserve().await });
-    let polled = place.poll_with(&does(move || assert_eq!(take.get_nowait(), Ok(1))));
+    let polled = place.poll_with(&does(move || assert_eq!(take.try_get(), Ok(1))));
     assert!(matches!(polled, Poll::Ready(Ok(_))), "Q6");
     assert_eq!(told.take(), 1);
 

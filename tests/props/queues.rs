@@ -227,7 +227,7 @@ fn check_queue<S: QueueOrder<Item> + 'static>(
             }
             Op::PutNow(rank) => {
                 let item = Item { rank, id };
-                let put = queue.put_nowait(item).map_err(|error| match error {
+                let put = queue.try_put(item).map_err(|error| match error {
                     PutError::Full(back) => (back.id, "full"),
                     PutError::Closed(back) => (back.id, "shut"),
                 });
@@ -256,7 +256,7 @@ fn check_queue<S: QueueOrder<Item> + 'static>(
                 }
             }
             Op::ReserveNow => {
-                let reserved = queue.reserve_nowait().map_err(|error| match error {
+                let reserved = queue.try_reserve().map_err(|error| match error {
                     PutError::Full(()) => "full",
                     PutError::Closed(()) => "shut",
                 });
@@ -299,7 +299,7 @@ fn check_queue<S: QueueOrder<Item> + 'static>(
                 }
             }
             Op::GetNow => {
-                let (got, expected) = (queue.get_nowait(), model.try_take());
+                let (got, expected) = (queue.try_get(), model.try_take());
                 prop_assert_eq!(got.map(|i| i.id), expected.map(|i| i.id), "Q2, Q6");
             }
             Op::Poll(nth) if !pending.is_empty() => {
@@ -516,9 +516,9 @@ fn an_item_and_a_cancel_in_one_turn_reach_who_is_left() {
         sim.run_until_stalled().unwrap();
         let (put, taken) = (queue.clone(), queue.clone());
         let deeds: Vec<Deed> = vec![
-            Box::new(move || put.put_nowait(7).unwrap()),
+            Box::new(move || put.try_put(7).unwrap()),
             Box::new(move || assert!(cancelled.cancel())),
-            Box::new(move || assert_eq!(taken.get_nowait(), Err(GetError::Empty), "Q2")),
+            Box::new(move || assert_eq!(taken.try_get(), Err(GetError::Empty), "Q2")),
         ];
         in_one_turn(&sim.weak_handle(), &order, deeds);
         sim.run_until_stalled().unwrap();
@@ -533,7 +533,7 @@ fn room_and_a_cancel_in_one_turn_are_for_who_is_left() {
     for (order, seed) in each(orders(3), 0..4) {
         let mut sim = SimLoop::new(seed);
         let queue = Queue::bounded(1);
-        queue.put_nowait(0).unwrap();
+        queue.try_put(0).unwrap();
         let put = |n| {
             let queue = queue.clone();
             sim.spawn(async move { queue.put(n).await })
@@ -542,16 +542,16 @@ fn room_and_a_cancel_in_one_turn_are_for_who_is_left() {
         sim.run_until_stalled().unwrap();
         let (get, barge) = (queue.clone(), queue.clone());
         let deeds: Vec<Deed> = vec![
-            Box::new(move || assert_eq!(get.get_nowait(), Ok(0))),
+            Box::new(move || assert_eq!(get.try_get(), Ok(0))),
             Box::new(move || assert!(cancelled.cancel())),
-            Box::new(move || assert_eq!(barge.put_nowait(3), Err(PutError::Full(3)), "Q2")),
+            Box::new(move || assert_eq!(barge.try_put(3), Err(PutError::Full(3)), "Q2")),
         ];
         in_one_turn(&sim.weak_handle(), &order, deeds);
         sim.run_until_stalled().unwrap();
         // That of the cancelled one went in if it was first in line, and there was room in time.
-        let next = queue.get_nowait().unwrap();
+        let next = queue.try_get().unwrap();
         sim.run_until_stalled().unwrap();
-        let rest = queue.get_nowait().ok();
+        let rest = queue.try_get().ok();
         assert!(
             matches!((next, rest), (2, None) | (1, Some(2))),
             "{order:?}: {next}, {rest:?}"
@@ -599,10 +599,10 @@ fn a_put_and_a_get_may_be_dropped_after_each_of_their_polls() {
     });
     assert!(polls > 4, "they wait: {polls}");
     let mut all = got.take();
-    all.extend(std::iter::from_fn(|| queue.get_nowait().ok()));
+    all.extend(std::iter::from_fn(|| queue.try_get().ok()));
     assert!(put.borrow().is_subset(&all), "Q6: none is lost");
-    queue.put_nowait(0).unwrap();
-    assert_eq!(queue.get_nowait(), Ok(0), "as new");
+    queue.try_put(0).unwrap();
+    assert_eq!(queue.try_get(), Ok(0), "as new");
 }
 
 /// Q7: whoever has an item as a job, and is dropped over it, leaves no debt: a join ends as soon as
@@ -616,7 +616,7 @@ fn a_worker_may_be_dropped_after_each_of_its_polls_and_a_join_ends_all_the_same(
     let polls = sim.drop_everywhere(|| {
         under_way.set(under_way.get() + 1);
         for n in 0..4 {
-            queue.put_nowait(n).unwrap();
+            queue.try_put(n).unwrap();
         }
         let (queue, most) = (queue.clone(), Rc::clone(&most));
         async move {
@@ -643,7 +643,7 @@ fn a_worker_may_be_dropped_after_each_of_its_polls_and_a_join_ends_all_the_same(
     });
     assert!(polls > 4 && most.get() > 0, "they wait: {polls}");
     let mut left = 0;
-    while queue.get_nowait().is_ok() {
+    while queue.try_get().is_ok() {
         queue.task_done().unwrap();
         left += 1;
     }
@@ -667,7 +667,7 @@ fn a_job_whose_item_panics_in_its_destructor_is_done() {
     hush();
     let queue = Queue::unbounded();
     for panics in [true, false, false] {
-        queue.put_nowait(Bomb(panics)).ok().unwrap();
+        queue.try_put(Bomb(panics)).ok().unwrap();
     }
     let job = queue.try_get_work_item().unwrap();
     assert!(catch_unwind(AssertUnwindSafe(|| drop(job))).is_err());
@@ -710,13 +710,13 @@ impl Ord for Spoiled {
 fn a_queue_survives_items_that_cannot_be_compared() {
     hush();
     let queue = PriorityQueue::bounded(2);
-    queue.put_nowait(Spoiled(2)).unwrap();
+    queue.try_put(Spoiled(2)).unwrap();
     SPOILED.set(true);
-    let put = catch_unwind(AssertUnwindSafe(|| queue.put_nowait(Spoiled(1))));
+    let put = catch_unwind(AssertUnwindSafe(|| queue.try_put(Spoiled(1))));
     assert!(put.is_err());
     assert_eq!(queue.qsize(), 1, "it is not in");
     SPOILED.set(false);
-    (3..5).for_each(|n| drop(queue.put_nowait(Spoiled(n))));
+    (3..5).for_each(|n| drop(queue.try_put(Spoiled(n))));
     // One who waits for room is let in by somebody else's call, which is not to suffer for it.
     let wait = |n| {
         let queue = queue.clone();
@@ -726,25 +726,22 @@ fn a_queue_survives_items_that_cannot_be_compared() {
     waiting.assert_pending();
     next.assert_pending();
     SPOILED.set(true);
-    assert!(
-        queue.get_nowait().is_ok(),
-        "of two there is none to compare"
-    );
+    assert!(queue.try_get().is_ok(), "of two there is none to compare");
     waiting.assert_woken(1);
     next.assert_woken(1);
     SPOILED.set(false);
     for mut one in [waiting, next] {
         assert!(catch_unwind(AssertUnwindSafe(|| one.poll())).is_err());
     }
-    assert_eq!(queue.get_nowait(), Ok(Spoiled(3)));
+    assert_eq!(queue.try_get(), Ok(Spoiled(3)));
     assert!(queue.empty());
 }
 
 fn kinds() -> Vec<Kind> {
     let (empty, full, joined) = (Queue::unbounded(), Queue::bounded(1), Queue::unbounded());
-    full.put_nowait(0).unwrap();
-    joined.put_nowait(0).unwrap();
-    joined.get_nowait().unwrap();
+    full.try_put(0).unwrap();
+    joined.try_put(0).unwrap();
+    joined.try_get().unwrap();
     let (put, get, done) = (empty.clone(), full.clone(), joined.clone());
     let getter = move || {
         let empty = empty.clone();
@@ -758,14 +755,14 @@ fn kinds() -> Vec<Kind> {
         let joined = joined.clone();
         waits(async move { joined.join().await })
     };
-    let three = move || (0..3).for_each(|n| put.put_nowait(n).unwrap());
+    let three = move || (0..3).for_each(|n| put.try_put(n).unwrap());
     vec![
         ("get", Box::new(getter), Box::new(three)),
         // Each goes as there is room: for all of them, with those that were dropped.
         (
             "put",
             Box::new(putter),
-            Box::new(move || (0..3).for_each(|_| assert!(get.get_nowait().is_ok()))),
+            Box::new(move || (0..3).for_each(|_| assert!(get.try_get().is_ok()))),
         ),
         (
             "join",

@@ -8,7 +8,8 @@ use super::scripted::hush;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::sync::{
-    Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, Permit, Semaphore,
+    Barrier, BoundedSemaphore, BrokenBarrierError, Condition, Event, Lock, LockGuard, Permit,
+    Semaphore,
 };
 use readily::{PanicPolicy, Task, sleep, spawn, wait_for, yield_now};
 use readily_testing::{ByHand, Deed, SimLoop, by_hand, in_one_turn, orders, wakers};
@@ -271,7 +272,7 @@ proptest! {
     ) {
         let barrier = Barrier::new(parties);
         let mut broken = false;
-        let mut pending = Vec::<(Option<Result<usize, BrokenBarrier>>, Waits<_>)>::new();
+        let mut pending = Vec::<(Option<Result<usize, BrokenBarrierError>>, Waits<_>)>::new();
         for (op, nth) in ops {
             let nth = nth % pending.len().max(1);
             match op {
@@ -280,7 +281,7 @@ proptest! {
                     let mut future = waits(async move { also.wait().await });
                     let waiting = pending.iter().filter(|(passed, _)| passed.is_none()).count();
                     let expected = match () {
-                        () if broken => Poll::Ready(Err(BrokenBarrier)),
+                        () if broken => Poll::Ready(Err(BrokenBarrierError)),
                         () if waiting + 1 == parties => Poll::Ready(Ok(waiting)),
                         () => Poll::Pending,
                     };
@@ -309,7 +310,7 @@ proptest! {
                     broken = op == 6;
                     if broken { barrier.abort() } else { barrier.reset() }
                     for (passed, _) in &mut pending {
-                        passed.get_or_insert(Err(BrokenBarrier));
+                        passed.get_or_insert(Err(BrokenBarrierError));
                     }
                 }
                 _ => {}

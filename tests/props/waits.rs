@@ -174,10 +174,10 @@ fn a_wait_takes_no_result_and_leaves_no_waker() {
         assert_eq!(done[0].result().unwrap().unwrap(), 7);
         let again = wait(&mut done, ReturnWhen::FirstException).await;
         assert_eq!((again.0.len(), again.1.len()), (1, 0));
-        let nobody = wait(&mut Vec::<Task<u8>>::new(), ReturnWhen::FirstCompleted)
+        let no_task = wait(&mut Vec::<Task<u8>>::new(), ReturnWhen::FirstCompleted)
             .await
             .0;
-        assert!(nobody.is_empty());
+        assert!(no_task.is_empty());
     })
     .unwrap();
     assert_eq!(count.take(), 0);

@@ -9,7 +9,7 @@ use super::{code, none, read, root, shown, sources};
 /// The enums that are exhaustive, and why.
 const EXHAUSTIVE: &[(&str, &str)] = &[
     (
-        "Kind",
+        "Branch",
         "the branches of the notes' dispatch; another one would be another callback",
     ),
     (

@@ -102,10 +102,10 @@ fn measure(options: &Options) -> Outcome<Report> {
         let mut samples = Samples::new(&workload.name, &here);
         for repetition in 0..repetitions {
             for place in 0..here.len() {
-                let who = (repetition + place) % here.len();
-                let told = |error| format!("{} on {}: {error}", workload.name, here[who].name);
-                for figure in (workload.run)(here[who]).map_err(told)? {
-                    samples.add(who, figure);
+                let index = (repetition + place) % here.len();
+                let told = |error| format!("{} on {}: {error}", workload.name, here[index].name);
+                for figure in (workload.run)(here[index]).map_err(told)? {
+                    samples.add(index, figure);
                 }
             }
         }

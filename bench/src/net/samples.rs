@@ -27,7 +27,7 @@ impl<'a> Samples<'a> {
         }
     }
 
-    pub fn add(&mut self, who: usize, figure: Figure) {
+    pub fn add(&mut self, index: usize, figure: Figure) {
         let value = figure.value;
         let mut figures = self.figures.iter();
         let known = figures.position(|(known, _)| known.name == figure.name);
@@ -36,12 +36,12 @@ impl<'a> Samples<'a> {
             self.figures.push((figure, none));
             self.figures.len() - 1
         });
-        self.figures[at].1[who].push(value);
+        self.figures[at].1[index].push(value);
     }
 
-    fn ratio(&self, values: &[Vec<f64>], who: usize, other: &str) -> Option<f64> {
+    fn ratio(&self, values: &[Vec<f64>], index: usize, other: &str) -> Option<f64> {
         let other = self.peers.iter().position(|peer| peer.name == other)?;
-        let both = values[who].iter().zip(&values[other]);
+        let both = values[index].iter().zip(&values[other]);
         let ratios = both.filter(|(_, theirs)| **theirs > 0.0);
         median(ratios.map(|(ours, theirs)| ours / theirs).collect())
     }
@@ -54,13 +54,13 @@ impl<'a> Samples<'a> {
                 "" => self.workload.to_owned(),
                 name => format!("{}: {name}", self.workload),
             };
-            for (who, peer) in self.peers.iter().enumerate() {
-                let Some(value) = median(values[who].clone()) else {
+            for (index, peer) in self.peers.iter().enumerate() {
+                let Some(value) = median(values[index].clone()) else {
                     continue;
                 };
                 rows.push(Row {
-                    to_raw: self.ratio(values, who, "raw"),
-                    to_tokio: self.ratio(values, who, "tokio"),
+                    to_raw: self.ratio(values, index, "raw"),
+                    to_tokio: self.ratio(values, index, "tokio"),
                     ..Row::new(&name, peer.name, value, figure.unit)
                 });
             }

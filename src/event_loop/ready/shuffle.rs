@@ -43,8 +43,8 @@ impl ReadyQueue {
     }
 
     fn random_below(&self, bound: usize) -> usize {
-        let mut lots = self.fair_rng.borrow_mut();
-        lots.get_or_insert_with(|| Rng::seeded(0)).below(bound)
+        let mut rng = self.fair_rng.borrow_mut();
+        rng.get_or_insert_with(|| Rng::seeded(0)).below(bound)
     }
 }
 

@@ -146,7 +146,7 @@ mod bell {
             self.0[0]
         }
 
-        pub(in super::super) fn ring(&self) {
+        pub(in super::super) fn notify(&self) {
             readily_extern_ring(self.0[1]);
         }
 
@@ -177,7 +177,7 @@ mod bell {
             match *self {}
         }
 
-        pub(in super::super) fn ring(&self) {
+        pub(in super::super) fn notify(&self) {
             match *self {}
         }
 

@@ -3,7 +3,7 @@
 //! [`Poller`] says what it promises; here each promise is a function that tries it. The macro
 //! [`poller_conformance!`](crate::poller_conformance) makes a test of each, so that a failure
 //! reads `mine::a_level_event_repeats_until_drained`; [`PROMISES`] is the same as a list. What
-//! differs between pollers is said by the poller (`rearms`, `as_fd`), not asked of the
+//! differs between pollers is said by the poller (`rearm_interest`, `as_fd`), not asked of the
 //! system, and a promise allows all that the trait's documentation allows. Our own pollers
 //! run the same suite.
 //!

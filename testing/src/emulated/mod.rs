@@ -96,7 +96,7 @@ impl Notify for Bell {
 /// at once, on macOS the reading side first.
 ///
 /// ```
-/// use readily::poll::os::EpollPoller;
+/// use readily::poll::default_poller::EpollPoller;
 /// use readily::poll::{Interest, Trigger};
 /// use readily_testing::{Personality, emulated};
 /// use readily_testing::conformance::World;

@@ -83,12 +83,12 @@ impl Stage {
         let listens = self.noun(at) == Some("listener");
         let listener = self.fd(at).filter(|_| listens);
         let addr = listener.as_ref().and_then(|fd| fd.local_addr().ok());
-        let whom = match addr {
+        let peer = match addr {
             Some(_) => self.place_name(at)?,
             None => "nobody".to_owned(),
         };
         drop(listener);
-        actor.says(self, format!("connects tcp#{to} to {whom}"));
+        actor.says(self, format!("connects tcp#{to} to {peer}"));
         let id = self.made(format!("tcp#{to}"));
         let callbacks = self.wrapped(Scripted::new(self, id, to, &op.script));
         match actor

@@ -6,7 +6,7 @@
 //! and answers from the tape. The callbacks are those of the program, in the same order; the bug
 //! that came once a month comes each time.
 //!
-//! Both are an [`VirtualKernel`](readily::poll::VirtualKernel) with a poller and a clock, so the loop does not know
+//! Both are a [`VirtualKernel`](readily::poll::VirtualKernel) with a poller and a clock, so the loop does not know
 //! of them. In the notes this is nothing.
 
 use crate::fnv;
