@@ -264,7 +264,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 
 /// Each operation on something that nobody waits for, once it has room for what it is to hold.
 #[test]
-fn what_nobody_waits_for_is_taken_and_given_back_without_an_allocation() {
+fn an_uncontended_permit_is_taken_and_given_back_without_an_allocation() {
     let entered = EventLoop::new().unwrap();
     let (lock, semaphore, event) = (Lock::new([0; 100]), Semaphore::new(3), Event::new());
     let (condition, barrier) = (Condition::new(), Barrier::new(1));

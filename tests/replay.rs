@@ -300,7 +300,7 @@ fn a_look_at_the_clock_on_the_wall_is_played_again() {
 }
 
 #[test]
-fn a_program_that_does_something_else_is_told_where() {
+fn a_program_that_does_something_else_learns_where() {
     let tape = short_tape();
     let (read, replayer) = play_short(tape.clone(), false);
     assert_eq!(read.unwrap(), b"hello");
@@ -313,7 +313,7 @@ fn a_program_that_does_something_else_is_told_where() {
 }
 
 #[test]
-fn a_program_that_ends_early_is_told() {
+fn a_program_that_ends_early_is_reported() {
     let (event_loop, replayer) = replay(short_tape()).unwrap();
     drop(event_loop);
     assert!(matches!(replayer.finish(), Err(Diverged::EndsEarly { .. })));
@@ -380,7 +380,7 @@ fn writes(event_loop: EventLoop) -> io::Result<()> {
 }
 
 #[test]
-fn a_count_of_bytes_that_were_not_offered_is_told_as_spoilt() {
+fn a_count_of_bytes_that_were_not_offered_is_reported_as_corrupt() {
     let tape = Memory::default();
     let (event_loop, recorder) = record(tape.clone()).unwrap();
     writes(event_loop).unwrap();
@@ -415,7 +415,7 @@ fn a_source_of_ones_own_is_refused_by_a_recorder() {
 
 /// A tape that cannot be written to does not disturb the loop, and is told in the end.
 #[test]
-fn a_full_disk_is_told_in_the_end() {
+fn a_full_disk_is_reported_in_the_end() {
     struct Full;
     impl Write for Full {
         fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
@@ -433,7 +433,7 @@ fn a_full_disk_is_told_in_the_end() {
 
 /// What comes from a thread in the recording and not in the replay ends it.
 #[test]
-fn what_no_thread_sends_in_the_replay_is_waited_for_and_told() {
+fn what_no_thread_sends_in_the_replay_is_waited_for_and_reported() {
     let program = |event_loop: &mut EventLoop, sends: bool| {
         let remote = event_loop.remote();
         let sender = std::thread::spawn(move || {

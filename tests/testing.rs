@@ -318,7 +318,7 @@ fn a_test_plays_the_peer_by_hand() {
 
 /// An early return is no evidence that there is nothing left to read.
 #[test]
-fn who_is_quiet_has_read_what_lay_there_whatever_the_faults() {
+fn a_quiet_reader_has_read_what_lay_there_whatever_the_faults() {
     let unread = |faults: Faults, system| {
         let mut sim = SimLoop::on(system, faults);
         let (one, two) = sim.duplex().unwrap();

@@ -699,7 +699,9 @@ fn a_fault_without_a_row_or_with_a_test_that_is_not_there_is_found() {
     let complaint = format!("R{}: tidy::nothing is no test", FAULTS + 20);
     assert_eq!(wrong_rows(&beyond), [complaint]);
     // A promise that is not in the list of promises is not run.
-    assert!(is_run("conformance/rings::a_ring_before_the_wait_ends_it"));
+    assert!(is_run(
+        "conformance/rings::a_notification_before_the_wait_ends_it"
+    ));
     assert!(!is_run("conformance/system::tcp"));
 }
 

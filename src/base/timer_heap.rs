@@ -475,7 +475,7 @@ mod tests {
 
     /// The slot of a cancelled timer is used again at once, while its node is still there.
     #[test]
-    fn who_has_the_slot_of_a_cancelled_timer_fires_in_its_own_time() {
+    fn a_timer_in_the_slot_of_a_cancelled_one_fires_in_its_own_time() {
         let mut timers = Timers::default();
         let gone = timers.arm(1, "gone");
         timers.begin_round();

@@ -266,7 +266,7 @@ mod tests {
 
     /// L7, on every combination that matters.
     #[test]
-    fn a_hangup_waits_exactly_for_bytes_that_somebody_may_read() {
+    fn a_hangup_waits_exactly_for_bytes_that_may_still_be_read() {
         let state = |role, interest, available, no_reader| RegistrationState {
             fd: 0,
             role,

@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     #[cfg(target_pointer_width = "64")]
-    fn nobody_takes_no_room_of_its_own() {
+    fn none_takes_no_room_of_its_own() {
         assert_eq!(size_of::<Action>(), 40);
         assert_eq!(size_of::<Option<Action>>(), 40);
     }

@@ -215,7 +215,7 @@ mod tests {
     use std::task::Waker;
 
     #[test]
-    fn a_budget_ends_is_full_again_in_the_next_poll_and_nobody_counts_outside() {
+    fn a_budget_ends_is_full_again_in_the_next_poll_and_is_unlimited_outside() {
         let mut cx = Context::from_waker(Waker::noop());
         let mut rounds = |limit: u32| {
             (0..limit)

@@ -646,7 +646,7 @@ mod tests {
     /// The orderings of the count, with nothing else between the threads: the flag orders nothing.
     /// Miri and ThreadSanitizer see a race if the count does not; see `.ci/miri`, `.ci/tsan`.
     #[test]
-    fn whoever_lets_go_last_frees_after_all_that_the_others_did() {
+    fn the_last_reference_frees_after_all_that_the_others_did() {
         for waker_is_last in [true, false] {
             let runner = idle_loop();
             let task = born(&runner, async {});

@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_does_not_fit_keeps_those_behind_waiting() {
+    fn a_waiter_that_does_not_fit_keeps_those_behind_it_waiting() {
         let queue = WaitQueue::<u8, u8>::default();
         let places = [5, 1].map(|want| queue.enqueue(want, Waker::noop().clone()));
         let fits = |room: u8| queue.grant_if(|&want| want <= room, |want| want);
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_came_later_is_not_granted_what_was_for_those_before() {
+    fn a_later_waiter_is_not_granted_what_was_for_earlier_ones() {
         let queue = WaitQueue::<u8, u8>::default();
         let first = queue.enqueue(1, Waker::noop().clone());
         let ticket = queue.next_ticket();

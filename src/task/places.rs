@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_alone_needs_no_room() {
+    fn a_single_waiter_needs_no_room() {
         let mut line = Line::default();
         for n in 0..3 {
             let place = line.enqueue(n);
@@ -320,7 +320,7 @@ mod tests {
 
     /// Against a plain list, in any order of coming, granting, fetching and leaving.
     #[test]
-    fn the_first_who_waits_is_granted_and_everybody_finds_his_own() {
+    fn the_first_waiter_is_granted_and_each_waiter_finds_its_own_node() {
         for seed in 0..200 {
             let mut rng = Rng::seeded(seed);
             let (mut line, mut model) = (Line::default(), Vec::new());

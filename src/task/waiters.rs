@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn waiters_are_woken_in_the_order_of_their_coming_and_those_who_left_are_not() {
+    fn waiters_are_woken_in_order_and_those_that_have_left_are_not() {
         let waiters = WakerList::default();
         let woken = Arc::default();
         let mut keys: Vec<Option<WaiterKey>> = (0..4).map(|_| None).collect();
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_overtakes_who_stands_behind_a_first_that_has_left() {
+    fn no_waiter_overtakes_one_behind_a_first_that_has_left() {
         let (waiters, woken) = (WakerList::default(), Arc::default());
         let (mut a, mut b, mut c) = (None, None, None);
         waiters.wait(&mut a, &note(1, &woken));
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_woken_and_leaves_late_does_not_take_the_place_of_another() {
+    fn a_woken_waiter_that_leaves_late_does_not_take_the_place_of_another() {
         let (waiters, woken) = (WakerList::default(), Arc::default());
         for _ in 0..2 {
             let (mut old, mut new, mut behind) = (None, None, None);

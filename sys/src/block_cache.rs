@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_asks_for_in_so_many_turns_is_given_back() {
+    fn blocks_unused_for_so_many_turns_are_given_back() {
         let kept = Cache::new(ROOM);
         for turns in [IDLE - 1, IDLE] {
             let block = kept.pop(6).unwrap_or_else(|| allocate_new(of(6)));

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_waker_tells_of_all_that_is_done_with_it_and_is_freed() {
+    fn a_hostile_waker_notes_all_that_is_done_with_it_and_is_freed() {
         let log = Arc::new(Log(Mutex::default()));
         let one = waker(Arc::clone(&log));
         let two = one.clone();

@@ -30,9 +30,9 @@ const WAYS: &[(Way, &[&str])] = &[
         Way::EdgeIsLevel,
         &[
             "an_edge_is_reported_once_and_again_for_new_data",
-            "a_hangup_by_the_edge_is_told_once",
-            "a_listener_by_the_edge_tells_of_each_arrival",
-            "more_edges_than_a_batch_are_each_told_once",
+            "a_hangup_by_the_edge_is_reported_once",
+            "a_listener_by_the_edge_reports_each_arrival",
+            "more_edges_than_a_batch_are_each_reported_once",
         ],
     ),
     (
@@ -165,7 +165,7 @@ const WAYS: &[(Way, &[&str])] = &[
     ),
     (
         Way::LosesALongBatch,
-        &["more_edges_than_a_batch_are_each_told_once"],
+        &["more_edges_than_a_batch_are_each_reported_once"],
     ),
     (
         Way::HalfIsWhole,
@@ -187,15 +187,15 @@ const WAYS: &[(Way, &[&str])] = &[
             "data_before_a_half_close_stays_readable",
             "data_before_a_hangup_stays_readable",
             "an_empty_pipe_without_a_writer_is_readable",
-            "a_hangup_by_the_edge_is_told_once",
+            "a_hangup_by_the_edge_is_reported_once",
         ],
     ),
     (
         Way::NoHangup,
         &[
             "a_full_close_is_a_hangup",
-            "a_pipe_without_a_reader_tells_its_writer",
-            "a_full_pipe_without_a_reader_tells_its_writer",
+            "a_pipe_without_a_reader_is_reported_to_its_writer",
+            "a_full_pipe_without_a_reader_is_reported_to_its_writer",
             "a_reset_is_a_hangup_and_leaves_its_error",
             "a_refused_connection_is_writable_with_its_error",
         ],
@@ -204,23 +204,29 @@ const WAYS: &[(Way, &[&str])] = &[
         Way::EndsOfWhatIsAsked,
         &[
             "a_full_close_is_a_hangup_whatever_was_asked_for",
-            "a_hangup_is_told_to_who_asks_for_nothing",
+            "a_hangup_is_reported_without_any_interest",
             "a_half_close_that_becomes_whole_is_a_hangup",
         ],
     ),
     (
         Way::EndsOnce,
-        &["the_end_of_a_pipe_is_told_again_and_again_by_the_level"],
+        &["the_end_of_a_pipe_is_reported_again_and_again_by_the_level"],
     ),
     (
         Way::UrgentEverywhere,
-        &["urgent_data_is_not_told_to_who_did_not_ask"],
+        &["urgent_data_is_not_reported_without_priority_interest"],
     ),
-    (Way::UrgentNowhere, &["urgent_data_is_told_to_who_asked"]),
+    (
+        Way::UrgentNowhere,
+        &["urgent_data_is_reported_with_priority_interest"],
+    ),
     (Way::LooksForASecond, &["a_zero_timeout_only_looks"]),
     (
         Way::NeverWaits,
-        &["a_timeout_is_never_early", "no_timeout_lasts_until_a_ring"],
+        &[
+            "a_timeout_is_never_early",
+            "no_timeout_lasts_until_a_notification",
+        ],
     ),
     (
         Way::RoundsDown,
@@ -232,33 +238,36 @@ const WAYS: &[(Way, &[&str])] = &[
     (
         Way::CountsIn32Bits,
         &[
-            "the_longest_timeout_lasts_until_a_ring",
-            "a_timeout_of_many_days_lasts_until_a_ring",
+            "the_longest_timeout_lasts_until_a_notification",
+            "a_timeout_of_many_days_lasts_until_a_notification",
         ],
     ),
     (
         Way::HearsTwice,
         &[
-            "a_ring_before_the_wait_ends_it",
-            "many_rings_between_two_waits_count_once",
+            "a_notification_before_the_wait_ends_it",
+            "many_notifications_between_two_waits_count_once",
         ],
     ),
     (
         Way::RingsAreEvents,
         &[
-            "a_ring_during_the_wait_ends_it",
-            "rings_of_many_threads_are_never_lost",
+            "a_notification_during_the_wait_ends_it",
+            "notifications_of_many_threads_are_never_lost",
         ],
     ),
     (
         Way::BellDiesWithThePoller,
-        &["a_ring_after_the_poller_has_gone_is_harmless"],
+        &["a_notification_after_the_poller_has_gone_is_harmless"],
     ),
-    (Way::RingsDrownEvents, &["a_ring_keeps_no_event_back"]),
+    (
+        Way::RingsDrownEvents,
+        &["a_notification_keeps_no_event_back"],
+    ),
     (
         Way::NamesAnotherDescriptor,
         &[
-            "a_host_sees_events_and_rings_in_the_pollers_descriptor",
+            "a_host_sees_events_and_notifications_in_the_pollers_descriptor",
             "the_pollers_descriptor_does_not_survive_exec",
         ],
     ),
@@ -306,7 +315,7 @@ fn each_broken_poller_is_noticed() {
 }
 
 #[test]
-fn each_promise_notices_somebody() {
+fn each_promise_rejects_a_broken_poller() {
     let noticing: BTreeSet<_> = WAYS.iter().flat_map(|(_, names)| *names).collect();
     let names = PROMISES.iter().map(|promise| promise.name);
     let idle: Vec<_> = names.filter(|name| !noticing.contains(name)).collect();

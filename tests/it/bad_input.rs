@@ -119,7 +119,7 @@ fn a_duplicate_is_a_registration_of_its_own() {
 
 /// R008.
 #[test]
-fn unknown_stale_and_foreign_keys_are_told_and_touch_nothing() {
+fn unknown_stale_and_foreign_keys_are_refused_and_touch_nothing() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let mut other = strict_loop();
@@ -224,7 +224,7 @@ fn interest_in_nothing_is_a_pause_and_costs_nothing() {
 
 /// A branch that nobody wrote takes its interest back, instead of being told for ever.
 #[test]
-fn a_branch_that_nobody_wrote_does_not_make_the_loop_spin() {
+fn a_branch_without_a_callback_does_not_make_the_loop_spin() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();

@@ -261,7 +261,7 @@ fn a_group_that_is_cancelled_ends_its_children_and_its_body_without_an_error() {
 }
 
 #[test]
-fn a_group_that_is_over_takes_nobody() {
+fn a_group_that_is_over_takes_no_task() {
     let _guard = guard!();
     let log = Log::default();
     strict_run(async {
@@ -396,7 +396,7 @@ fn callbacks_of_a_token_run_soon_in_order_and_may_use_it() {
 
 /// G4: also where a waker looks, on the stack of whoever cancels.
 #[test]
-fn whoever_hears_of_a_cancelled_token_finds_all_below_it_cancelled() {
+fn a_callback_of_a_cancelled_token_finds_all_below_it_cancelled() {
     thread_local! {
         static BELOW: RefCell<Vec<CancellationToken>> = const { RefCell::new(Vec::new()) };
         static SEEN: RefCell<Vec<bool>> = const { RefCell::new(Vec::new()) };
@@ -423,7 +423,7 @@ fn whoever_hears_of_a_cancelled_token_finds_all_below_it_cancelled() {
 
 /// G3, R090: also if it was woken for nothing, and if the set goes on.
 #[test]
-fn who_gives_up_waiting_for_a_set_leaves_no_waker_behind() {
+fn a_cancelled_wait_for_a_set_leaves_no_waker_behind() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let mut set = JoinSet::new();

@@ -317,7 +317,7 @@ fn epolls() -> Vec<RawFd> {
 /// R016: somebody has closed "all" descriptors, or put another file in the place of the loop's.
 #[test]
 #[allow(unsafe_code)]
-fn a_loop_whose_poller_was_closed_behind_its_back_says_so_in_each_turn() {
+fn a_loop_whose_poller_was_closed_behind_its_back_reports_it_in_each_turn() {
     if !is_alone(None) {
         return;
     }

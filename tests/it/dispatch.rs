@@ -1,8 +1,8 @@
 //! The five branches of the notes on real sockets, and removal in the middle of a batch (N7).
 
 use crate::support::{
-    Count, Dropped, Log, drain, guard, listener, nobody_there, strict_loop, tcp_pair, turn_times,
-    turn_until, turns_in,
+    Count, Dropped, Log, drain, guard, listener, no_reader_there, strict_loop, tcp_pair,
+    turn_times, turn_until, turns_in,
 };
 use readily::{Callbacks, Closures, Cx, Interest, Key, Readiness, Trigger};
 use std::cell::{Cell, RefCell};
@@ -104,12 +104,12 @@ fn a_listener_accepts_and_registers_for_what_the_callbacks_ask_for() {
 
 /// R028.
 #[test]
-fn a_refused_connection_is_told_once_with_its_reason() {
+fn a_refused_connection_is_reported_once_with_its_reason() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let log = Log::default();
     // On the loopback a refusal may come at once, or later, as an event.
-    match event_loop.connect(nobody_there(), Branches(log.clone())) {
+    match event_loop.connect(no_reader_there(), Branches(log.clone())) {
         Ok(_) => turn_until(&mut event_loop, || log.len() > 0),
         Err(refused) => assert!(refused.descriptor.is_none()),
     }
@@ -416,7 +416,7 @@ fn a_loop_that_is_kept_by_its_own_callbacks_is_freed_all_the_same() {
 }
 
 #[test]
-fn an_edge_is_told_once_and_a_one_shot_is_silent_until_it_is_asked_again() {
+fn an_edge_is_reported_once_and_a_one_shot_is_silent_until_it_is_rearmed() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     for (trigger, again) in [(Trigger::Edge, 1), (Trigger::OneShot, 1)] {

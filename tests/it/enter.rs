@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// R164.
 #[test]
-fn a_guard_that_is_held_across_an_await_has_no_effect_on_others_and_is_told() {
+fn a_guard_that_is_held_across_an_await_has_no_effect_on_others_and_is_reported() {
     let _guard = guard!();
     let mut runner = strict_runner();
     let told = collect_unhandled(&runner);

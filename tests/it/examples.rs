@@ -98,7 +98,7 @@ fn refused(name: &str, args: &[&str]) -> String {
 }
 
 #[test]
-fn examples_that_are_told_nonsense_say_how_to_call_them() {
+fn examples_with_invalid_arguments_print_their_usage() {
     let Some(_guard) = watched() else { return };
     let calls: [(&str, &[&str]); 13] = [
         ("fan_out", &["0"]),
@@ -202,7 +202,7 @@ fn guests_of_a_chat_hear_each_other_in_one_order_come_and_go() {
 
 /// Whoever reads slowly costs a ring, and is told; whoever reads hears every line meanwhile.
 #[test]
-fn a_slow_guest_of_a_chat_hears_how_much_it_has_missed_and_holds_nobody_up() {
+fn a_slow_guest_of_a_chat_learns_how_much_it_has_missed_and_delays_no_other() {
     let Some(_guard) = watched() else { return };
     let server = Server::start("chat");
     let mut slow = Client::guest(&server, "slow", "slow");
@@ -293,7 +293,7 @@ fn a_graceful_end_finishes_what_was_begun_and_shows_the_idle_out() {
 }
 
 #[test]
-fn a_graceful_end_has_a_limit_and_says_whom_it_has_dropped() {
+fn a_graceful_end_has_a_limit_and_names_the_tasks_it_has_dropped() {
     let Some(_guard) = watched() else { return };
     let mut server = graceful("50");
     let mut busy = Client::of(&server);

@@ -291,7 +291,7 @@ fn what_is_ready_at_the_deadline_is_not_lost_for_want_of_budget() {
 
 /// What one of several does counts for all of them: they are one task.
 #[test]
-fn those_who_are_gathered_share_one_budget() {
+fn gathered_futures_share_one_budget() {
     let mut sim = SimLoop::new(7);
     let done = Rc::new(Cell::new(0));
     let one = |done: Rc<Cell<u32>>| async move {

@@ -151,7 +151,7 @@ fn in_a_fork_a_remote_task_says_that_its_loop_is_the_parents() {
 /// R004: the number is another file's, the file has another number, and the kernel goes on.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_file_that_lives_on_under_another_number_is_told_once_and_disturbs_nobody() {
+fn a_file_that_lives_on_under_another_number_is_reported_once_and_disturbs_no_other() {
     use readily::poll::default_poller::EpollPoller;
     if !is_alone(None) {
         return;
@@ -464,7 +464,7 @@ fn a_number_that_was_changed_behind_the_loops_back_can_be_removed_and_used_again
 /// R009: closed by somebody else first. Of each way in which a registration ends it is told, once,
 /// where it was made; and what has the number by then is left alone.
 #[test]
-fn a_descriptor_that_somebody_else_has_closed_is_told_of_at_its_end() {
+fn a_descriptor_that_other_code_has_closed_is_reported_at_its_end() {
     if !is_alone(None) {
         return;
     }
@@ -511,7 +511,7 @@ fn a_descriptor_that_somebody_else_has_closed_is_told_of_at_its_end() {
 
 /// The branch of the dispatcher: it runs with the descriptor out of the table.
 #[test]
-fn a_callback_that_closes_its_own_number_is_told_of_it_and_no_more() {
+fn a_callback_that_closes_its_own_descriptor_causes_one_report() {
     if !is_alone(None) {
         return;
     }

@@ -89,7 +89,7 @@ fn a_lent_lock_by_which_a_task_keeps_itself_waiting_is_named() {
 
 /// Of other tasks, in their order; also where nothing is left that could end it.
 #[test]
-fn those_who_wait_behind_a_future_that_is_kept_are_named() {
+fn waiters_behind_a_future_that_is_kept_are_named() {
     let (mut sim, told) = debugged(2);
     let (lock, queue, semaphore) = (Lock::new(()), Queue::<u32>::unbounded(), Semaphore::new(0));
     let spawn_all = {
@@ -180,7 +180,7 @@ fn a_busy_loop_names_it_after_some_turns() {
 
 /// What is fetched, dropped, or keeps nobody waiting is no such thing; and without debug mode nothing is.
 #[test]
-fn a_grant_that_is_fetched_or_keeps_nobody_waiting_is_not_named() {
+fn a_grant_that_is_taken_or_blocks_no_task_is_not_named() {
     for debug in [true, false] {
         let mut sim = SimLoop::new(4);
         sim.set_debug(debug);

@@ -37,7 +37,7 @@ fn reader(piece: usize, bytes: &Bytes, log: &Log) -> Closures {
 
 /// R017, in three ways to be told, with pieces that make the first read short or not.
 #[test]
-fn bytes_sent_before_a_hangup_are_read_before_it_is_told_once() {
+fn bytes_sent_before_a_hangup_are_read_before_its_one_report() {
     let _guard = guard!();
     for trigger in [Trigger::Level, Trigger::Edge] {
         for piece in [1, 7, 64, 4096] {
@@ -215,7 +215,7 @@ fn a_half_close_is_the_end_of_reading_and_writing_goes_on_without_spinning() {
 }
 
 #[test]
-fn a_reset_is_told_once_with_its_reason() {
+fn a_reset_is_reported_once_with_its_reason() {
     let _guard = guard!();
     for interest in [Interest::NONE, Interest::WRITE, Interest::PRIORITY] {
         let mut event_loop = strict_loop();
@@ -257,7 +257,7 @@ fn event_loop_is_done(log: &Log) -> bool {
 
 /// R018: an empty pipe whose writer has gone says only that it is hung up.
 #[test]
-fn the_end_of_an_empty_pipe_is_read_and_then_told() {
+fn the_end_of_an_empty_pipe_is_read_and_then_reported() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let (reading, writing): (PipeReader, PipeWriter) = pipe().unwrap();
@@ -296,7 +296,7 @@ fn a_pipe_delivers_its_bytes_before_its_end() {
 
 /// R020: the reader of a pipe goes; the writer has bytes in it that nobody will read.
 #[test]
-fn a_pipe_without_a_reader_is_told_to_its_writer_once_whatever_it_asks_for() {
+fn a_pipe_without_a_reader_is_reported_to_its_writer_once_whatever_it_asks_for() {
     let _guard = guard!();
     for interest in [Interest::NONE, Interest::WRITE] {
         let mut event_loop = strict_loop();
@@ -401,7 +401,7 @@ fn bytes_behind_an_urgent_one_are_read_before_the_hangup() {
 
 /// R021 seen from the other side: the read branch of one closes another that is hung up too.
 #[test]
-fn a_hangup_of_what_was_removed_in_the_same_batch_is_not_told() {
+fn a_hangup_of_what_was_removed_in_the_same_batch_is_not_reported() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let keys = Rc::new(RefCell::new(Vec::<Key>::new()));

@@ -175,7 +175,7 @@ fn counted(guest: &Guest, log: &Log, enough: usize) -> Rc<dyn Fn() -> bool> {
 
 /// R165: more than one wait fetches, more than one turn accepts, more than one callback reads.
 #[test]
-fn what_a_turn_leaves_to_be_done_is_told_to_each_kind_of_host() {
+fn what_a_turn_leaves_to_be_done_is_signalled_to_each_kind_of_host() {
     let _guard = guard!();
     with_each_host(false, |guest, host| {
         let (log, mut peers) = (Log::default(), Vec::new());
@@ -214,7 +214,7 @@ fn what_a_turn_leaves_to_be_done_is_told_to_each_kind_of_host() {
 
 /// R166: on the loop's own thread, between two turns.
 #[test]
-fn what_the_host_gives_the_loop_between_two_turns_is_told_to_each_kind_of_host() {
+fn what_the_host_gives_the_loop_between_two_turns_is_signalled_to_each_kind_of_host() {
     let _guard = guard!();
     with_each_host(false, |guest, host| {
         let log = Log::default();
@@ -261,7 +261,7 @@ fn what_the_host_gives_the_loop_between_two_turns_is_told_to_each_kind_of_host()
 
 /// R166: a promise that the host keeps, and settles where it has entered the loop.
 #[test]
-fn a_promise_that_the_host_settles_is_told_to_each_kind_of_host() {
+fn a_promise_that_the_host_settles_is_signalled_to_each_kind_of_host() {
     let _guard = guard!();
     with_each_host(false, |guest, host| {
         let log = Log::default();
@@ -287,7 +287,7 @@ fn a_promise_that_the_host_settles_is_told_to_each_kind_of_host() {
 
 /// R166: it is rung once in a pause, however much is added, and a turn inside needs no ring.
 #[test]
-fn a_loop_without_a_host_is_not_rung_and_one_with_a_host_once_in_a_pause() {
+fn a_loop_without_a_host_is_not_notified_and_one_with_a_host_once_in_a_pause() {
     let _guard = guard!();
     let rings = Arc::new(AtomicUsize::new(0));
     let poller = Box::new(Counting::new(Arc::clone(&rings)));
@@ -329,7 +329,7 @@ fn a_loop_without_a_host_is_not_rung_and_one_with_a_host_once_in_a_pause() {
 
 /// R167: the host asks for no deadline.
 #[test]
-fn deadlines_are_told_to_each_kind_of_host_that_wants_them_in_the_descriptor() {
+fn deadlines_are_signalled_to_each_kind_of_host_that_wants_them_in_the_descriptor() {
     let _guard = guard!();
     with_each_host(true, |guest, host| {
         let log = Log::default();
@@ -395,7 +395,7 @@ fn a_loop_in_a_loop_in_a_host_passes_everything_on() {
 
 /// R165: by the edge nothing is lost that comes while the guest turns.
 #[test]
-fn bytes_that_come_during_a_turn_are_told_to_each_kind_of_host() {
+fn bytes_that_come_during_a_turn_are_signalled_to_each_kind_of_host() {
     let _guard = guard!();
     with_each_host(false, |guest, host| {
         let log = Log::default();

@@ -45,7 +45,7 @@ fn a_flood_of_connections_is_accepted_a_bounded_number_in_each_turn() {
 
 /// Each connection that is never written to first would cost a wait more, to be told that there is room.
 #[test]
-fn a_connection_whose_callbacks_have_no_use_for_writing_is_not_told_of_room() {
+fn a_connection_whose_callbacks_have_no_use_for_writing_gets_no_report_of_room() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let (listener, addr) = listener();
@@ -330,7 +330,7 @@ fn assert_few_reports(told: &Log, failures: usize, addr: net::SocketAddr) {
 
 /// R154: at the limit each connection that ends makes room for one, and then there is none again.
 #[test]
-fn a_listener_at_the_limit_reports_once_a_second_whom_it_is_and_how_often_callbacks() {
+fn a_listener_at_the_limit_reports_once_a_second_its_name_and_how_often_callbacks() {
     let kernel = Kernel::new();
     let poller = Box::new(kernel.poller());
     let mut event_loop = EventLoop::with(poller, Box::new(kernel.clock())).unwrap();
@@ -363,7 +363,7 @@ fn a_listener_at_the_limit_reports_once_a_second_whom_it_is_and_how_often_callba
 
 /// R154 for coroutines.
 #[test]
-fn a_listener_at_the_limit_reports_once_a_second_whom_it_is_and_how_often_coroutines() {
+fn a_listener_at_the_limit_reports_once_a_second_its_name_and_how_often_coroutines() {
     let mut sim = SimLoop::new(1);
     let kernel = sim.kernel().clone();
     let told = collect_unhandled(&sim);
@@ -398,7 +398,7 @@ fn a_listener_at_the_limit_reports_once_a_second_whom_it_is_and_how_often_corout
 
 /// R032 for coroutines.
 #[test]
-fn accept_waits_for_a_descriptor_is_told_once_and_goes_on() {
+fn accept_waits_for_a_descriptor_reports_once_and_goes_on() {
     if !is_alone(Some(40)) {
         return;
     }
@@ -546,7 +546,7 @@ fn a_refused_connection_is_an_error_of_connect() {
     let _guard = guard!();
     let mut runner = strict_runner();
     let error = runner
-        .run(TcpStream::connect(crate::support::nobody_there()))
+        .run(TcpStream::connect(crate::support::no_reader_there()))
         .unwrap()
         .unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);

@@ -423,7 +423,7 @@ fn a_promise_can_cancel_its_future() {
 }
 
 #[test]
-fn a_loop_that_nobody_runs_has_no_current_task_and_no_home() {
+fn a_loop_that_does_not_run_has_no_current_task_and_no_thread() {
     let _guard = guard!();
     let (_listener, addr) = listener();
     let mut cx = Context::from_waker(Waker::noop());

@@ -101,7 +101,7 @@ fn completions_that_are_not_fetched_neither_end_a_connection_nor_make_the_loop_s
 }
 
 #[test]
-fn completions_are_the_default_branch_of_who_asks_for_priority() {
+fn completions_are_the_default_branch_with_priority_interest() {
     let _guard = guard!();
     if can() {
         let log = serve_without_copying(linux().0, Interest::READ | Interest::PRIORITY);

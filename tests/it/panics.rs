@@ -204,7 +204,7 @@ fn a_panic_anywhere_leaves_the_turn_once_and_the_rest_is_served() {
 }
 
 #[test]
-fn an_isolated_panic_is_told_once_and_the_loop_goes_on() {
+fn an_isolated_panic_is_reported_once_and_the_loop_goes_on() {
     let _guard = guard!();
     for place in PLACES {
         let mut event_loop = strict_loop();
@@ -248,7 +248,7 @@ fn an_abort_ends_the_process_at_the_panic() {
 }
 
 #[test]
-fn of_several_panics_in_a_turn_the_first_goes_out_and_the_others_are_told() {
+fn of_several_panics_in_a_turn_the_first_goes_out_and_the_others_are_reported() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let told = collect_unhandled(&event_loop);
@@ -267,7 +267,7 @@ fn of_several_panics_in_a_turn_the_first_goes_out_and_the_others_are_told() {
 
 /// R045.
 #[test]
-fn a_hook_that_panics_is_told_of_and_stays() {
+fn a_hook_that_panics_is_reported_and_stays() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
@@ -476,7 +476,7 @@ fn a_panic_in_a_held_task_belongs_to_its_holder() {
 }
 
 #[test]
-fn a_panic_that_nobody_looked_at_is_told_when_its_handle_is_dropped() {
+fn a_panic_that_was_not_retrieved_is_reported_when_its_handle_is_dropped() {
     let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
@@ -521,7 +521,7 @@ fn a_panic_of_the_main_future_comes_out_of_run_whatever_the_policy() {
 
 /// What a group has heard of, and nobody else will.
 #[test]
-fn the_panic_of_a_child_whose_group_is_dropped_is_told_with_its_name() {
+fn the_panic_of_a_child_whose_group_is_dropped_is_reported_with_its_name() {
     let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
@@ -538,7 +538,7 @@ fn the_panic_of_a_child_whose_group_is_dropped_is_told_with_its_name() {
 
 /// The one that goes out of `close` has nowhere to go here.
 #[test]
-fn what_would_have_gone_out_of_a_loop_that_is_dropped_is_told() {
+fn a_panic_pending_in_a_loop_that_is_dropped_is_reported() {
     let _guard = guard!();
     for main_panics in [false, true] {
         let mut runner = strict_runner();
@@ -574,7 +574,7 @@ fn what_would_have_gone_out_of_a_loop_that_is_dropped_is_told() {
 
 /// The caller's own goes out, whichever came first.
 #[test]
-fn of_a_main_future_and_a_task_that_panic_in_one_turn_the_task_is_told() {
+fn of_a_main_future_and_a_task_that_panic_in_one_turn_the_task_is_reported() {
     let _guard = guard!();
     for main_is_first in [true, false] {
         for policy in [PanicPolicy::Isolate, PanicPolicy::Propagate] {
@@ -611,7 +611,7 @@ fn of_a_main_future_and_a_task_that_panic_in_one_turn_the_task_is_told() {
 /// Also if nobody is left to be given the first.
 #[test]
 #[allow(clippy::await_holding_refcell_ref)] // nobody else comes near it meanwhile
-fn of_several_panics_in_a_set_that_is_shut_down_the_first_goes_out_and_the_others_are_told() {
+fn of_several_panics_in_a_set_that_is_shut_down_the_first_goes_out_and_the_others_are_reported() {
     let _guard = guard!();
     for policy in [PanicPolicy::Isolate, PanicPolicy::Propagate] {
         let mut runner = strict_runner();
@@ -650,8 +650,8 @@ fn of_several_panics_in_a_set_that_is_shut_down_the_first_goes_out_and_the_other
 
 /// There is no loop any more, and no hook: standard error is told, as it is by default.
 #[test]
-fn a_panic_that_outlives_its_loop_is_told_to_standard_error() {
-    let name = "panics::a_panic_that_outlives_its_loop_is_told_to_standard_error";
+fn a_panic_that_outlives_its_loop_is_printed_on_standard_error() {
+    let name = "panics::a_panic_that_outlives_its_loop_is_printed_on_standard_error";
     if std::env::var("READILY_IT_ALONE").as_deref() == Ok(name) {
         let mut runner = strict_runner();
         let told = collect_unhandled(&runner);

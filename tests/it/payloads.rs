@@ -102,7 +102,7 @@ fn wakers_that_panic_with_such_payloads_wake_each_other() {
 
 /// The two directions of a connection are two lists.
 #[test]
-fn both_who_wait_for_a_connection_are_woken() {
+fn both_waiters_for_a_connection_are_woken() {
     let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);

@@ -89,7 +89,7 @@ fn a_false_alarm_leaves_a_coroutine_waiting() {
 
 /// R022, R028: writable is not connected.
 #[test]
-fn a_false_alarm_connects_nobody() {
+fn a_false_alarm_makes_no_connection() {
     let _guard = guard!();
     let (mut event_loop, mood) = moody();
     let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -156,7 +156,7 @@ fn what_a_short_read_leaves_is_still_there_for_the_next() {
 
 /// R023 for callbacks: by the level it is told again, by the edge it may ask again.
 #[test]
-fn a_callback_that_takes_one_byte_is_told_of_the_others() {
+fn a_callback_that_takes_one_byte_runs_again_for_the_others() {
     let _guard = guard!();
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
         let mut event_loop = strict_loop();
@@ -290,7 +290,7 @@ fn a_stream_that_is_cut_at_any_byte_is_read_whole() {
 
 /// R029: a read stops at the urgent byte, and there is no further edge for what is behind it.
 #[test]
-fn bytes_around_an_urgent_one_are_read_by_who_did_not_ask_for_it() {
+fn bytes_around_an_urgent_one_are_read_without_priority_interest() {
     let _guard = guard!();
     strict_run(read_around_an_urgent_byte()).unwrap();
 }
@@ -331,7 +331,7 @@ async fn read_around_an_urgent_byte() {
 
 /// R029: told to who asked, and to nobody else; and a byte that nobody takes costs no processor.
 #[test]
-fn an_urgent_byte_is_told_to_who_asked_and_does_not_spin() {
+fn an_urgent_byte_is_reported_with_priority_interest_and_does_not_spin() {
     let _guard = guard!();
     for (interest, expected) in [
         (Interest::READ, "2"),

@@ -167,7 +167,7 @@ fn a_newcomer_that_the_kernel_refuses_does_not_end_accept() {
 /// R013, R032: a listener that paused for want of descriptors, and that the kernel will not even
 /// let go on, is not silent for ever.
 #[test]
-fn a_pause_that_the_kernel_will_not_end_is_told_and_tried_again() {
+fn a_pause_that_the_kernel_will_not_end_is_reported_and_tried_again() {
     if !is_alone(Some(64)) {
         return;
     }

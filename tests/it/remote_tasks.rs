@@ -66,7 +66,7 @@ fn whatever_becomes_of_a_remote_task_its_sender_hears_of_it() {
 
 /// G6: also a loop that closes before it has read the letter.
 #[test]
-fn a_loop_that_closes_before_it_reads_the_letter_says_so() {
+fn a_loop_that_closes_before_it_reads_the_message_reports_it() {
     let _guard = guard!();
     let event_loop = strict_loop();
     let remote = event_loop.remote();
@@ -178,7 +178,7 @@ fn waiting_on_a_loops_own_thread_is_an_error_and_not_a_dead_lock() {
 
 /// A panic is told once: to who holds the task, or by the policy of its loop.
 #[test]
-fn the_panic_of_a_remote_task_is_told_once() {
+fn the_panic_of_a_remote_task_is_reported_once() {
     let _guard = guard!();
     for seen in [true, false] {
         for late in [true, false] {
@@ -207,7 +207,7 @@ fn the_panic_of_a_remote_task_is_told_once() {
 /// Whoever it was, and where it was sent from: also if nobody was there any more, if nobody looked,
 /// if it never became a task, and if the loop closes before it reads that nobody will.
 #[test]
-fn the_panic_of_a_remote_task_is_told_with_its_name_and_the_line_that_sent_it() {
+fn the_panic_of_a_remote_task_is_reported_with_its_name_and_the_line_that_sent_it() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
@@ -243,7 +243,7 @@ fn the_panic_of_a_remote_task_is_told_with_its_name_and_the_line_that_sent_it() 
 
 /// R114: many threads, many tasks, and a loop that ends somewhere in between. Everybody hears.
 #[test]
-fn everybody_hears_when_a_loop_ends_while_many_send() {
+fn every_sender_learns_when_a_loop_ends_while_many_send() {
     let _guard = guard!();
     for stop_at in [1, 50, 200] {
         let (to_main, remotes) = channel();

@@ -111,7 +111,7 @@ fn who(told: &[Told]) -> BTreeMap<&'static str, u32> {
 }
 
 #[test]
-fn a_slow_call_is_told_with_who_it_was_and_where_it_was_made() {
+fn a_slow_call_is_reported_with_its_task_and_the_line_that_made_it() {
     let mut sim = SimLoop::new(1);
     sim.set_debug(true);
     let told = watch(&sim);
@@ -124,7 +124,7 @@ fn a_slow_call_is_told_with_who_it_was_and_where_it_was_made() {
 }
 
 #[test]
-fn what_is_fast_enough_or_not_asked_for_is_not_told() {
+fn what_is_fast_enough_or_not_asked_for_is_not_reported() {
     for (debug, millis) in [(true, 9), (false, 10_000)] {
         let mut sim = SimLoop::new(2);
         sim.set_debug(debug);
@@ -138,7 +138,7 @@ fn what_is_fast_enough_or_not_asked_for_is_not_told() {
 }
 
 #[test]
-fn a_slow_turn_of_many_fast_calls_is_told_with_the_longest() {
+fn a_slow_turn_of_many_fast_calls_is_reported_with_the_longest() {
     let mut sim = SimLoop::new(3);
     sim.set_debug(true);
     let told = collect_unhandled(&sim);
@@ -159,7 +159,7 @@ fn a_slow_turn_of_many_fast_calls_is_told_with_the_longest() {
 }
 
 #[test]
-fn a_panic_is_told_with_who_it_was_and_where_it_was_made() {
+fn a_panic_is_reported_with_its_task_and_the_line_that_made_it() {
     let mut sim = SimLoop::new(4);
     sim.set_panic_policy(PanicPolicy::Isolate);
     let told = watch(&sim);
@@ -171,7 +171,7 @@ fn a_panic_is_told_with_who_it_was_and_where_it_was_made() {
 
 /// The closure of another thread, and that of a done-callback, have the line that handed them in.
 #[test]
-fn closures_that_come_by_others_are_told_with_who_handed_them_in() {
+fn closures_from_other_callers_are_reported_with_the_line_that_queued_them() {
     let mut sim = SimLoop::new(5);
     sim.set_panic_policy(PanicPolicy::Isolate);
     let told = watch(&sim);
@@ -189,7 +189,7 @@ fn closures_that_come_by_others_are_told_with_who_handed_them_in() {
 
 /// Also of a task that has ended before anybody said so.
 #[test]
-fn the_error_of_a_task_that_runs_by_itself_is_told_once() {
+fn the_error_of_a_detached_task_is_reported_once() {
     for late in [false, true] {
         let mut runner = strict_runner();
         runner.set_panic_policy(PanicPolicy::Isolate);
@@ -222,7 +222,7 @@ fn the_error_of_a_task_that_runs_by_itself_is_told_once() {
 
 /// However soon the run ends after the task has, and if the loop is closed before it is called.
 #[test]
-fn the_error_of_a_task_is_told_though_the_run_ends_with_it() {
+fn the_error_of_a_task_is_reported_though_the_run_ends_with_it() {
     for turns in 0..4 {
         let mut runner = strict_runner();
         let told = collect_unhandled(&runner);
@@ -308,7 +308,7 @@ fn the_environment_turns_debug_mode_on() {
 }
 
 #[test]
-fn a_main_future_that_takes_too_long_is_told_too() {
+fn a_main_future_that_takes_too_long_is_reported_too() {
     let mut sim = SimLoop::new(6);
     sim.set_debug(true);
     let told = collect_unhandled(&sim);
@@ -326,7 +326,7 @@ fn a_main_future_that_takes_too_long_is_told_too() {
 
 /// A lock that is taken twice: nothing on the loop can help. Another thread then does.
 #[test]
-fn a_run_that_nothing_can_end_is_told_once_in_debug_mode() {
+fn a_run_that_nothing_can_end_is_reported_once_in_debug_mode() {
     let _guard = guard!();
     for debug in [true, false] {
         let mut runner = Runner::builder()
@@ -386,7 +386,7 @@ fn a_run_that_nothing_can_end_is_told_once_in_debug_mode() {
 
 /// Awaited here, it is woken by another loop; of one's own loop it is not.
 #[test]
-fn a_run_that_awaits_a_task_of_another_loop_is_not_told() {
+fn a_run_that_awaits_a_task_of_another_loop_is_not_reported() {
     let _guard = guard!();
     let (to_us, remotes) = mpsc::channel();
     let home = std::thread::spawn(move || {
@@ -434,7 +434,7 @@ fn a_run_that_awaits_a_task_of_another_loop_is_not_told() {
 
 /// A timer, a descriptor, a remote: each of them may.
 #[test]
-fn a_run_that_something_may_still_end_is_not_told() {
+fn a_run_that_something_may_still_end_is_not_reported() {
     let _guard = guard!();
     let mut runner = Runner::builder()
         .debug(true)

@@ -74,7 +74,7 @@ fn a_panic_or_an_error_that_was_looked_at_is_not_reported() {
 
 /// A wait for the first failure looks too, but for itself: nobody has seen what it was.
 #[test]
-fn a_panic_or_an_error_that_nobody_has_looked_at_is_reported() {
+fn a_panic_or_an_error_that_was_not_retrieved_is_reported() {
     let mut sim = SimLoop::new(1);
     let told = reports(&sim);
     sim.run(async {
@@ -102,7 +102,7 @@ fn a_panic_or_an_error_that_nobody_has_looked_at_is_reported() {
 }
 
 #[test]
-fn a_done_callback_of_a_shared_future_sees_the_value_whoever_has_it() {
+fn a_done_callback_of_a_shared_future_sees_the_value_wherever_it_is() {
     for settled_before in [false, true] {
         let seen: Rc<RefCell<Vec<String>>> = Rc::default();
         let mut sim = SimLoop::new(1);

@@ -219,7 +219,7 @@ fn clients_that_reset_end_nothing_but_themselves() {
 }
 
 #[test]
-fn a_server_that_is_told_nonsense_says_how_to_call_it() {
+fn a_server_with_invalid_arguments_prints_its_usage() {
     let Some(_guard) = watched() else { return };
     for name in SERVERS {
         for args in [&["--port"][..], &["--addr", "nowhere"], &["--addr"]] {
@@ -245,7 +245,7 @@ fn an_address_in_use_is_an_error_and_no_server() {
 
 /// Nothing to do, nothing done: no turn between two questions. (R004, R020, R032 show as these.)
 #[test]
-fn a_server_that_nobody_asks_is_not_woken() {
+fn a_server_without_requests_is_not_woken() {
     let Some(_guard) = watched() else { return };
     for name in SERVERS {
         let server = Server::start(name);

@@ -154,7 +154,7 @@ fn ticks(sim: &SimLoop) -> impl Fn() -> Rc<dyn Fn()> + 'static {
 }
 
 #[test]
-fn one_who_is_always_busy_does_not_starve_those_behind_it() {
+fn a_future_that_is_always_busy_does_not_starve_the_ones_behind_it() {
     let mut sim = SimLoop::new(4);
     let tick = ticks(&sim);
     let main = async move {
@@ -419,7 +419,7 @@ fn what_is_made_of_what_counts_costs_no_more_than_that() {
 /// Nobody wakes who has used up his budget to the last and then waits for something else: the choice
 /// itself has to come back for those behind him.
 #[test]
-fn a_choice_comes_back_for_those_behind_one_who_used_up_the_budget_and_waits() {
+fn a_choice_comes_back_for_the_futures_behind_one_that_used_up_the_budget() {
     let chosen = SimLoop::new(31).run(async {
         let first = async {
             spend(BUDGET).await;

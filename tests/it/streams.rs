@@ -4,7 +4,9 @@
 //! Where the other end is a blocking socket of the standard library, it does one small thing
 //! that cannot block; where it takes part, it is a coroutine too, on the same loop.
 
-use crate::support::{Log, bytes, guard, listener, nobody_there, reset, strict_loop, strict_run};
+use crate::support::{
+    Log, bytes, guard, listener, no_reader_there, reset, strict_loop, strict_run,
+};
 use readily::io::{TcpListener, TcpStream};
 use readily::{gather, sleep, spawn, wait_for, yield_now};
 use std::cell::{Cell, RefCell};
@@ -45,7 +47,7 @@ async fn read_to_end(stream: &TcpStream, room: usize) -> Vec<u8> {
 }
 
 #[test]
-fn an_end_that_comes_too_early_is_told_and_what_came_stands_in_front() {
+fn an_end_that_comes_too_early_is_an_error_and_the_bytes_read_stand_in_front() {
     let _guard = guard!();
     strict_run(async {
         let (ours, mut theirs) = connection().await;
@@ -458,7 +460,7 @@ fn readers_of_one_stream_share_its_bytes_and_all_see_the_end() {
 #[test]
 fn a_connection_that_is_refused_is_an_error_of_connect() {
     let _guard = guard!();
-    let error = strict_run(TcpStream::connect(nobody_there()))
+    let error = strict_run(TcpStream::connect(no_reader_there()))
         .unwrap()
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);

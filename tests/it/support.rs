@@ -308,7 +308,7 @@ pub(crate) fn listener() -> (TcpListener, SocketAddr) {
 }
 
 /// An address at which nobody listens.
-pub(crate) fn nobody_there() -> SocketAddr {
+pub(crate) fn no_reader_there() -> SocketAddr {
     listener().1
 }
 

@@ -39,7 +39,7 @@ impl Wake for Looks {
 
 /// T3: whoever hears of the end finds the future gone, and all that it held.
 #[test]
-fn a_future_is_gone_when_its_end_is_told() {
+fn a_future_is_gone_when_its_end_is_reported() {
     let _guard = guard!();
     for cancelled in [false, true] {
         let mut event_loop = strict_loop();
@@ -69,7 +69,7 @@ fn a_future_is_gone_when_its_end_is_told() {
 
 /// N15, N16: from its making to its end, as its handle tells it.
 #[test]
-fn a_task_tells_where_it_stands_from_its_making_to_its_end() {
+fn a_task_has_the_right_state_from_its_making_to_its_end() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let mut task = event_loop.spawn(async {
@@ -391,7 +391,7 @@ fn the_main_task_ends_by_returning_only() {
 
 /// T4, and N15: who awaits it gets its value, its panic, its cancelling.
 #[test]
-fn whoever_awaits_a_task_is_told_how_it_ended() {
+fn awaiting_a_task_returns_how_it_ended() {
     let _guard = guard!();
     strict_run(async {
         assert_eq!(spawn(async { 1 }).await.unwrap(), 1);
@@ -533,7 +533,7 @@ fn a_task_that_is_awaited_on_another_loop_than_its_own_says_so() {
 
 /// The panic of a task that nobody can await any more is told, by the policy.
 #[test]
-fn a_panic_that_nobody_can_see_any_more_is_told() {
+fn a_panic_that_can_no_longer_be_retrieved_is_reported() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);

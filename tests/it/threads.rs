@@ -48,7 +48,7 @@ fn nothing_that_a_hundred_threads_send_is_lost_and_each_thread_keeps_its_order()
 
 /// R058, R059, R062, W2: counted at the notifier itself.
 #[test]
-fn a_million_wakes_ring_the_bell_once_for_each_sleep() {
+fn a_million_wakes_notify_once_for_each_sleep() {
     let _guard = guard!();
     let rings = Arc::new(AtomicUsize::new(0));
     let poller = Counting::new(Arc::clone(&rings));
@@ -361,7 +361,7 @@ fn a_run_ends_exactly_when_nothing_can_happen_any_more() {
 
 /// R060: two loops, crossed.
 #[test]
-fn two_loops_wake_each_other_and_nobody_else() {
+fn two_loops_wake_each_other_and_no_third() {
     let _guard = guard!();
     let (to_first, from_second) = channel::<RemoteHandle>();
     let first = std::thread::spawn(move || {
@@ -475,7 +475,7 @@ fn a_bare_wake_ends_the_wait_and_no_more() {
 
 /// R055: what is sent has destructors, and they run at home, or with the sender.
 #[test]
-fn a_letter_whose_destructor_sends_another_is_no_dead_lock() {
+fn a_message_whose_destructor_sends_another_does_not_deadlock() {
     let _guard = guard!();
     struct Sends(RemoteHandle);
     impl Drop for Sends {

@@ -126,7 +126,7 @@ fn a_deadline_with_a_fraction_costs_one_wait() {
 
 /// R071.
 #[test]
-fn a_cancelled_timer_is_freed_at_once_and_wakes_nobody() {
+fn a_cancelled_timer_is_freed_at_once_and_wakes_no_task() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let alive = Rc::new(());
@@ -310,7 +310,7 @@ fn an_earlier_deadline_added_last_is_the_one_that_is_waited_for() {
 
 /// C5 and the host's question.
 #[test]
-fn the_next_deadline_is_told_and_follows_what_is_armed() {
+fn the_next_deadline_is_returned_and_follows_what_is_armed() {
     let _guard = guard!();
     let (mut event_loop, clock) = manual_loop();
     assert_eq!(event_loop.next_deadline(), None);

@@ -122,7 +122,7 @@ fn a_wait_for_room_that_the_user_has_used_up_lasts_until_there_is_some() {
 
 /// R132: two that wait for one packet both hear of it; the second one only while it is still there.
 #[test]
-fn of_two_that_wait_the_second_is_not_told_of_what_the_first_has_taken() {
+fn of_two_waiters_the_second_is_not_woken_for_what_the_first_has_taken() {
     let _guard = guard!();
     for mut runner in runners() {
         runner
@@ -154,7 +154,7 @@ fn of_two_that_wait_the_second_is_not_told_of_what_the_first_has_taken() {
 
 /// A try of one's own that meets `WouldBlock` is heard of, and costs the next wait no look.
 #[test]
-fn a_try_tells_the_source_that_there_is_no_more() {
+fn a_try_clears_the_readiness_when_there_is_no_more() {
     let _guard = guard!();
     for mut runner in runners() {
         runner

@@ -81,7 +81,7 @@ fn a_future_has_done_callbacks_too() {
 /// N16, N17: a loop that has gone calls nobody. A callback that keeps what it was added to would
 /// otherwise keep it for ever.
 #[test]
-fn done_callbacks_that_nobody_will_call_are_dropped() {
+fn done_callbacks_that_will_never_run_are_dropped() {
     let _guard = guard!();
     let held = Rc::new(());
     let keeps = || Rc::clone(&held);
@@ -107,7 +107,7 @@ fn done_callbacks_that_nobody_will_call_are_dropped() {
 
 /// N16, N17: `lambda f: f.result()`. The value stays, also if whoever looks at it panics.
 #[test]
-fn a_done_callback_reads_the_value_and_leaves_it_to_who_awaits() {
+fn a_done_callback_reads_the_value_and_leaves_it_to_the_awaiting_task() {
     let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);

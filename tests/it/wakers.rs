@@ -109,7 +109,7 @@ fn wakers_of_an_ended_task_do_nothing_whatever_is_done_with_them() {
 
 /// R053, R001: the next task may stand in the same place; an old waker is not its.
 #[test]
-fn a_waker_of_an_ended_task_wakes_nobody_elses() {
+fn a_waker_of_an_ended_task_wakes_no_other() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let (old, log) = (Rc::default(), Log::default());
@@ -161,7 +161,7 @@ fn wakes_between_two_polls_are_one_poll() {
 /// R056: a wake only queues. Who wakes may hold what the task is about to borrow, on the loop's
 /// own thread, in a callback, in another task and in the task itself.
 #[test]
-fn a_wake_polls_nobody_on_the_wakers_stack() {
+fn a_wake_polls_no_task_on_the_wakers_stack() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let told = collect_unhandled(&event_loop);

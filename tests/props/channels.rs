@@ -29,7 +29,7 @@ proptest! {
     /// too small is told how many are gone, and gets the oldest that is left. What all have got is
     /// kept by nobody.
     #[test]
-    fn a_broadcast_reaches_all_and_tells_who_is_slow_how_much_he_has_missed(
+    fn a_broadcast_reaches_all_and_a_slow_receiver_learns_how_much_it_has_missed(
         capacity in 1..4usize,
         ops in vec((0..7u8, 0..4usize), 0..64),
     ) {
@@ -92,7 +92,7 @@ proptest! {
     /// Q8: who waits for a broadcast or for a change is woken by what is sent and by the end of the
     /// sender, and by nothing else, and gets what he would have got if he had looked.
     #[test]
-    fn who_waits_for_a_value_is_woken_for_it(ops in vec((0..6u8, 0..3usize), 0..48)) {
+    fn a_waiter_for_a_value_is_woken_for_it(ops in vec((0..6u8, 0..3usize), 0..48)) {
         let (all, one) = broadcast::channel::<usize>(64);
         let (last, other) = watch::channel(0);
         let mut all = Some(all);
@@ -311,7 +311,7 @@ fn one_value_and_the_end_of_the_receiver_in_one_turn_in_every_order() {
 
 /// Q8: each side hears when the other has gone.
 #[test]
-fn who_waits_on_one_side_hears_of_the_end_of_the_other() {
+fn a_waiter_on_one_side_learns_of_the_end_of_the_other() {
     let (sender, receiver) = oneshot::channel::<u8>();
     let mut receiving = waits(receiver);
     receiving.assert_pending();
@@ -380,7 +380,7 @@ fn what_a_receiver_looks_at_stays_as_it_is() {
 
 /// R090: a receive that was dropped leaves no waker behind.
 #[test]
-fn what_is_sent_when_nobody_waits_wakes_nobody() {
+fn what_is_sent_without_a_waiter_wakes_no_task() {
     let event_loop = EventLoop::new().unwrap();
     let _here = event_loop.enter();
     let (sender, mut receiver) = channel::unbounded();
@@ -399,7 +399,7 @@ fn what_is_sent_when_nobody_waits_wakes_nobody() {
 
 /// R091: a receiver that sends to itself, and never waits, leaves the others their turn.
 #[test]
-fn a_channel_that_is_never_empty_starves_nobody() {
+fn a_channel_that_is_never_empty_starves_no_task() {
     run(async {
         let (sender, mut receiver) = channel::unbounded();
         sender.send(()).unwrap();
@@ -498,7 +498,7 @@ fn kinds() -> Vec<Kind> {
 
 /// Q8, L8 (R055, R057).
 #[test]
-fn who_listens_beside_a_hostile_waker_is_told_all_the_same() {
+fn a_listener_beside_a_hostile_waker_is_notified_all_the_same() {
     hush();
     survive_hostile_wakers(kinds);
 }

@@ -201,7 +201,7 @@ proptest! {
 /// T7 and R092: of two that are always ready the second never wins a race, and half of the fair
 /// ones; two tasks that take turns at it do not get into step.
 #[test]
-fn a_fair_race_starves_nobody() {
+fn a_fair_race_starves_no_future() {
     for list in [false, true] {
         let mut sim = SimLoop::new(5);
         let wins: Rc<RefCell<[u32; 4]>> = Rc::default();
@@ -316,7 +316,7 @@ fn a_choice_may_be_dropped_after_each_of_its_polls() {
 
 /// T8: one who was lent keeps a waker of ours: when the choice has gone it wakes nobody.
 #[test]
-fn a_choice_that_has_gone_is_told_nothing_and_keeps_no_waker() {
+fn a_dropped_choice_gets_no_wake_and_keeps_no_waker() {
     let mut sim = SimLoop::new(3);
     let _entered = sim.event_loop().enter();
     let (mut promises, mut futures) = promised(2);
@@ -354,7 +354,7 @@ fn a_panic_among_several_leaves_the_others() {
 }
 
 #[test]
-fn a_race_of_nobody_would_never_end_and_says_so() {
+fn an_empty_race_would_never_end_and_panics() {
     super::scripted::hush();
     let no_task = || race(Vec::<std::future::Ready<()>>::new());
     assert!(catch_unwind(AssertUnwindSafe(|| by_hand(no_task()).assert_ready())).is_err());

@@ -230,7 +230,7 @@ proptest! {
     /// Q6, Q7: whichever comparison panics, an item that was put is got once or is still there, in its
     /// order; one whose put has panicked is not; those who wait are served; and a join ends.
     #[test]
-    fn a_comparison_that_panics_loses_no_item_and_keeps_nobody_waiting(
+    fn a_comparison_that_panics_loses_no_item_and_leaves_no_task_waiting(
         maxsize in 1..6usize,
         ops in vec((0..8u8, 0..4usize, 0..8u32), 0..64),
     ) {

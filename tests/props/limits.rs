@@ -122,7 +122,7 @@ proptest! {
     /// T9: of nested limits each tells its own expiry, and the inner one's is told to the code
     /// between them where both are up.
     #[test]
-    fn nested_limits_tell_their_own_expiry(outer in 1u32..8, inner in 1u32..8, work in 1u32..8) {
+    fn nested_limits_report_their_own_expiry(outer in 1u32..8, inner in 1u32..8, work in 1u32..8) {
         let mut sim = SimLoop::new(1);
         let both = timeout(outer * MS, async |outer: TimeoutScope| {
             let told = timeout(inner * MS, async |_| sleep(work * MS).await).await;

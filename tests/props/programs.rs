@@ -69,7 +69,7 @@ fn a_run_after_one_that_was_stopped_takes_as_many_turns_as_it_should() {
 
 /// R024: a bug of the kernel in memory, which told nobody.
 #[test]
-fn room_that_a_wider_buffer_makes_is_told() {
+fn room_that_a_wider_buffer_makes_is_reported() {
     again("tcp #0 #1; write #0 1; narrow #1 1; register #0 write level; narrow #1 2; turn");
     again("pipe #0 #1; narrow #0 1; write #1 1; register #1 write edge; turn; narrow #0 2; turn");
 }

@@ -503,7 +503,7 @@ proptest! {
 /// Q6 (R089): an item is put, one of two who wait is cancelled, and a third tries to take it, in
 /// one turn and in every order: the other one has it.
 #[test]
-fn an_item_and_a_cancel_in_one_turn_reach_who_is_left() {
+fn an_item_and_a_cancel_in_one_turn_reach_the_remaining_getter() {
     for (order, seed) in each(orders(3), 0..4) {
         let mut sim = SimLoop::new(seed);
         let queue = Queue::bounded(1);
@@ -529,7 +529,7 @@ fn an_item_and_a_cancel_in_one_turn_reach_who_is_left() {
 /// Q6: room is made, and one of two who wait for it is cancelled, and a third tries to put, in one
 /// turn and in every order: what was put first is got first, and the third has his item back.
 #[test]
-fn room_and_a_cancel_in_one_turn_are_for_who_is_left() {
+fn room_and_a_cancel_in_one_turn_reach_the_remaining_putter() {
     for (order, seed) in each(orders(3), 0..4) {
         let mut sim = SimLoop::new(seed);
         let queue = Queue::bounded(1);
@@ -655,7 +655,7 @@ fn a_worker_may_be_dropped_after_each_of_its_polls_and_a_join_ends_all_the_same(
 }
 
 #[test]
-fn a_job_whose_item_panics_in_its_destructor_is_done() {
+fn a_work_item_that_panics_in_its_destructor_is_done() {
     struct Bomb(bool);
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -774,7 +774,7 @@ fn kinds() -> Vec<Kind> {
 
 /// Q6, L8 (R055, R057).
 #[test]
-fn who_waits_at_a_queue_beside_a_hostile_waker_is_served_all_the_same() {
+fn a_waiter_at_a_queue_beside_a_hostile_waker_is_served_all_the_same() {
     hush();
     survive_hostile_wakers(kinds);
 }

@@ -216,7 +216,7 @@ fn a_real_socket_has_no_place_in_a_simulation() {
 /// A write that moves less than it could, or nothing, without a reason: room is told when there
 /// is some, though the kernel knows of nobody who had found too little.
 #[test]
-fn who_was_refused_without_a_reason_is_told_of_room() {
+fn a_writer_refused_without_a_reason_gets_a_report_of_room() {
     let (mut refused, mut cut) = (Faults::seeded(1), Faults::seeded(1));
     (refused.would_block, cut.short) = (255, 255);
     for faults in [refused, cut] {
@@ -267,7 +267,7 @@ const STREAMS: [Stream; 3] = [Kernel::tcp, Kernel::pair, |kernel: &Kernel| {
 /// A write that fills the buffer to the brim leaves nothing over, so nobody has asked for room
 /// but the poller.
 #[test]
-fn room_is_told_to_who_filled_the_buffer_to_the_brim() {
+fn room_is_reported_after_the_buffer_was_filled_to_the_brim() {
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
         for kind in STREAMS {
             let kernel = Kernel::new();
@@ -290,7 +290,7 @@ fn room_is_told_to_who_filled_the_buffer_to_the_brim() {
 
 /// R024: a buffer that is made wider has room that nobody has read free.
 #[test]
-fn room_that_a_wider_buffer_makes_is_told() {
+fn room_that_a_wider_buffer_makes_is_reported() {
     for (system, trigger) in KERNELS
         .map(|system| [Trigger::Level, Trigger::Edge].map(|t| (system, t)))
         .concat()

@@ -222,7 +222,7 @@ proptest! {
     /// Q4: whoever waits when an event is set goes on, and nobody else; whatever was cleared and
     /// dropped before he runs.
     #[test]
-    fn who_waits_when_an_event_is_set_goes_on(ops in vec((0..5u8, 0..8usize), 0..48)) {
+    fn a_waiter_of_an_event_goes_on_when_it_is_set(ops in vec((0..5u8, 0..8usize), 0..48)) {
         let event = Event::new();
         let (mut set, mut pending) = (false, Vec::<(bool, Waits<()>)>::new());
         for (op, nth) in ops {
@@ -323,7 +323,7 @@ proptest! {
     /// Q5: a notice goes to the first who waits, and from one who is dropped before he has the lock
     /// to the next; and each who has been told has the lock when he goes on.
     #[test]
-    fn a_notice_reaches_one_who_goes_on(ops in vec((0..9u8, 0..6usize), 0..64)) {
+    fn a_notice_reaches_a_waiter_that_goes_on(ops in vec((0..9u8, 0..6usize), 0..64)) {
         let (lock, condition) = (Lock::new(()), Condition::new());
         let mut model = ConditionModel::default();
         let mut futures = BTreeMap::<usize, Waits<LockGuard>>::new();
@@ -526,7 +526,7 @@ fn tasks_that_ended(tasks: Vec<Task<()>>) -> Vec<usize> {
 /// Q5 (R089): one is told, and the first who waits is cancelled, and the lock is taken and given
 /// back, in one turn and in every order: one of the two goes on, unless both were cancelled.
 #[test]
-fn a_notice_and_a_cancel_in_one_turn_reach_one_who_goes_on() {
+fn a_notice_and_a_cancel_in_one_turn_reach_a_waiter_that_goes_on() {
     for (order, seed) in each(orders(3), 0..4) {
         let mut sim = SimLoop::new(seed);
         let entered = sim.event_loop().enter();
@@ -721,7 +721,7 @@ pub fn survive_hostile_wakers(kinds: impl Fn() -> Vec<Kind>) {
 
 /// Q1, L8 (R055, R057).
 #[test]
-fn who_waits_beside_a_hostile_waker_is_served_all_the_same() {
+fn a_waiter_beside_a_hostile_waker_is_served_all_the_same() {
     hush();
     survive_hostile_wakers(kinds);
 }

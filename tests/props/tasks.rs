@@ -231,7 +231,7 @@ proptest! {
     /// T5: results in the order of the futures, whatever the order of their ends; and each is
     /// polled once for its start and once for each wake of its own.
     #[test]
-    fn gather_keeps_the_order_and_polls_whom_it_must(order in Just((0..8usize).collect::<Vec<_>>()).prop_shuffle()) {
+    fn gather_keeps_the_order_and_polls_only_woken_futures(order in Just((0..8usize).collect::<Vec<_>>()).prop_shuffle()) {
         let polls = Rc::new(RefCell::new([0; 8]));
         let results = readily::run(async {
             let mut promises: Vec<Option<Promise<usize>>> = Vec::new();

@@ -153,7 +153,7 @@ proptest! {
 
     /// L8, Q1: deeds and waits, polled with touchy wakers and dropped, in any order.
     #[test]
-    fn whoever_comes_back_finds_everything_in_order(ops in vec((0..5u8, any::<u8>()), 0..48)) {
+    fn a_reentrant_call_finds_everything_in_order(ops in vec((0..5u8, any::<u8>()), 0..48)) {
         let world = World::new();
         WORLD.set(Some(Rc::clone(&world)));
         let wakers = touchy_wakers();

@@ -94,7 +94,7 @@ proptest! {
     /// T10: it returns when the model says, with those that have ended by then, in their order;
     /// the others are in the list, and go on. Given up before, it has changed nothing.
     #[test]
-    fn a_wait_returns_whoever_has_ended_and_keeps_the_others(
+    fn a_wait_returns_the_tasks_that_have_ended_and_keeps_the_others(
         ends in ends(),
         when in when(),
         errors in any::<bool>(),
@@ -287,7 +287,7 @@ fn what_is_shielded_goes_on_when_its_waiter_is_cancelled() {
 
 /// T11: an error, and a panic, that nobody is there to take are told; those that were taken are not.
 #[test]
-fn a_failure_behind_a_shield_is_told_if_nobody_takes_it() {
+fn a_failure_behind_a_shield_is_reported_if_no_task_takes_it() {
     super::scripted::hush();
     let mut sim = SimLoop::new(1);
     sim.set_panic_policy(PanicPolicy::Isolate);
@@ -392,7 +392,7 @@ fn a_wait_works_for_others_after_wakers_that_misbehave() {
 
 /// A task that waits for itself would wait for ever; it panics, as awaiting itself does.
 #[test]
-fn a_task_that_waits_for_itself_is_told() {
+fn a_task_that_waits_for_itself_panics() {
     super::scripted::hush();
     let mut sim = SimLoop::new(1);
     let found = Rc::new(Cell::new(false));

@@ -37,7 +37,7 @@ proptest! {
     /// W1, W2: whoever comes between two waits has the notifier rung once, and the next wait, however
     /// long it might have been, does not sleep.
     #[test]
-    fn between_two_waits_one_ring_is_paid(ops in vec(op(), 0..64)) {
+    fn between_two_waits_one_notification_is_paid(ops in vec(op(), 0..64)) {
         let scripted = Scripted::default();
         let notifier = Arc::clone(&scripted.0.borrow().notifier);
         let (mut event_loop, _clock) = scripted.event_loop();
@@ -129,7 +129,7 @@ impl Poller for Sleeping {
 /// W1, W2, with threads that come whenever they like: nothing is lost, and the rings are fewer
 /// than the waits.
 #[test]
-fn what_threads_send_arrives_and_costs_at_most_a_ring_for_each_wait() {
+fn what_threads_send_arrives_and_costs_at_most_a_notification_for_each_wait() {
     const THREADS: usize = 4;
     const EACH: usize = 500;
     for _ in 0..20 {

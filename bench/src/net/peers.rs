@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_late_gets_every_byte() {
+    fn a_late_reader_gets_every_byte() {
         const GUARD: Duration = Duration::from_secs(20);
         let sent: Vec<u8> = (0..8_000_000_u32).map(|n| (n / 255) as u8).collect();
         for (name, works) in here() {

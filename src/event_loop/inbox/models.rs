@@ -137,7 +137,7 @@ fn jobs(letters: &[Message]) -> Vec<u64> {
 
 /// W1, W2: two senders, and a loop that sleeps until it has both messages.
 #[test]
-fn every_letter_is_read_and_a_sleep_pays_one_ring() {
+fn every_message_is_read_and_a_sleep_pays_one_notification() {
     loom::model(|| {
         let home = Fixture::new();
         let senders = [1, 2].map(|job| {
@@ -164,7 +164,7 @@ fn every_letter_is_read_and_a_sleep_pays_one_ring() {
 /// W1: a wake without a message, while the loop turns or sleeps. What the waker wrote before it
 /// is seen, though no lock was between the two.
 #[test]
-fn a_wake_without_a_letter_ends_the_wait_and_brings_what_was_written() {
+fn a_wake_without_a_message_ends_the_wait_and_shows_what_was_written() {
     loom::model(|| {
         let home = Fixture::new();
         let written = Arc::new(AtomicUsize::new(0));
@@ -188,7 +188,7 @@ fn a_wake_without_a_letter_ends_the_wait_and_brings_what_was_written() {
 
 /// W1: a wait that ends for another reason than the notifier, and a ring in the middle of it.
 #[test]
-fn a_ring_that_meets_the_end_of_a_sleep_is_not_lost() {
+fn a_notification_that_meets_the_end_of_a_sleep_is_not_lost() {
     loom::model(|| {
         let home = Fixture::new();
         let sender = thread::spawn({
@@ -238,7 +238,7 @@ fn a_host_is_called_for_what_came_during_its_turn() {
 
 /// W3: a message is read, or dropped by who closes, or comes back to its sender: one of these.
 #[test]
-fn a_loop_that_closes_reads_a_letter_or_gives_it_back() {
+fn a_loop_that_closes_reads_a_message_or_gives_it_back() {
     loom::model(|| {
         let home = Fixture::new();
         let remote = RemoteHandle::new(home.inbox());
@@ -266,7 +266,7 @@ fn a_loop_that_closes_reads_a_letter_or_gives_it_back() {
 
 /// What `run` waits for: the last `RemoteHandle` ends its wait by going, and its message is not missed.
 #[test]
-fn the_last_remote_leaves_its_letter_and_ends_the_wait() {
+fn the_last_remote_leaves_its_message_and_ends_the_wait() {
     loom::model(|| {
         let home = Fixture::new();
         let remote = RemoteHandle::new(home.inbox());

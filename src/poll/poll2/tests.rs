@@ -34,7 +34,7 @@ fn every_combination_of_bits_is_the_sum_of_its_bits() {
 }
 
 #[test]
-fn what_is_told_agrees_with_epoll_bit_by_bit() {
+fn what_is_reported_agrees_with_epoll_bit_by_bit() {
     let (read, write) = (Readiness::READ, Readiness::WRITE);
     let closed = Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
     assert_eq!(from_poll(poll::IN), read);
@@ -48,7 +48,7 @@ fn what_is_told_agrees_with_epoll_bit_by_bit() {
 }
 
 #[test]
-fn a_descriptor_closed_behind_our_back_is_told_once() {
+fn a_descriptor_closed_behind_our_back_is_reported_once() {
     let mut poller = PollPoller::new().unwrap();
     let (reader, _writer) = UnixStream::pair().unwrap();
     let fd = reader.as_raw_fd();
@@ -68,7 +68,7 @@ fn a_descriptor_closed_behind_our_back_is_told_once() {
 }
 
 #[test]
-fn an_edge_that_has_told_of_a_hangup_leaves_the_kernels_list() {
+fn an_edge_that_has_reported_a_hangup_leaves_the_kernels_list() {
     let mut poller = PollPoller::new().unwrap();
     let (reader, writer) = UnixStream::pair().unwrap();
     let interest = Interest::READ | Interest::PRIORITY;

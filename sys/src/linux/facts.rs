@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_state_of_a_connection_is_told_through_its_life() {
+    fn the_state_of_a_connection_is_right_through_its_life() {
         let (listener, client, server) = tcp_pair();
         let state = |fd: RawFd| tcp(fd).unwrap().state;
         assert_eq!(state(listener.as_raw_fd()), TcpState::Listening);

@@ -23,7 +23,7 @@ pub(crate) fn set_linger(fd: BorrowedFd<'_>, seconds: c_int) -> io::Result<()> {
 }
 
 /// Whether `says` is true in a child of this process. One that hangs is ended by an alarm.
-pub(crate) fn told_in_a_child(says: impl FnOnce() -> bool) -> io::Result<bool> {
+pub(crate) fn printed_in_a_child(says: impl FnOnce() -> bool) -> io::Result<bool> {
     // SAFETY: the child of this threaded process looks at memory, makes system calls and allocates, which
     // the C library allows in a child, and calls `_exit`: it waits for no lock of another thread.
     let pid = cvt(unsafe { libc::fork() })?;

@@ -99,14 +99,14 @@ impl ForkGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::unix::for_tests::told_in_a_child;
+    use crate::unix::for_tests::printed_in_a_child;
 
     #[test]
     fn a_child_knows_that_it_is_one_and_the_parent_does_not() {
         let counted = Mark::counted();
         for guard in [ForkGuard::new().unwrap(), ForkGuard { mark: counted }] {
             assert!(!guard.forked());
-            assert!(told_in_a_child(|| guard.forked()).unwrap());
+            assert!(printed_in_a_child(|| guard.forked()).unwrap());
             assert!(!guard.forked());
         }
     }
@@ -124,7 +124,7 @@ mod tests {
             },
         };
         assert!(!of_the_parent().forked());
-        assert!(told_in_a_child(|| of_the_parent().forked()).unwrap());
+        assert!(printed_in_a_child(|| of_the_parent().forked()).unwrap());
         // And one that was made in the child is at home there.
         let at_home = || {
             !(ForkGuard {
@@ -132,12 +132,12 @@ mod tests {
             })
             .forked()
         };
-        assert!(told_in_a_child(at_home).unwrap());
+        assert!(printed_in_a_child(at_home).unwrap());
     }
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn linux_tells_it_without_a_system_call() {
+    fn linux_reports_it_without_a_system_call() {
         assert!(matches!(ForkGuard::new().unwrap().mark, Mark::Wiped(_)));
     }
 }

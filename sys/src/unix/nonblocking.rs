@@ -282,7 +282,7 @@ mod tests {
             own.release(undone.as_fd());
             is_held && apart
         };
-        assert!(crate::unix::for_tests::told_in_a_child(says).unwrap());
+        assert!(crate::unix::for_tests::printed_in_a_child(says).unwrap());
         drop(locked);
         holding.release(ours.as_fd());
         assert!(

@@ -73,7 +73,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_ring_is_heard_until_drained_and_a_full_pipe_never_blocks() {
+    fn a_notification_is_reported_until_drained_and_a_full_pipe_never_blocks() {
         let notifier = Notifier::new().unwrap();
         let mut set = PollSet::new();
         set.push(notifier.as_fd().as_raw_fd(), poll::IN);

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_tells_what_holds_and_waits_for_nothing() {
+    fn a_poll_without_a_timeout_reports_what_holds_and_does_not_wait() {
         let (reader, writer) = crate::new_fd::pipe().unwrap();
         assert_eq!(look(reader.as_fd(), IN | OUT).unwrap(), 0);
         assert_eq!(look(writer.as_fd(), IN | OUT).unwrap(), OUT);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_negative_entry_is_skipped_and_a_dead_one_is_told() {
+    fn a_negative_entry_is_skipped_and_a_dead_one_is_reported() {
         let mut set = PollSet::new();
         set.push(-1, IN);
         assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), 0);

@@ -21,7 +21,7 @@ pub(super) fn a_listener_is_readable_while_a_connection_waits(mut world: World) 
     assert_eq!(world.now(), []);
 }
 
-pub(super) fn a_listener_by_the_edge_tells_of_each_arrival(mut world: World) {
+pub(super) fn a_listener_by_the_edge_reports_each_arrival(mut world: World) {
     let (listener, address) = world.listener();
     world.register(listener.number(), 1, Interest::READ, Trigger::Edge);
     for _ in 0..3 {
@@ -65,7 +65,7 @@ pub(super) fn a_refused_connection_is_writable_with_its_error(mut world: World) 
     }
 }
 
-pub(super) fn urgent_data_is_told_to_who_asked(mut world: World) {
+pub(super) fn urgent_data_is_reported_with_priority_interest(mut world: World) {
     if !world.has_urgent_data() {
         return;
     }
@@ -80,7 +80,7 @@ pub(super) fn urgent_data_is_told_to_who_asked(mut world: World) {
     );
 }
 
-pub(super) fn urgent_data_is_not_told_to_who_did_not_ask(mut world: World) {
+pub(super) fn urgent_data_is_not_reported_without_priority_interest(mut world: World) {
     let (here, there) = world.tcp();
     world.register(here.number(), 1, Interest::BOTH, Trigger::Level);
     there.send_urgent();

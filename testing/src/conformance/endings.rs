@@ -62,7 +62,7 @@ pub(super) fn a_full_close_is_a_hangup_whatever_was_asked_for(mut world: World) 
     }
 }
 
-pub(super) fn a_hangup_is_told_to_who_asks_for_nothing(mut world: World) {
+pub(super) fn a_hangup_is_reported_without_any_interest(mut world: World) {
     for trigger in TRIGGERS {
         let (here, there) = world.pair();
         world.register(here.number(), 1, Interest::NONE, trigger);
@@ -108,7 +108,7 @@ pub(super) fn a_half_close_that_becomes_whole_is_a_hangup(mut world: World) {
 }
 
 /// It has no room, so nothing but the end can be told.
-pub(super) fn a_full_pipe_without_a_reader_tells_its_writer(mut world: World) {
+pub(super) fn a_full_pipe_without_a_reader_is_reported_to_its_writer(mut world: World) {
     for interest in [Interest::WRITE, Interest::BOTH] {
         for trigger in TRIGGERS {
             let (reader, writer) = world.pipe();
@@ -124,7 +124,7 @@ pub(super) fn a_full_pipe_without_a_reader_tells_its_writer(mut world: World) {
 }
 
 /// By the level an end is told in every wait, and it does not end the registration.
-pub(super) fn the_end_of_a_pipe_is_told_again_and_again_by_the_level(mut world: World) {
+pub(super) fn the_end_of_a_pipe_is_reported_again_and_again_by_the_level(mut world: World) {
     for interest in [Interest::NONE, Interest::WRITE, Interest::BOTH] {
         for fill in [false, true] {
             let (reader, writer) = world.pipe();

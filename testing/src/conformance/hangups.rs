@@ -103,7 +103,7 @@ pub(super) fn data_before_a_hangup_stays_readable(mut world: World) {
     assert!(here.is_at_its_end());
 }
 
-pub(super) fn a_hangup_by_the_edge_is_told_once(mut world: World) {
+pub(super) fn a_hangup_by_the_edge_is_reported_once(mut world: World) {
     let (here, there) = world.pair();
     world.register(here.number(), 1, Interest::BOTH, Trigger::Edge);
     assert_eq!(world.next_for(1), Readiness::WRITE);
@@ -144,7 +144,7 @@ pub(super) fn an_empty_pipe_without_a_writer_is_readable(mut world: World) {
     );
 }
 
-pub(super) fn a_pipe_without_a_reader_tells_its_writer(mut world: World) {
+pub(super) fn a_pipe_without_a_reader_is_reported_to_its_writer(mut world: World) {
     for before in [false, true] {
         let (reader, writer) = world.pipe();
         let mut reader = Some(reader);

@@ -278,7 +278,7 @@ pub(super) fn more_than_a_batch_is_served_in_bounded_waits(mut world: World) {
     assert_eq!(world.tokens(all.len()).len(), all.len());
 }
 
-pub(super) fn more_edges_than_a_batch_are_each_told_once(mut world: World) {
+pub(super) fn more_edges_than_a_batch_are_each_reported_once(mut world: World) {
     world.allow_many();
     let all: Vec<_> = (0..300).map(|_| ready(&world)).collect();
     for (token, (here, _)) in (0..).zip(&all) {

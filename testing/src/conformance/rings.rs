@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Waits, and fails if it was the guard that ended it.
-fn wait_for_a_ring(world: &mut World) {
+fn wait_for_a_notification(world: &mut World) {
     let (start, mut events) = (world.time(), Vec::new());
     let time_stands_still = world.hold();
     world.wait(&mut events, Some(GUARD));
@@ -33,16 +33,16 @@ fn nothing_rings(world: &mut World) {
     assert_eq!(events, []);
 }
 
-pub(super) fn a_ring_before_the_wait_ends_it(mut world: World) {
+pub(super) fn a_notification_before_the_wait_ends_it(mut world: World) {
     let notifier = world.poller().notifier();
     for _ in 0..50 {
         notifier.notify();
-        wait_for_a_ring(&mut world);
+        wait_for_a_notification(&mut world);
     }
     nothing_rings(&mut world);
 }
 
-pub(super) fn a_ring_during_the_wait_ends_it(mut world: World) {
+pub(super) fn a_notification_during_the_wait_ends_it(mut world: World) {
     let (notifier, heard) = (world.poller().notifier(), Heard::default());
     let ringer = thread::spawn({
         let heard = Arc::clone(&heard.0);
@@ -58,7 +58,7 @@ pub(super) fn a_ring_during_the_wait_ends_it(mut world: World) {
         }
     });
     for n in 1..=50 {
-        wait_for_a_ring(&mut world);
+        wait_for_a_notification(&mut world);
         heard.0.store(n, Ordering::SeqCst);
     }
     ringer.join().expect("it only rings");
@@ -75,19 +75,19 @@ impl Drop for Heard {
     }
 }
 
-pub(super) fn many_rings_between_two_waits_count_once(mut world: World) {
+pub(super) fn many_notifications_between_two_waits_count_once(mut world: World) {
     let notifier = world.poller().notifier();
     // More than a pipe holds: none of them may block.
     for _ in 0..70_000 {
         notifier.notify();
     }
-    wait_for_a_ring(&mut world);
+    wait_for_a_notification(&mut world);
     nothing_rings(&mut world);
     notifier.notify();
-    wait_for_a_ring(&mut world);
+    wait_for_a_notification(&mut world);
 }
 
-pub(super) fn rings_of_many_threads_are_never_lost(mut world: World) {
+pub(super) fn notifications_of_many_threads_are_never_lost(mut world: World) {
     const EACH: usize = 200;
     let done = Arc::new(AtomicUsize::new(0));
     let threads: Vec<_> = (0..4)
@@ -103,7 +103,7 @@ pub(super) fn rings_of_many_threads_are_never_lost(mut world: World) {
         .collect();
     // Whatever was done before the last wait began has been seen; the rest rings.
     loop {
-        wait_for_a_ring(&mut world);
+        wait_for_a_notification(&mut world);
         if done.load(Ordering::SeqCst) == 4 * EACH {
             break;
         }
@@ -113,7 +113,7 @@ pub(super) fn rings_of_many_threads_are_never_lost(mut world: World) {
         .for_each(|thread| thread.join().expect("it only rings"));
 }
 
-pub(super) fn a_ring_after_the_poller_has_gone_is_harmless(mut world: World) {
+pub(super) fn a_notification_after_the_poller_has_gone_is_harmless(mut world: World) {
     let notifier = world.poller().notifier();
     let elsewhere = Arc::clone(&notifier);
     drop(world);
@@ -123,7 +123,7 @@ pub(super) fn a_ring_after_the_poller_has_gone_is_harmless(mut world: World) {
         .expect("it only rings");
 }
 
-pub(super) fn a_ring_keeps_no_event_back(mut world: World) {
+pub(super) fn a_notification_keeps_no_event_back(mut world: World) {
     let (here, there) = world.pair();
     world.register(here.number(), 1, Interest::READ, Trigger::Edge);
     there.put(b"a");
@@ -131,7 +131,7 @@ pub(super) fn a_ring_keeps_no_event_back(mut world: World) {
     assert_eq!(world.next_for(1), Readiness::READ);
 }
 
-pub(super) fn a_host_sees_events_and_rings_in_the_pollers_descriptor(mut world: World) {
+pub(super) fn a_host_sees_events_and_notifications_in_the_pollers_descriptor(mut world: World) {
     let Some(fd) = world.poller().as_fd().map(|fd| fd.as_raw_fd()) else {
         return;
     };

@@ -47,20 +47,20 @@ pub(super) fn a_deadline_is_reached_without_spinning(mut world: World) {
     }
 }
 
-pub(super) fn the_longest_timeout_lasts_until_a_ring(world: World) {
-    lasts_until_a_ring(world, Some(Duration::MAX));
+pub(super) fn the_longest_timeout_lasts_until_a_notification(world: World) {
+    lasts_until_a_notification(world, Some(Duration::MAX));
 }
 
 /// Milliseconds in 32 bits, as `epoll_wait(2)` counts them, are over after 24.8 days.
-pub(super) fn a_timeout_of_many_days_lasts_until_a_ring(world: World) {
-    lasts_until_a_ring(world, Some(Duration::from_millis(1 << 31)));
+pub(super) fn a_timeout_of_many_days_lasts_until_a_notification(world: World) {
+    lasts_until_a_notification(world, Some(Duration::from_millis(1 << 31)));
 }
 
-pub(super) fn no_timeout_lasts_until_a_ring(world: World) {
-    lasts_until_a_ring(world, None);
+pub(super) fn no_timeout_lasts_until_a_notification(world: World) {
+    lasts_until_a_notification(world, None);
 }
 
-fn lasts_until_a_ring(mut world: World, timeout: Option<Duration>) {
+fn lasts_until_a_notification(mut world: World, timeout: Option<Duration>) {
     let rung = Arc::new(AtomicBool::new(false));
     let ringer = thread::spawn({
         let (rung, notifier) = (Arc::clone(&rung), world.poller().notifier());

@@ -125,7 +125,7 @@ pub(super) fn drain(mut stream: &UnixStream) {
 }
 
 #[test]
-fn a_ring_is_one_event_and_is_not_lost() {
+fn a_notification_is_one_event_and_is_not_lost() {
     for system in SYSTEMS {
         let mut queue = queue(system);
         let notifier = queue.notifier();

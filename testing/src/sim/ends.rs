@@ -223,7 +223,7 @@ impl Table {
             return Ok(0);
         }
         let Some(peer) = end.peer else {
-            return self.write_to_nobody(file, bytes.len());
+            return self.write_without_a_reader(file, bytes.len());
         };
         // On a BSD it goes unnoticed that a Unix peer has shut its reading down, and what it is
         // sent is thrown away.
@@ -244,7 +244,7 @@ impl Table {
 
     /// A peer that has closed takes what is sent, and answers with a reset; a pipe says so at
     /// once.
-    fn write_to_nobody(&mut self, file: u64, len: usize) -> io::Result<usize> {
+    fn write_without_a_reader(&mut self, file: u64, len: usize) -> io::Result<usize> {
         let end = self.end(file);
         if end.kind != Kind::Tcp {
             return Err(os(EPIPE));

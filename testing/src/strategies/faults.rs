@@ -61,7 +61,7 @@ pub fn faults() -> impl Strategy<Value = Faults> + Clone {
 ///     # /*
 ///     #[test]
 ///     # */
-///     fn who_cannot_connect_leaves_nothing_open(faults in strategies::refusals()) {
+///     fn a_failed_connect_leaves_nothing_open(faults in strategies::refusals()) {
 ///         let mut sim = SimLoop::with(faults);
 ///         let _refused = sim.run(async {
 ///             let listener = TcpListener::bind(([127, 0, 0, 1], 0))?;
@@ -72,7 +72,7 @@ pub fn faults() -> impl Strategy<Value = Faults> + Clone {
 ///         prop_assert_eq!(sim.kernel().open(), 0);
 ///     }
 /// }
-/// # who_cannot_connect_leaves_nothing_open();
+/// # a_failed_connect_leaves_nothing_open();
 /// ```
 pub fn refusals() -> impl Strategy<Value = Faults> + Clone {
     mixes(10)

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tape_that_ends_too_early_or_makes_no_sense_is_told() {
+    fn a_recording_that_ends_too_early_or_makes_no_sense_is_reported() {
         assert!(matches!(Reel::new(b"a file"), Err(Diverged::NotATape)));
         let reel = |bytes: &[u8]| Reel::of(bytes.to_vec());
         assert_eq!(u64::get(&mut reel(&[0x80])), Err(Diverged::Ends));

@@ -10,7 +10,7 @@ use readily_sys::poll::FileKind;
 use std::time::Duration;
 
 /// A registration for reading whose other side is over, told of half of it.
-fn half_told(trigger: Trigger) -> KqueuePoller<Script> {
+fn half_reported(trigger: Trigger) -> KqueuePoller<Script> {
     let mut poller = poller();
     poller.register(7, 70, Interest::READ, trigger).unwrap();
     poller.queue.batches = vec![vec![said(7, Filter::Read, EV_EOF)]];
@@ -23,7 +23,7 @@ fn half_told(trigger: Trigger) -> KqueuePoller<Script> {
 #[test]
 fn where_reading_has_ended_the_next_wait_asks_about_writing_and_passes_on_its_end_only() {
     for trigger in [Trigger::Level, Trigger::Edge] {
-        let mut poller = half_told(trigger);
+        let mut poller = half_reported(trigger);
         let write = Filter::Write;
         poller.queue.batches = vec![
             vec![said(7, write, 0)],
@@ -47,16 +47,16 @@ fn where_reading_has_ended_the_next_wait_asks_about_writing_and_passes_on_its_en
 
 /// The common end of a connection: it is read, and closed, in the turn that it is told in.
 #[test]
-fn who_is_removed_when_reading_has_ended_costs_no_change_but_the_removal() {
-    let mut poller = half_told(Trigger::Level);
+fn removing_a_registration_after_its_end_of_file_costs_no_change_but_the_removal() {
+    let mut poller = half_reported(Trigger::Level);
     poller.remove(7).unwrap();
     assert_eq!(waited(&mut poller), []);
     assert_eq!(poller.queue.asked, [(Filter::Read, EV_DELETE)]);
 }
 
 #[test]
-fn a_one_shot_that_has_told_of_one_end_tells_of_both_when_it_is_asked_again() {
-    let mut poller = half_told(Trigger::OneShot);
+fn a_one_shot_that_has_reported_one_end_reports_both_when_it_is_rearmed() {
+    let mut poller = half_reported(Trigger::OneShot);
     poller.queue.batches = vec![vec![said(7, Filter::Write, EV_EOF)]];
     assert_eq!(waited(&mut poller), [], "it has spoken");
     let (interest, trigger) = (Interest::READ, Trigger::OneShot);
@@ -71,7 +71,7 @@ fn a_one_shot_that_has_told_of_one_end_tells_of_both_when_it_is_asked_again() {
 
 /// The filter of a room that was told is disabled, and hides the end.
 #[test]
-fn by_the_edge_the_other_side_is_watched_where_room_was_told_and_not_asked_for_again() {
+fn by_the_edge_the_other_side_is_watched_where_room_was_reported_and_not_asked_for_again() {
     let mut poller = poller();
     let (read, write) = (Filter::Read, Filter::Write);
     poller
@@ -136,7 +136,7 @@ fn the_writer_of_a_pipe_hears_by_its_reading_side_that_the_reader_has_gone() {
 #[test]
 fn a_filter_for_an_end_that_is_refused_is_nobodys_error() {
     for (refused, times) in [(errno::ENOMEM, 2), (errno::EINVAL, 1)] {
-        let mut poller = half_told(Trigger::Level);
+        let mut poller = half_reported(Trigger::Level);
         poller.queue.errors = vec![refused];
         for _ in 0..3 {
             waited(&mut poller);

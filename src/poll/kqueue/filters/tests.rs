@@ -43,7 +43,7 @@ pub(in crate::poll::kqueue) fn everything_known() -> Vec<Known> {
 
 /// On every input there is: what is wanted is asked for, and what is not, only for its end.
 #[test]
-fn a_direction_that_nobody_wants_is_watched_for_its_end_only_where_that_is_news() {
+fn a_direction_without_interest_is_watched_for_its_end_only_where_that_is_news() {
     for known in everything_known() {
         for trigger in TRIGGERS {
             for interest in INTERESTS {

@@ -148,7 +148,7 @@ fn a_pipe_without_a_reader_is_added_without_an_error_but_broken() {
 }
 
 #[test]
-fn a_registration_does_not_fail_for_a_filter_that_nobody_asked_for() {
+fn a_registration_does_not_fail_for_a_filter_that_was_not_asked_for() {
     let to = [Some(Mode::Level), Some(Mode::End)];
     let added = added(to);
     for (code, end_refused) in [(errno::EINVAL, true), (errno::ENOMEM, false)] {
@@ -226,7 +226,7 @@ fn an_end_of_file_closes_the_direction_of_its_filter_only() {
 
 /// The two ends in either order, wanted or watched: once both are known, each event says so.
 #[test]
-fn two_ends_of_file_are_a_hangup_whichever_comes_first_and_whoever_wanted_them() {
+fn two_ends_of_file_are_a_hangup_whichever_comes_first_and_whatever_the_interest() {
     let filters = [Filter::Read, Filter::Write];
     for (first, second) in [(0, 1), (1, 0)] {
         for modes in [
@@ -261,7 +261,7 @@ fn an_arrival_where_only_the_end_is_of_interest_says_nothing() {
 }
 
 #[test]
-fn one_end_of_file_of_a_pipe_is_both_until_somebody_opens_it_again() {
+fn one_end_of_file_of_a_pipe_is_both_until_it_is_opened_again() {
     for filter in [Filter::Read, Filter::Write] {
         let mut known = Known::new(FileKind::Pipe);
         let over = from_kevent(&said(filter, EV_EOF, 0), Some(Mode::Level), &mut known);

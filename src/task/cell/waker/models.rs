@@ -86,7 +86,7 @@ fn wakes_between_two_polls_are_one() {
 
 /// T3: whoever lets go of a cell last frees it, once; its future went with the last reference at home.
 #[test]
-fn a_cell_is_freed_once_by_whoever_lets_go_of_it_last() {
+fn a_cell_is_freed_once_by_its_last_reference() {
     loom::model(|| {
         let home = Fixture::new();
         let inbox = home.inbox();

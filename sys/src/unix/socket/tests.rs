@@ -73,7 +73,7 @@ fn a_connection_is_made_over_both_families() {
 }
 
 #[test]
-fn a_refused_connection_tells_why_once() {
+fn a_refused_connection_reports_its_reason_once() {
     let gone = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -107,7 +107,7 @@ fn a_unix_connection_has_no_address() {
 }
 
 #[test]
-fn each_kind_is_told_from_the_others() {
+fn each_kind_is_distinguished_from_the_others() {
     let (stream, _peer) = UnixStream::pair().unwrap();
     let (reader, _writer) = new_fd::pipe().unwrap();
     let fresh = new_fd::socket(libc::AF_INET, libc::SOCK_STREAM).unwrap();

@@ -168,7 +168,7 @@ fn a_queue_in_a_queue_is_readable_and_none_can_be_in_itself() {
 }
 
 #[test]
-fn a_dead_pipe_is_refused_or_told_as_each_system_does() {
+fn a_dead_pipe_is_refused_or_reported_as_each_system_does() {
     for system in SYSTEMS {
         let (mut queue, (reader, writer)) = (queue(system), for_tests::pipe().unwrap());
         drop(reader);
@@ -195,7 +195,7 @@ fn the_null_device_is_ready_or_refused() {
 }
 
 #[test]
-fn what_is_added_before_it_connects_is_told_when_it_has() {
+fn what_is_added_before_it_connects_is_reported_when_it_has() {
     for system in SYSTEMS {
         let (mut queue, socket) = (queue(system), for_tests::unconnected_tcp().unwrap());
         queue.add(&socket, Read, 0);

@@ -100,7 +100,7 @@ fn an_end_always_holds_and_only_an_end_has_an_error() {
 }
 
 #[test]
-fn each_direction_of_a_connection_is_told_by_its_own_filter() {
+fn each_direction_of_a_connection_is_reported_by_its_own_filter() {
     for system in SYSTEMS {
         let tell =
             |state, bits, unread| both(system, File::Tcp, &of_tcp(state, true, bits, unread));
@@ -147,7 +147,7 @@ fn a_unix_stream_knows_ends_and_no_resets() {
 
 /// The table of what was measured, row by row.
 #[test]
-fn a_pipe_is_told_as_each_system_tells_it() {
+fn a_pipe_is_reported_as_each_system_reports_it() {
     let tell = |file, bits_of_it| SYSTEMS.map(|system| both(system, file, &bits(bits_of_it)));
     // Apple, FreeBSD, NetBSD: what reading says, what writing says.
     assert_eq!(tell(READER, 0), [["-", "-"], ["-", "ready"], ["-", "-"]]);

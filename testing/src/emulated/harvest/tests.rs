@@ -235,7 +235,7 @@ fn a_datagram_is_read_and_an_error_of_its_socket_is_no_end() {
 
 /// The table of what was measured: a pipe's two ends, asked for both.
 #[test]
-fn the_ends_of_a_pipe_are_told_as_each_system_tells_them() {
+fn the_ends_of_a_pipe_are_reported_as_each_system_reports_them() {
     for system in SYSTEMS {
         let (mut queue, (reader, writer)) = (queue(system), for_tests::pipe().unwrap());
         queue.add(&reader, Read, 0);
@@ -264,7 +264,7 @@ fn the_ends_of_a_pipe_are_told_as_each_system_tells_them() {
 }
 
 #[test]
-fn a_pipe_without_a_reader_is_told_to_its_writer_on_each_system_in_its_way() {
+fn a_pipe_without_a_reader_is_reported_to_its_writer_on_each_system_in_its_way() {
     for (system, full) in SYSTEMS.iter().flat_map(|s| [(*s, false), (*s, true)]) {
         let (mut queue, (reader, writer)) = (queue(system), for_tests::pipe().unwrap());
         socket::set_nonblocking(writer.as_fd()).unwrap();

@@ -63,7 +63,7 @@ fn a_level_repeats_and_is_looked_at_each_time() {
 }
 
 #[test]
-fn an_edge_is_told_once_for_each_activation() {
+fn an_edge_is_reported_once_for_each_activation() {
     for system in SYSTEMS {
         let mut knotes = with(system, EV_CLEAR);
         assert_eq!([(); 2].map(|()| events(&mut knotes)), [1, 0]);
@@ -185,7 +185,7 @@ fn a_short_list_serves_all_in_turn() {
 }
 
 #[test]
-fn an_end_that_is_told_once_takes_the_registration_along() {
+fn an_end_that_is_reported_once_takes_the_registration_along() {
     let mut knotes = with(FreeBsd, 0);
     let mut out = Vec::new();
     let gone = knotes.harvest(&mut out, 8, |_, _| {
@@ -201,7 +201,7 @@ fn an_end_that_is_told_once_takes_the_registration_along() {
 }
 
 #[test]
-fn a_closed_number_is_not_told() {
+fn a_closed_number_is_not_reported() {
     let mut knotes = with(FreeBsd, EV_ONESHOT);
     let mut out = Vec::new();
     let gone = knotes.harvest(&mut out, 8, |_, _| None);
