@@ -21,6 +21,8 @@ mod mutants;
 mod names;
 #[path = "tidy/parity.rs"]
 mod parity;
+#[path = "tidy/words.rs"]
+mod words;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -407,6 +409,14 @@ const LONG: &[(&str, &str)] = &[
     ),
     ("src/poll/mod.rs", "most of it is the public documentation"),
     ("src/base/timer_heap.rs", "the heap and its tests"),
+    (
+        "src/event_loop/registry.rs",
+        "the state of a registration and the table of them",
+    ),
+    (
+        "src/event_loop/timing.rs",
+        "most of it is the public documentation",
+    ),
     (
         "src/task/cell.rs",
         "all that is unsafe about a task is argued in one place",

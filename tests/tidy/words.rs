@@ -1,0 +1,398 @@
+//! Words that are not used any more, each with the better one; and pronouns that are for people.
+//!
+//! A name of the field is found by a reader who has never seen this project; one made up at home has
+//! to be learnt. What was renamed once must not come back by habit.
+
+use super::{none, read, root, shown, sources};
+use std::collections::BTreeMap;
+use std::fs;
+
+/// Identifiers that were renamed throughout, and what to write instead.
+const RETIRED: &[(&str, &str)] = &[
+    ("Admitted", "PutOutcome"),
+    ("Afar", "CrossLoopWait"),
+    ("Alarm", "LazyTimer"),
+    ("Allowance", "BudgetGuard"),
+    ("AnyFd", "FdRef"),
+    ("AnyKernel", "VirtualKernel"),
+    ("Birth", "SpawnInfo"),
+    ("BrokenBarrier", "BrokenBarrierError"),
+    ("CellRef", "TaskPtr"),
+    ("Chance", "Rng"),
+    ("Coro", "CoroutineInfo"),
+    ("DECIDED", "TABLE"),
+    ("DoneKey", "DoneCallbackKey"),
+    ("DoneTooOften", "TaskDoneError"),
+    ("Expiry", "Action"),
+    ("FreedKey", "FdWaitKey"),
+    ("Ghost", "StaleDescriptor"),
+    ("GiveWay", "Yield"),
+    ("InvalidState", "InvalidStateError"),
+    ("Jobs", "Scheduler"),
+    ("Joined", "TypedTask"),
+    ("Keeper", "SourceCallbacks"),
+    ("KernelFd", "VirtualFd"),
+    ("Kinds", "Branches"),
+    ("LOOK_AFTER", "EVENT_INTERVAL"),
+    ("Letter", "Message"),
+    ("MAIN_JOB", "MAIN_TASK"),
+    ("Mailbox", "ThreadQueue"),
+    ("NOBODY", "NO_TASK"),
+    ("Nascent", "NewTask"),
+    ("NewFd", "FdOwned"),
+    ("NoValue", "ChildFailed"),
+    ("NumberHasher", "IntHasher"),
+    ("NumberMap", "IntMap"),
+    ("PlaceNumber", "TicketId"),
+    ("PutBack", "RestoreOnDrop"),
+    ("RUNG", "NOTIFIED"),
+    ("ReleasedTooOften", "ReleaseError"),
+    ("ScopeOver", "ScopeEnded"),
+    ("Serves", "MatchOnDrop"),
+    ("Shelf", "QueueState"),
+    ("Standing", "State"),
+    ("Stuck", "Deadlock"),
+    ("SystemQueue", "SystemKqueue"),
+    ("UNCOUNTED", "UNLIMITED"),
+    ("Untold", "UnclaimedPanic"),
+    ("Verdict", "HangupAction"),
+    ("WORN", "RETIRED_SOON"),
+    ("Wakes", "WakeBatch"),
+    ("Wakeup", "WakeState"),
+    ("await_ring", "await_notification"),
+    ("be_current", "enter_if_needed"),
+    ("blame", "report_call_panic"),
+    ("by_chance", "is_shuffled"),
+    ("call_when_freed", "call_on_fd_close"),
+    ("came_round", "completed_round"),
+    ("descriptor_freed", "notify_fd_waiters"),
+    ("disown", "drop_unclaimed"),
+    ("end_ghosts", "remove_stale"),
+    ("get_job", "get_work_item"),
+    ("get_job_nowait", "try_get_work_item"),
+    ("get_nowait", "try_get"),
+    ("ghosts", "stale_turns"),
+    ("goes_anywhere", "check_send"),
+    ("has_letters", "has_messages"),
+    ("is_at_home", "is_own_thread"),
+    ("is_awaited_afar", "has_cross_loop_waits"),
+    ("is_called", "is_notified"),
+    ("is_elsewhere", "is_other_loop"),
+    ("is_owed", "has_untaken_result"),
+    ("last_look", "final_poll"),
+    ("lots", "fair_rng"),
+    ("look_next", "poll_next"),
+    ("must_be_at_home", "assert_own_loop"),
+    ("must_not_be_current", "assert_not_current"),
+    ("must_not_wait_in_vain", "assert_can_complete"),
+    ("nest_later", "run_bounded_later"),
+    ("next_among", "next_in"),
+    ("next_job", "next_in_batch"),
+    ("put_nowait", "try_put"),
+    ("queue_letters", "queue_messages"),
+    ("queue_new_job", "schedule_new"),
+    ("queue_woken_job", "schedule_woken"),
+    ("read_letters", "receive_messages"),
+    ("reads_nothing", "ignore_reads"),
+    ("reserve_nowait", "try_reserve"),
+    ("room_told", "room_reported"),
+    ("run_fenced", "run_queued"),
+    ("run_turns", "run_rounds"),
+    ("run_up_to_fence", "run_batch"),
+    ("shelf", "state"),
+    ("take_promised", "take_reserved"),
+    ("tell_all", "wake_all_reporting"),
+    ("tell_futurelocks", "report_futurelocks"),
+    ("tell_panic", "report_panic"),
+    ("tell_the_loop", "report_to_loop"),
+    ("tell_what_is_left", "report_pending_panic"),
+    ("unbudgeted", "unconstrained"),
+    ("uncounted", "with_unlimited"),
+    ("unlooked", "calls_since_poll"),
+    ("wake_from_afar", "wake_remote"),
+    ("wake_job", "wake_task"),
+    ("wake_when_freed", "wake_on_fd_close"),
+    ("watch_for_ghosts", "detect_stale_spin"),
+];
+
+/// Parts of identifiers that are pronouns for people: a waiter, a caller or a thread is an *it*.
+const IN_NAMES: &[(&str, &str)] = &[
+    ("whoever", "the waiter, the caller or the owner"),
+    ("whom", "what, which"),
+    ("he", "it"),
+    ("him", "it"),
+    ("his", "its"),
+    ("nobody", "none, no_task, no_waiter"),
+    ("somebody", "another task, the owner"),
+];
+
+/// The same in sentences.
+const PRONOUNS: &[(&str, &str)] = &[
+    ("whoever", "the waiter, the caller, the owner"),
+    ("whom", "the waiter, the callback"),
+    ("he", "it, or the name of the thing"),
+    ("him", "it, or the name of the thing"),
+    ("his", "its"),
+    ("nobody", "no task, no thread, none"),
+    ("somebody", "another task, another thread, the owner"),
+];
+
+/// NOT YET: folders and files whose sentences still have pronouns. A line goes as soon as its
+/// sentences are mended, and none comes back.
+const NOT_YET: &[&str] = &[
+    "bench/",
+    "docs/decisions.md",
+    "docs/faults.md",
+    "docs/performance.md",
+    "docs/platforms.md",
+    "examples/",
+    "fuzz/",
+    "src/base/",
+    "src/combine/",
+    "src/event_loop/",
+    "src/group/",
+    "src/io/",
+    "src/poll/",
+    "src/run.rs",
+    "src/run/",
+    "src/sync/",
+    "src/task/",
+    "src/time/",
+    "sys/",
+    "testing/src/",
+    "tests/alloc.rs",
+    "tests/conformance/",
+    "tests/it/",
+    "tests/mutants.md",
+    "tests/platforms.rs",
+    "tests/props/",
+    "tests/testing.rs",
+    "tests/tidy/",
+];
+
+/// The code of a source and its comments, line by line; strings are in neither.
+fn parts(text: &str) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    let mut in_string: Option<String> = None;
+    for line in text.lines() {
+        let (mut code, mut comment) = (String::new(), String::new());
+        let mut rest = line;
+        while !rest.is_empty() {
+            if let Some(end) = &in_string {
+                let escaped = end == "\"" && rest.starts_with('\\');
+                match rest.strip_prefix(end.as_str()) {
+                    Some(after) => {
+                        rest = after;
+                        in_string = None;
+                        continue;
+                    }
+                    None if escaped => rest = rest.get(2..).unwrap_or_default(),
+                    None => rest = skip(rest),
+                }
+                continue;
+            }
+            if rest.starts_with("//") {
+                comment = rest.to_owned();
+                break;
+            }
+            if let Some((after, end)) = opened(rest) {
+                in_string = Some(end);
+                rest = after;
+                continue;
+            }
+            if let Some(after) = past_char(rest) {
+                rest = after;
+                continue;
+            }
+            code.extend(rest.chars().next());
+            rest = skip(rest);
+        }
+        lines.push((code, comment));
+    }
+    lines
+}
+
+fn skip(text: &str) -> &str {
+    let mut chars = text.chars();
+    chars.next();
+    chars.as_str()
+}
+
+/// What follows an opening quote, and how the string ends.
+fn opened(text: &str) -> Option<(&str, String)> {
+    if let Some(after) = text.strip_prefix('"') {
+        return Some((after, "\"".to_owned()));
+    }
+    let raw = text.strip_prefix('r')?;
+    let after = raw.trim_start_matches('#');
+    let hashes = &raw[..raw.len() - after.len()];
+    let after = after.strip_prefix('"')?;
+    Some((after, format!("\"{hashes}")))
+}
+
+/// What follows a character between quotes; `None` for a lifetime.
+fn past_char(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix('\'')?;
+    let escaped = inner.starts_with('\\');
+    let after = skip(inner);
+    let after = if escaped { skip(after) } else { after };
+    after.strip_prefix('\'')
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_')
+        .filter(|word| !word.is_empty())
+}
+
+/// What is wrong with the names in a source.
+fn wrong_names(path: &str, text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let retired: BTreeMap<&str, &str> = RETIRED.iter().copied().collect();
+    for (n, (code, _)) in parts(text).iter().enumerate() {
+        for word in words(code) {
+            let mut complain = |better| {
+                complaints.push(format!("{path}:{}: not {word}: {better}", n + 1));
+            };
+            if let Some(better) = retired.get(word) {
+                complain(better);
+            }
+            for (pronoun, better) in IN_NAMES {
+                if word.split('_').any(|part| part == *pronoun) {
+                    complain(better);
+                }
+            }
+        }
+    }
+    complaints
+}
+
+/// Prose without what stands between backquotes, and without single words in italics, which are
+/// spoken about.
+fn spoken(line: &str) -> String {
+    let prose = line.split('`').step_by(2).collect::<Vec<_>>().join(" ");
+    let mut out = Vec::new();
+    for (at, piece) in prose.split('*').enumerate() {
+        let is_word = at % 2 == 1
+            && piece
+                .chars()
+                .all(|c| c.is_alphanumeric() || ", ".contains(c));
+        out.push(if is_word { "" } else { piece });
+    }
+    out.join(" ")
+}
+
+/// What is wrong with sentences: the lines of a page, or the comments of a source.
+fn wrong_sentences<'a>(path: &str, lines: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (n, line) in lines.enumerate() {
+        let prose = spoken(line).to_lowercase();
+        for word in words(&prose) {
+            if let Some((_, better)) = PRONOUNS.iter().find(|(pronoun, _)| *pronoun == word) {
+                complaints.push(format!("{path}:{}: not *{word}*: {better}", n + 1));
+            }
+        }
+    }
+    complaints
+}
+
+const FOLDERS: &[&str] = &[
+    "src", "sys/src", "testing", "tests", "examples", "bench", "fuzz",
+];
+
+fn all_sources() -> Vec<(String, String)> {
+    let paths = FOLDERS.iter().flat_map(|folder| sources(folder));
+    let all = paths.map(|path| (shown(&path), read(&path)));
+    // This file names what it forbids.
+    all.filter(|(path, _)| path != "tests/tidy/words.rs")
+        .collect()
+}
+
+fn all_pages() -> Vec<(String, String)> {
+    let folders = ["", "docs", "bench", "tests"];
+    let mut paths = Vec::new();
+    for folder in folders {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|ending| ending == "md") {
+                paths.push(path);
+            }
+        }
+    }
+    paths.sort();
+    paths.iter().map(|path| (shown(path), read(path))).collect()
+}
+
+#[test]
+fn names_are_in_the_words_of_the_field() {
+    let all = all_sources();
+    none(
+        all.iter()
+            .flat_map(|(path, text)| wrong_names(path, text))
+            .collect(),
+    );
+}
+
+#[test]
+fn sentences_do_not_speak_of_code_as_of_people() {
+    let mut by_file = Vec::new();
+    for (path, text) in all_sources() {
+        let comments: Vec<String> = parts(&text)
+            .into_iter()
+            .map(|(_, comment)| comment)
+            .collect();
+        let wrong = wrong_sentences(&path, comments.iter().map(String::as_str));
+        by_file.push((path, wrong));
+    }
+    for (path, text) in all_pages() {
+        let wrong = wrong_sentences(&path, text.lines());
+        by_file.push((path, wrong));
+    }
+    let excepted = |path: &str| NOT_YET.iter().find(|place| path.starts_with(*place));
+    let mut complaints = Vec::new();
+    let mut needed = Vec::new();
+    for (path, wrong) in by_file {
+        match excepted(&path) {
+            Some(_) if wrong.is_empty() => {}
+            Some(place) => needed.push(*place),
+            None => complaints.extend(wrong),
+        }
+    }
+    let mended = NOT_YET.iter().filter(|place| !needed.contains(*place));
+    complaints.extend(mended.map(|place| format!("{place} is mended: take it off NOT_YET")));
+    none(complaints);
+}
+
+#[test]
+fn a_retired_word_and_a_pronoun_are_found_where_they_stand() {
+    let text = "
+fn told(letter: Letter) {} // He who sends a `Letter` is not *whoever*, nor 'x' nobody's.
+const TEXT: &str = \"a Letter \\\" to Nobody\"; fn to_whom(mut a: &'static str, _: char) { a = r#\"Letter\"#; '\"'; Letter }
+";
+    let names = wrong_names("x.rs", text);
+    let expected = [
+        "x.rs:2: not Letter: Message",
+        "x.rs:3: not to_whom: what, which",
+        "x.rs:3: not Letter: Message",
+    ];
+    assert_eq!(names, expected);
+    let comments = parts(text);
+    let sentences = wrong_sentences("x.rs", comments.iter().map(|(_, comment)| comment.as_str()));
+    let expected = [
+        "x.rs:2: not *he*: it, or the name of the thing",
+        "x.rs:2: not *nobody*: no task, no thread, none",
+    ];
+    assert_eq!(sentences, expected);
+}
+
+#[test]
+fn no_better_word_is_retired_itself() {
+    let is_retired = |word: &str| RETIRED.iter().any(|(old, _)| *old == word);
+    let wrong = RETIRED
+        .iter()
+        .filter(|(_, better)| words(better).any(is_retired));
+    none(
+        wrong
+            .map(|(old, better)| format!("{old}: {better}"))
+            .collect(),
+    );
+}
