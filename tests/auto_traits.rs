@@ -6,10 +6,13 @@
 //! In the notes: a coroutine here is concurrency on one thread (N12).
 
 use readily::io::{Source, TcpListener, TcpStream};
+use readily::poll::default_poller::SystemPoller;
+use readily::poll::poll2::PollPoller;
 use readily::sync::{
     Barrier, BoundedSemaphore, Condition, Event, LifoQueue, Lock, LockGuard, Permit, PriorityQueue,
     Queue, Semaphore, broadcast, channel, oneshot, watch,
 };
+use readily::task::{DoneTask, SharedTask, WaitDone};
 use readily::{
     CallHandle, CancellationToken, Cx, Descriptor, Error, EventLoop, Future, JoinError, JoinSet,
     Key, LoopClosed, LoopHandle, Promise, RemoteHandle, RemoteTask, Runner, SharedFuture, Shielded,
@@ -62,8 +65,8 @@ macro_rules! auto {
 fn what_belongs_to_a_loop_stays_on_its_thread() {
     auto!(EventLoop, Runner, LoopHandle, WeakHandle, Cx<'static>, Descriptor => false, false);
     auto!(CallHandle, TimerHandle, Sleep, TimeoutScope => false, false);
-    auto!(Shielded<u8>, Wait<'static, u8> => false, false);
-    auto!(Task<u8>, TaskRef, Future<u8>, SharedFuture<u8>, Promise<u8> => false, false);
+    auto!(Shielded<u8>, Wait<'static, Task<u8>> => false, false);
+    auto!(Task<u8>, TaskRef, DoneTask<u8>, SharedTask<u8>, WaitDone, Future<u8>, SharedFuture<u8>, Promise<u8> => false, false);
     auto!(TaskGroup<u8>, JoinSet<u8>, CancellationToken => false, false);
     auto!(Lock<u8>, LockGuard<u8>, Semaphore, Permit, BoundedSemaphore => false, false);
     auto!(Event, Condition, Barrier => false, false);
@@ -84,6 +87,8 @@ fn what_is_for_other_threads_may_go_there() {
     auto!(JoinError, WaitError => true, false);
     auto!(channel::Sender<u8>, channel::Sender<std::cell::Cell<u8>> => true, true);
     auto!(channel::Sender<std::rc::Rc<u8>> => false, false);
+    // A poller alone may move to another thread.
+    auto!(SystemPoller, PollPoller => true, true);
     // It carries nothing of the loop but a key and a place in the source.
     auto!(Error => true, true);
 }

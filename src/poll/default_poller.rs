@@ -47,7 +47,12 @@ mod kqueue;
 pub use kqueue::SystemKqueue;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-type Best = EpollPoller;
+/// The best poller of this system: epoll on Linux and Android, kqueue on macOS, iOS and the BSDs,
+/// `poll(2)` elsewhere.
+///
+/// Each has `SystemPoller::new() -> io::Result<SystemPoller>`, and can be sent to another thread.
+/// Unlike [`default`], it does not look at `READILY_POLLER`, and its calls are not dynamic.
+pub type SystemPoller = EpollPoller;
 #[cfg(any(
     target_vendor = "apple",
     target_os = "freebsd",
@@ -55,7 +60,11 @@ type Best = EpollPoller;
     target_os = "openbsd",
     target_os = "dragonfly",
 ))]
-type Best = super::kqueue::KqueuePoller<SystemKqueue>;
+/// The best poller of this system: kqueue.
+///
+/// It is made by `SystemPoller::new()`, and can be sent to another thread. Unlike [`default`], it
+/// does not look at `READILY_POLLER`, and its calls are not dynamic.
+pub type SystemPoller = super::kqueue::KqueuePoller<SystemKqueue>;
 #[cfg(not(any(
     target_os = "linux",
     target_os = "android",
@@ -65,7 +74,11 @@ type Best = super::kqueue::KqueuePoller<SystemKqueue>;
     target_os = "openbsd",
     target_os = "dragonfly",
 )))]
-type Best = super::poll2::PollPoller;
+/// The best poller of this system: `poll(2)`.
+///
+/// It is made by `SystemPoller::new()`, and can be sent to another thread. Unlike [`default`], it
+/// does not look at `READILY_POLLER`, and its calls are not dynamic.
+pub type SystemPoller = super::poll2::PollPoller;
 
 /// The pollers that [`VARIABLE`] may name.
 const NAMED: &[(&str, Make)] = &[
@@ -78,7 +91,7 @@ const NAMED: &[(&str, Make)] = &[
         target_os = "openbsd",
         target_os = "dragonfly",
     ))]
-    ("kqueue", || Ok(Box::new(Best::new()?))),
+    ("kqueue", || Ok(Box::new(SystemPoller::new()?))),
     #[cfg(all(readily_emulated, target_os = "linux"))]
     ("kqueue-apple", || {
         Ok(Box::new(emulated::poller(
@@ -122,6 +135,6 @@ pub fn default() -> io::Result<Box<dyn Poller>> {
         NAME.get_or_init(|| std::env::var_os(VARIABLE).filter(|_| !readily_sys::is_secure()));
     match choice::choose(name.as_deref(), NAMED)? {
         Some(make) => make(),
-        None => Ok(Box::new(Best::new()?)),
+        None => Ok(Box::new(SystemPoller::new()?)),
     }
 }

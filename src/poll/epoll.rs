@@ -17,8 +17,8 @@ use readily_sys::timer::Timer;
 use readily_sys::{Notifier, errno};
 
 use crate::poll::{
-    Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger, Watched, check_owner,
-    check_token,
+    Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger, WaitResult, Watched,
+    check_owner, check_token,
 };
 
 /// The [`Poller`] of Linux.
@@ -171,10 +171,14 @@ impl Poller for EpollPoller {
         self.epoll.delete(fd)
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<WaitResult> {
         self.check_owner()?;
         match self.epoll.wait(timeout) {
-            Err(e) if e.raw_os_error() == Some(errno::EINTR) => return Ok(()),
+            Err(e) if e.raw_os_error() == Some(errno::EINTR) => 0,
             answer => answer?,
         };
         let mut rung = false;
@@ -190,7 +194,7 @@ impl Poller for EpollPoller {
         if rung {
             self.remove_notifier_event(events);
         }
-        Ok(())
+        Ok(WaitResult::new(rung))
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {

@@ -13,6 +13,7 @@
 mod apply;
 mod deadline;
 mod entry;
+mod events;
 mod filters;
 mod translate;
 
@@ -24,13 +25,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use readily_sys::errno;
-use readily_sys::kq_abi::{EV_ONESHOT, Kevent};
+use readily_sys::kq_abi::Kevent;
 use readily_sys::poll::FileKind;
 
 use self::apply::ident;
 use self::entry::Entry;
 use self::filters::{Known, Wanted};
-use super::{Event, Interest, NOTIFIER, Notify, Poller, Trigger, VirtualKernel, check_token};
+use super::{Event, Interest, Notify, Poller, Trigger, VirtualKernel, WaitResult, check_token};
 
 /// What lies below a [`KqueuePoller`]: the system's kqueue, or one in memory.
 pub trait KqueueSys {
@@ -109,76 +110,6 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
                 Err(io::Error::from_raw_os_error(errno::ENOENT))
             }
         }
-    }
-
-    /// One event of the kernel: brings the registration up to date, and reports it.
-    fn remove_notifier_event(&mut self, event: &Kevent, events: &mut Vec<Event>) {
-        let Ok(fd) = RawFd::try_from(event.ident) else {
-            return;
-        };
-        let (Some(entry), Some(at)) = (self.entries.get_mut(&fd), filters::place(event.filter))
-        else {
-            return;
-        };
-        let ready = translate::from_kevent(event, entry.filters[at], &mut entry.known);
-        if event.flags & EV_ONESHOT != 0 {
-            // Never asked for: FreeBSD drops the filter of a pipe whose other side has gone.
-            entry.filters[at] = None;
-        }
-        if entry.takes_others() {
-            self.changed.push(fd);
-        }
-        if ready.is_empty() {
-            return; // an arrival where only the end is of interest
-        }
-        if filters::repeats(&entry.wanted, &entry.known, ready) {
-            entry.last |= ready;
-            if !self.over.contains(&fd) {
-                self.over.push(fd);
-            }
-        }
-        entry.report(self.batch, ready, events);
-    }
-
-    /// One call of the kernel's; whether the notifier has rung.
-    fn wait_once(&mut self, events: &mut Vec<Event>, limit: Option<Duration>) -> io::Result<bool> {
-        if !self.changed.is_empty() {
-            self.take_others();
-        }
-        let limit = match self.over.is_empty() {
-            true => limit,
-            false => Some(Duration::ZERO),
-        };
-        self.list.clear();
-        match self.queue.wait(&mut self.list, limit) {
-            Err(e) if e.raw_os_error() == Some(errno::EINTR) => return Ok(false),
-            answer => answer?,
-        }
-        let mut rung = false;
-        for index in 0..self.list.len() {
-            let event = self.list[index];
-            if event.udata == NOTIFIER {
-                self.queue.clear_notification();
-                rung = true;
-            } else {
-                self.remove_notifier_event(&event, events);
-            }
-        }
-        if !self.over.is_empty() {
-            self.report_over(events);
-        }
-        Ok(rung)
-    }
-
-    fn report_over(&mut self, events: &mut Vec<Event>) {
-        let (entries, batch) = (&mut self.entries, self.batch);
-        self.over.retain(|fd| {
-            let Some(entry) = entries.get_mut(fd) else {
-                return false;
-            };
-            entry.report(batch, entry.last, events);
-            entry.wanted.trigger == Trigger::Level
-        });
     }
 }
 
@@ -287,15 +218,19 @@ impl<Q: KqueueSys> Poller for KqueuePoller<Q> {
         }
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<WaitResult> {
         self.batch += 1;
         let before = events.len();
-        let rung = self.wait_once(events, timeout)?;
+        let mut rung = self.wait_once(events, timeout)?;
         if !self.changed.is_empty() && events.len() == before && !rung {
             // An end of which there is nothing to say until the other side has been asked.
-            self.wait_once(events, Some(Duration::ZERO))?;
+            rung = self.wait_once(events, Some(Duration::ZERO))?;
         }
-        Ok(())
+        Ok(WaitResult::new(rung))
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {

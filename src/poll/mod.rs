@@ -4,6 +4,43 @@
 //! the system offers. [`Poller`] is that seam. Behind it are epoll on Linux, kqueue on
 //! macOS and the BSDs, and `poll(2)` for any other Unix.
 //!
+//! # A poller without a loop
+//!
+//! [`os::SystemPoller`] is this system's poller, for programs that want `epoll(7)` or `kqueue(2)`
+//! behind one interface and nothing more:
+//!
+//! ```
+//! use readily::poll::{Interest, Poller, Readiness, Trigger, default_poller::SystemPoller};
+//! use std::io::Write;
+//! use std::os::fd::AsRawFd;
+//! use std::os::unix::net::UnixStream;
+//! use std::time::Duration;
+//!
+//! let mut poller = SystemPoller::new()?;
+//! let (here, mut there) = UnixStream::pair()?;
+//! here.set_nonblocking(true)?;
+//! poller.register(here.as_raw_fd(), 7, Interest::READ, Trigger::Level)?;
+//!
+//! // An event of the descriptor comes with the token of its registration.
+//! there.write_all(b"hi")?;
+//! let mut events = Vec::new();
+//! poller.wait(&mut events, None)?;
+//! assert_eq!((events[0].token, events[0].ready), (7, Readiness::READ));
+//! poller.remove(here.as_raw_fd())?; // before it is closed
+//!
+//! // Another thread ends a wait. The result tells a notification from a timeout.
+//! let notifier = poller.notifier();
+//! let thread = std::thread::spawn(move || notifier.notify());
+//! events.clear();
+//! assert!(poller.wait(&mut events, None)?.notified());
+//! assert!(!poller.wait(&mut events, Some(Duration::from_millis(1)))?.notified());
+//! assert!(events.is_empty());
+//! # thread.join().unwrap();
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Two vocabularies
+//!
 //! *Interest* is what is asked for, *readiness* is what is reported. They are two types,
 //! because they are two vocabularies: one may not ask for an error, and one may not be
 //! told "edge".
@@ -236,6 +273,33 @@ pub struct Event {
     pub ready: Readiness,
 }
 
+/// What [`Poller::wait`] returns beside the events it appends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitResult {
+    notified: bool,
+}
+
+impl WaitResult {
+    /// The result of a wait; `notified` says whether the wait has consumed a notification.
+    #[must_use]
+    pub const fn new(notified: bool) -> Self {
+        Self { notified }
+    }
+
+    /// Returns whether another thread used the [notifier](Poller::notifier), during the wait or
+    /// since the wait before.
+    ///
+    /// Each [`Notify::notify`] is seen by exactly one wait; a wait sees several as one. If this is
+    /// `false` and no event was appended, the timeout has passed or a signal came.
+    #[must_use]
+    pub const fn notified(self) -> bool {
+        self.notified
+    }
+}
+
+/// One wait of a poller of this crate appends at most this many events.
+pub const MAX_EVENTS: usize = 2048;
+
 /// The token that pollers keep for their own notifier; no registration may use it.
 pub const NOTIFIER: u64 = u64::MAX;
 
@@ -312,13 +376,22 @@ pub trait Poller {
     /// outlives the close where the description lives on in a duplicate or a child.
     fn remove(&mut self, fd: RawFd) -> io::Result<()>;
 
-    /// Waits until something is ready, the notifier rings, or `timeout` has passed, and
-    /// appends what is ready to `events`: at most one event for each registration.
+    /// Waits until an event is ready, the [notifier](Poller::notifier) is used, or `timeout` has
+    /// passed.
     ///
-    /// `None` waits without a limit. The timeout is rounded up where the system counts
-    /// coarser. An early return without events is allowed (a ring, a signal: `EINTR` is not
-    /// an error here): whoever has a deadline looks at the clock and comes back.
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
+    /// The events that are ready are appended to `events`: at most one for each registration, and
+    /// at most [`MAX_EVENTS`] in all, in an order in which no registration is left out for ever.
+    /// The next wait reports the rest.
+    ///
+    /// `None` waits without a limit. The timeout is rounded up where the system counts in coarser
+    /// units. A wait may return early without events, because of the notifier (which the result
+    /// says) or of a signal (`EINTR` is no error here). A caller with a deadline compares it with
+    /// the clock and waits again.
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<WaitResult>;
 
     /// What ends a wait from another thread.
     fn notifier(&self) -> Arc<dyn Notify>;

@@ -9,16 +9,24 @@
 //!
 //! [N2]: crate::book#n2
 
+mod translate;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Event, Interest, Notify, Poller, Readiness, Trigger, check_owner, check_token};
 use crate::base::int_hash::IntMap;
 use readily_sys::fork::ForkGuard;
 use readily_sys::poll::{self, PollSet};
 use readily_sys::{FileId, Notifier, errno};
+
+use translate::{ASKED, bits, from_poll};
+pub(super) use translate::{facts, look};
+
+use super::{
+    Event, Interest, MAX_EVENTS, Notify, Poller, Trigger, WaitResult, check_owner, check_token,
+};
 
 /// The [`Poller`] over `poll(2)`, for every Unix. A wait is linear in the number of registrations, and
 /// asks about numbers: one closed without a removal is reported as ended, or for the file it stands for by then.
@@ -28,6 +36,8 @@ pub struct PollPoller {
     set: PollSet,
     entries: Vec<Entry>,
     index: IntMap,
+    /// Where the next wait begins, if the last one has not reported everything.
+    next: usize,
     notifier: Arc<SharedNotifier>,
 }
 
@@ -120,6 +130,7 @@ impl PollPoller {
             set,
             entries: Vec::new(),
             index: IntMap::default(),
+            next: 0,
             notifier: Arc::new(notifier),
         })
     }
@@ -132,6 +143,37 @@ impl PollPoller {
                 poll::is_pollable(fd)?;
                 Err(io::Error::from_raw_os_error(errno::ENOENT))
             }
+        }
+    }
+
+    /// Appends an event for each of the `ready` entries that the kernel reports, at most `most`.
+    /// Begins behind the last entry of a wait that had more, so that each is reported in its turn.
+    fn collect(&mut self, events: &mut Vec<Event>, ready: usize, most: usize) {
+        let len = self.entries.len();
+        let mut left = ready.min(most);
+        let mut at = std::mem::take(&mut self.next);
+        for _ in 0..len {
+            if left == 0 {
+                break;
+            }
+            if at >= len {
+                at = 0;
+            }
+            let bits = self.set.reported(at + 1);
+            if bits != 0 {
+                left -= 1;
+                let entry = &mut self.entries[at];
+                events.push(Event {
+                    token: entry.token,
+                    ready: from_poll(bits),
+                });
+                entry.report(bits);
+                self.sync(at);
+            }
+            at += 1;
+        }
+        if ready > most {
+            self.next = at;
         }
     }
 
@@ -222,35 +264,27 @@ impl Poller for PollPoller {
         Ok(())
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<WaitResult> {
         // In a child its notifier is the parent's, whose rings it would take.
         check_owner(&self.notifier.fork)?;
         let mut left = match self.set.wait(timeout) {
-            Err(e) if e.raw_os_error() == Some(errno::EINTR) => return Ok(()),
+            Err(e) if e.raw_os_error() == Some(errno::EINTR) => {
+                return Ok(WaitResult::new(false));
+            }
             answer => answer?,
         };
-        if self.set.reported(0) != 0 {
+        let notified = self.set.reported(0) != 0;
+        if notified {
             // By the state, so it has to be taken, whatever it is made of.
             self.notifier.notifier.drain();
             left -= 1;
         }
-        for at in 0..self.entries.len() {
-            if left == 0 {
-                break;
-            }
-            let bits = self.set.reported(at + 1);
-            if bits != 0 {
-                left -= 1;
-                let entry = &mut self.entries[at];
-                events.push(Event {
-                    token: entry.token,
-                    ready: from_poll(bits),
-                });
-                entry.report(bits);
-                self.sync(at);
-            }
-        }
-        Ok(())
+        self.collect(events, left, MAX_EVENTS);
+        Ok(WaitResult::new(notified))
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
@@ -260,65 +294,6 @@ impl Poller for PollPoller {
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
-}
-
-/// Which bits stand for a direction.
-const ASKED: [(i16, Interest); 3] = [
-    (poll::IN | poll::RDHUP, Interest::READ),
-    (poll::OUT, Interest::WRITE),
-    (poll::PRI, Interest::PRIORITY),
-];
-
-/// The bits to ask `poll(2)` for.
-fn bits(interest: Interest) -> i16 {
-    let set = ASKED
-        .iter()
-        .filter(|(_, direction)| interest.contains(*direction));
-    set.fold(0, |bits, (bit, _)| bits | bit)
-}
-
-/// What the bits of `poll(2)` say, in our words: as for epoll, which inherited them. A number
-/// that is not open is everything at once, so that whoever waits for anything hears of it.
-fn from_poll(bits: i16) -> Readiness {
-    const READ: u8 = Readiness::READ.bits();
-    const WRITE: u8 = Readiness::WRITE.bits();
-    const READ_CLOSED: u8 = Readiness::READ_CLOSED.bits();
-    const WRITE_CLOSED: u8 = Readiness::WRITE_CLOSED.bits();
-    const ERROR: u8 = Readiness::ERROR.bits();
-    const GONE: u8 = READ | WRITE | READ_CLOSED | WRITE_CLOSED;
-    const MEANING: [(i16, Readiness); 7] = [
-        (poll::IN, Readiness::READ),
-        (poll::PRI, Readiness::PRIORITY),
-        (poll::OUT, Readiness::WRITE),
-        (poll::RDHUP, Readiness::from_bits(READ | READ_CLOSED)),
-        (poll::HUP, Readiness::from_bits(GONE)),
-        (poll::ERR, Readiness::from_bits(READ | WRITE | ERROR)),
-        (poll::NVAL, Readiness::from_bits(GONE | ERROR)),
-    ];
-    let set = MEANING.iter().filter(|(bit, _)| bits & bit != 0);
-    set.fold(Readiness::NONE, |ready, &(_, meaning)| ready | meaning)
-}
-
-/// What holds of one descriptor just now.
-pub(super) fn look(fd: BorrowedFd<'_>) -> io::Result<Readiness> {
-    poll::look(fd, bits(Interest::BOTH | Interest::PRIORITY)).map(from_poll)
-}
-
-/// Of one descriptor, each fact that holds just now, and none that is only concluded: an error alone
-/// says nothing about bytes or room.
-pub(super) fn facts(fd: BorrowedFd<'_>) -> io::Result<Readiness> {
-    const GONE: u8 = Readiness::READ_CLOSED.bits() | Readiness::WRITE_CLOSED.bits();
-    const MEANING: [(i16, Readiness); 6] = [
-        (poll::IN, Readiness::READ),
-        (poll::PRI, Readiness::PRIORITY),
-        (poll::OUT, Readiness::WRITE),
-        (poll::RDHUP, Readiness::READ_CLOSED),
-        (poll::HUP, Readiness::from_bits(GONE)),
-        (poll::ERR, Readiness::ERROR),
-    ];
-    let bits = poll::look(fd, bits(Interest::BOTH | Interest::PRIORITY))?;
-    let set = MEANING.iter().filter(|(bit, _)| bits & bit != 0);
-    Ok(set.fold(Readiness::NONE, |facts, &(_, meaning)| facts | meaning))
 }
 
 #[cfg(test)]

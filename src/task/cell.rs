@@ -539,7 +539,7 @@ mod tests {
     use super::*;
     use crate::clock::Manual;
     use crate::event_loop::{EventLoop, Inbox, LoopHandle, PanicPolicy};
-    use crate::poll::{Event, Interest, Notify, Poller, Trigger};
+    use crate::poll::{Event, Interest, Notify, Poller, Trigger, WaitResult};
     use crate::run::Runner;
     use std::cell::Cell;
     use std::io;
@@ -574,8 +574,8 @@ mod tests {
             Err(io::ErrorKind::NotFound.into())
         }
 
-        fn wait(&mut self, _: &mut Vec<Event>, _: Option<Duration>) -> io::Result<()> {
-            Ok(())
+        fn wait(&mut self, _: &mut Vec<Event>, _: Option<Duration>) -> io::Result<WaitResult> {
+            Ok(WaitResult::new(false))
         }
 
         fn notifier(&self) -> Arc<dyn Notify> {

@@ -6,7 +6,7 @@
 //!
 //! In the notes this is the edge between "the loop" and "the selector" (N2).
 
-use readily::poll::{Event, Interest, Notify, Poller, Trigger, VirtualKernel};
+use readily::poll::{Event, Interest, Notify, Poller, Trigger, VirtualKernel, WaitResult};
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -156,18 +156,22 @@ impl Poller for Between {
         self.poller.remove(fd)
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<WaitResult> {
         let Some(listener) = self.overheard.listener() else {
             return self.poller.wait(events, timeout);
         };
         listener.asks(timeout);
         let before = events.len();
         let limit = Some(timeout.unwrap_or(Duration::ZERO));
-        self.poller.wait(events, limit)?;
+        let result = self.poller.wait(events, limit)?;
         let late = std::mem::take(&mut self.overheard.said.borrow_mut().late);
         events.splice(before..before, late);
         listener.told(&events[before..]);
-        Ok(())
+        Ok(result)
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {

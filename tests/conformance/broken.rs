@@ -250,6 +250,14 @@ const WAYS: &[(Way, &[&str])] = &[
         ],
     ),
     (
+        Way::HidesNotifications,
+        &[
+            "a_notification_before_the_wait_ends_it",
+            "a_notification_during_the_wait_ends_it",
+            "many_notifications_between_two_waits_count_once",
+        ],
+    ),
+    (
         Way::RingsAreEvents,
         &[
             "a_notification_during_the_wait_ends_it",

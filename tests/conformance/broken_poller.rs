@@ -6,7 +6,9 @@
 //!
 //! Not in the notes; N2's selectors are to be told from these.
 
-use readily::poll::{Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger, VirtualKernel};
+use readily::poll::{
+    Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger, VirtualKernel, WaitResult,
+};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -66,6 +68,7 @@ pub(crate) enum Way {
     RoundsDown,
     CountsIn32Bits,
     HearsTwice,
+    HidesNotifications,
     RingsAreEvents,
     BellDiesWithThePoller,
     RingsDrownEvents,
@@ -162,7 +165,8 @@ impl<P: Poller> Broken<P> {
 
     /// Lets what is ready now go by.
     fn forget(&mut self) -> io::Result<()> {
-        self.poller.wait(&mut Vec::new(), Some(Duration::ZERO))
+        self.poller.wait(&mut Vec::new(), Some(Duration::ZERO))?;
+        Ok(())
     }
 
     fn timeout(&self, asked: Option<Duration>) -> Option<Duration> {
@@ -355,19 +359,25 @@ impl<P: Poller> Poller for Broken<P> {
         }
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<WaitResult> {
         if self.way == Way::HearsTwice && mem::take(&mut self.echo) {
-            return Ok(());
+            return Ok(WaitResult::new(true));
         }
         let mut batch = Vec::new();
-        self.poller.wait(&mut batch, self.timeout(timeout))?;
+        let result = self.poller.wait(&mut batch, self.timeout(timeout))?;
         let rung = self.notifier.rung.swap(false, Ordering::SeqCst);
         self.echo = rung;
         if self.way == Way::ClearsTheList {
             events.clear();
         }
         events.extend(self.told(batch, rung));
-        Ok(())
+        Ok(WaitResult::new(
+            result.notified() && self.way != Way::HidesNotifications,
+        ))
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {

@@ -7,7 +7,7 @@ use crate::support::guard;
 use readily::io::{TcpListener, TcpStream};
 use readily::poll::poll2::PollPoller;
 use readily::poll::{Event, FdOwned, FdRef, Interest, Notify, Poller, VirtualFd, VirtualKernel};
-use readily::poll::{Readiness, Trigger};
+use readily::poll::{Readiness, Trigger, WaitResult};
 use readily::{Accepted, Closures, Error, EventLoop, Runner};
 use readily_sys::{errno, socket};
 use readily_testing::Kernel;
@@ -153,7 +153,11 @@ impl Poller for ThirdPoller {
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {
         self.inner.remove(self.kernel.real(fd)?)
     }
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<WaitResult> {
         self.inner.wait(events, timeout)
     }
     fn notifier(&self) -> Arc<dyn Notify> {

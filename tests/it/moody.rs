@@ -4,7 +4,7 @@
 //! or `max_user_watches` run out, and a readiness may be gone before somebody looks.
 
 use readily::clock::Monotonic;
-use readily::poll::{Event, Interest, Notify, Poller, Trigger};
+use readily::poll::{Event, Interest, Notify, Poller, Trigger, WaitResult};
 use readily::{EventLoop, Readiness};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -89,14 +89,18 @@ impl Poller for Moody {
         self.poller.remove(fd)
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<WaitResult> {
         let Some(ready) = self.mood.lie.take() else {
             return self.poller.wait(events, timeout);
         };
         // At most one event for each registration, so that nothing else is said meanwhile.
         let known = self.mood.known.borrow();
         events.extend(known.values().map(|&token| Event { token, ready }));
-        Ok(())
+        Ok(WaitResult::new(false))
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {

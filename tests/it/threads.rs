@@ -3,7 +3,7 @@
 use crate::support::{
     Dropped, Log, guard, strict_loop, strict_run, strict_runner, turn_times, turns_in,
 };
-use readily::poll::{Event, Notify, Poller};
+use readily::poll::{Event, Notify, Poller, WaitResult};
 use readily::{
     Error, EventLoop, ExitReason, Interest, LoopClosed, LoopHandle, RemoteHandle, Task, Trigger,
     WeakHandle,
@@ -121,11 +121,15 @@ impl Poller for Counting {
         self.poller.remove(fd)
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
-        self.poller.wait(events, timeout)?;
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<WaitResult> {
+        let result = self.poller.wait(events, timeout)?;
         match self.fails.swap(false, Ordering::Relaxed) {
             true => Err(io::ErrorKind::OutOfMemory.into()),
-            false => Ok(()),
+            false => Ok(result),
         }
     }
 

@@ -4,7 +4,7 @@
 use crate::moody::moody_on;
 use crate::support::{Count, Dropped, Log, collect_unhandled, guard, strict_loop, turn_times};
 use readily::io::Source;
-use readily::poll::{Event, Interest, Notify, Poller, Trigger};
+use readily::poll::{Event, Interest, Notify, Poller, Trigger, WaitResult};
 use readily::{EventLoop, JoinError, PanicPolicy, RemoteHandle, Task, create_future, sleep};
 use readily_testing::wakers;
 use std::cell::RefCell;
@@ -237,10 +237,10 @@ impl Poller for PutAside {
         Ok(())
     }
 
-    fn wait(&mut self, _: &mut Vec<Event>, _: Option<Duration>) -> io::Result<()> {
+    fn wait(&mut self, _: &mut Vec<Event>, _: Option<Duration>) -> io::Result<WaitResult> {
         self.waits.send(()).unwrap();
         self.go_on.recv().unwrap();
-        Ok(())
+        Ok(WaitResult::new(true))
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {

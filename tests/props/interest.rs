@@ -8,7 +8,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::poll::{Event, Interest, Notify, Poller, Trigger, VirtualKernel};
+use readily::poll::{Event, Interest, Notify, Poller, Trigger, VirtualKernel, WaitResult};
 use readily::{Closures, Error, EventLoop, Key};
 use readily_testing::sim::{Fd, Kernel, Personality};
 use std::cell::{Cell, RefCell};
@@ -107,7 +107,11 @@ impl Poller for Asking {
         self.note(fd, None);
         self.0.remove(fd)
     }
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<WaitResult> {
         self.0.wait(events, timeout)
     }
     fn notifier(&self) -> Arc<dyn Notify> {

@@ -4,7 +4,7 @@
 use crate::kernels::KERNELS;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
-use readily::poll::{Event, Interest, Notify, Poller, Trigger, VirtualKernel};
+use readily::poll::{Event, Interest, Notify, Poller, Trigger, VirtualKernel, WaitResult};
 use readily::{Callbacks, Cx, Readiness};
 use readily_testing::strategies::{
     Program, Report, Scripted, Violation, faults, personality, program, refusals,
@@ -140,7 +140,11 @@ impl Poller for Forgetful {
     fn remove(&mut self, _fd: RawFd) -> io::Result<()> {
         Ok(())
     }
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<WaitResult> {
         self.0.wait(events, timeout)
     }
     fn notifier(&self) -> Arc<dyn Notify> {

@@ -3,7 +3,7 @@
 //! It keeps registrations by descriptor, as the kernel does, and hands out batches that a test
 //! has written down, with tokens as old as the test likes.
 
-use readily::poll::{Event, Interest, Notify, Poller, Trigger};
+use readily::poll::{Event, Interest, Notify, Poller, Trigger, WaitResult};
 use readily::{EventLoop, clock::Manual};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -96,11 +96,15 @@ impl Poller for Scripted {
         Ok(())
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<WaitResult> {
         let mut world = self.0.borrow_mut();
         world.waits.push(timeout);
         events.extend(world.batches.pop_front().unwrap_or_default());
-        Ok(())
+        Ok(WaitResult::new(false))
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {

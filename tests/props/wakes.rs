@@ -4,7 +4,7 @@ use super::scripted::Scripted;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::clock::Monotonic;
-use readily::poll::{Event, Interest, Notify, Poller, Trigger};
+use readily::poll::{Event, Interest, Notify, Poller, Trigger, WaitResult};
 use readily::{EventLoop, ExitReason};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -107,7 +107,7 @@ impl Poller for Sleeping {
     fn remove(&mut self, _: RawFd) -> io::Result<()> {
         Ok(())
     }
-    fn wait(&mut self, _: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(&mut self, _: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<WaitResult> {
         self.waits.set(self.waits.get() + 1);
         let mut rung = self.notifier.0.0.lock().unwrap();
         // A guard against a lost wake: the test then fails by what did not arrive.
@@ -115,8 +115,7 @@ impl Poller for Sleeping {
         if !*rung {
             rung = self.notifier.0.1.wait_timeout(rung, limit).unwrap().0;
         }
-        *rung = false;
-        Ok(())
+        Ok(WaitResult::new(std::mem::take(&mut *rung)))
     }
     fn notifier(&self) -> Arc<dyn Notify> {
         Arc::new(self.notifier.clone())

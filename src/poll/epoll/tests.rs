@@ -72,3 +72,14 @@ fn every_interest_and_trigger_has_its_bits() {
         epoll::PRI | epoll::ONESHOT
     );
 }
+
+#[test]
+fn a_wait_says_whether_it_was_notified() {
+    let mut poller = EpollPoller::new().unwrap();
+    let notifier = poller.notifier();
+    let mut waited = || poller.wait(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+    assert!(!waited().notified());
+    notifier.notify();
+    assert!(waited().notified());
+    assert!(!waited().notified(), "a notification is for one wait");
+}

@@ -1,8 +1,9 @@
 //! The unit tests of `kqueue.rs`; those about filters that come and go are in `apply/tests.rs`.
 
+use super::events::MOST_OVER;
 use super::filters::OVER;
 use super::*;
-use crate::poll::Readiness;
+use crate::poll::{NOTIFIER, Readiness};
 use readily_sys::kq_abi::{EV_ADD, EV_DELETE, EV_EOF, Filter, NOTE_LOWAT};
 
 /// A queue that says what it is told to say, and remembers what it was asked.
@@ -288,4 +289,30 @@ fn rearming_asks_for_what_is_registered_by_the_edge_only() {
     poller.rearm(7, 70, Interest::BOTH).unwrap();
     poller.rearm(8, 80, Interest::BOTH).unwrap();
     assert_eq!(poller.queue.asked, [(Filter::Write, EV_ADD)]);
+}
+
+/// Their filters are silent after the end, so the poller repeats it (see `filters::repeats`).
+#[test]
+fn more_ends_than_a_wait_may_report_are_reported_in_turn() {
+    const ENDED: u64 = 1500;
+    let mut poller = poller();
+    let mut batch = Vec::new();
+    for fd in 0..ENDED {
+        poller
+            .register(fd as RawFd, fd, Interest::NONE, Trigger::Level)
+            .unwrap();
+        batch.extend([Filter::Read, Filter::Write].map(|filter| said(fd as usize, filter, EV_EOF)));
+    }
+    poller.queue.batches = vec![batch];
+    waited(&mut poller);
+    let mut reported = [0; 1500];
+    for _ in 0..6 {
+        let events = waited(&mut poller);
+        assert_eq!(events.len(), MOST_OVER);
+        for event in events {
+            reported[event.token as usize] += 1;
+        }
+    }
+    let turns = 6 * MOST_OVER / 1500;
+    assert!(reported.iter().all(|&n| n >= turns), "{reported:?}");
 }

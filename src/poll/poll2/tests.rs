@@ -1,6 +1,7 @@
 //! The unit tests of `poll2.rs`.
 
 use super::*;
+use crate::poll::Readiness;
 use std::os::unix::net::UnixStream;
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -137,4 +138,25 @@ fn the_notifiers_token_is_no_users() {
     poller
         .register(fd, token - 1, Interest::READ, Trigger::Level)
         .unwrap();
+}
+
+#[test]
+fn a_wait_that_cannot_report_all_is_continued_by_the_next() {
+    let mut poller = PollPoller::new().unwrap();
+    let pairs: Vec<_> = (0..5).map(|_| UnixStream::pair().unwrap()).collect();
+    for (token, (_, writer)) in (0..).zip(&pairs) {
+        poller
+            .register(writer.as_raw_fd(), token, Interest::WRITE, Trigger::Level)
+            .unwrap();
+    }
+    let mut bounded = || {
+        let ready = poller.set.wait(NOW).unwrap();
+        let mut events = Vec::new();
+        poller.collect(&mut events, ready, 2);
+        events.iter().map(|e| e.token).collect::<Vec<_>>()
+    };
+    assert_eq!(bounded(), [0, 1]);
+    assert_eq!(bounded(), [2, 3]);
+    assert_eq!(bounded(), [4, 0]);
+    assert_eq!(bounded(), [1, 2]);
 }

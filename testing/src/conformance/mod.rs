@@ -126,7 +126,7 @@ pub fn check(name: &str, poller: impl Into<World>) {
 /// Which of them does a poller break that knows no level?
 ///
 /// ```
-/// # use readily::poll::{VirtualKernel, Event, Interest, Notify, Poller, Trigger};
+/// # use readily::poll::{VirtualKernel, Event, Interest, Notify, Poller, Trigger, WaitResult};
 /// # use std::{io, os::fd::{BorrowedFd, RawFd}, rc::Rc, sync::Arc, time::Duration};
 /// use readily_testing::{Kernel, sim};
 /// use readily_testing::conformance::{PROMISES, World};
@@ -147,7 +147,7 @@ pub fn check(name: &str, poller: impl Into<World>) {
 /// #   }
 /// #   fn rearms(&self) -> Interest { self.0.rearms() }
 /// #   fn remove(&mut self, fd: RawFd) -> io::Result<()> { self.0.remove(fd) }
-/// #   fn wait(&mut self, events: &mut Vec<Event>, t: Option<Duration>) -> io::Result<()> {
+/// #   fn wait(&mut self, events: &mut Vec<Event>, t: Option<Duration>) -> io::Result<WaitResult> {
 /// #       self.0.wait(events, t)
 /// #   }
 /// #   fn notifier(&self) -> Arc<dyn Notify> { self.0.notifier() }

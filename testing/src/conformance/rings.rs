@@ -19,18 +19,26 @@ use std::time::Duration;
 fn wait_for_a_notification(world: &mut World) {
     let (start, mut events) = (world.time(), Vec::new());
     let time_stands_still = world.hold();
-    world.wait(&mut events, Some(GUARD));
+    let result = world.wait(&mut events, Some(GUARD));
     drop(time_stands_still);
     assert!(world.time() - start < GUARD, "no ring came");
     assert_eq!(events, [], "a ring is no event");
+    assert!(
+        result.notified(),
+        "the result does not say that a notification ended the wait"
+    );
 }
 
 /// Fails if the next wait is ended by something before it is over.
 fn nothing_rings(world: &mut World) {
     let (start, mut events, limit) = (world.time(), Vec::new(), Duration::from_millis(5));
-    world.wait(&mut events, Some(limit));
+    let result = world.wait(&mut events, Some(limit));
     assert!(world.time() - start >= limit, "a ring was heard twice");
     assert_eq!(events, []);
+    assert!(
+        !result.notified(),
+        "a wait without a notification says that there was one"
+    );
 }
 
 pub(super) fn a_notification_before_the_wait_ends_it(mut world: World) {

@@ -7,7 +7,7 @@
 
 use super::{End, Ground, TheSystem};
 use readily::clock::Clock;
-use readily::poll::{Event, Interest, Poller, Readiness, Trigger};
+use readily::poll::{Event, Interest, Poller, Readiness, Trigger, WaitResult};
 use std::any::Any;
 use std::collections::HashSet;
 use std::fmt;
@@ -159,9 +159,9 @@ impl World {
 impl World {
     /// As [`Poller::wait`].
     #[track_caller]
-    pub fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) {
+    pub fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> WaitResult {
         let answer = self.poller.wait(events, timeout);
-        answer.unwrap_or_else(|error| panic!("the wait failed: {error}"));
+        answer.unwrap_or_else(|error| panic!("the wait failed: {error}"))
     }
 
     /// What is ready now.

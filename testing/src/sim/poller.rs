@@ -12,7 +12,9 @@ use super::table::Table;
 use super::waiting::{self, Bell};
 use super::watch::{Item, Name, Watch, asked, reported};
 use super::{Kernel, os};
-use readily::poll::{Event, Interest, Notify, Poller, Trigger, VirtualKernel, check_token};
+use readily::poll::{
+    Event, Interest, Notify, Poller, Trigger, VirtualKernel, WaitResult, check_token,
+};
 use readily_sys::errno::{EEXIST, ENOENT, ENOMEM, EPERM};
 use std::fmt;
 use std::io;
@@ -169,7 +171,11 @@ impl Poller for SimPoller {
         Ok(())
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<WaitResult> {
         let before = events.len();
         let waited = waiting::wait(&self.kernel, &self.bell, timeout, |table| {
             self.collect(table, events);
@@ -177,9 +183,9 @@ impl Poller for SimPoller {
             events.len() > before
         });
         match waited {
-            // It is for us to come back early, and for whoever waits to look at the clock.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            waited => waited.map(drop),
+            // The wait returns early, and its caller looks at the clock.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(WaitResult::new(false)),
+            waited => waited.map(WaitResult::new),
         }
     }
 

@@ -10,7 +10,8 @@ use super::recorder::{Recorder, same};
 use super::sum;
 use readily::clock::Clock;
 use readily::poll::{
-    Event, FdOwned, FdRef, Interest, Notify, Poller, Readiness, Trigger, VirtualFd, VirtualKernel,
+    Event, FdOwned, FdRef, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger, VirtualFd,
+    VirtualKernel, WaitResult,
 };
 use readily_sys::nonblocking::{self, Hold};
 use readily_sys::transfer::Transfer;
@@ -80,12 +81,26 @@ impl Poller for Recorded {
         self.recorder.entry(Op::Remove, &[fd.into()], done)
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<WaitResult> {
         let before = events.len();
         let waited = self.poller.wait(events, timeout);
-        let told = waited.as_ref().map(|()| events[before..].to_vec());
-        let told = told.map_err(same);
-        drop(self.recorder.entry(Op::Wait, &[], told));
+        let reported = waited.as_ref().map(|result| {
+            let mut reported = events[before..].to_vec();
+            // A notification is on the tape as the event that it is for the kernel.
+            if result.notified() {
+                reported.push(Event {
+                    token: NOTIFIER,
+                    ready: Readiness::NONE,
+                });
+            }
+            reported
+        });
+        let reported = reported.map_err(same);
+        drop(self.recorder.entry(Op::Wait, &[], reported));
         waited
     }
 

@@ -11,7 +11,8 @@ use super::replayer::Replayer;
 use super::sum;
 use readily::clock::Clock;
 use readily::poll::{
-    Event, Interest, Notify, Poller, Readiness, Trigger, VirtualFd, VirtualKernel,
+    Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger, VirtualFd, VirtualKernel,
+    WaitResult,
 };
 use readily_sys::socket;
 use std::fmt;
@@ -47,9 +48,16 @@ impl Poller for Replayer {
         self.result(Op::Remove, &[fd.into()])
     }
 
-    fn wait(&mut self, events: &mut Vec<Event>, _timeout: Option<Duration>) -> io::Result<()> {
-        events.append(&mut self.result(Op::Wait, &[])?);
-        Ok(())
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        _timeout: Option<Duration>,
+    ) -> io::Result<WaitResult> {
+        let mut reported: Vec<Event> = self.result(Op::Wait, &[])?;
+        let notified = reported.last().is_some_and(|event| event.token == NOTIFIER);
+        reported.truncate(reported.len() - usize::from(notified));
+        events.append(&mut reported);
+        Ok(WaitResult::new(notified))
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
