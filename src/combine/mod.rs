@@ -28,6 +28,7 @@ mod poll_set;
 mod race;
 mod select;
 mod shield;
+mod task_handle;
 mod wait;
 
 pub use as_completed::{AsCompleted, as_completed};
@@ -35,4 +36,5 @@ pub use gather::{Gather, TryGather, gather, try_gather};
 pub use race::{Race, race, race_fair};
 pub use select::{Either, Select, select};
 pub use shield::{Shielded, shield};
+pub use task_handle::TaskHandle;
 pub use wait::{ReturnWhen, Wait, wait};

@@ -82,6 +82,28 @@ impl<T: 'static> Shielded<T> {
         self.task.as_ref().expect("it is there").task_ref()
     }
 
+    /// Whether the task has ended, in whichever way.
+    #[must_use]
+    pub fn done(&self) -> bool {
+        self.task.as_ref().expect("it is there").done()
+    }
+
+    /// Whether the task was cancelled: by its [`TaskRef`], as dropping this does not cancel it.
+    #[must_use]
+    pub fn cancelled(&self) -> bool {
+        self.task.as_ref().expect("it is there").cancelled()
+    }
+
+    /// Takes the result, without waiting for it: `None` until the task is [`done`](Self::done), and if
+    /// the result was taken before.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`] inside, if the task was cancelled or has panicked.
+    pub fn result(&mut self) -> Option<Result<T, JoinError>> {
+        self.task.as_mut().expect("it is there").result()
+    }
+
     /// The task itself.
     pub fn into_task(mut self) -> Task<T> {
         self.task.take().expect("it is there")

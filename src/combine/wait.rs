@@ -7,12 +7,13 @@
 //! In asyncio: `wait`, with its three modes and its timeout.
 
 use super::poll_set::PollSet;
+use super::task_handle::TaskHandle;
 use crate::task::alarm::LazyTimer;
-use crate::task::{JoinError, Task, budget};
+use crate::task::budget;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 /// What [`wait`] waits for.
@@ -76,7 +77,24 @@ pub enum ReturnWhen {
 /// assert_eq!(order, [1, 5, 9]);
 /// # Ok::<(), readily::Error>(())
 /// ```
-pub fn wait<T>(tasks: &mut Vec<Task<T>>, when: ReturnWhen) -> Wait<'_, T> {
+///
+/// Tasks of different types, by their [`TaskRef`](crate::TaskRef)s:
+///
+/// ```
+/// use readily::{ReturnWhen, run, spawn, wait};
+/// use std::future::pending;
+///
+/// run(async {
+///     let (number, never) = (spawn(async { 7 }), spawn(pending::<String>()));
+///     let mut tasks = vec![number.task_ref(), never.task_ref()];
+///     let (done, pending) = wait(&mut tasks, ReturnWhen::FirstCompleted).await;
+///     assert_eq!(done, [number.task_ref()]);
+///     assert_eq!(*pending, [never.task_ref()]);
+///     assert_eq!(number.await.unwrap(), 7);
+/// })?;
+/// # Ok::<(), readily::Error>(())
+/// ```
+pub fn wait<K: TaskHandle>(tasks: &mut Vec<K>, when: ReturnWhen) -> Wait<'_, K> {
     Wait {
         tasks,
         when,
@@ -85,16 +103,19 @@ pub fn wait<T>(tasks: &mut Vec<Task<T>>, when: ReturnWhen) -> Wait<'_, T> {
     }
 }
 
+/// Whether a value counts as a failure.
+type Failing<'a, V> = Box<dyn Fn(&V) -> bool + 'a>;
+
 /// What [`wait`] returns: to be awaited.
 #[must_use = "it does nothing unless it is awaited"]
-pub struct Wait<'a, T: 'static> {
-    tasks: &'a mut Vec<Task<T>>,
+pub struct Wait<'a, K: TaskHandle> {
+    tasks: &'a mut Vec<K>,
     when: ReturnWhen,
     limit: Option<Duration>,
-    failed: Box<dyn Fn(&T) -> bool + 'a>,
+    failed: Failing<'a, K::Value>,
 }
 
-impl<'a, T: 'static> Wait<'a, T> {
+impl<'a, K: TaskHandle> Wait<'a, K> {
     /// Waits no longer than `limit`, counted from the first poll. Then it returns what has ended,
     /// which may be none; that the time was up is no error. A task that has ended by then is
     /// among them ([T6]).
@@ -107,12 +128,12 @@ impl<'a, T: 'static> Wait<'a, T> {
 
     /// Takes it for a failure, beside a panic, if `failed` says so of a task's value: `Result::is_err`
     /// where that is a `Result`. It is asked once for each task.
-    pub fn failing_if(mut self, failed: impl Fn(&T) -> bool + 'a) -> Self {
+    pub fn failing_if(mut self, failed: impl Fn(&K::Value) -> bool + 'a) -> Self {
         self.failed = Box::new(failed);
         self
     }
 
-    async fn run(self) -> (Vec<Task<T>>, &'a mut Vec<Task<T>>) {
+    async fn run(self) -> (Vec<K>, &'a mut Vec<K>) {
         let Self {
             tasks,
             when,
@@ -121,7 +142,7 @@ impl<'a, T: 'static> Wait<'a, T> {
         } = self;
         let failed = &*failed;
         let mut limit = limit.map_or_else(LazyTimer::never, LazyTimer::after);
-        let mut set = PollSet::new(tasks.iter_mut().map(|task| Ended { task, failed }));
+        let mut set = PollSet::new(tasks.iter_mut().map(|task| task.ended(failed)));
         poll_fn(|cx| {
             let polled = budget::budgeted_composite(cx, |cx| {
                 set.poll(cx, |_, failed| match when {
@@ -139,14 +160,14 @@ impl<'a, T: 'static> Wait<'a, T> {
         drop(set);
         // T10: only now, and by who has ended, not by who was counted.
         let all = std::mem::take(tasks).into_iter();
-        let (done, pending) = all.partition(Task::done);
+        let (done, pending) = all.partition(K::has_ended);
         *tasks = pending;
         (done, tasks)
     }
 }
 
-impl<'a, T: 'static> IntoFuture for Wait<'a, T> {
-    type Output = (Vec<Task<T>>, &'a mut Vec<Task<T>>);
+impl<'a, K: TaskHandle> IntoFuture for Wait<'a, K> {
+    type Output = (Vec<K>, &'a mut Vec<K>);
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -154,33 +175,12 @@ impl<'a, T: 'static> IntoFuture for Wait<'a, T> {
     }
 }
 
-impl<T: 'static> fmt::Debug for Wait<'_, T> {
+impl<K: TaskHandle + fmt::Debug> fmt::Debug for Wait<'_, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wait")
             .field("tasks", &self.tasks)
             .field("when", &self.when)
             .field("limit", &self.limit)
             .finish_non_exhaustive()
-    }
-}
-
-/// The end of a task, and whether it failed; its result stays where it is.
-struct Ended<'a, T: 'static> {
-    task: &'a mut Task<T>,
-    failed: &'a dyn Fn(&T) -> bool,
-}
-
-impl<T: 'static> Future for Ended<'_, T> {
-    type Output = bool;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
-        ready!(self.task.poll_done(cx));
-        let failed = self.task.peek_result(|result| match result {
-            Ok(value) => (self.failed)(value),
-            Err(JoinError::Panicked(_)) => true,
-            Err(JoinError::Cancelled | JoinError::CancelledFor(_)) => false,
-        });
-        // `None`: it was taken before, and whoever took it knows.
-        Poll::Ready(failed.unwrap_or(false))
     }
 }

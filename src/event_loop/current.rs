@@ -52,6 +52,7 @@ pub(crate) fn with<R>(f: impl FnOnce(&LoopHandle) -> R) -> Option<R> {
     Some(f(&*current()?))
 }
 
+#[inline]
 fn current() -> Option<Rc<LoopHandle>> {
     let current = STACK.try_with(|entered| {
         let entered = entered.borrow();

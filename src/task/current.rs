@@ -1,7 +1,7 @@
 //! Who is running, and who else there is: `current_task`, `all_tasks`, and a task's coroutine.
 //!
 //! A [`TaskRef`] is a task without the type of its result, so that tasks of all kinds fit
-//! into one list. It can ask and cancel, but not await: the result belongs to the `Task`.
+//! into one list. It can ask, cancel, and wait for the end; the result belongs to the `Task`.
 //!
 //! In the notes: `current_task()`, `all_tasks()`, `get_coro()` (N16, N18).
 
@@ -37,7 +37,7 @@ use std::rc::Rc;
 ///         background.borrow_mut().insert(task.task_ref());
 ///         // In asyncio: task.add_done_callback(background_tasks.discard)
 ///         let set = Rc::clone(&background);
-///         task.add_done_callback(move |task| drop(set.borrow_mut().take(task)));
+///         task.add_done_callback(move |task| drop(set.borrow_mut().take(&task.task_ref())));
 ///     }
 ///     assert_eq!(background.borrow().len(), 3);
 ///     while !background.borrow().is_empty() {
@@ -129,6 +129,14 @@ impl TaskRef {
     #[track_caller]
     pub(crate) fn assert_own_loop(&self) {
         assert_own_loop(&self.handle, &self.cell);
+    }
+
+    pub(super) fn cell(&self) -> &TaskPtr {
+        &self.cell
+    }
+
+    pub(super) fn home(&self) -> &WeakHandle {
+        &self.handle
     }
 
     /// What it has panicked with, in safe keeping.

@@ -151,7 +151,7 @@ impl Executor {
             handle.drop_guarded(OutputGuard(cell.clone()));
         }
         notify_done(handle, cell);
-        if cell.state().is_detached() {
+        if cell.state().is_unwatched() {
             // Nobody will ask, so a panic is told now.
             drop_unclaimed(handle, cell);
         }

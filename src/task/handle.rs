@@ -9,13 +9,11 @@
 use super::budget;
 use super::cell::{NewTask, TaskPtr, TypedTask};
 use super::current::{CoroutineInfo, TaskRef, assert_own_loop};
-use super::done::DoneCallbackKey;
+use super::done_task::disown_at;
 use super::executor::Executor;
-use super::join::{self, JoinError, Reason, TaskState, drop_unclaimed};
+use super::join::{JoinError, Reason, TaskState};
 use super::line::drop_waker;
-use super::untold::UnclaimedPanic;
 use crate::base::slab::SlabKey;
-use crate::event_loop::panics::drop_quietly;
 use crate::event_loop::{LoopHandle, WeakHandle, current};
 use std::borrow::Cow;
 use std::fmt;
@@ -199,18 +197,9 @@ impl<T: 'static> Task<T> {
         self.task_ref().get_coro()
     }
 
-    /// Calls `callback`, soon, when the task has ended; if it has ended already, also soon.
-    /// Callbacks run in the order in which they were added. A loop that is closed runs them no
-    /// more: of the tasks that end with it, they are dropped.
-    #[track_caller]
-    pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> DoneCallbackKey {
-        join::add_done_callback(self.cell(), &self.handle, callback)
-    }
-
-    /// Takes a done-callback back; `false` if it has been queued already, or taken back.
-    pub fn remove_done_callback(&self, key: DoneCallbackKey) -> bool {
-        let done = self.cell().done();
-        done.is_some_and(|done| done.remove(&self.handle, key))
+    /// Takes the result for a handle of another kind.
+    pub(super) fn take_result(&self) -> Option<Result<T, JoinError>> {
+        self.task.take()
     }
 
     /// Wakes `waker` at the end, which has not come yet.
@@ -288,19 +277,9 @@ impl<T: 'static> Drop for Task<T> {
     fn drop(&mut self) {
         let cell = self.cell();
         cell.state().detach();
-        if cell.state().has_untaken_result() {
-            // A panic that was never looked at is told now.
-            let told = self.handle.with(|handle| drop_unclaimed(handle, cell));
-            if told.is_none() {
-                // Its loop has gone: whoever else knows the task cannot have the result either.
-                let left = self.task.take();
-                if let Some(Err(JoinError::Panicked(payload))) = left {
-                    let unclaimed = UnclaimedPanic::of_task(cell, payload);
-                    if cell.state().is_seen() {
-                        drop_quietly(unclaimed.take());
-                    }
-                }
-            }
+        if cell.state().has_untaken_result() && !cell.state().is_viewed() {
+            // A panic that was never looked at is told now. Of a viewed task the last view sees to it.
+            disown_at(&self.handle, cell);
         }
         // Last: a waker may panic when it goes, and the end is told all the same.
         drop(cell.take_waiter());

@@ -109,11 +109,15 @@ pub(super) fn notify_done(handle: &LoopHandle, cell: &TaskPtr) {
     if let Some(sink) = cell.take_result_sink() {
         handle.guard(|| sink(handle, cell));
     }
+    // Before a waiter is woken, which may take the result: the callbacks are to see it.
+    if let Some(done) = cell.done() {
+        done.schedule(handle, || TaskRef::new(cell.clone(), handle.weak_handle()));
+    }
     if let Some(waiter) = cell.take_waiter() {
         handle.guard(|| waiter.wake());
     }
-    if let Some(done) = cell.done() {
-        done.schedule(handle, || TaskRef::new(cell.clone(), handle.weak_handle()));
+    if let Some(waiters) = cell.waiters() {
+        handle.guard(|| waiters.wake_all());
     }
 }
 

@@ -12,7 +12,7 @@ use super::handle::Task;
 use super::join::JoinError;
 
 /// Where results are taken from, and put back.
-trait ResultSlot<R> {
+pub(super) trait ResultSlot<R> {
     fn take_out(&self) -> Option<R>;
     fn put_back(&self, result: R);
 }
@@ -53,7 +53,7 @@ impl<R, P: ResultSlot<R>> Drop for RestoreOnDrop<'_, R, P> {
 }
 
 /// The result is taken out meanwhile, so that `f` does not run under the borrow (L8).
-fn peek_result<R, P: ResultSlot<R>, A>(slot: &P, f: impl FnOnce(&R) -> A) -> Option<A> {
+pub(super) fn peek_result<R, P: ResultSlot<R>, A>(slot: &P, f: impl FnOnce(&R) -> A) -> Option<A> {
     let result = Some(slot.take_out()?);
     let back = RestoreOnDrop { slot, result };
     back.result.as_ref().map(f)

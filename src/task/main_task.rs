@@ -9,7 +9,7 @@
 
 use super::cell::TypedTask;
 use super::executor::Executor;
-use super::join::TaskState;
+use super::join::{TaskState, notify_done};
 use crate::base::slab::SlabKey;
 use crate::event_loop::{LoopHandle, MAIN_TASK};
 use std::cell::Cell;
@@ -78,5 +78,6 @@ impl<'a> MainTask<'a> {
 impl Drop for MainTask<'_> {
     fn drop(&mut self) {
         self.executor.release_main(self.key, self.end.get());
+        notify_done(self.handle, self.task.cell());
     }
 }

@@ -53,6 +53,8 @@ pub(super) struct Inner<T> {
     pub(super) state: State<T>,
     /// Who awaits it, and, if that is on another loop, a word for that one.
     pub(super) waker: Option<(Waker, Option<CrossLoopWait>)>,
+    /// Whether it was settled as cancelled.
+    pub(super) cancelled: bool,
     /// Whether a `RemoteTask` is there to ask.
     pub(super) held: bool,
 }
@@ -90,6 +92,7 @@ impl<T> RemoteState<T> {
             inner: Mutex::new(Inner {
                 state,
                 waker: None,
+                cancelled: false,
                 held: true,
             }),
             settled: Condvar::new(),
@@ -132,6 +135,7 @@ impl<T> RemoteState<T> {
         if inner.is_settled() {
             return Some(result);
         }
+        inner.cancelled = matches!(result, Err(Failed::Cancelled(_)));
         let left = if inner.held {
             inner.state = State::Settled(result);
             None

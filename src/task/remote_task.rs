@@ -74,7 +74,6 @@ impl<T: Send + 'static> RemoteTask<T> {
     /// # Panics
     ///
     /// If the result was taken before.
-    #[doc(alias = "result")]
     pub fn wait(&mut self) -> Result<T, WaitError> {
         self.wait_up_to(None)
     }
@@ -128,6 +127,43 @@ impl<T: Send + 'static> RemoteTask<T> {
     #[must_use]
     pub fn done(&self) -> bool {
         self.shared.home.forked() || self.shared.inner().is_settled()
+    }
+
+    /// Whether it was cancelled, also after its result was taken. A call of [`cancel`](Self::cancel)
+    /// may have come too late. In a child of its loop's process it was.
+    #[must_use]
+    pub fn cancelled(&self) -> bool {
+        self.shared.home.forked() || self.shared.inner().cancelled
+    }
+
+    /// Takes the result, without waiting for it: `None` until the task is [`done`](Self::done), and if
+    /// the result was taken before. It may be called on any thread.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`] inside, if the task was cancelled or panicked, or its loop has gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::EventLoop;
+    ///
+    /// let mut event_loop = EventLoop::new()?;
+    /// let mut task = event_loop.remote().spawn(|| async { 21 }).unwrap();
+    /// assert!(task.result().is_none());
+    /// event_loop.run()?;
+    /// assert!(task.done() && !task.cancelled());
+    /// assert_eq!(task.result().unwrap().unwrap(), 21);
+    /// assert!(task.result().is_none(), "it was taken");
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    pub fn result(&mut self) -> Option<Result<T, JoinError>> {
+        // Before the lock: who held it may be in the parent only.
+        if self.shared.home.forked() {
+            return Some(Err(in_a_fork()));
+        }
+        let taken = self.shared.inner().take();
+        Some(taken.ok()??.map_err(Failed::into_error))
     }
 
     /// Asks the loop to cancel the task, soon. How it has ended is told by the result: it may be

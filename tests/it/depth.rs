@@ -5,6 +5,7 @@
 //! size of a thread.
 
 use crate::support::{strict_loop, strict_run, turn_times, watched};
+use readily::task::SharedTask;
 use readily::{
     CancellationToken, Closures, Interest, JoinSet, PanicPolicy, RemoteTask, Task, TaskGroup,
     create_future, spawn, yield_now,
@@ -283,6 +284,39 @@ fn very_many_futures_that_own_the_next() {
         drop(event_loop);
         drop(last);
         assert_eq!(gone.get(), FEWER);
+    });
+}
+
+/// G5: each shared task's result is the handle of the next one, left in its cell or received before;
+/// and a done-callback that may see the result owns the next task.
+#[test]
+fn very_many_shared_tasks_that_return_the_next() {
+    on_a_stack_of(256, || {
+        let mut event_loop = strict_loop();
+        let gone = Rc::new(Cell::new(0));
+        for (is_received, is_seen) in [(false, false), (true, false), (false, true), (true, true)] {
+            let mut last: Option<Box<dyn Any>> = None;
+            let mut tasks = Vec::new();
+            for _ in 0..FEWER {
+                let value = (last.take(), Ends(None, Rc::clone(&gone)));
+                let task = event_loop.spawn(async move { value });
+                if is_seen {
+                    task.add_done_callback(|_| ());
+                }
+                let task = task.shared();
+                tasks.push(task.clone());
+                last = Some(Box::new(task));
+            }
+            turn_times(&mut event_loop, 1);
+            if is_received {
+                let received = |task: &SharedTask<_>| task.with_result(Result::is_ok).unwrap();
+                assert!(tasks.iter().all(received));
+            }
+            drop(tasks);
+            drop(last);
+            turn_times(&mut event_loop, 1);
+            assert_eq!(gone.replace(0), FEWER);
+        }
     });
 }
 

@@ -43,6 +43,7 @@ mod reports;
 mod retrieved;
 mod servers;
 mod shared_files;
+mod shared_tasks;
 mod sizes;
 mod spent;
 mod stderr;

@@ -20,6 +20,25 @@ fn reason(error: &WaitError) -> Option<&str> {
     }
 }
 
+#[test]
+fn a_remote_task_gives_its_result_without_waiting_for_it() {
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    let mut value = event_loop.remote().spawn(|| async { 21 }).unwrap();
+    let mut cancelled = event_loop.remote().spawn(pending::<u8>).unwrap();
+    assert!(value.result().is_none() && !value.cancelled());
+    turn_times(&mut event_loop, 2);
+    assert_eq!(value.result().unwrap().unwrap(), 21);
+    assert!(value.result().is_none(), "T4: it was taken");
+    cancelled.cancel_with("not needed");
+    assert!(!cancelled.cancelled(), "the loop has not read it");
+    turn_times(&mut event_loop, 1);
+    assert!(cancelled.done() && cancelled.cancelled());
+    let error = cancelled.result().unwrap().unwrap_err();
+    assert_eq!(error.reason(), Some("not needed"));
+    assert!(cancelled.cancelled(), "also when it was told");
+}
+
 /// G6: a value, an error, a panic, a cancelling and a loop that closes all come to who waits.
 #[test]
 fn whatever_becomes_of_a_remote_task_its_sender_hears_of_it() {
@@ -49,6 +68,7 @@ fn whatever_becomes_of_a_remote_task_its_sender_hears_of_it() {
     ));
     cancelled.cancel_with("too slow");
     assert_eq!(reason(&cancelled.wait().unwrap_err()), Some("too slow"));
+    assert!(cancelled.cancelled() && !value.cancelled() && !panics.cancelled());
     let mut left = remote.spawn(pending::<()>).unwrap();
     // It runs by now: what is sent comes in order.
     remote.spawn(yield_now).unwrap().wait().unwrap();

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::{
-    Either, JoinError, PanicPolicy, ReturnWhen, Shielded, Task, Unhandled, create_future,
+    Either, JoinError, PanicPolicy, ReturnWhen, Shielded, Task, TaskRef, Unhandled, create_future,
     fresh_now, select, shield, sleep, spawn, wait, wait_for, yield_now,
 };
 use readily_testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
@@ -100,6 +100,7 @@ proptest! {
         errors in any::<bool>(),
         limit in prop_oneof![Just(None), (0u32..14).prop_map(Some)],
         given_up in any::<bool>(),
+        by_reference in any::<bool>(),
         seed in 0u64..4,
     ) {
         super::scripted::hush();
@@ -114,14 +115,33 @@ proptest! {
                 }
                 assert_eq!(tasks.len(), ends.len(), "all are in the list");
             }
-            let mut waits = wait(&mut tasks, when);
-            if errors {
-                waits = waits.failing_if(Result::is_err);
-            }
-            if let Some(limit) = limit {
-                waits = waits.limit(limit * MS);
-            }
-            let (done, left) = waits.await;
+            let (done, mut left) = if by_reference {
+                let mut references: Vec<_> = tasks.iter().map(Task::task_ref).collect();
+                let fails = |task: &TaskRef| {
+                    let task = tasks.iter().find(|it| it.task_ref() == *task).unwrap();
+                    task.with_result(|result| matches!(result, Ok(Err(_)))).unwrap()
+                };
+                let mut waits = wait(&mut references, when);
+                if errors {
+                    waits = waits.failing_if(fails);
+                }
+                if let Some(limit) = limit {
+                    waits = waits.limit(limit * MS);
+                }
+                let (done, left) = waits.await;
+                assert_eq!(done.len() + left.len(), tasks.len());
+                tasks.drain(..).partition(|task| done.contains(&task.task_ref()))
+            } else {
+                let mut waits = wait(&mut tasks, when);
+                if errors {
+                    waits = waits.failing_if(Result::is_err);
+                }
+                if let Some(limit) = limit {
+                    waits = waits.limit(limit * MS);
+                }
+                let (done, left) = waits.await;
+                (done, std::mem::take(left))
+            };
             let took = fresh_now() - begin;
             let due = model(&ends, when, errors);
             let expected = limit.map_or(due, |limit| limit.min(due));
@@ -135,10 +155,10 @@ proptest! {
                 let number = |task: &Task<Outcome>| task.get_name()[5..].parse().unwrap();
                 tasks.iter().map(number).collect()
             };
-            assert!(numbers(&done).is_sorted() && numbers(left).is_sorted());
+            assert!(numbers(&done).is_sorted() && numbers(&left).is_sorted());
             // All go on, and each result is there.
             let mut all = done;
-            wait(left, ReturnWhen::AllCompleted).await.0.into_iter().for_each(|t| all.push(t));
+            wait(&mut left, ReturnWhen::AllCompleted).await.0.into_iter().for_each(|t| all.push(t));
             assert_eq!(all.len(), ends.len());
             all.sort_by_key(|task| numbers(std::slice::from_ref(task))[0]);
             for (task, (end, at)) in all.into_iter().zip(&ends) {
@@ -269,7 +289,9 @@ fn what_is_shielded_goes_on_when_its_waiter_is_cancelled() {
             8
         });
         assert!(wait_for(Duration::ZERO, &mut kept).await.is_err());
-        assert_eq!(kept.await.unwrap(), 8);
+        assert!(!kept.done() && kept.result().is_none());
+        assert_eq!((&mut kept).await.unwrap(), 8);
+        assert!(kept.done() && !kept.cancelled() && kept.result().is_none());
         let kept = shield(async { 9 });
         kept.task_ref().set_name("nine");
         let task = kept.into_task();
@@ -279,6 +301,7 @@ fn what_is_shielded_goes_on_when_its_waiter_is_cancelled() {
         // It is no shield against its own end.
         let ended = shield(pending::<()>());
         assert!(ended.task_ref().cancel());
+        assert!(ended.done() && ended.cancelled());
         assert!(ended.await.unwrap_err().is_cancelled());
     }))
     .unwrap()

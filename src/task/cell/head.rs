@@ -13,6 +13,8 @@ use crate::event_loop::{Inbox, Origin, Payload};
 use crate::task::current::TaskRef;
 use crate::task::done::DoneList;
 use crate::task::join::{JoinError, Reason, ResultSink, TaskState};
+use crate::task::waiters::WakerList;
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
@@ -30,6 +32,12 @@ struct RareFields {
     /// Who takes the result away as soon as there is one: see `remote.rs`.
     result_sink: Cell<Option<ResultSink>>,
     done: DoneList<TaskRef>,
+    /// Waiters without a `Task`: any number of them.
+    waiters: WakerList,
+    /// Done-callbacks that may still inspect the result.
+    views: Cell<u32>,
+    /// The result, where it was taken for many, as long as there are views.
+    shared: RefCell<Option<Rc<dyn Any>>>,
 }
 
 /// The part for the loop's thread.
@@ -200,6 +208,50 @@ impl Header {
 
     pub(in crate::task) fn done_or_new(&self) -> &DoneList<TaskRef> {
         &self.rare().done
+    }
+
+    /// The waiters without a `Task`, if there ever were any.
+    pub(in crate::task) fn waiters(&self) -> Option<&WakerList> {
+        Some(&self.local_part.rare.get()?.waiters)
+    }
+
+    pub(in crate::task) fn waiters_or_new(&self) -> &WakerList {
+        &self.rare().waiters
+    }
+
+    /// One more done-callback may inspect the result.
+    pub(in crate::task) fn add_view(&self) {
+        let views = &self.rare().views;
+        views.set(views.get() + 1);
+        self.state().set_viewed(true);
+    }
+
+    /// One less; `true` if it was the last one.
+    pub(in crate::task) fn drop_view(&self) -> bool {
+        let views = &self.rare().views;
+        views.set(views.get() - 1);
+        let is_last = views.get() == 0;
+        if is_last {
+            self.state().set_viewed(false);
+        }
+        is_last
+    }
+
+    /// The result has been taken for many: the views keep seeing it.
+    pub(in crate::task) fn share_result<R: 'static>(&self, result: &Rc<R>) {
+        if self.state().is_viewed() {
+            let result: Rc<dyn Any> = Rc::<R>::clone(result);
+            self.rare().shared.replace(Some(result));
+        }
+    }
+
+    pub(in crate::task) fn shared_result<R: 'static>(&self) -> Option<Rc<R>> {
+        let shared = self.local_part.rare.get()?.shared.borrow().clone();
+        shared?.downcast().ok()
+    }
+
+    pub(in crate::task) fn take_shared_result(&self) -> Option<Rc<dyn Any>> {
+        self.local_part.rare.get()?.shared.take()
     }
 
     /// Has `waker` woken at the end. What it replaces is dropped here: not under a borrow (L8).

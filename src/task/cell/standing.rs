@@ -30,6 +30,8 @@ const CANCELLED: u8 = 2;
 const DETACHED: u8 = 4;
 /// The result was looked at: a panic or an error in it need not be reported any more.
 const SEEN: u8 = 8;
+/// A done-callback may still inspect the result.
+const VIEWED: u8 = 16;
 
 /// Where a task stands: for the loop's thread only.
 ///
@@ -122,6 +124,19 @@ impl State {
 
     pub(in crate::task) fn is_detached(&self) -> bool {
         self.has_flag(DETACHED)
+    }
+
+    /// Whether neither a `Task` nor a done-callback may read the result.
+    pub(in crate::task) fn is_unwatched(&self) -> bool {
+        self.flags.load(Relaxed) & (DETACHED | VIEWED) == DETACHED
+    }
+
+    pub(in crate::task) fn is_viewed(&self) -> bool {
+        self.has_flag(VIEWED)
+    }
+
+    pub(super) fn set_viewed(&self, viewed: bool) {
+        self.set_flag(VIEWED, viewed);
     }
 
     pub(in crate::task) fn detach(&self) {

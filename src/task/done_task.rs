@@ -1,0 +1,178 @@
+//! What a done-callback is given: the task that has ended, and its result by reference.
+//!
+//! The result belongs to whoever has the [`Task`]. A callback may see it, so it must not be dropped before
+//! the callbacks have run, even where the handle was dropped long ago; on the other hand a panic must
+//! be reported that neither the callbacks nor the handle have seen. So each callback counts as a view of the task:
+//! the result of a detached task is dropped, or reported, with the last of its views.
+//!
+//! In asyncio a done-callback is called with the task. In the notes: N16. Rule: T4.
+
+use super::DoneCallbackKey;
+use super::cell::{TaskPtr, TypedTask};
+use super::current::TaskRef;
+use super::handle::Task;
+use super::join::{self, JoinError, drop_unclaimed};
+use super::look::peek_result;
+use super::untold::UnclaimedPanic;
+use crate::event_loop::WeakHandle;
+use crate::event_loop::depth::drop_bounded;
+use crate::event_loop::panics::drop_quietly;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+/// A task that has ended, as a done-callback sees it: a [`TaskRef`] with the result by reference. See
+/// [`Task::add_done_callback`].
+pub struct DoneTask<T: 'static> {
+    task: TaskRef,
+    _result: PhantomData<fn() -> T>,
+}
+
+impl<T: 'static> DoneTask<T> {
+    fn new(cell: TaskPtr, handle: WeakHandle) -> Self {
+        cell.add_view();
+        Self {
+            task: TaskRef::new(cell, handle),
+            _result: PhantomData,
+        }
+    }
+
+    /// Inspects the result: the value, or that the task was cancelled or has panicked. `None` if the
+    /// result was taken before; while `f` runs, it counts as taken.
+    ///
+    /// A callback that was added before the task ended sees the result before the code that awaits
+    /// the task takes it, unless that code was woken for another reason as well. Where both must
+    /// have it, [`Task::shared`] leaves it in its place.
+    ///
+    /// A result that was inspected counts as retrieved: a panic in it is not reported when the task is
+    /// dropped, nor an error by [`detach_reporting`](Task::detach_reporting).
+    ///
+    /// In asyncio: `task.result()` and `task.exception()`.
+    pub fn with_result<R>(&self, f: impl FnOnce(&Result<T, JoinError>) -> R) -> Option<R> {
+        let cell = self.task.cell();
+        let seen = |result: &_| {
+            cell.state().see();
+            f(result)
+        };
+        match cell.shared_result::<Result<T, JoinError>>() {
+            Some(shared) => Some(seen(&shared)),
+            None => peek_result(&TypedTask::<T>::of(cell)?, seen),
+        }
+    }
+
+    /// The task without its result, to be kept.
+    #[must_use]
+    pub fn task_ref(&self) -> TaskRef {
+        self.task.clone()
+    }
+}
+
+impl<T: 'static> Deref for DoneTask<T> {
+    type Target = TaskRef;
+
+    fn deref(&self) -> &TaskRef {
+        &self.task
+    }
+}
+
+impl<T: 'static> Drop for DoneTask<T> {
+    fn drop(&mut self) {
+        let cell = self.task.cell();
+        if !cell.drop_view() {
+            return; // there are others
+        }
+        let shared = cell.take_shared_result();
+        if cell.state().is_detached() && cell.state().has_untaken_result() {
+            disown_at(self.task.home(), cell);
+        }
+        if let Some(shared) = shared {
+            match self.task.home().upgrade() {
+                Some(handle) => handle.drop_guarded(shared),
+                None => drop_bounded(shared),
+            }
+        }
+    }
+}
+
+impl<T: 'static> fmt::Debug for DoneTask<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.task.fmt(f)
+    }
+}
+
+/// [`drop_unclaimed`], also where the loop has gone: then no other handle can have the result either.
+pub(super) fn disown_at(home: &WeakHandle, cell: &TaskPtr) {
+    if home.with(|handle| drop_unclaimed(handle, cell)).is_some() {
+        return;
+    }
+    match cell.take_result() {
+        Some(Err(JoinError::Panicked(payload))) => {
+            let unclaimed = UnclaimedPanic::of_task(cell, payload);
+            if cell.state().is_seen() {
+                drop_quietly(unclaimed.take());
+            }
+        }
+        Some(Ok(())) => cell.drop_output(),
+        _ => {}
+    }
+}
+
+impl<T: 'static> Task<T> {
+    /// Calls `callback`, soon, when the task has ended; if it has ended already, also soon. The
+    /// callback is given the task: its state, and by [`DoneTask::with_result`] its result. Callbacks run
+    /// in the order in which they were added, and are queued before the code that awaits the task is
+    /// woken.
+    ///
+    /// A loop that is closed does not run them: those of tasks that end with it are dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::{run, spawn, yield_now};
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    ///
+    /// let seen = Rc::new(Cell::new(0));
+    /// let sees = Rc::clone(&seen);
+    /// run(async move {
+    ///     let task = spawn(async { 21 });
+    ///     // In asyncio: task.add_done_callback(lambda task: sees(task.result()))
+    ///     task.add_done_callback(move |task| {
+    ///         assert!(task.done() && !task.cancelled());
+    ///         task.with_result(|result| sees.set(*result.as_ref().unwrap()));
+    ///     });
+    ///     assert_eq!(task.await.unwrap(), 21); // the value itself
+    /// })?;
+    /// assert_eq!(seen.get(), 21);
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn add_done_callback(
+        &self,
+        callback: impl FnOnce(&DoneTask<T>) + 'static,
+    ) -> DoneCallbackKey {
+        let view = DoneTask::new(self.cell().clone(), self.handle.clone());
+        join::add_done_callback(self.cell(), &self.handle, move |_| callback(&view))
+    }
+
+    /// Takes a done-callback back; `false` if it has been queued already, or taken back.
+    pub fn remove_done_callback(&self, key: DoneCallbackKey) -> bool {
+        let done = self.cell().done();
+        done.is_some_and(|done| done.remove(&self.handle, key))
+    }
+}
+
+impl TaskRef {
+    /// Calls `callback`, soon, when the task has ended; if it has ended already, also soon. See
+    /// [`Task::add_done_callback`], whose callback also sees the result.
+    #[track_caller]
+    pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> DoneCallbackKey {
+        join::add_done_callback(self.cell(), self.home(), callback)
+    }
+
+    /// Takes a done-callback back; `false` if it has been queued already, or taken back.
+    pub fn remove_done_callback(&self, key: DoneCallbackKey) -> bool {
+        let done = self.cell().done();
+        done.is_some_and(|done| done.remove(self.home(), key))
+    }
+}
