@@ -21,8 +21,7 @@ use std::time::Duration;
 /// What of an interest could be served now, where no system disagrees.
 fn can(registered: &Registered, (holds, unread): (Readiness, usize)) -> Interest {
     let arrives = matches!(registered.role, Role::Listener | Role::Datagram);
-    // With an error that nobody fetches, a datagram socket is asked for by the edge.
-    let comes = arrives && holds.contains(Readiness::READ) && !holds.contains(Readiness::ERROR);
+    let comes = arrives && holds.contains(Readiness::READ);
     let read = unread > 0 || holds.contains(Readiness::READ_CLOSED) || comes;
     let over = Readiness::ERROR | Readiness::WRITE_CLOSED;
     let write = holds.contains(Readiness::WRITE) && !holds.intersects(over);
@@ -112,11 +111,14 @@ impl Model {
         heard: &BTreeMap<usize, Readiness>,
         whole: bool,
     ) -> Result<(), Broken> {
+        let refuses = may_refuse(&self.kernel.faults());
         for (id, registered) in &mut self.registered {
-            let can = can(
-                registered,
-                self.kernel.look(registered.number).unwrap_or_default(),
-            );
+            let look = self.kernel.look(registered.number).unwrap_or_default();
+            let can = can(registered, look);
+            // While its error is not fetched, a datagram socket is asked for by the edge, and anew after
+            // each event; unless the kernel refuses that.
+            let is_failed = registered.role == Role::Datagram && look.0.contains(Readiness::ERROR);
+            registered.shaky |= is_failed && refuses;
             let told = heard.get(id).map_or(Interest::NONE, |ready| said(*ready));
             let due = match registered.trigger {
                 Trigger::Level => Interest::BOTH,
@@ -124,7 +126,7 @@ impl Model {
             };
             let asked = registered.effective().unwrap_or_default();
             let silent = (asked & due & can).without(told);
-            if whole && !registered.shaky && !silent.is_empty() {
+            if whole && !registered.shaky && !is_failed && !silent.is_empty() {
                 let name = &self.names[*id];
                 let what = format!("{name} asked for {silent:?}, which holds, and is not told");
                 return Err(broken("R024", what));
