@@ -15,6 +15,8 @@ mod emulated;
 mod growth;
 #[path = "tidy/hosting.rs"]
 mod hosting;
+#[path = "tidy/invariants.rs"]
+mod invariants;
 #[path = "tidy/mutants.rs"]
 mod mutants;
 #[path = "tidy/names.rs"]
@@ -537,47 +539,6 @@ fn is_test(text: &str, name: &str) -> bool {
     })
 }
 
-/// Whether the comment above a test, or the one at the top of its file, cites an invariant: `L5`, or
-/// `L1 to L8`.
-fn is_cited(number: &str, text: &str, test: &str) -> bool {
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    let place = lines
-        .iter()
-        .position(|line| line.starts_with(&format!("fn {test}(")));
-    let above = lines[..place.unwrap_or(0)].iter().rev();
-    let own = above.take_while(|line| line.starts_with("#[") || line.starts_with("///"));
-    let head = lines.iter().take_while(|line| line.starts_with("//!"));
-    let cited = |comment: String| {
-        let words: Vec<&str> = comment
-            .split([' ', ',', '.', ':', ';', '(', ')', '–'])
-            .collect();
-        let (letter, digits) = number.split_at(1);
-        let within = |range: &[&str]| {
-            let end = |word: &str| word.strip_prefix(letter)?.parse::<u32>().ok();
-            let wanted = digits.parse().ok();
-            range[1] == "to"
-                && end(range[0]) <= wanted
-                && wanted <= end(range[2])
-                && end(range[0]).is_some()
-        };
-        words.contains(&number) || words.windows(3).any(within)
-    };
-    let joined = |lines: Vec<&str>| lines.join(" ").replace("///", "").replace("//!", "");
-    let own: Vec<&str> = own.copied().collect::<Vec<_>>().into_iter().rev().collect();
-    cited(joined(own)) || cited(joined(head.copied().collect()))
-}
-
-#[test]
-fn a_test_that_does_not_cite_its_invariant_is_found() {
-    let cites = |number, head: &str, own: &str| {
-        let text = format!("//! {head}\n\n/// {own}\n#[test]\nfn it() {{}}\n");
-        is_cited(number, &text, "it")
-    };
-    assert!(cites("L5", "Timers.", "L1, L5: so."));
-    assert!(cites("L5", "Timers (L1 to L8).", "So."));
-    assert!(!cites("L5", "Timers (L6 to L8, C5).", "So: L55, T1 to T9."));
-}
-
 /// Every `file.rs` in a row exists, every `test_name` after it is a function in it, and a test cites
 /// the number, so that a search for it finds the tests.
 fn broken_references(number: &str, row: &str) -> Vec<String> {
@@ -600,7 +561,7 @@ fn broken_references(number: &str, row: &str) -> Vec<String> {
             ));
         } else if is_test(&text, quoted) {
             tests += 1;
-            if !is_cited(number, &text, quoted) {
+            if !invariants::is_cited(number, &text, quoted) {
                 complaints.push(format!(
                     "{number}: neither `{quoted}` nor the head of its file cites it"
                 ));

@@ -1,4 +1,6 @@
-//! The slab against a map, the timer heap against a sorted list.
+//! The slab against a map, and the timer heap against a sorted list.
+//!
+//! Invariants: L1, L5, C2 to C4.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,10 +1,11 @@
-//! Every way in which a task can live and end, one by one, against a model of a page.
+//! Every way in which a task can live and end, one by one, against a model of one page.
 //!
-//! Panic where × cancel when × what becomes of its handle × woken from where × whether somebody else
-//! knows it: all of them, with all that is made and dropped counted. It is for the cell of a task,
-//! which is unsafe code (`src/task/cell.rs`), and is run under Miri too (`.ci/miri`).
+//! Where something panics × when the task is cancelled × what becomes of its handle × from where it is
+//! woken × whether a `TaskRef` to it exists: all combinations, with everything that is made and dropped
+//! counted. The cell of a task is unsafe code (`src/task/cell.rs`), so these run under Miri too
+//! (`.ci/miri`).
 //!
-//! In the notes: what a Task answers, whatever happens to it (N15, N16). Rules: T1–T4, W3.
+//! In the notes: what a Task answers, whatever happens to it (N15, N16). Invariants: T1 to T4, W3.
 
 use readily::{JoinError, PanicPolicy, Task, TaskRef, TaskState, all_tasks, current_task};
 use readily_testing::{SimLoop, wakers};

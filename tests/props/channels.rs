@@ -1,7 +1,10 @@
-//! One value, the last value, every value, and values from other threads: Q8 and Q9.
+//! Channels of one value, of the last value, of every value, and from other threads, each against the
+//! list of what was sent.
 //!
-//! Each against what was sent, as a list. What is dropped must be so at once, and not when the
-//! channel goes: so the values are counted, too.
+//! A value that a channel drops must be dropped at once, and not with the channel: so the values are
+//! counted.
+//!
+//! Invariants: Q8, Q9, L8, W3.
 
 use super::scripted::hush;
 use super::sync::{Kind, Waits, each, go_in_masses, survive_hostile_wakers, waits};

@@ -1,4 +1,6 @@
-//! The first of several, each as it is done, and what is lent and must not be lost: T7, T8.
+//! `race`, `select` and `as_completed`: which output is the first, and that none is lost.
+//!
+//! Invariants: T7, T8, L8.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

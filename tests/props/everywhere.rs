@@ -1,5 +1,7 @@
-//! At every place: each call fails once, each future is dropped after each of its polls, and what
-//! happens in one turn happens in every order. Not by chance, but all of them.
+//! Not by chance but exhaustively: each call of the kernel fails once, each future is dropped after each
+//! of its polls, and what happens in one turn happens in every order.
+//!
+//! Invariants: T1, T2, T5, T6, W1, S4.
 
 use crate::kernels::KERNELS;
 use readily::io::{TcpListener, TcpStream};

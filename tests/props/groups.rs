@@ -1,4 +1,6 @@
-//! Tasks that belong together, against models: groups, sets and tokens. G1 to G4, G7.
+//! Task groups, join sets, cancellation tokens and task-locals, each against a model.
+//!
+//! Invariants: G1 to G4, G7, T6, L8.
 
 use super::scripted::{PLANTED, hush};
 use proptest::collection::vec;

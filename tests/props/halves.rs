@@ -1,8 +1,10 @@
-//! User code between the two halves of a count: destructors that send, comparisons that panic,
-//! wakers that panic as they go. What is counted is settled before they run, or taken back.
+//! User code that runs in the middle of an operation: destructors that send, comparisons that panic,
+//! wakers that panic when they are dropped. What is counted is counted before that, or taken back.
 //!
-//! The models keep a log of what was sent, or where each item has to be, and ask the real thing
+//! The models keep a log of what was sent, or the place where each item has to be, and are compared
 //! after each step.
+//!
+//! Invariants: Q1, Q6 to Q8, G4, G5.
 
 use super::queues::Item;
 use super::scripted::{PLANTED, hush};
@@ -421,7 +423,7 @@ fn does(deed: impl FnOnce() + 'static) -> Waker {
     })
 }
 
-/// What a future has got while its waker was cloned, and that panics as it goes.
+/// Q1, Q6: what a future has got while its waker was cloned, and that panics as it goes.
 #[test]
 fn what_is_got_in_a_poll_is_not_lost_with_a_waker_that_panics_as_it_goes() {
     let (mut sim, told) = listening();

@@ -1,10 +1,12 @@
-//! The user's interest and the loop's own reasons: L10.
+//! The user's interest and the loop's own reasons.
 //!
-//! Three registrations, each with a reason of the loop's own: a connection under way, a listener
-//! that runs out of descriptors, a stream that has hung up over bytes that are not read. A program
-//! changes their interest at any time and in any order. The model keeps the last interest that was
-//! asked for and the reasons apart, and says after each step what `interest` returns, what the
-//! poller has been asked for, and how often each callback has run.
+//! Three registrations, each with a reason of the loop's own: a connection under way, a listener that
+//! runs out of descriptors, a stream that has hung up over bytes that are not read. A program changes
+//! their interest at any time and in any order. The model keeps the last interest that was asked for and
+//! the reasons apart, and says after each step what `interest` returns, what the poller has been asked
+//! for, and how often each callback has run.
+//!
+//! Invariant: L10.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

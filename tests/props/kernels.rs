@@ -1,8 +1,10 @@
-//! The callback layer over every kernel in memory: over a poller with epoll's rules, and over the
-//! kqueue of each system.
+//! Callbacks over each kernel in memory: over a poller with epoll's rules, and over the kqueue of each
+//! system.
 //!
-//! What a poller reports differs in words from system to system (`docs/platforms.md`). What
-//! callbacks are told does not (L7), and these are the tests of that.
+//! What a poller reports differs from system to system (`docs/platforms.md`). What callbacks are called
+//! for does not.
+//!
+//! Invariant: L7.
 
 use readily::poll::Poller;
 use readily::{Closures, EventLoop, Interest, Trigger};

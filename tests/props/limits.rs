@@ -1,4 +1,6 @@
-//! Limits that move, ticks, slack and the clock on the wall: T6, T9, C6, C7, C8.
+//! Limits that are moved, ticks, slack, and the clock on the wall.
+//!
+//! Invariants: T6, T9, C6 to C8, L8.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

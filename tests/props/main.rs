@@ -1,8 +1,9 @@
 //! Properties: what must hold for every program, against models that are simpler than the code.
 //!
-//! Each names the invariant of `docs/invariants.md` that it stands for, and has been seen to
-//! fail on a bug of `tests/mutants.md`. Small worlds, many cases: eight keys collide more than
-//! eight thousand.
+//! The head of each file names the invariants of `docs/invariants.md` that its tests show, and each test
+//! cites its own; that page names, the other way round, the tests of each invariant. Each has been seen
+//! to fail on a bug of `tests/mutants.md`. Small worlds, many cases: eight keys collide more than eight
+//! thousand.
 
 // The modules of one binary share by `pub`; there is nobody else to reach.
 #![allow(unreachable_pub)]

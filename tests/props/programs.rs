@@ -1,5 +1,10 @@
-//! The loop against a model, on the kernel in memory: programs that proptest thinks of, and the
-//! short ones that were left of those that failed.
+//! The whole loop against one model, on each kernel in memory: programs that proptest chooses
+//! (`readily_testing::strategies`), and the short ones that were left of those that failed.
+//!
+//! A program does what callbacks, timers, closures, tasks and other threads can do, in any order and
+//! under any mix of faults. Each call of the loop is compared with the one that the model expects next.
+//!
+//! Invariants: L1 to L10, C1 to C5, W1 to W3, T1 to T4, S4.
 
 use crate::kernels::KERNELS;
 use proptest::prelude::*;

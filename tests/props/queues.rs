@@ -1,7 +1,9 @@
-//! Queues, against lists that are looked through from the start: Q6 and Q7.
+//! Queues against lists that are searched from the start.
 //!
-//! Each item is a number that there is once, and has to come to exactly one place, whatever is
-//! dropped and closed. Who has to have been woken, and for what, the model says too.
+//! Each item is a number that exists once, and has to come to exactly one place, whatever is dropped and
+//! closed. The model also says which waiters have to have been woken, and for what.
+//!
+//! Invariants: Q2, Q6, Q7, L8.
 
 use super::scripted::{PLANTED, hush};
 use super::sync::{Kind, Waits, each, go_in_masses, survive_hostile_wakers, waits};

@@ -1,5 +1,7 @@
-//! Servers and clients on a kernel in memory: one thread, virtual time, and every fault that a
-//! system may commit, from a seed.
+//! Servers and clients on a kernel in memory: one thread, virtual time, and every fault that a system
+//! may commit, from a seed.
+//!
+//! Invariants: L7, S1, S3, S4.
 
 use crate::kernels::KERNELS;
 use proptest::collection::vec;

@@ -1,4 +1,6 @@
-//! Bytes through real descriptors: S1, S3, S4 and L7.
+//! Bytes through sources on real descriptors.
+//!
+//! Invariants: S1 to S4, L7.
 
 use crate::scripted::Scripted;
 use proptest::collection::vec;

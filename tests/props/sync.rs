@@ -1,8 +1,10 @@
-//! Locks, semaphores, events, conditions and barriers, against a count and a list: Q1 to Q5.
+//! Locks, semaphores, events, conditions and barriers, each against a count and a list.
 //!
-//! What can go wrong between coroutines goes wrong at a drop: of one who waits, of one who was
-//! granted something and has not run since, of one who has it. So the programs here drop at every
-//! place, and the models are asked who has to have been woken, and for what.
+//! Errors between coroutines are errors at a drop: of a waiter, of one that was granted something and has
+//! not run since, of a holder. So the programs here drop at every place, and the models also say which
+//! waiters have to have been woken, and for what.
+//!
+//! Invariants: Q1 to Q5, L8.
 
 use super::scripted::hush;
 use proptest::collection::vec;

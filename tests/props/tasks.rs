@@ -1,4 +1,6 @@
-//! The executor under programs of tasks that wake, cancel and end each other: T1 to T6.
+//! The executor under programs of tasks that wake, cancel and end each other; `gather` and `wait_for`.
+//!
+//! Invariants: T1 to T6, L8.
 
 use super::scripted::{PLANTED, Scripted, hush};
 use proptest::collection::vec;

@@ -1,4 +1,6 @@
-//! Timers against a clock that also steps back: C1, C2, C3, C5.
+//! Timers, and how long the loop waits, against a clock that also steps back.
+//!
+//! Invariants: C1 to C3, C5.
 
 use super::scripted::Scripted;
 use proptest::collection::vec;

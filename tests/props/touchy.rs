@@ -1,6 +1,8 @@
-//! Whatever runs code of its own comes back: wakers that are woken, cloned and dropped, values that
-//! are cloned and dropped, each of them using all that there is in `sync`, in the middle of what
-//! is going on there. Nothing is borrowed then (L8), and nothing is lost by it.
+//! User code that calls back: wakers that are woken, cloned and dropped, and values that are cloned and
+//! dropped, each of which uses everything in `sync` in the middle of the operation that runs it. Nothing
+//! is borrowed then, and nothing is lost.
+//!
+//! Invariants: L8, Q1.
 
 use super::sync::waits;
 use proptest::collection::vec;

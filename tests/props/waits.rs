@@ -1,4 +1,6 @@
-//! Tasks that are waited for and not ended by it: `wait` (T10) and `shield` (T11).
+//! `wait` and `shield`: tasks that are waited for, and not ended by it.
+//!
+//! Invariants: T10, T11, L8.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,4 +1,6 @@
-//! The way in from other threads: W1, W2, W3.
+//! Wakes and messages from other threads.
+//!
+//! Invariants: W1 to W3.
 
 use super::scripted::Scripted;
 use proptest::collection::vec;
