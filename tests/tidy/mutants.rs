@@ -11,6 +11,8 @@ use std::fs;
 /// A planted bug of tests/mutants.md: what it breaks, where, and who is said to catch it.
 struct Mutant<'a> {
     name: &'a str,
+    /// The folder that the head above it names.
+    folder: &'a str,
     /// The numbers, as they stand between asterisks.
     breaks: Vec<&'a str>,
     /// What stands between backquotes: the file, and the tests.
@@ -29,9 +31,17 @@ fn side(diff: &str, other: char) -> String {
     })
 }
 
-/// The sections of the page: a heading, a paragraph, a diff.
+/// The sections of the page: a heading, a paragraph, a diff. They stand under a head for each folder.
 fn mutants(page: &str) -> impl Iterator<Item = Mutant<'_>> {
-    page.split("\n## ").skip(1).map(|section| {
+    let heads = page.split("\n# ");
+    let sections = heads.flat_map(|head| {
+        let below = head
+            .strip_prefix("In `")
+            .and_then(|head| head.split('`').next());
+        let sections = head.split("\n## ").skip(1);
+        sections.map(move |section| (below.unwrap_or_default(), section))
+    });
+    sections.map(|(folder, section)| {
         let (name, rest) = section.split_once('\n').unwrap_or((section, ""));
         let (says, diff) = rest.split_once("```diff\n").unwrap_or((rest, ""));
         let (diff, is_closed) = match diff.split_once("```") {
@@ -40,6 +50,7 @@ fn mutants(page: &str) -> impl Iterator<Item = Mutant<'_>> {
         };
         Mutant {
             name,
+            folder,
             breaks: says.split("**").skip(1).step_by(2).collect(),
             quoted: says.split('`').skip(1).step_by(2).collect(),
             before: side(diff, '+'),
@@ -59,6 +70,9 @@ fn wrong_mutant(mutant: &Mutant<'_>) -> Vec<String> {
         "" => 0,
         before => text.matches(before).count(),
     };
+    if !file.starts_with(mutant.folder) {
+        complaints.push(format!("it stands among the bugs in `{}`", mutant.folder));
+    }
     if !mutant.is_closed {
         complaints.push("its diff has no end".to_owned());
     }
@@ -140,6 +154,9 @@ fn a_planted_bug_that_has_come_to_fit_nowhere_is_found() {
     assert_eq!(wrong(&says, ""), [stands(0)]);
     let same = "-        slot.generation += 1;\n+        slot.generation += 1;\n";
     assert_eq!(wrong(&says, same), ["It: it changes nothing"]);
+    let page = format!("\n# In `src/poll`: pollers\n{}", section(&says, raised));
+    let misplaced: Vec<String> = mutants(&page).flat_map(|m| wrong_mutant(&m)).collect();
+    assert_eq!(misplaced, ["It: it stands among the bugs in `src/poll`"]);
     let lost = says.replace(own, "tidy/mutants::side");
     assert_eq!(wrong(&lost, raised), ["It: tidy/mutants::side is no test"]);
     assert_eq!(
@@ -158,10 +175,11 @@ fn an_invariant_for_which_there_is_no_planted_bug_is_found() {
     assert_eq!(without, ["L3: no bug breaks it", "L99 is nowhere"]);
     let first = page.split("\n## ").nth(1).unwrap();
     let (name, _) = first.split_once('\n').unwrap();
-    let doubled = wrong_mutants(&format!("{page}\n## {first}"));
+    let beside = |other: &str| page.replacen(first, &format!("{first}\n## {other}"), 1);
+    let doubled = wrong_mutants(&beside(first));
     let expected = ["there are two", "another has its diff"].map(|what| format!("{name}: {what}"));
     assert_eq!(doubled, expected);
-    let renamed = wrong_mutants(&format!("{page}\n## Once more: {first}"));
+    let renamed = wrong_mutants(&beside(&format!("Once more: {first}")));
     assert_eq!(
         renamed,
         [format!("Once more: {name}: another has its diff")]
