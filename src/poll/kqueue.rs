@@ -50,10 +50,10 @@ pub trait KqueueSys {
     /// `EINTR` after a signal; others are the queue's end.
     fn wait(&mut self, out: &mut Vec<Kevent>, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Takes note that an event with the token [`NOTIFIER`] came.
+    /// Takes note that an event with the token [`NOTIFIER`](super::NOTIFIER) came.
     fn clear_notification(&mut self);
 
-    /// What ends a wait: it makes an event with the token [`NOTIFIER`].
+    /// What ends a wait: it makes an event with the token [`NOTIFIER`](super::NOTIFIER).
     fn notifier(&self) -> Arc<dyn Notify>;
 
     /// The queue's own descriptor, if it has one.

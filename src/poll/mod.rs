@@ -6,7 +6,7 @@
 //!
 //! # A poller without a loop
 //!
-//! [`os::SystemPoller`] is this system's poller, for programs that want `epoll(7)` or `kqueue(2)`
+//! [`default_poller::SystemPoller`] is this system's poller, for programs that want `epoll(7)` or `kqueue(2)`
 //! behind one interface and nothing more:
 //!
 //! ```
