@@ -1,7 +1,7 @@
 //! Time as the loop sees it: nanoseconds that never run backwards.
 //!
-//! Everything that asks for the time asks a [`Clock`], so that a test can stand still,
-//! jump, or go on for three centuries in a millisecond. The loop's own arithmetic is on
+//! All code reads the time from a [`Clock`], so that in a test the time can stand still,
+//! jump, or pass three centuries in a millisecond. The loop's own arithmetic is on
 //! `u64` nanoseconds, and saturates: 2⁶⁴ ns are 584 years, and a
 //! deadline beyond them is "never" ([R066]), not a panic and not "now".
 //!
@@ -23,13 +23,13 @@ pub const LAST: u64 = NEVER - 1;
 
 /// Where the time comes from.
 pub trait Clock {
-    /// Nanoseconds since the clock's origin. Whoever asks clamps a clock that steps back.
+    /// Nanoseconds since the clock's origin. The caller clamps a clock that steps back.
     fn now_ns(&self) -> u64;
 
     /// The moment at which [`Clock::now_ns`] was zero.
     fn origin(&self) -> Instant;
 
-    /// What the clock on the wall says: a time that may be set, forward and back. A clock that
+    /// The wall-clock time, a time that may be set, forward and back. A clock that
     /// knows none counts from 1970, so that a simulated run stays deterministic.
     fn system_now(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_nanos(self.now_ns())

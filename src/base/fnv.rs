@@ -1,9 +1,6 @@
-//! A short sum of bytes: the same on each machine and in each build, and nothing more than that.
+//! A short hash of bytes (FNV-1a, 32 bits) that is the same on each machine and in each build.
 //!
-//! The standard library's hashes are its own, and may change; this one is written down (FNV-1a, of
-//! 32 bits). It tells apart what differs by chance, and is no defence against anybody.
-//!
-//! Not in the notes.
+//! The standard library's hashes may change; this one is specified. It detects accidental differences, and is no defence against an attacker.
 
 /// The sum of `bytes`.
 pub(crate) fn sum(bytes: impl IntoIterator<Item = u8>) -> u32 {

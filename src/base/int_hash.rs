@@ -1,11 +1,9 @@
 //! A hash for keys that are small numbers, as those of descriptors are.
 //!
-//! The kernel hands out the lowest number that is free. Multiplied by an odd number, those that follow
-//! one another still go to places of their own in a table, and differ in their upper bits too, where a
-//! table looks second. The standard library's hash is made for keys that an enemy may choose, and costs
-//! ten times as much; a tree, which was here first, three times.
-//!
-//! Nothing in the notes.
+//! The kernel hands out the lowest number that is free. Multiplied by an odd number, consecutive
+//! numbers still go to places of their own in a table, and differ in their upper bits too, which a
+//! table compares next. The standard library's hash is made for keys that an attacker may choose, and
+//! costs ten times as much; a tree costs three times as much.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

@@ -1,8 +1,8 @@
-//! What knows nothing of loops: the slab, the timer heap, the clock, chance from a seed.
+//! Data structures that know no loop: the slab, the timer heap, the clock, the random numbers.
 //!
-//! They are apart so that each can be read, tested against a model, and measured alone.
-//! Nothing here calls user code; what a structure gives up, it hands back to be dropped by
-//! the caller, outside every borrow (L8).
+//! Each of them can be read, tested against a model, and measured alone. None of them calls
+//! user code: a structure returns what is removed from it, and the caller drops it, outside
+//! every borrow (L8).
 //!
 //! The notes' "I/O, timers and callbacks" (N1) all end up in one of these.
 

@@ -1,10 +1,8 @@
-//! A queue whose entries can be taken out by their numbers.
+//! A queue from which entries can be removed by number.
 //!
-//! What is taken out leaves an empty place until its turn, so that no other entry moves; a queue from
-//! whose front nothing is ever taken must not grow by such places. All of its operations take constant
+//! A removed entry leaves an empty place until its turn, so that no other entry moves. Such places do
+//! not accumulate, even if the first entry is never taken. All of its operations take constant
 //! or logarithmic time, on the average.
-//!
-//! Nothing in the notes; asyncio's waiters and callbacks are in a deque or a list, which is searched.
 
 use super::shrink;
 use std::collections::VecDeque;

@@ -1,10 +1,8 @@
-//! Chance from a seed: the same numbers for the same seed, on every machine.
+//! Random numbers from a seed (xorshift64*): the same seed gives the same numbers on every machine.
 //!
-//! What looks random in a test must be the same tomorrow, so it comes from here and nowhere else
-//! (xorshift64*): the faults of a kernel in memory, the order of a batch, the order of what is
-//! ready. It is quick, and good enough to choose by; it is no source of secrets.
-//!
-//! Not in the notes, in which nothing is left to chance.
+//! A test that fails must fail again with its seed, so all random choices use this generator: the
+//! faults of a kernel in memory, the order of a batch, the order of the ready queue. The generator
+//! is fast, and good enough to choose by; it is no source of secrets.
 
 /// A source of numbers that depend on its seed only.
 #[derive(Clone, Debug)]

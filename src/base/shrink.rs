@@ -1,14 +1,13 @@
-//! When a burst is over: how few entries are too few for the room that they have.
+//! The rule by which a buffer shrinks after a burst.
 //!
-//! What grows with a burst of tasks, timers or closures must not keep that size for life (R126), and
-//! must not be made anew for each burst either. So room is halved, and only where the entries would
-//! fit into an eighth of it; small rooms are left alone. One rule for queues, heaps and slabs.
-//!
-//! Nothing in the notes; the things of N1 come in bursts.
+//! A buffer that grows with a burst of tasks, timers or closures must not keep that size for life
+//! (R126), and must not be allocated anew for each burst either. So its capacity is halved, and only
+//! while its entries fit into an eighth of it; small buffers never shrink. Queues, heaps and slabs
+//! follow the same rule.
 
 use std::collections::VecDeque;
 
-/// Up to room for so many nobody asks for the memory back.
+/// A buffer with room for at most this many entries is never shrunk.
 pub(crate) const MIN_CAPACITY: usize = 1024;
 
 /// With fewer entries than this, room for `room` is too much; zero where it never is.

@@ -1,9 +1,9 @@
-//! A table with stable numbers: each entry gets a slot, each slot counts its owners.
+//! A table with stable keys: each entry gets a slot, and each slot counts its generations.
 //!
-//! A key is a slot number and a generation. When an entry goes, its slot's generation
-//! moves on, so the old key finds nothing, whoever lives in the slot by then. That one
-//! comparison is what keeps a stale event from a new owner (L1), and a cancelled timer
-//! from somebody else's.
+//! A key is a slot number and a generation. When an entry is removed, its slot's generation
+//! increases, so the old key finds nothing, whatever the slot holds by then. That one
+//! comparison keeps a stale event away from the slot's next registration (L1), and the handle of
+//! a cancelled timer away from the slot's next timer.
 //!
 //! It is the "map of callbacks" of the notes (N7) without its key problem: descriptors are
 //! reused by the system at once, keys never are.
@@ -195,7 +195,7 @@ impl<T> Slab<T> {
         let slot = &mut self.slots[index as usize];
         let entry = slot.entry.take()?;
         self.len -= 1;
-        // L1: whoever comes next into this slot has another generation. A slot that has
+        // L1: the next entry of this slot has another generation. A slot that has
         // used up all of them is left empty for good: that costs some bytes after four
         // thousand million reuses; wrapping round would bring old keys back to life.
         slot.generation += 1;
@@ -243,7 +243,7 @@ impl<T> Slab<T> {
         })
     }
 
-    /// The key of the first entry, for whoever empties the slab one by one.
+    /// The key of the first entry, for a caller that empties the slab one by one.
     #[must_use]
     pub fn first(&mut self) -> Option<SlabKey> {
         let occupied = |slot: &&Slot<T>| slot.entry.is_some();

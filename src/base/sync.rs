@@ -1,13 +1,13 @@
-//! What threads meet on: the standard library's, or loom's, which tries every order.
+//! Atomics and locks: the standard library's, or loom's, which tries every order of their operations.
 //!
-//! The inbox, the wakers and a channel's mailbox are where threads meet. They take their flags
-//! and their locks from here, so that their models (`models.rs` beside each, run by `.ci/loom`)
-//! check the very code that runs. `Arc` stays the standard library's: no rule rests on a count of
-//! references but that of a task's cell, which is our own.
+//! The inbox, the wakers and a channel's queue are shared between threads. They use the atomics and
+//! the locks of this module, so that their models (`models.rs` beside each, run by `.ci/loom`) check
+//! the code that runs. `Arc` is always the standard library's: the one reference count on which a
+//! rule rests is that of a task, which is our own.
 //!
-//! Not in the notes, whose threads only ever hand a result back (N3, N5); this is that way back.
+//! In the notes this is how a thread returns a result (N3, N5).
 
-// In tests only: who builds a program with this flag, for models of their own, wants our loop
+// In tests only: a program that is built with this flag for models of its own needs our loop
 // as it is.
 #[cfg(all(loom, test))]
 pub(crate) use loom::sync::{

@@ -1,10 +1,10 @@
-//! The deadline heap: what is due, in the order in which it falls due.
+//! The heap of deadlines: it returns due timers in the order of their deadlines.
 //!
 //! A 4-ary heap whose array holds the deadlines themselves, so that sifting touches one
 //! or two cache lines a level and no entry. A timer that is cancelled gives its payload back at once
-//! (R071) and leaves its sixteen bytes in the array, where nobody needs to know their place: they are
-//! thrown out when they come to the top, or when they are more than those that live. A wheel would
-//! round, and a heap that keeps what the cancelled ones hold is a leak.
+//! (R071) and leaves its sixteen bytes in the array, where their place need not be known: they are
+//! removed when they come to the top, or when they outnumber the armed timers. A timer wheel would
+//! round deadlines, and a heap that kept the payloads of cancelled timers would leak.
 //!
 //! These are the *timers* of "I/O, timers and callbacks" (N1). Rules: C2, C3, C4.
 
@@ -58,11 +58,11 @@ const SLACK: usize = 64;
 #[derive(Debug)]
 pub struct Timers<T> {
     heap: Vec<Node>,
-    /// Armed since the last round began, in the order of arming. L5: who is not in the heap does not
-    /// fall due. And who is cancelled before the next round has never been sifted.
+    /// Armed since the last round began, in the order of arming. L5: a timer outside of the heap does not
+    /// fall due. And a timer that is cancelled before the next round is never sifted.
     unsorted: Vec<Node>,
     /// Each marked with the number in its node: a node whose mark is not found is that of a
-    /// cancelled timer, whoever has the slot by then.
+    /// cancelled timer, whatever the slot holds by then.
     entries: Slab<T>,
     /// Of the next one to be armed.
     next_seq: u32,
@@ -172,7 +172,7 @@ impl<T> Timers<T> {
         self.in_round = false;
     }
 
-    /// Takes any timer out, fired or not, for whoever empties the heap.
+    /// Removes any timer, fired or not, for a caller that empties the heap.
     pub fn pop_any(&mut self) -> Option<T> {
         let key = self.entries.first()?;
         self.cancel(key)
@@ -488,14 +488,18 @@ mod tests {
         assert_eq!(
             timers.next_ns(),
             Some(5),
-            "C5: nobody is woken for the dead"
+            "C5: a cancelled timer causes no wake"
         );
         assert_eq!(fire_all(&mut timers, 5), ["next"]);
         let gone = timers.arm(7, "gone");
         timers.arm(8, "later");
         timers.begin_round();
         assert_eq!(timers.cancel(gone), Some("gone"));
-        assert_eq!(timers.next_ns(), Some(8), "C5: nobody wakes for the dead");
+        assert_eq!(
+            timers.next_ns(),
+            Some(8),
+            "C5: a cancelled timer causes no wake"
+        );
     }
 
     #[test]

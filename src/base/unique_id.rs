@@ -1,18 +1,18 @@
-//! Numbers that are given out once.
+//! Numbers that are unique within the process.
 //!
-//! An address is no name: when its owner goes, the next one may get the same. Where something is
-//! to be told from all others of its kind, past ones included, it gets a number from here. This
-//! counter is the one thing in the crate that all threads share.
+//! An address identifies an object only while the object lives: the next one may get the same
+//! address. An object that has to be distinguished from all others of its kind, past ones included,
+//! gets a number from this counter, which all threads share.
 //!
-//! Processors of 32 bits may lack an atomic of 64 (MIPS, PowerPC, ARM before the seventh): there it is a
-//! lock. A counter of 32 bits could run out.
+//! Processors of 32 bits may lack an atomic of 64 (MIPS, PowerPC, ARM before the seventh): there a lock
+//! protects the counter. A counter of 32 bits could run out.
 
 #[cfg(target_has_atomic = "64")]
 use atomic::Counter;
 #[cfg(not(target_has_atomic = "64"))]
 use locked::Counter;
 
-/// A number that nobody had before, and nobody will have after.
+/// Returns a number that was never returned before, and never will be again.
 pub(crate) fn next() -> u64 {
     static NEXT: Counter = Counter::new();
     NEXT.next()

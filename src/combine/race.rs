@@ -3,8 +3,6 @@
 //! What is ready at the same time has to be looked at in some order, so the order is promised:
 //! whoever is named first wins a tie. In a program's main loop that may starve the last one
 //! (R092), and so there is `race_fair`, which begins with anyone.
-//!
-//! Not in the notes; asyncio has `wait(…, FIRST_COMPLETED)` and a cancel for the others.
 
 use super::gather::{Iterated, Tuple};
 use super::poll_order::{PollOrder, choose};

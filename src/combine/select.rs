@@ -4,8 +4,6 @@
 //! from nothing: half a message that was read would be gone. So the futures are made outside and
 //! *lent*, and those that are not done yet go on in the next call where they stopped. There is no
 //! macro; what came of it is matched like any value.
-//!
-//! Not in the notes; asyncio has `wait(…, FIRST_COMPLETED)` for tasks.
 
 use super::gather::{Iterated, Tuple};
 use super::poll_order::{PollOrder, choose};

@@ -10,8 +10,6 @@
 //! level-triggered user is asked for again as long as it holds: a new entry is reported, an old one
 //! is not, and no byte waits for either. A poller without edges is left out for a moment, unless an
 //! interest of the user holds: then its level reports that at once.
-//!
-//! Not in the notes. Rules: L7, L10, R020.
 
 use super::callbacks::Callbacks;
 use super::classify::Role;

@@ -4,8 +4,6 @@
 //! still means that file. A loop without other events would spin for as long as the file is open. So
 //! the loop gives the poller the list of its registrations, and the poller makes a new epoll instance
 //! with these (as libev does).
-//!
-//! Nothing in the notes; it is what their map of callbacks meets on Linux (N7). Fault: R004.
 
 use super::local::LoopHandle;
 use super::unhandled::Unhandled;

@@ -2,8 +2,6 @@
 //!
 //! An unknown name is an error and not a default: a test run on the wrong poller proves
 //! nothing. libev has such a variable, too (`LIBEV_FLAGS`).
-//!
-//! Not in the notes, which have one selector for each system (N2).
 
 use super::Poller;
 use std::ffi::OsStr;

@@ -3,8 +3,6 @@
 //! Permits are handed to the first in the line, and to nobody past it: one who wants many is not
 //! overtaken for ever by those who want few. A permit is free, or granted, or held; a future that
 //! is dropped, whenever that is, hands what it was granted to the next (Q1).
-//!
-//! Not in the notes. asyncio's `Semaphore` counts and wakes in the same order.
 
 use crate::task::budget;
 use crate::task::line::{Cancelled, WaitQueue, WaitTicket, WakeBatch, drop_waker};

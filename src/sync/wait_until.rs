@@ -3,8 +3,6 @@
 //! Of the last value, of a broadcast, of an end there is enough for all: nobody takes anything from
 //! anybody, and so there is nothing to be granted. Whoever waits looks, and looks again when he is
 //! told that something has changed.
-//!
-//! Not in the notes. In asyncio it is a loop around `Event.wait`.
 
 use crate::task::budget;
 use crate::task::waiters::{WaiterKey, WakerList};

@@ -4,8 +4,6 @@
 //! a whole number of periods after the first, however late the one before it was taken. If some
 //! were missed, because the program was busy or the machine asleep, there are three things to do
 //! about it, and by default they are skipped: a hundred ticks at once help nobody (R074).
-//!
-//! Not in the notes, nor in asyncio; the *timers* of N1, again and again.
 
 use crate::base::clock::nanos;
 use crate::event_loop::WeakHandle;

@@ -4,8 +4,6 @@
 //! protocols set, forward and back. So the time on the wall is looked at again, at least once a
 //! second, and all who wait for it look in the same turn. Linux could say at once that it was set
 //! (`TFD_TIMER_CANCEL_ON_SET`), for a descriptor each; kqueue cannot.
-//!
-//! Not in the notes, nor in asyncio.
 
 use crate::event_loop::{LoopHandle, WeakHandle};
 use crate::task::alarm::LazyTimer;

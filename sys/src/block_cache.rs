@@ -1,19 +1,19 @@
-//! Blocks of memory that come and go: freed ones are kept, to be handed out again.
+//! A cache of freed memory blocks, one for each thread.
 //!
-//! A task is one block, and a program that makes and ends a thousand at a time asks the allocator for
-//! as many of one size. It answers in 320 instructions for both ways; a list for each size, in words,
-//! does in 40. So each thread keeps what it has freed, up to 256 KiB, for whoever asks for that size
-//! next. After sixteen turns without a coming or going it lets go of all (R126); so does a thread that
-//! ends, and one that has never asked keeps nothing.
+//! A task is one block, and a program that spawns and ends a thousand tasks at a time asks the
+//! allocator for as many blocks of one size. A list of free blocks for each size is several times
+//! cheaper. So each thread keeps up to 256 KiB of the blocks it has freed for the next requests of
+//! their sizes. It frees them after sixteen turns without a request (R126), and when it ends; a thread
+//! that has never asked for a block keeps none.
 //!
-//! It asks nothing of the system; it stands here because it cannot be written without `unsafe`.
+//! It makes no system call; it is in this crate because it needs `unsafe`.
 //! Nothing in the notes; it is what makes a Task cheap (N15).
 //!
 //! # Rules
 //!
-//! - A block in a list is nobody else's. Its first word is the way to the next one; it is as large and
+//! - A block in a list has no other owner. Its first word points to the next one; it is as large and
 //!   as aligned as the place of the list says, for it was handed in with that layout.
-//! - What looks for errors of memory must see each block go: with the cfg `readily_plain_blocks` nothing
+//! - A tool that looks for memory errors must see each block freed: with the cfg `readily_plain_blocks` nothing
 //!   is kept. (Miri is run both ways: it checks the lists, too.)
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -83,22 +83,22 @@ fn allocate_new(layout: Layout) -> NonNull<u8> {
 ///
 /// # Safety
 ///
-/// It came from [`allocate`] with this layout, on whichever thread, and nobody uses it any more.
+/// It came from [`allocate`] with this layout, on any thread, and is not used any more.
 #[inline]
 pub unsafe fn free(block: NonNull<u8>, layout: Layout) {
     if let Some(list) = list_of(layout) {
-        // SAFETY: by our contract it is nobody's, and of the size of this list.
+        // SAFETY: by our contract the block has no owner, and is of the size of this list.
         let kept = KEPT.try_with(|kept| unsafe { kept.push(block, list) });
         if kept == Ok(true) {
             return;
         }
     }
     // SAFETY: by our contract it came from `alloc` with this layout, at the latest before it was kept,
-    // and nobody uses it any more.
+    // and is not used any more.
     unsafe { dealloc(block.as_ptr(), layout) }
 }
 
-/// A turn of this thread's loop has ended in which somebody ran: what is kept may be of a burst that is
+/// A turn of this thread's loop has ended in which a task ran: what is kept may be of a burst that is
 /// over.
 #[inline]
 pub fn end_turn() {
@@ -138,7 +138,7 @@ impl Cache {
     ///
     /// # Safety
     ///
-    /// The block is nobody's, and one that [`list_of`] says belongs into this list.
+    /// The block has no owner, and [`list_of`] returns this list for its layout.
     #[inline]
     unsafe fn push(&self, block: NonNull<u8>, list: usize) -> bool {
         let Some(room) = self.room.get().checked_sub(list * WORD) else {
@@ -148,7 +148,7 @@ impl Cache {
         self.turns.set(0);
         let block = block.as_ptr().cast::<Free>();
         let next = self.lists[list].replace(block);
-        // SAFETY: by our contract it is nobody's, has a word at least, and is aligned for that.
+        // SAFETY: by our contract the block has no owner, has a word at least, and is aligned for that.
         unsafe { block.write(Free { next }) };
         true
     }
@@ -222,13 +222,16 @@ mod tests {
     fn no_more_is_kept_than_there_is_room_for() {
         let kept = Cache::new(0);
         let block = allocate_new(of(5));
-        // SAFETY: it is of five words, and nobody's.
-        assert!(!unsafe { kept.push(block, 5) }, "nobody has asked here");
+        // SAFETY: it is of five words, and has no owner.
+        assert!(
+            !unsafe { kept.push(block, 5) },
+            "the thread has not asked for a block"
+        );
         kept.make_room();
         // SAFETY: as above; it was not kept.
         assert!(unsafe { kept.push(block, 5) });
         kept.make_room();
-        assert_eq!(kept.room.get(), ROOM - 5 * WORD, "it is in nobody's way");
+        assert_eq!(kept.room.get(), ROOM - 5 * WORD, "the list has room again");
         kept.room.set(4 * WORD);
         let another = allocate_new(of(5));
         // SAFETY: another of five words.

@@ -1,10 +1,10 @@
-//! A closure that runs once, kept where it is put: not on the heap, if it is small.
+//! A closure that runs once, stored inline if it is small.
 //!
-//! Queueing a closure costs an event loop some ten instructions, and a `Box` for it a hundred more.
-//! Most closures hold a counted pointer or two, for which there is room beside the two functions that
-//! know their type. Larger ones are boxed here, and nobody sees a difference.
+//! A `Box` costs several times as much as queueing a closure does. Most closures hold a counted
+//! pointer or two, for which there is room beside the two functions that
+//! know their type. Larger ones are boxed here, which a caller does not notice.
 //!
-//! It asks nothing of the system; it stands here because it cannot be written without `unsafe`.
+//! It makes no system call; it is in this crate because it needs `unsafe`.
 //! In the notes these are the *callbacks* of "I/O, timers and callbacks" (N1).
 
 use std::fmt;
@@ -49,10 +49,10 @@ impl<F: FnOnce(&A) + 'static, A: ?Sized + 'static> Made<F, A> {
 
 /// # Safety
 ///
-/// `words` points at a live `F`, which nobody uses afterwards.
+/// `words` points at a live `F`, which is not used afterwards.
 unsafe fn call<F: FnOnce(&A), A: ?Sized>(words: *mut (), argument: &A) {
-    // SAFETY: there is a live `F`, says the caller, aligned as it was when it was written there;
-    // nobody uses it after us, so it is moved and not copied.
+    // SAFETY: by our contract there is a live `F`, aligned as it was when it was written there;
+    // it is not used after this, so it is moved and not copied.
     let f = unsafe { words.cast::<F>().read() };
     f(argument);
 }
@@ -61,7 +61,7 @@ unsafe fn call<F: FnOnce(&A), A: ?Sized>(words: *mut (), argument: &A) {
 ///
 /// As for [`call`].
 unsafe fn discard<F>(words: *mut ()) {
-    // SAFETY: there is a live and aligned `F`, says the caller, and nobody uses it after us.
+    // SAFETY: by our contract there is a live and aligned `F`, which is not used after this.
     unsafe { words.cast::<F>().drop_in_place() };
 }
 
@@ -104,7 +104,7 @@ impl<A: ?Sized + 'static> InlineFn<A> {
         let mut this = ManuallyDrop::new(self);
         let words = this.words.as_mut_ptr().cast();
         // SAFETY: the words hold a live value of the type that the table was made for, since `self`
-        // was whole, and nobody looks at them again.
+        // was whole, and they are not read again.
         unsafe { (this.table.call)(words, argument) };
     }
 }
@@ -113,7 +113,7 @@ impl<A: ?Sized + 'static> Drop for InlineFn<A> {
     fn drop(&mut self) {
         let words = self.words.as_mut_ptr().cast();
         // SAFETY: the words hold a live value of the type that the table was made for, since it was
-        // not called: then nobody drops it here. Nobody looks at them again.
+        // not called: then it is not dropped here. The words are not read again.
         unsafe { (self.table.discard)(words) };
     }
 }

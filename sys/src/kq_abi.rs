@@ -1,7 +1,7 @@
-//! kqueue in plain Rust: what its structures and numbers are on each system.
+//! The structures and numbers of kqueue on each system, in plain Rust.
 //!
-//! No system call and no C type is in here, so it compiles everywhere, and so does all that
-//! is built on it: the poller's translation is tested, and a kqueue can be simulated, on a
+//! This module has no system call and no C type, so it compiles everywhere, and so does the code
+//! that is built on it: the poller's translation is tested, and a kqueue can be simulated, on a
 //! machine that has none. On systems that have one, every number is compared with `libc`'s
 //! when this crate is compiled.
 //!
@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-/// Whose kqueue it is: filters have other numbers, and there are differences in behaviour.
+/// The system that a kqueue belongs to: filters have other numbers, and there are differences in behaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Personality {
     /// macOS and its relatives.

@@ -1,15 +1,15 @@
-//! The kernel under the `readily` event loop, made safe: epoll, kqueue, `poll(2)`, what
-//! ends their waits, and the few socket calls a loop needs.
+//! Safe system calls for the `readily` event loop: epoll, kqueue, `poll(2)`, the notifiers that
+//! end their waits, and the few socket calls that a loop needs.
 //!
 //! The `unsafe` code of the project is here, one operation to a block, each with its argument; the
 //! exceptions are the allocation of a task, in the crate above, and two files of the tools for tests.
-//! This crate knows nothing of loops: it speaks descriptors, `u64` tokens and the kernel's own bits.
+//! This crate knows no loop: its terms are descriptors, `u64` tokens and the kernel's own bits.
 //!
 //! *Safe* promises that no call here can touch memory it does not own, and that a
 //! descriptor which is returned is owned by exactly one value and closed with it. Pollers
 //! take plain numbers ([`RawFd`](std::os::fd::RawFd)), because a number is what the kernel
 //! keeps: one that is closed, or means another file by now, costs a clear error or a stray
-//! event, never memory. Whatever reads, writes or changes a descriptor takes a
+//! event, never memory. A function that reads, writes or changes a descriptor takes a
 //! [`BorrowedFd`](std::os::fd::BorrowedFd). Every descriptor made here is close-on-exec,
 //! from birth where the system can do that.
 //!
@@ -105,7 +105,7 @@ pub use unix::close::close;
 pub use unix::file_id::FileId;
 pub use unix::{clock, fork, nonblocking, poll, socket, transfer};
 
-/// The error numbers that pollers speak of, so that nobody above needs `libc` for them.
+/// The error numbers that pollers return, so that the crates above do not need `libc` for them.
 pub mod errno {
     pub use libc::{
         EADDRINUSE, EAGAIN, EBADF, ECONNABORTED, ECONNREFUSED, ECONNRESET, EEXIST, EFAULT, EINTR,

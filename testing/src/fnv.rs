@@ -2,8 +2,6 @@
 //!
 //! The standard library's hashes are its own, and may change; this one is written down (FNV-1a, of
 //! 32 bits). It tells apart what differs by chance, and is no defence against anybody.
-//!
-//! Not in the notes.
 
 /// The sum of `bytes`.
 pub(crate) fn sum(bytes: impl IntoIterator<Item = u8>) -> u32 {

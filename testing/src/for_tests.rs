@@ -3,10 +3,6 @@
 //! Some need a call that the standard library has not, so this file has unsafe code, as only one other
 //! of this crate has. The functions are safe: the descriptor that is changed is borrowed, a descriptor
 //! that is made has one owner, and no other descriptor is closed.
-//!
-//! Not in the notes; the promises of a poller ([N2]) are tried with these.
-//!
-//! [N2]: https://docs.rs/readily/latest/readily/book/index.html#n2
 
 #![allow(unsafe_code)]
 

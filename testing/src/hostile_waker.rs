@@ -4,8 +4,6 @@
 //! woken and when it is dropped; its clone is a count. A waker made by hand runs code then too, and
 //! whoever keeps wakers must survive it (R055, R057). So the tools for tests need one, and this is
 //! the one place where a table of functions is made by hand.
-//!
-//! Not in the notes.
 
 #![allow(unsafe_code)]
 

@@ -7,8 +7,6 @@
 //! files, from the environment, from memory that it shares with other threads, from a random
 //! number or the order of a `HashMap`. A program that goes by those may do something else in the
 //! replay, and is told so.
-//!
-//! Not in the notes.
 
 use readily::clock::Monotonic;
 use readily::event_loop::{Error, EventLoop};

@@ -3,8 +3,6 @@
 //! What looks random in a test must be the same tomorrow, so it comes from here and nowhere else
 //! (xorshift64*): the faults of a kernel in memory, the order of a batch, the order of what is
 //! ready. It is quick, and good enough to choose by; it is no source of secrets.
-//!
-//! Not in the notes, in which nothing is left to chance.
 
 /// A source of numbers that depend on its seed only.
 #[derive(Clone, Debug)]

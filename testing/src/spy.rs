@@ -3,8 +3,6 @@
 //! That a future is polled no more than it was woken, and dropped once, on the right occasion, is
 //! half of what an executor promises (T1, T3); the other half is its output. What is seen is kept
 //! outside, so it can be asked when the future has gone.
-//!
-//! Not in the notes: how what they say of a coroutine is seen (N8, N9).
 
 use std::cell::Cell;
 use std::fmt;

@@ -5,11 +5,8 @@
 //! keeps a waker under a borrow, or forgets the others when one panics, is found with these, and
 //! [`hostile`] has all of them in one list.
 //!
-//! Not in the notes: the other half of `await` ([N10]), in other people's hands.
-//!
 //! [R055]: https://docs.rs/readily/latest/readily/book/faults/index.html#r055
 //! [R057]: https://docs.rs/readily/latest/readily/book/faults/index.html#r057
-//! [N10]: https://docs.rs/readily/latest/readily/book/index.html#n10
 
 use crate::hostile_waker::{self, Hostile};
 use std::sync::atomic::{AtomicUsize, Ordering};

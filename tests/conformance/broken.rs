@@ -3,8 +3,6 @@
 //! A suite that passes says little until it has been seen to fail. So each way to be broken names
 //! promises that must notice; and each promise must notice somebody, or it may be one that cannot
 //! be broken. They stand over the kernel in memory, where a failure takes no time.
-//!
-//! Not in the notes; it is how N2's selectors are told from what merely looks like one.
 
 #[path = "broken_poller.rs"]
 mod broken_poller;

@@ -3,8 +3,6 @@
 //! Each [`Way`] is a bug that a poller has had somewhere, or that the obvious code has. They are one
 //! type with many small conditions, and not many types, so that an honest one can be made of the
 //! same code and shown to break nothing.
-//!
-//! Not in the notes; N2's selectors are to be told from these.
 
 use readily::poll::{
     Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger, VirtualKernel, WaitResult,

@@ -3,8 +3,6 @@
 //! It stands apart from the others because a handler is the whole process's, and a library must
 //! not install one in the tests of somebody else. A kernel in memory hears of no signals but as a
 //! fault (`Faults::early_return`).
-//!
-//! Not in the notes; it is what N7's "wait for events" is exposed to.
 
 use readily::poll::poll2::PollPoller;
 use readily_testing::conformance::{GUARD, World};

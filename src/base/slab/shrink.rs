@@ -1,11 +1,9 @@
-//! Slots that are needed no more: the memory of a burst is given back.
+//! Frees the slots of a slab that a burst has left empty.
 //!
-//! A slab cannot move those who live in it, so it can only be cut off behind the last of them. Where
-//! there are far more slots than entries, the second half is to go: new entries come to the first
-//! half, and when the last has left the second it is cut off, and so on (R126). All of it is paid for
-//! by the insertions that had made those slots.
-//!
-//! Nothing in the notes; the registrations, tasks and timers of N1 come in bursts.
+//! A slab cannot move its entries, so it can only be cut off behind the last of them. Where
+//! there are far more slots than entries, new entries go to the first half, and the second half is cut
+//! off when its last entry has been removed, and so on (R126). The cost is proportional to the
+//! insertions that had made those slots.
 
 use super::{LAST_GENERATION, NONE, Slab, Slot};
 use crate::base::shrink;
@@ -38,8 +36,8 @@ impl<T> Slab<T> {
     }
 
     /// R126: there are far more slots than entries. The second half of them is to go, as soon as
-    /// nobody lives there any more; until then new entries come to the first half. There is room
-    /// there for three times those that are left, so a slab whose use goes up and down is not
+    /// it is empty; until then new entries go to the first half. There is room
+    /// there for three times the entries that are left, so a slab whose use goes up and down is not
     /// made anew each time.
     #[cold]
     pub(super) fn begin_shrink(&mut self) {
@@ -110,7 +108,7 @@ mod tests {
             slab.remove(key);
         }
         slab.verify();
-        assert_eq!(slab.slots(), 10_000, "somebody lives in the last one");
+        assert_eq!(slab.slots(), 10_000, "an entry is in the last slot");
         let low = slab.insert(0);
         assert!(low.slot() < MIN_CAPACITY, "new ones come to the front");
         assert_eq!(slab.remove(*stays), Some(9_999));

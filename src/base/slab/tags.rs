@@ -1,10 +1,9 @@
-//! A mark for each entry: a number by which its owner knows it, beside the key.
+//! A tag for each entry of a slab: a number that its owner chooses, beside the key.
 //!
-//! A free slot has a link to the next free one, for which an occupied one has no use: there is room for
-//! a number of the owner's. So whoever has kept a slot and a mark in eight bytes finds out without a key
+//! A free slot holds a link to the next free slot; an occupied slot has room for the tag there. So a caller that has kept a slot and a mark in eight bytes finds out without a key
 //! whether the entry is still that one.
 //!
-//! Nothing in the notes; it is how the heap of the *timers* (N1) knows whom it has lost.
+//! In the notes it serves the *timers* (N1): their heap recognises the nodes of cancelled timers.
 
 use super::{Slab, SlabKey};
 
@@ -19,7 +18,7 @@ impl<T> Slab<T> {
         self.put(mark, |_| entry)
     }
 
-    /// Takes out the one who lives in `slot`, if that is the one with this mark.
+    /// Removes and returns the entry in `slot`, if it has this mark.
     #[inline]
     pub(in crate::base) fn remove_tagged(&mut self, slot: u32, mark: u32) -> Option<T> {
         if self.slots.get(slot as usize)?.link != mark {
@@ -28,14 +27,14 @@ impl<T> Slab<T> {
         self.vacate(slot)
     }
 
-    /// Whether somebody with this mark lives in `slot`.
+    /// Whether the entry in `slot` has this mark.
     #[inline]
     pub(in crate::base) fn is_tagged(&self, slot: u32, mark: u32) -> bool {
         let slot = self.slots.get(slot as usize);
         slot.is_some_and(|slot| slot.link == mark && slot.entry.is_some())
     }
 
-    /// Gives the one who lives in `slot` another mark.
+    /// Gives the entry in `slot` another mark.
     pub(in crate::base) fn set_tag(&mut self, slot: u32, mark: u32) {
         let slot = &mut self.slots[slot as usize];
         if slot.entry.is_some() {

@@ -3,8 +3,6 @@
 //! The receiver sleeps until its waker has been woken, and then polls; so a wake that comes between
 //! its look and its sleep, and is lost, is a wait for ever, which loom reports. So is an end of the
 //! senders that nobody tells of.
-//!
-//! Not in the notes: the way back from their threads (N3), step by step.
 
 use super::ThreadQueue;
 use crate::sync::{Closed, PutError};

@@ -2,9 +2,7 @@
 //!
 //! Apple's systems have neither `accept4(2)` nor `pipe2(2)` nor flags for `socket(2)`, so
 //! the flags come one call later, and a `fork` with `exec` on another thread can fall into
-//! the gap. They also lack `MSG_NOSIGNAL`: a socket is told once, when it is made.
-//!
-//! Nothing in the notes; without it N6's processes would keep our connections open.
+//! the gap. They also lack `MSG_NOSIGNAL`: the option is set once, when a socket is made.
 
 use std::ffi::c_int;
 use std::io;
@@ -14,7 +12,7 @@ use crate::unix::address::Address;
 use crate::unix::socket::{set_nonblocking, set_option};
 use crate::{cvt, uninterrupted};
 
-/// Against the signal there is nothing to say per write: `SO_NOSIGPIPE` is set on the socket.
+/// No flag of a write suppresses the signal here: `SO_NOSIGPIPE` is set on the socket.
 pub const SEND_FLAGS: c_int = libc::MSG_DONTWAIT;
 /// A send to a full buffer waits in spite of `MSG_DONTWAIT`: the kernel looks at the socket's own state
 /// (`SS_NBIO`) and at a flag that programs cannot give (`MSG_NBIO`).
@@ -24,7 +22,7 @@ pub(crate) const SEND_WAITS: bool = true;
 pub(crate) fn socket(family: c_int, kind: c_int) -> io::Result<OwnedFd> {
     // SAFETY: takes three numbers, touches no memory.
     let fd = cvt(unsafe { libc::socket(family, kind, 0) })?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+    // SAFETY: the kernel has just made this descriptor, and it has no other owner yet.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     prepare(&fd)?;
     set_option(fd.as_fd(), libc::SO_NOSIGPIPE, 1)?;
@@ -40,7 +38,7 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)>
         // returns; the listener is borrowed, so it is open.
         cvt(unsafe { libc::accept(listener.as_raw_fd(), to, len) })
     })?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+    // SAFETY: the kernel has just made this descriptor, and it has no other owner yet.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     prepare(&fd)?;
     // `EINVAL` where the peer has gone already; then a write gives `EPIPE` without a signal
@@ -58,7 +56,7 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
     // SAFETY: `ends` has space for the two numbers that are written.
     cvt(unsafe { libc::pipe(ends.as_mut_ptr()) })?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+    // SAFETY: the kernel has just made this descriptor, and it has no other owner yet.
     let reader = unsafe { OwnedFd::from_raw_fd(ends[0]) };
     // SAFETY: as above.
     let writer = unsafe { OwnedFd::from_raw_fd(ends[1]) };

@@ -1,6 +1,6 @@
-//! The seam to the system's kqueue: the structure, the numbers, the two calls.
+//! The interface to the system's kqueue: the structure, the numbers, the two calls.
 //!
-//! Everything that knows which kqueue lies below is in this file. Its twin `ffi_extern.rs`
+//! This file alone knows which kqueue lies below. Its twin `ffi_extern.rs`
 //! takes a kqueue from a library instead, so that the same poller can be run against the
 //! kernel code of another system.
 
@@ -30,7 +30,7 @@ impl Descriptor {
     pub(super) fn new() -> io::Result<Self> {
         // SAFETY: takes nothing, touches no memory.
         let fd = crate::cvt(unsafe { libc::kqueue() })?;
-        // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+        // SAFETY: the kernel has just made this descriptor, and it has no other owner yet.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         // kqueue1 and kqueuex, which do it in one step, are not on all of these systems. A
         // child that is forked in between does not inherit a kqueue in any case.
@@ -47,7 +47,7 @@ impl Descriptor {
         self.0.as_ref().map(AsFd::as_fd)
     }
 
-    /// Forgets the number without closing it: in a child it is somebody else's.
+    /// Forgets the number without closing it: in a child it may stand for another file.
     pub(super) fn forget(&mut self) {
         let _ = self.0.take().map(IntoRawFd::into_raw_fd);
     }

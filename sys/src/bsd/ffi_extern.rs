@@ -1,4 +1,4 @@
-//! The seam to a kqueue that a linked library offers; chosen by `--cfg readily_kqueue_extern`.
+//! The interface to a kqueue of a linked library; chosen by `--cfg readily_kqueue_extern`.
 //!
 //! With it the kqueue poller can be run on Linux, over the kernel code of a BSD built as a
 //! library, or over an emulation. Descriptors are the library's: nothing here, or above, may take

@@ -25,7 +25,7 @@ use crate::unix::event_buffer::BufferSize;
 /// How many changes fit into one call of [`Kqueue::change`].
 pub const MAX_CHANGES: usize = 4;
 
-/// Whose kqueue this is.
+/// The system that this kqueue belongs to.
 pub const PERSONALITY: Personality = ffi::PERSONALITY;
 
 /// A kqueue. It can be triggered from any thread while another one waits.
@@ -126,7 +126,7 @@ impl Kqueue {
         let (list, room) = (buffer.list.as_mut_ptr(), buffer.room.size());
         // SAFETY:
         // - no change goes in: null with a length of zero;
-        // - `list` has space for `room` entries, and the `&mut` keeps everybody else out;
+        // - `list` has space for `room` entries, and the `&mut` keeps all other readers and writers out;
         // - `limit` is null, or points to a local that is alive until the call returns;
         // - the queue is open for as long as `self` lives, and this is its process.
         let n =
@@ -145,7 +145,7 @@ impl Kqueue {
         self.fd.as_fd()
     }
 
-    /// Says what `fd` leads to: see [`crate::poll::file_kind`].
+    /// Returns what `fd` leads to: see [`crate::poll::file_kind`].
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What only systems with a kqueue have.
+//! The files of systems that have a kqueue.
 
 // The seam: `ffi.rs` is the system's own kqueue, `ffi_extern.rs` whichever is linked.
 #[cfg_attr(readily_kqueue_extern, path = "ffi_extern.rs")]

@@ -1,4 +1,4 @@
-//! What ends a wait: the queue's own trigger, or a pipe. The twin of `linux/notify.rs`.
+//! The notifier that ends a wait: the queue's own trigger, or a pipe. The twin of `linux/notify.rs`.
 //!
 //! `EVFILT_USER` costs no descriptor. Two rules keep it portable: it is *created* without a
 //! trigger (FreeBSD ignores one then), and *triggered* without any flag (there, `EV_CLEAR`
@@ -57,7 +57,7 @@ impl Notifier {
     /// Rings, from any thread. Never blocks.
     pub fn notify(&self) {
         match &self.0 {
-            // The one way to fail is to be in a child, where nobody waits on this queue.
+            // This fails only in a child, where no thread waits on this queue.
             Way::User(queue, token) => {
                 let _ = queue.change(&[user(*token, 0, NOTE_TRIGGER)], &mut [0]);
             }

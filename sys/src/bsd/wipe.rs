@@ -1,4 +1,4 @@
-//! How a page is asked for that a fork wipes: `minherit(2)` with zeroes, of FreeBSD 12, NetBSD and
+//! Requests a page that a fork clears: `minherit(2)` with zeroes, of FreeBSD 12, NetBSD and
 //! OpenBSD. The twin of `linux/wipe.rs` and `unix/no_wipe.rs`.
 
 use crate::INHERIT_ZERO;

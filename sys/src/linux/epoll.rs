@@ -53,7 +53,7 @@ impl Epoll {
     pub fn new() -> io::Result<Self> {
         // SAFETY: takes a flag, touches no memory.
         let fd = cvt(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+        // SAFETY: the kernel has just made this descriptor, and it has no other owner yet.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Self {
             fd,
@@ -99,7 +99,7 @@ impl Epoll {
         Ok(())
     }
 
-    /// Waits for events, which are then in [`events`](Self::events); says how many.
+    /// Waits for events, which are then in [`events`](Self::events); returns how many there are.
     ///
     /// `None` waits without a limit, zero only looks. A limit is kept to the nanosecond if the
     /// kernel can, and is rounded up to milliseconds otherwise.
@@ -109,7 +109,7 @@ impl Epoll {
     /// `EINTR` after a signal: the caller knows whether its deadline is over.
     #[inline]
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        // Before the call: after an error nobody must see the last batch again.
+        // Before the call: after an error the last batch must not be seen again.
         self.list.clear();
         if self.list.capacity() != self.room.size() {
             self.make_room();
@@ -122,7 +122,7 @@ impl Epoll {
             _ => self.wait_millis(millis(timeout))?,
         };
         // SAFETY: the kernel wrote the first `n` entries, and `n` is at most the `room` it
-        // was told of, for which space was reserved above.
+        // was given, for which space was reserved above.
         unsafe { self.list.set_len(n) };
         self.room.filled(n);
         Ok(n)
@@ -188,7 +188,7 @@ impl Epoll {
         // SAFETY:
         // - number and order of the arguments are those of epoll_pwait2(2): descriptor,
         //   list, room, limit, signal mask, size of the mask;
-        // - `list` has space for `room` entries, and `&mut self` keeps everybody else out;
+        // - `list` has space for `room` entries, and `&mut self` keeps all other readers and writers out;
         // - `limit64` has the layout of the kernel's timespec and outlives the call;
         // - a null mask leaves the signals alone, and its size is then not looked at.
         let n = unsafe {
@@ -240,8 +240,8 @@ fn cvt_long(answer: libc::c_long) -> io::Result<usize> {
     usize::try_from(answer).map_err(|_| io::Error::last_os_error())
 }
 
-/// Whether `epoll_pwait2(2)` will not be had: by an older kernel, an emulator, or a sandbox, which may say
-/// anything. If something else is wrong, `epoll_wait(2)` says so too.
+/// Whether the system lacks `epoll_pwait2(2)`: an older kernel, an emulator, or a sandbox, which may
+/// return any error. If something else is wrong, `epoll_wait(2)` returns an error too.
 fn is_refusal(errno: Option<c_int>) -> bool {
     !matches!(errno, Some(libc::EINTR | libc::EBADF))
 }

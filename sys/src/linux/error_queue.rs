@@ -1,10 +1,8 @@
-//! A socket's error queue, for tests: what fills it though nothing is wrong, and who empties it.
+//! A socket's error queue, for tests: what fills it though nothing is wrong, and what empties it.
 //!
 //! epoll reports an entry of the error queue as an error (`EPOLLERR`), and a loop must not take a
 //! healthy connection for a broken one. These functions stand here for the reasons given in
 //! `unix/for_tests.rs`.
-//!
-//! Not in the notes.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -1,11 +1,9 @@
-//! What a descriptor is, and in which state: asked, and never changed.
+//! The kind and the state of a descriptor, queried without a change.
 //!
 //! An emulation of another system's selector has to know more than epoll reports: whether a side of a
 //! connection is shut, how much is unread, whether an error came to a connection or to an attempt at
-//! one. Nothing here changes anything. Above all `SO_ERROR` is not read: reading clears it, and it
+//! one. These calls change nothing. Above all they do not read `SO_ERROR`: reading clears it, and it
 //! belongs to the program.
-//!
-//! Not in the notes; the kqueue of N2 is emulated with it.
 
 use std::ffi::c_int;
 use std::io;
@@ -42,7 +40,7 @@ pub enum File {
     Other,
 }
 
-/// Says what `fd` is.
+/// Returns what kind of file `fd` is.
 ///
 /// # Errors
 ///
@@ -162,7 +160,7 @@ pub fn is_listener(fd: RawFd) -> io::Result<bool> {
 }
 
 /// How many bytes can be read (`FIONREAD`): of packets the first one's, of a pipe those inside,
-/// also for its writing end. Zero where the system cannot tell.
+/// also for its writing end. Zero where the system does not report it.
 ///
 /// # Errors
 ///
@@ -242,7 +240,7 @@ fn count(fd: RawFd, request: libc::Ioctl) -> io::Result<usize> {
 fn option(fd: RawFd, name: c_int) -> io::Result<c_int> {
     let (mut value, mut len): (c_int, _) = (0, size_of::<c_int>() as libc::socklen_t);
     let (to, len) = ((&raw mut value).cast(), &raw mut len);
-    // SAFETY: `to` and `len` point to live locals, and `len` says how large the value is; a
+    // SAFETY: `to` and `len` point to live locals, and `len` is the size of the value; a
     // number that is no socket gives an error.
     cvt(unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, name, to, len) })?;
     Ok(value)

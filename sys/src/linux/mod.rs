@@ -1,4 +1,4 @@
-//! What only Linux has.
+//! The files of Linux.
 
 pub mod epoll;
 pub mod error_queue;

@@ -1,7 +1,7 @@
-//! What ends a wait: an eventfd. The twin of `unix/pipe.rs`.
+//! The notifier that ends a wait: an eventfd. The twin of `unix/pipe.rs`.
 //!
-//! One descriptor instead of a pipe's two, and a counter that takes any number of rings.
-//! An epoll that watches it by the edge need not read it back: every write is news.
+//! One descriptor instead of a pipe's two, and a counter that takes any number of notifications.
+//! An epoll that watches it by the edge need not read it: every write is a new edge.
 //!
 //! In the notes it stands behind N1's callbacks from elsewhere.
 
@@ -28,7 +28,7 @@ impl Notifier {
     pub fn new() -> io::Result<Self> {
         // SAFETY: takes two numbers, touches no memory.
         let fd = cvt(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-        // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+        // SAFETY: the kernel has just made this descriptor, and it has no other owner yet.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Self { fd })
     }

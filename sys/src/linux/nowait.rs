@@ -1,9 +1,7 @@
-//! Reading and writing files with a flag per call that says not to wait (`RWF_NOWAIT`). The twin of
+//! Reading and writing files with a flag per call that forbids waiting (`RWF_NOWAIT`). The twin of
 //! `unix/nowait.rs`.
 //!
-//! By number and not by the C library's name, which older ones lack.
-//!
-//! Not in the notes; a loop that blocks is (N5).
+//! The calls go by number, because older C libraries lack their names.
 
 use std::ffi::{c_int, c_long};
 use std::io;

@@ -1,6 +1,4 @@
 //! Whether two numbers are the same open file (`kcmp(2)`). The twin of `unix/same_file.rs`.
-//!
-//! Not in the notes; a loop that blocks is (N5).
 
 use std::ffi::c_int;
 use std::io;
@@ -10,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 const KCMP_FILE: c_int = 0;
 
 /// Whether `fd` and the number `other` are one open file; a number that is not open is none. `None` if kernel
-/// or sandbox refuse to say.
+/// or sandbox refuse the call.
 #[must_use]
 pub fn is_same(fd: BorrowedFd<'_>, other: RawFd) -> Option<bool> {
     // SAFETY: takes nothing, touches no memory. The thread and not the process: the main thread may have

@@ -1,6 +1,4 @@
-//! Whether the environment is to be trusted, as the kernel has it. The twin of `unix/secure.rs`.
-//!
-//! Nothing in the notes.
+//! Whether the environment may be trusted, by the kernel's own flag (`AT_SECURE`). The twin of `unix/secure.rs`.
 
 /// Whether this program has rights that its caller has not: set-user-id, capabilities. Its
 /// environment is then chosen by a less trusted caller, and must not change what the program does.

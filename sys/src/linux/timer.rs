@@ -1,7 +1,7 @@
 //! A descriptor that becomes readable at a time: timerfd.
 //!
-//! What a host waits for can have a loop's next deadline in it, and then the host asks for no
-//! deadline. To arm it again takes back what it has said, so it is never read.
+//! The descriptor that a host waits for can include the loop's next deadline, and then the host need
+//! not ask for it. Arming the timer again makes it unreadable, so it is never read.
 //!
 //! In the notes these are the *timers* of N1, as a host sees them.
 
@@ -28,7 +28,7 @@ impl Timer {
         let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
         // SAFETY: takes two numbers, touches no memory.
         let fd = cvt(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) })?;
-        // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+        // SAFETY: the kernel has just made this descriptor, and it has no other owner yet.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Self { fd })
     }
@@ -56,7 +56,7 @@ impl Timer {
             it_value: value,
         };
         // SAFETY: `spec` is a live local that the kernel only reads; the old setting is not asked for,
-        // which a null pointer says; the descriptor is open for as long as `self` lives.
+        // for which a null pointer stands; the descriptor is open for as long as `self` lives.
         cvt(unsafe {
             libc::timerfd_settime(self.fd.as_raw_fd(), 0, &raw const spec, ptr::null_mut())
         })?;

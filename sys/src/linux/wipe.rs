@@ -1,4 +1,4 @@
-//! How a page is asked for that a fork wipes. The twin of `bsd/wipe.rs` and `unix/no_wipe.rs`.
+//! Requests a page that a fork clears (`MADV_WIPEONFORK`). The twin of `bsd/wipe.rs` and `unix/no_wipe.rs`.
 
 use std::ffi::c_void;
 

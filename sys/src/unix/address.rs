@@ -1,9 +1,7 @@
 //! Socket addresses: the standard library's on our side, the kernel's on the other.
 //!
-//! The kernel's are a family of structures that begin alike. A union of them is large
-//! enough for each and aligned for each, so that only the reading of a field is unsafe.
-//!
-//! Nothing in the notes; "accept" (N7) needs it.
+//! The kernel's addresses are structures that begin with the same fields. A union of them is large
+//! enough and aligned for each, so that only the reading of a field is unsafe.
 
 use std::ffi::c_int;
 use std::io;

@@ -1,8 +1,8 @@
 //! The monotonic clock, as a number.
 //!
 //! `Instant` reads the same clock, but gives only differences, each by two calls that are not
-//! inlined: an event loop, which does all its sums in nanoseconds, pays half as much again for each
-//! reading. So the number is read here, and what an `Instant` is in it is found out once.
+//! inlined. An event loop computes in nanoseconds, so this module reads the number itself, and finds
+//! the difference to `Instant` once.
 //!
 //! In the notes this is the *timers* of "I/O, timers and callbacks" (N1).
 

@@ -1,8 +1,8 @@
-//! To close a descriptor, and to hear what the system says to it.
+//! Closing a descriptor, with the error that the system returns.
 //!
-//! The standard library closes in a destructor, which has nobody to tell: an error of writing
+//! The standard library closes in a destructor, which cannot return it: an error of writing
 //! that comes late (`EIO`, `ENOSPC`, `EDQUOT`) is lost there, and in a debug build a number that
-//! somebody else has closed ends the process.
+//! other code has closed ends the process.
 //!
 //! In the notes this is the last half of a hangup: close the connection (N7).
 
@@ -19,10 +19,10 @@ use crate::cvt;
 /// # Errors
 ///
 /// Those of `close(2)`, but for `EINTR`: `EIO`, `ENOSPC` and `EDQUOT` for what was written before
-/// and could not be kept; `EBADF` if somebody else has closed it.
+/// and could not be kept; `EBADF` if other code has closed it.
 pub fn close(fd: OwnedFd) -> io::Result<()> {
     // SAFETY: takes a number, touches no memory; the descriptor was owned, and its owner has just
-    // given it up, so that nobody here uses or closes the number after this.
+    // given it up, so that the number is neither used nor closed after this.
     match cvt(unsafe { libc::close(fd.into_raw_fd()) }) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
         answer => answer.map(drop),

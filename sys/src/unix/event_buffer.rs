@@ -1,10 +1,8 @@
-//! How many events a wait asks for.
+//! The size of the buffer for the events of one wait.
 //!
 //! A small buffer costs a busy loop extra system calls, a large one costs an idle loop
 //! memory. So it doubles when a batch fills it, up to a cap, and is halved again after a
 //! long run of batches that hardly touched it: one burst must not fix the size for life.
-//!
-//! Nothing in the notes asks for it; it is the price of not asking the user for a number.
 
 const FIRST: usize = 64;
 const CAP: usize = 1024;

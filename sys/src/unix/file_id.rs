@@ -1,8 +1,6 @@
 //! Which file a descriptor stands for, by `fstat(2)`.
 //!
-//! A number that is closed and opened again looks the same; device and inode tell the two files apart.
-//!
-//! Not in the notes.
+//! A number that is closed and opened again looks the same; device and inode distinguish the two files.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -18,7 +16,7 @@ pub struct FileId {
 }
 
 impl FileId {
-    /// What systems say that have no number for a file of its kind: of sockets, some BSDs do.
+    /// What a system reports that has no number for a file of this kind: some BSDs, for sockets.
     pub const NONE: Self = Self {
         device: 0,
         inode: 0,
@@ -41,7 +39,7 @@ impl FileId {
     }
 }
 
-/// What `fstat(2)` says.
+/// What `fstat(2)` reports.
 ///
 /// # Errors
 ///

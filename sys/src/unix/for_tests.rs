@@ -1,6 +1,4 @@
-//! What the unit tests of several modules do that needs a call of the system: a lingering socket, a child.
-//!
-//! Not in the notes.
+//! System calls of the unit tests: a socket that lingers, a child process.
 
 use std::ffi::c_int;
 use std::io;
@@ -22,7 +20,7 @@ pub(crate) fn set_linger(fd: BorrowedFd<'_>, seconds: c_int) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `says` is true in a child of this process. One that hangs is ended by an alarm.
+/// Whether `says` returns true in a child of this process. One that hangs is ended by an alarm.
 pub(crate) fn printed_in_a_child(says: impl FnOnce() -> bool) -> io::Result<bool> {
     // SAFETY: the child of this threaded process looks at memory, makes system calls and allocates, which
     // the C library allows in a child, and calls `_exit`: it waits for no lock of another thread.

@@ -1,10 +1,8 @@
-//! Have we been forked?
+//! Detects that this process is a forked child of the one that made an object.
 //!
-//! A child shares its parent's epoll and eventfd: it would steal wake-ups and take away
+//! A child shares its parent's epoll and eventfd: it would take the parent's wake-ups and remove its
 //! registrations. A kqueue is not even inherited, and its number may be another file by
-//! now. So whoever owns such a thing asks before it uses it, and gives a clear error.
-//!
-//! Nothing in the notes; it is what N6's processes bring along.
+//! now. So the owner of such a thing asks before it uses it, and returns a clear error.
 
 use crate::wipe_on_fork::WipedPage;
 use std::io;
@@ -71,7 +69,7 @@ impl ForkGuard {
         Ok(Self { mark })
     }
 
-    /// One that says "forked", as if it had been made in the parent of this process: for tests.
+    /// A guard that reports a fork, as if it had been made in the parent of this process: for tests.
     #[doc(hidden)]
     #[must_use]
     pub fn of_the_parent() -> Self {

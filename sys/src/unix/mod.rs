@@ -1,4 +1,4 @@
-//! What every Unix has, and what stands in for what only some have.
+//! The files of every Unix, and the replacements for calls that some systems lack.
 
 pub(crate) mod address;
 pub mod clock;

@@ -2,8 +2,6 @@
 //!
 //! Asking for the flags afterwards leaves a gap in which another thread's `fork` and `exec`
 //! takes the descriptor along. These systems can do it in one step.
-//!
-//! Nothing in the notes; without it N6's processes would keep our connections open.
 
 use std::ffi::c_int;
 use std::io;
@@ -23,7 +21,7 @@ pub(crate) fn socket(family: c_int, kind: c_int) -> io::Result<OwnedFd> {
     let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: takes three numbers, touches no memory.
     let fd = cvt(unsafe { libc::socket(family, kind, 0) })?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+    // SAFETY: the kernel has just made this descriptor, and it has no other owner yet.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -37,7 +35,7 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)>
         // returns; the listener is borrowed, so it is open.
         cvt(unsafe { libc::accept4(listener.as_raw_fd(), to, len, flags) })
     })?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+    // SAFETY: the kernel has just made this descriptor, and it has no other owner yet.
     Ok((unsafe { OwnedFd::from_raw_fd(fd) }, peer))
 }
 
@@ -50,7 +48,7 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
     // SAFETY: `ends` has space for the two numbers that are written.
     cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+    // SAFETY: the kernel has just made this descriptor, and it has no other owner yet.
     let reader = unsafe { OwnedFd::from_raw_fd(ends[0]) };
     // SAFETY: as above.
     let writer = unsafe { OwnedFd::from_raw_fd(ends[1]) };

@@ -1,4 +1,4 @@
-//! No memory that is wiped at a fork: macOS can only leave a page out of a child, and DragonFly
+//! No page that a fork clears: macOS can only leave a page out of a child, and DragonFly
 //! neither. The twin of `linux/wipe.rs` and `bsd/wipe.rs`.
 
 use std::ffi::c_void;

@@ -1,4 +1,4 @@
-//! `O_NONBLOCK` on files that others may share: set, set again, and put back.
+//! `O_NONBLOCK` on files that other processes may share: set, set again, and restored.
 //!
 //! The flag belongs to the open file description, not to the number. Each process with a duplicate of
 //! it (a parent on the same terminal, `inetd`, a child) sees the flag change, and may change it. So
@@ -9,8 +9,6 @@
 //! threads) would make that one block. So the holds of the whole process are listed here, and a hold of the
 //! same file takes the debt over. Device, inode and access mode only limit the choice: all eventfds, timerfds
 //! and epolls of Linux share one inode, and two opens of a FIFO share theirs.
-//!
-//! Not in the notes; a loop that blocks is (N5).
 
 use std::collections::BTreeMap;
 use std::ffi::c_int;
@@ -26,7 +24,7 @@ use crate::same_file;
 use crate::unix::file_id::FileId;
 use crate::unix::socket;
 
-/// An open file, as far as `fstat(2)` and the access mode tell: the two ends of a pipe are one inode.
+/// An open file, as far as `fstat(2)` and the access mode identify it: the two ends of a pipe are one inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     id: FileId,
@@ -337,7 +335,7 @@ mod tests {
         assert!(!is_nonblocking(&stream));
     }
 
-    /// R131. Who takes a debt over, for each answer of the system.
+    /// Which registration takes a debt over, for each answer of the system (R131).
     #[test]
     fn a_debt_goes_to_the_same_file_and_where_the_system_does_not_say_to_the_same_inode() {
         let owing_after = |is_anonymous, answer| {

@@ -1,4 +1,4 @@
-//! Reading and writing files with a flag per call that says not to wait. The twin of `linux/nowait.rs`.
+//! Reading and writing files with a flag per call that forbids waiting. The twin of `linux/nowait.rs`.
 //!
 //! There is none on this system.
 

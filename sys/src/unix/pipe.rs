@@ -1,7 +1,7 @@
-//! What ends a wait where nothing better exists: a pipe. The twin of `linux/notify.rs`.
+//! The notifier that ends a wait on systems with nothing better: a pipe. The twin of `linux/notify.rs`.
 //!
-//! Both ends are non-blocking. A pipe that is full has been rung, so a ring that does not
-//! fit may be dropped; but it has to be drained, or it stays readable for ever.
+//! Both ends are non-blocking. A full pipe already carries a notification, so a byte that does not
+//! fit may be dropped; but the pipe has to be drained, or it stays readable for ever.
 //!
 //! In the notes it stands behind N1's callbacks from elsewhere.
 
@@ -55,7 +55,7 @@ impl Notifier {
                 )
             })
         };
-        // A short read has emptied it; an error is `EAGAIN`, and says the same.
+        // A short read has emptied it; an error is `EAGAIN`, and means the same.
         while uninterrupted(|| take(&mut taken)).is_ok_and(|n| n == taken.len()) {}
     }
 }

@@ -24,7 +24,7 @@ pub const OUT: i16 = libc::POLLOUT;
 pub const ERR: i16 = libc::POLLERR;
 /// Both halves are closed; reported unasked.
 pub const HUP: i16 = libc::POLLHUP;
-/// The peer has shut down its writing half; zero where the system does not tell.
+/// The peer has shut down its writing half; zero where the system does not report it.
 pub const RDHUP: i16 = crate::poll_bits::RDHUP;
 /// The number is no open descriptor; reported unasked.
 pub const NVAL: i16 = libc::POLLNVAL;
@@ -81,7 +81,7 @@ impl PollSet {
         self.list[index].revents
     }
 
-    /// Waits until an entry has something to report, and says how many do.
+    /// Waits until an entry has something to report, and returns how many have.
     ///
     /// `None` waits without a limit, zero only looks. A limit below [`FINE_BELOW`] is kept to the nanosecond
     /// where the system can (`ppoll(2)`); others are rounded up to milliseconds.
@@ -235,7 +235,7 @@ mod tests {
     }
 
     /// By which call it was is seen in the limit that the kernel was given: below a millisecond there is
-    /// only one that can say it.
+    /// only one that can report it.
     #[test]
     fn a_limit_below_a_millisecond_is_waited_for_and_events_end_it() {
         let (reader, writer) = crate::new_fd::pipe().unwrap();

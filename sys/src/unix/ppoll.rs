@@ -1,6 +1,4 @@
 //! `poll(2)` with a limit in nanoseconds. The twin of `apple/ppoll.rs`.
-//!
-//! Not in the notes; a timer's precision (N1).
 
 use std::ffi::c_int;
 use std::io;
@@ -10,7 +8,7 @@ use std::time::Duration;
 use crate::cvt;
 
 /// Waits until an entry has something to report, for less than a second; how many do. `None` if the
-/// kernel or the sandbox will not have the call: then `poll(2)` says what is wrong, if that is not all.
+/// kernel or the sandbox will not have the call: then `poll(2)` returns the error, if something else is wrong.
 pub(crate) fn wait(list: &mut [libc::pollfd], limit: Duration) -> Option<io::Result<c_int>> {
     let limit = libc::timespec {
         tv_sec: 0,

@@ -1,6 +1,4 @@
-//! Whether the environment is to be trusted. The twin of `linux/secure.rs`.
-//!
-//! Nothing in the notes.
+//! Whether the environment may be trusted. The twin of `linux/secure.rs`.
 
 /// Whether this program has rights that its caller has not: set-user-id, set-group-id. Its
 /// environment is then chosen by a less trusted caller, and must not change what the program does.

@@ -1,8 +1,8 @@
-//! The socket calls that a loop needs and the standard library has not, or not so.
+//! The socket calls that a loop needs and the standard library lacks.
 //!
 //! `std` connects and accepts in blocking mode, hides the pending error of some kinds of
 //! socket, and cannot say what kind a descriptor is. Everything made here is non-blocking
-//! and close-on-exec; nothing here raises `SIGPIPE`; a signal never breaks a call off.
+//! and close-on-exec; nothing here raises `SIGPIPE`; a signal never interrupts a call.
 //!
 //! In the notes this is what "connect ready" and "read ready" do (N7).
 
@@ -29,7 +29,7 @@ pub enum Kind {
     Other,
 }
 
-/// Says what kind of thing `fd` is.
+/// Returns what kind of file `fd` is.
 #[must_use]
 pub fn kind(fd: BorrowedFd<'_>) -> Kind {
     match option(fd, libc::SO_TYPE) {
@@ -47,7 +47,7 @@ fn is_listener(fd: BorrowedFd<'_>) -> bool {
 
 /// Makes `fd` non-blocking; `true` if it was not yet.
 ///
-/// The flag belongs to the open file, not to the number: whoever shares it (a duplicate, a
+/// The flag belongs to the open file, not to the number: each owner of it (a duplicate, a
 /// parent on the same terminal) is changed too. To put it back, there is [`crate::nonblocking::hold`].
 ///
 /// # Errors
@@ -65,7 +65,7 @@ pub fn is_socket(fd: BorrowedFd<'_>) -> bool {
 
 /// Takes the next connection of a listener; no address for unix sockets.
 ///
-/// `accept(2)` has no flag that says not to wait, and another process that shares the listener may
+/// `accept(2)` has no flag that forbids waiting, and another process that shares the listener may
 /// have made it blocking: the flag is checked first, and set again. A check of readiness would not
 /// do, because another process may take the connection in between.
 ///
@@ -80,7 +80,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAdd
 }
 
 /// Begins to connect to `addr`. It is through when the socket is writable, [`take_error`]
-/// has nothing and [`is_connected`] says so.
+/// has nothing, as [`is_connected`] reports.
 ///
 /// # Errors
 ///
@@ -193,7 +193,7 @@ pub fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
         .ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
-/// How many bytes can be read at once; zero where the system cannot tell. For a datagram
+/// How many bytes can be read at once; zero where the system does not report it. For a datagram
 /// socket Linux counts the next packet, others the whole queue.
 ///
 /// # Errors
@@ -221,7 +221,7 @@ fn is_write_only(fd: BorrowedFd<'_>) -> bool {
 /// # Errors
 ///
 /// Those of `recv(2)` except `EINTR`: `WouldBlock` if there is none just now, `ENOTSOCK`. A
-/// pending error of the socket is taken by being told here.
+/// pending error of the socket is taken by this call.
 pub fn peek(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let mut byte = 0u8;
     let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
@@ -299,7 +299,7 @@ fn option(fd: BorrowedFd<'_>, name: c_int) -> io::Result<c_int> {
 fn option_as<T: Copy>(fd: BorrowedFd<'_>, name: c_int, mut value: T) -> io::Result<T> {
     let mut len = size_of::<T>() as libc::socklen_t;
     let (to, len) = ((&raw mut value).cast(), &raw mut len);
-    // SAFETY: `to` and `len` point to live locals, and `len` says how large the value is; any bytes
+    // SAFETY: `to` and `len` point to live locals, and `len` is the size of the value; any bytes
     // are a value of it; the descriptor is borrowed, so it is open.
     cvt(unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, to, len) })?;
     Ok(value)

@@ -1,12 +1,10 @@
-//! To read and write without waiting, whatever has become of `O_NONBLOCK`.
+//! Reads and writes that never wait, whatever the state of `O_NONBLOCK`.
 //!
 //! The flag was set once, and another process that shares the open file may have cleared it since:
-//! then `read(2)` blocks the whole loop. So each call says by itself that it must not wait. Sockets
+//! then `read(2)` blocks the whole loop. So each call forbids waiting by a flag of its own. Sockets
 //! have a flag for that (`MSG_DONTWAIT`). Other files have one on Linux (`RWF_NOWAIT`: pipes since
 //! 6.5), if the file's driver supports it. Without either, the flag is checked before each call, and
 //! set again if it is gone: one `fcntl(2)` more, and a gap of a microsecond between the two.
-//!
-//! Not in the notes; a loop that blocks is (N5).
 
 use std::cell::Cell;
 use std::io;

@@ -1,10 +1,8 @@
-//! One byte that a forked child finds wiped, where the system can do that.
+//! One byte that is zero in a forked child, on systems that can do that.
 //!
-//! A page that comes up as zeroes in a child, and a byte in it that was set to one, tell "forked"
+//! A page that comes up as zeroes in a child, and a byte in it that was set to one, show a fork
 //! without a system call, which `getpid(2)` is on every use, and without a number that the system may
-//! give to another process later. How such a page is asked for is in `wipe.rs`, one for each system.
-//!
-//! Nothing in the notes; it is what makes `ForkGuard` cheap.
+//! give to another process later. The request for such a page is in `wipe.rs`, one for each system.
 
 use crate::wipe::wipe_at_fork;
 use std::ptr;
@@ -30,7 +28,7 @@ impl WipedPage {
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_PRIVATE | libc::MAP_ANON,
         );
-        // SAFETY: a new anonymous mapping at a place of the kernel's choice disturbs nobody.
+        // SAFETY: a new anonymous mapping at a place of the kernel's choice overlaps no other.
         let page = unsafe { libc::mmap(ptr::null_mut(), LEN, prot, flags, -1, 0) };
         if page == libc::MAP_FAILED {
             return None;

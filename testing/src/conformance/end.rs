@@ -2,8 +2,6 @@
 //!
 //! What has to succeed panics here otherwise, with the line of the promise, so that a promise is
 //! left with what it is about.
-//!
-//! Not in the notes; these are the descriptors of N2.
 
 use super::ground::Descriptor;
 use readily::poll::FdRef;

@@ -3,8 +3,6 @@
 //! A promise asks for a pipe and is not told whose it is. So it is written once, for the system,
 //! for our kernel in memory, and for a kernel that neither is. This is more than a loop asks of
 //! a kernel ([`VirtualKernel`](readily::poll::VirtualKernel)): tests do to descriptors what programs do not.
-//!
-//! Not in the notes; it is "what the operating system offers" of N2, from a test's side.
 
 use super::End;
 use readily::clock::Clock;

@@ -3,8 +3,6 @@
 //! Its descriptors can do by themselves what the promises need, so there is nothing here but
 //! their names; it is also the pattern for a kernel of somebody else's. Its time goes on by
 //! itself when nothing is ready, and can be held.
-//!
-//! Not in the notes; it is one more kernel for N2's selectors.
 
 use super::End;
 use super::ground::{Descriptor, Ground};

@@ -2,8 +2,6 @@
 //!
 //! A level is said again in every wait, an edge when it comes about, a one-shot once. Where a
 //! poller wants to be asked again for an edge (`rearm_interest`), it is asked, and owes no more.
-//!
-//! Not in the notes, whose selector (N2) says everything in every wait.
 
 use super::World;
 use readily::poll::{Interest, Readiness, Trigger};

@@ -2,8 +2,6 @@
 //!
 //! What has to succeed panics here, with the line of the promise, so that a promise is left
 //! with what it is about.
-//!
-//! Not in the notes; it is what N2's selectors are held against.
 
 use super::{End, Ground, TheSystem};
 use readily::clock::Clock;

@@ -2,8 +2,6 @@
 //!
 //! A test that knows what is so can say whether a poller told the truth. To look changes nothing,
 //! neither who is told of what nor what comes by chance.
-//!
-//! Not in the notes; beside a selector (N2) it is what `select(2)` would say of one descriptor.
 
 use super::files::Body;
 use super::{Faults, Kernel, watch};

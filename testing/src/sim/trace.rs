@@ -2,8 +2,6 @@
 //!
 //! A run of hours writes millions of lines, and what one wants to read after a failure is the end.
 //! So old lines go when there is no room for new ones, and the trace says how many have gone.
-//!
-//! Not in the notes; it is the log of a selector (N2).
 
 use super::Kernel;
 use std::collections::VecDeque;

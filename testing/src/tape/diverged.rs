@@ -3,8 +3,6 @@
 //! A program that is replayed has to do what it did; where it does something else, the tape has no
 //! answer, and to make one up would hide the very difference that is looked for. So the first
 //! difference is told, with its place, and everything from there on fails with it.
-//!
-//! Not in the notes.
 
 use thiserror::Error;
 

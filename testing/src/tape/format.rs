@@ -4,8 +4,6 @@
 //! are in groups of seven bits, the lowest first, as nearly all of them are small; the clock is
 //! written as the difference to its last reading. Both ways stand here side by side, so that one
 //! can see that they agree, and a test tries that they do.
-//!
-//! Not in the notes.
 
 use super::diverged::Diverged;
 use super::reel::Reel;

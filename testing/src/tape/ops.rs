@@ -1,8 +1,6 @@
 //! What an entry of a tape can be about: each call of a kernel, and what no call tells.
 //!
 //! The byte is on the tape and stays what it is; the name is for who is told of a difference.
-//!
-//! Not in the notes.
 
 macro_rules! ops {
     ($($op:ident = $byte:literal, $name:literal;)+) => {

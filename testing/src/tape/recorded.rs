@@ -1,8 +1,6 @@
 //! What a recorder hands out: a poller, a clock and descriptors that write down what they tell.
 //!
 //! Each method asks the system, and gives the answer to [`Recorder::entry`] on its way back.
-//!
-//! Not in the notes.
 
 use super::format::OnTape;
 use super::ops::Op;

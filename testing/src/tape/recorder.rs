@@ -3,8 +3,6 @@
 //! It hands out a poller around a poller, a clock around a clock, and descriptors around descriptors
 //! (`recorded.rs`). What is written goes to a buffer, and from there to whatever the tape is kept in, outside of any
 //! borrow; an error there does not disturb the loop, and is told at the end.
-//!
-//! Not in the notes.
 
 use super::format::OnTape;
 use super::ops::Op;

@@ -3,8 +3,6 @@
 //! A file may be anything, so each look checks whether there is more. The recorder writes in
 //! pieces, each with its length and a sum before it: a tape of which one byte is another is refused
 //! as a whole, and not played up to there. Only of a last piece that was cut off nobody can say.
-//!
-//! Not in the notes.
 
 use super::diverged::Diverged;
 use super::format::OnTape;

@@ -1,8 +1,6 @@
 //! What a replayer hands out: a poller, a clock and descriptors that answer from the tape.
 //!
 //! Each method asks [`Replayer::answer`] for the next entry, which must be its own.
-//!
-//! Not in the notes.
 
 use super::format::OnTape;
 use super::ops::Op;

@@ -4,8 +4,6 @@
 //! answer that was given then. No time passes and nothing is connected; what comes from other
 //! threads of the program is waited for, and taken in the order in which it came. From the first
 //! difference on, everything fails with it.
-//!
-//! Not in the notes.
 
 use super::diverged::Diverged;
 use super::format::OnTape;

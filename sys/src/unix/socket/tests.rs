@@ -83,7 +83,7 @@ fn a_refused_connection_reports_its_reason_once() {
     assert!(!is_connected(client.as_fd()).unwrap());
     let error = take_error(client.as_fd())
         .unwrap()
-        .expect("nobody listens there");
+        .expect("no socket listens there");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     assert!(take_error(client.as_fd()).unwrap().is_none());
 }
