@@ -223,10 +223,7 @@ mod tests {
         let kept = Cache::new(0);
         let block = allocate_new(of(5));
         // SAFETY: it is of five words, and has no owner.
-        assert!(
-            !unsafe { kept.push(block, 5) },
-            "the thread has not asked for a block"
-        );
+        assert!(!unsafe { kept.push(block, 5) }, "no room before a request");
         kept.make_room();
         // SAFETY: as above; it was not kept.
         assert!(unsafe { kept.push(block, 5) });
