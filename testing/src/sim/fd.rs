@@ -2,7 +2,8 @@
 //!
 //! The operations are those of the system, by the system's names, with its errors. None waits.
 
-use super::files::Body;
+use super::open_files::Body;
+use super::streams::State;
 use super::{Kernel, os};
 use readily_sys::errno::{EAGAIN, EBADF, EEXIST, EINTR, EINVAL, ENOTSOCK};
 use readily_sys::socket;
@@ -11,8 +12,6 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
-
-use super::ends::State;
 
 /// An open descriptor of a [`Kernel`]. Dropping it closes it.
 pub struct Fd {
@@ -134,7 +133,7 @@ impl Fd {
     /// room, even if there is none worth a word just now.
     fn tell_again(table: &mut super::Table, file: u64) {
         table.end(file).wants_room = true;
-        table.wake(file, super::files::bits::ALL);
+        table.wake(file, super::open_files::bits::ALL);
     }
 
     /// Accepts a connection (`accept(2)`), and says whose it is.

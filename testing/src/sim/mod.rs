@@ -14,26 +14,21 @@
 //!
 //! [N2]: https://docs.rs/readily/latest/readily/book/index.html#n2
 
-mod calls;
-mod closing;
-mod ends;
 mod faults;
 mod fd;
-mod files;
-mod list;
-mod look;
+mod kernel_impl;
+mod knotes;
 mod net;
-mod notes;
+mod open_files;
 mod poller;
 mod queue;
-mod seam;
+mod streams;
 mod table;
-mod trace;
-mod waiting;
-mod watch;
+mod virtual_wait;
+mod watch_list;
 
-use self::ends::{End, Kind};
-use self::files::{Body, Datagrams, Listener};
+use self::open_files::{Body, Datagrams, Listener};
+use self::streams::{End, Kind};
 use self::table::Table;
 use readily::clock::{Clock, Manual};
 use readily::poll::Placeholder;
@@ -47,7 +42,7 @@ pub use self::faults::Faults;
 pub use self::fd::Fd;
 pub use self::poller::SimPoller;
 pub use self::queue::SimQueue;
-pub(super) use self::waiting::Bell;
+pub(super) use self::virtual_wait::Bell;
 pub use readily_sys::kq_abi::Personality;
 
 /// The first number that a kernel in memory gives out. The system's own descriptors stay far

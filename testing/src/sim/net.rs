@@ -1,16 +1,22 @@
-//! TCP as far as it is about who talks to whom: addresses, connecting, accepting.
+//! TCP as far as it is about two ends of a connection: addresses, connecting, accepting; and how ends of
+//! streams are shut and closed, and what their peers then see.
 //!
-//! A connection is through when the listener's queue takes it; one that finds the queue full goes
-//! on trying, as a client whose first packet was dropped does.
+//! A connection is established when the listener's queue takes it. One that finds the queue full goes
+//! on trying, like a client whose first packet was dropped. A shutdown and a close are as on Linux, or as on
+//! the system whose kqueue the kernel has.
+//!
+//! In the notes: *connect ready*, and what comes before a *hangup* (N7).
 
-use super::ends::{End, Kind, State};
-use super::files::{Body, Listener, bits};
+use super::open_files::{Body, Listener, bits};
 use super::os;
+use super::streams::{End, Kind, State};
 use super::table::Table;
-use readily_sys::errno::{EADDRINUSE, EAGAIN, ECONNABORTED, ECONNREFUSED, EINVAL, EMFILE};
+use readily_sys::errno::{
+    EADDRINUSE, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, EINVAL, EMFILE, ENOTCONN, EPIPE,
+};
 use readily_sys::kq_abi::Personality;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 
 /// The first of the ports that are given out.
 pub(super) const FIRST_PORT: u16 = 49_152;
@@ -126,5 +132,70 @@ impl Table {
         let number = self.number(end);
         self.let_in(file);
         Ok((number, self.end(end).remote))
+    }
+}
+
+impl Table {
+    pub(super) fn shutdown_end(&mut self, file: u64, how: Shutdown) -> io::Result<()> {
+        let end = self.end(file);
+        if !matches!(end.kind, Kind::Pair | Kind::Tcp) || end.state != State::Connected {
+            return Err(os(ENOTCONN));
+        }
+        let (reads, writes) = match how {
+            Shutdown::Read => (true, false),
+            Shutdown::Write => (false, true),
+            Shutdown::Both => (true, true),
+        };
+        end.read_shut |= reads;
+        end.write_shut |= writes;
+        let (kind, peer) = (end.kind, end.peer);
+        // A peer is told that nobody reads by Unix sockets of Linux only.
+        let tells = reads && kind == Kind::Pair && self.system.is_none();
+        self.wake_shut(file, reads, writes);
+        if let Some(peer) = peer {
+            let other = self.end(peer);
+            other.read_shut |= writes;
+            other.write_shut |= tells;
+            self.wake_shut(peer, writes, tells);
+        }
+        Ok(())
+    }
+
+    /// The last descriptor of `end` is closed.
+    pub(super) fn close_end(&mut self, end: &End) {
+        let Some(peer) = end.peer else { return };
+        if !end.is_socket() {
+            self.orphan_writers(peer);
+        }
+        let other = self.end(peer);
+        other.peer = None;
+        let unread = !end.input.is_empty();
+        let resets = match self.system {
+            None | Some(Personality::Apple) => end.resets || unread,
+            _ => end.resets,
+        };
+        let is_linux = self.system.is_none();
+        let other = self.end(peer);
+        match end.kind {
+            Kind::PipeReader | Kind::PipeWriter => {}
+            Kind::Pair => {
+                other.read_shut = true;
+                other.write_shut = true;
+                if unread && is_linux {
+                    other.error = Some(ECONNRESET);
+                }
+            }
+            Kind::Tcp if resets => {
+                // After its end, a peer's reset is a broken pipe: that is how Linux has it.
+                let error = if other.read_shut { EPIPE } else { ECONNRESET };
+                other.fail(error);
+            }
+            Kind::Tcp => {
+                other.read_shut = true;
+                // Bytes that were never read go with the end that held them, which leaves room.
+                return self.wake_shut(peer, true, unread);
+            }
+        }
+        self.wake(peer, bits::ALL);
     }
 }

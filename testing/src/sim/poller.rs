@@ -5,12 +5,12 @@
 //! the end of the list, an edge does not, a one-shot is deaf until it is modified. All of
 //! epoll's oddities follow from these three lines, the ghost of a duplicate among them.
 //!
-//! How long it waits, and where the time goes meanwhile, is in `waiting.rs`.
+//! How long it waits, and where the time goes meanwhile, is in `virtual_wait.rs`.
 
-use super::files::{Body, bits};
+use super::open_files::{Body, bits};
 use super::table::Table;
-use super::waiting::{self, Bell};
-use super::watch::{Item, Name, Watch, asked, reported};
+use super::virtual_wait::{self, Bell};
+use super::watch_list::{Item, Name, Watch, asked, reported};
 use super::{Kernel, os};
 use readily::poll::{
     Event, Interest, Notify, Poller, Trigger, VirtualKernel, WaitResult, check_token,
@@ -177,7 +177,7 @@ impl Poller for SimPoller {
         timeout: Option<Duration>,
     ) -> io::Result<WaitResult> {
         let before = events.len();
-        let waited = waiting::wait(&self.kernel, &self.bell, timeout, |table| {
+        let waited = virtual_wait::wait(&self.kernel, &self.bell, timeout, |table| {
             self.collect(table, events);
             table.note(|| format!("{:?}", &events[before..]));
             events.len() > before

@@ -7,10 +7,10 @@
 //! An emulation is no oracle. What it proves is that the poller keeps its promises if the systems
 //! keep theirs.
 
-use super::files::Body;
-use super::notes::{Note, NoteName, Notes};
+use super::knotes::{Note, NoteName, Notes};
+use super::open_files::Body;
 use super::table::Table;
-use super::waiting::{self, Bell};
+use super::virtual_wait::{self, Bell};
 use super::{Kernel, os};
 use readily::poll::kqueue::{KqueuePoller, KqueueSys};
 use readily::poll::{NOTIFIER, Notify, VirtualKernel};
@@ -242,7 +242,7 @@ impl KqueueSys for SimQueue {
     }
 
     fn wait(&mut self, out: &mut Vec<Kevent>, timeout: Option<Duration>) -> io::Result<()> {
-        let rung = waiting::wait(&self.kernel, &self.bell, timeout, |table| {
+        let rung = virtual_wait::wait(&self.kernel, &self.bell, timeout, |table| {
             let found = self.collect(table, out);
             table.note(|| format!("{out:?}"));
             found

@@ -4,14 +4,13 @@
 //! file, and a file goes with the last of them. A poller watches a *file* under a *number*, so a
 //! file that lives on under another number goes on being reported (R004).
 
-use super::ends::{self, End};
 use super::faults::Faults;
-use super::files::{Body, Datagrams, File, bits};
+use super::knotes::Notes;
 use super::net::FIRST_PORT;
-use super::notes::Notes;
-use super::trace::Trace;
-use super::waiting::PATIENCE;
-use super::watch::Watch;
+use super::open_files::{Body, Datagrams, File, bits};
+use super::streams::{self, End};
+use super::virtual_wait::{PATIENCE, Trace};
+use super::watch_list::Watch;
 use super::{DESCRIPTORS, FIRST_NUMBER, os};
 use readily_sys::errno::{EBADF, EINVAL, EMFILE};
 use readily_sys::kq_abi::Personality;
@@ -188,7 +187,7 @@ impl Table {
         let Some(file) = self.get(file) else { return 0 };
         let either = |bits, holds| if holds { bits } else { 0 };
         match &file.body {
-            Body::End(end) => ends::bits_of(end, end.peer.and_then(end_at)),
+            Body::End(end) => streams::bits_of(end, end.peer.and_then(end_at)),
             Body::Listener(listener) => either(bits::IN, !listener.queue.is_empty()),
             Body::Datagrams(here) => {
                 let there = here.peer.and_then(|peer| self.get(peer));

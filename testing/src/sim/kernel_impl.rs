@@ -1,9 +1,14 @@
-//! The kernel in memory behind the seam where operations meet their kernel.
+//! The kernel in memory behind the seam where operations meet their kernel, and as a test inspects it.
 //!
-//! Nothing is decided here: each method hands on to the one of its name.
+//! Nothing is decided here: each method of the seam hands on to the one of its name. A test that knows what
+//! holds of a descriptor can tell whether a poller's report was true. An inspection changes nothing: no
+//! report and no random choice.
+//!
+//! In the notes it is one more thing that the selector stands on (N2).
 
-use super::ends::State;
-use super::{Fd, Kernel, os};
+use super::open_files::Body;
+use super::streams::State;
+use super::{Faults, Fd, Kernel, os, watch_list};
 use readily::Descriptor;
 use readily::io::TcpStream;
 use readily::poll::{Readiness, VirtualFd, VirtualKernel};
@@ -130,5 +135,49 @@ impl VirtualFd for Fd {
 
     fn set_nodelay(&self, _nodelay: bool) -> io::Result<()> {
         Ok(()) // nothing is delayed in memory
+    }
+}
+
+impl Kernel {
+    /// Its faults as they are now.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.table.borrow().faults.clone()
+    }
+
+    /// Whether the last wait of a poller looked, and found nothing. One that was ended early has
+    /// not looked.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.table.borrow().idle
+    }
+
+    /// What holds of the descriptor with this number, whoever asks for it, and how many bytes lie
+    /// unread there; `None` if there is no such descriptor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::Readiness;
+    /// use readily_testing::sim::Kernel;
+    ///
+    /// let kernel = Kernel::new();
+    /// let (here, there) = kernel.pair()?;
+    /// there.write(b"hello")?;
+    /// let both = Readiness::READ | Readiness::WRITE;
+    /// assert_eq!(kernel.look(here.number()), Some((both, 5)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn look(&self, number: i32) -> Option<(Readiness, usize)> {
+        let now_ns = self.now_ns();
+        let mut table = self.table.borrow_mut();
+        let file = table.file(number).ok()?;
+        let holds = watch_list::reported(table.bits(file, now_ns));
+        let unread = match &table.at(file).body {
+            Body::End(end) => end.input.len(),
+            _ => 0,
+        };
+        Some((holds, unread))
     }
 }

@@ -3,7 +3,7 @@
 //! Bytes lie where they will be read, so an end knows its own input, and asks its peer for room.
 //! What becomes ready for whom is told to the table, which wakes the watchers.
 
-use super::files::{Body, bits};
+use super::open_files::{Body, bits};
 use super::os;
 use super::table::Table;
 use readily_sys::errno::{EAGAIN, EBADF, ENOTCONN, ENOTSOCK, EPIPE};

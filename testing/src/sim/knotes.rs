@@ -3,10 +3,10 @@
 //! Plain data, and one function for each kind of file; who goes through the list, and what a
 //! change does, is in `queue.rs`.
 
-use super::ends::{End, Kind, State};
-use super::files::{Body, bits};
-use super::list::List;
+use super::open_files::{Body, bits};
+use super::streams::{End, Kind, State};
 use super::table::Table;
+use super::watch_list::List;
 use readily_sys::kq_abi::{EV_ONESHOT, Personality};
 use std::collections::BTreeMap;
 
