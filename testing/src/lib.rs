@@ -4,7 +4,7 @@
 //! [`SimLoop`] runs servers, clients and callbacks in one thread and in virtual time, with the
 //! faults of a seed; what it did is a trace, the same for the same seed, and a [`Story`] tells it.
 //! [`by_hand()`], [`spy()`] and [`wakers`] look at one future; [`SimLoop::drop_everywhere`],
-//! [`orders`] and [`in_one_turn`] try all places and all orders; [`record()`] and [`replay`] bring a
+//! [`orders`] and [`in_one_turn`] try all places and all orders; [`record()`] and [`replay()`] bring a
 //! run back; [`conformance`] tries a poller; the strategies for proptest, behind its feature, try
 //! what nobody has thought of. It uses nothing of the loop that a user could not.
 //!
@@ -26,7 +26,7 @@ pub mod for_tests;
 mod hostile_waker;
 #[cfg(feature = "proptest")]
 mod overheard;
-mod record;
+mod replay;
 mod rng;
 pub mod sim;
 mod sim_loop;
@@ -35,18 +35,16 @@ mod stalled;
 mod story;
 #[cfg(feature = "proptest")]
 pub mod strategies;
-mod tape;
 pub mod wakers;
 
 pub use by_hand::{ByHand, by_hand};
 pub use everywhere::{Deed, in_one_turn, orders};
-pub use record::{record, replay};
+pub use replay::{Diverged, Recorder, Replayer, record, replay};
 pub use sim::{Faults, Fd, Hold, Kernel, Personality};
 pub use sim_loop::SimLoop;
 pub use spy::{Seen, Spy, Token, spy};
 pub use stalled::Stalled;
 pub use story::Story;
-pub use tape::{Diverged, Recorder, Replayer};
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};

@@ -51,23 +51,19 @@
 //!
 //! [N2]: https://docs.rs/readily/latest/readily/book/index.html#n2
 
+mod backend;
+mod backends;
 mod connections;
-mod end;
-mod endings;
-mod ground;
+mod fixture;
 mod hangups;
-mod memory;
 mod registrations;
-mod rings;
-mod system;
-mod timeouts;
 mod triggers;
-mod world;
+mod waits;
 
-pub use self::end::End;
-pub use self::ground::{Descriptor, Ground};
-pub use self::system::TheSystem;
-pub use self::world::{GUARD, World};
+pub use self::backend::End;
+pub use self::backend::{Descriptor, Ground};
+pub use self::backends::TheSystem;
+pub use self::fixture::{GUARD, World};
 
 #[cfg(doc)]
 use readily::poll::Poller;
@@ -77,8 +73,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Promise {
-    /// What it is about: `triggers`, `registrations`, `hangups`, `endings`, `connections`,
-    /// `timeouts` or `rings`.
+    /// What it is about: `triggers`, `registrations`, `hangups`, `connections` or `waits`.
     pub about: &'static str,
     /// The promise, as a sentence.
     pub name: &'static str,
@@ -263,8 +258,6 @@ macro_rules! poller_promises {
                 a_pipe_without_a_reader_is_reported_to_its_writer,
                 a_reset_is_a_hangup_and_leaves_its_error,
                 an_own_half_close_is_no_hangup,
-            ],
-            endings: [
                 a_full_close_is_a_hangup_whatever_was_asked_for,
                 a_hangup_is_reported_without_any_interest,
                 a_half_close_that_becomes_whole_is_a_hangup,
@@ -279,15 +272,13 @@ macro_rules! poller_promises {
                 urgent_data_is_reported_with_priority_interest,
                 urgent_data_is_not_reported_without_priority_interest,
             ],
-            timeouts: [
+            waits: [
                 a_zero_timeout_only_looks,
                 a_timeout_is_never_early,
                 a_deadline_is_reached_without_spinning,
                 the_longest_timeout_lasts_until_a_notification,
                 a_timeout_of_many_days_lasts_until_a_notification,
                 no_timeout_lasts_until_a_notification,
-            ],
-            rings: [
                 a_notification_before_the_wait_ends_it,
                 a_notification_during_the_wait_ends_it,
                 many_notifications_between_two_waits_count_once,

@@ -1,17 +1,21 @@
-//! Operations that are about descriptors: opening, duplicating, closing.
+//! Operations on descriptors and their registrations: opened, duplicated, registered, changed, removed,
+//! closed, and what is left of a registration.
 //!
-//! Each is at one of eight places, and is the script's until it is registered; what happens then is in
-//! `registrations.rs`.
+//! Each is at one of eight places, and is the script's until it is registered. A registration owns its
+//! descriptor. So a script lends it what it registers, and keeps only a weak reference: otherwise a descriptor
+//! that the loop fails to close would go unseen. Of each place the key of the last registration is kept,
+//! which must find nothing any more.
 //!
-//! In the notes these are the things that callbacks are about (N7).
+//! Rules: L1, L2, L6, R007; in the notes, the map of callbacks, and how one gets into it and out again (N7).
 
-use super::actor::Actor;
-use super::model::Id;
-use super::op::{Op, PLACES, Verb};
+use super::harness::{Flow, Held, Place, Stage};
+use super::interpreter::Actor;
+use super::model::{Id, Model, Registered};
+use super::op::{self, Op, PLACES, Verb};
 use super::scripted::Scripted;
-use super::stage::{Flow, Held, Place, Stage};
 use crate::sim::Fd;
-use readily::event_loop::{Callbacks, Key};
+use readily::event_loop::{Callbacks, Closures, Error, Key, Role};
+use readily::poll::{Event, Interest, Readiness, Trigger};
 use std::rc::Rc;
 
 impl Stage {
@@ -151,6 +155,246 @@ impl Stage {
             }
             Err(error) => actor.says(self, format!("cannot duplicate {name}: {error}")),
         }
+        Some(())
+    }
+}
+
+impl Stage {
+    pub(super) fn register(self: &Rc<Self>, actor: &Actor<'_>, op: &Op, at: usize) -> Option<()> {
+        let name = self.place_name(at)?;
+        let fd = self.fd(at)?;
+        if let Some((_, key)) = self.registered(at) {
+            return self.register_again(actor, &name, fd, key);
+        }
+        let (interest, trigger) = (op.interest, op.trigger);
+        let (role, interest, trigger) = match (op.verb, self.noun(at)?) {
+            (Verb::Source, _) => {
+                let all = Interest::BOTH | Interest::PRIORITY;
+                (Role::Source, all, Trigger::Edge)
+            }
+            (_, "listener") => (Role::Listener, interest, trigger),
+            (_, "datagram") => (Role::Datagram, interest, trigger),
+            _ => (Role::Stream, interest, trigger),
+        };
+        actor.says(
+            self,
+            match role {
+                Role::Source => format!("registers {name} as a source"),
+                _ => {
+                    let (wanted, trigger) = (op::wanted(interest), op::trigger(trigger));
+                    format!("registers {name} for {wanted} by {trigger}")
+                }
+            },
+        );
+        let id = self.made(name);
+        let callbacks = self.wrapped(Scripted::new(self, id, at, &op.script));
+        let (handle, shared) = (actor.handle, fd.shared());
+        let registered = match role {
+            Role::Source => handle.register_source(shared, false, callbacks),
+            _ => handle.register_with(shared, interest, trigger, callbacks),
+        };
+        match registered {
+            Ok(_) if self.noun(at) == Some("socket") => {
+                self.breaks("R133", "a socket without a peer is registered");
+            }
+            Ok(key) => {
+                self.enlist(id, role, interest, trigger);
+                if let Some(place) = &mut self.places.borrow_mut()[at] {
+                    place.held = Held::Lent(Rc::downgrade(&fd));
+                    place.registered = Some((id, key));
+                }
+            }
+            Err(refused) => {
+                actor.says(self, format!("is refused that: {}", refused.error));
+                match (self.noun(at), &refused.error) {
+                    (Some("socket"), Error::NotConnected { .. }) => {}
+                    (Some("file"), Error::NotPollable { .. }) => {}
+                    (_, error) => self.refused("R006", "a registration", error),
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Tells the model of a registration that the loop has taken.
+    pub(super) fn enlist(&self, id: Id, role: Role, interest: Interest, trigger: Trigger) {
+        let (number, token) = self.overheard.last().unwrap_or_default();
+        let mut model = self.model.borrow_mut();
+        if let Some(other) = model.tokens.get(&token) {
+            let what = format!("{} has the key of {}", model.names[id], model.names[*other]);
+            self.breaks("L1", what);
+        }
+        let registered = Registered {
+            number,
+            token,
+            role,
+            interest,
+            trigger,
+            parked: false,
+            left: 0,
+            owed: interest,
+            serves: false,
+            shaky: false,
+        };
+        model.register(id, registered);
+    }
+
+    pub(super) fn modify(&self, actor: &Actor<'_>, at: usize, interest: Interest) -> Option<()> {
+        let (id, key) = self.registered(at)?;
+        let name = self.called(actor, at)?;
+        actor.says(
+            self,
+            format!("modifies {name} for {}", op::wanted(interest)),
+        );
+        let modified = actor.handle.modify(key, interest);
+        self.changed(actor, id, modified, |model| model.modify(id, interest));
+        Some(())
+    }
+
+    pub(super) fn rearm(&self, actor: &Actor<'_>, at: usize, interest: Interest) -> Option<()> {
+        let (id, key) = self.registered(at)?;
+        let name = self.called(actor, at)?;
+        actor.says(self, format!("rearms {name} for {}", op::wanted(interest)));
+        let rearmed = actor.handle.rearm(key, interest);
+        let asked = interest & actor.handle.rearm_interest();
+        self.changed(actor, id, rearmed, |model| {
+            if let Some(registered) = model.registered.get_mut(&id) {
+                if registered.trigger == Trigger::Edge && !registered.parked {
+                    registered.owed |= asked & registered.interest;
+                }
+            }
+        });
+        Some(())
+    }
+
+    pub(super) fn ignore(&self, actor: &Actor<'_>, at: usize, interest: Interest) -> Option<()> {
+        let cx = actor.cx.filter(|_| self.is_own(actor, at))?;
+        let (id, _) = self.registered(at)?;
+        actor.says(self, format!("ignores {}", op::wanted(interest)));
+        self.is_reported.set(false);
+        cx.remove_interest(interest);
+        let mut model = self.model.borrow_mut();
+        if self.is_reported.get() {
+            model.registered.get_mut(&id)?.shaky = true;
+        } else {
+            model.ignore(id, interest);
+        }
+        let wants = model.registered.get(&id)?.interest;
+        if cx.interest() != wants {
+            self.breaks(
+                "R008",
+                format!("{wants:?} is left, and the loop has {:?}", cx.interest()),
+            );
+        }
+        Some(())
+    }
+
+    /// Tells the model of a change, or that the kernel has refused one.
+    fn changed(
+        &self,
+        actor: &Actor<'_>,
+        id: Id,
+        done: Result<(), Error>,
+        change: impl FnOnce(&mut Model),
+    ) {
+        match done {
+            Ok(()) => change(&mut self.model.borrow_mut()),
+            Err(error) => {
+                actor.says(self, format!("is refused that: {error}"));
+                self.refused("R008", "a change", &error);
+                if let Some(registered) = self.model.borrow_mut().registered.get_mut(&id) {
+                    registered.shaky = true;
+                }
+            }
+        }
+    }
+
+    pub(super) fn remove(&self, actor: &Actor<'_>, at: usize) -> Option<()> {
+        let (id, key) = self.registered(at)?;
+        actor.says(self, format!("removes {}", self.called(actor, at)?));
+        self.unlist(at, id);
+        if let Err(error) = actor.handle.remove(key) {
+            self.breaks("R008", format!("a removal is refused: {error}"));
+        }
+        if actor.handle.remove(key).is_ok() {
+            self.breaks("R003", "a key names something that was removed");
+        }
+        self.check_gone(id, "L2");
+        Some(())
+    }
+
+    /// Tells the model that a registration is about to go.
+    pub(super) fn unlist(&self, at: usize, id: Id) {
+        let mut model = self.model.borrow_mut();
+        let how = format!("was removed {}", model.when());
+        model.remove(id, how);
+        self.vacate(at, id);
+    }
+
+    /// What was taken back is dropped at once, unless it is running.
+    pub(super) fn check_gone(&self, id: Id, rule: &'static str) {
+        if !self.is_running(id) && self.alive.borrow().contains(&id) {
+            self.breaks(rule, format!("{} is not dropped at once", self.name_of(id)));
+        }
+    }
+
+    /// The registration at `place` has gone, or is about to.
+    pub(super) fn vacate(&self, place: usize, id: Id) {
+        let mut places = self.places.borrow_mut();
+        let registered = places[place].as_ref().and_then(|place| place.registered);
+        if let Some((other, key)) = registered.filter(|(other, _)| *other == id) {
+            places[place] = None;
+            self.gone.borrow_mut()[place] = Some((other, key));
+        }
+    }
+
+    /// R007: a second registration of a descriptor is refused, and names the first.
+    fn register_again(&self, actor: &Actor<'_>, name: &str, fd: Rc<Fd>, key: Key) -> Option<()> {
+        actor.says(self, format!("registers {name} once more"));
+        let again = actor
+            .handle
+            .register(fd.shared(), Interest::BOTH, Closures::new());
+        match again.map_err(|refused| refused.error) {
+            Err(Error::AlreadyRegistered { key: first, .. }) if first == key => {}
+            other => self.breaks("R007", format!("to register {name} twice gives {other:?}")),
+        }
+        Some(())
+    }
+
+    /// L1: the key of a registration that has gone finds nothing, whatever has its slot now.
+    pub(super) fn use_stale_key(&self, actor: &Actor<'_>, at: usize) -> Option<()> {
+        let (id, key) = self.gone.borrow()[at]?;
+        let name = self.name_of(id);
+        actor.says(self, format!("uses the key that {name} had"));
+        let calls = [
+            actor.handle.modify(key, Interest::BOTH),
+            actor.handle.rearm(key, Interest::BOTH),
+            actor.handle.interest_of(key).map(drop),
+            actor.handle.remove(key),
+        ];
+        if !calls
+            .iter()
+            .all(|call| matches!(call, Err(Error::UnknownKey(_))))
+        {
+            self.breaks("L1", format!("the key that {name} had gives {calls:?}"));
+        }
+        Some(())
+    }
+
+    /// L6: the next wait reports an event for a registration that has gone.
+    pub(super) fn report_late(&self, actor: &Actor<'_>, at: usize) -> Option<()> {
+        let (id, _) = self.gone.borrow()[at]?;
+        let mut model = self.model.borrow_mut();
+        let token = model.tokens.iter().find(|(_, other)| **other == id);
+        let token = *token?.0;
+        model.late.insert(token);
+        drop(model);
+        actor.says(
+            self,
+            format!("lets an event of {} come late", self.name_of(id)),
+        );
+        let ready = Readiness::READ | Readiness::WRITE;
+        self.overheard.report_late(Event { token, ready });
         Some(())
     }
 }

@@ -7,31 +7,21 @@
 //!
 //! In the notes this is nothing. Behind the feature `proptest`, which is off by default.
 
-mod actor;
-mod bytes;
-mod changes;
+mod checker;
 mod chunks;
-mod connections;
-mod deeds;
 mod descriptors;
-mod ending;
 mod faults;
 mod generate;
-mod judge;
+mod harness;
+mod interpreter;
 mod model;
-mod next;
 mod op;
-mod operands;
-mod play;
+mod poller_check;
 mod program;
-mod registrations;
-mod reports;
+mod runner;
 mod scripted;
 mod shrink;
-mod stage;
-mod tasks;
-mod text;
-mod work;
+mod streams;
 
 pub use chunks::{Chunking, Chunks, chunks};
 pub use faults::{faults, personality, refusals};

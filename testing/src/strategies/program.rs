@@ -6,12 +6,10 @@
 //!
 //! In the notes this is nothing; what it tries is the loop of N7.
 
-use super::generate;
-use super::op::Op;
-use super::play;
+use super::harness::Wrap;
+use super::op::{self, Op};
 use super::scripted::Scripted;
-use super::stage::Wrap;
-use super::text;
+use super::{generate, runner};
 use crate::{SimLoop, Story};
 use readily::event_loop::Callbacks;
 use std::fmt;
@@ -117,7 +115,7 @@ impl Program {
     /// [`LoopHandle::on_unhandled`]: readily::LoopHandle::on_unhandled
     /// [the invariants]: https://docs.rs/readily/latest/readily/book/invariants/index.html
     pub fn run(&self, sim: &mut SimLoop) -> Result<Report, Violation> {
-        play::play(self, sim, None)
+        runner::play(self, sim, None)
     }
 
     /// The same with `wrap` around each registration's callbacks: a layer of the caller's, that
@@ -168,7 +166,7 @@ impl Program {
         mut wrap: impl FnMut(Scripted) -> C + 'static,
     ) -> Result<Report, Violation> {
         let wrap: Wrap = Box::new(move |scripted| Box::new(wrap(scripted)));
-        play::play(self, sim, Some(wrap))
+        runner::play(self, sim, Some(wrap))
     }
 
     /// The same, and at the end the loop is closed with everything that is still there: it says
@@ -191,7 +189,7 @@ impl Program {
     ///
     /// [W3]: https://docs.rs/readily/latest/readily/book/invariants/index.html#w3
     pub fn run_to_close(&self, sim: SimLoop) -> Result<Report, Violation> {
-        play::play_to_close(self, sim)
+        runner::play_to_close(self, sim)
     }
 }
 
@@ -213,15 +211,15 @@ impl FromStr for Program {
     type Err = NoProgram;
 
     fn from_str(program: &str) -> Result<Self, NoProgram> {
-        let (words, lines) = text::words(program);
+        let (words, lines) = op::words(program);
         let mut left = words.iter().peekable();
-        let ops = text::read(&mut left, 0);
+        let ops = op::read(&mut left, 0);
         ops.map(Self::of).map_err(|word| {
             // It was the last one that was taken.
             let at = words.len().saturating_sub(left.len() + 1);
             let line = lines.get(at).copied().unwrap_or(1);
             let word = match word.as_str() {
-                text::END => word,
+                op::END => word,
                 _ => format!("`{word}`"),
             };
             NoProgram { line, word }

@@ -1,16 +1,18 @@
 //! What the loop is given to run: callbacks, closures and futures that do what a script says.
 //!
-//! Each says first that it runs, and is judged; then it does its script, and says what came of
-//! that; and it knows whether it still exists, which is how a callback that was dropped too early,
-//! too late or never is found. A destructor is user code like any other, so it looks at the loop,
-//! which must not be in the middle of something (L8).
+//! Each reports first that it runs, and is checked; then it does its script, and reports the outcome. It
+//! knows whether it still exists, which is how a callback that was dropped too early,
+//! too late or never is found. A destructor is user code like any other, so it uses the loop,
+//! which must not be in the middle of something (L8). A task reports that it was polled, that its nap is over,
+//! that it got the result of another one; each must be so in the model too. A task that awaits another holds
+//! its handle, as a user's code would, and takes it along if it is aborted.
 //!
-//! In the notes these are the right column of the table (N7), and the coroutines (N8).
+//! Rules: L8, T3, T4; in the notes, the right column of the table (N7), and the coroutines (N8, N15, N16).
 
-use super::actor::Actor;
+use super::harness::Stage;
+use super::interpreter::Actor;
 use super::model::{Call, End, Id};
-use super::op::{Op, Verb};
-use super::stage::Stage;
+use super::op::{NAMES, Op, Verb};
 use readily::event_loop::{Branch, Callbacks, Cx, LoopHandle};
 use readily::poll::Readiness;
 use readily::task::{JoinError, Task};
@@ -296,6 +298,75 @@ impl Future for Tasked {
             Step::Waits => Poll::Pending,
             Step::Ends => Poll::Ready(id),
             Step::Panics => panic(),
+        }
+    }
+}
+
+impl Stage {
+    /// A task was polled.
+    pub(super) fn polled(&self, id: Id, ends: bool, panics: bool) {
+        let mut model = self.model.borrow_mut();
+        let cancelled = model.tasks.get(&id).is_some_and(|task| task.cancelled);
+        let end = match (panics, cancelled, ends) {
+            (true, _, _) => End::Panicked,
+            (false, true, _) => End::Cancelled,
+            (false, false, true) => End::Done,
+            _ => return,
+        };
+        model.end(id, end);
+    }
+
+    pub(super) fn check_nap(&self, id: Id, rested: bool) {
+        let model = self.model.borrow();
+        match (rested, model.is_rested(id)) {
+            (true, false) => self.breaks("C1", format!("{} wakes too early", model.names[id])),
+            (false, true) => self.breaks("C2", format!("{} goes on napping", model.names[id])),
+            _ => {}
+        }
+    }
+
+    /// Takes the handle of a task, for another task to await it.
+    pub(super) fn take_task(&self, name: usize, by: Id) -> Option<(Task<Id>, Id)> {
+        let mut tasks = self.tasks.borrow_mut();
+        let place = &mut tasks[name % NAMES];
+        if place.as_ref()?.0 == by {
+            return None;
+        }
+        let (id, task) = place.take()?;
+        let mut model = self.model.borrow_mut();
+        model.tasks.entry(id).or_default().joiner = Some(by);
+        Some((task, id))
+    }
+
+    /// Whether who awaits `other` goes on: its result is `end`, or is not there yet.
+    pub(super) fn check_join(&self, other: Id, end: Option<Option<End>>) -> bool {
+        let name = self.name_of(other);
+        let mut model = self.model.borrow_mut();
+        let task = model.tasks.entry(other).or_default();
+        let goes_on = end.is_some();
+        match (task.ended, end.flatten()) {
+            (None, None) if !goes_on => return false,
+            (Some(ended), Some(end)) if ended == end => {}
+            (ended, given) => {
+                let what = format!("{name} ended as {ended:?}, and {given:?} is given for it");
+                self.breaks("T3", what);
+            }
+        }
+        if std::mem::replace(&mut task.taken, true) {
+            self.breaks("T4", format!("the result of {name} is delivered twice"));
+        }
+        (task.joiner, task.held) = (None, false);
+        goes_on
+    }
+
+    /// An end in words.
+    pub(super) fn ended(&self, id: Id, end: Option<End>) -> String {
+        let name = self.name_of(id);
+        match end {
+            Some(End::Done) => format!("the result of {name}"),
+            Some(End::Cancelled) => format!("the end of {name}, which was aborted"),
+            Some(End::Panicked) => format!("the panic of {name}"),
+            None => format!("something that is not the result of {name}"),
         }
     }
 }

@@ -8,9 +8,9 @@
 //!
 //! In the notes this is "the selector" (N2).
 
-use super::judge::{Broken, broken};
+use super::checker::{Broken, broken};
+use super::harness::Stage;
 use super::model::{Model, Registered};
-use super::stage::Stage;
 use crate::overheard::Listener;
 use crate::sim::Faults;
 use readily::event_loop::{LoopHandle, Role};

@@ -4,9 +4,8 @@
 //! pieces, each with its length and a sum before it: a tape of which one byte is another is refused
 //! as a whole, and not played up to there. Only of a last piece that was cut off nobody can say.
 
-use super::diverged::Diverged;
 use super::format::OnTape;
-use super::sum;
+use super::{Diverged, sum};
 
 /// What stands at the beginning of a tape; the number is that of this format.
 pub(super) const HEADER: &[u8] = b"readily tape 2\n";

@@ -1,12 +1,15 @@
-//! What a tape looks like: entries, one after the other, of a few bytes each.
+//! What a recording looks like: entries, one after the other, of a few bytes each.
 //!
-//! An entry is a byte that says what was done, numbers that say to whom, and the answer. Numbers
+//! An entry is a byte that names the operation, numbers that name the descriptors, and the answer. The byte
+//! of an operation never changes; its name is for the report of a difference. Numbers
 //! are in groups of seven bits, the lowest first, as nearly all of them are small; the clock is
-//! written as the difference to its last reading. Both ways stand here side by side, so that one
-//! can see that they agree, and a test tries that they do.
+//! written as the difference to its last reading. Writing and reading stand side by side here, and a test
+//! checks that they agree.
+//!
+//! Not in the notes.
 
-use super::diverged::Diverged;
-use super::reel::Reel;
+use super::Diverged;
+use super::cursor::Reel;
 use readily::poll::{Event, Readiness};
 use readily_sys::socket::Kind;
 use std::io;
@@ -248,6 +251,61 @@ impl OnTape for Kind {
     }
 }
 
+macro_rules! ops {
+    ($($op:ident = $byte:literal, $name:literal;)+) => {
+        /// What an entry is about.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Op { $($op),+ }
+
+        impl Op {
+            pub(super) fn byte(self) -> u8 {
+                match self { $(Self::$op => $byte),+ }
+            }
+
+            pub(super) fn of(byte: u8) -> Option<Self> {
+                match byte { $($byte => Some(Self::$op),)+ _ => None }
+            }
+
+            pub(super) fn name(self) -> &'static str {
+                match self { $(Self::$op => $name),+ }
+            }
+        }
+    };
+}
+
+ops! {
+    Register = b'r', "register";
+    Modify = b'm', "modify";
+    Rearm = b'a', "rearm";
+    Remove = b'x', "remove";
+    Wait = b'w', "a wait";
+    Clock = b'c', "a look at the clock";
+    Wall = b'y', "a look at the clock on the wall";
+    Decide = b'd', "what other threads did";
+    Note = b'n', "a call of a callback or task";
+    Listen = b'L', "listen";
+    Connect = b'C', "connect";
+    Adopt = b'A', "a descriptor that was handed in";
+    Kind = b'k', "asking what a descriptor is";
+    Nonblocking = b'b', "making a descriptor non-blocking";
+    Read = b'R', "read";
+    Write = b'W', "write";
+    Send = b'S', "send";
+    Accept = b'P', "accept";
+    Shutdown = b's', "shutdown";
+    TakeError = b'e', "asking for the error";
+    IsConnected = b'i', "asking whether it is connected";
+    Readiness = b'f', "asking what it is ready for";
+    IsUnconnected = b'q', "asking whether nobody has begun to connect it";
+    Unread = b'u', "asking how much is unread";
+    Peek = b'p', "peek";
+    Facts = b'F', "asking what holds";
+    IsPipe = b'h', "asking whether it is a pipe";
+    LocalAddr = b'l', "asking for the own address";
+    PeerAddr = b'o', "asking for the peer's address";
+    Nodelay = b't', "setting nodelay";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,5 +370,12 @@ mod tests {
         let mut long = Vec::new();
         u64::MAX.put(&mut long);
         assert_eq!(Vec::<u8>::get(&mut reel(&long)), Err(Diverged::Ends));
+    }
+
+    #[test]
+    fn each_operation_has_a_byte_of_its_own() {
+        let all: Vec<Op> = (0..=u8::MAX).filter_map(Op::of).collect();
+        assert_eq!(all.len(), 30);
+        assert!(all.iter().all(|op| Op::of(op.byte()) == Some(*op)));
     }
 }

@@ -1,17 +1,17 @@
 //! Where a program is played: the things that it has made, and the model that looks on.
 //!
 //! Everything that a script does is done twice, to the loop and to the model, and in one place:
-//! `deeds.rs` does it, and here is what is kept. The first thing that does not hold ends the play;
+//! `interpreter.rs` does it, and here is what is kept. The first thing that does not hold ends the play;
 //! what the loop calls after that does nothing any more.
 //!
 //! In the notes this is nothing.
 
-use super::actor::Actor;
-use super::judge::{Broken, broken};
+use super::checker::{Broken, broken};
+use super::interpreter::Actor;
 use super::model::{Call, Id, Model};
 use super::op::{NAMES, PLACES};
+use super::poller_check;
 use super::program::Violation;
-use super::reports;
 use super::scripted::{PLANTED, Scripted};
 use crate::overheard::{Listener, Overheard};
 use crate::sim::{Fd, Kernel};
@@ -295,12 +295,12 @@ impl Stage {
     /// Whether the kernel may refuse what another time it does.
     pub(super) fn is_refusing(&self) -> bool {
         let faults = self.kernel.faults();
-        faults.emfile != 0 || reports::may_refuse(&faults)
+        faults.emfile != 0 || poller_check::may_refuse(&faults)
     }
 
     /// A refusal may be a fault of the kernel; otherwise it breaks a rule.
     pub(super) fn refused(&self, rule: &'static str, what: &str, error: &dyn fmt::Display) {
-        if !reports::may_refuse(&self.kernel.faults()) {
+        if !poller_check::may_refuse(&self.kernel.faults()) {
             self.breaks(rule, format!("{what} is refused: {error}"));
         }
     }

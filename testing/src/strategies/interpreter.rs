@@ -1,18 +1,118 @@
-//! Deeds that are about work: timers, closures, tasks, and what other threads send.
+//! Doing what a script says: to the loop, to the model, and in words. Timers, closures, tasks and other
+//! threads are here; the rest is in `descriptors.rs` and `streams.rs`.
 //!
-//! A thread of its own does what comes from afar, and is over before anything else happens: what
-//! it crosses is real, and when it comes is the same each time.
+//! What does not fit is left out: a read where nothing is open, a listener that is to be written
+//! to. That keeps every list of operations a program, so that any part of one may be cut out; and
+//! no condition of an operation is written down twice, in a strategy and here. The story names the caller: a
+//! callback reads "itself", the test reads "from pipe#0". What the test does stands between two turns, each
+//! time in a line of its own. An operation of another thread is done by a real one, which is over before
+//! anything else happens: so its time is the same in each run.
 //!
-//! In the notes: timers and callbacks (N1), tasks (N15).
+//! In the notes these are the things that a callback may do (N1, N7), and tasks (N15).
 
-use super::actor::Actor;
+use super::harness::{STAGE, Stage};
 use super::model::{Call, Id};
 use super::op::{NAMES, Op, Verb};
 use super::scripted::{Probe, Tasked, run_once};
-use super::stage::{STAGE, Stage};
-use readily::event_loop::LoopHandle;
+use readily::event_loop::{Cx, LoopHandle};
+use std::cell::Cell;
+use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
+
+/// Who does something: a callback, a closure, a task, or the test itself.
+pub(super) struct Actor<'a> {
+    pub(super) handle: &'a LoopHandle,
+    /// Where it stands, if it is a callback: with its place and its registration.
+    pub(super) cx: Option<&'a Cx<'a>>,
+    pub(super) own: Option<(usize, Id)>,
+    /// `None` for the test.
+    who: Option<String>,
+    pub(super) said: Cell<bool>,
+}
+
+impl<'a> Actor<'a> {
+    pub(super) fn test(handle: &'a LoopHandle) -> Self {
+        Self {
+            handle,
+            cx: None,
+            own: None,
+            who: None,
+            said: Cell::new(false),
+        }
+    }
+
+    pub(super) fn inside(handle: &'a LoopHandle, who: String) -> Self {
+        Self {
+            who: Some(who),
+            ..Self::test(handle)
+        }
+    }
+
+    pub(super) fn of(cx: &'a Cx<'a>, who: String, own: (usize, Id)) -> Self {
+        Self {
+            cx: Some(cx),
+            own: Some(own),
+            ..Self::inside(cx, who)
+        }
+    }
+
+    pub(super) fn is_inside(&self) -> bool {
+        self.who.is_some()
+    }
+
+    pub(super) fn says(&self, stage: &Stage, what: impl fmt::Display) {
+        self.said.set(true);
+        match &self.who {
+            Some(who) => stage.story.tell(who, what),
+            None => stage.story.tell_between(format!("the test {what}")),
+        }
+    }
+}
+
+impl Stage {
+    /// Does all of it; `false` if the last thing done was a panic.
+    pub(super) fn perform_all(self: &Rc<Self>, actor: &Actor<'_>, script: &[Op]) -> bool {
+        script.iter().all(|op| self.perform(actor, op))
+    }
+
+    /// Does one thing. `false` says that whoever does it is to panic now.
+    pub(super) fn perform(self: &Rc<Self>, actor: &Actor<'_>, op: &Op) -> bool {
+        if self.is_over() || (self.quiet.get() && actor.is_inside()) {
+            return true;
+        }
+        match op.verb {
+            Verb::Panic if actor.is_inside() => {
+                actor.says(self, "panics");
+                return false;
+            }
+            Verb::Pass => {
+                actor.says(self, format!("takes {} ms", op.number));
+                let time = Duration::from_millis(op.number as u64);
+                self.kernel.clock().advance(time);
+            }
+            Verb::Nearly => {
+                actor.says(self, format!("takes nearly {} ms", op.number));
+                let time = Duration::from_millis(op.number as u64);
+                let time = time.saturating_sub(Duration::from_nanos(1));
+                self.kernel.clock().advance(time);
+            }
+            Verb::Stop => {
+                actor.says(self, "stops the loop");
+                self.model.borrow_mut().stops();
+                actor.handle.stop();
+            }
+            _ => {
+                // `None`: it did not fit.
+                let _done = self
+                    .to_descriptors(actor, op)
+                    .or_else(|| self.to_work(actor, op))
+                    .or_else(|| self.from_afar(actor, op));
+            }
+        }
+        true
+    }
+}
 
 impl Stage {
     /// `None` if the operation is none of these, or does not fit.
