@@ -2,8 +2,8 @@
 //! inherited; and what is said when the loop's own is taken away.
 
 use crate::support::{
-    collect_unhandled, descriptors_of, guard, is_alone, listener, strict_loop, strict_run,
-    strict_runner, turn_times,
+    collect_unhandled, descriptors_of, full_listener, guard, is_alone, listener, strict_loop,
+    strict_run, strict_runner, turn_times,
 };
 use readily::io::{Source, TcpListener, TcpStream};
 use readily::{Accepted, Closures, Cx, Error, EventLoop, Interest, Runner, WeakHandle};
@@ -147,13 +147,7 @@ fn a_connection_is_closed_once_wherever_connecting_is_given_up() {
     }
     let _guard = guard!();
     let mut runner = strict_runner();
-    // A listener whose queue is full: connecting to it goes on waiting.
-    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let any: net::SocketAddr = ([127, 0, 0, 1], 0).into();
-    full.bind(&any.into()).unwrap();
-    full.listen(0).unwrap();
-    let busy = full.local_addr().unwrap().as_socket().unwrap();
-    let _first = net::TcpStream::connect(busy).unwrap();
+    let (_full, busy) = full_listener();
     let (_listener, addr) = listener();
     for (addr, polls) in [(busy, 1), (busy, 3), (addr, 1), (addr, 2), (addr, 9)] {
         let number = lowest();

@@ -1,8 +1,8 @@
 //! The five branches of the notes on real sockets, and removal in the middle of a batch (N7).
 
 use crate::support::{
-    Count, Dropped, Log, drain, guard, listener, no_reader_there, strict_loop, tcp_pair,
-    turn_times, turn_until, turns_in,
+    Count, Dropped, Log, drain, guard, listener, strict_loop, tcp_pair, turn_times, turn_until,
+    turns_in, unused_addr,
 };
 use readily::{Callbacks, Closures, Cx, Interest, Key, Readiness, Trigger};
 use std::cell::{Cell, RefCell};
@@ -109,7 +109,7 @@ fn a_refused_connection_is_reported_once_with_its_reason() {
     let mut event_loop = strict_loop();
     let log = Log::default();
     // On the loopback a refusal may come at once, or later, as an event.
-    match event_loop.connect(no_reader_there(), Branches(log.clone())) {
+    match event_loop.connect(unused_addr(), Branches(log.clone())) {
         Ok(_) => turn_until(&mut event_loop, || log.len() > 0),
         Err(refused) => assert!(refused.descriptor.is_none()),
     }

@@ -546,7 +546,7 @@ fn a_refused_connection_is_an_error_of_connect() {
     let _guard = guard!();
     let mut runner = strict_runner();
     let error = runner
-        .run(TcpStream::connect(crate::support::no_reader_there()))
+        .run(TcpStream::connect(crate::support::unused_addr()))
         .unwrap()
         .unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);

@@ -2,7 +2,9 @@
 //! transfer that may be partial, and urgent data, which is none of the reader's business.
 
 use crate::moody::{moody, moody_on};
-use crate::support::{Count, Log, bytes, drain, guard, tcp_pair, turn_times, turn_until};
+use crate::support::{
+    Count, Log, bytes, drain, full_listener, guard, tcp_pair, turn_times, turn_until,
+};
 use crate::support::{strict_loop, strict_run, turns_in};
 use readily::io::{Direction, Source, TcpListener, TcpStream};
 use readily::{Closures, Cx, Interest, Readiness, Runner, Trigger, yield_now};
@@ -92,12 +94,7 @@ fn a_false_alarm_leaves_a_coroutine_waiting() {
 fn a_false_alarm_makes_no_connection() {
     let _guard = guard!();
     let (mut event_loop, mood) = moody();
-    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let any: net::SocketAddr = ([127, 0, 0, 1], 0).into();
-    full.bind(&any.into()).unwrap();
-    full.listen(0).unwrap();
-    let busy = full.local_addr().unwrap().as_socket().unwrap();
-    let _first = net::TcpStream::connect(busy).unwrap();
+    let (_full, busy) = full_listener();
     let log = Log::default();
     let (connected, hung_up) = (log.clone(), log.clone());
     let callbacks = Closures::new()

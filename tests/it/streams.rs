@@ -4,9 +4,7 @@
 //! Where the other end is a blocking socket of the standard library, it does one small thing
 //! that cannot block; where it takes part, it is a coroutine too, on the same loop.
 
-use crate::support::{
-    Log, bytes, guard, listener, no_reader_there, reset, strict_loop, strict_run,
-};
+use crate::support::{Log, bytes, guard, listener, reset, strict_loop, strict_run, unused_addr};
 use readily::io::{TcpListener, TcpStream};
 use readily::{gather, sleep, spawn, wait_for, yield_now};
 use std::cell::{Cell, RefCell};
@@ -460,7 +458,7 @@ fn readers_of_one_stream_share_its_bytes_and_all_see_the_end() {
 #[test]
 fn a_connection_that_is_refused_is_an_error_of_connect() {
     let _guard = guard!();
-    let error = strict_run(TcpStream::connect(no_reader_there()))
+    let error = strict_run(TcpStream::connect(unused_addr()))
         .unwrap()
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);

@@ -307,8 +307,19 @@ pub(crate) fn listener() -> (TcpListener, SocketAddr) {
     (listener, addr)
 }
 
-/// An address at which nobody listens.
-pub(crate) fn no_reader_there() -> SocketAddr {
+/// A listener whose queue is full, with what fills it: a connection to its address stays under way.
+pub(crate) fn full_listener() -> ((socket2::Socket, TcpStream), SocketAddr) {
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    full.bind(&any.into()).unwrap();
+    full.listen(0).unwrap();
+    let addr = full.local_addr().unwrap().as_socket().unwrap();
+    let first = TcpStream::connect(addr).unwrap();
+    ((full, first), addr)
+}
+
+/// An address without a listener.
+pub(crate) fn unused_addr() -> SocketAddr {
     listener().1
 }
 
