@@ -8,18 +8,18 @@
 //!
 //! Invariant: L10.
 
+use super::scripted::Gate;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::poll::{Event, Interest, Notify, Poller, Trigger, VirtualKernel, WaitResult};
+use readily::poll::{Interest, Poller};
 use readily::{Closures, Error, EventLoop, Key};
 use readily_testing::sim::{Fd, Kernel, Personality};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 const INTERESTS: [Interest; 4] = [
@@ -77,53 +77,14 @@ struct Asked {
     calls: Cell<usize>,
 }
 
-struct Asking(Box<dyn Poller>, Rc<Asked>);
-
-impl Asking {
+impl Asked {
     fn note(&self, fd: RawFd, interest: Option<Interest>) {
-        self.1.calls.set(self.1.calls.get() + 1);
-        let mut known = self.1.known.borrow_mut();
+        self.calls.set(self.calls.get() + 1);
+        let mut known = self.known.borrow_mut();
         match interest {
             Some(interest) => known.insert(fd, interest),
             None => known.remove(&fd),
         };
-    }
-}
-
-impl Poller for Asking {
-    fn register(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
-        self.note(fd, Some(i));
-        self.0.register(fd, token, i, t)
-    }
-    fn modify(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
-        self.note(fd, Some(i));
-        self.0.modify(fd, token, i, t)
-    }
-    fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        self.0.rearm(fd, token, interest)
-    }
-    fn rearm_interest(&self) -> Interest {
-        self.0.rearm_interest()
-    }
-    fn remove(&mut self, fd: RawFd) -> io::Result<()> {
-        self.note(fd, None);
-        self.0.remove(fd)
-    }
-    fn wait(
-        &mut self,
-        events: &mut Vec<Event>,
-        timeout: Option<Duration>,
-    ) -> io::Result<WaitResult> {
-        self.0.wait(events, timeout)
-    }
-    fn notifier(&self) -> Arc<dyn Notify> {
-        self.0.notifier()
-    }
-    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.0.as_fd()
-    }
-    fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
-        self.0.kernel()
     }
 }
 
@@ -246,7 +207,14 @@ impl World {
             Some(system) => Box::new(kernel.kqueue(system)),
         };
         let asked = Rc::<Asked>::default();
-        let asking = Asking(poller, Rc::clone(&asked));
+        let noted = Rc::clone(&asked);
+        let asking = Gate {
+            poller,
+            passes: Box::new(move |fd, interest| {
+                noted.note(fd, interest);
+                true
+            }),
+        };
         let event_loop = EventLoop::with(Box::new(asking), Box::new(kernel.clock())).unwrap();
         event_loop.on_unhandled(|_| {});
         let ran = Rc::<Cell<Ran>>::default();

@@ -7,19 +7,15 @@
 //! Invariants: L1 to L10, C1 to C5, W1 to W3, T1 to T4, S4.
 
 use crate::kernels::KERNELS;
+use crate::scripted::Gate;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
-use readily::poll::{Event, Interest, Notify, Poller, Trigger, VirtualKernel, WaitResult};
 use readily::{Callbacks, Cx, Readiness};
 use readily_testing::strategies::{
     Program, Report, Scripted, Violation, faults, personality, program, refusals,
 };
 use readily_testing::{Faults, Kernel, SimLoop};
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
-use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
 
 fn any_faults() -> impl Strategy<Value = Faults> {
     prop_oneof![faults(), refusals()]
@@ -126,51 +122,17 @@ fn shortest(rule: &str, runs: impl Fn(&Program) -> Result<Report, Violation>) ->
     }
 }
 
-/// A poller that somebody has written, and that loses each removal.
-struct Forgetful(Box<dyn Poller>);
-
-impl Poller for Forgetful {
-    fn register(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
-        self.0.register(fd, token, i, t)
-    }
-    fn modify(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
-        self.0.modify(fd, token, i, t)
-    }
-    fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        self.0.rearm(fd, token, interest)
-    }
-    fn rearm_interest(&self) -> Interest {
-        self.0.rearm_interest()
-    }
-    fn remove(&mut self, _fd: RawFd) -> io::Result<()> {
-        Ok(())
-    }
-    fn wait(
-        &mut self,
-        events: &mut Vec<Event>,
-        timeout: Option<Duration>,
-    ) -> io::Result<WaitResult> {
-        self.0.wait(events, timeout)
-    }
-    fn notifier(&self) -> Arc<dyn Notify> {
-        self.0.notifier()
-    }
-    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.0.as_fd()
-    }
-    fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
-        self.0.kernel()
-    }
-}
-
 /// R004, and that a story is short: only a duplicate that lives on shows the bug, so that is what
 /// is left.
 #[test]
 fn a_poller_that_loses_removals_is_found_and_the_story_is_short() {
     let (why, program) = shortest("R004", |program| {
         let kernel = Kernel::new();
-        let poller = Forgetful(Box::new(kernel.poller()));
-        program.run(&mut SimLoop::over(kernel, Box::new(poller)))
+        let forgetful = Gate {
+            poller: Box::new(kernel.poller()),
+            passes: Box::new(|_, interest| interest.is_some()),
+        };
+        program.run(&mut SimLoop::over(kernel, Box::new(forgetful)))
     });
     let program = program.to_string();
     assert!(program.contains("dup"), "{why}{program}");

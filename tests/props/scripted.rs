@@ -1,9 +1,10 @@
-//! A poller that reports what it is told to, and remembers what it was asked.
+//! Two pollers for tests: one that reports what a test has written down, and one around another.
 //!
-//! It keeps registrations by descriptor, as the kernel does, and hands out batches that a test
-//! has written down, with tokens as old as the test likes.
+//! [`Scripted`] keeps registrations by descriptor, as the kernel does, remembers what it was asked, and
+//! hands out batches with tokens as old as the test likes. [`Gate`] passes each change on to a real
+//! poller, unless the test drops it.
 
-use readily::poll::{Event, Interest, Notify, Poller, Trigger, WaitResult};
+use readily::poll::{Event, Interest, Notify, Poller, Trigger, VirtualKernel, WaitResult};
 use readily::{EventLoop, clock::Manual};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -113,6 +114,67 @@ impl Poller for Scripted {
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+}
+
+/// What a [`Gate`] does with a change: the descriptor, and its interest from now on, or `None` for a
+/// removal. `false` drops the change.
+type Passes = Box<dyn FnMut(RawFd, Option<Interest>) -> bool>;
+
+/// A poller around `poller` that asks `passes` before each change.
+pub struct Gate {
+    pub poller: Box<dyn Poller>,
+    pub passes: Passes,
+}
+
+impl Poller for Gate {
+    fn register(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
+        match (self.passes)(fd, Some(i)) {
+            true => self.poller.register(fd, token, i, t),
+            false => Ok(()),
+        }
+    }
+
+    fn modify(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
+        match (self.passes)(fd, Some(i)) {
+            true => self.poller.modify(fd, token, i, t),
+            false => Ok(()),
+        }
+    }
+
+    fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.poller.rearm(fd, token, interest)
+    }
+
+    fn rearm_interest(&self) -> Interest {
+        self.poller.rearm_interest()
+    }
+
+    fn remove(&mut self, fd: RawFd) -> io::Result<()> {
+        match (self.passes)(fd, None) {
+            true => self.poller.remove(fd),
+            false => Ok(()),
+        }
+    }
+
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<WaitResult> {
+        self.poller.wait(events, timeout)
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        self.poller.notifier()
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.poller.as_fd()
+    }
+
+    fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
+        self.poller.kernel()
     }
 }
 
