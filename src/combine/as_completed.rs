@@ -1,8 +1,8 @@
-//! `as_completed`: the outputs of several, each as soon as it is there.
+//! `as_completed`: returns the outputs of several futures in the order in which they complete.
 //!
-//! `gather` gives nothing before it can give all. Here each output is handed over when its future
-//! is done, with the number that tells whose it is. All of them advance while one is waited for,
-//! and none between two waits: who wants them to go on meanwhile hands in tasks.
+//! `gather` returns all outputs at the end. `as_completed` returns each output when its future
+//! completes, with the index of the future. The futures are polled only while the caller waits for
+//! the next output; tasks go on between two waits as well.
 //!
 //! In asyncio: `as_completed`.
 

@@ -1,9 +1,9 @@
-//! `gather`: all of them at once, their results in the order in which they were given.
+//! `gather`: awaits several futures at once and returns their results in the order of the futures.
 //!
-//! It takes anything that can be iterated over, for futures of one type, and tuples, for
-//! futures of several. `gather` waits for all and loses no result; `try_gather` ends with the
-//! first error, and drops the others there and then. asyncio has one function with a flag,
-//! and leaves the others running; that has surprised many.
+//! It takes an iterator, for futures of one type, or a tuple, for futures of different types.
+//! `gather` waits for all and loses no result; `try_gather` returns the first error, and drops the
+//! other futures at once. asyncio has one function with a flag for both, and leaves the others
+//! running after an error, which surprises many of its users.
 //!
 //! In the notes: `gather(...)` (N11, N18). Rule: T5.
 
@@ -103,7 +103,7 @@ where
     futures.try_gather()
 }
 
-/// What can be gathered. `M` only tells iterators from tuples, and is always inferred.
+/// The arguments of [`gather`]: an iterator or a tuple. `M` distinguishes the two, and is inferred.
 pub trait Gather<M> {
     /// What comes of it.
     type Output;
@@ -185,7 +185,7 @@ where
     }
 }
 
-/// What a pass over a tuple comes to: the failure that ended it, or that nobody is `left`.
+/// The result of one round over a tuple: the failure that ended it, or the end if none is `left`.
 fn finish<R>(pass: PollRound<R>, left: bool, cx: &mut Context<'_>) -> Poll<Option<R>> {
     match pass {
         PollRound::Ended(failure) => Poll::Ready(Some(failure)),

@@ -1,18 +1,19 @@
-//! Several things at once, in one task: all of them, the first of them, each as it is done.
+//! Several futures at once, in one task: wait for all, for the first, or for each as it completes.
 //!
-//! They poll their futures inside the task that awaits them, so these may borrow from it and
-//! end with it; whoever wants them to go on alone spawns them first. What is handed in by value is
-//! dropped with the call, what is lent is not. None of them cancels a task.
+//! These functions poll their futures inside the task that awaits them, so the futures may borrow
+//! from that task, and end with it. Spawned tasks go on by themselves. A future that is passed by
+//! value is dropped with the call; a future that is lent (`&mut`) is not. None of the functions
+//! cancels a task.
 //!
-//! In the notes: ten coroutines that each sleep one second, gathered, take one ([N11]).
+//! In the notes: ten coroutines that each sleep one second, run by `gather`, take one second ([N11]).
 //!
 //! # Rules
 //!
 //! - **[T5]** `gather` keeps the order, and polls only those that were woken.
-//! - **[T7]** Of several that are ready at the same poll, the first named wins, whatever is left of the budget.
-//! - **[T8]** Each output is given once, to whoever waits for it; giving the wait up loses none.
+//! - **[T7]** Of several futures that are ready at the same poll, the first in the list wins, whatever is left of the budget.
+//! - **[T8]** Each output is returned once, to the task that waits for it; a dropped wait loses none.
 //! - **[T10]** `wait` ends no task and takes no result.
-//! - **[T11]** What is shielded goes on when its waiter is gone, and its failure is told.
+//! - **[T11]** Shielded work goes on after its waiter is dropped, and its failure is reported.
 //!
 //! [N11]: crate::book#n11
 //! [T5]: crate::book::invariants#t5

@@ -1,12 +1,12 @@
-//! In which order those of one choice are looked at, and where it stops for want of budget.
+//! The order in which a choice polls its futures, and where it stops when the budget is spent.
 //!
-//! What is ready is only found out by polling, and without budget nothing says that it is ready. So
-//! a choice whose budget runs out looks at nobody further, who might be chosen before one that is
-//! ready and could not say so; it gives way, and begins anew with the next budget. One that uses up
-//! the budget twice is not ready, by any measure; then those behind it have their turn first, lest
-//! they starve.
+//! Only a poll shows whether a future is ready, and a future that is polled without budget returns
+//! *pending* even if it is ready. So a choice whose budget runs out polls no further: otherwise a
+//! later future could win over an earlier one that was ready. The choice yields, and begins again with
+//! the next budget. A future that uses up the whole budget twice counts as not ready; then the
+//! futures behind it are polled first, so that they do not starve.
 //!
-//! asyncio has no budget, and `wait` looks at tasks that have ended. Rules: T7, F1.
+//! asyncio has no budget. Rules: T7, F1.
 
 use crate::task::budget;
 use std::task::{Context, Poll};
@@ -17,22 +17,22 @@ pub(super) enum PollRound<R> {
     Ended(R),
     /// All were looked at.
     All,
-    /// There was nothing left, and not all were looked at.
+    /// The budget was spent before all were polled.
     Spent,
 }
 
-/// At whom one looks first.
+/// Which future is polled first.
 pub(super) struct PollOrder {
     first: usize,
-    /// Where the next pass begins: not at the first where the last one did not come round.
+    /// Where the next round begins: not at `first` if the last round was not completed.
     next: usize,
-    /// How often in a row a pass that begins anew may have ended for want of budget.
+    /// How often in a row a round that begins at `first` may end because the budget is spent.
     allowed_skips: u32,
     spent: u32,
 }
 
 impl PollOrder {
-    /// The order is promised: from `first` on, and round.
+    /// A promised order: from `first` on, and around.
     pub(super) fn fixed(first: usize) -> Self {
         let patience = 1;
         Self {
@@ -43,7 +43,7 @@ impl PollOrder {
         }
     }
 
-    /// Nobody can tell the order.
+    /// An order that no caller can observe.
     pub(super) fn unordered() -> Self {
         Self {
             allowed_skips: 0,
@@ -55,7 +55,7 @@ impl PollOrder {
         self.next
     }
 
-    /// A pass has ended before `next`, who was not looked at.
+    /// A round has ended before `next`, which was not polled.
     pub(super) fn stopped(&mut self, next: usize) {
         self.spent += 1;
         if self.spent > self.allowed_skips {

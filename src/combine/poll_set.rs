@@ -1,8 +1,8 @@
-//! Any number of futures, each polled only when it was woken itself.
+//! A set of futures, each polled only when it was woken itself.
 //!
-//! The obvious way polls all of them at every wake, which for ten thousand sleepers makes
-//! fifty million polls. Here each has a waker of its own that notes its number on a list;
-//! the task is woken with it, and polls those on the list.
+//! To poll all of them at every wake would take fifty million polls for ten thousand sleeps. Here
+//! each future has a waker of its own, which adds the future's index to a list and wakes the task;
+//! the task then polls the futures in the list.
 //!
 //! In the notes this is how `gather` holds its coroutines (N11). Rule: T5.
 
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Who was woken since the last poll, and whom to tell.
+/// The indexes of the futures woken since the last poll, and the waker of the task.
 struct WokenList {
     list: Mutex<List>,
 }
@@ -67,9 +67,10 @@ pub(super) struct PollSet<F> {
     running: Vec<Option<Entry<F>>>,
     left: usize,
     woken: Arc<WokenList>,
-    /// Those who were woken and are not polled yet. Kept, so a warm poll allocates nothing.
+    /// The futures that were woken and are not polled yet. The buffer is kept, so that later polls
+    /// allocate nothing.
     batch: VecDeque<usize>,
-    /// Those who are woken at the same time are polled in this order of their numbers; `None`: in
+    /// Futures that are woken at the same time are polled in this order of their indexes; `None`: in
     /// the order of their wakes.
     order: Option<PollOrder>,
 }
@@ -118,17 +119,16 @@ impl<F: Future> PollSet<F> {
         self.left
     }
 
-    /// Polls those who are woken at the same time in the order of their numbers, from `first` on
-    /// and round.
+    /// Makes the set poll futures that are woken at the same time in the order of their indexes, from
+    /// `first` on and around.
     pub(super) fn in_order_from(mut self, first: usize) -> Self {
         self.order = Some(PollOrder::fixed(first));
         self
     }
 
-    /// Polls those that were woken, and hands each output to `take` with its number; `take`
-    /// says whether to go on. Ready when all are done, or `take` has said no. Those who were
-    /// woken and not reached then are for the next poll; and so are those for whom no budget is
-    /// left (T7).
+    /// Polls the futures that were woken, and passes each output to `take` with its index. Ready when
+    /// all are done, or when `take` has returned `false`. Woken futures that were not reached, or for
+    /// which no budget is left, are polled next time (T7).
     ///
     /// # Panics
     ///
@@ -180,7 +180,7 @@ impl<F: Future> PollSet<F> {
         }
     }
 
-    /// Notes whom to tell of wakes, and takes over those that were noted.
+    /// Stores the task's waker, and moves the woken indexes into the batch.
     fn collect(&mut self, cx: &mut Context<'_>) {
         // Cloned before the lock: a waker's clone may be user code.
         let task = cx.waker().clone();
@@ -199,7 +199,7 @@ impl<F: Future> PollSet<F> {
 
 impl<F> Drop for PollSet<F> {
     fn drop(&mut self) {
-        // Those who live on, having been lent, keep our wakers: there is nobody to be told now.
+        // Lent futures live on and keep our wakers, which have no task to wake any more.
         let task = self.woken.list().task.take();
         drop(task);
     }

@@ -1,8 +1,8 @@
-//! `race`: several at once, the first to be done wins and the others are dropped.
+//! `race`: awaits several futures at once; the first to complete wins and the others are dropped.
 //!
-//! What is ready at the same time has to be looked at in some order, so the order is promised:
-//! whoever is named first wins a tie. In a program's main loop that may starve the last one
-//! (R092), and so there is `race_fair`, which begins with anyone.
+//! Futures that are ready at the same time are polled in a promised order: the first in the list wins
+//! a tie. In a program's main loop that may starve the last one (R092), so `race_fair` begins with a
+//! random one.
 
 use super::gather::{Iterated, Tuple};
 use super::poll_order::{PollOrder, choose};
@@ -20,16 +20,16 @@ use std::pin::{Pin, pin};
 /// the last to be woken; those behind it are then not polled. Of a list each is polled only when
 /// it was woken itself.
 ///
-/// A choice whose budget is spent gives way and looks at nobody. One that has used up a whole
-/// [`BUDGET`](crate::BUDGET) in one poll and is not done is not ready; those behind it are looked at
-/// before it then.
+/// A race whose budget is spent yields and polls no further future. A future that uses up the whole
+/// budget in one poll without completing counts as not ready; the futures behind it are polled before
+/// it then.
 ///
 /// What a loser had done so far is lost with it. Where that matters, because it has read half a
 /// line, lend it and use [`select`](crate::select()): `&mut future` is a future too.
 ///
 /// # Panics
 ///
-/// If one of them panics; the others are dropped. If there are none: nobody would ever win.
+/// If one of them panics; the others are dropped. If there are none, because none could ever win.
 ///
 /// # Cancellation
 ///
@@ -100,12 +100,12 @@ where
     })
 }
 
-/// What can race. `M` only tells iterators from tuples, and is always inferred.
+/// The arguments of [`race`]: an iterator or a tuple. `M` distinguishes the two, and is inferred.
 pub trait Race<M> {
-    /// What the winner gives.
+    /// The output of the winner.
     type Output;
 
-    /// See [`race`]. `first` is told how many there are, and says at whom to look first.
+    /// See [`race`]. `first` gets the number of futures, and returns the index to poll first.
     #[doc(hidden)]
     fn race_from(self, first: impl FnOnce(usize) -> usize) -> impl Future<Output = Self::Output>;
 }
@@ -118,7 +118,7 @@ where
 
     async fn race_from(self, first: impl FnOnce(usize) -> usize) -> Self::Output {
         let set = PollSet::new(self.into_iter().map(IntoFuture::into_future));
-        assert!(set.len() > 0, "nobody races, and nobody would ever win");
+        assert!(set.len() > 0, "a race of no futures has no winner");
         let first = first(set.len());
         // T7: in the order of their numbers, and not of their wakes.
         let mut set = set.in_order_from(first);

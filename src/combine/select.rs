@@ -1,9 +1,9 @@
-//! `select`: which of several is done first, with nothing lost of the others.
+//! `select`: waits for the first of several futures, and loses nothing of the others.
 //!
-//! A race that is run again and again, as the main loop of a program is, must not begin each time
-//! from nothing: half a message that was read would be gone. So the futures are made outside and
-//! *lent*, and those that are not done yet go on in the next call where they stopped. There is no
-//! macro; what came of it is matched like any value.
+//! A choice that is made again and again, as in the main loop of a program, must not restart its
+//! futures each time: half of a message that was read would be lost. So the futures are made outside
+//! and *lent*, and the unfinished ones continue in the next call where they stopped. There is no
+//! macro; the result is matched like any value.
 
 use super::gather::{Iterated, Tuple};
 use super::poll_order::{PollOrder, choose};
@@ -96,7 +96,7 @@ where
     futures.select()
 }
 
-/// What can be selected from. `M` only tells iterators from pairs, and is always inferred.
+/// The arguments of [`select`]: an iterator or a pair. `M` distinguishes the two, and is inferred.
 pub trait Select<M> {
     /// Which was done, and its output.
     type Output;

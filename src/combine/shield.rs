@@ -1,9 +1,9 @@
-//! `shield`: work that goes on when whoever waits for it is cancelled.
+//! `shield`: work that goes on when its waiter is cancelled.
 //!
-//! Cancelling drops a future where it waits, and with it all that it was made of. What must be
-//! brought to its end all the same, a record half written, is a task of its own, for dropping its
-//! handle detaches it. That is what this makes; and it sees to it that a failure of which nobody is
-//! there to hear any more is told.
+//! Cancelling drops a future where it waits, and with it all that it contains. Work that must be
+//! finished all the same, such as a half-written record, has to be a task of its own, because
+//! dropping a task's handle detaches the task. `shield` makes such a task, and reports its failure if
+//! no waiter is left.
 //!
 //! In asyncio: `shield`.
 
@@ -12,11 +12,11 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Runs `future` as a task that goes on when this is dropped. (It goes on at once, like any task:
-/// see [`spawn`].) For a task that is there already: `Shielded::from(task)`.
+/// Runs `future` as a task that goes on when its waiter is dropped. The task starts like any other:
+/// see [`spawn`]. `Shielded::from(task)` shields a task that exists already.
 ///
-/// Awaiting it gives the task's result. It is shielded from the end of whoever awaits it, not from
-/// [`TaskRef::cancel`], and not from the end of the loop.
+/// Awaiting the result gives the task's result. The task is shielded from the cancellation of its
+/// waiter, not from [`TaskRef::cancel`], and not from the end of the loop.
 ///
 /// # Panics
 ///
@@ -25,7 +25,7 @@ use std::task::{Context, Poll};
 /// # Cancellation
 ///
 /// Dropping it detaches the task: its value is dropped when it comes, a panic follows the
-/// [`PanicPolicy`](crate::PanicPolicy), and an error is told if
+/// [`PanicPolicy`](crate::PanicPolicy), and an error is reported if
 /// [`telling_errors`](Shielded::telling_errors) was asked for. To keep the result, lend it
 /// (`&mut shielded`), or have the task back with [`into_task`](Shielded::into_task).
 ///
@@ -58,11 +58,11 @@ where
 }
 
 /// What [`shield`] returns.
-#[must_use = "to go on without waiting for it, say `drop`"]
+#[must_use = "use `drop` to go on without waiting for it"]
 pub struct Shielded<T: 'static> {
-    /// There until this is dropped.
+    /// `Some` until this is dropped.
     task: Option<Task<T>>,
-    /// What becomes of the task; of one whose result somebody has taken there is nothing to tell.
+    /// How the task is detached; if its result was taken, there is nothing to report.
     detach: Option<fn(Task<T>)>,
 }
 
@@ -111,7 +111,7 @@ impl<T: 'static> Shielded<T> {
 }
 
 impl<T: 'static, E: fmt::Display + 'static> Shielded<Result<T, E>> {
-    /// Tells an error that nobody takes to [`on_unhandled`](crate::LoopHandle::on_unhandled), as
+    /// Reports an error that is never returned to a waiter to [`on_unhandled`](crate::LoopHandle::on_unhandled), as
     /// [`Unhandled::TaskFailed`](crate::Unhandled::TaskFailed): if this was dropped before it gave its result.
     pub fn telling_errors(mut self) -> Self {
         self.detach = Some(Task::detach_reporting);

@@ -1,4 +1,4 @@
-//! What [`wait`](super::wait()) accepts: a `Task`, whose value can be a failure, or a `TaskRef`.
+//! The arguments of [`wait`](super::wait()): a `Task`, whose value can be a failure, or a `TaskRef`.
 //!
 //! A list of `Task`s has one type of result; tasks of different types are waited for by their
 //! `TaskRef`s. Both wait for the end only, and leave the result where it is.

@@ -1,8 +1,9 @@
-//! `wait`: until the first of several tasks has ended, or the first has failed, or all have.
+//! `wait`: waits until the first of several tasks has ended, or the first has failed, or all have
+//! ended.
 //!
-//! It ends nothing and takes no result: the tasks are the caller's before and after. They are
-//! lent, as a list, and those that have ended are moved out of it at the very end, so a wait that
-//! is dropped half-way has changed nothing. What is left in the list is what to wait for next.
+//! It cancels no task and takes no result: the tasks remain the caller's. The caller lends a list of
+//! tasks, and the tasks that have ended are moved out of it at the very end, so a wait that is dropped
+//! half-way has changed nothing. The tasks left in the list are those to wait for next.
 //!
 //! In asyncio: `wait`, with its three modes and its timeout.
 
@@ -52,7 +53,7 @@ pub enum ReturnWhen {
 ///
 /// # Cancellation
 ///
-/// Dropping it loses nothing: all tasks are in the list, and none is told. No timer stays armed.
+/// Dropping it loses nothing: all tasks are in the list, and none is cancelled. No timer stays armed.
 ///
 /// # Examples
 ///
@@ -158,7 +159,7 @@ impl<'a, K: TaskHandle> Wait<'a, K> {
         })
         .await;
         drop(set);
-        // T10: only now, and by who has ended, not by who was counted.
+        // Only now, and by which tasks have ended, not by which were counted (T10).
         let all = std::mem::take(tasks).into_iter();
         let (done, pending) = all.partition(K::has_ended);
         *tasks = pending;

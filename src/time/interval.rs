@@ -1,9 +1,9 @@
-//! `interval`: a tick for each period, and what becomes of those that were missed.
+//! `interval`: one tick for each period, and three policies for missed ticks.
 //!
-//! `sleep` in a loop drifts: each round is longer by what it does. Here each tick has its moment,
-//! a whole number of periods after the first, however late the one before it was taken. If some
-//! were missed, because the program was busy or the machine asleep, there are three things to do
-//! about it, and by default they are skipped: a hundred ticks at once help nobody (R074).
+//! A `sleep` in a loop drifts: each round takes longer by the work it does. The ticks of an interval
+//! do not: each is due a whole number of periods after the first, however late the tick before it was
+//! taken. If ticks were missed, because the program was busy or the machine asleep, a policy decides.
+//! By default they are skipped, because a hundred ticks at once are of no use (R074).
 
 use crate::base::clock::nanos;
 use crate::event_loop::WeakHandle;
@@ -35,8 +35,8 @@ fn until_next(missed: MissedTick, late: u64, period: u64) -> u64 {
     }
 }
 
-/// Ticks once each `period`, for the first time after one period: it is time that has gone by
-/// that is told. For a tick at once use [`interval_at`].
+/// Ticks once each `period`; the first tick comes after one period. For a tick at once use
+/// [`interval_at`].
 ///
 /// The time counts from the first poll of the first [`tick`](Interval::tick), on the loop's clock.
 /// A period of zero is one nanosecond: there is a tick in each turn.

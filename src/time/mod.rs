@@ -1,18 +1,18 @@
-//! Waiting for time: for a while, until a moment, again and again, and not longer than that.
+//! Sleeps, intervals and limits of time.
 //!
-//! All of it is an alarm of `task/alarm.rs`, a timer of the loop that wakes a waker. A limit is one
-//! that is looked at after what it limits, so that a value that is there wins ([T6]).
+//! Each of them is a timer of the loop that wakes a waker (`task/alarm.rs`). A limit polls its
+//! timer after the future that it limits, so that a value that is ready wins ([T6]).
 //!
 //! In the notes: [N11], [N14], [N18].
 //!
 //! # Rules
 //!
 //! - **[T6]** A value that is ready at the deadline wins over the timeout.
-//! - **[T9]** A timeout tells its own expiry, and no other; a limit that is moved counts.
+//! - **[T9]** A timeout reports its own expiry, and no other; a limit that is moved counts.
 //! - **[C6]** A tick is never early, keeps to its series, and there is at most one a turn.
-//! - **[C7]** Who waits for the wall's clock goes on while that is earlier, and sees within a second
-//!   that it was set.
-//! - **[C8]** Slack makes later by less than itself.
+//! - **[C7]** A sleep until a wall-clock time lasts while the wall clock is earlier, and notices within a
+//!   second that the clock was set.
+//! - **[C8]** Slack delays a timer by less than itself.
 //!
 //! [T6]: crate::book::invariants#t6
 //! [N11]: crate::book#n11

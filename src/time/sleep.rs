@@ -1,7 +1,7 @@
-//! `sleep`: a timer that wakes the one who awaits it.
+//! `sleep`: a timer that wakes the task that awaits it.
 //!
-//! The timer is an alarm (`task/alarm.rs`), armed at the first poll. Where a little later would do,
-//! a sleep may be given slack, and then many of them end in one turn.
+//! The timer (`task/alarm.rs`) is armed at the first poll. A sleep that need not be exact can
+//! have slack, so that many sleeps end in one turn.
 //!
 //! In the notes: `sleep(seconds)` (N11, N18).
 
@@ -143,7 +143,7 @@ impl Future for Sleep {
     }
 }
 
-/// Gives way once: everybody else who is ready runs before this goes on ([N10]).
+/// Yields once: every other ready task runs before this one continues ([N10]).
 ///
 /// # Cancellation
 ///

@@ -1,9 +1,9 @@
-//! `sleep_until_system`: until the clock on the wall says so, whoever sets it meanwhile.
+//! `sleep_until_system`: sleeps until a wall-clock time, also if the clock is set meanwhile.
 //!
-//! A timer counts time that goes by; "at midnight" is a reading of a clock that people and
-//! protocols set, forward and back. So the time on the wall is looked at again, at least once a
-//! second, and all who wait for it look in the same turn. Linux could say at once that it was set
-//! (`TFD_TIMER_CANCEL_ON_SET`), for a descriptor each; kqueue cannot.
+//! A timer counts elapsed time; "at midnight" is a reading of a clock that people and protocols set,
+//! forward and back. So such a sleep reads the wall clock at least once a second, and all such sleeps
+//! read it in the same turn. Linux could report at once that the clock was set
+//! (`TFD_TIMER_CANCEL_ON_SET`), at the price of a descriptor; kqueue cannot.
 
 use crate::event_loop::{LoopHandle, WeakHandle};
 use crate::task::alarm::LazyTimer;
@@ -55,7 +55,7 @@ pub async fn sleep_until_system(when: SystemTime) {
     let mut wait = left();
     loop {
         let mut timer = match wait > LOOK {
-            // The next whole second of the loop's clock, which is the same for all who look.
+            // The next whole second of the loop's clock, which is the same for all such sleeps.
             true => LazyTimer::after(Duration::from_nanos(1)).with_slack(LOOK),
             false => LazyTimer::after(wait),
         };

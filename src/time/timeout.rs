@@ -1,9 +1,9 @@
-//! `timeout`: a block of code, and a limit that may be moved while it runs.
+//! `timeout`: runs a block of code with a limit that the code may move while it runs.
 //!
-//! `wait_for` has a limit that is known beforehand. Here the code within gets a handle on its own
-//! limit: a server pushes it back with each sign of life, a caller takes it away when the work has
-//! come too far to be thrown away. A scope ends by its own limit only, so in nested ones each tells
-//! whose time it was; and it looks at the code first, so that a value that is there wins (T6).
+//! The limit of `wait_for` is fixed beforehand. Here the code gets a handle on its own limit: a
+//! server moves it with each message of its client, or a caller removes it when the work has come too
+//! far to be dropped. A scope ends by its own limit only, so each of several nested scopes reports
+//! only its own expiry. It polls the code first, so that a value that is ready wins (T6).
 //!
 //! In asyncio: `timeout` and `timeout_at`; in the notes, what `wait_for` does (N14).
 
@@ -35,14 +35,13 @@ struct LimitState {
     /// Whether it was set since the alarm was.
     moved: Cell<bool>,
     stage: Cell<Stage>,
-    /// Whether the code is being polled: its limit is looked at afterwards anyway.
+    /// Whether the code is being polled: its limit is polled afterwards in any case.
     inside: Cell<bool>,
-    /// The one who awaits the scope, to be told when its limit is moved from elsewhere.
+    /// The task that awaits the scope, which is woken when other code moves the limit.
     awaits: WakerList,
 }
 
-/// The limit of a [`timeout`], in the hands of the code that it limits, and of whoever gets a
-/// clone of it.
+/// A handle on the limit of a [`timeout`], for the code that it limits. It can be cloned.
 #[derive(Clone)]
 pub struct TimeoutScope(Rc<LimitState>);
 
@@ -83,7 +82,7 @@ impl TimeoutScope {
         scope.when.set(when.into());
         scope.moved.set(true);
         if !scope.inside.get() {
-            // R057: a waker's panic is nobody's here.
+            // The panic of a waker is reported and does not reach the caller (R057).
             scope.awaits.wake_all_reporting();
         }
         Ok(())
@@ -112,9 +111,9 @@ impl fmt::Debug for TimeoutScope {
 /// none. The code may be ended a little late, never early. At the deadline it is polled once more,
 /// and if it is done then it wins, even where `limit` is zero ([T6]).
 ///
-/// Of nested timeouts each returns [`Elapsed`] for its own time only ([T9]). Where both are up in
-/// one turn the inner one tells the code between them, and that has until its next `.await` that
-/// waits; then the outer one ends it.
+/// Of nested timeouts each returns [`Elapsed`] for its own time only ([T9]). If both expire in
+/// one turn, the inner one returns first to the code between them, which runs until its next `.await`
+/// that waits; then the outer one ends it.
 ///
 /// # Errors
 ///
@@ -138,13 +137,13 @@ impl fmt::Debug for TimeoutScope {
 /// use std::time::Duration;
 ///
 /// let silence = Duration::from_millis(5);
-/// let told = run(timeout(silence, async |scope| {
+/// let result = run(timeout(silence, async |scope| {
 ///     for pause in [1, 2, 3, 1000] {
 ///         sleep(Duration::from_millis(pause)).await;
 ///         scope.reschedule(fresh_now() + silence).unwrap();
 ///     }
 /// }))?;
-/// assert_eq!(told, Err(Elapsed));
+/// assert_eq!(result, Err(Elapsed));
 /// # Ok::<(), readily::Error>(())
 /// ```
 ///
@@ -163,8 +162,8 @@ where
     limited(when, code)
 }
 
-/// As [`timeout`], until a moment of the loop's clock, or, with `None`, without a limit as long as
-/// nobody sets one.
+/// As [`timeout`], but until a moment of the loop's clock. With `None` there is no limit until the
+/// code sets one.
 ///
 /// # Errors
 ///
@@ -185,11 +184,11 @@ where
 /// use readily::{Elapsed, fresh_now, run, timeout_at};
 /// use std::future::pending;
 ///
-/// let told = run(timeout_at(None, async |scope| {
+/// let result = run(timeout_at(None, async |scope| {
 ///     scope.reschedule(fresh_now()).unwrap();
 ///     pending::<()>().await
 /// }))?;
-/// assert_eq!(told, Err(Elapsed));
+/// assert_eq!(result, Err(Elapsed));
 /// # Ok::<(), readily::Error>(())
 /// ```
 #[doc(alias = "fail_at")]
@@ -203,7 +202,7 @@ where
     limited(move || when.into(), code)
 }
 
-/// The limit as the one who awaits the scope sees it.
+/// The limit, polled by the task that awaits the scope.
 struct Limit {
     scope: TimeoutScope,
     timer: LazyTimer,
@@ -256,7 +255,7 @@ where
 {
     let scope = TimeoutScope::new(when());
     let mut code = pin!(Some(code(scope.clone())));
-    // Goes before the code does, whose destructors are told then that it is over.
+    // Dropped before the code, so that the code's destructors find the scope ended.
     let mut limit = Limit::new(scope.clone());
     let result = poll_fn(|cx| {
         scope.0.inside.set(true);
@@ -268,12 +267,12 @@ where
         polled
     })
     .await;
-    // T9: whoever asks, in the code's own destructors for one, is told by whom it was ended.
+    // The scope's state says why it ended, also to the code's own destructors (T9).
     scope.0.stage.set(match result {
         Ok(_) => Stage::Left,
         Err(Elapsed) => Stage::Expired,
     });
-    // Before the caller hears of it.
+    // Before the caller continues.
     code.as_mut().set(None);
     result
 }

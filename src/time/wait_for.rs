@@ -1,8 +1,8 @@
-//! `wait_for`, `wait_until`: a future, but no longer than this.
+//! `wait_for`, `wait_until`: await a future for a limited time.
 //!
 //! The future is polled first and the limit after it, so a value that is ready when the time
-//! runs out wins (T6). When the time has run out the future is dropped before the caller goes
-//! on, which is what cancelling is here; asyncio must cancel and then wait for it.
+//! runs out wins (T6). When the time has run out, the future is dropped before the caller continues.
+//! The drop is the cancellation; asyncio must cancel the inner task and then wait for it.
 //!
 //! In the notes: N14.
 
