@@ -1,4 +1,4 @@
-//! How a group is ended before its children have ended: by its own `cancel`, or because it is dropped.
+//! Ends a group before its children have ended: by its own `cancel`, or because it is dropped.
 //!
 //! [`TaskGroup::cancel`] cancels the children at once. The body is a future that another task polls, so
 //! it is only marked, and that task drops it. A body that was dropped leaves no value:

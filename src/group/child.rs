@@ -1,7 +1,7 @@
-//! A child of a group, as its parent sees it, and what may go wrong in one.
+//! The handle of a child of a group, and the errors of a child.
 //!
-//! Its value goes to whoever holds the [`Child`], its error to the group: so nobody has to await
-//! each child only to learn that one has failed, and none can fail unseen.
+//! A child's value goes to the owner of the [`Child`], its error to the group. So a program need not
+//! await each child only to learn that one has failed, and no failure is lost.
 //!
 //! In asyncio `TaskGroup.create_task` returns the task, and the errors are an `ExceptionGroup`.
 //! Rule: G2.
@@ -77,10 +77,10 @@ impl<E: fmt::Debug + fmt::Display> std::error::Error for GroupError<E> {}
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChildFailed {
-    /// It was cancelled: alone, with its group, or by one that failed beside it.
+    /// The child was cancelled: alone, with its group, or because another child failed.
     #[error("the child was cancelled")]
     Cancelled,
-    /// The same, and whoever cancelled it said why.
+    /// The child was cancelled with a reason.
     #[error("the child was cancelled: {0}")]
     CancelledFor(Cow<'static, str>),
     /// It returned an error or panicked. Its group has the error ([G2]).
@@ -97,7 +97,7 @@ impl ChildFailed {
         !matches!(self, Self::Failed)
     }
 
-    /// Why it was cancelled, if whoever did it said so.
+    /// Returns the reason of the cancellation, if one was given.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match self {

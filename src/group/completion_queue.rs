@@ -1,8 +1,8 @@
-//! Any number of tasks, and which of them have ended, in the order in which they did.
+//! A queue of tasks, which yields them in the order in which they end.
 //!
-//! Each task is awaited once, when it comes, with a waker of its own; at its end that puts its key
-//! on a list and wakes whoever waits for the next. So a thousand members cost a thousand wakes and
-//! not a million looks, and a task that has ended before anybody asks is not lost.
+//! Each task is polled once, when it is added, with a waker of its own. At the end of the task, that
+//! waker adds the task's key to a list and wakes the waiter. So a thousand tasks cost a thousand wakes
+//! and not a million polls, and a task that ends before the queue is asked is not lost.
 //!
 //! In asyncio a `TaskGroup` has a set of tasks and a done-callback on each. Rule: G3.
 
@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Who has ended and was not asked for yet, and whom to tell.
+/// The keys of the tasks that have ended and were not taken yet, and the waker of the waiter.
 #[derive(Default)]
 struct Ended {
     list: Mutex<List>,
@@ -25,7 +25,7 @@ struct Ended {
 
 #[derive(Default)]
 struct List {
-    /// Of [`SlabKey`]s, the bits.
+    /// The bits of [`SlabKey`]s.
     keys: VecDeque<u64>,
     waiter: Option<Waker>,
 }
@@ -39,7 +39,7 @@ impl List {
 }
 
 impl Ended {
-    /// A waker has to be fit for all threads, so there is a lock; nobody else ever has it.
+    /// A waker must be `Send` and `Sync`, so there is a lock; it is never contended.
     fn list(&self) -> MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -49,7 +49,7 @@ impl Ended {
         list.keys.push_back(key.to_bits());
         let waiter = list.waiter.take();
         drop(list);
-        // L8: it may be somebody else's code.
+        // A waker may be user code (L8).
         if let Some(waiter) = waiter {
             waiter.wake();
         }
@@ -85,7 +85,7 @@ impl<T: 'static> Default for CompletionQueue<T> {
 
 impl<T: 'static> CompletionQueue<T> {
     pub(super) fn add(&self, mut task: Task<T>) {
-        // On a closed loop it has ended already, and nobody is going to wake us.
+        // On a closed loop the task has ended already, and causes no wake.
         let over = task.done();
         // It may have been polled before: the waker that it kept is user code when it is dropped (L8).
         task.stop_listening();
@@ -134,13 +134,13 @@ impl<T: 'static> CompletionQueue<T> {
         }
     }
 
-    /// Nobody waits any more: who did may be gone.
+    /// Drops the stored waker, whose task no longer waits.
     fn clear_waker(&self) {
         let waiter = self.ended.list().waiter.take();
         waiter.into_iter().for_each(drop_waker);
     }
 
-    /// The next result, in the order of the ends; `None` if nobody is left.
+    /// The next result, in the order of completion; `None` if no task is left.
     pub(super) fn poll_next(
         &self,
         cx: &mut Context<'_>,
@@ -152,15 +152,15 @@ impl<T: 'static> CompletionQueue<T> {
             return Poll::Ready(None);
         }
         self.set_waker(cx.waker());
-        // Cloning the waker was somebody else's code, and may have ended one.
+        // Cloning the waker may run user code, which may have ended a task.
         match self.pop() {
             Some(result) => Poll::Ready(Some(result)),
             None => Poll::Pending,
         }
     }
 
-    /// R097: one of those that are left must be able to end while this one waits. The last must not be
-    /// the one that waits, unless it was cancelled, and ends when it gives way.
+    /// Panics if the wait could never end (R097): some task that is left must be able to end meanwhile.
+    /// The last one must not be the waiting task itself, unless it was cancelled and ends at its next await.
     #[track_caller]
     pub(super) fn assert_can_complete(&self) {
         let tasks = self.tasks.borrow();
@@ -168,33 +168,33 @@ impl<T: 'static> CompletionQueue<T> {
         let is_last = tasks.len() == 1;
         drop(tasks);
         let Some(first) = first else { return };
-        // All of a set are of one loop, or whoever made it so knows why.
+        // All tasks of a set belong to one loop, unless the program mixed them on purpose.
         first.assert_own_loop();
         if is_last && first.cancel_reason().is_none() {
             first.assert_not_current();
         }
     }
 
-    /// Cancels all, in the order of their making. Those that have ended keep their results.
+    /// Cancels all tasks, in the order of their creation. Those that have ended keep their results.
     pub(super) fn cancel(&self, reason: Cow<'static, str>) {
         let tasks = self.tasks.borrow();
         let mut refs: Vec<_> = tasks.iter().map(|(_, task)| task.task_ref()).collect();
         drop(tasks);
         refs.sort_by_key(TaskRef::number);
         for task in refs {
-            // L8: its destructor may add to the members, or cancel others of them.
+            // Its destructor may add tasks, or cancel others of the queue (L8).
             task.cancel_with(reason.clone());
         }
     }
 
-    /// Lets all go on alone.
+    /// Detaches all tasks.
     pub(super) fn detach(&self) {
         let tasks = self.tasks.take();
         drop(tasks);
     }
 }
 
-/// While somebody waits for the next one. R090: whoever gives up leaves no waker behind.
+/// A wait for the next result. A wait that is dropped leaves no waker behind (R090).
 pub(super) struct Waiting<'a, T: 'static>(pub(super) &'a CompletionQueue<T>);
 
 impl<T: 'static> Drop for Waiting<'_, T> {

@@ -1,8 +1,8 @@
-//! `JoinSet`: tasks of one type, whose results come one by one as they end.
+//! `JoinSet`: tasks of one type, whose results are returned one by one as the tasks end.
 //!
-//! It is for the many that are alike, connections of a server, pages to be fetched, where one wants
-//! to act on each as it comes and never to hold a list of handles by hand. It owns its tasks: what
-//! is left when the set is dropped is cancelled, so no task outlives the one who asked for it.
+//! It is for many tasks of one kind, such as the connections of a server or pages to be fetched: the
+//! program acts on each result as it comes, and need not keep a list of handles. The set owns its
+//! tasks: dropping the set cancels those that are left, so no task outlives it.
 //!
 //! The name is tokio's; asyncio has `as_completed` and sets of tasks kept by hand. Rule: G3.
 
@@ -15,9 +15,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 
-/// Tasks whose results are taken in the order in which they end.
+/// A set of tasks whose results are taken in the order in which the tasks end.
 ///
-/// Dropping the set cancels those that have not ended. See the [module](crate::group).
+/// Dropping the set cancels the tasks that have not ended. See the [module](crate::group).
 ///
 /// # Examples
 ///
@@ -35,7 +35,7 @@ use std::future::poll_fn;
 ///     }
 ///     let mut order = Vec::new();
 ///     while let Some(ended) = set.join_next().await {
-///         order.push(ended.expect("nobody cancels them"));
+///         order.push(ended.expect("no task is cancelled"));
 ///     }
 ///     order
 /// })?;
@@ -83,15 +83,14 @@ impl<T: 'static> JoinSet<T> {
         self.insert(handle.spawn(future))
     }
 
-    /// Takes in a task that runs already, or has ended: of one whose result was taken the set will
-    /// never hear.
+    /// Adds a task that exists already. The set never returns a task whose result was taken before.
     pub fn insert(&mut self, task: Task<T>) -> TaskRef {
         let known = task.task_ref();
         self.queue.add(task);
         known
     }
 
-    /// How many there are whose results were not taken yet.
+    /// Returns the number of tasks whose results were not taken yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.queue.len()
@@ -152,23 +151,22 @@ impl<T: 'static> JoinSet<T> {
         self.queue.cancel(reason.into());
     }
 
-    /// Cancels all and waits until none is left. A task is dropped when it is cancelled, so there
-    /// is nothing to wait for but one that is running: who calls this from a task of the set is
-    /// cancelled too, and ends here.
+    /// Cancels all tasks and waits until none is left. A task is dropped when it is cancelled, except
+    /// the running one: a task of the set that calls this is cancelled too, and ends here.
     ///
     /// Their results are dropped.
     ///
     /// # Panics
     ///
-    /// With the first panic of a task or a destructor that was not taken yet, when all have ended; the
-    /// others are told ([`LoopHandle::on_unhandled`]).
+    /// With the first panic of a task or a destructor that was not taken yet, when all have ended. The
+    /// other panics are reported ([`LoopHandle::on_unhandled`]).
     ///
     /// # Cancellation
     ///
     /// They are cancelled all the same; what panicked meanwhile follows the policy.
     pub async fn shutdown(&mut self) {
         self.cancel_all();
-        // Told, if this is dropped before it goes out.
+        // Reported, if this future is dropped before the panic is thrown.
         let mut first: Option<UnclaimedPanic> = None;
         while let Some((task, ended)) = self.next().await {
             if let Err(JoinError::Panicked(payload)) = ended {

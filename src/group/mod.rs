@@ -1,13 +1,11 @@
-//! Tasks that belong together: a group that is left when all have ended, a set that gives their
-//! results one by one, and a token that tells many at once to end.
+//! Groups of tasks: a group that waits for all of its children, a set that returns results one by
+//! one, and a token that requests many tasks to end.
 //!
-//! A task that nobody waits for is easily forgotten; so is its error. In a [`TaskGroup`] neither
-//! can be: it ends when its last child has ended, and has all of their errors. A [`JoinSet`] is
-//! the same without the frame around it. A [`CancellationToken`] is for those who are to end by
-//! themselves, and for callbacks.
+//! A spawned task is easily forgotten, and so is its error. In a [`TaskGroup`] neither is: the group
+//! ends when its last child has ended, and returns all errors. A [`JoinSet`] is the same without a
+//! scope. A [`CancellationToken`] is for tasks that are to end by themselves, and for callbacks.
 //!
-//! In asyncio this is `TaskGroup`; the other two have no counterpart there. They are not in the
-//! notes.
+//! In asyncio this is `TaskGroup`; the other two have no counterpart there.
 
 mod cancel;
 mod child;

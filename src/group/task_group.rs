@@ -1,11 +1,11 @@
-//! `TaskGroup`: left only when all children have ended, with all that went wrong.
+//! `TaskGroup`: a scope that returns when all of its tasks have ended, with all of their errors.
 //!
-//! Tasks that are spawned and forgotten outlive what they were for, and their errors are seen by
-//! nobody. A group is a frame around them: the first that fails ends the others and the body, all
-//! failures are in the group's error, and a group that is itself cancelled takes its children with
-//! it. `collect` is the same without the first part: all run to their ends.
+//! Tasks that are spawned and forgotten outlive their purpose, and their errors are lost. A group is a
+//! scope around them: the first child that fails cancels the others and the body, the group's error
+//! holds all failures, and a cancelled group cancels its children. `collect` is the same, except that
+//! a failure cancels nothing: all children run to their ends.
 //!
-//! In asyncio this is `TaskGroup`. It is not in the notes. Rules: G1, G2.
+//! In asyncio this is `TaskGroup`. Rules: G1, G2.
 
 use super::cancel::LeaveGuard;
 use super::child::{Child, ChildError, GroupError};
@@ -77,7 +77,7 @@ impl<E: 'static> TaskGroup<E> {
     /// if this future is leaked they go on, so they own what they need (an `Rc` will do). For
     /// parts that borrow there is [`try_gather`](crate::try_gather), which polls them in place.
     ///
-    /// A child that was cancelled by somebody else has not failed.
+    /// A child that was cancelled on its own has not failed.
     ///
     /// # Errors
     ///
@@ -190,7 +190,7 @@ impl<E: 'static> TaskGroup<E> {
         let mut value = None;
         let mut body = pin!(Some(body(&group)));
         let mut step = |cx: &mut Context<'_>| {
-            // Before anything is looked at: who ends from here on wakes us.
+            // Before anything is polled: each task that ends from here on wakes this one.
             core.queue.set_waker(cx.waker());
             loop {
                 core.collect();
@@ -231,11 +231,11 @@ impl<E: 'static> TaskGroup<E> {
         outcome(value, GroupError { errors })
     }
 
-    /// Runs `future` as a child: a task of the loop, whose error or panic is the group's. Its
-    /// value is given by the [`Child`], which may be dropped.
+    /// Spawns `future` as a child: a task of the loop, whose error or panic goes to the group. The
+    /// [`Child`] returns its value, and may be dropped.
     ///
-    /// A group that is over, or ends because one has failed, takes nobody: `future` is dropped,
-    /// and the child was cancelled.
+    /// A group that has ended, or ends because a child has failed, accepts no child: `future` is
+    /// dropped, and the child counts as cancelled.
     ///
     /// # Panics
     ///
@@ -249,7 +249,7 @@ impl<E: 'static> TaskGroup<E> {
     {
         let (promise, value) = create_future();
         let task = spawn(async move {
-            // Refused if the child handle has cancelled it, who wants no value then.
+            // Refused if the handle has cancelled the child, and then takes no value.
             let value = future.await?;
             let _ = promise.set_result(value);
             Ok(())

@@ -1,11 +1,11 @@
-//! `CancellationToken`: one word to many that they should end, in a tree.
+//! `CancellationToken`: requests many tasks and callbacks to end, in a tree.
 //!
-//! Dropping a future ends it where it waits. Sometimes it should end by itself instead, having
-//! said goodbye to its peer; and a callback is no future. Those are given a token. Who cancels it
-//! reaches all that were given one, and the tokens below it; who cancels a child reaches only that
-//! part.
+//! Dropping a future ends it where it waits. Some tasks should end by themselves instead, for example
+//! after a last message to a peer; and a callback is no future. They get a token. Cancelling a token
+//! reaches every clone of it and the tokens below it; cancelling a child token reaches only that part
+//! of the tree.
 //!
-//! The name is tokio's; asyncio has none, and it is not in the notes. Rules: G4, G5.
+//! The name is tokio's; asyncio has no such type. Rules: G4, G5.
 
 use super::token_tree::Node;
 use crate::event_loop::{LoopHandle, WeakHandle};
@@ -18,7 +18,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-/// Tells those who have one that they should end. A clone is the same token.
+/// A request to end, shared by many tasks and callbacks. A clone is the same token.
 ///
 /// It belongs to its thread. From another one, [`RemoteHandle::call_soon`](crate::RemoteHandle::call_soon)
 /// with a closure that finds it.
@@ -78,8 +78,8 @@ impl CancellationToken {
 
     /// Cancels this token and all below it. `true` exactly if it was not cancelled before.
     ///
-    /// All of them are cancelled before anybody hears of it ([G4]). Then those who wait are woken
-    /// and the callbacks queued, from this token downwards.
+    /// All of them are cancelled before any user code runs ([G4]). Then the waiters are woken and the
+    /// callbacks queued, from this token downwards.
     ///
     /// A waker that panics follows the [`PanicPolicy`](crate::PanicPolicy), after all others were
     /// woken.
@@ -108,7 +108,7 @@ impl CancellationToken {
         self.node.is_cancelled()
     }
 
-    /// Why it was cancelled, if whoever did it said so, here or above.
+    /// Returns the reason of the cancellation, if one was given here or above.
     #[must_use]
     pub fn reason(&self) -> Option<Rc<str>> {
         self.node.reason()
@@ -170,7 +170,7 @@ impl CancellationToken {
     ///
     /// # Panics
     ///
-    /// Outside a loop: there is nobody to call it.
+    /// Outside a loop, which would have to run the callback.
     ///
     /// # Examples
     ///
@@ -238,7 +238,7 @@ impl Cancelled {
         if !node.is_cancelled() {
             node.waiters.wait(waiting, cx.waker());
         }
-        // Cloning the waker was somebody else's code, and may have cancelled it.
+        // Cloning the waker may run user code, which may have cancelled the token.
         match node.is_cancelled() {
             true => Poll::Ready(()),
             false => Poll::Pending,

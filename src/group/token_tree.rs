@@ -1,11 +1,10 @@
-//! The tree behind the tokens: who hangs below whom, without owning downwards.
+//! The tree of tokens, in which children own their parents.
 //!
-//! A child owns its parent, so that a token in the middle may be dropped and the way down stays
-//! whole; the parent knows its children weakly, and each takes itself out when it goes. Both ways
-//! are walked with a list and never by recursion: a chain of a million is no deeper on the stack
-//! than one of two.
+//! So a token in the middle may be dropped without cutting the tree. A parent refers to its children
+//! weakly, and a child removes itself when it is dropped. The tree is walked with a list and never by
+//! recursion: a chain of a million tokens takes no more stack than one of two.
 //!
-//! asyncio has no such thing. Rules: G4, G5.
+//! asyncio has no such type. Rules: G4, G5.
 
 use crate::base::numbered::NumberedQueue;
 use crate::base::slab::{Slab, SlabKey};
@@ -20,7 +19,7 @@ use std::rc::{Rc, Weak};
 
 pub(super) type Callback = Box<dyn FnOnce(&LoopHandle)>;
 
-/// A callback, whose `call_soon` runs it, and the line that added it.
+/// A callback, the loop whose `call_soon` runs it, and the line that added it.
 type Added = (WeakHandle, &'static Location<'static>, Callback);
 
 #[derive(Default)]
@@ -64,12 +63,12 @@ impl Node {
         if self.is_cancelled() {
             return false;
         }
-        let told = self.mark(&reason);
-        // What is let go with it may have destructors; by now it is cancelled for them too.
+        let marked = self.mark(&reason);
+        // Dropping the links may run destructors; they find the tokens cancelled.
         self.unlink();
-        // G4: all are cancelled; from here on it is told, which is user code.
+        // All are cancelled; from here on user code runs (G4).
         let mut panic = FirstPanic::default();
-        for node in told {
+        for node in marked {
             panic.run(|| node.waiters.wake_all());
             let callbacks = node.callbacks.take();
             callbacks.into_entries().for_each(queue);
@@ -100,12 +99,12 @@ impl Node {
         marked
     }
 
-    /// Takes this out of its parent, and lets that go if nobody else has it.
+    /// Removes this token from its parent, and drops the parent if it has no other owner.
     fn unlink(&self) {
         let mut above = self.parent.take();
-        // What user code they have, which goes when the way up has been walked.
+        // Their callbacks, which are dropped after the walk.
         let mut gone = Vec::new();
-        // G5: whoever is let go by its last child would let its own parent go, and so on.
+        // A parent that is dropped with its last child would drop its own parent, and so on (G5).
         while let Some((parent, place)) = above {
             parent.children.borrow_mut().remove(place);
             above = Rc::into_inner(parent).and_then(|parent| {
@@ -141,7 +140,8 @@ impl Node {
     }
 }
 
-/// R057: a waker's panic is nobody's here, least of all that of a guard that is being dropped.
+/// Reports the panic of a waker, which must not reach the caller, least of all a guard that is being
+/// dropped (R057).
 fn notify(payload: Payload) {
     match WeakHandle::current() {
         Some(home) => drop(home.with(|handle| handle.note_panic(payload, Origin::Other))),

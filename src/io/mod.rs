@@ -1,10 +1,10 @@
-//! Coroutines on descriptors: sources, and TCP on top of them.
+//! I/O for coroutines: sources, and TCP streams and listeners on top of them.
 //!
-//! A source is one edge-triggered entry of the callback table, made once and kept for life;
-//! its default action keeps what the kernel said and wakes who waits. So both styles of the
-//! crate share one table, and no operation costs an `epoll_ctl`.
+//! A source is one edge-triggered registration of the callback table for the life of its descriptor.
+//! Its default branch stores the readiness that the kernel reported, and wakes the waiters. So
+//! callbacks and coroutines share one table, and no operation costs an `epoll_ctl`.
 //!
-//! In the notes: I/O of coroutines, where `await` gives way instead of blocking ([N4], [N10]).
+//! In the notes: the I/O of coroutines, where `await` lets other tasks run instead of blocking ([N4], [N10]).
 //!
 //! [N4]: crate::book#n4
 //! [N10]: crate::book#n10

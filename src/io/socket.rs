@@ -1,9 +1,8 @@
 //! A socket of the system or of another kernel, for the coroutine layer.
 //!
-//! The standard library's types know how to be read, asked for addresses and set options, so
-//! they stay; beside them stands a descriptor of another kernel (in memory) that can do the same. Which of the two it
-//! is, is decided where a socket is made, by the loop that it is made on, and nobody above
-//! [`Socket`] can tell.
+//! The standard library's types read, write, return addresses and set options; a descriptor of another
+//! kernel (one in memory, for example) does the same. The loop on which a socket is made decides which
+//! of the two it is, and the code above [`Socket`] does not see the difference.
 
 use crate::event_loop::{BACKLOG, Descriptor, WeakHandle, listen_tcp};
 use crate::poll::{FdRef, VirtualFd, VirtualKernel};
@@ -34,8 +33,8 @@ impl<S: AsFd> Socket<S> {
         }
     }
 
-    /// What the loop is to watch: `owner`, which has this socket, or the other kernel's
-    /// descriptor itself, whose number is not that of the placeholder that `owner` would show.
+    /// The descriptor for the loop to watch: that of `owner`, which contains this socket, or the other
+    /// kernel's own descriptor, because `owner` would return the number of a placeholder.
     pub(super) fn descriptor<T: AsFd + 'static>(&self, owner: &Rc<T>) -> Descriptor {
         match self {
             Self::System(_) => Rc::clone(owner).into(),
@@ -45,7 +44,7 @@ impl<S: AsFd> Socket<S> {
 }
 
 impl Socket<net::TcpStream> {
-    /// Past the standard library, whose calls are not inlined: 35 instructions less for each.
+    /// Calls the system directly, because the standard library's call is not inlined.
     #[inline]
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
@@ -97,7 +96,7 @@ impl Socket<net::TcpStream> {
 }
 
 impl Socket<net::TcpListener> {
-    /// A connection, and whose it is.
+    /// A connection, and the address of its peer.
     pub(super) fn accept(&self) -> io::Result<(Socket<net::TcpStream>, Option<SocketAddr>)> {
         match self {
             Self::System(listener) => {

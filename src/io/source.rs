@@ -1,25 +1,25 @@
-//! A descriptor that coroutines wait on: one registration for life, and what is known of it.
+//! A descriptor that coroutines wait for: one registration for life, and its last known readiness.
 //!
-//! The kernel reports edges, so what it said is kept until an operation proves it stale. A
-//! read that gave less than it had room for has emptied the buffer: it needs no second one to
-//! see `WouldBlock`, which would be one system call more for each request. Three things must
+//! The kernel reports edges, so a source keeps the reported readiness until an operation proves it
+//! stale. A read that returned fewer bytes than it had room for has emptied the buffer: no second read
+//! is needed to see `WouldBlock`, which would be one more system call for each request. Three things must
 //! stop that short cut, or a waiter sleeps for ever: a closed side (no further edge will
 //! come), an error, and urgent data (a read stops at the mark, with more behind it).
 //!
 //! In the notes this is what stands behind `await` on a connection (N10).
 //!
-//! A bit is used once. What the user does after a wait, or inside an operation, is not seen here: it
-//! may have taken all there was, and returned something other than `WouldBlock`. So a second wait or
+//! A bit is used once. The source does not see what the user does after a wait, or inside an operation:
+//! the user's code may have read everything, and returned something other than `WouldBlock`. So a second wait or
 //! operation that finds a bit which no report has set again asks the kernel first (R132). Streams
 //! need not ask, because each of their operations is seen.
 //!
 //! # Rules
 //!
 //! - **S1** A readiness bit is cleared only by a `WouldBlock` or a short transfer of an
-//!   operation begun after the bit was seen, or by a look at the kernel. Nothing can set it in between:
+//!   operation begun after the bit was seen, or by a query of the kernel. Nothing can set it in between:
 //!   operations run on the loop's thread, and events are dispatched between them.
 //! - **S2** Every waiter of a closed source is woken.
-//! - **S3** What is read here, by the edge, is what a level-triggered callback would read.
+//! - **S3** A source, by the edge, reads the same bytes as a level-triggered callback would.
 
 use crate::event_loop::{Callbacks, Cx, Descriptor, Error, Key, LoopHandle, WeakHandle, current};
 use crate::poll::{Interest, Readiness};
@@ -109,7 +109,7 @@ impl<T> State<T> {
         Ok(false)
     }
 
-    /// What the kernel says now. If it cannot say, a try will tell.
+    /// The readiness that the kernel reports now. If the query fails, the next operation tries.
     #[cold]
     fn asks(&self, direction: Direction) -> bool {
         let asked = |handle: &LoopHandle| handle.readiness(self.key.get()?);
@@ -147,7 +147,7 @@ impl<T> State<T> {
         let ask = |handle: &LoopHandle| Some(handle.rearm(self.key.get()?, direction.interest()));
         // A registration that is gone is found closed by the next wait.
         if let Some(Some(Err(Error::Io(error)))) = self.handle.with(ask) {
-            // Nobody would set the bit again: it stays, and the next operation tries (R013).
+            // No report would set the bit again: it stays, and the next operation tries (R013).
             return Err(error);
         }
         Ok(())
@@ -171,7 +171,7 @@ impl<T: AsFd> AsFd for State<T> {
     }
 }
 
-/// The entry's callbacks: keep the facts, wake who waits for them.
+/// The callbacks of the registration: they store the readiness, and wake the waiters.
 struct SourceCallbacks<T>(Rc<State<T>>);
 
 impl<T> Callbacks for SourceCallbacks<T> {
@@ -193,7 +193,7 @@ impl<T> Callbacks for SourceCallbacks<T> {
 
 impl<T> Drop for SourceCallbacks<T> {
     fn drop(&mut self) {
-        // S2: whoever still waits finds the source closed.
+        // Each remaining waiter finds the source closed (S2).
         self.0.closed.set(true);
         self.0.ready.set(Readiness::NONE);
         wake_both(&self.0.readers, &self.0.writers);
@@ -480,13 +480,13 @@ impl<T> ReadyWait<'_, T> {
         if self.state.closed.get() {
             return self.state.check_ready(self.direction);
         }
-        // Whoever waits here under another loop would not be woken while that one runs.
+        // A task of another loop would not be woken while that loop runs.
         if self.state.handle.is_other_loop() {
             return Poll::Ready(Err(io::Error::other(Error::OtherLoop)));
         }
         let waiters = self.state.waiters(self.direction);
         waiters.wait(&mut self.key, cx.waker());
-        // Cloning the waker was somebody else's code, and may have turned the tables.
+        // Cloning the waker may run user code, which may have changed the state.
         self.state.check_ready(self.direction)
     }
 

@@ -20,8 +20,8 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
-/// A TCP connection. Dropping it closes it; an error of that, which of a socket says nothing about
-/// the bytes, nobody hears.
+/// A TCP connection. Dropping it closes it, and ignores an error of `close(2)`, which for a socket
+/// means nothing for the bytes.
 ///
 /// # Examples
 ///
@@ -68,7 +68,7 @@ impl TcpStream {
             let Self { source } = Self::from_socket(socket::connect(addr.into())?, site)?;
             source
                 .io_without_waiting(Direction::Write, |stream| {
-                    // Writable is a hint; the socket's error tells, and its peer proves it.
+                    // Writability is a hint; the socket's error decides, and its peer address proves it.
                     if let Some(error) = stream.take_error()? {
                         return Err(error);
                     }
@@ -150,7 +150,7 @@ impl TcpStream {
     ///
     /// # Cancellation
     ///
-    /// Bytes that were read stand at the front of `buffer`, but nobody says how many.
+    /// Bytes that were read are at the front of `buffer`, but their number is lost.
     #[doc(alias = "readexactly")]
     pub async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
         if buffer.is_empty() {
@@ -193,7 +193,7 @@ impl TcpStream {
     ///
     /// # Cancellation
     ///
-    /// Some of the bytes may have been written; nobody says how many.
+    /// Some of the bytes may have been written; their number is lost.
     #[doc(alias = "sock_sendall")]
     pub fn write_all(&self, mut bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
         let mut ticket = self.source.ready_wait(Direction::Write);

@@ -1,9 +1,8 @@
 //! A TCP listener for coroutines.
 //!
-//! What `accept(2)` may fail with is sorted as for callbacks: a connection that broke before
-//! it was accepted is skipped, and when descriptors run out `accept` waits, with a growing
-//! back-off, or until one of the loop's own is closed. It is reported, at most once a second; it
-//! never spins.
+//! Errors of `accept(2)` are handled as for callbacks: a connection that broke before it was accepted
+//! is skipped, and when descriptors run out, `accept` waits for a growing time, or until the loop
+//! closes one of its own. The shortage is reported at most once a second, and never makes the loop spin.
 //!
 //! In asyncio this is `sock_accept`, and the server's pause of a second.
 

@@ -1,6 +1,6 @@
-//! One connection, two sides: borrowed for two futures of a task, or owned by two tasks.
+//! The two halves of a connection: borrowed by two futures of a task, or owned by two tasks.
 //!
-//! A half is a view, not a copy: there is one registration below both. The owned writing
+//! A half is a view, not a copy: both share one registration. The owned writing
 //! half shuts its side down when dropped, because a peer that reads to the end would
 //! otherwise wait for a writer that is gone.
 //!

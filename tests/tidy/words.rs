@@ -148,8 +148,6 @@ const NOT_YET: &[&str] = &[
     "examples/",
     "fuzz/",
     "src/event_loop/",
-    "src/group/",
-    "src/io/",
     "src/poll/",
     "src/run.rs",
     "src/run/",
