@@ -71,7 +71,7 @@ fn what_meets_the_end_of_the_receiver_is_there_or_comes_back() {
         });
         let there = {
             let mut list = mailbox.state();
-            list.shut = true;
+            list.closed = true;
             std::mem::take(&mut list.items).into_iter().sum::<u32>()
         };
         let back = thread.join().expect("sending does not fail");
