@@ -186,16 +186,13 @@ impl<V: 'static> Child<V> {
         self.task.state()
     }
 
-    /// Takes the value, without waiting for it: `None` until the child is [`done`](Self::done), and
-    /// if the value was taken before.
+    /// Takes the value, without waiting for it: `None` while there is none, and if the value
+    /// was taken before. Of a child that is [`done`](Self::done) there is one.
     ///
     /// # Errors
     ///
     /// [`ChildFailed`] inside, if the child was cancelled or has failed.
     pub fn result(&mut self) -> Option<Result<V, ChildFailed>> {
-        if !self.done() {
-            return None; // its value is there before its future has been dropped
-        }
         let result = self.value.result()?;
         Some(result.map_err(|_| ChildFailed::of(&self.task)))
     }

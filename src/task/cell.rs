@@ -48,6 +48,8 @@ mod head;
 #[forbid(unsafe_code)]
 mod standing;
 #[forbid(unsafe_code)]
+mod views;
+#[forbid(unsafe_code)]
 mod waker;
 
 pub(super) use head::{Header, SpawnInfo};

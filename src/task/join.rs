@@ -104,8 +104,18 @@ impl TaskState {
 /// Takes a task's result away when there is one.
 pub(super) type ResultSink = Box<dyn FnOnce(&LoopHandle, &TaskPtr)>;
 
-/// Tells everybody that a task has ended: who awaits it, and its done-callbacks.
+/// Notifies the waiter of a task's handle of the end, and what few tasks have: a result sink,
+/// done-callbacks, other waiters.
+#[inline]
 pub(super) fn notify_done(handle: &LoopHandle, cell: &TaskPtr) {
+    match cell.has_rare_fields() {
+        true => notify_all_done(handle, cell),
+        false => wake_waiter(handle, cell),
+    }
+}
+
+#[inline(never)]
+fn notify_all_done(handle: &LoopHandle, cell: &TaskPtr) {
     if let Some(sink) = cell.take_result_sink() {
         handle.guard(|| sink(handle, cell));
     }
@@ -113,11 +123,16 @@ pub(super) fn notify_done(handle: &LoopHandle, cell: &TaskPtr) {
     if let Some(done) = cell.done() {
         done.schedule(handle, || TaskRef::new(cell.clone(), handle.weak_handle()));
     }
-    if let Some(waiter) = cell.take_waiter() {
-        handle.guard(|| waiter.wake());
-    }
+    wake_waiter(handle, cell);
     if let Some(waiters) = cell.waiters() {
         handle.guard(|| waiters.wake_all());
+    }
+}
+
+#[inline]
+fn wake_waiter(handle: &LoopHandle, cell: &TaskPtr) {
+    if let Some(waiter) = cell.take_waiter() {
+        handle.guard(|| waiter.wake());
     }
 }
 

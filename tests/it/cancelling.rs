@@ -207,14 +207,18 @@ fn a_group_that_is_cancelled_ends_its_children_and_its_body_without_an_error() {
                     pending::<Result<(), _>>().await
                 });
             }
+            let later = log.clone();
+            spawn(async move { later.note("next turn") });
             assert!(group.cancel() && !group.cancel());
             let late = group.spawn(async { Ok(()) });
             assert!(late.cancelled(), "it takes no more children");
             log.note("goes on");
-            pending().await
+            yield_now().await; // no further than here
+            unreachable!("it is dropped where it waits")
         });
         assert!(matches!(ended.await, Ok(None::<()>)));
-        assert_eq!(log.text(), "one two goes on body");
+        yield_now().await;
+        assert_eq!(log.text(), "one two goes on body next turn");
 
         // A child cancels; it is itself one that is cancelled.
         let ended = TaskGroup::<()>::run_until_cancelled(async |group| {

@@ -12,13 +12,17 @@ use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Wake;
 use std::time::Duration;
 
-struct Woken;
+#[derive(Default)]
+struct Woken(AtomicUsize);
 
 impl Wake for Woken {
-    fn wake(self: Arc<Self>) {}
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
 }
 
 fn planted() -> ! {
@@ -155,7 +159,7 @@ fn the_end_of_a_task_wakes_all_who_wait_for_it_by_reference() {
         let reference = task.task_ref();
         let waiters: Vec<_> = (0..4).map(|_| spawn(reference.wait_done())).collect();
         // R090: a waiter that gives up leaves no waker behind.
-        let woken = Arc::new(Woken);
+        let woken = Arc::new(Woken::default());
         let mut left = by_hand(reference.wait_done());
         assert!(left.poll_with(&Arc::clone(&woken).into()).is_pending());
         assert_eq!(Arc::strong_count(&woken), 2);

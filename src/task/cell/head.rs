@@ -8,13 +8,13 @@
 
 use super::Vtable;
 use super::standing::State;
+use super::views::Views;
 use super::waker::WakeState;
 use crate::event_loop::{Inbox, Origin, Payload};
 use crate::task::current::TaskRef;
 use crate::task::done::DoneList;
 use crate::task::join::{JoinError, Reason, ResultSink, TaskState};
 use crate::task::waiters::WakerList;
-use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
@@ -35,9 +35,7 @@ struct RareFields {
     /// Waiters without a `Task`: any number of them.
     waiters: WakerList,
     /// Done-callbacks that may still inspect the result.
-    views: Cell<u32>,
-    /// The result, where it was taken for many, as long as there are views.
-    shared: RefCell<Option<Rc<dyn Any>>>,
+    views: Views,
 }
 
 /// The part for the loop's thread.
@@ -150,6 +148,12 @@ impl Header {
         self.local_part.rare.get_or_init(Box::default)
     }
 
+    /// Whether it has anything of what few tasks have.
+    #[inline]
+    pub(in crate::task) fn has_rare_fields(&self) -> bool {
+        self.local_part.rare.get().is_some()
+    }
+
     /// A poll begins.
     #[inline]
     pub(in crate::task) fn count_poll(&self) {
@@ -219,39 +223,12 @@ impl Header {
         &self.rare().waiters
     }
 
-    /// One more done-callback may inspect the result.
-    pub(in crate::task) fn add_view(&self) {
-        let views = &self.rare().views;
-        views.set(views.get() + 1);
-        self.state().set_viewed(true);
+    pub(super) fn views(&self) -> Option<&Views> {
+        Some(&self.local_part.rare.get()?.views)
     }
 
-    /// One less; `true` if it was the last one.
-    pub(in crate::task) fn drop_view(&self) -> bool {
-        let views = &self.rare().views;
-        views.set(views.get() - 1);
-        let is_last = views.get() == 0;
-        if is_last {
-            self.state().set_viewed(false);
-        }
-        is_last
-    }
-
-    /// The result has been taken for many: the views keep seeing it.
-    pub(in crate::task) fn share_result<R: 'static>(&self, result: &Rc<R>) {
-        if self.state().is_viewed() {
-            let result: Rc<dyn Any> = Rc::<R>::clone(result);
-            self.rare().shared.replace(Some(result));
-        }
-    }
-
-    pub(in crate::task) fn shared_result<R: 'static>(&self) -> Option<Rc<R>> {
-        let shared = self.local_part.rare.get()?.shared.borrow().clone();
-        shared?.downcast().ok()
-    }
-
-    pub(in crate::task) fn take_shared_result(&self) -> Option<Rc<dyn Any>> {
-        self.local_part.rare.get()?.shared.take()
+    pub(super) fn views_or_new(&self) -> &Views {
+        &self.rare().views
     }
 
     /// Has `waker` woken at the end. What it replaces is dropped here: not under a borrow (L8).
