@@ -1,10 +1,10 @@
-//! `Barrier`: nobody goes on until so many have come; then all of them do.
+//! `Barrier`: a fixed number of tasks wait until all of them have arrived.
 //!
-//! The last to come lets the others go, each with a number of its own, and the next round begins
-//! there and then: nobody has to have left for that, so there is no time of draining as asyncio has
-//! it. Who leaves before is not counted any more. A barrier that was broken tells everybody.
+//! The last one to arrive releases the others, each with a number of its own, and the next round begins
+//! at once: it need not wait until every task of the round has left, so there is no draining phase as in
+//! asyncio. A waiter that is dropped before is not counted. A broken barrier returns an error to all.
 //!
-//! In asyncio: `Barrier`, `BrokenBarrierError`. Not in the notes.
+//! In asyncio: `Barrier`, `BrokenBarrierError`.
 
 use crate::task::budget;
 use crate::task::line::{WaitQueue, WaitTicket, WakeBatch, drop_waker};
@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 
 /// The barrier was aborted, or reset while this one waited: so many will not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("the barrier is broken: it was aborted, or reset while somebody waited")]
+#[error("the barrier is broken: it was aborted, or reset during a wait")]
 pub struct BrokenBarrierError;
 
 type Passed = Result<usize, BrokenBarrierError>;
@@ -44,9 +44,9 @@ impl Shared {
         Some(Ok(self.parties - 1))
     }
 
-    /// Lets all go who wait, each with what `with` says.
+    /// Releases all waiters, each with a result of `with`.
     fn release_all(&self, mut with: impl FnMut() -> Passed) {
-        // Q4: all are granted before one is woken: a waker may come, for the next round.
+        // All are granted before one is woken: a waker may arrive for the next round (Q4).
         let mut wakers = Vec::with_capacity(self.waiters.len());
         while let Some(waker) = self.waiters.grant_if(|()| true, |()| with()) {
             wakers.push(waker);
@@ -103,8 +103,8 @@ impl Barrier {
     ///
     /// # Cancellation
     ///
-    /// Whoever is dropped before all have come is not counted. Afterwards nothing is lost: the
-    /// others have gone.
+    /// A wait that is dropped before all have arrived is not counted. Afterwards nothing is lost: the
+    /// others have been released.
     pub async fn wait(&self) -> Result<usize, BrokenBarrierError> {
         Wait {
             shared: &self.shared,
@@ -113,13 +113,13 @@ impl Barrier {
         .await
     }
 
-    /// Breaks it: all who wait, and all who come until it is [reset](Barrier::reset), are told.
+    /// Breaks the barrier: present and later waiters get an error, until it is [reset](Barrier::reset).
     pub fn abort(&self) {
         self.shared.broken.set(true);
         self.shared.release_all(|| Err(BrokenBarrierError));
     }
 
-    /// Makes it as new. Those who wait are told that it was broken.
+    /// Resets the barrier to its initial state. Present waiters get an error.
     pub fn reset(&self) {
         self.shared.broken.set(false);
         self.shared.release_all(|| Err(BrokenBarrierError));
@@ -172,7 +172,7 @@ impl Future for Wait<'_> {
                 return Poll::Ready(passed);
             }
             let waker = cx.waker().clone();
-            // Cloning it was somebody else's code, and may have come here too.
+            // Cloning the waker may run user code, which may have arrived here too.
             if let Some(passed) = shared.arrive() {
                 drop_waker(waker);
                 return Poll::Ready(passed);
@@ -186,7 +186,7 @@ impl Future for Wait<'_> {
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            // What it was granted, everybody was.
+            // Its grant is not passed on, because all waiters were granted.
             let _left = self.shared.waiters.cancel(ticket);
         }
     }

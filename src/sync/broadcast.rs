@@ -1,10 +1,10 @@
-//! Every value, for every receiver; and who is too slow is told how many he has missed.
+//! A channel that delivers every value to every receiver; a slow receiver learns how many it has missed.
 //!
-//! The sender never waits: a ring keeps so many values, and the oldest goes for a new one. A value
-//! goes when the last receiver has it, who gets it without a clone. To make the sender wait for the
-//! slowest would let one receiver that hangs stop all others.
+//! The sender never waits: a ring keeps a fixed number of values, and a new value replaces the oldest. A
+//! value is dropped when the last receiver has it, which gets the value without a clone. If the sender
+//! waited for the slowest receiver, one receiver that hangs would stop all others.
 //!
-//! Not in asyncio. Not in the notes.
+//! asyncio has no such type.
 
 use super::errors::Closed;
 use super::ring::{Ring, Stored};
@@ -59,7 +59,7 @@ struct Shared<T> {
 }
 
 impl<T> Shared<T> {
-    /// Takes the value out, if nobody else has it, and keeps its box for the next.
+    /// Takes the value out, if it has no other owner, and keeps its box for the next value.
     fn empty(&self, mut kept: Stored<T>) -> Option<T> {
         let value = Rc::get_mut(&mut kept)?.take();
         let mut ring = self.ring.borrow_mut();
@@ -67,7 +67,7 @@ impl<T> Shared<T> {
         value
     }
 
-    /// The next value for one who has got those before `next`, which is moved on.
+    /// The next value for a receiver that has got those before `next`, which is advanced.
     fn next(&self, next: &mut u64) -> Option<Result<Stored<T>, RecvError>> {
         let mut ring = self.ring.borrow_mut();
         // Q8: those between its next and the oldest that is there.
@@ -236,7 +236,7 @@ impl<T: Clone> Receiver<T> {
     }
 }
 
-/// For one who has got it: itself for the last, and a clone for the others.
+/// The value for a receiver: the value itself for the last receiver, and a clone for the others.
 fn value_of<T: Clone>(shared: &Shared<T>, mut kept: Stored<T>) -> T {
     let cloned = match Rc::get_mut(&mut kept) {
         Some(_) => None,
@@ -251,7 +251,7 @@ impl<T> Drop for Receiver<T> {
         let shared = &*self.shared;
         shared.receivers.set(shared.receivers.get() - 1);
         // It will not get what it has not got, and may have been the last that was to. All of it is
-        // counted before the first destructor runs, which may send: that is for those who stay.
+        // counted before the first destructor runs, which may send a value to the remaining receivers.
         let gone = shared.ring.borrow_mut().give_up(self.next);
         let mut batch = WakeBatch::default();
         batch.drop_each(gone.into_iter().map(|kept| shared.empty(kept)));

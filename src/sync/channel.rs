@@ -1,8 +1,8 @@
-//! From any thread to a coroutine.
+//! A channel from any thread to a coroutine.
 //!
-//! The two sides of a mailbox (`thread_queue.rs`). Each sender has a `RemoteHandle` too: while there is one, a
-//! loop that has nothing else to do waits for it. The receiver gives way now and then, also where
-//! more has come than it can get through: others are on the loop as well.
+//! It has the two sides of a thread queue (`thread_queue.rs`). Each sender holds a `RemoteHandle` too: while
+//! there is a sender, a loop that has nothing else to do waits for it. The receiver yields now and then, even
+//! if values arrive faster than it takes them, so that other tasks run.
 //!
 //! In asyncio: `call_soon_threadsafe` with `put_nowait`; in the notes, the way back from the thread
 //! pool ([N3], [N5]).

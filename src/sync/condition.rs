@@ -1,11 +1,11 @@
-//! `Condition`: wait, with the lock given up meanwhile, until somebody says that something changed.
+//! `Condition`: releases a lock, waits for a notification, and takes the lock again.
 //!
-//! The guard is handed in and comes back, so the lock is free while one waits, and nobody can
-//! forget to take it again. A future that is dropped has no guard to give back, and so nothing to
-//! take: asyncio must wait for the lock before it may be cancelled. Of any lock, for the guard
-//! says whose it is; several conditions may share one.
+//! The caller passes the guard in and gets it back, so the lock is free during the wait, and the caller
+//! cannot forget to take it again. A dropped wait has no guard to return, and so need not take the lock;
+//! asyncio must wait for the lock before it may be cancelled. A condition works with any lock, because
+//! the guard knows its lock; several conditions may share one lock.
 //!
-//! In asyncio: `Condition`. Not in the notes.
+//! In asyncio: `Condition`.
 
 use super::lock::LockGuard;
 use crate::task::budget::consume_budget;
@@ -15,20 +15,20 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// How one was told.
+/// How a waiter was notified.
 #[derive(Clone, Copy)]
 enum Notice {
-    /// By a `notify`: if it cannot go on, another one must be told in its place.
+    /// By `notify`: if it does not go on, another waiter must be notified in its place.
     Counted,
     /// With all the others.
     All,
 }
 
-/// Where one waits for a change of what a [`Lock`](super::Lock) holds. Its clones are the same
+/// Waits for a change of the value that a [`Lock`](super::Lock) holds. Its clones are the same
 /// condition.
 ///
-/// It may be told without holding the lock. Whoever looks at the value and then waits has the
-/// lock, so nobody else changes the value in between.
+/// It may be notified without holding the lock. A task that checks the value and then waits has the
+/// lock, so no other task changes the value in between.
 ///
 /// # Examples
 ///
@@ -60,21 +60,21 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// A condition for which nobody waits.
+    /// Creates a condition without waiters.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Gives the lock up, waits to be told, and takes the lock again.
+    /// Releases the lock, waits for a notification, and takes the lock again.
     ///
-    /// It is told by [`notify`](Self::notify) only; what it waits for may have gone again until
-    /// it has the lock. See [`wait_for`](Self::wait_for).
+    /// Only [`notify`](Self::notify) and [`notify_all`](Self::notify_all) end the wait. The value may have
+    /// changed again before the lock is taken. See [`wait_for`](Self::wait_for).
     ///
     /// # Cancellation
     ///
     /// Dropping it before it was polled drops the guard, as afterwards: the lock is free. If it
-    /// had been told by a `notify`, another one who waits is told instead ([Q5]).
+    /// had been notified by `notify`, another waiter is notified instead ([Q5]).
     ///
     /// [Q5]: crate::book::invariants#q5
     pub async fn wait<T>(&self, guard: LockGuard<T>) -> LockGuard<T> {
@@ -92,8 +92,8 @@ impl Condition {
         guard
     }
 
-    /// Waits until `is_so` says yes to the value, which it is asked at once, and with the lock
-    /// each time that this was told.
+    /// Waits until `is_so` returns `true` for the value. It is called at once, and, with the lock held,
+    /// after each notification.
     ///
     /// # Panics
     ///
@@ -120,15 +120,14 @@ impl Condition {
         }
     }
 
-    /// Tells so many of those who wait, in the order of their coming. Those who come later are
-    /// not told.
+    /// Notifies the first `count` waiters. Later waiters are not notified.
     #[doc(alias = "notify_one")]
     #[doc(alias = "notify_n")]
     pub fn notify(&self, count: usize) {
         self.grant(count, Notice::Counted);
     }
 
-    /// Tells all who wait.
+    /// Notifies all waiters.
     #[doc(alias = "notify_waiters")]
     pub fn notify_all(&self) {
         self.grant(usize::MAX, Notice::All);
@@ -155,7 +154,7 @@ impl fmt::Debug for Condition {
     }
 }
 
-/// One who waits to be told, or has been told and waits for the lock.
+/// A waiter that waits for a notification, or that was notified and waits for the lock.
 struct Waiting<'a> {
     condition: &'a Condition,
     ticket: Option<WaitTicket>,
@@ -163,11 +162,11 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// Waits to be told; `unlock` is called when it has its place.
+    /// Waits for a notification; `unlock` is called when the waiter is in the queue.
     fn poll(&mut self, cx: &mut Context<'_>, unlock: impl FnOnce()) -> Poll<()> {
         let queue = &self.condition.waiters;
         if self.ticket.is_none() {
-            // First the place, then the lock: whoever is waked by that may tell us at once.
+            // First the place, then the lock: the task that gets the lock may notify at once.
             self.ticket = Some(queue.enqueue((), cx.waker().clone()));
             unlock();
             return Poll::Pending;
@@ -189,7 +188,7 @@ impl Drop for Waiting<'_> {
             _ => self.notice,
         };
         if let Some(Notice::Counted) = notice {
-            // Q5: a notice is for somebody who goes on.
+            // A notification is for a waiter that goes on (Q5).
             self.condition.notify(1);
         }
     }

@@ -1,8 +1,7 @@
-//! What can go wrong with something that is handed over: full, empty, shut. What was to be handed
-//! over comes back.
+//! The errors of queues and channels: full, empty, closed. A value that was refused comes back.
 //!
-//! One set for queues and channels, for the same things happen to both. None of them is the loop's
-//! [`LoopClosed`](crate::LoopClosed), which means that nobody will ever run there again.
+//! Queues and channels share them. None of them is the loop's [`LoopClosed`](crate::LoopClosed), which
+//! means that no closure will ever run on that loop again.
 //!
 //! In asyncio: `QueueFull`, `QueueEmpty`, `QueueShutDown`.
 
@@ -15,11 +14,11 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Closed<T = ()>(pub T);
 
-/// Why something could not be put without waiting; it is in here.
+/// Why an item could not be put without waiting. It holds the item.
 #[doc(alias = "TrySendError")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PutError<T> {
-    /// There is no room just now, or it is for those who wait.
+    /// There is no room now, or it is reserved for waiters.
     #[doc(alias = "QueueFull")]
     Full(T),
     /// Nothing more is taken.
@@ -50,8 +49,8 @@ impl PutError<()> {
 #[doc(alias = "TryRecvError")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum GetError {
-    /// There is nothing just now, or it is for those who wait.
-    #[error("there is nothing just now, or it is for those who wait")]
+    /// There is no item now, or it is reserved for waiters.
+    #[error("there is no item now, or it is reserved for waiters")]
     #[doc(alias = "QueueEmpty")]
     Empty,
     /// There is nothing, and nothing more will come.
@@ -86,7 +85,7 @@ impl<T> fmt::Debug for PutError<T> {
 impl<T> fmt::Display for PutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Full(_) => "there is no room just now, or it is for those who wait",
+            Self::Full(_) => "there is no room now, or it is reserved for waiters",
             Self::Closed(_) => "it is shut: nothing more is taken",
         })
     }

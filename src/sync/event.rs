@@ -1,9 +1,9 @@
-//! `Event`: something has happened; all who wait for it go on.
+//! `Event`: a flag that tasks wait for; setting it wakes all of them.
 //!
-//! A flag, and a line of those who wait for it. Whoever waited when it was set goes on, also if it
-//! is cleared before he runs: he was told. So none is missed by a `set` and a `clear` in one turn.
+//! A waiter that waited when the flag was set goes on, even if the flag is cleared before the waiter
+//! runs. So no waiter misses a `set` and a `clear` in one turn.
 //!
-//! In asyncio: `Event`. Not in the notes.
+//! In asyncio: `Event`.
 
 use crate::task::budget;
 use crate::task::waiters::{WaiterKey, WakerList};
@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 #[derive(Default)]
 struct Shared {
     set: Cell<bool>,
-    /// How often it was set. Who began to wait at another number was told: there is nothing to be granted.
+    /// How often it was set. A waiter that began at another number goes on; nothing is granted.
     times: Cell<u64>,
     waiters: WakerList,
 }
@@ -48,17 +48,17 @@ impl Event {
         Self::default()
     }
 
-    /// Sets it: all who wait go on, and whoever comes does not wait, until it is cleared.
+    /// Sets the flag: all waiters go on, and later calls do not wait, until it is cleared.
     #[doc(alias = "notify_waiters")]
     pub fn set(&self) {
         let shared = &*self.shared;
         shared.set.set(true);
-        // Q4: those who wait now. A waker may clear this, and wait again: for the next time.
+        // This wakes the present waiters. A waker may clear the flag, and wait again for the next `set` (Q4).
         shared.times.set(shared.times.get() + 1);
         shared.waiters.wake_all_reporting();
     }
 
-    /// Clears it: whoever comes waits for the next [`set`](Event::set).
+    /// Clears the flag: later calls wait for the next [`set`](Event::set).
     pub fn clear(&self) {
         self.shared.set.set(false);
     }
@@ -115,7 +115,7 @@ impl Future for Wait<'_> {
             }
             if shared.times.get() == *since {
                 shared.waiters.wait(key, cx.waker());
-                // Cloning the waker was somebody else's code, and may have set this.
+                // Cloning the waker may run user code, which may have set the flag.
                 if shared.times.get() == *since {
                     return Poll::Pending;
                 }

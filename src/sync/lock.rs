@@ -1,10 +1,10 @@
-//! `Lock`: one at a time, in the order of coming.
+//! `Lock`: mutual exclusion between tasks, in the order of their requests.
 //!
-//! On one thread a value needs no lock between two `await`s; it needs one *across* them. The guard
-//! has the value while it lives, so nobody can reach it without. There is no poison: a panic in
-//! here ends a task and not the thread, and whoever comes next gets the value as it was left.
+//! On one thread a value needs no lock between two `await`s; it needs one *across* them. The guard holds
+//! the value, so no task can reach it without the guard. There is no poisoning: a panic ends a task and
+//! not the thread, and the next task gets the value as it was left.
 //!
-//! In asyncio: `Lock`, which holds nothing. Not in the notes.
+//! In asyncio: `Lock`, which holds no value.
 
 use super::permits::Permits;
 use std::cell::Cell;
@@ -44,7 +44,7 @@ pub struct Lock<T = ()> {
 }
 
 impl<T> Lock<T> {
-    /// A lock that nobody has.
+    /// Creates a free lock that holds `value`.
     #[must_use]
     pub fn new(value: T) -> Self {
         Self {
@@ -55,9 +55,9 @@ impl<T> Lock<T> {
         }
     }
 
-    /// Waits for its turn, and takes the lock until the guard is dropped.
+    /// Waits until the lock is free, and takes it until the guard is dropped.
     ///
-    /// Whoever takes it twice waits for ever. A future of this that is kept, and neither awaited nor
+    /// A task that takes it twice waits for ever. A future of this that is kept, and neither awaited nor
     /// dropped, keeps all waiters behind it waiting once it is granted: see
     /// [futurelock](crate::select#futurelock).
     ///
@@ -70,21 +70,21 @@ impl<T> Lock<T> {
         self.shared.permits.take_as(1, || self.guard())
     }
 
-    /// Takes the lock if it is free and nobody waits for it.
+    /// Takes the lock if it is free and no task waits for it.
     #[doc(alias = "try_lock")]
     #[must_use = "the lock is free again when the guard is dropped"]
     pub fn try_acquire(&self) -> Option<LockGuard<T>> {
         self.shared.permits.try_take(1).then(|| self.guard())
     }
 
-    /// Whether somebody has it, or is about to: [`try_acquire`](Lock::try_acquire) would fail.
+    /// Whether a task has the lock, or is about to take it: [`try_acquire`](Lock::try_acquire) would fail.
     #[doc(alias = "is_locked")]
     #[must_use]
     pub fn locked(&self) -> bool {
         self.shared.permits.would_wait(1)
     }
 
-    /// Q3: for him who has the permit, and there is one.
+    /// The guard for the owner of the single permit (Q3).
     fn guard(&self) -> LockGuard<T> {
         LockGuard {
             value: self.shared.value.take(),
@@ -115,9 +115,9 @@ impl<T> fmt::Debug for Lock<T> {
     }
 }
 
-/// The lock is its holder's until this is dropped; it dereferences to the value.
+/// The guard of a [`Lock`]: it dereferences to the value, and releases the lock when it is dropped.
 ///
-/// It may be kept and sent to another task. Who forgets one (`std::mem::forget`) locks for ever.
+/// It may be kept and passed to another task. A forgotten guard (`std::mem::forget`) locks for ever.
 #[doc(alias = "MutexGuard")]
 #[doc(alias = "OwnedMutexGuard")]
 #[must_use = "the lock is free again when the guard is dropped"]
@@ -127,7 +127,7 @@ pub struct LockGuard<T = ()> {
 }
 
 impl<T> LockGuard<T> {
-    /// Whose guard this is.
+    /// The lock of this guard.
     pub(super) fn lock(&self) -> &Lock<T> {
         &self.lock
     }

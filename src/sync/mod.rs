@@ -1,19 +1,18 @@
 //! Coroutines that wait for each other: locks, events, queues, channels.
 //!
-//! All but [`channel`] belong to one thread and use no atomics. Under all of them is one line of
-//! waiters (`task/line.rs`): first come, first served, and what one is granted nobody can take from
-//! it. So a future that waits can be dropped at any moment, and nothing is lost but its place: what
-//! it was granted goes to the next. `docs/invariants.md` has the rules, [Q1] to [Q9].
+//! All but [`channel`] belong to one thread and use no atomics. All of them use one queue of waiters
+//! (`task/line.rs`): first come, first served, and a grant cannot be taken from its waiter. So a waiting
+//! future can be dropped at any moment, and only its place is lost: its grant goes to the next waiter. `docs/invariants.md` has the rules, [Q1] to [Q9].
 //!
-//! The names are those of asyncio, whose locks and queues these are. Not in the notes.
+//! The names are those of asyncio, whose locks and queues these are.
 //!
 //! Only a poll of a future can fetch what the future was granted. A future that is kept without being
 //! polled, for instance after a [`select`](crate::select()) that it was lent to, keeps the grant from
 //! all waiters behind it: see [futurelock](crate::select#futurelock).
 //!
-//! What has one side has a constructor of its type: `new`, or, where it may be full, `bounded` and
-//! `unbounded`. What has two sides is a module, for their types have the same names in each, and its
-//! function makes both: `channel`, or, where it may be full, `bounded` and `unbounded`. What does not
+//! A type with one side has a constructor: `new`, or, if it can be full, `bounded` and `unbounded`. A
+//! channel with two sides is a module, because the two types have the same names in each, and a function
+//! makes both: `channel`, or, if it can be full, `bounded` and `unbounded`. What does not
 //! wait is `try_`, or in a queue, as in asyncio, `_nowait`; where that may fail for several reasons,
 //! its error says for which.
 //!
@@ -25,17 +24,17 @@
 //! Guards, permits and reservations own what they need in any case. A receiver has a position of its own: move it
 //! into the task, `spawn(async move { receiver.recv().await })`; the one of [`oneshot`] is a future itself.
 //!
-//! # Who is served, and what a dropped future loses
+//! # Order of service, and what a dropped future loses
 //!
-//! | what | who is served | what is lost with a future that waits |
+//! | wait | order of service | what a dropped wait loses |
 //! |---|---|---|
-//! | [`Lock`], [`Semaphore`], [`BoundedSemaphore`] | the first in line; nobody overtakes | its place; what it was granted is the next one's |
-//! | [`Event`], [`Barrier`] | all who wait | nothing; a barrier counts one less |
-//! | [`Condition`] | the first so many, or all | its place, and its guard; a notice is the next one's |
-//! | [`Queue::get`] and [`get_work_item`](Queue::get_work_item), and of the two other kinds | the first in line; nobody overtakes | its place; the item is the next one's |
-//! | [`Queue::put`], and of the two other kinds | the first in line; nobody overtakes | its place, and the item if it was not in yet |
-//! | [`Queue::reserve`], and of the two other kinds | the first in line, in one line with `put` | its place; room that it was granted goes to the next waiter |
-//! | [`Queue::join`] | all who wait | nothing |
+//! | [`Lock`], [`Semaphore`], [`BoundedSemaphore`] | first in, first out; no waiter overtakes another | its place; its grant goes to the next waiter |
+//! | [`Event`], [`Barrier`] | all waiters | nothing; a barrier counts one less |
+//! | [`Condition`] | the first *n*, or all | its place, and its guard; its notification goes to the next waiter |
+//! | [`Queue::get`] and [`get_work_item`](Queue::get_work_item), and of the two other kinds | first in, first out; no waiter overtakes another | its place; the item goes to the next waiter |
+//! | [`Queue::put`], and of the two other kinds | first in, first out; no waiter overtakes another | its place, and the item if it was not in yet |
+//! | [`Queue::reserve`], and of the two other kinds | first in, first out, in one queue with `put` | its place; its grant goes to the next waiter |
+//! | [`Queue::join`] | all waiters | nothing |
 //! | [`oneshot`], [`watch`], [`broadcast`], [`channel`] | each receiver | nothing |
 //!
 //! [Q1]: crate::book::invariants#q1

@@ -1,10 +1,10 @@
-//! One value, once, from one side to the other.
+//! A channel for a single value.
 //!
-//! Like a promise and its [`Future`](crate::Future), but each side hears when the other has gone: a
-//! value that nobody would take comes back to its sender, who may also wait for that, and stop.
-//! It needs no loop, and has no callbacks.
+//! It is like a promise and its [`Future`](crate::Future), but each side notices when the other is gone: a
+//! value that the receiver would not take comes back to its sender, and the sender may wait for the
+//! receiver's end, and stop its work. The channel needs no loop, and has no callbacks.
 //!
-//! In asyncio: a `Future` that is cancelled by whoever awaits it.
+//! In asyncio: a `Future` that its awaiting task cancels.
 
 use super::errors::{Closed, GetError};
 use super::wait_until::WaitUntil;
@@ -23,10 +23,10 @@ struct Shared<T> {
     sent: Cell<bool>,
     /// Whether the receiver takes no value any more.
     closed: Cell<bool>,
-    /// There is one at most, who stands here himself.
+    /// The waker of the receiver, of which there is one at most.
     receiver: Cell<Option<Waker>>,
-    /// Those who wait for the receiver's end, whom there seldom are: 64 bytes in all, with a small
-    /// value, and of two lists it would be three times as much.
+    /// The waiters for the receiver's end, which are rare: with a small value the channel takes 64 bytes
+    /// in all, and with two lists it would take three times as much.
     senders: OnceCell<Box<WakerList>>,
 }
 
@@ -46,8 +46,8 @@ impl<T> Shared<T> {
         }
     }
 
-    /// Notes whom to wake. To clone a waker, and to drop one, is somebody else's code: whoever
-    /// comes here has to look again (L8).
+    /// Stores the waker. Cloning or dropping a waker may run user code, so the caller must check again
+    /// afterwards (L8).
     #[inline]
     fn wait(&self, waker: &Waker) {
         let kept = self.receiver.take();
@@ -107,7 +107,7 @@ impl<T> Sender<T> {
             return Err(Closed(value));
         }
         self.shared.value.set(Some(value));
-        // Dropping it tells the receiver.
+        // Dropping the sender wakes the receiver.
         drop(self);
         Ok(())
     }
@@ -118,7 +118,7 @@ impl<T> Sender<T> {
         self.shared.closed.get()
     }
 
-    /// Waits until the receiver has gone: for work that nobody wants any more.
+    /// Waits until the receiver is dropped or closed, to stop work whose result is not wanted any more.
     ///
     /// # Cancellation
     ///

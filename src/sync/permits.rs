@@ -1,8 +1,8 @@
-//! A number of permits, and those who wait for some of them: what a lock and a semaphore share.
+//! A number of permits and the queue of their waiters: the common part of `Lock` and `Semaphore`.
 //!
-//! Permits are handed to the first in the line, and to nobody past it: one who wants many is not
-//! overtaken for ever by those who want few. A permit is free, or granted, or held; a future that
-//! is dropped, whenever that is, hands what it was granted to the next (Q1).
+//! Permits go to the first waiter, and never past it: a waiter that wants many is not overtaken for ever
+//! by waiters that want few. A permit is free, granted, or held; a future that is dropped, at any time,
+//! passes the permits that it was granted to the next waiter (Q1).
 
 use crate::task::budget;
 use crate::task::line::{Cancelled, WaitQueue, WaitTicket, WakeBatch, drop_waker};
@@ -32,10 +32,10 @@ impl Permits {
         self.free.get()
     }
 
-    /// Whether somebody who came now would have to wait.
+    /// Whether a new request would have to wait.
     #[inline]
     pub(super) fn would_wait(&self, want: usize) -> bool {
-        // Q2: whoever waits was here first, also where there is enough for the newcomer.
+        // Waiters were first, even if there is enough for a new request (Q2).
         want > self.free.get() || !self.waiters.is_empty()
     }
 
@@ -88,7 +88,7 @@ impl Permits {
         self.total.set(self.total.get() - held);
     }
 
-    /// Gives so many back, which were held: to those who wait, and those who come.
+    /// Releases this many permits, which were held: to waiters, and to later requests.
     #[inline]
     pub(super) fn give(&self, held: usize) {
         self.free.set(self.free.get() + held);
@@ -141,7 +141,7 @@ impl Future for Take<'_> {
                 return Poll::Ready(());
             }
             let waker = cx.waker().clone();
-            // Cloning it was somebody else's code, and may have given permits back.
+            // Cloning the waker may run user code, which may have released permits.
             if permits.try_take(*want) {
                 drop_waker(waker);
                 return Poll::Ready(());
@@ -165,8 +165,8 @@ impl Take<'_> {
     #[cold]
     fn give_up(&self, ticket: WaitTicket) {
         let left = self.permits.waiters.cancel(ticket);
-        // Q1: what was granted to nobody is the next one's. And who leaves without may have
-        // kept those behind waiting, who want less.
+        // A grant that is not taken goes to the next waiter (Q1). A waiter that leaves without a grant may
+        // have kept smaller requests behind it waiting.
         let back = if matches!(left, Cancelled::Granted(())) {
             self.want
         } else {

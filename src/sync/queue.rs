@@ -1,11 +1,11 @@
-//! `Queue`, `LifoQueue`, `PriorityQueue`: from those who make something to those who work on it.
+//! `Queue`, `LifoQueue`, `PriorityQueue`: from producers to consumers.
 //!
-//! A bounded queue makes who puts too fast wait for those who get: that is all there is to
-//! back-pressure. Who closes a queue says that no more will come; those who get take what is there,
-//! and are told. Who wants to know when the work is done waits for that (`join`), and not for the
-//! queue to be empty: the last item is still being worked on then.
+//! A bounded queue makes a fast producer wait for its consumers: that is back-pressure. Closing a queue
+//! means that no more items will come; consumers take the items that are left, and then get an error.
+//! `join` waits until all items are done. An empty queue does not mean that, because the last item may
+//! still be in progress.
 //!
-//! In asyncio: `Queue` and its two kinds, with `shutdown`. Not in the notes.
+//! In asyncio: `Queue` and its two kinds, with `shutdown`.
 
 use super::errors::{Closed, GetError, PutError};
 use super::queue_futures::{Get, Put};
@@ -22,7 +22,7 @@ pub struct TaskDoneError;
 
 /// A queue of items, first in, first out. Its clones are the same queue.
 ///
-/// Those who wait, on either side, are served in the order of their coming, and nobody overtakes
+/// Waiters, on either side, are served in the order of their arrival, and no other call overtakes
 /// them; nor does [`try_put`](Queue::try_put) or [`try_get`](Queue::try_get).
 ///
 /// # Examples
@@ -105,7 +105,7 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
         Put::new(&*self.state, item)
     }
 
-    /// Puts `item`, if there is room and nobody waits for it.
+    /// Puts `item`, if there is room and no task waits for it.
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
         Get::new(&*self.state)
     }
 
-    /// Takes an item, if there is one that is not for somebody who waits.
+    /// Takes an item, if there is one that is not reserved for a waiter.
     ///
     /// # Errors
     ///
@@ -198,8 +198,8 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
         self.state.idle.wait().await;
     }
 
-    /// Takes no more items. Those who wait with one get it back; those who get take what is
-    /// there, and are told then. Twice is once.
+    /// Closes the queue: it takes no more items. Waiting putters get their items back; getters take the
+    /// items that are left, and then get an error. Closing it twice has no further effect.
     #[doc(alias = "shutdown")]
     pub fn close(&self) {
         self.state.close();

@@ -1,8 +1,7 @@
 //! `Get`, `Put`, `Reserve`: the futures of a queue that wait for an item, or for room for one.
 //!
-//! Each tries first, and takes a place in its line only where that does not do. They are futures
-//! by hand and no coroutines: what awaits them has them within itself, which for each wait is 30
-//! instructions less.
+//! Each tries first, and takes a place in its queue of waiters only if that fails. They are written by
+//! hand and not as `async fn`, which makes each wait cheaper.
 //!
 //! In asyncio: `Queue.get`, `Queue.put`.
 
@@ -52,7 +51,7 @@ impl<T, S: QueueOrder<T>> Future for Get<'_, T, S> {
                 return Poll::Ready(got);
             }
             let waker = cx.waker().clone();
-            // Cloning it was somebody else's code, and may have put something.
+            // Cloning the waker may run user code, which may have put an item.
             if let Some(got) = check() {
                 drop_waker(waker);
                 return Poll::Ready(got);
@@ -141,7 +140,7 @@ impl<T, S: QueueOrder<T>> Future for Put<'_, T, S> {
                 return Poll::Ready(put);
             }
             let waker = cx.waker().clone();
-            // Cloning it was somebody else's code, and may have made room.
+            // Cloning the waker may run user code, which may have made room.
             if let Poll::Ready(put) = this.try_now() {
                 drop_waker(waker);
                 return Poll::Ready(put);
@@ -200,7 +199,7 @@ impl<'a, T, S: QueueOrder<T>> Reserve<'a, T, S> {
             return Poll::Ready(reserved);
         }
         let waker = cx.waker().clone();
-        // Cloning it was somebody else's code, and may have made room.
+        // Cloning the waker may run user code, which may have made room.
         if let Some(reserved) = self.try_now() {
             drop_waker(waker);
             return Poll::Ready(reserved);

@@ -1,14 +1,13 @@
-//! In which order a queue gives its items out: first in, last in, or the least.
+//! The order in which a queue returns its items: first in first out, last in first out, least first.
 //!
-//! Three ways to keep items, and one queue that knows none of them. Items that are equal come out
-//! of a priority queue in the order in which they went in, which a heap does not do by itself.
+//! There are three stores, and one queue that does not depend on which it has. A priority queue returns
+//! equal items in the order in which they were put, which a heap does not do by itself.
 //!
-//! To compare items is the user's code, and may panic. So each change has two halves: `place` and
-//! `next` compare, and change nothing; `put` and `take` change, and compare nothing. The heap is
-//! written by hand for that: the standard library's compares while it moves, and what it has
-//! taken out is lost with a panic.
+//! Comparing items runs user code, which may panic. So each change has two halves: `place` and `next`
+//! compare, and change nothing; `put` and `take` change, and compare nothing. The heap is our own for that
+//! reason: the standard library's compares while it moves items, and a panic loses the item in hand.
 //!
-//! In asyncio: what `_put` and `_get` do in `Queue`, `LifoQueue` and `PriorityQueue`.
+//! In asyncio: `_put` and `_get` of `Queue`, `LifoQueue` and `PriorityQueue`.
 
 use crate::base::shrink;
 use std::cmp::Ordering;

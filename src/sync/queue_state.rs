@@ -1,16 +1,15 @@
-//! The shelf of a queue: its items, those who want to put one there, and those who want one.
+//! The state of a queue: its items, the waiting putters, and the waiting getters.
 //!
-//! An item is in one of two places: with whoever puts it, or on the shelf. Nobody is handed an item
-//! before he runs; what he is granted is the *right* to the next one, which lies on the shelf
-//! until he takes it. So a getter that is dropped loses nothing: the right goes to the next, and
-//! the item has never left. Who puts waits with his item at his place in the line, and it is moved
-//! on as soon as there is room, so that items come in the order of their putting.
+//! An item is in one of two places: with its putter, or in the store. A waiting getter is granted a
+//! reservation of the next item, not the item. The item stays in the store until the getter is polled. So
+//! a getter that is dropped loses nothing: its reservation goes to the next getter. A putter waits with
+//! its item in the queue of putters, and the item moves to the store as soon as there is room, so that
+//! items arrive in the order in which they were put.
 //!
-//! To compare items is the user's code, and runs in between: before anything is counted or moved. If
-//! it panics, an item that was to be taken is still there, one that was to be put is not in, and
-//! the others are served.
+//! Comparing items runs user code, before anything is counted or moved. If it panics, an item that was to
+//! be taken is still there, an item that was to be put is not in, and the other waiters are served.
 //!
-//! In asyncio: `Queue`, whose getters are woken and look.
+//! In asyncio: `Queue`, whose getters are woken and try again.
 
 use super::errors::{Closed, GetError, PutError};
 use super::event::Event;
@@ -45,12 +44,12 @@ pub(super) enum PutOutcome<T> {
 pub(super) struct QueueState<T, S> {
     pub(super) store: RefCell<S>,
     pub(super) maxsize: usize,
-    /// How many of the items are for those who were granted one, and have not run since.
+    /// How many items are reserved for getters that were granted one and have not run since.
     pub(super) reserved_items: Cell<usize>,
     /// How many places are kept for items that come later.
     pub(super) reserved: Cell<usize>,
     pub(super) closed: Cell<bool>,
-    /// How many were put that nobody has said to be done.
+    /// How many items were put and are not done yet.
     unfinished: Cell<usize>,
     pub(super) getters: WaitQueue<(), Result<(), Closed>>,
     /// Each waits with its item, and gets it back if nothing more is taken.
@@ -101,7 +100,7 @@ impl<T, S: QueueOrder<T>> QueueState<T, S> {
         if self.closed.get() {
             return Err(PutError::Closed(()));
         }
-        // Q2: room that there is, is for those who wait.
+        // Free room is for the waiters (Q2).
         if !self.putters.is_empty() || !self.has_room() {
             return Err(PutError::Full(()));
         }
@@ -164,7 +163,7 @@ impl<T, S: QueueOrder<T>> QueueState<T, S> {
 
     pub(super) fn try_take(&self) -> Result<T, GetError> {
         let len = self.len();
-        // Q2: what is promised is somebody's, and who waits was here first.
+        // Reserved items are taken, and waiters were first (Q2).
         if self.getters.is_empty() && len > self.reserved_items.get() {
             return self.take().ok_or(GetError::Empty);
         }
@@ -226,7 +225,7 @@ impl<T, S: QueueOrder<T>> QueueState<T, S> {
     pub(super) fn done(&self, count: usize) {
         let left = self.unfinished.get() - count;
         self.unfinished.set(left);
-        // Q7: for those who wait now. More may be put before they run; they waited for these.
+        // This wakes the present waiters, even if more items are put before they run (Q7).
         if left == 0 {
             self.idle.set();
         }

@@ -1,9 +1,9 @@
 //! The ring of a broadcast: its last values, and how many receivers have yet to get each.
 //!
-//! It only counts, and runs no user code: values that leave the ring are returned, to be dropped when
-//! the counts are right and nothing is borrowed (L8).
+//! It only counts, and runs no user code: values that leave the ring are returned to the caller, which
+//! drops them when the counts are right and nothing is borrowed (L8).
 //!
-//! Not in asyncio. Not in the notes. Rule: Q8.
+//! Rule: Q8.
 
 use crate::base::shrink;
 use std::collections::VecDeque;
@@ -52,7 +52,7 @@ impl<T> Ring<T> {
     #[must_use = "it is the user's, and dropped when nothing is borrowed"]
     pub(super) fn push(&mut self, value: T, receivers: usize) -> Option<Stored<T>> {
         let mut kept = self.spare.pop().unwrap_or_default();
-        *Rc::get_mut(&mut kept).expect("nobody else has a spare one") = Some(value);
+        *Rc::get_mut(&mut kept).expect("a spare one has no other owner") = Some(value);
         let oldest = match self.slots.len() < self.capacity {
             true => None,
             false => {

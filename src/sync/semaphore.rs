@@ -1,10 +1,10 @@
-//! `Semaphore`: so many at a time; `BoundedSemaphore`: and never more than at the start.
+//! `Semaphore`: a limited number of permits; `BoundedSemaphore`: never more than at the start.
 //!
-//! A permit is a value, and comes back when it is dropped, so none can be given back twice, and
-//! none is lost in a panic. Who wants to keep the number and lose the value says so (`forget`).
-//! One who wants many keeps its place in the line until there are as many.
+//! A permit is a value and goes back when it is dropped, so no permit is released twice, and none is lost
+//! in a panic. `forget` keeps a permit out of circulation. A waiter that wants many permits keeps its place
+//! until there are as many.
 //!
-//! In asyncio: `Semaphore`, `BoundedSemaphore`. Not in the notes.
+//! In asyncio: `Semaphore`, `BoundedSemaphore`.
 
 use super::permits::Permits;
 use std::fmt;
@@ -39,8 +39,8 @@ pub struct Semaphore {
 }
 
 impl Semaphore {
-    /// A semaphore with so many permits. It may begin with none: whoever comes waits for
-    /// [`add_permits`](Semaphore::add_permits). (asyncio allows zero, and refuses what is less.)
+    /// Creates a semaphore with this many permits. With zero, tasks wait for
+    /// [`add_permits`](Semaphore::add_permits). (asyncio allows zero, too.)
     #[must_use]
     pub fn new(permits: usize) -> Self {
         Self {
@@ -57,8 +57,8 @@ impl Semaphore {
         self.acquire_many(1)
     }
 
-    /// Waits for so many permits at once. Nobody who comes later gets one before, also where
-    /// there are enough for him; for more than there ever are it waits for ever.
+    /// Waits for this many permits at once. No later waiter is served before, even if there are enough
+    /// permits for it. A wait for more permits than there ever are lasts for ever.
     /// A future of this that is neither awaited nor dropped keeps what it is granted from all other
     /// waiters: see [futurelock](crate::select#futurelock).
     ///
@@ -71,13 +71,13 @@ impl Semaphore {
         self.permits.take_as(permits, made)
     }
 
-    /// Takes a permit if there is one and nobody waits.
+    /// Takes a permit if there is one and no task waits.
     #[must_use = "the permit goes back when it is dropped"]
     pub fn try_acquire(&self) -> Option<Permit> {
         self.try_acquire_many(1)
     }
 
-    /// Takes so many permits if there are as many and nobody waits.
+    /// Takes this many permits if there are as many and no task waits.
     #[must_use = "the permits go back when they are dropped"]
     pub fn try_acquire_many(&self, permits: usize) -> Option<Permit> {
         let taken = self.permits.try_take(permits);
@@ -94,14 +94,14 @@ impl Semaphore {
         self.permits.add(permits);
     }
 
-    /// How many are free. Where somebody waits for more than that, they are for him.
+    /// Returns the number of free permits. They may be reserved for a waiter that wants more.
     #[doc(alias = "available_permits")]
     #[must_use]
     pub fn available(&self) -> usize {
         self.permits.free()
     }
 
-    /// Whether whoever came now would have to wait.
+    /// Whether [`acquire`](Self::acquire) would wait now.
     #[must_use]
     pub fn locked(&self) -> bool {
         self.permits.would_wait(1)
@@ -159,7 +159,7 @@ impl fmt::Debug for Permit {
     }
 }
 
-/// A permit was given back that nobody had taken.
+/// A permit was released that no task had taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("released more often than forgotten: all other permits go back by themselves")]
 pub struct ReleaseError;
@@ -207,7 +207,7 @@ impl BoundedSemaphore {
         self.semaphore.acquire()
     }
 
-    /// Takes a permit if there is one and nobody waits.
+    /// Takes a permit if there is one and no task waits.
     #[must_use = "the permit goes back when it is dropped"]
     pub fn try_acquire(&self) -> Option<Permit> {
         self.semaphore.try_acquire()
@@ -232,7 +232,7 @@ impl BoundedSemaphore {
         self.semaphore.available()
     }
 
-    /// Whether whoever came now would have to wait.
+    /// Whether [`acquire`](Self::acquire) would wait now.
     #[must_use]
     pub fn locked(&self) -> bool {
         self.semaphore.locked()

@@ -1,9 +1,8 @@
-//! Serves the waiters of a queue: moves items into free room, and grants waiting getters the right to
-//! an item.
+//! Serves the waiters of a queue: moves items into free room, and grants waiting getters a reservation.
 //!
-//! This runs after each change, until nothing can be moved on any more. Items are compared before
-//! anything is granted, and outside the borrow of the line (L8). The place of the putter is looked up
-//! again afterwards, because the putter may have left meanwhile.
+//! This runs after each change, until nothing more can be moved. Items are compared before anything is
+//! granted, and while the queue of waiters is not borrowed (L8). The place of the putter is looked up again
+//! afterwards, because the putter may have been dropped meanwhile.
 //!
 //! In asyncio: `_wakeup_next`. Rule: Q6.
 
@@ -18,7 +17,7 @@ impl<T, S: QueueOrder<T>> QueueState<T, S> {
     /// Moves items into free room, and grants waiting getters the right to an item.
     #[inline]
     pub(super) fn match_waiters(&self) {
-        // Nobody waits for most of what is put and taken: 16 instructions less for each item.
+        // Most items are put and taken without a waiter, so this check is inlined.
         if self.getters.is_empty() && self.putters.is_empty() {
             return;
         }
@@ -28,11 +27,11 @@ impl<T, S: QueueOrder<T>> QueueState<T, S> {
     #[inline(never)]
     fn match_waiters_slow(&self) {
         if self.store.try_borrow_mut().is_err() {
-            return; // items are being compared, and whoever does that serves afterwards
+            return; // items are being compared, and the comparing call serves afterwards
         }
         let mut batch = WakeBatch::default();
         loop {
-            // Who waits for nothing is not looked for: nearly always one waits, on one side.
+            // Nearly always there are waiters on one side only.
             if !self.putters.is_empty() && self.accept_put(&mut batch) {
                 continue;
             }
@@ -123,7 +122,7 @@ impl<T, S: QueueOrder<T>> QueueState<T, S> {
             self.reserved_items.set(promised + 1);
             return Some(waker);
         }
-        // Not before the last one is taken: who has a right to it may yet be dropped.
+        // Not before the last item is taken: the getter with its reservation may yet be dropped.
         if !self.closed.get() || len > 0 {
             return None;
         }

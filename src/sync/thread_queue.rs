@@ -1,8 +1,8 @@
-//! Where other threads leave values: a list behind a lock, and the waker of whoever waits for it.
+//! Values from other threads: a list behind a lock, and the waker of its receiver.
 //!
-//! A waker knows the way home, and rings once for each sleep of the loop. All that is added here is
-//! that it is taken by the first who comes, and so woken once for all that is left before it runs;
-//! and that nothing of the user's runs under the lock.
+//! A waker sends its message to the loop, which is notified once for each sleep. The first sender takes the
+//! waker, so the receiver is woken once for all values that arrive before it runs; and no user code runs
+//! under the lock.
 //!
 //! In asyncio: `call_soon_threadsafe` with `put_nowait`.
 
@@ -35,7 +35,7 @@ impl<T> State<T> {
     }
 }
 
-/// What was sent and not received, and who waits for it.
+/// The values that were sent and not received yet, and the waker of the receiver.
 pub(super) struct ThreadQueue<T> {
     state: Mutex<State<T>>,
     capacity: usize,
@@ -124,14 +124,14 @@ impl<T> ThreadQueue<T> {
     }
 
     pub(super) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Result<T, Closed>> {
-        // Cloned before the lock: that may be somebody else's code (L8).
+        // Cloned before the lock: that may be user code (L8).
         let waker = cx.waker().clone();
         let mut list = self.state();
         let seen = match list.pop() {
             Some(item) => Some(Ok(item)),
             None => (list.closed || list.senders == 0).then_some(Err(Closed(()))),
         };
-        // Q9: who sends takes the lock after us, and finds the waker.
+        // A sender takes the lock after this, and finds the waker (Q9).
         let unused = match seen {
             Some(_) => Some(waker),
             None => list.waker.replace(waker),
@@ -142,7 +142,7 @@ impl<T> ThreadQueue<T> {
     }
 }
 
-/// Wakes the receiver, after the lock (L8). Who sends has nothing to do with a waker's panic.
+/// Wakes the receiver, after the lock (L8). A waker's panic does not reach the sender.
 fn wake(waker: Option<Waker>) {
     let mut batch = WakeBatch::default();
     waker.into_iter().for_each(|waker| batch.wake(waker));

@@ -1,15 +1,14 @@
-//! Waits until there is something to see: for those who look for themselves.
+//! Waits until a check succeeds: for states that waiters observe and do not take.
 //!
-//! Of the last value, of a broadcast, of an end there is enough for all: nobody takes anything from
-//! anybody, and so there is nothing to be granted. Whoever waits looks, and looks again when he is
-//! told that something has changed.
+//! The last value of a watch, a value of a broadcast, or the end of a channel is there for all receivers,
+//! so nothing is granted to one of them. Each waiter checks, and checks again after each change.
 
 use crate::task::budget;
 use crate::task::waiters::{WaiterKey, WakerList};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Looks; where there is nothing to see yet, waits among `waiters`, at `key`, to be told.
+/// Checks; if the check fails, waits among `waiters`, at `key`, for a change.
 ///
 /// `check` is the crate's own code: it may not call the user's under a borrow (L8).
 #[inline]
@@ -24,7 +23,7 @@ pub(super) fn poll_wait_until<R>(
         return Poll::Ready(seen);
     }
     waiters.wait(key, cx.waker());
-    // Cloning the waker was somebody else's code, and may have changed something.
+    // Cloning the waker may run user code, which may have changed the state.
     match check() {
         Some(seen) => {
             waiters.leave(key);

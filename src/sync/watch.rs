@@ -1,10 +1,10 @@
-//! The last value, for all who want to know; what was before it is forgotten.
+//! A channel that keeps the last value only.
 //!
-//! For a configuration, a state, a target: whoever looks late sees what counts now, and nobody is
-//! flooded. What a receiver looks at is a snapshot, which stays as it is while it is held: no
-//! borrow of a place that the sender writes to, and so none that could be held too long.
+//! It is for a configuration, a state, a target: a late receiver sees the current value, and no receiver is
+//! flooded. A receiver gets a snapshot, which does not change while it is held; so no borrow can block the
+//! sender.
 //!
-//! Not in asyncio, where it is a variable and a `Condition`. Not in the notes.
+//! asyncio has no such type; there it is a variable and a `Condition`.
 
 use super::errors::Closed;
 use super::wait_until::WaitUntil;
@@ -46,7 +46,7 @@ impl<T> Shared<T> {
 /// };
 /// let changing = async move {
 ///     sender.send("yellow").unwrap();
-///     sender.send("green").unwrap(); // nobody has looked in between
+///     sender.send("green").unwrap(); // the receiver has not read in between
 /// };
 /// let (seen, ()) = run(async { gather((watching, changing)).await })?;
 /// assert_eq!(seen, ["red", "green"]);
@@ -71,7 +71,7 @@ pub struct Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Puts `value` in place of the last, and tells all receivers.
+    /// Replaces the last value by `value`, and wakes all receivers.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl<T> Sender<T> {
             return Err(Closed(value));
         }
         let mut place = self.shared.value.borrow_mut();
-        // In its place, unless somebody holds a snapshot: that takes no allocation.
+        // In place, without an allocation, unless a snapshot is held.
         let (mut old, mut held) = (None, None);
         match Rc::get_mut(&mut place) {
             Some(last) => old = Some(std::mem::replace(last, value)),
@@ -127,7 +127,7 @@ impl<T> Sender<T> {
         self.shared.snapshot()
     }
 
-    /// One more receiver, who has seen the value that is there.
+    /// Creates another receiver, for which the present value counts as seen.
     pub fn subscribe(&self) -> Receiver<T> {
         self.shared.receivers.set(self.receivers() + 1);
         Receiver {
@@ -168,8 +168,7 @@ pub struct Receiver<T> {
 }
 
 impl<T> Receiver<T> {
-    /// Waits until there is a value that this receiver has not been told of; not at all if there
-    /// is one.
+    /// Waits until there is a value that this receiver has not seen. Returns at once if there is one.
     ///
     /// # Errors
     ///
@@ -177,7 +176,7 @@ impl<T> Receiver<T> {
     ///
     /// # Cancellation
     ///
-    /// Nothing is lost: the next one is told.
+    /// Nothing is lost: the next call returns the change.
     pub async fn changed(&mut self) -> Result<(), Closed> {
         let Self { shared, seen } = self;
         let check = || {
@@ -190,7 +189,7 @@ impl<T> Receiver<T> {
         WaitUntil::new(&shared.waiters, check).await
     }
 
-    /// Whether there is a value that this receiver has not been told of.
+    /// Whether there is a value that this receiver has not seen.
     #[must_use]
     pub fn has_changed(&self) -> bool {
         self.seen != self.shared.version.get()

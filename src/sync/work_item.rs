@@ -1,10 +1,10 @@
-//! `WorkItem`: an item of a queue that counts as done when its worker lets go of it.
+//! `WorkItem`: an item of a queue that counts as done when its worker drops it.
 //!
-//! A worker that gets an item and is cancelled in the middle never says that it is done, and
-//! whoever waits for all to be done (`join`) waits for ever. A guard says it for him, however he
-//! ends: by returning, by an error, by a panic, or dropped where he waits.
+//! A worker that gets an item and is cancelled before it calls `task_done` would make every `join` wait for
+//! ever. This guard calls it however the worker ends: by a return, an error, a panic, or a drop at an
+//! `await`.
 //!
-//! Not in asyncio, where one writes `try: ... finally: queue.task_done()`. Rule: Q7.
+//! In asyncio one writes `try: ... finally: queue.task_done()`. Rule: Q7.
 
 use super::errors::{Closed, GetError};
 use super::queue::Queue;
@@ -28,7 +28,7 @@ struct Done<T, S: QueueOrder<T>>(Rc<QueueState<T, S>>);
 
 impl<T, S: QueueOrder<T>> Drop for Done<T, S> {
     fn drop(&mut self) {
-        // Somebody may have said so by hand.
+        // The program may have called `task_done` itself.
         if self.0.has_taken_items() {
             self.0.done(1);
         }

@@ -151,7 +151,6 @@ const NOT_YET: &[&str] = &[
     "src/poll/",
     "src/run.rs",
     "src/run/",
-    "src/sync/",
     "src/task/",
     "testing/src/",
     "tests/alloc.rs",

@@ -1,8 +1,8 @@
-//! The mailbox under loom: two threads that send and go, against a receiver that waits.
+//! The thread queue under loom: two threads that send and end, against a receiver that waits.
 //!
-//! The receiver sleeps until its waker has been woken, and then polls; so a wake that comes between
-//! its look and its sleep, and is lost, is a wait for ever, which loom reports. So is an end of the
-//! senders that nobody tells of.
+//! The receiver sleeps until its waker has been woken, and then polls. So a wake that comes between its
+//! check and its sleep, and is lost, is an endless wait, which loom reports. The same holds for an
+//! unreported end of the senders.
 
 use super::ThreadQueue;
 use crate::sync::{Closed, PutError};
