@@ -1,4 +1,4 @@
-//! Which poller the environment asks for.
+//! The poller that the environment variable `READILY_POLLER` names.
 //!
 //! An unknown name is an error and not a default: a test run on the wrong poller proves
 //! nothing. libev has such a variable, too (`LIBEV_FLAGS`).

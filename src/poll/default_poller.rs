@@ -1,4 +1,4 @@
-//! Picks the poller of this system: the one place in this crate that asks which it is.
+//! Selects the poller of this system. No other file of this crate depends on which system it is.
 //!
 //! Every other file here is compiled as a whole or not at all, and all pollers define the
 //! same functions in the same order, so that two of them can be read side by side.

@@ -1,8 +1,8 @@
 //! The poller of Linux, over epoll.
 //!
-//! The kernel keeps the registrations, so nothing is kept here: a shadow of its table
-//! would go stale with the first close behind our back. What is left is translation, in
-//! two pure functions, which are tried on every combination of bits.
+//! The kernel keeps the registrations, so this poller keeps none: a copy of the kernel's table
+//! would be wrong after the first descriptor that is closed without a removal. The rest is
+//! translation, in two pure functions, which are tested on every combination of bits.
 //!
 //! In the notes this is the *selector* of Linux (N2).
 
@@ -111,7 +111,7 @@ impl EpollPoller {
         Ok(self.host.as_mut().expect("it has just been made"))
     }
 
-    /// The notifier is among the events, and is for nobody above.
+    /// Removes the notifier's event, which is not for the caller.
     #[cold]
     fn remove_notifier_event(&self, events: &mut Vec<Event>) {
         events.retain(|event| event.token != NOTIFIER);
@@ -149,9 +149,9 @@ impl Poller for EpollPoller {
     fn rearm(&mut self, fd: RawFd, token: u64, _interest: Interest) -> io::Result<()> {
         check_token(token)?;
         self.check_owner()?;
-        // An edge needs no arming here. What is owed is the error for an unknown
-        // descriptor, and the kernel is the one that knows: it refuses a second
-        // registration. Nobody calls this in earnest, see `rearm_interest`.
+        // An edge needs no arming here. The call only has to return the error for an unknown
+        // descriptor, which the kernel knows: it refuses a second registration. The loop never
+        // calls this, see `rearm_interest`.
         match self.epoll.add(fd, 0, token) {
             Err(e) if e.raw_os_error() == Some(errno::EEXIST) => Ok(()),
             Err(e) => Err(e),
@@ -245,8 +245,8 @@ fn to_epoll(interest: Interest, trigger: Trigger) -> u32 {
         Trigger::OneShot => epoll::ONESHOT,
     };
     if interest.contains(Interest::READ) {
-        // The half-close only with READ: a writer who is told of it by the level, and does
-        // not read, would be told for ever.
+        // The half-close only with READ: a level-triggered writer that does not read would get
+        // the report for ever.
         bits |= epoll::IN | epoll::RDHUP;
     }
     if interest.contains(Interest::WRITE) {
@@ -258,14 +258,14 @@ fn to_epoll(interest: Interest, trigger: Trigger) -> u32 {
     bits
 }
 
-/// What epoll's bits say, in our words.
+/// The readiness for epoll's bits.
 ///
-/// `HUP` without `IN` is readable all the same: an empty pipe whose writers have gone
+/// `HUP` without `IN` is readable all the same: an empty pipe whose writers are closed
 /// reports just that, and a reader that waited for `IN` would sleep for ever.
 ///
-/// A pipe whose readers have gone reports `OUT | ERR`. That does **not** become
-/// `WRITE_CLOSED`: a datagram socket with an error waiting says the very same, and can go on
-/// writing. `ERROR` is what both have in common; the next write tells the rest.
+/// A pipe whose readers are closed reports `OUT | ERR`. That does **not** become
+/// `WRITE_CLOSED`: a datagram socket with a pending error reports the same, and can go on
+/// writing. So the result is `ERROR`; the next write returns the error.
 #[inline]
 fn from_epoll(bits: u32) -> Readiness {
     // The six bits that we know, side by side: five are the lowest, RDHUP is far above.

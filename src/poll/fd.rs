@@ -1,8 +1,8 @@
-//! The seam: an operation meets the kernel that its descriptor belongs to.
+//! Descriptors of the system's kernel or of another one, and the operations on them.
 //!
 //! The loop and its sockets do their reading and writing through [`FdRef`], which is a descriptor
-//! of the system or of another kernel ([`VirtualFd`]). One branch that always goes the same way stands before
-//! each system call; above this line nobody knows which kernel it is.
+//! of the system or of another kernel ([`VirtualFd`]). One branch that always goes the same way precedes
+//! each system call; the code above does not depend on which kernel it is.
 
 use super::{Readiness, VirtualFd, poll2};
 use readily_sys::nonblocking::{self, Hold};
@@ -44,8 +44,8 @@ impl<'a> FdRef<'a> {
         }
     }
 
-    /// The system's descriptor; for one in memory a placeholder, a socket that is connected to
-    /// nobody, with which nothing can be done.
+    /// The system's descriptor; for a descriptor of another kernel a placeholder, an unconnected socket
+    /// that is of no use.
     #[must_use]
     #[inline]
     pub fn as_fd(self) -> BorrowedFd<'a> {
@@ -150,7 +150,7 @@ impl<'a> FdRef<'a> {
         }
     }
 
-    /// Writes to a socket, and spares us the signal where nobody reads (`send(2)`).
+    /// Writes to a socket without causing `SIGPIPE` (`send(2)`).
     ///
     /// # Errors
     ///
@@ -163,7 +163,7 @@ impl<'a> FdRef<'a> {
         }
     }
 
-    /// Accepts a connection (`accept(2)`), and says whose it is.
+    /// Accepts a connection (`accept(2)`), and returns it with its peer's address.
     ///
     /// # Errors
     ///
@@ -311,8 +311,8 @@ impl<'a> FdRef<'a> {
     }
 }
 
-/// Repeats what a signal broke off, as the calls of the system do below this seam. By itself: who reads
-/// from the system keeps no registers for it.
+/// Repeats a call that a signal interrupted, as the system's calls in `readily-sys` do. Not inlined, so
+/// that reads from the system save no registers for it.
 #[cold]
 #[inline(never)]
 fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {

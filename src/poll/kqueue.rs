@@ -1,10 +1,10 @@
 //! The poller of macOS and the BSDs, over kqueue.
 //!
-//! A kqueue knows two registrations where we know one, and forgets them by itself when a
-//! descriptor is closed. So there is a table here, which answers what the kernel cannot:
-//! whether something is registered, and as what. Turning ours into theirs and back is in
-//! `translate.rs`. Both are compiled and tested on every Unix, over any [`KqueueSys`]; what
-//! only a BSD can run is `system.rs` and the calls below it.
+//! A kqueue has two registrations where a poller has one, and removes them by itself when the
+//! descriptor is closed. So this poller keeps a table, which answers what the kernel cannot: whether a
+//! descriptor is registered, and with what interest. The translation between the two is in
+//! `translate.rs`. Both are compiled and tested on every Unix, over any [`KqueueSys`]; only
+//! `system.rs` and the calls below it need a BSD.
 //!
 //! In the notes this is the *selector* of macOS ([N2]).
 //!
@@ -77,12 +77,12 @@ pub trait KqueueSys {
 pub struct KqueuePoller<Q> {
     queue: Q,
     entries: HashMap<RawFd, Entry>,
-    /// Those whose end we report ourselves, as no filter does: see [`filters::repeats`].
+    /// Descriptors whose end the poller repeats itself, as no filter does: see [`filters::repeats`].
     over: Vec<RawFd>,
-    /// Those that may take other filters since their last event. This is looked at in the next
-    /// wait: most have been removed by then.
+    /// Descriptors that may take other filters since their last event. The next wait checks them,
+    /// because most have been removed by then.
     changed: Vec<RawFd>,
-    /// The number of the wait that is going on; tells events of this one from older ones.
+    /// The number of the present wait, which distinguishes its events from older ones.
     batch: u64,
     list: Vec<Kevent>,
 }

@@ -1,7 +1,7 @@
-//! Asking the kernel: interest in, readiness out.
+//! Pollers: they watch descriptors for an interest, and report readiness.
 //!
 //! The notes call this the *selector* ([N2]): the loop stands on it, and it stands on what
-//! the system offers. [`Poller`] is that seam. Behind it are epoll on Linux, kqueue on
+//! the system offers. [`Poller`] is the trait. Its implementations are epoll on Linux, kqueue on
 //! macOS and the BSDs, and `poll(2)` for any other Unix.
 //!
 //! # A poller without a loop
@@ -28,7 +28,7 @@
 //! assert_eq!((events[0].token, events[0].ready), (7, Readiness::READ));
 //! poller.remove(here.as_raw_fd())?; // before it is closed
 //!
-//! // Another thread ends a wait. The result tells a notification from a timeout.
+//! // Another thread ends a wait. The result distinguishes a notification from a timeout.
 //! let notifier = poller.notifier();
 //! let thread = std::thread::spawn(move || notifier.notify());
 //! events.clear();
@@ -41,9 +41,9 @@
 //!
 //! # Two vocabularies
 //!
-//! *Interest* is what is asked for, *readiness* is what is reported. They are two types,
-//! because they are two vocabularies: one may not ask for an error, and one may not be
-//! told "edge".
+//! *Interest* is what a program asks for, *readiness* is what the kernel reports. They are two types,
+//! because they have different values: a program cannot ask for an error, and the kernel does not
+//! report an "edge".
 //!
 //! [N2]: crate::book#n2
 
@@ -66,7 +66,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a registration wants to hear about.
+/// The conditions that a registration asks for.
 ///
 /// [`Interest::NONE`] is allowed: such a registration is paused. A hangup and an error are reported
 /// all the same.
@@ -131,7 +131,7 @@ impl fmt::Debug for Interest {
     }
 }
 
-/// What the kernel says about a descriptor: six separate facts.
+/// The conditions that the kernel reports for a descriptor: six separate facts.
 ///
 /// The promise is that of a hint: never a false positive about a *closed* side or an
 /// error, sometimes a false negative, and `READ` or `WRITE` may turn out to be
@@ -264,12 +264,12 @@ pub enum Trigger {
     OneShot,
 }
 
-/// One report of the kernel: whom it is for, and what it says.
+/// One report of the kernel: the token of the registration, and its readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The number that the registration was made with.
     pub token: u64,
-    /// What the kernel says.
+    /// The reported readiness.
     pub ready: Readiness,
 }
 
@@ -314,11 +314,11 @@ pub fn check_token(token: u64) -> io::Result<()> {
     if token == NOTIFIER { Err(own) } else { Ok(()) }
 }
 
-/// A selector: descriptors go in with an interest, events come out.
+/// A selector: it watches registered descriptors and returns their events.
 ///
 /// Descriptors are numbers here, as they are for the kernel: a dead one costs a clear
-/// error or a stray event, never memory. Whoever registers keeps the descriptor open
-/// until [`remove`](Poller::remove).
+/// error or a stray event, never memory. The caller of [`register`](Poller::register)
+/// keeps the descriptor open until [`remove`](Poller::remove).
 ///
 /// # Errors
 ///
@@ -444,7 +444,7 @@ pub trait Poller {
         false
     }
 
-    /// The kernel whose descriptors this watches, where that is not the system's.
+    /// The kernel of the watched descriptors, if that is not the system's.
     fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
         None
     }

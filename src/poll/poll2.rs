@@ -86,8 +86,8 @@ impl Entry {
         }
     }
 
-    /// Whether the kernel must not even look. It reports hangups and errors unasked, and an
-    /// entry that has told its share would end every wait with the same one.
+    /// Whether the kernel must ignore this entry. It reports hangups and errors unasked, and an entry
+    /// that has been reported would end every wait with the same report.
     fn is_silent(&self) -> bool {
         let edge = self.reported && self.interest.without(self.muted).is_empty();
         match self.trigger {
@@ -226,7 +226,8 @@ impl Poller for PollPoller {
     ) -> io::Result<()> {
         check_token(token)?;
         let at = self.known(fd)?;
-        // Nobody below would notice that it is closed, before the next wait, or another file's by now.
+        // The kernel would notice only in the next wait that the number is closed, and never that it is
+        // another file's by now.
         let id = poll::pollable_id(fd)?;
         if self.entries[at].id != id {
             return Err(io::Error::from_raw_os_error(errno::ENOENT));
@@ -269,7 +270,7 @@ impl Poller for PollPoller {
         events: &mut Vec<Event>,
         timeout: Option<Duration>,
     ) -> io::Result<WaitResult> {
-        // In a child its notifier is the parent's, whose rings it would take.
+        // In a child the notifier is the parent's, and the child would take its notifications.
         check_owner(&self.notifier.fork)?;
         let mut left = match self.set.wait(timeout) {
             Err(e) if e.raw_os_error() == Some(errno::EINTR) => {

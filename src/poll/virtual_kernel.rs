@@ -1,9 +1,9 @@
-//! A kernel that is not the system's own: one in memory, or one that a recording stands in for.
+//! The interface to kernels other than the system's: a kernel in memory, or the replay of a recording.
 //!
 //! A loop asks its poller which kernel it works on ([`Poller::kernel`](super::Poller::kernel));
-//! where that is the system's, none of this is met. Elsewhere sockets come from a [`VirtualKernel`],
-//! and their operations go to a [`VirtualFd`]. What else a turn depends on, and no descriptor
-//! tells, is what other threads do: that is put to the kernel too, which may have it otherwise.
+//! the system's needs none of this. On another kernel, sockets come from a [`VirtualKernel`], and their
+//! operations go to a [`VirtualFd`]. A turn also depends on the messages of other threads: the loop
+//! submits them to the kernel too, so that a replay can decide when they arrive.
 //!
 //! In the notes this is one more thing that the selector stands on (N2).
 
@@ -26,7 +26,7 @@ pub trait VirtualKernel {
     /// As `bind(2)` and `listen(2)`.
     fn listen(&self, addr: SocketAddr, backlog: usize) -> io::Result<Rc<dyn VirtualFd>>;
 
-    /// Begins to connect to `addr`; how it ended, the poller tells.
+    /// Begins to connect to `addr`; the poller reports the end of the attempt.
     ///
     /// # Errors
     ///
@@ -56,9 +56,9 @@ pub trait VirtualKernel {
         false
     }
 
-    /// The loop is about to call somebody: what for, and whose number in its table it is.
-    fn trace_call(&self, what: &'static str, whose: u64) {
-        let _ = (what, whose);
+    /// The loop is about to call user code: for what branch, and the number in the loop's table.
+    fn trace_call(&self, what: &'static str, number: u64) {
+        let _ = (what, number);
     }
 
     /// Whether what other threads do is written down, so that each wake of theirs must be seen.
@@ -73,8 +73,8 @@ pub trait VirtualKernel {
     }
 }
 
-/// What stands where a descriptor of the system is asked for, and there is none: a socket that is
-/// connected to nobody, made when it is first asked for.
+/// A placeholder for a descriptor of the system where there is none: an unconnected socket, made when it
+/// is first requested.
 #[derive(Debug, Default)]
 pub struct Placeholder(OnceCell<OwnedFd>);
 
@@ -131,8 +131,8 @@ pub trait VirtualFd: fmt::Debug {
     }
     fn bytes_available(&self) -> io::Result<usize>;
     fn peek(&self) -> io::Result<bool>;
-    /// Returns the facts that hold now. Called when an error was reported, to tell an error that ends
-    /// a connection from one that does not; `NONE` is right for a kernel that has only the former.
+    /// Returns the facts that hold now. Called when an error was reported, to distinguish an error
+    /// that ends a connection from one that does not; `NONE` is right for a kernel that has only the former.
     fn facts(&self) -> io::Result<Readiness> {
         Ok(Readiness::NONE)
     }

@@ -148,7 +148,6 @@ const NOT_YET: &[&str] = &[
     "examples/",
     "fuzz/",
     "src/event_loop/",
-    "src/poll/",
     "src/run.rs",
     "src/run/",
     "src/task/",

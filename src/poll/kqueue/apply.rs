@@ -1,7 +1,7 @@
 //! Brings the filters of a registration into the kernel: all of them, or none.
 //!
-//! What is to be there is decided in `filters.rs`, and how it is said in `translate.rs`; here it is
-//! done, and undone where the kernel refuses half of it.
+//! `filters.rs` decides which filters a registration takes, and `translate.rs` how they are written; this
+//! file applies them, and undoes the change if the kernel refuses half of it.
 //!
 //! In the notes: register, change and cancel (N7).
 
@@ -46,8 +46,8 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
             }
         }
         if changed.is_err() {
-            // The first filter may be in without the second. What is put back is put back as
-            // far as it goes: the error to tell is the first one.
+            // The first filter may be in without the second. It is restored as far as possible; the
+            // first error is the one that is returned.
             let old = self.entries.get(&fd).unwrap_or(&entry);
             let undoing = translate::undoing(ident, old.wanted.token, &old.known, from);
             let mut errors = [0; 4];
@@ -83,7 +83,7 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
                 .all(|&e| e == errno::ENOENT || e == errno::EBADF)
     }
 
-    /// Lets those take other filters whose last event asks for it, and that are still here.
+    /// Changes the filters of the descriptors whose last event asks for it, if they are still registered.
     #[cold]
     pub(super) fn take_others(&mut self) {
         for fd in std::mem::take(&mut self.changed) {
@@ -93,7 +93,8 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
             if !entry.takes_others() {
                 continue;
             }
-            // They are our own, so an error is nobody's. For want of memory: another time.
+            // The caller did not ask for these filters, so it gets no error. Without memory the next wait
+            // tries again.
             let put = self.put(fd, entry, Interest::NONE);
             let Some(entry) = self.entries.get_mut(&fd) else {
                 continue;

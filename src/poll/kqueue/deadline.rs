@@ -1,4 +1,4 @@
-//! A host's deadline in a kqueue: a timer beside what is watched.
+//! A host's deadline in a kqueue: a timer beside the watched descriptors.
 //!
 //! It is reported with the notifier's token, and so is not an event of a registration; a wait for the
 //! queue takes it out. Not every system restarts a timer that is added again, so it is deleted first.

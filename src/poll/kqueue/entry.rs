@@ -1,7 +1,7 @@
-//! A registration of the kqueue poller: what was asked, what is known, what is in the kernel.
+//! A registration of the kqueue poller: the interest, the known state, and the filters in the kernel.
 //!
-//! The kernel has two filters where we have one registration, and forgets them by itself when a
-//! descriptor is closed; so what it cannot answer is kept here.
+//! The kernel has two filters for one registration, and removes them by itself when the descriptor is
+//! closed; so the entry keeps what the kernel cannot answer.
 //!
 //! In the notes this is an entry of the selector's (N2).
 

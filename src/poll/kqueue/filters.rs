@@ -1,10 +1,9 @@
-//! Which filters a registration takes: those that it asks for, and those that are needed to hear
-//! of the end.
+//! Decides which filters a registration takes: those for its interest, and those that report the end.
 //!
 //! epoll reports a hangup unasked. A kqueue has no such report: a filter reports the end of its own
 //! direction, and a hangup is the end of both. So a direction without interest may have a filter too,
-//! of which only the end is passed on. Which one, and when, is decided here from plain values, so
-//! that a test tries every input.
+//! of which only the end is reported. The decision uses plain values only, so that a test tries every
+//! input.
 //!
 //! In the notes this is the *hangup* of N7, on the systems that do not have it.
 

@@ -1,8 +1,7 @@
-//! The system's own kqueue under the poller: all of it that only a BSD can run.
+//! The system's own kqueue: the part of the poller that only a BSD can run.
 //!
-//! Nothing is decided here. It is kept this small because no machine of ours runs it: on
-//! every change it is type-checked for the real systems, and that is all that is proved
-//! about it here. See `kqueue.rs` for what is tested.
+//! This file decides nothing, and is small, because the tests cannot run it: each change is only
+//! type-checked for the real systems. See `kqueue.rs` for the tested part.
 //!
 //! In the notes this is the *selector* of macOS (N2).
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::poll::{NOTIFIER, Readiness};
 use readily_sys::kq_abi::{EV_ADD, EV_DELETE, EV_EOF, Filter, NOTE_LOWAT};
 
-/// A queue that says what it is told to say, and remembers what it was asked.
+/// A queue with scripted answers, which records the requests.
 pub(super) struct Script {
     pub(super) kind: FileKind,
     pub(super) asked: Vec<(Filter, u32)>,

@@ -1,9 +1,8 @@
-//! From one registration of ours to two of kqueue's, and back.
+//! Translates one registration into two filters of a kqueue, and their events back.
 //!
-//! Everything here takes and returns plain values, so that the rules that only a real BSD
-//! could show otherwise are tested anywhere: which flags stand for which trigger, which
-//! errors are none, how a half-done change is undone, what an end of file means. Which filters
-//! there are to be is decided in `filters.rs`.
+//! All functions take and return plain values, so that rules which otherwise only a real BSD could show
+//! are tested anywhere: the flags of each trigger, the errors to ignore, the undoing of a half-done
+//! change, the meaning of an end of file. `filters.rs` decides which filters there are.
 //!
 //! In the notes this is what "kqueue on macOS" hides (N2).
 
@@ -109,8 +108,8 @@ pub(super) fn changes(
     changes
 }
 
-/// The changes that, after a failure half-way, restore what was. Nobody knows what is there
-/// by then, so all is taken out first, and errors are of no interest.
+/// The changes that restore the old filters after a failure half-way. The state is unknown by then, so
+/// all filters are removed first, and errors are ignored.
 pub(super) fn undoing(fd: usize, token: u64, known: &Known, old: Filters) -> Changes {
     let mut changes = Changes::new();
     for at in [0, 1] {
@@ -175,7 +174,7 @@ pub(super) fn outcome(
                 outcome.filters[at] = None;
             }
             errno::EBADF => return Err(errno::EBADF),
-            // A registration does not fail for a filter that nobody asked for.
+            // A registration does not fail for a filter that its caller did not ask for.
             code if !deleting && to[at] == Some(Mode::End) => {
                 // One that was there already, and was only to be added again, is there still. Taken
                 // for gone, it would lend its mode to the next filter, which never replaces it.
@@ -220,7 +219,7 @@ pub(super) fn from_kevent(event: &Kevent, mode: Option<Mode>, known: &mut Known)
             ready |= own.closed;
         }
         if event.fflags != 0 {
-            // The connection is over as a whole, as with epoll; whoever wanted what.
+            // The connection is over as a whole, as with epoll, whatever the interest.
             known.ended = CLOSED;
             ready |= Readiness::ERROR;
         }

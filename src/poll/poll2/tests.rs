@@ -58,9 +58,9 @@ fn a_descriptor_closed_behind_our_back_is_reported_once() {
         .unwrap();
     // A number that is not open, whatever other tests open meanwhile.
     poller.set.set(1, RawFd::MAX, poll::IN);
-    let told = waited(&mut poller);
-    assert_eq!(told.len(), 1);
-    assert!(told[0].ready.is_hangup());
+    let events = waited(&mut poller);
+    assert_eq!(events.len(), 1);
+    assert!(events[0].ready.is_hangup());
     assert_eq!(waited(&mut poller), []);
     // And the number may be registered again, as if it were new.
     poller

@@ -20,8 +20,8 @@ pub(super) fn bits(interest: Interest) -> i16 {
     set.fold(0, |bits, (bit, _)| bits | bit)
 }
 
-/// What the bits of `poll(2)` say, in our words: as for epoll, which inherited them. A number
-/// that is not open is everything at once, so that whoever waits for anything hears of it.
+/// The readiness for the bits of `poll(2)`, as for epoll, which inherited them. A number that is not open
+/// reports everything at once, so that each waiter gets an event.
 pub(super) fn from_poll(bits: i16) -> Readiness {
     const READ: u8 = Readiness::READ.bits();
     const WRITE: u8 = Readiness::WRITE.bits();

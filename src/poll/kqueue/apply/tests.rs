@@ -9,7 +9,7 @@ use readily_sys::kq_abi::{EV_ADD, EV_DELETE, EV_EOF, EV_ONESHOT, Filter};
 use readily_sys::poll::FileKind;
 use std::time::Duration;
 
-/// A registration for reading whose other side is over, told of half of it.
+/// A registration for reading whose other side is over, with half of that reported.
 fn half_reported(trigger: Trigger) -> KqueuePoller<Script> {
     let mut poller = poller();
     poller.register(7, 70, Interest::READ, trigger).unwrap();
@@ -45,7 +45,7 @@ fn where_reading_has_ended_the_next_wait_asks_about_writing_and_passes_on_its_en
     }
 }
 
-/// The common end of a connection: it is read, and closed, in the turn that it is told in.
+/// The common end of a connection: it is read, and closed, in the turn that reports it.
 #[test]
 fn removing_a_registration_after_its_end_of_file_costs_no_change_but_the_removal() {
     let mut poller = half_reported(Trigger::Level);
@@ -69,7 +69,7 @@ fn a_one_shot_that_has_reported_one_end_reports_both_when_it_is_rearmed() {
     assert_eq!(waited(&mut poller), [over]);
 }
 
-/// The filter of a room that was told is disabled, and hides the end.
+/// The filter of room that was reported is disabled, and hides the end.
 #[test]
 fn by_the_edge_the_other_side_is_watched_where_room_was_reported_and_not_asked_for_again() {
     let mut poller = poller();
@@ -82,11 +82,11 @@ fn by_the_edge_the_other_side_is_watched_where_room_was_reported_and_not_asked_f
     waited(&mut poller);
     poller.queue.asked.clear();
     poller.queue.batches = vec![vec![said(7, write, 0)], vec![said(7, write, EV_EOF)]];
-    assert_eq!(waited(&mut poller), [], "room that was told already");
+    assert_eq!(waited(&mut poller), [], "room that was reported already");
     let instead = [(write, EV_DELETE), (write, EV_ADD)];
     assert_eq!(poller.queue.asked, instead);
     assert_eq!(waited(&mut poller)[0].ready, OVER);
-    // Asked for again, it tells of room again.
+    // Asked for again, it reports room again.
     poller.queue.asked.clear();
     poller.rearm(7, 70, Interest::WRITE).unwrap();
     assert_eq!(poller.queue.asked, instead);
@@ -97,7 +97,7 @@ fn by_the_edge_the_other_side_is_watched_where_room_was_reported_and_not_asked_f
 fn a_filter_that_the_kernel_has_dropped_is_a_registration_all_the_same() {
     for (kind, first) in [
         (FileKind::Pipe, OVER),
-        // Where nobody says that it is a pipe, the next wait finds out.
+        // If nothing shows that it is a pipe, the next wait does.
         (FileKind::Other, Readiness::WRITE | Readiness::WRITE_CLOSED),
     ] {
         let mut poller = watching(kind);

@@ -255,7 +255,7 @@ fn an_arrival_where_only_the_end_is_of_interest_says_nothing() {
         from_kevent(&said(Filter::Write, 0, 0), Some(Mode::End), &mut known),
         Readiness::NONE
     );
-    // An error is said whoever wanted to hear of it.
+    // An error is reported whatever the interest.
     let reset = from_kevent(&said(Filter::Read, EV_EOF, 54), Some(Mode::End), &mut known);
     assert!(reset.is_hangup());
 }
