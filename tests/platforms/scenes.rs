@@ -137,10 +137,10 @@ pub(crate) const SCENES: &[(&str, Setup)] = &[
     ("UDP: a datagram waits", |w| {
         datagrams(w).with(|s| s.there().put(b"x"))
     }),
-    ("UDP: an answer came that nobody is there", |w| {
+    ("UDP: an answer came that no socket is there", |w| {
         datagrams(w).alone().with(|s| s.here.put(b"x"))
     }),
-    ("listener: nobody there", |w| Scene::listener(w, 0)),
+    ("listener: no connection", |w| Scene::listener(w, 0)),
     ("listener: a connection waits", |w| Scene::listener(w, 1)),
     ("pipe, reading end: empty", Scene::reader),
     ("pipe, reading end: bytes wait", bytes_in_a_pipe),
