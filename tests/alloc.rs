@@ -195,7 +195,7 @@ fn at_the_limit(stream: &UnixStream) -> UnixStream {
     // SAFETY: takes numbers, touches no memory.
     let number = unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_DUPFD_CLOEXEC, highest) };
     assert!(number >= 1000, "the limit is too low for this test");
-    // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+    // SAFETY: the kernel has just made this descriptor for us; it has no other owner.
     unsafe { UnixStream::from_raw_fd(number) }
 }
 
@@ -262,7 +262,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Each operation on something that nobody waits for, once it has room for what it is to hold.
+/// Each operation without waiters, on something that has room for what it is to hold.
 #[test]
 fn an_uncontended_permit_is_taken_and_given_back_without_an_allocation() {
     let entered = EventLoop::new().unwrap();

@@ -2,8 +2,8 @@
 //!
 //! The differences between systems are not papered over, they are written down; and what is
 //! written down is tried. A situation is set up, registered by each trigger, and what the next
-//! waits say stands in the tables, with who says otherwise. Equal answers are folded, for six
-//! times the same is read by nobody.
+//! waits report stands in the tables, with the systems that report otherwise. Equal answers are folded,
+//! for nothing is learnt from six times the same.
 //!
 //! `READILY_REGENERATE=1 cargo test --test platforms` writes the tables of this system.
 //! In the notes: epoll on Linux, kqueue on macOS, and so on for others (N2).

@@ -1,5 +1,5 @@
-//! The tools for tests, used as somebody would who writes a protocol of his own: frames with a
-//! length before them, over a connection that a kernel in memory cuts where it likes.
+//! The tools for tests, used as by the author of a protocol: frames with a length before them,
+//! over a connection that a kernel in memory cuts where it likes.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -208,7 +208,7 @@ fn hostile_wakers_find_what_a_future_forgets() {
     promise.set_result(3).unwrap();
     assert_eq!(poll_once(&mut future), Poll::Ready(Ok(3)));
     drop(entered);
-    // Nobody's panic comes out of the loop.
+    // A panic that no task awaits comes out of the loop.
     let turned = catch_unwind(AssertUnwindSafe(|| sim.run_until_stalled()));
     assert!(turned.is_err());
     assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Quiet);
@@ -482,7 +482,7 @@ fn a_panic_of_the_kit_points_to_its_caller() {
     );
 }
 
-/// Whoever goes through the list must know which of them it was.
+/// A failure names the promise of the list.
 #[test]
 #[should_panic(expected = "the promise `a_level_event_repeats_until_drained` is broken: ")]
 fn a_promise_that_is_broken_is_named() {

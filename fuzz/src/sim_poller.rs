@@ -293,7 +293,7 @@ impl World {
         }
     }
 
-    /// Whoever registers keeps the descriptor open until it is removed.
+    /// A registered descriptor stays open until it is removed.
     fn close(&mut self, op: WatchOp) {
         let (WatchOp::Close(pick) | WatchOp::Reset(pick)) = op else {
             return;

@@ -17,7 +17,7 @@ pub enum SlabOp {
     RemoveNewest,
     Get(u8),
     Change(u8),
-    /// Slot and generation as somebody made them up.
+    /// A slot and a generation that are made up.
     Forge(u8, u8),
     ForgeAny(u64),
     First,

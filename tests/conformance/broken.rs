@@ -1,8 +1,8 @@
 //! Pollers that are broken on purpose, one thing each, and the promises that they are caught by.
 //!
 //! A suite that passes says little until it has been seen to fail. So each way to be broken names
-//! promises that must notice; and each promise must notice somebody, or it may be one that cannot
-//! be broken. They stand over the kernel in memory, where a failure takes no time.
+//! promises that must notice; and each promise must notice a broken poller, or it may be one that
+//! cannot be broken. They stand over the kernel in memory, where a failure takes no time.
 
 #[path = "broken_poller.rs"]
 mod broken_poller;

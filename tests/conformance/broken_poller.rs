@@ -129,7 +129,7 @@ impl<P: Poller> Broken<P> {
             echo: false,
             notifier: Arc::new(notifier),
             alive,
-            // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+            // SAFETY: the kernel has just made this descriptor for us; it has no other owner.
             another: unsafe { OwnedFd::from_raw_fd(another) },
         }
     }

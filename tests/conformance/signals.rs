@@ -1,8 +1,8 @@
 //! The promise about signals: a wait that one of them ends is an early return and no error.
 //!
 //! It stands apart from the others because a handler is the whole process's, and a library must
-//! not install one in the tests of somebody else. A kernel in memory hears of no signals but as a
-//! fault (`Faults::early_return`).
+//! not install one in the tests of its users. A kernel in memory has no signals but as a fault
+//! (`Faults::early_return`).
 
 use readily::poll::poll2::PollPoller;
 use readily_testing::conformance::{GUARD, World};

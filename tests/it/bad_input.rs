@@ -1,4 +1,6 @@
-//! What a loop is handed by mistake, and what it says: typed, and with everything given back.
+//! Wrong arguments: each is refused with a typed error, which returns them.
+//!
+//! Invariant: L3.
 
 use crate::support::{
     Dropped, Log, guard, listener, strict_loop, strict_run, strict_runner, turn_times, turn_until,
@@ -222,7 +224,7 @@ fn interest_in_nothing_is_a_pause_and_costs_nothing() {
     assert_eq!(log.text(), "read");
 }
 
-/// A branch that nobody wrote takes its interest back, instead of being told for ever.
+/// A branch without a callback takes its interest back, instead of being reported for ever.
 #[test]
 fn a_branch_without_a_callback_does_not_make_the_loop_spin() {
     let _guard = guard!();

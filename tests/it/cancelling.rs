@@ -1,4 +1,6 @@
-//! Cancelling with a reason, at each time at which one may cancel; and what is told of it.
+//! Cancelling with a reason, at each time at which it is possible, and what is reported of it.
+//!
+//! Invariants: G3, G4.
 
 use crate::support::{Dropped, Log, guard, strict_loop, strict_run, turn_times};
 use readily::group::{Child, ChildFailed};
@@ -108,7 +110,7 @@ fn two_cancel_a_task_whose_value_comes_in_the_same_turn_in_every_order() {
     }
 }
 
-/// What a group tells those whom it ends; and that one who is cancelled alone has not failed.
+/// The reason that a group gives to the children that it ends; a child that is cancelled alone has not failed.
 #[test]
 fn a_group_says_why_it_ends_its_children() {
     let _guard = guard!();
@@ -142,7 +144,7 @@ fn a_group_says_why_it_ends_its_children() {
     }
 }
 
-/// A group that is over takes nobody: neither late, nor while it ends.
+/// A group that is over takes no child: neither late, nor while it ends.
 #[test]
 fn a_child_answers_as_a_task_does() {
     struct Asks(Rc<RefCell<Option<Child<u8>>>>, Log);
@@ -398,7 +400,7 @@ fn callbacks_of_a_token_run_soon_in_order_and_may_use_it() {
     assert_eq!(log.text(), "dropped first last other late");
 }
 
-/// G4: also where a waker looks, on the stack of whoever cancels.
+/// G4: also for a waker that runs on the stack of the call that cancels.
 #[test]
 fn a_callback_of_a_cancelled_token_finds_all_below_it_cancelled() {
     thread_local! {

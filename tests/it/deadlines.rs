@@ -1,4 +1,4 @@
-//! What a connection is asked for when it is accepted, its first callback, and its deadline.
+//! The interest of an accepted connection, its first callback, and its deadline.
 
 use crate::support::{
     Count, Log, collect_unhandled, guard, listener, manual_loop, turn_times, turn_until,

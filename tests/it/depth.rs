@@ -3,6 +3,8 @@
 //! Each test runs on a thread of 256 KiB, whose overflow ends the process: one frame for each link
 //! would need a hundred times as much. What is moved through the stack is tried on 2 MiB, the usual
 //! size of a thread.
+//!
+//! Invariants: G4, G5.
 
 use crate::support::{strict_loop, strict_run, turn_times, watched};
 use readily::task::SharedTask;

@@ -1,5 +1,5 @@
-//! Where descriptors come from and where they go: each closed once, none lost on the way, none
-//! inherited; and what is said when the loop's own is taken away.
+//! The life of descriptors: each is closed once, none is lost on the way, none is inherited; and what is
+//! reported when the loop's own is taken away.
 
 use crate::support::{
     collect_unhandled, descriptors_of, full_listener, guard, is_alone, listener, strict_loop,
@@ -269,7 +269,7 @@ fn a_child_inherits_nothing_of_the_loop() {
         return;
     }
     let _guard = guard!();
-    // Standard input, output and error; and what whoever started us was careless with.
+    // Standard input, output and error; and what the parent process has let us inherit.
     let before = open_in_a_child();
     let mut runner = strict_runner();
     runner.event_loop().as_fd().expect("a duplicate is made");
@@ -308,7 +308,7 @@ fn epolls() -> Vec<RawFd> {
     (3..64).filter(is_epoll).collect()
 }
 
-/// R016: somebody has closed "all" descriptors, or put another file in the place of the loop's.
+/// R016: "all" descriptors were closed, or another file was put in the place of the loop's.
 #[test]
 #[allow(unsafe_code)]
 fn a_loop_whose_poller_was_closed_behind_its_back_reports_it_in_each_turn() {

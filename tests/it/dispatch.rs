@@ -1,4 +1,6 @@
 //! The five branches of the notes on real sockets, and removal in the middle of a batch (N7).
+//!
+//! Invariants: L1, L2.
 
 use crate::support::{
     Count, Dropped, Log, drain, guard, listener, strict_loop, tcp_pair, turn_times, turn_until,
@@ -163,7 +165,7 @@ fn what_a_callback_removes_is_not_called_later_in_the_same_batch() {
     assert_eq!(event_loop.stats().stale, 49);
 }
 
-/// R001, L1: the number comes back within the batch, and the old report is nobody's.
+/// R001, L1: the number comes back within the batch, and the old report is for no registration.
 #[test]
 fn a_stale_event_never_reaches_the_next_owner_of_the_number() {
     let _guard = guard!();

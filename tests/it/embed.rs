@@ -1,4 +1,4 @@
-//! The loop as a guest: in somebody's `poll`, in another loop of ours, in another thread.
+//! The loop inside other programs: in a host's `poll`, in another loop of ours, in another thread.
 
 use crate::support::{Log, guard, strict_loop, turn_until};
 use readily::{Closures, EventLoop, ExitReason, Interest};
@@ -90,8 +90,8 @@ fn a_host_comes_back_for_what_a_kqueue_poller_has_still_to_look_at() {
     }
 }
 
-/// What is sent while the loop turns may come too late for that turn. Nobody rings then, for the
-/// loop is awake; and a host does not ask the loop before it waits.
+/// What is sent while the loop turns may come too late for that turn. The loop is not notified then, for
+/// it is awake; and a host does not ask the loop before it waits.
 #[test]
 fn what_was_sent_during_a_turn_makes_the_descriptor_readable() {
     let _guard = guard!();

@@ -1,4 +1,6 @@
 //! Which loop is current: before, during and after callbacks that enter or turn another one.
+//!
+//! Invariant: G7.
 
 use crate::support::{Log, collect_unhandled, guard, strict_loop, strict_runner, turn_times};
 use readily::{

@@ -200,7 +200,7 @@ fn guests_of_a_chat_hear_each_other_in_one_order_come_and_go() {
     ann.hears("* bob has left");
 }
 
-/// Whoever reads slowly costs a ring, and is told; whoever reads hears every line meanwhile.
+/// A slow reader misses lines, and gets their number; meanwhile the others get every line.
 #[test]
 fn a_slow_guest_of_a_chat_learns_how_much_it_has_missed_and_delays_no_other() {
     let Some(_guard) = watched() else { return };
@@ -211,7 +211,7 @@ fn a_slow_guest_of_a_chat_learns_how_much_it_has_missed_and_delays_no_other() {
     let before = server.memory();
     // More than the kernel keeps for one connection: some mebibytes on either side.
     const LINES: usize = 30_000;
-    // Fewer than the ring holds, so that whoever reads misses none.
+    // Fewer than the ring holds, so that a reader misses none.
     const TOGETHER: usize = 30;
     let text = "x".repeat(400);
     for first in (0..LINES).step_by(TOGETHER) {
@@ -319,7 +319,7 @@ fn a_server_ends_with_its_test_also_if_that_panics_or_hangs() {
         let how = std::env::var(HOW).expect("it is told");
         let _hangs = (how == "hangs").then(|| watch(Duration::from_millis(500)));
         if how == "has no address" {
-            // It is running by then, and nobody has it yet.
+            // It is running by then, and has no owner yet.
             let mut talks = std::process::Command::new("sh");
             Server::start_by(talks.args(["-c", "echo number $$; exec sleep 600"]));
         }

@@ -1,5 +1,7 @@
-//! Nobody keeps the loop to himself: whatever is always ready leaves a timer late by a turn or two,
-//! and not by as long as it likes.
+//! Nothing keeps the loop to itself: whatever is always ready makes a timer late by a turn or two, and
+//! not by as long as it likes.
+//!
+//! Invariants: F1, L9, T6.
 
 use readily::{
     BUDGET, CancellationToken, Closures, Elapsed, Event, Interest, Lock, Queue, Task,

@@ -95,7 +95,7 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
     assert_eq!(log.text(), "read");
 }
 
-/// R108: its loop is the parent's, and nobody turns it here. Awaited or waited for, it says so.
+/// R108: its loop is the parent's, and is not turned here. Awaited or waited for, it says so.
 #[test]
 fn in_a_fork_a_remote_task_says_that_its_loop_is_the_parents() {
     if !is_alone(None) {
@@ -461,8 +461,8 @@ fn a_number_that_was_changed_behind_the_loops_back_can_be_removed_and_used_again
     }
 }
 
-/// R009: closed by somebody else first. Of each way in which a registration ends it is told, once,
-/// where it was made; and what has the number by then is left alone.
+/// R009: other code closes the descriptor first. However the registration ends, that is reported once,
+/// with the place where it was made; and what has the number by then is left alone.
 #[test]
 fn a_descriptor_that_other_code_has_closed_is_reported_at_its_end() {
     if !is_alone(None) {

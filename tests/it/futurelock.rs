@@ -1,7 +1,7 @@
 //! Debug mode names a future that keeps others waiting: one that was granted what it waited for, and is
 //! neither polled nor dropped.
 //!
-//! All of it in virtual time, where an hour costs nothing and a loop that waits for ever says so.
+//! All of it in virtual time, where an hour costs nothing and a loop that waits for ever is reported.
 
 use readily::sync::{Lock, Queue, Semaphore};
 use readily::{Either, Futurelock, Origin, Unhandled, select, sleep, spawn, wait_for, yield_now};
@@ -178,7 +178,7 @@ fn a_busy_loop_names_it_after_some_turns() {
     assert_eq!(told[0].turns, 16);
 }
 
-/// What is fetched, dropped, or keeps nobody waiting is no such thing; and without debug mode nothing is.
+/// A grant that is taken or dropped, or that blocks no task, is not reported; without debug mode none is.
 #[test]
 fn a_grant_that_is_taken_or_blocks_no_task_is_not_named() {
     for debug in [true, false] {
@@ -199,7 +199,7 @@ fn a_grant_that_is_taken_or_blocks_no_task_is_not_named() {
                 for task in queue.collect::<Vec<_>>() {
                     task.await.unwrap();
                 }
-                // Nobody waits behind it.
+                // No task waits behind it.
                 let guard = lock.try_acquire();
                 let mut lent = Box::pin(async {
                     let lock = lock.clone();

@@ -193,7 +193,7 @@ fn a_half_close_is_the_end_of_reading_and_writing_goes_on_without_spinning() {
         .register(ours, Interest::READ, callbacks)
         .unwrap();
     turn_until(&mut event_loop, || log.has("end"));
-    // The buffers fill up, and nobody takes anything: no event, no turn.
+    // The buffers fill up, and are not read: no event, no turn.
     // On a busy machine they may be filled later.
     let mut full = 0;
     loop {
@@ -294,7 +294,7 @@ fn a_pipe_delivers_its_bytes_before_its_end() {
     assert_eq!(log.text(), "hangup:None:10000");
 }
 
-/// R020: the reader of a pipe goes; the writer has bytes in it that nobody will read.
+/// R020: the reader of a pipe goes; the writer has bytes in it that will not be read.
 #[test]
 fn a_pipe_without_a_reader_is_reported_to_its_writer_once_whatever_it_asks_for() {
     let _guard = guard!();
@@ -319,7 +319,7 @@ fn a_pipe_without_a_reader_is_reported_to_its_writer_once_whatever_it_asks_for()
     }
 }
 
-/// R020: datagrams are never hung up, so an error that nobody asks for must not repeat.
+/// R020: datagrams are never hung up, so an error that is not asked for must not repeat.
 #[test]
 fn an_error_of_a_paused_datagram_socket_does_not_make_the_loop_spin() {
     let _guard = guard!();

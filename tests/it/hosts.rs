@@ -1,7 +1,7 @@
 //! One descriptor is the whole contract: hosts of each kind, and all that can give a loop something to do.
 //!
-//! Each host waits without a limit, and turns the loop once for each report. So what it is not told of
-//! is a test that hangs, and what it is told of for ever is too many turns.
+//! Each host waits without a limit, and turns the loop once for each report. So what is not reported to it
+//! is a test that hangs, and what is reported for ever is too many turns.
 
 use crate::support::{Log, guard, strict_loop, strict_runner, turn_times};
 use crate::threads::Counting;

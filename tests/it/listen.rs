@@ -117,7 +117,7 @@ fn a_listener_that_is_shared_by_two_loops_serves_each_connection_once() {
         .collect();
     for n in 1..=20 {
         let _client = net::TcpStream::connect(addr).unwrap();
-        // Both are told, one finds nobody.
+        // Both get a report, and one finds no connection.
         for event_loop in &mut loops {
             turn_times(event_loop, 2);
         }
@@ -191,7 +191,7 @@ fn fill(
     (clients, waiting)
 }
 
-/// R032: when others free a descriptor, nobody tells us; the next try finds it.
+/// R032: a descriptor that another process frees is not reported; the next try finds it.
 #[test]
 fn a_listener_without_descriptors_recovers_by_itself() {
     if !is_alone(Some(40)) {
@@ -207,8 +207,8 @@ fn a_listener_without_descriptors_recovers_by_itself() {
     assert!(waiting > 0);
     assert_eq!(told.len(), 1);
     let total = clients.len();
-    // Half of the clients go; nobody tells the loop of the numbers that come free. (It is
-    // told of the hangups, but those are half-closes, and it does not read.)
+    // Half of the clients go; the loop gets no report of the numbers that come free. (The hangups
+    // are half-closes, and it does not read.)
     let kept: Vec<_> = clients.into_iter().skip(total / 2).collect();
     turn_until(&mut event_loop, || accepted.get() == total);
     drop(kept);
@@ -266,7 +266,7 @@ fn running_out_again_and_again_gathers_no_timers() {
     let (mut clients, waiting) = fill(addr, &mut event_loop, &accepted);
     assert!(waiting > 0);
     for _ in 0..30 {
-        // One of ours closes, and somebody else is quicker than the listener.
+        // One of ours closes, and another client is quicker than the listener.
         let key = keys.borrow_mut().pop().unwrap();
         event_loop.remove(key).unwrap();
         let thief = std::fs::File::open("/dev/null");

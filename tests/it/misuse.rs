@@ -1,5 +1,7 @@
-//! What a stranger tried: guards in the wrong order, keys of the wrong loop, destructors at the
-//! wrong time, stops that come too late. Each of these was wrong once.
+//! What a reader new to the crate tried: guards in the wrong order, keys of the wrong loop, destructors at
+//! the wrong time, stops that come too late. Each of these was wrong once.
+//!
+//! Invariants: L1, L5, L8, T1, T3.
 
 use crate::support::{
     Count, Log, collect_unhandled, guard, listener, strict_loop, strict_run, strict_runner,
@@ -249,7 +251,7 @@ fn the_guards_of_two_loops_may_be_dropped_in_any_order() {
     assert!(WeakHandle::current().is_none());
 }
 
-/// Whoever shares a descriptor has a say when its number is asked for.
+/// The owner of a shared descriptor runs code when its number is asked for.
 struct Asks {
     stream: UnixStream,
     handle: WeakHandle,
@@ -350,7 +352,7 @@ fn a_hook_whose_destructor_panics_ends_nothing() {
     event_loop.close();
 }
 
-/// A listener's branch would never be taken, and nobody would hear why.
+/// A listener's branch would never be taken, without a reason being reported.
 #[test]
 fn listening_takes_a_listener() {
     let _guard = guard!();
@@ -368,7 +370,7 @@ fn listening_takes_a_listener() {
     assert_eq!(event_loop.registered(), 0);
 }
 
-/// While one loop runs, another does not: whoever waits for it would wait for ever.
+/// While one loop runs, another does not: waiting for it would last for ever.
 #[test]
 fn what_belongs_to_another_loop_is_an_error_and_no_endless_wait() {
     let _guard = guard!();

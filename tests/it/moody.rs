@@ -1,7 +1,7 @@
 //! The system's poller, which on request refuses a call or reports what is not there.
 //!
 //! The kernel does both, but seldom and not when asked: it refuses a registration when memory
-//! or `max_user_watches` run out, and a readiness may be gone before somebody looks.
+//! or `max_user_watches` run out, and readiness may be gone before it is used.
 
 use readily::clock::Monotonic;
 use readily::poll::{Event, Interest, Notify, Poller, Trigger, WaitResult};

@@ -1,5 +1,7 @@
 //! An error that is none of the connection's: Linux reports one where something lies in a socket's
 //! error queue, or a file of `/proc` or `/sys` has changed.
+//!
+//! Invariant: L4.
 
 use crate::moody::{Mood, moody_on};
 use crate::support::{Log, drain, guard, listener, tcp_pair, turn_times, turn_until, turns_in};

@@ -1,5 +1,7 @@
 //! Waits that own a clone of what they wait for: given to `spawn` as they are, they serve and lose what the waits
 //! that borrow do (Q1, Q5, Q6).
+//!
+//! Invariants: Q1, Q5, Q6.
 
 use crate::support::{guard, strict_run};
 use readily::sync::{BrokenBarrierError, Closed, LockGuard, PutError};

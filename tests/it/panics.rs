@@ -1,5 +1,7 @@
 //! A panic at each place where the loop calls out, under each policy: the rest of the batch is
 //! served, and the loop can be used again (R044, R045).
+//!
+//! Invariant: L8.
 
 use crate::support::{
     Count, Dropped, Log, collect_unhandled, command, fill, guard, listener, reset, strict_loop,
@@ -519,7 +521,7 @@ fn a_panic_of_the_main_future_comes_out_of_run_whatever_the_policy() {
     }
 }
 
-/// What a group has heard of, and nobody else will.
+/// The panic of a child that only its group has got.
 #[test]
 fn the_panic_of_a_child_whose_group_is_dropped_is_reported_with_its_name() {
     let _guard = guard!();
@@ -608,9 +610,9 @@ fn of_a_main_future_and_a_task_that_panic_in_one_turn_the_task_is_reported() {
     }
 }
 
-/// Also if nobody is left to be given the first.
+/// Also if no task is left that could get the first.
 #[test]
-#[allow(clippy::await_holding_refcell_ref)] // nobody else comes near it meanwhile
+#[allow(clippy::await_holding_refcell_ref)] // nothing else uses it meanwhile
 fn of_several_panics_in_a_set_that_is_shut_down_the_first_goes_out_and_the_others_are_reported() {
     let _guard = guard!();
     for policy in [PanicPolicy::Isolate, PanicPolicy::Propagate] {
@@ -667,7 +669,7 @@ fn a_panic_that_outlives_its_loop_is_printed_on_standard_error() {
             assert!(polled.await);
             readily::yield_now().await;
             readily::yield_now().await;
-            // One that was looked at is told to nobody; an error that nobody has got, by its type.
+            // One that was looked at is not reported; an error that was not retrieved is, by its type.
             let seen = spawn(async { panic!("seen") });
             let mut failed = Box::pin(TaskGroup::<String>::collect(async |group| {
                 group.spawn::<(), _>(async { Err("lost".to_owned()) });

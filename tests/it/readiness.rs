@@ -326,7 +326,7 @@ async fn read_around_an_urgent_byte() {
     assert_eq!(got, b"abcd");
 }
 
-/// R029: told to who asked, and to nobody else; and a byte that nobody takes costs no processor.
+/// R029: reported to a registration that asked for it, and to no other; a byte that is not read costs no processor time.
 #[test]
 fn an_urgent_byte_is_reported_with_priority_interest_and_does_not_spin() {
     let _guard = guard!();

@@ -6,6 +6,8 @@
 //! borrowed across user code (L8); what it brings about comes once, not on the stack of the
 //! caller (L3), and not in the turn that is running (L5); and all that was ready beside it is
 //! served (L6). A new method is one line in the table of calls.
+//!
+//! Invariants: L3, L5, L6, L8.
 
 mod calls;
 mod places;
@@ -192,7 +194,7 @@ impl World {
         }
     }
 
-    /// The same, where nobody lends a loop.
+    /// The same, in code that is not lent a loop.
     fn act_here(self: &Rc<Self>) {
         self.handle.with(|handle| self.act(handle));
     }

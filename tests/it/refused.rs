@@ -119,7 +119,7 @@ fn a_newcomer_that_the_kernel_refuses_does_not_end_the_listener_of_callbacks() {
         "{text}"
     );
     assert!(!matches!(refused.read(&mut [0]), Ok(1..)), "it is closed");
-    // R154: which listener it is, and with whom.
+    // R154: which listener it is, and which client.
     let client = refused.local_addr().unwrap();
     let names = format!("of listener {number} on {addr} with {client}: ");
     assert!(text.contains(&names), "{text}");

@@ -1,4 +1,6 @@
-//! What was sent to a loop from another thread, and what its sender hears of it: G6.
+//! Tasks that are sent to a loop from another thread, and the result that their handle gets.
+//!
+//! Invariant: G6.
 
 use crate::support::{
     collect_unhandled, guard, strict_loop, strict_run, strict_runner, turn_times,
@@ -224,8 +226,8 @@ fn the_panic_of_a_remote_task_is_reported_once() {
     }
 }
 
-/// Whoever it was, and where it was sent from: also if nobody was there any more, if nobody looked,
-/// if it never became a task, and if the loop closes before it reads that nobody will.
+/// Its name, and the line that sent it: also if its handle was dropped, if its result was not looked at,
+/// if it never became a task, and if the loop closes before it reads that the handle was dropped.
 #[test]
 fn the_panic_of_a_remote_task_is_reported_with_its_name_and_the_line_that_sent_it() {
     let _guard = guard!();

@@ -1,5 +1,5 @@
-//! Reports say who: the callback, the timer, the closure, the task, and the line that made it; and
-//! debug mode says who keeps the loop from everybody else.
+//! Reports name their cause: the callback, the timer, the closure or the task, and the line that made it;
+//! debug mode also names what blocks the loop.
 
 use crate::support::{self, Log, collect_unhandled, guard, strict_loop, strict_runner};
 use readily::clock::Manual;
@@ -367,7 +367,7 @@ fn a_run_that_nothing_can_end_is_reported_once_in_debug_mode() {
                 let mut polls = 0;
                 poll_fn(|cx| {
                     polls += 1;
-                    // Nobody takes the last one.
+                    // The last one is not taken.
                     let _sent = give.send(cx.waker().clone());
                     match polls {
                         3 => Poll::Ready(()),

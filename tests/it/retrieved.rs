@@ -1,5 +1,7 @@
-//! What was seen need not be reported, what nobody has seen must be, and what came out is not lost to
-//! what goes wrong afterwards.
+//! A panic or an error that was retrieved is not reported, one that was not is, and an output is not lost
+//! to what goes wrong afterwards.
+//!
+//! Invariant: G2.
 
 use readily::{
     JoinError, LoopHandle, PanicPolicy, ReturnWhen, Runner, Task, TaskGroup, create_future, gather,
@@ -72,7 +74,7 @@ fn a_panic_or_an_error_that_was_looked_at_is_not_reported() {
     assert!(told.borrow().is_empty(), "{told:?}");
 }
 
-/// A wait for the first failure looks too, but for itself: nobody has seen what it was.
+/// A wait for the first failure looks at the result, but does not retrieve it.
 #[test]
 fn a_panic_or_an_error_that_was_not_retrieved_is_reported() {
     let mut sim = SimLoop::new(1);
@@ -148,7 +150,7 @@ fn a_done_callback_of_a_shared_future_sees_the_value_wherever_it_is() {
     }
 }
 
-/// G2: nobody is left to be given them.
+/// G2: no task is left that could get them.
 #[test]
 fn the_errors_of_a_group_whose_time_runs_out_are_reported() {
     #[derive(Debug)]
@@ -189,7 +191,7 @@ fn the_errors_of_a_group_whose_time_runs_out_are_reported() {
             "{told}"
         );
     }
-    // A group that returns them has them reported to nobody.
+    // The errors that a group returns are not reported.
     let told = reports(&sim);
     let group = TaskGroup::collect(async |group| {
         group.spawn(async { Err::<(), _>(NoPicture) });

@@ -1,5 +1,5 @@
 //! Both echo servers as their users run them: a process, a port, and clients that are many,
-//! slow, half-closed or rude.
+//! slow, half-closed, or reset their connections.
 
 use crate::support::{Guard, Process, bytes, descriptors_of};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -164,7 +164,7 @@ fn stuff(server: &Server, slow: &mut TcpStream, asker: &mut TcpStream) -> usize 
     sent
 }
 
-/// R123: who does not read is held back, is given little memory, and keeps nobody waiting.
+/// R123: a client that does not read is held back, gets little memory, and delays no other.
 #[test]
 fn clients_that_do_not_read_are_held_back_and_others_are_served() {
     let Some(_guard) = watched() else { return };

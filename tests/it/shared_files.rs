@@ -1,5 +1,5 @@
-//! Open files that others have too: a duplicate, a parent, a child. What the loop has set there once,
-//! they may change at any time (R130); and what it has set it takes back (R131).
+//! Open files with other owners: a duplicate, a parent process, a child. What the loop has set there, they
+//! may change at any time (R130); and what it has set it takes back (R131).
 
 use crate::support::{
     Log, drain, guard, is_nonblocking, listener, strict_loop, strict_run, tcp_pair, turn_until,
@@ -26,7 +26,7 @@ fn loops() -> [EventLoop; 2] {
     [strict_loop(), recorded]
 }
 
-/// R130: whoever has a duplicate of a connection makes it blocking. Neither a read nor a write blocks the loop.
+/// R130: the owner of a duplicate makes a connection blocking. Neither a read nor a write blocks the loop.
 #[test]
 fn a_connection_that_a_duplicate_makes_blocking_does_not_block_the_loop() {
     let _guard = guard!();
@@ -133,7 +133,7 @@ fn drained_and_filled(event_loop: &mut EventLoop, fd: OwnedFd, interest: Interes
 }
 
 /// R130: a callback that reads or writes until `WouldBlock` gets it, of a socket as of a pipe, though
-/// somebody has made it blocking.
+/// it was made blocking.
 #[test]
 fn callbacks_drain_and_fill_what_is_made_blocking_without_blocking_the_loop() {
     let _guard = guard!();
@@ -183,7 +183,7 @@ fn a_device_without_a_flag_per_call_is_made_nonblocking_again_before_each() {
 }
 
 /// R131: a file that was blocking is blocking again when its registration ends, however it ends, for
-/// whoever has a duplicate.
+/// the owner of a duplicate.
 #[test]
 fn what_was_blocking_is_blocking_again_when_its_registration_ends() {
     type End = fn(EventLoop, readily::Key);

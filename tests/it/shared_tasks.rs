@@ -1,4 +1,6 @@
 //! A task that is awaited by many, waited for by reference, and seen by its done-callbacks. N15, N16.
+//!
+//! Invariants: L8, T4.
 
 use crate::support::{Dropped, Log, collect_unhandled, guard, strict_loop, strict_run, turn_times};
 use readily::task::{SharedJoinError, SharedTask};
@@ -266,7 +268,7 @@ fn a_done_callback_sees_the_result_whether_the_task_is_awaited_or_detached() {
         task.cancel_with("why");
         drop(task);
         yield_now().await;
-        // Shared, whoever of the waiters has had it.
+        // Shared, whichever waiter has had it.
         let task = spawn(async { "shared" });
         task.add_done_callback(sees(&log));
         let task = task.shared();

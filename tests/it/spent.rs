@@ -1,10 +1,12 @@
-//! What a spent budget must not change, and what must not be free of charge.
+//! What a spent budget must not change, and what must count against a budget.
 //!
 //! Who wins a choice does not depend on how much of the budget is left (T7); what uses it up each time
 //! keeps neither a limit nor a token nor its neighbours waiting; and what is made of nothing that counts,
 //! and is ready at once, counts itself (F1).
 //!
 //! asyncio has no budget. In the notes: a coroutine must give way (N10, N12).
+//!
+//! Invariants: T7, F1.
 
 use super::fairness::{TEN, assert_soon, late};
 use readily::sync::{Barrier, Condition, Event, Lock, Semaphore};
@@ -90,7 +92,7 @@ fn the_first_named_wins_also_where_nothing_is_left() {
         .unwrap();
 }
 
-/// It is pending for want of budget only: nobody behind it is looked at.
+/// It is pending for want of budget only: no future behind it is polled.
 #[test]
 fn the_first_named_wins_also_where_it_uses_up_what_is_left() {
     SimLoop::new(3)
@@ -416,8 +418,8 @@ fn what_is_made_of_what_counts_costs_no_more_than_that() {
     .unwrap();
 }
 
-/// Nobody wakes who has used up his budget to the last and then waits for something else: the choice
-/// itself has to come back for those behind him.
+/// A future that uses up the budget, and then waits for something else, is not woken: the choice itself
+/// has to come back for the futures behind it.
 #[test]
 fn a_choice_comes_back_for_the_futures_behind_one_that_used_up_the_budget() {
     let chosen = SimLoop::new(31).run(async {

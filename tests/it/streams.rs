@@ -3,6 +3,8 @@
 //!
 //! Where the other end is a blocking socket of the standard library, it does one small thing
 //! that cannot block; where it takes part, it is a coroutine too, on the same loop.
+//!
+//! Invariants: S1, S2, S4.
 
 use crate::support::{Log, bytes, guard, listener, reset, strict_loop, strict_run, unused_addr};
 use readily::io::{TcpListener, TcpStream};

@@ -61,7 +61,7 @@ pub(crate) fn watched() -> Option<Guard> {
     })
 }
 
-/// A thread that nobody joins looks once in each window whether the test makes progress.
+/// A thread that is not joined looks once in each window whether the test makes progress.
 pub(crate) fn watch(window: Duration) -> Guard {
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     let (done, is_done) = channel::<()>();
@@ -189,8 +189,8 @@ fn end_processes() {
 }
 
 /// A process that ends with its owner: when this is dropped, also in a panic, and when a guard
-/// ends the tests. What it prints it prints to us, so that one that was left over would keep
-/// nobody who reads what the tests print.
+/// ends the tests. It prints into a pipe of ours, so that one that was left over would not keep the
+/// output of the tests open.
 pub(crate) struct Process {
     pub(crate) child: Child,
     told: Option<JoinHandle<Vec<u8>>>,
@@ -253,7 +253,7 @@ impl Drop for Process {
 }
 
 /// Leaves an odd number of descriptors. A connection with both ends here takes two, so that the
-/// last client then waits for somebody to accept it.
+/// last client then waits to be accepted.
 pub(crate) fn leave_odd() -> Option<File> {
     let mut all: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
     all.pop().filter(|_| all.len() % 2 == 1)
@@ -361,7 +361,7 @@ pub(crate) fn turns_in(event_loop: &mut EventLoop, time: Duration) -> u64 {
     event_loop.stats().turns - before
 }
 
-/// The wall clock, which is nobody's loop's.
+/// The wall clock, which belongs to no loop.
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn wall() -> Instant {
     Instant::now()

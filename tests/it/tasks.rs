@@ -1,4 +1,6 @@
-//! Tasks, from their making to their end: N13, N15, N16, N18, and the corners of each.
+//! Tasks, from their spawning to their end, with the corner cases of each step (N13, N15, N16, N18).
+//!
+//! Invariants: T3, T4.
 
 use crate::support::{
     Dropped, Log, collect_unhandled, guard, strict_loop, strict_run, strict_runner, turn_times,
@@ -37,7 +39,7 @@ impl Wake for Looks {
     }
 }
 
-/// T3: whoever hears of the end finds the future gone, and all that it held.
+/// T3: code that runs at the end of a task finds the future dropped, with all that it held.
 #[test]
 fn a_future_is_gone_when_its_end_is_reported() {
     let _guard = guard!();
@@ -303,7 +305,7 @@ fn a_task_whose_handle_is_dropped_goes_on_to_its_end() {
     assert_eq!(log.text(), "done");
 }
 
-/// N16: its value is dropped on the loop at its end, if nobody is left to take it.
+/// N16: its value is dropped on the loop at its end, if no handle is left.
 #[test]
 fn the_value_of_a_detached_task_is_dropped_at_its_end() {
     let _guard = guard!();
@@ -368,7 +370,7 @@ fn what_goes_with_a_task_at_its_end_is_of_no_task() {
     for _ in 0..2 {
         let (held, given) = (Looks(Rc::clone(&gone)), Looks(Rc::clone(&gone)));
         let mut given = Some(given);
-        // Nobody has its handle, so what it returns is dropped, too.
+        // Its handle was dropped, so what it returns is dropped, too.
         drop(event_loop.spawn(poll_fn(move |_| {
             let _held = &held;
             Poll::Ready(given.take().unwrap())
@@ -531,7 +533,7 @@ fn a_task_that_is_awaited_on_another_loop_than_its_own_says_so() {
     assert_eq!(strict_run(task).unwrap().unwrap(), 21);
 }
 
-/// The panic of a task that nobody can await any more is told, by the policy.
+/// The panic of a task that can no longer be awaited is reported, as the policy says.
 #[test]
 fn a_panic_that_can_no_longer_be_retrieved_is_reported() {
     let _guard = guard!();
@@ -621,7 +623,7 @@ fn the_main_future_may_borrow_from_the_stack_of_its_caller() {
     assert_eq!(total, 3);
 }
 
-/// One turn is one poll for each that is awake: nobody who gives way runs twice in it.
+/// One turn is one poll of each woken task: none that yields runs twice in it.
 #[test]
 fn tasks_that_give_way_take_turns() {
     let _guard = guard!();

@@ -1,4 +1,6 @@
-//! The way in from other threads: nothing is lost, nothing is kept, nothing is late (W1 to W3).
+//! Wakes and messages from other threads: nothing is lost, kept or late.
+//!
+//! Invariants: L8, W1 to W3, T3.
 
 use crate::support::{
     Dropped, Log, guard, strict_loop, strict_run, strict_runner, turn_times, turns_in,
@@ -40,7 +42,7 @@ fn nothing_that_a_hundred_threads_send_is_lost_and_each_thread_keeps_its_order()
             }
         });
     }
-    // Ends by itself when the last remote is dropped: nobody can send any more.
+    // Ends by itself when the last remote is dropped: nothing can be sent any more.
     assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
     let seen = seen.lock().unwrap();
     assert!(seen.iter().all(|one| one.len() == EACH && one.is_sorted()));

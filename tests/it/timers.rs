@@ -1,4 +1,6 @@
-//! Timers by a clock that the test moves, and a few by the real one (C1 to C5).
+//! Timers by a clock that the test moves, and a few by the real one.
+//!
+//! Invariants: L5, C1, C2, C4, C5.
 
 use crate::support::{
     Count, Log, guard, manual_loop, strict_loop, strict_runner, turn_times, turn_until, turns_in,

@@ -1,4 +1,6 @@
-//! Waiting for several things, or for a while (N11, N14), or for somebody else's word (N17).
+//! Waiting for several things, or for a while (N11, N14), or for a promise (N17).
+//!
+//! Invariants: T5, T6, T9.
 
 use crate::support::{
     Dropped, Log, collect_unhandled, guard, manual_loop, strict_loop, strict_run, strict_runner,
@@ -78,7 +80,7 @@ fn a_future_has_done_callbacks_too() {
     assert_eq!(log.text(), "b c");
 }
 
-/// N16, N17: a loop that has gone calls nobody. A callback that keeps what it was added to would
+/// N16, N17: a loop that is dropped calls no callback. A callback that keeps what it was added to would
 /// otherwise keep it for ever.
 #[test]
 fn done_callbacks_that_will_never_run_are_dropped() {
@@ -105,7 +107,7 @@ fn done_callbacks_that_will_never_run_are_dropped() {
     assert_eq!(Rc::strong_count(&held), 1);
 }
 
-/// N16, N17: `lambda f: f.result()`. The value stays, also if whoever looks at it panics.
+/// N16, N17: `lambda f: f.result()`. The value stays, also if the callback that looks at it panics.
 #[test]
 fn a_done_callback_reads_the_value_and_leaves_it_to_the_awaiting_task() {
     let _guard = guard!();

@@ -1,5 +1,4 @@
-//! What wakers may do to tasks that run, wait, have ended or were never there: queue them, and
-//! nothing else.
+//! What wakers do to tasks that run, wait or have ended: they queue them, and nothing else.
 
 use crate::moody::moody_on;
 use crate::support::{Count, Dropped, Log, collect_unhandled, guard, strict_loop, turn_times};
@@ -326,7 +325,7 @@ thread_local! {
     static ON_CLONE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
-/// A waker that wakes nobody, and runs `does` when it is first cloned.
+/// A waker that wakes nothing, and runs `does` when it is first cloned.
 fn on_clone(does: impl FnOnce() + 'static) -> Waker {
     ON_CLONE.set(Some(Box::new(does)));
     wakers::cloning(|| {
@@ -338,7 +337,7 @@ fn on_clone(does: impl FnOnce() + 'static) -> Waker {
 }
 
 /// R039: a future takes a clone of the waker before it stands in the list; what happens at that
-/// very moment finds nobody to wake.
+/// very moment finds no waker in the list.
 #[test]
 fn what_settles_while_the_waker_is_cloned_is_not_missed() {
     let _guard = guard!();

@@ -80,7 +80,7 @@ struct Seen {
     futures_dropped: u32,
     outputs: u32,
     outputs_dropped: u32,
-    /// Panics that were told, having nobody to go to.
+    /// Panics that were reported, because no task could get them.
     told: u32,
     /// Panics that came out of something that the test did itself.
     thrown: u32,
@@ -119,7 +119,7 @@ fn model(case: Case) -> Seen {
     if case.panics == AsTheFutureGoes {
         match end {
             TaskState::Cancelled => end = TaskState::Panicked,
-            // Its value is there, and nobody asks for the panic.
+            // Its value is there, and the panic is not retrieved.
             _ => seen.told += 1,
         }
     }
@@ -340,7 +340,7 @@ fn wait_for_it(world: &World, awaited: &Arc<AtomicU32>) {
     assert!(polled.is_none_or(|polled| polled.is_pending()));
 }
 
-/// By whom the case says; once more, for a wake that is one too many does nothing (T1).
+/// From where the case says; once more, for a wake that is one too many does nothing (T1).
 fn wake(sim: &mut SimLoop, world: &World) {
     let Some(waker) = world.waker.borrow().clone() else {
         return;
@@ -367,7 +367,7 @@ fn wake(sim: &mut SimLoop, world: &World) {
     }
 }
 
-/// Wakes what has ended: by nobody's leave, and to no avail (T1, W3).
+/// Wakes what has ended, which has no effect (T1, W3).
 fn wake_in_vain(world: &World) {
     let waker = world.waker.borrow().clone();
     if let Some(waker) = waker {

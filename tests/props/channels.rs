@@ -28,9 +28,9 @@ type Hearing<R, T> = (Lock<R>, Option<Waits<T>>);
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
-    /// Q8: every receiver gets what is sent while it is there, in order; one for whom the ring was
-    /// too small is told how many are gone, and gets the oldest that is left. What all have got is
-    /// kept by nobody.
+    /// Q8: every receiver gets what is sent while it is there, in order; one for which the ring was
+    /// too small gets the number of those that are gone, and then the oldest that is left. What all
+    /// have got is dropped.
     #[test]
     fn a_broadcast_reaches_all_and_a_slow_receiver_learns_how_much_it_has_missed(
         capacity in 1..4usize,
@@ -92,8 +92,8 @@ proptest! {
         }
     }
 
-    /// Q8: who waits for a broadcast or for a change is woken by what is sent and by the end of the
-    /// sender, and by nothing else, and gets what he would have got if he had looked.
+    /// Q8: a waiter for a broadcast or for a change is woken by what is sent and by the end of the
+    /// sender, and by nothing else, and gets what it would have got without waiting.
     #[test]
     fn a_waiter_for_a_value_is_woken_for_it(ops in vec((0..6u8, 0..3usize), 0..48)) {
         let (all, one) = broadcast::channel::<usize>(64);
@@ -284,7 +284,7 @@ proptest! {
 }
 
 /// Q8: a value is sent, the receiver is cancelled, and closed, in one turn and in every order: the
-/// value arrives, or comes back, or is dropped with him who had it; and the sender knows.
+/// value arrives, or comes back, or is dropped with its receiver; and the sender knows.
 #[test]
 fn one_value_and_the_end_of_the_receiver_in_one_turn_in_every_order() {
     for (order, seed) in each(orders(2), 0..4) {

@@ -44,7 +44,7 @@ async fn settle(mut promises: Vec<Option<Promise<usize>>>, batches: Vec<Vec<usiz
             }
         }
     }
-    // Whoever was not settled waits for ever, and is not told.
+    // A promise that is not settled stays so, and is not dropped: its future waits for ever.
     pending::<()>().await;
     drop(promises);
 }
@@ -225,7 +225,7 @@ fn a_fair_race_starves_no_future() {
             .unwrap();
         assert!(wins.borrow().iter().all(|&n| n > 400), "{wins:?}");
     }
-    // Outside a loop there is nobody to draw lots.
+    // Outside a loop there is no generator to choose by.
     let mut alone = by_hand(race_fair([ready(0), ready(1)]));
     assert_eq!(alone.assert_ready(), 0);
 }
@@ -254,7 +254,7 @@ fn losers_are_dropped_before_the_race_returns_unless_they_were_lent() {
     assert_eq!(sim.event_loop().next_deadline(), None);
 }
 
-/// T7, T8: two values in one turn, in every order, and a third one that ends him who waits: the
+/// T7, T8: two values in one turn, in every order, and a third one that ends the waiter: the
 /// first named is given, the other is had afterwards.
 #[test]
 fn two_values_of_one_turn_are_given_in_every_order() {
@@ -316,7 +316,7 @@ fn a_choice_may_be_dropped_after_each_of_its_polls() {
     drop(entered);
 }
 
-/// T8: one who was lent keeps a waker of ours: when the choice has gone it wakes nobody.
+/// T8: a future that was lent keeps a waker of ours: when the choice is dropped it wakes nothing.
 #[test]
 fn a_dropped_choice_gets_no_wake_and_keeps_no_waker() {
     let mut sim = SimLoop::new(3);

@@ -30,7 +30,7 @@ async fn echo(stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// A server and two clients, each of whom may meet an error and gives up then.
+/// A server and two clients, each of which may get an error and gives up then.
 async fn session() -> io::Result<usize> {
     let listener = TcpListener::bind(([127, 0, 0, 1], 0))?;
     let addr = listener.local_addr()?;
@@ -65,8 +65,8 @@ async fn session() -> io::Result<usize> {
     Ok(both.0? + both.1?)
 }
 
-/// R010, R013, S4: the k-th call fails, for each k. Nobody hangs, nothing panics, and whatever was
-/// opened is closed; an error that is not told to anybody would be a hang, or a sum that is wrong.
+/// R010, R013, S4: the k-th call fails, for each k. Nothing hangs or panics, and whatever was
+/// opened is closed; an error that is lost would be a hang, or a sum that is wrong.
 #[test]
 fn each_call_may_fail_and_nothing_hangs_or_stays_open() {
     for system in KERNELS {
@@ -81,8 +81,8 @@ fn each_call_may_fail_and_nothing_hangs_or_stays_open() {
                 };
                 sim.on_unhandled(|_| ());
                 let kernel = sim.kernel().clone();
-                // An hour of virtual time is for ever: whoever waits for a peer that was lost
-                // would be seen by it.
+                // An hour of virtual time is for ever: a wait for a peer that was lost would
+                // end by it.
                 let limit = Duration::from_secs(3600);
                 let ended = sim.run(wait_for(limit, session())).unwrap();
                 match ended {
@@ -185,8 +185,8 @@ fn waiting_for_a_value() -> (SimLoop, Promise<u8>, Task<Limited>) {
 
 type Limited = Result<Result<u8, FutureError>, Elapsed>;
 
-/// T6: the value, the limit, and the end of him who waits, all in one turn and in every order. The
-/// value wins over the limit; who was cancelled gets neither, and nobody gets both.
+/// T6: the value, the limit, and the end of the waiter, all in one turn and in every order. The value
+/// wins over the limit; a waiter that was cancelled gets neither, and none gets both.
 #[test]
 fn a_limit_a_value_and_a_cancel_in_one_turn_end_in_every_order() {
     for order in orders(4) {

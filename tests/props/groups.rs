@@ -481,7 +481,7 @@ fn failures_and_a_cancel_from_outside_in_one_turn_in_every_order() {
     }
 }
 
-/// R090: each future of these, dropped after its n-th poll, for each n: nobody lives on.
+/// R090: each future of these, dropped after its n-th poll, for each n: no task lives on.
 #[test]
 fn each_future_of_a_group_may_be_dropped_after_each_of_its_polls() {
     let mut sim = SimLoop::new(1);

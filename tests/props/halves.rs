@@ -306,14 +306,14 @@ proptest! {
                 }
                 _ => {}
             }
-            // Whoever was let in meanwhile knows when it is polled.
+            // A put that was let in meanwhile is ready when it is polled.
             let mut waiting = Vec::new();
             for (id, mut put) in putting {
                 match catch_unwind(AssertUnwindSafe(|| put.poll())) {
                     Ok(Poll::Pending) => waiting.push((id, put)),
                     Ok(Poll::Ready(done)) => {
                         prop_assert!(done.is_ok());
-                        // It may have been got by somebody since.
+                        // It may have been got since.
                         inside.insert(id);
                     }
                     Err(_) => drop(panicked.insert(id)),

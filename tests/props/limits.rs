@@ -423,7 +423,7 @@ fn a_suspend_leads_to_one_tick_and_no_burst() {
     .unwrap();
 }
 
-/// One that is due is not passed over for ever by a choice that always has somebody ready.
+/// One that is due is not passed over for ever by a choice in which another is always ready.
 #[test]
 fn a_tick_that_is_due_is_given_at_once_and_one_in_a_turn() {
     let mut sim = SimLoop::new(1);
@@ -625,7 +625,7 @@ fn a_limit_that_is_moved_again_and_again_is_kept_all_the_same() {
     assert_eq!(told.unwrap(), Err(Elapsed));
 }
 
-/// Whoever asks in a destructor of the code is told that it is over, if it was dropped too.
+/// A destructor of the code finds the scope over, if the code was dropped too.
 #[test]
 fn a_scope_is_over_for_the_destructors_of_code_that_was_dropped() {
     struct Asks(TimeoutScope, Rc<Cell<bool>>);

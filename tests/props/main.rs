@@ -5,7 +5,7 @@
 //! to fail on a bug of `tests/mutants.md`. Small worlds, many cases: eight keys collide more than eight
 //! thousand.
 
-// The modules of one binary share by `pub`; there is nobody else to reach.
+// The modules of one binary share by `pub`; nothing else can reach them.
 #![allow(unreachable_pub)]
 
 mod base;

@@ -68,7 +68,7 @@ fn a_run_after_one_that_was_stopped_takes_as_many_turns_as_it_should() {
     again("stop; run 1; run 1");
 }
 
-/// R024: a bug of the kernel in memory, which told nobody.
+/// R024: a bug of the kernel in memory, which did not report it.
 #[test]
 fn room_that_a_wider_buffer_makes_is_reported() {
     again("tcp #0 #1; write #0 1; narrow #1 1; register #0 write level; narrow #1 2; turn");
@@ -139,8 +139,8 @@ fn a_poller_that_loses_removals_is_found_and_the_story_is_short() {
     assert!(program.lines().count() <= 6, "{why}{program}");
 }
 
-/// A layer around callbacks that somebody has written: it lets the first bytes through, and
-/// forgets to when there are more.
+/// A layer around callbacks with a bug of its own: it lets the first bytes through, and swallows the call
+/// when there are more.
 struct Once {
     inside: Scripted,
     read: bool,

@@ -438,8 +438,8 @@ proptest! {
         }
     }
 
-    /// Q6, Q7: makers and workers in every order of a seed, of whom some are cancelled: each number
-    /// that a put has said is in is worked on once, or left, and the join ends.
+    /// Q6, Q7: makers and workers in every order of a seed, some of them cancelled: each number
+    /// that a put has reported to be in is worked on once, or left, and the join ends.
     #[test]
     fn makers_and_workers_lose_nothing_in_any_order(
         seed in any::<u64>(),
@@ -529,7 +529,7 @@ fn an_item_and_a_cancel_in_one_turn_reach_the_remaining_getter() {
 }
 
 /// Q6: room is made, and one of two who wait for it is cancelled, and a third tries to put, in one
-/// turn and in every order: what was put first is got first, and the third has his item back.
+/// turn and in every order: what was put first is got first, and the third gets its item back.
 #[test]
 fn room_and_a_cancel_in_one_turn_reach_the_remaining_putter() {
     for (order, seed) in each(orders(3), 0..4) {
@@ -607,7 +607,7 @@ fn a_put_and_a_get_may_be_dropped_after_each_of_their_polls() {
     assert_eq!(queue.try_get(), Ok(0), "as new");
 }
 
-/// Q7: whoever has an item as a job, and is dropped over it, leaves no debt: a join ends as soon as
+/// Q7: a worker that is dropped with a work item leaves none undone: a join ends as soon as
 /// nothing is left in the queue.
 #[test]
 fn a_worker_may_be_dropped_after_each_of_its_polls_and_a_join_ends_all_the_same() {
@@ -707,7 +707,7 @@ impl Ord for Spoiled {
     }
 }
 
-/// A comparison that panics is the affair of whoever puts; the queue goes on, and so do others.
+/// A comparison that panics is the affair of the call that puts; the queue goes on, and so do others.
 #[test]
 fn a_queue_survives_items_that_cannot_be_compared() {
     hush();
@@ -719,7 +719,7 @@ fn a_queue_survives_items_that_cannot_be_compared() {
     assert_eq!(queue.qsize(), 1, "it is not in");
     SPOILED.set(false);
     (3..5).for_each(|n| drop(queue.try_put(Spoiled(n))));
-    // One who waits for room is let in by somebody else's call, which is not to suffer for it.
+    // A waiting put is let in by the call of another, which must not panic for it.
     let wait = |n| {
         let queue = queue.clone();
         waits(async move { queue.put(Spoiled(n)).await })

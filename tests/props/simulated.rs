@@ -180,7 +180,7 @@ proptest! {
     }
 }
 
-/// Virtual time: an hour goes by while nobody looks, and in order.
+/// Virtual time: an hour passes at once, and in order.
 #[test]
 fn an_hour_of_sleeps_takes_no_time() {
     let (event_loop, kernel) = simulated(Faults::none(), None);
@@ -215,8 +215,8 @@ fn a_real_socket_has_no_place_in_a_simulation() {
     assert_eq!(kernel.open(), 0);
 }
 
-/// A write that moves less than it could, or nothing, without a reason: room is told when there
-/// is some, though the kernel knows of nobody who had found too little.
+/// A write that moves less than it could, or nothing, without a reason: room is reported
+/// when there is some, though no write has found too little.
 #[test]
 fn a_writer_refused_without_a_reason_gets_a_report_of_room() {
     let (mut refused, mut cut) = (Faults::seeded(1), Faults::seeded(1));
@@ -266,8 +266,8 @@ const STREAMS: [Stream; 3] = [Kernel::tcp, Kernel::pair, |kernel: &Kernel| {
     Ok((writer, reader))
 }];
 
-/// A write that fills the buffer to the brim leaves nothing over, so nobody has asked for room
-/// but the poller.
+/// A write that fills the buffer to the brim leaves nothing over, so only the poller has
+/// asked for room.
 #[test]
 fn room_is_reported_after_the_buffer_was_filled_to_the_brim() {
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
@@ -290,7 +290,7 @@ fn room_is_reported_after_the_buffer_was_filled_to_the_brim() {
     }
 }
 
-/// R024: a buffer that is made wider has room that nobody has read free.
+/// R024: a buffer that is made wider has room that no read has made.
 #[test]
 fn room_that_a_wider_buffer_makes_is_reported() {
     for (system, trigger) in KERNELS

@@ -148,7 +148,7 @@ impl Callbacks for Fickle {
                 self.paused.set(true);
                 cx.set_interest(Interest::NONE).unwrap();
             }
-            // With a byte: whoever is offered some twice after the end, and takes none, is not
+            // With a byte: a reader that is offered some twice after the end, and takes none, is not
             // waited for.
             Reader::ShutWrite => {
                 let _ = cx.shutdown(Shutdown::Write);

@@ -221,8 +221,8 @@ proptest! {
         prop_assert_eq!((lock.locked(), pair.available(), inside.get()), (false, 2, 0));
     }
 
-    /// Q4: whoever waits when an event is set goes on, and nobody else; whatever was cleared and
-    /// dropped before he runs.
+    /// Q4: each waiter of an event that is set goes on, and no other; whatever was cleared and
+    /// dropped before it runs.
     #[test]
     fn a_waiter_of_an_event_goes_on_when_it_is_set(ops in vec((0..5u8, 0..8usize), 0..48)) {
         let event = Event::new();
@@ -322,8 +322,8 @@ proptest! {
         }
     }
 
-    /// Q5: a notice goes to the first who waits, and from one who is dropped before he has the lock
-    /// to the next; and each who has been told has the lock when he goes on.
+    /// Q5: a notice goes to the first waiter, and from one that is dropped before it has the lock to
+    /// the next; and each notified waiter has the lock when it goes on.
     #[test]
     fn a_notice_reaches_a_waiter_that_goes_on(ops in vec((0..9u8, 0..6usize), 0..64)) {
         let (lock, condition) = (Lock::new(()), Condition::new());
@@ -386,9 +386,9 @@ proptest! {
 enum Holder {
     #[default]
     Nobody,
-    /// Somebody has it.
+    /// A task has it.
     Test,
-    /// Somebody will fetch it.
+    /// A task will fetch it.
     Promised,
 }
 
@@ -486,8 +486,8 @@ pub fn each(orders: Vec<Vec<usize>>, seeds: Range<u64>) -> impl Iterator<Item = 
     orders.into_iter().flat_map(with)
 }
 
-/// Q1, Q2 (R089): a release, and the end of the first and of the second who wait, in one turn and
-/// in every order. The third has the lock, and nobody who was cancelled.
+/// Q1, Q2 (R089): a release, and the end of the first and of the second waiter, in one turn and
+/// in every order. The third has the lock, and no waiter that was cancelled.
 #[test]
 fn a_release_and_two_cancels_in_one_turn_leave_the_lock_to_the_third() {
     for (order, seed) in each(orders(4), 0..4) {
@@ -501,7 +501,7 @@ fn a_release_and_two_cancels_in_one_turn_leave_the_lock_to_the_third() {
         };
         let barges = {
             let (lock, seen) = (lock.clone(), Rc::clone(&seen));
-            // Q2: somebody waits, or was granted it, in each of these orders.
+            // Q2: a task waits, or was granted it, in each of these orders.
             Box::new(move || seen.borrow_mut().extend(lock.try_acquire().map(|_| 9)))
         };
         let deeds: Vec<Deed> = vec![Box::new(move || drop(guard)), cancel(0), cancel(1), barges];
@@ -586,7 +586,7 @@ fn each_that_waits_may_be_dropped_after_each_of_its_polls() {
                     condition.notify(1);
                     yield_now().await;
                     event.set();
-                    // For the next to find as it was: both ways out of here leave nobody behind.
+                    // For the next to find as it was: both ways out of here leave no waiter behind.
                     yield_now().await;
                     event.clear();
                     let _ = wait_for(Duration::from_secs(1), barrier.wait()).await;
@@ -753,7 +753,7 @@ fn a_million_waiters_go_on_a_small_stack() {
     go_in_masses(1_000_000, || kinds().into_iter().take(1).collect());
     go_in_masses(100_000, || {
         let mut kinds = kinds();
-        kinds.retain(|kind| kind.0 != "barrier"); // it lets nobody go alone
+        kinds.retain(|kind| kind.0 != "barrier"); // it lets none go alone
         kinds
     });
 }

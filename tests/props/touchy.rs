@@ -44,7 +44,7 @@ struct World {
     last: watch::Sender<Touchy>,
     all: broadcast::Sender<Touchy>,
     looks: watch::Receiver<Touchy>,
-    /// So that there is somebody to send to.
+    /// So that there is a receiver.
     _hears: broadcast::Receiver<Touchy>,
 }
 

@@ -178,7 +178,7 @@ proptest! {
     }
 }
 
-/// A result that was taken before is an end like any other; a task is told of nobody who has gone.
+/// A result that was taken before is an end like any other; a task keeps no waker of a wait that was dropped.
 #[test]
 fn a_wait_takes_no_result_and_leaves_no_waker() {
     let mut sim = SimLoop::new(1);
@@ -221,7 +221,7 @@ fn a_wait_may_be_dropped_after_each_of_its_polls() {
     assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
 }
 
-/// T10: two ends and a cancel of him who waits, in one turn and in every order: no result is lost.
+/// T10: two ends and a cancel of the waiter, in one turn and in every order: no result is lost.
 #[test]
 fn two_ends_of_one_turn_are_waited_for_in_every_order() {
     for order in orders(3) {
@@ -266,7 +266,7 @@ fn two_ends_of_one_turn_are_waited_for_in_every_order() {
     }
 }
 
-/// T11: what is shielded goes on when he who waits is cancelled, wherever he was; its result is given
+/// T11: what is shielded goes on when its waiter is cancelled, wherever that waited; its result is given
 /// once, or dropped.
 #[test]
 fn what_is_shielded_goes_on_when_its_waiter_is_cancelled() {
@@ -310,7 +310,7 @@ fn what_is_shielded_goes_on_when_its_waiter_is_cancelled() {
     .expect("nobody hangs");
 }
 
-/// T11: an error, and a panic, that nobody is there to take are told; those that were taken are not.
+/// T11: an error or a panic that no task can take is reported; one that was taken is not.
 #[test]
 fn a_failure_behind_a_shield_is_reported_if_no_task_takes_it() {
     super::scripted::hush();

@@ -36,8 +36,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    /// W1, W2: whoever comes between two waits has the notifier rung once, and the next wait, however
-    /// long it might have been, does not sleep.
+    /// W1, W2: what comes between two waits notifies the poller once, and the next wait, however long it
+    /// might have been, does not sleep.
     #[test]
     fn between_two_waits_one_notification_is_paid(ops in vec(op(), 0..64)) {
         let scripted = Scripted::default();

@@ -1,5 +1,5 @@
 //! A search for the number of an invariant finds the tests that show it, and the head of each file of
-//! properties says which invariants its tests show.
+//! tests says which invariants these show.
 
 use super::{none, numbers, read, shown, sources};
 use std::collections::BTreeSet;
@@ -73,7 +73,7 @@ fn a_test_that_does_not_cite_its_invariant_is_found() {
     assert!(!cites("L5", "Timers (L6 to L8, C5).", "So: L55, T1 to T9."));
 }
 
-/// What is wrong with the head of a file of properties: it names just those that its tests cite.
+/// What is wrong with the head of a file of tests: it names just those invariants that its tests cite.
 fn wrong_head(text: &str) -> Option<String> {
     let tests = tests(text);
     let shown: BTreeSet<String> = tests.iter().flat_map(|(_, own)| cited(own)).collect();
@@ -89,12 +89,15 @@ fn wrong_head(text: &str) -> Option<String> {
 }
 
 #[test]
-fn the_head_of_a_file_of_properties_names_the_invariants_of_its_tests() {
+fn the_head_of_a_file_of_tests_names_the_invariants_of_its_tests() {
     let wrong = |path: &std::path::PathBuf| {
         let complaint = wrong_head(&read(path))?;
         Some(format!("{}: {complaint}", shown(path)))
     };
-    none(sources("tests/props").iter().filter_map(wrong).collect());
+    let all = sources("tests/props")
+        .into_iter()
+        .chain(sources("tests/it"));
+    none(all.filter_map(|path| wrong(&path)).collect());
     let text = "//! Tasks.\n//!\n//! Invariants: T1, T2.\n\n/// T1.\n#[test]\nfn it() {}\n";
     let complaint = "head and tests do not both name [\"T2\"]";
     assert_eq!(wrong_head(text).as_deref(), Some(complaint));

@@ -1,8 +1,8 @@
-//! The list of planted bugs does not rot: each still fits its file, names what it breaks and who
-//! catches it, and no invariant is without one.
+//! The list of planted bugs does not rot: each still fits its file, names what it breaks and the tests
+//! that catch it, and no invariant is without one.
 //!
 //! That they are caught is what `.ci/mutants` shows. It takes a while, so it is not run here; a
-//! bug that no longer fits would be found there too late, by somebody else.
+//! bug that no longer fits would be found there too late.
 
 use super::{book::numbered, is_run, none, read, root};
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! The places: wherever the loop calls out to code that is not its own.
 //!
 //! Each is arranged so that it is reached in one of the next turns, and makes the call there. A
-//! waker's `clone` is not among them: without unsafe code nobody can write one.
+//! waker's `clone` is not among them: it cannot be written without unsafe code.
 
 use super::calls::trouble;
 use super::{FAR, World, world};
