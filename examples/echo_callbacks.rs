@@ -9,7 +9,8 @@
 //! nc 127.0.0.1 7007
 //! ```
 
-use readily::{Callbacks, Cx, EventLoop, Interest, listen_tcp};
+use readily::event_loop::listen_tcp;
+use readily::{Callbacks, Cx, EventLoop, Interest};
 use std::cell::Cell;
 use std::io::ErrorKind::WouldBlock;
 use std::net::Shutdown;

@@ -14,8 +14,7 @@
 //! unbounded: 1000 made, 1000 sunk, at most 1000 under way
 //! ```
 
-use readily::sync::Queue;
-use readily::{gather, run, sleep, yield_now};
+use readily::{Queue, gather, run, sleep, yield_now};
 use std::cell::Cell;
 use std::error::Error;
 use std::time::Duration;

@@ -7,8 +7,8 @@
 //! # Coroutines
 //!
 //! [`run`](run()) drives one future to its end; [`spawn`] adds more beside it, [`gather`] waits
-//! for several, [`wait_for`] for a while only. [`io`] has the sockets, [`sync`] the locks, queues and
-//! channels by which coroutines wait for each other. The names are those of Python's asyncio.
+//! for several, [`wait_for`] for a limited time. [`io`] has the sockets, [`sync`] the locks, queues
+//! and channels by which coroutines wait for each other. The names are those of Python's asyncio.
 //!
 //! ```
 //! use readily::{gather, run, sleep, spawn};
@@ -26,8 +26,8 @@
 //! # Callbacks
 //!
 //! An [`EventLoop`] calls back what was registered with it: [`Callbacks`] has one method for each
-//! branch of the notes' dispatch ([N7]), and [`Closures`] puts them together from closures.
-//! A callback is given a [`Cx`], through which it may do everything but turn the loop.
+//! branch of the notes' dispatch ([N7]), and [`Closures`] builds them from closures. Each callback
+//! receives a [`Cx`], through which it may do everything but turn the loop.
 //!
 //! ```
 //! use readily::{Closures, EventLoop, Interest};
@@ -48,15 +48,96 @@
 //! # Ok::<(), readily::Error>(())
 //! ```
 //!
+//! # Where to find what
+//!
+//! **A program of coroutines**
+//!
+//! | name | use |
+//! |---|---|
+//! | [`run`](run()), [`Runner`] | Run one future to its end, once or several times on one loop. |
+//! | [`spawn`], [`create_task`] | Run a future as a [`Task`], beside the caller. |
+//! | [`current_task`], [`all_tasks`] | Name the task that runs, and all that have not ended. |
+//! | [`task`] | Futures that are completed from outside, task-locals, references to tasks. |
+//!
+//! **A TCP server or client**
+//!
+//! | name | use |
+//! |---|---|
+//! | [`io::TcpListener`], [`io::TcpStream`] | Accept, connect, read and write, in coroutines. |
+//! | [`io::Source`] | Wait for any other descriptor. |
+//! | [`LoopHandle::listen`], [`LoopHandle::connect`] | The same with callbacks; [`event_loop::listen_tcp`] makes the socket. |
+//!
+//! **Time, and a limit of time**
+//!
+//! | name | use |
+//! |---|---|
+//! | [`sleep`], [`yield_now`] | Wait for a while, or let the other tasks run once. |
+//! | [`interval`] | Tick at a fixed rate. |
+//! | [`wait_for`], [`wait_until`] | Drop a future that has not ended in time: [`Elapsed`]. |
+//! | [`timeout`] | The same for a block whose limit can be moved. |
+//! | [`time`] | Deadlines, slack, and the system's clock. |
+//!
+//! **Several things at once**
+//!
+//! | name | use |
+//! |---|---|
+//! | [`gather`], [`try_gather`] | Wait for all of several futures. |
+//! | [`race`], [`select`] | Wait for the first of them. |
+//! | [`wait`], [`as_completed`] | Wait for tasks until a condition holds, or take each result as it comes. |
+//! | [`shield`] | Let a future go on if its waiter is cancelled. |
+//! | [`TaskGroup`], [`JoinSet`] | Tasks that end together, or whose results are taken one by one. |
+//! | [`CancellationToken`] | Cancel a tree of tasks and callbacks. |
+//!
+//! **Coroutines that wait for each other**
+//!
+//! | name | use |
+//! |---|---|
+//! | [`Lock`], [`Semaphore`], [`Event`] | Exclude, limit, and announce. |
+//! | [`Queue`] | Hand over items, with a bound if there is one. |
+//! | [`sync`] | Conditions, barriers, and channels: one value, the last value, all values. |
+//!
+//! **Callbacks**
+//!
+//! | name | use |
+//! |---|---|
+//! | [`EventLoop`] | The loop itself: run it, or turn it once. |
+//! | [`LoopHandle::register`], [`Key`] | Watch a descriptor; the key names the registration. |
+//! | [`Interest`], [`Trigger`], [`Readiness`] | What is asked, how often it is reported, and what is reported. |
+//! | [`LoopHandle::call_soon`], [`call_later`](LoopHandle::call_later), [`call_at`](LoopHandle::call_at) | Run a closure, now or later; [`CallHandle`] and [`TimerHandle`] cancel it. |
+//!
+//! **From another thread**
+//!
+//! | name | use |
+//! |---|---|
+//! | [`RemoteHandle`] | Send the loop a closure or a future, or stop it. |
+//! | [`sync::channel`] | Send values from any thread to a coroutine. |
+//!
+//! **Embed it in another loop**
+//!
+//! | name | use |
+//! |---|---|
+//! | [`EventLoop::as_fd`], [`EventLoop::as_fd_with_deadline`] | One descriptor for the host to watch. |
+//! | [`EventLoop::next_deadline`], [`EventLoop::turn_now`] | One deadline, and one call that never waits. |
+//! | [`poll`] | The pollers alone, without a loop. |
+//!
+//! **What goes wrong, and tests**
+//!
+//! | name | use |
+//! |---|---|
+//! | [`Error`], [`JoinError`] | Why a call of the loop failed, and why a task has no result. |
+//! | [`PanicPolicy`], [`LoopHandle::on_unhandled`], [`Unhandled`] | What happens to a panic or an error that no caller sees. |
+//! | [`LoopHandle::set_debug`] | Report slow callbacks, deadlocks and more. |
+//! | [`clock::Manual`] | Time that a test moves; the crate `readily-testing` has a simulated kernel. |
+//!
 //! # Which type for what
 //!
 //! | type | is | where |
 //! |---|---|---|
 //! | [`EventLoop`], [`Runner`] | the loop itself: they turn it | its thread |
-//! | [`LoopHandle`] | what may be asked of it but to turn; the others dereference to it | its thread |
+//! | [`LoopHandle`] | everything that a loop does except turning; the others dereference to it | its thread |
 //! | [`Cx`] | the same, and I/O on the callback's own descriptor | in a callback |
-//! | [`WeakHandle`] | a weak way to it, to be kept | its thread |
-//! | [`RemoteHandle`] | the way in: hand it a closure, a future to make, a stop | any thread |
+//! | [`WeakHandle`] | a weak reference to it, to be stored | its thread |
+//! | [`RemoteHandle`] | sends it a closure, a future to make, a stop | any thread |
 //!
 //! # Reading on
 //!
@@ -78,8 +159,8 @@
 #[cfg(readily_emulated)]
 extern crate self as readily;
 
-#[doc(hidden)]
-pub mod base;
+#[allow(unreachable_pub)] // what the modules above use; the clock alone is public, below
+mod base;
 #[cfg(doc)]
 pub mod book;
 pub mod combine;
@@ -92,33 +173,56 @@ pub mod sync;
 pub mod task;
 pub mod time;
 
+// What nearly every program uses. A name that is public here has no other public path, and what is
+// not here has one in its module (`tests/tidy`).
+#[doc(inline)]
 pub use base::clock;
+#[doc(inline)]
 pub use combine::{
-    AsCompleted, Either, ReturnWhen, Shielded, Wait, as_completed, gather, race, race_fair, select,
-    shield, try_gather, wait,
+    as_completed::as_completed,
+    gather::{gather, try_gather},
+    race::race,
+    select::select,
+    shield::shield,
+    wait::wait,
 };
+#[doc(inline)]
 pub use event_loop::{
-    Accepted, Branch, CallHandle, Callbacks, CloseReport, Closures, Cx, Descriptor, EnterGuard,
-    Error, EventLoop, ExitReason, Futurelock, Key, LoopClosed, LoopHandle, Origin, PanicPolicy,
-    RegisterError, RemoteHandle, Stats, TimerHandle, Unhandled, WeakHandle, listen_tcp,
+    callbacks::{Callbacks, Closures},
+    cx::Cx,
+    error::Error,
+    event_loop::EventLoop,
+    handle::WeakHandle,
+    local::LoopHandle,
+    panics::PanicPolicy,
+    registry::Key,
+    remote::RemoteHandle,
+    timer_handles::{CallHandle, TimerHandle},
+    unhandled::Unhandled,
 };
-pub use group::{CancellationToken, GroupError, JoinSet, TaskGroup};
-pub use poll::{Interest, Readiness, Trigger};
+#[doc(inline)]
+pub use group::{join_set::JoinSet, task_group::TaskGroup, token::CancellationToken};
+#[doc(inline)]
+pub use poll::interest::{Interest, Readiness, Trigger};
+#[doc(inline)]
 pub use run::{Runner, RunnerBuilder, run};
-pub use sync::{
-    Barrier, BoundedSemaphore, Condition, Event, LifoQueue, Lock, PriorityQueue, Queue, Semaphore,
-};
+#[doc(inline)]
+pub use sync::{event::Event, lock::Lock, queue::Queue, semaphore::Semaphore};
+// The name that asyncio and the notes give to `spawn` (N18).
 #[doc(no_inline)]
-pub use task::spawn as create_task;
+pub use task::handle::spawn as create_task;
+#[doc(inline)]
 pub use task::{
-    BUDGET, CoroutineInfo, Future, FutureError, InvalidStateError, JoinError, Promise, RemoteTask,
-    SharedFuture, Task, TaskLocal, TaskRef, TaskState, WaitError, all_tasks, consume_budget,
-    create_future, current_task, inherit, spawn, unconstrained,
+    current::{all_tasks, current_task},
+    handle::{Task, spawn},
+    join::JoinError,
 };
+#[doc(inline)]
 pub use time::{
-    Elapsed, Interval, MissedTick, ScopeEnded, Sleep, TimeoutScope, fresh_now, interval,
-    interval_at, sleep, sleep_until, sleep_until_system, timeout, timeout_at, wait_for, wait_until,
-    yield_now,
+    interval::interval,
+    sleep::{sleep, yield_now},
+    timeout::timeout,
+    wait_for::{Elapsed, wait_for, wait_until},
 };
 
 /// What [`iscoroutinefunction!`] expands to.

@@ -13,11 +13,11 @@ use readily::clock::Manual;
 use readily::io::{Direction, Source};
 use readily::poll::Poller;
 use readily::poll::poll2::PollPoller;
-use readily::sync::{
-    Barrier, Condition, Event, LifoQueue, Lock, PriorityQueue, Queue, Semaphore, broadcast,
-    channel, watch,
+use readily::sync::{Barrier, Condition, LifoQueue, PriorityQueue, broadcast, channel, watch};
+use readily::{
+    CancellationToken, Closures, Event, EventLoop, Interest, JoinSet, Lock, Queue, Semaphore,
+    sleep, spawn, yield_now,
 };
-use readily::{CancellationToken, Closures, EventLoop, Interest, JoinSet, sleep, spawn, yield_now};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::future::{poll_fn, ready};

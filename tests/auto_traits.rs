@@ -5,19 +5,23 @@
 //!
 //! In the notes: a coroutine here is concurrency on one thread (N12).
 
+use readily::combine::{Shielded, Wait};
+use readily::event_loop::{Descriptor, LoopClosed};
 use readily::io::{Source, TcpListener, TcpStream};
 use readily::poll::default_poller::SystemPoller;
 use readily::poll::poll2::PollPoller;
 use readily::sync::{
-    Barrier, BoundedSemaphore, Condition, Event, LifoQueue, Lock, LockGuard, Permit, PriorityQueue,
-    Queue, Semaphore, broadcast, channel, oneshot, watch,
+    Barrier, BoundedSemaphore, Condition, LifoQueue, LockGuard, Permit, PriorityQueue, broadcast,
+    channel, oneshot, watch,
 };
-use readily::task::{DoneTask, SharedTask, WaitDone};
+use readily::task::{
+    DoneTask, Future, Promise, RemoteTask, SharedFuture, SharedTask, TaskLocal, TaskRef, WaitDone,
+    WaitError,
+};
+use readily::time::{Sleep, TimeoutScope};
 use readily::{
-    CallHandle, CancellationToken, Cx, Descriptor, Error, EventLoop, Future, JoinError, JoinSet,
-    Key, LoopClosed, LoopHandle, Promise, RemoteHandle, RemoteTask, Runner, SharedFuture, Shielded,
-    Sleep, Task, TaskGroup, TaskLocal, TaskRef, TimeoutScope, TimerHandle, Wait, WaitError,
-    WeakHandle,
+    CallHandle, CancellationToken, Cx, Error, Event, EventLoop, JoinError, JoinSet, Key, Lock,
+    LoopHandle, Queue, RemoteHandle, Runner, Semaphore, Task, TaskGroup, TimerHandle, WeakHandle,
 };
 use std::marker::PhantomData;
 

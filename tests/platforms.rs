@@ -13,7 +13,8 @@
 #[path = "platforms/scenes.rs"]
 mod scenes;
 
-use readily::poll::{Event, Interest, Readiness, Trigger, default_poller, poll2};
+use readily::poll::{Event, default_poller, poll2};
+use readily::{Interest, Readiness, Trigger};
 use readily_testing::conformance::World;
 use readily_testing::sim::{Kernel, Personality};
 use scenes::{Deed, SCENES, STORIES, Setup};

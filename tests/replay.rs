@@ -1,10 +1,12 @@
 //! A run that is recorded is played again: the same calls, in the same order, with the same bytes;
 //! and a program that does something else is told where.
 
+use readily::event_loop::listen_tcp;
 use readily::io::{Source, TcpListener, TcpStream};
+use readily::time::sleep_until_system;
 use readily::{
-    Closures, Error, EventLoop, Interest, PanicPolicy, RemoteHandle, Runner, WeakHandle,
-    listen_tcp, sleep, sleep_until_system, spawn,
+    Closures, Error, EventLoop, Interest, PanicPolicy, RemoteHandle, Runner, WeakHandle, sleep,
+    spawn,
 };
 use readily_testing::{Diverged, Recorder, Replayer};
 use std::cell::{Cell, RefCell};
@@ -89,7 +91,7 @@ fn echo_by_callbacks(event_loop: &EventLoop, log: &Log, left: &Rc<Cell<usize>>) 
     let listener = listen_tcp(([127, 0, 0, 1], 0)).unwrap();
     let addr = listener.local_addr().unwrap();
     let (log, left) = (log.clone(), Rc::clone(left));
-    let accept = move |_: &readily::Cx<'_>, _: &readily::Accepted| {
+    let accept = move |_: &readily::Cx<'_>, _: &readily::event_loop::Accepted| {
         let (log, left, mut pending) = (log.clone(), Rc::clone(&left), Vec::new());
         let end = Rc::clone(&left);
         let ended = move |cx: &readily::Cx<'_>| {

@@ -5,7 +5,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use readily::io::TcpStream;
-use readily::{create_future, gather, sleep, spawn, wait_for, yield_now};
+use readily::task::create_future;
+use readily::{gather, sleep, spawn, wait_for, yield_now};
 use readily_testing::{
     Faults, Kernel, Personality, SimLoop, Stalled, conformance, in_one_turn, poll_once, wakers,
 };

@@ -23,6 +23,8 @@ mod mutants;
 mod names;
 #[path = "tidy/parity.rs"]
 mod parity;
+#[path = "tidy/paths.rs"]
+mod paths;
 #[path = "tidy/words.rs"]
 mod words;
 
@@ -398,7 +400,7 @@ const LONG: &[(&str, &str)] = &[
         "a method for each operation, each with its documentation",
     ),
     (
-        "src/event_loop/mod.rs",
+        "src/event_loop/event_loop.rs",
         "most of it is the public documentation",
     ),
     (

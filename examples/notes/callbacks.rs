@@ -1,7 +1,8 @@
 //! N1, N2, N7: the callback loop serves a real TCP client through all five branches.
 
 use crate::Page;
-use readily::{Callbacks, Cx, EventLoop, ExitReason, Interest, Readiness, listen_tcp};
+use readily::event_loop::{ExitReason, listen_tcp};
+use readily::{Callbacks, Cx, EventLoop, Interest, Readiness};
 use std::cell::RefCell;
 use std::io::{self, ErrorKind::WouldBlock, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -1,9 +1,8 @@
 //! N3–N14: coroutines, await, gather, timeouts.
 
 use crate::Page;
-use readily::{
-    Elapsed, Runner, create_future, gather, iscoroutinefunction, sleep, spawn, wait_for, yield_now,
-};
+use readily::task::create_future;
+use readily::{Elapsed, Runner, gather, iscoroutinefunction, sleep, spawn, wait_for, yield_now};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;

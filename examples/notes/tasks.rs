@@ -1,7 +1,8 @@
 //! N15–N18: Task, Future, and the functions of the module.
 
 use crate::Page;
-use readily::{JoinError, Runner, all_tasks, create_future, current_task, sleep, spawn, yield_now};
+use readily::task::create_future;
+use readily::{JoinError, Runner, all_tasks, current_task, sleep, spawn, yield_now};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -119,7 +120,7 @@ async fn future(page: &mut Page) {
         false,
     );
     let error = future.await.expect_err("it was cancelled");
-    let right = error == readily::FutureError::Cancelled;
+    let right = error == readily::task::FutureError::Cancelled;
     page.line("N17", "awaiting it", error, right);
 }
 

@@ -5,6 +5,11 @@
 //! over bytes from a seed (`cargo test`, see `smoke.rs`), and over the file that a fuzzer left
 //! behind (`cargo run --bin timers FILE`), the latter two on any compiler.
 
+/// The slab and the timer heap are private to the library, so their sources are compiled into this
+/// crate as well.
+#[allow(dead_code, unused_imports)]
+#[path = "../../src/base/mod.rs"]
+mod base;
 mod chunking;
 mod programs;
 mod sim_poller;

@@ -8,7 +8,8 @@
 
 use crate::List;
 use arbitrary::Arbitrary;
-use readily::poll::{Event, Interest, Poller, Readiness, Trigger};
+use readily::poll::{Event, Poller};
+use readily::{Interest, Readiness, Trigger};
 use readily_testing::sim::{FIRST_NUMBER, Fd, Kernel, Personality};
 use std::collections::BTreeMap;
 use std::io;

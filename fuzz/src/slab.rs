@@ -1,8 +1,8 @@
 //! The slab against a hash map: L1 at its root, with keys that have gone and keys that never were.
 
 use crate::List;
+use crate::base::slab::{Slab, SlabKey};
 use arbitrary::Arbitrary;
-use readily::base::slab::{Slab, SlabKey};
 use std::collections::HashMap;
 
 /// What `slab` is run on.

@@ -1,8 +1,8 @@
 //! The deadline heap against a sorted map: C2, C3, C4, and L5 by its fence.
 
 use crate::List;
+use crate::base::timer_heap::{TimerKey, Timers};
 use arbitrary::Arbitrary;
-use readily::base::timer_heap::{TimerKey, Timers};
 use std::collections::BTreeMap;
 
 /// What `timers` is run on.

@@ -87,8 +87,8 @@ impl<T> NumberedQueue<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rng::Rng;
     use super::*;
-    use crate::base::rng::Rng;
     use std::collections::BTreeMap;
 
     /// Against a tree by number.

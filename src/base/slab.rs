@@ -212,9 +212,8 @@ impl<T> Slab<T> {
     }
 
     /// How many slots there are, occupied or not.
-    #[must_use]
-    #[inline]
-    pub fn slots(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn slots(&self) -> usize {
         self.slots.len()
     }
 

@@ -425,8 +425,8 @@ fn least_from(heap: &[Node], first: usize) -> Option<(usize, Node)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shrink::MIN_CAPACITY;
     use super::*;
-    use crate::base::shrink::MIN_CAPACITY;
 
     fn fire_all(timers: &mut Timers<&'static str>, now_ns: u64) -> Vec<&'static str> {
         std::iter::from_fn(|| timers.pop_due(now_ns)).collect()

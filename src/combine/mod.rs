@@ -22,20 +22,20 @@
 //! [T10]: crate::book::invariants#t10
 //! [T11]: crate::book::invariants#t11
 
-mod as_completed;
-mod gather;
+pub(crate) mod as_completed;
+pub(crate) mod gather;
 mod poll_order;
 mod poll_set;
-mod race;
-mod select;
-mod shield;
+pub(crate) mod race;
+pub(crate) mod select;
+pub(crate) mod shield;
 mod task_handle;
-mod wait;
+pub(crate) mod wait;
 
-pub use as_completed::{AsCompleted, as_completed};
-pub use gather::{Gather, TryGather, gather, try_gather};
-pub use race::{Race, race, race_fair};
-pub use select::{Either, Select, select};
-pub use shield::{Shielded, shield};
+pub use as_completed::AsCompleted;
+pub use gather::{Gather, TryGather};
+pub use race::{Race, race_fair};
+pub use select::{Either, Select};
+pub use shield::Shielded;
 pub use task_handle::TaskHandle;
-pub use wait::{ReturnWhen, Wait, wait};
+pub use wait::{ReturnWhen, Wait};

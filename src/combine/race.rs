@@ -76,7 +76,8 @@ where
 /// # Examples
 ///
 /// ```
-/// use readily::{race_fair, run};
+/// use readily::combine::race_fair;
+/// use readily::run;
 /// use std::future::ready;
 ///
 /// let wins = run(async {

@@ -64,7 +64,8 @@ impl<T> Either<T, T> {
 ///
 /// ```
 /// use readily_testing::SimLoop;
-/// use readily::{Either, select, sleep};
+/// use readily::combine::Either;
+/// use readily::{select, sleep};
 /// use std::pin::pin;
 /// use std::time::Duration;
 ///

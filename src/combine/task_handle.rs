@@ -1,4 +1,4 @@
-//! The arguments of [`wait`](super::wait()): a `Task`, whose value can be a failure, or a `TaskRef`.
+//! The arguments of [`wait`](crate::wait()): a `Task`, whose value can be a failure, or a `TaskRef`.
 //!
 //! A list of `Task`s has one type of result; tasks of different types are waited for by their
 //! `TaskRef`s. Both wait for the end only, and leave the result where it is.
@@ -15,7 +15,7 @@ mod sealed {
     impl Sealed for super::TaskRef {}
 }
 
-/// A handle of a task that [`wait`](super::wait()) accepts: [`Task`] or [`TaskRef`].
+/// A handle of a task that [`wait`](crate::wait()) accepts: [`Task`] or [`TaskRef`].
 pub trait TaskHandle: sealed::Sealed + 'static {
     /// What [`Wait::failing_if`](super::Wait::failing_if) is shown of a task that returned: its value;
     /// for a [`TaskRef`], which does not know the value, the `TaskRef`.

@@ -59,7 +59,8 @@ pub enum ReturnWhen {
 ///
 /// ```
 /// use readily_testing::SimLoop;
-/// use readily::{ReturnWhen, sleep, spawn, wait};
+/// use readily::combine::ReturnWhen;
+/// use readily::{sleep, spawn, wait};
 /// use std::time::Duration;
 ///
 /// let order = SimLoop::new(1).run(async {
@@ -79,10 +80,11 @@ pub enum ReturnWhen {
 /// # Ok::<(), readily::Error>(())
 /// ```
 ///
-/// Tasks of different types, by their [`TaskRef`](crate::TaskRef)s:
+/// Tasks of different types, by their [`TaskRef`](crate::task::TaskRef)s:
 ///
 /// ```
-/// use readily::{ReturnWhen, run, spawn, wait};
+/// use readily::combine::ReturnWhen;
+/// use readily::{run, spawn, wait};
 /// use std::future::pending;
 ///
 /// run(async {

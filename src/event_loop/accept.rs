@@ -78,7 +78,8 @@ impl LoopHandle {
     /// # Examples
     ///
     /// ```
-    /// use readily::{Closures, EventLoop, listen_tcp};
+    /// use readily::event_loop::listen_tcp;
+    /// use readily::{Closures, EventLoop};
     /// use std::net::TcpStream;
     ///
     /// let mut event_loop = EventLoop::new()?;

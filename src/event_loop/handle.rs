@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 /// # Examples
 ///
 /// ```
-/// use readily::{LoopClosed, EventLoop};
+/// use readily::event_loop::LoopClosed;
+/// use readily::EventLoop;
 /// use std::time::Duration;
 ///
 /// let mut event_loop = EventLoop::new()?;

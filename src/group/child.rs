@@ -38,7 +38,7 @@ impl<E: fmt::Debug> fmt::Debug for ChildError<E> {
 }
 
 /// All that went wrong in a group, in the order in which it did; empty if the group was
-/// [cancelled](super::TaskGroup::cancel) and nothing did.
+/// [cancelled](crate::TaskGroup::cancel) and nothing did.
 #[doc(alias = "ExceptionGroup")]
 #[derive(Debug)]
 #[non_exhaustive]

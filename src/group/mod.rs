@@ -6,16 +6,18 @@
 //! scope. A [`CancellationToken`] is for tasks that are to end by themselves, and for callbacks.
 //!
 //! In asyncio this is `TaskGroup`; the other two have no counterpart there.
+//!
+//! [`TaskGroup`]: crate::TaskGroup
+//! [`JoinSet`]: crate::JoinSet
+//! [`CancellationToken`]: crate::CancellationToken
 
 mod cancel;
 mod child;
 mod completion_queue;
-mod join_set;
-mod task_group;
-mod token;
+pub(crate) mod join_set;
+pub(crate) mod task_group;
+pub(crate) mod token;
 mod token_tree;
 
 pub use child::{Child, ChildError, ChildFailed, GroupError};
-pub use join_set::JoinSet;
-pub use task_group::TaskGroup;
-pub use token::{CancelKey, CancellationToken, Cancelled, DropGuard};
+pub use token::{CancelKey, Cancelled, DropGuard};

@@ -10,7 +10,9 @@
 //! behind one interface and nothing more:
 //!
 //! ```
-//! use readily::poll::{Interest, Poller, Readiness, Trigger, default_poller::SystemPoller};
+//! use readily::poll::Poller;
+//! use readily::poll::default_poller::SystemPoller;
+//! use readily::{Interest, Readiness, Trigger};
 //! use std::io::Write;
 //! use std::os::fd::AsRawFd;
 //! use std::os::unix::net::UnixStream;
@@ -50,219 +52,21 @@
 mod choice;
 pub mod default_poller;
 mod fd;
+pub(crate) mod interest;
 pub mod kqueue;
 pub mod poll2;
 mod virtual_kernel;
 
 pub use self::fd::{FdOwned, FdRef};
+pub(crate) use self::interest::{Interest, Readiness, Trigger};
 pub use self::virtual_kernel::{Placeholder, VirtualFd, VirtualKernel};
 
 use readily_sys::fork::ForkGuard;
-use std::fmt;
 use std::io;
-use std::ops::{BitAnd, BitOr, BitOrAssign};
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The conditions that a registration asks for.
-///
-/// [`Interest::NONE`] is allowed: such a registration is paused. A hangup and an error are reported
-/// all the same.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Interest(u8);
-
-impl Interest {
-    /// Nothing: registered, but paused.
-    pub const NONE: Self = Self(0);
-    /// There is something to read, to accept, or the end of the stream.
-    pub const READ: Self = Self(1);
-    /// There is room to write, or a connection is through.
-    pub const WRITE: Self = Self(2);
-    /// [`READ`](Self::READ) and [`WRITE`](Self::WRITE).
-    pub const BOTH: Self = Self(3);
-    /// Urgent data and other exceptional conditions (`POLLPRI`, an error that ends nothing); not in
-    /// kqueue.
-    pub const PRIORITY: Self = Self(4);
-
-    /// Whether all of `other` is in `self`.
-    #[must_use]
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// `self` without what is in `other`.
-    #[must_use]
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    /// Whether this is [`Interest::NONE`].
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-}
-
-impl BitOr for Interest {
-    type Output = Self;
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl BitAnd for Interest {
-    type Output = Self;
-    fn bitand(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-}
-
-impl BitOrAssign for Interest {
-    fn bitor_assign(&mut self, other: Self) {
-        *self = *self | other;
-    }
-}
-
-impl fmt::Debug for Interest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_flags(f, self.0, &["READ", "WRITE", "PRIORITY"])
-    }
-}
-
-/// The conditions that the kernel reports for a descriptor: six separate facts.
-///
-/// The promise is that of a hint: never a false positive about a *closed* side or an
-/// error, sometimes a false negative, and `READ` or `WRITE` may turn out to be
-/// `WouldBlock` when tried. A closed side was closed when it was reported. A socket's side stays
-/// closed; a FIFO may get a new writer after its end, and a terminal a new peer. Half-closing is not
-/// a hangup: a peer that shut down its writing side makes us *readable* (the rest, then the end) and
-/// sets `READ_CLOSED`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Readiness(u8);
-
-impl Readiness {
-    /// No fact at all.
-    pub const NONE: Self = Self(0);
-    /// A read (or accept) would not block; it may give the end of the stream.
-    pub const READ: Self = Self(1);
-    /// A write would not block; it may give an error.
-    pub const WRITE: Self = Self(2);
-    /// No more bytes will come than are already in our buffer.
-    pub const READ_CLOSED: Self = Self(4);
-    /// Nothing that we write will arrive any more.
-    pub const WRITE_CLOSED: Self = Self(8);
-    /// An error waits; `SO_ERROR`, or the next operation, returns it. If both sides are open there
-    /// may be none: Linux also reports an entry in a socket's error queue, or a change of a kernel
-    /// file, in this way.
-    pub const ERROR: Self = Self(16);
-    /// Urgent data, or another exceptional condition (`POLLPRI`).
-    pub const PRIORITY: Self = Self(32);
-
-    /// Whether all of `other` is in `self`.
-    #[must_use]
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Whether any of `other` is in `self`.
-    #[must_use]
-    pub const fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// `self` without what is in `other`.
-    #[must_use]
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    /// Whether no fact is set.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Whether both sides are closed.
-    #[must_use]
-    pub const fn is_closed(self) -> bool {
-        self.contains(Self(Self::READ_CLOSED.0 | Self::WRITE_CLOSED.0))
-    }
-
-    /// Whether the connection as a whole may be over: both sides closed, or an [`ERROR`](Self::ERROR).
-    #[must_use]
-    pub const fn is_hangup(self) -> bool {
-        self.is_closed() || self.contains(Self::ERROR)
-    }
-
-    /// The bits, for tables and traces. Bit 0 is `READ`, then in order of declaration.
-    #[must_use]
-    pub const fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// The facts with these bits; bits without a meaning are dropped.
-    #[must_use]
-    pub const fn from_bits(bits: u8) -> Self {
-        Self(bits & 63)
-    }
-}
-
-impl BitOr for Readiness {
-    type Output = Self;
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl BitOrAssign for Readiness {
-    fn bitor_assign(&mut self, other: Self) {
-        *self = *self | other;
-    }
-}
-
-impl fmt::Debug for Readiness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = [
-            "READ",
-            "WRITE",
-            "READ_CLOSED",
-            "WRITE_CLOSED",
-            "ERROR",
-            "PRIORITY",
-        ];
-        write_flags(f, self.0, &names)
-    }
-}
-
-fn write_flags(f: &mut fmt::Formatter<'_>, bits: u8, names: &[&str]) -> fmt::Result {
-    if bits == 0 {
-        return f.write_str("NONE");
-    }
-    let set = names
-        .iter()
-        .enumerate()
-        .filter(|(bit, _)| bits & (1 << bit) != 0);
-    for (n, (_, name)) in set.enumerate() {
-        f.write_str(if n == 0 { "" } else { " | " })?;
-        f.write_str(name)?;
-    }
-    Ok(())
-}
-
-/// How often a condition is reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum Trigger {
-    /// In every wait, for as long as it lasts. Forgiving, and what the notes mean.
-    #[default]
-    Level,
-    /// When it comes about. After a `WouldBlock` some pollers want to be asked again:
-    /// see [`Poller::rearm_interest`].
-    Edge,
-    /// Once; then nothing until [`Poller::modify`].
-    OneShot,
-}
 
 /// One report of the kernel: the token of the registration, and its readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

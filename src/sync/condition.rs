@@ -33,8 +33,8 @@ enum Notice {
 /// # Examples
 ///
 /// ```
-/// use readily::sync::{Condition, Lock};
-/// use readily::{gather, run};
+/// use readily::sync::Condition;
+/// use readily::{Lock, gather, run};
 ///
 /// let (stock, changed) = (Lock::new(0), Condition::new());
 /// let buy = async {

@@ -1,6 +1,6 @@
 //! The errors of queues and channels: full, empty, closed. A value that was refused comes back.
 //!
-//! Queues and channels share them. None of them is the loop's [`LoopClosed`](crate::LoopClosed), which
+//! Queues and channels share them. None of them is the loop's [`LoopClosed`](crate::event_loop::LoopClosed), which
 //! means that no closure will ever run on that loop again.
 //!
 //! In asyncio: `QueueFull`, `QueueEmpty`, `QueueShutDown`.

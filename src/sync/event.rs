@@ -26,8 +26,7 @@ struct Shared {
 /// # Examples
 ///
 /// ```
-/// use readily::sync::Event;
-/// use readily::{gather, run};
+/// use readily::{Event, gather, run};
 ///
 /// let open = Event::new();
 /// let enter = async || open.wait().await;

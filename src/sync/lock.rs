@@ -23,8 +23,7 @@ struct Shared<T> {
 /// # Examples
 ///
 /// ```
-/// use readily::sync::Lock;
-/// use readily::{gather, run, yield_now};
+/// use readily::{Lock, gather, run, yield_now};
 ///
 /// let words = Lock::new(String::new());
 /// let say = async |word: &str| {

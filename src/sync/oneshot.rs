@@ -1,6 +1,6 @@
 //! A channel for a single value.
 //!
-//! It is like a promise and its [`Future`](crate::Future), but each side notices when the other is gone: a
+//! It is like a promise and its [`Future`](crate::task::Future), but each side notices when the other is gone: a
 //! value that the receiver would not take comes back to its sender, and the sender may wait for the
 //! receiver's end, and stop its work. The channel needs no loop, and has no callbacks.
 //!

@@ -22,8 +22,7 @@ impl<T> Lock<T> {
     /// # Examples
     ///
     /// ```
-    /// use readily::sync::Lock;
-    /// use readily::{run, spawn};
+    /// use readily::{Lock, run, spawn};
     ///
     /// run(async {
     ///     let lock = Lock::new(1);
@@ -52,8 +51,7 @@ impl Event {
     /// # Examples
     ///
     /// ```
-    /// use readily::sync::Event;
-    /// use readily::{run, spawn};
+    /// use readily::{Event, run, spawn};
     ///
     /// run(async {
     ///     let opened = Event::new();
@@ -97,8 +95,8 @@ impl Condition {
     /// # Examples
     ///
     /// ```
-    /// use readily::sync::{Condition, Lock};
-    /// use readily::{run, spawn};
+    /// use readily::sync::Condition;
+    /// use readily::{Lock, run, spawn};
     ///
     /// run(async {
     ///     let (stock, changed) = (Lock::new(0), Condition::new());
@@ -143,8 +141,7 @@ impl Semaphore {
     /// # Examples
     ///
     /// ```
-    /// use readily::sync::Semaphore;
-    /// use readily::{run, spawn};
+    /// use readily::{Semaphore, run, spawn};
     ///
     /// run(async {
     ///     let seats = Semaphore::new(1);
@@ -204,8 +201,7 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
     /// # Examples
     ///
     /// ```
-    /// use readily::sync::Queue;
-    /// use readily::{run, spawn};
+    /// use readily::{Queue, run, spawn};
     ///
     /// run(async {
     ///     let queue = Queue::unbounded();

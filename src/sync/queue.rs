@@ -28,8 +28,7 @@ pub struct TaskDoneError;
 /// # Examples
 ///
 /// ```
-/// use readily::sync::Queue;
-/// use readily::{run, spawn};
+/// use readily::{Queue, run, spawn};
 ///
 /// let squares = run(async {
 ///     let (numbers, squares) = (Queue::bounded(1), Queue::unbounded());

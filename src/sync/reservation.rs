@@ -77,8 +77,7 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
     /// # Examples
     ///
     /// ```
-    /// use readily::sync::Queue;
-    /// use readily::{run, wait_for};
+    /// use readily::{Queue, run, wait_for};
     /// use std::time::Duration;
     ///
     /// run(async {

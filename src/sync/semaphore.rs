@@ -17,8 +17,7 @@ use std::rc::Rc;
 /// No more than two at a time:
 ///
 /// ```
-/// use readily::sync::Semaphore;
-/// use readily::{gather, run, yield_now};
+/// use readily::{Semaphore, gather, run, yield_now};
 /// use std::cell::Cell;
 ///
 /// let (two, inside, most) = (Semaphore::new(2), Cell::new(0), Cell::new(0));

@@ -66,8 +66,7 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
     /// # Examples
     ///
     /// ```
-    /// use readily::sync::Queue;
-    /// use readily::{run, sleep, spawn, yield_now};
+    /// use readily::{Queue, run, sleep, spawn, yield_now};
     /// use std::time::Duration;
     ///
     /// run(async {

@@ -156,7 +156,8 @@ pub(crate) fn final_poll<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -
 /// # Examples
 ///
 /// ```
-/// use readily::{consume_budget, run, sleep, spawn};
+/// use readily::task::consume_budget;
+/// use readily::{run, sleep, spawn};
 /// use std::time::Duration;
 ///
 /// run(async {
@@ -185,7 +186,8 @@ pub async fn consume_budget() {
 /// # Examples
 ///
 /// ```
-/// use readily::{BUDGET, consume_budget, run, spawn, unconstrained, yield_now};
+/// use readily::task::{BUDGET, consume_budget, unconstrained};
+/// use readily::{run, spawn, yield_now};
 /// use std::cell::Cell;
 /// use std::rc::Rc;
 ///

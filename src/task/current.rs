@@ -25,7 +25,8 @@ use std::rc::Rc;
 /// # Examples
 ///
 /// ```
-/// use readily::{TaskRef, run, spawn, yield_now};
+/// use readily::task::TaskRef;
+/// use readily::{run, spawn, yield_now};
 /// use std::cell::RefCell;
 /// use std::collections::HashSet;
 /// use std::rc::Rc;

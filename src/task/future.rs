@@ -50,7 +50,7 @@ impl<T> fmt::Debug for InvalidStateError<T> {
 /// # Examples
 ///
 /// ```
-/// use readily::create_future;
+/// use readily::task::create_future;
 ///
 /// readily::run(async {
 ///     let (promise, future) = create_future();

@@ -91,7 +91,8 @@ impl<T: 'static> Future<T> {
     /// # Examples
     ///
     /// ```
-    /// use readily::{create_future, run, yield_now};
+    /// use readily::task::create_future;
+    /// use readily::{run, yield_now};
     /// use std::cell::Cell;
     /// use std::rc::Rc;
     ///

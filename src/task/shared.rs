@@ -33,7 +33,8 @@ impl<T: Clone + 'static> Future<T> {
     /// # Examples
     ///
     /// ```
-    /// use readily::{create_future, gather, run};
+    /// use readily::task::create_future;
+    /// use readily::{gather, run};
     ///
     /// let both = run(async {
     ///     let (promise, future) = create_future();

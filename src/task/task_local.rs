@@ -74,7 +74,7 @@ impl Drop for HideGuard {
 macro_rules! task_local {
     ($($(#[$attribute:meta])* $visibility:vis static $name:ident: $type:ty);+ $(;)?) => { $(
         $(#[$attribute])*
-        $visibility static $name: $crate::TaskLocal<$type> = $crate::TaskLocal::new();
+        $visibility static $name: $crate::task::TaskLocal<$type> = $crate::task::TaskLocal::new();
     )+ };
 }
 
@@ -83,7 +83,8 @@ macro_rules! task_local {
 /// # Examples
 ///
 /// ```
-/// use readily::{inherit, run, spawn, task_local};
+/// use readily::task::inherit;
+/// use readily::{run, spawn, task_local};
 ///
 /// task_local! {
 ///     static REQUEST: u32;

@@ -30,7 +30,8 @@ impl TaskRef {
     /// # Examples
     ///
     /// ```
-    /// use readily::{TaskState, gather, run, spawn};
+    /// use readily::task::TaskState;
+    /// use readily::{gather, run, spawn};
     ///
     /// run(async {
     ///     let task = spawn(async { "value" });

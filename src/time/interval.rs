@@ -73,7 +73,8 @@ pub fn interval(period: Duration) -> Interval {
 /// # Examples
 ///
 /// ```
-/// use readily::{fresh_now, interval_at, run};
+/// use readily::time::{fresh_now, interval_at};
+/// use readily::run;
 /// use std::time::Duration;
 ///
 /// run(async {

@@ -23,14 +23,13 @@
 //! [C7]: crate::book::invariants#c7
 //! [C8]: crate::book::invariants#c8
 
-mod interval;
-mod sleep;
+pub(crate) mod interval;
+pub(crate) mod sleep;
 mod system_time;
-mod timeout;
-mod wait_for;
+pub(crate) mod timeout;
+pub(crate) mod wait_for;
 
-pub use interval::{Interval, MissedTick, interval, interval_at};
-pub use sleep::{Sleep, fresh_now, sleep, sleep_until, yield_now};
+pub use interval::{Interval, MissedTick, interval_at};
+pub use sleep::{Sleep, fresh_now, sleep_until};
 pub use system_time::sleep_until_system;
-pub use timeout::{ScopeEnded, TimeoutScope, timeout, timeout_at};
-pub use wait_for::{Elapsed, wait_for, wait_until};
+pub use timeout::{ScopeEnded, TimeoutScope, timeout_at};

@@ -48,7 +48,7 @@ pub fn sleep(delay: Duration) -> Sleep {
 /// Waits until `when` on the loop's clock; if that has passed it gives way once.
 ///
 /// Never early. Dates and times of day are not of this clock: see
-/// [`sleep_until_system`](crate::sleep_until_system).
+/// [`sleep_until_system`](crate::time::sleep_until_system).
 ///
 /// # Panics
 ///
@@ -61,7 +61,8 @@ pub fn sleep(delay: Duration) -> Sleep {
 /// # Examples
 ///
 /// ```
-/// use readily::{fresh_now, run, sleep_until};
+/// use readily::time::{fresh_now, sleep_until};
+/// use readily::run;
 /// use std::time::Duration;
 ///
 /// run(async {

@@ -34,7 +34,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// # Examples
 ///
 /// ```
-/// use readily::{run, sleep_until_system};
+/// use readily::time::sleep_until_system;
+/// use readily::run;
 /// use std::time::{Duration, SystemTime};
 ///
 /// let soon = SystemTime::now() + Duration::from_millis(5);

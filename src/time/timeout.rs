@@ -133,7 +133,8 @@ impl fmt::Debug for TimeoutScope {
 /// Up to five milliseconds of silence, however long the whole takes:
 ///
 /// ```
-/// use readily::{Elapsed, fresh_now, run, sleep, timeout};
+/// use readily::time::fresh_now;
+/// use readily::{Elapsed, run, sleep, timeout};
 /// use std::time::Duration;
 ///
 /// let silence = Duration::from_millis(5);
@@ -181,7 +182,8 @@ where
 /// # Examples
 ///
 /// ```
-/// use readily::{Elapsed, fresh_now, run, timeout_at};
+/// use readily::time::{fresh_now, timeout_at};
+/// use readily::{Elapsed, run};
 /// use std::future::pending;
 ///
 /// let result = run(timeout_at(None, async |scope| {

@@ -80,7 +80,7 @@ where
 /// Waits for `future`, but no longer than until `deadline` of the loop's clock; `None` is no limit.
 ///
 /// Use it where several waits share one deadline: `let deadline = fresh_now() + limit`. For a deadline that moves, see
-/// [`timeout_at`](crate::timeout_at()). Otherwise as [`wait_for`]: when the deadline has come, `future` is polled once
+/// [`timeout_at`](crate::time::timeout_at()). Otherwise as [`wait_for`]: when the deadline has come, `future` is polled once
 /// more, and a value that is ready then wins. A future that is ready on its first poll wins even if the deadline has
 /// passed ([T6]).
 ///
@@ -101,7 +101,8 @@ where
 /// # Examples
 ///
 /// ```
-/// use readily::{Elapsed, fresh_now, run, sleep, wait_until};
+/// use readily::time::fresh_now;
+/// use readily::{Elapsed, run, sleep, wait_until};
 /// use std::time::Duration;
 ///
 /// run(async {

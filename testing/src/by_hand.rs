@@ -19,7 +19,7 @@ use std::task::{Context, Poll, Waker};
 ///
 /// let mut sim = SimLoop::new(1);
 /// let _here = sim.event_loop().enter();
-/// let (promise, future) = readily::create_future();
+/// let (promise, future) = readily::task::create_future();
 /// let mut future = by_hand(future);
 /// future.assert_pending();
 /// promise.set_result(7).unwrap();

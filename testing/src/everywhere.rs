@@ -9,7 +9,7 @@
 
 use super::sim_loop::SimLoop;
 use super::stalled::Stalled;
-use readily::event_loop::WeakHandle;
+use readily::WeakHandle;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
@@ -125,7 +125,8 @@ pub type Deed = Box<dyn FnOnce()>;
 ///
 /// ```
 /// use readily_testing::{Deed, SimLoop, in_one_turn, orders};
-/// use readily::{Elapsed, create_future, spawn, wait_for};
+/// use readily::task::create_future;
+/// use readily::{Elapsed, spawn, wait_for};
 /// use std::time::Duration;
 ///
 /// let limit = Duration::from_secs(1);

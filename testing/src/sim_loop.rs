@@ -5,10 +5,10 @@
 use super::overheard::Overheard;
 use super::story::Story;
 use crate::sim::{Faults, Kernel, Personality};
-use readily::Runner;
-use readily::event_loop::{CloseReport, Error, EventLoop, LoopHandle, PanicPolicy};
+use readily::event_loop::CloseReport;
 use readily::io::TcpStream;
 use readily::poll::{Poller, VirtualKernel};
+use readily::{Error, EventLoop, LoopHandle, PanicPolicy, Runner};
 use std::io;
 use std::ops::Deref;
 use std::time::Duration;

@@ -7,10 +7,10 @@
 //! In the notes these are the turns of the loop (N2), counted by hand.
 
 use super::sim_loop::SimLoop;
-use readily::clock::LAST;
-use readily::event_loop::Error;
+use readily::Error;
 #[cfg(doc)]
-use readily::event_loop::EventLoop;
+use readily::EventLoop;
+use readily::clock::LAST;
 use std::time::Duration;
 
 /// What [`SimLoop::run_until_stalled`] came to.

@@ -7,8 +7,8 @@
 //! In the notes this is nothing.
 
 use super::SimLoop;
+use readily::WeakHandle;
 use readily::clock::{Clock, Manual};
-use readily::event_loop::WeakHandle;
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;

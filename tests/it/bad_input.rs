@@ -322,7 +322,7 @@ fn outside_a_loop_spawn_sleep_and_futures_panic_and_say_what_to_do() {
         slept.contains("outside a loop: use readily::run"),
         "{slept}"
     );
-    let made = message(&mut || drop(readily::create_future::<()>()));
+    let made = message(&mut || drop(readily::task::create_future::<()>()));
     assert!(made.contains("outside a loop: use readily::run"), "{made}");
     let stream = readily::io::TcpListener::bind(([127, 0, 0, 1], 0)).unwrap_err();
     assert!(

@@ -4,9 +4,10 @@
 
 use crate::support::{Dropped, Log, guard, strict_loop, strict_run, turn_times};
 use readily::group::{Child, ChildFailed};
+use readily::task::{TaskState, create_future};
 use readily::{
-    CancellationToken, JoinError, JoinSet, TaskGroup, TaskState, all_tasks, create_future,
-    current_task, sleep, spawn, yield_now,
+    CancellationToken, JoinError, JoinSet, TaskGroup, all_tasks, current_task, sleep, spawn,
+    yield_now,
 };
 use readily_testing::{Deed, SimLoop, in_one_turn, orders};
 use std::cell::RefCell;
@@ -136,7 +137,7 @@ fn a_group_says_why_it_ends_its_children() {
     let reason = sibling.cancel_reason();
     assert_eq!(reason.as_deref(), Some("another of its group failed"));
 
-    struct Watch(readily::TaskRef, Log);
+    struct Watch(readily::task::TaskRef, Log);
     impl Drop for Watch {
         fn drop(&mut self) {
             self.1.note(format!("{:?}", self.0.cancel_reason()));

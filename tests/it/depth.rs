@@ -7,10 +7,9 @@
 //! Invariants: G4, G5.
 
 use crate::support::{strict_loop, strict_run, turn_times, watched};
-use readily::task::SharedTask;
+use readily::task::{RemoteTask, SharedTask, create_future};
 use readily::{
-    CancellationToken, Closures, Interest, JoinSet, PanicPolicy, RemoteTask, Task, TaskGroup,
-    create_future, spawn, yield_now,
+    CancellationToken, Closures, Interest, JoinSet, PanicPolicy, Task, TaskGroup, spawn, yield_now,
 };
 use std::any::Any;
 use std::cell::Cell;

@@ -5,8 +5,9 @@ use crate::support::{
     collect_unhandled, descriptors_of, full_listener, guard, is_alone, listener, strict_loop,
     strict_run, strict_runner, turn_times,
 };
+use readily::event_loop::Accepted;
 use readily::io::{Source, TcpListener, TcpStream};
-use readily::{Accepted, Closures, Cx, Error, EventLoop, Interest, Runner, WeakHandle};
+use readily::{Closures, Cx, Error, EventLoop, Interest, Runner, WeakHandle};
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::{Read, Write};

@@ -1,7 +1,8 @@
 //! The loop inside other programs: in a host's `poll`, in another loop of ours, in another thread.
 
 use crate::support::{Log, guard, strict_loop, turn_until};
-use readily::{Closures, EventLoop, ExitReason, Interest};
+use readily::event_loop::ExitReason;
+use readily::{Closures, EventLoop, Interest};
 use readily_sys::poll::{IN, PollSet};
 use std::future::pending;
 use std::io::Write;

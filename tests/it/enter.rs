@@ -3,9 +3,10 @@
 //! Invariant: G7.
 
 use crate::support::{Log, collect_unhandled, guard, strict_loop, strict_runner, turn_times};
+use readily::task::{BUDGET, consume_budget};
 use readily::{
-    BUDGET, Closures, EventLoop, Interest, LoopHandle, Runner, WeakHandle, consume_budget,
-    current_task, sleep, spawn, task_local, yield_now,
+    Closures, EventLoop, Interest, LoopHandle, Runner, WeakHandle, current_task, sleep, spawn,
+    task_local, yield_now,
 };
 use readily_testing::SimLoop;
 use std::cell::RefCell;

@@ -3,9 +3,10 @@
 //!
 //! Invariants: F1, L9, T6.
 
+use readily::task::{BUDGET, consume_budget, create_future};
 use readily::{
-    BUDGET, CancellationToken, Closures, Elapsed, Event, Interest, Lock, Queue, Task,
-    consume_budget, create_future, gather, sleep, spawn, wait_for, yield_now,
+    CancellationToken, Closures, Elapsed, Event, Interest, Lock, Queue, Task, gather, sleep, spawn,
+    wait_for, yield_now,
 };
 use readily_testing::SimLoop;
 use std::cell::{Cell, RefCell};

@@ -4,11 +4,11 @@
 //! is some other file of the system's: what takes the one for the other is found out.
 
 use crate::support::guard;
+use readily::event_loop::Accepted;
 use readily::io::{TcpListener, TcpStream};
 use readily::poll::poll2::PollPoller;
-use readily::poll::{Event, FdOwned, FdRef, Interest, Notify, Poller, VirtualFd, VirtualKernel};
-use readily::poll::{Readiness, Trigger, WaitResult};
-use readily::{Accepted, Closures, Error, EventLoop, Runner};
+use readily::poll::{Event, FdOwned, FdRef, Notify, Poller, VirtualFd, VirtualKernel, WaitResult};
+use readily::{Closures, Error, EventLoop, Interest, Readiness, Runner, Trigger};
 use readily_sys::{errno, socket};
 use readily_testing::Kernel;
 use std::cell::RefCell;

@@ -10,7 +10,8 @@ use crate::support::{
 };
 use readily::poll::Poller;
 use readily::poll::poll2::PollPoller;
-use readily::{Closures, Error, EventLoop, Interest, JoinError, WaitError, wait_for};
+use readily::task::WaitError;
+use readily::{Closures, Error, EventLoop, Interest, JoinError, wait_for};
 use std::future::pending;
 use std::io::Write;
 use std::os::fd::AsRawFd;

@@ -3,8 +3,9 @@
 //!
 //! All of it in virtual time, where an hour costs nothing and a loop that waits for ever is reported.
 
-use readily::sync::{Lock, Queue, Semaphore};
-use readily::{Either, Futurelock, Origin, Unhandled, select, sleep, spawn, wait_for, yield_now};
+use readily::combine::Either;
+use readily::event_loop::{Futurelock, Origin};
+use readily::{Lock, Queue, Semaphore, Unhandled, select, sleep, spawn, wait_for, yield_now};
 use readily_testing::SimLoop;
 use std::cell::RefCell;
 use std::future::pending;

@@ -1,7 +1,8 @@
 //! The weak handle: work for a loop that may be gone.
 
 use crate::support::{Log, guard, strict_loop, strict_runner, turn_times};
-use readily::{LoopClosed, PanicPolicy, WeakHandle, spawn};
+use readily::event_loop::LoopClosed;
+use readily::{PanicPolicy, WeakHandle, spawn};
 use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;

@@ -4,8 +4,9 @@ use crate::support::{
     Count, Log, collect_unhandled, guard, is_alone, leave_odd, listener, manual_loop, reset,
     strict_loop, strict_run, strict_runner, turn_times, turn_until, turns_in,
 };
+use readily::event_loop::Accepted;
 use readily::io::{TcpListener, TcpStream};
-use readily::{Accepted, Closures, Cx, EventLoop, Interest, Key, sleep, spawn};
+use readily::{Closures, Cx, EventLoop, Interest, Key, sleep, spawn};
 use readily_testing::SimLoop;
 use readily_testing::sim::Kernel;
 use std::cell::RefCell;
@@ -584,7 +585,7 @@ fn a_crowd_that_comes_before_the_first_turn_is_kept() {
     }
     let _guard = guard!();
     let mut event_loop = strict_loop();
-    let listener = readily::listen_tcp(([127, 0, 0, 1], 0)).unwrap();
+    let listener = readily::event_loop::listen_tcp(([127, 0, 0, 1], 0)).unwrap();
     let addr = listener.local_addr().unwrap();
     let count = Count::default();
     let counted = count.clone();

@@ -7,10 +7,12 @@ use crate::support::{
     Count, Log, collect_unhandled, guard, listener, strict_loop, strict_run, strict_runner,
     turn_times,
 };
+use readily::event_loop::ExitReason;
 use readily::io::TcpListener;
+use readily::task::{FutureError, TaskState, create_future};
 use readily::{
-    Closures, Error, EventLoop, ExitReason, FutureError, Interest, JoinError, PanicPolicy,
-    TaskState, WeakHandle, create_future, current_task, sleep, spawn, wait_for, yield_now,
+    Closures, Error, EventLoop, Interest, JoinError, PanicPolicy, WeakHandle, current_task, sleep,
+    spawn, wait_for, yield_now,
 };
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
@@ -357,10 +359,10 @@ fn a_hook_whose_destructor_panics_ends_nothing() {
 fn listening_takes_a_listener() {
     let _guard = guard!();
     let event_loop = strict_loop();
-    let accept = |_: &readily::Cx<'_>, _: &readily::Accepted| None::<Closures>;
+    let accept = |_: &readily::Cx<'_>, _: &readily::event_loop::Accepted| None::<Closures>;
     let (stream, _theirs) = UnixStream::pair().unwrap();
     let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let descriptors: [readily::Descriptor; 2] = [stream.into(), datagrams.into()];
+    let descriptors: [readily::event_loop::Descriptor; 2] = [stream.into(), datagrams.into()];
     for descriptor in descriptors {
         let number = std::os::fd::AsRawFd::as_raw_fd(&descriptor.as_fd());
         let refused = event_loop.listen(descriptor, accept).unwrap_err();

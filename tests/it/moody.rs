@@ -4,8 +4,8 @@
 //! or `max_user_watches` run out, and readiness may be gone before it is used.
 
 use readily::clock::Monotonic;
-use readily::poll::{Event, Interest, Notify, Poller, Trigger, WaitResult};
-use readily::{EventLoop, Readiness};
+use readily::poll::{Event, Notify, Poller, WaitResult};
+use readily::{EventLoop, Interest, Readiness, Trigger};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;

@@ -4,11 +4,11 @@
 //! Invariants: Q1, Q5, Q6.
 
 use crate::support::{guard, strict_run};
-use readily::sync::{BrokenBarrierError, Closed, LockGuard, PutError};
-use readily::{
-    Barrier, BoundedSemaphore, Condition, Event, LifoQueue, Lock, PriorityQueue, Queue, Semaphore,
-    Task, spawn, yield_now,
+use readily::sync::{
+    Barrier, BoundedSemaphore, BrokenBarrierError, Closed, Condition, LifoQueue, LockGuard,
+    PriorityQueue, PutError,
 };
+use readily::{Event, Lock, Queue, Semaphore, Task, spawn, yield_now};
 use std::rc::Rc;
 
 /// Lets the tasks that are ready run, and those that they wake.

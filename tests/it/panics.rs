@@ -7,8 +7,9 @@ use crate::support::{
     Count, Dropped, Log, collect_unhandled, command, fill, guard, listener, reset, strict_loop,
     strict_runner, tcp_pair, turn_times, turn_until,
 };
+use readily::event_loop::Accepted;
 use readily::{
-    Accepted, Closures, Cx, EventLoop, Interest, JoinSet, PanicPolicy, TaskGroup, spawn, wait_for,
+    Closures, Cx, EventLoop, Interest, JoinSet, PanicPolicy, TaskGroup, spawn, wait_for,
 };
 use std::cell::RefCell;
 use std::future::{pending, poll_fn};
@@ -402,7 +403,7 @@ fn a_waker_that_panics_keeps_neither_the_other_direction_nor_the_callbacks_aslee
     let (note, expected) = (log.clone(), told.len() + 1);
     runner
         .run(async move {
-            let (promise, mut future) = readily::create_future::<u8>();
+            let (promise, mut future) = readily::task::create_future::<u8>();
             future.add_done_callback(move |_| note.note("done"));
             let hostile = Waker::from(Arc::new(Hostile));
             let polled =

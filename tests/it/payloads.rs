@@ -2,10 +2,10 @@
 //! second panic during another aborts the process.
 
 use crate::support::{Count, collect_unhandled, guard, strict_runner, tcp_pair};
-use readily::sync::Event;
+use readily::task::create_future;
 use readily::{
-    CancellationToken, Closures, EventLoop, Interest, JoinSet, LoopHandle, PanicPolicy, TaskGroup,
-    create_future, spawn, yield_now,
+    CancellationToken, Closures, Event, EventLoop, Interest, JoinSet, LoopHandle, PanicPolicy,
+    TaskGroup, spawn, yield_now,
 };
 use std::future::{Future, pending, poll_fn};
 use std::io::Write;

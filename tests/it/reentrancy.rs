@@ -15,9 +15,11 @@ mod places;
 use crate::support::{Count, Log, collect_unhandled, guard, strict_loop, turn_times};
 use calls::{CALLS, Call, Comes, Made};
 use places::{CLOSING, PLACES, Plant};
+use readily::event_loop::ExitReason;
+use readily::task::Promise;
 use readily::{
-    CallHandle, Closures, Cx, EventLoop, ExitReason, Interest, Key, LoopHandle, Promise, Runner,
-    Task, TimerHandle, WeakHandle,
+    CallHandle, Closures, Cx, EventLoop, Interest, Key, LoopHandle, Runner, Task, TimerHandle,
+    WeakHandle,
 };
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -244,7 +246,7 @@ impl Rig {
             effect();
             Poll::Ready(())
         })));
-        let (effect, (promise, future)) = (world.effect(), readily::create_future());
+        let (effect, (promise, future)) = (world.effect(), readily::task::create_future());
         drop(event_loop.spawn(async move { future.await.map_or((), |()| effect()) }));
         let (endless, finished) = (
             event_loop.spawn(pending()),

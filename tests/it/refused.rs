@@ -6,8 +6,9 @@ use crate::support::{
     Dropped, Log, collect_unhandled, guard, is_alone, is_nonblocking, listener, tcp_pair,
     turn_until,
 };
+use readily::event_loop::Accepted;
 use readily::io::{Source, TcpListener, TcpStream};
-use readily::{Accepted, Closures, Cx, Error, Interest, Runner};
+use readily::{Closures, Cx, Error, Interest, Runner};
 use std::io::{Read, Write};
 use std::net;
 use std::os::fd::{AsFd, AsRawFd};

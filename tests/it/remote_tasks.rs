@@ -5,7 +5,8 @@
 use crate::support::{
     collect_unhandled, guard, strict_loop, strict_run, strict_runner, turn_times,
 };
-use readily::{JoinError, PanicPolicy, RemoteTask, WaitError, sleep, yield_now};
+use readily::task::{RemoteTask, WaitError};
+use readily::{JoinError, PanicPolicy, sleep, yield_now};
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -3,11 +3,12 @@
 
 use crate::support::{self, Log, collect_unhandled, guard, strict_loop, strict_runner};
 use readily::clock::Manual;
+use readily::event_loop::{Branch, Origin};
 use readily::io::{Source, TcpListener, TcpStream};
 use readily::poll::poll2::PollPoller;
 use readily::{
-    Branch, CancellationToken, Closures, Error, Interest, Lock, Origin, PanicPolicy, Runner,
-    Unhandled, WeakHandle, spawn, yield_now,
+    CancellationToken, Closures, Error, Interest, Lock, PanicPolicy, Runner, Unhandled, WeakHandle,
+    spawn, yield_now,
 };
 use readily_testing::SimLoop;
 use std::cell::RefCell;
@@ -568,7 +569,7 @@ fn nothing_that_the_program_registers_is_named_by_a_line_of_this_crate() {
             let at = next_line();
             token.on_cancel(|_| panic!("planted"));
             token.cancel();
-            let (promise, future) = readily::create_future();
+            let (promise, future) = readily::task::create_future();
             let done = next_line();
             future.add_done_callback(|_| panic!("planted"));
             promise.set_result(()).unwrap();

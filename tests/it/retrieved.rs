@@ -3,9 +3,11 @@
 //!
 //! Invariant: G2.
 
+use readily::combine::ReturnWhen;
+use readily::task::create_future;
 use readily::{
-    JoinError, LoopHandle, PanicPolicy, ReturnWhen, Runner, Task, TaskGroup, create_future, gather,
-    run, sleep, spawn, wait, wait_for, yield_now,
+    JoinError, LoopHandle, PanicPolicy, Runner, Task, TaskGroup, gather, run, sleep, spawn, wait,
+    wait_for, yield_now,
 };
 use readily_testing::SimLoop;
 use std::cell::{Cell, RefCell};
@@ -112,7 +114,7 @@ fn a_done_callback_of_a_shared_future_sees_the_value_wherever_it_is() {
             let (promise, future) = create_future();
             let note = |name: &'static str| {
                 let seen = Rc::clone(&seen);
-                move |future: &readily::Future<String>| {
+                move |future: &readily::task::Future<String>| {
                     let value = future.with_result(|result| result.clone().unwrap());
                     seen.borrow_mut().push(format!("{name}: {value:?}"));
                 }

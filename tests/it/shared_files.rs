@@ -4,8 +4,9 @@
 use crate::support::{
     Log, drain, guard, is_nonblocking, listener, strict_loop, strict_run, tcp_pair, turn_until,
 };
+use readily::event_loop::Accepted;
 use readily::io::{Direction, Source, TcpListener, TcpStream};
-use readily::{Accepted, Closures, Cx, EventLoop, Interest, PanicPolicy, wait_for};
+use readily::{Closures, Cx, EventLoop, Interest, PanicPolicy, wait_for};
 use readily_testing::for_tests::make_blocking;
 use readily_testing::record;
 use std::fs::File;

@@ -3,10 +3,10 @@
 //! Invariants: L8, T4.
 
 use crate::support::{Dropped, Log, collect_unhandled, guard, strict_loop, strict_run, turn_times};
-use readily::task::{SharedJoinError, SharedTask};
+use readily::combine::ReturnWhen;
+use readily::task::{SharedJoinError, SharedTask, TaskRef, TaskState, create_future};
 use readily::{
-    JoinError, PanicPolicy, ReturnWhen, Runner, TaskRef, TaskState, create_future, current_task,
-    gather, sleep, spawn, wait, yield_now,
+    JoinError, PanicPolicy, Runner, current_task, gather, sleep, spawn, wait, yield_now,
 };
 use readily_testing::{SimLoop, by_hand};
 use std::cell::{Cell, RefCell};

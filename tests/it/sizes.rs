@@ -5,10 +5,8 @@
 //!
 //! In asyncio a coroutine is an object elsewhere, and the question does not come up.
 
-use readily::{
-    CancellationToken, TaskGroup, gather, race, select, timeout, try_gather, unconstrained,
-    wait_for,
-};
+use readily::task::unconstrained;
+use readily::{CancellationToken, TaskGroup, gather, race, select, timeout, try_gather, wait_for};
 use std::future::pending;
 use std::hint::black_box;
 use std::time::Duration;

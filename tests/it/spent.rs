@@ -9,11 +9,13 @@
 //! Invariants: T7, F1.
 
 use super::fairness::{TEN, assert_soon, late};
-use readily::sync::{Barrier, Condition, Event, Lock, Semaphore};
+use readily::combine::{Either, ReturnWhen};
+use readily::sync::{Barrier, Condition};
+use readily::task::{BUDGET, RemoteTask, consume_budget, unconstrained};
 use readily::{
-    BUDGET, CancellationToken, Either, Elapsed, JoinSet, Queue, RemoteTask, ReturnWhen, Task,
-    TaskGroup, as_completed, consume_budget, gather, race, select, sleep, spawn, timeout,
-    try_gather, unconstrained, wait, wait_for, yield_now,
+    CancellationToken, Elapsed, Event, JoinSet, Lock, Queue, Semaphore, Task, TaskGroup,
+    as_completed, gather, race, select, sleep, spawn, timeout, try_gather, wait, wait_for,
+    yield_now,
 };
 use readily_testing::SimLoop;
 use std::cell::Cell;

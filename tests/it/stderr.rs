@@ -5,9 +5,9 @@
 
 use crate::support::{command, guard, tcp_pair};
 use readily::clock::{Clock, Monotonic};
+use readily::event_loop::ExitReason;
 use readily::{
-    Closures, EventLoop, ExitReason, Interest, LoopHandle, PanicPolicy, Runner, Unhandled, spawn,
-    yield_now,
+    Closures, EventLoop, Interest, LoopHandle, PanicPolicy, Runner, Unhandled, spawn, yield_now,
 };
 use std::cell::Cell;
 use std::fs::File;

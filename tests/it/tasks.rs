@@ -6,9 +6,10 @@ use crate::support::{
     Dropped, Log, collect_unhandled, guard, strict_loop, strict_run, strict_runner, turn_times,
 };
 use readily::group::Child;
+use readily::task::{Promise, RemoteTask, TaskRef, TaskState, create_future};
 use readily::{
-    JoinError, JoinSet, PanicPolicy, Promise, RemoteTask, Task, TaskGroup, TaskRef, TaskState,
-    WeakHandle, all_tasks, create_future, current_task, gather, sleep, spawn, yield_now,
+    JoinError, JoinSet, PanicPolicy, Task, TaskGroup, WeakHandle, all_tasks, current_task, gather,
+    sleep, spawn, yield_now,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;

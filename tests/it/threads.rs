@@ -5,11 +5,9 @@
 use crate::support::{
     Dropped, Log, guard, strict_loop, strict_run, strict_runner, turn_times, turns_in,
 };
+use readily::event_loop::{ExitReason, LoopClosed};
 use readily::poll::{Event, Notify, Poller, WaitResult};
-use readily::{
-    Error, EventLoop, ExitReason, Interest, LoopClosed, LoopHandle, RemoteHandle, Task, Trigger,
-    WeakHandle,
-};
+use readily::{Error, EventLoop, Interest, LoopHandle, RemoteHandle, Task, Trigger, WeakHandle};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;

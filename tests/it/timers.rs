@@ -7,7 +7,8 @@ use crate::support::{
     wall,
 };
 use readily::clock::Clock;
-use readily::{Elapsed, TimerHandle, WeakHandle, gather, sleep, sleep_until, wait_for};
+use readily::time::sleep_until;
+use readily::{Elapsed, TimerHandle, WeakHandle, gather, sleep, wait_for};
 use readily_testing::SimLoop;
 use std::cell::RefCell;
 use std::future::pending;

@@ -6,10 +6,13 @@ use crate::support::{
     Dropped, Log, collect_unhandled, guard, manual_loop, strict_loop, strict_run, strict_runner,
     turn_times,
 };
+use readily::combine::Either;
 use readily::io::{TcpListener, TcpStream};
+use readily::task::{FutureError, InvalidStateError, create_future};
+use readily::time::fresh_now;
 use readily::{
-    Either, Elapsed, FutureError, InvalidStateError, PanicPolicy, Runner, create_future, fresh_now,
-    gather, interval, select, sleep, spawn, timeout, try_gather, wait_for, wait_until, yield_now,
+    Elapsed, PanicPolicy, Runner, gather, interval, select, sleep, spawn, timeout, try_gather,
+    wait_for, wait_until, yield_now,
 };
 use std::cell::RefCell;
 use std::future::{pending, poll_fn, ready};

@@ -3,8 +3,9 @@
 use crate::moody::moody_on;
 use crate::support::{Count, Dropped, Log, collect_unhandled, guard, strict_loop, turn_times};
 use readily::io::Source;
-use readily::poll::{Event, Interest, Notify, Poller, Trigger, WaitResult};
-use readily::{EventLoop, JoinError, PanicPolicy, RemoteHandle, Task, create_future, sleep};
+use readily::poll::{Event, Notify, Poller, WaitResult};
+use readily::task::create_future;
+use readily::{EventLoop, Interest, JoinError, PanicPolicy, RemoteHandle, Task, Trigger, sleep};
 use readily_testing::wakers;
 use std::cell::RefCell;
 use std::future::poll_fn;

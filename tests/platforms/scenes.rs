@@ -6,7 +6,7 @@
 //!
 //! In the notes this is what N7's events are about.
 
-use readily::poll::Interest;
+use readily::Interest;
 use readily_testing::conformance::{End, World};
 use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr};

@@ -2,10 +2,10 @@
 //!
 //! Invariants: L1, L5, C2 to C4.
 
+use crate::base_sources::slab::{Slab, SlabKey};
+use crate::base_sources::timer_heap::{TimerKey, Timers};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::base::slab::{Slab, SlabKey};
-use readily::base::timer_heap::{TimerKey, Timers};
 use std::collections::{BTreeMap, BTreeSet};
 
 proptest! {

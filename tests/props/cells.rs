@@ -7,7 +7,8 @@
 //!
 //! In the notes: what a Task answers, whatever happens to it (N15, N16). Invariants: T1 to T4, W3.
 
-use readily::{JoinError, PanicPolicy, Task, TaskRef, TaskState, all_tasks, current_task};
+use readily::task::{TaskRef, TaskState};
+use readily::{JoinError, PanicPolicy, Task, all_tasks, current_task};
 use readily_testing::{SimLoop, wakers};
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomPinned;

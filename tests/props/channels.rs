@@ -10,9 +10,10 @@ use super::scripted::hush;
 use super::sync::{Kind, Waits, each, go_in_masses, survive_hostile_wakers, waits};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::sync::broadcast::{self, RecvError, TryRecvError};
-use readily::sync::{Closed, GetError, Lock, PutError, channel, oneshot, watch};
-use readily::{EventLoop, LoopClosed, PanicPolicy, run, spawn, yield_now};
+use readily::event_loop::LoopClosed;
+use readily::sync::broadcast::{RecvError, TryRecvError};
+use readily::sync::{Closed, GetError, PutError, broadcast, channel, oneshot, watch};
+use readily::{EventLoop, Lock, PanicPolicy, run, spawn, yield_now};
 use readily_testing::{Deed, SimLoop, in_one_turn, orders, wakers};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -414,7 +415,7 @@ fn a_channel_that_is_never_empty_starves_no_task() {
                 yield_now().await;
             }
         }));
-        for _ in 0..readily::BUDGET * 10 {
+        for _ in 0..readily::task::BUDGET * 10 {
             receiver.recv().await.unwrap();
             sender.send(()).unwrap();
         }

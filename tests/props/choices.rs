@@ -4,10 +4,9 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::{
-    BUDGET, Either, Future, Promise, as_completed, consume_budget, create_future, gather, race,
-    race_fair, select, sleep, spawn, try_gather, wait_for, yield_now,
-};
+use readily::combine::{Either, race_fair};
+use readily::task::{BUDGET, Future, Promise, consume_budget, create_future};
+use readily::{as_completed, gather, race, select, sleep, spawn, try_gather, wait_for, yield_now};
 use readily_testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
 use std::cell::RefCell;
 use std::future::{pending, ready};

@@ -5,10 +5,8 @@
 
 use crate::kernels::KERNELS;
 use readily::io::{TcpListener, TcpStream};
-use readily::{
-    Elapsed, Future, FutureError, Promise, Task, create_future, gather, sleep, spawn, try_gather,
-    wait_for, yield_now,
-};
+use readily::task::{Future, FutureError, Promise, create_future};
+use readily::{Elapsed, Task, gather, sleep, spawn, try_gather, wait_for, yield_now};
 use readily_testing::{Deed, Faults, SimLoop, in_one_turn, orders};
 use std::cell::RefCell;
 use std::future::poll_fn;

@@ -6,9 +6,10 @@ use super::scripted::{PLANTED, hush};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::group::ChildError;
+use readily::task::{FutureError, create_future, inherit};
 use readily::{
-    CancellationToken, FutureError, JoinSet, PanicPolicy, TaskGroup, create_future, inherit, sleep,
-    spawn, task_local, wait_for, yield_now,
+    CancellationToken, JoinSet, PanicPolicy, TaskGroup, sleep, spawn, task_local, wait_for,
+    yield_now,
 };
 use readily_testing::{Deed, SimLoop, by_hand, in_one_turn, orders, wakers};
 use std::cell::{Cell, RefCell};
@@ -574,7 +575,7 @@ fn hostile_wakers_wait_for_tokens_sets_and_shared_futures() {
         let mut waiting = Box::pin((token.cancelled(), future.clone()));
         let poll = |cx: &mut std::task::Context<'_>,
                     waiting: &mut (readily::group::Cancelled, _)| {
-            let (cancelled, shared): &mut (_, readily::SharedFuture<u8>) = waiting;
+            let (cancelled, shared): &mut (_, readily::task::SharedFuture<u8>) = waiting;
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 let _ = std::pin::Pin::new(cancelled).poll(cx);
                 let _ = std::pin::Pin::new(shared).poll(cx);

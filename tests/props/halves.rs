@@ -11,11 +11,12 @@ use super::scripted::{PLANTED, hush};
 use super::sync::{Waits, waits};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::sync::broadcast::{self, TryRecvError};
+use readily::sync::broadcast::TryRecvError;
 use readily::sync::{
-    Barrier, Closed, Lock, PriorityQueue, Queue, Reservation, Semaphore, channel, oneshot, watch,
+    Barrier, Closed, PriorityQueue, Reservation, broadcast, channel, oneshot, watch,
 };
-use readily::{CancellationToken, JoinSet, PanicPolicy, RemoteTask};
+use readily::task::RemoteTask;
+use readily::{CancellationToken, JoinSet, Lock, PanicPolicy, Queue, Semaphore};
 use readily_testing::{SimLoop, wakers};
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;

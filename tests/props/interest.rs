@@ -11,8 +11,8 @@
 use super::scripted::Gate;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::poll::{Interest, Poller};
-use readily::{Closures, Error, EventLoop, Key};
+use readily::poll::Poller;
+use readily::{Closures, Error, EventLoop, Interest, Key};
 use readily_testing::sim::{Fd, Kernel, Personality};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -247,7 +247,7 @@ impl World {
         let near = listener.local_addr().unwrap();
         let listener_fd = listener.number();
         let accepted = count(|r| r.accepted += 1);
-        let accept = move |_: &readily::Cx<'_>, _: &readily::Accepted| {
+        let accept = move |_: &readily::Cx<'_>, _: &readily::event_loop::Accepted| {
             accepted();
             None::<Closures>
         };

@@ -4,11 +4,16 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use readily::combine::Either;
 use readily::sync::oneshot;
+use readily::task::create_future;
+use readily::time::{
+    MissedTick, ScopeEnded, TimeoutScope, fresh_now, interval_at, sleep_until, sleep_until_system,
+    timeout_at,
+};
 use readily::{
-    Either, Elapsed, MissedTick, PanicPolicy, ScopeEnded, Task, TimeoutScope, create_future,
-    fresh_now, gather, interval, interval_at, select, sleep, sleep_until, sleep_until_system,
-    spawn, timeout, timeout_at, wait_for, yield_now,
+    Elapsed, PanicPolicy, Task, gather, interval, select, sleep, spawn, timeout, wait_for,
+    yield_now,
 };
 use readily_testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
 use std::cell::{Cell, RefCell};

@@ -9,6 +9,11 @@
 #![allow(unreachable_pub)]
 
 mod base;
+/// The slab and the timer heap are private to the library, so their sources are compiled into this
+/// binary as well.
+#[allow(dead_code, unused_imports)]
+#[path = "../../src/base/mod.rs"]
+mod base_sources;
 mod cells;
 mod channels;
 mod choices;

@@ -10,9 +10,9 @@ use super::sync::{Kind, Waits, each, go_in_masses, survive_hostile_wakers, waits
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::sync::{
-    Closed, GetError, LifoQueue, PriorityQueue, PutError, Queue, QueueOrder, Reservation,
+    Closed, GetError, LifoQueue, PriorityQueue, PutError, QueueOrder, Reservation,
 };
-use readily::{Task, gather, spawn, wait_for, yield_now};
+use readily::{Queue, Task, gather, spawn, wait_for, yield_now};
 use readily_testing::{Deed, SimLoop, in_one_turn, orders};
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;

@@ -4,8 +4,9 @@
 //! hands out batches with tokens as old as the test likes. [`Gate`] passes each change on to a real
 //! poller, unless the test drops it.
 
-use readily::poll::{Event, Interest, Notify, Poller, Trigger, VirtualKernel, WaitResult};
-use readily::{EventLoop, clock::Manual};
+use readily::clock::Manual;
+use readily::poll::{Event, Notify, Poller, VirtualKernel, WaitResult};
+use readily::{EventLoop, Interest, Trigger};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

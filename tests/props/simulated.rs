@@ -7,8 +7,10 @@ use crate::kernels::KERNELS;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::io::{TcpListener, TcpStream};
-use readily::poll::{Poller, Trigger};
-use readily::{Callbacks, Closures, Cx, EventLoop, Interest, Runner, gather, sleep, spawn};
+use readily::poll::Poller;
+use readily::{
+    Callbacks, Closures, Cx, EventLoop, Interest, Runner, Trigger, gather, sleep, spawn,
+};
 use readily_testing::sim::{Faults, Fd, Kernel, Personality};
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};

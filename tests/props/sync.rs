@@ -9,11 +9,8 @@
 use super::scripted::hush;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::sync::{
-    Barrier, BoundedSemaphore, BrokenBarrierError, Condition, Event, Lock, LockGuard, Permit,
-    Semaphore,
-};
-use readily::{PanicPolicy, Task, sleep, spawn, wait_for, yield_now};
+use readily::sync::{Barrier, BoundedSemaphore, BrokenBarrierError, Condition, LockGuard, Permit};
+use readily::{Event, Lock, PanicPolicy, Semaphore, Task, sleep, spawn, wait_for, yield_now};
 use readily_testing::{ByHand, Deed, SimLoop, by_hand, in_one_turn, orders, wakers};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};

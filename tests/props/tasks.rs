@@ -5,10 +5,8 @@
 use super::scripted::{PLANTED, Scripted, hush};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::{
-    Elapsed, EventLoop, JoinError, PanicPolicy, Promise, Runner, Task, TaskState, create_future,
-    gather, wait_for,
-};
+use readily::task::{Promise, TaskState, create_future};
+use readily::{Elapsed, EventLoop, JoinError, PanicPolicy, Runner, Task, gather, wait_for};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -7,9 +7,8 @@
 use super::sync::waits;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::sync::{
-    Barrier, Condition, Event, Lock, PriorityQueue, Queue, Semaphore, broadcast, oneshot, watch,
-};
+use readily::sync::{Barrier, Condition, PriorityQueue, broadcast, oneshot, watch};
+use readily::{Event, Lock, Queue, Semaphore};
 use readily_testing::wakers;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -4,9 +4,12 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use readily::combine::{Either, ReturnWhen, Shielded};
+use readily::task::{TaskRef, create_future};
+use readily::time::fresh_now;
 use readily::{
-    Either, JoinError, PanicPolicy, ReturnWhen, Shielded, Task, TaskRef, Unhandled, create_future,
-    fresh_now, select, shield, sleep, spawn, wait, wait_for, yield_now,
+    JoinError, PanicPolicy, Task, Unhandled, select, shield, sleep, spawn, wait, wait_for,
+    yield_now,
 };
 use readily_testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
 use std::cell::{Cell, RefCell};

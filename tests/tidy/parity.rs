@@ -4,8 +4,10 @@
 //! A row of docs/asyncio.md is asyncio's names, ours, the difference, and the tests. A row without a
 //! name of ours says why, in italics.
 
+use super::paths::all_public_paths;
 use super::{code, is_run, none, read, root, sources};
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 /// Whether `text` has `word` by itself.
 fn has_word(text: &str, word: &str) -> bool {
@@ -15,30 +17,22 @@ fn has_word(text: &str, word: &str) -> bool {
     })
 }
 
-/// What src/lib.rs, or the page of one of its public modules, hands out.
+/// Whether a name is public: at the root, or in `module`.
 fn is_exported(module: Option<&str>, name: &str) -> bool {
-    let lib = read(&root().join("src/lib.rs"));
-    let page = match module {
-        None => lib,
-        Some(module) if has_word(&lib, &format!("pub mod {module}")) => {
-            let folder = root().join(format!("src/{module}/mod.rs"));
-            match folder.is_file() {
-                true => read(&folder),
-                false => read(&root().join(format!("src/{module}.rs"))),
-            }
-        }
-        Some(_) => return false,
-    };
-    let handed_out: String = code(&page)
-        .map(|(_, line)| line)
-        .skip_while(|line| !line.starts_with("pub "))
-        .fold(String::new(), |all, line| all + line + "\n");
+    static PATHS: OnceLock<BTreeSet<String>> = OnceLock::new();
+    let paths = PATHS.get_or_init(all_public_paths);
+    let path = module.map_or_else(|| name.to_owned(), |module| format!("{module}::{name}"));
     let is_macro = || {
         sources("src")
             .iter()
             .any(|path| read(path).contains(&format!("macro_rules! {name} ")))
     };
-    has_word(&handed_out, name) || is_macro()
+    let is_module = || {
+        paths
+            .iter()
+            .any(|other| other.starts_with(&format!("{path}::")))
+    };
+    paths.contains(&path) || is_module() || is_macro()
 }
 
 /// Whether a file has an `impl` of this type, or its trait, and a function of this name in it.
@@ -117,10 +111,8 @@ fn the_parity_table_names_what_is_there() {
 /// What a search of the documentation finds: names of items, and their aliases. (`await` is in the language.)
 fn searchable() -> BTreeSet<String> {
     let mut found = BTreeSet::from(["await".to_owned()]);
-    let lib = read(&root().join("src/lib.rs"));
-    for (_, line) in code(&lib) {
-        let words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
-        found.extend(words.map(str::to_owned));
+    for path in all_public_paths() {
+        found.extend(path.split("::").map(str::to_owned));
     }
     for text in sources("src").iter().map(|path| read(path)) {
         for (_, line) in code(&text) {

@@ -2,8 +2,8 @@
 
 use super::SOUND;
 use crate::runtime::{Broadcast, Runtime, Synced, Watch};
-use readily::sync::{Queue, broadcast, oneshot, watch};
-use readily::{Event, Lock, Semaphore};
+use readily::sync::{broadcast, oneshot, watch};
+use readily::{Event, Lock, Queue, Semaphore};
 use std::time::Duration;
 
 pub struct Readily;

@@ -5,8 +5,8 @@
 //! off when its last entry has been removed, and so on (R126). The cost is proportional to the
 //! insertions that had made those slots.
 
+use super::super::shrink;
 use super::{LAST_GENERATION, NONE, Slab, Slot};
-use crate::base::shrink;
 use std::ops::Range;
 
 /// A slot that has been used more often than this is not cut off, for the slots that are made
@@ -93,9 +93,9 @@ impl<T> Slab<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::shrink::MIN_CAPACITY;
+    use super::super::SlabKey;
     use super::*;
-    use crate::base::shrink::MIN_CAPACITY;
-    use crate::base::slab::SlabKey;
 
     /// R126, and L1 for the slots that are made again.
     #[test]

@@ -20,7 +20,7 @@ impl<T> Slab<T> {
 
     /// Removes and returns the entry in `slot`, if it has this mark.
     #[inline]
-    pub(in crate::base) fn remove_tagged(&mut self, slot: u32, mark: u32) -> Option<T> {
+    pub(in super::super) fn remove_tagged(&mut self, slot: u32, mark: u32) -> Option<T> {
         if self.slots.get(slot as usize)?.link != mark {
             return None;
         }
@@ -29,13 +29,13 @@ impl<T> Slab<T> {
 
     /// Whether the entry in `slot` has this mark.
     #[inline]
-    pub(in crate::base) fn is_tagged(&self, slot: u32, mark: u32) -> bool {
+    pub(in super::super) fn is_tagged(&self, slot: u32, mark: u32) -> bool {
         let slot = self.slots.get(slot as usize);
         slot.is_some_and(|slot| slot.link == mark && slot.entry.is_some())
     }
 
     /// Gives the entry in `slot` another mark.
-    pub(in crate::base) fn set_tag(&mut self, slot: u32, mark: u32) {
+    pub(in super::super) fn set_tag(&mut self, slot: u32, mark: u32) {
         let slot = &mut self.slots[slot as usize];
         if slot.entry.is_some() {
             slot.link = mark;

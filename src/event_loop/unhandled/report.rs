@@ -51,7 +51,7 @@ pub enum Unhandled {
         longest: Origin,
     },
     /// In debug mode: a [`run`](crate::run()) waits, and nothing on its loop can end the wait. There
-    /// is no timer, no descriptor, no [`RemoteHandle`](crate::event_loop::RemoteHandle), no wait for a task of
+    /// is no timer, no descriptor, no [`RemoteHandle`](crate::RemoteHandle), no wait for a task of
     /// another loop, and no task is ready. The causes are a lock that is taken twice, a promise that
     /// is kept and not settled, or tasks that wait for each other. If another thread has a waker that
     /// the loop does not know of, this is a false alarm. Reported once for each run.

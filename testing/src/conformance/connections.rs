@@ -6,7 +6,7 @@
 //! In the notes this is the first branch of N7.
 
 use super::World;
-use readily::poll::{Interest, Readiness, Trigger};
+use readily::{Interest, Readiness, Trigger};
 use std::io;
 
 pub(super) fn a_listener_is_readable_while_a_connection_waits(mut world: World) {

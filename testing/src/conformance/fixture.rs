@@ -5,7 +5,8 @@
 
 use super::{End, Ground, TheSystem};
 use readily::clock::Clock;
-use readily::poll::{Event, Interest, Poller, Readiness, Trigger, WaitResult};
+use readily::poll::{Event, Poller, WaitResult};
+use readily::{Interest, Readiness, Trigger};
 use std::any::Any;
 use std::collections::HashSet;
 use std::fmt;
@@ -31,7 +32,7 @@ pub const GUARD: Duration = Duration::from_secs(20);
 ///
 /// ```
 /// use readily::poll::poll2::PollPoller;
-/// use readily::poll::{Interest, Readiness, Trigger};
+/// use readily::{Interest, Readiness, Trigger};
 /// use readily_testing::conformance::World;
 ///
 /// let mut world = World::new(PollPoller::new()?);

@@ -8,7 +8,7 @@
 //! In the notes this is the *hangup* of N7, which takes several of these facts together.
 
 use super::World;
-use readily::poll::{Interest, Readiness, Trigger};
+use readily::{Interest, Readiness, Trigger};
 use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::os::fd::RawFd;

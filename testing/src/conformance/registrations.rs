@@ -7,7 +7,8 @@
 //! In the notes this is "register" and "cancel the registration" (N7).
 
 use super::{End, GUARD, World};
-use readily::poll::{Interest, NOTIFIER, Readiness, Trigger};
+use readily::poll::NOTIFIER;
+use readily::{Interest, Readiness, Trigger};
 use readily_sys::errno;
 use std::collections::HashSet;
 use std::io;

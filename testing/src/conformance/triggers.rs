@@ -4,7 +4,7 @@
 //! poller wants to be asked again for an edge (`rearm_interest`), it is asked, and owes no more.
 
 use super::World;
-use readily::poll::{Interest, Readiness, Trigger};
+use readily::{Interest, Readiness, Trigger};
 
 const TRIGGERS: [Trigger; 3] = [Trigger::Level, Trigger::Edge, Trigger::OneShot];
 

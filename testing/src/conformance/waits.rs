@@ -11,7 +11,7 @@
 use super::{GUARD, World};
 use crate::for_tests;
 use readily::poll::poll2::PollPoller;
-use readily::poll::{Interest, Readiness, Trigger};
+use readily::{Interest, Readiness, Trigger};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

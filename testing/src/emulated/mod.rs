@@ -97,7 +97,7 @@ impl Notify for Bell {
 ///
 /// ```
 /// use readily::poll::default_poller::EpollPoller;
-/// use readily::poll::{Interest, Trigger};
+/// use readily::{Interest, Trigger};
 /// use readily_testing::{Personality, emulated};
 /// use readily_testing::conformance::World;
 ///

@@ -10,7 +10,8 @@
 
 use super::Diverged;
 use super::cursor::Reel;
-use readily::poll::{Event, Readiness};
+use readily::Readiness;
+use readily::poll::Event;
 use readily_sys::socket::Kind;
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -22,8 +22,8 @@ mod replayer;
 
 use crate::fnv;
 use readily::clock::Monotonic;
-use readily::event_loop::{Error, EventLoop};
 use readily::poll::default_poller;
+use readily::{Error, EventLoop};
 use std::io::Write;
 
 pub use recorder::Recorder;

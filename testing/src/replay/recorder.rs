@@ -12,9 +12,9 @@ use super::format::{OnTape, Op};
 use super::sum;
 use readily::clock::Clock;
 use readily::poll::{
-    Event, FdOwned, FdRef, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger, VirtualFd,
-    VirtualKernel, WaitResult,
+    Event, FdOwned, FdRef, NOTIFIER, Notify, Poller, VirtualFd, VirtualKernel, WaitResult,
 };
+use readily::{Interest, Readiness, Trigger};
 use readily_sys::nonblocking::{self, Hold};
 use readily_sys::transfer::Transfer;
 use readily_sys::{errno, socket};

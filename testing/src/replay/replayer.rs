@@ -14,9 +14,9 @@ use super::{Diverged, sum};
 use crate::sim::Bell;
 use readily::clock::{Clock, Monotonic};
 use readily::poll::{
-    Event, Interest, NOTIFIER, Notify, Placeholder, Poller, Readiness, Trigger, VirtualFd,
-    VirtualKernel, WaitResult,
+    Event, NOTIFIER, Notify, Placeholder, Poller, VirtualFd, VirtualKernel, WaitResult,
 };
+use readily::{Interest, Readiness, Trigger};
 use readily_sys::socket;
 use std::cell::RefCell;
 use std::fmt;

@@ -9,9 +9,10 @@
 use super::open_files::Body;
 use super::streams::State;
 use super::{Faults, Fd, Kernel, os, watch_list};
-use readily::Descriptor;
+use readily::Readiness;
+use readily::event_loop::Descriptor;
 use readily::io::TcpStream;
-use readily::poll::{Readiness, VirtualFd, VirtualKernel};
+use readily::poll::{VirtualFd, VirtualKernel};
 use readily_sys::errno::EBADF;
 use readily_sys::socket;
 use std::io;

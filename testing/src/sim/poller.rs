@@ -12,9 +12,8 @@ use super::table::Table;
 use super::virtual_wait::{self, Bell};
 use super::watch_list::{Item, Name, Watch, asked, reported};
 use super::{Kernel, os};
-use readily::poll::{
-    Event, Interest, Notify, Poller, Trigger, VirtualKernel, WaitResult, check_token,
-};
+use readily::poll::{Event, Notify, Poller, VirtualKernel, WaitResult, check_token};
+use readily::{Interest, Trigger};
 use readily_sys::errno::{EEXIST, ENOENT, ENOMEM, EPERM};
 use std::fmt;
 use std::io;

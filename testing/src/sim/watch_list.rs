@@ -11,7 +11,7 @@
 use super::open_files::bits;
 use super::table::Table;
 use crate::rng::Rng;
-use readily::poll::{Interest, Readiness, Trigger};
+use readily::{Interest, Readiness, Trigger};
 use std::collections::BTreeMap;
 
 /// A registration's name: a number, and the file that it led to.

@@ -10,7 +10,8 @@
 use super::model::{Call, Due, Id, Model, Phase};
 use readily::clock::{Clock, nanos};
 use readily::event_loop::{Branch, Role};
-use readily::poll::{Event, Interest, Readiness, Trigger};
+use readily::poll::Event;
+use readily::{Interest, Readiness, Trigger};
 use std::time::Duration;
 
 /// A rule that does not hold, and why one thinks so.

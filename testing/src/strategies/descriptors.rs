@@ -14,8 +14,9 @@ use super::model::{Id, Model, Registered};
 use super::op::{self, Op, PLACES, Verb};
 use super::scripted::Scripted;
 use crate::sim::Fd;
-use readily::event_loop::{Callbacks, Closures, Error, Key, Role};
-use readily::poll::{Event, Interest, Readiness, Trigger};
+use readily::event_loop::Role;
+use readily::poll::Event;
+use readily::{Callbacks, Closures, Error, Interest, Key, Readiness, Trigger};
 use std::rc::Rc;
 
 impl Stage {

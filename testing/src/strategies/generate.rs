@@ -16,7 +16,7 @@ use crate::rng::Rng;
 use proptest::arbitrary::any;
 use proptest::strategy::{NewTree, Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
-use readily::poll::{Interest, Trigger};
+use readily::{Interest, Trigger};
 
 /// Programs of up to 80 operations on up to eight descriptors, with what callbacks do included.
 ///

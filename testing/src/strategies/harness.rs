@@ -16,11 +16,12 @@ use super::scripted::{PLANTED, Scripted};
 use crate::overheard::{Listener, Overheard};
 use crate::sim::{Fd, Kernel};
 use crate::{SimLoop, Story};
-use readily::event_loop::{
-    CallHandle, Callbacks, Key, LoopHandle, PanicPolicy, RemoteHandle, Role, TimerHandle,
+use readily::event_loop::Role;
+use readily::task::TaskRef;
+use readily::{
+    CallHandle, Callbacks, Key, LoopHandle, PanicPolicy, RemoteHandle, Task, TimerHandle,
     Unhandled, WeakHandle,
 };
-use readily::task::{Task, TaskRef};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;

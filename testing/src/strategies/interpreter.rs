@@ -14,7 +14,7 @@ use super::harness::{STAGE, Stage};
 use super::model::{Call, Id};
 use super::op::{NAMES, Op, Verb};
 use super::scripted::{Probe, Tasked, run_once};
-use readily::event_loop::{Cx, LoopHandle};
+use readily::{Cx, LoopHandle};
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;

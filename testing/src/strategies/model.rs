@@ -11,7 +11,8 @@
 use crate::sim::Kernel;
 use readily::clock::Clock;
 use readily::event_loop::{Branch, Role};
-use readily::poll::{Event, Interest, Readiness, Trigger};
+use readily::poll::Event;
+use readily::{Interest, Readiness, Trigger};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};

@@ -7,7 +7,7 @@
 //!
 //! In the notes these are the things that an event loop works on, and what goes wrong (N1, N7).
 
-use readily::poll::{Interest, Trigger};
+use readily::{Interest, Trigger};
 use std::fmt;
 use std::iter::Peekable;
 

@@ -13,8 +13,9 @@ use super::harness::Stage;
 use super::model::{Model, Registered};
 use crate::overheard::Listener;
 use crate::sim::Faults;
-use readily::event_loop::{LoopHandle, Role};
-use readily::poll::{Event, Interest, Readiness, Trigger};
+use readily::event_loop::Role;
+use readily::poll::Event;
+use readily::{Interest, LoopHandle, Readiness, Trigger};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

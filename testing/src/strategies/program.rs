@@ -11,7 +11,7 @@ use super::op::{self, Op};
 use super::scripted::Scripted;
 use super::{generate, runner};
 use crate::{SimLoop, Story};
-use readily::event_loop::Callbacks;
+use readily::Callbacks;
 use std::fmt;
 use std::rc::Rc;
 use std::str::FromStr;

@@ -11,7 +11,7 @@
 use super::op::{Op, Verb};
 use super::program::Program;
 use proptest::strategy::ValueTree;
-use readily::poll::{Interest, Trigger};
+use readily::{Interest, Trigger};
 
 /// A program, and the way down to the shortest one that still fails.
 #[derive(Debug)]

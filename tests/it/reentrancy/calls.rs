@@ -5,9 +5,10 @@
 
 use super::{FAR, World, world};
 use crate::support::{Count, listener, strict_loop, strict_run};
+use readily::event_loop::Accepted;
 use readily::{
-    Accepted, CancellationToken, Closures, Cx, Error, Interest, JoinSet, LoopHandle, PanicPolicy,
-    Runner, TaskGroup, Unhandled, WeakHandle,
+    CancellationToken, Closures, Cx, Error, Interest, JoinSet, LoopHandle, PanicPolicy, Runner,
+    TaskGroup, Unhandled, WeakHandle,
 };
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -334,7 +335,7 @@ pub(super) const CALLS: &[Call] = &[
         "create_future, settling and add_done_callback",
         Later,
         |_, w| {
-            let (effect, (promise, future)) = (w.effect(), readily::create_future());
+            let (effect, (promise, future)) = (w.effect(), readily::task::create_future());
             promise.set_result(1).unwrap();
             future.add_done_callback(move |_| effect());
         },
@@ -343,7 +344,7 @@ pub(super) const CALLS: &[Call] = &[
         "add_done_callback to a future, and cancelling it",
         Later,
         |_, w| {
-            let (effect, (promise, future)) = (w.effect(), readily::create_future::<()>());
+            let (effect, (promise, future)) = (w.effect(), readily::task::create_future::<()>());
             future.add_done_callback(move |future| {
                 assert!(future.cancelled());
                 effect();
@@ -352,12 +353,12 @@ pub(super) const CALLS: &[Call] = &[
         },
     ),
     call("abandoning a future", Later, |_, w| {
-        let (effect, (promise, future)) = (w.effect(), readily::create_future::<()>());
+        let (effect, (promise, future)) = (w.effect(), readily::task::create_future::<()>());
         future.add_done_callback(move |_| effect());
         drop(promise);
     }),
     call("remove_done_callback of a future", Never, |_, w| {
-        let (effect, (promise, future)) = (w.effect(), readily::create_future());
+        let (effect, (promise, future)) = (w.effect(), readily::task::create_future());
         let key = future.add_done_callback(move |_| effect());
         assert!(future.remove_done_callback(key) && !future.remove_done_callback(key));
         promise.set_result(()).unwrap();
@@ -403,7 +404,7 @@ pub(super) const CALLS: &[Call] = &[
         assert!(Box::pin(group).as_mut().poll(&mut cx).is_pending());
     }),
     call("a shared future, settled and asked", Later, |_, w| {
-        let (effect, (promise, future)) = (w.effect(), readily::create_future());
+        let (effect, (promise, future)) = (w.effect(), readily::task::create_future());
         future.add_done_callback(move |_| effect());
         let shared = future.shared();
         promise.set_result(1).unwrap();
@@ -415,7 +416,7 @@ pub(super) const CALLS: &[Call] = &[
     call("cancelling what was sent to this loop", Never, |l, _| {
         let sent = l.remote().spawn(|| async { world().unwrap().note() });
         if let Ok(mut task) = sent {
-            assert!(matches!(task.wait(), Err(readily::WaitError::OnLoop)));
+            assert!(matches!(task.wait(), Err(readily::task::WaitError::OnLoop)));
             task.cancel_with("here");
         }
     }),

@@ -61,7 +61,7 @@ impl Drop for Hostile {
 fn register(
     event_loop: &EventLoop,
     world: &World,
-    ours: impl Into<readily::Descriptor>,
+    ours: impl Into<readily::event_loop::Descriptor>,
     interest: Interest,
     callbacks: Closures,
 ) {
@@ -87,7 +87,7 @@ fn use_task(mut task: Task<()>) {
 }
 
 /// The same for a future.
-fn use_future(future: &readily::Future<()>) {
+fn use_future(future: &readily::task::Future<()>) {
     let key = future.add_done_callback(|_| ());
     future.remove_done_callback(key);
     assert!(future.cancel() || future.done());
@@ -105,7 +105,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
     ("an accept closure", |l, w| {
         let (listener, addr) = listener();
         let world = Rc::clone(w);
-        let accept = move |cx: &readily::Cx<'_>, _: &readily::Accepted| {
+        let accept = move |cx: &readily::Cx<'_>, _: &readily::event_loop::Accepted| {
             world.act_with(cx);
             None::<Closures>
         };
@@ -185,7 +185,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
     }),
     ("a done-callback of a future", |l, w| {
         let _here = l.enter();
-        let (world, (promise, future)) = (Rc::clone(w), readily::create_future());
+        let (world, (promise, future)) = (Rc::clone(w), readily::task::create_future());
         future.add_done_callback(move |_| world.act_here());
         w.belongs_to(move || use_future(&future));
         l.call_soon(move |_| promise.set_result(()).unwrap());
@@ -280,7 +280,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
     }),
     ("the destructor of a done-callback", |l, w| {
         let _here = l.enter();
-        let (last, (promise, future)) = (Last(Rc::clone(w)), readily::create_future::<()>());
+        let (last, (promise, future)) = (Last(Rc::clone(w)), readily::task::create_future::<()>());
         let key = future.add_done_callback(move |_| drop(last));
         let future = Rc::new(future);
         let probed = Rc::clone(&future);
@@ -293,7 +293,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
     }),
     ("a waker that a future wakes", |l, w| {
         let _here = l.enter();
-        let (promise, mut future) = readily::create_future();
+        let (promise, mut future) = readily::task::create_future();
         poll_once(&mut future, &Hostile::waker(true));
         w.belongs_to(move || use_future(&future));
         l.call_soon(move |_| promise.set_result(()).unwrap());
@@ -318,7 +318,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
     }),
     ("the destructor of a waker whose waiter leaves", |l, w| {
         let _here = l.enter();
-        let (promise, mut future) = readily::create_future::<()>();
+        let (promise, mut future) = readily::task::create_future::<()>();
         poll_once(&mut future, &Hostile::waker(false));
         w.belongs_to(move || promise.set_result(()).unwrap());
         l.call_soon(move |_| drop(future));
@@ -326,7 +326,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
     }),
     ("the destructor of a waker that is replaced", |l, w| {
         let _here = l.enter();
-        let (promise, mut future) = readily::create_future::<()>();
+        let (promise, mut future) = readily::task::create_future::<()>();
         poll_once(&mut future, &Hostile::waker(false));
         w.belongs_to(move || promise.set_result(()).unwrap());
         // Settled by that very destructor, in one of the pairs.
