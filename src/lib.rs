@@ -119,6 +119,7 @@
 //! | [`EventLoop::as_fd`], [`EventLoop::as_fd_with_deadline`] | One descriptor for the host to watch. |
 //! | [`EventLoop::next_deadline`], [`EventLoop::turn_now`] | One deadline, and one call that never waits. |
 //! | [`poll`] | The pollers alone, without a loop. |
+//! | [`spi`] | For authors of pollers, kernels and tools for tests. |
 //!
 //! **What goes wrong, and tests**
 //!
@@ -169,6 +170,7 @@ pub mod group;
 pub mod io;
 pub mod poll;
 mod run;
+pub mod spi;
 pub mod sync;
 pub mod task;
 pub mod time;

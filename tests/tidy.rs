@@ -95,7 +95,7 @@ const LAYERS: &[&[&str]] = &[
     &["event_loop"],
     &["task"],
     &["time", "combine", "group", "io", "sync"],
-    &["run"],
+    &["run", "spi"],
     &["lib", "book"],
 ];
 

@@ -62,7 +62,7 @@ where
 /// goes on from there in their order and round.
 ///
 /// So in a loop none that is ready is passed over for ever, however busy the others are. The lots
-/// come from the loop, and from the seed of [`LoopHandle::shuffle_ready`](crate::LoopHandle::shuffle_ready)
+/// come from the loop, and from the seed of [`shuffle_ready`](crate::spi::shuffle_ready)
 /// where there is one: the same program draws the same ones. Outside a loop it is [`race`].
 ///
 /// # Panics

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// What an error of `accept(2)` means for the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum AcceptError {
+pub(crate) enum AcceptError {
     /// Nobody is there (any more).
     WouldBlock,
     /// This one connection failed before it was accepted; there may be others.
@@ -26,7 +26,7 @@ pub enum AcceptError {
 impl AcceptError {
     /// Sorts an error of `accept(2)`.
     #[must_use]
-    pub fn of(error: &io::Error) -> Self {
+    pub(crate) fn of(error: &io::Error) -> Self {
         use readily_sys::errno as sys;
         if error.kind() == io::ErrorKind::WouldBlock {
             return Self::WouldBlock;
@@ -50,7 +50,7 @@ impl AcceptError {
 /// An accepted connection does not prove that descriptors are free again: at the limit each
 /// connection that closes makes room for one. Only a second without a failure resets the wait.
 #[derive(Debug, Default)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     tries: u32,
     /// When the last wait was to end.
     waits_until: Option<Instant>,
@@ -64,7 +64,7 @@ impl Backoff {
 
     /// Returns how long to wait after a failure at `now`: 10 ms, twice as long each time, at most a
     /// second; 10 ms again after a second without a failure, counted from the end of the last wait.
-    pub fn next_wait(&mut self, now: Instant) -> Duration {
+    pub(crate) fn next_wait(&mut self, now: Instant) -> Duration {
         let quiet = |until: Instant| now.saturating_duration_since(until) >= Self::QUIET;
         if self.waits_until.is_some_and(quiet) {
             self.tries = 0;

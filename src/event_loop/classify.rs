@@ -71,7 +71,7 @@ impl Branch {
 
 /// The branches that one event takes, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Branches(u8);
+pub(crate) struct Branches(u8);
 
 impl Branches {
     /// No branch at all.
@@ -165,7 +165,7 @@ const TABLE: [[Branches; FACTS]; ROLES.len()] = {
 ///
 /// [L4]: crate::book::invariants#l4
 #[inline]
-pub fn classify(role: Role, ready: Readiness) -> Branches {
+pub(crate) fn classify(role: Role, ready: Readiness) -> Branches {
     TABLE[role as usize][ready.bits() as usize % FACTS]
 }
 

@@ -115,7 +115,7 @@ impl EventLoop {
     /// # Panics
     ///
     /// As [`EventLoop::turn`].
-    pub fn turn_with(
+    pub(crate) fn turn_with(
         &mut self,
         limit: Option<Duration>,
         main: &mut dyn FnMut(),

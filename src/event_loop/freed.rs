@@ -12,7 +12,7 @@ use std::task::Waker;
 
 impl LoopHandle {
     /// Wakes `waker` when a descriptor of this loop is closed.
-    pub fn wake_on_fd_close(&self, waker: Waker) -> FdWaitKey {
+    pub(crate) fn wake_on_fd_close(&self, waker: Waker) -> FdWaitKey {
         FdWaitKey(self.fd_waiters.borrow_mut().insert(Action::wake(waker)))
     }
 
@@ -24,7 +24,7 @@ impl LoopHandle {
     }
 
     /// Takes [`LoopHandle::wake_on_fd_close`] back.
-    pub fn cancel_fd_wait(&self, key: FdWaitKey) {
+    pub(crate) fn cancel_fd_wait(&self, key: FdWaitKey) {
         let expiry = self.fd_waiters.borrow_mut().remove(key.0);
         self.drop_guarded(expiry);
     }

@@ -77,7 +77,7 @@ pub(crate) struct Inbox {
     pub(super) remotes: AtomicUsize,
     /// How many tasks of other loops are awaited on this one.
     pub(super) cross_loop_waits: AtomicUsize,
-    /// Whether each wake has to come as a message: see [`VirtualKernel::is_recording`](crate::poll::VirtualKernel).
+    /// Whether each wake has to come as a message: see [`VirtualKernel::is_recording`](crate::spi::VirtualKernel).
     recording: bool,
     /// Whose thread the loop is.
     loop_id: ThreadId,

@@ -12,7 +12,7 @@ use std::any::Any;
 use std::rc::Rc;
 
 /// A scheduler on top of the loop.
-pub trait Scheduler {
+pub(crate) trait Scheduler {
     /// Runs one job, or that and those behind it. A number whose job is gone is ignored.
     fn run(&self, handle: &LoopHandle, task_id: u64);
 
@@ -69,7 +69,7 @@ impl LoopHandle {
 
     /// The scheduler of this loop, made by `make` when first asked for.
     #[inline]
-    pub fn scheduler(&self, make: impl FnOnce() -> Rc<dyn Scheduler>) -> &Rc<dyn Scheduler> {
+    pub(crate) fn scheduler(&self, make: impl FnOnce() -> Rc<dyn Scheduler>) -> &Rc<dyn Scheduler> {
         self.scheduler.get_or_init(make)
     }
 
@@ -77,7 +77,7 @@ impl LoopHandle {
     ///
     /// [L5]: crate::book::invariants#l5
     #[inline]
-    pub fn schedule_new(&self, task_id: u64) {
+    pub(crate) fn schedule_new(&self, task_id: u64) {
         self.receive_earlier();
         self.ready.push_new(task_id);
         self.notify_host();
@@ -85,7 +85,7 @@ impl LoopHandle {
 
     /// Queues a job that was woken: in this turn, if an event or a timer woke it; else in the next.
     #[inline]
-    pub fn schedule_woken(&self, task_id: u64) {
+    pub(crate) fn schedule_woken(&self, task_id: u64) {
         self.ready.push_woken(task_id);
         self.notify_host();
     }

@@ -138,7 +138,7 @@ impl LoopHandle {
     /// The kernel whose descriptors this loop works on, where that is not the system's: one in
     /// memory, say. Who makes sockets asks it.
     #[must_use]
-    pub fn kernel(&self) -> Option<&Rc<dyn VirtualKernel>> {
+    pub(crate) fn kernel(&self) -> Option<&Rc<dyn VirtualKernel>> {
         self.kernel.as_ref()
     }
 
@@ -257,7 +257,7 @@ impl LoopHandle {
     /// # Panics
     ///
     /// If one does not hold.
-    pub fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         self.registry.verify();
         self.times.verify();
     }

@@ -49,10 +49,9 @@ pub enum Origin {
         /// Where it was spawned.
         site: &'static Location<'static>,
     },
-    /// The future that a [`run`](crate::run()) is for, or what
-    /// [`turn_with`](crate::EventLoop::turn_with) was given.
+    /// The future that a [`run`](crate::run()) is for.
     Main {
-        /// Where [`run`](crate::run()) was called; `None` where `turn_with` was given something else.
+        /// Where [`run`](crate::run()) was called; `None` if it is not known.
         site: Option<&'static Location<'static>>,
     },
     /// A destructor, or somebody's waker.

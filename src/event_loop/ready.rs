@@ -46,7 +46,7 @@ impl Call {
 }
 
 /// The job number that stands for the future that the loop's caller waits for.
-pub const MAIN_TASK: u64 = u64::MAX;
+pub(crate) const MAIN_TASK: u64 = u64::MAX;
 
 /// What stands in the order for the next closures, which lie in a queue of their own: so an entry is
 /// one word, of which a turn of a thousand tasks has a thousand. No job has this number.

@@ -118,24 +118,7 @@ impl LoopHandle {
         self.insert(options, descriptor, callbacks)
     }
 
-    /// Registers the waiting place of a coroutine: edge-triggered, in both directions, for
-    /// life. Every event goes to [`Callbacks::on_default`], with all its facts; nothing is
-    /// closed for it. `is_nonblocking` spares a descriptor the calls that make it so.
-    ///
-    /// # Errors
-    ///
-    /// As [`register`](LoopHandle::register).
-    #[track_caller]
-    pub fn register_source<C: Callbacks + 'static>(
-        &self,
-        descriptor: impl Into<Descriptor>,
-        is_nonblocking: bool,
-        callbacks: C,
-    ) -> Result<Key, RegisterError<C>> {
-        self.register_source_from(Location::caller(), descriptor, is_nonblocking, callbacks)
-    }
-
-    /// [`LoopHandle::register_source`] for a caller that was itself called from there.
+    /// Registers a source: see [`register_source`](crate::spi::register_source), for a caller at `site`.
     pub(crate) fn register_source_from<C: Callbacks + 'static>(
         &self,
         site: &'static Location<'static>,
@@ -265,7 +248,7 @@ impl LoopHandle {
 
     /// The directions in which [`LoopHandle::rearm`] does something here.
     #[must_use]
-    pub fn rearm_interest(&self) -> Interest {
+    pub(crate) fn rearm_interest(&self) -> Interest {
         self.poller.borrow().rearm_interest()
     }
 

@@ -273,13 +273,13 @@ impl LoopHandle {
 
     /// Wakes `waker` after `delay`; for futures.
     #[must_use]
-    pub fn wake_later(&self, delay: Duration, waker: Waker) -> WakeTimer {
+    pub(crate) fn wake_later(&self, delay: Duration, waker: Waker) -> WakeTimer {
         self.arm_waker(self.times.deadline_ns(delay), waker)
     }
 
     /// Wakes `waker` at `when`; for futures.
     #[must_use]
-    pub fn wake_at(&self, when: Instant, waker: Waker) -> WakeTimer {
+    pub(crate) fn wake_at(&self, when: Instant, waker: Waker) -> WakeTimer {
         self.arm_waker(self.times.at_ns(when), waker)
     }
 

@@ -385,7 +385,7 @@ impl<T: AsFd + 'static> Source<T> {
     /// # Errors
     ///
     /// The error of `operation`, or that of `fcntl(2)`; or the system's error if the poller must rearm after a `WouldBlock`
-    /// ([`LoopHandle::rearm_interest`]) and cannot.
+    /// ([`rearm_interest`](crate::spi::rearm_interest)) and cannot.
     pub fn try_io<R>(
         &self,
         direction: Direction,

@@ -51,15 +51,15 @@
 
 mod choice;
 pub mod default_poller;
-mod fd;
+pub(crate) mod fd;
 pub(crate) mod interest;
 pub mod kqueue;
 pub mod poll2;
-mod virtual_kernel;
+pub(crate) mod virtual_kernel;
 
-pub use self::fd::{FdOwned, FdRef};
+pub(crate) use self::fd::{FdOwned, FdRef};
 pub(crate) use self::interest::{Interest, Readiness, Trigger};
-pub use self::virtual_kernel::{Placeholder, VirtualFd, VirtualKernel};
+pub(crate) use self::virtual_kernel::{VirtualFd, VirtualKernel};
 
 use readily_sys::fork::ForkGuard;
 use std::io;

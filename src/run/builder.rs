@@ -38,7 +38,7 @@ impl RunnerBuilder {
     }
 
     /// Tasks that are ready at the same time run in an order of this seed:
-    /// [`LoopHandle::shuffle_ready`](crate::LoopHandle::shuffle_ready).
+    /// [`shuffle_ready`](crate::spi::shuffle_ready).
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self

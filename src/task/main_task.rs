@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 
 /// A caller's future as a task of a loop; see
 /// [`EventLoop::turn_with`](crate::EventLoop::turn_with). Dropping it ends the task.
-pub struct MainTask<'a> {
+pub(crate) struct MainTask<'a> {
     handle: &'a LoopHandle,
     executor: &'a Executor,
     key: SlabKey,
@@ -34,7 +34,7 @@ impl<'a> MainTask<'a> {
     /// Enters a task for a future of type `F` and queues its first poll.
     #[must_use]
     #[track_caller]
-    pub fn new<F: Future>(handle: &'a LoopHandle) -> Self {
+    pub(crate) fn new<F: Future>(handle: &'a LoopHandle) -> Self {
         let executor = Executor::of(handle);
         let (key, task) = executor.adopt_main::<F>(handle, Location::caller());
         handle.schedule_new(MAIN_TASK);
@@ -49,7 +49,7 @@ impl<'a> MainTask<'a> {
     }
 
     /// Polls the future as this task.
-    pub fn poll<F: Future>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
+    pub(crate) fn poll<F: Future>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
         // L5: all main tasks have one number, and an older one's may stand in the queue before
         // ours. If we have been polled for that, and woken since, our own comes in the next turn.
         let turn = self.handle.stats().turns;

@@ -52,7 +52,7 @@ pub use future::{Future, FutureError, InvalidStateError, Promise, create_future}
 pub(crate) use handle::{Task, spawn};
 pub(crate) use join::JoinError;
 pub use join::TaskState;
-pub use main_task::MainTask;
+pub(crate) use main_task::MainTask;
 pub use remote_task::{RemoteTask, WaitError};
 pub use shared::SharedFuture;
 pub use shared_task::{SharedJoinError, SharedTask};

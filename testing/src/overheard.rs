@@ -6,7 +6,8 @@
 //!
 //! In the notes this is the edge between "the loop" and "the selector" (N2).
 
-use readily::poll::{Event, Notify, Poller, VirtualKernel, WaitResult};
+use readily::poll::{Event, Notify, Poller, WaitResult};
+use readily::spi::VirtualKernel;
 use readily::{Interest, Trigger};
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;

@@ -7,7 +7,8 @@ use super::story::Story;
 use crate::sim::{Faults, Kernel, Personality};
 use readily::event_loop::CloseReport;
 use readily::io::TcpStream;
-use readily::poll::{Poller, VirtualKernel};
+use readily::poll::Poller;
+use readily::spi::{self, VirtualKernel};
 use readily::{Error, EventLoop, LoopHandle, PanicPolicy, Runner};
 use std::io;
 use std::ops::Deref;
@@ -164,7 +165,7 @@ impl SimLoop {
         let (poller, overheard) = Overheard::around(poller);
         let event_loop = EventLoop::with(poller, Box::new(kernel.clock()));
         let event_loop = event_loop.expect("a loop in memory takes memory only");
-        event_loop.shuffle_ready(seed);
+        spi::shuffle_ready(&event_loop, seed);
         event_loop.set_panic_policy(PanicPolicy::Propagate);
         Self {
             runner: event_loop.into(),
@@ -180,7 +181,7 @@ impl SimLoop {
         self.unchecked += 1;
         if is_check_due(self.unchecked, self.registered() + self.armed_timers()) {
             self.unchecked = 0;
-            self.check_invariants();
+            spi::check_invariants(self);
         }
     }
 

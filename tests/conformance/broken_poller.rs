@@ -4,7 +4,8 @@
 //! type with many small conditions, and not many types, so that an honest one can be made of the
 //! same code and shown to break nothing.
 
-use readily::poll::{Event, NOTIFIER, Notify, Poller, VirtualKernel, WaitResult};
+use readily::poll::{Event, NOTIFIER, Notify, Poller, WaitResult};
+use readily::spi::VirtualKernel;
 use readily::{Interest, Readiness, Trigger};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;

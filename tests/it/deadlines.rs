@@ -3,6 +3,7 @@
 use crate::support::{
     Count, Log, collect_unhandled, guard, listener, manual_loop, turn_times, turn_until,
 };
+use readily::spi;
 use readily::{Callbacks, Closures, Cx, EventLoop, Interest, Key, PanicPolicy};
 use readily_testing::sim::Kernel;
 use std::cell::Cell;
@@ -128,7 +129,7 @@ fn a_connection_that_is_closed_in_its_first_callback_is_gone_and_the_listener_go
     turn_until(&mut event_loop, || opened.get() == 1);
     assert_eq!(client.read(&mut [0; 1]).unwrap_or(0), 0);
     assert_eq!(event_loop.registered(), 1);
-    event_loop.check_invariants();
+    spi::check_invariants(&event_loop);
 }
 
 /// R153: a peer that says nothing makes no event.
@@ -323,5 +324,5 @@ fn a_panic_in_the_first_callback_or_at_the_deadline_ends_that_connection_and_no_
     assert_eq!(clients[1].read(&mut [0; 1]).unwrap_or(0), 0);
     let _third = TcpStream::connect(addr).unwrap();
     turn_until(&mut event_loop, || number.get() == 3);
-    event_loop.check_invariants();
+    spi::check_invariants(&event_loop);
 }

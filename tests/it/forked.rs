@@ -10,6 +10,7 @@ use crate::support::{
 };
 use readily::poll::Poller;
 use readily::poll::poll2::PollPoller;
+use readily::spi;
 use readily::task::WaitError;
 use readily::{Closures, Error, EventLoop, Interest, JoinError, wait_for};
 use std::future::pending;
@@ -450,7 +451,7 @@ fn a_number_that_was_changed_behind_the_loops_back_can_be_removed_and_used_again
         let strays = if watches_numbers { 3 } else { 0 };
         assert_eq!(log.len(), strays, "{}", log.text());
         event_loop.remove(key).unwrap();
-        event_loop.check_invariants();
+        spi::check_invariants(&event_loop);
         let note = log.clone();
         let read = Closures::new().on_read(move |cx| {
             note.note("read");

@@ -9,6 +9,7 @@ use crate::support::{
 };
 use readily::event_loop::ExitReason;
 use readily::io::TcpListener;
+use readily::spi;
 use readily::task::{FutureError, TaskState, create_future};
 use readily::{
     Closures, Error, EventLoop, Interest, JoinError, PanicPolicy, WeakHandle, current_task, sleep,
@@ -240,7 +241,7 @@ fn the_guards_of_two_loops_may_be_dropped_in_any_order() {
     let spawned = |event_loop: &EventLoop| {
         let task = spawn(async {});
         drop(task);
-        event_loop.check_invariants();
+        spi::check_invariants(event_loop);
         !event_loop.is_idle()
     };
     let first = one.enter();
@@ -263,7 +264,7 @@ struct Asks {
 impl AsFd for Asks {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.handle
-            .with(|handle| (handle.rearm_interest(), handle.registered()));
+            .with(|handle| (spi::rearm_interest(handle), handle.registered()));
         assert!(!self.panics.get(), "planted");
         self.stream.as_fd()
     }

@@ -8,6 +8,7 @@ use crate::support::{
     strict_runner, tcp_pair, turn_times, turn_until,
 };
 use readily::event_loop::Accepted;
+use readily::spi;
 use readily::{
     Closures, Cx, EventLoop, Interest, JoinSet, PanicPolicy, TaskGroup, spawn, wait_for,
 };
@@ -185,7 +186,7 @@ fn a_panic_anywhere_leaves_the_turn_once_and_the_rest_is_served() {
                 Ok(turned) => turned.unwrap(),
                 Err(payload) => panics.push(*payload.downcast::<String>().unwrap()),
             }
-            event_loop.check_invariants();
+            spi::check_invariants(&event_loop);
         }
         assert_eq!(panics, [format!("planted: {place}")]);
         assert_eq!(

@@ -2,6 +2,7 @@
 //! second panic during another aborts the process.
 
 use crate::support::{Count, collect_unhandled, guard, strict_runner, tcp_pair};
+use readily::spi;
 use readily::task::create_future;
 use readily::{
     CancellationToken, Closures, Event, EventLoop, Interest, JoinSet, LoopHandle, PanicPolicy,
@@ -299,7 +300,7 @@ fn wakers_that_panic_when_they_are_dropped_are_dropped_one_by_one() {
     let told = collect_unhandled(&event_loop);
     for _ in 0..2 {
         let waker = Waker::from(Arc::new(DropsABomb { bomb: Bomb }));
-        let _stays = event_loop.wake_on_fd_close(waker);
+        let _stays = spi::wake_on_fd_close(&event_loop, waker);
     }
     event_loop.close();
     assert_eq!(told.len(), 2);

@@ -16,6 +16,7 @@ use crate::support::{Count, Log, collect_unhandled, guard, strict_loop, turn_tim
 use calls::{CALLS, Call, Comes, Made};
 use places::{CLOSING, PLACES, Plant};
 use readily::event_loop::ExitReason;
+use readily::spi;
 use readily::task::Promise;
 use readily::{
     CallHandle, Closures, Cx, EventLoop, Interest, Key, LoopHandle, Runner, Task, TimerHandle,
@@ -305,7 +306,7 @@ fn try_pair(plant: Plant, &(_, comes, made): &Call) {
             break;
         }
         event_loop.turn(Some(Duration::from_millis(20))).unwrap();
-        event_loop.check_invariants();
+        spi::check_invariants(&event_loop);
     }
     turn_times(&mut event_loop, 4);
 
@@ -405,12 +406,12 @@ fn a_waker_that_waits_again_for_a_descriptor_is_woken_once_for_each() {
             WOKEN.set(WOKEN.get() + 1);
             assert!(WOKEN.get() < 100, "it is woken for ever");
             let handle = LOOP.with_borrow(Clone::clone).unwrap();
-            handle.with(|handle| handle.wake_on_fd_close(Waker::from(self)));
+            handle.with(|handle| spi::wake_on_fd_close(handle, Waker::from(self)));
         }
     }
     let event_loop = strict_loop();
     LOOP.set(Some(event_loop.weak_handle()));
-    event_loop.wake_on_fd_close(Waker::from(Arc::new(Again)));
+    spi::wake_on_fd_close(&event_loop, Waker::from(Arc::new(Again)));
     for freed in 1..=3 {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let key = event_loop.register(ours, Interest::NONE, Closures::new());

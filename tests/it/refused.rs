@@ -8,6 +8,7 @@ use crate::support::{
 };
 use readily::event_loop::Accepted;
 use readily::io::{Source, TcpListener, TcpStream};
+use readily::spi;
 use readily::{Closures, Cx, Error, Interest, Runner};
 use std::io::{Read, Write};
 use std::net;
@@ -41,7 +42,7 @@ fn a_registration_that_the_kernel_refuses_gives_everything_back() {
         assert!(matches!(&refused.error, Error::Io(error) if error.raw_os_error() == Some(code)));
         assert_eq!(log.len(), 0);
         assert_eq!(event_loop.registered(), 1);
-        event_loop.check_invariants();
+        spi::check_invariants(&event_loop);
         let back = refused.descriptor.expect("it is handed back");
         assert_eq!(back.as_fd().as_raw_fd(), number);
         // It was not made non-blocking either.

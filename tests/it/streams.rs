@@ -8,6 +8,7 @@
 
 use crate::support::{Log, bytes, guard, listener, reset, strict_loop, strict_run, unused_addr};
 use readily::io::{TcpListener, TcpStream};
+use readily::spi;
 use readily::{gather, sleep, spawn, wait_for, yield_now};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -525,7 +526,7 @@ fn a_stream_that_is_dropped_while_it_is_waited_on_leaves_nothing() {
         });
         for _ in 0..points {
             event_loop.turn_now().unwrap();
-            event_loop.check_invariants();
+            spi::check_invariants(&event_loop);
         }
         assert!(task.cancel(), "after {points} turns");
         event_loop.turn_now().unwrap();

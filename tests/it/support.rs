@@ -6,6 +6,7 @@
 //! same, where no other test opens descriptors meanwhile.
 
 use readily::poll::Poller;
+use readily::spi;
 use readily::{Cx, Error, EventLoop, LoopHandle, PanicPolicy, Runner};
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
@@ -337,7 +338,7 @@ pub(crate) fn turn_until(event_loop: &mut EventLoop, mut done: impl FnMut() -> b
         event_loop
             .turn(Some(Duration::from_millis(20)))
             .expect("the loop turns");
-        event_loop.check_invariants();
+        spi::check_invariants(event_loop);
     }
 }
 
@@ -345,7 +346,7 @@ pub(crate) fn turn_until(event_loop: &mut EventLoop, mut done: impl FnMut() -> b
 pub(crate) fn turn_times(event_loop: &mut EventLoop, turns: u32) {
     for _ in 0..turns {
         event_loop.turn_now().expect("the loop turns");
-        event_loop.check_invariants();
+        spi::check_invariants(event_loop);
     }
 }
 

@@ -7,6 +7,7 @@ use crate::support::{
     wall,
 };
 use readily::clock::Clock;
+use readily::spi;
 use readily::time::sleep_until;
 use readily::{Elapsed, TimerHandle, WeakHandle, gather, sleep, wait_for};
 use readily_testing::SimLoop;
@@ -478,7 +479,7 @@ fn armed_timers_are_those_that_can_still_fire() {
     let (mut event_loop, clock) = manual_loop();
     let second = Duration::from_secs(1);
     let timers = [(); 5].map(|()| event_loop.call_later(second, |_| {}));
-    let wakes = event_loop.wake_later(second, std::task::Waker::noop().clone());
+    let wakes = spi::wake_later(&event_loop, second, std::task::Waker::noop().clone());
     let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     let callbacks = readily::Closures::new().on_timeout(|cx| cx.close());
     let key = event_loop

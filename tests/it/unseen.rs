@@ -5,6 +5,7 @@ use crate::support::{Count, Dropped, Log, guard, strict_loop, tcp_pair};
 use readily::clock::Monotonic;
 use readily::io::{Direction, Source};
 use readily::poll::poll2::PollPoller;
+use readily::spi;
 use readily::{
     Closures, Error, EventLoop, Interest, PanicPolicy, Runner, spawn, wait_for, yield_now,
 };
@@ -203,7 +204,7 @@ fn a_socket_that_is_not_connected_is_refused_and_works_after_it_is() {
     assert!(matches!(refused.error, Error::NotConnected { fd } if fd == number));
     assert!(refused.error.to_string().contains("connect(2)"));
     assert_eq!(event_loop.registered(), 0);
-    event_loop.check_invariants();
+    spi::check_invariants(&event_loop);
     let socket = socket2::Socket::from(refused.descriptor.unwrap().into_owned().unwrap());
     let (listener, addr) = crate::support::listener();
     // Begun: the kernel says so, and later that it is through.

@@ -12,6 +12,7 @@ use super::scripted::Gate;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::poll::Poller;
+use readily::spi;
 use readily::{Closures, Error, EventLoop, Interest, Key};
 use readily_testing::sim::{Fd, Kernel, Personality};
 use std::cell::{Cell, RefCell};
@@ -372,7 +373,7 @@ fn run(steps: &[Step], starves: bool, kqueue: Option<Personality>) -> Result<(),
                 model.turn(has_descriptors);
             }
         }
-        world.event_loop.check_invariants();
+        spi::check_invariants(&world.event_loop);
         prop_assert_eq!(world.ran.get(), model.ran, "after {:?}", step);
         for which in [CONNECTION, LISTENER, STREAM] {
             let one = model.all[which];

@@ -5,7 +5,8 @@
 //! poller, unless the test drops it.
 
 use readily::clock::Manual;
-use readily::poll::{Event, Notify, Poller, VirtualKernel, WaitResult};
+use readily::poll::{Event, Notify, Poller, WaitResult};
+use readily::spi::VirtualKernel;
 use readily::{EventLoop, Interest, Trigger};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};

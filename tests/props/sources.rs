@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::io::{Direction, Source};
 use readily::poll::Event;
+use readily::spi;
 use readily::{Callbacks, Cx, EventLoop, Interest, Readiness, gather, yield_now};
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
@@ -231,7 +232,7 @@ proptest! {
             }
             let limit = Duration::from_millis(u64::from(far.is_none()));
             event_loop.turn(Some(limit)).unwrap();
-            event_loop.check_invariants();
+            spi::check_invariants(&event_loop);
             if paused.replace(false) {
                 // Paused for a turn, in which nothing may happen to it.
                 let before = (got.get(), hangups.get());

@@ -5,6 +5,7 @@
 use super::scripted::Scripted;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use readily::spi;
 use readily::{Closures, Interest, TimerHandle};
 use std::cell::{Cell, RefCell};
 use std::os::unix::net::UnixStream;
@@ -86,7 +87,7 @@ proptest! {
             // Read after each step, so that the model need not know when the loop does.
             let _ = event_loop.fresh_now();
             latest = latest.max(now);
-            event_loop.check_invariants();
+            spi::check_invariants(&event_loop);
         }
     }
 }
@@ -171,7 +172,7 @@ proptest! {
             prop_assert_eq!(passed.get(), expected, "after {:?}", change);
             let is_armed = event_loop.next_deadline().is_some();
             prop_assert_eq!(is_armed, deadline.is_some(), "after {:?}", change);
-            event_loop.check_invariants();
+            spi::check_invariants(&event_loop);
         }
     }
 }

@@ -53,13 +53,13 @@ impl LoopHandle {
     /// first come, first served, as it is from the start. For tests: a program that is right in
     /// one order only is found by trying others. The order of [`LoopHandle::call_soon`] stays.
     #[doc(alias = "rng_seed")]
-    pub fn shuffle_ready(&self, seed: Option<u64>) {
+    pub(crate) fn shuffle_ready(&self, seed: Option<u64>) {
         self.ready.set_seed(seed.map(Rng::seeded));
     }
 
     /// Whether it is left to a seed: see [`LoopHandle::shuffle_ready`].
     #[must_use]
-    pub fn shuffles_ready(&self) -> bool {
+    pub(crate) fn shuffles_ready(&self) -> bool {
         self.ready.is_shuffled()
     }
 

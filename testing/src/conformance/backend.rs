@@ -3,13 +3,13 @@
 //!
 //! A promise asks for a pipe without knowing which kernel makes it. So it is written once, for the system,
 //! for the kernel in memory, and for any other. This is more than a loop asks of a kernel
-//! ([`VirtualKernel`](readily::poll::VirtualKernel)): tests do to descriptors what programs do not. What has to
+//! ([`VirtualKernel`](readily::spi::VirtualKernel)): tests do to descriptors what programs do not. What has to
 //! succeed panics here otherwise, with the line of the promise.
 //!
 //! Not in the notes; it is "what the operating system offers" of N2, from a test's side.
 
 use readily::clock::Clock;
-use readily::poll::FdRef;
+use readily::spi::FdRef;
 use std::any::Any;
 use std::fmt;
 use std::io;

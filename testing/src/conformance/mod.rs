@@ -121,7 +121,8 @@ pub fn check(name: &str, poller: impl Into<World>) {
 /// Which of them does a poller break that knows no level?
 ///
 /// ```
-/// # use readily::poll::{Event, Notify, Poller, VirtualKernel, WaitResult};
+/// # use readily::poll::{Event, Notify, Poller, WaitResult};
+/// # use readily::spi::VirtualKernel;
 /// # use readily::{Interest, Trigger};
 /// # use std::{io, os::fd::{BorrowedFd, RawFd}, rc::Rc, sync::Arc, time::Duration};
 /// use readily_testing::{Kernel, sim};

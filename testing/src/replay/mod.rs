@@ -12,7 +12,7 @@
 //! depends on those may do something else in the replay. The first difference is then reported, with its
 //! place, and every operation from there on fails with it: an invented answer would hide that difference.
 //!
-//! Both are an [`VirtualKernel`](readily::poll::VirtualKernel) with a poller and a clock, so the loop does not know
+//! Both are an [`VirtualKernel`](readily::spi::VirtualKernel) with a poller and a clock, so the loop does not know
 //! of them. Not in the notes.
 
 mod cursor;

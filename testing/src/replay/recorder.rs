@@ -11,9 +11,8 @@ use super::cursor::{HEADER, piece};
 use super::format::{OnTape, Op};
 use super::sum;
 use readily::clock::Clock;
-use readily::poll::{
-    Event, FdOwned, FdRef, NOTIFIER, Notify, Poller, VirtualFd, VirtualKernel, WaitResult,
-};
+use readily::poll::{Event, NOTIFIER, Notify, Poller, WaitResult};
+use readily::spi::{FdOwned, FdRef, VirtualFd, VirtualKernel};
 use readily::{Interest, Readiness, Trigger};
 use readily_sys::nonblocking::{self, Hold};
 use readily_sys::transfer::Transfer;

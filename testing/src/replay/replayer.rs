@@ -13,9 +13,8 @@ use super::recorder::asked;
 use super::{Diverged, sum};
 use crate::sim::Bell;
 use readily::clock::{Clock, Monotonic};
-use readily::poll::{
-    Event, NOTIFIER, Notify, Placeholder, Poller, VirtualFd, VirtualKernel, WaitResult,
-};
+use readily::poll::{Event, NOTIFIER, Notify, Poller, WaitResult};
+use readily::spi::{Placeholder, VirtualFd, VirtualKernel};
 use readily::{Interest, Readiness, Trigger};
 use readily_sys::socket;
 use std::cell::RefCell;

@@ -12,7 +12,7 @@ use super::{Faults, Fd, Kernel, os, watch_list};
 use readily::Readiness;
 use readily::event_loop::Descriptor;
 use readily::io::TcpStream;
-use readily::poll::{VirtualFd, VirtualKernel};
+use readily::spi::{VirtualFd, VirtualKernel};
 use readily_sys::errno::EBADF;
 use readily_sys::socket;
 use std::io;

@@ -31,7 +31,7 @@ use self::open_files::{Body, Datagrams, Listener};
 use self::streams::{End, Kind};
 use self::table::Table;
 use readily::clock::{Clock, Manual};
-use readily::poll::Placeholder;
+use readily::spi::Placeholder;
 use std::cell::RefCell;
 use std::fmt;
 use std::io;

@@ -13,7 +13,8 @@ use super::table::Table;
 use super::virtual_wait::{self, Bell};
 use super::{Kernel, os};
 use readily::poll::kqueue::{KqueuePoller, KqueueSys};
-use readily::poll::{NOTIFIER, Notify, VirtualKernel};
+use readily::poll::{NOTIFIER, Notify};
+use readily::spi::VirtualKernel;
 use readily_sys::errno::{EBADF, ENOENT, ENOMEM, EPERM, EPIPE};
 use readily_sys::kq_abi::{
     EV_ADD, EV_CLEAR, EV_DELETE, EV_DISABLE, EV_DISPATCH, EV_ENABLE, EV_EOF, EV_ONESHOT,

@@ -16,6 +16,7 @@ use super::scripted::Scripted;
 use crate::sim::Fd;
 use readily::event_loop::Role;
 use readily::poll::Event;
+use readily::spi;
 use readily::{Callbacks, Closures, Error, Interest, Key, Readiness, Trigger};
 use std::rc::Rc;
 
@@ -191,7 +192,7 @@ impl Stage {
         let callbacks = self.wrapped(Scripted::new(self, id, at, &op.script));
         let (handle, shared) = (actor.handle, fd.shared());
         let registered = match role {
-            Role::Source => handle.register_source(shared, false, callbacks),
+            Role::Source => spi::register_source(handle, shared, false, callbacks),
             _ => handle.register_with(shared, interest, trigger, callbacks),
         };
         match registered {
@@ -257,7 +258,7 @@ impl Stage {
         let name = self.called(actor, at)?;
         actor.says(self, format!("rearms {name} for {}", op::wanted(interest)));
         let rearmed = actor.handle.rearm(key, interest);
-        let asked = interest & actor.handle.rearm_interest();
+        let asked = interest & spi::rearm_interest(actor.handle);
         self.changed(actor, id, rearmed, |model| {
             if let Some(registered) = model.registered.get_mut(&id) {
                 if registered.trigger == Trigger::Edge && !registered.parked {

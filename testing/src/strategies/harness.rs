@@ -17,6 +17,7 @@ use crate::overheard::{Listener, Overheard};
 use crate::sim::{Fd, Kernel};
 use crate::{SimLoop, Story};
 use readily::event_loop::Role;
+use readily::spi;
 use readily::task::TaskRef;
 use readily::{
     CallHandle, Callbacks, Key, LoopHandle, PanicPolicy, RemoteHandle, Task, TimerHandle,
@@ -116,7 +117,7 @@ impl Stage {
         // A layer of the caller's may have timers and closures of its own.
         let alone = sim.event_loop().is_idle() && wrap.is_none();
         let stage = Rc::new(Self {
-            model: RefCell::new(Model::new(kernel.clone(), alone, sim.shuffles_ready())),
+            model: RefCell::new(Model::new(kernel.clone(), alone, spi::shuffles_ready(sim))),
             kernel,
             handle: sim.weak_handle(),
             remote: sim.remote(),
@@ -201,7 +202,7 @@ impl Stage {
     pub(super) fn bears_a_look(&self, handle: &LoopHandle) {
         // Not while a panic goes by: a second one would be the end of all.
         if !std::thread::panicking() {
-            self.whole(|| handle.check_invariants());
+            self.whole(|| spi::check_invariants(handle));
         }
     }
 

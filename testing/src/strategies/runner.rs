@@ -16,6 +16,7 @@ use super::program::{Program, Report, Violation};
 use super::scripted::end_of;
 use crate::SimLoop;
 use crate::sim::Faults;
+use readily::spi;
 use readily::{Error, LoopHandle, PanicPolicy, yield_now};
 use std::collections::BTreeSet;
 use std::io::{Write, stderr};
@@ -172,7 +173,7 @@ impl Stage {
         drop(model);
         self.judge(self.counts(sim, before));
         self.judge(self.agrees());
-        self.whole(|| sim.check_invariants());
+        self.whole(|| spi::check_invariants(sim));
     }
 
     fn counts(&self, sim: &SimLoop, before: &Before) -> Result<(), Broken> {

@@ -6,6 +6,7 @@
 use super::{FAR, World, world};
 use crate::support::{Count, listener, strict_loop, strict_run};
 use readily::event_loop::Accepted;
+use readily::spi;
 use readily::{
     CancellationToken, Closures, Cx, Error, Interest, JoinSet, LoopHandle, PanicPolicy, Runner,
     TaskGroup, Unhandled, WeakHandle,
@@ -127,13 +128,13 @@ pub(super) const CALLS: &[Call] = &[
         assert!(!handle.cancel() && handle.when().is_some());
     }),
     call("wake_later", Later, |l, w| {
-        w.keep(l.wake_later(Duration::ZERO, effect_waker()))
+        w.keep(spi::wake_later(l, Duration::ZERO, effect_waker()))
     }),
     call("wake_at", Later, |l, w| {
-        w.keep(l.wake_at(l.now(), effect_waker()))
+        w.keep(spi::wake_at(l, l.now(), effect_waker()))
     }),
     call("disarming a WakeTimer", Never, |l, _| {
-        let timer = l.wake_later(Duration::ZERO, effect_waker());
+        let timer = spi::wake_later(l, Duration::ZERO, effect_waker());
         timer.poll(Waker::noop());
         drop(timer);
     }),
@@ -148,7 +149,7 @@ pub(super) const CALLS: &[Call] = &[
             effect();
             cx.close();
         });
-        let _refused = l.register_source(w.stream(), false, callbacks);
+        let _refused = spi::register_source(l, w.stream(), false, callbacks);
     }),
     call("listen", InTime, |l, w| {
         let ((listener, addr), effect) = (listener(), w.effect());
@@ -208,16 +209,16 @@ pub(super) const CALLS: &[Call] = &[
         assert!(matches!(l.interest_of(key), Err(Error::UnknownKey(_))));
     }),
     call("wake_when_freed, and freeing", Soon, |l, w| {
-        l.wake_on_fd_close(w.rig().parked.clone());
+        spi::wake_on_fd_close(l, w.rig().parked.clone());
         let _unknown = l.remove(w.rig().quiet);
     }),
     call("wake_when_freed, for the next one", Soon, |l, w| {
-        l.wake_on_fd_close(effect_waker());
+        spi::wake_on_fd_close(l, effect_waker());
         let key = w.rig().quiet;
         l.call_soon(move |handle| drop(handle.remove(key)));
     }),
     call("forget_freed", Never, |l, w| {
-        l.cancel_fd_wait(l.wake_on_fd_close(effect_waker()));
+        spi::cancel_fd_wait(l, spi::wake_on_fd_close(l, effect_waker()));
         let _unknown = l.remove(w.rig().quiet);
     }),
     // With a Cx.
@@ -460,16 +461,12 @@ pub(super) const CALLS: &[Call] = &[
     call("set_panic_policy", Never, |l, _| {
         l.set_panic_policy(PanicPolicy::Propagate)
     }),
-    call("a stale job", Never, |l, _| {
-        l.schedule_new(u64::MAX >> 1);
-        l.schedule_woken(u64::MAX >> 1);
-    }),
     call("asking", Never, |l, w| {
-        l.check_invariants();
+        spi::check_invariants(l);
         let _all = (
             l.stats(),
             l.registered(),
-            l.rearm_interest(),
+            spi::rearm_interest(l),
             l.fresh_now(),
             l.now(),
         );

@@ -6,7 +6,7 @@
 use super::calls::trouble;
 use super::{FAR, World, world};
 use crate::support::{listener, tcp_pair};
-use readily::event_loop::WakeTimerState;
+use readily::spi::{self, WakeTimerState};
 use readily::{Closures, EventLoop, Interest, Task};
 use std::any::Any;
 use std::cell::OnceCell;
@@ -306,12 +306,12 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
         nothing()
     }),
     ("a waker that a timer wakes", |l, w| {
-        let timer = l.wake_later(Duration::ZERO, Hostile::waker(true));
+        let timer = spi::wake_later(l, Duration::ZERO, Hostile::waker(true));
         w.belongs_to(move || assert_eq!(timer.poll(Waker::noop()), WakeTimerState::Fired));
         nothing()
     }),
     ("a waker that a freed descriptor wakes", |l, w| {
-        l.wake_on_fd_close(Hostile::waker(true));
+        spi::wake_on_fd_close(l, Hostile::waker(true));
         let key = l.register(w.stream(), Interest::NONE, Closures::new());
         l.call_soon(move |handle| handle.remove(key.unwrap()).unwrap());
         nothing()
@@ -336,12 +336,12 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
         nothing()
     }),
     ("the destructor of a waker of a timer", |l, _| {
-        let timer = l.wake_later(FAR, Hostile::waker(false));
+        let timer = spi::wake_later(l, FAR, Hostile::waker(false));
         l.call_soon(move |_| drop(timer));
         nothing()
     }),
     ("the destructor of a replaced waker of a timer", |l, w| {
-        let timer = Rc::new(l.wake_later(FAR, Hostile::waker(false)));
+        let timer = Rc::new(spi::wake_later(l, FAR, Hostile::waker(false)));
         let probed = Rc::clone(&timer);
         w.belongs_to(move || assert_eq!(probed.poll(Waker::noop()), WakeTimerState::Pending));
         l.call_soon(move |_| assert_eq!(timer.poll(Waker::noop()), WakeTimerState::Pending));
@@ -349,7 +349,9 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
     }),
     ("the destructor of a waker that is forgotten", |l, _| {
         // In one go, or a witness frees its descriptor before.
-        l.call_soon(|handle| handle.cancel_fd_wait(handle.wake_on_fd_close(Hostile::waker(false))));
+        l.call_soon(|handle| {
+            spi::cancel_fd_wait(handle, spi::wake_on_fd_close(handle, Hostile::waker(false)))
+        });
         nothing()
     }),
 ];
@@ -383,12 +385,12 @@ pub(super) const CLOSING: &[(&str, Plant)] = &[
         nothing()
     }),
     ("the destructor of a waker of a timer", |l, _| {
-        Box::new(l.wake_later(FAR, Hostile::waker(false)))
+        Box::new(spi::wake_later(l, FAR, Hostile::waker(false)))
     }),
     (
         "the destructor of a waker that waits for a descriptor",
         |l, _| {
-            l.wake_on_fd_close(Hostile::waker(true));
+            spi::wake_on_fd_close(l, Hostile::waker(true));
             nothing()
         },
     ),

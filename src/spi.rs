@@ -1,0 +1,87 @@
+//! For authors of pollers, kernels, futures with timers of their own, and tools for tests.
+//!
+//! A program that uses the loop needs none of this. It is public because parts of the loop can be
+//! replaced from outside: a [`Poller`](crate::poll::Poller) may work on a [`VirtualKernel`] instead
+//! of the system's, as that of the crate `readily-testing` does, and a future may wait for the
+//! loop's timers without a task. A breaking change here is a
+//! breaking change of the crate.
+//!
+//! In the notes this is what a selector stands on (N2).
+
+pub use crate::event_loop::freed::FdWaitKey;
+pub use crate::event_loop::timer_handles::{WakeTimer, WakeTimerState};
+pub use crate::poll::fd::{FdOwned, FdRef};
+pub use crate::poll::virtual_kernel::{Placeholder, VirtualFd, VirtualKernel};
+
+use crate::event_loop::{Callbacks, Descriptor, Key, LoopHandle, RegisterError};
+use crate::poll::Interest;
+use std::panic::Location;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+/// Asserts that the tables of a loop agree with each other. For tests.
+///
+/// # Panics
+///
+/// If they do not.
+pub fn check_invariants(handle: &LoopHandle) {
+    handle.check_invariants();
+}
+
+/// Leaves to `seed` what the loop promises nothing about: the order of the tasks that are ready. For tests.
+pub fn shuffle_ready(handle: &LoopHandle, seed: Option<u64>) {
+    handle.shuffle_ready(seed);
+}
+
+/// Whether the order of ready tasks is left to a seed: see [`shuffle_ready`].
+#[must_use]
+pub fn shuffles_ready(handle: &LoopHandle) -> bool {
+    handle.shuffles_ready()
+}
+
+/// Registers what a coroutine waits for: edge-triggered, in both directions, for life. Each event goes to
+/// [`Callbacks::on_default`] with all its facts, and no event closes the descriptor. `is_nonblocking` saves the calls
+/// that make it so. [`Source`](crate::io::Source) is made of this.
+///
+/// # Errors
+///
+/// As [`LoopHandle::register`].
+#[track_caller]
+pub fn register_source<C: Callbacks + 'static>(
+    handle: &LoopHandle,
+    descriptor: impl Into<Descriptor>,
+    is_nonblocking: bool,
+    callbacks: C,
+) -> Result<Key, RegisterError<C>> {
+    handle.register_source_from(Location::caller(), descriptor, is_nonblocking, callbacks)
+}
+
+/// The directions in which [`LoopHandle::rearm`] does something on this loop's poller:
+/// [`Poller::rearm_interest`](crate::poll::Poller::rearm_interest).
+#[must_use]
+pub fn rearm_interest(handle: &LoopHandle) -> Interest {
+    handle.rearm_interest()
+}
+
+/// Wakes `waker` after `delay`.
+#[must_use]
+pub fn wake_later(handle: &LoopHandle, delay: Duration, waker: Waker) -> WakeTimer {
+    handle.wake_later(delay, waker)
+}
+
+/// Wakes `waker` at `when`.
+#[must_use]
+pub fn wake_at(handle: &LoopHandle, when: Instant, waker: Waker) -> WakeTimer {
+    handle.wake_at(when, waker)
+}
+
+/// Wakes `waker` when the loop closes one of its descriptors: for an operation that has failed because the system has
+/// no descriptor left.
+pub fn wake_on_fd_close(handle: &LoopHandle, waker: Waker) -> FdWaitKey {
+    handle.wake_on_fd_close(waker)
+}
+
+/// Cancels [`wake_on_fd_close`]: `waker` is dropped.
+pub fn cancel_fd_wait(handle: &LoopHandle, key: FdWaitKey) {
+    handle.cancel_fd_wait(key);
+}
