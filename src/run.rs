@@ -1,8 +1,8 @@
-//! The entry point of a program: one future, driven to its end, and everything cleared away.
+//! The entry point of a program: runs one future to completion, then cleans up.
 //!
-//! The future is the caller's own and may borrow from its stack; it takes its turns in the
-//! loop's queue like any task. When it is done, what is left over is cancelled and dropped on
-//! this thread, and the loop is closed.
+//! The future may borrow from the caller's stack. It is polled in the order of the loop's queue,
+//! like any task. When it is done, the tasks that are left are cancelled and dropped on this
+//! thread, and the loop is closed.
 //!
 //! In the notes: `run(coroutine)`, the one entry point of a program (N18).
 
@@ -18,20 +18,22 @@ use std::task::Poll;
 
 pub use builder::RunnerBuilder;
 
-/// Runs `future` on a loop of its own, and returns its output.
+/// Runs `future` on a new loop, and returns its output.
 ///
-/// When it is done, tasks that are left are cancelled: their futures are dropped, here.
+/// When `future` is done, the tasks that are left are cancelled: their futures are dropped on this
+/// thread.
 ///
 /// # Errors
 ///
 /// [`Error::WouldBlockLoop`] inside a callback or task of another loop, [`Error::Stopped`] if the
-/// loop is stopped before `future` is done, [`Error::Io`] if the system has no descriptor for a loop,
-/// or takes it away.
+/// loop is stopped before `future` is done, [`Error::Io`] if the system has no descriptor for a
+/// loop, or the descriptor is closed by other code.
 ///
 /// # Panics
 ///
 /// If `future` panics. A panic of a callback or a detached task is reported on standard error, and
-/// the others go on; a [`Runner`] can be given another [`PanicPolicy`](crate::PanicPolicy).
+/// the rest of the program continues; a [`Runner`] can have another
+/// [`PanicPolicy`](crate::PanicPolicy).
 ///
 /// # Examples
 ///
@@ -44,12 +46,12 @@ pub use builder::RunnerBuilder;
 pub fn run<F: Future>(future: F) -> Result<F::Output, Error> {
     let mut runner = Runner::new()?;
     let output = runner.run(future);
-    // Dropped and not closed: what destructors panic with is reported, and does not cost the output.
+    // Dropped and not closed: a panic of a destructor is reported, and the output is returned.
     drop(runner);
     output
 }
 
-/// A loop for several runs, one after another: what is spawned in one goes on in the next.
+/// A loop for several runs, one after another. Tasks that are left by one run continue in the next.
 ///
 /// Dereferences to [`LoopHandle`], to register, arm and spawn between two runs.
 #[derive(Debug)]
@@ -58,7 +60,7 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// A runner on a new loop, with the system's own poller and clock.
+    /// Creates a runner with a new loop, on the system's poller and clock.
     ///
     /// # Errors
     ///
@@ -69,16 +71,17 @@ impl Runner {
         })
     }
 
-    /// Drives `future` to its end. Tasks that it has spawned stay, and go on in the next run.
+    /// Runs `future` to completion, and returns its output. Tasks that are left stay, and continue
+    /// in the next run.
     ///
     /// # Errors
     ///
-    /// As [`EventLoop::turn`]; [`Error::Stopped`] if somebody stops the loop. `future` is
-    /// dropped then.
+    /// As [`EventLoop::turn`]; [`Error::Stopped`] if the loop is stopped before `future` is done.
+    /// `future` is dropped then.
     ///
     /// # Panics
     ///
-    /// If `future` panics; if a callback or a detached task does, where the policy is
+    /// If `future` panics; or if a callback or a detached task panics and the policy is
     /// [`PanicPolicy::Propagate`](crate::PanicPolicy::Propagate). The runner can be used again.
     #[doc(alias = "run_until_complete")]
     #[doc(alias = "block_on")]
@@ -86,19 +89,19 @@ impl Runner {
     pub fn run<F: Future>(&mut self, future: F) -> Result<F::Output, Error> {
         let site = Location::caller();
         let handle = self.event_loop.handle();
-        // Also for the destructors of the future, which goes before this does.
+        // Held until the future has been dropped: its destructors need the loop, too.
         let _here = handle.enter_if_needed();
         let mut future = pin!(Some(future));
         let main = MainTask::new::<F>(&handle);
         let ended = Cell::new(false);
-        let (mut end, mut stopped, mut turned, mut told) = (None, false, false, false);
+        let (mut end, mut stopped, mut turned, mut reported) = (None, false, false, false);
         let run = self.event_loop.turn_until(
             &mut || {
                 let Some(future) = future.as_mut().as_pin_mut().filter(|_| !ended.get()) else {
-                    return; // a wake that came too late
+                    return; // woken after it has ended
                 };
-                // Its panic is the caller's own, and ends the run whatever the policy says of
-                // those that nobody waits for.
+                // A panic of the main future is resumed in the caller, and ends the run under every
+                // policy.
                 match catch_unwind(AssertUnwindSafe(|| main.poll(future))) {
                     Ok(Poll::Pending) => return,
                     Ok(Poll::Ready(output)) => end = Some(output),
@@ -108,12 +111,12 @@ impl Runner {
                 handle.poll_next();
             },
             &mut |event_loop| {
-                // A stop that came before the run still leaves it one turn.
+                // After a stop that was requested before the run, one turn still runs.
                 let may_stop = std::mem::replace(&mut turned, true) && !ended.get();
                 stopped = may_stop && event_loop.take_stop();
                 let over = ended.get() || stopped;
-                if !over && !told && event_loop.is_debug() && event_loop.is_deadlocked() {
-                    told = true;
+                if !over && !reported && event_loop.is_debug() && event_loop.is_deadlocked() {
+                    reported = true;
                     let names = |task: TaskRef| task.get_name().to_string();
                     let tasks = all_tasks().into_iter().map(names).collect();
                     event_loop.report(&Unhandled::Deadlock { tasks });
@@ -122,7 +125,8 @@ impl Runner {
             },
         );
         drop(main);
-        // It has ended. A destructor that panics now is reported, and does not cost the output.
+        // The run has ended. If a destructor panics now, this is reported, and the output is
+        // returned.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| future.set(None))) {
             handle.report_panic(payload, Origin::Main { site: Some(site) });
         }
@@ -130,16 +134,16 @@ impl Runner {
         match end {
             Some(output) => Ok(output),
             None if stopped => Err(Error::Stopped),
-            None => unreachable!("it turns until there is an end"),
+            None => unreachable!("the loop turns until the future is done or a stop comes"),
         }
     }
 
-    /// The loop itself.
+    /// Returns the runner's loop.
     pub fn event_loop(&mut self) -> &mut EventLoop {
         &mut self.event_loop
     }
 
-    /// Closes the loop, and says what was still there. See [`EventLoop::close`].
+    /// Closes the loop, and returns a count of what was left. See [`EventLoop::close`].
     ///
     /// # Panics
     ///
@@ -150,7 +154,7 @@ impl Runner {
 }
 
 impl Runner {
-    /// A runner with a poller, a clock, a seed or a policy of one's own.
+    /// Returns a builder, to choose the poller, the clock, the seed, the panic policy or debug mode.
     ///
     /// # Examples
     ///

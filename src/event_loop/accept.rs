@@ -1,11 +1,13 @@
 //! The connect branch of a listener: accept, and register each connection (N7).
 //!
-//! Accepting is bounded per turn, or a flood of connections would starve what is connected
-//! already. Errors fall into three kinds: those of one connection, which is skipped; those
-//! of want (no descriptor, no memory), for which the listener pauses, because a level that
-//! cannot be served would be reported for ever; and the rest, which are told.
+//! The number of connections accepted per turn is bounded, so that a flood of new connections
+//! cannot starve the established ones. There are three kinds of errors. After an error of one
+//! connection, that connection is skipped. For lack of descriptors or memory the listener pauses,
+//! because its readiness would otherwise be reported for ever. Every other error ends the listener,
+//! and is reported.
 //!
-//! asyncio pauses for one second; libuv kept a spare descriptor to close the newcomer with.
+//! asyncio pauses for one second; libuv kept a spare descriptor, to accept and close the new
+//! connection with.
 
 use super::accept_errors::{AcceptError, Backoff, ReportLimit};
 use super::callbacks::Callbacks;
@@ -31,29 +33,29 @@ use std::net::{self, SocketAddr};
 use std::panic::Location;
 use std::rc::Rc;
 
-/// A connection, fresh from a listener.
+/// A new connection of a listener.
 #[derive(Debug)]
 pub struct Accepted {
-    /// Its descriptor: non-blocking, close-on-exec.
+    /// The descriptor: non-blocking, close-on-exec.
     pub fd: Descriptor,
-    /// Who connected; `None` for Unix sockets.
+    /// The address of the peer; `None` for Unix sockets.
     pub peer: Option<SocketAddr>,
 }
 
-/// How many connections a listener accepts in one turn, and how many it may find broken in
-/// a row before it takes a pause.
+/// How many connections a listener accepts in one turn, and after how many broken ones in a row it
+/// pauses.
 pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 
-/// How many connections the system may keep for a listener of ours before they are accepted;
-/// it may allow less (`net.core.somaxconn`).
+/// The backlog of listeners that this crate makes: how many connections may wait to be accepted.
+/// The system may limit it further (`net.core.somaxconn`).
 pub const BACKLOG: i32 = 1024;
 
 /// Makes a TCP listener on `addr`, non-blocking and close-on-exec, for [`LoopHandle::listen`]. Port
 /// 0 takes a free one. The address can be used again at once after an earlier listener has gone
 /// (`SO_REUSEADDR`).
 ///
-/// A listener of the standard library works as well, but the system keeps only 128 connections
-/// for it. Of a thousand clients at once the others are not heard, and try again after a second.
+/// A listener of the standard library works as well, but has a backlog of 128. If a thousand
+/// clients connect at once, the others are not answered, and try again after a second.
 ///
 /// # Errors
 ///
@@ -63,17 +65,20 @@ pub fn listen_tcp(addr: impl Into<SocketAddr>) -> io::Result<net::TcpListener> {
 }
 
 impl LoopHandle {
-    /// Listens: each connection is accepted, given to `accept`, and registered with the callbacks
-    /// that `accept` returns, for reading or for what they say
-    /// ([`Callbacks::interest`]). Then [`Callbacks::on_open`] runs. `None` closes it.
+    /// Registers a listener, accepts its connections, and registers each with the callbacks that
+    /// `accept` returns.
     ///
-    /// `listener` is a socket on which `listen(2)` has been called: by [`listen_tcp`], for one. If it was
-    /// blocking, it is made blocking again when the registration ends, so a duplicate that is used on must set
-    /// `O_NONBLOCK` again. One that was non-blocking before is left alone.
+    /// The interest of a connection is that of [`Callbacks::interest`], by default reading. Then
+    /// [`Callbacks::on_open`] runs. If `accept` returns `None`, the connection is closed.
+    ///
+    /// `listener` is a socket on which `listen(2)` has been called, for instance by [`listen_tcp`].
+    /// If it was blocking, it is made blocking again when the registration ends, so a duplicate
+    /// that is still in use must set `O_NONBLOCK` again. If it was non-blocking before, the loop
+    /// does not change it.
     ///
     /// # Errors
     ///
-    /// As [`LoopHandle::register`], with `accept` given back; [`Error::NotListening`].
+    /// As [`LoopHandle::register`], with `accept` returned in the error; [`Error::NotListening`].
     ///
     /// # Examples
     ///
@@ -146,25 +151,25 @@ impl LoopHandle {
     }
 }
 
-/// What [`LoopHandle::listen`] registers.
+/// The callbacks of a listener of [`LoopHandle::listen`].
 struct Acceptor<F> {
     site: &'static Location<'static>,
     accept: F,
     backoff: Backoff,
-    /// Which of its pauses, and of the connections that it has lost, are reported.
+    /// Limits the reports of its pauses, and of the connections that it has lost.
     pauses: ReportLimit,
     losses: ReportLimit,
-    /// While it has run out.
+    /// The pause, while it has run out of descriptors or memory.
     pause: Option<Pause>,
 }
 
-/// What ends a listener's pause. Dropping it takes both back: each pause would otherwise
-/// leave a timer behind that tries, fails, and begins a pause of its own.
+/// A pause of a listener, which a timer or a closed descriptor ends. Dropping it cancels both:
+/// otherwise each pause would leave a timer behind that tries, fails, and begins another pause.
 struct Pause {
     handle: WeakHandle,
     retry: TimerHandle,
     fd_wait: Option<FdWaitKey>,
-    /// The first of the two ends it. The other may be queued by then, and must not end the next pause.
+    /// Set by the first of the two. The other may be queued by then, and must not end the next pause.
     is_over: Rc<Cell<bool>>,
 }
 
@@ -203,8 +208,9 @@ where
                     }
                 },
             }
-            // The callback may have closed its own listener, or paused it. And mostly that was the only
-            // connection: a look is a tenth of an `accept(2)` that finds none, which makes a socket first.
+            // The callback may have closed its own listener, or paused it. And mostly that was the
+            // only connection: to test for readiness is cheaper than an `accept(2)` that finds
+            // none, which makes a socket first.
             let ready = cx.fd_ref().readiness();
             if !cx.interest().contains(Interest::READ)
                 || ready.is_ok_and(|ready| !ready.contains(Readiness::READ))
@@ -212,8 +218,8 @@ where
                 return;
             }
         }
-        // One in sixty-four may be the peers' doing. An error that is always there is not,
-        // and would be met again at once: a refusal by a sandbox, for one.
+        // Single broken connections are caused by their peers. An error that comes every time is
+        // not, for instance a refusal by a sandbox, and would come again at once.
         if let Some(error) = broken {
             self.pause(cx, error);
         }
@@ -225,8 +231,8 @@ where
     F: FnMut(&Cx<'_>, &Accepted) -> Option<C>,
     C: Callbacks + 'static,
 {
-    /// N7, "connect ready": register interest, and the callbacks. Interest in writing is left out
-    /// unless they ask for it: a wait and an `epoll_ctl` less for each connection.
+    /// N7, "connect ready": registers the interest and the callbacks. Interest in writing only if
+    /// the callbacks return it, which saves each connection a wakeup and an `epoll_ctl`.
     fn accept_one(&mut self, cx: &Cx<'_>, accepted: Accepted) {
         let Some(callbacks) = (self.accept)(cx, &accepted) else {
             return cx.close_descriptor(accepted.fd, self.site);
@@ -253,7 +259,7 @@ where
         }
     }
 
-    /// Accepting does not work now: asks no more until it may, and reports it, not too often.
+    /// Pauses the listener after a failure to accept, and reports the pause, at most once a second.
     fn pause(&mut self, cx: &Cx<'_>, error: io::Error) {
         let now = cx.fresh_now();
         let retry = self.backoff.next_wait(now);
@@ -296,7 +302,7 @@ fn resume(handle: &LoopHandle, slot: SlabKey, is_over: Rc<Cell<bool>>) {
     if is_over.get() {
         return;
     }
-    // A listener that was removed meanwhile is not found, and that is the end of it.
+    // If the listener was removed meanwhile, `change` does nothing.
     if let Err(Error::Io(error)) = set_paused(handle, slot, false) {
         let what = "resuming a listener";
         handle.report(&Unhandled::Io { what, error });

@@ -1,30 +1,31 @@
-//! What an error of `accept(2)` means for the listener, and how long it then pauses.
+//! The classification of errors of `accept(2)`, and the length of a listener's pauses.
 //!
-//! Pure: the time is an argument. `accept.rs` (for callbacks) and `io/tcp_listener.rs` (for
-//! coroutines) pause and report. There are three kinds of errors: of one connection, which is
-//! skipped; a lack of descriptors or memory, which needs time; and of the listener.
+//! The functions are pure: the time is an argument. `accept.rs` (for callbacks) and
+//! `io/tcp_listener.rs` (for coroutines) pause and report. There are three kinds of errors: of one
+//! connection, which is skipped; a lack of descriptors or memory, after which the listener pauses;
+//! and of the listener itself, which ends.
 //!
 //! asyncio pauses for one second, whatever the error.
 
 use std::io;
 use std::time::{Duration, Instant};
 
-/// What an error of `accept(2)` means for the listener.
+/// The meaning of an error of `accept(2)` for the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) enum AcceptError {
-    /// Nobody is there (any more).
+    /// No connection is waiting (any more).
     WouldBlock,
-    /// This one connection failed before it was accepted; there may be others.
+    /// One connection failed before it was accepted; there may be others.
     Connection,
     /// No descriptor or memory is left. Accepting again at once would fail again.
     OutOfResources,
-    /// The listener itself.
+    /// The listener itself failed, and cannot accept any more.
     Fatal,
 }
 
 impl AcceptError {
-    /// Sorts an error of `accept(2)`.
+    /// Classifies an error of `accept(2)`.
     #[must_use]
     pub(crate) fn of(error: &io::Error) -> Self {
         use readily_sys::errno as sys;
@@ -36,16 +37,16 @@ impl AcceptError {
             Some(sys::EBADF | sys::EINVAL | sys::ENOTSOCK | sys::EOPNOTSUPP | sys::EFAULT) => {
                 Self::Fatal
             }
-            // Not the system's: the loop has gone, for one, and will not come back.
+            // Not an error of the system: the loop is gone, for instance.
             None if error.kind() != io::ErrorKind::ConnectionAborted => Self::Fatal,
-            // ECONNABORTED, EPROTO, EPERM of a firewall, and on Linux whatever error the new
-            // connection has met already (accept(2), "Error handling").
+            // ECONNABORTED, EPROTO, EPERM of a firewall, and on Linux any error that is pending on
+            // the new connection already (accept(2), "Error handling").
             _ => Self::Connection,
         }
     }
 }
 
-/// The growing wait between two tries of a listener that has run out of descriptors.
+/// The growing delay between two attempts of a listener that has run out of descriptors.
 ///
 /// An accepted connection does not prove that descriptors are free again: at the limit each
 /// connection that closes makes room for one. Only a second without a failure resets the wait.
@@ -59,7 +60,7 @@ pub(crate) struct Backoff {
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(10);
     pub(super) const LONGEST: Duration = Duration::from_secs(1);
-    /// So long without a failure, and the next one is the first again.
+    /// After this long without a failure the next wait is the first again.
     const QUIET: Duration = Duration::from_secs(1);
 
     /// Returns how long to wait after a failure at `now`: 10 ms, twice as long each time, at most a
@@ -78,7 +79,7 @@ impl Backoff {
     }
 }
 
-/// At most one report a second of what may happen a thousand times in it.
+/// Limits the reports of a frequent failure to one a second.
 #[derive(Debug, Default)]
 pub(crate) struct ReportLimit {
     last: Option<Instant>,
@@ -88,8 +89,8 @@ pub(crate) struct ReportLimit {
 impl ReportLimit {
     const EACH: Duration = Duration::from_secs(1);
 
-    /// Whether what has happened at `now` is reported; and how many times it was not, since it was
-    /// reported last.
+    /// Returns whether a failure at `now` is reported, and if so, how many were held back since the
+    /// last report.
     pub(crate) fn allows(&mut self, now: Instant) -> Option<u64> {
         let recent = |last: Instant| now.saturating_duration_since(last) < Self::EACH;
         if self.last.is_some_and(recent) {
@@ -130,7 +131,7 @@ mod tests {
         );
         now += ms(1000) + ms(1000);
         assert_eq!(backoff.next_wait(now), ms(10));
-        // It worked in between, time and again: there is no descriptor left all the same.
+        // Accepting has worked in between; still there is no descriptor left.
         assert_eq!(backoff.next_wait(now + ms(1)), ms(20));
         assert_eq!(backoff.next_wait(now + ms(900)), ms(40));
     }

@@ -1,8 +1,8 @@
-//! The right column of the notes' table: what runs for each kind of event (N7).
+//! The callbacks of a registration: the right column of the notes' table (N7).
 //!
-//! Callbacks are a trait with five methods that all do something sensible when left alone;
-//! closures are a thin adapter over it. They own their state: a shared `&mut Data` handed to
-//! every callback would put a type parameter into every signature of the crate.
+//! [`Callbacks`] is a trait with one method for each branch, each with a default; [`Closures`] is
+//! an adapter over it. Callbacks own their state: a shared `&mut Data` argument would put a type
+//! parameter into every signature of the crate.
 
 use super::classify::Role;
 use super::cx::Cx;
@@ -10,13 +10,13 @@ use super::panics::FirstPanic;
 use crate::poll::{Interest, Readiness};
 use std::io;
 
-/// What a registration runs, one method for each branch of the notes.
+/// The callbacks of a registration: one method for each branch of the notes.
 ///
-/// The loop calls them one at a time ([L3]), never while it holds a borrow of its own ([L8]),
-/// so each may register, modify, remove, arm, cancel and spawn as it likes, itself included.
+/// The loop calls them one at a time ([L3]), never while it holds a borrow of its own ([L8]). So
+/// each may register, modify, remove, arm, cancel and spawn, and may remove its own registration.
 ///
-/// A branch that nobody wrote takes back the interest that led to it. Left alone, a
-/// level-triggered condition that nobody serves would be reported for ever.
+/// The default of a branch removes the interest that led to it. Otherwise a level-triggered
+/// condition that no callback handles would be reported for ever.
 ///
 /// [L3]: crate::book::invariants#l3
 /// [L8]: crate::book::invariants#l8
@@ -36,9 +36,9 @@ pub trait Callbacks {
         self.interest() | Interest::WRITE
     }
 
-    /// *Connect ready.* A listener has a connection waiting: accept it with [`Cx::accept`].
-    /// Or an outgoing connection is established: it is a stream from now on, with the interest of
-    /// [`connected_interest`](Callbacks::connected_interest).
+    /// *Connect ready.* Runs when a listener has a connection waiting, which [`Cx::accept`]
+    /// accepts; or when an outgoing connection is established, which is a stream from now on, with
+    /// the interest of [`connected_interest`](Callbacks::connected_interest).
     fn on_connect(&mut self, cx: &Cx<'_>) {
         accept_nothing(cx);
     }
@@ -63,24 +63,26 @@ pub trait Callbacks {
         cx.close();
     }
 
-    /// *Read ready.* There are bytes, or the end of them (a read of zero).
+    /// *Read ready.* Runs when there are bytes to read, or the end of the data (a read of zero
+    /// bytes).
     ///
-    /// Whoever wants to pause takes the interest in reading back, and asks again later; then
-    /// even a hangup waits for the bytes that are left. Whoever goes on asking after a hangup,
-    /// and takes nothing, is not waited for.
+    /// To pause reading, remove the interest in reading and set it again later; meanwhile a hangup
+    /// waits for the unread bytes. If a callback keeps the interest after a hangup but reads
+    /// nothing, the hangup does not wait.
     fn on_read(&mut self, cx: &Cx<'_>) {
         cx.ignore_reads();
     }
 
-    /// *Write ready.* There is room. Take the interest back when there is nothing to write.
+    /// *Write ready.* Runs when there is room to write. Remove the interest when there is nothing
+    /// to write.
     fn on_write(&mut self, cx: &Cx<'_>) {
         cx.remove_interest(Interest::WRITE);
     }
 
-    /// *Hangup.* It is over, once, after the last byte was offered to
-    /// [`on_read`](Callbacks::on_read) ([L7]). The registration is removed already; the
-    /// descriptor is closed when this returns. `error` says why, where there is a why:
-    /// a refused connection, a reset.
+    /// *Hangup.* Runs exactly once when the connection has ended, after the last byte was offered
+    /// to [`on_read`](Callbacks::on_read) ([L7]). The registration is removed already; the
+    /// descriptor is closed when this returns. `error` is the reason if there is one, for instance
+    /// a refused connection or a reset.
     ///
     /// The reading end of a FIFO hangs up when its last writer goes, though another may come. To wait
     /// for the next writer, open the FIFO for writing too, so that there always is one.
@@ -90,9 +92,10 @@ pub trait Callbacks {
         let _ = (cx, error);
     }
 
-    /// *Anything else*, for registrations with [`Interest::PRIORITY`]: urgent data, a change of a
-    /// kernel file, or an error that ends nothing ([`Readiness::ERROR`] while a side is open), such
-    /// as an entry in the socket's error queue. It runs before the hangup, after which these are gone.
+    /// *Anything else*, for registrations with [`Interest::PRIORITY`]: runs for urgent data, for a
+    /// change of a kernel file, or for an error that does not end the connection
+    /// ([`Readiness::ERROR`] while a side is open), such as an entry in the socket's error queue.
+    /// It runs before the hangup, after which these are gone.
     ///
     /// `recvmsg(2)` with `MSG_ERRQUEUE` on [`Cx::fd`] fetches an entry of the error queue. Until then
     /// the registration is edge-triggered: alone, an entry is reported once, the first up to twice
@@ -104,8 +107,8 @@ pub trait Callbacks {
     }
 }
 
-/// A listener whose connections nobody accepts is not asked about any more; a connection
-/// that is through has nothing to do yet.
+/// The default of `on_connect`: a listener loses its interest in connections; an established
+/// connection has nothing to do yet.
 fn accept_nothing(cx: &Cx<'_>) {
     if cx.role() == Role::Listener {
         cx.remove_interest(Interest::READ);
@@ -154,7 +157,7 @@ type BranchFn = Option<Box<dyn FnMut(&Cx<'_>)>>;
 type HangupFn = Option<Box<dyn FnMut(&Cx<'_>, Option<io::Error>)>>;
 type DefaultFn = Option<Box<dyn FnMut(&Cx<'_>, Readiness)>>;
 
-/// [`Callbacks`] put together from closures.
+/// A set of [`Callbacks`] made from closures.
 ///
 /// ```
 /// use readily::{Closures, EventLoop, Interest};
@@ -184,7 +187,7 @@ pub struct Closures {
     rare: Option<Box<Rare>>,
 }
 
-/// What few connections have is in a box of its own: without it, it takes one word.
+/// Closures that few connections have: boxed, so that a connection without them needs one word.
 #[derive(Default)]
 struct Rare {
     open: BranchFn,
@@ -192,7 +195,7 @@ struct Rare {
 }
 
 impl Closures {
-    /// No closure yet: every branch does what the trait does by default.
+    /// Creates a set without closures: every branch has the default of [`Callbacks`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -254,7 +257,8 @@ impl Closures {
     }
 }
 
-/// One by one: of two that panic when they are dropped as fields, the second aborts the process.
+/// Drops the closures one by one: if two panicked while they are dropped as fields, the second
+/// panic would abort the process.
 impl Drop for Closures {
     fn drop(&mut self) {
         let mut panic = FirstPanic::default();
@@ -270,7 +274,7 @@ impl Drop for Closures {
 }
 
 impl Callbacks for Closures {
-    /// Without a closure for it, there is no interest in writing: the first report would take it back.
+    /// Without a closure for it, there is no interest in writing: the first report would remove it.
     fn interest(&self) -> Interest {
         match self.write {
             Some(_) => Interest::BOTH,

@@ -1,44 +1,46 @@
-//! Which branches of the notes one event takes, decided apart from taking them.
+//! The classification of an event: which branches of the notes' table it takes.
 //!
-//! This is the left column of the notes' table (N7): connect ready, read ready, write
-//! ready, hangup, anything else. The decision is a pure function of what a registration is
-//! for and what the kernel said, so a test can try every input there is.
+//! This is the left column of the notes' table (N7): connect ready, read ready, write ready,
+//! hangup, anything else. It is a pure function of the registration's role and the reported
+//! readiness, so a test can try every input.
 //!
 //! Rule: L4.
 
 use crate::poll::Readiness;
 
-/// What a registration is for; it decides what its readiness means.
+/// The role of a registration, which decides the meaning of its readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Role {
-    /// Connections arrive here: readable means "accept".
+    /// A listening socket: readable means that a connection can be accepted.
     Listener,
-    /// An outgoing connection under way: writable means "through, or refused".
+    /// An outgoing connection under way: writable means established, or refused.
     Connecting,
-    /// Bytes in, bytes out, an end.
+    /// A stream of bytes with an end.
     Stream,
-    /// Datagrams. There is no connection to hang up: an error is for the next receive to
-    /// tell, and the socket goes on (an ICMP answer must not close a server).
+    /// A datagram socket. There is no connection to hang up: the next receive returns an error, and
+    /// the socket stays open (an ICMP answer must not close a server).
     Datagram,
-    /// A descriptor that a coroutine waits on: its default action keeps the facts and wakes
-    /// who waits. Nothing is decided for it, so nothing is lost on the way.
+    /// A descriptor that coroutines wait on. Every event takes the default branch, with all its
+    /// facts, which stores them and wakes the waiting tasks.
     Source,
 }
 
-/// The branches of the notes, in their order. Their numbers are the order in which they run: hangup
-/// is the last, for it takes the registration away.
+/// The branches of the notes, in their order.
+///
+/// Their numbers are the order in which they run: hangup is the last, because it removes the
+/// registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Branch {
-    /// A connection can be accepted, or our own is through or refused.
+    /// A connection can be accepted, or an outgoing one is established or refused.
     Connect = 0,
-    /// There are bytes, or the end of them.
+    /// There are bytes to read, or the end of the data.
     Read = 1,
-    /// There is room.
+    /// There is room to write.
     Write = 2,
-    /// It is over in both directions, or in error.
+    /// Both directions have ended, or there is an error.
     Hangup = 4,
-    /// Anything else: urgent data, an error that ends nothing.
+    /// Anything else: urgent data, an error that does not end the connection.
     Default = 3,
 }
 
@@ -56,7 +58,7 @@ impl Branch {
         })
     }
 
-    /// One word for it, for traces.
+    /// Returns the name of the branch, for traces and reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -81,7 +83,8 @@ impl Branches {
         Self(self.0 | (taken as u8) << branch as u8)
     }
 
-    /// The next one that is among `active`; it, and those that it passes over, are done with.
+    /// Removes and returns the first branch that is in `active`; the branches before it are
+    /// removed, too.
     #[inline]
     pub(super) fn next_in(&mut self, active: Self) -> Option<Branch> {
         while self.0 != 0 {
@@ -115,12 +118,13 @@ const fn decide(role: Role, ready: Readiness) -> Branches {
         Role::Connecting => write,
         Role::Stream | Role::Datagram | Role::Source => false,
     };
-    // Until it is through, a connection has nothing to read or write, whatever is said.
+    // Before a connection is established, its other readiness has no meaning.
     let flows = matches!(role, Role::Stream | Role::Datagram);
     let ends = !matches!(role, Role::Datagram | Role::Source) && ready.is_hangup();
     let other = match role {
         Role::Source => !ready.is_empty(),
-        // An error of open sides may be none of the connection's: something in the error queue.
+        // An error while a side is open may not be one of the connection: an entry in the error
+        // queue.
         _ => {
             let open_error = ready.contains(Readiness::ERROR) && !ready.is_closed();
             ready.contains(Readiness::PRIORITY) || open_error
@@ -131,8 +135,8 @@ const fn decide(role: Role, ready: Readiness) -> Branches {
         .with(read && flows, Branch::Read)
         .with(write && flows, Branch::Write)
         .with(other, Branch::Default)
-        // After them, so that bytes sent before the hangup are read before it is reported, and
-        // urgent data is not lost in it.
+        // After the others, so that bytes sent before the hangup are read before it is reported,
+        // and urgent data is not lost.
         .with(ends, Branch::Hangup)
 }
 
@@ -145,7 +149,7 @@ const ROLES: [Role; 5] = [
 ];
 const FACTS: usize = 64;
 
-/// [`decide`] on every input there is. Looked up, it costs a tenth of what it costs worked out.
+/// [`decide`] for every input: a lookup is cheaper than the decision.
 const TABLE: [[Branches; FACTS]; ROLES.len()] = {
     let mut decided = [[Branches(0); FACTS]; ROLES.len()];
     let mut at = 0;
@@ -157,11 +161,11 @@ const TABLE: [[Branches; FACTS]; ROLES.len()] = {
     decided
 };
 
-/// Splits one kernel event into the branches to take, in the order to take them ([L4]).
+/// Returns the branches that an event takes, in the order in which they run ([L4]).
 ///
-/// A half-closed peer is *readable*, not hung up. A refused connection takes the connect
-/// branch, which asks `SO_ERROR`, and then the hangup branch. An error takes the hangup branch too,
-/// which asks whether it is an end.
+/// A half-closed peer is *readable*, not hung up. A refused connection takes the connect branch,
+/// which reads `SO_ERROR`, and then the hangup branch. An error takes the hangup branch too, which
+/// checks whether it ends the connection.
 ///
 /// [L4]: crate::book::invariants#l4
 #[inline]

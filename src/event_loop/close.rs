@@ -1,9 +1,10 @@
-//! The end of a loop: everything that is left is cancelled and dropped, in a stated order. And the
-//! end of one registration, whose descriptor is closed in one place, so that errors are heard of.
+//! Closing a loop, which cancels and drops everything that is left, in a documented order; and
+//! closing one registration.
 //!
-//! Destructors are user code: they may wake, spawn, register and cancel while the loop is
-//! being emptied (R081). So it is marked closed first, each thing is taken out before it is
-//! dropped, and what comes in meanwhile is refused, or dropped at once.
+//! Destructors are user code: they may wake, spawn, register and cancel while the loop is being
+//! closed (R081). So the loop is marked closed first, each value is taken out of its cell before it
+//! is dropped, and work that is added meanwhile is refused, or dropped at once. Descriptors are
+//! closed in one place, so that every error of `close(2)` is reported.
 //!
 //! In the notes: reclaim its resources (N7); in asyncio, what `run` does at its end.
 
@@ -18,24 +19,27 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::panic::Location;
 use std::rc::Rc;
 
-/// What was still there when a loop was closed, counted before anything of it was dropped: the
-/// timer of a task that sleeps is there beside its task.
+/// The work that was left when a loop was closed.
+///
+/// It is counted before anything is dropped: a task that sleeps counts as a task, and its timer as
+/// a timer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseReport {
-    /// The jobs (tasks) that were not done, by name. They were cancelled.
+    /// The names of the tasks that were not done. They were cancelled.
     pub tasks: Vec<String>,
-    /// Descriptors that were registered, by callbacks or by the sockets of coroutines.
+    /// The descriptors that were registered, with callbacks or for the sockets of coroutines.
     pub registrations: usize,
-    /// Timers that were armed, by `call_later` or by what waits for a time.
+    /// The timers that were armed, by `call_later`, or for sleeps, limits and deadlines.
     pub timers: usize,
-    /// Closures that waited for their turn, from this thread or another.
+    /// The closures that were queued, by this thread or another.
     pub closures: usize,
 }
 
 impl LoopHandle {
-    /// Empties everything, in the order that [`EventLoop::close`](super::EventLoop::close) states; what
-    /// destructors panic with is still to be told, so the hook stays. Twice is harmless.
+    /// Drops everything, in the order that [`EventLoop::close`](super::EventLoop::close) documents.
+    /// The hook stays, because panics of destructors are still to be reported. A second call has no
+    /// effect.
     pub(super) fn close_all(&self) -> CloseReport {
         if self.closed.replace(true) {
             return CloseReport::default();
@@ -47,7 +51,7 @@ impl LoopHandle {
         let mut messages = self.inbox.close();
         messages.append(&mut self.held_back.take());
         let sent = messages.iter().filter(|l| matches!(l, Message::Call(..)));
-        // Before the first destructor: a future takes its own timers and sources with it.
+        // Before the first destructor: the drop of a future also drops its timers and sources.
         let mut report = CloseReport {
             tasks: Vec::new(),
             registrations: self.registry.len(),
@@ -71,7 +75,8 @@ impl LoopHandle {
         while let Some(call) = self.ready.pop_call() {
             self.drop_guarded(call);
         }
-        // One by one, as all the others: of two that panic in one destructor the second aborts.
+        // One by one, like all the others: if two panic in one destructor, the second aborts the
+        // process.
         while let Some(expiry) = self.pop_fd_waiter() {
             self.drop_guarded(expiry);
         }
@@ -81,12 +86,14 @@ impl LoopHandle {
 
 // The end of one registration.
 impl LoopHandle {
-    /// The last of a registration that is out of table and poller: callbacks, then descriptor.
-    /// Outside every borrow (L8). Of one whose callback runs this is for whoever has called that (L3).
+    /// Drops a registration that is out of the table and the poller: the callbacks, then the
+    /// descriptor. Outside every borrow (L8). If one of its callbacks runs, the caller of that
+    /// callback holds another reference, and drops the registration later (L3).
     pub(super) fn drop_registration(&self, registration: Rc<Registration>) {
         if let Ok(last) = Rc::try_unwrap(registration) {
-            // G5: callbacks may remove the next one when they go, and so on. Both in one, so that
-            // the descriptor does not close before callbacks that wait for their end.
+            // G5: the callbacks' destructors may remove another registration, and so on. Callbacks
+            // and descriptor in one closure, so that the descriptor is not closed before callbacks
+            // whose drop is queued.
             self.run_bounded(|handle| {
                 let Registration {
                     callbacks,
@@ -97,7 +104,7 @@ impl LoopHandle {
                 } = last;
                 handle.drop_now(callbacks);
                 if let Some(Provenance::Held(hold)) = provenance.map(|provenance| *provenance) {
-                    // R131: while it is open. The owner of a shared one is user code.
+                    // R131: while it is open. The owner of a shared descriptor is user code.
                     handle.guard(|| hold.release(fd.as_fd()));
                 }
                 let state = state.get();
@@ -109,8 +116,8 @@ impl LoopHandle {
         }
     }
 
-    /// Closes what is the loop's own, and tells what the system says to it. Of what is shared,
-    /// this drops one share: its owner's destructor closes it, and is user code.
+    /// Closes an owned descriptor, and reports an error of that. Of a shared descriptor, drops one
+    /// reference: its owner's destructor closes it, and is user code.
     pub(super) fn close_descriptor(&self, fd: Descriptor, site: &'static Location<'static>) {
         let owned = match fd.into_owned() {
             Ok(owned) => owned,

@@ -1,9 +1,9 @@
-//! Which loop is running here: three of the crate's nine thread-locals.
+//! The current loop of a thread: three of the crate's nine thread-locals.
 //!
-//! `spawn`, `sleep` and wakers find their loop through the first, so a wake at home costs
-//! one comparison and a push. The last counts the loops that are turning: a turn that may sleep,
-//! inside a callback of another loop, would block that (N5); one that does not sleep is allowed, and
-//! so two libraries can each embed a loop.
+//! `spawn`, `sleep` and wakers find their loop through `CURRENT` and `STACK`, so a wake on the
+//! loop's own thread costs one comparison and a push. `TURNING` counts the loops that are turning:
+//! a turn that may sleep, inside a callback of another loop, would block that loop (N5). A turn
+//! that does not sleep is allowed, so that two libraries can each embed a loop.
 //!
 //! A loop that a callback or a poll enters is left before the callback or poll returns. A guard of
 //! [`EventLoop::enter`](super::EventLoop::enter) that is held across an await is taken out of the
@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 /// The loops that were entered, each under a number of its own: later ones have larger ones.
 struct LoopStack {
-    /// The last one, which is current. By itself, for it is all that is looked at but where one
-    /// loop is entered inside another: to enter and leave costs a third of what a list does.
+    /// The last one, which is current. Apart from the list, because only a loop that is entered
+    /// inside another one needs the list.
     current: Option<(u64, Rc<LoopHandle>)>,
     below: Vec<(u64, Rc<LoopHandle>)>,
     next: u64,
@@ -38,14 +38,14 @@ thread_local! {
             next: 0,
         })
     };
-    /// Where the current one is, to be compared with: it needs no borrow and no destructor.
+    /// The address of the current loop, to compare with: it needs no borrow and no destructor.
     static CURRENT: Cell<*const LoopHandle> = const { Cell::new(std::ptr::null()) };
     /// How many loops are turning, each inside a callback of the one before.
     static TURNING: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Runs `f` with this thread's loop; `None` where there is none, or where the thread is
-/// ending and its locals are gone (R096).
+/// Runs `f` with this thread's loop; `None` if there is none, or if the thread is ending and its
+/// locals are gone (R096).
 #[inline]
 pub(crate) fn with<R>(f: impl FnOnce(&LoopHandle) -> R) -> Option<R> {
     // Cloned, so that `f`, which may be user code, does not run under the borrow (L8).
@@ -64,8 +64,8 @@ fn current() -> Option<Rc<LoopHandle>> {
     current.ok().flatten()
 }
 
-/// What `look` says of this thread's loop; `false` where there is none. It runs under the borrow, so
-/// it is ours, and enters no loop.
+/// Returns what `look` returns for this thread's loop; `false` if there is none. `look` runs under
+/// the borrow, so it must not be user code or enter a loop.
 #[inline]
 fn with_current(look: impl FnOnce(&Rc<LoopHandle>) -> bool) -> bool {
     STACK
@@ -77,46 +77,46 @@ fn with_current(look: impl FnOnce(&Rc<LoopHandle>) -> bool) -> bool {
         .unwrap_or(false)
 }
 
-/// Where this thread's loop is; nowhere if there is none, or if the thread is ending (R096).
+/// The address of this thread's loop; null if there is none, or if the thread is ending (R096).
 #[inline]
 fn current_ptr() -> *const LoopHandle {
     CURRENT.try_with(Cell::get).unwrap_or(std::ptr::null())
 }
 
-/// Makes `current`, the last one that was entered, the one to compare with.
+/// Sets `CURRENT` to the loop that was entered last.
 #[inline]
 fn set_current_ptr(current: Option<&(u64, Rc<LoopHandle>)>) {
     let now = current.map_or(std::ptr::null(), |(_, handle)| Rc::as_ptr(handle));
     let _ = CURRENT.try_with(|place| place.set(now));
 }
 
-/// How many loops are turning.
+/// The number of loops that are turning on this thread.
 #[inline]
 fn turning() -> u32 {
     TURNING.try_with(Cell::get).unwrap_or(0)
 }
 
-/// Whether a loop is this thread's.
+/// Whether this thread has a current loop.
 #[inline]
 pub(crate) fn is_any() -> bool {
     !current_ptr().is_null()
 }
 
-/// Whether `handle` is this thread's loop.
+/// Whether `handle` is this thread's current loop.
 #[inline]
 pub(crate) fn is(handle: *const LoopHandle) -> bool {
     current_ptr() == handle
 }
 
-/// Whether another loop than `handle` is this thread's: to wait on `handle` is then to wait for
-/// ever, for while that one runs, this one does not.
+/// Whether another loop than `handle` is this thread's current loop. A wait on `handle` would then
+/// never end, because it does not turn while the other loop runs.
 #[inline]
 pub(crate) fn is_other(handle: *const LoopHandle) -> bool {
     let now = current_ptr();
     !now.is_null() && now != handle
 }
 
-/// Whether a loop is turning on this thread: to wait here for another thread would block it.
+/// Whether a loop is turning on this thread: a blocking wait for another thread would block it.
 pub(crate) fn is_turning() -> bool {
     turning() != 0
 }
@@ -127,8 +127,9 @@ pub(crate) fn is_nested() -> bool {
     turning() > 1
 }
 
-/// Runs `queue` if `home` is of this thread's loop, or says that it is not. No lock, no call to the
-/// system, no reference count; it runs under the borrow, so it is ours, and enters no loop.
+/// Runs `queue` if `home` is the inbox of this thread's loop, and returns whether it is. This takes
+/// no lock, no system call and no reference count. `queue` runs under the borrow, so it must not be
+/// user code or enter a loop.
 #[inline]
 pub(crate) fn on_own_thread(home: &Arc<Inbox>, queue: impl FnOnce(&LoopHandle)) -> bool {
     with_current(|handle| {
@@ -176,7 +177,7 @@ impl LoopStack {
         Some(self.below.remove(place))
     }
 
-    /// Takes out what was entered after `number`, which is current then.
+    /// Takes out the loops that were entered after `number`, which is current then.
     fn leave_above(&mut self, number: u64) -> Vec<(u64, Rc<LoopHandle>)> {
         let place = self.below.iter().position(|&(below, _)| below > number);
         let mut above = self.below.split_off(place.unwrap_or(self.below.len()));
@@ -188,7 +189,8 @@ impl LoopStack {
     }
 }
 
-/// Makes a loop this thread's loop until it is dropped. Guards may be dropped in any order.
+/// Makes a loop this thread's current loop until the guard is dropped. Guards may be dropped in any
+/// order.
 #[must_use]
 pub(crate) struct CurrentGuard {
     number: u64,
@@ -213,7 +215,7 @@ impl CurrentGuard {
 impl Drop for CurrentGuard {
     #[inline]
     fn drop(&mut self) {
-        // What is taken out is dropped after the borrow: it may be the last of its loop.
+        // Dropped after the borrow: it may be the last reference to its loop.
         let _left = STACK.try_with(|entered| {
             let mut entered = entered.borrow_mut();
             let left = entered.leave(self.number);
@@ -223,7 +225,7 @@ impl Drop for CurrentGuard {
     }
 }
 
-/// A turn, or a row of them: its loop is current, and cannot be turned once more.
+/// Guards a turn, or a row of turns: the loop is current, and a nested turn of it is refused.
 pub(super) struct Turning<'a> {
     handle: &'a LoopHandle,
     here: CurrentGuard,
@@ -250,7 +252,7 @@ impl Drop for Turning<'_> {
     fn drop(&mut self) {
         self.handle.turn.set(None);
         let _ = TURNING.try_with(|turning| turning.set(turning.get() - 1));
-        // What a callback has entered and kept is not for who turned us.
+        // A guard that a callback has kept must not change the current loop of our caller.
         let is_last = |entered: &RefCell<LoopStack>| {
             let entered = entered.borrow();
             entered
@@ -267,7 +269,7 @@ impl Drop for Turning<'_> {
 /// Makes the loop that was entered under `number` current again.
 #[cold]
 fn leave_above(number: u64) {
-    // Dropped after the borrow: one may be the last of its loop.
+    // Dropped after the borrow: one may be the last reference to its loop.
     let _above = STACK.try_with(|entered| {
         let mut entered = entered.borrow_mut();
         let above = entered.leave_above(number);
@@ -277,8 +279,8 @@ fn leave_above(number: u64) {
 }
 
 impl LoopHandle {
-    /// A callback or a poll has returned: if it has left another loop current than this one, this
-    /// loop is made current again, and `origin` is reported.
+    /// Checks the current loop after a callback or a poll: if it is not this one, this loop is made
+    /// current again, and `origin` is reported.
     #[inline]
     pub(crate) fn check_current(&self, origin: impl FnOnce() -> Origin) {
         if !is(self) {
@@ -338,7 +340,10 @@ mod tests {
         drop(turn);
         assert!(is(Rc::as_ptr(&other)));
         drop(before);
-        assert!(!is_any(), "what was kept has no effect any more");
+        assert!(
+            !is_any(),
+            "the guards that were kept have no effect any more"
+        );
         drop(kept);
         assert!(!is_any());
     }

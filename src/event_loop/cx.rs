@@ -1,10 +1,10 @@
-//! What a callback may do: everything the loop offers, and I/O on its own descriptor.
+//! The context of a callback: the methods of its loop, and I/O on its own descriptor.
 //!
-//! There is no method to turn the loop (L3): a callback that could would run others inside
-//! itself. There is no way to keep a `Cx` either; what outlives the callback takes a
-//! [`WeakHandle`](super::WeakHandle) or its [`Key`].
+//! A `Cx` cannot turn the loop, because other callbacks would then run inside this one (L3). A `Cx`
+//! cannot outlive the callback either; code that does keeps a [`WeakHandle`](super::WeakHandle) or
+//! the [`Key`].
 //!
-//! In the notes a callback is handed the descriptor (N7); here it is handed this.
+//! In the notes a callback gets the descriptor (N7); here it gets a `Cx`.
 
 use super::accept::Accepted;
 use super::callbacks::Callbacks;
@@ -27,7 +27,7 @@ use std::os::fd::BorrowedFd;
 use std::panic::Location;
 use std::time::Duration;
 
-/// What a callback is called with: its loop, its key, its descriptor.
+/// The argument of every callback: access to its loop, its key and its descriptor.
 ///
 /// Dereferences to [`LoopHandle`], for everything that is not about this registration.
 pub struct Cx<'a> {
@@ -54,34 +54,34 @@ impl<'a> Cx<'a> {
         self.slot
     }
 
-    /// The registration that this callback belongs to.
+    /// Returns the key of the registration that this callback belongs to.
     #[must_use]
     pub fn key(&self) -> Key {
         self.handle.key(self.slot)
     }
 
-    /// Its descriptor, open at least until this callback returns. (Of one in memory, a
-    /// placeholder: see [`FdRef::as_fd`].)
+    /// Returns the descriptor of the registration, open at least until this callback returns. A
+    /// descriptor of a virtual kernel gives a placeholder: see [`FdRef::as_fd`].
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'a> {
         self.fd_ref().as_fd()
     }
 
-    /// Its descriptor, of whichever kernel it is.
+    /// Returns the descriptor of the registration, of the system or of a virtual kernel.
     #[must_use]
     #[inline]
     pub fn fd_ref(&self) -> FdRef<'a> {
         self.registration.fd.fd_ref()
     }
 
-    /// What the registration is for. A connection that is through is a stream.
+    /// Returns the role of the registration. A connection that is established is a stream.
     #[must_use]
     pub fn role(&self) -> Role {
         self.registration.state.get().role
     }
 
     /// Reads without waiting, even if another process has made the shared open file blocking ([R130]).
-    /// Zero is the end, unless `buffer` is empty.
+    /// Returns the number of bytes; zero is the end of the data, unless `buffer` is empty.
     ///
     /// # Errors
     ///
@@ -94,8 +94,9 @@ impl<'a> Cx<'a> {
         self.fd_ref().try_read(buffer, &self.registration.transfer)
     }
 
-    /// Writes as much as there is room for, without waiting, as [`read`](Cx::read) does, and without
-    /// `SIGPIPE` on sockets.
+    /// Writes as much as there is room for, without waiting, and returns the number of bytes. As
+    /// with [`read`](Cx::read), that holds even if another process has made the file blocking. A
+    /// socket raises no `SIGPIPE`.
     ///
     /// # Errors
     ///
@@ -106,7 +107,7 @@ impl<'a> Cx<'a> {
         self.fd_ref().try_write(bytes, &self.registration.transfer)
     }
 
-    /// Shuts one or both directions of a socket down.
+    /// Shuts down one or both directions of a socket.
     ///
     /// # Errors
     ///
@@ -142,7 +143,7 @@ impl<'a> Cx<'a> {
         self.insert_accepted(Location::caller(), accepted, interest, callbacks)
     }
 
-    /// The same for a listener: reports name the line that made it.
+    /// [`Cx::register_accepted`] for a listener: reports name the line that made the listener.
     pub(super) fn insert_accepted<C: Callbacks + 'static>(
         &self,
         site: &'static Location<'static>,
@@ -162,7 +163,7 @@ impl<'a> Cx<'a> {
             .insert_from((site, peer), options, fd, callbacks)
     }
 
-    /// What this registration asks for; nothing once it is removed.
+    /// Returns the interest of this registration; none once it is removed.
     #[must_use]
     pub fn interest(&self) -> Interest {
         self.handle
@@ -170,7 +171,7 @@ impl<'a> Cx<'a> {
             .unwrap_or(Interest::NONE)
     }
 
-    /// Asks for this from now on.
+    /// Sets the interest of this registration.
     ///
     /// # Errors
     ///
@@ -179,14 +180,14 @@ impl<'a> Cx<'a> {
         self.handle.modify(self.key(), interest)
     }
 
-    /// Asks no more for `interest`. A refusal of the system is reported by
-    /// [`LoopHandle::on_unhandled`]; on a removed registration this does nothing.
+    /// Removes `interest` from the interest of this registration. An error of the system is
+    /// reported through [`LoopHandle::on_unhandled`]; on a removed registration this does nothing.
     ///
-    /// If it is refused because the descriptor was closed outside the loop, the registration ends: the
-    /// file that it was for would be reported, and this refused, for ever. The number, which may be
-    /// another file's, is not closed.
+    /// If the error means that the descriptor was closed outside the loop, the registration ends:
+    /// otherwise its events and this error would repeat for ever. The number, which may be another
+    /// file's, is not closed.
     pub fn remove_interest(&self, interest: Interest) {
-        // A one-shot that has spoken is silent as it is; to modify it would arm it again.
+        // A one-shot registration that was reported is not reported again; `modify` would arm it.
         if self.registration.state.get().trigger == Trigger::OneShot {
             let without =
                 |state: &mut RegistrationState| state.interest = state.interest.without(interest);
@@ -202,7 +203,7 @@ impl<'a> Cx<'a> {
                 self.handle.registry.update(self.slot, lost);
             }
             self.handle.report(&Unhandled::Io {
-                what: "taking back an interest",
+                what: "removing an interest",
                 error,
             });
             if is_lost {
@@ -211,8 +212,8 @@ impl<'a> Cx<'a> {
         }
     }
 
-    /// There is no read branch: takes the interest back, and lets no unread byte hold a
-    /// hangup up (as one would for a reader that has paused).
+    /// For a registration without a read branch: removes the interest in reading, and marks that
+    /// unread bytes must not delay the hangup (as they do while a reader has paused).
     pub(super) fn ignore_reads(&self) {
         self.remove_interest(Interest::READ);
         self.handle
@@ -236,17 +237,17 @@ impl<'a> Cx<'a> {
     }
 
     fn change_deadline(&self, after: Option<Duration>, site: &'static Location<'static>) {
-        // One that is gone is on its way out of the loop, and would leave a timer behind.
+        // A removed registration is about to be dropped, and its timer would be left behind.
         if !self.registration.state.get().removed {
             self.handle
                 .arm_deadline(self.slot, self.registration, after, site);
         }
     }
 
-    /// Ends this registration: when the callback returns, it is dropped and its descriptor
-    /// closed. Twice is harmless.
+    /// Ends this registration: when the callback returns, its callbacks are dropped and its
+    /// descriptor is closed. A second call has no effect.
     pub fn close(&self) {
-        // An unknown key is the second time.
+        // An unknown key means that this is the second call.
         let _ = self.handle.remove(self.key());
     }
 }

@@ -1,8 +1,8 @@
-//! A deadline for each registration that wants one, and the callbacks that no event leads to.
+//! Deadlines of registrations, and the callbacks that are not run by an event.
 //!
-//! A peer that says nothing makes no event, so only the clock can end it. The timer belongs to the
-//! registration: it is cancelled with it, wherever that ends, and a new deadline takes the place of
-//! the old one. The timers are in a table by descriptor: a registration without a deadline costs nothing.
+//! A silent peer causes no event, so only a timer can end its connection. The timer belongs to the
+//! registration: it is cancelled when the registration ends, and a new deadline replaces the old
+//! one. The timers are in a map by descriptor: a registration without a deadline costs nothing.
 //!
 //! In libevent this is the timeout of an event, in Go `SetDeadline`; asyncio leaves it to
 //! `call_later`. In the notes it is a timer (N1).
@@ -46,7 +46,7 @@ impl LoopHandle {
     /// let callbacks = Closures::new().on_timeout(|cx| cx.close());
     /// let key = event_loop.register(ours, Interest::READ, callbacks)?;
     /// event_loop.set_deadline_of(key, Some(Duration::from_millis(5)))?;
-    /// event_loop.run()?; // ends: the peer has said nothing, and the registration is gone
+    /// event_loop.run()?; // ends: the peer was silent, and the registration is gone
     /// # Ok::<(), readily::Error>(())
     /// ```
     #[doc(alias = "set_timeout")]
@@ -84,7 +84,7 @@ impl LoopHandle {
     #[inline]
     pub(super) fn cancel_deadline(&self, registration: &Registration) {
         if let Some(timer) = self.registry.take_deadline(registration.state.get().fd) {
-            // What the timer holds is a number: to drop it runs no code of the user's (L8).
+            // The timer's closure has only numbers: dropping it runs no user code (L8).
             drop(self.times.timers.borrow_mut().cancel(timer));
         }
     }
@@ -92,14 +92,14 @@ impl LoopHandle {
     fn deadline_passed(&self, slot: SlabKey, site: &'static Location<'static>) {
         let on_timeout = |callbacks: &mut dyn Callbacks, cx: &Cx<'_>| callbacks.on_timeout(cx);
         if let Some(registration) = self.registry.get(slot) {
-            // It has been popped: nothing is to be cancelled.
+            // The timer has fired: there is nothing to cancel.
             let _ = self.registry.take_deadline(registration.state.get().fd);
             self.call_one(slot, registration, |_| Origin::Timer { site }, on_timeout);
         }
     }
 
-    /// The first callback of a connection that a listener of ours has accepted. The callback of
-    /// the listener's owner has returned by then: none of the two runs inside the other (L3).
+    /// Runs `on_open` of a connection that a listener has accepted. The listener's `accept` closure
+    /// has returned by then: neither runs inside the other (L3).
     pub(super) fn open(&self, key: Key) {
         let on_open = |callbacks: &mut dyn Callbacks, cx: &Cx<'_>| callbacks.on_open(cx);
         let origin = |registration: &Registration| registration.origin(Branch::Connect);
@@ -108,8 +108,8 @@ impl LoopHandle {
         }
     }
 
-    /// Calls one callback outside of a batch of events. One that panics loses its registration, as
-    /// there.
+    /// Calls one callback outside a batch of events. If it panics, its registration is removed, as
+    /// in a batch.
     fn call_one(
         &self,
         slot: SlabKey,
@@ -118,13 +118,13 @@ impl LoopHandle {
         call: impl FnOnce(&mut dyn Callbacks, &Cx<'_>),
     ) {
         let called = catch(|| {
-            // L3: at work already? No turn is inside another, so this is never so.
+            // L3: no turn runs inside another, so the callbacks are never borrowed already.
             if let Ok(mut callbacks) = registration.callbacks.try_borrow_mut() {
                 call(&mut **callbacks, &Cx::new(self, slot, &registration));
             }
         });
         if let Err(payload) = called {
-            drop(self.deregister(slot)); // we hold it too: it goes below
+            drop(self.deregister(slot)); // `registration` is another reference: it is dropped below
             self.note_panic(payload, origin(&registration));
         }
         if registration.state.get().removed {

@@ -1,8 +1,8 @@
-//! Debug mode: who holds the loop up is named, and the loop's own books are checked.
+//! Debug mode: reports callbacks and tasks that block the loop, and checks the loop's invariants.
 //!
-//! On one thread, whoever computes for a tenth of a second keeps everybody waiting, and a profile
-//! does not say whom. So in debug mode each call is timed, by the loop's own clock, and told where
-//! all is told that nobody waits for. Off, it is one look at a flag for each call.
+//! On one thread, a callback that computes for a tenth of a second delays every other one, and a
+//! profile does not name it. So in debug mode each call is timed, by the loop's own clock, and a
+//! slow one is reported. When debug mode is off, each call costs one test of a flag.
 //!
 //! In asyncio: `loop.set_debug`, `loop.slow_callback_duration`, `PYTHONASYNCIODEBUG`.
 
@@ -13,14 +13,14 @@ use super::unhandled::Unhandled;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-/// What takes this long is told, unless another limit is set; asyncio's.
+/// A call that takes this long is reported, unless another limit is set; as in asyncio.
 const SLOW: Duration = Duration::from_millis(100);
 
-/// The stop-watch.
+/// The state of debug mode, and the times of this turn.
 pub(super) struct Debug {
     on: Cell<bool>,
     slow: Cell<Duration>,
-    /// What was called in this turn and was not slow: how many, how long in all, who took longest.
+    /// The calls of this turn that were not slow: their number, their total time, and the longest.
     calls: Cell<u32>,
     total: Cell<Duration>,
     longest: RefCell<Option<(Duration, Origin)>>,
@@ -38,21 +38,21 @@ impl Default for Debug {
     }
 }
 
-/// Whether the environment asks for it: `READILY_DEBUG` is there, and neither empty nor `0`.
+/// Whether `READILY_DEBUG` is set in the environment, and neither empty nor `0`.
 pub(super) fn is_requested() -> bool {
     std::env::var_os("READILY_DEBUG").is_some_and(|value| !value.is_empty() && value != "0")
 }
 
 impl LoopHandle {
-    /// Turns debug mode on or off. It is on from the start where the environment has
-    /// `READILY_DEBUG`, other than empty or `0`.
+    /// Turns debug mode on or off. It is on by default if `READILY_DEBUG` is set in the
+    /// environment, and neither empty nor `0`.
     ///
     /// In debug mode each call of a callback, closure, timer or task, and of the main future, is
-    /// timed. One that takes too long (see [`LoopHandle::set_slow_callback`]) is reported as
+    /// timed. A call that takes too long (see [`LoopHandle::set_slow_callback`]) is reported as
     /// [`Unhandled::Slow`], and a turn that takes too long without such a call as
     /// [`Unhandled::SlowTurn`]. A run that nothing can end any more is reported as
-    /// [`Unhandled::Deadlock`], and a future that keeps a grant which it does not fetch as
-    /// [`Unhandled::Futurelock`]. After each turn the loop's own invariants are checked.
+    /// [`Unhandled::Deadlock`], and a future that keeps a grant which it does not take as
+    /// [`Unhandled::Futurelock`]. After each turn the loop's invariants are checked.
     ///
     /// # Examples
     ///
@@ -63,8 +63,8 @@ impl LoopHandle {
     /// let mut event_loop = EventLoop::new()?;
     /// event_loop.set_debug(true);
     /// event_loop.set_slow_callback(Duration::from_nanos(1));
-    /// event_loop.on_unhandled(|told| {
-    ///     assert!(matches!(told, Unhandled::Slow { .. }));
+    /// event_loop.on_unhandled(|report| {
+    ///     assert!(matches!(report, Unhandled::Slow { .. }));
     ///     // "slow, … : the closure queued at src/main.rs:11:12"
     /// });
     /// event_loop.call_soon(|_| println!("so slow"));
@@ -78,7 +78,7 @@ impl LoopHandle {
         if on {
             futurelock::watch();
         }
-        // What was counted in a turn in which it is turned off is of no later one.
+        // The counts of a turn in which debug mode is turned off must not add to a later one.
         self.debug.calls.set(0);
         self.debug.total.set(Duration::ZERO);
         self.debug.longest.take();
@@ -91,40 +91,39 @@ impl LoopHandle {
         self.debug.on.get()
     }
 
-    /// How long a call, or a turn, may take before debug mode tells of it; 100 ms unless set.
+    /// Sets how long a call, or a turn, may take before debug mode reports it. The default is 100 ms.
     pub fn set_slow_callback(&self, limit: Duration) {
         self.debug.slow.set(limit);
     }
 
-    /// Nobody is ready, and neither a descriptor nor the clock can change that.
+    /// Whether no work is ready, and neither a descriptor nor a timer can change that.
     pub(super) fn is_quiet(&self) -> bool {
-        // What is most often there is asked for first. A timer that is for never is nothing that
-        // can happen.
+        // The most frequent reason is tested first. A timer that is armed for never does not count.
         let idle = self.registry.len() == 0 && !self.has_ready_work();
         idle && self.times.next_ns().is_none()
     }
 
-    /// Nobody else can send anything, and nothing is on its way.
+    /// Whether no `RemoteHandle` exists, and no message is queued.
     pub(super) fn is_cut_off(&self) -> bool {
-        // The remotes before the list: whoever sends, sends while it is a remote.
+        // The count of handles before the queue: a message is sent while its handle exists.
         !self.inbox.has_remotes() && self.inbox.is_empty()
     }
 
-    /// Whether those who wait here wait for nothing that this loop knows of. Where a tape runs
-    /// nobody is asked: the answer would have to be on it.
+    /// Whether the tasks of this loop wait for nothing that the loop knows of. `false` during a
+    /// recording or replay: the answer would have to be recorded, too.
     pub(crate) fn is_deadlocked(&self) -> bool {
         let is_alone = !self.inbox.is_recording() && self.is_quiet();
-        // Those afar before the list: whoever wakes is one of them until he has.
+        // The cross-loop waits before the queue: a wait is counted until its wake has been sent.
         is_alone && !self.inbox.has_cross_loop_waits() && self.is_cut_off()
     }
 
-    /// The time at which a call begins; `None` if nobody wants to know.
+    /// The time at which a call begins; `None` if debug mode is off.
     #[inline]
     pub(super) fn begin_call(&self) -> Option<u64> {
         self.is_debug().then(|| self.times.fresh_ns())
     }
 
-    /// A call that began then has ended.
+    /// Ends the timing of a call.
     #[inline]
     pub(super) fn end_call(&self, begun: Option<u64>, origin: impl FnOnce() -> Origin) {
         if let Some(begun) = begun {
@@ -144,7 +143,7 @@ impl LoopHandle {
         if took >= debug.slow.get() {
             return self.report(&Unhandled::Slow { origin, took });
         }
-        // The rest may be slow together.
+        // Many calls may be slow together.
         debug.calls.set(debug.calls.get() + 1);
         debug.total.set(debug.total.get() + took);
         let mut longest = debug.longest.borrow_mut();
@@ -153,7 +152,7 @@ impl LoopHandle {
         }
     }
 
-    /// The turn has ended: what its calls took together, and whether the books are right.
+    /// In debug mode, checks the total time of the turn's calls, and the loop's invariants.
     #[inline]
     pub(super) fn end_debugged_turn(&self) {
         if self.debug.on.get() {

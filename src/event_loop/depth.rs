@@ -1,12 +1,12 @@
-//! How deep destructors may run inside one another: not as deep as a chain is long.
+//! Nested drops: a bound on how deep destructors run inside one another.
 //!
 //! A destructor may cancel a task, a timer or a registration, or drop a token, whose own destructor
-//! ends the next one: a chain of them would be as deep on the stack as it is long (R093). So from a
-//! certain depth on what is to be dropped waits in a queue until the destructors around it have
-//! returned, and the outermost of them empties the queue. There is one depth for each thread, because
-//! a chain may lead from one loop to another, and through what belongs to no loop.
+//! cancels the next one. A chain of them would use as much stack as it is long (R093). So beyond
+//! [`MAX_NESTED_DROPS`] levels the drops are queued until the destructors around them have
+//! returned, and run by the outermost one. The depth is counted for each thread, because a chain
+//! may go from one loop to another, and through objects that belong to no loop.
 //!
-//! In the notes this is nothing; Python's interpreter does the same for its own objects.
+//! Python's interpreter does the same for its own objects.
 
 use super::local::LoopHandle;
 use super::panics::catch;
@@ -16,10 +16,11 @@ use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
-/// A level takes a few hundred bytes of stack, in a debug build some kilobytes.
+/// How many levels of drops may be nested. A level takes a few hundred bytes of stack, in a debug
+/// build some kilobytes.
 const MAX_NESTED_DROPS: u32 = 16;
 
-/// What waits: for no loop, or for one that it needs.
+/// A queued drop, with the loop that it needs, if any.
 enum DeferredDrop {
     Alone(Box<dyn FnOnce()>),
     Of(Rc<LoopHandle>, Box<dyn FnOnce(&LoopHandle)>),
@@ -36,15 +37,15 @@ impl DeferredDrop {
 
 thread_local! {
     static LEVEL: Cell<u32> = const { Cell::new(0) };
-    /// Empty, and without memory of its own, whenever the level is zero: so it needs no destructor,
-    /// and destructors that run at the end of the thread find it as it is.
+    /// Empty, and without an allocation, whenever the level is zero. So it needs no destructor, and
+    /// can be used by destructors that run at the end of the thread.
     static WAITING: ManuallyDrop<RefCell<VecDeque<DeferredDrop>>> =
         const { ManuallyDrop::new(RefCell::new(VecDeque::new())) };
 }
 
-/// Runs `end`, which may come back here, now; or, if that has happened too often already, when the
-/// outermost of those around it has returned (G5). A panic of it is the caller's where it runs now,
-/// else it is reported.
+/// Runs `end`, which may call this again: at once, or, beyond the bound, when the outermost of the
+/// nested calls returns (G5). A panic of `end` unwinds into the caller if `end` runs at once;
+/// otherwise it is reported.
 #[inline]
 pub(crate) fn run_bounded(end: impl FnOnce() + 'static) {
     match DropDepth::deeper() {
@@ -53,7 +54,8 @@ pub(crate) fn run_bounded(end: impl FnOnce() + 'static) {
     }
 }
 
-/// Drops what belongs to no loop: its panic is reported, and not that of the caller.
+/// Drops a value that belongs to no loop. A panic of its destructor is reported, and does not
+/// unwind into the caller.
 pub(crate) fn drop_bounded<T: 'static>(value: T) {
     if std::mem::needs_drop::<T>() {
         run_bounded(move || {
@@ -65,7 +67,7 @@ pub(crate) fn drop_bounded<T: 'static>(value: T) {
 }
 
 impl LoopHandle {
-    /// [`run_bounded`], for what needs this loop.
+    /// [`run_bounded`] for an `end` that needs this loop.
     #[inline]
     pub(crate) fn run_bounded(&self, end: impl FnOnce(&Self) + 'static) {
         match DropDepth::deeper() {
@@ -78,7 +80,7 @@ impl LoopHandle {
     fn run_bounded_later(&self, end: Box<dyn FnOnce(&Self)>) {
         match self.weak_self.upgrade() {
             Some(handle) => wait(DeferredDrop::Of(handle, end)),
-            // Nothing can refer to it any more: it is being dropped itself, and is empty.
+            // The loop itself is being dropped, and is empty: `end` cannot nest any deeper.
             None => end(self),
         }
     }
@@ -86,20 +88,21 @@ impl LoopHandle {
 
 #[cold]
 fn wait(end: DeferredDrop) {
-    // Where the thread's locals have gone, what is not run is dropped, and all that it has with it.
+    // If the thread's locals are gone, the closure is dropped without being run, with all that it
+    // owns.
     let _ = WAITING.try_with(|waiting| waiting.borrow_mut().push_back(end));
 }
 
-/// One level more, until this is dropped: also by a panic, after which the level would stay too deep
-/// for good, and what waits would never be dropped.
+/// One more level, until this is dropped. A guard, so that a panic restores the level: otherwise
+/// the count would stay too high, and queued drops would never run.
 struct DropDepth(u32);
 
 impl DropDepth {
-    /// `None` if it is deep enough.
+    /// Enters one more level; `None` if the bound is reached.
     #[inline]
     fn deeper() -> Option<Self> {
         let level = LEVEL.try_with(|level| level.replace(level.get() + 1));
-        // Where the thread's locals have gone, nothing is counted: any level but the outermost.
+        // If the thread's locals are gone, nothing is counted: any level but the outermost will do.
         let level = level.unwrap_or(1);
         if level < MAX_NESTED_DROPS {
             return Some(Self(level));
@@ -119,7 +122,7 @@ impl Drop for DropDepth {
     }
 }
 
-/// Each runs as the only one around: at level one.
+/// Runs the queued drops, each at level one.
 #[cold]
 fn run_waiting() {
     // Not `while let`: that would hold the borrow while the next one runs (L8).
@@ -138,7 +141,7 @@ mod tests {
     use super::*;
     use crate::event_loop::panics::drop_quietly;
 
-    /// Drops the next one in a nest, then panics where it is one of those that do.
+    /// Drops the next link, nested, and then panics if it is one that should.
     struct Link(Option<Box<Link>>, Rc<Cell<usize>>, Option<usize>);
 
     impl Drop for Link {
@@ -190,7 +193,8 @@ mod tests {
         }
     }
 
-    /// What waited runs before the outermost returns, and its panic is not that of another.
+    /// A queued drop runs before the outermost call returns, and its panic does not replace that of
+    /// the outermost.
     #[test]
     fn what_waited_is_run_though_the_outermost_panics() {
         let run = Rc::new(Cell::new(0));

@@ -1,24 +1,24 @@
-//! A descriptor as a registration holds it: owned, shared, or another kernel's.
+//! The descriptor of a registration: owned, shared, or of a virtual kernel.
 //!
-//! A registration keeps its descriptor open for as long as it lives, for a number that is closed and
-//! given to somebody else would be a registration of something else. Whoever wants to use it too
-//! shares the owner.
+//! A registration keeps its descriptor open for as long as it exists. Otherwise the number could be
+//! closed and used again for another file, and the registration would be for that file. Code that
+//! uses the descriptor as well shares its owner by `Rc`.
 //!
-//! In the notes this is the `fd` of `(fd, event)` (N7).
+//! This is the `fd` of `(fd, event)` in the notes (N7).
 
 use crate::poll::{FdOwned, FdRef, VirtualFd, VirtualKernel};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 
-/// A descriptor as a registration holds it: open for as long as the registration lives.
+/// The descriptor of a registration, which stays open for as long as the registration exists.
 ///
-/// Made by `into()` from anything that owns a descriptor, or from an `Rc` of something
-/// that does, where the callbacks want to use it too.
+/// `into()` makes one from a value that owns a descriptor, or from an `Rc` of such a value if the
+/// callbacks use the descriptor too.
 ///
-/// When the registration ends, the loop closes what it owns, and tells an error of that as
-/// [`Unhandled::CloseFailed`](super::Unhandled::CloseFailed). What is in an `Rc` is closed by the
-/// destructor of its owner, which tells nobody.
+/// When the registration ends, the loop closes an owned descriptor and reports an error as
+/// [`Unhandled::CloseFailed`](super::Unhandled::CloseFailed). A descriptor in an `Rc` is closed by
+/// the destructor of its owner, which reports no error.
 pub struct Descriptor(Held);
 
 enum Held {
@@ -28,11 +28,11 @@ enum Held {
 }
 
 impl Descriptor {
-    /// The owned descriptor of the system.
+    /// Returns the system's descriptor, if this owns one.
     ///
     /// # Errors
     ///
-    /// Itself, where it was made from an `Rc`, or is not the system's.
+    /// Returns `self` if it was made from an `Rc`, or belongs to a virtual kernel.
     pub fn into_owned(self) -> Result<OwnedFd, Self> {
         match self.0 {
             Held::Owned(fd) => Ok(fd),
@@ -40,8 +40,8 @@ impl Descriptor {
         }
     }
 
-    /// Lets go of a number that was closed outside the loop, without closing it: it may be another
-    /// file's by now. What is shared or another kernel's is its owner's, and is returned.
+    /// Discards a number that was closed outside the loop, without closing it: by now it may be
+    /// another file's. A descriptor that is shared, or of a virtual kernel, is returned.
     pub(super) fn forget(self) -> Option<Self> {
         let _number = match self.into_owned() {
             Ok(fd) => fd.into_raw_fd(),
@@ -50,7 +50,7 @@ impl Descriptor {
         None
     }
 
-    /// Itself, as `kernel` has it, if that has a use for the system's descriptors.
+    /// Imports an owned descriptor of the system into `kernel`, if that accepts it.
     pub(super) fn on(self, kernel: Option<&Rc<dyn VirtualKernel>>) -> Self {
         match (self.0, kernel) {
             (Held::Owned(fd), Some(kernel)) => {
@@ -60,11 +60,11 @@ impl Descriptor {
         }
     }
 
-    /// Whether it can be watched on a loop whose kernel is this one, or the system's. A number alone
-    /// does not tell: each kernel counts for itself.
+    /// Whether a loop on `kernel` (`None`: the system's) can watch this descriptor. The number
+    /// alone does not decide: each kernel has numbers of its own.
     pub(super) fn belongs_to(&self, kernel: Option<&Rc<dyn VirtualKernel>>) -> bool {
         let Held::Virtual(fd) = &self.0 else {
-            return true; // a kernel that has no use for the system's refuses the number
+            return true; // a virtual kernel that cannot watch the system's descriptors refuses the number
         };
         let Some(kernel) = kernel else { return false };
         match (fd.kernel_identity(), kernel.identity()) {
@@ -73,7 +73,7 @@ impl Descriptor {
         }
     }
 
-    /// The descriptor, of whichever kernel it is.
+    /// Returns a reference to the descriptor, of the system or of a virtual kernel.
     #[must_use]
     #[inline]
     pub fn fd_ref(&self) -> FdRef<'_> {
@@ -85,7 +85,7 @@ impl Descriptor {
     }
 }
 
-/// Of a descriptor in memory this is a placeholder: see [`FdRef::as_fd`].
+/// A descriptor of a virtual kernel gives a placeholder: see [`FdRef::as_fd`].
 impl AsFd for Descriptor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd_ref().as_fd()

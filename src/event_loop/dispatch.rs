@@ -1,9 +1,9 @@
 //! The notes' pseudocode: for each `(fd, event)`, the branch that belongs to it (N7).
 //!
-//! [`LoopHandle::dispatch`] is that table, five arms in the notes' order. Before each arm the
-//! registration is looked up again, because the arm before may have removed it; while an
-//! arm runs, its callbacks are out of the table. The two arms that are more than a call,
-//! connecting and hanging up, stand below.
+//! [`LoopHandle::dispatch`] is that table, with five arms. Before each arm the active branches of
+//! the registration are read again, because the arm before may have removed it. While an arm runs,
+//! the callbacks are borrowed, but the table is not. The two arms that are more than a call,
+//! connect and hangup, are below.
 //!
 //! Rules: L1, L2, L3, L4, L6, L7, L8.
 
@@ -20,12 +20,12 @@ use crate::poll::{Event, Interest, NOTIFIER, Readiness, Trigger};
 use std::io;
 use std::rc::Rc;
 
-/// The events of a turn, and what is being done about them. It outlives a panic.
+/// The events of a turn, and the progress of their dispatch. It outlives a panic.
 pub(super) struct Batch<'a> {
     events: &'a [Event],
     next: usize,
-    /// Held here and not by whoever serves it: removed by its own callback, it is dropped under
-    /// guard, and not while a panic unwinds.
+    /// Held here and not on the stack of `dispatch`: if its own callback removes it, it is dropped
+    /// under a guard, and not while a panic unwinds.
     current: Option<Rc<Registration>>,
     running: (Branch, Option<u64>),
 }
@@ -40,7 +40,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Of the event that is being served.
+    /// The token of the event that is being dispatched.
     fn token(&self) -> u64 {
         self.events[self.next - 1].token
     }
@@ -51,7 +51,7 @@ impl<'a> Batch<'a> {
 }
 
 impl LoopHandle {
-    /// Takes, for each event, the branches of the notes' `for each (fd, event)` (N7); until the end,
+    /// Runs, for each event, the branches of the notes' `for each (fd, event)` (N7); until the end,
     /// or until a callback panics.
     pub(super) fn dispatch(&self, batch: &mut Batch<'_>) {
         let Batch {
@@ -64,16 +64,16 @@ impl LoopHandle {
             *next += 1;
             let slot = SlabKey::from_bits(event.token);
             let Some(registration) = self.registry.get(slot) else {
-                self.count_stale(event); // L1: whoever this event was for has gone
+                self.count_stale(event); // L1: its registration was removed
                 continue;
             };
             let registration: &Registration = current.insert(registration);
             let state = registration.state.get();
             registration.spent.set(state.trigger == Trigger::OneShot);
             let mut branches = classify(state.role, event.ready);
-            // L2: the branch before this one may have removed it, or taken its interest back.
+            // L2: the branch before this one may have removed the registration, or its interest.
             while let Some(branch) = branches.next_in(registration.active_branches.get()) {
-                // L3: at work already? No turn is inside another, so this is never so.
+                // L3: no turn runs inside another, so the callbacks are never borrowed already.
                 let Ok(mut callbacks) = registration.callbacks.try_borrow_mut() else {
                     continue;
                 };
@@ -104,8 +104,8 @@ impl LoopHandle {
         }
     }
 
-    /// A callback has panicked. What it left half-done is not called again. A listener is spared: its
-    /// callback panicked over one connection, and there are others.
+    /// Removes a registration whose callback has panicked, because its state may be inconsistent. A
+    /// listener stays: its callback panicked for one connection, and there are others.
     #[cold]
     pub(super) fn remove_panicked(&self, batch: &mut Batch<'_>, payload: Payload) {
         let Some(registration) = batch.current.take() else {
@@ -117,15 +117,16 @@ impl LoopHandle {
         self.end_call(begun, || origin.clone());
         let role = registration.state.get().role;
         if !matches!(role, Role::Listener | Role::Source) {
-            // We hold it too: it goes below.
+            // `registration` is another reference to it: it is dropped below.
             drop(self.deregister(SlabKey::from_bits(batch.token())));
         }
-        // Before those of its destructors: of several it is the first.
+        // Before a panic of its destructors, so that the callback's panic is the first.
         self.note_panic(payload, origin);
         self.drop_registration(registration);
     }
 
-    /// L6: an event for nobody is counted, never a panic and never somebody else's.
+    /// L6: an event without a registration is counted; it is no panic, and no event of another
+    /// registration.
     #[cold]
     fn count_stale(&self, event: Event) {
         if event.token == NOTIFIER {
@@ -137,8 +138,8 @@ impl LoopHandle {
 
 // Connect ready.
 impl LoopHandle {
-    /// A listener accepts. An outgoing connection is asked what became of it: writable is
-    /// only a hint, `SO_ERROR` tells, and a peer address proves it (the hint may be spurious).
+    /// A listener accepts. For an outgoing connection, writable is only a hint and may be spurious:
+    /// `SO_ERROR` has the error, and a peer address proves that the connection is established.
     #[inline(never)]
     fn connect_ready(&self, cx: &Cx<'_>, callbacks: &mut dyn Callbacks) {
         if cx.role() != Role::Connecting {
@@ -150,7 +151,7 @@ impl LoopHandle {
         }
         match cx.fd_ref().is_connected() {
             Ok(true) => {}
-            Ok(false) => return, // a spurious report: go on waiting
+            Ok(false) => return, // a spurious report: the connection is still under way
             Err(error) => return self.reclaim(cx, callbacks, Some(error)),
         }
         // N7: register read and write interest for the connection's descriptor.
@@ -163,21 +164,23 @@ impl LoopHandle {
     }
 }
 
-/// What to do about a hangup.
+/// What to do after a hangup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HangupAction {
-    /// Nothing is left to be read, or nobody wants it: tell, and reclaim.
+    /// No bytes are left to be read, or no callback reads them: call `on_hangup`, and reclaim.
     Reclaim,
-    /// Bytes are left and wanted. The report will be repeated, unless it must be asked for.
+    /// Bytes are left, and the callback reads them. The poller will report the hangup again, if
+    /// necessary after arming it again.
     ReadFirst,
-    /// Bytes are left, but reading is paused: out of the poller, until it goes on.
+    /// Bytes are left, but reading is paused: out of the poller, until reading is resumed.
     Suspend,
 }
 
-/// L7: a hangup is told after the last byte has been offered to the read branch.
+/// L7: `on_hangup` runs after the last byte has been offered to the read branch.
 ///
-/// `unread` is what is left now, `state.unread` what was left when it was last put off: a reader
-/// that was offered bytes and took none does not want them, and is not waited for.
+/// `available` is the number of unread bytes now, `state.unread_before` the number when the hangup
+/// was last delayed. If they are equal, the callback was offered the bytes and read none, and the
+/// hangup does not wait for it.
 fn hangup_action(state: &RegistrationState, ready: Readiness, available: u32) -> HangupAction {
     if state.role != Role::Stream || available == 0 || state.no_reader {
         return HangupAction::Reclaim;
@@ -185,8 +188,8 @@ fn hangup_action(state: &RegistrationState, ready: Readiness, available: u32) ->
     match state.interest.contains(Interest::READ) {
         true if available == state.unread_before => HangupAction::Reclaim,
         true => HangupAction::ReadFirst,
-        // What we would still write after an error could not arrive: there is no reason to
-        // wait for a reader that may be waiting for just that room.
+        // After an error nothing that is written can arrive, so there is no reason to wait for a
+        // reader that may have paused until it can write.
         false if ready.contains(Readiness::ERROR) => HangupAction::Reclaim,
         false => HangupAction::Suspend,
     }
@@ -194,8 +197,8 @@ fn hangup_action(state: &RegistrationState, ready: Readiness, available: u32) ->
 
 // Hangup.
 impl LoopHandle {
-    /// Reports the hangup if it is due, and puts it off if bytes are left. An error of open sides is
-    /// looked at first: it need not be one.
+    /// Runs `on_hangup` if it is due, and delays it if bytes are left. An error while the sides are
+    /// open is checked first, because it may not be the end.
     #[cold]
     fn hangup_ready(&self, cx: &Cx<'_>, ready: Readiness, callbacks: &mut dyn Callbacks) {
         if !ready.is_closed() && !cx.fd_ref().facts().is_ok_and(Readiness::is_closed) {
@@ -205,8 +208,8 @@ impl LoopHandle {
             return;
         };
         let available = match cx.fd_ref().bytes_available().unwrap_or(0) {
-            // Linux does not count what stands behind an urgent byte. Not after an error,
-            // which the look would take away.
+            // Linux does not count the bytes behind an urgent byte, so peek. Not after an error,
+            // because the peek would consume it.
             0 if !ready.contains(Readiness::ERROR) => {
                 usize::from(cx.fd_ref().peek().unwrap_or(false))
             }
@@ -216,7 +219,7 @@ impl LoopHandle {
         match hangup_action(&state, ready, available) {
             HangupAction::Reclaim => {
                 let error = if ready.contains(Readiness::ERROR) {
-                    // Not a socket: there is no error to be asked for.
+                    // If this fails, it is not a socket, and has no error to fetch.
                     cx.fd_ref().take_error().unwrap_or(None)
                 } else {
                     None
@@ -226,8 +229,8 @@ impl LoopHandle {
             HangupAction::ReadFirst => {
                 self.registry
                     .update(cx.slot(), |state| state.unread_before = available);
-                // A level is reported again by itself. An edge is not, but `modify` asks
-                // anew; a one-shot one is asked for by its owner.
+                // A level-triggered event is reported again by itself. An edge-triggered one is
+                // reported again after `modify`. A one-shot registration is armed by its owner.
                 if effective(&state).is_some_and(|(_, trigger)| trigger == Trigger::Edge) {
                     if let Err(error) = self.change(cx.slot(), true, |_| {}) {
                         self.reclaim(cx, callbacks, into_io(error));
@@ -238,16 +241,16 @@ impl LoopHandle {
         }
     }
 
-    /// The notes' last words: cancel the registration, close the connection, reclaim its
-    /// resources; and tell it. The callbacks are dropped, and the descriptor closed, when
-    /// `dispatch` finds their line gone.
+    /// The end of the notes' table: cancel the registration, close the connection, reclaim its
+    /// resources; and call `on_hangup`. The callbacks are dropped, and the descriptor closed, when
+    /// `dispatch` finds the registration removed.
     pub(super) fn reclaim(
         &self,
         cx: &Cx<'_>,
         callbacks: &mut dyn Callbacks,
         error: Option<io::Error>,
     ) {
-        // L7: out of table and poller first, so that this cannot happen twice.
+        // L7: removed from the table and the poller first, so that `on_hangup` cannot run twice.
         let _running = self.deregister(cx.slot());
         callbacks.on_hangup(cx, error);
     }

@@ -1,10 +1,11 @@
-//! What the poller is asked for: the user's interest, and the loop's own reasons beside it.
+//! The effective interest: what the poller is asked to watch, computed from the user's interest and
+//! the loop's own reasons.
 //!
-//! A connection under way is asked for writing, a listener without descriptors for nothing, a
-//! registration that would report its end for ever is out of the poller, and one with an error that
-//! ends nothing is asked for by the edge. None of these changes what
-//! the user asked for: the reasons are flags beside the interest, and what the poller is asked for is
-//! computed from both. When a reason goes, the user's last word is what remains.
+//! A connection under way is watched for writing; a listener without descriptors is not watched for
+//! reading; a registration that would report its end for ever is not in the poller; one with an
+//! error that does not end it is watched edge-triggered. None of these changes the user's interest:
+//! the reasons are flags beside it, and the effective interest is computed from both. When a reason
+//! ends, the interest that the user set last applies.
 //!
 //! In the notes: *register interest* (N7). Rule: L10.
 
@@ -15,22 +16,22 @@ use super::registry::RegistrationState;
 use crate::base::slab::SlabKey;
 use crate::poll::{Interest, Trigger};
 
-/// The loop's own reasons to ask the poller for something else than the user's interest.
-/// (That a connection is under way is one more, and is its role.)
+/// The loop's own reasons to pass another interest than the user's to the poller. (A connection
+/// under way is one more, which its role represents.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct Reasons(u8);
 
 impl Reasons {
     pub(super) const NONE: Self = Self(0);
-    /// Out of the poller until the user asks for something: it would report its end for ever. A
-    /// hangup and an error cannot be masked.
+    /// Out of the poller until the user sets an interest, because it would report its end for ever:
+    /// a hangup and an error cannot be masked.
     pub(super) const SUSPENDED: Self = Self(1);
-    /// A listener for which the system has no descriptor: it is not asked for reading.
+    /// A listener for which the system has no descriptor: it is not watched for reading.
     pub(super) const ACCEPT_PAUSED: Self = Self(2);
 
-    /// An error that ends nothing, and that is not fetched: it is asked for by the edge.
+    /// It has an error that does not end it and was not fetched: it is watched edge-triggered.
     pub(super) const BY_EDGE: Self = Self(4);
-    /// The same, where the poller knows no edges: out of the poller for a moment.
+    /// The same, with a poller that has no edge trigger: it is out of the poller for a moment.
     pub(super) const AWAY: Self = Self(8);
     /// Its number was closed outside the loop, and may be another file's: the loop does not close it.
     pub(super) const LOST: Self = Self(16);
@@ -39,7 +40,7 @@ impl Reasons {
         self.0 & reason.0 != 0
     }
 
-    /// With `reason` where `holds`, and without it elsewhere.
+    /// Adds `reason` if `holds`, removes it otherwise.
     #[must_use]
     pub(super) const fn with(self, reason: Self, holds: bool) -> Self {
         match holds {
@@ -49,7 +50,7 @@ impl Reasons {
     }
 }
 
-/// What the poller is asked for; `None` is out of it.
+/// The effective interest and trigger; `None` if the registration is not in the poller.
 pub(super) const fn effective(state: &RegistrationState) -> Option<(Interest, Trigger)> {
     if state.reasons.contains(Reasons::SUSPENDED) || state.reasons.contains(Reasons::AWAY) {
         return None;
@@ -59,7 +60,7 @@ pub(super) const fn effective(state: &RegistrationState) -> Option<(Interest, Tr
         false => state.trigger,
     };
     let interest = match state.role {
-        // Writable is how the system reports that it is through, whatever is wanted of it then.
+        // A connection that is established, or refused, is reported as writable.
         Role::Connecting => Interest::WRITE,
         _ if state.reasons.contains(Reasons::ACCEPT_PAUSED) => {
             state.interest.without(Interest::READ)
@@ -70,13 +71,13 @@ pub(super) const fn effective(state: &RegistrationState) -> Option<(Interest, Tr
 }
 
 impl LoopHandle {
-    /// Changes a registration, and brings the poller in line with it: the one place where that is
-    /// done after it was registered. Where what is asked for stays the same, the poller is called
-    /// only to `ask_anew`.
+    /// Changes the state of a registration, and updates the poller: after registering, only this
+    /// method does so. If the effective interest stays the same, the poller is called only to
+    /// `ask_anew`.
     ///
     /// # Errors
     ///
-    /// What the poller says; the registration is as it was. A registration that has gone is none.
+    /// Errors of the poller; the registration is unchanged. A removed registration is no error.
     #[inline]
     pub(super) fn change(
         &self,
@@ -105,7 +106,7 @@ impl LoopHandle {
         let mut poller = self.poller.borrow_mut();
         match (was, is) {
             (None, None) => {}
-            // An error means that it is gone already: closed behind our back.
+            // An error means that other code has closed the descriptor.
             (Some(_), None) => drop(poller.remove(fd)),
             (None, Some((interest, trigger))) => poller.register(fd, token, interest, trigger)?,
             (Some(_), Some(_)) if was == is && !ask_anew => {}

@@ -1,8 +1,8 @@
-//! What can go wrong in a call on the loop, and what comes back with it.
+//! The errors of calls on the loop, and the arguments that come back with them.
 //!
-//! Whatever was handed in is handed back: a refused registration returns its descriptor and
-//! its callbacks, a closed loop returns the closure. I/O on a stream does not use these
-//! types; it returns the `io::Error` that it got.
+//! If a call fails, its arguments are returned in the error: a registration that fails returns its
+//! descriptor and its callbacks, a closed loop returns the closure. I/O on a stream does not use
+//! these types; it returns the system's `io::Error`.
 
 use super::descriptor::Descriptor;
 use super::registry::Key;
@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::panic::Location;
 
-/// What can go wrong in a call on the loop itself.
+/// An error of a call on the loop itself.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -38,14 +38,14 @@ pub enum Error {
         /// The descriptor's number.
         fd: RawFd,
     },
-    /// To listen takes a socket on which `listen(2)` has been called.
-    #[error("descriptor {fd} is no listening socket")]
+    /// The descriptor is not a listening socket: `listen(2)` has not been called on it.
+    #[error("descriptor {fd} is not a listening socket: call listen(2) first, or use listen_tcp")]
     NotListening {
         /// The descriptor's number.
         fd: RawFd,
     },
-    /// The socket has not been connected, nor has anybody begun to: systems report that as a hangup, and
-    /// the registration would end before it has begun. Call `connect(2)` first, or use
+    /// The socket is not connected, and no connect is under way. Systems report such a socket as
+    /// hung up, so the registration would end at once. Call `connect(2)` first, or use
     /// [`LoopHandle::connect`](super::LoopHandle::connect) or [`TcpStream::connect`](crate::io::TcpStream::connect).
     #[error(
         "descriptor {fd} is a socket that is not connected: call connect(2) before it is registered"
@@ -54,14 +54,14 @@ pub enum Error {
         /// The descriptor's number.
         fd: RawFd,
     },
-    /// The descriptor is not open, or not in the kernel that the loop is on: one of the system has
-    /// no place in a loop in memory, nor the other way round.
+    /// The descriptor is not open, or belongs to another kernel than the loop's: a loop on a
+    /// virtual kernel cannot watch the system's descriptors, and the other way round.
     #[error("descriptor {fd} is not open, or belongs to another kernel than the loop's")]
     BadDescriptor {
         /// The descriptor's number.
         fd: RawFd,
     },
-    /// The loop is turning already: its own callbacks and tasks cannot turn it.
+    /// The loop is turning already. Its own callbacks and tasks cannot turn it.
     #[error("the loop is turning already; its own callbacks and tasks cannot turn it")]
     Nested,
     /// Another loop is turning on this thread, and a turn that may sleep would block it ([N5]): a run,
@@ -72,28 +72,28 @@ pub enum Error {
     #[error("another loop is turning on this thread, which this would block; turn_now does not")]
     WouldBlockLoop,
     /// No loop is turning on this thread, and none was entered.
-    #[error("no loop is running on this thread")]
+    #[error("no loop is running on this thread: call this inside `run`, or enter a loop first")]
     NoLoop,
-    /// What is awaited belongs to another loop than the one that runs here, which could not
-    /// wake whoever waits.
-    #[error("this belongs to another loop than the one that runs here")]
+    /// The awaited object belongs to another loop than the current one of this thread, and that
+    /// loop could not wake the waiting task.
+    #[error("the awaited object belongs to another loop than the one that runs on this thread")]
     OtherLoop,
-    /// Somebody stopped the loop before the future that it was run for was done.
+    /// The loop was stopped before the future of its run was done.
     #[error("the loop was stopped before the future was done")]
     Stopped,
-    /// This process is a fork of the one that made the loop, whose kernel queue they share.
+    /// This process is a fork of the one that made the loop, and shares its kernel queue.
     #[error("this loop belongs to the parent of this process; make a new one after fork")]
     Forked,
     /// The loop is closed, or being closed.
     #[error("the loop is closed")]
     Closed,
-    /// The system refused; nothing was changed.
+    /// The system returned an error; nothing was changed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl Error {
-    /// Gives the poller's errno the meaning that it has for registering `fd`.
+    /// Converts an error of [`Poller::register`](crate::poll::Poller::register) for `fd`.
     pub(super) fn from_register(error: io::Error, fd: RawFd) -> Self {
         match error.kind() {
             io::ErrorKind::PermissionDenied => Self::NotPollable { fd },
@@ -102,7 +102,7 @@ impl Error {
         }
     }
 
-    /// For operations on streams, which give the system's errors.
+    /// Converts to an `io::Error`, for operations on streams.
     pub(crate) fn into_io(self) -> io::Error {
         match self {
             Self::Io(error) => error,
@@ -112,12 +112,12 @@ impl Error {
     }
 }
 
-/// A registration that did not come about, with everything that was handed in.
+/// The error of a registration that failed, with its descriptor and its callbacks.
 #[non_exhaustive]
 pub struct RegisterError<C> {
-    /// Why.
+    /// Why the registration failed.
     pub error: Error,
-    /// The descriptor, still open and as it was; `None` where none had been made yet
+    /// The descriptor, still open and unchanged; `None` if none had been made yet
     /// ([`LoopHandle::connect`](super::LoopHandle::connect)).
     pub descriptor: Option<Descriptor>,
     /// The callbacks.
@@ -145,13 +145,13 @@ impl<C> std::error::Error for RegisterError<C> {
 }
 
 impl<C> From<RegisterError<C>> for Error {
-    /// Keeps the reason and lets the rest go, for `?`.
+    /// Keeps the reason and drops the rest, for `?`.
     fn from(refused: RegisterError<C>) -> Self {
         refused.error
     }
 }
 
-/// The loop has closed; here is what it should have taken.
+/// The error of a call on a closed loop, with the argument of the call.
 pub struct LoopClosed<T>(pub T);
 
 impl<T> fmt::Debug for LoopClosed<T> {

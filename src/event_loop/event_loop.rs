@@ -1,7 +1,7 @@
-//! The loop as its owner has it: turn, run, embed, close.
+//! `EventLoop`, the owner of a loop: turn, run, embed, close.
 //!
-//! [`EventLoop::turn`] is the whole: check, wait, then the steps in their order. Everything else
-//! is a method of the handle to which the loop dereferences.
+//! [`EventLoop::turn`] checks, waits, and then runs the steps of a turn in order. Every other
+//! operation is a method of [`LoopHandle`], to which the loop dereferences.
 //!
 //! In the notes: "for ever: wait for events with a timeout" (N7).
 
@@ -16,9 +16,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// An event loop: it owns its callbacks, timers, jobs and descriptors, on one thread.
+/// An event loop on one thread, which owns its callbacks, timers, tasks and descriptors.
 ///
-/// Dereferences to [`LoopHandle`], which is everything but turning it.
+/// Dereferences to [`LoopHandle`], which has every method except those that turn or close the loop.
 pub struct EventLoop {
     handle: Rc<LoopHandle>,
 }
@@ -27,47 +27,47 @@ pub struct EventLoop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExitReason {
-    /// Somebody called `stop`.
+    /// [`LoopHandle::stop`] or [`RemoteHandle::stop`](crate::RemoteHandle::stop) was called.
     Stopped,
-    /// Nothing was left that could ever happen: no registration, no timer, no closure, no
-    /// job, and no [`RemoteHandle`](crate::RemoteHandle) that might send something.
+    /// The loop has no work left and can get none: no registration, timer, closure or task, and no
+    /// [`RemoteHandle`](crate::RemoteHandle) that might send something.
     Idle,
 }
 
 impl EventLoop {
-    /// A loop on the system's own poller and clock.
+    /// Creates a loop with the system's best poller and its monotonic clock.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the system has no descriptor or memory for it; nothing is left over.
+    /// [`Error::Io`] if the system has no descriptor or memory for the loop; nothing is left open.
     #[doc(alias = "new_event_loop")]
     pub fn new() -> Result<Self, Error> {
         Self::with(poll::default_poller::default()?, Box::new(Monotonic::new()))
     }
 
-    /// A loop on a poller and a clock of the caller's choice.
+    /// Creates a loop with the given poller and clock.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the system has no memory for it.
+    /// [`Error::Io`] if the system has no memory for the loop.
     pub fn with(poller: Box<dyn Poller>, clock: Box<dyn Clock>) -> Result<Self, Error> {
         Ok(Self {
             handle: LoopHandle::new(poller, clock)?,
         })
     }
 
-    /// The loop as its own thread sees it, to be kept beside a `&mut` of the loop.
+    /// Returns a shared handle, which can be held beside a `&mut` of the loop.
     pub(crate) fn handle(&self) -> Rc<LoopHandle> {
         Rc::clone(&self.handle)
     }
 
-    /// One turn: sleep until something can be done, then do it.
+    /// Runs one turn: sleeps until there is work, then does it.
     ///
-    /// `limit` bounds the sleep, not the work; `None` sleeps as long as there is nothing
-    /// to do. The order is: events in the order of the poller, timers in order of their
-    /// deadlines, then closures and jobs in the order in which they became ready. A task that
-    /// an event or a timer woke runs in the same turn; what is *added* (a closure, a task, a
-    /// timer) runs in a later one ([L5]), and so does what a closure or a task wakes.
+    /// `limit` bounds the sleep, not the work; `None` sleeps until there is work. The order is:
+    /// events in the order of the poller, timers in the order of their deadlines, then closures and
+    /// tasks in the order in which they became ready. A task that an event or a timer wakes runs in
+    /// the same turn. A closure, task or timer that is *added* during a turn runs in a later one
+    /// ([L5]), and so does a task that a closure or another task wakes.
     ///
     /// # Errors
     ///
@@ -78,8 +78,9 @@ impl EventLoop {
     ///
     /// # Panics
     ///
-    /// Goes on, after the turn, with the first panic of a callback or a detached task, where
-    /// the policy is [`PanicPolicy::Propagate`](crate::PanicPolicy::Propagate). The loop can be used again.
+    /// If a callback or a detached task panics and the policy is
+    /// [`PanicPolicy::Propagate`](crate::PanicPolicy::Propagate): the turn is finished, then the
+    /// first panic is resumed. The loop can be used again.
     ///
     /// [L5]: crate::book::invariants#l5
     #[doc(alias = "poll")]
@@ -90,7 +91,7 @@ impl EventLoop {
         self.turn_with(limit, &mut || {})
     }
 
-    /// One turn that does not sleep. The same as `turn` with a limit of zero.
+    /// Runs one turn without sleeping: [`EventLoop::turn`] with a limit of zero.
     ///
     /// # Errors
     ///
@@ -104,9 +105,9 @@ impl EventLoop {
         self.turn(Some(Duration::ZERO))
     }
 
-    /// One turn in which `main` runs where the job [`MAIN_TASK`](super::MAIN_TASK) stands in the queue: how a
-    /// caller drives a future of its own, borrowed from its own stack, in line with the
-    /// loop's jobs.
+    /// Runs one turn, and calls `main` where the task [`MAIN_TASK`](super::MAIN_TASK) stands in the
+    /// queue. With this a caller polls a future of its own, which may borrow from the caller's
+    /// stack, in order with the loop's tasks.
     ///
     /// # Errors
     ///
@@ -145,7 +146,7 @@ impl EventLoop {
         let whole = WholeTurn(handle);
         let events = match busy {
             false => handle.wait(limit)?, // N7: events = wait(timeout)
-            true => handle.begin_round(), // L9: a look costs more than such a turn does
+            true => handle.begin_round(), // L9: to poll costs more than such a turn does
         };
         handle.read_inbox(); // what other threads sent
         handle.dispatch_events(events); // N7: for each (fd, event): …
@@ -156,14 +157,15 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Lets the first panic of a turn out, now that the turn is whole.
+    /// Resumes the first panic of a turn, now that the turn is complete.
     fn raise(&self) {
         if let Some((payload, _)) = self.handle.reports.take_panic() {
             std::panic::resume_unwind(payload);
         }
     }
 
-    /// Turns until somebody calls `stop`, or until nothing is left that could happen.
+    /// Turns until [`LoopHandle::stop`] is called, or until the loop has no work left and can get
+    /// none.
     ///
     /// # Errors
     ///
@@ -177,7 +179,7 @@ impl EventLoop {
         let mut turned = false;
         let mut reason = ExitReason::Stopped;
         self.turn_until(&mut || {}, &mut |event_loop| {
-            // As in asyncio: a stop that came before the run still leaves it one turn.
+            // As in asyncio: after a stop that was requested before the run, one turn still runs.
             if event_loop.handle.stopping.get() {
                 return std::mem::replace(&mut turned, true) && event_loop.handle.stopping.take();
             }
@@ -191,7 +193,7 @@ impl EventLoop {
         Ok(reason)
     }
 
-    /// Turns until `ended` says so, which is asked before each turn, or a turn goes wrong.
+    /// Turns until `ended`, which is called before each turn, returns `true`, or until a turn fails.
     pub(crate) fn turn_until(
         &mut self,
         main: &mut dyn FnMut(),
@@ -199,7 +201,7 @@ impl EventLoop {
     ) -> Result<(), Error> {
         let turned = self.turns(main, ended);
         self.handle.settle();
-        // A stop is answered once: by the end of this run, whichever way it came.
+        // One stop ends one run: this one, whatever has ended it.
         self.handle.stopping.set(false);
         self.raise();
         turned
@@ -216,23 +218,22 @@ impl EventLoop {
         while !handle.reports.has_panic() && !ended(self) {
             handle.ensure_usable()?;
             if turning.is_none() {
-                // Once for all turns.
                 turning = Some(Turning::begin(&self.handle, true)?);
                 handle.in_run.set(true);
             }
-            // There is nothing to sleep for where the run is about to end.
+            // The last turn of a run must not sleep.
             let limit = handle.stopping.get().then_some(Duration::ZERO);
             self.steps(handle.is_busy(), limit, main)?;
         }
         Ok(())
     }
 
-    /// Whether somebody has called `stop` since this was last asked.
+    /// Whether `stop` was called since the last call of this method.
     pub(crate) fn take_stop(&self) -> bool {
         self.handle.stopping.take()
     }
 
-    /// Whether nothing can ever happen here any more, unless somebody adds something.
+    /// Whether the loop has no work left and can get none, unless the caller adds some.
     #[doc(alias = "uv_loop_alive")]
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -247,12 +248,12 @@ impl EventLoop {
         scheduler == 0 && handle.replayed_or(handle.is_cut_off())
     }
 
-    /// When the loop must be turned at the latest; `None` if only an event, or another
-    /// thread, can give it something to do. A time that has passed means now.
+    /// Returns the time at which the loop must be turned at the latest; `None` if only an event or
+    /// another thread can give it work. A time that has passed means now.
     ///
-    /// For hosts with a loop of their own: wait for [`EventLoop::as_fd`] to be readable, or until
-    /// this deadline; then call [`EventLoop::turn_now`]; then ask for the deadline again. With
-    /// [`EventLoop::as_fd_with_deadline`] there is no need to ask.
+    /// For hosts with a loop of their own: wait until [`EventLoop::as_fd`] is readable, or until
+    /// this deadline; call [`EventLoop::turn_now`]; then get the deadline again. With
+    /// [`EventLoop::as_fd_with_deadline`] the host needs no deadline.
     #[doc(alias = "backend_timeout")]
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
@@ -260,9 +261,9 @@ impl EventLoop {
         self.handle.fresh_now().checked_add(until)
     }
 
-    /// Returns a descriptor for a host with a loop of its own. It is readable when this loop has
-    /// something to do. The host may watch it with `poll(2)`, level-triggered or edge-triggered; then
-    /// it calls [`EventLoop::turn_now`], once.
+    /// Returns a descriptor that is readable when this loop has work, for a host with a loop of its
+    /// own. The host may watch the descriptor with `poll(2)`, level-triggered or edge-triggered.
+    /// When it is readable, the host calls [`EventLoop::turn_now`] once.
     ///
     /// Work may come from a descriptor, from another thread, or from the host itself between two
     /// turns (`call_soon`, `spawn`, an earlier timer, a promise that it settles). If a turn leaves
@@ -307,8 +308,8 @@ impl EventLoop {
     }
 
     /// Returns the descriptor of [`EventLoop::as_fd`], which from now on also becomes readable at the
-    /// next deadline, so that the host need not ask for it. A turn that changes the deadline costs
-    /// one system call.
+    /// next deadline, so that the host needs no timeout. A turn that changes the deadline costs one
+    /// system call.
     ///
     /// On macOS and the BSDs these deadlines are rounded up to milliseconds.
     ///
@@ -357,17 +358,18 @@ impl EventLoop {
         }
     }
 
-    /// Closes the loop, and says what was still there.
+    /// Closes the loop, and returns a count of what was left.
     ///
-    /// In this order: no more work is taken from other threads; all jobs are cancelled, which
-    /// drops them here, on the loop's thread; registrations are removed, each deregistered,
-    /// its callbacks dropped, its descriptor closed; then timers and closures are dropped.
-    /// What destructors add meanwhile is refused, or dropped at once.
+    /// In this order: work from other threads is refused; all tasks are cancelled, and so dropped
+    /// here, on the loop's thread; registrations are removed, which drops their callbacks and
+    /// closes their descriptors; timers and closures are dropped. Work that destructors add
+    /// meanwhile is refused, or dropped at once.
     ///
     /// # Panics
     ///
-    /// Goes on, at the end, with the first panic of a destructor, where the policy is
-    /// [`PanicPolicy::Propagate`](crate::PanicPolicy::Propagate).
+    /// If a destructor panics and the policy is
+    /// [`PanicPolicy::Propagate`](crate::PanicPolicy::Propagate): the loop is closed completely,
+    /// then the first panic is resumed.
     pub fn close(self) -> CloseReport {
         let report = self.handle.close_all();
         self.handle.drop_hook();
@@ -383,10 +385,11 @@ impl EventLoop {
 impl Drop for EventLoop {
     fn drop(&mut self) {
         self.handle.close_all();
-        // To panic in a destructor may abort: what would have gone out is told, while there is a hook.
+        // A panic in a destructor may abort the process, so a pending panic is reported, while
+        // there is a hook.
         self.handle.report_pending_panic();
         self.handle.drop_hook();
-        // And what that has let go, a task for one.
+        // The hook may have owned a task, for instance, whose destructor has panicked.
         self.handle.report_pending_panic();
     }
 }
@@ -405,7 +408,7 @@ impl fmt::Debug for EventLoop {
     }
 }
 
-/// While this lives, its loop is the current one of this thread. See [`EventLoop::enter`].
+/// Keeps a loop the current one of this thread until it is dropped. See [`EventLoop::enter`].
 #[must_use]
 pub struct EnterGuard<'a> {
     _here: CurrentGuard,

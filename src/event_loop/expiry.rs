@@ -1,10 +1,10 @@
-//! What happens when time is up, or a descriptor has come free: a closure runs, or a waker wakes.
+//! The action of a timer, or of a waiter for a free descriptor: a closure to run, or a waker to wake.
 //!
-//! A waker costs no allocation, and is all that `sleep` needs. Both have the line that made them
-//! beside them, whether it is asked for or not: a reference is never null, so that "nobody" takes no
-//! room of its own, and a timer's slot is forty-eight bytes instead of fifty-six.
+//! A waker costs no allocation, and is all that `sleep` needs. Both kinds store the line that made
+//! them, even where it is not used: a reference is never null, so `Option<Action>` needs no more
+//! memory than `Action`.
 //!
-//! In the notes: what becomes of the *timers* of N1.
+//! In the notes: the *timers* of N1.
 
 use super::local::LoopHandle;
 use super::ready::Call;
@@ -12,7 +12,7 @@ use readily_sys::inline_fn::InlineFn;
 use std::panic::Location;
 use std::task::Waker;
 
-#[repr(C)] // as a call has it, whose words are then copied as they lie
+#[repr(C)] // in the order of `Call`, so that its words are copied as they are
 pub(super) struct Action {
     what: ActionKind,
     site: &'static Location<'static>,
@@ -23,7 +23,7 @@ enum ActionKind {
     Wake(Waker),
 }
 
-/// An [`Action`] whose time has come.
+/// An [`Action`] that is due.
 pub(super) enum Expired {
     Call(Call),
     Wake(Waker),
@@ -61,7 +61,7 @@ impl Action {
         }
     }
 
-    /// Whether to drop it may run anybody's code.
+    /// Whether dropping it may run user code.
     #[inline]
     pub(super) fn needs_drop(&self) -> bool {
         match &self.what {

@@ -1,7 +1,8 @@
-//! Who waits for a descriptor to come free: listeners that have run out.
+//! The waiters for a free descriptor: listeners that have run out of descriptors.
 //!
-//! When the system has no descriptor left, time may help, and so may a connection of our own that
-//! closes. Of the first a timer knows; of the second nobody tells us but ourselves.
+//! When the system has no descriptor left, accepting can be tried again after a while, or when a
+//! connection of this loop closes. For the first a listener has a timer; for the second it waits in
+//! the list of this module, which the loop wakes when it closes a descriptor.
 
 use super::expiry::{Action, Expired};
 use super::local::LoopHandle;
@@ -11,19 +12,19 @@ use std::panic::Location;
 use std::task::Waker;
 
 impl LoopHandle {
-    /// Wakes `waker` when a descriptor of this loop is closed.
+    /// Wakes `waker` once, when a descriptor of this loop is closed.
     pub(crate) fn wake_on_fd_close(&self, waker: Waker) -> FdWaitKey {
         FdWaitKey(self.fd_waiters.borrow_mut().insert(Action::wake(waker)))
     }
 
-    /// The same for a closure, which then runs soon.
+    /// Queues `call` once, when a descriptor of this loop is closed.
     #[track_caller]
     pub(super) fn call_on_fd_close(&self, call: impl FnOnce(&LoopHandle) + 'static) -> FdWaitKey {
         let expiry = Action::call(Call::new(Location::caller(), call));
         FdWaitKey(self.fd_waiters.borrow_mut().insert(expiry))
     }
 
-    /// Takes [`LoopHandle::wake_on_fd_close`] back.
+    /// Cancels a wait of [`LoopHandle::wake_on_fd_close`].
     pub(crate) fn cancel_fd_wait(&self, key: FdWaitKey) {
         let expiry = self.fd_waiters.borrow_mut().remove(key.0);
         self.drop_guarded(expiry);
@@ -36,13 +37,13 @@ impl LoopHandle {
         freed.remove(first)
     }
 
-    /// A descriptor of ours is about to be closed: who waits for one tries again.
+    /// Wakes the waiters, because a descriptor of this loop is about to be closed.
     pub(super) fn notify_fd_waiters(&self) {
-        // Nearly always nobody.
+        // Nearly always there is no waiter.
         if self.fd_waiters.borrow().is_empty() {
             return;
         }
-        // Those who wait now: a waker may wait again at once, and is for the next one (L5).
+        // Only the present waiters: one that waits again at once is for the next descriptor (L5).
         let waiting: Vec<SlabKey> = self
             .fd_waiters
             .borrow()
@@ -51,10 +52,10 @@ impl LoopHandle {
             .collect();
         for key in waiting {
             let Some(expiry) = self.fd_waiters.borrow_mut().remove(key) else {
-                continue; // a waker before it has taken it back
+                continue; // a waker that ran before has cancelled it
             };
             match expiry.open() {
-                // Not at once: our caller closes the descriptor after this.
+                // Queued and not called here: the descriptor is closed after this returns.
                 Expired::Call(call) => {
                     self.ready.push_call(call);
                     self.notify_host();
@@ -65,6 +66,6 @@ impl LoopHandle {
     }
 }
 
-/// A place in the list of those who wait for a free descriptor.
+/// Identifies a wait for a free descriptor.
 #[derive(Debug)]
 pub struct FdWaitKey(SlabKey);

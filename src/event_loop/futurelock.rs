@@ -1,14 +1,16 @@
-//! Debug mode: a grant that its future does not fetch, while others wait for the same thing.
+//! Futurelock detection in debug mode: a future keeps a grant that it does not take, while other
+//! tasks wait for it.
 //!
-//! A lock, a permit, an item or a place in a queue is handed to the first in line, and belongs to that
-//! future from then on. A future that is lent to a `select`, lost it, and is kept without being polled,
-//! keeps what it is granted from all behind it; where its task is one of those, it waits for itself.
-//! Dropping or polling the future is the only cure, so all that can be done is to name it.
+//! A lock, a permit, an item or a place in a queue is granted to the first waiting future, and
+//! belongs to that future from then on. If the future was passed to a `select` by reference, lost,
+//! and is kept without being polled, the waiters behind it do not get the grant. If its own task is
+//! one of these waiters, that task waits for itself. Only dropping or polling the future helps, so
+//! the loop can do no more than report it.
 //!
-//! Waits and grants are noted in a table of the thread, for a future may be dropped anywhere. Off, it is
-//! one look at a flag for each wait and each grant.
+//! Waits and grants are stored in a table of the thread, because a future may be dropped anywhere.
+//! When debug mode is off, each wait and each grant costs one test of a flag.
 //!
-//! asyncio has no lent futures; its locks are fetched by the task that is woken.
+//! In asyncio the task that is woken takes the lock, so this cannot happen.
 
 use super::current;
 use super::local::LoopHandle;
@@ -19,12 +21,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// So many turns may a loop that is busy take to poll a future that was granted something.
+/// On a busy loop, a grant that is not taken within this many turns is reported.
 const TURNS: u32 = 16;
-/// At most so many waiters are named in a report.
+/// At most this many waiters are named in a report.
 const NAMED: usize = 8;
 
-/// A future that keeps a grant which it does not fetch: see [`Unhandled::Futurelock`].
+/// A future that keeps a grant which it does not take: see [`Unhandled::Futurelock`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Futurelock {
@@ -32,7 +34,7 @@ pub struct Futurelock {
     pub holder: Origin,
     /// The first tasks that wait behind the future, in their order; the holder may be one of them.
     pub waiting: Vec<Origin>,
-    /// The number of turns since the future was granted what it does not fetch.
+    /// The number of turns since the grant.
     pub turns: u32,
 }
 
@@ -51,20 +53,20 @@ impl fmt::Display for Futurelock {
     }
 }
 
-/// A line, by its address, and a place in it.
+/// A wait queue, by its address, and a place in it.
 type At = (usize, u64);
 
-/// A wait, or a grant that is not fetched yet.
+/// A wait, or a grant that is not taken yet.
 struct Wait {
     /// The loop of its task.
     home: *const LoopHandle,
     origin: Origin,
-    /// Of a grant: the number of turns since then, and whether it was reported.
+    /// For a grant: the number of turns since then, and whether it was reported.
     turns: u32,
     told: bool,
 }
 
-/// Both of one type: each type of tree takes as long to compile as two thousand lines of Rust.
+/// Two maps of one type, because each type of `BTreeMap` is slow to compile.
 #[derive(Default)]
 struct Table {
     waits: BTreeMap<At, Wait>,
@@ -82,7 +84,7 @@ thread_local! {
     };
 }
 
-/// From here on waits and grants of this thread are noted.
+/// Starts to note the waits and grants of this thread.
 pub(super) fn watch() {
     let _ = WATCHED.try_with(|watched| watched.set(true));
 }
@@ -96,7 +98,7 @@ fn with_table<R>(f: impl FnOnce(&mut Table) -> R) -> Option<R> {
     TABLE.try_with(|table| f(&mut table.borrow_mut())).ok()
 }
 
-/// The task that is being polled waits at a place, if its loop is in debug mode.
+/// Notes that the task that is being polled waits at a place, if its loop is in debug mode.
 #[cold]
 pub(crate) fn waits(line: usize, place: u64) {
     let wait = current::with(|handle| {
@@ -114,7 +116,7 @@ pub(crate) fn waits(line: usize, place: u64) {
     }
 }
 
-/// What it waits for is granted to it.
+/// Notes that the wait at this place was granted.
 #[cold]
 pub(crate) fn granted(line: usize, place: u64) {
     with_table(|table| {
@@ -124,7 +126,7 @@ pub(crate) fn granted(line: usize, place: u64) {
     });
 }
 
-/// It has fetched its grant, or left.
+/// Notes that the waiter at this place has taken its grant, or has left.
 #[cold]
 pub(crate) fn leaves(line: usize, place: u64) {
     with_table(|table| {
@@ -134,8 +136,8 @@ pub(crate) fn leaves(line: usize, place: u64) {
 }
 
 impl Table {
-    /// A turn of `home` has ended: returns the grants that keep other waiters, and that were not
-    /// reported yet.
+    /// Called when a turn of `home` has ended. Returns the grants that keep other waiters waiting
+    /// and were not reported yet.
     fn end_turn(&mut self, home: *const LoopHandle, is_idle: bool) -> Vec<Futurelock> {
         let mut found = Vec::new();
         for (&(line, _), grant) in &mut self.grants {
@@ -143,7 +145,7 @@ impl Table {
                 continue;
             }
             grant.turns = grant.turns.saturating_add(1);
-            // Its task was woken by the grant: where nothing is ready any more it has been polled.
+            // The grant has woken its task: if nothing is ready any more, that task has been polled.
             if grant.told || !(is_idle || grant.turns >= TURNS) {
                 continue;
             }
@@ -164,7 +166,7 @@ impl Table {
 }
 
 impl LoopHandle {
-    /// The task that is being polled, or the main future.
+    /// The origin of the task, or main future, that is being polled.
     fn polled_origin(&self) -> Option<Origin> {
         match self.ready.current() {
             _ if !current::is_turning() => None,
@@ -177,7 +179,7 @@ impl LoopHandle {
         }
     }
 
-    /// In debug mode, at the end of a turn.
+    /// Reports futurelocks. Called at the end of each turn in debug mode.
     pub(super) fn report_futurelocks(&self) {
         let is_idle = self.ready.is_empty();
         let found = with_table(|table| table.end_turn(std::ptr::from_ref(self), is_idle));

@@ -1,9 +1,9 @@
-//! The weak way to a loop, on its own thread.
+//! A weak handle to a loop, for its own thread.
 //!
-//! A callback that held its own loop would keep it alive for ever: the loop owns the
-//! callbacks (R048). So what is kept is this, and the loop is lent by it while it is there.
+//! The loop owns its callbacks. A callback that owned its loop would keep both alive for ever
+//! (R048). So a callback keeps a weak handle, which gives access to the loop while the loop exists.
 //!
-//! In asyncio, `get_running_loop` gives the loop itself, which a garbage collector frees.
+//! In asyncio, `get_running_loop` returns the loop itself, and a garbage collector frees such cycles.
 
 use super::error::LoopClosed;
 use super::local::LoopHandle;
@@ -13,10 +13,10 @@ use super::unhandled::Unhandled;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-/// The weak, clonable way to a loop on its own thread.
+/// A weak, clonable handle to a loop, for its own thread.
 ///
-/// A callback that held its own loop would keep it alive for ever; a handle does not. Its calls return what they were
-/// given in [`LoopClosed`] if the loop is closed or gone.
+/// A callback that owned its loop would keep both alive for ever; one that holds a weak handle does
+/// not. If the loop is closed or gone, a call returns its argument in [`LoopClosed`].
 ///
 /// # Examples
 ///
@@ -47,7 +47,8 @@ impl WeakHandle {
         Self { handle }
     }
 
-    /// The loop that turns, or was entered, on this thread.
+    /// Returns a handle to the current loop of this thread, which turns or was entered; `None` if
+    /// there is none.
     #[doc(alias = "get_running_loop")]
     #[doc(alias = "get_event_loop")]
     #[doc(alias = "try_current")]
@@ -56,13 +57,13 @@ impl WeakHandle {
         super::current::with(LoopHandle::weak_handle)
     }
 
-    /// Whether another loop than this one runs here.
+    /// Whether the current loop of this thread is another one.
     #[inline]
     pub(crate) fn is_other_loop(&self) -> bool {
         super::current::is_other(self.handle.as_ptr())
     }
 
-    /// Runs `f` with the loop, unless that is gone.
+    /// Runs `f` with the loop; `None` if the loop is gone.
     #[doc(alias = "upgrade")]
     pub fn with<R>(&self, f: impl FnOnce(&LoopHandle) -> R) -> Option<R> {
         self.handle.upgrade().map(|handle| f(&handle))
@@ -122,12 +123,13 @@ impl WeakHandle {
         self.upgrade_open().is_none()
     }
 
-    /// The loop, if it still takes work.
+    /// Returns the loop, unless it is closed, being closed, or gone.
     pub(crate) fn upgrade_open(&self) -> Option<Rc<LoopHandle>> {
         self.handle.upgrade().filter(|handle| !handle.is_closed())
     }
 
-    /// Reports what no call returned; on standard error where the loop has gone, and its hook with it.
+    /// Reports a failure that no call could return; on standard error if the loop is gone, and its
+    /// hook with it.
     #[cold]
     pub(crate) fn report(&self, unhandled: &Unhandled) {
         match self.upgrade() {

@@ -1,13 +1,14 @@
-//! A host that has a loop of its own waits for one descriptor: it is readable whenever there is
-//! anything to do.
+//! Embedding: the descriptor that is readable when the loop has work, for a host with a loop of its
+//! own.
 //!
-//! Events of the kernel and messages of other threads make the descriptor readable by themselves. Two
-//! kinds of work do not, and are handled here. Work that the host gives the loop between two turns,
-//! on the loop's own thread, notifies the loop, once in each pause. After a turn that leaves work an
-//! edge-triggered host would wait for an edge that does not come, so such a turn notifies the loop at
-//! its end. A loop whose descriptor no host has asked for pays nothing.
+//! Events of the kernel and messages of other threads make the descriptor readable by themselves.
+//! Two kinds of work do not, and are handled here. Work that the host adds between two turns, on
+//! the loop's own thread, notifies the loop, once between two turns. After a turn that leaves work,
+//! an edge-triggered host would wait for an edge that does not come, so such a turn notifies the
+//! loop at its end. A loop whose descriptor was not requested by a host pays nothing.
 //!
-//! Nothing in asyncio, whose loop is always the host; in the notes, the loop of N7 inside another.
+//! asyncio has no counterpart, because its loop is always the host. In the notes: the loop of N7
+//! inside another.
 
 use super::local::LoopHandle;
 use crate::base::clock::NEVER;
@@ -16,26 +17,27 @@ use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-/// No kernel is asked for more at once: some refuse what they can not count. To come early is allowed.
+/// The longest deadline that is armed in a kernel: some reject longer ones. It may expire early.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// What is known of the loop's host.
+/// The state of the loop's host.
 #[derive(Default)]
 pub(super) struct Host {
-    /// What it waits for, once it has asked.
+    /// The descriptor that the host watches, made at the first request.
     pub(super) fd: std::cell::OnceCell<OwnedFd>,
-    /// Whether it may be asleep: no turn is going on, and nothing has rung since the last one.
+    /// Whether the host may be asleep: no turn is running, and the loop was not notified since the
+    /// last one.
     waits: Cell<bool>,
-    /// Whether the next deadline is in the descriptor.
+    /// Whether the descriptor also becomes readable at the next deadline.
     has_deadline: Cell<bool>,
-    /// For when that is armed; [`NEVER`] for not at all.
+    /// The deadline that is armed in the descriptor; [`NEVER`] for none.
     armed_ns: Cell<u64>,
-    /// How many events there had been when the host was last seen to.
+    /// The count of events when `settle_host` last ran.
     events: Cell<u64>,
 }
 
 impl LoopHandle {
-    /// Something was added. If that was by the host, between two turns, it is to come back.
+    /// Notifies the host that work was added, if it may be asleep.
     #[inline]
     pub(super) fn notify_host(&self) {
         if self.host.waits.get() {
@@ -43,7 +45,7 @@ impl LoopHandle {
         }
     }
 
-    /// The same for a timer, which is armed already: it is due before those that the host knows of.
+    /// Notifies the host that a timer was armed, if it is now the next one.
     #[inline]
     pub(super) fn notify_host_of(&self, deadline_ns: u64) {
         if self.host.waits.get() && self.times.next_ns() == Some(deadline_ns) {
@@ -57,14 +59,14 @@ impl LoopHandle {
         self.inbox.notify();
     }
 
-    /// A turn begins: what is added from here on is the turn's own affair.
+    /// Marks the begin of a turn: work that is added from here on does not notify the host.
     #[inline]
     pub(super) fn leave_host(&self) {
         self.host.waits.set(false);
     }
 
-    /// From here on a host may wait for the descriptor instead of calling us: what has come already, and
-    /// what is left, makes it readable.
+    /// Prepares for a host that waits for the descriptor: messages that have arrived already, and
+    /// work that is left, make it readable.
     #[inline]
     pub(super) fn settle(&self) {
         self.inbox.notify_host();
@@ -76,17 +78,17 @@ impl LoopHandle {
     #[cold]
     fn settle_host(&self, fd: &OwnedFd) {
         if self.turn.get().is_some() || self.closed.get() || self.inbox.forked() {
-            return; // it asks in the middle of a turn, or has nothing to wait for
+            return; // in the middle of a turn, or on a loop that is of no use
         }
         self.host.waits.set(true);
         if self.poller.borrow().needs_wait() {
-            return self.call_host(); // it has more to do than its descriptor shows
+            return self.call_host(); // the poller has events that its descriptor does not show
         }
         let until = self.until_work();
-        // Without an event there was nothing of which a part could be left.
+        // Events can be left in the poller only if this turn has got some.
         let events = self.stats.events.get();
         let may_be_more = self.host.events.replace(events) != events;
-        // An error is for the next wait to tell.
+        // The next wait will return the error.
         let is_more = || may_be_more && is_readable(fd.as_fd()).unwrap_or(true);
         if until == Some(Duration::ZERO) || is_more() {
             return self.call_host();
@@ -99,19 +101,19 @@ impl LoopHandle {
     fn arm_host(&self) {
         let next_ns = self.times.next_ns().unwrap_or(NEVER);
         if next_ns == self.host.armed_ns.get() {
-            return; // it has not come yet, or it would be due
+            return; // armed already, and not expired: it would be due otherwise
         }
         let until = self.times.until_next().map(|until| until.min(LONGEST));
-        // What is cut short comes, and then is armed anew.
+        // A deadline that is cut short expires early, and is then armed anew.
         let whole = until != Some(LONGEST);
         let armed = self.poller.borrow_mut().set_deadline(until);
         match armed {
             Ok(()) => self.host.armed_ns.set(if whole { next_ns } else { 0 }),
-            // The host would sleep through it.
+            // The host would miss the deadline.
             Err(error) => {
                 self.host.armed_ns.set(0);
                 self.report(&super::Unhandled::Io {
-                    what: "arming a host's deadline",
+                    what: "arming the deadline in the host's descriptor",
                     error,
                 });
                 self.call_host();
@@ -119,7 +121,7 @@ impl LoopHandle {
         }
     }
 
-    /// The descriptor for a host, made when it first asks.
+    /// Returns the descriptor for a host, made at the first call.
     pub(super) fn host_fd(&self) -> Result<&OwnedFd, super::Error> {
         if let Some(fd) = self.host.fd.get() {
             return Ok(fd);
@@ -128,17 +130,18 @@ impl LoopHandle {
         let made = self.poller.borrow_mut().host_fd()?;
         let fd = self.host.fd.get_or_init(|| made);
         self.host.armed_ns.set(NEVER);
-        // What there is already, it has not been told of.
+        // Events that came before this call have not been reported to the host.
         self.host.events.set(u64::MAX);
         self.settle_host(fd);
         Ok(fd)
     }
 
-    /// The same, with the next deadline in it from now on.
+    /// Returns the descriptor for a host, which from now on also becomes readable at the next
+    /// deadline.
     pub(super) fn host_fd_with_deadline(&self) -> Result<&OwnedFd, super::Error> {
         let fd = self.host_fd()?;
         if !self.host.has_deadline.get() {
-            // Before the host relies on it: whether this can be.
+            // Fails now if the poller cannot do this, before the host relies on it.
             self.poller.borrow_mut().set_deadline(Some(LONGEST))?;
             self.host.armed_ns.set(0);
             self.host.has_deadline.set(true);

@@ -1,33 +1,33 @@
-//! The way in from other threads: a list behind a lock, and a notifier.
+//! The inbox: messages from other threads, in a queue behind a lock, with a notifier.
 //!
-//! The list carries the work; the notifier only says "look". It is rung when the loop sleeps,
-//! or is about to, and once per sleep: a write to an eventfd costs a hundred times what a
-//! flag costs. The inbox outlives the loop, so a waker that is used late finds a closed
-//! list and nothing worse.
+//! The queue has the messages; the notifier only wakes the loop. It is used only if the loop sleeps
+//! or is about to, and once per sleep, because a write to an eventfd costs far more than a flag.
+//! The inbox outlives the loop, so a waker that is used late finds a closed queue, and does no
+//! harm.
 //!
 //! In asyncio: `call_soon_threadsafe`; in the notes, the way back from the thread pool (N3, N5).
 //!
 //! # States
 //!
-//! *awake*: the loop runs, and will look at the state before it sleeps. *asleep*: it waits
-//! in the kernel, or is about to, or a host waits for its descriptor. *rung*: somebody came
-//! since the last wait; if the loop was asleep, the loop was notified for it.
+//! *awake*: the loop runs, and will read the state before it sleeps. *asleep*: the loop waits in
+//! the kernel, or is about to, or a host waits for its descriptor. *notified*: `notify` was called
+//! since the last wait; if the loop was asleep, that call has used the notifier.
 //!
 //! ```text
-//! awake ── fall_asleep ──▶ asleep ── ring (and the notifier) ──▶ rung ── wake_up ──▶ awake
-//!   └──────────────────────── ring (no bell) ─────────────────▲
+//! awake ── fall_asleep ──▶ asleep ── notify (uses the notifier) ──▶ notified ── wake_up ──▶ awake
+//!   └───────────────────── notify (without the notifier) ─────────────▲
 //! asleep ── wake_up (an event or a timer was first) ──▶ awake
 //! ```
 //!
 //! # Rules
 //!
-//! - **W1** A wake before or during the wait ends the wait. All changes are of one atomic,
-//!   so they have one order: either `notify` comes first, and `fall_asleep` finds it, or
-//!   `fall_asleep` does, and `notify` finds the loop asleep and uses the notifier.
-//! - **W2** Between two waits at most one ring is paid: only the step from *asleep* to
-//!   *rung* pays.
-//! - **W3** Waking after the loop is gone is safe, and work comes back to its sender.
-//! - **W4** Where a recording is played, messages are taken as they were taken then (`taped.rs`).
+//! - **W1** A wake before or during the wait ends the wait. All changes are of one atomic, so they
+//!   have one order: either `notify` is first, and `fall_asleep` returns `false`; or `fall_asleep`
+//!   is first, and `notify` finds the loop asleep and uses the notifier.
+//! - **W2** Between two waits the notifier is used at most once: only in the step from *asleep* to
+//!   *notified*.
+//! - **W3** Waking after the loop is gone is safe, and messages are returned to their senders.
+//! - **W4** In a replay, messages are received as they were in the recording (`taped.rs`).
 
 use super::error::LoopClosed;
 use super::local::LoopHandle;
@@ -42,15 +42,14 @@ use std::thread::ThreadId;
 #[cfg(all(loom, test))]
 pub(super) mod models;
 
-/// What can be handed in.
+/// A message to the loop.
 pub(super) enum Message {
-    /// Call this on the loop's thread. Beside it where it was sent from, by which it is known
-    /// again where a recording is played.
+    /// Call this closure on the loop's thread. The line that sent it also identifies it in a replay.
     Call(
         Box<dyn FnOnce(&LoopHandle) + Send>,
         &'static Location<'static>,
     ),
-    /// A job was woken.
+    /// Wake this task.
     Wake(u64),
     /// Leave `run` after this turn.
     Stop,
@@ -67,19 +66,21 @@ const NOTIFIED: u8 = 2;
 
 pub(crate) struct Inbox {
     queue: Mutex<Queue>,
-    /// Whether there are messages in the list; changed under its lock.
+    /// Whether there are messages in the queue; changed under its lock.
     has_messages: AtomicBool,
     state: AtomicU8,
     notifier: Arc<dyn Notify>,
-    /// A child of our process has the list, and the notifier of its parent: it must not ring it.
+    /// A child process has a copy of the queue, but shares the notifier of its parent, and must not
+    /// use it.
     fork: ForkGuard,
-    /// How many `RemoteHandle`s there are: each may still hand something in.
+    /// The number of `RemoteHandle`s: each may still send a message.
     pub(super) remotes: AtomicUsize,
-    /// How many tasks of other loops are awaited on this one.
+    /// The number of waits of this loop's tasks for other loops.
     pub(super) cross_loop_waits: AtomicUsize,
-    /// Whether each wake has to come as a message: see [`VirtualKernel::is_recording`](crate::spi::VirtualKernel).
+    /// Whether each wake has to be sent as a message: see
+    /// [`VirtualKernel::is_recording`](crate::spi::VirtualKernel).
     recording: bool,
-    /// Whose thread the loop is.
+    /// The thread of the loop.
     loop_id: ThreadId,
 }
 
@@ -105,12 +106,12 @@ impl Inbox {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // A poisoned list is whole: nothing that can panic runs under the lock.
+        // A poisoned queue is consistent: nothing that can panic runs under the lock.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The list, unless this is a child of our process, and another thread had the lock at the fork: that
-    /// thread is not in the child, where the lock is never released.
+    /// Locks the queue; `None` in a child process if another thread had the lock at the fork: the
+    /// child does not have that thread, so the lock is never released there.
     fn queue_unless_lost(&self) -> Option<MutexGuard<'_, Queue>> {
         match self.forked() {
             false => Some(self.queue()),
@@ -118,19 +119,19 @@ impl Inbox {
         }
     }
 
-    /// Whether this process is a child of the one whose loop this is.
+    /// Whether this process is a child of the one that made the loop.
     pub(crate) fn forked(&self) -> bool {
         self.fork.forked()
     }
 
-    /// Hands a message in; `false` if the loop is closed, and then the message is dropped.
+    /// Sends a message; `false` if the loop is closed, and then the message is dropped.
     pub(super) fn send(&self, message: Message) -> bool {
         if self.forked() {
             return false;
         }
         let list = self.queue();
         if list.closed {
-            // L8: the message may be a closure whose destructor comes back to us.
+            // L8: the message may be a closure whose destructor calls the inbox again.
             drop(list);
             drop(message);
             return false;
@@ -139,8 +140,8 @@ impl Inbox {
         true
     }
 
-    /// Hands in the call of `call` with `value`; a closed loop gives `value` back as it was, whenever
-    /// it closes: hence boxed under the lock.
+    /// Sends a call of `call` with `value`. A closed loop returns `value` unchanged, so the closure
+    /// is boxed under the lock, where the loop cannot close meanwhile.
     pub(super) fn send_call_with<V, C>(
         &self,
         value: V,
@@ -151,7 +152,7 @@ impl Inbox {
         V: Send + 'static,
         C: FnOnce(V, &LoopHandle) + Send + 'static,
     {
-        // Not even the lock is taken in a fork: who held it may be in the parent only.
+        // In a fork the lock is not taken: the thread that held it may exist in the parent only.
         if self.forked() {
             return Err(LoopClosed(value));
         }
@@ -176,40 +177,41 @@ impl Inbox {
         self.forked() || self.queue().closed
     }
 
-    /// Says that somebody came. W2: only who finds the loop asleep pays for the notifier.
+    /// Notifies the loop. W2: the notifier is used only if the loop is asleep.
     pub(super) fn notify(&self) {
         if self.forked() {
             return;
         }
-        // `Release`: what was handed in before is seen by whoever finds the state.
+        // `Release`: a thread that reads the state also sees the messages that were sent before.
         if self.state.swap(NOTIFIED, Ordering::AcqRel) == ASLEEP {
             self.notifier.notify();
         }
     }
 
-    /// Says that the loop is about to sleep; `false` if somebody has come since it woke up.
+    /// Marks the loop as about to sleep; `false` if it was notified since it woke up.
     pub(super) fn fall_asleep(&self) -> bool {
         let (relaxed, acquire) = (Ordering::Relaxed, Ordering::Acquire);
         let was = self.state.compare_exchange(AWAKE, ASLEEP, relaxed, acquire);
         was != Err(NOTIFIED)
     }
 
-    /// A host is about to wait for the descriptor, which must tell of what has come already.
+    /// Makes the descriptor readable for earlier notifications, because a host is about to wait for
+    /// it.
     pub(super) fn notify_host(&self) {
         if !self.fall_asleep() {
             self.notifier.notify();
         }
     }
 
-    /// Says that the loop is up; `true` if there may be messages. One that is handed in while we
-    /// look, and missed, is not lost: its ring comes after, and keeps the loop from sleeping.
+    /// Marks the loop as awake; `true` if there may be messages. A message that is sent meanwhile,
+    /// and missed, is not lost: its `notify` comes later, and keeps the loop from sleeping.
     pub(super) fn wake_up(&self) -> bool {
-        // Between ready tasks nobody has changed it, and a look is cheaper than a swap.
+        // Between ready tasks the state has mostly not changed, and a load is cheaper than a swap.
         self.state.load(Ordering::Relaxed) != AWAKE
             && self.state.swap(AWAKE, Ordering::AcqRel) == NOTIFIED
     }
 
-    /// Takes all messages out into `into`, which is empty, and leaves its buffer in return.
+    /// Moves all messages into `into`, which must be empty, and whose buffer the queue reuses.
     pub(super) fn drain(&self, into: &mut Vec<Message>) {
         let Some(mut list) = self.queue_unless_lost() else {
             return;
@@ -218,8 +220,9 @@ impl Inbox {
         self.has_messages.store(false, Ordering::Relaxed);
     }
 
-    /// Whether a message lies here. `Relaxed`: what was sent before this was asked, in the order of
-    /// the program or by way of a join or a lock, is seen; of what was not there is no order.
+    /// Whether a message is queued. `Relaxed` is enough: a message that was sent before this call,
+    /// in program order or through a join or a lock, is seen; messages that are sent at the same
+    /// time have no order.
     #[inline]
     pub(super) fn has_messages(&self) -> bool {
         self.has_messages.load(Ordering::Relaxed)
@@ -230,7 +233,7 @@ impl Inbox {
         list.is_none_or(|list| list.messages.is_empty())
     }
 
-    /// Closes, and returns what nobody will read any more, to be dropped by the caller.
+    /// Closes the queue, and returns the messages that were not received, for the caller to drop.
     pub(super) fn close(&self) -> Vec<Message> {
         let Some(mut list) = self.queue_unless_lost() else {
             return Vec::new();
@@ -243,17 +246,17 @@ impl Inbox {
         self.recording
     }
 
-    /// Whether somebody may still hand something in.
+    /// Whether a `RemoteHandle` exists, which may still send a message.
     pub(super) fn has_remotes(&self) -> bool {
         self.remotes.load(Ordering::Acquire) != 0
     }
 
-    /// Whether this thread is the one whose loop this is, turning or not.
+    /// Whether this thread is the loop's, even if the loop does not turn.
     pub(crate) fn is_loop_thread(&self) -> bool {
         std::thread::current().id() == self.loop_id
     }
 
-    /// Runs `f` on the loop's thread, without keeping the loop from ending. Dropped by a closed one.
+    /// Runs `f` on the loop's thread. This does not keep a run from ending; a closed loop drops `f`.
     pub(crate) fn send_call(
         &self,
         f: impl FnOnce(&LoopHandle) + Send + 'static,
@@ -262,10 +265,10 @@ impl Inbox {
         self.send(Message::Call(Box::new(f), site));
     }
 
-    /// Wakes a job of this loop from another thread (or from outside a turn).
+    /// Wakes a task of this loop from another thread (or from outside a turn).
     #[cold]
     pub(crate) fn wake_task(&self, task_id: u64) {
-        // W3: to a closed inbox this is nothing.
+        // W3: a closed inbox drops the message.
         self.send(Message::Wake(task_id));
     }
 }
@@ -275,7 +278,7 @@ mod tests {
     use super::*;
 
     impl Inbox {
-        /// That of a loop of the parent of this process.
+        /// An inbox of a loop of the parent process.
         pub(crate) fn of_the_parent() -> Self {
             struct Silent;
             impl Notify for Silent {

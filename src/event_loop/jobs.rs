@@ -1,52 +1,53 @@
-//! Where a scheduler is plugged into the loop: it owns jobs, the loop runs them in turn.
+//! The interface between the loop and a task scheduler.
 //!
-//! The loop knows no future (layer 3); whoever does (layer 4) installs itself once and is
-//! called back with a number for each job whose time has come. Jobs and closures share one
-//! queue, so callbacks and coroutines run in one order.
+//! The loop (layer 3) knows nothing of futures. A scheduler (layer 4) installs itself once; it owns
+//! the tasks, and the loop calls it with the id of each task that is to run. Tasks and closures
+//! share one queue, so callbacks and coroutines run in one order.
 //!
-//! In asyncio a task's step is a callback like any other; so it is here (N8, N15).
+//! As in asyncio, a step of a task is queued like a callback (N8, N15).
 
 use super::local::LoopHandle;
 use super::origin::Origin;
 use std::any::Any;
 use std::rc::Rc;
 
-/// A scheduler on top of the loop.
+/// A task scheduler on top of the loop.
 pub(crate) trait Scheduler {
-    /// Runs one job, or that and those behind it. A number whose job is gone is ignored.
+    /// Runs the task `task_id`, and possibly the tasks behind it in the batch. The id of a task
+    /// that is gone is ignored.
     fn run(&self, handle: &LoopHandle, task_id: u64);
 
-    /// Who a job is, for reports; [`Origin::Other`] if it is gone.
+    /// Returns the name and site of a task, for reports; [`Origin::Other`] if it is gone.
     fn origin(&self, task_id: u64) -> Origin {
         let _ = task_id;
         Origin::Other
     }
 
-    /// Who ran last as [`MAIN_TASK`](super::MAIN_TASK), for reports.
+    /// Returns the site of the future that ran last as [`MAIN_TASK`](super::MAIN_TASK), for reports.
     fn origin_of_main(&self) -> Origin {
         Origin::Main { site: None }
     }
 
-    /// Whether a job is not done yet: one that is ready, but has ended, is no work. `true` for a
-    /// scheduler that does not know.
+    /// Whether a task is not done yet. A task in the queue that has ended is no work. The default
+    /// is `true`.
     fn is_alive(&self, task_id: u64) -> bool {
         let _ = task_id;
         true
     }
 
-    /// How many jobs are not done yet; [`EventLoop::run`](super::EventLoop::run) goes on
-    /// while there are any.
+    /// Returns the number of tasks that are not done; [`EventLoop::run`](super::EventLoop::run)
+    /// continues while there are any.
     fn task_count(&self) -> usize;
 
-    /// Drops all jobs, on this thread, and names them.
+    /// Drops all tasks, on this thread, and returns their names.
     fn close(&self, handle: &LoopHandle) -> Vec<String>;
 
-    /// For the scheduler to recognise itself.
+    /// Returns the scheduler as [`Any`], to downcast it.
     fn as_any(&self) -> &dyn Any;
 }
 
 impl LoopHandle {
-    /// Who runs as the main future.
+    /// The origin of the main future, for reports.
     pub(super) fn main_origin(&self) -> Origin {
         let scheduler = self.scheduler.get();
         scheduler.map_or(Origin::Main { site: None }, |scheduler| {
@@ -54,9 +55,9 @@ impl LoopHandle {
         })
     }
 
-    /// The job that stands behind the one that has just run, for the scheduler, which has it run or
-    /// loses it; `None` if somebody else is next, or if the loop takes the time of each. So that from
-    /// task to task nobody comes back to the loop: 35 instructions less for each.
+    /// Pops the task behind the one that has just run, so that the scheduler runs a row of tasks
+    /// without returning to the loop. The scheduler must run it. `None` if the next entry is not a
+    /// task, or in debug mode, where the loop times each poll.
     #[inline]
     pub(crate) fn next_in_batch(&self) -> Option<u64> {
         if self.is_debug() {
@@ -67,13 +68,13 @@ impl LoopHandle {
         Some(task_id)
     }
 
-    /// The scheduler of this loop, made by `make` when first asked for.
+    /// Returns the scheduler of this loop, which the first call makes with `make`.
     #[inline]
     pub(crate) fn scheduler(&self, make: impl FnOnce() -> Rc<dyn Scheduler>) -> &Rc<dyn Scheduler> {
         self.scheduler.get_or_init(make)
     }
 
-    /// Queues a new job, for a later turn ([L5]), behind what was sent before.
+    /// Queues a new task for a later turn ([L5]), behind the messages that were sent before.
     ///
     /// [L5]: crate::book::invariants#l5
     #[inline]
@@ -83,7 +84,8 @@ impl LoopHandle {
         self.notify_host();
     }
 
-    /// Queues a job that was woken: in this turn, if an event or a timer woke it; else in the next.
+    /// Queues a task that was woken: for this turn if an event or a timer woke it, else for the
+    /// next one.
     #[inline]
     pub(crate) fn schedule_woken(&self, task_id: u64) {
         self.ready.push_woken(task_id);

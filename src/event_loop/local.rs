@@ -1,11 +1,11 @@
-//! The loop as its own thread sees it: everything that may be asked of it, but to turn.
+//! The handle of a loop on its own thread: every operation except turning it.
 //!
-//! One value, shared by `Rc`, of which each part has a cell of its own. A cell is borrowed
-//! inside one method and never across user code (L8), so all of this works alike in a
-//! callback, in a coroutine, in a destructor and between two turns. The loop owns it;
-//! [`WeakHandle`] is the weak way to it, for callbacks that outlive what they were made for.
+//! `LoopHandle` is shared by `Rc`, and each of its parts is in a cell. A cell is borrowed inside
+//! one method and never across user code (L8), so every method works in a callback, in a coroutine,
+//! in a destructor and between two turns. The [`EventLoop`](super::EventLoop) owns the handle. A
+//! callback that may outlive the loop holds a [`WeakHandle`].
 //!
-//! It is the `loop` object of the notes (N7), seen from inside.
+//! This is the `loop` object of the notes (N7).
 
 use super::current::{self, CurrentGuard};
 use super::debug::{self, Debug};
@@ -32,25 +32,25 @@ use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-/// What the loop has done so far.
+/// Counts of what a loop has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Turns begun.
+    /// The turns that have begun.
     pub turns: u64,
-    /// In how many of them the kernel was looked at: not in each while tasks are ready ([L9]).
+    /// The turns that polled the kernel. While tasks are ready not every turn does ([L9]).
     ///
     /// [L9]: crate::book::invariants#l9
     pub polls: u64,
-    /// Events that the poller reported.
+    /// The events that the poller reported.
     pub events: u64,
-    /// Those among them whose registration had gone ([L6]).
+    /// The events whose registration had been removed ([L6]).
     ///
     /// [L6]: crate::book::invariants#l6
     pub stale: u64,
 }
 
-/// [`Stats`], each by itself: one is counted without the others being copied.
+/// The counts of [`Stats`], one cell each, so that one is counted without copying the others.
 #[derive(Default)]
 pub(super) struct StatCells {
     pub(super) turns: Cell<u64>,
@@ -59,16 +59,17 @@ pub(super) struct StatCells {
     pub(super) stale: Cell<u64>,
 }
 
-/// What may be asked of a loop on its own thread.
+/// A handle to a loop on its own thread, with every method except those that turn or close the loop.
 ///
-/// An [`EventLoop`](super::EventLoop) and a callback's [`Cx`](super::Cx) dereference to it,
-/// closures of `call_soon` and timers are given it, and [`WeakHandle::with`] lends it.
+/// An [`EventLoop`](super::EventLoop) and a callback's [`Cx`](super::Cx) dereference to it.
+/// Closures of `call_soon` and of timers get a reference to it, and so does the closure of
+/// [`WeakHandle::with`].
 pub struct LoopHandle {
     pub(super) weak_self: Weak<LoopHandle>,
-    /// No other loop of this process has it, before or after.
+    /// Unique in this process, also among loops that are gone.
     pub(super) loop_id: u64,
     pub(super) poller: RefCell<Box<dyn Poller>>,
-    /// The kernel that it runs on; `None` on the system's own.
+    /// The virtual kernel that the loop runs on; `None` for the system's.
     pub(super) kernel: Option<Rc<dyn VirtualKernel>>,
     pub(super) registry: Registry,
     pub(super) times: Times,
@@ -77,26 +78,26 @@ pub struct LoopHandle {
     pub(super) scheduler: OnceCell<Rc<dyn Scheduler>>,
     pub(super) reports: Reports,
     pub(super) debug: Debug,
-    /// Who waits for one of our descriptors to be closed, having found no free one.
+    /// Listeners that ran out of descriptors, and wait until this loop closes one.
     pub(super) fd_waiters: RefCell<Slab<Action>>,
-    /// The buffer of events, between two turns.
+    /// The buffer of events, kept from turn to turn.
     pub(super) events: Cell<Vec<Event>>,
     pub(super) messages: RefCell<Vec<Message>>,
-    /// What was sent before its time, where a recording says when that is.
+    /// While a recording is replayed: messages that came earlier than they did in the recording.
     pub(super) held_back: RefCell<Vec<Message>>,
-    /// Whether another thread has rung since the last turn.
+    /// Whether another thread has notified the loop since the last turn.
     pub(super) notified: Cell<bool>,
     pub(super) stopping: Cell<bool>,
     pub(super) closed: Cell<bool>,
     pub(super) stats: StatCells,
     pub(super) host: Host,
-    /// While it turns: under which number it was entered for that.
+    /// While the loop turns: the number under which `LoopStack` has it.
     pub(super) turn: Cell<Option<u64>>,
-    /// Whether a run turns the loop, and not somebody by hand.
+    /// Whether the loop is turned by a run, and not by single calls of `turn`.
     pub(super) in_run: Cell<bool>,
-    /// How much has run since the kernel was last looked at (L9).
+    /// The closures and polls that have run since the kernel was last polled (L9).
     pub(super) calls_since_poll: Cell<usize>,
-    /// In how many turns running there were only events of registrations that are gone.
+    /// The latest turns in a row in which every event was for a registration that is gone.
     pub(super) stale_turns: Cell<u32>,
 }
 
@@ -135,14 +136,14 @@ impl LoopHandle {
         Ok(handle)
     }
 
-    /// The kernel whose descriptors this loop works on, where that is not the system's: one in
-    /// memory, say. Who makes sockets asks it.
+    /// Returns the virtual kernel that this loop runs on, for instance one in memory; `None` for
+    /// the system's. Code that makes sockets for the loop makes them there.
     #[must_use]
     pub(crate) fn kernel(&self) -> Option<&Rc<dyn VirtualKernel>> {
         self.kernel.as_ref()
     }
 
-    /// Whether the loop can be used at all.
+    /// Fails if the loop is closed, or belongs to the parent process.
     pub(super) fn ensure_usable(&self) -> Result<(), Error> {
         if self.closed.get() {
             return Err(Error::Closed);
@@ -154,9 +155,9 @@ impl LoopHandle {
         }
     }
 
-    /// Makes [`EventLoop::run`](super::EventLoop::run) return after the turn that it is in;
-    /// before a run, after one turn of the next one, which does not sleep. A
-    /// [`run`](crate::run()) of a future ends with [`Error::Stopped`].
+    /// Stops the loop: [`EventLoop::run`](super::EventLoop::run) returns after the current turn.
+    /// Called before a run, this ends the next run after one turn, which does not sleep. A
+    /// [`run`](crate::run()) of a future returns [`Error::Stopped`].
     pub fn stop(&self) {
         self.stopping.set(true);
     }
@@ -167,13 +168,13 @@ impl LoopHandle {
         self.closed.get()
     }
 
-    /// Where wakers leave their number.
+    /// Returns the inbox, to which wakers on other threads send task ids.
     pub(crate) fn inbox(&self) -> Arc<Inbox> {
         Arc::clone(&self.inbox)
     }
 
-    /// Makes this the loop of this thread, unless it is, for user code that is called from
-    /// outside a turn: a destructor may spawn.
+    /// Makes this the current loop of this thread, unless it is already. For user code that is
+    /// called outside a turn: a destructor may spawn.
     pub(crate) fn enter_if_needed(&self) -> Option<CurrentGuard> {
         match current::is(self) {
             true => None,
@@ -181,14 +182,14 @@ impl LoopHandle {
         }
     }
 
-    /// The way to this loop for other threads.
+    /// Returns a handle to this loop for other threads.
     #[doc(alias = "get_signal")]
     #[must_use]
     pub fn remote(&self) -> RemoteHandle {
         RemoteHandle::new(Arc::clone(&self.inbox))
     }
 
-    /// The weak way to this loop, for this thread.
+    /// Returns a weak handle to this loop, for this thread.
     #[doc(alias = "downgrade")]
     #[must_use]
     #[inline]
@@ -196,7 +197,7 @@ impl LoopHandle {
         WeakHandle::new(self.weak_self.clone())
     }
 
-    /// What the loop has done so far.
+    /// Returns counts of what the loop has done so far.
     #[doc(alias = "metrics")]
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -209,14 +210,15 @@ impl LoopHandle {
         }
     }
 
-    /// How many descriptors are registered.
+    /// Returns the number of registered descriptors.
     #[must_use]
     pub fn registered(&self) -> usize {
         self.registry.len()
     }
 
-    /// Returns the number of armed timers: of `call_later`, `call_at`, sleeps, limits and intervals, and deadlines of
-    /// registrations. A timer that has fired or was cancelled is not counted.
+    /// Returns the number of armed timers: of `call_later`, `call_at`, sleeps, limits and
+    /// intervals, and deadlines of registrations. A timer that has fired or was cancelled is not
+    /// counted.
     ///
     /// For embedders and tests: a service without work should not arm more and more.
     ///
@@ -252,7 +254,7 @@ impl LoopHandle {
         self.reports.policy.set(policy);
     }
 
-    /// Asserts the loop's own invariants. For tests.
+    /// Asserts the loop's internal invariants. For tests.
     ///
     /// # Panics
     ///

@@ -1,9 +1,9 @@
-//! The loop: wait, then act; a turn is a list of steps ([N1], [N7]).
+//! The event loop: wait for events, then run what became ready ([N1], [N7]).
 //!
-//! Read [`EventLoop::turn`] first, then `dispatch.rs`, which is the notes' pseudocode. The
-//! rest are the parts that these two put in order: the callback table (`registry`), what
-//! is ready (`ready`), timers (`timing`), the way in from other threads (`inbox`). No part
-//! knows what a future is; `jobs` is where a scheduler plugs in.
+//! Read [`EventLoop::turn`] first, then `dispatch.rs`, which is the notes' pseudocode. The other
+//! modules are the parts that these two call in order: the callback table (`registry`), the queue
+//! of ready work (`ready`), timers (`timing`), the queue for other threads (`inbox`). None of them
+//! knows what a future is: a scheduler is plugged in through the trait of `jobs`.
 //!
 //! Rules: [L1] to [L8], [C1] to [C5], [W1] to [W3] in `docs/invariants.md`.
 //!

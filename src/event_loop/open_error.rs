@@ -1,15 +1,17 @@
-//! An error of a connection whose sides are open: is it an end, and if not, how not to spin on it?
+//! Errors of connections whose sides are open: whether they end the connection, and if not, how the
+//! loop avoids spinning on them.
 //!
-//! epoll and `poll(2)` report `EPOLLERR` for more than a broken connection: a socket has something in
-//! its error queue (a `MSG_ZEROCOPY` completion, a timestamp of `SO_TIMESTAMPING`), or a file of
-//! `/proc` or `/sys` has changed. A socket is asked (`SO_ERROR`): without an error it goes on. Of
-//! what is no socket, only the writing end of a pipe is over.
+//! epoll and `poll(2)` report `EPOLLERR` for more than a broken connection: a socket has an entry
+//! in its error queue (a `MSG_ZEROCOPY` completion, a timestamp of `SO_TIMESTAMPING`), or a file of
+//! `/proc` or `/sys` has changed. For a socket `SO_ERROR` decides: without an error there the
+//! connection continues. Of other files, only the writing end of a pipe has ended.
 //!
-//! Such an error cannot be masked, and is reported by every level-triggered wait until it is fetched.
-//! So from the second report on the registration is edge-triggered, and the interest of a
-//! level-triggered user is asked for again as long as it holds: a new entry is reported, an old one
-//! is not, and no byte waits for either. A poller without edges is left out for a moment, unless an
-//! interest of the user holds: then its level reports that at once.
+//! Such an error cannot be masked, and every level-triggered wait reports it until it is fetched.
+//! So from the second report on the registration is edge-triggered, and as long as an interest of a
+//! level-triggered user is ready, it is armed again: a new entry is reported, an old one is not,
+//! and neither delays the data. With a poller that has no edge trigger, the registration is out of
+//! the poller for a moment, unless an interest of the user is ready: then the level trigger reports
+//! that at once.
 
 use super::callbacks::Callbacks;
 use super::classify::Role;
@@ -22,37 +24,38 @@ use crate::poll::{FdRef, Interest, Readiness, Trigger};
 use std::io;
 use std::time::Duration;
 
-/// An error of open sides: `None` if it ends nothing, else why it is over, where there is a why.
+/// Examines an error while the sides are open: `None` if it does not end the connection, else the
+/// reason, if there is one.
 fn ends_with(fd: FdRef<'_>) -> Option<Option<io::Error>> {
     match fd.take_error() {
         Ok(error) => error.map(Some),
-        // No socket: an end whose reader has gone.
+        // Not a socket: the writing end of a pipe has lost its reader.
         Err(_) => fd.is_pipe().unwrap_or(false).then_some(None),
     }
 }
 
-/// How often a reader is offered what is left, if data comes as fast as it is read.
+/// How often `on_read` is called for the bytes that are left, if data arrives as fast as it is read.
 const OFFERS: usize = 1024;
 
-/// How long a registration with an error that is not fetched, and with nothing else to report, is out
-/// of a poller without edges.
+/// How long a registration with an error that is not fetched, and without other readiness, is out
+/// of a poller that has no edge trigger.
 const AWAY: Duration = Duration::from_millis(10);
 
-/// What is to be done about an error that ends nothing.
+/// What to do about an error that does not end the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Calm {
     Leave,
-    /// It is there yet, and by the level it would be reported for ever.
+    /// The error is still there, and a level trigger would report it for ever.
     ByEdge,
-    /// The same, where the poller knows no edges.
+    /// The same, with a poller that has no edge trigger.
     Away,
-    /// By the edge what still holds is not reported again: ask anew.
+    /// An interest is still ready, which an edge trigger does not report again: arm it again.
     AskAnew,
-    /// It has been fetched.
+    /// The error has been fetched.
     ByLevel,
 }
 
-/// `facts` holds just now, after the callbacks have run; the poller knows `edges`, or not.
+/// Decides from the readiness after the callbacks have run, and from whether the poller has `edges`.
 fn calm(state: &RegistrationState, facts: Readiness, edges: bool) -> Calm {
     let interest = effective(state).map_or(Interest::NONE, |(interest, _)| interest);
     let pairs = [
@@ -65,7 +68,7 @@ fn calm(state: &RegistrationState, facts: Readiness, edges: bool) -> Calm {
     match (facts.contains(Readiness::ERROR), by_edge) {
         (false, false) => Calm::Leave,
         (true, false) if edges => Calm::ByEdge,
-        // The level reports it again, and at once.
+        // The level trigger reports it again at once.
         (true, false) if holds => Calm::Leave,
         (true, false) => Calm::Away,
         (false, true) => Calm::ByLevel,
@@ -78,7 +81,8 @@ impl LoopHandle {
     /// Ends a registration whose sides are open, if its error is an end.
     pub(super) fn end_if_failed(&self, cx: &Cx<'_>, callbacks: &mut dyn Callbacks) {
         if let Some(error) = ends_with(cx.fd_ref()) {
-            // L7. The system has told its error, and does not repeat it: there is no later.
+            // L7: the bytes are offered here, because the system does not report the error a second
+            // time.
             let mut left = 0;
             for _ in 0..OFFERS {
                 let available = cx.fd_ref().bytes_available().unwrap_or(0);
@@ -95,8 +99,8 @@ impl LoopHandle {
         }
     }
 
-    /// R020: a hangup and an error cannot be masked. A registration that goes on must not get one for
-    /// ever.
+    /// R020: a hangup and an error cannot be masked. A registration that continues must not be
+    /// reported for ever.
     #[cold]
     pub(super) fn calm(&self, slot: SlabKey, registration: &Registration, ready: Readiness) {
         let state = registration.state.get();
@@ -104,14 +108,14 @@ impl LoopHandle {
             return;
         }
         if ready.is_closed() && state.role == Role::Datagram {
-            // It has no hangup branch in which it could end.
+            // It has no hangup branch that would end it.
             let heard = state.interest.without(Interest::PRIORITY) != Interest::NONE;
             if !heard {
                 return self.suspend(slot);
             }
         }
-        // An edge and a one-shot are reported once as it is. A stream with closed sides is on its way
-        // out, by the level that it was registered by.
+        // Edge-triggered and one-shot registrations are reported once anyway. A stream with closed
+        // sides is about to end, by the level trigger that it was registered with.
         let by_edge = state.reasons.contains(Reasons::BY_EDGE);
         if state.trigger != Trigger::Level || ready.is_closed() && !by_edge {
             return;
@@ -120,7 +124,7 @@ impl LoopHandle {
         let edges = !self.rearm_interest().contains(Interest::READ);
         match calm(&state, facts, edges) {
             Calm::Leave => {}
-            // To change the trigger asks anew: what came since the callbacks ran is reported.
+            // A change of the trigger arms it again: readiness since the callbacks ran is reported.
             Calm::ByEdge => self.set_reason(slot, Reasons::BY_EDGE, true),
             Calm::Away => self.send_away(slot),
             Calm::AskAnew => drop(self.change(slot, true, |_| {})),
@@ -128,7 +132,8 @@ impl LoopHandle {
         }
     }
 
-    /// `poll(2)` has no edges. A look now and then neither spins nor forgets anything.
+    /// `poll(2)` has no edge trigger. Polling the registration now and then neither spins nor
+    /// misses anything.
     fn send_away(&self, slot: SlabKey) {
         self.set_reason(slot, Reasons::AWAY, true);
         self.call_later(AWAY, move |handle| {
@@ -136,14 +141,14 @@ impl LoopHandle {
         });
     }
 
-    /// Out of the poller, until its owner asks for something.
+    /// Removes a registration from the poller until its owner sets an interest.
     pub(super) fn suspend(&self, slot: SlabKey) {
         self.set_reason(slot, Reasons::SUSPENDED, true);
     }
 
     fn set_reason(&self, slot: SlabKey, reason: Reasons, holds: bool) {
-        // To take something out of the poller is refused only where it is out of it already. A
-        // refusal to ask otherwise leaves it as it is, and the next report tries again.
+        // Removing from the poller fails only if it is not in there. If another change fails, the
+        // state is unchanged, and the next report tries again.
         let _ = self.change(slot, false, |state| {
             state.reasons = state.reasons.with(reason, holds)
         });
@@ -154,7 +159,7 @@ impl LoopHandle {
 mod tests {
     use super::*;
 
-    /// On every set of facts, for each interest, before and after it was asked for by the edge.
+    /// On every set of facts, for each interest, with a level trigger and then with an edge trigger.
     #[test]
     fn an_error_that_is_not_fetched_is_asked_for_by_the_edge_and_what_holds_is_asked_for_again() {
         for facts in (0..64).map(Readiness::from_bits) {

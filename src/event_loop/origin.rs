@@ -1,7 +1,7 @@
-//! Who was running: for reports of a panic, or of a callback that takes too long.
+//! The origin of a report: which callback, closure, timer or task has panicked or took too long.
 //!
-//! A message without a place is of no use in a program with a thousand callbacks. So each
-//! registration, timer, closure and task remembers the line that made it, which costs a pointer.
+//! In a program with a thousand callbacks a report must name one of them. So each registration,
+//! timer, closure and task stores the line that made it, which costs a pointer.
 //!
 //! In asyncio this is the *source traceback* of its debug mode.
 
@@ -11,30 +11,30 @@ use std::net::SocketAddr;
 use std::panic::Location;
 use std::rc::Rc;
 
-/// Who was running, and where it was made.
+/// The callback, closure, timer or task that a report is about, and the line that made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
     /// A callback of a registration.
     Callback {
-        /// Which of them.
+        /// The branch of the callback.
         branch: Branch,
         /// Where it was registered.
         site: &'static Location<'static>,
     },
     /// A callback of an accepted connection.
     Accepted {
-        /// Which of them.
+        /// The branch of the callback.
         branch: Branch,
         /// Where its listener was registered ([`LoopHandle::listen`](crate::LoopHandle::listen)), or the
         /// connection itself ([`Cx::register_accepted`](crate::Cx::register_accepted)).
         site: &'static Location<'static>,
-        /// The other end.
+        /// The address of the peer.
         peer: SocketAddr,
     },
     /// A closure of `call_soon`, also from another thread.
     Closure {
-        /// Where it was handed in.
+        /// Where it was queued or sent.
         site: &'static Location<'static>,
     },
     /// A closure of `call_later` or `call_at`.
@@ -49,12 +49,12 @@ pub enum Origin {
         /// Where it was spawned.
         site: &'static Location<'static>,
     },
-    /// The future that a [`run`](crate::run()) is for.
+    /// The main future of a [`run`](crate::run()).
     Main {
         /// Where [`run`](crate::run()) was called; `None` if it is not known.
         site: Option<&'static Location<'static>>,
     },
-    /// A destructor, or somebody's waker.
+    /// A destructor, or a waker.
     Other,
 }
 

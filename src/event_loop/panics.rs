@@ -1,58 +1,60 @@
-//! What becomes of a panic in a callback or a task.
+//! Panics of callbacks and tasks.
 //!
-//! It is caught where the loop calls out, so that the rest of the batch is still served
-//! (L6) and every flag stands as it should; then it follows the policy. It is never silent:
-//! the panic hook has printed it before we see it.
+//! The loop catches a panic where it calls user code, so that the rest of the batch is still
+//! dispatched (L6) and the loop's state stays consistent. Then the [`PanicPolicy`] decides. A panic
+//! is never silent: the program's panic hook has run before the loop catches it.
 //!
-//! The notes do not speak of it; asyncio keeps a callback's exception from the loop too.
+//! asyncio catches a callback's exceptions in its loop, too.
 
 use super::stderr::note_stray_panic;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What a panic carries.
+/// The payload of a panic.
 pub type Payload = Box<dyn Any + Send>;
 
-/// What a loop does about a panic that nobody waits for: one in a callback, in a destructor,
-/// or in a task whose [`Task`](crate::Task) handle has been dropped.
+/// What a loop does after a panic that no caller can receive: in a callback, in a destructor, or in
+/// a task whose [`Task`](crate::Task) handle has been dropped.
 ///
-/// No policy holds for a panic in the program's panic hook ([`std::panic::set_hook`]): the standard library
-/// aborts the process before the loop can catch it.
+/// A panic in the program's panic hook ([`std::panic::set_hook`]) is not covered: the standard
+/// library aborts the process before the loop can catch it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum PanicPolicy {
-    /// Finish the turn, then unwind out of it with the first payload. The loop can be used
-    /// again after that is caught. The default of a [`SimLoop`](https://docs.rs/readily-testing): an
-    /// assertion that fails in a task fails the test.
+    /// Finish the turn, then unwind out of it with the first payload. The loop can be used again
+    /// after the unwinding is caught. The default of a
+    /// [`SimLoop`](https://docs.rs/readily-testing), so that an assertion that fails in a task
+    /// fails the test.
     Propagate,
-    /// Report it ([`LoopHandle::on_unhandled`](crate::LoopHandle::on_unhandled)) and go on without the one
-    /// that panicked: its registration or task is gone. The default: one connection with a bug
-    /// does not end a server.
+    /// Report the panic ([`LoopHandle::on_unhandled`](crate::LoopHandle::on_unhandled)), remove the
+    /// registration or task that panicked, and continue. The default, so that a bug in one
+    /// connection does not end a server.
     #[default]
     Isolate,
-    /// Abort the process, at once.
+    /// Abort the process at once.
     Abort,
 }
 
-/// Runs `f` up to its end or its panic.
+/// Runs `f`, and returns its result or its panic.
 ///
-/// `AssertUnwindSafe`: what `f` may have left half-done is its own, and is dropped; the
-/// loop's own cells are never borrowed while it runs (L8).
+/// `AssertUnwindSafe`: state that `f` may have left inconsistent belongs to `f`, and is dropped;
+/// the loop's own cells are never borrowed while `f` runs (L8).
 #[inline]
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
     catch_unwind(AssertUnwindSafe(f))
 }
 
-/// Drops a value whose destructor may panic: above all a payload, which is user code like any
-/// other. Dropped during a panic without this, one that panics aborts the process.
+/// Drops a value whose destructor may panic, for instance a payload. Without this, a destructor
+/// that panics during another panic aborts the process.
 pub(crate) fn drop_quietly<T>(value: T) {
     if let Err(payload) = catch(|| drop(value)) {
-        // A payload whose destructor panics: to drop what that throws might go on for ever.
+        // The payload's destructor has panicked; dropping the new payload might panic again, for
+        // ever.
         std::mem::forget(payload);
     }
 }
 
-/// The first panic of several calls that are all made, whatever happens in one of them (R057).
+/// The first panic of several calls, which are all made even if one of them panics (R057).
 #[derive(Default)]
 pub(crate) struct FirstPanic(Option<Payload>);
 
@@ -77,7 +79,8 @@ impl FirstPanic {
         self.0.take()
     }
 
-    /// Goes on with it. During another panic, out of whose destructors none may go, it is reported.
+    /// Resumes the panic. During another panic it is reported instead, because a second one would
+    /// abort the process.
     #[inline]
     pub(crate) fn resume(self) {
         match self.take() {

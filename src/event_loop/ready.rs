@@ -1,12 +1,12 @@
-//! What runs in this turn, and what in the next: callbacks and jobs in one queue.
+//! The ready queue: closures and tasks in one order, and which of them run in this turn.
 //!
-//! There is one queue, a fence in it, and one rule. What the kernel, the clock or another thread
-//! made ready runs in the turn that found it; whatever is *added* during a turn stands behind the
-//! fence and waits for the next one. So a callback that queues itself again cannot keep the loop
-//! from looking at its descriptors, and a turn is finite (L5).
+//! The first entries of the queue are the batch of this turn. Work that the kernel, the clock or
+//! another thread made ready runs in the turn that found it. Work that is *added* during a turn
+//! goes behind the batch, and runs in the next turn. So a callback that queues itself again cannot
+//! keep the loop from polling its descriptors, and a turn is finite (L5).
 //!
-//! A test may ask for another order of the jobs, from a seed: what is right in one order only is
-//! found so. Closures keep theirs, which is promised (`call_soon`).
+//! For tests the order of the tasks can be shuffled from a seed, to find programs that are correct
+//! in one order only. Closures keep their order, which `call_soon` guarantees.
 //!
 //! These are the *callbacks* of "I/O, timers and callbacks" (N1); asyncio's `call_soon`.
 
@@ -23,7 +23,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::Location;
 
-/// A closure that runs once on the loop's thread, and the line that handed it in.
+/// A closure that runs once on the loop's thread, and the line that queued it.
 pub(super) struct Call {
     pub(super) run: InlineFn<LoopHandle>,
     pub(super) site: &'static Location<'static>,
@@ -45,22 +45,22 @@ impl Call {
     }
 }
 
-/// The job number that stands for the future that the loop's caller waits for.
+/// The task id of the main future, which the caller of the loop waits for.
 pub(crate) const MAIN_TASK: u64 = u64::MAX;
 
-/// What stands in the order for the next closures, which lie in a queue of their own: so an entry is
-/// one word, of which a turn of a thousand tasks has a thousand. No job has this number.
+/// The entry for a row of closures, which are in a queue of their own, so that every entry is one
+/// word. No task has this id.
 pub(super) const NEXT_CALL: u64 = u64::MAX - 1;
 
-/// Names a closure: the how-manieth it is.
+/// Identifies a closure: the number of closures that were queued before it.
 pub(super) type CallKey = u64;
 
-/// The closures that have not run, in the order in which they will.
+/// The closures that have not run, in order.
 #[derive(Default)]
 struct Calls {
-    /// `None` where one was cancelled.
+    /// `None` in place of a closure that was cancelled.
     queue: VecDeque<Option<Call>>,
-    /// How many have left by the front.
+    /// The number of closures that were popped.
     left: CallKey,
 }
 
@@ -88,38 +88,38 @@ impl Calls {
 #[derive(Default)]
 pub(super) struct ReadyQueue {
     entries: RefCell<VecDeque<u64>>,
-    /// Added while events and timers are looked at, and so for the next turn. Empty otherwise.
+    /// Tasks that were added during the dispatch of events and timers; they run in the next turn.
+    /// Empty otherwise.
     next_turn: RefCell<VecDeque<u64>>,
-    /// How many entries from the front of the order are for this turn.
+    /// The number of entries, from the front, that are for this turn.
     batch_len: Cell<usize>,
-    /// What was popped last: who runs, or has panicked.
+    /// The entry that was popped last: the one that runs, or has panicked.
     current: Cell<u64>,
-    /// How many closures are next in this turn, before the next entry.
+    /// The closures to run before the next entry is popped.
     run: Cell<usize>,
-    /// How many closures were added behind all others, and have no entry yet.
+    /// The closures at the end of the queue that have no entry yet.
     tail: Cell<usize>,
-    /// How many closures each entry for closures stands for: what a thousand of them in a row have in
-    /// common is written once.
+    /// Run-length encoding: each `NEXT_CALL` entry stands for this many consecutive closures.
     runs: RefCell<VecDeque<u64>>,
     calls: RefCell<Calls>,
-    /// Whether a wake means "in this turn": while events and timers are looked at.
+    /// Whether events and timers are being dispatched: a task that is woken then runs in this turn.
     collecting: Cell<bool>,
-    /// Where the order of the jobs is left to chance: in tests.
+    /// Shuffles the tasks of each turn: in tests.
     shuffle_rng: RefCell<Option<Rng>>,
     is_shuffled: Cell<bool>,
-    /// By which a choice is made that has to be fair; made when first asked.
+    /// For choices that have to be fair; made at first use.
     fair_rng: RefCell<Option<Rng>>,
 }
 
 impl ReadyQueue {
-    /// L5: a closure always waits for a later turn than the one in which it was added.
+    /// L5: a closure always runs in a later turn than the one in which it was added.
     #[inline]
     pub(super) fn push_call(&self, call: Call) -> CallKey {
         self.tail.set(self.tail.get() + 1);
         self.calls.borrow_mut().push(call)
     }
 
-    /// Makes an entry of the closures that have none, if there are any.
+    /// Adds an entry for the closures that have none.
     #[inline]
     fn end_run(&self, list: &mut VecDeque<u64>) {
         if self.tail.get() != 0 {
@@ -133,7 +133,7 @@ impl ReadyQueue {
         self.runs.borrow_mut().push_back(closures as u64);
     }
 
-    /// L5: a new job, too.
+    /// L5: so does a new task.
     #[inline]
     pub(super) fn push_new(&self, task_id: u64) {
         let list = if self.collecting.get() {
@@ -146,40 +146,40 @@ impl ReadyQueue {
         list.push_back(task_id);
     }
 
-    /// A closure from another thread: it was found by this turn, so it runs in it. Before anything
-    /// has been added for the next one, so that the closures stand in one order.
+    /// A closure from another thread runs in the turn that found it. It must be pushed before this
+    /// turn has added work for the next one, so that the closures stay in order.
     pub(super) fn push_remote(&self, call: Call) {
         debug_assert!(self.next_turn.borrow().is_empty() && self.tail.get() == 0);
         self.add_run(&mut self.entries.borrow_mut(), 1);
         self.calls.borrow_mut().push(call);
     }
 
-    /// A job woken by an event or a timer runs in this turn, in front of the fence; one woken by
-    /// another job in the next, behind it.
+    /// A task that an event or a timer wakes joins the batch of this turn. A task that another task
+    /// wakes goes behind it, and runs in the next turn.
     #[inline]
     pub(super) fn push_woken(&self, task_id: u64) {
         let mut order = self.entries.borrow_mut();
-        // While events are looked at, closures without an entry are for the next turn.
+        // While events are dispatched, closures without an entry are for the next turn.
         if !self.collecting.get() {
             self.end_run(&mut order);
         }
         order.push_back(task_id);
     }
 
-    /// The closure of a call, if it has neither run nor been cancelled.
+    /// Takes a closure out, if it has neither run nor been cancelled.
     pub(super) fn take_call(&self, key: CallKey) -> Option<Call> {
         self.calls.borrow_mut().take(key)
     }
 
-    /// Begins a turn: what was added since the last one is for this one.
+    /// Begins a turn: work that was added since the last turn is for this one.
     #[inline]
     pub(super) fn begin(&self) {
         self.end_run(&mut self.entries.borrow_mut());
         self.collecting.set(true);
     }
 
-    /// Ends the finding: from here on every wake is for the next turn. Whether this one has anything
-    /// to run.
+    /// Ends the dispatch of events and timers: from here on every wake is for the next turn.
+    /// Returns whether this turn has anything to run.
     #[inline]
     pub(super) fn end_collecting(&self) -> bool {
         self.collecting.set(false);
@@ -195,12 +195,13 @@ impl ReadyQueue {
         self.batch_len.get() != 0
     }
 
-    /// Begins a turn, behind another, in which nothing can be found: all that is ready is for it.
+    /// Begins a turn without dispatch of events and timers, directly after another one: its batch
+    /// is everything that is ready.
     #[inline]
     pub(super) fn begin_round(&self) {
         let mut order = self.entries.borrow_mut();
         if order.is_empty() {
-            // Nothing but closures, which need no entry then: 80 instructions less for a chain of them.
+            // Only closures are queued: they need no entry.
             self.run.set(self.tail.take());
             self.current.set(NEXT_CALL);
             return;
@@ -213,18 +214,18 @@ impl ReadyQueue {
         self.batch_len.set(self.entries.borrow().len());
     }
 
-    /// What the turn does when it has run everything.
+    /// Ends the turn, after its batch has run.
     #[inline]
     pub(super) fn end(&self) {
-        // R126: once a turn, so that a burst's memory goes within a few, and one that comes every turn is
-        // not paid for again.
+        // Shrink after a burst (R126): one step per turn, so that the memory is freed within a few
+        // turns, but a burst in every turn does not allocate anew.
         shrink::shrink(&mut *self.entries.borrow_mut());
         shrink::shrink(&mut *self.next_turn.borrow_mut());
         shrink::shrink(&mut *self.runs.borrow_mut());
         shrink::shrink(&mut self.calls.borrow_mut().queue);
     }
 
-    /// The next one of this turn: a job, or the next closure.
+    /// Pops the next entry of this turn: a task id, or `NEXT_CALL`.
     #[inline]
     pub(super) fn pop(&self) -> Option<u64> {
         if let Some(left) = self.run.get().checked_sub(1) {
@@ -242,7 +243,7 @@ impl ReadyQueue {
         Some(next)
     }
 
-    /// The same, if it is a job of the scheduler's.
+    /// Pops the next entry of this turn, if it is a task of the scheduler.
     #[inline]
     pub(super) fn pop_task(&self) -> Option<u64> {
         if self.run.get() != 0 {
@@ -265,7 +266,7 @@ impl ReadyQueue {
         self.current.get()
     }
 
-    /// The next closure; `None` if it was cancelled.
+    /// Pops the next closure; `None` if it was cancelled.
     #[inline]
     pub(super) fn pop_next_call(&self) -> Option<Call> {
         self.calls.borrow_mut().pop()
@@ -276,7 +277,7 @@ impl ReadyQueue {
         self.calls.borrow().left.wrapping_sub(1)
     }
 
-    /// How many are ready; between two turns, or while one runs what is ready.
+    /// The number of ready closures and tasks; not valid during the dispatch of events and timers.
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.entries.borrow().len() + self.calls.borrow().queue.len() - self.runs.borrow().len()
@@ -288,8 +289,8 @@ impl ReadyQueue {
         without_entry == 0 && self.entries.borrow().is_empty() && self.next_turn.borrow().is_empty()
     }
 
-    /// Whether one of them is to run: a closure that was not cancelled, or a job of which `is_alive`
-    /// says that it has not ended. What is cancelled keeps its place until its turn comes.
+    /// Whether the queue has a closure that was not cancelled, or a task that `is_alive`. Cancelled
+    /// work keeps its entry until it is popped.
     pub(super) fn has_work(&self, is_alive: impl Fn(u64) -> bool) -> bool {
         let is_work = |&task_id: &u64| task_id != NEXT_CALL && is_alive(task_id);
         let has_job = |list: &RefCell<VecDeque<u64>>| list.borrow().iter().any(is_work);
@@ -297,12 +298,12 @@ impl ReadyQueue {
         has_call || has_job(&self.entries) || has_job(&self.next_turn)
     }
 
-    /// How many closures wait for their turn.
+    /// The number of closures that have neither run nor been cancelled.
     pub(super) fn calls(&self) -> usize {
         self.calls.borrow().queue.iter().flatten().count()
     }
 
-    /// Any closure, for whoever empties the queue.
+    /// Pops a closure that was not cancelled, for a caller that empties the queue.
     pub(super) fn pop_call(&self) -> Option<Call> {
         let mut calls = self.calls.borrow_mut();
         while !calls.queue.is_empty() {

@@ -1,9 +1,11 @@
-//! Taking in what other threads sent: once a turn, and before this thread queues something of its own.
+//! Receiving the messages of other threads: once a turn, and before this thread queues work of its
+//! own.
 //!
-//! A turn that finds messages runs them in it. But a closure that was sent before the loop's thread
-//! queued one must run before that, so `call_soon` and `spawn` look into the inbox first.
+//! A turn runs the messages that it finds. But a closure that was sent before the loop's thread
+//! queued one must run before that one, so `call_soon` and `spawn` receive messages first.
 //!
-//! In asyncio both go into one queue; in the notes, the way back from the thread pool (N3, N5).
+//! In asyncio both kinds of work go into one queue; in the notes, the way back from the thread pool
+//! (N3, N5).
 
 use super::inbox::Message;
 use super::local::LoopHandle;
@@ -12,7 +14,7 @@ use crate::base::shrink;
 use std::panic::Location;
 
 impl LoopHandle {
-    /// Step 3. What other threads sent is ready, or already done.
+    /// Step 3. Receives the messages of other threads, which run in this turn.
     #[inline]
     pub(super) fn read_inbox(&self) {
         if self.notified.take() {
@@ -29,8 +31,8 @@ impl LoopHandle {
         });
     }
 
-    /// Before this thread queues a closure or a task of its own: what was sent before stands before
-    /// it. Nearly always nothing was, which is one load.
+    /// Receives earlier messages before this thread queues a closure or a task, so that they run
+    /// first. Nearly always there are none, and then this costs one load.
     #[inline]
     pub(super) fn receive_earlier(&self) {
         if self.replayed_or(self.inbox.has_messages()) {
@@ -38,8 +40,8 @@ impl LoopHandle {
         }
     }
 
-    /// What was sent is for the next turn, as all that is added (L5): a stop too, or it would come
-    /// before what was sent ahead of it.
+    /// Queues messages for the next turn, like all added work (L5). A stop is queued, too, because
+    /// it must not overtake the messages that were sent before it.
     #[cold]
     fn queue_messages(&self) {
         let push = |call| {
@@ -59,7 +61,7 @@ impl LoopHandle {
             self.reorder(&**kernel, &mut messages);
         }
         messages.drain(..).for_each(take);
-        // R126: at once, for there may be no next time; each of very many was in a box of its own.
+        // Shrink after a burst (R126): at once, because there may be no later call.
         messages.shrink_to(shrink::MIN_CAPACITY);
         self.messages.replace(messages);
     }

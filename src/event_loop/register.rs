@@ -1,7 +1,8 @@
-//! Entering descriptors in the table and in the poller, changing and removing them.
+//! Registering descriptors in the table and in the poller, modifying and removing them.
 //!
-//! A registration is in both or in neither, whatever fails half-way; and it leaves the poller
-//! before its descriptor can close (R004). What is handed in and refused is handed back.
+//! A registration is in both or in neither, even if a step fails, and it is removed from the poller
+//! before its descriptor can close (R004). If a call fails, its arguments are returned in the
+//! error.
 //!
 //! In the notes: register read and write interest, register callbacks, cancel (N7). Rules:
 //! L1, L2, L8.
@@ -23,15 +24,15 @@ use std::os::fd::RawFd;
 use std::panic::Location;
 use std::rc::Rc;
 
-/// What is asked for when a descriptor is registered.
+/// The parameters of a new registration.
 #[derive(Clone, Copy)]
 pub(super) struct RegisterOptions {
     pub(super) role: Role,
     pub(super) interest: Interest,
     pub(super) trigger: Trigger,
-    /// We made the descriptor ourselves, so there is no flag to set.
+    /// The loop made the descriptor, so it is non-blocking already.
     pub(super) nonblocking: bool,
-    /// How it is read and written by callbacks.
+    /// The system calls by which callbacks read and write it.
     pub(super) transfer: Transfer,
 }
 
@@ -58,18 +59,20 @@ impl RegisterOptions {
 }
 
 impl LoopHandle {
-    /// Registers a descriptor, level-triggered. From now on the loop owns it: it is made
-    /// non-blocking, and closed when the registration ends. A descriptor that was blocking is made
-    /// blocking again before that, because other processes may share the open file (a parent on the
-    /// same terminal, for instance). A duplicate that is used on must then set `O_NONBLOCK` again. To keep the
-    /// flag, set it before the descriptor is registered: the loop leaves such a file as it is.
+    /// Registers a descriptor with its callbacks, level-triggered.
     ///
-    /// What the descriptor is decides its role: a listening socket takes the connect branch,
-    /// a datagram socket is never hung up, everything else is a stream.
+    /// From now on the loop owns the descriptor: it is made non-blocking, and closed when the
+    /// registration ends. A descriptor that was blocking is made blocking again before it is
+    /// closed, because other processes may share the open file (a parent on the same terminal, for
+    /// instance). A duplicate that is still in use must then set `O_NONBLOCK` again. To keep the
+    /// flag, set it before the descriptor is registered: then the loop does not change it.
+    ///
+    /// The kind of the descriptor decides its role: a listening socket takes the connect branch, a
+    /// datagram socket is never hung up, everything else is a stream.
     ///
     /// # Errors
     ///
-    /// With descriptor and callbacks in it: [`Error::AlreadyRegistered`],
+    /// Each with the descriptor and the callbacks: [`Error::AlreadyRegistered`],
     /// [`Error::NotPollable`], [`Error::NotConnected`], [`Error::BadDescriptor`], [`Error::Closed`],
     /// [`Error::Forked`], [`Error::Io`].
     #[doc(alias = "add_reader")]
@@ -85,10 +88,11 @@ impl LoopHandle {
         self.register_with(descriptor, interest, Trigger::Level, callbacks)
     }
 
-    /// [`register`](LoopHandle::register) with a trigger of the caller's choice.
+    /// Registers a descriptor as [`register`](LoopHandle::register) does, with the given trigger.
     ///
-    /// An edge-triggered callback reads or writes until `WouldBlock`, and then asks again
-    /// with [`LoopHandle::rearm`]; a one-shot one is silent until [`LoopHandle::modify`].
+    /// An edge-triggered callback reads or writes until `WouldBlock`, and then calls
+    /// [`LoopHandle::rearm`]. A one-shot registration is reported once, and then again after
+    /// [`LoopHandle::modify`].
     ///
     /// # Errors
     ///
@@ -131,21 +135,23 @@ impl LoopHandle {
             interest: Interest::BOTH | Interest::PRIORITY,
             trigger: Trigger::Edge,
             nonblocking: is_nonblocking,
-            transfer: Transfer::FILE, // it does its own reading and writing
+            transfer: Transfer::FILE, // the source does its own reading and writing
         };
         let descriptor = descriptor.into().on(self.kernel());
         self.insert_from((site, None), options, descriptor, callbacks)
     }
 
-    /// Begins to connect to `addr`. When the connection is established, [`Callbacks::on_connect`]
-    /// runs, once, and the registration is a stream. Its interest is then what
-    /// [`Callbacks::connected_interest`] returns, or what [`LoopHandle::modify`] has set meanwhile. If the
-    /// connection is refused, [`Callbacks::on_hangup`] runs with the reason.
+    /// Begins to connect to `addr`, and registers the connection.
+    ///
+    /// When the connection is established, [`Callbacks::on_connect`] runs, once, and the
+    /// registration is a stream. Its interest is then the one that
+    /// [`Callbacks::connected_interest`] returned, or that [`LoopHandle::modify`] has set
+    /// meanwhile. If the connection is refused, [`Callbacks::on_hangup`] runs with the reason.
     ///
     /// # Errors
     ///
-    /// As [`register`](LoopHandle::register); what the system refuses at once comes as
-    /// [`Error::Io`], with the callbacks but without a descriptor.
+    /// As [`register`](LoopHandle::register); if the system refuses the connection at once,
+    /// [`Error::Io`] with the callbacks but without a descriptor.
     #[doc(alias = "sock_connect")]
     #[doc(alias = "create_connection")]
     #[track_caller]
@@ -193,10 +199,10 @@ impl LoopHandle {
         Ok(self.registration_state(key)?.interest)
     }
 
-    /// Changes what `key` is registered for, and asks anew.
+    /// Sets the interest of `key`, and arms an edge-triggered or one-shot registration again.
     ///
-    /// It may be called at any time. While a connection is under way, this sets the interest that the
-    /// stream will have once it is established; `on_connect` runs all the same. A listener that the
+    /// It may be called at any time. While a connection is under way, this sets the interest that
+    /// the stream will have once it is established; `on_connect` still runs. A listener that the
     /// loop has paused for lack of descriptors stays paused until the loop resumes it, and then has
     /// the interest that was set last.
     ///
@@ -206,11 +212,11 @@ impl LoopHandle {
     /// registration is as it was.
     #[doc(alias = "reregister")]
     pub fn modify(&self, key: Key, interest: Interest) -> Result<(), Error> {
-        // A level that is asked for already needs no second asking.
+        // A level-triggered registration is reported again by itself.
         let ask_anew = self.registration_state(key)?.trigger != Trigger::Level;
-        // A registration that was taken out of the poller, because it would have reported its end for
-        // ever to an owner that wanted nothing, comes back when the owner wants something. For
-        // writing too: there the write reports that the peer has gone.
+        // A registration without interest may have been suspended, because its end would have been
+        // reported for ever. With an interest it returns to the poller. Also with one in writing:
+        // the write then reports that the peer is gone.
         let back = !interest.is_empty();
         self.change(key.slot, ask_anew, |state| {
             state.interest = interest;
@@ -220,8 +226,10 @@ impl LoopHandle {
         })
     }
 
-    /// Asks anew for these directions of an edge-triggered registration. Needed after a
-    /// `WouldBlock` where the poller says so ([`Poller::rearm_interest`](crate::poll::Poller::rearm_interest)), free elsewhere.
+    /// Arms these directions of an edge-triggered registration again. Needed after a `WouldBlock`
+    /// for the directions that the poller returns from
+    /// [`Poller::rearm_interest`](crate::poll::Poller::rearm_interest); without effect and cost for
+    /// others.
     ///
     /// # Errors
     ///
@@ -230,7 +238,7 @@ impl LoopHandle {
         let state = self.registration_state(key)?;
         self.ensure_usable()?;
         if effective(&state).is_none() {
-            return Ok(()); // it is out of the poller, and has nothing to be asked
+            return Ok(()); // it is not in the poller
         }
         let mut poller = self.poller.borrow_mut();
         let needed = interest & poller.rearm_interest();
@@ -240,30 +248,32 @@ impl LoopHandle {
         Ok(())
     }
 
-    /// What holds of `key`'s descriptor now; `None` if it has gone, or the system cannot say.
+    /// The readiness of `key`'s descriptor now; `None` if it is removed, or the system cannot
+    /// report it.
     pub(crate) fn readiness(&self, key: Key) -> Option<Readiness> {
-        // Not borrowed: the owner of a shared one is user code (L8).
+        // The table is not borrowed: the owner of a shared descriptor is user code (L8).
         self.registry.get(key.slot)?.fd.fd_ref().readiness().ok()
     }
 
-    /// The directions in which [`LoopHandle::rearm`] does something here.
+    /// Returns the directions for which [`LoopHandle::rearm`] has an effect with this loop's poller.
     #[must_use]
     pub(crate) fn rearm_interest(&self) -> Interest {
         self.poller.borrow().rearm_interest()
     }
 
-    /// Whether an urgent byte is reported here: as
+    /// Whether this loop's poller reports an urgent byte: as
     /// [`Poller::reports_urgent_data`](crate::poll::Poller::reports_urgent_data).
     #[must_use]
     pub(crate) fn reports_urgent_data(&self) -> bool {
         self.poller.borrow().reports_urgent_data()
     }
 
-    /// Ends a registration: it is taken from the poller, its callbacks are dropped, its
-    /// descriptor is closed. After this none of them runs again, not even for an event that
-    /// was reported already ([L2]).
+    /// Ends a registration: removes it from the poller, drops its callbacks and closes its
+    /// descriptor.
     ///
-    /// Inside one of its own callbacks that callback first returns.
+    /// After this none of its callbacks runs, not even for an event that was reported already
+    /// ([L2]). Called from one of them, the callbacks are dropped and the descriptor is closed when
+    /// that callback returns.
     ///
     /// # Errors
     ///
@@ -282,17 +292,17 @@ impl LoopHandle {
         Ok(())
     }
 
-    /// Takes a line out of the table and the poller. What is returned is to be dropped
-    /// outside every borrow (L8).
+    /// Removes a registration from the table and the poller. The caller drops the result outside
+    /// every borrow (L8).
     pub(super) fn deregister(&self, slot: SlabKey) -> Option<Rc<Registration>> {
         let registration = self.registry.remove(slot)?;
         self.cancel_deadline(&registration);
         let state = registration.state.get();
         // In a fork the poller is shared with the parent, whose registration this is.
         if effective(&state).is_some() && !self.inbox.forked() {
-            // Before the descriptor closes: where its description lives on in a duplicate or
-            // a child, epoll would go on reporting it (R004). An error means that it is gone
-            // already, closed behind our back; nothing is left to be undone then.
+            // Before the descriptor closes: if a duplicate or a child keeps its description open,
+            // epoll would continue to report it (R004). An error means that other code has closed
+            // it already; then there is nothing to undo.
             let _ = self.poller.borrow_mut().remove(state.fd);
         }
         self.notify_fd_waiters();
@@ -308,7 +318,7 @@ impl LoopHandle {
         state.ok_or(Error::UnknownKey(key))
     }
 
-    /// Enters a registration in the poller and in the table: both or neither.
+    /// Adds a registration to the poller and to the table: both or neither.
     #[track_caller]
     pub(super) fn insert<C: Callbacks + 'static>(
         &self,
@@ -320,7 +330,7 @@ impl LoopHandle {
         self.insert_from(from, options, descriptor, callbacks)
     }
 
-    /// The same for another line than that of the caller, or with a peer: what reports say of it.
+    /// [`insert`](Self::insert) with the line, and the peer, that reports name.
     pub(super) fn insert_from<C: Callbacks + 'static>(
         &self,
         (site, peer): (&'static Location<'static>, Option<SocketAddr>),
@@ -353,7 +363,7 @@ impl LoopHandle {
         descriptor: &Descriptor,
     ) -> Result<(SlabKey, RegistrationState, Option<Hold>), Error> {
         self.ensure_usable()?;
-        // Once, and before anything is borrowed: the owner of a shared one is user code (L8).
+        // Once, and before anything is borrowed: the owner of a shared descriptor is user code (L8).
         let borrowed = descriptor.fd_ref();
         let fd = borrowed.raw();
         if !descriptor.belongs_to(self.kernel()) {
@@ -366,8 +376,8 @@ impl LoopHandle {
                 site: state.site,
             });
         }
-        // R133: asked before anything is done, and only of a descriptor that the loop has not made. A number
-        // that is not open is refused by the poller.
+        // R133: checked before anything is changed, and only for a descriptor that the loop has not
+        // made. A number that is not open is refused by the poller.
         if !options.nonblocking && borrowed.is_unconnected().unwrap_or(false) {
             return Err(Error::NotConnected { fd });
         }
@@ -376,7 +386,7 @@ impl LoopHandle {
         let mut poller = self.poller.borrow_mut();
         let (interest, trigger) = effective(&state).unwrap_or((state.interest, state.trigger));
         let registered = poller.register(fd, slot.to_bits(), interest, trigger);
-        // After the poller has agreed, so that a refused descriptor keeps its flags.
+        // After the poller has accepted it, so that a refused descriptor keeps its flags.
         let held = registered.and_then(|()| match options.nonblocking {
             true => Ok(None),
             false => borrowed.hold_nonblocking().inspect_err(|_| {

@@ -1,10 +1,10 @@
-//! The callback table: a key for each registration, callbacks for each key.
+//! The callback table: maps a key to its registration and callbacks.
 //!
-//! A key is a slot number and a generation. The kernel hands it back with every event, and
-//! an event whose generation is old is somebody else's past: closing a descriptor and
-//! opening another under the same number cannot mix the two up. What a callback needs is
-//! held by the turn too while it runs, so the table is never borrowed across user code, and a
-//! callback may do to it what it likes.
+//! A key is a slot number and a generation. The kernel returns it with every event. An event with
+//! an old generation is for a registration that is gone, so a descriptor that is closed and a new
+//! one under the same number cannot be confused. While a callback runs, the turn holds a reference
+//! to its registration. So the table is never borrowed across user code, and a callback may change
+//! it.
 //!
 //! In the notes this is "a map of callbacks" (N7). Rules: L1, L2, L3, L8.
 
@@ -27,14 +27,14 @@ use std::os::fd::RawFd;
 use std::panic::Location;
 use std::rc::Rc;
 
-/// Names a registration of one loop for as long as it lives.
+/// Identifies a registration of one loop.
 ///
-/// Keys are never used again: a key whose registration has gone finds nothing, and a key of
-/// another loop finds nothing either.
+/// Keys are never reused: a call with the key of a removed registration, or of another loop,
+/// returns [`Error::UnknownKey`](super::Error::UnknownKey).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     pub(super) slot: SlabKey,
-    /// Which loop: two loops may use the same slot and generation.
+    /// The loop: two loops may use the same slot and generation.
     pub(super) loop_id: u64,
 }
 
@@ -45,27 +45,27 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What is known of a registration.
+/// The state of a registration.
 #[derive(Clone, Copy)]
 pub(super) struct RegistrationState {
     pub(super) fd: RawFd,
     pub(super) role: Role,
-    /// The interest of the user, which only the user changes (L10).
+    /// The user's interest, which only the user changes (L10).
     pub(super) interest: Interest,
     pub(super) trigger: Trigger,
-    /// Why the poller is asked for something else.
+    /// The loop's reasons to pass another interest to the poller.
     pub(super) reasons: Reasons,
-    /// It has no read branch: bytes that nobody will ever take do not hold a hangup up.
+    /// No `on_read` was given, so unread bytes must not delay the hangup.
     pub(super) no_reader: bool,
-    /// L2: out of the table. Whoever still holds it runs none of its callbacks any more.
+    /// L2: the registration is out of the table, and none of its callbacks runs any more.
     pub(super) removed: bool,
-    /// How many bytes were left when the hangup was last put off for them.
+    /// The number of unread bytes when the hangup was last delayed for them.
     pub(super) unread_before: u32,
     pub(super) site: &'static Location<'static>,
 }
 
 impl RegistrationState {
-    /// The branches that the registration asks for; none if it has gone (L2).
+    /// The branches that may run; none once the registration is removed (L2).
     fn active_branches(&self) -> Branches {
         if self.removed {
             return Branches::NONE;
@@ -88,27 +88,27 @@ impl RegistrationState {
     }
 }
 
-/// Where a descriptor comes from: what is known of one is not of the other.
+/// Where a descriptor comes from. A descriptor has at most one of these.
 pub(super) enum Provenance {
-    /// Another owner: if the file was blocking, it is made blocking again in the end (R131).
+    /// Made by other code: if its file was blocking, it is made blocking again in the end (R131).
     Held(Hold),
-    /// A listener of this loop, with this peer.
+    /// Accepted by a listener of this loop, from this peer.
     Accepted(SocketAddr),
 }
 
 /// A registration. Field order is drop order: callbacks first, while their descriptor is still open.
 pub(super) struct Registration {
-    /// Borrowed while one of them runs, so that they cannot be called in one another (L3); the table
-    /// is not (L8).
+    /// Borrowed while one of the callbacks runs, so that none is called inside another (L3). The
+    /// table is not borrowed (L8).
     pub(super) callbacks: RefCell<Box<dyn Callbacks>>,
     pub(super) state: Cell<RegistrationState>,
-    /// [`RegistrationState::active_branches`], asked before each branch.
+    /// [`RegistrationState::active_branches`], cached, because it is read before each branch.
     pub(super) active_branches: Cell<Branches>,
-    /// By which calls it is read and written without waiting (R130).
+    /// The system calls that read and write the descriptor without waiting (R130).
     pub(super) transfer: Cell<Transfer>,
-    /// Where it comes from, if that is known.
+    /// Where the descriptor comes from, if that is known.
     pub(super) provenance: Option<Box<Provenance>>,
-    /// A one-shot registration that was reported, and not asked for since.
+    /// Whether this is a one-shot registration that was reported and not armed since.
     pub(super) spent: Cell<bool>,
     pub(super) fd: Descriptor,
 }
@@ -119,7 +119,7 @@ impl Registration {
         self.active_branches.set(state.active_branches());
     }
 
-    /// Who its callback is, for reports.
+    /// The origin of its callback, for reports.
     pub(super) fn origin(&self, branch: Branch) -> Origin {
         let site = self.state.get().site;
         match self.provenance.as_deref() {
@@ -129,20 +129,21 @@ impl Registration {
     }
 }
 
-/// The table. Each method borrows it once, briefly, and never calls out.
+/// The table. Each method borrows it once, briefly, and never calls user code.
 #[derive(Default)]
 pub(super) struct Registry {
-    /// `None` for a moment at the beginning: the poller is asked first, with the slot's key.
+    /// `None` from `reserve` to `commit`: the poller is called in between, with the slot's key.
     slots: RefCell<Slab<Option<Rc<Registration>>>>,
-    /// Which slot has a number. It tells a second registration from a first one on every
-    /// system (kqueue would overwrite the first in silence), and it cannot go stale: a
-    /// registration holds its descriptor, and leaves this map before it lets go of it.
+    /// Maps a descriptor's number to its slot. With it a second registration of a descriptor is
+    /// refused on every system (kqueue would silently overwrite the first). It cannot become stale:
+    /// a registration owns its descriptor, and is removed from this map before that is closed.
     by_fd: RefCell<IntMap>,
-    /// The timers of those that have a deadline. A table of its own: most have none, and pay nothing.
+    /// The timers of registrations with a deadline. A separate map, because most registrations have
+    /// none.
     deadlines: RefCell<IntMap>,
 }
 
-/// R126: by halves.
+/// Shrinks the map by half if it is mostly empty (R126).
 fn shrink(by_fd: &mut IntMap) {
     if by_fd.len() < shrink::shrink_below(by_fd.capacity()) {
         let half = by_fd.capacity() / 2;
@@ -151,20 +152,20 @@ fn shrink(by_fd: &mut IntMap) {
 }
 
 impl Registry {
-    /// The line that has `fd` already.
+    /// The registration of `fd`, if there is one.
     pub(super) fn find(&self, fd: RawFd) -> Option<(SlabKey, RegistrationState)> {
         let key = SlabKey::from_bits(*self.by_fd.borrow().get(&fd)?);
         Some((key, self.state(key)?))
     }
 
-    /// Keeps a place, to be filled once the poller has agreed.
+    /// Reserves a slot, to be filled once the poller has accepted the descriptor.
     pub(super) fn reserve(&self, fd: RawFd) -> SlabKey {
         let key = self.slots.borrow_mut().insert(None);
         self.by_fd.borrow_mut().insert(fd, key.to_bits());
         key
     }
 
-    /// The poller has not agreed.
+    /// Frees a reserved slot: the poller has refused the descriptor.
     pub(super) fn rollback(&self, key: SlabKey, fd: RawFd) {
         self.slots.borrow_mut().remove(key);
         self.unmap_fd(fd);
@@ -176,7 +177,7 @@ impl Registry {
         shrink(&mut by_fd);
     }
 
-    /// Keeps the timer of a deadline, for a descriptor that has none.
+    /// Stores the timer of a deadline, for a descriptor that has none.
     pub(super) fn keep_deadline(&self, fd: RawFd, timer: TimerKey) {
         self.deadlines.borrow_mut().insert(fd, timer.to_bits());
     }
@@ -191,7 +192,7 @@ impl Registry {
         timer.map(TimerKey::from_bits)
     }
 
-    /// The poller has agreed.
+    /// Fills a reserved slot: the poller has accepted the descriptor.
     pub(super) fn commit<C: Callbacks + 'static>(
         &self,
         key: SlabKey,
@@ -214,7 +215,7 @@ impl Registry {
         }
     }
 
-    /// L1: the registration of `key`, and of no other.
+    /// L1: the registration with exactly this `key`.
     #[inline]
     pub(super) fn get(&self, key: SlabKey) -> Option<Rc<Registration>> {
         self.slots.borrow().get(key)?.clone()
@@ -225,14 +226,14 @@ impl Registry {
         Some(slots.get(key)?.as_ref()?.state.get())
     }
 
-    /// Puts `state` in place of what was known of a registration, unless that has gone.
+    /// Replaces the state of a registration, unless that is removed.
     pub(super) fn set_line(&self, key: SlabKey, state: &RegistrationState) {
         if let Some(Some(registration)) = self.slots.borrow().get(key) {
             registration.set_line(state);
         }
     }
 
-    /// Changes a line in place, unless its registration has gone.
+    /// Changes the state of a registration, unless that is removed.
     #[inline]
     pub(super) fn update(&self, key: SlabKey, change: impl FnOnce(&mut RegistrationState)) {
         if let Some(mut state) = self.state(key) {
@@ -241,14 +242,14 @@ impl Registry {
         }
     }
 
-    /// The poller was asked for it anew.
+    /// Notes that the poller has armed a registration again.
     pub(super) fn asked(&self, key: SlabKey) {
         if let Some(Some(registration)) = self.slots.borrow().get(key) {
             registration.spent.set(false);
         }
     }
 
-    /// What the poller watches, as it was last asked for it.
+    /// The registrations as the poller was last asked to watch them.
     pub(super) fn watched(&self) -> Vec<Watched> {
         let watched = |key: SlabKey, registration: &Registration| {
             let state = registration.state.get();
@@ -270,8 +271,7 @@ impl Registry {
             .collect()
     }
 
-    /// Takes a registration out for good. It is dropped outside every borrow (L8), by whoever holds
-    /// it last.
+    /// Removes a registration. The caller drops it outside every borrow (L8).
     #[must_use = "it is dropped outside the borrow (L8)"]
     pub(super) fn remove(&self, key: SlabKey) -> Option<Rc<Registration>> {
         let registration = self.slots.borrow_mut().remove(key)??;
@@ -299,30 +299,30 @@ impl Registry {
         assert_eq!(
             slots.len(),
             by_fd.len(),
-            "one descriptor for each registration"
+            "each registration has one descriptor in the map"
         );
         let deadlines = self.deadlines.borrow();
         let owned = deadlines.keys().all(|fd| by_fd.contains_key(fd));
-        assert!(owned, "a deadline is gone with its registration");
+        assert!(owned, "each deadline belongs to a registration");
         for (key, slot) in slots.iter() {
             let state = slot
                 .as_ref()
-                .expect("no place is empty for long")
+                .expect("no slot is reserved between two calls")
                 .state
                 .get();
             assert_eq!(
                 by_fd.get(&state.fd),
                 Some(&key.to_bits()),
-                "the map leads to the slot"
+                "the map has the slot of each descriptor"
             );
-            assert!(!state.removed, "what is gone is not in the table");
+            assert!(!state.removed, "a removed registration is not in the table");
             let active = slot
                 .as_ref()
                 .map(|registration| registration.active_branches.get());
             assert_eq!(
                 active,
                 Some(state.active_branches()),
-                "what is wanted is worked out"
+                "the cached branches are up to date"
             );
         }
     }
@@ -332,7 +332,7 @@ impl Registry {
 mod tests {
     use super::*;
 
-    /// With its two counts, the whole of a block of the allocator's.
+    /// With the two counts of its `Rc` it fills a block of the allocator.
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn a_registration_is_as_small_as_it_was() {

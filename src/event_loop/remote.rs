@@ -1,7 +1,7 @@
-//! The loop as other threads see it.
+//! The handle of a loop for other threads.
 //!
-//! A [`RemoteHandle`] is a share of the inbox, counted: while there is one, a run does not end for want of
-//! anything to do. What a closed loop does not take comes back to the sender.
+//! A [`RemoteHandle`] is a counted reference to the inbox: while one exists, a run does not end for
+//! lack of work. A closed loop returns a message to its sender.
 //!
 //! In asyncio: `call_soon_threadsafe`; in the notes, the way back from the thread pool (N3, N5).
 
@@ -13,7 +13,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// The loop as other threads see it: the way to hand it work.
+/// A handle to a loop for other threads, to run closures on it, to wake it and to stop it.
 ///
 /// While a `RemoteHandle` exists, [`EventLoop::run`](super::EventLoop::run) does not end for lack of work:
 /// another thread may still send some.
@@ -29,8 +29,7 @@ impl RemoteHandle {
 
     /// Runs `f` on the loop's thread, in one of its next turns. Closures run in the order in which
     /// they were sent, and before closures and tasks that the loop's thread queues afterwards by
-    /// `call_soon` or `spawn`. Of calls that happen at the same time on two threads either may be
-    /// first.
+    /// `call_soon` or `spawn`. Of two calls at the same time on two threads, either may be first.
     ///
     /// # Errors
     ///
@@ -45,7 +44,7 @@ impl RemoteHandle {
         self.call_soon_with(f, |f, handle| f(handle))
     }
 
-    /// Runs `call` with `value` there; a closed loop gives `value` back.
+    /// Runs `call` with `value` on the loop's thread; a closed loop returns `value`.
     #[track_caller]
     pub(crate) fn call_soon_with<V, C>(&self, value: V, call: C) -> Result<(), LoopClosed<V>>
     where
@@ -94,9 +93,9 @@ impl Clone for RemoteHandle {
 
 impl Drop for RemoteHandle {
     fn drop(&mut self) {
-        // `AcqRel`: what the last one sent is in the list before the loop sees zero.
+        // `AcqRel`: the messages of the last handle are in the queue before the loop sees zero.
         if self.inbox.remotes.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // The loop may have been waiting for nothing but us.
+            // The loop may have been waiting for nothing but this handle.
             self.inbox.notify();
         }
     }

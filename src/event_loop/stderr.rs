@@ -1,7 +1,7 @@
-//! Reports on standard error: where there is no hook, or no loop any more.
+//! Reports on standard error: used if there is no hook, or if the loop is gone.
 //!
-//! A program may run with a standard error that is full, closed, or a pipe without a reader. A report
-//! that cannot be written is lost there, and that is all: the loop goes on (R141).
+//! Standard error may be full, closed, or a pipe without a reader. A report that cannot be written
+//! is lost, and the loop continues (R141).
 //!
 //! In asyncio this is the default exception handler, which logs.
 
@@ -17,9 +17,9 @@ pub(super) fn panic(payload: &Payload, origin: Origin) -> Unhandled {
     Unhandled::Panic { origin, message }
 }
 
-/// Writes one line, as far as that is possible.
+/// Writes a report as one line; if it cannot be written, it is lost.
 ///
-/// Not `eprintln!`, which panics where it cannot write. The text may come from an error of a user's
+/// Not `eprintln!`, which panics if it cannot write. The text may come from an error of a user's
 /// poller, whose `Display` may panic too.
 #[cold]
 pub(crate) fn print(report: &dyn fmt::Display) {
@@ -30,14 +30,14 @@ pub(crate) fn print(report: &dyn fmt::Display) {
     }
 }
 
-/// Reports a panic whose loop has gone.
+/// Reports a panic whose loop is gone.
 #[cold]
 pub(crate) fn print_panic(payload: Payload, origin: Origin) {
     print(&panic(&payload, origin));
     drop_quietly(payload);
 }
 
-/// Reports a panic that belongs to no loop: to the one that runs here, or on standard error.
+/// Reports a panic that belongs to no loop: through this thread's current loop, or on standard error.
 #[cold]
 pub(crate) fn note_stray_panic(payload: Payload) {
     match WeakHandle::current() {
@@ -46,7 +46,7 @@ pub(crate) fn note_stray_panic(payload: Payload) {
     }
 }
 
-/// What a panic said.
+/// The message of a panic, if its payload is a string.
 pub(crate) fn message(payload: &Payload) -> String {
     if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()

@@ -1,11 +1,12 @@
-//! What other threads do, as the kernel has it: where a recording is made or played.
+//! Recording and replaying the messages of other threads.
 //!
-//! All that a turn depends on comes from the poller, the clock and the descriptors, but for this:
-//! whether somebody has rung, and which messages lay in the inbox. A recorder writes that down; a
-//! replayer says what it was, and then the messages are taken in that order, and waited for if they
-//! have not come yet. On any other kernel it is what it is.
+//! A turn depends on the poller, the clock and the descriptors, all of which a virtual kernel
+//! records and replays by itself, and on two facts more: whether the loop was notified, and which
+//! messages were in the inbox. The loop passes these to the kernel. A recording kernel stores them;
+//! a replaying kernel returns the stored ones. The loop then takes the messages in that order, and
+//! waits for the ones that have not arrived yet. Every other kernel returns the facts unchanged.
 //!
-//! In the notes: the way back from the thread pool (N3, N5), made to repeat itself.
+//! In the notes: the way back from the thread pool (N3, N5), made repeatable.
 
 use super::inbox::Message;
 use super::local::LoopHandle;
@@ -13,7 +14,7 @@ use crate::base::fnv;
 use crate::poll::VirtualKernel;
 
 impl LoopHandle {
-    /// Puts to the kernel what has come about by itself.
+    /// Passes a fact to the kernel, and returns the fact or, in a replay, the recorded one.
     pub(super) fn replayed_or(&self, live: bool) -> bool {
         match &self.kernel {
             Some(kernel) => kernel.replayed_or(live.into()) != 0,
@@ -21,7 +22,7 @@ impl LoopHandle {
         }
     }
 
-    /// Tells the kernel who is called next.
+    /// Notifies a virtual kernel of the next call: its kind, and its task, closure or registration.
     #[inline]
     pub(super) fn trace_call(&self, what: &'static str, whose: u64) {
         if let Some(kernel) = &self.kernel {
@@ -29,7 +30,8 @@ impl LoopHandle {
         }
     }
 
-    /// W4: leaves in `messages` those that the kernel says have come, in its order; holds the others.
+    /// W4: leaves in `messages` the messages that the kernel names, in its order; holds back the
+    /// others.
     pub(super) fn reorder(&self, kernel: &dyn VirtualKernel, messages: &mut Vec<Message>) {
         let mut held = self.held_back.take();
         held.append(messages);
@@ -38,15 +40,15 @@ impl LoopHandle {
             let first = held.first().map_or(0, Message::origin_hash);
             let tag = kernel.replayed_or(first);
             let Some(at) = self.find(kernel, &mut held, tag) else {
-                break; // the kernel knows that it waited in vain
+                break; // it will not come, and the kernel has noticed that
             };
             messages.push(held.remove(at));
         }
-        // Out of the cell meanwhile, and nobody else puts anything there.
+        // The cell was empty meanwhile: no other code puts anything there.
         self.held_back.replace(held);
     }
 
-    /// Where in `held` the message is; waits for it.
+    /// Waits for the message with this tag, and returns its index in `held`.
     fn find(&self, kernel: &dyn VirtualKernel, held: &mut Vec<Message>, tag: u64) -> Option<usize> {
         let mut fresh = Vec::new();
         loop {
@@ -54,7 +56,7 @@ impl LoopHandle {
             if found.is_some() {
                 return found;
             }
-            // W1: who sends from here on rings.
+            // W1: a message that is sent from here on notifies the loop.
             let waits = self.inbox.fall_asleep();
             let notified = !waits || kernel.await_notification();
             self.inbox.wake_up();
@@ -68,8 +70,8 @@ impl LoopHandle {
 }
 
 impl Message {
-    /// Tells messages apart that were sent from different places. Two of the same tag come in the
-    /// order of their sending.
+    /// A tag by the place that the message was sent from. Messages with the same tag stay in the
+    /// order in which they were sent.
     fn origin_hash(&self) -> u64 {
         match self {
             Self::Stop => 1,

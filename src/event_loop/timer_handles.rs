@@ -1,10 +1,9 @@
-//! What arming a timer, or queueing a closure, gives back: the way to take it back.
+//! The handles of timers and queued closures, to cancel them.
 //!
-//! Cancelling drops the closure there and then, with all it holds (R071), and says `true`
-//! exactly if it will not run for this reason (R076). A handle whose loop is gone finds
-//! nothing.
+//! `cancel` drops the closure at once, with all that it owns (R071), and returns `true` exactly if
+//! this call keeps the closure from running (R076). If the loop is gone, it returns `false`.
 //!
-//! In asyncio: `WeakHandle` and `TimerHandle`.
+//! In asyncio: `Handle` and `TimerHandle`.
 
 use super::current;
 use super::expiry::Action;
@@ -18,7 +17,8 @@ use std::rc::Weak;
 use std::task::Waker;
 use std::time::Instant;
 
-/// A closure queued by [`LoopHandle::call_soon`]. Dropping the handle does not cancel it.
+/// A handle to a closure that [`LoopHandle::call_soon`] queued. Dropping the handle does not cancel
+/// it.
 #[derive(Debug)]
 pub struct CallHandle {
     handle: Weak<LoopHandle>,
@@ -35,8 +35,8 @@ impl CallHandle {
         }
     }
 
-    /// Takes the closure back: it is dropped now. `true` exactly if it will not run for
-    /// this reason.
+    /// Cancels the closure, and drops it at once. Returns `true` exactly if this call keeps it from
+    /// running.
     pub fn cancel(&self) -> bool {
         let (Some(handle), Some(key)) = (self.handle.upgrade(), self.key) else {
             return false;
@@ -56,8 +56,8 @@ impl CallHandle {
     }
 }
 
-/// A timer armed by [`LoopHandle::call_later`] or [`LoopHandle::call_at`]. Dropping the handle does
-/// not disarm it.
+/// A handle to a timer of [`LoopHandle::call_later`] or [`LoopHandle::call_at`]. Dropping the
+/// handle does not cancel it.
 pub struct TimerHandle {
     handle: Weak<LoopHandle>,
     key: Option<TimerKey>,
@@ -75,8 +75,8 @@ impl TimerHandle {
         }
     }
 
-    /// Disarms: the closure is dropped now. `true` exactly if it will not run for this
-    /// reason.
+    /// Cancels the timer, and drops its closure at once. Returns `true` exactly if this call keeps
+    /// it from running.
     pub fn cancel(&self) -> bool {
         let (Some(handle), Some(key)) = (self.handle.upgrade(), self.key) else {
             return false;
@@ -96,7 +96,7 @@ impl TimerHandle {
         self.cancelled.get()
     }
 
-    /// When it falls due; `None` for never, and for a loop that is gone.
+    /// Returns the time at which the timer fires; `None` for never, and if the loop is gone.
     #[must_use]
     pub fn when(&self) -> Option<Instant> {
         let handle = self.handle.upgrade()?;
@@ -112,8 +112,8 @@ impl fmt::Debug for TimerHandle {
     }
 }
 
-/// Drops what will not happen. A closure that holds nothing but numbers runs no code of a user when it
-/// goes, and then there is nothing to guard: a third of what it costs to cancel a timer.
+/// Drops the action of a cancelled timer. A closure without a destructor runs no user code when it
+/// is dropped, and needs no guard.
 #[inline]
 fn discard(handle: &LoopHandle, expiry: Action) {
     if expiry.needs_drop() {
@@ -121,24 +121,24 @@ fn discard(handle: &LoopHandle, expiry: Action) {
     }
 }
 
-/// A timer that wakes a waker. Dropping it disarms it.
+/// A timer that wakes a waker. Dropping it cancels it.
 #[derive(Debug)]
 pub struct WakeTimer {
     handle: Weak<LoopHandle>,
     key: Option<TimerKey>,
 }
 
-/// What has become of a [`WakeTimer`].
+/// The state of a [`WakeTimer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WakeTimerState {
-    /// It will wake the waker last shown to [`WakeTimer::poll`].
+    /// The timer is armed, and will wake the waker of the last [`WakeTimer::poll`].
     Pending,
-    /// Its time has come.
+    /// The timer has fired.
     Fired,
-    /// The loop is gone: it will never fire.
+    /// The loop is gone: the timer will never fire.
     LoopClosed,
-    /// It belongs to another loop than the one that runs here, and will not fire while that
-    /// does.
+    /// The timer belongs to another loop than the current one of this thread, and cannot fire while
+    /// that runs.
     OtherLoop,
 }
 
@@ -150,7 +150,7 @@ impl WakeTimer {
         }
     }
 
-    /// What has become of it; if it is pending, `waker` is the one that will be woken.
+    /// Returns the state of the timer; if it is pending, stores `waker`, which it will wake.
     pub fn poll(&self, waker: &Waker) -> WakeTimerState {
         let (Some(handle), Some(key)) = (self.handle.upgrade(), self.key) else {
             return WakeTimerState::LoopClosed;

@@ -1,9 +1,9 @@
-//! Timers and the loop's idea of time.
+//! Timers, and the time of a loop.
 //!
-//! A deadline is counted from a *fresh* reading of the clock, or a timer armed after a long
-//! callback would fire early (R075); callbacks that ask for the time see the turn's, which
-//! is read once, when first asked for. What expires is either a closure or a waker: the
-//! second costs no allocation, and is all that `sleep` needs.
+//! A delay is counted from a *fresh* reading of the clock; otherwise a timer armed after a long
+//! callback would fire early (R075). `now` returns the time of the turn, which is read once, at its
+//! first use. A timer runs a closure or wakes a waker; a waker costs no allocation, and is all that
+//! `sleep` needs.
 //!
 //! In asyncio these are `call_later` and `call_at`; in the notes, the *timers* of N1.
 
@@ -19,18 +19,18 @@ use std::panic::Location;
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
-/// What the clock's origin counts as here. Deadlines before it, of nine years, have their place
-/// and their order too; an earlier one counts as that.
+/// The number of the clock's origin. Deadlines up to nine years before it keep their order; an
+/// earlier one counts as nine years.
 const ORIGIN_NS: u64 = 1 << 58;
 
 pub(super) struct Times {
     clock: Box<dyn Clock>,
     pub(super) timers: RefCell<Timers<Action>>,
-    /// The latest reading: a clock that steps back is held here (R073).
+    /// The latest reading: if the clock steps back, this is returned instead (R073).
     latest_ns: Cell<u64>,
-    /// This turn's reading, once somebody has asked for it.
+    /// The time of this turn, once it was read.
     turn_ns: Cell<Option<u64>>,
-    /// Between two turns there is no turn's time, and whoever asks is told the present one.
+    /// Whether the loop is in a turn; between two turns `now` reads the clock.
     turning: Cell<bool>,
 }
 
@@ -62,8 +62,8 @@ impl Times {
         now
     }
 
-    /// A new turn: its time is read when it is first asked for. L5: what is armed from here
-    /// on, by a callback of an event too, fires in a later one.
+    /// Begins a turn, whose time is read at its first use. L5: a timer that is armed from here on,
+    /// also by a callback of an event, fires in a later turn.
     #[inline]
     pub(super) fn begin_turn(&self) {
         self.timers.borrow_mut().begin_round();
@@ -71,19 +71,19 @@ impl Times {
         self.turning.set(true);
     }
 
-    /// A turn behind another, while no timer is armed: only the time is a new one.
+    /// Begins a turn directly after another one, while no timer is armed: only the time changes.
     #[inline]
     pub(super) fn begin_round(&self) {
         self.turn_ns.set(None);
     }
 
-    /// The turn is over, and its time with it.
+    /// Ends the turn: its time is not used any more.
     #[inline]
     pub(super) fn end_turn(&self) {
         self.turning.set(false);
     }
 
-    /// The next deadline; `None` also for timers that are for never.
+    /// The next deadline; timers that are armed for never do not count.
     #[inline]
     pub(super) fn next_ns(&self) -> Option<u64> {
         let next_ns = self.timers.borrow_mut().next_ns();
@@ -125,7 +125,7 @@ impl Times {
             Some(since) => origin.checked_add(Duration::from_nanos(since)),
             None => origin.checked_sub(Duration::from_nanos(ORIGIN_NS - at_ns)),
         };
-        instant.expect("an instant holds 575 years more, and was handed in where it is earlier")
+        instant.expect("an instant holds 575 years more, and an earlier one was made by the caller")
     }
 
     fn at_ns(&self, when: Instant) -> u64 {
@@ -137,8 +137,8 @@ impl Times {
     }
 }
 
-/// The first multiple of `step`, counted from the clock's origin, that is not before `at_ns`: later by
-/// less than `step`. A deadline before the origin has passed, and stays.
+/// The first multiple of `step`, counted from the clock's origin, that is not before `at_ns`: later
+/// by less than `step`. A deadline before the origin has passed, and is returned unchanged.
 fn round_up(at_ns: u64, step: u64) -> u64 {
     match at_ns.checked_sub(ORIGIN_NS) {
         Some(since) if step != 0 => {
@@ -150,15 +150,15 @@ fn round_up(at_ns: u64, step: u64) -> u64 {
 }
 
 impl LoopHandle {
-    /// The time of this turn: read once a turn, so that all its callbacks agree. Between two
-    /// turns, the present time.
+    /// Returns the time of this turn, which is read once, so that all its callbacks agree. Between
+    /// two turns, returns the present time.
     #[doc(alias = "time")]
     #[must_use]
     pub fn now(&self) -> Instant {
         self.times.instant(self.times.turn_ns())
     }
 
-    /// The time, read now.
+    /// Returns the present time, read from the loop's clock.
     #[must_use]
     pub fn fresh_now(&self) -> Instant {
         self.times.instant(self.times.fresh_ns())
@@ -176,7 +176,7 @@ impl LoopHandle {
         self.call_soon_from(Location::caller(), f)
     }
 
-    /// [`LoopHandle::call_soon`] for somebody else, who was called from there.
+    /// [`LoopHandle::call_soon`] with the line that reports name.
     pub(crate) fn call_soon_from(
         &self,
         site: &'static Location<'static>,
@@ -197,9 +197,10 @@ impl LoopHandle {
 
     /// Runs `f` after `delay`, counted from now, not from the turn's time.
     ///
-    /// Never early; late by what the turn is busy with. Timers fire by deadline, then in
-    /// the order of arming ([C2]). Zero fires in the next turn; a delay that reaches beyond
-    /// 575 years never does. On a closed loop `f` is dropped.
+    /// A timer never fires early; it fires late if the loop is busy. Timers fire in the order of
+    /// their deadlines, and those of one deadline in the order in which they were armed ([C2]).
+    /// With a delay of zero, `f` runs in the next turn; with one beyond 575 years, never. On a
+    /// closed loop `f` is dropped.
     ///
     /// [C2]: crate::book::invariants#c2
     #[doc(alias("set_timeout", "uv_timer_start"))]
@@ -215,8 +216,8 @@ impl LoopHandle {
         )
     }
 
-    /// Runs `f` at `when`; in the next turn if `when` has passed. `when` may lie before the loop was
-    /// made. Of two deadlines that have passed the earlier one runs first (up to nine years back).
+    /// Runs `f` at `when`; in the next turn if `when` has passed. `when` may be before the loop was
+    /// made. Of two deadlines that have passed, the earlier one runs first (up to nine years back).
     ///
     /// # Examples
     ///
@@ -236,20 +237,19 @@ impl LoopHandle {
         self.arm_call(self.times.at_ns(when), Call::new(Location::caller(), f))
     }
 
-    /// What the clock on the wall says, as this loop's [`Clock`] has it. It may be set, also back.
+    /// Returns the wall-clock time of this loop's [`Clock`]. It may jump, also backwards.
     #[must_use]
     pub fn system_now(&self) -> SystemTime {
         self.times.clock.system_now()
     }
 
-    /// When `delay` is over, counted from now; `None` for never.
+    /// The time after `delay`, counted from now; `None` for never.
     pub(crate) fn deadline(&self, delay: Duration) -> Option<Instant> {
         let at_ns = self.times.deadline_ns(delay);
         (at_ns != NEVER).then(|| self.times.instant(at_ns))
     }
 
-    /// The first moment from `when` on that is a whole number of `slack`s on this clock; `when`
-    /// for a slack of zero.
+    /// Rounds `when` up to a multiple of `slack` on this clock; a slack of zero returns `when`.
     pub(crate) fn round_up(&self, when: Instant, slack: Duration) -> Instant {
         self.times
             .instant(round_up(self.times.at_ns(when), nanos(slack)))
@@ -284,12 +284,12 @@ impl LoopHandle {
     }
 
     fn arm_waker(&self, deadline_ns: u64, waker: Waker) -> WakeTimer {
-        // On a closed loop nothing fires any more, and the key finds nothing.
+        // On a closed loop no timer fires any more.
         let key = (!self.closed.get()).then(|| self.arm(deadline_ns, Action::wake(waker)));
         WakeTimer::new(self, key)
     }
 
-    /// Step 4 of a turn: what is due, in order.
+    /// Step 4 of a turn: fires the timers that are due, in order.
     #[inline]
     pub(super) fn fire_timers(&self) {
         let mut timers = self.times.timers.borrow_mut();
@@ -310,7 +310,7 @@ impl LoopHandle {
         }
     }
 
-    /// Runs or wakes.
+    /// Runs the closure, or wakes the waker, of a timer that is due.
     pub(super) fn expire(&self, expiry: Action) {
         self.trace_call("timer", 0);
         match expiry.open() {

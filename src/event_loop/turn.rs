@@ -1,7 +1,7 @@
-//! The steps of a turn, which [`EventLoop::turn`](super::EventLoop::turn) puts in order.
+//! The steps of a turn, which [`EventLoop::turn`](super::EventLoop::turn) calls in order.
 //!
-//! Each step takes what it works on out of its cell before it calls anybody (L8), and works on
-//! what was there when it began (L5), so a turn ends however busy its callbacks are.
+//! Each step takes its work out of the cell before it calls user code (L8), and does only the work
+//! that was there when it began (L5). So a turn ends, however much work its callbacks add.
 //!
 //! In the notes: wait for events with a timeout, and for each of them, … (N7).
 
@@ -16,22 +16,23 @@ use readily_sys::block_cache;
 use std::panic::Location;
 use std::time::Duration;
 
-/// L9: so many closures and polls may run between two looks at the kernel, or one turn's if those
-/// are more. A look costs as much as several of them.
+/// L9: at most this many closures and task polls run between two calls of `Poller::wait` (or one
+/// batch, if that is larger). A call of `Poller::wait` costs as much as several of them.
 const EVENT_INTERVAL: usize = 61;
 
 impl LoopHandle {
-    /// Step 2. Sleeps until something can be done.
+    /// Step 2. Sleeps until there is work.
     #[inline]
     pub(super) fn wait(&self, limit: Option<Duration>) -> Result<Vec<Event>, Error> {
         let mut timeout = self.timeout(limit);
-        // W1: who comes from here on rings; who came before keeps us from sleeping.
+        // W1: a message that is sent from here on notifies the loop; one that was sent before makes
+        // `fall_asleep` return `false`.
         if timeout != Some(Duration::ZERO) && !self.inbox.fall_asleep() {
             timeout = Some(Duration::ZERO);
         }
         let mut events = self.events.take();
         let waited = self.poller.borrow_mut().wait(&mut events, timeout);
-        // Before the error gets out: the ring has been heard, and will not be repeated.
+        // Also if the wait failed: the notification may have been consumed, and is not repeated.
         self.consume_notification();
         if let Err(error) = waited {
             self.recycle(events);
@@ -57,21 +58,21 @@ impl LoopHandle {
         self.notified.get()
     }
 
-    /// Keeps a buffer for the next turn.
+    /// Keeps the buffer for the next turn.
     #[inline]
     fn recycle(&self, mut events: Vec<Event>) {
         events.clear();
         self.events.set(events);
     }
 
-    /// Whether the next turn may do without a look at the kernel: something is ready, and will have
-    /// been run before [`EVENT_INTERVAL`] are through without one (L9).
+    /// Whether the next turn may skip the poller: work is ready, and running it does not exceed
+    /// [`EVENT_INTERVAL`] (L9).
     #[inline]
     pub(super) fn is_busy(&self) -> bool {
         self.busy().is_some()
     }
 
-    /// With how many that are ready.
+    /// The number of ready closures and tasks, if the next turn may skip the poller.
     #[inline]
     fn busy(&self) -> Option<usize> {
         let ready = self.ready.len();
@@ -81,13 +82,13 @@ impl LoopHandle {
         busy.then_some(ready)
     }
 
-    /// The next turn looks at the kernel, and whoever turns us is asked before it, however busy.
+    /// Makes the next turn poll the kernel even if work is ready. The run checks before that turn
+    /// whether it ends.
     pub(crate) fn poll_next(&self) {
         self.calls_since_poll.set(EVENT_INTERVAL);
     }
 
-    /// In the place of step 2, in a turn that neither waits nor looks at the kernel. Timers are due
-    /// in it as in any other.
+    /// Replaces step 2 in a turn that skips the poller. Timers fire in such a turn as in any other.
     #[inline]
     pub(super) fn begin_round(&self) -> Vec<Event> {
         self.consume_notification();
@@ -113,7 +114,7 @@ impl LoopHandle {
         self.end_debugged_turn();
     }
 
-    /// C5: zero if something is ready, else until the next timer, else for ever.
+    /// C5: zero if work is ready, else the time until the next timer, else `None` (for ever).
     #[inline]
     pub(super) fn timeout(&self, limit: Option<Duration>) -> Option<Duration> {
         if !self.ready.is_empty() || self.is_pressed() {
@@ -122,14 +123,14 @@ impl LoopHandle {
         self.until_timer(limit)
     }
 
-    /// Whether the next turn must not sleep, though no closure and no job is ready.
+    /// Whether the next turn must not sleep even if no closure and no task is ready.
     #[inline]
     fn is_pressed(&self) -> bool {
         self.notified.get() || self.reports.has_panic()
     }
 
-    /// How long the loop has nothing to do, unless an event or another thread comes; `None` for ever.
-    /// What was cancelled is nothing to do, though the next turn will find it in the queue.
+    /// How long the loop has no work unless an event or a message arrives; `None` for ever.
+    /// Cancelled work that is still in the queue does not count.
     pub(super) fn until_work(&self) -> Option<Duration> {
         match self.is_pressed() || self.inbox.has_messages() || self.has_ready_work() {
             true => Some(Duration::ZERO),
@@ -137,7 +138,7 @@ impl LoopHandle {
         }
     }
 
-    /// Whether a closure or a job is ready that has neither been cancelled nor ended.
+    /// Whether a closure that was not cancelled, or a task that has not ended, is ready.
     pub(super) fn has_ready_work(&self) -> bool {
         let scheduler = self.scheduler.get();
         let is_alive = |task_id| {
@@ -155,7 +156,7 @@ impl LoopHandle {
         }
     }
 
-    /// By itself: without timers nothing of it is looked at.
+    /// Out of line, because a loop without timers does not need it.
     #[inline(never)]
     fn until_next_timer(&self, limit: Option<Duration>) -> Option<Duration> {
         match (limit, self.times.until_next()) {
@@ -164,7 +165,7 @@ impl LoopHandle {
         }
     }
 
-    /// Step 4. For each `(fd, event)`. The batch is in no cell meanwhile (L8).
+    /// Step 4. For each `(fd, event)`. Meanwhile no cell is borrowed for the batch (L8).
     #[inline]
     pub(super) fn dispatch_events(&self, events: Vec<Event>) {
         match events.is_empty() {
@@ -177,7 +178,7 @@ impl LoopHandle {
         let mut batch = Batch::new(&events);
         let stale = self.stats.stale.get();
         while !batch.is_done() {
-            // One net for all of them: it is spread again only when somebody has fallen.
+            // One `catch_unwind` covers the whole batch; it is re-entered only after a panic.
             if let Err(payload) = catch(|| self.dispatch(&mut batch)) {
                 self.remove_panicked(&mut batch, payload);
             }
@@ -187,8 +188,8 @@ impl LoopHandle {
         self.recycle(events);
     }
 
-    /// Step 6. What was ready when this step began, in order; what it adds is for a later
-    /// turn (L5).
+    /// Step 6. Runs the work that was ready when this step began, in order. Work that is added
+    /// meanwhile is for a later turn (L5).
     #[inline]
     pub(super) fn run_ready(&self, main: &mut dyn FnMut()) {
         if self.ready.end_collecting() {
@@ -199,12 +200,12 @@ impl LoopHandle {
     fn run_queued(&self, main: &mut dyn FnMut()) {
         let mut running = Current::default();
         self.count_calls(self.ready.len());
-        // One net for all of them, as for events.
+        // One `catch_unwind` for all of them, as for events.
         while let Err(payload) = catch(|| self.run_rounds(main, &mut running)) {
             self.report_call_panic(&running, payload);
         }
         self.ready.end();
-        block_cache::end_turn(); // R126
+        block_cache::end_turn(); // shrink after a burst (R126)
     }
 
     fn run_rounds(&self, main: &mut dyn FnMut(), running: &mut Current) {
@@ -213,8 +214,7 @@ impl LoopHandle {
             let Some(ready) = self.busy().filter(|_| self.is_undisturbed()) else {
                 return;
             };
-            // The next turn, from where this one stands: nothing could happen in its first steps. The
-            // long way round takes 230 instructions, as much as two tasks that hand over.
+            // The next turn, without its first steps, which would find nothing to do.
             self.times.begin_round();
             self.ready.begin_round();
             self.count_turn();
@@ -222,14 +222,14 @@ impl LoopHandle {
         }
     }
 
-    /// L9: what is ready is run without a look at the kernel.
+    /// L9: counts work that runs without a call of the poller.
     #[inline]
     fn count_calls(&self, ready: usize) {
         self.calls_since_poll
             .set(self.calls_since_poll.get() + ready);
     }
 
-    /// Whether all that the next turn has to do is to run what is ready.
+    /// Whether the next turn has nothing to do but to run ready work.
     #[inline]
     fn is_undisturbed(&self) -> bool {
         !self.stopping.get()
@@ -242,7 +242,7 @@ impl LoopHandle {
 
     fn run_batch(&self, main: &mut dyn FnMut(), running: &mut Current) {
         loop {
-            // Before the next one is taken out, or a clock that panics would lose it.
+            // Before the pop: if the clock panicked after it, the popped work would be lost.
             running.begun = self.begin_call();
             let Some(next) = self.ready.pop() else { return };
             match next {
@@ -270,7 +270,7 @@ impl LoopHandle {
                         continue;
                     };
                     self.trace_call("job", task_id);
-                    // Afterwards it may be gone.
+                    // Before the run, because the task may be gone after it.
                     let origin = running.begun.map(|_| scheduler.origin(task_id));
                     scheduler.run(self, task_id);
                     self.end_call(running.begun, || origin.unwrap_or(Origin::Other));
@@ -279,7 +279,7 @@ impl LoopHandle {
         }
     }
 
-    /// Somebody has panicked.
+    /// Reports a panic of the closure or task that ran in step 6.
     #[cold]
     fn report_call_panic(&self, running: &Current, payload: Payload) {
         let origin = match (self.ready.current(), running.site) {

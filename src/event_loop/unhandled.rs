@@ -1,7 +1,7 @@
-//! What nobody waits for: panics, and errors that belong to no operation.
+//! Unhandled failures: panics that no caller receives, and errors that belong to no call.
 //!
-//! Such things are told in one place, once each. By default that is standard error; a
-//! program with a log of its own puts a closure there.
+//! Each is reported once, to the loop's hook. Without a hook it is written to standard error; a
+//! program with a log of its own sets a closure.
 //!
 //! In asyncio this is the loop's exception handler.
 
@@ -16,18 +16,18 @@ use super::panics::{PanicPolicy, Payload, catch, drop_quietly};
 use super::stderr::{panic, print, print_panic};
 use std::cell::{Cell, RefCell};
 
-/// A closure that is given reports instead of standard error: see [`LoopHandle::take_unhandled_hook`].
+/// A closure that receives the reports of a loop: see [`LoopHandle::take_unhandled_hook`].
 pub type UnhandledHook = Box<dyn FnMut(&Unhandled)>;
 
-/// The loop's own bookkeeping of such things.
+/// The state of a loop's reports: policy, hook and pending panic.
 #[derive(Default)]
 pub(super) struct Reports {
     pub(super) policy: Cell<PanicPolicy>,
     hook: RefCell<Option<UnhandledHook>>,
-    /// How often the hook was set or taken. One that is running is put back afterwards only if it was neither
-    /// meanwhile.
+    /// How often the hook was set or taken. After a call the hook is put back only if this did not
+    /// change meanwhile.
     hook_changes: Cell<u64>,
-    /// The panic that will leave this turn.
+    /// The panic that will be resumed at the end of this turn.
     panic: Cell<Option<(Payload, Origin)>>,
     has_panic: Cell<bool>,
 }
@@ -45,10 +45,12 @@ impl Reports {
 }
 
 impl LoopHandle {
-    /// Sends reports to `hook`: panics that no caller sees, errors that belong to no call, and in debug mode warnings.
+    /// Sends reports to `hook`: panics that no caller sees, errors that belong to no call, and in
+    /// debug mode warnings.
     ///
-    /// Without a hook, each report is one line on standard error, `readily: ` and the report's `Display`; if that cannot
-    /// be written, it is lost. A hook that was set before is dropped; to keep it, or to return to standard error, call
+    /// Without a hook, each report is one line on standard error, `readily: ` and the report's
+    /// `Display`; if that cannot be written, it is lost. A hook that was set before is dropped; to
+    /// keep it, or to return to standard error, call
     /// [`take_unhandled_hook`](Self::take_unhandled_hook).
     ///
     /// The program's panic hook ([`std::panic::set_hook`]) runs first, and the standard library aborts the
@@ -60,11 +62,11 @@ impl LoopHandle {
         self.drop_guarded(before);
     }
 
-    /// Removes the hook of [`on_unhandled`](Self::on_unhandled) and returns it; from now on reports go to standard error.
-    /// `None` if no hook was set.
+    /// Removes the hook of [`on_unhandled`](Self::on_unhandled) and returns it; from now on
+    /// reports go to standard error. `None` if no hook was set.
     ///
-    /// A hook that calls this while it runs is removed as well: `None` is returned, and the hook is dropped when it
-    /// returns.
+    /// A hook that calls this while it runs is removed as well: `None` is returned, and the hook
+    /// is dropped when it returns.
     ///
     /// # Examples
     ///
@@ -97,7 +99,8 @@ impl LoopHandle {
         self.reports.hook.replace(hook)
     }
 
-    /// The hook is user's code too, and may panic when it goes: there is nobody left to tell.
+    /// Drops the hook. Its destructor is user code; a panic of it is reported on standard error,
+    /// because there is no hook any more.
     pub(super) fn drop_hook(&self) {
         let _here = self.enter_if_needed();
         let hook = self.replace_hook(None);
@@ -107,7 +110,7 @@ impl LoopHandle {
         }
     }
 
-    /// Tells it.
+    /// Sends a report to the hook of [`on_unhandled`](Self::on_unhandled), or to standard error.
     #[doc(alias = "call_exception_handler")]
     #[doc(alias = "default_exception_handler")]
     pub fn report(&self, unhandled: &Unhandled) {
@@ -117,17 +120,17 @@ impl LoopHandle {
             return print(unhandled);
         };
         let changes = self.reports.hook_changes.get();
-        let told = catch(|| hook(unhandled));
+        let reported = catch(|| hook(unhandled));
         if self.reports.hook_changes.get() == changes {
             self.reports.hook.replace(Some(hook));
         } else {
             // Replaced or removed by its own call. Its destructor may call back: not under the borrow (L8).
             self.drop_guarded(hook);
         }
-        if let Err(payload) = told {
-            // A panic about a panic: not to be told to the same hook (R045).
+        if let Err(payload) = reported {
+            // A panic of the hook is not reported to the hook (R045).
             let (what, report) = (
-                "the hook for unhandled errors panicked; it was told:",
+                "the hook for unhandled errors panicked on this report:",
                 unhandled,
             );
             print(&format_args!("{what} {report}"));
@@ -135,7 +138,7 @@ impl LoopHandle {
         }
     }
 
-    /// Runs user code up to its end or its panic, which then follows the policy.
+    /// Runs user code. If it panics, the policy decides.
     #[inline]
     pub(crate) fn guard(&self, f: impl FnOnce()) {
         if let Err(payload) = catch(f) {
@@ -143,8 +146,8 @@ impl LoopHandle {
         }
     }
 
-    /// The same for a callback, closure or task, of which it is said who it was, and in debug mode
-    /// how long it took.
+    /// Runs a callback or closure. If it panics, the report names `origin`; in debug mode the call
+    /// is timed.
     #[inline]
     pub(super) fn call_out(&self, origin: impl FnOnce() -> Origin, f: impl FnOnce()) {
         let begun = self.begin_call();
@@ -158,8 +161,8 @@ impl LoopHandle {
         }
     }
 
-    /// Drops what may have a destructor of the user's: with this as the current loop, its panic caught,
-    /// and not too deep in other destructors (G5).
+    /// Drops a value whose destructor may be user code: with this as the current loop, with its
+    /// panic caught, and with bounded nesting (G5).
     #[inline]
     pub(crate) fn drop_guarded<T: 'static>(&self, value: T) {
         if std::mem::needs_drop::<T>() {
@@ -167,18 +170,18 @@ impl LoopHandle {
         }
     }
 
-    /// The same where that has been seen to.
+    /// [`drop_guarded`](Self::drop_guarded) for a caller that has bounded the nesting.
     pub(super) fn drop_now<T>(&self, value: T) {
         let _here = self.enter_if_needed();
         self.guard(|| drop(value));
     }
 
-    /// A panic that nobody waits for.
+    /// Applies the policy to a panic that no caller receives.
     #[cold]
     pub(crate) fn note_panic(&self, payload: Payload, origin: Origin) {
         match self.reports.policy.get() {
             PanicPolicy::Abort => std::process::abort(),
-            // The first one leaves the turn. Of those behind it, it is told that they were.
+            // The first panic is resumed after the turn; later ones are reported.
             PanicPolicy::Propagate if !self.reports.has_panic() => {
                 self.reports.has_panic.set(true);
                 self.reports.panic.set(Some((payload, origin)));
@@ -188,7 +191,7 @@ impl LoopHandle {
         }
     }
 
-    /// A panic that another one goes before: it is told, and does not go out.
+    /// Reports a panic that will not be resumed.
     #[cold]
     pub(crate) fn report_panic(&self, payload: Payload, origin: Origin) {
         if self.reports.policy.get() == PanicPolicy::Abort {
@@ -198,8 +201,8 @@ impl LoopHandle {
         drop_quietly(payload);
     }
 
-    /// The panic of the main future: it is the caller's own, and leaves this turn whatever the policy
-    /// says of those that nobody waits for. One that was before it is told.
+    /// Keeps the panic of the main future, which is resumed in the caller under every policy. If
+    /// another panic was pending, that one is reported.
     #[cold]
     pub(crate) fn note_main_panic(&self, payload: Payload) {
         self.reports.has_panic.set(true);
@@ -209,7 +212,7 @@ impl LoopHandle {
         }
     }
 
-    /// What would have gone out of a turn, where nothing can: the loop is being dropped.
+    /// Reports a pending panic that can not be resumed any more, because the loop is being dropped.
     pub(super) fn report_pending_panic(&self) {
         if let Some((payload, origin)) = self.reports.take_panic() {
             self.report_panic(payload, origin);
@@ -218,8 +221,8 @@ impl LoopHandle {
 }
 
 impl WeakHandle {
-    /// A panic that nobody waits for. Where the loop has gone, and its hook with it, standard error is
-    /// told.
+    /// Applies the policy to a panic that no caller receives. If the loop is gone, and its hook
+    /// with it, the panic is reported on standard error.
     #[cold]
     pub(crate) fn note_panic(&self, payload: Payload, origin: Origin) {
         match self.upgrade() {

@@ -1,7 +1,6 @@
-//! A runner whose parts are chosen: which poller, which clock, in which order, how strict.
+//! A builder for runners: poller, clock, order of ready tasks, panic policy, debug mode.
 //!
-//! What is not chosen is as in [`Runner::new`]. The parts are those of [`EventLoop::with`]; the
-//! builder is for who wants one of them other, and the rest as it is.
+//! An option that is not set is as in [`Runner::new`].
 //!
 //! In asyncio: `Runner(debug=…, loop_factory=…)`.
 
@@ -12,7 +11,7 @@ use crate::poll::{Poller, default_poller};
 use std::fmt;
 use std::time::Duration;
 
-/// See [`Runner::builder`].
+/// Options for a new [`Runner`]: see [`Runner::builder`].
 #[derive(Default)]
 #[must_use = "nothing is made before `build`"]
 pub struct RunnerBuilder {
@@ -25,46 +24,47 @@ pub struct RunnerBuilder {
 }
 
 impl RunnerBuilder {
-    /// Another poller than the system's best: see [`poll`](crate::poll).
+    /// Sets the poller, in place of the system's best: see [`poll`](crate::poll).
     pub fn poller(mut self, poller: impl Poller + 'static) -> Self {
         self.poller = Some(Box::new(poller));
         self
     }
 
-    /// Another clock than the system's monotonic one: see [`clock`](crate::clock).
+    /// Sets the clock, in place of the system's monotonic one: see [`clock`](crate::clock).
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Some(Box::new(clock));
         self
     }
 
-    /// Tasks that are ready at the same time run in an order of this seed:
+    /// Runs tasks that are ready at the same time in a random order with this seed: see
     /// [`shuffle_ready`](crate::spi::shuffle_ready).
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// What becomes of panics that nobody waits for:
+    /// Sets what happens to panics of callbacks, destructors and detached tasks: see
     /// [`LoopHandle::set_panic_policy`](crate::LoopHandle::set_panic_policy).
     pub fn panic_policy(mut self, policy: PanicPolicy) -> Self {
         self.policy = Some(policy);
         self
     }
 
-    /// Debug mode, whatever the environment says: [`LoopHandle::set_debug`](crate::LoopHandle::set_debug).
+    /// Turns debug mode on or off, regardless of `READILY_DEBUG`: see
+    /// [`LoopHandle::set_debug`](crate::LoopHandle::set_debug).
     pub fn debug(mut self, on: bool) -> Self {
         self.debug = Some(on);
         self
     }
 
-    /// How long is slow, in debug mode:
+    /// Sets how long a call may take before debug mode reports it: see
     /// [`LoopHandle::set_slow_callback`](crate::LoopHandle::set_slow_callback).
     pub fn slow_callback(mut self, limit: Duration) -> Self {
         self.slow = Some(limit);
         self
     }
 
-    /// Makes it.
+    /// Creates the runner.
     ///
     /// # Errors
     ///

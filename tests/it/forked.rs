@@ -173,7 +173,7 @@ fn a_file_that_lives_on_under_another_number_is_reported_once_and_disturbs_no_ot
     theirs.write_all(b"x").unwrap();
     turn_times(&mut event_loop, 200);
     assert_eq!(told.len(), 1, "{}", told.text());
-    assert!(told.text().contains("behind the loop's back"));
+    assert!(told.text().contains("closed outside the loop"));
     // From then on there is a new epoll instance, and it is not in that.
     assert_eq!(event_loop.stats().stale, 64);
     let turns = crate::support::turns_in(&mut event_loop, Duration::from_millis(30));
@@ -244,7 +244,7 @@ fn a_registration_whose_descriptor_was_closed_outside_the_loop_ends_and_closes_n
             let what = format!("{interest:?} {is_used_again} {events}: {}", told.text());
             assert_eq!(event_loop.stats().events, events, "it rests: {what}");
             assert!(
-                told.text().matches("taking back an interest").count() <= 1,
+                told.text().matches("removing an interest").count() <= 1,
                 "{what}"
             );
             assert!(told.len() <= 2, "{what}");
@@ -316,7 +316,7 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
     let _first = closed_behind_its_back(&mut event_loop);
     assert_eq!(event_loop.stats().stale, 64);
     assert_eq!(told.len(), 2, "{}", told.text());
-    assert!(told.text().contains("behind the loop's back"));
+    assert!(told.text().contains("closed outside the loop"));
 
     // What the host has heard up to here is taken.
     host.wait(Some(Duration::ZERO)).unwrap();

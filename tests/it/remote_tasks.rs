@@ -257,7 +257,7 @@ fn the_panic_of_a_remote_task_is_reported_with_its_name_and_the_line_that_sent_i
     for (who, line, what) in expected {
         // Between the two is the column.
         let start = format!("{who} {}:{line}:", file!());
-        let end = format!(" panicked, with nobody waiting: {what}");
+        let end = format!(" panicked: {what}");
         let rest = told.split_once(&start).map(|(_, rest)| rest);
         let column = rest.and_then(|rest| rest.split_once(&end));
         assert!(column.is_some_and(|(n, _)| n.len() < 4), "{what}: {told}");

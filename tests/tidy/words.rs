@@ -142,9 +142,6 @@ const PRONOUNS: &[(&str, &str)] = &[
 const NOT_YET: &[&str] = &[
     "bench/",
     "examples/",
-    "src/event_loop/",
-    "src/run.rs",
-    "src/run/",
     "src/task/",
     "testing/src/",
     "tests/mutants.md",

@@ -1,11 +1,10 @@
 //! The inbox under loom: every order of a few steps on a few threads.
 //!
-//! A test that starts threads meets the orders that the machine happens to take; the bugs of
-//! such code live in the others. Here loom takes each in turn, with up to three preemptions, and
-//! with every value that a relaxed load may return. A wake that is lost is a thread that waits
-//! for ever, which loom reports as a deadlock.
+//! A test with real threads sees only the orders that the machine happens to take. loom tries every
+//! order with up to three preemptions, and every value that a relaxed load may return. A lost wake
+//! leaves a thread waiting for ever, which loom reports as a deadlock.
 //!
-//! What is modelled is N5's way back from a thread: the loop's side is [`Fixture`], in the steps of
+//! The models are of N5's way back from a thread. [`Fixture`] is the loop's side, with the steps of
 //! `turn.rs`, on a notifier in place of the kernel.
 
 use super::super::error::LoopClosed;
@@ -19,7 +18,7 @@ use readily_sys::fork::ForkGuard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Stands for an eventfd: rings add up, and one wait takes them all.
+/// A model of an eventfd: notifications add up, and one wait consumes them all.
 struct ModelNotifier {
     waiting: Mutex<Notifications>,
     rung: Condvar,
@@ -27,9 +26,9 @@ struct ModelNotifier {
 
 #[derive(Default)]
 struct Notifications {
-    /// Not yet heard.
+    /// Not consumed yet.
     waiting: usize,
-    /// Since the beginning.
+    /// Since the start.
     paid: usize,
 }
 
@@ -90,7 +89,7 @@ impl Fixture {
         Arc::clone(&self.inbox)
     }
 
-    /// Whether nothing waits to be read.
+    /// Whether no message is queued.
     pub(crate) fn is_empty(&self) -> bool {
         self.inbox.is_empty()
     }
@@ -120,7 +119,7 @@ impl Fixture {
         letters
     }
 
-    /// The jobs that were woken, after a turn that waits for somebody to come.
+    /// The tasks that were woken, after a turn that waits for a notification.
     pub(crate) fn woken(&self) -> Vec<u64> {
         let called = self.wait();
         jobs(&self.read(called))
@@ -156,13 +155,13 @@ fn every_message_is_read_and_a_sleep_pays_one_notification() {
         assert_eq!(got, [1, 2]);
         assert!(
             home.notifier.notifications().paid <= waits,
-            "W2: one ring for each wait"
+            "W2: one notification for each wait"
         );
     });
 }
 
-/// W1: a wake without a message, while the loop turns or sleeps. What the waker wrote before it
-/// is seen, though no lock was between the two.
+/// W1: a wake without a message, while the loop turns or sleeps. Writes of the waking thread before
+/// the wake are seen, without a lock between the two.
 #[test]
 fn a_wake_without_a_message_ends_the_wait_and_shows_what_was_written() {
     loom::model(|| {
@@ -186,7 +185,7 @@ fn a_wake_without_a_message_ends_the_wait_and_shows_what_was_written() {
     });
 }
 
-/// W1: a wait that ends for another reason than the notifier, and a ring in the middle of it.
+/// W1: a wait that ends for another reason than the notifier, with a notification in the middle.
 #[test]
 fn a_notification_that_meets_the_end_of_a_sleep_is_not_lost() {
     loom::model(|| {
@@ -221,7 +220,7 @@ fn a_host_is_called_for_what_came_during_its_turn() {
         });
         let mut got = 0;
         loop {
-            // `turn_now`, and what each turn ends with.
+            // `turn_now`, and `notify_host` at its end.
             let called = home.check();
             got += home.read(called).len();
             home.inbox.notify_host();
@@ -236,7 +235,8 @@ fn a_host_is_called_for_what_came_during_its_turn() {
     });
 }
 
-/// W3: a message is read, or dropped by who closes, or comes back to its sender: one of these.
+/// W3: exactly one of these happens: a message is read, or dropped by the loop that closes, or
+/// returned to its sender.
 #[test]
 fn a_loop_that_closes_reads_a_message_or_gives_it_back() {
     loom::model(|| {
@@ -259,12 +259,12 @@ fn a_loop_that_closes_reads_a_message_or_gives_it_back() {
         let dropped = home.inbox.close().len();
         let taken = [caller, waker].map(|sender| sender.join().expect("it is safe"));
         assert_eq!(taken.iter().sum::<usize>(), read + dropped);
-        assert!(home.is_empty(), "nobody reads it any more");
+        assert!(home.is_empty(), "a closed loop keeps no message");
         assert!(!home.inbox.send(Message::Stop));
     });
 }
 
-/// What `run` waits for: the last `RemoteHandle` ends its wait by going, and its message is not missed.
+/// Dropping the last `RemoteHandle` ends the wait of `run`, and its message is not missed.
 #[test]
 fn the_last_remote_leaves_its_message_and_ends_the_wait() {
     loom::model(|| {

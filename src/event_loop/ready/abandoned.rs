@@ -1,17 +1,17 @@
-//! A turn that a panic ends in its middle: one that no catch of the loop's is around.
+//! A turn that ends in its middle, by a panic outside of every `catch_unwind` of the loop.
 //!
-//! Callbacks, tasks, destructors and hooks are called under a catch, and their panics leave the turn
-//! whole. A clock or a poller of a user's may panic between two of them. What the turn leaves then would
-//! be at odds with itself: a queue that is not empty, and a fence with nothing in front of it, over
-//! which the loop would spin.
+//! Callbacks, tasks, destructors and hooks run inside a `catch_unwind`, and a turn continues after
+//! their panics. But a user's clock or poller may panic between two of them. Without this module
+//! the ready queue would be inconsistent after that: entries, but none in the batch, so that the
+//! loop would spin.
 //!
-//! The notes do not speak of it. Rules: L5, L6.
+//! Rules: L5, L6.
 
 use super::{NEXT_CALL, ReadyQueue};
 use crate::event_loop::local::LoopHandle;
 
 impl ReadyQueue {
-    /// What is left of the turn stands before what is for the next one.
+    /// Puts the rest of this turn in front of the work for the next one.
     fn abandon(&self) {
         let mut order = self.entries.borrow_mut();
         let closures = self.run.take();
@@ -25,7 +25,8 @@ impl ReadyQueue {
     }
 }
 
-/// A turn that is under way. Forgotten when it is whole; dropped, it leaves the rest to the next turn.
+/// Guards a turn. It is forgotten when the turn is complete; if it is dropped, the rest of the turn
+/// is left to the next one.
 pub(in crate::event_loop) struct WholeTurn<'a>(pub(in crate::event_loop) &'a LoopHandle);
 
 impl Drop for WholeTurn<'_> {

@@ -1,9 +1,10 @@
-//! Where the order is left to chance: in tests, by a seed.
+//! Shuffling the ready tasks from a seed, for tests.
 //!
-//! What is right in one order only is found by trying others. A choice that has to be fair draws its
-//! lots here too, so that the same program draws the same ones.
+//! A program that is correct in one order only is found by trying other orders. The random numbers
+//! for choices that have to be fair come from here too, so that each execution of a program gets
+//! the same ones.
 //!
-//! asyncio has nothing of the kind; a turn's *callbacks* (N1) come in any order but their own.
+//! asyncio has no counterpart.
 
 use super::{NEXT_CALL, ReadyQueue};
 use crate::base::rng::Rng;
@@ -13,7 +14,8 @@ impl ReadyQueue {
     #[cold]
     pub(super) fn shuffle(&self) {
         if let Some(rng) = &mut *self.shuffle_rng.borrow_mut() {
-            // The closures keep their order, which is promised: each entry is for the next one.
+            // Closures keep their order, which `call_soon` guarantees: each entry stands for the
+            // next one.
             let (mut order, mut runs) = (self.entries.borrow_mut(), self.runs.borrow_mut());
             let mut each = Vec::new();
             for entry in order.drain(..) {
@@ -23,7 +25,7 @@ impl ReadyQueue {
                 };
                 each.extend(std::iter::repeat_n(entry, closures as usize));
             }
-            // In front of those that are for a later turn.
+            // In front of the counts for a later turn.
             for _ in each.iter().filter(|&&entry| entry == NEXT_CALL) {
                 runs.push_front(1);
             }
@@ -49,22 +51,24 @@ impl ReadyQueue {
 }
 
 impl LoopHandle {
-    /// Leaves it to `seed` in which order the tasks run that are ready at the same time; `None` is
-    /// first come, first served, as it is from the start. For tests: a program that is right in
-    /// one order only is found by trying others. The order of [`LoopHandle::call_soon`] stays.
+    /// Shuffles tasks that are ready at the same time, by a random order from `seed`; `None`, the
+    /// default, runs them in the order in which they became ready. For tests: other seeds find
+    /// programs that are correct in one order only. Closures of [`LoopHandle::call_soon`] keep
+    /// their order.
     #[doc(alias = "rng_seed")]
     pub(crate) fn shuffle_ready(&self, seed: Option<u64>) {
         self.ready.set_seed(seed.map(Rng::seeded));
     }
 
-    /// Whether it is left to a seed: see [`LoopHandle::shuffle_ready`].
+    /// Whether tasks that are ready at the same time are shuffled: see [`LoopHandle::shuffle_ready`].
     #[must_use]
     pub(crate) fn shuffles_ready(&self) -> bool {
         self.ready.is_shuffled()
     }
 
-    /// A number below `bound`, which is not zero: for a choice that must not favour anybody. A
-    /// counter would, wherever two who choose take turns. The same program draws the same ones.
+    /// Returns a random number below `bound`, which is not zero, for a choice that has to be fair.
+    /// A counter would not be fair where two users of it alternate. Each execution of a program
+    /// gets the same numbers.
     pub(crate) fn random_below(&self, bound: usize) -> usize {
         self.ready.random_below(bound)
     }

@@ -1,7 +1,6 @@
-//! The queue by itself: order, fence and count, and what a seed changes.
+//! Tests of the ready queue alone: order, batch and count, and the effect of a seed.
 //!
-//! Each test is a few pushes and a turn, for that is all there is to it. What a loop makes of it is
-//! tried by `tests/props`.
+//! Each test is a few pushes and a turn. The queue inside a loop is tested in `tests/props`.
 //!
 //! Rules: L5, L9; the *callbacks* of the notes (N1).
 
@@ -39,7 +38,7 @@ fn jobs_come_in_any_order_and_closures_in_theirs() {
     assert_eq!(seen.len(), 20, "each of two jobs in each of five places");
 }
 
-/// L5, L9: what is said in one word counts as many.
+/// L5, L9: an entry for several closures counts as many.
 #[test]
 fn closures_between_jobs_keep_their_places_and_are_counted_one_by_one() {
     let ready = ReadyQueue::default();
@@ -53,7 +52,7 @@ fn closures_between_jobs_keep_their_places_and_are_counted_one_by_one() {
     call();
     assert_eq!(ready.len(), 4);
     ready.begin();
-    // A closure that an event adds is for the next turn, and the job that it wakes is not.
+    // A closure that an event adds is for the next turn; a task that it wakes is for this one.
     call();
     ready.push_woken(2);
     ready.push_new(3);

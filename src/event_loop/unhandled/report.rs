@@ -1,7 +1,7 @@
-//! The reports: what may go wrong that no call returns, each in words.
+//! The reports of failures that no call returns, and their messages.
 //!
-//! A report names the place, a line of the program or an address, because a reader of the log needs
-//! that first. A report of something that may happen a thousand times a second has a count of the
+//! A report names a line of the program or an address, because a reader of the log needs that
+//! first. A report of a failure that may happen a thousand times a second has a count of the
 //! reports that were held back.
 //!
 //! In asyncio this is the `context` that its exception handler is called with.
@@ -15,23 +15,23 @@ use std::os::fd::RawFd;
 use std::panic::Location;
 use std::time::Duration;
 
-/// A failure that no call could return.
+/// A report of a failure that no call could return.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Unhandled {
-    /// A callback, a destructor or a detached task panicked, under a policy that goes on.
+    /// A callback, a destructor or a detached task panicked, and the loop continues.
     Panic {
         /// The callback or task that panicked.
         origin: Origin,
-        /// What the panic said, where it said it with a string.
+        /// The message of the panic, if its payload is a string.
         message: String,
     },
     /// A detached task has returned an error: see
     /// [`Task::detach_reporting`](crate::Task::detach_reporting).
     TaskFailed {
-        /// Which.
+        /// The task.
         origin: Origin,
-        /// What the error says.
+        /// The `Display` of the error.
         error: String,
     },
     /// In debug mode: a call that took too long, and blocked the loop.
@@ -45,16 +45,16 @@ pub enum Unhandled {
     SlowTurn {
         /// How long its calls took together.
         took: Duration,
-        /// How many they were.
+        /// The number of calls.
         calls: u32,
-        /// Which of them took longest.
+        /// The call that took longest.
         longest: Origin,
     },
     /// In debug mode: a [`run`](crate::run()) waits, and nothing on its loop can end the wait. There
     /// is no timer, no descriptor, no [`RemoteHandle`](crate::RemoteHandle), no wait for a task of
     /// another loop, and no task is ready. The causes are a lock that is taken twice, a promise that
-    /// is kept and not settled, or tasks that wait for each other. If another thread has a waker that
-    /// the loop does not know of, this is a false alarm. Reported once for each run.
+    /// is kept and not settled, or tasks that wait for each other. If another thread holds a waker
+    /// of one of the tasks, this is a false alarm. Reported once for each run.
     Deadlock {
         /// The names of the tasks that wait.
         tasks: Vec<String>,
@@ -69,9 +69,9 @@ pub enum Unhandled {
     AcceptPaused {
         /// The listener.
         fd: RawFd,
-        /// Its address; `None` where it has none of the internet, as a Unix socket.
+        /// Its internet address; `None` if it has none, as a Unix socket.
         addr: Option<SocketAddr>,
-        /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`, or what came again and again.
+        /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`, or the error that came again and again.
         error: io::Error,
         /// How long until the next retry.
         retry: Duration,
@@ -84,36 +84,36 @@ pub enum Unhandled {
     ConnectionLost {
         /// The listener.
         fd: RawFd,
-        /// Its address; `None` where it has none of the internet.
+        /// Its internet address; `None` if it has none.
         addr: Option<SocketAddr>,
         /// The peer of the connection.
         peer: Option<SocketAddr>,
         /// `ENOMEM`, `ENOSPC`.
         error: io::Error,
-        /// How many of this listener were not reported, since the last one that was.
+        /// How many lost connections of this listener were not reported, since the last one that was.
         held_back: u64,
     },
-    /// A listener of [`LoopHandle::listen`](crate::LoopHandle::listen) cannot accept any more, and its
-    /// registration has ended.
+    /// A listener of [`LoopHandle::listen`](crate::LoopHandle::listen) cannot accept any more, and
+    /// its registration has ended.
     ListenerFailed {
         /// The listener.
         fd: RawFd,
-        /// Its address; `None` where it has none of the internet.
+        /// Its internet address; `None` if it has none.
         addr: Option<SocketAddr>,
-        /// What `accept(2)` said.
+        /// The error of `accept(2)`.
         error: io::Error,
     },
-    /// The system goes on reporting a descriptor that is not registered any more: it was closed
+    /// The system continues to report a descriptor that is not registered any more: it was closed
     /// outside the loop, while a duplicate of it, or a child process, kept its file open (epoll(7),
-    /// question 6). On Linux the loop goes on with a new epoll instance, without that descriptor;
-    /// elsewhere the loop would spin while the descriptor is ready. Reported once for each.
+    /// question 6). On Linux the loop makes a new epoll instance without that descriptor; elsewhere
+    /// the loop would spin while the descriptor is ready. Reported once for each.
     StaleDescriptor,
     /// A callback, or a poll of a task, has entered another loop and not left it before it returned:
     /// a guard of [`EventLoop::enter`](crate::EventLoop::enter) is held across an await, or was
     /// forgotten. Other code would then spawn, sleep and register on that loop. So this loop is made
     /// current again, and the guard has no effect any more.
     EnterHeld {
-        /// Which.
+        /// The callback or task.
         origin: Origin,
     },
     /// Closing one of the loop's descriptors returned an error: `EIO`, `ENOSPC` or `EDQUOT` if bytes
@@ -124,14 +124,14 @@ pub enum Unhandled {
         fd: RawFd,
         /// Where it was registered.
         site: &'static Location<'static>,
-        /// What `close(2)` said.
+        /// The error of `close(2)`.
         error: io::Error,
     },
-    /// The system refused a call that the loop made by itself.
+    /// A system call that the loop made for itself failed.
     Io {
-        /// What it was doing.
+        /// What the loop was doing.
         what: &'static str,
-        /// Why it could not.
+        /// The error of the system.
         error: io::Error,
     },
 }
@@ -140,7 +140,7 @@ impl fmt::Display for Unhandled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panic { origin, message } => {
-                write!(f, "{origin} panicked, with nobody waiting: {message}")
+                write!(f, "{origin} panicked: {message}")
             }
             Self::TaskFailed { origin, error } => write!(f, "{origin} failed: {error}"),
             Self::Slow { origin, took } => write!(f, "slow, {took:?}: {origin}"),
@@ -190,12 +190,13 @@ impl fmt::Display for Unhandled {
                 write!(f, "{} has ended: {error}", Listener(*fd, *addr))
             }
             Self::StaleDescriptor => f.write_str(
-                "events without end for a descriptor that was closed behind the loop's back; \
-                 a duplicate of it is still open",
+                "the system reports a descriptor for ever that was closed outside the loop, while a \
+                 duplicate of it stayed open; remove a registration before its descriptor is closed",
             ),
             Self::EnterHeld { origin } => write!(
                 f,
-                "{origin} keeps another loop entered after it has returned; that has no effect any more"
+                "{origin} has returned without leaving the loop that it entered; the guard of `enter` has \
+                 no effect any more"
             ),
             Self::CloseFailed { fd, site, error } => {
                 write!(f, "closing descriptor {fd}, registered at {site}: {error}")
@@ -205,7 +206,7 @@ impl fmt::Display for Unhandled {
     }
 }
 
-/// A listener, in words.
+/// A listener, as messages name it.
 struct Listener(RawFd, Option<SocketAddr>);
 
 impl fmt::Display for Listener {
