@@ -1,9 +1,9 @@
-//! A moment that a future waits for: a timer of the loop, armed when it is first polled.
+//! A timer that a future awaits: a timer of the loop, armed when it is first polled.
 //!
-//! Sleeps, limits and intervals are all one of these. It is here because what waits for several
-//! things and what waits for time are neighbours that do not know of each other, and both have
-//! limits. Nothing is armed before the first poll (calling a coroutine runs nothing, N9), and a
-//! delay counts from a fresh reading of the clock then, so it is never early (C1).
+//! Sleeps, limits and intervals are built on this. It is in this module because both combinators
+//! and time use it, and neither of these modules depends on the other. Nothing is armed before the
+//! first poll (calling a coroutine runs nothing, N9), and a delay counts from a fresh reading of
+//! the clock then, so it is never early (C1).
 //!
 //! In the notes: the *timers* of N1, as `await` sees them (N11, N14).
 
@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 const NO_LOOP: &str = "slept outside a loop: use readily::run, or EventLoop::enter";
 
-/// A timer that is awaited. Dropping it disarms it.
+/// A timer of the loop that a future awaits. Dropping it disarms the timer.
 #[derive(Debug)]
 pub(crate) struct LazyTimer {
     state: State,
-    /// By how much it may be late, so that it rings together with others.
+    /// The time by which it may be late, so that it expires together with other timers.
     slack: Duration,
 }
 
@@ -26,7 +26,7 @@ enum State {
     After(Duration),
     At(Instant),
     Never,
-    /// Nothing is armed: whoever waits goes to the back of the queue, once.
+    /// Nothing is armed: the waiting task goes to the back of the queue, once.
     Yield,
     Armed(WakeTimer),
     Elapsed,
@@ -38,27 +38,27 @@ impl LazyTimer {
         Self { state, slack }
     }
 
-    /// Rings after `delay`, counted from the first poll.
+    /// Expires after `delay`, counted from the first poll.
     pub(crate) fn after(delay: Duration) -> Self {
         Self::new(State::After(delay))
     }
 
-    /// Rings at `when`; in the turn after the first poll if that has passed.
+    /// Expires at `when`; in the turn after the first poll if that has passed.
     pub(crate) fn at(when: Instant) -> Self {
         Self::new(State::At(when))
     }
 
-    /// Rings never, and needs no loop.
+    /// Never expires, and needs no loop.
     pub(crate) fn never() -> Self {
         Self::new(State::Never)
     }
 
-    /// Rings in the turn after the first poll, without a timer: 388 instructions instead of 1,391.
+    /// Expires in the turn after the first poll, without a timer, which is cheaper.
     pub(crate) fn yield_once() -> Self {
         Self::new(State::Yield)
     }
 
-    /// May be late by up to `slack`; to be said before the first poll.
+    /// Allows the timer to be late by up to `slack`; called before the first poll.
     pub(crate) fn with_slack(mut self, slack: Duration) -> Self {
         if matches!(self.state, State::Yield) && !slack.is_zero() {
             self.state = State::After(Duration::ZERO);
@@ -80,17 +80,15 @@ impl LazyTimer {
         }
     }
 
-    /// Whether it has rung; if not, the waker is kept for it.
-    ///
-    /// Whether it has rung, and is ready again and again.
+    /// Whether the timer has expired; from then on polling it is always ready.
     pub(crate) fn has_elapsed(&self) -> bool {
         matches!(self.state, State::Elapsed)
     }
 
     /// # Panics
     ///
-    /// The first time outside a loop; afterwards on another loop, or when that one is closed: it
-    /// would never ring.
+    /// When it is first polled outside a loop, or polled afterwards on another loop, or after its
+    /// loop was closed: it would never expire.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.state {
             State::After(_) | State::At(_) => {
@@ -102,13 +100,13 @@ impl LazyTimer {
             State::Yield => {
                 assert!(current::is_any(), "{NO_LOOP}");
                 self.state = State::Elapsed;
-                // To the back of the queue: the next poll is in a later turn.
+                // The task goes to the back of the queue: the next poll is in a later turn.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
             State::Armed(timer) => match timer.poll(cx.waker()) {
                 WakeTimerState::Pending => Poll::Pending,
-                // To wait for a loop that is gone, or does not run, is to wait for ever.
+                // To wait for a loop that is gone, or that does not run, would be to wait for ever.
                 WakeTimerState::LoopClosed => panic!("slept on a loop that is closed"),
                 WakeTimerState::OtherLoop => {
                     panic!("slept on another loop than the one that runs here")

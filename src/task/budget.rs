@@ -1,12 +1,13 @@
-//! A budget for each poll: so many times may a task go on without giving way.
+//! A budget for each poll: the number of operations that a task may complete without yielding.
 //!
-//! A task that finds everything ready never waits, and so the loop never gets to anybody else: a
-//! reader of a fast peer, a consumer that feeds its own queue. So each operation that completes
-//! takes one from the budget of the poll, and where there is none left, the next one behaves as if
-//! it were not ready, once, and has its task queued again. The rest of the turn comes first then:
-//! others, timers, descriptors.
+//! A task that finds everything ready never waits, and keeps the loop from all other work: a reader
+//! of a fast peer, say, or a consumer that feeds its own queue. So each operation that completes
+//! takes one unit from the budget of the poll. When the budget is used up, the next operation
+//! behaves once as if it were not ready, and queues its task again; the rest of the turn comes
+//! first then: other tasks, timers, descriptors.
 //!
-//! asyncio has nothing of the kind, and starves. In the notes: a coroutine must give way (N10, N12).
+//! asyncio has no such budget, and such a task starves the others there. In the notes: a coroutine
+//! must give way (N10, N12).
 //!
 //! # Rule
 //!
@@ -17,23 +18,23 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-/// How many operations a task completes in one poll, before it gives way.
+/// The number of operations that a task completes in one poll before it must yield.
 pub const BUDGET: u32 = 128;
 
-/// Where nobody counts: outside of a task of ours.
+/// No budget: the value outside the tasks of this crate.
 const UNLIMITED: u32 = u32::MAX;
 
 thread_local! {
     static LEFT: Cell<u32> = const { Cell::new(UNLIMITED) };
 }
 
-/// While it lives, this thread has this budget; afterwards the one it had.
+/// Sets the budget of this thread until it is dropped, which restores the previous one.
 pub(crate) struct BudgetGuard {
     before: u32,
 }
 
 impl BudgetGuard {
-    /// That of a poll by the loop.
+    /// The full budget, for a poll by the loop.
     #[inline]
     pub(crate) fn full() -> Self {
         Self::of(BUDGET)
@@ -41,7 +42,7 @@ impl BudgetGuard {
 
     #[inline]
     fn of(budget: u32) -> Self {
-        // A thread that is ending has no locals any more, and no loop to be held up.
+        // A thread that is ending has no thread-locals any more, and no loop to be held up.
         let before = LEFT.try_with(|left| left.replace(budget));
         Self {
             before: before.unwrap_or(UNLIMITED),
@@ -56,20 +57,20 @@ impl Drop for BudgetGuard {
     }
 }
 
-/// The next poll of a row of them begins.
+/// Fills the budget at the start of the next poll in a batch.
 #[inline]
 pub(super) fn reset() {
     let _ = LEFT.try_with(|left| left.set(BUDGET));
 }
 
-/// Until the next one nobody counts.
+/// Suspends counting until the next poll.
 #[inline]
 pub(super) fn suspend() {
     let _ = LEFT.try_with(|left| left.set(UNLIMITED));
 }
 
-/// To be asked before an operation is tried: pending if the budget is used up, with the task
-/// queued again. Whether or not the operation then completes, this takes nothing.
+/// Called before an operation is tried: pending if the budget is used up, with the task queued
+/// again. It takes nothing from the budget, whether or not the operation then completes.
 #[inline]
 pub(crate) fn poll(cx: &mut Context<'_>) -> Poll<()> {
     if is_spent() {
@@ -84,7 +85,7 @@ fn reschedule(cx: &mut Context<'_>) -> Poll<()> {
     Poll::Pending
 }
 
-/// To be said when an operation has completed.
+/// Takes one unit from the budget, when an operation has completed.
 #[inline]
 pub(crate) fn consume() {
     let _ = LEFT.try_with(|left| {
@@ -94,7 +95,7 @@ pub(crate) fn consume() {
     });
 }
 
-/// Polls an operation that counts, if there is something left for it.
+/// Polls an operation that takes one unit, unless the budget is used up.
 #[inline]
 pub(crate) fn budgeted<R>(
     cx: &mut Context<'_>,
@@ -106,8 +107,9 @@ pub(crate) fn budgeted<R>(
     Poll::Ready(result)
 }
 
-/// Polls what is made of other operations. Its end counts as one, unless theirs have: else what is
-/// ready at once and made of nothing that counts would never give way.
+/// Polls a combinator of other operations. Its completion takes one unit, unless theirs have taken
+/// some: otherwise a combinator that is ready at once, over parts that take nothing, would never
+/// yield.
 pub(crate) fn budgeted_composite<R>(
     cx: &mut Context<'_>,
     operation: impl FnOnce(&mut Context<'_>) -> Poll<R>,
@@ -121,20 +123,20 @@ pub(crate) fn budgeted_composite<R>(
     Poll::Ready(result)
 }
 
-/// Whether nothing is left: what is pending may be so for that reason only.
+/// Whether the budget is used up, which may be the only reason for a pending result.
 #[inline]
 pub(crate) fn is_spent() -> bool {
     LEFT.try_with(Cell::get).is_ok_and(|left| left == 0)
 }
 
 fn with_unlimited<R>(f: impl FnOnce() -> R) -> R {
-    let _allowance = BudgetGuard::of(UNLIMITED);
+    let _budget = BudgetGuard::of(UNLIMITED);
     f()
 }
 
-/// Polls `future`, whose time is up and which was pending, once more, if that may have been for want
-/// of budget only: what is ready wins over a limit (T6). With one budget more, and not without any:
-/// what is always ready would never come back.
+/// Polls `future` once more after its time limit has passed, if it may have been pending only for
+/// want of budget: a ready result wins over a limit (T6). The poll has one full budget and not an
+/// unlimited one, with which a future that is always ready would never return.
 pub(crate) fn final_poll<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
     match is_spent() {
         true => {
@@ -145,9 +147,9 @@ pub(crate) fn final_poll<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -
     }
 }
 
-/// Takes one from the budget of this poll, and gives way if there is none: for loops of one's own
-/// that do much without awaiting anything of this crate. What awaits our sockets, queues and
-/// futures needs no help.
+/// Takes one unit from the budget of this poll, and yields if none is left. For a program's own
+/// loops that do much without awaiting anything of this crate; awaiting its sockets, queues and
+/// futures takes budget already.
 ///
 /// # Cancellation
 ///
@@ -176,12 +178,12 @@ pub async fn consume_budget() {
     poll_fn(|cx| budgeted(cx, |_| Poll::Ready(()))).await;
 }
 
-/// `future` without a budget: it may go on for as long as it finds everything ready. For what is
-/// short, and must not be interrupted by others; it is not made faster by it.
+/// Runs `future` without a budget: it may go on as long as it finds everything ready. For short
+/// work that must not be interrupted by other tasks; this does not make it faster.
 ///
 /// # Cancellation
 ///
-/// What dropping `future` loses.
+/// Dropping it loses what dropping `future` loses.
 ///
 /// # Examples
 ///

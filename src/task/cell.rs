@@ -1,18 +1,18 @@
-//! A task in one allocation: its head, and behind it its future, and later what that returned.
+//! A task in one allocation: a header, followed by the body: first the future, later its output.
 //!
-//! This is the one file of the crate with `unsafe` in it. In safe Rust a task is three allocations
-//! and as many look-ups by type: seven times the instructions for a spawn and a join
-//! (`docs/decisions.md`). The boundary of the unsafe code is this module. Its notes rest on the two
-//! counts, the stage and the table of the head (`cell/head.rs`, `cell/standing.rs`, `cell/waker.rs`).
-//! Those are safe code, and only this module can change them: the compiler refuses it elsewhere. The
-//! functions that the rest of `task` can call may be called in any order, for each looks at the stage
-//! first. What is decided about a task is decided in `executor.rs`.
-//!
+//! This is the one file of the crate with `unsafe` in it. In safe Rust a task takes three
+//! allocations and as many look-ups by type, and a spawn and a join become several times slower
+//! (`docs/decisions.md`). The boundary of the unsafe code is this module. Its safety arguments rest
+//! on the two counts, the stage and the vtable of the header (`cell/head.rs`, `cell/standing.rs`,
+//! `cell/waker.rs`). Those files are safe code, and only this module can change these fields: the
+//! compiler refuses it elsewhere. The functions that the rest of `task` can call may be called in
+//! any order, for each checks the stage first. The decisions about a task are made in
+//! `executor.rs`.
 //! In the notes: a Task is a Future and more (N15). Rules: T1, T3, T4, G5.
 //!
 //! # States
 //!
-//! What lies behind the head ([`Stage`]), and who may touch it:
+//! The contents of the body ([`Stage`]), and the code that may touch it:
 //!
 //! ```text
 //! Future ── poll ──▶ Busy ── pending ──▶ Future
@@ -23,18 +23,19 @@
 //!
 //! # Rules
 //!
-//! - **One at a time.** Whoever touches what lies behind the head first moves the stage on: to *busy*
-//!   or *empty*. So code of the user's that comes back here, from a poll or a destructor, finds
-//!   nothing to touch. A panic leaves it there, too: what is then left is never dropped twice.
-//! - **Pinned.** The future is written to its place before anybody can poll it, and dropped there.
-//! - **This thread.** A [`TaskPtr`] is not `Send`. Future, output and all of the head but
-//!   [`WakeState`] are touched through one, and nothing of them is left when the last one has gone.
+//! - **One at a time.** Code that touches the body first moves the stage on: to *busy* or *empty*.
+//!   So user code that comes back here, from a poll or a destructor, finds nothing to touch. A
+//!   panic leaves the stage there, too: what is then left is never dropped twice.
+//! - **Pinned.** The future is written to its place before any code can poll it, and dropped there.
+//! - **This thread.** A [`TaskPtr`] is not `Send`. Future, output and all of the header but
+//!   [`WakeState`] are touched through one, and are dropped at the latest with the last one.
 //! - **Any thread.** A waker touches the `WakeState` only, by shared reference; it is `Sync`.
-//! - **Two counts.** The references of this thread, a plain number, have one of the shares together,
-//!   and each waker has one. Who gives up the last share frees: by then only memory is left, and
-//!   the way home. `RefCount` has the argument for its orderings.
-//! - **A borrowed waker.** The one that a poll is given has no share of its own: it is dropped by
-//!   nobody, and cannot outlive the poll but by a clone, which takes a share.
+//! - **Two counts.** `RefCount` counts the shares: the references of this thread, which a plain
+//!   number counts, have one share together, and each waker has one. The code that releases the
+//!   last share frees: by then only memory is left, and the `WakeState`. `RefCount` has the
+//!   argument for its orderings.
+//! - **A borrowed waker.** The waker that a poll is given has no share of its own: it is never
+//!   dropped, and cannot outlive the poll except by a clone, which takes a share.
 
 #![deny(
     unsafe_op_in_unsafe_fn,
@@ -71,7 +72,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 use waker::WakeState;
 
-/// The allocation. Never borrowed as a whole: it says where its parts are.
+/// The allocation. Never borrowed as a whole: the type only defines where its parts are.
 #[repr(C)]
 struct TaskAlloc<F: Future> {
     header: Header,
@@ -84,23 +85,23 @@ union Body<F: Future> {
     output: ManuallyDrop<F::Output>,
 }
 
-/// A place behind a head: of an `F`, or of what it returns.
+/// A pointer to a body: to an `F`, or to its output.
 type BodyPtr = NonNull<()>;
 
-/// What depends on the type of the future.
+/// The data and functions that depend on the type of the future.
 struct Vtable {
     layout: Layout,
-    /// How far behind the start of the head it is.
+    /// The offset of the body from the start of the header.
     body_offset: usize,
     poll: unsafe fn(BodyPtr, &mut Context<'_>, &mut PollCx<'_>) -> Stage,
     drop_future: unsafe fn(BodyPtr),
-    /// `None` where there is nothing to do.
+    /// `None` if the output has no destructor.
     drop_output: Option<unsafe fn(BodyPtr)>,
     type_name: fn() -> &'static str,
     output: fn() -> TypeId,
 }
 
-/// The functions for `F`, which goes by the name of `N`.
+/// The vtable for `F`, with the type name of `N`.
 struct VtableOf<F, N: ?Sized>(PhantomData<F>, PhantomData<N>);
 
 impl<F: Future<Output: 'static>, N: ?Sized> VtableOf<F, N> {
@@ -119,22 +120,22 @@ impl<F: Future<Output: 'static>, N: ?Sized> VtableOf<F, N> {
     };
 }
 
-/// Polls the future in its place. If the task ends with it, drops it there (T3), and leaves what it
-/// returned in its stead. Says what is there now.
+/// Polls the future in its place. If the task ends with it, drops it there (T3), and writes its
+/// output to that place. Returns the new stage.
 ///
 /// # Safety
 ///
-/// There is an `F` at `place`, with room for an `F::Output`; it is pinned there, and nobody else
+/// There is an `F` at `place`, with room for an `F::Output`; it is pinned there, and no other code
 /// touches it until this returns.
 unsafe fn poll<F: Future>(place: BodyPtr, cx: &mut Context<'_>, poll_cx: &mut PollCx<'_>) -> Stage {
     poll_cx.enter();
     let polled = catch(|| {
         let mut future = place.cast::<F>();
-        // SAFETY: by this function's contract it is there and nobody else's; the reference does not
-        // outlive this closure.
+        // SAFETY: by this function's contract the future is there and no other code touches it; the
+        // reference does not outlive this closure.
         let future = unsafe { future.as_mut() };
-        // SAFETY: by the contract it is pinned: it is moved no more, and its place is not used for
-        // anything else before it was dropped there.
+        // SAFETY: by the contract the future is pinned: it is not moved any more, and its place is
+        // not used for anything else before the future was dropped there.
         let future = unsafe { Pin::new_unchecked(future) };
         future.poll(cx)
     });
@@ -150,9 +151,10 @@ unsafe fn poll<F: Future>(place: BodyPtr, cx: &mut Context<'_>, poll_cx: &mut Po
             None
         }
     };
-    // T3: before its end is told. It may panic, and is gone all the same.
+    // T3: before the end is reported. The destructor may panic; the future is gone all the same.
     let dropped = catch(|| {
-        // SAFETY: it is there and nobody else's, by the contract, and never touched again.
+        // SAFETY: by the contract the future is there and no other code touches it; nor does any
+        // after this.
         unsafe { drop_at::<F>(place) }
     });
     if let Err(payload) = dropped {
@@ -161,29 +163,31 @@ unsafe fn poll<F: Future>(place: BodyPtr, cx: &mut Context<'_>, poll_cx: &mut Po
     let Some(output) = output else {
         return Stage::Empty;
     };
-    // SAFETY: by the contract there is room for it, aligned, and nobody else looks; the future that
-    // was there has been dropped.
+    // SAFETY: by the contract there is aligned room for the output, and no other code touches it;
+    // the future that was there has been dropped.
     unsafe { place.cast::<F::Output>().write(output) };
     Stage::Output
 }
 
 /// # Safety
 ///
-/// There is a `T` at `place`, which nobody else touches, now or after this.
+/// There is a `T` at `place`, which no other code touches, now or after this.
 unsafe fn drop_at<T>(place: BodyPtr) {
     // SAFETY: the contract is that of this function.
     unsafe { drop_in_place(place.cast::<T>().as_ptr()) }
 }
 
-/// A future in its place, that is no task of anybody yet. `N` is what it is called.
+/// A future in the body of an allocation that is not a task yet. `N` is the type whose name the
+/// task reports.
 ///
-/// It is put there before its loop is asked for, so that a large one is moved no more than that once.
+/// The future is written there before the loop is looked up, so that a large one is moved only
+/// once.
 pub(super) struct NewTask<F: Future, N: ?Sized = F> {
     block: AllocGuard<F>,
     _called: PhantomData<N>,
 }
 
-/// What was allocated; given back when this is dropped, but nothing in it.
+/// The allocation; dropping this frees the block, but drops nothing in it.
 struct AllocGuard<F: Future>(NonNull<TaskAlloc<F>>);
 
 impl<F: Future> AllocGuard<F> {
@@ -196,8 +200,8 @@ impl<F: Future> AllocGuard<F> {
 
 impl<F: Future> Drop for AllocGuard<F> {
     fn drop(&mut self) {
-        // SAFETY: that is what `NewTask::new` took for the same type; it is nobody else's, for a cell
-        // that is made of it forgets this.
+        // SAFETY: `NewTask::new` allocated the block for the same type, and no other code owns it:
+        // making a cell of it forgets this.
         unsafe { block_cache::free(self.0.cast(), Layout::new::<TaskAlloc<F>>()) };
     }
 }
@@ -205,8 +209,8 @@ impl<F: Future> Drop for AllocGuard<F> {
 impl<F: Future, N: ?Sized> NewTask<F, N> {
     pub(super) fn new(future: F) -> Self {
         let block = AllocGuard(block_cache::allocate(Layout::new::<TaskAlloc<F>>()).cast());
-        // SAFETY: it was taken a moment ago for a `TaskAlloc<F>`, of which this is the place of the
-        // future: aligned, large enough, and nobody else's.
+        // SAFETY: the block was allocated just now for a `TaskAlloc<F>`, and this is the place of
+        // its future: aligned, large enough, and owned by no other code.
         unsafe { block.body_ptr().cast::<F>().write(future) };
         Self {
             block,
@@ -216,11 +220,11 @@ impl<F: Future, N: ?Sized> NewTask<F, N> {
 }
 
 impl<F: Future<Output: 'static> + 'static, N: ?Sized> NewTask<F, N> {
-    /// Makes it a task's, with one reference.
+    /// Makes it a task, with one reference.
     pub(super) fn into_task(self, info: SpawnInfo) -> TypedTask<F::Output> {
         let header = ManuallyDrop::new(self).block.0.cast::<Header>();
-        // SAFETY: `TaskAlloc` is `repr(C)`, so its head is where it begins: aligned, large enough, and
-        // nobody else's before this.
+        // SAFETY: `TaskAlloc` is `repr(C)`, so its header is at its start: aligned, large enough,
+        // and owned by no other code before this.
         unsafe { header.write(Header::new(&VtableOf::<F, N>::VTABLE, info)) };
         TypedTask {
             cell: TaskPtr { header },
@@ -231,28 +235,28 @@ impl<F: Future<Output: 'static> + 'static, N: ?Sized> NewTask<F, N> {
 
 impl<F: Future, N: ?Sized> Drop for NewTask<F, N> {
     fn drop(&mut self) {
-        // SAFETY: the future was written there when this was made, and `born` drops no `NewTask`: so
-        // it is there, nobody else's, and the block is only given back after this.
+        // SAFETY: the future was written there when this was made, and `into_task` drops no
+        // `NewTask`: so it is there, no other code owns it, and the block is only freed after this.
         unsafe { drop_at::<F>(self.block.body_ptr()) }
     }
 }
 
-/// A reference to a task, whatever its type; for the loop's thread.
+/// A reference to a task of any type; for the loop's thread.
 pub(super) struct TaskPtr {
-    /// Of a `TaskAlloc<F>`, with the right to all of it.
+    /// To the header of a `TaskAlloc<F>`, with the provenance of the whole allocation.
     header: NonNull<Header>,
 }
 
 impl TaskPtr {
-    /// Where future and output are.
+    /// The place of future and output.
     #[inline]
     fn body_ptr(&self) -> BodyPtr {
-        // SAFETY: the offset is that of a part of the allocation that begins with this head: its own
-        // table says so.
+        // SAFETY: the offset is that of a part of the allocation that begins with this header: its
+        // own vtable has it.
         unsafe { self.header.cast::<()>().byte_add(self.vtable.body_offset) }
     }
 
-    /// Polls the future where it lies; nothing, if it is being polled, or gone (T1).
+    /// Polls the future in its place; does nothing if it is being polled, or gone (T1).
     pub(super) fn poll(&self, poll_cx: &mut PollCx<'_>) {
         if !self.state().transition(Stage::Future, Stage::Busy) {
             return;
@@ -260,10 +264,12 @@ impl TaskPtr {
         let stage = self.with_waker(|waker| {
             let mut cx = Context::from_waker(waker);
             // SAFETY:
-            // - the stage said that the future is there; it was put there when the cell was made,
-            //   with the room that its table tells of, is moved nowhere, and dropped in its place;
-            // - nobody else touches it, for the stage is *busy* until this returns, and all who
-            //   might, in this file, look at that before, and no file outside this module changes it;
+            // - the stage showed that the future is there; it was written when the cell was made,
+            //   with the room that its vtable describes, is never moved, and is dropped in its
+            //   place;
+            // - no other code touches it, for the stage is *busy* until this returns; all code in
+            //   this file that might touch it checks the stage first, and no file outside this
+            //   module changes the stage;
             // - `self` keeps the cell until then.
             unsafe { (self.vtable.poll)(self.body_ptr(), &mut cx, poll_cx) }
         });
@@ -274,10 +280,10 @@ impl TaskPtr {
     #[inline]
     pub(super) fn with_waker<R>(&self, f: impl FnOnce(&Waker) -> R) -> R {
         // SAFETY:
-        // - the functions of this table keep to what is asked of them (see there), for a pointer to
-        //   the head of a cell, with the right to all of it;
-        // - each of them wants a share: `self` has one, with the others of this thread, until `f`
-        //   returns; and as this waker is never dropped, it gives none up.
+        // - the functions of this table keep the contract of `RawWakerVTable` (see there), for a
+        //   pointer to the header of a cell, with the provenance of the whole allocation;
+        // - each of them needs a share: `self` has one, with the others of this thread, until `f`
+        //   returns; and as this waker is never dropped, it releases none.
         let waker = unsafe { Waker::new(self.header.as_ptr().cast_const().cast(), &WAKER) };
         f(&ManuallyDrop::new(waker))
     }
@@ -286,28 +292,28 @@ impl TaskPtr {
     ///
     /// # Errors
     ///
-    /// What its destructor panicked with; it is gone all the same.
+    /// The panic payload of its destructor; the future is gone all the same.
     pub(super) fn drop_future(&self) -> Result<(), Payload> {
         if !self.state().transition(Stage::Future, Stage::Empty) {
             return Ok(());
         }
         catch(|| {
-            // SAFETY: the stage said that it is there, and says now that it is not: nobody else
+            // SAFETY: the stage showed that it is there, and now that it is not: no other code
             // touches it any more.
             unsafe { (self.vtable.drop_future)(self.body_ptr()) }
         })
     }
 
-    /// Whether dropping what the task returned runs anybody's code.
+    /// Whether dropping the output may run user code.
     pub(super) fn has_output_to_drop(&self) -> bool {
         self.state().stage() == Stage::Output && self.vtable.drop_output.is_some()
     }
 
-    /// Drops what the task returned, if it is there, with the panics of its destructor.
+    /// Drops the output, if it is there; a panic of its destructor goes to the caller.
     pub(super) fn drop_output(&self) {
         if self.state().transition(Stage::Output, Stage::Empty) {
             if let Some(drop_output) = self.vtable.drop_output {
-                // SAFETY: the stage said that it is there, and says now that it is not: nobody else
+                // SAFETY: the stage showed that it is there, and now that it is not: no other code
                 // touches it any more.
                 unsafe { drop_output(self.body_ptr()) }
             }
@@ -319,33 +325,33 @@ impl TaskPtr {
         self.header == other.header
     }
 
-    /// Where it lies; no other task's while there is a reference.
+    /// The address of the cell, which no other task has while there is a reference.
     pub(super) fn address(&self) -> usize {
         self.header.as_ptr().addr()
     }
 
-    /// The last reference goes: all that the loop's thread has of it is dropped, and its share given
-    /// up.
+    /// Drops all that the loop's thread has of the cell, after the last reference, and releases its
+    /// share.
     ///
     /// # Safety
     ///
-    /// This was the last reference of this thread, by its count, and is used no more.
+    /// This was the last reference of this thread, by its count, and is not used any more.
     #[inline(never)]
     unsafe fn drop_local_part(&self) {
-        /// Dropped also if a destructor before it panics.
+        /// Drops it also if an earlier destructor panics.
         struct LocalPartGuard(NonNull<Header>);
         impl Drop for LocalPartGuard {
             fn drop(&mut self) {
-                // SAFETY: within the head, which is there until the share of this thread is given
-                // up, after this.
+                // SAFETY: within the header, which is there until the share of this thread is
+                // released, after this.
                 let local_part = unsafe { &raw mut (*self.0.as_ptr()).local_part };
-                // SAFETY: it was made with the head, and is dropped here only, with the last
-                // reference of this thread, which alone touches it: nobody borrows it.
+                // SAFETY: it was made with the header, and is dropped here only, with the last
+                // reference of this thread, which alone touches it: no other code borrows it.
                 unsafe { drop_in_place(local_part) }
             }
         }
         // SAFETY: the references of this thread have a share together, and by the contract this was
-        // the last one.
+        // the last of them.
         let _share = unsafe { OwnedRef::of(self.header.as_ptr().cast_const().cast()) };
         let _own = LocalPartGuard(self.header);
         if let Err(payload) = self.drop_future() {
@@ -359,8 +365,8 @@ impl Deref for TaskPtr {
     type Target = Header;
 
     fn deref(&self) -> &Header {
-        // SAFETY: it was made with the cell, which this keeps by the share that it has with the others
-        // of this thread; what is changed in it is in cells, or atomic.
+        // SAFETY: the header was made with the cell, which this reference keeps by the share that
+        // it has with the others of this thread; all that is changed in it is in cells, or atomic.
         unsafe { self.header.as_ref() }
     }
 }
@@ -379,19 +385,19 @@ impl Drop for TaskPtr {
     #[inline]
     fn drop(&mut self) {
         if self.local_part.dec_ref() {
-            // SAFETY: the count says that it was the last one, and it is being dropped.
+            // SAFETY: the count shows that it was the last one, and it is being dropped.
             unsafe { self.drop_local_part() }
         }
     }
 }
 
-/// One of the shares, to be given up: made by `of` only.
+/// One share, released when this is dropped. Made by `of` only.
 struct OwnedRef(NonNull<Header>);
 
 impl OwnedRef {
     /// # Safety
     ///
-    /// The caller owns a share of the cell with this head, and uses it no more.
+    /// The caller owns a share of the cell with this header, and does not use it any more.
     unsafe fn of(header: *const ()) -> Option<Self> {
         NonNull::new(header.cast_mut().cast()).map(Self)
     }
@@ -400,8 +406,8 @@ impl OwnedRef {
 impl Drop for OwnedRef {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: by the contract of `of` this owns a share, so the head is there. Only the count is
-        // borrowed: the moment that it is given up, another thread may free the rest.
+        // SAFETY: by the contract of `of` this owns a share, so the header is there. Only the count
+        // is borrowed: as soon as the share is released, another thread may free the rest.
         let ref_count = unsafe { &(*self.0.as_ptr()).wake_state.ref_count };
         if ref_count.release() {
             // SAFETY: it was the last one.
@@ -410,28 +416,31 @@ impl Drop for OwnedRef {
     }
 }
 
-/// Frees a cell, on whichever thread.
+/// Frees a cell, on any thread.
 ///
 /// # Safety
 ///
-/// Its last share was given up, by the caller.
+/// The caller has released the last share.
 #[inline(never)]
 unsafe fn free(header: NonNull<Header>) {
-    // SAFETY: nobody else is left, so it is there until the end of this, and nobody's but ours.
+    // SAFETY: no other share is left, so the header is there until the end of this, and only this
+    // function touches it.
     let layout = unsafe { (*header.as_ptr()).vtable }.layout;
     // SAFETY: as above.
     let wake_state = unsafe { &raw const (*header.as_ptr()).wake_state };
-    // SAFETY: it was made with the head, and is moved out here, once: the rest of the head was dropped
-    // with the last reference of the loop's thread, before that one's share was given up.
+    // SAFETY: it was made with the header, and is moved out here, once: the rest of the header was
+    // dropped with the last reference of the loop's thread, before the share of that thread was
+    // released.
     let wake_state = unsafe { wake_state.read() };
-    // SAFETY: it was taken for a type with this layout, which its table tells; nothing in it is used
-    // after this.
+    // SAFETY: the block was allocated for a type with this layout, which its vtable has; nothing in
+    // it is used after this.
     unsafe { block_cache::free(header.cast(), layout) };
-    // Last: it may be the end of an inbox, and that of a poller's notifier, which is somebody's code.
+    // Last: this may drop the last reference to an inbox, and to a poller's notifier, which is user
+    // code.
     drop(wake_state);
 }
 
-/// Such are the parts that wakers carry to other threads.
+/// Checks that the parts that wakers carry to other threads may be shared between threads.
 const _: fn() = || {
     fn check_send<T: Send + Sync>() {}
     check_send::<WakeState>();
@@ -441,12 +450,12 @@ const _: fn() = || {
 /// A reference to a task that returns a `T`.
 pub(super) struct TypedTask<T> {
     cell: TaskPtr,
-    /// A `T` goes in and out, so one type must not pass for another; and none is pinned by this.
+    /// A `T` goes in and out, so one type must not pass for another; and this pins none.
     _output: PhantomData<Rc<std::cell::Cell<T>>>,
 }
 
 impl<T: 'static> TypedTask<T> {
-    /// A task of any type as what it is; `None` if it is not.
+    /// A reference of any type as one with type `T`; `None` if the task returns another type.
     pub(super) fn of(cell: &TaskPtr) -> Option<Self> {
         ((cell.vtable.output)() == TypeId::of::<T>()).then(|| Self {
             cell: cell.clone(),
@@ -467,9 +476,10 @@ impl<T: 'static> TypedTask<T> {
 
     fn output(&self) -> T {
         let is_there = self.cell.state().transition(Stage::Output, Stage::Empty);
-        assert!(is_there, "a task that is done has left its value");
-        // SAFETY: the stage said that it is there, and says now that it is not: it is moved out once.
-        // It is a `T`: a `TypedTask` is made of the future that returns it, or where its table says so.
+        assert!(is_there, "a task that is done has an output");
+        // SAFETY: the stage showed that the output is there, and now that it is not: it is moved
+        // out once. It is a `T`: a `TypedTask` is made from the future that returns it, or where
+        // its vtable says so.
         unsafe { self.cell.body_ptr().cast::<T>().read() }
     }
 
@@ -477,32 +487,34 @@ impl<T: 'static> TypedTask<T> {
     pub(super) fn put_back(&self, result: Result<T, JoinError>) {
         self.cell.put_back(result.map(|output| {
             let is_free = self.cell.state().transition(Stage::Empty, Stage::Output);
-            assert!(is_free, "its place is as it was left");
-            // SAFETY: the stage said that neither future nor output is there. There is room for a
-            // `T`, which is what the future returns, as above.
+            assert!(is_free, "the body is still empty");
+            // SAFETY: the stage showed that neither future nor output is there. There is room for a
+            // `T`, which is the type that the future returns, as above.
             unsafe { self.cell.body_ptr().cast::<T>().write(output) }
         }));
     }
 }
 
-/// What wakers do; their pointer is to the head of a cell, with the right to all of it, and each
-/// that owns itself has a share.
+/// The functions of wakers. Their pointer is to the header of a cell, with the provenance of the
+/// whole allocation, and each owned waker has a share.
 static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
 /// # Safety
 ///
-/// `head` is a waker's, of which the caller has a share, or somebody who waits for him.
+/// `header` is the pointer of a waker, and the caller has a share of the cell, or runs while an
+/// owner of a share waits for it.
 unsafe fn wake_state<'a>(header: *const ()) -> &'a WakeState {
-    // SAFETY: by the contract the head is there while it is used. It is shared with all threads by
-    // reference, for it is `Sync`; nobody borrows it otherwise before the last share is given up.
+    // SAFETY: by the contract the header is there while it is used. All threads share the
+    // `WakeState` by reference, for it is `Sync`; no code borrows it mutably before the last share
+    // is released.
     unsafe { &(*header.cast::<Header>()).wake_state }
 }
 
 /// # Safety
 ///
-/// As `RawWaker` has it: called with a waker's own pointer, while there is that waker.
+/// That of `RawWakerVTable`: called with a waker's own pointer, while that waker exists.
 unsafe fn clone(header: *const ()) -> RawWaker {
-    // SAFETY: the waker that is cloned has a share, or is lent by somebody who has one.
+    // SAFETY: the waker that is cloned has a share, or is lent by an owner of one.
     let wake_state = unsafe { wake_state(header) };
     wake_state.ref_count.add();
     RawWaker::new(header, &WAKER)
@@ -510,27 +522,27 @@ unsafe fn clone(header: *const ()) -> RawWaker {
 
 /// # Safety
 ///
-/// As `RawWaker` has it: called with a waker's own pointer, which is used up.
+/// That of `RawWakerVTable`: called with a waker's own pointer, which is used up.
 unsafe fn wake(header: *const ()) {
-    // Given up afterwards, also if the notifier of a poller of somebody's panics.
+    // Released afterwards, also if the notifier of a user's poller panics.
     // SAFETY: the waker has a share, and is used up.
     let _share = unsafe { OwnedRef::of(header) };
-    // SAFETY: the share is given up only after this.
+    // SAFETY: the share is released only after this.
     unsafe { wake_by_ref(header) }
 }
 
 /// # Safety
 ///
-/// As `RawWaker` has it: called with a waker's own pointer, while there is that waker.
+/// That of `RawWakerVTable`: called with a waker's own pointer, while that waker exists.
 unsafe fn wake_by_ref(header: *const ()) {
-    // SAFETY: the waker has a share, or is lent by somebody who has one.
+    // SAFETY: the waker has a share, or is lent by an owner of one.
     let wake_state = unsafe { wake_state(header) };
     wake_state.wake();
 }
 
 /// # Safety
 ///
-/// As `RawWaker` has it: called with a waker's own pointer, which is used up.
+/// That of `RawWakerVTable`: called with a waker's own pointer, which is used up.
 unsafe fn drop_waker(header: *const ()) {
     // SAFETY: the waker has a share, and is used up.
     drop(unsafe { OwnedRef::of(header) });
@@ -611,7 +623,7 @@ mod tests {
         })
     }
 
-    /// How many cells are not freed: each has the inbox.
+    /// The number of cells that are not freed: each has a reference to the inbox.
     fn living(inbox: &Arc<Inbox>, before: usize) -> usize {
         Arc::strong_count(inbox) - before
     }
@@ -645,8 +657,9 @@ mod tests {
         }
     }
 
-    /// The orderings of the count, with nothing else between the threads: the flag orders nothing.
-    /// Miri and ThreadSanitizer see a race if the count does not; see `.ci/miri`, `.ci/tsan`.
+    /// The orderings of the count, with no other synchronization between the threads: the flag is
+    /// relaxed. Miri and ThreadSanitizer report a race if the count does not order; see `.ci/miri`,
+    /// `.ci/tsan`.
     #[test]
     fn the_last_reference_frees_after_all_that_the_others_did() {
         for waker_is_last in [true, false] {
@@ -672,7 +685,7 @@ mod tests {
                         gone.store(true, Relaxed);
                     }
                 });
-                // Something that is dropped with the last reference of this thread.
+                // This is dropped with the last reference of this thread.
                 task.cell().set_name("named");
                 if !waker_is_last {
                     wait();
@@ -704,7 +717,7 @@ mod tests {
         let future = |touchy: Touchy| async move {
             let _touchy = touchy;
         };
-        // Never a task's; never polled; dropped by hand.
+        // Never made a task; never polled; dropped explicitly.
         let nascent: NewTask<_> = NewTask::new(future(Touchy(Rc::clone(&drops))));
         assert!(catch(|| drop(nascent)).is_err());
         let task = born(&runner, future(Touchy(Rc::clone(&drops))));
@@ -747,7 +760,7 @@ mod tests {
     }
 
     #[test]
-    fn a_future_that_borrows_from_itself_is_polled_in_its_place_and_one_that_is_polled_is_left_alone()
+    fn a_future_that_borrows_from_itself_is_polled_in_its_place_and_one_that_is_polled_is_not_dropped()
      {
         let mut runner = idle_loop();
         let me: Rc<Cell<Option<TaskPtr>>> = Rc::default();
@@ -756,7 +769,7 @@ mod tests {
             let list = [1, 2, 3];
             let (first, rest) = list.split_first().unwrap();
             crate::yield_now().await;
-            // It is being polled: nobody drops it, or its output.
+            // It is being polled: neither the future nor its output is dropped.
             let cell = mine.take().unwrap();
             assert!(cell.drop_future().is_ok());
             cell.drop_output();

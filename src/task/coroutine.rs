@@ -1,12 +1,12 @@
-//! `iscoroutinefunction`: whether calling a function gives something to await.
+//! `iscoroutinefunction`: whether calling a function returns a future.
 //!
-//! In Rust the type says it, so the answer is there at compile time: a function or closure is
-//! a coroutine function if what it returns is a future. The macro asks the compiler which of
-//! two implementations applies; the one for coroutine functions is looked at first.
+//! In Rust the type decides, at compile time: a function or closure is a coroutine function if it
+//! returns a future. The macro lets the compiler choose between two implementations, of which
+//! method lookup finds the one for coroutine functions first.
 //!
 //! In the notes: `iscoroutinefunction(f)` (N18).
 
-/// What the macro wraps a function in.
+/// The wrapper that the macro puts around a function.
 #[doc(hidden)]
 pub struct CoroutineProbe<'a, F>(pub &'a F);
 
@@ -18,7 +18,7 @@ pub trait IsCoroutine<Args> {
     }
 }
 
-/// The answer for everything else: found one reference further out.
+/// The answer for everything else, which method lookup finds one reference further out.
 #[doc(hidden)]
 pub trait IsNotCoroutine {
     fn is_coroutine(&self) -> bool {
@@ -49,8 +49,8 @@ is_coroutine!(A, B, C, D, E, G);
 is_coroutine!(A, B, C, D, E, G, H);
 is_coroutine!(A, B, C, D, E, G, H, I);
 
-/// Whether `f` is a coroutine function: whether calling it, with up to eight arguments, gives
-/// a future.
+/// Whether `f` is a coroutine function: whether calling it, with up to eight arguments, returns a
+/// future.
 ///
 /// ```
 /// use readily::iscoroutinefunction;

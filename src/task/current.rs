@@ -1,7 +1,9 @@
-//! Who is running, and who else there is: `current_task`, `all_tasks`, and a task's coroutine.
+//! The running task, and all others of the loop: `current_task`, `all_tasks`, and a task's
+//! coroutine.
 //!
-//! A [`TaskRef`] is a task without the type of its result, so that tasks of all kinds fit
-//! into one list. It can ask, cancel, and wait for the end; the result belongs to the `Task`.
+//! A [`TaskRef`] is a reference to a task without the type of its result, so that tasks of all
+//! kinds fit into one list. With it a task can be inspected, cancelled and waited for; the result
+//! belongs to the `Task`.
 //!
 //! In the notes: `current_task()`, `all_tasks()`, `get_coro()` (N16, N18).
 
@@ -17,10 +19,11 @@ use std::hash::{Hash, Hasher};
 use std::panic::Location;
 use std::rc::Rc;
 
-/// A task of any type: to be asked and cancelled.
+/// A reference to a task of any type: to inspect it, to cancel it, to wait for its end.
 ///
-/// It can be an element of a set: two are equal if they are the same task. In asyncio a set keeps
-/// tasks alive, `background_tasks.add(task)`; here the loop does, and a set is to know who is there.
+/// Two references are equal if they are of the same task, so a `TaskRef` can be an element of a
+/// set. In asyncio a set keeps tasks alive, `background_tasks.add(task)`; here the loop does that,
+/// and a set only lists them.
 ///
 /// # Examples
 ///
@@ -59,42 +62,42 @@ impl TaskRef {
         Self { cell, handle }
     }
 
-    /// Its name. See [`Task::get_name`](crate::Task::get_name).
+    /// The name of the task. See [`Task::get_name`](crate::Task::get_name).
     #[must_use]
     pub fn get_name(&self) -> Rc<str> {
         self.cell.name()
     }
 
-    /// Gives it a name.
+    /// Sets the name of the task, which reports show.
     pub fn set_name(&self, name: &str) {
         self.cell.set_name(name);
     }
 
-    /// Whether it has ended, in whichever way.
+    /// Whether the task has ended: it returned, was cancelled, or panicked.
     #[must_use]
     pub fn done(&self) -> bool {
         self.state().is_ended()
     }
 
-    /// Whether it was cancelled.
+    /// Whether the task was cancelled.
     #[must_use]
     pub fn cancelled(&self) -> bool {
         self.state() == TaskState::Cancelled
     }
 
-    /// Where it stands.
+    /// The state of the task.
     #[must_use]
     pub fn state(&self) -> TaskState {
         self.cell.task_state()
     }
 
-    /// Ends it. See [`Task::cancel`](crate::Task::cancel). The main task, whose future
-    /// belongs to the caller of [`run`](crate::run()), ends by returning only: `false`.
+    /// Cancels the task. See [`Task::cancel`](crate::Task::cancel). `false` for the main task: its
+    /// future belongs to the caller of [`run`](crate::run()), so it ends only by returning.
     pub fn cancel(&self) -> bool {
         self.end(None)
     }
 
-    /// Ends it, and says why. See [`Task::cancel_with`](crate::Task::cancel_with).
+    /// Cancels the task with a reason. See [`Task::cancel_with`](crate::Task::cancel_with).
     pub fn cancel_with(&self, reason: impl Into<Cow<'static, str>>) -> bool {
         self.end(Some(reason.into()))
     }
@@ -106,13 +109,13 @@ impl TaskRef {
             .unwrap_or(false)
     }
 
-    /// Why it was cancelled, if whoever did it said so; from that call on.
+    /// The reason given to the call that cancelled the task, from that call on.
     #[must_use]
     pub fn cancel_reason(&self) -> Option<Cow<'static, str>> {
         self.cell.reason()
     }
 
-    /// Whether it is the one that is being polled: if it waits for its own end, that never comes.
+    /// Whether this task is being polled now: if it waits for its own end, that never comes.
     pub(crate) fn is_current(&self) -> bool {
         let is_it = |handle: &LoopHandle| {
             let current = Executor::of(handle).current();
@@ -121,7 +124,7 @@ impl TaskRef {
         self.handle.with(is_it).unwrap_or(false)
     }
 
-    /// Nobody may wait for itself: whoever tried would do so for ever (R097).
+    /// R097: a task that waits for itself would wait for ever, so this panics.
     #[track_caller]
     pub(crate) fn assert_not_current(&self) {
         assert!(!self.is_current(), "{} awaits itself", self.get_name());
@@ -140,27 +143,27 @@ impl TaskRef {
         &self.handle
     }
 
-    /// What it has panicked with, in safe keeping.
+    /// The task's panic payload, which is reported if it is dropped unread.
     pub(crate) fn unclaimed_panic(&self, payload: Payload) -> UnclaimedPanic {
         UnclaimedPanic::of_task(&self.cell, payload)
     }
 
-    /// For reports.
+    /// The origin that reports show.
     pub(crate) fn origin(&self) -> Origin {
         self.cell.origin()
     }
 
-    /// The number under which its loop runs it.
+    /// The id under which its loop runs the task.
     pub(super) fn id(&self) -> u64 {
         self.cell.id()
     }
 
-    /// The how-manieth task of its loop this is.
+    /// The serial number of the task on its loop, from 1.
     pub(crate) fn number(&self) -> u64 {
         self.cell.number()
     }
 
-    /// What it runs, and how far that has come.
+    /// The coroutine of the task: its type, its state, and the number of polls so far.
     #[must_use]
     pub fn get_coro(&self) -> CoroutineInfo {
         let head = &*self.cell;
@@ -173,8 +176,8 @@ impl TaskRef {
     }
 }
 
-/// While another loop runs here, that of this task does not: whoever waited there would wait for as
-/// long as that is so.
+/// Panics if another loop than the task's runs on this thread: the task's own loop cannot run
+/// meanwhile, so waiting would block.
 #[track_caller]
 pub(super) fn assert_own_loop(home: &WeakHandle, head: &Header) {
     assert!(
@@ -194,7 +197,7 @@ impl Eq for TaskRef {}
 
 impl Hash for TaskRef {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Where it lies, which is its own as long as this is there.
+        // The address of the cell, which is unique as long as this reference exists.
         self.cell.address().hash(state);
     }
 }
@@ -209,21 +212,21 @@ impl fmt::Debug for TaskRef {
     }
 }
 
-/// A task's coroutine, as it can be shown: the future itself belongs to the loop.
+/// Facts about a task's coroutine; the future itself belongs to the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CoroutineInfo {
     /// The type of the future, as the compiler names it.
     pub type_name: &'static str,
-    /// Where it was spawned.
+    /// The line that spawned the task.
     pub site: &'static Location<'static>,
-    /// How often it has been polled.
+    /// The number of polls so far.
     pub polls: u64,
-    /// Where it stands.
+    /// The state of the task.
     pub state: TaskState,
 }
 
-/// The task that is running here; `None` in a callback and outside a loop.
+/// The task that is being polled on this thread; `None` in a callback and outside a loop.
 ///
 /// ```
 /// readily::run(async {
@@ -240,8 +243,8 @@ pub fn current_task() -> Option<TaskRef> {
     })?
 }
 
-/// All tasks of this thread's loop that have not ended, in the order of their making; empty
-/// outside a loop.
+/// All tasks of this thread's loop that have not ended, in the order of creation; empty outside a
+/// loop.
 #[must_use]
 pub fn all_tasks() -> Vec<TaskRef> {
     current::with(|handle| {

@@ -1,8 +1,8 @@
-//! Done-callbacks: closures that run, soon, when a task or a future has ended.
+//! Done-callbacks: closures that the loop calls after a task or a future has ended.
 //!
-//! They go through `call_soon`, in the order in which they were added, so they never run on
-//! the stack of whoever settled the thing. A closure cannot be compared in Rust, so each is
-//! removed by the key that adding it gave.
+//! They go through `call_soon`, in the order in which they were added, so they never run on the
+//! stack of the code that settled the future. A closure cannot be compared in Rust, so each is
+//! removed by the key that adding it returned.
 //!
 //! In the notes: `add_done_callback`, `remove_done_callback` (N16, N17).
 
@@ -12,11 +12,11 @@ use crate::event_loop::{LoopHandle, WeakHandle};
 use std::cell::RefCell;
 use std::panic::Location;
 
-/// Names a done-callback of one task or future; to all others it is unknown.
+/// Identifies a done-callback of one task or future; all others reject it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DoneCallbackKey(u64);
 
-/// Where a callback was added.
+/// The line that added a callback.
 type Site = &'static Location<'static>;
 
 type DoneCallback<A> = Box<dyn FnOnce(&A)>;
@@ -44,7 +44,7 @@ impl<A: 'static> DoneList<A> {
         DoneCallbackKey(number)
     }
 
-    /// Takes a callback out; `false` if it has been scheduled, or removed before.
+    /// Removes a callback; `false` if it has been scheduled, or removed before.
     pub(crate) fn remove(&self, home: &WeakHandle, key: DoneCallbackKey) -> bool {
         let mut callbacks = self.callbacks.borrow_mut();
         let Some(place) = callbacks.iter().position(|(number, ..)| *number == key.0) else {
@@ -56,16 +56,16 @@ impl<A: 'static> DoneList<A> {
         true
     }
 
-    /// Drops them all: their loop has gone, and calls nobody. Kept, one that holds what it was added to
-    /// would keep that for ever.
+    /// Drops all callbacks: their loop is gone and calls none. A callback that owns the task or
+    /// future it was added to would otherwise keep it for ever.
     pub(crate) fn drop_all(&self) {
-        // Not under the borrow: a destructor may add another one.
+        // Not under the borrow: a destructor may add another callback.
         for (_, _, callback) in self.callbacks.take() {
             drop_bounded(callback);
         }
     }
 
-    /// Queues them all, each with what `ended` makes as its argument.
+    /// Queues all callbacks, each with an argument made by `ended`.
     pub(crate) fn schedule(&self, handle: &LoopHandle, ended: impl Fn() -> A) {
         let callbacks = self.callbacks.take();
         for (_, site, callback) in callbacks {

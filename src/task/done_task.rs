@@ -1,9 +1,9 @@
-//! What a done-callback is given: the task that has ended, and its result by reference.
+//! The argument of a done-callback: the task that has ended, with its result by reference.
 //!
-//! The result belongs to whoever has the [`Task`]. A callback may see it, so it must not be dropped before
-//! the callbacks have run, even where the handle was dropped long ago; on the other hand a panic must
-//! be reported that neither the callbacks nor the handle have seen. So each callback counts as a view of the task:
-//! the result of a detached task is dropped, or reported, with the last of its views.
+//! The [`Task`] owns the result. A callback may inspect it, so it must not be dropped before the
+//! callbacks have run, even if the handle was dropped long ago. On the other hand, a panic that
+//! neither a callback nor the handle has seen must be reported. So each callback counts as a view
+//! of the task: the result of a detached task is dropped, or reported, with the last of its views.
 //!
 //! In asyncio a done-callback is called with the task. In the notes: N16. Rule: T4.
 
@@ -60,7 +60,7 @@ impl<T: 'static> DoneTask<T> {
         }
     }
 
-    /// The task without its result, to be kept.
+    /// The task without its result, which outlives the callback.
     #[must_use]
     pub fn task_ref(&self) -> TaskRef {
         self.task.clone()
@@ -79,11 +79,11 @@ impl<T: 'static> Drop for DoneTask<T> {
     fn drop(&mut self) {
         let cell = self.task.cell();
         if !cell.drop_view() {
-            return; // there are others
+            return; // other views are left
         }
         let shared = cell.take_shared_result();
         if cell.state().is_detached() && cell.state().has_untaken_result() {
-            disown_at(self.task.home(), cell);
+            drop_unclaimed_on(self.task.home(), cell);
         }
         if let Some(shared) = shared {
             match self.task.home().upgrade() {
@@ -100,8 +100,9 @@ impl<T: 'static> fmt::Debug for DoneTask<T> {
     }
 }
 
-/// [`drop_unclaimed`], also where the loop has gone: then no other handle can have the result either.
-pub(super) fn disown_at(home: &WeakHandle, cell: &TaskPtr) {
+/// [`drop_unclaimed`], also where the loop is gone: then no other handle can have the result
+/// either.
+pub(super) fn drop_unclaimed_on(home: &WeakHandle, cell: &TaskPtr) {
     if home.with(|handle| drop_unclaimed(handle, cell)).is_some() {
         return;
     }
@@ -118,12 +119,12 @@ pub(super) fn disown_at(home: &WeakHandle, cell: &TaskPtr) {
 }
 
 impl<T: 'static> Task<T> {
-    /// Calls `callback`, soon, when the task has ended; if it has ended already, also soon. The
-    /// callback is given the task: its state, and by [`DoneTask::with_result`] its result. Callbacks run
-    /// in the order in which they were added, and are queued before the code that awaits the task is
+    /// Schedules `callback` by `call_soon` when the task ends, or now if it has ended. The callback
+    /// gets the task: its state, and by [`DoneTask::with_result`] its result. Callbacks run in the
+    /// order in which they were added, and are queued before the code that awaits the task is
     /// woken.
     ///
-    /// A loop that is closed does not run them: those of tasks that end with it are dropped.
+    /// A closed loop runs no callbacks: those of tasks that end with the loop are dropped.
     ///
     /// # Examples
     ///
@@ -155,7 +156,7 @@ impl<T: 'static> Task<T> {
         join::add_done_callback(self.cell(), &self.handle, move |_| callback(&view))
     }
 
-    /// Takes a done-callback back; `false` if it has been queued already, or taken back.
+    /// Removes a done-callback; `false` if it has been queued already, or was removed before.
     pub fn remove_done_callback(&self, key: DoneCallbackKey) -> bool {
         let done = self.cell().done();
         done.is_some_and(|done| done.remove(&self.handle, key))
@@ -163,14 +164,14 @@ impl<T: 'static> Task<T> {
 }
 
 impl TaskRef {
-    /// Calls `callback`, soon, when the task has ended; if it has ended already, also soon. See
+    /// Schedules `callback` by `call_soon` when the task ends, or now if it has ended. See
     /// [`Task::add_done_callback`], whose callback also sees the result.
     #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> DoneCallbackKey {
         join::add_done_callback(self.cell(), self.home(), callback)
     }
 
-    /// Takes a done-callback back; `false` if it has been queued already, or taken back.
+    /// Removes a done-callback; `false` if it has been queued already, or was removed before.
     pub fn remove_done_callback(&self, key: DoneCallbackKey) -> bool {
         let done = self.cell().done();
         done.is_some_and(|done| done.remove(self.home(), key))

@@ -1,11 +1,11 @@
-//! Who owns the tasks, and polls them when the loop says that their turn has come.
+//! The executor of a loop: owns its tasks, and polls each when the loop's queue reaches it.
 //!
 //! A table has a reference to the cell of each task that has not ended (`cell.rs`). A future is
-//! polled where it lies, and can spawn, wake and cancel others, or itself, while it runs: the table
-//! is not borrowed, and of the one that is running it is only noted that it was cancelled. The loop
-//! knows a task by its number only, and so does its waker.
+//! polled in its cell, and can spawn, wake and cancel other tasks, or its own, while it runs: the
+//! table is not borrowed meanwhile, and the cancellation of the running task is only recorded. The
+//! loop and the wakers know a task by its id only.
 //!
-//! In asyncio this is `Task.__step`; in the notes, what drives a coroutine (N8, N9).
+//! In asyncio this is `Task.__step`; in the notes, the code that drives a coroutine (N8, N9).
 //!
 //! # States
 //!
@@ -16,7 +16,7 @@
 //! - **T1** A task is polled only if woken since its last poll, and never twice at once.
 //! - **T2** A wake during a poll leads to one more poll.
 //! - **T3** A task ends in exactly one way; its future is dropped once, on the loop's thread,
-//!   before anybody hears of the end.
+//!   before the end is reported to any waiter or callback.
 
 use super::budget::{self, BudgetGuard};
 use super::cell::{Header, NewTask, SpawnInfo, TaskPtr, TypedTask};
@@ -36,7 +36,7 @@ pub(super) struct Executor {
     /// The key of the task that is being polled, or [`NO_TASK`].
     current: Cell<u64>,
     spawned: Cell<u64>,
-    /// Where the main task was made that was polled last, while there is one.
+    /// The line that created the main task that was polled last, while there is one.
     main: Cell<Option<&'static Location<'static>>>,
 }
 
@@ -53,7 +53,7 @@ impl Executor {
         }
     }
 
-    /// The executor of a loop, made when first asked for.
+    /// The executor of a loop, created at the first call.
     #[inline]
     pub(super) fn of(handle: &LoopHandle) -> &Self {
         let scheduler = handle.scheduler(|| Rc::new(Self::new()));
@@ -63,7 +63,7 @@ impl Executor {
             .expect("no other scheduler was installed on this loop")
     }
 
-    /// Takes a future in, to be polled for the first time in a later turn (L5, N9).
+    /// Adds a future, to be polled for the first time in a later turn (L5, N9).
     pub(super) fn spawn<F>(
         &self,
         handle: &LoopHandle,
@@ -75,7 +75,7 @@ impl Executor {
     {
         let (key, task) = self.insert(future, |key| self.spawn_info(handle, key.to_bits(), site));
         if handle.is_closed() {
-            // R081: spawned by a destructor while the loop closes. It ends as all did.
+            // R081: spawned by a destructor while the loop closes. The task ends as all others did.
             self.cancel(handle, key, None);
         } else {
             handle.schedule_new(key.to_bits());
@@ -114,8 +114,8 @@ impl Executor {
         (key, made.expect("the closure has run"))
     }
 
-    /// Drops a task's future where it waits, or, if it is running, when it next gives way.
-    /// `true` exactly if this call is what ends it.
+    /// Drops a task's future where it waits, or, if it is running, when it next gives way. `true`
+    /// exactly if this call ends the task.
     pub(super) fn cancel(&self, handle: &LoopHandle, key: SlabKey, reason: Option<Reason>) -> bool {
         let mut tasks = self.tasks.borrow_mut();
         let Some(cell) = tasks.get(key) else {
@@ -139,7 +139,7 @@ impl Executor {
         true
     }
 
-    /// T3: drops the future, then settles the result, then tells of it.
+    /// T3: drops the future, then settles the result, then notifies the waiters.
     fn end(handle: &LoopHandle, cell: &TaskPtr, error: JoinError) {
         let end = outcome_after_drop(handle, cell, cell.drop_future(), Err(error));
         Self::finish(handle, cell, end);
@@ -152,13 +152,13 @@ impl Executor {
         }
         notify_done(handle, cell);
         if cell.state().is_unwatched() {
-            // Nobody will ask, so a panic is told now.
+            // No handle is left that could take the result, so a panic is reported now.
             drop_unclaimed(handle, cell);
         }
     }
 
     /// Makes the caller's own future a task of this loop, as long as it is polled by
-    /// [`Executor::poll_main`]. `N` is what it is called.
+    /// [`Executor::poll_main`]. `N` is the type whose name the task reports.
     pub(super) fn adopt_main<N>(
         &self,
         handle: &LoopHandle,
@@ -170,7 +170,7 @@ impl Executor {
 
     /// Polls the main future as the current task.
     pub(super) fn poll_main<R>(&self, key: SlabKey, head: &Header, poll: impl FnOnce() -> R) -> R {
-        /// Also if it panics.
+        /// Runs also if the poll panics.
         struct Suspends<'a>(&'a Header);
         impl Drop for Suspends<'_> {
             fn drop(&mut self) {
@@ -189,7 +189,7 @@ impl Executor {
     #[inline]
     fn poll_task(&self, handle: &LoopHandle, task_id: u64) {
         let key = SlabKey::from_bits(task_id);
-        // Gone: it was cancelled after it was woken.
+        // It is gone if it was cancelled after it was woken.
         let Some(cell) = self.tasks.borrow().get(key).cloned() else {
             return;
         };
@@ -208,8 +208,8 @@ impl Executor {
         }
     }
 
-    /// Polls a task, and those that stand behind it in a row. Not inlined: in its caller the loop keeps
-    /// fewer values in registers, which costs nineteen instructions for each poll of a row.
+    /// Polls a task, and those that are queued right behind it. Not inlined: in its caller the loop
+    /// keeps fewer values in registers, which makes each poll of a batch slower.
     #[inline(never)]
     fn poll_batch(&self, handle: &LoopHandle, task_id: u64) {
         let _polling = PollScope::begin(self);
@@ -220,27 +220,28 @@ impl Executor {
         }
     }
 
-    /// The same while a task of another loop is polled, whose task-locals are not for these. Apart, so
-    /// that a loop that is not nested keeps nothing for it.
+    /// Polls a batch while a task of another loop is being polled, and hides the task-locals of
+    /// that task. Separate, so that a loop that is not nested pays nothing for it.
     #[cold]
     fn poll_batch_nested(&self, handle: &LoopHandle, task_id: u64) {
         let _hidden = HideGuard::all();
         self.poll_batch(handle, task_id);
     }
 
-    /// Nobody is being polled.
+    /// Records that no task is being polled.
     #[inline]
     fn clear_current(&self) {
         self.current.set(NO_TASK);
         budget::suspend();
     }
 
-    /// The main task has ended, or its caller gives up: `end` says which (T3).
+    /// Removes the main task, which has ended or is given up by its caller: `end` is its final
+    /// state (T3).
     pub(super) fn release_main(&self, key: SlabKey, end: TaskState) {
         let cell = self.tasks.borrow_mut().remove(key);
         if let Some(cell) = cell {
             cell.state().set_task_state(end);
-            // An older one may still be there.
+            // An older main task may still exist.
             if self.main.get() == Some(cell.site()) {
                 self.main.set(None);
             }
@@ -253,14 +254,14 @@ impl Executor {
         self.tasks.borrow().get(key).cloned()
     }
 
-    /// All tasks that have not ended, in the order of their making.
+    /// All tasks that have not ended, in the order of creation.
     pub(super) fn all(&self) -> Vec<TaskPtr> {
         let tasks = self.tasks.borrow();
         let cell = |key| tasks.get(key).cloned();
         self.keys().into_iter().filter_map(cell).collect()
     }
 
-    /// Their keys, in that order.
+    /// The keys of all tasks, in the order of creation.
     fn keys(&self) -> Vec<SlabKey> {
         let tasks = self.tasks.borrow();
         let mut all = Vec::with_capacity(tasks.len());
@@ -273,7 +274,7 @@ impl Executor {
     }
 }
 
-/// How a task ends whose future is gone, if that has panicked on its way out.
+/// The outcome of a task after its future was dropped, which may have panicked.
 fn outcome_after_drop(
     handle: &LoopHandle,
     cell: &TaskPtr,
@@ -282,7 +283,7 @@ fn outcome_after_drop(
 ) -> Result<(), JoinError> {
     match (dropped, end) {
         (Ok(()), end) => end,
-        // A cancelled future whose destructor panicked did not just end.
+        // A cancelled future whose destructor panicked has not just been cancelled.
         (Err(payload), Err(JoinError::Cancelled)) => Err(JoinError::Panicked(payload)),
         (Err(payload), end) => {
             handle.note_panic(payload, cell.origin());
@@ -291,11 +292,12 @@ fn outcome_after_drop(
     }
 }
 
-/// While tasks are polled, one after another. What is theirs is set for each poll, and taken back only
-/// where code may run that is of no poll: at the end of a task, and here. Twelve instructions for each.
+/// The time in which tasks are polled, one after another. The current task and the budget are set
+/// for each poll, and reset only where code may run outside a poll: at the end of a task, and here.
+/// That saves instructions for each poll.
 struct PollScope<'a> {
     executor: &'a Executor,
-    _allowance: BudgetGuard,
+    _budget: BudgetGuard,
 }
 
 impl<'a> PollScope<'a> {
@@ -303,7 +305,7 @@ impl<'a> PollScope<'a> {
     fn begin(executor: &'a Executor) -> Self {
         Self {
             executor,
-            _allowance: BudgetGuard::full(),
+            _budget: BudgetGuard::full(),
         }
     }
 }
@@ -315,8 +317,8 @@ impl Drop for PollScope<'_> {
     }
 }
 
-/// One poll of a task, for the cell that makes it: when it begins, how it went, and, if the task
-/// ends with it, what its future does at its end.
+/// One poll of a task: what the cell reports to the executor when the poll begins, when it returns,
+/// and, if the task ends with it, when the future's destructor panics.
 pub(super) struct PollCx<'a> {
     executor: &'a Executor,
     handle: &'a LoopHandle,
@@ -334,7 +336,8 @@ impl<'a> PollCx<'a> {
         self.cell.count_poll();
     }
 
-    /// It was pending. `true` if it goes on; else it ends here, for it was cancelled meanwhile.
+    /// The poll was pending. `true` if the task goes on; otherwise it was cancelled meanwhile and
+    /// ends here.
     #[inline]
     pub(super) fn pending(&mut self) -> bool {
         let goes_on = !self.cell.state().is_cancelled();
@@ -346,7 +349,7 @@ impl<'a> PollCx<'a> {
         goes_on
     }
 
-    /// It was ready, and ends here.
+    /// The poll was ready, and the task ends here.
     #[inline]
     pub(super) fn ready(&mut self) {
         match self.cell.state().is_cancelled() {
@@ -355,22 +358,22 @@ impl<'a> PollCx<'a> {
         }
     }
 
-    /// It has panicked, and ends here.
+    /// The poll panicked, and the task ends here.
     #[cold]
     pub(super) fn panicked(&mut self, payload: Payload) {
         self.finish_with(Err(JoinError::Panicked(payload)));
     }
 
-    /// From now on it is in the table no more.
+    /// Records the outcome and removes the task from the table.
     fn finish_with(&mut self, end: Result<(), JoinError>) {
         self.end = Some(end);
         self.cell.state().set_task_state(TaskState::Suspended);
         self.executor.clear_current();
-        // Not the last reference: we are lent one.
+        // Not the last reference: the caller of the poll has one.
         self.executor.tasks.borrow_mut().remove(self.key);
     }
 
-    /// The future of a task that ends is gone, and has panicked on its way.
+    /// The future of a task that ends panicked while it was dropped.
     #[cold]
     pub(super) fn panicked_in_drop(&mut self, payload: Payload) {
         let end = self.end.take();
@@ -408,11 +411,12 @@ impl Scheduler for Executor {
     }
 
     fn close(&self, handle: &LoopHandle) -> Vec<String> {
-        // Before any of them ends: a destructor may take others with it, which were left all the same.
+        // Before any of them ends: a destructor may end others, which are unfinished tasks all the
+        // same.
         let all = self.all();
         let names = all.iter().map(|cell| cell.name().to_string()).collect();
         drop(all);
-        // In the order of making. A destructor may end others, which are then not found; it
+        // In the order of creation. A destructor may end other tasks, which are then not found; it
         // cannot spawn: on a closed loop a new task ends at once.
         for key in self.keys() {
             let cell = self.tasks.borrow_mut().remove(key);

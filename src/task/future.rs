@@ -1,9 +1,9 @@
 //! A future that is settled from outside: a promise for one side, a future for the other.
 //!
-//! This is where callbacks and coroutines meet: a callback keeps the [`Promise`], a coroutine
-//! awaits the [`Future`]. It is settled once; whoever comes second gets the value back. A
-//! promise that is dropped unsettled says so to the one who waits, who would otherwise wait
-//! for ever.
+//! It joins callbacks and coroutines: a callback keeps the [`Promise`], a coroutine awaits the
+//! [`Future`]. It is settled once; a second attempt gets its value back in the error. A promise
+//! that is dropped unsettled settles the future with an error, since its waiter would otherwise
+//! wait for ever.
 //!
 //! In the notes: N17. A Task is one of these, with a coroutine behind it (N15).
 
@@ -17,20 +17,20 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// Why a future gave no value.
+/// The reason why a future gave no value.
 #[doc(alias = "CancelledError")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum FutureError {
-    /// Somebody cancelled it.
+    /// The future was cancelled.
     #[error("the future was cancelled")]
     Cancelled,
-    /// Its promise was dropped without a value.
+    /// The promise was dropped before it settled the future.
     #[error("the promise was dropped without a value")]
     PromiseDropped,
 }
 
-/// The future is settled already; here is the value that came too late.
+/// The error for a future that is settled already, with the value that came too late.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the future is settled already")]
 pub struct InvalidStateError<T>(pub T);
@@ -45,7 +45,7 @@ impl<T> fmt::Debug for InvalidStateError<T> {
 ///
 /// # Panics
 ///
-/// Outside a loop: its done-callbacks would have nobody to run them.
+/// Outside a loop: no loop would run its done-callbacks.
 ///
 /// # Examples
 ///
@@ -75,7 +75,7 @@ pub fn create_future<T: 'static>() -> (Promise<T>, Future<T>) {
     )
 }
 
-/// The side that settles.
+/// The side of a [`Future`] that settles it; see [`create_future`].
 #[must_use = "a promise that is dropped abandons its future"]
 pub struct Promise<T: 'static> {
     cell: Rc<FutureState<T>>,
@@ -86,13 +86,13 @@ impl<T: 'static> Promise<T> {
     ///
     /// # Errors
     ///
-    /// [`InvalidStateError`] with `value` in it, if it is settled already, or cancelled.
+    /// [`InvalidStateError`] with `value` in it, if the future is settled already, or cancelled.
     pub fn set_result(&self, value: T) -> Result<(), InvalidStateError<T>> {
         self.cell
             .settle(Ok(value))
             .map_err(|refused| match refused {
                 Ok(value) => InvalidStateError(value),
-                Err(_) => unreachable!("what is refused is what was given"),
+                Err(_) => unreachable!("a refused result is the one that was given"),
             })
     }
 
@@ -113,19 +113,19 @@ impl<T: 'static, E: 'static> Promise<Result<T, E>> {
     ///
     /// # Errors
     ///
-    /// [`InvalidStateError`] with `error` in it, if it is settled already, or cancelled.
+    /// [`InvalidStateError`] with `error` in it, if the future is settled already, or cancelled.
     pub fn set_exception(&self, error: E) -> Result<(), InvalidStateError<E>> {
         self.set_result(Err(error))
             .map_err(|InvalidStateError(refused)| match refused {
                 Err(error) => InvalidStateError(error),
-                Ok(_) => unreachable!("what is refused is what was given"),
+                Ok(_) => unreachable!("a refused result is the one that was given"),
             })
     }
 }
 
 impl<T: 'static> Drop for Promise<T> {
     fn drop(&mut self) {
-        // Refused if it was settled, which is what a promise is for.
+        // Refused if the future is settled, which is the usual case.
         let _ = self.cell.settle(Err(FutureError::PromiseDropped));
     }
 }
@@ -138,15 +138,16 @@ impl<T: 'static> fmt::Debug for Promise<T> {
     }
 }
 
-/// The side that waits. Awaiting it gives the value, once.
+/// A value that other code settles through a [`Promise`]; see [`create_future`]. Awaiting it gives
+/// the value, once.
 ///
-/// Its name is asyncio's, and that of the trait in the prelude, which `use readily::*` hides; there
-/// the trait is `std::future::Future`. Or name what you use.
+/// Its name is asyncio's, and also that of the trait in the prelude. A program that imports this
+/// type names the trait `std::future::Future`.
 ///
 /// # Cancellation
 ///
 /// Dropping a pending `.await` of `&mut future` loses nothing. Dropping the future leaves the
-/// promise without a listener; it can still be settled.
+/// promise without a waiter; it can still be settled.
 #[must_use = "a future does nothing unless it is awaited or asked"]
 pub struct Future<T: 'static> {
     pub(super) cell: Rc<FutureState<T>>,
@@ -159,24 +160,24 @@ impl<T: 'static> Future<T> {
         Self { cell, waiting }
     }
 
-    /// Whether it is settled, in whichever way.
+    /// Whether the future is settled: with a value, or as cancelled, or its promise was dropped.
     #[must_use]
     pub fn done(&self) -> bool {
         self.cell.is_settled()
     }
 
-    /// Whether it was cancelled.
+    /// Whether the future was cancelled.
     #[must_use]
     pub fn cancelled(&self) -> bool {
         self.cell.is_cancelled()
     }
 
-    /// Settles it as cancelled. `true` exactly if it was not settled before.
+    /// Settles the future as cancelled. `true` exactly if it was not settled before.
     pub fn cancel(&self) -> bool {
         self.cell.cancel()
     }
 
-    /// What is behind it, for a future of another kind.
+    /// The shared state, for a future of another kind.
     pub(super) fn into_cell(self) -> Rc<FutureState<T>> {
         Rc::clone(&self.cell)
     }
@@ -188,8 +189,8 @@ impl<T: 'static> Future<T> {
         self.cell.take()
     }
 
-    /// Calls `callback`, soon, when this is settled; if it is already, also soon. Callbacks
-    /// run in the order in which they were added.
+    /// Schedules `callback` by `call_soon` when the future is settled, or now if it is settled
+    /// already. Callbacks run in the order in which they were added.
     #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> DoneCallbackKey {
         let key = self.cell.done.add(callback);
@@ -199,7 +200,7 @@ impl<T: 'static> Future<T> {
         key
     }
 
-    /// Takes a done-callback back; `false` if it has been queued already, or taken back.
+    /// Removes a done-callback; `false` if it has been queued already, or was removed before.
     pub fn remove_done_callback(&self, key: DoneCallbackKey) -> bool {
         self.cell.done.remove(&self.cell.handle, key)
     }
@@ -220,7 +221,7 @@ impl<T: 'static> std::future::Future for Future<T> {
             let taken = matches!(*cell.status.borrow(), Status::Taken(_));
             assert!(!taken, "the result of this future was taken before");
             cell.waiters.wait(waiting, cx.waker());
-            // Cloning the waker was somebody else's code, and may have settled this.
+            // Cloning the waker was user code, and may have settled the future.
             cell.take().map_or(Poll::Pending, Poll::Ready)
         })
     }

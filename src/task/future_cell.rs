@@ -1,8 +1,8 @@
 //! The state that a promise and its future share: whether it is settled, with which result, and its
 //! waiters.
 //!
-//! It is settled once. The value is moved out to the task that awaits it, or stays in the cell if
-//! several futures share it, each of which gets a clone.
+//! It is settled once. The value is moved out to the task that awaits the future, or stays in the
+//! cell if several futures share it, each of which gets a clone.
 //!
 //! In the notes: N17. Rule: T4.
 
@@ -43,7 +43,7 @@ impl<T: 'static> FutureState<T> {
         }
     }
 
-    /// Settles once; gives `result` back if that has happened before.
+    /// Settles once; returns `result` in the error if that has happened before.
     pub(super) fn settle(
         self: &Rc<Self>,
         result: Result<T, FutureError>,
@@ -55,7 +55,7 @@ impl<T: 'static> FutureState<T> {
             _ => return Err(result),
         }
         drop(state);
-        // R057: a waker's panic is nobody's here, and must not cost the callbacks.
+        // R057: a waker's panic does not belong to the caller, and must not cost the callbacks.
         if let Err(payload) = catch(|| self.waiters.wake_all()) {
             self.handle.note_panic(payload, Origin::Other);
         }
@@ -94,7 +94,7 @@ impl<T: 'static> FutureState<T> {
         self.settle(Err(FutureError::Cancelled)).is_ok()
     }
 
-    /// From here on it is for many. What was taken before stays so.
+    /// Makes the result one that many futures share. A result that was taken before stays taken.
     pub(super) fn share(&self) {
         let mut state = self.status.borrow_mut();
         *state = match std::mem::replace(&mut *state, Status::Pending) {
@@ -104,7 +104,7 @@ impl<T: 'static> FutureState<T> {
         };
     }
 
-    /// What many share, when it is there.
+    /// The shared result, once there is one.
     pub(super) fn shared(&self) -> Option<Rc<Result<T, FutureError>>> {
         match &*self.status.borrow() {
             Status::Shared(shared) => shared.clone(),

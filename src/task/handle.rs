@@ -1,15 +1,16 @@
-//! The handle of a task: await it, cancel it, ask it.
+//! The handle of a task: await it, cancel it, inspect it.
 //!
-//! The loop owns its tasks, so dropping a handle detaches: the task goes on (asyncio keeps
-//! only weak references, and tasks vanish). Cancelling drops the future where it waits, at
-//! once if it is not running; there is no exception to catch, and nothing to swallow it.
+//! The loop owns its tasks, so dropping a handle detaches the task, which goes on (asyncio keeps
+//! only weak references, and a task without a handle may vanish). Cancelling drops the future at
+//! the point where it waits, at once if it is not running; no exception is raised in it that it
+//! could swallow.
 //!
 //! In the notes: N13, N15, N16.
 
 use super::budget;
 use super::cell::{NewTask, TaskPtr, TypedTask};
 use super::current::{CoroutineInfo, TaskRef, assert_own_loop};
-use super::done_task::disown_at;
+use super::done_task::drop_unclaimed_on;
 use super::executor::Executor;
 use super::join::{JoinError, Reason, TaskState};
 use super::line::drop_waker;
@@ -22,14 +23,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-/// Runs `future` as a task of the loop that is running here.
+/// Runs `future` as a task of the loop that is running on this thread.
 ///
-/// It is polled for the first time in a later turn, and goes on whether or not the handle
+/// The future is polled for the first time in a later turn, and goes on whether or not the handle
 /// is kept. It need not be `Send`.
 ///
 /// # Panics
 ///
-/// Outside a loop: there is nobody to run it. Use [`run`](crate::run()), a callback,
+/// Outside a loop, where no loop can run the task. Use [`run`](crate::run()), a callback,
 /// [`EventLoop::enter`](crate::EventLoop::enter), or [`LoopHandle::spawn`].
 ///
 /// # Examples
@@ -50,7 +51,7 @@ where
     F: Future<Output: 'static> + 'static,
 {
     let site = Location::caller();
-    // Before `with`, whose closure would else be as large as the future.
+    // Before `with`: its closure would otherwise be as large as the future.
     let future = NewTask::new(future);
     match current::with(|handle| Task::spawn(handle, future, site)) {
         Some(task) => task,
@@ -70,16 +71,16 @@ impl LoopHandle {
     }
 }
 
-/// A coroutine that runs on the loop, and the way to its result.
+/// The handle of a task: a coroutine that runs on the loop, and its result.
 ///
 /// Awaiting it gives the result, once. Dropping it detaches the task, so `spawn(future);` needs no
-/// handle and is no warning; a panic that nobody
-/// can see any more then follows the [`PanicPolicy`](crate::PanicPolicy).
+/// handle and causes no warning; a panic that no handle can take any more then follows the
+/// [`PanicPolicy`](crate::PanicPolicy).
 ///
 /// # Cancellation
 ///
-/// Dropping a pending `.await` of `&mut task` loses nothing: the result is still there for
-/// the next one.
+/// Dropping a pending `.await` of `&mut task` loses nothing: the result is still there for the next
+/// await.
 #[doc(alias = "JoinHandle")]
 pub struct Task<T: 'static> {
     pub(super) task: TypedTask<T>,
@@ -87,7 +88,8 @@ pub struct Task<T: 'static> {
 }
 
 impl<T: 'static> Task<T> {
-    /// Allocated by the caller: a large future is moved as seldom as can be.
+    /// Spawns a future that the caller has allocated, so that a large one is moved as seldom as
+    /// possible.
     pub(super) fn spawn<F>(
         handle: &LoopHandle,
         future: NewTask<F>,
@@ -106,16 +108,15 @@ impl<T: 'static> Task<T> {
         self.task.cell()
     }
 
-    /// Asks the task to end: its future is dropped where it waits, now, or, if it is the one
-    /// that is running, when it next gives way. Who awaits it gets
-    /// [`JoinError::Cancelled`].
+    /// Cancels the task: its future is dropped where it waits, now, or, if the task is running,
+    /// when it next gives way. Awaiting the task then gives [`JoinError::Cancelled`].
     ///
-    /// `true` exactly if this call is what ends it: `false` for a task that has ended, or
-    /// was cancelled before.
+    /// `true` exactly if this call ends the task: `false` for a task that has ended, or was
+    /// cancelled before.
     ///
-    /// A future whose destructor cancels a task, whose destructor cancels another, and so on, is
-    /// dropped from the seventeenth on when those around it are through: a chain of a million
-    /// takes no more stack than one of sixteen ([G5]).
+    /// Dropping a future can cancel another task, and so on. Beyond 16 levels the drops are queued
+    /// and run by the outermost one, so a chain of a million takes no more stack than one of
+    /// sixteen ([G5]).
     ///
     /// [G5]: crate::book::invariants#g5
     #[doc(alias = "abort")]
@@ -123,9 +124,9 @@ impl<T: 'static> Task<T> {
         self.task_ref().cancel()
     }
 
-    /// [`cancel`](Self::cancel), and says why: whoever awaits the task gets
-    /// [`JoinError::CancelledFor`], and reports show it. Of a task that was cancelled before, the
-    /// reason stays as it was.
+    /// Cancels the task, as [`cancel`](Self::cancel) does, with a reason: awaiting the task then
+    /// gives [`JoinError::CancelledFor`], and reports show the reason. If the task was cancelled
+    /// before, its reason stays as it was.
     ///
     /// In asyncio this is the message of `Task.cancel(msg)`.
     ///
@@ -148,26 +149,26 @@ impl<T: 'static> Task<T> {
         self.task_ref().cancel_with(reason)
     }
 
-    /// Why it was cancelled, if whoever did it said so; from that call on.
+    /// The reason given to the call that cancelled the task, from that call on.
     #[must_use]
     pub fn cancel_reason(&self) -> Option<Cow<'static, str>> {
         self.cell().reason()
     }
 
-    /// Whether the task has ended, in whichever way.
+    /// Whether the task has ended: it returned, was cancelled, or panicked.
     #[doc(alias = "is_finished")]
     #[must_use]
     pub fn done(&self) -> bool {
         self.state().is_ended()
     }
 
-    /// Whether it was cancelled.
+    /// Whether the task was cancelled.
     #[must_use]
     pub fn cancelled(&self) -> bool {
         self.state() == TaskState::Cancelled
     }
 
-    /// Where it stands.
+    /// The state of the task.
     #[must_use]
     pub fn state(&self) -> TaskState {
         self.cell().task_state()
@@ -180,18 +181,19 @@ impl<T: 'static> Task<T> {
         self.task.take()
     }
 
-    /// Its name: what it was given, or `Task-1`, `Task-2`, … in the order of spawning.
+    /// The name of the task: the one that was set, or `Task-1`, `Task-2`, … in the order of
+    /// spawning.
     #[must_use]
     pub fn get_name(&self) -> Rc<str> {
         self.cell().name()
     }
 
-    /// Gives it a name, to be seen in reports.
+    /// Sets the name of the task, which reports show.
     pub fn set_name(&self, name: &str) {
         self.cell().set_name(name);
     }
 
-    /// What it runs, and how far that has come.
+    /// The coroutine of the task: its type, its state, and the number of polls so far.
     #[must_use]
     pub fn get_coro(&self) -> CoroutineInfo {
         self.task_ref().get_coro()
@@ -202,7 +204,7 @@ impl<T: 'static> Task<T> {
         self.task.take()
     }
 
-    /// Wakes `waker` at the end, which has not come yet.
+    /// Stores the waker to wake at the end, which has not come yet.
     pub(crate) fn listen(&mut self, waker: &Waker) {
         self.cell().wait(waker);
     }
@@ -212,7 +214,7 @@ impl<T: 'static> Task<T> {
         self.cell().take_waiter().into_iter().for_each(drop_waker);
     }
 
-    /// Waits for its end, and leaves the result where it is.
+    /// Polls for the end of the task, and leaves the result where it is.
     ///
     /// # Panics
     ///
@@ -221,7 +223,7 @@ impl<T: 'static> Task<T> {
         if self.done() {
             return Poll::Ready(());
         }
-        // None but the one that is being polled can await itself.
+        // Only the task that is being polled can await itself.
         assert!(
             self.state() != TaskState::Running || !self.is_current(),
             "{} awaits itself",
@@ -229,7 +231,7 @@ impl<T: 'static> Task<T> {
         );
         assert_own_loop(&self.handle, self.cell());
         self.cell().wait(cx.waker());
-        // Cloning the waker was somebody else's code, and may have ended the task.
+        // Cloning the waker was user code, and may have ended the task.
         if self.done() {
             Poll::Ready(())
         } else {
@@ -242,7 +244,7 @@ impl<T: 'static> Task<T> {
         current.flatten().is_some_and(|it| it.is(self.cell()))
     }
 
-    /// The task without its result: clonable, and the same for all types.
+    /// A reference without the result: clonable, and of one type for all tasks.
     #[doc(alias = "abort_handle")]
     #[must_use]
     pub fn task_ref(&self) -> TaskRef {
@@ -255,8 +257,9 @@ impl<T: 'static> Future for Task<T> {
 
     /// # Panics
     ///
-    /// If the result was taken before, and in the task itself: it would wait for ever. While
-    /// another loop runs here than its own, which does not run meanwhile; not if it has ended.
+    /// If the result was taken before, and in the task itself: it would wait for ever. Also while
+    /// another loop than the task's runs on this thread, unless the task has ended: the task's own
+    /// loop does not run meanwhile.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         budget::budgeted(cx, |cx| {
             if let Some(result) = self.task.take() {
@@ -278,10 +281,12 @@ impl<T: 'static> Drop for Task<T> {
         let cell = self.cell();
         cell.state().detach();
         if cell.state().has_untaken_result() && !cell.state().is_viewed() {
-            // A panic that was never looked at is told now. Of a viewed task the last view sees to it.
-            disown_at(&self.handle, cell);
+            // A panic that was never inspected is reported now, or, for a viewed task, with its
+            // last view.
+            drop_unclaimed_on(&self.handle, cell);
         }
-        // Last: a waker may panic when it goes, and the end is told all the same.
+        // Last: a waker may panic when it is dropped, and the panic of the task is reported all the
+        // same.
         drop(cell.take_waiter());
     }
 }
@@ -292,7 +297,7 @@ impl<T: 'static> fmt::Debug for Task<T> {
     }
 }
 
-/// Ends a task from what is known of it without its type.
+/// Cancels a task by its id, for handles that do not know its type.
 pub(super) fn cancel(handle: &LoopHandle, task_id: u64, reason: Option<Reason>) -> bool {
     Executor::of(handle).cancel(handle, SlabKey::from_bits(task_id), reason)
 }

@@ -1,8 +1,9 @@
-//! How a task ends, and who is told of it.
+//! The end of a task: its outcome, and the notification of its waiters.
 //!
 //! The result waits in the task's cell (`cell.rs`), where its future was. The executor, which
-//! settles it, does not know its type; the handle, which takes it out, does. Whoever is told is
-//! told when the future is gone, and what nobody will ask for is dropped, or told in its stead.
+//! completes the task, does not know the result's type; the handle, which takes the result, does.
+//! Waiters are notified after the future has been dropped. A result that no handle or callback can
+//! read any more is dropped; a panic among these is reported.
 //!
 //! In the notes: "a Task is a Future and more" (N15, N16). Rules: T3, T4.
 
@@ -14,7 +15,7 @@ use crate::event_loop::{LoopHandle, Payload, WeakHandle, stderr};
 use std::borrow::Cow;
 use std::fmt;
 
-/// Why a task was cancelled, in the words of whoever did it.
+/// The reason given to the call that cancelled a task.
 pub(crate) type Reason = Cow<'static, str>;
 
 /// Why a task gave no value.
@@ -22,25 +23,26 @@ pub(crate) type Reason = Cow<'static, str>;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// It was cancelled: its future was dropped at the point where it waited.
+    /// The task was cancelled: its future was dropped at the point where it waited.
     #[error("the task was cancelled")]
     Cancelled,
-    /// The same, and whoever cancelled it said why: see [`Task::cancel_with`](crate::Task::cancel_with).
+    /// The task was cancelled with this reason: see
+    /// [`Task::cancel_with`](crate::Task::cancel_with).
     #[error("the task was cancelled: {0}")]
     CancelledFor(Cow<'static, str>),
-    /// It panicked, with this payload.
+    /// The task panicked with this payload.
     #[error("the task panicked: {}", stderr::message(.0))]
     Panicked(Payload),
 }
 
 impl JoinError {
-    /// Whether it was cancelled, with a reason or without.
+    /// Whether the task was cancelled, with a reason or without.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled | Self::CancelledFor(_))
     }
 
-    /// Why it was cancelled, if whoever did it said so.
+    /// The reason for the cancellation, if one was given.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match self {
@@ -56,7 +58,7 @@ impl JoinError {
         }
     }
 
-    /// Whether it panicked.
+    /// Whether the task panicked.
     #[must_use]
     pub fn is_panic(&self) -> bool {
         matches!(self, Self::Panicked(_))
@@ -73,7 +75,7 @@ impl fmt::Debug for JoinError {
     }
 }
 
-/// Where a task stands ([T3]: it ends in exactly one of the last three).
+/// The state of a task ([T3]: a task ends in exactly one of the last three).
 ///
 /// [T3]: crate::book::invariants#t3
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,27 +83,27 @@ impl fmt::Debug for JoinError {
 pub enum TaskState {
     /// Spawned, not polled yet.
     Created,
-    /// Gave way, and waits to be woken.
+    /// Pending, until it is woken.
     Suspended,
-    /// Being polled just now.
+    /// Being polled.
     Running,
     /// Returned a value.
     Done,
-    /// Was cancelled.
+    /// Cancelled.
     Cancelled,
     /// Panicked.
     Panicked,
 }
 
 impl TaskState {
-    /// Whether it has ended, in whichever way.
+    /// Whether the task has ended: it returned, was cancelled, or panicked.
     #[must_use]
     pub fn is_ended(self) -> bool {
         matches!(self, Self::Done | Self::Cancelled | Self::Panicked)
     }
 }
 
-/// Takes a task's result away when there is one.
+/// Receives a task's result as soon as there is one.
 pub(super) type ResultSink = Box<dyn FnOnce(&LoopHandle, &TaskPtr)>;
 
 /// Notifies the waiter of a task's handle of the end, and what few tasks have: a result sink,
@@ -119,7 +121,8 @@ fn notify_all_done(handle: &LoopHandle, cell: &TaskPtr) {
     if let Some(sink) = cell.take_result_sink() {
         handle.guard(|| sink(handle, cell));
     }
-    // Before a waiter is woken, which may take the result: the callbacks are to see it.
+    // Queued before a waiter is woken: the waiter may take the result, and the callbacks are to see
+    // it.
     if let Some(done) = cell.done() {
         done.schedule(handle, || TaskRef::new(cell.clone(), handle.weak_handle()));
     }
@@ -152,7 +155,7 @@ pub(super) fn drop_unclaimed(handle: &LoopHandle, cell: &TaskPtr) {
     }
 }
 
-/// What a task has returned, to be dropped with this.
+/// Drops what a task has returned.
 pub(super) struct OutputGuard(pub(super) TaskPtr);
 
 impl Drop for OutputGuard {

@@ -1,11 +1,12 @@
-//! A line of waiters, first come first served: each is granted what it waits for, in its turn.
+//! A wait queue, first come first served: each waiter is granted what it waits for, in its turn.
 //!
-//! The list in `waiters.rs` wakes, and those who were woken look whether there is something for
-//! them; so a newcomer may be faster, and a wake given to one who leaves is lost to all. Here the
-//! grant lies at the waiter's place until it is fetched, so nobody can take it; and who leaves
-//! with a grant that was not fetched hands it back, for the next (R089).
+//! The list in `waiters.rs` only wakes, and woken waiters check whether there is something for
+//! them; so a newcomer may be faster, and a wake given to a waiter that leaves is lost. Here the
+//! grant is stored with the waiter's ticket until the waiter takes it, so no other can; and a
+//! waiter that leaves with an untaken grant returns it, for the next one (R089).
 //!
-//! Under what `sync` hands out: permits, items, notices. asyncio's locks and queues have a deque of futures each for this.
+//! The primitives of `sync` are built on it: permits, items, notifications. asyncio's locks and
+//! queues have a deque of futures each for this.
 
 use super::places::{State, Waiters};
 use crate::event_loop::panics::{FirstPanic, Payload, catch, drop_quietly};
@@ -14,26 +15,26 @@ use std::cell::RefCell;
 use std::num::NonZeroU64;
 use std::task::{Poll, Waker};
 
-/// A line of waiters. Each wants a `W`, and is granted a `G`.
+/// A wait queue. Each waiter wants a `W`, and is granted a `G`.
 pub(crate) struct WaitQueue<W = (), G = ()> {
-    /// Until it is granted something, at each place there is what it wants and whom to wake.
+    /// A waiting ticket has what its waiter wants, and the waker to wake.
     waiters: RefCell<Waiters<(W, Waker), G>>,
 }
 
-/// A place in the line. Whoever has one fetches its grant, or leaves.
+/// A place in the queue. Its owner takes the grant, or cancels.
 #[derive(Debug)]
 pub(crate) struct WaitTicket(NonZeroU64);
 
-/// Names a place for code that does not hold the place itself.
+/// Identifies a ticket for code that does not own it.
 #[derive(Clone, Copy)]
 pub(crate) struct TicketId(NonZeroU64);
 
-/// What one who left had at its place.
+/// The state of a ticket that was cancelled.
 pub(crate) enum Cancelled<W, G> {
-    /// It was waiting. The waker is somebody else's and may come back when it is dropped, so
-    /// that is left for when everything else is in order.
+    /// It was waiting. Dropping the waker is user code and may call back, so it is left to the
+    /// caller, for when the caller's state is consistent.
     Waiting(W, #[allow(dead_code)] Unused),
-    /// It had been granted this, which belongs to whoever is next.
+    /// It had been granted this, which belongs to the next waiter.
     Granted(G),
 }
 
@@ -47,8 +48,8 @@ impl<W, G> Default for WaitQueue<W, G> {
 }
 
 impl<W, G> WaitQueue<W, G> {
-    /// Takes a place at the end. The waker comes as a clone: to clone it is somebody else's
-    /// code, after which the caller has to look once more whether it needs to wait (L8).
+    /// Adds a waiter at the end. The waker is passed as a clone: cloning it is user code, after
+    /// which the caller has to check again whether it needs to wait (L8).
     #[inline]
     pub(crate) fn enqueue(&self, want: W, waker: Waker) -> WaitTicket {
         let number = self.waiters.borrow_mut().enqueue((want, waker));
@@ -56,7 +57,7 @@ impl<W, G> WaitQueue<W, G> {
         WaitTicket(number)
     }
 
-    /// For debug mode, which names a future that keeps others waiting.
+    /// Records the wait for debug mode, which reports a future that keeps others waiting.
     #[inline]
     fn trace(&self, what: fn(usize, u64), number: NonZeroU64) {
         if futurelock::is_watched() {
@@ -64,12 +65,15 @@ impl<W, G> WaitQueue<W, G> {
         }
     }
 
-    /// Fetches what was granted at `place`, which is given up then; or waits on, with `waker`.
+    /// Takes the grant and gives the ticket up; or waits on, with `waker`.
     #[inline]
     pub(crate) fn poll(&self, ticket: &mut Option<WaitTicket>, waker: &Waker) -> Poll<G> {
-        let number = ticket.as_ref().expect("only who has a place polls it").0;
+        let number = ticket
+            .as_ref()
+            .expect("only the owner of a ticket polls it")
+            .0;
         let mut waiters = self.waiters.borrow_mut();
-        // First, and in one borrow: nearly everybody is woken because he was granted something.
+        // First, and in one borrow: nearly every woken waiter was granted something.
         if let Some(grant) = waiters.take_grant(number) {
             *ticket = None;
             self.trace(futurelock::leaves, number);
@@ -90,7 +94,7 @@ impl<W, G> WaitQueue<W, G> {
         number: NonZeroU64,
         waker: &Waker,
     ) -> Poll<G> {
-        // Cloned before the borrow, and what it replaces dropped after it (L8).
+        // Cloned before the borrow, and the replaced one dropped after it (L8).
         let mut waker = waker.clone();
         let mut waiters = self.waiters.borrow_mut();
         if let State::Waiting((_, kept)) = waiters.at(number) {
@@ -99,17 +103,17 @@ impl<W, G> WaitQueue<W, G> {
             drop_waker(waker);
             return Poll::Pending;
         }
-        // To clone it was somebody else's code, and has granted it something.
+        // Cloning the waker was user code, and has granted the waiter something.
         let grant = waiters.take_grant(number);
         *ticket = None;
         drop(waiters);
         self.trace(futurelock::leaves, number);
         drop_waker(waker);
-        Poll::Ready(grant.expect("who does not wait was granted something"))
+        Poll::Ready(grant.expect("a ticket that does not wait is granted"))
     }
 
-    /// Gives a place up. What was at it, the caller has to see to.
-    #[must_use = "a grant that was not fetched belongs to the next"]
+    /// Gives a ticket up. The caller has to handle the state that it was in.
+    #[must_use = "a grant that was not taken belongs to the next waiter"]
     #[inline]
     pub(crate) fn cancel(&self, ticket: WaitTicket) -> Cancelled<W, G> {
         let left = self.waiters.borrow_mut().remove(ticket.0);
@@ -117,14 +121,14 @@ impl<W, G> WaitQueue<W, G> {
         match left {
             State::Waiting((want, waker)) => Cancelled::Waiting(want, Unused(Some(waker))),
             State::Granted(grant) => Cancelled::Granted(grant),
-            State::Empty => unreachable!("only who has a place leaves it"),
+            State::Empty => unreachable!("only the owner of a ticket cancels it"),
         }
     }
 
-    /// Grants the first who waits what `give` makes of what it wants, if that `fits`; returns
-    /// its waker, to be woken when the caller's own things are in order. Both are called under
-    /// the borrow, so they are the crate's own code and call nobody (L8).
-    #[must_use = "whoever was granted something has to be woken"]
+    /// Grants the first waiter what `give` makes of its want, if that `fits`; returns the waker, to
+    /// be woken when the caller's state is consistent. Both closures are called under the borrow,
+    /// so they are the crate's own code and call no user code (L8).
+    #[must_use = "the waiter that was granted something has to be woken"]
     #[inline]
     pub(crate) fn grant_if(
         &self,
@@ -134,8 +138,9 @@ impl<W, G> WaitQueue<W, G> {
         self.grant_before(u64::MAX, fits, give)
     }
 
-    /// The same, but only to one who came before that [`ticket`](WaitQueue::next_ticket).
-    #[must_use = "whoever was granted something has to be woken"]
+    /// Grants like [`grant_if`](WaitQueue::grant_if), but only a waiter with a number below
+    /// [`ticket`](WaitQueue::next_ticket).
+    #[must_use = "the waiter that was granted something has to be woken"]
     #[inline]
     pub(crate) fn grant_before(
         &self,
@@ -153,17 +158,16 @@ impl<W, G> WaitQueue<W, G> {
         Some(waker)
     }
 
-    /// Takes out what the first waiter wants, leaves `meanwhile`, and returns the number of its
-    /// place: for a caller whose grant depends on user code, which must not run under the borrow
-    /// (L8).
+    /// Takes out what the first waiter wants, leaves `meanwhile`, and returns the ticket's id: for
+    /// a caller whose grant depends on user code, which must not run under the borrow (L8).
     pub(crate) fn take_want(&self, meanwhile: W) -> Option<(TicketId, W)> {
         let mut waiters = self.waiters.borrow_mut();
         let (number, (want, _)) = waiters.first_waiting()?;
         Some((TicketId(number), std::mem::replace(want, meanwhile)))
     }
 
-    /// Lays `grant` down at that place, and returns the waker to be woken; or gives it back, if the
-    /// place was left meanwhile.
+    /// Stores `grant` with that ticket, and returns the waker to be woken; or returns the grant, if
+    /// the ticket was cancelled meanwhile.
     ///
     /// # Errors
     ///
@@ -180,34 +184,34 @@ impl<W, G> WaitQueue<W, G> {
         if granted.is_some() {
             self.trace(futurelock::granted, place.0);
         }
-        // Not under the borrow: it may have a destructor.
+        // Not under the borrow: the want may have a destructor.
         drop(left);
         granted.ok_or_else(|| grant.take().expect("it was not given"))
     }
 
-    /// What the next to come will have: everybody who waits now has a lower one.
+    /// The number of the next ticket: all present ones have lower numbers.
     #[inline]
     pub(crate) fn next_ticket(&self) -> u64 {
         self.waiters.borrow().next().get()
     }
 
-    /// How many wait.
+    /// The number of waiters.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.waiters.borrow().waiting()
     }
 
-    /// Whether nobody waits.
+    /// Whether there are no waiters.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Wakes several, one after the other: one whose waker panics does not keep the others asleep
+/// Wakes several waiters, one after the other; a waker that panics does not keep the others asleep
 /// (R057).
 #[derive(Default)]
-#[must_use = "a panic has to be told"]
+#[must_use = "a panic has to be reported"]
 pub(crate) struct WakeBatch(FirstPanic);
 
 impl WakeBatch {
@@ -216,21 +220,21 @@ impl WakeBatch {
         self.guard(|| waker.wake());
     }
 
-    /// For whatever else has to be done before the next is woken.
+    /// Runs other code between two wakes, and keeps its panic like that of a waker.
     #[inline]
     pub(crate) fn guard(&mut self, f: impl FnOnce()) {
         self.0.run(f);
     }
 
-    /// A panic of something that was done beside it.
+    /// Keeps a panic that was caught elsewhere.
     #[cold]
     pub(crate) fn note(&mut self, payload: Payload) {
         self.0.keep(payload);
     }
 
-    /// Tells of the first panic. It is not that of the one who gave something back, whose own
-    /// value must not be lost by it: so it is the loop's, with its policy. Where there is no loop
-    /// the panic hook has told of it, and that is all.
+    /// Reports the first panic to the loop, with its policy. The caller must not get it: a caller
+    /// that gave something back would lose its own value by another's panic. Outside a loop the
+    /// panic hook has reported it already, and the payload is dropped.
     #[inline]
     pub(crate) fn report(self) {
         if let Some(payload) = self.0.take() {
@@ -240,8 +244,8 @@ impl WakeBatch {
 }
 
 impl WakeBatch {
-    /// Drops values of the user's, one after the other: a destructor that panics does not keep the
-    /// others.
+    /// Drops user values, one after the other; a destructor that panics does not keep the others
+    /// from being dropped.
     pub(crate) fn drop_each<T>(&mut self, values: impl IntoIterator<Item = T>) {
         for value in values {
             self.guard(|| drop(value));
@@ -270,7 +274,7 @@ pub(crate) fn drop_waker(waker: Waker) {
     }
 }
 
-/// A panic that is not its caller's.
+/// Reports a panic to the loop instead of the caller.
 #[cold]
 pub(crate) fn report_to_loop(payload: Payload) {
     let mut payload = Some(payload);
@@ -308,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_lies_at_its_place_until_it_is_fetched_or_handed_back() {
+    fn a_grant_stays_with_its_ticket_until_it_is_taken_or_returned() {
         let queue = WaitQueue::default();
         let (woken, waker) = waker();
         let mut places: Vec<_> = (1..4)

@@ -1,9 +1,9 @@
-//! A look at a result that is left where it is.
+//! Inspecting a result without taking it.
 //!
-//! A result is delivered once, to whoever awaits it. A done-callback, or somebody who writes a log,
-//! wants to see it and not to have it; so it is lent, and lies in its place again afterwards.
+//! A result is delivered once, to the code that awaits it. A done-callback, or a log, wants to see
+//! the result without owning it; so the result is lent, and put back afterwards.
 //!
-//! In asyncio this is `lambda f: f.result()`, which may be called as often as one likes.
+//! In asyncio this is `lambda f: f.result()`, which may be called any number of times.
 
 use super::cell::TypedTask;
 use super::future::{Future, FutureError};
@@ -11,7 +11,7 @@ use super::future_cell::{FutureState, Status};
 use super::handle::Task;
 use super::join::JoinError;
 
-/// Where results are taken from, and put back.
+/// A slot from which a result can be taken and to which it can be put back.
 pub(super) trait ResultSlot<R> {
     fn take_out(&self) -> Option<R>;
     fn put_back(&self, result: R);
@@ -33,12 +33,12 @@ impl<T: 'static> ResultSlot<Result<T, FutureError>> for FutureState<T> {
     }
 
     fn put_back(&self, result: Result<T, FutureError>) {
-        // What is there is that it was taken: nothing with a destructor.
+        // The replaced status is `Taken`: it has no destructor.
         *self.status.borrow_mut() = Status::Settled(result);
     }
 }
 
-/// Puts a result back where it was, also if whoever looked at it panicked.
+/// Puts a result back when dropped, also if the inspecting code panicked.
 struct RestoreOnDrop<'a, R, P: ResultSlot<R>> {
     slot: &'a P,
     result: Option<R>,
@@ -52,7 +52,8 @@ impl<R, P: ResultSlot<R>> Drop for RestoreOnDrop<'_, R, P> {
     }
 }
 
-/// The result is taken out meanwhile, so that `f` does not run under the borrow (L8).
+/// Calls `f` with the result, which is taken out meanwhile, so that `f` does not run under the
+/// borrow (L8).
 pub(super) fn peek_result<R, P: ResultSlot<R>, A>(slot: &P, f: impl FnOnce(&R) -> A) -> Option<A> {
     let result = Some(slot.take_out()?);
     let back = RestoreOnDrop { slot, result };
@@ -60,9 +61,9 @@ pub(super) fn peek_result<R, P: ResultSlot<R>, A>(slot: &P, f: impl FnOnce(&R) -
 }
 
 impl<T: 'static> Task<T> {
-    /// Looks at the result without taking it: `None` while there is none, and if it was taken
-    /// before. It is taken out while `f` looks, so to ask this task once more within `f` gives
-    /// `None` too.
+    /// Inspects the result without taking it: `None` while there is none, and if it was taken
+    /// before. The result is taken out while `f` runs, so a second call for this task within `f`
+    /// returns `None` too.
     ///
     /// A result that was inspected counts as retrieved: a panic in it is not reported when the task
     /// is dropped, nor an error by [`detach_reporting`](Task::detach_reporting).
@@ -73,20 +74,21 @@ impl<T: 'static> Task<T> {
         })
     }
 
-    /// The same for the crate's own code, whose inspection does not count as handling a failure.
+    /// Inspects the result for the crate itself, which does not count as handling a failure.
     pub(crate) fn peek_result<R>(&self, f: impl FnOnce(&Result<T, JoinError>) -> R) -> Option<R> {
         peek_result(&self.task, f)
     }
 }
 
 impl<T: 'static> Future<T> {
-    /// Looks at the result without taking it: `None` while there is none, and if it was taken
-    /// before. While `f` runs it counts as taken.
+    /// Inspects the result without taking it: `None` while there is none, and if it was taken
+    /// before. While `f` runs, the result counts as taken.
     ///
-    /// For done-callbacks: what is `lambda f: f.result()` in asyncio. Whoever awaits the future is
-    /// woken before they are called, and takes the value; for both there is
-    /// [`Future::shared`], of which a done-callback that was added before sees the value, however many
-    /// have their clones.
+    /// For done-callbacks: `lambda f: f.result()` in asyncio. The task that awaits the future is
+    /// woken before the callbacks are called, and takes the value. Where both must have it, use
+    /// [`Future::shared`]: a done-callback that was added before sees the value even when all
+    /// waiters have
+    /// taken their clones.
     ///
     /// # Examples
     ///

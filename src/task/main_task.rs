@@ -1,9 +1,9 @@
-//! The main task: the caller's own future, polled in line with the loop's tasks.
+//! The main task: the caller's own future, polled in turn with the loop's tasks.
 //!
-//! It may borrow from its caller's stack, so the executor cannot own it. It stands in the
-//! queue under a number of its own, and whoever turns the loop polls it when that number
-//! comes up. To everybody else it is a task like the others: it has a name, it is the
-//! current one while it runs, `all_tasks` lists it.
+//! The future may borrow from its caller's stack, so the executor cannot own it. The main task is
+//! queued under a task id of its own, and the code that turns the loop polls the future when that
+//! id comes up. In all else it is a task like the others: it has a name, it is the current task
+//! while it runs, and `all_tasks` lists it.
 //!
 //! In the notes: `run(coroutine)`, the one entry point of a program (N18).
 
@@ -17,21 +17,21 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A caller's future as a task of a loop; see
-/// [`EventLoop::turn_with`](crate::EventLoop::turn_with). Dropping it ends the task.
+/// A caller's future as a task of a loop. Dropping it ends the task. See
+/// [`EventLoop::turn_with`](crate::EventLoop::turn_with).
 pub(crate) struct MainTask<'a> {
     handle: &'a LoopHandle,
     executor: &'a Executor,
     key: SlabKey,
     task: TypedTask<()>,
-    /// How it ends if it ends now.
+    /// The state in which the task ends if it is dropped now.
     end: Cell<TaskState>,
-    /// In which turn it was polled last.
+    /// The turn of the last poll.
     turn: Cell<u64>,
 }
 
 impl<'a> MainTask<'a> {
-    /// Enters a task for a future of type `F` and queues its first poll.
+    /// Creates the main task for a future of type `F` and queues its first poll.
     #[must_use]
     #[track_caller]
     pub(crate) fn new<F: Future>(handle: &'a LoopHandle) -> Self {
@@ -48,16 +48,17 @@ impl<'a> MainTask<'a> {
         }
     }
 
-    /// Polls the future as this task.
+    /// Polls the future as the current task.
     pub(crate) fn poll<F: Future>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
-        // L5: all main tasks have one number, and an older one's may stand in the queue before
-        // ours. If we have been polled for that, and woken since, our own comes in the next turn.
+        // L5: all main tasks share one id, and the entry of an older one may be queued before that
+        // of this one. A task that was polled for that entry, and woken since, is polled again in
+        // the next turn.
         let turn = self.handle.stats().turns;
         if self.turn.get() == turn {
             return Poll::Pending;
         }
-        // T1: the number in the queue may be an older waker's, of a main task before this one.
-        // Where a tape runs, other threads leave the flag alone: a poll too many does no harm.
+        // T1: the queued id may come from a waker of an earlier main task. While a recording runs,
+        // other threads leave the flag alone: a spurious poll does no harm.
         let cell = self.task.cell();
         if !cell.clear_queued() && !cell.is_recording() {
             return Poll::Pending;

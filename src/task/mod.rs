@@ -1,9 +1,10 @@
-//! Coroutines as tasks: futures, wakers, handles. This layer knows no socket.
+//! Tasks: coroutines that the loop polls, their wakers and their handles. This layer knows no
+//! socket.
 //!
-//! A task is a future that the loop polls whenever it has been woken, and a cell where its
-//! result waits. `executor.rs` has the states and the rules; `cell/waker.rs` is how a task is
-//! called back; `handle.rs` is what its maker holds; `future.rs` is a value that somebody
-//! else settles.
+//! A task is a future that the loop polls whenever it has been woken, and a cell in which its
+//! result waits. `executor.rs` has the states and the rules, `cell/waker.rs` wakes a task,
+//! `handle.rs` is the handle that `spawn` returns, and `future.rs` is a value that other code
+//! settles.
 //!
 //! In the notes: coroutines, await, Task and Future ([N8]–[N10], [N13], [N15]–[N18]).
 //!

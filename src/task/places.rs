@@ -1,23 +1,24 @@
-//! The places of a line, in the order of their numbers: who waits, who has been granted something.
+//! The tickets of a wait queue, in the order of their numbers, each waiting or granted.
 //!
-//! In nearly every line stands one, so one has a place in the line itself, and costs no allocation
-//! and no search; those who come while it is taken stand in a ring behind it. A place is found by
-//! its number: it stands as far behind the first of the ring as its number is higher, or less far
-//! where some have left, and then it is searched for.
+//! Most wait queues hold exactly one waiter, which is stored inline and costs no allocation and no
+//! search. Waiters that come while the inline node is taken are pushed to a ring buffer. A ticket
+//! is found by its number: its offset from the front of the ring is the difference of the numbers,
+//! or less where some have left, in which case the ring is searched.
 //!
-//! What of `line.rs` knows no waker and no borrow. asyncio has a deque of futures, and walks it.
+//! This is the part of `line.rs` that knows no waker and no borrow. asyncio has a deque of futures,
+//! and walks it.
 
 use crate::base::shrink;
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
-/// What there is at a place.
+/// The state of a ticket.
 pub(super) enum State<W, G> {
-    /// Nothing: who had it has fetched what he was granted, or has left.
+    /// Nothing: the waiter has taken its grant, or has left.
     Empty,
-    /// One who wants this.
+    /// Waiting, with what the waiter wants.
     Waiting(W),
-    /// What he was granted; until he fetches that.
+    /// Granted, until the waiter takes the grant.
     Granted(G),
 }
 
@@ -27,22 +28,22 @@ struct Node<W, G> {
 }
 
 pub(super) struct Waiters<W, G> {
-    /// Who came when there was nobody. It is before all of the others.
+    /// The waiter that came when the queue was empty. It is before all of the others.
     inline: Node<W, G>,
-    /// Not before there is a second: a line in which one waits is smaller without.
+    /// The other waiters. Allocated with the second waiter: a queue of one is smaller without it.
     overflow: Option<Box<Overflow<W, G>>>,
-    /// How many wait: those who were granted something do not.
+    /// The number of waiting tickets; granted ones do not count.
     waiting: usize,
-    /// What the next to come will have: everybody who is here has a lower one.
+    /// The number of the next ticket: all present ones have lower numbers.
     next: NonZeroU64,
 }
 
 struct Overflow<W, G> {
-    /// With rising numbers, and nobody gone at the front.
+    /// The nodes in the order of their numbers; the first one is not empty.
     nodes: VecDeque<Node<W, G>>,
-    /// So many at the front do not wait, so that nobody walks over them again.
+    /// The number of nodes at the front that do not wait, so that no search walks over them again.
     first_waiting: usize,
-    /// How many are not gone.
+    /// The number of nodes that are not empty.
     live: usize,
 }
 
@@ -71,17 +72,17 @@ impl<W, G> Waiters<W, G> {
         self.next
     }
 
-    /// A place at the end, and its number.
+    /// Adds a waiter at the end and returns its number.
     #[inline]
     pub(super) fn enqueue(&mut self, want: W) -> NonZeroU64 {
         let number = self.next;
-        // It would take centuries to come to the last.
+        // Centuries pass before the last number is reached.
         self.next = number.saturating_add(1);
         self.waiting += 1;
         let state = State::Waiting(want);
         let node = Node { number, state };
         let behind = self.overflow.as_deref();
-        // Q2: nobody may stand before those who have come already.
+        // Q2: no waiter may stand before those that have come already.
         if matches!(self.inline.state, State::Empty) && behind.is_none_or(Overflow::is_empty) {
             self.inline = node;
         } else {
@@ -90,7 +91,7 @@ impl<W, G> Waiters<W, G> {
         number
     }
 
-    /// What there is at a place that nobody has left.
+    /// The state of a ticket whose waiter has not left.
     #[inline]
     pub(super) fn at(&mut self, number: NonZeroU64) -> &mut State<W, G> {
         if self.inline.number == number {
@@ -103,11 +104,11 @@ impl<W, G> Waiters<W, G> {
         &mut node.expect("a place keeps its node").state
     }
 
-    /// Gives a place up if something was granted there, and returns that.
+    /// Takes the grant and gives the ticket up; `None` if nothing was granted.
     #[inline]
     pub(super) fn take_grant(&mut self, number: NonZeroU64) -> Option<G> {
         let state = self.at(number);
-        // Looked at first, and then taken: to take it and look costs 25 instructions more.
+        // Checked before it is taken: that is cheaper than taking it and checking.
         if !matches!(state, State::Granted(_)) {
             return None;
         }
@@ -120,7 +121,7 @@ impl<W, G> Waiters<W, G> {
         Some(grant)
     }
 
-    /// Gives a place up, and what there was.
+    /// Gives a ticket up and returns its state.
     #[inline]
     pub(super) fn remove(&mut self, number: NonZeroU64) -> State<W, G> {
         let state = std::mem::replace(self.at(number), State::Empty);
@@ -133,8 +134,8 @@ impl<W, G> Waiters<W, G> {
         state
     }
 
-    /// Grants the first waiter what `give` makes of its want, and returns its number and what is
-    /// left; does nothing if its number is too high, or if the grant does not fit.
+    /// Grants the first waiter what `give` makes of its want; returns its number and the rest. Does
+    /// nothing if the waiter's number is not below `before`, or if the want does not fit.
     #[inline]
     pub(super) fn grant<R>(
         &mut self,
@@ -164,7 +165,7 @@ impl<W, G> Waiters<W, G> {
         }
     }
 
-    /// Returns what the first waiter wants, and its number.
+    /// The number of the first waiter, and what it wants.
     pub(super) fn first_waiting(&mut self) -> Option<(NonZeroU64, &mut W)> {
         let node = self.first()?;
         match &mut node.state {
@@ -173,7 +174,7 @@ impl<W, G> Waiters<W, G> {
         }
     }
 
-    /// Grants the one at this place, if it is still there and waits, what `give` makes of what it wants.
+    /// Grants this ticket what `give` makes of its want, if it still waits.
     pub(super) fn grant_at<R>(
         &mut self,
         number: NonZeroU64,
@@ -190,7 +191,7 @@ impl<W, G> Waiters<W, G> {
 }
 
 impl<W, G> Node<W, G> {
-    /// Puts what `give` makes of what it wants in the place of that, if it waits.
+    /// Replaces a want by the grant that `give` makes of it, if the node waits.
     #[inline]
     fn grant<R>(&mut self, give: impl FnOnce(W) -> (G, R)) -> Option<R> {
         match std::mem::replace(&mut self.state, State::Empty) {
@@ -225,8 +226,8 @@ impl<W, G> Overflow<W, G> {
     fn push(&mut self, node: Node<W, G>) {
         let len = self.nodes.len();
         if len == self.nodes.capacity() {
-            // By a quarter and not to the double: of many thousands who wait for one event each
-            // takes 36 bytes in the middle, and not 48.
+            // Growth by a quarter and not to the double: with many thousands waiting for one event
+            // each takes 36 bytes on average instead of 48.
             self.nodes.reserve_exact(len / 4 + 4);
         }
         self.live += 1;
@@ -247,17 +248,17 @@ impl<W, G> Overflow<W, G> {
         self.nodes.get_mut(index)
     }
 
-    /// To be called for each who goes.
+    /// Cleans up after one node has become empty.
     fn tidy(&mut self) {
         self.live -= 1;
-        // Those who left stay until their turn; it must not be large by them.
+        // Empty nodes stay until they reach the front; they must not make the ring large.
         if self.nodes.len() > 2 * self.live + 8 {
             self.nodes
                 .retain(|node| !matches!(node.state, State::Empty));
             self.first_waiting = 0;
         }
         self.tidy_front();
-        shrink::shrink(&mut self.nodes); // R126
+        shrink::shrink(&mut self.nodes); // Shrink after a burst (R126).
     }
 
     fn tidy_front(&mut self) {
@@ -270,7 +271,7 @@ impl<W, G> Overflow<W, G> {
         }
     }
 
-    /// The first who waits.
+    /// The first waiting node.
     fn first(&mut self) -> Option<&mut Node<W, G>> {
         loop {
             let node = self.nodes.get(self.first_waiting)?;
@@ -318,7 +319,7 @@ mod tests {
         assert!(line.overflow.is_none());
     }
 
-    /// Against a plain list, in any order of coming, granting, fetching and leaving.
+    /// Compares with a plain list, in any order of coming, granting, taking and leaving.
     #[test]
     fn the_first_waiter_is_granted_and_each_waiter_finds_its_own_node() {
         for seed in 0..200 {

@@ -1,7 +1,7 @@
-//! Spawning from another thread: a factory travels, the future is made at home.
+//! Spawning from another thread: a closure is sent, and makes the future on the loop's thread.
 //!
-//! A future of this loop need not be `Send`, so it cannot be handed over; what makes it can. What
-//! comes of it goes back the same way, to a [`RemoteTask`] that waits for it anywhere.
+//! A future of a loop need not be `Send`, so it cannot be sent to another thread; the closure that
+//! makes it can. The result goes back the same way, to a [`RemoteTask`] on any thread.
 //!
 //! In asyncio this is `run_coroutine_threadsafe`.
 
@@ -20,14 +20,14 @@ use std::panic::Location;
 use std::sync::Arc;
 
 impl RemoteHandle {
-    /// Calls `make` on the loop's thread, and runs the future that it returns as a task
-    /// there. What comes of it is given by the [`RemoteTask`]: to be awaited on another loop, or
-    /// waited for on a plain thread. Dropping that detaches the task.
+    /// Calls `make` on the loop's thread, and runs the future that it returns as a task there. The
+    /// [`RemoteTask`] gives the result: await it on another loop, or wait for it on a thread
+    /// without a loop. Dropping it detaches the task.
     ///
     /// # Errors
     ///
-    /// [`LoopClosed`] with `make` in it, if the loop is gone. One that goes afterwards says so by the
-    /// [`RemoteTask`].
+    /// [`LoopClosed`] with `make` in it, if the loop is gone. If the loop is closed afterwards, the
+    /// [`RemoteTask`] reports that.
     ///
     /// # Examples
     ///
@@ -64,7 +64,7 @@ impl RemoteHandle {
     }
 }
 
-/// The loop's side of a remote task: it settles, whatever happens (G6).
+/// The loop's side of a remote task: settles the result, at the latest when dropped (G6).
 struct SettleOnDrop<T: Send + 'static>(Arc<RemoteState<T>>);
 
 impl<T: Send + 'static> SettleOnDrop<T> {
@@ -86,13 +86,13 @@ impl<T: Send + 'static> SettleOnDrop<T> {
         };
         let mut task = Task::spawn(handle, future, site);
         match task.result() {
-            // Spawned while the loop closes: it has ended already.
+            // The loop is closing, so the new task has ended already.
             Some(result) => self.settle(handle, ended(task.cell(), result)),
             None => {
                 let shared = Arc::clone(&self.0);
                 let task_id = task.forward(move |handle, result| self.settle(handle, result));
                 if let Some(error) = shared.runs(task_id) {
-                    // Cancelled while `make` ran.
+                    // The task was cancelled while `make` ran.
                     cancel(handle, task_id, error.into_reason());
                 }
             }
@@ -100,7 +100,7 @@ impl<T: Send + 'static> SettleOnDrop<T> {
     }
 
     fn settle(self, handle: &LoopHandle, result: Ended<T>) {
-        // Nobody will ask: a panic is told.
+        // No handle is left to take this result: a panic is reported.
         if let Some(left) = self.0.settle(result) {
             handle.drop_guarded(left);
         }
@@ -109,14 +109,14 @@ impl<T: Send + 'static> SettleOnDrop<T> {
 
 impl<T: Send + 'static> Drop for SettleOnDrop<T> {
     fn drop(&mut self) {
-        // Nothing if it was settled. Otherwise the loop has closed before it read the message.
+        // No effect if it is settled. Otherwise the loop was closed before it read the message.
         let closed = JoinError::CancelledFor("its loop was closed".into());
         drop(self.0.settle(Err(Failed::Cancelled(closed))));
     }
 }
 
 impl<T: 'static> Task<T> {
-    /// Gives the result to `take` as soon as there is one, before anybody else is told.
+    /// Gives the result to `take` as soon as there is one, before any waiter is notified.
     fn forward(&self, take: impl FnOnce(&LoopHandle, Ended<T>) + 'static) -> u64 {
         self.cell().set_result_sink(Box::new(move |handle, cell| {
             let task = TypedTask::<T>::of(cell);
@@ -128,17 +128,18 @@ impl<T: 'static> Task<T> {
     }
 }
 
-/// R097: whoever waits for itself does so for ever. Only asked on the thread of this inbox.
+/// R097: panics if the task with this id is the current one, which would wait for itself for ever.
+/// The check is made only on the thread of this inbox.
 #[track_caller]
 pub(super) fn assert_not_current(home: &Arc<Inbox>, task_id: u64) {
-    // Another loop of this thread may have a task of the same number.
+    // Another loop of this thread may have a task with the same id.
     if current::is_own_thread(home) {
         let task = current_task().filter(|task| task.id() == task_id);
         task.inspect(TaskRef::assert_not_current);
     }
 }
 
-/// Ends a task of this loop by its number.
+/// Cancels the task of this loop with this id.
 pub(super) fn cancel(handle: &LoopHandle, task_id: u64, reason: Option<Reason>) {
     Executor::of(handle).cancel(handle, SlabKey::from_bits(task_id), reason);
 }

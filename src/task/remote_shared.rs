@@ -1,9 +1,10 @@
-//! What a remote task's two sides have: a lock with the result behind it, a waker, a condition.
+//! The state that the two sides of a remote task share: the result under a lock, a waker, a
+//! condition variable.
 //!
-//! It is settled once, by the loop's side, and taken once, by the other. Nothing of anybody's runs
-//! under the lock: a waker is woken, and a value dropped, when it is open again (L8).
+//! The loop's side settles it once, and the other side takes the result once. No user code runs
+//! under the lock: wakers are woken, and values dropped, after it is released (L8).
 //!
-//! In asyncio it is inside of `concurrent.futures.Future`. Rule: G6.
+//! In asyncio this is inside `concurrent.futures.Future`. Rule: G6.
 
 use super::cell::Header;
 use super::join::JoinError;
@@ -12,11 +13,11 @@ use crate::event_loop::{CrossLoopWait, Inbox};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-/// Why there is no value.
+/// The reason why there is no value.
 pub(super) enum Failed {
-    /// It was cancelled.
+    /// The task was cancelled.
     Cancelled(JoinError),
-    /// It panicked; told, if nobody takes it.
+    /// The task panicked. The payload is reported if it is dropped unread.
     Panicked(UnclaimedPanic),
 }
 
@@ -31,7 +32,7 @@ impl Failed {
 
 pub(super) type Ended<T> = Result<T, Failed>;
 
-/// How this task has ended, as it can travel.
+/// The outcome of a task in a form that is `Send`.
 pub(super) fn ended<T>(task: &Header, result: Result<T, JoinError>) -> Ended<T> {
     result.map_err(|error| match error {
         JoinError::Panicked(payload) => Failed::Panicked(UnclaimedPanic::of_task(task, payload)),
@@ -40,9 +41,9 @@ pub(super) fn ended<T>(task: &Header, result: Result<T, JoinError>) -> Ended<T> 
 }
 
 pub(super) enum State<T> {
-    /// On its way; to be cancelled when it comes.
+    /// Sent, and not yet a task; with an error if it is to be cancelled on arrival.
     Sent(Option<JoinError>),
-    /// A task of the loop, with this number.
+    /// A task of the loop, with this id.
     Runs(u64),
     Settled(Ended<T>),
     /// T4: delivered once.
@@ -51,11 +52,12 @@ pub(super) enum State<T> {
 
 pub(super) struct Inner<T> {
     pub(super) state: State<T>,
-    /// Who awaits it, and, if that is on another loop, a word for that one.
+    /// The waker of the waiting task, and, if that is on another loop, the record of the wait
+    /// across loops.
     pub(super) waker: Option<(Waker, Option<CrossLoopWait>)>,
-    /// Whether it was settled as cancelled.
+    /// Whether the task ended as cancelled.
     pub(super) cancelled: bool,
-    /// Whether a `RemoteTask` is there to ask.
+    /// Whether the `RemoteTask` still exists.
     pub(super) held: bool,
 }
 
@@ -64,7 +66,7 @@ impl<T> Inner<T> {
         matches!(self.state, State::Settled(_) | State::Taken)
     }
 
-    /// The result; `None` while there is none. `Err` if it was taken before.
+    /// Takes the result; `None` while there is none. `Err` if it was taken before.
     pub(super) fn take(&mut self) -> Result<Option<Ended<T>>, ()> {
         match std::mem::replace(&mut self.state, State::Taken) {
             State::Settled(result) => Ok(Some(result)),
@@ -77,11 +79,11 @@ impl<T> Inner<T> {
     }
 }
 
-/// What both sides have.
+/// The state that both sides share.
 pub(super) struct RemoteState<T> {
     inner: Mutex<Inner<T>>,
     pub(super) settled: Condvar,
-    /// Of the loop that the task is sent to.
+    /// The inbox of the loop that the task is sent to.
     pub(super) home: Arc<Inbox>,
 }
 
@@ -101,11 +103,12 @@ impl<T> RemoteState<T> {
     }
 
     pub(super) fn inner(&self) -> MutexGuard<'_, Inner<T>> {
-        // What is behind a poisoned lock is whole: nothing that can panic runs under it.
+        // The state is consistent even if the lock is poisoned: nothing that can panic runs under
+        // it.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it was cancelled on its way.
+    /// The error, if the task was cancelled before it arrived.
     pub(super) fn cancelled_before(&self) -> Option<JoinError> {
         match &mut self.inner().state {
             State::Sent(cancelled) => cancelled.take(),
@@ -113,7 +116,7 @@ impl<T> RemoteState<T> {
         }
     }
 
-    /// It has become a task; `Some` if it was cancelled in the meantime.
+    /// Records the id of the new task; `Some` if it was cancelled in the meantime.
     pub(super) fn runs(&self, task_id: u64) -> Option<JoinError> {
         let mut inner = self.inner();
         match std::mem::replace(&mut inner.state, State::Runs(task_id)) {
@@ -125,9 +128,10 @@ impl<T> RemoteState<T> {
         }
     }
 
-    /// G6: settles once; gives back what nobody will ask for, as in a child of the loop's process.
+    /// G6: settles once; returns a result that no handle will take, as in a child of the loop's
+    /// process.
     pub(super) fn settle(&self, result: Ended<T>) -> Option<Ended<T>> {
-        // Before the lock: a thread of the parent may have had it at the fork.
+        // Before the lock: another thread of the parent may have held it at the fork.
         if self.home.forked() {
             return Some(result);
         }
@@ -146,8 +150,8 @@ impl<T> RemoteState<T> {
         let waker = inner.waker.take();
         drop(inner);
         self.settled.notify_all();
-        // L8: not under the lock. The word for the other loop goes after the wake.
-        if let Some((waker, _afar)) = waker {
+        // L8: not under the lock. The record of the wait is dropped after the wake.
+        if let Some((waker, _cross_loop)) = waker {
             waker.wake();
         }
         left

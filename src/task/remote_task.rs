@@ -1,7 +1,7 @@
-//! A task of another thread's loop, as seen from afar: await it, wait for it, cancel it.
+//! The handle of a task on another thread's loop: await it, wait for it, cancel it.
 //!
-//! What it shares with the loop is in `remote_shared.rs`. A thread that turns a loop must not wait (N5), and the loop's own
-//! thread would wait for ever: both are told so.
+//! The state shared with the loop is in `remote_shared.rs`. A thread that turns a loop must not
+//! block (N5), and the loop's own thread would wait for ever: on both, `wait` returns an error.
 //!
 //! In asyncio this is the `concurrent.futures.Future` that `run_coroutine_threadsafe` returns; in
 //! the notes, the way back from other threads (N3, N5). Rule: G6.
@@ -21,35 +21,36 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// Why waiting on a plain thread gave no value.
+/// The reason why blocking on a remote task returned no value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
-    /// The task was cancelled, by somebody or by the end of its loop, or it panicked.
+    /// The task was cancelled, by a call or by the end of its loop, or it panicked.
     #[error(transparent)]
     Join(#[from] JoinError),
-    /// The time ran out. The task goes on, and can be waited for again.
+    /// The time limit passed. The task goes on, and can be waited for again.
     #[error("the time ran out, and the task goes on")]
     TimedOut,
-    /// This thread is the loop's own, or turns another one: it would wait for itself, or keep that
-    /// one from all else.
+    /// This thread turns a loop, the task's own or another: blocking would stop that loop.
     #[error("to wait here would block a loop: await the task instead")]
     OnLoop,
 }
 
-/// What is told in a child of the loop's process, where nobody turns that loop.
+/// The result in a child of the loop's process, where no thread turns that loop.
 fn in_a_fork() -> JoinError {
     JoinError::CancelledFor("its loop is that of a parent process".into())
 }
 
-/// A task that runs on a loop, for the thread that has sent it there: see
-/// [`RemoteHandle::spawn`](crate::RemoteHandle::spawn). Awaiting it gives the result, once, on whichever loop.
+/// The handle of a task that another thread spawned with
+/// [`RemoteHandle::spawn`](crate::RemoteHandle::spawn). Awaiting it gives the result, once, on any
+/// loop.
 ///
-/// Dropping it detaches the task; a panic that nobody can see any more then follows the
-/// [`PanicPolicy`](crate::PanicPolicy) of its loop. It does not keep that loop from ending.
+/// Dropping it detaches the task; a panic that no handle can take any more then follows the
+/// [`PanicPolicy`](crate::PanicPolicy) of the task's loop. A remote task does not keep its loop
+/// from ending.
 ///
-/// In a child of the loop's process, forked and not executed anew, the loop has gone: awaiting it
-/// gives [`JoinError::CancelledFor`], at once, whatever was there.
+/// In a forked child of the loop's process the loop does not exist: awaiting the task there gives
+/// [`JoinError::CancelledFor`] at once, even if the result was there before the fork.
 ///
 /// # Cancellation
 ///
@@ -68,8 +69,9 @@ impl<T: Send + 'static> RemoteTask<T> {
     ///
     /// # Errors
     ///
-    /// [`WaitError::Join`] if it was cancelled or panicked, or its loop has gone, as it has in a child
-    /// of its process: there it is told at once, and nothing is taken; [`WaitError::OnLoop`], at once, where waiting would block a loop, this one or another.
+    /// [`WaitError::Join`] if the task was cancelled or panicked, or its loop is gone; in a forked
+    /// child of the loop's process this is returned at once, and the result is not taken.
+    /// [`WaitError::OnLoop`], at once, where waiting would block a loop, the task's own or another.
     ///
     /// # Panics
     ///
@@ -78,12 +80,12 @@ impl<T: Send + 'static> RemoteTask<T> {
         self.wait_up_to(None)
     }
 
-    /// The same, but no longer than `limit` on the system's clock. A result that is there wins over
-    /// a limit of zero.
+    /// Blocks this thread until the task has ended, but no longer than `limit` on the system's
+    /// clock, and takes its result. A result that is there wins over a limit of zero.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait), and [`WaitError::TimedOut`].
+    /// Those of [`wait`](Self::wait), and [`WaitError::TimedOut`] if the limit has passed.
     ///
     /// # Panics
     ///
@@ -93,7 +95,7 @@ impl<T: Send + 'static> RemoteTask<T> {
     }
 
     fn wait_up_to(&mut self, limit: Option<Duration>) -> Result<T, WaitError> {
-        // Before the lock: who held it may be in the parent only.
+        // Before the lock: the thread that holds it may exist in the parent process only.
         if self.shared.home.forked() {
             return Err(in_a_fork().into());
         }
@@ -123,14 +125,16 @@ impl<T: Send + 'static> RemoteTask<T> {
         }
     }
 
-    /// Whether it has ended, in whichever way. In a child of its loop's process it has.
+    /// Whether the task has ended: it returned, was cancelled, or panicked. In a forked child of
+    /// its loop's process this is `true`.
     #[must_use]
     pub fn done(&self) -> bool {
         self.shared.home.forked() || self.shared.inner().is_settled()
     }
 
-    /// Whether it was cancelled, also after its result was taken. A call of [`cancel`](Self::cancel)
-    /// may have come too late. In a child of its loop's process it was.
+    /// Whether the task was cancelled, also after its result was taken. A call of
+    /// [`cancel`](Self::cancel) may have come too late. In a forked child of its loop's process
+    /// this is `true`.
     #[must_use]
     pub fn cancelled(&self) -> bool {
         self.shared.home.forked() || self.shared.inner().cancelled
@@ -158,7 +162,7 @@ impl<T: Send + 'static> RemoteTask<T> {
     /// # Ok::<(), readily::Error>(())
     /// ```
     pub fn result(&mut self) -> Option<Result<T, JoinError>> {
-        // Before the lock: who held it may be in the parent only.
+        // Before the lock: the thread that holds it may exist in the parent process only.
         if self.shared.home.forked() {
             return Some(Err(in_a_fork()));
         }
@@ -166,14 +170,14 @@ impl<T: Send + 'static> RemoteTask<T> {
         Some(taken.ok()??.map_err(Failed::into_error))
     }
 
-    /// Asks the loop to cancel the task, soon. How it has ended is told by the result: it may be
-    /// done before the loop reads this.
+    /// Asks the loop to cancel the task, soon. The result shows how the task has ended: it may be
+    /// done before the loop reads this request.
     #[track_caller]
     pub fn cancel(&self) {
         self.end(None);
     }
 
-    /// The same with a reason, for [`JoinError::reason`].
+    /// Asks the loop to cancel the task, soon, with a reason for [`JoinError::reason`].
     #[track_caller]
     pub fn cancel_with(&self, reason: impl Into<Cow<'static, str>>) {
         self.end(Some(reason.into()));
@@ -218,7 +222,7 @@ impl<T: Send + 'static> RemoteTask<T> {
         if self.shared.home.forked() {
             return Poll::Ready(Err(in_a_fork()));
         }
-        // Cloned before the lock, and what it replaces dropped after it (L8).
+        // Cloned before the lock, and the replaced one dropped after it (L8).
         let waker = (cx.waker().clone(), CrossLoopWait::new(&self.shared.home));
         let mut inner = self.shared.inner();
         let taken = inner.take();
@@ -231,7 +235,7 @@ impl<T: Send + 'static> RemoteTask<T> {
             _ => None,
         };
         drop(inner);
-        if let Some((waker, _afar)) = unused {
+        if let Some((waker, _cross_loop)) = unused {
             drop_waker(waker);
         }
         if let Some(task_id) = task_id.filter(|_| self.shared.home.is_loop_thread()) {
@@ -248,18 +252,18 @@ impl<T: Send + 'static> RemoteTask<T> {
 impl<T: Send + 'static> Drop for RemoteTask<T> {
     fn drop(&mut self) {
         if self.shared.home.forked() {
-            return; // the other side is in the parent
+            return; // the loop's side exists in the parent process only
         }
         let mut inner = self.shared.inner();
         inner.held = false;
         let (waker, left) = (inner.waker.take(), inner.take());
         drop(inner);
         // L8: not under the lock.
-        if let Some((waker, _afar)) = waker {
+        if let Some((waker, _cross_loop)) = waker {
             drop_waker(waker);
         }
-        // A panic that was never looked at is told at home. G5: a result may be the handle of another
-        // remote task.
+        // A panic that was never inspected is reported on its loop. G5: a result may be the handle
+        // of another remote task.
         run_bounded(move || drop(left));
     }
 }

@@ -1,8 +1,8 @@
-//! Tasks that run by themselves, and whose errors are told all the same.
+//! Detached tasks whose errors are reported.
 //!
-//! Who drops a [`Task`] lets it run on, and drops its result with it. A panic is told then, for it
-//! is nobody's intention; an error may be one's business or not, and Rust cannot see from the type
-//! whether a result is worth a word. So one says so.
+//! Dropping a [`Task`] detaches it, and drops its result with it. A panic is reported then, since
+//! no program intends one. An error may matter or not, and Rust cannot see from the type whether a
+//! result is worth a report, so the program states it with `detach_reporting`.
 //!
 //! In asyncio: "Task exception was never retrieved". In the notes: Task (N15, N16).
 
@@ -12,9 +12,9 @@ use crate::event_loop::Unhandled;
 use std::fmt::Display;
 
 impl<T: 'static, E: Display + 'static> Task<Result<T, E>> {
-    /// Lets the task run by itself; if it ends in an error, that is told where all is told that
-    /// nobody waits for ([`LoopHandle::on_unhandled`](crate::LoopHandle::on_unhandled)), with the task's name
-    /// and the line that spawned it. A panic is told as ever; a cancellation is not.
+    /// Detaches the task, and reports the error if it ends in one, to
+    /// [`LoopHandle::on_unhandled`](crate::LoopHandle::on_unhandled), with the task's name and the
+    /// line that spawned it. A panic is reported as for every task; a cancellation is not.
     ///
     /// # Examples
     ///
@@ -27,9 +27,9 @@ impl<T: 'static, E: Display + 'static> Task<Result<T, E>> {
     ///     Err("no such file".into())
     /// }
     ///
-    /// let told = Rc::new(Cell::new(0));
+    /// let reported = Rc::new(Cell::new(0));
     /// let mut runner = Runner::new()?;
-    /// let count = Rc::clone(&told);
+    /// let count = Rc::clone(&reported);
     /// runner.on_unhandled(move |unhandled| {
     ///     // Task-2, spawned at src/main.rs:20:5 failed: no such file
     ///     assert!(unhandled.to_string().ends_with("failed: no such file"));
@@ -40,28 +40,29 @@ impl<T: 'static, E: Display + 'static> Task<Result<T, E>> {
     ///     yield_now().await;
     /// })?;
     /// runner.close();
-    /// assert_eq!(told.get(), 1);
+    /// assert_eq!(reported.get(), 1);
     /// # Ok::<(), readily::Error>(())
     /// ```
     #[track_caller]
     pub fn detach_reporting(self) {
         let (cell, handle) = (self.cell().clone(), self.handle.clone());
-        // The callback owns the handle until the task has ended, so its result is not dropped; and
-        // tells of it when it goes, also with a loop that calls nobody any more.
+        // The callback owns the handle until the task has ended, so its result is not dropped. The
+        // reporter reports the error when it is dropped, also on a closed loop, which calls no
+        // callbacks.
         let reporter = Reporter(self);
         let _key = add_done_callback(&cell, &handle, move |_| drop(reporter));
     }
 }
 
-/// Tells, when it is dropped, of the error of a task that has ended. Of a panic its handle tells,
-/// which goes with it.
+/// Reports, when dropped, the error of a task that has ended. A panic is reported by the handle,
+/// which is dropped with this.
 struct Reporter<T: 'static, E: Display + 'static>(Task<Result<T, E>>);
 
 impl<T: 'static, E: Display + 'static> Drop for Reporter<T, E> {
     fn drop(&mut self) {
         let task = &self.0;
         if task.cell().state().is_seen() {
-            return; // by who had the handle before
+            return; // the result was inspected before
         }
         let error = task.peek_result(|result| match result {
             Ok(Err(error)) => Some(error.to_string()),

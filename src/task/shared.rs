@@ -1,8 +1,8 @@
-//! A future for many: each gets a clone of the one value.
+//! A future for many waiters: each gets a clone of the one value.
 //!
-//! A `Future` gives its value once, to one. Where several wait for the same thing, a connection
-//! that is being made, a page that is being fetched, each has a `SharedFuture` of it. The value is
-//! cloned for each who asks, outside every borrow, as cloning it is the user's own code.
+//! A `Future` gives its value once, to one waiter. Where several tasks wait for the same thing — a
+//! connection that is being made, a page that is being fetched — each has a `SharedFuture` of it.
+//! The value is cloned for each waiter, outside every borrow, since cloning is user code.
 //!
 //! In the notes: N17; in asyncio every future is like this, since Python shares objects.
 
@@ -15,8 +15,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// A future that can be cloned, and gives each who awaits it a clone of the value: as often as it
-/// is asked. See [`Future::shared`].
+/// A future that can be cloned and awaited any number of times: each await gives a clone of the
+/// value. See [`Future::shared`].
 ///
 /// # Cancellation
 ///
@@ -28,7 +28,7 @@ pub struct SharedFuture<T: 'static> {
 }
 
 impl<T: Clone + 'static> Future<T> {
-    /// The same future for many.
+    /// Converts the future to one that many waiters can await.
     ///
     /// # Examples
     ///
@@ -59,26 +59,27 @@ impl<T: Clone + 'static> SharedFuture<T> {
     /// A clone of the result, without waiting for it: `None` while there is none.
     #[must_use]
     pub fn result(&self) -> Option<Result<T, FutureError>> {
-        // No borrow is held while it is cloned (L8): what is once there stays.
+        // L8: nothing is borrowed while the value is cloned.
         let shared = self.cell.shared()?;
         Some(Result::clone(&shared))
     }
 }
 
 impl<T: 'static> SharedFuture<T> {
-    /// Whether it is settled, in whichever way.
+    /// Whether the future is settled: with a value, or as cancelled, or its promise was dropped.
     #[must_use]
     pub fn done(&self) -> bool {
         self.cell.is_settled()
     }
 
-    /// Whether it was cancelled.
+    /// Whether the future was cancelled.
     #[must_use]
     pub fn cancelled(&self) -> bool {
         self.cell.is_cancelled()
     }
 
-    /// Settles it as cancelled, for all. `true` exactly if it was not settled before.
+    /// Settles the future as cancelled, for all waiters. `true` exactly if it was not settled
+    /// before.
     pub fn cancel(&self) -> bool {
         self.cell.cancel()
     }
@@ -98,14 +99,14 @@ impl<T: Clone + 'static> std::future::Future for SharedFuture<T> {
 
     /// # Panics
     ///
-    /// If the result had been taken before the future was shared: it would wait for ever.
+    /// If the result was taken before the future was shared: it would wait for ever.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         budget::budgeted(cx, |cx| {
             let Self { cell, waiting } = &mut *self;
             if !cell.is_settled() {
                 cell.waiters.wait(waiting, cx.waker());
             }
-            // Cloning the waker was somebody else's code, and may have settled it.
+            // Cloning the waker was user code, and may have settled the future.
             let result = self.result();
             let taken = result.is_none() && self.cell.is_settled();
             assert!(!taken, "the result of this future was taken before");

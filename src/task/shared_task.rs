@@ -70,7 +70,7 @@ impl SharedJoinError {
     }
 }
 
-/// A task that can be awaited by many: a clone is the same task. See [`Task::shared`].
+/// A task that many waiters can await; a clone refers to the same task. See [`Task::shared`].
 ///
 /// Awaiting it gives a clone of the value, as often as it is awaited. A value that cannot be cloned is
 /// inspected by [`with_result`](Self::with_result), after [`TaskRef::wait_done`]; or the task returns
@@ -95,20 +95,20 @@ struct Shared<T: 'static> {
 }
 
 impl<T: 'static> Shared<T> {
-    /// What all clones share, when it is there.
+    /// The result that all clones share, once the task has ended.
     fn result(&self) -> Option<Rc<Result<T, JoinError>>> {
         if let Some(result) = self.result.get() {
             return Some(Rc::clone(result));
         }
         let result = Rc::new(self.task.take_result()?);
-        // Done-callbacks that were added before are still to see it.
+        // Done-callbacks that were added before still see the result.
         self.task.cell().share_result(&result);
         Some(Rc::clone(self.result.get_or_init(|| result)))
     }
 }
 
 impl<T: 'static> Task<T> {
-    /// Lets many await this task: each gets a clone of the value.
+    /// Converts the handle to one that many waiters can await: each gets a clone of the value.
     ///
     /// # Examples
     ///
@@ -130,7 +130,8 @@ impl<T: 'static> Task<T> {
     /// # Ok::<(), readily::Error>(())
     /// ```
     pub fn shared(mut self) -> SharedTask<T> {
-        // The waker that it has from a poll is of a waiter that has given the handle away.
+        // A waker left from an earlier poll of this handle belongs to a waiter that has given the
+        // handle away.
         self.stop_listening();
         let waiting = WaitDone::new(self.task_ref());
         let result = OnceCell::new();
@@ -183,7 +184,7 @@ impl<T: 'static> SharedTask<T> {
         Some(f(&result))
     }
 
-    /// Whether the task has ended, in whichever way.
+    /// Whether the task has ended: it returned, was cancelled, or panicked.
     #[must_use]
     pub fn done(&self) -> bool {
         self.shared.task.done()
@@ -217,20 +218,20 @@ impl<T: 'static> SharedTask<T> {
         self.shared.task.cancel_reason()
     }
 
-    /// The task without its result: to name it, to wait for its end, to store it in a set.
+    /// A reference without the result: to name the task, to wait for its end, to store it in a set.
     #[must_use]
     pub fn task_ref(&self) -> TaskRef {
         self.shared.task.task_ref()
     }
 
-    /// Calls `callback`, soon, when the task has ended. See [`Task::add_done_callback`].
+    /// Schedules `callback` by `call_soon` when the task ends. See [`Task::add_done_callback`].
     #[track_caller]
     pub fn add_done_callback(
         &self,
         callback: impl FnOnce(&DoneTask<T>) + 'static,
     ) -> super::DoneCallbackKey {
         let key = self.shared.task.add_done_callback(callback);
-        // Added after a waiter has had the result: it sees it all the same.
+        // Added after a waiter has received the result: the callback sees it all the same.
         if let Some(result) = self.shared.result.get() {
             self.shared.task.cell().share_result(result);
         }

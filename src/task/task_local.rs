@@ -1,11 +1,11 @@
-//! Task-locals: values that a task has with it, without handing them on from call to call.
+//! Task-locals: values that belong to a task, without being passed from call to call.
 //!
-//! A request's number is wanted wherever something is logged, and handed through by nobody. It is
-//! put round a future, and is there whenever that future is polled, or dropped. A task that is
-//! spawned has none of it, unless it is asked to inherit: what is handed on unseen is kept alive
-//! unseen.
+//! A request's number, say, is needed wherever the program logs, and no function wants to pass it
+//! on. A task-local value is set around a future, and is present whenever that future is polled or
+//! dropped. A spawned task has none of the values unless it inherits them with [`inherit`]: an
+//! implicit copy would keep them alive unseen.
 //!
-//! In asyncio this is `contextvars`; it is not in the notes. Rule: G7.
+//! In asyncio this is `contextvars`. Rule: G7.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -15,22 +15,22 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// A value, under the address of its key.
+/// A value with the address of its key.
 type Entry = (usize, Rc<dyn Any>);
 
 thread_local! {
-    /// What is set here, the innermost last.
+    /// The values that are set on this thread, the innermost last.
     static VALUES: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
 }
 
-/// G7: adds values to those that are set, until it is dropped.
+/// G7: values that are set until this is dropped.
 struct ScopeGuard {
     before: usize,
 }
 
 impl ScopeGuard {
     fn enter(entries: &[Entry]) -> Self {
-        // A thread that is ending has no values any more (R096).
+        // A thread that is ending has no thread-locals any more (R096).
         let before = VALUES.try_with(|values| {
             let mut values = values.borrow_mut();
             let before = values.len();
@@ -45,13 +45,13 @@ impl ScopeGuard {
 
 impl Drop for ScopeGuard {
     fn drop(&mut self) {
-        // The scope that is left has them all too, so nothing is dropped here for good (L8).
+        // The scope that ends holds them all too, so no value is dropped here for good (L8).
         let _ = VALUES.try_with(|values| values.borrow_mut().truncate(self.before));
     }
 }
 
 /// G7: while this lives, no value is set. For the tasks of a loop that is turned inside a task of
-/// another loop, whose values are not theirs.
+/// another loop: that task's values are not theirs.
 pub(super) struct HideGuard(Vec<Entry>);
 
 impl HideGuard {
@@ -63,7 +63,7 @@ impl HideGuard {
 impl Drop for HideGuard {
     fn drop(&mut self) {
         let values = std::mem::take(&mut self.0);
-        // Those that were set meanwhile have been left.
+        // The scopes that were entered meanwhile have ended.
         let _ = VALUES.try_with(|all| all.replace(values));
     }
 }
@@ -105,7 +105,7 @@ macro_rules! task_local {
 #[doc(alias = "contextvars")]
 #[doc(alias = "ContextVar")]
 pub struct TaskLocal<T: 'static> {
-    /// Two keys are two places in memory, so a key must take place.
+    /// Two keys must have two addresses, so a key must have a size.
     _place: u8,
     _type: PhantomData<fn() -> T>,
 }
@@ -129,8 +129,8 @@ impl<T: 'static> TaskLocal<T> {
         (self.key(), Rc::new(value))
     }
 
-    /// `future` with this value: whenever it is polled, and when it is dropped. Around it there is
-    /// what was there before; in tasks that it spawns there is nothing, see [`inherit`].
+    /// Sets this value whenever `future` is polled, and when it is dropped. Outside of `future` the
+    /// value from before is set; tasks that `future` spawns have no value, see [`inherit`].
     ///
     /// # Cancellation
     ///
@@ -142,16 +142,16 @@ impl<T: 'static> TaskLocal<T> {
         }
     }
 
-    /// Runs `f` with this value, in a callback for one.
+    /// Runs `f`, a callback for instance, with this value.
     pub fn sync_scope<R>(&'static self, value: T, f: impl FnOnce() -> R) -> R {
         let entries = [self.entry(value)];
         let _within = ScopeGuard::enter(&entries);
         f()
     }
 
-    /// Runs `f` with the present value; `None` where there is none.
+    /// Calls `f` with the current value; `None` if no value is set.
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Option<R> {
-        // Owned here, so that `f` does not run under the borrow (L8).
+        // The value is owned here, so that `f` does not run under the borrow (L8).
         let found = VALUES.try_with(|values| {
             let values = values.borrow();
             let found = values.iter().rfind(|(key, _)| *key == self.key());
@@ -167,9 +167,9 @@ impl<T: 'static> fmt::Debug for TaskLocal<T> {
     }
 }
 
-/// `future` with all task-locals that are set here: to be spawned.
+/// Gives `future`, which is to be spawned, all task-locals that are set here.
 ///
-/// In asyncio a new task copies the context always. Example: [`TaskLocal`].
+/// In asyncio a new task always copies the context. Example: [`TaskLocal`].
 ///
 /// # Cancellation
 ///
@@ -179,7 +179,8 @@ pub fn inherit<F: Future>(future: F) -> Scoped<F> {
     let mut entries: Vec<Entry> = Vec::new();
     let _ = VALUES.try_with(|values| {
         for entry in values.borrow().iter().rev() {
-            // Only the innermost of each key: a chain of heirs must not have a longer one each.
+            // Only the innermost of each key: along a chain of inheriting tasks the list must not
+            // grow.
             if entries.iter().all(|(key, _)| *key != entry.0) {
                 entries.push(entry.clone());
             }
@@ -193,7 +194,7 @@ pub fn inherit<F: Future>(future: F) -> Scoped<F> {
 #[must_use = "a future does nothing unless it is awaited or spawned"]
 pub struct Scoped<F> {
     entries: Vec<Entry>,
-    /// `None` only while it is dropped.
+    /// `None` only while this is dropped.
     future: Option<Pin<Box<F>>>,
 }
 

@@ -1,9 +1,9 @@
-//! A panic in somebody's keeping: whoever lets it go unseen has it told.
+//! A task's panic payload that has not been retrieved yet. Dropped unread, it is reported.
 //!
-//! Between the end of a task and whoever asks for its result a panic may lie in a cell that two
-//! threads share, or in a future that is dropped. There it is kept with the name of its task and the
-//! line that made it, so that wherever it is dropped it goes home, and is told there; or, where home
-//! is gone, on standard error.
+//! Between the end of a task and the code that asks for its result, a payload may be stored in a
+//! cell that two threads share, or in a future that is dropped. It is kept with the name of the
+//! task and the line that spawned it, so that wherever it is dropped it is sent to the loop and
+//! reported there; or, if the loop is gone, on standard error.
 //!
 //! In asyncio: "Task exception was never retrieved".
 
@@ -12,26 +12,26 @@ use crate::event_loop::{Inbox, Origin, Payload, current, panics, stderr};
 use std::panic::Location;
 use std::sync::Arc;
 
-/// Told when it is dropped: as a panic that nobody waits for.
+/// A panic payload that is reported as unhandled when it is dropped unread.
 pub(crate) struct UnclaimedPanic {
     payload: Option<Payload>,
-    /// The task's; `None` if it was none yet.
+    /// The name of the task; `None` if there was no task yet.
     name: Option<String>,
     site: &'static Location<'static>,
     inbox: Arc<Inbox>,
-    /// Whether it is on its way home already.
+    /// Whether it has been sent to its loop already.
     forwarded: bool,
 }
 
 impl UnclaimedPanic {
-    /// What this task has panicked with.
+    /// The payload of this task.
     pub(super) fn of_task(task: &Header, payload: Payload) -> Self {
         let mut unclaimed = Self::of_closure(task.site(), task.inbox(), payload);
         unclaimed.name = Some(task.name().to_string());
         unclaimed
     }
 
-    /// What a closure has panicked with that was sent to make a task.
+    /// The payload of a closure that was sent to make a task.
     pub(super) fn of_closure(
         site: &'static Location<'static>,
         home: &Arc<Inbox>,
@@ -46,15 +46,15 @@ impl UnclaimedPanic {
         }
     }
 
-    /// Somebody asks for it, so it need not be told.
+    /// Takes the payload, which is then not reported.
     pub(crate) fn take(mut self) -> Payload {
         self.payload.take().expect("it is taken once, or dropped")
     }
 
-    /// Tells it behind another that goes out in the same place.
+    /// Reports the payload right after another report of the same caller.
     pub(crate) fn report(mut self) {
         if !current::is_own_thread(&self.inbox) {
-            return; // it is told when it is dropped, now
+            return; // the drop at the end of this function reports it
         }
         if let Some(payload) = self.payload.take() {
             current::with(|handle| handle.report_panic(payload, self.origin()));
@@ -82,10 +82,10 @@ impl Drop for UnclaimedPanic {
         if current::is_own_thread(&self.inbox) {
             current::with(|handle| handle.note_panic(payload, origin));
         } else if self.inbox.forked() {
-            // The parent has it too, and tells it.
+            // The parent process has it too, and reports it.
             panics::drop_quietly(payload);
         } else if self.forwarded {
-            // A closed loop has let it go.
+            // A closed loop has dropped the message.
             stderr::print_panic(payload, origin);
         } else {
             let home = Arc::clone(&self.inbox);

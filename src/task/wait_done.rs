@@ -1,7 +1,8 @@
 //! Waiting for the end of a task of any type, by any number of waiters.
 //!
-//! The [`Task`](crate::Task) has a place of its own for its one waiter, in the part of the cell that each task
-//! has. All others wait by a [`TaskRef`], in a list that few tasks have. None of them touches the result.
+//! The [`Task`](crate::Task) has a slot of its own for its one waiter, in the part of the cell that
+//! each task has. All others wait by a [`TaskRef`], in a list that few tasks have. None of these
+//! waits touches the result.
 //!
 //! In asyncio: `wait` with one task. In the notes: N16.
 
@@ -60,7 +61,7 @@ impl WaitDone {
         Self { task, waiting }
     }
 
-    /// Without budget, for what is made of several.
+    /// Polls without budget, for combinators of several operations.
     pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<TaskState> {
         let Self { task, waiting } = self;
         if !task.done() {

@@ -1,11 +1,12 @@
-//! A wait list: wakers in the order in which they came.
+//! A list of wakers, in the order in which they were added.
 //!
-//! Whoever waits holds a place by its key and gives it up when dropped, so a cancelled
-//! waiter leaves nothing behind (R090). Wakers are taken out under the borrow and woken
-//! after it: a waker may be somebody else's code, and come back (L8).
+//! A waiter holds its place by a key and gives the place up when it is dropped, so a cancelled
+//! waiter leaves nothing behind (R090). Wakers are taken out under the borrow and woken after it: a
+//! waker may be user code that calls back (L8).
 //!
-//! Sources, tasks, futures and events are waited for here, where there is enough for all who are woken. Where each is
-//! to be granted something of his own, it is `line.rs`. asyncio has a deque of futures in each.
+//! Sources, tasks, futures and events use it, where one event is enough for all waiters. Where each
+//! waiter is to be granted something of its own, `line.rs` is used. asyncio has a deque of futures
+//! in each of these.
 
 use super::line::{drop_waker, report_to_loop};
 use crate::base::numbered::NumberedQueue;
@@ -16,26 +17,29 @@ use std::task::Waker;
 
 /// A FIFO of wakers.
 ///
-/// Nearly always one waits. He stands in the list itself, and only who comes while somebody waits
-/// makes a queue: a list takes 32 bytes and no allocation then, where a slab and a deque took 80 and two.
+/// Most lists hold exactly one waker, which is stored inline; a queue is allocated only for a
+/// second one. Such a list takes 32 bytes and no allocation, where a slab and a deque took 80 and
+/// two.
 #[derive(Default)]
 pub(crate) struct WakerList {
-    /// The oldest. Nobody comes here while somebody stands in the queue, who would be older.
+    /// The oldest waker. A new one is stored here only if the queue is empty too: queued ones are
+    /// older.
     inline: Cell<Option<Waker>>,
-    /// How many have stood there: what the last of them has in his key.
+    /// The number of wakers that were stored inline so far: the key of the last one has it.
     inline_generation: Cell<u64>,
     queue: OnceCell<Box<RefCell<Queue>>>,
 }
 
-/// Those behind the first.
+/// The wakers behind the first one.
 #[derive(Default)]
 struct Queue {
     wakers: NumberedQueue<Waker>,
-    /// How many have stood here.
+    /// The number of wakers that were queued so far.
     count: u64,
 }
 
-/// A place in the list: twice a number, and one more in the queue. Numbers are not used again.
+/// A place in the list: twice a number for the inline one, and one more for the queue. Numbers are
+/// not used again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaiterKey(NonZeroU64);
 
@@ -63,7 +67,7 @@ impl WaiterKey {
 }
 
 impl WakerList {
-    /// Waits at the place of `key`, or at a new one at the end.
+    /// Stores `waker` at the place of `key`, or at a new one at the end.
     #[inline]
     pub(crate) fn wait(&self, key: &mut Option<WaiterKey>, waker: &Waker) {
         match *key {
@@ -81,14 +85,14 @@ impl WakerList {
         if self.has(old, waker) {
             return;
         }
-        // Cloned before the borrow, and what it replaces dropped after it (L8).
+        // Cloned before the borrow, and the replaced one dropped after it (L8).
         let mut waker = waker.clone();
         if !self.swap(old, &mut waker) {
             *key = Some(self.push(waker));
         }
     }
 
-    /// Whether `waker` wakes the one who stands there.
+    /// Whether the waker stored there wakes the same task as `waker`.
     fn has(&self, key: WaiterKey, waker: &Waker) -> bool {
         let is_same = |kept: &Waker| kept.will_wake(waker);
         match key.position() {
@@ -109,7 +113,7 @@ impl WakerList {
         }
     }
 
-    /// Puts another waker at a place, if somebody still stands there.
+    /// Exchanges the waker at a place, if that is still occupied.
     fn swap(&self, key: WaiterKey, waker: &mut Waker) -> bool {
         let mut swap =
             |kept: Option<&mut Waker>| kept.map(|kept| std::mem::swap(kept, waker)).is_some();
@@ -149,7 +153,7 @@ impl WakerList {
         WaiterKey::queued(number)
     }
 
-    /// Gives a place up.
+    /// Gives up the place of `key`.
     #[inline]
     pub(crate) fn leave(&self, key: &mut Option<WaiterKey>) {
         let Some(key) = key.take() else {
@@ -160,7 +164,8 @@ impl WakerList {
             Position::Inline(_) => self.inline.take(),
             Position::Queue(number) => self.remove(number),
         };
-        // Who leaves may have what it has waited for in hand: a panic is not that one's.
+        // The leaving waiter may hold the value that it has waited for, which a panic here would
+        // lose.
         if let Some(waker) = waker {
             drop_waker(waker);
         }
@@ -176,7 +181,7 @@ impl WakerList {
         first.or_else(|| self.queue.get()?.borrow_mut().wakers.pop())
     }
 
-    /// How many stand in the queue.
+    /// The number of queued wakers.
     #[inline]
     fn queued(&self) -> usize {
         self.queue
@@ -184,7 +189,7 @@ impl WakerList {
             .map_or(0, |queue| queue.borrow().wakers.len())
     }
 
-    /// How many wait.
+    /// The number of wakers in the list.
     pub(crate) fn len(&self) -> usize {
         let first = self.inline.take();
         let waiting = usize::from(first.is_some()) + self.queued();
@@ -192,28 +197,28 @@ impl WakerList {
         waiting
     }
 
-    /// Wakes all who wait now; those who come meanwhile are for the next time.
+    /// Wakes all present waiters; those that come meanwhile wait for the next call.
     ///
     /// # Panics
     ///
-    /// Goes on with the first panic of a waker, after the others have been woken (R057).
+    /// Resumes the first panic of a waker, after the others have been woken (R057).
     #[inline]
     pub(crate) fn wake_all(&self) {
         if self.queued() != 0 {
             return resume_panic(wake_each(&[self]));
         }
-        // He is alone: there is nobody whom his panic could keep asleep.
+        // It is alone: its panic cannot keep another waiter asleep.
         if let Some(waker) = self.inline.take() {
             waker.wake();
         }
     }
 
-    /// The same, but a panic of a waker is not that of the caller: it is the loop's, with its
-    /// policy.
+    /// Wakes all present waiters; a panic of a waker is reported to the loop and follows its policy
+    /// instead of reaching the caller.
     #[inline]
     pub(crate) fn wake_all_reporting(&self) {
-        // Most events and channels are told of when nobody waits, or one.
-        let told = if self.queued() == 0 {
+        // Most events and channels have no waiter, or one.
+        let panic = if self.queued() == 0 {
             let Some(waker) = self.inline.take() else {
                 return;
             };
@@ -221,7 +226,7 @@ impl WakerList {
         } else {
             wake_each(&[self])
         };
-        if let Some(payload) = told {
+        if let Some(payload) = panic {
             report_to_loop(payload);
         }
     }
@@ -232,7 +237,7 @@ impl WakerList {
 ///
 /// # Panics
 ///
-/// As there.
+/// Resumes the first panic of a waker, after the others have been woken.
 #[inline]
 pub(crate) fn wake_both(one: &WakerList, other: &WakerList) {
     if one.queue.get().is_some() || other.queue.get().is_some() {
@@ -240,7 +245,7 @@ pub(crate) fn wake_both(one: &WakerList, other: &WakerList) {
     }
     match (one.inline.take(), other.inline.take()) {
         (None, None) => {}
-        // Nearly always: 60 instructions less for an event than by the loop below.
+        // Nearly always, and much cheaper than the loop below.
         (Some(waker), None) | (None, Some(waker)) => waker.wake(),
         (Some(first), Some(second)) => wake_two(first, second),
     }
@@ -254,7 +259,7 @@ fn wake_two(first: Waker, second: Waker) {
     resume_panic(panic.take());
 }
 
-/// Wakes all of these lists, and returns the first panic of a waker.
+/// Wakes the waiters of all of these lists, and returns the first panic of a waker.
 #[inline(never)]
 fn wake_each(lists: &[&WakerList]) -> Option<Payload> {
     let mut panic = FirstPanic::default();

@@ -1,7 +1,7 @@
-//! `WeakHandle::spawn`: a task from the weak way to its loop.
+//! `WeakHandle::spawn`: spawns a task by a weak handle of its loop.
 //!
-//! `LoopHandle::spawn` on a loop that is closed drops the future and returns a cancelled task. A handle knows beforehand
-//! that its loop is gone, and returns the future in the error, unpolled.
+//! `LoopHandle::spawn` on a closed loop drops the future and returns a cancelled task. A weak
+//! handle knows beforehand that its loop is gone, and returns the future in the error, unpolled.
 //!
 //! In asyncio, `loop.create_task` raises on a closed loop.
 

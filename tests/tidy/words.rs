@@ -142,7 +142,6 @@ const PRONOUNS: &[(&str, &str)] = &[
 const NOT_YET: &[&str] = &[
     "bench/",
     "examples/",
-    "src/task/",
     "testing/src/",
     "tests/mutants.md",
 ];

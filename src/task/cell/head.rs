@@ -1,10 +1,10 @@
-//! What is known of a task whatever its future and its result: the first part of its cell.
+//! The header of a task: all that does not depend on the types of its future and its result.
 //!
-//! Most of it is for the loop's thread, in plain cells; what wakers touch is a part by itself
-//! (`waker.rs`). A million tasks have a million of these, so what few tasks ever have — a name, a
-//! reason, callbacks — is in a box that is made when it is first needed.
+//! Most of it is for the loop's thread, in plain cells; the fields that wakers touch are a separate
+//! part (`waker.rs`). A million tasks have a million headers, so the fields that few tasks ever use
+//! — a name, a reason, callbacks — are in a box that is allocated when it is first needed.
 //!
-//! In the notes: what a Task answers when it is asked (N16). Rules: T3, T4.
+//! In the notes: the queries of a Task (N16). Rules: T3, T4.
 
 use super::Vtable;
 use super::standing::State;
@@ -21,18 +21,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
-/// What few tasks have.
+/// The fields that few tasks use.
 #[derive(Default)]
 struct RareFields {
     name: RefCell<Option<Rc<str>>>,
-    /// Why it was cancelled, if that was said.
+    /// The reason for the cancellation, if one was given.
     reason: RefCell<Option<Reason>>,
-    /// What it panicked with, until somebody takes it.
+    /// The panic payload, until it is taken.
     payload: Cell<Option<Payload>>,
-    /// Who takes the result away as soon as there is one: see `remote.rs`.
+    /// Receives the result as soon as there is one: see `remote.rs`.
     result_sink: Cell<Option<ResultSink>>,
     done: DoneList<TaskRef>,
-    /// Waiters without a `Task`: any number of them.
+    /// The waiters without a `Task`: any number of them.
     waiters: WakerList,
     /// Done-callbacks that may still inspect the result.
     views: Views,
@@ -40,18 +40,18 @@ struct RareFields {
 
 /// The part for the loop's thread.
 pub(super) struct LocalPart {
-    /// The how-manieth task of its loop this is, from 1.
+    /// The serial number of the task on its loop, from 1.
     number: u64,
     site: &'static Location<'static>,
     /// References to the cell on this thread.
     references: Cell<u32>,
     polls: Cell<u32>,
-    /// Who is woken at the end: a task has one handle, and so one who waits.
+    /// The waker to wake at the end: a task has one handle, and so one waiter with a `Task`.
     waiter: Cell<Option<Waker>>,
     rare: OnceCell<Box<RareFields>>,
 }
 
-/// What a task is told at its making.
+/// The data that the loop gives a new task.
 pub(in crate::task) struct SpawnInfo {
     pub(in crate::task) inbox: Arc<Inbox>,
     pub(in crate::task) id: u64,
@@ -62,23 +62,23 @@ pub(in crate::task) struct SpawnInfo {
 #[repr(C)]
 pub(in crate::task) struct Header {
     pub(super) vtable: &'static Vtable,
-    /// All that a waker touches, on whichever thread.
+    /// All that a waker touches, on any thread.
     pub(super) wake_state: WakeState,
-    /// The loop's thread only; dropped there, with the last reference.
+    /// For the loop's thread only; dropped there, with the last reference.
     pub(super) local_part: LocalPart,
 }
 
 impl LocalPart {
-    /// One more on this thread.
+    /// Adds a reference on this thread.
     #[inline]
     pub(super) fn inc_ref(&self) {
         match self.references.get().checked_add(1) {
             Some(references) => self.references.set(references),
-            None => std::process::abort(), // as `Rc` has it
+            None => std::process::abort(), // as `Rc` does
         }
     }
 
-    /// One less on this thread; `true` if it was the last one.
+    /// Removes a reference on this thread; `true` if it was the last one.
     #[must_use]
     #[inline]
     pub(super) fn dec_ref(&self) -> bool {
@@ -120,7 +120,7 @@ impl Header {
         &self.wake_state.inbox
     }
 
-    /// The how-manieth task of its loop it is.
+    /// The serial number of the task on its loop, from 1.
     pub(in crate::task) fn number(&self) -> u64 {
         self.local_part.number
     }
@@ -129,7 +129,7 @@ impl Header {
         self.local_part.site
     }
 
-    /// What its future is called.
+    /// The type name of the future.
     pub(in crate::task) fn type_name(&self) -> &'static str {
         (self.vtable.type_name)()
     }
@@ -148,13 +148,13 @@ impl Header {
         self.local_part.rare.get_or_init(Box::default)
     }
 
-    /// Whether it has anything of what few tasks have.
+    /// Whether any of the rare fields may be in use.
     #[inline]
     pub(in crate::task) fn has_rare_fields(&self) -> bool {
         self.local_part.rare.get().is_some()
     }
 
-    /// A poll begins.
+    /// Counts a poll and sets the state to running.
     #[inline]
     pub(in crate::task) fn count_poll(&self) {
         self.state().set_task_state(TaskState::Running);
@@ -167,7 +167,7 @@ impl Header {
         self.local_part.polls.get().into()
     }
 
-    /// For reports.
+    /// The origin that reports show.
     pub(in crate::task) fn origin(&self) -> Origin {
         Origin::Task {
             name: self.name(),
@@ -231,7 +231,8 @@ impl Header {
         &self.rare().views
     }
 
-    /// Has `waker` woken at the end. What it replaces is dropped here: not under a borrow (L8).
+    /// Stores the waker to wake at the end. The replaced one is dropped here: not under a borrow
+    /// (L8).
     pub(in crate::task) fn wait(&self, waker: &Waker) {
         let kept = self.local_part.waiter.take();
         if kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
@@ -259,7 +260,7 @@ impl Header {
         });
     }
 
-    /// T4: how it has ended, once; `None` while it has not, and from then on.
+    /// T4: takes the outcome, once; `None` while there is none, and after it was taken.
     #[inline]
     pub(in crate::task) fn take_result(&self) -> Option<Result<(), JoinError>> {
         let state = self.state();
@@ -273,7 +274,7 @@ impl Header {
         }
     }
 
-    /// What is delivered of a task that gave no value.
+    /// The error of a task that gave no value.
     #[cold]
     fn error(&self, state: TaskState) -> JoinError {
         if state == TaskState::Panicked {

@@ -1,42 +1,42 @@
-//! Where a task stands, in three bytes: for its thread only.
+//! The state of a task, in three bytes, for the loop's thread only.
 //!
-//! The state that is told, what lies behind the head of the cell, and what was noted of it. They fill
-//! a gap beside the flag and the count of the wakers; a place of their own would cost each of a
-//! million tasks eight bytes.
+//! The public state, the stage of the body behind the cell's header, and some flags. They fill a
+//! gap beside the wakers' flag and count; a field of their own would cost each of a million tasks
+//! eight bytes.
 //!
 //! In the notes: `done()`, `cancelled()` (N16). Rules: T3, T4.
 
 use crate::task::join::TaskState;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-/// What the cell holds behind its head.
+/// The contents of the cell's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The future, where it is to be polled, or dropped.
+    /// The future, to be polled or dropped.
     Future,
-    /// The future, which is being polled: nobody else comes near it.
+    /// The future, which is being polled: no other code touches it.
     Busy,
-    /// What it returned.
+    /// The value that the future returned.
     Output,
-    /// Neither any more.
+    /// Neither future nor value.
     Empty,
 }
 
-/// T4: the result was delivered, or is being looked at.
+/// T4: the result was delivered, or is being inspected.
 const RESULT_TAKEN: u8 = 1;
-/// Cancelled while it was running: to be dropped when its poll returns.
+/// The task was cancelled while it was running: the future is dropped when its poll returns.
 const CANCELLED: u8 = 2;
-/// Nobody has a `Task` that may read the result.
+/// No `Task` is left that may read the result.
 const DETACHED: u8 = 4;
-/// The result was looked at: a panic or an error in it need not be reported any more.
+/// The result was inspected: a panic or an error in it need not be reported any more.
 const SEEN: u8 = 8;
 /// A done-callback may still inspect the result.
 const VIEWED: u8 = 16;
 
-/// Where a task stands: for the loop's thread only.
+/// The state of a task, for the loop's thread only.
 ///
-/// Atomics for the one reason that these three bytes fill a gap in what is shared with others; a
-/// relaxed load is a load.
+/// The fields are atomics only because these three bytes fill a gap in the part that is shared with
+/// other threads; a relaxed load costs no more than a plain one.
 #[derive(Default)]
 pub(in crate::task) struct State {
     task_state: AtomicU8,
@@ -77,7 +77,8 @@ impl State {
         self.stage.store(stage as u8, Relaxed);
     }
 
-    /// From `before` to `after`; `false`, and nothing done, if it is not `before`.
+    /// Moves the stage from `before` to `after`; `false`, without effect, if the stage is not
+    /// `before`.
     #[inline]
     pub(super) fn transition(&self, before: Stage, after: Stage) -> bool {
         let is_so = self.stage() == before;
@@ -99,7 +100,7 @@ impl State {
             .store(if set { others | flag } else { others }, Relaxed);
     }
 
-    /// Whether it has ended, and nobody has its result yet.
+    /// Whether the task has ended and its result has not been taken.
     #[inline]
     pub(in crate::task) fn has_untaken_result(&self) -> bool {
         self.task_state().is_ended() && !self.has_flag(RESULT_TAKEN)

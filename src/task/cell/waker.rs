@@ -1,23 +1,24 @@
-//! What wakes a task: a number, a flag, and the way home.
+//! The part of a task that wakers touch: the task id, the queued flag, and the loop's inbox.
 //!
-//! A waker must work from any thread and long after its loop has gone, while the future it
-//! wakes may never leave its thread. So all that a waker touches is here, and no more: the number
-//! of its job, the loop's inbox, and a count of those who may still come. It is a part of the
-//! task's cell (`cell.rs`), which is freed with the last of them. On the loop's own thread a wake is
-//! a flag, a comparison and a push; from anywhere else it goes through the inbox, and rings once
-//! per sleep.
+//! A waker must work from any thread and long after its loop has gone, while the future it wakes
+//! never leave its thread. So this struct has all that a waker touches, and no more: the task id,
+//! the loop's inbox, and a count of the shares in the cell. It is a part of the task's cell
+//! (`cell.rs`), which is freed with the last share. On the loop's own thread a wake is a flag, a
+//! comparison and a push; on any other thread it goes through the inbox, and notifies the poller
+//! once per sleep.
 //!
-//! In the notes this is the other half of `await` (N10): who gave way is called back.
+//! In the notes: the other half of `await` (N10), by which a pending task is called back.
 //!
 //! # Orderings
 //!
-//! - The flag is swapped with `AcqRel` on both sides: of two swaps one comes first. If the wake does,
-//!   the poll that lowers the flag afterwards sees all that the waker had written; if the poll does,
-//!   the wake finds the flag low and queues the task once more (T2).
-//! - The count is that of `Arc`. A new share is made by somebody who has one, and tells nobody
-//!   anything: `Relaxed`. Giving one up is `AcqRel`: all that any thread did with the cell comes
-//!   before its share goes, and who gives up the last one, and frees, comes after all the others.
-//!   (`Arc` acquires by a fence, in the last one only; ThreadSanitizer does not know of fences.)
+//! - The flag is swapped with `AcqRel` on both sides: one of two swaps comes first. If the wake's
+//!   does, the poll that clears the flag afterwards sees all that the waking thread had written; if
+//!   the poll's does, the wake finds the flag cleared and queues the task once more (T2).
+//! - The count is that of `Arc`. Only the owner of a share adds another, and that publishes
+//!   nothing: `Relaxed`. Releasing one is `AcqRel`: all that any thread did with the cell happens
+//!   before it releases its share, and the thread that releases the last share, and frees, comes
+//!   after all the others. (`Arc` acquires by a fence, in the last release only; ThreadSanitizer
+//!   does not know of fences.)
 
 use super::standing::State;
 use crate::base::sync::{AtomicBool, AtomicU32};
@@ -32,14 +33,14 @@ pub(super) struct WakeState {
     pub(super) inbox: Arc<Inbox>,
     pub(super) id: u64,
     pub(super) ref_count: RefCount,
-    /// Whether the job stands in a queue already.
+    /// Whether the task is queued already.
     queued: AtomicBool,
-    /// Not for wakers: the head of the cell has no better room for it.
+    /// Not for wakers: it fills a gap here that the rest of the header does not have.
     pub(super) state: State,
 }
 
 impl WakeState {
-    /// For a job that is about to be queued for the first time.
+    /// The state of a task that is about to be queued for the first time.
     pub(super) fn new(task_id: u64, home: Arc<Inbox>) -> Self {
         Self {
             inbox: home,
@@ -50,19 +51,19 @@ impl WakeState {
         }
     }
 
-    /// Whether wakes of other threads come by message only, and leave the flag as it is.
+    /// Whether wakes of other threads arrive only as messages, and leave the flag as it is.
     pub(super) fn is_recording(&self) -> bool {
         self.inbox.is_recording()
     }
 
-    /// T2: to be called before each poll, so that a wake that comes during the poll finds
-    /// the flag low and queues the job once more. Whether it was up.
+    /// T2: called before each poll, so that a wake during the poll finds the flag cleared and
+    /// queues the task once more. Returns whether the flag was set.
     pub(super) fn clear_queued(&self) -> bool {
-        // `AcqRel`: what the waker wrote before it raised the flag is seen by the poll.
+        // `AcqRel`: the poll sees what the waking thread wrote before it set the flag.
         self.queued.swap(false, Ordering::AcqRel)
     }
 
-    /// Queues the job, unless it stands in a queue already.
+    /// Queues the task, unless it is queued already.
     #[inline]
     pub(super) fn wake(&self) {
         let at_home = current::on_own_thread(&self.inbox, |handle| {
@@ -77,36 +78,38 @@ impl WakeState {
 
     #[cold]
     fn wake_remote(&self) {
-        // On tape each wake of another thread is a message: whether it found the flag up is chance.
+        // In a recording each wake from another thread is a message: whether it finds the flag set
+        // depends on timing.
         if self.inbox.is_recording() || self.set_queued() {
             self.inbox.wake_task(self.id);
         }
     }
 
-    /// T1: whether whoever asks is to queue the job, which stands in the queue at most once.
+    /// T1: sets the flag; `true` if the caller is to queue the task, which is queued at most once.
     #[inline]
     fn set_queued(&self) -> bool {
         !self.queued.swap(true, Ordering::AcqRel)
     }
 }
 
-/// How many keep a cell from being freed: each waker, and all references of the loop's thread
-/// together. By itself, so that nobody borrows more than the count while he gives it up.
+/// The number of shares that keep a cell from being freed: each waker has one, and all references
+/// of the loop's thread have one together. A type of its own, so that a release borrows no more
+/// than the count.
 pub(super) struct RefCount(AtomicU32);
 
 impl RefCount {
-    /// Half of what fits, so that not even all threads that find it full at once make it overflow.
+    /// Half of the range: not even all threads that find the count full at once make it overflow.
     const MAX: u32 = u32::MAX / 2;
 
-    /// One more, for somebody who has one.
+    /// Adds a share; the caller owns one.
     pub(super) fn add(&self) {
         if self.0.fetch_add(1, Ordering::Relaxed) > Self::MAX {
-            // Two thousand million clones that were forgotten: as `Arc` has it.
+            // Two thousand million leaked clones: aborts, as `Arc` does.
             std::process::abort();
         }
     }
 
-    /// One less; `true` if it was the last one: whoever gave it up frees.
+    /// Releases a share; `true` if it was the last one: the caller then frees the cell.
     #[must_use]
     pub(super) fn release(&self) -> bool {
         self.0.fetch_sub(1, Ordering::AcqRel) == 1

@@ -1,12 +1,13 @@
-//! The waker under loom: wakes from two threads against the poll of their task, and the end of a cell.
+//! The waker under loom: wakes from two threads against the poll of their task, and the end of a
+//! cell.
 //!
-//! The loop's side is that of `executor.rs`: take the job out of the queue, lower the flag, poll.
-//! The task is ready when both threads have left something for it, so a wake that is lost, or a
-//! poll that does not see what was left, ends in a wait for ever, which loom reports. The cells are
-//! real ones, and so are their wakers: what is freed twice, or never, is found by who keeps the inbox.
+//! The loop's side is that of `executor.rs`: take the task out of the queue, clear the flag, poll.
+//! The task is ready when both threads have left something for it, so a lost wake, or a poll that
+//! does not see what was left, ends in a wait for ever, which loom reports. The cells and their
+//! wakers are real; a double free and a leak show in the reference count of the inbox.
 //!
-//! It is N10's `await` from the other side: who gave way must be called back. Wakes at home are
-//! not modelled: they meet nobody.
+//! In the notes: the other half of `await` (N10), by which a pending task is called back. Wakes on
+//! the loop's own thread are not modelled: no other thread takes part in them.
 
 use super::super::{NewTask, SpawnInfo, TypedTask};
 use crate::base::sync::AtomicBool;
@@ -19,7 +20,7 @@ use std::task::Waker;
 
 const JOB: u64 = 5;
 
-/// A task of this home, that has not been polled.
+/// A task of this loop that has not been polled.
 fn task<F: Future<Output: 'static> + 'static>(home: &Fixture, future: F) -> TypedTask<F::Output> {
     NewTask::<F>::new(future).into_task(SpawnInfo {
         inbox: home.inbox(),
@@ -40,12 +41,12 @@ fn a_wake_during_a_poll_leads_to_one_more_and_the_job_is_queued_once() {
             let waker = task.cell().with_waker(Waker::clone);
             let left = Arc::clone(&left);
             thread::spawn(move || {
-                // No order of its own: the wake must bring it.
+                // Relaxed: the wake must provide the ordering.
                 left[n].store(true, Relaxed);
                 waker.wake();
             })
         });
-        // Its first poll is queued from the start.
+        // The first poll is queued from the start.
         loop {
             assert!(home.is_empty(), "T1: a job in hand is in no queue besides");
             let was_up = task.cell().wake_state.clear_queued();
@@ -65,7 +66,7 @@ fn a_wake_during_a_poll_leads_to_one_more_and_the_job_is_queued_once() {
     });
 }
 
-/// T1: wakes of a task that nobody polls are one message.
+/// T1: many wakes of a task that is not polled are one message.
 #[test]
 fn wakes_between_two_polls_are_one() {
     loom::model(|| {
@@ -84,7 +85,8 @@ fn wakes_between_two_polls_are_one() {
     });
 }
 
-/// T3: whoever lets go of a cell last frees it, once; its future went with the last reference at home.
+/// T3: the last reference to a cell frees it, once; the future is dropped with the last reference
+/// on the loop's thread.
 #[test]
 fn a_cell_is_freed_once_by_its_last_reference() {
     loom::model(|| {
@@ -98,7 +100,7 @@ fn a_cell_is_freed_once_by_its_last_reference() {
         let threads = [
             thread::spawn({
                 let waker = waker.clone();
-                // One more, and one less.
+                // One reference more, and one less.
                 move || drop(waker.clone())
             }),
             thread::spawn(move || waker.wake()),
