@@ -1,9 +1,10 @@
-//! Done-callbacks that may still inspect the result of a task, and the result where many share it.
+//! The done-callbacks that may still inspect the result of a task, and the result where many share
+//! it.
 //!
-//! A result goes with the last code that may read it: the `Task`, or one of its done-callbacks. They are
-//! counted here, and a flag in the task's state says whether there are any, so that a task without
-//! callbacks pays nothing. A `SharedTask` takes the result out of the cell; the callbacks that are queued
-//! by then find it here.
+//! A result is dropped with the last code that may read it: the `Task`, or one of its
+//! done-callbacks. These callbacks are counted here, and a flag in the task's state shows whether
+//! there are any, so that a task without callbacks pays nothing. A `SharedTask` takes the result
+//! out of the cell; callbacks that are queued at that time find the result here.
 //!
 //! In asyncio a done-callback reads the task, which keeps its result. Rule: T4.
 
@@ -15,19 +16,19 @@ use std::rc::Rc;
 #[derive(Default)]
 pub(super) struct Views {
     count: Cell<u32>,
-    /// The result, where it was taken for many, as long as there are views.
+    /// The result that a `SharedTask` has taken, as long as there are views.
     shared: RefCell<Option<Rc<dyn Any>>>,
 }
 
 impl Header {
-    /// One more done-callback may inspect the result.
+    /// Adds a done-callback that may inspect the result.
     pub(in crate::task) fn add_view(&self) {
         let count = &self.views_or_new().count;
         count.set(count.get() + 1);
         self.state().set_viewed(true);
     }
 
-    /// One less; `true` if it was the last one.
+    /// Removes a view; `true` if it was the last one.
     pub(in crate::task) fn drop_view(&self) -> bool {
         let count = &self.views_or_new().count;
         count.set(count.get() - 1);
@@ -38,7 +39,7 @@ impl Header {
         is_last
     }
 
-    /// The result has been taken for many: the views keep seeing it.
+    /// Stores the result that a `SharedTask` has taken: the views keep seeing it.
     pub(in crate::task) fn share_result<R: 'static>(&self, result: &Rc<R>) {
         if self.state().is_viewed() {
             let result: Rc<dyn Any> = Rc::<R>::clone(result);
