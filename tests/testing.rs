@@ -120,7 +120,7 @@ fn time_is_moved_by_hand_and_each_timer_has_its_own_moment() {
             log.borrow_mut().push(handle.now() - begin);
         });
     }
-    assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Quiet);
+    assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Idle);
     assert_eq!((log.borrow().len(), sim.elapsed()), (0, Duration::ZERO));
     sim.advance(Duration::from_secs(4)).unwrap();
     let seconds = |of: &[u64]| {
@@ -145,7 +145,7 @@ fn a_loop_that_is_never_quiet_is_said_to_be_busy() {
     });
     assert!(matches!(sim.run_until_stalled().unwrap(), Stalled::Busy(_)));
     busy.cancel();
-    assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Quiet);
+    assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Idle);
 }
 
 /// The order of what is ready at the same time is the seed's; all orders come about.
@@ -212,7 +212,7 @@ fn hostile_wakers_find_what_a_future_forgets() {
     // A panic that no task awaits comes out of the loop.
     let turned = catch_unwind(AssertUnwindSafe(|| sim.run_until_stalled()));
     assert!(turned.is_err());
-    assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Quiet);
+    assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Idle);
 }
 
 /// Each future that waits, by each waker that misbehaves: polled twice, woken, dropped. Others who
@@ -270,7 +270,7 @@ fn no_future_of_ours_is_harmed_by_a_waker_that_misbehaves() {
             let read = task.result().expect(name).unwrap();
             assert_eq!(read, 3, "{what}, {name}");
             // A waker that wakes where it is dropped has sent its wake: no loop is current here.
-            assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Quiet, "{name}");
+            assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Idle, "{name}");
             assert_eq!(sim.event_loop().next_deadline(), None, "{what}, {name}");
         }
     }
@@ -307,7 +307,7 @@ fn a_test_plays_the_peer_by_hand() {
         (first.unwrap(), second.unwrap_err().kind())
     });
     drop(entered);
-    assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Quiet);
+    assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Idle);
     there.write(b"abc").unwrap();
     sim.run_until_stalled().unwrap();
     assert!(!task.done());
@@ -327,7 +327,7 @@ fn a_quiet_reader_has_read_what_lay_there_whatever_the_faults() {
         let sent = spawn(async move { one.write_all(b"hello").await.map(|()| one) });
         let read = spawn(async move { two.read_exact(&mut [0; 5]).await });
         drop(entered);
-        assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Quiet);
+        assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Idle);
         drop(sent);
         !read.done()
     };

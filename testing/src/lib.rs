@@ -2,8 +2,8 @@
 //! wakers that misbehave.
 //!
 //! [`SimLoop`] runs servers, clients and callbacks in one thread and in virtual time, with the
-//! faults of a seed; what it did is a trace, the same for the same seed, and a [`Story`] tells it.
-//! [`by_hand()`], [`spy()`] and [`wakers`] look at one future; [`SimLoop::drop_everywhere`],
+//! faults of a seed; what it did is a trace, the same for the same seed, and a [`Transcript`] tells it.
+//! [`manual_poll()`], [`spy()`] and [`wakers`] look at one future; [`SimLoop::drop_everywhere`],
 //! [`orders`] and [`in_one_turn`] try all places and all orders; [`record()`] and [`replay()`] bring a
 //! run back; [`conformance`] tries a poller; the strategies for proptest, behind its feature, try
 //! what nobody has thought of. It uses nothing of the loop that a user could not.
@@ -16,35 +16,35 @@
 // name of the crate.
 extern crate self as readily_testing;
 
-mod by_hand;
 pub mod conformance;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub mod emulated;
-mod everywhere;
+mod exhaustive;
 mod fnv;
 pub mod for_tests;
 mod hostile_waker;
-#[cfg(feature = "proptest")]
-mod overheard;
+mod manual_poll;
 mod replay;
 mod rng;
 pub mod sim;
 mod sim_loop;
 mod spy;
 mod stalled;
-mod story;
 #[cfg(feature = "proptest")]
 pub mod strategies;
+#[cfg(feature = "proptest")]
+mod tracing_poller;
+mod transcript;
 pub mod wakers;
 
-pub use by_hand::{ByHand, by_hand};
-pub use everywhere::{Deed, in_one_turn, orders};
+pub use exhaustive::{Action, in_one_turn, orders};
+pub use manual_poll::{ManualPoll, manual_poll};
 pub use replay::{Diverged, Recorder, Replayer, record, replay};
 pub use sim::{Faults, Fd, Hold, Kernel, Personality};
 pub use sim_loop::SimLoop;
-pub use spy::{Seen, Spy, Token, spy};
+pub use spy::{Spy, SpyReport, Token, spy};
 pub use stalled::Stalled;
-pub use story::Story;
+pub use transcript::Transcript;
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};

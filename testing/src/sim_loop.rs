@@ -2,8 +2,8 @@
 //! trace.
 
 #[cfg(feature = "proptest")]
-use super::overheard::Overheard;
-use super::story::Story;
+use super::tracing_poller::PollerTrace;
+use super::transcript::Transcript;
 use crate::sim::{Faults, Kernel, Personality};
 use readily::event_loop::CloseReport;
 use readily::io::TcpStream;
@@ -62,7 +62,7 @@ pub struct SimLoop {
     unchecked: usize,
     /// What the loop asks of its poller.
     #[cfg(feature = "proptest")]
-    overheard: Overheard,
+    poller_trace: PollerTrace,
 }
 
 /// The system whose kqueue a name stands for, and that is there in memory; none for other pollers.
@@ -162,7 +162,7 @@ impl SimLoop {
         kernel.record();
         let seed = kernel.seed();
         #[cfg(feature = "proptest")]
-        let (poller, overheard) = Overheard::around(poller);
+        let (poller, poller_trace) = PollerTrace::around(poller);
         let event_loop = EventLoop::with(poller, Box::new(kernel.clock()));
         let event_loop = event_loop.expect("a loop in memory takes memory only");
         spi::shuffle_ready(&event_loop, seed);
@@ -172,7 +172,7 @@ impl SimLoop {
             kernel,
             unchecked: 0,
             #[cfg(feature = "proptest")]
-            overheard,
+            poller_trace,
         }
     }
 
@@ -186,14 +186,14 @@ impl SimLoop {
     }
 
     #[cfg(feature = "proptest")]
-    pub(super) fn overheard(&self) -> &Overheard {
-        &self.overheard
+    pub(super) fn poller_trace(&self) -> &PollerTrace {
+        &self.poller_trace
     }
 
-    /// Begins a story: what happens on this loop, told by whoever makes it happen. See [`Story`].
+    /// Begins a story: what happens on this loop, told by whoever makes it happen. See [`Transcript`].
     #[must_use]
-    pub fn story(&self) -> Story {
-        Story::of(self)
+    pub fn transcript(&self) -> Transcript {
+        Transcript::of(self)
     }
 
     /// Closes the loop, and says what was still there. See [`EventLoop::close`].

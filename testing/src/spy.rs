@@ -19,9 +19,9 @@ struct Record {
 
 /// What has become of what was spied on.
 #[derive(Clone, Debug, Default)]
-pub struct Seen(Rc<Record>);
+pub struct SpyReport(Rc<Record>);
 
-impl Seen {
+impl SpyReport {
     /// How often it was polled.
     #[must_use]
     pub fn polls(&self) -> u32 {
@@ -34,7 +34,7 @@ impl Seen {
         self.0.finished.get()
     }
 
-    /// How often it was dropped: never, or once. Of several clones of a [`token`](Seen::token)
+    /// How often it was dropped: never, or once. Of several clones of a [`token`](SpyReport::token)
     /// each counts.
     #[must_use]
     pub fn drops(&self) -> u32 {
@@ -77,10 +77,10 @@ impl Seen {
     }
 }
 
-/// Tells its [`Seen`] when it is dropped.
+/// Tells its [`SpyReport`] when it is dropped.
 #[derive(Debug)]
 #[must_use = "it is dropped at once unless it is kept"]
-pub struct Token(Seen);
+pub struct Token(SpyReport);
 
 impl Clone for Token {
     fn clone(&self) -> Self {
@@ -123,8 +123,8 @@ pub struct Spy<F> {
 /// })?;
 /// # Ok::<(), readily::Error>(())
 /// ```
-pub fn spy<F: IntoFuture>(future: F) -> (Spy<F::IntoFuture>, Seen) {
-    let seen = Seen::default();
+pub fn spy<F: IntoFuture>(future: F) -> (Spy<F::IntoFuture>, SpyReport) {
+    let seen = SpyReport::default();
     let spy = Spy {
         future: Box::pin(future.into_future()),
         token: seen.token(),

@@ -17,7 +17,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stalled {
     /// Nothing can happen any more at this moment of time.
-    Quiet,
+    Idle,
     /// After this many turns there is still something to do: a task that wakes itself, a level
     /// that nobody serves.
     Busy(u32),
@@ -49,7 +49,7 @@ impl SimLoop {
             // A turn without an event may be one whose wait was ended early: that says nothing.
             let idle = kernel.is_idle() && event_loop.stats().events == before;
             if !due && idle {
-                return Ok(Stalled::Quiet);
+                return Ok(Stalled::Idle);
             }
         }
         Ok(Stalled::Busy(TURNS))
@@ -74,7 +74,7 @@ impl SimLoop {
             let stalled = self.run_until_stalled()?;
             assert_eq!(
                 stalled,
-                Stalled::Quiet,
+                Stalled::Idle,
                 "at {:?} the loop is not quiet, so no time goes by",
                 self.elapsed()
             );

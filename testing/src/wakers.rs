@@ -151,11 +151,11 @@ pub fn cloning(on_clone: impl Fn() -> Option<Waker> + Send + Sync + 'static) -> 
     hostile_waker::waker(Arc::new(Clones(on_clone)))
 }
 
-/// What was kept of a waker of [`hoarding`].
+/// What was kept of a waker of [`storing`].
 #[derive(Clone, Debug, Default)]
-pub struct Hoard(Arc<Mutex<Vec<Waker>>>);
+pub struct WakerStore(Arc<Mutex<Vec<Waker>>>);
 
-impl Hoard {
+impl WakerStore {
     fn wakers(&self) -> Vec<Waker> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -191,7 +191,7 @@ impl Hoard {
 /// use readily_testing::wakers;
 ///
 /// let (waker, count) = wakers::counting();
-/// let (hoarding, hoard) = wakers::hoarding(waker);
+/// let (hoarding, hoard) = wakers::storing(waker);
 /// drop(hoarding.clone());
 /// drop(hoarding);
 /// assert_eq!((hoard.len(), count.take()), (1, 0));
@@ -201,9 +201,9 @@ impl Hoard {
 ///
 /// [R051]: https://docs.rs/readily/latest/readily/book/faults/index.html#r051
 /// [W3]: https://docs.rs/readily/latest/readily/book/invariants/index.html#w3
-pub fn hoarding(waker: Waker) -> (Waker, Hoard) {
-    let hoard = Hoard::default();
-    let kept = hoard.clone();
+pub fn storing(waker: Waker) -> (Waker, WakerStore) {
+    let store = WakerStore::default();
+    let kept = store.clone();
     let odd = cloning(move || {
         let wakers = [waker.clone(), waker.clone()];
         let [one, two] = wakers;
@@ -212,7 +212,7 @@ pub fn hoarding(waker: Waker) -> (Waker, Hoard) {
         drop(list);
         Some(two)
     });
-    (odd, hoard)
+    (odd, store)
 }
 
 /// One of each kind that misbehaves, by name. Whatever waits must survive being polled with each
@@ -231,6 +231,6 @@ pub fn hostile() -> Vec<(&'static str, Waker)> {
             cloning(|| Some(Waker::noop().clone())),
         ),
         ("never the same", cloning(|| Some(counting().0))),
-        ("kept beyond its time", hoarding(counting().0).0),
+        ("kept beyond its time", storing(counting().0).0),
     ]
 }

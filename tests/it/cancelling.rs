@@ -9,7 +9,7 @@ use readily::{
     CancellationToken, JoinError, JoinSet, TaskGroup, all_tasks, current_task, sleep, spawn,
     yield_now,
 };
-use readily_testing::{Deed, SimLoop, in_one_turn, orders};
+use readily_testing::{Action, SimLoop, in_one_turn, orders};
 use std::cell::RefCell;
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -91,7 +91,7 @@ fn two_cancel_a_task_whose_value_comes_in_the_same_turn_in_every_order() {
         let (one, two) = (task.task_ref(), task.task_ref());
         let first = Log::default();
         let (a, b) = (first.clone(), first.clone());
-        let deeds: Vec<Deed> = vec![
+        let deeds: Vec<Action> = vec![
             Box::new(move || promise.set_result(7).unwrap()),
             Box::new(move || {
                 if one.cancel_with("one") {

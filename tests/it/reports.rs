@@ -466,7 +466,7 @@ fn a_run_that_something_may_still_end_is_not_reported() {
 #[test]
 fn the_panic_of_an_accepted_connection_names_the_listen_and_the_peer() {
     let _guard = guard!();
-    for (by_hand, resets) in [(false, false), (false, true), (true, false), (true, true)] {
+    for (manual_poll, resets) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut event_loop = strict_loop();
         event_loop.set_panic_policy(PanicPolicy::Isolate);
         let told = watch(&event_loop);
@@ -475,7 +475,7 @@ fn the_panic_of_an_accepted_connection_names_the_listen_and_the_peer() {
             false => Closures::new().on_read(|_| panic!("planted")),
             true => Closures::new().on_hangup(|_, _| panic!("planted")),
         };
-        let made = if by_hand {
+        let made = if manual_poll {
             let accepts = Closures::new().on_connect(move |cx| {
                 let accepted = cx.accept().unwrap();
                 drop(cx.register_accepted(accepted, Interest::READ, callbacks()));

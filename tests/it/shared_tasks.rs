@@ -8,7 +8,7 @@ use readily::task::{SharedJoinError, SharedTask, TaskRef, TaskState, create_futu
 use readily::{
     JoinError, PanicPolicy, Runner, current_task, gather, sleep, spawn, wait, yield_now,
 };
-use readily_testing::{SimLoop, by_hand};
+use readily_testing::{SimLoop, manual_poll};
 use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -43,7 +43,7 @@ fn a_shared_task_gives_each_waiter_a_clone_of_its_value() {
                 spawn(async move { task.await.unwrap() })
             })
             .collect();
-        let mut given_up = by_hand(task.clone());
+        let mut given_up = manual_poll(task.clone());
         given_up.assert_pending();
         drop(given_up);
         assert!(!task.done() && task.result().is_none());
@@ -73,7 +73,7 @@ fn a_shared_task_goes_on_when_its_last_clone_is_dropped() {
             Rc::new(value)
         });
         let task = task.shared();
-        let mut other = by_hand(task.clone());
+        let mut other = manual_poll(task.clone());
         assert!(other.poll().is_pending());
         drop(task);
         drop(other);
@@ -162,7 +162,7 @@ fn the_end_of_a_task_wakes_all_who_wait_for_it_by_reference() {
         let waiters: Vec<_> = (0..4).map(|_| spawn(reference.wait_done())).collect();
         // R090: a waiter that gives up leaves no waker behind.
         let woken = Arc::new(Woken::default());
-        let mut left = by_hand(reference.wait_done());
+        let mut left = manual_poll(reference.wait_done());
         assert!(left.poll_with(&Arc::clone(&woken).into()).is_pending());
         assert_eq!(Arc::strong_count(&woken), 2);
         drop(left);
@@ -217,7 +217,7 @@ fn a_task_that_waits_for_itself_by_a_clone_or_a_reference_panics() {
     let taken = Rc::clone(&slot);
     let shared = event_loop.spawn(async move {
         let own = taken.take().unwrap();
-        let polled = catch_unwind(AssertUnwindSafe(|| by_hand(own).poll().is_ready()));
+        let polled = catch_unwind(AssertUnwindSafe(|| manual_poll(own).poll().is_ready()));
         assert!(polled.is_err());
         let own = current_task().unwrap();
         own.wait_done().await;

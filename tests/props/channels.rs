@@ -14,7 +14,7 @@ use readily::event_loop::LoopClosed;
 use readily::sync::broadcast::{RecvError, TryRecvError};
 use readily::sync::{Closed, GetError, PutError, broadcast, channel, oneshot, watch};
 use readily::{EventLoop, Lock, PanicPolicy, run, spawn, yield_now};
-use readily_testing::{Deed, SimLoop, in_one_turn, orders, wakers};
+use readily_testing::{Action, SimLoop, in_one_turn, orders, wakers};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -297,7 +297,7 @@ fn one_value_and_the_end_of_the_receiver_in_one_turn_in_every_order() {
         sim.run_until_stalled().unwrap();
         let back = Rc::new(Cell::new(None));
         let (noted, ends) = (Rc::clone(&back), task.task_ref());
-        let deeds: Vec<Deed> = vec![
+        let deeds: Vec<Action> = vec![
             Box::new(move || noted.set(Some(sender.send(7)))),
             Box::new(move || assert!(ends.cancel())),
         ];

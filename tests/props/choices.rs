@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use readily::combine::{Either, race_fair};
 use readily::task::{BUDGET, Future, Promise, consume_budget, create_future};
 use readily::{as_completed, gather, race, select, sleep, spawn, try_gather, wait_for, yield_now};
-use readily_testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
+use readily_testing::{Action, SimLoop, manual_poll, in_one_turn, orders, spy, wakers};
 use std::cell::RefCell;
 use std::future::{pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -225,7 +225,7 @@ fn a_fair_race_starves_no_future() {
         assert!(wins.borrow().iter().all(|&n| n > 400), "{wins:?}");
     }
     // Outside a loop there is no generator to choose by.
-    let mut alone = by_hand(race_fair([ready(0), ready(1)]));
+    let mut alone = manual_poll(race_fair([ready(0), ready(1)]));
     assert_eq!(alone.assert_ready(), 0);
 }
 
@@ -269,7 +269,7 @@ fn two_values_of_one_turn_are_given_in_every_order() {
             });
             drop(entered);
             sim.run_until_stalled().unwrap();
-            let deed = |n: usize, promise: Promise<usize>| -> Deed {
+            let deed = |n: usize, promise: Promise<usize>| -> Action {
                 Box::new(move || promise.set_result(n).unwrap())
             };
             let deeds = promises
@@ -305,12 +305,12 @@ fn a_choice_may_be_dropped_after_each_of_its_polls() {
     // A value that is there, and a choice that was given up before it was looked at.
     let entered = sim.event_loop().enter();
     let (promises, mut futures) = promised(3);
-    let mut given_up = by_hand(select(&mut futures));
+    let mut given_up = manual_poll(select(&mut futures));
     assert!(given_up.poll().is_pending());
     promises[1].as_ref().unwrap().set_result(1).unwrap();
     given_up.assert_woken(1);
     drop(given_up);
-    let mut again = by_hand(select(&mut futures));
+    let mut again = manual_poll(select(&mut futures));
     assert_eq!(again.assert_ready(), (1, Ok(1)));
     drop(entered);
 }
@@ -322,7 +322,7 @@ fn a_dropped_choice_gets_no_wake_and_keeps_no_waker() {
     let _entered = sim.event_loop().enter();
     let (mut promises, mut futures) = promised(2);
     let (waker, count) = wakers::counting();
-    let mut choice = by_hand(select(&mut futures));
+    let mut choice = manual_poll(select(&mut futures));
     assert!(choice.poll_with(&waker).is_pending());
     drop(choice);
     assert_eq!(count.kept(), 1, "but the one that is here");
@@ -345,7 +345,7 @@ fn a_panic_among_several_leaves_the_others() {
     let mut done = as_completed(parts);
     let mut seen = Vec::new();
     for _ in 0..5 {
-        let mut next = by_hand(done.next());
+        let mut next = manual_poll(done.next());
         match catch_unwind(AssertUnwindSafe(|| next.assert_ready())) {
             Ok(next) => seen.push(next.map(|(n, _)| n)),
             Err(_) => seen.push(Some(99)),
@@ -358,11 +358,11 @@ fn a_panic_among_several_leaves_the_others() {
 fn an_empty_race_would_never_end_and_panics() {
     super::scripted::hush();
     let no_task = || race(Vec::<std::future::Ready<()>>::new());
-    assert!(catch_unwind(AssertUnwindSafe(|| by_hand(no_task()).assert_ready())).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(|| manual_poll(no_task()).assert_ready())).is_err());
     let nothing = || select(Vec::<std::future::Ready<()>>::new());
-    assert!(catch_unwind(AssertUnwindSafe(|| by_hand(nothing()).assert_ready())).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(|| manual_poll(nothing()).assert_ready())).is_err());
     let mut none = as_completed(Vec::<std::future::Ready<()>>::new());
-    assert_eq!(by_hand(none.next()).assert_ready(), None);
+    assert_eq!(manual_poll(none.next()).assert_ready(), None);
 }
 
 /// L8: with each waker that misbehaves; afterwards it works for others.
@@ -375,17 +375,17 @@ fn a_choice_works_for_others_after_wakers_that_misbehave() {
     for (name, hostile) in wakers::hostile() {
         let (mut promises, mut futures) = promised(2);
         {
-            let mut first = by_hand(select(&mut futures));
+            let mut first = manual_poll(select(&mut futures));
             let _may_panic = catch_unwind(AssertUnwindSafe(|| first.poll_with(&hostile)));
             drop(first);
-            let mut done = by_hand(select(&mut futures));
+            let mut done = manual_poll(select(&mut futures));
             assert!(done.poll().is_pending(), "{name}");
             promises[1].take().unwrap().set_result(1).unwrap();
             done.assert_woken(1);
             assert_eq!(done.assert_ready(), (1, Ok(1)), "{name}");
         }
         let (mut promises, futures) = promised(2);
-        let mut done = by_hand(race(futures));
+        let mut done = manual_poll(race(futures));
         let polled = catch_unwind(AssertUnwindSafe(|| done.poll_with(&hostile)));
         // A coroutine that has panicked is not polled again.
         if polled.is_ok() {

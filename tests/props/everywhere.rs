@@ -7,7 +7,7 @@ use crate::kernels::KERNELS;
 use readily::io::{TcpListener, TcpStream};
 use readily::task::{Future, FutureError, Promise, create_future};
 use readily::{Elapsed, Task, gather, sleep, spawn, try_gather, wait_for, yield_now};
-use readily_testing::{Deed, Faults, SimLoop, in_one_turn, orders};
+use readily_testing::{Action, Faults, SimLoop, in_one_turn, orders};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -255,7 +255,7 @@ fn several_ends_in_one_turn_are_gathered_in_every_order() {
         sim.run_until_stalled().unwrap();
         let outcome = [Ok(0), Err(1), Err(2)];
         let deeds = promises.into_iter().zip(also).zip(outcome).enumerate();
-        let deeds = deeds.map(|(n, ((one, two), outcome))| -> Deed {
+        let deeds = deeds.map(|(n, ((one, two), outcome))| -> Action {
             let seen = Rc::clone(&seen);
             Box::new(move || {
                 seen.borrow_mut().push(n as u8);
@@ -291,13 +291,13 @@ fn wakes_of_one_turn_are_one_poll_in_every_order() {
             Poll::<()>::Pending
         }));
         sim.run_until_stalled().unwrap();
-        let wake = || -> Deed {
+        let wake = || -> Action {
             let waker = waker.borrow().clone().unwrap();
             Box::new(move || waker.wake())
         };
         let ends = task.task_ref();
         let with_end = order.len() % 2 == 0 && order[0] < 2;
-        let last: Deed = match with_end {
+        let last: Action = match with_end {
             true => Box::new(move || assert!(ends.cancel())),
             false => wake(),
         };

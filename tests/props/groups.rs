@@ -11,7 +11,7 @@ use readily::{
     CancellationToken, JoinSet, PanicPolicy, TaskGroup, sleep, spawn, task_local, wait_for,
     yield_now,
 };
-use readily_testing::{Deed, SimLoop, by_hand, in_one_turn, orders, wakers};
+use readily_testing::{Action, SimLoop, in_one_turn, manual_poll, orders, wakers};
 use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::rc::Rc;
@@ -357,7 +357,7 @@ proptest! {
         let mut keys = Vec::new();
         for (n, token) in tokens.iter().enumerate() {
             let token = token.as_ref().unwrap();
-            let mut waiter = by_hand(token.cancelled());
+            let mut waiter = manual_poll(token.cancelled());
             waiter.assert_pending();
             waiters.push(waiter);
             let heard = Rc::clone(&heard);
@@ -438,7 +438,7 @@ fn failures_and_a_cancel_from_outside_in_one_turn_in_every_order() {
         assert_eq!(living.count(), 3);
         let outside = group.task_ref();
         let seen = living.clone();
-        let deeds: Vec<Deed> = vec![
+        let deeds: Vec<Action> = vec![
             Box::new(move || one.set_result(Err(1)).unwrap()),
             Box::new(move || two.set_result(Err(2)).unwrap()),
             Box::new(move || {
@@ -471,7 +471,7 @@ fn failures_and_a_cancel_from_outside_in_one_turn_in_every_order() {
         }));
         drop(here);
         sim.run_until_stalled().unwrap();
-        let deeds: Vec<Deed> = vec![
+        let deeds: Vec<Action> = vec![
             Box::new(move || one.set_result(Err(1)).unwrap()),
             Box::new(move || two.set_result(Err(2)).unwrap()),
         ];
@@ -547,7 +547,7 @@ fn a_value_and_a_cancelled_token_in_one_turn_in_every_order() {
         let mut task = spawn(async move { own.run_until_cancelled(future).await });
         drop(here);
         sim.run_until_stalled().unwrap();
-        let deeds: Vec<Deed> = vec![
+        let deeds: Vec<Action> = vec![
             Box::new(move || promise.set_result(7).unwrap()),
             Box::new(move || assert!(token.cancel())),
         ];
@@ -587,10 +587,10 @@ fn hostile_wakers_wait_for_tokens_sets_and_shared_futures() {
         let _ = std::panic::catch_unwind(polled);
         let gives_up = std::panic::AssertUnwindSafe(|| drop(next));
         let _ = std::panic::catch_unwind(gives_up);
-        let good = by_hand(child.cancelled());
+        let good = manual_poll(child.cancelled());
         let mut good = good;
         good.assert_pending();
-        let mut also = by_hand(future.clone());
+        let mut also = manual_poll(future.clone());
         also.assert_pending();
         let cancels = std::panic::AssertUnwindSafe(|| token.cancel());
         let _ = std::panic::catch_unwind(cancels);

@@ -15,7 +15,7 @@ use readily::{
     Elapsed, PanicPolicy, Task, gather, interval, select, sleep, spawn, timeout, wait_for,
     yield_now,
 };
-use readily_testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
+use readily_testing::{Action, SimLoop, in_one_turn, manual_poll, orders, spy, wakers};
 use std::cell::{Cell, RefCell};
 use std::future::{pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -315,7 +315,7 @@ fn a_value_a_limit_and_a_later_limit_in_one_turn_end_in_every_order() {
         let (kept, when) = (scope.clone(), sim.fresh_now() + 9 * MS);
         let task = waiter.task_ref();
         let cancels = order[0] == 0;
-        let end: Deed = match cancels {
+        let end: Action = match cancels {
             true => Box::new(move || assert!(task.cancel())),
             false => Box::new(|| ()),
         };
@@ -455,7 +455,7 @@ fn a_tick_that_is_due_is_given_at_once_and_one_in_a_turn() {
     let mut ticks = interval(SECOND);
     ticks.reset();
     let polled = catch_unwind(AssertUnwindSafe(|| {
-        by_hand(ticks.tick()).poll().is_pending()
+        manual_poll(ticks.tick()).poll().is_pending()
     }));
     assert!(polled.is_err());
 }
@@ -502,15 +502,15 @@ fn waiting_for_time_goes_on_after_wakers_that_misbehave() {
     sim.on_unhandled(|_| ());
     for (name, hostile) in wakers::hostile() {
         let entered = sim.event_loop().enter();
-        let mut nap = by_hand(sleep_until(fresh_now() + 2 * MS).slack(MS));
+        let mut nap = manual_poll(sleep_until(fresh_now() + 2 * MS).slack(MS));
         let polled = catch_unwind(AssertUnwindSafe(|| nap.poll_with(&hostile).is_ready()));
         assert!(!matches!(polled, Ok(true)), "{name}");
         assert!(nap.poll().is_pending(), "{name}");
         let mut ticks = interval(2 * MS);
         let _may_panic = catch_unwind(AssertUnwindSafe(|| {
-            by_hand(ticks.tick()).poll_with(&hostile)
+            manual_poll(ticks.tick()).poll_with(&hostile)
         }));
-        let mut tick = by_hand(ticks.tick());
+        let mut tick = manual_poll(ticks.tick());
         assert!(tick.poll().is_pending(), "{name}");
         let due = fresh_now() + 2 * MS;
         drop(entered);
@@ -541,7 +541,7 @@ fn a_scope_bears_wakers_that_misbehave_and_a_clone_that_moves_its_limit() {
     for (name, hostile) in wakers::hostile() {
         let kept: Rc<RefCell<Option<TimeoutScope>>> = Rc::default();
         let keep = Rc::clone(&kept);
-        let mut limited = by_hand(timeout(HOUR, async move |scope: TimeoutScope| {
+        let mut limited = manual_poll(timeout(HOUR, async move |scope: TimeoutScope| {
             keep.replace(Some(scope));
             pending::<()>().await
         }));
@@ -567,7 +567,7 @@ fn a_scope_bears_wakers_that_misbehave_and_a_clone_that_moves_its_limit() {
         }
         None
     });
-    let mut limited = by_hand(timeout(HOUR, async |scope: TimeoutScope| {
+    let mut limited = manual_poll(timeout(HOUR, async |scope: TimeoutScope| {
         SCOPE.set(Some(scope));
         pending::<()>().await
     }));

@@ -13,7 +13,7 @@ use readily::sync::{
     Closed, GetError, LifoQueue, PriorityQueue, PutError, QueueOrder, Reservation,
 };
 use readily::{Queue, Task, gather, spawn, wait_for, yield_now};
-use readily_testing::{Deed, SimLoop, in_one_turn, orders};
+use readily_testing::{Action, SimLoop, in_one_turn, orders};
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -517,7 +517,7 @@ fn an_item_and_a_cancel_in_one_turn_reach_the_remaining_getter() {
         let (cancelled, mut left) = (get(), get());
         sim.run_until_stalled().unwrap();
         let (put, taken) = (queue.clone(), queue.clone());
-        let deeds: Vec<Deed> = vec![
+        let deeds: Vec<Action> = vec![
             Box::new(move || put.try_put(7).unwrap()),
             Box::new(move || assert!(cancelled.cancel())),
             Box::new(move || assert_eq!(taken.try_get(), Err(GetError::Empty), "Q2")),
@@ -543,7 +543,7 @@ fn room_and_a_cancel_in_one_turn_reach_the_remaining_putter() {
         let (cancelled, left) = (put(1), put(2));
         sim.run_until_stalled().unwrap();
         let (get, barge) = (queue.clone(), queue.clone());
-        let deeds: Vec<Deed> = vec![
+        let deeds: Vec<Action> = vec![
             Box::new(move || assert_eq!(get.try_get(), Ok(0))),
             Box::new(move || assert!(cancelled.cancel())),
             Box::new(move || assert_eq!(barge.try_put(3), Err(PutError::Full(3)), "Q2")),

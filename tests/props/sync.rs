@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::sync::{Barrier, BoundedSemaphore, BrokenBarrierError, Condition, LockGuard, Permit};
 use readily::{Event, Lock, PanicPolicy, Semaphore, Task, sleep, spawn, wait_for, yield_now};
-use readily_testing::{ByHand, Deed, SimLoop, by_hand, in_one_turn, orders, wakers};
+use readily_testing::{ManualPoll, Action, SimLoop, manual_poll, in_one_turn, orders, wakers};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -22,10 +22,10 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// A future that waits, in the hands of the test.
-pub type Waits<T> = ByHand<Pin<Box<dyn Future<Output = T>>>>;
+pub type Waits<T> = ManualPoll<Pin<Box<dyn Future<Output = T>>>>;
 
 pub fn waits<T>(future: impl Future<Output = T> + 'static) -> Waits<T> {
-    by_hand(Box::pin(future) as Pin<Box<dyn Future<Output = T>>>)
+    manual_poll(Box::pin(future) as Pin<Box<dyn Future<Output = T>>>)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -491,7 +491,7 @@ fn a_release_and_two_cancels_in_one_turn_leave_the_lock_to_the_third() {
         let mut sim = SimLoop::new(seed);
         let (lock, guard, tasks) = three_for_a_lock(&mut sim);
         let seen: Rc<RefCell<Vec<usize>>> = Rc::default();
-        let cancel = |n: usize| -> Deed {
+        let cancel = |n: usize| -> Action {
             let task: &Task<()> = &tasks[n];
             let task = task.task_ref();
             Box::new(move || assert!(task.cancel()))
@@ -501,7 +501,7 @@ fn a_release_and_two_cancels_in_one_turn_leave_the_lock_to_the_third() {
             // Q2: a task waits, or was granted it, in each of these orders.
             Box::new(move || seen.borrow_mut().extend(lock.try_acquire().map(|_| 9)))
         };
-        let deeds: Vec<Deed> = vec![Box::new(move || drop(guard)), cancel(0), cancel(1), barges];
+        let deeds: Vec<Action> = vec![Box::new(move || drop(guard)), cancel(0), cancel(1), barges];
         in_one_turn(&sim.weak_handle(), &order, deeds);
         sim.run_until_stalled().unwrap();
         assert!(seen.borrow().is_empty(), "{order:?}: Q2");
@@ -543,7 +543,7 @@ fn a_notice_and_a_cancel_in_one_turn_reach_a_waiter_that_goes_on() {
         let (told, first, other) = (condition.clone(), tasks[0].task_ref(), lock.clone());
         let held: Rc<RefCell<Option<LockGuard<i32>>>> = Rc::default();
         let kept = Rc::clone(&held);
-        let deeds: Vec<Deed> = vec![
+        let deeds: Vec<Action> = vec![
             Box::new(move || told.notify(1)),
             Box::new(move || assert!(first.cancel())),
             Box::new(move || *kept.borrow_mut() = other.try_acquire()),

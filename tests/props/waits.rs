@@ -11,7 +11,7 @@ use readily::{
     JoinError, PanicPolicy, Task, Unhandled, select, shield, sleep, spawn, wait, wait_for,
     yield_now,
 };
-use readily_testing::{Deed, SimLoop, by_hand, in_one_turn, orders, spy, wakers};
+use readily_testing::{Action, SimLoop, in_one_turn, manual_poll, orders, spy, wakers};
 use std::cell::{Cell, RefCell};
 use std::future::{pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -189,7 +189,7 @@ fn a_wait_takes_no_result_and_leaves_no_waker() {
     sim.run(async {
         let (promise, future) = create_future::<u8>();
         let mut tasks = vec![spawn(async move { future.await.unwrap() })];
-        let mut waits = by_hand(wait(&mut tasks, ReturnWhen::AllCompleted));
+        let mut waits = manual_poll(wait(&mut tasks, ReturnWhen::AllCompleted));
         assert!(waits.poll_with(&waker).is_pending());
         drop(waits);
         assert_eq!(count.kept(), 1, "but the one that is here");
@@ -250,7 +250,7 @@ fn two_ends_of_one_turn_are_waited_for_in_every_order() {
         sim.run_until_stalled().unwrap();
         let cancels = order[0] == 2;
         let task = waiter.task_ref();
-        let deeds: Vec<Deed> = vec![
+        let deeds: Vec<Action> = vec![
             Box::new(move || one.set_result(1).unwrap()),
             Box::new(move || two.set_result(2).unwrap()),
             Box::new(move || {
@@ -397,15 +397,15 @@ fn a_wait_works_for_others_after_wakers_that_misbehave() {
         let entered = sim.event_loop().enter();
         let (promise, future) = create_future::<u8>();
         let mut tasks = vec![spawn(async move { future.await.unwrap() })];
-        let mut shielded = by_hand(shield(pending::<()>()));
+        let mut shielded = manual_poll(shield(pending::<()>()));
         let poll_both = |waker: &std::task::Waker, tasks: &mut Vec<Task<u8>>| {
-            let mut first = by_hand(wait(tasks, ReturnWhen::AllCompleted));
+            let mut first = manual_poll(wait(tasks, ReturnWhen::AllCompleted));
             let _may_panic = catch_unwind(AssertUnwindSafe(|| first.poll_with(waker)));
         };
         poll_both(&hostile, &mut tasks);
         let _may_panic = catch_unwind(AssertUnwindSafe(|| shielded.poll_with(&hostile)));
         let _may_panic = catch_unwind(AssertUnwindSafe(|| drop(shielded)));
-        let mut waits = by_hand(wait(&mut tasks, ReturnWhen::FirstCompleted));
+        let mut waits = manual_poll(wait(&mut tasks, ReturnWhen::FirstCompleted));
         assert!(waits.poll().is_pending(), "{name}");
         promise.set_result(7).unwrap();
         drop(entered);
@@ -430,7 +430,7 @@ fn a_task_that_waits_for_itself_panics() {
         let mine = Rc::clone(&own);
         let task = spawn(async move {
             let mut tasks = mine.take();
-            let mut waits = by_hand(wait(&mut tasks, ReturnWhen::AllCompleted));
+            let mut waits = manual_poll(wait(&mut tasks, ReturnWhen::AllCompleted));
             let polled = catch_unwind(AssertUnwindSafe(|| waits.poll().is_pending()));
             finds.set(polled.is_err());
         });

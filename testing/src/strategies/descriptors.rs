@@ -220,7 +220,7 @@ impl Stage {
 
     /// Tells the model of a registration that the loop has taken.
     pub(super) fn enlist(&self, id: Id, role: Role, interest: Interest, trigger: Trigger) {
-        let (number, token) = self.overheard.last().unwrap_or_default();
+        let (number, token) = self.poller_trace.last().unwrap_or_default();
         let mut model = self.model.borrow_mut();
         if let Some(other) = model.tokens.get(&token) {
             let what = format!("{} has the key of {}", model.names[id], model.names[*other]);
@@ -396,7 +396,7 @@ impl Stage {
             format!("lets an event of {} come late", self.name_of(id)),
         );
         let ready = Readiness::READ | Readiness::WRITE;
-        self.overheard.report_late(Event { token, ready });
+        self.poller_trace.report_late(Event { token, ready });
         Some(())
     }
 }

@@ -13,9 +13,9 @@ use super::op::{NAMES, PLACES};
 use super::poller_check;
 use super::program::Violation;
 use super::scripted::{PLANTED, Scripted};
-use crate::overheard::{Listener, Overheard};
 use crate::sim::{Fd, Kernel};
-use crate::{SimLoop, Story};
+use crate::tracing_poller::{PollerTrace, TraceListener};
+use crate::{SimLoop, Transcript};
 use readily::event_loop::Role;
 use readily::spi;
 use readily::task::TaskRef;
@@ -78,10 +78,10 @@ pub(super) struct Stage {
     pub(super) kernel: Kernel,
     pub(super) handle: WeakHandle,
     pub(super) remote: RemoteHandle,
-    pub(super) overheard: Overheard,
+    pub(super) poller_trace: PollerTrace,
     /// How many turns the loop had taken before.
     pub(super) before: u64,
-    pub(super) story: Story,
+    pub(super) transcript: Transcript,
     pub(super) model: RefCell<Model>,
     pub(super) places: RefCell<[Option<Place>; PLACES]>,
     /// The last registration of each place that has gone.
@@ -121,9 +121,9 @@ impl Stage {
             kernel,
             handle: sim.weak_handle(),
             remote: sim.remote(),
-            overheard: sim.overheard().clone(),
+            poller_trace: sim.poller_trace().clone(),
             before: sim.stats().turns,
-            story: sim.story(),
+            transcript: sim.transcript(),
             places: RefCell::default(),
             gone: RefCell::default(),
             timers: RefCell::default(),
@@ -141,9 +141,9 @@ impl Stage {
             violation: RefCell::new(None),
         });
         stage
-            .overheard
-            .listen(Some(Rc::clone(&stage) as Rc<dyn Listener>));
-        stage.overheard.rings();
+            .poller_trace
+            .listen(Some(Rc::clone(&stage) as Rc<dyn TraceListener>));
+        stage.poller_trace.rings();
         let _ = STAGE.try_with(|this| this.replace(Rc::downgrade(&stage)));
         sim.set_panic_policy(PanicPolicy::Isolate);
         let hears = Rc::downgrade(&stage);
@@ -177,8 +177,12 @@ impl Stage {
     /// Keeps the first thing that does not hold.
     pub(super) fn judge(&self, judged: Result<(), Broken>) {
         if let Err(Broken { rule, what }) = judged {
-            let story = self.story.so_far();
-            let violation = Violation { rule, what, story };
+            let transcript = self.transcript.so_far();
+            let violation = Violation {
+                rule,
+                what,
+                transcript,
+            };
             self.violation.borrow_mut().get_or_insert(violation);
         }
     }
@@ -224,9 +228,9 @@ impl Stage {
             let what = format!("{who} is called inside of {}", model.names[other]);
             self.breaks("L3", what);
         }
-        let judged = model.called(call, &|number| self.overheard.refused(number));
+        let judged = model.called(call, &|number| self.poller_trace.refused(number));
         if judged.is_err() {
-            self.story.tell(&who, "is called");
+            self.transcript.line(&who, "is called");
         }
         self.judge(judged);
         (!self.is_over()).then_some(who)

@@ -64,8 +64,8 @@ impl<'a> Actor<'a> {
     pub(super) fn says(&self, stage: &Stage, what: impl fmt::Display) {
         self.said.set(true);
         match &self.who {
-            Some(who) => stage.story.tell(who, what),
-            None => stage.story.tell_between(format!("the test {what}")),
+            Some(who) => stage.transcript.line(who, what),
+            None => stage.transcript.tell_between(format!("the test {what}")),
         }
     }
 }

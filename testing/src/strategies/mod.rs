@@ -3,7 +3,7 @@
 //! What an event loop, or what runs on it, gets wrong is a matter of order: of what a callback
 //! does to its neighbours, of where a stream is cut, of what fails just then. So the orders, the
 //! cuts and the faults are what is chosen here, with a liking for the awkward ones; and what
-//! failed is cut down to the shortest list that still does, and told as a story.
+//! failed is cut down to the shortest list that still does, and told as a transcript.
 //!
 //! In the notes this is nothing. Behind the feature `proptest`, which is off by default.
 

@@ -11,8 +11,8 @@
 use super::checker::{Broken, broken};
 use super::harness::Stage;
 use super::model::{Model, Registered};
-use crate::overheard::Listener;
 use crate::sim::Faults;
+use crate::tracing_poller::TraceListener;
 use readily::event_loop::Role;
 use readily::poll::Event;
 use readily::{Interest, LoopHandle, Readiness, Trigger};
@@ -149,7 +149,7 @@ pub(super) fn may_refuse(faults: &Faults) -> bool {
     faults.enomem != 0 || faults.fails.is_some()
 }
 
-impl Listener for Stage {
+impl TraceListener for Stage {
     fn asks(&self, timeout: Option<Duration>) {
         self.catches_up();
         let mut model = self.model.borrow_mut();
@@ -162,9 +162,9 @@ impl Listener for Stage {
             return;
         }
         // Within a run there is nobody else to say that the turn before is over.
-        self.judge(model.ends(&|number| self.overheard.refused(number)));
+        self.judge(model.ends(&|number| self.poller_trace.refused(number)));
         self.judge(model.asks(timeout));
-        let rings = self.overheard.rings();
+        let rings = self.poller_trace.rings();
         if rings > 1 {
             self.breaks("W2", "the bell was rung more than once since the last wait");
         }
@@ -180,7 +180,7 @@ impl Listener for Stage {
             return;
         }
         let mut model = self.model.borrow_mut();
-        self.story.tell_coming(model.reported(events));
+        self.transcript.tell_coming(model.reported(events));
         self.judge(model.hears(events));
         model.begins(events);
     }

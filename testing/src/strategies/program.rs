@@ -10,7 +10,7 @@ use super::harness::Wrap;
 use super::op::{self, Op};
 use super::scripted::Scripted;
 use super::{generate, runner};
-use crate::{SimLoop, Story};
+use crate::{SimLoop, Transcript};
 use readily::Callbacks;
 use std::fmt;
 use std::rc::Rc;
@@ -64,7 +64,7 @@ use std::str::FromStr;
 /// .parse()?;
 /// let report = program.run(&mut SimLoop::new(7))?;
 /// let told = "turn 1 at 0 s: the read callback of pipe#0 reads 5 bytes, closes itself";
-/// assert_eq!(report.story.lines()[4], told);
+/// assert_eq!(report.transcript.lines()[4], told);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -244,15 +244,15 @@ pub struct Report {
     /// How often callbacks, timers and closures were called, and tasks polled.
     pub calls: u64,
     /// What happened.
-    pub story: Story,
+    pub transcript: Transcript,
 }
 
-/// What did not hold, and how it came to that. Printed, it is the story.
+/// What did not hold, and how it came to that. Printed, it is the transcript.
 #[derive(Clone)]
 pub struct Violation {
     pub(super) rule: &'static str,
     pub(super) what: String,
-    pub(super) story: Story,
+    pub(super) transcript: Transcript,
 }
 
 impl Violation {
@@ -265,15 +265,15 @@ impl Violation {
 
     /// What happened, and last what should not have.
     #[must_use]
-    pub fn story(&self) -> &Story {
-        &self.story
+    pub fn transcript(&self) -> &Transcript {
+        &self.transcript
     }
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} does not hold: {}", self.rule, self.what)?;
-        write!(f, "{}", self.story)
+        write!(f, "{}", self.transcript)
     }
 }
 

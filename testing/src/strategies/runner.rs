@@ -46,7 +46,7 @@ pub(super) fn play(
         stage.turns(sim, &before, Some(Duration::ZERO));
     }
     sim.kernel().set_faults(before.faults.clone());
-    stage.overheard.listen(None);
+    stage.poller_trace.listen(None);
     sim.set_panic_policy(PanicPolicy::Propagate);
     sim.on_unhandled(|unhandled| {
         let line = format!("readily: {unhandled}\n");
@@ -88,7 +88,7 @@ impl Stage {
             None => Ok(Report {
                 turns,
                 calls: self.calls.get(),
-                story: self.story.clone(),
+                transcript: self.transcript.clone(),
             }),
         }
     }
@@ -119,7 +119,7 @@ impl Stage {
     /// Runs a future of the test's, which gives way so many times, until that or a stop ends it.
     fn runs(&self, sim: &mut SimLoop, before: &Before, times: usize) {
         let begun = sim.stats().turns;
-        self.story.tell_between(format!(
+        self.transcript.tell_between(format!(
             "the test runs a future that gives way {times} times"
         ));
         let most = times as u64 + 1;
@@ -156,9 +156,9 @@ impl Stage {
             .with(|handle| handle.stats().turns - self.before);
         let mut model = self.model.borrow_mut();
         while model.turns < turns.unwrap_or(0) {
-            self.judge(model.ends(&|number| self.overheard.refused(number)));
+            self.judge(model.ends(&|number| self.poller_trace.refused(number)));
             self.judge(model.goes_on());
-            self.story.tell("the poller", "is not asked");
+            self.transcript.line("the poller", "is not asked");
             model.begins(&[]);
         }
     }
@@ -169,7 +169,7 @@ impl Stage {
             return;
         }
         let mut model = self.model.borrow_mut();
-        self.judge(model.ends(&|number| self.overheard.refused(number)));
+        self.judge(model.ends(&|number| self.poller_trace.refused(number)));
         drop(model);
         self.judge(self.counts(sim, before));
         self.judge(self.agrees());
@@ -207,7 +207,7 @@ impl Stage {
     /// Whether the poller has what the loop has, and the loop has what it was given.
     fn agrees(&self) -> Result<(), Broken> {
         let model = self.model.borrow();
-        let known = self.overheard.known();
+        let known = self.poller_trace.known();
         for (id, registered) in &model.registered {
             let asked = known
                 .get(&registered.number)
@@ -299,7 +299,7 @@ impl Stage {
     }
 
     pub(super) fn closes(&self, sim: SimLoop, before: &Before) {
-        self.overheard.listen(None);
+        self.poller_trace.listen(None);
         let kernel = sim.kernel().clone();
         let should = {
             let model = self.model.borrow();

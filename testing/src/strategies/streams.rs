@@ -211,11 +211,11 @@ impl Stage {
             self.breaks("L2", format!("{name} accepts, and has gone"));
         }
         if !self.is_free(to) {
-            self.story
-                .tell(&name, "accepts a connection, and closes it");
+            self.transcript
+                .line(&name, "accepts a connection, and closes it");
             return None;
         }
-        self.story.tell(&name, format!("accepts tcp#{to}"));
+        self.transcript.line(&name, format!("accepts tcp#{to}"));
         let id = self.made(format!("tcp#{to}"));
         self.places.borrow_mut()[to] = Some(Place::unseen(None));
         Some(self.wrapped(Scripted::opening(self, id, to, script)))

@@ -14,9 +14,9 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What has happened on a [`SimLoop`], a line for each thing. Clones are the same story.
+/// What has happened on a [`SimLoop`], a line for each thing. Clones are the same transcript.
 ///
-/// Begun by [`SimLoop::story`], written by [`Story::tell`], read by `Display`.
+/// Begun by [`SimLoop::transcript`], written by [`Transcript::line`], read by `Display`.
 ///
 /// # Examples
 ///
@@ -26,20 +26,20 @@ use std::time::Duration;
 /// use std::time::Duration;
 ///
 /// let mut sim = SimLoop::new(1);
-/// let story = sim.story();
+/// let transcript = sim.transcript();
 /// sim.run(async {
-///     story.tell("the client", "says hello");
-///     story.tell("the client", "goes to sleep");
+///     transcript.line("the client", "says hello");
+///     transcript.line("the client", "goes to sleep");
 ///     sleep(Duration::from_millis(2)).await;
-///     story.tell("the client", "wakes up");
+///     transcript.line("the client", "wakes up");
 /// })?;
 /// let told = "turn 1 at 0 s: the client says hello, goes to sleep\n\
 ///             turn 2 at 0.002 s: the client wakes up\n";
-/// assert_eq!(story.to_string(), told);
+/// assert_eq!(transcript.to_string(), told);
 /// # Ok::<(), readily::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Story {
+pub struct Transcript {
     told: Rc<RefCell<Told>>,
     clock: Manual,
     handle: WeakHandle,
@@ -54,7 +54,7 @@ struct Told {
     turns: u64,
 }
 
-impl Story {
+impl Transcript {
     pub(super) fn of(sim: &SimLoop) -> Self {
         Self {
             told: Rc::default(),
@@ -65,7 +65,7 @@ impl Story {
 
     /// Tells that `who` does `what`: in a line of its own, unless the last one is about the same
     /// `who` at the same moment of the same turn; then after a comma.
-    pub fn tell(&self, who: impl fmt::Display, what: impl fmt::Display) {
+    pub fn line(&self, who: impl fmt::Display, what: impl fmt::Display) {
         let begins = match self.turns() {
             0 => format!("before turn 1 at {}: {who}", self.time()),
             turns => format!("turn {turns} at {}: {who}", self.time()),
@@ -144,7 +144,7 @@ impl fmt::Display for Seconds {
     }
 }
 
-impl fmt::Display for Story {
+impl fmt::Display for Transcript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let told = self.told.borrow();
         told.lines.iter().try_for_each(|line| writeln!(f, "{line}"))
@@ -152,7 +152,7 @@ impl fmt::Display for Story {
 }
 
 /// As `Display`: a story is for reading.
-impl fmt::Debug for Story {
+impl fmt::Debug for Transcript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Who hears of each wait.
-pub(super) trait Listener {
+pub(super) trait TraceListener {
     /// The loop is about to wait. Nobody sleeps while somebody listens: a wait without a limit is
     /// made one that does not wait.
     fn asks(&self, timeout: Option<Duration>);
@@ -37,37 +37,37 @@ pub(super) struct Asked {
 }
 
 #[derive(Default)]
-struct Said {
+struct TraceState {
     known: BTreeMap<RawFd, Asked>,
     last: Option<RawFd>,
     refused: Option<RawFd>,
-    listener: Option<Rc<dyn Listener>>,
+    listener: Option<Rc<dyn TraceListener>>,
     /// Events that the next wait reports besides, and first.
     late: Vec<Event>,
 }
 
 /// The listening side.
 #[derive(Clone)]
-pub(super) struct Overheard {
-    said: Rc<RefCell<Said>>,
+pub(super) struct PollerTrace {
+    said: Rc<RefCell<TraceState>>,
     rings: Arc<AtomicUsize>,
 }
 
-impl Overheard {
+impl PollerTrace {
     /// Puts itself around `poller`.
     pub(super) fn around(poller: Box<dyn Poller>) -> (Box<dyn Poller>, Self) {
-        let overheard = Self {
+        let poller_trace = Self {
             said: Rc::default(),
             rings: Arc::default(),
         };
-        let between = Between {
+        let between = TracingPoller {
             poller,
-            overheard: overheard.clone(),
+            poller_trace: poller_trace.clone(),
         };
-        (Box::new(between), overheard)
+        (Box::new(between), poller_trace)
     }
 
-    pub(super) fn listen(&self, listener: Option<Rc<dyn Listener>>) {
+    pub(super) fn listen(&self, listener: Option<Rc<dyn TraceListener>>) {
         // What is replaced goes after the borrow: its owner may be asked something as it goes.
         let _before = std::mem::replace(&mut self.said.borrow_mut().listener, listener);
     }
@@ -99,27 +99,27 @@ impl Overheard {
         self.rings.swap(0, Ordering::SeqCst)
     }
 
-    fn listener(&self) -> Option<Rc<dyn Listener>> {
+    fn listener(&self) -> Option<Rc<dyn TraceListener>> {
         self.said.borrow().listener.clone()
     }
 }
 
-impl fmt::Debug for Overheard {
+impl fmt::Debug for PollerTrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Overheard").finish_non_exhaustive()
+        f.debug_struct("PollerTrace").finish_non_exhaustive()
     }
 }
 
 /// What stands between loop and poller.
-struct Between {
+struct TracingPoller {
     poller: Box<dyn Poller>,
-    overheard: Overheard,
+    poller_trace: PollerTrace,
 }
 
-impl Between {
+impl TracingPoller {
     /// Keeps who was refused, or what is asked for from now on.
     fn note(&self, fd: RawFd, asked: Asked, done: &io::Result<()>) {
-        let mut said = self.overheard.said.borrow_mut();
+        let mut said = self.poller_trace.said.borrow_mut();
         match done {
             Ok(()) => drop(said.known.insert(fd, asked)),
             Err(_) => said.refused = Some(fd),
@@ -127,11 +127,11 @@ impl Between {
     }
 }
 
-impl Poller for Between {
+impl Poller for TracingPoller {
     fn register(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
         let registered = self.poller.register(fd, token, i, t);
         self.note(fd, Asked { token, interest: i }, &registered);
-        self.overheard.said.borrow_mut().last = Some(fd);
+        self.poller_trace.said.borrow_mut().last = Some(fd);
         registered
     }
 
@@ -154,7 +154,7 @@ impl Poller for Between {
     }
 
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {
-        self.overheard.said.borrow_mut().known.remove(&fd);
+        self.poller_trace.said.borrow_mut().known.remove(&fd);
         self.poller.remove(fd)
     }
 
@@ -163,23 +163,23 @@ impl Poller for Between {
         events: &mut Vec<Event>,
         timeout: Option<Duration>,
     ) -> io::Result<WaitResult> {
-        let Some(listener) = self.overheard.listener() else {
+        let Some(listener) = self.poller_trace.listener() else {
             return self.poller.wait(events, timeout);
         };
         listener.asks(timeout);
         let before = events.len();
         let limit = Some(timeout.unwrap_or(Duration::ZERO));
         let result = self.poller.wait(events, limit)?;
-        let late = std::mem::take(&mut self.overheard.said.borrow_mut().late);
+        let late = std::mem::take(&mut self.poller_trace.said.borrow_mut().late);
         events.splice(before..before, late);
         listener.told(&events[before..]);
         Ok(result)
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
-        Arc::new(Bell {
+        Arc::new(CountingNotifier {
             bell: self.poller.notifier(),
-            rings: Arc::clone(&self.overheard.rings),
+            rings: Arc::clone(&self.poller_trace.rings),
         })
     }
 
@@ -193,12 +193,12 @@ impl Poller for Between {
 }
 
 /// A bell whose rings are counted.
-struct Bell {
+struct CountingNotifier {
     bell: Arc<dyn Notify>,
     rings: Arc<AtomicUsize>,
 }
 
-impl Notify for Bell {
+impl Notify for CountingNotifier {
     fn notify(&self) {
         self.rings.fetch_add(1, Ordering::SeqCst);
         self.bell.notify();

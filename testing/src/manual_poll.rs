@@ -15,35 +15,35 @@ use std::task::{Context, Poll, Waker};
 /// # Examples
 ///
 /// ```
-/// use readily_testing::{SimLoop, by_hand};
+/// use readily_testing::{SimLoop, manual_poll};
 ///
 /// let mut sim = SimLoop::new(1);
 /// let _here = sim.event_loop().enter();
 /// let (promise, future) = readily::task::create_future();
-/// let mut future = by_hand(future);
+/// let mut future = manual_poll(future);
 /// future.assert_pending();
 /// promise.set_result(7).unwrap();
 /// future.assert_woken(1);
 /// assert_eq!(future.assert_ready(), Ok(7));
 /// ```
 #[must_use = "it does nothing unless it is polled"]
-pub struct ByHand<F> {
+pub struct ManualPoll<F> {
     future: Pin<Box<F>>,
     waker: Waker,
     count: Count,
 }
 
 /// `future`, to be polled by hand.
-pub fn by_hand<F: IntoFuture>(future: F) -> ByHand<F::IntoFuture> {
+pub fn manual_poll<F: IntoFuture>(future: F) -> ManualPoll<F::IntoFuture> {
     let (waker, count) = wakers::counting();
-    ByHand {
+    ManualPoll {
         future: Box::pin(future.into_future()),
         waker,
         count,
     }
 }
 
-impl<F: Future> ByHand<F> {
+impl<F: Future> ManualPoll<F> {
     /// Polls it once. The wakes so far are for this poll, and are not counted any more.
     pub fn poll(&mut self) -> Poll<F::Output> {
         let _so_far = self.count.take();
@@ -108,9 +108,9 @@ impl<F: Future> ByHand<F> {
     }
 }
 
-impl<F> fmt::Debug for ByHand<F> {
+impl<F> fmt::Debug for ManualPoll<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByHand")
+        f.debug_struct("ManualPoll")
             .field("woken", &self.count.count())
             .finish_non_exhaustive()
     }

@@ -78,7 +78,7 @@ impl SimLoop {
             }));
             let ended = ended.expect("the loop can be turned");
             let stalled = self.run_until_stalled().expect("the loop can be turned");
-            assert_eq!(stalled, Stalled::Quiet, "after a drop after {polls} polls");
+            assert_eq!(stalled, Stalled::Idle, "after a drop after {polls} polls");
             if ended {
                 return polls;
             }
@@ -115,7 +115,7 @@ pub fn orders(n: usize) -> Vec<Vec<usize>> {
 }
 
 /// Something to be done.
-pub type Deed = Box<dyn FnOnce()>;
+pub type Action = Box<dyn FnOnce()>;
 
 /// Does all of `deeds` in one turn of the loop, in this order: each by a closure that is queued
 /// before the next one. A program for a search through all turns is: for each of [`orders`], make
@@ -124,7 +124,7 @@ pub type Deed = Box<dyn FnOnce()>;
 /// # Examples
 ///
 /// ```
-/// use readily_testing::{Deed, SimLoop, in_one_turn, orders};
+/// use readily_testing::{Action, SimLoop, in_one_turn, orders};
 /// use readily::task::create_future;
 /// use readily::{Elapsed, spawn, wait_for};
 /// use std::time::Duration;
@@ -138,8 +138,8 @@ pub type Deed = Box<dyn FnOnce()>;
 ///     drop(here);
 ///     sim.run_until_stalled()?;
 ///     let clock = sim.kernel().clock();
-///     let value: Deed = Box::new(move || promise.set_result(7).unwrap());
-///     let late: Deed = Box::new(move || clock.advance(limit));
+///     let value: Action = Box::new(move || promise.set_result(7).unwrap());
+///     let late: Action = Box::new(move || clock.advance(limit));
 ///     in_one_turn(&sim.weak_handle(), &order, vec![value, late]);
 ///     sim.run_until_stalled()?;
 ///     // Whichever came first: a value that is there wins (T6).
@@ -152,7 +152,7 @@ pub type Deed = Box<dyn FnOnce()>;
 ///
 /// If `order` is not an order of the deeds, or the loop has gone.
 #[track_caller]
-pub fn in_one_turn(handle: &WeakHandle, order: &[usize], deeds: Vec<Deed>) {
+pub fn in_one_turn(handle: &WeakHandle, order: &[usize], deeds: Vec<Action>) {
     let mut deeds: Vec<_> = deeds.into_iter().map(Some).collect();
     assert_eq!(order.len(), deeds.len(), "an order of these deeds");
     for &nth in order {
