@@ -16,7 +16,7 @@ mod broken;
 mod signals;
 
 use readily::poll::poll2::PollPoller;
-use readily_testing::conformance::World;
+use readily_testing::conformance::Fixture;
 use readily_testing::poller_conformance;
 use readily_testing::sim::{Kernel, Personality};
 
@@ -41,13 +41,13 @@ poller_conformance! { portable => PollPoller::new().unwrap() }
 
 poller_conformance! { sim => {
     let kernel = Kernel::new();
-    World::on(kernel.clone(), kernel.poller())
+    Fixture::on(kernel.clone(), kernel.poller())
 } }
 
 /// The kqueue poller over a kqueue in memory.
-fn kqueue_as_on(system: Personality) -> World {
+fn kqueue_as_on(system: Personality) -> Fixture {
     let kernel = Kernel::new();
-    World::on(kernel.clone(), kernel.kqueue(system))
+    Fixture::on(kernel.clone(), kernel.kqueue(system))
 }
 
 poller_conformance! { kqueue_as_on_freebsd => kqueue_as_on(Personality::FreeBsd) }
@@ -58,9 +58,9 @@ poller_conformance! { kqueue_as_on_netbsd => kqueue_as_on(Personality::NetBsd) }
 
 /// The same over Linux's own descriptors, which follow a kqueue's rules.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn emulated(system: Personality) -> World {
+fn emulated(system: Personality) -> Fixture {
     let poller = readily_testing::emulated::poller(system).unwrap();
-    World::new(poller)
+    Fixture::new(poller)
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

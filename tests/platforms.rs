@@ -15,7 +15,7 @@ mod scenes;
 
 use readily::poll::{Event, default_poller, poll2};
 use readily::{Interest, Readiness, Trigger};
-use readily_testing::conformance::World;
+use readily_testing::conformance::Fixture;
 use readily_testing::sim::{Kernel, Personality};
 use scenes::{Deed, SCENES, STORIES, Setup};
 use std::time::Duration;
@@ -43,20 +43,20 @@ fn in_short(ready: Readiness) -> String {
 }
 
 /// What three waits say of the only registration.
-fn three_waits(world: &mut World) -> [Readiness; 3] {
-    settle(world);
+fn three_waits(fixture: &mut Fixture) -> [Readiness; 3] {
+    settle(fixture);
     [(); 3].map(|()| {
         let mut events: Vec<Event> = Vec::new();
-        world.wait(&mut events, Some(Duration::ZERO));
+        fixture.wait(&mut events, Some(Duration::ZERO));
         assert!(events.len() <= 1, "one event for each registration");
         events.first().map_or(Readiness::NONE, |event| event.ready)
     })
 }
 
 /// What travels through the loopback may take a moment; in memory all is there at once.
-fn settle(world: &World) {
-    if world.ground().is_the_systems() {
-        let mut empty = World::new(poll2::PollPoller::new().unwrap());
+fn settle(fixture: &Fixture) {
+    if fixture.backend().is_the_systems() {
+        let mut empty = Fixture::new(poll2::PollPoller::new().unwrap());
         empty.wait(&mut Vec::new(), Some(Duration::from_millis(1)));
     }
 }
@@ -91,13 +91,13 @@ fn in_two_steps(waits: [Readiness; 3], again: [Readiness; 3], trigger: Trigger) 
 }
 
 /// What is said of a scene, and again after a modification that changes nothing.
-fn of_a_scene(mut world: World, setup: Setup, interest: Interest, trigger: Trigger) -> String {
-    let scene = setup(&world);
-    settle(&world);
-    world.register(scene.here.number(), 1, interest, trigger);
-    let waits = three_waits(&mut world);
-    world.modify(scene.here.number(), 1, interest, trigger);
-    let again = three_waits(&mut world);
+fn of_a_scene(mut fixture: Fixture, setup: Setup, interest: Interest, trigger: Trigger) -> String {
+    let scene = setup(&fixture);
+    settle(&fixture);
+    fixture.register(scene.here.number(), 1, interest, trigger);
+    let waits = three_waits(&mut fixture);
+    fixture.modify(scene.here.number(), 1, interest, trigger);
+    let again = three_waits(&mut fixture);
     if let Some(steps) = in_two_steps(waits, again, trigger) {
         return steps;
     }
@@ -109,21 +109,21 @@ fn of_a_scene(mut world: World, setup: Setup, interest: Interest, trigger: Trigg
 }
 
 /// What is said after a deed, of a scene that has been told of.
-fn of_a_story(mut world: World, setup: Setup, deed: Deed, trigger: Trigger) -> String {
-    let mut scene = setup(&world);
-    settle(&world);
-    world.register(scene.here.number(), 1, Interest::BOTH, trigger);
-    three_waits(&mut world);
-    deed(&mut world, &mut scene);
-    in_turn(three_waits(&mut world), trigger)
+fn of_a_story(mut fixture: Fixture, setup: Setup, deed: Deed, trigger: Trigger) -> String {
+    let mut scene = setup(&fixture);
+    settle(&fixture);
+    fixture.register(scene.here.number(), 1, Interest::BOTH, trigger);
+    three_waits(&mut fixture);
+    deed(&mut fixture, &mut scene);
+    in_turn(three_waits(&mut fixture), trigger)
 }
 
 /// What all pollers say, which is what epoll says; and who says otherwise.
-fn all_say(tell: impl Fn(World) -> String) -> String {
-    let all = tell(World::new(default_poller::EpollPoller::new().unwrap()));
-    let poll = tell(World::new(poll2::PollPoller::new().unwrap()));
+fn all_say(tell: impl Fn(Fixture) -> String) -> String {
+    let all = tell(Fixture::new(default_poller::EpollPoller::new().unwrap()));
+    let poll = tell(Fixture::new(poll2::PollPoller::new().unwrap()));
     let kernel = Kernel::new();
-    let model = tell(World::on(kernel.clone(), kernel.poller()));
+    let model = tell(Fixture::on(kernel.clone(), kernel.poller()));
     let mut others = vec![("`poll(2)`", poll), ("in memory", model)];
     let kqueues = [
         ("kqueue of FreeBSD", Personality::FreeBsd),
@@ -132,8 +132,8 @@ fn all_say(tell: impl Fn(World) -> String) -> String {
     ];
     let kqueues = kqueues.map(|(name, personality)| {
         let kernel = Kernel::new();
-        let world = World::on(kernel.clone(), kernel.kqueue(personality));
-        (name, tell(world))
+        let fixture = Fixture::on(kernel.clone(), kernel.kqueue(personality));
+        (name, tell(fixture))
     });
     match &kqueues {
         [one, rest @ ..] if rest.iter().all(|other| other.1 == one.1) => {
@@ -155,7 +155,7 @@ fn all_say(tell: impl Fn(World) -> String) -> String {
 /// One row, or one for each trigger whose answers are not those of the level.
 fn scene_rows(name: &str, setup: Setup) -> String {
     let cells = TRIGGERS.map(|trigger| {
-        let tell = |interest| all_say(|world| of_a_scene(world, setup, interest, trigger));
+        let tell = |interest| all_say(|fixture| of_a_scene(fixture, setup, interest, trigger));
         INTERESTS.map(tell).join(" | ")
     });
     let mut rows = format!("| {name} | {} |\n", cells[0]);
@@ -168,7 +168,7 @@ fn scene_rows(name: &str, setup: Setup) -> String {
 }
 
 fn story_row(name: &str, setup: Setup, deed: Deed) -> String {
-    let tell = |trigger| all_say(|world| of_a_story(world, setup, deed, trigger));
+    let tell = |trigger| all_say(|fixture| of_a_story(fixture, setup, deed, trigger));
     format!("| {name} | {} |\n", TRIGGERS.map(tell).join(" | "))
 }
 

@@ -490,7 +490,7 @@ fn a_promise_that_is_broken_is_named() {
     let mut faults = Faults::none();
     faults.spurious = 255;
     let kernel = Kernel::with(faults);
-    let world = conformance::World::on(kernel.clone(), kernel.poller());
+    let world = conformance::Fixture::on(kernel.clone(), kernel.poller());
     conformance::check("a_level_event_repeats_until_drained", world);
 }
 

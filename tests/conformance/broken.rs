@@ -10,7 +10,7 @@ mod broken_poller;
 use broken_poller::{Broken, Way};
 use readily::poll::poll2::PollPoller;
 use readily_testing::Kernel;
-use readily_testing::conformance::{PROMISES, Promise, World};
+use readily_testing::conformance::{Fixture, PROMISES, Promise};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -279,18 +279,18 @@ const WAYS: &[(Way, &[&str])] = &[
     ),
 ];
 
-fn is_broken(promise: &Promise, world: impl Into<World>) -> bool {
-    let world = world.into();
-    catch_unwind(AssertUnwindSafe(|| promise.check(world))).is_err()
+fn is_broken(promise: &Promise, fixture: impl Into<Fixture>) -> bool {
+    let fixture = fixture.into();
+    catch_unwind(AssertUnwindSafe(|| promise.check(fixture))).is_err()
 }
 
-fn in_memory(way: Way) -> World {
+fn in_memory(way: Way) -> Fixture {
     let kernel = Kernel::new();
-    World::on(kernel.clone(), Broken::new(kernel.poller(), way))
+    Fixture::on(kernel.clone(), Broken::new(kernel.poller(), way))
 }
 
-fn over_the_system(way: Way) -> World {
-    World::new(Broken::new(PollPoller::new().unwrap(), way))
+fn over_the_system(way: Way) -> Fixture {
+    Fixture::new(Broken::new(PollPoller::new().unwrap(), way))
 }
 
 #[test]
@@ -308,12 +308,12 @@ fn each_broken_poller_is_noticed() {
             let promise = PROMISES.iter().find(|promise| promise.name == *name);
             let promise = promise.unwrap_or_else(|| panic!("{name} is no promise"));
             // There are no devices in memory.
-            let world = match way {
+            let fixture = match way {
                 Way::RefusesAll => over_the_system(*way),
                 _ => in_memory(*way),
             };
             assert!(
-                is_broken(promise, world),
+                is_broken(promise, fixture),
                 "{way:?} is not noticed by {name}"
             );
         }
@@ -331,5 +331,5 @@ fn each_promise_rejects_a_broken_poller() {
 #[test]
 #[should_panic(expected = "it watches another kernel")]
 fn a_poller_over_another_kernel_is_not_tried_with_the_systems_descriptors() {
-    let _ = World::new(Kernel::new().poller());
+    let _ = Fixture::new(Kernel::new().poller());
 }

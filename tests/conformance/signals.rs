@@ -5,7 +5,7 @@
 //! (`Faults::early_return`).
 
 use readily::poll::poll2::PollPoller;
-use readily_testing::conformance::{GUARD, World};
+use readily_testing::conformance::{Fixture, GUARD};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -30,9 +30,9 @@ fn a_signal_is_an_early_return_from_poll_and_no_error() {
     keeps_the_promise(PollPoller::new().unwrap());
 }
 
-fn keeps_the_promise(poller: impl Into<World>) {
+fn keeps_the_promise(poller: impl Into<Fixture>) {
     extern "C" fn nothing(_: libc::c_int) {}
-    let mut world = poller.into();
+    let mut fixture = poller.into();
     let handler = nothing as extern "C" fn(libc::c_int);
     // SAFETY: the handler does nothing at all, which is allowed in any place.
     unsafe { libc::signal(libc::SIGUSR1, handler as libc::sighandler_t) };
@@ -55,9 +55,9 @@ fn keeps_the_promise(poller: impl Into<World>) {
         sender: Some(sender),
     };
     for _ in 0..3 {
-        let (start, mut events) = (world.time(), Vec::new());
-        world.wait(&mut events, Some(GUARD));
-        assert!(world.time() - start < GUARD, "no signal was heard");
+        let (start, mut events) = (fixture.time(), Vec::new());
+        fixture.wait(&mut events, Some(GUARD));
+        assert!(fixture.time() - start < GUARD, "no signal was heard");
         assert_eq!(events, [], "a signal is no event");
     }
 }

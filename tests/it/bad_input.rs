@@ -130,7 +130,7 @@ fn unknown_stale_and_foreign_keys_are_refused_and_touch_nothing() {
     let (b, _b) = UnixStream::pair().unwrap();
     let (c, _c) = UnixStream::pair().unwrap();
     // In the same slot as the foreign one: only the loops differ.
-    let twin = event_loop.register(c, Interest::WRITE, Closures::new());
+    let duplicate = event_loop.register(c, Interest::WRITE, Closures::new());
     let stale = event_loop
         .register(a, Interest::READ, Closures::new())
         .unwrap();
@@ -151,7 +151,7 @@ fn unknown_stale_and_foreign_keys_are_refused_and_touch_nothing() {
     assert_eq!((event_loop.registered(), other.registered()), (1, 1));
     assert_eq!(other.interest_of(foreign).unwrap(), Interest::READ);
     assert_eq!(
-        event_loop.interest_of(twin.unwrap()).unwrap(),
+        event_loop.interest_of(duplicate.unwrap()).unwrap(),
         Interest::WRITE
     );
     turn_times(&mut event_loop, 2);

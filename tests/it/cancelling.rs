@@ -418,8 +418,8 @@ fn a_callback_of_a_cancelled_token_finds_all_below_it_cancelled() {
         || (),
     );
     let token = CancellationToken::new();
-    let (child, twin) = (token.child_token(), token.child_token());
-    BELOW.set(vec![token.clone(), child.child_token(), twin, child]);
+    let (child, duplicate) = (token.child_token(), token.child_token());
+    BELOW.set(vec![token.clone(), child.child_token(), duplicate, child]);
     let mut waits = token.cancelled();
     let mut cx = std::task::Context::from_waker(&looks);
     assert!(std::pin::Pin::new(&mut waits).poll(&mut cx).is_pending());

@@ -163,7 +163,7 @@ fn a_file_that_lives_on_under_another_number_is_reported_once_and_disturbs_no_ot
     let mut event_loop = strict_loop_over(EpollPoller::new().unwrap());
     let told = collect_unhandled(&event_loop);
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    let twin = ours.try_clone().unwrap();
+    let duplicate = ours.try_clone().unwrap();
     let (other, _other_peer) = UnixStream::pair().unwrap();
     let number = ours.as_raw_fd();
     let key = event_loop.register(ours, Interest::READ, Closures::new());
@@ -190,7 +190,7 @@ fn a_file_that_lives_on_under_another_number_is_reported_once_and_disturbs_no_ot
     turn_times(&mut event_loop, 100);
     assert_eq!(told.len(), 2, "{}", told.text());
     assert_eq!(event_loop.stats().stale, 128);
-    drop(twin);
+    drop(duplicate);
 }
 
 /// R168: still registered, and no callback reads: the interest cannot be taken back, for no number
@@ -303,7 +303,7 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
 
     let closed_behind_its_back = |event_loop: &mut EventLoop| {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let twin = ours.try_clone().unwrap();
+        let duplicate = ours.try_clone().unwrap();
         let number = ours.as_raw_fd();
         let key = event_loop.register(ours, Interest::READ, Closures::new());
         // SAFETY: a number; its owner, the loop, hears that it was closed already, and says so.
@@ -311,7 +311,7 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
         event_loop.remove(key.unwrap()).unwrap();
         theirs.write_all(b"x").unwrap();
         turn_times(event_loop, 70);
-        (twin, theirs)
+        (duplicate, theirs)
     };
     let _first = closed_behind_its_back(&mut event_loop);
     assert_eq!(event_loop.stats().stale, 64);

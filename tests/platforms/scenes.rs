@@ -7,21 +7,21 @@
 //! In the notes this is what N7's events are about.
 
 use readily::Interest;
-use readily_testing::conformance::{End, World};
+use readily_testing::conformance::{TestFd, Fixture};
 use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr};
 
 /// A descriptor to be looked at, and what must stay open meanwhile.
 pub(crate) struct Scene {
-    pub(crate) here: End,
-    there: Option<End>,
+    pub(crate) here: TestFd,
+    there: Option<TestFd>,
     /// Where more can connect to.
     addr: Option<SocketAddr>,
-    clients: Vec<End>,
+    clients: Vec<TestFd>,
 }
 
 impl Scene {
-    fn of(here: End, there: impl Into<Option<End>>) -> Self {
+    fn of(here: TestFd, there: impl Into<Option<TestFd>>) -> Self {
         Self {
             here,
             there: there.into(),
@@ -30,43 +30,43 @@ impl Scene {
         }
     }
 
-    fn pair(world: &World) -> Self {
-        let (here, there) = world.pair();
+    fn pair(fixture: &Fixture) -> Self {
+        let (here, there) = fixture.pair();
         Self::of(here, there)
     }
 
-    fn tcp(world: &World) -> Self {
-        let (here, there) = world.tcp();
+    fn tcp(fixture: &Fixture) -> Self {
+        let (here, there) = fixture.tcp();
         Self::of(here, there)
     }
 
     /// The reading end of a pipe is here.
-    fn reader(world: &World) -> Self {
-        let (reader, writer) = world.pipe();
+    fn reader(fixture: &Fixture) -> Self {
+        let (reader, writer) = fixture.pipe();
         Self::of(reader, writer)
     }
 
     /// The writing end of a pipe is here.
-    fn writer(world: &World) -> Self {
-        let (reader, writer) = world.pipe();
+    fn writer(fixture: &Fixture) -> Self {
+        let (reader, writer) = fixture.pipe();
         Self::of(writer, reader)
     }
 
     /// A listener to which so many have connected.
-    fn listener(world: &World, clients: usize) -> Self {
-        let (listener, addr) = world.listener();
+    fn listener(fixture: &Fixture, clients: usize) -> Self {
+        let (listener, addr) = fixture.listener();
         let mut scene = Self::of(listener, None);
         scene.addr = Some(addr);
-        (0..clients).for_each(|_| scene.connect(world));
+        (0..clients).for_each(|_| scene.connect(fixture));
         scene
     }
 
-    fn connect(&mut self, world: &World) {
+    fn connect(&mut self, fixture: &Fixture) {
         let addr = self.addr.expect("a listener has an address");
-        self.clients.push(world.connect(addr));
+        self.clients.push(fixture.connect(addr));
     }
 
-    fn there(&self) -> &End {
+    fn there(&self) -> &TestFd {
         self.there.as_ref().expect("the other side is open")
     }
 
@@ -81,7 +81,7 @@ impl Scene {
     }
 }
 
-pub(crate) type Setup = fn(&World) -> Scene;
+pub(crate) type Setup = fn(&Fixture) -> Scene;
 
 pub(crate) const SCENES: &[(&str, Setup)] = &[
     ("pair: quiet", Scene::pair),
@@ -158,7 +158,7 @@ pub(crate) const SCENES: &[(&str, Setup)] = &[
 ];
 
 /// What happens between two waits.
-pub(crate) type Deed = fn(&mut World, &mut Scene);
+pub(crate) type Deed = fn(&mut Fixture, &mut Scene);
 
 /// Each begins with a scene, which is looked at until there is no news.
 pub(crate) const STORIES: &[(&str, Setup, Deed)] = &[
@@ -293,20 +293,20 @@ pub(crate) const STORIES: &[(&str, Setup, Deed)] = &[
     ),
 ];
 
-fn with_bytes(world: &World) -> Scene {
-    Scene::pair(world).with(|scene| scene.there().put(b"xyz"))
+fn with_bytes(fixture: &Fixture) -> Scene {
+    Scene::pair(fixture).with(|scene| scene.there().put(b"xyz"))
 }
 
-fn bytes_in_a_pipe(world: &World) -> Scene {
-    Scene::reader(world).with(|scene| scene.there().put(b"xyz"))
+fn bytes_in_a_pipe(fixture: &Fixture) -> Scene {
+    Scene::reader(fixture).with(|scene| scene.there().put(b"xyz"))
 }
 
-fn half_closed(world: &World) -> Scene {
-    Scene::pair(world).with(|scene| scene.there().shutdown(Shutdown::Write))
+fn half_closed(fixture: &Fixture) -> Scene {
+    Scene::pair(fixture).with(|scene| scene.there().shutdown(Shutdown::Write))
 }
 
-fn datagrams(world: &World) -> Scene {
-    let (here, there) = world.datagrams();
+fn datagrams(fixture: &Fixture) -> Scene {
+    let (here, there) = fixture.datagrams();
     Scene::of(here, there)
 }
 
@@ -320,8 +320,8 @@ fn reset(mut scene: Scene) -> Scene {
     scene
 }
 
-fn full(world: &World) -> Scene {
-    Scene::pair(world).with(fill)
+fn full(fixture: &Fixture) -> Scene {
+    Scene::pair(fixture).with(fill)
 }
 
 fn fill(scene: &Scene) {

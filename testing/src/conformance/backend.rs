@@ -18,17 +18,17 @@ use std::os::fd::RawFd;
 
 /// A kernel that makes descriptors of every kind. None of them ever waits.
 ///
-/// There are two: [`TheSystem`](super::TheSystem), and the
+/// There are two: [`SystemBackend`](super::SystemBackend), and the
 /// [`Kernel`](crate::sim::Kernel) in memory. A third is written by whoever has a kernel
-/// of his own; his poller is then tried on `World::on(his_kernel, his_poller)`.
+/// of his own; his poller is then tried on `Fixture::on(his_kernel, his_poller)`.
 ///
 /// # Examples
 ///
 /// ```
 /// use readily_testing::Kernel;
-/// use readily_testing::conformance::{Ground, TheSystem};
+/// use readily_testing::conformance::{Backend, SystemBackend};
 ///
-/// let grounds: [&dyn Ground; 2] = [&TheSystem, &Kernel::new()];
+/// let grounds: [&dyn Backend; 2] = [&SystemBackend, &Kernel::new()];
 /// for ground in grounds {
 ///     let (reader, writer) = ground.pipe()?;
 ///     writer.put(b"a");
@@ -38,39 +38,39 @@ use std::os::fd::RawFd;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[allow(clippy::missing_errors_doc)] // each fails as the system's call does
-pub trait Ground {
+pub trait Backend {
     /// Two connected stream sockets.
-    fn pair(&self) -> io::Result<(End, End)>;
+    fn pair(&self) -> io::Result<(TestFd, TestFd)>;
 
     /// A pipe: its reading and its writing end.
-    fn pipe(&self) -> io::Result<(End, End)>;
+    fn pipe(&self) -> io::Result<(TestFd, TestFd)>;
 
     /// A TCP listener, and its address.
-    fn listener(&self) -> io::Result<(End, SocketAddr)>;
+    fn listener(&self) -> io::Result<(TestFd, SocketAddr)>;
 
     /// A TCP socket that has begun to connect.
-    fn connect(&self, addr: SocketAddr) -> io::Result<End>;
+    fn connect(&self, addr: SocketAddr) -> io::Result<TestFd>;
 
     /// Two connected TCP sockets: who connected, and who was accepted.
-    fn tcp(&self) -> io::Result<(End, End)> {
+    fn tcp(&self) -> io::Result<(TestFd, TestFd)> {
         let (listener, addr) = self.listener()?;
         let client = self.connect(addr)?;
         Ok((client, listener.accept()?))
     }
 
     /// Two connected datagram sockets, the second of which is to be closed first.
-    fn datagrams(&self) -> io::Result<(End, End)> {
+    fn datagrams(&self) -> io::Result<(TestFd, TestFd)> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     /// A TCP socket that has not been connected.
-    fn unconnected(&self) -> io::Result<End>;
+    fn unconnected(&self) -> io::Result<TestFd>;
 
     /// What pollers refuse: a regular file, and where there is one a directory.
-    fn unpollable(&self) -> io::Result<Vec<End>>;
+    fn unpollable(&self) -> io::Result<Vec<TestFd>>;
 
     /// A number that leads nowhere, and that nobody else will use, for
-    /// [`End::renumbered`].
+    /// [`TestFd::renumbered`].
     fn free_number(&self) -> RawFd;
 
     /// Allows a thousand descriptors, where fewer are usual.
@@ -93,20 +93,20 @@ pub trait Ground {
     }
 }
 
-/// A descriptor of a [`Ground`], closed when it is dropped.
+/// A descriptor of a [`Backend`], closed when it is dropped.
 #[allow(clippy::missing_errors_doc)] // each fails as the system's call does
-pub trait Descriptor: fmt::Debug {
+pub trait BackendFd: fmt::Debug {
     /// It, for the operations that programs use too.
     fn any(&self) -> FdRef<'_>;
 
     /// Accepts a connection.
-    fn accept(&self) -> io::Result<End>;
+    fn accept(&self) -> io::Result<TestFd>;
 
     /// Another descriptor for the same open file (`dup(2)`).
-    fn twin(&self) -> io::Result<End>;
+    fn duplicate(&self) -> io::Result<TestFd>;
 
     /// Another descriptor for the same open file, under this number, which is free.
-    fn renumbered(&self, number: RawFd) -> io::Result<End>;
+    fn renumbered(&self, number: RawFd) -> io::Result<TestFd>;
 
     /// Closes a connection with a reset instead of an end.
     fn reset(self: Box<Self>) -> io::Result<()>;
@@ -121,12 +121,12 @@ pub trait Descriptor: fmt::Debug {
 ///
 /// All methods that return no `Result`, where the kernel refuses.
 #[derive(Debug)]
-pub struct End(Box<dyn Descriptor>);
+pub struct TestFd(Box<dyn BackendFd>);
 
-impl End {
+impl TestFd {
     /// Of a descriptor, which is non-blocking.
     #[must_use]
-    pub fn new(fd: impl Descriptor + 'static) -> Self {
+    pub fn new(fd: impl BackendFd + 'static) -> Self {
         Self(Box::new(fd))
     }
 
@@ -145,12 +145,12 @@ impl End {
     /// Another descriptor for the same open file.
     #[must_use]
     #[track_caller]
-    pub fn twin(&self) -> Self {
-        self.0.twin().expect("there is a number left")
+    pub fn duplicate(&self) -> Self {
+        self.0.duplicate().expect("there is a number left")
     }
 
     /// Another descriptor for the same open file, under this number, which is free: see
-    /// [`World::free_number`](super::World::free_number).
+    /// [`Fixture::free_number`](super::Fixture::free_number).
     #[must_use]
     #[track_caller]
     pub fn renumbered(&self, number: RawFd) -> Self {

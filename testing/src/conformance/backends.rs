@@ -8,8 +8,8 @@
 //!
 //! In the notes this is "what the operating system offers" (N2).
 
-use super::backend::{Descriptor, Ground};
-use super::{End, World};
+use super::backend::{Backend, BackendFd};
+use super::{Fixture, TestFd};
 use crate::for_tests;
 use crate::sim::{FIRST_NUMBER, Fd, Kernel};
 use readily::clock::{Clock, Monotonic};
@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 /// The kernel of this system.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct TheSystem;
+pub struct SystemBackend;
 
 /// As many descriptors the promises may need at one time, with one test to each processor.
 const DESCRIPTORS: u32 = 4096;
@@ -35,44 +35,44 @@ const DESCRIPTORS: u32 = 4096;
 /// The first number that is to lead nowhere; the others are below.
 const FREE: i32 = 4000;
 
-impl Ground for TheSystem {
-    fn pair(&self) -> io::Result<(End, End)> {
+impl Backend for SystemBackend {
+    fn pair(&self) -> io::Result<(TestFd, TestFd)> {
         let (left, right) = UnixStream::pair()?;
         left.set_nonblocking(true)?;
         right.set_nonblocking(true)?;
         Ok((
-            End::new(OwnedFd::from(left)),
-            End::new(OwnedFd::from(right)),
+            TestFd::new(OwnedFd::from(left)),
+            TestFd::new(OwnedFd::from(right)),
         ))
     }
 
-    fn pipe(&self) -> io::Result<(End, End)> {
+    fn pipe(&self) -> io::Result<(TestFd, TestFd)> {
         let (reader, writer) = for_tests::pipe()?;
-        Ok((End::new(reader), End::new(writer)))
+        Ok((TestFd::new(reader), TestFd::new(writer)))
     }
 
-    fn listener(&self) -> io::Result<(End, SocketAddr)> {
+    fn listener(&self) -> io::Result<(TestFd, SocketAddr)> {
         let listener = socket::listen_tcp(&SocketAddr::from(([127, 0, 0, 1], 0)), 16)?;
         let listener = TcpListener::from(listener);
         let addr = listener.local_addr()?;
-        Ok((End::new(OwnedFd::from(listener)), addr))
+        Ok((TestFd::new(OwnedFd::from(listener)), addr))
     }
 
-    fn connect(&self, addr: SocketAddr) -> io::Result<End> {
-        Ok(End::new(socket::connect_tcp(&addr)?))
+    fn connect(&self, addr: SocketAddr) -> io::Result<TestFd> {
+        Ok(TestFd::new(socket::connect_tcp(&addr)?))
     }
 
-    fn tcp(&self) -> io::Result<(End, End)> {
+    fn tcp(&self) -> io::Result<(TestFd, TestFd)> {
         let (listener, addr) = self.listener()?;
         let client = self.connect(addr)?;
         // Over there it takes a moment until it has arrived.
-        let mut world = World::new(PollPoller::new()?);
-        world.register(listener.number(), 1, Interest::READ, Trigger::Level);
-        world.next_for(1);
+        let mut fixture = Fixture::new(PollPoller::new()?);
+        fixture.register(listener.number(), 1, Interest::READ, Trigger::Level);
+        fixture.next_for(1);
         Ok((client, listener.accept()?))
     }
 
-    fn datagrams(&self) -> io::Result<(End, End)> {
+    fn datagrams(&self) -> io::Result<(TestFd, TestFd)> {
         let bound = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
         let (here, there) = (bound()?, bound()?);
         here.connect(there.local_addr()?)?;
@@ -80,17 +80,17 @@ impl Ground for TheSystem {
         for socket in [&here, &there] {
             socket.set_nonblocking(true)?;
         }
-        let ends = [here, there].map(|socket| End::new(OwnedFd::from(socket)));
+        let ends = [here, there].map(|socket| TestFd::new(OwnedFd::from(socket)));
         Ok(ends.into())
     }
 
-    fn unconnected(&self) -> io::Result<End> {
-        Ok(End::new(for_tests::unconnected_tcp()?))
+    fn unconnected(&self) -> io::Result<TestFd> {
+        Ok(TestFd::new(for_tests::unconnected_tcp()?))
     }
 
-    fn unpollable(&self) -> io::Result<Vec<End>> {
+    fn unpollable(&self) -> io::Result<Vec<TestFd>> {
         let (file, directory) = (File::open(std::env::current_exe()?)?, File::open("/")?);
-        let ends = [file, directory].map(|file| End::new(OwnedFd::from(file)));
+        let ends = [file, directory].map(|file| TestFd::new(OwnedFd::from(file)));
         Ok(ends.into())
     }
 
@@ -112,22 +112,22 @@ impl Ground for TheSystem {
     }
 }
 
-impl Descriptor for OwnedFd {
+impl BackendFd for OwnedFd {
     fn any(&self) -> FdRef<'_> {
         FdRef::System(self.as_fd())
     }
 
-    fn accept(&self) -> io::Result<End> {
-        Ok(End::new(socket::accept(self.as_fd())?.0))
+    fn accept(&self) -> io::Result<TestFd> {
+        Ok(TestFd::new(socket::accept(self.as_fd())?.0))
     }
 
-    fn twin(&self) -> io::Result<End> {
-        Ok(End::new(self.try_clone()?))
+    fn duplicate(&self) -> io::Result<TestFd> {
+        Ok(TestFd::new(self.try_clone()?))
     }
 
-    fn renumbered(&self, number: RawFd) -> io::Result<End> {
+    fn renumbered(&self, number: RawFd) -> io::Result<TestFd> {
         for_tests::allow_descriptors(DESCRIPTORS)?;
-        Ok(End::new(for_tests::duplicate_at(self.as_fd(), number)?))
+        Ok(TestFd::new(for_tests::duplicate_at(self.as_fd(), number)?))
     }
 
     fn reset(self: Box<Self>) -> io::Result<()> {
@@ -139,39 +139,39 @@ impl Descriptor for OwnedFd {
     }
 }
 
-fn both((one, two): (Fd, Fd)) -> (End, End) {
-    (End::new(one), End::new(two))
+fn both((one, two): (Fd, Fd)) -> (TestFd, TestFd) {
+    (TestFd::new(one), TestFd::new(two))
 }
 
-impl Ground for Kernel {
-    fn pair(&self) -> io::Result<(End, End)> {
+impl Backend for Kernel {
+    fn pair(&self) -> io::Result<(TestFd, TestFd)> {
         Kernel::pair(self).map(both)
     }
 
-    fn pipe(&self) -> io::Result<(End, End)> {
+    fn pipe(&self) -> io::Result<(TestFd, TestFd)> {
         Kernel::pipe(self).map(both)
     }
 
-    fn listener(&self) -> io::Result<(End, SocketAddr)> {
+    fn listener(&self) -> io::Result<(TestFd, SocketAddr)> {
         let listener = self.listen(SocketAddr::from(([127, 0, 0, 1], 0)), 16)?;
         let addr = listener.local_addr()?;
-        Ok((End::new(listener), addr))
+        Ok((TestFd::new(listener), addr))
     }
 
-    fn connect(&self, addr: SocketAddr) -> io::Result<End> {
-        Kernel::connect(self, addr).map(End::new)
+    fn connect(&self, addr: SocketAddr) -> io::Result<TestFd> {
+        Kernel::connect(self, addr).map(TestFd::new)
     }
 
-    fn datagrams(&self) -> io::Result<(End, End)> {
+    fn datagrams(&self) -> io::Result<(TestFd, TestFd)> {
         Kernel::datagrams(self).map(both)
     }
 
-    fn unconnected(&self) -> io::Result<End> {
-        Kernel::unconnected(self).map(End::new)
+    fn unconnected(&self) -> io::Result<TestFd> {
+        Kernel::unconnected(self).map(TestFd::new)
     }
 
-    fn unpollable(&self) -> io::Result<Vec<End>> {
-        Ok(vec![End::new(self.file(b"content")?)])
+    fn unpollable(&self) -> io::Result<Vec<TestFd>> {
+        Ok(vec![TestFd::new(self.file(b"content")?)])
     }
 
     fn free_number(&self) -> RawFd {
@@ -188,21 +188,21 @@ impl Ground for Kernel {
     }
 }
 
-impl Descriptor for Fd {
+impl BackendFd for Fd {
     fn any(&self) -> FdRef<'_> {
         FdRef::Virtual(self)
     }
 
-    fn accept(&self) -> io::Result<End> {
-        Ok(End::new(Fd::accept(self)?.0))
+    fn accept(&self) -> io::Result<TestFd> {
+        Ok(TestFd::new(Fd::accept(self)?.0))
     }
 
-    fn twin(&self) -> io::Result<End> {
-        self.try_clone().map(End::new)
+    fn duplicate(&self) -> io::Result<TestFd> {
+        self.try_clone().map(TestFd::new)
     }
 
-    fn renumbered(&self, number: RawFd) -> io::Result<End> {
-        Fd::renumbered(self, number).map(End::new)
+    fn renumbered(&self, number: RawFd) -> io::Result<TestFd> {
+        Fd::renumbered(self, number).map(TestFd::new)
     }
 
     fn reset(self: Box<Self>) -> io::Result<()> {

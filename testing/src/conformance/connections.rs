@@ -5,86 +5,86 @@
 //!
 //! In the notes this is the first branch of N7.
 
-use super::World;
+use super::Fixture;
 use readily::{Interest, Readiness, Trigger};
 use std::io;
 
-pub(super) fn a_listener_is_readable_while_a_connection_waits(mut world: World) {
-    let (listener, address) = world.listener();
-    world.register(listener.number(), 1, Interest::READ, Trigger::Level);
-    assert_eq!(world.now(), []);
-    let _client = world.connect(address);
+pub(super) fn a_listener_is_readable_while_a_connection_waits(mut fixture: Fixture) {
+    let (listener, address) = fixture.listener();
+    fixture.register(listener.number(), 1, Interest::READ, Trigger::Level);
+    assert_eq!(fixture.now(), []);
+    let _client = fixture.connect(address);
     for _ in 0..2 {
-        assert_eq!(world.next_for(1), Readiness::READ);
+        assert_eq!(fixture.next_for(1), Readiness::READ);
     }
     listener.accept().expect("a connection waits");
-    assert_eq!(world.now(), []);
+    assert_eq!(fixture.now(), []);
 }
 
-pub(super) fn a_listener_by_the_edge_reports_each_arrival(mut world: World) {
-    let (listener, address) = world.listener();
-    world.register(listener.number(), 1, Interest::READ, Trigger::Edge);
+pub(super) fn a_listener_by_the_edge_reports_each_arrival(mut fixture: Fixture) {
+    let (listener, address) = fixture.listener();
+    fixture.register(listener.number(), 1, Interest::READ, Trigger::Edge);
     for _ in 0..3 {
-        let _client = world.connect(address);
-        assert_eq!(world.next_for(1), Readiness::READ);
-        assert_eq!(world.now(), [], "told twice");
+        let _client = fixture.connect(address);
+        assert_eq!(fixture.next_for(1), Readiness::READ);
+        assert_eq!(fixture.now(), [], "told twice");
         listener.accept().expect("a connection waits");
         let none = listener.accept().expect_err("there was one");
         assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
-        world.rearm(listener.number(), 1, Interest::READ);
-        assert_eq!(world.now(), []);
+        fixture.rearm(listener.number(), 1, Interest::READ);
+        assert_eq!(fixture.now(), []);
     }
 }
 
-pub(super) fn a_connection_that_is_through_is_writable(mut world: World) {
+pub(super) fn a_connection_that_is_through_is_writable(mut fixture: Fixture) {
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
-        let (_listener, address) = world.listener();
-        let client = world.connect(address);
-        world.register(client.number(), 1, Interest::WRITE, trigger);
-        assert_eq!(world.next_for(1), Readiness::WRITE);
+        let (_listener, address) = fixture.listener();
+        let client = fixture.connect(address);
+        fixture.register(client.number(), 1, Interest::WRITE, trigger);
+        assert_eq!(fixture.next_for(1), Readiness::WRITE);
         assert!(client.take_error().is_none());
         assert!(client.is_connected());
-        world.remove(client.number());
+        fixture.remove(client.number());
     }
 }
 
-pub(super) fn a_refused_connection_is_writable_with_its_error(mut world: World) {
+pub(super) fn a_refused_connection_is_writable_with_its_error(mut fixture: Fixture) {
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
-        let (listener, address) = world.listener();
+        let (listener, address) = fixture.listener();
         drop(listener);
-        let client = world.connect(address);
-        world.register(client.number(), 1, Interest::WRITE, trigger);
-        let ready = world.next_for(1);
+        let client = fixture.connect(address);
+        fixture.register(client.number(), 1, Interest::WRITE, trigger);
+        let ready = fixture.next_for(1);
         assert!(
             ready.contains(Readiness::WRITE) && ready.is_hangup(),
             "{ready:?}"
         );
         let error = client.take_error().expect("nobody listens");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        world.remove(client.number());
+        fixture.remove(client.number());
     }
 }
 
-pub(super) fn urgent_data_is_reported_with_priority_interest(mut world: World) {
-    if !world.has_urgent_data() {
+pub(super) fn urgent_data_is_reported_with_priority_interest(mut fixture: Fixture) {
+    if !fixture.has_urgent_data() {
         return;
     }
-    let (here, there) = world.tcp();
-    world.register(here.number(), 1, Interest::PRIORITY, Trigger::Level);
-    assert_eq!(world.now(), []);
+    let (here, there) = fixture.tcp();
+    fixture.register(here.number(), 1, Interest::PRIORITY, Trigger::Level);
+    assert_eq!(fixture.now(), []);
     there.send_urgent();
     assert!(
-        world
+        fixture
             .until(1, Readiness::PRIORITY)
             .contains(Readiness::PRIORITY)
     );
 }
 
-pub(super) fn urgent_data_is_not_reported_without_priority_interest(mut world: World) {
-    let (here, there) = world.tcp();
-    world.register(here.number(), 1, Interest::BOTH, Trigger::Level);
+pub(super) fn urgent_data_is_not_reported_without_priority_interest(mut fixture: Fixture) {
+    let (here, there) = fixture.tcp();
+    fixture.register(here.number(), 1, Interest::BOTH, Trigger::Level);
     there.send_urgent();
     for _ in 0..3 {
-        assert!(!world.next_for(1).contains(Readiness::PRIORITY));
+        assert!(!fixture.next_for(1).contains(Readiness::PRIORITY));
     }
 }

@@ -3,7 +3,7 @@
 //! What has to succeed panics here, with the line of the promise, so that a promise is left
 //! with what it is about.
 
-use super::{End, Ground, TheSystem};
+use super::{Backend, SystemBackend, TestFd};
 use readily::clock::Clock;
 use readily::poll::{Event, Poller, WaitResult};
 use readily::{Interest, Readiness, Trigger};
@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-/// How long a [`World`] waits for what has to come: long enough for a machine under load.
+/// How long a [`Fixture`] waits for what has to come: long enough for a machine under load.
 pub const GUARD: Duration = Duration::from_secs(20);
 
 /// A poller, and the kernel whose descriptors it watches.
@@ -33,47 +33,47 @@ pub const GUARD: Duration = Duration::from_secs(20);
 /// ```
 /// use readily::poll::poll2::PollPoller;
 /// use readily::{Interest, Readiness, Trigger};
-/// use readily_testing::conformance::World;
+/// use readily_testing::conformance::Fixture;
 ///
-/// let mut world = World::new(PollPoller::new()?);
-/// let (here, there) = world.pair();
-/// world.register(here.number(), 1, Interest::READ, Trigger::Level);
-/// assert_eq!(world.now(), []);
+/// let mut fixture = Fixture::new(PollPoller::new()?);
+/// let (here, there) = fixture.pair();
+/// fixture.register(here.number(), 1, Interest::READ, Trigger::Level);
+/// assert_eq!(fixture.now(), []);
 /// there.put(b"a");
-/// assert_eq!(world.next_for(1), Readiness::READ);
+/// assert_eq!(fixture.next_for(1), Readiness::READ);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct World {
+pub struct Fixture {
     poller: Box<dyn Poller>,
-    ground: Box<dyn Ground>,
+    backend: Box<dyn Backend>,
     clock: Box<dyn Clock>,
     urgent: bool,
 }
 
-impl<P: Poller + 'static> From<P> for World {
+impl<P: Poller + 'static> From<P> for Fixture {
     fn from(poller: P) -> Self {
         Self::new(poller)
     }
 }
 
-impl World {
+impl Fixture {
     /// A poller over the system's own descriptors.
     #[must_use]
     #[track_caller]
     pub fn new(poller: impl Poller + 'static) -> Self {
         let other = poller.kernel().is_some();
         assert!(!other, "it watches another kernel: `World::on` that one");
-        Self::on(TheSystem, poller)
+        Self::on(SystemBackend, poller)
     }
 
     /// A poller over the descriptors of another kernel.
     #[must_use]
-    pub fn on(ground: impl Ground + 'static, poller: impl Poller + 'static) -> Self {
+    pub fn on(backend: impl Backend + 'static, poller: impl Poller + 'static) -> Self {
         Self {
             urgent: poller.reports_urgent_data(),
             poller: Box::new(poller),
-            clock: ground.clock(),
-            ground: Box::new(ground),
+            clock: backend.clock(),
+            backend: Box::new(backend),
         }
     }
 
@@ -97,8 +97,8 @@ impl World {
 
     /// What it stands on.
     #[must_use]
-    pub fn ground(&self) -> &dyn Ground {
-        &*self.ground
+    pub fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
     /// What time it is there, counted from some moment.
@@ -107,15 +107,15 @@ impl World {
         Duration::from_nanos(self.clock.now_ns())
     }
 
-    /// As [`Ground::hold`].
+    /// As [`Backend::hold`].
     #[must_use = "dropping the guard lets time go on"]
     pub fn hold(&self) -> Box<dyn Any> {
-        self.ground.hold()
+        self.backend.hold()
     }
 }
 
 /// Registrations that have to succeed.
-impl World {
+impl Fixture {
     /// As [`Poller::register`].
     #[track_caller]
     pub fn register(&mut self, fd: RawFd, token: u64, interest: Interest, trigger: Trigger) {
@@ -155,7 +155,7 @@ impl World {
 }
 
 /// Waits that have to succeed.
-impl World {
+impl Fixture {
     /// As [`Poller::wait`].
     #[track_caller]
     pub fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> WaitResult {
@@ -235,80 +235,80 @@ fn each_once(events: &[Event]) {
 }
 
 /// Descriptors, which the kernel has to make.
-impl World {
-    /// As [`Ground::pair`].
+impl Fixture {
+    /// As [`Backend::pair`].
     #[must_use]
     #[track_caller]
-    pub fn pair(&self) -> (End, End) {
-        self.ground.pair().expect("the kernel makes one")
+    pub fn pair(&self) -> (TestFd, TestFd) {
+        self.backend.pair().expect("the kernel makes one")
     }
 
-    /// As [`Ground::tcp`].
+    /// As [`Backend::tcp`].
     #[must_use]
     #[track_caller]
-    pub fn tcp(&self) -> (End, End) {
-        self.ground.tcp().expect("the kernel makes one")
+    pub fn tcp(&self) -> (TestFd, TestFd) {
+        self.backend.tcp().expect("the kernel makes one")
     }
 
-    /// As [`Ground::pipe`].
+    /// As [`Backend::pipe`].
     #[must_use]
     #[track_caller]
-    pub fn pipe(&self) -> (End, End) {
-        self.ground.pipe().expect("the kernel makes one")
+    pub fn pipe(&self) -> (TestFd, TestFd) {
+        self.backend.pipe().expect("the kernel makes one")
     }
 
-    /// As [`Ground::listener`].
+    /// As [`Backend::listener`].
     #[must_use]
     #[track_caller]
-    pub fn listener(&self) -> (End, SocketAddr) {
-        self.ground.listener().expect("the kernel makes one")
+    pub fn listener(&self) -> (TestFd, SocketAddr) {
+        self.backend.listener().expect("the kernel makes one")
     }
 
-    /// As [`Ground::connect`].
+    /// As [`Backend::connect`].
     #[must_use]
     #[track_caller]
-    pub fn connect(&self, addr: SocketAddr) -> End {
-        self.ground.connect(addr).expect("the kernel makes one")
+    pub fn connect(&self, addr: SocketAddr) -> TestFd {
+        self.backend.connect(addr).expect("the kernel makes one")
     }
 
-    /// As [`Ground::datagrams`].
+    /// As [`Backend::datagrams`].
     #[must_use]
     #[track_caller]
-    pub fn datagrams(&self) -> (End, End) {
-        self.ground.datagrams().expect("the kernel makes one")
+    pub fn datagrams(&self) -> (TestFd, TestFd) {
+        self.backend.datagrams().expect("the kernel makes one")
     }
 
-    /// As [`Ground::unconnected`].
+    /// As [`Backend::unconnected`].
     #[must_use]
     #[track_caller]
-    pub fn unconnected(&self) -> End {
-        self.ground.unconnected().expect("the kernel makes one")
+    pub fn unconnected(&self) -> TestFd {
+        self.backend.unconnected().expect("the kernel makes one")
     }
 
-    /// As [`Ground::unpollable`].
+    /// As [`Backend::unpollable`].
     #[must_use]
     #[track_caller]
-    pub fn unpollable(&self) -> Vec<End> {
-        self.ground.unpollable().expect("the kernel has some")
+    pub fn unpollable(&self) -> Vec<TestFd> {
+        self.backend.unpollable().expect("the kernel has some")
     }
 
-    /// As [`Ground::free_number`].
+    /// As [`Backend::free_number`].
     #[must_use]
     pub fn free_number(&self) -> RawFd {
-        self.ground.free_number()
+        self.backend.free_number()
     }
 
-    /// As [`Ground::allow_many`].
+    /// As [`Backend::allow_many`].
     #[track_caller]
     pub fn allow_many(&self) {
-        let answer = self.ground.allow_many();
+        let answer = self.backend.allow_many();
         answer.expect("the kernel allows a thousand descriptors");
     }
 }
 
-impl fmt::Debug for World {
+impl fmt::Debug for Fixture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("World")
+        f.debug_struct("Fixture")
             .field("urgent", &self.urgent)
             .finish_non_exhaustive()
     }

@@ -7,7 +7,7 @@
 //!
 //! In the notes this is the *hangup* of N7, which takes several of these facts together.
 
-use super::World;
+use super::Fixture;
 use readily::{Interest, Readiness, Trigger};
 use std::io::ErrorKind;
 use std::net::Shutdown;
@@ -19,9 +19,9 @@ const CLOSED: Readiness = Readiness::from_bits(
 
 /// The half-close in this poller's words. That it goes unsaid is allowed, and is so with a
 /// `poll(2)` that has no bit for it; then reading tells.
-fn half_closed(world: &mut World) -> Readiness {
-    if !world.ground().is_the_systems()
-        || world.poller().as_fd().is_some()
+fn half_closed(fixture: &mut Fixture) -> Readiness {
+    if !fixture.backend().is_the_systems()
+        || fixture.poller().as_fd().is_some()
         || readily_sys::poll::RDHUP != 0
     {
         Readiness::READ | Readiness::READ_CLOSED
@@ -30,46 +30,49 @@ fn half_closed(world: &mut World) -> Readiness {
     }
 }
 
-pub(super) fn data_and_room_are_no_hangup(mut world: World) {
-    let (here, there) = world.tcp();
-    world.register(here.number(), 1, Interest::BOTH, Trigger::Level);
+pub(super) fn data_and_room_are_no_hangup(mut fixture: Fixture) {
+    let (here, there) = fixture.tcp();
+    fixture.register(here.number(), 1, Interest::BOTH, Trigger::Level);
     there.put(b"a");
     assert!(
-        !world
+        !fixture
             .until(1, Readiness::READ | Readiness::WRITE)
             .intersects(CLOSED)
     );
 }
 
-pub(super) fn a_half_close_is_readable_and_no_hangup(mut world: World) {
+pub(super) fn a_half_close_is_readable_and_no_hangup(mut fixture: Fixture) {
     for trigger in [Trigger::Level, Trigger::Edge] {
-        let (here, there) = world.tcp();
-        world.register(here.number(), 1, Interest::READ, trigger);
+        let (here, there) = fixture.tcp();
+        fixture.register(here.number(), 1, Interest::READ, trigger);
         there.shutdown(Shutdown::Write);
-        let ready = world.next_for(1);
-        assert_eq!(ready, half_closed(&mut world));
+        let ready = fixture.next_for(1);
+        assert_eq!(ready, half_closed(&mut fixture));
         assert!(!ready.is_hangup());
         assert!(here.is_at_its_end());
         here.put(b"still here");
-        world.remove(here.number());
+        fixture.remove(here.number());
     }
 }
 
-pub(super) fn a_half_close_is_no_news_to_a_writer(mut world: World) {
-    let (here, there) = world.pair();
-    world.register(here.number(), 1, Interest::WRITE, Trigger::Level);
+pub(super) fn a_half_close_is_no_news_to_a_writer(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
+    fixture.register(here.number(), 1, Interest::WRITE, Trigger::Level);
     there.shutdown(Shutdown::Write);
-    assert_eq!(world.next_for(1), Readiness::WRITE);
+    assert_eq!(fixture.next_for(1), Readiness::WRITE);
 }
 
-pub(super) fn data_before_a_half_close_stays_readable(mut world: World) {
-    let (here, there) = world.pair();
+pub(super) fn data_before_a_half_close_stays_readable(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
     there.put(b"last words");
     there.shutdown(Shutdown::Write);
-    world.register(here.number(), 1, Interest::READ, Trigger::Level);
-    assert_eq!(world.next_for(1), Readiness::READ | Readiness::READ_CLOSED);
+    fixture.register(here.number(), 1, Interest::READ, Trigger::Level);
+    assert_eq!(
+        fixture.next_for(1),
+        Readiness::READ | Readiness::READ_CLOSED
+    );
     here.take(10);
-    let ready = world.next_for(1);
+    let ready = fixture.next_for(1);
     assert!(
         ready.contains(Readiness::READ),
         "the end is still to be read: {ready:?}"
@@ -77,28 +80,28 @@ pub(super) fn data_before_a_half_close_stays_readable(mut world: World) {
     assert!(here.is_at_its_end());
 }
 
-pub(super) fn a_full_close_is_a_hangup(mut world: World) {
+pub(super) fn a_full_close_is_a_hangup(mut fixture: Fixture) {
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
-        let (here, there) = world.pair();
+        let (here, there) = fixture.pair();
         drop(there);
-        world.register(here.number(), 1, Interest::BOTH, trigger);
-        let ready = world.next_for(1);
+        fixture.register(here.number(), 1, Interest::BOTH, trigger);
+        let ready = fixture.next_for(1);
         assert!(ready.is_hangup(), "{trigger:?}: {ready:?}");
         assert!(
             ready.contains(Readiness::READ | Readiness::WRITE),
             "{trigger:?}: {ready:?}"
         );
-        world.remove(here.number());
+        fixture.remove(here.number());
     }
 }
 
-pub(super) fn data_before_a_hangup_stays_readable(mut world: World) {
-    let (here, there) = world.pair();
+pub(super) fn data_before_a_hangup_stays_readable(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
     there.put(b"last words");
     drop(there);
-    world.register(here.number(), 1, Interest::READ, Trigger::Level);
+    fixture.register(here.number(), 1, Interest::READ, Trigger::Level);
     assert!(
-        world
+        fixture
             .next_for(1)
             .contains(Readiness::READ | Readiness::READ_CLOSED)
     );
@@ -106,85 +109,85 @@ pub(super) fn data_before_a_hangup_stays_readable(mut world: World) {
     assert!(here.is_at_its_end());
 }
 
-pub(super) fn a_hangup_by_the_edge_is_reported_once(mut world: World) {
-    let (here, there) = world.pair();
-    world.register(here.number(), 1, Interest::BOTH, Trigger::Edge);
-    assert_eq!(world.next_for(1), Readiness::WRITE);
-    world.rearm(here.number(), 1, Interest::BOTH);
+pub(super) fn a_hangup_by_the_edge_is_reported_once(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
+    fixture.register(here.number(), 1, Interest::BOTH, Trigger::Edge);
+    assert_eq!(fixture.next_for(1), Readiness::WRITE);
+    fixture.rearm(here.number(), 1, Interest::BOTH);
     drop(there);
-    let ready = world.next_for(1);
+    let ready = fixture.next_for(1);
     assert!(ready.contains(Readiness::READ | Readiness::READ_CLOSED));
     // kqueue tells of each half by itself, in this wait or the next; then there is no more.
-    world.now();
-    assert_eq!(world.now(), []);
+    fixture.now();
+    assert_eq!(fixture.now(), []);
 }
 
-pub(super) fn an_edge_for_data_is_followed_by_one_for_the_hangup(mut world: World) {
-    let (here, there) = world.pair();
-    world.register(here.number(), 1, Interest::READ, Trigger::Edge);
+pub(super) fn an_edge_for_data_is_followed_by_one_for_the_hangup(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
+    fixture.register(here.number(), 1, Interest::READ, Trigger::Edge);
     there.put(b"a");
-    assert_eq!(world.next_for(1), Readiness::READ);
+    assert_eq!(fixture.next_for(1), Readiness::READ);
     here.take(1);
     assert!(here.read(&mut [0]).is_err(), "nothing more, and not closed");
-    world.rearm(here.number(), 1, Interest::READ);
+    fixture.rearm(here.number(), 1, Interest::READ);
     drop(there);
     assert!(
-        world
+        fixture
             .next_for(1)
             .contains(Readiness::READ | Readiness::READ_CLOSED)
     );
 }
 
-pub(super) fn an_empty_pipe_without_a_writer_is_readable(mut world: World) {
-    let (reader, writer) = world.pipe();
-    world.register(reader.number(), 1, Interest::READ, Trigger::Level);
-    assert_eq!(world.now(), []);
+pub(super) fn an_empty_pipe_without_a_writer_is_readable(mut fixture: Fixture) {
+    let (reader, writer) = fixture.pipe();
+    fixture.register(reader.number(), 1, Interest::READ, Trigger::Level);
+    assert_eq!(fixture.now(), []);
     drop(writer);
-    let ready = world.next_for(1);
+    let ready = fixture.next_for(1);
     assert!(
         ready.contains(Readiness::READ | Readiness::READ_CLOSED),
         "{ready:?}"
     );
 }
 
-pub(super) fn a_pipe_without_a_reader_is_reported_to_its_writer(mut world: World) {
+pub(super) fn a_pipe_without_a_reader_is_reported_to_its_writer(mut fixture: Fixture) {
     for before in [false, true] {
-        let (reader, writer) = world.pipe();
+        let (reader, writer) = fixture.pipe();
         let mut reader = Some(reader);
         if before {
             reader = None;
         }
-        world.register(writer.number(), 1, Interest::WRITE, Trigger::Level);
+        fixture.register(writer.number(), 1, Interest::WRITE, Trigger::Level);
         if reader.take().is_some() {
-            assert_eq!(world.now().len(), 1, "it has room");
+            assert_eq!(fixture.now().len(), 1, "it has room");
         }
-        let ready = world.next_for(1);
+        let ready = fixture.next_for(1);
         assert!(ready.contains(Readiness::WRITE), "{ready:?}");
         assert!(
             ready.intersects(Readiness::WRITE_CLOSED | Readiness::ERROR),
             "{ready:?}"
         );
-        world.remove(writer.number());
+        fixture.remove(writer.number());
     }
 }
 
-pub(super) fn a_reset_is_a_hangup_and_leaves_its_error(mut world: World) {
-    let (here, there) = world.tcp();
-    world.register(here.number(), 1, Interest::BOTH, Trigger::Level);
+pub(super) fn a_reset_is_a_hangup_and_leaves_its_error(mut fixture: Fixture) {
+    let (here, there) = fixture.tcp();
+    fixture.register(here.number(), 1, Interest::BOTH, Trigger::Level);
     there.reset();
-    let ready = world.until(1, Readiness::ERROR);
+    let ready = fixture.until(1, Readiness::ERROR);
     assert!(ready.is_hangup() && ready.contains(Readiness::READ | Readiness::WRITE));
     let error = here.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
-pub(super) fn an_own_half_close_is_no_hangup(mut world: World) {
-    let (here, there) = world.tcp();
+pub(super) fn an_own_half_close_is_no_hangup(mut fixture: Fixture) {
+    let (here, there) = fixture.tcp();
     here.shutdown(Shutdown::Write);
-    world.register(here.number(), 1, Interest::READ, Trigger::Level);
-    assert_eq!(world.now(), []);
+    fixture.register(here.number(), 1, Interest::READ, Trigger::Level);
+    assert_eq!(fixture.now(), []);
     there.put(b"a");
-    let ready = world.next_for(1);
+    let ready = fixture.next_for(1);
     assert!(
         ready.contains(Readiness::READ) && !ready.is_hangup(),
         "{ready:?}"
@@ -198,135 +201,140 @@ const MOST_EVENTS: usize = 4;
 
 /// Waits for one event that is a hangup as a whole. A one-shot is asked for again after others.
 #[track_caller]
-fn until_hangup(world: &mut World, fd: RawFd, interest: Interest, trigger: Trigger) -> Readiness {
+fn until_hangup(
+    fixture: &mut Fixture,
+    fd: RawFd,
+    interest: Interest,
+    trigger: Trigger,
+) -> Readiness {
     let mut told = Vec::new();
     while told.len() < MOST_EVENTS {
-        let ready = world.next_for(1);
+        let ready = fixture.next_for(1);
         if ready.is_hangup() {
             return ready;
         }
         told.push(ready);
         if trigger == Trigger::OneShot {
-            world.modify(fd, 1, interest, trigger);
+            fixture.modify(fd, 1, interest, trigger);
         }
     }
     panic!("{interest:?} {trigger:?}: never a hangup, only {told:?}");
 }
 
 /// Who asks for one direction hears of the end of both, in one event.
-pub(super) fn a_full_close_is_a_hangup_whatever_was_asked_for(mut world: World) {
+pub(super) fn a_full_close_is_a_hangup_whatever_was_asked_for(mut fixture: Fixture) {
     for interest in [Interest::READ, Interest::WRITE] {
         for trigger in TRIGGERS {
             for before in [true, false] {
-                let (here, there) = world.pair();
+                let (here, there) = fixture.pair();
                 let mut there = Some(there);
                 if before {
                     there = None;
                 }
-                world.register(here.number(), 1, interest, trigger);
+                fixture.register(here.number(), 1, interest, trigger);
                 if interest == Interest::WRITE && !before {
-                    assert_eq!(world.next_for(1), Readiness::WRITE, "it has room");
+                    assert_eq!(fixture.next_for(1), Readiness::WRITE, "it has room");
                     match trigger {
-                        Trigger::OneShot => world.modify(here.number(), 1, interest, trigger),
-                        _ => world.rearm(here.number(), 1, interest),
+                        Trigger::OneShot => fixture.modify(here.number(), 1, interest, trigger),
+                        _ => fixture.rearm(here.number(), 1, interest),
                     }
                 }
                 drop(there);
-                let ready = until_hangup(&mut world, here.number(), interest, trigger);
+                let ready = until_hangup(&mut fixture, here.number(), interest, trigger);
                 let flows = Readiness::READ | Readiness::WRITE;
                 assert!(ready.contains(flows), "{interest:?} {trigger:?}: {ready:?}");
-                world.remove(here.number());
-                assert_eq!(world.now(), []);
+                fixture.remove(here.number());
+                assert_eq!(fixture.now(), []);
             }
         }
     }
 }
 
-pub(super) fn a_hangup_is_reported_without_any_interest(mut world: World) {
+pub(super) fn a_hangup_is_reported_without_any_interest(mut fixture: Fixture) {
     for trigger in TRIGGERS {
-        let (here, there) = world.pair();
-        world.register(here.number(), 1, Interest::NONE, trigger);
+        let (here, there) = fixture.pair();
+        fixture.register(here.number(), 1, Interest::NONE, trigger);
         there.put(b"unread");
         there.shutdown(Shutdown::Write);
         assert_eq!(
-            world.now(),
+            fixture.now(),
             [],
             "{trigger:?}: neither bytes nor half an end"
         );
         drop(there);
-        until_hangup(&mut world, here.number(), Interest::NONE, trigger);
-        world.remove(here.number());
-        assert_eq!(world.now(), []);
+        until_hangup(&mut fixture, here.number(), Interest::NONE, trigger);
+        fixture.remove(here.number());
+        assert_eq!(fixture.now(), []);
 
-        let (here, there) = world.tcp();
-        world.register(here.number(), 1, Interest::NONE, trigger);
+        let (here, there) = fixture.tcp();
+        fixture.register(here.number(), 1, Interest::NONE, trigger);
         there.reset();
-        let ready = until_hangup(&mut world, here.number(), Interest::NONE, trigger);
+        let ready = until_hangup(&mut fixture, here.number(), Interest::NONE, trigger);
         assert!(ready.contains(Readiness::ERROR), "{trigger:?}: {ready:?}");
-        world.remove(here.number());
+        fixture.remove(here.number());
     }
 }
 
-pub(super) fn a_half_close_that_becomes_whole_is_a_hangup(mut world: World) {
+pub(super) fn a_half_close_that_becomes_whole_is_a_hangup(mut fixture: Fixture) {
     for interest in [Interest::READ, Interest::BOTH] {
         for trigger in [Trigger::Level, Trigger::Edge] {
-            let (here, there) = world.pair();
+            let (here, there) = fixture.pair();
             let fd = here.number();
-            world.register(fd, 1, interest, trigger);
+            fixture.register(fd, 1, interest, trigger);
             there.shutdown(Shutdown::Write);
-            let half = world.until(1, Readiness::READ | Readiness::READ_CLOSED);
+            let half = fixture.until(1, Readiness::READ | Readiness::READ_CLOSED);
             assert!(!half.is_hangup(), "{interest:?} {trigger:?}: {half:?}");
             for _ in 0..3 {
-                assert!(world.now().iter().all(|event| !event.ready.is_hangup()));
+                assert!(fixture.now().iter().all(|event| !event.ready.is_hangup()));
             }
-            world.rearm(fd, 1, Interest::READ);
+            fixture.rearm(fd, 1, Interest::READ);
             drop(there);
-            until_hangup(&mut world, fd, interest, trigger);
-            world.remove(fd);
+            until_hangup(&mut fixture, fd, interest, trigger);
+            fixture.remove(fd);
         }
     }
 }
 
 /// It has no room, so nothing but the end can be told.
-pub(super) fn a_full_pipe_without_a_reader_is_reported_to_its_writer(mut world: World) {
+pub(super) fn a_full_pipe_without_a_reader_is_reported_to_its_writer(mut fixture: Fixture) {
     for interest in [Interest::WRITE, Interest::BOTH] {
         for trigger in TRIGGERS {
-            let (reader, writer) = world.pipe();
+            let (reader, writer) = fixture.pipe();
             writer.fill();
-            world.register(writer.number(), 1, interest, trigger);
-            assert_eq!(world.now(), [], "{trigger:?}: it is full");
+            fixture.register(writer.number(), 1, interest, trigger);
+            assert_eq!(fixture.now(), [], "{trigger:?}: it is full");
             drop(reader);
-            let ready = until_hangup(&mut world, writer.number(), interest, trigger);
+            let ready = until_hangup(&mut fixture, writer.number(), interest, trigger);
             assert!(ready.contains(Readiness::WRITE), "{trigger:?}: {ready:?}");
-            world.remove(writer.number());
+            fixture.remove(writer.number());
         }
     }
 }
 
 /// By the level an end is told in every wait, and it does not end the registration.
-pub(super) fn the_end_of_a_pipe_is_reported_again_and_again_by_the_level(mut world: World) {
+pub(super) fn the_end_of_a_pipe_is_reported_again_and_again_by_the_level(mut fixture: Fixture) {
     for interest in [Interest::NONE, Interest::WRITE, Interest::BOTH] {
         for fill in [false, true] {
-            let (reader, writer) = world.pipe();
+            let (reader, writer) = fixture.pipe();
             if fill {
                 writer.fill();
             }
-            world.register(writer.number(), 1, interest, Trigger::Level);
-            world.now();
+            fixture.register(writer.number(), 1, interest, Trigger::Level);
+            fixture.now();
             drop(reader);
-            until_hangup(&mut world, writer.number(), interest, Trigger::Level);
+            until_hangup(&mut fixture, writer.number(), interest, Trigger::Level);
             for _ in 0..3 {
-                let ready = world.next_for(1);
+                let ready = fixture.next_for(1);
                 assert!(ready.is_hangup(), "{interest:?}: {ready:?}");
             }
-            let again = world
+            let again = fixture
                 .poller()
                 .register(writer.number(), 2, interest, Trigger::Level);
             let kind = again.map_err(|error| error.kind());
             assert_eq!(kind, Err(ErrorKind::AlreadyExists), "{interest:?}");
-            assert!(world.next_for(1).is_hangup(), "{interest:?}");
-            world.remove(writer.number());
-            assert_eq!(world.now(), []);
+            assert!(fixture.next_for(1).is_hangup(), "{interest:?}");
+            fixture.remove(writer.number());
+            assert_eq!(fixture.now(), []);
         }
     }
 }

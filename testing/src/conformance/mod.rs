@@ -23,17 +23,17 @@
 //! ```
 //!
 //! It is made anew for each promise, and watches pipes, pairs and TCP sockets of the system.
-//! For a poller over another kernel there is a [`World`], which says what it stands on, and what
-//! it may lack. The kernel is a [`Ground`]; ours in memory is one:
+//! For a poller over another kernel there is a [`Fixture`], which says what it stands on, and what
+//! it may lack. The kernel is a [`Backend`]; ours in memory is one:
 //!
 //! ```
 //! # fn main() {}
-//! use readily_testing::{Kernel, Personality, conformance::World};
+//! use readily_testing::{Kernel, Personality, conformance::Fixture};
 //!
 //! readily_testing::poller_conformance! { over_a_kqueue => {
 //!     let kernel = Kernel::new();
 //!     let poller = kernel.kqueue(Personality::FreeBsd);
-//!     World::on(kernel, poller).without_urgent_data()
+//!     Fixture::on(kernel, poller).without_urgent_data()
 //! } }
 //! ```
 //!
@@ -60,10 +60,10 @@ mod registrations;
 mod triggers;
 mod waits;
 
-pub use self::backend::End;
-pub use self::backend::{Descriptor, Ground};
-pub use self::backends::TheSystem;
-pub use self::fixture::{GUARD, World};
+pub use self::backend::TestFd;
+pub use self::backend::{Backend, BackendFd};
+pub use self::backends::SystemBackend;
+pub use self::fixture::{Fixture, GUARD};
 
 #[cfg(doc)]
 use readily::poll::Poller;
@@ -77,7 +77,7 @@ pub struct Promise {
     pub about: &'static str,
     /// The promise, as a sentence.
     pub name: &'static str,
-    check: fn(World),
+    check: fn(Fixture),
 }
 
 impl Promise {
@@ -87,9 +87,9 @@ impl Promise {
     ///
     /// If the promise is broken; its name is in the text.
     #[track_caller]
-    pub fn check(&self, poller: impl Into<World>) {
-        let world = poller.into();
-        let checked = catch_unwind(AssertUnwindSafe(|| (self.check)(world)));
+    pub fn check(&self, poller: impl Into<Fixture>) {
+        let fixture = poller.into();
+        let checked = catch_unwind(AssertUnwindSafe(|| (self.check)(fixture)));
         if let Err(why) = checked {
             let text = why.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| why.downcast_ref::<&str>().copied());
@@ -106,7 +106,7 @@ impl Promise {
 ///
 /// If it is broken, or if there is none of this name.
 #[track_caller]
-pub fn check(name: &str, poller: impl Into<World>) {
+pub fn check(name: &str, poller: impl Into<Fixture>) {
     let promise = PROMISES.iter().find(|promise| promise.name == name);
     match promise {
         Some(promise) => promise.check(poller),
@@ -126,7 +126,7 @@ pub fn check(name: &str, poller: impl Into<World>) {
 /// # use readily::{Interest, Trigger};
 /// # use std::{io, os::fd::{BorrowedFd, RawFd}, rc::Rc, sync::Arc, time::Duration};
 /// use readily_testing::{Kernel, sim};
-/// use readily_testing::conformance::{PROMISES, World};
+/// use readily_testing::conformance::{PROMISES, Fixture};
 /// use std::panic;
 ///
 /// struct EdgesOnly(sim::SimPoller);
@@ -157,8 +157,8 @@ pub fn check(name: &str, poller: impl Into<World>) {
 ///     .filter(|promise| {
 ///         let kernel = Kernel::new();
 ///         let poller = EdgesOnly(kernel.poller());
-///         let world = World::on(kernel, poller);
-///         panic::catch_unwind(panic::AssertUnwindSafe(|| promise.check(world))).is_err()
+///         let fixture = Fixture::on(kernel, poller);
+///         panic::catch_unwind(panic::AssertUnwindSafe(|| promise.check(fixture))).is_err()
 ///     })
 ///     .map(|promise| promise.name)
 ///     .collect();
@@ -171,7 +171,7 @@ pub const PROMISES: &[Promise] = crate::poller_promises! { table () };
 /// [`Poller`], that a poller of your own has to keep.
 ///
 /// `name => expression`: the tests are in the module `name`, and each begins by making its poller
-/// with the expression, or its [`World`]. The expression sees
+/// with the expression, or its [`Fixture`]. The expression sees
 /// what its surroundings see. See [`testing::conformance`](crate::conformance).
 ///
 /// # Examples

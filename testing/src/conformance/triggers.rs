@@ -3,130 +3,130 @@
 //! A level is said again in every wait, an edge when it comes about, a one-shot once. Where a
 //! poller wants to be asked again for an edge (`rearm_interest`), it is asked, and owes no more.
 
-use super::World;
+use super::Fixture;
 use readily::{Interest, Readiness, Trigger};
 
 const TRIGGERS: [Trigger; 3] = [Trigger::Level, Trigger::Edge, Trigger::OneShot];
 
-pub(super) fn a_level_event_repeats_until_drained(mut world: World) {
-    let (here, there) = world.pair();
-    world.register(here.number(), 1, Interest::READ, Trigger::Level);
-    assert_eq!(world.now(), []);
+pub(super) fn a_level_event_repeats_until_drained(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
+    fixture.register(here.number(), 1, Interest::READ, Trigger::Level);
+    assert_eq!(fixture.now(), []);
     there.put(b"ab");
     for _ in 0..3 {
-        assert_eq!(world.next_for(1), Readiness::READ);
+        assert_eq!(fixture.next_for(1), Readiness::READ);
     }
     here.take(1);
-    assert_eq!(world.next_for(1), Readiness::READ, "one byte is left");
+    assert_eq!(fixture.next_for(1), Readiness::READ, "one byte is left");
     here.drain();
-    assert_eq!(world.now(), []);
+    assert_eq!(fixture.now(), []);
 }
 
-pub(super) fn an_edge_is_reported_once_and_again_for_new_data(mut world: World) {
-    let (here, there) = world.pair();
+pub(super) fn an_edge_is_reported_once_and_again_for_new_data(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
     let fd = here.number();
-    world.register(fd, 1, Interest::READ, Trigger::Edge);
-    assert_eq!(world.now(), []);
+    fixture.register(fd, 1, Interest::READ, Trigger::Edge);
+    assert_eq!(fixture.now(), []);
     for _ in 0..3 {
         there.put(b"ab");
-        assert_eq!(world.next_for(1), Readiness::READ);
-        assert_eq!(world.now(), [], "told twice");
+        assert_eq!(fixture.next_for(1), Readiness::READ);
+        assert_eq!(fixture.now(), [], "told twice");
         here.drain();
-        world.rearm(fd, 1, Interest::READ);
-        assert_eq!(world.now(), [], "told of nothing");
+        fixture.rearm(fd, 1, Interest::READ);
+        assert_eq!(fixture.now(), [], "told of nothing");
     }
 }
 
-pub(super) fn an_edge_before_the_registration_is_reported(mut world: World) {
-    let (here, there) = world.pair();
+pub(super) fn an_edge_before_the_registration_is_reported(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
     there.put(b"a");
-    world.register(here.number(), 1, Interest::BOTH, Trigger::Edge);
-    assert_eq!(world.next_for(1), Readiness::READ | Readiness::WRITE);
-    assert_eq!(world.now(), []);
+    fixture.register(here.number(), 1, Interest::BOTH, Trigger::Edge);
+    assert_eq!(fixture.next_for(1), Readiness::READ | Readiness::WRITE);
+    assert_eq!(fixture.now(), []);
 }
 
-pub(super) fn rearming_reports_again_what_still_holds(mut world: World) {
-    let (here, there) = world.pair();
+pub(super) fn rearming_reports_again_what_still_holds(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
     there.put(b"a");
     let directions = [
         (Interest::READ, Readiness::READ),
         (Interest::WRITE, Readiness::WRITE),
     ];
-    world.register(here.number(), 1, Interest::BOTH, Trigger::Edge);
-    assert_eq!(world.next_for(1), Readiness::READ | Readiness::WRITE);
+    fixture.register(here.number(), 1, Interest::BOTH, Trigger::Edge);
+    assert_eq!(fixture.next_for(1), Readiness::READ | Readiness::WRITE);
     for (interest, ready) in directions {
-        if world.poller().rearm_interest().contains(interest) {
-            world.rearm_anyway(here.number(), 1, interest);
-            assert_eq!(world.next_for(1), ready, "the other was not asked for");
-            assert_eq!(world.now(), []);
+        if fixture.poller().rearm_interest().contains(interest) {
+            fixture.rearm_anyway(here.number(), 1, interest);
+            assert_eq!(fixture.next_for(1), ready, "the other was not asked for");
+            assert_eq!(fixture.now(), []);
         } else {
             // Allowed, and of no use; it may be told once more.
-            world.rearm_anyway(here.number(), 1, interest);
-            world.now();
-            assert_eq!(world.now(), []);
+            fixture.rearm_anyway(here.number(), 1, interest);
+            fixture.now();
+            assert_eq!(fixture.now(), []);
         }
     }
 }
 
-pub(super) fn rearming_leaves_level_and_oneshot_alone(mut world: World) {
-    let (here, there) = world.pair();
+pub(super) fn rearming_leaves_level_and_oneshot_alone(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
     there.put(b"a");
-    world.register(here.number(), 1, Interest::READ, Trigger::OneShot);
-    world.next_for(1);
-    world.rearm_anyway(here.number(), 1, Interest::BOTH);
-    assert_eq!(world.now(), []);
-    world.modify(here.number(), 1, Interest::READ, Trigger::Level);
-    world.rearm_anyway(here.number(), 1, Interest::BOTH);
+    fixture.register(here.number(), 1, Interest::READ, Trigger::OneShot);
+    fixture.next_for(1);
+    fixture.rearm_anyway(here.number(), 1, Interest::BOTH);
+    assert_eq!(fixture.now(), []);
+    fixture.modify(here.number(), 1, Interest::READ, Trigger::Level);
+    fixture.rearm_anyway(here.number(), 1, Interest::BOTH);
     assert_eq!(
-        world.next_for(1),
+        fixture.next_for(1),
         Readiness::READ,
         "the interest was READ alone"
     );
 }
 
-pub(super) fn a_oneshot_is_silent_until_modified(mut world: World) {
-    let (here, there) = world.pair();
+pub(super) fn a_oneshot_is_silent_until_modified(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
     let fd = here.number();
-    world.register(fd, 1, Interest::READ, Trigger::OneShot);
+    fixture.register(fd, 1, Interest::READ, Trigger::OneShot);
     for token in 2..5 {
         there.put(b"a");
-        world.next_for(token - 1);
+        fixture.next_for(token - 1);
         there.put(b"b");
-        assert_eq!(world.now(), []);
+        assert_eq!(fixture.now(), []);
         here.drain();
-        world.modify(fd, token, Interest::READ, Trigger::OneShot);
-        assert_eq!(world.now(), []);
+        fixture.modify(fd, token, Interest::READ, Trigger::OneShot);
+        assert_eq!(fixture.now(), []);
     }
 }
 
-pub(super) fn a_oneshot_in_one_direction_silences_the_other(mut world: World) {
-    let (here, there) = world.pair();
-    world.register(here.number(), 1, Interest::BOTH, Trigger::OneShot);
-    assert_eq!(world.next_for(1), Readiness::WRITE);
+pub(super) fn a_oneshot_in_one_direction_silences_the_other(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
+    fixture.register(here.number(), 1, Interest::BOTH, Trigger::OneShot);
+    assert_eq!(fixture.next_for(1), Readiness::WRITE);
     there.put(b"a");
-    assert_eq!(world.now(), []);
+    assert_eq!(fixture.now(), []);
     drop(there);
-    assert_eq!(world.now(), []);
-    world.modify(here.number(), 1, Interest::READ, Trigger::OneShot);
-    assert!(world.next_for(1).contains(Readiness::READ));
+    assert_eq!(fixture.now(), []);
+    fixture.modify(here.number(), 1, Interest::READ, Trigger::OneShot);
+    assert!(fixture.next_for(1).contains(Readiness::READ));
 }
 
-pub(super) fn modify_asks_anew_under_every_trigger(mut world: World) {
-    let (here, there) = world.pair();
+pub(super) fn modify_asks_anew_under_every_trigger(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
     let fd = here.number();
     there.put(b"a");
-    world.register(fd, 1, Interest::BOTH, Trigger::Level);
+    fixture.register(fd, 1, Interest::BOTH, Trigger::Level);
     for (token, (from, to)) in (2..).zip(TRIGGERS.iter().flat_map(|f| TRIGGERS.map(|t| (f, t)))) {
-        world.modify(fd, token, Interest::BOTH, *from);
-        assert_eq!(world.next_for(token), Readiness::READ | Readiness::WRITE);
-        world.modify(fd, token, Interest::BOTH, to);
-        let ready = world.next_for(token);
+        fixture.modify(fd, token, Interest::BOTH, *from);
+        assert_eq!(fixture.next_for(token), Readiness::READ | Readiness::WRITE);
+        fixture.modify(fd, token, Interest::BOTH, to);
+        let ready = fixture.next_for(token);
         assert_eq!(
             ready,
             Readiness::READ | Readiness::WRITE,
             "from {from:?} to {to:?}"
         );
-        let repeats = world.now().len();
+        let repeats = fixture.now().len();
         assert_eq!(
             repeats,
             usize::from(to == Trigger::Level),
@@ -135,51 +135,51 @@ pub(super) fn modify_asks_anew_under_every_trigger(mut world: World) {
     }
 }
 
-pub(super) fn modify_takes_the_new_interest_alone(mut world: World) {
-    let (here, there) = world.pair();
+pub(super) fn modify_takes_the_new_interest_alone(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
     let fd = here.number();
     there.put(b"a");
     for trigger in TRIGGERS {
-        world.register(fd, 1, Interest::READ, trigger);
-        assert_eq!(world.next_for(1), Readiness::READ);
-        world.modify(fd, 1, Interest::WRITE, trigger);
-        assert_eq!(world.next_for(1), Readiness::WRITE);
-        world.modify(fd, 1, Interest::NONE, trigger);
-        assert_eq!(world.now(), []);
-        world.modify(fd, 1, Interest::READ, trigger);
-        assert_eq!(world.next_for(1), Readiness::READ);
-        world.remove(fd);
+        fixture.register(fd, 1, Interest::READ, trigger);
+        assert_eq!(fixture.next_for(1), Readiness::READ);
+        fixture.modify(fd, 1, Interest::WRITE, trigger);
+        assert_eq!(fixture.next_for(1), Readiness::WRITE);
+        fixture.modify(fd, 1, Interest::NONE, trigger);
+        assert_eq!(fixture.now(), []);
+        fixture.modify(fd, 1, Interest::READ, trigger);
+        assert_eq!(fixture.next_for(1), Readiness::READ);
+        fixture.remove(fd);
     }
 }
 
-pub(super) fn no_interest_is_silent_about_data(mut world: World) {
+pub(super) fn no_interest_is_silent_about_data(mut fixture: Fixture) {
     for trigger in TRIGGERS {
-        let (here, there) = world.pair();
-        world.register(here.number(), 1, Interest::NONE, trigger);
+        let (here, there) = fixture.pair();
+        fixture.register(here.number(), 1, Interest::NONE, trigger);
         there.put(b"a");
-        assert_eq!(world.now(), [], "{trigger:?}");
-        world.remove(here.number());
+        assert_eq!(fixture.now(), [], "{trigger:?}");
+        fixture.remove(here.number());
     }
 }
 
-pub(super) fn a_full_buffer_is_not_writable_until_drained(mut world: World) {
-    let (here, there) = world.pair();
+pub(super) fn a_full_buffer_is_not_writable_until_drained(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
     here.fill();
-    world.register(here.number(), 1, Interest::WRITE, Trigger::Level);
-    assert_eq!(world.now(), []);
+    fixture.register(here.number(), 1, Interest::WRITE, Trigger::Level);
+    assert_eq!(fixture.now(), []);
     there.drain();
-    assert_eq!(world.next_for(1), Readiness::WRITE);
+    assert_eq!(fixture.next_for(1), Readiness::WRITE);
 }
 
-pub(super) fn a_writing_edge_comes_with_every_room_that_is_made(mut world: World) {
-    let (here, there) = world.tcp();
+pub(super) fn a_writing_edge_comes_with_every_room_that_is_made(mut fixture: Fixture) {
+    let (here, there) = fixture.tcp();
     let fd = here.number();
-    world.register(fd, 1, Interest::WRITE, Trigger::Edge);
+    fixture.register(fd, 1, Interest::WRITE, Trigger::Edge);
     let mut sent = 0;
     for _ in 0..3 {
-        assert_eq!(world.next_for(1), Readiness::WRITE);
+        assert_eq!(fixture.next_for(1), Readiness::WRITE);
         sent += here.fill();
-        world.rearm(fd, 1, Interest::WRITE);
+        fixture.rearm(fd, 1, Interest::WRITE);
         // What is on its way may make room meanwhile; all that is, has to be read.
         while sent > 0 {
             let n = there.drain();
@@ -189,11 +189,11 @@ pub(super) fn a_writing_edge_comes_with_every_room_that_is_made(mut world: World
     }
 }
 
-pub(super) fn an_edge_in_one_direction_leaves_the_other_waiting(mut world: World) {
-    let (here, there) = world.pair();
-    world.register(here.number(), 1, Interest::BOTH, Trigger::Edge);
-    assert_eq!(world.next_for(1), Readiness::WRITE);
+pub(super) fn an_edge_in_one_direction_leaves_the_other_waiting(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
+    fixture.register(here.number(), 1, Interest::BOTH, Trigger::Edge);
+    assert_eq!(fixture.next_for(1), Readiness::WRITE);
     there.put(b"a");
-    assert!(world.next_for(1).contains(Readiness::READ));
-    assert_eq!(world.now(), []);
+    assert!(fixture.next_for(1).contains(Readiness::READ));
+    assert_eq!(fixture.now(), []);
 }

@@ -8,7 +8,7 @@
 //! In the notes this is the timeout of "wait for events with a timeout" (N7), and how N1's callbacks come in
 //! from elsewhere (W1, W2, W3).
 
-use super::{GUARD, World};
+use super::{Fixture, GUARD};
 use crate::for_tests;
 use readily::poll::poll2::PollPoller;
 use readily::{Interest, Readiness, Trigger};
@@ -18,23 +18,23 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-pub(super) fn a_zero_timeout_only_looks(mut world: World) {
-    let start = world.time();
+pub(super) fn a_zero_timeout_only_looks(mut fixture: Fixture) {
+    let start = fixture.time();
     for _ in 0..100 {
-        assert_eq!(world.now(), []);
+        assert_eq!(fixture.now(), []);
     }
-    assert!(world.time() - start < GUARD);
+    assert!(fixture.time() - start < GUARD);
 }
 
-pub(super) fn a_timeout_is_never_early(mut world: World) {
+pub(super) fn a_timeout_is_never_early(mut fixture: Fixture) {
     let mut events = Vec::new();
     for micros in [
         0.001, 1.0, 300.0, 999.0, 1_000.0, 1_001.0, 1_500.0, 7_000.0, 30_250.0,
     ] {
         let limit = Duration::from_secs_f64(micros / 1e6);
-        let start = world.time();
-        world.wait(&mut events, Some(limit));
-        let waited = world.time() - start;
+        let start = fixture.time();
+        fixture.wait(&mut events, Some(limit));
+        let waited = fixture.time() - start;
         assert!(waited >= limit, "waited {waited:?} instead of {limit:?}");
         assert_eq!(events, []);
     }
@@ -42,35 +42,38 @@ pub(super) fn a_timeout_is_never_early(mut world: World) {
 
 /// Rounding down would turn the last part of a millisecond into waits of no length at all,
 /// thousands of them.
-pub(super) fn a_deadline_is_reached_without_spinning(mut world: World) {
+pub(super) fn a_deadline_is_reached_without_spinning(mut fixture: Fixture) {
     let mut events = Vec::new();
     for _ in 0..10 {
-        let (deadline, mut waits) = (world.time() + Duration::from_micros(2_900), 0);
-        while let Some(left) = deadline.checked_sub(world.time()).filter(|d| !d.is_zero()) {
-            world.wait(&mut events, Some(left));
+        let (deadline, mut waits) = (fixture.time() + Duration::from_micros(2_900), 0);
+        while let Some(left) = deadline
+            .checked_sub(fixture.time())
+            .filter(|d| !d.is_zero())
+        {
+            fixture.wait(&mut events, Some(left));
             waits += 1;
             assert!(waits <= 3, "{waits} waits for one deadline");
         }
     }
 }
 
-pub(super) fn the_longest_timeout_lasts_until_a_notification(world: World) {
-    lasts_until_a_notification(world, Some(Duration::MAX));
+pub(super) fn the_longest_timeout_lasts_until_a_notification(fixture: Fixture) {
+    lasts_until_a_notification(fixture, Some(Duration::MAX));
 }
 
 /// Milliseconds in 32 bits, as `epoll_wait(2)` counts them, are over after 24.8 days.
-pub(super) fn a_timeout_of_many_days_lasts_until_a_notification(world: World) {
-    lasts_until_a_notification(world, Some(Duration::from_millis(1 << 31)));
+pub(super) fn a_timeout_of_many_days_lasts_until_a_notification(fixture: Fixture) {
+    lasts_until_a_notification(fixture, Some(Duration::from_millis(1 << 31)));
 }
 
-pub(super) fn no_timeout_lasts_until_a_notification(world: World) {
-    lasts_until_a_notification(world, None);
+pub(super) fn no_timeout_lasts_until_a_notification(fixture: Fixture) {
+    lasts_until_a_notification(fixture, None);
 }
 
-fn lasts_until_a_notification(mut world: World, timeout: Option<Duration>) {
+fn lasts_until_a_notification(mut fixture: Fixture, timeout: Option<Duration>) {
     let rung = Arc::new(AtomicBool::new(false));
     let ringer = thread::spawn({
-        let (rung, notifier) = (Arc::clone(&rung), world.poller().notifier());
+        let (rung, notifier) = (Arc::clone(&rung), fixture.poller().notifier());
         move || {
             // Time for the wait to begin. If it has not, the test shows less, not more.
             thread::park_timeout(Duration::from_millis(20));
@@ -78,21 +81,21 @@ fn lasts_until_a_notification(mut world: World, timeout: Option<Duration>) {
             notifier.notify();
         }
     });
-    let _time_stands_still = world.hold();
+    let _time_stands_still = fixture.hold();
     let mut events = Vec::new();
-    world.wait(&mut events, timeout);
+    fixture.wait(&mut events, timeout);
     assert!(rung.load(Ordering::SeqCst), "it returned by itself");
     assert_eq!(events, []);
     ringer.join().expect("it only rings");
 }
 
 /// Waits, and fails if it was the guard that ended it.
-fn wait_for_a_notification(world: &mut World) {
-    let (start, mut events) = (world.time(), Vec::new());
-    let time_stands_still = world.hold();
-    let result = world.wait(&mut events, Some(GUARD));
+fn wait_for_a_notification(fixture: &mut Fixture) {
+    let (start, mut events) = (fixture.time(), Vec::new());
+    let time_stands_still = fixture.hold();
+    let result = fixture.wait(&mut events, Some(GUARD));
     drop(time_stands_still);
-    assert!(world.time() - start < GUARD, "no ring came");
+    assert!(fixture.time() - start < GUARD, "no ring came");
     assert_eq!(events, [], "a ring is no event");
     assert!(
         result.notified(),
@@ -101,10 +104,10 @@ fn wait_for_a_notification(world: &mut World) {
 }
 
 /// Fails if the next wait is ended by something before it is over.
-fn nothing_rings(world: &mut World) {
-    let (start, mut events, limit) = (world.time(), Vec::new(), Duration::from_millis(5));
-    let result = world.wait(&mut events, Some(limit));
-    assert!(world.time() - start >= limit, "a ring was heard twice");
+fn nothing_rings(fixture: &mut Fixture) {
+    let (start, mut events, limit) = (fixture.time(), Vec::new(), Duration::from_millis(5));
+    let result = fixture.wait(&mut events, Some(limit));
+    assert!(fixture.time() - start >= limit, "a ring was heard twice");
     assert_eq!(events, []);
     assert!(
         !result.notified(),
@@ -112,17 +115,17 @@ fn nothing_rings(world: &mut World) {
     );
 }
 
-pub(super) fn a_notification_before_the_wait_ends_it(mut world: World) {
-    let notifier = world.poller().notifier();
+pub(super) fn a_notification_before_the_wait_ends_it(mut fixture: Fixture) {
+    let notifier = fixture.poller().notifier();
     for _ in 0..50 {
         notifier.notify();
-        wait_for_a_notification(&mut world);
+        wait_for_a_notification(&mut fixture);
     }
-    nothing_rings(&mut world);
+    nothing_rings(&mut fixture);
 }
 
-pub(super) fn a_notification_during_the_wait_ends_it(mut world: World) {
-    let (notifier, heard) = (world.poller().notifier(), Heard::default());
+pub(super) fn a_notification_during_the_wait_ends_it(mut fixture: Fixture) {
+    let (notifier, heard) = (fixture.poller().notifier(), Heard::default());
     let ringer = thread::spawn({
         let heard = Arc::clone(&heard.0);
         move || {
@@ -137,7 +140,7 @@ pub(super) fn a_notification_during_the_wait_ends_it(mut world: World) {
         }
     });
     for n in 1..=50 {
-        wait_for_a_notification(&mut world);
+        wait_for_a_notification(&mut fixture);
         heard.0.store(n, Ordering::SeqCst);
     }
     ringer.join().expect("it only rings");
@@ -154,24 +157,24 @@ impl Drop for Heard {
     }
 }
 
-pub(super) fn many_notifications_between_two_waits_count_once(mut world: World) {
-    let notifier = world.poller().notifier();
+pub(super) fn many_notifications_between_two_waits_count_once(mut fixture: Fixture) {
+    let notifier = fixture.poller().notifier();
     // More than a pipe holds: none of them may block.
     for _ in 0..70_000 {
         notifier.notify();
     }
-    wait_for_a_notification(&mut world);
-    nothing_rings(&mut world);
+    wait_for_a_notification(&mut fixture);
+    nothing_rings(&mut fixture);
     notifier.notify();
-    wait_for_a_notification(&mut world);
+    wait_for_a_notification(&mut fixture);
 }
 
-pub(super) fn notifications_of_many_threads_are_never_lost(mut world: World) {
+pub(super) fn notifications_of_many_threads_are_never_lost(mut fixture: Fixture) {
     const EACH: usize = 200;
     let done = Arc::new(AtomicUsize::new(0));
     let threads: Vec<_> = (0..4)
         .map(|_| {
-            let (done, notifier) = (Arc::clone(&done), world.poller().notifier());
+            let (done, notifier) = (Arc::clone(&done), fixture.poller().notifier());
             thread::spawn(move || {
                 for _ in 0..EACH {
                     done.fetch_add(1, Ordering::SeqCst);
@@ -182,7 +185,7 @@ pub(super) fn notifications_of_many_threads_are_never_lost(mut world: World) {
         .collect();
     // Whatever was done before the last wait began has been seen; the rest rings.
     loop {
-        wait_for_a_notification(&mut world);
+        wait_for_a_notification(&mut fixture);
         if done.load(Ordering::SeqCst) == 4 * EACH {
             break;
         }
@@ -192,47 +195,47 @@ pub(super) fn notifications_of_many_threads_are_never_lost(mut world: World) {
         .for_each(|thread| thread.join().expect("it only rings"));
 }
 
-pub(super) fn a_notification_after_the_poller_has_gone_is_harmless(mut world: World) {
-    let notifier = world.poller().notifier();
+pub(super) fn a_notification_after_the_poller_has_gone_is_harmless(mut fixture: Fixture) {
+    let notifier = fixture.poller().notifier();
     let elsewhere = Arc::clone(&notifier);
-    drop(world);
+    drop(fixture);
     notifier.notify();
     thread::spawn(move || elsewhere.notify())
         .join()
         .expect("it only rings");
 }
 
-pub(super) fn a_notification_keeps_no_event_back(mut world: World) {
-    let (here, there) = world.pair();
-    world.register(here.number(), 1, Interest::READ, Trigger::Edge);
+pub(super) fn a_notification_keeps_no_event_back(mut fixture: Fixture) {
+    let (here, there) = fixture.pair();
+    fixture.register(here.number(), 1, Interest::READ, Trigger::Edge);
     there.put(b"a");
-    world.poller().notifier().notify();
-    assert_eq!(world.next_for(1), Readiness::READ);
+    fixture.poller().notifier().notify();
+    assert_eq!(fixture.next_for(1), Readiness::READ);
 }
 
-pub(super) fn a_host_sees_events_and_notifications_in_the_pollers_descriptor(mut world: World) {
-    let Some(fd) = world.poller().as_fd().map(|fd| fd.as_raw_fd()) else {
+pub(super) fn a_host_sees_events_and_notifications_in_the_pollers_descriptor(mut fixture: Fixture) {
+    let Some(fd) = fixture.poller().as_fd().map(|fd| fd.as_raw_fd()) else {
         return;
     };
-    let mut host = World::new(PollPoller::new().expect("poll(2) is everywhere"));
+    let mut host = Fixture::new(PollPoller::new().expect("poll(2) is everywhere"));
     host.register(fd, 7, Interest::READ, Trigger::Level);
     assert_eq!(host.now(), []);
-    world.poller().notifier().notify();
+    fixture.poller().notifier().notify();
     assert_eq!(host.next_for(7), Readiness::READ);
-    assert_eq!(world.now(), []);
+    assert_eq!(fixture.now(), []);
     assert_eq!(host.now(), [], "the ring has been heard");
-    let (here, there) = world.pair();
-    world.register(here.number(), 1, Interest::READ, Trigger::Level);
+    let (here, there) = fixture.pair();
+    fixture.register(here.number(), 1, Interest::READ, Trigger::Level);
     there.put(b"a");
     assert_eq!(host.next_for(7), Readiness::READ);
-    assert_eq!(world.next_for(1), Readiness::READ);
+    assert_eq!(fixture.next_for(1), Readiness::READ);
     here.take(1);
-    assert_eq!(world.now(), []);
+    assert_eq!(fixture.now(), []);
     assert_eq!(host.now(), []);
 }
 
-pub(super) fn the_pollers_descriptor_does_not_survive_exec(mut world: World) {
-    let Some(fd) = world.poller().as_fd() else {
+pub(super) fn the_pollers_descriptor_does_not_survive_exec(mut fixture: Fixture) {
+    let Some(fd) = fixture.poller().as_fd() else {
         return;
     };
     assert!(for_tests::closes_on_exec(fd).expect("it is open"));

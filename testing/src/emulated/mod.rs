@@ -99,15 +99,15 @@ impl Notify for Bell {
 /// use readily::poll::default_poller::EpollPoller;
 /// use readily::{Interest, Trigger};
 /// use readily_testing::{Personality, emulated};
-/// use readily_testing::conformance::World;
+/// use readily_testing::conformance::Fixture;
 ///
-/// let epoll = World::new(EpollPoller::new()?);
-/// let kqueue = World::new(emulated::poller(Personality::Apple)?);
+/// let epoll = Fixture::new(EpollPoller::new()?);
+/// let kqueue = Fixture::new(emulated::poller(Personality::Apple)?);
 /// let [on_linux, on_a_mac] = [epoll, kqueue].map(|mut world| {
-///     let (here, there) = world.pair();
-///     world.register(here.number(), 1, Interest::READ, Trigger::Level);
+///     let (here, there) = fixture.pair();
+///     fixture.register(here.number(), 1, Interest::READ, Trigger::Level);
 ///     drop(there);
-///     [(); 2].map(|()| world.next_for(1).is_hangup())
+///     [(); 2].map(|()| fixture.next_for(1).is_hangup())
 /// });
 /// assert_eq!((on_linux, on_a_mac), ([true, true], [false, true]));
 /// # Ok::<(), std::io::Error>(())
