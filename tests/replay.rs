@@ -453,7 +453,7 @@ fn what_no_thread_sends_in_the_replay_is_waited_for_and_reported() {
     drop(event_loop);
     recorder.finish().unwrap();
     let (mut event_loop, replayer) = replay(tape.0.take()).unwrap();
-    replayer.set_patience(Duration::from_millis(10));
+    replayer.set_real_timeout(Duration::from_millis(10));
     let error = program(&mut event_loop, false).unwrap_err();
     assert!(matches!(error, Error::Io(_)), "{error}");
     assert!(matches!(
@@ -526,7 +526,7 @@ fn a_wake_of_a_thread_is_not_spared_while_a_tape_runs() {
     assert_eq!(program(event_loop, true).unwrap(), 4);
     recorder.finish().unwrap();
     let (event_loop, replayer) = replay(tape.0.take()).unwrap();
-    replayer.set_patience(Duration::from_secs(2));
+    replayer.set_real_timeout(Duration::from_secs(2));
     assert_eq!(program(event_loop, false).unwrap(), 4);
     assert_eq!(replayer.finish(), Ok(()));
 }

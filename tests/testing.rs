@@ -348,7 +348,7 @@ fn a_quiet_reader_has_read_what_lay_there_whatever_the_faults() {
 fn a_run_in_which_nothing_can_happen_ends_with_an_error() {
     for system in KERNELS {
         let mut sim = SimLoop::on(system, Faults::none());
-        sim.set_patience(Duration::from_millis(20));
+        sim.set_real_timeout(Duration::from_millis(20));
         let (one, two) = sim.duplex().unwrap();
         let waits = sim.run(async {
             let (mut here, mut there) = ([0; 1], [0; 1]);
@@ -361,12 +361,12 @@ fn a_run_in_which_nothing_can_happen_ends_with_an_error() {
         let nap = sim.run(sleep(Duration::from_secs(1)));
         assert!(nap.is_ok());
         let remote = sim.remote();
-        sim.set_patience(Duration::from_secs(10));
-        let hold = sim.kernel().hold();
+        sim.set_real_timeout(Duration::from_secs(10));
+        let hold = sim.kernel().pause_time();
         let elsewhere = std::thread::spawn(move || remote.call_soon(|handle| handle.stop()));
         sim.event_loop().run().unwrap();
         elsewhere.join().unwrap().unwrap();
-        sim.set_patience(Duration::from_millis(20));
+        sim.set_real_timeout(Duration::from_millis(20));
         let held = sim.run(sleep(Duration::from_secs(1))).unwrap_err();
         assert!(held.to_string().contains("it is held"), "{held}");
         drop(hold);
@@ -389,7 +389,7 @@ fn no_time_goes_by_a_loop_that_is_never_quiet() {
 #[test]
 fn time_has_an_end_and_one_can_go_there() {
     let mut sim = SimLoop::new(4);
-    sim.set_patience(Duration::from_millis(20));
+    sim.set_real_timeout(Duration::from_millis(20));
     let entered = sim.event_loop().enter();
     let never = spawn(sleep(Duration::MAX));
     drop(entered);
@@ -399,7 +399,7 @@ fn time_has_an_end_and_one_can_go_there() {
     sim.advance(Duration::from_secs(1)).unwrap();
     assert!(sim.run(sleep(Duration::MAX)).is_err(), "it is told");
     let mut sim = SimLoop::new(4);
-    sim.set_patience(Duration::from_millis(20));
+    sim.set_real_timeout(Duration::from_millis(20));
     sim.kernel().clock().advance(Duration::MAX);
     assert!(
         sim.run(sleep(Duration::from_secs(1))).is_err(),

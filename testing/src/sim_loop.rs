@@ -207,15 +207,15 @@ impl SimLoop {
 
     /// Waits so long, in real time, for what another thread may have to say where nothing else can
     /// happen; ten seconds unless told otherwise. See [`SimLoop::run`].
-    pub fn set_patience(&mut self, patience: Duration) {
-        self.kernel.set_patience(patience);
+    pub fn set_real_timeout(&mut self, real_timeout: Duration) {
+        self.kernel.set_real_timeout(real_timeout);
     }
 
     /// Drives `future` to its end, through as much time as it takes.
     ///
     /// Where nothing can happen any more, as two tasks wait for each other or nobody writes what is
     /// read, only another thread could help. It is waited for with patience
-    /// ([`SimLoop::set_patience`]), in real time, and then the run ends with an error.
+    /// ([`SimLoop::set_real_timeout`]), in real time, and then the run ends with an error.
     ///
     /// # Errors
     ///
@@ -229,7 +229,7 @@ impl SimLoop {
     /// use std::time::Duration;
     ///
     /// let mut sim = SimLoop::new(1);
-    /// sim.set_patience(Duration::from_millis(10));
+    /// sim.set_real_timeout(Duration::from_millis(10));
     /// let never = sim.run(std::future::pending::<()>());
     /// assert!(never.unwrap_err().to_string().contains("nothing can happen any more"));
     /// ```

@@ -184,7 +184,7 @@ impl Backend for Kernel {
     }
 
     fn hold(&self) -> Box<dyn Any> {
-        Box::new(Kernel::hold(self))
+        Box::new(Kernel::pause_time(self))
     }
 }
 

@@ -127,7 +127,7 @@ pub enum Diverged {
         done: String,
     },
     /// Another thread sent something in the recording, and in the replay nothing came in time: see
-    /// [`Replayer::set_patience`](Replayer::set_patience).
+    /// [`Replayer::set_real_timeout`](Replayer::set_real_timeout).
     #[error("at entry {entry} another thread sent something, and in the replay none does")]
     NothingSent {
         /// Which entry, counted from zero.

@@ -11,7 +11,7 @@ use super::cursor::Reel;
 use super::format::{OnTape, Op};
 use super::recorder::asked;
 use super::{Diverged, sum};
-use crate::sim::Bell;
+use crate::sim::SimNotifier;
 use readily::clock::{Clock, Monotonic};
 use readily::poll::{Event, NOTIFIER, Notify, Poller, WaitResult};
 use readily::spi::{Placeholder, VirtualFd, VirtualKernel};
@@ -35,14 +35,14 @@ pub(super) struct Playing {
     now_ns: u64,
     diverged: Option<Diverged>,
     trace: String,
-    patience: Duration,
+    real_timeout: Duration,
 }
 
 pub(super) struct Inner {
     playing: RefCell<Playing>,
     pub(super) rearms: Interest,
     pub(super) reports_urgent_data: bool,
-    pub(super) bell: Arc<Bell>,
+    pub(super) notifier: Arc<SimNotifier>,
     pub(super) origin: Instant,
     pub(super) placeholder: Placeholder,
 }
@@ -78,11 +78,11 @@ impl Replayer {
                 now_ns: 0,
                 diverged: None,
                 trace: String::new(),
-                patience: PATIENCE,
+                real_timeout: PATIENCE,
             }),
             rearms,
             reports_urgent_data,
-            bell: Arc::default(),
+            notifier: Arc::default(),
             origin: Monotonic::new().origin(),
             placeholder: Placeholder::default(),
         })))
@@ -121,8 +121,8 @@ impl Replayer {
 
     /// Waits so long for what another thread sent in the recording; ten seconds unless told
     /// otherwise.
-    pub fn set_patience(&self, patience: Duration) {
-        self.0.playing.borrow_mut().patience = patience;
+    pub fn set_real_timeout(&self, real_timeout: Duration) {
+        self.0.playing.borrow_mut().real_timeout = real_timeout;
     }
 
     /// Who was called, a line for each: which branch of which registration, which task.
@@ -238,13 +238,13 @@ impl VirtualKernel for Replayer {
     }
 
     fn await_notification(&self) -> bool {
-        let patience = match &*self.0.playing.borrow() {
+        let real_timeout = match &*self.0.playing.borrow() {
             Playing {
                 diverged: Some(_), ..
             } => return false,
-            playing => playing.patience,
+            playing => playing.real_timeout,
         };
-        let rung = self.0.bell.wait_for(patience);
+        let rung = self.0.notifier.wait_for(real_timeout);
         if !rung {
             let entry = self.0.playing.borrow().entry;
             self.diverge(Diverged::NothingSent { entry });
@@ -310,7 +310,7 @@ impl Poller for Replayer {
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
-        Arc::clone(&self.0.bell) as Arc<dyn Notify>
+        Arc::clone(&self.0.notifier) as Arc<dyn Notify>
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

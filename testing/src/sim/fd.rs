@@ -116,13 +116,13 @@ impl Fd {
         if faults.strikes(interrupted) {
             return Err(os(EINTR));
         }
-        let is_stream = matches!(table.at(file).body, Body::End(_));
+        let is_stream = matches!(table.at(file).body, Body::Endpoint(_));
         if is_stream && len > 0 && table.faults.strikes(blocks) {
-            Self::tell_again(table, file);
+            Self::notify_again(table, file);
             return Err(os(EAGAIN));
         }
         if is_stream && len > 1 && table.faults.strikes(short) {
-            Self::tell_again(table, file);
+            Self::notify_again(table, file);
             return Ok(1 + table.faults.chance().below(len - 1));
         }
         Ok(len)
@@ -131,8 +131,8 @@ impl Fd {
     /// Less was done than could be, and without a reason. It was no lie of the poller: what holds
     /// now is told again, as a new arrival would be. And who took it for a full buffer is told of
     /// room, even if there is none worth a word just now.
-    fn tell_again(table: &mut super::Table, file: u64) {
-        table.end(file).wants_room = true;
+    fn notify_again(table: &mut super::Table, file: u64) {
+        table.endpoint(file).wants_room = true;
         table.wake(file, super::open_files::bits::ALL);
     }
 
@@ -166,7 +166,7 @@ impl Fd {
     pub fn reset(self) {
         let mut table = self.kernel.table.borrow_mut();
         if let Ok(file) = table.file(self.number) {
-            if let Body::End(end) = &mut table.at(file).body {
+            if let Body::Endpoint(end) = &mut table.at(file).body {
                 end.resets = true;
             }
         }
@@ -212,7 +212,7 @@ impl Fd {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number)?;
         match &mut table.at(file).body {
-            Body::End(end) if end.is_socket() => Ok(end.error.take().map(os)),
+            Body::Endpoint(end) if end.is_socket() => Ok(end.error.take().map(os)),
             Body::Datagrams(datagrams) => Ok(datagrams.error.take().map(os)),
             _ => Err(os(ENOTSOCK)),
         }
@@ -224,14 +224,14 @@ impl Fd {
     ///
     /// `ENOTSOCK` for what is no socket.
     pub fn is_connected(&self) -> io::Result<bool> {
-        self.on_end(|end| end.state == State::Connected && end.error.is_none())
+        self.with_endpoint(|end| end.state == State::Connected && end.error.is_none())
             .ok_or_else(|| os(ENOTSOCK))
     }
 
     /// How many bytes could be read (`FIONREAD`).
     #[must_use]
     pub fn unread(&self) -> usize {
-        self.on_end(|end| end.input.len()).unwrap_or(0)
+        self.with_endpoint(|end| end.input.len()).unwrap_or(0)
     }
 
     /// What it is, as far as the loop distinguishes.
@@ -242,7 +242,7 @@ impl Fd {
             return socket::Kind::Other;
         };
         match &table.at(file).body {
-            Body::End(end) if end.is_socket() => socket::Kind::Stream,
+            Body::Endpoint(end) if end.is_socket() => socket::Kind::Stream,
             Body::Listener(_) => socket::Kind::Listener,
             Body::Datagrams(_) => socket::Kind::Datagram,
             _ => socket::Kind::Other,
@@ -258,7 +258,7 @@ impl Fd {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number)?;
         let addr = match &table.at(file).body {
-            Body::End(end) => end.local,
+            Body::Endpoint(end) => end.local,
             Body::Listener(listener) => Some(listener.addr),
             _ => None,
         };
@@ -271,17 +271,20 @@ impl Fd {
     ///
     /// `EINVAL` where there is none.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.on_end(|end| end.remote)
+        self.with_endpoint(|end| end.remote)
             .flatten()
             .ok_or_else(|| os(EINVAL))
     }
 
     /// Does something with the end of a stream or pipe; `None` if it is none.
-    pub(super) fn on_end<R>(&self, does: impl FnOnce(&mut super::End) -> R) -> Option<R> {
+    pub(super) fn with_endpoint<R>(
+        &self,
+        does: impl FnOnce(&mut super::Endpoint) -> R,
+    ) -> Option<R> {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number).ok()?;
         match &mut table.at(file).body {
-            Body::End(end) => Some(does(end)),
+            Body::Endpoint(end) => Some(does(end)),
             _ => None,
         }
     }

@@ -103,12 +103,12 @@ impl VirtualFd for Fd {
     }
 
     fn readiness(&self) -> io::Result<Readiness> {
-        let looked = self.kernel().look(Fd::number(self));
+        let looked = self.kernel().inspect(Fd::number(self));
         looked.map(|(holds, _)| holds).ok_or_else(|| os(EBADF))
     }
 
     fn is_unconnected(&self) -> io::Result<bool> {
-        let found = self.on_end(|end| end.is_socket() && end.state == State::Unconnected);
+        let found = self.with_endpoint(|end| end.is_socket() && end.state == State::Unconnected);
         Ok(found.unwrap_or(false))
     }
 
@@ -122,7 +122,7 @@ impl VirtualFd for Fd {
     }
 
     fn facts(&self) -> io::Result<Readiness> {
-        let holds = self.kernel().look(self.number());
+        let holds = self.kernel().inspect(self.number());
         holds.map(|(facts, _)| facts).ok_or_else(|| os(EBADF))
     }
 
@@ -166,17 +166,17 @@ impl Kernel {
     /// let (here, there) = kernel.pair()?;
     /// there.write(b"hello")?;
     /// let both = Readiness::READ | Readiness::WRITE;
-    /// assert_eq!(kernel.look(here.number()), Some((both, 5)));
+    /// assert_eq!(kernel.inspect(here.number()), Some((both, 5)));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use]
-    pub fn look(&self, number: i32) -> Option<(Readiness, usize)> {
+    pub fn inspect(&self, number: i32) -> Option<(Readiness, usize)> {
         let now_ns = self.now_ns();
         let mut table = self.table.borrow_mut();
         let file = table.file(number).ok()?;
-        let holds = watch_list::reported(table.bits(file, now_ns));
+        let holds = watch_list::from_epoll(table.bits(file, now_ns));
         let unread = match &table.at(file).body {
-            Body::End(end) => end.input.len(),
+            Body::Endpoint(end) => end.input.len(),
             _ => 0,
         };
         Some((holds, unread))

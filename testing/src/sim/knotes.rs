@@ -4,17 +4,17 @@
 //! change does, is in `queue.rs`.
 
 use super::open_files::{Body, bits};
-use super::streams::{End, Kind, State};
+use super::streams::{Endpoint, Kind, State};
 use super::table::Table;
-use super::watch_list::List;
+use super::watch_list::ReadyList;
 use readily_sys::kq_abi::{EV_ONESHOT, Personality};
 use std::collections::BTreeMap;
 
 /// A registration's name: a number, and whether it is about writing.
-pub(super) type NoteName = (i32, bool);
+pub(super) type KnoteName = (i32, bool);
 
 /// A registration.
-pub(super) struct Note {
+pub(super) struct Knote {
     pub(super) file: u64,
     pub(super) udata: u64,
     /// `EV_CLEAR`, `EV_DISPATCH`, `EV_ONESHOT`: as it was added first.
@@ -29,41 +29,41 @@ pub(super) struct Note {
 }
 
 /// What one kqueue watches.
-pub(super) struct Notes {
+pub(super) struct Knotes {
     pub(super) personality: Personality,
-    pub(super) notes: BTreeMap<NoteName, Note>,
-    pub(super) list: List<NoteName>,
+    pub(super) knotes: BTreeMap<KnoteName, Knote>,
+    pub(super) list: ReadyList<KnoteName>,
     /// `EVFILT_TIMER`: when it is due, and its token. Ours is the only one.
     pub(super) timer: Option<(u64, u64)>,
 }
 
-impl Notes {
+impl Knotes {
     pub(super) fn new(personality: Personality) -> Self {
         Self {
             personality,
-            notes: BTreeMap::new(),
-            list: List::default(),
+            knotes: BTreeMap::new(),
+            list: ReadyList::default(),
             timer: None,
         }
     }
 
     /// Puts a registration on the list, if what its filter has found activates it.
-    pub(super) fn look(&mut self, name: NoteName, found: &Found) {
-        let holds = |note: &Note| found.activates(note.least);
-        if self.notes.get(&name).is_some_and(holds) {
+    pub(super) fn evaluate(&mut self, name: KnoteName, found: &Found) {
+        let holds = |note: &Knote| found.activates(note.least);
+        if self.knotes.get(&name).is_some_and(holds) {
             self.activate(name);
         }
     }
 
-    /// [`look`](Self::look) for news of the file, to which a deaf registration does not react.
-    fn tell(&mut self, name: NoteName, found: &Found) {
-        if self.notes.get(&name).is_some_and(|note| !note.deaf) {
-            self.look(name, found);
+    /// [`evaluate`](Self::evaluate) for news of the file, to which a deaf registration does not react.
+    fn tell(&mut self, name: KnoteName, found: &Found) {
+        if self.knotes.get(&name).is_some_and(|note| !note.deaf) {
+            self.evaluate(name, found);
         }
     }
 
-    fn activate(&mut self, name: NoteName) {
-        if let Some(note) = self.notes.get_mut(&name) {
+    fn activate(&mut self, name: KnoteName) {
+        if let Some(note) = self.knotes.get_mut(&name) {
             if note.enabled && !note.listed {
                 note.listed = true;
                 self.list.push_back(name);
@@ -72,8 +72,8 @@ impl Notes {
     }
 
     /// Takes a registration out.
-    pub(super) fn forget(&mut self, name: NoteName) -> Option<()> {
-        if self.notes.remove(&name)?.listed {
+    pub(super) fn forget(&mut self, name: KnoteName) -> Option<()> {
+        if self.knotes.remove(&name)?.listed {
             self.list.remove(name);
         }
         Some(())
@@ -131,7 +131,7 @@ impl Found {
     }
 }
 
-fn filter_of_end(end: &End, peer: Option<&End>, writes: bool, on: Personality) -> Found {
+fn filter_of_end(end: &Endpoint, peer: Option<&Endpoint>, writes: bool, on: Personality) -> Found {
     match (end.kind, writes) {
         // The reading side of either end hears that the other end is gone.
         (Kind::PipeReader | Kind::PipeWriter, false) => {
@@ -146,7 +146,7 @@ fn filter_of_end(end: &End, peer: Option<&End>, writes: bool, on: Personality) -
         (Kind::PipeReader, true) => match (on, peer) {
             (Personality::NetBsd, _) => Found::default(),
             (_, None) => Found::default().or_end(true, None),
-            (Personality::FreeBsd, _) => Found::amount(End::ROOM),
+            (Personality::FreeBsd, _) => Found::amount(Endpoint::ROOM),
             _ => Found::default(),
         },
         _ if end.state != State::Connected => Found::default(),
@@ -154,10 +154,10 @@ fn filter_of_end(end: &End, peer: Option<&End>, writes: bool, on: Personality) -
             .of(end.capacity, on)
             .or_end(end.read_shut, end.error),
         (_, true) => {
-            let room = peer.map_or(End::ROOM, End::room);
+            let room = peer.map_or(Endpoint::ROOM, Endpoint::room);
             let room = if end.write_shut { 0 } else { room };
             Found::amount(room)
-                .of(peer.map_or(End::ROOM, |peer| peer.capacity), on)
+                .of(peer.map_or(Endpoint::ROOM, |peer| peer.capacity), on)
                 .or_end(end.write_shut, end.error)
         }
     }
@@ -166,12 +166,12 @@ fn filter_of_end(end: &End, peer: Option<&End>, writes: bool, on: Personality) -
 impl Table {
     pub(super) fn filter(&self, file: u64, writes: bool, now_ns: u64, on: Personality) -> Found {
         let end_at = |file| match self.get(file).map(|file| &file.body) {
-            Some(Body::End(end)) => Some(end),
+            Some(Body::Endpoint(end)) => Some(end),
             _ => None,
         };
         match self.get(file).map(|file| &file.body) {
             None => Found::default(),
-            Some(Body::End(end)) => filter_of_end(end, end.peer.and_then(end_at), writes, on),
+            Some(Body::Endpoint(end)) => filter_of_end(end, end.peer.and_then(end_at), writes, on),
             Some(Body::Listener(listener)) if !writes => Found::amount(listener.queue.len()),
             Some(Body::Datagrams(datagrams)) if datagrams.error.is_some() => Found {
                 holds: true,
@@ -194,7 +194,7 @@ impl Table {
         let noted = self.get(file).map_or(Vec::new(), |open| open.noted.clone());
         for (queue, number) in noted {
             let queue = &mut self.queues[queue];
-            let Some(note) = queue.notes.get_mut(&(number, true)) else {
+            let Some(note) = queue.knotes.get_mut(&(number, true)) else {
                 continue;
             };
             match queue.personality {
@@ -219,7 +219,7 @@ impl Table {
     }
 
     /// The number goes, and its registrations with it, whoever else has the file.
-    pub(super) fn forget_notes(&mut self, number: i32, file: u64) {
+    pub(super) fn remove_knotes(&mut self, number: i32, file: u64) {
         let Some(open) = self.get(file) else { return };
         let of_number = open.noted.iter().filter(|(_, noted)| *noted == number);
         let queues: Vec<usize> = of_number.map(|(queue, _)| *queue).collect();

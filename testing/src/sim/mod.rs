@@ -28,7 +28,7 @@ mod virtual_wait;
 mod watch_list;
 
 use self::open_files::{Body, Datagrams, Listener};
-use self::streams::{End, Kind};
+use self::streams::{Endpoint, Kind};
 use self::table::Table;
 use readily::clock::{Clock, Manual};
 use readily::spi::Placeholder;
@@ -42,7 +42,7 @@ pub use self::faults::Faults;
 pub use self::fd::Fd;
 pub use self::poller::SimPoller;
 pub use self::queue::SimQueue;
-pub(super) use self::virtual_wait::Bell;
+pub(super) use self::virtual_wait::SimNotifier;
 pub use readily_sys::kq_abi::Personality;
 
 /// The first number that a kernel in memory gives out. The system's own descriptors stay far
@@ -183,7 +183,7 @@ impl Kernel {
     ///
     /// `EMFILE`.
     pub fn unconnected(&self) -> io::Result<Fd> {
-        self.one(|table| Ok(table.add(Body::End(End::new(Kind::Tcp)))))
+        self.one(|table| Ok(table.add(Body::Endpoint(Endpoint::new(Kind::Tcp)))))
     }
 
     /// A TCP listener, with room for `backlog` connections. Port 0 takes a free one.
@@ -238,11 +238,11 @@ impl Kernel {
     }
 
     /// Holds the time still for as long as the guard lives: a wait that nothing ends then waits
-    /// for a ring, in real time, as for another thread's doing: see [`Kernel::set_patience`].
+    /// for a ring, in real time, as for another thread's doing: see [`Kernel::set_real_timeout`].
     #[must_use = "dropping the guard lets time go on"]
-    pub fn hold(&self) -> Hold {
-        self.table.borrow_mut().holds += 1;
-        Hold {
+    pub fn pause_time(&self) -> PauseGuard {
+        self.table.borrow_mut().pauses += 1;
+        PauseGuard {
             kernel: self.clone(),
         }
     }
@@ -290,15 +290,15 @@ impl fmt::Debug for Kernel {
     }
 }
 
-/// Holds the time of a kernel still. See [`Kernel::hold`].
+/// Holds the time of a kernel still. See [`Kernel::pause_time`].
 #[derive(Debug)]
-pub struct Hold {
+pub struct PauseGuard {
     kernel: Kernel,
 }
 
-impl Drop for Hold {
+impl Drop for PauseGuard {
     fn drop(&mut self) {
-        self.kernel.table.borrow_mut().holds -= 1;
+        self.kernel.table.borrow_mut().pauses -= 1;
     }
 }
 

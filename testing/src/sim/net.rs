@@ -9,7 +9,7 @@
 
 use super::open_files::{Body, Listener, bits};
 use super::os;
-use super::streams::{End, Kind, State};
+use super::streams::{Endpoint, Kind, State};
 use super::table::Table;
 use readily_sys::errno::{
     EADDRINUSE, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, EINVAL, EMFILE, ENOTCONN, EPIPE,
@@ -47,11 +47,11 @@ impl Table {
     }
 
     pub(super) fn connect(&mut self, addr: SocketAddr) -> u64 {
-        let client = self.add(Body::End(End::new(Kind::Tcp)));
+        let client = self.add(Body::Endpoint(Endpoint::new(Kind::Tcp)));
         let mut local = addr;
         local.set_port(self.next_port);
         self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
-        let end = self.end(client);
+        let end = self.endpoint(client);
         end.state = State::Connecting;
         (end.local, end.remote) = (Some(local), Some(addr));
         match self.bound.get(&addr).copied() {
@@ -78,12 +78,12 @@ impl Table {
             if self.get(client).is_none() {
                 continue;
             }
-            let server = self.add(Body::End(End::connected(Kind::Tcp)));
+            let server = self.add(Body::Endpoint(Endpoint::connected(Kind::Tcp)));
             self.join(client, server);
-            let end = self.end(client);
+            let end = self.endpoint(client);
             end.state = State::Connected;
             let (local, remote) = (end.local, end.remote);
-            let end = self.end(server);
+            let end = self.endpoint(server);
             (end.local, end.remote) = (remote, local);
             self.listener(file).queue.push_back(server);
             self.wake(client, bits::OUT);
@@ -95,7 +95,7 @@ impl Table {
         if self.get(client).is_none() {
             return;
         }
-        let end = self.end(client);
+        let end = self.endpoint(client);
         end.state = State::Connected;
         end.fail(ECONNREFUSED);
         self.wake(client, bits::ALL);
@@ -124,20 +124,20 @@ impl Table {
             self.system,
             Some(Personality::FreeBsd | Personality::NetBsd)
         );
-        if aborts && self.end(end).error.is_some() {
+        if aborts && self.endpoint(end).error.is_some() {
             self.discard(end);
             self.let_in(file);
             return Err(os(ECONNABORTED));
         }
         let number = self.number(end);
         self.let_in(file);
-        Ok((number, self.end(end).remote))
+        Ok((number, self.endpoint(end).remote))
     }
 }
 
 impl Table {
-    pub(super) fn shutdown_end(&mut self, file: u64, how: Shutdown) -> io::Result<()> {
-        let end = self.end(file);
+    pub(super) fn shutdown_stream(&mut self, file: u64, how: Shutdown) -> io::Result<()> {
+        let end = self.endpoint(file);
         if !matches!(end.kind, Kind::Pair | Kind::Tcp) || end.state != State::Connected {
             return Err(os(ENOTCONN));
         }
@@ -153,7 +153,7 @@ impl Table {
         let tells = reads && kind == Kind::Pair && self.system.is_none();
         self.wake_shut(file, reads, writes);
         if let Some(peer) = peer {
-            let other = self.end(peer);
+            let other = self.endpoint(peer);
             other.read_shut |= writes;
             other.write_shut |= tells;
             self.wake_shut(peer, writes, tells);
@@ -162,12 +162,12 @@ impl Table {
     }
 
     /// The last descriptor of `end` is closed.
-    pub(super) fn close_end(&mut self, end: &End) {
+    pub(super) fn close_stream(&mut self, end: &Endpoint) {
         let Some(peer) = end.peer else { return };
         if !end.is_socket() {
             self.orphan_writers(peer);
         }
-        let other = self.end(peer);
+        let other = self.endpoint(peer);
         other.peer = None;
         let unread = !end.input.is_empty();
         let resets = match self.system {
@@ -175,7 +175,7 @@ impl Table {
             _ => end.resets,
         };
         let is_linux = self.system.is_none();
-        let other = self.end(peer);
+        let other = self.endpoint(peer);
         match end.kind {
             Kind::PipeReader | Kind::PipeWriter => {}
             Kind::Pair => {

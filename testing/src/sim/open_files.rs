@@ -4,7 +4,7 @@
 //! Not in the notes; these are the things that a descriptor may lead to (N2).
 
 use super::os;
-use super::streams::End;
+use super::streams::Endpoint;
 use super::table::Table;
 use readily_sys::errno::{EAGAIN, ECONNREFUSED, EINVAL, ENOTCONN, ENOTSOCK, EPIPE};
 use std::collections::VecDeque;
@@ -36,7 +36,7 @@ pub(super) struct File {
 }
 
 pub(super) enum Body {
-    End(End),
+    Endpoint(Endpoint),
     Listener(Listener),
     Datagrams(Datagrams),
     Regular { content: Vec<u8>, at: usize },
@@ -91,7 +91,7 @@ impl Datagrams {
 impl Table {
     pub(super) fn read(&mut self, file: u64, buffer: &mut [u8], now_ns: u64) -> io::Result<usize> {
         match &mut self.at(file).body {
-            Body::End(_) => self.read_end(file, buffer),
+            Body::Endpoint(_) => self.read_stream(file, buffer),
             Body::Listener(_) => Err(os(ENOTCONN)),
             Body::Datagrams(here) => {
                 if let Some(error) = here.error.take() {
@@ -130,7 +130,7 @@ impl Table {
 
     pub(super) fn write(&mut self, file: u64, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.at(file).body {
-            Body::End(_) => self.write_end(file, bytes),
+            Body::Endpoint(_) => self.write_stream(file, bytes),
             Body::Listener(_) => Err(os(EPIPE)),
             Body::Datagrams(here) => {
                 if let Some(error) = here.error.take() {
@@ -169,7 +169,7 @@ impl Table {
 
     pub(super) fn shutdown(&mut self, file: u64, how: Shutdown) -> io::Result<()> {
         match &self.at(file).body {
-            Body::End(_) => self.shutdown_end(file, how),
+            Body::Endpoint(_) => self.shutdown_stream(file, how),
             Body::Listener(_) | Body::Datagrams(_) => Err(os(ENOTCONN)),
             _ => Err(os(ENOTSOCK)),
         }
@@ -179,7 +179,7 @@ impl Table {
     /// before is told as if it had been read free (R024).
     pub(super) fn set_capacity(&mut self, number: i32, capacity: usize) {
         let Ok(file) = self.file(number) else { return };
-        let Body::End(end) = &mut self.at(file).body else {
+        let Body::Endpoint(end) = &mut self.at(file).body else {
             return;
         };
         let wider = capacity > std::mem::replace(&mut end.capacity, capacity);
@@ -187,7 +187,7 @@ impl Table {
         if let (true, Some(peer)) = (wider, peer) {
             self.touch(peer, true);
             if roomy {
-                self.tell_of_room(peer);
+                self.notify_of_room(peer);
             }
         }
     }

@@ -9,8 +9,8 @@
 
 use super::open_files::{Body, bits};
 use super::table::Table;
-use super::virtual_wait::{self, Bell};
-use super::watch_list::{Item, Name, Watch, asked, reported};
+use super::virtual_wait::{self, SimNotifier};
+use super::watch_list::{Item, Name, WatchList, from_epoll, to_epoll};
 use super::{Kernel, os};
 use readily::poll::{Event, Notify, Poller, WaitResult, check_token};
 use readily::spi::VirtualKernel;
@@ -28,17 +28,17 @@ pub struct SimPoller {
     kernel: Kernel,
     /// Its place among the watches of the kernel.
     place: usize,
-    bell: Arc<Bell>,
+    notifier: Arc<SimNotifier>,
 }
 
 impl SimPoller {
     pub(super) fn new(kernel: &Kernel) -> Self {
         let mut table = kernel.table.borrow_mut();
-        table.watches.push(Watch::default());
+        table.watches.push(WatchList::default());
         Self {
             kernel: kernel.clone(),
             place: table.watches.len() - 1,
-            bell: Arc::default(),
+            notifier: Arc::default(),
         }
     }
 
@@ -46,11 +46,11 @@ impl SimPoller {
     fn ask(&self, table: &mut Table, name: Name, token: u64, interest: Interest, t: Trigger) {
         let item = Item {
             token,
-            events: asked(interest),
+            events: to_epoll(interest),
             trigger: t,
         };
         table.watches[self.place].items.insert(name, item);
-        let said = table.bits_for(asked(interest), name.1, self.kernel.now_ns());
+        let said = table.bits_for(to_epoll(interest), name.1, self.kernel.now_ns());
         let watch = &mut table.watches[self.place];
         watch.list.remove(name);
         watch.wake(name, said);
@@ -76,13 +76,13 @@ impl SimPoller {
             };
             let asked = table.watches[self.place].items[&name].events;
             let said = table.bits_for(asked, name.1, now_ns);
-            let Watch { items, list } = &mut table.watches[self.place];
+            let WatchList { items, list } = &mut table.watches[self.place];
             let item = items.get_mut(&name).expect("who is listed is registered");
             let said = said & item.events;
             if said == 0 {
                 continue;
             }
-            let (token, ready) = (item.token, reported(said));
+            let (token, ready) = (item.token, from_epoll(said));
             match item.trigger {
                 Trigger::Level => list.push_back(name),
                 Trigger::Edge => {}
@@ -107,7 +107,7 @@ impl SimPoller {
         let (token, hears) = (item.token, item.events & (bits::IN | bits::OUT));
         let told = events[before..].iter().any(|event| event.token == token);
         if hears != 0 && !told && item.trigger != Trigger::OneShot {
-            let ready = reported(hears);
+            let ready = from_epoll(hears);
             events.push(Event { token, ready });
         }
     }
@@ -177,9 +177,9 @@ impl Poller for SimPoller {
         timeout: Option<Duration>,
     ) -> io::Result<WaitResult> {
         let before = events.len();
-        let waited = virtual_wait::wait(&self.kernel, &self.bell, timeout, |table| {
+        let waited = virtual_wait::wait(&self.kernel, &self.notifier, timeout, |table| {
             self.collect(table, events);
-            table.note(|| format!("{:?}", &events[before..]));
+            table.trace_line(|| format!("{:?}", &events[before..]));
             events.len() > before
         });
         match waited {
@@ -190,7 +190,7 @@ impl Poller for SimPoller {
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
-        Arc::clone(&self.bell) as Arc<dyn Notify>
+        Arc::clone(&self.notifier) as Arc<dyn Notify>
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

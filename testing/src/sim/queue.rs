@@ -7,10 +7,10 @@
 //! An emulation is no oracle. What it proves is that the poller keeps its promises if the systems
 //! keep theirs.
 
-use super::knotes::{Note, NoteName, Notes};
+use super::knotes::{Knote, KnoteName, Knotes};
 use super::open_files::Body;
 use super::table::Table;
-use super::virtual_wait::{self, Bell};
+use super::virtual_wait::{self, SimNotifier};
 use super::{Kernel, os};
 use readily::poll::kqueue::{KqueuePoller, KqueueSys};
 use readily::poll::{NOTIFIER, Notify};
@@ -33,7 +33,7 @@ pub struct SimQueue {
     kernel: Kernel,
     place: usize,
     personality: Personality,
-    bell: Arc<Bell>,
+    notifier: Arc<SimNotifier>,
 }
 
 impl Kernel {
@@ -42,7 +42,7 @@ impl Kernel {
     #[must_use]
     pub fn kqueue(&self, personality: Personality) -> KqueuePoller<SimQueue> {
         let mut table = self.table.borrow_mut();
-        table.queues.push(Notes::new(personality));
+        table.queues.push(Knotes::new(personality));
         table.system = Some(personality);
         let place = table.queues.len() - 1;
         drop(table);
@@ -50,7 +50,7 @@ impl Kernel {
             kernel: self.clone(),
             place,
             personality,
-            bell: Arc::default(),
+            notifier: Arc::default(),
         })
     }
 }
@@ -73,7 +73,7 @@ impl SimQueue {
                 return Err(ENOMEM);
             }
         }
-        let known = table.queues[self.place].notes.contains_key(&name);
+        let known = table.queues[self.place].knotes.contains_key(&name);
         let file = match (table.file(number), self.personality) {
             (Ok(file), _) => file,
             // macOS looks for the registration first.
@@ -91,7 +91,7 @@ impl SimQueue {
         }
         let found = table.filter(file, writes, self.kernel.now_ns(), self.personality);
         let notes = &mut table.queues[self.place];
-        let note = notes.notes.get_mut(&name).expect("it was added or known");
+        let note = notes.knotes.get_mut(&name).expect("it was added or known");
         if change.flags & EV_ADD != 0 || self.personality != Personality::NetBsd {
             note.udata = change.udata;
             note.least = least(change);
@@ -105,7 +105,7 @@ impl SimQueue {
         // Any change looks again; NetBSD does only where something is added.
         let looks = change.flags & EV_ADD != 0 || self.personality != Personality::NetBsd;
         if looks {
-            notes.look(name, &found);
+            notes.evaluate(name, &found);
         }
         Ok(())
     }
@@ -132,13 +132,13 @@ impl SimQueue {
     fn add(
         &self,
         table: &mut Table,
-        name: NoteName,
+        name: KnoteName,
         file: u64,
         change: &Kevent,
     ) -> Result<(), i32> {
         let broken = matches!(
             &table.at(file).body,
-            Body::End(end) if !end.is_socket() && end.peer.is_none()
+            Body::Endpoint(end) if !end.is_socket() && end.peer.is_none()
         );
         match self.personality {
             Personality::Apple => {}
@@ -146,7 +146,7 @@ impl SimQueue {
             _ if broken && name.1 => return Err(EPIPE),
             _ => {}
         }
-        let note = Note {
+        let note = Knote {
             file,
             udata: change.udata,
             mode: change.flags & (EV_CLEAR | EV_DISPATCH | EV_ONESHOT),
@@ -155,7 +155,7 @@ impl SimQueue {
             least: least(change),
             listed: false,
         };
-        table.queues[self.place].notes.insert(name, note);
+        table.queues[self.place].knotes.insert(name, note);
         let noted = &mut table.at(file).noted;
         if !noted.contains(&(self.place, name.0)) {
             noted.push((self.place, name.0));
@@ -189,10 +189,14 @@ impl SimQueue {
             let Some(name) = table.queues[self.place].list.pop_front() else {
                 break;
             };
-            let note = &table.queues[self.place].notes[&name];
+            let note = &table.queues[self.place].knotes[&name];
             let (file, mode) = (note.file, note.mode);
             let found = table.filter(file, name.1, self.kernel.now_ns(), self.personality);
-            let Notes { notes, list, .. } = &mut table.queues[self.place];
+            let Knotes {
+                knotes: notes,
+                list,
+                ..
+            } = &mut table.queues[self.place];
             let note = notes.get_mut(&name).expect("who is listed is registered");
             note.listed = false;
             // A one-shot is not looked at again: its condition may have gone.
@@ -243,9 +247,9 @@ impl KqueueSys for SimQueue {
     }
 
     fn wait(&mut self, out: &mut Vec<Kevent>, timeout: Option<Duration>) -> io::Result<()> {
-        let rung = virtual_wait::wait(&self.kernel, &self.bell, timeout, |table| {
+        let rung = virtual_wait::wait(&self.kernel, &self.notifier, timeout, |table| {
             let found = self.collect(table, out);
-            table.note(|| format!("{out:?}"));
+            table.trace_line(|| format!("{out:?}"));
             found
         })?;
         if rung {
@@ -264,7 +268,7 @@ impl KqueueSys for SimQueue {
     fn clear_notification(&mut self) {}
 
     fn notifier(&self) -> Arc<dyn Notify> {
-        Arc::clone(&self.bell) as Arc<dyn Notify>
+        Arc::clone(&self.notifier) as Arc<dyn Notify>
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -276,8 +280,8 @@ impl KqueueSys for SimQueue {
         let file = table.file(fd)?;
         match &table.at(file).body {
             Body::Regular { .. } => Err(os(EPERM)),
-            Body::End(end) if !end.is_socket() => Ok(FileKind::Pipe),
-            Body::End(_) | Body::Listener(_) | Body::Datagrams(_) => Ok(FileKind::Socket),
+            Body::Endpoint(end) if !end.is_socket() => Ok(FileKind::Pipe),
+            Body::Endpoint(_) | Body::Listener(_) | Body::Datagrams(_) => Ok(FileKind::Socket),
             Body::Timer { .. } | Body::Notifier { .. } => Ok(FileKind::Other),
         }
     }
@@ -290,9 +294,9 @@ impl KqueueSys for SimQueue {
 impl Drop for SimQueue {
     fn drop(&mut self) {
         let mut table = self.kernel.table.borrow_mut();
-        let empty = Notes::new(self.personality);
+        let empty = Knotes::new(self.personality);
         let notes = std::mem::replace(&mut table.queues[self.place], empty);
-        for ((number, _), note) in notes.notes {
+        for ((number, _), note) in notes.knotes {
             let noted = &mut table.at(note.file).noted;
             noted.retain(|&other| other != (self.place, number));
         }

@@ -28,7 +28,7 @@ pub(super) enum State {
 }
 
 /// One end.
-pub(super) struct End {
+pub(super) struct Endpoint {
     pub(super) kind: Kind,
     pub(super) state: State,
     /// What has arrived.
@@ -51,7 +51,7 @@ pub(super) struct End {
     pub(super) remote: Option<SocketAddr>,
 }
 
-impl End {
+impl Endpoint {
     /// As much fits in, until it is told otherwise.
     pub(super) const ROOM: usize = 65_536;
 
@@ -113,7 +113,7 @@ impl End {
 }
 
 /// What `poll(2)` would say of `end`, whose peer is `peer`.
-pub(super) fn bits_of(end: &End, peer: Option<&End>) -> u16 {
+pub(super) fn bits_of(end: &Endpoint, peer: Option<&Endpoint>) -> u16 {
     let mut said = 0;
     let mut say = |bits, holds| said |= if holds { bits } else { 0 };
     match end.kind {
@@ -122,7 +122,7 @@ pub(super) fn bits_of(end: &End, peer: Option<&End>) -> u16 {
             say(bits::HUP, peer.is_none());
         }
         Kind::PipeWriter => {
-            say(bits::OUT, peer.is_none_or(End::is_roomy));
+            say(bits::OUT, peer.is_none_or(Endpoint::is_roomy));
             say(bits::ERR, peer.is_none());
         }
         Kind::Pair | Kind::Tcp => {
@@ -138,7 +138,7 @@ pub(super) fn bits_of(end: &End, peer: Option<&End>) -> u16 {
             say(bits::PRI, end.urgent);
             let gone = end.write_shut && end.kind == Kind::Tcp;
             // A peer that has gone takes everything, and answers with a reset.
-            say(bits::OUT, gone || peer.is_none_or(End::is_roomy));
+            say(bits::OUT, gone || peer.is_none_or(Endpoint::is_roomy));
         }
     }
     said
@@ -146,26 +146,26 @@ pub(super) fn bits_of(end: &End, peer: Option<&End>) -> u16 {
 
 impl Table {
     pub(super) fn connected(&mut self, kind: Kind) -> (u64, u64) {
-        let one = self.add(Body::End(End::connected(kind)));
-        let two = self.add(Body::End(End::connected(kind)));
+        let one = self.add(Body::Endpoint(Endpoint::connected(kind)));
+        let two = self.add(Body::Endpoint(Endpoint::connected(kind)));
         self.join(one, two);
         (one, two)
     }
 
     pub(super) fn pipe(&mut self) -> (u64, u64) {
-        let reader = self.add(Body::End(End::connected(Kind::PipeReader)));
-        let writer = self.add(Body::End(End::connected(Kind::PipeWriter)));
+        let reader = self.add(Body::Endpoint(Endpoint::connected(Kind::PipeReader)));
+        let writer = self.add(Body::Endpoint(Endpoint::connected(Kind::PipeWriter)));
         self.join(reader, writer);
         (reader, writer)
     }
 
     pub(super) fn join(&mut self, one: u64, two: u64) {
-        self.end(one).peer = Some(two);
-        self.end(two).peer = Some(one);
+        self.endpoint(one).peer = Some(two);
+        self.endpoint(two).peer = Some(one);
     }
 
-    pub(super) fn read_end(&mut self, file: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let end = self.end(file);
+    pub(super) fn read_stream(&mut self, file: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let end = self.endpoint(file);
         if end.kind == Kind::PipeWriter {
             return Err(os(EBADF));
         }
@@ -188,15 +188,15 @@ impl Table {
             // kqueue tells writers of every acknowledgement, whether they wait for room or not.
             self.touch(peer, true);
             if roomy {
-                self.tell_of_room(peer);
+                self.notify_of_room(peer);
             }
         }
         Ok(n)
     }
 
     /// Room has been made for what `file` writes.
-    pub(super) fn tell_of_room(&mut self, file: u64) {
-        let end = self.end(file);
+    pub(super) fn notify_of_room(&mut self, file: u64) {
+        let end = self.endpoint(file);
         // Unix sockets tell of all room, TCP and pipes only who has asked for some.
         if end.kind == Kind::Pair || end.wants_room {
             end.wants_room = false;
@@ -204,8 +204,8 @@ impl Table {
         }
     }
 
-    pub(super) fn write_end(&mut self, file: u64, bytes: &[u8]) -> io::Result<usize> {
-        let end = self.end(file);
+    pub(super) fn write_stream(&mut self, file: u64, bytes: &[u8]) -> io::Result<usize> {
+        let end = self.endpoint(file);
         match (end.kind, end.state) {
             (Kind::PipeReader, _) => return Err(os(EBADF)),
             (Kind::Tcp, State::Connecting) => return Err(os(EAGAIN)),
@@ -227,17 +227,17 @@ impl Table {
         };
         // On a BSD it goes unnoticed that a Unix peer has shut its reading down, and what it is
         // sent is thrown away.
-        if end.kind == Kind::Pair && self.end(peer).read_shut {
+        if end.kind == Kind::Pair && self.endpoint(peer).read_shut {
             return Ok(bytes.len());
         }
-        let n = self.end(peer).room().min(bytes.len());
+        let n = self.endpoint(peer).room().min(bytes.len());
         if n < bytes.len() {
-            self.end(file).wants_room = true;
+            self.endpoint(file).wants_room = true;
         }
         if n == 0 {
             return Err(os(EAGAIN));
         }
-        self.end(peer).input.extend(&bytes[..n]);
+        self.endpoint(peer).input.extend(&bytes[..n]);
         self.wake(peer, bits::IN);
         Ok(n)
     }
@@ -245,7 +245,7 @@ impl Table {
     /// A peer that has closed takes what is sent, and answers with a reset; a pipe says so at
     /// once.
     fn write_without_a_reader(&mut self, file: u64, len: usize) -> io::Result<usize> {
-        let end = self.end(file);
+        let end = self.endpoint(file);
         if end.kind != Kind::Tcp {
             return Err(os(EPIPE));
         }
@@ -256,10 +256,10 @@ impl Table {
 
     pub(super) fn send_urgent(&mut self, file: u64) -> io::Result<()> {
         let peer = match &self.at(file).body {
-            Body::End(end) if end.is_socket() => end.peer.ok_or_else(|| os(EPIPE))?,
+            Body::Endpoint(end) if end.is_socket() => end.peer.ok_or_else(|| os(EPIPE))?,
             _ => return Err(os(ENOTSOCK)),
         };
-        self.end(peer).urgent = true;
+        self.endpoint(peer).urgent = true;
         self.wake(peer, bits::PRI);
         Ok(())
     }

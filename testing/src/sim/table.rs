@@ -5,12 +5,12 @@
 //! file that lives on under another number goes on being reported (R004).
 
 use super::faults::Faults;
-use super::knotes::Notes;
+use super::knotes::Knotes;
 use super::net::FIRST_PORT;
 use super::open_files::{Body, Datagrams, File, bits};
-use super::streams::{self, End};
-use super::virtual_wait::{PATIENCE, Trace};
-use super::watch_list::Watch;
+use super::streams::{self, Endpoint};
+use super::virtual_wait::{REAL_TIMEOUT, Trace};
+use super::watch_list::WatchList;
 use super::{DESCRIPTORS, FIRST_NUMBER, os};
 use readily_sys::errno::{EBADF, EINVAL, EMFILE};
 use readily_sys::kq_abi::Personality;
@@ -57,18 +57,18 @@ pub(super) struct Table {
     pub(super) bound: BTreeMap<SocketAddr, u64>,
     pub(super) next_port: u16,
     /// What each poller watches; its place is its name.
-    pub(super) watches: Vec<Watch>,
+    pub(super) watches: Vec<WatchList>,
     /// The same for kqueues.
-    pub(super) queues: Vec<Notes>,
+    pub(super) queues: Vec<Knotes>,
     /// The system whose sockets these are: Linux until a kqueue is made.
     pub(super) system: Option<Personality>,
     pub(super) faults: Faults,
     /// Timers that have not expired, the next one first.
     due: BTreeSet<(u64, u64)>,
     /// As many guards hold the time still.
-    pub(super) holds: usize,
+    pub(super) pauses: usize,
     /// How long a wait lasts, in real time, where only a ring can end it.
-    pub(super) patience: Duration,
+    pub(super) real_timeout: Duration,
     /// Whether the last wait looked, and found nothing.
     pub(super) idle: bool,
     /// What has happened, if somebody wants to know.
@@ -91,8 +91,8 @@ impl Table {
             system: None,
             faults,
             due: BTreeSet::new(),
-            holds: 0,
-            patience: PATIENCE,
+            pauses: 0,
+            real_timeout: REAL_TIMEOUT,
             idle: false,
             trace: None,
         }
@@ -164,9 +164,9 @@ impl Table {
         self.files.get(&file)
     }
 
-    pub(super) fn end(&mut self, file: u64) -> &mut End {
+    pub(super) fn endpoint(&mut self, file: u64) -> &mut Endpoint {
         match &mut self.at(file).body {
-            Body::End(end) => end,
+            Body::Endpoint(end) => end,
             _ => unreachable!("it is the end of a stream or a pipe"),
         }
     }
@@ -181,13 +181,13 @@ impl Table {
     /// What `poll(2)` would say of it.
     pub(super) fn bits(&self, file: u64, now_ns: u64) -> u16 {
         let end_at = |file| match self.get(file).map(|file| &file.body) {
-            Some(Body::End(end)) => Some(end),
+            Some(Body::Endpoint(end)) => Some(end),
             _ => None,
         };
         let Some(file) = self.get(file) else { return 0 };
         let either = |bits, holds| if holds { bits } else { 0 };
         match &file.body {
-            Body::End(end) => streams::bits_of(end, end.peer.and_then(end_at)),
+            Body::Endpoint(end) => streams::bits_of(end, end.peer.and_then(end_at)),
             Body::Listener(listener) => either(bits::IN, !listener.queue.is_empty()),
             Body::Datagrams(here) => {
                 let there = here.peer.and_then(|peer| self.get(peer));
@@ -210,7 +210,8 @@ impl Table {
     pub(super) fn bits_for(&mut self, events: u16, file: u64, now_ns: u64) -> u16 {
         let said = self.bits(file, now_ns);
         if events & bits::OUT & !said != 0 {
-            if let Some(Body::End(end)) = self.files.get_mut(&file).map(|file| &mut file.body) {
+            if let Some(Body::Endpoint(end)) = self.files.get_mut(&file).map(|file| &mut file.body)
+            {
                 end.wants_room = true;
             }
         }
@@ -225,7 +226,7 @@ impl Table {
         };
         self.free.insert(place);
         self.open -= 1;
-        self.forget_notes(number, file);
+        self.remove_knotes(number, file);
         let open = self.at(file);
         open.descriptors -= 1;
         if open.descriptors == 0 {
@@ -241,7 +242,7 @@ impl Table {
             self.watches[poller].forget((number, file));
         }
         match gone.body {
-            Body::End(end) => self.close_end(&end),
+            Body::Endpoint(end) => self.close_stream(&end),
             Body::Datagrams(datagrams) => {
                 if let Some(peer) = datagrams.peer {
                     let there = self.datagrams(peer);
@@ -252,7 +253,7 @@ impl Table {
             Body::Listener(listener) => {
                 self.bound.remove(&listener.addr);
                 for end in listener.queue {
-                    self.end(end).resets = true;
+                    self.endpoint(end).resets = true;
                     self.discard(end);
                 }
                 for client in listener.waiting {
@@ -290,7 +291,7 @@ impl Table {
     }
 
     /// Tells of the timers that have become due.
-    pub(super) fn tell_of_timers(&mut self, now_ns: u64) {
+    pub(super) fn notify_of_timers(&mut self, now_ns: u64) {
         while let Some(&(due, file)) = self.due.first() {
             if due > now_ns {
                 return;
@@ -301,7 +302,7 @@ impl Table {
     }
 
     /// Adds a line to the trace, if there is one.
-    pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
+    pub(super) fn trace_line(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace.add(line);
         }

@@ -21,19 +21,19 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long a wait lasts where only another thread can end it, unless told otherwise.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const REAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// As many lines of the trace are shown where nothing can happen any more.
 const LINES: usize = 5;
 
 /// What ends a wait from another thread.
 #[derive(Debug, Default)]
-pub(crate) struct Bell {
+pub(crate) struct SimNotifier {
     rung: Mutex<bool>,
     heard: Condvar,
 }
 
-impl Bell {
+impl SimNotifier {
     pub(super) fn take(&self) -> bool {
         std::mem::take(&mut *self.rung.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -47,7 +47,7 @@ impl Bell {
     }
 }
 
-impl Notify for Bell {
+impl Notify for SimNotifier {
     fn notify(&self) {
         *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.heard.notify_all();
@@ -58,7 +58,7 @@ impl Notify for Bell {
 /// it was a ring.
 pub(super) fn wait(
     kernel: &Kernel,
-    bell: &Bell,
+    notifier: &SimNotifier,
     timeout: Option<Duration>,
     mut collect: impl FnMut(&mut Table) -> bool,
 ) -> io::Result<bool> {
@@ -66,36 +66,36 @@ pub(super) fn wait(
     table.idle = false;
     let chance = table.faults.early_return;
     if table.faults.strikes(chance) {
-        table.note(|| "a signal".to_owned());
+        table.trace_line(|| "a signal".to_owned());
         return Err(os(EINTR));
     }
     let now_ns = kernel.now_ns();
-    table.tell_of_timers(now_ns);
-    let rung = bell.take();
+    table.notify_of_timers(now_ns);
+    let rung = notifier.take();
     table.idle = !collect(&mut table) && !rung;
     if !table.idle || timeout == Some(Duration::ZERO) {
         return Ok(rung);
     }
     if let Some(to) = moves_to(&mut table, now_ns, timeout) {
         kernel.clock.set_ns(to);
-        table.tell_of_timers(to);
+        table.notify_of_timers(to);
         collect(&mut table);
         return Ok(false);
     }
-    let patience = table.patience;
+    let real_timeout = table.real_timeout;
     drop(table);
-    if !bell.wait_for(patience) {
-        return Err(nothing_comes(kernel, patience));
+    if !notifier.wait_for(real_timeout) {
+        return Err(nothing_comes(kernel, real_timeout));
     }
     collect(&mut kernel.table.borrow_mut());
     Ok(true)
 }
 
 /// Why a wait is given up that nothing ends.
-fn nothing_comes(kernel: &Kernel, patience: Duration) -> io::Error {
+fn nothing_comes(kernel: &Kernel, real_timeout: Duration) -> io::Error {
     let table = kernel.table.borrow();
     let mut text = format!(
-        "nothing can happen any more, and no other thread has rung within {patience:?}: who waits \
+        "nothing can happen any more, and no other thread has rung within {real_timeout:?}: who waits \
          here waits for ever"
     );
     for line in table.trace.iter().flat_map(|trace| trace.last(LINES)) {
@@ -111,16 +111,16 @@ impl Kernel {
     ///
     /// Who holds a [`RemoteHandle`](readily::RemoteHandle) or a waker may ring at any time, so a kernel can not
     /// tell a thread that takes long from two tasks that wait for each other.
-    pub fn set_patience(&self, patience: Duration) {
-        self.table.borrow_mut().patience = patience;
+    pub fn set_real_timeout(&self, real_timeout: Duration) {
+        self.table.borrow_mut().real_timeout = real_timeout;
     }
 }
 
 /// When the wait ends, if nothing happens before: at the limit, or when a timer of the kernel is
 /// due. `None` means that nothing can happen, but for a ring.
 fn moves_to(table: &mut Table, now_ns: u64, timeout: Option<Duration>) -> Option<u64> {
-    if table.holds > 0 {
-        table.note(|| format!("{} time stays: it is held", seconds(now_ns)));
+    if table.pauses > 0 {
+        table.trace_line(|| format!("{} time stays: it is held", seconds(now_ns)));
         return None;
     }
     // A limit beyond the end of time ends the wait there: only where there is none it is no end.
@@ -129,11 +129,11 @@ fn moves_to(table: &mut Table, now_ns: u64, timeout: Option<Duration>) -> Option
     let due = table.next_due().unwrap_or(NEVER);
     let to = end.min(due).max(now_ns);
     if to == NEVER {
-        table.note(|| format!("{} time stays: nothing will happen", seconds(now_ns)));
+        table.trace_line(|| format!("{} time stays: nothing will happen", seconds(now_ns)));
         return None;
     }
     let why = if due < end { "a timer" } else { "the limit" };
-    table.note(|| {
+    table.trace_line(|| {
         let (from, to) = (seconds(now_ns), seconds(to));
         format!("{from} nothing is ready; on to {why}, {to}")
     });

@@ -26,13 +26,13 @@ pub(super) struct Item {
 
 /// What one poller watches.
 #[derive(Default)]
-pub(super) struct Watch {
+pub(super) struct WatchList {
     pub(super) items: BTreeMap<Name, Item>,
     /// Those who may be ready, in the order in which that came about.
-    pub(super) list: List<Name>,
+    pub(super) list: ReadyList<Name>,
 }
 
-impl Watch {
+impl WatchList {
     /// Something of `bits` may have come about.
     pub(super) fn wake(&mut self, name: Name, bits: u16) {
         if self
@@ -89,7 +89,7 @@ impl Table {
 
 /// What an interest asks of the kernel. A half-close is told to readers only: by the level it
 /// would be told a writer for ever.
-pub(super) fn asked(interest: Interest) -> u16 {
+pub(super) fn to_epoll(interest: Interest) -> u16 {
     let pairs = [
         (Interest::READ, bits::IN | bits::RDHUP),
         (Interest::WRITE, bits::OUT),
@@ -103,7 +103,7 @@ pub(super) fn asked(interest: Interest) -> u16 {
 }
 
 /// The kernel's bits in our six facts, as with epoll.
-pub(super) fn reported(said: u16) -> Readiness {
+pub(super) fn from_epoll(said: u16) -> Readiness {
     let gone =
         Readiness::READ | Readiness::WRITE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
     let meaning = [
@@ -121,14 +121,14 @@ pub(super) fn reported(said: u16) -> Readiness {
     said.fold(Readiness::NONE, |all, &(_, facts)| all | facts)
 }
 
-pub(super) struct List<N> {
+pub(super) struct ReadyList<N> {
     order: BTreeMap<u64, N>,
     places: BTreeMap<N, u64>,
     /// The place of the next one that is added.
     next: u64,
 }
 
-impl<N> Default for List<N> {
+impl<N> Default for ReadyList<N> {
     fn default() -> Self {
         Self {
             order: BTreeMap::new(),
@@ -138,7 +138,7 @@ impl<N> Default for List<N> {
     }
 }
 
-impl<N: Copy + Ord> List<N> {
+impl<N: Copy + Ord> ReadyList<N> {
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn names_come_in_their_order_once_and_what_is_removed_does_not_come() {
-        let mut list = List::default();
+        let mut list = ReadyList::default();
         [3, 1, 2, 1, 4]
             .into_iter()
             .for_each(|name| list.push_back(name));
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_shuffled_list_has_the_same_names_and_each_can_be_removed() {
-        let mut list = List::default();
+        let mut list = ReadyList::default();
         (0..100).for_each(|name| list.push_back(name));
         list.shuffle(&mut Rng::seeded(3));
         (0..50).for_each(|name| list.remove(name));
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn to_remove_ten_thousand_from_anywhere_takes_few_steps_for_each() {
-        let mut list = List::default();
+        let mut list = ReadyList::default();
         (0..10_000).for_each(|name| list.push_back(Counted(name)));
         COMPARED.set(0);
         (0..10_000)

@@ -355,7 +355,7 @@ impl Model {
                 continue;
             }
             if kind == Branch::Connect && registered.role == Role::Connecting {
-                let (holds, _) = self.kernel.look(registered.number).unwrap_or_default();
+                let (holds, _) = self.kernel.inspect(registered.number).unwrap_or_default();
                 if !holds.intersects(Readiness::WRITE | Readiness::ERROR) {
                     continue; // a false alarm: it is under way yet
                 }
@@ -397,7 +397,7 @@ impl Model {
     fn hangup(&mut self, id: Id, refused: &dyn Fn(i32) -> bool) -> Option<Next> {
         let registered = self.registered.get_mut(&id)?;
         let told = Next::must(Call::Branch(id, Branch::Hangup));
-        let (_, unread) = self.kernel.look(registered.number).unwrap_or_default();
+        let (_, unread) = self.kernel.inspect(registered.number).unwrap_or_default();
         if registered.role != Role::Stream || unread == 0 {
             return Some(told);
         }

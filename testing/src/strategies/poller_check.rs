@@ -84,7 +84,7 @@ impl Model {
                 let how = &self.ends[&id];
                 return Err(broken("R004", format!("{name}, which {how}, is reported")));
             };
-            let (holds, _) = self.kernel.look(registered.number).unwrap_or_default();
+            let (holds, _) = self.kernel.inspect(registered.number).unwrap_or_default();
             let surely = Readiness::READ_CLOSED | Readiness::ERROR;
             let surely = match faults.spurious {
                 0 => surely | Readiness::READ,
@@ -114,7 +114,7 @@ impl Model {
     ) -> Result<(), Broken> {
         let refuses = may_refuse(&self.kernel.faults());
         for (id, registered) in &mut self.registered {
-            let look = self.kernel.look(registered.number).unwrap_or_default();
+            let look = self.kernel.inspect(registered.number).unwrap_or_default();
             let can = can(registered, look);
             // While its error is not fetched, a datagram socket is asked for by the edge, and anew after
             // each event; unless the kernel refuses that.
