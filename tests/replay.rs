@@ -8,7 +8,7 @@ use readily::{
     Closures, Error, EventLoop, Interest, PanicPolicy, RemoteHandle, Runner, WeakHandle, sleep,
     spawn,
 };
-use readily_testing::{Diverged, Recorder, Replayer};
+use readily_testing::{Recorder, ReplayError, Replayer};
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::future::poll_fn;
@@ -27,8 +27,8 @@ fn record(sink: impl Write + 'static) -> Result<(EventLoop, Recorder), Error> {
     Ok((event_loop, recorder))
 }
 
-fn replay(tape: impl Into<Vec<u8>>) -> Result<(EventLoop, Replayer), Error> {
-    let (event_loop, replayer) = readily_testing::replay(tape)?;
+fn replay(recording: impl Into<Vec<u8>>) -> Result<(EventLoop, Replayer), Error> {
+    let (event_loop, replayer) = readily_testing::replay(recording)?;
     event_loop.set_panic_policy(PanicPolicy::Propagate);
     Ok((event_loop, replayer))
 }
@@ -192,8 +192,8 @@ fn program(event_loop: EventLoop, load: impl FnOnce(&[SocketAddr])) -> (String, 
 
 /// Records the program under a load of its own.
 fn recorded() -> (Vec<u8>, (String, Vec<u32>)) {
-    let tape = Memory::default();
-    let (event_loop, recorder) = record(tape.clone()).unwrap();
+    let recording = Memory::default();
+    let (event_loop, recorder) = record(recording.clone()).unwrap();
     let clients: Rc<RefCell<Vec<JoinHandle<()>>>> = Rc::default();
     let started = Rc::clone(&clients);
     let seen = program(event_loop, move |addrs| {
@@ -207,11 +207,11 @@ fn recorded() -> (Vec<u8>, (String, Vec<u32>)) {
         .into_iter()
         .for_each(|client| client.join().unwrap());
     recorder.finish().unwrap();
-    (tape.0.take(), seen)
+    (recording.0.take(), seen)
 }
 
-fn played(tape: &[u8]) -> ((String, Vec<u32>), String, Result<(), Diverged>) {
-    let (event_loop, replayer) = replay(tape).unwrap();
+fn played(recording: &[u8]) -> ((String, Vec<u32>), String, Result<(), ReplayError>) {
+    let (event_loop, replayer) = replay(recording).unwrap();
     let seen = program(event_loop, |_| ());
     (seen, replayer.trace(), replayer.finish())
 }
@@ -219,12 +219,12 @@ fn played(tape: &[u8]) -> ((String, Vec<u32>), String, Result<(), Diverged>) {
 /// W4: in the replay there are no clients, and no time passes.
 #[test]
 fn an_echo_server_under_load_is_played_twice_with_the_same_calls_and_bytes() {
-    let (tape, seen) = recorded();
+    let (recording, seen) = recorded();
     assert_eq!(seen.1, (0..50).collect::<Vec<_>>());
-    let (first, trace, finished) = played(&tape);
+    let (first, trace, finished) = played(&recording);
     assert_eq!(finished, Ok(()));
     assert_eq!(first, seen);
-    let (second, again, finished) = played(&tape);
+    let (second, again, finished) = played(&recording);
     assert_eq!(finished, Ok(()));
     assert_eq!((second, again), (first, trace.clone()));
     for what in ["connect", "read", "default", "timer", "job", "call", "main"] {
@@ -262,15 +262,15 @@ fn reads(event_loop: EventLoop, other: bool) -> io::Result<Vec<u8>> {
 }
 
 fn short_tape() -> Vec<u8> {
-    let tape = Memory::default();
-    let (event_loop, recorder) = record(tape.clone()).unwrap();
+    let recording = Memory::default();
+    let (event_loop, recorder) = record(recording.clone()).unwrap();
     assert_eq!(reads(event_loop, false).unwrap(), b"hello");
     recorder.finish().unwrap();
-    tape.0.take()
+    recording.0.take()
 }
 
-fn play_short(tape: Vec<u8>, other: bool) -> (io::Result<Vec<u8>>, Replayer) {
-    let (event_loop, replayer) = replay(tape).unwrap();
+fn play_short(recording: Vec<u8>, other: bool) -> (io::Result<Vec<u8>>, Replayer) {
+    let (event_loop, replayer) = replay(recording).unwrap();
     (reads(event_loop, other), replayer)
 }
 
@@ -303,31 +303,34 @@ fn a_look_at_the_clock_on_the_wall_is_played_again() {
 
 #[test]
 fn a_program_that_does_something_else_learns_where() {
-    let tape = short_tape();
-    let (read, replayer) = play_short(tape.clone(), false);
+    let recording = short_tape();
+    let (read, replayer) = play_short(recording.clone(), false);
     assert_eq!(read.unwrap(), b"hello");
     assert_eq!(replayer.finish(), Ok(()));
-    let (read, replayer) = play_short(tape, true);
+    let (read, replayer) = play_short(recording, true);
     let told = read.unwrap_err().to_string();
-    let diverged = replayer.finish().unwrap_err();
-    assert!(matches!(diverged, Diverged::Other { .. }), "{diverged}");
-    assert_eq!(told, diverged.to_string());
+    let error = replayer.finish().unwrap_err();
+    assert!(matches!(error, ReplayError::Other { .. }), "{error}");
+    assert_eq!(told, error.to_string());
 }
 
 #[test]
 fn a_program_that_ends_early_is_reported() {
     let (event_loop, replayer) = replay(short_tape()).unwrap();
     drop(event_loop);
-    assert!(matches!(replayer.finish(), Err(Diverged::EndsEarly { .. })));
+    assert!(matches!(
+        replayer.finish(),
+        Err(ReplayError::EndsEarly { .. })
+    ));
 }
 
 /// However it was cut off, or spoilt: an error, or, where the byte says nothing, the same.
 #[test]
 fn a_tape_that_was_cut_off_or_spoilt_is_an_error_and_not_a_panic() {
-    let tape = short_tape();
-    let whole = tape.len();
+    let recording = short_tape();
+    let whole = recording.len();
     for len in 0..whole {
-        let Ok((event_loop, replayer)) = replay(&tape[..len]) else {
+        let Ok((event_loop, replayer)) = replay(&recording[..len]) else {
             continue; // not even its beginning
         };
         drop(reads(event_loop, false));
@@ -335,7 +338,7 @@ fn a_tape_that_was_cut_off_or_spoilt_is_an_error_and_not_a_panic() {
     }
     for at in 0..whole - 1 {
         for bit in 0..8 {
-            let mut spoilt = tape.clone();
+            let mut spoilt = recording.clone();
             spoilt[at] ^= 1 << bit;
             // Cut off, so that no sum keeps it from being played.
             spoilt.pop();
@@ -351,10 +354,10 @@ fn a_tape_that_was_cut_off_or_spoilt_is_an_error_and_not_a_panic() {
 /// What was read may be any bytes, so only a sum can tell that they are others.
 #[test]
 fn a_tape_of_which_a_single_bit_has_changed_is_never_played() {
-    let tape = short_tape();
-    for at in 0..tape.len() {
+    let recording = short_tape();
+    for at in 0..recording.len() {
         for bit in 0..8 {
-            let mut spoilt = tape.clone();
+            let mut spoilt = recording.clone();
             spoilt[at] ^= 1 << bit;
             let whole = match replay(spoilt) {
                 Err(_) => false,
@@ -383,14 +386,14 @@ fn writes(event_loop: EventLoop) -> io::Result<()> {
 
 #[test]
 fn a_count_of_bytes_that_were_not_offered_is_reported_as_corrupt() {
-    let tape = Memory::default();
-    let (event_loop, recorder) = record(tape.clone()).unwrap();
+    let recording = Memory::default();
+    let (event_loop, recorder) = record(recording.clone()).unwrap();
     writes(event_loop).unwrap();
     recorder.finish().unwrap();
-    let tape = tape.0.take();
-    for at in 0..tape.len() - 1 {
+    let recording = recording.0.take();
+    for at in 0..recording.len() - 1 {
         for bit in 0..8 {
-            let mut spoilt = tape.clone();
+            let mut spoilt = recording.clone();
             spoilt[at] ^= 1 << bit;
             // Cut off, so that no sum keeps it from being played.
             spoilt.pop();
@@ -447,18 +450,18 @@ fn what_no_thread_sends_in_the_replay_is_waited_for_and_reported() {
         let _remote = sender.join().unwrap();
         event_loop.run().map(drop)
     };
-    let tape = Memory::default();
-    let (mut event_loop, recorder) = record(tape.clone()).unwrap();
+    let recording = Memory::default();
+    let (mut event_loop, recorder) = record(recording.clone()).unwrap();
     program(&mut event_loop, true).unwrap();
     drop(event_loop);
     recorder.finish().unwrap();
-    let (mut event_loop, replayer) = replay(tape.0.take()).unwrap();
+    let (mut event_loop, replayer) = replay(recording.0.take()).unwrap();
     replayer.set_real_timeout(Duration::from_millis(10));
     let error = program(&mut event_loop, false).unwrap_err();
     assert!(matches!(error, Error::Io(_)), "{error}");
     assert!(matches!(
         replayer.finish(),
-        Err(Diverged::NothingSent { .. })
+        Err(ReplayError::NothingSent { .. })
     ));
 }
 
@@ -485,12 +488,12 @@ fn what_threads_send_is_taken_in_the_order_of_the_recording() {
         event_loop.run().unwrap();
         SENT.take()
     };
-    let tape = Memory::default();
-    let (mut event_loop, recorder) = record(tape.clone()).unwrap();
+    let recording = Memory::default();
+    let (mut event_loop, recorder) = record(recording.clone()).unwrap();
     assert_eq!(program(&mut event_loop, true), [1, 2]);
     drop(event_loop);
     recorder.finish().unwrap();
-    let (mut event_loop, replayer) = replay(tape.0.take()).unwrap();
+    let (mut event_loop, replayer) = replay(recording.0.take()).unwrap();
     assert_eq!(program(&mut event_loop, false), [1, 2]);
     assert_eq!(replayer.finish(), Ok(()));
 }
@@ -521,11 +524,11 @@ fn a_wake_of_a_thread_is_not_spared_while_a_tape_runs() {
         thread.join().unwrap();
         done
     };
-    let tape = Memory::default();
-    let (event_loop, recorder) = record(tape.clone()).unwrap();
+    let recording = Memory::default();
+    let (event_loop, recorder) = record(recording.clone()).unwrap();
     assert_eq!(program(event_loop, true).unwrap(), 4);
     recorder.finish().unwrap();
-    let (event_loop, replayer) = replay(tape.0.take()).unwrap();
+    let (event_loop, replayer) = replay(recording.0.take()).unwrap();
     replayer.set_real_timeout(Duration::from_secs(2));
     assert_eq!(program(event_loop, false).unwrap(), 4);
     assert_eq!(replayer.finish(), Ok(()));

@@ -39,7 +39,7 @@ pub mod wakers;
 
 pub use exhaustive::{Action, in_one_turn, orders};
 pub use manual_poll::{ManualPoll, manual_poll};
-pub use replay::{Diverged, Recorder, Replayer, record, replay};
+pub use replay::{Recorder, ReplayError, Replayer, record, replay};
 pub use sim::{Faults, Fd, Kernel, PauseGuard, Personality};
 pub use sim_loop::SimLoop;
 pub use spy::{Spy, SpyReport, Token, spy};

@@ -4,14 +4,14 @@
 //! pieces, each with its length and a sum before it: a tape of which one byte is another is refused
 //! as a whole, and not played up to there. Only of a last piece that was cut off nobody can say.
 
-use super::format::OnTape;
-use super::{Diverged, sum};
+use super::format::Encode;
+use super::{ReplayError, sum};
 
 /// What stands at the beginning of a tape; the number is that of this format.
 pub(super) const HEADER: &[u8] = b"readily tape 2\n";
 
 /// The bytes of a tape, as far as they have been read.
-pub(super) struct Reel {
+pub(super) struct Cursor {
     bytes: Vec<u8>,
     at: usize,
     is_cut: bool,
@@ -28,10 +28,12 @@ pub(super) fn piece(entries: &[u8]) -> Vec<u8> {
     piece
 }
 
-impl Reel {
+impl Cursor {
     /// The entries of a tape, if it is one and whole up to its end.
-    pub(super) fn new(tape: &[u8]) -> Result<Self, Diverged> {
-        let pieces = tape.strip_prefix(HEADER).ok_or(Diverged::NotATape)?;
+    pub(super) fn new(recording: &[u8]) -> Result<Self, ReplayError> {
+        let pieces = recording
+            .strip_prefix(HEADER)
+            .ok_or(ReplayError::NotARecording)?;
         let (mut pieces, mut entries) = (Self::of(pieces.to_vec()), Vec::new());
         let mut is_cut = false;
         while !pieces.is_at_end() {
@@ -42,7 +44,7 @@ impl Reel {
             };
             match pieces.bytes(len) {
                 Ok(piece) if sum(piece) == before => entries.extend_from_slice(piece),
-                Ok(_) => return Err(Diverged::Spoilt { at }),
+                Ok(_) => return Err(ReplayError::Corrupt { at }),
                 Err(_) => {
                     // It was cut off, and is played for as long as it lasts.
                     entries.extend_from_slice(pieces.rest());
@@ -83,15 +85,15 @@ impl Reel {
         self.at
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, Diverged> {
-        let byte = self.bytes.get(self.at).ok_or(Diverged::Ends)?;
+    pub(super) fn byte(&mut self) -> Result<u8, ReplayError> {
+        let byte = self.bytes.get(self.at).ok_or(ReplayError::Ends)?;
         self.at += 1;
         Ok(*byte)
     }
 
-    pub(super) fn bytes(&mut self, len: usize) -> Result<&[u8], Diverged> {
-        let end = self.at.checked_add(len).ok_or(Diverged::Ends)?;
-        let bytes = self.bytes.get(self.at..end).ok_or(Diverged::Ends)?;
+    pub(super) fn bytes(&mut self, len: usize) -> Result<&[u8], ReplayError> {
+        let end = self.at.checked_add(len).ok_or(ReplayError::Ends)?;
+        let bytes = self.bytes.get(self.at..end).ok_or(ReplayError::Ends)?;
         self.at = end;
         Ok(bytes)
     }

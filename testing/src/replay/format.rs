@@ -8,8 +8,8 @@
 //!
 //! Not in the notes.
 
-use super::Diverged;
-use super::cursor::Reel;
+use super::ReplayError;
+use super::cursor::Cursor;
 use readily::Readiness;
 use readily::poll::Event;
 use readily_sys::socket::Kind;
@@ -17,224 +17,224 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 /// What can be on a tape.
-pub(super) trait OnTape: Sized {
-    fn put(&self, tape: &mut Vec<u8>);
-    fn get(reel: &mut Reel) -> Result<Self, Diverged>;
+pub(super) trait Encode: Sized {
+    fn put(&self, recording: &mut Vec<u8>);
+    fn get(cursor: &mut Cursor) -> Result<Self, ReplayError>;
 }
 
-impl OnTape for u64 {
-    fn put(&self, tape: &mut Vec<u8>) {
+impl Encode for u64 {
+    fn put(&self, recording: &mut Vec<u8>) {
         let mut left = *self;
         while left >= 0x80 {
-            tape.push(left as u8 | 0x80);
+            recording.push(left as u8 | 0x80);
             left >>= 7;
         }
-        tape.push(left as u8);
+        recording.push(left as u8);
     }
 
-    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+    fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
-            let byte = reel.byte()?;
+            let byte = cursor.byte()?;
             number |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 return Ok(number);
             }
         }
-        Err(Diverged::Spoilt { at: reel.at() })
+        Err(ReplayError::Corrupt { at: cursor.at() })
     }
 }
 
 /// Small ones of either sign in few bytes: 0, -1, 1, -2, …
-impl OnTape for i64 {
-    fn put(&self, tape: &mut Vec<u8>) {
-        ((self.wrapping_shl(1) ^ (self >> 63)) as u64).put(tape);
+impl Encode for i64 {
+    fn put(&self, recording: &mut Vec<u8>) {
+        ((self.wrapping_shl(1) ^ (self >> 63)) as u64).put(recording);
     }
 
-    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
-        let bits = u64::get(reel)?;
+    fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
+        let bits = u64::get(cursor)?;
         Ok((bits >> 1) as i64 ^ -((bits & 1) as i64))
     }
 }
 
-impl OnTape for i32 {
-    fn put(&self, tape: &mut Vec<u8>) {
-        i64::from(*self).put(tape);
+impl Encode for i32 {
+    fn put(&self, recording: &mut Vec<u8>) {
+        i64::from(*self).put(recording);
     }
 
-    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
-        let at = reel.at();
-        i32::try_from(i64::get(reel)?).map_err(|_| Diverged::Spoilt { at })
-    }
-}
-
-impl OnTape for usize {
-    fn put(&self, tape: &mut Vec<u8>) {
-        (*self as u64).put(tape);
-    }
-
-    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
-        let at = reel.at();
-        usize::try_from(u64::get(reel)?).map_err(|_| Diverged::Spoilt { at })
+    fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
+        let at = cursor.at();
+        i32::try_from(i64::get(cursor)?).map_err(|_| ReplayError::Corrupt { at })
     }
 }
 
-impl OnTape for bool {
-    fn put(&self, tape: &mut Vec<u8>) {
-        tape.push(u8::from(*self));
+impl Encode for usize {
+    fn put(&self, recording: &mut Vec<u8>) {
+        (*self as u64).put(recording);
     }
 
-    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
-        Ok(reel.byte()? != 0)
+    fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
+        let at = cursor.at();
+        usize::try_from(u64::get(cursor)?).map_err(|_| ReplayError::Corrupt { at })
     }
 }
 
-impl OnTape for () {
+impl Encode for bool {
+    fn put(&self, recording: &mut Vec<u8>) {
+        recording.push(u8::from(*self));
+    }
+
+    fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
+        Ok(cursor.byte()? != 0)
+    }
+}
+
+impl Encode for () {
     fn put(&self, _tape: &mut Vec<u8>) {}
 
-    fn get(_reel: &mut Reel) -> Result<Self, Diverged> {
+    fn get(_reel: &mut Cursor) -> Result<Self, ReplayError> {
         Ok(())
     }
 }
 
-impl<T: OnTape> OnTape for Option<T> {
-    fn put(&self, tape: &mut Vec<u8>) {
-        self.is_some().put(tape);
+impl<T: Encode> Encode for Option<T> {
+    fn put(&self, recording: &mut Vec<u8>) {
+        self.is_some().put(recording);
         if let Some(value) = self {
-            value.put(tape);
+            value.put(recording);
         }
     }
 
-    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
-        match bool::get(reel)? {
-            true => T::get(reel).map(Some),
+    fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
+        match bool::get(cursor)? {
+            true => T::get(cursor).map(Some),
             false => Ok(None),
         }
     }
 }
 
-impl<A: OnTape, B: OnTape> OnTape for (A, B) {
-    fn put(&self, tape: &mut Vec<u8>) {
-        self.0.put(tape);
-        self.1.put(tape);
+impl<A: Encode, B: Encode> Encode for (A, B) {
+    fn put(&self, recording: &mut Vec<u8>) {
+        self.0.put(recording);
+        self.1.put(recording);
     }
 
-    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
-        Ok((A::get(reel)?, B::get(reel)?))
-    }
-}
-
-impl OnTape for Vec<u8> {
-    fn put(&self, tape: &mut Vec<u8>) {
-        self.len().put(tape);
-        tape.extend_from_slice(self);
-    }
-
-    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
-        let len = usize::get(reel)?;
-        Ok(reel.bytes(len)?.to_vec())
+    fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
+        Ok((A::get(cursor)?, B::get(cursor)?))
     }
 }
 
-impl OnTape for Readiness {
-    fn put(&self, tape: &mut Vec<u8>) {
-        tape.push(self.bits());
+impl Encode for Vec<u8> {
+    fn put(&self, recording: &mut Vec<u8>) {
+        self.len().put(recording);
+        recording.extend_from_slice(self);
     }
 
-    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
-        reel.byte().map(Self::from_bits)
+    fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
+        let len = usize::get(cursor)?;
+        Ok(cursor.bytes(len)?.to_vec())
     }
 }
 
-impl OnTape for Event {
-    fn put(&self, tape: &mut Vec<u8>) {
-        self.token.put(tape);
-        self.ready.put(tape);
+impl Encode for Readiness {
+    fn put(&self, recording: &mut Vec<u8>) {
+        recording.push(self.bits());
     }
 
-    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
-        let token = u64::get(reel)?;
-        let ready = Readiness::get(reel)?;
+    fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
+        cursor.byte().map(Self::from_bits)
+    }
+}
+
+impl Encode for Event {
+    fn put(&self, recording: &mut Vec<u8>) {
+        self.token.put(recording);
+        self.ready.put(recording);
+    }
+
+    fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
+        let token = u64::get(cursor)?;
+        let ready = Readiness::get(cursor)?;
         Ok(Self { token, ready })
     }
 }
 
-impl OnTape for Vec<Event> {
-    fn put(&self, tape: &mut Vec<u8>) {
-        self.len().put(tape);
-        self.iter().for_each(|event| event.put(tape));
+impl Encode for Vec<Event> {
+    fn put(&self, recording: &mut Vec<u8>) {
+        self.len().put(recording);
+        self.iter().for_each(|event| event.put(recording));
     }
 
-    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
+    fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
         // Not `with_capacity`: of a spoilt tape the length may be anything.
-        let len = usize::get(reel)?;
-        (0..len).map(|_| Event::get(reel)).collect()
+        let len = usize::get(cursor)?;
+        (0..len).map(|_| Event::get(cursor)).collect()
     }
 }
 
 /// By the system's number; one that has none, by its text.
-impl OnTape for io::Error {
-    fn put(&self, tape: &mut Vec<u8>) {
+impl Encode for io::Error {
+    fn put(&self, recording: &mut Vec<u8>) {
         let code = self.raw_os_error();
-        code.put(tape);
+        code.put(recording);
         if code.is_none() {
-            self.to_string().into_bytes().put(tape);
+            self.to_string().into_bytes().put(recording);
         }
     }
 
-    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
-        if let Some(code) = Option::<i32>::get(reel)? {
+    fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
+        if let Some(code) = Option::<i32>::get(cursor)? {
             return Ok(io::Error::from_raw_os_error(code));
         }
-        let text = Vec::<u8>::get(reel)?;
+        let text = Vec::<u8>::get(cursor)?;
         Ok(io::Error::other(
             String::from_utf8_lossy(&text).into_owned(),
         ))
     }
 }
 
-impl<T: OnTape> OnTape for io::Result<T> {
-    fn put(&self, tape: &mut Vec<u8>) {
-        self.is_ok().put(tape);
+impl<T: Encode> Encode for io::Result<T> {
+    fn put(&self, recording: &mut Vec<u8>) {
+        self.is_ok().put(recording);
         match self {
-            Ok(value) => value.put(tape),
-            Err(error) => error.put(tape),
+            Ok(value) => value.put(recording),
+            Err(error) => error.put(recording),
         }
     }
 
-    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
-        match bool::get(reel)? {
-            true => T::get(reel).map(Ok),
-            false => io::Error::get(reel).map(Err),
+    fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
+        match bool::get(cursor)? {
+            true => T::get(cursor).map(Ok),
+            false => io::Error::get(cursor).map(Err),
         }
     }
 }
 
-impl OnTape for SocketAddr {
-    fn put(&self, tape: &mut Vec<u8>) {
+impl Encode for SocketAddr {
+    fn put(&self, recording: &mut Vec<u8>) {
         match self.ip() {
-            IpAddr::V4(ip) => ip.octets().to_vec().put(tape),
-            IpAddr::V6(ip) => ip.octets().to_vec().put(tape),
+            IpAddr::V4(ip) => ip.octets().to_vec().put(recording),
+            IpAddr::V6(ip) => ip.octets().to_vec().put(recording),
         }
-        u64::from(self.port()).put(tape);
+        u64::from(self.port()).put(recording);
     }
 
-    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
-        let at = reel.at();
-        let octets = Vec::<u8>::get(reel)?;
-        let port = u64::get(reel)?;
+    fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
+        let at = cursor.at();
+        let octets = Vec::<u8>::get(cursor)?;
+        let port = u64::get(cursor)?;
         let four = <[u8; 4]>::try_from(&octets[..]).map(IpAddr::from);
         let ip = four.or_else(|_| <[u8; 16]>::try_from(&octets[..]).map(IpAddr::from));
         match (ip, u16::try_from(port)) {
             (Ok(ip), Ok(port)) => Ok(SocketAddr::new(ip, port)),
-            _ => Err(Diverged::Spoilt { at }),
+            _ => Err(ReplayError::Corrupt { at }),
         }
     }
 }
 
-impl OnTape for Kind {
-    fn put(&self, tape: &mut Vec<u8>) {
-        tape.push(match self {
+impl Encode for Kind {
+    fn put(&self, recording: &mut Vec<u8>) {
+        recording.push(match self {
             Kind::Stream => 0,
             Kind::Listener => 1,
             Kind::Datagram => 2,
@@ -242,8 +242,8 @@ impl OnTape for Kind {
         });
     }
 
-    fn get(reel: &mut Reel) -> Result<Self, Diverged> {
-        Ok(match reel.byte()? {
+    fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
+        Ok(match cursor.byte()? {
             0 => Kind::Stream,
             1 => Kind::Listener,
             2 => Kind::Datagram,
@@ -313,14 +313,14 @@ mod tests {
     use std::fmt::Debug;
 
     #[track_caller]
-    fn both_ways<T: OnTape + Debug>(values: impl IntoIterator<Item = T>) {
+    fn both_ways<T: Encode + Debug>(values: impl IntoIterator<Item = T>) {
         for value in values {
-            let mut tape = Vec::new();
-            value.put(&mut tape);
-            let mut reel = Reel::of(tape);
-            let back = T::get(&mut reel).unwrap();
+            let mut recording = Vec::new();
+            value.put(&mut recording);
+            let mut cursor = Cursor::of(recording);
+            let back = T::get(&mut cursor).unwrap();
             assert_eq!(format!("{back:?}"), format!("{value:?}"));
-            assert!(reel.is_at_end());
+            assert!(cursor.is_at_end());
         }
     }
 
@@ -351,26 +351,29 @@ mod tests {
 
     #[test]
     fn small_numbers_are_one_byte() {
-        let mut tape = Vec::new();
-        (0..128u64).for_each(|n| n.put(&mut tape));
-        (-64..64i64).for_each(|n| n.put(&mut tape));
-        assert_eq!(tape.len(), 256);
+        let mut recording = Vec::new();
+        (0..128u64).for_each(|n| n.put(&mut recording));
+        (-64..64i64).for_each(|n| n.put(&mut recording));
+        assert_eq!(recording.len(), 256);
     }
 
     #[test]
     fn a_recording_that_ends_too_early_or_makes_no_sense_is_reported() {
-        assert!(matches!(Reel::new(b"a file"), Err(Diverged::NotATape)));
-        let reel = |bytes: &[u8]| Reel::of(bytes.to_vec());
-        assert_eq!(u64::get(&mut reel(&[0x80])), Err(Diverged::Ends));
         assert!(matches!(
-            u64::get(&mut reel(&[0xff; 10])),
-            Err(Diverged::Spoilt { .. })
+            Cursor::new(b"a file"),
+            Err(ReplayError::NotARecording)
         ));
-        assert_eq!(Vec::<u8>::get(&mut reel(&[9, 1])), Err(Diverged::Ends));
+        let cursor = |bytes: &[u8]| Cursor::of(bytes.to_vec());
+        assert_eq!(u64::get(&mut cursor(&[0x80])), Err(ReplayError::Ends));
+        assert!(matches!(
+            u64::get(&mut cursor(&[0xff; 10])),
+            Err(ReplayError::Corrupt { .. })
+        ));
+        assert_eq!(Vec::<u8>::get(&mut cursor(&[9, 1])), Err(ReplayError::Ends));
         // A length that is beyond all memory is the end, and takes none.
         let mut long = Vec::new();
         u64::MAX.put(&mut long);
-        assert_eq!(Vec::<u8>::get(&mut reel(&long)), Err(Diverged::Ends));
+        assert_eq!(Vec::<u8>::get(&mut cursor(&long)), Err(ReplayError::Ends));
     }
 
     #[test]

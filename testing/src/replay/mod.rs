@@ -80,7 +80,7 @@ pub fn record(sink: impl Write + 'static) -> Result<(EventLoop, Recorder), Error
     Ok((EventLoop::with(poller, clock)?, recorder))
 }
 
-/// A loop that is told what the one was told that wrote `tape`, and the replayer, which knows
+/// A loop that is told what the one was told that wrote `recording`, and the replayer, which knows
 /// whether it did the same.
 ///
 /// Nothing is waited for but what other threads of the program send. Where the program does
@@ -92,10 +92,10 @@ pub fn record(sink: impl Write + 'static) -> Result<(EventLoop, Recorder), Error
 ///
 /// # Errors
 ///
-/// [`Error::Io`] around [`Diverged::NotATape`], or around [`Diverged::Spoilt`] if a byte of the tape
+/// [`Error::Io`] around [`ReplayError::NotARecording`], or around [`ReplayError::Corrupt`] if a byte of the tape
 /// has changed; as [`EventLoop::new`].
-pub fn replay(tape: impl Into<Vec<u8>>) -> Result<(EventLoop, Replayer), Error> {
-    let replayer = Replayer::new(tape.into()).map_err(std::io::Error::other)?;
+pub fn replay(recording: impl Into<Vec<u8>>) -> Result<(EventLoop, Replayer), Error> {
+    let replayer = Replayer::new(recording.into()).map_err(std::io::Error::other)?;
     let event_loop = EventLoop::with(replayer.poller(), replayer.clock())?;
     Ok((event_loop, replayer))
 }
@@ -103,16 +103,16 @@ pub fn replay(tape: impl Into<Vec<u8>>) -> Result<(EventLoop, Replayer), Error> 
 /// How a replay differs from its recording, or why it could not go on.
 #[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Diverged {
+pub enum ReplayError {
     /// The bytes are no recording, or of another version.
     #[error("this is no recording of this version")]
-    NotATape,
+    NotARecording,
     /// The recording ends before the program does. It may have been cut off.
     #[error("the recording ends here, and the program goes on")]
     Ends,
     /// An entry that cannot have been written, or a piece whose sum is another: a byte has changed.
     #[error("the recording makes no sense at byte {at}")]
-    Spoilt {
+    Corrupt {
         /// Where in the recording.
         at: usize,
     },

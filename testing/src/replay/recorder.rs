@@ -8,7 +8,7 @@
 //! Not in the notes.
 
 use super::cursor::{HEADER, piece};
-use super::format::{OnTape, Op};
+use super::format::{Encode, Op};
 use super::sum;
 use readily::clock::Clock;
 use readily::poll::{Event, NOTIFIER, Notify, Poller, WaitResult};
@@ -120,31 +120,31 @@ impl Recorder {
     }
 
     fn hand_on(&self) {
-        let mut tape = self.0.borrow_mut();
-        let (bytes, sink) = (tape.piece(), tape.sink.take());
-        drop(tape);
+        let mut recording = self.0.borrow_mut();
+        let (bytes, sink) = (recording.piece(), recording.sink.take());
+        drop(recording);
         // Without a sink, it is being written to just now, further up the stack, or has failed.
         let Some(mut sink) = sink else { return };
         let written = sink.write_all(&bytes).and_then(|()| sink.flush());
-        let mut tape = self.0.borrow_mut();
+        let mut recording = self.0.borrow_mut();
         match written {
-            Ok(()) => tape.sink = Some(sink),
-            Err(error) => tape.failed = Some(error),
+            Ok(()) => recording.sink = Some(sink),
+            Err(error) => recording.failed = Some(error),
         }
     }
 
     /// Writes down that `op` was done with `args`, and what came of it.
-    pub(super) fn entry<T: OnTape>(&self, op: Op, args: &[i64], answer: T) -> T {
-        let mut tape = self.0.borrow_mut();
-        if tape.sink.is_none() {
+    pub(super) fn entry<T: Encode>(&self, op: Op, args: &[i64], answer: T) -> T {
+        let mut recording = self.0.borrow_mut();
+        if recording.sink.is_none() {
             return answer;
         }
-        let buffer = &mut tape.buffer;
+        let buffer = &mut recording.buffer;
         buffer.push(op.byte());
         args.iter().for_each(|arg| arg.put(buffer));
         answer.put(buffer);
         let full = buffer.len() >= BUFFER;
-        drop(tape);
+        drop(recording);
         if full {
             self.hand_on();
         }
@@ -367,7 +367,7 @@ impl RecordedFd {
         FdRef::System(self.fd.as_fd())
     }
 
-    fn entry<T: OnTape>(&self, op: Op, answer: T) -> T {
+    fn entry<T: Encode>(&self, op: Op, answer: T) -> T {
         self.recorder
             .entry(op, &[self.fd.as_raw_fd().into()], answer)
     }

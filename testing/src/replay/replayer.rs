@@ -7,10 +7,10 @@
 //!
 //! Not in the notes.
 
-use super::cursor::Reel;
-use super::format::{OnTape, Op};
+use super::cursor::Cursor;
+use super::format::{Encode, Op};
 use super::recorder::asked;
-use super::{Diverged, sum};
+use super::{ReplayError, sum};
 use crate::sim::SimNotifier;
 use readily::clock::{Clock, Monotonic};
 use readily::poll::{Event, NOTIFIER, Notify, Poller, WaitResult};
@@ -30,10 +30,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Playing {
-    reel: Reel,
+    cursor: Cursor,
     entry: u64,
     now_ns: u64,
-    diverged: Option<Diverged>,
+    error: Option<ReplayError>,
     trace: String,
     real_timeout: Duration,
 }
@@ -56,27 +56,27 @@ impl Replayer {
     ///
     /// # Errors
     ///
-    /// [`Diverged::NotATape`]; [`Diverged::Spoilt`] if a byte has changed, [`Diverged::Ends`] if
+    /// [`ReplayError::NotARecording`]; [`ReplayError::Corrupt`] if a byte has changed, [`ReplayError::Ends`] if
     /// next to nothing is there.
-    pub fn new(tape: Vec<u8>) -> Result<Self, Diverged> {
-        let mut reel = Reel::new(&tape)?;
+    pub fn new(recording: Vec<u8>) -> Result<Self, ReplayError> {
+        let mut cursor = Cursor::new(&recording)?;
         // The first entry: what the poller wants to be asked again for.
-        if Op::of(reel.byte()?) != Some(Op::Rearm) {
-            return Err(Diverged::NotATape);
+        if Op::of(cursor.byte()?) != Some(Op::Rearm) {
+            return Err(ReplayError::NotARecording);
         }
         let mut rearms = Interest::NONE;
         for interest in [Interest::READ, Interest::WRITE] {
-            if i64::get(&mut reel)? != 0 {
+            if i64::get(&mut cursor)? != 0 {
                 rearms |= interest;
             }
         }
-        let reports_urgent_data = i64::get(&mut reel)? != 0;
+        let reports_urgent_data = i64::get(&mut cursor)? != 0;
         Ok(Self(Rc::new(Inner {
             playing: RefCell::new(Playing {
-                reel,
+                cursor,
                 entry: 0,
                 now_ns: 0,
-                diverged: None,
+                error: None,
                 trace: String::new(),
                 real_timeout: PATIENCE,
             }),
@@ -106,13 +106,13 @@ impl Replayer {
     /// # Errors
     ///
     /// The first difference.
-    pub fn finish(&self) -> Result<(), Diverged> {
+    pub fn finish(&self) -> Result<(), ReplayError> {
         let playing = self.0.playing.borrow();
-        match &playing.diverged {
-            Some(diverged) => Err(diverged.clone()),
+        match &playing.error {
+            Some(error) => Err(error.clone()),
             // It was played to where it was cut off, and there was more.
-            None if playing.reel.is_at_end() && playing.reel.is_cut() => Err(Diverged::Ends),
-            None if !playing.reel.is_at_end() => Err(Diverged::EndsEarly {
+            None if playing.cursor.is_at_end() && playing.cursor.is_cut() => Err(ReplayError::Ends),
+            None if !playing.cursor.is_at_end() => Err(ReplayError::EndsEarly {
                 entry: playing.entry,
             }),
             None => Ok(()),
@@ -132,22 +132,22 @@ impl Replayer {
     }
 
     /// What the tape has for `op` with `args`.
-    pub(super) fn answer<T: OnTape>(&self, op: Op, args: &[i64]) -> Result<T, Diverged> {
+    pub(super) fn answer<T: Encode>(&self, op: Op, args: &[i64]) -> Result<T, ReplayError> {
         let mut playing = self.0.playing.borrow_mut();
         let playing = &mut *playing;
-        if let Some(diverged) = &playing.diverged {
-            return Err(diverged.clone());
+        if let Some(error) = &playing.error {
+            return Err(error.clone());
         }
         let answer = playing.next(op, args);
         match &answer {
             Ok(_) => playing.entry += 1,
-            Err(diverged) => playing.diverged = Some(diverged.clone()),
+            Err(error) => playing.error = Some(error.clone()),
         }
         answer
     }
 
     /// The same, where the answer may be an error itself.
-    pub(super) fn result<T: OnTape>(&self, op: Op, args: &[i64]) -> io::Result<T> {
+    pub(super) fn result<T: Encode>(&self, op: Op, args: &[i64]) -> io::Result<T> {
         self.answer(op, args).map_err(io::Error::other)?
     }
 
@@ -162,9 +162,9 @@ impl Replayer {
 
     /// The tape has what cannot be.
     pub(super) fn spoilt(&self) -> io::Error {
-        let at = self.0.playing.borrow().reel.at();
-        self.diverge(Diverged::Spoilt { at });
-        io::Error::other(Diverged::Spoilt { at })
+        let at = self.0.playing.borrow().cursor.at();
+        self.diverge(ReplayError::Corrupt { at });
+        io::Error::other(ReplayError::Corrupt { at })
     }
 
     /// The time, `passed` after the last reading.
@@ -174,29 +174,29 @@ impl Replayer {
         playing.now_ns
     }
 
-    fn diverge(&self, diverged: Diverged) {
-        self.0.playing.borrow_mut().diverged.get_or_insert(diverged);
+    fn diverge(&self, error: ReplayError) {
+        self.0.playing.borrow_mut().error.get_or_insert(error);
     }
 }
 
 impl Playing {
-    fn next<T: OnTape>(&mut self, op: Op, args: &[i64]) -> Result<T, Diverged> {
-        let at = self.reel.at();
-        let recorded = Op::of(self.reel.byte()?).ok_or(Diverged::Spoilt { at })?;
+    fn next<T: Encode>(&mut self, op: Op, args: &[i64]) -> Result<T, ReplayError> {
+        let at = self.cursor.at();
+        let recorded = Op::of(self.cursor.byte()?).ok_or(ReplayError::Corrupt { at })?;
         if recorded != op {
             return Err(self.other(recorded.name().into(), op.name().into()));
         }
-        let before: Result<Vec<i64>, _> = args.iter().map(|_| i64::get(&mut self.reel)).collect();
+        let before: Result<Vec<i64>, _> = args.iter().map(|_| i64::get(&mut self.cursor)).collect();
         let before = before?;
         if before != args {
             let with = |args: &[i64]| format!("{} with {args:?}", op.name());
             return Err(self.other(with(&before), with(args)));
         }
-        T::get(&mut self.reel)
+        T::get(&mut self.cursor)
     }
 
-    fn other(&self, recorded: String, done: String) -> Diverged {
-        Diverged::Other {
+    fn other(&self, recorded: String, done: String) -> ReplayError {
+        ReplayError::Other {
             entry: self.entry,
             recorded,
             done,
@@ -209,7 +209,7 @@ impl fmt::Debug for Replayer {
         let playing = self.0.playing.borrow();
         f.debug_struct("Replayer")
             .field("entry", &playing.entry)
-            .field("diverged", &playing.diverged)
+            .field("diverged", &playing.error)
             .finish_non_exhaustive()
     }
 }
@@ -239,15 +239,13 @@ impl VirtualKernel for Replayer {
 
     fn await_notification(&self) -> bool {
         let real_timeout = match &*self.0.playing.borrow() {
-            Playing {
-                diverged: Some(_), ..
-            } => return false,
+            Playing { error: Some(_), .. } => return false,
             playing => playing.real_timeout,
         };
         let rung = self.0.notifier.wait_for(real_timeout);
         if !rung {
             let entry = self.0.playing.borrow().entry;
-            self.diverge(Diverged::NothingSent { entry });
+            self.diverge(ReplayError::NothingSent { entry });
         }
         rung
     }
@@ -263,7 +261,7 @@ impl VirtualKernel for Replayer {
                 String::from_utf8_lossy(&before).escape_debug()
             );
             let other = playing.other(before, format!("one of {what} {whose:x}"));
-            playing.diverged = Some(other);
+            playing.error = Some(other);
         }
     }
 
@@ -346,7 +344,7 @@ pub(super) struct ReplayedFd {
 }
 
 impl ReplayedFd {
-    fn result<T: OnTape>(&self, op: Op) -> io::Result<T> {
+    fn result<T: Encode>(&self, op: Op) -> io::Result<T> {
         self.replayer.result(op, &[self.number.into()])
     }
 
