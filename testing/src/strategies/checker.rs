@@ -15,14 +15,14 @@ use readily::{Interest, Readiness, Trigger};
 use std::time::Duration;
 
 /// A rule that does not hold, and why one thinks so.
-pub(super) struct Broken {
+pub(super) struct RuleViolation {
     pub(super) rule: &'static str,
     pub(super) what: String,
 }
 
-pub(super) fn broken(rule: &'static str, what: impl Into<String>) -> Broken {
+pub(super) fn violation(rule: &'static str, what: impl Into<String>) -> RuleViolation {
     let what = what.into();
-    Broken { rule, what }
+    RuleViolation { rule, what }
 }
 
 /// How long, in words.
@@ -59,7 +59,7 @@ impl Model {
         &mut self,
         call: Call,
         refused: &dyn Fn(i32) -> bool,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), RuleViolation> {
         self.called = Some(call);
         while let Some(next) = self.next(refused) {
             if call == next.call || Some(call) == next.or {
@@ -70,11 +70,11 @@ impl Model {
             if next.must {
                 let (called, next_one) = (self.past(call), self.named(next.call));
                 let what = format!("{called} is called, where it was the turn of {next_one}");
-                return Err(broken(self.rule(call, Some(next.call)), what));
+                return Err(violation(self.rule(call, Some(next.call)), what));
             }
         }
         let what = format!("{} is called", self.past(call));
-        Err(broken(self.rule(call, None), what))
+        Err(violation(self.rule(call, None), what))
     }
 
     /// What a call changes by itself.
@@ -132,18 +132,18 @@ impl Model {
     }
 
     /// The loop is about to wait: C5, W1.
-    pub(super) fn asks(&self, timeout: Option<Duration>) -> Result<(), Broken> {
+    pub(super) fn asks(&self, timeout: Option<Duration>) -> Result<(), RuleViolation> {
         let lives = |id: &Id| {
             let task = self.tasks.get(id);
             self.closures.contains(id) || task.is_some_and(|task| task.ended.is_none())
         };
         let zero = timeout == Some(Duration::ZERO);
         if self.rung && !zero {
-            return Err(broken("W1", "somebody came, and the loop goes to sleep"));
+            return Err(violation("W1", "somebody came, and the loop goes to sleep"));
         }
         let ready = self.run.is_some() || self.later.iter().any(lives);
         if ready && !zero {
-            return Err(broken(
+            return Err(violation(
                 "C5",
                 "something is ready, and the loop goes to sleep",
             ));
@@ -160,12 +160,12 @@ impl Model {
         if asked > may {
             let (may, asked) = (long(may), long(asked));
             let what = format!("the loop may wait {may} and waits {asked}");
-            return Err(broken("C5", what));
+            return Err(violation("C5", what));
         }
         let idle = self.alone && !self.rung && !self.is_queued();
         if idle && asked < may {
             let what = format!("the loop may wait {}, and waits {}", long(may), long(asked));
-            return Err(broken("C5", what));
+            return Err(violation("C5", what));
         }
         Ok(())
     }
@@ -176,9 +176,9 @@ impl Model {
     }
 
     /// L9: the loop begins a turn without a look at the kernel. Others may have reasons of their own.
-    pub(super) fn goes_on(&self) -> Result<(), Broken> {
+    pub(super) fn goes_on(&self) -> Result<(), RuleViolation> {
         match self.alone && !self.is_queued() {
-            true => Err(broken(
+            true => Err(violation(
                 "L9",
                 "nothing is ready, and the poller is not asked",
             )),
@@ -204,7 +204,7 @@ impl Model {
     }
 
     /// The turn is over: was anybody passed over?
-    pub(super) fn ends(&mut self, refused: &dyn Fn(i32) -> bool) -> Result<(), Broken> {
+    pub(super) fn ends(&mut self, refused: &dyn Fn(i32) -> bool) -> Result<(), RuleViolation> {
         while let Some(next) = self.next(refused) {
             if next.must {
                 let rule = match next.call {
@@ -215,7 +215,7 @@ impl Model {
                     Call::Poll(_) => "T2",
                 };
                 let what = format!("{} should have been called", self.named(next.call));
-                return Err(broken(rule, what));
+                return Err(violation(rule, what));
             }
         }
         self.phase = Phase::Between;

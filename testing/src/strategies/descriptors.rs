@@ -8,10 +8,10 @@
 //!
 //! Rules: L1, L2, L6, R007; in the notes, the map of callbacks, and how one gets into it and out again (N7).
 
-use super::harness::{Flow, Held, Place, Stage};
-use super::interpreter::Actor;
+use super::harness::{Flow, Harness, Held, Place};
+use super::interpreter::Caller;
 use super::model::{Id, Model, Registered};
-use super::op::{self, Op, PLACES, Verb};
+use super::op::{self, Op, OpKind, PLACES};
 use super::scripted::Scripted;
 use crate::sim::Fd;
 use readily::event_loop::Role;
@@ -20,32 +20,32 @@ use readily::spi;
 use readily::{Callbacks, Closures, Error, Interest, Key, Readiness, Trigger};
 use std::rc::Rc;
 
-impl Stage {
+impl Harness {
     /// `None` if the operation is none of these, or does not fit.
-    pub(super) fn to_descriptors(self: &Rc<Self>, actor: &Actor<'_>, op: &Op) -> Option<()> {
+    pub(super) fn to_descriptors(self: &Rc<Self>, caller: &Caller<'_>, op: &Op) -> Option<()> {
         let (at, to) = (op.at % PLACES, op.to % PLACES);
-        match op.verb {
-            Verb::Pipe | Verb::Pair | Verb::Tcp | Verb::Datagrams => {
-                self.open(actor, op.verb, at, to)
+        match op.kind {
+            OpKind::Pipe | OpKind::Pair | OpKind::Tcp | OpKind::Datagrams => {
+                self.open(caller, op.kind, at, to)
             }
-            Verb::Timerfd | Verb::Eventfd | Verb::File | Verb::Unconnected => {
-                self.open_one(actor, op, at)
+            OpKind::Timerfd | OpKind::Eventfd | OpKind::File | OpKind::Unconnected => {
+                self.open_one(caller, op, at)
             }
-            Verb::Listen => self.listen(actor, at),
-            Verb::Register | Verb::Source => self.register(actor, op, at),
-            Verb::Serve => self.serve(actor, op, at, to),
-            Verb::Ignore => self.ignore(actor, at, op.interest),
-            Verb::Modify => self.modify(actor, at, op.interest),
-            Verb::Rearm => self.rearm(actor, at, op.interest),
-            Verb::Remove => self.remove(actor, at),
-            Verb::Stale => self.use_stale_key(actor, at),
-            Verb::Late => self.report_late(actor, at),
-            Verb::Close => self.close(actor, at),
-            Verb::Dup => self.duplicate(actor, at, to),
-            Verb::Connect => self.connect(actor, op, at, to),
-            Verb::Accept => self.accept(actor, at, to),
-            Verb::Admit => self.admit(actor, op, at, to),
-            _ => self.to_bytes(actor, op, at),
+            OpKind::Listen => self.listen(caller, at),
+            OpKind::Register | OpKind::Source => self.register(caller, op, at),
+            OpKind::Serve => self.serve(caller, op, at, to),
+            OpKind::Ignore => self.ignore(caller, at, op.interest),
+            OpKind::Modify => self.modify(caller, at, op.interest),
+            OpKind::Rearm => self.rearm(caller, at, op.interest),
+            OpKind::Remove => self.remove(caller, at),
+            OpKind::Stale => self.use_stale_key(caller, at),
+            OpKind::Late => self.report_late(caller, at),
+            OpKind::Close => self.close(caller, at),
+            OpKind::Dup => self.duplicate(caller, at, to),
+            OpKind::Connect => self.connect(caller, op, at, to),
+            OpKind::Accept => self.accept(caller, at, to),
+            OpKind::Admit => self.admit(caller, op, at, to),
+            _ => self.to_bytes(caller, op, at),
         }
     }
 
@@ -71,17 +71,17 @@ impl Stage {
     }
 
     /// A place as its own callback calls it, or as others do.
-    pub(super) fn called(&self, actor: &Actor<'_>, place: usize) -> Option<String> {
-        match self.is_own(actor, place) {
+    pub(super) fn called(&self, caller: &Caller<'_>, place: usize) -> Option<String> {
+        match self.is_own(caller, place) {
             true => Some("itself".to_owned()),
             false => self.place_name(place),
         }
     }
 
     /// Whether it is the callback of what is registered here that speaks.
-    pub(super) fn is_own(&self, actor: &Actor<'_>, place: usize) -> bool {
+    pub(super) fn is_own(&self, caller: &Caller<'_>, place: usize) -> bool {
         let registered = self.registered(place).map(|(id, _)| (place, id));
-        registered.is_some() && actor.own == registered
+        registered.is_some() && caller.own == registered
     }
 
     pub(super) fn registered(&self, place: usize) -> Option<(Id, Key)> {
@@ -98,23 +98,23 @@ impl Stage {
         });
     }
 
-    fn open(&self, actor: &Actor<'_>, verb: Verb, at: usize, to: usize) -> Option<()> {
+    fn open(&self, caller: &Caller<'_>, kind: OpKind, at: usize, to: usize) -> Option<()> {
         if at == to || !self.is_free(at) || !self.is_free(to) {
             return None;
         }
-        let (noun, made) = match verb {
-            Verb::Pipe => ("pipe", self.kernel.pipe()),
-            Verb::Pair => ("pair", self.kernel.pair()),
-            Verb::Datagrams => ("datagram", self.kernel.datagrams()),
+        let (noun, made) = match kind {
+            OpKind::Pipe => ("pipe", self.kernel.pipe()),
+            OpKind::Pair => ("pair", self.kernel.pair()),
+            OpKind::Datagrams => ("datagram", self.kernel.datagrams()),
             _ => ("tcp", self.kernel.tcp()),
         };
         match made {
             Ok((one, two)) => {
                 self.put(at, noun, one, Rc::default());
                 self.put(to, noun, two, Rc::default());
-                actor.says(self, format!("opens {noun}#{at} and {noun}#{to}"));
+                caller.says(self, format!("opens {noun}#{at} and {noun}#{to}"));
             }
-            Err(error) => actor.says(self, format!("cannot open a {noun}: {error}")),
+            Err(error) => caller.says(self, format!("cannot open a {noun}: {error}")),
         }
         Some(())
     }
@@ -126,51 +126,51 @@ impl Stage {
         }
     }
 
-    pub(super) fn close(&self, actor: &Actor<'_>, at: usize) -> Option<()> {
+    pub(super) fn close(&self, caller: &Caller<'_>, at: usize) -> Option<()> {
         let Some((id, _)) = self.registered(at) else {
-            actor.says(self, format!("closes {}", self.place_name(at)?));
+            caller.says(self, format!("closes {}", self.place_name(at)?));
             let closed = self.places.borrow_mut()[at].take();
             drop(closed);
             return Some(());
         };
-        let own = actor.cx.filter(|_| self.is_own(actor, at));
+        let own = caller.cx.filter(|_| self.is_own(caller, at));
         let Some(cx) = own else {
-            return self.remove(actor, at);
+            return self.remove(caller, at);
         };
-        actor.says(self, "closes itself");
+        caller.says(self, "closes itself");
         self.unlist(at, id);
         cx.close();
         Some(())
     }
 
-    fn duplicate(&self, actor: &Actor<'_>, at: usize, to: usize) -> Option<()> {
+    fn duplicate(&self, caller: &Caller<'_>, at: usize, to: usize) -> Option<()> {
         let (fd, noun) = (self.fd(at)?, self.noun(at)?);
         if !self.is_free(to) {
             return None;
         }
         let flow = Rc::clone(&self.places.borrow()[at].as_ref()?.flow);
-        let name = self.called(actor, at)?;
+        let name = self.called(caller, at)?;
         match fd.try_clone() {
             Ok(fd) => {
                 self.put(to, noun, fd, flow);
-                actor.says(self, format!("duplicates {name} as {noun}#{to}"));
+                caller.says(self, format!("duplicates {name} as {noun}#{to}"));
             }
-            Err(error) => actor.says(self, format!("cannot duplicate {name}: {error}")),
+            Err(error) => caller.says(self, format!("cannot duplicate {name}: {error}")),
         }
         Some(())
     }
 }
 
-impl Stage {
-    pub(super) fn register(self: &Rc<Self>, actor: &Actor<'_>, op: &Op, at: usize) -> Option<()> {
+impl Harness {
+    pub(super) fn register(self: &Rc<Self>, caller: &Caller<'_>, op: &Op, at: usize) -> Option<()> {
         let name = self.place_name(at)?;
         let fd = self.fd(at)?;
         if let Some((_, key)) = self.registered(at) {
-            return self.register_again(actor, &name, fd, key);
+            return self.register_again(caller, &name, fd, key);
         }
         let (interest, trigger) = (op.interest, op.trigger);
-        let (role, interest, trigger) = match (op.verb, self.noun(at)?) {
-            (Verb::Source, _) => {
+        let (role, interest, trigger) = match (op.kind, self.noun(at)?) {
+            (OpKind::Source, _) => {
                 let all = Interest::BOTH | Interest::PRIORITY;
                 (Role::Source, all, Trigger::Edge)
             }
@@ -178,7 +178,7 @@ impl Stage {
             (_, "datagram") => (Role::Datagram, interest, trigger),
             _ => (Role::Stream, interest, trigger),
         };
-        actor.says(
+        caller.says(
             self,
             match role {
                 Role::Source => format!("registers {name} as a source"),
@@ -190,7 +190,7 @@ impl Stage {
         );
         let id = self.made(name);
         let callbacks = self.wrapped(Scripted::new(self, id, at, &op.script));
-        let (handle, shared) = (actor.handle, fd.shared());
+        let (handle, shared) = (caller.handle, fd.shared());
         let registered = match role {
             Role::Source => spi::register_source(handle, shared, false, callbacks),
             _ => handle.register_with(shared, interest, trigger, callbacks),
@@ -207,7 +207,7 @@ impl Stage {
                 }
             }
             Err(refused) => {
-                actor.says(self, format!("is refused that: {}", refused.error));
+                caller.says(self, format!("is refused that: {}", refused.error));
                 match (self.noun(at), &refused.error) {
                     (Some("socket"), Error::NotConnected { .. }) => {}
                     (Some("file"), Error::NotPollable { .. }) => {}
@@ -241,19 +241,19 @@ impl Stage {
         model.register(id, registered);
     }
 
-    pub(super) fn modify(&self, actor: &Actor<'_>, at: usize, interest: Interest) -> Option<()> {
+    pub(super) fn modify(&self, caller: &Caller<'_>, at: usize, interest: Interest) -> Option<()> {
         let (id, key) = self.registered(at)?;
-        let name = self.called(actor, at)?;
-        actor.says(
+        let name = self.called(caller, at)?;
+        caller.says(
             self,
             format!("modifies {name} for {}", op::wanted(interest)),
         );
-        let modified = actor.handle.modify(key, interest);
-        self.changed(actor, id, modified, |model| model.modify(id, interest));
+        let modified = caller.handle.modify(key, interest);
+        self.changed(caller, id, modified, |model| model.modify(id, interest));
         Some(())
     }
 
-    pub(super) fn rearm(&self, actor: &Actor<'_>, at: usize, interest: Interest) -> Option<()> {
+    pub(super) fn rearm(&self, caller: &Caller<'_>, at: usize, interest: Interest) -> Option<()> {
         let (id, key) = self.registered(at)?;
         let name = self.called(actor, at)?;
         actor.says(self, format!("rearms {name} for {}", op::wanted(interest)));
@@ -269,10 +269,10 @@ impl Stage {
         Some(())
     }
 
-    pub(super) fn ignore(&self, actor: &Actor<'_>, at: usize, interest: Interest) -> Option<()> {
-        let cx = actor.cx.filter(|_| self.is_own(actor, at))?;
+    pub(super) fn ignore(&self, caller: &Caller<'_>, at: usize, interest: Interest) -> Option<()> {
+        let cx = caller.cx.filter(|_| self.is_own(caller, at))?;
         let (id, _) = self.registered(at)?;
-        actor.says(self, format!("ignores {}", op::wanted(interest)));
+        caller.says(self, format!("ignores {}", op::wanted(interest)));
         self.is_reported.set(false);
         cx.remove_interest(interest);
         let mut model = self.model.borrow_mut();
@@ -294,7 +294,7 @@ impl Stage {
     /// Tells the model of a change, or that the kernel has refused one.
     fn changed(
         &self,
-        actor: &Actor<'_>,
+        caller: &Caller<'_>,
         id: Id,
         done: Result<(), Error>,
         change: impl FnOnce(&mut Model),
@@ -302,7 +302,7 @@ impl Stage {
         match done {
             Ok(()) => change(&mut self.model.borrow_mut()),
             Err(error) => {
-                actor.says(self, format!("is refused that: {error}"));
+                caller.says(self, format!("is refused that: {error}"));
                 self.refused("R008", "a change", &error);
                 if let Some(registered) = self.model.borrow_mut().registered.get_mut(&id) {
                     registered.shaky = true;
@@ -311,14 +311,14 @@ impl Stage {
         }
     }
 
-    pub(super) fn remove(&self, actor: &Actor<'_>, at: usize) -> Option<()> {
+    pub(super) fn remove(&self, caller: &Caller<'_>, at: usize) -> Option<()> {
         let (id, key) = self.registered(at)?;
-        actor.says(self, format!("removes {}", self.called(actor, at)?));
+        caller.says(self, format!("removes {}", self.called(caller, at)?));
         self.unlist(at, id);
-        if let Err(error) = actor.handle.remove(key) {
+        if let Err(error) = caller.handle.remove(key) {
             self.breaks("R008", format!("a removal is refused: {error}"));
         }
-        if actor.handle.remove(key).is_ok() {
+        if caller.handle.remove(key).is_ok() {
             self.breaks("R003", "a key names something that was removed");
         }
         self.check_gone(id, "L2");
@@ -351,9 +351,9 @@ impl Stage {
     }
 
     /// R007: a second registration of a descriptor is refused, and names the first.
-    fn register_again(&self, actor: &Actor<'_>, name: &str, fd: Rc<Fd>, key: Key) -> Option<()> {
-        actor.says(self, format!("registers {name} once more"));
-        let again = actor
+    fn register_again(&self, caller: &Caller<'_>, name: &str, fd: Rc<Fd>, key: Key) -> Option<()> {
+        caller.says(self, format!("registers {name} once more"));
+        let again = caller
             .handle
             .register(fd.shared(), Interest::BOTH, Closures::new());
         match again.map_err(|refused| refused.error) {
@@ -364,15 +364,15 @@ impl Stage {
     }
 
     /// L1: the key of a registration that has gone finds nothing, whatever has its slot now.
-    pub(super) fn use_stale_key(&self, actor: &Actor<'_>, at: usize) -> Option<()> {
+    pub(super) fn use_stale_key(&self, caller: &Caller<'_>, at: usize) -> Option<()> {
         let (id, key) = self.gone.borrow()[at]?;
         let name = self.name_of(id);
-        actor.says(self, format!("uses the key that {name} had"));
+        caller.says(self, format!("uses the key that {name} had"));
         let calls = [
-            actor.handle.modify(key, Interest::BOTH),
-            actor.handle.rearm(key, Interest::BOTH),
-            actor.handle.interest_of(key).map(drop),
-            actor.handle.remove(key),
+            caller.handle.modify(key, Interest::BOTH),
+            caller.handle.rearm(key, Interest::BOTH),
+            caller.handle.interest_of(key).map(drop),
+            caller.handle.remove(key),
         ];
         if !calls
             .iter()
@@ -384,14 +384,14 @@ impl Stage {
     }
 
     /// L6: the next wait reports an event for a registration that has gone.
-    pub(super) fn report_late(&self, actor: &Actor<'_>, at: usize) -> Option<()> {
+    pub(super) fn report_late(&self, caller: &Caller<'_>, at: usize) -> Option<()> {
         let (id, _) = self.gone.borrow()[at]?;
         let mut model = self.model.borrow_mut();
         let token = model.tokens.iter().find(|(_, other)| **other == id);
         let token = *token?.0;
         model.late.insert(token);
         drop(model);
-        actor.says(
+        caller.says(
             self,
             format!("lets an event of {} come late", self.name_of(id)),
         );

@@ -9,7 +9,7 @@
 //!
 //! In the notes this is nothing.
 
-use super::op::{NAMES, Op, PLACES, Verb};
+use super::op::{NAMES, Op, OpKind, PLACES};
 use super::program::Program;
 use super::shrink::Shrinking;
 use crate::rng::Rng;
@@ -62,39 +62,39 @@ impl Strategy for Programs {
     }
 }
 
-const TURNING: &[Verb] = &[
-    Verb::Turn,
-    Verb::Turn,
-    Verb::Turn,
-    Verb::Wait,
-    Verb::Sleep,
-    Verb::Run,
+const TURNING: &[OpKind] = &[
+    OpKind::Turn,
+    OpKind::Turn,
+    OpKind::Turn,
+    OpKind::Wait,
+    OpKind::Sleep,
+    OpKind::Run,
 ];
 
 /// What a callback mostly does.
-const USUAL: &[Verb] = &[
-    Verb::Read,
-    Verb::Read,
-    Verb::Read,
-    Verb::Write,
-    Verb::Write,
-    Verb::Close,
-    Verb::Close,
-    Verb::Ignore,
+const USUAL: &[OpKind] = &[
+    OpKind::Read,
+    OpKind::Read,
+    OpKind::Read,
+    OpKind::Write,
+    OpKind::Write,
+    OpKind::Close,
+    OpKind::Close,
+    OpKind::Ignore,
 ];
 
-const WAITING: &[Verb] = &[Verb::Park, Verb::Nap, Verb::Nap, Verb::Join];
+const WAITING: &[OpKind] = &[OpKind::Park, OpKind::Nap, OpKind::Nap, OpKind::Join];
 
 /// What a program begins with.
-const THINGS: &[Verb] = &[
-    Verb::Pipe,
-    Verb::Pair,
-    Verb::Pair,
-    Verb::Tcp,
-    Verb::Tcp,
-    Verb::Listen,
-    Verb::Listen,
-    Verb::Datagrams,
+const THINGS: &[OpKind] = &[
+    OpKind::Pipe,
+    OpKind::Pair,
+    OpKind::Pair,
+    OpKind::Tcp,
+    OpKind::Tcp,
+    OpKind::Listen,
+    OpKind::Listen,
+    OpKind::Datagrams,
 ];
 
 /// Who does something: it decides what that may be.
@@ -154,11 +154,11 @@ pub(super) fn choose(mut dice: Dice<'_>) -> Program {
     };
     let mut ops = choice.world();
     while choice.left > 0 && !choice.dice.is_spent() {
-        let verb = match choice.below(5) {
+        let kind = match choice.below(5) {
             0 | 1 => choice.pick(TURNING),
             _ => choice.verb(Who::Test),
         };
-        ops.extend(choice.op(verb, Who::Test, 0));
+        ops.extend(choice.op(kind, Who::Test, 0));
     }
     Program::of(ops)
 }
@@ -192,10 +192,10 @@ impl Choice<'_> {
         let things = 1 + self.below(PLACES / 2);
         let mut ops = Vec::new();
         for thing in 0..things {
-            let verb = self.pick(THINGS);
-            let mut op = Op::new(verb);
+            let kind = self.pick(THINGS);
+            let mut op = Op::new(kind);
             op.at = 2 * thing;
-            op.to = if verb.takes('t') { op.at + 1 } else { 0 };
+            op.to = if kind.takes('t') { op.at + 1 } else { 0 };
             self.opened(&op);
             ops.push(op);
         }
@@ -206,9 +206,15 @@ impl Choice<'_> {
             }
         }
         ops.extend(self.under_way());
-        for verb in [Verb::Arm, Verb::Arm, Verb::Arm, Verb::Soon, Verb::Spawn] {
-            if self.is_in(verb) && self.one_in(3) {
-                ops.extend(self.op(verb, Who::Test, 0));
+        for kind in [
+            OpKind::Arm,
+            OpKind::Arm,
+            OpKind::Arm,
+            OpKind::Soon,
+            OpKind::Spawn,
+        ] {
+            if self.is_in(kind) && self.one_in(3) {
+                ops.extend(self.op(kind, Who::Test, 0));
             }
         }
         ops
@@ -219,7 +225,7 @@ impl Choice<'_> {
         let mut ops = Vec::new();
         for place in self.listeners.clone() {
             if self.one_in(2) {
-                let mut op = Op::new(Verb::Connect);
+                let mut op = Op::new(OpKind::Connect);
                 op.at = place;
                 ops.extend(self.operands(op, Who::Test, 0));
             }
@@ -227,13 +233,13 @@ impl Choice<'_> {
         for place in self.open.clone() {
             let mut verbs = Vec::new();
             if self.one_in(3) {
-                verbs.push(Verb::Write);
+                verbs.push(OpKind::Write);
             }
             if self.one_in(6) {
-                verbs.push(self.pick(&[Verb::Close, Verb::Shut, Verb::Reset]));
+                verbs.push(self.pick(&[OpKind::Close, OpKind::Shut, OpKind::Reset]));
             }
-            for verb in verbs {
-                let mut op = Op::new(verb);
+            for kind in verbs {
+                let mut op = Op::new(kind);
                 op.at = place;
                 ops.extend(self.operands(op, Who::Test, 0));
             }
@@ -242,63 +248,65 @@ impl Choice<'_> {
     }
 
     fn registered(&mut self, place: usize) -> Option<Op> {
-        let verb = match self.below(8) {
-            0 => Verb::Source,
-            1..4 if self.listeners.contains(&place) => Verb::Serve,
-            _ => Verb::Register,
+        let kind = match self.below(8) {
+            0 => OpKind::Source,
+            1..4 if self.listeners.contains(&place) => OpKind::Serve,
+            _ => OpKind::Register,
         };
-        let mut op = Op::new(verb);
+        let mut op = Op::new(kind);
         op.at = place;
         self.operands(op, Who::Test, 0)
     }
 
     pub(super) fn opened(&mut self, op: &Op) {
-        match op.verb {
-            Verb::Pipe | Verb::Pair | Verb::Tcp | Verb::Datagrams => {
+        match op.kind {
+            OpKind::Pipe | OpKind::Pair | OpKind::Tcp | OpKind::Datagrams => {
                 self.open.extend([op.at, op.to]);
             }
-            Verb::Timerfd | Verb::Eventfd | Verb::File | Verb::Unconnected => self.open.push(op.at),
-            Verb::Listen => {
+            OpKind::Timerfd | OpKind::Eventfd | OpKind::File | OpKind::Unconnected => {
+                self.open.push(op.at)
+            }
+            OpKind::Listen => {
                 self.open.push(op.at);
                 self.listeners.push(op.at);
             }
-            Verb::Dup | Verb::Accept | Verb::Admit | Verb::Connect => self.open.push(op.to),
+            OpKind::Dup | OpKind::Accept | OpKind::Admit | OpKind::Connect => self.open.push(op.to),
             _ => {}
         }
     }
 
     /// Whether this program has this verb.
-    fn is_in(&self, verb: Verb) -> bool {
-        let essential = matches!(verb, Verb::Register | Verb::Read | Verb::Write);
-        essential || self.swarm >> (verb as u32) & 1 == 1
+    fn is_in(&self, kind: OpKind) -> bool {
+        let essential = matches!(kind, OpKind::Register | OpKind::Read | OpKind::Write);
+        essential || self.swarm >> (kind as u32) & 1 == 1
     }
 
-    pub(super) fn verb(&mut self, who: Who) -> Verb {
+    pub(super) fn verb(&mut self, who: Who) -> OpKind {
         loop {
-            let verb = match who {
+            let kind = match who {
                 Who::Callback(own) if self.one_in(3) => match self.listeners.contains(&own) {
-                    true => self.pick(&[Verb::Accept, Verb::Admit]),
+                    true => self.pick(&[OpKind::Accept, OpKind::Admit]),
                     false => self.pick(USUAL),
                 },
                 Who::Task(_) if self.one_in(3) => self.pick(WAITING),
                 // What is done to others of one's own kind is where one's turn is not over.
-                Who::Timer if self.one_in(3) => self.pick(&[Verb::Arm, Verb::Disarm]),
-                Who::Closure if self.one_in(3) => self.pick(&[Verb::Soon, Verb::TakeBack]),
-                Who::Test => Verb::nth(self.below(256)),
-                _ if self.one_in(16) => Verb::Panic,
-                _ => Verb::nth(self.below(256)),
+                Who::Timer if self.one_in(3) => self.pick(&[OpKind::Arm, OpKind::Disarm]),
+                Who::Closure if self.one_in(3) => self.pick(&[OpKind::Soon, OpKind::TakeBack]),
+                Who::Test => OpKind::nth(self.below(256)),
+                _ if self.one_in(16) => OpKind::Panic,
+                _ => OpKind::nth(self.below(256)),
             };
-            if self.is_in(verb) || self.dice.is_spent() {
-                return verb;
+            if self.is_in(kind) || self.dice.is_spent() {
+                return kind;
             }
         }
     }
 
     /// One operation with what belongs to it; `None` when enough is enough.
-    pub(super) fn op(&mut self, verb: Verb, who: Who, depth: usize) -> Option<Op> {
-        let mut op = Op::new(verb);
-        if verb.takes('a') {
-            op.at = self.place(verb, who);
+    pub(super) fn op(&mut self, kind: OpKind, who: Who, depth: usize) -> Option<Op> {
+        let mut op = Op::new(kind);
+        if kind.takes('a') {
+            op.at = self.place(kind, who);
         }
         self.operands(op, who, depth)
     }
@@ -326,26 +334,26 @@ impl Choice<'_> {
     /// Its operands but for the first.
     pub(super) fn operands(&mut self, mut op: Op, who: Who, depth: usize) -> Option<Op> {
         self.left = self.left.checked_sub(1)?;
-        let verb = op.verb;
-        if verb.takes('t') {
-            op.to = match verb {
-                Verb::Pipe | Verb::Pair | Verb::Tcp | Verb::Datagrams => op.at ^ 1,
+        let kind = op.kind;
+        if kind.takes('t') {
+            op.to = match kind {
+                OpKind::Pipe | OpKind::Pair | OpKind::Tcp | OpKind::Datagrams => op.at ^ 1,
                 _ => self.free(),
             };
         }
-        if verb.takes('n') {
-            op.number = self.number(verb);
+        if kind.takes('n') {
+            op.number = self.number(kind);
         }
-        if verb.takes('i') {
+        if kind.takes('i') {
             op.interest = self.pick(INTERESTS);
             if self.one_in(6) {
                 op.interest |= Interest::PRIORITY;
             }
         }
-        if verb.takes('g') {
+        if kind.takes('g') {
             op.trigger = self.pick(TRIGGERS);
         }
-        if verb.takes('s') && depth < DEPTH {
+        if kind.takes('s') && depth < DEPTH {
             op.script = self.script(&op, who, depth + 1);
         }
         self.opened(&op);
@@ -354,11 +362,11 @@ impl Choice<'_> {
 
     /// What is done by the callback, closure or task that an operation makes.
     fn script(&mut self, op: &Op, who: Who, depth: usize) -> Vec<Op> {
-        let whose = match op.verb {
-            Verb::Register | Verb::Source => Who::Callback(op.at),
-            Verb::Connect | Verb::Admit | Verb::Serve => Who::Callback(op.to),
-            Verb::Spawn => Who::Task(op.at),
-            Verb::Arm => Who::Timer,
+        let whose = match op.kind {
+            OpKind::Register | OpKind::Source => Who::Callback(op.at),
+            OpKind::Connect | OpKind::Admit | OpKind::Serve => Who::Callback(op.to),
+            OpKind::Spawn => Who::Task(op.at),
+            OpKind::Arm => Who::Timer,
             _ => Who::Closure,
         };
         let most = match (whose, who) {
@@ -368,23 +376,27 @@ impl Choice<'_> {
         };
         let mut script = Vec::new();
         for _ in 0..self.below(most) {
-            let verb = self.verb(whose);
-            script.extend(self.op(verb, whose, depth));
+            let kind = self.verb(whose);
+            script.extend(self.op(kind, whose, depth));
         }
         script
     }
 
     /// Mostly one's own descriptor, or one that is there.
-    pub(super) fn place(&mut self, verb: Verb, who: Who) -> usize {
-        let known = match verb {
-            Verb::Pipe | Verb::Pair | Verb::Tcp | Verb::Datagrams => {
+    pub(super) fn place(&mut self, kind: OpKind, who: Who) -> usize {
+        let known = match kind {
+            OpKind::Pipe | OpKind::Pair | OpKind::Tcp | OpKind::Datagrams => {
                 return self.below(PLACES / 2) * 2;
             }
-            Verb::Listen | Verb::Timerfd | Verb::Eventfd | Verb::File | Verb::Unconnected => {
+            OpKind::Listen
+            | OpKind::Timerfd
+            | OpKind::Eventfd
+            | OpKind::File
+            | OpKind::Unconnected => {
                 return self.free();
             }
-            Verb::Connect | Verb::Accept | Verb::Serve => self.listeners.clone(),
-            _ if verb.names() => {
+            OpKind::Connect | OpKind::Accept | OpKind::Serve => self.listeners.clone(),
+            _ if kind.names() => {
                 return match who {
                     Who::Task(own) if self.one_in(3) => own,
                     _ => self.below(NAMES),
@@ -409,11 +421,11 @@ impl Choice<'_> {
         }
     }
 
-    fn number(&mut self, verb: Verb) -> usize {
-        match verb {
-            Verb::Read | Verb::Write => self.pick(&[0, 1, 2, 3, 5, 8, 100]),
-            Verb::Narrow => self.pick(&[1, 2, 4, 16]),
-            Verb::Run => self.below(4),
+    fn number(&mut self, kind: OpKind) -> usize {
+        match kind {
+            OpKind::Read | OpKind::Write => self.pick(&[0, 1, 2, 3, 5, 8, 100]),
+            OpKind::Narrow => self.pick(&[1, 2, 4, 16]),
+            OpKind::Run => self.below(4),
             _ => self.below(5),
         }
     }

@@ -6,8 +6,8 @@
 //!
 //! In the notes this is nothing.
 
-use super::checker::{Broken, broken};
-use super::interpreter::Actor;
+use super::checker::{RuleViolation, violation};
+use super::interpreter::Caller;
 use super::model::{Call, Id, Model};
 use super::op::{NAMES, PLACES};
 use super::poller_check;
@@ -74,7 +74,7 @@ impl Place {
     }
 }
 
-pub(super) struct Stage {
+pub(super) struct Harness {
     pub(super) kernel: Kernel,
     pub(super) handle: WeakHandle,
     pub(super) remote: RemoteHandle,
@@ -108,10 +108,10 @@ pub(super) struct Stage {
 
 thread_local! {
     /// For what comes from another thread, and can bring nothing of this one's along.
-    pub(super) static STAGE: RefCell<Weak<Stage>> = const { RefCell::new(Weak::new()) };
+    pub(super) static HARNESS: RefCell<Weak<Harness>> = const { RefCell::new(Weak::new()) };
 }
 
-impl Stage {
+impl Harness {
     pub(super) fn set(sim: &mut SimLoop, wrap: Option<Wrap>) -> Rc<Self> {
         let kernel = sim.kernel().clone();
         // A layer of the caller's may have timers and closures of its own.
@@ -140,19 +140,19 @@ impl Stage {
             quiet: Cell::new(false),
             violation: RefCell::new(None),
         });
-        stage
+        harness
             .poller_trace
-            .listen(Some(Rc::clone(&stage) as Rc<dyn TraceListener>));
-        stage.poller_trace.rings();
-        let _ = STAGE.try_with(|this| this.replace(Rc::downgrade(&stage)));
+            .listen(Some(Rc::clone(&harness) as Rc<dyn TraceListener>));
+        harness.poller_trace.rings();
+        let _ = HARNESS.try_with(|this| this.replace(Rc::downgrade(&harness)));
         sim.set_panic_policy(PanicPolicy::Isolate);
-        let hears = Rc::downgrade(&stage);
+        let hears = Rc::downgrade(&harness);
         sim.on_unhandled(move |unhandled| {
-            if let Some(stage) = hears.upgrade() {
-                stage.hears(unhandled);
+            if let Some(harness) = hears.upgrade() {
+                harness.hears(unhandled);
             }
         });
-        stage
+        harness
     }
 
     /// Only panics of scripts are expected: any other is a borrow across user code (L8), or a bug
@@ -171,12 +171,12 @@ impl Stage {
     }
 
     pub(super) fn breaks(&self, rule: &'static str, what: impl Into<String>) {
-        self.judge(Err(broken(rule, what)));
+        self.check(Err(violation(rule, what)));
     }
 
     /// Keeps the first thing that does not hold.
-    pub(super) fn judge(&self, judged: Result<(), Broken>) {
-        if let Err(Broken { rule, what }) = judged {
+    pub(super) fn check(&self, judged: Result<(), RuleViolation>) {
+        if let Err(RuleViolation { rule, what }) = judged {
             let transcript = self.transcript.so_far();
             let violation = Violation {
                 rule,
@@ -232,7 +232,7 @@ impl Stage {
         if judged.is_err() {
             self.transcript.line(&who, "is called");
         }
-        self.judge(judged);
+        self.check(judged);
         (!self.is_over()).then_some(who)
     }
 
@@ -256,9 +256,9 @@ impl Stage {
     }
 
     /// It returns.
-    pub(super) fn leave(&self, actor: &Actor<'_>) {
-        if !actor.said.get() {
-            actor.says(self, "does nothing");
+    pub(super) fn leave(&self, caller: &Caller<'_>) {
+        if !caller.said.get() {
+            caller.says(self, "does nothing");
         }
         self.running.set(None);
     }

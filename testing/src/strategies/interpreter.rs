@@ -10,9 +10,9 @@
 //!
 //! In the notes these are the things that a callback may do (N1, N7), and tasks (N15).
 
-use super::harness::{STAGE, Stage};
+use super::harness::{HARNESS, Harness};
 use super::model::{Call, Id};
-use super::op::{NAMES, Op, Verb};
+use super::op::{NAMES, Op, OpKind};
 use super::scripted::{Probe, Tasked, run_once};
 use readily::{Cx, LoopHandle};
 use std::cell::Cell;
@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// Who does something: a callback, a closure, a task, or the test itself.
-pub(super) struct Actor<'a> {
+pub(super) struct Caller<'a> {
     pub(super) handle: &'a LoopHandle,
     /// Where it stands, if it is a callback: with its place and its registration.
     pub(super) cx: Option<&'a Cx<'a>>,
@@ -31,7 +31,7 @@ pub(super) struct Actor<'a> {
     pub(super) said: Cell<bool>,
 }
 
-impl<'a> Actor<'a> {
+impl<'a> Caller<'a> {
     pub(super) fn test(handle: &'a LoopHandle) -> Self {
         Self {
             handle,
@@ -61,97 +61,97 @@ impl<'a> Actor<'a> {
         self.who.is_some()
     }
 
-    pub(super) fn says(&self, stage: &Stage, what: impl fmt::Display) {
+    pub(super) fn says(&self, harness: &Harness, what: impl fmt::Display) {
         self.said.set(true);
         match &self.who {
-            Some(who) => stage.transcript.line(who, what),
-            None => stage.transcript.tell_between(format!("the test {what}")),
+            Some(who) => harness.transcript.line(who, what),
+            None => harness.transcript.tell_between(format!("the test {what}")),
         }
     }
 }
 
-impl Stage {
+impl Harness {
     /// Does all of it; `false` if the last thing done was a panic.
-    pub(super) fn perform_all(self: &Rc<Self>, actor: &Actor<'_>, script: &[Op]) -> bool {
-        script.iter().all(|op| self.perform(actor, op))
+    pub(super) fn perform_all(self: &Rc<Self>, caller: &Caller<'_>, script: &[Op]) -> bool {
+        script.iter().all(|op| self.perform(caller, op))
     }
 
     /// Does one thing. `false` says that whoever does it is to panic now.
-    pub(super) fn perform(self: &Rc<Self>, actor: &Actor<'_>, op: &Op) -> bool {
-        if self.is_over() || (self.quiet.get() && actor.is_inside()) {
+    pub(super) fn perform(self: &Rc<Self>, caller: &Caller<'_>, op: &Op) -> bool {
+        if self.is_over() || (self.quiet.get() && caller.is_inside()) {
             return true;
         }
-        match op.verb {
-            Verb::Panic if actor.is_inside() => {
-                actor.says(self, "panics");
+        match op.kind {
+            OpKind::Panic if caller.is_inside() => {
+                caller.says(self, "panics");
                 return false;
             }
-            Verb::Pass => {
-                actor.says(self, format!("takes {} ms", op.number));
+            OpKind::Pass => {
+                caller.says(self, format!("takes {} ms", op.number));
                 let time = Duration::from_millis(op.number as u64);
                 self.kernel.clock().advance(time);
             }
-            Verb::Nearly => {
-                actor.says(self, format!("takes nearly {} ms", op.number));
+            OpKind::Nearly => {
+                caller.says(self, format!("takes nearly {} ms", op.number));
                 let time = Duration::from_millis(op.number as u64);
                 let time = time.saturating_sub(Duration::from_nanos(1));
                 self.kernel.clock().advance(time);
             }
-            Verb::Stop => {
-                actor.says(self, "stops the loop");
+            OpKind::Stop => {
+                caller.says(self, "stops the loop");
                 self.model.borrow_mut().stops();
-                actor.handle.stop();
+                caller.handle.stop();
             }
             _ => {
                 // `None`: it did not fit.
                 let _done = self
-                    .to_descriptors(actor, op)
-                    .or_else(|| self.to_work(actor, op))
-                    .or_else(|| self.from_afar(actor, op));
+                    .to_descriptors(caller, op)
+                    .or_else(|| self.to_work(caller, op))
+                    .or_else(|| self.from_afar(caller, op));
             }
         }
         true
     }
 }
 
-impl Stage {
+impl Harness {
     /// `None` if the operation is none of these, or does not fit.
-    pub(super) fn to_work(self: &Rc<Self>, actor: &Actor<'_>, op: &Op) -> Option<()> {
+    pub(super) fn to_work(self: &Rc<Self>, caller: &Caller<'_>, op: &Op) -> Option<()> {
         let name = op.at % NAMES;
-        match op.verb {
-            Verb::Arm => self.arm(actor, op, name),
-            Verb::Disarm => self.disarm(actor, name),
-            Verb::Soon => self.soon(actor, op, name),
-            Verb::TakeBack => self.take_back(actor, name),
-            Verb::Spawn => self.spawn(actor, op, name),
-            Verb::Abort => self.abort(actor, name),
-            Verb::Wake => self.wake(actor, name),
+        match op.kind {
+            OpKind::Arm => self.arm(caller, op, name),
+            OpKind::Disarm => self.disarm(caller, name),
+            OpKind::Soon => self.soon(caller, op, name),
+            OpKind::TakeBack => self.take_back(caller, name),
+            OpKind::Spawn => self.spawn(caller, op, name),
+            OpKind::Abort => self.abort(caller, name),
+            OpKind::Wake => self.wake(caller, name),
             _ => None,
         }
     }
 
     /// A name that is armed already is moved.
-    fn arm(self: &Rc<Self>, actor: &Actor<'_>, op: &Op, name: usize) -> Option<()> {
-        let _moved = self.disarm(actor, name);
+    fn arm(self: &Rc<Self>, caller: &Caller<'_>, op: &Op, name: usize) -> Option<()> {
+        let _moved = self.disarm(caller, name);
         let id = self.made(format!("timer#{name}"));
-        actor.says(self, format!("arms timer#{name} for {} ms", op.number));
+        caller.says(self, format!("arms timer#{name} for {} ms", op.number));
         let (probe, script) = (Probe::new(self, id), op.script.clone());
         self.model.borrow_mut().arm(id, op.number);
         let delay = Duration::from_millis(op.number as u64);
         let fires = move |handle: &LoopHandle| run_once(&probe, &script, Call::Timer(id), handle);
-        let handle = actor.handle.call_later(delay, fires);
+        let handle = caller.handle.call_later(delay, fires);
         self.timers.borrow_mut()[name] = Some((id, handle));
         Some(())
     }
 
-    pub(super) fn disarm(&self, actor: &Actor<'_>, name: usize) -> Option<()> {
+    pub(super) fn disarm(&self, caller: &Caller<'_>, name: usize) -> Option<()> {
         let (id, handle) = self.timers.borrow_mut()[name].take()?;
         let (armed, when) = {
             let mut model = self.model.borrow_mut();
             (model.disarm(id), model.when())
         };
         if armed {
-            actor.says(self, format!("disarms timer#{name}"));
+            caller.says(self, format!("disarms timer#{name}"));
             let how = format!("was disarmed {when}");
             self.model.borrow_mut().ends.insert(id, how);
         }
@@ -167,27 +167,27 @@ impl Stage {
         armed.then_some(())
     }
 
-    fn soon(self: &Rc<Self>, actor: &Actor<'_>, op: &Op, name: usize) -> Option<()> {
-        let _moved = self.take_back(actor, name);
+    fn soon(self: &Rc<Self>, caller: &Caller<'_>, op: &Op, name: usize) -> Option<()> {
+        let _moved = self.take_back(caller, name);
         let id = self.made(format!("closure#{name}"));
-        actor.says(self, format!("queues closure#{name}"));
+        caller.says(self, format!("queues closure#{name}"));
         let (probe, script) = (Probe::new(self, id), op.script.clone());
         self.model.borrow_mut().soon(id);
-        let handle = actor
+        let handle = caller
             .handle
             .call_soon(move |handle| run_once(&probe, &script, Call::Closure(id), handle));
         self.closures.borrow_mut()[name] = Some((id, handle));
         Some(())
     }
 
-    pub(super) fn take_back(&self, actor: &Actor<'_>, name: usize) -> Option<()> {
+    pub(super) fn take_back(&self, caller: &Caller<'_>, name: usize) -> Option<()> {
         let (id, handle) = self.closures.borrow_mut()[name].take()?;
         let (queued, when) = {
             let mut model = self.model.borrow_mut();
             (model.closures.remove(&id), model.when())
         };
         if queued {
-            actor.says(self, format!("takes closure#{name} back"));
+            caller.says(self, format!("takes closure#{name} back"));
             let how = format!("was taken back {when}");
             self.model.borrow_mut().ends.insert(id, how);
         }
@@ -204,25 +204,25 @@ impl Stage {
     }
 
     /// The task that had this name is let go of.
-    fn spawn(self: &Rc<Self>, actor: &Actor<'_>, op: &Op, name: usize) -> Option<()> {
+    fn spawn(self: &Rc<Self>, caller: &Caller<'_>, op: &Op, name: usize) -> Option<()> {
         let before = self.tasks.borrow_mut()[name].take();
         if let Some((other, task)) = before {
             self.model.borrow_mut().let_go(other);
             drop(task);
         }
         let id = self.made(format!("task#{name}"));
-        actor.says(self, format!("spawns task#{name}"));
+        caller.says(self, format!("spawns task#{name}"));
         self.model.borrow_mut().spawn(id);
-        let task = actor.handle.spawn(Tasked::new(self, id, name, &op.script));
+        let task = caller.handle.spawn(Tasked::new(self, id, name, &op.script));
         self.spawned.borrow_mut().push((id, task.task_ref()));
         self.tasks.borrow_mut()[name] = Some((id, task));
         Some(())
     }
 
     /// The one that had the name last, whoever holds it.
-    fn abort(&self, actor: &Actor<'_>, name: usize) -> Option<()> {
+    fn abort(&self, caller: &Caller<'_>, name: usize) -> Option<()> {
         let id = self.last_of(name)?;
-        actor.says(self, format!("aborts task#{name}"));
+        caller.says(self, format!("aborts task#{name}"));
         self.end_task(id);
         Some(())
     }
@@ -253,22 +253,22 @@ impl Stage {
     }
 
     /// By the waker that the last task of this name was polled with, on the loop's own thread.
-    fn wake(&self, actor: &Actor<'_>, name: usize) -> Option<()> {
+    fn wake(&self, caller: &Caller<'_>, name: usize) -> Option<()> {
         let (id, waker) = self.wakers.borrow()[name].clone()?;
-        actor.says(self, format!("wakes task#{name}"));
+        caller.says(self, format!("wakes task#{name}"));
         // Between two turns this thread is as far from the loop as any other.
-        self.model.borrow_mut().wake(id, !actor.is_inside());
+        self.model.borrow_mut().wake(id, !caller.is_inside());
         waker.wake();
         Some(())
     }
 
     /// What another thread does. `None` if the operation is none of these, or does not fit.
-    pub(super) fn from_afar(self: &Rc<Self>, actor: &Actor<'_>, op: &Op) -> Option<()> {
+    pub(super) fn from_afar(self: &Rc<Self>, caller: &Caller<'_>, op: &Op) -> Option<()> {
         let remote = &self.remote;
-        match op.verb {
-            Verb::Send => {
+        match op.kind {
+            OpKind::Send => {
                 let id = self.made("a closure from a thread".to_owned());
-                actor.says(self, "lets a thread send a closure");
+                caller.says(self, "lets a thread send a closure");
                 self.model.borrow_mut().send(id);
                 let script = op.script.clone();
                 elsewhere(move || {
@@ -276,19 +276,19 @@ impl Stage {
                     drop(sent);
                 });
             }
-            Verb::Ring => {
-                actor.says(self, "lets a thread ring");
+            OpKind::Ring => {
+                caller.says(self, "lets a thread ring");
                 self.model.borrow_mut().rung = true;
                 elsewhere(|| remote.wake());
             }
-            Verb::WakeAfar => {
+            OpKind::WakeAfar => {
                 let (id, waker) = self.wakers.borrow()[op.at % NAMES].clone()?;
-                actor.says(self, format!("lets a thread wake task#{}", op.at % NAMES));
+                caller.says(self, format!("lets a thread wake task#{}", op.at % NAMES));
                 self.model.borrow_mut().wake(id, true);
                 elsewhere(move || waker.wake());
             }
-            Verb::StopAfar => {
-                actor.says(self, "lets a thread stop the loop");
+            OpKind::StopAfar => {
+                caller.says(self, "lets a thread stop the loop");
                 let mut model = self.model.borrow_mut();
                 (model.rung, model.stop_sent) = (true, true);
                 elsewhere(|| drop(remote.stop()));
@@ -308,9 +308,9 @@ pub(super) fn elsewhere(does: impl FnOnce() + Send) {
 
 /// The closure of a thread, at home: the stage is this thread's.
 fn run_sent(id: Id, script: &[Op], handle: &LoopHandle) {
-    let stage = STAGE.try_with(|stage| stage.borrow().upgrade());
-    if let Ok(Some(stage)) = stage {
-        let probe = Probe::new(&stage, id);
+    let harness = HARNESS.try_with(|harness| harness.borrow().upgrade());
+    if let Ok(Some(harness)) = harness {
+        let probe = Probe::new(&harness, id);
         run_once(&probe, script, Call::Closure(id), handle);
     }
 }

@@ -16,7 +16,7 @@ pub(super) const PLACES: usize = 8;
 pub(super) const NAMES: usize = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
+pub(super) enum OpKind {
     Pipe,
     Pair,
     Tcp,
@@ -74,65 +74,65 @@ pub(super) enum Verb {
 
 /// Each verb's word; which operands follow it: `a`t and `t`o a place or name, a `n`umber, an
 /// `i`nterest, a tri`g`ger, a `s`cript; and how often it is chosen where anything may be.
-pub(super) const WORDS: &[(Verb, &str, &str, usize)] = &[
-    (Verb::Pipe, "pipe", "at", 1), // who reads, who writes
-    (Verb::Pair, "pair", "at", 1),
-    (Verb::Tcp, "tcp", "at", 1),
-    (Verb::Listen, "listen", "a", 1),
-    (Verb::Datagrams, "datagrams", "at", 1),
-    (Verb::Timerfd, "timerfd", "an", 1),
-    (Verb::Eventfd, "eventfd", "a", 1),
-    (Verb::File, "file", "a", 1),
-    (Verb::Unconnected, "unconnected", "a", 1),
-    (Verb::Narrow, "narrow", "an", 1), // so many bytes may lie unread
-    (Verb::Register, "register", "aigs", 3),
-    (Verb::Source, "source", "as", 1),
-    (Verb::Serve, "serve", "ats", 1), // accepts by itself, one connection at a time
-    (Verb::Modify, "modify", "ai", 2),
-    (Verb::Rearm, "rearm", "ai", 1),
-    (Verb::Ignore, "ignore", "ai", 0), // by its own callback
-    (Verb::Remove, "remove", "a", 2),
-    (Verb::Stale, "stale", "a", 1), // by the key of a registration that has gone
-    (Verb::Late, "late", "a", 1),   // an event for it
-    (Verb::Close, "close", "a", 2),
-    (Verb::Dup, "dup", "at", 2),
-    (Verb::Read, "read", "an", 3),
-    (Verb::Write, "write", "an", 4),
-    (Verb::Shut, "shut", "a", 1), // its writing half
-    (Verb::ShutRead, "shut-read", "a", 1),
-    (Verb::ShutBoth, "shut-both", "a", 1),
-    (Verb::Reset, "reset", "a", 1),
-    (Verb::Urgent, "urgent", "a", 1),
-    (Verb::Connect, "connect", "ats", 1), // to whom, as whom
-    (Verb::Accept, "accept", "at", 1),
-    (Verb::Admit, "admit", "atis", 0), // accepts and registers, in a listener's callback
-    (Verb::Arm, "arm", "ans", 2),
-    (Verb::Disarm, "disarm", "a", 1),
-    (Verb::Soon, "soon", "as", 2),
-    (Verb::TakeBack, "take-back", "a", 1),
-    (Verb::Spawn, "spawn", "as", 2),
-    (Verb::Abort, "abort", "a", 1),
-    (Verb::Wake, "wake", "a", 1),
-    (Verb::Nap, "nap", "n", 0),
-    (Verb::Park, "park", "", 0),
-    (Verb::Join, "join", "a", 0),
-    (Verb::Send, "send", "s", 1), // from another thread, as the next three
-    (Verb::Ring, "ring", "", 1),
-    (Verb::WakeAfar, "wake-afar", "a", 1),
-    (Verb::StopAfar, "stop-afar", "", 1),
-    (Verb::Pass, "pass", "n", 1),
-    (Verb::Nearly, "nearly", "n", 1), // so many milliseconds, but for a nanosecond
-    (Verb::Stop, "stop", "", 1),
-    (Verb::Panic, "panic", "", 0),
-    (Verb::Turn, "turn", "", 0),
-    (Verb::Wait, "wait", "n", 0),
-    (Verb::Sleep, "sleep", "", 0),
-    (Verb::Run, "run", "n", 0),
+pub(super) const WORDS: &[(OpKind, &str, &str, usize)] = &[
+    (OpKind::Pipe, "pipe", "at", 1), // who reads, who writes
+    (OpKind::Pair, "pair", "at", 1),
+    (OpKind::Tcp, "tcp", "at", 1),
+    (OpKind::Listen, "listen", "a", 1),
+    (OpKind::Datagrams, "datagrams", "at", 1),
+    (OpKind::Timerfd, "timerfd", "an", 1),
+    (OpKind::Eventfd, "eventfd", "a", 1),
+    (OpKind::File, "file", "a", 1),
+    (OpKind::Unconnected, "unconnected", "a", 1),
+    (OpKind::Narrow, "narrow", "an", 1), // so many bytes may lie unread
+    (OpKind::Register, "register", "aigs", 3),
+    (OpKind::Source, "source", "as", 1),
+    (OpKind::Serve, "serve", "ats", 1), // accepts by itself, one connection at a time
+    (OpKind::Modify, "modify", "ai", 2),
+    (OpKind::Rearm, "rearm", "ai", 1),
+    (OpKind::Ignore, "ignore", "ai", 0), // by its own callback
+    (OpKind::Remove, "remove", "a", 2),
+    (OpKind::Stale, "stale", "a", 1), // by the key of a registration that has gone
+    (OpKind::Late, "late", "a", 1),   // an event for it
+    (OpKind::Close, "close", "a", 2),
+    (OpKind::Dup, "dup", "at", 2),
+    (OpKind::Read, "read", "an", 3),
+    (OpKind::Write, "write", "an", 4),
+    (OpKind::Shut, "shut", "a", 1), // its writing half
+    (OpKind::ShutRead, "shut-read", "a", 1),
+    (OpKind::ShutBoth, "shut-both", "a", 1),
+    (OpKind::Reset, "reset", "a", 1),
+    (OpKind::Urgent, "urgent", "a", 1),
+    (OpKind::Connect, "connect", "ats", 1), // to whom, as whom
+    (OpKind::Accept, "accept", "at", 1),
+    (OpKind::Admit, "admit", "atis", 0), // accepts and registers, in a listener's callback
+    (OpKind::Arm, "arm", "ans", 2),
+    (OpKind::Disarm, "disarm", "a", 1),
+    (OpKind::Soon, "soon", "as", 2),
+    (OpKind::TakeBack, "take-back", "a", 1),
+    (OpKind::Spawn, "spawn", "as", 2),
+    (OpKind::Abort, "abort", "a", 1),
+    (OpKind::Wake, "wake", "a", 1),
+    (OpKind::Nap, "nap", "n", 0),
+    (OpKind::Park, "park", "", 0),
+    (OpKind::Join, "join", "a", 0),
+    (OpKind::Send, "send", "s", 1), // from another thread, as the next three
+    (OpKind::Ring, "ring", "", 1),
+    (OpKind::WakeAfar, "wake-afar", "a", 1),
+    (OpKind::StopAfar, "stop-afar", "", 1),
+    (OpKind::Pass, "pass", "n", 1),
+    (OpKind::Nearly, "nearly", "n", 1), // so many milliseconds, but for a nanosecond
+    (OpKind::Stop, "stop", "", 1),
+    (OpKind::Panic, "panic", "", 0),
+    (OpKind::Turn, "turn", "", 0),
+    (OpKind::Wait, "wait", "n", 0),
+    (OpKind::Sleep, "sleep", "", 0),
+    (OpKind::Run, "run", "n", 0),
 ];
 
-impl Verb {
+impl OpKind {
     pub(super) fn row(self) -> &'static (Self, &'static str, &'static str, usize) {
-        let row = WORDS.iter().find(|(verb, ..)| *verb == self);
+        let row = WORDS.iter().find(|(kind, ..)| *kind == self);
         row.expect("each verb has its row")
     }
 
@@ -173,7 +173,7 @@ impl Verb {
 /// One thing to do. An operand that its verb does not take has its default.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Op {
-    pub(super) verb: Verb,
+    pub(super) kind: OpKind,
     pub(super) at: usize,
     pub(super) to: usize,
     /// Bytes, milliseconds or turns.
@@ -185,9 +185,9 @@ pub(super) struct Op {
 }
 
 impl Op {
-    pub(super) fn new(verb: Verb) -> Self {
+    pub(super) fn new(kind: OpKind) -> Self {
         Self {
-            verb,
+            kind,
             at: 0,
             to: 0,
             number: 0,
@@ -228,7 +228,7 @@ pub(super) fn trigger(trigger: Trigger) -> &'static str {
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (_, word, operands, _) = self.verb.row();
+        let (_, word, operands, _) = self.kind.row();
         f.write_str(word)?;
         for operand in operands.chars() {
             match operand {
@@ -281,8 +281,8 @@ where
             Some(";") => {}
             Some(word) => {
                 let row = WORDS.iter().find(|row| row.1 == word);
-                let (verb, _, operands, _) = row.ok_or_else(|| word.to_owned())?;
-                let mut op = Op::new(*verb);
+                let (kind, _, operands, _) = row.ok_or_else(|| word.to_owned())?;
+                let mut op = Op::new(*kind);
                 for operand in operands.chars() {
                     read_operand(&mut op, operand, words, deep)?;
                 }
@@ -313,7 +313,7 @@ where
     let word = words.next().ok_or(END)?;
     let wrong = || word.clone();
     // Closures, timers and tasks have fewer names than there are places.
-    let most = if op.verb.names() { NAMES } else { PLACES };
+    let most = if op.kind.names() { NAMES } else { PLACES };
     let place = || {
         let number = word.strip_prefix('#')?.parse().ok();
         number.filter(|number| *number < most)

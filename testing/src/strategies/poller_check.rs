@@ -8,8 +8,8 @@
 //!
 //! In the notes this is "the selector" (N2).
 
-use super::checker::{Broken, broken};
-use super::harness::Stage;
+use super::checker::{RuleViolation, violation};
+use super::harness::Harness;
 use super::model::{Model, Registered};
 use crate::sim::Faults;
 use crate::tracing_poller::TraceListener;
@@ -66,7 +66,7 @@ impl Model {
     }
 
     /// A wait has reported `events`.
-    pub(super) fn hears(&mut self, events: &[Event]) -> Result<(), Broken> {
+    pub(super) fn hears(&mut self, events: &[Event]) -> Result<(), RuleViolation> {
         let faults = self.kernel.faults();
         let mut heard = BTreeMap::new();
         let late = std::mem::take(&mut self.late);
@@ -78,11 +78,17 @@ impl Model {
             };
             let name = &self.names[id];
             if heard.insert(id, event.ready).is_some() {
-                return Err(broken("R030", format!("{name} is reported twice at once")));
+                return Err(violation(
+                    "R030",
+                    format!("{name} is reported twice at once"),
+                ));
             }
             let Some(registered) = self.registered.get(&id) else {
                 let how = &self.ends[&id];
-                return Err(broken("R004", format!("{name}, which {how}, is reported")));
+                return Err(violation(
+                    "R004",
+                    format!("{name}, which {how}, is reported"),
+                ));
             };
             let (holds, _) = self.kernel.inspect(registered.number).unwrap_or_default();
             let surely = Readiness::READ_CLOSED | Readiness::ERROR;
@@ -99,7 +105,7 @@ impl Model {
             let false_alarm = event.ready.without(holds);
             if false_alarm.intersects(surely) {
                 let what = format!("{name} is reported as {false_alarm:?}, and is not");
-                return Err(broken("R022", what));
+                return Err(violation("R022", what));
             }
         }
         // A batch may be too small for all, and after a signal there is none.
@@ -111,7 +117,7 @@ impl Model {
         &mut self,
         heard: &BTreeMap<usize, Readiness>,
         whole: bool,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), RuleViolation> {
         let refuses = may_refuse(&self.kernel.faults());
         for (id, registered) in &mut self.registered {
             let look = self.kernel.inspect(registered.number).unwrap_or_default();
@@ -130,7 +136,7 @@ impl Model {
             if whole && !registered.shaky && !is_failed && !silent.is_empty() {
                 let name = &self.names[*id];
                 let what = format!("{name} asked for {silent:?}, which holds, and is not told");
-                return Err(broken("R024", what));
+                return Err(violation("R024", what));
             }
             registered.owed = match registered.trigger {
                 // Once, whatever it was.
@@ -149,7 +155,7 @@ pub(super) fn may_refuse(faults: &Faults) -> bool {
     faults.enomem != 0 || faults.fails.is_some()
 }
 
-impl TraceListener for Stage {
+impl TraceListener for Harness {
     fn asks(&self, timeout: Option<Duration>) {
         self.catches_up();
         let mut model = self.model.borrow_mut();
@@ -162,8 +168,8 @@ impl TraceListener for Stage {
             return;
         }
         // Within a run there is nobody else to say that the turn before is over.
-        self.judge(model.ends(&|number| self.poller_trace.refused(number)));
-        self.judge(model.asks(timeout));
+        self.check(model.ends(&|number| self.poller_trace.refused(number)));
+        self.check(model.asks(timeout));
         let rings = self.poller_trace.rings();
         if rings > 1 {
             self.breaks("W2", "the bell was rung more than once since the last wait");
@@ -181,7 +187,7 @@ impl TraceListener for Stage {
         }
         let mut model = self.model.borrow_mut();
         self.transcript.tell_coming(model.reported(events));
-        self.judge(model.hears(events));
+        self.check(model.hears(events));
         model.begins(events);
     }
 }

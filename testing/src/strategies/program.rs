@@ -115,7 +115,7 @@ impl Program {
     /// [`LoopHandle::on_unhandled`]: readily::LoopHandle::on_unhandled
     /// [the invariants]: https://docs.rs/readily/latest/readily/book/invariants/index.html
     pub fn run(&self, sim: &mut SimLoop) -> Result<Report, Violation> {
-        runner::play(self, sim, None)
+        runner::run(self, sim, None)
     }
 
     /// The same with `wrap` around each registration's callbacks: a layer of the caller's, that
@@ -166,7 +166,7 @@ impl Program {
         mut wrap: impl FnMut(Scripted) -> C + 'static,
     ) -> Result<Report, Violation> {
         let wrap: Wrap = Box::new(move |scripted| Box::new(wrap(scripted)));
-        runner::play(self, sim, Some(wrap))
+        runner::run(self, sim, Some(wrap))
     }
 
     /// The same, and at the end the loop is closed with everything that is still there: it says
@@ -189,7 +189,7 @@ impl Program {
     ///
     /// [W3]: https://docs.rs/readily/latest/readily/book/invariants/index.html#w3
     pub fn run_to_close(&self, sim: SimLoop) -> Result<Report, Violation> {
-        runner::play_to_close(self, sim)
+        runner::run_to_close(self, sim)
     }
 }
 

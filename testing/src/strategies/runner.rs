@@ -7,11 +7,11 @@
 //! Rules: L6, L8, S4, W3, T3, T4; in the notes, the loop of N7 as its host sees it, and "reclaim its
 //! resources".
 
-use super::checker::{Broken, broken};
-use super::harness::{Stage, Wrap};
-use super::interpreter::{Actor, elsewhere};
+use super::checker::{RuleViolation, violation};
+use super::harness::{Harness, Wrap};
+use super::interpreter::{Caller, elsewhere};
 use super::model::{Due, Id};
-use super::op::{NAMES, Op, PLACES, Verb};
+use super::op::{NAMES, Op, OpKind, PLACES};
 use super::program::{Program, Report, Violation};
 use super::scripted::end_of;
 use crate::SimLoop;
@@ -32,37 +32,37 @@ pub(super) struct Before {
     faults: Faults,
 }
 
-pub(super) fn play(
+pub(super) fn run(
     program: &Program,
     sim: &mut SimLoop,
     wrap: Option<Wrap>,
 ) -> Result<Report, Violation> {
     let before = Before::of(sim);
-    let stage = Stage::set(sim, wrap);
-    stage.acts(program.ops(), sim, &before);
-    stage.settles(sim, &before);
-    stage.whole(|| stage.clears(sim));
+    let harness = Harness::set(sim, wrap);
+    harness.acts(program.ops(), sim, &before);
+    harness.settles(sim, &before);
+    harness.whole(|| harness.clears(sim));
     for _ in 0..2 {
-        stage.turns(sim, &before, Some(Duration::ZERO));
+        harness.turns(sim, &before, Some(Duration::ZERO));
     }
     sim.kernel().set_faults(before.faults.clone());
-    stage.poller_trace.listen(None);
+    harness.poller_trace.listen(None);
     sim.set_panic_policy(PanicPolicy::Propagate);
     sim.on_unhandled(|unhandled| {
         let line = format!("readily: {unhandled}\n");
         let _ = stderr().write_all(line.as_bytes());
     });
-    stage.report(sim.stats().turns - before.turns)
+    harness.report(sim.stats().turns - before.turns)
 }
 
-pub(super) fn play_to_close(program: &Program, mut sim: SimLoop) -> Result<Report, Violation> {
+pub(super) fn run_to_close(program: &Program, mut sim: SimLoop) -> Result<Report, Violation> {
     let before = Before::of(&sim);
-    let stage = Stage::set(&mut sim, None);
-    stage.acts(program.ops(), &mut sim, &before);
-    stage.settles(&mut sim, &before);
+    let harness = Harness::set(&mut sim, None);
+    harness.acts(program.ops(), &mut sim, &before);
+    harness.settles(&mut sim, &before);
     let turns = sim.stats().turns - before.turns;
-    stage.closes(sim, &before);
-    stage.report(turns)
+    harness.closes(sim, &before);
+    harness.report(turns)
 }
 
 impl Before {
@@ -81,7 +81,7 @@ fn ms(number: usize) -> Option<Duration> {
     Some(Duration::from_millis(number as u64))
 }
 
-impl Stage {
+impl Harness {
     fn report(&self, turns: u64) -> Result<Report, Violation> {
         match self.violation.take() {
             Some(violation) => Err(violation),
@@ -95,14 +95,14 @@ impl Stage {
 
     fn acts(self: &Rc<Self>, ops: &[Op], sim: &mut SimLoop, before: &Before) {
         for op in ops {
-            match op.verb {
+            match op.kind {
                 _ if self.is_over() => return,
-                Verb::Turn => self.turns(sim, before, ms(0)),
-                Verb::Wait => self.turns(sim, before, ms(op.number)),
-                Verb::Sleep => self.turns(sim, before, None),
-                Verb::Run => self.runs(sim, before, op.number),
+                OpKind::Turn => self.turns(sim, before, ms(0)),
+                OpKind::Wait => self.turns(sim, before, ms(op.number)),
+                OpKind::Sleep => self.turns(sim, before, None),
+                OpKind::Run => self.runs(sim, before, op.number),
                 _ => {
-                    self.whole(|| self.perform(&Actor::test(sim), op));
+                    self.whole(|| self.perform(&Caller::test(sim), op));
                 }
             }
         }
@@ -156,8 +156,8 @@ impl Stage {
             .with(|handle| handle.stats().turns - self.before);
         let mut model = self.model.borrow_mut();
         while model.turns < turns.unwrap_or(0) {
-            self.judge(model.ends(&|number| self.poller_trace.refused(number)));
-            self.judge(model.goes_on());
+            self.check(model.ends(&|number| self.poller_trace.refused(number)));
+            self.check(model.goes_on());
             self.transcript.line("the poller", "is not asked");
             model.begins(&[]);
         }
@@ -169,18 +169,18 @@ impl Stage {
             return;
         }
         let mut model = self.model.borrow_mut();
-        self.judge(model.ends(&|number| self.poller_trace.refused(number)));
+        self.check(model.ends(&|number| self.poller_trace.refused(number)));
         drop(model);
         self.judge(self.counts(sim, before));
         self.judge(self.agrees());
         self.whole(|| spi::check_invariants(sim));
     }
 
-    fn counts(&self, sim: &SimLoop, before: &Before) -> Result<(), Broken> {
+    fn counts(&self, sim: &SimLoop, before: &Before) -> Result<(), RuleViolation> {
         let model = self.model.borrow();
         if self.panics() != model.panics {
             let what = format!("{} panics are told, of {}", self.panics(), model.panics);
-            return Err(broken("R044", what));
+            return Err(violation("R044", what));
         }
         if !model.alone {
             return Ok(());
@@ -188,24 +188,24 @@ impl Stage {
         let stale = sim.stats().stale - before.stale;
         if stale != model.stale {
             let what = format!("{stale} events count as stale, and {} were", model.stale);
-            return Err(broken("L6", what));
+            return Err(violation("L6", what));
         }
         let places = self.places.borrow();
         let (open, here) = (sim.kernel().open(), places.iter().flatten().count());
         if open != before.open + here {
             let what = format!("{open} descriptors are open, where {here} should be");
-            return Err(broken("S4", what));
+            return Err(violation("S4", what));
         }
         let live = model.registered.len();
         if sim.registered() != before.registered + live {
             let what = format!("{} are registered, not {live}", sim.registered());
-            return Err(broken("S4", what));
+            return Err(violation("S4", what));
         }
         Ok(())
     }
 
     /// Whether the poller has what the loop has, and the loop has what it was given.
-    fn agrees(&self) -> Result<(), Broken> {
+    fn agrees(&self) -> Result<(), RuleViolation> {
         let model = self.model.borrow();
         let known = self.poller_trace.known();
         for (id, registered) in &model.registered {
@@ -219,18 +219,18 @@ impl Stage {
                     "{} wants {wants:?}, the poller has {asked:?}",
                     model.names[*id]
                 );
-                return Err(broken("R024", what));
+                return Err(violation("R024", what));
             }
         }
         let alive = self.alive.borrow();
         let should = self.should_live();
         if let Some(id) = should.difference(&alive).next() {
             let what = format!("{} has gone, and nobody let it go", model.names[*id]);
-            return Err(broken("L8", what));
+            return Err(violation("L8", what));
         }
         if let Some(id) = alive.difference(&should).next() {
             let what = format!("{} is kept, and nobody needs it", model.names[*id]);
-            return Err(broken("L8", what));
+            return Err(violation("L8", what));
         }
         Ok(())
     }
@@ -250,7 +250,7 @@ impl Stage {
     }
 }
 
-impl Stage {
+impl Harness {
     /// The faults are over, and scripts do nothing any more: what was held up must come.
     pub(super) fn settles(&self, sim: &mut SimLoop, before: &Before) {
         if !self.is_over() {
@@ -264,18 +264,18 @@ impl Stage {
 
     /// Takes everything back.
     pub(super) fn clears(&self, handle: &LoopHandle) {
-        let actor = Actor::test(handle);
+        let caller = Caller::test(handle);
         let spawned: Vec<Id> = self.spawned.borrow().iter().map(|(id, _)| *id).collect();
         for id in spawned {
             self.end_task(id);
         }
         self.check_results();
         for name in 0..NAMES {
-            let _armed = self.disarm(&actor, name);
-            let _queued = self.take_back(&actor, name);
+            let _armed = self.disarm(&caller, name);
+            let _queued = self.take_back(&caller, name);
         }
         for place in 0..PLACES {
-            let _open = self.close(&actor, place);
+            let _open = self.close(&caller, place);
         }
     }
 

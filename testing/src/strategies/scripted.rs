@@ -9,10 +9,10 @@
 //!
 //! Rules: L8, T3, T4; in the notes, the right column of the table (N7), and the coroutines (N8, N15, N16).
 
-use super::harness::Stage;
-use super::interpreter::Actor;
+use super::harness::Harness;
+use super::interpreter::Caller;
 use super::model::{Call, End, Id};
-use super::op::{NAMES, Op, Verb};
+use super::op::{NAMES, Op, OpKind};
 use readily::event_loop::Branch;
 use readily::time::Sleep;
 use readily::{Callbacks, Cx, JoinError, LoopHandle, Readiness, Task, sleep};
@@ -35,15 +35,15 @@ fn panic() -> ! {
 
 /// Says that something exists, and that it does not any more.
 pub(super) struct Probe {
-    pub(super) stage: Rc<Stage>,
+    pub(super) harness: Rc<Harness>,
     pub(super) id: Id,
 }
 
 impl Probe {
-    pub(super) fn new(stage: &Rc<Stage>, id: Id) -> Self {
-        stage.alive.borrow_mut().insert(id);
+    pub(super) fn new(harness: &Rc<Harness>, id: Id) -> Self {
+        harness.alive.borrow_mut().insert(id);
         Self {
-            stage: Rc::clone(stage),
+            harness: Rc::clone(harness),
             id,
         }
     }
@@ -51,23 +51,25 @@ impl Probe {
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        self.stage.alive.borrow_mut().remove(&self.id);
+        self.harness.alive.borrow_mut().remove(&self.id);
         // L8: this is user code, and the loop must bear a look.
-        self.stage
+        self.harness
             .handle
-            .with(|handle| self.stage.bears_a_look(handle));
+            .with(|handle| self.harness.bears_a_look(handle));
     }
 }
 
 /// Runs the script of a closure or timer, once.
 pub(super) fn run_once(probe: &Probe, script: &[Op], call: Call, handle: &LoopHandle) {
-    let stage = &probe.stage;
-    let Some(who) = stage.enter(call) else { return };
-    let actor = Actor::inside(handle, who);
-    let whole = stage.perform_all(&actor, script);
-    stage.leave(&actor);
+    let harness = &probe.harness;
+    let Some(who) = harness.enter(call) else {
+        return;
+    };
+    let caller = Caller::inside(handle, who);
+    let whole = harness.perform_all(&caller, script);
+    harness.leave(&caller);
     if !whole {
-        stage.model.borrow_mut().panics += 1;
+        harness.model.borrow_mut().panics += 1;
         panic();
     }
 }
@@ -83,9 +85,9 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    pub(super) fn new(stage: &Rc<Stage>, id: Id, place: usize, script: &[Op]) -> Self {
+    pub(super) fn new(harness: &Rc<Harness>, id: Id, place: usize, script: &[Op]) -> Self {
         Self {
-            probe: Probe::new(stage, id),
+            probe: Probe::new(harness, id),
             place,
             script: script.to_vec(),
             is_opening: Cell::new(false),
@@ -93,31 +95,31 @@ impl Scripted {
     }
 
     /// Of a connection that the loop accepts.
-    pub(super) fn opening(stage: &Rc<Stage>, id: Id, place: usize, script: &[Op]) -> Self {
-        let scripted = Self::new(stage, id, place, script);
+    pub(super) fn opening(harness: &Rc<Harness>, id: Id, place: usize, script: &[Op]) -> Self {
+        let scripted = Self::new(harness, id, place, script);
         scripted.is_opening.set(true);
         scripted
     }
 
     fn run(&self, cx: &Cx<'_>, kind: Branch, why: Option<&io::Error>) {
-        let (stage, id) = (&self.probe.stage, self.probe.id);
-        let Some(who) = stage.enter(Call::Branch(id, kind)) else {
+        let (harness, id) = (&self.probe.harness, self.probe.id);
+        let Some(who) = harness.enter(Call::Branch(id, kind)) else {
             return;
         };
         if kind == Branch::Hangup {
-            stage.vacate(self.place, id);
+            harness.vacate(self.place, id);
             if cx.remove(cx.key()).is_ok() {
-                stage.breaks("L7", "it is told that it hung up, and is registered yet");
+                harness.breaks("L7", "it is told that it hung up, and is registered yet");
             }
         }
-        let actor = Actor::of(cx, who, (self.place, id));
+        let caller = Caller::of(cx, who, (self.place, id));
         if let Some(why) = why {
-            actor.says(stage, format!("is told: {}", why.kind()));
+            caller.says(harness, format!("is told: {}", why.kind()));
         }
-        let whole = stage.perform_all(&actor, &self.script);
-        stage.leave(&actor);
+        let whole = harness.perform_all(&caller, &self.script);
+        harness.leave(&caller);
         if !whole {
-            stage.panicked(self.place, id);
+            harness.panicked(self.place, id);
             panic();
         }
     }
@@ -127,7 +129,7 @@ impl Scripted {
 impl Drop for Scripted {
     fn drop(&mut self) {
         if self.is_opening.get() {
-            let place = self.probe.stage.places.borrow_mut()[self.place].take();
+            let place = self.probe.harness.places.borrow_mut()[self.place].take();
             drop(place);
         }
     }
@@ -136,8 +138,8 @@ impl Drop for Scripted {
 impl Callbacks for Scripted {
     fn on_open(&mut self, cx: &Cx<'_>) {
         self.is_opening.set(false);
-        let (stage, id) = (&self.probe.stage, self.probe.id);
-        stage.opened(id, self.place, cx.key());
+        let (harness, id) = (&self.probe.harness, self.probe.id);
+        harness.opened(id, self.place, cx.key());
     }
 
     fn on_connect(&mut self, cx: &Cx<'_>) {
@@ -178,9 +180,9 @@ pub(super) struct Tasked {
 }
 
 impl Tasked {
-    pub(super) fn new(stage: &Rc<Stage>, id: Id, name: usize, script: &[Op]) -> Self {
+    pub(super) fn new(harness: &Rc<Harness>, id: Id, name: usize, script: &[Op]) -> Self {
         Self {
-            probe: Probe::new(stage, id),
+            probe: Probe::new(harness, id),
             name,
             script: script.iter().cloned().collect(),
             waiting: None,
@@ -188,22 +190,22 @@ impl Tasked {
     }
 
     /// Whether there is nothing (more) to wait for.
-    fn goes_on(&mut self, actor: &Actor<'_>, cx: &mut Context<'_>) -> bool {
-        let (stage, id) = (&self.probe.stage, self.probe.id);
+    fn goes_on(&mut self, caller: &Caller<'_>, cx: &mut Context<'_>) -> bool {
+        let (harness, id) = (&self.probe.harness, self.probe.id);
         let goes_on = match &mut self.waiting {
             None => return true,
             Some(Waiting::Wake) => true,
             Some(Waiting::Nap(nap)) => {
                 let rested = Pin::new(nap).poll(cx).is_ready();
-                stage.check_nap(id, rested);
+                harness.check_nap(id, rested);
                 rested
             }
             Some(Waiting::End(task, other)) => match Pin::new(task).poll(cx) {
-                Poll::Pending => stage.check_join(*other, None),
+                Poll::Pending => harness.check_join(*other, None),
                 Poll::Ready(result) => {
                     let end = end_of(&result, *other);
-                    actor.says(stage, format!("is given {}", stage.ended(*other, end)));
-                    stage.check_join(*other, Some(end))
+                    caller.says(harness, format!("is given {}", harness.ended(*other, end)));
+                    harness.check_join(*other, Some(end))
                 }
             },
         };
@@ -214,42 +216,42 @@ impl Tasked {
     }
 
     /// Begins to wait, if the operation is of that kind.
-    fn waits(&mut self, op: &Op, actor: &Actor<'_>) -> bool {
-        let (stage, id) = (&self.probe.stage, self.probe.id);
-        let (waiting, what) = match op.verb {
-            Verb::Park => (Waiting::Wake, "parks".to_owned()),
-            Verb::Nap => {
-                stage.model.borrow_mut().nap(id, op.number);
+    fn waits(&mut self, op: &Op, caller: &Caller<'_>) -> bool {
+        let (harness, id) = (&self.probe.harness, self.probe.id);
+        let (waiting, what) = match op.kind {
+            OpKind::Park => (Waiting::Wake, "parks".to_owned()),
+            OpKind::Nap => {
+                harness.model.borrow_mut().nap(id, op.number);
                 // With slack one of no time is a timer, too, as the model has it.
                 let nap = sleep(Duration::from_millis(op.number as u64));
                 let nap = nap.slack(Duration::from_nanos(1));
                 (Waiting::Nap(nap), format!("naps for {} ms", op.number))
             }
-            Verb::Join => match stage.take_task(op.at, id) {
+            OpKind::Join => match harness.take_task(op.at, id) {
                 Some((task, other)) => {
-                    let what = format!("awaits {}", stage.name_of(other));
+                    let what = format!("awaits {}", harness.name_of(other));
                     (Waiting::End(task, other), what)
                 }
                 None => return false,
             },
             _ => return false,
         };
-        actor.says(stage, what);
+        caller.says(harness, what);
         self.waiting = Some(waiting);
         true
     }
 
-    fn step(&mut self, actor: &Actor<'_>, cx: &mut Context<'_>) -> Step {
-        while self.goes_on(actor, cx) {
+    fn step(&mut self, caller: &Caller<'_>, cx: &mut Context<'_>) -> Step {
+        while self.goes_on(caller, cx) {
             let Some(op) = self.script.pop_front() else {
                 return Step::Ends;
             };
-            if self.waits(&op, actor) {
+            if self.waits(&op, caller) {
                 // A wake is waited for whatever has come; the others are looked at.
                 if matches!(self.waiting, Some(Waiting::Wake)) {
                     return Step::Waits;
                 }
-            } else if !self.probe.stage.perform(actor, &op) {
+            } else if !self.probe.harness.perform(caller, &op) {
                 return Step::Panics;
             }
         }
@@ -277,22 +279,22 @@ impl Future for Tasked {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Id> {
         let this = self.get_mut();
-        let (stage, id) = (Rc::clone(&this.probe.stage), this.probe.id);
-        let Some(who) = stage.enter(Call::Poll(id)) else {
+        let (harness, id) = (Rc::clone(&this.probe.harness), this.probe.id);
+        let Some(who) = harness.enter(Call::Poll(id)) else {
             return Poll::Pending;
         };
-        stage.wakers.borrow_mut()[this.name] = Some((id, cx.waker().clone()));
-        let step = stage.handle.with(|handle| {
-            let actor = Actor::inside(handle, who);
-            let step = this.step(&actor, cx);
+        harness.wakers.borrow_mut()[this.name] = Some((id, cx.waker().clone()));
+        let step = harness.handle.with(|handle| {
+            let caller = Caller::inside(handle, who);
+            let step = this.step(&caller, cx);
             if matches!(step, Step::Ends) {
-                actor.says(&stage, "is done");
+                caller.says(&harness, "is done");
             }
-            stage.leave(&actor);
+            harness.leave(&caller);
             step
         });
         let step = step.unwrap_or(Step::Waits);
-        stage.polled(id, matches!(step, Step::Ends), matches!(step, Step::Panics));
+        harness.polled(id, matches!(step, Step::Ends), matches!(step, Step::Panics));
         match step {
             Step::Waits => Poll::Pending,
             Step::Ends => Poll::Ready(id),
@@ -301,7 +303,7 @@ impl Future for Tasked {
     }
 }
 
-impl Stage {
+impl Harness {
     /// A task was polled.
     pub(super) fn polled(&self, id: Id, ends: bool, panics: bool) {
         let mut model = self.model.borrow_mut();

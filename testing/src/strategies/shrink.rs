@@ -8,7 +8,7 @@
 //!
 //! In the notes this is nothing.
 
-use super::op::{Op, Verb};
+use super::op::{Op, OpKind};
 use super::program::Program;
 use proptest::strategy::ValueTree;
 use readily::{Interest, Trigger};
@@ -135,7 +135,7 @@ fn drop_one(ops: &mut Vec<Op>, mut nth: usize) -> bool {
 /// Drops an operation, and lets the loop close what it accepts: what was dropped may have taken the
 /// place of a connection.
 fn drop_guest(ops: &mut Vec<Op>, nth: usize) -> bool {
-    let serves = |op: &&mut Op| op.verb == Verb::Serve && op.to != op.at;
+    let serves = |op: &&mut Op| op.kind == OpKind::Serve && op.to != op.at;
     if !ops.iter_mut().any(|op| serves(&op)) || !drop_one(ops, nth) {
         return false;
     }
@@ -165,7 +165,7 @@ fn plain(ops: &mut Vec<Op>, nth: usize) -> bool {
     at(ops, &mut nth, &mut |ops, place| {
         let op = &mut ops[place];
         match way {
-            0 if op.verb.turns() => *op = Op::new(Verb::Turn),
+            0 if op.kind.turns() => *op = Op::new(OpKind::Turn),
             1 => op.number = op.number.min(1),
             2 => op.number /= 2,
             3 => op.number = op.number.saturating_sub(1).max(op.number.min(1)),

@@ -8,10 +8,10 @@
 //!
 //! In the notes these are *connect ready*, *read ready*, *write ready* and *hangup* (N7).
 
-use super::harness::{Flow, Held, Place, Stage};
-use super::interpreter::Actor;
+use super::harness::{Flow, Harness, Held, Place};
+use super::interpreter::Caller;
 use super::model::Id;
-use super::op::{Op, Verb};
+use super::op::{Op, OpKind};
 use super::scripted::{Probe, Scripted};
 use crate::sim::Fd;
 use readily::event_loop::{Accepted, Role};
@@ -33,23 +33,23 @@ fn nowhere() -> SocketAddr {
     ([127, 0, 0, 1], 1).into()
 }
 
-impl Stage {
-    pub(super) fn listen(&self, actor: &Actor<'_>, at: usize) -> Option<()> {
+impl Harness {
+    pub(super) fn listen(&self, caller: &Caller<'_>, at: usize) -> Option<()> {
         if !self.is_free(at) {
             return None;
         }
         match self.kernel.listen(anywhere(), BACKLOG) {
             Ok(fd) => {
                 self.put(at, "listener", fd, Rc::default());
-                actor.says(self, format!("opens listener#{at}"));
+                caller.says(self, format!("opens listener#{at}"));
             }
-            Err(error) => actor.says(self, format!("cannot listen: {error}")),
+            Err(error) => caller.says(self, format!("cannot listen: {error}")),
         }
         Some(())
     }
 
     /// What is neither a stream nor a listener.
-    pub(super) fn open_one(&self, actor: &Actor<'_>, op: &Op, at: usize) -> Option<()> {
+    pub(super) fn open_one(&self, caller: &Caller<'_>, op: &Op, at: usize) -> Option<()> {
         if !self.is_free(at) {
             return None;
         }
@@ -57,25 +57,25 @@ impl Stage {
             let after = Duration::from_millis(op.number as u64);
             fd.set_timer(Some(after)).map(|()| fd)
         };
-        let (noun, made) = match op.verb {
-            Verb::Timerfd => ("timerfd", self.kernel.timer().and_then(timer)),
-            Verb::Eventfd => ("eventfd", self.kernel.notifier()),
-            Verb::File => ("file", self.kernel.file(b"content")),
+        let (noun, made) = match op.kind {
+            OpKind::Timerfd => ("timerfd", self.kernel.timer().and_then(timer)),
+            OpKind::Eventfd => ("eventfd", self.kernel.notifier()),
+            OpKind::File => ("file", self.kernel.file(b"content")),
             _ => ("socket", self.kernel.unconnected()),
         };
         match made {
             Ok(fd) => {
                 self.put(at, noun, fd, Rc::default());
-                actor.says(self, format!("opens {noun}#{at}"));
+                caller.says(self, format!("opens {noun}#{at}"));
             }
-            Err(error) => actor.says(self, format!("cannot open a {noun}: {error}")),
+            Err(error) => caller.says(self, format!("cannot open a {noun}: {error}")),
         }
         Some(())
     }
 
     pub(super) fn connect(
         self: &Rc<Self>,
-        actor: &Actor<'_>,
+        caller: &Caller<'_>,
         op: &Op,
         at: usize,
         to: usize,
@@ -91,10 +91,10 @@ impl Stage {
             None => "nobody".to_owned(),
         };
         drop(listener);
-        actor.says(self, format!("connects tcp#{to} to {peer}"));
+        caller.says(self, format!("connects tcp#{to} to {peer}"));
         let id = self.made(format!("tcp#{to}"));
         let callbacks = self.wrapped(Scripted::new(self, id, to, &op.script));
-        match actor
+        match caller
             .handle
             .connect(addr.unwrap_or_else(nowhere), callbacks)
         {
@@ -103,14 +103,14 @@ impl Stage {
                 self.places.borrow_mut()[to] = Some(Place::unseen(Some((id, key))));
             }
             Err(refused) => {
-                actor.says(self, format!("is refused that: {}", refused.error));
+                caller.says(self, format!("is refused that: {}", refused.error));
                 self.refused("R013", "to connect", &refused.error);
             }
         }
         Some(())
     }
 
-    pub(super) fn accept(&self, actor: &Actor<'_>, at: usize, to: usize) -> Option<()> {
+    pub(super) fn accept(&self, caller: &Caller<'_>, at: usize, to: usize) -> Option<()> {
         let fd = self.fd(at).filter(|_| self.noun(at) == Some("listener"))?;
         if !self.is_free(to) {
             return None;
@@ -118,12 +118,12 @@ impl Stage {
         match fd.accept() {
             Ok((fd, _peer)) => {
                 self.put(to, "tcp", fd, Rc::default());
-                actor.says(self, format!("accepts tcp#{to}"));
+                caller.says(self, format!("accepts tcp#{to}"));
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                actor.says(self, "finds nobody to accept");
+                caller.says(self, "finds nobody to accept");
             }
-            Err(error) => actor.says(self, format!("cannot accept: {error}")),
+            Err(error) => caller.says(self, format!("cannot accept: {error}")),
         }
         Some(())
     }
@@ -131,21 +131,21 @@ impl Stage {
     /// Accepts in the listener's own callback, and registers what came.
     pub(super) fn admit(
         self: &Rc<Self>,
-        actor: &Actor<'_>,
+        caller: &Caller<'_>,
         op: &Op,
         at: usize,
         to: usize,
     ) -> Option<()> {
-        let listens = self.noun(at) == Some("listener") && self.is_own(actor, at);
-        let cx = actor.cx.filter(|_| listens && self.is_free(to))?;
+        let listens = self.noun(at) == Some("listener") && self.is_own(caller, at);
+        let cx = caller.cx.filter(|_| listens && self.is_free(to))?;
         let accepted = match cx.accept() {
             Ok(accepted) => accepted,
             Err(error) => {
-                actor.says(self, format!("accepts nothing: {error}"));
+                caller.says(self, format!("accepts nothing: {error}"));
                 return Some(());
             }
         };
-        actor.says(self, format!("accepts tcp#{to} and registers it"));
+        caller.says(self, format!("accepts tcp#{to} and registers it"));
         let id = self.made(format!("tcp#{to}"));
         let callbacks = self.wrapped(Scripted::new(self, id, to, &op.script));
         match cx.register_accepted(accepted, op.interest, callbacks) {
@@ -154,7 +154,7 @@ impl Stage {
                 self.places.borrow_mut()[to] = Some(Place::unseen(Some((id, key))));
             }
             Err(refused) => {
-                actor.says(self, format!("is refused that: {}", refused.error));
+                caller.says(self, format!("is refused that: {}", refused.error));
                 self.refused("R013", "an accepted connection", &refused.error);
             }
         }
@@ -165,7 +165,7 @@ impl Stage {
     /// its own affair: it may be paused, with a timer that no model knows.
     pub(super) fn serve(
         self: &Rc<Self>,
-        actor: &Actor<'_>,
+        caller: &Caller<'_>,
         op: &Op,
         at: usize,
         to: usize,
@@ -173,11 +173,11 @@ impl Stage {
         let listens = self.noun(at) == Some("listener") && self.registered(at).is_none();
         let fd = self.fd(at).filter(|_| listens)?;
         let name = self.place_name(at)?;
-        actor.says(self, format!("lets the loop accept at {name}"));
+        caller.says(self, format!("lets the loop accept at {name}"));
         let id = self.made(name);
         let (probe, script) = (Probe::new(self, id), op.script.clone());
-        let accept = move |_: &Cx<'_>, _: &Accepted| probe.stage.accepts(id, to, &script);
-        match actor.handle.listen(fd.shared(), accept) {
+        let accept = move |_: &Cx<'_>, _: &Accepted| probe.harness.accepts(id, to, &script);
+        match caller.handle.listen(fd.shared(), accept) {
             Ok(key) => {
                 self.enlist(id, Role::Listener, Interest::READ, Trigger::Level);
                 let mut model = self.model.borrow_mut();
@@ -191,7 +191,7 @@ impl Stage {
                 }
             }
             Err(refused) => {
-                actor.says(self, format!("is refused that: {}", refused.error));
+                caller.says(self, format!("is refused that: {}", refused.error));
                 self.refused("R013", "to listen", &refused.error);
             }
         }
@@ -241,28 +241,28 @@ fn bytes(n: usize) -> String {
     }
 }
 
-impl Stage {
+impl Harness {
     /// `None` if the operation is none of these, or does not fit.
-    pub(super) fn to_bytes(&self, actor: &Actor<'_>, op: &Op, at: usize) -> Option<()> {
+    pub(super) fn to_bytes(&self, caller: &Caller<'_>, op: &Op, at: usize) -> Option<()> {
         let name = self
             .place_name(at)
             .filter(|name| !name.starts_with("listener"))?;
-        match op.verb {
-            Verb::Read => self.read(actor, at, op.number.min(MOST), &name),
-            Verb::Write => self.write(actor, at, op.number.min(MOST), &name),
-            Verb::Shut => self.shut(actor, at, Shutdown::Write, &name),
-            Verb::ShutRead => self.shut(actor, at, Shutdown::Read, &name),
-            Verb::ShutBoth => self.shut(actor, at, Shutdown::Both, &name),
-            Verb::Reset => self.reset(actor, at, &name),
-            Verb::Urgent => {
+        match op.kind {
+            OpKind::Read => self.read(caller, at, op.number.min(MOST), &name),
+            OpKind::Write => self.write(caller, at, op.number.min(MOST), &name),
+            OpKind::Shut => self.shut(caller, at, Shutdown::Write, &name),
+            OpKind::ShutRead => self.shut(caller, at, Shutdown::Read, &name),
+            OpKind::ShutBoth => self.shut(caller, at, Shutdown::Both, &name),
+            OpKind::Reset => self.reset(caller, at, &name),
+            OpKind::Urgent => {
                 let sent = self.fd(at)?.send_urgent();
-                self.tells(actor, sent, &format!("sends an urgent byte by {name}"));
+                self.tells(caller, sent, &format!("sends an urgent byte by {name}"));
                 Some(())
             }
-            Verb::Narrow => {
+            OpKind::Narrow => {
                 self.fd(at)?.set_capacity(op.number.max(1));
                 let room = op.number.max(1);
-                actor.says(self, format!("leaves room for {} in {name}", bytes(room)));
+                caller.says(self, format!("leaves room for {} in {name}", bytes(room)));
                 Some(())
             }
             _ => None,
@@ -278,20 +278,20 @@ impl Stage {
         Some(Rc::clone(&self.places.borrow()[at].as_ref()?.flow))
     }
 
-    fn read(&self, actor: &Actor<'_>, at: usize, most: usize, name: &str) -> Option<()> {
+    fn read(&self, caller: &Caller<'_>, at: usize, most: usize, name: &str) -> Option<()> {
         let flow = self.flow(at)?;
         let mut buffer = [0; MOST];
         let buffer = &mut buffer[..most];
-        let own = actor.cx.filter(|_| self.is_own(actor, at));
+        let own = caller.cx.filter(|_| self.is_own(caller, at));
         let (read, whose) = match own {
             Some(cx) => (cx.read(buffer), String::new()),
             None => (self.fd(at)?.read(buffer), format!(" from {name}")),
         };
         match read {
-            Ok(n) if !self.is_stream(at) => actor.says(self, format!("reads {}{whose}", bytes(n))),
-            Ok(0) if most > 0 => actor.says(self, format!("reads the end{whose}")),
+            Ok(n) if !self.is_stream(at) => caller.says(self, format!("reads {}{whose}", bytes(n))),
+            Ok(0) if most > 0 => caller.says(self, format!("reads the end{whose}")),
             Ok(n) => {
-                actor.says(self, format!("reads {}{whose}", bytes(n)));
+                caller.says(self, format!("reads {}{whose}", bytes(n)));
                 for &byte in &buffer[..n] {
                     if byte != flow.got.replace(byte.wrapping_add(1)) {
                         self.breaks("R025", format!("a byte of {name} is not the next one"));
@@ -299,18 +299,18 @@ impl Stage {
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                actor.says(self, format!("finds nothing to read{whose}"));
+                caller.says(self, format!("finds nothing to read{whose}"));
             }
-            Err(error) => actor.says(self, format!("cannot read{whose}: {}", error.kind())),
+            Err(error) => caller.says(self, format!("cannot read{whose}: {}", error.kind())),
         }
         Some(())
     }
 
-    fn write(&self, actor: &Actor<'_>, at: usize, len: usize, name: &str) -> Option<()> {
+    fn write(&self, caller: &Caller<'_>, at: usize, len: usize, name: &str) -> Option<()> {
         let flow = self.flow(at)?;
         let next = |n| flow.sent.get().wrapping_add(n as u8);
         let content: Vec<u8> = (0..len).map(next).collect();
-        let own = actor.cx.filter(|_| self.is_own(actor, at));
+        let own = caller.cx.filter(|_| self.is_own(caller, at));
         let (written, whose) = match own {
             Some(cx) => (cx.write(&content), String::new()),
             None => (self.fd(at)?.write(&content), format!(" to {name}")),
@@ -318,18 +318,18 @@ impl Stage {
         match written {
             Ok(n) => {
                 flow.sent.set(flow.sent.get().wrapping_add(n as u8));
-                actor.says(self, format!("writes {}{whose}", bytes(n)));
+                caller.says(self, format!("writes {}{whose}", bytes(n)));
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                actor.says(self, format!("finds no room to write{whose}"));
+                caller.says(self, format!("finds no room to write{whose}"));
             }
-            Err(error) => actor.says(self, format!("cannot write{whose}: {}", error.kind())),
+            Err(error) => caller.says(self, format!("cannot write{whose}: {}", error.kind())),
         }
         Some(())
     }
 
-    fn shut(&self, actor: &Actor<'_>, at: usize, how: Shutdown, name: &str) -> Option<()> {
-        let own = actor.cx.filter(|_| self.is_own(actor, at));
+    fn shut(&self, caller: &Caller<'_>, at: usize, how: Shutdown, name: &str) -> Option<()> {
+        let own = caller.cx.filter(|_| self.is_own(caller, at));
         let shut = match own {
             Some(cx) => cx.shutdown(how),
             None => self.fd(at)?.shutdown(how),
@@ -339,14 +339,14 @@ impl Stage {
             Shutdown::Read => "the reading half",
             Shutdown::Both => "both halves",
         };
-        self.tells(actor, shut, &format!("shuts {half} of {name}"));
+        self.tells(caller, shut, &format!("shuts {half} of {name}"));
         Some(())
     }
 
     /// Only what is not registered: a registration closes its descriptor by itself.
-    fn reset(&self, actor: &Actor<'_>, at: usize, name: &str) -> Option<()> {
+    fn reset(&self, caller: &Caller<'_>, at: usize, name: &str) -> Option<()> {
         let place = self.places.borrow_mut()[at].take_if(|place| place.registered.is_none())?;
-        actor.says(self, format!("resets {name}"));
+        caller.says(self, format!("resets {name}"));
         if let Held::Ours(fd) = place.held {
             if let Some(fd) = Rc::into_inner(fd) {
                 fd.reset();
@@ -355,10 +355,10 @@ impl Stage {
         Some(())
     }
 
-    fn tells(&self, actor: &Actor<'_>, done: io::Result<()>, what: &str) {
+    fn tells(&self, caller: &Caller<'_>, done: io::Result<()>, what: &str) {
         match done {
-            Ok(()) => actor.says(self, what),
-            Err(error) => actor.says(self, format!("{what}, in vain: {}", error.kind())),
+            Ok(()) => caller.says(self, what),
+            Err(error) => caller.says(self, format!("{what}, in vain: {}", error.kind())),
         }
     }
 }
