@@ -7,7 +7,7 @@
 //! In the notes this is what N7's events are about.
 
 use readily::Interest;
-use readily_testing::conformance::{TestFd, Fixture};
+use readily_testing::conformance::{Fixture, TestFd};
 use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr};
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use readily::combine::{Either, race_fair};
 use readily::task::{BUDGET, Future, Promise, consume_budget, create_future};
 use readily::{as_completed, gather, race, select, sleep, spawn, try_gather, wait_for, yield_now};
-use readily_testing::{Action, SimLoop, manual_poll, in_one_turn, orders, spy, wakers};
+use readily_testing::{Action, SimLoop, in_one_turn, manual_poll, orders, spy, wakers};
 use std::cell::RefCell;
 use std::future::{pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::sync::{Barrier, BoundedSemaphore, BrokenBarrierError, Condition, LockGuard, Permit};
 use readily::{Event, Lock, PanicPolicy, Semaphore, Task, sleep, spawn, wait_for, yield_now};
-use readily_testing::{ManualPoll, Action, SimLoop, manual_poll, in_one_turn, orders, wakers};
+use readily_testing::{Action, ManualPoll, SimLoop, in_one_turn, manual_poll, orders, wakers};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;

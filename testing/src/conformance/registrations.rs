@@ -6,7 +6,7 @@
 //!
 //! In the notes this is "register" and "cancel the registration" (N7).
 
-use super::{TestFd, GUARD, Fixture};
+use super::{Fixture, GUARD, TestFd};
 use readily::poll::NOTIFIER;
 use readily::{Interest, Readiness, Trigger};
 use readily_sys::errno;

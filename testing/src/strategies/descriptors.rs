@@ -255,11 +255,11 @@ impl Harness {
 
     pub(super) fn rearm(&self, caller: &Caller<'_>, at: usize, interest: Interest) -> Option<()> {
         let (id, key) = self.registered(at)?;
-        let name = self.called(actor, at)?;
-        actor.says(self, format!("rearms {name} for {}", op::wanted(interest)));
-        let rearmed = actor.handle.rearm(key, interest);
-        let asked = interest & spi::rearm_interest(actor.handle);
-        self.changed(actor, id, rearmed, |model| {
+        let name = self.called(caller, at)?;
+        caller.says(self, format!("rearms {name} for {}", op::wanted(interest)));
+        let rearmed = caller.handle.rearm(key, interest);
+        let asked = interest & spi::rearm_interest(caller.handle);
+        self.changed(caller, id, rearmed, |model| {
             if let Some(registered) = model.registered.get_mut(&id) {
                 if registered.trigger == Trigger::Edge && !registered.parked {
                     registered.owed |= asked & registered.interest;

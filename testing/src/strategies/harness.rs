@@ -116,7 +116,7 @@ impl Harness {
         let kernel = sim.kernel().clone();
         // A layer of the caller's may have timers and closures of its own.
         let alone = sim.event_loop().is_idle() && wrap.is_none();
-        let stage = Rc::new(Self {
+        let harness = Rc::new(Self {
             model: RefCell::new(Model::new(kernel.clone(), alone, spi::shuffles_ready(sim))),
             kernel,
             handle: sim.weak_handle(),

@@ -171,8 +171,8 @@ impl Harness {
         let mut model = self.model.borrow_mut();
         self.check(model.ends(&|number| self.poller_trace.refused(number)));
         drop(model);
-        self.judge(self.counts(sim, before));
-        self.judge(self.agrees());
+        self.check(self.counts(sim, before));
+        self.check(self.agrees());
         self.whole(|| spi::check_invariants(sim));
     }
 
