@@ -7,7 +7,6 @@ use crate::support::{
 };
 use readily::event_loop::Accepted;
 use readily::io::{Source, TcpListener, TcpStream};
-use readily::spi;
 use readily::{Closures, Cx, Error, EventLoop, Interest, Runner, WeakHandle};
 use std::fs::File;
 use std::future::poll_fn;
@@ -387,7 +386,7 @@ fn a_poller_is_chosen_by_name_for_a_whole_program() {
     if crate::support::runs_alone() {
         // In the child. Which poller it is, the directions tell in which it wants to be asked again.
         match EventLoop::new() {
-            Ok(event_loop) => print!("made: {:?}.", spi::rearm_interest(&event_loop)),
+            Ok(event_loop) => print!("made: {:?}.", readily::spi::rearm_interest(&event_loop)),
             Err(refused) => print!("refused: {refused}"),
         }
         return;
