@@ -31,7 +31,7 @@ pub trait Callbacks {
 
     /// Returns the interest of a connection of [`LoopHandle::connect`](super::LoopHandle::connect) once it is
     /// established; by default [`interest`](Callbacks::interest), and writing. Called when the
-    /// connection is begun; [`LoopHandle::modify`](super::LoopHandle::modify) may change it meanwhile.
+    /// connection is begun; [`LoopHandle::set_interest_of`](super::LoopHandle::set_interest_of) may change it meanwhile.
     fn connected_interest(&self) -> Interest {
         self.interest() | Interest::WRITE
     }

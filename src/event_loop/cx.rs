@@ -175,9 +175,9 @@ impl<'a> Cx<'a> {
     ///
     /// # Errors
     ///
-    /// As [`LoopHandle::modify`].
+    /// As [`LoopHandle::set_interest_of`].
     pub fn set_interest(&self, interest: Interest) -> Result<(), Error> {
-        self.handle.modify(self.key(), interest)
+        self.handle.set_interest_of(self.key(), interest)
     }
 
     /// Removes `interest` from the interest of this registration. An error of the system is

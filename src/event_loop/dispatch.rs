@@ -230,7 +230,8 @@ impl LoopHandle {
                 self.registry
                     .update(cx.slot(), |state| state.unread_before = available);
                 // A level-triggered event is reported again by itself. An edge-triggered one is
-                // reported again after `modify`. A one-shot registration is armed by its owner.
+                // reported again after a change of interest. A one-shot registration is armed by its
+                // owner.
                 if effective(&state).is_some_and(|(_, trigger)| trigger == Trigger::Edge) {
                     if let Err(error) = self.change(cx.slot(), true, |_| {}) {
                         self.reclaim(cx, callbacks, into_io(error));

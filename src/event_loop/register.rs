@@ -92,7 +92,7 @@ impl LoopHandle {
     ///
     /// An edge-triggered callback reads or writes until `WouldBlock`, and then calls
     /// [`LoopHandle::rearm`]. A one-shot registration is reported once, and then again after
-    /// [`LoopHandle::modify`].
+    /// [`LoopHandle::set_interest_of`].
     ///
     /// # Errors
     ///
@@ -145,7 +145,7 @@ impl LoopHandle {
     ///
     /// When the connection is established, [`Callbacks::on_connect`] runs, once, and the
     /// registration is a stream. Its interest is then the one that
-    /// [`Callbacks::connected_interest`] returned, or that [`LoopHandle::modify`] has set
+    /// [`Callbacks::connected_interest`] returned, or that [`LoopHandle::set_interest_of`] has set
     /// meanwhile. If the connection is refused, [`Callbacks::on_hangup`] runs with the reason.
     ///
     /// # Errors
@@ -184,7 +184,7 @@ impl LoopHandle {
         self.insert(options, fd.into(), callbacks)
     }
 
-    /// Returns the interest of `key`, as it was last set by [`LoopHandle::register`], [`LoopHandle::modify`] or
+    /// Returns the interest of `key`, as it was last set by [`LoopHandle::register`], [`LoopHandle::set_interest_of`] or
     /// a callback.
     ///
     /// The interest that is passed to the poller may differ for reasons of the loop's own, which
@@ -210,8 +210,9 @@ impl LoopHandle {
     ///
     /// [`Error::UnknownKey`], [`Error::Closed`], [`Error::Forked`], [`Error::Io`]; the
     /// registration is as it was.
+    #[doc(alias = "modify")]
     #[doc(alias = "reregister")]
-    pub fn modify(&self, key: Key, interest: Interest) -> Result<(), Error> {
+    pub fn set_interest_of(&self, key: Key, interest: Interest) -> Result<(), Error> {
         // A level-triggered registration is reported again by itself.
         let ask_anew = self.registration_state(key)?.trigger != Trigger::Level;
         // A registration without interest may have been suspended, because its end would have been
@@ -233,7 +234,7 @@ impl LoopHandle {
     ///
     /// # Errors
     ///
-    /// As [`modify`](LoopHandle::modify).
+    /// As [`set_interest_of`](LoopHandle::set_interest_of).
     pub fn rearm(&self, key: Key, interest: Interest) -> Result<(), Error> {
         let state = self.registration_state(key)?;
         self.ensure_usable()?;

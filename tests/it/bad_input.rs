@@ -139,7 +139,9 @@ fn unknown_stale_and_foreign_keys_are_refused_and_touch_nothing() {
     for key in [stale, foreign] {
         let unknown = |error| matches!(error, Error::UnknownKey(told) if told == key);
         assert!(unknown(event_loop.remove(key).unwrap_err()));
-        assert!(unknown(event_loop.modify(key, Interest::READ).unwrap_err()));
+        assert!(unknown(
+            event_loop.set_interest_of(key, Interest::READ).unwrap_err()
+        ));
         assert!(unknown(event_loop.interest_of(key).unwrap_err()));
         assert!(unknown(event_loop.rearm(key, Interest::READ).unwrap_err()));
     }
@@ -220,7 +222,7 @@ fn interest_in_nothing_is_a_pause_and_costs_nothing() {
     let turns = crate::support::turns_in(&mut event_loop, Duration::from_millis(30));
     assert!(turns < 5, "{turns} turns");
     assert_eq!(log.len(), 0);
-    event_loop.modify(key, Interest::READ).unwrap();
+    event_loop.set_interest_of(key, Interest::READ).unwrap();
     turn_times(&mut event_loop, 1);
     assert_eq!(log.text(), "read");
 }

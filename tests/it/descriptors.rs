@@ -342,7 +342,7 @@ fn a_loop_whose_poller_was_closed_behind_its_back_reports_it_in_each_turn() {
         let (other, _peer) = UnixStream::pair().unwrap();
         let refused = runner.register(other, Interest::READ, Closures::new());
         drop(refused.unwrap_err());
-        assert!(runner.modify(key, Interest::BOTH).is_err());
+        assert!(runner.set_interest_of(key, Interest::BOTH).is_err());
         assert_eq!(runner.registered(), 1);
     }
     runner.remove(key).unwrap();

@@ -280,7 +280,7 @@ fn an_interest_taken_back_by_the_read_branch_is_not_served_by_the_write_branch()
         .unwrap();
     turn_times(&mut event_loop, 3);
     assert_eq!(log.len(), 0);
-    event_loop.modify(key, Interest::BOTH).unwrap();
+    event_loop.set_interest_of(key, Interest::BOTH).unwrap();
     turn_until(&mut event_loop, || log.len() > 0);
     turn_times(&mut event_loop, 3);
     assert_eq!(log.text(), "read");
@@ -370,7 +370,8 @@ fn a_callback_of_one_stream_writes_to_another() {
         let mut bytes = Vec::new();
         drain(cx, &mut bytes);
         (&*to).write_all(&bytes).unwrap();
-        cx.modify(key.get().unwrap(), Interest::BOTH).unwrap();
+        cx.set_interest_of(key.get().unwrap(), Interest::BOTH)
+            .unwrap();
         note.note("a");
     });
     let note = log.clone();
@@ -435,7 +436,7 @@ fn an_edge_is_reported_once_and_a_one_shot_is_silent_until_it_is_rearmed() {
         theirs.write_all(b"x").unwrap();
         turn_times(&mut event_loop, 5);
         assert_eq!(count.get(), 1, "{trigger:?}");
-        event_loop.modify(key, Interest::READ).unwrap();
+        event_loop.set_interest_of(key, Interest::READ).unwrap();
         turn_times(&mut event_loop, 5);
         assert_eq!(count.get(), 1 + again, "{trigger:?}: asked anew");
         theirs.write_all(b"x").unwrap();
@@ -470,7 +471,7 @@ fn interest_follows_the_last_word_in_whatever_order_it_changes() {
         (Interest::BOTH, false, "r w"),
         (Interest::READ, false, ""),
     ] {
-        event_loop.modify(key, interest).unwrap();
+        event_loop.set_interest_of(key, interest).unwrap();
         assert_eq!(event_loop.interest_of(key).unwrap(), interest);
         if send {
             theirs.write_all(b"x").unwrap();
@@ -479,7 +480,7 @@ fn interest_follows_the_last_word_in_whatever_order_it_changes() {
         if !expected.is_empty() {
             turn_until(&mut event_loop, || log.len() > before);
         }
-        event_loop.modify(key, Interest::NONE).unwrap();
+        event_loop.set_interest_of(key, Interest::NONE).unwrap();
         turn_times(&mut event_loop, 3);
         let all = log.text();
         let news: Vec<&str> = all.split_whitespace().skip(before).collect();
@@ -513,7 +514,7 @@ fn a_connection_whose_interest_is_changed_before_it_is_through_connects_once_and
                 cx.remove_interest(Interest::WRITE);
             });
         let key = event_loop.connect(addr, callbacks).unwrap();
-        event_loop.modify(key, interest).unwrap();
+        event_loop.set_interest_of(key, interest).unwrap();
         assert_eq!(event_loop.interest_of(key).unwrap(), interest);
         let (mut peer, _) = listener.accept().unwrap();
         peer.write_all(b"hello").unwrap(); // it would be told of for ever to a reader that is none
@@ -547,7 +548,7 @@ fn a_listener_that_is_paused_in_its_own_batch_accepts_nothing() {
         let key = event_loop.listen(listener, move |cx, _| {
             count.add();
             for key in all.borrow().iter() {
-                cx.modify(*key, Interest::NONE).unwrap();
+                cx.set_interest_of(*key, Interest::NONE).unwrap();
             }
             None::<Closures>
         });

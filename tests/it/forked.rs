@@ -75,7 +75,9 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
         let told = [
             child.turn_now().is_err_and(forked),
             child.run().is_err_and(forked),
-            child.modify(key, Interest::BOTH).is_err_and(forked),
+            child
+                .set_interest_of(key, Interest::BOTH)
+                .is_err_and(forked),
             child
                 .register(a, Interest::READ, Closures::new())
                 .is_err_and(|refused| forked(refused.error)),
@@ -331,13 +333,19 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
         assert!(log.has(name), "{name} of {}", log.text());
     }
     // A one-shot that has been told of is silent until it is asked for again.
-    event_loop.modify(all[3].0, Interest::READ).unwrap();
-    event_loop.modify(all[4].0, Interest::READ).unwrap();
+    event_loop
+        .set_interest_of(all[3].0, Interest::READ)
+        .unwrap();
+    event_loop
+        .set_interest_of(all[4].0, Interest::READ)
+        .unwrap();
     assert_eq!(host.wait(None).unwrap(), 1);
     turn_times(&mut event_loop, 1);
     assert_eq!((log.count("spent"), log.count("paused")), (2, 1));
     // One that was asked for again is armed, also in the next instance.
-    event_loop.modify(all[3].0, Interest::READ).unwrap();
+    event_loop
+        .set_interest_of(all[3].0, Interest::READ)
+        .unwrap();
     let _second = closed_behind_its_back(&mut event_loop);
     assert_eq!(event_loop.stats().stale, 128);
     all[3].1.write_all(b"z").unwrap();

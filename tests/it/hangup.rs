@@ -96,7 +96,7 @@ fn a_paused_reader_hears_of_the_hangup_after_it_has_read_the_rest() {
     let turns = turns_in(&mut event_loop, Duration::from_millis(50));
     assert!(turns < 10, "{turns} turns while it pauses");
     assert_eq!(log.len(), 0);
-    event_loop.modify(key, Interest::READ).unwrap();
+    event_loop.set_interest_of(key, Interest::READ).unwrap();
     turn_until(&mut event_loop, || log.has("hangup:None:8"));
     assert_eq!(*bytes.borrow(), b"the rest");
     assert_eq!(log.text(), "hangup:None:8");
@@ -120,7 +120,7 @@ fn a_reader_that_pauses_again_and_again_loses_no_byte() {
                 cx.remove_interest(Interest::READ);
                 let key = cx.key();
                 cx.call_later(Duration::from_millis(1), move |handle| {
-                    let _ = handle.modify(key, Interest::READ);
+                    let _ = handle.set_interest_of(key, Interest::READ);
                 });
             })
             .on_hangup(move |_, _| hangup.note("hangup"));
@@ -152,7 +152,7 @@ fn a_paused_reader_whose_peer_has_gone_can_still_ask_to_write() {
         .register(ours, Interest::NONE, callbacks)
         .unwrap();
     turn_times(&mut event_loop, 3);
-    event_loop.modify(key, Interest::WRITE).unwrap();
+    event_loop.set_interest_of(key, Interest::WRITE).unwrap();
     turn_until(&mut event_loop, || log.len() > 0);
     assert_eq!(log.text(), "BrokenPipe");
     let turns = turns_in(&mut event_loop, Duration::from_millis(50));
@@ -342,7 +342,7 @@ fn an_error_of_a_paused_datagram_socket_does_not_make_the_loop_spin() {
     let turns = turns_in(&mut event_loop, Duration::from_millis(50));
     assert!(turns < 10, "{turns} turns");
     assert_eq!((log.len(), event_loop.registered()), (0, 1));
-    event_loop.modify(key, Interest::READ).unwrap();
+    event_loop.set_interest_of(key, Interest::READ).unwrap();
     turn_until(&mut event_loop, || log.len() > 0);
     assert_eq!(
         log.text(),

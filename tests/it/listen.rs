@@ -239,7 +239,7 @@ fn a_listener_that_its_owner_pauses_while_no_descriptor_is_left_is_not_resumed_b
     turn_times(&mut event_loop, 2);
     assert_eq!((accepted.get(), told.len()), (0, 1), "{}", told.text());
     assert_eq!(event_loop.interest_of(key).unwrap(), Interest::READ);
-    event_loop.modify(key, Interest::NONE).unwrap();
+    event_loop.set_interest_of(key, Interest::NONE).unwrap();
     drop(taken);
     for _ in 0..5 {
         clock.advance(Duration::from_secs(2));
@@ -247,7 +247,7 @@ fn a_listener_that_its_owner_pauses_while_no_descriptor_is_left_is_not_resumed_b
     }
     assert_eq!(accepted.get(), 0, "its owner has paused it");
     assert_eq!(event_loop.interest_of(key).unwrap(), Interest::NONE);
-    event_loop.modify(key, Interest::READ).unwrap();
+    event_loop.set_interest_of(key, Interest::READ).unwrap();
     turn_until(&mut event_loop, || accepted.get() == 3);
 }
 
@@ -502,7 +502,7 @@ fn a_paused_listener_accepts_nothing_until_it_is_asked_to() {
     let turns = turns_in(&mut event_loop, 20 * MS);
     assert!(turns < 5, "{turns} turns");
     assert_eq!(accepted.get(), 1);
-    event_loop.modify(key, Interest::READ).unwrap();
+    event_loop.set_interest_of(key, Interest::READ).unwrap();
     turn_until(&mut event_loop, || accepted.get() == 2);
 }
 

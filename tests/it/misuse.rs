@@ -323,7 +323,7 @@ fn a_one_shot_without_a_write_branch_speaks_once() {
         .unwrap();
     turn_times(&mut event_loop, 4);
     assert_eq!(reads.get(), 1);
-    event_loop.modify(key, Interest::READ).unwrap();
+    event_loop.set_interest_of(key, Interest::READ).unwrap();
     turn_times(&mut event_loop, 4);
     assert_eq!(reads.get(), 2);
 }

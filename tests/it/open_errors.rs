@@ -174,7 +174,7 @@ fn what_holds_beside_an_error_is_reported_in_each_turn_by_a_poller_without_edges
         event_loop.turn_now().unwrap();
         assert_eq!(log.len(), n);
     }
-    event_loop.modify(key, Interest::READ).unwrap();
+    event_loop.set_interest_of(key, Interest::READ).unwrap();
     let turns = turns_in(&mut event_loop, Duration::from_millis(30));
     assert!(turns < 12, "{turns} turns");
     theirs.read_exact(&mut [0; 200]).unwrap();
@@ -206,7 +206,7 @@ fn timestamps_that_are_not_fetched_do_not_make_a_datagram_socket_spin() {
         let turns = turns_in(&mut event_loop, Duration::from_millis(30));
         assert!(turns < 12, "{interest:?}: {turns} turns");
         assert!(error_queue::fetch(ours.as_fd()).unwrap(), "it was there");
-        event_loop.modify(key, Interest::READ).unwrap();
+        event_loop.set_interest_of(key, Interest::READ).unwrap();
         for n in 1..=3 {
             theirs
                 .send_to(b"answer", ours.local_addr().unwrap())

@@ -209,7 +209,7 @@ fn a_change_that_the_kernel_refuses_changes_nothing() {
     });
     let key = event_loop.register(ours, Interest::READ, read).unwrap();
     mood.modify.set(Some(libc::ENOMEM));
-    let refused = event_loop.modify(key, Interest::BOTH).unwrap_err();
+    let refused = event_loop.set_interest_of(key, Interest::BOTH).unwrap_err();
     assert!(matches!(refused, Error::Io(error) if error.raw_os_error() == Some(libc::ENOMEM)));
     assert_eq!(event_loop.interest_of(key).unwrap(), Interest::READ);
     theirs.write_all(b"x").unwrap();

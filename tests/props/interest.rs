@@ -314,7 +314,7 @@ fn run(steps: &[Step], starves: bool, kqueue: Option<Personality>) -> Result<(),
             Step::Modify(which, interest) => {
                 let modified = world
                     .event_loop
-                    .modify(world.keys[which], INTERESTS[interest]);
+                    .set_interest_of(world.keys[which], INTERESTS[interest]);
                 prop_assert_eq!(modified.is_err(), before[which]);
                 if modified.is_ok() {
                     model.modify(which, INTERESTS[interest]);

@@ -242,7 +242,7 @@ proptest! {
                 prop_assert!(event_loop.stats().events <= turns + 1, "a parked one is silent");
                 if hangups.get() == 0 {
                     prop_assert_eq!((got.get(), hangups.get()), before);
-                    event_loop.modify(key, Interest::READ).unwrap();
+                    event_loop.set_interest_of(key, Interest::READ).unwrap();
                 }
             }
         }

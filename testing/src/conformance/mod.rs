@@ -142,7 +142,7 @@ pub fn check(name: &str, poller: impl Into<Fixture>) {
 /// #   fn rearm(&mut self, fd: RawFd, token: u64, i: Interest) -> io::Result<()> {
 /// #       self.0.rearm(fd, token, i)
 /// #   }
-/// #   fn rearms(&self) -> Interest { self.0.rearms() }
+/// #   fn rearm_interest(&self) -> Interest { self.0.rearm_interest() }
 /// #   fn remove(&mut self, fd: RawFd) -> io::Result<()> { self.0.remove(fd) }
 /// #   fn wait(&mut self, events: &mut Vec<Event>, t: Option<Duration>) -> io::Result<WaitResult> {
 /// #       self.0.wait(events, t)

@@ -248,7 +248,7 @@ impl Harness {
             self,
             format!("modifies {name} for {}", op::wanted(interest)),
         );
-        let modified = caller.handle.modify(key, interest);
+        let modified = caller.handle.set_interest_of(key, interest);
         self.changed(caller, id, modified, |model| model.modify(id, interest));
         Some(())
     }
@@ -369,7 +369,7 @@ impl Harness {
         let name = self.name_of(id);
         caller.says(self, format!("uses the key that {name} had"));
         let calls = [
-            caller.handle.modify(key, Interest::BOTH),
+            caller.handle.set_interest_of(key, Interest::BOTH),
             caller.handle.rearm(key, Interest::BOTH),
             caller.handle.interest_of(key).map(drop),
             caller.handle.remove(key),

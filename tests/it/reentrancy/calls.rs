@@ -167,13 +167,13 @@ pub(super) const CALLS: &[Call] = &[
         let _refused = l.connect(addr, Closures::new().on_connect(move |_| effect()));
     }),
     call("modifying another", Later, |l, w| {
-        let _unknown = l.modify(w.rig().quiet, Interest::READ);
+        let _unknown = l.set_interest_of(w.rig().quiet, Interest::READ);
     }),
     call("modifying and rearming itself", Never, |l, w| {
         if let Some(key) = w.own.get() {
             let interest = l.interest_of(key).unwrap_or(Interest::NONE);
             let same = (
-                l.modify(key, interest).is_ok(),
+                l.set_interest_of(key, interest).is_ok(),
                 l.rearm(key, interest).is_ok(),
             );
             assert_eq!(same.0, l.interest_of(key).is_ok() && !l.is_closed());
@@ -199,7 +199,7 @@ pub(super) const CALLS: &[Call] = &[
         let key = w.rig().stale;
         assert!(matches!(l.remove(key), Err(Error::UnknownKey(_))));
         assert!(matches!(
-            l.modify(key, Interest::READ),
+            l.set_interest_of(key, Interest::READ),
             Err(Error::UnknownKey(_))
         ));
         assert!(matches!(
