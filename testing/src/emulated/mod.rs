@@ -103,7 +103,7 @@ impl Notify for Bell {
 ///
 /// let epoll = Fixture::new(EpollPoller::new()?);
 /// let kqueue = Fixture::new(emulated::poller(Personality::Apple)?);
-/// let [on_linux, on_a_mac] = [epoll, kqueue].map(|mut world| {
+/// let [on_linux, on_a_mac] = [epoll, kqueue].map(|mut fixture| {
 ///     let (here, there) = fixture.pair();
 ///     fixture.register(here.number(), 1, Interest::READ, Trigger::Level);
 ///     drop(there);
