@@ -3,10 +3,11 @@
 //! A program that uses the loop needs none of this. It is public because parts of the loop can be
 //! replaced from outside: a [`Poller`](crate::poll::Poller) may work on a [`VirtualKernel`] instead
 //! of the system's, as that of the crate `readily-testing` does, and a future may wait for the
-//! loop's timers without a task. A breaking change here is a
-//! breaking change of the crate.
+//! loop's timers without a task. A breaking change here is a breaking change of the crate.
 //!
-//! In the notes this is what a selector stands on (N2).
+//! In the notes this is what a selector stands on ([N2]).
+//!
+//! [N2]: crate::book#n2
 
 pub use crate::event_loop::freed::FdWaitKey;
 pub use crate::event_loop::timer_handles::{WakeTimer, WakeTimerState};
