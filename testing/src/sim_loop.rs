@@ -77,7 +77,7 @@ fn named<E>(name: Result<&str, E>) -> Option<Personality> {
 
 impl SimLoop {
     /// A loop without faults, where what is ready at the same time comes in an order of the seed:
-    /// descriptors, and tasks (see [`LoopHandle::shuffle_ready`]).
+    /// descriptors, and tasks (see [`shuffle_ready`](readily::spi::shuffle_ready)).
     ///
     /// # Panics
     ///
