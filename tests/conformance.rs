@@ -34,7 +34,7 @@ poller_conformance! { epoll => EpollPoller::new().unwrap() }
 ))]
 poller_conformance! { kqueue => {
     let poller = readily::poll::kqueue::KqueuePoller::new().unwrap();
-    World::new(poller)
+    Fixture::new(poller)
 } }
 
 poller_conformance! { portable => PollPoller::new().unwrap() }
