@@ -194,13 +194,13 @@ pub use event_loop::{
     cx::Cx,
     error::Error,
     event_loop::EventLoop,
-    handle::WeakHandle,
-    local::LoopHandle,
+    loop_handle::LoopHandle,
     panics::PanicPolicy,
     registry::Key,
     remote::RemoteHandle,
     timer_handles::{CallHandle, TimerHandle},
     unhandled::Unhandled,
+    weak_handle::WeakHandle,
 };
 #[doc(inline)]
 pub use group::{join_set::JoinSet, task_group::TaskGroup, token::CancellationToken};

@@ -217,7 +217,7 @@ fn unsafe_stands_in_sys_and_in_one_file_and_does_not_spread() {
     let beside = read(&root().join("src/task/mod.rs"));
     assert!(beside.contains("#[allow(unsafe_code)]\nmod cell;"));
     let within = read(&root().join(CELL));
-    for file in ["head", "standing", "waker"] {
+    for file in ["header", "state", "waker"] {
         assert!(within.contains(&format!("#[forbid(unsafe_code)]\nmod {file};")));
     }
     let count = |path: &PathBuf| {
@@ -244,7 +244,7 @@ fn unsafe_stands_in_sys_and_in_one_file_and_does_not_spread() {
 /// compiler refuses a call from another file of `task`.
 const CELL_RESTS_ON: &[(&str, &[&str])] = &[
     (
-        "src/task/cell/head.rs",
+        "src/task/cell/header.rs",
         &[
             "struct LocalPart {",
             "vtable:",
@@ -256,7 +256,7 @@ const CELL_RESTS_ON: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "src/task/cell/standing.rs",
+        "src/task/cell/state.rs",
         &[
             "enum Stage {",
             "fn stage(",
@@ -294,9 +294,9 @@ fn what_the_unsafe_code_of_a_task_rests_on_is_private_to_its_module() {
     let module = read(&root().join(CELL));
     let handed_out: Vec<&str> = module
         .lines()
-        .filter(|line| line.contains("use head"))
+        .filter(|line| line.contains("use header"))
         .collect();
-    assert_eq!(handed_out, ["pub(super) use head::{Header, SpawnInfo};"]);
+    assert_eq!(handed_out, ["pub(super) use header::{Header, SpawnInfo};"]);
 }
 
 /// The uses of thread-locals that panic where a thread ends, and a destructor comes back (R096): all

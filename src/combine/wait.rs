@@ -9,8 +9,8 @@
 
 use super::poll_set::PollSet;
 use super::task_handle::TaskHandle;
-use crate::task::alarm::LazyTimer;
 use crate::task::budget;
+use crate::task::lazy_timer::LazyTimer;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -12,7 +12,7 @@ use super::current::CurrentGuard;
 use super::descriptor::Descriptor;
 use super::effective::Reasons;
 use super::inbox::Message;
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::registry::{Provenance, Registration};
 use super::unhandled::Unhandled;
 use std::os::fd::{AsFd, AsRawFd};
@@ -69,16 +69,16 @@ impl LoopHandle {
                 self.drop_registration(registration);
             }
         }
-        while let Some(expiry) = self.times.pop_any() {
-            self.drop_guarded(expiry);
+        while let Some(action) = self.times.pop_any() {
+            self.drop_guarded(action);
         }
         while let Some(call) = self.ready.pop_call() {
             self.drop_guarded(call);
         }
         // One by one, like all the others: if two panic in one destructor, the second aborts the
         // process.
-        while let Some(expiry) = self.pop_fd_waiter() {
-            self.drop_guarded(expiry);
+        while let Some(action) = self.pop_fd_waiter() {
+            self.drop_guarded(action);
         }
         report
     }

@@ -14,7 +14,7 @@
 
 use super::error::Error;
 use super::inbox::Inbox;
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::unhandled::Unhandled;
 use std::cell::{Cell, RefCell};

@@ -9,12 +9,12 @@
 use super::accept::Accepted;
 use super::callbacks::Callbacks;
 use super::classify::Role;
+use super::closed_outside::is_closed_behind;
 use super::effective::Reasons;
 use super::error::{Error, RegisterError};
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::register::RegisterOptions;
 use super::registry::{Key, Registration, RegistrationState};
-use super::stale::is_closed_behind;
 use super::unhandled::Unhandled;
 use crate::base::slab::SlabKey;
 use crate::poll::{FdRef, Interest, Trigger};

@@ -7,12 +7,12 @@
 //! In libevent this is the timeout of an event, in Go `SetDeadline`; asyncio leaves it to
 //! `call_later`. In the notes it is a timer (N1).
 
+use super::action::Action;
 use super::callbacks::Callbacks;
 use super::classify::Branch;
 use super::cx::Cx;
 use super::error::Error;
-use super::expiry::Action;
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::panics::catch;
 use super::ready::Call;

@@ -7,7 +7,7 @@
 //! In asyncio: `loop.set_debug`, `loop.slow_callback_duration`, `PYTHONASYNCIODEBUG`.
 
 use super::futurelock;
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::unhandled::Unhandled;
 use std::cell::{Cell, RefCell};

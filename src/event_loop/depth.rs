@@ -8,7 +8,7 @@
 //!
 //! Python's interpreter does the same for its own objects.
 
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::panics::catch;
 use super::stderr::note_stray_panic;
 use std::cell::{Cell, RefCell};

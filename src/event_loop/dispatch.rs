@@ -11,7 +11,7 @@ use super::callbacks::Callbacks;
 use super::classify::{Branch, Role, classify};
 use super::cx::Cx;
 use super::effective::{Reasons, effective};
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::panics::Payload;
 use super::registry::{Registration, RegistrationState};

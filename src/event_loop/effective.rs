@@ -11,7 +11,7 @@
 
 use super::classify::Role;
 use super::error::Error;
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::registry::RegistrationState;
 use crate::base::slab::SlabKey;
 use crate::poll::{Interest, Trigger};

@@ -13,7 +13,7 @@
 //! In asyncio the task that is woken takes the lock, so this cannot happen.
 
 use super::current;
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::ready::{MAIN_TASK, NEXT_CALL};
 use super::unhandled::Unhandled;

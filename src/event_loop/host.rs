@@ -10,7 +10,7 @@
 //! asyncio has no counterpart, because its loop is always the host. In the notes: the loop of N7
 //! inside another.
 
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use crate::base::clock::NEVER;
 use readily_sys::poll::is_readable;
 use std::cell::Cell;

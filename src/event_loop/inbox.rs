@@ -30,7 +30,7 @@
 //! - **W4** In a replay, messages are received as they were in the recording (`taped.rs`).
 
 use super::error::LoopClosed;
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use crate::base::sync::{AtomicBool, AtomicU8, AtomicUsize, Mutex, MutexGuard};
 use crate::poll::Notify;
 use readily_sys::fork::ForkGuard;

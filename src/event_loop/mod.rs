@@ -3,7 +3,7 @@
 //! Read [`EventLoop::turn`] first, then `dispatch.rs`, which is the notes' pseudocode. The other
 //! modules are the parts that these two call in order: the callback table (`registry`), the queue
 //! of ready work (`ready`), timers (`timing`), the queue for other threads (`inbox`). None of them
-//! knows what a future is: a scheduler is plugged in through the trait of `jobs`.
+//! knows what a future is: a scheduler is plugged in through the trait of `scheduler`.
 //!
 //! Rules: [L1] to [L8], [C1] to [C5], [W1] to [W3] in `docs/invariants.md`.
 //!
@@ -18,10 +18,12 @@
 
 mod accept;
 mod accept_errors;
-mod afar;
+mod action;
 pub(crate) mod callbacks;
 mod classify;
 mod close;
+mod closed_outside;
+mod cross_loop;
 pub(crate) mod current;
 pub(crate) mod cx;
 mod deadline;
@@ -33,14 +35,11 @@ mod effective;
 pub(crate) mod error;
 #[allow(clippy::module_inception)] // it is the loop, and this the folder of its parts
 pub(crate) mod event_loop;
-mod expiry;
-pub(crate) mod freed;
+pub(crate) mod fd_waiters;
 pub(crate) mod futurelock;
-pub(crate) mod handle;
 mod host;
 mod inbox;
-mod jobs;
-pub(crate) mod local;
+pub(crate) mod loop_handle;
 mod open_error;
 mod origin;
 pub(crate) mod panics;
@@ -49,43 +48,44 @@ mod receive;
 mod register;
 pub(crate) mod registry;
 pub(crate) mod remote;
-mod stale;
+mod scheduler;
 pub(crate) mod stderr;
 mod taped;
 pub(crate) mod timer_handles;
 mod timing;
 mod turn;
 pub(crate) mod unhandled;
+pub(crate) mod weak_handle;
 
 pub(crate) use accept::ACCEPTS_PER_TURN;
 pub use accept::{Accepted, BACKLOG, listen_tcp};
 pub(crate) use accept_errors::ReportLimit;
 pub(crate) use accept_errors::{AcceptError, Backoff};
-pub(crate) use afar::CrossLoopWait;
 pub(crate) use callbacks::Callbacks;
 pub use classify::{Branch, Role};
 pub use close::CloseReport;
+pub(crate) use cross_loop::CrossLoopWait;
 pub(crate) use cx::Cx;
 pub use descriptor::Descriptor;
 pub(crate) use error::Error;
 pub use error::{LoopClosed, RegisterError};
 pub(crate) use event_loop::EventLoop;
 pub use event_loop::{EnterGuard, ExitReason};
-pub(crate) use freed::FdWaitKey;
+pub(crate) use fd_waiters::FdWaitKey;
 pub use futurelock::Futurelock;
-pub(crate) use handle::WeakHandle;
 pub(crate) use inbox::Inbox;
 #[cfg(all(loom, test))]
 pub(crate) use inbox::models::Fixture;
-pub(crate) use jobs::Scheduler;
-pub(crate) use local::LoopHandle;
-pub use local::Stats;
+pub(crate) use loop_handle::LoopHandle;
+pub use loop_handle::Stats;
 pub use origin::Origin;
 pub(crate) use panics::PanicPolicy;
 pub use panics::Payload;
 pub(crate) use ready::MAIN_TASK;
 pub(crate) use registry::Key;
 pub(crate) use remote::RemoteHandle;
+pub(crate) use scheduler::Scheduler;
 pub(crate) use timer_handles::{WakeTimer, WakeTimerState};
 pub(crate) use unhandled::Unhandled;
 pub use unhandled::UnhandledHook;
+pub(crate) use weak_handle::WeakHandle;

@@ -17,7 +17,7 @@ use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::cx::Cx;
 use super::effective::{Reasons, effective};
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::registry::{Registration, RegistrationState};
 use crate::base::slab::SlabKey;
 use crate::poll::{FdRef, Interest, Readiness, Trigger};

@@ -15,7 +15,7 @@ mod shuffle;
 
 pub(super) use abandoned::WholeTurn;
 
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use crate::base::rng::Rng;
 use crate::base::shrink;
 use readily_sys::inline_fn::InlineFn;

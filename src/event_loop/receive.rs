@@ -8,7 +8,7 @@
 //! (N3, N5).
 
 use super::inbox::Message;
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::ready::Call;
 use crate::base::shrink;
 use std::panic::Location;

@@ -12,7 +12,7 @@ use super::classify::Role;
 use super::descriptor::Descriptor;
 use super::effective::{Reasons, effective};
 use super::error::{Error, RegisterError};
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::registry::{Key, Provenance, Registration, RegistrationState};
 use crate::base::slab::SlabKey;
 use crate::poll::{FdOwned, Interest, Readiness, Trigger};

@@ -7,7 +7,7 @@
 
 use super::error::LoopClosed;
 use super::inbox::{Inbox, Message};
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;

@@ -5,10 +5,10 @@
 //!
 //! In asyncio this is the default exception handler, which logs.
 
-use super::handle::WeakHandle;
 use super::origin::Origin;
 use super::panics::{Payload, catch, drop_quietly};
 use super::unhandled::Unhandled;
+use super::weak_handle::WeakHandle;
 use std::fmt;
 use std::io::{Write, stderr};
 

@@ -9,7 +9,7 @@
 //! In the notes: the way back from the thread pool (N3, N5), made repeatable.
 
 use super::inbox::Message;
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use crate::base::fnv;
 use crate::poll::VirtualKernel;
 

@@ -5,9 +5,9 @@
 //!
 //! In asyncio: `Handle` and `TimerHandle`.
 
+use super::action::Action;
 use super::current;
-use super::expiry::Action;
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::ready::CallKey;
 use crate::base::clock::NEVER;
 use crate::base::timer_heap::TimerKey;
@@ -82,11 +82,11 @@ impl TimerHandle {
             return false;
         };
         let cancelled = handle.times.timers.borrow_mut().cancel(key);
-        let Some(expiry) = cancelled else {
+        let Some(action) = cancelled else {
             return false;
         };
         self.cancelled.set(true);
-        discard(&handle, expiry);
+        discard(&handle, action);
         true
     }
 
@@ -115,9 +115,9 @@ impl fmt::Debug for TimerHandle {
 /// Drops the action of a cancelled timer. A closure without a destructor runs no user code when it
 /// is dropped, and needs no guard.
 #[inline]
-fn discard(handle: &LoopHandle, expiry: Action) {
-    if expiry.needs_drop() {
-        handle.drop_guarded(expiry);
+fn discard(handle: &LoopHandle, action: Action) {
+    if action.needs_drop() {
+        handle.drop_guarded(action);
     }
 }
 
@@ -183,9 +183,9 @@ impl WakeTimer {
 impl Drop for WakeTimer {
     fn drop(&mut self) {
         if let (Some(handle), Some(key)) = (self.handle.upgrade(), self.key) {
-            let expiry = handle.times.timers.borrow_mut().cancel(key);
-            if let Some(expiry) = expiry {
-                discard(&handle, expiry);
+            let action = handle.times.timers.borrow_mut().cancel(key);
+            if let Some(action) = action {
+                discard(&handle, action);
             }
         }
     }

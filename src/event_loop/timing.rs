@@ -7,8 +7,8 @@
 //!
 //! In asyncio these are `call_later` and `call_at`; in the notes, the *timers* of N1.
 
-use super::expiry::{Action, Expired};
-use super::local::LoopHandle;
+use super::action::{Action, DueAction};
+use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::ready::Call;
 use super::timer_handles::{CallHandle, TimerHandle, WakeTimer};
@@ -99,8 +99,8 @@ impl Times {
         ))
     }
 
-    pub(super) fn arm(&self, deadline_ns: u64, expiry: Action) -> TimerKey {
-        self.timers.borrow_mut().arm(deadline_ns, expiry)
+    pub(super) fn arm(&self, deadline_ns: u64, action: Action) -> TimerKey {
+        self.timers.borrow_mut().arm(deadline_ns, action)
     }
 
     pub(super) fn deadline_ns(&self, delay: Duration) -> u64 {
@@ -255,8 +255,8 @@ impl LoopHandle {
             .instant(round_up(self.times.at_ns(when), nanos(slack)))
     }
 
-    pub(super) fn arm(&self, deadline_ns: u64, expiry: Action) -> TimerKey {
-        let key = self.times.arm(deadline_ns, expiry);
+    pub(super) fn arm(&self, deadline_ns: u64, action: Action) -> TimerKey {
+        let key = self.times.arm(deadline_ns, action);
         self.notify_host_of(deadline_ns);
         key
     }
@@ -305,21 +305,21 @@ impl LoopHandle {
         loop {
             // Taken one by one, so that a timer can still cancel the next (C3).
             let due = self.times.timers.borrow_mut().pop_due(now_ns);
-            let Some(expiry) = due else { return };
-            self.expire(expiry);
+            let Some(action) = due else { return };
+            self.run_action(action);
         }
     }
 
     /// Runs the closure, or wakes the waker, of a timer that is due.
-    pub(super) fn expire(&self, expiry: Action) {
+    pub(super) fn run_action(&self, action: Action) {
         self.trace_call("timer", 0);
-        match expiry.open() {
-            Expired::Call(call) => {
+        match action.into_due() {
+            DueAction::Call(call) => {
                 let site = call.site;
                 self.call_out(|| Origin::Timer { site }, || call.run(self));
                 self.check_current(|| Origin::Timer { site });
             }
-            Expired::Wake(waker) => {
+            DueAction::Wake(waker) => {
                 self.guard(|| waker.wake());
                 self.check_current(|| Origin::Other);
             }

@@ -7,7 +7,7 @@
 
 use super::dispatch::Batch;
 use super::error::Error;
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::panics::{Payload, catch};
 use super::ready::{MAIN_TASK, NEXT_CALL};

@@ -9,11 +9,11 @@ mod report;
 
 pub use report::Unhandled;
 
-use super::handle::WeakHandle;
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::panics::{PanicPolicy, Payload, catch, drop_quietly};
 use super::stderr::{panic, print, print_panic};
+use super::weak_handle::WeakHandle;
 use std::cell::{Cell, RefCell};
 
 /// A closure that receives the reports of a loop: see [`LoopHandle::take_unhandled_hook`].

@@ -9,7 +9,7 @@
 use crate::base::shrink;
 use crate::base::slab::{Slab, SlabKey};
 use crate::event_loop::panics::catch;
-use crate::task::line::{drop_waker, report_to_loop};
+use crate::task::wait_queue::{drop_waker, report_to_loop};
 use crate::task::{JoinError, Task, TaskRef};
 use std::borrow::Cow;
 use std::cell::RefCell;

@@ -9,7 +9,7 @@
 use super::completion_queue::{CompletionQueue, Waiting};
 use crate::event_loop::LoopHandle;
 use crate::task::budget;
-use crate::task::untold::UnclaimedPanic;
+use crate::task::unclaimed_panic::UnclaimedPanic;
 use crate::task::{JoinError, Task, TaskRef, spawn};
 use std::borrow::Cow;
 use std::fmt;
@@ -170,10 +170,10 @@ impl<T: 'static> JoinSet<T> {
         let mut first: Option<UnclaimedPanic> = None;
         while let Some((task, ended)) = self.next().await {
             if let Err(JoinError::Panicked(payload)) = ended {
-                let untold = task.unclaimed_panic(payload);
+                let unclaimed = task.unclaimed_panic(payload);
                 match first {
-                    None => first = Some(untold),
-                    Some(_) => untold.report(),
+                    None => first = Some(unclaimed),
+                    Some(_) => unclaimed.report(),
                 }
             }
         }

@@ -7,7 +7,7 @@
 //! In asyncio: `Barrier`, `BrokenBarrierError`.
 
 use crate::task::budget;
-use crate::task::line::{WaitQueue, WaitTicket, WakeBatch, drop_waker};
+use crate::task::wait_queue::{WaitQueue, WaitTicket, WakeBatch, drop_waker};
 use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;

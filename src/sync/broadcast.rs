@@ -9,7 +9,7 @@
 use super::errors::Closed;
 use super::ring::{Ring, Stored};
 use super::wait_until::WaitUntil;
-use crate::task::line::WakeBatch;
+use crate::task::wait_queue::WakeBatch;
 use crate::task::waiters::WakerList;
 use std::cell::{Cell, RefCell};
 use std::fmt;

@@ -14,7 +14,7 @@ use super::errors::{Closed, GetError, PutError};
 use super::thread_queue::ThreadQueue;
 use crate::event_loop::{RemoteHandle, WeakHandle};
 use crate::task::budget;
-use crate::task::line::{WakeBatch, drop_waker};
+use crate::task::wait_queue::{WakeBatch, drop_waker};
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;

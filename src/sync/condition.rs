@@ -9,7 +9,7 @@
 
 use super::lock::LockGuard;
 use crate::task::budget::consume_budget;
-use crate::task::line::{Cancelled, WaitQueue, WaitTicket, WakeBatch};
+use crate::task::wait_queue::{Cancelled, WaitQueue, WaitTicket, WakeBatch};
 use std::fmt;
 use std::future::poll_fn;
 use std::rc::Rc;

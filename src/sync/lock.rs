@@ -62,7 +62,7 @@ impl<T> Lock<T> {
     ///
     /// # Cancellation
     ///
-    /// Dropping it gives up its place in the line. A lock that it was granted and has not
+    /// Dropping it gives up its place in the queue. A lock that it was granted and has not
     /// fetched goes to the next.
     #[doc(alias = "lock")]
     pub fn acquire(&self) -> impl Future<Output = LockGuard<T>> {

@@ -1,7 +1,7 @@
 //! Coroutines that wait for each other: locks, events, queues, channels.
 //!
 //! All but [`channel`] belong to one thread and use no atomics. All of them use one queue of waiters
-//! (`task/line.rs`): first come, first served, and a grant cannot be taken from its waiter. So a waiting
+//! (`task/wait_queue.rs`): first come, first served, and a grant cannot be taken from its waiter. So a waiting
 //! future can be dropped at any moment, and only its place is lost: its grant goes to the next waiter. `docs/invariants.md` has the rules, [Q1] to [Q9].
 //!
 //! The names are those of asyncio, whose locks and queues these are.

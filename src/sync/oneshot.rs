@@ -9,7 +9,7 @@
 use super::errors::{Closed, GetError};
 use super::wait_until::WaitUntil;
 use crate::task::budget;
-use crate::task::line::{WakeBatch, drop_waker};
+use crate::task::wait_queue::{WakeBatch, drop_waker};
 use crate::task::waiters::WakerList;
 use std::cell::{Cell, OnceCell};
 use std::fmt;

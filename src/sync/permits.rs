@@ -5,7 +5,7 @@
 //! passes the permits that it was granted to the next waiter (Q1).
 
 use crate::task::budget;
-use crate::task::line::{Cancelled, WaitQueue, WaitTicket, WakeBatch, drop_waker};
+use crate::task::wait_queue::{Cancelled, WaitQueue, WaitTicket, WakeBatch, drop_waker};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -97,7 +97,7 @@ impl Permits {
         }
     }
 
-    /// Grants what there is, in the order of the line.
+    /// Grants what there is, in the order of the queue.
     #[inline(never)]
     fn serve(&self) {
         let mut batch = WakeBatch::default();

@@ -94,7 +94,7 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
     ///
     /// # Cancellation
     ///
-    /// Dropping it drops an item that was not put yet, and its place in the line. One that was put
+    /// Dropping it drops an item that was not put yet, and its place among the waiters. One that was put
     /// before the future has been polled again stays: no item is in the queue twice, or half. So a
     /// `put` that was dropped may have put its item; to rule that out, use
     /// [`reserve`](Queue::reserve).
@@ -126,7 +126,7 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
     ///
     /// # Cancellation
     ///
-    /// Dropping it gives up its place in the line. No item is lost: until it is returned from
+    /// Dropping it gives up its place among the waiters. No item is lost: until it is returned from
     /// here, it is in the queue.
     #[doc(alias = "recv")]
     #[doc(alias = "pop")]

@@ -10,7 +10,7 @@ use super::queue_order::QueueOrder;
 use super::queue_state::{PutOutcome, QueueState, Wanted};
 use super::reservation::Reservation;
 use crate::task::budget;
-use crate::task::line::{Cancelled, WaitTicket, drop_waker, report_to_loop};
+use crate::task::wait_queue::{Cancelled, WaitTicket, drop_waker, report_to_loop};
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::rc::Rc;

@@ -16,7 +16,7 @@ use super::event::Event;
 use super::queue_order::QueueOrder;
 use super::serving::MatchOnDrop;
 use crate::event_loop::Payload;
-use crate::task::line::{WaitQueue, WakeBatch};
+use crate::task::wait_queue::{WaitQueue, WakeBatch};
 use std::cell::{Cell, Ref, RefCell, RefMut};
 
 /// What a waiting putter wants room for.

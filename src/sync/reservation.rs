@@ -59,7 +59,7 @@ impl<T, S: QueueOrder<T>> fmt::Debug for Reservation<T, S> {
 }
 
 impl<T, S: QueueOrder<T>> Queue<T, S> {
-    /// Waits for room, and reserves it for a later item. It waits in one line with
+    /// Waits for room, and reserves it for a later item. It waits in one order with
     /// [`put`](Queue::put).
     ///
     /// Use this where a [`put`](Queue::put) may be cancelled, or lose a race: a `put` that was
@@ -72,7 +72,7 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
     ///
     /// # Cancellation
     ///
-    /// Dropping it gives up its place in the line; room that was granted goes to the next waiter.
+    /// Dropping it gives up its place among the waiters; room that was granted goes to the next waiter.
     ///
     /// # Examples
     ///

@@ -63,7 +63,7 @@ impl Semaphore {
     ///
     /// # Cancellation
     ///
-    /// Dropping it gives up its place in the line. Permits that it was granted and has not
+    /// Dropping it gives up its place in the queue. Permits that it was granted and has not
     /// fetched go to the next.
     pub fn acquire_many(&self, permits: usize) -> impl Future<Output = Permit> {
         let made = move || self.permit(permits);

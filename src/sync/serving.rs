@@ -10,7 +10,7 @@ use super::errors::Closed;
 use super::queue_order::QueueOrder;
 use super::queue_state::{PutOutcome, QueueState, Wanted};
 use crate::event_loop::panics::catch;
-use crate::task::line::WakeBatch;
+use crate::task::wait_queue::WakeBatch;
 use std::task::Waker;
 
 impl<T, S: QueueOrder<T>> QueueState<T, S> {

@@ -9,7 +9,7 @@
 use super::errors::{Closed, PutError};
 use crate::base::shrink;
 use crate::base::sync::{Mutex, MutexGuard};
-use crate::task::line::{WakeBatch, drop_waker};
+use crate::task::wait_queue::{WakeBatch, drop_waker};
 use std::collections::VecDeque;
 use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};

@@ -3,7 +3,7 @@
 //! This is the one file of the crate with `unsafe` in it. In safe Rust a task takes three
 //! allocations and as many look-ups by type, and a spawn and a join become several times slower
 //! (`docs/decisions.md`). The boundary of the unsafe code is this module. Its safety arguments rest
-//! on the two counts, the stage and the vtable of the header (`cell/head.rs`, `cell/standing.rs`,
+//! on the two counts, the stage and the vtable of the header (`cell/header.rs`, `cell/state.rs`,
 //! `cell/waker.rs`). Those files are safe code, and only this module can change these fields: the
 //! compiler refuses it elsewhere. The functions that the rest of `task` can call may be called in
 //! any order, for each checks the stage first. The decisions about a task are made in
@@ -45,22 +45,22 @@
 )]
 
 #[forbid(unsafe_code)]
-mod head;
+mod header;
 #[forbid(unsafe_code)]
-mod standing;
+mod state;
 #[forbid(unsafe_code)]
 mod views;
 #[forbid(unsafe_code)]
 mod waker;
 
-pub(super) use head::{Header, SpawnInfo};
+pub(super) use header::{Header, SpawnInfo};
 
 use super::executor::PollCx;
 use super::join::JoinError;
 use crate::event_loop::Payload;
 use crate::event_loop::panics::catch;
 use readily_sys::block_cache;
-use standing::Stage;
+use state::Stage;
 use std::alloc::Layout;
 use std::any::TypeId;
 use std::marker::PhantomData;

@@ -11,7 +11,7 @@ use super::cell::{Header, TaskPtr};
 use super::executor::Executor;
 use super::handle;
 use super::join::{Reason, TaskState};
-use super::untold::UnclaimedPanic;
+use super::unclaimed_panic::UnclaimedPanic;
 use crate::event_loop::{LoopHandle, Origin, Payload, WeakHandle, current};
 use std::borrow::Cow;
 use std::fmt;

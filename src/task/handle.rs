@@ -13,7 +13,7 @@ use super::current::{CoroutineInfo, TaskRef, assert_own_loop};
 use super::done_task::drop_unclaimed_on;
 use super::executor::Executor;
 use super::join::{JoinError, Reason, TaskState};
-use super::line::drop_waker;
+use super::wait_queue::drop_waker;
 use crate::base::slab::SlabKey;
 use crate::event_loop::{LoopHandle, WeakHandle, current};
 use std::borrow::Cow;

@@ -146,7 +146,9 @@ pub(super) fn drop_unclaimed(handle: &LoopHandle, cell: &TaskPtr) {
         Some(Err(JoinError::Panicked(payload))) if cell.state().is_seen() => {
             drop_quietly(payload);
         }
-        Some(Err(JoinError::Panicked(payload))) => handle.note_panic(payload, cell.origin()),
+        Some(Err(JoinError::Panicked(payload))) => {
+            handle.note_panic(payload, cell.origin())
+        }
         Some(Ok(())) if cell.has_output_to_drop() => {
             // G5: a result may be the handle of a task that has ended too.
             handle.drop_guarded(OutputGuard(cell.clone()));

@@ -14,7 +14,6 @@
 //! [N15]: crate::book#n15
 //! [N18]: crate::book#n18
 
-pub(crate) mod alarm;
 pub(crate) mod budget;
 #[allow(unsafe_code)]
 mod cell;
@@ -27,10 +26,9 @@ mod future;
 mod future_cell;
 pub(crate) mod handle;
 pub(crate) mod join;
-pub(crate) mod line;
-mod look;
+pub(crate) mod lazy_timer;
 mod main_task;
-mod places;
+mod peek;
 mod remote;
 mod remote_shared;
 mod remote_task;
@@ -38,8 +36,9 @@ mod reporting;
 mod shared;
 mod shared_task;
 mod task_local;
-pub(crate) mod untold;
+pub(crate) mod unclaimed_panic;
 mod wait_done;
+pub(crate) mod wait_queue;
 pub(crate) mod waiters;
 mod weak_spawn;
 

@@ -12,7 +12,7 @@ use super::handle::Task;
 use super::join::{JoinError, Reason};
 use super::remote_shared::{Ended, Failed, RemoteState, ended};
 use super::remote_task::RemoteTask;
-use super::untold::UnclaimedPanic;
+use super::unclaimed_panic::UnclaimedPanic;
 use crate::base::slab::SlabKey;
 use crate::event_loop::panics::catch;
 use crate::event_loop::{Inbox, LoopClosed, LoopHandle, RemoteHandle, current};

@@ -8,7 +8,7 @@
 
 use super::cell::Header;
 use super::join::JoinError;
-use super::untold::UnclaimedPanic;
+use super::unclaimed_panic::UnclaimedPanic;
 use crate::event_loop::{CrossLoopWait, Inbox};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;

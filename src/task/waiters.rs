@@ -5,10 +5,10 @@
 //! waker may be user code that calls back (L8).
 //!
 //! Sources, tasks, futures and events use it, where one event is enough for all waiters. Where each
-//! waiter is to be granted something of its own, `line.rs` is used. asyncio has a deque of futures
+//! waiter is to be granted something of its own, `wait_queue.rs` is used. asyncio has a deque of futures
 //! in each of these.
 
-use super::line::{drop_waker, report_to_loop};
+use super::wait_queue::{drop_waker, report_to_loop};
 use crate::base::numbered::NumberedQueue;
 use crate::event_loop::panics::{FirstPanic, Payload, catch};
 use std::cell::{Cell, OnceCell, RefCell};

@@ -7,7 +7,7 @@
 
 use crate::base::clock::nanos;
 use crate::event_loop::WeakHandle;
-use crate::task::alarm::LazyTimer;
+use crate::task::lazy_timer::LazyTimer;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! Sleeps, intervals and limits of time.
 //!
-//! Each of them is a timer of the loop that wakes a waker (`task/alarm.rs`). A limit polls its
+//! Each of them is a timer of the loop that wakes a waker (`task/lazy_timer.rs`). A limit polls its
 //! timer after the future that it limits, so that a value that is ready wins ([T6]).
 //!
 //! In the notes: [N11], [N14], [N18].

@@ -1,13 +1,13 @@
 //! `sleep`: a timer that wakes the task that awaits it.
 //!
-//! The timer (`task/alarm.rs`) is armed at the first poll. A sleep that need not be exact can
+//! The timer (`task/lazy_timer.rs`) is armed at the first poll. A sleep that need not be exact can
 //! have slack, so that many sleeps end in one turn.
 //!
 //! In the notes: `sleep(seconds)` (N11, N18).
 
 use crate::event_loop::{LoopHandle, WeakHandle};
-use crate::task::alarm::LazyTimer;
 use crate::task::budget;
+use crate::task::lazy_timer::LazyTimer;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};

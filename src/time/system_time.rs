@@ -6,7 +6,7 @@
 //! (`TFD_TIMER_CANCEL_ON_SET`), at the price of a descriptor; kqueue cannot.
 
 use crate::event_loop::{LoopHandle, WeakHandle};
-use crate::task::alarm::LazyTimer;
+use crate::task::lazy_timer::LazyTimer;
 use std::future::poll_fn;
 use std::time::{Duration, SystemTime};
 

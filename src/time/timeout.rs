@@ -10,7 +10,7 @@
 use super::sleep::fresh_now;
 use super::wait_for::{Elapsed, poll_within};
 use crate::event_loop::WeakHandle;
-use crate::task::alarm::LazyTimer;
+use crate::task::lazy_timer::LazyTimer;
 use crate::task::waiters::{WaiterKey, WakerList};
 use std::cell::Cell;
 use std::fmt;

@@ -6,8 +6,8 @@
 //!
 //! In the notes: N14.
 
-use crate::task::alarm::LazyTimer;
 use crate::task::budget;
+use crate::task::lazy_timer::LazyTimer;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};

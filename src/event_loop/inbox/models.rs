@@ -122,14 +122,14 @@ impl Fixture {
     /// The tasks that were woken, after a turn that waits for a notification.
     pub(crate) fn woken(&self) -> Vec<u64> {
         let called = self.wait();
-        jobs(&self.read(called))
+        task_ids(&self.read(called))
     }
 }
 
-fn jobs(letters: &[Message]) -> Vec<u64> {
+fn task_ids(letters: &[Message]) -> Vec<u64> {
     let job = |letter: &Message| match letter {
         Message::Wake(job) => *job,
-        _ => panic!("only jobs were sent"),
+        _ => panic!("only task ids were sent"),
     };
     letters.iter().map(job).collect()
 }
@@ -205,7 +205,7 @@ fn a_notification_that_meets_the_end_of_a_sleep_is_not_lost() {
             got = home.read(called);
         }
         sender.join().expect("the message was taken");
-        assert_eq!(jobs(&got), [1]);
+        assert_eq!(task_ids(&got), [1]);
     });
 }
 

@@ -8,7 +8,7 @@
 //! Rules: L5, L6.
 
 use super::{NEXT_CALL, ReadyQueue};
-use crate::event_loop::local::LoopHandle;
+use crate::event_loop::loop_handle::LoopHandle;
 
 impl ReadyQueue {
     /// Puts the rest of this turn in front of the work for the next one.

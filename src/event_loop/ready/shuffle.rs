@@ -8,7 +8,7 @@
 
 use super::{NEXT_CALL, ReadyQueue};
 use crate::base::rng::Rng;
-use crate::event_loop::local::LoopHandle;
+use crate::event_loop::loop_handle::LoopHandle;
 
 impl ReadyQueue {
     #[cold]

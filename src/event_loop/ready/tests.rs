@@ -35,7 +35,7 @@ fn jobs_come_in_any_order_and_closures_in_theirs() {
         let place = |task_id| order.iter().position(|&it| it == Some(task_id));
         seen.insert((place(0), place(1)));
     }
-    assert_eq!(seen.len(), 20, "each of two jobs in each of five places");
+    assert_eq!(seen.len(), 20, "each of two tasks in each of five places");
 }
 
 /// L5, L9: an entry for several closures counts as many.

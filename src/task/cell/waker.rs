@@ -20,7 +20,7 @@
 //!   after all the others. (`Arc` acquires by a fence, in the last release only; ThreadSanitizer
 //!   does not know of fences.)
 
-use super::standing::State;
+use super::state::State;
 use crate::base::sync::{AtomicBool, AtomicU32};
 use crate::event_loop::{Inbox, current};
 use std::sync::Arc;

@@ -7,20 +7,20 @@
 //!
 //! This is the `loop` object of the notes (N7).
 
+use super::action::Action;
 use super::current::{self, CurrentGuard};
 use super::debug::{self, Debug};
 use super::error::Error;
-use super::expiry::Action;
-use super::handle::WeakHandle;
 use super::host::Host;
 use super::inbox::{Inbox, Message};
-use super::jobs::Scheduler;
 use super::panics::PanicPolicy;
 use super::ready::ReadyQueue;
 use super::registry::Registry;
 use super::remote::RemoteHandle;
+use super::scheduler::Scheduler;
 use super::timing::Times;
 use super::unhandled::Reports;
+use super::weak_handle::WeakHandle;
 use crate::base::clock::Clock;
 use crate::base::slab::Slab;
 use crate::base::unique_id;

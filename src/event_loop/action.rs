@@ -6,7 +6,7 @@
 //!
 //! In the notes: the *timers* of N1.
 
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::ready::Call;
 use readily_sys::inline_fn::InlineFn;
 use std::panic::Location;
@@ -24,7 +24,7 @@ enum ActionKind {
 }
 
 /// An [`Action`] that is due.
-pub(super) enum Expired {
+pub(super) enum DueAction {
     Call(Call),
     Wake(Waker),
 }
@@ -45,11 +45,11 @@ impl Action {
     }
 
     #[inline]
-    pub(super) fn open(self) -> Expired {
+    pub(super) fn into_due(self) -> DueAction {
         let site = self.site;
         match self.what {
-            ActionKind::Call(run) => Expired::Call(Call { run, site }),
-            ActionKind::Wake(waker) => Expired::Wake(waker),
+            ActionKind::Call(run) => DueAction::Call(Call { run, site }),
+            ActionKind::Wake(waker) => DueAction::Wake(waker),
         }
     }
 

@@ -6,7 +6,7 @@
 //! In asyncio, `get_running_loop` returns the loop itself, and a garbage collector frees such cycles.
 
 use super::error::LoopClosed;
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::stderr::print;
 use super::timer_handles::{CallHandle, TimerHandle};
 use super::unhandled::Unhandled;

@@ -5,7 +5,7 @@
 //! file is open. So the loop gives the poller the list of its registrations, and the poller makes a
 //! new epoll instance with these (as libev does).
 
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::unhandled::Unhandled;
 use readily_sys::errno;
 use std::io;

@@ -8,7 +8,9 @@
 //! The primitives of `sync` are built on it: permits, items, notifications. asyncio's locks and
 //! queues have a deque of futures each for this.
 
-use super::places::{State, Waiters};
+mod tickets;
+
+use self::tickets::{TicketState, Tickets};
 use crate::event_loop::panics::{FirstPanic, Payload, catch, drop_quietly};
 use crate::event_loop::{Origin, current, futurelock};
 use std::cell::RefCell;
@@ -18,7 +20,7 @@ use std::task::{Poll, Waker};
 /// A wait queue. Each waiter wants a `W`, and is granted a `G`.
 pub(crate) struct WaitQueue<W = (), G = ()> {
     /// A waiting ticket has what its waiter wants, and the waker to wake.
-    waiters: RefCell<Waiters<(W, Waker), G>>,
+    tickets: RefCell<Tickets<(W, Waker), G>>,
 }
 
 /// A place in the queue. Its owner takes the grant, or cancels.
@@ -42,7 +44,7 @@ impl<W, G> Default for WaitQueue<W, G> {
     #[inline]
     fn default() -> Self {
         Self {
-            waiters: RefCell::default(),
+            tickets: RefCell::default(),
         }
     }
 }
@@ -52,7 +54,7 @@ impl<W, G> WaitQueue<W, G> {
     /// which the caller has to check again whether it needs to wait (L8).
     #[inline]
     pub(crate) fn enqueue(&self, want: W, waker: Waker) -> WaitTicket {
-        let number = self.waiters.borrow_mut().enqueue((want, waker));
+        let number = self.tickets.borrow_mut().enqueue((want, waker));
         self.trace(futurelock::waits, number);
         WaitTicket(number)
     }
@@ -72,16 +74,16 @@ impl<W, G> WaitQueue<W, G> {
             .as_ref()
             .expect("only the owner of a ticket polls it")
             .0;
-        let mut waiters = self.waiters.borrow_mut();
+        let mut tickets = self.tickets.borrow_mut();
         // First, and in one borrow: nearly every woken waiter was granted something.
-        if let Some(grant) = waiters.take_grant(number) {
+        if let Some(grant) = tickets.take_grant(number) {
             *ticket = None;
             self.trace(futurelock::leaves, number);
             return Poll::Ready(grant);
         }
-        match waiters.at(number) {
-            State::Waiting((_, kept)) if kept.will_wake(waker) => return Poll::Pending,
-            _ => drop(waiters),
+        match tickets.at(number) {
+            TicketState::Waiting((_, kept)) if kept.will_wake(waker) => return Poll::Pending,
+            _ => drop(tickets),
         }
         self.wait_with(ticket, number, waker)
     }
@@ -96,17 +98,17 @@ impl<W, G> WaitQueue<W, G> {
     ) -> Poll<G> {
         // Cloned before the borrow, and the replaced one dropped after it (L8).
         let mut waker = waker.clone();
-        let mut waiters = self.waiters.borrow_mut();
-        if let State::Waiting((_, kept)) = waiters.at(number) {
+        let mut tickets = self.tickets.borrow_mut();
+        if let TicketState::Waiting((_, kept)) = tickets.at(number) {
             std::mem::swap(kept, &mut waker);
-            drop(waiters);
+            drop(tickets);
             drop_waker(waker);
             return Poll::Pending;
         }
         // Cloning the waker was user code, and has granted the waiter something.
-        let grant = waiters.take_grant(number);
+        let grant = tickets.take_grant(number);
         *ticket = None;
-        drop(waiters);
+        drop(tickets);
         self.trace(futurelock::leaves, number);
         drop_waker(waker);
         Poll::Ready(grant.expect("a ticket that does not wait is granted"))
@@ -116,12 +118,12 @@ impl<W, G> WaitQueue<W, G> {
     #[must_use = "a grant that was not taken belongs to the next waiter"]
     #[inline]
     pub(crate) fn cancel(&self, ticket: WaitTicket) -> Cancelled<W, G> {
-        let left = self.waiters.borrow_mut().remove(ticket.0);
+        let left = self.tickets.borrow_mut().remove(ticket.0);
         self.trace(futurelock::leaves, ticket.0);
         match left {
-            State::Waiting((want, waker)) => Cancelled::Waiting(want, Unused(Some(waker))),
-            State::Granted(grant) => Cancelled::Granted(grant),
-            State::Empty => unreachable!("only the owner of a ticket cancels it"),
+            TicketState::Waiting((want, waker)) => Cancelled::Waiting(want, Unused(Some(waker))),
+            TicketState::Granted(grant) => Cancelled::Granted(grant),
+            TicketState::Empty => unreachable!("only the owner of a ticket cancels it"),
         }
     }
 
@@ -148,8 +150,8 @@ impl<W, G> WaitQueue<W, G> {
         fits: impl FnOnce(&W) -> bool,
         give: impl FnOnce(W) -> G,
     ) -> Option<Waker> {
-        let mut waiters = self.waiters.borrow_mut();
-        let (number, waker) = waiters.grant(
+        let mut tickets = self.tickets.borrow_mut();
+        let (number, waker) = tickets.grant(
             ticket,
             |(want, _)| fits(want),
             |(want, waker)| (give(want), waker),
@@ -161,8 +163,8 @@ impl<W, G> WaitQueue<W, G> {
     /// Takes out what the first waiter wants, leaves `meanwhile`, and returns the ticket's id: for
     /// a caller whose grant depends on user code, which must not run under the borrow (L8).
     pub(crate) fn take_want(&self, meanwhile: W) -> Option<(TicketId, W)> {
-        let mut waiters = self.waiters.borrow_mut();
-        let (number, (want, _)) = waiters.first_waiting()?;
+        let mut tickets = self.tickets.borrow_mut();
+        let (number, (want, _)) = tickets.first_waiting()?;
         Some((TicketId(number), std::mem::replace(want, meanwhile)))
     }
 
@@ -172,17 +174,17 @@ impl<W, G> WaitQueue<W, G> {
     /// # Errors
     ///
     /// `grant`.
-    pub(crate) fn grant_at(&self, place: TicketId, grant: G) -> Result<Waker, G> {
+    pub(crate) fn grant_at(&self, ticket: TicketId, grant: G) -> Result<Waker, G> {
         let mut grant = Some(grant);
         let mut left = None;
-        let mut waiters = self.waiters.borrow_mut();
-        let granted = waiters.grant_at(place.0, |(want, waker)| {
+        let mut tickets = self.tickets.borrow_mut();
+        let granted = tickets.grant_at(ticket.0, |(want, waker)| {
             left = Some(want);
             (grant.take().expect("it is given once"), waker)
         });
-        drop(waiters);
+        drop(tickets);
         if granted.is_some() {
-            self.trace(futurelock::granted, place.0);
+            self.trace(futurelock::granted, ticket.0);
         }
         // Not under the borrow: the want may have a destructor.
         drop(left);
@@ -192,13 +194,13 @@ impl<W, G> WaitQueue<W, G> {
     /// The number of the next ticket: all present ones have lower numbers.
     #[inline]
     pub(crate) fn next_ticket(&self) -> u64 {
-        self.waiters.borrow().next().get()
+        self.tickets.borrow().next().get()
     }
 
     /// The number of waiters.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.waiters.borrow().waiting()
+        self.tickets.borrow().waiting()
     }
 
     /// Whether there are no waiters.
@@ -315,18 +317,18 @@ mod tests {
     fn a_grant_stays_with_its_ticket_until_it_is_taken_or_returned() {
         let queue = WaitQueue::default();
         let (woken, waker) = waker();
-        let mut places: Vec<_> = (1..4)
+        let mut tickets: Vec<_> = (1..4)
             .map(|n| Some(queue.enqueue(n, waker.clone())))
             .collect();
         assert!(grant(&queue));
         assert_eq!((woken.0.load(Ordering::Relaxed), queue.len()), (1, 2));
-        assert_eq!(queue.poll(&mut places[1], &waker), Poll::Pending);
-        assert_eq!(queue.poll(&mut places[0], &waker), Poll::Ready(10));
-        assert!(places[0].is_none());
+        assert_eq!(queue.poll(&mut tickets[1], &waker), Poll::Pending);
+        assert_eq!(queue.poll(&mut tickets[0], &waker), Poll::Ready(10));
+        assert!(tickets[0].is_none());
         assert!(grant(&queue));
-        let left = queue.cancel(places[1].take().unwrap());
+        let left = queue.cancel(tickets[1].take().unwrap());
         assert!(matches!(left, Cancelled::Granted(20)));
-        let left = queue.cancel(places[2].take().unwrap());
+        let left = queue.cancel(tickets[2].take().unwrap());
         assert!(matches!(left, Cancelled::Waiting(3, _)));
         assert!(!grant(&queue) && queue.is_empty());
     }
@@ -334,11 +336,11 @@ mod tests {
     #[test]
     fn a_waiter_that_does_not_fit_keeps_those_behind_it_waiting() {
         let queue = WaitQueue::<u8, u8>::default();
-        let places = [5, 1].map(|want| queue.enqueue(want, Waker::noop().clone()));
+        let tickets = [5, 1].map(|want| queue.enqueue(want, Waker::noop().clone()));
         let fits = |room: u8| queue.grant_if(|&want| want <= room, |want| want);
         assert!(fits(4).is_none());
         assert!(fits(5).is_some() && fits(1).is_some());
-        for ticket in places {
+        for ticket in tickets {
             assert!(matches!(queue.cancel(ticket), Cancelled::Granted(_)));
         }
     }

@@ -4,8 +4,8 @@
 //! connection of this loop closes. For the first a listener has a timer; for the second it waits in
 //! the list of this module, which the loop wakes when it closes a descriptor.
 
-use super::expiry::{Action, Expired};
-use super::local::LoopHandle;
+use super::action::{Action, DueAction};
+use super::loop_handle::LoopHandle;
 use super::ready::Call;
 use crate::base::slab::SlabKey;
 use std::panic::Location;
@@ -20,21 +20,21 @@ impl LoopHandle {
     /// Queues `call` once, when a descriptor of this loop is closed.
     #[track_caller]
     pub(super) fn call_on_fd_close(&self, call: impl FnOnce(&LoopHandle) + 'static) -> FdWaitKey {
-        let expiry = Action::call(Call::new(Location::caller(), call));
-        FdWaitKey(self.fd_waiters.borrow_mut().insert(expiry))
+        let action = Action::call(Call::new(Location::caller(), call));
+        FdWaitKey(self.fd_waiters.borrow_mut().insert(action))
     }
 
     /// Cancels a wait of [`LoopHandle::wake_on_fd_close`].
     pub(crate) fn cancel_fd_wait(&self, key: FdWaitKey) {
-        let expiry = self.fd_waiters.borrow_mut().remove(key.0);
-        self.drop_guarded(expiry);
+        let action = self.fd_waiters.borrow_mut().remove(key.0);
+        self.drop_guarded(action);
     }
 
     /// Takes one waiter out of the list, for a caller that empties it.
     pub(super) fn pop_fd_waiter(&self) -> Option<Action> {
-        let mut freed = self.fd_waiters.borrow_mut();
-        let first = freed.first()?;
-        freed.remove(first)
+        let mut waiters = self.fd_waiters.borrow_mut();
+        let first = waiters.first()?;
+        waiters.remove(first)
     }
 
     /// Wakes the waiters, because a descriptor of this loop is about to be closed.
@@ -51,16 +51,16 @@ impl LoopHandle {
             .map(|(key, _)| key)
             .collect();
         for key in waiting {
-            let Some(expiry) = self.fd_waiters.borrow_mut().remove(key) else {
+            let Some(action) = self.fd_waiters.borrow_mut().remove(key) else {
                 continue; // a waker that ran before has cancelled it
             };
-            match expiry.open() {
+            match action.into_due() {
                 // Queued and not called here: the descriptor is closed after this returns.
-                Expired::Call(call) => {
+                DueAction::Call(call) => {
                     self.ready.push_call(call);
                     self.notify_host();
                 }
-                Expired::Wake(waker) => self.guard(|| waker.wake()),
+                DueAction::Wake(waker) => self.guard(|| waker.wake()),
             }
         }
     }

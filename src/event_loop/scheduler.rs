@@ -6,7 +6,7 @@
 //!
 //! As in asyncio, a step of a task is queued like a callback (N8, N15).
 
-use super::local::LoopHandle;
+use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use std::any::Any;
 use std::rc::Rc;

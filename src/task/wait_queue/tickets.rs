@@ -1,11 +1,11 @@
 //! The tickets of a wait queue, in the order of their numbers, each waiting or granted.
 //!
 //! Most wait queues hold exactly one waiter, which is stored inline and costs no allocation and no
-//! search. Waiters that come while the inline node is taken are pushed to a ring buffer. A ticket
+//! search. Tickets that come while the inline node is taken are pushed to a ring buffer. A ticket
 //! is found by its number: its offset from the front of the ring is the difference of the numbers,
 //! or less where some have left, in which case the ring is searched.
 //!
-//! This is the part of `line.rs` that knows no waker and no borrow. asyncio has a deque of futures,
+//! This is the part of `wait_queue.rs` that knows no waker and no borrow. asyncio has a deque of futures,
 //! and walks it.
 
 use crate::base::shrink;
@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
 /// The state of a ticket.
-pub(super) enum State<W, G> {
+pub(super) enum TicketState<W, G> {
     /// Nothing: the waiter has taken its grant, or has left.
     Empty,
     /// Waiting, with what the waiter wants.
@@ -24,10 +24,10 @@ pub(super) enum State<W, G> {
 
 struct Node<W, G> {
     number: NonZeroU64,
-    state: State<W, G>,
+    state: TicketState<W, G>,
 }
 
-pub(super) struct Waiters<W, G> {
+pub(super) struct Tickets<W, G> {
     /// The waiter that came when the queue was empty. It is before all of the others.
     inline: Node<W, G>,
     /// The other waiters. Allocated with the second waiter: a queue of one is smaller without it.
@@ -47,12 +47,12 @@ struct Overflow<W, G> {
     live: usize,
 }
 
-impl<W, G> Default for Waiters<W, G> {
+impl<W, G> Default for Tickets<W, G> {
     fn default() -> Self {
         Self {
             inline: Node {
                 number: NonZeroU64::MAX,
-                state: State::Empty,
+                state: TicketState::Empty,
             },
             overflow: None,
             waiting: 0,
@@ -61,7 +61,7 @@ impl<W, G> Default for Waiters<W, G> {
     }
 }
 
-impl<W, G> Waiters<W, G> {
+impl<W, G> Tickets<W, G> {
     #[inline]
     pub(super) fn waiting(&self) -> usize {
         self.waiting
@@ -79,11 +79,13 @@ impl<W, G> Waiters<W, G> {
         // Centuries pass before the last number is reached.
         self.next = number.saturating_add(1);
         self.waiting += 1;
-        let state = State::Waiting(want);
+        let state = TicketState::Waiting(want);
         let node = Node { number, state };
-        let behind = self.overflow.as_deref();
+        let overflow = self.overflow.as_deref();
         // Q2: no waiter may stand before those that have come already.
-        if matches!(self.inline.state, State::Empty) && behind.is_none_or(Overflow::is_empty) {
+        if matches!(self.inline.state, TicketState::Empty)
+            && overflow.is_none_or(Overflow::is_empty)
+        {
             self.inline = node;
         } else {
             self.overflow.get_or_insert_default().push(node);
@@ -93,15 +95,15 @@ impl<W, G> Waiters<W, G> {
 
     /// The state of a ticket whose waiter has not left.
     #[inline]
-    pub(super) fn at(&mut self, number: NonZeroU64) -> &mut State<W, G> {
+    pub(super) fn at(&mut self, number: NonZeroU64) -> &mut TicketState<W, G> {
         if self.inline.number == number {
             return &mut self.inline.state;
         }
         let node = self
             .overflow
             .as_mut()
-            .and_then(|behind| behind.node(number));
-        &mut node.expect("a place keeps its node").state
+            .and_then(|overflow| overflow.node(number));
+        &mut node.expect("a ticket keeps its node").state
     }
 
     /// Takes the grant and gives the ticket up; `None` if nothing was granted.
@@ -109,10 +111,10 @@ impl<W, G> Waiters<W, G> {
     pub(super) fn take_grant(&mut self, number: NonZeroU64) -> Option<G> {
         let state = self.at(number);
         // Checked before it is taken: that is cheaper than taking it and checking.
-        if !matches!(state, State::Granted(_)) {
+        if !matches!(state, TicketState::Granted(_)) {
             return None;
         }
-        let State::Granted(grant) = std::mem::replace(state, State::Empty) else {
+        let TicketState::Granted(grant) = std::mem::replace(state, TicketState::Empty) else {
             return None;
         };
         if self.inline.number != number {
@@ -123,9 +125,9 @@ impl<W, G> Waiters<W, G> {
 
     /// Gives a ticket up and returns its state.
     #[inline]
-    pub(super) fn remove(&mut self, number: NonZeroU64) -> State<W, G> {
-        let state = std::mem::replace(self.at(number), State::Empty);
-        if matches!(state, State::Waiting(_)) {
+    pub(super) fn remove(&mut self, number: NonZeroU64) -> TicketState<W, G> {
+        let state = std::mem::replace(self.at(number), TicketState::Empty);
+        if matches!(state, TicketState::Waiting(_)) {
             self.waiting -= 1;
         }
         if self.inline.number != number {
@@ -145,7 +147,7 @@ impl<W, G> Waiters<W, G> {
     ) -> Option<(NonZeroU64, R)> {
         let node = self.first()?;
         match &node.state {
-            State::Waiting(want) if node.number.get() < before && fits(want) => {}
+            TicketState::Waiting(want) if node.number.get() < before && fits(want) => {}
             _ => return None,
         }
         let number = node.number;
@@ -160,7 +162,7 @@ impl<W, G> Waiters<W, G> {
             return None;
         }
         match self.inline.state {
-            State::Waiting(_) => Some(&mut self.inline),
+            TicketState::Waiting(_) => Some(&mut self.inline),
             _ => self.overflow.as_mut()?.first(),
         }
     }
@@ -169,8 +171,8 @@ impl<W, G> Waiters<W, G> {
     pub(super) fn first_waiting(&mut self) -> Option<(NonZeroU64, &mut W)> {
         let node = self.first()?;
         match &mut node.state {
-            State::Waiting(want) => Some((node.number, want)),
-            State::Granted(_) | State::Empty => None,
+            TicketState::Waiting(want) => Some((node.number, want)),
+            TicketState::Granted(_) | TicketState::Empty => None,
         }
     }
 
@@ -194,10 +196,10 @@ impl<W, G> Node<W, G> {
     /// Replaces a want by the grant that `give` makes of it, if the node waits.
     #[inline]
     fn grant<R>(&mut self, give: impl FnOnce(W) -> (G, R)) -> Option<R> {
-        match std::mem::replace(&mut self.state, State::Empty) {
-            State::Waiting(want) => {
+        match std::mem::replace(&mut self.state, TicketState::Empty) {
+            TicketState::Waiting(want) => {
                 let (grant, rest) = give(want);
-                self.state = State::Granted(grant);
+                self.state = TicketState::Granted(grant);
                 Some(rest)
             }
             other => {
@@ -237,8 +239,8 @@ impl<W, G> Overflow<W, G> {
     fn node(&mut self, number: NonZeroU64) -> Option<&mut Node<W, G>> {
         let first = self.nodes.front().map_or(0, |node| node.number.get());
         let guess = number.get().wrapping_sub(first) as usize;
-        let stands = |node: &Node<W, G>| node.number == number;
-        let index = match self.nodes.get(guess).is_some_and(stands) {
+        let is_asked = |node: &Node<W, G>| node.number == number;
+        let index = match self.nodes.get(guess).is_some_and(is_asked) {
             true => guess,
             false => self
                 .nodes
@@ -254,7 +256,7 @@ impl<W, G> Overflow<W, G> {
         // Empty nodes stay until they reach the front; they must not make the ring large.
         if self.nodes.len() > 2 * self.live + 8 {
             self.nodes
-                .retain(|node| !matches!(node.state, State::Empty));
+                .retain(|node| !matches!(node.state, TicketState::Empty));
             self.first_waiting = 0;
         }
         self.tidy_front();
@@ -263,7 +265,7 @@ impl<W, G> Overflow<W, G> {
 
     fn tidy_front(&mut self) {
         while let Some(node) = self.nodes.front() {
-            if !matches!(node.state, State::Empty) {
+            if !matches!(node.state, TicketState::Empty) {
                 break;
             }
             self.nodes.pop_front();
@@ -275,7 +277,7 @@ impl<W, G> Overflow<W, G> {
     fn first(&mut self) -> Option<&mut Node<W, G>> {
         loop {
             let node = self.nodes.get(self.first_waiting)?;
-            if matches!(node.state, State::Waiting(_)) {
+            if matches!(node.state, TicketState::Waiting(_)) {
                 return self.nodes.get_mut(self.first_waiting);
             }
             self.first_waiting += 1;
@@ -288,35 +290,35 @@ mod tests {
     use super::*;
     use crate::base::rng::Rng;
 
-    type Line = Waiters<u8, u8>;
+    type Queue = Tickets<u8, u8>;
 
-    fn grant(line: &mut Line) -> Option<u8> {
-        let granted = line.grant(u64::MAX, |_| true, |want| (want, want));
+    fn grant(queue: &mut Queue) -> Option<u8> {
+        let granted = queue.grant(u64::MAX, |_| true, |want| (want, want));
         granted.map(|(_, want)| want)
     }
 
     #[test]
     fn waiters_that_come_and_go_leave_no_trace() {
-        let mut line = Line::default();
-        let _stays = [line.enqueue(0), line.enqueue(0)];
+        let mut queue = Queue::default();
+        let _stays = [queue.enqueue(0), queue.enqueue(0)];
         for n in 0..200 {
-            let place = line.enqueue(n);
-            assert!(matches!(line.remove(place), State::Waiting(m) if m == n));
+            let number = queue.enqueue(n);
+            assert!(matches!(queue.remove(number), TicketState::Waiting(m) if m == n));
         }
-        let behind = line.overflow.as_ref().unwrap();
-        assert_eq!((line.waiting, behind.live), (2, 1));
-        assert!(behind.nodes.len() < 16);
+        let overflow = queue.overflow.as_ref().unwrap();
+        assert_eq!((queue.waiting, overflow.live), (2, 1));
+        assert!(overflow.nodes.len() < 16);
     }
 
     #[test]
     fn a_single_waiter_needs_no_room() {
-        let mut line = Line::default();
+        let mut queue = Queue::default();
         for n in 0..3 {
-            let place = line.enqueue(n);
-            assert_eq!(grant(&mut line), Some(n));
-            assert!(matches!(line.remove(place), State::Granted(m) if m == n));
+            let number = queue.enqueue(n);
+            assert_eq!(grant(&mut queue), Some(n));
+            assert!(matches!(queue.remove(number), TicketState::Granted(m) if m == n));
         }
-        assert!(line.overflow.is_none());
+        assert!(queue.overflow.is_none());
     }
 
     /// Compares with a plain list, in any order of coming, granting, taking and leaving.
@@ -324,35 +326,37 @@ mod tests {
     fn the_first_waiter_is_granted_and_each_waiter_finds_its_own_node() {
         for seed in 0..200 {
             let mut rng = Rng::seeded(seed);
-            let (mut line, mut model) = (Line::default(), Vec::new());
+            let (mut queue, mut model) = (Queue::default(), Vec::new());
             for n in 0..200_u8 {
                 match rng.below(5) {
-                    0 | 1 => model.push((line.enqueue(n), n, false)),
+                    0 | 1 => model.push((queue.enqueue(n), n, false)),
                     2 => {
                         let first = model.iter_mut().find(|(_, _, granted)| !granted);
                         let first = first.map(|(_, want, granted)| {
                             *granted = true;
                             *want
                         });
-                        assert_eq!(grant(&mut line), first);
+                        assert_eq!(grant(&mut queue), first);
                     }
                     _ if model.is_empty() => {}
                     3 => {
-                        let (place, want, granted) = model[rng.below(model.len())];
-                        assert_eq!(line.take_grant(place), granted.then_some(want));
-                        model.retain(|&(at, _, granted)| at != place || !granted);
+                        let (number, want, granted) = model[rng.below(model.len())];
+                        assert_eq!(queue.take_grant(number), granted.then_some(want));
+                        model.retain(|&(at, _, granted)| at != number || !granted);
                     }
                     _ => {
-                        let (place, want, granted) = model.remove(rng.below(model.len()));
-                        match line.remove(place) {
-                            State::Waiting(wanted) => assert_eq!((wanted, granted), (want, false)),
-                            State::Granted(got) => assert_eq!((got, granted), (want, true)),
-                            State::Empty => panic!("it was there"),
+                        let (number, want, granted) = model.remove(rng.below(model.len()));
+                        match queue.remove(number) {
+                            TicketState::Waiting(wanted) => {
+                                assert_eq!((wanted, granted), (want, false))
+                            }
+                            TicketState::Granted(got) => assert_eq!((got, granted), (want, true)),
+                            TicketState::Empty => panic!("it was there"),
                         }
                     }
                 }
                 let waiting = model.iter().filter(|(_, _, granted)| !granted);
-                assert_eq!(line.waiting(), waiting.count());
+                assert_eq!(queue.waiting(), waiting.count());
             }
         }
     }

@@ -7,7 +7,7 @@
 //! In the notes: the queries of a Task (N16). Rules: T3, T4.
 
 use super::Vtable;
-use super::standing::State;
+use super::state::State;
 use super::views::Views;
 use super::waker::WakeState;
 use crate::event_loop::{Inbox, Origin, Payload};
