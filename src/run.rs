@@ -105,7 +105,7 @@ impl Runner {
                 match catch_unwind(AssertUnwindSafe(|| main.poll(future))) {
                     Ok(Poll::Pending) => return,
                     Ok(Poll::Ready(output)) => end = Some(output),
-                    Err(payload) => handle.note_main_panic(payload),
+                    Err(payload) => handle.keep_main_panic(payload),
                 }
                 ended.set(true);
                 handle.poll_next();

@@ -125,7 +125,7 @@ impl LoopHandle {
         });
         if let Err(payload) = called {
             drop(self.deregister(slot)); // `registration` is another reference: it is dropped below
-            self.note_panic(payload, origin(&registration));
+            self.apply_panic_policy(payload, origin(&registration));
         }
         if registration.state.get().removed {
             self.drop_registration(registration);

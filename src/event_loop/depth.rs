@@ -10,7 +10,7 @@
 
 use super::loop_handle::LoopHandle;
 use super::panics::catch;
-use super::stderr::note_stray_panic;
+use super::stderr::report_stray_panic;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
@@ -60,7 +60,7 @@ pub(crate) fn drop_bounded<T: 'static>(value: T) {
     if std::mem::needs_drop::<T>() {
         run_bounded(move || {
             if let Err(payload) = catch(|| drop(value)) {
-                note_stray_panic(payload);
+                report_stray_panic(payload);
             }
         });
     }
@@ -130,7 +130,7 @@ fn run_waiting() {
     let next = || next().ok().flatten();
     for end in std::iter::from_fn(next) {
         if let Err(payload) = catch(|| end.run()) {
-            note_stray_panic(payload);
+            report_stray_panic(payload);
         }
     }
     drop(WAITING.try_with(|waiting| waiting.take()));

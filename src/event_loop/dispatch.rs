@@ -109,7 +109,7 @@ impl LoopHandle {
     #[cold]
     pub(super) fn remove_panicked(&self, batch: &mut Batch<'_>, payload: Payload) {
         let Some(registration) = batch.current.take() else {
-            return self.note_panic(payload, Origin::Other);
+            return self.apply_panic_policy(payload, Origin::Other);
         };
         let (branch, begun) = batch.running;
         let origin = registration.origin(branch);
@@ -121,7 +121,7 @@ impl LoopHandle {
             drop(self.deregister(SlabKey::from_bits(batch.token())));
         }
         // Before a panic of its destructors, so that the callback's panic is the first.
-        self.note_panic(payload, origin);
+        self.apply_panic_policy(payload, origin);
         self.drop_registration(registration);
     }
 

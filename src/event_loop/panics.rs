@@ -1,12 +1,13 @@
 //! Panics of callbacks and tasks.
 //!
 //! The loop catches a panic where it calls user code, so that the rest of the batch is still
-//! dispatched (L6) and the loop's state stays consistent. Then the [`PanicPolicy`] decides. A panic
-//! is never silent: the program's panic hook has run before the loop catches it.
+//! dispatched (L6) and the loop's state stays consistent. Then `apply_panic_policy` in `unhandled.rs`
+//! applies the [`PanicPolicy`]: it reports the panic, keeps it for the end of the turn, or aborts. A
+//! panic is never silent: the program's panic hook has run before the loop catches it.
 //!
 //! asyncio catches a callback's exceptions in its loop, too.
 
-use super::stderr::note_stray_panic;
+use super::stderr::report_stray_panic;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -85,7 +86,7 @@ impl FirstPanic {
     pub(crate) fn resume(self) {
         match self.take() {
             None => {}
-            Some(payload) if std::thread::panicking() => note_stray_panic(payload),
+            Some(payload) if std::thread::panicking() => report_stray_panic(payload),
             Some(payload) => std::panic::resume_unwind(payload),
         }
     }

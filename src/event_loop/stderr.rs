@@ -39,9 +39,9 @@ pub(crate) fn print_panic(payload: Payload, origin: Origin) {
 
 /// Reports a panic that belongs to no loop: through this thread's current loop, or on standard error.
 #[cold]
-pub(crate) fn note_stray_panic(payload: Payload) {
+pub(crate) fn report_stray_panic(payload: Payload) {
     match WeakHandle::current() {
-        Some(weak) => weak.note_panic(payload, Origin::Other),
+        Some(weak) => weak.apply_panic_policy(payload, Origin::Other),
         None => print_panic(payload, Origin::Other),
     }
 }

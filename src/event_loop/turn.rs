@@ -292,7 +292,7 @@ impl LoopHandle {
         };
         self.check_current(|| origin.clone());
         self.end_call(running.begun, || origin.clone());
-        self.note_panic(payload, origin);
+        self.apply_panic_policy(payload, origin);
     }
 }
 

@@ -142,7 +142,7 @@ impl LoopHandle {
     #[inline]
     pub(crate) fn guard(&self, f: impl FnOnce()) {
         if let Err(payload) = catch(f) {
-            self.note_panic(payload, Origin::Other);
+            self.apply_panic_policy(payload, Origin::Other);
         }
     }
 
@@ -156,7 +156,7 @@ impl LoopHandle {
             Err(payload) => {
                 let origin = origin();
                 self.end_call(begun, || origin.clone());
-                self.note_panic(payload, origin);
+                self.apply_panic_policy(payload, origin);
             }
         }
     }
@@ -178,7 +178,7 @@ impl LoopHandle {
 
     /// Applies the policy to a panic that no caller receives.
     #[cold]
-    pub(crate) fn note_panic(&self, payload: Payload, origin: Origin) {
+    pub(crate) fn apply_panic_policy(&self, payload: Payload, origin: Origin) {
         match self.reports.policy.get() {
             PanicPolicy::Abort => std::process::abort(),
             // The first panic is resumed after the turn; later ones are reported.
@@ -204,7 +204,7 @@ impl LoopHandle {
     /// Keeps the panic of the main future, which is resumed in the caller under every policy. If
     /// another panic was pending, that one is reported.
     #[cold]
-    pub(crate) fn note_main_panic(&self, payload: Payload) {
+    pub(crate) fn keep_main_panic(&self, payload: Payload) {
         self.reports.has_panic.set(true);
         let goes_out = Some((payload, self.main_origin()));
         if let Some((payload, origin)) = self.reports.panic.replace(goes_out) {
@@ -224,9 +224,9 @@ impl WeakHandle {
     /// Applies the policy to a panic that no caller receives. If the loop is gone, and its hook
     /// with it, the panic is reported on standard error.
     #[cold]
-    pub(crate) fn note_panic(&self, payload: Payload, origin: Origin) {
+    pub(crate) fn apply_panic_policy(&self, payload: Payload, origin: Origin) {
         match self.upgrade() {
-            Some(handle) => handle.note_panic(payload, origin),
+            Some(handle) => handle.apply_panic_policy(payload, origin),
             None => print_panic(payload, origin),
         }
     }

@@ -132,7 +132,7 @@ impl<E: 'static> Drop for LeaveGuard<'_, E> {
         for (origin, error) in errors {
             // No caller is left to receive it, and neither a panic nor an error must be silent.
             match error {
-                ChildError::Panicked(payload) => home.note_panic(payload, origin),
+                ChildError::Panicked(payload) => home.apply_panic_policy(payload, origin),
                 ChildError::Failed(error) => {
                     home.report(&Unhandled::TaskFailed {
                         origin,

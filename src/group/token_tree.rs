@@ -144,7 +144,7 @@ impl Node {
 /// dropped (R057).
 fn notify(payload: Payload) {
     match WeakHandle::current() {
-        Some(home) => drop(home.with(|handle| handle.note_panic(payload, Origin::Other))),
+        Some(home) => drop(home.with(|handle| handle.apply_panic_policy(payload, Origin::Other))),
         None if std::thread::panicking() => drop_quietly(payload),
         None => std::panic::resume_unwind(payload),
     }

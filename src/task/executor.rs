@@ -286,7 +286,7 @@ fn outcome_after_drop(
         // A cancelled future whose destructor panicked has not just been cancelled.
         (Err(payload), Err(JoinError::Cancelled)) => Err(JoinError::Panicked(payload)),
         (Err(payload), end) => {
-            handle.note_panic(payload, cell.origin());
+            handle.apply_panic_policy(payload, cell.origin());
             end
         }
     }

@@ -57,7 +57,7 @@ impl<T: 'static> FutureState<T> {
         drop(state);
         // R057: a waker's panic does not belong to the caller, and must not cost the callbacks.
         if let Err(payload) = catch(|| self.waiters.wake_all()) {
-            self.handle.note_panic(payload, Origin::Other);
+            self.handle.apply_panic_policy(payload, Origin::Other);
         }
         self.schedule();
         Ok(())

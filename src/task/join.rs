@@ -147,7 +147,7 @@ pub(super) fn drop_unclaimed(handle: &LoopHandle, cell: &TaskPtr) {
             drop_quietly(payload);
         }
         Some(Err(JoinError::Panicked(payload))) => {
-            handle.note_panic(payload, cell.origin())
+            handle.apply_panic_policy(payload, cell.origin())
         }
         Some(Ok(())) if cell.has_output_to_drop() => {
             // G5: a result may be the handle of a task that has ended too.

@@ -80,7 +80,7 @@ impl Drop for UnclaimedPanic {
         };
         let origin = self.origin();
         if current::is_own_thread(&self.inbox) {
-            current::with(|handle| handle.note_panic(payload, origin));
+            current::with(|handle| handle.apply_panic_policy(payload, origin));
         } else if self.inbox.forked() {
             // The parent process has it too, and reports it.
             panics::drop_quietly(payload);

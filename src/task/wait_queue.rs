@@ -283,7 +283,7 @@ pub(crate) fn report_to_loop(payload: Payload) {
     current::with(|handle| {
         payload
             .take()
-            .map(|payload| handle.note_panic(payload, Origin::Other))
+            .map(|payload| handle.apply_panic_policy(payload, Origin::Other))
     });
     drop_quietly(payload);
 }
