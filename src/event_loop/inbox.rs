@@ -85,22 +85,22 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(super) fn new(bell: Arc<dyn Notify>, fork: ForkGuard, taped: bool) -> Self {
-        let list = Mutex::new(Queue {
+    pub(super) fn new(notifier: Arc<dyn Notify>, fork: ForkGuard, recording: bool) -> Self {
+        let queue = Mutex::new(Queue {
             messages: Vec::new(),
             closed: false,
         });
         // Asleep from the start: a host may wait for the descriptor before the first turn.
         let state = AtomicU8::new(ASLEEP);
         Self {
-            queue: list,
+            queue,
             has_messages: AtomicBool::new(false),
             state,
-            notifier: bell,
+            notifier,
             fork,
             remotes: AtomicUsize::new(0),
             cross_loop_waits: AtomicUsize::new(0),
-            recording: taped,
+            recording,
             loop_id: std::thread::current().id(),
         }
     }
@@ -129,14 +129,14 @@ impl Inbox {
         if self.forked() {
             return false;
         }
-        let list = self.queue();
-        if list.closed {
+        let queue = self.queue();
+        if queue.closed {
             // L8: the message may be a closure whose destructor calls the inbox again.
-            drop(list);
+            drop(queue);
             drop(message);
             return false;
         }
-        self.add(list, message);
+        self.add(queue, message);
         true
     }
 
@@ -156,20 +156,20 @@ impl Inbox {
         if self.forked() {
             return Err(LoopClosed(value));
         }
-        let list = self.queue();
-        if list.closed {
-            drop(list);
+        let queue = self.queue();
+        if queue.closed {
+            drop(queue);
             return Err(LoopClosed(value));
         }
         let call = Box::new(move |handle: &LoopHandle| call(value, handle));
-        self.add(list, Message::Call(call, site));
+        self.add(queue, Message::Call(call, site));
         Ok(())
     }
 
-    fn add(&self, mut list: MutexGuard<'_, Queue>, message: Message) {
-        list.messages.push(message);
+    fn add(&self, mut queue: MutexGuard<'_, Queue>, message: Message) {
+        queue.messages.push(message);
         self.has_messages.store(true, Ordering::Relaxed);
-        drop(list);
+        drop(queue);
         self.notify();
     }
 
@@ -213,10 +213,10 @@ impl Inbox {
 
     /// Moves all messages into `into`, which must be empty, and whose buffer the queue reuses.
     pub(super) fn drain(&self, into: &mut Vec<Message>) {
-        let Some(mut list) = self.queue_unless_lost() else {
+        let Some(mut queue) = self.queue_unless_lost() else {
             return;
         };
-        std::mem::swap(&mut list.messages, into);
+        std::mem::swap(&mut queue.messages, into);
         self.has_messages.store(false, Ordering::Relaxed);
     }
 
@@ -229,17 +229,17 @@ impl Inbox {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        let list = self.queue_unless_lost();
-        list.is_none_or(|list| list.messages.is_empty())
+        let queue = self.queue_unless_lost();
+        queue.is_none_or(|queue| queue.messages.is_empty())
     }
 
     /// Closes the queue, and returns the messages that were not received, for the caller to drop.
     pub(super) fn close(&self) -> Vec<Message> {
-        let Some(mut list) = self.queue_unless_lost() else {
+        let Some(mut queue) = self.queue_unless_lost() else {
             return Vec::new();
         };
-        list.closed = true;
-        std::mem::take(&mut list.messages)
+        queue.closed = true;
+        std::mem::take(&mut queue.messages)
     }
 
     pub(crate) fn is_recording(&self) -> bool {
@@ -294,14 +294,14 @@ mod tests {
     #[test]
     fn a_child_of_the_loops_process_does_not_wait_for_the_lock() {
         let inbox = Inbox::of_the_parent();
-        let mut list = inbox.queue();
-        list.messages.push(Message::Stop);
+        let mut queue = inbox.queue();
+        queue.messages.push(Message::Stop);
         let mut into = Vec::new();
         inbox.drain(&mut into);
         assert!(into.is_empty() && inbox.is_empty());
         assert!(inbox.is_closed() && !inbox.send(Message::Stop));
         assert_eq!(inbox.close().len(), 0);
-        drop(list);
+        drop(queue);
         assert_eq!(inbox.close().len(), 1, "the lock was free at the fork");
     }
 }

@@ -1,7 +1,7 @@
 //! The poller that the environment variable `READILY_POLLER` names.
 //!
 //! An unknown name is an error and not a default: a test run on the wrong poller proves
-//! nothing. libev has such a variable, too (`LIBEV_FLAGS`).
+//! nothing. libev has such a variable, too (`LIBEV_FLAGS`). `default_poller.rs` has the names.
 
 use super::Poller;
 use std::ffi::OsStr;
@@ -13,10 +13,10 @@ pub(super) const VARIABLE: &str = "READILY_POLLER";
 /// The names of the kqueues that `readily_testing` emulates: see [`default`](super::default_poller::default).
 const EMULATED: [&str; 3] = ["kqueue-apple", "kqueue-freebsd", "kqueue-netbsd"];
 
-/// What makes a poller.
+/// A function that makes a poller.
 pub(super) type Make = fn() -> io::Result<Box<dyn Poller>>;
 
-/// The one of this name; none if there is no name, or an empty one.
+/// The function that makes the poller of this name; `None` if there is no name, or an empty one.
 pub(super) fn choose(name: Option<&OsStr>, named: &[(&str, Make)]) -> io::Result<Option<Make>> {
     let Some(name) = name.filter(|name| !name.is_empty()) else {
         return Ok(None);

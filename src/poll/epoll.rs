@@ -29,7 +29,7 @@ pub struct EpollPoller {
     host: Option<Host>,
 }
 
-/// Rings by writing to a descriptor that the poller watches.
+/// Notifies by a write to a descriptor that the poller watches.
 #[derive(Debug)]
 struct SharedNotifier {
     notifier: Notifier,
@@ -38,7 +38,7 @@ struct SharedNotifier {
 
 impl Notify for SharedNotifier {
     fn notify(&self) {
-        // In a child that would wake the parent.
+        // In a child process this would wake the parent.
         if !self.fork.forked() {
             self.notifier.notify();
         }
@@ -46,8 +46,7 @@ impl Notify for SharedNotifier {
 }
 
 impl SharedNotifier {
-    /// Has it watched by `epoll`: by the edge, for then an eventfd need not be read: every ring is a
-    /// new edge.
+    /// Registers the notifier, edge-triggered: each write is a new edge, so it need not be read.
     fn watch(&self, epoll: &Epoll) -> io::Result<()> {
         let fd = self.notifier.as_fd().as_raw_fd();
         epoll.add(fd, epoll::IN | epoll::ET, NOTIFIER)
@@ -94,13 +93,13 @@ impl EpollPoller {
         })
     }
 
-    /// In a child the kernel's table is shared with the parent.
+    /// Refuses calls in a child process, which shares the kernel's table with its parent.
     #[inline]
     fn check_owner(&self) -> io::Result<()> {
         check_owner(&self.notifier.fork)
     }
 
-    /// The host's epoll, made when it is first asked for.
+    /// The host's epoll, made when it is first requested.
     fn host(&mut self) -> io::Result<&mut Host> {
         self.check_owner()?;
         if self.host.is_none() {
@@ -111,7 +110,7 @@ impl EpollPoller {
         Ok(self.host.as_mut().expect("it has just been made"))
     }
 
-    /// Removes the notifier's event, which is not for the caller.
+    /// Removes the notifier's event, which the caller does not get.
     #[cold]
     fn remove_notifier_event(&self, events: &mut Vec<Event>) {
         events.retain(|event| event.token != NOTIFIER);
@@ -149,9 +148,9 @@ impl Poller for EpollPoller {
     fn rearm(&mut self, fd: RawFd, token: u64, _interest: Interest) -> io::Result<()> {
         check_token(token)?;
         self.check_owner()?;
-        // An edge needs no arming here. The call only has to return the error for an unknown
-        // descriptor, which the kernel knows: it refuses a second registration. The loop never
-        // calls this, see `rearm_interest`.
+        // An edge needs no arming here. The call only has to return the error of a descriptor that
+        // is not registered, which an addition detects: the kernel refuses a second registration.
+        // The loop never calls this, see `rearm_interest`.
         match self.epoll.add(fd, 0, token) {
             Err(e) if e.raw_os_error() == Some(errno::EEXIST) => Ok(()),
             Err(e) => Err(e),
@@ -181,20 +180,20 @@ impl Poller for EpollPoller {
             Err(e) if e.raw_os_error() == Some(errno::EINTR) => 0,
             answer => answer?,
         };
-        let mut rung = false;
-        // All of them, in one go: to look for room before each, and to leave one out, takes half as
-        // many instructions again.
+        let mut notified = false;
+        // All events in one `extend`: a check for capacity before each, and a test that leaves one
+        // out, would make the conversion half as expensive again.
         events.extend(self.epoll.events().map(|(token, bits)| {
-            rung |= token == NOTIFIER;
+            notified |= token == NOTIFIER;
             Event {
                 token,
                 ready: from_epoll(bits),
             }
         }));
-        if rung {
+        if notified {
             self.remove_notifier_event(events);
         }
-        Ok(WaitResult::new(rung))
+        Ok(WaitResult::new(notified))
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
@@ -213,8 +212,8 @@ impl Poller for EpollPoller {
         self.host()?.timer()?.set(after)
     }
 
-    /// The kernel's table cannot be emptied of what has no number here any more. So there is a new one,
-    /// and the old one goes with all that is in it: libev's cure.
+    /// An entry whose descriptor was closed has no number any more by which it could be removed. So
+    /// a new epoll instance is made, and the old one is closed with all its entries, as libev does.
     fn rebuild(&mut self, watched: &[Watched]) -> io::Result<bool> {
         const CLOSED_TOO: [i32; 3] = [errno::EBADF, errno::EPERM, errno::EEXIST];
         self.check_owner()?;
@@ -222,14 +221,14 @@ impl Poller for EpollPoller {
         self.notifier.watch(&new)?;
         for one in watched {
             match new.add(one.fd, to_epoll(one.interest, one.trigger), one.token) {
-                // Closed behind our back as well, or another file by now: it was not watched before.
+                // Closed outside the loop as well, or another file by now: it was not watched before.
                 Err(e) if e.raw_os_error().is_some_and(|e| CLOSED_TOO.contains(&e)) => {}
                 added => added?,
             }
         }
         if let Some(host) = &self.host {
             host.outer.add(new.as_fd().as_raw_fd(), epoll::IN, 0)?;
-            // Closed below, it would live on in a child that has it too.
+            // Closing it below does not remove it from the host's epoll if a child has a copy.
             let _ = host.outer.delete(self.epoll.as_fd().as_raw_fd());
         }
         self.epoll = new;
@@ -245,8 +244,8 @@ fn to_epoll(interest: Interest, trigger: Trigger) -> u32 {
         Trigger::OneShot => epoll::ONESHOT,
     };
     if interest.contains(Interest::READ) {
-        // The half-close only with READ: a level-triggered writer that does not read would get
-        // the report for ever.
+        // The half-close only with READ: a level-triggered writer that does not read would get the
+        // report in every wait.
         bits |= epoll::IN | epoll::RDHUP;
     }
     if interest.contains(Interest::WRITE) {
@@ -260,15 +259,15 @@ fn to_epoll(interest: Interest, trigger: Trigger) -> u32 {
 
 /// The readiness for epoll's bits.
 ///
-/// `HUP` without `IN` is readable all the same: an empty pipe whose writers are closed
-/// reports just that, and a reader that waited for `IN` would sleep for ever.
+/// `HUP` without `IN` counts as readable: an empty pipe whose writers are closed reports only that,
+/// and a reader that waited for `IN` would sleep for ever.
 ///
 /// A pipe whose readers are closed reports `OUT | ERR`. That does **not** become
 /// `WRITE_CLOSED`: a datagram socket with a pending error reports the same, and can go on
 /// writing. So the result is `ERROR`; the next write returns the error.
 #[inline]
 fn from_epoll(bits: u32) -> Readiness {
-    // The six bits that we know, side by side: five are the lowest, RDHUP is far above.
+    // The six bits that have a meaning, moved together: five are the lowest, RDHUP is far above.
     let facts = bits & LOW | (bits & epoll::RDHUP) >> RDHUP_DOWN;
     REPORTED[facts as usize]
 }
@@ -277,7 +276,7 @@ const LOW: u32 = epoll::IN | epoll::PRI | epoll::OUT | epoll::ERR | epoll::HUP;
 const RDHUP_DOWN: u32 = epoll::RDHUP.trailing_zeros() - LOW.trailing_ones();
 const _: () = assert!(LOW == 31, "the five lowest");
 
-/// [`facts_of`] of each set of them.
+/// [`facts_of`] for each set of the six bits.
 const REPORTED: [Readiness; 64] = {
     let mut reported = [Readiness::NONE; 64];
     let mut facts = 0;
@@ -289,6 +288,7 @@ const REPORTED: [Readiness; 64] = {
     reported
 };
 
+/// The readiness for epoll's bits, computed.
 const fn facts_of(bits: u32) -> Readiness {
     const READ: u8 = Readiness::READ.bits();
     const WRITE: u8 = Readiness::WRITE.bits();

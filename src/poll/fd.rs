@@ -1,8 +1,8 @@
 //! Descriptors of the system's kernel or of another one, and the operations on them.
 //!
 //! The loop and its sockets do their reading and writing through [`FdRef`], which is a descriptor
-//! of the system or of another kernel ([`VirtualFd`]). One branch that always goes the same way precedes
-//! each system call; the code above does not depend on which kernel it is.
+//! of the system or of another kernel ([`VirtualFd`]). One branch, which is always taken the
+//! same way, precedes each system call; the code above does not depend on which kernel it is.
 
 use super::{Readiness, VirtualFd, poll2};
 use readily_sys::nonblocking::{self, Hold};
@@ -24,7 +24,7 @@ pub enum FdRef<'a> {
     Virtual(&'a dyn VirtualFd),
 }
 
-/// What accepting gives: a descriptor of the listener's own kernel.
+/// An accepted connection: a descriptor of the listener's kernel.
 #[derive(Debug)]
 pub enum FdOwned {
     /// The system's.
@@ -34,7 +34,7 @@ pub enum FdOwned {
 }
 
 impl<'a> FdRef<'a> {
-    /// Its number, by which pollers know it.
+    /// Returns the number under which a poller watches it.
     #[must_use]
     #[inline]
     pub fn raw(self) -> RawFd {
@@ -55,7 +55,7 @@ impl<'a> FdRef<'a> {
         }
     }
 
-    /// What it is, as far as the loop distinguishes.
+    /// Returns the kind of the descriptor, as far as the loop distinguishes.
     #[must_use]
     #[inline]
     pub fn kind(self) -> socket::Kind {
@@ -65,7 +65,8 @@ impl<'a> FdRef<'a> {
         }
     }
 
-    /// Sees to it that no operation waits; whether that was news. In memory none ever does.
+    /// Makes operations not wait (`O_NONBLOCK`); returns whether that changed the descriptor. No
+    /// operation on a descriptor of another kernel ever waits.
     ///
     /// # Errors
     ///
@@ -78,7 +79,7 @@ impl<'a> FdRef<'a> {
         }
     }
 
-    /// Makes it non-blocking, and remembers whether it was blocking; `None` of another kernel's.
+    /// Makes it non-blocking, and records whether it was blocking; `None` for another kernel's.
     pub(crate) fn hold_nonblocking(self) -> io::Result<Option<Hold>> {
         match self {
             Self::System(fd) => nonblocking::hold(fd).map(Some),
@@ -264,7 +265,7 @@ impl<'a> FdRef<'a> {
         match self {
             Self::System(fd) => match file_kind(fd.as_raw_fd()) {
                 Ok(kind) => Ok(kind == FileKind::Pipe),
-                // What is always ready is none.
+                // A file that is always ready is no pipe.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
                 Err(error) => Err(error),
             },

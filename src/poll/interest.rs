@@ -20,11 +20,11 @@ impl Interest {
     pub const NONE: Self = Self(0);
     /// There is something to read, to accept, or the end of the stream.
     pub const READ: Self = Self(1);
-    /// There is room to write, or a connection is through.
+    /// There is room to write, or a connection is established.
     pub const WRITE: Self = Self(2);
     /// [`READ`](Self::READ) and [`WRITE`](Self::WRITE).
     pub const BOTH: Self = Self(3);
-    /// Urgent data and other exceptional conditions (`POLLPRI`, an error that ends nothing); not in
+    /// Urgent data and other exceptional conditions (`POLLPRI`, an error that ends nothing); not on
     /// kqueue.
     pub const PRIORITY: Self = Self(4);
 
@@ -75,27 +75,26 @@ impl fmt::Debug for Interest {
 
 /// The conditions that the kernel reports for a descriptor: six separate facts.
 ///
-/// The promise is that of a hint: never a false positive about a *closed* side or an
-/// error, sometimes a false negative, and `READ` or `WRITE` may turn out to be
-/// `WouldBlock` when tried. A closed side was closed when it was reported. A socket's side stays
+/// The facts are hints: a *closed* side or an error is never reported falsely, but may be reported
+/// late or not at all; and after `READ` or `WRITE` the operation may still return `WouldBlock`. A closed side was closed when it was reported. A socket's side stays
 /// closed; a FIFO may get a new writer after its end, and a terminal a new peer. Half-closing is not
-/// a hangup: a peer that shut down its writing side makes us *readable* (the rest, then the end) and
-/// sets `READ_CLOSED`.
+/// a hangup: when a peer has shut down its writing side, the descriptor is *readable* (the rest of
+/// the data, then the end) and `READ_CLOSED` is set.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Readiness(u8);
 
 impl Readiness {
     /// No fact at all.
     pub const NONE: Self = Self(0);
-    /// A read (or accept) would not block; it may give the end of the stream.
+    /// A read (or accept) would not block; it may return the end of the stream.
     pub const READ: Self = Self(1);
-    /// A write would not block; it may give an error.
+    /// A write would not block; it may return an error.
     pub const WRITE: Self = Self(2);
-    /// No more bytes will come than are already in our buffer.
+    /// No more bytes will come than are already in the receive buffer.
     pub const READ_CLOSED: Self = Self(4);
-    /// Nothing that we write will arrive any more.
+    /// Nothing that is written from now on will arrive.
     pub const WRITE_CLOSED: Self = Self(8);
-    /// An error waits; `SO_ERROR`, or the next operation, returns it. If both sides are open there
+    /// An error is pending; `SO_ERROR`, or the next operation, returns it. If both sides are open there
     /// may be none: Linux also reports an entry in a socket's error queue, or a change of a kernel
     /// file, in this way.
     pub const ERROR: Self = Self(16);
@@ -196,12 +195,12 @@ fn write_flags(f: &mut fmt::Formatter<'_>, bits: u8, names: &[&str]) -> fmt::Res
 /// How often a condition is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Trigger {
-    /// In every wait, for as long as it lasts. Forgiving, and what the notes mean.
+    /// In every wait, while the condition lasts. The notes assume this trigger.
     #[default]
     Level,
-    /// When it comes about. After a `WouldBlock` some pollers want to be asked again:
-    /// see [`Poller::rearm_interest`](crate::poll::Poller::rearm_interest).
+    /// When the condition begins. After a `WouldBlock` some pollers have to be rearmed: see
+    /// [`Poller::rearm_interest`](crate::poll::Poller::rearm_interest).
     Edge,
-    /// Once; then nothing until [`Poller::modify`](crate::poll::Poller::modify).
+    /// Once; then not again until [`Poller::modify`](crate::poll::Poller::modify).
     OneShot,
 }

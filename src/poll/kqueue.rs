@@ -36,37 +36,38 @@ use super::{Event, Interest, Notify, Poller, Trigger, VirtualKernel, WaitResult,
 /// What lies below a [`KqueuePoller`]: the system's kqueue, or one in memory.
 pub trait KqueueSys {
     /// Applies at most four changes in order, and writes the error of each, or zero, to
-    /// `errors`, which has the same length. Brings no events.
+    /// `errors`, which has the same length. Returns no events.
     ///
     /// # Errors
     ///
-    /// That of the call as a whole.
+    /// The error of the call as a whole.
     fn change(&mut self, changes: &[Kevent], errors: &mut [i32]) -> io::Result<()>;
 
     /// Waits, and appends events to `out`.
     ///
     /// # Errors
     ///
-    /// `EINTR` after a signal; others are the queue's end.
+    /// `EINTR` after a signal; after any other error the queue cannot be used.
     fn wait(&mut self, out: &mut Vec<Kevent>, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Takes note that an event with the token [`NOTIFIER`](super::NOTIFIER) came.
+    /// Clears the notification, after an event with the token [`NOTIFIER`](super::NOTIFIER).
     fn clear_notification(&mut self);
 
-    /// What ends a wait: it makes an event with the token [`NOTIFIER`](super::NOTIFIER).
+    /// The notifier, which ends a wait by an event with the token [`NOTIFIER`](super::NOTIFIER).
     fn notifier(&self) -> Arc<dyn Notify>;
 
     /// The queue's own descriptor, if it has one.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 
-    /// What `fd` leads to. Refuses what epoll would refuse: see [`readily_sys::poll::file_kind`].
+    /// The kind of the file of `fd`. Refuses the files that epoll would refuse: see
+    /// [`readily_sys::poll::file_kind`].
     ///
     /// # Errors
     ///
     /// `EPERM` or `EBADF`.
     fn file_kind(&self, fd: RawFd) -> io::Result<FileKind>;
 
-    /// The kernel that it belongs to, where that is not the system's.
+    /// The kernel of the queue, if that is not the system's.
     fn kernel(&self) -> Option<Rc<dyn VirtualKernel>> {
         None
     }
@@ -77,10 +78,11 @@ pub trait KqueueSys {
 pub struct KqueuePoller<Q> {
     queue: Q,
     entries: HashMap<RawFd, Entry>,
-    /// Descriptors whose end the poller repeats itself, as no filter does: see [`filters::repeats`].
+    /// Descriptors whose end the poller repeats itself, because no filter does: see
+    /// [`filters::repeats`].
     over: Vec<RawFd>,
-    /// Descriptors that may take other filters since their last event. The next wait checks them,
-    /// because most have been removed by then.
+    /// Descriptors whose last event may have changed which filters they need. The next wait checks
+    /// them, because most have been removed by then.
     changed: Vec<RawFd>,
     /// The number of the present wait, which distinguishes its events from older ones.
     batch: u64,
@@ -105,7 +107,7 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
         match self.entries.get(&fd) {
             Some(entry) => Ok(*entry),
             None => {
-                // A closed descriptor is the better thing to say.
+                // `EBADF`, if it is closed, is more precise than `ENOENT`.
                 self.queue.file_kind(fd)?;
                 Err(io::Error::from_raw_os_error(errno::ENOENT))
             }
@@ -127,7 +129,7 @@ impl<Q: KqueueSys> Poller for KqueuePoller<Q> {
             if !self.is_gone(fd, &entry) {
                 return Err(io::Error::from_raw_os_error(errno::EEXIST));
             }
-            // Out, so that an error does not put it back.
+            // Removed, so that an error does not restore it.
             self.entries.remove(&fd);
         }
         let wanted = Wanted {
@@ -141,7 +143,8 @@ impl<Q: KqueueSys> Poller for KqueuePoller<Q> {
                 if error.raw_os_error() == Some(errno::EINVAL)
                     && known.kind == FileKind::Device =>
             {
-                // `/dev/tty` and `/dev/null` of macOS: from one byte on is as good, and is taken.
+                // `/dev/tty` and `/dev/null` of macOS accept only a filter with a threshold of one
+                // byte, which reports the same.
                 known.by_the_byte = true;
                 self.replace(fd, Entry::new(wanted, known))
             }
@@ -200,7 +203,7 @@ impl<Q: KqueueSys> Poller for KqueuePoller<Q> {
 
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {
         let old = self.known(fd)?;
-        // Ours first: whatever the kernel says, this descriptor is reported no more.
+        // The entry first: whatever the kernel answers, this descriptor is reported no more.
         self.entries.remove(&fd);
         self.over.retain(|&over| over != fd);
         let (token, none) = (old.wanted.token, [None; 2]);
@@ -225,12 +228,13 @@ impl<Q: KqueueSys> Poller for KqueuePoller<Q> {
     ) -> io::Result<WaitResult> {
         self.batch += 1;
         let before = events.len();
-        let mut rung = self.wait_once(events, timeout)?;
-        if !self.changed.is_empty() && events.len() == before && !rung {
-            // An end of which there is nothing to say until the other side has been asked.
-            rung = self.wait_once(events, Some(Duration::ZERO))?;
+        let mut notified = self.wait_once(events, timeout)?;
+        if !self.changed.is_empty() && events.len() == before && !notified {
+            // One side has ended. The filter for the other side, which the next call adds, decides
+            // whether this is an event.
+            notified = self.wait_once(events, Some(Duration::ZERO))?;
         }
-        Ok(WaitResult::new(rung))
+        Ok(WaitResult::new(notified))
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {

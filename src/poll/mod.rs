@@ -1,7 +1,7 @@
 //! Pollers: they watch descriptors for an interest, and report readiness.
 //!
-//! The notes call this the *selector* ([N2]): the loop stands on it, and it stands on what
-//! the system offers. [`Poller`] is the trait. Its implementations are epoll on Linux, kqueue on
+//! The notes call this the *selector* ([N2]): the loop waits for events through it.
+//! [`Poller`] is the trait. Its implementations are epoll on Linux, kqueue on
 //! macOS and the BSDs, and `poll(2)` for any other Unix.
 //!
 //! # A poller without a loop
@@ -84,7 +84,7 @@ pub struct WaitResult {
 }
 
 impl WaitResult {
-    /// The result of a wait; `notified` says whether the wait has consumed a notification.
+    /// The result of a wait; `notified` is whether the wait has consumed a notification.
     #[must_use]
     pub const fn new(notified: bool) -> Self {
         Self { notified }
@@ -93,8 +93,9 @@ impl WaitResult {
     /// Returns whether another thread used the [notifier](Poller::notifier), during the wait or
     /// since the wait before.
     ///
-    /// Each [`Notify::notify`] is seen by exactly one wait; a wait sees several as one. If this is
-    /// `false` and no event was appended, the timeout has passed or a signal came.
+    /// Each [`Notify::notify`] is reported by exactly one wait, which may report several as one. If
+    /// this is `false` and no event was appended, the timeout has passed or a signal has interrupted
+    /// the wait.
     #[must_use]
     pub const fn notified(self) -> bool {
         self.notified
@@ -120,27 +121,28 @@ pub fn check_token(token: u64) -> io::Result<()> {
 
 /// A selector: it watches registered descriptors and returns their events.
 ///
-/// Descriptors are numbers here, as they are for the kernel: a dead one costs a clear
-/// error or a stray event, never memory. The caller of [`register`](Poller::register)
-/// keeps the descriptor open until [`remove`](Poller::remove).
+/// Descriptors are numbers here, as they are for the kernel: the number of a closed descriptor
+/// leads to an error or to an event that belongs to no registration, and is never a memory error.
+/// The caller of [`register`](Poller::register) keeps the descriptor open until
+/// [`remove`](Poller::remove).
 ///
 /// # Errors
 ///
-/// The same in every poller, and checked by one suite, which is yours too
+/// The same in every poller, and checked by one suite, which is public
 /// (`readily_testing::conformance`):
 ///
 /// | call | error |
 /// |---|---|
 /// | `register` of a registered descriptor | `EEXIST` (`AlreadyExists`) |
-/// | `modify`, `rearm`, `remove` of another | `ENOENT` (`NotFound`) |
-/// | any, of a closed descriptor | `EBADF`; after a close behind our back also `ENOENT`, or, from `remove`, none |
+/// | `modify`, `rearm`, `remove` of a descriptor that is not registered | `ENOENT` (`NotFound`) |
+/// | any, of a closed descriptor | `EBADF`; if it was registered when it was closed also `ENOENT`, or, from `remove`, none |
 /// | `register` of a regular file or a directory | `EPERM` (`PermissionDenied`) |
 /// | `register`, `modify` or `rearm` with the token [`NOTIFIER`] | `EINVAL` (`InvalidInput`) |
 ///
 /// A failed call changes nothing.
 #[doc(alias = "Selector")]
 pub trait Poller {
-    /// Starts to watch `fd`. `token` comes back with every event; it is not [`NOTIFIER`].
+    /// Starts to watch `fd`. Each of its events has this `token`, which is not [`NOTIFIER`].
     fn register(
         &mut self,
         fd: RawFd,
@@ -149,8 +151,8 @@ pub trait Poller {
         trigger: Trigger,
     ) -> io::Result<()>;
 
-    /// Changes token, interest and trigger, and asks anew: a condition that already holds
-    /// is reported again, whatever the trigger.
+    /// Changes token, interest and trigger. A condition that already holds is reported again,
+    /// whatever the trigger.
     fn modify(
         &mut self,
         fd: RawFd,
@@ -159,15 +161,15 @@ pub trait Poller {
         trigger: Trigger,
     ) -> io::Result<()>;
 
-    /// Asks anew for these directions of an edge-triggered registration, the others being
-    /// left alone. To be called after a `WouldBlock` in a direction that [`Poller::rearm_interest`]
-    /// names; elsewhere it is not needed, and does nothing or reports once more.
+    /// Rearms these directions of an edge-triggered registration and leaves the others as they are.
+    /// The caller does this after a `WouldBlock` in a direction that [`Poller::rearm_interest`]
+    /// returns; in other directions it is not needed, and does nothing or causes one more report.
     fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()>;
 
     /// The directions in which an edge is reported only once per [`Poller::rearm`].
     ///
     /// None on epoll. `WRITE` on kqueue, which would otherwise report it with every
-    /// acknowledgement from the peer. Both on `poll(2)`, which knows no edges.
+    /// acknowledgement from the peer. Both on `poll(2)`, which has no edges.
     fn rearm_interest(&self) -> Interest;
 
     /// Whether [`Interest::PRIORITY`] is reported. If not, as on kqueue, an urgent byte is not
@@ -176,8 +178,8 @@ pub trait Poller {
         true
     }
 
-    /// Stops watching `fd`. To be called **before** it is closed: on epoll a registration
-    /// outlives the close where the description lives on in a duplicate or a child.
+    /// Stops watching `fd`. To be called **before** it is closed: on epoll a registration outlives
+    /// the close while a duplicate or a child process keeps the file open.
     fn remove(&mut self, fd: RawFd) -> io::Result<()>;
 
     /// Waits until an event is ready, the [notifier](Poller::notifier) is used, or `timeout` has
@@ -188,20 +190,20 @@ pub trait Poller {
     /// The next wait reports the rest.
     ///
     /// `None` waits without a limit. The timeout is rounded up where the system counts in coarser
-    /// units. A wait may return early without events, because of the notifier (which the result
-    /// says) or of a signal (`EINTR` is no error here). A caller with a deadline compares it with
-    /// the clock and waits again.
+    /// units. A wait may return early without events: because of the notifier, which
+    /// [`WaitResult::notified`] reports, or because of a signal (`EINTR` is no error here). A caller
+    /// with a deadline compares it with the clock and waits again.
     fn wait(
         &mut self,
         events: &mut Vec<Event>,
         timeout: Option<Duration>,
     ) -> io::Result<WaitResult>;
 
-    /// What ends a wait from another thread.
+    /// Returns the notifier, which ends a wait from another thread.
     fn notifier(&self) -> Arc<dyn Notify>;
 
-    /// A descriptor that is readable when an event or a ring is waiting, for hosts that
-    /// have a loop of their own; `None` where there is none (`poll(2)`).
+    /// A descriptor that is readable while an event or a notification is pending, for hosts that
+    /// have a loop of their own; `None` if the poller has none (`poll(2)`).
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 
     /// Returns a descriptor for a host with a loop of its own, as [`as_fd`](Poller::as_fd), which
@@ -242,8 +244,8 @@ pub trait Poller {
     }
 
     /// Whether the next [`wait`](Poller::wait) has something to do although [`as_fd`](Poller::as_fd)
-    /// is not readable. Hosts that wait for that descriptor need this; without a host the next wait
-    /// comes by itself.
+    /// is not readable. Hosts that wait for that descriptor need this; a loop without a host calls
+    /// `wait` anyway.
     fn needs_wait(&self) -> bool {
         false
     }
@@ -278,10 +280,10 @@ pub(crate) fn check_owner(fork: &ForkGuard) -> io::Result<()> {
     }
 }
 
-/// Ends a wait, from any thread, at any time, also before it has begun and after the
-/// poller has gone.
+/// Ends a wait, from any thread, at any time, also before the wait has begun and after the poller
+/// was dropped.
 pub trait Notify: Send + Sync {
-    /// Makes the wait that is going on, or else the next one, return. Never blocks;
-    /// rings between two waits count as one.
+    /// Makes the present wait return, or else the next one. Never blocks; notifications between two
+    /// waits count as one.
     fn notify(&self);
 }

@@ -1,9 +1,9 @@
 //! The poller for every other Unix, over `poll(2)`.
 //!
-//! The kernel keeps nothing between two calls, so the registrations are kept here, and each
-//! wait costs as much as there are of them: fine for dozens, wrong for thousands. It knows
-//! only states. An edge is made of one by *muting* each direction that was reported, until
-//! it is asked for anew: hence [`Poller::rearm_interest`] names both.
+//! The kernel keeps nothing between two calls, so the registrations are kept here, and a wait is
+//! linear in their number: acceptable for dozens, not for thousands. The kernel reports only states.
+//! An edge is emulated: each direction that was reported is *muted* until it is rearmed, so
+//! [`Poller::rearm_interest`] returns both.
 //!
 //! In the notes this is "and so on for others" ([N2]).
 //!
@@ -28,11 +28,13 @@ use super::{
     Event, Interest, MAX_EVENTS, Notify, Poller, Trigger, WaitResult, check_owner, check_token,
 };
 
-/// The [`Poller`] over `poll(2)`, for every Unix. A wait is linear in the number of registrations, and
-/// asks about numbers: one closed without a removal is reported as ended, or for the file it stands for by then.
+/// The [`Poller`] over `poll(2)`, for every Unix.
+///
+/// A wait is linear in the number of registrations, and passes descriptor numbers to the kernel: a
+/// number that was closed without a removal is reported as ended, or for the file that has it now.
 #[derive(Debug)]
 pub struct PollPoller {
-    /// What goes to the kernel: the notifier first, then one for each of `entries`.
+    /// The array that the kernel reads: the notifier first, then one for each of `entries`.
     set: PollSet,
     entries: Vec<Entry>,
     index: IntMap,
@@ -49,7 +51,7 @@ struct SharedNotifier {
 
 impl Notify for SharedNotifier {
     fn notify(&self) {
-        // In a child that would wake the parent.
+        // In a child process this would wake the parent.
         if !self.fork.forked() {
             self.notifier.notify();
         }
@@ -59,16 +61,16 @@ impl Notify for SharedNotifier {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     fd: RawFd,
-    /// Which file the number stood for.
+    /// The file that had the number when it was registered.
     id: FileId,
     token: u64,
     interest: Interest,
     trigger: Trigger,
-    /// Directions of an edge that have been reported, and not been asked for since.
+    /// Directions of an edge that have been reported, and not rearmed since.
     muted: Interest,
-    /// Something has been reported since it was last asked for.
+    /// Whether an event was reported since the entry was last armed.
     reported: bool,
-    /// The kernel says that the number is not open.
+    /// Whether the kernel has reported that the number is not open.
     dead: bool,
 }
 
@@ -86,8 +88,8 @@ impl Entry {
         }
     }
 
-    /// Whether the kernel must ignore this entry. It reports hangups and errors unasked, and an entry
-    /// that has been reported would end every wait with the same report.
+    /// Whether the kernel must ignore this entry. The kernel reports hangups and errors even without
+    /// interest, so an entry that has been reported would end every wait with the same report.
     fn is_silent(&self) -> bool {
         let edge = self.reported && self.interest.without(self.muted).is_empty();
         match self.trigger {
@@ -98,7 +100,7 @@ impl Entry {
         }
     }
 
-    /// Takes note that `bits` have been reported.
+    /// Records that `bits` were reported.
     fn report(&mut self, bits: i16) {
         self.reported = true;
         self.dead |= bits & poll::NVAL != 0;
@@ -139,7 +141,7 @@ impl PollPoller {
         match self.index.get(&fd) {
             Some(&at) => Ok(at as usize),
             None => {
-                // A closed descriptor is the better thing to say.
+                // `EBADF`, if it is closed, is more precise than `ENOENT`.
                 poll::is_pollable(fd)?;
                 Err(io::Error::from_raw_os_error(errno::ENOENT))
             }
@@ -147,7 +149,7 @@ impl PollPoller {
     }
 
     /// Appends an event for each of the `ready` entries that the kernel reports, at most `most`.
-    /// Begins behind the last entry of a wait that had more, so that each is reported in its turn.
+    /// Begins behind the last entry of a wait that had more, so that no entry is left out for ever.
     fn collect(&mut self, events: &mut Vec<Event>, ready: usize, most: usize) {
         let len = self.entries.len();
         let mut left = ready.min(most);
@@ -177,7 +179,7 @@ impl PollPoller {
         }
     }
 
-    /// Brings the kernel's entry in line with ours.
+    /// Updates the kernel's entry from this one.
     fn sync(&mut self, at: usize) {
         let entry = self.entries[at];
         let fd = if entry.is_silent() { -1 } else { entry.fd };
@@ -202,7 +204,7 @@ impl Poller for PollPoller {
         let entry = Entry::new(fd, id, token, interest, trigger);
         let at = self.index.get(&fd).map(|&at| at as usize);
         match at.map(|at| (at, self.entries[at])) {
-            // Closed behind our back, as the kernel has said, or as another file under the number shows.
+            // Closed outside the loop: the kernel has reported it, or the number has another file.
             Some((at, old)) if old.dead || old.id != id => {
                 self.entries[at] = entry;
                 self.sync(at);
@@ -226,8 +228,8 @@ impl Poller for PollPoller {
     ) -> io::Result<()> {
         check_token(token)?;
         let at = self.known(fd)?;
-        // The kernel would notice only in the next wait that the number is closed, and never that it is
-        // another file's by now.
+        // The kernel would detect only in the next wait that the number is closed, and never that it
+        // is another file's by now.
         let id = poll::pollable_id(fd)?;
         if self.entries[at].id != id {
             return Err(io::Error::from_raw_os_error(errno::ENOENT));
@@ -270,7 +272,7 @@ impl Poller for PollPoller {
         events: &mut Vec<Event>,
         timeout: Option<Duration>,
     ) -> io::Result<WaitResult> {
-        // In a child the notifier is the parent's, and the child would take its notifications.
+        // In a child process the notifier is the parent's, and the child would take its notifications.
         check_owner(&self.notifier.fork)?;
         let mut left = match self.set.wait(timeout) {
             Err(e) if e.raw_os_error() == Some(errno::EINTR) => {
@@ -280,7 +282,8 @@ impl Poller for PollPoller {
         };
         let notified = self.set.reported(0) != 0;
         if notified {
-            // By the state, so it has to be taken, whatever it is made of.
+            // The kernel reports the state and not an edge, so every kind of notifier has to be
+            // drained.
             self.notifier.notifier.drain();
             left -= 1;
         }

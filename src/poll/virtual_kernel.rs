@@ -5,7 +5,7 @@
 //! operations go to a [`VirtualFd`]. A turn also depends on the messages of other threads: the loop
 //! submits them to the kernel too, so that a replay can decide when they arrive.
 //!
-//! In the notes this is one more thing that the selector stands on (N2).
+//! In the notes this is one more system below the selector (N2).
 
 use super::Readiness;
 use readily_sys::socket;
@@ -17,9 +17,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 
-/// Where the sockets of a loop come from, if not from the system.
+/// A kernel other than the system's: it makes the sockets of a loop.
 pub trait VirtualKernel {
-    /// A TCP listener on `addr`, with room for `backlog` connections.
+    /// Makes a TCP listener on `addr`, with room for `backlog` connections.
     ///
     /// # Errors
     ///
@@ -37,36 +37,37 @@ pub trait VirtualKernel {
     ///
     /// # Errors
     ///
-    /// The descriptor, if this kernel has no use for it, as one in memory. Its poller then
-    /// refuses to watch it.
+    /// The descriptor, if this kernel cannot use it, as a kernel in memory. Its poller then refuses
+    /// to watch it.
     fn import(&self, fd: OwnedFd) -> Result<Rc<dyn VirtualFd>, OwnedFd> {
         Err(fd)
     }
 
-    /// Something that came about in real time: how many letters other threads have sent, say.
-    /// What is returned is what the loop takes it to be.
+    /// Passes a value that arose in real time to the kernel, for instance the number of messages that
+    /// other threads have sent, and returns the value that the loop is to use.
     fn replayed_or(&self, live: u64) -> u64 {
         live
     }
 
-    /// Waits, in real time, until the notifier of this kernel's poller has rung; `false` if that
-    /// is not to be expected. Only asked after [`VirtualKernel::replayed_or`] has promised what is not
-    /// there yet.
+    /// Waits, in real time, until the notifier of this kernel's poller is used; `false` if that is not
+    /// to be expected. Called only after [`VirtualKernel::replayed_or`] has returned more than there is
+    /// yet.
     fn await_notification(&self) -> bool {
         false
     }
 
-    /// The loop is about to call user code: for what branch, and the number in the loop's table.
+    /// Called before the loop calls user code, with the branch and the number in the loop's table.
     fn trace_call(&self, what: &'static str, number: u64) {
         let _ = (what, number);
     }
 
-    /// Whether what other threads do is written down, so that each wake of theirs must be seen.
+    /// Whether the actions of other threads are recorded, so that each of their wakes must be a
+    /// message.
     fn is_recording(&self) -> bool {
         false
     }
 
-    /// A number that identifies this kernel, the same for all handles of it and for its descriptors
+    /// Returns a number that identifies this kernel, the same for all handles of it and for its descriptors
     /// ([`VirtualFd::kernel_identity`]); `None` if it need not be distinguished.
     fn identity(&self) -> Option<usize> {
         None
@@ -101,17 +102,17 @@ impl Placeholder {
 #[allow(missing_docs)] // each is the system call of its name; see `FdRef`
 #[allow(clippy::missing_errors_doc)]
 pub trait VirtualFd: fmt::Debug {
-    /// By which the pollers of its kernel know it. It may be one that the system uses for another
-    /// file.
+    /// The number under which a poller of its kernel watches it. The system may use the same number
+    /// for another file.
     fn raw(&self) -> RawFd;
-    /// As [`VirtualKernel::identity`] of its kernel: a loop on another one refuses it.
+    /// The [`VirtualKernel::identity`] of its kernel: a loop on another kernel refuses it.
     fn kernel_identity(&self) -> Option<usize> {
         None
     }
-    /// The system's descriptor behind it, or a placeholder, with which nothing can be done.
+    /// The system's descriptor behind it, or a [`Placeholder`], which is of no use.
     fn as_fd(&self) -> BorrowedFd<'_>;
     fn kind(&self) -> socket::Kind;
-    /// Sees to it that no operation waits; whether that was news.
+    /// Makes operations not wait; returns whether that changed the descriptor.
     fn set_nonblocking(&self) -> io::Result<bool> {
         Ok(false)
     }

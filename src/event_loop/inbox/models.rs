@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering::Relaxed;
 /// A model of an eventfd: notifications add up, and one wait consumes them all.
 struct ModelNotifier {
     waiting: Mutex<Notifications>,
-    rung: Condvar,
+    notified: Condvar,
 }
 
 #[derive(Default)]
@@ -39,14 +39,14 @@ impl ModelNotifier {
 
     /// A wait without a limit.
     fn wait(&self) {
-        let mut rings = self.notifications();
-        while rings.waiting == 0 {
-            rings = self
-                .rung
-                .wait(rings)
+        let mut notifications = self.notifications();
+        while notifications.waiting == 0 {
+            notifications = self
+                .notified
+                .wait(notifications)
                 .expect("nothing panics under the lock");
         }
-        rings.waiting = 0;
+        notifications.waiting = 0;
     }
 
     /// A wait with a limit of zero.
@@ -57,11 +57,11 @@ impl ModelNotifier {
 
 impl Notify for ModelNotifier {
     fn notify(&self) {
-        let mut rings = self.notifications();
-        rings.waiting += 1;
-        rings.paid += 1;
-        drop(rings);
-        self.rung.notify_one();
+        let mut notifications = self.notifications();
+        notifications.waiting += 1;
+        notifications.paid += 1;
+        drop(notifications);
+        self.notified.notify_one();
     }
 }
 
@@ -73,16 +73,17 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        let bell = Arc::new(ModelNotifier {
+        let notifier = Arc::new(ModelNotifier {
             waiting: Mutex::new(Notifications::default()),
-            rung: Condvar::new(),
+            notified: Condvar::new(),
         });
         let fork = ForkGuard::new().expect("it falls back on the process id");
-        let inbox = Arc::new(Inbox::new(Arc::<ModelNotifier>::clone(&bell), fork, false));
-        Self {
-            inbox,
-            notifier: bell,
-        }
+        let inbox = Arc::new(Inbox::new(
+            Arc::<ModelNotifier>::clone(&notifier),
+            fork,
+            false,
+        ));
+        Self { inbox, notifier }
     }
 
     pub(crate) fn inbox(&self) -> Arc<Inbox> {
@@ -111,27 +112,27 @@ impl Fixture {
     }
 
     /// `LoopHandle::read_inbox`.
-    fn read(&self, called: bool) -> Vec<Message> {
-        let mut letters = Vec::new();
-        if called {
-            self.inbox.drain(&mut letters);
+    fn read(&self, notified: bool) -> Vec<Message> {
+        let mut messages = Vec::new();
+        if notified {
+            self.inbox.drain(&mut messages);
         }
-        letters
+        messages
     }
 
     /// The tasks that were woken, after a turn that waits for a notification.
     pub(crate) fn woken(&self) -> Vec<u64> {
-        let called = self.wait();
-        task_ids(&self.read(called))
+        let notified = self.wait();
+        task_ids(&self.read(notified))
     }
 }
 
-fn task_ids(letters: &[Message]) -> Vec<u64> {
-    let job = |letter: &Message| match letter {
-        Message::Wake(job) => *job,
+fn task_ids(messages: &[Message]) -> Vec<u64> {
+    let task_id = |message: &Message| match message {
+        Message::Wake(task_id) => *task_id,
         _ => panic!("only task ids were sent"),
     };
-    letters.iter().map(job).collect()
+    messages.iter().map(task_id).collect()
 }
 
 /// W1, W2: two senders, and a loop that sleeps until it has both messages.
@@ -139,9 +140,9 @@ fn task_ids(letters: &[Message]) -> Vec<u64> {
 fn every_message_is_read_and_a_sleep_pays_one_notification() {
     loom::model(|| {
         let home = Fixture::new();
-        let senders = [1, 2].map(|job| {
+        let senders = [1, 2].map(|task_id| {
             let inbox = home.inbox();
-            thread::spawn(move || assert!(inbox.send(Message::Wake(job))))
+            thread::spawn(move || assert!(inbox.send(Message::Wake(task_id))))
         });
         let (mut got, mut waits) = (Vec::new(), 0);
         while got.len() < 2 {
@@ -176,9 +177,9 @@ fn a_wake_without_a_message_ends_the_wait_and_shows_what_was_written() {
             }
         });
         // The first turn does not sleep; the wake may come in the middle of it.
-        let mut called = home.check();
-        while !called {
-            called = home.wait();
+        let mut notified = home.check();
+        while !notified {
+            notified = home.wait();
         }
         assert_eq!(written.load(Relaxed), 1);
         waker.join().expect("a wake does not fail");
@@ -195,14 +196,14 @@ fn a_notification_that_meets_the_end_of_a_sleep_is_not_lost() {
             move || assert!(inbox.send(Message::Wake(1)))
         });
         // Awake, then asleep, then woken by a timer.
-        let called = home.check();
-        let mut got = home.read(called);
+        let notified = home.check();
+        let mut got = home.read(notified);
         home.inbox.fall_asleep();
-        let called = home.check();
-        got.append(&mut home.read(called));
+        let notified = home.check();
+        got.append(&mut home.read(notified));
         while got.is_empty() {
-            let called = home.wait();
-            got = home.read(called);
+            let notified = home.wait();
+            got = home.read(notified);
         }
         sender.join().expect("the message was taken");
         assert_eq!(task_ids(&got), [1]);
@@ -214,15 +215,15 @@ fn a_notification_that_meets_the_end_of_a_sleep_is_not_lost() {
 fn a_host_is_called_for_what_came_during_its_turn() {
     loom::model(|| {
         let home = Fixture::new();
-        let senders = [1, 2].map(|job| {
+        let senders = [1, 2].map(|task_id| {
             let inbox = home.inbox();
-            thread::spawn(move || assert!(inbox.send(Message::Wake(job))))
+            thread::spawn(move || assert!(inbox.send(Message::Wake(task_id))))
         });
         let mut got = 0;
         loop {
             // `turn_now`, and `notify_host` at its end.
-            let called = home.check();
-            got += home.read(called).len();
+            let notified = home.check();
+            got += home.read(notified).len();
             home.inbox.notify_host();
             if got == 2 {
                 break;
@@ -254,8 +255,8 @@ fn a_loop_that_closes_reads_a_message_or_gives_it_back() {
             let inbox = home.inbox();
             move || usize::from(inbox.send(Message::Wake(1)))
         });
-        let called = home.check();
-        let read = home.read(called).len();
+        let notified = home.check();
+        let read = home.read(notified).len();
         let dropped = home.inbox.close().len();
         let taken = [caller, waker].map(|sender| sender.join().expect("it is safe"));
         assert_eq!(taken.iter().sum::<usize>(), read + dropped);
@@ -277,8 +278,8 @@ fn the_last_remote_leaves_its_message_and_ends_the_wait() {
         let mut got = 0;
         // `EventLoop::is_idle`, in its order.
         while home.inbox.has_remotes() || !home.inbox.is_empty() {
-            let called = home.wait();
-            got += home.read(called).len();
+            let notified = home.wait();
+            got += home.read(notified).len();
         }
         assert_eq!(got, 1);
         sender.join().expect("a stop does not fail");

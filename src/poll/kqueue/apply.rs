@@ -1,7 +1,7 @@
-//! Brings the filters of a registration into the kernel: all of them, or none.
+//! Applies the filters of a registration in the kernel: all of them, or none.
 //!
-//! `filters.rs` decides which filters a registration takes, and `translate.rs` how they are written; this
-//! file applies them, and undoes the change if the kernel refuses half of it.
+//! `filters.rs` decides which filters a registration takes, and `translate.rs` makes the changes; this
+//! file applies them, and undoes them if the kernel refuses one of them.
 //!
 //! In the notes: register, change and cancel (N7).
 
@@ -16,8 +16,8 @@ use super::{KqueuePoller, KqueueSys, translate};
 use crate::poll::Interest;
 
 impl<Q: KqueueSys> KqueuePoller<Q> {
-    /// Puts the filters that `entry` takes in the place of those that are there, asks `anew` in
-    /// these directions, and enters it here; or leaves all as it was.
+    /// Replaces the filters in the kernel by those that `entry` takes, adds those in the directions
+    /// `anew` again, and stores the entry; or, on an error, restores the old state.
     pub(super) fn put(&mut self, fd: RawFd, mut entry: Entry, anew: Interest) -> io::Result<()> {
         let (ident, token) = (ident(fd)?, entry.wanted.token);
         let (from, to) = (entry.filters, filters(&entry.wanted, &entry.known));
@@ -29,7 +29,7 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
             false => self.queue.change(changes.as_slice(), errors),
         };
         if changed.is_ok() {
-            // NetBSD says the same of a closed descriptor and of a pipe without a reader.
+            // NetBSD returns the same error for a closed descriptor and for a pipe without a reader.
             let open = errors.contains(&errno::EBADF) && self.queue.file_kind(fd).is_ok();
             match translate::outcome(&changes, errors, open, [from, to]) {
                 Ok(outcome) => {
@@ -46,8 +46,8 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
             }
         }
         if changed.is_err() {
-            // The first filter may be in without the second. It is restored as far as possible; the
-            // first error is the one that is returned.
+            // The first filter may have been added without the second. The old filters are restored
+            // as far as possible; the first error is returned.
             let old = self.entries.get(&fd).unwrap_or(&entry);
             let undoing = translate::undoing(ident, old.wanted.token, &old.known, from);
             let mut errors = [0; 4];
@@ -57,7 +57,7 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
         changed
     }
 
-    /// [`put`](Self::put) for a caller that asks for everything anew: the old state is forgotten.
+    /// Like [`put`](Self::put), with all filters added again: the old state is discarded.
     pub(super) fn replace(&mut self, fd: RawFd, entry: Entry) -> io::Result<()> {
         let was_over = self.over.contains(&fd);
         self.over.retain(|&over| over != fd);

@@ -1,7 +1,7 @@
 //! A host's deadline in a kqueue: a timer beside the watched descriptors.
 //!
-//! It is reported with the notifier's token, and so is not an event of a registration; a wait for the
-//! queue takes it out. Not every system restarts a timer that is added again, so it is deleted first.
+//! It is reported with the notifier's token, so it is not an event of a registration; a wait for the
+//! queue removes it. Not every system restarts a timer that is added again, so it is deleted first.
 //!
 //! In the notes these are the *timers* of N1, as a host sees them.
 
@@ -12,7 +12,7 @@ use readily_sys::kq_abi::{EV_ADD, EV_DELETE, EV_ONESHOT, Filter, Kevent};
 use std::io;
 use std::time::Duration;
 
-/// Milliseconds, rounded up: that every kqueue can count in.
+/// Milliseconds, rounded up: the unit that every kqueue has.
 fn millis(after: Duration) -> i64 {
     i64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
 }
@@ -31,7 +31,7 @@ pub(super) fn set(queue: &mut impl KqueueSys, after: Option<Duration>) -> io::Re
     let changes = &[timer(EV_DELETE, 0), added][..1 + usize::from(after.is_some())];
     let mut errors = [0; 2];
     queue.change(changes, &mut errors[..changes.len()])?;
-    // What was not there need not go.
+    // The error of the removal is ignored: mostly there was no timer.
     match errors[1] {
         0 => Ok(()),
         errno::EINVAL => Err(io::ErrorKind::Unsupported.into()),

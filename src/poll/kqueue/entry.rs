@@ -3,24 +3,24 @@
 //! The kernel has two filters for one registration, and removes them by itself when the descriptor is
 //! closed; so the entry keeps what the kernel cannot answer.
 //!
-//! In the notes this is an entry of the selector's (N2).
+//! In the notes this is an entry of the selector (N2).
 
 use super::filters::{self, Filters, Known, Wanted};
 use crate::poll::{Event, Readiness, Trigger};
 
-/// A registration. It dies with `remove`, or when the kernel is found not to know it.
+/// A registration. It ends with `remove`, or when a probe shows that the kernel has lost it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) wanted: Wanted,
     pub(super) known: Known,
-    /// What of it is in the kernel.
+    /// Its filters in the kernel.
     pub(super) filters: Filters,
-    /// In which wait it was last reported, and at which place of the list.
+    /// The wait that last reported it, and its index in that wait's events.
     pub(super) batch: u64,
     pub(super) at: usize,
-    /// A one-shot that has been reported. The other filter may still have something to say.
+    /// Whether a one-shot registration has been reported. Its other filter may still be active.
     pub(super) spent: bool,
-    /// What is said of it while it is among those that are over.
+    /// The facts that are reported while its end is repeated.
     pub(super) last: Readiness,
 }
 
@@ -37,7 +37,7 @@ impl Entry {
         }
     }
 
-    /// Adds what is `ready` to the registration's event, its only one in this wait.
+    /// Adds `ready` to the only event of this registration in this wait.
     pub(super) fn report(&mut self, batch: u64, ready: Readiness, events: &mut Vec<Event>) {
         if self.batch == batch {
             events[self.at].ready |= ready;
@@ -51,7 +51,7 @@ impl Entry {
         }
     }
 
-    /// Whether it is to have other filters than it has.
+    /// Whether it needs other filters than it has.
     pub(super) fn takes_others(&self) -> bool {
         filters::may_take_others(&self.wanted, &self.known)
             && self.filters != filters::filters(&self.wanted, &self.known)

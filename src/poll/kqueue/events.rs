@@ -10,11 +10,11 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-/// As many ends one wait reports by itself. The kernel's own events are at most as many.
+/// The most ends that one wait reports by itself. The kernel reports at most as many events.
 pub(super) const MOST_OVER: usize = MAX_EVENTS / 2;
 
 impl<Q: KqueueSys> KqueuePoller<Q> {
-    /// One event of the kernel: brings the registration up to date, and reports it.
+    /// Updates the registration from one event of the kernel, and reports it.
     fn handle_event(&mut self, event: &Kevent, events: &mut Vec<Event>) {
         let Ok(fd) = RawFd::try_from(event.ident) else {
             return;
@@ -25,7 +25,7 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
         };
         let ready = translate::from_kevent(event, entry.filters[at], &mut entry.known);
         if event.flags & EV_ONESHOT != 0 {
-            // Never asked for: FreeBSD drops the filter of a pipe whose other side has gone.
+            // Not from this poller: FreeBSD drops the filter of a pipe whose other side is closed.
             entry.filters[at] = None;
         }
         if entry.takes_others() {
@@ -43,7 +43,7 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
         entry.report(self.batch, ready, events);
     }
 
-    /// One call of the kernel's; whether the notifier has rung.
+    /// Waits in the kernel once; returns whether the notifier was used.
     pub(super) fn wait_once(
         &mut self,
         events: &mut Vec<Event>,
@@ -61,12 +61,12 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
             Err(e) if e.raw_os_error() == Some(errno::EINTR) => return Ok(false),
             answer => answer?,
         }
-        let mut rung = false;
+        let mut notified = false;
         for index in 0..self.list.len() {
             let event = self.list[index];
             if event.udata == NOTIFIER {
                 self.queue.clear_notification();
-                rung = true;
+                notified = true;
             } else {
                 self.handle_event(&event, events);
             }
@@ -74,7 +74,7 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
         if !self.over.is_empty() {
             self.report_over(events);
         }
-        Ok(rung)
+        Ok(notified)
     }
 
     fn report_over(&mut self, events: &mut Vec<Event>) {
@@ -94,7 +94,7 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
             keep
         });
         if left == 0 {
-            // The next wait begins with those that had no room in this one.
+            // The next wait begins with the ends that did not fit into this one.
             self.over.rotate_left(kept);
         }
     }

@@ -12,7 +12,7 @@ use readily_sys::poll::FileKind;
 
 use crate::poll::{Interest, Readiness, Trigger};
 
-/// What is wanted for a descriptor, or was.
+/// The parameters of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) token: u64,
@@ -20,15 +20,15 @@ pub(super) struct Wanted {
     pub(super) trigger: Trigger,
 }
 
-/// What is known of a registered descriptor.
+/// The known state of a registered descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) kind: FileKind,
-    /// Which sides have ended, by the last event of each filter: `READ_CLOSED`, `WRITE_CLOSED`.
+    /// The sides that have ended, from the last event of each filter: `READ_CLOSED`, `WRITE_CLOSED`.
     pub(super) ended: Readiness,
-    /// Room was reported by a filter that this disabled, and was not asked for again.
+    /// Room was reported by a filter that the report disabled, and was not rearmed.
     pub(super) room_reported: bool,
-    /// The kernel refused a filter that was for an end only. It is not tried again.
+    /// The kernel refused a filter that was only for an end. It is not tried again.
     pub(super) end_refused: bool,
     /// A device that macOS watches only from one byte on.
     pub(super) by_the_byte: bool,
@@ -45,28 +45,28 @@ impl Known {
         }
     }
 
-    /// Both sides have ended.
+    /// Whether both sides have ended.
     pub(super) fn is_over(&self) -> bool {
         self.ended.contains(CLOSED)
     }
 }
 
-/// How a filter is in the kernel.
+/// The mode of a filter in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Level,
     Edge,
     /// Reported once, and then disabled.
     Dispatch,
-    /// There is no interest in this direction, only its end is reported. On sockets no amount of
-    /// bytes activates the filter; elsewhere each arrival does, and is dropped.
+    /// Without interest in this direction: only its end is reported. On sockets no number of bytes
+    /// activates the filter; on other files each arrival does, and is dropped.
     End,
 }
 
 /// The filters of a descriptor: for reading, for writing.
 pub(super) type Filters = [Option<Mode>; 2];
 
-/// A filter, and what it is about.
+/// A filter, with its interest and the facts that it reports.
 pub(super) struct Direction {
     pub(super) filter: Filter,
     pub(super) interest: Interest,
@@ -93,11 +93,11 @@ pub(super) const DIRECTIONS: [Direction; 2] = [
 pub(super) const CLOSED: Readiness =
     Readiness::from_bits(Readiness::READ_CLOSED.bits() | Readiness::WRITE_CLOSED.bits());
 
-/// What is said of a descriptor that is over.
+/// The facts of a descriptor whose both sides have ended.
 pub(super) const OVER: Readiness =
     Readiness::from_bits(CLOSED.bits() | Readiness::READ.bits() | Readiness::WRITE.bits());
 
-/// The place of a filter in [`Filters`]; `None` for one that is about no descriptor.
+/// The index of a filter in [`Filters`]; `None` for a filter without a descriptor.
 pub(super) fn place(filter: Filter) -> Option<usize> {
     match filter {
         Filter::Read => Some(0),
@@ -106,12 +106,11 @@ pub(super) fn place(filter: Filter) -> Option<usize> {
     }
 }
 
-/// How a trigger is said to a filter.
+/// The mode of a filter for a trigger.
 ///
-/// The edge of `Write` is a dispatch and not `EV_CLEAR`: that would report with every
-/// acknowledgement from the peer, on connections that were never full. `EV_ONESHOT` is not
-/// used at all, for it reports conditions that have gone meanwhile; a dispatch is checked
-/// once more.
+/// The edge of `Write` is a dispatch and not `EV_CLEAR`, which would report with every
+/// acknowledgement from the peer, on connections that were never full. `EV_ONESHOT` is not used,
+/// because it reports conditions that no longer hold; the kernel checks a dispatch once more.
 fn mode(at: usize, trigger: Trigger) -> Mode {
     match (trigger, DIRECTIONS[at].filter) {
         (Trigger::Level, _) => Mode::Level,
@@ -120,14 +119,15 @@ fn mode(at: usize, trigger: Trigger) -> Mode {
     }
 }
 
-/// An edge of room was reported, and what disabled its filter hides the end of writing, too.
+/// Whether an edge of room was reported, which has disabled its filter; the disabled filter does not
+/// report the end of writing either.
 fn is_room_disabled(wanted: &Wanted, known: &Known) -> bool {
     known.room_reported
         && wanted.trigger == Trigger::Edge
         && wanted.interest.contains(Interest::WRITE)
 }
 
-/// Which filters a registration takes, with what is known by now.
+/// The filters that a registration takes, in its known state.
 ///
 /// A filter reports the end of its own direction only, and a hangup is both ends. So a direction
 /// without interest is watched for its end in three cases: once the other one has ended; where no
@@ -151,8 +151,8 @@ pub(super) fn filters(wanted: &Wanted, known: &Known) -> Filters {
     })
 }
 
-/// Whether an event may have changed which filters are due. Not where it is over: there is no more
-/// to be learnt.
+/// Whether an event may have changed which filters are needed. Not after both sides have ended:
+/// nothing else can be reported then.
 pub(super) fn may_take_others(wanted: &Wanted, known: &Known) -> bool {
     match known.ended.intersects(CLOSED) {
         true => !known.is_over(),
@@ -160,8 +160,9 @@ pub(super) fn may_take_others(wanted: &Wanted, known: &Known) -> bool {
     }
 }
 
-/// Whether an end has to be repeated by us, by the level: no filter goes on reporting it. The one
-/// for reading does; that for writing does too, but not of a pipe on FreeBSD and NetBSD.
+/// Whether the poller has to repeat an end, because the trigger is level and no filter repeats it.
+/// The filter for reading repeats its end; that for writing does too, but not on a pipe of FreeBSD
+/// and NetBSD.
 pub(super) fn repeats(wanted: &Wanted, known: &Known, ready: Readiness) -> bool {
     let silent = match wanted.interest & Interest::BOTH {
         Interest::NONE => true,

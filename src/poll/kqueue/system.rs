@@ -42,11 +42,11 @@ impl KqueuePoller<SystemKqueue> {
     /// Too many descriptors, or no memory.
     pub fn new() -> io::Result<Self> {
         let queue = Arc::new(Kqueue::new()?);
-        let bell = Arc::new(SharedNotifier(Notifier::new(&queue, NOTIFIER)?));
+        let notifier = Arc::new(SharedNotifier(Notifier::new(&queue, NOTIFIER)?));
         Ok(Self::with(SystemKqueue {
             queue,
             buffer: Buffer::new(),
-            notifier: bell,
+            notifier,
         }))
     }
 }

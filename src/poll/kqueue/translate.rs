@@ -23,7 +23,7 @@ pub(super) struct Changes {
     len: usize,
 }
 
-/// No amount of bytes is as large.
+/// A threshold that no number of bytes reaches.
 const NO_AMOUNT: i64 = i32::MAX as i64;
 
 impl Changes {
@@ -43,7 +43,7 @@ impl Changes {
     }
 
     fn push(&mut self, fd: usize, at: usize, flags: u32, udata: u64, least: Option<i64>) {
-        // Token and amount go along with every change, for every change replaces them.
+        // Each change has the token and the threshold, because it replaces both.
         self.list[self.len] = Kevent {
             ident: fd,
             filter: DIRECTIONS[at].filter,
@@ -68,7 +68,7 @@ fn flags(mode: Mode) -> u32 {
     }
 }
 
-/// From how many bytes on a filter is to be activated, where that is not left to the system.
+/// The number of bytes that activates a filter; `None` leaves it to the system.
 fn least(mode: Mode, known: &Known) -> Option<i64> {
     match (mode, known.kind) {
         _ if known.by_the_byte => Some(1),
@@ -77,12 +77,12 @@ fn least(mode: Mode, known: &Known) -> Option<i64> {
     }
 }
 
-/// The changes that lead from the filters that are there to others, and ask `anew` in these
-/// directions.
+/// The changes from the filters `from` to the filters `to`; filters in the directions `anew` are added
+/// again even if they are the same.
 ///
-/// Asking anew is an addition of what is there already: it looks at the state once more, which is
-/// half of what `modify` is for. `EV_ENABLE` goes with it, as an addition alone does not bring
-/// back what a dispatch has disabled.
+/// Adding a filter again makes the kernel check its condition once more, which `modify` requires.
+/// `EV_ENABLE` is set too, because an addition alone does not enable a filter that a dispatch has
+/// disabled.
 pub(super) fn changes(
     fd: usize,
     token: u64,
@@ -95,7 +95,7 @@ pub(super) fn changes(
     for at in [0, 1] {
         let differs = from[at] != to[at];
         if differs && from[at].is_some() {
-            // An addition does not change the mode of what is there: take that out first.
+            // An addition does not change the mode of an existing filter: delete that first.
             changes.push(fd, at, EV_DELETE, token, None);
         }
         if let Some(mode) = to[at] {
@@ -121,7 +121,7 @@ pub(super) fn undoing(fd: usize, token: u64, known: &Known, old: Filters) -> Cha
     changes
 }
 
-/// A change that alters nothing, and fails with `ENOENT` where there is nothing to alter.
+/// Changes that alter nothing, and fail with `ENOENT` if the filter does not exist.
 pub(super) fn probing(fd: usize, token: u64, known: &Known, filters: Filters) -> Changes {
     let mut changes = Changes::new();
     for at in [0, 1] {
@@ -132,20 +132,20 @@ pub(super) fn probing(fd: usize, token: u64, known: &Known, filters: Filters) ->
     changes
 }
 
-/// What the receipts of a changelist amount to.
+/// The result of a changelist, from its receipts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// What is in the kernel now.
+    /// The filters in the kernel now.
     pub(super) filters: Filters,
     /// The kernel refused to watch the writing end of a pipe without a reader. The poller must report
     /// that the pipe has ended.
     pub(super) broken: bool,
-    /// A filter that was for an end only was refused, and will be another time.
+    /// A filter that was only for an end was refused, and would be refused again.
     pub(super) end_refused: bool,
 }
 
-/// Sums the receipts up, or gives the first real error. `open` says that the descriptor is open,
-/// so that `EBADF` means something else; `from` is what was in the kernel.
+/// Sums the receipts up, or returns the first error that counts. `open`: the descriptor is open, so
+/// `EBADF` has another cause; `from`: the filters that were in the kernel.
 pub(super) fn outcome(
     changes: &Changes,
     errors: &[i32],
@@ -162,8 +162,8 @@ pub(super) fn outcome(
         let at = usize::from(change.filter == Filter::Write);
         match error {
             0 => {}
-            // Gone already: an end of file takes filters away on some systems, closing the
-            // descriptor does on all.
+            // Deleted already: an end of file deletes filters on some systems, closing the descriptor
+            // does on all.
             errno::ENOENT | errno::EBADF if deleting => {}
             errno::EPIPE if !deleting => {
                 outcome.broken = true;
@@ -176,8 +176,8 @@ pub(super) fn outcome(
             errno::EBADF => return Err(errno::EBADF),
             // A registration does not fail for a filter that its caller did not ask for.
             code if !deleting && to[at] == Some(Mode::End) => {
-                // One that was there already, and was only to be added again, is there still. Taken
-                // for gone, it would lend its mode to the next filter, which never replaces it.
+                // A filter that was only to be added again is still there. If it were recorded as
+                // deleted, the next filter would be added without a deletion, and get its mode.
                 outcome.filters[at] = from[at].filter(|_| from[at] == to[at]);
                 outcome.end_refused |= code != errno::ENOMEM;
             }
@@ -187,13 +187,13 @@ pub(super) fn outcome(
     Ok(outcome)
 }
 
-/// What a kqueue event says, in our words. `mode` is how its filter is in the kernel; what is
-/// known is brought up to date.
+/// The readiness for a kqueue event. `mode` is the mode of its filter in the kernel; `known` is
+/// updated.
 ///
-/// Each filter speaks of its own direction, and what the other one said last is remembered: where
-/// both have ended, each event says so. In a pipe one end of file is both: the other side is gone
-/// as a whole. So is what ends with an error in `fflags`, a broken connection; the error stays for
-/// `SO_ERROR` or the next call.
+/// Each filter reports its own direction, and `known` has the last report of the other one: after
+/// both have ended, each event reports both ends. On a pipe one end of file ends both directions,
+/// because the other side is closed as a whole. An end with an error in `fflags` is a broken
+/// connection and ends both, too; `SO_ERROR` or the next call returns the error.
 pub(super) fn from_kevent(event: &Kevent, mode: Option<Mode>, known: &mut Known) -> Readiness {
     let Some(at) = place(event.filter) else {
         return Readiness::NONE;

@@ -5,7 +5,7 @@ use readily_sys::poll;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// Which bits stand for a direction.
+/// The bits of each direction.
 pub(super) const ASKED: [(i16, Interest); 3] = [
     (poll::IN | poll::RDHUP, Interest::READ),
     (poll::OUT, Interest::WRITE),
@@ -20,8 +20,8 @@ pub(super) fn bits(interest: Interest) -> i16 {
     set.fold(0, |bits, (bit, _)| bits | bit)
 }
 
-/// The readiness for the bits of `poll(2)`, as for epoll, which inherited them. A number that is not open
-/// reports everything at once, so that each waiter gets an event.
+/// The readiness for the bits of `poll(2)`, as for epoll, which inherited them. A number that is not
+/// open is reported with every fact, so that each waiter gets an event.
 pub(super) fn from_poll(bits: i16) -> Readiness {
     const READ: u8 = Readiness::READ.bits();
     const WRITE: u8 = Readiness::WRITE.bits();
@@ -42,13 +42,13 @@ pub(super) fn from_poll(bits: i16) -> Readiness {
     set.fold(Readiness::NONE, |ready, &(_, meaning)| ready | meaning)
 }
 
-/// What holds of one descriptor just now.
+/// The readiness of one descriptor now.
 pub(in crate::poll) fn look(fd: BorrowedFd<'_>) -> io::Result<Readiness> {
     poll::look(fd, bits(Interest::BOTH | Interest::PRIORITY)).map(from_poll)
 }
 
-/// Of one descriptor, each fact that holds just now, and none that is only concluded: an error alone
-/// says nothing about bytes or room.
+/// The facts of one descriptor now, without those that [`from_poll`] concludes from others: an error
+/// alone does not mean that there are bytes or room.
 pub(in crate::poll) fn facts(fd: BorrowedFd<'_>) -> io::Result<Readiness> {
     const GONE: u8 = Readiness::READ_CLOSED.bits() | Readiness::WRITE_CLOSED.bits();
     const MEANING: [(i16, Readiness); 6] = [

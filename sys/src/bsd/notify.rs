@@ -4,7 +4,7 @@
 //! trigger (FreeBSD ignores one then), and *triggered* without any flag (there, `EV_CLEAR`
 //! would take the trigger back). Where the filter is missing, a pipe takes its place.
 //!
-//! In the notes it stands behind N1's callbacks from elsewhere.
+//! In the notes: N1's callbacks from other threads.
 
 use std::io;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use super::ffi;
 use super::kqueue::Kqueue;
 use crate::kq_abi::{EV_ADD, EV_CLEAR, Filter, Kevent, NOTE_TRIGGER};
 
-/// What makes a queue's wait return, from any thread.
+/// Makes a queue's wait return, from any thread.
 #[derive(Debug)]
 pub struct Notifier(Way);
 
 #[derive(Debug)]
 enum Way {
-    /// It owns its queue: rung after the poller has gone, it must not meet a stranger.
+    /// The notifier owns its queue: after the poller is dropped, the number may be another file's.
     User(Arc<Kqueue>, u64),
     Pipe(ffi::Pipe),
 }
@@ -29,7 +29,7 @@ impl Notifier {
     ///
     /// # Errors
     ///
-    /// Neither the filter nor a pipe is to be had.
+    /// The system has neither the filter nor a pipe.
     pub fn new(queue: &Arc<Kqueue>, token: u64) -> io::Result<Self> {
         let mut error = [0];
         queue.change(&[user(token, EV_ADD | EV_CLEAR, 0)], &mut error)?;
@@ -54,7 +54,7 @@ impl Notifier {
         }
     }
 
-    /// Rings, from any thread. Never blocks.
+    /// Notifies, from any thread. Never blocks.
     pub fn notify(&self) {
         match &self.0 {
             // This fails only in a child, where no thread waits on this queue.
@@ -65,7 +65,7 @@ impl Notifier {
         }
     }
 
-    /// Takes all rings so far, once one of them has been reported.
+    /// Consumes all notifications so far, after one of them was reported.
     pub fn drain(&self) {
         match &self.0 {
             // `EV_CLEAR` has done it.

@@ -3,24 +3,24 @@
 //! One descriptor instead of a pipe's two, and a counter that takes any number of notifications.
 //! An epoll that watches it by the edge need not read it: every write is a new edge.
 //!
-//! In the notes it stands behind N1's callbacks from elsewhere.
+//! In the notes: N1's callbacks from other threads.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::{cvt, cvt_size, uninterrupted};
 
-/// A descriptor that becomes readable when it is rung.
+/// A descriptor that becomes readable when it is notified.
 #[derive(Debug)]
 pub struct Notifier {
     fd: OwnedFd,
 }
 
 impl Notifier {
-    /// Whether a ring has to be drained before the next one makes an edge.
+    /// Whether a notification has to be drained before the next one makes an edge.
     pub const DRAINS: bool = false;
 
-    /// Makes one, not rung yet.
+    /// Makes a notifier that is not notified.
     ///
     /// # Errors
     ///
@@ -33,10 +33,10 @@ impl Notifier {
         Ok(Self { fd })
     }
 
-    /// Rings, from any thread. Never blocks.
+    /// Notifies, from any thread. Never blocks.
     pub fn notify(&self) {
         let one = 1u64.to_ne_bytes();
-        // The one error there is, `EAGAIN`, means that 2^64 - 2 rings wait already.
+        // The one error there is, `EAGAIN`, means that 2^64 - 2 notifications are pending.
         let _ = uninterrupted(|| {
             // SAFETY: `one` is alive and has the eight bytes that are named; the descriptor
             // is open for as long as `self` lives.
@@ -44,7 +44,7 @@ impl Notifier {
         });
     }
 
-    /// Takes all rings so far, so that it is not readable any more.
+    /// Consumes all notifications so far, so that the descriptor is not readable any more.
     pub fn drain(&self) {
         let mut count = [0u8; 8];
         // `EAGAIN` means that there was none.

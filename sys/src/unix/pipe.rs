@@ -3,14 +3,14 @@
 //! Both ends are non-blocking. A full pipe already carries a notification, so a byte that does not
 //! fit may be dropped; but the pipe has to be drained, or it stays readable for ever.
 //!
-//! In the notes it stands behind N1's callbacks from elsewhere.
+//! In the notes: N1's callbacks from other threads.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::{cvt_size, new_fd, uninterrupted};
 
-/// A descriptor that becomes readable when it is rung.
+/// A descriptor that becomes readable when it is notified.
 #[derive(Debug)]
 pub struct Notifier {
     reader: OwnedFd,
@@ -18,10 +18,10 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Whether a ring has to be drained before the next one makes an edge.
+    /// Whether a notification has to be drained before the next one makes an edge.
     pub const DRAINS: bool = true;
 
-    /// Makes one, not rung yet.
+    /// Makes a notifier that is not notified.
     ///
     /// # Errors
     ///
@@ -31,9 +31,9 @@ impl Notifier {
         Ok(Self { reader, writer })
     }
 
-    /// Rings, from any thread. Never blocks.
+    /// Notifies, from any thread. Never blocks.
     pub fn notify(&self) {
-        // `EAGAIN`: it is full of rings. `EPIPE` cannot be, for we hold the other end.
+        // `EAGAIN`: it is full of notifications. Never `EPIPE`: the other end is open here.
         let _ = uninterrupted(|| {
             // SAFETY: one byte is read from a constant; the descriptor is open for as long
             // as `self` lives.
@@ -41,7 +41,7 @@ impl Notifier {
         });
     }
 
-    /// Takes all rings so far, so that it is not readable any more.
+    /// Consumes all notifications so far, so that the descriptor is not readable any more.
     pub fn drain(&self) {
         let mut taken = [0u8; 256];
         let take = |taken: &mut [u8; 256]| {
