@@ -25,6 +25,8 @@ mod names;
 mod parity;
 #[path = "tidy/paths.rs"]
 mod paths;
+#[path = "tidy/steps.rs"]
+mod steps;
 #[path = "tidy/words.rs"]
 mod words;
 

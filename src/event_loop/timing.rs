@@ -289,7 +289,7 @@ impl LoopHandle {
         WakeTimer::new(self, key)
     }
 
-    /// Step 4 of a turn: fires the timers that are due, in order.
+    /// Step 5. Fires the timers that are due, in order.
     #[inline]
     pub(super) fn fire_timers(&self) {
         let mut timers = self.times.timers.borrow_mut();
