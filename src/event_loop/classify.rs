@@ -4,6 +4,9 @@
 //! hangup, anything else. It is a pure function of the registration's role and the reported
 //! readiness, so a test can try every input.
 //!
+//! A hangup is only taken here, and may run later: while unread bytes are left, `hangup_action` in
+//! `dispatch.rs` delays it (L7).
+//!
 //! Rule: L4.
 
 use crate::poll::Readiness;
@@ -26,10 +29,8 @@ pub enum Role {
     Source,
 }
 
-/// The branches of the notes, in their order.
-///
-/// Their numbers are the order in which they run: hangup is the last, because it removes the
-/// registration.
+/// The branches of the notes, numbered in the order in which they run: hangup is the last, because
+/// it removes the registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Branch {
     /// A connection can be accepted, or an outgoing one is established or refused.
@@ -38,10 +39,10 @@ pub enum Branch {
     Read = 1,
     /// There is room to write.
     Write = 2,
-    /// Both directions have ended, or there is an error.
-    Hangup = 4,
     /// Anything else: urgent data, an error that does not end the connection.
     Default = 3,
+    /// Both directions have ended, or there is an error.
+    Hangup = 4,
 }
 
 impl Branch {
@@ -65,8 +66,8 @@ impl Branch {
             Self::Connect => "connect",
             Self::Read => "read",
             Self::Write => "write",
-            Self::Hangup => "hangup",
             Self::Default => "default",
+            Self::Hangup => "hangup",
         }
     }
 }
@@ -107,8 +108,8 @@ impl Iterator for Branches {
     }
 }
 
-/// The left column of the notes' table.
-const fn decide(role: Role, ready: Readiness) -> Branches {
+/// The branches for a role and a set of facts: the left column of the notes' table.
+const fn branches_of(role: Role, ready: Readiness) -> Branches {
     let (read, write) = (
         ready.contains(Readiness::READ),
         ready.contains(Readiness::WRITE),
@@ -149,13 +150,13 @@ const ROLES: [Role; 5] = [
 ];
 const FACTS: usize = 64;
 
-/// [`decide`] for every input: a lookup is cheaper than the decision.
+/// [`branches_of`] for every input: a lookup is cheaper than the decision.
 const TABLE: [[Branches; FACTS]; ROLES.len()] = {
     let mut decided = [[Branches(0); FACTS]; ROLES.len()];
     let mut at = 0;
     while at < ROLES.len() * FACTS {
         let (role, facts) = (ROLES[at / FACTS], at % FACTS);
-        decided[role as usize][facts] = decide(role, Readiness::from_bits(facts as u8));
+        decided[role as usize][facts] = branches_of(role, Readiness::from_bits(facts as u8));
         at += 1;
     }
     decided

@@ -1,9 +1,20 @@
-//! Stale descriptors: closed outside the loop, while their file stays open under another number.
+//! Descriptors that were closed outside the loop: by code that does not own them.
 //!
-//! epoll continues to report such a file, and it cannot be removed any more: `EPOLL_CTL_DEL` needs
-//! a number that still means that file. A loop without other events would spin for as long as the
-//! file is open. So the loop gives the poller the list of its registrations, and the poller makes a
-//! new epoll instance with these (as libev does).
+//! While a duplicate keeps the file open, epoll continues to report it, and no number is left by
+//! which it could be removed or changed. There are three cases:
+//!
+//! - Removed, but still reported: this file. After a row of batches with such events only, the
+//!   poller makes a new epoll instance with the registrations of the loop (as libev does).
+//! - Registered, and an interest that no callback has cannot be removed: `Cx::remove_interest` ends
+//!   the registration.
+//! - Registered, and a callback reads: the callback gets the error, mostly `EBADF`, and has to close
+//!   the registration; otherwise the event repeats in each turn, and the loop does not detect that.
+//!   If the number is that of another file by now, the callback reads that file. The loop cannot
+//!   distinguish this.
+//!
+//! Without a duplicate, the kernel drops the file: epoll and kqueue report nothing more. `poll(2)`
+//! watches numbers, and reports a closed one as a hangup. In the notes this is N7's reclaiming of
+//! resources, for a descriptor that is gone already (R004, R168).
 
 use super::loop_handle::LoopHandle;
 use super::unhandled::Unhandled;
@@ -12,7 +23,7 @@ use std::io;
 
 /// After this many batches in a row in which every event is for a removed registration, the loop
 /// acts.
-const TURNS: u32 = 64;
+const STALE_TURNS: u32 = 64;
 
 impl LoopHandle {
     /// Counts a dispatched batch, of whose `events` `stale` were for removed registrations.
@@ -23,14 +34,14 @@ impl LoopHandle {
         };
         self.stale_turns.set(stale_turns);
         // Again after twice as many, if it did not help.
-        if stale_turns >= TURNS && stale_turns.is_power_of_two() {
+        if stale_turns >= STALE_TURNS && stale_turns.is_power_of_two() {
             self.remove_stale();
         }
     }
 
     #[cold]
     fn remove_stale(&self) {
-        if self.stale_turns.get() == TURNS {
+        if self.stale_turns.get() == STALE_TURNS {
             self.report(&Unhandled::StaleDescriptor);
         }
         let watched = self.registry.watched();
@@ -46,9 +57,9 @@ impl LoopHandle {
     }
 }
 
-/// Whether a poller's `error` means that the number is not that of the registered file any more: it
-/// is closed, or it is that of a file that is not registered, or that cannot be.
-pub(super) fn is_closed_behind(error: &io::Error) -> bool {
+/// Whether a poller's `error` means that the number is not that of the registered file any more: the
+/// number is closed, or is that of a file that is not registered or that cannot be registered.
+pub(super) fn is_closed_outside(error: &io::Error) -> bool {
     const CLOSED: [i32; 3] = [errno::EBADF, errno::ENOENT, errno::EPERM];
     error.raw_os_error().is_some_and(|e| CLOSED.contains(&e))
 }

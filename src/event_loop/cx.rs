@@ -9,7 +9,7 @@
 use super::accept::Accepted;
 use super::callbacks::Callbacks;
 use super::classify::Role;
-use super::closed_outside::is_closed_behind;
+use super::closed_outside::is_closed_outside;
 use super::effective::Reasons;
 use super::error::{Error, RegisterError};
 use super::loop_handle::LoopHandle;
@@ -184,8 +184,8 @@ impl<'a> Cx<'a> {
     /// reported through [`LoopHandle::on_unhandled`]; on a removed registration this does nothing.
     ///
     /// If the error means that the descriptor was closed outside the loop, the registration ends:
-    /// otherwise its events and this error would repeat for ever. The number, which may be another
-    /// file's, is not closed.
+    /// otherwise its events and this error would repeat in each turn. The number, which may be
+    /// another file's, is not closed.
     pub fn remove_interest(&self, interest: Interest) {
         // A one-shot registration that was reported is not reported again; `modify` would arm it.
         if self.registration.state.get().trigger == Trigger::OneShot {
@@ -195,7 +195,7 @@ impl<'a> Cx<'a> {
             return;
         }
         if let Err(Error::Io(error)) = self.set_interest(self.interest().without(interest)) {
-            let is_lost = is_closed_behind(&error);
+            let is_lost = is_closed_outside(&error);
             if is_lost {
                 let lost = |state: &mut RegistrationState| {
                     state.reasons = state.reasons.with(Reasons::LOST, true)
