@@ -42,9 +42,9 @@ pub struct Accepted {
     pub peer: Option<SocketAddr>,
 }
 
-/// How many connections a listener accepts in one turn, and after how many broken ones in a row it
-/// pauses.
-pub(crate) const ACCEPTS_PER_TURN: usize = 64;
+/// The most connections that a listener of callbacks accepts in one turn. If the last of so many
+/// attempts has failed, the listener pauses.
+const ACCEPTS_PER_TURN: usize = 64;
 
 /// The backlog of listeners that this crate makes: how many connections may wait to be accepted.
 /// The system may limit it further (`net.core.somaxconn`).
@@ -124,8 +124,8 @@ impl LoopHandle {
             site: Location::caller(),
             accept,
             backoff: Backoff::default(),
-            pauses: ReportLimit::default(),
-            losses: ReportLimit::default(),
+            pause_reports: ReportLimit::default(),
+            loss_reports: ReportLimit::default(),
             pause: None,
         };
         let options = RegisterOptions {
@@ -156,9 +156,10 @@ struct Acceptor<F> {
     site: &'static Location<'static>,
     accept: F,
     backoff: Backoff,
-    /// Limits the reports of its pauses, and of the connections that it has lost.
-    pauses: ReportLimit,
-    losses: ReportLimit,
+    /// Limits the reports of its pauses.
+    pause_reports: ReportLimit,
+    /// Limits the reports of connections that it has lost.
+    loss_reports: ReportLimit,
     /// The pause, while it has run out of descriptors or memory.
     pause: Option<Pause>,
 }
@@ -245,7 +246,7 @@ where
                     Error::Io(error) => error,
                     other => io::Error::other(other.to_string()),
                 };
-                if let Some(held_back) = self.losses.allows(cx.fresh_now()) {
+                if let Some(held_back) = self.loss_reports.allows(cx.fresh_now()) {
                     let (fd, addr) = (cx.fd_ref().raw(), cx.fd_ref().local_addr().ok());
                     cx.report(&Unhandled::ConnectionLost {
                         fd,
@@ -276,7 +277,7 @@ where
             fd_wait: Some(cx.call_on_fd_close(move |handle| resume(handle, slot, by_descriptor))),
             is_over,
         });
-        if let Some(held_back) = self.pauses.allows(now) {
+        if let Some(held_back) = self.pause_reports.allows(now) {
             let (fd, addr) = (cx.fd_ref().raw(), cx.fd_ref().local_addr().ok());
             cx.report(&Unhandled::AcceptPaused {
                 fd,
@@ -306,7 +307,7 @@ fn resume(handle: &LoopHandle, slot: SlabKey, is_over: Rc<Cell<bool>>) {
     if let Err(Error::Io(error)) = set_paused(handle, slot, false) {
         let what = "resuming a listener";
         handle.report(&Unhandled::Io { what, error });
-        handle.call_later(Backoff::LONGEST, move |handle| {
+        handle.call_later(Backoff::LONGEST_ACCEPT_PAUSE, move |handle| {
             resume(handle, slot, is_over)
         });
     } else {

@@ -46,6 +46,10 @@ impl AcceptError {
     }
 }
 
+/// A listener pauses after this many broken connections in a row: an error of a peer is one of many,
+/// an error that comes every time, for instance a refusal by a sandbox, is not.
+pub(crate) const MAX_BROKEN_IN_A_ROW: usize = 64;
+
 /// The growing delay between two attempts of a listener that has run out of descriptors.
 ///
 /// An accepted connection does not prove that descriptors are free again: at the limit each
@@ -59,7 +63,7 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(10);
-    pub(super) const LONGEST: Duration = Duration::from_secs(1);
+    pub(super) const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
     /// After this long without a failure the next wait is the first again.
     const QUIET: Duration = Duration::from_secs(1);
 
@@ -72,7 +76,7 @@ impl Backoff {
         }
         let wait = Self::FIRST
             .saturating_mul(1 << self.tries.min(7))
-            .min(Self::LONGEST);
+            .min(Self::LONGEST_ACCEPT_PAUSE);
         self.tries += 1;
         self.waits_until = now.checked_add(wait);
         wait

@@ -22,9 +22,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// On a busy loop, a grant that is not taken within this many turns is reported.
-const TURNS: u32 = 16;
+const FUTURELOCK_TURNS: u32 = 16;
 /// At most this many waiters are named in a report.
-const NAMED: usize = 8;
+const MAX_NAMED_WAITERS: usize = 8;
 
 /// A future that keeps a grant which it does not take: see [`Unhandled::Futurelock`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl fmt::Display for Futurelock {
     }
 }
 
-/// A wait queue, by its address, and a place in it.
+/// A wait queue, by its address, and the number of a ticket in it.
 type At = (usize, u64);
 
 /// A wait, or a grant that is not taken yet.
@@ -63,7 +63,7 @@ struct Wait {
     origin: Origin,
     /// For a grant: the number of turns since then, and whether it was reported.
     turns: u32,
-    told: bool,
+    reported: bool,
 }
 
 /// Two maps of one type, because each type of `BTreeMap` is slow to compile.
@@ -84,7 +84,7 @@ thread_local! {
     };
 }
 
-/// Starts to note the waits and grants of this thread.
+/// Starts to record the waits and grants of this thread.
 pub(super) fn watch() {
     let _ = WATCHED.try_with(|watched| watched.set(true));
 }
@@ -98,9 +98,9 @@ fn with_table<R>(f: impl FnOnce(&mut Table) -> R) -> Option<R> {
     TABLE.try_with(|table| f(&mut table.borrow_mut())).ok()
 }
 
-/// Notes that the task that is being polled waits at a place, if its loop is in debug mode.
+/// Records that the polled task waits with this ticket, if its loop is in debug mode.
 #[cold]
-pub(crate) fn waits(line: usize, place: u64) {
+pub(crate) fn waits(queue: usize, ticket: u64) {
     let wait = current::with(|handle| {
         let home = std::ptr::from_ref(handle);
         let origin = handle.polled_origin().filter(|_| handle.is_debug())?;
@@ -108,30 +108,30 @@ pub(crate) fn waits(line: usize, place: u64) {
             home,
             origin,
             turns: 0,
-            told: false,
+            reported: false,
         })
     });
     if let Some(wait) = wait.flatten() {
-        with_table(|table| table.waits.insert((line, place), wait));
+        with_table(|table| table.waits.insert((queue, ticket), wait));
     }
 }
 
-/// Notes that the wait at this place was granted.
+/// Records that the wait with this ticket was granted.
 #[cold]
-pub(crate) fn granted(line: usize, place: u64) {
+pub(crate) fn granted(queue: usize, ticket: u64) {
     with_table(|table| {
-        if let Some(wait) = table.waits.remove(&(line, place)) {
-            table.grants.insert((line, place), wait);
+        if let Some(wait) = table.waits.remove(&(queue, ticket)) {
+            table.grants.insert((queue, ticket), wait);
         }
     });
 }
 
-/// Notes that the waiter at this place has taken its grant, or has left.
+/// Records that the waiter with this ticket has taken its grant, or has left.
 #[cold]
-pub(crate) fn leaves(line: usize, place: u64) {
+pub(crate) fn leaves(queue: usize, ticket: u64) {
     with_table(|table| {
-        table.waits.remove(&(line, place));
-        table.grants.remove(&(line, place));
+        table.waits.remove(&(queue, ticket));
+        table.grants.remove(&(queue, ticket));
     });
 }
 
@@ -140,21 +140,24 @@ impl Table {
     /// and were not reported yet.
     fn end_turn(&mut self, home: *const LoopHandle, is_idle: bool) -> Vec<Futurelock> {
         let mut found = Vec::new();
-        for (&(line, _), grant) in &mut self.grants {
+        for (&(queue, _), grant) in &mut self.grants {
             if grant.home != home {
                 continue;
             }
             grant.turns = grant.turns.saturating_add(1);
             // The grant has woken its task: if nothing is ready any more, that task has been polled.
-            if grant.told || !(is_idle || grant.turns >= TURNS) {
+            if grant.reported || !(is_idle || grant.turns >= FUTURELOCK_TURNS) {
                 continue;
             }
-            let behind = self.waits.range((line, 0)..=(line, u64::MAX)).take(NAMED);
+            let behind = self
+                .waits
+                .range((queue, 0)..=(queue, u64::MAX))
+                .take(MAX_NAMED_WAITERS);
             let waiting: Vec<_> = behind.map(|(_, wait)| wait.origin.clone()).collect();
             if waiting.is_empty() {
                 continue;
             }
-            grant.told = true;
+            grant.reported = true;
             found.push(Futurelock {
                 holder: grant.origin.clone(),
                 waiting,

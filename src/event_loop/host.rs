@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// The longest deadline that is armed in a kernel: some reject longer ones. It may expire early.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_HOST_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
 /// The state of the loop's host.
 #[derive(Default)]
@@ -103,9 +103,12 @@ impl LoopHandle {
         if next_ns == self.host.armed_ns.get() {
             return; // armed already, and not expired: it would be due otherwise
         }
-        let until = self.times.until_next().map(|until| until.min(LONGEST));
+        let until = self
+            .times
+            .until_next()
+            .map(|until| until.min(LONGEST_HOST_DEADLINE));
         // A deadline that is cut short expires early, and is then armed anew.
-        let whole = until != Some(LONGEST);
+        let whole = until != Some(LONGEST_HOST_DEADLINE);
         let armed = self.poller.borrow_mut().set_deadline(until);
         match armed {
             Ok(()) => self.host.armed_ns.set(if whole { next_ns } else { 0 }),
@@ -142,7 +145,9 @@ impl LoopHandle {
         let fd = self.host_fd()?;
         if !self.host.has_deadline.get() {
             // Fails now if the poller cannot do this, before the host relies on it.
-            self.poller.borrow_mut().set_deadline(Some(LONGEST))?;
+            self.poller
+                .borrow_mut()
+                .set_deadline(Some(LONGEST_HOST_DEADLINE))?;
             self.host.armed_ns.set(0);
             self.host.has_deadline.set(true);
             self.settle_host(fd);

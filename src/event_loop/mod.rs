@@ -57,10 +57,8 @@ mod turn;
 pub(crate) mod unhandled;
 pub(crate) mod weak_handle;
 
-pub(crate) use accept::ACCEPTS_PER_TURN;
 pub use accept::{Accepted, BACKLOG, listen_tcp};
-pub(crate) use accept_errors::ReportLimit;
-pub(crate) use accept_errors::{AcceptError, Backoff};
+pub(crate) use accept_errors::{AcceptError, Backoff, MAX_BROKEN_IN_A_ROW, ReportLimit};
 pub(crate) use callbacks::Callbacks;
 pub use classify::{Branch, Role};
 pub use close::CloseReport;

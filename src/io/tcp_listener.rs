@@ -10,7 +10,7 @@ use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp::TcpStream;
 use crate::event_loop::{
-    ACCEPTS_PER_TURN, AcceptError, Backoff, FdWaitKey, ReportLimit, Unhandled, WakeTimer,
+    AcceptError, Backoff, FdWaitKey, MAX_BROKEN_IN_A_ROW, ReportLimit, Unhandled, WakeTimer,
     WakeTimerState, WeakHandle,
 };
 use crate::poll::VirtualFd;
@@ -28,9 +28,10 @@ use std::task::{Context, Poll};
 pub struct TcpListener {
     source: Source<Socket<net::TcpListener>>,
     backoff: RefCell<Backoff>,
-    /// Which of its pauses, and of the connections that it has lost, are reported.
-    pauses: RefCell<ReportLimit>,
-    losses: RefCell<ReportLimit>,
+    /// Limits the reports of its pauses.
+    pause_reports: RefCell<ReportLimit>,
+    /// Limits the reports of connections that it has lost.
+    loss_reports: RefCell<ReportLimit>,
     /// The line that made it, which reports name for its connections too.
     site: &'static Location<'static>,
 }
@@ -85,8 +86,8 @@ impl TcpListener {
         Ok(Self {
             source: source?,
             backoff: RefCell::default(),
-            pauses: RefCell::default(),
-            losses: RefCell::default(),
+            pause_reports: RefCell::default(),
+            loss_reports: RefCell::default(),
             site,
         })
     }
@@ -129,7 +130,9 @@ impl TcpListener {
             };
             match AcceptError::of(&error) {
                 AcceptError::Fatal => return Err(error),
-                AcceptError::Connection | AcceptError::WouldBlock if broken < ACCEPTS_PER_TURN => {
+                AcceptError::Connection | AcceptError::WouldBlock
+                    if broken < MAX_BROKEN_IN_A_ROW =>
+                {
                     broken += 1
                 }
                 AcceptError::Connection | AcceptError::WouldBlock | AcceptError::OutOfResources => {
@@ -140,7 +143,7 @@ impl TcpListener {
         }
     }
 
-    /// Waits for a descriptor to come free, or a while.
+    /// Waits until this loop closes a descriptor, or for the time of the backoff.
     async fn pause(&self, error: io::Error) {
         let Some(handle) = WeakHandle::current() else {
             return;
@@ -149,7 +152,7 @@ impl TcpListener {
             return;
         };
         let retry = self.backoff.borrow_mut().next_wait(now);
-        let admitted = self.pauses.borrow_mut().allows(now);
+        let admitted = self.pause_reports.borrow_mut().allows(now);
         if let Some(held_back) = admitted {
             let (fd, addr) = (self.source.fd_ref().raw(), self.local_addr().ok());
             let paused = Unhandled::AcceptPaused {
@@ -169,13 +172,13 @@ impl TcpListener {
         poll_fn(|cx| pause.poll(cx, retry)).await;
     }
 
-    /// Reports a connection that could not be registered, not too often.
+    /// Reports a connection that could not be registered, at most once a second.
     fn report_lost(&self, peer: SocketAddr, error: io::Error) {
         let Some(handle) = WeakHandle::current() else {
             return;
         };
         let now = handle.with(|handle| handle.fresh_now());
-        let admitted = now.and_then(|now| self.losses.borrow_mut().allows(now));
+        let admitted = now.and_then(|now| self.loss_reports.borrow_mut().allows(now));
         if let Some(held_back) = admitted {
             let (fd, addr) = (self.source.fd_ref().raw(), self.local_addr().ok());
             let lost = Unhandled::ConnectionLost {
@@ -223,7 +226,7 @@ impl Pause {
                 Poll::Pending
             }
             Some(timer) => {
-                // Woken by either. A wake for another reason costs one try too many.
+                // Woken by either. A wake for another reason costs only one more attempt.
                 let _: WakeTimerState = timer.poll(cx.waker());
                 Poll::Ready(())
             }

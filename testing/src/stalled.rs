@@ -23,8 +23,8 @@ pub enum Stalled {
     Busy(u32),
 }
 
-/// After so many turns a loop is not going to be quiet.
-const TURNS: u32 = 10_000;
+/// After this many turns the loop counts as busy.
+const MAX_TURNS: u32 = 10_000;
 
 impl SimLoop {
     /// Turns until nothing can happen at this moment of time; the time does not move.
@@ -38,7 +38,7 @@ impl SimLoop {
     /// As [`EventLoop::turn`].
     pub fn run_until_stalled(&mut self) -> Result<Stalled, Error> {
         let kernel = self.kernel().clone();
-        for _ in 0..TURNS {
+        for _ in 0..MAX_TURNS {
             let event_loop = self.event_loop();
             let before = event_loop.stats().events;
             event_loop.turn_now()?;
@@ -52,7 +52,7 @@ impl SimLoop {
                 return Ok(Stalled::Idle);
             }
         }
-        Ok(Stalled::Busy(TURNS))
+        Ok(Stalled::Busy(MAX_TURNS))
     }
 
     /// Lets `time` go by: everything that falls due in it happens, at its own moment. It goes no
