@@ -9,7 +9,7 @@
 use crate::kernels::KERNELS;
 use crate::scripted::Gate;
 use proptest::prelude::*;
-use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
+use proptest::test_runner::{RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use readily::{Callbacks, Cx, Readiness};
 use readily_testing::strategies::{
     Program, Report, Scripted, Violation, faults, personality, program, refusals,
@@ -31,7 +31,8 @@ proptest! {
         system in personality(),
         program in program(),
     ) {
-        program.run(&mut SimLoop::on(system, faults))?;
+        let ran = program.run(&mut SimLoop::on(system, faults.clone()));
+        ran.map_err(|violation| with_line(violation, &faults, &program))?;
     }
 
     /// W3, S4: what is still there when a loop is closed goes with it.
@@ -41,7 +42,8 @@ proptest! {
         system in personality(),
         program in program(),
     ) {
-        program.run_to_close(SimLoop::on(system, faults))?;
+        let ran = program.run_to_close(SimLoop::on(system, faults.clone()));
+        ran.map_err(|violation| with_line(violation, &faults, &program))?;
     }
 
     /// A case is kept as it was printed.
@@ -51,14 +53,49 @@ proptest! {
     }
 }
 
-/// Runs a case that failed once, everywhere.
+/// Repeats a case that failed without faults: on each kernel, to its end and to the end of the loop.
 fn again(text: &str) {
+    again_with(Faults::none(), text);
+}
+
+/// Repeats a case that failed under `faults`. The message of a failure ends with such a call.
+fn again_with(faults: Faults, text: &str) {
     let program: Program = text.parse().unwrap();
     for system in KERNELS {
-        program
-            .run(&mut SimLoop::on(system, Faults::none()))
-            .unwrap();
+        let sim = || SimLoop::on(system, faults.clone());
+        program.run(&mut sim()).unwrap();
+        program.run_to_close(sim()).unwrap();
     }
+}
+
+/// The call that repeats a case, to be pasted into a test of this file.
+fn line_for(faults: &Faults, program: &Program) -> String {
+    format!("again_with({faults:?}, \"\n{program}\");")
+}
+
+fn with_line(violation: Violation, faults: &Faults, program: &Program) -> TestCaseError {
+    let line = line_for(faults, program);
+    TestCaseError::fail(format!(
+        "{violation}\nTo repeat it, paste this into tests/props/programs.rs:\n{line}\n"
+    ))
+}
+
+#[test]
+fn a_failure_prints_the_call_that_repeats_it() {
+    let program: Program = "stop; run 1; soon #0 { send }".parse().unwrap();
+    let mut faults = Faults::seeded(3);
+    let text = "\"\nstop\nrun 1\nsoon #0 { send }\n\");";
+    assert_eq!(
+        line_for(&faults, &program),
+        format!("again_with(Faults::seeded(3), {text}")
+    );
+    faults.short = 1;
+    let set = "{ let mut faults = Faults::seeded(3); faults.short = 1; faults }";
+    assert_eq!(
+        line_for(&faults, &program),
+        format!("again_with({set}, {text}")
+    );
+    again_with(faults, "\nstop\nrun 1\nsoon #0 { send }\n");
 }
 
 /// L5: the number of the first future stood in the queue yet, before that of the second one, which
