@@ -1,10 +1,11 @@
-//! A chat: what one says, all read, in one order; and nobody waits for whoever reads slowly.
+//! A chat server: every guest receives every line, in one order, and a slow guest delays no other.
 //!
-//! Each guest is two coroutines, one that reads lines and one that writes them. In between is a
-//! `broadcast`: a ring of the last lines, in which each guest has a place of its own. Who reads too
-//! slowly is overtaken, and is told how many lines went by; the ring is all the memory that a slow
-//! guest costs. In the notes: coroutines that give way to each other (N10) on one thread, so the
-//! list of names needs no lock. asyncio has no broadcast; there one keeps a queue for each guest.
+//! Each guest has two coroutines: one reads lines from the connection, one writes lines to it. They
+//! are connected by a `broadcast` channel, a ring buffer of the last lines with a read position for
+//! each guest. A guest that reads too slowly loses the oldest lines and receives the number of lines
+//! that it missed, so a slow guest costs no more memory than the ring. All coroutines run on one
+//! thread and switch only at an `await` (N10), so the set of names needs no lock. asyncio has no
+//! broadcast channel: a chat server there keeps one queue for each guest.
 //!
 //! ```text
 //! cargo run --release --example chat -- --addr 127.0.0.1:7007
@@ -20,15 +21,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// So many lines a guest may be behind before the oldest are gone.
+/// A guest that is more than this many lines behind loses the oldest ones.
 const RING: usize = 64;
 
-/// A line that is longer is not heard to its end: its guest is shown out.
+/// The longest line, in bytes. A guest that sends a longer one is disconnected.
 const LONGEST: usize = 512;
 
 type Line = Rc<str>;
 
-/// What all guests share.
+/// The state that all guests share.
 struct Room {
     lines: Sender<Line>,
     names: RefCell<BTreeSet<String>>,
@@ -36,20 +37,20 @@ struct Room {
 
 impl Room {
     fn say(&self, line: String) {
-        // An error means that nobody is there to hear it.
+        // An error means that there are no receivers.
         let _ = self.lines.send(line.into());
     }
 }
 
-/// A name that is taken; it is free again, and all are told, when this is dropped: also if the
-/// coroutine that has it is cancelled, or panics.
+/// A reserved name. Dropping it frees the name and announces that the guest has left; this also
+/// happens if the guest's coroutine is cancelled or panics.
 struct Seat {
     room: Rc<Room>,
     name: String,
 }
 
 impl Seat {
-    /// `None` if it is no name, or somebody has it.
+    /// Reserves a name. `None` if the name is empty or taken.
     fn take(room: &Rc<Room>, name: &str) -> Option<Self> {
         let free = !name.is_empty() && room.names.borrow_mut().insert(name.to_owned());
         free.then(|| Self {
@@ -66,14 +67,14 @@ impl Drop for Seat {
     }
 }
 
-/// Lines from a stream. What has come beyond the last one waits for the next call.
+/// Splits a stream into lines. Bytes after a line are kept for the next call.
 struct Lines {
     stream: OwnedReadHalf,
     kept: Vec<u8>,
 }
 
 impl Lines {
-    /// The next line without its end; `None` when the peer has finished.
+    /// Returns the next line, without its newline; `None` at the end of the stream.
     async fn next(&mut self) -> io::Result<Option<String>> {
         let mut buffer = [0; LONGEST];
         loop {
@@ -93,16 +94,16 @@ impl Lines {
     }
 }
 
-/// As text, without what would move the cursor about in other people's terminals.
+/// Decodes a line and removes control characters, which could corrupt the terminals of other guests.
 fn plain(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
     text.trim().to_owned()
 }
 
-/// One guest, from the question for a name to the end.
+/// Serves one guest: asks for a name, then copies lines in both directions.
 async fn guest(stream: TcpStream, room: Rc<Room>) -> io::Result<()> {
-    // A line leaves at once, and does not wait until the last one was acknowledged.
+    // Without this, the kernel delays a line until the previous one has been acknowledged.
     stream.set_nodelay(true)?;
     let (stream, mut out) = stream.into_split();
     let mut lines = Lines {
@@ -116,19 +117,23 @@ async fn guest(stream: TcpStream, room: Rc<Room>) -> io::Result<()> {
         };
         match Seat::take(&room, &name) {
             Some(seat) => break seat,
-            None => out.write_all(b"not that one; another?\n").await?,
+            None => {
+                out.write_all(b"that name is empty or taken; another one?\n")
+                    .await?
+            }
         }
     };
-    // From here on it hears all, and first of all that it has come itself.
+    // Subscribe first, so that the guest receives its own announcement.
     let writing = spawn(write(out, room.lines.subscribe()));
     let names: Vec<String> = room.names.borrow().iter().cloned().collect();
     room.say(format!("* {} is here: {}\n", seat.name, names.join(", ")));
-    let end = read(&mut lines, &seat).await;
-    // It may be waiting for a guest that reads no more.
+    let result = read(&mut lines, &seat).await;
+    // The writing coroutine may be blocked on a guest that has stopped reading.
     writing.cancel();
-    end
+    result
 }
 
+/// Sends each line of the guest to all guests.
 async fn read(lines: &mut Lines, seat: &Seat) -> io::Result<()> {
     while let Some(line) = lines.next().await? {
         seat.room.say(format!("{}: {line}\n", seat.name));
@@ -136,11 +141,11 @@ async fn read(lines: &mut Lines, seat: &Seat) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes what is said, for as long as the guest takes it. A write that has to wait for the guest
-/// holds this coroutine up, and nobody else: the others go on, and the ring with them.
-async fn write(mut out: OwnedWriteHalf, mut heard: Receiver<Line>) -> io::Result<()> {
+/// Writes the lines of the chat to the guest. A write to a slow guest suspends this coroutine only:
+/// the ring continues to receive lines, and the other guests continue to read them.
+async fn write(mut out: OwnedWriteHalf, mut lines: Receiver<Line>) -> io::Result<()> {
     loop {
-        match heard.recv().await {
+        match lines.recv().await {
             Ok(line) => out.write_all(line.as_bytes()).await?,
             Err(RecvError::Lagged(missed)) => {
                 let note = format!("* you have missed {missed} lines\n");
@@ -154,7 +159,7 @@ async fn write(mut out: OwnedWriteHalf, mut heard: Receiver<Line>) -> io::Result
 async fn serve(addr: SocketAddr) -> io::Result<()> {
     let listener = TcpListener::bind(addr)?;
     println!("listening on {}", listener.local_addr()?);
-    // The first receiver would never be asked, and be behind for ever.
+    // The first receiver is dropped: no coroutine would read from it.
     let (lines, _) = broadcast::channel(RING);
     let room = Rc::new(Room {
         lines,
@@ -164,7 +169,7 @@ async fn serve(addr: SocketAddr) -> io::Result<()> {
         let (stream, _peer) = listener.accept().await?;
         let room = Rc::clone(&room);
         spawn(async move {
-            // A reset is this guest's end, and nobody else's business.
+            // An I/O error ends this guest only.
             let _ = guest(stream, room).await;
         });
     }
@@ -180,7 +185,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(readily::run(serve(addr()?))??)
 }
 
-/// `--addr ADDRESS`, or a free port on the loopback.
+/// Parses `--addr ADDRESS`; the default is a free port on the loopback interface.
 fn addr() -> Result<SocketAddr, Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     match (args.next().as_deref(), args.next(), args.next()) {

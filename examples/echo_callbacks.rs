@@ -1,8 +1,10 @@
-//! A TCP echo server with callbacks: the notes' loop as it stands (N7).
+//! A TCP echo server with callbacks: the event loop of the notes, written out (N7).
 //!
-//! Each branch of the notes is one method: *connect ready* registers the connection, *read
-//! ready* echoes, *write ready* sends what had no room, *hangup* is told and everything is
-//! reclaimed. Lay it beside `echo_coroutines`, which is the same server.
+//! Each branch of the notes is one callback. *Connect ready*: the closure passed to `listen` returns
+//! the callbacks of the new connection, and the loop registers it. *Read ready*: `on_read` echoes.
+//! *Write ready*: `on_write` sends the bytes that did not fit into the socket's buffer before.
+//! *Hangup* needs no code here: the loop removes the registration and closes the descriptor.
+//! `echo_coroutines` is the same server written with coroutines; compare the two.
 //!
 //! ```text
 //! cargo run --release --example echo_callbacks -- --addr 127.0.0.1:7007
@@ -16,14 +18,16 @@ use std::io::ErrorKind::WouldBlock;
 use std::net::Shutdown;
 use std::rc::Rc;
 
-/// As much as one connection may make us keep.
-const ROOM: usize = 16 * 1024;
+/// The size of the read buffer, and so the most bytes that are kept for one connection.
+const BUFFER_SIZE: usize = 16 * 1024;
 
-/// One connection: what was read and not yet written, and whether the peer has finished.
+/// One connection.
 struct Echo {
-    /// What all connections read into, one after the other.
+    /// The read buffer, which all connections share: a callback uses it only while it runs.
     buffer: Rc<Cell<Vec<u8>>>,
+    /// Bytes that were read and are not yet written.
     kept: Vec<u8>,
+    /// Whether the peer has shut down its sending side.
     ended: bool,
 }
 
@@ -48,8 +52,9 @@ impl Callbacks for Echo {
 }
 
 impl Echo {
-    /// Writes what there is room for, and asks for what must come next: room, or more bytes.
-    /// A slow reader is held back: nothing is read for it while it has something to take.
+    /// Writes as many bytes as the socket accepts, and sets the interest for the next event.
+    /// While bytes are left to write, the interest is `WRITE` only. A peer that does not read is
+    /// therefore not read from either (back-pressure), and `kept` stays bounded.
     fn send(&mut self, cx: &Cx<'_>) {
         if !self.kept.is_empty() {
             match cx.write(&self.kept) {
@@ -62,7 +67,7 @@ impl Echo {
             (false, _) => Interest::WRITE,
             (true, false) => Interest::READ,
             (true, true) => {
-                // Half-closed: the rest has been echoed, and now the end.
+                // The peer has half-closed the connection, and everything has been echoed.
                 let _ = cx.shutdown(Shutdown::Write);
                 return cx.close();
             }
@@ -83,7 +88,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut event_loop = EventLoop::new()?;
     let listener = listen_tcp(addr()?)?;
     let local_addr = listener.local_addr()?;
-    let buffer = Rc::new(Cell::new(vec![0; ROOM]));
+    let buffer = Rc::new(Cell::new(vec![0; BUFFER_SIZE]));
     event_loop.listen(listener, move |_cx, _accepted| {
         Some(Echo {
             buffer: Rc::clone(&buffer),
@@ -96,7 +101,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// `--addr ADDRESS`, or a free port on the loopback.
+/// Parses `--addr ADDRESS`; the default is a free port on the loopback interface.
 fn addr() -> Result<std::net::SocketAddr, Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     match (args.next().as_deref(), args.next(), args.next()) {

@@ -1,7 +1,8 @@
 //! A TCP echo server with coroutines: the same server as `echo_callbacks`.
 //!
-//! What is spread over five methods there is one loop here: read, write, and in between give
-//! way (N10). A slow reader holds its own coroutine up, in `write_all`, and nobody else's.
+//! The callbacks of that server become one loop here: read, write, repeat. At each `await` the
+//! coroutine lets others run (N10). A peer that does not read suspends its own coroutine in
+//! `write_all`; the other connections continue.
 //!
 //! ```text
 //! cargo run --release --example echo_coroutines -- --addr 127.0.0.1:7007
@@ -12,16 +13,16 @@ use readily::io::{TcpListener, TcpStream};
 use std::io;
 use std::net::Shutdown;
 
-/// As much as one connection may make us keep.
-const ROOM: usize = 16 * 1024;
+/// The size of the buffer of one connection.
+const BUFFER_SIZE: usize = 16 * 1024;
 
-/// One connection, from its first byte to its end.
+/// Echoes everything that one connection sends.
 async fn echo(stream: TcpStream) -> io::Result<()> {
-    let mut buffer = vec![0; ROOM];
+    let mut buffer = vec![0; BUFFER_SIZE];
     loop {
         let n = stream.read(&mut buffer).await?;
         if n == 0 {
-            // Half-closed: the rest has been echoed, and now the end.
+            // The peer has half-closed the connection, and everything has been echoed.
             return stream.shutdown(Shutdown::Write);
         }
         stream.write_all(&buffer[..n]).await?;
@@ -34,7 +35,7 @@ async fn serve(addr: std::net::SocketAddr) -> io::Result<()> {
     loop {
         let (stream, _peer) = listener.accept().await?;
         readily::spawn(async move {
-            // A reset is this connection's end, and nobody else's business.
+            // An I/O error ends this connection only.
             let _ = echo(stream).await;
         });
     }
@@ -50,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(readily::run(serve(addr()?))??)
 }
 
-/// `--addr ADDRESS`, or a free port on the loopback.
+/// Parses `--addr ADDRESS`; the default is a free port on the loopback interface.
 fn addr() -> Result<std::net::SocketAddr, Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     match (args.next().as_deref(), args.next(), args.next()) {

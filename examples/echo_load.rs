@@ -1,9 +1,9 @@
-//! A load for the echo servers, and a check: it knows every byte that must come back.
+//! A load generator for the echo servers that checks every byte they return.
 //!
 //! All connections are open at the same time. Each sends a random number of bytes in random
-//! pieces, half-closes, reads everything back and compares it byte by byte and in order. There
-//! is no readily in it, only threads and blocking sockets of the standard library, so that an
-//! error of the loop cannot hide itself. It exits with 1 if one byte is wrong.
+//! pieces, half-closes, reads everything back and compares it byte by byte and in order. The
+//! program uses only threads and blocking sockets of the standard library, and not readily, so
+//! that a fault of the loop cannot hide itself. The exit status is 1 if one byte is wrong.
 //!
 //! ```text
 //! cargo run --release --example echo_coroutines -- --addr 127.0.0.1:7007
@@ -22,12 +22,12 @@ use std::time::{Duration, Instant};
 
 const THREADS: usize = 8;
 
-/// As many bytes may be under way on one connection. They fit into the sockets' buffers, so
-/// a write never blocks for want of a read that would come after it.
+/// The most bytes in flight on one connection. They fit into the sockets' buffers, so a write
+/// never blocks while the thread itself would have to read first.
 const WINDOW: u64 = 16 * 1024;
 
-/// An answer that takes longer than this will not come.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The timeout of each read and write.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy)]
 struct Load {
@@ -37,7 +37,8 @@ struct Load {
     seed: u64,
 }
 
-/// Random numbers (xorshift64*): the same seed gives the same bytes on both ways.
+/// A random number generator (xorshift64*). The same seed gives the bytes to send and the bytes to
+/// expect.
 #[derive(Clone)]
 struct Random(u64);
 
@@ -67,7 +68,7 @@ struct Connection {
     sent: Random,
     expected: Random,
     left: u64,
-    under_way: u64,
+    in_flight: u64,
     echoed: u64,
 }
 
@@ -75,26 +76,26 @@ impl Connection {
     fn open(load: Load, number: usize) -> io::Result<Self> {
         let stream = TcpStream::connect(load.addr)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         let seed = load.seed.wrapping_mul(1_000_003) + number as u64;
         Ok(Self {
             stream,
             sent: Random::new(seed),
             expected: Random::new(seed),
             left: Random::new(!seed).below(load.bytes) + 1,
-            under_way: 0,
+            in_flight: 0,
             echoed: 0,
         })
     }
 
-    /// Sends one piece, or reads one back. `false` when the end has been read.
+    /// Sends one piece, or reads one back. Returns `false` at the end of the stream.
     fn step(&mut self, random: &mut Random) -> io::Result<bool> {
-        if self.left > 0 && self.under_way < WINDOW && random.below(3) > 0 {
+        if self.left > 0 && self.in_flight < WINDOW && random.below(3) > 0 {
             self.send(1 + random.below(4096))?;
             return Ok(true);
         }
-        if self.under_way == 0 && self.left > 0 {
+        if self.in_flight == 0 && self.left > 0 {
             return Ok(true);
         }
         self.receive(1 + random.below(8192) as usize)
@@ -105,7 +106,7 @@ impl Connection {
         self.sent.fill(&mut piece);
         self.stream.write_all(&piece)?;
         self.left -= piece.len() as u64;
-        self.under_way += piece.len() as u64;
+        self.in_flight += piece.len() as u64;
         if self.left == 0 {
             self.stream.shutdown(Shutdown::Write)?;
         }
@@ -117,30 +118,35 @@ impl Connection {
         let n = self.stream.read(&mut piece)?;
         let mut expected = vec![0; n];
         self.expected.fill(&mut expected);
-        if n as u64 > self.under_way {
-            return Err(io::Error::other("more came back than was sent"));
+        if n as u64 > self.in_flight {
+            return Err(io::Error::other("more bytes were received than sent"));
         }
         if piece[..n] != expected {
-            let place = self.echoed;
-            return Err(io::Error::other(format!("wrong bytes after {place}")));
+            let echoed = self.echoed;
+            return Err(io::Error::other(format!(
+                "wrong bytes after the first {echoed}"
+            )));
         }
-        self.under_way -= n as u64;
+        self.in_flight -= n as u64;
         self.echoed += n as u64;
         match n {
-            0 if self.under_way > 0 => Err(io::Error::other("the end came early")),
+            0 if self.in_flight > 0 => Err(io::Error::other(
+                "the stream ended before all bytes were received",
+            )),
             n => Ok(n > 0),
         }
     }
 }
 
-/// One thread's share, all connections turn by turn; how many bytes, and what went wrong.
+/// Runs one thread's share of the connections, one step of each in turn. Returns the number of
+/// bytes echoed, and the errors.
 fn run_share(load: Load, share: usize, all_open: &Barrier) -> (u64, Vec<String>) {
     let mut wrong = Vec::new();
     let mut open = Vec::new();
     for number in (share..load.connections).step_by(THREADS) {
         match Connection::open(load, number) {
             Ok(connection) => open.push((number, connection)),
-            Err(error) => wrong.push(format!("connection {number}: connecting: {error}")),
+            Err(error) => wrong.push(format!("connection {number}: connect: {error}")),
         }
     }
     all_open.wait();
@@ -148,9 +154,9 @@ fn run_share(load: Load, share: usize, all_open: &Barrier) -> (u64, Vec<String>)
     let mut echoed = 0;
     while !open.is_empty() {
         open.retain_mut(|(number, connection)| match connection.step(&mut random) {
-            Ok(goes_on) => {
-                echoed += if goes_on { 0 } else { connection.echoed };
-                goes_on
+            Ok(is_open) => {
+                echoed += if is_open { 0 } else { connection.echoed };
+                is_open
             }
             Err(error) => {
                 wrong.push(format!("connection {number}: {error}"));
@@ -161,7 +167,7 @@ fn run_share(load: Load, share: usize, all_open: &Barrier) -> (u64, Vec<String>)
     (echoed, wrong)
 }
 
-/// The value of an option; if it is none, an error that names both, and the usage.
+/// Parses the value of an option. The error names the option and the value, and has the usage.
 fn parse<T: FromStr<Err: Display>>(name: &str, value: &str) -> Result<T, String> {
     let wrong = |error| format!("{name} {value}: {error}; {USAGE}");
     value.parse().map_err(wrong)
@@ -191,7 +197,7 @@ fn load() -> Result<Load, Box<dyn Error>> {
 const USAGE: &str =
     "usage: echo_load [--addr 127.0.0.1:7007] [--connections 1000] [--bytes 32768] [--seed 1]";
 
-// The loop's rule about clocks is for code on a loop.
+// Code on a loop must use the loop's clock (see clippy.toml); this program has no loop.
 #[allow(clippy::disallowed_methods)]
 fn main() -> Result<(), Box<dyn Error>> {
     if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
@@ -211,7 +217,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let running: Vec<_> = (0..THREADS).map(run).collect();
         running
             .into_iter()
-            .map(|thread| thread.join().expect("a share does not panic"))
+            .map(|thread| thread.join().expect("the thread does not panic"))
             .collect()
     });
     let echoed: u64 = shares.iter().map(|(echoed, _)| echoed).sum();
@@ -228,6 +234,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     if wrong.is_empty() {
         Ok(())
     } else {
-        Err("the echo is not faithful".into())
+        Err("the echoed bytes are wrong".into())
     }
 }

@@ -1,10 +1,11 @@
-//! A crawler in small: a tree of pages, all fetched, so many at a time and no more.
+//! A small crawler: fetches a tree of pages with a limited number of concurrent connections.
 //!
-//! Every page has links, and every link is a coroutine at once; what is scarce is connections. So
-//! each waits for a permit of a `Semaphore` before it connects, and gives it back with the
-//! connection. A page that does not answer costs its own permit, and `wait_for` sets an end to
-//! that. The server is in here too, on the loopback: one of its pages is not there, and one never
-//! answers. In the notes: `gather` (N11) and `wait_for` (N14); in asyncio a semaphore as well.
+//! Each page contains links, and each link is followed by a coroutine of its own at once; only the
+//! connections are limited. A coroutine acquires a permit of a `Semaphore` before it connects, and
+//! releases the permit when the page is complete. A page that never answers holds its permit until
+//! `wait_for` reports a timeout. The server runs in the same process, on the loopback interface: one
+//! of its pages is missing, and one never answers. `gather` is N11 and `wait_for` is N14 of the
+//! notes; asyncio has the same three tools.
 //!
 //! ```text
 //! cargo run --release --example fan_out -- 8
@@ -22,21 +23,21 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// Each page has so many links, down to this depth: 1 + 3 + 9 + 27 + 81 pages.
+/// Each page has this many links, down to this depth: 1 + 3 + 9 + 27 + 81 pages.
 const LINKS: usize = 3;
 const DEPTH: usize = 4;
 
-/// The page that is not there, and the one that never answers; nor do those below them.
+/// The page that is missing and the page that never answers. The pages below them are not fetched.
 const MISSING: &str = "/1/2";
 const SILENT: &str = "/2/0";
 
-/// As long as one page may take, from connecting to its last byte.
+/// The time limit of one page, from the connect to its last byte.
 const LIMIT: Duration = Duration::from_millis(500);
 
-/// As large as a page or a request may be: a peer must not fill our memory.
-const ROOM: usize = 16 * 1024;
+/// The maximum size of a page or a request, so that a peer cannot fill the memory.
+const MAX_SIZE: usize = 16 * 1024;
 
-/// What the crawl shares, and what it has found. One thread, so cells are enough.
+/// The state of the crawl. All coroutines run on one thread, so `Cell` and `RefCell` suffice.
 struct Crawl {
     addr: SocketAddr,
     connections: Semaphore,
@@ -47,8 +48,8 @@ struct Crawl {
 }
 
 impl Crawl {
-    /// Fetches `path`, then all that it links to at once. (A coroutine that calls itself needs a
-    /// box, or it would contain itself.)
+    /// Fetches `path`, then all its links concurrently. A recursive coroutine has to be boxed:
+    /// otherwise its type would contain itself.
     fn visit(&self, path: String) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         Box::pin(async move {
             match self.page(&path).await {
@@ -61,14 +62,15 @@ impl Crawl {
         })
     }
 
-    /// One page, on one of the permitted connections. The permit goes back at the end of this,
-    /// before anybody follows the links, or a deep tree would wait for itself.
+    /// Fetches one page and returns its links. The permit is released when this returns, before the
+    /// links are followed. If it were held longer, the pages of a deep tree would hold all permits
+    /// while they wait for the pages below them: a deadlock.
     async fn page(&self, path: &str) -> io::Result<Vec<String>> {
         let _permit = self.connections.acquire().await;
         self.open.set(self.open.get() + 1);
         self.most_open
             .set(self.most_open.get().max(self.open.get()));
-        // The time in line does not count: the limit is for the page.
+        // The wait for the permit does not count: the limit is for the page.
         let page = wait_for(LIMIT, fetch(self.addr, path)).await;
         self.open.set(self.open.get() - 1);
         page.unwrap_or_else(|_elapsed| {
@@ -77,7 +79,7 @@ impl Crawl {
     }
 }
 
-/// The links on a page: one on a line.
+/// Requests a page and returns its links. A page has one link on each line.
 async fn fetch(addr: SocketAddr, path: &str) -> io::Result<Vec<String>> {
     let stream = TcpStream::connect(addr).await?;
     let request = format!("GET {path} HTTP/1.0\r\n\r\n");
@@ -85,7 +87,7 @@ async fn fetch(addr: SocketAddr, path: &str) -> io::Result<Vec<String>> {
     let page = read_until(&stream, "").await?;
     let (head, body) = page
         .split_once("\r\n\r\n")
-        .ok_or_else(|| io::Error::other("no end of the head"))?;
+        .ok_or_else(|| io::Error::other("the response has no end of its head"))?;
     let status = head.lines().next().unwrap_or_default();
     match status.split(' ').nth(1) {
         Some("200") => Ok(body.lines().map(str::to_owned).collect()),
@@ -93,7 +95,7 @@ async fn fetch(addr: SocketAddr, path: &str) -> io::Result<Vec<String>> {
     }
 }
 
-/// Reads up to `end`; if that is empty, to the end of the stream.
+/// Reads until the text ends with `end`; if `end` is empty, until the end of the stream.
 async fn read_until(stream: &TcpStream, end: &str) -> io::Result<String> {
     let (mut text, mut buffer) = (Vec::new(), [0; 1024]);
     while end.is_empty() || !text.ends_with(end.as_bytes()) {
@@ -101,27 +103,27 @@ async fn read_until(stream: &TcpStream, end: &str) -> io::Result<String> {
         if n == 0 {
             break;
         }
-        if text.len() + n > ROOM {
-            return Err(io::Error::other("it is too long"));
+        if text.len() + n > MAX_SIZE {
+            return Err(io::Error::other("the message is too long"));
         }
         text.extend_from_slice(&buffer[..n]);
     }
     String::from_utf8(text).map_err(io::Error::other)
 }
 
-/// The other side: answers one request, and closes.
+/// The server's side: answers one request, then closes the connection.
 async fn answer(stream: TcpStream) -> io::Result<()> {
     let request = read_until(&stream, "\r\n\r\n").await?;
     let path = request.split(' ').nth(1).unwrap_or_default();
     let page = match path {
         MISSING => "HTTP/1.0 404 Not Found\r\n\r\n".to_owned(),
         SILENT => {
-            // Until the client has lost patience, and is gone.
+            // Waits until the client gives up and closes the connection.
             stream.read(&mut [0]).await?;
             return Ok(());
         }
         path => {
-            sleep(Duration::from_millis(5)).await; // as if it had to look it up
+            sleep(Duration::from_millis(5)).await; // simulates the work of a real server
             let depth = path.split('/').filter(|part| !part.is_empty()).count();
             let links = if depth < DEPTH { LINKS } else { 0 };
             let above = path.trim_end_matches('/');
@@ -154,7 +156,7 @@ async fn crawl(at_most: usize) -> io::Result<Crawl> {
     Ok(crawl)
 }
 
-const USAGE: &str = "usage: fan_out [connections at a time, 8]";
+const USAGE: &str = "usage: fan_out [connections, default 8]";
 
 fn main() -> Result<(), Box<dyn Error>> {
     if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
@@ -164,16 +166,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let crawl = readily::run(crawl(at_most()?))??;
     let mut failed = crawl.failed.into_inner();
     failed.sort();
-    let by_design = |page: &String| {
+    let is_intended = |page: &String| {
         let path = page.split(':').next();
         path == Some(MISSING) || path == Some(SILENT)
     };
-    let meant = match failed.len() == 2 && failed.iter().all(by_design) {
+    let remark = match failed.len() == 2 && failed.iter().all(is_intended) {
         true => " (both on purpose)",
         false => "",
     };
     println!(
-        "pages fetched: {}, failed: {}{meant}, highest number of connections: {}",
+        "pages fetched: {}, failed: {}{remark}, highest number of connections: {}",
         crawl.fetched.get(),
         failed.len(),
         crawl.most_open.get()
@@ -184,7 +186,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How many connections at a time. None would never get anywhere.
+/// Parses the maximum number of concurrent connections, which must not be 0.
 fn at_most() -> Result<usize, Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     match (args.next().map(|n| n.parse()), args.next()) {

@@ -1,15 +1,20 @@
-//! A server that stops well: no new connections, what was begun is finished, and then the end.
+//! A server with a graceful shutdown: it accepts no new connections, finishes requests that have
+//! begun, and then exits.
 //!
-//! A line is a request: a number of milliseconds to work for. The answer is `begun`, and `done` when
-//! they are over. On `quit`, or at the end of the standard input, the listener closes; who is between
-//! two requests is shown out; who has begun one, or half a line of one, has `--limit` milliseconds to
-//! finish. Who has not by then is dropped with the loop, whose `CloseReport` says who it was. A thread
-//! reads the standard input, for that blocks. In asyncio: `Server.close`, `wait_for`, and an `Event` for the
-//! token; in the notes: blocking code has a thread of its own (N5), and `wait_for` (N14).
+//! A request is a line with a number of milliseconds to work for. The server answers `begun`, and
+//! `done` when that time is over. On the line `quit`, or at the end of the standard input, it stops:
+//!
+//! 1. The listener is closed.
+//! 2. A connection without a request is closed at once.
+//! 3. A connection with a request, or a part of a request line, has `--limit` milliseconds to finish.
+//! 4. The remaining tasks are dropped together with the loop. Its `CloseReport` lists them by name.
+//!
+//! A thread reads the standard input, because that read blocks (N5). In asyncio the same server uses
+//! `Server.close`, `wait_for` (N14), and an `Event` in place of the `CancellationToken`.
 //!
 //! ```text
 //! cargo run --release --example graceful -- --addr 127.0.0.1:7007 --limit 2000
-//! nc 127.0.0.1 7007          # say 1000, and then 60000; meanwhile say quit to the server
+//! nc 127.0.0.1 7007          # type 1000, then 60000; then type quit in the server's terminal
 //! ```
 
 use readily::io::{TcpListener, TcpStream};
@@ -22,17 +27,19 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A request is a short line.
+/// The longest request line, in bytes.
 const LONGEST: usize = 16;
 
 struct Connection {
     stream: TcpStream,
     stop: CancellationToken,
+    /// Bytes that were received after the last complete line.
     kept: Vec<u8>,
 }
 
 impl Connection {
-    /// The next request; `None` if there will be none, or we are to stop and it has not begun.
+    /// Returns the next request. `None` at the end of the stream, or if the server is to stop and no
+    /// byte of a request has arrived.
     async fn request(&mut self) -> io::Result<Option<Duration>> {
         let mut buffer = [0; LONGEST];
         loop {
@@ -47,7 +54,7 @@ impl Connection {
                 return Err(io::Error::other("the line is too long"));
             }
             let read = self.stream.read(&mut buffer);
-            // A read that is dropped loses no byte. One for the rest of a line goes on.
+            // It is safe to cancel a read: that loses no bytes. A request that has begun is read on.
             let n = match self.kept.is_empty() {
                 true => self.stop.run_until_cancelled(read).await.unwrap_or(Ok(0))?,
                 false => read.await?,
@@ -60,7 +67,7 @@ impl Connection {
     }
 
     async fn serve(mut self) -> io::Result<()> {
-        // Or `done` would wait until the client's kernel has acknowledged `begun`.
+        // Without this, `done` is delayed until the client's kernel has acknowledged `begun`.
         self.stream.set_nodelay(true)?;
         while let Some(work) = self.request().await? {
             self.stream.write_all(b"begun\n").await?;
@@ -71,11 +78,12 @@ impl Connection {
     }
 }
 
-/// Serves whoever comes until `stop` is cancelled, and returns the tasks that are not done then. The
-/// listener is closed by that: who connects later is refused, and goes elsewhere.
+/// Accepts connections until `stop` is cancelled, and returns the tasks that are still running. The
+/// listener is dropped on return, so a later connection is refused and the client can try another
+/// server.
 async fn accept(listener: TcpListener, stop: &CancellationToken) -> io::Result<Vec<Task<()>>> {
     let mut tasks = Vec::new();
-    // Asked each time: there may be a new one whenever we look, and no end to that.
+    // If a connection is always ready to be accepted, `run_until_cancelled` alone may never end.
     while !stop.is_cancelled() {
         let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else {
             break;
@@ -91,7 +99,7 @@ async fn accept(listener: TcpListener, stop: &CancellationToken) -> io::Result<V
                 eprintln!("{peer}: {error}");
             }
         });
-        task.set_name(&peer.to_string()); // as the report will call it
+        task.set_name(&peer.to_string()); // shown in the `CloseReport`
         tasks.retain(|task: &Task<()>| !task.done());
         tasks.push(task);
     }
@@ -102,22 +110,22 @@ async fn serve(addr: SocketAddr, limit: Duration) -> io::Result<()> {
     let listener = TcpListener::bind(addr)?;
     println!("listening on {}", listener.local_addr()?);
     let stop = CancellationToken::new();
-    let told = stop.clone();
+    let token = stop.clone();
     let (sender, mut receiver) = channel::unbounded::<()>();
     std::thread::spawn(move || {
         let lines = io::stdin().lines().map_while(Result::ok);
         lines
             .take_while(|line| line.trim() != "quit")
             .for_each(drop);
-        drop(sender); // which is all that there is to say
+        drop(sender); // closing the channel is the signal
     });
     spawn(async move {
-        let _shut = receiver.recv().await;
-        told.cancel();
+        let _closed = receiver.recv().await;
+        token.cancel();
     });
     let tasks = accept(listener, &stop).await?;
     println!("stopping, connections: {}", tasks.len());
-    // What is dropped at the end of the time is the handles: the tasks go on, until the loop ends.
+    // A timeout drops the handles of the tasks only. The tasks run on until the loop is closed.
     match wait_for(limit, gather(tasks)).await {
         Ok(_) => println!("all have finished"),
         Err(elapsed) => println!("not all have finished: {elapsed}"),
@@ -125,7 +133,7 @@ async fn serve(addr: SocketAddr, limit: Duration) -> io::Result<()> {
     Ok(())
 }
 
-const USAGE: &str = "usage: graceful [--addr 127.0.0.1:0] [--limit milliseconds, 5000]";
+const USAGE: &str = "usage: graceful [--addr 127.0.0.1:0] [--limit milliseconds, default 5000]";
 
 fn main() -> Result<(), Box<dyn Error>> {
     if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
@@ -136,8 +144,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut runner = Runner::new()?;
     runner.run(serve(addr, limit))??;
     let left = runner.close();
-    for job in &left.tasks {
-        println!("dropped: {job}");
+    for task in &left.tasks {
+        println!("dropped: {task}");
     }
     println!(
         "left: tasks {}, registrations {}, timers {}, closures {}",
@@ -149,13 +157,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The value of an option; if it is none, an error that names both, and the usage.
+/// Parses the value of an option. The error names the option and the value, and has the usage.
 fn parse<T: FromStr<Err: Display>>(name: &str, value: &str) -> Result<T, String> {
     let wrong = |error| format!("{name} {value}: {error}; {USAGE}");
     value.parse().map_err(wrong)
 }
 
-/// `--addr ADDRESS`, or a free port on the loopback; `--limit MILLISECONDS`, or five seconds.
+/// Parses `--addr ADDRESS`, by default a free port on the loopback interface, and
+/// `--limit MILLISECONDS`, by default five seconds.
 fn options() -> Result<(SocketAddr, Duration), Box<dyn Error>> {
     let mut addr = ([127, 0, 0, 1], 0).into();
     let mut limit = 5000;

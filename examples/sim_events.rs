@@ -1,8 +1,8 @@
-//! A million events on a kernel in memory: what it costs to leave the simulation on in one's tests.
+//! A million events on the simulated kernel, to measure what the simulation costs in tests.
 //!
-//! Fifty pairs of sockets echo a byte to and fro by callbacks, each event with a read and a write,
-//! through the full loop, until a million have been told. It prints how many turns that took; `time`
-//! says the rest. With `--trace` what happened is written down as well.
+//! Fifty pairs of sockets echo a byte back and forth with callbacks, one read and one write for each
+//! event, through the full loop, until it has dispatched a million events. The program prints the
+//! number of turns; `time` measures the duration. With `--trace`, the kernel records a trace too.
 //!
 //! ```text
 //! time cargo run --release --example sim_events
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let callbacks = Closures::new().on_read(|cx: &Cx<'_>| {
                 let mut byte = [0];
                 let echoed = cx.read(&mut byte).and_then(|_| cx.write(&byte));
-                echoed.expect("a byte has come, and there is room for one");
+                echoed.expect("a byte has arrived, and the buffer is not full");
             });
             event_loop.register(end, Interest::READ, callbacks)?;
         }

@@ -1,4 +1,4 @@
-//! N1, N2, N7: the callback loop serves a real TCP client through all five branches.
+//! N1, N2, N7: the callback loop serves a real TCP client, which uses all five branches.
 
 use crate::Page;
 use readily::event_loop::{ExitReason, listen_tcp};
@@ -10,10 +10,10 @@ use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// More than the sockets between us can hold, so that the write branch is needed.
+/// The size of the answer: more than the sockets' buffers hold, so that the write branch is needed.
 const ANSWER: usize = 16 << 20;
 
-/// The branches in the order in which they were first taken.
+/// The branches that were taken, in order of their first use.
 type Taken = Rc<RefCell<Vec<&'static str>>>;
 
 /// The notes' callback map for one connection.
@@ -35,11 +35,11 @@ impl Callbacks for Connection {
     fn on_read(&mut self, cx: &Cx<'_>) {
         let mut buffer = [0; 64];
         match cx.read(&mut buffer) {
-            // The client has finished, and so have we: a full hangup follows. Until it does,
-            // the end stays readable; there is no need to be told again.
+            // The client has shut down its side. With this side shut down as well, a hangup follows.
+            // Until then the end of the stream stays readable, and would be reported in each turn.
             Ok(0) => {
                 cx.shutdown(Shutdown::Write)
-                    .expect("we are still connected");
+                    .expect("the connection is open");
                 cx.remove_interest(Interest::READ);
             }
             Ok(_question) => {
@@ -60,7 +60,7 @@ impl Callbacks for Connection {
                 Err(error) => assert_eq!(error.kind(), WouldBlock),
             }
         } else {
-            // Nothing to write: whoever goes on asking would be told for ever.
+            // Nothing is left to write. Write interest would be reported in each turn.
             cx.set_interest(Interest::READ | Interest::PRIORITY)
                 .expect("the registration is alive");
         }
@@ -74,13 +74,13 @@ impl Callbacks for Connection {
     fn on_default(&mut self, cx: &Cx<'_>, ready: Readiness) {
         assert!(ready.contains(Readiness::PRIORITY));
         self.note("default");
-        // Said once; the urgent byte itself is not worth reading.
+        // Once is enough. The urgent byte is not read, so it would be reported again.
         cx.remove_interest(Interest::PRIORITY);
     }
 }
 
-/// A blocking client on a thread of its own: asks, reads the whole answer, sends an urgent
-/// byte, and goes.
+/// A blocking client on a thread of its own: sends a request, reads the whole answer, sends an
+/// urgent byte, and closes. Returns what it reads after that, which must be the end of the stream.
 fn client(addr: SocketAddr) -> io::Result<usize> {
     let mut stream = TcpStream::connect(addr)?;
     stream.write_all(b"the answer, please")?;
@@ -136,16 +136,11 @@ pub(crate) fn show(page: &mut Page, event_loop: &mut EventLoop) -> Result<(), re
         ("hangup", "hangup: close, cancel its registration, reclaim"),
         ("default", "anything else: a default action"),
     ];
-    for (branch, says) in rules {
+    for (branch, text) in rules {
         let seen = taken.contains(&branch);
-        page.line("N7", says, if seen { "taken" } else { "not taken" }, seen);
+        page.line("N7", text, if seen { "taken" } else { "not taken" }, seen);
     }
-    page.same(
-        "N7",
-        "the client saw the end, and the loop was told",
-        end,
-        0,
-    );
+    page.same("N7", "bytes that the client read after the answer", end, 0);
     let closed = event_loop.registered();
     page.same("N7", "descriptors still registered", closed, 0);
     page.line(
@@ -157,35 +152,35 @@ pub(crate) fn show(page: &mut Page, event_loop: &mut EventLoop) -> Result<(), re
     three_kinds_of_thing(page, event_loop)
 }
 
-/// N2: what the system says our descriptor is, where it says so.
+/// N2: the kind of the loop's descriptor, from `/proc`; where there is no `/proc`, it is a kqueue.
 fn selector(event_loop: &EventLoop) -> Result<String, readily::Error> {
     let fd = event_loop.as_fd()?.as_raw_fd();
     let link = std::fs::read_link(format!("/proc/self/fd/{fd}"));
     Ok(link.map_or_else(|_| "kqueue".to_owned(), |link| link.display().to_string()))
 }
 
-/// N1: I/O, timers and callbacks; here the last two, in their order.
+/// N1: I/O, timers and callbacks. This checks the order of timers and callbacks.
 fn three_kinds_of_thing(page: &mut Page, event_loop: &mut EventLoop) -> Result<(), readily::Error> {
-    let said = Rc::new(RefCell::new(String::new()));
+    let log = Rc::new(RefCell::new(String::new()));
     for (delay, word) in [(20, "timer-20"), (10, "timer-10")] {
-        let said = Rc::clone(&said);
+        let log = Rc::clone(&log);
         event_loop.call_later(Duration::from_millis(delay), move |_| {
-            *said.borrow_mut() += word
+            *log.borrow_mut() += word
         });
     }
-    let soon = Rc::clone(&said);
+    let soon = Rc::clone(&log);
     event_loop.call_soon(move |_| soon.borrow_mut().push_str("callback "));
     let reason = event_loop.run()?;
-    let said = said.borrow().replace("0t", "0 t");
+    let log = log.borrow().replace("0t", "0 t");
     page.same(
         "N1",
         "it works on I/O, timers and callbacks",
-        &*said,
+        &*log,
         "callback timer-10 timer-20",
     );
     page.line(
         "N1",
-        "with nothing left it ends",
+        "the loop ends when no work is left",
         format!("{reason:?}"),
         reason == ExitReason::Idle,
     );

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The wall clock of the reader, not the loop's.
+/// Returns the time of the system's clock. The measured durations must not depend on the loop's clock.
 #[allow(clippy::disallowed_methods)]
 fn wall() -> Instant {
     Instant::now()
@@ -33,14 +33,14 @@ pub(crate) fn show(page: &mut Page, runner: &mut Runner) -> Result<(), readily::
         value,
         21,
     );
-    giving_way(page, runner)?;
+    yielding(page, runner)?;
     threads(page, runner)?;
     page.chapter("await");
     three_kinds(page, runner)?;
     timeout(page, runner)
 }
 
-/// N4: a coroutine is far lighter than a thread.
+/// N4: a coroutine is much cheaper than a thread.
 fn many_at_once(page: &mut Page, runner: &mut Runner) -> Result<(), readily::Error> {
     const MANY: usize = 100_000;
     let before = wall();
@@ -60,7 +60,7 @@ fn many_at_once(page: &mut Page, runner: &mut Runner) -> Result<(), readily::Err
     Ok(())
 }
 
-/// N9: it must be awaited, and within a running loop.
+/// N9: a coroutine must be awaited, within a running loop.
 fn calling_runs_nothing(page: &mut Page, runner: &mut Runner) -> Result<(), readily::Error> {
     let ran = Cell::new(false);
     let coroutine = async { ran.set(true) };
@@ -76,12 +76,12 @@ fn calling_runs_nothing(page: &mut Page, runner: &mut Runner) -> Result<(), read
     );
     let answers = [
         iscoroutinefunction!(test_return),
-        iscoroutinefunction!(giving_way),
+        iscoroutinefunction!(yielding),
     ];
     let saw = format!("{answers:?}");
     page.line(
         "N18",
-        "iscoroutinefunction(f), of one and of none",
+        "iscoroutinefunction(f), for a coroutine and a function",
         saw,
         answers == [true, false],
     );
@@ -94,7 +94,8 @@ fn ten_sleeps(page: &mut Page, runner: &mut Runner) -> Result<(), readily::Error
     runner.run(gather((0..10).map(|_| sleep(SECOND))))?;
     let took = before.elapsed();
     let saw = format!("{} ms", took.as_millis());
-    // Never early; how late is the machine's affair, and two sleeps in a row would be two.
+    // A timer never fires early. How late it fires depends on the machine; sleeps one after another
+    // would take at least two seconds.
     let right = took >= SECOND && took < 2 * SECOND;
     page.line(
         "N11",
@@ -105,12 +106,12 @@ fn ten_sleeps(page: &mut Page, runner: &mut Runner) -> Result<(), readily::Error
     Ok(())
 }
 
-/// N10: where this would block, give the others the processor.
-fn giving_way(page: &mut Page, runner: &mut Runner) -> Result<(), readily::Error> {
-    let said = Cell::new(String::new());
+/// N10: a coroutine that would block lets the other coroutines run.
+fn yielding(page: &mut Page, runner: &mut Runner) -> Result<(), readily::Error> {
+    let log = Cell::new(String::new());
     let say = async |letters: &str| {
         for letter in letters.chars() {
-            said.set(said.take() + &letter.to_string());
+            log.set(log.take() + &letter.to_string());
             yield_now().await;
         }
     };
@@ -118,13 +119,13 @@ fn giving_way(page: &mut Page, runner: &mut Runner) -> Result<(), readily::Error
     page.same(
         "N10",
         "await gives the others the processor",
-        &*said.take(),
+        &*log.take(),
         "abcdef",
     );
     Ok(())
 }
 
-/// Runs blocking code on a thread of its own; what crosses back is a value and a wake.
+/// Runs blocking code on a thread of its own. The thread sends the result back and wakes the task.
 async fn on_thread<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = std::sync::mpsc::channel();
     let mut f = Some(f);
@@ -132,7 +133,7 @@ async fn on_thread<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) ->
         if let Some(f) = f.take() {
             let (sender, waker) = (sender.clone(), cx.waker().clone());
             std::thread::spawn(move || {
-                let _gone_if_dropped = sender.send(f());
+                let _ignored_if_dropped = sender.send(f());
                 waker.wake();
             });
         }
@@ -141,7 +142,7 @@ async fn on_thread<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) ->
     .await
 }
 
-/// N5, N12: blocking code goes to another thread; the loop goes on meanwhile.
+/// N5, N12: blocking code runs on another thread, and the loop continues meanwhile.
 fn threads(page: &mut Page, runner: &mut Runner) -> Result<(), readily::Error> {
     let ticks = Cell::new(0_u32);
     let mut ticking = pin!(async {
@@ -150,7 +151,7 @@ fn threads(page: &mut Page, runner: &mut Runner) -> Result<(), readily::Error> {
             sleep(Duration::from_micros(100)).await;
         }
     });
-    // Blocking, on purpose: on the loop's thread it would stop everybody.
+    // Blocks on purpose. On the loop's thread it would stop all coroutines.
     #[allow(clippy::disallowed_methods)]
     let mut blocking = pin!(on_thread(|| std::thread::sleep(Duration::from_millis(20))));
     runner.run(poll_fn(|cx| {
@@ -180,7 +181,7 @@ fn three_kinds(page: &mut Page, runner: &mut Runner) -> Result<(), readily::Erro
         readily::WeakHandle::current()
             .expect("a loop is running")
             .with(|handle| {
-                handle.call_soon(move |_| promise.set_result(3).expect("nobody else settles it"))
+                handle.call_soon(move |_| promise.set_result(3).expect("this is the only promise"))
             });
         let task = spawn(async { 2 });
         [

@@ -1,6 +1,7 @@
-//! Every line of the notes, on real sockets and a real clock, on one loop.
+//! Checks every line of the notes on real sockets and a real clock, with one loop.
 //!
-//! Prints what was seen beside what the notes say, and exits with 1 if anything differs.
+//! Prints what the program observed next to each line of the notes. The exit status is 1 if anything
+//! differs.
 //!
 //! ```text
 //! cargo run --release --example notes
@@ -14,7 +15,7 @@ use readily::Runner;
 use std::fmt::Display;
 use std::process::ExitCode;
 
-/// What was seen beside what the notes say.
+/// The lines that were printed, and how many of them differ from the notes.
 #[derive(Default)]
 struct Page {
     lines: u32,
@@ -26,19 +27,19 @@ impl Page {
         println!("\n{title}");
     }
 
-    /// One line: `note` says `says`, and we saw `saw`; `right` if the two agree.
-    fn line(&mut self, note: &str, says: &str, saw: impl Display, right: bool) {
+    /// Prints one line: the number of the note, its text, what was observed, and whether the two agree.
+    fn line(&mut self, note: &str, text: &str, saw: impl Display, right: bool) {
         self.lines += 1;
         self.wrong += u32::from(!right);
         let mark = if right { "ok" } else { "DIFFERS" };
-        let saw = saw.to_string(); // so that the width counts, whatever its type
-        println!("  {note:<4} {says:<58} {saw:<34} {mark}");
+        let saw = saw.to_string(); // not every `Display` respects the width
+        println!("  {note:<4} {text:<58} {saw:<34} {mark}");
     }
 
-    /// For values that must be the very ones.
-    fn same<T: PartialEq + Display>(&mut self, note: &str, says: &str, saw: T, expected: T) {
+    /// Prints a line whose observed value must equal `expected`.
+    fn same<T: PartialEq + Display>(&mut self, note: &str, text: &str, saw: T, expected: T) {
         let right = saw == expected;
-        self.line(note, says, saw, right);
+        self.line(note, text, saw, right);
     }
 }
 

@@ -1,4 +1,4 @@
-//! N15–N18: Task, Future, and the functions of the module.
+//! N15–N18: Task, Future, and the module-level functions.
 
 use crate::Page;
 use readily::task::create_future;
@@ -17,9 +17,9 @@ pub(crate) fn show(page: &mut Page, runner: &mut Runner) -> Result<(), readily::
     runner.run(module(page))
 }
 
-/// N15, N16: what a Task answers.
+/// N15, N16: the methods of a Task.
 async fn task(page: &mut Page) {
-    let said = Rc::new(RefCell::new(Vec::new()));
+    let log = Rc::new(RefCell::new(Vec::new()));
     let mut task = spawn(async {
         yield_now().await;
         21
@@ -33,8 +33,8 @@ async fn task(page: &mut Page) {
     );
     task.set_name("the answer");
     let add = |n: u32| {
-        let said = Rc::clone(&said);
-        task.add_done_callback(move |task| said.borrow_mut().push((n, task.get_name())))
+        let log = Rc::clone(&log);
+        task.add_done_callback(move |task| log.borrow_mut().push((n, task.get_name())))
     };
     let (_first, removed, _third) = (add(1), add(2), add(3));
     page.same(
@@ -51,12 +51,12 @@ async fn task(page: &mut Page) {
     while !task.done() {
         yield_now().await;
     }
-    yield_now().await; // done-callbacks go through call_soon
+    yield_now().await; // done-callbacks are scheduled with call_soon
     page.same("N16", "done(), after", task.done(), true);
     page.same("N16", "cancelled()", task.cancelled(), false);
     let result = task.result().and_then(Result::ok).unwrap_or(0);
     page.same("N16", "result()", result, 21);
-    let said: Vec<String> = said
+    let lines: Vec<String> = log
         .borrow()
         .iter()
         .map(|(n, name)| format!("{n} {name}"))
@@ -65,7 +65,7 @@ async fn task(page: &mut Page) {
     page.same(
         "N16",
         "add_done_callback, in order",
-        &*said.join(", "),
+        &*lines.join(", "),
         expected,
     );
 }
@@ -87,11 +87,11 @@ async fn cancelling(page: &mut Page) {
     );
 }
 
-/// N17: settled from outside, with a result, an error, or cancelled.
+/// N17: a Future is completed from outside, with a result or an error, or it is cancelled.
 async fn future(page: &mut Page) {
     let (promise, future) = create_future::<Result<u8, &str>>();
     page.same("N17", "set_result", promise.set_result(Ok(7)).is_ok(), true);
-    let back = promise.set_result(Ok(8)).expect_err("it is settled").0;
+    let back = promise.set_result(Ok(8)).expect_err("it is done").0;
     page.same(
         "N17",
         "set_result twice gives the value back",
@@ -101,14 +101,14 @@ async fn future(page: &mut Page) {
     page.same(
         "N17",
         "await",
-        future.await.expect("it is settled").unwrap_or(0),
+        future.await.expect("it is done").unwrap_or(0),
         7,
     );
     let (promise, future) = create_future::<Result<u8, &str>>();
-    promise.set_exception("no").expect("it is not settled");
+    promise.set_exception("no").expect("it is not done");
     let error = future
         .await
-        .expect("it is settled")
+        .expect("it is done")
         .expect_err("with an error");
     page.same("N17", "set_exception", error, "no");
     let (promise, future) = create_future::<u8>();

@@ -141,16 +141,16 @@ fn examples_name_the_option_and_the_value_that_they_refuse() {
     }
 }
 
-/// It checks itself that nothing is lost, and that no more is under way than there may be.
+/// The example checks itself that no item is lost, and that its limit of items in flight holds.
 #[test]
 fn a_bounded_pipeline_holds_what_it_may_and_an_unbounded_one_holds_all() {
     let Some(_guard) = watched() else { return };
     for items in ["0", "1", "5", "400"] {
         let said = run("pipeline", &[items]);
         let total = |name: &str| {
-            let all = format!("{name} {items} made, {items} sunk, at most ");
+            let all = format!("{name} {items} produced, {items} consumed, at most ");
             let line = said.lines().find_map(|line| line.strip_prefix(&*all));
-            let most = line.and_then(|line| line.strip_suffix(" under way"));
+            let most = line.and_then(|line| line.strip_suffix(" in flight"));
             most.and_then(|n| n.parse::<usize>().ok()).expect(&said)
         };
         let items: usize = items.parse().expect("a number");
@@ -168,7 +168,7 @@ fn guests_of_a_chat_hear_each_other_in_one_order_come_and_go() {
     bob.hears("your name?");
     for taken in ["ann", "", "  ann\r"] {
         bob.say(taken);
-        bob.hears("not that one; another?");
+        bob.hears("that name is empty or taken; another one?");
     }
     bob.say("bob");
     for guest in [&mut ann, &mut bob] {
