@@ -1,7 +1,7 @@
-//! Compiles what is written for libuv and libev, where their headers are.
+//! Compiles the programs for libuv and libev, if the headers are installed.
 //!
-//! A library that is not here is no error: its column is missing. Debian has them as `libuv1-dev` and
-//! `libev-dev`.
+//! A missing library is not an error: the reports lack its column. The Debian packages are
+//! `libuv1-dev` and `libev-dev`.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ fn main() {
             .files(files.iter().filter(|file| Path::new(file).exists()))
             .opt_level(3)
             .cargo_warnings(false)
-            // libev's macros alias one watcher type with another, as its documentation says.
+            // libev's macros alias its watcher types, which its documentation allows.
             .flag_if_supported("-fno-strict-aliasing")
             .try_compile(&format!("bench_{library}"));
         if compiled.is_ok() {

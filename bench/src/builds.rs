@@ -1,6 +1,6 @@
-//! What it costs to have a peer: the time of a clean release build of hello-world, and the crates in it.
+//! Build costs of each peer: the time of a clean release build of hello-world, and its number of crates.
 //!
-//! Downloading is done beforehand, and not counted.
+//! The crates are downloaded beforehand; that time is not included.
 
 use readily_bench::report::Row;
 use std::error::Error;
@@ -80,7 +80,7 @@ fn cargo(folder: &Path, args: &[&str]) -> Result<String, Box<dyn Error>> {
     }
 }
 
-#[allow(clippy::disallowed_methods)] // the reader's clock, and no loop's
+#[allow(clippy::disallowed_methods)] // measures wall time, outside any loop
 fn built(hello: &Hello, folder: &Path) -> Result<[Row; 2], Box<dyn Error>> {
     let Hello {
         peer,
@@ -103,7 +103,7 @@ fn built(hello: &Hello, folder: &Path) -> Result<[Row; 2], Box<dyn Error>> {
     let start = Instant::now();
     let said = cargo(folder, &["build", "--release"])?;
     let took = start.elapsed().as_secs_f64();
-    // Its own line is one of them.
+    // One of the lines is for hello-world itself.
     let crates = said.matches("Compiling ").count() - 1;
     Ok([
         Row::new("hello-world, built", peer, took, "s"),

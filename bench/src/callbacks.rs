@@ -1,6 +1,6 @@
-//! Loops of callbacks: what they have in common, and each as its users would write it.
+//! Callback loops: the common traits, and the code for each peer, as its users would write it.
 //!
-//! All of them count what was called, so that a closure has something to do and to hold: a word.
+//! Each closure holds one word and adds it to a counter, so that no closure is empty.
 
 #[cfg(any(has_uv, has_ev))]
 mod c;
@@ -23,18 +23,18 @@ pub trait Callbacks: Sized {
 
     fn new() -> Self;
 
-    /// Queues `n` closures at once, and runs all.
+    /// Queues `n` closures, then runs all of them.
     fn soon(&mut self, n: u64);
-    /// Queues one that queues the next, `n` times in all.
+    /// Queues a closure that queues the next one, `n` closures in all.
     fn chain(&mut self, n: u64);
 }
 
-/// With timers.
+/// A callback loop with timers.
 pub trait Timed: Callbacks {
-    /// Arms timers, and cancels all, in the order of arming.
+    /// Arms timers, then cancels all of them, in the order of arming.
     fn armed_and_cancelled(&mut self, delays: &[Duration]);
-    /// Arms timers, and runs until all have fired.
+    /// Arms timers, then runs until all of them have fired.
     fn armed_and_fired(&mut self, delays: &[Duration]);
-    /// The same; each says how many nanoseconds late it was.
+    /// The same; returns how late each timer fired, in nanoseconds.
     fn armed_and_late(&mut self, delays: &[Duration]) -> Vec<i64>;
 }

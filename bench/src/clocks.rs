@@ -1,8 +1,8 @@
-//! The system's clocks, read by hand: std's arithmetic is no limit, and rustix cannot under valgrind.
+//! Direct reads of the system's clocks: std adds arithmetic, and rustix cannot read them under valgrind.
 //!
-//! Work is measured by what the process took of the processors, for who else runs on the machine takes
-//! none of that; waiting, by the clock on the wall.
-#![allow(unsafe_code)] // to read a clock, twice
+//! Work is measured in CPU time of the process, which other processes do not affect. Waiting is
+//! measured in wall time.
+#![allow(unsafe_code)] // two clock reads
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ fn read(clock: libc::clockid_t) -> libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: it writes to `now`, which lives as long as the call.
+    // SAFETY: the call writes to `now`, which outlives the call.
     unsafe { libc::clock_gettime(clock, &mut now) };
     now
 }
 
-/// Since some moment in the past.
+/// Returns the nanoseconds since an arbitrary fixed moment.
 pub fn monotonic_ns() -> u64 {
     let now = read(libc::CLOCK_MONOTONIC);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// What all threads of this process have worked.
+/// Returns the CPU time that all threads of this process have used.
 pub fn worked() -> Duration {
     let now = read(libc::CLOCK_PROCESS_CPUTIME_ID);
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)

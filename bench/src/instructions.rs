@@ -1,14 +1,15 @@
-//! Instructions of one operation, counted by valgrind: exact where times are not.
+//! Instructions of one operation, counted by valgrind: exact, unlike times.
 //!
-//! A workload runs in a process of its own under callgrind, twice: with n operations and with twice as
-//! many. The difference, over n, is what one costs; making the process and the loop is in both.
+//! A workload runs twice under callgrind, each time in a process of its own: with n operations and with
+//! 2n. The difference divided by n is the cost of one operation; the cost of starting the process and
+//! creating the loop cancels out.
 //!
-//! User space only: what the kernel does is not counted.
+//! Instructions of the kernel are not counted.
 
 use std::error::Error;
 use std::process::Command;
 
-/// What all threads of this program run, with those arguments.
+/// Runs this program with `args`, and returns the instructions of all its threads.
 fn collected(args: &[&str]) -> Result<u64, Box<dyn Error>> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
@@ -26,7 +27,7 @@ fn collected(args: &[&str]) -> Result<u64, Box<dyn Error>> {
     }
 }
 
-/// Of one operation among `n`.
+/// Returns the instructions of one operation, measured over `n`.
 pub fn of_one(workload: &str, peer: &str, n: u64) -> Result<f64, Box<dyn Error>> {
     let run = |n: u64| collected(&["--run", workload, peer, &n.to_string()]);
     let (once, twice) = (run(n)?, run(2 * n)?);

@@ -1,3 +1,3 @@
-//! What the binaries here share: the report.
+//! The code that the two programs share: the report.
 
 pub mod report;

@@ -1,8 +1,9 @@
-//! What each primitive costs, beside the same on its peers.
+//! Benchmarks of each primitive of readily and of its peers.
 //!
-//! The repetitions are interleaved: all peers in turn, each time another first, so that whatever else
-//! the machine does meets all of them. What counts is the ratio: the median of those within one
-//! repetition. Nanoseconds are the machine's affair; instructions are not, and are counted apart.
+//! Repetitions are interleaved: all peers run in turn, each time with another one first, so that other
+//! load on the machine affects all of them. The meaningful figure is the ratio, a median of the ratios
+//! within each repetition. Nanoseconds depend on the machine; instructions do not, and are counted in
+//! separate runs.
 //!
 //! The commands are in `README.md`.
 
@@ -25,7 +26,7 @@ use workloads::Run;
 const USAGE: &str = "usage: readily-bench [--instructions | --sleeps | --memory | --builds | --smoke] \
     [--only PART] [--peer PEER] [--markdown] [--json FILE]";
 
-/// What is measured.
+/// What is measured in this run.
 #[derive(Default)]
 enum Mode {
     #[default]
@@ -34,7 +35,7 @@ enum Mode {
     Sleeps,
     Memory,
     Builds,
-    /// A little of all that needs no tools: that it runs.
+    /// A short run of everything that needs no tools, to check that it works.
     Smoke,
 }
 
@@ -52,7 +53,7 @@ impl Options {
         workload.contains(&self.only) && self.peer.as_deref().is_none_or(|only| only == peer)
     }
 
-    /// The workloads that are asked for, each with those who are.
+    /// Returns the selected workloads with the selected peers.
     fn chosen(&self) -> Vec<workloads::Row> {
         let mut rows = workloads::all();
         for row in &mut rows {
@@ -63,18 +64,18 @@ impl Options {
     }
 }
 
-/// How often, and how long at least each time.
+/// The number of repetitions, and the minimum duration of each.
 type Effort = (usize, Duration);
 
 const FULL: Effort = (11, Duration::from_millis(10));
 const SMOKE: Effort = (1, Duration::from_micros(200));
 
-/// So many operations that they take `least` together. Found anew for each runtime: a timer that is
-/// rounded to milliseconds would take minutes with the number of one that is not.
+/// Returns a number of operations that take at least `least`. It differs between runtimes: a runtime
+/// that rounds timers to milliseconds would take minutes for the count of one that does not.
 fn operations(run: Run, least: Duration) -> u64 {
     let mut n = 1;
     loop {
-        // The better of two: who is disturbed once would be given too few.
+        // The faster of two runs: a single disturbed run would give too small a count.
         let took = run(n).min(run(n));
         if took >= least {
             return n;
@@ -89,7 +90,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// One operation, each peer, in nanoseconds.
+/// Measures the time of one operation on each peer, in nanoseconds.
 fn timed(row: &workloads::Row, (repetitions, least): Effort) -> Vec<Row> {
     let runs = &row.runs;
     let count = |&(_, run): &(&str, Run)| match row.timed {
@@ -130,7 +131,7 @@ fn counted(row: &workloads::Row) -> Result<Vec<Row>, Box<dyn Error>> {
     row.runs.iter().map(count).collect()
 }
 
-/// One run, for whoever watches this process from outside.
+/// Runs one workload once, for measurement by another tool.
 fn run_one(mut args: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
     let mut next = || args.next().ok_or("--run WORKLOAD PEER OPERATIONS");
     let (name, peer, n) = (next()?, next()?, next()?);

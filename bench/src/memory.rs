@@ -1,7 +1,7 @@
-//! What a parked task holds on to: the difference that many make to the memory that is resident.
+//! Memory of a parked task: the growth of the resident memory, divided by the number of tasks.
 //!
-//! Each kind on each peer in a process of its own. They are spawned in batches, each polled before the
-//! next comes, so that the queue of what is ready stays short; and their handles are forgotten.
+//! Each kind of task on each peer runs in a process of its own. Tasks are spawned in batches, and each
+//! batch is polled before the next one, so that the ready queue stays short. The handles are leaked.
 
 use crate::peers::{Monoio, Readily, Smol, Tokio};
 use crate::runtime::Runtime;
@@ -11,21 +11,21 @@ use std::error::Error;
 use std::future::pending;
 use std::process::Command;
 
-/// What a task waits for: the smallest future there is, a signal that all wait for, a oneshot each.
+/// What a task waits for: the smallest possible future, one signal for all tasks, or its own oneshot.
 const KINDS: [&str; 3] = ["nothing", "a signal", "a oneshot"];
 
-/// What is resident, in bytes.
+/// Returns the resident memory of this process, in bytes.
 fn resident() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
     let kib = status.lines().find_map(|line| {
         let rest = line.strip_prefix("VmRSS:")?;
         rest.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()
     });
-    kib.expect("VmRSS") * 1024.0
+    kib.expect("VmRSS is present") * 1024.0
 }
 
 async fn park<R: Runtime>(tasks: u64, spawn: impl Fn()) -> f64 {
-    // What the first ones make for all, they make beforehand.
+    // The first batch pays for allocations that all tasks share.
     batch::<R>(&spawn).await;
     let before = resident();
     for _ in 0..tasks / BATCH {
@@ -71,8 +71,8 @@ const PEERS: [(&str, Parked); 4] = [
     (Monoio::NAME, parked::<Monoio>),
 ];
 
-/// In the process that is made for it: says how many bytes each holds, and ends there, for to drop
-/// a million tasks takes its time.
+/// Runs in a child process: prints the bytes of each task. The process ends without dropping the tasks,
+/// because that would take long.
 pub fn run_one(mut args: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
     let mut next = || args.next().ok_or("--park KIND PEER TASKS");
     let (kind, peer, tasks) = (next()?, next()?, next()?.parse()?);

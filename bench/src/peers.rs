@@ -1,4 +1,4 @@
-//! The runtimes, each as its users would write it.
+//! The runtimes. The code for each is written as its users would write it.
 
 mod monoio;
 mod readily;
@@ -10,5 +10,5 @@ pub use readily::Readily;
 pub use smol::Smol;
 pub use tokio::{Tokio, TokioLocalSet};
 
-/// What goes wrong here is an error of the workload.
+/// An error here is a fault of the workload.
 const SOUND: &str = "the other side is there";

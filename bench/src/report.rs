@@ -1,27 +1,28 @@
-//! What was measured, as tables to read and as a file to keep.
+//! The results, as tables and as a JSON file.
 //!
-//! A figure alone says little: machines differ, and so do days. So each stands beside its ratio to a
-//! loop written by hand ("raw", the practical limit) and to tokio, within one workload.
+//! An absolute figure depends on the machine and on its load. The tables therefore have, within each
+//! workload, the ratio to handwritten code ("raw", the practical limit) and the ratio to tokio.
 //!
-//! Whoever measures ratios within a repetition hands them in; else they are those of the figures.
+//! A caller that measures ratios within each repetition passes them in; otherwise they are computed
+//! from the figures.
 
 use std::fmt::Write;
 use std::io;
 use std::path::Path;
 
-/// The peers that all others are held against.
+/// The peers that all others are compared with.
 const RAW: &str = "raw";
 const TOKIO: &str = "tokio";
 
-/// One figure.
+/// One figure of one peer in one workload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     pub workload: String,
     pub peer: String,
     pub figure: f64,
-    /// What the figure counts: `"instructions"`, `"ns"`, `"bytes"`, for one operation.
+    /// The unit of the figure, for one operation: `"instructions"`, `"ns"`, `"bytes"`.
     pub unit: String,
-    /// Measured beside the other, or `None`: the ratio of the figures will do.
+    /// The ratio measured within repetitions; `None` to use the ratio of the figures.
     pub to_raw: Option<f64>,
     pub to_tokio: Option<f64>,
 }
@@ -51,7 +52,7 @@ pub enum Form {
     Markdown,
 }
 
-/// All figures, in the order of their coming.
+/// All figures, in the order in which they were added.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     rows: Vec<Row>,
@@ -70,7 +71,7 @@ impl Report {
         &self.rows
     }
 
-    /// One table for each workload: figure, ratio to raw, ratio to tokio.
+    /// Formats one table for each workload: figure, ratio to raw, ratio to tokio.
     pub fn tables(&self, form: Form) -> String {
         let mut text = String::new();
         for (workload, unit) in self.groups() {
@@ -87,7 +88,7 @@ impl Report {
         text
     }
 
-    /// One table for each unit: a line for each workload, a column for each peer.
+    /// Formats one table for each unit: a line for each workload, a column for each peer.
     pub fn matrix(&self, form: Form) -> String {
         let mut text = String::new();
         let groups = self.groups();
@@ -115,7 +116,7 @@ impl Report {
         text
     }
 
-    /// An array of objects, one a line.
+    /// Formats a JSON array of objects, one on each line.
     pub fn json(&self) -> String {
         let lines: Vec<_> = self.rows.iter().map(object).collect();
         format!("[\n{}\n]\n", lines.join(",\n"))
@@ -151,7 +152,7 @@ impl Report {
     }
 }
 
-/// Each once, in the order of first coming.
+/// Returns each distinct item once, in the order of first occurrence.
 fn firsts<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
     let mut once = Vec::new();
     for item in all {
@@ -162,7 +163,7 @@ fn firsts<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
     once
 }
 
-/// With as many places as it is worth.
+/// Formats a figure with a number of decimal places that suits its size.
 fn number(figure: f64) -> String {
     match figure.abs() {
         small if small < 10.0 => format!("{figure:.2}"),

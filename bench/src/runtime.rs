@@ -1,9 +1,10 @@
-//! What a runtime has to have for the workloads: the least that all of them can say.
+//! The traits of a runtime that the workloads use: the features that all runtimes have in common.
 //!
-//! Everything is a function of the type, for all of them have one loop on a thread. Where a peer has
-//! no such thing, the nearest that its users would take stands in, and its file in `peers` says so.
+//! All methods are associated functions, because each runtime has one loop for each thread. Where a
+//! peer lacks a primitive, the closest substitute that its users would choose is used, and the peer's
+//! file in `peers` names it.
 //!
-//! Each trait beyond the first is for those who have that too.
+//! Each trait except the first is implemented by the peers that have the primitives.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ pub trait Runtime: Sized + 'static {
 
     /// Runs `future` as a task, on a loop of its own.
     fn run<T: 'static>(future: impl Future<Output = T> + 'static) -> T;
-    /// It runs whether or not what this returns is polled.
+    /// Spawns a task. It runs whether or not the returned future is polled.
     fn spawn<T: 'static>(
         future: impl Future<Output = T> + 'static,
     ) -> impl Future<Output = T> + 'static;
@@ -25,9 +26,9 @@ pub trait Runtime: Sized + 'static {
     fn sleep(delay: Duration) -> impl Future<Output = ()> + 'static;
 
     fn signal() -> Self::Signal;
-    /// Tells the one who waits, or who comes next.
+    /// Wakes the waiter, or lets the next call of `signalled` return at once.
     fn give(signal: &Self::Signal);
-    /// Waits for that, and takes it.
+    /// Waits for the signal, and resets it.
     async fn signalled(signal: &Self::Signal);
 
     fn queue<T: 'static>(room: usize) -> (Self::Put<T>, Self::Get<T>);
@@ -38,13 +39,13 @@ pub trait Runtime: Sized + 'static {
     fn send<T: 'static>(side: Self::Send<T>, value: T);
 }
 
-/// Locks, events, limits, and waiting for several.
+/// Locks, events, timeouts, and waiting for several futures.
 pub trait Synced: Runtime {
     type Lock: Clone + 'static;
     type Semaphore: Clone + 'static;
     type Event: Clone + 'static;
 
-    /// Whether `future` was ready in time.
+    /// Returns whether `future` completed in time.
     async fn wait_for<F: Future>(limit: Duration, future: F) -> bool;
     async fn gather<F: Future>(futures: impl Iterator<Item = F>) -> usize;
 
@@ -55,22 +56,22 @@ pub trait Synced: Runtime {
     async fn permit(semaphore: &Self::Semaphore) -> impl Sized;
 
     fn event() -> Self::Event;
-    /// Tells those who wait, and leaves it as it was.
-    fn tell(event: &Self::Event);
-    async fn told(event: &Self::Event);
+    /// Wakes all present waiters, without setting the event.
+    fn notify(event: &Self::Event);
+    async fn notified(event: &Self::Event);
 }
 
-/// A ring that all receivers read.
+/// A broadcast channel: a ring buffer that all receivers read.
 pub trait Broadcast: Runtime {
     type Sender: 'static;
     type Receiver: 'static;
 
     fn broadcast(room: usize, receivers: usize) -> (Self::Sender, Vec<Self::Receiver>);
-    fn say(sender: &Self::Sender, value: u64);
-    async fn hear(receiver: &mut Self::Receiver) -> u64;
+    fn broadcast_value(sender: &Self::Sender, value: u64);
+    async fn receive(receiver: &mut Self::Receiver) -> u64;
 }
 
-/// The last value.
+/// A watch channel: the latest value.
 pub trait Watch: Runtime {
     type Setter: 'static;
     type Watcher: Clone + 'static;

@@ -1,7 +1,7 @@
-//! Sleeps in earnest: how much work a hundred thousand at once are, and how late they end.
+//! Real sleeps: the CPU time of a hundred thousand concurrent sleeps, and how late they end.
 //!
-//! Work is what the process took of the processors, for wall time is the longest sleep. Late is against
-//! a fresh clock, read before the sleep begins; below zero is early, which no sleep may be.
+//! Work is CPU time, because the wall time is that of the longest sleep. Lateness is relative to a
+//! clock that is read just before the sleep begins. A negative value means early, which no sleep may be.
 
 use crate::callbacks::{self, Callbacks, Timed};
 use crate::clocks::worked;
@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Nanoseconds late of each, in the order of waking.
+/// The lateness of each sleep in nanoseconds, in the order of waking.
 type Late = Vec<i64>;
 type Slept = fn(&[Duration]) -> Late;
 
@@ -35,16 +35,16 @@ fn called<C: Timed>(delays: &[Duration]) -> Late {
     C::new().armed_and_late(delays)
 }
 
-/// How late it is for what was to be at `deadline`.
-#[allow(clippy::disallowed_methods)] // the reader's clock, and no loop's
+/// Returns how late the present moment is, relative to `deadline`.
+#[allow(clippy::disallowed_methods)] // measures wall time, outside any loop
 pub fn late_ns(deadline: Instant) -> i64 {
     let now = Instant::now();
     let late = now.saturating_duration_since(deadline).as_nanos() as i64;
     late - deadline.saturating_duration_since(now).as_nanos() as i64
 }
 
-/// A task for each.
-#[allow(clippy::disallowed_methods)] // the reader's clock, and no loop's
+/// Sleeps in one task for each delay.
+#[allow(clippy::disallowed_methods)] // measures wall time, outside any loop
 fn slept<R: Runtime>(delays: &[Duration]) -> Late {
     let delays = delays.to_vec();
     R::run(async move {
@@ -70,7 +70,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// What one repetition of a peer says.
+/// The result of one repetition of one peer.
 struct Mass {
     cpu_ms: f64,
     p50_us: f64,
@@ -93,14 +93,14 @@ fn mass(run: Slept, delays: &[Duration]) -> Mass {
     }
 }
 
-#[allow(clippy::disallowed_methods)] // the reader's clock, and no loop's
+#[allow(clippy::disallowed_methods)] // measures wall time, outside any loop
 fn ten(run: Slept, long: Duration) -> f64 {
     let start = Instant::now();
     run(&[long; 10]);
     start.elapsed().as_secs_f64() * 1e3
 }
 
-/// A full run takes a minute; one in `scale` of it less.
+/// Runs the sleeps. A full run takes a minute; a larger `scale` shortens it.
 pub fn rows(scale: u32, only: impl Fn(&str, &str) -> bool) -> Vec<Row> {
     let (count, end) = (100_000 / scale, Duration::from_secs(1) / scale);
     let mut numbers = Numbers::new();

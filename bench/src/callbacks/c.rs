@@ -1,7 +1,7 @@
-//! Loops that are written in C: `c/uv.c` and `c/ev.c`, behind the traits.
+//! The callback loops in C, `c/uv.c` and `c/ev.c`, as implementations of the traits.
 //!
-//! Both of them count time from the beginning of a turn, so their timers may be early.
-#![allow(unsafe_code)] // there is no other way into C
+//! Both libraries measure a delay from the start of the turn, so their timers may fire early.
+#![allow(unsafe_code)] // calls C
 
 use super::{Callbacks, Timed};
 use std::ffi::c_void;
@@ -25,12 +25,12 @@ macro_rules! in_c {
             fn $late(peer: *mut c_void, delays: *const u64, n: u64, late: *mut i64);
         }
 
-        /// Made by its own `new`, freed by nobody but `drop`.
+        /// Created by the library's `new`, and freed only by `drop`.
         pub struct $peer(NonNull<c_void>);
 
         impl Drop for $peer {
             fn drop(&mut self) {
-                // SAFETY: it is of `new`, and this is the last that is done with it.
+                // SAFETY: the pointer is from `new`, and is not used after this.
                 unsafe { $free(self.0.as_ptr()) }
             }
         }
@@ -39,12 +39,12 @@ macro_rules! in_c {
             const NAME: &'static str = $name;
 
             fn new() -> Self {
-                // SAFETY: it asks for nothing.
-                Self(NonNull::new(unsafe { $new() }).expect("memory"))
+                // SAFETY: the function has no preconditions.
+                Self(NonNull::new(unsafe { $new() }).expect("memory is available"))
             }
 
             fn soon(&mut self, n: u64) {
-                // SAFETY: it is of `new`, and ours alone.
+                // SAFETY: the pointer is from `new`, and `self` is borrowed mutably.
                 unsafe { $soon(self.0.as_ptr(), n) }
             }
 
@@ -57,7 +57,7 @@ macro_rules! in_c {
         impl Timed for $peer {
             fn armed_and_cancelled(&mut self, delays: &[Duration]) {
                 let delays = nanos(delays);
-                // SAFETY: as above; there are so many delays, and they are only read.
+                // SAFETY: as above; the pointer and length are those of `delays`, which is only read.
                 unsafe { $cancelled(self.0.as_ptr(), delays.as_ptr(), delays.len() as u64) }
             }
 
@@ -70,8 +70,8 @@ macro_rules! in_c {
             fn armed_and_late(&mut self, delays: &[Duration]) -> Vec<i64> {
                 let (delays, mut late) = (nanos(delays), vec![0; delays.len()]);
                 let n = delays.len() as u64;
-                // SAFETY: as above; there is room for as many answers, and none is written
-                // once this has returned.
+                // SAFETY: as above; `late` has one element for each delay, and is not written to
+                // after the call has returned.
                 unsafe { $late(self.0.as_ptr(), delays.as_ptr(), n, late.as_mut_ptr()) }
                 late
             }

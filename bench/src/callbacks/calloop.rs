@@ -1,6 +1,6 @@
 //! calloop: idle callbacks, and a `Timer` source for each timer.
 //!
-//! Idle callbacks run at the end of a dispatch, and those that they insert at the end of the next.
+//! Idle callbacks run at the end of a dispatch; those that they insert run at the end of the next one.
 
 use super::{Callbacks, Timed};
 use crate::sleeps::late_ns;
@@ -8,7 +8,7 @@ use calloop::timer::{TimeoutAction, Timer};
 use calloop::{EventLoop, LoopHandle};
 use std::time::{Duration, Instant};
 
-/// What callbacks are given.
+/// The shared data that calloop passes to each callback.
 #[derive(Default)]
 struct Counts {
     called: u64,
@@ -32,7 +32,7 @@ fn chained(handle: LoopHandle<'static, Counts>, left: u64) {
 }
 
 impl Calloop {
-    /// Dispatches until so many more have been called.
+    /// Dispatches until this many more callbacks have run.
     fn run(&mut self, n: u64, limit: Option<Duration>) {
         let end = self.counts.called + n;
         while self.counts.called < end {
@@ -94,7 +94,7 @@ impl Timed for Calloop {
         self.run(delays.len() as u64, None);
     }
 
-    #[allow(clippy::disallowed_methods)] // the reader's clock, and no loop's
+    #[allow(clippy::disallowed_methods)] // measures wall time, outside any loop
     fn armed_and_late(&mut self, delays: &[Duration]) -> Vec<i64> {
         for &delay in delays {
             let deadline = Instant::now() + delay;

@@ -1,8 +1,8 @@
-//! The limit: a queue and a heap written for the purpose, with nothing around them.
+//! The practical limit: a handwritten queue and heap, without a loop around them.
 //!
-//! A callback is a function and a word, as in C. A timer is relative to a clock that is read for it, or
-//! it would fire early; the deadlines are in the heap's array, four children to a node, and each timer
-//! knows its place. `Boxed` has the same queue of closures in boxes: what those cost.
+//! A callback is a function pointer and a word, as in C. The clock is read when a timer is armed, so
+//! that it does not fire early. The deadlines are in the array of a 4-ary heap, and each timer stores
+//! its index in the heap. `Boxed` is the same queue with boxed closures, to show their cost.
 
 use super::{Callbacks, Timed};
 use crate::clocks::monotonic_ns;
@@ -11,14 +11,14 @@ use std::time::Duration;
 
 type Call = fn(&mut Raw, u64);
 
-/// In the heap's array: when, and whose.
+/// A node of the heap: a deadline, and the timer that it belongs to.
 #[derive(Clone, Copy)]
 struct Node {
     deadline_ns: u64,
     timer: u32,
 }
 
-/// A timer, or a free place for one.
+/// A timer, or a free entry.
 #[derive(Clone, Copy)]
 struct Timer {
     place: u32,
@@ -27,7 +27,7 @@ struct Timer {
 }
 
 pub struct Raw {
-    /// Emptied when the last of it is called.
+    /// Cleared when its last callback is called.
     queue: Vec<(Call, u64)>,
     heap: Vec<Node>,
     timers: Vec<Timer>,
@@ -73,7 +73,7 @@ impl Raw {
         self.free.push(timer);
         self.heap.swap_remove(place);
         let Some(node) = self.heap.get(place) else {
-            return; // it was the last
+            return; // it was the last node
         };
         let parent = self.heap[place.saturating_sub(1) / 4];
         if node.deadline_ns < parent.deadline_ns {
@@ -88,7 +88,7 @@ impl Raw {
         self.timers[node.timer as usize].place = place as u32;
     }
 
-    /// Moves the node at `place` up to where it belongs.
+    /// Moves the node at `place` up until its parent is not later.
     fn up(&mut self, mut place: usize) {
         let node = self.heap[place];
         while place > 0 {
@@ -135,7 +135,7 @@ impl Raw {
     }
 
     /// Sleeps until a timer is due.
-    #[allow(clippy::disallowed_methods)] // there is nothing else on this thread
+    #[allow(clippy::disallowed_methods)] // nothing else runs on this thread
     fn wait(&self) {
         if let Some(first) = self.heap.first() {
             let rest = first.deadline_ns.saturating_sub(monotonic_ns());
@@ -146,7 +146,7 @@ impl Raw {
     }
 }
 
-/// Which of a node's children comes first; two and two are compared where there are four.
+/// Returns the child with the earliest deadline. Four children are compared in two pairs.
 fn least_child(heap: &[Node], place: usize) -> Option<usize> {
     let first = 4 * place + 1;
     let children = heap.get(first..)?;

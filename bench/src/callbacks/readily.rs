@@ -12,7 +12,7 @@ pub struct Readily {
     called: Rc<Cell<u64>>,
 }
 
-/// It queues the next, and so on.
+/// A closure that queues its successor.
 fn chained(handle: &LoopHandle, left: u64) {
     if left > 0 {
         handle.call_soon(move |handle| chained(handle, left - 1));
@@ -66,7 +66,7 @@ impl Timed for Readily {
         self.event_loop.run().expect("a loop that turns");
     }
 
-    #[allow(clippy::disallowed_methods)] // the reader's clock, and no loop's
+    #[allow(clippy::disallowed_methods)] // measures wall time, outside any loop
     fn armed_and_late(&mut self, delays: &[Duration]) -> Vec<i64> {
         let late = Rc::new(RefCell::new(Vec::with_capacity(delays.len())));
         for &delay in delays {

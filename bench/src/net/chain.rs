@@ -1,12 +1,12 @@
-//! A chain of socketpairs: whoever gets a byte hands it on to the next pair.
+//! A chain of socketpairs: each reader passes its byte on to the next pair.
 //!
-//! It is the benchmark that libev came with. Few of many pairs have something to say at a time, so
-//! it shows what the others cost that are silent. One event is one byte read, and for all but
-//! the last ones one written. There are at least twice as many pairs as bytes, so that none runs into
-//! the one before it: two bytes read at once would be one event.
+//! This is the benchmark that came with libev. Only a few of many pairs are active at a time, so it
+//! shows the cost of the idle ones. An event is one byte read and, except for the last events, one byte
+//! written. There are at least twice as many pairs as bytes, so that a byte does not catch up with
+//! the one before it: two bytes read at once would be one event only.
 //!
-//! All peers write by a plain call, for there is always room for a byte. What differs is how a
-//! reader hears of it.
+//! All peers write with a plain system call, because the buffer always has room for a byte. They
+//! differ in how the reader is notified.
 
 use crate::raw;
 use std::cell::{Cell, RefCell};
@@ -18,10 +18,10 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// As much as a reader takes at once: more than will ever be there.
+/// The size of a read: more than is ever available.
 pub const ROOM: usize = 16;
 
-/// What a peer is given: the sides that it reads, and what is to be done with the bytes.
+/// The input of a peer: the sockets to read from, and the shared state that passes the bytes on.
 pub struct Chain {
     pub readers: Vec<UnixStream>,
     pub links: Rc<Links>,
@@ -31,11 +31,11 @@ pub struct Links {
     pub writers: Vec<UnixStream>,
     active: usize,
     total: usize,
-    /// As many are still to be written.
+    /// The number of bytes that are still to be written.
     left: Cell<usize>,
-    /// As many were read and not handed on, for there were enough.
+    /// The number of bytes that were read and not passed on, because the total was reached.
     kept: Cell<usize>,
-    /// As many came with another.
+    /// The number of bytes that were read together with another one.
     met: Cell<usize>,
     waiting: Cell<usize>,
     begun: Cell<Option<Instant>>,
@@ -44,7 +44,7 @@ pub struct Links {
 }
 
 impl Chain {
-    /// So many pairs, of which `active` have a byte at any time, until `total` bytes were read.
+    /// Creates `pairs` pairs. At any time `active` of them have a byte, until `total` bytes have been read.
     pub fn new(pairs: usize, active: usize, total: usize) -> io::Result<Self> {
         let (mut readers, mut writers) = (Vec::new(), Vec::new());
         for _ in 0..pairs {
@@ -73,14 +73,14 @@ impl Chain {
     }
 }
 
-#[allow(clippy::disallowed_methods)] // the reader's clock, and no loop's
+#[allow(clippy::disallowed_methods)] // measures wall time, outside any loop
 impl Links {
-    #[cfg_attr(not(any(has_uv, has_ev)), allow(dead_code))] // what is in C counts for itself
+    #[cfg_attr(not(any(has_uv, has_ev)), allow(dead_code))] // used by the peers in C, which have their own state
     pub fn size(&self) -> (usize, usize, usize) {
         (self.writers.len(), self.active, self.total)
     }
 
-    /// The first bytes, and the clock.
+    /// Starts the clock and writes the first bytes.
     pub fn start(&self) -> io::Result<()> {
         self.begun.set(Some(Instant::now()));
         let apart = self.writers.len() / self.active;
@@ -107,8 +107,8 @@ impl Links {
         }
     }
 
-    /// Hands on what pair `at` got. Whether these were the last bytes.
-    // What all peers have in common is kept short, for it is counted too.
+    /// Passes on the bytes that pair `at` received. Returns whether these were the last ones.
+    // Kept short, because this is measured together with each peer.
     #[inline(always)]
     pub fn pass(&self, at: usize, bytes: &[u8]) -> io::Result<bool> {
         let left = self.left.get();
@@ -120,7 +120,7 @@ impl Links {
         Ok(false)
     }
 
-    /// The same when the end is near, or where bytes have met.
+    /// The same near the end, or if several bytes were read at once.
     #[cold]
     fn pass_odd(&self, at: usize, bytes: &[u8]) -> io::Result<bool> {
         let on = bytes.len().min(self.left.get());
@@ -138,7 +138,7 @@ impl Links {
         Ok(true)
     }
 
-    /// Reads what pair `at` has, without waiting, and hands it on.
+    /// Reads the available bytes of pair `at`, without waiting, and passes them on.
     #[inline]
     pub fn turn(
         &self,
@@ -156,13 +156,15 @@ impl Links {
     pub fn took(&self) -> io::Result<Duration> {
         if self.met.get() > self.total / 100 {
             let met = self.met.get();
-            return Err(io::Error::other(format!("{met} bytes came with another")));
+            return Err(io::Error::other(format!(
+                "{met} bytes were read together with another one"
+            )));
         }
-        let early = || io::Error::other("it ended early");
+        let early = || io::Error::other("the chain ended early");
         self.took.get().ok_or_else(early)
     }
 
-    /// A coroutine is about to wait for its first byte.
+    /// Called by a coroutine that is about to wait for its first byte.
     pub fn wait_begins(&self) {
         self.waiting.set(self.waiting.get() + 1);
         if self.waiting.get() == self.writers.len() {
@@ -170,13 +172,13 @@ impl Links {
         }
     }
 
-    /// For coroutines: until all of them wait.
+    /// For coroutines: waits until all of them wait for a byte.
     pub async fn all_wait(&self) {
         self.until(|| self.waiting.get() == self.writers.len())
             .await;
     }
 
-    /// For coroutines: until the last byte was read.
+    /// For coroutines: waits until the last byte has been read.
     pub async fn end(&self) {
         self.until(|| self.took.get().is_some()).await;
     }
@@ -187,9 +189,9 @@ impl Links {
         }
     }
 
-    async fn until(&self, is_so: impl Fn() -> bool) {
+    async fn until(&self, condition: impl Fn() -> bool) {
         poll_fn(|cx| {
-            if is_so() {
+            if condition() {
                 return Poll::Ready(());
             }
             self.waker.replace(Some(cx.waker().clone()));

@@ -1,8 +1,8 @@
-//! A peer in a process of its own, and what the system and its tools say of that.
+//! A peer in a process of its own, measured by the system and by external tools.
 //!
-//! It is this program once more, with a command that says which peer. Instructions are counted by
-//! callgrind and system calls by strace, each for the whole process: what it takes to start is in two
-//! runs of different length, and so not in their difference.
+//! The child runs this same program; its arguments select the peer. callgrind counts instructions and
+//! strace counts system calls, each for the whole process. The cost of starting is the same in two
+//! runs of different length, so their difference does not include it.
 
 use crate::raw;
 use std::io::{self, BufRead, BufReader, Read};
@@ -14,9 +14,9 @@ use std::{env, fs};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
     None,
-    /// User-space instructions.
+    /// Counts user-space instructions.
     Callgrind,
-    /// System calls.
+    /// Counts system calls.
     Strace,
 }
 
@@ -46,7 +46,7 @@ impl Tool {
         Ok(command)
     }
 
-    /// What it has counted, as it says at the end.
+    /// Parses the count from the tool's final output.
     fn counted(self, said: &str) -> Option<u64> {
         match self {
             Self::None => None,
@@ -54,7 +54,7 @@ impl Tool {
                 let (_, count) = said.split_once("Collected : ")?;
                 count.split_whitespace().next()?.parse().ok()
             }
-            // Share, seconds, microseconds for each, calls.
+            // The columns: percentage, seconds, microseconds per call, calls.
             Self::Strace => {
                 let total = said
                     .lines()
@@ -70,7 +70,7 @@ impl Tool {
     }
 }
 
-/// Runs to its end, and gives what it printed and what was counted.
+/// Runs a child to its end. Returns its output and the count.
 pub fn run(tool: Tool, args: &[String]) -> io::Result<(String, u64)> {
     let output = tool.command(args)?.spawn()?.wait_with_output()?;
     if !output.status.success() {
@@ -83,20 +83,20 @@ pub fn run(tool: Tool, args: &[String]) -> io::Result<(String, u64)> {
     Ok((String::from_utf8_lossy(&output.stdout).into_owned(), count))
 }
 
-/// A server that does not come to rest in so many is in a loop of its own.
-const LOOKS: usize = 100_000;
+/// A server that is not idle after this many checks is assumed to be spinning.
+const MAX_CHECKS: usize = 100_000;
 
-/// A server, until this is dropped.
+/// A running server. Dropping this ends it.
 pub struct Server {
     tool: Tool,
     child: Child,
-    /// Of the server itself: under strace, which is then the child, it is another.
+    /// The process id of the server itself. Under strace the child is strace, with another id.
     id: u32,
     pub addr: SocketAddr,
 }
 
 impl Server {
-    /// `args` are for this program; it prints its port and its process.
+    /// Starts this program with `args`, which make it a server. The server prints its port and process id.
     pub fn start(tool: Tool, args: &[String]) -> io::Result<Self> {
         let mut child = tool.command(args)?.spawn()?;
         let id = child.id();
@@ -112,7 +112,7 @@ impl Server {
             BufReader::new(out).read_line(&mut line)?;
         }
         let said = line.trim().split_once(' ');
-        let (port, id) = said.ok_or_else(|| io::Error::other("the server has not begun"))?;
+        let (port, id) = said.ok_or_else(|| io::Error::other("the server did not start"))?;
         server
             .addr
             .set_port(port.parse().map_err(io::Error::other)?);
@@ -120,7 +120,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Ends it; what was counted.
+    /// Ends the server and returns the count.
     pub fn count(mut self) -> io::Result<u64> {
         let mut said = String::new();
         raw::terminate(self.id)?;
@@ -130,13 +130,13 @@ impl Server {
         self.tool.count(&said)
     }
 
-    #[allow(clippy::disallowed_methods)] // nobody's loop is held up
-    /// Waits until all its threads sleep, for whatever they wait for.
+    /// Waits until all threads of the server sleep.
+    #[allow(clippy::disallowed_methods)] // this process has no loop
     pub fn settle(&self) -> io::Result<()> {
         let mut asleep = 0;
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_CHECKS {
             asleep = if self.sleeps()? { asleep + 1 } else { 0 };
-            // Twice, for one may wake the next while we look.
+            // Checked twice: one thread may wake another during a check.
             if asleep == 2 {
                 return Ok(());
             }
@@ -148,7 +148,7 @@ impl Server {
     fn sleeps(&self) -> io::Result<bool> {
         for task in fs::read_dir(format!("/proc/{}/task", self.id))? {
             let stat = fs::read_to_string(task?.path().join("stat"))?;
-            // The name is in parentheses, and may have some itself.
+            // The name is in parentheses, and may contain parentheses itself.
             let state = stat
                 .rsplit_once(") ")
                 .map(|(_, rest)| rest.starts_with('S'));
@@ -159,7 +159,7 @@ impl Server {
         Ok(true)
     }
 
-    /// Nanoseconds on a processor, of all its threads.
+    /// Returns the CPU time of all threads of the server, in nanoseconds.
     pub fn cpu(&self) -> io::Result<f64> {
         let mut ns = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.id))? {
@@ -170,19 +170,19 @@ impl Server {
         Ok(ns as f64)
     }
 
-    /// Bytes of memory that it has touched.
+    /// Returns the resident memory of the server, in bytes.
     pub fn resident(&self) -> io::Result<f64> {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.id))?;
         let rss = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
         let kib = rss.and_then(|rss| rss.split_whitespace().next()?.parse::<u64>().ok());
-        let kib = kib.ok_or_else(|| io::Error::other("no line for the memory"))?;
+        let kib = kib.ok_or_else(|| io::Error::other("smaps_rollup has no line Rss"))?;
         Ok(kib as f64 * 1024.0)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // An error is that it has ended. The tool ends with the server.
+        // An error means that the server has ended already. The tool ends with the server.
         if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
             let _ = raw::terminate(self.id);
         }

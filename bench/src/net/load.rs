@@ -1,8 +1,8 @@
-//! The load: one generator for all peers, in a process that is not the server's.
+//! The load generator: the same for all peers, in another process than the server.
 //!
-//! Each connection sends a request, takes the whole answer, and sends the next: as many requests are
-//! under way as there are connections. What comes back is compared with what was sent. It is
-//! epoll by hand, so that no peer is measured by its own like.
+//! Each connection sends a request, reads the whole answer, and sends the next request, so there is
+//! one request in flight for each connection. Each answer is compared with its request. The generator
+//! uses epoll directly, and none of the peers.
 
 use crate::child::Server;
 use crate::raw::{Epoll, Events, IN};
@@ -11,22 +11,22 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-/// What takes longer will not come.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The timeout of each read, write and wait.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// When a connection sends its next request.
 #[derive(Clone, Copy)]
 pub enum Pace<'a> {
-    /// As soon as it has its answer.
+    /// As soon as it has received its answer.
     Free,
-    /// When all of them have theirs and the server sleeps: it finds all requests at once, and
-    /// none that it did not wait for.
+    /// When all connections have received their answers and the server sleeps. The server then finds
+    /// all requests in one wait, and never a request without waiting.
     Together(&'a Server),
 }
 
 pub struct Load {
     conns: Vec<Conn>,
-    /// By descriptor, where it is among them.
+    /// The index in `conns`, by descriptor.
     places: Vec<usize>,
     epoll: Epoll,
     events: Events,
@@ -43,8 +43,8 @@ struct Conn {
 pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(addr)?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     Ok(stream)
 }
 
@@ -79,7 +79,7 @@ impl Load {
         })
     }
 
-    /// So many requests on each connection.
+    /// Sends `rounds` requests on each connection.
     pub fn run(&mut self, rounds: usize, pace: Pace<'_>) -> io::Result<()> {
         match pace {
             Pace::Free => self.round(rounds),
@@ -99,7 +99,7 @@ impl Load {
         while unfinished > 0 {
             let mut ready = self
                 .epoll
-                .wait(&mut self.events, PATIENCE.as_millis() as i32)?
+                .wait(&mut self.events, TIMEOUT.as_millis() as i32)?
                 .peekable();
             if ready.peek().is_none() {
                 return Err(io::ErrorKind::TimedOut.into());
@@ -116,14 +116,14 @@ impl Load {
 }
 
 impl Conn {
-    /// Whether that was the last answer.
+    /// Reads from the connection. Returns whether its last answer is complete.
     fn take(&mut self, request: &[u8], buffer: &mut [u8]) -> io::Result<bool> {
         let n = self.stream.read(buffer)?;
         if n == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if request.get(self.got..self.got + n) != Some(&buffer[..n]) {
-            return Err(io::Error::other("other bytes came back than were sent"));
+            return Err(io::Error::other("the answer differs from the request"));
         }
         self.got += n;
         if self.got < request.len() {
@@ -137,7 +137,7 @@ impl Conn {
     }
 }
 
-/// Connects, has one answer, and closes; so many times, one after the other.
+/// Connects, sends one request, reads the answer and closes, `times` times in sequence.
 pub fn churn(addr: SocketAddr, times: usize, size: usize, pace: Pace<'_>) -> io::Result<()> {
     let (request, mut answer) = (request(size), vec![0; size]);
     for _ in 0..times {
@@ -148,7 +148,7 @@ pub fn churn(addr: SocketAddr, times: usize, size: usize, pace: Pace<'_>) -> io:
         stream.write_all(&request)?;
         stream.read_exact(&mut answer)?;
         if answer != request {
-            return Err(io::Error::other("other bytes came back than were sent"));
+            return Err(io::Error::other("the answer differs from the request"));
         }
     }
     Ok(())

@@ -1,8 +1,8 @@
-//! What the loop costs with sockets, beside its peers.
+//! Benchmarks with sockets, of readily and of its peers.
 //!
-//! An echo server, connections that come and go, many that are silent, and a chain of socketpairs, on
-//! readily in its three styles and on eight others. The repetitions are interleaved, all peers
-//! in turn, each time another first; ratios are the medians of those within one repetition.
+//! An echo server, short connections, many idle connections, and a chain of socketpairs, on readily in
+//! its three styles and on eight peers. Repetitions are interleaved: all peers run in turn, each time
+//! with another one first. Ratios are medians of the ratios within each repetition.
 //!
 //! The commands are in `README.md`.
 
@@ -71,7 +71,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Outcome<Options> {
     Ok(options)
 }
 
-/// All peers that are here, in turn, as often as is asked for.
+/// Measures the selected peers that are installed, in turn.
 fn measure(options: &Options) -> Outcome<Report> {
     let descriptors = raw::raise_descriptors()?;
     let (workloads, repetitions) = match options.tool {
@@ -83,7 +83,7 @@ fn measure(options: &Options) -> Outcome<Report> {
         }
     };
     for peer in options.peers.iter().filter(|peer| peer.works.is_none()) {
-        eprintln!("{} is not here", peer.name);
+        eprintln!("{} is not installed", peer.name);
     }
     let mut report = Report::default();
     let here: Vec<&Peer> = options
@@ -103,15 +103,15 @@ fn measure(options: &Options) -> Outcome<Report> {
         for repetition in 0..repetitions {
             for place in 0..here.len() {
                 let index = (repetition + place) % here.len();
-                let told = |error| format!("{} on {}: {error}", workload.name, here[index].name);
-                for figure in (workload.run)(here[index]).map_err(told)? {
+                let context = |error| format!("{} on {}: {error}", workload.name, here[index].name);
+                for figure in (workload.run)(here[index]).map_err(context)? {
                     samples.add(index, figure);
                 }
             }
         }
         let mut one = Report::default();
         one.extend(samples.rows());
-        // At once, so that minutes are not lost to the last of them.
+        // Printed at once, so that a later error does not lose these results.
         print!("{}", one.tables(options.form));
         report.extend(one.rows().iter().cloned());
     }
@@ -121,10 +121,10 @@ fn measure(options: &Options) -> Outcome<Report> {
 fn works(name: &str) -> Outcome<Works> {
     named(name)?
         .works
-        .ok_or_else(|| format!("{name} is not here").into())
+        .ok_or_else(|| format!("{name} is not installed").into())
 }
 
-/// The other processes: this program, with a peer to run.
+/// Runs as a child process, if the arguments ask for that: a server or a chain of one peer.
 fn child(args: &[String]) -> Outcome<bool> {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve", peer, room, pace] => {

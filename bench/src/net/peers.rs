@@ -1,8 +1,8 @@
-//! The peers: for each the same two programs, as its users would write them.
+//! The peers: the same two programs for each, as its users would write them.
 //!
-//! A server registers each connection once, reads into a buffer that it has already, writes the
-//! same bytes back, and keeps what had no room. None is handicapped: each does it in the way that its
-//! own documentation shows.
+//! A server registers each connection once, reads into a buffer that exists already, writes the same
+//! bytes back, and keeps those that the socket does not accept. Each program follows the documentation
+//! of its library, so that no peer is handicapped.
 
 mod callbacks;
 mod calloop;
@@ -19,21 +19,21 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
-/// As many events as one wait takes, where a peer lets us choose.
+/// The maximum number of events of one wait, for peers with such an option.
 const EVENTS: usize = 1024;
 
 #[derive(Clone, Copy)]
 pub struct Peer {
     pub name: &'static str,
-    /// `None` where the library is not on this machine.
+    /// `None` if the library is not installed.
     pub works: Option<Works>,
 }
 
 #[derive(Clone, Copy)]
 pub struct Works {
-    /// Serves until the process ends. It reads as many bytes at once as the number says.
+    /// Serves until the process ends. The number is the size of the read buffer.
     pub echo: fn(TcpListener, usize) -> io::Result<()>,
-    /// How long the chain took, from the first byte on.
+    /// Runs the chain, and returns the time from its first byte to its last.
     pub chain: fn(Chain) -> io::Result<Duration>,
 }
 
@@ -74,7 +74,8 @@ enum Next {
     End,
 }
 
-/// Echoes what is there, for whoever is told that something is. `kept` is what had no room.
+/// Echoes the available bytes after a readiness event. `kept` has the bytes that the socket did not
+/// accept before.
 #[inline]
 fn echo(stream: &mut (impl Read + Write), kept: &mut Vec<u8>, buffer: &mut [u8]) -> Next {
     if !kept.is_empty() {
@@ -103,7 +104,7 @@ fn echo(stream: &mut (impl Read + Write), kept: &mut Vec<u8>, buffer: &mut [u8])
             kept.extend_from_slice(&buffer[written..n]);
             return Next::Write;
         }
-        // A short read is the end of what is there.
+        // A short read means that nothing more is available.
         if n < buffer.len() {
             return Next::Read;
         }
@@ -129,12 +130,12 @@ mod tests {
         for (name, works) in here() {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            // It serves until the tests end.
+            // The server runs until the test process ends.
             thread::spawn(move || (works.echo)(listener, 1024));
             stream.set_read_timeout(Some(GUARD)).unwrap();
             stream.set_write_timeout(Some(GUARD)).unwrap();
             let mut writer = stream.try_clone().unwrap();
-            // Nothing is read until no more can be written: then the server has no room either.
+            // Nothing is read until no more can be written: then the server's buffers are full as well.
             stream.set_nonblocking(true).unwrap();
             let (mut written, mut full) = (0, 0);
             while written < sent.len() && full < 20 {

@@ -1,15 +1,15 @@
-//! The system's own calls: the only file of this package with unsafe code.
+//! System calls, with the unsafe code that they need.
 //!
-//! The peer called *raw* is epoll by hand, the practical limit of all others. What the standard
-//! library has no name for stands here as safe functions, each a line around its call; so do
-//! the two servers in C.
-#![allow(unsafe_code)] // each block says why it is sound
+//! The peer *raw* uses epoll directly: the practical limit of all others. Calls that the standard
+//! library does not have are wrapped in safe functions here, each a few lines long, and so are the two
+//! servers in C.
+#![allow(unsafe_code)] // each block states why it is sound
 
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-/// What says -1 for an error, with the reason in `errno`.
+/// Converts a return value of -1 into the error in `errno`.
 fn checked(answer: libc::c_int) -> io::Result<libc::c_int> {
     match answer {
         -1 => Err(io::Error::last_os_error()),
@@ -22,7 +22,7 @@ pub const OUT: u32 = libc::EPOLLOUT as u32;
 
 pub struct Epoll(OwnedFd);
 
-/// What a wait writes into, made once.
+/// The buffer for the events of a wait, allocated once.
 pub struct Events(Vec<libc::epoll_event>);
 
 impl Events {
@@ -33,9 +33,9 @@ impl Events {
 
 impl Epoll {
     pub fn new() -> io::Result<Self> {
-        // SAFETY: it takes no pointer.
+        // SAFETY: the call takes no pointer.
         let fd = checked(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        // SAFETY: the call has made it, and nobody else has its number.
+        // SAFETY: the call has just created the descriptor, and nothing else owns it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
@@ -44,8 +44,7 @@ impl Epoll {
             events,
             u64: fd as u64,
         };
-        // SAFETY: `event` lives beyond the call, which reads it. A number that is not open is an
-        // error.
+        // SAFETY: `event` outlives the call, which reads it. A descriptor that is not open is an error.
         checked(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), what, fd, &raw mut event) }).map(drop)
     }
 
@@ -57,7 +56,7 @@ impl Epoll {
         self.control(libc::EPOLL_CTL_MOD, fd, events)
     }
 
-    /// The numbers of the descriptors that are ready. `limit` is in milliseconds; -1 is none.
+    /// Waits, and returns the ready descriptors. `limit` is in milliseconds; -1 means no limit.
     #[inline]
     pub fn wait<'a>(
         &self,
@@ -65,7 +64,7 @@ impl Epoll {
         limit: i32,
     ) -> io::Result<impl Iterator<Item = RawFd> + use<'a>> {
         let (room, all) = (events.0.len() as i32, events.0.as_mut_ptr());
-        // SAFETY: there is room for so many behind the pointer, and `events` is borrowed alone.
+        // SAFETY: the pointer and length are those of `events`, which is borrowed mutably.
         let n = checked(unsafe { libc::epoll_wait(self.0.as_raw_fd(), all, room, limit) })?;
         Ok(events.0[..n as usize]
             .iter()
@@ -76,33 +75,33 @@ impl Epoll {
 /// Reads into `buffer` (`read(2)`).
 #[inline]
 pub fn read(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: there is room for so many behind the pointer, and `buffer` is borrowed alone.
+    // SAFETY: the pointer and length are those of `buffer`, which is borrowed mutably.
     let n = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
-/// Writes what there is room for (`send(2)`), without the signal where nobody reads.
+/// Writes as many bytes as the socket accepts (`send(2)`), without SIGPIPE.
 #[inline]
 pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
-    // SAFETY: there are so many behind the pointer.
+    // SAFETY: the pointer and length are those of `bytes`.
     let n = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
-/// Accepts in one call what does not block and is closed in a child.
+/// Accepts a connection that is non-blocking and close-on-exec, in one call.
 pub fn accept(listener: &impl AsFd) -> io::Result<TcpStream> {
     let (fd, none) = (listener.as_fd().as_raw_fd(), std::ptr::null_mut());
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: no address is asked for, so nothing is written through the pointers.
+    // SAFETY: null pointers are allowed: no address is requested.
     let fd = checked(unsafe { libc::accept4(fd, none, none.cast(), flags) })?;
-    // SAFETY: the call has made it, and nobody else has its number.
+    // SAFETY: the call has just created the descriptor, and nothing else owns it.
     Ok(TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
-/// For connections that come as something else than a stream of the standard library.
+/// Sets TCP_NODELAY on a socket that is not a stream of the standard library.
 pub fn set_nodelay(socket: &impl AsFd) -> io::Result<()> {
     let on: libc::c_int = 1;
-    // SAFETY: `on` lives beyond the call, and is as long as is said.
+    // SAFETY: `on` outlives the call, and the length is its size.
     let answer = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
@@ -115,52 +114,53 @@ pub fn set_nodelay(socket: &impl AsFd) -> io::Result<()> {
     checked(answer).map(drop)
 }
 
-/// Makes room for as many descriptors as this process may have at all, and says how many.
+/// Raises the descriptor limit of this process to its maximum, and returns it.
 pub fn raise_descriptors() -> io::Result<usize> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: `limit` lives beyond the call, which writes it.
+    // SAFETY: `limit` outlives the call, which writes to it.
     checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
     limit.rlim_cur = limit.rlim_max;
-    // SAFETY: `limit` lives beyond the call, which reads it.
+    // SAFETY: `limit` outlives the call, which reads it.
     checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
     Ok(usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX))
 }
 
-/// Keeps this process on the first processor.
+/// Pins this process to the first processor.
 pub fn stay_on_one_processor() -> io::Result<()> {
-    // SAFETY: it is plain data, of which all zeros are the empty set.
+    // SAFETY: all zeros are a valid value, the empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the first bit is within the set.
+    // SAFETY: the index is within the set.
     unsafe { libc::CPU_SET(0, &mut set) };
-    // SAFETY: `set` lives beyond the call, and is as long as is said.
+    // SAFETY: `set` outlives the call, and the length is its size.
     checked(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) }).map(drop)
 }
 
-/// Lets whoever wakes this process finish first, where both are on one processor.
-pub fn give_way() -> io::Result<()> {
+/// Gives this process the policy SCHED_BATCH: woken by a process on the same processor, it does not
+/// preempt that process.
+pub fn set_batch_policy() -> io::Result<()> {
     let param = libc::sched_param { sched_priority: 0 };
-    // SAFETY: `param` lives beyond the call, which reads it.
+    // SAFETY: `param` outlives the call, which reads it.
     checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const param) }).map(drop)
 }
 
-/// Asks a process to end. It is one of ours, whose end nobody has waited for yet.
+/// Sends SIGTERM to a process. It must be a child that has not been waited for yet.
 pub fn terminate(id: u32) -> io::Result<()> {
-    // SAFETY: it takes no pointer.
+    // SAFETY: the call takes no pointer.
     checked(unsafe { libc::kill(id as libc::pid_t, libc::SIGTERM) }).map(drop)
 }
 
-/// Ends this process with the one that started it, whatever becomes of that.
+/// Lets the kernel end this process when its parent ends, for whatever reason.
 pub fn end_with_parent() -> io::Result<()> {
-    // SAFETY: it takes no pointer.
+    // SAFETY: the call takes no pointer.
     checked(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) }).map(drop)
 }
 
 #[cfg(any(has_uv, has_ev))]
 pub mod c {
-    //! The servers in C. They take numbers of descriptors that outlive the call.
+    //! The servers in C. The descriptors that are passed to them outlive the call.
 
     use crate::chain::Chain;
     use std::io;
@@ -173,7 +173,7 @@ pub mod c {
             pub mod $name {
                 use super::*;
 
-                // SAFETY: as in `c/`, where they are defined.
+                // SAFETY: the signatures are those of the definitions in `c/`.
                 unsafe extern "C" {
                     fn $echo(listener: i32, room: usize) -> i32;
                     fn $chain(
@@ -197,7 +197,7 @@ pub mod c {
                     let writers: Vec<_> =
                         chain.links.writers.iter().map(AsRawFd::as_raw_fd).collect();
                     let (pairs, active, total) = chain.links.size();
-                    // SAFETY: both arrays are so long, and live beyond the call, as do the
+                    // SAFETY: both arrays have this length, and outlive the call, as do the
                     // descriptors in them.
                     let ns =
                         unsafe { $chain(readers.as_ptr(), writers.as_ptr(), pairs, active, total) };

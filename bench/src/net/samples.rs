@@ -1,7 +1,7 @@
-//! What was measured in one workload, and the rows that come of it.
+//! The samples of one workload, and the rows of the report that follow from them.
 //!
-//! A figure is the median of its repetitions. A ratio is taken within one repetition, where both met
-//! the same machine, and then the median of these.
+//! A figure is the median over its repetitions. A ratio is computed within each repetition, where both
+//! peers ran under the same conditions; the result is the median of the ratios.
 
 use crate::peers::Peer;
 use crate::workloads::Figure;
@@ -46,7 +46,7 @@ impl<'a> Samples<'a> {
         median(ratios.map(|(ours, theirs)| ours / theirs).collect())
     }
 
-    /// One for each figure and peer that has one.
+    /// Returns a row for each figure of each peer.
     pub fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
         for (figure, values) in &self.figures {

@@ -1,8 +1,8 @@
-//! The workloads: each measures one peer once, and gives its figures.
+//! The workloads: each measures one peer once, and returns its figures.
 //!
-//! Times are taken of a server that runs freely beside its load. Counts are taken with both on one
-//! processor, where the server gives way until the load has sent all it has: so every peer finds
-//! the same events in each of its waits, and what is counted is the same in every run.
+//! Times are measured with server and load on any processor. Counts are measured with both on one
+//! processor, where the server does not preempt the load before it has sent all its requests. Each wait
+//! of each peer then returns the same events, and the counts are reproducible.
 
 use crate::child::{self, Server, Tool};
 use crate::load::{self, Load, Pace};
@@ -11,7 +11,7 @@ use crate::raw;
 use std::io;
 use std::time::Instant;
 
-/// One number, and what it is; where a workload has but one, that is the workload's name.
+/// One number with its name and unit. The name is empty if the workload has only this figure.
 pub struct Figure {
     pub name: &'static str,
     pub unit: &'static str,
@@ -38,13 +38,13 @@ impl Workload {
     }
 }
 
-/// Descriptors for all else: 50 connections, the program's own, a tool's.
+/// Descriptors reserved for other purposes: 50 connections, the program's own, a tool's.
 const SPARE: usize = 200;
 
 const SMALL: usize = 64;
 const LARGE: usize = 16 * 1024;
 
-/// As much as a server reads at once: more than comes at once, so that a read is short.
+/// The size of a server's read buffer: larger than a request, so that a read is short.
 fn room(size: usize) -> usize {
     (2 * size).max(1024)
 }
@@ -64,14 +64,14 @@ fn echo_name(conns: usize, size: &str) -> String {
     format!("echo, {conns} connection{plural}, {size}")
 }
 
-/// How many pairs, of which each takes two of so many descriptors.
+/// The numbers of pairs to measure. Each pair takes two of the available descriptors.
 fn pairs(smoke: bool, descriptors: usize) -> [usize; 3] {
     let many = if smoke { 2000 } else { 9000 };
     [200, 1000, many.min((descriptors - SPARE) / 2)]
 }
 
-/// What is measured by the clock, with so many descriptors for each process. Smoke is so little
-/// that it only shows that it runs.
+/// The workloads measured by the clock, with this limit of descriptors for each process. With `smoke`
+/// they are short, and only check that everything runs.
 pub fn times(smoke: bool, descriptors: usize) -> Vec<Workload> {
     let mut all = Vec::new();
     for (size, word) in [(SMALL, "64 B"), (LARGE, "16 KiB")] {
@@ -105,10 +105,10 @@ pub fn times(smoke: bool, descriptors: usize) -> Vec<Workload> {
     all
 }
 
-/// What is counted by a tool.
+/// The workloads counted by a tool.
 pub fn counts(tool: Tool, smoke: bool, descriptors: usize) -> Vec<Workload> {
     let mut all = Vec::new();
-    // Whether they are many matters, and how large they are does not.
+    // The number of connections matters; the size of a request does not.
     for (conns, rounds) in [(1, 1000), (50, 100)] {
         let rounds = if smoke { 4 } else { rounds };
         let name = echo_name(conns, "64 B");
@@ -131,13 +131,13 @@ pub fn counts(tool: Tool, smoke: bool, descriptors: usize) -> Vec<Workload> {
     all
 }
 
-/// What happens to a server between two looks at it.
+/// The wall time and the server's CPU time of some work.
 struct Spent {
     seconds: f64,
     cpu: f64,
 }
 
-#[allow(clippy::disallowed_methods)] // the reader's clock, and no loop's
+#[allow(clippy::disallowed_methods)] // measures wall time, outside any loop
 fn spent(server: &Server, work: impl FnOnce() -> io::Result<()>) -> io::Result<Spent> {
     let (cpu, start) = (server.cpu()?, Instant::now());
     work()?;
@@ -180,7 +180,7 @@ fn idle(peer: &Peer, silent: usize, rounds: usize) -> Figures {
     let alone = spent(&server, || active.run(rounds, Pace::Free))?;
     let before = server.resident()?;
     let mut others = Load::open(server.addr, silent, SMALL)?;
-    // An answer shows that it has been accepted, and lets its coroutine take what it needs.
+    // After one answer, a connection has been accepted and its coroutine has allocated its memory.
     others.run(1, Pace::Free)?;
     let memory = server.resident()? - before;
     let beside = spent(&server, || active.run(rounds, Pace::Free))?;
@@ -192,7 +192,7 @@ fn idle(peer: &Peer, silent: usize, rounds: usize) -> Figures {
     ])
 }
 
-/// As many pairs have a byte at a time.
+/// The number of pairs that have a byte at a time.
 const ACTIVE_PAIRS: usize = 100;
 
 fn chain(tool: Tool, peer: &Peer, pairs: usize, events: usize) -> io::Result<(f64, u64)> {
@@ -214,7 +214,7 @@ fn unit(tool: Tool) -> &'static str {
     }
 }
 
-/// What each of `n` operations takes: three times as many, less once as many.
+/// Returns the cost of one operation: the difference of runs with 3n and n operations, divided by 2n.
 fn difference(tool: Tool, n: usize, count: impl Fn(usize) -> io::Result<u64>) -> Figures {
     let (few, many) = (count(1)?, count(3)?);
     let each = (many as f64 - few as f64) / (2 * n) as f64;
@@ -249,8 +249,12 @@ fn count_chain(tool: Tool, peer: &Peer, pairs: usize, events: usize) -> Figures 
     })
 }
 
-/// For this process: see above.
+/// Prepares this process for reproducible counts (see the head of this file).
 pub fn be_steady(server: bool) -> io::Result<()> {
     raw::stay_on_one_processor()?;
-    if server { raw::give_way() } else { Ok(()) }
+    if server {
+        raw::set_batch_policy()
+    } else {
+        Ok(())
+    }
 }

@@ -1,7 +1,7 @@
 //! monoio on epoll, with the locks and channels of its authors (`local-sync`).
 //!
-//! It has no yield: the future that wakes itself is written out. A signal is a semaphore of theirs, the
-//! only thing there that can be waited for more than once.
+//! monoio has no yield, so a future that wakes itself is written out here. A signal is a semaphore of
+//! `local-sync`, its only primitive that can be awaited more than once.
 
 use super::SOUND;
 use crate::runtime::Runtime;

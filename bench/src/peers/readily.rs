@@ -1,4 +1,4 @@
-//! The crate itself.
+//! readily.
 
 use super::SOUND;
 use crate::runtime::{Broadcast, Runtime, Synced, Watch};
@@ -104,12 +104,12 @@ impl Synced for Readily {
         Event::new()
     }
 
-    fn tell(event: &Event) {
+    fn notify(event: &Event) {
         event.set();
         event.clear();
     }
 
-    async fn told(event: &Event) {
+    async fn notified(event: &Event) {
         event.wait().await;
     }
 }
@@ -124,11 +124,11 @@ impl Broadcast for Readily {
         (sender, receivers)
     }
 
-    fn say(sender: &Self::Sender, value: u64) {
+    fn broadcast_value(sender: &Self::Sender, value: u64) {
         sender.send(value).expect(SOUND);
     }
 
-    async fn hear(receiver: &mut Self::Receiver) -> u64 {
+    async fn receive(receiver: &mut Self::Receiver) -> u64 {
         receiver.recv().await.expect(SOUND)
     }
 }

@@ -1,7 +1,7 @@
 //! smol, from its parts, on one thread: a `LocalExecutor` under `async_io::block_on`.
 //!
-//! A oneshot is a channel for one value, an event is what smol's locks are made of, a signal is a flag
-//! beside one. There is no watch.
+//! A oneshot is a channel with a capacity of one, an event is an `event_listener::Event`, and a signal
+//! is such an event with a flag. There is no watch.
 
 use super::SOUND;
 use crate::runtime::{Broadcast, Runtime, Synced};
@@ -16,13 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 thread_local! {
-    // It is passed from hand to hand in smol; the workloads know no executor.
+    // smol passes the executor as an argument; the workloads have no parameter for it.
     static EXECUTOR: RefCell<Rc<LocalExecutor<'static>>> = RefCell::default();
 }
 
 pub struct Smol;
 
-/// What event-listener is made for.
+/// The typical use of event-listener: an event with a flag.
 #[derive(Default)]
 pub struct Flag {
     up: AtomicBool,
@@ -93,7 +93,7 @@ impl Runtime for Smol {
     async fn signalled(signal: &Arc<Flag>) {
         while !signal.up.swap(false, Ordering::Acquire) {
             let changed = signal.changed.listen();
-            // Between the two looks it may have gone up, and nobody listened.
+            // The flag may have been set between the two checks, before there was a listener.
             if signal.up.swap(false, Ordering::Acquire) {
                 return;
             }
@@ -143,11 +143,11 @@ impl Synced for Smol {
         Arc::new(Event::new())
     }
 
-    fn tell(event: &Self::Event) {
+    fn notify(event: &Self::Event) {
         event.notify(usize::MAX);
     }
 
-    async fn told(event: &Self::Event) {
+    async fn notified(event: &Self::Event) {
         event.listen().await;
     }
 }
@@ -163,11 +163,11 @@ impl Broadcast for Smol {
         (sender, all)
     }
 
-    fn say(sender: &Self::Sender, value: u64) {
+    fn broadcast_value(sender: &Self::Sender, value: u64) {
         sender.try_broadcast(value).expect(SOUND);
     }
 
-    async fn hear(receiver: &mut Self::Receiver) -> u64 {
+    async fn receive(receiver: &mut Self::Receiver) -> u64 {
         receiver.recv().await.expect(SOUND)
     }
 }

@@ -1,7 +1,7 @@
-//! tokio on one thread, for tasks that need not be `Send`: a `LocalRuntime`, which is the current-thread
-//! runtime with that allowed; and the older way, a `LocalSet` on a current-thread runtime.
+//! tokio on one thread, for tasks that need not be `Send`: a `LocalRuntime`, and the older way, a
+//! `LocalSet` on a current-thread runtime.
 //!
-//! An event is a `Notify`, which is not a flag: who comes late waits.
+//! An event is a `Notify`, which stores no state for `notify_waiters`: a later waiter waits.
 
 use super::SOUND;
 use crate::runtime::{Broadcast, Runtime, Synced, Watch};
@@ -120,11 +120,11 @@ impl<const LOCAL_SET: bool> Synced for On<LOCAL_SET> {
         Arc::default()
     }
 
-    fn tell(event: &Self::Event) {
+    fn notify(event: &Self::Event) {
         event.notify_waiters();
     }
 
-    async fn told(event: &Self::Event) {
+    async fn notified(event: &Self::Event) {
         event.notified().await;
     }
 }
@@ -139,11 +139,11 @@ impl<const LOCAL_SET: bool> Broadcast for On<LOCAL_SET> {
         (sender, receivers)
     }
 
-    fn say(sender: &Self::Sender, value: u64) {
+    fn broadcast_value(sender: &Self::Sender, value: u64) {
         sender.send(value).expect(SOUND);
     }
 
-    async fn hear(receiver: &mut Self::Receiver) -> u64 {
+    async fn receive(receiver: &mut Self::Receiver) -> u64 {
         receiver.recv().await.expect(SOUND)
     }
 }

@@ -1,6 +1,6 @@
-//! Closures that are called soon, and timers with a closure each.
+//! `call_soon` closures, and timers with a closure each.
 //!
-//! The timers stand beside those of coroutines, for the same thing can be had in both ways.
+//! The rows for timers include coroutines that sleep, because both do the same thing.
 
 use super::timers::{self, FAR};
 use super::{BATCH, Numbers, Row, Run, batches};
@@ -12,10 +12,10 @@ use crate::callbacks::{Boxed, Callbacks, Calloop, Raw, Readily, Timed};
 use crate::clocks::worked;
 use std::time::Duration;
 
-/// So near that all are due by the time that the last of them is armed, or a moment after.
+/// The range of delays: all timers are due when, or soon after, the last one has been armed.
 const AT_ONCE: Duration = Duration::from_micros(100);
 
-/// Those peers, and those in C if they are here.
+/// The given peers, and those in C if they are installed.
 macro_rules! runs {
     ($workload:ident $more:tt, $($peer:ident)+) => {
         vec![
@@ -81,7 +81,7 @@ pub fn rows() -> Vec<Row> {
     ]
 }
 
-/// How long the processors worked on it, without what it takes to make a loop.
+/// Returns the CPU time of the workload, without the creation of the loop.
 fn timed<C: Callbacks>(workload: impl FnOnce(&mut C)) -> Duration {
     let mut peer = C::new();
     let before = worked();
@@ -89,24 +89,24 @@ fn timed<C: Callbacks>(workload: impl FnOnce(&mut C)) -> Duration {
     worked() - before
 }
 
-/// A closure queued and called, with others.
+/// One operation: a closure is queued and called, in a batch.
 fn soon(peer: &mut impl Callbacks, n: u64) {
     for now in batches(n, BATCH) {
         peer.soon(now);
     }
 }
 
-/// A closure that queues the next.
+/// One operation: a closure queues the next one.
 fn chain(peer: &mut impl Callbacks, n: u64) {
     peer.chain(n);
 }
 
-/// One timer, cancelled long before its time, with others.
+/// One operation: a timer is armed and cancelled long before its deadline, in a batch.
 fn cancelled(peer: &mut impl Timed, n: u64, together: u64) {
     in_batches(n, together, FAR, |delays| peer.armed_and_cancelled(delays));
 }
 
-/// One timer that fires, with others.
+/// One operation: a timer is armed and fires, in a batch.
 fn fired(peer: &mut impl Timed, n: u64) {
     in_batches(n, BATCH, AT_ONCE, |delays| peer.armed_and_fired(delays));
 }

@@ -1,9 +1,10 @@
-//! Each workload: so many operations, and how long they took.
+//! The workloads: each performs a number of operations and returns how long they took.
 //!
-//! Each says what one operation is. What has to be made beforehand is made once for all of them, so
-//! that its cost is spread out. Those on tasks are written once for all runtimes (`runtime.rs`).
+//! The comment of each workload defines one operation. Setup is done once for all operations, so its
+//! cost is spread over them. Workloads with tasks are written once for all runtimes (`runtime.rs`).
 //!
-//! Where things pile up they do so in batches of one size: twice the operations are twice the work.
+//! Objects that accumulate do so in batches of a fixed size, so that twice the operations are twice
+//! the work.
 
 mod callbacks;
 mod sync;
@@ -15,20 +16,21 @@ use crate::clocks::worked;
 use crate::runtime::Runtime;
 use std::time::Duration;
 
-/// As many are alive at a time, where an operation leaves something behind until the end.
+/// The number of objects alive at a time, where an operation creates one that lives to the end of its
+/// batch.
 pub const BATCH: u64 = 1000;
 
-/// How long so many operations take: work where they work, time where they wait.
+/// Runs a number of operations. Returns their CPU time, or their wall time for workloads that wait.
 pub type Run = fn(u64) -> Duration;
 
 pub struct Row {
     pub name: &'static str,
-    /// As many operations make the difference whose instructions are counted; whole batches. `None`
-    /// where instructions say nothing.
+    /// The number of operations whose instructions are counted, a multiple of the batch size. `None` if
+    /// instructions are not meaningful.
     pub counted: Option<u64>,
-    /// As many operations are timed; else so many as take long enough.
+    /// The number of operations that are timed; `None` for as many as take long enough.
     pub timed: Option<u64>,
-    /// Who runs it, and how.
+    /// The peers, and the function that runs the workload on each.
     pub runs: Vec<(&'static str, Run)>,
 }
 
@@ -59,7 +61,7 @@ pub fn all() -> Vec<Row> {
     parts.into_iter().flatten().collect()
 }
 
-/// How long the processors worked on it, without what it takes to make a loop.
+/// Returns the CPU time of the workload, without the creation of the loop.
 fn timed<R: Runtime>(workload: impl Future<Output = ()> + 'static) -> Duration {
     R::run(async {
         let before = worked();
@@ -68,7 +70,7 @@ fn timed<R: Runtime>(workload: impl Future<Output = ()> + 'static) -> Duration {
     })
 }
 
-/// A workload for those runtimes.
+/// A row for a workload on the given runtimes.
 macro_rules! row {
     ($name:literal, $workload:ident $more:tt, $($peer:ident)+) => {
         $crate::workloads::Row {
@@ -89,13 +91,13 @@ macro_rules! row {
 }
 use row;
 
-/// `n` in pieces.
+/// Splits `n` into batches of `size`, and the rest.
 fn batches(n: u64, size: u64) -> impl Iterator<Item = u64> {
     let whole = std::iter::repeat_n(size, (n / size) as usize);
     whole.chain(Some(n % size).filter(|&rest| rest > 0))
 }
 
-/// Spawns so many tasks, each with its share of `n`, and waits for all of them.
+/// Spawns `tasks` tasks, each with its share of `n`, and waits for all of them.
 async fn shared<R: Runtime, F>(n: u64, tasks: u64, work: impl Fn(u64) -> F)
 where
     F: Future<Output = ()> + 'static,
@@ -107,7 +109,7 @@ where
     }
 }
 
-/// Numbers that look random, the same in each run.
+/// Pseudo-random numbers, the same in each run.
 pub struct Numbers(u64);
 
 impl Numbers {
@@ -115,9 +117,9 @@ impl Numbers {
         Self(1)
     }
 
-    /// Shorter than `end`, in few instructions: they count for everybody.
+    /// Returns a delay below `end`. It takes few instructions, because they are measured with each peer.
     pub fn delay(&mut self, end: Duration) -> Duration {
-        // Knuth's multiplier for 64 bits; the upper half is the random one.
+        // Knuth's 64-bit multiplier. The upper bits are the more random ones.
         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1);
         let end_ns = end.as_nanos() as u64;
         Duration::from_nanos(((u128::from(self.0) * u128::from(end_ns)) >> 64) as u64)

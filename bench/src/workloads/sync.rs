@@ -1,4 +1,4 @@
-//! What tasks wait for each other with: locks, semaphores, events, queues, rings.
+//! Synchronisation primitives: locks, semaphores, events, queues, broadcast and watch channels.
 
 use super::{Row, row, shared};
 use crate::runtime::{Broadcast, Runtime, Synced, Watch};
@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A limit that is never reached.
+/// A timeout that is never reached.
 const FAR: Duration = Duration::from_secs(60);
 
 pub fn rows() -> Vec<Row> {
@@ -17,8 +17,8 @@ pub fn rows() -> Vec<Row> {
         row!("semaphore, nobody waits", semaphore_alone(), Readily Tokio Smol),
         row!("semaphore of 1, 2 tasks, over a yield", semaphore_contended(2, 1), Readily Tokio Smol),
         row!("semaphore of 10, 100 tasks, over a yield", semaphore_contended(100, 10), Readily Tokio Smol),
-        row!("event, 1 waits and 1 tells", event(1), Readily Tokio Smol),
-        row!("event, 100 wait, for each", event(100), Readily Tokio Smol),
+        row!("event, 1 waiter", event(1), Readily Tokio Smol),
+        row!("event, 100 waiters, for each", event(100), Readily Tokio Smol),
         row!("queue, put and get in one task", queue_alone(), Readily Tokio Smol Monoio),
         row!("queue of 64, 1 puts and 1 gets", queue_between(1), Readily Tokio Smol Monoio),
         row!("queue of 64, 100 put and 1 gets", queue_between(100), Readily Tokio Smol Monoio),
@@ -31,7 +31,7 @@ pub fn rows() -> Vec<Row> {
     ]
 }
 
-/// Acquired and given back.
+/// One operation: the lock is acquired and released.
 async fn lock_alone<R: Synced>(n: u64) {
     let lock = R::lock();
     for _ in 0..n {
@@ -39,7 +39,7 @@ async fn lock_alone<R: Synced>(n: u64) {
     }
 }
 
-/// The same, with a yield in between, while all others wait.
+/// The same, with a yield in between, while all other tasks wait.
 async fn lock_contended<R: Synced>(n: u64, tasks: u64) {
     let lock = R::lock();
     shared::<R, _>(n, tasks, |share| {
@@ -54,7 +54,7 @@ async fn lock_contended<R: Synced>(n: u64, tasks: u64) {
     .await;
 }
 
-/// A permit taken and given back.
+/// One operation: a permit is acquired and released.
 async fn semaphore_alone<R: Synced>(n: u64) {
     let semaphore = R::semaphore(1);
     for _ in 0..n {
@@ -62,7 +62,7 @@ async fn semaphore_alone<R: Synced>(n: u64) {
     }
 }
 
-/// The same, with a yield in between, while others wait.
+/// The same, with a yield in between, while other tasks wait.
 async fn semaphore_contended<R: Synced>(n: u64, tasks: u64, permits: usize) {
     let semaphore = R::semaphore(permits);
     shared::<R, _>(n, tasks, |share| {
@@ -77,7 +77,7 @@ async fn semaphore_contended<R: Synced>(n: u64, tasks: u64, permits: usize) {
     .await;
 }
 
-/// One task that waits is told, and waits again.
+/// One operation: a waiting task is woken, and waits again.
 async fn event<R: Synced>(n: u64, waiting: u64) {
     let (event, done) = (R::event(), Rc::new(Cell::new(0)));
     let tasks: Vec<_> = (0..waiting)
@@ -85,15 +85,16 @@ async fn event<R: Synced>(n: u64, waiting: u64) {
             let (event, done) = (event.clone(), Rc::clone(&done));
             R::spawn(async move {
                 for _ in 0..n.div_ceil(waiting) {
-                    R::told(&event).await;
+                    R::notified(&event).await;
                 }
                 done.set(done.get() + 1);
             })
         })
         .collect();
-    // They are polled in between, and wait. Who does not is told once more: these are no flags.
+    // The yield lets the tasks run and wait again. A task that is not waiting misses a notification,
+    // because the event stores no state; it receives the next one.
     while done.get() < waiting {
-        R::tell(&event);
+        R::notify(&event);
         R::yield_now().await;
     }
     for task in tasks {
@@ -101,7 +102,7 @@ async fn event<R: Synced>(n: u64, waiting: u64) {
     }
 }
 
-/// An item put and got, where there is always room and always an item.
+/// One operation: an item is put and got. Neither waits.
 async fn queue_alone<R: Runtime>(n: u64) {
     let (put, mut get) = R::queue::<u64>(64);
     for value in 0..n {
@@ -110,7 +111,7 @@ async fn queue_alone<R: Runtime>(n: u64) {
     }
 }
 
-/// An item put by one task and got by another.
+/// One operation: an item is put by one task and got by another.
 async fn queue_between<R: Runtime>(n: u64, putters: u64) {
     let (put, mut get) = R::queue::<u64>(64);
     let getter = R::spawn(async move {
@@ -130,7 +131,7 @@ async fn queue_between<R: Runtime>(n: u64, putters: u64) {
     getter.await;
 }
 
-/// A value that one receiver gets; the sender gives way after each.
+/// One operation: one receiver receives a value. The sender yields after each value.
 async fn broadcast<R: Broadcast>(n: u64, receivers: u64) {
     let rounds = n.div_ceil(receivers);
     let (sender, all) = R::broadcast(64, receivers as usize);
@@ -139,13 +140,13 @@ async fn broadcast<R: Broadcast>(n: u64, receivers: u64) {
         .map(|mut receiver| {
             R::spawn(async move {
                 for _ in 0..rounds {
-                    R::hear(&mut receiver).await;
+                    R::receive(&mut receiver).await;
                 }
             })
         })
         .collect();
     for value in 0..rounds {
-        R::say(&sender, value);
+        R::broadcast_value(&sender, value);
         R::yield_now().await;
     }
     for task in tasks {
@@ -153,7 +154,7 @@ async fn broadcast<R: Broadcast>(n: u64, receivers: u64) {
     }
 }
 
-/// A change that one receiver is told of; the sender gives way after each.
+/// One operation: one receiver observes a change. The sender yields after each change.
 async fn watch<R: Watch>(n: u64, receivers: u64) {
     let rounds = n.div_ceil(receivers);
     let (setter, watcher) = R::watch();
@@ -172,14 +173,14 @@ async fn watch<R: Watch>(n: u64, receivers: u64) {
     }
 }
 
-/// A limit that is not reached.
+/// One operation: a `wait_for` whose timeout is not reached.
 async fn wait_for<R: Synced>(n: u64) {
     for _ in 0..n {
         R::wait_for(FAR, R::yield_now()).await;
     }
 }
 
-/// One member.
+/// One operation: one member of a `gather`.
 async fn gather<R: Synced>(n: u64) {
     let mut left = n;
     while left > 0 {

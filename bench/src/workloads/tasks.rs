@@ -1,6 +1,7 @@
-//! Tasks: made, switched between, told that something is there.
+//! Tasks: spawning, switching, and waking each other.
 //!
-//! A slot is a cell with a waker, the same for all peers: what it costs beyond a yield is the peer's waker.
+//! A slot is a cell with a waker, the same code for all peers, so that a ping-pong with slots shows the
+//! cost of the peer's waker.
 
 use super::{BATCH, Row, batches, row, shared};
 use crate::runtime::Runtime;
@@ -23,14 +24,14 @@ pub fn rows() -> Vec<Row> {
     ]
 }
 
-/// A task that has nothing to do.
+/// One operation: an empty task is spawned and awaited.
 async fn spawn_one_by_one<R: Runtime>(n: u64) {
     for _ in 0..n {
         R::spawn(async {}).await;
     }
 }
 
-/// The same.
+/// The same, in batches.
 async fn spawn_many<R: Runtime>(n: u64) {
     for batch in batches(n, BATCH) {
         let tasks: Vec<_> = (0..batch).map(|_| R::spawn(async {})).collect();
@@ -40,7 +41,7 @@ async fn spawn_many<R: Runtime>(n: u64) {
     }
 }
 
-/// From one poll to the next.
+/// One operation: a task yields and is polled again.
 async fn yielding<R: Runtime>(n: u64, tasks: u64) {
     shared::<R, _>(n, tasks, |share| async move {
         for _ in 0..share {
@@ -50,7 +51,7 @@ async fn yielding<R: Runtime>(n: u64, tasks: u64) {
     .await;
 }
 
-/// There and back: two oneshots made, sent and received, in two tasks.
+/// One operation: a round trip between two tasks through two oneshots, which are created for it.
 async fn ping_pong_oneshot<R: Runtime>(n: u64) {
     for batch in batches(n, BATCH) {
         let pings: Vec<_> = (0..batch).map(|_| R::oneshot::<u64>()).collect();
@@ -70,7 +71,7 @@ async fn ping_pong_oneshot<R: Runtime>(n: u64) {
     }
 }
 
-/// There and back: an item through each of two queues, between two tasks.
+/// One operation: a round trip between two tasks through two queues.
 async fn ping_pong_queue<R: Runtime>(n: u64) {
     let (ping, mut ping_in) = R::queue::<u64>(1);
     let (pong, mut pong_in) = R::queue::<u64>(1);
@@ -87,7 +88,7 @@ async fn ping_pong_queue<R: Runtime>(n: u64) {
     other.await;
 }
 
-/// A value for one who waits, and can be filled again.
+/// A value for one waiter, which can be filled again.
 #[derive(Default)]
 struct Slot {
     value: Cell<Option<u64>>,
@@ -114,7 +115,7 @@ impl Slot {
     }
 }
 
-/// There and back: two slots filled and taken from.
+/// One operation: a round trip between two tasks through two slots.
 async fn ping_pong_slot<R: Runtime>(n: u64) {
     let (ping, pong) = (Rc::<Slot>::default(), Rc::<Slot>::default());
     let (ping_in, pong_out) = (Rc::clone(&ping), Rc::clone(&pong));
@@ -130,7 +131,7 @@ async fn ping_pong_slot<R: Runtime>(n: u64) {
     other.await;
 }
 
-/// There and back: two signals given and waited for.
+/// One operation: a round trip between two tasks through two signals.
 async fn ping_pong_signal<R: Runtime>(n: u64) {
     let (ping, pong) = (R::signal(), R::signal());
     let (ping_in, pong_out) = (ping.clone(), pong.clone());

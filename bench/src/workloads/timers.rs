@@ -1,6 +1,6 @@
-//! Timers that coroutines wait on: polled once and dropped, or slept out.
+//! Timers of coroutines: polled once and dropped, or awaited.
 //!
-//! Where many are alive at once each is in a box of its own, as those of tasks are; callbacks need none.
+//! Where many are alive at once, each is boxed, as the timers of tasks are. Callbacks need no box.
 
 use super::{BATCH, Numbers, Row, batches, row, timed};
 use crate::peers::{Monoio, Readily, Smol, Tokio};
@@ -10,9 +10,9 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-/// Timers that are dropped are for some time before this.
+/// The range of the delays of timers that are dropped.
 pub const FAR: Duration = Duration::from_secs(10);
-/// Timers that fire are for some time before this.
+/// The range of the delays of timers that fire.
 pub const NEAR: Duration = Duration::from_millis(1);
 
 pub fn rows() -> Vec<Row> {
@@ -23,7 +23,7 @@ pub fn rows() -> Vec<Row> {
     ]
 }
 
-/// What the callback layer's rows have in common with these.
+/// The runs of `timer_dropped` for the rows of the callback layer.
 pub fn dropped(together: u64) -> Vec<(&'static str, super::Run)> {
     fn runs<const TOGETHER: u64>() -> Vec<(&'static str, super::Run)> {
         vec![
@@ -48,14 +48,14 @@ pub fn dropped(together: u64) -> Vec<(&'static str, super::Run)> {
     }
 }
 
-/// One sleep of no time.
+/// One operation: a sleep of zero.
 async fn sleep_zero<R: Runtime>(n: u64) {
     for _ in 0..n {
         R::sleep(Duration::ZERO).await;
     }
 }
 
-/// One timer, polled once and dropped long before its time, with others.
+/// One operation: a timer is polled once and dropped long before its deadline, in a batch.
 async fn timer_dropped<R: Runtime>(n: u64, together: u64) {
     let mut numbers = Numbers::new();
     for now in batches(n, together) {
@@ -73,7 +73,7 @@ async fn timer_dropped<R: Runtime>(n: u64, together: u64) {
     }
 }
 
-/// A task that sleeps, with others.
+/// One operation: a task sleeps, in a batch.
 async fn sleeping<R: Runtime>(n: u64, together: u64) {
     let mut numbers = Numbers::new();
     for now in batches(n, together) {

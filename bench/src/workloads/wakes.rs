@@ -1,7 +1,7 @@
-//! Wakes that come from another thread.
+//! Wakes from another thread.
 //!
-//! The thread and the loop take turns, so each of them is asleep when the other wakes it: two switches
-//! of the system's, and what a peer adds. Counting instructions says nothing here.
+//! The thread and the loop alternate, so each of them sleeps when the other wakes it. The time is that
+//! of two context switches, plus the cost of the peer. Instruction counts are not meaningful here.
 
 use super::{Row, Run};
 use crate::callbacks::{Callbacks, Raw};
@@ -52,24 +52,24 @@ fn latency<R: Runtime>(n: u64) -> Duration {
     R::run(one_way::<R>(n))
 }
 
-/// So long a thread waits until the loop is surely asleep.
+/// The time after which the loop is assumed to sleep.
 const UNTIL_ASLEEP: Duration = Duration::from_micros(30);
 
-/// A flag that one thread puts up and a task of another waits for.
-struct Bell {
+/// A flag that is set by one thread and awaited by a task on another.
+struct Flag {
     start: Instant,
-    rung: AtomicBool,
-    rung_ns: AtomicU64,
+    is_set: AtomicBool,
+    set_ns: AtomicU64,
     waker: Mutex<Option<Waker>>,
 }
 
-impl Bell {
+impl Flag {
     #[allow(clippy::disallowed_methods)] // the thread has no loop
     fn new() -> Arc<Self> {
         Arc::new(Self {
             start: Instant::now(),
-            rung: AtomicBool::new(false),
-            rung_ns: AtomicU64::new(0),
+            is_set: AtomicBool::new(false),
+            set_ns: AtomicU64::new(0),
             waker: Mutex::new(None),
         })
     }
@@ -78,7 +78,7 @@ impl Bell {
         self.start.elapsed().as_nanos() as u64
     }
 
-    /// Spins, for who sleeps is himself late.
+    /// Waits by spinning: a sleep would end late.
     fn spin(&self) {
         let end = self.now_ns() + UNTIL_ASLEEP.as_nanos() as u64;
         while self.now_ns() < end {
@@ -86,25 +86,32 @@ impl Bell {
         }
     }
 
-    fn ring(&self) {
-        self.rung_ns.store(self.now_ns(), Ordering::Relaxed);
-        self.rung.store(true, Ordering::Release);
-        let waker = self.waker.lock().expect("nobody panics with it").take();
+    fn set(&self) {
+        self.set_ns.store(self.now_ns(), Ordering::Relaxed);
+        self.is_set.store(true, Ordering::Release);
+        let waker = self
+            .waker
+            .lock()
+            .expect("no thread panics while it holds the lock")
+            .take();
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
     fn take(&self) -> bool {
-        self.rung.swap(false, Ordering::Acquire)
+        self.is_set.swap(false, Ordering::Acquire)
     }
 
-    /// How long after it was rung.
-    async fn heard(&self) -> Duration {
+    /// Waits for the flag, and returns the time since it was set.
+    async fn wait(&self) -> Duration {
         poll_fn(|cx| {
             if !self.take() {
                 let waker = Some(cx.waker().clone());
-                *self.waker.lock().expect("nobody panics with it") = waker;
+                *self
+                    .waker
+                    .lock()
+                    .expect("no thread panics while it holds the lock") = waker;
                 if !self.take() {
                     return Poll::Pending;
                 }
@@ -112,53 +119,53 @@ impl Bell {
             Poll::Ready(())
         })
         .await;
-        self.since_rung()
+        self.since_set()
     }
 
-    fn since_rung(&self) -> Duration {
-        Duration::from_nanos(self.now_ns() - self.rung_ns.load(Ordering::Relaxed))
+    fn since_set(&self) -> Duration {
+        Duration::from_nanos(self.now_ns() - self.set_ns.load(Ordering::Relaxed))
     }
 }
 
-/// A thread that does `ring` each time that it is asked to.
-fn thread(ring: impl Fn() + Send + 'static) -> mpsc::Sender<()> {
-    let (ask, asked) = mpsc::channel();
-    std::thread::spawn(move || asked.iter().for_each(|()| ring()));
-    ask
+/// Starts a thread that calls `notify` for each message it receives.
+fn thread(notify: impl Fn() + Send + 'static) -> mpsc::Sender<()> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || receiver.iter().for_each(|()| notify()));
+    sender
 }
 
-const THERE: &str = "the thread is there";
+const ALIVE: &str = "the thread is alive";
 
-/// A thread is woken by the task, and wakes it.
+/// One operation: the task wakes the thread, which wakes the task.
 async fn there_and_back<R: Runtime>(n: u64) -> Duration {
-    let bell = Bell::new();
-    let theirs = Arc::clone(&bell);
-    let ask = thread(move || theirs.ring());
-    let start = bell.now_ns();
+    let flag = Flag::new();
+    let shared = Arc::clone(&flag);
+    let sender = thread(move || shared.set());
+    let start = flag.now_ns();
     for _ in 0..n {
-        ask.send(()).expect(THERE);
-        bell.heard().await;
+        sender.send(()).expect(ALIVE);
+        flag.wait().await;
     }
-    Duration::from_nanos(bell.now_ns() - start)
+    Duration::from_nanos(flag.now_ns() - start)
 }
 
-/// From the call that wakes to the poll of the task.
+/// One operation: the time from the call of `wake` to the poll of the task.
 async fn one_way<R: Runtime>(n: u64) -> Duration {
-    let bell = Bell::new();
-    let theirs = Arc::clone(&bell);
-    let ask = thread(move || {
-        theirs.spin();
-        theirs.ring();
+    let flag = Flag::new();
+    let shared = Arc::clone(&flag);
+    let sender = thread(move || {
+        shared.spin();
+        shared.set();
     });
     let mut sum = Duration::ZERO;
     for _ in 0..n {
-        ask.send(()).expect(THERE);
-        sum += bell.heard().await;
+        sender.send(()).expect(ALIVE);
+        sum += flag.wait().await;
     }
     sum
 }
 
-/// An epoll that waits for an eventfd, and nothing else.
+/// An epoll instance that waits for one eventfd.
 struct Waiter {
     epoll: rustix::fd::OwnedFd,
     event: Arc<rustix::fd::OwnedFd>,
@@ -187,23 +194,23 @@ impl Waiter {
     }
 }
 
-fn raw(n: u64, before: fn(&Bell)) -> (Duration, Duration) {
-    let bell = Bell::new();
+fn raw(n: u64, before: fn(&Flag)) -> (Duration, Duration) {
+    let flag = Flag::new();
     let waiter = Waiter::new().expect("an epoll");
-    let (theirs, event) = (Arc::clone(&bell), Arc::clone(&waiter.event));
-    let ask = thread(move || {
-        before(&theirs);
-        theirs.ring();
+    let (shared, event) = (Arc::clone(&flag), Arc::clone(&waiter.event));
+    let sender = thread(move || {
+        before(&shared);
+        shared.set();
         rustix::io::write(&event, &1_u64.to_ne_bytes()).expect("an eventfd");
     });
     let mut sum = Duration::ZERO;
-    let start = bell.now_ns();
+    let start = flag.now_ns();
     for _ in 0..n {
-        ask.send(()).expect(THERE);
+        sender.send(()).expect(ALIVE);
         waiter.wait().expect("an epoll");
-        sum += bell.since_rung();
+        sum += flag.since_set();
     }
-    (Duration::from_nanos(bell.now_ns() - start), sum)
+    (Duration::from_nanos(flag.now_ns() - start), sum)
 }
 
 fn there_and_back_raw(n: u64) -> Duration {
@@ -211,5 +218,5 @@ fn there_and_back_raw(n: u64) -> Duration {
 }
 
 fn one_way_raw(n: u64) -> Duration {
-    raw(n, Bell::spin).1
+    raw(n, Flag::spin).1
 }

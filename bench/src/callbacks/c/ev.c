@@ -1,6 +1,6 @@
-/* The callbacks of libev: an event that is fed to a watcher is what it has for "soon".
+/* The callback loop on libev. "Soon" is an event that is fed to a watcher.
  *
- * Watchers are kept and started anew, as one does who embeds them in structures of his own. */
+ * Watchers are kept and restarted, as in programs that embed them in their own structures. */
 
 #include <ev.h>
 #include <stdint.h>
@@ -11,7 +11,7 @@ typedef struct {
     struct ev_loop *loop;
     uint64_t called;
     uint64_t left;
-    uint64_t made; /* of both arrays */
+    uint64_t made; /* the length of both arrays */
     ev_prepare *soon;
     ev_timer *timer;
 } Calls;
@@ -37,7 +37,7 @@ void calls_ev_free(void *self) {
     free(calls);
 }
 
-/* None of them is active, so they may move. */
+/* No watcher is active, so realloc may move them. */
 static void make(Calls *calls, uint64_t n) {
     if (n <= calls->made)
         return;

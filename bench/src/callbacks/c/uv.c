@@ -1,6 +1,6 @@
-/* The callbacks of libuv: an idle handle is what it has for "soon", a timer handle is a timer.
+/* The callback loop on libuv. "Soon" is an idle handle, a timer is a timer handle.
  *
- * Handles are kept and started anew, as one does who embeds them in structures of his own. */
+ * Handles are kept and restarted, as in programs that embed them in their own structures. */
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@ typedef struct {
     uv_loop_t loop;
     uint64_t called;
     uint64_t left;
-    uint64_t made;       /* of both arrays */
+    uint64_t made;       /* the length of both arrays */
     uv_idle_t **idle;
     uv_timer_t **timer;
     const uint64_t *delays;

@@ -1,4 +1,4 @@
-/* The chain of socketpairs for the libraries in C: what `chain.rs` is for the others. */
+/* The chain of socketpairs for the C libraries; `chain.rs` is the same for the other peers. */
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -20,7 +20,7 @@ static void chain_start(struct chain *chain, size_t active) {
     chain->left = chain->total - active;
 }
 
-/* One event of pair `at`. Whether that was the last byte. */
+/* Handles one event of pair `at`. Returns whether its byte was the last one. */
 static int chain_pass(struct chain *chain, size_t at) {
     char buffer[16];
     ssize_t n = read(chain->readers[at], buffer, sizeof buffer);

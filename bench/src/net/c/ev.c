@@ -1,4 +1,4 @@
-/* The echo server and the chain on libev: one watcher for each descriptor, by the level. */
+/* The echo server and the chain on libev: one level-triggered watcher for each descriptor. */
 #include "chain.h"
 #include <errno.h>
 #include <ev.h>
@@ -89,7 +89,7 @@ static void on_listener(struct ev_loop *loop, ev_io *io, int events) {
     }
 }
 
-/* `listener` does not block. Returns only if there is no loop. */
+/* `listener` is non-blocking. Returns only if the loop cannot be created. */
 int bench_ev_echo(int listener, size_t size) {
     struct ev_loop *loop = ev_loop_new(EVBACKEND_EPOLL);
     if (loop == NULL) {
@@ -114,7 +114,7 @@ static void on_pair(struct ev_loop *loop, ev_io *io, int events) {
     }
 }
 
-/* How long it took; negative if there is no loop. */
+/* Returns the duration; negative if the loop cannot be created. */
 int64_t bench_ev_chain(const int *readers, const int *writers, size_t pairs, size_t active, size_t total) {
     struct ev_loop *loop = ev_loop_new(EVBACKEND_EPOLL);
     if (loop == NULL) {

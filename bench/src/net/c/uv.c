@@ -1,4 +1,4 @@
-/* The echo server and the chain on libuv: streams for the one, uv_poll for the other. */
+/* The echo server on libuv's streams, and the chain on uv_poll. */
 #include "chain.h"
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
     *buf = uv_buf_init(buffer, (unsigned)room);
 }
 
-/* What had no room, behind its request. */
+/* A write request, followed by the bytes that the socket did not accept. */
 struct kept {
     uv_write_t request;
     char bytes[];
@@ -69,7 +69,7 @@ static void on_connection(uv_stream_t *listener, int status) {
     uv_read_start((uv_stream_t *)conn, on_alloc, on_read);
 }
 
-/* `fd` listens. Returns only if that fails. */
+/* `fd` is a listening socket. Returns only on an error. */
 int bench_uv_echo(int fd, size_t size) {
     uv_loop_t loop;
     uv_tcp_t listener;
@@ -94,7 +94,7 @@ static void on_pair(uv_poll_t *poll, int status, int events) {
     }
 }
 
-/* How long it took; negative if there is no loop. */
+/* Returns the duration; negative if the loop cannot be created. */
 int64_t bench_uv_chain(const int *readers, const int *writers, size_t pairs, size_t active, size_t total) {
     uv_loop_t loop;
     if (uv_loop_init(&loop) < 0) {

@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What a callback reads and writes through.
+/// The descriptor that a callback reads from and writes to.
 struct Io<'a, 'b>(&'a Cx<'b>);
 
 impl Read for Io<'_, '_> {
@@ -30,7 +30,7 @@ impl Write for Io<'_, '_> {
 }
 
 struct Conn {
-    /// What all connections read into, one after the other.
+    /// The read buffer that all connections share.
     buffer: Rc<Cell<Vec<u8>>>,
     kept: Vec<u8>,
     wants: Next,
@@ -94,7 +94,7 @@ struct Pair {
 
 impl Callbacks for Pair {
     fn on_read(&mut self, cx: &Cx<'_>) {
-        // An error shows as an end that came early.
+        // An error shows up as a chain that ended early.
         let passed = self.links.turn(self.at, |buffer| cx.read(buffer));
         if passed.unwrap_or(true) {
             cx.stop();

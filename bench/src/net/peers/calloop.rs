@@ -1,4 +1,4 @@
-//! calloop: an event source for each descriptor, by the level.
+//! calloop: a level-triggered event source for each descriptor.
 
 use super::Next;
 use crate::chain::{Chain, Links};
@@ -13,10 +13,10 @@ use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A source of its own, for it changes its interest.
+/// An event source for a connection, which changes its interest.
 struct Conn {
     io: Generic<TcpStream>,
-    /// What all connections read into, one after the other.
+    /// The read buffer that all connections share.
     buffer: Rc<RefCell<Vec<u8>>>,
     kept: Vec<u8>,
     wants: Next,

@@ -26,7 +26,7 @@ pub fn echo(listener: net::TcpListener, room: usize) -> io::Result<()> {
             let (stream, _peer) = listener.accept().await?;
             stream.set_nodelay(true)?;
             drop(readily::spawn(async move {
-                // A reset is this connection's end, and nobody else's business.
+                // An I/O error ends this connection only.
                 let _ = serve(stream, room).await;
             }));
         }
@@ -47,7 +47,7 @@ pub fn chain(chain: Chain) -> io::Result<Duration> {
     let main = async {
         let Chain { readers, links } = chain;
         for (at, reader) in readers.into_iter().enumerate() {
-            // It is only read, and to that it is all one which kind of stream it is.
+            // The descriptor is only read from; the kind of stream makes no difference to that.
             let reader = TcpStream::from_std(OwnedFd::from(reader).into())?;
             drop(readily::spawn(pass(at, reader, Rc::clone(&links))));
         }

@@ -1,4 +1,4 @@
-//! mio: its poll, by the edge, as it is always.
+//! mio: its `Poll`, which is always edge-triggered.
 
 use super::{EVENTS, Next};
 use crate::chain::Chain;

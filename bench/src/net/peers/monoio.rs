@@ -1,4 +1,4 @@
-//! monoio, on epoll. A buffer is given away to each operation, and comes back with it.
+//! monoio on epoll. Each operation takes ownership of its buffer and returns it with the result.
 
 use crate::chain::{Chain, Links, ROOM};
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};

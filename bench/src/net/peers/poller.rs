@@ -1,4 +1,4 @@
-//! readily's poller alone, without the loop above it.
+//! readily's poller alone, without the loop.
 
 use super::Next;
 use crate::chain::Chain;

@@ -1,4 +1,4 @@
-//! epoll by hand: a table by descriptor, and nothing in between.
+//! epoll used directly, with a table indexed by descriptor.
 
 use super::{EVENTS, Next};
 use crate::chain::Chain;
@@ -26,7 +26,7 @@ impl Conn {
             _end_or_reset => return Next::End,
         };
         match raw::send(fd, &buffer[..n]) {
-            // If there is more, the level tells.
+            // If more bytes are available, the level trigger reports that.
             Ok(written) if written == n => Next::Read,
             Ok(written) => self.keep(&buffer[written..n]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => self.keep(&buffer[..n]),

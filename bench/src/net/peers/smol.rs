@@ -1,4 +1,4 @@
-//! smol, which is these crates: the executor polls the reactor on this thread.
+//! smol, from its parts: the executor polls the reactor on this thread.
 
 use crate::chain::{Chain, Links, ROOM};
 use async_executor::LocalExecutor;
