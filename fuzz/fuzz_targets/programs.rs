@@ -1,3 +1,3 @@
-//! Fuzzes a loop on a kernel in memory: see `src/programs.rs`.
+//! Fuzzes a loop on the simulated kernel: see `src/programs.rs`.
 #![cfg_attr(fuzzing, no_main)]
 readily_fuzz::target!(programs);

@@ -1,3 +1,3 @@
-//! Fuzzes the pollers of the kernel in memory: see `src/sim_poller.rs`.
+//! Fuzzes the pollers of the simulated kernel: see `src/sim_poller.rs`.
 #![cfg_attr(fuzzing, no_main)]
 readily_fuzz::target!(sim_poller);

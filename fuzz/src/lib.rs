@@ -1,9 +1,9 @@
-//! Interpreters of operation lists, one for each fuzz target: whatever the list, none may panic.
+//! Interpreters of operation lists, one for each fuzz target. No list may make an interpreter panic.
 //!
-//! A target is a function from a value to nothing, and the value comes from bytes by `arbitrary`.
-//! So the same functions run under a fuzzer that looks for new branches (`cargo fuzz run timers`),
-//! over bytes from a seed (`cargo test`, see `smoke.rs`), and over the file that a fuzzer left
-//! behind (`cargo run --bin timers FILE`), the latter two on any compiler.
+//! A target is a function with one argument, which `arbitrary` creates from bytes. The same function
+//! runs under a coverage-guided fuzzer (`cargo fuzz run timers`), on bytes from a seed (`cargo test`,
+//! see `smoke.rs`), and on a file that the fuzzer has saved (`cargo run --bin timers FILE`). The latter
+//! two work with any compiler.
 
 /// The slab and the timer heap are private to the library, so their sources are compiled into this
 /// crate as well.
@@ -17,8 +17,8 @@ mod slab;
 mod timers;
 
 pub use chunking::{Exchange, chunking};
-pub use programs::{Played, programs};
-pub use sim_poller::{Watching, sim_poller};
+pub use programs::{ProgramInput, programs};
+pub use sim_poller::{PollerInput, sim_poller};
 pub use slab::{SlabOps, slab};
 pub use timers::{TimerOps, timers};
 
@@ -26,8 +26,8 @@ use arbitrary::{Arbitrary, Unstructured};
 use std::fmt::Debug;
 use std::ops::Deref;
 
-/// A list that is long for most bytes: one of `Vec`'s ends after each element with a chance of
-/// one half, and what comes about only after ten operations would hardly be tried.
+/// A list that is long for most inputs. `arbitrary`'s `Vec` ends after each element with a probability
+/// of one half, so a state that takes ten operations to reach would hardly be tested.
 #[derive(Clone, Debug)]
 pub struct List<T>(pub Vec<T>);
 
@@ -53,14 +53,14 @@ impl<T> Deref for List<T> {
 #[cfg(fuzzing)]
 pub use libfuzzer_sys;
 
-/// Runs `interpret` on what `bytes` stand for. Bytes that stand for nothing are left alone.
+/// Decodes `bytes` and runs `interpret` on the value. Bytes that cannot be decoded are ignored.
 pub fn feed<'a, T: Arbitrary<'a>>(bytes: &'a [u8], interpret: impl Fn(&T)) {
     if let Ok(value) = T::arbitrary_take_rest(Unstructured::new(bytes)) {
         interpret(&value);
     }
 }
 
-/// Runs `interpret` on the files that are named on the command line, and shows what they stand for.
+/// Runs `interpret` on the files named on the command line, and prints the decoded values.
 pub fn replay<T: for<'a> Arbitrary<'a> + Debug>(interpret: impl Fn(&T)) {
     for path in std::env::args_os().skip(1) {
         let name = path.to_string_lossy();
@@ -69,11 +69,11 @@ pub fn replay<T: for<'a> Arbitrary<'a> + Debug>(interpret: impl Fn(&T)) {
             println!("{name}: {value:?}");
             interpret(value);
         });
-        println!("{name}: nothing found");
+        println!("{name}: no panic");
     }
 }
 
-/// The entry of a fuzz target: the fuzzer's under cargo-fuzz, `main` elsewhere.
+/// Defines the entry point of a fuzz target: the fuzzer's under cargo-fuzz, otherwise `main`.
 #[cfg(fuzzing)]
 #[macro_export]
 macro_rules! target {
@@ -83,7 +83,7 @@ macro_rules! target {
     };
 }
 
-/// The entry of a fuzz target: the fuzzer's under cargo-fuzz, `main` elsewhere.
+/// Defines the entry point of a fuzz target: the fuzzer's under cargo-fuzz, otherwise `main`.
 #[cfg(not(fuzzing))]
 #[macro_export]
 macro_rules! target {

@@ -1,28 +1,26 @@
-//! A loop on a kernel in memory, under programs of the testing kit: each call of a callback is held
-//! against its model (`readily_testing::strategies`), which `tests/props` does for programs that
-//! chance chooses.
+//! A loop on the simulated kernel, under programs of the testing kit. Each call of a callback is checked
+//! against the kit's model (`readily_testing::strategies`), as `tests/props` does for random programs.
 //!
-//! Here bytes decide what each operation is, so that a fuzzer can look for those that lead
-//! somewhere new.
+//! Here the input bytes choose the operations, so that a fuzzer can search for new branches.
 
 use arbitrary::Arbitrary;
 use readily_testing::strategies::Program;
 use readily_testing::{Faults, Personality, SimLoop};
 
-/// What `programs` is run on.
+/// The input of [`programs`].
 #[derive(Arbitrary, Clone, Debug)]
-pub struct Played {
+pub struct ProgramInput {
     pub system: u8,
-    /// No seed, no faults.
+    /// The seed of the kernel's faults; `None` for no faults.
     pub seed: Option<u64>,
-    /// How often a registration is refused.
+    /// How often a registration fails with ENOMEM.
     pub enomem: u8,
-    /// Whether the loop is closed at the end with all that is there, or all is taken back.
+    /// Whether the loop is closed at the end with its registrations, or they are removed first.
     pub closes: bool,
     pub program: Bytes,
 }
 
-/// All that are left.
+/// All remaining bytes of the input.
 #[derive(Clone, Debug)]
 pub struct Bytes(pub Vec<u8>);
 
@@ -37,19 +35,19 @@ impl<'a> Arbitrary<'a> for Bytes {
 ///
 /// # Panics
 ///
-/// If a rule is broken, with the story of how it came to that, and the program as text.
-pub fn programs(played: &Played) {
-    let mut faults = played.seed.map_or_else(Faults::none, Faults::all);
-    faults.enomem = played.enomem % 64;
-    let system = match played.system % 4 {
+/// If a rule is violated, with the events that led to it and the program as text.
+pub fn programs(input: &ProgramInput) {
+    let mut faults = input.seed.map_or_else(Faults::none, Faults::all);
+    faults.enomem = input.enomem % 64;
+    let system = match input.system % 4 {
         0 => None,
         1 => Some(Personality::FreeBsd),
         2 => Some(Personality::Apple),
         _ => Some(Personality::NetBsd),
     };
-    let program = Program::from_bytes(&played.program.0);
+    let program = Program::from_bytes(&input.program.0);
     let mut sim = SimLoop::on(system, faults);
-    let ran = match played.closes {
+    let ran = match input.closes {
         true => program.run_to_close(sim),
         false => program.run(&mut sim),
     };

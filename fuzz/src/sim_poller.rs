@@ -1,10 +1,10 @@
-//! The pollers of the kernel in memory: epoll's rules and kqueue's, over one kernel, by the level.
+//! The level-triggered pollers of the simulated kernel: epoll and kqueue, on one kernel.
 //!
-//! A level is a function of the state. So two things must hold after any operations:
-//! - what a poller reports is what a *new* poller of the same kind reports that is asked the same
-//!   at this moment; a difference is a wake-up that was lost, or a list that went wrong;
-//! - epoll's rules and kqueue's report the same `READ` and `WRITE`, but for the differences that
-//!   are written down in [`differ`].
+//! Level-triggered readiness is a function of the state. So two things must hold after any operations:
+//! - A poller reports the same as a *new* poller of the same kind with the same registrations. A
+//!   difference is a lost wake-up or a corrupted list.
+//! - epoll and kqueue report the same `READ` and `WRITE`, except for the differences that are listed at
+//!   [`check_difference`].
 
 use crate::List;
 use arbitrary::Arbitrary;
@@ -16,19 +16,19 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
-/// What `sim_poller` is run on.
+/// The input of [`sim_poller`].
 #[derive(Arbitrary, Clone, Debug)]
-pub struct Watching {
-    /// Look after every operation, or only where it says so: what comes about between two looks
-    /// must not get lost either.
+pub struct PollerInput {
+    /// Whether the pollers are checked after every operation, or only by `WatchOp::Check`. Readiness
+    /// that arises between two checks must not be lost either.
     pub always: bool,
-    /// As many bytes fit into a stream, at most.
+    /// The maximum number of bytes in the buffer of a stream.
     pub capacity: u8,
     pub system: u8,
     pub ops: List<WatchOp>,
 }
 
-/// One operation. Descriptors are picked among the open ones.
+/// One operation. Descriptors are chosen from the open ones.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum WatchOp {
     Pair,
@@ -58,7 +58,7 @@ pub enum WatchOp {
     Renumber(u8, u8),
     Close(u8),
     Reset(u8),
-    Look,
+    Check,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,14 +70,14 @@ enum Kind {
     Other,
 }
 
-/// A descriptor, and what is asked about it.
+/// A descriptor, with the token and interest of its registration.
 struct Open {
     fd: Fd,
     kind: Kind,
     watched: Option<(u64, Interest)>,
 }
 
-struct World {
+struct Fixture {
     kernel: Kernel,
     system: Personality,
     epoll: Box<dyn Poller>,
@@ -88,44 +88,44 @@ struct World {
     tokens: u64,
 }
 
-/// More descriptors show nothing that these do not.
-const MOST: usize = 24;
+/// The maximum number of descriptors. More would show nothing new.
+const MAX_DESCRIPTORS: usize = 24;
 
-/// Runs `watching`.
+/// Runs `input`.
 ///
 /// # Panics
 ///
-/// If a poller reports what it should not, or keeps something to itself.
-pub fn sim_poller(watching: &Watching) {
+/// If a poller reports wrong readiness, or misses some.
+pub fn sim_poller(input: &PollerInput) {
     let kernel = Kernel::new();
-    let system = match watching.system % 3 {
+    let system = match input.system % 3 {
         0 => Personality::FreeBsd,
         1 => Personality::Apple,
         _ => Personality::NetBsd,
     };
-    let mut world = World {
+    let mut fixture = Fixture {
         system,
         epoll: Box::new(kernel.poller()),
         kqueue: Box::new(kernel.kqueue(system)),
         kernel,
         open: Vec::new(),
         listening: Vec::new(),
-        capacity: 1 + usize::from(watching.capacity),
+        capacity: 1 + usize::from(input.capacity),
         tokens: 0,
     };
-    for &op in watching.ops.iter() {
-        world.step(op);
-        if watching.always {
-            world.look();
+    for &op in input.ops.iter() {
+        fixture.step(op);
+        if input.always {
+            fixture.check();
         }
     }
-    world.look();
-    let World { kernel, open, .. } = world;
+    fixture.check();
+    let Fixture { kernel, open, .. } = fixture;
     drop(open);
     assert_eq!(kernel.open(), 0, "descriptors before and after");
 }
 
-impl World {
+impl Fixture {
     fn pick(&mut self, pick: u8) -> Option<&mut Open> {
         let n = usize::from(pick) % self.open.len().max(1);
         self.open.get_mut(n)
@@ -138,17 +138,17 @@ impl World {
     }
 
     fn both(&mut self, made: io::Result<(Fd, Fd)>, kinds: [Kind; 2]) {
-        let (one, two) = made.expect("there is no limit");
+        let (one, two) = made.expect("the simulated kernel has no limit");
         self.add(one, kinds[0]);
         self.add(two, kinds[1]);
     }
 
     fn one(&mut self, made: io::Result<Fd>, kind: Kind) {
-        self.add(made.expect("there is no limit"), kind);
+        self.add(made.expect("the simulated kernel has no limit"), kind);
     }
 
     fn step(&mut self, op: WatchOp) {
-        if self.open.len() < MOST {
+        if self.open.len() < MAX_DESCRIPTORS {
             self.make(op);
         }
         match op {
@@ -160,12 +160,12 @@ impl World {
                 let by = Duration::from_nanos(u64::from(by));
                 self.kernel.clock().advance(by);
             }
-            WatchOp::Look => self.look(),
+            WatchOp::Check => self.check(),
             _ => self.act(op),
         }
     }
 
-    /// Opens something.
+    /// Opens a descriptor, or a pair.
     fn make(&mut self, op: WatchOp) {
         let kernel = self.kernel.clone();
         match op {
@@ -178,7 +178,7 @@ impl World {
             WatchOp::Unconnected => self.one(kernel.unconnected(), Kind::Tcp),
             WatchOp::Listen => {
                 let listener = kernel.listen(([127, 0, 0, 1], 0).into(), 1);
-                let listener = listener.expect("there is no limit");
+                let listener = listener.expect("the simulated kernel has no limit");
                 let addr = listener.local_addr().expect("a listener has an address");
                 self.listening.push(addr);
                 self.add(listener, Kind::Other);
@@ -213,7 +213,7 @@ impl World {
         }
     }
 
-    /// Does something with a descriptor; its errors are none of ours.
+    /// Performs an operation on a descriptor. Its errors are ignored.
     fn act(&mut self, op: WatchOp) {
         let (WatchOp::Read(pick, _)
         | WatchOp::Write(pick, _)
@@ -294,7 +294,7 @@ impl World {
         }
     }
 
-    /// A registered descriptor stays open until it is removed.
+    /// Closes a descriptor. A registered one is removed from the pollers first.
     fn close(&mut self, op: WatchOp) {
         let (WatchOp::Close(pick) | WatchOp::Reset(pick)) = op else {
             return;
@@ -313,8 +313,8 @@ impl World {
         }
     }
 
-    /// Polls both, and new ones beside them.
-    fn look(&mut self) {
+    /// Polls both pollers and new ones, and compares the reports.
+    fn check(&mut self) {
         let mut new_epoll: Box<dyn Poller> = Box::new(self.kernel.poller());
         let mut new_kqueue: Box<dyn Poller> = Box::new(self.kernel.kqueue(self.system));
         for open in &self.open {
@@ -324,13 +324,14 @@ impl World {
             for poller in [&mut new_epoll, &mut new_kqueue] {
                 let number = open.fd.number();
                 let registered = poller.register(number, token, interest, Trigger::Level);
-                registered.expect("a new poller knows nobody");
+                registered.expect("a new poller has no registrations");
             }
         }
         let by_epoll = poll(&mut *self.epoll);
-        assert_eq!(by_epoll, poll(&mut *new_epoll), "epoll, and a new one");
+        assert_eq!(by_epoll, poll(&mut *new_epoll), "epoll and a new epoll");
         let by_kqueue = poll(&mut *self.kqueue);
-        // The old one goes on with an error that was taken meanwhile, where no filter repeats the end.
+        // The old kqueue still reports an error that was fetched meanwhile, if no filter repeats the end
+        // of the stream.
         let without_error = |reports: &BTreeMap<u64, Readiness>| -> BTreeMap<u64, Readiness> {
             let without =
                 |(&token, ready): (_, &Readiness)| (token, ready.without(Readiness::ERROR));
@@ -338,7 +339,7 @@ impl World {
         };
         let by_new = poll(&mut *new_kqueue);
         let (old, new) = (without_error(&by_kqueue), without_error(&by_new));
-        assert_eq!(old, new, "kqueue, and a new one");
+        assert_eq!(old, new, "kqueue and a new kqueue");
         let known = |token: &u64| {
             let tokens = self.open.iter().filter_map(|open| open.watched);
             tokens.into_iter().any(|(known, _)| known == *token)
@@ -346,60 +347,63 @@ impl World {
         assert!(by_epoll.keys().chain(by_kqueue.keys()).all(known));
         for open in &self.open {
             if let Some((token, interest)) = open.watched {
-                let said = |reports: &BTreeMap<u64, Readiness>| {
+                let reported = |reports: &BTreeMap<u64, Readiness>| {
                     reports.get(&token).copied().unwrap_or_default()
                 };
-                differ(open, interest, said(&by_epoll), said(&by_kqueue));
+                check_difference(open, interest, reported(&by_epoll), reported(&by_kqueue));
             }
         }
     }
 }
 
-/// What is ready now. A kqueue finds the end of the direction that is not asked for by the wait after
-/// the one that has reported the other's. From then on a level is reported as often as it is asked for.
+/// Returns the present readiness. A kqueue finds the end of a direction without interest only in the
+/// wait after the one that reported the other direction's end. From then on each wait reports the same.
 fn poll(poller: &mut dyn Poller) -> BTreeMap<u64, Readiness> {
     let mut again = || {
         let mut events = Vec::new();
         let waited = poller.wait(&mut events, Some(Duration::ZERO));
-        waited.expect("a poller in memory does not fail");
+        waited.expect("a simulated poller does not fail");
         let count = events.len();
         let pairs = events.iter().map(|&Event { token, ready }| (token, ready));
         let reports: BTreeMap<u64, Readiness> = pairs.collect();
-        assert_eq!(reports.len(), count, "one event for each: {events:?}");
+        assert_eq!(reports.len(), count, "one event for each token: {events:?}");
         reports
     };
     let first = again();
     let reports = again();
     for (token, ready) in first {
         let later = reports.get(&token).copied().unwrap_or_default();
-        assert!(later.contains(ready), "{ready:?} lasts, not {later:?}");
+        assert!(
+            later.contains(ready),
+            "{ready:?} is still ready, but the report is {later:?}"
+        );
     }
-    assert_eq!(reports, again(), "a level is told for as long as it lasts");
+    assert_eq!(reports, again(), "each wait reports a level that lasts");
     reports
 }
 
-/// How epoll's rules and kqueue's may differ, in the directions that are asked for:
+/// Checks that the reports of epoll and kqueue, in the directions with interest, differ only as follows:
 ///
-/// - kqueue says nothing of a socket that is not connected, epoll that it is hung up;
-/// - kqueue says nothing at the wrong end of a pipe, epoll tells its hangup there too;
-/// - kqueue tells of any room, epoll of enough of it; and where a half that was shut down has no
-///   room, kqueue says that a write would fail at once.
-fn differ(open: &Open, interest: Interest, epoll: Readiness, kqueue: Readiness) {
+/// - For a socket that is not connected, kqueue reports nothing, and epoll reports a hangup.
+/// - For the wrong direction of a pipe, kqueue reports nothing, and epoll reports the hangup there too.
+/// - kqueue reports `WRITE` for any free space, epoll only for enough. For a full buffer whose side was
+///   shut down, kqueue reports `WRITE`, because a write would fail at once.
+fn check_difference(open: &Open, interest: Interest, epoll: Readiness, kqueue: Readiness) {
     let unconnected = open.kind == Kind::Tcp && kqueue.is_empty() && {
-        // An error was told and taken: then it is over, and both know.
+        // If the error was reported and fetched, the connection has ended for both.
         !open.fd.is_connected().unwrap_or(true) && epoll.is_hangup()
     };
     let directions = [
         (Interest::READ, Readiness::READ, Kind::PipeWriter),
         (Interest::WRITE, Readiness::WRITE, Kind::PipeReader),
     ];
-    for (asked, said, wrong_end) in directions {
-        let (by_epoll, by_kqueue) = (epoll.contains(said), kqueue.contains(said));
-        if !interest.contains(asked) || by_epoll == by_kqueue || unconnected {
+    for (direction, ready, wrong_end) in directions {
+        let (by_epoll, by_kqueue) = (epoll.contains(ready), kqueue.contains(ready));
+        if !interest.contains(direction) || by_epoll == by_kqueue || unconnected {
             continue;
         }
         let at_wrong_end = open.kind == wrong_end && by_epoll;
-        let little_room = by_kqueue && asked == Interest::WRITE && open.kind != Kind::Other;
+        let little_room = by_kqueue && direction == Interest::WRITE && open.kind != Kind::Other;
         assert!(
             at_wrong_end || little_room,
             "{:?} {interest:?}: epoll {epoll:?}, kqueue {kqueue:?}",

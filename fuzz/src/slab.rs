@@ -1,14 +1,14 @@
-//! The slab against a hash map: L1 at its root, with keys that have gone and keys that never were.
+//! The slab, compared with a hash map: L1, also with stale keys and keys that were never issued.
 
 use crate::List;
 use crate::base::slab::{Slab, SlabKey};
 use arbitrary::Arbitrary;
 use std::collections::HashMap;
 
-/// What `slab` is run on.
+/// The input of [`slab`].
 pub type SlabOps = List<SlabOp>;
 
-/// One call. Keys are picked among all that were ever given out.
+/// One call. Keys are chosen from all that were ever issued.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum SlabOp {
     Insert,
@@ -17,18 +17,18 @@ pub enum SlabOp {
     RemoveNewest,
     Get(u8),
     Change(u8),
-    /// A slot and a generation that are made up.
+    /// A made-up slot and generation.
     Forge(u8, u8),
     ForgeAny(u64),
     First,
     Empty,
 }
 
-/// Runs `ops` on both.
+/// Runs `ops` on the slab and on the map.
 ///
 /// # Panics
 ///
-/// If they disagree.
+/// If their results differ.
 pub fn slab(ops: &SlabOps) {
     let mut slab = Slab::default();
     let mut model: HashMap<SlabKey, usize> = HashMap::new();
@@ -37,17 +37,17 @@ pub fn slab(ops: &SlabOps) {
         let pick = |pick: u8| all.get(usize::from(pick) % all.len().max(1)).copied();
         match op {
             SlabOp::Insert | SlabOp::InsertWith => {
-                let mut told = None;
+                let mut passed = None;
                 let key = match op {
                     SlabOp::Insert => slab.insert(n),
                     _ => slab.insert_with(|key| {
-                        told = Some(key);
+                        passed = Some(key);
                         n
                     }),
                 };
-                assert!(told.is_none_or(|told| told == key));
-                assert!(!all.contains(&key), "{key:?} was given out before");
-                assert_ne!(key.to_bits(), u64::MAX, "that is the poller's own");
+                assert!(passed.is_none_or(|passed| passed == key));
+                assert!(!all.contains(&key), "{key:?} was issued before");
+                assert_ne!(key.to_bits(), u64::MAX, "this key is reserved for the poller");
                 assert_eq!(SlabKey::from_bits(key.to_bits()), key);
                 all.push(key);
                 model.insert(key, n);
@@ -80,7 +80,7 @@ pub fn slab(ops: &SlabOps) {
             }
             SlabOp::ForgeAny(bits) => look_up(bits, &mut slab, &mut model),
             SlabOp::First => {
-                // In the order of slots, which are the lower half of a key's bits.
+                // In the order of slots: the slot is the lower half of a key's bits.
                 let lowest = model.keys().min_by_key(|key| key.to_bits() as u32);
                 assert_eq!(slab.first(), lowest.copied());
             }
@@ -99,7 +99,7 @@ pub fn slab(ops: &SlabOps) {
     assert_eq!(left, model);
 }
 
-/// A key that was made up finds what the true one would, and nothing else.
+/// A made-up key finds a value only if it equals an issued key.
 fn look_up(bits: u64, slab: &mut Slab<usize>, model: &mut HashMap<SlabKey, usize>) {
     let key = SlabKey::from_bits(bits);
     assert_eq!(slab.get(key), model.get(&key));

@@ -1,4 +1,4 @@
-//! The interpreters on bytes from a seed: no search, but some hundred inputs on any compiler.
+//! The interpreters on bytes from a seed: some hundred inputs, without a search, on any compiler.
 
 use crate::{chunking, feed, programs, sim_poller, slab, timers};
 use arbitrary::Arbitrary;
@@ -44,7 +44,7 @@ fn bytes_arrive_however_they_are_cut() {
     smoke(300, chunking);
 }
 
-/// The generator is of use only if most inputs stand for something.
+/// The generator is useful only if most inputs can be decoded.
 #[test]
 fn bytes_from_a_seed_stand_for_operations() {
     let lengths = inputs(500).filter_map(|bytes| {

@@ -1,21 +1,21 @@
-//! The deadline heap against a sorted map: C2, C3, C4, and L5 by its fence.
+//! The timer heap, compared with a sorted map: C2, C3, C4 and L5.
 
 use crate::List;
 use crate::base::timer_heap::{TimerKey, Timers};
 use arbitrary::Arbitrary;
 use std::collections::BTreeMap;
 
-/// What `timers` is run on.
+/// The input of [`timers`].
 pub type TimerOps = List<TimerOp>;
 
-/// One call. Keys are picked among all that were ever given out, those included that have gone.
+/// One call. Keys are chosen from all that were ever issued, including stale ones.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum TimerOp {
-    /// For a near moment, so that deadlines tie.
+    /// With a near deadline, so that equal deadlines occur.
     Arm(u8),
-    /// Some at once, so that the heap has levels.
+    /// Several timers, so that the heap has several levels.
     ArmMany(u8),
-    /// For any moment, the last one included.
+    /// With any deadline, including the largest.
     ArmAt(u64),
     Cancel(u8),
     Change(u8),
@@ -27,16 +27,16 @@ pub enum TimerOp {
     PopAny,
 }
 
-/// Which timer, and how often it was changed.
+/// The number of the timer, and how often it was changed.
 type Payload = (usize, u32);
 
 #[derive(Default)]
 struct Model {
-    /// By deadline, then number.
+    /// Ordered by deadline, then by number.
     armed: BTreeMap<(u64, usize), Payload>,
     keys: Vec<(TimerKey, u64)>,
-    /// L5: what was armed from this one on does not fall due.
-    fence: usize,
+    /// L5: timers with this number or a larger one were armed during the round and do not fire in it.
+    round_end: usize,
     in_round: bool,
 }
 
@@ -46,12 +46,12 @@ impl Model {
         self.keys.get(n).map(|&(key, deadline)| (n, key, deadline))
     }
 
-    fn settle(&mut self) {
-        self.fence = self.keys.len();
+    fn begin_round(&mut self) {
+        self.round_end = self.keys.len();
     }
 
     fn pop_due(&mut self, now: u64) -> Option<Payload> {
-        let due = |(deadline, n): (u64, usize)| deadline <= now && n < self.fence;
+        let due = |(deadline, n): (u64, usize)| deadline <= now && n < self.round_end;
         let next = self.armed.keys().copied().find(|&timer| due(timer));
         self.in_round &= next.is_some();
         self.armed.remove(&next?)
@@ -59,17 +59,17 @@ impl Model {
 
     fn next(&mut self) -> Option<u64> {
         if !self.in_round {
-            self.settle();
+            self.begin_round();
         }
         self.armed.first_key_value().map(|(&(at, _), _)| at)
     }
 }
 
-/// Runs `ops` on both.
+/// Runs `ops` on the heap and on the map.
 ///
 /// # Panics
 ///
-/// If they disagree.
+/// If their results differ.
 pub fn timers(ops: &TimerOps) {
     let (mut timers, mut model) = (Timers::default(), Model::default());
     for &op in ops.iter() {
@@ -79,7 +79,7 @@ pub fn timers(ops: &TimerOps) {
         assert_eq!(timers.is_empty(), model.armed.is_empty());
         assert!(timers.nodes() <= 2 * timers.len() + 64, "C4");
     }
-    // What is left comes out in order, once.
+    // The remaining timers fire in order, once each.
     step(TimerOp::BeginRound, &mut timers, &mut model);
     while !model.armed.is_empty() {
         step(TimerOp::PopDueOfAll, &mut timers, &mut model);
@@ -94,7 +94,7 @@ fn step(op: TimerOp, timers: &mut Timers<Payload>, model: &mut Model) {
         let key = timers.arm(deadline, (n, 0));
         assert!(
             model.keys.iter().all(|&(other, _)| other != key),
-            "{key:?} was given out before"
+            "{key:?} was issued before"
         );
         model.keys.push((key, deadline));
         model.armed.insert((deadline, n), (n, 0));
@@ -122,7 +122,7 @@ fn step(op: TimerOp, timers: &mut Timers<Payload>, model: &mut Model) {
         }
         TimerOp::BeginRound => {
             timers.begin_round();
-            model.settle();
+            model.begin_round();
             model.in_round = true;
         }
         TimerOp::PopDue(now) => {
