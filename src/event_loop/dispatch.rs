@@ -94,7 +94,7 @@ impl LoopHandle {
             }
             let state = registration.state.get();
             if event.ready.is_hangup() || state.reasons.contains(Reasons::BY_EDGE) {
-                self.calm(slot, registration, event.ready);
+                self.handle_open_error(slot, registration, event.ready);
             }
             if registration.state.get().removed {
                 if let Some(registration) = current.take() {

@@ -73,7 +73,7 @@ pub(super) const fn effective(state: &RegistrationState) -> Option<(Interest, Tr
 impl LoopHandle {
     /// Changes the state of a registration, and updates the poller: after registering, only this
     /// method does so. If the effective interest stays the same, the poller is called only to
-    /// `ask_anew`.
+    /// `rearm` it.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl LoopHandle {
     pub(super) fn change(
         &self,
         slot: SlabKey,
-        ask_anew: bool,
+        rearm: bool,
         change: impl FnOnce(&mut RegistrationState),
     ) -> Result<(), Error> {
         let Some(old) = self.registry.state(slot) else {
@@ -90,13 +90,13 @@ impl LoopHandle {
         };
         let mut new = old;
         change(&mut new);
-        self.change_to(slot, ask_anew, &old, &new)
+        self.change_to(slot, rearm, &old, &new)
     }
 
     fn change_to(
         &self,
         slot: SlabKey,
-        ask_anew: bool,
+        rearm: bool,
         old: &RegistrationState,
         new: &RegistrationState,
     ) -> Result<(), Error> {
@@ -109,12 +109,12 @@ impl LoopHandle {
             // An error means that other code has closed the descriptor.
             (Some(_), None) => drop(poller.remove(fd)),
             (None, Some((interest, trigger))) => poller.register(fd, token, interest, trigger)?,
-            (Some(_), Some(_)) if was == is && !ask_anew => {}
+            (Some(_), Some(_)) if was == is && !rearm => {}
             (Some(_), Some((interest, trigger))) => poller.modify(fd, token, interest, trigger)?,
         }
         drop(poller);
         self.registry.set_line(slot, new);
-        if ask_anew || was != is {
+        if rearm || was != is {
             self.registry.asked(slot);
         }
         Ok(())

@@ -40,10 +40,11 @@ pub struct Futurelock {
 
 impl fmt::Display for Futurelock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.turns == 1 { "" } else { "s" };
         write!(
             f,
-            "a future that waits for a lock, a permit, an item or a place was granted it {} turns ago, and \
-             is neither polled nor dropped by {}; behind it wait: ",
+            "futurelock: a lock, a permit, an item or a place was granted {} turn{plural} ago to a future that \
+             is neither polled nor dropped by {}; waiting behind it: ",
             self.turns, self.holder
         )?;
         for (n, origin) in self.waiting.iter().enumerate() {
@@ -126,7 +127,7 @@ pub(crate) fn granted(queue: usize, ticket: u64) {
     });
 }
 
-/// Records that the waiter with this ticket has taken its grant, or has left.
+/// Records that the waiter with this ticket has taken its grant, or has been cancelled.
 #[cold]
 pub(crate) fn leaves(queue: usize, ticket: u64) {
     with_table(|table| {

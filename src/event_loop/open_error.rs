@@ -17,8 +17,10 @@ use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::cx::Cx;
 use super::effective::{Reasons, effective};
+use super::error::Error;
 use super::loop_handle::LoopHandle;
 use super::registry::{Registration, RegistrationState};
+use super::unhandled::Unhandled;
 use crate::base::slab::SlabKey;
 use crate::poll::{FdRef, Interest, Readiness, Trigger};
 use std::io;
@@ -43,20 +45,27 @@ const AWAY: Duration = Duration::from_millis(10);
 
 /// What to do about an error that does not end the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Calm {
-    Leave,
-    /// The error is still there, and a level trigger would report it for ever.
-    ByEdge,
-    /// The same, with a poller that has no edge trigger.
-    Away,
-    /// An interest is still ready, which an edge trigger does not report again: arm it again.
-    AskAnew,
-    /// The error has been fetched.
-    ByLevel,
+enum OpenErrorAction {
+    Keep,
+    /// Watch the registration edge-triggered: the error was not fetched, and a level trigger would
+    /// report it for ever.
+    ToEdge,
+    /// Take the registration out of the poller for a moment: the same, with a poller that has no
+    /// edge trigger.
+    Pause,
+    /// Rearm the registration: an interest is still ready, which an edge trigger does not report
+    /// again.
+    ///
+    /// No call could return an error of the poller here, so it is reported as [`Unhandled::Io`]. The
+    /// registration is then unchanged, and its readiness is reported when more arrives, or when its
+    /// owner sets the interest.
+    Rearm,
+    /// Watch the registration level-triggered again: the error has been fetched.
+    ToLevel,
 }
 
 /// Decides from the readiness after the callbacks have run, and from whether the poller has `edges`.
-fn calm(state: &RegistrationState, facts: Readiness, edges: bool) -> Calm {
+fn open_error_action(state: &RegistrationState, facts: Readiness, edges: bool) -> OpenErrorAction {
     let interest = effective(state).map_or(Interest::NONE, |(interest, _)| interest);
     let pairs = [
         (Interest::READ, Readiness::READ),
@@ -66,14 +75,14 @@ fn calm(state: &RegistrationState, facts: Readiness, edges: bool) -> Calm {
     let holds = pairs.any(|(one, fact)| interest.contains(one) && facts.contains(fact));
     let by_edge = state.reasons.contains(Reasons::BY_EDGE);
     match (facts.contains(Readiness::ERROR), by_edge) {
-        (false, false) => Calm::Leave,
-        (true, false) if edges => Calm::ByEdge,
+        (false, false) => OpenErrorAction::Keep,
+        (true, false) if edges => OpenErrorAction::ToEdge,
         // The level trigger reports it again at once.
-        (true, false) if holds => Calm::Leave,
-        (true, false) => Calm::Away,
-        (false, true) => Calm::ByLevel,
-        (true, true) if holds => Calm::AskAnew,
-        (true, true) => Calm::Leave,
+        (true, false) if holds => OpenErrorAction::Keep,
+        (true, false) => OpenErrorAction::Pause,
+        (false, true) => OpenErrorAction::ToLevel,
+        (true, true) if holds => OpenErrorAction::Rearm,
+        (true, true) => OpenErrorAction::Keep,
     }
 }
 
@@ -102,15 +111,20 @@ impl LoopHandle {
     /// R020: a hangup and an error cannot be masked. A registration that continues must not be
     /// reported for ever.
     #[cold]
-    pub(super) fn calm(&self, slot: SlabKey, registration: &Registration, ready: Readiness) {
+    pub(super) fn handle_open_error(
+        &self,
+        slot: SlabKey,
+        registration: &Registration,
+        ready: Readiness,
+    ) {
         let state = registration.state.get();
         if state.removed || effective(&state).is_none() {
             return;
         }
         if ready.is_closed() && state.role == Role::Datagram {
             // It has no hangup branch that would end it.
-            let heard = state.interest.without(Interest::PRIORITY) != Interest::NONE;
-            if !heard {
+            let has_branch = state.interest.without(Interest::PRIORITY) != Interest::NONE;
+            if !has_branch {
                 return self.suspend(slot);
             }
         }
@@ -122,13 +136,23 @@ impl LoopHandle {
         }
         let facts = registration.fd.fd_ref().facts().unwrap_or_default();
         let edges = !self.rearm_interest().contains(Interest::READ);
-        match calm(&state, facts, edges) {
-            Calm::Leave => {}
+        match open_error_action(&state, facts, edges) {
+            OpenErrorAction::Keep => {}
             // A change of the trigger arms it again: readiness since the callbacks ran is reported.
-            Calm::ByEdge => self.set_reason(slot, Reasons::BY_EDGE, true),
-            Calm::Away => self.send_away(slot),
-            Calm::AskAnew => drop(self.change(slot, true, |_| {})),
-            Calm::ByLevel => self.set_reason(slot, Reasons::BY_EDGE, false),
+            OpenErrorAction::ToEdge => self.set_reason(slot, Reasons::BY_EDGE, true),
+            OpenErrorAction::Pause => self.send_away(slot),
+            OpenErrorAction::Rearm => self.rearm_beside_error(slot),
+            OpenErrorAction::ToLevel => self.set_reason(slot, Reasons::BY_EDGE, false),
+        }
+    }
+
+    /// See [`OpenErrorAction::Rearm`].
+    fn rearm_beside_error(&self, slot: SlabKey) {
+        if let Err(Error::Io(error)) = self.change(slot, true, |_| {}) {
+            self.report(&Unhandled::Io {
+                what: "rearming a connection whose error was not fetched",
+                error,
+            });
         }
     }
 
@@ -183,20 +207,36 @@ mod tests {
                 let error = facts.contains(Readiness::ERROR);
                 let reads = interest.contains(Interest::READ) && facts.contains(Readiness::READ);
                 let writes = interest.contains(Interest::WRITE) && facts.contains(Readiness::WRITE);
-                let first = if error { Calm::ByEdge } else { Calm::Leave };
+                let first = if error {
+                    OpenErrorAction::ToEdge
+                } else {
+                    OpenErrorAction::Keep
+                };
                 let shown = format!("{interest:?} {facts:?}");
-                assert_eq!(calm(&state(false), facts, true), first, "{shown}");
+                assert_eq!(
+                    open_error_action(&state(false), facts, true),
+                    first,
+                    "{shown}"
+                );
                 let levels = match (error, reads || writes) {
-                    (true, false) => Calm::Away,
-                    _ => Calm::Leave,
+                    (true, false) => OpenErrorAction::Pause,
+                    _ => OpenErrorAction::Keep,
                 };
-                assert_eq!(calm(&state(false), facts, false), levels, "{shown}");
+                assert_eq!(
+                    open_error_action(&state(false), facts, false),
+                    levels,
+                    "{shown}"
+                );
                 let then = match (error, reads || writes) {
-                    (false, _) => Calm::ByLevel,
-                    (true, true) => Calm::AskAnew,
-                    (true, false) => Calm::Leave,
+                    (false, _) => OpenErrorAction::ToLevel,
+                    (true, true) => OpenErrorAction::Rearm,
+                    (true, false) => OpenErrorAction::Keep,
                 };
-                assert_eq!(calm(&state(true), facts, true), then, "{shown}");
+                assert_eq!(
+                    open_error_action(&state(true), facts, true),
+                    then,
+                    "{shown}"
+                );
             }
         }
     }

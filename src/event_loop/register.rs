@@ -214,12 +214,12 @@ impl LoopHandle {
     #[doc(alias = "reregister")]
     pub fn set_interest_of(&self, key: Key, interest: Interest) -> Result<(), Error> {
         // A level-triggered registration is reported again by itself.
-        let ask_anew = self.registration_state(key)?.trigger != Trigger::Level;
+        let rearm = self.registration_state(key)?.trigger != Trigger::Level;
         // A registration without interest may have been suspended, because its end would have been
         // reported for ever. With an interest it returns to the poller. Also with one in writing:
         // the write then reports that the peer is gone.
         let back = !interest.is_empty();
-        self.change(key.slot, ask_anew, |state| {
+        self.change(key.slot, rearm, |state| {
             state.interest = interest;
             if back {
                 state.reasons = state.reasons.with(Reasons::SUSPENDED, false);

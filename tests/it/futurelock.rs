@@ -85,7 +85,10 @@ fn a_lent_lock_by_which_a_task_keeps_itself_waiting_is_named() {
         text.contains("neither polled nor dropped by the main future"),
         "{text}"
     );
-    assert!(text.contains("behind it wait: the main future"), "{text}");
+    assert!(
+        text.contains("waiting behind it: the main future"),
+        "{text}"
+    );
 }
 
 /// Of other tasks, in their order; also where nothing is left that could end it.

@@ -317,7 +317,7 @@ fn assert_few_reports(told: &Log, failures: usize, addr: net::SocketAddr) {
         "{text}"
     );
     let counts = text.split('(').skip(1).filter_map(|rest| {
-        let (count, _) = rest.split_once(" more since this was last reported")?;
+        let (count, _) = rest.split_once(" more since the last report")?;
         count.parse::<usize>().ok()
     });
     let held_back: Vec<usize> = counts.collect();

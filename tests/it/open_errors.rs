@@ -4,7 +4,9 @@
 //! Invariant: L4.
 
 use crate::moody::{Mood, moody_on};
-use crate::support::{Log, drain, guard, listener, tcp_pair, turn_times, turn_until, turns_in};
+use crate::support::{
+    Log, collect_unhandled, drain, guard, listener, tcp_pair, turn_times, turn_until, turns_in,
+};
 use readily::poll::default_poller::EpollPoller;
 use readily::poll::poll2::PollPoller;
 use readily::{Callbacks, Closures, Cx, EventLoop, Interest, Readiness};
@@ -147,6 +149,42 @@ fn what_was_asked_for_by_the_level_stays_that_with_an_error_beside_it() {
     let turns = turns_in(&mut event_loop, Duration::from_millis(30));
     assert!(turns < 12, "{turns} turns");
     theirs.read_exact(&mut [0; 50]).unwrap();
+}
+
+/// R013, R155: if the poller refuses to rearm the registration, there is one report, and no other event
+/// until the interest is set again.
+#[test]
+fn a_refusal_to_rearm_beside_an_error_is_reported() {
+    let _guard = guard!();
+    if !can() {
+        return;
+    }
+    let (mut event_loop, mood) = linux();
+    let told = collect_unhandled(&event_loop);
+    let (ours, mut theirs) = tcp_pair();
+    error_queue::send_zerocopy(ours.as_fd(), b"first").unwrap();
+    theirs.read_exact(&mut [0; 5]).unwrap();
+    let log = Log::default();
+    let (write, refusing) = (log.clone(), Rc::clone(&mood));
+    let callbacks = Closures::new().on_write(move |_| {
+        write.note("room");
+        if write.len() == 10 {
+            refusing.modify.set(Some(libc::ENOMEM));
+        }
+    });
+    let key = event_loop
+        .register(ours, Interest::WRITE, callbacks)
+        .unwrap();
+    turn_until(&mut event_loop, || log.len() == 10);
+    turn_times(&mut event_loop, 5);
+    assert_eq!((log.len(), told.len()), (10, 1), "{}", told.text());
+    let expected = "rearming a connection whose error was not fetched: ";
+    assert!(told.text().starts_with(expected), "{}", told.text());
+    mood.modify.set(None);
+    event_loop.set_interest_of(key, Interest::READ).unwrap();
+    event_loop.set_interest_of(key, Interest::WRITE).unwrap();
+    turn_until(&mut event_loop, || log.len() > 12);
+    assert_eq!(told.len(), 1, "{}", told.text());
 }
 
 /// R155: over `poll(2)`, too, an error that is not fetched delays no byte: a turn that does not wait

@@ -379,8 +379,8 @@ fn a_run_that_nothing_can_end_is_reported_once_in_debug_mode() {
             })
             .unwrap();
         thread.join().unwrap();
-        let expected = "nothing on this loop can end the wait of: Task-1, twice; \
-                        unless another thread still has a waker of theirs";
+        let expected = "deadlock: nothing on this loop can wake the waiting tasks: Task-1, twice \
+                        (a false alarm if another thread holds a waker of one of them)";
         assert_eq!(log.text(), if debug { expected } else { "" });
     }
 }

@@ -52,9 +52,9 @@ pub enum Unhandled {
     },
     /// In debug mode: a [`run`](crate::run()) waits, and nothing on its loop can end the wait. There
     /// is no timer, no descriptor, no [`RemoteHandle`](crate::RemoteHandle), no wait for a task of
-    /// another loop, and no task is ready. The causes are a lock that is taken twice, a promise that
-    /// is kept and not settled, or tasks that wait for each other. If another thread holds a waker
-    /// of one of the tasks, this is a false alarm. Reported once for each run.
+    /// another loop, and no task is ready. Common causes are a lock that is acquired twice, a promise
+    /// that is kept and never completed, or tasks that wait for each other. If another thread holds a
+    /// waker of one of the tasks, this is a false alarm. Reported once for each run.
     Deadlock {
         /// The names of the tasks that wait.
         tasks: Vec<String>,
@@ -153,11 +153,11 @@ impl fmt::Display for Unhandled {
                 "a slow turn, {took:?} in {calls} calls; the longest: {longest}"
             ),
             Self::Deadlock { tasks } => {
-                f.write_str("nothing on this loop can end the wait of: ")?;
+                f.write_str("deadlock: nothing on this loop can wake the waiting tasks: ")?;
                 for (n, task) in tasks.iter().enumerate() {
                     write!(f, "{}{task}", if n > 0 { ", " } else { "" })?;
                 }
-                f.write_str("; unless another thread still has a waker of theirs")
+                f.write_str(" (a false alarm if another thread holds a waker of one of them)")
             }
             Self::Futurelock(futurelock) => futurelock.fmt(f),
             Self::AcceptPaused {
@@ -179,27 +179,27 @@ impl fmt::Display for Unhandled {
                 held_back,
             } => {
                 let listener = Listener(*fd, *addr);
-                write!(f, "registering an accepted connection of {listener}")?;
+                write!(f, "{listener} has lost an accepted connection")?;
                 if let Some(peer) = peer {
-                    write!(f, " with {peer}")?;
+                    write!(f, " of {peer}")?;
                 }
-                write!(f, ": {error}")?;
+                write!(f, ", which could not be registered: {error}")?;
                 write_held_back(f, *held_back)
             }
             Self::ListenerFailed { fd, addr, error } => {
                 write!(f, "{} has ended: {error}", Listener(*fd, *addr))
             }
             Self::StaleDescriptor => f.write_str(
-                "the system reports a descriptor for ever that was closed outside the loop, while a \
-                 duplicate of it stayed open; remove a registration before its descriptor is closed",
+                "a registered descriptor was closed outside the loop while a duplicate of it is open, and \
+                 the system continues to report it; remove a registration before closing its descriptor",
             ),
             Self::EnterHeld { origin } => write!(
                 f,
-                "{origin} has returned without leaving the loop that it entered; the guard of `enter` has \
+                "{origin} returned without leaving the loop that it had entered; its guard of `enter` has \
                  no effect any more"
             ),
             Self::CloseFailed { fd, site, error } => {
-                write!(f, "closing descriptor {fd}, registered at {site}: {error}")
+                write!(f, "closing descriptor {fd}, registered at {site}, failed: {error}")
             }
             Self::Io { what, error } => write!(f, "{what}: {error}"),
         }
@@ -222,6 +222,6 @@ impl fmt::Display for Listener {
 fn write_held_back(f: &mut fmt::Formatter<'_>, held_back: u64) -> fmt::Result {
     match held_back {
         0 => Ok(()),
-        times => write!(f, " ({times} more since this was last reported)"),
+        times => write!(f, " ({times} more since the last report)"),
     }
 }
