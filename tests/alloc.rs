@@ -342,7 +342,7 @@ fn the_memory_of_a_burst_is_given_back() {
     const MANY: usize = 100_000;
     let mut event_loop = EventLoop::new().unwrap();
     event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     let before = LIVE.get();
     let entered = event_loop.enter();
     for _ in 0..MANY {
@@ -513,7 +513,7 @@ fn whatever_was_filled_by_a_burst_gives_its_memory_back() {
     );
     drop(here);
 
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     let few_turns = |event_loop: &mut EventLoop| {
         for _ in 0..32 {
             event_loop.call_soon(|_| ());

@@ -148,7 +148,7 @@ thread_local! {
 fn program(event_loop: EventLoop, load: impl FnOnce(&[SocketAddr])) -> (String, Vec<u32>) {
     let (log, left) = (Log::default(), Rc::new(Cell::new(CLIENTS)));
     let by_callbacks = echo_by_callbacks(&event_loop, &log, &left);
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     let (wakers, to_helper) = std::sync::mpsc::channel();
     let helper = helper(remote, to_helper);
     let mut runner = Runner::from(event_loop);
@@ -440,7 +440,7 @@ fn a_full_disk_is_reported_in_the_end() {
 #[test]
 fn what_no_thread_sends_in_the_replay_is_waited_for_and_reported() {
     let program = |event_loop: &mut EventLoop, sends: bool| {
-        let remote = event_loop.remote();
+        let remote = event_loop.remote_handle();
         let sender = std::thread::spawn(move || {
             if sends {
                 remote.call_soon(|handle| handle.stop()).unwrap();
@@ -470,7 +470,7 @@ fn what_no_thread_sends_in_the_replay_is_waited_for_and_reported() {
 fn what_threads_send_is_taken_in_the_order_of_the_recording() {
     let program = |event_loop: &mut EventLoop, first_is_first: bool| {
         SENT.take();
-        let remote = event_loop.remote();
+        let remote = event_loop.remote_handle();
         let one = |remote: &RemoteHandle| remote.call_soon(|_| SENT.with_borrow_mut(|s| s.push(1)));
         let two = |remote: &RemoteHandle| remote.call_soon(|_| SENT.with_borrow_mut(|s| s.push(2)));
         std::thread::spawn(move || {

@@ -360,7 +360,7 @@ fn a_run_in_which_nothing_can_happen_ends_with_an_error() {
         // It can be run again, and hears of what comes from elsewhere.
         let nap = sim.run(sleep(Duration::from_secs(1)));
         assert!(nap.is_ok());
-        let remote = sim.remote();
+        let remote = sim.remote_handle();
         sim.set_real_timeout(Duration::from_secs(10));
         let hold = sim.kernel().pause_time();
         let elsewhere = std::thread::spawn(move || remote.call_soon(|handle| handle.stop()));

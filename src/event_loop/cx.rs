@@ -70,7 +70,7 @@ impl<'a> Cx<'a> {
     /// Returns the descriptor of the registration, of the system or of a virtual kernel.
     #[must_use]
     #[inline]
-    pub fn fd_ref(&self) -> FdRef<'a> {
+    pub(crate) fn fd_ref(&self) -> FdRef<'a> {
         self.registration.fd.fd_ref()
     }
 

@@ -76,7 +76,7 @@ impl Descriptor {
     /// Returns a reference to the descriptor, of the system or of a virtual kernel.
     #[must_use]
     #[inline]
-    pub fn fd_ref(&self) -> FdRef<'_> {
+    pub(crate) fn fd_ref(&self) -> FdRef<'_> {
         match &self.0 {
             Held::Owned(fd) => FdRef::System(fd.as_fd()),
             Held::Shared(shared) => FdRef::System((**shared).as_fd()),

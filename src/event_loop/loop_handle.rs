@@ -185,7 +185,7 @@ impl LoopHandle {
     /// Returns a handle to this loop for other threads.
     #[doc(alias = "get_signal")]
     #[must_use]
-    pub fn remote(&self) -> RemoteHandle {
+    pub fn remote_handle(&self) -> RemoteHandle {
         RemoteHandle::new(Arc::clone(&self.inbox))
     }
 

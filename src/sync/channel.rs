@@ -66,7 +66,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 #[track_caller]
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a channel is for one value at least");
-    let remote = WeakHandle::current().and_then(|weak| weak.with(|handle| handle.remote()));
+    let remote = WeakHandle::current().and_then(|weak| weak.with(|handle| handle.remote_handle()));
     let remote =
         remote.expect("created a channel outside a loop: use readily::run, or EventLoop::enter");
     let queue = Arc::new(ThreadQueue::new(capacity));

@@ -35,7 +35,7 @@ impl RemoteHandle {
     /// use readily::EventLoop;
     ///
     /// let mut event_loop = EventLoop::new()?;
-    /// let remote = event_loop.remote();
+    /// let remote = event_loop.remote_handle();
     /// let thread = std::thread::spawn(move || {
     ///     let mut task = remote.spawn(|| async { readily::yield_now().await; 21 }).unwrap();
     ///     task.wait()

@@ -153,7 +153,7 @@ impl<T: Send + 'static> RemoteTask<T> {
     /// use readily::EventLoop;
     ///
     /// let mut event_loop = EventLoop::new()?;
-    /// let mut task = event_loop.remote().spawn(|| async { 21 }).unwrap();
+    /// let mut task = event_loop.remote_handle().spawn(|| async { 21 }).unwrap();
     /// assert!(task.result().is_none());
     /// event_loop.run()?;
     /// assert!(task.done() && !task.cancelled());

@@ -326,7 +326,7 @@ fn very_many_shared_tasks_that_return_the_next() {
 fn very_many_remote_tasks_that_return_the_next() {
     on_a_stack_of(256, || {
         let mut event_loop = strict_loop();
-        let (remote, gone) = (event_loop.remote(), Arc::new(AtomicUsize::new(0)));
+        let (remote, gone) = (event_loop.remote_handle(), Arc::new(AtomicUsize::new(0)));
         struct Link(Arc<AtomicUsize>, Option<Box<RemoteTask<Link>>>);
         impl Drop for Link {
             fn drop(&mut self) {

@@ -41,7 +41,7 @@ fn a_host_waits_for_one_descriptor_and_one_deadline() {
     assert!(!asks_for_a_turn(&event_loop, Some(Duration::ZERO)));
 
     // A wake from elsewhere is a reason too, and is used up by the turn.
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     let noted = log.clone();
     event_loop.call_later(Duration::from_secs(3600), move |_| noted.note("late"));
     assert!(event_loop.next_deadline().is_some());
@@ -97,7 +97,7 @@ fn a_host_comes_back_for_what_a_kqueue_poller_has_still_to_look_at() {
 fn what_was_sent_during_a_turn_makes_the_descriptor_readable() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     event_loop.call_soon(move |_| remote.call_soon(|_| ()).unwrap());
     event_loop.turn_now().unwrap();
     assert!(asks_for_a_turn(&event_loop, Some(Duration::ZERO)));
@@ -154,7 +154,7 @@ fn a_closure_that_was_sent_asks_for_a_turn() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     assert_eq!(event_loop.next_deadline(), None);
-    event_loop.remote().call_soon(|_| ()).unwrap();
+    event_loop.remote_handle().call_soon(|_| ()).unwrap();
     assert!(event_loop.next_deadline().unwrap() <= event_loop.fresh_now());
     event_loop.turn_now().unwrap();
     assert_eq!(event_loop.next_deadline(), None);

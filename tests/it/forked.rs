@@ -66,7 +66,7 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
         cx.remove_interest(Interest::READ);
     });
     let key = event_loop.register(ours, Interest::READ, read).unwrap();
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     let mut event_loop = Some(event_loop);
     let code = in_a_fork(|| {
         let mut child = event_loop.take().unwrap();
@@ -109,7 +109,7 @@ fn in_a_fork_a_remote_task_says_that_its_loop_is_the_parents() {
     let (to_us, remotes) = channel();
     let home = std::thread::spawn(move || {
         let mut runner = strict_runner();
-        to_us.send(runner.remote()).unwrap();
+        to_us.send(runner.remote_handle()).unwrap();
         runner.run(pending::<()>()).is_err()
     });
     let remote = remotes.recv().unwrap();
@@ -352,7 +352,7 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
     turn_times(&mut event_loop, 1);
     assert_eq!(log.count("spent"), 3);
     // And what other threads and the clock have to say comes through it as well.
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     let sends = move || remote.call_soon(|_| ()).is_ok();
     assert!(std::thread::spawn(sends).join().unwrap());
     assert_eq!(host.wait(None).unwrap(), 1);

@@ -237,7 +237,7 @@ fn what_the_host_gives_the_loop_between_two_turns_is_signalled_to_each_kind_of_h
                 });
             },
             |it, log| {
-                let remote = it.remote();
+                let remote = it.remote_handle();
                 let sends = move || remote.call_soon(|_| ()).is_ok();
                 assert!(std::thread::spawn(sends).join().unwrap());
                 it.call_soon(move |_| log.note("after a thread's"));

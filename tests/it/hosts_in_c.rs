@@ -74,7 +74,7 @@ fn serves(guest: &Guest, mut go_round: impl FnMut()) {
         |it, log| drop(it.spawn(async move { log.note("task") })),
         |it, log| drop(it.call_later(Duration::from_millis(2), move |_| log.note("timer"))),
         |it, log| {
-            let remote = it.remote();
+            let remote = it.remote_handle();
             it.call_soon(move |handle| drop(handle.call_soon(move |_| log.note("chain"))));
             let sends = move || remote.call_soon(|_| ()).is_ok();
             assert!(std::thread::spawn(sends).join().unwrap());

@@ -111,7 +111,7 @@ fn plant(event_loop: &EventLoop, place: &'static str) -> Box<dyn std::any::Any> 
         "soon" => drop(event_loop.call_soon(move |_| boom())),
         "task" => drop(event_loop.spawn(async move { boom() })),
         "sent" => {
-            let remote = event_loop.remote();
+            let remote = event_loop.remote_handle();
             std::thread::spawn(move || remote.call_soon(move |_| boom()).unwrap())
                 .join()
                 .unwrap();
@@ -659,7 +659,7 @@ fn a_panic_that_outlives_its_loop_is_printed_on_standard_error() {
     if std::env::var("READILY_IT_ALONE").as_deref() == Ok(name) {
         let mut runner = strict_runner();
         let told = collect_unhandled(&runner);
-        let remote = runner.remote();
+        let remote = runner.remote_handle();
         let far = remote.spawn(|| async { panic!("far") }).unwrap();
         let held = runner.run(async {
             let task = spawn(async { panic!("held") });

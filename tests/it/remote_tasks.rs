@@ -27,8 +27,8 @@ fn reason(error: &WaitError) -> Option<&str> {
 fn a_remote_task_gives_its_result_without_waiting_for_it() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
-    let mut value = event_loop.remote().spawn(|| async { 21 }).unwrap();
-    let mut cancelled = event_loop.remote().spawn(pending::<u8>).unwrap();
+    let mut value = event_loop.remote_handle().spawn(|| async { 21 }).unwrap();
+    let mut cancelled = event_loop.remote_handle().spawn(pending::<u8>).unwrap();
     assert!(value.result().is_none() && !value.cancelled());
     turn_times(&mut event_loop, 2);
     assert_eq!(value.result().unwrap().unwrap(), 21);
@@ -49,7 +49,7 @@ fn whatever_becomes_of_a_remote_task_its_sender_hears_of_it() {
     let (to_main, remotes) = channel();
     let home = thread::spawn(move || {
         let mut runner = strict_runner();
-        to_main.send(runner.remote()).unwrap();
+        to_main.send(runner.remote_handle()).unwrap();
         let ended = runner.run(pending::<()>());
         assert!(ended.is_err(), "it is stopped");
     });
@@ -92,7 +92,7 @@ fn whatever_becomes_of_a_remote_task_its_sender_hears_of_it() {
 fn a_loop_that_closes_before_it_reads_the_message_reports_it() {
     let _guard = guard!();
     let event_loop = strict_loop();
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     let calls = Arc::new(AtomicUsize::new(0));
     let called = Arc::clone(&calls);
     let make = move || {
@@ -115,7 +115,7 @@ fn a_loop_that_closes_before_it_reads_the_message_reports_it() {
 fn a_remote_task_is_cancelled_before_it_is_made_while_it_runs_or_not_at_all() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     let never = remote
         .spawn(|| -> std::future::Ready<()> { panic!("it is not to be made") })
         .unwrap();
@@ -151,7 +151,7 @@ fn a_remote_task_is_cancelled_before_it_is_made_while_it_runs_or_not_at_all() {
 fn waiting_on_a_loops_own_thread_is_an_error_and_not_a_dead_lock() {
     let _guard = guard!();
     let mut runner = strict_runner();
-    let remote = runner.remote();
+    let remote = runner.remote_handle();
     let mut task = remote.spawn(|| async { 1 }).unwrap();
     assert!(
         matches!(task.wait(), Err(WaitError::OnLoop)),
@@ -209,7 +209,7 @@ fn the_panic_of_a_remote_task_is_reported_once() {
             event_loop.set_panic_policy(PanicPolicy::Isolate);
             let told = collect_unhandled(&event_loop);
             let mut task = event_loop
-                .remote()
+                .remote_handle()
                 .spawn(|| async { panic!("told") })
                 .unwrap();
             if late {
@@ -235,7 +235,7 @@ fn the_panic_of_a_remote_task_is_reported_with_its_name_and_the_line_that_sent_i
     let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
     let told = collect_unhandled(&event_loop);
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     let line = line!() + 1;
     drop(remote.spawn(|| async { panic!("early") }).unwrap());
     let late = remote.spawn(|| async { panic!("late") }).unwrap();
@@ -272,7 +272,7 @@ fn every_sender_learns_when_a_loop_ends_while_many_send() {
         let (to_main, remotes) = channel();
         let home = thread::spawn(move || {
             let mut event_loop = strict_loop();
-            to_main.send(event_loop.remote()).unwrap();
+            to_main.send(event_loop.remote_handle()).unwrap();
             event_loop.run().unwrap();
         });
         let remote = remotes.recv().unwrap();

@@ -176,7 +176,7 @@ fn closures_from_other_callers_are_reported_with_the_line_that_queued_them() {
     let mut sim = SimLoop::new(5);
     sim.set_panic_policy(PanicPolicy::Isolate);
     let told = watch(&sim);
-    let remote = sim.remote();
+    let remote = sim.remote_handle();
     let sent = next_line();
     remote.call_soon(|_| panic!("planted")).unwrap();
     sim.run_until_stalled().unwrap();
@@ -392,7 +392,7 @@ fn a_run_that_awaits_a_task_of_another_loop_is_not_reported() {
     let (to_us, remotes) = mpsc::channel();
     let home = std::thread::spawn(move || {
         let mut runner = strict_runner();
-        to_us.send(runner.remote()).unwrap();
+        to_us.send(runner.remote_handle()).unwrap();
         runner.run(std::future::pending::<()>()).is_err()
     });
     let remote = remotes.recv().unwrap();
@@ -422,7 +422,7 @@ fn a_run_that_awaits_a_task_of_another_loop_is_not_reported() {
     assert!(matches!(gone, Err(Error::Stopped)));
     let own = runner.run(async {
         let handle = WeakHandle::current().unwrap();
-        let remote = handle.with(readily::LoopHandle::remote).unwrap();
+        let remote = handle.with(readily::LoopHandle::remote_handle).unwrap();
         let task = remote.spawn(std::future::pending::<()>).unwrap();
         drop(remote);
         task.await.unwrap();

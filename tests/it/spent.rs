@@ -341,7 +341,7 @@ fn what_does_nothing_counts_all_the_same() {
 #[test]
 fn remote_tasks_that_have_ended_leave_a_timer_its_turn() {
     let mut sim = SimLoop::new(6);
-    let remote = sim.remote();
+    let remote = sim.remote_handle();
     let tasks: Vec<RemoteTask<()>> = (0..5000)
         .map(|_| remote.spawn(|| async {}).unwrap())
         .collect();

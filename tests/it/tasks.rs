@@ -478,7 +478,7 @@ fn a_child_a_remote_task_and_the_last_of_a_set_that_await_themselves_panic_too()
         .run(async {
             let remote = WeakHandle::current()
                 .unwrap()
-                .with(|handle| handle.remote());
+                .with(|handle| handle.remote_handle());
             let own: Arc<Mutex<Option<RemoteTask<()>>>> = Arc::default();
             let of_task = Arc::clone(&own);
             let task = remote.unwrap().spawn(move || async move {

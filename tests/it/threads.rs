@@ -28,7 +28,7 @@ fn nothing_that_a_hundred_threads_send_is_lost_and_each_thread_keeps_its_order()
     let seen = Arc::new(Mutex::new(vec![Vec::new(); THREADS]));
     let home = std::thread::current().id();
     for thread in 0..THREADS {
-        let (remote, seen) = (event_loop.remote(), Arc::clone(&seen));
+        let (remote, seen) = (event_loop.remote_handle(), Arc::clone(&seen));
         std::thread::spawn(move || {
             for n in 0..EACH {
                 let seen = Arc::clone(&seen);
@@ -55,7 +55,7 @@ fn a_million_wakes_notify_once_for_each_sleep() {
     let clock = Box::new(readily::clock::Monotonic::new());
     let mut event_loop = EventLoop::with(Box::new(poller), clock).unwrap();
     event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     for _ in 0..1_000_000 {
         remote.wake();
     }
@@ -155,7 +155,7 @@ fn what_was_sent_is_not_lost_by_a_wait_that_fails() {
     let mut event_loop = EventLoop::with(Box::new(poller), clock).unwrap();
     event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
     let (sender, receiver) = channel();
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     remote
         .call_soon(move |handle| {
             sender.send(()).unwrap();
@@ -229,7 +229,7 @@ fn a_main_future_that_is_woken_while_it_is_polled_is_polled_again() {
 fn a_closed_loop_gives_everything_back_and_wakers_do_nothing() {
     let _guard = guard!();
     let mut runner = strict_runner();
-    let remote = runner.remote();
+    let remote = runner.remote_handle();
     let waker = runner
         .run(poll_fn(|cx| Poll::Ready(cx.waker().clone())))
         .unwrap();
@@ -274,7 +274,7 @@ fn threads_that_send_and_wake_while_the_loop_is_dropped_lose_nothing() {
         let given_back = Arc::new(AtomicUsize::new(0));
         let threads: Vec<_> = (0..2)
             .map(|_| {
-                let (remote, alive) = (event_loop.remote(), Arc::clone(&alive));
+                let (remote, alive) = (event_loop.remote_handle(), Arc::clone(&alive));
                 let given_back = Arc::clone(&given_back);
                 std::thread::spawn(move || {
                     for _ in 0..50 {
@@ -308,7 +308,7 @@ fn threads_that_send_and_wake_while_the_loop_is_dropped_lose_nothing() {
 fn a_remote_stops_a_loop_that_sleeps() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     let thread = std::thread::spawn(move || remote.stop().unwrap());
     assert_eq!(event_loop.run().unwrap(), ExitReason::Stopped);
     thread.join().unwrap();
@@ -319,7 +319,7 @@ fn a_remote_stops_a_loop_that_sleeps() {
 fn a_stop_before_the_run_leaves_it_one_turn_and_two_stops_are_one() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
-    let _keeps_it_alive = event_loop.remote();
+    let _keeps_it_alive = event_loop.remote_handle();
     let log = Log::default();
     let note = log.clone();
     event_loop.call_soon(move |_| note.note("one"));
@@ -346,7 +346,7 @@ fn a_run_ends_exactly_when_nothing_can_happen_any_more() {
     let mut event_loop = strict_loop();
     assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
     let log = Log::default();
-    let (timer, task, sent) = (log.clone(), log.clone(), event_loop.remote());
+    let (timer, task, sent) = (log.clone(), log.clone(), event_loop.remote_handle());
     event_loop.call_later(Duration::from_millis(1), move |handle| {
         timer.note("timer");
         drop(handle.spawn(async move {
@@ -370,11 +370,11 @@ fn two_loops_wake_each_other_and_no_third() {
     let (to_first, from_second) = channel::<RemoteHandle>();
     let first = std::thread::spawn(move || {
         let mut event_loop = strict_loop();
-        to_first.send(event_loop.remote()).unwrap();
+        to_first.send(event_loop.remote_handle()).unwrap();
         event_loop.run().unwrap()
     });
     let mut second = strict_loop();
-    let (mine, theirs) = (second.remote(), from_second.recv().unwrap());
+    let (mine, theirs) = (second.remote_handle(), from_second.recv().unwrap());
     fn play(
         left: u32,
         here: RemoteHandle,
@@ -441,7 +441,7 @@ fn a_future_is_dropped_at_home_wherever_its_wakers_are() {
 fn spawning_from_a_thread_makes_the_future_at_home() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     let (sender, receiver) = channel();
     let home = std::thread::current().id();
     let thread = std::thread::spawn(move || {
@@ -464,7 +464,7 @@ fn spawning_from_a_thread_makes_the_future_at_home() {
 fn a_bare_wake_ends_the_wait_and_no_more() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     remote.wake();
     event_loop.turn(None).unwrap();
     let thread = std::thread::spawn(move || {
@@ -489,7 +489,7 @@ fn a_message_whose_destructor_sends_another_does_not_deadlock() {
         }
     }
     let event_loop = strict_loop();
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     let last = Sends(remote.clone());
     remote.call_soon(move |_| drop(last)).unwrap();
     drop(event_loop);
@@ -582,7 +582,7 @@ fn what_was_sent_runs_before_what_the_loops_thread_queues_afterwards() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let order = Order::default();
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     event_loop.call_soon(order.noting("before"));
     remote.call_soon(order.noting("sent")).unwrap();
     event_loop.call_soon(order.noting("queued"));
@@ -619,7 +619,7 @@ fn a_stop_that_was_sent_leaves_a_turn_to_what_was_sent_before_it() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let order = Order::default();
-    let (remote, note) = (event_loop.remote(), order.clone());
+    let (remote, note) = (event_loop.remote_handle(), order.clone());
     event_loop.call_soon(move |handle| {
         remote.call_soon(note.noting("sent")).unwrap();
         remote.stop().unwrap();

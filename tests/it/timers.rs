@@ -301,7 +301,7 @@ fn an_earlier_deadline_added_last_is_the_one_that_is_waited_for() {
     while !log.has("callback") {
         event_loop.turn(None).unwrap();
     }
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     let thread = std::thread::spawn(move || {
         let timer = |handle: &readily::LoopHandle| {
             handle.call_later(MS, |handle| handle.stop());

@@ -268,7 +268,7 @@ fn a_wake_does_not_wait_for_a_loop_that_was_put_aside() {
             rings,
         };
         let (mut event_loop, _mood) = moody_on(Box::new(put_aside));
-        let (remote, polls) = (event_loop.remote(), Count::default());
+        let (remote, polls) = (event_loop.remote_handle(), Count::default());
         let count = polls.clone();
         drop(event_loop.spawn(poll_fn(move |cx| -> Poll<()> {
             if count.add() == 1 {

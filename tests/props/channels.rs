@@ -442,7 +442,7 @@ fn a_loop_waits_for_its_senders_and_a_closed_one_gives_values_back() {
         }));
     });
     let thread = thread::spawn(move || (1..=3).for_each(|n| sender.send(n).unwrap()));
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     let watching = thread::spawn(move || {
         thread.join().unwrap();
         late.send(4).unwrap();

@@ -511,7 +511,7 @@ fn what_is_got_in_a_poll_is_not_lost_with_a_waker_that_panics_as_it_goes() {
 #[test]
 fn the_result_of_a_task_is_not_lost_with_a_waker_that_panics_as_it_goes() {
     let (mut sim, told) = listening();
-    let remote = sim.remote();
+    let remote = sim.remote_handle();
     let task: RemoteTask<i32> = remote.spawn(|| async { 7 }).unwrap();
     sim.run_until_stalled().unwrap();
     let _here = sim.event_loop().enter();

@@ -44,7 +44,7 @@ proptest! {
         let scripted = Scripted::default();
         let notifier = Arc::clone(&scripted.0.borrow().notifier);
         let (mut event_loop, _clock) = scripted.event_loop();
-        let remote = event_loop.remote();
+        let remote = event_loop.remote_handle();
         let arrived = Arc::new(AtomicUsize::new(0));
         let (mut sent, mut came) = (0, false);
         for op in ops {
@@ -144,7 +144,7 @@ fn what_threads_send_arrives_and_costs_at_most_a_notification_for_each_wait() {
         let arrived = Arc::new(AtomicUsize::new(0));
         let threads: Vec<_> = (0..THREADS)
             .map(|_| {
-                let (remote, arrived) = (event_loop.remote(), Arc::clone(&arrived));
+                let (remote, arrived) = (event_loop.remote_handle(), Arc::clone(&arrived));
                 std::thread::spawn(move || {
                     for _ in 0..EACH {
                         let arrived = Arc::clone(&arrived);
@@ -204,7 +204,7 @@ fn a_wake_from_a_thread_reaches_its_task() {
 fn waking_and_sending_after_the_loop_is_gone_is_safe() {
     let scripted = Scripted::default();
     let (event_loop, _clock) = scripted.event_loop();
-    let remote = event_loop.remote();
+    let remote = event_loop.remote_handle();
     let wakers: Rc<RefCell<Vec<Waker>>> = Rc::default();
     let keep = Rc::clone(&wakers);
     let mut event_loop = event_loop;

@@ -120,7 +120,7 @@ impl Harness {
             model: RefCell::new(Model::new(kernel.clone(), alone, spi::shuffles_ready(sim))),
             kernel,
             handle: sim.weak_handle(),
-            remote: sim.remote(),
+            remote: sim.remote_handle(),
             poller_trace: sim.poller_trace().clone(),
             before: sim.stats().turns,
             transcript: sim.transcript(),

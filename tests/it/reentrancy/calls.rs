@@ -415,7 +415,9 @@ pub(super) const CALLS: &[Call] = &[
         );
     }),
     call("cancelling what was sent to this loop", Never, |l, _| {
-        let sent = l.remote().spawn(|| async { world().unwrap().note() });
+        let sent = l
+            .remote_handle()
+            .spawn(|| async { world().unwrap().note() });
         if let Ok(mut task) = sent {
             assert!(matches!(task.wait(), Err(readily::task::WaitError::OnLoop)));
             task.cancel_with("here");
@@ -427,14 +429,16 @@ pub(super) const CALLS: &[Call] = &[
         }
     }),
     // From outside, inside.
-    call("Remote::call_soon", Later, |l, _| {
-        let _closed = l.remote().call_soon(|_| world().unwrap().note());
+    call("RemoteHandle::call_soon", Later, |l, _| {
+        let _closed = l.remote_handle().call_soon(|_| world().unwrap().note());
     }),
-    call("Remote::spawn", Later, |l, _| {
-        let _closed = l.remote().spawn(|| async { world().unwrap().note() });
+    call("RemoteHandle::spawn", Later, |l, _| {
+        let _closed = l
+            .remote_handle()
+            .spawn(|| async { world().unwrap().note() });
     }),
-    call("Remote::wake, and asking it", Never, |l, _| {
-        let remote = l.remote();
+    call("RemoteHandle::wake, and asking it", Never, |l, _| {
+        let remote = l.remote_handle();
         remote.clone().wake();
         assert_eq!(remote.is_closed(), l.is_closed());
     }),
@@ -451,7 +455,9 @@ pub(super) const CALLS: &[Call] = &[
     }),
     // Stopping, reporting, asking.
     call("stop", Stop, |l, _| l.stop()),
-    call("Remote::stop", Stop, |l, _| drop(l.remote().stop())),
+    call("RemoteHandle::stop", Stop, |l, _| {
+        drop(l.remote_handle().stop())
+    }),
     call("on_unhandled", Later, |l, w| {
         let effect = w.effect();
         l.on_unhandled(move |_| effect());

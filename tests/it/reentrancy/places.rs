@@ -169,7 +169,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
         nothing()
     }),
     ("a closure from another thread", |l, _| {
-        let remote = l.remote();
+        let remote = l.remote_handle();
         let send = move || {
             let sent = remote.call_soon(|handle| world().unwrap().act(handle));
             sent.unwrap();
