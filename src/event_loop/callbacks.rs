@@ -79,10 +79,12 @@ pub trait Callbacks {
         cx.remove_interest(Interest::WRITE);
     }
 
-    /// *Hangup.* Runs exactly once when the connection has ended, after the last byte was offered
-    /// to [`on_read`](Callbacks::on_read) ([L7]). The registration is removed already; the
-    /// descriptor is closed when this returns. `error` is the reason if there is one, for instance
-    /// a refused connection or a reset.
+    /// *Hangup.* Runs at most once: when the connection has ended, and no received bytes are left
+    /// that the program is expected to read ([L7]). It does not run after [`Cx::close`] or
+    /// [`LoopHandle::remove`](super::LoopHandle::remove), and it waits while reading is paused and
+    /// bytes are unread, unless the connection has an error. The registration is removed already;
+    /// the descriptor is closed when this returns. `error` is the reason if there is one, for
+    /// instance a refused connection or a reset.
     ///
     /// The reading end of a FIFO hangs up when its last writer goes, though another may come. To wait
     /// for the next writer, open the FIFO for writing too, so that there always is one.

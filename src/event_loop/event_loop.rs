@@ -333,7 +333,8 @@ impl EventLoop {
     /// host.register(fd, 7, Interest::READ, Trigger::Edge)?;
     /// guest.call_later(Duration::from_millis(2), |handle| handle.stop());
     /// let mut events = Vec::new();
-    /// while guest.next_deadline().is_some() {
+    /// while !guest.is_idle() {
+    ///     events.clear(); // `wait` appends
     ///     host.wait(&mut events, None)?;
     ///     guest.turn_now()?;
     /// }

@@ -2,10 +2,11 @@
 //! own.
 //!
 //! Events of the kernel and messages of other threads make the descriptor readable by themselves.
-//! Two kinds of work do not, and are handled here. Work that the host adds between two turns, on
+//! Three kinds of work do not, and are handled here. Work that the host adds between two turns, on
 //! the loop's own thread, notifies the loop, once between two turns. After a turn that leaves work,
 //! an edge-triggered host would wait for an edge that does not come, so such a turn notifies the
-//! loop at its end. A loop whose descriptor was not requested by a host pays nothing.
+//! loop at its end. For the next deadline, if the host wants it, a timer of the kernel is armed in
+//! the descriptor. A loop whose descriptor was not requested by a host pays nothing.
 //!
 //! asyncio has no counterpart, because its loop is always the host. In the notes: the loop of N7
 //! inside another.

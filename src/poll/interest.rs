@@ -10,13 +10,14 @@ use std::ops::{BitAnd, BitOr, BitOrAssign};
 
 /// The conditions that a registration asks for.
 ///
-/// [`Interest::NONE`] is allowed: such a registration is paused. A hangup and an error are reported
-/// all the same.
+/// [`Interest::NONE`] is allowed: the poller still reports a hangup and an error. If bytes are
+/// unread at a hangup without an error, the loop does not run `on_hangup`, but suspends the
+/// registration until an interest is set.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Interest(u8);
 
 impl Interest {
-    /// Nothing: registered, but paused.
+    /// No condition: only a hangup and an error are reported.
     pub const NONE: Self = Self(0);
     /// There is something to read, to accept, or the end of the stream.
     pub const READ: Self = Self(1);
