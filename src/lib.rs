@@ -1,14 +1,18 @@
-//! An event loop to be read, embedded and tested: epoll or kqueue, callbacks, coroutines.
+//! A single-threaded event loop on epoll or kqueue, with callbacks and coroutines.
 //!
-//! It works on three kinds of thing: I/O, timers and callbacks ([N1]). One thread waits for all of
-//! them, then acts. There are two styles, and they share one loop, one callback table and one
-//! order.
+//! The loop has three kinds of work: I/O, timers, and closures that are queued to run soon (the
+//! *callbacks* of asyncio's `call_soon`; [N1]). One thread waits for all three, and then runs what
+//! is ready. A program can be written in two styles, callbacks and coroutines. Both use the same
+//! loop, the same table of registrations and the same order of execution. Numbers such as `N7`
+//! refer to [the study notes](crate::book#the-notes) that the project began with, and numbers such
+//! as `L2` or `T1` to [the invariants](crate::book::invariants).
 //!
 //! # Coroutines
 //!
-//! [`run`](run()) drives one future to its end; [`spawn`] adds more beside it, [`gather`] waits
-//! for several, [`wait_for`] for a limited time. [`io`] has the sockets, [`sync`] the locks, queues
-//! and channels by which coroutines wait for each other. The names are those of Python's asyncio.
+//! [`run`](run()) runs one future to completion, and [`spawn`] starts further futures as tasks.
+//! [`gather`] waits for several futures, and [`wait_for`] waits for one future for a limited time.
+//! [`io`] has the sockets, [`sync`] the locks, queues and channels with which coroutines wait for
+//! each other. Most names are those of Python's asyncio.
 //!
 //! ```
 //! use readily::{gather, run, sleep, spawn};
@@ -25,9 +29,11 @@
 //!
 //! # Callbacks
 //!
-//! An [`EventLoop`] calls back what was registered with it: [`Callbacks`] has one method for each
-//! branch of the notes' dispatch ([N7]), and [`Closures`] builds them from closures. Each callback
-//! receives a [`Cx`], through which it may do everything but turn the loop.
+//! An [`EventLoop`] runs the callbacks of a registered descriptor when the descriptor has an event.
+//! [`Callbacks`] has one method for each kind of event ([N7]: connect, read, write, hangup, and
+//! anything else), and a few more, for instance for a deadline. [`Closures`] implements it with
+//! closures. Each callback receives a [`Cx`], with which it can do everything except run the loop
+//! itself.
 //!
 //! ```
 //! use readily::{Closures, EventLoop, Interest};
@@ -44,7 +50,7 @@
 //! });
 //! event_loop.register(here, Interest::READ, read)?;
 //! there.write_all(b"hi")?;
-//! event_loop.run()?; // ends by itself: nothing is left to wait for
+//! event_loop.run()?; // returns, because no registration is left
 //! # Ok::<(), readily::Error>(())
 //! ```
 //!
@@ -54,10 +60,10 @@
 //!
 //! | name | use |
 //! |---|---|
-//! | [`run`](run()), [`Runner`] | Run one future to its end, once or several times on one loop. |
-//! | [`spawn`], [`create_task`] | Run a future as a [`Task`], beside the caller. |
-//! | [`current_task`], [`all_tasks`] | Name the task that runs, and all that have not ended. |
-//! | [`task`] | Futures that are completed from outside, task-locals, references to tasks. |
+//! | [`run`](run()), [`Runner`] | Run one future to completion, or several, one after another, on one loop. |
+//! | [`spawn`], [`create_task`] | Run a future as a [`Task`], concurrently with the caller. |
+//! | [`current_task`], [`all_tasks`] | Get the task that is running, or all tasks that have not ended. |
+//! | [`task`] | Futures that other code settles, task-local variables, and references to tasks. |
 //!
 //! **A TCP server or client**
 //!
@@ -65,16 +71,16 @@
 //! |---|---|
 //! | [`io::TcpListener`], [`io::TcpStream`] | Accept, connect, read and write, in coroutines. |
 //! | [`io::Source`] | Wait for any other descriptor. |
-//! | [`LoopHandle::listen`], [`LoopHandle::connect`] | The same with callbacks; [`event_loop::listen_tcp`] makes the socket. |
+//! | [`LoopHandle::listen`], [`LoopHandle::connect`] | Accept and connect with callbacks; [`event_loop::listen_tcp`] makes the listening socket. |
 //!
-//! **Time, and a limit of time**
+//! **Time and time limits**
 //!
 //! | name | use |
 //! |---|---|
-//! | [`sleep`], [`yield_now`] | Wait for a while, or let the other tasks run once. |
+//! | [`sleep`], [`yield_now`] | Wait for a time, or let the other ready tasks run once. |
 //! | [`interval`] | Tick at a fixed rate. |
-//! | [`wait_for`], [`wait_until`] | Drop a future that has not ended in time: [`Elapsed`]. |
-//! | [`timeout`] | The same for a block whose limit can be moved. |
+//! | [`wait_for`], [`wait_until`] | Wait for a future for a limited time; after that, drop it and return [`Elapsed`]. |
+//! | [`timeout`] | Run a block of code that can change its own time limit. |
 //! | [`time`] | Deadlines, slack, and the system's clock. |
 //!
 //! **Several things at once**
@@ -82,74 +88,72 @@
 //! | name | use |
 //! |---|---|
 //! | [`gather`], [`try_gather`] | Wait for all of several futures. |
-//! | [`race`], [`select`] | Wait for the first of them. |
-//! | [`wait`], [`as_completed`] | Wait for tasks until a condition holds, or take each result as it comes. |
-//! | [`shield`] | Let a future go on if its waiter is cancelled. |
-//! | [`TaskGroup`], [`JoinSet`] | Tasks that end together, or whose results are taken one by one. |
-//! | [`CancellationToken`] | Cancel a tree of tasks and callbacks. |
+//! | [`race`], [`select`] | Wait for the first of several futures. |
+//! | [`wait`], [`as_completed`] | Wait until the first of several tasks has ended or failed, or all have ended; or take each result as it completes. |
+//! | [`shield`] | Let a future continue if its waiter is cancelled. |
+//! | [`TaskGroup`], [`JoinSet`] | Wait for all tasks of a group and cancel them together, or take the results of a set one by one. |
+//! | [`CancellationToken`] | Request many tasks and callbacks to end; child tokens form a tree. |
 //!
 //! **Coroutines that wait for each other**
 //!
 //! | name | use |
 //! |---|---|
-//! | [`Lock`], [`Semaphore`], [`Event`] | Exclude, limit, and announce. |
-//! | [`Queue`] | Hand over items, with a bound if there is one. |
-//! | [`sync`] | Conditions, barriers, and channels: one value, the last value, all values. |
+//! | [`Lock`], [`Semaphore`], [`Event`] | Protect a value, limit the number of concurrent users, or wait for a flag. |
+//! | [`Queue`] | Pass items between tasks; a bounded queue makes the producers wait. |
+//! | [`sync`] | Conditions, barriers, and channels for one value (`oneshot`), the latest value (`watch`) or every value (`broadcast`, `channel`). |
 //!
 //! **Callbacks**
 //!
 //! | name | use |
 //! |---|---|
-//! | [`EventLoop`] | The loop itself: run it, or turn it once. |
+//! | [`EventLoop`] | The loop itself. `run` runs it until it has no work; `turn` waits once and runs what is ready. |
 //! | [`LoopHandle::register`], [`Key`] | Watch a descriptor; the key names the registration. |
-//! | [`Interest`], [`Trigger`], [`Readiness`] | What is asked, how often it is reported, and what is reported. |
-//! | [`LoopHandle::call_soon`], [`call_later`](LoopHandle::call_later), [`call_at`](LoopHandle::call_at) | Run a closure, now or later; [`CallHandle`] and [`TimerHandle`] cancel it. |
+//! | [`Interest`], [`Trigger`], [`Readiness`] | The conditions that a program asks for, how often they are reported, and the conditions that the kernel reports. |
+//! | [`LoopHandle::call_soon`], [`call_later`](LoopHandle::call_later), [`call_at`](LoopHandle::call_at) | Queue a closure to run soon, after a delay or at a given time; [`CallHandle`] and [`TimerHandle`] cancel it. |
 //!
 //! **From another thread**
 //!
 //! | name | use |
 //! |---|---|
-//! | [`RemoteHandle`] | Send the loop a closure or a future, or stop it. |
+//! | [`RemoteHandle`] | Send the loop a closure, or a closure that makes a future; or stop the loop. |
 //! | [`sync::channel`] | Send values from any thread to a coroutine. |
 //!
-//! **Embed it in another loop**
+//! **Embedding in another loop**
 //!
 //! | name | use |
 //! |---|---|
-//! | [`EventLoop::as_fd`], [`EventLoop::as_fd_with_deadline`] | One descriptor for the host to watch. |
-//! | [`EventLoop::next_deadline`], [`EventLoop::turn_now`] | One deadline, and one call that never waits. |
+//! | [`EventLoop::as_fd`], [`EventLoop::as_fd_with_deadline`] | One descriptor that the host (the program with the other loop) watches. |
+//! | [`EventLoop::next_deadline`], [`EventLoop::turn_now`] | The deadline for a host that watches `as_fd`, and the call that runs one turn without sleeping. |
 //! | [`poll`] | The pollers alone, without a loop. |
-//! | [`spi`] | For authors of pollers, kernels and tools for tests. |
+//! | [`spi`] | The service provider interface: for authors of pollers, simulated kernels and test tools. |
 //!
-//! **What goes wrong, and tests**
+//! **Errors, reports and tests**
 //!
 //! | name | use |
 //! |---|---|
 //! | [`Error`], [`JoinError`] | Why a call of the loop failed, and why a task has no result. |
 //! | [`PanicPolicy`], [`LoopHandle::on_unhandled`], [`Unhandled`] | What happens to a panic or an error that no caller sees. |
 //! | [`LoopHandle::set_debug`] | Report slow callbacks, deadlocks and more. |
-//! | [`clock::Manual`] | Time that a test moves; the crate `readily-testing` has a simulated kernel. |
+//! | [`clock::Manual`] | A clock that a test advances. (For a simulated kernel see the crate `readily-testing`.) |
 //!
 //! # Which type for what
 //!
 //! | type | is | where |
 //! |---|---|---|
-//! | [`EventLoop`], [`Runner`] | the loop itself: they turn it | its thread |
-//! | [`LoopHandle`] | everything that a loop does except turning; the others dereference to it | its thread |
-//! | [`Cx`] | the same, and I/O on the callback's own descriptor | in a callback |
-//! | [`WeakHandle`] | a weak reference to it, to be stored | its thread |
-//! | [`RemoteHandle`] | sends it a closure, a future to make, a stop | any thread |
+//! | [`EventLoop`], [`Runner`] | the owner of the loop; the only types that can run it | its thread |
+//! | [`LoopHandle`] | all operations except running the loop; `EventLoop`, `Runner` and `Cx` dereference to it | its thread |
+//! | [`Cx`] | the argument of a callback: a `LoopHandle`, and I/O on the callback's own descriptor | in a callback |
+//! | [`WeakHandle`] | a weak reference to a `LoopHandle`, which a program can store | its thread |
+//! | [`RemoteHandle`] | sends the loop a closure, a closure that makes a future, or a stop request | any thread |
 //!
 //! # Reading on
 //!
 //! The [`book`] explains, in nine chapters, how the loop works: from one `epoll_wait(2)` to tasks,
-//! to queues between them, and to testing them. It has [asyncio beside
-//! readily](crate::book::side_by_side), and [the plan of the source](crate::book::architecture).
-//! Numbers such as `N7` stand for [a line of the notes](crate::book#the-notes) that the project
-//! began with, and `L2` or `T1` for [an invariant](crate::book::invariants).
+//! queues and testing. It also has [asyncio and readily side by side](crate::book::side_by_side),
+//! and [the layers and modules of the source](crate::book::architecture).
 //!
-//! Linux is run and tested. macOS, FreeBSD and NetBSD are type-checked and linted, and were never
-//! run.
+//! readily is tested on Linux. For macOS, FreeBSD and NetBSD it is type-checked and linted, but it
+//! has never run on them.
 //!
 //! [N1]: crate::book#n1
 //! [N7]: crate::book#n7
@@ -160,7 +164,7 @@
 #[cfg(readily_emulated)]
 extern crate self as readily;
 
-#[allow(unreachable_pub)] // what the modules above use; the clock alone is public, below
+#[allow(unreachable_pub)] // used by the higher layers; only `clock` is public, see below
 mod base;
 #[cfg(doc)]
 pub mod book;

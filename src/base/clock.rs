@@ -1,11 +1,11 @@
-//! Time as the loop sees it: nanoseconds that never run backwards.
+//! The clocks of a loop: the system's monotonic clock, and one that a test advances.
 //!
 //! All code reads the time from a [`Clock`], so that in a test the time can stand still,
 //! jump, or pass three centuries in a millisecond. The loop's own arithmetic is on
 //! `u64` nanoseconds, and saturates: 2⁶⁴ ns are 584 years, and a
 //! deadline beyond them is "never" ([R066]), not a panic and not "now".
 //!
-//! In the notes this is the *timers* of "I/O, timers and callbacks" ([N1]).
+//! In the notes: the *timers* of "I/O, timers and callbacks" ([N1]).
 //!
 //! [R066]: crate::book::faults#r066
 //! [N1]: crate::book#n1
@@ -51,8 +51,8 @@ pub fn nanos(duration: Duration) -> u64 {
 #[derive(Clone, Copy, Debug)]
 pub struct Monotonic {
     origin: Instant,
-    /// What the system counted then, where it is known: the difference of two numbers costs 75
-    /// instructions less than that of two instants, and each timer is counted from such a one.
+    /// The system's count at the origin, where it is known. A difference of two counts is cheaper
+    /// than one of two instants, and each timer needs one.
     origin_ns: Option<u64>,
 }
 

@@ -14,9 +14,10 @@ use std::future::poll_fn;
 /// Runs all of `futures` at once, in the task that awaits, and gives their outputs in the order
 /// in which they are done ([T8]).
 ///
-/// Nothing runs before the first [`next`](AsCompleted::next). Each is polled only when it was
-/// woken itself, so ten thousand cost ten thousand polls and not their square. (asyncio gives the
-/// tasks again; a number serves for any kind of future.)
+/// Nothing runs before the first [`next`](AsCompleted::next). A future is polled only after it was
+/// woken itself, so ten thousand futures cost ten thousand polls, not a hundred million. (Where
+/// asyncio returns the task, this returns its position in the list, because a future need not be a
+/// task.)
 ///
 /// # Cancellation
 ///

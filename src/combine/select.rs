@@ -30,12 +30,12 @@ impl<T> Either<T, T> {
     }
 }
 
-/// Waits until one of `futures` is done, and says which, with its output.
+/// Waits until one of `futures` is done, and returns its position and its output.
 ///
 /// `futures` is a pair, which gives an [`Either`], or anything that iterates over futures, which
-/// gives a number and an output. Of those that are ready at the same poll the first named wins
-/// ([T7]), so in a loop put first what must not wait for the others. Of a spent budget it holds what
-/// [`race`](crate::race()) says.
+/// gives a number and an output. If several are ready at the same poll, the first in the list wins
+/// ([T7]), so in a loop put the future first that must not wait for the others. If the budget runs
+/// out during a poll, `select` behaves like [`race`](crate::race()).
 ///
 /// What is handed in by value is dropped when it loses, as by [`race`](crate::race()). What is
 /// lent is not: `&mut task`, `&mut future` of a type that is `Unpin`, and for a coroutine, which

@@ -34,17 +34,17 @@ pub enum ReturnWhen {
     AllCompleted,
 }
 
-/// Waits for `tasks` to end: the first of them, the first that fails, or all; with
-/// [`limit`](Wait::limit) not longer than that. Returns those that have ended, in the order of the
-/// list, and the list, which has the others.
+/// Waits until the first of `tasks` ends, the first fails, or all have ended, and no longer than
+/// [`limit`](Wait::limit). Returns the tasks that have ended, in the order of the list, and the
+/// list of the remaining tasks.
 ///
 /// With [`ReturnWhen::FirstException`], a task that returns an `Err` counts as failed only if
 /// [`failing_if`](Wait::failing_if) says so.
 ///
-/// Nothing is cancelled, also not at the limit, and no result is taken: ask each task, or await it,
-/// which is then ready. Where several have ended, all are returned, whatever was waited for. An
-/// empty list is returned at once. (asyncio returns two sets, which have no order, and refuses an
-/// empty one.)
+/// No task is cancelled, not even at the limit, and no result is taken: get it from each task, or
+/// await the task, which is then ready. If several tasks have ended, all of them are returned in
+/// each mode. An empty list is returned at once. (asyncio returns two sets, which have no order,
+/// and refuses an empty one.)
 ///
 /// # Panics
 ///

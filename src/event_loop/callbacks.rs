@@ -10,13 +10,15 @@ use super::panics::FirstPanic;
 use crate::poll::{Interest, Readiness};
 use std::io;
 
-/// The callbacks of a registration: one method for each branch of the notes.
+/// The callbacks of a registration: one method for each kind of event, and methods for options and
+/// a deadline.
 ///
 /// The loop calls them one at a time ([L3]), never while it holds a borrow of its own ([L8]). So
 /// each may register, modify, remove, arm, cancel and spawn, and may remove its own registration.
 ///
-/// The default of a branch removes the interest that led to it. Otherwise a level-triggered
-/// condition that no callback handles would be reported for ever.
+/// The defaults of `on_read`, `on_write` and `on_default`, and that of `on_connect` for a listener,
+/// remove the interest that led to the call. Otherwise a level-triggered condition that no callback
+/// handles would be reported for ever.
 ///
 /// [L3]: crate::book::invariants#l3
 /// [L8]: crate::book::invariants#l8

@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::panic::Location;
 
-/// An error of a call on the loop itself.
+/// The error of a call on a loop.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

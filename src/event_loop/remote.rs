@@ -13,7 +13,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// A handle to a loop for other threads, to run closures on it, to wake it and to stop it.
+/// A handle to a loop for other threads: sends closures, spawns futures, wakes the loop and stops
+/// it.
 ///
 /// While a `RemoteHandle` exists, [`EventLoop::run`](super::EventLoop::run) does not end for lack of work:
 /// another thread may still send some.

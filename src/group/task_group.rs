@@ -61,9 +61,9 @@ impl<E: 'static> Core<E> {
     }
 }
 
-/// Tasks that end together.
+/// A scope of tasks, which returns when all of them have ended, with all of their errors.
 ///
-/// A clone is the same group: a child may be given one, to spawn more into it.
+/// A clone refers to the same group, so that a child can spawn further children.
 #[doc(alias = "Nursery")]
 pub struct TaskGroup<E: 'static> {
     pub(super) core: Rc<Core<E>>,
@@ -92,9 +92,9 @@ impl<E: 'static> TaskGroup<E> {
     ///
     /// # Cancellation
     ///
-    /// Dropping it drops `body` and cancels the children, now; one that does this itself ends
-    /// when it next gives way. Nothing can keep it from that. Errors that had come are reported, by
-    /// their type (`E` needs no `Display`), as [`Unhandled::TaskFailed`](crate::Unhandled::TaskFailed); panics follow the
+    /// Dropping the future drops `body` and cancels the children at once; a child that drops the future itself ends when
+    /// it next yields, and cannot prevent that. Errors that children had returned are reported, by their type (`E` needs
+    /// no `Display`), as [`Unhandled::TaskFailed`](crate::Unhandled::TaskFailed); panics follow the
     /// [`PanicPolicy`](crate::PanicPolicy).
     ///
     /// # Examples

@@ -18,10 +18,10 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-/// A request to end, shared by many tasks and callbacks. A clone is the same token.
+/// A request to end, shared by many tasks and callbacks. Clones refer to the same token.
 ///
-/// It belongs to its thread. From another one, [`RemoteHandle::call_soon`](crate::RemoteHandle::call_soon)
-/// with a closure that finds it.
+/// A token belongs to its thread. To cancel it from another thread, send a closure with
+/// [`RemoteHandle::call_soon`](crate::RemoteHandle::call_soon) that cancels the token on its own thread.
 ///
 /// # Examples
 ///

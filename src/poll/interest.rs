@@ -76,11 +76,12 @@ impl fmt::Debug for Interest {
 
 /// The conditions that the kernel reports for a descriptor: six separate facts.
 ///
-/// The facts are hints: a *closed* side or an error is never reported falsely, but may be reported
-/// late or not at all; and after `READ` or `WRITE` the operation may still return `WouldBlock`. A closed side was closed when it was reported. A socket's side stays
-/// closed; a FIFO may get a new writer after its end, and a terminal a new peer. Half-closing is not
-/// a hangup: when a peer has shut down its writing side, the descriptor is *readable* (the rest of
-/// the data, then the end) and `READ_CLOSED` is set.
+/// Readiness is a hint. A *closed* side or an error is never reported wrongly, but may be missing
+/// from a report. An operation after `READ` or `WRITE` may still return `WouldBlock`. A closed side
+/// was closed when it was reported. A socket's side stays closed; a FIFO may get a new writer after
+/// its end, and a terminal a new peer. Half-closing is not a hangup: if the peer shuts down its
+/// writing side, the descriptor becomes *readable* (first the remaining bytes, then the end of the
+/// data), with `READ_CLOSED`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Readiness(u8);
 

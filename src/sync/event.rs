@@ -21,7 +21,7 @@ struct Shared {
     waiters: WakerList,
 }
 
-/// A flag that can be waited for. Its clones are the same event.
+/// A flag that can be waited for. Clones refer to the same event.
 ///
 /// # Examples
 ///

@@ -18,7 +18,7 @@ struct Shared<T> {
     value: Cell<Option<Box<T>>>,
 }
 
-/// A lock with a value in it. Its clones are the same lock.
+/// A lock with a value in it. Clones refer to the same lock.
 ///
 /// # Examples
 ///

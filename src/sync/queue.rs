@@ -20,7 +20,7 @@ use std::rc::Rc;
 #[error("task_done was called more often than items were got")]
 pub struct TaskDoneError;
 
-/// A queue of items, first in, first out. Its clones are the same queue.
+/// A queue of items, first in, first out. Clones refer to the same queue.
 ///
 /// Waiters, on either side, are served in the order of their arrival, and no other call overtakes
 /// them; nor does [`try_put`](Queue::try_put) or [`try_get`](Queue::try_get).

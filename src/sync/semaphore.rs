@@ -10,7 +10,8 @@ use super::permits::Permits;
 use std::fmt;
 use std::rc::Rc;
 
-/// A number of permits. Its clones are the same semaphore.
+/// Limits how many tasks use something at once, with a number of permits. Clones refer to the same
+/// semaphore.
 ///
 /// # Examples
 ///

@@ -7,7 +7,7 @@
 //! first then: other tasks, timers, descriptors.
 //!
 //! asyncio has no such budget, and such a task starves the others there. In the notes: a coroutine
-//! must give way (N10, N12).
+//! must yield (N10, N12).
 //!
 //! # Rule
 //!

@@ -226,7 +226,7 @@ pub struct CoroutineInfo {
     pub state: TaskState,
 }
 
-/// The task that is being polled on this thread; `None` in a callback and outside a loop.
+/// Returns the task that is being polled on this thread; `None` in a callback and outside a loop.
 ///
 /// ```
 /// readily::run(async {
@@ -243,8 +243,8 @@ pub fn current_task() -> Option<TaskRef> {
     })?
 }
 
-/// All tasks of this thread's loop that have not ended, in the order of creation; empty outside a
-/// loop.
+/// Returns all tasks of this thread's loop that have not ended, in the order of creation; no tasks
+/// outside a loop.
 #[must_use]
 pub fn all_tasks() -> Vec<TaskRef> {
     current::with(|handle| {

@@ -114,7 +114,7 @@ impl Executor {
         (key, made.expect("the closure has run"))
     }
 
-    /// Drops a task's future where it waits, or, if it is running, when it next gives way. `true`
+    /// Drops a task's future where it waits, or, if it is running, when it next yields. `true`
     /// exactly if this call ends the task.
     pub(super) fn cancel(&self, handle: &LoopHandle, key: SlabKey, reason: Option<Reason>) -> bool {
         let mut tasks = self.tasks.borrow_mut();

@@ -109,7 +109,7 @@ impl<T: 'static> Task<T> {
     }
 
     /// Cancels the task: its future is dropped where it waits, now, or, if the task is running,
-    /// when it next gives way. Awaiting the task then gives [`JoinError::Cancelled`].
+    /// when it next yields. Awaiting the task then gives [`JoinError::Cancelled`].
     ///
     /// `true` exactly if this call ends the task: `false` for a task that has ended, or was
     /// cancelled before.

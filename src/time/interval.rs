@@ -35,8 +35,8 @@ fn until_next(missed: MissedTick, late: u64, period: u64) -> u64 {
     }
 }
 
-/// Ticks once each `period`; the first tick comes after one period. For a tick at once use
-/// [`interval_at`].
+/// Returns an [`Interval`] that ticks once each `period`; the first tick comes after one period.
+/// For a first tick at once use [`interval_at`].
 ///
 /// The time counts from the first poll of the first [`tick`](Interval::tick), on the loop's clock.
 /// A period of zero is one nanosecond: there is a tick in each turn.

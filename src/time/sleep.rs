@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Waits for `delay`, counted from the first poll, on the loop's clock.
 ///
-/// Never early; late by what the loop is busy with. Zero gives way once, as [`yield_now`] does, and
-/// arms no timer. A delay beyond 575 years never ends.
+/// A sleep never ends early; it ends late if the loop is busy. A delay of zero yields once, like
+/// [`yield_now`], and arms no timer. A delay beyond 575 years never ends.
 ///
 /// # Panics
 ///
@@ -45,7 +45,7 @@ pub fn sleep(delay: Duration) -> Sleep {
     Sleep { timer }
 }
 
-/// Waits until `when` on the loop's clock; if that has passed it gives way once.
+/// Waits until `when` on the loop's clock; if that time has passed, yields once.
 ///
 /// Never early. Dates and times of day are not of this clock: see
 /// [`sleep_until_system`](crate::time::sleep_until_system).

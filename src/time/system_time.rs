@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// If the clock is set forward beyond `when`, or the machine was asleep then, this ends within a
 /// second; if it is set back, this goes on waiting. It never ends while the time is earlier than
 /// `when` ([C7]). While it waits the loop wakes once a second, once for all of them. A moment that
-/// has passed gives way once.
+/// has passed yields once.
 ///
 /// The time is that of the loop's [`Clock`](crate::clock::Clock): in a test, of one that is set
 /// by hand.

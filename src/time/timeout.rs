@@ -104,8 +104,8 @@ impl fmt::Debug for TimeoutScope {
     }
 }
 
-/// Runs `code`, but no longer than `limit`, which the code can move: it is given the
-/// [`TimeoutScope`].
+/// Runs `code`, but no longer than `limit`. The code gets a [`TimeoutScope`], with which it can
+/// change the limit.
 ///
 /// `limit` counts from the first poll on the loop's clock; one that reaches beyond 575 years is
 /// none. The code may be ended a little late, never early. At the deadline it is polled once more,

@@ -27,10 +27,10 @@ impl From<Elapsed> for std::io::Error {
 
 /// Waits for `future`, but no longer than `limit`.
 ///
-/// What is dropped at the end of the time is what was handed in. Of a coroutine that is all there
-/// is, so it is cancelled ([N14]). Of a [`Task`](crate::Task) it is the handle, so the task goes on,
-/// detached; where it is to end, keep its [`task_ref`](crate::Task::task_ref) and cancel that.
-/// (asyncio cancels it.)
+/// When the limit has passed, `future` is dropped. If it is a coroutine, it is thereby cancelled
+/// ([N14]). If it is a [`Task`](crate::Task), only the handle is dropped, and the task continues,
+/// detached; to end the task, keep its [`task_ref`](crate::Task::task_ref) and cancel that. (asyncio
+/// cancels the task.)
 ///
 /// `limit` counts from the first poll on the loop's clock. The system may wake the loop a
 /// little late, never early. When the time has come the future is polled once more, and what is
