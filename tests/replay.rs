@@ -1,5 +1,5 @@
-//! A run that is recorded is played again: the same calls, in the same order, with the same bytes;
-//! and a program that does something else is told where.
+//! Record and replay: a replay makes the same calls in the same order with the same bytes, and the
+//! first operation of a program that differs from the recording is reported.
 
 use readily::event_loop::listen_tcp;
 use readily::io::{Source, TcpListener, TcpStream};
@@ -20,7 +20,7 @@ use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A loop that is recorded, out of which panics go: an assertion that fails in a callback fails the test.
+/// A loop that is recorded. Panics propagate: an assertion that fails in a callback fails the test.
 fn record(sink: impl Write + 'static) -> Result<(EventLoop, Recorder), Error> {
     let (event_loop, recorder) = readily_testing::record(sink)?;
     event_loop.set_panic_policy(PanicPolicy::Propagate);
@@ -33,7 +33,7 @@ fn replay(recording: impl Into<Vec<u8>>) -> Result<(EventLoop, Replayer), Error>
     Ok((event_loop, replayer))
 }
 
-/// A tape in memory.
+/// A recording in memory.
 #[derive(Clone, Default)]
 struct Memory(Rc<RefCell<Vec<u8>>>);
 
@@ -47,7 +47,7 @@ impl Write for Memory {
     }
 }
 
-/// What a program saw, in order.
+/// The bytes that a program has read, in order.
 #[derive(Clone, Default)]
 struct Log(Rc<RefCell<String>>);
 
@@ -60,7 +60,7 @@ impl Log {
 const CLIENTS: usize = 6;
 const MESSAGES: usize = 30;
 
-/// A client that sends in pieces, and wants all of it back.
+/// A client that sends messages, and reads the echo of each.
 fn client(nth: usize, addr: SocketAddr) {
     let mut stream = net::TcpStream::connect(addr).unwrap();
     stream.set_nodelay(true).unwrap();
@@ -85,9 +85,9 @@ async fn echo(stream: TcpStream, nth: usize, log: Log) {
     }
 }
 
-/// Echoes by callbacks, and counts in `left` the connections that are still to end.
+/// An echo server of callbacks; `left` is the number of connections that have not ended.
 fn echo_by_callbacks(event_loop: &EventLoop, log: &Log, left: &Rc<Cell<usize>>) -> SocketAddr {
-    // Handed in, and so taken over by the recorder.
+    // Made without the loop, so the recorder imports it.
     let listener = listen_tcp(([127, 0, 0, 1], 0)).unwrap();
     let addr = listener.local_addr().unwrap();
     let (log, left) = (log.clone(), Rc::clone(left));
@@ -108,7 +108,7 @@ fn echo_by_callbacks(event_loop: &EventLoop, log: &Log, left: &Rc<Cell<usize>>) 
                     while !pending.is_empty() {
                         match cx.write(&pending) {
                             Ok(n) => drop(pending.drain(..n)),
-                            // A client never has more on its way than a buffer holds.
+                            // A client never has more bytes in flight than a socket buffer holds.
                             Err(error) => panic!("{error}"),
                         }
                     }
@@ -121,7 +121,7 @@ fn echo_by_callbacks(event_loop: &EventLoop, log: &Log, left: &Rc<Cell<usize>>) 
     addr
 }
 
-/// A thread of the program: sends, and wakes a task, when it likes.
+/// A thread of the program: sends closures and wakes a task, at any time.
 fn helper(
     remote: RemoteHandle,
     wakers: std::sync::mpsc::Receiver<std::task::Waker>,
@@ -144,7 +144,7 @@ thread_local! {
     static SENT: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The program: two echo servers, a timer, and a thread. `load` is told the addresses.
+/// The program: two echo servers, a timer, and a thread. `load` gets the addresses of the servers.
 fn program(event_loop: EventLoop, load: impl FnOnce(&[SocketAddr])) -> (String, Vec<u32>) {
     let (log, left) = (Log::default(), Rc::new(Cell::new(CLIENTS)));
     let by_callbacks = echo_by_callbacks(&event_loop, &log, &left);
@@ -190,13 +190,13 @@ fn program(event_loop: EventLoop, load: impl FnOnce(&[SocketAddr])) -> (String, 
     (log.0.take(), SENT.take())
 }
 
-/// Records the program under a load of its own.
+/// Records the program while clients connect to its servers.
 fn recorded() -> (Vec<u8>, (String, Vec<u32>)) {
     let recording = Memory::default();
     let (event_loop, recorder) = record(recording.clone()).unwrap();
     let clients: Rc<RefCell<Vec<JoinHandle<()>>>> = Rc::default();
     let started = Rc::clone(&clients);
-    let seen = program(event_loop, move |addrs| {
+    let outcome = program(event_loop, move |addrs| {
         for (nth, &addr) in (0..CLIENTS).flat_map(|nth| addrs.iter().map(move |addr| (nth, addr))) {
             let client = std::thread::spawn(move || client(nth, addr));
             started.borrow_mut().push(client);
@@ -207,32 +207,32 @@ fn recorded() -> (Vec<u8>, (String, Vec<u32>)) {
         .into_iter()
         .for_each(|client| client.join().unwrap());
     recorder.finish().unwrap();
-    (recording.0.take(), seen)
+    (recording.0.take(), outcome)
 }
 
-fn played(recording: &[u8]) -> ((String, Vec<u32>), String, Result<(), ReplayError>) {
+fn replayed(recording: &[u8]) -> ((String, Vec<u32>), String, Result<(), ReplayError>) {
     let (event_loop, replayer) = replay(recording).unwrap();
-    let seen = program(event_loop, |_| ());
-    (seen, replayer.trace(), replayer.finish())
+    let outcome = program(event_loop, |_| ());
+    (outcome, replayer.trace(), replayer.finish())
 }
 
-/// W4: in the replay there are no clients, and no time passes.
+/// W4: a replay has no clients, and no time passes in it.
 #[test]
-fn an_echo_server_under_load_is_played_twice_with_the_same_calls_and_bytes() {
-    let (recording, seen) = recorded();
-    assert_eq!(seen.1, (0..50).collect::<Vec<_>>());
-    let (first, trace, finished) = played(&recording);
+fn an_echo_server_under_load_is_replayed_twice_with_the_same_calls_and_bytes() {
+    let (recording, outcome) = recorded();
+    assert_eq!(outcome.1, (0..50).collect::<Vec<_>>());
+    let (first, trace, finished) = replayed(&recording);
     assert_eq!(finished, Ok(()));
-    assert_eq!(first, seen);
-    let (second, again, finished) = played(&recording);
+    assert_eq!(first, outcome);
+    let (second, again, finished) = replayed(&recording);
     assert_eq!(finished, Ok(()));
     assert_eq!((second, again), (first, trace.clone()));
     for what in ["connect", "read", "default", "timer", "job", "call", "main"] {
-        assert!(trace.contains(what), "nothing of {what} in the trace");
+        assert!(trace.contains(what), "no {what} in the trace");
     }
 }
 
-/// A program for short tapes: one descriptor, handed in, of which all bytes are read.
+/// A program for short recordings: reads all bytes from one descriptor that it registers.
 fn reads(event_loop: EventLoop, other: bool) -> io::Result<Vec<u8>> {
     let (here, mut there) = UnixStream::pair()?;
     there.write_all(b"hello")?;
@@ -261,7 +261,7 @@ fn reads(event_loop: EventLoop, other: bool) -> io::Result<Vec<u8>> {
     read.replace(Ok(Vec::new()))
 }
 
-fn short_tape() -> Vec<u8> {
+fn short_recording() -> Vec<u8> {
     let recording = Memory::default();
     let (event_loop, recorder) = record(recording.clone()).unwrap();
     assert_eq!(reads(event_loop, false).unwrap(), b"hello");
@@ -269,25 +269,25 @@ fn short_tape() -> Vec<u8> {
     recording.0.take()
 }
 
-fn play_short(recording: Vec<u8>, other: bool) -> (io::Result<Vec<u8>>, Replayer) {
+fn replay_short(recording: Vec<u8>, other: bool) -> (io::Result<Vec<u8>>, Replayer) {
     let (event_loop, replayer) = replay(recording).unwrap();
     (reads(event_loop, other), replayer)
 }
 
-/// C7: what the clock on the wall says is on the tape too, to the nanosecond.
+/// C7: the times of the system clock are recorded too, to the nanosecond.
 #[test]
-fn a_look_at_the_clock_on_the_wall_is_played_again() {
+fn the_times_of_the_system_clock_are_replayed() {
     let program = |event_loop: EventLoop| {
         let mut runner = Runner::from(event_loop);
         let ended = runner.run(async {
-            let look = || {
+            let now = || {
                 WeakHandle::current()
                     .unwrap()
                     .with(|handle| handle.system_now())
             };
-            let begin = look().unwrap();
+            let begin = now().unwrap();
             sleep_until_system(begin + Duration::from_millis(3)).await;
-            (begin, look().unwrap())
+            (begin, now().unwrap())
         });
         ended.unwrap()
     };
@@ -302,21 +302,21 @@ fn a_look_at_the_clock_on_the_wall_is_played_again() {
 }
 
 #[test]
-fn a_program_that_does_something_else_learns_where() {
-    let recording = short_tape();
-    let (read, replayer) = play_short(recording.clone(), false);
+fn the_first_operation_that_differs_is_reported() {
+    let recording = short_recording();
+    let (read, replayer) = replay_short(recording.clone(), false);
     assert_eq!(read.unwrap(), b"hello");
     assert_eq!(replayer.finish(), Ok(()));
-    let (read, replayer) = play_short(recording, true);
-    let told = read.unwrap_err().to_string();
+    let (read, replayer) = replay_short(recording, true);
+    let reported = read.unwrap_err().to_string();
     let error = replayer.finish().unwrap_err();
     assert!(matches!(error, ReplayError::Other { .. }), "{error}");
-    assert_eq!(told, error.to_string());
+    assert_eq!(reported, error.to_string());
 }
 
 #[test]
 fn a_program_that_ends_early_is_reported() {
-    let (event_loop, replayer) = replay(short_tape()).unwrap();
+    let (event_loop, replayer) = replay(short_recording()).unwrap();
     drop(event_loop);
     assert!(matches!(
         replayer.finish(),
@@ -324,25 +324,26 @@ fn a_program_that_ends_early_is_reported() {
     ));
 }
 
-/// However it was cut off, or spoilt: an error, or, where the byte says nothing, the same.
+/// A truncated recording is an error at every length. One with a changed bit may replay, if the bit
+/// is in a last chunk without a checksum, but it must not panic.
 #[test]
-fn a_tape_that_was_cut_off_or_spoilt_is_an_error_and_not_a_panic() {
-    let recording = short_tape();
+fn a_truncated_or_corrupt_recording_is_an_error_and_not_a_panic() {
+    let recording = short_recording();
     let whole = recording.len();
     for len in 0..whole {
         let Ok((event_loop, replayer)) = replay(&recording[..len]) else {
-            continue; // not even its beginning
+            continue; // truncated in the header or in the first entry
         };
         drop(reads(event_loop, false));
         assert!(replayer.finish().is_err(), "{len} of {whole} bytes");
     }
     for at in 0..whole - 1 {
         for bit in 0..8 {
-            let mut spoilt = recording.clone();
-            spoilt[at] ^= 1 << bit;
-            // Cut off, so that no sum keeps it from being played.
-            spoilt.pop();
-            let Ok((event_loop, replayer)) = replay(spoilt) else {
+            let mut corrupt = recording.clone();
+            corrupt[at] ^= 1 << bit;
+            // Truncated, so that no checksum keeps the chunk from being replayed.
+            corrupt.pop();
+            let Ok((event_loop, replayer)) = replay(corrupt) else {
                 continue;
             };
             let read = reads(event_loop, false);
@@ -351,15 +352,15 @@ fn a_tape_that_was_cut_off_or_spoilt_is_an_error_and_not_a_panic() {
     }
 }
 
-/// What was read may be any bytes, so only a sum can tell that they are others.
+/// The bytes that were read may be any bytes, so only a checksum finds a changed one.
 #[test]
-fn a_tape_of_which_a_single_bit_has_changed_is_never_played() {
-    let recording = short_tape();
+fn a_recording_with_one_changed_bit_is_never_replayed() {
+    let recording = short_recording();
     for at in 0..recording.len() {
         for bit in 0..8 {
-            let mut spoilt = recording.clone();
-            spoilt[at] ^= 1 << bit;
-            let whole = match replay(spoilt) {
+            let mut corrupt = recording.clone();
+            corrupt[at] ^= 1 << bit;
+            let whole = match replay(corrupt) {
                 Err(_) => false,
                 Ok((event_loop, replayer)) => {
                     drop(reads(event_loop, false));
@@ -371,7 +372,7 @@ fn a_tape_of_which_a_single_bit_has_changed_is_never_played() {
     }
 }
 
-/// A program that writes: a count on the tape may be any number.
+/// A program that writes: the recorded count of bytes may be any number.
 fn writes(event_loop: EventLoop) -> io::Result<()> {
     let listener = net::TcpListener::bind(("127.0.0.1", 0))?;
     let here = net::TcpStream::connect(listener.local_addr()?)?;
@@ -393,20 +394,20 @@ fn a_count_of_bytes_that_were_not_offered_is_reported_as_corrupt() {
     let recording = recording.0.take();
     for at in 0..recording.len() - 1 {
         for bit in 0..8 {
-            let mut spoilt = recording.clone();
-            spoilt[at] ^= 1 << bit;
-            // Cut off, so that no sum keeps it from being played.
-            spoilt.pop();
-            if let Ok((event_loop, replayer)) = replay(spoilt) {
+            let mut corrupt = recording.clone();
+            corrupt[at] ^= 1 << bit;
+            // Truncated, so that no checksum keeps the chunk from being replayed.
+            corrupt.pop();
+            if let Ok((event_loop, replayer)) = replay(corrupt) {
                 let _ = (writes(event_loop), replayer.finish());
             }
         }
     }
 }
 
-/// What does its reading itself is not on tape, and in a replay its bytes would be missing.
+/// A foreign type reads without the loop, so its bytes are not recorded, and a replay would lack them.
 #[test]
-fn a_source_of_ones_own_is_refused_by_a_recorder() {
+fn a_source_around_a_foreign_type_is_refused_by_a_recorder() {
     let (event_loop, _recorder) = record(io::sink()).unwrap();
     let _here = event_loop.enter();
     let (here, _there) = UnixStream::pair().unwrap();
@@ -418,9 +419,9 @@ fn a_source_of_ones_own_is_refused_by_a_recorder() {
     );
 }
 
-/// A tape that cannot be written to does not disturb the loop, and is told in the end.
+/// An error of the sink does not disturb the loop, and is returned by `finish`.
 #[test]
-fn a_full_disk_is_reported_in_the_end() {
+fn a_full_disk_is_reported_by_finish() {
     struct Full;
     impl Write for Full {
         fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
@@ -436,16 +437,16 @@ fn a_full_disk_is_reported_in_the_end() {
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
 }
 
-/// What comes from a thread in the recording and not in the replay ends it.
+/// A message of the recording that no thread sends in the replay ends the replay.
 #[test]
-fn what_no_thread_sends_in_the_replay_is_waited_for_and_reported() {
+fn a_message_that_no_thread_sends_in_the_replay_is_reported() {
     let program = |event_loop: &mut EventLoop, sends: bool| {
         let remote = event_loop.remote_handle();
         let sender = std::thread::spawn(move || {
             if sends {
                 remote.call_soon(|handle| handle.stop()).unwrap();
             }
-            remote // kept, so that it is no news in the replay that it goes
+            remote // kept: dropping the last one would notify the loop
         });
         let _remote = sender.join().unwrap();
         event_loop.run().map(drop)
@@ -465,7 +466,7 @@ fn what_no_thread_sends_in_the_replay_is_waited_for_and_reported() {
     ));
 }
 
-/// W4: two threads send in one order in the recording, and in the other one in the replay.
+/// W4: messages that are sent in another order in the replay are received in the recorded order.
 #[test]
 fn what_threads_send_is_taken_in_the_order_of_the_recording() {
     let program = |event_loop: &mut EventLoop, first_is_first: bool| {
@@ -498,10 +499,9 @@ fn what_threads_send_is_taken_in_the_order_of_the_recording() {
     assert_eq!(replayer.finish(), Ok(()));
 }
 
-/// W4: a wake that found its task queued already, in the replay, was one that did not, when it was
-/// recorded: it counts all the same.
+/// W4: a wake of a task that is queued in the replay, and was not queued in the recording, counts.
 #[test]
-fn a_wake_of_a_thread_is_not_spared_while_a_tape_runs() {
+fn each_wake_of_a_thread_counts_while_recording() {
     let program = |event_loop: EventLoop, in_step: bool| {
         let (wakers, woken) = std::sync::mpsc::channel::<std::task::Waker>();
         let thread = std::thread::spawn(move || match in_step {
@@ -514,7 +514,7 @@ fn a_wake_of_a_thread_is_not_spared_while_a_tape_runs() {
         let mut polls = 0;
         let done = Runner::from(event_loop).run(poll_fn(move |cx| {
             polls += 1;
-            // Of no interest to the thread that does not keep in step.
+            // The thread that does not keep in step has dropped the receiver.
             let _ = wakers.send(cx.waker().clone());
             match polls {
                 4 => Poll::Ready(polls),

@@ -27,7 +27,7 @@
 //! - **W2** Between two waits the notifier is used at most once: only in the step from *asleep* to
 //!   *notified*.
 //! - **W3** Waking after the loop is gone is safe, and messages are returned to their senders.
-//! - **W4** In a replay, messages are received as they were in the recording (`taped.rs`).
+//! - **W4** In a replay, messages are received as they were in the recording (`replay.rs`).
 
 use super::error::LoopClosed;
 use super::loop_handle::LoopHandle;

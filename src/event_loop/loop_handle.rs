@@ -104,8 +104,8 @@ pub struct LoopHandle {
 impl LoopHandle {
     pub(super) fn new(poller: Box<dyn Poller>, clock: Box<dyn Clock>) -> io::Result<Rc<Self>> {
         let kernel = poller.kernel();
-        let taped = kernel.as_ref().is_some_and(|kernel| kernel.is_recording());
-        let inbox = Arc::new(Inbox::new(poller.notifier(), ForkGuard::new()?, taped));
+        let recording = kernel.as_ref().is_some_and(|kernel| kernel.is_recording());
+        let inbox = Arc::new(Inbox::new(poller.notifier(), ForkGuard::new()?, recording));
         let handle = Rc::new_cyclic(|me| Self {
             weak_self: me.clone(),
             loop_id: unique_id::next(),

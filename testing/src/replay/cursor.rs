@@ -1,76 +1,76 @@
-//! The tape as it is played: bytes, and how far they have been read.
+//! A recording that is read: its bytes, and the position of the next one.
 //!
-//! A file may be anything, so each look checks whether there is more. The recorder writes in
-//! pieces, each with its length and a sum before it: a tape of which one byte is another is refused
-//! as a whole, and not played up to there. Only of a last piece that was cut off nobody can say.
+//! The file may contain anything, so each read checks that enough bytes are left. The recorder writes
+//! chunks, each after its length and its checksum: a recording with a changed byte is refused as a
+//! whole, and not replayed up to that byte. Only a truncated last chunk cannot be checked.
 
 use super::format::Encode;
-use super::{ReplayError, sum};
+use super::{ReplayError, checksum};
 
-/// What stands at the beginning of a tape; the number is that of this format.
+/// The first bytes of a recording; the number is the version of the format.
 pub(super) const HEADER: &[u8] = b"readily tape 2\n";
 
-/// The bytes of a tape, as far as they have been read.
+/// The entries of a recording, and the position of the next one.
 pub(super) struct Cursor {
     bytes: Vec<u8>,
     at: usize,
-    is_cut: bool,
+    is_truncated: bool,
 }
 
-/// Entries as they are written: behind their length and their sum.
-pub(super) fn piece(entries: &[u8]) -> Vec<u8> {
-    let mut piece = Vec::new();
+/// Entries as a chunk: their length, their checksum, the entries.
+pub(super) fn chunk(entries: &[u8]) -> Vec<u8> {
+    let mut chunk = Vec::new();
     if !entries.is_empty() {
-        entries.len().put(&mut piece);
-        sum(entries).put(&mut piece);
-        piece.extend_from_slice(entries);
+        entries.len().put(&mut chunk);
+        checksum(entries).put(&mut chunk);
+        chunk.extend_from_slice(entries);
     }
-    piece
+    chunk
 }
 
 impl Cursor {
-    /// The entries of a tape, if it is one and whole up to its end.
+    /// The entries of a recording. All chunks but a truncated last one are checked.
     pub(super) fn new(recording: &[u8]) -> Result<Self, ReplayError> {
-        let pieces = recording
+        let chunks = recording
             .strip_prefix(HEADER)
             .ok_or(ReplayError::NotARecording)?;
-        let (mut pieces, mut entries) = (Self::of(pieces.to_vec()), Vec::new());
-        let mut is_cut = false;
-        while !pieces.is_at_end() {
-            let at = HEADER.len() + pieces.at();
-            let (Ok(len), Ok(before)) = (usize::get(&mut pieces), i64::get(&mut pieces)) else {
-                is_cut = true;
+        let (mut chunks, mut entries) = (Self::of(chunks.to_vec()), Vec::new());
+        let mut is_truncated = false;
+        while !chunks.is_at_end() {
+            let at = HEADER.len() + chunks.at();
+            let (Ok(len), Ok(expected)) = (usize::get(&mut chunks), i64::get(&mut chunks)) else {
+                is_truncated = true;
                 break;
             };
-            match pieces.bytes(len) {
-                Ok(piece) if sum(piece) == before => entries.extend_from_slice(piece),
+            match chunks.bytes(len) {
+                Ok(chunk) if checksum(chunk) == expected => entries.extend_from_slice(chunk),
                 Ok(_) => return Err(ReplayError::Corrupt { at }),
                 Err(_) => {
-                    // It was cut off, and is played for as long as it lasts.
-                    entries.extend_from_slice(pieces.rest());
-                    is_cut = true;
+                    // Truncated: replayed up to its end.
+                    entries.extend_from_slice(chunks.rest());
+                    is_truncated = true;
                     break;
                 }
             }
         }
         Ok(Self {
-            is_cut,
+            is_truncated,
             ..Self::of(entries)
         })
     }
 
-    /// Entries, from the first one on.
+    /// A cursor at the first of these entries.
     pub(super) fn of(bytes: Vec<u8>) -> Self {
         Self {
             bytes,
             at: 0,
-            is_cut: false,
+            is_truncated: false,
         }
     }
 
-    /// Whether there was more of it once.
-    pub(super) fn is_cut(&self) -> bool {
-        self.is_cut
+    /// Whether the recording was truncated.
+    pub(super) fn is_truncated(&self) -> bool {
+        self.is_truncated
     }
 
     fn rest(&self) -> &[u8] {

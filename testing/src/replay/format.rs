@@ -1,12 +1,10 @@
-//! What a recording looks like: entries, one after the other, of a few bytes each.
+//! The format of a recording: a sequence of entries of a few bytes each.
 //!
-//! An entry is a byte that names the operation, numbers that name the descriptors, and the answer. The byte
-//! of an operation never changes; its name is for the report of a difference. Numbers
-//! are in groups of seven bits, the lowest first, as nearly all of them are small; the clock is
-//! written as the difference to its last reading. Writing and reading stand side by side here, and a test
-//! checks that they agree.
-//!
-//! Not in the notes.
+//! An entry is one byte for the operation, numbers for its arguments, and its result. The byte of an
+//! operation never changes; its name is used to report a difference. Numbers are written in groups of
+//! seven bits, the lowest first, because nearly all of them are small; a reading of the clock is the
+//! difference to the last one. Encoding and decoding are side by side here, and a test checks that
+//! they agree.
 
 use super::ReplayError;
 use super::cursor::Cursor;
@@ -16,7 +14,7 @@ use readily_sys::socket::Kind;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-/// What can be on a tape.
+/// A value that can be written to a recording and read from it.
 pub(super) trait Encode: Sized {
     fn put(&self, recording: &mut Vec<u8>);
     fn get(cursor: &mut Cursor) -> Result<Self, ReplayError>;
@@ -45,7 +43,7 @@ impl Encode for u64 {
     }
 }
 
-/// Small ones of either sign in few bytes: 0, -1, 1, -2, …
+/// Zigzag: small numbers of either sign in few bytes, in the order 0, -1, 1, -2, …
 impl Encode for i64 {
     fn put(&self, recording: &mut Vec<u8>) {
         ((self.wrapping_shl(1) ^ (self >> 63)) as u64).put(recording);
@@ -90,9 +88,9 @@ impl Encode for bool {
 }
 
 impl Encode for () {
-    fn put(&self, _tape: &mut Vec<u8>) {}
+    fn put(&self, _: &mut Vec<u8>) {}
 
-    fn get(_reel: &mut Cursor) -> Result<Self, ReplayError> {
+    fn get(_: &mut Cursor) -> Result<Self, ReplayError> {
         Ok(())
     }
 }
@@ -166,13 +164,13 @@ impl Encode for Vec<Event> {
     }
 
     fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
-        // Not `with_capacity`: of a spoilt tape the length may be anything.
+        // Not `with_capacity`: the length in a corrupt recording may be any number.
         let len = usize::get(cursor)?;
         (0..len).map(|_| Event::get(cursor)).collect()
     }
 }
 
-/// By the system's number; one that has none, by its text.
+/// An error of the system as its number, another one as its text.
 impl Encode for io::Error {
     fn put(&self, recording: &mut Vec<u8>) {
         let code = self.raw_os_error();
@@ -254,7 +252,7 @@ impl Encode for Kind {
 
 macro_rules! ops {
     ($($op:ident = $byte:literal, $name:literal;)+) => {
-        /// What an entry is about.
+        /// The operation of an entry.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum Op { $($op),+ }
 
@@ -279,32 +277,32 @@ ops! {
     Modify = b'm', "modify";
     Rearm = b'a', "rearm";
     Remove = b'x', "remove";
-    Wait = b'w', "a wait";
-    Clock = b'c', "a look at the clock";
-    Wall = b'y', "a look at the clock on the wall";
-    Decide = b'd', "what other threads did";
-    Note = b'n', "a call of a callback or task";
+    Wait = b'w', "wait";
+    Clock = b'c', "a reading of the clock";
+    SystemClock = b'y', "a reading of the system clock";
+    ReplayedOr = b'd', "a fact about other threads";
+    TraceCall = b'n', "a call of a callback or task";
     Listen = b'L', "listen";
     Connect = b'C', "connect";
-    Adopt = b'A', "a descriptor that was handed in";
-    Kind = b'k', "asking what a descriptor is";
-    Nonblocking = b'b', "making a descriptor non-blocking";
+    Import = b'A', "the import of a descriptor";
+    Kind = b'k', "a query of the kind of a descriptor";
+    Nonblocking = b'b', "set_nonblocking";
     Read = b'R', "read";
     Write = b'W', "write";
     Send = b'S', "send";
     Accept = b'P', "accept";
     Shutdown = b's', "shutdown";
-    TakeError = b'e', "asking for the error";
-    IsConnected = b'i', "asking whether it is connected";
-    Readiness = b'f', "asking what it is ready for";
-    IsUnconnected = b'q', "asking whether nobody has begun to connect it";
-    Unread = b'u', "asking how much is unread";
+    TakeError = b'e', "take_error";
+    IsConnected = b'i', "is_connected";
+    Readiness = b'f', "a query of the readiness";
+    IsUnconnected = b'q', "is_unconnected";
+    BytesAvailable = b'u', "a query of the unread bytes";
     Peek = b'p', "peek";
-    Facts = b'F', "asking what holds";
-    IsPipe = b'h', "asking whether it is a pipe";
-    LocalAddr = b'l', "asking for the own address";
-    PeerAddr = b'o', "asking for the peer's address";
-    Nodelay = b't', "setting nodelay";
+    Facts = b'F', "a query of the facts";
+    IsPipe = b'h', "is_pipe";
+    LocalAddr = b'l', "local_addr";
+    PeerAddr = b'o', "peer_addr";
+    Nodelay = b't', "set_nodelay";
 }
 
 #[cfg(test)]
@@ -313,36 +311,36 @@ mod tests {
     use std::fmt::Debug;
 
     #[track_caller]
-    fn both_ways<T: Encode + Debug>(values: impl IntoIterator<Item = T>) {
+    fn round_trip<T: Encode + Debug>(values: impl IntoIterator<Item = T>) {
         for value in values {
             let mut recording = Vec::new();
             value.put(&mut recording);
             let mut cursor = Cursor::of(recording);
-            let back = T::get(&mut cursor).unwrap();
-            assert_eq!(format!("{back:?}"), format!("{value:?}"));
+            let decoded = T::get(&mut cursor).unwrap();
+            assert_eq!(format!("{decoded:?}"), format!("{value:?}"));
             assert!(cursor.is_at_end());
         }
     }
 
     #[test]
-    fn what_is_put_on_a_tape_comes_off_it() {
-        both_ways([0, 1, 127, 128, 1 << 35, u64::MAX]);
-        both_ways([0, -1, 1, -64, 64, i64::MIN, i64::MAX]);
-        both_ways([i32::MIN, -1, 0, i32::MAX]);
-        both_ways([true, false]);
-        both_ways([None, Some(7u64)]);
-        both_ways([Vec::new(), b"hello".to_vec()]);
-        both_ways([Kind::Stream, Kind::Listener, Kind::Datagram, Kind::Other]);
-        both_ways(["127.0.0.1:80", "[::1]:65535"].map(|addr| addr.parse::<SocketAddr>().unwrap()));
+    fn a_value_is_decoded_as_it_was_encoded() {
+        round_trip([0, 1, 127, 128, 1 << 35, u64::MAX]);
+        round_trip([0, -1, 1, -64, 64, i64::MIN, i64::MAX]);
+        round_trip([i32::MIN, -1, 0, i32::MAX]);
+        round_trip([true, false]);
+        round_trip([None, Some(7u64)]);
+        round_trip([Vec::new(), b"hello".to_vec()]);
+        round_trip([Kind::Stream, Kind::Listener, Kind::Datagram, Kind::Other]);
+        round_trip(["127.0.0.1:80", "[::1]:65535"].map(|addr| addr.parse::<SocketAddr>().unwrap()));
         let ready = Readiness::READ | Readiness::PRIORITY;
-        both_ways([vec![
+        round_trip([vec![
             Event {
                 token: 1 << 40,
                 ready
             };
             3
         ]]);
-        both_ways([
+        round_trip([
             Ok((3usize, ())),
             Err(io::Error::from_raw_os_error(11)),
             Err(io::Error::other("without a number")),
@@ -358,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_that_ends_too_early_or_makes_no_sense_is_reported() {
+    fn a_truncated_or_corrupt_recording_is_reported() {
         assert!(matches!(
             Cursor::new(b"a file"),
             Err(ReplayError::NotARecording)
@@ -370,7 +368,7 @@ mod tests {
             Err(ReplayError::Corrupt { .. })
         ));
         assert_eq!(Vec::<u8>::get(&mut cursor(&[9, 1])), Err(ReplayError::Ends));
-        // A length that is beyond all memory is the end, and takes none.
+        // A length that is larger than the memory is an error, and nothing is allocated for it.
         let mut long = Vec::new();
         u64::MAX.put(&mut long);
         assert_eq!(Vec::<u8>::get(&mut cursor(&long)), Err(ReplayError::Ends));

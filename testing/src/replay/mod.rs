@@ -1,19 +1,20 @@
-//! Record and replay: a run of a loop on the system's kernel, written down as it happens, and played again
-//! without a kernel.
+//! Record and replay: the run of a loop on the system's kernel is written to a file, and repeated from that
+//! file without a kernel.
 //!
-//! A loop does the same when it gets the same answers: the reports of its poller, the readings of the clock,
-//! the result of each operation with the bytes that were read, and what other threads sent. A [`Recorder`]
-//! stands between a loop and the system and writes these down; a [`Replayer`] stands in for the kernel and
-//! answers from the recording. The callbacks are those of the program, in the same order: a failure that
-//! comes once a month on a machine far away comes each time, in a debugger or in a test.
+//! A loop makes the same calls when it gets the same input: the events of its poller, the readings of the
+//! clock, the result of each operation with the bytes that were read, and the messages of other threads. A
+//! [`Recorder`] passes the calls of a loop on to the system and writes the results down; a [`Replayer`] takes the
+//! place of the kernel and returns the recorded results. The callbacks are those of the program, and run in
+//! the same order: a failure that happens once a month on a distant machine happens in every replay, in a
+//! debugger or in a test.
 //!
-//! A recording does *not* have what a program learns otherwise: from files, from the environment, from
-//! memory that it shares with other threads, from a random number or the order of a `HashMap`. A program that
-//! depends on those may do something else in the replay. The first difference is then reported, with its
-//! place, and every operation from there on fails with it: an invented answer would hide that difference.
+//! A recording does *not* contain input that bypasses the loop: files, the environment, memory that the
+//! program shares with other threads, random numbers, the order of a `HashMap`. A program that depends on
+//! such input may behave differently in the replay. The replayer then reports the first difference and its
+//! position, and every later operation fails with that error: a made-up result would hide the difference.
 //!
-//! Both are an [`VirtualKernel`](readily::spi::VirtualKernel) with a poller and a clock, so the loop does not know
-//! of them. Not in the notes.
+//! Recorder and replayer are a [`VirtualKernel`](readily::spi::VirtualKernel) with a poller and a clock, so the
+//! loop has no code for either.
 
 mod cursor;
 mod format;
@@ -29,11 +30,12 @@ use std::io::Write;
 pub use recorder::Recorder;
 pub use replayer::Replayer;
 
-/// A loop on the system's own kernel, and the recorder that writes to `sink` what it is told.
+/// Makes a loop on the system's kernel whose input is recorded to `sink`.
 ///
-/// Sockets made by the loop are on tape, and so is an owned descriptor that it is handed. A
-/// [`Source`](readily::io::Source) around a type of one's own does its reading itself, where no
-/// recorder sees it; so it is refused, as a bad descriptor.
+/// Sockets made by the loop are recorded, and so is each owned descriptor that is passed to the loop.
+/// A [`Source`](readily::io::Source) around a foreign type reads from its descriptor without the
+/// loop, so that the bytes cannot be recorded; such a source is refused with
+/// [`Error::BadDescriptor`].
 ///
 /// # Errors
 ///
@@ -55,7 +57,7 @@ pub use replayer::Replayer;
 /// #     fn flush(&mut self) -> io::Result<()> { Ok(()) }
 /// # }
 ///
-/// /// Takes some time, and tells how much.
+/// /// Sleeps, and returns how long that took.
 /// async fn program() -> Duration {
 ///     let begin = readily::WeakHandle::current().unwrap().with(|handle| handle.fresh_now());
 ///     readily::sleep(Duration::from_millis(2)).await;
@@ -80,68 +82,67 @@ pub fn record(sink: impl Write + 'static) -> Result<(EventLoop, Recorder), Error
     Ok((EventLoop::with(poller, clock)?, recorder))
 }
 
-/// A loop that is told what the one was told that wrote `recording`, and the replayer, which knows
-/// whether it did the same.
+/// Makes a loop whose input comes from `recording`, and the replayer that checks each operation.
 ///
-/// Nothing is waited for but what other threads of the program send. Where the program does
-/// something else, that operation fails, and so does everything after it. A tape that was cut off
-/// is played for as long as it lasts; a change in the piece where it ends may then not be noticed.
+/// The replay waits for nothing but the messages of the program's other threads. The first operation
+/// that differs from the recording fails, and so does every operation after it. A truncated recording
+/// is replayed up to its end; a corrupt byte in its last, incomplete chunk may go unnoticed.
 ///
 /// Both loops begin with [`PanicPolicy::Isolate`](readily::PanicPolicy::Isolate): if a program sets
 /// another policy on the recorded loop, it must set the same on the replayed one.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] around [`ReplayError::NotARecording`], or around [`ReplayError::Corrupt`] if a byte of the tape
-/// has changed; as [`EventLoop::new`].
+/// [`Error::Io`] around [`ReplayError::NotARecording`], or around [`ReplayError::Corrupt`] if a byte of the
+/// recording has changed; as [`EventLoop::new`].
 pub fn replay(recording: impl Into<Vec<u8>>) -> Result<(EventLoop, Replayer), Error> {
     let replayer = Replayer::new(recording.into()).map_err(std::io::Error::other)?;
     let event_loop = EventLoop::with(replayer.poller(), replayer.clock())?;
     Ok((event_loop, replayer))
 }
 
-/// How a replay differs from its recording, or why it could not go on.
+/// The first difference between a replay and its recording, or the reason why the replay stopped.
 #[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// The bytes are no recording, or of another version.
-    #[error("this is no recording of this version")]
+    /// The bytes are not a recording, or have another version of the format.
+    #[error("not a recording, or one of another version")]
     NotARecording,
-    /// The recording ends before the program does. It may have been cut off.
-    #[error("the recording ends here, and the program goes on")]
+    /// The recording ends before the program does. It may have been truncated.
+    #[error("the recording ends before the program does")]
     Ends,
-    /// An entry that cannot have been written, or a piece whose sum is another: a byte has changed.
-    #[error("the recording makes no sense at byte {at}")]
+    /// An entry is not valid, or a chunk does not match its checksum: a byte has changed.
+    #[error("the recording is corrupt at byte {at}")]
     Corrupt {
-        /// Where in the recording.
+        /// The offset in the recording.
         at: usize,
     },
-    /// The program did something else.
-    #[error("at entry {entry} the recording has {recorded}, and the program does {done}")]
+    /// The operation of the program is not the next one in the recording.
+    #[error("entry {entry} of the recording is {recorded}, but the replay did {done}")]
     Other {
-        /// Which entry, counted from zero.
+        /// The number of the entry, counted from zero.
         entry: u64,
-        /// What is on the tape.
+        /// The operation in the recording.
         recorded: String,
-        /// What was done in the replay.
+        /// The operation in the replay.
         done: String,
     },
-    /// Another thread sent something in the recording, and in the replay nothing came in time: see
+    /// Another thread sent a message in the recording, and in the replay no message arrived in time: see
     /// [`Replayer::set_real_timeout`](Replayer::set_real_timeout).
-    #[error("at entry {entry} another thread sent something, and in the replay none does")]
+    #[error("at entry {entry} another thread sent a message, but in the replay no thread has")]
     NothingSent {
-        /// Which entry, counted from zero.
+        /// The number of the entry, counted from zero.
         entry: u64,
     },
     /// The program ended before its recording did.
-    #[error("the program has ended after entry {entry}, and the recording goes on")]
+    #[error("the program has ended after entry {entry}, before the recording does")]
     EndsEarly {
-        /// How many entries were played.
+        /// The number of entries that were replayed.
         entry: u64,
     },
 }
 
-/// A short sum of what was written, so that a replay which writes something else is found.
-fn sum(bytes: &[u8]) -> i64 {
+/// A checksum: of a chunk, and of the bytes of each write, which a replay must write again.
+fn checksum(bytes: &[u8]) -> i64 {
     fnv::sum(bytes.iter().copied()).into()
 }

@@ -1,15 +1,12 @@
-//! The recorder: each operation goes to the system, and its answer is written down on the way back.
+//! The recorder: passes each operation on to the system, and writes the result down.
 //!
-//! It hands out a poller around a poller, a clock around a clock, and descriptors around descriptors. Each
-//! of their methods asks the system, and gives the answer to [`Recorder::entry`]. Entries go to a buffer, and
-//! from there to the sink, outside of any borrow; an error there does not disturb the loop, and is returned
-//! at the end.
-//!
-//! Not in the notes.
+//! A recorder wraps a poller, a clock and descriptors. Each of their methods calls the system, and passes
+//! the result to [`Recorder::entry`]. Entries go to a buffer, and from there to the sink while nothing is
+//! borrowed; an error of the sink does not disturb the loop, and is returned at the end.
 
-use super::cursor::{HEADER, piece};
+use super::checksum;
+use super::cursor::{HEADER, chunk};
 use super::format::{Encode, Op};
-use super::sum;
 use readily::clock::Clock;
 use readily::poll::{Event, NOTIFIER, Notify, Poller, WaitResult};
 use readily::spi::{FdOwned, FdRef, VirtualFd, VirtualKernel};
@@ -27,50 +24,50 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// So much is kept before it is handed on.
+/// The bytes that are buffered before they are written to the sink.
 const BUFFER: usize = 64 * 1024;
 
-struct Tape {
+struct Recording {
     buffer: Vec<u8>,
-    /// Whether there is a header before the next piece.
-    begun: bool,
-    /// Out of its place while it is written to: it is somebody's code.
+    /// Whether the header has been written.
+    has_header: bool,
+    /// Taken out while it is written to, because a sink is user code that may call the recorder.
     sink: Option<Box<dyn Write>>,
-    failed: Option<io::Error>,
+    error: Option<io::Error>,
     last_ns: u64,
-    /// The descriptors that are on tape, by number.
-    open: BTreeSet<RawFd>,
+    /// The numbers of the open descriptors that are recorded.
+    fds: BTreeSet<RawFd>,
 }
 
-impl Tape {
-    /// What is in the buffer, as it is written.
-    fn piece(&mut self) -> Vec<u8> {
-        let entries = piece(&std::mem::take(&mut self.buffer));
-        match std::mem::replace(&mut self.begun, true) {
+impl Recording {
+    /// Takes the buffered entries as a chunk.
+    fn take_chunk(&mut self) -> Vec<u8> {
+        let entries = chunk(&std::mem::take(&mut self.buffer));
+        match std::mem::replace(&mut self.has_header, true) {
             true => entries,
             false => [HEADER, &entries].concat(),
         }
     }
 }
 
-/// Writes down what a kernel answers. Clones write to the same tape.
+/// Records the results of a kernel's operations. Clones write to the same recording.
 #[derive(Clone)]
-pub struct Recorder(Rc<RefCell<Tape>>);
+pub struct Recorder(Rc<RefCell<Recording>>);
 
 impl Recorder {
-    /// A recorder that writes to `sink`, in pieces of about 64 KiB.
+    /// Makes a recorder that writes to `sink`, in chunks of about 64 KiB.
     pub fn new(sink: impl Write + 'static) -> Self {
-        Self(Rc::new(RefCell::new(Tape {
+        Self(Rc::new(RefCell::new(Recording {
             buffer: Vec::new(),
-            begun: false,
+            has_header: false,
             sink: Some(Box::new(sink)),
-            failed: None,
+            error: None,
             last_ns: 0,
-            open: BTreeSet::new(),
+            fds: BTreeSet::new(),
         })))
     }
 
-    /// `poller`, written down. A loop on it works on descriptors that are written down too.
+    /// Wraps `poller` so that its results are recorded, and those of the descriptors of its loop.
     #[must_use]
     pub fn poller(&self, poller: Box<dyn Poller>) -> Box<dyn Poller> {
         let rearms = poller.rearm_interest();
@@ -81,94 +78,94 @@ impl Recorder {
         ];
         self.entry(Op::Rearm, &bits.map(i64::from), ());
         let recorder = self.clone();
-        Box::new(Recorded { poller, recorder })
+        Box::new(RecordedPoller { poller, recorder })
     }
 
-    /// `clock`, written down.
+    /// Wraps `clock` so that its readings are recorded.
     #[must_use]
     pub fn clock(&self, clock: Box<dyn Clock>) -> Box<dyn Clock> {
         let recorder = self.clone();
         Box::new(RecordedClock { clock, recorder })
     }
 
-    /// Hands on what is still in the buffer.
+    /// Writes what is still in the buffer to the sink.
     ///
     /// # Errors
     ///
-    /// The first one of the sink: the tape ends there.
+    /// The first error of the sink: the recording ends there.
     pub fn finish(&self) -> io::Result<()> {
-        self.hand_on();
-        match self.0.borrow_mut().failed.take() {
+        self.flush();
+        match self.0.borrow_mut().error.take() {
             Some(error) => Err(error),
             None => Ok(()),
         }
     }
 
-    /// Whether the descriptor of this number is on tape.
-    pub(super) fn has(&self, number: RawFd) -> bool {
-        self.0.borrow().open.contains(&number)
+    /// Whether the descriptor with this number is recorded.
+    pub(super) fn has_fd(&self, number: RawFd) -> bool {
+        self.0.borrow().fds.contains(&number)
     }
 
-    pub(super) fn forget(&self, number: RawFd) {
-        self.0.borrow_mut().open.remove(&number);
+    pub(super) fn remove_fd(&self, number: RawFd) {
+        self.0.borrow_mut().fds.remove(&number);
     }
 
-    /// How much later than the last reading this one is.
-    pub(super) fn passed(&self, now_ns: u64) -> i64 {
+    /// The nanoseconds from the last reading of the clock to this one.
+    pub(super) fn since_last_ns(&self, now_ns: u64) -> i64 {
         let last_ns = std::mem::replace(&mut self.0.borrow_mut().last_ns, now_ns);
         now_ns.wrapping_sub(last_ns) as i64
     }
 
-    fn hand_on(&self) {
+    fn flush(&self) {
         let mut recording = self.0.borrow_mut();
-        let (bytes, sink) = (recording.piece(), recording.sink.take());
+        let (bytes, sink) = (recording.take_chunk(), recording.sink.take());
         drop(recording);
-        // Without a sink, it is being written to just now, further up the stack, or has failed.
+        // No sink: it has failed, or is being written to by a caller of this call.
         let Some(mut sink) = sink else { return };
         let written = sink.write_all(&bytes).and_then(|()| sink.flush());
         let mut recording = self.0.borrow_mut();
         match written {
             Ok(()) => recording.sink = Some(sink),
-            Err(error) => recording.failed = Some(error),
+            Err(error) => recording.error = Some(error),
         }
     }
 
-    /// Writes down that `op` was done with `args`, and what came of it.
-    pub(super) fn entry<T: Encode>(&self, op: Op, args: &[i64], answer: T) -> T {
+    /// Records `op`, its arguments and its result, and returns the result.
+    pub(super) fn entry<T: Encode>(&self, op: Op, args: &[i64], result: T) -> T {
         let mut recording = self.0.borrow_mut();
         if recording.sink.is_none() {
-            return answer;
+            return result;
         }
         let buffer = &mut recording.buffer;
         buffer.push(op.byte());
         args.iter().for_each(|arg| arg.put(buffer));
-        answer.put(buffer);
+        result.put(buffer);
         let full = buffer.len() >= BUFFER;
         drop(recording);
         if full {
-            self.hand_on();
+            self.flush();
         }
-        answer
+        result
     }
 
     pub(super) fn fd(&self, fd: OwnedFd) -> Rc<dyn VirtualFd> {
-        self.0.borrow_mut().open.insert(fd.as_raw_fd());
+        self.0.borrow_mut().fds.insert(fd.as_raw_fd());
         Rc::new(RecordedFd::new(fd, self.clone()))
     }
 
-    /// Writes down the number of a new descriptor.
-    fn made(&self, op: Op, made: io::Result<OwnedFd>) -> io::Result<Rc<dyn VirtualFd>> {
-        let (number, fd) = match made {
+    /// Records the number of a new descriptor.
+    fn new_fd(&self, op: Op, new: io::Result<OwnedFd>) -> io::Result<Rc<dyn VirtualFd>> {
+        let (number, fd) = match new {
             Ok(fd) => (Ok(fd.as_raw_fd()), Ok(fd)),
-            Err(error) => (Err(same(&error)), Err(error)),
+            Err(error) => (Err(clone_error(&error)), Err(error)),
         };
         drop(self.entry(op, &[], number));
         fd.map(|fd| self.fd(fd))
     }
 }
 
-/// Errors have no clones.
-pub(super) fn same(error: &io::Error) -> io::Error {
+/// `io::Error` is not `Clone`: the same number, or else the same text.
+pub(super) fn clone_error(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::other(error.to_string()),
@@ -181,11 +178,11 @@ impl fmt::Debug for Recorder {
     }
 }
 
-impl Drop for Tape {
+impl Drop for Recording {
     fn drop(&mut self) {
         if let Some(mut sink) = self.sink.take() {
-            let bytes = self.piece();
-            // Who wants to know how it went asks `finish`.
+            let bytes = self.take_chunk();
+            // The error is lost here; a caller of `finish` gets it.
             let _ = sink.write_all(&bytes).and_then(|()| sink.flush());
         }
     }
@@ -194,24 +191,24 @@ impl Drop for Tape {
 impl VirtualKernel for Recorder {
     fn listen(&self, addr: SocketAddr, backlog: usize) -> io::Result<Rc<dyn VirtualFd>> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-        self.made(Op::Listen, socket::listen_tcp(&addr, backlog))
+        self.new_fd(Op::Listen, socket::listen_tcp(&addr, backlog))
     }
 
     fn connect(&self, addr: SocketAddr) -> io::Result<Rc<dyn VirtualFd>> {
-        self.made(Op::Connect, socket::connect_tcp(&addr))
+        self.new_fd(Op::Connect, socket::connect_tcp(&addr))
     }
 
     fn import(&self, fd: OwnedFd) -> Result<Rc<dyn VirtualFd>, OwnedFd> {
-        self.entry(Op::Adopt, &[], fd.as_raw_fd());
+        self.entry(Op::Import, &[], fd.as_raw_fd());
         Ok(self.fd(fd))
     }
 
     fn replayed_or(&self, live: u64) -> u64 {
-        self.entry(Op::Decide, &[], live)
+        self.entry(Op::ReplayedOr, &[], live)
     }
 
-    fn trace_call(&self, what: &'static str, whose: u64) {
-        self.entry(Op::Note, &[], (what.as_bytes().to_vec(), whose));
+    fn trace_call(&self, what: &'static str, id: u64) {
+        self.entry(Op::TraceCall, &[], (what.as_bytes().to_vec(), id));
     }
 
     fn is_recording(&self) -> bool {
@@ -219,23 +216,23 @@ impl VirtualKernel for Recorder {
     }
 }
 
-pub(super) struct Recorded {
+pub(super) struct RecordedPoller {
     pub(super) poller: Box<dyn Poller>,
     pub(super) recorder: Recorder,
 }
 
-impl Recorded {
-    /// A descriptor that is not on tape: what is read from it would be missing in the replay.
-    fn is_taped(&self, fd: RawFd) -> io::Result<()> {
-        match self.recorder.has(fd) {
+impl RecordedPoller {
+    /// Refuses a descriptor that is not recorded: the bytes read from it would be missing in the replay.
+    fn check_recorded(&self, fd: RawFd) -> io::Result<()> {
+        match self.recorder.has_fd(fd) {
             true => Ok(()),
             false => Err(io::Error::from_raw_os_error(errno::EBADF)),
         }
     }
 }
 
-/// What was asked of a poller, as numbers.
-pub(super) fn asked(fd: RawFd, token: u64, interest: Interest, trigger: Trigger) -> [i64; 4] {
+/// The arguments of a call of a poller, as numbers.
+pub(super) fn poller_args(fd: RawFd, token: u64, interest: Interest, trigger: Trigger) -> [i64; 4] {
     let bit = |interest: Interest, of, bit: i64| i64::from(interest.contains(of)) * bit;
     let interest = bit(interest, Interest::READ, 1)
         | bit(interest, Interest::WRITE, 2)
@@ -243,24 +240,24 @@ pub(super) fn asked(fd: RawFd, token: u64, interest: Interest, trigger: Trigger)
     [fd.into(), token as i64, interest, trigger as i64]
 }
 
-impl Poller for Recorded {
+impl Poller for RecordedPoller {
     fn register(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
-        let known = self.is_taped(fd);
-        let done = known.and_then(|()| self.poller.register(fd, token, i, t));
+        let recorded = self.check_recorded(fd);
+        let done = recorded.and_then(|()| self.poller.register(fd, token, i, t));
         self.recorder
-            .entry(Op::Register, &asked(fd, token, i, t), done)
+            .entry(Op::Register, &poller_args(fd, token, i, t), done)
     }
 
     fn modify(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
         let done = self.poller.modify(fd, token, i, t);
         self.recorder
-            .entry(Op::Modify, &asked(fd, token, i, t), done)
+            .entry(Op::Modify, &poller_args(fd, token, i, t), done)
     }
 
     fn rearm(&mut self, fd: RawFd, token: u64, i: Interest) -> io::Result<()> {
         let done = self.poller.rearm(fd, token, i);
-        let asked = asked(fd, token, i, Trigger::Edge);
-        self.recorder.entry(Op::Rearm, &asked, done)
+        let args = poller_args(fd, token, i, Trigger::Edge);
+        self.recorder.entry(Op::Rearm, &args, done)
     }
 
     fn rearm_interest(&self) -> Interest {
@@ -285,7 +282,7 @@ impl Poller for Recorded {
         let waited = self.poller.wait(events, timeout);
         let reported = waited.as_ref().map(|result| {
             let mut reported = events[before..].to_vec();
-            // A notification is on the tape as the event that it is for the kernel.
+            // A notification is recorded as an event, which it is for the kernel.
             if result.notified() {
                 reported.push(Event {
                     token: NOTIFIER,
@@ -294,7 +291,7 @@ impl Poller for Recorded {
             }
             reported
         });
-        let reported = reported.map_err(same);
+        let reported = reported.map_err(clone_error);
         drop(self.recorder.entry(Op::Wait, &[], reported));
         waited
     }
@@ -321,7 +318,7 @@ impl Clock for RecordedClock {
     fn now_ns(&self) -> u64 {
         let now_ns = self.clock.now_ns();
         self.recorder
-            .entry(Op::Clock, &[], self.recorder.passed(now_ns));
+            .entry(Op::Clock, &[], self.recorder.since_last_ns(now_ns));
         now_ns
     }
 
@@ -331,10 +328,10 @@ impl Clock for RecordedClock {
 
     fn system_now(&self) -> SystemTime {
         let now = self.clock.system_now();
-        // As it is played: whole nanoseconds since 1970, up to 2262.
+        // The same time as in the replay: whole nanoseconds since 1970, up to 2262.
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let since_ns = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
-        self.recorder.entry(Op::Wall, &[], since_ns);
+        self.recorder.entry(Op::SystemClock, &[], since_ns);
         UNIX_EPOCH + Duration::from_nanos(since_ns.unsigned_abs())
     }
 }
@@ -363,21 +360,25 @@ impl RecordedFd {
         }
     }
 
-    fn any(&self) -> FdRef<'_> {
+    fn fd_ref(&self) -> FdRef<'_> {
         FdRef::System(self.fd.as_fd())
     }
 
-    fn entry<T: Encode>(&self, op: Op, answer: T) -> T {
+    fn entry<T: Encode>(&self, op: Op, result: T) -> T {
         self.recorder
-            .entry(op, &[self.fd.as_raw_fd().into()], answer)
+            .entry(op, &[self.fd.as_raw_fd().into()], result)
     }
 
-    fn wrote(&self, op: Op, bytes: &[u8], done: io::Result<usize>) -> io::Result<usize> {
-        let args = [self.fd.as_raw_fd().into(), bytes.len() as i64, sum(bytes)];
+    fn write_entry(&self, op: Op, bytes: &[u8], done: io::Result<usize>) -> io::Result<usize> {
+        let args = [
+            self.fd.as_raw_fd().into(),
+            bytes.len() as i64,
+            checksum(bytes),
+        ];
         self.recorder.entry(op, &args, done)
     }
 
-    /// The standard library's way to what has no call of ours.
+    /// Calls the standard library for the operations that `readily-sys` has no call for.
     fn with_stream<R>(&self, does: impl FnOnce(&TcpStream) -> io::Result<R>) -> io::Result<R> {
         does(&TcpStream::from(self.fd.try_clone()?))
     }
@@ -385,7 +386,7 @@ impl RecordedFd {
 
 impl Drop for RecordedFd {
     fn drop(&mut self) {
-        self.recorder.forget(self.fd.as_raw_fd());
+        self.recorder.remove_fd(self.fd.as_raw_fd());
         self.release();
     }
 }
@@ -400,7 +401,7 @@ impl VirtualFd for RecordedFd {
     }
 
     fn kind(&self) -> socket::Kind {
-        self.entry(Op::Kind, self.any().kind())
+        self.entry(Op::Kind, self.fd_ref().kind())
     }
 
     fn set_nonblocking(&self) -> io::Result<bool> {
@@ -416,66 +417,66 @@ impl VirtualFd for RecordedFd {
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let args = [self.fd.as_raw_fd().into(), buffer.len() as i64];
-        let done = self.any().try_read(buffer, &self.transfer);
+        let done = self.fd_ref().try_read(buffer, &self.transfer);
         let done = done.map(|n| buffer[..n].to_vec());
         self.recorder.entry(Op::Read, &args, done).map(|b| b.len())
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let done = self.any().try_write(bytes, &self.transfer);
-        self.wrote(Op::Write, bytes, done)
+        let done = self.fd_ref().try_write(bytes, &self.transfer);
+        self.write_entry(Op::Write, bytes, done)
     }
 
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        let done = self.any().try_write(bytes, &self.transfer);
-        self.wrote(Op::Send, bytes, done)
+        let done = self.fd_ref().try_write(bytes, &self.transfer);
+        self.write_entry(Op::Send, bytes, done)
     }
 
     fn accept(&self) -> io::Result<(Rc<dyn VirtualFd>, Option<SocketAddr>)> {
-        let (told, accepted) = match self.any().accept() {
+        let (recorded, accepted) = match self.fd_ref().accept() {
             Ok((FdOwned::System(fd), peer)) => (Ok((fd.as_raw_fd(), peer)), Ok((fd, peer))),
-            // A descriptor of the system accepts descriptors of the system.
+            // Does not happen: a listener of the system accepts descriptors of the system.
             Ok((FdOwned::Virtual(fd), peer)) => return Ok((fd, peer)),
-            Err(error) => (Err(same(&error)), Err(error)),
+            Err(error) => (Err(clone_error(&error)), Err(error)),
         };
-        drop(self.entry(Op::Accept, told));
+        drop(self.entry(Op::Accept, recorded));
         accepted.map(|(fd, peer)| (self.recorder.fd(fd), peer))
     }
 
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.entry(Op::Shutdown, self.any().shutdown(how))
+        self.entry(Op::Shutdown, self.fd_ref().shutdown(how))
     }
 
     fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.entry(Op::TakeError, self.any().take_error())
+        self.entry(Op::TakeError, self.fd_ref().take_error())
     }
 
     fn is_connected(&self) -> io::Result<bool> {
-        self.entry(Op::IsConnected, self.any().is_connected())
+        self.entry(Op::IsConnected, self.fd_ref().is_connected())
     }
 
     fn readiness(&self) -> io::Result<Readiness> {
-        self.entry(Op::Readiness, self.any().readiness())
+        self.entry(Op::Readiness, self.fd_ref().readiness())
     }
 
     fn is_unconnected(&self) -> io::Result<bool> {
-        self.entry(Op::IsUnconnected, self.any().is_unconnected())
+        self.entry(Op::IsUnconnected, self.fd_ref().is_unconnected())
     }
 
     fn bytes_available(&self) -> io::Result<usize> {
-        self.entry(Op::Unread, self.any().bytes_available())
+        self.entry(Op::BytesAvailable, self.fd_ref().bytes_available())
     }
 
     fn peek(&self) -> io::Result<bool> {
-        self.entry(Op::Peek, self.any().peek())
+        self.entry(Op::Peek, self.fd_ref().peek())
     }
 
     fn facts(&self) -> io::Result<Readiness> {
-        self.entry(Op::Facts, self.any().facts())
+        self.entry(Op::Facts, self.fd_ref().facts())
     }
 
     fn is_pipe(&self) -> io::Result<bool> {
-        self.entry(Op::IsPipe, self.any().is_pipe())
+        self.entry(Op::IsPipe, self.fd_ref().is_pipe())
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

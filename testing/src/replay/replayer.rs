@@ -1,16 +1,14 @@
-//! The replayer: stands in for the kernel, and answers from the recording.
+//! The replayer: takes the place of the kernel, and returns the recorded results.
 //!
-//! It hands out a poller, a clock and descriptors. Each operation must be the one that is next in the
-//! recording, with the same numbers ([`Replayer::answer`]), and gets the answer that was given then. No time
-//! passes and nothing is connected; what other threads of the program send is waited for, and taken in the
-//! order in which it came. From the first difference on, every operation fails with it.
-//!
-//! Not in the notes.
+//! A replayer provides a poller, a clock and descriptors. Each operation must be the next one in the
+//! recording, with the same arguments ([`Replayer::answer`]), and returns the recorded result. No time passes
+//! and no connection is made; the replay waits for the messages of the program's other threads, and receives
+//! them in the recorded order. After the first difference every operation fails with that error.
 
 use super::cursor::Cursor;
 use super::format::{Encode, Op};
-use super::recorder::asked;
-use super::{ReplayError, sum};
+use super::recorder::poller_args;
+use super::{ReplayError, checksum};
 use crate::sim::SimNotifier;
 use readily::clock::{Clock, Monotonic};
 use readily::poll::{Event, NOTIFIER, Notify, Poller, WaitResult};
@@ -26,10 +24,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long another thread may take for what it did in the recording, unless told otherwise.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the replay waits for a message of another thread by default.
+const REAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) struct Playing {
+/// The position of a replay in its recording.
+pub(super) struct Progress {
     cursor: Cursor,
     entry: u64,
     now_ns: u64,
@@ -38,49 +37,49 @@ pub(super) struct Playing {
     real_timeout: Duration,
 }
 
-pub(super) struct Inner {
-    playing: RefCell<Playing>,
-    pub(super) rearms: Interest,
+pub(super) struct ReplayState {
+    progress: RefCell<Progress>,
+    pub(super) rearm_interest: Interest,
     pub(super) reports_urgent_data: bool,
     pub(super) notifier: Arc<SimNotifier>,
     pub(super) origin: Instant,
     pub(super) placeholder: Placeholder,
 }
 
-/// Answers as a tape has it. Clones read the same tape.
+/// Returns the results of a recording. Clones read the same recording.
 #[derive(Clone)]
-pub struct Replayer(pub(super) Rc<Inner>);
+pub struct Replayer(pub(super) Rc<ReplayState>);
 
 impl Replayer {
-    /// Plays what a [`Recorder`](super::Recorder) wrote.
+    /// Makes a replayer of what a [`Recorder`](super::Recorder) has written.
     ///
     /// # Errors
     ///
     /// [`ReplayError::NotARecording`]; [`ReplayError::Corrupt`] if a byte has changed, [`ReplayError::Ends`] if
-    /// next to nothing is there.
+    /// the recording was truncated in its first entry.
     pub fn new(recording: Vec<u8>) -> Result<Self, ReplayError> {
         let mut cursor = Cursor::new(&recording)?;
-        // The first entry: what the poller wants to be asked again for.
+        // The first entry has the properties of the poller.
         if Op::of(cursor.byte()?) != Some(Op::Rearm) {
             return Err(ReplayError::NotARecording);
         }
-        let mut rearms = Interest::NONE;
+        let mut rearm_interest = Interest::NONE;
         for interest in [Interest::READ, Interest::WRITE] {
             if i64::get(&mut cursor)? != 0 {
-                rearms |= interest;
+                rearm_interest |= interest;
             }
         }
         let reports_urgent_data = i64::get(&mut cursor)? != 0;
-        Ok(Self(Rc::new(Inner {
-            playing: RefCell::new(Playing {
+        Ok(Self(Rc::new(ReplayState {
+            progress: RefCell::new(Progress {
                 cursor,
                 entry: 0,
                 now_ns: 0,
                 error: None,
                 trace: String::new(),
-                real_timeout: PATIENCE,
+                real_timeout: REAL_TIMEOUT,
             }),
-            rearms,
+            rearm_interest,
             reports_urgent_data,
             notifier: Arc::default(),
             origin: Monotonic::new().origin(),
@@ -88,65 +87,69 @@ impl Replayer {
         })))
     }
 
-    /// The poller of the recording.
+    /// A poller that returns the recorded events.
     #[must_use]
     pub fn poller(&self) -> Box<dyn Poller> {
         Box::new(self.clone())
     }
 
-    /// Its clock.
+    /// A clock that shows the recorded times.
     #[must_use]
     pub fn clock(&self) -> Box<dyn Clock> {
         Box::new(self.clone())
     }
 
-    /// Whether the program did what it did in the recording, from its beginning to its end. To be
-    /// asked when loop and streams have been dropped, if they were when the recording ended.
+    /// Checks that the program has done all that it did in the recording, and nothing else.
+    ///
+    /// Call it after the loop and its streams have been dropped, if they had been when the recording
+    /// ended.
     ///
     /// # Errors
     ///
     /// The first difference.
     pub fn finish(&self) -> Result<(), ReplayError> {
-        let playing = self.0.playing.borrow();
-        match &playing.error {
+        let progress = self.0.progress.borrow();
+        match &progress.error {
             Some(error) => Err(error.clone()),
-            // It was played to where it was cut off, and there was more.
-            None if playing.cursor.is_at_end() && playing.cursor.is_cut() => Err(ReplayError::Ends),
-            None if !playing.cursor.is_at_end() => Err(ReplayError::EndsEarly {
-                entry: playing.entry,
+            // Truncated, so the program of the recording had gone on.
+            None if progress.cursor.is_at_end() && progress.cursor.is_truncated() => {
+                Err(ReplayError::Ends)
+            }
+            None if !progress.cursor.is_at_end() => Err(ReplayError::EndsEarly {
+                entry: progress.entry,
             }),
             None => Ok(()),
         }
     }
 
-    /// Waits so long for what another thread sent in the recording; ten seconds unless told
-    /// otherwise.
+    /// Sets how long the replay waits for a message that another thread sent in the recording. The
+    /// default is ten seconds.
     pub fn set_real_timeout(&self, real_timeout: Duration) {
-        self.0.playing.borrow_mut().real_timeout = real_timeout;
+        self.0.progress.borrow_mut().real_timeout = real_timeout;
     }
 
-    /// Who was called, a line for each: which branch of which registration, which task.
+    /// The calls so far, one per line: the branch and its registration, or the task.
     #[must_use]
     pub fn trace(&self) -> String {
-        self.0.playing.borrow().trace.clone()
+        self.0.progress.borrow().trace.clone()
     }
 
-    /// What the tape has for `op` with `args`.
+    /// The recorded result of `op`, which must be the next operation, with these arguments.
     pub(super) fn answer<T: Encode>(&self, op: Op, args: &[i64]) -> Result<T, ReplayError> {
-        let mut playing = self.0.playing.borrow_mut();
-        let playing = &mut *playing;
-        if let Some(error) = &playing.error {
+        let mut progress = self.0.progress.borrow_mut();
+        let progress = &mut *progress;
+        if let Some(error) = &progress.error {
             return Err(error.clone());
         }
-        let answer = playing.next(op, args);
+        let answer = progress.next(op, args);
         match &answer {
-            Ok(_) => playing.entry += 1,
-            Err(error) => playing.error = Some(error.clone()),
+            Ok(_) => progress.entry += 1,
+            Err(error) => progress.error = Some(error.clone()),
         }
         answer
     }
 
-    /// The same, where the answer may be an error itself.
+    /// As [`answer`](Self::answer), for an operation that may have failed in the recording.
     pub(super) fn result<T: Encode>(&self, op: Op, args: &[i64]) -> io::Result<T> {
         self.answer(op, args).map_err(io::Error::other)?
     }
@@ -160,37 +163,38 @@ impl Replayer {
         })
     }
 
-    /// The tape has what cannot be.
-    pub(super) fn spoilt(&self) -> io::Error {
-        let at = self.0.playing.borrow().cursor.at();
+    /// Reports a result that the operation cannot have had.
+    pub(super) fn corrupt(&self) -> io::Error {
+        let at = self.0.progress.borrow().cursor.at();
         self.diverge(ReplayError::Corrupt { at });
         io::Error::other(ReplayError::Corrupt { at })
     }
 
-    /// The time, `passed` after the last reading.
-    pub(super) fn later(&self, passed: i64) -> u64 {
-        let mut playing = self.0.playing.borrow_mut();
-        playing.now_ns = playing.now_ns.wrapping_add(passed as u64);
-        playing.now_ns
+    /// Moves the clock on by `passed` nanoseconds, and returns its time.
+    pub(super) fn advance_clock(&self, passed: i64) -> u64 {
+        let mut progress = self.0.progress.borrow_mut();
+        progress.now_ns = progress.now_ns.wrapping_add(passed as u64);
+        progress.now_ns
     }
 
     fn diverge(&self, error: ReplayError) {
-        self.0.playing.borrow_mut().error.get_or_insert(error);
+        self.0.progress.borrow_mut().error.get_or_insert(error);
     }
 }
 
-impl Playing {
+impl Progress {
     fn next<T: Encode>(&mut self, op: Op, args: &[i64]) -> Result<T, ReplayError> {
         let at = self.cursor.at();
         let recorded = Op::of(self.cursor.byte()?).ok_or(ReplayError::Corrupt { at })?;
         if recorded != op {
             return Err(self.other(recorded.name().into(), op.name().into()));
         }
-        let before: Result<Vec<i64>, _> = args.iter().map(|_| i64::get(&mut self.cursor)).collect();
-        let before = before?;
-        if before != args {
+        let expected: Result<Vec<i64>, _> =
+            args.iter().map(|_| i64::get(&mut self.cursor)).collect();
+        let expected = expected?;
+        if expected != args {
             let with = |args: &[i64]| format!("{} with {args:?}", op.name());
-            return Err(self.other(with(&before), with(args)));
+            return Err(self.other(with(&expected), with(args)));
         }
         T::get(&mut self.cursor)
     }
@@ -206,10 +210,10 @@ impl Playing {
 
 impl fmt::Debug for Replayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let playing = self.0.playing.borrow();
+        let progress = self.0.progress.borrow();
         f.debug_struct("Replayer")
-            .field("entry", &playing.entry)
-            .field("diverged", &playing.error)
+            .field("entry", &progress.entry)
+            .field("error", &progress.error)
             .finish_non_exhaustive()
     }
 }
@@ -226,42 +230,44 @@ impl VirtualKernel for Replayer {
     }
 
     fn import(&self, fd: OwnedFd) -> Result<Rc<dyn VirtualFd>, OwnedFd> {
-        match self.answer(Op::Adopt, &[]) {
-            // Kept open: whoever has its other end is to see no difference.
+        match self.answer(Op::Import, &[]) {
+            // Kept open, so that its peer does not notice a hangup that the recording does not have.
             Ok(number) => Ok(self.fd(number, Some(fd))),
             Err(_) => Err(fd),
         }
     }
 
     fn replayed_or(&self, live: u64) -> u64 {
-        self.answer(Op::Decide, &[]).unwrap_or(live)
+        self.answer(Op::ReplayedOr, &[]).unwrap_or(live)
     }
 
     fn await_notification(&self) -> bool {
-        let real_timeout = match &*self.0.playing.borrow() {
-            Playing { error: Some(_), .. } => return false,
-            playing => playing.real_timeout,
+        let real_timeout = match &*self.0.progress.borrow() {
+            Progress { error: Some(_), .. } => return false,
+            progress => progress.real_timeout,
         };
-        let rung = self.0.notifier.wait_for(real_timeout);
-        if !rung {
-            let entry = self.0.playing.borrow().entry;
+        let notified = self.0.notifier.wait_for(real_timeout);
+        if !notified {
+            let entry = self.0.progress.borrow().entry;
             self.diverge(ReplayError::NothingSent { entry });
         }
-        rung
+        notified
     }
 
-    fn trace_call(&self, what: &'static str, whose: u64) {
-        let recorded: Result<(Vec<u8>, u64), _> = self.answer(Op::Note, &[]);
-        let Ok((before, of)) = recorded else { return };
-        let mut playing = self.0.playing.borrow_mut();
-        playing.trace += &format!("{what} {whose:x}\n");
-        if (&before[..], of) != (what.as_bytes(), whose) {
-            let before = format!(
-                "a call of {} {of:x}",
-                String::from_utf8_lossy(&before).escape_debug()
+    fn trace_call(&self, what: &'static str, id: u64) {
+        let recorded: Result<(Vec<u8>, u64), _> = self.answer(Op::TraceCall, &[]);
+        let Ok((recorded, recorded_id)) = recorded else {
+            return;
+        };
+        let mut progress = self.0.progress.borrow_mut();
+        progress.trace += &format!("{what} {id:x}\n");
+        if (&recorded[..], recorded_id) != (what.as_bytes(), id) {
+            let recorded = format!(
+                "a call of {} {recorded_id:x}",
+                String::from_utf8_lossy(&recorded).escape_debug()
             );
-            let other = playing.other(before, format!("one of {what} {whose:x}"));
-            playing.error = Some(other);
+            let other = progress.other(recorded, format!("a call of {what} {id:x}"));
+            progress.error = Some(other);
         }
     }
 
@@ -272,19 +278,19 @@ impl VirtualKernel for Replayer {
 
 impl Poller for Replayer {
     fn register(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
-        self.result(Op::Register, &asked(fd, token, i, t))
+        self.result(Op::Register, &poller_args(fd, token, i, t))
     }
 
     fn modify(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
-        self.result(Op::Modify, &asked(fd, token, i, t))
+        self.result(Op::Modify, &poller_args(fd, token, i, t))
     }
 
     fn rearm(&mut self, fd: RawFd, token: u64, i: Interest) -> io::Result<()> {
-        self.result(Op::Rearm, &asked(fd, token, i, Trigger::Edge))
+        self.result(Op::Rearm, &poller_args(fd, token, i, Trigger::Edge))
     }
 
     fn rearm_interest(&self) -> Interest {
-        self.0.rearms
+        self.0.rearm_interest
     }
 
     fn reports_urgent_data(&self) -> bool {
@@ -322,9 +328,9 @@ impl Poller for Replayer {
 
 impl Clock for Replayer {
     fn now_ns(&self) -> u64 {
-        // Time stands still where the tape has nothing to say.
+        // No time passes after the first difference.
         let passed: i64 = self.answer(Op::Clock, &[]).unwrap_or(0);
-        self.later(passed)
+        self.advance_clock(passed)
     }
 
     fn origin(&self) -> Instant {
@@ -332,7 +338,7 @@ impl Clock for Replayer {
     }
 
     fn system_now(&self) -> SystemTime {
-        let since_ns: i64 = self.answer(Op::Wall, &[]).unwrap_or(0);
+        let since_ns: i64 = self.answer(Op::SystemClock, &[]).unwrap_or(0);
         UNIX_EPOCH + Duration::from_nanos(since_ns.unsigned_abs())
     }
 }
@@ -348,13 +354,13 @@ impl ReplayedFd {
         self.replayer.result(op, &[self.number.into()])
     }
 
-    fn wrote(&self, op: Op, bytes: &[u8]) -> io::Result<usize> {
-        let args = [self.number.into(), bytes.len() as i64, sum(bytes)];
+    fn write_result(&self, op: Op, bytes: &[u8]) -> io::Result<usize> {
+        let args = [self.number.into(), bytes.len() as i64, checksum(bytes)];
         let n = self.replayer.result(op, &args)?;
-        // Whoever wrote goes on behind these bytes, and may believe that they are there.
+        // The caller slices its buffer at this count, and may do so unchecked.
         match n <= bytes.len() {
             true => Ok(n),
-            false => Err(self.replayer.spoilt()),
+            false => Err(self.replayer.corrupt()),
         }
     }
 }
@@ -391,17 +397,17 @@ impl VirtualFd for ReplayedFd {
         let bytes: Vec<u8> = self.replayer.result(Op::Read, &args)?;
         match buffer.get_mut(..bytes.len()) {
             Some(room) => room.copy_from_slice(&bytes),
-            None => return Err(self.replayer.spoilt()),
+            None => return Err(self.replayer.corrupt()),
         }
         Ok(bytes.len())
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.wrote(Op::Write, bytes)
+        self.write_result(Op::Write, bytes)
     }
 
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.wrote(Op::Send, bytes)
+        self.write_result(Op::Send, bytes)
     }
 
     fn accept(&self) -> io::Result<(Rc<dyn VirtualFd>, Option<SocketAddr>)> {
@@ -430,7 +436,7 @@ impl VirtualFd for ReplayedFd {
     }
 
     fn bytes_available(&self) -> io::Result<usize> {
-        self.result(Op::Unread)
+        self.result(Op::BytesAvailable)
     }
 
     fn peek(&self) -> io::Result<bool> {

@@ -24,9 +24,9 @@ impl LoopHandle {
 
     /// Notifies a virtual kernel of the next call: its kind, and its task, closure or registration.
     #[inline]
-    pub(super) fn trace_call(&self, what: &'static str, whose: u64) {
+    pub(super) fn trace_call(&self, what: &'static str, id: u64) {
         if let Some(kernel) = &self.kernel {
-            kernel.trace_call(what, whose);
+            kernel.trace_call(what, id);
         }
     }
 
@@ -38,21 +38,28 @@ impl LoopHandle {
         let count = kernel.replayed_or(held.len() as u64);
         for _ in 0..count {
             let first = held.first().map_or(0, Message::origin_hash);
-            let tag = kernel.replayed_or(first);
-            let Some(at) = self.find(kernel, &mut held, tag) else {
+            let hash = kernel.replayed_or(first);
+            let Some(at) = self.find(kernel, &mut held, hash) else {
                 break; // it will not come, and the kernel has noticed that
             };
             messages.push(held.remove(at));
         }
-        // The cell was empty meanwhile: no other code puts anything there.
+        // The cell was empty meanwhile: no other code writes to it.
         self.held_back.replace(held);
     }
 
-    /// Waits for the message with this tag, and returns its index in `held`.
-    fn find(&self, kernel: &dyn VirtualKernel, held: &mut Vec<Message>, tag: u64) -> Option<usize> {
-        let mut fresh = Vec::new();
+    /// Waits for a message with this origin hash, and returns its index in `held`.
+    fn find(
+        &self,
+        kernel: &dyn VirtualKernel,
+        held: &mut Vec<Message>,
+        hash: u64,
+    ) -> Option<usize> {
+        let mut arrived = Vec::new();
         loop {
-            let found = held.iter().position(|message| message.origin_hash() == tag);
+            let found = held
+                .iter()
+                .position(|message| message.origin_hash() == hash);
             if found.is_some() {
                 return found;
             }
@@ -60,17 +67,17 @@ impl LoopHandle {
             let waits = self.inbox.fall_asleep();
             let notified = !waits || kernel.await_notification();
             self.inbox.wake_up();
-            self.inbox.drain(&mut fresh);
-            if !notified && fresh.is_empty() {
+            self.inbox.drain(&mut arrived);
+            if !notified && arrived.is_empty() {
                 return None;
             }
-            held.append(&mut fresh);
+            held.append(&mut arrived);
         }
     }
 }
 
 impl Message {
-    /// A tag by the place that the message was sent from. Messages with the same tag stay in the
+    /// A hash of the place that the message was sent from. Messages with the same hash stay in the
     /// order in which they were sent.
     fn origin_hash(&self) -> u64 {
         match self {
