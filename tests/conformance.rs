@@ -1,13 +1,12 @@
-//! What every poller promises, on each of ours.
+//! The conformance suite on each poller of `readily`.
 //!
-//! The promises are public (`readily_testing::conformance`), and these are the tests that the
-//! macro makes of them: a failure reads `epoll::a_level_event_repeats_until_drained`. Beside them
-//! stands the one promise that only a process of one's own can try, for it takes a signal; and
-//! pollers that are broken, which the promises have to notice.
+//! The suite is public (`readily_testing::conformance`), and the macro makes a test of each promise:
+//! a failure is reported as `epoll::a_level_event_repeats_until_drained`. This file adds the promise
+//! about signals, which needs a process of its own, and broken pollers that the suite must detect.
 //!
-//! In the notes this is what the loop stands on (N2).
+//! In the notes: what the operating system offers to the loop (N2).
 
-// A signal is sent by hand, and a descriptor made that survives `exec`.
+// Sends a signal with `pthread_kill`, and makes a descriptor that survives `exec`.
 #![allow(unsafe_code)]
 
 #[path = "conformance/broken.rs"]
@@ -44,7 +43,7 @@ poller_conformance! { sim => {
     Fixture::on(kernel.clone(), kernel.poller())
 } }
 
-/// The kqueue poller over a kqueue in memory.
+/// The kqueue poller over a simulated kqueue.
 fn kqueue_as_on(system: Personality) -> Fixture {
     let kernel = Kernel::new();
     Fixture::on(kernel.clone(), kernel.kqueue(system))
@@ -56,7 +55,7 @@ poller_conformance! { kqueue_as_on_macos => kqueue_as_on(Personality::Apple) }
 
 poller_conformance! { kqueue_as_on_netbsd => kqueue_as_on(Personality::NetBsd) }
 
-/// The same over Linux's own descriptors, which follow a kqueue's rules.
+/// The kqueue poller over an emulated kqueue of Linux's descriptors.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn emulated(system: Personality) -> Fixture {
     let poller = readily_testing::emulated::poller(system).unwrap();

@@ -1,40 +1,40 @@
-//! Pollers that are broken on purpose, one thing each, and the promises that they are caught by.
+//! BrokenPoller pollers, with one bug each, and the promises that must detect them.
 //!
-//! A suite that passes says little until it has been seen to fail. So each way to be broken names
-//! promises that must notice; and each promise must notice a broken poller, or it may be one that
-//! cannot be broken. They stand over the kernel in memory, where a failure takes no time.
+//! A suite that passes proves little until it has been seen to fail. So each bug has a list of
+//! promises that must detect it; and each promise must detect at least one bug, or the promise may
+//! be one that cannot be broken. The pollers use the simulated kernel, where a failure takes no time.
 
 #[path = "broken_poller.rs"]
 mod broken_poller;
 
-use broken_poller::{Broken, Way};
+use broken_poller::{BrokenPoller, Bug};
 use readily::poll::poll2::PollPoller;
 use readily_testing::Kernel;
 use readily_testing::conformance::{Fixture, PROMISES, Promise};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Each way to be broken, and who must notice.
-const WAYS: &[(Way, &[&str])] = &[
+/// Each bug, and the promises that must detect it.
+const BUGS: &[(Bug, &[&str])] = &[
     (
-        Way::LevelIsEdge,
+        Bug::LevelIsEdge,
         &[
             "a_level_event_repeats_until_drained",
-            "modify_asks_anew_under_every_trigger",
+            "modify_reports_what_is_ready_under_every_trigger",
             "a_listener_is_readable_while_a_connection_waits",
         ],
     ),
     (
-        Way::EdgeIsLevel,
+        Bug::EdgeIsLevel,
         &[
             "an_edge_is_reported_once_and_again_for_new_data",
-            "a_hangup_by_the_edge_is_reported_once",
-            "a_listener_by_the_edge_reports_each_arrival",
+            "an_edge_hangup_is_reported_once",
+            "an_edge_listener_reports_each_arrival",
             "more_edges_than_a_batch_are_each_reported_once",
         ],
     ),
     (
-        Way::OneShotIsLevel,
+        Bug::OneShotIsLevel,
         &[
             "a_oneshot_is_silent_until_modified",
             "a_oneshot_in_one_direction_silences_the_other",
@@ -42,154 +42,157 @@ const WAYS: &[(Way, &[&str])] = &[
         ],
     ),
     (
-        Way::OneShotIsEdge,
+        Bug::OneShotIsEdge,
         &[
             "a_oneshot_is_silent_until_modified",
             "a_oneshot_in_one_direction_silences_the_other",
         ],
     ),
     (
-        Way::DropsEveryOtherEdge,
+        Bug::DropsEveryOtherEdge,
         &[
             "an_edge_is_reported_once_and_again_for_new_data",
-            "a_writing_edge_comes_with_every_room_that_is_made",
+            "a_write_edge_is_reported_each_time_room_is_made",
             "an_edge_in_one_direction_leaves_the_other_waiting",
             "an_edge_for_data_is_followed_by_one_for_the_hangup",
         ],
     ),
     (
-        Way::ForgetsWhatWasBefore,
+        Bug::LosesEarlierEdges,
         &["an_edge_before_the_registration_is_reported"],
     ),
     (
-        Way::ClaimsToRearm,
+        Bug::ClaimsToRearm,
         &["rearming_reports_again_what_still_holds"],
     ),
     (
-        Way::RearmsAnything,
+        Bug::RearmsAnything,
         &["rearming_leaves_level_and_oneshot_alone"],
     ),
     (
-        Way::ModifyTellsNothing,
-        &["modify_asks_anew_under_every_trigger"],
+        Bug::ModifyReportsNothing,
+        &["modify_reports_what_is_ready_under_every_trigger"],
     ),
     (
-        Way::ModifyAddsInterest,
+        Bug::ModifyAddsInterest,
         &["modify_takes_the_new_interest_alone"],
     ),
-    (Way::ModifyKeepsToken, &["modify_changes_the_token"]),
+    (Bug::ModifyKeepsToken, &["modify_changes_the_token"]),
     (
-        Way::ModifyRegisters,
+        Bug::ModifyRegisters,
         &["what_is_not_registered_is_not_found"],
     ),
     (
-        Way::ModifyNeverFails,
+        Bug::ModifyNeverFails,
         &[
-            "a_close_behind_our_back_makes_modify_an_error",
+            "a_close_without_a_removal_makes_modify_an_error",
             "a_closed_descriptor_is_refused",
         ],
     ),
-    (Way::NoInterestIsRead, &["no_interest_is_silent_about_data"]),
+    (Bug::NoInterestIsRead, &["no_interest_is_silent_about_data"]),
     (
-        Way::AddsRead,
+        Bug::AddsRead,
         &[
             "modify_takes_the_new_interest_alone",
-            "a_half_close_is_no_news_to_a_writer",
+            "a_half_close_is_not_reported_without_read_interest",
         ],
     ),
     (
-        Way::AlwaysWritable,
+        Bug::AlwaysWritable,
         &["a_full_buffer_is_not_writable_until_drained"],
     ),
     (
-        Way::NeverWritable,
-        &["a_connection_that_is_through_is_writable"],
+        Bug::NeverWritable,
+        &["an_established_connection_is_writable"],
     ),
     (
-        Way::TellsEachDirectionApart,
+        Bug::SplitsDirections,
         &["both_directions_come_in_one_event"],
     ),
-    (Way::CutsTokens, &["a_token_comes_back_whole"]),
-    (Way::TakesItsOwnToken, &["the_notifiers_token_is_refused"]),
+    (Bug::TruncatesTokens, &["all_bits_of_a_token_are_returned"]),
     (
-        Way::OneTokenForAll,
+        Bug::AcceptsNotifierToken,
+        &["the_notifiers_token_is_refused"],
+    ),
+    (
+        Bug::OneTokenForAll,
         &[
             "two_descriptors_have_two_tokens",
             "a_duplicate_is_a_registration_of_its_own",
         ],
     ),
     (
-        Way::OneTokenForANumber,
+        Bug::KeepsFirstToken,
         &["a_number_used_again_has_the_new_token_only"],
     ),
-    (Way::ClearsTheList, &["events_are_appended"]),
+    (Bug::ClearsEvents, &["events_are_appended"]),
     (
-        Way::RemovesNothing,
+        Bug::RemovesNothing,
         &["a_removed_registration_is_never_reported"],
     ),
     (
-        Way::RemovesAll,
+        Bug::RemovesAll,
         &[
             "a_removed_registration_is_never_reported",
             "a_duplicate_is_a_registration_of_its_own",
         ],
     ),
     (
-        Way::RemovesTwice,
+        Bug::RemovesTwice,
         &[
             "what_is_not_registered_is_not_found",
             "a_closed_descriptor_is_refused",
         ],
     ),
     (
-        Way::RegistersTwice,
+        Bug::RegistersTwice,
         &["a_second_registration_is_refused_and_the_first_survives"],
     ),
     (
-        Way::RemembersNumbers,
+        Bug::RefusesReusedNumbers,
         &[
             "a_close_without_a_removal_does_not_block_the_number",
             "a_number_that_was_closed_and_used_again_is_registered_anew",
         ],
     ),
-    (Way::RefusesAll, &["dev_null_is_refused_or_always_ready"]),
+    (Bug::RefusesAll, &["dev_null_is_refused_or_always_ready"]),
     (
-        Way::TakesFiles,
+        Bug::AcceptsFiles,
         &["a_regular_file_and_a_directory_are_refused"],
     ),
     (
-        Way::ServesTheFirst,
+        Bug::ServesLowestTokens,
         &["more_than_a_batch_is_served_in_bounded_waits"],
     ),
     (
-        Way::LosesALongBatch,
+        Bug::LosesALongBatch,
         &["more_edges_than_a_batch_are_each_reported_once"],
     ),
     (
-        Way::HalfIsWhole,
+        Bug::HalfCloseIsFull,
         &[
             "a_half_close_is_readable_and_no_hangup",
             "data_before_a_half_close_stays_readable",
         ],
     ),
     (
-        Way::ErrorEverywhere,
+        Bug::ErrorEverywhere,
         &[
             "data_and_room_are_no_hangup",
             "an_own_half_close_is_no_hangup",
         ],
     ),
     (
-        Way::ClosedIsNotReadable,
+        Bug::ClosedIsNotReadable,
         &[
             "data_before_a_half_close_stays_readable",
             "data_before_a_hangup_stays_readable",
             "an_empty_pipe_without_a_writer_is_readable",
-            "a_hangup_by_the_edge_is_reported_once",
+            "an_edge_hangup_is_reported_once",
         ],
     ),
     (
-        Way::NoHangup,
+        Bug::NoHangup,
         &[
             "a_full_close_is_a_hangup",
             "a_pipe_without_a_reader_is_reported_to_its_writer",
@@ -199,56 +202,56 @@ const WAYS: &[(Way, &[&str])] = &[
         ],
     ),
     (
-        Way::EndsOfWhatIsAsked,
+        Bug::HangupsOfInterestOnly,
         &[
-            "a_full_close_is_a_hangup_whatever_was_asked_for",
+            "a_full_close_is_a_hangup_with_every_interest",
             "a_hangup_is_reported_without_any_interest",
             "a_half_close_that_becomes_whole_is_a_hangup",
         ],
     ),
     (
-        Way::EndsOnce,
-        &["the_end_of_a_pipe_is_reported_again_and_again_by_the_level"],
+        Bug::HangupsOnce,
+        &["a_level_hangup_of_a_pipe_is_reported_by_every_wait"],
     ),
     (
-        Way::UrgentEverywhere,
+        Bug::UrgentEverywhere,
         &["urgent_data_is_not_reported_without_priority_interest"],
     ),
     (
-        Way::UrgentNowhere,
+        Bug::UrgentNowhere,
         &["urgent_data_is_reported_with_priority_interest"],
     ),
-    (Way::LooksForASecond, &["a_zero_timeout_only_looks"]),
+    (Bug::ZeroTimeoutWaits, &["a_zero_timeout_returns_at_once"]),
     (
-        Way::NeverWaits,
+        Bug::NeverWaits,
         &[
             "a_timeout_is_never_early",
             "no_timeout_lasts_until_a_notification",
         ],
     ),
     (
-        Way::RoundsDown,
+        Bug::RoundsDown,
         &[
             "a_timeout_is_never_early",
             "a_deadline_is_reached_without_spinning",
         ],
     ),
     (
-        Way::CountsIn32Bits,
+        Bug::CountsIn32Bits,
         &[
             "the_longest_timeout_lasts_until_a_notification",
             "a_timeout_of_many_days_lasts_until_a_notification",
         ],
     ),
     (
-        Way::HearsTwice,
+        Bug::NotifiesTwice,
         &[
             "a_notification_before_the_wait_ends_it",
             "many_notifications_between_two_waits_count_once",
         ],
     ),
     (
-        Way::HidesNotifications,
+        Bug::HidesNotifications,
         &[
             "a_notification_before_the_wait_ends_it",
             "a_notification_during_the_wait_ends_it",
@@ -256,22 +259,22 @@ const WAYS: &[(Way, &[&str])] = &[
         ],
     ),
     (
-        Way::RingsAreEvents,
+        Bug::NotificationsAreEvents,
         &[
             "a_notification_during_the_wait_ends_it",
             "notifications_of_many_threads_are_never_lost",
         ],
     ),
     (
-        Way::BellDiesWithThePoller,
+        Bug::NotifierDiesWithPoller,
         &["a_notification_after_the_poller_has_gone_is_harmless"],
     ),
     (
-        Way::RingsDrownEvents,
-        &["a_notification_keeps_no_event_back"],
+        Bug::NotificationsDropEvents,
+        &["a_notification_does_not_delay_an_event"],
     ),
     (
-        Way::NamesAnotherDescriptor,
+        Bug::ReturnsAnotherFd,
         &[
             "a_host_sees_events_and_notifications_in_the_pollers_descriptor",
             "the_pollers_descriptor_does_not_survive_exec",
@@ -284,37 +287,37 @@ fn is_broken(promise: &Promise, fixture: impl Into<Fixture>) -> bool {
     catch_unwind(AssertUnwindSafe(|| promise.check(fixture))).is_err()
 }
 
-fn in_memory(way: Way) -> Fixture {
+fn simulated(bug: Bug) -> Fixture {
     let kernel = Kernel::new();
-    Fixture::on(kernel.clone(), Broken::new(kernel.poller(), way))
+    Fixture::on(kernel.clone(), BrokenPoller::new(kernel.poller(), bug))
 }
 
-fn over_the_system(way: Way) -> Fixture {
-    Fixture::new(Broken::new(PollPoller::new().unwrap(), way))
+fn on_system(bug: Bug) -> Fixture {
+    Fixture::new(BrokenPoller::new(PollPoller::new().unwrap(), bug))
 }
 
 #[test]
 fn a_wrapper_that_changes_nothing_breaks_nothing() {
     for promise in PROMISES {
-        promise.check(in_memory(Way::Honest));
-        promise.check(over_the_system(Way::Honest));
+        promise.check(simulated(Bug::Correct));
+        promise.check(on_system(Bug::Correct));
     }
 }
 
 #[test]
-fn each_broken_poller_is_noticed() {
-    for (way, noticed_by) in WAYS {
-        for name in *noticed_by {
+fn each_broken_poller_is_detected() {
+    for (bug, detected_by) in BUGS {
+        for name in *detected_by {
             let promise = PROMISES.iter().find(|promise| promise.name == *name);
-            let promise = promise.unwrap_or_else(|| panic!("{name} is no promise"));
-            // There are no devices in memory.
-            let fixture = match way {
-                Way::RefusesAll => over_the_system(*way),
-                _ => in_memory(*way),
+            let promise = promise.unwrap_or_else(|| panic!("no promise is called {name}"));
+            // The simulated kernel has no devices.
+            let fixture = match bug {
+                Bug::RefusesAll => on_system(*bug),
+                _ => simulated(*bug),
             };
             assert!(
                 is_broken(promise, fixture),
-                "{way:?} is not noticed by {name}"
+                "{bug:?} is not detected by {name}"
             );
         }
     }
@@ -322,14 +325,14 @@ fn each_broken_poller_is_noticed() {
 
 #[test]
 fn each_promise_rejects_a_broken_poller() {
-    let noticing: BTreeSet<_> = WAYS.iter().flat_map(|(_, names)| *names).collect();
+    let detecting: BTreeSet<_> = BUGS.iter().flat_map(|(_, names)| *names).collect();
     let names = PROMISES.iter().map(|promise| promise.name);
-    let idle: Vec<_> = names.filter(|name| !noticing.contains(name)).collect();
-    assert_eq!(idle, [""; 0], "who would have to break these?");
+    let idle: Vec<_> = names.filter(|name| !detecting.contains(name)).collect();
+    assert_eq!(idle, [""; 0], "no bug breaks these promises");
 }
 
 #[test]
-#[should_panic(expected = "it watches another kernel")]
-fn a_poller_over_another_kernel_is_not_tried_with_the_systems_descriptors() {
+#[should_panic(expected = "the poller watches another kernel")]
+fn a_poller_of_another_kernel_is_refused_by_new() {
     let _ = Fixture::new(Kernel::new().poller());
 }

@@ -1,8 +1,7 @@
-//! A poller that hands everything on to another one, but for one thing that it does wrong.
+//! A poller that passes each call on to another poller, with one bug.
 //!
-//! Each [`Way`] is a bug that a poller has had somewhere, or that the obvious code has. They are one
-//! type with many small conditions, and not many types, so that an honest one can be made of the
-//! same code and shown to break nothing.
+//! Each [`Bug`] has occurred in a poller, or is in the obvious code. One type has all bugs as small
+//! conditions, so that the same code without a bug can be shown to break no promise.
 
 use readily::poll::{Event, NOTIFIER, Notify, Poller, WaitResult};
 use readily::spi::VirtualKernel;
@@ -17,19 +16,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// What is wrong with it.
+/// The bug of a [`BrokenPoller`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    Honest,
+pub(crate) enum Bug {
+    Correct,
     LevelIsEdge,
     EdgeIsLevel,
     OneShotIsLevel,
     OneShotIsEdge,
     DropsEveryOtherEdge,
-    ForgetsWhatWasBefore,
+    LosesEarlierEdges,
     ClaimsToRearm,
     RearmsAnything,
-    ModifyTellsNothing,
+    ModifyReportsNothing,
     ModifyAddsInterest,
     ModifyKeepsToken,
     ModifyRegisters,
@@ -38,122 +37,122 @@ pub(crate) enum Way {
     AddsRead,
     AlwaysWritable,
     NeverWritable,
-    TellsEachDirectionApart,
-    CutsTokens,
-    TakesItsOwnToken,
+    SplitsDirections,
+    TruncatesTokens,
+    AcceptsNotifierToken,
     OneTokenForAll,
-    OneTokenForANumber,
-    ClearsTheList,
+    KeepsFirstToken,
+    ClearsEvents,
     RemovesNothing,
     RemovesAll,
     RemovesTwice,
     RegistersTwice,
-    RemembersNumbers,
+    RefusesReusedNumbers,
     RefusesAll,
-    TakesFiles,
-    ServesTheFirst,
+    AcceptsFiles,
+    ServesLowestTokens,
     LosesALongBatch,
-    HalfIsWhole,
+    HalfCloseIsFull,
     ErrorEverywhere,
     ClosedIsNotReadable,
     NoHangup,
-    EndsOfWhatIsAsked,
-    EndsOnce,
+    HangupsOfInterestOnly,
+    HangupsOnce,
     UrgentEverywhere,
     UrgentNowhere,
-    LooksForASecond,
+    ZeroTimeoutWaits,
     NeverWaits,
     RoundsDown,
     CountsIn32Bits,
-    HearsTwice,
+    NotifiesTwice,
     HidesNotifications,
-    RingsAreEvents,
-    BellDiesWithThePoller,
-    RingsDrownEvents,
-    NamesAnotherDescriptor,
+    NotificationsAreEvents,
+    NotifierDiesWithPoller,
+    NotificationsDropEvents,
+    ReturnsAnotherFd,
 }
 
-type Asked = (u64, Interest, Trigger);
+type PollerArgs = (u64, Interest, Trigger);
 
-pub(crate) struct Broken<P> {
+pub(crate) struct BrokenPoller<P> {
     poller: P,
-    way: Way,
-    known: HashMap<RawFd, Asked>,
-    /// The first token of each number, for those who keep it.
+    bug: Bug,
+    registered: HashMap<RawFd, PollerArgs>,
+    /// The first token of each number, for [`Bug::KeepsFirstToken`].
     first: HashMap<RawFd, u64>,
     edges: usize,
-    /// The tokens whose end was told.
-    ended: HashSet<u64>,
-    echo: bool,
-    notifier: Arc<Bell>,
+    /// The tokens whose hangup has been reported.
+    hung_up: HashSet<u64>,
+    was_notified: bool,
+    notifier: Arc<BugNotifier>,
     alive: Arc<()>,
     another: OwnedFd,
 }
 
-struct Bell {
-    way: Way,
+struct BugNotifier {
+    bug: Bug,
     inner: Arc<dyn Notify>,
-    rung: AtomicBool,
+    notified: AtomicBool,
     alive: Weak<()>,
 }
 
-impl Notify for Bell {
+impl Notify for BugNotifier {
     fn notify(&self) {
         let dead = self.alive.strong_count() == 0;
-        assert!(!(dead && self.way == Way::BellDiesWithThePoller));
-        self.rung.store(true, Ordering::SeqCst);
+        assert!(!(dead && self.bug == Bug::NotifierDiesWithPoller));
+        self.notified.store(true, Ordering::SeqCst);
         self.inner.notify();
     }
 }
 
-impl<P: Poller> Broken<P> {
-    pub(crate) fn new(poller: P, way: Way) -> Self {
+impl<P: Poller> BrokenPoller<P> {
+    pub(crate) fn new(poller: P, bug: Bug) -> Self {
         let null = File::open("/dev/null").unwrap();
-        // SAFETY: takes a number, touches no memory; the file is open.
+        // SAFETY: has no effect on memory; the file is open.
         let another = unsafe { libc::dup(null.as_raw_fd()) };
         assert!(another >= 0);
         let alive = Arc::new(());
-        let notifier = Bell {
-            way,
+        let notifier = BugNotifier {
+            bug,
             inner: poller.notifier(),
-            rung: AtomicBool::new(false),
+            notified: AtomicBool::new(false),
             alive: Arc::downgrade(&alive),
         };
         Self {
             poller,
-            way,
-            known: HashMap::new(),
+            bug,
+            registered: HashMap::new(),
             first: HashMap::new(),
             edges: 0,
-            ended: HashSet::new(),
-            echo: false,
+            hung_up: HashSet::new(),
+            was_notified: false,
             notifier: Arc::new(notifier),
             alive,
-            // SAFETY: the kernel has just made this descriptor for us; it has no other owner.
+            // SAFETY: `dup` has just made this descriptor; it has no other owner.
             another: unsafe { OwnedFd::from_raw_fd(another) },
         }
     }
 
-    /// What the other poller is asked, where this one is asked `token`, `interest`, `trigger`.
-    fn asked(&mut self, fd: RawFd, (token, interest, trigger): Asked) -> Asked {
+    /// The arguments that are passed on for these ones.
+    fn changed_args(&mut self, fd: RawFd, (token, interest, trigger): PollerArgs) -> PollerArgs {
         let first = *self.first.entry(fd).or_insert(token);
-        let token = match self.way {
-            Way::CutsTokens => token & u64::from(u32::MAX),
-            Way::TakesItsOwnToken if token == NOTIFIER => NOTIFIER - 1,
-            Way::OneTokenForAll => 1,
-            Way::OneTokenForANumber => first,
+        let token = match self.bug {
+            Bug::TruncatesTokens => token & u64::from(u32::MAX),
+            Bug::AcceptsNotifierToken if token == NOTIFIER => NOTIFIER - 1,
+            Bug::OneTokenForAll => 1,
+            Bug::KeepsFirstToken => first,
             _ => token,
         };
-        let interest = match self.way {
-            Way::NoInterestIsRead if interest.is_empty() => Interest::READ,
-            Way::AddsRead if !interest.is_empty() => interest | Interest::READ,
+        let interest = match self.bug {
+            Bug::NoInterestIsRead if interest.is_empty() => Interest::READ,
+            Bug::AddsRead if !interest.is_empty() => interest | Interest::READ,
             _ => interest,
         };
-        let trigger = match (self.way, trigger) {
-            (Way::LevelIsEdge, Trigger::Level) | (Way::OneShotIsEdge, Trigger::OneShot) => {
+        let trigger = match (self.bug, trigger) {
+            (Bug::LevelIsEdge, Trigger::Level) | (Bug::OneShotIsEdge, Trigger::OneShot) => {
                 Trigger::Edge
             }
-            (Way::EdgeIsLevel, Trigger::Edge) | (Way::OneShotIsLevel, Trigger::OneShot) => {
+            (Bug::EdgeIsLevel, Trigger::Edge) | (Bug::OneShotIsLevel, Trigger::OneShot) => {
                 Trigger::Level
             }
             _ => trigger,
@@ -161,39 +160,39 @@ impl<P: Poller> Broken<P> {
         (token, interest, trigger)
     }
 
-    /// Lets what is ready now go by.
-    fn forget(&mut self) -> io::Result<()> {
+    /// Drops the events that are ready now.
+    fn drop_events(&mut self) -> io::Result<()> {
         self.poller.wait(&mut Vec::new(), Some(Duration::ZERO))?;
         Ok(())
     }
 
-    fn timeout(&self, asked: Option<Duration>) -> Option<Duration> {
-        let limit = asked.unwrap_or(Duration::MAX);
-        match self.way {
-            Way::LooksForASecond if limit.is_zero() => Some(Duration::from_secs(1)),
-            Way::NeverWaits => Some(Duration::ZERO),
-            Way::RoundsDown if asked.is_some() && limit < Duration::from_secs(1) => {
+    fn changed_timeout(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let limit = timeout.unwrap_or(Duration::MAX);
+        match self.bug {
+            Bug::ZeroTimeoutWaits if limit.is_zero() => Some(Duration::from_secs(1)),
+            Bug::NeverWaits => Some(Duration::ZERO),
+            Bug::RoundsDown if timeout.is_some() && limit < Duration::from_secs(1) => {
                 Some(Duration::from_millis(limit.as_millis() as u64))
             }
-            Way::CountsIn32Bits if asked.is_some() && limit.as_millis() > i32::MAX as u128 => {
+            Bug::CountsIn32Bits if timeout.is_some() && limit.as_millis() > i32::MAX as u128 => {
                 Some(Duration::ZERO)
             }
-            _ => asked,
+            _ => timeout,
         }
     }
 
-    /// What becomes of one fact.
-    fn said(&mut self, token: u64, ready: Readiness) -> Readiness {
+    /// The readiness that is reported instead of `ready`.
+    fn changed_readiness(&mut self, token: u64, ready: Readiness) -> Readiness {
         let closed = Readiness::READ_CLOSED;
-        let asked = self.known.values().find(|asked| asked.0 == token);
-        let interest = asked.map_or(Interest::BOTH, |asked| asked.1);
-        match self.way {
-            Way::NeverWritable => ready.without(Readiness::WRITE),
-            Way::HalfIsWhole if ready.contains(closed) => ready | Readiness::WRITE_CLOSED,
-            Way::ErrorEverywhere => ready | Readiness::ERROR,
-            Way::ClosedIsNotReadable if ready.contains(closed) => ready.without(Readiness::READ),
-            Way::NoHangup => ready.without(Readiness::WRITE_CLOSED | Readiness::ERROR),
-            Way::EndsOfWhatIsAsked => {
+        let registered = self.registered.values().find(|args| args.0 == token);
+        let interest = registered.map_or(Interest::BOTH, |args| args.1);
+        match self.bug {
+            Bug::NeverWritable => ready.without(Readiness::WRITE),
+            Bug::HalfCloseIsFull if ready.contains(closed) => ready | Readiness::WRITE_CLOSED,
+            Bug::ErrorEverywhere => ready | Readiness::ERROR,
+            Bug::ClosedIsNotReadable if ready.contains(closed) => ready.without(Readiness::READ),
+            Bug::NoHangup => ready.without(Readiness::WRITE_CLOSED | Readiness::ERROR),
+            Bug::HangupsOfInterestOnly => {
                 let (reads, writes) = (Interest::READ, Interest::WRITE);
                 let of_reading = Readiness::READ | Readiness::READ_CLOSED | Readiness::ERROR;
                 let of_writing = Readiness::WRITE | Readiness::WRITE_CLOSED | Readiness::ERROR;
@@ -204,41 +203,41 @@ impl<P: Poller> Broken<P> {
                     (false, false) => Readiness::NONE,
                 }
             }
-            Way::EndsOnce if ready.is_hangup() && !self.ended.insert(token) => Readiness::NONE,
-            Way::UrgentEverywhere => ready | Readiness::PRIORITY,
-            Way::UrgentNowhere => ready.without(Readiness::PRIORITY),
+            Bug::HangupsOnce if ready.is_hangup() && !self.hung_up.insert(token) => Readiness::NONE,
+            Bug::UrgentEverywhere => ready | Readiness::PRIORITY,
+            Bug::UrgentNowhere => ready.without(Readiness::PRIORITY),
             _ => ready,
         }
     }
 
     fn trigger_of(&self, token: u64) -> Option<Trigger> {
-        let mut all = self.known.values();
-        all.find(|asked| asked.0 == token).map(|asked| asked.2)
+        let mut all = self.registered.values();
+        all.find(|args| args.0 == token).map(|args| args.2)
     }
 
-    /// What becomes of a batch.
-    fn told(&mut self, mut batch: Vec<Event>, rung: bool) -> Vec<Event> {
+    /// The events that are reported instead of `batch`.
+    fn changed_batch(&mut self, mut batch: Vec<Event>, notified: bool) -> Vec<Event> {
         for event in &mut batch {
-            event.ready = self.said(event.token, event.ready);
+            event.ready = self.changed_readiness(event.token, event.ready);
         }
         batch.retain(|event| !event.ready.is_empty());
-        match self.way {
-            Way::DropsEveryOtherEdge => batch.retain(|event| {
+        match self.bug {
+            Bug::DropsEveryOtherEdge => batch.retain(|event| {
                 let is_edge = self.trigger_of(event.token) == Some(Trigger::Edge);
                 self.edges += usize::from(is_edge);
                 !is_edge || self.edges % 2 == 1
             }),
-            Way::AlwaysWritable => {
-                for (token, interest, _) in self.known.values() {
-                    let told = batch.iter().any(|event| event.token == *token);
-                    if interest.contains(Interest::WRITE) && !told {
+            Bug::AlwaysWritable => {
+                for (token, interest, _) in self.registered.values() {
+                    let reported = batch.iter().any(|event| event.token == *token);
+                    if interest.contains(Interest::WRITE) && !reported {
                         let (token, ready) = (*token, Readiness::WRITE);
                         batch.push(Event { token, ready });
                     }
                 }
             }
-            Way::TellsEachDirectionApart => {
-                let apart = |event: &Event| {
+            Bug::SplitsDirections => {
+                let split = |event: &Event| {
                     let write = event.ready.contains(Readiness::WRITE);
                     let rest = event.ready.without(Readiness::WRITE);
                     let both = [
@@ -252,16 +251,16 @@ impl<P: Poller> Broken<P> {
                     let token = event.token;
                     both.map(|ready| Event { token, ready })
                 };
-                batch = batch.iter().flat_map(apart).collect();
+                batch = batch.iter().flat_map(split).collect();
                 batch.retain(|event| !event.ready.is_empty());
             }
-            Way::ServesTheFirst => {
+            Bug::ServesLowestTokens => {
                 batch.sort_by_key(|event| event.token);
                 batch.truncate(64);
             }
-            Way::LosesALongBatch => batch.truncate(64),
-            Way::RingsDrownEvents if rung => batch.clear(),
-            Way::RingsAreEvents if rung => batch.push(Event {
+            Bug::LosesALongBatch => batch.truncate(64),
+            Bug::NotificationsDropEvents if notified => batch.clear(),
+            Bug::NotificationsAreEvents if notified => batch.push(Event {
                 token: NOTIFIER,
                 ready: Readiness::READ,
             }),
@@ -271,59 +270,59 @@ impl<P: Poller> Broken<P> {
     }
 }
 
-impl<P: Poller> Poller for Broken<P> {
+impl<P: Poller> Poller for BrokenPoller<P> {
     fn register(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
-        if self.way == Way::RefusesAll {
+        if self.bug == Bug::RefusesAll {
             return Err(ErrorKind::OutOfMemory.into());
         }
-        if self.way == Way::RemembersNumbers && self.known.contains_key(&fd) {
+        if self.bug == Bug::RefusesReusedNumbers && self.registered.contains_key(&fd) {
             return Err(io::Error::from_raw_os_error(libc::EEXIST));
         }
-        let (token, i, t) = self.asked(fd, (token, i, t));
+        let (token, i, t) = self.changed_args(fd, (token, i, t));
         let answer = self.poller.register(fd, token, i, t);
         let refused = answer.as_ref().map_err(io::Error::kind);
-        let answer = match (self.way, refused) {
-            (Way::RegistersTwice, Err(ErrorKind::AlreadyExists)) => {
+        let answer = match (self.bug, refused) {
+            (Bug::RegistersTwice, Err(ErrorKind::AlreadyExists)) => {
                 self.poller.modify(fd, token, i, t)
             }
-            (Way::TakesFiles, Err(ErrorKind::PermissionDenied)) => Ok(()),
-            (Way::ForgetsWhatWasBefore, Ok(())) if t == Trigger::Edge => self.forget(),
+            (Bug::AcceptsFiles, Err(ErrorKind::PermissionDenied)) => Ok(()),
+            (Bug::LosesEarlierEdges, Ok(())) if t == Trigger::Edge => self.drop_events(),
             _ => answer,
         };
         if answer.is_ok() {
-            self.known.insert(fd, (token, i, t));
+            self.registered.insert(fd, (token, i, t));
         }
         answer
     }
 
     fn modify(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
-        let (mut token, mut i, t) = self.asked(fd, (token, i, t));
-        if let Some(before) = self.known.get(&fd) {
-            match self.way {
-                Way::ModifyKeepsToken => token = before.0,
-                Way::ModifyAddsInterest => i |= before.1,
+        let (mut token, mut i, t) = self.changed_args(fd, (token, i, t));
+        if let Some(before) = self.registered.get(&fd) {
+            match self.bug {
+                Bug::ModifyKeepsToken => token = before.0,
+                Bug::ModifyAddsInterest => i |= before.1,
                 _ => {}
             }
         }
         let answer = self.poller.modify(fd, token, i, t);
         let refused = answer.as_ref().map_err(io::Error::kind);
-        let answer = match (self.way, refused) {
-            (Way::ModifyRegisters, Err(ErrorKind::NotFound)) => {
+        let answer = match (self.bug, refused) {
+            (Bug::ModifyRegisters, Err(ErrorKind::NotFound)) => {
                 self.poller.register(fd, token, i, t)
             }
-            (Way::ModifyNeverFails, Err(_)) => Ok(()),
-            (Way::ModifyTellsNothing, Ok(())) if t != Trigger::Level => self.forget(),
+            (Bug::ModifyNeverFails, Err(_)) => Ok(()),
+            (Bug::ModifyReportsNothing, Ok(())) if t != Trigger::Level => self.drop_events(),
             _ => answer,
         };
         if answer.is_ok() {
-            self.known.insert(fd, (token, i, t));
+            self.registered.insert(fd, (token, i, t));
         }
         answer
     }
 
     fn rearm(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        match (self.way, self.known.get(&fd)) {
-            (Way::RearmsAnything, Some((.., trigger))) => {
+        match (self.bug, self.registered.get(&fd)) {
+            (Bug::RearmsAnything, Some((.., trigger))) => {
                 self.poller.modify(fd, token, interest, *trigger)
             }
             _ => self.poller.rearm(fd, token, interest),
@@ -331,28 +330,28 @@ impl<P: Poller> Poller for Broken<P> {
     }
 
     fn rearm_interest(&self) -> Interest {
-        match self.way {
-            Way::ClaimsToRearm => Interest::BOTH,
+        match self.bug {
+            Bug::ClaimsToRearm => Interest::BOTH,
             _ => self.poller.rearm_interest(),
         }
     }
 
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {
-        if self.way == Way::RemovesNothing && self.known.contains_key(&fd) {
+        if self.bug == Bug::RemovesNothing && self.registered.contains_key(&fd) {
             return Ok(());
         }
-        if self.way == Way::RemovesAll && self.known.contains_key(&fd) {
-            for (fd, _) in mem::take(&mut self.known) {
+        if self.bug == Bug::RemovesAll && self.registered.contains_key(&fd) {
+            for (fd, _) in mem::take(&mut self.registered) {
                 let _ = self.poller.remove(fd);
             }
             return Ok(());
         }
         let answer = self.poller.remove(fd);
         if answer.is_ok() {
-            self.known.remove(&fd);
+            self.registered.remove(&fd);
         }
-        match self.way {
-            Way::RemovesTwice => Ok(()),
+        match self.bug {
+            Bug::RemovesTwice => Ok(()),
             _ => answer,
         }
     }
@@ -362,19 +361,21 @@ impl<P: Poller> Poller for Broken<P> {
         events: &mut Vec<Event>,
         timeout: Option<Duration>,
     ) -> io::Result<WaitResult> {
-        if self.way == Way::HearsTwice && mem::take(&mut self.echo) {
+        if self.bug == Bug::NotifiesTwice && mem::take(&mut self.was_notified) {
             return Ok(WaitResult::new(true));
         }
         let mut batch = Vec::new();
-        let result = self.poller.wait(&mut batch, self.timeout(timeout))?;
-        let rung = self.notifier.rung.swap(false, Ordering::SeqCst);
-        self.echo = rung;
-        if self.way == Way::ClearsTheList {
+        let result = self
+            .poller
+            .wait(&mut batch, self.changed_timeout(timeout))?;
+        let notified = self.notifier.notified.swap(false, Ordering::SeqCst);
+        self.was_notified = notified;
+        if self.bug == Bug::ClearsEvents {
             events.clear();
         }
-        events.extend(self.told(batch, rung));
+        events.extend(self.changed_batch(batch, notified));
         Ok(WaitResult::new(
-            result.notified() && self.way != Way::HidesNotifications,
+            result.notified() && self.bug != Bug::HidesNotifications,
         ))
     }
 
@@ -384,8 +385,8 @@ impl<P: Poller> Poller for Broken<P> {
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        match self.way {
-            Way::NamesAnotherDescriptor => Some(self.another.as_fd()),
+        match self.bug {
+            Bug::ReturnsAnotherFd => Some(self.another.as_fd()),
             _ => self.poller.as_fd(),
         }
     }

@@ -1,8 +1,8 @@
-//! The promise about signals: a wait that one of them ends is an early return and no error.
+//! The promise about signals: a wait that a signal ends is an early return and not an error.
 //!
-//! It stands apart from the others because a handler is the whole process's, and a library must
-//! not install one in the tests of its users. A kernel in memory has no signals but as a fault
-//! (`Faults::early_return`).
+//! The promise is not in the public suite because a handler belongs to the whole process, and a
+//! library must not install one in the tests of its users. The simulated kernel has no signals,
+//! but a fault with the same effect (`Faults::early_return`).
 
 use readily::poll::poll2::PollPoller;
 use readily_testing::conformance::{Fixture, GUARD};
@@ -34,43 +34,43 @@ fn keeps_the_promise(poller: impl Into<Fixture>) {
     extern "C" fn nothing(_: libc::c_int) {}
     let mut fixture = poller.into();
     let handler = nothing as extern "C" fn(libc::c_int);
-    // SAFETY: the handler does nothing at all, which is allowed in any place.
+    // SAFETY: the handler does nothing, which is async-signal-safe.
     unsafe { libc::signal(libc::SIGUSR1, handler as libc::sighandler_t) };
-    // SAFETY: asks for this thread's own name.
-    let me = unsafe { libc::pthread_self() } as usize;
-    let over = Arc::new(AtomicBool::new(false));
+    // SAFETY: has no preconditions; returns the id of this thread.
+    let target = unsafe { libc::pthread_self() } as usize;
+    let done = Arc::new(AtomicBool::new(false));
     let sender = thread::spawn({
-        let over = Arc::clone(&over);
+        let done = Arc::clone(&done);
         move || {
-            while !over.load(Ordering::SeqCst) {
-                // SAFETY: that thread is alive, for it joins this one before it ends.
-                unsafe { libc::pthread_kill(me as libc::pthread_t, libc::SIGUSR1) };
+            while !done.load(Ordering::SeqCst) {
+                // SAFETY: the target is alive, because it joins this thread before it ends.
+                unsafe { libc::pthread_kill(target as libc::pthread_t, libc::SIGUSR1) };
                 #[allow(clippy::disallowed_methods)]
                 thread::sleep(Duration::from_millis(1));
             }
         }
     });
     let _sender = Signals {
-        over,
+        done,
         sender: Some(sender),
     };
     for _ in 0..3 {
         let (start, mut events) = (fixture.time(), Vec::new());
         fixture.wait(&mut events, Some(GUARD));
-        assert!(fixture.time() - start < GUARD, "no signal was heard");
-        assert_eq!(events, [], "a signal is no event");
+        assert!(fixture.time() - start < GUARD, "no signal ended the wait");
+        assert_eq!(events, [], "a signal is not an event");
     }
 }
 
-/// Stops the sender of signals, also where the promise is broken: its target must be alive.
+/// Stops the sender of signals when it is dropped, also after a panic: the target must be alive.
 struct Signals {
-    over: Arc<AtomicBool>,
+    done: Arc<AtomicBool>,
     sender: Option<thread::JoinHandle<()>>,
 }
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
+        self.done.store(true, Ordering::SeqCst);
         self.sender
             .take()
             .into_iter()

@@ -8,9 +8,10 @@ use super::{LIBRARIES, none, read, root, shown, sources};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Names of others, and of what is only thought of.
+/// Names of other crates, and of files that do not exist.
 const FOREIGN: &[&str] = &[
     "std",
+    "mem::forget",
     "io::Result",
     "Duration",
     "Waker",

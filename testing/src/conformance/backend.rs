@@ -1,12 +1,11 @@
-//! What a poller stands on, as the promises need it: the kernel whose descriptors it watches, and what a
-//! promise does with one of them.
+//! The kernel under a poller as the conformance tests use it: makes descriptors, and operates on them.
 //!
-//! A promise asks for a pipe without knowing which kernel makes it. So it is written once, for the system,
-//! for the kernel in memory, and for any other. This is more than a loop asks of a kernel
-//! ([`VirtualKernel`](readily::spi::VirtualKernel)): tests do to descriptors what programs do not. What has to
-//! succeed panics here otherwise, with the line of the promise.
+//! A test asks for a pipe and does not know which kernel makes it. So each test is written once, for the
+//! system, for the simulated kernel, and for any other. A backend has more operations than a loop needs of a
+//! kernel ([`VirtualKernel`](readily::spi::VirtualKernel)), because tests do more with descriptors than
+//! programs do. An operation that has to succeed panics on an error, with the line of the test.
 //!
-//! Not in the notes; it is "what the operating system offers" of N2, from a test's side.
+//! In the notes: "what the operating system offers" (N2).
 
 use readily::clock::Clock;
 use readily::spi::FdRef;
@@ -16,11 +15,11 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::RawFd;
 
-/// A kernel that makes descriptors of every kind. None of them ever waits.
+/// A kernel that makes non-blocking descriptors of every kind for the tests.
 ///
-/// There are two: [`SystemBackend`](super::SystemBackend), and the
-/// [`Kernel`](crate::sim::Kernel) in memory. A third is written by whoever has a kernel
-/// of his own; his poller is then tried on `Fixture::on(his_kernel, his_poller)`.
+/// Implementations are [`SystemBackend`](super::SystemBackend) and the simulated
+/// [`Kernel`](crate::sim::Kernel). To test a poller over another kernel, implement this trait for that
+/// kernel and use `Fixture::on(kernel, poller)`.
 ///
 /// # Examples
 ///
@@ -28,66 +27,65 @@ use std::os::fd::RawFd;
 /// use readily_testing::Kernel;
 /// use readily_testing::conformance::{Backend, SystemBackend};
 ///
-/// let grounds: [&dyn Backend; 2] = [&SystemBackend, &Kernel::new()];
-/// for ground in grounds {
-///     let (reader, writer) = ground.pipe()?;
+/// let backends: [&dyn Backend; 2] = [&SystemBackend, &Kernel::new()];
+/// for backend in backends {
+///     let (reader, writer) = backend.pipe()?;
 ///     writer.put(b"a");
 ///     assert_eq!(reader.take(1), b"a");
-///     assert!(reader.read(&mut [0]).is_err(), "there is no more, and it does not wait");
+///     assert!(reader.read(&mut [0]).is_err(), "no byte is left, and a read does not block");
 /// }
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[allow(clippy::missing_errors_doc)] // each fails as the system's call does
 pub trait Backend {
-    /// Two connected stream sockets.
+    /// Makes two connected stream sockets.
     fn pair(&self) -> io::Result<(TestFd, TestFd)>;
 
-    /// A pipe: its reading and its writing end.
+    /// Makes a pipe: the end for reading and the end for writing.
     fn pipe(&self) -> io::Result<(TestFd, TestFd)>;
 
-    /// A TCP listener, and its address.
+    /// Makes a TCP listener, and returns its address too.
     fn listener(&self) -> io::Result<(TestFd, SocketAddr)>;
 
-    /// A TCP socket that has begun to connect.
+    /// Makes a TCP socket that has begun to connect.
     fn connect(&self, addr: SocketAddr) -> io::Result<TestFd>;
 
-    /// Two connected TCP sockets: who connected, and who was accepted.
+    /// Makes two connected TCP sockets: the client, and the accepted one.
     fn tcp(&self) -> io::Result<(TestFd, TestFd)> {
         let (listener, addr) = self.listener()?;
         let client = self.connect(addr)?;
         Ok((client, listener.accept()?))
     }
 
-    /// Two connected datagram sockets, the second of which is to be closed first.
+    /// Makes two connected datagram sockets, the second of which must be closed first.
     fn datagrams(&self) -> io::Result<(TestFd, TestFd)> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// A TCP socket that has not been connected.
+    /// Makes a TCP socket that has not been connected.
     fn unconnected(&self) -> io::Result<TestFd>;
 
-    /// What pollers refuse: a regular file, and where there is one a directory.
+    /// Opens files that pollers refuse: a regular file and, if the kernel has one, a directory.
     fn unpollable(&self) -> io::Result<Vec<TestFd>>;
 
-    /// A number that leads nowhere, and that nobody else will use, for
-    /// [`TestFd::renumbered`].
+    /// Returns a closed descriptor number that no other test uses, for [`TestFd::renumbered`].
     fn free_number(&self) -> RawFd;
 
-    /// Allows a thousand descriptors, where fewer are usual.
+    /// Raises the limit of open descriptors to a thousand, if it is lower.
     fn allow_many(&self) -> io::Result<()> {
         Ok(())
     }
 
-    /// The clock by which waits of its pollers last.
+    /// The clock of the pollers' timeouts.
     fn clock(&self) -> Box<dyn Clock>;
 
-    /// Holds the time still for as long as the guard lives, where it would go on by itself when
-    /// nothing is ready: so that what comes from another thread is waited for.
+    /// Stops virtual time until the returned guard is dropped. Otherwise it advances when nothing is
+    /// ready, and a wait would end before another thread can notify the poller.
     fn hold(&self) -> Box<dyn Any> {
         Box::new(())
     }
 
-    /// Whether it is the system's own, with processes and devices.
+    /// Whether this is the system's kernel, with processes and devices.
     fn is_the_systems(&self) -> bool {
         false
     }
@@ -96,94 +94,94 @@ pub trait Backend {
 /// A descriptor of a [`Backend`], closed when it is dropped.
 #[allow(clippy::missing_errors_doc)] // each fails as the system's call does
 pub trait BackendFd: fmt::Debug {
-    /// It, for the operations that programs use too.
+    /// Borrows the descriptor for the operations that programs use.
     fn any(&self) -> FdRef<'_>;
 
     /// Accepts a connection.
     fn accept(&self) -> io::Result<TestFd>;
 
-    /// Another descriptor for the same open file (`dup(2)`).
+    /// Makes another descriptor of the same open file (`dup(2)`).
     fn duplicate(&self) -> io::Result<TestFd>;
 
-    /// Another descriptor for the same open file, under this number, which is free.
+    /// Makes another descriptor of the same open file with this number, which must be free.
     fn renumbered(&self, number: RawFd) -> io::Result<TestFd>;
 
-    /// Closes a connection with a reset instead of an end.
+    /// Closes a connection with a reset instead of an end of file.
     fn reset(self: Box<Self>) -> io::Result<()>;
 
-    /// Sends one byte out of band.
+    /// Sends one byte of urgent data.
     fn send_urgent(&self) -> io::Result<()>;
 }
 
-/// An open descriptor of any kernel, closed when it is dropped. Nothing done with it ever waits.
+/// A non-blocking descriptor of any kernel, closed when it is dropped.
 ///
 /// # Panics
 ///
-/// All methods that return no `Result`, where the kernel refuses.
+/// All methods that return no `Result` panic if the kernel returns an error.
 #[derive(Debug)]
 pub struct TestFd(Box<dyn BackendFd>);
 
 impl TestFd {
-    /// Of a descriptor, which is non-blocking.
+    /// Makes a `TestFd` of a non-blocking descriptor.
     #[must_use]
     pub fn new(fd: impl BackendFd + 'static) -> Self {
         Self(Box::new(fd))
     }
 
-    /// It, borrowed, for operations that are not here.
+    /// Borrows the descriptor, for operations that `TestFd` does not have.
     #[must_use]
     pub fn any(&self) -> FdRef<'_> {
         self.0.any()
     }
 
-    /// Its number, by which pollers know it.
+    /// The number of the descriptor, which pollers use.
     #[must_use]
     pub fn number(&self) -> RawFd {
         self.any().raw()
     }
 
-    /// Another descriptor for the same open file.
+    /// Makes another descriptor of the same open file.
     #[must_use]
     #[track_caller]
     pub fn duplicate(&self) -> Self {
-        self.0.duplicate().expect("there is a number left")
+        self.0.duplicate().expect("a descriptor number is free")
     }
 
-    /// Another descriptor for the same open file, under this number, which is free: see
+    /// Makes another descriptor of the same open file with this number, which must be free: see
     /// [`Fixture::free_number`](super::Fixture::free_number).
     #[must_use]
     #[track_caller]
     pub fn renumbered(&self, number: RawFd) -> Self {
         let made = self.0.renumbered(number);
-        made.expect("the number is free, and not beyond the limit")
+        made.expect("the number is free and below the limit")
     }
 
     /// Accepts a connection.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is none.
+    /// `WouldBlock` if no connection is waiting.
     pub fn accept(&self) -> io::Result<Self> {
         self.0.accept()
     }
 
-    /// Writes all of `bytes`, for which there is room.
+    /// Writes all of `bytes` in one call.
     #[track_caller]
     pub fn put(&self, bytes: &[u8]) {
-        let n = self.write(bytes).expect("there is room to write");
-        assert_eq!(n, bytes.len(), "there is room for all of it");
+        let n = self.write(bytes).expect("the buffer has room");
+        assert_eq!(n, bytes.len(), "the buffer has room for all bytes");
     }
 
-    /// Reads `len` bytes, which are there.
+    /// Reads `len` bytes in one call.
     #[track_caller]
     pub fn take(&self, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
-        let n = self.read(&mut bytes).expect("there is something to read");
-        assert_eq!(n, len, "all of it is there");
+        let n = self.read(&mut bytes).expect("bytes have arrived");
+        assert_eq!(n, len, "all bytes have arrived");
         bytes
     }
 
-    /// Whether a read finds the end.
+    /// Whether a read returns the end of file.
     #[must_use]
     #[track_caller]
     pub fn is_at_its_end(&self) -> bool {
@@ -194,7 +192,7 @@ impl TestFd {
     ///
     /// # Errors
     ///
-    /// As `read(2)`; `WouldBlock` if there is nothing.
+    /// As `read(2)`; `WouldBlock` if no byte has arrived.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.any().read(buffer)
     }
@@ -203,12 +201,12 @@ impl TestFd {
     ///
     /// # Errors
     ///
-    /// As `write(2)`; `WouldBlock` if there is no room.
+    /// As `write(2)`; `WouldBlock` if the buffer is full.
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.any().write(bytes)
     }
 
-    /// Reads until `WouldBlock` or the end, and says how much that was.
+    /// Reads until `WouldBlock` or the end of file, and returns the count of bytes.
     pub fn drain(&self) -> usize {
         let (mut buffer, mut sum) = (vec![0; 65_536], 0);
         while let Ok(n @ 1..) = self.read(&mut buffer) {
@@ -217,7 +215,7 @@ impl TestFd {
         sum
     }
 
-    /// Writes until `WouldBlock`, and says how much that was.
+    /// Writes until `WouldBlock`, and returns the count of bytes.
     pub fn fill(&self) -> usize {
         let (bytes, mut sum) = (vec![0; 65_536], 0);
         while let Ok(n @ 1..) = self.write(&bytes) {
@@ -226,35 +224,37 @@ impl TestFd {
         sum
     }
 
-    /// Shuts one or both directions down.
+    /// Shuts down one or both directions of a socket.
     #[track_caller]
     pub fn shutdown(&self, how: Shutdown) {
-        self.any().shutdown(how).expect("it is connected");
+        self.any().shutdown(how).expect("the socket is connected");
     }
 
     /// Takes the pending error of a socket.
     #[must_use]
     #[track_caller]
     pub fn take_error(&self) -> Option<io::Error> {
-        self.any().take_error().expect("it is a socket")
+        self.any().take_error().expect("the descriptor is a socket")
     }
 
     /// Whether a socket has a peer.
     #[must_use]
     #[track_caller]
     pub fn is_connected(&self) -> bool {
-        self.any().is_connected().expect("it is a socket")
+        self.any()
+            .is_connected()
+            .expect("the descriptor is a socket")
     }
 
-    /// Closes a connection with a reset instead of an end.
+    /// Closes a connection with a reset instead of an end of file.
     #[track_caller]
     pub fn reset(self) {
-        self.0.reset().expect("it is a socket");
+        self.0.reset().expect("the descriptor is a socket");
     }
 
-    /// Sends one byte out of band.
+    /// Sends one byte of urgent data.
     #[track_caller]
     pub fn send_urgent(&self) {
-        self.0.send_urgent().expect("the peer is there");
+        self.0.send_urgent().expect("the socket is connected");
     }
 }

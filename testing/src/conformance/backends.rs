@@ -1,12 +1,12 @@
-//! The two kernels that the promises run on: the system, and the kernel in memory.
+//! The two backends of the conformance tests: the system's kernel, and the simulated kernel.
 //!
-//! Of the system: what the standard library has is taken from there, and the rest from `readily-sys`. The
-//! tests of one binary run in parallel in one process, so a number that is to lead nowhere is far above
-//! those that the system gives out, and used once. In memory: descriptors can do by themselves what the
-//! promises need, so there is nothing here but names, and the pattern for another kernel. Its time goes on
-//! by itself when nothing is ready, and can be held.
+//! The system's backend uses the standard library where it can, and `readily-sys` for the rest. The tests of
+//! one binary run in parallel in one process, so a descriptor number that has to be closed is far above the
+//! numbers that the system assigns, and is used by one test only. The simulated kernel has all operations
+//! already, so that its backend only passes the calls on, and is the pattern for another kernel. Its time
+//! advances when nothing is ready, unless a guard stops it.
 //!
-//! In the notes this is "what the operating system offers" (N2).
+//! In the notes: "what the operating system offers" (N2).
 
 use super::backend::{Backend, BackendFd};
 use super::{Fixture, TestFd};
@@ -25,14 +25,14 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// The kernel of this system.
+/// The backend of the kernel that this program runs on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemBackend;
 
-/// As many descriptors the promises may need at one time, with one test to each processor.
+/// The descriptors that may be open at one time, with one running test for each processor.
 const DESCRIPTORS: u32 = 4096;
 
-/// The first number that is to lead nowhere; the others are below.
+/// The highest of the numbers that [`Backend::free_number`] returns.
 const FREE: i32 = 4000;
 
 impl Backend for SystemBackend {
@@ -65,7 +65,7 @@ impl Backend for SystemBackend {
     fn tcp(&self) -> io::Result<(TestFd, TestFd)> {
         let (listener, addr) = self.listener()?;
         let client = self.connect(addr)?;
-        // Over there it takes a moment until it has arrived.
+        // On some systems the connection does not arrive at once.
         let mut fixture = Fixture::new(PollPoller::new()?);
         fixture.register(listener.number(), 1, Interest::READ, Trigger::Level);
         fixture.next_for(1);

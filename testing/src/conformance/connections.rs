@@ -1,9 +1,9 @@
-//! Promises about connections: the notes' *connect ready*, from both ends, and urgent data.
+//! Promises about connections: readiness of the client and of the listener, and urgent data.
 //!
-//! How a connection came out is not told by readiness alone: a refused one is writable too. So
-//! these look at `SO_ERROR` and at the peer, as the loop does.
+//! Readiness alone does not show whether a connection was made: a refused one is writable too. So
+//! these tests read `SO_ERROR` and the peer, as the loop does.
 //!
-//! In the notes this is the first branch of N7.
+//! In the notes: *connect ready*, the first branch (N7).
 
 use super::Fixture;
 use readily::{Interest, Readiness, Trigger};
@@ -21,22 +21,22 @@ pub(super) fn a_listener_is_readable_while_a_connection_waits(mut fixture: Fixtu
     assert_eq!(fixture.now(), []);
 }
 
-pub(super) fn a_listener_by_the_edge_reports_each_arrival(mut fixture: Fixture) {
+pub(super) fn an_edge_listener_reports_each_arrival(mut fixture: Fixture) {
     let (listener, address) = fixture.listener();
     fixture.register(listener.number(), 1, Interest::READ, Trigger::Edge);
     for _ in 0..3 {
         let _client = fixture.connect(address);
         assert_eq!(fixture.next_for(1), Readiness::READ);
-        assert_eq!(fixture.now(), [], "told twice");
+        assert_eq!(fixture.now(), [], "reported twice");
         listener.accept().expect("a connection waits");
-        let none = listener.accept().expect_err("there was one");
+        let none = listener.accept().expect_err("only one connection waits");
         assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
         fixture.rearm(listener.number(), 1, Interest::READ);
         assert_eq!(fixture.now(), []);
     }
 }
 
-pub(super) fn a_connection_that_is_through_is_writable(mut fixture: Fixture) {
+pub(super) fn an_established_connection_is_writable(mut fixture: Fixture) {
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
         let (_listener, address) = fixture.listener();
         let client = fixture.connect(address);
@@ -59,7 +59,7 @@ pub(super) fn a_refused_connection_is_writable_with_its_error(mut fixture: Fixtu
             ready.contains(Readiness::WRITE) && ready.is_hangup(),
             "{ready:?}"
         );
-        let error = client.take_error().expect("nobody listens");
+        let error = client.take_error().expect("the port has no listener");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         fixture.remove(client.number());
     }

@@ -1,7 +1,7 @@
-//! What the promises are tried with: a poller, what it stands on, and waits with a guard.
+//! The fixture of a conformance test: a poller, its backend, and waits with a time limit.
 //!
-//! What has to succeed panics here, with the line of the promise, so that a promise is left
-//! with what it is about.
+//! An operation that has to succeed panics on an error, with the line of the test, so that a test
+//! contains nothing but its promise.
 
 use super::{Backend, SystemBackend, TestFd};
 use readily::clock::Clock;
@@ -14,21 +14,21 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-/// How long a [`Fixture`] waits for what has to come: long enough for a machine under load.
+/// How long a [`Fixture`] waits for an event that has to come: long enough for a machine under load.
 pub const GUARD: Duration = Duration::from_secs(20);
 
 /// A poller, and the kernel whose descriptors it watches.
 ///
-/// A poller over the system's own descriptors *is* a world: wherever one is asked for, it will
-/// do.
+/// A poller of the system's descriptors converts into a fixture.
 ///
 /// # Panics
 ///
-/// All methods, with what was expected, where a promise is broken or the kernel refuses.
+/// All methods panic if a promise is broken or the kernel returns an error; the message has the
+/// expectation.
 ///
 /// # Examples
 ///
-/// A promise of one's own:
+/// Check a promise of your own:
 ///
 /// ```
 /// use readily::poll::poll2::PollPoller;
@@ -57,16 +57,19 @@ impl<P: Poller + 'static> From<P> for Fixture {
 }
 
 impl Fixture {
-    /// A poller over the system's own descriptors.
+    /// Makes a fixture of a poller of the system's descriptors.
     #[must_use]
     #[track_caller]
     pub fn new(poller: impl Poller + 'static) -> Self {
         let other = poller.kernel().is_some();
-        assert!(!other, "it watches another kernel: `World::on` that one");
+        assert!(
+            !other,
+            "the poller watches another kernel: use `Fixture::on`"
+        );
         Self::on(SystemBackend, poller)
     }
 
-    /// A poller over the descriptors of another kernel.
+    /// Makes a fixture of a poller of another kernel's descriptors.
     #[must_use]
     pub fn on(backend: impl Backend + 'static, poller: impl Poller + 'static) -> Self {
         Self {
@@ -77,38 +80,38 @@ impl Fixture {
         }
     }
 
-    /// The same, of a poller that knows nothing of urgent data, as a kqueue does not.
+    /// Marks the poller as one that does not report urgent data, such as a kqueue.
     #[must_use]
     pub fn without_urgent_data(mut self) -> Self {
         self.urgent = false;
         self
     }
 
-    /// Whether urgent data is told of.
+    /// Whether the poller reports urgent data.
     #[must_use]
     pub fn has_urgent_data(&self) -> bool {
         self.urgent
     }
 
-    /// The poller itself, for calls that may fail.
+    /// The poller, for calls that may fail.
     pub fn poller(&mut self) -> &mut dyn Poller {
         &mut *self.poller
     }
 
-    /// What it stands on.
+    /// The kernel of the descriptors.
     #[must_use]
     pub fn backend(&self) -> &dyn Backend {
         &*self.backend
     }
 
-    /// What time it is there, counted from some moment.
+    /// The time of the backend's clock, from an arbitrary origin.
     #[must_use]
     pub fn time(&self) -> Duration {
         Duration::from_nanos(self.clock.now_ns())
     }
 
-    /// As [`Backend::hold`].
-    #[must_use = "dropping the guard lets time go on"]
+    /// Stops virtual time, as [`Backend::hold`].
+    #[must_use = "dropping the guard lets time advance again"]
     pub fn hold(&self) -> Box<dyn Any> {
         self.backend.hold()
     }
@@ -116,21 +119,22 @@ impl Fixture {
 
 /// Registrations that have to succeed.
 impl Fixture {
-    /// As [`Poller::register`].
+    /// Registers a descriptor, as [`Poller::register`].
     #[track_caller]
     pub fn register(&mut self, fd: RawFd, token: u64, interest: Interest, trigger: Trigger) {
         let answer = self.poller.register(fd, token, interest, trigger);
         answer.unwrap_or_else(|error| panic!("{fd} was not registered: {error}"));
     }
 
-    /// As [`Poller::modify`].
+    /// Modifies a registration, as [`Poller::modify`].
     #[track_caller]
     pub fn modify(&mut self, fd: RawFd, token: u64, interest: Interest, trigger: Trigger) {
         let answer = self.poller.modify(fd, token, interest, trigger);
         answer.unwrap_or_else(|error| panic!("{fd} was not modified: {error}"));
     }
 
-    /// As [`Poller::rearm`], in those of the directions that [`Poller::rearm_interest`] names.
+    /// Rearms a registration, as [`Poller::rearm`], in those directions that are in
+    /// [`Poller::rearm_interest`].
     #[track_caller]
     pub fn rearm(&mut self, fd: RawFd, token: u64, directions: Interest) {
         let wanted = directions & self.poller.rearm_interest();
@@ -139,14 +143,14 @@ impl Fixture {
         }
     }
 
-    /// As [`Poller::rearm`], also where it is not needed.
+    /// Rearms a registration, as [`Poller::rearm`], whether or not the poller needs that.
     #[track_caller]
     pub fn rearm_anyway(&mut self, fd: RawFd, token: u64, directions: Interest) {
         let answer = self.poller.rearm(fd, token, directions);
-        answer.unwrap_or_else(|error| panic!("{fd} was not asked for again: {error}"));
+        answer.unwrap_or_else(|error| panic!("{fd} was not rearmed: {error}"));
     }
 
-    /// As [`Poller::remove`].
+    /// Removes a registration, as [`Poller::remove`].
     #[track_caller]
     pub fn remove(&mut self, fd: RawFd) {
         let answer = self.poller.remove(fd);
@@ -156,14 +160,14 @@ impl Fixture {
 
 /// Waits that have to succeed.
 impl Fixture {
-    /// As [`Poller::wait`].
+    /// Waits for events, as [`Poller::wait`].
     #[track_caller]
     pub fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> WaitResult {
         let answer = self.poller.wait(events, timeout);
         answer.unwrap_or_else(|error| panic!("the wait failed: {error}"))
     }
 
-    /// What is ready now.
+    /// Returns the events that are ready now.
     #[track_caller]
     pub fn now(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
@@ -172,7 +176,7 @@ impl Fixture {
         events
     }
 
-    /// The next events: at least one, within the [`GUARD`].
+    /// Waits for the next events: at least one, within the [`GUARD`].
     #[track_caller]
     pub fn next_events(&mut self) -> Vec<Event> {
         let (mut events, deadline) = (Vec::new(), self.time() + GUARD);
@@ -187,17 +191,17 @@ impl Fixture {
         events
     }
 
-    /// The next event, which is the only one, and for `token`.
+    /// Waits for the next event, which must be the only one and have this token.
     #[track_caller]
     pub fn next_for(&mut self, token: u64) -> Readiness {
         let events = self.next_events();
-        let told: Vec<_> = events.iter().map(|event| event.token).collect();
-        assert_eq!(told, [token], "{events:?}");
+        let reported: Vec<_> = events.iter().map(|event| event.token).collect();
+        assert_eq!(reported, [token], "{events:?}");
         events[0].ready
     }
 
-    /// Waits until everything in `wanted` has been reported for `token`, which may take several
-    /// events where the facts come about one after the other.
+    /// Waits until everything in `wanted` has been reported for `token`: in one event, or in several
+    /// that follow each other.
     #[track_caller]
     pub fn until(&mut self, token: u64, wanted: Readiness) -> Readiness {
         let mut all = Readiness::NONE;
@@ -210,8 +214,9 @@ impl Fixture {
         panic!("{wanted:?} was never reported, only {all:?}");
     }
 
-    /// The tokens of the next waits, until there are `count` of them: a poller may serve in small
-    /// batches, but none may be left out for long.
+    /// Waits until events with `count` different tokens have come, at most `count` times.
+    ///
+    /// A poller may return small batches, but must not leave out a descriptor for long.
     #[track_caller]
     pub fn tokens(&mut self, count: usize) -> HashSet<u64> {
         let mut tokens = HashSet::new();
@@ -224,7 +229,7 @@ impl Fixture {
     }
 }
 
-/// An early return is allowed, but not often.
+/// The waits for one event: an early return is allowed, but not often.
 const MOST_WAITS: usize = 1000;
 
 #[track_caller]
@@ -234,71 +239,71 @@ fn each_once(events: &[Event]) {
     assert!(once, "two events for one registration: {events:?}");
 }
 
-/// Descriptors, which the kernel has to make.
+/// Descriptors that the kernel has to make.
 impl Fixture {
-    /// As [`Backend::pair`].
+    /// Makes two connected stream sockets, as [`Backend::pair`].
     #[must_use]
     #[track_caller]
     pub fn pair(&self) -> (TestFd, TestFd) {
-        self.backend.pair().expect("the kernel makes one")
+        self.backend.pair().expect("the call succeeds")
     }
 
-    /// As [`Backend::tcp`].
+    /// Makes two connected TCP sockets, as [`Backend::tcp`].
     #[must_use]
     #[track_caller]
     pub fn tcp(&self) -> (TestFd, TestFd) {
-        self.backend.tcp().expect("the kernel makes one")
+        self.backend.tcp().expect("the call succeeds")
     }
 
-    /// As [`Backend::pipe`].
+    /// Makes a pipe, as [`Backend::pipe`].
     #[must_use]
     #[track_caller]
     pub fn pipe(&self) -> (TestFd, TestFd) {
-        self.backend.pipe().expect("the kernel makes one")
+        self.backend.pipe().expect("the call succeeds")
     }
 
-    /// As [`Backend::listener`].
+    /// Makes a TCP listener, as [`Backend::listener`].
     #[must_use]
     #[track_caller]
     pub fn listener(&self) -> (TestFd, SocketAddr) {
-        self.backend.listener().expect("the kernel makes one")
+        self.backend.listener().expect("the call succeeds")
     }
 
-    /// As [`Backend::connect`].
+    /// Makes a TCP socket that has begun to connect, as [`Backend::connect`].
     #[must_use]
     #[track_caller]
     pub fn connect(&self, addr: SocketAddr) -> TestFd {
-        self.backend.connect(addr).expect("the kernel makes one")
+        self.backend.connect(addr).expect("the call succeeds")
     }
 
-    /// As [`Backend::datagrams`].
+    /// Makes two connected datagram sockets, as [`Backend::datagrams`].
     #[must_use]
     #[track_caller]
     pub fn datagrams(&self) -> (TestFd, TestFd) {
-        self.backend.datagrams().expect("the kernel makes one")
+        self.backend.datagrams().expect("the call succeeds")
     }
 
-    /// As [`Backend::unconnected`].
+    /// Makes a TCP socket that has not been connected, as [`Backend::unconnected`].
     #[must_use]
     #[track_caller]
     pub fn unconnected(&self) -> TestFd {
-        self.backend.unconnected().expect("the kernel makes one")
+        self.backend.unconnected().expect("the call succeeds")
     }
 
-    /// As [`Backend::unpollable`].
+    /// Opens files that pollers refuse, as [`Backend::unpollable`].
     #[must_use]
     #[track_caller]
     pub fn unpollable(&self) -> Vec<TestFd> {
-        self.backend.unpollable().expect("the kernel has some")
+        self.backend.unpollable().expect("the call succeeds")
     }
 
-    /// As [`Backend::free_number`].
+    /// Returns a closed descriptor number, as [`Backend::free_number`].
     #[must_use]
     pub fn free_number(&self) -> RawFd {
         self.backend.free_number()
     }
 
-    /// As [`Backend::allow_many`].
+    /// Raises the limit of open descriptors, as [`Backend::allow_many`].
     #[track_caller]
     pub fn allow_many(&self) {
         let answer = self.backend.allow_many();

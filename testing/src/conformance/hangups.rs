@@ -1,11 +1,11 @@
-//! Promises about endings: what is reported when a side closes, half, whole, or with an error.
+//! Promises about hangups: a peer that closes one direction, both directions, or with an error.
 //!
-//! A closed side is sometimes reported too late and never too early, so both are checked: that an end is
-//! reported, and that nothing else is reported as one. With interest in one direction, or in none, the end
-//! of both is reported all the same, for only the owner of the registration can close what has ended. Some
-//! systems report it unasked; on others the poller has to ask for it.
+//! The tests check both that a hangup is reported, and that nothing else is reported as one. With interest
+//! in one direction, or in none, a hangup has to be reported all the same, because only the owner of the
+//! registration can close the descriptor. Some systems always report it; on others the poller has to ask
+//! for it.
 //!
-//! In the notes this is the *hangup* of N7, which takes several of these facts together.
+//! In the notes: *hangup*, which is composed of several of these facts (N7).
 
 use super::Fixture;
 use readily::{Interest, Readiness, Trigger};
@@ -17,8 +17,8 @@ const CLOSED: Readiness = Readiness::from_bits(
     Readiness::READ_CLOSED.bits() | Readiness::WRITE_CLOSED.bits() | Readiness::ERROR.bits(),
 );
 
-/// The half-close in this poller's words. That it goes unsaid is allowed, and is so with a
-/// `poll(2)` that has no bit for it; then reading tells.
+/// The readiness that this poller reports for a half-close. A `poll(2)` without a bit for it may
+/// leave it out; then a read returns the end of file.
 fn half_closed(fixture: &mut Fixture) -> Readiness {
     if !fixture.backend().is_the_systems()
         || fixture.poller().as_fd().is_some()
@@ -55,7 +55,7 @@ pub(super) fn a_half_close_is_readable_and_no_hangup(mut fixture: Fixture) {
     }
 }
 
-pub(super) fn a_half_close_is_no_news_to_a_writer(mut fixture: Fixture) {
+pub(super) fn a_half_close_is_not_reported_without_read_interest(mut fixture: Fixture) {
     let (here, there) = fixture.pair();
     fixture.register(here.number(), 1, Interest::WRITE, Trigger::Level);
     there.shutdown(Shutdown::Write);
@@ -75,7 +75,7 @@ pub(super) fn data_before_a_half_close_stays_readable(mut fixture: Fixture) {
     let ready = fixture.next_for(1);
     assert!(
         ready.contains(Readiness::READ),
-        "the end is still to be read: {ready:?}"
+        "the end of file has not been read: {ready:?}"
     );
     assert!(here.is_at_its_end());
 }
@@ -109,7 +109,7 @@ pub(super) fn data_before_a_hangup_stays_readable(mut fixture: Fixture) {
     assert!(here.is_at_its_end());
 }
 
-pub(super) fn a_hangup_by_the_edge_is_reported_once(mut fixture: Fixture) {
+pub(super) fn an_edge_hangup_is_reported_once(mut fixture: Fixture) {
     let (here, there) = fixture.pair();
     fixture.register(here.number(), 1, Interest::BOTH, Trigger::Edge);
     assert_eq!(fixture.next_for(1), Readiness::WRITE);
@@ -117,7 +117,7 @@ pub(super) fn a_hangup_by_the_edge_is_reported_once(mut fixture: Fixture) {
     drop(there);
     let ready = fixture.next_for(1);
     assert!(ready.contains(Readiness::READ | Readiness::READ_CLOSED));
-    // kqueue tells of each half by itself, in this wait or the next; then there is no more.
+    // kqueue reports each direction by itself, in this wait or the next, and no more after that.
     fixture.now();
     assert_eq!(fixture.now(), []);
 }
@@ -128,7 +128,10 @@ pub(super) fn an_edge_for_data_is_followed_by_one_for_the_hangup(mut fixture: Fi
     there.put(b"a");
     assert_eq!(fixture.next_for(1), Readiness::READ);
     here.take(1);
-    assert!(here.read(&mut [0]).is_err(), "nothing more, and not closed");
+    assert!(
+        here.read(&mut [0]).is_err(),
+        "no more bytes, and no end of file"
+    );
     fixture.rearm(here.number(), 1, Interest::READ);
     drop(there);
     assert!(
@@ -159,7 +162,7 @@ pub(super) fn a_pipe_without_a_reader_is_reported_to_its_writer(mut fixture: Fix
         }
         fixture.register(writer.number(), 1, Interest::WRITE, Trigger::Level);
         if reader.take().is_some() {
-            assert_eq!(fixture.now().len(), 1, "it has room");
+            assert_eq!(fixture.now().len(), 1, "the buffer has room");
         }
         let ready = fixture.next_for(1);
         assert!(ready.contains(Readiness::WRITE), "{ready:?}");
@@ -196,10 +199,10 @@ pub(super) fn an_own_half_close_is_no_hangup(mut fixture: Fixture) {
 
 const TRIGGERS: [Trigger; 3] = [Trigger::Level, Trigger::Edge, Trigger::OneShot];
 
-/// As many events it may take until a hangup is one of them: each side may be told by itself.
+/// The most events until one is a hangup: a poller may report each direction by itself.
 const MOST_EVENTS: usize = 4;
 
-/// Waits for one event that is a hangup as a whole. A one-shot is asked for again after others.
+/// Waits for an event that alone is a hangup. After any other event a one-shot is modified.
 #[track_caller]
 fn until_hangup(
     fixture: &mut Fixture,
@@ -207,22 +210,22 @@ fn until_hangup(
     interest: Interest,
     trigger: Trigger,
 ) -> Readiness {
-    let mut told = Vec::new();
-    while told.len() < MOST_EVENTS {
+    let mut reported = Vec::new();
+    while reported.len() < MOST_EVENTS {
         let ready = fixture.next_for(1);
         if ready.is_hangup() {
             return ready;
         }
-        told.push(ready);
+        reported.push(ready);
         if trigger == Trigger::OneShot {
             fixture.modify(fd, 1, interest, trigger);
         }
     }
-    panic!("{interest:?} {trigger:?}: never a hangup, only {told:?}");
+    panic!("{interest:?} {trigger:?}: never a hangup, only {reported:?}");
 }
 
-/// Who asks for one direction hears of the end of both, in one event.
-pub(super) fn a_full_close_is_a_hangup_whatever_was_asked_for(mut fixture: Fixture) {
+/// With interest in one direction, one event reports the end of both.
+pub(super) fn a_full_close_is_a_hangup_with_every_interest(mut fixture: Fixture) {
     for interest in [Interest::READ, Interest::WRITE] {
         for trigger in TRIGGERS {
             for before in [true, false] {
@@ -233,7 +236,7 @@ pub(super) fn a_full_close_is_a_hangup_whatever_was_asked_for(mut fixture: Fixtu
                 }
                 fixture.register(here.number(), 1, interest, trigger);
                 if interest == Interest::WRITE && !before {
-                    assert_eq!(fixture.next_for(1), Readiness::WRITE, "it has room");
+                    assert_eq!(fixture.next_for(1), Readiness::WRITE, "the buffer has room");
                     match trigger {
                         Trigger::OneShot => fixture.modify(here.number(), 1, interest, trigger),
                         _ => fixture.rearm(here.number(), 1, interest),
@@ -259,7 +262,7 @@ pub(super) fn a_hangup_is_reported_without_any_interest(mut fixture: Fixture) {
         assert_eq!(
             fixture.now(),
             [],
-            "{trigger:?}: neither bytes nor half an end"
+            "{trigger:?}: neither bytes nor a half-close are reported"
         );
         drop(there);
         until_hangup(&mut fixture, here.number(), Interest::NONE, trigger);
@@ -295,14 +298,14 @@ pub(super) fn a_half_close_that_becomes_whole_is_a_hangup(mut fixture: Fixture) 
     }
 }
 
-/// It has no room, so nothing but the end can be told.
+/// The pipe has no room, so that nothing but the hangup can be reported.
 pub(super) fn a_full_pipe_without_a_reader_is_reported_to_its_writer(mut fixture: Fixture) {
     for interest in [Interest::WRITE, Interest::BOTH] {
         for trigger in TRIGGERS {
             let (reader, writer) = fixture.pipe();
             writer.fill();
             fixture.register(writer.number(), 1, interest, trigger);
-            assert_eq!(fixture.now(), [], "{trigger:?}: it is full");
+            assert_eq!(fixture.now(), [], "{trigger:?}: the pipe is full");
             drop(reader);
             let ready = until_hangup(&mut fixture, writer.number(), interest, trigger);
             assert!(ready.contains(Readiness::WRITE), "{trigger:?}: {ready:?}");
@@ -311,8 +314,8 @@ pub(super) fn a_full_pipe_without_a_reader_is_reported_to_its_writer(mut fixture
     }
 }
 
-/// By the level an end is told in every wait, and it does not end the registration.
-pub(super) fn the_end_of_a_pipe_is_reported_again_and_again_by_the_level(mut fixture: Fixture) {
+/// A level hangup is reported by every wait, and does not end the registration.
+pub(super) fn a_level_hangup_of_a_pipe_is_reported_by_every_wait(mut fixture: Fixture) {
     for interest in [Interest::NONE, Interest::WRITE, Interest::BOTH] {
         for fill in [false, true] {
             let (reader, writer) = fixture.pipe();

@@ -1,17 +1,17 @@
-//! What every poller promises, for a poller of your own.
+//! The conformance suite for pollers: a test of each promise of the trait [`Poller`].
 //!
-//! [`Poller`] says what it promises; here each promise is a function that tries it. The macro
-//! [`poller_conformance!`](crate::poller_conformance) makes a test of each, so that a failure
-//! reads `mine::a_level_event_repeats_until_drained`; [`PROMISES`] is the same as a list. What
-//! differs between pollers is said by the poller (`rearm_interest`, `as_fd`), not asked of the
-//! system, and a promise allows all that the trait's documentation allows. Our own pollers
-//! run the same suite.
+//! The documentation of [`Poller`] makes promises; here a function checks each of them. The macro
+//! [`poller_conformance!`](crate::poller_conformance) makes a test of each promise, so that a failure
+//! is reported as `mine::a_level_event_repeats_until_drained`; [`PROMISES`] is the same as a list.
+//! Where pollers differ, the suite uses the poller's own methods (`rearm_interest`, `as_fd`), not the
+//! name of the system, and a check allows all that the trait's documentation allows. The pollers of
+//! `readily` run the same suite.
 //!
-//! In the notes this is what the loop stands on ([N2]).
+//! In the notes: what the operating system offers to the loop ([N2]).
 //!
-//! # Running them
+//! # Running the suite
 //!
-//! In a file of tests, with an expression that makes the poller:
+//! Write in a file of tests, with an expression that makes the poller:
 //!
 //! ```
 //! # #![allow(clippy::test_attr_in_doctest)]
@@ -22,9 +22,9 @@
 //! # fn main() {}
 //! ```
 //!
-//! It is made anew for each promise, and watches pipes, pairs and TCP sockets of the system.
-//! For a poller over another kernel there is a [`Fixture`], which says what it stands on, and what
-//! it may lack. The kernel is a [`Backend`]; ours in memory is one:
+//! Each test makes a new poller, which watches pipes, socket pairs and TCP sockets of the system.
+//! For a poller over another kernel, the expression makes a [`Fixture`] of that kernel and the poller.
+//! The kernel is a [`Backend`]; the simulated [`Kernel`](crate::sim::Kernel) is one:
 //!
 //! ```
 //! # fn main() {}
@@ -37,17 +37,17 @@
 //! } }
 //! ```
 //!
-//! # What they do to the process
+//! # Effects on the process
 //!
-//! They open some hundred descriptors each and raise the soft limit for them, use numbers from
-//! 4000 downwards, connect over the loopback, start threads and end them. Some look at the clock,
-//! none at how fast the machine is: a wait may be late, not early. A promise that is broken is a
-//! panic. Each event that does not come is waited for, for as long as [`GUARD`] says, so that the suite
-//! takes seconds for a poller that keeps its promises, and for a bad one twenty seconds for each
-//! that it breaks. A ring that is lost may be a test that does not end.
+//! A test may open some hundred descriptors and raise their soft limit, use descriptor numbers from
+//! 4000 downwards, connect over the loopback, and start and join threads. Some tests read the clock,
+//! but none depends on the speed of the machine: a wait may be late, not early. A broken promise is a
+//! panic. A test waits for a missing event for as long as [`GUARD`], so the suite takes seconds for a
+//! conforming poller, and twenty seconds more for each broken promise. A test of a lost notification
+//! may not end.
 //!
-//! That a signal ends a wait early, and is no error, is promised too and not tried here: a handler
-//! is the whole process's. `tests/conformance.rs` tries it for ours.
+//! A signal may end a wait early and must not be an error. The suite does not check that promise,
+//! because a signal handler belongs to the whole process; `tests/conformance.rs` of `readily` does.
 //!
 //! [N2]: https://docs.rs/readily/latest/readily/book/index.html#n2
 
@@ -73,38 +73,38 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Promise {
-    /// What it is about: `triggers`, `registrations`, `hangups`, `connections` or `waits`.
+    /// The group: `triggers`, `registrations`, `hangups`, `connections` or `waits`.
     pub about: &'static str,
-    /// The promise, as a sentence.
+    /// The promise, as a sentence with underscores.
     pub name: &'static str,
     check: fn(Fixture),
 }
 
 impl Promise {
-    /// Tries it on a poller that has not been used yet.
+    /// Checks the promise with a poller that has not been used yet.
     ///
     /// # Panics
     ///
-    /// If the promise is broken; its name is in the text.
+    /// If the promise is broken; its name is in the message.
     #[track_caller]
     pub fn check(&self, poller: impl Into<Fixture>) {
         let fixture = poller.into();
         let checked = catch_unwind(AssertUnwindSafe(|| (self.check)(fixture)));
-        if let Err(why) = checked {
-            let text = why.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| why.downcast_ref::<&str>().copied());
+        if let Err(payload) = checked {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
             let text = text.unwrap_or("it panicked");
             panic!("the promise `{}` is broken: {text}", self.name);
         }
     }
 }
 
-/// Tries the promise of this name: what a test of [`poller_conformance!`](crate::poller_conformance)
+/// Checks the promise with this name, as a test of [`poller_conformance!`](crate::poller_conformance)
 /// does.
 ///
 /// # Panics
 ///
-/// If it is broken, or if there is none of this name.
+/// If the promise is broken, or if no promise has this name.
 #[track_caller]
 pub fn check(name: &str, poller: impl Into<Fixture>) {
     let promise = PROMISES.iter().find(|promise| promise.name == name);
@@ -114,11 +114,11 @@ pub fn check(name: &str, poller: impl Into<Fixture>) {
     }
 }
 
-/// All promises, by what they are about.
+/// All promises of a poller, by group.
 ///
 /// # Examples
 ///
-/// Which of them does a poller break that knows no level?
+/// Find the promises that a poller without level triggers breaks:
 ///
 /// ```
 /// # use readily::poll::{Event, Notify, Poller, WaitResult};
@@ -135,7 +135,7 @@ pub fn check(name: &str, poller: impl Into<Fixture>) {
 ///     fn register(&mut self, fd: RawFd, token: u64, i: Interest, _: Trigger) -> io::Result<()> {
 ///         self.0.register(fd, token, i, Trigger::Edge)
 ///     }
-///     // The rest as it was.
+///     // All other methods call `self.0`.
 /// #   fn modify(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
 /// #       self.0.modify(fd, token, i, t)
 /// #   }
@@ -167,12 +167,11 @@ pub fn check(name: &str, poller: impl Into<Fixture>) {
 /// ```
 pub const PROMISES: &[Promise] = crate::poller_promises! { table () };
 
-/// Makes a module of tests, one for each promise of the trait
-/// [`Poller`], that a poller of your own has to keep.
+/// Makes a module of tests that check each promise of the trait [`Poller`] for one poller.
 ///
-/// `name => expression`: the tests are in the module `name`, and each begins by making its poller
-/// with the expression, or its [`Fixture`]. The expression sees
-/// what its surroundings see. See [`testing::conformance`](crate::conformance).
+/// The argument is `name => expression`: the tests are in the module `name`, and each evaluates the
+/// expression, which makes a poller or a [`Fixture`]. All names in scope at the macro are in scope in
+/// the expression. See [`testing::conformance`](crate::conformance).
 ///
 /// # Examples
 ///
@@ -185,7 +184,7 @@ pub const PROMISES: &[Promise] = crate::poller_promises! { table () };
 macro_rules! poller_conformance {
     ($name:ident => $poller:expr $(,)?) => {
         mod $name {
-            // An expression that names everything in full needs none of it.
+            // The expression may use full paths only.
             #[allow(unused_imports, clippy::wildcard_imports)]
             use super::*;
 
@@ -219,15 +218,15 @@ macro_rules! poller_promises {
                 rearming_leaves_level_and_oneshot_alone,
                 a_oneshot_is_silent_until_modified,
                 a_oneshot_in_one_direction_silences_the_other,
-                modify_asks_anew_under_every_trigger,
+                modify_reports_what_is_ready_under_every_trigger,
                 modify_takes_the_new_interest_alone,
                 no_interest_is_silent_about_data,
                 a_full_buffer_is_not_writable_until_drained,
-                a_writing_edge_comes_with_every_room_that_is_made,
+                a_write_edge_is_reported_each_time_room_is_made,
                 an_edge_in_one_direction_leaves_the_other_waiting,
             ],
             registrations: [
-                a_token_comes_back_whole,
+                all_bits_of_a_token_are_returned,
                 the_notifiers_token_is_refused,
                 two_descriptors_have_two_tokens,
                 both_directions_come_in_one_event,
@@ -243,39 +242,39 @@ macro_rules! poller_promises {
                 a_number_used_again_has_the_new_token_only,
                 a_close_without_a_removal_does_not_block_the_number,
                 a_number_that_was_closed_and_used_again_is_registered_anew,
-                a_close_behind_our_back_makes_modify_an_error,
+                a_close_without_a_removal_makes_modify_an_error,
                 more_than_a_batch_is_served_in_bounded_waits,
                 more_edges_than_a_batch_are_each_reported_once,
             ],
             hangups: [
                 data_and_room_are_no_hangup,
                 a_half_close_is_readable_and_no_hangup,
-                a_half_close_is_no_news_to_a_writer,
+                a_half_close_is_not_reported_without_read_interest,
                 data_before_a_half_close_stays_readable,
                 a_full_close_is_a_hangup,
                 data_before_a_hangup_stays_readable,
-                a_hangup_by_the_edge_is_reported_once,
+                an_edge_hangup_is_reported_once,
                 an_edge_for_data_is_followed_by_one_for_the_hangup,
                 an_empty_pipe_without_a_writer_is_readable,
                 a_pipe_without_a_reader_is_reported_to_its_writer,
                 a_reset_is_a_hangup_and_leaves_its_error,
                 an_own_half_close_is_no_hangup,
-                a_full_close_is_a_hangup_whatever_was_asked_for,
+                a_full_close_is_a_hangup_with_every_interest,
                 a_hangup_is_reported_without_any_interest,
                 a_half_close_that_becomes_whole_is_a_hangup,
                 a_full_pipe_without_a_reader_is_reported_to_its_writer,
-                the_end_of_a_pipe_is_reported_again_and_again_by_the_level,
+                a_level_hangup_of_a_pipe_is_reported_by_every_wait,
             ],
             connections: [
                 a_listener_is_readable_while_a_connection_waits,
-                a_listener_by_the_edge_reports_each_arrival,
-                a_connection_that_is_through_is_writable,
+                an_edge_listener_reports_each_arrival,
+                an_established_connection_is_writable,
                 a_refused_connection_is_writable_with_its_error,
                 urgent_data_is_reported_with_priority_interest,
                 urgent_data_is_not_reported_without_priority_interest,
             ],
             waits: [
-                a_zero_timeout_only_looks,
+                a_zero_timeout_returns_at_once,
                 a_timeout_is_never_early,
                 a_deadline_is_reached_without_spinning,
                 the_longest_timeout_lasts_until_a_notification,
@@ -286,7 +285,7 @@ macro_rules! poller_promises {
                 many_notifications_between_two_waits_count_once,
                 notifications_of_many_threads_are_never_lost,
                 a_notification_after_the_poller_has_gone_is_harmless,
-                a_notification_keeps_no_event_back,
+                a_notification_does_not_delay_an_event,
                 a_host_sees_events_and_notifications_in_the_pollers_descriptor,
                 the_pollers_descriptor_does_not_survive_exec,
             ],

@@ -1,10 +1,10 @@
-//! Promises about registrations: who is registered, under which token, and what is refused.
+//! Promises about registrations: tokens, descriptor numbers, and the registrations that are refused.
 //!
-//! The errors are the same in all pollers, so that whoever stands above need not ask which one
-//! it is. That a kernel forgets what was closed behind its back, and another does not, is allowed
-//! for; that it reports it to the number's next owner is not.
+//! All pollers return the same errors, so that the loop does not depend on the poller. A kernel may
+//! or may not drop the registration of a descriptor that was closed first; it must not report it to
+//! the next owner of the number.
 //!
-//! In the notes this is "register" and "cancel the registration" (N7).
+//! In the notes: "register" and "cancel the registration" (N7).
 
 use super::{Fixture, GUARD, TestFd};
 use readily::poll::NOTIFIER;
@@ -16,19 +16,19 @@ use std::os::fd::{AsRawFd, RawFd};
 
 fn code(answer: io::Result<()>) -> i32 {
     answer
-        .expect_err("refused")
+        .expect_err("the call is refused")
         .raw_os_error()
         .expect("an error of the system")
 }
 
-/// A descriptor with something to read, and what keeps it so.
+/// A readable socket, and its peer.
 fn ready(fixture: &Fixture) -> (TestFd, TestFd) {
     let (here, there) = fixture.pair();
     there.put(b"a");
     (here, there)
 }
 
-pub(super) fn a_token_comes_back_whole(mut fixture: Fixture) {
+pub(super) fn all_bits_of_a_token_are_returned(mut fixture: Fixture) {
     let (here, _there) = ready(&fixture);
     for token in [
         0,
@@ -44,7 +44,7 @@ pub(super) fn a_token_comes_back_whole(mut fixture: Fixture) {
     }
 }
 
-/// That one is for the poller's own notifier: under it an event would be taken for a ring.
+/// `NOTIFIER` is the token of the poller's own notifier: an event with it would be a notification.
 pub(super) fn the_notifiers_token_is_refused(mut fixture: Fixture) {
     let (here, _there) = ready(&fixture);
     let fd = here.number();
@@ -74,7 +74,7 @@ pub(super) fn two_descriptors_have_two_tokens(mut fixture: Fixture) {
 pub(super) fn both_directions_come_in_one_event(mut fixture: Fixture) {
     let (here, _there) = ready(&fixture);
     fixture.register(here.number(), 1, Interest::BOTH, Trigger::Level);
-    // `next_for` fails for two events; the sum is to be in the one.
+    // `next_for` fails for two events.
     assert_eq!(fixture.next_for(1), Readiness::READ | Readiness::WRITE);
 }
 
@@ -136,8 +136,8 @@ pub(super) fn what_is_not_registered_is_not_found(mut fixture: Fixture) {
             errno::ENOENT
         );
         assert_eq!(code(fixture.poller().remove(fd)), errno::ENOENT);
-        assert_eq!(fixture.now(), [], "asking about it has not registered it");
-        // The second time round it is one that has been removed.
+        assert_eq!(fixture.now(), [], "a refused call registers nothing");
+        // In the second round the descriptor has been registered and removed.
         fixture.register(fd, 1, Interest::READ, Trigger::Level);
         fixture.remove(fd);
     }
@@ -181,11 +181,11 @@ pub(super) fn a_regular_file_and_a_directory_are_refused(mut fixture: Fixture) {
     assert_eq!(fixture.now(), []);
 }
 
-/// epoll refuses it with `EPERM`, macOS with `EINVAL`; `poll(2)` and other kqueues say that
-/// it is ready, which is true.
+/// epoll refuses `/dev/null` with `EPERM`, macOS with `EINVAL`; `poll(2)` and other kqueues report it
+/// as ready, which is true.
 pub(super) fn dev_null_is_refused_or_always_ready(mut fixture: Fixture) {
     if !fixture.backend().is_the_systems() {
-        return; // there is none
+        return; // a simulated kernel has no devices
     }
     let null = std::fs::OpenOptions::new()
         .read(true)
@@ -231,8 +231,8 @@ pub(super) fn a_number_used_again_has_the_new_token_only(mut fixture: Fixture) {
     assert_eq!(fixture.next_for(2), Readiness::READ);
 }
 
-/// What happens to whoever closes before removing: a clear error or none, and no trace that
-/// keeps the number's next owner out.
+/// A close before the removal: `remove` returns a clear error or none, and the number can be
+/// registered again.
 pub(super) fn a_close_without_a_removal_does_not_block_the_number(mut fixture: Fixture) {
     let (old, _old_peer) = fixture.pair();
     let fd = {
@@ -255,7 +255,7 @@ pub(super) fn a_close_without_a_removal_does_not_block_the_number(mut fixture: F
     assert_eq!(fixture.next_for(2), Readiness::READ);
 }
 
-/// The same without even the removal: the number stands for another file, which nobody has registered.
+/// A close without any removal: the number then belongs to another file, which is not registered.
 pub(super) fn a_number_that_was_closed_and_used_again_is_registered_anew(mut fixture: Fixture) {
     let ((old, _old_peer), (new, _new_peer)) = (ready(&fixture), ready(&fixture));
     let first = old.renumbered(fixture.free_number());
@@ -267,7 +267,7 @@ pub(super) fn a_number_that_was_closed_and_used_again_is_registered_anew(mut fix
     assert_eq!(fixture.next_for(2), Readiness::READ);
 }
 
-pub(super) fn a_close_behind_our_back_makes_modify_an_error(mut fixture: Fixture) {
+pub(super) fn a_close_without_a_removal_makes_modify_an_error(mut fixture: Fixture) {
     let (old, _peer) = fixture.pair();
     let first = old.renumbered(fixture.free_number());
     let fd = first.number();
@@ -287,7 +287,7 @@ pub(super) fn more_than_a_batch_is_served_in_bounded_waits(mut fixture: Fixture)
     for (token, (here, _)) in (0..).zip(&all) {
         fixture.register(here.number(), token, Interest::READ, Trigger::Level);
     }
-    // As many waits as there are descriptors, at most.
+    // `tokens` waits at most once for each descriptor.
     assert_eq!(fixture.tokens(all.len()).len(), all.len());
 }
 

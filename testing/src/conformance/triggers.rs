@@ -1,7 +1,7 @@
 //! Promises about when a condition is reported, and how often.
 //!
-//! A level is said again in every wait, an edge when it comes about, a one-shot once. Where a
-//! poller wants to be asked again for an edge (`rearm_interest`), it is asked, and owes no more.
+//! A level is reported by every wait while it holds, an edge once when it begins, a one-shot once until
+//! it is modified. The tests rearm an edge only in the directions of `rearm_interest`.
 
 use super::Fixture;
 use readily::{Interest, Readiness, Trigger};
@@ -30,10 +30,10 @@ pub(super) fn an_edge_is_reported_once_and_again_for_new_data(mut fixture: Fixtu
     for _ in 0..3 {
         there.put(b"ab");
         assert_eq!(fixture.next_for(1), Readiness::READ);
-        assert_eq!(fixture.now(), [], "told twice");
+        assert_eq!(fixture.now(), [], "reported twice");
         here.drain();
         fixture.rearm(fd, 1, Interest::READ);
-        assert_eq!(fixture.now(), [], "told of nothing");
+        assert_eq!(fixture.now(), [], "reported without new data");
     }
 }
 
@@ -57,10 +57,14 @@ pub(super) fn rearming_reports_again_what_still_holds(mut fixture: Fixture) {
     for (interest, ready) in directions {
         if fixture.poller().rearm_interest().contains(interest) {
             fixture.rearm_anyway(here.number(), 1, interest);
-            assert_eq!(fixture.next_for(1), ready, "the other was not asked for");
+            assert_eq!(
+                fixture.next_for(1),
+                ready,
+                "only this direction was rearmed"
+            );
             assert_eq!(fixture.now(), []);
         } else {
-            // Allowed, and of no use; it may be told once more.
+            // Allowed, but not needed: the edge may be reported once more.
             fixture.rearm_anyway(here.number(), 1, interest);
             fixture.now();
             assert_eq!(fixture.now(), []);
@@ -111,7 +115,7 @@ pub(super) fn a_oneshot_in_one_direction_silences_the_other(mut fixture: Fixture
     assert!(fixture.next_for(1).contains(Readiness::READ));
 }
 
-pub(super) fn modify_asks_anew_under_every_trigger(mut fixture: Fixture) {
+pub(super) fn modify_reports_what_is_ready_under_every_trigger(mut fixture: Fixture) {
     let (here, there) = fixture.pair();
     let fd = here.number();
     there.put(b"a");
@@ -171,7 +175,7 @@ pub(super) fn a_full_buffer_is_not_writable_until_drained(mut fixture: Fixture) 
     assert_eq!(fixture.next_for(1), Readiness::WRITE);
 }
 
-pub(super) fn a_writing_edge_comes_with_every_room_that_is_made(mut fixture: Fixture) {
+pub(super) fn a_write_edge_is_reported_each_time_room_is_made(mut fixture: Fixture) {
     let (here, there) = fixture.tcp();
     let fd = here.number();
     fixture.register(fd, 1, Interest::WRITE, Trigger::Edge);
@@ -180,7 +184,7 @@ pub(super) fn a_writing_edge_comes_with_every_room_that_is_made(mut fixture: Fix
         assert_eq!(fixture.next_for(1), Readiness::WRITE);
         sent += here.fill();
         fixture.rearm(fd, 1, Interest::WRITE);
-        // What is on its way may make room meanwhile; all that is, has to be read.
+        // Bytes in flight may make room meanwhile, so all of them have to be read.
         while sent > 0 {
             let n = there.drain();
             sent -= n;

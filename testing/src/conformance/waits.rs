@@ -1,12 +1,12 @@
-//! Promises about when a wait ends: its timeout, the notifier, and the loop of a host.
+//! Promises about the end of a wait: its timeout, notifications, and a host that watches the poller.
 //!
-//! A wait that is a little short makes a timer early (C1) or a loop spin; one that counts in 32
-//! bits ends after some weeks. The longest is tried by ending it. A notification that is
-//! lost is a loop that sleeps on while there is work; one that is reported twice is a loop that spins. What signals do is not tried
-//! here, for a handler belongs to the whole process.
+//! A wait that is a little short makes a timer early (C1) or a loop spin; a timeout that is counted in 32
+//! bits ends after some weeks. The longest timeout is tested by ending it with a notification. A lost
+//! notification leaves a loop asleep while it has work; one that is reported twice makes it spin. Signals
+//! are not tested here, because a signal handler belongs to the whole process.
 //!
-//! In the notes this is the timeout of "wait for events with a timeout" (N7), and how N1's callbacks come in
-//! from elsewhere (W1, W2, W3).
+//! In the notes: "wait for events with a timeout" (N7), and the callbacks from other threads (N1; W1, W2,
+//! W3).
 
 use super::{Fixture, GUARD};
 use crate::for_tests;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-pub(super) fn a_zero_timeout_only_looks(mut fixture: Fixture) {
+pub(super) fn a_zero_timeout_returns_at_once(mut fixture: Fixture) {
     let start = fixture.time();
     for _ in 0..100 {
         assert_eq!(fixture.now(), []);
@@ -40,8 +40,8 @@ pub(super) fn a_timeout_is_never_early(mut fixture: Fixture) {
     }
 }
 
-/// Rounding down would turn the last part of a millisecond into waits of no length at all,
-/// thousands of them.
+/// A timeout that is rounded down would turn the last part of a millisecond into thousands of waits
+/// with a zero timeout.
 pub(super) fn a_deadline_is_reached_without_spinning(mut fixture: Fixture) {
     let mut events = Vec::new();
     for _ in 0..10 {
@@ -61,7 +61,7 @@ pub(super) fn the_longest_timeout_lasts_until_a_notification(fixture: Fixture) {
     lasts_until_a_notification(fixture, Some(Duration::MAX));
 }
 
-/// Milliseconds in 32 bits, as `epoll_wait(2)` counts them, are over after 24.8 days.
+/// Milliseconds in a signed 32-bit number, as in `epoll_wait(2)`, end after 24.8 days.
 pub(super) fn a_timeout_of_many_days_lasts_until_a_notification(fixture: Fixture) {
     lasts_until_a_notification(fixture, Some(Duration::from_millis(1 << 31)));
 }
@@ -71,47 +71,53 @@ pub(super) fn no_timeout_lasts_until_a_notification(fixture: Fixture) {
 }
 
 fn lasts_until_a_notification(mut fixture: Fixture, timeout: Option<Duration>) {
-    let rung = Arc::new(AtomicBool::new(false));
-    let ringer = thread::spawn({
-        let (rung, notifier) = (Arc::clone(&rung), fixture.poller().notifier());
+    let notified = Arc::new(AtomicBool::new(false));
+    let sender = thread::spawn({
+        let (notified, notifier) = (Arc::clone(&notified), fixture.poller().notifier());
         move || {
-            // Time for the wait to begin. If it has not, the test shows less, not more.
+            // Time for the wait to begin. If it has not, the test still passes.
             thread::park_timeout(Duration::from_millis(20));
-            rung.store(true, Ordering::SeqCst);
+            notified.store(true, Ordering::SeqCst);
             notifier.notify();
         }
     });
     let _time_stands_still = fixture.hold();
     let mut events = Vec::new();
     fixture.wait(&mut events, timeout);
-    assert!(rung.load(Ordering::SeqCst), "it returned by itself");
+    assert!(
+        notified.load(Ordering::SeqCst),
+        "the wait ended without the notification"
+    );
     assert_eq!(events, []);
-    ringer.join().expect("it only rings");
+    sender.join().expect("the thread does not panic");
 }
 
-/// Waits, and fails if it was the guard that ended it.
+/// Waits for a notification, and fails if the guard ends the wait.
 fn wait_for_a_notification(fixture: &mut Fixture) {
     let (start, mut events) = (fixture.time(), Vec::new());
     let time_stands_still = fixture.hold();
     let result = fixture.wait(&mut events, Some(GUARD));
     drop(time_stands_still);
-    assert!(fixture.time() - start < GUARD, "no ring came");
-    assert_eq!(events, [], "a ring is no event");
+    assert!(fixture.time() - start < GUARD, "no notification came");
+    assert_eq!(events, [], "a notification is not an event");
     assert!(
         result.notified(),
-        "the result does not say that a notification ended the wait"
+        "the result does not have the notification"
     );
 }
 
-/// Fails if the next wait is ended by something before it is over.
-fn nothing_rings(fixture: &mut Fixture) {
+/// Fails if the next wait ends before its timeout.
+fn no_notification_comes(fixture: &mut Fixture) {
     let (start, mut events, limit) = (fixture.time(), Vec::new(), Duration::from_millis(5));
     let result = fixture.wait(&mut events, Some(limit));
-    assert!(fixture.time() - start >= limit, "a ring was heard twice");
+    assert!(
+        fixture.time() - start >= limit,
+        "a notification ended two waits"
+    );
     assert_eq!(events, []);
     assert!(
         !result.notified(),
-        "a wait without a notification says that there was one"
+        "the result has a notification that was not sent"
     );
 }
 
@@ -121,19 +127,19 @@ pub(super) fn a_notification_before_the_wait_ends_it(mut fixture: Fixture) {
         notifier.notify();
         wait_for_a_notification(&mut fixture);
     }
-    nothing_rings(&mut fixture);
+    no_notification_comes(&mut fixture);
 }
 
 pub(super) fn a_notification_during_the_wait_ends_it(mut fixture: Fixture) {
-    let (notifier, heard) = (fixture.poller().notifier(), Heard::default());
-    let ringer = thread::spawn({
-        let heard = Arc::clone(&heard.0);
+    let (notifier, received) = (fixture.poller().notifier(), Received::default());
+    let sender = thread::spawn({
+        let received = Arc::clone(&received.0);
         move || {
             for n in 0..50 {
                 notifier.notify();
-                // The next ring only when this one has been heard: it comes at any time
-                // from before the wait to the midst of it.
-                while heard.load(Ordering::SeqCst) <= n {
+                // Sent when the last one has been received, so that it comes at any time from
+                // before the wait until the middle of it.
+                while received.load(Ordering::SeqCst) <= n {
                     thread::yield_now();
                 }
             }
@@ -141,17 +147,17 @@ pub(super) fn a_notification_during_the_wait_ends_it(mut fixture: Fixture) {
     });
     for n in 1..=50 {
         wait_for_a_notification(&mut fixture);
-        heard.0.store(n, Ordering::SeqCst);
+        received.0.store(n, Ordering::SeqCst);
     }
-    ringer.join().expect("it only rings");
+    sender.join().expect("the thread does not panic");
 }
 
-/// How many rings have been heard; all of them when it is dropped, also where the promise is
-/// broken: the ringer would wait for ever.
+/// The count of received notifications. Dropping it sets the maximum, also if the promise is
+/// broken, because the sender would wait forever otherwise.
 #[derive(Default)]
-struct Heard(Arc<AtomicUsize>);
+struct Received(Arc<AtomicUsize>);
 
-impl Drop for Heard {
+impl Drop for Received {
     fn drop(&mut self) {
         self.0.store(usize::MAX, Ordering::SeqCst);
     }
@@ -159,12 +165,12 @@ impl Drop for Heard {
 
 pub(super) fn many_notifications_between_two_waits_count_once(mut fixture: Fixture) {
     let notifier = fixture.poller().notifier();
-    // More than a pipe holds: none of them may block.
+    // More notifications than a pipe can hold bytes: `notify` must not block.
     for _ in 0..70_000 {
         notifier.notify();
     }
     wait_for_a_notification(&mut fixture);
-    nothing_rings(&mut fixture);
+    no_notification_comes(&mut fixture);
     notifier.notify();
     wait_for_a_notification(&mut fixture);
 }
@@ -183,7 +189,7 @@ pub(super) fn notifications_of_many_threads_are_never_lost(mut fixture: Fixture)
             })
         })
         .collect();
-    // Whatever was done before the last wait began has been seen; the rest rings.
+    // Each increment is either visible before a wait begins or followed by a notification.
     loop {
         wait_for_a_notification(&mut fixture);
         if done.load(Ordering::SeqCst) == 4 * EACH {
@@ -192,7 +198,7 @@ pub(super) fn notifications_of_many_threads_are_never_lost(mut fixture: Fixture)
     }
     threads
         .into_iter()
-        .for_each(|thread| thread.join().expect("it only rings"));
+        .for_each(|thread| thread.join().expect("the thread does not panic"));
 }
 
 pub(super) fn a_notification_after_the_poller_has_gone_is_harmless(mut fixture: Fixture) {
@@ -202,10 +208,10 @@ pub(super) fn a_notification_after_the_poller_has_gone_is_harmless(mut fixture: 
     notifier.notify();
     thread::spawn(move || elsewhere.notify())
         .join()
-        .expect("it only rings");
+        .expect("the thread does not panic");
 }
 
-pub(super) fn a_notification_keeps_no_event_back(mut fixture: Fixture) {
+pub(super) fn a_notification_does_not_delay_an_event(mut fixture: Fixture) {
     let (here, there) = fixture.pair();
     fixture.register(here.number(), 1, Interest::READ, Trigger::Edge);
     there.put(b"a");
@@ -217,13 +223,13 @@ pub(super) fn a_host_sees_events_and_notifications_in_the_pollers_descriptor(mut
     let Some(fd) = fixture.poller().as_fd().map(|fd| fd.as_raw_fd()) else {
         return;
     };
-    let mut host = Fixture::new(PollPoller::new().expect("poll(2) is everywhere"));
+    let mut host = Fixture::new(PollPoller::new().expect("every Unix has poll(2)"));
     host.register(fd, 7, Interest::READ, Trigger::Level);
     assert_eq!(host.now(), []);
     fixture.poller().notifier().notify();
     assert_eq!(host.next_for(7), Readiness::READ);
     assert_eq!(fixture.now(), []);
-    assert_eq!(host.now(), [], "the ring has been heard");
+    assert_eq!(host.now(), [], "the notification has been consumed");
     let (here, there) = fixture.pair();
     fixture.register(here.number(), 1, Interest::READ, Trigger::Level);
     there.put(b"a");
@@ -238,5 +244,5 @@ pub(super) fn the_pollers_descriptor_does_not_survive_exec(mut fixture: Fixture)
     let Some(fd) = fixture.poller().as_fd() else {
         return;
     };
-    assert!(for_tests::closes_on_exec(fd).expect("it is open"));
+    assert!(for_tests::closes_on_exec(fd).expect("the poller's descriptor is open"));
 }
