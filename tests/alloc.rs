@@ -1,12 +1,12 @@
-//! A warm turn allocates nothing.
+//! Allocations: a warm loop allocates nothing, and memory is given back after a burst (R126).
 //!
-//! A thousand events, a hundred tasks that wake each other, timers that fire and are armed
-//! again, bytes that go through a pair of sources: once the buffers have found their size, all
-//! of it is done without the allocator. Counted for each thread, so that the harness may do
-//! what it likes. What is allocated while cold follows how many are registered, not what their
-//! numbers are.
+//! A thousand events, a hundred tasks that wake each other, timers that fire and are rearmed, bytes
+//! between two sources: once the buffers have grown, all of this runs without the allocator.
+//! Allocations are counted for each thread, so that those of the test harness do not count. The
+//! allocations of a cold loop depend on the number of registrations, not on the numbers of their
+//! descriptors.
 
-// An allocator cannot be written without, nor a limit asked for.
+// A global allocator, `setrlimit(2)` and `fcntl(2)` need unsafe code.
 #![allow(unsafe_code)]
 
 use readily::clock::Manual;
@@ -32,14 +32,14 @@ use std::time::Duration;
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
     static BYTES: Cell<usize> = const { Cell::new(0) };
-    /// What is allocated and not freed, as far as it was this thread.
+    /// The bytes that this thread has allocated minus those that it has freed.
     static LIVE: Cell<isize> = const { Cell::new(0) };
 }
 
 struct Counting;
 
 fn count(bytes: usize) {
-    // `try_with`: a thread that ends still frees and allocates.
+    // `try_with`: a thread allocates and frees after the end of its thread-locals.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
     let _ = BYTES.try_with(|all| all.set(all.get() + bytes));
     lives(bytes as isize);
@@ -49,25 +49,25 @@ fn lives(bytes: isize) {
     let _ = LIVE.try_with(|live| live.set(live.get() + bytes));
 }
 
-// SAFETY: every method hands its arguments on to `System` unchanged, so it keeps the contract
-// that `System` keeps; counting touches a plain thread-local and allocates nothing.
+// SAFETY: every method passes its arguments on to `System` unchanged, so it keeps the contract that
+// `System` keeps; the counters are plain thread-locals and allocate nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
-        // SAFETY: the caller's promises about `layout` are handed on.
+        // SAFETY: the caller's promises about `layout` are passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         lives(-(layout.size() as isize));
-        // SAFETY: the caller's promises about `block` and `layout` are handed on.
+        // SAFETY: the caller's promises about `block` and `layout` are passed on.
         unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size);
         lives(-(layout.size() as isize));
-        // SAFETY: the caller's promises about all three are handed on.
+        // SAFETY: the caller's promises about all three arguments are passed on.
         unsafe { System.realloc(block, layout, size) }
     }
 }
@@ -75,21 +75,21 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// A thousand readable descriptors whose callback looks and leaves.
+/// Registers a thousand readable descriptors, whose callback does not read.
 fn always_readable(event_loop: &EventLoop, seen: &Rc<Cell<u64>>) -> Vec<UnixStream> {
     (0..1000)
         .map(|_| {
             let (mut near, far) = UnixStream::pair().unwrap();
             near.write_all(b"x").unwrap();
             let seen = Rc::clone(seen);
-            let look = Closures::new().on_read(move |_| seen.set(seen.get() + 1));
-            event_loop.register(far, Interest::READ, look).unwrap();
+            let count = Closures::new().on_read(move |_| seen.set(seen.get() + 1));
+            event_loop.register(far, Interest::READ, count).unwrap();
             near
         })
         .collect()
 }
 
-/// Two tasks that wake each other for ever.
+/// Spawns two tasks that wake each other forever.
 fn ping_pong() {
     let slots: Rc<[RefCell<Option<Waker>>; 2]> = Rc::default();
     for side in 0..2 {
@@ -107,7 +107,7 @@ fn ping_pong() {
     }
 }
 
-/// Bytes from one source to another.
+/// Spawns two tasks that send bytes from one source to another.
 fn pump() {
     let (near, far) = UnixStream::pair().unwrap();
     drop(spawn(async move {
@@ -152,7 +152,7 @@ fn a_warm_turn_allocates_nothing() {
     drop(entered);
     for has_host in [false, true] {
         if has_host {
-            // Where the poller has none, it is turned once more as it was.
+            // If the poller has no descriptor, the second round is the same as the first.
             let _ = event_loop.as_fd_with_deadline();
         }
         for _ in 0..64 {
@@ -166,14 +166,14 @@ fn a_warm_turn_allocates_nothing() {
         let allocations = COUNT.get() - before;
         assert!(
             seen.get() - seen_before >= 16 * 900,
-            "the turns were busy with events"
+            "events were dispatched"
         );
-        assert!(ticks.get() - ticks_before >= 16, "and with timers");
+        assert!(ticks.get() - ticks_before >= 16, "timers have fired");
         assert_eq!(allocations, 0, "with a host: {has_host}");
     }
 }
 
-/// The bytes that it takes to register a descriptor with a fresh loop and to serve it.
+/// The bytes that a new loop allocates to register a descriptor and to run its callback.
 fn bytes_for(poller: Box<dyn Poller>, ours: UnixStream, theirs: &mut UnixStream) -> usize {
     let mut event_loop = EventLoop::with(poller, Box::new(Manual::new())).unwrap();
     event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
@@ -187,29 +187,29 @@ fn bytes_for(poller: Box<dyn Poller>, ours: UnixStream, theirs: &mut UnixStream)
     BYTES.get() - before
 }
 
-/// A duplicate with the highest number that this process may have.
+/// Duplicates the descriptor to the highest number that this process may have.
 fn at_the_limit(stream: &UnixStream) -> UnixStream {
     allow_many();
     let highest = i32::try_from(limit().rlim_cur - 1).unwrap_or(1 << 20);
     let highest = highest.min(1 << 20);
-    // SAFETY: takes numbers, touches no memory.
+    // SAFETY: takes numbers, and has no effect on memory.
     let number = unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_DUPFD_CLOEXEC, highest) };
     assert!(number >= 1000, "the limit is too low for this test");
-    // SAFETY: the kernel has just made this descriptor for us; it has no other owner.
+    // SAFETY: the kernel has just made this descriptor; it has no other owner.
     unsafe { UnixStream::from_raw_fd(number) }
 }
 
-/// R014: memory follows how many are registered, not what their numbers are.
+/// R014: memory depends on the number of registrations, not on the numbers of their descriptors.
 #[test]
 fn a_huge_number_costs_what_a_small_one_does() {
     let pollers: [fn() -> Box<dyn Poller>; 2] = [
         || readily::poll::default_poller::default().unwrap(),
         || Box::new(PollPoller::new().unwrap()),
     ];
-    // What a thread keeps of its loops is made with the first.
+    // The first loop of a thread allocates what the thread keeps for its loops.
     EventLoop::new().unwrap().turn_now().unwrap();
-    // Which files are held non-blocking is kept for the whole process, and other tests register some too: what
-    // that takes now and then is no part of the least.
+    // The table of files that are set non-blocking belongs to the process, and other tests use it
+    // too: its allocations must not be part of the minimum.
     let keeps = EventLoop::new().unwrap();
     let (kept, _peer) = UnixStream::pair().unwrap();
     keeps
@@ -239,7 +239,7 @@ fn allow_many() {
     );
 }
 
-/// How many descriptors this process may have, now and at most.
+/// The limits of open descriptors of this process.
 fn limit() -> libc::rlimit {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
@@ -253,16 +253,16 @@ fn limit() -> libc::rlimit {
     limit
 }
 
-/// Polls a future on the stack that has to be ready at once.
+/// Polls a future on the stack, which must be ready at once.
 fn now<T>(future: impl Future<Output = T>) -> T {
     let polled = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
     match polled {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("it waits"),
+        Poll::Pending => panic!("the future is not ready"),
     }
 }
 
-/// Each operation without waiters, on something that has room for what it is to hold.
+/// Each operation without waiters, on an object that has room for the value.
 #[test]
 fn an_uncontended_permit_is_taken_and_given_back_without_an_allocation() {
     let entered = EventLoop::new().unwrap();
@@ -271,17 +271,17 @@ fn an_uncontended_permit_is_taken_and_given_back_without_an_allocation() {
     let queue = Queue::unbounded();
     let (last, least) = (LifoQueue::bounded(8), PriorityQueue::bounded(8));
     let _here = entered.enter();
-    let ((far, mut near), (last_value, mut looks)) = (channel::bounded(8), watch::channel(0));
-    let (all, mut hears) = broadcast::channel(8);
+    let ((far, mut near), (last_value, mut watcher)) = (channel::bounded(8), watch::channel(0));
+    let (all, mut listener) = broadcast::channel(8);
     let mut also = all.subscribe();
     let mut work = || {
         far.send(1).unwrap();
         assert_eq!(now(near.recv()), Ok(1));
         last_value.send(1).unwrap();
-        now(looks.changed()).unwrap();
-        assert_eq!(*looks.borrow(), 1);
+        now(watcher.changed()).unwrap();
+        assert_eq!(*watcher.borrow(), 1);
         all.send(1).unwrap();
-        assert_eq!((now(hears.recv()), now(also.recv())), (Ok(1), Ok(1)));
+        assert_eq!((now(listener.recv()), now(also.recv())), (Ok(1), Ok(1)));
         now(lock.acquire())[0] += 1;
         drop(lock.try_acquire());
         drop(now(semaphore.acquire_many(2)));
@@ -302,16 +302,16 @@ fn an_uncontended_permit_is_taken_and_given_back_without_an_allocation() {
         queue.task_done().unwrap();
         now(queue.join());
     };
-    // A ring is warm when it has gone round.
+    // The slots of a ring are allocated in its first round.
     (0..10).for_each(|_| work());
     let before = COUNT.get();
     (0..100).for_each(|_| work());
     assert_eq!(COUNT.get() - before, 0);
 }
 
-/// Those who wait, and are served, take places that others have had before them.
+/// Waiters that are served use the entries of earlier waiters.
 #[test]
-fn a_warm_line_of_waiters_allocates_nothing() {
+fn a_warm_wait_queue_allocates_nothing() {
     let (lock, queue) = (Lock::new(0), Queue::bounded(1));
     let mut cx = Context::from_waker(Waker::noop());
     let mut work = || {
@@ -334,9 +334,8 @@ fn a_warm_line_of_waiters_allocates_nothing() {
     assert_eq!(COUNT.get() - before, 0);
 }
 
-/// The counter counts.
-/// R126: a hundred thousand of each at once, and none of them an hour later. What is kept is what a
-/// thousand would take, not a hundred thousand.
+/// R126: the memory of a burst of a hundred thousand tasks, closures, timers and messages is given
+/// back: afterwards a loop keeps what a thousand of them would take.
 #[test]
 fn the_memory_of_a_burst_is_given_back() {
     const MANY: usize = 100_000;
@@ -358,11 +357,15 @@ fn the_memory_of_a_burst_is_given_back() {
         event_loop.turn_now().unwrap();
     }
     let kept = LIVE.get() - before;
-    assert!(burst > 10_000_000, "{burst} bytes are no burst");
+    assert!(
+        burst > 10_000_000,
+        "{burst} bytes are too few for this test"
+    );
     assert!(kept < burst / 50, "{kept} bytes are kept of {burst}");
 }
 
-/// R126: the blocks that tasks lay in, too, which are kept for the next ones while any come and go.
+/// R126: the blocks of ended tasks, which are cached for new ones, are freed when no more tasks
+/// come.
 #[test]
 fn the_blocks_of_tasks_are_given_back_when_no_more_come() {
     let mut event_loop = EventLoop::new().unwrap();
@@ -377,13 +380,13 @@ fn the_blocks_of_tasks_are_given_back_when_no_more_come() {
         event_loop.turn_now().unwrap();
     }
     let kept = LIVE.get() - before;
-    // The room of table and queue, up to a thousand entries each.
+    // The table and the queue keep room for a thousand entries each.
     assert!(kept < burst / 5, "{kept} bytes are kept of {burst}");
 }
 
 const BURST: usize = 200_000;
 
-/// Fills `thing` and empties it again, and looks what is kept while it lives.
+/// Fills `thing` and empties it again, and checks the memory that it then keeps.
 fn burst<T>(name: &str, mut thing: T, fill: impl FnOnce(&mut T), empty: impl FnOnce(&mut T)) {
     let before = LIVE.get();
     fill(&mut thing);
@@ -391,13 +394,16 @@ fn burst<T>(name: &str, mut thing: T, fill: impl FnOnce(&mut T), empty: impl FnO
     empty(&mut thing);
     let kept = LIVE.get() - before;
     println!("{name}: {kept} of {burst}");
-    assert!(burst > 1_000_000, "{name}: {burst} bytes are no burst");
+    assert!(
+        burst > 1_000_000,
+        "{name}: {burst} bytes are too few for this test"
+    );
     assert!(kept < 100_000, "{name}: {kept} bytes are kept of {burst}");
 }
 
 type Waiting<F> = Vec<Pin<Box<F>>>;
 
-/// So many futures of `make` that wait.
+/// Makes `BURST` futures that wait.
 fn waiting<F: Future>(make: impl Fn() -> F) -> Waiting<F> {
     let mut cx = Context::from_waker(Waker::noop());
     let one = |_| {
@@ -408,7 +414,8 @@ fn waiting<F: Future>(make: impl Fn() -> F) -> Waiting<F> {
     (0..BURST).map(one).collect()
 }
 
-/// They wait at `thing`, and are let go by `serve`, or leave, in the order of their coming or from the last.
+/// Makes waiters of `thing`, which are served by `serve`, or dropped from the first or from the
+/// last.
 fn burst_of_waiters<T, F: Future>(
     name: &str,
     make: impl Fn() -> F,
@@ -433,9 +440,9 @@ fn burst_of_waiters<T, F: Future>(
     });
 }
 
-/// R126: of whatever holds what comes in bursts.
+/// R126, for each object that can hold a burst of items or waiters.
 #[test]
-fn whatever_was_filled_by_a_burst_gives_its_memory_back() {
+fn each_object_gives_the_memory_of_a_burst_back() {
     let mut event_loop = EventLoop::new().unwrap();
     let here = event_loop.enter();
     macro_rules! queues {
@@ -495,10 +502,10 @@ fn whatever_was_filled_by_a_burst_gives_its_memory_back() {
     let queue = Queue::unbounded();
     let put = |queue: &Queue<usize>, n| (0..n).for_each(|n| queue.try_put(n).unwrap());
     burst_of_waiters("getters", || queue.get(), queue.clone(), put);
-    let (sender, looks) = watch::channel(0);
+    let (sender, watcher) = watch::channel(0);
     let change = || {
-        let mut looks = looks.clone();
-        async move { looks.changed().await }
+        let mut watcher = watcher.clone();
+        async move { watcher.changed().await }
     };
     burst_of_waiters("a watch", change, sender, |sender, _| {
         sender.send(1).unwrap()
@@ -522,7 +529,7 @@ fn whatever_was_filled_by_a_burst_gives_its_memory_back() {
     };
     few_turns(&mut event_loop);
     burst(
-        "letters",
+        "messages",
         &mut event_loop,
         |_| (0..BURST).for_each(|_| remote.call_soon(|_| ()).unwrap()),
         |event_loop| few_turns(event_loop),

@@ -1,9 +1,9 @@
-//! Which types may leave their thread, asked of the compiler.
+//! Which public types are `Send` and `Sync`.
 //!
-//! That a loop cannot be used from a wrong thread is not checked when it runs: it does not
-//! compile. So the test is that it does not, type by type.
+//! A loop cannot be used from another thread, because such a program does not compile. These tests
+//! check that for each type.
 //!
-//! In the notes: a coroutine here is concurrency on one thread (N12).
+//! In the notes: coroutines run concurrently on one thread (N12).
 
 use readily::combine::{Shielded, Wait};
 use readily::event_loop::{Descriptor, LoopClosed};
@@ -25,11 +25,11 @@ use readily::{
 };
 use std::marker::PhantomData;
 
-/// Answers whether `T` is what `Is` asks for: the inherent method is found first, and exists
-/// only where it is.
-struct Ask<T: ?Sized>(PhantomData<T>);
+/// Has the methods `is_send` and `is_sync`: those with a bound on `T` are found first, if `T` meets
+/// the bound.
+struct Probe<T: ?Sized>(PhantomData<T>);
 
-trait No {
+trait Fallback {
     fn is_send(&self) -> bool {
         false
     }
@@ -38,30 +38,30 @@ trait No {
     }
 }
 
-impl<T: ?Sized> No for &Ask<T> {}
+impl<T: ?Sized> Fallback for &Probe<T> {}
 
-trait Sends {
+trait IsSend {
     fn is_send(&self) -> bool {
         true
     }
 }
 
-impl<T: ?Sized + Send> Sends for Ask<T> {}
+impl<T: ?Sized + Send> IsSend for Probe<T> {}
 
-trait Syncs {
+trait IsSync {
     fn is_sync(&self) -> bool {
         true
     }
 }
 
-impl<T: ?Sized + Sync> Syncs for Ask<T> {}
+impl<T: ?Sized + Sync> IsSync for Probe<T> {}
 
 macro_rules! auto {
     ($($type:ty),+ => $send:expr, $sync:expr) => { $(
-        let ask = Ask::<$type>(PhantomData);
+        let probe = Probe::<$type>(PhantomData);
         let name = stringify!($type);
-        assert_eq!((&ask).is_send(), $send, "{name}: Send");
-        assert_eq!((&ask).is_sync(), $sync, "{name}: Sync");
+        assert_eq!((&probe).is_send(), $send, "{name}: Send");
+        assert_eq!((&probe).is_sync(), $sync, "{name}: Sync");
     )+ };
 }
 
@@ -85,21 +85,21 @@ fn what_belongs_to_a_loop_stays_on_its_thread() {
 fn what_is_for_other_threads_may_go_there() {
     auto!(RemoteHandle, Key, std::task::Waker => true, true);
     auto!(LoopClosed<u8>, RemoteTask<u8> => true, true);
-    // A key has no value in it; a cell may be sent, and so may be the result of a task.
+    // A key has no value in it; a cell may be sent, and so may a task that returns one.
     auto!(TaskLocal<std::rc::Rc<u8>>, RemoteTask<std::cell::Cell<u8>> => true, true);
-    // A panic's payload is `Send` only.
+    // The payload of a panic is `Send`, but not `Sync`.
     auto!(JoinError, WaitError => true, false);
     auto!(channel::Sender<u8>, channel::Sender<std::cell::Cell<u8>> => true, true);
     auto!(channel::Sender<std::rc::Rc<u8>> => false, false);
-    // A poller alone may move to another thread.
+    // A poller without a loop may move to another thread.
     auto!(SystemPoller, PollPoller => true, true);
-    // It carries nothing of the loop but a key and a place in the source.
+    // An error of the loop contains only a key and a source location.
     auto!(Error => true, true);
 }
 
-/// The probe itself can say both.
+/// Checks that the macro finds each combination.
 #[test]
-fn the_question_has_two_answers() {
+fn the_macro_distinguishes_the_combinations() {
     auto!(u8 => true, true);
     auto!(std::rc::Rc<u8> => false, false);
     auto!(std::cell::Cell<u8> => true, false);

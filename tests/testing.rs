@@ -1,5 +1,5 @@
-//! The tools for tests, used as by the author of a protocol: frames with a length before them,
-//! over a connection that a kernel in memory cuts where it likes.
+//! The test tools as the author of a protocol uses them: frames with a length prefix over a
+//! connection of the simulated kernel, which splits them anywhere.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// The protocol: two bytes of length, then as many of content; the end between two frames.
+/// The protocol: a length of two bytes, then the content; a stream ends between two frames.
 mod frames {
     use super::*;
 
@@ -70,9 +70,9 @@ const KERNELS: [Option<Personality>; 4] = [
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// What the user's test looks like: any frames, any cuts, both directions, any system.
+    /// A typical test of a user: any frames, any splits, both directions, any system.
     #[test]
-    fn frames_come_out_as_they_went_in_however_they_are_cut(
+    fn frames_are_received_as_they_were_sent_however_they_are_split(
         seed in any::<u64>(),
         there in vec(vec(any::<u8>(), 0..300), 0..8),
         back in vec(vec(any::<u8>(), 0..300), 0..8),
@@ -93,7 +93,7 @@ proptest! {
     }
 }
 
-/// The receiver is told of a frame that was cut off.
+/// A truncated frame is an error of the receiver.
 #[test]
 fn half_a_frame_is_an_error() {
     let mut sim = SimLoop::new(1);
@@ -136,7 +136,7 @@ fn time_is_moved_by_hand_and_each_timer_has_its_own_moment() {
 }
 
 #[test]
-fn a_loop_that_is_never_quiet_is_said_to_be_busy() {
+fn a_loop_that_is_never_idle_is_reported_as_busy() {
     let mut sim = SimLoop::new(3);
     let busy = sim.spawn(async {
         loop {
@@ -148,7 +148,7 @@ fn a_loop_that_is_never_quiet_is_said_to_be_busy() {
     assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Idle);
 }
 
-/// The order of what is ready at the same time is the seed's; all orders come about.
+/// The seed decides the order of events that are ready at the same time, and each order occurs.
 #[test]
 fn the_seed_decides_the_order_of_what_is_ready_at_the_same_time() {
     let order = |system, seed| {
@@ -181,7 +181,7 @@ fn the_seed_decides_the_order_of_what_is_ready_at_the_same_time() {
     }
 }
 
-/// What the kit of wakers is for: a future of one's own, tried with each.
+/// Hostile wakers, applied to a future of the user.
 #[test]
 fn hostile_wakers_find_what_a_future_forgets() {
     let mut sim = SimLoop::new(4);
@@ -194,9 +194,13 @@ fn hostile_wakers_find_what_a_future_forgets() {
             .is_pending()
     );
     drop(waker);
-    assert_eq!((count.take(), count.kept()), (0, 1), "it keeps one");
+    assert_eq!(
+        (count.take(), count.kept()),
+        (0, 1),
+        "the future keeps one clone"
+    );
     drop(future);
-    assert_eq!(count.kept(), 0, "and gives it back when it goes");
+    assert_eq!(count.kept(), 0, "and drops it when it is dropped");
     drop(promise);
 
     let (promise, mut future) = create_future::<u8>();
@@ -209,16 +213,16 @@ fn hostile_wakers_find_what_a_future_forgets() {
     promise.set_result(3).unwrap();
     assert_eq!(poll_once(&mut future), Poll::Ready(Ok(3)));
     drop(entered);
-    // A panic that no task awaits comes out of the loop.
+    // A panic that no task awaits propagates out of the loop.
     let turned = catch_unwind(AssertUnwindSafe(|| sim.run_until_stalled()));
     assert!(turned.is_err());
     assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Idle);
 }
 
-/// Each future that waits, by each waker that misbehaves: polled twice, woken, dropped. Others who
-/// wait for the same are told all the same, and nothing is left behind.
+/// Each kind of future with each hostile waker: polled twice, woken, dropped. Other waiters of the
+/// same object are still notified, and no timer is left.
 #[test]
-fn no_future_of_ours_is_harmed_by_a_waker_that_misbehaves() {
+fn no_future_is_harmed_by_a_hostile_waker() {
     let quietly = |does: &mut dyn FnMut()| drop(catch_unwind(AssertUnwindSafe(does)));
     let second = Duration::from_secs(1);
     for what in ["sleep", "wait_for", "task", "future", "gather", "read"] {
@@ -228,7 +232,7 @@ fn no_future_of_ours_is_harmed_by_a_waker_that_misbehaves() {
             let here = Rc::new(here);
             let entered = sim.event_loop().enter();
             let (promise, future) = create_future::<u8>();
-            // The one who is well behaved, and must not suffer.
+            // The task with a normal waker, which must not be affected.
             let (reader, mut buffer) = (Rc::clone(&here), [0; 4]);
             let mut task = spawn(async move {
                 sleep(second).await;
@@ -240,8 +244,8 @@ fn no_future_of_ours_is_harmed_by_a_waker_that_misbehaves() {
                 "sleep" => Box::pin(sleep(second)),
                 "wait_for" => Box::pin(async { _ = wait_for(second, future).await }),
                 "task" => {
-                    let (value, mine) = create_future::<u8>();
-                    let slow = spawn(async { _ = mine.await });
+                    let (value, pending) = create_future::<u8>();
+                    let slow = spawn(async { _ = pending.await });
                     Box::pin(async move {
                         let _value = value;
                         _ = slow.await;
@@ -258,7 +262,7 @@ fn no_future_of_ours_is_harmed_by_a_waker_that_misbehaves() {
                 quietly(&mut || _ = waits.as_mut().poll(&mut cx));
             }
             drop(entered);
-            // The waker runs on the loop's stack, so its panics come out here.
+            // The waker runs on the loop's stack, so its panics propagate here.
             quietly(&mut || _ = sim.advance(second));
             quietly(&mut || _ = sim.run(there.write_all(b"abc")));
             for _ in 0..3 {
@@ -269,16 +273,16 @@ fn no_future_of_ours_is_harmed_by_a_waker_that_misbehaves() {
             quietly(&mut || drop(waker.take()));
             let read = task.result().expect(name).unwrap();
             assert_eq!(read, 3, "{what}, {name}");
-            // A waker that wakes where it is dropped has sent its wake: no loop is current here.
+            // A waker that wakes when it is dropped sends a message: no loop is current here.
             assert_eq!(sim.run_until_stalled().unwrap(), Stalled::Idle, "{name}");
             assert_eq!(sim.event_loop().next_deadline(), None, "{what}, {name}");
         }
     }
 }
 
-/// A descriptor in memory and a real one are not mixed up: each is refused by the other's loop.
+/// A loop refuses a descriptor of another kernel.
 #[test]
-fn a_descriptor_in_memory_has_no_place_in_a_real_loop() {
+fn a_virtual_descriptor_is_refused_by_a_loop_of_the_system() {
     let sim = SimLoop::new(5);
     let (here, _there) = sim.kernel().pair().unwrap();
     let event_loop = readily::EventLoop::new().unwrap();
@@ -288,12 +292,12 @@ fn a_descriptor_in_memory_has_no_place_in_a_real_loop() {
         refused.error,
         readily::Error::BadDescriptor { .. }
     ));
-    let told = refused.error.to_string();
-    assert!(told.contains("belongs to another kernel"), "{told}");
+    let reported = refused.error.to_string();
+    assert!(reported.contains("belongs to another kernel"), "{reported}");
     assert!(refused.descriptor.is_some());
 }
 
-/// A task that waits for a descriptor is woken by what the test does to the other end.
+/// A test operates on the peer of a descriptor that a task waits for.
 #[test]
 fn a_test_plays_the_peer_by_hand() {
     let mut sim = SimLoop::new(6);
@@ -317,9 +321,9 @@ fn a_test_plays_the_peer_by_hand() {
     assert_eq!(result, (3, ErrorKind::ConnectionReset));
 }
 
-/// An early return is no evidence that there is nothing left to read.
+/// An early return of a wait does not show that no byte is left to read.
 #[test]
-fn a_quiet_reader_has_read_what_lay_there_whatever_the_faults() {
+fn a_reader_reads_all_that_was_sent_whatever_the_faults() {
     let unread = |faults: Faults, system| {
         let mut sim = SimLoop::on(system, faults);
         let (one, two) = sim.duplex().unwrap();
@@ -334,16 +338,16 @@ fn a_quiet_reader_has_read_what_lay_there_whatever_the_faults() {
     for system in KERNELS {
         let all = (0..200).filter(|&seed| unread(Faults::all(seed), system));
         assert_eq!(all.collect::<Vec<_>>(), [0; 0], "{system:?}");
-        let hardly_ever_whole = (0..5).filter(|&seed| {
+        let with_early_returns = (0..5).filter(|&seed| {
             let mut faults = Faults::seeded(seed);
             faults.early_return = 255;
             unread(faults, system)
         });
-        assert_eq!(hardly_ever_whole.collect::<Vec<_>>(), [0; 0], "{system:?}");
+        assert_eq!(with_early_returns.collect::<Vec<_>>(), [0; 0], "{system:?}");
     }
 }
 
-/// Both sides wait for the other one: told, and not waited for.
+/// Both sides wait for each other: a deadlock is reported.
 #[test]
 fn a_run_in_which_nothing_can_happen_ends_with_an_error() {
     for system in KERNELS {
@@ -354,10 +358,16 @@ fn a_run_in_which_nothing_can_happen_ends_with_an_error() {
             let (mut here, mut there) = ([0; 1], [0; 1]);
             gather((one.read_exact(&mut here), two.read_exact(&mut there))).await
         });
-        let told = waits.unwrap_err().to_string();
-        assert!(told.contains("nothing can happen any more"), "{told}");
-        assert!(told.contains("time stays: nothing will happen"), "{told}");
-        // It can be run again, and hears of what comes from elsewhere.
+        let reported = waits.unwrap_err().to_string();
+        assert!(
+            reported.contains("nothing can happen any more"),
+            "{reported}"
+        );
+        assert!(
+            reported.contains("time stays: nothing will happen"),
+            "{reported}"
+        );
+        // The loop can be run again, and receives messages of other threads.
         let nap = sim.run(sleep(Duration::from_secs(1)));
         assert!(nap.is_ok());
         let remote = sim.remote_handle();
@@ -375,7 +385,7 @@ fn a_run_in_which_nothing_can_happen_ends_with_an_error() {
 
 #[test]
 #[should_panic(expected = "is not quiet")]
-fn no_time_goes_by_a_loop_that_is_never_quiet() {
+fn no_time_passes_in_a_loop_that_is_never_idle() {
     let mut sim = SimLoop::new(3);
     let _busy = sim.spawn(async {
         loop {
@@ -385,9 +395,9 @@ fn no_time_goes_by_a_loop_that_is_never_quiet() {
     sim.advance(Duration::from_secs(1)).unwrap();
 }
 
-/// 2⁶⁴ nanoseconds: then time ends, and what is due later is due never.
+/// Virtual time ends at 2⁶⁴ nanoseconds; later timers never fire.
 #[test]
-fn time_has_an_end_and_one_can_go_there() {
+fn virtual_time_has_an_end_that_can_be_reached() {
     let mut sim = SimLoop::new(4);
     sim.set_real_timeout(Duration::from_millis(20));
     let entered = sim.event_loop().enter();
@@ -397,13 +407,16 @@ fn time_has_an_end_and_one_can_go_there() {
     assert!(sim.elapsed() >= Duration::from_nanos(u64::MAX - 1));
     assert!(!never.done());
     sim.advance(Duration::from_secs(1)).unwrap();
-    assert!(sim.run(sleep(Duration::MAX)).is_err(), "it is told");
+    assert!(
+        sim.run(sleep(Duration::MAX)).is_err(),
+        "the deadlock is reported"
+    );
     let mut sim = SimLoop::new(4);
     sim.set_real_timeout(Duration::from_millis(20));
     sim.kernel().clock().advance(Duration::MAX);
     assert!(
         sim.run(sleep(Duration::from_secs(1))).is_err(),
-        "it is told"
+        "the deadlock is reported"
     );
 }
 
@@ -414,9 +427,9 @@ fn a_poller_of_another_kernel_is_refused() {
     let _sim = SimLoop::over(Kernel::new(), Box::new(poller));
 }
 
-/// What is printed of a case that failed is what one writes to have it again.
+/// The faults of a failed case are printed as an expression that makes them again.
 #[test]
-fn faults_are_printed_as_one_types_them_in() {
+fn faults_are_printed_as_an_expression() {
     let printed = |faults: &Faults| (format!("{faults:?}"), format!("{faults:#?}"));
     let none = "Faults::seeded(42)".to_owned();
     assert_eq!(printed(&Faults::seeded(42)), (none.clone(), none));
@@ -432,9 +445,9 @@ fn faults_are_printed_as_one_types_them_in() {
     assert_eq!(printed(&again), (text.to_owned(), text.to_owned()));
 }
 
-/// A limit of some seconds is one of the places at which a future may wait.
+/// `drop_everywhere` goes on after a timeout of a minute.
 #[test]
-fn dropping_everywhere_goes_on_to_what_takes_a_minute() {
+fn drop_everywhere_goes_on_after_a_timeout_of_a_minute() {
     let mut sim = SimLoop::new(1);
     let minute = Duration::from_secs(60);
     let polls = sim.drop_everywhere(|| async move { _ = wait_for(minute, pending::<()>()).await });
@@ -443,27 +456,27 @@ fn dropping_everywhere_goes_on_to_what_takes_a_minute() {
 
 #[test]
 #[should_panic(expected = "s went by in these")]
-fn what_never_ends_is_given_up_with_the_time_that_it_had() {
+fn drop_everywhere_gives_up_a_future_that_never_ends() {
     SimLoop::new(1).drop_everywhere(pending::<()>);
 }
 
 #[test]
 #[should_panic(expected = "no promise is called `nope`")]
-fn a_promise_that_there_is_not_is_named() {
+fn an_unknown_promise_is_named() {
     conformance::check("nope", Kernel::new().poller());
 }
 
-/// Where the caller stands is where the panic is, and not inside of the kit.
+/// A panic of a test tool has the location of its caller, not one inside of the tool.
 #[test]
-fn a_panic_of_the_kit_points_to_its_caller() {
+fn a_panic_of_a_test_tool_has_the_location_of_its_caller() {
     let place = |does: fn()| {
-        let (told, place) = std::sync::mpsc::channel();
+        let (reported, place) = std::sync::mpsc::channel();
         let before = std::panic::take_hook();
-        let mine = std::thread::current().id();
+        let own = std::thread::current().id();
         std::panic::set_hook(Box::new(move |info| {
-            if std::thread::current().id() == mine {
+            if std::thread::current().id() == own {
                 let file = info.location().map(|at| at.file().to_owned());
-                told.send(file).unwrap();
+                reported.send(file).unwrap();
             } else {
                 before(info);
             }
@@ -483,20 +496,20 @@ fn a_panic_of_the_kit_points_to_its_caller() {
     );
 }
 
-/// A failure names the promise of the list.
+/// A failure has the name of the promise.
 #[test]
 #[should_panic(expected = "the promise `a_level_event_repeats_until_drained` is broken: ")]
 fn a_promise_that_is_broken_is_named() {
     let mut faults = Faults::none();
     faults.spurious = 255;
     let kernel = Kernel::with(faults);
-    let world = conformance::Fixture::on(kernel.clone(), kernel.poller());
-    conformance::check("a_level_event_repeats_until_drained", world);
+    let fixture = conformance::Fixture::on(kernel.clone(), kernel.poller());
+    conformance::check("a_level_event_repeats_until_drained", fixture);
 }
 
-/// R140: an assertion that fails anywhere fails the test.
+/// R140: an assertion that fails in a task fails the test.
 #[test]
-fn a_panic_in_a_task_goes_out_of_a_loop_in_memory() {
+fn a_panic_in_a_task_propagates_out_of_a_sim_loop() {
     let mut sim = SimLoop::new(1);
     let run = catch_unwind(AssertUnwindSafe(|| {
         sim.run(async {

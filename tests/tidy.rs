@@ -1,7 +1,7 @@
-//! The house rules that a machine can keep: layers, unsafe, headers, the index of invariants.
+//! The house rules that a machine can check: layers, unsafe code, file heads, the index of
+//! invariants.
 //!
-//! Each test reads the sources as text and names file and line of what it finds, so that the
-//! rule is learnt where it was broken.
+//! Each test reads the sources as text, and reports the file and the line of each violation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -38,7 +38,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// All Rust files below `folder`, in order.
+/// All Rust files below `folder`, sorted.
 fn sources(folder: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
@@ -65,10 +65,10 @@ fn library_sources() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Where the sources of the three crates are.
+/// The source folders of the three crates.
 const LIBRARIES: [&str; 3] = ["src", "sys/src", "testing/src"];
 
-/// A path as it is shown.
+/// A path as it is printed.
 fn shown(path: &Path) -> String {
     path.strip_prefix(root())
         .unwrap_or(path)
@@ -76,7 +76,7 @@ fn shown(path: &Path) -> String {
         .to_string()
 }
 
-/// The lines of a file that are not tests, with their numbers. Tests stand at the end.
+/// The lines of a file that are not tests, with their numbers. Tests are at the end of a file.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let end = text.find("\n#[cfg(test)]\nmod tests").unwrap_or(text.len());
     text[..end]
@@ -90,7 +90,7 @@ fn none(complaints: Vec<String>) {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
-/// The layers, from below. What stands side by side may not know of each other.
+/// The layers, from the lowest. A module may use modules of lower layers only.
 const LAYERS: &[&[&str]] = &[
     &["base"],
     &["poll"],
@@ -105,7 +105,7 @@ fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))
 }
 
-/// Which module of the crate a file belongs to.
+/// The module of the crate that a file belongs to.
 fn module(path: &Path) -> String {
     let below = path.strip_prefix(root().join("src")).unwrap();
     let first = below
@@ -118,7 +118,7 @@ fn module(path: &Path) -> String {
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The modules of the crate that a line of code names.
+/// The modules of the crate that are named in a line of code.
 fn named(line: &str) -> impl Iterator<Item = &str> {
     line.split("crate::").skip(1).map(|rest| {
         rest.split(|c: char| !c.is_alphanumeric() && c != '_')
@@ -132,10 +132,10 @@ fn wrong_imports(module: &str, path: &str, text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     for (n, line) in code(text) {
         if line.trim_start().starts_with("//") || line.contains("$crate::") {
-            continue; // a link may point anywhere; a macro names the root as its user sees it
+            continue; // a link may point anywhere; a macro names the root as its user does
         }
         for name in named(line) {
-            // Macros and names at the root are the root's.
+            // Macros and names at the root belong to the root.
             let other = layer(name).unwrap_or(LAYERS.len() - 1);
             let below = other < own || name == module || own == LAYERS.len() - 1;
             if !below {
@@ -161,7 +161,7 @@ fn an_import_that_points_up_or_sideways_is_found() {
     assert!(wrong_imports("io", "x.rs", "use crate::task::waiters::Waiters;").is_empty());
 }
 
-/// R138: MIPS, PowerPC and older ARM have no atomics of 64 bits. What needs one has another way there.
+/// R138: MIPS, PowerPC and older ARM have no 64-bit atomics, so that each use needs a fallback.
 #[test]
 fn atomics_of_64_bits_stand_in_one_file() {
     let is_wide = |path: &PathBuf| {
@@ -175,15 +175,15 @@ fn atomics_of_64_bits_stand_in_one_file() {
     assert!(read(&all[0]).contains("#[cfg(not(target_has_atomic = \"64\"))]"));
 }
 
-/// How many lines with `unsafe` there are in `sys`, and in the one file above it that may have any.
-/// They may fall freely; they rise with a line in the commit that says why.
-/// Three are a flag per call for reading and writing, a look at one descriptor, and `ppoll(2)`;
-/// three are a host's timer; two are the table of one process that a child of it leaves alone, and one is the
-/// alarm that ends a child in a test; two are the comparison of open files and the thread that asks.
+/// The lines with `unsafe` in `sys`, and in the one file above it that may have any. They may fall
+/// without notice; they rise only with a reason in the commit. Three lines are a flag per call for
+/// reading and writing, the readiness of one descriptor, and `ppoll(2)`; three are the timer of a
+/// host; two are the table of one process that its child does not use, and one is the alarm that
+/// ends a child in a test; two are the comparison of open files and the thread that makes it.
 const UNSAFE_IN_SYS: usize = 154;
 const UNSAFE_IN_CELL: usize = 47;
 const CELL: &str = "src/task/cell.rs";
-/// The kit for tests: where a waker is made by hand, and where descriptors are used as no program does.
+/// The test tools: code that makes wakers by hand, and uses descriptors as no program does.
 const UNSAFE_IN_KIT: [(&str, usize); 2] = [
     ("testing/src/for_tests.rs", 8),
     ("testing/src/hostile_waker.rs", 13),
@@ -204,7 +204,7 @@ fn unsafe_stands_in_sys_and_in_one_file_and_does_not_spread() {
     let places = ["src", "testing/src", "examples"];
     for path in places.iter().flat_map(|place| sources(place)) {
         for (n, line) in read(&path).lines().enumerate() {
-            // Where it is denied, and where that is taken back, the lint has another name.
+            // A line that denies or allows unsafe code has the lint's name, `unsafe_code`.
             if is_unsafe(line) && !may(&path) {
                 complaints.push(format!("{}:{}: {line}", shown(&path), n + 1));
             }
@@ -228,22 +228,19 @@ fn unsafe_stands_in_sys_and_in_one_file_and_does_not_spread() {
     };
     let found: usize = sources("sys/src").iter().map(count).sum();
     let in_cell = count(&root().join(CELL));
-    for (file, agreed) in UNSAFE_IN_KIT {
+    for (file, limit) in UNSAFE_IN_KIT {
         let found = count(&root().join(file));
-        assert!(
-            found <= agreed,
-            "{found} in {file}; {agreed} were agreed on"
-        );
+        assert!(found <= limit, "{found} in {file}; the limit is {limit}");
     }
     println!("lines with unsafe: {found} in sys, {in_cell} in {CELL}");
     assert!(
         found <= UNSAFE_IN_SYS && in_cell <= UNSAFE_IN_CELL,
-        "{found} in sys, {in_cell} in {CELL}; {UNSAFE_IN_SYS} and {UNSAFE_IN_CELL} were agreed on"
+        "{found} in sys, {in_cell} in {CELL}; the limits are {UNSAFE_IN_SYS} and {UNSAFE_IN_CELL}"
     );
 }
 
-/// What the notes of the unsafe code of a task's cell rest on: private to its module, so that the
-/// compiler refuses a call from another file of `task`.
+/// The items that the unsafe code of a task's cell relies on. They must be private to its module,
+/// so that the compiler refuses a call from another file of `task`.
 const CELL_RESTS_ON: &[(&str, &[&str])] = &[
     (
         "src/task/cell/header.rs",
@@ -301,8 +298,8 @@ fn what_the_unsafe_code_of_a_task_rests_on_is_private_to_its_module() {
     assert_eq!(handed_out, ["pub(super) use header::{Header, SpawnInfo};"]);
 }
 
-/// The uses of thread-locals that panic where a thread ends, and a destructor comes back (R096): all
-/// but `try_with`.
+/// Uses of thread-locals that panic at the end of a thread, when a destructor runs (R096): all but
+/// `try_with`.
 fn wrong_thread_locals(path: &str, text: &str) -> Vec<String> {
     let names: Vec<&str> = text
         .split("thread_local!")
@@ -382,7 +379,7 @@ fn nothing_is_left_unfinished_or_unwrapped() {
     none(complaints);
 }
 
-/// Files that are longer than a page of ideas, and why.
+/// The files that are longer than 320 lines, and the reason.
 const LONG: &[(&str, &str)] = &[
     (
         "src/task/executor.rs",
@@ -477,7 +474,7 @@ const LONG: &[(&str, &str)] = &[
 fn a_file_is_a_page_of_ideas() {
     let long = |path: &PathBuf| {
         let text = read(path);
-        // Where links lead stands at the end of a comment, after a blank line.
+        // Targets of links are at the end of a comment, after a blank line.
         let is_target =
             |line: &str| line.trim_start().starts_with("//") && line.contains("]: crate::");
         let all: Vec<&str> = code(&text).map(|(_, line)| line).collect();
@@ -496,7 +493,7 @@ fn is_coroutine(line: &str) -> bool {
     line.starts_with("pub async fn") || returned.iter().any(|returned| line.contains(returned))
 }
 
-/// What a dropped future loses is said for every public one.
+/// The documentation of each public future describes what dropping it loses.
 #[test]
 fn every_public_coroutine_says_what_dropping_it_loses() {
     let mut complaints = Vec::new();
@@ -520,7 +517,7 @@ fn every_public_coroutine_says_what_dropping_it_loses() {
     none(complaints);
 }
 
-/// The numbers in a text: a letter of the index and one or two digits, standing alone.
+/// The numbers of invariants in a text: a letter of the index and one or two digits.
 fn numbers(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let is_number = |word: &&str| {
@@ -572,7 +569,7 @@ fn the_index_of_invariants_is_honest() {
     none(complaints);
 }
 
-/// Whether a function is marked as a test, or as a property's.
+/// Whether a function is a test, in a property block too.
 fn is_test(text: &str, name: &str) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let place = lines
@@ -587,13 +584,13 @@ fn is_test(text: &str, name: &str) -> bool {
     })
 }
 
-/// Every `file.rs` in a row exists, every `test_name` after it is a function in it, and a test cites
-/// the number, so that a search for it finds the tests.
+/// Checks a row: each `file.rs` exists, each `test_name` after it is a function of that file, and
+/// the test or its file cites the number, so that a search for the number finds the tests.
 fn broken_references(number: &str, row: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut text = String::new();
     let mut tests = 0;
-    // The cells after the sentence: where it is upheld, and by which tests it is shown.
+    // The cells after the sentence: the code that upholds it, and the tests.
     let cells = row.split(" | ").skip(2);
     for quoted in cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
         if quoted.ends_with(".rs") {
@@ -622,7 +619,7 @@ fn broken_references(number: &str, row: &str) -> Vec<String> {
     complaints
 }
 
-/// Up to here the catalogue of faults has no gap; what stands in it beyond is held to the same.
+/// The catalogue of faults has each number up to this one; later rows are checked too.
 const FAULTS: usize = 99;
 
 /// The file of a test that is named `it/x::name`, `alloc::name` or `src/x::name`, or of a promise
@@ -637,8 +634,7 @@ fn home_of(file: &str) -> PathBuf {
     root().join(folder).join(format!("{file}.rs"))
 }
 
-/// Whether `file::name` is a test that is run. A promise is no test by itself: it must stand in
-/// the list of promises.
+/// Whether `file::name` is a test that is run. A promise is run if it is in the list of promises.
 fn is_run(reference: &str) -> bool {
     let Some((file, name)) = reference.split_once("::") else {
         return false;
@@ -652,8 +648,8 @@ fn is_run(reference: &str) -> bool {
     }
 }
 
-/// What is wrong with a page that should have a row for each fault, and a test or a reason in
-/// each row: | **R001** and its anchor | what | `file::test`, … or *why there is none* |
+/// The errors of a page that should have a row for each fault, and in each row a test or a reason:
+/// | **R001** and its anchor | what | `file::test`, … or *why there is none* |
 fn wrong_rows(page: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     let number = |row: &str| row.get(..3)?.parse().ok();
@@ -707,11 +703,11 @@ fn a_fault_without_a_row_or_with_a_test_that_is_not_there_is_found() {
     assert!(wrong(&row(7, own)).is_empty());
     assert_eq!(wrong(""), ["R007 has not one row"]);
     assert_eq!(wrong(&row(7, "")), ["R007 has neither a test nor a reason"]);
-    for no_test in ["tidy::wrong_rows", "tidy::nothing", "it/nowhere::x", "tidy"] {
-        let both = format!("{own}, `{no_test}`");
+    for not_a_test in ["tidy::wrong_rows", "tidy::nothing", "it/nowhere::x", "tidy"] {
+        let both = format!("{own}, `{not_a_test}`");
         assert_eq!(
             wrong(&row(7, &both)),
-            [format!("R007: {no_test} is no test")]
+            [format!("R007: {not_a_test} is no test")]
         );
     }
     let beyond = page(7, &row(7, own)) + &row(FAULTS + 20, "`tidy::nothing`");

@@ -1,21 +1,21 @@
-//! The situations that pollers are asked about: how each comes about, and what happens next.
+//! The situations of the tables: how each is set up, and what happens next.
 //!
-//! A scene stands still while it is looked at. A story goes on between two waits: there the
-//! triggers differ, for an edge tells of what is new and not of what is. Both are built from what
-//! any kernel makes.
+//! A scene does not change while its events are collected. In a sequence an action happens between
+//! two waits: there the triggers differ, because an edge reports what is new. Both use only what
+//! every kernel has.
 //!
-//! In the notes this is what N7's events are about.
+//! In the notes: the events of N7.
 
 use readily::Interest;
 use readily_testing::conformance::{Fixture, TestFd};
 use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr};
 
-/// A descriptor to be looked at, and what must stay open meanwhile.
+/// The observed descriptor, and what must stay open meanwhile.
 pub(crate) struct Scene {
     pub(crate) here: TestFd,
     there: Option<TestFd>,
-    /// Where more can connect to.
+    /// The address of a listener.
     addr: Option<SocketAddr>,
     clients: Vec<TestFd>,
 }
@@ -40,19 +40,19 @@ impl Scene {
         Self::of(here, there)
     }
 
-    /// The reading end of a pipe is here.
+    /// A pipe whose reading end is observed.
     fn reader(fixture: &Fixture) -> Self {
         let (reader, writer) = fixture.pipe();
         Self::of(reader, writer)
     }
 
-    /// The writing end of a pipe is here.
+    /// A pipe whose writing end is observed.
     fn writer(fixture: &Fixture) -> Self {
         let (reader, writer) = fixture.pipe();
         Self::of(writer, reader)
     }
 
-    /// A listener to which so many have connected.
+    /// A listener to which `clients` sockets have connected.
     fn listener(fixture: &Fixture, clients: usize) -> Self {
         let (listener, addr) = fixture.listener();
         let mut scene = Self::of(listener, None);
@@ -70,8 +70,8 @@ impl Scene {
         self.there.as_ref().expect("the other side is open")
     }
 
-    fn with(self, deed: impl FnOnce(&Self)) -> Self {
-        deed(&self);
+    fn with(self, action: impl FnOnce(&Self)) -> Self {
+        action(&self);
         self
     }
 
@@ -157,11 +157,11 @@ pub(crate) const SCENES: &[(&str, Setup)] = &[
     }),
 ];
 
-/// What happens between two waits.
-pub(crate) type Deed = fn(&mut Fixture, &mut Scene);
+/// An action between two waits.
+pub(crate) type Action = fn(&mut Fixture, &mut Scene);
 
-/// Each begins with a scene, which is looked at until there is no news.
-pub(crate) const STORIES: &[(&str, Setup, Deed)] = &[
+/// Each begins with a scene, whose events have been reported before.
+pub(crate) const SEQUENCES: &[(&str, Setup, Action)] = &[
     ("pair, quiet: bytes come", Scene::pair, |_, s| {
         s.there().put(b"x")
     }),
@@ -254,7 +254,7 @@ pub(crate) const STORIES: &[(&str, Setup, Deed)] = &[
         "listener, two wait: one is accepted",
         |w| Scene::listener(w, 2),
         |_, s| {
-            s.clients.push(s.here.accept().expect("somebody waits"));
+            s.clients.push(s.here.accept().expect("a connection waits"));
         },
     ),
     (

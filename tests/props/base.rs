@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 proptest! {
-    /// L1, at its root: a key names one entry for life, and nothing afterwards, however often
-    /// its slot is used again.
+    /// L1: a key names one entry for its life, and none afterwards, however often its slot is
+    /// reused.
     #[test]
     fn a_slab_is_a_map_whose_keys_are_never_used_again(ops in vec((0u8..3, 0usize..8), 0..64)) {
         let mut slab = Slab::default();
@@ -35,10 +35,10 @@ proptest! {
         prop_assert_eq!(left, model);
     }
 
-    /// C2, C3, C4: timers fire by deadline, then by order of arming; a cancelled one never; and
-    /// there are no more dead ones than live ones, and a few. L5: none fires in the round in which it
-    /// was armed. Some are armed and cancelled while others fire. Many are armed and few fire, so
-    /// that the heap gets more than two levels.
+    /// C2, C3, C4: timers fire by deadline, then in the order of arming; a cancelled timer never
+    /// fires; and the heap has at most as many dead nodes as live ones, and a few more. L5: no
+    /// timer fires in the round in which it was armed. Some timers are armed and cancelled while
+    /// others fire. Many are armed and few fire, so that the heap has more than two levels.
     #[test]
     fn timers_fire_in_deadline_then_arming_order(ops in vec((0u8..9, 0u64..16, 0usize..64), 0..256)) {
         let mut timers: Timers<usize> = Timers::default();
@@ -81,7 +81,7 @@ proptest! {
             let next = model.first().map(|&(at, _)| at);
             if pick % 3 == 0 {
                 prop_assert_eq!(timers.next_ns(), next);
-                // Between two rounds this is a line as well: all that was armed may fall due.
+                // The start of a round is a fence too: all timers that are armed now may be due.
                 timers.begin_round();
                 fence = keys.len();
             }

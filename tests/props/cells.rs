@@ -1,11 +1,10 @@
-//! Every way in which a task can live and end, one by one, against a model of one page.
+//! Every way in which a task can run and end, each against a small model.
 //!
-//! Where something panics × when the task is cancelled × what becomes of its handle × from where it is
-//! woken × whether a `TaskRef` to it exists: all combinations, with everything that is made and dropped
-//! counted. The cell of a task is unsafe code (`src/task/cell.rs`), so these run under Miri too
-//! (`.ci/miri`).
+//! All combinations of the place of a panic, the time of a cancel, the use of the handle, the
+//! source of a wake, and a `TaskRef`; each value is counted when it is made and dropped. The cell
+//! of a task is unsafe code (`src/task/cell.rs`), so these tests run under Miri too (`.ci/miri`).
 //!
-//! In the notes: what a Task answers, whatever happens to it (N15, N16). Invariants: T1 to T4, W3.
+//! In the notes: the state and the result of a Task (N15, N16). Invariants: T1 to T4, W3.
 
 use readily::task::{TaskRef, TaskState};
 use readily::{JoinError, PanicPolicy, Task, all_tasks, current_task};
@@ -20,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
-/// Where something panics.
+/// The place of a panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Panics {
     Nowhere,
@@ -31,7 +30,7 @@ enum Panics {
     AsTheWaiterGoes,
 }
 
-/// When the task is cancelled.
+/// The time of a cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cancelled {
     Never,
@@ -41,7 +40,7 @@ enum Cancelled {
     AfterItsEnd,
 }
 
-/// What becomes of the handle.
+/// The use of the handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Handle {
     DroppedBeforeItsStart,
@@ -52,15 +51,15 @@ enum Handle {
     Asked,
 }
 
-/// Who wakes it after its first poll.
+/// The source of the wake after the first poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Woken {
     ByACallback,
     ByATask,
     FromAThread,
-    /// In the poll that a callback's wake led to.
+    /// In the poll after a callback's wake.
     ByItself,
-    /// It is there until the loop closes.
+    /// The task exists until the loop closes.
     NotAtAll,
 }
 
@@ -70,32 +69,32 @@ struct Case {
     cancelled: Cancelled,
     handle: Handle,
     woken: Woken,
-    /// Whether a `TaskRef` outlives all else.
+    /// Whether a `TaskRef` is dropped last.
     known: bool,
 }
 
-/// What is seen of a case, and what the model says.
+/// What the test observes of a case, and what the model predicts.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     polls: u32,
     futures_dropped: u32,
     outputs: u32,
     outputs_dropped: u32,
-    /// Panics that were reported, because no task could get them.
+    /// Panics that were reported because no task could retrieve them.
     told: u32,
-    /// Panics that came out of something that the test did itself.
+    /// Panics that propagated from a call of the test.
     thrown: u32,
-    /// How often who awaited the handle was woken.
+    /// How often the task that awaited the handle was woken.
     awaited: u32,
-    /// What a cancel said, where there was one.
+    /// The result of the cancel, if there was one.
     cancel: Option<bool>,
-    /// How it ended, as the handle, or who knows it, says at the very end.
+    /// The final state, from the handle or from the `TaskRef`.
     end: Option<TaskState>,
-    /// The result, if it was asked for.
+    /// The result, if it was taken.
     result: Option<TaskState>,
 }
 
-/// The same, as it should be.
+/// The prediction of the model.
 fn model(case: Case) -> Seen {
     use {Cancelled::*, Handle::*, Panics::*, Woken::*};
     let mut seen = Seen {
@@ -120,7 +119,7 @@ fn model(case: Case) -> Seen {
     if case.panics == AsTheFutureGoes {
         match end {
             TaskState::Cancelled => end = TaskState::Panicked,
-            // Its value is there, and the panic is not retrieved.
+            // The value is stored, and the panic is not retrieved.
             _ => seen.told += 1,
         }
     }
@@ -131,7 +130,7 @@ fn model(case: Case) -> Seen {
         WhileItWaits => Some(waits),
         AfterItsEnd => Some(false),
     };
-    // Where it outlives the loop, so does the handle that is dropped after its end.
+    // A handle that outlives the loop is dropped after the end of the task.
     let ends_with_the_loop = woken && !returns;
     let detached = match case.handle {
         DroppedBeforeItsStart => true,
@@ -170,7 +169,7 @@ fn model(case: Case) -> Seen {
     seen
 }
 
-/// What is on all sides of the task.
+/// The state that the task and the test share.
 struct World {
     case: Case,
     polls: Cell<u32>,
@@ -187,7 +186,7 @@ fn add(count: &Cell<u32>) {
     count.set(count.get() + 1);
 }
 
-/// A panic that prints nothing.
+/// A panic with a payload that the hook does not print.
 fn throw() -> ! {
     resume_unwind(Box::new("as it was to"))
 }
@@ -199,7 +198,7 @@ impl World {
         }
     }
 
-    /// Does something that may panic.
+    /// Runs `does`, which may panic.
     fn tries<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
         let done = catch_unwind(AssertUnwindSafe(f));
         if done.is_err() {
@@ -220,14 +219,14 @@ impl World {
             let said = task.as_ref().is_some_and(TaskRef::cancel);
             self.cancel.set(Some(said));
             let again = task.is_some_and(|task| task.cancel());
-            assert!(!again, "T3: it is ended once");
+            assert!(!again, "T3: a task ends once");
         }
     }
 }
 
 struct Script {
     world: Rc<World>,
-    /// Where it was first polled, and must stay.
+    /// The address of the first poll, which must not change.
     place: Cell<Option<*const Script>>,
     _pinned: PhantomPinned,
 }
@@ -236,7 +235,10 @@ impl Script {
     fn stays(&self) {
         let here: *const Self = self;
         let first = self.place.replace(Some(here));
-        assert!(first.is_none_or(|first| first == here), "it is pinned");
+        assert!(
+            first.is_none_or(|first| first == here),
+            "the task is pinned"
+        );
     }
 }
 
@@ -262,7 +264,7 @@ impl Future for Script {
                 Poll::Pending
             }
             2 if world.case.woken == Woken::ByItself => {
-                // T1, T2: one more poll, and no more.
+                // T1, T2: one more poll, and no other.
                 cx.waker().wake_by_ref();
                 let another = cx.waker().clone();
                 another.wake();
@@ -282,13 +284,13 @@ impl Drop for Script {
         add(&self.world.futures_dropped);
         if let Ok(handle) = self.world.handle.try_borrow() {
             if let Some(handle) = &*handle {
-                assert!(!handle.done(), "T3: before its end is told");
-                assert!(!handle.cancel(), "it is ending already");
+                assert!(!handle.done(), "T3: before its waiters are notified");
+                assert!(!handle.cancel(), "the task is ending already");
             }
         }
         let kept = self.world.waker.take();
         if let Some(waker) = &kept {
-            waker.wake_by_ref(); // of no use, and no harm
+            waker.wake_by_ref(); // has no effect
         }
         self.world.waker.replace(kept);
         self.world.throws_if(Panics::AsTheFutureGoes);
@@ -310,14 +312,14 @@ fn turns(sim: &mut SimLoop) {
     }
 }
 
-/// The task, as the loop knows it; `None` if it has ended.
+/// The task as the loop has it; `None` if it has ended.
 fn find(sim: &mut SimLoop) -> Option<TaskRef> {
     let _here = sim.event_loop().enter();
     let mut all = all_tasks().into_iter();
     all.find(|task| &*task.get_name() == "it")
 }
 
-/// Awaits the handle once.
+/// Polls the handle once.
 fn wait_for_it(world: &World, awaited: &Arc<AtomicU32>) {
     let mut handle = world.handle.borrow_mut();
     let Some(task) = handle.as_mut().filter(|task| !task.done()) else {
@@ -341,7 +343,7 @@ fn wait_for_it(world: &World, awaited: &Arc<AtomicU32>) {
     assert!(polled.is_none_or(|polled| polled.is_pending()));
 }
 
-/// From where the case says; once more, for a wake that is one too many does nothing (T1).
+/// Wakes from the source of the case; twice, because a second wake has no effect (T1).
 fn wake(sim: &mut SimLoop, world: &World) {
     let Some(waker) = world.waker.borrow().clone() else {
         return;
@@ -368,7 +370,7 @@ fn wake(sim: &mut SimLoop, world: &World) {
     }
 }
 
-/// Wakes what has ended, which has no effect (T1, W3).
+/// Wakes a task that has ended, which has no effect (T1, W3).
 fn wake_in_vain(world: &World) {
     let waker = world.waker.borrow().clone();
     if let Some(waker) = waker {
@@ -439,9 +441,9 @@ fn run(case: Case) -> Seen {
     let result = look(&world, handle);
     let waker = world.waker.take();
     let left = Rc::strong_count(&world);
-    assert_eq!(left, 1, "{case:?}: nobody has anything of it left");
+    assert_eq!(left, 1, "{case:?}: the test has the only reference");
     drop(known);
-    // The last share, where there is a waker: the memory goes on another thread.
+    // The last reference is a waker, if there is one: another thread frees the memory.
     thread::spawn(move || drop(waker)).join().unwrap();
     Seen {
         polls: world.polls.get(),
@@ -457,7 +459,7 @@ fn run(case: Case) -> Seen {
     }
 }
 
-/// Takes the result, where the case asks for it; drops the handle.
+/// Takes the result if the case does so; drops the handle.
 fn look(world: &World, handle: Option<Task<Output>>) -> Option<TaskState> {
     let mut result = None;
     let told = &mut result;
@@ -465,9 +467,12 @@ fn look(world: &World, handle: Option<Task<Output>>) -> Option<TaskState> {
         let mut handle = handle?;
         if world.case.handle == Handle::Asked {
             let looked = handle.with_result(|seen| seen.is_ok());
-            let taken = handle.result().expect("T4: it is there");
+            let taken = handle.result().expect("T4: the result is there");
             assert_eq!(looked, Some(taken.is_ok()));
-            assert!(handle.result().is_none(), "T4: it is delivered once");
+            assert!(
+                handle.result().is_none(),
+                "T4: the result is delivered once"
+            );
             *told = Some(match &taken {
                 Ok(_) => TaskState::Done,
                 Err(JoinError::Panicked(_)) => TaskState::Panicked,
@@ -481,7 +486,7 @@ fn look(world: &World, handle: Option<Task<Output>>) -> Option<TaskState> {
     result
 }
 
-/// T1, T2, T3, T4, W3: all of them.
+/// T1, T2, T3, T4, W3: all combinations.
 #[test]
 fn a_task_lives_and_ends_as_the_model_says_whatever_panics_is_dropped_cancelled_or_woken() {
     use {Cancelled::*, Handle::*, Panics::*, Woken::*};
@@ -516,7 +521,8 @@ fn a_task_lives_and_ends_as_the_model_says_whatever_panics_is_dropped_cancelled_
                 for woken in wakes {
                     for known in [false, true] {
                         cases += 1;
-                        // Miri takes a second for one: each kind with each other, and not all.
+                        // Miri takes a second for a case: it runs each pair of values, not all
+                        // combinations.
                         if cfg!(miri) && cases % 11 != 0 {
                             continue;
                         }

@@ -1,8 +1,8 @@
-//! Channels of one value, of the last value, of every value, and from other threads, each against the
-//! list of what was sent.
+//! The channels `oneshot`, `watch`, `broadcast` and `channel`, each against a list of the sent
+//! values.
 //!
-//! A value that a channel drops must be dropped at once, and not with the channel: so the values are
-//! counted.
+//! A channel must drop a value as soon as no receiver can get it, and not only with the channel, so
+//! the values are counted.
 //!
 //! Invariants: Q8, Q9, L8, W3.
 
@@ -23,15 +23,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::thread;
 
-/// A receiver that waits in a future, or does not.
+/// A receiver, with a future that waits or without one.
 type Hearing<R, T> = (Lock<R>, Option<Waits<T>>);
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
-    /// Q8: every receiver gets what is sent while it is there, in order; one for which the ring was
-    /// too small gets the number of those that are gone, and then the oldest that is left. What all
-    /// have got is dropped.
+    /// Q8: each receiver gets, in order, what is sent after it has subscribed; a receiver that is
+    /// too slow gets the number of missed values, and then the oldest one that is left. A value
+    /// that all receivers have got is dropped.
     #[test]
     fn a_broadcast_reaches_all_and_a_slow_receiver_learns_how_much_it_has_missed(
         capacity in 1..4usize,
@@ -93,8 +93,8 @@ proptest! {
         }
     }
 
-    /// Q8: a waiter for a broadcast or for a change is woken by what is sent and by the end of the
-    /// sender, and by nothing else, and gets what it would have got without waiting.
+    /// Q8: a send or the end of the sender wakes a waiter for a broadcast or a change, and nothing
+    /// else does; the waiter gets what it would have got without waiting.
     #[test]
     fn a_waiter_for_a_value_is_woken_for_it(ops in vec((0..6u8, 0..3usize), 0..48)) {
         let (all, one) = broadcast::channel::<usize>(64);
@@ -170,8 +170,8 @@ proptest! {
         }
     }
 
-    /// Q9: what threads send is received, each one's in its order, and all of it, by one who
-    /// gives way in between.
+    /// Q9: a receiver that yields between its values gets all that threads send, in the order of
+    /// each thread.
     #[test]
     fn what_threads_send_is_received_in_their_order(counts in vec(0..300u32, 1..4)) {
         let received = run(async {
@@ -194,8 +194,8 @@ proptest! {
         prop_assert_eq!(received.unwrap(), expected.collect::<BTreeMap<_, _>>(), "Q9");
     }
 
-    /// Q9: one wake for all that are sent before the receiver runs; whatever the receiver does in
-    /// between, it waits only where there is nothing, and each value is received or comes back.
+    /// Q9: all values that are sent before the receiver runs wake it once; it waits only if the
+    /// channel is empty, and each value is received or returned.
     #[test]
     fn a_receiver_is_woken_once_for_all_that_are_sent_before_it_runs(
         capacity in 1..6usize,
@@ -284,8 +284,9 @@ proptest! {
     }
 }
 
-/// Q8: a value is sent, the receiver is cancelled, and closed, in one turn and in every order: the
-/// value arrives, or comes back, or is dropped with its receiver; and the sender knows.
+/// Q8: a value is sent, and the receiver is cancelled and closed, in one turn and in every order:
+/// the value is received, or returned, or dropped with its receiver; and the sender gets the
+/// matching result.
 #[test]
 fn one_value_and_the_end_of_the_receiver_in_one_turn_in_every_order() {
     for (order, seed) in each(orders(2), 0..4) {
@@ -309,11 +310,15 @@ fn one_value_and_the_end_of_the_receiver_in_one_turn_in_every_order() {
             Err(Closed(7))
         };
         assert_eq!(back.take(), Some(expected), "{order:?}");
-        assert_eq!(got.get(), None, "{order:?}: he was cancelled before he ran");
+        assert_eq!(
+            got.get(),
+            None,
+            "{order:?}: the receiver was cancelled before it ran"
+        );
     }
 }
 
-/// Q8: each side hears when the other has gone.
+/// Q8: each side is notified when the other one is dropped.
 #[test]
 fn a_waiter_on_one_side_learns_of_the_end_of_the_other() {
     let (sender, receiver) = oneshot::channel::<u8>();
@@ -334,7 +339,7 @@ fn a_waiter_on_one_side_learns_of_the_end_of_the_other() {
     closed.assert_woken(1);
     closed.assert_ready();
     drop(closed);
-    // None will come, and a value that was sent before could still be taken.
+    // After the close no value can be sent, and one that was sent before can be received.
     assert_eq!(receiver.try_recv(), Err(GetError::Closed));
     let sender = Rc::into_inner(sender).unwrap();
     assert_eq!(sender.send(3), Err(Closed(3)));
@@ -346,12 +351,12 @@ fn a_waiter_on_one_side_learns_of_the_end_of_the_other() {
     let (sender, receivers) = watch::channel(1);
     drop(receivers.clone());
     drop(receivers);
-    assert_eq!(sender.send(2), Err(Closed(2)), "nobody looks");
+    assert_eq!(sender.send(2), Err(Closed(2)), "there is no receiver");
     assert_eq!(*sender.borrow(), 1);
 }
 
-/// What is replaced is kept whether or not anybody looks; who subscribes later sees it, and who waits
-/// is told.
+/// A replaced value is stored with or without receivers: a later subscriber sees it, and a waiter
+/// is notified.
 #[test]
 fn a_state_that_is_replaced_without_receivers_is_there_for_the_next() {
     let (sender, receiver) = watch::channel(Rc::new(1));
@@ -361,7 +366,7 @@ fn a_state_that_is_replaced_without_receivers_is_there_for_the_next() {
     assert_eq!(**sender.send_replace(Rc::new(3)), 1);
     assert_eq!((**look, **sender.borrow()), (1, 3));
     drop(look);
-    assert_eq!(Rc::strong_count(&first), 1, "the old one is kept by nobody");
+    assert_eq!(Rc::strong_count(&first), 1, "the old value is dropped");
     let mut late = sender.subscribe();
     assert!(!late.has_changed() && **late.borrow() == 3);
     let mut changed = waits(async move { late.changed().await });
@@ -371,7 +376,7 @@ fn a_state_that_is_replaced_without_receivers_is_there_for_the_next() {
     assert_eq!(changed.assert_ready(), Ok(()));
 }
 
-/// A snapshot is not written to, and an old value is dropped when a new one comes.
+/// A borrowed value does not change, and an old value is dropped when a new one is sent.
 #[test]
 fn what_a_receiver_looks_at_stays_as_it_is() {
     let (sender, receiver) = watch::channel(Rc::new(1));
@@ -382,7 +387,7 @@ fn what_a_receiver_looks_at_stays_as_it_is() {
     assert_eq!(Rc::strong_count(&first), 1);
 }
 
-/// R090: a receive that was dropped leaves no waker behind.
+/// R090: a dropped receive keeps no waker.
 #[test]
 fn what_is_sent_without_a_waiter_wakes_no_task() {
     let event_loop = EventLoop::new().unwrap();
@@ -396,12 +401,12 @@ fn what_is_sent_without_a_waiter_wakes_no_task() {
             .is_pending()
     );
     drop(recv);
-    assert_eq!(count.kept(), 1, "the test's own");
+    assert_eq!(count.kept(), 1, "only the test's waker is left");
     sender.send(1).unwrap();
     assert_eq!((count.take(), receiver.try_recv()), (0, Ok(1)));
 }
 
-/// R091: a receiver that sends to itself, and never waits, leaves the others their turn.
+/// R091: a receiver that sends to itself, and never waits, does not starve other tasks.
 #[test]
 fn a_channel_that_is_never_empty_starves_no_task() {
     run(async {
@@ -424,7 +429,7 @@ fn a_channel_that_is_never_empty_starves_no_task() {
     .unwrap();
 }
 
-/// W3, Q9: a loop that waits for nothing but a sender waits; one that is gone gives values back.
+/// W3, Q9: a loop that only waits for a sender keeps running; a closed loop returns the values.
 #[test]
 fn a_loop_waits_for_its_senders_and_a_closed_one_gives_values_back() {
     let mut event_loop = EventLoop::new().unwrap();
@@ -507,7 +512,7 @@ fn a_listener_beside_a_hostile_waker_is_notified_all_the_same() {
     survive_hostile_wakers(kinds);
 }
 
-/// Q8, Q9: what is sent to one who waits with a waker that misbehaves arrives all the same.
+/// Q8, Q9: a value that is sent to a receiver with a hostile waker is received all the same.
 #[test]
 fn what_is_sent_to_a_hostile_waker_is_there_for_the_next() {
     hush();

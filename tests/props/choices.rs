@@ -1,4 +1,4 @@
-//! `race`, `select` and `as_completed`: which output is the first, and that none is lost.
+//! `race`, `select` and `as_completed`: the order of the outputs, and that none is lost.
 //!
 //! Invariants: T7, T8, L8.
 
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Of virtual time: for ever.
+/// A timeout that is never reached, in virtual time.
 const HOUR: Duration = Duration::from_secs(3600);
 
 type Pairs = (Vec<Option<Promise<usize>>>, Vec<Future<usize>>);
@@ -31,19 +31,21 @@ fn promised(n: usize) -> Pairs {
         .unzip()
 }
 
-/// Settles the futures of each batch in one turn, in the order of the batch.
+/// Settles the promises of each batch in one turn, in the order of the batch.
 async fn settle(mut promises: Vec<Option<Promise<usize>>>, batches: Vec<Vec<usize>>) {
     for batch in batches {
-        // Two turns: who was woken by the last batch is polled before this one.
+        // Two turns: a task that the last batch has woken is polled before this batch.
         yield_now().await;
         yield_now().await;
         for n in batch {
             if let Some(promise) = promises[n].take() {
-                promise.set_result(n).expect("it is settled once");
+                promise
+                    .set_result(n)
+                    .expect("the promise is not settled yet");
             }
         }
     }
-    // A promise that is not settled stays so, and is not dropped: its future waits for ever.
+    // A promise that is not settled is not dropped either: its future waits forever.
     pending::<()>().await;
     drop(promises);
 }
@@ -69,8 +71,8 @@ async fn spend(times: u32) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    /// T7: the winner is the lowest of those that were settled first, in whichever order they
-    /// were; of a list, of a tuple, and of a choice among what is lent. The others are kept.
+    /// T7: the winner is the first in the list among those that were settled first, in any order of
+    /// settling; for a list, a tuple, and a choice among borrowed futures. The others are kept.
     #[test]
     fn the_first_named_of_those_that_are_ready_wins(
         batches in vec(vec(0..MANY, 0..4), 1..6),
@@ -107,10 +109,10 @@ proptest! {
             let mut all = flat(&batches);
             all.sort_unstable();
             assert_eq!(order, all, "T8: none is lost");
-        })).unwrap().expect("nobody hangs");
+        })).unwrap().expect("no task hangs");
     }
 
-    /// T7: and however much of the budget was spent before, and by those before it in the choice.
+    /// T7: the same, for each budget that is left, and for each cost of the futures before it.
     #[test]
     fn the_first_named_wins_whatever_is_left_of_the_budget(
         spent in 0..=BUDGET,
@@ -134,7 +136,8 @@ proptest! {
             assert_eq!(race(all()).await, expected);
             begun().await;
             assert_eq!(select(all()).await, (expected, expected));
-            // Of a list it is the first in time, so only where it begins may make no difference.
+            // `as_completed` returns the first in time, so only the first poll depends on the
+            // order.
             yield_now().await;
             spend(spent / BUDGET * BUDGET).await;
             let failing = all().map(|one| async { Err::<(), _>(one.await) });
@@ -152,11 +155,12 @@ proptest! {
                 let first = select((a, b)).await;
                 assert_eq!(first.into_inner(), expected);
             }
-        })).unwrap().expect("nobody hangs");
+        })).unwrap().expect("no task hangs");
     }
 
-    /// T8: in the order in which they were done, each once; each is polled for its start and for
-    /// each wake of its own, however often the next one is given up.
+    /// T8: outputs come in the order of their ends, each once; each future is polled once at the
+    /// start and once for each wake of its own, however often the wait for the next output is
+    /// dropped.
     #[test]
     fn outputs_come_in_the_order_of_their_ends(
         batches in vec(vec(0..MANY, 0..4), 1..6),
@@ -175,11 +179,11 @@ proptest! {
                 let mut turns = 0;
                 let next = loop {
                     turns += 1;
-                    assert!(turns < 100, "it was woken, and is not given");
+                    assert!(turns < 100, "the future was woken, and its output is not returned");
                     if !given_up.next().unwrap() {
                         break done.next().await;
                     }
-                    // One poll, and then it is given up.
+                    // Polled once, then dropped.
                     if let Either::Left(next) = select((done.next(), ready(()))).await {
                         break next;
                     }
@@ -195,12 +199,12 @@ proptest! {
             }
             drop(done);
             assert!(seen.iter().all(|seen| seen.drops() == 1));
-        })).unwrap().expect("nobody hangs");
+        })).unwrap().expect("no task hangs");
     }
 }
 
-/// T7 and R092: of two that are always ready the second never wins a race, and half of the fair
-/// ones; two tasks that take turns at it do not get into step.
+/// T7 and R092: of two futures that are always ready, the second never wins a biased race, and wins
+/// half of the fair ones; two tasks that race in turn do not get into step.
 #[test]
 fn a_fair_race_starves_no_future() {
     for list in [false, true] {
@@ -224,12 +228,12 @@ fn a_fair_race_starves_no_future() {
             .unwrap();
         assert!(wins.borrow().iter().all(|&n| n > 400), "{wins:?}");
     }
-    // Outside a loop there is no generator to choose by.
+    // Outside a loop there is no generator of random numbers.
     let mut alone = manual_poll(race_fair([ready(0), ready(1)]));
     assert_eq!(alone.assert_ready(), 0);
 }
 
-/// The losers are gone before the winner is told; what was lent is still there.
+/// The losers are dropped before the race returns; borrowed ones are kept.
 #[test]
 fn losers_are_dropped_before_the_race_returns_unless_they_were_lent() {
     let mut sim = SimLoop::new(1);
@@ -253,8 +257,8 @@ fn losers_are_dropped_before_the_race_returns_unless_they_were_lent() {
     assert_eq!(sim.event_loop().next_deadline(), None);
 }
 
-/// T7, T8: two values in one turn, in every order, and a third one that ends the waiter: the
-/// first named is given, the other is had afterwards.
+/// T7, T8: two values in one turn, in every order, and a third event that ends the waiter: the
+/// first in the list is returned, and the other one afterwards.
 #[test]
 fn two_values_of_one_turn_are_given_in_every_order() {
     for order in orders(2) {
@@ -285,7 +289,8 @@ fn two_values_of_one_turn_are_given_in_every_order() {
     }
 }
 
-/// T8: wherever it is dropped: no timer stays, and what was lent can be used again.
+/// T8: a choice may be dropped after each of its polls: no timer is left, and a borrowed future can
+/// be used again.
 #[test]
 fn a_choice_may_be_dropped_after_each_of_its_polls() {
     let mut sim = SimLoop::new(3);
@@ -302,7 +307,7 @@ fn a_choice_may_be_dropped_after_each_of_its_polls() {
     assert!(polls > 4, "completing waits");
     assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
 
-    // A value that is there, and a choice that was given up before it was looked at.
+    // A value is ready, and the choice is dropped before it is polled.
     let entered = sim.event_loop().enter();
     let (promises, mut futures) = promised(3);
     let mut given_up = manual_poll(select(&mut futures));
@@ -315,7 +320,7 @@ fn a_choice_may_be_dropped_after_each_of_its_polls() {
     drop(entered);
 }
 
-/// T8: a future that was lent keeps a waker of ours: when the choice is dropped it wakes nothing.
+/// T8: a borrowed future does not wake the task of a choice that was dropped.
 #[test]
 fn a_dropped_choice_gets_no_wake_and_keeps_no_waker() {
     let mut sim = SimLoop::new(3);
@@ -325,12 +330,12 @@ fn a_dropped_choice_gets_no_wake_and_keeps_no_waker() {
     let mut choice = manual_poll(select(&mut futures));
     assert!(choice.poll_with(&waker).is_pending());
     drop(choice);
-    assert_eq!(count.kept(), 1, "but the one that is here");
+    assert_eq!(count.kept(), 1, "only the test's waker is left");
     promises[0].take().unwrap().set_result(0).unwrap();
     assert_eq!(count.take(), 0);
 }
 
-/// One that panics is gone; the others are had as if nothing had been.
+/// A future that panics is dropped; the others are not affected.
 #[test]
 fn a_panic_among_several_leaves_the_others() {
     super::scripted::hush();
@@ -365,7 +370,7 @@ fn an_empty_race_would_never_end_and_panics() {
     assert_eq!(manual_poll(none.next()).assert_ready(), None);
 }
 
-/// L8: with each waker that misbehaves; afterwards it works for others.
+/// L8: with each hostile waker; afterwards the choice works for others.
 #[test]
 fn a_choice_works_for_others_after_wakers_that_misbehave() {
     super::scripted::hush();

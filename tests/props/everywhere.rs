@@ -1,5 +1,5 @@
-//! Not by chance but exhaustively: each call of the kernel fails once, each future is dropped after each
-//! of its polls, and what happens in one turn happens in every order.
+//! Exhaustive tests: each call of the kernel fails once, each future is dropped after each of its
+//! polls, and the events of one turn happen in every order.
 //!
 //! Invariants: T1, T2, T5, T6, W1, S4.
 
@@ -28,7 +28,7 @@ async fn echo(stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// A server and two clients, each of which may get an error and gives up then.
+/// A server and two clients, each of which gives up at its first error.
 async fn session() -> io::Result<usize> {
     let listener = TcpListener::bind(([127, 0, 0, 1], 0))?;
     let addr = listener.local_addr()?;
@@ -54,7 +54,7 @@ async fn session() -> io::Result<usize> {
         }
         match answer == word {
             true => Ok(answer.len()),
-            // The server could not keep the connection, and closed it.
+            // The server could not register the connection, and closed it.
             false => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
         }
     };
@@ -63,8 +63,8 @@ async fn session() -> io::Result<usize> {
     Ok(both.0? + both.1?)
 }
 
-/// R010, R013, S4: the k-th call fails, for each k. Nothing hangs or panics, and whatever was
-/// opened is closed; an error that is lost would be a hang, or a sum that is wrong.
+/// R010, R013, S4: the k-th call fails, for each k. No task hangs or panics, and each descriptor is
+/// closed; a lost error would be a hang, or a wrong sum.
 #[test]
 fn each_call_may_fail_and_nothing_hangs_or_stays_open() {
     for system in KERNELS {
@@ -79,12 +79,11 @@ fn each_call_may_fail_and_nothing_hangs_or_stays_open() {
                 };
                 sim.on_unhandled(|_| ());
                 let kernel = sim.kernel().clone();
-                // An hour of virtual time is for ever: a wait for a peer that was lost would
-                // end by it.
+                // An hour of virtual time is never reached: it would end a wait for a lost peer.
                 let limit = Duration::from_secs(3600);
                 let ended = sim.run(wait_for(limit, session())).unwrap();
                 match ended {
-                    Err(Elapsed) => panic!("call {nth} fails with {code}, and somebody hangs"),
+                    Err(Elapsed) => panic!("call {nth} fails with {code}, and a task hangs"),
                     Ok(Err(_)) => failed += 1,
                     Ok(Ok(sum)) => assert_eq!(sum, 27, "call {nth} fails with {code}"),
                 }
@@ -96,13 +95,16 @@ fn each_call_may_fail_and_nothing_hangs_or_stays_open() {
                 }
                 nth += 1;
             }
-            assert!(nth > 20 && failed > 5, "{nth} calls, {failed} of them told");
+            assert!(
+                nth > 20 && failed > 5,
+                "{nth} calls, {failed} of them with an error"
+            );
         }
     }
 }
 
-/// Each future of the crate, dropped after its n-th poll, for each n: no timer, no registration
-/// and no descriptor stays, and what it was waiting on can be used again.
+/// Each future of the crate, dropped after its n-th poll, for each n: no timer, no registration and
+/// no descriptor is left, and the object that it waited for can be used again.
 #[test]
 fn each_future_may_be_dropped_after_each_of_its_polls() {
     let mut sim = SimLoop::new(1);
@@ -123,7 +125,7 @@ fn each_future_may_be_dropped_after_each_of_its_polls() {
         })
     });
     assert!(polls > 1, "connecting and accepting wait");
-    // Those who had connected and were not accepted are in the queue yet.
+    // Connections that were made and not accepted are still in the queue.
     sim.run(async { while wait_for(MS, listener.accept()).await.is_ok() {} })
         .unwrap();
     assert_eq!((kernel.open(), sim.registered()), before);
@@ -131,7 +133,7 @@ fn each_future_may_be_dropped_after_each_of_its_polls() {
     let polls = sim.drop_everywhere(|| {
         let (one, two) = (Rc::clone(&one), Rc::clone(&two));
         Box::pin(async move {
-            // What an earlier one has written and not read is read first.
+            // Bytes that an earlier future has written and none has read are read first.
             let mut buffer = [0; 64];
             while wait_for(Duration::ZERO, two.read(&mut buffer))
                 .await
@@ -151,7 +153,7 @@ fn each_future_may_be_dropped_after_each_of_its_polls() {
             gather((read, write)).await;
         })
     });
-    assert!(polls > 2, "reading waits");
+    assert!(polls > 2, "reading must wait");
 
     let polls = sim.drop_everywhere(|| {
         Box::pin(async {
@@ -170,7 +172,7 @@ fn each_future_may_be_dropped_after_each_of_its_polls() {
     assert_eq!(idle, None, "no timer is left");
 }
 
-/// A loop on which a task waits for a value, but no longer than [`MS`].
+/// A loop on which a task waits for a value, with a timeout of [`MS`].
 fn waiting_for_a_value() -> (SimLoop, Promise<u8>, Task<Limited>) {
     let mut sim = SimLoop::new(2);
     let entered = sim.event_loop().enter();
@@ -183,8 +185,8 @@ fn waiting_for_a_value() -> (SimLoop, Promise<u8>, Task<Limited>) {
 
 type Limited = Result<Result<u8, FutureError>, Elapsed>;
 
-/// T6: the value, the limit, and the end of the waiter, all in one turn and in every order. The value
-/// wins over the limit; a waiter that was cancelled gets neither, and none gets both.
+/// T6: the value, the timeout, and a cancel of the waiter, in one turn and in every order. The
+/// value wins over the timeout; a cancelled waiter gets neither, and no waiter gets both.
 #[test]
 fn a_limit_a_value_and_a_cancel_in_one_turn_end_in_every_order() {
     for order in orders(4) {
@@ -204,7 +206,7 @@ fn a_limit_a_value_and_a_cancel_in_one_turn_end_in_every_order() {
         );
         sim.run_until_stalled().unwrap();
         let result = waiter.result().unwrap();
-        // What a closure wakes runs in the next turn; by then it has been cancelled.
+        // A task that a closure wakes runs in the next turn; by then it has been cancelled.
         assert!(result.is_err_and(|error| error.is_cancelled()), "{order:?}");
         assert_eq!(
             sim.event_loop().next_deadline(),
@@ -236,8 +238,8 @@ fn pending_results(n: usize) -> (Vec<Settles>, Vec<Future<Result<u8, u8>>>) {
     (0..n).map(|_| create_future()).unzip()
 }
 
-/// T5: three of a `try_gather` end in one turn, two of them badly, in every order. It ends with
-/// the error that came first; a `gather` has all three in their places.
+/// T5: three futures of a `try_gather` end in one turn, two with an error, in every order. It
+/// returns the error that came first; a `gather` returns all three results in their places.
 #[test]
 fn several_ends_in_one_turn_are_gathered_in_every_order() {
     for order in orders(3) {
@@ -276,8 +278,8 @@ fn several_ends_in_one_turn_are_gathered_in_every_order() {
     }
 }
 
-/// T1, T2, W1: three wakes of one task, among them one for another that ends it, in every order:
-/// it is polled once for all of them, or is gone.
+/// T1, T2, W1: three wakes of one task, one of them by a task that ends it, in every order: it is
+/// polled once for all of them, or has ended.
 #[test]
 fn wakes_of_one_turn_are_one_poll_in_every_order() {
     for order in orders(4) {

@@ -24,7 +24,7 @@ enum End {
     Well,
     Badly,
     Panics,
-    /// Cancels itself.
+    /// The child cancels its own task.
     Leaves,
     Never,
 }
@@ -39,7 +39,7 @@ fn end() -> impl Strategy<Value = End> {
     ]
 }
 
-/// Counts those that live.
+/// The number of children that have not been dropped.
 #[derive(Clone, Default)]
 struct Living(Rc<Cell<i32>>);
 
@@ -60,7 +60,7 @@ impl Drop for Life {
     fn drop(&mut self) {
         let left = &self.0.0;
         left.set(left.get() - 1);
-        // A destructor may use the loop: it spawns one that ends by itself.
+        // A destructor may use the loop: this one spawns a task that ends by itself.
         let life = self.0.clone();
         if readily::WeakHandle::current().is_some() {
             drop(spawn(async move { drop(life) }));
@@ -83,7 +83,7 @@ async fn child(own: usize, at: u32, end: End, life: Life) -> Result<usize, usize
     }
 }
 
-/// Which children a group's error names; a panic has no name, so they are counted.
+/// The children in a group's error; a panic does not name its child, so panics are counted.
 fn failures(errors: &[ChildError<usize>]) -> (Vec<usize>, usize) {
     let mut named: Vec<usize> = errors
         .iter()
@@ -100,7 +100,7 @@ fn failures(errors: &[ChildError<usize>]) -> (Vec<usize>, usize) {
 
 type Plan = Vec<(u32, End)>;
 
-/// Runs a group of these children: the last is the body. `Err(())` if it was cut short.
+/// Runs a group of these children: the last one is the body. `Err(())` if the timeout ended it.
 fn run_group(
     sim: &mut SimLoop,
     collects: bool,
@@ -113,7 +113,7 @@ fn run_group(
         let own = plan.len() - 1;
         let half = own / 2;
         for (n, &(at, end)) in plan[..half].iter().enumerate() {
-            // Some have the group itself, which must not keep it from ending.
+            // Some children own the group itself, which must not keep it from ending.
             let (held, life) = (group.clone(), inside.one());
             drop(group.spawn(async move {
                 let _held = held;
@@ -142,11 +142,7 @@ fn run_group(
     let living = living.clone();
     let ended = sim.run(async move {
         let ended = wait_for(limit, collecting).await;
-        assert_eq!(
-            living.count(),
-            0,
-            "G1: a child lives when its group is left"
-        );
+        assert_eq!(living.count(), 0, "G1: a child is left when its group ends");
         ended
     });
     let ended = ended.unwrap();
@@ -158,8 +154,8 @@ fn run_group(
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    /// G1, G2: whatever the children do, the group is left when all are gone, with what the model
-    /// says went wrong, and none of it twice.
+    /// G1, G2: a group ends when all children have ended, whatever they do, with the errors that
+    /// the model predicts, each once.
     #[test]
     fn a_group_is_left_when_all_are_gone_and_names_what_failed(
         seed in any::<u64>(),
@@ -175,7 +171,7 @@ proptest! {
         let body = plan.len() - 1;
         let ended = run_group(&mut sim, collects, &plan, limit, &living);
         prop_assert_eq!(living.count(), 0);
-        // The model: who fails at which time, the body by an error only.
+        // The model: which children fail at which time. The body fails by an error only.
         let fails = |n: usize| match plan[n].1 {
             End::Well => false,
             _ if n == body => true,
@@ -188,10 +184,10 @@ proptest! {
         let over = if collects { last } else { first.unwrap_or(last) };
         if ended.is_err() {
             let cut = hangs || limit.is_some_and(|limit| limit <= over);
-            prop_assert!(cut, "it was cut short at {:?}, but ends at {}", limit, over);
+            prop_assert!(cut, "the timeout at {:?} ended it, but the model ends at {}", limit, over);
             return Ok(());
         }
-        prop_assert!(!hangs, "a child that never ends is not waited for");
+        prop_assert!(!hangs, "the group has not waited for a child that never ends");
         match ended.unwrap() {
             Ok(value) => prop_assert_eq!((value, failing.len()), (body, 0)),
             Err(errors) => {
@@ -202,7 +198,7 @@ proptest! {
                 if collects {
                     prop_assert_eq!((named, panics), (must_name, must_panic.len()), "G2");
                 } else {
-                    // Those of the first moment, or as many of them as came to it.
+                    // The failures of the first moment, all or some of them.
                     prop_assert!(!errors.is_empty());
                     let now = |n: &&usize| Some(plan[**n].0) == first;
                     prop_assert!(named.iter().all(|n| now(&n) && must_name.contains(n)));
@@ -215,8 +211,8 @@ proptest! {
         }
     }
 
-    /// G1 and G2 of a group that is cancelled: it ends then, with the errors and with the value that
-    /// were there, and with no others.
+    /// G1 and G2 for a group that is cancelled: it ends then, with the errors and the value of the
+    /// children that had ended, and no others.
     #[test]
     fn a_cancelled_group_has_the_errors_and_the_value_from_before(
         seed in any::<u64>(),
@@ -255,13 +251,13 @@ proptest! {
                 child(own, 2 * inside[own].0, body, lives.one()).await
             })
             .await;
-            sleep(9 * MS).await; // until it would have been cancelled
+            sleep(9 * MS).await; // until the time of the cancel
             (ended, cancelled.get())
         });
         let (ended, cancelled) = ended.unwrap();
         sim.run_until_stalled().unwrap();
         prop_assert_eq!(living.count(), 0);
-        // The model. A child that cancels is one of those that have to end.
+        // The model. A child that cancels the group has to end too.
         let fails = |n: usize| match n == own {
             true => body == End::Badly,
             false => matches!(plan[n].1, End::Badly | End::Panics),
@@ -279,7 +275,8 @@ proptest! {
         }
     }
 
-    /// G3: each result once, in the order of the ends; and the set counts what is left.
+    /// G3: each result once, in the order of the ends; and the length of the set is the number of
+    /// tasks that are left.
     #[test]
     fn a_set_gives_each_result_once_in_the_order_of_the_ends(
         seed in any::<u64>(),
@@ -331,13 +328,13 @@ proptest! {
                     assert!(set.join_next().await.is_none());
                 }
             }
-            assert_eq!(lives.count(), 0, "G3: those that are left are cancelled");
+            assert_eq!(lives.count(), 0, "G3: the tasks that are left are cancelled");
         }).unwrap();
     }
 
-    /// G4: a tree of tokens against a list of parents. Whatever is cancelled or dropped, in
-    /// whichever order, a token is cancelled exactly if it or one above it was; each waiter and
-    /// each callback hears of it once; and what is gone hangs nowhere.
+    /// G4: a tree of tokens against a list of parents. After any cancels and drops in any order, a
+    /// token is cancelled exactly if it or a token above it was; each waiter and each callback is
+    /// notified once; and a dropped token is in no tree.
     #[test]
     fn a_token_is_cancelled_exactly_if_it_or_one_above_it_was(
         parents in vec(any::<prop::sample::Index>(), 1..10),
@@ -352,7 +349,7 @@ proptest! {
             tokens.push(Some(tokens[parent].as_ref().unwrap().child_token()));
             above.push(Some(parent));
         }
-        let heard: Rc<RefCell<Vec<u32>>> = Rc::new(RefCell::new(vec![0; tokens.len()]));
+        let notified: Rc<RefCell<Vec<u32>>> = Rc::new(RefCell::new(vec![0; tokens.len()]));
         let mut waiters = Vec::new();
         let mut keys = Vec::new();
         for (n, token) in tokens.iter().enumerate() {
@@ -360,8 +357,8 @@ proptest! {
             let mut waiter = manual_poll(token.cancelled());
             waiter.assert_pending();
             waiters.push(waiter);
-            let heard = Rc::clone(&heard);
-            keys.push(token.on_cancel(move |_| heard.borrow_mut()[n] += 1));
+            let notified = Rc::clone(&notified);
+            keys.push(token.on_cancel(move |_| notified.borrow_mut()[n] += 1));
         }
         let mut cancelled = vec![false; tokens.len()];
         let mut removed = vec![false; tokens.len()];
@@ -374,7 +371,7 @@ proptest! {
             let Some(token) = tokens[n].clone() else { continue };
             match op {
                 0 => {
-                    prop_assert_eq!(token.cancel(), !cancelled[n], "true exactly once");
+                    prop_assert_eq!(token.cancel(), !cancelled[n], "cancel returns true once");
                     for (m, cancelled) in cancelled.iter_mut().enumerate() {
                         *cancelled |= below(m, n);
                     }
@@ -396,7 +393,7 @@ proptest! {
         sim.run_until_stalled().unwrap();
         for n in 0..cancelled.len() {
             let expected = u32::from(cancelled[n] && !removed[n]);
-            prop_assert_eq!(heard.borrow()[n], expected, "token {}", n);
+            prop_assert_eq!(notified.borrow()[n], expected, "token {}", n);
             match cancelled[n] {
                 true => waiters[n].assert_ready(),
                 false => waiters[n].assert_pending(),
@@ -406,13 +403,14 @@ proptest! {
         let root = tokens[0].take();
         tokens.clear();
         if let Some(root) = root {
-            prop_assert_eq!(root.children(), 0, "who is gone hangs nowhere");
+            prop_assert_eq!(root.children(), 0, "a dropped token is not a child");
         }
     }
 }
 
-/// G1, G2, R088: a child fails, another one fails, and the group is cancelled from outside, in one turn and
-/// in every order: the cancelling survives, all children are gone, and none is heard of again.
+/// G1, G2, R088: a child fails, another one fails, and the group is cancelled from outside, in one
+/// turn and in every order: the cancel wins, all children are dropped, and no failure of theirs is
+/// reported.
 #[test]
 fn failures_and_a_cancel_from_outside_in_one_turn_in_every_order() {
     for order in orders(4) {
@@ -443,7 +441,7 @@ fn failures_and_a_cancel_from_outside_in_one_turn_in_every_order() {
             Box::new(move || two.set_result(Err(2)).unwrap()),
             Box::new(move || {
                 assert!(outside.cancel_with("from outside"));
-                assert_eq!(seen.count(), 0, "dropped at once, body and children");
+                assert_eq!(seen.count(), 0, "body and children are dropped at once");
             }),
             Box::new(|| ()),
         ];
@@ -454,7 +452,7 @@ fn failures_and_a_cancel_from_outside_in_one_turn_in_every_order() {
         assert_eq!(error.reason(), Some("from outside"), "{order:?}");
         assert_eq!(living.count(), 0, "{order:?}");
     }
-    // Without the cancel: both failures are there, in the order in which they came.
+    // Without the cancel: the error has both failures, in their order.
     for order in orders(2) {
         let mut sim = SimLoop::new(1);
         let here = sim.event_loop().enter();
@@ -482,7 +480,7 @@ fn failures_and_a_cancel_from_outside_in_one_turn_in_every_order() {
     }
 }
 
-/// R090: each future of these, dropped after its n-th poll, for each n: no task lives on.
+/// R090: each future of this file, dropped after its n-th poll, for each n: no task is left.
 #[test]
 fn each_future_of_a_group_may_be_dropped_after_each_of_its_polls() {
     let mut sim = SimLoop::new(1);
@@ -535,7 +533,7 @@ fn each_future_of_a_group_may_be_dropped_after_each_of_its_polls() {
     assert_eq!(future.result(), Some(Ok(7)));
 }
 
-/// T6 said of tokens: a value and a cancelling in one turn, in every order. The value wins.
+/// T6 for tokens: a value and a cancel in one turn, in every order. The value wins.
 #[test]
 fn a_value_and_a_cancelled_token_in_one_turn_in_every_order() {
     for order in orders(2) {
@@ -557,7 +555,7 @@ fn a_value_and_a_cancelled_token_in_one_turn_in_every_order() {
     }
 }
 
-/// L8, R055, R057: who waits with a waker that misbehaves does no harm to the others.
+/// L8, R055, R057: a waiter with a hostile waker does not affect the other waiters.
 #[test]
 fn hostile_wakers_wait_for_tokens_sets_and_shared_futures() {
     for (name, waker) in wakers::hostile() {
@@ -613,7 +611,7 @@ task_local! {
     static NAME: String
 }
 
-/// Notes what it sees when it is dropped.
+/// Stores the value that it finds when it is dropped.
 struct Sees(Rc<RefCell<Vec<Option<u32>>>>);
 
 impl Drop for Sees {
@@ -622,7 +620,7 @@ impl Drop for Sees {
     }
 }
 
-/// G7: a value is there whenever the future of its scope runs or goes, and nowhere else.
+/// G7: the value is set while the future of its scope runs or is dropped, and not otherwise.
 #[test]
 fn a_task_local_is_there_in_each_poll_of_its_scope_and_nowhere_else() {
     let mut sim = SimLoop::new(1);
@@ -634,7 +632,7 @@ fn a_task_local_is_there_in_each_poll_of_its_scope_and_nowhere_else() {
             for _ in 0..3 {
                 right &= number() == Some(own);
                 yield_now().await;
-                // One in the other, and back.
+                // Nested scopes: the outer value is restored.
                 right &= NUMBER.scope(own + 10, async { number() }).await == Some(own + 10);
                 right &= NUMBER.sync_scope(own + 20, number) == Some(own + 20);
             }
@@ -656,7 +654,7 @@ fn a_task_local_is_there_in_each_poll_of_its_scope_and_nowhere_else() {
             }));
             let other = async { (NUMBER.with(|n| *n), NAME.with(String::clone)) };
             let other = spawn(inherit(NUMBER.scope(8, other)));
-            assert_eq!(child.await.unwrap(), None, "on request only");
+            assert_eq!(child.await.unwrap(), None, "a child inherits no value");
             assert_eq!(heir.await.unwrap(), (Some(7), Some("a".to_owned())));
             assert_eq!(other.await.unwrap(), (Some(8), Some("a".to_owned())));
             pending::<()>().await;
@@ -665,6 +663,10 @@ fn a_task_local_is_there_in_each_poll_of_its_scope_and_nowhere_else() {
     let task = sim.spawn(both);
     sim.run_until_stalled().unwrap();
     assert!(task.cancel());
-    assert_eq!(*seen.borrow(), [Some(7)], "also when it is dropped");
+    assert_eq!(
+        *seen.borrow(),
+        [Some(7)],
+        "the value is set during the drop"
+    );
     assert_eq!(number(), None);
 }

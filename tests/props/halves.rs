@@ -1,8 +1,9 @@
-//! User code that runs in the middle of an operation: destructors that send, comparisons that panic,
-//! wakers that panic when they are dropped. What is counted is counted before that, or taken back.
+//! User code in the middle of an operation: destructors that send, comparisons that panic, wakers
+//! that panic when they are dropped. The operation's counts are updated before that code runs, or
+//! restored.
 //!
-//! The models keep a log of what was sent, or the place where each item has to be, and are compared
-//! after each step.
+//! The models keep a list of the sent values, or the place of each item, and are compared after
+//! each step.
 //!
 //! Invariants: Q1, Q6 to Q8, G4, G5.
 
@@ -46,7 +47,7 @@ impl Clone for Echo {
 
 impl Drop for Echo {
     fn drop(&mut self) {
-        // Not for ever.
+        // Bounded, so that the test ends.
         if self.sends && SENT.with_borrow(Vec::len) < 200 {
             send();
         }
@@ -59,7 +60,7 @@ fn send() {
     };
     let number = SENT.with_borrow(Vec::len);
     let sends = true;
-    // Before it is sent: what the destructor of another one sends comes after it.
+    // Logged before it is sent: a value that a destructor sends is later.
     SENT.with_borrow_mut(|sent| sent.push(number));
     if let Err(Closed(mut back)) = sender.send(Echo { number, sends }) {
         back.sends = false;
@@ -70,8 +71,8 @@ fn send() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    /// Q8: each receiver gets all that is sent while it is there, whatever destructors send in the
-    /// middle of a send, a receive, or the end of a receiver.
+    /// Q8: each receiver gets all values that are sent after it has subscribed, whatever
+    /// destructors send in the middle of a send, a receive, or the drop of a receiver.
     #[test]
     fn a_broadcast_whose_values_send_when_they_are_dropped_reaches_all(
         capacity in 1..4usize,
@@ -118,7 +119,7 @@ fn a_receiver_that_goes_steals_nothing_that_its_values_send_and_has_an_end() {
     (0..3).for_each(|_| send());
     (0..3).for_each(|_| drop(stays.try_recv().unwrap())); // clones
     drop(leaves);
-    assert_eq!(SENT.with_borrow(Vec::len), 6, "each sends one");
+    assert_eq!(SENT.with_borrow(Vec::len), 6, "each value sends one");
     for number in 3..6 {
         let mut value = stays.try_recv().unwrap();
         assert_eq!(value.number, number, "Q8");
@@ -137,7 +138,7 @@ impl Drop for Bomb {
     }
 }
 
-/// A loop that counts what it is told of.
+/// A loop that counts the panics that are reported to it.
 fn listening() -> (SimLoop, Rc<Cell<u32>>) {
     hush();
     let sim = SimLoop::new(1);
@@ -183,11 +184,11 @@ impl Drop for SendBomb {
 }
 
 thread_local! {
-    /// After so many comparisons one panics.
+    /// The comparisons until one panics.
     static FUSE: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
-/// Comparing these may panic.
+/// A value whose comparison may panic.
 #[derive(Debug)]
 struct Fused(Item);
 
@@ -219,7 +220,7 @@ impl Eq for Fused {}
 
 type Putting = (usize, Waits<Result<(), Closed<Fused>>>);
 
-/// Does it with a fuse, and says what came of it; `None` for a panic.
+/// Runs an operation with a fuse, and returns its result; `None` for a panic.
 fn fused<R>(fuse: u32, f: impl FnOnce() -> R) -> Option<R> {
     FUSE.set((fuse < 4).then_some(fuse));
     let done = catch_unwind(AssertUnwindSafe(f));
@@ -230,8 +231,9 @@ fn fused<R>(fuse: u32, f: impl FnOnce() -> R) -> Option<R> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
-    /// Q6, Q7: whichever comparison panics, an item that was put is got once or is still there, in its
-    /// order; one whose put has panicked is not; those who wait are served; and a join ends.
+    /// Q6, Q7: after any comparison has panicked, an item that was put is got once or is still in
+    /// the queue, in its order; one whose put has panicked is not; waiters are served; and a join
+    /// ends.
     #[test]
     fn a_comparison_that_panics_loses_no_item_and_leaves_no_task_waiting(
         maxsize in 1..6usize,
@@ -307,14 +309,14 @@ proptest! {
                 }
                 _ => {}
             }
-            // A put that was let in meanwhile is ready when it is polled.
+            // A put that was accepted meanwhile is ready when it is polled.
             let mut waiting = Vec::new();
             for (id, mut put) in putting {
                 match catch_unwind(AssertUnwindSafe(|| put.poll())) {
                     Ok(Poll::Pending) => waiting.push((id, put)),
                     Ok(Poll::Ready(done)) => {
                         prop_assert!(done.is_ok());
-                        // It may have been got since.
+                        // Another get may have taken the item since.
                         inside.insert(id);
                     }
                     Err(_) => drop(panicked.insert(id)),
@@ -322,18 +324,18 @@ proptest! {
             }
             putting = waiting;
             let full = queue.qsize() + reserved.len() >= maxsize;
-            prop_assert!(putting.is_empty() || full, "Q6: there is room, and one waits for it");
+            prop_assert!(putting.is_empty() || full, "Q6: a put waits, and the queue has room");
             prop_assert!(queue.qsize() + reserved.len() <= maxsize, "Q6");
             prop_assert_eq!(queue.qsize(), inside.len(), "Q6");
             let promised = getting.iter().filter(|get| get.woken() > 0).count();
             let idle = getting.len() - promised;
-            prop_assert!(idle == 0 || queue.qsize() <= promised, "Q6: there is one for who waits");
+            prop_assert!(idle == 0 || queue.qsize() <= promised, "Q6: a get waits, and the queue has an item");
         }
         drop((putting, getting, reserved));
         let mut last = None;
         while let Ok(item) = queue.try_get() {
             prop_assert!(inside.remove(&item.0.id) && !panicked.contains(&item.0.id), "Q6");
-            prop_assert!(last <= Some(item.0.rank), "Q6: in its order");
+            prop_assert!(last <= Some(item.0.rank), "Q6: items come in the order of the queue");
             last = Some(item.0.rank);
             got += 1;
         }
@@ -367,7 +369,7 @@ fn a_queue_that_is_emptied_while_comparing_panics_gives_all_back() {
     joined.assert_ready();
 }
 
-/// A comparison may ask how many items there are, and no more.
+/// A comparison may read the number of items, and no more.
 #[test]
 fn a_comparison_that_uses_the_queue_is_refused_and_changes_nothing() {
     thread_local! {
@@ -398,7 +400,7 @@ fn a_comparison_that_uses_the_queue_is_refused_and_changes_nothing() {
     let queue = PriorityQueue::bounded(4);
     QUEUE.set(Some(queue.clone()));
     DEED.set(9);
-    // Compared with none.
+    // No comparison is needed.
     queue.try_put(Uses(1)).unwrap();
     for deed in [1, 2, 3, 4] {
         DEED.set(deed);
@@ -413,7 +415,7 @@ thread_local! {
     static DEED: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
-/// A waker that does a deed when it is cloned, and whose clone panics when it is dropped.
+/// A waker that calls a function when it is cloned, and whose clone panics when it is dropped.
 fn does(deed: impl FnOnce() + 'static) -> Waker {
     DEED.set(Some(Box::new(deed)));
     wakers::cloning(|| {
@@ -424,7 +426,7 @@ fn does(deed: impl FnOnce() + 'static) -> Waker {
     })
 }
 
-/// Q1, Q6: what a future has got while its waker was cloned, and that panics as it goes.
+/// Q1, Q6: a future that gets its value while its waker is cloned, which panics when it is dropped.
 #[test]
 fn what_is_got_in_a_poll_is_not_lost_with_a_waker_that_panics_as_it_goes() {
     let (mut sim, told) = listening();
@@ -447,7 +449,7 @@ fn what_is_got_in_a_poll_is_not_lost_with_a_waker_that_panics_as_it_goes() {
     drop(permit);
     assert_eq!((semaphore.available(), told.take()), (2, 1), "Q1");
 
-    // One that waits, and is granted what it waits for while another waker is put in.
+    // A waiter that is granted its value while its waker is replaced.
     let semaphore = Semaphore::new(0);
     let (more, also) = (semaphore.clone(), semaphore.clone());
     let mut permit = waits(async move { also.acquire().await });
@@ -507,7 +509,7 @@ fn what_is_got_in_a_poll_is_not_lost_with_a_waker_that_panics_as_it_goes() {
     assert_eq!((polled, told.take()), (Poll::Ready(Ok(7)), 1), "Q9");
 }
 
-/// The same for those who wait for the end of a task.
+/// The same for a task that waits for the end of another task.
 #[test]
 fn the_result_of_a_task_is_not_lost_with_a_waker_that_panics_as_it_goes() {
     let (mut sim, told) = listening();
@@ -520,7 +522,7 @@ fn the_result_of_a_task_is_not_lost_with_a_waker_that_panics_as_it_goes() {
     assert_eq!(told.take(), 1);
     drop(_here);
 
-    // Taken in by a set, which has a waker of its own.
+    // Added to a set, which has a waker of its own.
     let mut task = sim.spawn(async { 7 });
     let waker = does(|| ());
     let mut cx = std::task::Context::from_waker(&waker);
@@ -540,7 +542,7 @@ fn the_result_of_a_task_is_not_lost_with_a_waker_that_panics_as_it_goes() {
     assert_eq!(next.poll_with(&does(|| ())), Poll::Ready(Some(7)), "G3");
 }
 
-/// G4, G5: the way up is walked to its end, whatever the callbacks do that go with it.
+/// G4, G5: a dropped token removes itself from its ancestors, whatever its callbacks do.
 #[test]
 fn a_callback_that_panics_when_its_token_goes_leaves_no_trace_of_that_above() {
     let (mut sim, told) = listening();
@@ -557,7 +559,7 @@ fn a_callback_that_panics_when_its_token_goes_leaves_no_trace_of_that_above() {
     assert_eq!(
         (root.children(), dropped.get()),
         (1, 0),
-        "the leaf hangs there"
+        "the leaf is a child"
     );
     drop(leaf);
     assert_eq!((root.children(), dropped.get(), told.get()), (0, 2, 2));

@@ -1,10 +1,10 @@
-//! The user's interest and the loop's own reasons.
+//! The user's interest, and the loop's reasons to change the interest in the poller.
 //!
-//! Three registrations, each with a reason of the loop's own: a connection under way, a listener that
-//! runs out of descriptors, a stream that has hung up over bytes that are not read. A program changes
-//! their interest at any time and in any order. The model keeps the last interest that was asked for and
-//! the reasons apart, and says after each step what `interest` returns, what the poller has been asked
-//! for, and how often each callback has run.
+//! Three registrations, each with a reason of the loop: a connection under way, a listener without
+//! free descriptors, a stream that has hung up before its bytes are read. A program changes their
+//! interest at any time and in any order. The model keeps the last interest of the user and the
+//! reasons apart, and predicts after each step what `interest` returns, the interest in the poller,
+//! and how often each callback has run.
 //!
 //! Invariant: L10.
 
@@ -30,7 +30,7 @@ const INTERESTS: [Interest; 4] = [
     Interest::BOTH,
 ];
 
-/// The registrations, by their place in the world.
+/// The registrations, by their index in the fixture.
 const CONNECTION: usize = 0;
 const LISTENER: usize = 1;
 const STREAM: usize = 2;
@@ -39,17 +39,17 @@ const STREAM: usize = 2;
 enum Step {
     Modify(usize, usize),
     Remove(usize),
-    /// The connection under way is let in, or refused.
+    /// The connection under way is accepted, or refused.
     LetIn,
     Refuse,
-    /// A client comes to the listener.
+    /// A client connects to the listener.
     Client,
-    /// No descriptor is left, or there are many again.
+    /// No descriptor is free, or many are free again.
     Starve,
     Feed,
-    /// A descriptor of the loop's own is closed.
+    /// A descriptor of the loop is closed.
     Free,
-    /// The peer of the stream sends something and goes.
+    /// The peer of the stream sends bytes and closes.
     PeerGoes,
     Advance,
     Turn,
@@ -71,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a poller has been asked for, and how often it was called.
+/// The interest in the poller, and the number of its calls.
 #[derive(Default)]
 struct Asked {
     known: RefCell<BTreeMap<RawFd, Interest>>,
@@ -98,11 +98,11 @@ struct Ran {
     hung_up: usize,
 }
 
-/// What the model knows of a registration.
+/// The model of a registration.
 #[derive(Clone, Copy)]
 struct Registered {
     interest: Interest,
-    /// Under way, out of descriptors, or suspended: each of the three has one reason.
+    /// Under way, out of descriptors, or suspended: each registration has one reason.
     held: bool,
     gone: bool,
 }
@@ -127,9 +127,9 @@ struct Model {
     ran: Ran,
     let_in: bool,
     refused: bool,
-    /// How many clients wait at the listener.
+    /// The clients that wait at the listener.
     clients: usize,
-    /// A pause of the listener is over: by time, or by a descriptor that has been closed.
+    /// The listener's pause has ended: by time, or by a descriptor that was closed.
     time_is_up: bool,
     freed: bool,
     peer_gone: bool,
@@ -190,7 +190,7 @@ struct World {
     fds: [RawFd; 3],
     spare: Option<Key>,
     ran: Rc<Cell<Ran>>,
-    /// Where the connection is under way to, and what fills that up.
+    /// The listener of the connection under way, and the connections that fill its backlog.
     far: Option<Fd>,
     near: SocketAddr,
     peer: Option<Fd>,
@@ -229,7 +229,7 @@ impl World {
         };
         let anywhere: SocketAddr = ([127, 0, 0, 1], 0).into();
         let last = || asked.known.borrow().keys().max().copied();
-        // To a backlog that is full.
+        // The backlog is full.
         let far = kernel.listen(anywhere, 1).unwrap();
         let fills = kernel.connect(far.local_addr().unwrap()).unwrap();
         let (connected, refused) = (count(|r| r.connected += 1), count(|r| r.refused += 1));
@@ -289,8 +289,8 @@ impl World {
     }
 }
 
-/// `starves`: the listener may run out of descriptors. Then no registration ends within a turn, which
-/// would end a pause or not, by the order of events.
+/// `starves`: the listener may run out of descriptors. Then no registration ends within a turn,
+/// because that would end a pause or not, depending on the order of events.
 fn run(steps: &[Step], starves: bool, kqueue: Option<Personality>) -> Result<(), TestCaseError> {
     let mut world = World::new(kqueue);
     let mut model = Model {
@@ -321,7 +321,11 @@ fn run(steps: &[Step], starves: bool, kqueue: Option<Personality>) -> Result<(),
                 }
                 let now = [CONNECTION, LISTENER, STREAM].map(|which| model.effective(which));
                 let made = world.asked.calls.get() - calls;
-                prop_assert_eq!(made, usize::from(now != asks), "a call only for a change");
+                prop_assert_eq!(
+                    made,
+                    usize::from(now != asks),
+                    "the poller is called for a change only"
+                );
             }
             Step::Remove(which) => {
                 let removed = world.event_loop.remove(world.keys[which]);
@@ -355,7 +359,7 @@ fn run(steps: &[Step], starves: bool, kqueue: Option<Personality>) -> Result<(),
                     model.freed |= model.all[LISTENER].held;
                 }
             }
-            // On kqueue a registration without a filter hears of no end.
+            // On kqueue a registration without a filter gets no hangup.
             Step::PeerGoes if kqueue.is_none() && !starves => {
                 if let Some(peer) = world.peer.take() {
                     let _ = peer.write(b"last");
@@ -382,13 +386,19 @@ fn run(steps: &[Step], starves: bool, kqueue: Option<Personality>) -> Result<(),
                 answer => Some(answer.unwrap()),
             };
             let said = (!one.gone).then_some(one.interest);
-            prop_assert_eq!(interest, said, "the user's, of {} after {:?}", which, step);
+            prop_assert_eq!(
+                interest,
+                said,
+                "the user's interest of {} after {:?}",
+                which,
+                step
+            );
             let asked = world.asked.known.borrow().get(&world.fds[which]).copied();
             let effective = model.effective(which);
             prop_assert_eq!(
                 asked,
                 effective,
-                "the poller's, of {} after {:?}",
+                "the poller's interest of {} after {:?}",
                 which,
                 step
             );
@@ -397,7 +407,7 @@ fn run(steps: &[Step], starves: bool, kqueue: Option<Personality>) -> Result<(),
     Ok(())
 }
 
-/// R154: time has ended the first pause, and a descriptor that is closed afterwards does not end the next.
+/// R154: time has ended the first pause; closing a descriptor afterwards does not end the next one.
 #[test]
 fn what_would_have_ended_a_pause_that_is_over_does_not_end_the_next() {
     use Step::{Advance, Client, Free, Starve, Turn};

@@ -1,8 +1,8 @@
-//! Callbacks over each kernel in memory: over a poller with epoll's rules, and over the kqueue of each
+//! Callbacks over each simulated kernel: a poller with epoll's rules, and the kqueue of each
 //! system.
 //!
-//! What a poller reports differs from system to system (`docs/platforms.md`). What callbacks are called
-//! for does not.
+//! The events of a poller differ from system to system (`docs/platforms.md`). The calls of
+//! callbacks do not.
 //!
 //! Invariant: L7.
 
@@ -16,7 +16,7 @@ use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The kernels in memory: `None` is the one with epoll's rules.
+/// The simulated kernels: `None` has epoll's rules.
 pub const KERNELS: [Option<Personality>; 4] = [
     None,
     Some(Personality::FreeBsd),
@@ -24,7 +24,7 @@ pub const KERNELS: [Option<Personality>; 4] = [
     Some(Personality::NetBsd),
 ];
 
-/// As many turns are enough for anything here. A loop that spins takes them all.
+/// The turns that are enough for each test. A loop that spins takes all of them.
 const TURNS: usize = 20;
 
 const TRIGGERS: [Trigger; 3] = [Trigger::Level, Trigger::Edge, Trigger::OneShot];
@@ -41,20 +41,21 @@ fn on(system: Option<Personality>) -> (EventLoop, Kernel) {
 
 type Log = Rc<RefCell<Vec<String>>>;
 
-/// All but the room, which is told before an end or with it, and by FreeBSD to a reading end too.
+/// All calls but that for room to write, which comes before a hangup or with it, and on FreeBSD at
+/// a reading end too.
 fn text(log: &Log) -> String {
     let log = log.borrow();
     let told: Vec<_> = log.iter().filter(|said| *said != "room").cloned().collect();
     told.join(" ")
 }
 
-/// Turns until nothing is ready any more; whether that came about.
+/// Turns the loop until nothing is ready; returns whether that happened.
 fn settles(event_loop: &mut EventLoop) -> bool {
     for _ in 0..TURNS {
         let before = event_loop.stats().events;
         event_loop.turn(Some(Duration::ZERO)).unwrap();
         spi::check_invariants(event_loop);
-        // A poller may take one wait to look closer at what has ended.
+        // A poller may use one wait to check a hangup.
         if event_loop.stats().events == before {
             event_loop.turn(Some(Duration::ZERO)).unwrap();
             if event_loop.stats().events == before {
@@ -65,8 +66,8 @@ fn settles(event_loop: &mut EventLoop) -> bool {
     false
 }
 
-/// Reads in pieces of four, and gives the interest back at the end; writes nothing, and gives the
-/// interest back when there is room. One-shots are asked for again.
+/// Reads four bytes at a time, and removes its interest at the end of file; writes nothing, and
+/// removes its interest when there is room. One-shots are modified again.
 fn logging(log: &Log, trigger: Trigger) -> Closures {
     let (reads, writes, hangs_up) = (Rc::clone(log), Rc::clone(log), Rc::clone(log));
     Closures::new()
@@ -98,7 +99,7 @@ fn logging(log: &Log, trigger: Trigger) -> Closures {
         })
 }
 
-/// The program of the third chapter: it ends.
+/// The program of the third chapter ends.
 #[test]
 fn a_reader_hears_of_the_hangup_after_the_last_byte_and_the_run_ends() {
     for system in KERNELS {
@@ -131,7 +132,7 @@ fn a_reader_hears_of_the_hangup_after_the_last_byte_and_the_run_ends() {
     }
 }
 
-/// How a stream comes about, which end of it is ours, and how the other side ends as a whole.
+/// A stream: how it is made, the end that is registered, and how the peer closes it.
 type Stream = (&'static str, fn(&Kernel) -> io::Result<(Fd, Fd)>, fn(Fd));
 
 const STREAMS: [Stream; 4] = [
@@ -146,8 +147,8 @@ fn writing_end(kernel: &Kernel) -> io::Result<(Fd, Fd)> {
     Ok((writer, reader))
 }
 
-/// L7: whatever was asked for, by whichever trigger, with bytes or without, before the registration
-/// or after it: each registration ends, with the same words and after the same bytes.
+/// L7: with each interest and each trigger, with bytes or without, before the registration or after
+/// it: each registration ends, with the same calls and after the same bytes.
 #[test]
 fn each_registration_whose_other_side_has_gone_ends_on_every_kernel() {
     let interests = [
@@ -173,14 +174,18 @@ fn each_registration_whose_other_side_has_gone_ends_on_every_kernel() {
                         let key = event_loop
                             .register_with(here, interest, trigger, callbacks)
                             .unwrap();
-                        assert!(settles(&mut event_loop), "{what}: it spins");
+                        assert!(settles(&mut event_loop), "{what}: the loop spins");
                         there.take().map(end);
-                        assert!(settles(&mut event_loop), "{what}: it spins, {}", text(&log));
+                        assert!(
+                            settles(&mut event_loop),
+                            "{what}: the loop spins, {}",
+                            text(&log)
+                        );
                         let left = event_loop.interest_of(key).is_ok();
                         (what, left, text(&log))
                     });
                     for (what, left, said) in &told {
-                        assert!(!left, "{what}: it is still registered, and was told {said}");
+                        assert!(!left, "{what}: the registration is left after {said}");
                         assert_eq!(*said, told[0].2, "{what}");
                     }
                 }
@@ -189,8 +194,8 @@ fn each_registration_whose_other_side_has_gone_ends_on_every_kernel() {
     }
 }
 
-/// What each system does to a peer, for `docs/platforms.md`: the name of the error of a read or of
-/// another call, or what came.
+/// The effects of a peer on each system, for `docs/platforms.md`: the error of a read or of another
+/// call, or its result.
 #[test]
 fn sockets_end_as_each_system_has_it() {
     let say = |answer: io::Result<usize>| match answer {
@@ -218,7 +223,7 @@ fn sockets_end_as_each_system_has_it() {
         assert_eq!(
             say(there.read(&mut [0])),
             "0",
-            "{system:?}: nobody reads it"
+            "{system:?}: the reading end is closed"
         );
 
         let listener = kernel.listen(([127, 0, 0, 1], 0).into(), 4).unwrap();
@@ -226,11 +231,15 @@ fn sockets_end_as_each_system_has_it() {
         kernel.connect(addr).unwrap().reset();
         let _second = kernel.connect(addr).unwrap();
         assert_eq!(say(listener.accept().map(|_| 1)), accepted, "{system:?}");
-        assert!(listener.accept().is_ok(), "{system:?}: the other is there");
+        assert!(
+            listener.accept().is_ok(),
+            "{system:?}: the second connection is accepted"
+        );
     }
 }
 
-/// R033: what a BSD says of a connection that was reset before it was accepted ends no listener.
+/// R033: the errors of a BSD for a connection that was reset before it was accepted do not end the
+/// listener.
 #[test]
 fn a_connection_that_is_reset_before_it_is_accepted_is_skipped_on_every_kernel() {
     for system in KERNELS {
@@ -247,8 +256,12 @@ fn a_connection_that_is_reset_before_it_is_accepted_is_skipped_on_every_kernel()
             .unwrap();
         kernel.connect(addr).unwrap().reset();
         let _second = kernel.connect(addr).unwrap();
-        assert!(settles(&mut event_loop), "{system:?}: it spins");
+        assert!(settles(&mut event_loop), "{system:?}: the loop spins");
         assert!(text(&log).ends_with("accepted"), "{system:?}");
-        assert_eq!(event_loop.registered(), 1, "{system:?}: it listens still");
+        assert_eq!(
+            event_loop.registered(),
+            1,
+            "{system:?}: the listener is still registered"
+        );
     }
 }

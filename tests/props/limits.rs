@@ -1,4 +1,4 @@
-//! Limits that are moved, ticks, slack, and the clock on the wall.
+//! Timeouts that are moved, ticks, slack, and the system clock.
 //!
 //! Invariants: T6, T9, C6 to C8, L8.
 
@@ -25,14 +25,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Of virtual time: for ever.
+/// A timeout that is never reached, in virtual time.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What the code in a scope does next.
+/// The next step of the code in a scope.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Sleep(u32),
-    /// Moves the limit to so many milliseconds from now; into the past where it is negative.
+    /// Moves the limit to this many milliseconds from now; into the past if negative.
     Move(i32),
     NoLimit,
     Yield,
@@ -56,9 +56,9 @@ fn from_now(ms: i32) -> Instant {
 }
 
 /// When such code ends, in milliseconds, and whether by itself. At the deadline the code wins if it
-/// is done, and is ended if it waits for more. A limit that was moved (`moved`) into the past ends
-/// it in the next turn, before which it may have done what takes no time; to move it there once more
-/// (`was_past`) gives it no other turn.
+/// has ended, and is dropped if it waits for more. A limit that was moved into the past (`moved`)
+/// ends the code in the next turn, before which it may have taken steps without a delay; a second
+/// move into the past (`was_past`) does not give it another turn.
 fn model(limit: u32, steps: &[Step]) -> (u32, bool) {
     let (mut now, mut limit, mut moved, mut was_past) = (0u32, Some(limit), true, false);
     for step in steps {
@@ -91,8 +91,10 @@ async fn run_steps(scope: TimeoutScope, steps: Vec<Step>) {
     for step in steps {
         match step {
             Step::Sleep(ms) => sleep(ms * MS).await,
-            Step::Move(ms) => scope.reschedule(from_now(ms)).expect("it is open"),
-            Step::NoLimit => scope.reschedule(None).expect("it is open"),
+            Step::Move(ms) => scope
+                .reschedule(from_now(ms))
+                .expect("the scope has not ended"),
+            Step::NoLimit => scope.reschedule(None).expect("the scope has not ended"),
             Step::Yield => yield_now().await,
         }
     }
@@ -101,7 +103,7 @@ async fn run_steps(scope: TimeoutScope, steps: Vec<Step>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    /// T6, T9: code whose limit moves ends when the model says, and says by what.
+    /// T6, T9: code whose limit moves ends when the model says, and with the predicted result.
     #[test]
     fn a_limit_that_moves_ends_the_code_when_it_should(
         limit in 0u32..12,
@@ -116,7 +118,7 @@ proptest! {
             keep.replace(Some(scope.clone()));
             run_steps(scope, steps.clone()).await;
         });
-        let ended = sim.run(wait_for(HOUR, code)).unwrap().expect("nobody hangs");
+        let ended = sim.run(wait_for(HOUR, code)).unwrap().expect("no task hangs");
         prop_assert_eq!(ended.is_ok(), by_itself);
         prop_assert_eq!(sim.elapsed(), ends * MS);
         let scope = kept.take().unwrap();
@@ -126,14 +128,14 @@ proptest! {
         prop_assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
     }
 
-    /// T9: of nested limits each tells its own expiry, and the inner one's is told to the code
-    /// between them where both are up.
+    /// T9: of nested limits each reports its own expiry, and if both have passed, the code between
+    /// them gets the inner one's.
     #[test]
     fn nested_limits_report_their_own_expiry(outer in 1u32..8, inner in 1u32..8, work in 1u32..8) {
         let mut sim = SimLoop::new(1);
         let both = timeout(outer * MS, async |outer: TimeoutScope| {
             let told = timeout(inner * MS, async |_| sleep(work * MS).await).await;
-            assert!(!outer.expired(), "nobody sees this who has expired");
+            assert!(!outer.expired(), "expired code does not run");
             told
         });
         let told = sim.run(both).unwrap();
@@ -146,7 +148,8 @@ proptest! {
         prop_assert_eq!(sim.elapsed(), work.min(inner).min(outer) * MS);
     }
 
-    /// C6: never early, of the series, one for each turn; and by each rule as many as it says.
+    /// C6: a tick is never early, is a multiple of the period, and comes at most once a turn; and
+    /// each rule gives its number of ticks.
     #[test]
     fn ticks_keep_to_their_series_whatever_is_missed(
         period in 1u32..6,
@@ -175,14 +178,14 @@ proptest! {
                     if !given_up {
                         break ticks.tick().await;
                     }
-                    // Given up each millisecond: that loses nothing.
+                    // Dropped each millisecond, which loses no tick.
                     if let Either::Left(tick) = select((ticks.tick(), sleep(MS))).await {
                         break tick;
                     }
                 };
                 assert_eq!(tick, expected, "{missed:?}");
                 let now = fresh_now();
-                assert!(now >= tick, "never early");
+                assert!(now >= tick, "a timer is never early");
                 expected = match missed {
                     MissedTick::Burst => tick + period,
                     MissedTick::Delay => now + period,
@@ -197,12 +200,12 @@ proptest! {
                 };
                 sleep(busy * MS).await;
             }
-        })).unwrap().expect("nobody hangs");
+        })).unwrap().expect("no task hangs");
         prop_assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
     }
 
-    /// C8: with slack, late by less than that; those that share a slack end in as few turns as
-    /// there are multiples of it.
+    /// C8: with slack, a timer is late by less than the slack; timers with the same slack end in as
+    /// few turns as there are multiples of it.
     #[test]
     fn slack_makes_late_by_less_than_itself_and_brings_together(
         delays in vec(0u32..50, 1..12),
@@ -216,7 +219,7 @@ proptest! {
             async move {
                 sleep(delay * MS).slack(slack * MS).await;
                 let end = fresh_now() - begin;
-                assert!(end >= delay * MS, "never early");
+                assert!(end >= delay * MS, "a timer is never early");
                 assert!(end - delay * MS < (slack * MS).max(Duration::from_nanos(1)));
                 ends.borrow_mut().push(end);
             }
@@ -228,8 +231,8 @@ proptest! {
         }
     }
 
-    /// C7: while the wall is earlier, whatever it is set to; and not later than a second after it
-    /// was set.
+    /// C7: a sleep does not end while the system clock is earlier, however the clock is set; and it
+    /// ends at most a second after the clock was set.
     #[test]
     fn a_sleep_by_the_wall_follows_it_forward_and_back(
         at in 0u32..300,
@@ -254,7 +257,7 @@ proptest! {
             sleep_until_system(wall(at)).await;
             let handle = readily::WeakHandle::current().unwrap();
             assert!(handle.with(|handle| handle.system_now()).unwrap() >= wall(at), "C7: early");
-            // Since when has it been late enough, without a break?
+            // The time since which the clock has been late enough without a break.
             let mut since = begin + at * SECOND / 10;
             let times = times.borrow();
             let mut now_at = |since_set: Instant, set_to: SystemTime| {
@@ -267,8 +270,8 @@ proptest! {
                 now_at(when, to);
             }
             fresh_now().saturating_duration_since(since)
-        })).unwrap().expect("nobody hangs");
-        prop_assert!(late <= SECOND, "seen {late:?} late");
+        })).unwrap().expect("no task hangs");
+        prop_assert!(late <= SECOND, "late by {late:?}");
     }
 }
 
@@ -325,21 +328,25 @@ fn a_value_a_limit_and_a_later_limit_in_one_turn_end_in_every_order() {
             vec![
                 end,
                 Box::new(move || clock.advance(MS)),
-                // Refused where it has been cancelled.
+                // Refused if the task has been cancelled.
                 Box::new(move || assert_eq!(scope.reschedule(when).is_err(), cancels)),
             ],
         );
         sim.run_until_stalled().unwrap();
-        // The limit is moved before it is looked at.
+        // The limit is moved before the code is polled.
         assert_eq!(waiter.done(), cancels, "{order:?}");
         sim.advance(9 * MS).unwrap();
         assert!(waiter.done());
-        assert_eq!(kept.expired(), !cancels, "{order:?}: a cancel is no expiry");
+        assert_eq!(
+            kept.expired(),
+            !cancels,
+            "{order:?}: a cancel is not an expiry"
+        );
         drop(promise);
     }
 }
 
-/// T9: the limit is moved from elsewhere: by a callback, by another task, to earlier and to later.
+/// T9: a callback or another task moves the limit, to an earlier and to a later time.
 #[test]
 fn a_limit_may_be_moved_from_elsewhere() {
     for (to, ends) in [(2, 2), (9, 9)] {
@@ -356,7 +363,7 @@ fn a_limit_may_be_moved_from_elsewhere() {
         assert_eq!(told.unwrap(), Err(Elapsed));
         assert_eq!(sim.elapsed(), ends * MS);
     }
-    // Without a limit, until there is one.
+    // Without a limit, until one is set.
     let mut sim = SimLoop::new(1);
     let told = sim.run(timeout_at(None, async |scope: TimeoutScope| {
         assert_eq!(scope.when(), None);
@@ -368,7 +375,7 @@ fn a_limit_may_be_moved_from_elsewhere() {
     assert_eq!(sim.elapsed(), 60 * SECOND + MS);
     let never = timeout(Duration::MAX, async |scope: TimeoutScope| scope.when());
     assert_eq!(sim.run(never).unwrap(), Ok(None));
-    // What was due before it began: code that is ready is done.
+    // The limit had passed before the start: code that is ready wins.
     let past = sim.fresh_now();
     sim.advance(SECOND).unwrap();
     let at_once = timeout_at(past, async |_| 7);
@@ -377,7 +384,7 @@ fn a_limit_may_be_moved_from_elsewhere() {
     assert_eq!(sim.run(waits).unwrap(), Err(Elapsed));
 }
 
-/// The code is gone before the caller hears that its time was up; it borrows from the caller.
+/// The code is dropped before the caller gets the expiry; it borrows from the caller.
 #[test]
 fn what_a_timeout_ends_is_dropped_before_it_returns() {
     let mut sim = SimLoop::new(1);
@@ -397,7 +404,7 @@ fn what_a_timeout_ends_is_dropped_before_it_returns() {
     .unwrap();
 }
 
-/// C6: after an hour in which the machine slept there is one tick, and then those to come.
+/// C6: after an hour of suspended sleep there is one tick, and then the next ones on time.
 #[test]
 fn a_suspend_leads_to_one_tick_and_no_burst() {
     let mut sim = SimLoop::new(1);
@@ -419,7 +426,7 @@ fn a_suspend_leads_to_one_tick_and_no_burst() {
         for n in 1..4 {
             assert_eq!(ticks.tick().await, first + n * SECOND);
         }
-        assert!(turns() >= before + 2, "one a turn");
+        assert!(turns() >= before + 2, "one tick per turn");
         assert_eq!(ticks.period(), SECOND);
         ticks.reset();
         let now = fresh_now();
@@ -428,7 +435,7 @@ fn a_suspend_leads_to_one_tick_and_no_burst() {
     .unwrap();
 }
 
-/// One that is due is not passed over for ever by a choice in which another is always ready.
+/// A ticker that is due is not starved by a choice whose other future is always ready.
 #[test]
 fn a_tick_that_is_due_is_given_at_once_and_one_in_a_turn() {
     let mut sim = SimLoop::new(1);
@@ -437,11 +444,14 @@ fn a_tick_that_is_due_is_given_at_once_and_one_in_a_turn() {
         ticks.tick().await;
         sleep(MS).await;
         let chosen = select((ticks.tick(), ready(()))).await;
-        assert!(matches!(chosen, Either::Left(_)), "it is due");
+        assert!(matches!(chosen, Either::Left(_)), "the tick is due");
         let mut none = interval(Duration::ZERO).missed(MissedTick::Burst);
         let first = none.tick().await;
         for _ in 0..9 {
-            assert!(none.tick().await > first, "and this ends");
+            assert!(
+                none.tick().await > first,
+                "a tick of a zero period is later"
+            );
         }
         let mut never = interval(Duration::MAX);
         assert!(wait_for(MS, never.tick()).await.is_err());
@@ -449,8 +459,8 @@ fn a_tick_that_is_due_is_given_at_once_and_one_in_a_turn() {
         assert!(wait_for(MS, never.tick()).await.is_err());
     }))
     .unwrap()
-    .expect("nobody hangs");
-    // Outside a loop it may be made and set, but not waited for.
+    .expect("no task hangs");
+    // Outside a loop it may be made and set, but not awaited.
     super::scripted::hush();
     let mut ticks = interval(SECOND);
     ticks.reset();
@@ -460,7 +470,7 @@ fn a_tick_that_is_due_is_given_at_once_and_one_in_a_turn() {
     assert!(polled.is_err());
 }
 
-/// Wherever they are dropped, no timer is left.
+/// Dropped anywhere, it leaves no timer.
 #[test]
 fn each_wait_for_time_may_be_dropped_after_each_of_its_polls() {
     let mut sim = SimLoop::new(3);
@@ -472,28 +482,28 @@ fn each_wait_for_time_may_be_dropped_after_each_of_its_polls() {
         });
         assert_eq!(told.await, Err(Elapsed));
     });
-    assert!(polls > 5, "it waits");
+    assert!(polls > 5, "the future waits");
     let polls = sim.drop_everywhere(|| async {
         let mut ticks = interval(MS / 2);
         ticks.tick().await;
         ticks.tick().await;
     });
-    assert!(polls > 5, "it waits");
+    assert!(polls > 5, "the future waits");
     let polls = sim.drop_everywhere(|| async {
         sleep_until(fresh_now() + MS / 2).await;
         sleep(MS / 10).slack(MS / 5).await;
     });
-    assert!(polls > 5, "it waits");
+    assert!(polls > 5, "the future waits");
     let polls = sim.drop_everywhere(|| async {
         let handle = readily::WeakHandle::current().unwrap();
         let now = handle.with(|handle| handle.system_now()).unwrap();
         sleep_until_system(now + MS / 2).await;
     });
-    assert!(polls > 5, "it waits");
+    assert!(polls > 5, "the future waits");
     assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
 }
 
-/// L8: all that waits for time, with each waker that misbehaves; then with one that does not.
+/// L8: each future that waits for time, with each hostile waker; then with a normal one.
 #[test]
 fn waiting_for_time_goes_on_after_wakers_that_misbehave() {
     super::scripted::hush();
@@ -530,7 +540,7 @@ thread_local! {
     static SCOPE: RefCell<Option<TimeoutScope>> = const { RefCell::new(None) };
 }
 
-/// L8: a waker that moves the limit when it is cloned, and each of those that misbehave.
+/// L8: a waker that moves the limit when it is cloned, and each hostile waker.
 #[test]
 fn a_scope_bears_wakers_that_misbehave_and_a_clone_that_moves_its_limit() {
     super::scripted::hush();
@@ -547,7 +557,7 @@ fn a_scope_bears_wakers_that_misbehave_and_a_clone_that_moves_its_limit() {
         }));
         let polled = catch_unwind(AssertUnwindSafe(|| limited.poll_with(&hostile)));
         let scope = kept.take().expect("the code has begun");
-        // A coroutine that has panicked is over.
+        // A coroutine that has panicked has ended.
         let moved = scope.reschedule(fresh_now() + 2 * HOUR);
         assert_eq!(moved.is_ok(), polled.is_ok(), "{name}");
         if polled.is_ok() {
@@ -557,10 +567,10 @@ fn a_scope_bears_wakers_that_misbehave_and_a_clone_that_moves_its_limit() {
         }
         drop(limited);
         assert_eq!(scope.reschedule(None), Err(ScopeEnded), "{name}");
-        assert!(!scope.expired(), "{name}: a drop is no expiry");
+        assert!(!scope.expired(), "{name}: a drop is not an expiry");
         let _may_panic = catch_unwind(AssertUnwindSafe(|| drop(hostile)));
     }
-    // Cloned while the scope waits, it ends what it is to wake.
+    // Cloned while the scope waits, it ends the code that it is to wake.
     let moves = wakers::cloning(|| {
         if let Some(scope) = SCOPE.take() {
             scope.reschedule(fresh_now()).unwrap();
@@ -572,7 +582,7 @@ fn a_scope_bears_wakers_that_misbehave_and_a_clone_that_moves_its_limit() {
         pending::<()>().await
     }));
     assert!(limited.poll_with(&moves).is_pending());
-    assert!(SCOPE.take().is_none(), "it was cloned");
+    assert!(SCOPE.take().is_none(), "the waker was cloned");
     drop(entered);
     sim.run_until_stalled().unwrap();
     let entered = sim.event_loop().enter();
@@ -582,8 +592,8 @@ fn a_scope_bears_wakers_that_misbehave_and_a_clone_that_moves_its_limit() {
     assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
 }
 
-/// T9: a moment that has passed ends the code in the next turn, however often it is said again; and
-/// so does a hard limit under which an idle one is moved with each item.
+/// T9: a limit in the past ends the code in the next turn, however often it is set again; and so
+/// does an absolute limit around an idle limit that is moved with each item.
 #[test]
 fn a_limit_that_is_moved_again_and_again_is_kept_all_the_same() {
     let mut sim = SimLoop::new(1);
@@ -607,7 +617,7 @@ fn a_limit_that_is_moved_again_and_again_is_kept_all_the_same() {
     let (told, turns) = told.unwrap();
     assert_eq!(told, Err(Elapsed));
     assert!((20..=22).contains(&turns), "{turns} turns");
-    // From elsewhere, in each turn, while the code does nothing.
+    // Set by another task, in each turn, while the code waits.
     let told = sim.run(async {
         let (scopes, given) = oneshot::channel();
         let other = spawn(async move {
@@ -630,7 +640,7 @@ fn a_limit_that_is_moved_again_and_again_is_kept_all_the_same() {
     assert_eq!(told.unwrap(), Err(Elapsed));
 }
 
-/// A destructor of the code finds the scope over, if the code was dropped too.
+/// A destructor of the code finds the scope ended, if the code was dropped too.
 #[test]
 fn a_scope_is_over_for_the_destructors_of_code_that_was_dropped() {
     struct Asks(TimeoutScope, Rc<Cell<bool>>);

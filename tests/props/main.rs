@@ -1,16 +1,17 @@
-//! Properties: what must hold for every program, against models that are simpler than the code.
+//! Properties: what must hold for every program, checked against models that are simpler than the
+//! code.
 //!
-//! The head of each file names the invariants of `docs/invariants.md` that its tests show, and each test
-//! cites its own; that page names, the other way round, the tests of each invariant. Each has been seen
-//! to fail on a bug of `tests/mutants.md`. Small worlds, many cases: eight keys collide more than eight
-//! thousand.
+//! The head of each file names the invariants of `docs/invariants.md` that its tests show, and each
+//! test cites its own; that page lists the tests of each invariant. Each property has been seen to
+//! fail on a bug of `tests/mutants.md`. Values come from small ranges, because eight keys collide
+//! more often than eight thousand.
 
-// The modules of one binary share by `pub`; nothing else can reach them.
+// The modules of one binary share items with `pub`; no other crate can use them.
 #![allow(unreachable_pub)]
 
 mod base;
 /// The slab and the timer heap are private to the library, so their sources are compiled into this
-/// binary as well.
+/// binary too.
 #[allow(dead_code, unused_imports)]
 #[path = "../../src/base/mod.rs"]
 mod base_sources;

@@ -1,8 +1,9 @@
-//! The whole loop against one model, on each kernel in memory: programs that proptest chooses
-//! (`readily_testing::strategies`), and the short ones that were left of those that failed.
+//! The whole loop against one model, on each simulated kernel: generated programs
+//! (`readily_testing::strategies`), and the short programs to which failures were reduced.
 //!
-//! A program does what callbacks, timers, closures, tasks and other threads can do, in any order and
-//! under any mix of faults. Each call of the loop is compared with the one that the model expects next.
+//! A program consists of what callbacks, timers, closures, tasks and other threads can do, in any
+//! order and with any mix of faults. Each call of the loop is compared with the call that the model
+//! expects next.
 //!
 //! Invariants: L1 to L10, C1 to C5, W1 to W3, T1 to T4, S4.
 
@@ -24,7 +25,7 @@ fn any_faults() -> impl Strategy<Value = Faults> {
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
-    /// L1 to L10, C1 to C5, W1, W2, T1 to T4, S4: on each system, under any mix of faults.
+    /// L1 to L10, C1 to C5, W1, W2, T1 to T4, S4: on each system, with any mix of faults.
     #[test]
     fn a_program_runs_as_the_model_says(
         faults in any_faults(),
@@ -35,7 +36,7 @@ proptest! {
         ran.map_err(|violation| with_line(violation, &faults, &program))?;
     }
 
-    /// W3, S4: what is still there when a loop is closed goes with it.
+    /// W3, S4: closing a loop drops all that it still has.
     #[test]
     fn a_loop_that_is_closed_lets_go_of_everything(
         faults in any_faults(),
@@ -46,7 +47,7 @@ proptest! {
         ran.map_err(|violation| with_line(violation, &faults, &program))?;
     }
 
-    /// A case is kept as it was printed.
+    /// Failed cases are kept as they were printed.
     #[test]
     fn a_program_can_be_read_as_it_was_printed(program in program()) {
         prop_assert_eq!(program.to_string().parse(), Ok(program));
@@ -98,22 +99,22 @@ fn a_failure_prints_the_call_that_repeats_it() {
     again_with(faults, "\nstop\nrun 1\nsoon #0 { send }\n");
 }
 
-/// L5: the number of the first future stood in the queue yet, before that of the second one, which
-/// was polled twice in one turn.
+/// L5: the first future's number was still queued before the second future's number, so that the
+/// second one was polled twice in one turn.
 #[test]
 fn a_run_after_one_that_was_stopped_takes_as_many_turns_as_it_should() {
     again("stop; run 1; run 1");
 }
 
-/// R024: a bug of the kernel in memory, which did not report it.
+/// R024: a bug of the simulated kernel, which did not report the event.
 #[test]
 fn room_that_a_wider_buffer_makes_is_reported() {
     again("tcp #0 #1; write #0 1; narrow #1 1; register #0 write level; narrow #1 2; turn");
     again("pipe #0 #1; narrow #0 1; write #1 1; register #1 write edge; turn; narrow #0 2; turn");
 }
 
-/// R024: a socket that FreeBSD and NetBSD close in order takes with it the bytes that were not read,
-/// and the kernel in memory did not report the room to a writer.
+/// R024: a socket that FreeBSD and NetBSD close in order drops the bytes that were not read, and
+/// the simulated kernel did not report the new room to a writer.
 #[test]
 fn room_that_a_closed_reader_leaves_is_reported() {
     again(
@@ -122,8 +123,9 @@ fn room_that_a_closed_reader_leaves_is_reported() {
     );
 }
 
-/// R024: a kqueue refused to add a filter for the end once more, which left it there; taken for gone,
-/// it was replaced by none when bytes were asked for, and reported them by the edge.
+/// R024: a kqueue refused to add a filter for the hangup a second time, and kept the first one; the
+/// poller took the filter as removed, replaced it by none when read interest was set, and reported
+/// bytes by the edge.
 #[test]
 fn a_reader_by_the_level_stays_that_when_what_it_did_not_ask_for_was_refused() {
     let text = "pair #0 #1; register #0 urgent level; modify #0 nothing; modify #0 urgent; \
@@ -139,7 +141,7 @@ fn a_reader_by_the_level_stays_that_when_what_it_did_not_ask_for_was_refused() {
     }
 }
 
-/// What is left of the first program that breaks this rule, and why it does.
+/// The shortest program that breaks this rule, and the message.
 fn shortest(rule: &str, runs: impl Fn(&Program) -> Result<Report, Violation>) -> (String, Program) {
     let config = ProptestConfig {
         cases: 5_000,
@@ -159,10 +161,10 @@ fn shortest(rule: &str, runs: impl Fn(&Program) -> Result<Report, Violation>) ->
     }
 }
 
-/// R004, and that a story is short: only a duplicate that lives on shows the bug, so that is what
-/// is left.
+/// R004, and that a failure is reduced to a short program: only a duplicate that stays open shows
+/// the bug, so the program has nothing else.
 #[test]
-fn a_poller_that_loses_removals_is_found_and_the_story_is_short() {
+fn a_poller_that_loses_removals_is_found_by_a_short_program() {
     let (why, program) = shortest("R004", |program| {
         let kernel = Kernel::new();
         let forgetful = Gate {
@@ -176,8 +178,7 @@ fn a_poller_that_loses_removals_is_found_and_the_story_is_short() {
     assert!(program.lines().count() <= 6, "{why}{program}");
 }
 
-/// A layer around callbacks with a bug of its own: it lets the first bytes through, and swallows the call
-/// when there are more.
+/// Wraps callbacks with a bug: passes the first read callback on, and drops all later ones.
 struct Once {
     inside: Scripted,
     read: bool,
@@ -206,9 +207,9 @@ impl Callbacks for Once {
     }
 }
 
-/// L6, and that a story names who was forgotten.
+/// L6, and that a failure names the callback that was not called.
 #[test]
-fn a_layer_that_swallows_a_call_is_found_and_the_story_names_it() {
+fn a_layer_that_drops_a_call_is_found_and_the_call_is_named() {
     let (why, program) = shortest("L6", |program| {
         let wrap = |inside| Once {
             inside,
@@ -222,7 +223,7 @@ fn a_layer_that_swallows_a_call_is_found_and_the_story_names_it() {
     assert!(program.to_string().lines().count() <= 4, "{why}{program}");
 }
 
-/// A text is a stranger's: it may be refused, and may not take the test down with it.
+/// A program's text may come from anyone: it may be refused, and must not end the test process.
 #[test]
 fn a_program_whose_braces_go_too_deep_is_refused() {
     let nested = |depth| "spawn #0 { ".repeat(depth) + &"} ".repeat(depth);

@@ -1,7 +1,7 @@
 //! Queues against lists that are searched from the start.
 //!
-//! Each item is a number that exists once, and has to come to exactly one place, whatever is dropped and
-//! closed. The model also says which waiters have to have been woken, and for what.
+//! Each item is a number that exists once, and has to arrive at exactly one place, whatever is
+//! dropped and closed. The model also predicts which waiters have been woken, and for what.
 //!
 //! Invariants: Q2, Q6, Q7, L8.
 
@@ -22,7 +22,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-/// Of two with the same rank neither is less; but they are two.
+/// Items with the same rank compare as equal, but have different ids.
 #[derive(Clone, Copy, Debug)]
 pub struct Item {
     pub rank: usize,
@@ -93,11 +93,11 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What a waiting future is to come to, as far as that is known.
+/// The outcome of a waiting future, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     Waits,
-    /// The item is in, or there is one for it, or all is done.
+    /// The item was put, or an item is reserved for the get, or all items are done.
     Goes,
     Shut,
 }
@@ -105,11 +105,11 @@ enum Fate {
 struct Model {
     order: Order,
     maxsize: usize,
-    /// In the order of their coming.
+    /// In the order of their first poll.
     items: Vec<Item>,
-    /// Without an item: a place is wanted.
+    /// No item: the future waits for a reserved place.
     putters: VecDeque<(usize, Option<Item>)>,
-    /// Places that are kept.
+    /// The reserved places.
     reserved: usize,
     getters: VecDeque<usize>,
     joiners: Vec<usize>,
@@ -409,9 +409,10 @@ fn check_queue<S: QueueOrder<Item> + 'static>(
 proptest! {
     #![proptest_config(ProptestConfig { cases: 768, ..ProptestConfig::default() })]
 
-    /// Q2, Q6, Q7: what is put is got once, in the order of the queue, by those who wait in theirs,
-    /// and there is never more than there is room for; whatever is dropped or closed, and whenever.
-    /// A join ends when each item that was got is done, and none is left; and not before.
+    /// Q2, Q6, Q7: each item that is put is got once, in the order of the queue, by getters in the
+    /// order of their waits, and the queue never has more items than its capacity; whatever is
+    /// dropped or closed, at any time. A join ends when each item that was got is done, and none is
+    /// left; and not before.
     #[test]
     fn what_is_put_is_got_once_and_by_the_first_in_line(
         order in prop_oneof![Just(Order::First), Just(Order::Last), Just(Order::Least)],
@@ -438,8 +439,8 @@ proptest! {
         }
     }
 
-    /// Q6, Q7: makers and workers in every order of a seed, some of them cancelled: each number
-    /// that a put has reported to be in is worked on once, or left, and the join ends.
+    /// Q6, Q7: producers and workers in an order from a seed, some of them cancelled: each number
+    /// whose put has succeeded is worked on once, or left, and the join ends.
     #[test]
     fn makers_and_workers_lose_nothing_in_any_order(
         seed in any::<u64>(),
@@ -468,7 +469,7 @@ proptest! {
                     let (queue, got) = (queue.clone(), Rc::clone(&got));
                     async move {
                         while let Ok(number) = queue.get().await {
-                            assert!(got.borrow_mut().insert(number), "Q6: once");
+                            assert!(got.borrow_mut().insert(number), "Q6: an item is got once");
                             queue.task_done().unwrap();
                             yield_now().await;
                         }
@@ -476,7 +477,7 @@ proptest! {
                 };
                 let makers: Vec<Task<()>> = (0..2).map(make).map(spawn).collect();
                 let workers: Vec<Task<()>> = (0..3).map(|_| spawn(work())).collect();
-                // One worker is left in any case.
+                // One worker is never cancelled.
                 let all: Vec<_> = makers.iter().chain(&workers[..2]).map(Task::task_ref).collect();
                 for (nth, after) in cancels {
                     for _ in 0..after {
@@ -495,15 +496,15 @@ proptest! {
             }
         };
         let ended = sim.run(wait_for(Duration::from_secs(60), run)).unwrap();
-        prop_assert!(ended.is_ok(), "nobody waits for ever");
+        prop_assert!(ended.is_ok(), "no task waits forever");
         prop_assert_eq!(queue.qsize(), 0);
-        // One that was cancelled may have put a number and not have heard of it.
+        // A producer may be cancelled after its put has succeeded and before it runs.
         prop_assert!(put.borrow().is_subset(&got.borrow()), "Q6");
     }
 }
 
-/// Q6 (R089): an item is put, one of two who wait is cancelled, and a third tries to take it, in
-/// one turn and in every order: the other one has it.
+/// Q6 (R089): an item is put, one of two waiting getters is cancelled, and a third task tries to
+/// take the item, in one turn and in every order: the other getter has it.
 #[test]
 fn an_item_and_a_cancel_in_one_turn_reach_the_remaining_getter() {
     for (order, seed) in each(orders(3), 0..4) {
@@ -513,7 +514,7 @@ fn an_item_and_a_cancel_in_one_turn_reach_the_remaining_getter() {
             let queue = queue.clone();
             sim.spawn(async move { queue.get().await })
         };
-        // Which of them came first is the seed's.
+        // The seed decides which of them waits first.
         let (cancelled, mut left) = (get(), get());
         sim.run_until_stalled().unwrap();
         let (put, taken) = (queue.clone(), queue.clone());
@@ -528,8 +529,8 @@ fn an_item_and_a_cancel_in_one_turn_reach_the_remaining_getter() {
     }
 }
 
-/// Q6: room is made, and one of two who wait for it is cancelled, and a third tries to put, in one
-/// turn and in every order: what was put first is got first, and the third gets its item back.
+/// Q6: room is made, one of two waiting puts is cancelled, and a third task tries to put, in one
+/// turn and in every order: the first put is got first, and the third task gets its item back.
 #[test]
 fn room_and_a_cancel_in_one_turn_reach_the_remaining_putter() {
     for (order, seed) in each(orders(3), 0..4) {
@@ -550,7 +551,8 @@ fn room_and_a_cancel_in_one_turn_reach_the_remaining_putter() {
         ];
         in_one_turn(&sim.weak_handle(), &order, deeds);
         sim.run_until_stalled().unwrap();
-        // That of the cancelled one went in if it was first in line, and there was room in time.
+        // The cancelled put succeeded if it was the first waiter, and the room came before the
+        // cancel.
         let next = queue.try_get().unwrap();
         sim.run_until_stalled().unwrap();
         let rest = queue.try_get().ok();
@@ -562,7 +564,7 @@ fn room_and_a_cancel_in_one_turn_reach_the_remaining_putter() {
     }
 }
 
-/// Q6: puts and gets are dropped after each of their polls. Each item is got once, or is there.
+/// Q6: puts and gets are dropped after each of their polls. Each item is got once, or is left.
 #[test]
 fn a_put_and_a_get_may_be_dropped_after_each_of_their_polls() {
     let mut sim = SimLoop::new(6);
@@ -590,24 +592,24 @@ fn a_put_and_a_get_may_be_dropped_after_each_of_their_polls() {
             let worker = async {
                 for _ in 0..4 {
                     let number = queue.get().await.unwrap();
-                    assert!(got.borrow_mut().insert(number), "Q6: once");
+                    assert!(got.borrow_mut().insert(number), "Q6: an item is got once");
                     queue.task_done().unwrap();
                     yield_now().await;
                 }
             };
-            // In this order, so that who gets waits, and is granted and dropped.
+            // In this order, so that the get waits, is granted its item, and is dropped.
             gather((worker, maker)).await;
         }
     });
-    assert!(polls > 4, "they wait: {polls}");
+    assert!(polls > 4, "the futures wait: {polls}");
     let mut all = got.take();
     all.extend(std::iter::from_fn(|| queue.try_get().ok()));
     assert!(put.borrow().is_subset(&all), "Q6: none is lost");
     queue.try_put(0).unwrap();
-    assert_eq!(queue.try_get(), Ok(0), "as new");
+    assert_eq!(queue.try_get(), Ok(0), "the queue works as before");
 }
 
-/// Q7: a worker that is dropped with a work item leaves none undone: a join ends as soon as
+/// Q7: a worker that is dropped with a work item leaves none unfinished: a join ends as soon as
 /// nothing is left in the queue.
 #[test]
 fn a_worker_may_be_dropped_after_each_of_its_polls_and_a_join_ends_all_the_same() {
@@ -622,7 +624,7 @@ fn a_worker_may_be_dropped_after_each_of_its_polls_and_a_join_ends_all_the_same(
         }
         let (queue, most) = (queue.clone(), Rc::clone(&most));
         async move {
-            // Waits before the first, as one that comes to an empty queue.
+            // Waits before the first item, as a worker does that finds the queue empty.
             let late = gather((queue.get_work_item(), yield_now()))
                 .await
                 .0
@@ -636,24 +638,24 @@ fn a_worker_may_be_dropped_after_each_of_its_polls_and_a_join_ends_all_the_same(
             yield_now().await;
             late.finish();
             drop(queue.try_get_work_item().unwrap());
-            // What was got is done, and what is there is not.
+            // The items that were got are done, and those that are left are not.
             while let Ok(job) = queue.try_get_work_item() {
                 job.finish();
             }
             queue.join().await;
         }
     });
-    assert!(polls > 4 && most.get() > 0, "they wait: {polls}");
+    assert!(polls > 4 && most.get() > 0, "the futures wait: {polls}");
     let mut left = 0;
     while queue.try_get().is_ok() {
         queue.task_done().unwrap();
         left += 1;
     }
-    assert!(left < 4 * under_way.get(), "some were got");
-    assert!(queue.task_done().is_err(), "Q7: no debt is left");
+    assert!(left < 4 * under_way.get(), "some items were got");
+    assert!(queue.task_done().is_err(), "Q7: no item is unfinished");
     sim.run(wait_for(Duration::from_secs(1), queue.join()))
         .unwrap()
-        .expect("Q7: all is done");
+        .expect("Q7: the join ends");
 }
 
 #[test]
@@ -673,11 +675,11 @@ fn a_work_item_that_panics_in_its_destructor_is_done() {
     }
     let job = queue.try_get_work_item().unwrap();
     assert!(catch_unwind(AssertUnwindSafe(|| drop(job))).is_err());
-    // Said by hand, and then by the guard: once is once.
+    // Done by a call, and then by the guard: the item counts once.
     let job = queue.try_get_work_item().unwrap();
     queue.task_done().unwrap();
     drop(job);
-    // One that outlives the queue's own end, which counts what is left as done.
+    // A guard that outlives the end of the queue, which counts the items that are left as done.
     let job = queue.try_get_work_item().unwrap();
     assert!(queue.close_now().is_empty());
     assert!(!job.0 && !job.finish().0);
@@ -688,7 +690,7 @@ thread_local! {
     static SPOILED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Comparing these panics while they are spoiled.
+/// Items whose comparison panics while they are spoiled.
 #[derive(Debug, PartialEq, Eq)]
 struct Spoiled(u8);
 
@@ -707,7 +709,7 @@ impl Ord for Spoiled {
     }
 }
 
-/// A comparison that panics is the affair of the call that puts; the queue goes on, and so do others.
+/// A comparison that panics propagates to the caller of the put; the queue and other tasks go on.
 #[test]
 fn a_queue_survives_items_that_cannot_be_compared() {
     hush();
@@ -716,10 +718,10 @@ fn a_queue_survives_items_that_cannot_be_compared() {
     SPOILED.set(true);
     let put = catch_unwind(AssertUnwindSafe(|| queue.try_put(Spoiled(1))));
     assert!(put.is_err());
-    assert_eq!(queue.qsize(), 1, "it is not in");
+    assert_eq!(queue.qsize(), 1, "the item was not put");
     SPOILED.set(false);
     (3..5).for_each(|n| drop(queue.try_put(Spoiled(n))));
-    // A waiting put is let in by the call of another, which must not panic for it.
+    // Another call accepts a waiting put, and must not panic because of that put's item.
     let wait = |n| {
         let queue = queue.clone();
         waits(async move { queue.put(Spoiled(n)).await })
@@ -728,7 +730,7 @@ fn a_queue_survives_items_that_cannot_be_compared() {
     waiting.assert_pending();
     next.assert_pending();
     SPOILED.set(true);
-    assert!(queue.try_get().is_ok(), "of two there is none to compare");
+    assert!(queue.try_get().is_ok(), "one item needs no comparison");
     waiting.assert_woken(1);
     next.assert_woken(1);
     SPOILED.set(false);
@@ -760,7 +762,7 @@ fn kinds() -> Vec<Kind> {
     let three = move || (0..3).for_each(|n| put.try_put(n).unwrap());
     vec![
         ("get", Box::new(getter), Box::new(three)),
-        // Each goes as there is room: for all of them, with those that were dropped.
+        // Each accepted put makes room for the next one: all complete, those that were dropped too.
         (
             "put",
             Box::new(putter),

@@ -1,8 +1,8 @@
-//! Two pollers for tests: one that reports what a test has written down, and one around another.
+//! Two pollers for tests: one that reports the events of a script, and one that filters changes.
 //!
-//! [`Scripted`] keeps registrations by descriptor, as the kernel does, remembers what it was asked, and
-//! hands out batches with tokens as old as the test likes. [`Gate`] passes each change on to a real
-//! poller, unless the test drops it.
+//! [`Scripted`] keeps registrations by descriptor, as the kernel does, stores the calls, and
+//! returns batches with tokens of any age. [`Gate`] passes each change on to a real poller, unless
+//! the test drops the change.
 
 use readily::clock::Manual;
 use readily::poll::{Event, Notify, Poller, WaitResult};
@@ -17,12 +17,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// How often it was rung for.
+/// Counts its notifications.
 #[derive(Default)]
 pub struct Bell(AtomicUsize);
 
 impl Bell {
-    /// How many rings there were since this was last asked.
+    /// Returns the number of notifications since the last call.
     pub fn take(&self) -> usize {
         self.0.swap(0, Ordering::SeqCst)
     }
@@ -43,12 +43,12 @@ pub struct World {
     pub notifier: Arc<Bell>,
 }
 
-/// The test's side and the loop's side are clones of one.
+/// The test and the loop have clones of the same poller.
 #[derive(Clone, Default)]
 pub struct Scripted(pub Rc<RefCell<World>>);
 
 impl Scripted {
-    /// A loop on this poller, and a clock that stands still.
+    /// A loop on this poller, with a clock that does not advance.
     pub fn event_loop(&self) -> (EventLoop, Manual) {
         let clock = Manual::new();
         let event_loop = EventLoop::with(Box::new(self.clone()), Box::new(clock.clone()));
@@ -119,11 +119,11 @@ impl Poller for Scripted {
     }
 }
 
-/// What a [`Gate`] does with a change: the descriptor, and its interest from now on, or `None` for a
-/// removal. `false` drops the change.
+/// A [`Gate`]'s decision on a change: gets the descriptor and its new interest, or `None` for a
+/// removal; `false` drops the change.
 type Passes = Box<dyn FnMut(RawFd, Option<Interest>) -> bool>;
 
-/// A poller around `poller` that asks `passes` before each change.
+/// A poller around `poller` that calls `passes` before each change.
 pub struct Gate {
     pub poller: Box<dyn Poller>,
     pub passes: Passes,
@@ -180,7 +180,7 @@ impl Poller for Gate {
     }
 }
 
-/// Keeps planted panics out of the output; all others are printed as ever.
+/// Hides planted panics from the output; all others are printed.
 pub fn hush() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
@@ -193,5 +193,5 @@ pub fn hush() {
     });
 }
 
-/// What planted panics say.
+/// The payload of planted panics.
 pub const PLANTED: &str = "planted";

@@ -1,5 +1,5 @@
-//! Servers and clients on a kernel in memory: one thread, virtual time, and every fault that a system
-//! may commit, from a seed.
+//! Servers and clients on a simulated kernel: one thread, virtual time, and every fault that a
+//! system may have, from a seed.
 //!
 //! Invariants: L7, S1, S3, S4.
 
@@ -23,7 +23,7 @@ fn poller(kernel: &Kernel, kqueue: Option<Personality>) -> Box<dyn Poller> {
     }
 }
 
-/// A loop on a kernel in memory: over epoll's rules, or over the kqueue of a system.
+/// A loop on a simulated kernel: with epoll's rules, or with the kqueue of a system.
 fn simulated(faults: Faults, kqueue: Option<Personality>) -> (EventLoop, Kernel) {
     let kernel = Kernel::with(faults);
     let event_loop = EventLoop::with(poller(&kernel, kqueue), Box::new(kernel.clock()));
@@ -50,7 +50,7 @@ async fn echo(stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Sends `data` in pieces of these sizes, sleeping now and then, and reads it back meanwhile.
+/// Sends `data` in pieces of these sizes, with sleeps, and reads the echo at the same time.
 async fn client(addr: SocketAddr, data: Vec<u8>, pieces: Vec<usize>) -> Vec<u8> {
     let stream = TcpStream::connect(addr).await.unwrap();
     let send = async {
@@ -77,7 +77,7 @@ async fn client(addr: SocketAddr, data: Vec<u8>, pieces: Vec<usize>) -> Vec<u8> 
     gather((send, receive)).await.1
 }
 
-/// The echo server of coroutines, until all clients have their bytes.
+/// The echo server of coroutines; returns when all clients have their bytes.
 fn by_coroutines(
     (event_loop, kernel): (EventLoop, Kernel),
     clients: &[(usize, Vec<usize>)],
@@ -163,8 +163,8 @@ fn by_callbacks(
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// S1, S3, S4, L7: whatever the kernel does, every byte comes back, in order, and nothing is
-    /// left open; and the same seed does the same again.
+    /// S1, S3, S4, L7: with any faults, every byte comes back, in order, and no descriptor is left
+    /// open; and the same seed makes the same trace.
     #[test]
     fn every_byte_comes_back_whatever_the_kernel_does(
         seed in any::<u64>(),
@@ -176,13 +176,13 @@ proptest! {
             let (echoed, trace) = by_coroutines(world(), &clients);
             prop_assert!(echoed == expected, "coroutines, {:?}", poller);
             let (again, same) = by_coroutines(world(), &clients);
-            prop_assert!(again == expected && trace == same, "the same seed, the same trace");
+            prop_assert!(again == expected && trace == same, "the same seed makes the same trace");
             prop_assert!(by_callbacks(world(), &clients) == expected, "callbacks, {:?}", poller);
         }
     }
 }
 
-/// Virtual time: an hour passes at once, and in order.
+/// Virtual time: an hour passes at once, and timers fire in order.
 #[test]
 fn an_hour_of_sleeps_takes_no_time() {
     let (event_loop, kernel) = simulated(Faults::none(), None);
@@ -203,7 +203,7 @@ fn an_hour_of_sleeps_takes_no_time() {
     assert_eq!(jumps.count(), 60, "{trace}");
 }
 
-/// What asks the system for a descriptor gets one that is of no use.
+/// A caller that needs a descriptor of the system gets a placeholder.
 #[test]
 fn a_real_socket_has_no_place_in_a_simulation() {
     let (event_loop, kernel) = simulated(Faults::none(), None);
@@ -217,8 +217,8 @@ fn a_real_socket_has_no_place_in_a_simulation() {
     assert_eq!(kernel.open(), 0);
 }
 
-/// A write that moves less than it could, or nothing, without a reason: room is reported
-/// when there is some, though no write has found too little.
+/// A write that moves fewer bytes than it could, or none, because of a fault: room is reported when
+/// there is some, although no write has returned `WouldBlock`.
 #[test]
 fn a_writer_refused_without_a_reason_gets_a_report_of_room() {
     let (mut refused, mut cut) = (Faults::seeded(1), Faults::seeded(1));
@@ -230,7 +230,7 @@ fn a_writer_refused_without_a_reason_gets_a_report_of_room() {
         near.write(&[1; 90]).unwrap();
         kernel.set_faults(faults);
         let written = near.write(&[2; 10]).unwrap_or(0);
-        assert!(written < 10, "the fault struck");
+        assert!(written < 10, "the fault occurred");
         kernel.set_faults(Faults::none());
         let mut poller = kernel.poller();
         poller
@@ -241,7 +241,7 @@ fn a_writer_refused_without_a_reason_gets_a_report_of_room() {
             poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
             events.iter().map(|event| event.token).collect::<Vec<_>>()
         };
-        assert_eq!(wait(), [], "too little room to be told");
+        assert_eq!(wait(), [], "too little room to be reported");
         assert_eq!(far.read(&mut [0; 100]).unwrap(), 90 + written);
         assert_eq!(wait(), [7]);
     }
@@ -262,14 +262,14 @@ fn urgent_data_is_refused_where_there_is_none() {
 /// Makes a stream: the end that writes, and the end that reads.
 type Stream = fn(&Kernel) -> io::Result<(Fd, Fd)>;
 
-/// One of each kind.
+/// One stream of each kind.
 const STREAMS: [Stream; 3] = [Kernel::tcp, Kernel::pair, |kernel: &Kernel| {
     let (reader, writer) = kernel.pipe()?;
     Ok((writer, reader))
 }];
 
-/// A write that fills the buffer to the brim leaves nothing over, so only the poller has
-/// asked for room.
+/// A write that fills the buffer exactly does not return `WouldBlock`, so only the poller's
+/// registration waits for room.
 #[test]
 fn room_is_reported_after_the_buffer_was_filled_to_the_brim() {
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::OneShot] {
@@ -292,7 +292,7 @@ fn room_is_reported_after_the_buffer_was_filled_to_the_brim() {
     }
 }
 
-/// R024: a buffer that is made wider has room that no read has made.
+/// R024: a buffer that is enlarged has room that no read has made.
 #[test]
 fn room_that_a_wider_buffer_makes_is_reported() {
     for (system, trigger) in KERNELS
@@ -335,7 +335,7 @@ fn a_timer_that_is_set_twice_to_one_moment_goes_off() {
     assert_eq!(events.len(), 1);
 }
 
-/// Also where the kernel refused to watch it, and we report it ourselves.
+/// Also for a descriptor that the kernel refused to watch, whose hangup the poller reports itself.
 #[test]
 fn a_broken_pipe_is_registered_once_like_anything_else() {
     let systems = KERNELS.into_iter().flatten();
@@ -352,7 +352,10 @@ fn a_broken_pipe_is_registered_once_like_anything_else() {
         poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
         assert_eq!(events.len(), 1, "{system:?}");
         let again = poller.register(writer.number(), 7, Interest::WRITE, trigger);
-        assert!(again.is_err(), "it was told, and is registered still");
+        assert!(
+            again.is_err(),
+            "the hangup was reported, and the registration is left"
+        );
         poller.remove(writer.number()).unwrap();
         poller
             .register(writer.number(), 7, Interest::WRITE, trigger)

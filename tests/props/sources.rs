@@ -1,4 +1,4 @@
-//! Bytes through sources on real descriptors.
+//! Bytes through sources on descriptors of the system.
 //!
 //! Invariants: S1 to S4, L7.
 
@@ -32,7 +32,7 @@ fn bytes(len: usize) -> Vec<u8> {
     (0..len).map(|n| (n * 31 + n / 251) as u8).collect()
 }
 
-/// Sends `data` in pieces of these sizes, over and over, giving way now and then.
+/// Sends `data` in pieces of these sizes, in a cycle, yielding now and then.
 async fn send(source: &Source<UnixStream>, data: &[u8], pieces: &[usize]) {
     let (mut rest, mut sizes) = (data, pieces.iter().cycle());
     while !rest.is_empty() {
@@ -110,7 +110,7 @@ fn by_level(data: &[u8], out: &[usize], into: &[usize]) -> Vec<u8> {
     got.take()
 }
 
-/// What the peer does next.
+/// The next action of the peer.
 #[derive(Clone, Copy, Debug)]
 enum Peer {
     Write(usize),
@@ -119,16 +119,16 @@ enum Peer {
     Nothing,
 }
 
-/// What the reader does with its next event.
+/// The action of the reader for its next event.
 #[derive(Clone, Copy, Debug)]
 enum Reader {
     Read(usize),
-    /// Takes its interest back until the next turn.
+    /// Removes its interest until the next turn.
     Pause,
     ShutWrite,
 }
 
-/// Reads as it is told, pauses, shuts down; and is told of the hangup.
+/// Reads by a script, pauses, shuts down; and gets the hangup.
 struct Fickle {
     deeds: std::vec::IntoIter<Reader>,
     got: Rc<Cell<usize>>,
@@ -149,8 +149,8 @@ impl Callbacks for Fickle {
                 self.paused.set(true);
                 cx.set_interest(Interest::NONE).unwrap();
             }
-            // With a byte: a reader that is offered some twice after the end, and takes none, is not
-            // waited for.
+            // With a byte: a hangup does not wait for a reader that has refused bytes twice after
+            // the end.
             Reader::ShutWrite => {
                 let _ = cx.shutdown(Shutdown::Write);
                 self.got
@@ -184,7 +184,7 @@ fn reader() -> impl Strategy<Value = Reader> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// S1, S3: whatever the pieces, edges and levels deliver the bytes that were sent.
+    /// S1, S3: with pieces of any sizes, edges and levels deliver the bytes that were sent.
     #[test]
     fn edges_and_levels_deliver_the_same_bytes(
         len in 0usize..20_000,
@@ -196,7 +196,7 @@ proptest! {
         prop_assert!(by_level(&data, &out, &into) == data, "S3: by levels");
     }
 
-    /// L7: exactly one hangup, after all the bytes, however the peer ends and the reader pauses.
+    /// L7: exactly one hangup, after all the bytes, however the peer closes and the reader pauses.
     #[test]
     fn a_hangup_comes_once_and_after_the_last_byte(
         peers in vec(peer(), 0..12),
@@ -215,8 +215,9 @@ proptest! {
         };
         let key = event_loop.register(near, Interest::READ, fickle).unwrap();
         let mut sent = 0;
-        // At the end the peer closes, and some turns later all must be over. How many is not ours
-        // to say: a test beside us may fork, and until its child execs there are two of the peer.
+        // Then the peer closes, and some turns later the registration must have ended. Their number
+        // is not fixed: another test may fork, and until its child execs, the peer's descriptor is
+        // open twice.
         let rest = std::iter::repeat_n(Peer::Nothing, 10_000);
         let mut over = 0;
         for deed in peers.into_iter().chain([Peer::Close]).chain(rest) {
@@ -234,12 +235,12 @@ proptest! {
             event_loop.turn(Some(limit)).unwrap();
             spi::check_invariants(&event_loop);
             if paused.replace(false) {
-                // Paused for a turn, in which nothing may happen to it.
+                // Paused for a turn, in which no callback may run.
                 let before = (got.get(), hangups.get());
                 let turns = event_loop.stats().events;
                 event_loop.turn_now().unwrap();
                 event_loop.turn_now().unwrap();
-                prop_assert!(event_loop.stats().events <= turns + 1, "a parked one is silent");
+                prop_assert!(event_loop.stats().events <= turns + 1, "a suspended registration has no events");
                 if hangups.get() == 0 {
                     prop_assert_eq!((got.get(), hangups.get()), before);
                     event_loop.set_interest_of(key, Interest::READ).unwrap();
@@ -247,12 +248,12 @@ proptest! {
             }
         }
         prop_assert_eq!(got.get(), sent, "every byte was read");
-        prop_assert_eq!(hangups.get(), 1, "and then it was told, once");
+        prop_assert_eq!(hangups.get(), 1, "and then one hangup was reported");
         prop_assert_eq!(event_loop.registered(), 0);
     }
 }
 
-/// S4, in a process of its own: others open descriptors while they are counted.
+/// S4, in a process of its own: other tests open descriptors while they are counted.
 #[test]
 #[cfg(target_os = "linux")]
 fn descriptors_before_and_after_are_equal() {
@@ -279,7 +280,7 @@ fn descriptors_before_and_after_are_equal() {
         let data = bytes(round * 500);
         assert_eq!(by_edges(&data, &[700], &[900]), data);
         assert_eq!(by_level(&data, &[700], &[900]), data);
-        // Left in the middle: dropped with what it waits for.
+        // Dropped in the middle, with the object that it waits for.
         let left = readily::run(async {
             let (a, b) = small_pair();
             let source = Source::new(a).unwrap();
@@ -293,8 +294,8 @@ fn descriptors_before_and_after_are_equal() {
     }
 }
 
-/// S2: a loop that closes under them wakes all who wait on its sources, in both directions; they
-/// are told that it is gone.
+/// S2: closing a loop wakes all tasks that wait on its sources, in both directions, and each gets
+/// an error.
 #[test]
 fn every_waiter_of_a_closed_source_is_woken() {
     use std::pin::pin;
@@ -348,8 +349,8 @@ fn every_waiter_of_a_closed_source_is_woken() {
     ));
 }
 
-/// S1: what one event says stays when the next one says something else. (epoll tells all of it
-/// each time, so this takes a poller that does not; kqueue is one.)
+/// S1: a fact of one event is kept when the next event reports another fact. (epoll reports all
+/// facts each time, so this test has a poller that does not, as kqueue.)
 #[test]
 fn facts_of_two_events_add_up() {
     let scripted = Scripted::default();
@@ -371,7 +372,7 @@ fn facts_of_two_events_add_up() {
         let mut tries = std::pin::pin!(source.io(direction, |_| Ok(())));
         assert!(tries.as_mut().poll(&mut cx).is_ready(), "{direction:?}");
     }
-    // And each is cleared by itself: a `WouldBlock` of one says nothing of the other.
+    // Each fact is cleared by itself: a `WouldBlock` of one does not clear the other.
     let blocks = |_: &UnixStream| -> io::Result<()> { Err(io::ErrorKind::WouldBlock.into()) };
     let mut reads = std::pin::pin!(source.io(Direction::Read, blocks));
     assert!(reads.as_mut().poll(&mut cx).is_pending());

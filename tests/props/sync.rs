@@ -1,8 +1,8 @@
 //! Locks, semaphores, events, conditions and barriers, each against a count and a list.
 //!
-//! Errors between coroutines are errors at a drop: of a waiter, of one that was granted something and has
-//! not run since, of a holder. So the programs here drop at every place, and the models also say which
-//! waiters have to have been woken, and for what.
+//! Errors between coroutines are errors at a drop: of a waiter, of one that was granted a permit
+//! and has not run since, of a holder. So the programs here drop at every place, and the models
+//! also predict which waiters have been woken, and for what.
 //!
 //! Invariants: Q1 to Q5, L8.
 
@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-/// A future that waits, in the hands of the test.
+/// A future that waits and is polled by the test.
 pub type Waits<T> = ManualPoll<Pin<Box<dyn Future<Output = T>>>>;
 
 pub fn waits<T>(future: impl Future<Output = T> + 'static) -> Waits<T> {
@@ -52,7 +52,7 @@ fn permit_op() -> impl Strategy<Value = PermitOp> {
     ]
 }
 
-/// What a semaphore is: a number, a list, and what was granted and not fetched.
+/// The model of a semaphore: a count, a list, and the permits that were granted and not taken.
 #[derive(Default)]
 struct PermitModel {
     free: usize,
@@ -82,8 +82,8 @@ impl PermitModel {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
-    /// Q1, Q2: a permit is free, granted or held, and goes to who came first; whatever is dropped,
-    /// and whenever.
+    /// Q1, Q2: a permit is free, granted or held, and goes to the first waiter; whatever is
+    /// dropped, at any time.
     #[test]
     fn permits_go_to_the_first_in_line_and_none_is_lost(
         total in 0..4usize,
@@ -159,12 +159,12 @@ proptest! {
             }
         }
         drop((pending, held));
-        prop_assert_eq!(semaphore.available(), there, "Q1: all are back");
+        prop_assert_eq!(semaphore.available(), there, "Q1: all permits are free");
     }
 
-    /// Q1, Q2, Q3: tasks that take a lock and a permit, give way with them and sleep, in an order
-    /// of a seed, and are cancelled at any time: one has the lock, so many have permits, those who
-    /// are left come to their end, and all is free then.
+    /// Q1, Q2, Q3: tasks that take a lock and a permit, yield and sleep with them, in an order from
+    /// a seed, and are cancelled at any time: one task has the lock, at most as many as there are
+    /// permits have one, the other tasks end, and all is free then.
     #[test]
     fn a_lock_has_one_holder_in_every_order_of_the_tasks(
         seed in any::<u64>(),
@@ -208,7 +208,7 @@ proptest! {
                 }
                 for task in tasks {
                     let limited = wait_for(Duration::from_secs(60), task).await;
-                    let ended = limited.expect("nobody waits for ever");
+                    let ended = limited.expect("no task waits forever");
                     assert!(ended.is_ok() || ended.is_err_and(|error| error.is_cancelled()));
                 }
                 cancelled
@@ -218,7 +218,7 @@ proptest! {
         prop_assert_eq!((lock.locked(), pair.available(), inside.get()), (false, 2, 0));
     }
 
-    /// Q4: each waiter of an event that is set goes on, and no other; whatever was cleared and
+    /// Q4: each waiter of an event that is set goes on, and no other one; whatever is cleared and
     /// dropped before it runs.
     #[test]
     fn a_waiter_of_an_event_goes_on_when_it_is_set(ops in vec((0..5u8, 0..8usize), 0..48)) {
@@ -262,8 +262,8 @@ proptest! {
         }
     }
 
-    /// Q4: a round of a barrier is so many who came and did not leave; they have its numbers, each
-    /// once, in the order of their coming.
+    /// Q4: a round of a barrier has as many waiters as the barrier's size, without those that were
+    /// dropped; they get its numbers, each once, in the order of their waits.
     #[test]
     fn a_barrier_lets_so_many_go_at_once(
         parties in 1..4usize,
@@ -319,8 +319,8 @@ proptest! {
         }
     }
 
-    /// Q5: a notice goes to the first waiter, and from one that is dropped before it has the lock to
-    /// the next; and each notified waiter has the lock when it goes on.
+    /// Q5: a notification goes to the first waiter, and from one that is dropped before it has the
+    /// lock to the next one; and each notified waiter has the lock when it goes on.
     #[test]
     fn a_notice_reaches_a_waiter_that_goes_on(ops in vec((0..9u8, 0..6usize), 0..64)) {
         let (lock, condition) = (Lock::new(()), Condition::new());
@@ -383,13 +383,14 @@ proptest! {
 enum Holder {
     #[default]
     Nobody,
-    /// A task has it.
+    /// A task has the permit.
     Test,
-    /// A task will fetch it.
+    /// A task will take the permit.
     Promised,
 }
 
-/// Who waits to be told, who was (and whether in the place of all others), who waits for the lock.
+/// The waiters for a notification, the notified ones (and whether by `notify_all`), and the waiters
+/// for the lock.
 #[derive(Default)]
 struct ConditionModel {
     waiting: VecDeque<usize>,
@@ -417,7 +418,7 @@ impl ConditionModel {
         }
     }
 
-    /// Whether it is ready.
+    /// Whether the future is ready.
     fn poll(&mut self, id: usize) -> bool {
         if self.granted == Some(id) {
             self.granted = None;
@@ -451,7 +452,7 @@ impl ConditionModel {
     }
 }
 
-/// Says that its task is inside no more, also where that is dropped there.
+/// Marks its task as outside again, also if the task is dropped inside.
 struct Left(Rc<Cell<usize>>);
 
 impl Drop for Left {
@@ -462,7 +463,7 @@ impl Drop for Left {
 
 type Names = Vec<usize>;
 
-/// Three tasks that want a lock, which a fourth has: they note their names when they have it.
+/// Three tasks that want a lock, which a fourth has: each logs its name when it has the lock.
 fn three_for_a_lock(sim: &mut SimLoop) -> (Lock<Names>, LockGuard<Names>, Vec<Task<()>>) {
     let entered = sim.event_loop().enter();
     let lock = Lock::new(Vec::new());
@@ -477,14 +478,14 @@ fn three_for_a_lock(sim: &mut SimLoop) -> (Lock<Names>, LockGuard<Names>, Vec<Ta
     (lock, guard, tasks)
 }
 
-/// Each order of what happens in a turn, with each order of the tasks that some seeds make.
+/// Each order of the events of a turn, with the orders of the tasks that some seeds make.
 pub fn each(orders: Vec<Vec<usize>>, seeds: Range<u64>) -> impl Iterator<Item = (Vec<usize>, u64)> {
     let with = move |order: Vec<usize>| seeds.clone().map(move |seed| (order.clone(), seed));
     orders.into_iter().flat_map(with)
 }
 
-/// Q1, Q2 (R089): a release, and the end of the first and of the second waiter, in one turn and
-/// in every order. The third has the lock, and no waiter that was cancelled.
+/// Q1, Q2 (R089): a release, and a cancel of the first and of the second waiter, in one turn and in
+/// every order. The third waiter gets the lock, and no cancelled one does.
 #[test]
 fn a_release_and_two_cancels_in_one_turn_leave_the_lock_to_the_third() {
     for (order, seed) in each(orders(4), 0..4) {
@@ -498,14 +499,14 @@ fn a_release_and_two_cancels_in_one_turn_leave_the_lock_to_the_third() {
         };
         let barges = {
             let (lock, seen) = (lock.clone(), Rc::clone(&seen));
-            // Q2: a task waits, or was granted it, in each of these orders.
+            // Q2: in each of these orders a task waits, or has been granted the lock.
             Box::new(move || seen.borrow_mut().extend(lock.try_acquire().map(|_| 9)))
         };
         let deeds: Vec<Action> = vec![Box::new(move || drop(guard)), cancel(0), cancel(1), barges];
         in_one_turn(&sim.weak_handle(), &order, deeds);
         sim.run_until_stalled().unwrap();
         assert!(seen.borrow().is_empty(), "{order:?}: Q2");
-        let guard = lock.try_acquire().expect("it is free in the end");
+        let guard = lock.try_acquire().expect("the lock is free in the end");
         assert_eq!(
             (&**guard, tasks_that_ended(tasks)),
             (&[2][..], vec![2]),
@@ -514,7 +515,7 @@ fn a_release_and_two_cancels_in_one_turn_leave_the_lock_to_the_third() {
     }
 }
 
-/// The numbers of those that came to their end.
+/// The numbers of the tasks that ended by themselves.
 fn tasks_that_ended(tasks: Vec<Task<()>>) -> Vec<usize> {
     let ended = tasks.into_iter().enumerate();
     ended
@@ -522,8 +523,8 @@ fn tasks_that_ended(tasks: Vec<Task<()>>) -> Vec<usize> {
         .collect()
 }
 
-/// Q5 (R089): one is told, and the first who waits is cancelled, and the lock is taken and given
-/// back, in one turn and in every order: one of the two goes on, unless both were cancelled.
+/// Q5 (R089): one waiter is notified, the first one is cancelled, and the lock is taken and
+/// released, in one turn and in every order: one of the two goes on, unless both were cancelled.
 #[test]
 fn a_notice_and_a_cancel_in_one_turn_reach_a_waiter_that_goes_on() {
     for (order, seed) in each(orders(3), 0..4) {
@@ -557,8 +558,8 @@ fn a_notice_and_a_cancel_in_one_turn_reach_a_waiter_that_goes_on() {
     }
 }
 
-/// A future of each kind is dropped after each of its polls, and what it waited for is as before:
-/// Q1 to Q5.
+/// Q1 to Q5: a future of each kind is dropped after each of its polls, and the object that it
+/// waited for is as before.
 #[test]
 fn each_that_waits_may_be_dropped_after_each_of_its_polls() {
     let mut sim = SimLoop::new(5);
@@ -583,7 +584,7 @@ fn each_that_waits_may_be_dropped_after_each_of_its_polls() {
                     condition.notify(1);
                     yield_now().await;
                     event.set();
-                    // For the next to find as it was: both ways out of here leave no waiter behind.
+                    // Restores the object: neither exit leaves a waiter behind.
                     yield_now().await;
                     event.clear();
                     let _ = wait_for(Duration::from_secs(1), barrier.wait()).await;
@@ -599,7 +600,7 @@ fn each_that_waits_may_be_dropped_after_each_of_its_polls() {
             other.await.unwrap();
         }
     });
-    assert!(polls > 6, "they wait");
+    assert!(polls > 6, "the futures wait");
     sim.advance(Duration::from_secs(2)).unwrap();
     assert_eq!(
         (lock.locked(), semaphore.available(), barrier.n_waiting()),
@@ -607,7 +608,7 @@ fn each_that_waits_may_be_dropped_after_each_of_its_polls() {
     );
 }
 
-/// How to make one who waits, and what lets all of them go, one after the other.
+/// Makes a waiter of each kind, and the call that completes the waiters one after the other.
 pub type Kind = (&'static str, Box<dyn Fn() -> Waits<()>>, Box<dyn FnMut()>);
 
 fn kinds() -> Vec<Kind> {
@@ -624,7 +625,7 @@ fn kinds() -> Vec<Kind> {
         let (guard, condition) = (Lock::new(()).try_acquire().unwrap(), condition.clone());
         waits(async move { drop(condition.wait(guard).await) })
     };
-    // One of those who came may have gone again.
+    // A waiter may have been dropped since.
     let come = move || {
         let come = || {
             waits({
@@ -676,8 +677,8 @@ fn kinds() -> Vec<Kind> {
     ]
 }
 
-/// One of three is polled with a waker that misbehaves, at each place: the others go on as if it
-/// did not.
+/// One of three waiters is polled with a hostile waker, at each place: the others go on all the
+/// same.
 pub fn survive_hostile_wakers(kinds: impl Fn() -> Vec<Kind>) {
     let mut sim = SimLoop::new(1);
     sim.set_panic_policy(PanicPolicy::Isolate);
@@ -689,7 +690,7 @@ pub fn survive_hostile_wakers(kinds: impl Fn() -> Vec<Kind>) {
                 let mut three: Vec<Option<Waits<()>>> = (0..3).map(|_| Some(make())).collect();
                 for (n, future) in three.iter_mut().flatten().enumerate() {
                     if n == place {
-                        // Also in the place of another, and of itself.
+                        // Also in the place of another waker, and of itself.
                         let mut poll = |waker| {
                             let polled = catch_unwind(AssertUnwindSafe(|| future.poll_with(waker)));
                             assert!(!matches!(polled, Ok(Poll::Ready(()))), "{kind}, {name}");
@@ -725,8 +726,8 @@ fn a_waiter_beside_a_hostile_waker_is_served_all_the_same() {
     survive_hostile_wakers(kinds);
 }
 
-/// So many wait, and go: some in the order of their coming, some of them with a grant that goes
-/// from hand to hand, and the rest against it. No step of it recurses (R093).
+/// Many tasks wait, and are dropped: some in the order of their waits, some of them with a grant
+/// that goes to the next one, and the rest in the opposite order. No step recurses (R093).
 pub fn go_in_masses(count: usize, kinds: impl Fn() -> Vec<Kind> + Send + 'static) {
     let small = std::thread::Builder::new().stack_size(256 * 1024);
     let thread = small.spawn(move || {
@@ -750,12 +751,12 @@ fn a_million_waiters_go_on_a_small_stack() {
     go_in_masses(1_000_000, || kinds().into_iter().take(1).collect());
     go_in_masses(100_000, || {
         let mut kinds = kinds();
-        kinds.retain(|kind| kind.0 != "barrier"); // it lets none go alone
+        kinds.retain(|kind| kind.0 != "barrier"); // dropping a waiter completes none of the others
         kinds
     });
 }
 
-/// Q1: what is dropped comes back by itself; what was forgotten, by hand; and nothing twice.
+/// Q1: a dropped permit is returned by itself; a forgotten one by a call; and none twice.
 #[test]
 fn a_bounded_semaphore_never_has_more_than_at_the_start() {
     let seats = BoundedSemaphore::new(2);

@@ -1,4 +1,5 @@
-//! The executor under programs of tasks that wake, cancel and end each other; `gather` and `wait_for`.
+//! The executor with programs of tasks that wake, cancel and end each other; `gather` and
+//! `wait_for`.
 //!
 //! Invariants: T1 to T6, L8.
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 const TASKS: usize = 4;
 
-/// What a task does in one poll, before it gives way.
+/// The actions of a task in one poll, before it yields.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Pend,
@@ -57,7 +58,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What is known of the tasks, from outside.
+/// The record of the tasks, from outside.
 #[derive(Default)]
 struct Book {
     tasks: RefCell<[Option<Task<usize>>; TASKS]>,
@@ -66,7 +67,7 @@ struct Book {
     woken: [Cell<bool>; TASKS],
     polling: [Cell<bool>; TASKS],
     drops: [Cell<u32>; TASKS],
-    /// How it must end.
+    /// The expected end.
     end: [Cell<Option<TaskState>>; TASKS],
 }
 
@@ -84,7 +85,7 @@ impl Book {
         }
     }
 
-    /// `true` exactly if this is what ends it.
+    /// `true` exactly if this call ends the task.
     fn cancel(&self, n: usize) {
         let tasks = self.tasks.borrow();
         let Some(task) = &tasks[n] else { return };
@@ -150,7 +151,7 @@ impl Drop for Program {
     fn drop(&mut self) {
         let drops = &self.book.drops[self.own];
         drops.set(drops.get() + 1);
-        // A destructor may wake and cancel: whatever it does, nothing ends twice.
+        // A destructor may wake and cancel: nothing ends twice.
         self.book.wake((self.own + 1) % TASKS);
     }
 }
@@ -180,7 +181,7 @@ fn check(book: &Book, n: usize, task: &mut Task<usize>) -> Result<(), TestCaseEr
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
-    /// T1, T2, T3, T4; and L8, for a task wakes, cancels and ends others while it is polled.
+    /// T1, T2, T3, T4; and L8, because a task wakes, cancels and ends others while it is polled.
     #[test]
     fn tasks_are_polled_when_woken_and_end_once(
         programs in vec(vec(step(), 0..6), TASKS),
@@ -209,7 +210,7 @@ proptest! {
                 }
             }
         }
-        // Until nothing is woken any more: each program is finite.
+        // Until no task is woken any more: each program is finite.
         for _ in 0..64 {
             event_loop.turn_now().unwrap();
         }
@@ -228,7 +229,7 @@ proptest! {
         prop_assert_eq!(Rc::strong_count(&book), 1);
     }
 
-    /// T5: results in the order of the futures, whatever the order of their ends; and each is
+    /// T5: results in the order of the futures, in any order of their ends; and each future is
     /// polled once for its start and once for each wake of its own.
     #[test]
     fn gather_keeps_the_order_and_polls_only_woken_futures(order in Just((0..8usize).collect::<Vec<_>>()).prop_shuffle()) {
@@ -258,8 +259,8 @@ proptest! {
         prop_assert_eq!(*polls.borrow(), [2; 8]);
     }
 
-    /// T6: a value that is ready in the turn of the deadline wins, in whichever order the two
-    /// were armed; one that comes later does not.
+    /// T6: a value that is ready in the turn of the deadline wins, in either order of arming; one
+    /// that comes later does not.
     #[test]
     fn a_value_at_the_deadline_wins(at in 0u64..6, limit in 0u64..6, first in any::<bool>()) {
         let scripted = Scripted::default();

@@ -1,4 +1,4 @@
-//! Timers, and how long the loop waits, against a clock that also steps back.
+//! Timers, and the timeouts of the loop, against a clock that also steps back.
 //!
 //! Invariants: C1 to C3, C5.
 
@@ -80,11 +80,12 @@ proptest! {
                     due.sort();
                     armed.retain(|&(at, _)| at > latest);
                     let due: Vec<usize> = due.into_iter().map(|(_, n)| n).collect();
-                    prop_assert_eq!(fired.take(), due, "C1, C2: due, all of them, in order");
+                    prop_assert_eq!(fired.take(), due, "C1, C2: all timers that are due, in order");
                 }
             }
             clock.set_ns(now);
-            // Read after each step, so that the model need not know when the loop does.
+            // Read after each step, so that the model does not depend on the times at which the
+            // loop reads.
             let _ = event_loop.fresh_now();
             latest = latest.max(now);
             spi::check_invariants(&event_loop);
@@ -92,7 +93,7 @@ proptest! {
     }
 }
 
-/// What is done about the deadline of a registration.
+/// A change of the deadline of a registration.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Set(u64),
@@ -118,7 +119,7 @@ fn change() -> impl Strategy<Value = Change> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
-    /// C1, C3, and R153: of a registration the last deadline counts, once, and none outlives it.
+    /// C1, C3, and R153: the last deadline of a registration counts, once, and ends with it.
     #[test]
     fn the_last_deadline_of_a_registration_passes_once_and_goes_with_it(
         changes in vec(change(), 0..48),
@@ -160,7 +161,7 @@ proptest! {
                     event_loop.turn_now().unwrap();
                     if deadline.is_some_and(|at| at <= now) {
                         expected += 1;
-                        // L5: what is set in this turn passes in a later one.
+                        // L5: a deadline that is set in this turn passes in a later one.
                         deadline = set_there.take().map(|after| now + after);
                     }
                 }

@@ -1,4 +1,4 @@
-//! `wait` and `shield`: tasks that are waited for, and not ended by it.
+//! `wait` and `shield`: tasks that are awaited, and not ended by that.
 //!
 //! Invariants: T10, T11, L8.
 
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Of virtual time: for ever.
+/// A timeout that is never reached, in virtual time.
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// How a task ends, and after how many milliseconds.
@@ -68,7 +68,7 @@ fn spawned(ends: &[(End, u32)]) -> Vec<Task<Outcome>> {
         .collect()
 }
 
-/// When such a wait ends: the tasks are those that end at or after a moment, with no limit.
+/// The end of such a wait: the tasks that end at or after a time, without a limit.
 fn model(ends: &[(End, u32)], when: ReturnWhen, errors: bool) -> u32 {
     let last = ends.iter().map(|&(_, at)| at).max().unwrap_or(0);
     let fails = |end: End| match end {
@@ -96,8 +96,8 @@ fn when() -> impl Strategy<Value = ReturnWhen> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    /// T10: it returns when the model says, with those that have ended by then, in their order;
-    /// the others are in the list, and go on. Given up before, it has changed nothing.
+    /// T10: a wait returns when the model says, with the tasks that have ended by then, in their
+    /// order; the others stay in the list, and go on. Dropped before, it has no effect.
     #[test]
     fn a_wait_returns_the_tasks_that_have_ended_and_keeps_the_others(
         ends in ends(),
@@ -151,7 +151,7 @@ proptest! {
             let due = model(&ends, when, errors);
             let expected = limit.map_or(due, |limit| limit.min(due));
             assert_eq!(took, expected * MS, "{when:?}");
-            // Who is due in the same turn may be polled after it has returned.
+            // A task that is due in the same turn may be polled after the wait has returned.
             let must = ends.iter().filter(|&&(_, at)| at < expected).count();
             let may = ends.iter().filter(|&&(_, at)| at <= expected).count();
             assert!((must..=may).contains(&done.len()), "{} of {must}..={may}", done.len());
@@ -161,7 +161,7 @@ proptest! {
                 tasks.iter().map(number).collect()
             };
             assert!(numbers(&done).is_sorted() && numbers(&left).is_sorted());
-            // All go on, and each result is there.
+            // All tasks go on, and each result is there.
             let mut all = done;
             wait(&mut left, ReturnWhen::AllCompleted).await.0.into_iter().for_each(|t| all.push(t));
             assert_eq!(all.len(), ends.len());
@@ -175,13 +175,14 @@ proptest! {
                     (result, end) => panic!("{end:?} gave {result:?}"),
                 }
             }
-        })).unwrap().expect("nobody hangs");
+        })).unwrap().expect("no task hangs");
         sim.run_until_stalled().unwrap();
         prop_assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
     }
 }
 
-/// A result that was taken before is an end like any other; a task keeps no waker of a wait that was dropped.
+/// A result that was taken before counts as an end; a task keeps no waker of a wait that was
+/// dropped.
 #[test]
 fn a_wait_takes_no_result_and_leaves_no_waker() {
     let mut sim = SimLoop::new(1);
@@ -192,7 +193,7 @@ fn a_wait_takes_no_result_and_leaves_no_waker() {
         let mut waits = manual_poll(wait(&mut tasks, ReturnWhen::AllCompleted));
         assert!(waits.poll_with(&waker).is_pending());
         drop(waits);
-        assert_eq!(count.kept(), 1, "but the one that is here");
+        assert_eq!(count.kept(), 1, "only the test's waker is left");
         promise.set_result(7).unwrap();
         let (mut done, left) = wait(&mut tasks, ReturnWhen::AllCompleted).await;
         assert!(left.is_empty());
@@ -220,7 +221,7 @@ fn a_wait_may_be_dropped_after_each_of_its_polls() {
         let waits = wait(&mut tasks, ReturnWhen::AllCompleted);
         assert_eq!(waits.limit(MS / 2).await.0.len(), 1);
     });
-    assert!(polls > 4, "it waits");
+    assert!(polls > 4, "the future waits");
     assert_eq!(sim.event_loop().next_deadline(), None, "no timer is left");
 }
 
@@ -269,7 +270,7 @@ fn two_ends_of_one_turn_are_waited_for_in_every_order() {
     }
 }
 
-/// T11: what is shielded goes on when its waiter is cancelled, wherever that waited; its result is given
+/// T11: a shielded task goes on when its waiter is cancelled, at any await; its result is returned
 /// once, or dropped.
 #[test]
 fn what_is_shielded_goes_on_when_its_waiter_is_cancelled() {
@@ -281,14 +282,14 @@ fn what_is_shielded_goes_on_when_its_waiter_is_cancelled() {
         });
         let outer = spawn(async move { shield(work).await.unwrap() });
         yield_now().await;
-        yield_now().await; // it has begun by now
+        yield_now().await; // the task has begun by now
         assert!(outer.cancel());
         seen.assert_alive();
         sleep(2 * MS).await;
         assert!(seen.finished());
         seen.assert_dropped();
 
-        // Lent, or had back, nothing of it is lost.
+        // A shield that was borrowed or taken back loses no result.
         let mut kept = shield(async {
             sleep(MS).await;
             8
@@ -303,17 +304,17 @@ fn what_is_shielded_goes_on_when_its_waiter_is_cancelled() {
         assert_eq!(&*task.get_name(), "nine");
         assert_eq!(Shielded::from(task).await.unwrap(), 9);
 
-        // It is no shield against its own end.
+        // A shield does not protect a task from its own end.
         let ended = shield(pending::<()>());
         assert!(ended.task_ref().cancel());
         assert!(ended.done() && ended.cancelled());
         assert!(ended.await.unwrap_err().is_cancelled());
     }))
     .unwrap()
-    .expect("nobody hangs");
+    .expect("no task hangs");
 }
 
-/// T11: an error or a panic that no task can take is reported; one that was taken is not.
+/// T11: an error or a panic that no task can retrieve is reported; one that was retrieved is not.
 #[test]
 fn a_failure_behind_a_shield_is_reported_if_no_task_takes_it() {
     super::scripted::hush();
@@ -335,7 +336,7 @@ fn a_failure_behind_a_shield_is_reported_if_no_task_takes_it() {
             sleep(at * MS).await;
             Err::<u8, _>("no")
         };
-        // Given up before it fails, and after.
+        // Dropped before the failure, and after it.
         for after in [0, 3] {
             let work = shield(fails(1)).telling_errors();
             work.task_ref().set_name("the work");
@@ -347,7 +348,7 @@ fn a_failure_behind_a_shield_is_reported_if_no_task_takes_it() {
             assert!(told[0].starts_with("the work, spawned at "), "{told:?}");
             assert!(told[0].ends_with("failed: no"), "{told:?}");
         }
-        // Taken, no error, not asked for, handed on, cancelled: nothing to tell.
+        // Retrieved, no error, not requested, passed on, cancelled: nothing is reported.
         assert_eq!(shield(fails(1)).telling_errors().await.unwrap(), Err("no"));
         drop(shield(async { Ok::<u8, &str>(1) }).telling_errors());
         drop(shield(fails(1)));
@@ -357,7 +358,7 @@ fn a_failure_behind_a_shield_is_reported_if_no_task_takes_it() {
         drop(cancelled);
         sleep(3 * MS).await;
         assert_eq!(told_now(), 0);
-        // A panic is, either way.
+        // A panic is reported in each case.
         let panics = || async {
             sleep(MS).await;
             std::panic::panic_any(super::scripted::PLANTED);
@@ -370,7 +371,7 @@ fn a_failure_behind_a_shield_is_reported_if_no_task_takes_it() {
         assert_eq!(told_now(), 2);
     }))
     .unwrap()
-    .expect("nobody hangs");
+    .expect("no task hangs");
     // Dropped between two turns, and after its loop.
     let entered = sim.event_loop().enter();
     let (between, after) = (
@@ -386,7 +387,7 @@ fn a_failure_behind_a_shield_is_reported_if_no_task_takes_it() {
     drop(after);
 }
 
-/// L8: with each waker that misbehaves; afterwards the tasks can be waited for, and nothing is lost.
+/// L8: with each hostile waker; afterwards the tasks can be awaited, and no result is lost.
 #[test]
 fn a_wait_works_for_others_after_wakers_that_misbehave() {
     super::scripted::hush();
@@ -418,7 +419,7 @@ fn a_wait_works_for_others_after_wakers_that_misbehave() {
     }
 }
 
-/// A task that waits for itself would wait for ever; it panics, as awaiting itself does.
+/// A task that waits for itself would wait forever; it panics, as one that awaits itself.
 #[test]
 fn a_task_that_waits_for_itself_panics() {
     super::scripted::hush();

@@ -37,8 +37,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    /// W1, W2: what comes between two waits notifies the poller once, and the next wait, however long it
-    /// might have been, does not sleep.
+    /// W1, W2: messages between two waits notify the poller once, and the next wait does not sleep,
+    /// with any timeout.
     #[test]
     fn between_two_waits_one_notification_is_paid(ops in vec(op(), 0..64)) {
         let scripted = Scripted::default();
@@ -65,11 +65,11 @@ proptest! {
                     prop_assert_eq!(notifier.take(), usize::from(came), "W2");
                     let limit = matches!(op, Op::Turn).then_some(Duration::ZERO);
                     event_loop.turn(limit).unwrap();
-                    prop_assert_eq!(arrived.load(Ordering::SeqCst), sent, "all that was sent");
+                    prop_assert_eq!(arrived.load(Ordering::SeqCst), sent, "all messages have arrived");
                     let asked = *scripted.0.borrow().waits.last().unwrap();
                     let sleeps = limit.is_none() && !came;
                     prop_assert_eq!(asked, if sleeps { None } else { Some(Duration::ZERO) }, "W1");
-                    prop_assert_eq!(notifier.take(), 0, "nobody came during the turn");
+                    prop_assert_eq!(notifier.take(), 0, "no message came during the turn");
                     came = false;
                 }
             }
@@ -77,7 +77,7 @@ proptest! {
     }
 }
 
-/// A poller that truly sleeps, and counts.
+/// A poller that sleeps, and counts.
 #[derive(Clone, Default)]
 struct Sleeper(Arc<(Mutex<bool>, Condvar)>, Arc<AtomicUsize>);
 
@@ -113,7 +113,7 @@ impl Poller for Sleeping {
     fn wait(&mut self, _: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<WaitResult> {
         self.waits.set(self.waits.get() + 1);
         let mut rung = self.notifier.0.0.lock().unwrap();
-        // A guard against a lost wake: the test then fails by what did not arrive.
+        // A guard against a lost wake: the test then fails by the messages that did not arrive.
         let limit = timeout.unwrap_or(Duration::from_secs(20));
         if !*rung {
             rung = self.notifier.0.1.wait_timeout(rung, limit).unwrap().0;
@@ -128,8 +128,8 @@ impl Poller for Sleeping {
     }
 }
 
-/// W1, W2, with threads that come whenever they like: nothing is lost, and the rings are fewer
-/// than the waits.
+/// W1, W2, with threads that send at any time: no message is lost, and there are fewer
+/// notifications than waits.
 #[test]
 fn what_threads_send_arrives_and_costs_at_most_a_notification_for_each_wait() {
     const THREADS: usize = 4;
@@ -156,16 +156,16 @@ fn what_threads_send_arrives_and_costs_at_most_a_notification_for_each_wait() {
                 })
             })
             .collect();
-        // Ends when the last remote has gone and all is done: that, too, is a wake.
+        // Ends when the last remote is dropped and all work is done: that wakes the loop too.
         assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
         assert_eq!(arrived.load(Ordering::SeqCst), THREADS * EACH);
         for thread in threads {
             thread.join().unwrap();
         }
-        let rings = notifier.1.load(Ordering::SeqCst);
+        let notifications = notifier.1.load(Ordering::SeqCst);
         assert!(
-            rings <= waits.get() + 1,
-            "W2: {rings} rings for {} waits",
+            notifications <= waits.get() + 1,
+            "W2: {notifications} notifications for {} waits",
             waits.get()
         );
     }
@@ -199,7 +199,8 @@ fn a_wake_from_a_thread_reaches_its_task() {
     assert_eq!(polls, 2000);
 }
 
-/// W3: late wakes are nothing, late work comes back, and what was on its way is dropped.
+/// W3: after the end of the loop, a wake has no effect, a closure is returned, and a message that
+/// was sent before is dropped.
 #[test]
 fn waking_and_sending_after_the_loop_is_gone_is_safe() {
     let scripted = Scripted::default();
@@ -224,7 +225,7 @@ fn waking_and_sending_after_the_loop_is_gone_is_safe() {
     }
     let mine = Arc::clone(&held);
     let refused = remote.call_soon(move |_| drop(mine)).unwrap_err();
-    assert_eq!(Arc::strong_count(&held), 2, "it came back");
+    assert_eq!(Arc::strong_count(&held), 2, "the closure was returned");
     drop(refused);
     assert!(remote.is_closed() && remote.stop().is_err());
     remote.wake();
