@@ -81,7 +81,7 @@ struct Seen {
     outputs: u32,
     outputs_dropped: u32,
     /// Panics that were reported because no task could retrieve them.
-    told: u32,
+    reported: u32,
     /// Panics that propagated from a call of the test.
     thrown: u32,
     /// How often the task that awaited the handle was woken.
@@ -120,7 +120,7 @@ fn model(case: Case) -> Seen {
         match end {
             TaskState::Cancelled => end = TaskState::Panicked,
             // The value is stored, and the panic is not retrieved.
-            _ => seen.told += 1,
+            _ => seen.reported += 1,
         }
     }
     seen.cancel = match case.cancelled {
@@ -140,13 +140,13 @@ fn model(case: Case) -> Seen {
     };
     let is_told = detached || case.handle == DroppedAfterItsEnd && !ends_with_the_loop;
     if end == TaskState::Panicked && is_told {
-        seen.told += 1;
+        seen.reported += 1;
     }
     if returns {
         (seen.outputs, seen.outputs_dropped) = (1, 1);
         if case.panics == AsTheOutputGoes {
             match is_told {
-                true => seen.told += 1,
+                true => seen.reported += 1,
                 false => seen.thrown += 1,
             }
         }
@@ -156,7 +156,7 @@ fn model(case: Case) -> Seen {
         match case.panics {
             AsTheWaiterIsCloned => seen.thrown += 1,
             AsTheWaiterGoes if detached => seen.thrown += 1,
-            AsTheWaiterGoes => seen.told += 1,
+            AsTheWaiterGoes => seen.reported += 1,
             _ => {}
         }
         let is_woken = !detached && case.panics != AsTheWaiterIsCloned;
@@ -170,7 +170,7 @@ fn model(case: Case) -> Seen {
 }
 
 /// The state that the task and the test share.
-struct World {
+struct Shared {
     case: Case,
     polls: Cell<u32>,
     futures_dropped: Cell<u32>,
@@ -191,7 +191,7 @@ fn throw() -> ! {
     resume_unwind(Box::new("as it was to"))
 }
 
-impl World {
+impl Shared {
     fn throws_if(&self, panics: Panics) {
         if self.case.panics == panics {
             throw();
@@ -216,8 +216,8 @@ impl World {
 
     fn cancel_if(&self, when: Cancelled, task: Option<TaskRef>) {
         if self.case.cancelled == when {
-            let said = task.as_ref().is_some_and(TaskRef::cancel);
-            self.cancel.set(Some(said));
+            let cancelled = task.as_ref().is_some_and(TaskRef::cancel);
+            self.cancel.set(Some(cancelled));
             let again = task.is_some_and(|task| task.cancel());
             assert!(!again, "T3: a task ends once");
         }
@@ -225,7 +225,7 @@ impl World {
 }
 
 struct Script {
-    world: Rc<World>,
+    shared: Rc<Shared>,
     /// The address of the first poll, which must not change.
     place: Cell<Option<*const Script>>,
     _pinned: PhantomPinned,
@@ -246,24 +246,24 @@ impl Future for Script {
     type Output = Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Output> {
-        let world = Rc::clone(&self.world);
-        add(&world.polls);
+        let shared = Rc::clone(&self.shared);
+        add(&shared.polls);
         self.stays();
-        let kept = world.waker.take();
+        let kept = shared.waker.take();
         let same = kept.as_ref().is_none_or(|kept| kept.will_wake(cx.waker()));
         assert!(same, "a task has one waker");
-        world.waker.replace(Some(cx.waker().clone()));
+        shared.waker.replace(Some(cx.waker().clone()));
         drop(kept);
         let current = current_task().expect("a task is polled by its loop");
         assert_eq!(current.state(), TaskState::Running);
-        match world.polls.get() {
+        match shared.polls.get() {
             1 => {
-                world.drop_handle_if(Handle::DroppedWhileItRuns);
-                world.cancel_if(Cancelled::WhileItRuns, Some(current));
-                world.throws_if(Panics::InThePoll);
+                shared.drop_handle_if(Handle::DroppedWhileItRuns);
+                shared.cancel_if(Cancelled::WhileItRuns, Some(current));
+                shared.throws_if(Panics::InThePoll);
                 Poll::Pending
             }
-            2 if world.case.woken == Woken::ByItself => {
+            2 if shared.case.woken == Woken::ByItself => {
                 // T1, T2: one more poll, and no other.
                 cx.waker().wake_by_ref();
                 let another = cx.waker().clone();
@@ -271,8 +271,8 @@ impl Future for Script {
                 Poll::Pending
             }
             _ => {
-                add(&world.outputs);
-                Poll::Ready(Output(world))
+                add(&shared.outputs);
+                Poll::Ready(Output(shared))
             }
         }
     }
@@ -281,23 +281,23 @@ impl Future for Script {
 impl Drop for Script {
     fn drop(&mut self) {
         self.stays();
-        add(&self.world.futures_dropped);
-        if let Ok(handle) = self.world.handle.try_borrow() {
+        add(&self.shared.futures_dropped);
+        if let Ok(handle) = self.shared.handle.try_borrow() {
             if let Some(handle) = &*handle {
                 assert!(!handle.done(), "T3: before its waiters are notified");
                 assert!(!handle.cancel(), "the task is ending already");
             }
         }
-        let kept = self.world.waker.take();
+        let kept = self.shared.waker.take();
         if let Some(waker) = &kept {
             waker.wake_by_ref(); // has no effect
         }
-        self.world.waker.replace(kept);
-        self.world.throws_if(Panics::AsTheFutureGoes);
+        self.shared.waker.replace(kept);
+        self.shared.throws_if(Panics::AsTheFutureGoes);
     }
 }
 
-struct Output(Rc<World>);
+struct Output(Rc<Shared>);
 
 impl Drop for Output {
     fn drop(&mut self) {
@@ -320,12 +320,12 @@ fn find(sim: &mut SimLoop) -> Option<TaskRef> {
 }
 
 /// Polls the handle once.
-fn wait_for_it(world: &World, awaited: &Arc<AtomicU32>) {
-    let mut handle = world.handle.borrow_mut();
+fn wait_for_it(shared: &Shared, awaited: &Arc<AtomicU32>) {
+    let mut handle = shared.handle.borrow_mut();
     let Some(task) = handle.as_mut().filter(|task| !task.done()) else {
         return;
     };
-    let waker = match world.case.panics {
+    let waker = match shared.case.panics {
         Panics::AsTheWaiterIsCloned => wakers::cloning(|| throw()),
         panics => {
             let awaited = Arc::clone(awaited);
@@ -339,17 +339,17 @@ fn wait_for_it(world: &World, awaited: &Arc<AtomicU32>) {
             })
         }
     };
-    let polled = world.tries(|| Pin::new(task).poll(&mut Context::from_waker(&waker)));
+    let polled = shared.tries(|| Pin::new(task).poll(&mut Context::from_waker(&waker)));
     assert!(polled.is_none_or(|polled| polled.is_pending()));
 }
 
 /// Wakes from the source of the case; twice, because a second wake has no effect (T1).
-fn wake(sim: &mut SimLoop, world: &World) {
-    let Some(waker) = world.waker.borrow().clone() else {
+fn wake(sim: &mut SimLoop, shared: &Shared) {
+    let Some(waker) = shared.waker.borrow().clone() else {
         return;
     };
     let again = waker.clone();
-    match world.case.woken {
+    match shared.case.woken {
         Woken::ByACallback | Woken::ByItself => {
             sim.call_soon(move |_| waker.wake());
             sim.call_soon(move |_| again.wake_by_ref());
@@ -371,8 +371,8 @@ fn wake(sim: &mut SimLoop, world: &World) {
 }
 
 /// Wakes a task that has ended, which has no effect (T1, W3).
-fn wake_in_vain(world: &World) {
-    let waker = world.waker.borrow().clone();
+fn wake_in_vain(shared: &Shared) {
+    let waker = shared.waker.borrow().clone();
     if let Some(waker) = waker {
         waker.wake_by_ref();
         let thread = thread::spawn(move || waker.wake());
@@ -383,12 +383,12 @@ fn wake_in_vain(world: &World) {
 fn run(case: Case) -> Seen {
     let mut sim = SimLoop::new(7);
     sim.set_panic_policy(PanicPolicy::Isolate);
-    let told = Rc::new(Cell::new(0));
+    let reported = Rc::new(Cell::new(0));
     sim.on_unhandled({
-        let told = Rc::clone(&told);
-        move |_| add(&told)
+        let reported = Rc::clone(&reported);
+        move |_| add(&reported)
     });
-    let world = Rc::new(World {
+    let shared = Rc::new(Shared {
         case,
         polls: Cell::default(),
         futures_dropped: Cell::default(),
@@ -400,72 +400,72 @@ fn run(case: Case) -> Seen {
         waker: RefCell::default(),
     });
     let task = sim.spawn(Script {
-        world: Rc::clone(&world),
+        shared: Rc::clone(&shared),
         place: Cell::new(None),
         _pinned: PhantomPinned,
     });
     task.set_name("it");
     let known = case.known.then(|| task.task_ref());
-    world.handle.replace(Some(task));
-    world.drop_handle_if(Handle::DroppedBeforeItsStart);
+    shared.handle.replace(Some(task));
+    shared.drop_handle_if(Handle::DroppedBeforeItsStart);
     let found = find(&mut sim);
-    world.cancel_if(Cancelled::BeforeItsStart, found);
+    shared.cancel_if(Cancelled::BeforeItsStart, found);
     turns(&mut sim);
     let awaited = Arc::new(AtomicU32::new(0));
-    wait_for_it(&world, &awaited);
+    wait_for_it(&shared, &awaited);
     let found = find(&mut sim);
     if found.is_some() {
-        world.drop_handle_if(Handle::DroppedWhileItWaits);
+        shared.drop_handle_if(Handle::DroppedWhileItWaits);
     }
-    world.cancel_if(Cancelled::WhileItWaits, found);
-    wake(&mut sim, &world);
+    shared.cancel_if(Cancelled::WhileItWaits, found);
+    wake(&mut sim, &shared);
     turns(&mut sim);
     let found = find(&mut sim);
     if found.is_none() || case.woken == Woken::NotAtAll {
-        world.cancel_if(
+        shared.cancel_if(
             Cancelled::AfterItsEnd,
             found.is_none().then(|| known.clone()).flatten(),
         );
     }
     if found.is_none() {
-        world.drop_handle_if(Handle::DroppedAfterItsEnd);
-        wake_in_vain(&world);
+        shared.drop_handle_if(Handle::DroppedAfterItsEnd);
+        wake_in_vain(&shared);
         turns(&mut sim);
     }
     drop(found);
     drop(sim.close());
-    wake_in_vain(&world);
-    let handle = world.handle.take();
+    wake_in_vain(&shared);
+    let handle = shared.handle.take();
     let end = handle.as_ref().map(Task::state);
     let end = end.or_else(|| known.as_ref().map(TaskRef::state));
-    let result = look(&world, handle);
-    let waker = world.waker.take();
-    let left = Rc::strong_count(&world);
+    let result = take_result(&shared, handle);
+    let waker = shared.waker.take();
+    let left = Rc::strong_count(&shared);
     assert_eq!(left, 1, "{case:?}: the test has the only reference");
     drop(known);
     // The last reference is a waker, if there is one: another thread frees the memory.
     thread::spawn(move || drop(waker)).join().unwrap();
     Seen {
-        polls: world.polls.get(),
-        futures_dropped: world.futures_dropped.get(),
-        outputs: world.outputs.get(),
-        outputs_dropped: world.outputs_dropped.get(),
-        told: told.get(),
-        thrown: world.thrown.get(),
+        polls: shared.polls.get(),
+        futures_dropped: shared.futures_dropped.get(),
+        outputs: shared.outputs.get(),
+        outputs_dropped: shared.outputs_dropped.get(),
+        reported: reported.get(),
+        thrown: shared.thrown.get(),
         awaited: awaited.load(Ordering::Relaxed),
-        cancel: world.cancel.get(),
+        cancel: shared.cancel.get(),
         end,
         result,
     }
 }
 
 /// Takes the result if the case does so; drops the handle.
-fn look(world: &World, handle: Option<Task<Output>>) -> Option<TaskState> {
+fn take_result(shared: &Shared, handle: Option<Task<Output>>) -> Option<TaskState> {
     let mut result = None;
-    let told = &mut result;
-    world.tries(move || {
+    let slot = &mut result;
+    shared.tries(move || {
         let mut handle = handle?;
-        if world.case.handle == Handle::Asked {
+        if shared.case.handle == Handle::Asked {
             let looked = handle.with_result(|seen| seen.is_ok());
             let taken = handle.result().expect("T4: the result is there");
             assert_eq!(looked, Some(taken.is_ok()));
@@ -473,7 +473,7 @@ fn look(world: &World, handle: Option<Task<Output>>) -> Option<TaskState> {
                 handle.result().is_none(),
                 "T4: the result is delivered once"
             );
-            *told = Some(match &taken {
+            *slot = Some(match &taken {
                 Ok(_) => TaskState::Done,
                 Err(JoinError::Panicked(_)) => TaskState::Panicked,
                 Err(_) => TaskState::Cancelled,

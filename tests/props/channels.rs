@@ -103,7 +103,7 @@ proptest! {
         let mut last = Some(last);
         let mut hearing: Hearing<_, _> = (Lock::new(one), None);
         let mut watching: Hearing<_, _> = (Lock::new(other), None);
-        let (mut sent, mut got, mut told) = (0, 0, 0);
+        let (mut sent, mut got, mut notified) = (0, 0, 0);
         for (op, _) in ops {
             let ended = all.is_none();
             match op {
@@ -136,8 +136,8 @@ proptest! {
                         receiver.acquire().await.changed().await
                     }));
                     let expected = match () {
-                        () if told < sent => {
-                            told = sent;
+                        () if notified < sent => {
+                            notified = sent;
                             Poll::Ready(Ok(()))
                         }
                         () if ended => Poll::Ready(Err(Closed(()))),
@@ -165,7 +165,7 @@ proptest! {
                 prop_assert_eq!(future.woken(), usize::from(ended || got < sent), "Q8");
             }
             if let (_, Some(future)) = &watching {
-                prop_assert_eq!(future.woken(), usize::from(ended || told < sent), "Q8");
+                prop_assert_eq!(future.woken(), usize::from(ended || notified < sent), "Q8");
             }
         }
     }
@@ -210,7 +210,7 @@ proptest! {
         let mut places: Vec<channel::Reservation<usize>> = Vec::new();
         let (mut there, mut shut) = (Vec::<usize>::new(), false);
         for (n, op) in ops.into_iter().enumerate() {
-            let gone = shut || (senders.is_empty() && places.is_empty());
+            let is_closed = shut || (senders.is_empty() && places.is_empty());
             let is_full = there.len() + places.len() >= capacity;
             match op {
                 0..=2 if !senders.is_empty() => {
@@ -231,7 +231,7 @@ proptest! {
                     }));
                     let expected = match () {
                         () if !there.is_empty() => Poll::Ready(Ok(there.remove(0))),
-                        () if gone => Poll::Ready(Err(Closed(()))),
+                        () if is_closed => Poll::Ready(Err(Closed(()))),
                         () => Poll::Pending,
                     };
                     prop_assert_eq!(future.poll(), expected, "Q9");
@@ -245,7 +245,7 @@ proptest! {
                     }
                     let expected = match () {
                         () if !there.is_empty() => Ok(there.remove(0)),
-                        () if gone => Err(GetError::Closed),
+                        () if is_closed => Err(GetError::Closed),
                         () => Err(GetError::Empty),
                     };
                     prop_assert_eq!(receiver.try_acquire().unwrap().try_recv(), expected, "Q9");
@@ -298,11 +298,11 @@ fn one_value_and_the_end_of_the_receiver_in_one_turn_in_every_order() {
         sim.run_until_stalled().unwrap();
         let back = Rc::new(Cell::new(None));
         let (noted, ends) = (Rc::clone(&back), task.task_ref());
-        let deeds: Vec<Action> = vec![
+        let actions: Vec<Action> = vec![
             Box::new(move || noted.set(Some(sender.send(7)))),
             Box::new(move || assert!(ends.cancel())),
         ];
-        in_one_turn(&sim.weak_handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, actions);
         sim.run_until_stalled().unwrap();
         let expected = if order[0] == 0 {
             Ok(())
@@ -360,12 +360,12 @@ fn a_waiter_on_one_side_learns_of_the_end_of_the_other() {
 #[test]
 fn a_state_that_is_replaced_without_receivers_is_there_for_the_next() {
     let (sender, receiver) = watch::channel(Rc::new(1));
-    let (first, look) = (Rc::clone(&sender.borrow()), receiver.borrow());
+    let (first, borrowed) = (Rc::clone(&sender.borrow()), receiver.borrow());
     drop(receiver);
     assert!(sender.send(Rc::new(2)).is_err());
     assert_eq!(**sender.send_replace(Rc::new(3)), 1);
-    assert_eq!((**look, **sender.borrow()), (1, 3));
-    drop(look);
+    assert_eq!((**borrowed, **sender.borrow()), (1, 3));
+    drop(borrowed);
     assert_eq!(Rc::strong_count(&first), 1, "the old value is dropped");
     let mut late = sender.subscribe();
     assert!(!late.has_changed() && **late.borrow() == 3);
@@ -380,10 +380,10 @@ fn a_state_that_is_replaced_without_receivers_is_there_for_the_next() {
 #[test]
 fn what_a_receiver_looks_at_stays_as_it_is() {
     let (sender, receiver) = watch::channel(Rc::new(1));
-    let (first, look) = (Rc::clone(&sender.borrow()), receiver.borrow());
+    let (first, borrowed) = (Rc::clone(&sender.borrow()), receiver.borrow());
     sender.send(Rc::new(2)).unwrap();
-    assert_eq!((**look, **receiver.borrow()), (1, 2));
-    drop(look);
+    assert_eq!((**borrowed, **receiver.borrow()), (1, 2));
+    drop(borrowed);
     assert_eq!(Rc::strong_count(&first), 1);
 }
 
@@ -465,9 +465,9 @@ fn a_loop_waits_for_its_senders_and_a_closed_one_gives_values_back() {
 }
 
 fn kinds() -> Vec<Kind> {
-    let (last, looks) = watch::channel(0);
-    let (all, mut hears) = broadcast::channel(64);
-    assert_eq!(hears.try_recv(), Err(TryRecvError::Empty));
+    let (last, watcher) = watch::channel(0);
+    let (all, mut listener) = broadcast::channel(64);
+    assert_eq!(listener.try_recv(), Err(TryRecvError::Empty));
     let subscribes = all.clone();
     let (closes, sender) = {
         let (sender, receiver) = oneshot::channel::<u8>();
@@ -475,10 +475,10 @@ fn kinds() -> Vec<Kind> {
     };
     let mut closes = Some(closes);
     let change = move || {
-        let mut looks = looks.clone();
-        waits(async move { looks.changed().await.unwrap() })
+        let mut watcher = watcher.clone();
+        waits(async move { watcher.changed().await.unwrap() })
     };
-    let hear = move || {
+    let receive = move || {
         let mut receiver = subscribes.subscribe();
         waits(async move { assert!(receiver.recv().await.is_ok()) })
     };
@@ -494,7 +494,7 @@ fn kinds() -> Vec<Kind> {
         ),
         (
             "broadcast",
-            Box::new(hear),
+            Box::new(receive),
             Box::new(move || assert!(all.send(1).is_ok())),
         ),
         (

@@ -273,15 +273,15 @@ fn two_values_of_one_turn_are_given_in_every_order() {
             });
             drop(entered);
             sim.run_until_stalled().unwrap();
-            let deed = |n: usize, promise: Promise<usize>| -> Action {
+            let action = |n: usize, promise: Promise<usize>| -> Action {
                 Box::new(move || promise.set_result(n).unwrap())
             };
-            let deeds = promises
+            let actions = promises
                 .iter_mut()
                 .enumerate()
-                .map(|(n, promise)| deed(n, promise.take().unwrap()))
+                .map(|(n, promise)| action(n, promise.take().unwrap()))
                 .collect();
-            in_one_turn(&sim.weak_handle(), &order, deeds);
+            in_one_turn(&sim.weak_handle(), &order, actions);
             sim.run_until_stalled().unwrap();
             let (first, second) = waiter.result().unwrap().unwrap();
             assert_eq!((first, second), ((0, Ok(0)), Ok(1)), "{order:?}");

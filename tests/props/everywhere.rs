@@ -256,8 +256,8 @@ fn several_ends_in_one_turn_are_gathered_in_every_order() {
         drop(entered);
         sim.run_until_stalled().unwrap();
         let outcome = [Ok(0), Err(1), Err(2)];
-        let deeds = promises.into_iter().zip(also).zip(outcome).enumerate();
-        let deeds = deeds.map(|(n, ((one, two), outcome))| -> Action {
+        let actions = promises.into_iter().zip(also).zip(outcome).enumerate();
+        let actions = actions.map(|(n, ((one, two), outcome))| -> Action {
             let seen = Rc::clone(&seen);
             Box::new(move || {
                 seen.borrow_mut().push(n as u8);
@@ -265,7 +265,7 @@ fn several_ends_in_one_turn_are_gathered_in_every_order() {
                 two.set_result(outcome).unwrap();
             })
         });
-        in_one_turn(&sim.weak_handle(), &order, deeds.collect());
+        in_one_turn(&sim.weak_handle(), &order, actions.collect());
         sim.run_until_stalled().unwrap();
         let came_first = *seen.borrow().iter().find(|&&n| n > 0).unwrap();
         assert_eq!(

@@ -436,7 +436,7 @@ fn failures_and_a_cancel_from_outside_in_one_turn_in_every_order() {
         assert_eq!(living.count(), 3);
         let outside = group.task_ref();
         let seen = living.clone();
-        let deeds: Vec<Action> = vec![
+        let actions: Vec<Action> = vec![
             Box::new(move || one.set_result(Err(1)).unwrap()),
             Box::new(move || two.set_result(Err(2)).unwrap()),
             Box::new(move || {
@@ -445,7 +445,7 @@ fn failures_and_a_cancel_from_outside_in_one_turn_in_every_order() {
             }),
             Box::new(|| ()),
         ];
-        in_one_turn(&sim.weak_handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, actions);
         sim.run_until_stalled().unwrap();
         let mut group = group;
         let error = group.result().unwrap().err().unwrap();
@@ -469,11 +469,11 @@ fn failures_and_a_cancel_from_outside_in_one_turn_in_every_order() {
         }));
         drop(here);
         sim.run_until_stalled().unwrap();
-        let deeds: Vec<Action> = vec![
+        let actions: Vec<Action> = vec![
             Box::new(move || one.set_result(Err(1)).unwrap()),
             Box::new(move || two.set_result(Err(2)).unwrap()),
         ];
-        in_one_turn(&sim.weak_handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, actions);
         sim.run_until_stalled().unwrap();
         let error = group.result().unwrap().unwrap().unwrap_err();
         assert_eq!(error.errors.len(), 2, "G2: {order:?}");
@@ -545,11 +545,11 @@ fn a_value_and_a_cancelled_token_in_one_turn_in_every_order() {
         let mut task = spawn(async move { own.run_until_cancelled(future).await });
         drop(here);
         sim.run_until_stalled().unwrap();
-        let deeds: Vec<Action> = vec![
+        let actions: Vec<Action> = vec![
             Box::new(move || promise.set_result(7).unwrap()),
             Box::new(move || assert!(token.cancel())),
         ];
-        in_one_turn(&sim.weak_handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, actions);
         sim.run_until_stalled().unwrap();
         assert_eq!(task.result().unwrap().unwrap(), Some(Ok(7)), "{order:?}");
     }

@@ -139,19 +139,19 @@ impl Drop for Bomb {
 }
 
 /// A loop that counts the panics that are reported to it.
-fn listening() -> (SimLoop, Rc<Cell<u32>>) {
+fn counting_reports() -> (SimLoop, Rc<Cell<u32>>) {
     hush();
     let sim = SimLoop::new(1);
-    let told = Rc::new(Cell::new(0));
-    let count = Rc::clone(&told);
+    let reported = Rc::new(Cell::new(0));
+    let count = Rc::clone(&reported);
     sim.set_panic_policy(PanicPolicy::Isolate);
     sim.on_unhandled(move |_| count.set(count.get() + 1));
-    (sim, told)
+    (sim, reported)
 }
 
 #[test]
 fn destructors_that_panic_when_a_receiver_goes_keep_nothing_and_abort_nothing() {
-    let (mut sim, told) = listening();
+    let (mut sim, reported) = counting_reports();
     let _here = sim.event_loop().enter();
     let dropped = Rc::new(Cell::new(0));
     let (all, receiver) = broadcast::channel(4);
@@ -161,13 +161,13 @@ fn destructors_that_panic_when_a_receiver_goes_keep_nothing_and_abort_nothing() 
         assert!(catch_unwind(AssertUnwindSafe(|| stays.try_recv().is_ok())).unwrap());
     }
     drop(receiver);
-    assert_eq!((dropped.get(), told.get()), (3, 1));
+    assert_eq!((dropped.get(), reported.get()), (3, 1));
     let (sender, receiver) = channel::unbounded();
     let send = || sender.send(SendBomb).map_err(std::mem::forget);
     (0..3).for_each(|_| send().unwrap());
     SEND_BOMBS.set(0);
     drop(receiver);
-    assert_eq!((SEND_BOMBS.get(), told.get()), (3, 2));
+    assert_eq!((SEND_BOMBS.get(), reported.get()), (3, 2));
 }
 
 thread_local! {
@@ -351,7 +351,7 @@ proptest! {
 
 #[test]
 fn a_queue_that_is_emptied_while_comparing_panics_gives_all_back() {
-    let (mut sim, told) = listening();
+    let (mut sim, reported) = counting_reports();
     let _here = sim.event_loop().enter();
     let queue = PriorityQueue::unbounded();
     for id in 0..9 {
@@ -365,7 +365,7 @@ fn a_queue_that_is_emptied_while_comparing_panics_gives_all_back() {
     joined.assert_pending();
     let items = fused(3, || queue.close_now()).unwrap();
     let all: BTreeSet<usize> = items.iter().map(|item| item.0.id).collect();
-    assert_eq!((all.len(), told.get()), (9, 1));
+    assert_eq!((all.len(), reported.get()), (9, 1));
     joined.assert_ready();
 }
 
@@ -374,7 +374,7 @@ fn a_queue_that_is_emptied_while_comparing_panics_gives_all_back() {
 fn a_comparison_that_uses_the_queue_is_refused_and_changes_nothing() {
     thread_local! {
         static QUEUE: RefCell<Option<PriorityQueue<Uses>>> = const { RefCell::new(None) };
-        static DEED: Cell<u8> = const { Cell::new(0) };
+        static ACTION: Cell<u8> = const { Cell::new(0) };
     }
     #[derive(Debug, PartialEq, Eq)]
     struct Uses(u8);
@@ -386,7 +386,7 @@ fn a_comparison_that_uses_the_queue_is_refused_and_changes_nothing() {
     impl Ord for Uses {
         fn cmp(&self, other: &Self) -> Ordering {
             let queue = QUEUE.with_borrow(Clone::clone).unwrap();
-            match DEED.get() {
+            match ACTION.get() {
                 1 => drop(queue.try_put(Uses(9))),
                 2 => drop(queue.try_get()),
                 3 => queue.close(),
@@ -399,28 +399,28 @@ fn a_comparison_that_uses_the_queue_is_refused_and_changes_nothing() {
     hush();
     let queue = PriorityQueue::bounded(4);
     QUEUE.set(Some(queue.clone()));
-    DEED.set(9);
+    ACTION.set(9);
     // No comparison is needed.
     queue.try_put(Uses(1)).unwrap();
-    for deed in [1, 2, 3, 4] {
-        DEED.set(deed);
+    for action in [1, 2, 3, 4] {
+        ACTION.set(action);
         let put = catch_unwind(AssertUnwindSafe(|| queue.try_put(Uses(2))));
-        assert!(put.is_err(), "{deed}");
-        assert_eq!((queue.qsize(), queue.is_closed()), (1, false), "{deed}");
+        assert!(put.is_err(), "{action}");
+        assert_eq!((queue.qsize(), queue.is_closed()), (1, false), "{action}");
     }
     QUEUE.take();
 }
 
 thread_local! {
-    static DEED: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+    static ACTION: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
 /// A waker that calls a function when it is cloned, and whose clone panics when it is dropped.
-fn does(deed: impl FnOnce() + 'static) -> Waker {
-    DEED.set(Some(Box::new(deed)));
+fn waker_calling(action: impl FnOnce() + 'static) -> Waker {
+    ACTION.set(Some(Box::new(action)));
     wakers::cloning(|| {
-        if let Some(deed) = DEED.take() {
-            deed();
+        if let Some(action) = ACTION.take() {
+            action();
         }
         Some(wakers::panicking_when_dropped())
     })
@@ -429,13 +429,13 @@ fn does(deed: impl FnOnce() + 'static) -> Waker {
 /// Q1, Q6: a future that gets its value while its waker is cloned, which panics when it is dropped.
 #[test]
 fn what_is_got_in_a_poll_is_not_lost_with_a_waker_that_panics_as_it_goes() {
-    let (mut sim, told) = listening();
+    let (mut sim, reported) = counting_reports();
     let _here = sim.event_loop().enter();
     let lock = Lock::new(7);
     let (guard, also) = (lock.try_acquire(), lock.clone());
     let mut locked = waits(async move { *also.acquire().await });
-    let polled = locked.poll_with(&does(move || drop(guard)));
-    assert_eq!((polled, told.take()), (Poll::Ready(7), 1), "a lock");
+    let polled = locked.poll_with(&waker_calling(move || drop(guard)));
+    assert_eq!((polled, reported.take()), (Poll::Ready(7), 1), "a lock");
     assert!(!lock.locked(), "Q1");
 
     let semaphore = Semaphore::new(0);
@@ -443,11 +443,11 @@ fn what_is_got_in_a_poll_is_not_lost_with_a_waker_that_panics_as_it_goes() {
     let mut permit = waits(async move { also.acquire_many(2).await });
     assert!(
         permit
-            .poll_with(&does(move || more.add_permits(2)))
+            .poll_with(&waker_calling(move || more.add_permits(2)))
             .is_ready()
     );
     drop(permit);
-    assert_eq!((semaphore.available(), told.take()), (2, 1), "Q1");
+    assert_eq!((semaphore.available(), reported.take()), (2, 1), "Q1");
 
     // A waiter that is granted its value while its waker is replaced.
     let semaphore = Semaphore::new(0);
@@ -456,24 +456,24 @@ fn what_is_got_in_a_poll_is_not_lost_with_a_waker_that_panics_as_it_goes() {
     permit.assert_pending();
     assert!(
         permit
-            .poll_with(&does(move || more.add_permits(1)))
+            .poll_with(&waker_calling(move || more.add_permits(1)))
             .is_ready()
     );
     drop(permit);
-    assert_eq!((semaphore.available(), told.take()), (1, 1), "Q1");
+    assert_eq!((semaphore.available(), reported.take()), (1, 1), "Q1");
 
     let queue = Queue::bounded(1);
     let (put, also) = (queue.clone(), queue.clone());
     let mut get = waits(async move { also.get().await });
-    let polled = get.poll_with(&does(move || put.try_put(7).unwrap()));
-    assert_eq!((polled, told.take()), (Poll::Ready(Ok(7)), 1), "Q6");
+    let polled = get.poll_with(&waker_calling(move || put.try_put(7).unwrap()));
+    assert_eq!((polled, reported.take()), (Poll::Ready(Ok(7)), 1), "Q6");
 
     queue.try_put(1).unwrap();
     let (take, also) = (queue.clone(), queue.clone());
     let mut place = waits(async move { also.reserve().await });
-    let polled = place.poll_with(&does(move || assert_eq!(take.try_get(), Ok(1))));
+    let polled = place.poll_with(&waker_calling(move || assert_eq!(take.try_get(), Ok(1))));
     assert!(matches!(polled, Poll::Ready(Ok(_))), "Q6");
-    assert_eq!(told.take(), 1);
+    assert_eq!(reported.take(), 1);
 
     let barrier = Barrier::new(3);
     let wait = || {
@@ -486,45 +486,49 @@ fn what_is_got_in_a_poll_is_not_lost_with_a_waker_that_panics_as_it_goes() {
         two.assert_pending();
         std::mem::forget(two);
     };
-    assert_eq!(three.poll_with(&does(two_waits)), Poll::Ready(Ok(2)), "Q4");
-    assert_eq!(told.take(), 1);
+    assert_eq!(
+        three.poll_with(&waker_calling(two_waits)),
+        Poll::Ready(Ok(2)),
+        "Q4"
+    );
+    assert_eq!(reported.take(), 1);
 
     let (sender, receiver) = oneshot::channel();
-    let polled = waits(receiver).poll_with(&does(move || sender.send(7).unwrap()));
-    assert_eq!((polled, told.take()), (Poll::Ready(Ok(7)), 1), "Q8");
+    let polled = waits(receiver).poll_with(&waker_calling(move || sender.send(7).unwrap()));
+    assert_eq!((polled, reported.take()), (Poll::Ready(Ok(7)), 1), "Q8");
 
     let (sender, mut receiver) = broadcast::channel(1);
-    let mut heard = waits(async move { receiver.recv().await });
-    let polled = heard.poll_with(&does(move || assert!(sender.send(7).is_ok())));
-    assert_eq!((polled, told.take()), (Poll::Ready(Ok(7)), 1), "Q8");
+    let mut received = waits(async move { receiver.recv().await });
+    let polled = received.poll_with(&waker_calling(move || assert!(sender.send(7).is_ok())));
+    assert_eq!((polled, reported.take()), (Poll::Ready(Ok(7)), 1), "Q8");
 
     let (sender, mut receiver) = watch::channel(0);
     let mut changed = waits(async move { receiver.changed().await });
-    let polled = changed.poll_with(&does(move || sender.send(7).unwrap()));
-    assert_eq!((polled, told.take()), (Poll::Ready(Ok(())), 1), "Q8");
+    let polled = changed.poll_with(&waker_calling(move || sender.send(7).unwrap()));
+    assert_eq!((polled, reported.take()), (Poll::Ready(Ok(())), 1), "Q8");
 
     let (sender, mut receiver) = channel::unbounded();
     let mut received = waits(async move { receiver.recv().await });
-    let polled = received.poll_with(&does(move || sender.send(7).unwrap()));
-    assert_eq!((polled, told.take()), (Poll::Ready(Ok(7)), 1), "Q9");
+    let polled = received.poll_with(&waker_calling(move || sender.send(7).unwrap()));
+    assert_eq!((polled, reported.take()), (Poll::Ready(Ok(7)), 1), "Q9");
 }
 
 /// The same for a task that waits for the end of another task.
 #[test]
 fn the_result_of_a_task_is_not_lost_with_a_waker_that_panics_as_it_goes() {
-    let (mut sim, told) = listening();
+    let (mut sim, reported) = counting_reports();
     let remote = sim.remote_handle();
     let task: RemoteTask<i32> = remote.spawn(|| async { 7 }).unwrap();
     sim.run_until_stalled().unwrap();
     let _here = sim.event_loop().enter();
-    let polled = waits(task).poll_with(&does(|| ()));
+    let polled = waits(task).poll_with(&waker_calling(|| ()));
     assert!(matches!(polled, Poll::Ready(Ok(7))), "G6");
-    assert_eq!(told.take(), 1);
+    assert_eq!(reported.take(), 1);
     drop(_here);
 
     // Added to a set, which has a waker of its own.
     let mut task = sim.spawn(async { 7 });
-    let waker = does(|| ());
+    let waker = waker_calling(|| ());
     let mut cx = std::task::Context::from_waker(&waker);
     assert!(std::pin::Pin::new(&mut task).poll(&mut cx).is_pending());
     let mut set = JoinSet::new();
@@ -532,20 +536,24 @@ fn the_result_of_a_task_is_not_lost_with_a_waker_that_panics_as_it_goes() {
         let _here = sim.event_loop().enter();
         set.insert(task);
     }
-    assert_eq!((set.len(), told.take()), (1, 1));
+    assert_eq!((set.len(), reported.take()), (1, 1));
     let _here = sim.event_loop().enter();
     let mut next = waits(async move { set.join_next().await.map(Result::unwrap) });
-    assert!(next.poll_with(&does(|| ())).is_pending());
+    assert!(next.poll_with(&waker_calling(|| ())).is_pending());
     drop(_here);
     sim.run_until_stalled().unwrap();
     let _here = sim.event_loop().enter();
-    assert_eq!(next.poll_with(&does(|| ())), Poll::Ready(Some(7)), "G3");
+    assert_eq!(
+        next.poll_with(&waker_calling(|| ())),
+        Poll::Ready(Some(7)),
+        "G3"
+    );
 }
 
 /// G4, G5: a dropped token removes itself from its ancestors, whatever its callbacks do.
 #[test]
 fn a_callback_that_panics_when_its_token_goes_leaves_no_trace_of_that_above() {
-    let (mut sim, told) = listening();
+    let (mut sim, reported) = counting_reports();
     let _here = sim.event_loop().enter();
     let dropped = Rc::new(Cell::new(0));
     let root = CancellationToken::new();
@@ -562,5 +570,5 @@ fn a_callback_that_panics_when_its_token_goes_leaves_no_trace_of_that_above() {
         "the leaf is a child"
     );
     drop(leaf);
-    assert_eq!((root.children(), dropped.get(), told.get()), (0, 2, 2));
+    assert_eq!((root.children(), dropped.get(), reported.get()), (0, 2, 2));
 }

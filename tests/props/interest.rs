@@ -73,12 +73,12 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// The interest in the poller, and the number of its calls.
 #[derive(Default)]
-struct Asked {
+struct PollerLog {
     known: RefCell<BTreeMap<RawFd, Interest>>,
     calls: Cell<usize>,
 }
 
-impl Asked {
+impl PollerLog {
     fn note(&self, fd: RawFd, interest: Option<Interest>) {
         self.calls.set(self.calls.get() + 1);
         let mut known = self.known.borrow_mut();
@@ -104,16 +104,16 @@ struct Registered {
     interest: Interest,
     /// Under way, out of descriptors, or suspended: each registration has one reason.
     held: bool,
-    gone: bool,
+    ended: bool,
 }
 
 impl Registered {
     fn new(interest: Interest, held: bool) -> Self {
-        let gone = false;
+        let ended = false;
         Self {
             interest,
             held,
-            gone,
+            ended,
         }
     }
 
@@ -139,7 +139,7 @@ impl Model {
     fn effective(&self, which: usize) -> Option<Interest> {
         let one = self.all[which];
         match (which, one.held) {
-            _ if one.gone => None,
+            _ if one.ended => None,
             (CONNECTION, true) => Some(Interest::WRITE),
             (LISTENER, true) => Some(one.interest.without(Interest::READ)),
             (STREAM, true) => None,
@@ -157,19 +157,19 @@ impl Model {
 
     fn turn(&mut self, has_descriptors: bool) {
         let [connection, listener, stream] = &mut self.all;
-        if connection.held && !connection.gone && (self.let_in || self.refused) {
+        if connection.held && !connection.ended && (self.let_in || self.refused) {
             connection.held = false;
-            connection.gone = self.refused;
+            connection.ended = self.refused;
             self.ran.connected += usize::from(self.let_in);
             self.ran.refused += usize::from(self.refused);
         }
-        if self.peer_gone && !stream.gone && !stream.held {
-            stream.gone = stream.reads();
+        if self.peer_gone && !stream.ended && !stream.held {
+            stream.ended = stream.reads();
             stream.held = !stream.reads();
-            self.ran.hung_up += usize::from(stream.gone);
+            self.ran.hung_up += usize::from(stream.ended);
         }
         let resumes = listener.held && (self.time_is_up || self.freed);
-        if listener.reads() && !listener.held && !listener.gone && self.clients > 0 {
+        if listener.reads() && !listener.held && !listener.ended && self.clients > 0 {
             listener.held = !has_descriptors;
             if has_descriptors {
                 self.ran.accepted += std::mem::take(&mut self.clients);
@@ -182,10 +182,10 @@ impl Model {
     }
 }
 
-struct World {
+struct Fixture {
     event_loop: EventLoop,
     kernel: Kernel,
-    asked: Rc<Asked>,
+    poller_log: Rc<PollerLog>,
     keys: [Key; 3],
     fds: [RawFd; 3],
     spare: Option<Key>,
@@ -200,23 +200,23 @@ struct World {
 
 const MANY: usize = 1 << 16;
 
-impl World {
+impl Fixture {
     fn new(kqueue: Option<Personality>) -> Self {
         let kernel = Kernel::new();
         let poller: Box<dyn Poller> = match kqueue {
             None => Box::new(kernel.poller()),
             Some(system) => Box::new(kernel.kqueue(system)),
         };
-        let asked = Rc::<Asked>::default();
-        let noted = Rc::clone(&asked);
-        let asking = Gate {
+        let poller_log = Rc::<PollerLog>::default();
+        let log = Rc::clone(&poller_log);
+        let logging = Gate {
             poller,
             passes: Box::new(move |fd, interest| {
-                noted.note(fd, interest);
+                log.note(fd, interest);
                 true
             }),
         };
-        let event_loop = EventLoop::with(Box::new(asking), Box::new(kernel.clock())).unwrap();
+        let event_loop = EventLoop::with(Box::new(logging), Box::new(kernel.clock())).unwrap();
         event_loop.on_unhandled(|_| {});
         let ran = Rc::<Cell<Ran>>::default();
         let count = |change: fn(&mut Ran)| {
@@ -228,7 +228,7 @@ impl World {
             }
         };
         let anywhere: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let last = || asked.known.borrow().keys().max().copied();
+        let last = || poller_log.known.borrow().keys().max().copied();
         // The backlog is full.
         let far = kernel.listen(anywhere, 1).unwrap();
         let fills = kernel.connect(far.local_addr().unwrap()).unwrap();
@@ -274,7 +274,7 @@ impl World {
             limit: MANY,
             event_loop,
             kernel,
-            asked,
+            poller_log,
             ran,
         }
     }
@@ -292,7 +292,7 @@ impl World {
 /// `starves`: the listener may run out of descriptors. Then no registration ends within a turn,
 /// because that would end a pause or not, depending on the order of events.
 fn run(steps: &[Step], starves: bool, kqueue: Option<Personality>) -> Result<(), TestCaseError> {
-    let mut world = World::new(kqueue);
+    let mut fixture = Fixture::new(kqueue);
     let mut model = Model {
         all: [
             Registered::new(Interest::BOTH, true),
@@ -308,19 +308,19 @@ fn run(steps: &[Step], starves: bool, kqueue: Option<Personality>) -> Result<(),
         peer_gone: false,
     };
     for step in steps {
-        let (before, calls) = (model.all.map(|r| r.gone), world.asked.calls.get());
+        let (before, calls) = (model.all.map(|r| r.ended), fixture.poller_log.calls.get());
         let asks = [CONNECTION, LISTENER, STREAM].map(|which| model.effective(which));
         match *step {
             Step::Modify(which, interest) => {
-                let modified = world
+                let modified = fixture
                     .event_loop
-                    .set_interest_of(world.keys[which], INTERESTS[interest]);
+                    .set_interest_of(fixture.keys[which], INTERESTS[interest]);
                 prop_assert_eq!(modified.is_err(), before[which]);
                 if modified.is_ok() {
                     model.modify(which, INTERESTS[interest]);
                 }
                 let now = [CONNECTION, LISTENER, STREAM].map(|which| model.effective(which));
-                let made = world.asked.calls.get() - calls;
+                let made = fixture.poller_log.calls.get() - calls;
                 prop_assert_eq!(
                     made,
                     usize::from(now != asks),
@@ -328,75 +328,80 @@ fn run(steps: &[Step], starves: bool, kqueue: Option<Personality>) -> Result<(),
                 );
             }
             Step::Remove(which) => {
-                let removed = world.event_loop.remove(world.keys[which]);
+                let removed = fixture.event_loop.remove(fixture.keys[which]);
                 prop_assert_eq!(removed.is_err(), before[which]);
-                model.all[which].gone = true;
+                model.all[which].ended = true;
                 model.freed |= removed.is_ok() && model.all[LISTENER].held;
             }
             Step::LetIn if !model.refused => {
-                if let Some(far) = &world.far {
+                if let Some(far) = &fixture.far {
                     let there = std::iter::from_fn(|| far.accept().ok()).map(|(fd, _)| fd);
                     let there: Vec<Fd> = there.collect();
                     model.let_in |= !there.is_empty();
-                    world.kept.extend(there);
+                    fixture.kept.extend(there);
                 }
             }
             Step::Refuse if !model.let_in && !starves => {
                 model.refused = true;
-                world.far = None;
+                fixture.far = None;
             }
             Step::Client => {
-                if let Ok(client) = world.kernel.connect(world.near) {
-                    world.kept.push(client);
-                    model.clients += usize::from(!model.all[LISTENER].gone);
+                if let Ok(client) = fixture.kernel.connect(fixture.near) {
+                    fixture.kept.push(client);
+                    model.clients += usize::from(!model.all[LISTENER].ended);
                 }
             }
-            Step::Starve if starves => world.set_limit(world.kernel.open()),
-            Step::Feed => world.set_limit(MANY),
+            Step::Starve if starves => fixture.set_limit(fixture.kernel.open()),
+            Step::Feed => fixture.set_limit(MANY),
             Step::Free => {
-                if let Some(spare) = world.spare.take() {
-                    world.event_loop.remove(spare).unwrap();
+                if let Some(spare) = fixture.spare.take() {
+                    fixture.event_loop.remove(spare).unwrap();
                     model.freed |= model.all[LISTENER].held;
                 }
             }
             // On kqueue a registration without a filter gets no hangup.
             Step::PeerGoes if kqueue.is_none() && !starves => {
-                if let Some(peer) = world.peer.take() {
+                if let Some(peer) = fixture.peer.take() {
                     let _ = peer.write(b"last");
                     model.peer_gone = true;
                 }
             }
             Step::LetIn | Step::Refuse | Step::PeerGoes | Step::Starve => {}
             Step::Advance => {
-                world.kernel.clock().advance(Duration::from_secs(5));
+                fixture.kernel.clock().advance(Duration::from_secs(5));
                 model.time_is_up |= model.all[LISTENER].held;
             }
             Step::Turn => {
-                let has_descriptors = world.has_descriptors();
-                world.event_loop.turn_now().unwrap();
+                let has_descriptors = fixture.has_descriptors();
+                fixture.event_loop.turn_now().unwrap();
                 model.turn(has_descriptors);
             }
         }
-        spi::check_invariants(&world.event_loop);
-        prop_assert_eq!(world.ran.get(), model.ran, "after {:?}", step);
+        spi::check_invariants(&fixture.event_loop);
+        prop_assert_eq!(fixture.ran.get(), model.ran, "after {:?}", step);
         for which in [CONNECTION, LISTENER, STREAM] {
             let one = model.all[which];
-            let interest = match world.event_loop.interest_of(world.keys[which]) {
+            let interest = match fixture.event_loop.interest_of(fixture.keys[which]) {
                 Err(Error::UnknownKey(_)) => None,
                 answer => Some(answer.unwrap()),
             };
-            let said = (!one.gone).then_some(one.interest);
+            let expected = (!one.ended).then_some(one.interest);
             prop_assert_eq!(
                 interest,
-                said,
+                expected,
                 "the user's interest of {} after {:?}",
                 which,
                 step
             );
-            let asked = world.asked.known.borrow().get(&world.fds[which]).copied();
+            let registered = fixture
+                .poller_log
+                .known
+                .borrow()
+                .get(&fixture.fds[which])
+                .copied();
             let effective = model.effective(which);
             prop_assert_eq!(
-                asked,
+                registered,
                 effective,
                 "the poller's interest of {} after {:?}",
                 which,

@@ -45,8 +45,8 @@ type Log = Rc<RefCell<Vec<String>>>;
 /// a reading end too.
 fn text(log: &Log) -> String {
     let log = log.borrow();
-    let told: Vec<_> = log.iter().filter(|said| *said != "room").cloned().collect();
-    told.join(" ")
+    let calls: Vec<_> = log.iter().filter(|call| *call != "room").cloned().collect();
+    calls.join(" ")
 }
 
 /// Turns the loop until nothing is ready; returns whether that happened.
@@ -72,7 +72,7 @@ fn logging(log: &Log, trigger: Trigger) -> Closures {
     let (reads, writes, hangs_up) = (Rc::clone(log), Rc::clone(log), Rc::clone(log));
     Closures::new()
         .on_read(move |cx| {
-            let said = match cx.read(&mut [0; 4]) {
+            let call = match cx.read(&mut [0; 4]) {
                 Ok(0) => {
                     cx.remove_interest(Interest::READ);
                     "end".to_owned()
@@ -81,7 +81,7 @@ fn logging(log: &Log, trigger: Trigger) -> Closures {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => format!("{:?}", error.kind()),
             };
-            reads.borrow_mut().push(said);
+            reads.borrow_mut().push(call);
             if trigger == Trigger::OneShot {
                 cx.set_interest(cx.interest()).unwrap();
             }
@@ -94,8 +94,8 @@ fn logging(log: &Log, trigger: Trigger) -> Closures {
             }
         })
         .on_hangup(move |_, error| {
-            let said = format!("hangup:{:?}", error.map(|error| error.kind()));
-            hangs_up.borrow_mut().push(said);
+            let call = format!("hangup:{:?}", error.map(|error| error.kind()));
+            hangs_up.borrow_mut().push(call);
         })
 }
 
@@ -107,8 +107,8 @@ fn a_reader_hears_of_the_hangup_after_the_last_byte_and_the_run_ends() {
         let (here, there) = kernel.pair().unwrap();
         there.write(b"last").unwrap();
         drop(there);
-        let said = Rc::new(RefCell::new(String::new()));
-        let (reads, hangs_up) = (Rc::clone(&said), Rc::clone(&said));
+        let received = Rc::new(RefCell::new(String::new()));
+        let (reads, hangs_up) = (Rc::clone(&received), Rc::clone(&received));
         let slow_reader = Closures::new()
             .on_read(move |cx| {
                 let mut byte = [0];
@@ -123,7 +123,7 @@ fn a_reader_hears_of_the_hangup_after_the_last_byte_and_the_run_ends() {
         for _ in 0..TURNS {
             event_loop.turn(Some(Duration::ZERO)).unwrap();
         }
-        assert_eq!(*said.borrow(), "last.", "{system:?}");
+        assert_eq!(*received.borrow(), "last.", "{system:?}");
         assert_eq!(
             event_loop.registered(),
             0,
@@ -161,7 +161,7 @@ fn each_registration_whose_other_side_has_gone_ends_on_every_kernel() {
         for interest in interests {
             for trigger in TRIGGERS {
                 for before in [false, true] {
-                    let told = KERNELS.map(|system| {
+                    let results = KERNELS.map(|system| {
                         let what = format!("{name} {interest:?} {trigger:?} {before} {system:?}");
                         let (mut event_loop, kernel) = on(system);
                         let (here, there) = stream(&kernel).unwrap();
@@ -184,9 +184,9 @@ fn each_registration_whose_other_side_has_gone_ends_on_every_kernel() {
                         let left = event_loop.interest_of(key).is_ok();
                         (what, left, text(&log))
                     });
-                    for (what, left, said) in &told {
-                        assert!(!left, "{what}: the registration is left after {said}");
-                        assert_eq!(*said, told[0].2, "{what}");
+                    for (what, left, calls) in &results {
+                        assert!(!left, "{what}: the registration is left after {calls}");
+                        assert_eq!(*calls, results[0].2, "{what}");
                     }
                 }
             }

@@ -134,17 +134,17 @@ proptest! {
     fn nested_limits_report_their_own_expiry(outer in 1u32..8, inner in 1u32..8, work in 1u32..8) {
         let mut sim = SimLoop::new(1);
         let both = timeout(outer * MS, async |outer: TimeoutScope| {
-            let told = timeout(inner * MS, async |_| sleep(work * MS).await).await;
+            let result = timeout(inner * MS, async |_| sleep(work * MS).await).await;
             assert!(!outer.expired(), "expired code does not run");
-            told
+            result
         });
-        let told = sim.run(both).unwrap();
+        let result = sim.run(both).unwrap();
         let expected = match (work <= inner, work <= outer, inner <= outer) {
             (true, true, _) => Ok(Ok(())),
             (false, _, true) => Ok(Err(Elapsed)),
             _ => Err(Elapsed),
         };
-        prop_assert_eq!(told, expected);
+        prop_assert_eq!(result, expected);
         prop_assert_eq!(sim.elapsed(), work.min(inner).min(outer) * MS);
     }
 
@@ -245,12 +245,12 @@ proptest! {
         let setting = clock.clone();
         let late = sim.run(wait_for(HOUR, async move {
             let times: Rc<RefCell<Vec<(Instant, SystemTime)>>> = Rc::default();
-            let told = Rc::clone(&times);
+            let set_times = Rc::clone(&times);
             drop(spawn(async move {
                 for (pause, to) in sets {
                     sleep(pause * SECOND / 10).await;
                     setting.set_system(wall(to));
-                    told.borrow_mut().push((fresh_now(), wall(to)));
+                    set_times.borrow_mut().push((fresh_now(), wall(to)));
                 }
             }));
             let begin = fresh_now();
@@ -283,15 +283,14 @@ fn a_value_a_limit_and_a_later_limit_in_one_turn_end_in_every_order() {
         let mut sim = SimLoop::new(2);
         let entered = sim.event_loop().enter();
         let (promise, future) = create_future::<u8>();
-        let (tell, told) = create_future::<TimeoutScope>();
+        let (given, mut scope) = create_future::<TimeoutScope>();
         let waiter: Waits = spawn(timeout(MS, async move |scope| {
-            tell.set_result(scope).unwrap();
+            given.set_result(scope).unwrap();
             future.await.unwrap()
         }));
         drop(entered);
         sim.run_until_stalled().unwrap();
-        let mut told = told;
-        let scope = told.result().unwrap().unwrap();
+        let scope = scope.result().unwrap().unwrap();
         (sim, promise, scope, waiter)
     };
     for order in orders(3) {
@@ -352,7 +351,7 @@ fn a_limit_may_be_moved_from_elsewhere() {
     for (to, ends) in [(2, 2), (9, 9)] {
         let mut sim = SimLoop::new(1);
         let begin = sim.fresh_now();
-        let told = sim.run(timeout(5 * MS, async |scope: TimeoutScope| {
+        let result = sim.run(timeout(5 * MS, async |scope: TimeoutScope| {
             assert_eq!(scope.when(), Some(begin + 5 * MS));
             let handle = readily::WeakHandle::current().unwrap();
             handle.with(|handle| {
@@ -360,18 +359,18 @@ fn a_limit_may_be_moved_from_elsewhere() {
             });
             pending::<()>().await
         }));
-        assert_eq!(told.unwrap(), Err(Elapsed));
+        assert_eq!(result.unwrap(), Err(Elapsed));
         assert_eq!(sim.elapsed(), ends * MS);
     }
     // Without a limit, until one is set.
     let mut sim = SimLoop::new(1);
-    let told = sim.run(timeout_at(None, async |scope: TimeoutScope| {
+    let result = sim.run(timeout_at(None, async |scope: TimeoutScope| {
         assert_eq!(scope.when(), None);
         sleep(60 * SECOND).await;
         scope.reschedule(fresh_now() + MS).unwrap();
         pending::<()>().await
     }));
-    assert_eq!(told.unwrap(), Err(Elapsed));
+    assert_eq!(result.unwrap(), Err(Elapsed));
     assert_eq!(sim.elapsed(), 60 * SECOND + MS);
     let never = timeout(Duration::MAX, async |scope: TimeoutScope| scope.when());
     assert_eq!(sim.run(never).unwrap(), Ok(None));
@@ -391,12 +390,12 @@ fn what_a_timeout_ends_is_dropped_before_it_returns() {
     sim.run(async {
         let mut count = 0;
         let (slow, seen) = spy(sleep(HOUR));
-        let told = timeout(MS, async |_| {
+        let result = timeout(MS, async |_| {
             count += 1;
             slow.await
         })
         .await;
-        assert_eq!((told, count), (Err(Elapsed), 1));
+        assert_eq!((result, count), (Err(Elapsed), 1));
         seen.assert_dropped();
         let io: std::io::Error = Elapsed.into();
         assert_eq!(io.kind(), std::io::ErrorKind::TimedOut);
@@ -475,12 +474,12 @@ fn a_tick_that_is_due_is_given_at_once_and_one_in_a_turn() {
 fn each_wait_for_time_may_be_dropped_after_each_of_its_polls() {
     let mut sim = SimLoop::new(3);
     let polls = sim.drop_everywhere(|| async {
-        let told = timeout(5 * MS, async |scope: TimeoutScope| {
+        let result = timeout(5 * MS, async |scope: TimeoutScope| {
             sleep(MS / 4).await;
             scope.reschedule(fresh_now() + MS / 2).unwrap();
             pending::<()>().await
         });
-        assert_eq!(told.await, Err(Elapsed));
+        assert_eq!(result.await, Err(Elapsed));
     });
     assert!(polls > 5, "the future waits");
     let polls = sim.drop_everywhere(|| async {
@@ -598,7 +597,7 @@ fn a_scope_bears_wakers_that_misbehave_and_a_clone_that_moves_its_limit() {
 fn a_limit_that_is_moved_again_and_again_is_kept_all_the_same() {
     let mut sim = SimLoop::new(1);
     let clock = sim.kernel().clock();
-    let told = sim.run(async move {
+    let result = sim.run(async move {
         let hard = fresh_now() + 20 * MS;
         let turns = Rc::new(Cell::new(0));
         let count = Rc::clone(&turns);
@@ -611,14 +610,14 @@ fn a_limit_that_is_moved_again_and_again_is_kept_all_the_same() {
                 scope.reschedule((fresh_now() + 50 * MS).min(hard)).unwrap();
             }
         });
-        let told: Result<(), _> = idle.await;
-        (told, turns.get())
+        let result: Result<(), _> = idle.await;
+        (result, turns.get())
     });
-    let (told, turns) = told.unwrap();
-    assert_eq!(told, Err(Elapsed));
+    let (result, turns) = result.unwrap();
+    assert_eq!(result, Err(Elapsed));
     assert!((20..=22).contains(&turns), "{turns} turns");
     // Set by another task, in each turn, while the code waits.
-    let told = sim.run(async {
+    let result = sim.run(async {
         let (scopes, given) = oneshot::channel();
         let other = spawn(async move {
             let scope: TimeoutScope = given.await.unwrap();
@@ -629,31 +628,31 @@ fn a_limit_that_is_moved_again_and_again_is_kept_all_the_same() {
                 yield_now().await;
             }
         });
-        let told: Result<(), _> = timeout_at(None, async move |scope| {
+        let result: Result<(), _> = timeout_at(None, async move |scope| {
             scopes.send(scope).ok().unwrap();
             pending().await
         })
         .await;
         other.await.unwrap();
-        told
+        result
     });
-    assert_eq!(told.unwrap(), Err(Elapsed));
+    assert_eq!(result.unwrap(), Err(Elapsed));
 }
 
 /// A destructor of the code finds the scope ended, if the code was dropped too.
 #[test]
 fn a_scope_is_over_for_the_destructors_of_code_that_was_dropped() {
-    struct Asks(TimeoutScope, Rc<Cell<bool>>);
-    impl Drop for Asks {
+    struct RescheduleOnDrop(TimeoutScope, Rc<Cell<bool>>);
+    impl Drop for RescheduleOnDrop {
         fn drop(&mut self) {
             self.1.set(self.0.reschedule(None).is_err());
         }
     }
     let mut sim = SimLoop::new(1);
     let over = Rc::new(Cell::new(false));
-    let told = Rc::clone(&over);
+    let ended = Rc::clone(&over);
     let code = timeout(HOUR, async move |scope| {
-        let _asks = Asks(scope, told);
+        let _on_drop = RescheduleOnDrop(scope, ended);
         pending::<()>().await
     });
     let task = sim.spawn(code);

@@ -235,7 +235,7 @@ fn a_program_whose_braces_go_too_deep_is_refused() {
 
 #[test]
 fn a_program_that_cannot_be_is_refused_with_its_line() {
-    for (text, told) in [
+    for (text, message) in [
         (
             "pipe #0 #1\nread #9 1",
             "line 2: a program does not go on with `#9` here",
@@ -253,6 +253,6 @@ fn a_program_that_cannot_be_is_refused_with_its_line() {
             "line 2: a program does not go on with the end of the text here",
         ),
     ] {
-        assert_eq!(text.parse::<Program>().unwrap_err().to_string(), told);
+        assert_eq!(text.parse::<Program>().unwrap_err().to_string(), message);
     }
 }

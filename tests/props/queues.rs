@@ -184,8 +184,8 @@ impl Model {
             self.fates.insert(id, Fate::Goes);
         }
         if self.shut && self.items.is_empty() {
-            let told = self.getters.drain(..).map(|id| (id, Fate::Shut));
-            self.fates.extend(told);
+            let closed = self.getters.drain(..).map(|id| (id, Fate::Shut));
+            self.fates.extend(closed);
         }
         if self.items.len() + self.at_work == 0 {
             let done = self.joiners.drain(..).map(|id| (id, Fate::Goes));
@@ -399,8 +399,8 @@ fn check_queue<S: QueueOrder<Item> + 'static>(
                 Waiting::Get(future) => future.woken(),
                 Waiting::Join(future) => future.woken(),
             };
-            let told = model.fates[id] != Fate::Waits;
-            prop_assert_eq!(woken, usize::from(told), "after {:?}", op);
+            let settled = model.fates[id] != Fate::Waits;
+            prop_assert_eq!(woken, usize::from(settled), "after {:?}", op);
         }
     }
     Ok(())
@@ -518,12 +518,12 @@ fn an_item_and_a_cancel_in_one_turn_reach_the_remaining_getter() {
         let (cancelled, mut left) = (get(), get());
         sim.run_until_stalled().unwrap();
         let (put, taken) = (queue.clone(), queue.clone());
-        let deeds: Vec<Action> = vec![
+        let actions: Vec<Action> = vec![
             Box::new(move || put.try_put(7).unwrap()),
             Box::new(move || assert!(cancelled.cancel())),
             Box::new(move || assert_eq!(taken.try_get(), Err(GetError::Empty), "Q2")),
         ];
-        in_one_turn(&sim.weak_handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, actions);
         sim.run_until_stalled().unwrap();
         assert_eq!(left.result().unwrap().unwrap(), Ok(7), "{order:?}: Q6");
     }
@@ -544,12 +544,12 @@ fn room_and_a_cancel_in_one_turn_reach_the_remaining_putter() {
         let (cancelled, left) = (put(1), put(2));
         sim.run_until_stalled().unwrap();
         let (get, barge) = (queue.clone(), queue.clone());
-        let deeds: Vec<Action> = vec![
+        let actions: Vec<Action> = vec![
             Box::new(move || assert_eq!(get.try_get(), Ok(0))),
             Box::new(move || assert!(cancelled.cancel())),
             Box::new(move || assert_eq!(barge.try_put(3), Err(PutError::Full(3)), "Q2")),
         ];
-        in_one_turn(&sim.weak_handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, actions);
         sim.run_until_stalled().unwrap();
         // The cancelled put succeeded if it was the first waiter, and the room came before the
         // cancel.

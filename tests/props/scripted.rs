@@ -35,7 +35,7 @@ impl Notify for Bell {
 }
 
 #[derive(Default)]
-pub struct World {
+pub struct Script {
     pub known: BTreeMap<RawFd, (u64, Interest)>,
     pub batches: VecDeque<Vec<Event>>,
     /// The timeout of each wait.
@@ -45,7 +45,7 @@ pub struct World {
 
 /// The test and the loop have clones of the same poller.
 #[derive(Clone, Default)]
-pub struct Scripted(pub Rc<RefCell<World>>);
+pub struct Scripted(pub Rc<RefCell<Script>>);
 
 impl Scripted {
     /// A loop on this poller, with a clock that does not advance.
@@ -104,9 +104,9 @@ impl Poller for Scripted {
         events: &mut Vec<Event>,
         timeout: Option<Duration>,
     ) -> io::Result<WaitResult> {
-        let mut world = self.0.borrow_mut();
-        world.waits.push(timeout);
-        events.extend(world.batches.pop_front().unwrap_or_default());
+        let mut script = self.0.borrow_mut();
+        script.waits.push(timeout);
+        events.extend(script.batches.pop_front().unwrap_or_default());
         Ok(WaitResult::new(false))
     }
 

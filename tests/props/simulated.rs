@@ -172,12 +172,12 @@ proptest! {
     ) {
         let expected: Vec<_> = clients.iter().map(|(len, _)| bytes(*len)).collect();
         for poller in KERNELS {
-            let world = || simulated(Faults::all(seed), poller);
-            let (echoed, trace) = by_coroutines(world(), &clients);
+            let sim = || simulated(Faults::all(seed), poller);
+            let (echoed, trace) = by_coroutines(sim(), &clients);
             prop_assert!(echoed == expected, "coroutines, {:?}", poller);
-            let (again, same) = by_coroutines(world(), &clients);
+            let (again, same) = by_coroutines(sim(), &clients);
             prop_assert!(again == expected && trace == same, "the same seed makes the same trace");
-            prop_assert!(by_callbacks(world(), &clients) == expected, "callbacks, {:?}", poller);
+            prop_assert!(by_callbacks(sim(), &clients) == expected, "callbacks, {:?}", poller);
         }
     }
 }

@@ -130,7 +130,7 @@ enum Reader {
 
 /// Reads by a script, pauses, shuts down; and gets the hangup.
 struct Fickle {
-    deeds: std::vec::IntoIter<Reader>,
+    actions: std::vec::IntoIter<Reader>,
     got: Rc<Cell<usize>>,
     paused: Rc<Cell<bool>>,
     hangups: Rc<Cell<u32>>,
@@ -139,7 +139,7 @@ struct Fickle {
 impl Callbacks for Fickle {
     fn on_read(&mut self, cx: &Cx<'_>) {
         assert_eq!(self.hangups.get(), 0, "L7: hangup is final");
-        match self.deeds.next().unwrap_or(Reader::Read(64)) {
+        match self.actions.next().unwrap_or(Reader::Read(64)) {
             Reader::Read(room) => {
                 if let Ok(n) = cx.read(&mut vec![0; room]) {
                     self.got.set(self.got.get() + n);
@@ -200,7 +200,7 @@ proptest! {
     #[test]
     fn a_hangup_comes_once_and_after_the_last_byte(
         peers in vec(peer(), 0..12),
-        deeds in vec(reader(), 0..12),
+        actions in vec(reader(), 0..12),
     ) {
         let (got, paused, hangups) = (Rc::default(), Rc::new(Cell::new(false)), Rc::default());
         let mut event_loop = EventLoop::new().unwrap();
@@ -208,7 +208,7 @@ proptest! {
         let (near, far) = UnixStream::pair().unwrap();
         let mut far = Some(far);
         let fickle = Fickle {
-            deeds: deeds.into_iter(),
+            actions: actions.into_iter(),
             got: Rc::clone(&got),
             paused: Rc::clone(&paused),
             hangups: Rc::clone(&hangups),
@@ -220,12 +220,12 @@ proptest! {
         // open twice.
         let rest = std::iter::repeat_n(Peer::Nothing, 10_000);
         let mut over = 0;
-        for deed in peers.into_iter().chain([Peer::Close]).chain(rest) {
+        for action in peers.into_iter().chain([Peer::Close]).chain(rest) {
             over += u32::from(hangups.get() > 0);
             if over > 5 {
                 break;
             }
-            match (deed, &mut far) {
+            match (action, &mut far) {
                 (Peer::Write(len), Some(far)) => sent += far.write(&vec![1; len]).unwrap_or(0),
                 (Peer::ShutWrite, Some(far)) => far.shutdown(Shutdown::Write).unwrap(),
                 (Peer::Close, _) => far = None,

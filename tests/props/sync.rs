@@ -238,7 +238,7 @@ proptest! {
                 1 => {
                     event.set();
                     set = true;
-                    pending.iter_mut().for_each(|(told, _)| *told = true);
+                    pending.iter_mut().for_each(|(notified, _)| *notified = true);
                 }
                 2 => {
                     event.clear();
@@ -246,18 +246,18 @@ proptest! {
                 }
                 3 if !pending.is_empty() => drop(pending.remove(nth)),
                 4 if !pending.is_empty() => {
-                    let (told, future) = &mut pending[nth];
-                    let told = *told;
-                    prop_assert_eq!(future.poll().is_ready(), told, "Q4");
-                    if told {
+                    let (notified, future) = &mut pending[nth];
+                    let notified = *notified;
+                    prop_assert_eq!(future.poll().is_ready(), notified, "Q4");
+                    if notified {
                         drop(pending.remove(nth));
                     }
                 }
                 _ => {}
             }
             prop_assert_eq!(event.is_set(), set);
-            for (told, future) in &pending {
-                prop_assert_eq!(future.woken() > 0, *told);
+            for (notified, future) in &pending {
+                prop_assert_eq!(future.woken() > 0, *notified);
             }
         }
     }
@@ -348,7 +348,7 @@ proptest! {
                 (4, _) => {
                     condition.notify_all();
                     let all = model.waiting.drain(..).map(|id| (id, false));
-                    model.told.extend(all);
+                    model.notified.extend(all);
                 }
                 (5, Some(id)) => {
                     drop(futures.remove(&id));
@@ -370,7 +370,7 @@ proptest! {
             }
             prop_assert_eq!(lock.locked(), model.lock != Holder::Nobody);
             for (id, future) in &futures {
-                let woken = model.told.contains_key(id) || model.granted == Some(*id);
+                let woken = model.notified.contains_key(id) || model.granted == Some(*id);
                 prop_assert_eq!(future.woken() > 0, woken, "Q5: {} after {}", id, op);
             }
         }
@@ -394,7 +394,7 @@ enum Holder {
 #[derive(Default)]
 struct ConditionModel {
     waiting: VecDeque<usize>,
-    told: BTreeMap<usize, bool>,
+    notified: BTreeMap<usize, bool>,
     locking: VecDeque<(usize, bool)>,
     granted: Option<usize>,
     counted: bool,
@@ -404,7 +404,7 @@ struct ConditionModel {
 impl ConditionModel {
     fn notify(&mut self) {
         if let Some(id) = self.waiting.pop_front() {
-            self.told.insert(id, true);
+            self.notified.insert(id, true);
         }
     }
 
@@ -425,7 +425,7 @@ impl ConditionModel {
             self.lock = Holder::Test;
             return true;
         }
-        let Some(counted) = self.told.remove(&id) else {
+        let Some(counted) = self.notified.remove(&id) else {
             return false;
         };
         if self.lock != Holder::Nobody {
@@ -437,7 +437,7 @@ impl ConditionModel {
     }
 
     fn drop(&mut self, id: usize) {
-        let mut counted = self.told.remove(&id);
+        let mut counted = self.notified.remove(&id);
         self.waiting.retain(|&other| other != id);
         if let Some(at) = self.locking.iter().position(|&(other, _)| other == id) {
             counted = self.locking.remove(at).map(|(_, counted)| counted);
@@ -502,8 +502,9 @@ fn a_release_and_two_cancels_in_one_turn_leave_the_lock_to_the_third() {
             // Q2: in each of these orders a task waits, or has been granted the lock.
             Box::new(move || seen.borrow_mut().extend(lock.try_acquire().map(|_| 9)))
         };
-        let deeds: Vec<Action> = vec![Box::new(move || drop(guard)), cancel(0), cancel(1), barges];
-        in_one_turn(&sim.weak_handle(), &order, deeds);
+        let actions: Vec<Action> =
+            vec![Box::new(move || drop(guard)), cancel(0), cancel(1), barges];
+        in_one_turn(&sim.weak_handle(), &order, actions);
         sim.run_until_stalled().unwrap();
         assert!(seen.borrow().is_empty(), "{order:?}: Q2");
         let guard = lock.try_acquire().expect("the lock is free in the end");
@@ -541,15 +542,15 @@ fn a_notice_and_a_cancel_in_one_turn_reach_a_waiter_that_goes_on() {
         let tasks = [wait(), wait()];
         drop(entered);
         sim.run_until_stalled().unwrap();
-        let (told, first, other) = (condition.clone(), tasks[0].task_ref(), lock.clone());
+        let (notifier, first, other) = (condition.clone(), tasks[0].task_ref(), lock.clone());
         let held: Rc<RefCell<Option<LockGuard<i32>>>> = Rc::default();
         let kept = Rc::clone(&held);
-        let deeds: Vec<Action> = vec![
-            Box::new(move || told.notify(1)),
+        let actions: Vec<Action> = vec![
+            Box::new(move || notifier.notify(1)),
             Box::new(move || assert!(first.cancel())),
             Box::new(move || *kept.borrow_mut() = other.try_acquire()),
         ];
-        in_one_turn(&sim.weak_handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, actions);
         sim.run_until_stalled().unwrap();
         assert!(held.take().is_some());
         sim.run_until_stalled().unwrap();
@@ -615,7 +616,7 @@ fn kinds() -> Vec<Kind> {
     let (lock, semaphore) = (Lock::new(()), Semaphore::new(0));
     let (condition, event, barrier) = (Condition::new(), Event::new(), Barrier::new(4));
     let mut guard = lock.try_acquire();
-    let (told, set, more, last) = (
+    let (notifier, set, more, last) = (
         condition.clone(),
         event.clone(),
         semaphore.clone(),
@@ -664,7 +665,7 @@ fn kinds() -> Vec<Kind> {
         (
             "condition",
             Box::new(wait),
-            Box::new(move || told.notify_all()),
+            Box::new(move || notifier.notify_all()),
         ),
         (
             "barrier",

@@ -67,14 +67,14 @@ proptest! {
                     clock.set_ns(now);
                     latest = latest.max(now);
                     event_loop.turn(limit.map(Duration::from_nanos)).unwrap();
-                    let asked = *scripted.0.borrow().waits.last().unwrap();
+                    let timeout = *scripted.0.borrow().waits.last().unwrap();
                     let next = armed.iter().map(|&(at, _)| at.saturating_sub(latest)).min();
                     let expected = match (limit, next) {
                         _ if soon => Some(0),
                         (Some(limit), Some(next)) => Some(limit.min(next)),
                         (limit, next) => limit.or(next),
                     };
-                    prop_assert_eq!(asked, expected.map(Duration::from_nanos), "C5");
+                    prop_assert_eq!(timeout, expected.map(Duration::from_nanos), "C5");
                     soon = false;
                     let mut due: Vec<_> = armed.iter().filter(|t| t.0 <= latest).copied().collect();
                     due.sort();

@@ -251,7 +251,7 @@ fn two_ends_of_one_turn_are_waited_for_in_every_order() {
         sim.run_until_stalled().unwrap();
         let cancels = order[0] == 2;
         let task = waiter.task_ref();
-        let deeds: Vec<Action> = vec![
+        let actions: Vec<Action> = vec![
             Box::new(move || one.set_result(1).unwrap()),
             Box::new(move || two.set_result(2).unwrap()),
             Box::new(move || {
@@ -260,7 +260,7 @@ fn two_ends_of_one_turn_are_waited_for_in_every_order() {
                 }
             }),
         ];
-        in_one_turn(&sim.weak_handle(), &order, deeds);
+        in_one_turn(&sim.weak_handle(), &order, actions);
         sim.run_until_stalled().unwrap();
         let mut kept = kept.take();
         kept.sort_unstable();
@@ -320,17 +320,17 @@ fn a_failure_behind_a_shield_is_reported_if_no_task_takes_it() {
     super::scripted::hush();
     let mut sim = SimLoop::new(1);
     sim.set_panic_policy(PanicPolicy::Isolate);
-    let told: Rc<RefCell<Vec<String>>> = Rc::default();
-    let tells = Rc::clone(&told);
+    let reports: Rc<RefCell<Vec<String>>> = Rc::default();
+    let log = Rc::clone(&reports);
     sim.on_unhandled(move |unhandled| {
         let failed = matches!(
             unhandled,
             Unhandled::TaskFailed { .. } | Unhandled::Panic { .. }
         );
         assert!(failed, "{unhandled}");
-        tells.borrow_mut().push(unhandled.to_string());
+        log.borrow_mut().push(unhandled.to_string());
     });
-    let told_now = || told.take().len();
+    let reported_now = || reports.take().len();
     sim.run(wait_for(HOUR, async {
         let fails = |at: u32| async move {
             sleep(at * MS).await;
@@ -343,10 +343,13 @@ fn a_failure_behind_a_shield_is_reported_if_no_task_takes_it() {
             sleep(after * MS).await;
             drop(work);
             sleep(3 * MS).await;
-            let told = told.take();
-            assert_eq!(told.len(), 1, "{told:?}");
-            assert!(told[0].starts_with("the work, spawned at "), "{told:?}");
-            assert!(told[0].ends_with("failed: no"), "{told:?}");
+            let reports = reports.take();
+            assert_eq!(reports.len(), 1, "{reports:?}");
+            assert!(
+                reports[0].starts_with("the work, spawned at "),
+                "{reports:?}"
+            );
+            assert!(reports[0].ends_with("failed: no"), "{reports:?}");
         }
         // Retrieved, no error, not requested, passed on, cancelled: nothing is reported.
         assert_eq!(shield(fails(1)).telling_errors().await.unwrap(), Err("no"));
@@ -357,7 +360,7 @@ fn a_failure_behind_a_shield_is_reported_if_no_task_takes_it() {
         cancelled.task_ref().cancel();
         drop(cancelled);
         sleep(3 * MS).await;
-        assert_eq!(told_now(), 0);
+        assert_eq!(reported_now(), 0);
         // A panic is reported in each case.
         let panics = || async {
             sleep(MS).await;
@@ -368,7 +371,7 @@ fn a_failure_behind_a_shield_is_reported_if_no_task_takes_it() {
         drop(shield(panics()));
         drop(shield(panics()).telling_errors());
         sleep(3 * MS).await;
-        assert_eq!(told_now(), 2);
+        assert_eq!(reported_now(), 2);
     }))
     .unwrap()
     .expect("no task hangs");
@@ -382,7 +385,7 @@ fn a_failure_behind_a_shield_is_reported_if_no_task_takes_it() {
     sim.run_until_stalled().unwrap();
     drop(between);
     sim.run_until_stalled().unwrap();
-    assert_eq!(told_now(), 1);
+    assert_eq!(reported_now(), 1);
     drop(sim);
     drop(after);
 }

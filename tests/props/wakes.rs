@@ -66,9 +66,9 @@ proptest! {
                     let limit = matches!(op, Op::Turn).then_some(Duration::ZERO);
                     event_loop.turn(limit).unwrap();
                     prop_assert_eq!(arrived.load(Ordering::SeqCst), sent, "all messages have arrived");
-                    let asked = *scripted.0.borrow().waits.last().unwrap();
+                    let timeout = *scripted.0.borrow().waits.last().unwrap();
                     let sleeps = limit.is_none() && !came;
-                    prop_assert_eq!(asked, if sleeps { None } else { Some(Duration::ZERO) }, "W1");
+                    prop_assert_eq!(timeout, if sleeps { None } else { Some(Duration::ZERO) }, "W1");
                     prop_assert_eq!(notifier.take(), 0, "no message came during the turn");
                     came = false;
                 }
@@ -112,13 +112,13 @@ impl Poller for Sleeping {
     }
     fn wait(&mut self, _: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<WaitResult> {
         self.waits.set(self.waits.get() + 1);
-        let mut rung = self.notifier.0.0.lock().unwrap();
+        let mut notified = self.notifier.0.0.lock().unwrap();
         // A guard against a lost wake: the test then fails by the messages that did not arrive.
         let limit = timeout.unwrap_or(Duration::from_secs(20));
-        if !*rung {
-            rung = self.notifier.0.1.wait_timeout(rung, limit).unwrap().0;
+        if !*notified {
+            notified = self.notifier.0.1.wait_timeout(notified, limit).unwrap().0;
         }
-        Ok(WaitResult::new(std::mem::take(&mut *rung)))
+        Ok(WaitResult::new(std::mem::take(&mut *notified)))
     }
     fn notifier(&self) -> Arc<dyn Notify> {
         Arc::new(self.notifier.clone())
