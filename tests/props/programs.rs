@@ -236,22 +236,10 @@ fn a_program_whose_braces_go_too_deep_is_refused() {
 #[test]
 fn a_program_that_cannot_be_is_refused_with_its_line() {
     for (text, message) in [
-        (
-            "pipe #0 #1\nread #9 1",
-            "line 2: a program does not go on with `#9` here",
-        ),
-        (
-            "arm #4 1",
-            "line 1: a program does not go on with `#4` here",
-        ),
-        (
-            "pipe #0 #1\n\nread #0 { turn",
-            "line 3: a program does not go on with `{` here",
-        ),
-        (
-            "soon #0 {\nturn",
-            "line 2: a program does not go on with the end of the text here",
-        ),
+        ("pipe #0 #1\nread #9 1", "line 2: unexpected `#9`"),
+        ("arm #4 1", "line 1: unexpected `#4`"),
+        ("pipe #0 #1\n\nread #0 { turn", "line 3: unexpected `{`"),
+        ("soon #0 {\nturn", "line 2: unexpected end of the text"),
     ] {
         assert_eq!(text.parse::<Program>().unwrap_err().to_string(), message);
     }

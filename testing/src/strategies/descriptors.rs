@@ -1,17 +1,17 @@
-//! Operations on descriptors and their registrations: opened, duplicated, registered, changed, removed,
-//! closed, and what is left of a registration.
+//! Operations on descriptors and their registrations: open, duplicate, register, change, remove,
+//! close, and use a key of a removed registration.
 //!
-//! Each is at one of eight places, and is the script's until it is registered. A registration owns its
-//! descriptor. So a script lends it what it registers, and keeps only a weak reference: otherwise a descriptor
-//! that the loop fails to close would go unseen. Of each place the key of the last registration is kept,
-//! which must find nothing any more.
+//! Each descriptor is in one of eight slots, and belongs to the script until it is registered. A
+//! registration owns its descriptor, so the script keeps only a weak reference: a strong one would
+//! hide a descriptor that the loop fails to close. The key of the last registration of each slot is
+//! kept, and must find nothing.
 //!
-//! Rules: L1, L2, L6, R007; in the notes, the map of callbacks, and how one gets into it and out again (N7).
+//! Rules: L1, L2, L6, R007; the map of callbacks, and the calls that change it (N7).
 
-use super::harness::{Flow, Harness, Held, Place};
+use super::harness::{Flow, Harness, Owner, Slot};
 use super::interpreter::Caller;
 use super::model::{Id, Model, Registered};
-use super::op::{self, Op, OpKind, PLACES};
+use super::op::{self, Op, OpKind, SLOTS};
 use super::scripted::Scripted;
 use crate::sim::Fd;
 use readily::event_loop::Role;
@@ -21,9 +21,9 @@ use readily::{Callbacks, Closures, Error, Interest, Key, Readiness, Trigger};
 use std::rc::Rc;
 
 impl Harness {
-    /// `None` if the operation is none of these, or does not fit.
-    pub(super) fn to_descriptors(self: &Rc<Self>, caller: &Caller<'_>, op: &Op) -> Option<()> {
-        let (at, to) = (op.at % PLACES, op.to % PLACES);
+    /// `None` if the operation is of another file, or impossible now.
+    pub(super) fn execute_fd_op(self: &Rc<Self>, caller: &Caller<'_>, op: &Op) -> Option<()> {
+        let (at, to) = (op.at % SLOTS, op.to % SLOTS);
         match op.kind {
             OpKind::Pipe | OpKind::Pair | OpKind::Tcp | OpKind::Datagrams => {
                 self.open(caller, op.kind, at, to)
@@ -45,54 +45,54 @@ impl Harness {
             OpKind::Connect => self.connect(caller, op, at, to),
             OpKind::Accept => self.accept(caller, at, to),
             OpKind::Admit => self.admit(caller, op, at, to),
-            _ => self.to_bytes(caller, op, at),
+            _ => self.execute_stream_op(caller, op, at),
         }
     }
 
-    pub(super) fn is_free(&self, place: usize) -> bool {
-        self.places.borrow()[place].is_none()
+    pub(super) fn is_free(&self, slot: usize) -> bool {
+        self.slots.borrow()[slot].is_none()
     }
 
-    /// The descriptor at a place, if it can be seen from outside.
-    pub(super) fn fd(&self, place: usize) -> Option<Rc<Fd>> {
-        match &self.places.borrow()[place].as_ref()?.held {
-            Held::Ours(fd) => Some(Rc::clone(fd)),
-            Held::Lent(fd) => fd.upgrade(),
-            Held::Unseen => None,
+    /// The descriptor in a slot, if the script can use it.
+    pub(super) fn fd(&self, slot: usize) -> Option<Rc<Fd>> {
+        match &self.slots.borrow()[slot].as_ref()?.owner {
+            Owner::Script(fd) => Some(Rc::clone(fd)),
+            Owner::Registration(fd) => fd.upgrade(),
+            Owner::Hidden => None,
         }
     }
 
-    pub(super) fn noun(&self, place: usize) -> Option<&'static str> {
-        Some(self.places.borrow()[place].as_ref()?.noun)
+    pub(super) fn noun(&self, slot: usize) -> Option<&'static str> {
+        Some(self.slots.borrow()[slot].as_ref()?.noun)
     }
 
-    pub(super) fn place_name(&self, place: usize) -> Option<String> {
-        Some(format!("{}#{place}", self.noun(place)?))
+    pub(super) fn slot_name(&self, slot: usize) -> Option<String> {
+        Some(format!("{}#{slot}", self.noun(slot)?))
     }
 
-    /// A place as its own callback calls it, or as others do.
-    pub(super) fn called(&self, caller: &Caller<'_>, place: usize) -> Option<String> {
-        match self.is_own(caller, place) {
+    /// The name of a slot, or `itself` for its own callback.
+    pub(super) fn describe_slot(&self, caller: &Caller<'_>, slot: usize) -> Option<String> {
+        match self.is_own(caller, slot) {
             true => Some("itself".to_owned()),
-            false => self.place_name(place),
+            false => self.slot_name(slot),
         }
     }
 
-    /// Whether it is the callback of what is registered here that speaks.
-    pub(super) fn is_own(&self, caller: &Caller<'_>, place: usize) -> bool {
-        let registered = self.registered(place).map(|(id, _)| (place, id));
+    /// Whether the caller is the callback of the registration in this slot.
+    pub(super) fn is_own(&self, caller: &Caller<'_>, slot: usize) -> bool {
+        let registered = self.registered(slot).map(|(id, _)| (slot, id));
         registered.is_some() && caller.own == registered
     }
 
-    pub(super) fn registered(&self, place: usize) -> Option<(Id, Key)> {
-        self.places.borrow()[place].as_ref()?.registered
+    pub(super) fn registered(&self, slot: usize) -> Option<(Id, Key)> {
+        self.slots.borrow()[slot].as_ref()?.registered
     }
 
-    pub(super) fn put(&self, place: usize, noun: &'static str, fd: Fd, flow: Rc<Flow>) {
-        let held = Held::Ours(Rc::new(fd));
-        self.places.borrow_mut()[place] = Some(Place {
+    pub(super) fn put(&self, slot: usize, noun: &'static str, fd: Fd, flow: Rc<Flow>) {
+        let owner = Owner::Script(Rc::new(fd));
+        self.slots.borrow_mut()[slot] = Some(Slot {
             noun,
-            held,
+            owner,
             flow,
             registered: None,
         });
@@ -102,24 +102,24 @@ impl Harness {
         if at == to || !self.is_free(at) || !self.is_free(to) {
             return None;
         }
-        let (noun, made) = match kind {
+        let (noun, opened) = match kind {
             OpKind::Pipe => ("pipe", self.kernel.pipe()),
             OpKind::Pair => ("pair", self.kernel.pair()),
             OpKind::Datagrams => ("datagram", self.kernel.datagrams()),
             _ => ("tcp", self.kernel.tcp()),
         };
-        match made {
+        match opened {
             Ok((one, two)) => {
                 self.put(at, noun, one, Rc::default());
                 self.put(to, noun, two, Rc::default());
-                caller.says(self, format!("opens {noun}#{at} and {noun}#{to}"));
+                caller.log(self, format!("opens {noun}#{at} and {noun}#{to}"));
             }
-            Err(error) => caller.says(self, format!("cannot open a {noun}: {error}")),
+            Err(error) => caller.log(self, format!("cannot open a {noun}: {error}")),
         }
         Some(())
     }
 
-    pub(super) fn wrapped(&self, scripted: Scripted) -> Box<dyn Callbacks> {
+    pub(super) fn wrap_callbacks(&self, scripted: Scripted) -> Box<dyn Callbacks> {
         match &mut *self.wrap.borrow_mut() {
             Some(wrap) => wrap(scripted),
             None => Box::new(scripted),
@@ -128,8 +128,8 @@ impl Harness {
 
     pub(super) fn close(&self, caller: &Caller<'_>, at: usize) -> Option<()> {
         let Some((id, _)) = self.registered(at) else {
-            caller.says(self, format!("closes {}", self.place_name(at)?));
-            let closed = self.places.borrow_mut()[at].take();
+            caller.log(self, format!("closes {}", self.slot_name(at)?));
+            let closed = self.slots.borrow_mut()[at].take();
             drop(closed);
             return Some(());
         };
@@ -137,8 +137,8 @@ impl Harness {
         let Some(cx) = own else {
             return self.remove(caller, at);
         };
-        caller.says(self, "closes itself");
-        self.unlist(at, id);
+        caller.log(self, "closes itself");
+        self.record_removal(at, id);
         cx.close();
         Some(())
     }
@@ -148,14 +148,14 @@ impl Harness {
         if !self.is_free(to) {
             return None;
         }
-        let flow = Rc::clone(&self.places.borrow()[at].as_ref()?.flow);
-        let name = self.called(caller, at)?;
+        let flow = Rc::clone(&self.slots.borrow()[at].as_ref()?.flow);
+        let name = self.describe_slot(caller, at)?;
         match fd.try_clone() {
             Ok(fd) => {
                 self.put(to, noun, fd, flow);
-                caller.says(self, format!("duplicates {name} as {noun}#{to}"));
+                caller.log(self, format!("duplicates {name} as {noun}#{to}"));
             }
-            Err(error) => caller.says(self, format!("cannot duplicate {name}: {error}")),
+            Err(error) => caller.log(self, format!("cannot duplicate {name}: {error}")),
         }
         Some(())
     }
@@ -163,7 +163,7 @@ impl Harness {
 
 impl Harness {
     pub(super) fn register(self: &Rc<Self>, caller: &Caller<'_>, op: &Op, at: usize) -> Option<()> {
-        let name = self.place_name(at)?;
+        let name = self.slot_name(at)?;
         let fd = self.fd(at)?;
         if let Some((_, key)) = self.registered(at) {
             return self.register_again(caller, &name, fd, key);
@@ -178,18 +178,19 @@ impl Harness {
             (_, "datagram") => (Role::Datagram, interest, trigger),
             _ => (Role::Stream, interest, trigger),
         };
-        caller.says(
+        caller.log(
             self,
             match role {
                 Role::Source => format!("registers {name} as a source"),
                 _ => {
-                    let (wanted, trigger) = (op::wanted(interest), op::trigger(trigger));
+                    let (wanted, trigger) =
+                        (op::interest_text(interest), op::trigger_text(trigger));
                     format!("registers {name} for {wanted} by {trigger}")
                 }
             },
         );
-        let id = self.made(name);
-        let callbacks = self.wrapped(Scripted::new(self, id, at, &op.script));
+        let id = self.new_id(name);
+        let callbacks = self.wrap_callbacks(Scripted::new(self, id, at, &op.script));
         let (handle, shared) = (caller.handle, fd.shared());
         let registered = match role {
             Role::Source => spi::register_source(handle, shared, false, callbacks),
@@ -197,56 +198,62 @@ impl Harness {
         };
         match registered {
             Ok(_) if self.noun(at) == Some("socket") => {
-                self.breaks("R133", "a socket without a peer is registered");
+                self.fail("R133", "a socket without a peer is registered");
             }
             Ok(key) => {
-                self.enlist(id, role, interest, trigger);
-                if let Some(place) = &mut self.places.borrow_mut()[at] {
-                    place.held = Held::Lent(Rc::downgrade(&fd));
-                    place.registered = Some((id, key));
+                self.record_registration(id, role, interest, trigger);
+                if let Some(slot) = &mut self.slots.borrow_mut()[at] {
+                    slot.owner = Owner::Registration(Rc::downgrade(&fd));
+                    slot.registered = Some((id, key));
                 }
             }
             Err(refused) => {
-                caller.says(self, format!("is refused that: {}", refused.error));
+                caller.log(self, format!("cannot: {}", refused.error));
                 match (self.noun(at), &refused.error) {
                     (Some("socket"), Error::NotConnected { .. }) => {}
                     (Some("file"), Error::NotPollable { .. }) => {}
-                    (_, error) => self.refused("R006", "a registration", error),
+                    (_, error) => self.check_refusal("R006", "a registration", error),
                 }
             }
         }
         Some(())
     }
 
-    /// Tells the model of a registration that the loop has taken.
-    pub(super) fn enlist(&self, id: Id, role: Role, interest: Interest, trigger: Trigger) {
-        let (number, token) = self.poller_trace.last().unwrap_or_default();
+    /// Records a new registration in the model.
+    pub(super) fn record_registration(
+        &self,
+        id: Id,
+        role: Role,
+        interest: Interest,
+        trigger: Trigger,
+    ) {
+        let (raw_fd, token) = self.poller_trace.last().unwrap_or_default();
         let mut model = self.model.borrow_mut();
         if let Some(other) = model.tokens.get(&token) {
             let what = format!("{} has the key of {}", model.names[id], model.names[*other]);
-            self.breaks("L1", what);
+            self.fail("L1", what);
         }
         let registered = Registered {
-            number,
+            raw_fd,
             token,
             role,
             interest,
             trigger,
-            parked: false,
-            left: 0,
-            owed: interest,
-            serves: false,
-            shaky: false,
+            suspended: false,
+            unread_at_hangup: 0,
+            expected: interest,
+            is_accepting: false,
+            is_uncertain: false,
         };
         model.register(id, registered);
     }
 
     pub(super) fn modify(&self, caller: &Caller<'_>, at: usize, interest: Interest) -> Option<()> {
         let (id, key) = self.registered(at)?;
-        let name = self.called(caller, at)?;
-        caller.says(
+        let name = self.describe_slot(caller, at)?;
+        caller.log(
             self,
-            format!("modifies {name} for {}", op::wanted(interest)),
+            format!("modifies {name} for {}", op::interest_text(interest)),
         );
         let modified = caller.handle.set_interest_of(key, interest);
         self.changed(caller, id, modified, |model| model.modify(id, interest));
@@ -255,14 +262,17 @@ impl Harness {
 
     pub(super) fn rearm(&self, caller: &Caller<'_>, at: usize, interest: Interest) -> Option<()> {
         let (id, key) = self.registered(at)?;
-        let name = self.called(caller, at)?;
-        caller.says(self, format!("rearms {name} for {}", op::wanted(interest)));
+        let name = self.describe_slot(caller, at)?;
+        caller.log(
+            self,
+            format!("rearms {name} for {}", op::interest_text(interest)),
+        );
         let rearmed = caller.handle.rearm(key, interest);
         let asked = interest & spi::rearm_interest(caller.handle);
         self.changed(caller, id, rearmed, |model| {
             if let Some(registered) = model.registered.get_mut(&id) {
-                if registered.trigger == Trigger::Edge && !registered.parked {
-                    registered.owed |= asked & registered.interest;
+                if registered.trigger == Trigger::Edge && !registered.suspended {
+                    registered.expected |= asked & registered.interest;
                 }
             }
         });
@@ -272,26 +282,29 @@ impl Harness {
     pub(super) fn ignore(&self, caller: &Caller<'_>, at: usize, interest: Interest) -> Option<()> {
         let cx = caller.cx.filter(|_| self.is_own(caller, at))?;
         let (id, _) = self.registered(at)?;
-        caller.says(self, format!("ignores {}", op::wanted(interest)));
+        caller.log(self, format!("ignores {}", op::interest_text(interest)));
         self.is_reported.set(false);
         cx.remove_interest(interest);
         let mut model = self.model.borrow_mut();
         if self.is_reported.get() {
-            model.registered.get_mut(&id)?.shaky = true;
+            model.registered.get_mut(&id)?.is_uncertain = true;
         } else {
             model.ignore(id, interest);
         }
         let wants = model.registered.get(&id)?.interest;
         if cx.interest() != wants {
-            self.breaks(
+            self.fail(
                 "R008",
-                format!("{wants:?} is left, and the loop has {:?}", cx.interest()),
+                format!(
+                    "the interest should be {wants:?}, and the loop has {:?}",
+                    cx.interest()
+                ),
             );
         }
         Some(())
     }
 
-    /// Tells the model of a change, or that the kernel has refused one.
+    /// Records a change in the model, or that the kernel has refused it.
     fn changed(
         &self,
         caller: &Caller<'_>,
@@ -302,10 +315,10 @@ impl Harness {
         match done {
             Ok(()) => change(&mut self.model.borrow_mut()),
             Err(error) => {
-                caller.says(self, format!("is refused that: {error}"));
-                self.refused("R008", "a change", &error);
+                caller.log(self, format!("cannot: {error}"));
+                self.check_refusal("R008", "a change", &error);
                 if let Some(registered) = self.model.borrow_mut().registered.get_mut(&id) {
-                    registered.shaky = true;
+                    registered.is_uncertain = true;
                 }
             }
         }
@@ -313,61 +326,64 @@ impl Harness {
 
     pub(super) fn remove(&self, caller: &Caller<'_>, at: usize) -> Option<()> {
         let (id, key) = self.registered(at)?;
-        caller.says(self, format!("removes {}", self.called(caller, at)?));
-        self.unlist(at, id);
+        caller.log(self, format!("removes {}", self.describe_slot(caller, at)?));
+        self.record_removal(at, id);
         if let Err(error) = caller.handle.remove(key) {
-            self.breaks("R008", format!("a removal is refused: {error}"));
+            self.fail("R008", format!("a removal is refused: {error}"));
         }
         if caller.handle.remove(key).is_ok() {
-            self.breaks("R003", "a key names something that was removed");
+            self.fail("R003", "a key names something that was removed");
         }
-        self.check_gone(id, "L2");
+        self.check_dropped(id, "L2");
         Some(())
     }
 
-    /// Tells the model that a registration is about to go.
-    pub(super) fn unlist(&self, at: usize, id: Id) {
+    /// Records in the model that a registration is about to be removed.
+    pub(super) fn record_removal(&self, at: usize, id: Id) {
         let mut model = self.model.borrow_mut();
         let how = format!("was removed {}", model.when());
         model.remove(id, how);
-        self.vacate(at, id);
+        self.clear_slot(at, id);
     }
 
-    /// What was taken back is dropped at once, unless it is running.
-    pub(super) fn check_gone(&self, id: Id, rule: &'static str) {
+    /// A cancelled or removed object is dropped at once, unless it is running.
+    pub(super) fn check_dropped(&self, id: Id, rule: &'static str) {
         if !self.is_running(id) && self.alive.borrow().contains(&id) {
-            self.breaks(rule, format!("{} is not dropped at once", self.name_of(id)));
+            self.fail(rule, format!("{} is not dropped at once", self.name_of(id)));
         }
     }
 
-    /// The registration at `place` has gone, or is about to.
-    pub(super) fn vacate(&self, place: usize, id: Id) {
-        let mut places = self.places.borrow_mut();
-        let registered = places[place].as_ref().and_then(|place| place.registered);
+    /// Clears a slot whose registration was removed, or is about to be.
+    pub(super) fn clear_slot(&self, slot: usize, id: Id) {
+        let mut slots = self.slots.borrow_mut();
+        let registered = slots[slot].as_ref().and_then(|slot| slot.registered);
         if let Some((other, key)) = registered.filter(|(other, _)| *other == id) {
-            places[place] = None;
-            self.gone.borrow_mut()[place] = Some((other, key));
+            slots[slot] = None;
+            self.last_removed.borrow_mut()[slot] = Some((other, key));
         }
     }
 
-    /// R007: a second registration of a descriptor is refused, and names the first.
+    /// R007: a second registration of a descriptor is refused with the key of the first.
     fn register_again(&self, caller: &Caller<'_>, name: &str, fd: Rc<Fd>, key: Key) -> Option<()> {
-        caller.says(self, format!("registers {name} once more"));
+        caller.log(self, format!("registers {name} once more"));
         let again = caller
             .handle
             .register(fd.shared(), Interest::BOTH, Closures::new());
         match again.map_err(|refused| refused.error) {
             Err(Error::AlreadyRegistered { key: first, .. }) if first == key => {}
-            other => self.breaks("R007", format!("to register {name} twice gives {other:?}")),
+            other => self.fail(
+                "R007",
+                format!("a second registration of {name} returns {other:?}"),
+            ),
         }
         Some(())
     }
 
-    /// L1: the key of a registration that has gone finds nothing, whatever has its slot now.
+    /// L1: the key of a removed registration finds nothing, whatever has its slot in the table now.
     pub(super) fn use_stale_key(&self, caller: &Caller<'_>, at: usize) -> Option<()> {
-        let (id, key) = self.gone.borrow()[at]?;
+        let (id, key) = self.last_removed.borrow()[at]?;
         let name = self.name_of(id);
-        caller.says(self, format!("uses the key that {name} had"));
+        caller.log(self, format!("uses the old key of {name}"));
         let calls = [
             caller.handle.set_interest_of(key, Interest::BOTH),
             caller.handle.rearm(key, Interest::BOTH),
@@ -378,20 +394,20 @@ impl Harness {
             .iter()
             .all(|call| matches!(call, Err(Error::UnknownKey(_))))
         {
-            self.breaks("L1", format!("the key that {name} had gives {calls:?}"));
+            self.fail("L1", format!("the old key of {name} returns {calls:?}"));
         }
         Some(())
     }
 
-    /// L6: the next wait reports an event for a registration that has gone.
+    /// L6: the next wait reports an event for a removed registration.
     pub(super) fn report_late(&self, caller: &Caller<'_>, at: usize) -> Option<()> {
-        let (id, _) = self.gone.borrow()[at]?;
+        let (id, _) = self.last_removed.borrow()[at]?;
         let mut model = self.model.borrow_mut();
         let token = model.tokens.iter().find(|(_, other)| **other == id);
         let token = *token?.0;
         model.late.insert(token);
         drop(model);
-        caller.says(
+        caller.log(
             self,
             format!("lets an event of {} come late", self.name_of(id)),
         );

@@ -1,11 +1,9 @@
-//! Mixes of faults, and the systems on which they strike.
+//! Mixes of faults, and the systems that the simulated kernel can follow.
 //!
-//! All faults at once hide each other: a wait that always ends early never has a full batch. So
-//! each case switches each kind on or off by itself, and chooses how often it strikes (a *swarm*); in
-//! some cases none is on, in some all are. What shrinks is the mix, kind by kind; the seed stays,
-//! for another one is another case.
-//!
-//! In the notes this is nothing.
+//! All faults at once hide each other: a wait that always ends early never has a full batch. So each
+//! case enables each kind of fault or not, and chooses its rate (*swarm testing*); some cases have
+//! none, some have all. Shrinking reduces the mix kind by kind, and keeps the seed, because another
+//! seed is another case.
 
 use crate::sim::{Faults, Personality};
 use proptest::arbitrary::any;
@@ -14,9 +12,9 @@ use proptest::sample::{select, subsequence};
 use proptest::strategy::Strategy;
 use readily_sys::errno::{EMFILE, ENOMEM};
 
-/// Mixes of the faults that a program has to bear: early returns, false alarms, short transfers,
-/// interruptions, small batches, no descriptor to accept with, and any order of what is ready at
-/// the same time. None of them is an error that a program would see.
+/// Generates mixes of faults that a program does not see as errors: early returns, spurious events,
+/// short transfers, interrupted calls, small batches, a lack of descriptors in `accept`, and a
+/// shuffled order of what is ready at the same time.
 ///
 /// # Examples
 ///
@@ -46,8 +44,9 @@ pub fn faults() -> impl Strategy<Value = Faults> + Clone {
     mixes(8)
 }
 
-/// The same, and besides, calls that are refused: for want of memory, now and then or the n-th of
-/// all. A program gets these as errors, and has to give up what it can not do, and nothing else.
+/// Generates the mixes of [`faults`] with refused calls besides: calls that fail for lack of memory,
+/// now and then, or one call chosen by its number. A program gets these as errors; it may give up the
+/// operation that failed, and nothing else.
 ///
 /// # Examples
 ///
@@ -78,7 +77,7 @@ pub fn refusals() -> impl Strategy<Value = Faults> + Clone {
     mixes(10)
 }
 
-/// Mixes of the first so many kinds: as often none of them as three, or all.
+/// Mixes of the first `kinds` kinds: no kind is as frequent as three, or all.
 fn mixes(kinds: usize) -> impl Strategy<Value = Faults> + Clone {
     let kinds = subsequence((0..kinds).collect::<Vec<usize>>(), 0..=kinds);
     let strengths = uniform10(0u8..4);
@@ -110,8 +109,8 @@ fn mixes(kinds: usize) -> impl Strategy<Value = Faults> + Clone {
     )
 }
 
-/// The systems that there is a kernel in memory for, as [`SimLoop::on`] takes them: `None` has
-/// epoll's rules, the others are kqueues.
+/// Generates the systems that the simulated kernel can follow, as [`SimLoop::on`] takes them: `None`
+/// has the rules of epoll, the others are kqueues.
 ///
 /// [`SimLoop::on`]: crate::SimLoop::on
 ///

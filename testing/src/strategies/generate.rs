@@ -1,15 +1,13 @@
-//! Choosing a program: a small world in which much happens at once, then anything.
+//! Generates programs: first a setup in which much happens at once, then any operations.
 //!
-//! A uniform choice spends its operations on places where nothing is. So a program begins with
-//! some descriptors, most of them registered; a callback uses its own descriptor every other
-//! time; and each program leaves some verbs out altogether (a *swarm*): what matters is often that
-//! a thing does *not* happen, for else it would undo the harm. Operands are mostly near: the callback's own
-//! descriptor, a place where something is, a number so small that it meets others. Two timers of a few
-//! milliseconds fall due together; two of any `u64` never do.
-//!
-//! In the notes this is nothing.
+//! A uniform choice would spend most operations on empty slots. So a program begins with some
+//! descriptors, most of them registered; a callback uses its own descriptor every other time; and
+//! each program leaves out a random set of operations (*swarm testing*), because many bugs show only
+//! when an operation that would repair the state does *not* happen. Operands are mostly near: the
+//! callback's own descriptor, a slot in use, a number so small that it repeats. Two timers of a few
+//! milliseconds are due together; two of any `u64` never are.
 
-use super::op::{NAMES, Op, OpKind, PLACES};
+use super::op::{NAMES, Op, OpKind, SLOTS};
 use super::program::Program;
 use super::shrink::Shrinking;
 use crate::rng::Rng;
@@ -18,10 +16,11 @@ use proptest::strategy::{NewTree, Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use readily::{Interest, Trigger};
 
-/// Programs of up to 80 operations on up to eight descriptors, with what callbacks do included.
+/// Generates programs of up to 80 operations on up to eight descriptors, the scripts of callbacks
+/// included.
 ///
-/// To be chosen after the faults: what is chosen first shrinks first, and a program loses more
-/// where no fault depends on how many operations there are before it.
+/// Choose the program after the faults: proptest shrinks the first choice first, and a program
+/// shrinks further where no fault depends on the number of operations before it.
 ///
 /// # Examples
 ///
@@ -58,11 +57,11 @@ impl Strategy for Programs {
 
     fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
         let seed = any::<u64>().new_tree(runner)?.current();
-        Ok(Shrinking::new(choose(Dice::Seed(Rng::seeded(seed)))))
+        Ok(Shrinking::new(generate(Entropy::Seed(Rng::seeded(seed)))))
     }
 }
 
-const TURNING: &[OpKind] = &[
+const TURN_OPS: &[OpKind] = &[
     OpKind::Turn,
     OpKind::Turn,
     OpKind::Turn,
@@ -71,8 +70,8 @@ const TURNING: &[OpKind] = &[
     OpKind::Run,
 ];
 
-/// What a callback mostly does.
-const USUAL: &[OpKind] = &[
+/// Operations that callbacks execute more often than others.
+const COMMON: &[OpKind] = &[
     OpKind::Read,
     OpKind::Read,
     OpKind::Read,
@@ -83,10 +82,10 @@ const USUAL: &[OpKind] = &[
     OpKind::Ignore,
 ];
 
-const WAITING: &[OpKind] = &[OpKind::Park, OpKind::Nap, OpKind::Nap, OpKind::Join];
+const WAIT_OPS: &[OpKind] = &[OpKind::Park, OpKind::Nap, OpKind::Nap, OpKind::Join];
 
-/// What a program begins with.
-const THINGS: &[OpKind] = &[
+/// Operations that begin a program.
+const OPENED_FIRST: &[OpKind] = &[
     OpKind::Pipe,
     OpKind::Pair,
     OpKind::Pair,
@@ -97,11 +96,11 @@ const THINGS: &[OpKind] = &[
     OpKind::Datagrams,
 ];
 
-/// Who does something: it decides what that may be.
+/// The kind of code that executes an operation, which decides the choice of operations.
 #[derive(Clone, Copy)]
-pub(super) enum Who {
+pub(super) enum CallerKind {
     Test,
-    /// The callback of what is at this place.
+    /// The callback of the registration of this slot.
     Callback(usize),
     Closure,
     Timer,
@@ -109,17 +108,17 @@ pub(super) enum Who {
     Task(usize),
 }
 
-/// As many operations a program has at most, with those of its scripts.
-const MOST: usize = 80;
+/// Upper bound for the operations of a program, those in scripts included.
+const MAX_OPS: usize = 80;
 
-/// What decides.
-pub(super) enum Dice<'a> {
+/// The source of choices.
+pub(super) enum Entropy<'a> {
     Seed(Rng),
-    /// A byte for each choice. Where there are none left, the first of all that may be chosen.
+    /// One byte for each choice. Without bytes left, each choice is its first alternative.
     Bytes(&'a [u8]),
 }
 
-impl Dice<'_> {
+impl Entropy<'_> {
     fn below(&mut self, bound: usize) -> usize {
         match self {
             Self::Seed(rng) => rng.below(bound),
@@ -133,50 +132,50 @@ impl Dice<'_> {
         }
     }
 
-    /// 64 bits, of which three in four are set.
+    /// A random set of 64 bits, of which three in four are set.
     fn swarm(&mut self) -> u64 {
         let mut half = || (0..8).fold(0, |half, _| half << 8 | self.below(256) as u64);
         half() | half()
     }
 
-    fn is_spent(&self) -> bool {
+    fn is_exhausted(&self) -> bool {
         matches!(self, Self::Bytes([]))
     }
 }
 
-pub(super) fn choose(mut dice: Dice<'_>) -> Program {
-    let mut choice = Choice {
-        left: MOST / 4 + dice.below(MOST - MOST / 4 + 1),
-        swarm: dice.swarm(),
+pub(super) fn generate(mut entropy: Entropy<'_>) -> Program {
+    let mut generator = Generator {
+        left: MAX_OPS / 4 + entropy.below(MAX_OPS - MAX_OPS / 4 + 1),
+        swarm: entropy.swarm(),
         open: Vec::new(),
         listeners: Vec::new(),
-        dice,
+        entropy,
     };
-    let mut ops = choice.world();
-    while choice.left > 0 && !choice.dice.is_spent() {
-        let kind = match choice.below(5) {
-            0 | 1 => choice.pick(TURNING),
-            _ => choice.verb(Who::Test),
+    let mut ops = generator.initial_ops();
+    while generator.left > 0 && !generator.entropy.is_exhausted() {
+        let kind = match generator.below(5) {
+            0 | 1 => generator.pick(TURN_OPS),
+            _ => generator.op_kind(CallerKind::Test),
         };
-        ops.extend(choice.op(kind, Who::Test, 0));
+        ops.extend(generator.op(kind, CallerKind::Test, 0));
     }
     Program::of(ops)
 }
 
-pub(super) struct Choice<'a> {
-    dice: Dice<'a>,
+pub(super) struct Generator<'a> {
+    entropy: Entropy<'a>,
     pub(super) left: usize,
-    /// Three verbs of four are in.
+    /// The operations of this program, one bit for each kind; three of four are set.
     swarm: u64,
-    /// Where something may be open by now, if all goes well.
+    /// Slots that are in use by now if no operation before was skipped or failed.
     pub(super) open: Vec<usize>,
     pub(super) listeners: Vec<usize>,
 }
 
-impl Choice<'_> {
-    /// Below `bound`, which is not zero.
+impl Generator<'_> {
+    /// A number below `bound`, which is not zero.
     pub(super) fn below(&mut self, bound: usize) -> usize {
-        self.dice.below(bound)
+        self.entropy.below(bound)
     }
 
     pub(super) fn one_in(&mut self, chance: usize) -> bool {
@@ -187,25 +186,26 @@ impl Choice<'_> {
         from[self.below(from.len())]
     }
 
-    /// Up to four things, callbacks for most of their ends, and something under way.
-    fn world(&mut self) -> Vec<Op> {
-        let things = 1 + self.below(PLACES / 2);
+    /// Up to four pairs of descriptors or listeners, registrations for most of them, and some
+    /// traffic.
+    fn initial_ops(&mut self) -> Vec<Op> {
+        let count = 1 + self.below(SLOTS / 2);
         let mut ops = Vec::new();
-        for thing in 0..things {
-            let kind = self.pick(THINGS);
+        for nth in 0..count {
+            let kind = self.pick(OPENED_FIRST);
             let mut op = Op::new(kind);
-            op.at = 2 * thing;
+            op.at = 2 * nth;
             op.to = if kind.takes('t') { op.at + 1 } else { 0 };
-            self.opened(&op);
+            self.record_opened(&op);
             ops.push(op);
         }
-        self.left = self.left.saturating_sub(things);
-        for place in self.open.clone() {
+        self.left = self.left.saturating_sub(count);
+        for slot in self.open.clone() {
             if !self.one_in(3) {
-                ops.extend(self.registered(place));
+                ops.extend(self.registered(slot));
             }
         }
-        ops.extend(self.under_way());
+        ops.extend(self.initial_traffic());
         for kind in [
             OpKind::Arm,
             OpKind::Arm,
@@ -213,52 +213,53 @@ impl Choice<'_> {
             OpKind::Soon,
             OpKind::Spawn,
         ] {
-            if self.is_in(kind) && self.one_in(3) {
-                ops.extend(self.op(kind, Who::Test, 0));
+            if self.is_enabled(kind) && self.one_in(3) {
+                ops.extend(self.op(kind, CallerKind::Test, 0));
             }
         }
         ops
     }
 
-    /// Connections to some listeners, bytes for some ends, and some ends closed behind them.
-    fn under_way(&mut self) -> Vec<Op> {
+    /// Connections to some listeners, bytes for some descriptors, and some descriptors closed after
+    /// that.
+    fn initial_traffic(&mut self) -> Vec<Op> {
         let mut ops = Vec::new();
-        for place in self.listeners.clone() {
+        for slot in self.listeners.clone() {
             if self.one_in(2) {
                 let mut op = Op::new(OpKind::Connect);
-                op.at = place;
-                ops.extend(self.operands(op, Who::Test, 0));
+                op.at = slot;
+                ops.extend(self.operands(op, CallerKind::Test, 0));
             }
         }
-        for place in self.open.clone() {
-            let mut verbs = Vec::new();
+        for slot in self.open.clone() {
+            let mut kinds = Vec::new();
             if self.one_in(3) {
-                verbs.push(OpKind::Write);
+                kinds.push(OpKind::Write);
             }
             if self.one_in(6) {
-                verbs.push(self.pick(&[OpKind::Close, OpKind::Shut, OpKind::Reset]));
+                kinds.push(self.pick(&[OpKind::Close, OpKind::Shut, OpKind::Reset]));
             }
-            for kind in verbs {
+            for kind in kinds {
                 let mut op = Op::new(kind);
-                op.at = place;
-                ops.extend(self.operands(op, Who::Test, 0));
+                op.at = slot;
+                ops.extend(self.operands(op, CallerKind::Test, 0));
             }
         }
         ops
     }
 
-    fn registered(&mut self, place: usize) -> Option<Op> {
+    fn registered(&mut self, slot: usize) -> Option<Op> {
         let kind = match self.below(8) {
             0 => OpKind::Source,
-            1..4 if self.listeners.contains(&place) => OpKind::Serve,
+            1..4 if self.listeners.contains(&slot) => OpKind::Serve,
             _ => OpKind::Register,
         };
         let mut op = Op::new(kind);
-        op.at = place;
-        self.operands(op, Who::Test, 0)
+        op.at = slot;
+        self.operands(op, CallerKind::Test, 0)
     }
 
-    pub(super) fn opened(&mut self, op: &Op) {
+    pub(super) fn record_opened(&mut self, op: &Op) {
         match op.kind {
             OpKind::Pipe | OpKind::Pair | OpKind::Tcp | OpKind::Datagrams => {
                 self.open.extend([op.at, op.to]);
@@ -275,40 +276,45 @@ impl Choice<'_> {
         }
     }
 
-    /// Whether this program has this verb.
-    fn is_in(&self, kind: OpKind) -> bool {
+    /// Whether this kind of operation is in the swarm of this program.
+    fn is_enabled(&self, kind: OpKind) -> bool {
         let essential = matches!(kind, OpKind::Register | OpKind::Read | OpKind::Write);
         essential || self.swarm >> (kind as u32) & 1 == 1
     }
 
-    pub(super) fn verb(&mut self, who: Who) -> OpKind {
+    pub(super) fn op_kind(&mut self, caller: CallerKind) -> OpKind {
         loop {
-            let kind = match who {
-                Who::Callback(own) if self.one_in(3) => match self.listeners.contains(&own) {
-                    true => self.pick(&[OpKind::Accept, OpKind::Admit]),
-                    false => self.pick(USUAL),
-                },
-                Who::Task(_) if self.one_in(3) => self.pick(WAITING),
-                // What is done to others of one's own kind is where one's turn is not over.
-                Who::Timer if self.one_in(3) => self.pick(&[OpKind::Arm, OpKind::Disarm]),
-                Who::Closure if self.one_in(3) => self.pick(&[OpKind::Soon, OpKind::TakeBack]),
-                Who::Test => OpKind::nth(self.below(256)),
+            let kind = match caller {
+                CallerKind::Callback(own) if self.one_in(3) => {
+                    match self.listeners.contains(&own) {
+                        true => self.pick(&[OpKind::Accept, OpKind::Admit]),
+                        false => self.pick(COMMON),
+                    }
+                }
+                CallerKind::Task(_) if self.one_in(3) => self.pick(WAIT_OPS),
+                // A timer that arms timers, and a closure that queues closures, test the limits of a
+                // turn.
+                CallerKind::Timer if self.one_in(3) => self.pick(&[OpKind::Arm, OpKind::Disarm]),
+                CallerKind::Closure if self.one_in(3) => {
+                    self.pick(&[OpKind::Soon, OpKind::TakeBack])
+                }
+                CallerKind::Test => OpKind::nth(self.below(256)),
                 _ if self.one_in(16) => OpKind::Panic,
                 _ => OpKind::nth(self.below(256)),
             };
-            if self.is_in(kind) || self.dice.is_spent() {
+            if self.is_enabled(kind) || self.entropy.is_exhausted() {
                 return kind;
             }
         }
     }
 
-    /// One operation with what belongs to it; `None` when enough is enough.
-    pub(super) fn op(&mut self, kind: OpKind, who: Who, depth: usize) -> Option<Op> {
+    /// One operation with its operands and its script; `None` when the program is long enough.
+    pub(super) fn op(&mut self, kind: OpKind, caller: CallerKind, depth: usize) -> Option<Op> {
         let mut op = Op::new(kind);
         if kind.takes('a') {
-            op.at = self.place(kind, who);
+            op.at = self.slot(kind, caller);
         }
-        self.operands(op, who, depth)
+        self.operands(op, caller, depth)
     }
 }
 
@@ -327,12 +333,12 @@ const TRIGGERS: &[Trigger] = &[
     Trigger::OneShot,
 ];
 
-/// A script inside a script inside a script is the deepest.
-const DEPTH: usize = 3;
+/// Scripts nest up to this depth.
+const MAX_DEPTH: usize = 3;
 
-impl Choice<'_> {
-    /// Its operands but for the first.
-    pub(super) fn operands(&mut self, mut op: Op, who: Who, depth: usize) -> Option<Op> {
+impl Generator<'_> {
+    /// The operation with its operands after the first.
+    pub(super) fn operands(&mut self, mut op: Op, caller: CallerKind, depth: usize) -> Option<Op> {
         self.left = self.left.checked_sub(1)?;
         let kind = op.kind;
         if kind.takes('t') {
@@ -353,40 +359,40 @@ impl Choice<'_> {
         if kind.takes('g') {
             op.trigger = self.pick(TRIGGERS);
         }
-        if kind.takes('s') && depth < DEPTH {
-            op.script = self.script(&op, who, depth + 1);
+        if kind.takes('s') && depth < MAX_DEPTH {
+            op.script = self.script(&op, caller, depth + 1);
         }
-        self.opened(&op);
+        self.record_opened(&op);
         Some(op)
     }
 
-    /// What is done by the callback, closure or task that an operation makes.
-    fn script(&mut self, op: &Op, who: Who, depth: usize) -> Vec<Op> {
-        let whose = match op.kind {
-            OpKind::Register | OpKind::Source => Who::Callback(op.at),
-            OpKind::Connect | OpKind::Admit | OpKind::Serve => Who::Callback(op.to),
-            OpKind::Spawn => Who::Task(op.at),
-            OpKind::Arm => Who::Timer,
-            _ => Who::Closure,
+    /// The script of the callback, closure or task that an operation creates.
+    fn script(&mut self, op: &Op, caller: CallerKind, depth: usize) -> Vec<Op> {
+        let inner = match op.kind {
+            OpKind::Register | OpKind::Source => CallerKind::Callback(op.at),
+            OpKind::Connect | OpKind::Admit | OpKind::Serve => CallerKind::Callback(op.to),
+            OpKind::Spawn => CallerKind::Task(op.at),
+            OpKind::Arm => CallerKind::Timer,
+            _ => CallerKind::Closure,
         };
-        let most = match (whose, who) {
-            (Who::Task(_), _) => 5,
-            (_, Who::Test) => 4,
+        let max = match (inner, caller) {
+            (CallerKind::Task(_), _) => 5,
+            (_, CallerKind::Test) => 4,
             _ => 2,
         };
         let mut script = Vec::new();
-        for _ in 0..self.below(most) {
-            let kind = self.verb(whose);
-            script.extend(self.op(kind, whose, depth));
+        for _ in 0..self.below(max) {
+            let kind = self.op_kind(inner);
+            script.extend(self.op(kind, inner, depth));
         }
         script
     }
 
-    /// Mostly one's own descriptor, or one that is there.
-    pub(super) fn place(&mut self, kind: OpKind, who: Who) -> usize {
+    /// The first operand: mostly the caller's own descriptor, or a slot in use.
+    pub(super) fn slot(&mut self, kind: OpKind, caller: CallerKind) -> usize {
         let known = match kind {
             OpKind::Pipe | OpKind::Pair | OpKind::Tcp | OpKind::Datagrams => {
-                return self.below(PLACES / 2) * 2;
+                return self.below(SLOTS / 2) * 2;
             }
             OpKind::Listen
             | OpKind::Timerfd
@@ -396,27 +402,27 @@ impl Choice<'_> {
                 return self.free();
             }
             OpKind::Connect | OpKind::Accept | OpKind::Serve => self.listeners.clone(),
-            _ if kind.names() => {
-                return match who {
-                    Who::Task(own) if self.one_in(3) => own,
+            _ if kind.has_name() => {
+                return match caller {
+                    CallerKind::Task(own) if self.one_in(3) => own,
                     _ => self.below(NAMES),
                 };
             }
             _ => self.open.clone(),
         };
-        match who {
-            Who::Callback(own) if self.below(3) > 0 => own,
-            _ if known.is_empty() || self.one_in(8) => self.below(PLACES),
+        match caller {
+            CallerKind::Callback(own) if self.below(3) > 0 => own,
+            _ if known.is_empty() || self.one_in(8) => self.below(SLOTS),
             _ => self.pick(&known),
         }
     }
 
-    /// Mostly a place where nothing is.
+    /// A slot that is mostly free.
     fn free(&mut self) -> usize {
-        let is_free = |place: &usize| !self.open.contains(place);
-        let free: Vec<usize> = (0..PLACES).filter(is_free).collect();
+        let is_free = |slot: &usize| !self.open.contains(slot);
+        let free: Vec<usize> = (0..SLOTS).filter(is_free).collect();
         match free.is_empty() || self.one_in(4) {
-            true => self.below(PLACES),
+            true => self.below(SLOTS),
             false => self.pick(&free),
         }
     }

@@ -1,15 +1,13 @@
-//! Where a program is played: the things that it has made, and the model that looks on.
+//! The state of a running program: the objects that it has created, and the model beside them.
 //!
-//! Everything that a script does is done twice, to the loop and to the model, and in one place:
-//! `interpreter.rs` does it, and here is what is kept. The first thing that does not hold ends the play;
-//! what the loop calls after that does nothing any more.
-//!
-//! In the notes this is nothing.
+//! Each operation is executed twice, on the loop and on the model, by the functions in
+//! `interpreter.rs`; this file holds what both sides need. The first violation ends the run:
+//! callbacks that the loop calls after it return at once.
 
 use super::checker::{RuleViolation, violation};
 use super::interpreter::Caller;
 use super::model::{Call, Id, Model};
-use super::op::{NAMES, PLACES};
+use super::op::{NAMES, SLOTS};
 use super::poller_check;
 use super::program::Violation;
 use super::scripted::{PLANTED, Scripted};
@@ -30,44 +28,45 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::task::Waker;
 
-/// What a caller puts around the callbacks of each registration.
+/// Makes the layer of `Program::run_with` around the callbacks of each registration.
 pub(super) type Wrap = Box<dyn FnMut(Scripted) -> Box<dyn Callbacks>>;
 
 /// The handles of tasks that the script holds.
 pub(super) type Tasks = [Option<(Id, Task<Id>)>; NAMES];
 
-/// How many bytes have gone out of an end, and come in. What is written counts up, so that a
-/// reader knows which byte is the next. Duplicates share it.
+/// The next byte to write to a stream, and the next to read from it. Bytes count up, so that a reader
+/// can check each of them. Duplicates of a descriptor share the counters.
 #[derive(Default)]
 pub(super) struct Flow {
     pub(super) sent: Cell<u8>,
-    pub(super) got: Cell<u8>,
+    pub(super) received: Cell<u8>,
 }
 
-/// Who has a descriptor.
-pub(super) enum Held {
+/// The owner of a descriptor.
+pub(super) enum Owner {
     /// The script.
-    Ours(Rc<Fd>),
-    /// Its registration, which closes it.
-    Lent(Weak<Fd>),
-    /// Its registration, and nobody else has ever seen it: an outgoing connection.
-    Unseen,
+    Script(Rc<Fd>),
+    /// The registration, which closes the descriptor.
+    Registration(Weak<Fd>),
+    /// The registration alone, of a connection that the loop opened: the script never had the
+    /// descriptor.
+    Hidden,
 }
 
-/// One of the eight places for descriptors, while something is there.
-pub(super) struct Place {
+/// One of the eight slots for descriptors, while it is in use.
+pub(super) struct Slot {
     pub(super) noun: &'static str,
-    pub(super) held: Held,
+    pub(super) owner: Owner,
     pub(super) flow: Rc<Flow>,
     pub(super) registered: Option<(Id, Key)>,
 }
 
-impl Place {
-    /// Of a TCP connection that was made by the loop.
-    pub(super) fn unseen(registered: Option<(Id, Key)>) -> Self {
+impl Slot {
+    /// The slot of a TCP connection that the loop opened.
+    pub(super) fn hidden(registered: Option<(Id, Key)>) -> Self {
         Self {
             noun: "tcp",
-            held: Held::Unseen,
+            owner: Owner::Hidden,
             flow: Rc::default(),
             registered,
         }
@@ -79,53 +78,57 @@ pub(super) struct Harness {
     pub(super) handle: WeakHandle,
     pub(super) remote: RemoteHandle,
     pub(super) poller_trace: PollerTrace,
-    /// How many turns the loop had taken before.
-    pub(super) before: u64,
+    /// Number of turns that the loop had run before the program.
+    pub(super) turns_before: u64,
     pub(super) transcript: Transcript,
     pub(super) model: RefCell<Model>,
-    pub(super) places: RefCell<[Option<Place>; PLACES]>,
-    /// The last registration of each place that has gone.
-    pub(super) gone: RefCell<[Option<(Id, Key)>; PLACES]>,
+    pub(super) slots: RefCell<[Option<Slot>; SLOTS]>,
+    /// The last removed registration of each slot.
+    pub(super) last_removed: RefCell<[Option<(Id, Key)>; SLOTS]>,
     pub(super) timers: RefCell<[Option<(Id, TimerHandle)>; NAMES]>,
     pub(super) closures: RefCell<[Option<(Id, CallHandle)>; NAMES]>,
     pub(super) tasks: RefCell<Tasks>,
     pub(super) wakers: RefCell<[Option<(Id, Waker)>; NAMES]>,
-    /// All tasks, also those that nobody holds.
+    /// All tasks, also those without a handle.
     pub(super) spawned: RefCell<Vec<(Id, TaskRef)>>,
-    /// What of all that the loop was given exists.
+    /// The callbacks, closures and futures that have not been dropped.
     pub(super) alive: RefCell<BTreeSet<Id>>,
     pub(super) wrap: RefCell<Option<Wrap>>,
-    /// Who is running.
+    /// The callback, closure or task that runs.
     running: Cell<Option<Id>>,
     pub(super) calls: Cell<u64>,
     panics: Cell<u64>,
-    /// The loop has reported an error of a call.
+    /// Whether the loop has reported an error of a system call.
     pub(super) is_reported: Cell<bool>,
-    /// Scripts do nothing any more.
-    pub(super) quiet: Cell<bool>,
+    /// Whether scripts are skipped, at the end of a run.
+    pub(super) scripts_stopped: Cell<bool>,
     pub(super) violation: RefCell<Option<Violation>>,
 }
 
 thread_local! {
-    /// For what comes from another thread, and can bring nothing of this one's along.
+    /// The harness of this thread, for a closure that another thread sends and that must be `Send`.
     pub(super) static HARNESS: RefCell<Weak<Harness>> = const { RefCell::new(Weak::new()) };
 }
 
 impl Harness {
-    pub(super) fn set(sim: &mut SimLoop, wrap: Option<Wrap>) -> Rc<Self> {
+    pub(super) fn install(sim: &mut SimLoop, wrap: Option<Wrap>) -> Rc<Self> {
         let kernel = sim.kernel().clone();
         // A layer of the caller's may have timers and closures of its own.
-        let alone = sim.event_loop().is_idle() && wrap.is_none();
+        let is_exclusive = sim.event_loop().is_idle() && wrap.is_none();
         let harness = Rc::new(Self {
-            model: RefCell::new(Model::new(kernel.clone(), alone, spi::shuffles_ready(sim))),
+            model: RefCell::new(Model::new(
+                kernel.clone(),
+                is_exclusive,
+                spi::shuffles_ready(sim),
+            )),
             kernel,
             handle: sim.weak_handle(),
             remote: sim.remote_handle(),
             poller_trace: sim.poller_trace().clone(),
-            before: sim.stats().turns,
+            turns_before: sim.stats().turns,
             transcript: sim.transcript(),
-            places: RefCell::default(),
-            gone: RefCell::default(),
+            slots: RefCell::default(),
+            last_removed: RefCell::default(),
             timers: RefCell::default(),
             closures: RefCell::default(),
             tasks: RefCell::default(),
@@ -137,7 +140,7 @@ impl Harness {
             calls: Cell::new(0),
             panics: Cell::new(0),
             is_reported: Cell::new(false),
-            quiet: Cell::new(false),
+            scripts_stopped: Cell::new(false),
             violation: RefCell::new(None),
         });
         harness
@@ -146,37 +149,37 @@ impl Harness {
         harness.poller_trace.rings();
         let _ = HARNESS.try_with(|this| this.replace(Rc::downgrade(&harness)));
         sim.set_panic_policy(PanicPolicy::Isolate);
-        let hears = Rc::downgrade(&harness);
+        let weak = Rc::downgrade(&harness);
         sim.on_unhandled(move |unhandled| {
-            if let Some(harness) = hears.upgrade() {
-                harness.hears(unhandled);
+            if let Some(harness) = weak.upgrade() {
+                harness.on_unhandled(unhandled);
             }
         });
         harness
     }
 
-    /// Only panics of scripts are expected: any other is a borrow across user code (L8), or a bug
-    /// of the layer around the callbacks.
-    fn hears(&self, unhandled: &Unhandled) {
+    /// Counts the panics of scripts. Any other panic is a borrow across user code (L8), or a bug of
+    /// the layer around the callbacks.
+    fn on_unhandled(&self, unhandled: &Unhandled) {
         match unhandled {
             Unhandled::Panic { message, .. } if message == PLANTED => {
                 self.panics.set(self.panics.get() + 1);
             }
-            // A kernel that refuses something, or has no descriptor for a listener of the loop's own.
-            Unhandled::Io { .. } if self.is_refusing() => self.is_reported.set(true),
+            // The kernel refused a call, or had no descriptor for a listener that the loop serves.
+            Unhandled::Io { .. } if self.kernel_may_refuse() => self.is_reported.set(true),
             Unhandled::AcceptPaused { .. } | Unhandled::ConnectionLost { .. }
-                if self.is_refusing() => {}
-            other => self.breaks("L8", format!("nobody planted this: {other}")),
+                if self.kernel_may_refuse() => {}
+            other => self.fail("L8", format!("an unexpected report: {other}")),
         }
     }
 
-    pub(super) fn breaks(&self, rule: &'static str, what: impl Into<String>) {
+    pub(super) fn fail(&self, rule: &'static str, what: impl Into<String>) {
         self.check(Err(violation(rule, what)));
     }
 
-    /// Keeps the first thing that does not hold.
-    pub(super) fn check(&self, judged: Result<(), RuleViolation>) {
-        if let Err(RuleViolation { rule, what }) = judged {
+    /// Keeps the first violation.
+    pub(super) fn check(&self, checked: Result<(), RuleViolation>) {
+        if let Err(RuleViolation { rule, what }) = checked {
             let transcript = self.transcript.so_far();
             let violation = Violation {
                 rule,
@@ -187,78 +190,75 @@ impl Harness {
         }
     }
 
-    /// Does something to the loop that should not panic: what comes out of it is no script's panic,
-    /// but the loop's own, which has met its own borrow or lost its way.
-    pub(super) fn whole<R>(&self, does: impl FnOnce() -> R) -> Option<R> {
-        match catch_unwind(AssertUnwindSafe(does)) {
+    /// Runs an action on the loop that must not panic. Scripts panic inside the loop, which catches
+    /// it; a panic that arrives here is the loop's own, such as a second borrow of a cell.
+    pub(super) fn expect_no_panic<R>(&self, action: impl FnOnce() -> R) -> Option<R> {
+        match catch_unwind(AssertUnwindSafe(action)) {
             Ok(done) => Some(done),
             Err(payload) => {
                 let text = payload.downcast_ref::<String>().map(String::as_str);
                 let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-                let what = format!("the loop panics: {}", text.unwrap_or("without a word"));
-                self.breaks("L8", what);
+                let what = format!("the loop panics: {}", text.unwrap_or("without a message"));
+                self.fail("L8", what);
                 None
             }
         }
     }
 
-    /// L8: whoever is called may look at the loop, in a destructor too.
-    pub(super) fn bears_a_look(&self, handle: &LoopHandle) {
-        // Not while a panic goes by: a second one would be the end of all.
+    /// L8: user code may call the loop, also in a destructor.
+    pub(super) fn check_loop(&self, handle: &LoopHandle) {
+        // During a panic a second one would abort the process.
         if !std::thread::panicking() {
-            self.whole(|| spi::check_invariants(handle));
+            self.expect_no_panic(|| spi::check_invariants(handle));
         }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn has_failed(&self) -> bool {
         self.violation.borrow().is_some()
     }
 
-    /// Something is called: who it is, unless that is not as it should be.
+    /// Checks a call of the loop, and returns the name of the caller if the call is right.
     pub(super) fn enter(&self, call: Call) -> Option<String> {
-        if self.is_over() {
+        if self.has_failed() {
             return None;
         }
         self.calls.set(self.calls.get() + 1);
-        self.catches_up();
-        self.looks_at_the_clock();
+        self.sync_turns();
+        self.check_clock();
         let mut model = self.model.borrow_mut();
-        let who = model.named(call);
+        let name = model.call_name(call);
         if let Some(other) = self.running.replace(Some(call.id())) {
-            let what = format!("{who} is called inside of {}", model.names[other]);
-            self.breaks("L3", what);
+            let what = format!("{name} is called inside of {}", model.names[other]);
+            self.fail("L3", what);
         }
-        let judged = model.called(call, &|number| self.poller_trace.refused(number));
-        if judged.is_err() {
-            self.transcript.line(&who, "is called");
+        let checked = model.check_call(call, &|raw_fd| self.poller_trace.refused(raw_fd));
+        if checked.is_err() {
+            self.transcript.line(&name, "is called");
         }
-        self.check(judged);
-        (!self.is_over()).then_some(who)
+        self.check(checked);
+        (!self.has_failed()).then_some(name)
     }
 
-    /// All callbacks of a turn are told the same time: that at which the first of them asked.
-    fn looks_at_the_clock(&self) {
+    /// All callbacks of a turn get the same time: that of the first callback that asked.
+    fn check_clock(&self) {
         let now = self
             .handle
             .with(|handle| (handle.now(), handle.fresh_now()));
         let Some((now, fresh)) = now else { return };
         let mut model = self.model.borrow_mut();
-        let agrees = match model.turn_time.replace(now) {
-            None => now == fresh || !model.alone,
+        let is_consistent = match model.turn_time.replace(now) {
+            None => now == fresh || !model.is_exclusive,
             Some(first) => now == first,
         };
-        if !agrees {
-            self.breaks(
-                "C1",
-                "the time that a callback is told is not that of the turn",
-            );
+        if !is_consistent {
+            self.fail("C1", "a callback gets a time that is not that of its turn");
         }
     }
 
-    /// It returns.
+    /// Ends a call that `enter` began.
     pub(super) fn leave(&self, caller: &Caller<'_>) {
-        if !caller.said.get() {
-            caller.says(self, "does nothing");
+        if !caller.has_logged.get() {
+            caller.log(self, "does nothing");
         }
         self.running.set(None);
     }
@@ -271,8 +271,8 @@ impl Harness {
         self.running.get() == Some(id)
     }
 
-    /// Gives the next thing its id.
-    pub(super) fn made(&self, name: String) -> Id {
+    /// Assigns an id to a new object.
+    pub(super) fn new_id(&self, name: String) -> Id {
         self.model.borrow_mut().name(name)
     }
 
@@ -280,8 +280,8 @@ impl Harness {
         self.model.borrow().names[id].clone()
     }
 
-    /// A callback panics: its registration goes, unless it is a listener's.
-    pub(super) fn panicked(&self, place: usize, id: Id) {
+    /// A callback panics: the loop removes its registration, unless that is a listener or a source.
+    pub(super) fn callback_panicked(&self, slot: usize, id: Id) {
         let mut model = self.model.borrow_mut();
         model.panics += 1;
         let registered = model.registered.get(&id);
@@ -289,25 +289,25 @@ impl Harness {
         if registered.is_some_and(|registered| !spared.contains(&registered.role)) {
             let how = format!("panicked {}", model.when());
             model.remove(id, how);
-            self.vacate(place, id);
+            self.clear_slot(slot, id);
         }
     }
 
-    /// How many panics were told.
+    /// Number of reported panics.
     pub(super) fn panics(&self) -> u64 {
         self.panics.get()
     }
 
-    /// Whether the kernel may refuse what another time it does.
-    pub(super) fn is_refusing(&self) -> bool {
+    /// Whether a fault of the kernel may refuse a call that would succeed otherwise.
+    pub(super) fn kernel_may_refuse(&self) -> bool {
         let faults = self.kernel.faults();
         faults.emfile != 0 || poller_check::may_refuse(&faults)
     }
 
-    /// A refusal may be a fault of the kernel; otherwise it breaks a rule.
-    pub(super) fn refused(&self, rule: &'static str, what: &str, error: &dyn fmt::Display) {
+    /// A refusal may be a fault of the kernel; otherwise it is a violation.
+    pub(super) fn check_refusal(&self, rule: &'static str, what: &str, error: &dyn fmt::Display) {
         if !poller_check::may_refuse(&self.kernel.faults()) {
-            self.breaks(rule, format!("{what} is refused: {error}"));
+            self.fail(rule, format!("{what} is refused: {error}"));
         }
     }
 }

@@ -1,34 +1,34 @@
-//! Doing what a script says: to the loop, to the model, and in words. Timers, closures, tasks and other
-//! threads are here; the rest is in `descriptors.rs` and `streams.rs`.
+//! Executes operations on the loop and on the model, and logs them. This file has timers, closures,
+//! tasks and other threads; `descriptors.rs` and `streams.rs` have the rest.
 //!
-//! What does not fit is left out: a read where nothing is open, a listener that is to be written
-//! to. That keeps every list of operations a program, so that any part of one may be cut out; and
-//! no condition of an operation is written down twice, in a strategy and here. The story names the caller: a
-//! callback reads "itself", the test reads "from pipe#0". What the test does stands between two turns, each
-//! time in a line of its own. An operation of another thread is done by a real one, which is over before
-//! anything else happens: so its time is the same in each run.
+//! An impossible operation is skipped: a read from an empty slot, a write to a listener. So any list
+//! of operations is a program, any part of a program may be cut out, and no condition of an operation
+//! is written twice, in a strategy and here. The transcript names the caller: a callback reads
+//! "itself", the test reads "from pipe#0". Operations of the test are logged between two turns, one
+//! line each. An operation of another thread runs on a real thread, which is joined before the next
+//! operation, so that its time is the same in each run.
 //!
-//! In the notes these are the things that a callback may do (N1, N7), and tasks (N15).
+//! These are the operations that a callback may use (N1, N7), and tasks (N15).
 
 use super::harness::{HARNESS, Harness};
 use super::model::{Call, Id};
 use super::op::{NAMES, Op, OpKind};
-use super::scripted::{Probe, Tasked, run_once};
+use super::scripted::{Probe, ScriptedTask, run_once};
 use readily::{Cx, LoopHandle};
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Who does something: a callback, a closure, a task, or the test itself.
+/// The code that executes an operation: a callback, a closure, a task, or the test.
 pub(super) struct Caller<'a> {
     pub(super) handle: &'a LoopHandle,
-    /// Where it stands, if it is a callback: with its place and its registration.
+    /// The context of a callback, and its slot and registration.
     pub(super) cx: Option<&'a Cx<'a>>,
     pub(super) own: Option<(usize, Id)>,
     /// `None` for the test.
-    who: Option<String>,
-    pub(super) said: Cell<bool>,
+    name: Option<String>,
+    pub(super) has_logged: Cell<bool>,
 }
 
 impl<'a> Caller<'a> {
@@ -37,77 +37,77 @@ impl<'a> Caller<'a> {
             handle,
             cx: None,
             own: None,
-            who: None,
-            said: Cell::new(false),
+            name: None,
+            has_logged: Cell::new(false),
         }
     }
 
-    pub(super) fn inside(handle: &'a LoopHandle, who: String) -> Self {
+    pub(super) fn inside(handle: &'a LoopHandle, name: String) -> Self {
         Self {
-            who: Some(who),
+            name: Some(name),
             ..Self::test(handle)
         }
     }
 
-    pub(super) fn of(cx: &'a Cx<'a>, who: String, own: (usize, Id)) -> Self {
+    pub(super) fn callback(cx: &'a Cx<'a>, name: String, own: (usize, Id)) -> Self {
         Self {
             cx: Some(cx),
             own: Some(own),
-            ..Self::inside(cx, who)
+            ..Self::inside(cx, name)
         }
     }
 
-    pub(super) fn is_inside(&self) -> bool {
-        self.who.is_some()
+    pub(super) fn is_in_loop(&self) -> bool {
+        self.name.is_some()
     }
 
-    pub(super) fn says(&self, harness: &Harness, what: impl fmt::Display) {
-        self.said.set(true);
-        match &self.who {
-            Some(who) => harness.transcript.line(who, what),
+    pub(super) fn log(&self, harness: &Harness, what: impl fmt::Display) {
+        self.has_logged.set(true);
+        match &self.name {
+            Some(name) => harness.transcript.line(name, what),
             None => harness.transcript.tell_between(format!("the test {what}")),
         }
     }
 }
 
 impl Harness {
-    /// Does all of it; `false` if the last thing done was a panic.
-    pub(super) fn perform_all(self: &Rc<Self>, caller: &Caller<'_>, script: &[Op]) -> bool {
-        script.iter().all(|op| self.perform(caller, op))
+    /// Executes the operations in order; `false` if the last one was a panic.
+    pub(super) fn execute_all(self: &Rc<Self>, caller: &Caller<'_>, script: &[Op]) -> bool {
+        script.iter().all(|op| self.execute(caller, op))
     }
 
-    /// Does one thing. `false` says that whoever does it is to panic now.
-    pub(super) fn perform(self: &Rc<Self>, caller: &Caller<'_>, op: &Op) -> bool {
-        if self.is_over() || (self.quiet.get() && caller.is_inside()) {
+    /// Executes one operation. `false` asks the caller to panic now.
+    pub(super) fn execute(self: &Rc<Self>, caller: &Caller<'_>, op: &Op) -> bool {
+        if self.has_failed() || (self.scripts_stopped.get() && caller.is_in_loop()) {
             return true;
         }
         match op.kind {
-            OpKind::Panic if caller.is_inside() => {
-                caller.says(self, "panics");
+            OpKind::Panic if caller.is_in_loop() => {
+                caller.log(self, "panics");
                 return false;
             }
             OpKind::Pass => {
-                caller.says(self, format!("takes {} ms", op.number));
+                caller.log(self, format!("takes {} ms", op.number));
                 let time = Duration::from_millis(op.number as u64);
                 self.kernel.clock().advance(time);
             }
             OpKind::Nearly => {
-                caller.says(self, format!("takes nearly {} ms", op.number));
+                caller.log(self, format!("takes nearly {} ms", op.number));
                 let time = Duration::from_millis(op.number as u64);
                 let time = time.saturating_sub(Duration::from_nanos(1));
                 self.kernel.clock().advance(time);
             }
             OpKind::Stop => {
-                caller.says(self, "stops the loop");
-                self.model.borrow_mut().stops();
+                caller.log(self, "stops the loop");
+                self.model.borrow_mut().request_stop();
                 caller.handle.stop();
             }
             _ => {
-                // `None`: it did not fit.
+                // `None`: the operation is impossible now.
                 let _done = self
-                    .to_descriptors(caller, op)
-                    .or_else(|| self.to_work(caller, op))
-                    .or_else(|| self.from_afar(caller, op));
+                    .execute_fd_op(caller, op)
+                    .or_else(|| self.execute_task_op(caller, op))
+                    .or_else(|| self.execute_remote_op(caller, op));
             }
         }
         true
@@ -115,8 +115,8 @@ impl Harness {
 }
 
 impl Harness {
-    /// `None` if the operation is none of these, or does not fit.
-    pub(super) fn to_work(self: &Rc<Self>, caller: &Caller<'_>, op: &Op) -> Option<()> {
+    /// `None` if the operation is of another file, or impossible now.
+    pub(super) fn execute_task_op(self: &Rc<Self>, caller: &Caller<'_>, op: &Op) -> Option<()> {
         let name = op.at % NAMES;
         match op.kind {
             OpKind::Arm => self.arm(caller, op, name),
@@ -130,16 +130,16 @@ impl Harness {
         }
     }
 
-    /// A name that is armed already is moved.
+    /// Arms a timer. A timer of that name that is armed is cancelled.
     fn arm(self: &Rc<Self>, caller: &Caller<'_>, op: &Op, name: usize) -> Option<()> {
         let _moved = self.disarm(caller, name);
-        let id = self.made(format!("timer#{name}"));
-        caller.says(self, format!("arms timer#{name} for {} ms", op.number));
+        let id = self.new_id(format!("timer#{name}"));
+        caller.log(self, format!("arms timer#{name} for {} ms", op.number));
         let (probe, script) = (Probe::new(self, id), op.script.clone());
         self.model.borrow_mut().arm(id, op.number);
         let delay = Duration::from_millis(op.number as u64);
-        let fires = move |handle: &LoopHandle| run_once(&probe, &script, Call::Timer(id), handle);
-        let handle = caller.handle.call_later(delay, fires);
+        let run = move |handle: &LoopHandle| run_once(&probe, &script, Call::Timer(id), handle);
+        let handle = caller.handle.call_later(delay, run);
         self.timers.borrow_mut()[name] = Some((id, handle));
         Some(())
     }
@@ -151,26 +151,24 @@ impl Harness {
             (model.disarm(id), model.when())
         };
         if armed {
-            caller.says(self, format!("disarms timer#{name}"));
+            caller.log(self, format!("disarms timer#{name}"));
             let how = format!("was disarmed {when}");
-            self.model.borrow_mut().ends.insert(id, how);
+            self.model.borrow_mut().how_ended.insert(id, how);
         }
         if handle.cancel() != armed {
-            self.breaks(
-                "R076",
-                format!("timer#{name} was armed: {armed}; to cancel it says not"),
-            );
+            let what = format!("`cancel` of timer#{name} does not return {armed}");
+            self.fail("R076", what);
         }
         if armed {
-            self.check_gone(id, "C3");
+            self.check_dropped(id, "C3");
         }
         armed.then_some(())
     }
 
     fn soon(self: &Rc<Self>, caller: &Caller<'_>, op: &Op, name: usize) -> Option<()> {
         let _moved = self.take_back(caller, name);
-        let id = self.made(format!("closure#{name}"));
-        caller.says(self, format!("queues closure#{name}"));
+        let id = self.new_id(format!("closure#{name}"));
+        caller.log(self, format!("queues closure#{name}"));
         let (probe, script) = (Probe::new(self, id), op.script.clone());
         self.model.borrow_mut().soon(id);
         let handle = caller
@@ -187,111 +185,111 @@ impl Harness {
             (model.closures.remove(&id), model.when())
         };
         if queued {
-            caller.says(self, format!("takes closure#{name} back"));
+            caller.log(self, format!("takes closure#{name} back"));
             let how = format!("was taken back {when}");
-            self.model.borrow_mut().ends.insert(id, how);
+            self.model.borrow_mut().how_ended.insert(id, how);
         }
         if handle.cancel() != queued {
-            self.breaks(
-                "R076",
-                format!("closure#{name} was queued: {queued}; to cancel it says not"),
-            );
+            let what = format!("`cancel` of closure#{name} does not return {queued}");
+            self.fail("R076", what);
         }
         if queued {
-            self.check_gone(id, "C3");
+            self.check_dropped(id, "C3");
         }
         queued.then_some(())
     }
 
-    /// The task that had this name is let go of.
+    /// Spawns a task. The handle of a task that had this name is dropped.
     fn spawn(self: &Rc<Self>, caller: &Caller<'_>, op: &Op, name: usize) -> Option<()> {
-        let before = self.tasks.borrow_mut()[name].take();
-        if let Some((other, task)) = before {
-            self.model.borrow_mut().let_go(other);
+        let previous = self.tasks.borrow_mut()[name].take();
+        if let Some((other, task)) = previous {
+            self.model.borrow_mut().drop_handle(other);
             drop(task);
         }
-        let id = self.made(format!("task#{name}"));
-        caller.says(self, format!("spawns task#{name}"));
+        let id = self.new_id(format!("task#{name}"));
+        caller.log(self, format!("spawns task#{name}"));
         self.model.borrow_mut().spawn(id);
-        let task = caller.handle.spawn(Tasked::new(self, id, name, &op.script));
+        let future = ScriptedTask::new(self, id, name, &op.script);
+        let task = caller.handle.spawn(future);
         self.spawned.borrow_mut().push((id, task.task_ref()));
         self.tasks.borrow_mut()[name] = Some((id, task));
         Some(())
     }
 
-    /// The one that had the name last, whoever holds it.
+    /// Cancels the last task of this name, whether or not the script has its handle.
     fn abort(&self, caller: &Caller<'_>, name: usize) -> Option<()> {
-        let id = self.last_of(name)?;
-        caller.says(self, format!("aborts task#{name}"));
-        self.end_task(id);
+        let id = self.last_task(name)?;
+        caller.log(self, format!("aborts task#{name}"));
+        self.abort_task(id);
         Some(())
     }
 
-    fn last_of(&self, name: usize) -> Option<Id> {
+    fn last_task(&self, name: usize) -> Option<Id> {
         let name = format!("task#{name}");
         let spawned = self.spawned.borrow();
         let mut ids = spawned.iter().rev().map(|(id, _)| *id);
         ids.find(|id| self.name_of(*id) == name)
     }
 
-    /// Aborts a task, and checks what that says.
-    pub(super) fn end_task(&self, id: Id) {
+    /// Cancels a task, and checks the result of `cancel`.
+    pub(super) fn abort_task(&self, id: Id) {
         let task = {
             let spawned = self.spawned.borrow();
             let found = spawned.iter().find(|(other, _)| *other == id);
             found.map(|(_, task)| task.clone())
         };
         let Some(task) = task else { return };
-        let ends = self.model.borrow_mut().abort(id, self.is_running(id));
-        if task.cancel() != ends {
-            let what = format!("to abort {} ends it: {ends}; it says not", self.name_of(id));
-            self.breaks("T3", what);
+        let ended = self.model.borrow_mut().abort(id, self.is_running(id));
+        if task.cancel() != ended {
+            let what = format!("`cancel` of {} does not return {ended}", self.name_of(id));
+            self.fail("T3", what);
         }
-        if ends {
-            self.check_gone(id, "T3");
+        if ended {
+            self.check_dropped(id, "T3");
         }
     }
 
-    /// By the waker that the last task of this name was polled with, on the loop's own thread.
+    /// Wakes the last task of this name with the waker of its last poll, on the loop's own thread.
     fn wake(&self, caller: &Caller<'_>, name: usize) -> Option<()> {
         let (id, waker) = self.wakers.borrow()[name].clone()?;
-        caller.says(self, format!("wakes task#{name}"));
-        // Between two turns this thread is as far from the loop as any other.
-        self.model.borrow_mut().wake(id, !caller.is_inside());
+        caller.log(self, format!("wakes task#{name}"));
+        // Between two turns no loop is current, so the wake goes through the inbox, as one of another
+        // thread.
+        self.model.borrow_mut().wake(id, !caller.is_in_loop());
         waker.wake();
         Some(())
     }
 
-    /// What another thread does. `None` if the operation is none of these, or does not fit.
-    pub(super) fn from_afar(self: &Rc<Self>, caller: &Caller<'_>, op: &Op) -> Option<()> {
+    /// Executes an operation of another thread. `None` if it is none, or impossible now.
+    pub(super) fn execute_remote_op(self: &Rc<Self>, caller: &Caller<'_>, op: &Op) -> Option<()> {
         let remote = &self.remote;
         match op.kind {
             OpKind::Send => {
-                let id = self.made("a closure from a thread".to_owned());
-                caller.says(self, "lets a thread send a closure");
+                let id = self.new_id("a closure from a thread".to_owned());
+                caller.log(self, "lets a thread send a closure");
                 self.model.borrow_mut().send(id);
                 let script = op.script.clone();
-                elsewhere(move || {
+                on_other_thread(move || {
                     let sent = remote.call_soon(move |handle| run_sent(id, &script, handle));
                     drop(sent);
                 });
             }
-            OpKind::Ring => {
-                caller.says(self, "lets a thread ring");
-                self.model.borrow_mut().rung = true;
-                elsewhere(|| remote.wake());
+            OpKind::Notify => {
+                caller.log(self, "lets a thread notify the loop");
+                self.model.borrow_mut().notified = true;
+                on_other_thread(|| remote.wake());
             }
-            OpKind::WakeAfar => {
+            OpKind::WakeRemote => {
                 let (id, waker) = self.wakers.borrow()[op.at % NAMES].clone()?;
-                caller.says(self, format!("lets a thread wake task#{}", op.at % NAMES));
+                caller.log(self, format!("lets a thread wake task#{}", op.at % NAMES));
                 self.model.borrow_mut().wake(id, true);
-                elsewhere(move || waker.wake());
+                on_other_thread(move || waker.wake());
             }
-            OpKind::StopAfar => {
-                caller.says(self, "lets a thread stop the loop");
+            OpKind::StopRemote => {
+                caller.log(self, "lets a thread stop the loop");
                 let mut model = self.model.borrow_mut();
-                (model.rung, model.stop_sent) = (true, true);
-                elsewhere(|| drop(remote.stop()));
+                (model.notified, model.stop_sent) = (true, true);
+                on_other_thread(|| drop(remote.stop()));
             }
             _ => return None,
         }
@@ -299,14 +297,14 @@ impl Harness {
     }
 }
 
-/// Does something on another thread, and waits for it.
-pub(super) fn elsewhere(does: impl FnOnce() + Send) {
+/// Runs an action on another thread, and joins that thread.
+pub(super) fn on_other_thread(action: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
-        scope.spawn(does);
+        scope.spawn(action);
     });
 }
 
-/// The closure of a thread, at home: the stage is this thread's.
+/// The closure of another thread, on the loop's thread.
 fn run_sent(id: Id, script: &[Op], handle: &LoopHandle) {
     let harness = HARNESS.try_with(|harness| harness.borrow().upgrade());
     if let Ok(Some(harness)) = harness {

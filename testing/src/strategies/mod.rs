@@ -1,11 +1,12 @@
-//! Strategies for [proptest](https://docs.rs/proptest), for who tests on the kernel in memory.
+//! Strategies for [proptest](https://docs.rs/proptest): programs, fault mixes, and splits of a byte
+//! stream.
 //!
-//! What an event loop, or what runs on it, gets wrong is a matter of order: of what a callback
-//! does to its neighbours, of where a stream is cut, of what fails just then. So the orders, the
-//! cuts and the faults are what is chosen here, with a liking for the awkward ones; and what
-//! failed is cut down to the shortest list that still does, and told as a transcript.
+//! Most bugs of an event loop, or of code on it, depend on an order: what a callback does to other
+//! registrations, where a read splits a message, which system call fails. So these strategies choose
+//! orders, splits and faults, and prefer the ones that have found bugs. A failing case is shrunk to a
+//! short list and reported as a transcript.
 //!
-//! In the notes this is nothing. Behind the feature `proptest`, which is off by default.
+//! This module needs the feature `proptest`, which is off by default.
 
 mod checker;
 mod chunks;
@@ -26,5 +27,5 @@ mod streams;
 pub use chunks::{Chunking, Chunks, chunks};
 pub use faults::{faults, personality, refusals};
 pub use generate::program;
-pub use program::{NoProgram, Program, Report, Violation};
+pub use program::{ParseProgramError, Program, Report, Violation};
 pub use scripted::Scripted;

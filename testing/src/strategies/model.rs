@@ -1,12 +1,13 @@
-//! What a loop should do, expressed more simply than the loop does it: two maps and a sorted list.
+//! A model of the loop that is simpler than the loop: two maps and a sorted list.
 //!
-//! The model does not predict a whole run beforehand. It receives what is done to the loop, and
-//! what the poller reported, and works out only which call should come *next*; each call is compared with
-//! that as it comes. So what a callback does counts for the very next branch, as it should, and the story
-//! ends where the first thing went wrong. The changes stand in the order of the loop's own methods: register,
-//! modify, remove; arm, disarm; call soon, send, spawn, wake, abort.
+//! The model does not predict a whole run, for which it would have to know what callbacks will do. It
+//! receives each operation on the loop and each report of the poller, and computes only the call that
+//! must come *next*; each call of the loop is compared with that. So an operation of a callback
+//! counts for the next branch already, and the transcript ends at the first wrong call. The methods
+//! follow those of the loop: register, modify, remove; arm, disarm; call soon, send, spawn, wake,
+//! abort.
 //!
-//! Rules: L2, L5, T1, T3. The maps are registrations and tasks, the list is that of the timers (N1, N7, N15).
+//! Rules: L2, L5, T1, T3. The maps hold registrations and tasks, the list holds timers (N1, N7, N15).
 
 use crate::sim::Kernel;
 use readily::clock::Clock;
@@ -17,10 +18,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-/// Names one thing that was made: a registration, a timer, a closure, a task. Never used again.
+/// Identifies one registration, timer, closure or task. An id is never used again.
 pub(super) type Id = usize;
 
-/// One call of a callback, as the loop makes it.
+/// One call of user code by the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     Branch(Id, Branch),
@@ -39,77 +40,78 @@ impl Call {
 
 /// A registration.
 pub(super) struct Registered {
-    pub(super) number: RawFd,
+    pub(super) raw_fd: RawFd,
     pub(super) token: u64,
     pub(super) role: Role,
     pub(super) interest: Interest,
     pub(super) trigger: Trigger,
-    /// Out of the poller until it wants something: it has hung up over bytes that nobody reads.
-    pub(super) parked: bool,
-    /// How many bytes were left when its hangup was last put off for them.
-    pub(super) left: usize,
-    /// In which directions an edge or a one-shot, too, must be told.
-    pub(super) owed: Interest,
-    /// The loop accepts for it.
-    pub(super) serves: bool,
-    /// The kernel has refused it a change; what it is watched for is not certain any more.
-    pub(super) shaky: bool,
+    /// Whether the poller watches nothing: a hangup came before the last bytes were read, and there
+    /// is no interest in reading.
+    pub(super) suspended: bool,
+    /// Number of unread bytes when they last delayed the hangup.
+    pub(super) unread_at_hangup: usize,
+    /// The directions that an edge-triggered or one-shot registration has yet to report.
+    pub(super) expected: Interest,
+    /// Whether the loop accepts at this listener.
+    pub(super) is_accepting: bool,
+    /// Whether the kernel has refused a change, so that the interest in the poller is uncertain.
+    pub(super) is_uncertain: bool,
 }
 
 impl Registered {
-    /// L10: what the poller is asked for; `None` is out of it.
+    /// L10: the interest in the poller; `None` if the registration is not in it.
     pub(super) fn effective(&self) -> Option<Interest> {
         let interest = match self.role {
             Role::Connecting => Interest::WRITE,
             _ => self.interest,
         };
-        (!self.parked).then_some(interest)
+        (!self.suspended).then_some(interest)
     }
 }
 
-/// How a task ended.
+/// The end of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum TaskEnd {
     Done,
     Cancelled,
     Panicked,
 }
 
 #[derive(Default)]
-pub(super) struct Tasked {
-    /// Whether it stands in a queue, or will once the inbox is read.
+pub(super) struct ModelTask {
+    /// Whether the task is in a queue, or in the inbox.
     pub(super) woken: bool,
-    pub(super) ended: Option<End>,
-    /// Somebody can take its result.
-    pub(super) held: bool,
+    pub(super) ended: Option<TaskEnd>,
+    /// Whether a handle exists that can take the result.
+    pub(super) has_handle: bool,
     pub(super) taken: bool,
-    /// Who awaits it.
+    /// The task that joins this one.
     pub(super) joiner: Option<Id>,
-    /// Its timer, while it naps.
+    /// The deadline and number of its timer, during a nap.
     pub(super) nap: Option<(u64, u64)>,
-    /// Cancelled while it ran.
+    /// Whether the task was cancelled during its poll.
     pub(super) cancelled: bool,
 }
 
-/// What a timer does.
+/// The effect of a timer.
 #[derive(Clone, Copy)]
-pub(super) enum Due {
+pub(super) enum TimerAction {
     Call(Id),
     Wake(Id),
 }
 
-/// A run of a future.
+/// A run of a future of the test.
 #[derive(Clone, Copy)]
 pub(super) struct Run {
-    /// After which turn of the loop it began.
-    pub(super) begun: u64,
-    /// As many turns it takes if nobody stops it.
-    pub(super) most: u64,
-    /// At the end of which of its turns it is to stop.
+    /// The number of turns before the run.
+    pub(super) first_turn: u64,
+    /// The number of turns that the run takes if nothing stops it.
+    pub(super) max_turns: u64,
+    /// The turn of the run at whose end a stop ends it.
     pub(super) stop: Option<u64>,
 }
 
-/// Where in a turn the loop is.
+/// The step of the turn that the loop executes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Between,
@@ -120,63 +122,63 @@ pub(super) enum Phase {
 
 pub(super) struct Model {
     pub(super) kernel: Kernel,
-    /// Nobody else has anything on this loop.
-    pub(super) alone: bool,
-    /// Tasks that are ready at the same time run in any order.
+    /// Whether only the program uses this loop, so that the checks can be exact.
+    pub(super) is_exclusive: bool,
+    /// Whether tasks that are ready at the same time run in any order.
     pub(super) shuffled: bool,
-    /// Who is called, while it is looked for who should be.
-    pub(super) called: Option<Call>,
+    /// The call that is being checked.
+    pub(super) current_call: Option<Call>,
     pub(super) registered: BTreeMap<Id, Registered>,
     pub(super) tokens: BTreeMap<u64, Id>,
-    /// The tokens of events that the next wait reports late: their registrations have gone.
+    /// The tokens of events that the next wait reports although their registrations were removed.
     pub(super) late: BTreeSet<u64>,
-    pub(super) tasks: BTreeMap<Id, Tasked>,
-    /// By deadline, and then by arming.
-    pub(super) timers: BTreeMap<(u64, u64), Due>,
+    pub(super) tasks: BTreeMap<Id, ModelTask>,
+    /// By deadline, then in the order of arming.
+    pub(super) timers: BTreeMap<(u64, u64), TimerAction>,
     pub(super) closures: BTreeSet<Id>,
-    /// Those of them that came from another thread.
+    /// The closures that another thread sent.
     pub(super) sent: BTreeSet<Id>,
-    pub(super) now: VecDeque<Id>,
-    pub(super) later: VecDeque<Id>,
-    /// What other threads have sent.
-    pub(super) letters: Vec<Id>,
-    pub(super) rung: bool,
-    /// The loop has been asked to stop, or a thread has sent that.
+    pub(super) this_turn: VecDeque<Id>,
+    pub(super) next_turn: VecDeque<Id>,
+    /// Closures and wakes that other threads have sent.
+    pub(super) messages: Vec<Id>,
+    pub(super) notified: bool,
+    /// Whether a stop was requested on the loop's thread, or sent by another thread.
     pub(super) stop: bool,
     pub(super) stop_sent: bool,
     pub(super) phase: Phase,
-    /// As the loop counts them.
+    /// As the loop counts turns.
     pub(super) turns: u64,
     pub(super) limit: Option<Duration>,
-    /// What callbacks are told, once one has asked.
+    /// The time of this turn, once a callback has asked for the time.
     pub(super) turn_time: Option<Instant>,
-    /// While a future of the test's is being run, which is ready all the time.
+    /// The run of a future of the test, which is ready in each turn.
     pub(super) run: Option<Run>,
-    /// One was, and its last wake may stand in the queue yet.
-    pub(super) ran: bool,
+    /// Whether a run has ended whose last wake may still be in the queue.
+    pub(super) ran_future: bool,
     pub(super) batch: VecDeque<Event>,
-    /// The event that is being served: whose, what of it is left, what it said.
-    pub(super) kinds: VecDeque<Branch>,
-    pub(super) served: (Id, Readiness),
+    /// The branches left of the event that is being dispatched; its registration and its readiness.
+    pub(super) branches: VecDeque<Branch>,
+    pub(super) current_event: (Id, Readiness),
     pub(super) due: VecDeque<(u64, u64)>,
-    pub(super) armed: u64,
-    /// Armed before this turn's wait ended.
-    pub(super) fence: u64,
+    pub(super) next_seq: u64,
+    /// Timers with a lower number were armed before the wait of this turn ended.
+    pub(super) seq_limit: u64,
     pub(super) stale: u64,
-    /// Panics that nobody waits for.
+    /// Panics that must be reported to the hook.
     pub(super) panics: u64,
-    /// The names of all things, by their ids, and how those ended that did.
+    /// The names of all objects by id, and how those ended that no longer exist.
     pub(super) names: Vec<String>,
-    pub(super) ends: BTreeMap<Id, String>,
+    pub(super) how_ended: BTreeMap<Id, String>,
 }
 
 impl Model {
-    pub(super) fn new(kernel: Kernel, alone: bool, shuffled: bool) -> Self {
+    pub(super) fn new(kernel: Kernel, is_exclusive: bool, shuffled: bool) -> Self {
         Self {
             kernel,
-            alone,
+            is_exclusive,
             shuffled,
-            called: None,
+            current_call: None,
             registered: BTreeMap::new(),
             tokens: BTreeMap::new(),
             late: BTreeSet::new(),
@@ -184,10 +186,10 @@ impl Model {
             timers: BTreeMap::new(),
             closures: BTreeSet::new(),
             sent: BTreeSet::new(),
-            now: VecDeque::new(),
-            later: VecDeque::new(),
-            letters: Vec::new(),
-            rung: false,
+            this_turn: VecDeque::new(),
+            next_turn: VecDeque::new(),
+            messages: Vec::new(),
+            notified: false,
             stop: false,
             stop_sent: false,
             phase: Phase::Between,
@@ -195,31 +197,31 @@ impl Model {
             limit: None,
             turn_time: None,
             run: None,
-            // Nobody knows what was done before.
-            ran: true,
+            // A run before this program may have left a wake in the queue.
+            ran_future: true,
             batch: VecDeque::new(),
-            kinds: VecDeque::new(),
-            served: (0, Readiness::NONE),
+            branches: VecDeque::new(),
+            current_event: (0, Readiness::NONE),
             due: VecDeque::new(),
-            armed: 0,
-            fence: 0,
+            next_seq: 0,
+            seq_limit: 0,
             stale: 0,
             panics: 0,
             names: Vec::new(),
-            ends: BTreeMap::new(),
+            how_ended: BTreeMap::new(),
         }
     }
 
-    /// Gives the next thing its id.
+    /// Assigns an id to a new object.
     pub(super) fn name(&mut self, name: String) -> Id {
         self.names.push(name);
         self.names.len() - 1
     }
 }
 
-/// What is done to the loop, from outside or by a callback.
+/// Operations on the loop, from outside or by a callback.
 impl Model {
-    /// Where in time we are, in words.
+    /// The current step as text.
     pub(super) fn when(&self) -> String {
         match (self.phase, self.turns) {
             (Phase::Between, 0) => "before turn 1".to_owned(),
@@ -228,33 +230,33 @@ impl Model {
         }
     }
 
-    pub(super) fn stops(&mut self) {
+    pub(super) fn request_stop(&mut self) {
         self.stop = true;
         if let Some(run) = &mut self.run {
-            run.stop.get_or_insert(self.turns - run.begun);
+            run.stop.get_or_insert(self.turns - run.first_turn);
         }
     }
 
-    pub(super) fn begins_run(&mut self, most: u64) {
+    pub(super) fn begin_run(&mut self, max_turns: u64) {
         self.limit = None;
         self.receive();
         self.run = Some(Run {
-            begun: self.turns,
-            most,
-            // One that was asked for before leaves a run one turn.
+            first_turn: self.turns,
+            max_turns,
+            // A stop that was requested before the run leaves it one turn.
             stop: self.stop.then_some(1),
         });
     }
 
-    /// Whether a run goes on and should not.
-    pub(super) fn runs_on(&self) -> bool {
+    /// Whether the run has taken more turns than it may.
+    pub(super) fn is_run_overdue(&self) -> bool {
         self.run
-            .is_some_and(|run| self.turns - run.begun > run.most)
+            .is_some_and(|run| self.turns - run.first_turn > run.max_turns)
     }
 
-    /// At the end of which of its turns a run should have stopped.
-    pub(super) fn ends_run(&mut self) -> Option<u64> {
-        (self.stop, self.ran) = (false, true);
+    /// Ends the run, and returns the turn of it at whose end it should have stopped.
+    pub(super) fn end_run(&mut self) -> Option<u64> {
+        (self.stop, self.ran_future) = (false, true);
         self.run.take()?.stop
     }
 
@@ -267,12 +269,12 @@ impl Model {
         let Some(registered) = self.registered.get_mut(&id) else {
             return;
         };
-        registered.parked &= interest.is_empty();
+        registered.suspended &= interest.is_empty();
         registered.interest = interest;
-        registered.owed = interest;
+        registered.expected = interest;
     }
 
-    /// What is not asked for by the poller of a one-shot stays so.
+    /// Removes an interest. The poller is not changed for a one-shot, which may be disarmed.
     pub(super) fn ignore(&mut self, id: Id, interest: Interest) {
         let Some(registered) = self.registered.get_mut(&id) else {
             return;
@@ -280,34 +282,34 @@ impl Model {
         let rest = registered.interest.without(interest);
         if registered.trigger == Trigger::OneShot {
             registered.interest = rest;
-            registered.owed = registered.owed & rest;
-            registered.shaky = true;
+            registered.expected = registered.expected & rest;
+            registered.is_uncertain = true;
         } else {
             self.modify(id, rest);
         }
     }
 
-    /// L2: from here on none of its callbacks runs.
+    /// L2: no callback of the registration runs from here on.
     pub(super) fn remove(&mut self, id: Id, how: String) {
         self.registered.remove(&id);
-        self.ends.insert(id, how);
+        self.how_ended.insert(id, how);
     }
 
     fn deadline(&mut self, ms: usize) -> (u64, u64) {
         let ns = u64::try_from(ms).unwrap_or(0).saturating_mul(1_000_000);
-        let armed = self.armed;
-        self.armed += 1;
-        (self.kernel.clock().now_ns().saturating_add(ns), armed)
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        (self.kernel.clock().now_ns().saturating_add(ns), seq)
     }
 
     pub(super) fn arm(&mut self, id: Id, ms: usize) {
         let at = self.deadline(ms);
-        self.timers.insert(at, Due::Call(id));
+        self.timers.insert(at, TimerAction::Call(id));
     }
 
-    /// Whether it was armed.
+    /// Cancels a timer, and returns whether it was armed.
     pub(super) fn disarm(&mut self, id: Id) -> bool {
-        let is_it = |due: &Due| matches!(due, Due::Call(other) if *other == id);
+        let is_it = |due: &TimerAction| matches!(due, TimerAction::Call(other) if *other == id);
         let at = self.timers.iter().find(|(_, due)| is_it(due));
         let Some(at) = at.map(|(at, _)| *at) else {
             return false;
@@ -315,79 +317,79 @@ impl Model {
         self.timers.remove(&at).is_some()
     }
 
-    /// What was sent before stands before what is queued now: closures for a later turn (L5), wakes
-    /// as if they came now. A stop is for the next turn, too, wherever it waits.
+    /// Messages of other threads go before work that is queued now: closures into a later turn (L5),
+    /// wakes as if they came now. A stop takes effect in the next turn, wherever it waits.
     pub(super) fn receive(&mut self) {
-        for id in std::mem::take(&mut self.letters) {
+        for id in std::mem::take(&mut self.messages) {
             match self.closures.contains(&id) {
-                true => self.later.push_back(id),
+                true => self.next_turn.push_back(id),
                 false => self.queue_woken(id),
             }
         }
     }
 
-    /// L5: for a later turn.
+    /// L5: queues a closure for a later turn.
     pub(super) fn soon(&mut self, id: Id) {
         self.receive();
         self.closures.insert(id);
-        self.later.push_back(id);
+        self.next_turn.push_back(id);
     }
 
-    /// From another thread: for the turn that finds it.
+    /// Queues a closure of another thread for the turn that receives it.
     pub(super) fn send(&mut self, id: Id) {
         self.closures.insert(id);
         self.sent.insert(id);
-        self.letters.push(id);
-        self.rung = true;
+        self.messages.push(id);
+        self.notified = true;
     }
 
     pub(super) fn spawn(&mut self, id: Id) {
         self.receive();
-        let task = Tasked {
+        let task = ModelTask {
             woken: true,
-            held: true,
-            ..Tasked::default()
+            has_handle: true,
+            ..ModelTask::default()
         };
         self.tasks.insert(id, task);
-        self.later.push_back(id);
+        self.next_turn.push_back(id);
     }
 
-    /// T1: in a queue at most once. From afar it goes through the inbox, whoever it is.
-    pub(super) fn wake(&mut self, id: Id, afar: bool) {
+    /// T1: a task is in a queue at most once. A remote wake goes through the inbox.
+    pub(super) fn wake(&mut self, id: Id, remote: bool) {
         let task = self.tasks.entry(id).or_default();
         if std::mem::replace(&mut task.woken, true) {
             return;
         }
-        if afar {
-            self.letters.push(id);
-            self.rung = true;
+        if remote {
+            self.messages.push(id);
+            self.notified = true;
         } else {
             self.queue_woken(id);
         }
     }
 
-    /// In this turn while events and timers are looked at, else in the next.
+    /// Queues a task for this turn during the steps for events and timers, else for the next turn.
     fn queue_woken(&mut self, id: Id) {
         match self.phase {
-            Phase::Events | Phase::Timers => self.now.push_back(id),
-            Phase::Between | Phase::Ready => self.later.push_back(id),
+            Phase::Events | Phase::Timers => self.this_turn.push_back(id),
+            Phase::Between | Phase::Ready => self.next_turn.push_back(id),
         }
     }
 
-    /// A timer for a task that is being polled.
+    /// Arms the timer of a task that is being polled.
     pub(super) fn nap(&mut self, id: Id, ms: usize) {
         let at = self.deadline(ms);
-        self.timers.insert(at, Due::Wake(id));
+        self.timers.insert(at, TimerAction::Wake(id));
         self.tasks.entry(id).or_default().nap = Some(at);
     }
 
-    /// Whether its nap is over.
-    pub(super) fn is_rested(&self, id: Id) -> bool {
+    /// Whether the timer of the nap has fired.
+    pub(super) fn is_nap_over(&self, id: Id) -> bool {
         let nap = self.tasks.get(&id).and_then(|task| task.nap);
         nap.is_none_or(|at| !self.timers.contains_key(&at))
     }
 
-    /// Whether this is what ends it. One that is `running` ends when its poll does.
+    /// Cancels a task, and returns whether this call ends it. A `running` task ends with its poll.
     pub(super) fn abort(&mut self, id: Id, running: bool) -> bool {
         let task = self.tasks.entry(id).or_default();
         if task.ended.is_some() || task.cancelled {
@@ -395,16 +397,16 @@ impl Model {
         }
         task.cancelled = true;
         if !running {
-            self.end(id, End::Cancelled);
+            self.end(id, TaskEnd::Cancelled);
         }
         true
     }
 
-    /// T3: its future goes, and what that held; then who awaits it is woken.
-    pub(super) fn end(&mut self, id: Id, end: End) {
+    /// T3: the future and what it holds is dropped, then the joiner is woken.
+    pub(super) fn end(&mut self, id: Id, end: TaskEnd) {
         let task = self.tasks.entry(id).or_default();
         task.ended = Some(end);
-        let (nap, joiner, held) = (task.nap.take(), task.joiner, task.held);
+        let (nap, joiner, has_handle) = (task.nap.take(), task.joiner, task.has_handle);
         if let Some(at) = nap {
             self.timers.remove(&at);
         }
@@ -413,20 +415,20 @@ impl Model {
             .iter_mut()
             .find(|(_, task)| task.joiner == Some(id));
         if let Some(awaited) = awaited.map(|(awaited, _)| *awaited) {
-            self.let_go(awaited);
+            self.drop_handle(awaited);
         }
-        self.panics += u64::from(!held && end == End::Panicked);
+        self.panics += u64::from(!has_handle && end == TaskEnd::Panicked);
         if let Some(joiner) = joiner {
             self.wake(joiner, false);
         }
     }
 
-    /// Nobody will take its result any more; a panic that nobody has seen is told.
-    pub(super) fn let_go(&mut self, id: Id) {
+    /// Drops the handle of a task. A panic that was not taken must be reported now.
+    pub(super) fn drop_handle(&mut self, id: Id) {
         let task = self.tasks.entry(id).or_default();
-        task.held = false;
+        task.has_handle = false;
         task.joiner = None;
-        self.panics += u64::from(task.ended == Some(End::Panicked) && !task.taken);
+        self.panics += u64::from(task.ended == Some(TaskEnd::Panicked) && !task.taken);
         task.taken = true;
     }
 }

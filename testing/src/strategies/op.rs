@@ -1,18 +1,18 @@
-//! What a program can do: one kind of operation for each word, and its text.
+//! The operations of a program: a table with one row for each kind, and the text of an operation.
 //!
-//! All operations have the same few operands, so that printing, reading and shrinking are one
-//! table and a loop each, and not a branch for each of thirty words. The table says which operands a word
-//! has; each kind of operand is written and read here. A case that failed is kept as it was printed. A text
-//! comes from anywhere, so a wrong one is refused with the word that does not fit.
+//! All operations have the same few operands, so printing, parsing and shrinking are each a loop over
+//! one table and not a branch for each of fifty kinds. The table lists the operands of each kind; a
+//! failing case is kept as the text that it prints. Text may come from any source, so the parser
+//! returns the first word that does not fit.
 //!
-//! In the notes these are the things that an event loop works on, and what goes wrong (N1, N7).
+//! The kinds cover the objects that an event loop works on, and their failures (N1, N7).
 
 use readily::{Interest, Trigger};
 use std::fmt;
 use std::iter::Peekable;
 
-/// How many places there are for descriptors; timers, closures and tasks have four names each.
-pub(super) const PLACES: usize = 8;
+/// Number of slots for descriptors; timers, closures and tasks have four names each.
+pub(super) const SLOTS: usize = 8;
 pub(super) const NAMES: usize = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +59,9 @@ pub(super) enum OpKind {
     Park,
     Join,
     Send,
-    Ring,
-    WakeAfar,
-    StopAfar,
+    Notify,
+    WakeRemote,
+    StopRemote,
     Pass,
     Nearly,
     Stop,
@@ -72,10 +72,10 @@ pub(super) enum OpKind {
     Run,
 }
 
-/// Each verb's word; which operands follow it: `a`t and `t`o a place or name, a `n`umber, an
-/// `i`nterest, a tri`g`ger, a `s`cript; and how often it is chosen where anything may be.
+/// Each kind's word; its operands: `a`t and `t`o a slot or name, a `n`umber, an `i`nterest, a
+/// tri`g`ger, a `s`cript; and its weight where any kind may be chosen.
 pub(super) const WORDS: &[(OpKind, &str, &str, usize)] = &[
-    (OpKind::Pipe, "pipe", "at", 1), // who reads, who writes
+    (OpKind::Pipe, "pipe", "at", 1), // the reading end, the writing end
     (OpKind::Pair, "pair", "at", 1),
     (OpKind::Tcp, "tcp", "at", 1),
     (OpKind::Listen, "listen", "a", 1),
@@ -84,26 +84,26 @@ pub(super) const WORDS: &[(OpKind, &str, &str, usize)] = &[
     (OpKind::Eventfd, "eventfd", "a", 1),
     (OpKind::File, "file", "a", 1),
     (OpKind::Unconnected, "unconnected", "a", 1),
-    (OpKind::Narrow, "narrow", "an", 1), // so many bytes may lie unread
+    (OpKind::Narrow, "narrow", "an", 1), // limits the unread bytes
     (OpKind::Register, "register", "aigs", 3),
     (OpKind::Source, "source", "as", 1),
-    (OpKind::Serve, "serve", "ats", 1), // accepts by itself, one connection at a time
+    (OpKind::Serve, "serve", "ats", 1), // the loop accepts
     (OpKind::Modify, "modify", "ai", 2),
     (OpKind::Rearm, "rearm", "ai", 1),
-    (OpKind::Ignore, "ignore", "ai", 0), // by its own callback
+    (OpKind::Ignore, "ignore", "ai", 0), // in the registration's own callback
     (OpKind::Remove, "remove", "a", 2),
-    (OpKind::Stale, "stale", "a", 1), // by the key of a registration that has gone
-    (OpKind::Late, "late", "a", 1),   // an event for it
+    (OpKind::Stale, "stale", "a", 1), // uses the key of a removed registration
+    (OpKind::Late, "late", "a", 1),   // reports an event for a removed registration
     (OpKind::Close, "close", "a", 2),
     (OpKind::Dup, "dup", "at", 2),
     (OpKind::Read, "read", "an", 3),
     (OpKind::Write, "write", "an", 4),
-    (OpKind::Shut, "shut", "a", 1), // its writing half
+    (OpKind::Shut, "shut", "a", 1), // the writing direction
     (OpKind::ShutRead, "shut-read", "a", 1),
     (OpKind::ShutBoth, "shut-both", "a", 1),
     (OpKind::Reset, "reset", "a", 1),
     (OpKind::Urgent, "urgent", "a", 1),
-    (OpKind::Connect, "connect", "ats", 1), // to whom, as whom
+    (OpKind::Connect, "connect", "ats", 1), // the listener, the slot for the connection
     (OpKind::Accept, "accept", "at", 1),
     (OpKind::Admit, "admit", "atis", 0), // accepts and registers, in a listener's callback
     (OpKind::Arm, "arm", "ans", 2),
@@ -116,12 +116,12 @@ pub(super) const WORDS: &[(OpKind, &str, &str, usize)] = &[
     (OpKind::Nap, "nap", "n", 0),
     (OpKind::Park, "park", "", 0),
     (OpKind::Join, "join", "a", 0),
-    (OpKind::Send, "send", "s", 1), // from another thread, as the next three
-    (OpKind::Ring, "ring", "", 1),
-    (OpKind::WakeAfar, "wake-afar", "a", 1),
-    (OpKind::StopAfar, "stop-afar", "", 1),
+    (OpKind::Send, "send", "s", 1), // from another thread, as are the next three
+    (OpKind::Notify, "notify", "", 1),
+    (OpKind::WakeRemote, "wake-remote", "a", 1),
+    (OpKind::StopRemote, "stop-remote", "", 1),
     (OpKind::Pass, "pass", "n", 1),
-    (OpKind::Nearly, "nearly", "n", 1), // so many milliseconds, but for a nanosecond
+    (OpKind::Nearly, "nearly", "n", 1), // a nanosecond less than n ms
     (OpKind::Stop, "stop", "", 1),
     (OpKind::Panic, "panic", "", 0),
     (OpKind::Turn, "turn", "", 0),
@@ -133,10 +133,10 @@ pub(super) const WORDS: &[(OpKind, &str, &str, usize)] = &[
 impl OpKind {
     pub(super) fn row(self) -> &'static (Self, &'static str, &'static str, usize) {
         let row = WORDS.iter().find(|(kind, ..)| *kind == self);
-        row.expect("each verb has its row")
+        row.expect("each kind has a row")
     }
 
-    /// The n-th of all that anybody may do, each counted as often as it is to be chosen.
+    /// The n-th kind of the table, where a kind counts as often as its weight.
     pub(super) fn nth(n: usize) -> Self {
         let all: usize = WORDS.iter().map(|row| row.3).sum();
         let mut left = n % all;
@@ -151,26 +151,26 @@ impl OpKind {
         chosen.map_or(Self::Turn, |row| row.0)
     }
 
-    /// Whether an operand belongs to it.
+    /// Whether this kind has the operand.
     pub(super) fn takes(self, operand: char) -> bool {
         self.row().2.contains(operand)
     }
 
-    /// Whether it is about a timer, a closure or a task, and not about a descriptor.
-    pub(super) fn names(self) -> bool {
+    /// Whether the first operand names a timer, a closure or a task, and not a descriptor.
+    pub(super) fn has_name(self) -> bool {
         let timer = matches!(self, Self::Arm | Self::Disarm);
         let closure = matches!(self, Self::Soon | Self::TakeBack);
-        let wakes = matches!(self, Self::Wake | Self::WakeAfar);
+        let wakes = matches!(self, Self::Wake | Self::WakeRemote);
         timer || closure || wakes || matches!(self, Self::Spawn | Self::Abort | Self::Join)
     }
 
-    /// Whether it turns the loop: nothing for a callback.
-    pub(super) fn turns(self) -> bool {
+    /// Whether the operation turns the loop, which a callback must not do.
+    pub(super) fn is_turn(self) -> bool {
         matches!(self, Self::Turn | Self::Wait | Self::Sleep | Self::Run)
     }
 }
 
-/// One thing to do. An operand that its verb does not take has its default.
+/// One operation. An operand that its kind does not have keeps its default.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Op {
     pub(super) kind: OpKind,
@@ -180,7 +180,7 @@ pub(super) struct Op {
     pub(super) number: usize,
     pub(super) interest: Interest,
     pub(super) trigger: Trigger,
-    /// What is done by the callback, closure or task that this makes, each time it runs.
+    /// The operations that the created callback, closure or task executes each time it runs.
     pub(super) script: Vec<Op>,
 }
 
@@ -204,10 +204,10 @@ const INTERESTS: [(Interest, &str); 3] = [
     (Interest::PRIORITY, "urgent"),
 ];
 
-/// An interest in words.
-pub(super) fn wanted(interest: Interest) -> String {
-    let asked = INTERESTS.iter().filter(|(one, _)| interest.contains(*one));
-    let words: Vec<&str> = asked.map(|(_, word)| *word).collect();
+/// An interest as text.
+pub(super) fn interest_text(interest: Interest) -> String {
+    let contained = INTERESTS.iter().filter(|(one, _)| interest.contains(*one));
+    let words: Vec<&str> = contained.map(|(_, word)| *word).collect();
     match words.is_empty() {
         true => "nothing".to_owned(),
         false => words.join("+"),
@@ -220,8 +220,8 @@ const TRIGGERS: [(Trigger, &str); 3] = [
     (Trigger::OneShot, "one-shot"),
 ];
 
-/// A trigger in words.
-pub(super) fn trigger(trigger: Trigger) -> &'static str {
+/// A trigger as text.
+pub(super) fn trigger_text(trigger: Trigger) -> &'static str {
     let row = TRIGGERS.iter().find(|(one, _)| *one == trigger);
     row.map_or("", |(_, word)| word)
 }
@@ -235,8 +235,8 @@ impl fmt::Display for Op {
                 'a' => write!(f, " #{}", self.at)?,
                 't' => write!(f, " #{}", self.to)?,
                 'n' => write!(f, " {}", self.number)?,
-                'i' => write!(f, " {}", wanted(self.interest))?,
-                'g' => write!(f, " {}", trigger(self.trigger))?,
+                'i' => write!(f, " {}", interest_text(self.interest))?,
+                'g' => write!(f, " {}", trigger_text(self.trigger))?,
                 _ if self.script.is_empty() => {}
                 _ => {
                     let script: Vec<String> = self.script.iter().map(Self::to_string).collect();
@@ -248,10 +248,10 @@ impl fmt::Display for Op {
     }
 }
 
-/// What is stumbled over where there are no words any more.
-pub(super) const END: &str = "the end of the text";
+/// Stands for the offending word where the text ends too early.
+pub(super) const END_OF_TEXT: &str = "end of the text";
 
-/// The words of a text, with a semicolon for each end of a line, and the line of each.
+/// The words of a text, with a semicolon for each end of a line, and the line number of each word.
 pub(super) fn words(text: &str) -> (Vec<String>, Vec<usize>) {
     let of_line = |(n, line): (usize, &str)| {
         let spaced = line.replace(';', " ; ") + " ;";
@@ -262,29 +262,29 @@ pub(super) fn words(text: &str) -> (Vec<String>, Vec<usize>) {
     text.lines().enumerate().flat_map(of_line).unzip()
 }
 
-/// As many braces may stand inside each other: each is read by a call inside of another, and a text
-/// must not be able to end the process.
-const DEEPEST: usize = 32;
+/// Braces nest up to this depth. The parser recurses for each brace, and no text may overflow the
+/// stack.
+const MAX_DEPTH: usize = 32;
 
-/// Reads operations up to the end of the text, or of the script, which is so `deep` inside of
-/// others. An error is the word that it stumbled over.
-pub(super) fn read<'a, W>(words: &mut Peekable<W>, deep: usize) -> Result<Vec<Op>, String>
+/// Reads operations up to the end of the text, or of the script at this `depth`. The error is the
+/// first word that does not fit.
+pub(super) fn read<'a, W>(words: &mut Peekable<W>, depth: usize) -> Result<Vec<Op>, String>
 where
     W: Iterator<Item = &'a String>,
 {
     let mut ops = Vec::new();
     loop {
         match words.next().map(String::as_str) {
-            None if deep > 0 => return Err(END.to_owned()),
+            None if depth > 0 => return Err(END_OF_TEXT.to_owned()),
             None => return Ok(ops),
-            Some("}") if deep > 0 => return Ok(ops),
+            Some("}") if depth > 0 => return Ok(ops),
             Some(";") => {}
             Some(word) => {
                 let row = WORDS.iter().find(|row| row.1 == word);
                 let (kind, _, operands, _) = row.ok_or_else(|| word.to_owned())?;
                 let mut op = Op::new(*kind);
                 for operand in operands.chars() {
-                    read_operand(&mut op, operand, words, deep)?;
+                    read_operand(&mut op, operand, words, depth)?;
                 }
                 ops.push(op);
             }
@@ -296,31 +296,31 @@ fn read_operand<'a, W>(
     op: &mut Op,
     operand: char,
     words: &mut Peekable<W>,
-    deep: usize,
+    depth: usize,
 ) -> Result<(), String>
 where
     W: Iterator<Item = &'a String>,
 {
     if operand == 's' {
         if let Some(brace) = words.next_if(|word| *word == "{") {
-            if deep == DEEPEST {
+            if depth == MAX_DEPTH {
                 return Err(brace.clone());
             }
-            op.script = read(words, deep + 1)?;
+            op.script = read(words, depth + 1)?;
         }
         return Ok(());
     }
-    let word = words.next().ok_or(END)?;
+    let word = words.next().ok_or(END_OF_TEXT)?;
     let wrong = || word.clone();
-    // Closures, timers and tasks have fewer names than there are places.
-    let most = if op.kind.names() { NAMES } else { PLACES };
-    let place = || {
+    // Closures, timers and tasks have fewer names than there are slots.
+    let limit = if op.kind.has_name() { NAMES } else { SLOTS };
+    let slot = || {
         let number = word.strip_prefix('#')?.parse().ok();
-        number.filter(|number| *number < most)
+        number.filter(|number| *number < limit)
     };
     match operand {
-        'a' => op.at = place().ok_or_else(wrong)?,
-        't' => op.to = place().ok_or_else(wrong)?,
+        'a' => op.at = slot().ok_or_else(wrong)?,
+        't' => op.to = slot().ok_or_else(wrong)?,
         'n' => op.number = word.parse().map_err(|_| wrong())?,
         'i' if word == "nothing" => {}
         'i' => {

@@ -1,12 +1,12 @@
-//! What the poller reports, held against the kernel in memory.
+//! Compares the poller's reports with the state of the simulated kernel.
 //!
-//! The loop can be no better than what it is told; and that it asks for the right thing, after
-//! whatever its callbacks did, shows only in what it hears. So, as far as epoll and the kqueues
-//! agree: nobody is told what is not so, nothing is told of who was removed, and who asked and can
-//! read or write is not passed over. How many bytes a writer must find room for is each system's
-//! own affair.
+//! A loop depends on the reports of its poller, and a wrong interest after some operation of a
+//! callback shows only in them. So, as far as epoll and the kqueues agree: no report is wrong, no
+//! report is for a removed registration, and a registration that asks for a direction that is ready
+//! is reported. The systems differ in how much room makes a descriptor writable, so that is not
+//! checked.
 //!
-//! In the notes this is "the selector" (N2).
+//! This is "the selector" (N2).
 
 use super::checker::{RuleViolation, violation};
 use super::harness::Harness;
@@ -19,8 +19,8 @@ use readily::{Interest, LoopHandle, Readiness, Trigger};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What of an interest could be served now, where no system disagrees.
-fn can(registered: &Registered, (holds, unread): (Readiness, usize)) -> Interest {
+/// The directions of a registration that are ready on every system.
+fn certain_interest(registered: &Registered, (holds, unread): (Readiness, usize)) -> Interest {
     let arrives = matches!(registered.role, Role::Listener | Role::Datagram);
     let comes = arrives && holds.contains(Readiness::READ);
     let read = unread > 0 || holds.contains(Readiness::READ_CLOSED) || comes;
@@ -33,25 +33,25 @@ fn can(registered: &Registered, (holds, unread): (Readiness, usize)) -> Interest
     can
 }
 
-/// The directions that an event is about.
-fn said(ready: Readiness) -> Interest {
-    let mut said = Interest::NONE;
+/// The directions that an event reports.
+fn directions(ready: Readiness) -> Interest {
+    let mut directions = Interest::NONE;
     for (bit, one) in [
         (Readiness::READ, Interest::READ),
         (Readiness::WRITE, Interest::WRITE),
     ] {
-        said |= if ready.contains(bit) {
+        directions |= if ready.contains(bit) {
             one
         } else {
             Interest::NONE
         };
     }
-    said
+    directions
 }
 
 impl Model {
-    /// Events in words.
-    pub(super) fn reported(&self, events: &[Event]) -> String {
+    /// Events as text.
+    pub(super) fn describe_events(&self, events: &[Event]) -> String {
         let words = events.iter().filter_map(|event| {
             let id = self.tokens.get(&event.token)?;
             let facts = format!("{:?}", event.ready).to_lowercase();
@@ -65,10 +65,10 @@ impl Model {
         }
     }
 
-    /// A wait has reported `events`.
-    pub(super) fn hears(&mut self, events: &[Event]) -> Result<(), RuleViolation> {
+    /// Checks the events of a wait.
+    pub(super) fn check_events(&mut self, events: &[Event]) -> Result<(), RuleViolation> {
         let faults = self.kernel.faults();
-        let mut heard = BTreeMap::new();
+        let mut reported = BTreeMap::new();
         let late = std::mem::take(&mut self.late);
         let is_late = |event: &&Event| late.contains(&event.token);
         let events: Vec<&Event> = events.iter().filter(|event| !is_late(event)).collect();
@@ -77,117 +77,127 @@ impl Model {
                 continue;
             };
             let name = &self.names[id];
-            if heard.insert(id, event.ready).is_some() {
+            if reported.insert(id, event.ready).is_some() {
                 return Err(violation(
                     "R030",
                     format!("{name} is reported twice at once"),
                 ));
             }
             let Some(registered) = self.registered.get(&id) else {
-                let how = &self.ends[&id];
+                let how = &self.how_ended[&id];
                 return Err(violation(
                     "R004",
                     format!("{name}, which {how}, is reported"),
                 ));
             };
-            let (holds, _) = self.kernel.inspect(registered.number).unwrap_or_default();
-            let surely = Readiness::READ_CLOSED | Readiness::ERROR;
-            let surely = match faults.spurious {
-                0 => surely | Readiness::READ,
-                _ => surely,
+            let (holds, _) = self.kernel.inspect(registered.raw_fd).unwrap_or_default();
+            let certain = Readiness::READ_CLOSED | Readiness::ERROR;
+            let certain = match faults.spurious {
+                0 => certain | Readiness::READ,
+                _ => certain,
             };
-            // epoll has no closed side for the writer of a pipe that nobody reads, only an error; a
-            // kqueue has both sides and no error.
-            let surely = match holds.contains(Readiness::ERROR) {
-                true => surely.without(Readiness::READ_CLOSED),
-                false => surely,
+            // epoll reports only an error to the writer of a pipe without a reader, and no closed
+            // side; a kqueue reports both sides closed, and no error.
+            let certain = match holds.contains(Readiness::ERROR) {
+                true => certain.without(Readiness::READ_CLOSED),
+                false => certain,
             };
-            let false_alarm = event.ready.without(holds);
-            if false_alarm.intersects(surely) {
-                let what = format!("{name} is reported as {false_alarm:?}, and is not");
+            let wrong = event.ready.without(holds);
+            if wrong.intersects(certain) {
+                let what = format!("{name} is reported as {wrong:?}, which does not hold");
                 return Err(violation("R022", what));
             }
         }
-        // A batch may be too small for all, and after a signal there is none.
-        let whole = faults.batch == 0 && (faults.early_return == 0 || !events.is_empty());
-        self.passed_over(&heard, whole)
+        // A batch may be too small for all events, and an interrupted wait has none.
+        let is_complete = faults.batch == 0 && (faults.early_return == 0 || !events.is_empty());
+        self.check_missing(&reported, is_complete)
     }
 
-    fn passed_over(
+    fn check_missing(
         &mut self,
-        heard: &BTreeMap<usize, Readiness>,
-        whole: bool,
+        reported: &BTreeMap<usize, Readiness>,
+        is_complete: bool,
     ) -> Result<(), RuleViolation> {
         let refuses = may_refuse(&self.kernel.faults());
         for (id, registered) in &mut self.registered {
-            let look = self.kernel.inspect(registered.number).unwrap_or_default();
-            let can = can(registered, look);
-            // While its error is not fetched, a datagram socket is asked for by the edge, and anew after
-            // each event; unless the kernel refuses that.
-            let is_failed = registered.role == Role::Datagram && look.0.contains(Readiness::ERROR);
-            registered.shaky |= is_failed && refuses;
-            let told = heard.get(id).map_or(Interest::NONE, |ready| said(*ready));
+            let state = self.kernel.inspect(registered.raw_fd).unwrap_or_default();
+            let can = certain_interest(registered, state);
+            // While a datagram socket has an error, it is registered edge-triggered, and registered
+            // again after each event, which the kernel may refuse.
+            let is_failed = registered.role == Role::Datagram && state.0.contains(Readiness::ERROR);
+            registered.is_uncertain |= is_failed && refuses;
+            let seen = reported
+                .get(id)
+                .map_or(Interest::NONE, |ready| directions(*ready));
             let due = match registered.trigger {
                 Trigger::Level => Interest::BOTH,
-                _ => registered.owed,
+                _ => registered.expected,
             };
             let asked = registered.effective().unwrap_or_default();
-            let silent = (asked & due & can).without(told);
-            if whole && !registered.shaky && !is_failed && !silent.is_empty() {
+            let missing = (asked & due & can).without(seen);
+            if is_complete && !registered.is_uncertain && !is_failed && !missing.is_empty() {
                 let name = &self.names[*id];
-                let what = format!("{name} asked for {silent:?}, which holds, and is not told");
+                let what = format!(
+                    "{name} has interest in {missing:?}, which is ready, and is not reported"
+                );
                 return Err(violation("R024", what));
             }
-            registered.owed = match registered.trigger {
-                // Once, whatever it was.
-                Trigger::OneShot if heard.contains_key(id) => Interest::NONE,
-                Trigger::OneShot => registered.owed,
-                // What is not there now must be told when it comes.
-                _ => registered.owed.without(told) | Interest::READ.without(can),
+            registered.expected = match registered.trigger {
+                // One event disarms it, whatever the event reports.
+                Trigger::OneShot if reported.contains_key(id) => Interest::NONE,
+                Trigger::OneShot => registered.expected,
+                // A direction that is not ready now must be reported when it is.
+                _ => registered.expected.without(seen) | Interest::READ.without(can),
             };
         }
         Ok(())
     }
 }
 
-/// Whether a refusal may be the kernel's doing, and not ours.
+/// Whether a fault of the kernel may be the reason of a refusal.
 pub(super) fn may_refuse(faults: &Faults) -> bool {
     faults.enomem != 0 || faults.fails.is_some()
 }
 
 impl TraceListener for Harness {
     fn asks(&self, timeout: Option<Duration>) {
-        self.catches_up();
+        self.sync_turns();
         let mut model = self.model.borrow_mut();
-        if model.runs_on() {
-            self.breaks("R046", "a run does not end");
+        if model.is_run_overdue() {
+            self.fail("R046", "a run does not end");
         }
-        if self.is_over() {
-            // What went wrong may be what would have ended a run.
+        if self.has_failed() {
+            // The violation may be a missing end of a run, which would then never return.
             self.handle.with(LoopHandle::stop);
             return;
         }
-        // Within a run there is nobody else to say that the turn before is over.
-        self.check(model.ends(&|number| self.poller_trace.refused(number)));
-        self.check(model.asks(timeout));
+        // Within a run only this call shows that the turn before is over.
+        self.check(model.end_turn(&|raw_fd| self.poller_trace.refused(raw_fd)));
+        self.check(model.check_wait(timeout));
         let rings = self.poller_trace.rings();
         if rings > 1 {
-            self.breaks("W2", "the bell was rung more than once since the last wait");
+            self.fail(
+                "W2",
+                "the poller was notified more than once since the last wait",
+            );
         }
-        // Within a run nobody waits who would have to be rung.
-        let heard = model.run.is_some() || model.ran || rings > 0;
-        if model.rung && !heard {
-            self.breaks("W1", "somebody came, and nobody rang");
+        // Within a run the loop does not sleep between turns, so it needs no notification.
+        let awake = model.run.is_some() || model.ran_future || rings > 0;
+        if model.notified && !awake {
+            self.fail(
+                "W1",
+                "another thread has sent a message, and did not notify the poller",
+            );
         }
     }
 
     fn told(&self, events: &[Event]) {
-        if self.is_over() {
+        if self.has_failed() {
             return;
         }
         let mut model = self.model.borrow_mut();
-        self.transcript.tell_coming(model.reported(events));
-        self.check(model.hears(events));
-        model.begins(events);
+        self.transcript.tell_coming(model.describe_events(events));
+        self.check(model.check_events(events));
+        model.begin_turn(events);
     }
 }

@@ -1,10 +1,10 @@
-//! A program: things done to a loop, from outside and from inside its callbacks, and its running.
+//! A program: operations on a loop, from outside and from inside its callbacks, and how to run it.
 //!
-//! It is opaque on purpose: a strategy makes it, it runs, and it is printed as the text from which
-//! it can be made again. What failed is then kept as a few lines in a test, and does not depend on
-//! seeds or on how strategies choose.
+//! The type is opaque: a strategy generates a program, the program runs, and it prints as text from
+//! which `parse` makes an equal program. So a failing case is kept in a test as a few lines of text,
+//! which depend neither on a seed nor on how strategies choose.
 //!
-//! In the notes this is nothing; what it tries is the loop of N7.
+//! A run tests the loop of N7.
 
 use super::harness::Wrap;
 use super::op::{self, Op};
@@ -16,38 +16,39 @@ use std::fmt;
 use std::rc::Rc;
 use std::str::FromStr;
 
-/// Things to be done on a small world: up to eight descriptors, four timers, closures and tasks.
+/// A list of operations on up to eight descriptors, four timers, four closures and four tasks.
 ///
-/// Made by [`program`](super::program()), or from text: a line for each thing that is done from
-/// outside, and in braces what a callback, a closure, a timer or a task does when it runs. What
-/// does not fit (a read where nothing is open) is left out when it comes up.
+/// [`program`](super::program()) generates one, and `parse` reads one from text. Each line of the
+/// text is an operation from outside the loop; the operations in braces run in a callback, a closure,
+/// a timer or a task. An operation that is impossible when its turn comes (a read from an empty slot)
+/// is skipped.
 ///
-/// A line ends like a semicolon does. `#n` is a place for a descriptor, below 8, or the name of a
-/// timer, closure or task, below 4; `n` is a number; `{ … }`, which may be left out, is what is done
-/// by what the line makes. These are the words:
+/// A semicolon may stand for the end of a line. `#n` is a slot for a descriptor, below 8, or the name
+/// of a timer, closure or task, below 4; `n` is a number; `{ … }` is the script of the callback,
+/// closure, timer or task that the line creates, and may be left out. The operations are:
 ///
-/// | words | what they do |
+/// | operation | effect |
 /// |---|---|
-/// | `pipe #r #w`, `pair #a #b`, `tcp #a #b`, `listen #a`, `datagrams #a #b` | open descriptors |
-/// | `timerfd #a n`, `eventfd #a`, `file #a`, `unconnected #a` | open a timer of n ms, a counter, a regular file, a socket without a peer |
-/// | `register #a read+write+urgent level { … }` | registers one: for these or `nothing`; by `level`, `edge` or `one-shot` |
-/// | `source #a { … }` | registers one as a source, whose default branch runs for each event |
-/// | `serve #a #b { … }` | lets the loop accept at a listener: a connection is at #b, if that is free, and is closed otherwise |
-/// | `ignore #a read` | in a callback of #a: takes an interest back |
-/// | `modify #a read`, `rearm #a read`, `remove #a` | change a registration |
-/// | `stale #a`, `late #a` | use the key of the last registration that #a had; report an event for it |
-/// | `read #a n`, `write #a n`, `urgent #a`, `narrow #a n` | move n bytes, send urgent data, let no more than n lie unread |
-/// | `close #a`, `dup #a #b`, `shut #a`, `shut-read #a`, `shut-both #a`, `reset #a` | close, duplicate, shut the writing half, the reading half or both, reset |
-/// | `connect #to #as { … }`, `accept #a #b` | connect to a listener, accept from it |
+/// | `pipe #r #w`, `pair #a #b`, `tcp #a #b`, `listen #a`, `datagrams #a #b` | opens descriptors |
+/// | `timerfd #a n`, `eventfd #a`, `file #a`, `unconnected #a` | opens a timer of n ms, a counter, a regular file, a socket without a peer |
+/// | `register #a read+write+urgent level { … }` | registers #a for these interests or for `nothing`, with trigger `level`, `edge` or `one-shot` |
+/// | `source #a { … }` | registers #a as a source, whose default branch runs for each event |
+/// | `serve #a #b { … }` | lets the loop accept at listener #a: a connection goes to #b if that is free, and is closed otherwise |
+/// | `ignore #a read` | in a callback of #a: removes an interest |
+/// | `modify #a read`, `rearm #a read`, `remove #a` | changes or removes a registration |
+/// | `stale #a`, `late #a` | uses the key of the last registration of #a; reports an event for that registration |
+/// | `read #a n`, `write #a n`, `urgent #a`, `narrow #a n` | moves n bytes, sends urgent data, limits the buffer to n bytes |
+/// | `close #a`, `dup #a #b`, `shut #a`, `shut-read #a`, `shut-both #a`, `reset #a` | closes, duplicates, shuts down writing, reading or both, resets |
+/// | `connect #to #as { … }`, `accept #a #b` | connects to a listener, accepts from a listener |
 /// | `admit #a #b read { … }` | in a callback of listener #a: accepts #b and registers it |
-/// | `arm #t n { … }`, `disarm #t` | a timer of n ms; take it back |
-/// | `soon #c { … }`, `take-back #c` | a closure for the next turn |
-/// | `spawn #k { … }`, `wake #k`, `abort #k` | a task, its waker, its end |
-/// | `nap n`, `park`, `join #k` | in a task: wait for n ms, for a wake, for another task |
-/// | `send { … }`, `ring`, `wake-afar #k`, `stop-afar` | from another thread |
-/// | `pass n`, `nearly n` | n ms go by; the same, but for a nanosecond |
-/// | `stop`, `panic` | stop the loop; in a callback, closure, timer or task: panic |
-/// | `turn`, `wait n`, `sleep`, `run n` | from outside: turn the loop: at once, for up to n ms, without a limit; run a future that gives way n times |
+/// | `arm #t n { … }`, `disarm #t` | arms a timer of n ms, cancels it |
+/// | `soon #c { … }`, `take-back #c` | queues a closure for the next turn, cancels it |
+/// | `spawn #k { … }`, `wake #k`, `abort #k` | spawns, wakes, cancels a task |
+/// | `nap n`, `park`, `join #k` | in a task: waits for n ms, for a wake, for another task |
+/// | `send { … }`, `notify`, `wake-remote #k`, `stop-remote` | from another thread: sends a closure, notifies the loop, wakes a task, stops the loop |
+/// | `pass n`, `nearly n` | advances the clock by n ms; by a nanosecond less than n ms |
+/// | `stop`, `panic` | stops the loop; in a callback, closure, timer or task: panics |
+/// | `turn`, `wait n`, `sleep`, `run n` | from outside: runs one turn that does not block, blocks for up to n ms, or blocks without a limit; runs a future that yields n times |
 ///
 /// # Examples
 ///
@@ -63,8 +64,8 @@ use std::str::FromStr;
 /// "
 /// .parse()?;
 /// let report = program.run(&mut SimLoop::new(7))?;
-/// let told = "turn 1 at 0 s: the read callback of pipe#0 reads 5 bytes, closes itself";
-/// assert_eq!(report.transcript.lines()[4], told);
+/// let line = "turn 1 at 0 s: the read callback of pipe#0 reads 5 bytes, closes itself";
+/// assert_eq!(report.transcript.lines()[4], line);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -77,9 +78,9 @@ impl Program {
         Self { ops: ops.into() }
     }
 
-    /// The program that `bytes` stand for: what [`program`](super::program()) chooses by chance is
-    /// decided by one byte after the other. For a fuzzer, which looks for bytes that lead
-    /// somewhere new. Any bytes are a program, and the program ends where they do.
+    /// Decodes a program from bytes, for a fuzzer. Each byte decides one of the choices that
+    /// [`program`](super::program()) leaves to a random number generator. Any bytes are valid; the
+    /// program ends where the bytes do.
     ///
     /// # Examples
     ///
@@ -94,23 +95,24 @@ impl Program {
     /// ```
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        generate::choose(generate::Dice::Bytes(bytes))
+        generate::generate(generate::Entropy::Bytes(bytes))
     }
 
     pub(super) fn ops(&self) -> &[Op] {
         &self.ops
     }
 
-    /// Runs it on `sim`, and checks [the invariants] meanwhile: those of the loop (`L`), timers (`C`),
-    /// wakes (`W`), tasks (`T`) and sources (`S`). At the end everything that it made is taken back.
+    /// Runs the program on `sim` and checks [the invariants] of the loop (`L`), timers (`C`), wakes
+    /// (`W`), tasks (`T`) and sources (`S`) after each turn. At the end everything that the program
+    /// created is removed, closed or cancelled.
     ///
-    /// The loop may have things of the caller's own on it, with which the program then runs side
-    /// by side. Meanwhile panics are isolated, and [`LoopHandle::on_unhandled`] is the program's; after
-    /// it both are as on a new loop.
+    /// The loop may already have registrations, timers and tasks of the caller; they run beside the
+    /// program. During the run panics are isolated and the program replaces the hook of
+    /// [`LoopHandle::on_unhandled`]; afterwards the policy and the hook are those of a new loop.
     ///
     /// # Errors
     ///
-    /// What does not hold, and the story of how it came to that.
+    /// The first invariant that does not hold, with a transcript of the events before it.
     ///
     /// [`LoopHandle::on_unhandled`]: readily::LoopHandle::on_unhandled
     /// [the invariants]: https://docs.rs/readily/latest/readily/book/invariants/index.html
@@ -118,8 +120,9 @@ impl Program {
         runner::run(self, sim, None)
     }
 
-    /// The same with `wrap` around each registration's callbacks: a layer of the caller's, that
-    /// must let each call through, `on_open` included. It may do more of its own.
+    /// Runs the program as [`Program::run`] does, with a layer of the caller's around the callbacks
+    /// of each registration. The layer made by `wrap` must forward each call, `on_open` included, and
+    /// may do more.
     ///
     /// # Errors
     ///
@@ -158,7 +161,7 @@ impl Program {
     /// let program: Program = "pair #0 #1; register #0 read level; close #1; turn".parse()?;
     /// let ran = program.run_with(&mut SimLoop::new(7), |scripted| Counting(scripted, 0));
     /// assert_eq!(ran.unwrap_err().rule(), "L7");
-    /// # Ok::<(), readily_testing::strategies::NoProgram>(())
+    /// # Ok::<(), readily_testing::strategies::ParseProgramError>(())
     /// ```
     pub fn run_with<C: Callbacks + 'static>(
         &self,
@@ -169,8 +172,8 @@ impl Program {
         runner::run(self, sim, Some(wrap))
     }
 
-    /// The same, and at the end the loop is closed with everything that is still there: it says
-    /// what that was, lets go of it, and may be woken afterwards ([W3]).
+    /// Runs the program and then closes the loop with everything that is still on it. `close` must
+    /// report what was left and drop it, and a wake of the closed loop must do no harm ([W3]).
     ///
     /// # Errors
     ///
@@ -199,55 +202,55 @@ impl fmt::Display for Program {
     }
 }
 
-/// As `Display`: the text from which it can be made again.
+/// As `Display`: text that parses to an equal program.
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\n{self}")
     }
 }
 
-/// Braces may stand inside each other 32 deep.
+/// Reads a program from text, with braces nested up to 32 deep.
 impl FromStr for Program {
-    type Err = NoProgram;
+    type Err = ParseProgramError;
 
-    fn from_str(program: &str) -> Result<Self, NoProgram> {
+    fn from_str(program: &str) -> Result<Self, ParseProgramError> {
         let (words, lines) = op::words(program);
         let mut left = words.iter().peekable();
         let ops = op::read(&mut left, 0);
         ops.map(Self::of).map_err(|word| {
-            // It was the last one that was taken.
+            // The offending word is the last one that the reader has taken.
             let at = words.len().saturating_sub(left.len() + 1);
             let line = lines.get(at).copied().unwrap_or(1);
             let word = match word.as_str() {
-                op::END => word,
+                op::END_OF_TEXT => word,
                 _ => format!("`{word}`"),
             };
-            NoProgram { line, word }
+            ParseProgramError { line, word }
         })
     }
 }
 
-/// A text that is no [`Program`].
+/// An error of parsing: the text is no [`Program`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: a program does not go on with {word} here")]
-pub struct NoProgram {
+#[error("line {line}: unexpected {word}")]
+pub struct ParseProgramError {
     line: usize,
     word: String,
 }
 
-/// What came of a program that ran.
+/// Statistics and the transcript of a program that broke no invariant.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// How many turns the loop took.
+    /// Number of turns that the loop ran.
     pub turns: u64,
-    /// How often callbacks, timers and closures were called, and tasks polled.
+    /// Number of calls of callbacks, timers and closures, and of polls of tasks.
     pub calls: u64,
-    /// What happened.
+    /// The list of events.
     pub transcript: Transcript,
 }
 
-/// What did not hold, and how it came to that. Printed, it is the transcript.
+/// An invariant that does not hold, with the events before it. Prints as the transcript.
 #[derive(Clone)]
 pub struct Violation {
     pub(super) rule: &'static str,
@@ -256,14 +259,14 @@ pub struct Violation {
 }
 
 impl Violation {
-    /// The number of what does not hold: an invariant of `docs/invariants.md`, or a fault of
+    /// Returns the number of the broken rule: an invariant of `docs/invariants.md`, or a fault of
     /// `docs/faults.md`.
     #[must_use]
     pub fn rule(&self) -> &'static str {
         self.rule
     }
 
-    /// What happened, and last what should not have.
+    /// Returns the list of events, the wrong one last.
     #[must_use]
     pub fn transcript(&self) -> &Transcript {
         &self.transcript
@@ -277,7 +280,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// As `Display`: a violation is for reading.
+/// As `Display`, so that a failed assertion prints the transcript.
 impl fmt::Debug for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -1,17 +1,17 @@
-//! What the loop is given to run: callbacks, closures and futures that do what a script says.
+//! Callbacks, closures and futures that execute a script.
 //!
-//! Each reports first that it runs, and is checked; then it does its script, and reports the outcome. It
-//! knows whether it still exists, which is how a callback that was dropped too early,
-//! too late or never is found. A destructor is user code like any other, so it uses the loop,
-//! which must not be in the middle of something (L8). A task reports that it was polled, that its nap is over,
-//! that it got the result of another one; each must be so in the model too. A task that awaits another holds
-//! its handle, as a user's code would, and takes it along if it is aborted.
+//! Each first reports its call to the harness, which checks it, and then executes its script. A probe
+//! in each records whether it still exists, so that one dropped too early, too late or never is
+//! found. The destructor of the probe calls the loop, as user code may, so the loop must not hold a
+//! borrow there (L8). A task reports each poll, the end of its nap, and the result of a task that it
+//! joins; the model must agree. A joining task owns the handle of the other task, so cancelling the
+//! one drops the handle of the other.
 //!
-//! Rules: L8, T3, T4; in the notes, the right column of the table (N7), and the coroutines (N8, N15, N16).
+//! Rules: L8, T3, T4; the right column of the table (N7), and the coroutines (N8, N15, N16).
 
 use super::harness::Harness;
 use super::interpreter::Caller;
-use super::model::{Call, End, Id};
+use super::model::{Call, Id, TaskEnd};
 use super::op::{NAMES, Op, OpKind};
 use readily::event_loop::Branch;
 use readily::time::Sleep;
@@ -25,15 +25,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// What a panic of a script says.
+/// The payload of a panic of a script.
 pub(super) const PLANTED: &str = "planted";
 
-/// Panics without a word to the hook: this one is meant.
+/// Panics without calling the panic hook, which would print the intended panic.
 fn panic() -> ! {
     resume_unwind(Box::new(PLANTED))
 }
 
-/// Says that something exists, and that it does not any more.
+/// Records whether a callback, closure or future exists.
 pub(super) struct Probe {
     pub(super) harness: Rc<Harness>,
     pub(super) id: Id,
@@ -52,85 +52,85 @@ impl Probe {
 impl Drop for Probe {
     fn drop(&mut self) {
         self.harness.alive.borrow_mut().remove(&self.id);
-        // L8: this is user code, and the loop must bear a look.
+        // L8: this destructor is user code, and may call the loop.
         self.harness
             .handle
-            .with(|handle| self.harness.bears_a_look(handle));
+            .with(|handle| self.harness.check_loop(handle));
     }
 }
 
 /// Runs the script of a closure or timer, once.
 pub(super) fn run_once(probe: &Probe, script: &[Op], call: Call, handle: &LoopHandle) {
     let harness = &probe.harness;
-    let Some(who) = harness.enter(call) else {
+    let Some(name) = harness.enter(call) else {
         return;
     };
-    let caller = Caller::inside(handle, who);
-    let whole = harness.perform_all(&caller, script);
+    let caller = Caller::inside(handle, name);
+    let completed = harness.execute_all(&caller, script);
     harness.leave(&caller);
-    if !whole {
+    if !completed {
         harness.model.borrow_mut().panics += 1;
         panic();
     }
 }
 
-/// The callbacks of a registration of a [`Program`](super::Program), for a layer around them:
-/// see [`Program::run_with`](super::Program::run_with).
+/// The callbacks of a registration of a [`Program`](super::Program), which a layer of the caller's
+/// wraps: see [`Program::run_with`](super::Program::run_with).
 pub struct Scripted {
     probe: Probe,
-    place: usize,
+    slot: usize,
     script: Vec<Op>,
-    /// Accepted by the loop, which has not registered it yet.
+    /// Whether the loop has accepted the connection and not registered it yet.
     is_opening: Cell<bool>,
 }
 
 impl Scripted {
-    pub(super) fn new(harness: &Rc<Harness>, id: Id, place: usize, script: &[Op]) -> Self {
+    pub(super) fn new(harness: &Rc<Harness>, id: Id, slot: usize, script: &[Op]) -> Self {
         Self {
             probe: Probe::new(harness, id),
-            place,
+            slot,
             script: script.to_vec(),
             is_opening: Cell::new(false),
         }
     }
 
-    /// Of a connection that the loop accepts.
-    pub(super) fn opening(harness: &Rc<Harness>, id: Id, place: usize, script: &[Op]) -> Self {
-        let scripted = Self::new(harness, id, place, script);
+    /// The callbacks of a connection that the loop accepts.
+    pub(super) fn accepted(harness: &Rc<Harness>, id: Id, slot: usize, script: &[Op]) -> Self {
+        let scripted = Self::new(harness, id, slot, script);
         scripted.is_opening.set(true);
         scripted
     }
 
-    fn run(&self, cx: &Cx<'_>, kind: Branch, why: Option<&io::Error>) {
+    fn run(&self, cx: &Cx<'_>, kind: Branch, error: Option<&io::Error>) {
         let (harness, id) = (&self.probe.harness, self.probe.id);
-        let Some(who) = harness.enter(Call::Branch(id, kind)) else {
+        let Some(name) = harness.enter(Call::Branch(id, kind)) else {
             return;
         };
         if kind == Branch::Hangup {
-            harness.vacate(self.place, id);
+            harness.clear_slot(self.slot, id);
             if cx.remove(cx.key()).is_ok() {
-                harness.breaks("L7", "it is told that it hung up, and is registered yet");
+                harness.fail("L7", "its hangup callback runs while it is registered");
             }
         }
-        let caller = Caller::of(cx, who, (self.place, id));
-        if let Some(why) = why {
-            caller.says(harness, format!("is told: {}", why.kind()));
+        let caller = Caller::callback(cx, name, (self.slot, id));
+        if let Some(error) = error {
+            caller.log(harness, format!("gets the error: {}", error.kind()));
         }
-        let whole = harness.perform_all(&caller, &self.script);
+        let completed = harness.execute_all(&caller, &self.script);
         harness.leave(&caller);
-        if !whole {
-            harness.panicked(self.place, id);
+        if !completed {
+            harness.callback_panicked(self.slot, id);
             panic();
         }
     }
 }
 
-/// A connection that could not be registered leaves its place.
+/// Clears the slot of a connection that could not be registered.
 impl Drop for Scripted {
     fn drop(&mut self) {
         if self.is_opening.get() {
-            let place = self.probe.harness.places.borrow_mut()[self.place].take();
-            drop(place);
+            let slot = self.probe.harness.slots.borrow_mut()[self.slot].take();
+            drop(slot);
         }
     }
 }
@@ -139,7 +139,7 @@ impl Callbacks for Scripted {
     fn on_open(&mut self, cx: &Cx<'_>) {
         self.is_opening.set(false);
         let (harness, id) = (&self.probe.harness, self.probe.id);
-        harness.opened(id, self.place, cx.key());
+        harness.record_accepted(id, self.slot, cx.key());
     }
 
     fn on_connect(&mut self, cx: &Cx<'_>) {
@@ -165,21 +165,21 @@ impl Callbacks for Scripted {
 
 /// What a task waits for.
 enum Waiting {
-    /// A wake, whoever it is from.
+    /// Any wake.
     Wake,
     Nap(Sleep),
-    End(Task<Id>, Id),
+    Join(Task<Id>, Id),
 }
 
-/// A task that does its script, and waits where that says so. Its output is its id.
-pub(super) struct Tasked {
+/// A task that executes its script, and waits where the script does. Its output is its id.
+pub(super) struct ScriptedTask {
     probe: Probe,
     name: usize,
     script: VecDeque<Op>,
     waiting: Option<Waiting>,
 }
 
-impl Tasked {
+impl ScriptedTask {
     pub(super) fn new(harness: &Rc<Harness>, id: Id, name: usize, script: &[Op]) -> Self {
         Self {
             probe: Probe::new(harness, id),
@@ -189,40 +189,43 @@ impl Tasked {
         }
     }
 
-    /// Whether there is nothing (more) to wait for.
-    fn goes_on(&mut self, caller: &Caller<'_>, cx: &mut Context<'_>) -> bool {
+    /// Whether the task has nothing to wait for.
+    fn is_wait_over(&mut self, caller: &Caller<'_>, cx: &mut Context<'_>) -> bool {
         let (harness, id) = (&self.probe.harness, self.probe.id);
-        let goes_on = match &mut self.waiting {
+        let is_wait_over = match &mut self.waiting {
             None => return true,
             Some(Waiting::Wake) => true,
             Some(Waiting::Nap(nap)) => {
-                let rested = Pin::new(nap).poll(cx).is_ready();
-                harness.check_nap(id, rested);
-                rested
+                let is_over = Pin::new(nap).poll(cx).is_ready();
+                harness.check_nap(id, is_over);
+                is_over
             }
-            Some(Waiting::End(task, other)) => match Pin::new(task).poll(cx) {
+            Some(Waiting::Join(task, other)) => match Pin::new(task).poll(cx) {
                 Poll::Pending => harness.check_join(*other, None),
                 Poll::Ready(result) => {
-                    let end = end_of(&result, *other);
-                    caller.says(harness, format!("is given {}", harness.ended(*other, end)));
+                    let end = task_end(&result, *other);
+                    caller.log(
+                        harness,
+                        format!("receives {}", harness.describe_end(*other, end)),
+                    );
                     harness.check_join(*other, Some(end))
                 }
             },
         };
-        if goes_on {
+        if is_wait_over {
             self.waiting = None;
         }
-        goes_on
+        is_wait_over
     }
 
-    /// Begins to wait, if the operation is of that kind.
-    fn waits(&mut self, op: &Op, caller: &Caller<'_>) -> bool {
+    /// Begins to wait, if the operation is a wait.
+    fn begin_wait(&mut self, op: &Op, caller: &Caller<'_>) -> bool {
         let (harness, id) = (&self.probe.harness, self.probe.id);
         let (waiting, what) = match op.kind {
             OpKind::Park => (Waiting::Wake, "parks".to_owned()),
             OpKind::Nap => {
                 harness.model.borrow_mut().nap(id, op.number);
-                // With slack one of no time is a timer, too, as the model has it.
+                // With slack, a nap of no time arms a timer too, as the model does.
                 let nap = sleep(Duration::from_millis(op.number as u64));
                 let nap = nap.slack(Duration::from_nanos(1));
                 (Waiting::Nap(nap), format!("naps for {} ms", op.number))
@@ -230,143 +233,148 @@ impl Tasked {
             OpKind::Join => match harness.take_task(op.at, id) {
                 Some((task, other)) => {
                     let what = format!("awaits {}", harness.name_of(other));
-                    (Waiting::End(task, other), what)
+                    (Waiting::Join(task, other), what)
                 }
                 None => return false,
             },
             _ => return false,
         };
-        caller.says(harness, what);
+        caller.log(harness, what);
         self.waiting = Some(waiting);
         true
     }
 
     fn step(&mut self, caller: &Caller<'_>, cx: &mut Context<'_>) -> Step {
-        while self.goes_on(caller, cx) {
+        while self.is_wait_over(caller, cx) {
             let Some(op) = self.script.pop_front() else {
-                return Step::Ends;
+                return Step::Done;
             };
-            if self.waits(&op, caller) {
-                // A wake is waited for whatever has come; the others are looked at.
+            if self.begin_wait(&op, caller) {
+                // `park` waits for the next poll; the other waits are polled at once.
                 if matches!(self.waiting, Some(Waiting::Wake)) {
-                    return Step::Waits;
+                    return Step::Pending;
                 }
-            } else if !self.probe.harness.perform(caller, &op) {
-                return Step::Panics;
+            } else if !self.probe.harness.execute(caller, &op) {
+                return Step::Panic;
             }
         }
-        Step::Waits
+        Step::Pending
     }
 }
 
 enum Step {
-    Waits,
-    Ends,
-    Panics,
+    Pending,
+    Done,
+    Panic,
 }
 
-/// How a task ended, by its result.
-pub(super) fn end_of(result: &Result<Id, JoinError>, id: Id) -> Option<End> {
+/// The end of a task, from its result.
+pub(super) fn task_end(result: &Result<Id, JoinError>, id: Id) -> Option<TaskEnd> {
     match result {
-        Ok(output) => (*output == id).then_some(End::Done),
-        Err(error) if error.is_cancelled() => Some(End::Cancelled),
-        Err(_) => Some(End::Panicked),
+        Ok(output) => (*output == id).then_some(TaskEnd::Done),
+        Err(error) if error.is_cancelled() => Some(TaskEnd::Cancelled),
+        Err(_) => Some(TaskEnd::Panicked),
     }
 }
 
-impl Future for Tasked {
+impl Future for ScriptedTask {
     type Output = Id;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Id> {
         let this = self.get_mut();
         let (harness, id) = (Rc::clone(&this.probe.harness), this.probe.id);
-        let Some(who) = harness.enter(Call::Poll(id)) else {
+        let Some(name) = harness.enter(Call::Poll(id)) else {
             return Poll::Pending;
         };
         harness.wakers.borrow_mut()[this.name] = Some((id, cx.waker().clone()));
         let step = harness.handle.with(|handle| {
-            let caller = Caller::inside(handle, who);
+            let caller = Caller::inside(handle, name);
             let step = this.step(&caller, cx);
-            if matches!(step, Step::Ends) {
-                caller.says(&harness, "is done");
+            if matches!(step, Step::Done) {
+                caller.log(&harness, "is done");
             }
             harness.leave(&caller);
             step
         });
-        let step = step.unwrap_or(Step::Waits);
-        harness.polled(id, matches!(step, Step::Ends), matches!(step, Step::Panics));
+        let step = step.unwrap_or(Step::Pending);
+        harness.polled(id, matches!(step, Step::Done), matches!(step, Step::Panic));
         match step {
-            Step::Waits => Poll::Pending,
-            Step::Ends => Poll::Ready(id),
-            Step::Panics => panic(),
+            Step::Pending => Poll::Pending,
+            Step::Done => Poll::Ready(id),
+            Step::Panic => panic(),
         }
     }
 }
 
 impl Harness {
-    /// A task was polled.
-    pub(super) fn polled(&self, id: Id, ends: bool, panics: bool) {
+    /// Records the end of a task, if this poll was the last.
+    pub(super) fn polled(&self, id: Id, is_done: bool, is_panic: bool) {
         let mut model = self.model.borrow_mut();
         let cancelled = model.tasks.get(&id).is_some_and(|task| task.cancelled);
-        let end = match (panics, cancelled, ends) {
-            (true, _, _) => End::Panicked,
-            (false, true, _) => End::Cancelled,
-            (false, false, true) => End::Done,
+        let end = match (is_panic, cancelled, is_done) {
+            (true, _, _) => TaskEnd::Panicked,
+            (false, true, _) => TaskEnd::Cancelled,
+            (false, false, true) => TaskEnd::Done,
             _ => return,
         };
         model.end(id, end);
     }
 
-    pub(super) fn check_nap(&self, id: Id, rested: bool) {
+    pub(super) fn check_nap(&self, id: Id, is_over: bool) {
         let model = self.model.borrow();
-        match (rested, model.is_rested(id)) {
-            (true, false) => self.breaks("C1", format!("{} wakes too early", model.names[id])),
-            (false, true) => self.breaks("C2", format!("{} goes on napping", model.names[id])),
+        match (is_over, model.is_nap_over(id)) {
+            (true, false) => self.fail("C1", format!("{} wakes too early", model.names[id])),
+            (false, true) => self.fail(
+                "C2",
+                format!("{} still waits after the end of its nap", model.names[id]),
+            ),
             _ => {}
         }
     }
 
-    /// Takes the handle of a task, for another task to await it.
-    pub(super) fn take_task(&self, name: usize, by: Id) -> Option<(Task<Id>, Id)> {
+    /// Takes the handle of a task, for another task to join it.
+    pub(super) fn take_task(&self, name: usize, joiner: Id) -> Option<(Task<Id>, Id)> {
         let mut tasks = self.tasks.borrow_mut();
-        let place = &mut tasks[name % NAMES];
-        if place.as_ref()?.0 == by {
+        let slot = &mut tasks[name % NAMES];
+        if slot.as_ref()?.0 == joiner {
             return None;
         }
-        let (id, task) = place.take()?;
+        let (id, task) = slot.take()?;
         let mut model = self.model.borrow_mut();
-        model.tasks.entry(id).or_default().joiner = Some(by);
+        model.tasks.entry(id).or_default().joiner = Some(joiner);
         Some((task, id))
     }
 
-    /// Whether who awaits `other` goes on: its result is `end`, or is not there yet.
-    pub(super) fn check_join(&self, other: Id, end: Option<Option<End>>) -> bool {
+    /// Checks the result that a joining task gets for `other`: `end`, or `None` while that runs.
+    /// Returns whether the join is over.
+    pub(super) fn check_join(&self, other: Id, end: Option<Option<TaskEnd>>) -> bool {
         let name = self.name_of(other);
         let mut model = self.model.borrow_mut();
         let task = model.tasks.entry(other).or_default();
-        let goes_on = end.is_some();
+        let is_wait_over = end.is_some();
         match (task.ended, end.flatten()) {
-            (None, None) if !goes_on => return false,
+            (None, None) if !is_wait_over => return false,
             (Some(ended), Some(end)) if ended == end => {}
-            (ended, given) => {
-                let what = format!("{name} ended as {ended:?}, and {given:?} is given for it");
-                self.breaks("T3", what);
+            (ended, received) => {
+                let what =
+                    format!("{name} ended as {ended:?}, and its joiner receives {received:?}");
+                self.fail("T3", what);
             }
         }
         if std::mem::replace(&mut task.taken, true) {
-            self.breaks("T4", format!("the result of {name} is delivered twice"));
+            self.fail("T4", format!("the result of {name} is delivered twice"));
         }
-        (task.joiner, task.held) = (None, false);
-        goes_on
+        (task.joiner, task.has_handle) = (None, false);
+        is_wait_over
     }
 
-    /// An end in words.
-    pub(super) fn ended(&self, id: Id, end: Option<End>) -> String {
+    /// The end of a task as text.
+    pub(super) fn describe_end(&self, id: Id, end: Option<TaskEnd>) -> String {
         let name = self.name_of(id);
         match end {
-            Some(End::Done) => format!("the result of {name}"),
-            Some(End::Cancelled) => format!("the end of {name}, which was aborted"),
-            Some(End::Panicked) => format!("the panic of {name}"),
+            Some(TaskEnd::Done) => format!("the result of {name}"),
+            Some(TaskEnd::Cancelled) => format!("the end of {name}, which was aborted"),
+            Some(TaskEnd::Panicked) => format!("the panic of {name}"),
             None => format!("something that is not the result of {name}"),
         }
     }

@@ -1,35 +1,40 @@
-//! From a program that fails to the shortest one that fails: cut, lift, round down, again.
+//! Shrinks a failing program to a short one that still fails.
 //!
-//! proptest's own shrinking goes through a list once and then through what its elements are made
-//! of; what a callback does then keeps the length that chance gave it, and the iterations end
-//! before the story is short. A program is data, so here it is cut as one would by hand: large
-//! parts first, from the end, for nothing behind the failure matters; then single operations, at
-//! any depth; then what is left is made plainer. And all again, until nothing helps.
-//!
-//! In the notes this is nothing.
+//! proptest shrinks the length of a list first and its elements afterwards, once; so scripts keep the
+//! length that they were generated with, and the iterations run out. This shrinker works on the
+//! operations: it removes large runs first, from the end, because operations after the failure do not
+//! matter; then single operations at any depth; then it simplifies the remaining operations. It
+//! repeats all passes until none helps.
 
 use super::op::{Op, OpKind};
 use super::program::Program;
 use proptest::strategy::ValueTree;
 use readily::{Interest, Trigger};
 
-/// A program, and the way down to the shortest one that still fails.
+/// The state of shrinking: the shortest failing program so far, and the next candidate.
 #[derive(Debug)]
 pub(super) struct Shrinking {
-    /// The shortest that is known to fail.
+    /// The shortest program that is known to fail.
     best: Program,
-    /// The one that is being tried.
+    /// The candidate that is being run.
     tried: Option<Program>,
     pass: usize,
     nth: usize,
-    /// Whether this round has got shorter anywhere.
-    better: bool,
+    /// Whether this round of passes has found a shorter program.
+    is_shorter: bool,
 }
 
-/// Makes the program smaller at its n-th place: `false` if there is no such place.
+/// Shrinks the program at its n-th position: `false` if there is no such position.
 type Pass = fn(&mut Vec<Op>, usize) -> bool;
 
-const PASSES: [Pass; 6] = [cut, drop_one, drop_guest, lift, empty, plain];
+const PASSES: [Pass; 6] = [
+    remove_run,
+    remove_one,
+    remove_one_and_slot,
+    inline_script,
+    clear_script,
+    simplify_op,
+];
 
 impl Shrinking {
     pub(super) fn new(program: Program) -> Self {
@@ -38,11 +43,11 @@ impl Shrinking {
             tried: None,
             pass: 0,
             nth: 0,
-            better: false,
+            is_shorter: false,
         }
     }
 
-    /// Tries the next smaller program; `false` if there is none.
+    /// Makes the next candidate; `false` if there is none.
     fn advance(&mut self) -> bool {
         loop {
             let mut ops = self.best.ops().to_vec();
@@ -57,9 +62,9 @@ impl Shrinking {
             (self.pass, self.nth) = (self.pass + 1, 0);
             if self.pass == PASSES.len() {
                 self.pass = 0;
-                if !std::mem::take(&mut self.better) {
+                if !std::mem::take(&mut self.is_shorter) {
                     self.pass = PASSES.len() - 1;
-                    self.nth = usize::MAX; // for whoever asks again
+                    self.nth = usize::MAX; // so that further calls return `false` too
                     return false;
                 }
             }
@@ -74,18 +79,19 @@ impl ValueTree for Shrinking {
         self.tried.as_ref().unwrap_or(&self.best).clone()
     }
 
-    /// What was tried fails too: from here on, at the same place, which is another one now.
+    /// The candidate fails too and becomes the best program. The same position now has another
+    /// operation.
     fn simplify(&mut self) -> bool {
         if let Some(tried) = self.tried.take() {
             self.best = tried;
-            self.better = true;
+            self.is_shorter = true;
         }
         self.advance()
     }
 
-    /// What was tried does not fail: back, and on to the next place. Where there is none, the best
-    /// is looked at once more: to say that there is no way back would end the shrinking of
-    /// everything that was chosen together with the program.
+    /// The candidate does not fail: goes on at the next position of the best program. At the last
+    /// position this runs the best program once more, because `false` would end the shrinking of all
+    /// values that were chosen together with the program.
     fn complicate(&mut self) -> bool {
         if self.tried.take().is_none() {
             return false;
@@ -96,31 +102,31 @@ impl ValueTree for Shrinking {
     }
 }
 
-/// Cuts a run of operations out: halves first, then quarters, down to pairs, from the end.
-fn cut(ops: &mut Vec<Op>, nth: usize) -> bool {
+/// Removes a run of operations: halves first, then quarters, down to pairs, from the end.
+fn remove_run(ops: &mut Vec<Op>, nth: usize) -> bool {
     let mut left = nth;
     let mut size = ops.len() / 2;
     while size > 1 {
-        let places = ops.len().div_ceil(size);
-        if left < places {
+        let runs = ops.len().div_ceil(size);
+        if left < runs {
             let end = ops.len() - left * size;
             drop(ops.drain(end.saturating_sub(size)..end));
             return true;
         }
-        left -= places;
+        left -= runs;
         size /= 2;
     }
     false
 }
 
-/// Does something at the n-th operation, in the order in which they are written, from the end.
-fn at(ops: &mut Vec<Op>, nth: &mut usize, does: &mut dyn FnMut(&mut Vec<Op>, usize)) -> bool {
-    for place in (0..ops.len()).rev() {
-        if at(&mut ops[place].script, nth, does) {
+/// Edits the n-th operation, counted from the end of the text.
+fn edit_nth(ops: &mut Vec<Op>, nth: &mut usize, edit: &mut dyn FnMut(&mut Vec<Op>, usize)) -> bool {
+    for index in (0..ops.len()).rev() {
+        if edit_nth(&mut ops[index].script, nth, edit) {
             return true;
         }
         if *nth == 0 {
-            does(ops, place);
+            edit(ops, index);
             return true;
         }
         *nth -= 1;
@@ -128,44 +134,44 @@ fn at(ops: &mut Vec<Op>, nth: &mut usize, does: &mut dyn FnMut(&mut Vec<Op>, usi
     false
 }
 
-fn drop_one(ops: &mut Vec<Op>, mut nth: usize) -> bool {
-    at(ops, &mut nth, &mut |ops, place| drop(ops.remove(place)))
+fn remove_one(ops: &mut Vec<Op>, mut nth: usize) -> bool {
+    edit_nth(ops, &mut nth, &mut |ops, index| drop(ops.remove(index)))
 }
 
-/// Drops an operation, and lets the loop close what it accepts: what was dropped may have taken the
-/// place of a connection.
-fn drop_guest(ops: &mut Vec<Op>, nth: usize) -> bool {
-    let serves = |op: &&mut Op| op.kind == OpKind::Serve && op.to != op.at;
-    if !ops.iter_mut().any(|op| serves(&op)) || !drop_one(ops, nth) {
+/// Removes an operation, and lets the loop close the connections that it accepts: the removed
+/// operation may have put a descriptor into their slot.
+fn remove_one_and_slot(ops: &mut Vec<Op>, nth: usize) -> bool {
+    let accepts = |op: &&mut Op| op.kind == OpKind::Serve && op.to != op.at;
+    if !ops.iter_mut().any(|op| accepts(&op)) || !remove_one(ops, nth) {
         return false;
     }
-    ops.iter_mut().filter(serves).for_each(|op| op.to = op.at);
+    ops.iter_mut().filter(accepts).for_each(|op| op.to = op.at);
     true
 }
 
-/// Puts what a callback does in the place of what makes the callback.
-fn lift(ops: &mut Vec<Op>, mut nth: usize) -> bool {
-    at(ops, &mut nth, &mut |ops, place| {
-        let script = std::mem::take(&mut ops[place].script);
+/// Replaces an operation by the operations of its script.
+fn inline_script(ops: &mut Vec<Op>, mut nth: usize) -> bool {
+    edit_nth(ops, &mut nth, &mut |ops, index| {
+        let script = std::mem::take(&mut ops[index].script);
         if !script.is_empty() {
-            drop(ops.splice(place..=place, script));
+            drop(ops.splice(index..=index, script));
         }
     })
 }
 
-fn empty(ops: &mut Vec<Op>, mut nth: usize) -> bool {
-    at(ops, &mut nth, &mut |ops, place| ops[place].script.clear())
+fn clear_script(ops: &mut Vec<Op>, mut nth: usize) -> bool {
+    edit_nth(ops, &mut nth, &mut |ops, index| ops[index].script.clear())
 }
 
-/// Ways to make one operation plainer.
-const WAYS: usize = 9;
+/// Number of ways to simplify one operation.
+const SIMPLIFICATIONS: usize = 9;
 
-fn plain(ops: &mut Vec<Op>, nth: usize) -> bool {
-    let (mut nth, way) = (nth / WAYS, nth % WAYS);
-    at(ops, &mut nth, &mut |ops, place| {
-        let op = &mut ops[place];
+fn simplify_op(ops: &mut Vec<Op>, nth: usize) -> bool {
+    let (mut nth, way) = (nth / SIMPLIFICATIONS, nth % SIMPLIFICATIONS);
+    edit_nth(ops, &mut nth, &mut |ops, index| {
+        let op = &mut ops[index];
         match way {
-            0 if op.kind.turns() => *op = Op::new(OpKind::Turn),
+            0 if op.kind.is_turn() => *op = Op::new(OpKind::Turn),
             1 => op.number = op.number.min(1),
             2 => op.number /= 2,
             3 => op.number = op.number.saturating_sub(1).max(op.number.min(1)),
@@ -173,7 +179,7 @@ fn plain(ops: &mut Vec<Op>, nth: usize) -> bool {
             5 if op.interest.contains(Interest::READ) => op.interest = Interest::READ,
             6 if op.interest.contains(Interest::BOTH) => op.interest = Interest::WRITE,
             7 => op.interest = op.interest.without(Interest::PRIORITY),
-            8 => op.to = op.at, // where something is, so that nothing else has to be there
+            8 => op.to = op.at, // a slot in use, so that the program needs no other
             _ => {}
         }
     })

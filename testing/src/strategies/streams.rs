@@ -1,14 +1,13 @@
-//! Operations on connections: listening, connecting, accepting; moving bytes; and ending a direction or a
-//! connection.
+//! Operations on connections: listening, connecting, accepting, moving bytes, closing a direction or
+//! a connection.
 //!
-//! A listener is a registration like others, whose connect branch accepts if its script says so. An outgoing
-//! connection is the loop's own, and only its callbacks have its descriptor. What is written counts up, byte
-//! by byte, for each end; so a reader knows which byte must come next, and what is lost, doubled or out of
-//! order is seen at once.
+//! A listener is a registration whose connect branch accepts if its script does. An outgoing
+//! connection belongs to the loop, and only its callbacks can use its descriptor. The bytes written
+//! to a stream count up, so that a lost, repeated or reordered byte is found when it is read.
 //!
-//! In the notes these are *connect ready*, *read ready*, *write ready* and *hangup* (N7).
+//! These are *connect ready*, *read ready*, *write ready* and *hangup* (N7).
 
-use super::harness::{Flow, Harness, Held, Place};
+use super::harness::{Flow, Harness, Owner, Slot};
 use super::interpreter::Caller;
 use super::model::Id;
 use super::op::{Op, OpKind};
@@ -21,15 +20,15 @@ use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// So many connections may wait to be accepted; those behind it wait to be let in.
+/// Number of connections that may wait to be accepted; further ones wait in progress.
 const BACKLOG: usize = 1;
 
-fn anywhere() -> SocketAddr {
+fn any_port() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
-/// Nobody listens here.
-fn nowhere() -> SocketAddr {
+/// An address without a listener.
+fn unused_addr() -> SocketAddr {
     ([127, 0, 0, 1], 1).into()
 }
 
@@ -38,17 +37,17 @@ impl Harness {
         if !self.is_free(at) {
             return None;
         }
-        match self.kernel.listen(anywhere(), BACKLOG) {
+        match self.kernel.listen(any_port(), BACKLOG) {
             Ok(fd) => {
                 self.put(at, "listener", fd, Rc::default());
-                caller.says(self, format!("opens listener#{at}"));
+                caller.log(self, format!("opens listener#{at}"));
             }
-            Err(error) => caller.says(self, format!("cannot listen: {error}")),
+            Err(error) => caller.log(self, format!("cannot listen: {error}")),
         }
         Some(())
     }
 
-    /// What is neither a stream nor a listener.
+    /// Opens a descriptor that is neither a stream nor a listener.
     pub(super) fn open_one(&self, caller: &Caller<'_>, op: &Op, at: usize) -> Option<()> {
         if !self.is_free(at) {
             return None;
@@ -57,18 +56,18 @@ impl Harness {
             let after = Duration::from_millis(op.number as u64);
             fd.set_timer(Some(after)).map(|()| fd)
         };
-        let (noun, made) = match op.kind {
+        let (noun, opened) = match op.kind {
             OpKind::Timerfd => ("timerfd", self.kernel.timer().and_then(timer)),
             OpKind::Eventfd => ("eventfd", self.kernel.notifier()),
             OpKind::File => ("file", self.kernel.file(b"content")),
             _ => ("socket", self.kernel.unconnected()),
         };
-        match made {
+        match opened {
             Ok(fd) => {
                 self.put(at, noun, fd, Rc::default());
-                caller.says(self, format!("opens {noun}#{at}"));
+                caller.log(self, format!("opens {noun}#{at}"));
             }
-            Err(error) => caller.says(self, format!("cannot open a {noun}: {error}")),
+            Err(error) => caller.log(self, format!("cannot open a {noun}: {error}")),
         }
         Some(())
     }
@@ -87,24 +86,24 @@ impl Harness {
         let listener = self.fd(at).filter(|_| listens);
         let addr = listener.as_ref().and_then(|fd| fd.local_addr().ok());
         let peer = match addr {
-            Some(_) => self.place_name(at)?,
-            None => "nobody".to_owned(),
+            Some(_) => self.slot_name(at)?,
+            None => "an address without a listener".to_owned(),
         };
         drop(listener);
-        caller.says(self, format!("connects tcp#{to} to {peer}"));
-        let id = self.made(format!("tcp#{to}"));
-        let callbacks = self.wrapped(Scripted::new(self, id, to, &op.script));
+        caller.log(self, format!("connects tcp#{to} to {peer}"));
+        let id = self.new_id(format!("tcp#{to}"));
+        let callbacks = self.wrap_callbacks(Scripted::new(self, id, to, &op.script));
         match caller
             .handle
-            .connect(addr.unwrap_or_else(nowhere), callbacks)
+            .connect(addr.unwrap_or_else(unused_addr), callbacks)
         {
             Ok(key) => {
-                self.enlist(id, Role::Connecting, Interest::BOTH, Trigger::Level);
-                self.places.borrow_mut()[to] = Some(Place::unseen(Some((id, key))));
+                self.record_registration(id, Role::Connecting, Interest::BOTH, Trigger::Level);
+                self.slots.borrow_mut()[to] = Some(Slot::hidden(Some((id, key))));
             }
             Err(refused) => {
-                caller.says(self, format!("is refused that: {}", refused.error));
-                self.refused("R013", "to connect", &refused.error);
+                caller.log(self, format!("cannot: {}", refused.error));
+                self.check_refusal("R013", "to connect", &refused.error);
             }
         }
         Some(())
@@ -118,17 +117,17 @@ impl Harness {
         match fd.accept() {
             Ok((fd, _peer)) => {
                 self.put(to, "tcp", fd, Rc::default());
-                caller.says(self, format!("accepts tcp#{to}"));
+                caller.log(self, format!("accepts tcp#{to}"));
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                caller.says(self, "finds nobody to accept");
+                caller.log(self, "finds no connection to accept");
             }
-            Err(error) => caller.says(self, format!("cannot accept: {error}")),
+            Err(error) => caller.log(self, format!("cannot accept: {error}")),
         }
         Some(())
     }
 
-    /// Accepts in the listener's own callback, and registers what came.
+    /// Accepts in the listener's own callback, and registers the connection.
     pub(super) fn admit(
         self: &Rc<Self>,
         caller: &Caller<'_>,
@@ -141,28 +140,28 @@ impl Harness {
         let accepted = match cx.accept() {
             Ok(accepted) => accepted,
             Err(error) => {
-                caller.says(self, format!("accepts nothing: {error}"));
+                caller.log(self, format!("accepts nothing: {error}"));
                 return Some(());
             }
         };
-        caller.says(self, format!("accepts tcp#{to} and registers it"));
-        let id = self.made(format!("tcp#{to}"));
-        let callbacks = self.wrapped(Scripted::new(self, id, to, &op.script));
+        caller.log(self, format!("accepts tcp#{to} and registers it"));
+        let id = self.new_id(format!("tcp#{to}"));
+        let callbacks = self.wrap_callbacks(Scripted::new(self, id, to, &op.script));
         match cx.register_accepted(accepted, op.interest, callbacks) {
             Ok(key) => {
-                self.enlist(id, Role::Stream, op.interest, Trigger::Level);
-                self.places.borrow_mut()[to] = Some(Place::unseen(Some((id, key))));
+                self.record_registration(id, Role::Stream, op.interest, Trigger::Level);
+                self.slots.borrow_mut()[to] = Some(Slot::hidden(Some((id, key))));
             }
             Err(refused) => {
-                caller.says(self, format!("is refused that: {}", refused.error));
-                self.refused("R013", "an accepted connection", &refused.error);
+                caller.log(self, format!("cannot: {}", refused.error));
+                self.check_refusal("R013", "an accepted connection", &refused.error);
             }
         }
         Some(())
     }
 
-    /// Lets the loop accept. What a listener of the loop's own does about a lack of descriptors is
-    /// its own affair: it may be paused, with a timer that no model knows.
+    /// Lets the loop accept. Such a listener may be paused without descriptors, by a timer that the
+    /// model does not have.
     pub(super) fn serve(
         self: &Rc<Self>,
         caller: &Caller<'_>,
@@ -172,43 +171,49 @@ impl Harness {
     ) -> Option<()> {
         let listens = self.noun(at) == Some("listener") && self.registered(at).is_none();
         let fd = self.fd(at).filter(|_| listens)?;
-        let name = self.place_name(at)?;
-        caller.says(self, format!("lets the loop accept at {name}"));
-        let id = self.made(name);
+        let name = self.slot_name(at)?;
+        caller.log(self, format!("lets the loop accept at {name}"));
+        let id = self.new_id(name);
         let (probe, script) = (Probe::new(self, id), op.script.clone());
-        let accept = move |_: &Cx<'_>, _: &Accepted| probe.harness.accepts(id, to, &script);
+        let accept = move |_: &Cx<'_>, _: &Accepted| probe.harness.accept_for_loop(id, to, &script);
         match caller.handle.listen(fd.shared(), accept) {
             Ok(key) => {
-                self.enlist(id, Role::Listener, Interest::READ, Trigger::Level);
+                self.record_registration(id, Role::Listener, Interest::READ, Trigger::Level);
                 let mut model = self.model.borrow_mut();
-                model.alone &= !self.is_refusing();
+                model.is_exclusive &= !self.kernel_may_refuse();
                 if let Some(registered) = model.registered.get_mut(&id) {
-                    (registered.serves, registered.shaky) = (true, true);
+                    (registered.is_accepting, registered.is_uncertain) = (true, true);
                 }
-                if let Some(place) = &mut self.places.borrow_mut()[at] {
-                    place.held = Held::Lent(Rc::downgrade(&fd));
-                    place.registered = Some((id, key));
+                if let Some(slot) = &mut self.slots.borrow_mut()[at] {
+                    slot.owner = Owner::Registration(Rc::downgrade(&fd));
+                    slot.registered = Some((id, key));
                 }
             }
             Err(refused) => {
-                caller.says(self, format!("is refused that: {}", refused.error));
-                self.refused("R013", "to listen", &refused.error);
+                caller.log(self, format!("cannot: {}", refused.error));
+                self.check_refusal("R013", "to listen", &refused.error);
             }
         }
         Some(())
     }
 
-    /// The loop has accepted a connection at the listener `id`: its callbacks, if there is a place.
-    fn accepts(self: &Rc<Self>, id: Id, to: usize, script: &[Op]) -> Option<Box<dyn Callbacks>> {
-        if self.is_over() {
+    /// The loop has accepted a connection at listener `id`: returns its callbacks if the slot is
+    /// free.
+    fn accept_for_loop(
+        self: &Rc<Self>,
+        id: Id,
+        to: usize,
+        script: &[Op],
+    ) -> Option<Box<dyn Callbacks>> {
+        if self.has_failed() {
             return None;
         }
         let name = self.name_of(id);
         if self.is_anything_running() {
-            self.breaks("L3", format!("{name} accepts inside another callback"));
+            self.fail("L3", format!("{name} accepts inside another callback"));
         }
         if !self.model.borrow().registered.contains_key(&id) {
-            self.breaks("L2", format!("{name} accepts, and has gone"));
+            self.fail("L2", format!("{name} accepts, and was removed"));
         }
         if !self.is_free(to) {
             self.transcript
@@ -216,25 +221,25 @@ impl Harness {
             return None;
         }
         self.transcript.line(&name, format!("accepts tcp#{to}"));
-        let id = self.made(format!("tcp#{to}"));
-        self.places.borrow_mut()[to] = Some(Place::unseen(None));
-        Some(self.wrapped(Scripted::opening(self, id, to, script)))
+        let id = self.new_id(format!("tcp#{to}"));
+        self.slots.borrow_mut()[to] = Some(Slot::hidden(None));
+        Some(self.wrap_callbacks(Scripted::accepted(self, id, to, script)))
     }
 
-    /// The loop has registered it.
-    pub(super) fn opened(&self, id: Id, at: usize, key: Key) {
-        self.enlist(id, Role::Stream, Interest::READ, Trigger::Level);
-        if let Some(place) = &mut self.places.borrow_mut()[at] {
-            place.registered = Some((id, key));
+    /// The loop has registered an accepted connection.
+    pub(super) fn record_accepted(&self, id: Id, at: usize, key: Key) {
+        self.record_registration(id, Role::Stream, Interest::READ, Trigger::Level);
+        if let Some(slot) = &mut self.slots.borrow_mut()[at] {
+            slot.registered = Some((id, key));
         }
     }
 }
 
-/// As many bytes an operation moves at most.
-const MOST: usize = 128;
+/// Number of bytes that one operation moves at most.
+const MAX_BYTES: usize = 128;
 
-/// So many bytes, in words.
-fn bytes(n: usize) -> String {
+/// A number of bytes as text.
+fn byte_count(n: usize) -> String {
     match n {
         1 => "1 byte".to_owned(),
         n => format!("{n} bytes"),
@@ -242,66 +247,71 @@ fn bytes(n: usize) -> String {
 }
 
 impl Harness {
-    /// `None` if the operation is none of these, or does not fit.
-    pub(super) fn to_bytes(&self, caller: &Caller<'_>, op: &Op, at: usize) -> Option<()> {
+    /// `None` if the operation is of another file, or impossible now.
+    pub(super) fn execute_stream_op(&self, caller: &Caller<'_>, op: &Op, at: usize) -> Option<()> {
         let name = self
-            .place_name(at)
+            .slot_name(at)
             .filter(|name| !name.starts_with("listener"))?;
         match op.kind {
-            OpKind::Read => self.read(caller, at, op.number.min(MOST), &name),
-            OpKind::Write => self.write(caller, at, op.number.min(MOST), &name),
+            OpKind::Read => self.read(caller, at, op.number.min(MAX_BYTES), &name),
+            OpKind::Write => self.write(caller, at, op.number.min(MAX_BYTES), &name),
             OpKind::Shut => self.shut(caller, at, Shutdown::Write, &name),
             OpKind::ShutRead => self.shut(caller, at, Shutdown::Read, &name),
             OpKind::ShutBoth => self.shut(caller, at, Shutdown::Both, &name),
             OpKind::Reset => self.reset(caller, at, &name),
             OpKind::Urgent => {
                 let sent = self.fd(at)?.send_urgent();
-                self.tells(caller, sent, &format!("sends an urgent byte by {name}"));
+                self.log_result(caller, sent, &format!("sends an urgent byte by {name}"));
                 Some(())
             }
             OpKind::Narrow => {
                 self.fd(at)?.set_capacity(op.number.max(1));
                 let room = op.number.max(1);
-                caller.says(self, format!("leaves room for {} in {name}", bytes(room)));
+                caller.log(
+                    self,
+                    format!("leaves room for {} in {name}", byte_count(room)),
+                );
                 Some(())
             }
             _ => None,
         }
     }
 
-    /// Whether what is read here is what was written at the other end, byte by byte.
+    /// Whether the bytes read here are those that were written at the other end, in order.
     fn is_stream(&self, at: usize) -> bool {
         matches!(self.noun(at), Some("pipe" | "pair" | "tcp"))
     }
 
     fn flow(&self, at: usize) -> Option<Rc<Flow>> {
-        Some(Rc::clone(&self.places.borrow()[at].as_ref()?.flow))
+        Some(Rc::clone(&self.slots.borrow()[at].as_ref()?.flow))
     }
 
     fn read(&self, caller: &Caller<'_>, at: usize, most: usize, name: &str) -> Option<()> {
         let flow = self.flow(at)?;
-        let mut buffer = [0; MOST];
+        let mut buffer = [0; MAX_BYTES];
         let buffer = &mut buffer[..most];
         let own = caller.cx.filter(|_| self.is_own(caller, at));
-        let (read, whose) = match own {
+        let (read, suffix) = match own {
             Some(cx) => (cx.read(buffer), String::new()),
             None => (self.fd(at)?.read(buffer), format!(" from {name}")),
         };
         match read {
-            Ok(n) if !self.is_stream(at) => caller.says(self, format!("reads {}{whose}", bytes(n))),
-            Ok(0) if most > 0 => caller.says(self, format!("reads the end{whose}")),
+            Ok(n) if !self.is_stream(at) => {
+                caller.log(self, format!("reads {}{suffix}", byte_count(n)))
+            }
+            Ok(0) if most > 0 => caller.log(self, format!("reads the end of the stream{suffix}")),
             Ok(n) => {
-                caller.says(self, format!("reads {}{whose}", bytes(n)));
+                caller.log(self, format!("reads {}{suffix}", byte_count(n)));
                 for &byte in &buffer[..n] {
-                    if byte != flow.got.replace(byte.wrapping_add(1)) {
-                        self.breaks("R025", format!("a byte of {name} is not the next one"));
+                    if byte != flow.received.replace(byte.wrapping_add(1)) {
+                        self.fail("R025", format!("a byte of {name} is not the next one"));
                     }
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                caller.says(self, format!("finds nothing to read{whose}"));
+                caller.log(self, format!("finds nothing to read{suffix}"));
             }
-            Err(error) => caller.says(self, format!("cannot read{whose}: {}", error.kind())),
+            Err(error) => caller.log(self, format!("cannot read{suffix}: {}", error.kind())),
         }
         Some(())
     }
@@ -311,19 +321,19 @@ impl Harness {
         let next = |n| flow.sent.get().wrapping_add(n as u8);
         let content: Vec<u8> = (0..len).map(next).collect();
         let own = caller.cx.filter(|_| self.is_own(caller, at));
-        let (written, whose) = match own {
+        let (written, suffix) = match own {
             Some(cx) => (cx.write(&content), String::new()),
             None => (self.fd(at)?.write(&content), format!(" to {name}")),
         };
         match written {
             Ok(n) => {
                 flow.sent.set(flow.sent.get().wrapping_add(n as u8));
-                caller.says(self, format!("writes {}{whose}", bytes(n)));
+                caller.log(self, format!("writes {}{suffix}", byte_count(n)));
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                caller.says(self, format!("finds no room to write{whose}"));
+                caller.log(self, format!("finds no room to write{suffix}"));
             }
-            Err(error) => caller.says(self, format!("cannot write{whose}: {}", error.kind())),
+            Err(error) => caller.log(self, format!("cannot write{suffix}: {}", error.kind())),
         }
         Some(())
     }
@@ -339,15 +349,15 @@ impl Harness {
             Shutdown::Read => "the reading half",
             Shutdown::Both => "both halves",
         };
-        self.tells(caller, shut, &format!("shuts {half} of {name}"));
+        self.log_result(caller, shut, &format!("shuts {half} of {name}"));
         Some(())
     }
 
-    /// Only what is not registered: a registration closes its descriptor by itself.
+    /// Only an unregistered descriptor can be reset: a registration closes its own.
     fn reset(&self, caller: &Caller<'_>, at: usize, name: &str) -> Option<()> {
-        let place = self.places.borrow_mut()[at].take_if(|place| place.registered.is_none())?;
-        caller.says(self, format!("resets {name}"));
-        if let Held::Ours(fd) = place.held {
+        let slot = self.slots.borrow_mut()[at].take_if(|slot| slot.registered.is_none())?;
+        caller.log(self, format!("resets {name}"));
+        if let Owner::Script(fd) = slot.owner {
             if let Some(fd) = Rc::into_inner(fd) {
                 fd.reset();
             }
@@ -355,10 +365,10 @@ impl Harness {
         Some(())
     }
 
-    fn tells(&self, caller: &Caller<'_>, done: io::Result<()>, what: &str) {
+    fn log_result(&self, caller: &Caller<'_>, done: io::Result<()>, what: &str) {
         match done {
-            Ok(()) => caller.says(self, what),
-            Err(error) => caller.says(self, format!("{what}, in vain: {}", error.kind())),
+            Ok(()) => caller.log(self, what),
+            Err(error) => caller.log(self, format!("{what}, which fails: {}", error.kind())),
         }
     }
 }
