@@ -100,7 +100,7 @@ fn a_second_registration_names_the_first_and_loses_nothing() {
     assert_eq!(log.text(), "first");
 }
 
-/// R007: a duplicate is another number, and hears for itself.
+/// R007: a duplicate has a number of its own, and its events are reported separately.
 #[test]
 fn a_duplicate_is_a_registration_of_its_own() {
     let _guard = guard!();
@@ -137,7 +137,7 @@ fn unknown_stale_and_foreign_keys_are_refused_and_touch_nothing() {
     event_loop.remove(stale).unwrap();
     let foreign = other.register(b, Interest::READ, Closures::new()).unwrap();
     for key in [stale, foreign] {
-        let unknown = |error| matches!(error, Error::UnknownKey(told) if told == key);
+        let unknown = |error| matches!(error, Error::UnknownKey(unknown) if unknown == key);
         assert!(unknown(event_loop.remove(key).unwrap_err()));
         assert!(unknown(
             event_loop.set_interest_of(key, Interest::READ).unwrap_err()

@@ -67,9 +67,9 @@ fn a_reason_is_seen_where_a_task_is_shown() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let log = Log::default();
-    let told = log.clone();
+    let copy = log.clone();
     let task = event_loop.spawn(pending::<()>());
-    task.add_done_callback(move |task| told.note(format!("{task:?}")));
+    task.add_done_callback(move |task| copy.note(format!("{task:?}")));
     task.cancel_with("the peer has gone");
     turn_times(&mut event_loop, 1);
     assert!(
@@ -78,7 +78,7 @@ fn a_reason_is_seen_where_a_task_is_shown() {
     );
 }
 
-/// R079, R086: two who cancel and a value, in one turn and in every order: one reason, one end.
+/// R079, R086: two cancels and a value, in one turn and in every order: one reason, one end.
 #[test]
 fn two_cancel_a_task_whose_value_comes_in_the_same_turn_in_every_order() {
     for order in orders(3) {
@@ -116,14 +116,14 @@ fn two_cancel_a_task_whose_value_comes_in_the_same_turn_in_every_order() {
 fn a_group_says_why_it_ends_its_children() {
     let _guard = guard!();
     let log = Log::default();
-    let told = log.clone();
+    let copy = log.clone();
     let ended = RefCell::new(None);
     let failed = strict_run(TaskGroup::run(async |group| {
         let alone = group.spawn(async { pending::<Result<(), &str>>().await });
         assert!(alone.cancel());
         assert!(alone.await.is_err());
         let sibling = group.spawn(async { pending::<Result<(), &str>>().await });
-        let _held = Watch(sibling.task_ref(), told.clone());
+        let _held = Watch(sibling.task_ref(), copy.clone());
         *ended.borrow_mut() = Some(sibling.task_ref());
         group.spawn(async { Err::<(), _>("no") });
         pending::<Result<(), _>>().await
@@ -255,7 +255,7 @@ fn a_group_that_is_cancelled_ends_its_children_and_its_body_without_an_error() {
         // An error is one all the same.
         let ended = TaskGroup::run_until_cancelled(async |group| {
             group.spawn(async { Err::<(), _>(7) });
-            yield_now().await; // it has failed, and the group has not been told
+            yield_now().await; // it has failed, and the group has not been notified
             group.cancel();
             pending::<Result<(), _>>().await
         });
@@ -298,7 +298,7 @@ fn a_group_that_is_over_takes_no_task() {
     .unwrap();
 }
 
-/// Who made no promise is not told of one.
+/// A caller that made no promise gets no report about one.
 #[test]
 fn a_child_says_whether_it_was_cancelled_and_why_or_has_failed() {
     let _guard = guard!();
@@ -343,17 +343,17 @@ fn a_body_that_panics_takes_its_children_with_it() {
     assert_eq!(log.text(), "child");
 }
 
-/// A set lets go what it is told to, and its tasks go on.
+/// A set detaches the tasks that it is asked to detach, and they go on.
 #[test]
 fn what_a_set_lets_go_goes_on() {
     let _guard = guard!();
     let log = Log::default();
     strict_run(async {
         let mut set = JoinSet::new();
-        let told = log.clone();
+        let copy = log.clone();
         set.spawn(async move {
             sleep(Duration::from_millis(1)).await;
-            told.note("went on");
+            copy.note("went on");
         });
         set.spawn(async {});
         yield_now().await;

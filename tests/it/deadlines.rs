@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Notes what runs; asks for what it is told to.
+/// Logs each callback, and asks for the deadlines of the test.
 struct Noting(Log, Option<Interest>);
 
 impl Callbacks for Noting {
@@ -42,7 +42,7 @@ impl Callbacks for Noting {
     }
 }
 
-/// What the trait says by itself.
+/// The default methods of the trait.
 struct Plain;
 
 impl Callbacks for Plain {}
@@ -132,7 +132,7 @@ fn a_connection_that_is_closed_in_its_first_callback_is_gone_and_the_listener_go
     spi::check_invariants(&event_loop);
 }
 
-/// R153: a peer that says nothing makes no event.
+/// R153: a silent peer makes no event.
 #[test]
 fn a_silent_peer_is_closed_at_its_deadline_and_one_that_speaks_is_not() {
     let _guard = guard!();
@@ -282,7 +282,7 @@ fn a_panic_in_the_first_callback_or_at_the_deadline_ends_that_connection_and_no_
     let _guard = guard!();
     let (mut event_loop, clock) = manual_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let number = Count::default();
     let count = number.clone();
     let make = move || {
@@ -301,26 +301,30 @@ fn a_panic_in_the_first_callback_or_at_the_deadline_ends_that_connection_and_no_
     let mut clients: Vec<_> = (0..2).map(|_| TcpStream::connect(addr).unwrap()).collect();
     turn_until(&mut event_loop, || number.get() == 2);
     assert_eq!(
-        (told.len(), event_loop.registered()),
+        (reports.len(), event_loop.registered()),
         (1, 2),
         "{}",
-        told.text()
+        reports.text()
     );
     assert!(
-        told.text().contains("the first callback"),
+        reports.text().contains("the first callback"),
         "{}",
-        told.text()
+        reports.text()
     );
     assert_eq!(clients[0].read(&mut [0; 1]).unwrap_or(0), 0);
     clock.advance(SECOND);
     turn_times(&mut event_loop, 2);
     assert_eq!(
-        (told.len(), event_loop.registered()),
+        (reports.len(), event_loop.registered()),
         (2, 1),
         "{}",
-        told.text()
+        reports.text()
     );
-    assert!(told.text().contains("at the deadline"), "{}", told.text());
+    assert!(
+        reports.text().contains("at the deadline"),
+        "{}",
+        reports.text()
+    );
     assert_eq!(clients[1].read(&mut [0; 1]).unwrap_or(0), 0);
     let _third = TcpStream::connect(addr).unwrap();
     turn_until(&mut event_loop, || number.get() == 3);

@@ -358,9 +358,9 @@ fn a_chain_of_each_kind_is_dropped_though_its_destructors_panic() {
     on_a_stack_of(256, || {
         let event_loop = strict_loop();
         event_loop.set_panic_policy(PanicPolicy::Isolate);
-        let told = Rc::new(Cell::new(0));
-        let tells = Rc::clone(&told);
-        event_loop.on_unhandled(move |_| tells.set(tells.get() + 1));
+        let reports = Rc::new(Cell::new(0));
+        let count = Rc::clone(&reports);
+        event_loop.on_unhandled(move |_| count.set(count.get() + 1));
         for _ in 0..2 {
             let here = event_loop.enter();
             let mut turn = 0;
@@ -392,7 +392,7 @@ fn a_chain_of_each_kind_is_dropped_though_its_destructors_panic() {
                 }
             });
             drop(here);
-            assert_eq!((gone, told.replace(0)), (FEWER, FEWER));
+            assert_eq!((gone, reports.replace(0)), (FEWER, FEWER));
         }
         assert_eq!(event_loop.close().timers, 0);
     });

@@ -104,7 +104,7 @@ fn an_accept_that_is_given_up_for_want_of_descriptors_leaves_none_behind() {
     }
     let _guard = guard!();
     let mut runner = strict_runner();
-    let told = collect_unhandled(&runner);
+    let reports = collect_unhandled(&runner);
     runner
         .run(async {
             let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
@@ -124,7 +124,7 @@ fn an_accept_that_is_given_up_for_want_of_descriptors_leaves_none_behind() {
             assert_eq!(free(), before);
         })
         .unwrap();
-    assert_eq!(told.len(), 1, "{}", told.text());
+    assert_eq!(reports.len(), 1, "{}", reports.text());
 }
 
 /// A descriptor is closed exactly once: `end` frees the number that the next file gets, and
@@ -328,7 +328,7 @@ fn a_loop_whose_poller_was_closed_behind_its_back_reports_it_in_each_turn() {
     let is_io = |error: Error, code| matches!(error, Error::Io(error) if error.raw_os_error() == Some(code));
     for code in [libc::EBADF, libc::EINVAL] {
         if code == libc::EBADF {
-            // SAFETY: a number, and its owner, the loop, is not used without it being told.
+            // SAFETY: a number. Its owner, the loop, does not use it before the next call.
             assert_eq!(unsafe { libc::close(number) }, 0);
         } else {
             // SAFETY: two numbers. From here on the loop owns an open file again, which it may
@@ -351,7 +351,7 @@ fn a_loop_whose_poller_was_closed_behind_its_back_reports_it_in_each_turn() {
     strict_run(async {}).expect("another loop is none the worse");
 }
 
-/// R016: a loop cannot wait for itself, nor in a ring.
+/// R016: a loop cannot wait for itself, nor may loops wait in a circle.
 #[test]
 fn a_loop_that_is_registered_with_itself_is_refused() {
     let _guard = guard!();
@@ -359,7 +359,7 @@ fn a_loop_that_is_registered_with_itself_is_refused() {
     let itself = first.as_fd().unwrap().try_clone_to_owned().unwrap();
     let refused = first.register(itself, Interest::READ, Closures::new());
     let error = refused.unwrap_err().error;
-    // A kqueue says `EINVAL` of itself.
+    // A kqueue returns `EINVAL` for itself.
     assert!(
         matches!(&error, Error::Io(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EINVAL))),
         "{error:?}"
@@ -384,7 +384,7 @@ fn a_loop_that_is_registered_with_itself_is_refused() {
 fn a_poller_is_chosen_by_name_for_a_whole_program() {
     const NAME: &str = "descriptors::a_poller_is_chosen_by_name_for_a_whole_program";
     if crate::support::runs_alone() {
-        // In the child. Which poller it is, the directions tell in which it wants to be asked again.
+        // In the child. The directions that need rearming show which poller it is.
         match EventLoop::new() {
             Ok(event_loop) => print!("made: {:?}.", readily::spi::rearm_interest(&event_loop)),
             Err(refused) => print!("refused: {refused}"),

@@ -517,7 +517,7 @@ fn a_connection_whose_interest_is_changed_before_it_is_through_connects_once_and
         event_loop.set_interest_of(key, interest).unwrap();
         assert_eq!(event_loop.interest_of(key).unwrap(), interest);
         let (mut peer, _) = listener.accept().unwrap();
-        peer.write_all(b"hello").unwrap(); // it would be told of for ever to a reader that is none
+        peer.write_all(b"hello").unwrap(); // the level would be reported for ever, and nothing reads
         turn_until(&mut event_loop, || log.has("connect"));
         assert_eq!(log.count("connect"), 1);
         turn_until(&mut event_loop, || {

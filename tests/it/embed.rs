@@ -53,8 +53,8 @@ fn a_host_waits_for_one_descriptor_and_one_deadline() {
     assert_eq!(log.text(), "3");
 }
 
-/// A kqueue poller asks about the other side of a connection in the wait after the end of one. By the
-/// edge nothing in the queue's descriptor says that there is one to come.
+/// After the end of one connection, the next wait of a kqueue poller asks about its other side. An
+/// edge-triggered watch on the queue's descriptor does not report that this event is still to come.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_host_comes_back_for_what_a_kqueue_poller_has_still_to_look_at() {
@@ -105,7 +105,7 @@ fn what_was_sent_during_a_turn_makes_the_descriptor_readable() {
     assert!(!asks_for_a_turn(&event_loop, Some(Duration::ZERO)));
 }
 
-/// What a callback queued is a reason for another turn at once: the deadline says so.
+/// A closure queued by a callback makes the deadline now, so the host runs another turn.
 #[test]
 fn work_that_is_ready_is_a_deadline_of_now() {
     let _guard = guard!();

@@ -21,7 +21,7 @@ use std::time::Duration;
 fn a_guard_that_is_held_across_an_await_has_no_effect_on_others_and_is_reported() {
     let _guard = guard!();
     let mut runner = strict_runner();
-    let told = collect_unhandled(&runner);
+    let reports = collect_unhandled(&runner);
     let elsewhere = Rc::new(strict_loop());
     let log = Log::default();
     let (other, note) = (Rc::clone(&elsewhere), log.clone());
@@ -32,7 +32,7 @@ fn a_guard_that_is_held_across_an_await_has_no_effect_on_others_and_is_reported(
                 async move {
                     let entered = other.enter();
                     // Until the next await it has an effect, as it should.
-                    drop(spawn(async { unreachable!("nobody turns that loop") }));
+                    drop(spawn(async { unreachable!("that loop is not turned") }));
                     yield_now().await;
                     let own = spawn(async { 7 });
                     // The old guard takes nothing of a new one with it.
@@ -52,9 +52,10 @@ fn a_guard_that_is_held_across_an_await_has_no_effect_on_others_and_is_reported(
         })
         .unwrap();
     assert_eq!(log.text(), "7 21");
-    assert_eq!(told.len(), 1, "{}", told.text());
+    assert_eq!(reports.len(), 1, "{}", reports.text());
     assert!(
-        told.text()
+        reports
+            .text()
             .starts_with("Task-2, spawned at tests/it/enter.rs:")
     );
     assert!(!elsewhere.is_idle(), "it has the one that was meant for it");
@@ -65,7 +66,7 @@ fn a_guard_that_is_held_across_an_await_has_no_effect_on_others_and_is_reported(
 fn whatever_forgets_a_guard_is_named_and_what_comes_behind_it_is_at_home() {
     let _guard = guard!();
     let event_loop = strict_loop();
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let elsewhere = Rc::new(strict_loop());
     let address = |handle: &LoopHandle| std::ptr::from_ref(handle).addr();
     let home = address(&event_loop);
@@ -107,8 +108,8 @@ fn whatever_forgets_a_guard_is_named_and_what_comes_behind_it_is_at_home() {
     Runner::from(event_loop).run(main).unwrap();
     assert_eq!(log.count("home"), 7, "{}", log.text());
     assert_eq!(log.len(), 7);
-    let text = told.text();
-    assert_eq!(told.len(), 7, "{text}");
+    let text = reports.text();
+    assert_eq!(reports.len(), 7, "{text}");
     for (who, times) in [
         ("the read callback registered at tests/it/enter.rs:", 1),
         ("the timer armed at tests/it/enter.rs:", 1),
@@ -165,7 +166,7 @@ fn a_loop_that_turns_inside_a_task_leaves_all_that_is_the_tasks_alone() {
     assert!(inner.borrow().is_idle());
 }
 
-/// R163: the two directions at once, and a loop in memory as the guest.
+/// R163: both directions at once, with a simulated loop inside the other runtime.
 #[test]
 fn a_loop_in_memory_is_turned_in_a_callback_of_a_real_one() {
     let _guard = guard!();

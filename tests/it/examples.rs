@@ -12,8 +12,8 @@ use std::time::Duration;
 fn run(name: &str, args: &[&str]) -> String {
     let mut program = example(name);
     let output = Process::output(program.args(args));
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name} {args:?}: {told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} {args:?}: {stderr}");
     String::from_utf8(output.stdout).expect("text")
 }
 
@@ -43,7 +43,7 @@ impl Client {
         assert_eq!(self.hear(), expected);
     }
 
-    /// A guest of the chat, by name.
+    /// A client of the chat, by name.
     fn guest(server: &Server, name: &str, all: &str) -> Self {
         let mut guest = Self::of(server);
         guest.hears("your name?");
@@ -57,13 +57,13 @@ impl Client {
 fn a_fan_out_has_as_many_connections_as_it_may_and_no_more() {
     let Some(_guard) = watched() else { return };
     for at_most in [1, 7] {
-        let said = run("fan_out", &[&at_most.to_string()]);
+        let stdout = run("fan_out", &[&at_most.to_string()]);
         let expected = format!(
             "pages fetched: 95, failed: 2 (both on purpose), highest number of connections: {at_most}\n\
              failed: /1/2: HTTP/1.0 404 Not Found\n\
              failed: /2/0: it took longer than 500ms\n"
         );
-        assert_eq!(said, expected);
+        assert_eq!(stdout, expected);
     }
 }
 
@@ -78,23 +78,23 @@ fn each_example_that_is_asked_for_help_prints_its_usage_and_exits_with_success()
     assert!(names.len() >= 9, "{names:?}");
     for name in names {
         for flag in ["--help", "-h"] {
-            let said = run(&name, &[flag]);
+            let stdout = run(&name, &[flag]);
             let usage = format!("usage: {name}");
-            assert!(said.starts_with(&usage), "{name} {flag}: {said}");
-            assert_eq!(said.lines().count(), 1, "{name} {flag}: {said}");
+            assert!(stdout.starts_with(&usage), "{name} {flag}: {stdout}");
+            assert_eq!(stdout.lines().count(), 1, "{name} {flag}: {stdout}");
         }
     }
 }
 
-/// What a program says that is called wrongly: always the usage, on standard error.
+/// The output of a program with wrong arguments: always the usage, on standard error.
 fn refused(name: &str, args: &[&str]) -> String {
     let output = Process::output(example(name).args(args));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{name} {args:?}: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{name} {args:?}: {stderr}");
     assert!(output.stdout.is_empty(), "{name} {args:?}");
     let usage = format!("usage: {name}");
-    assert!(said.contains(&usage), "{name} {args:?}: {said}");
-    said
+    assert!(stderr.contains(&usage), "{name} {args:?}: {stderr}");
+    stderr
 }
 
 #[test]
@@ -135,9 +135,9 @@ fn examples_name_the_option_and_the_value_that_they_refuse() {
         ("graceful", "--limit", "soon"),
     ];
     for (name, option, value) in calls {
-        let said = refused(name, &[option, value]);
+        let stderr = refused(name, &[option, value]);
         let named = format!("{option} {value}: ");
-        assert!(said.contains(&named), "{name}: {said}");
+        assert!(stderr.contains(&named), "{name}: {stderr}");
     }
 }
 
@@ -146,12 +146,12 @@ fn examples_name_the_option_and_the_value_that_they_refuse() {
 fn a_bounded_pipeline_holds_what_it_may_and_an_unbounded_one_holds_all() {
     let Some(_guard) = watched() else { return };
     for items in ["0", "1", "5", "400"] {
-        let said = run("pipeline", &[items]);
+        let stdout = run("pipeline", &[items]);
         let total = |name: &str| {
             let all = format!("{name} {items} produced, {items} consumed, at most ");
-            let line = said.lines().find_map(|line| line.strip_prefix(&*all));
+            let line = stdout.lines().find_map(|line| line.strip_prefix(&*all));
             let most = line.and_then(|line| line.strip_suffix(" in flight"));
-            most.and_then(|n| n.parse::<usize>().ok()).expect(&said)
+            most.and_then(|n| n.parse::<usize>().ok()).expect(&stdout)
         };
         let items: usize = items.parse().expect("a number");
         assert_eq!(total("unbounded:"), items);
@@ -182,7 +182,8 @@ fn guests_of_a_chat_hear_each_other_in_one_order_come_and_go() {
             guest.hears("bob: and [2Jhello");
         }
     }
-    // One that goes in order, one by a reset, and one that says too much; their names are free.
+    // One client quits, one resets its connection, one sends too much; their names are free
+    // afterwards.
     bob.0
         .get_ref()
         .shutdown(Shutdown::Write)
@@ -195,7 +196,7 @@ fn guests_of_a_chat_hear_each_other_in_one_order_come_and_go() {
     let mut loud = Client::guest(&server, "bob", "ann, bob");
     ann.hears("* bob is here: ann, bob");
     let stream = loud.0.get_mut();
-    // It may be shown out before it has said all.
+    // The server may close the connection before the client has sent everything.
     let _ = stream.write_all(&[b'a'; 10_000]);
     ann.hears("* bob has left");
 }
@@ -211,14 +212,14 @@ fn a_slow_guest_of_a_chat_learns_how_much_it_has_missed_and_delays_no_other() {
     let before = server.memory();
     // More than the kernel keeps for one connection: some mebibytes on either side.
     const LINES: usize = 30_000;
-    // Fewer than the ring holds, so that a reader misses none.
+    // Fewer than the channel's buffer holds, so that no reader misses one.
     const TOGETHER: usize = 30;
     let text = "x".repeat(400);
     for first in (0..LINES).step_by(TOGETHER) {
         let lines = first..first + TOGETHER;
-        let said: Vec<String> = lines.map(|n| format!("{n} {text}")).collect();
-        ann.say(&said.join("\n"));
-        for line in said {
+        let sent: Vec<String> = lines.map(|n| format!("{n} {text}")).collect();
+        ann.say(&sent.join("\n"));
+        for line in sent {
             ann.hears(&format!("ann: {line}"));
         }
     }
@@ -245,7 +246,7 @@ fn a_slow_guest_of_a_chat_learns_how_much_it_has_missed_and_delays_no_other() {
     assert!(missed > 0, "it was not slow enough");
 }
 
-/// A server that is told to stop by its standard input, and what it says after that.
+/// Stops a server through its standard input, and returns its further output.
 fn graceful(limit: &str) -> Server {
     let mut program = example("graceful");
     Server::start_by(program.args(["--limit", limit]).stdin(Stdio::piped()))
@@ -253,11 +254,11 @@ fn graceful(limit: &str) -> Server {
 
 /// Everything it prints to its end, without the address.
 fn rest(server: &mut Server) -> String {
-    let mut said = String::new();
-    server.output.read_to_string(&mut said).expect("text");
-    let (status, told) = server.process.wait();
-    assert!(status.success(), "{}", String::from_utf8_lossy(&told));
-    said
+    let mut stdout = String::new();
+    server.output.read_to_string(&mut stdout).expect("text");
+    let (status, stderr) = server.process.wait();
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    stdout
 }
 
 #[test]
@@ -316,7 +317,7 @@ fn a_server_ends_with_its_test_also_if_that_panics_or_hangs() {
     const HOW: &str = "READILY_IT_ENDS";
     const NAME: &str = "examples::a_server_ends_with_its_test_also_if_that_panics_or_hangs";
     if runs_alone() {
-        let how = std::env::var(HOW).expect("it is told");
+        let how = std::env::var(HOW).expect("the parent sets it");
         let _hangs = (how == "hangs").then(|| watch(Duration::from_millis(500)));
         if how == "has no address" {
             // It is running by then, and has no owner yet.
@@ -335,18 +336,18 @@ fn a_server_ends_with_its_test_also_if_that_panics_or_hangs() {
     for how in ["panics", "hangs", "has no address"] {
         let output = Process::output(command(NAME, None).env(HOW, how));
         assert!(!output.status.success());
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let hangs = format!("the test {NAME} hangs: it waits, and nothing comes");
-        assert_eq!(told.contains(&hangs), how == "hangs", "{told}");
-        let number = said.lines().chain(told.lines()).find_map(|line| {
+        assert_eq!(stderr.contains(&hangs), how == "hangs", "{stderr}");
+        let number = stdout.lines().chain(stderr.lines()).find_map(|line| {
             let (_, number) = line.split_once("number ")?;
             number
                 .trim_matches(|c: char| !c.is_ascii_digit())
                 .parse::<u32>()
                 .ok()
         });
-        let number = number.unwrap_or_else(|| panic!("{how}: {said}{told}"));
+        let number = number.unwrap_or_else(|| panic!("{how}: {stdout}{stderr}"));
         // A process that has been killed may take a moment to be gone.
         let state = || std::fs::read_to_string(format!("/proc/{number}/stat"));
         while state().is_ok_and(|state| !state.contains(") Z ")) {

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 pub(super) const TEN: Duration = Duration::from_millis(10);
 
-/// Runs `busy`, which never ends, beside a timer of ten milliseconds. Each operation of `busy` is
-/// told to `tick`, which takes ten microseconds. By how many ticks the timer was late.
+/// Runs `busy`, which never ends, beside a timer of ten milliseconds. Each operation of `busy` calls
+/// `tick`, which takes ten microseconds. Returns by how many ticks the timer was late.
 pub(super) fn late<F: Future<Output = ()> + 'static>(
     sim: &mut SimLoop,
     busy: impl FnOnce(Rc<dyn Fn()>) -> F,

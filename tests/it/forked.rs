@@ -72,7 +72,7 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
         let mut child = event_loop.take().unwrap();
         let forked = |error: Error| matches!(error, Error::Forked);
         let (a, _b) = UnixStream::pair().unwrap();
-        let told = [
+        let results = [
             child.turn_now().is_err_and(forked),
             child.run().is_err_and(forked),
             child
@@ -89,7 +89,7 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
         drop(child);
         // A loop of its own works in the child.
         let fresh = strict_run(async { 21 }).is_ok_and(|n| n == 21);
-        i32::from(told == [true; 8] && fresh)
+        i32::from(results == [true; 8] && fresh)
     });
     assert_eq!(code, 1);
     assert!(is_nonblocking(&duplicate), "the parent still has it (R131)");
@@ -99,7 +99,7 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
     assert_eq!(log.text(), "read");
 }
 
-/// R108: its loop is the parent's, and is not turned here. Awaited or waited for, it says so.
+/// R108: the loop belongs to the parent and does not run here, so awaiting or joining fails.
 #[test]
 fn in_a_fork_a_remote_task_says_that_its_loop_is_the_parents() {
     if !is_alone(None) {
@@ -120,29 +120,29 @@ fn in_a_fork_a_remote_task_says_that_its_loop_is_the_parents() {
     let mut over = Some(over);
     let code = in_a_fork(|| {
         let (mut task, mut over) = (task.take().unwrap(), over.take().unwrap());
-        let is_told = |error: &JoinError| {
+        let is_reported = |error: &JoinError| {
             let reason = error.reason().unwrap_or_default();
             reason == "its loop is that of a parent process"
         };
-        let gone = |waited: Result<(), WaitError>| matches!(waited, Err(WaitError::Join(error)) if is_told(&error));
+        let gone = |waited: Result<(), WaitError>| matches!(waited, Err(WaitError::Join(error)) if is_reported(&error));
         if !gone(task.wait_for(Duration::from_millis(200))) {
             return 2; // without a limit it would wait for ever
         }
         let awaited = strict_run(wait_for(Duration::from_secs(5), &mut task)).unwrap();
         task.cancel();
-        let told = [
-            awaited.is_ok_and(|ended| ended.is_err_and(|error| is_told(&error))),
+        let results = [
+            awaited.is_ok_and(|ended| ended.is_err_and(|error| is_reported(&error))),
             gone(task.wait()),
             task.done(),
             gone(over.wait()),
         ];
         drop(task);
-        i32::from(told == [true; 4])
+        i32::from(results == [true; 4])
     });
     assert_eq!(code, 1);
     over.take().unwrap().wait().unwrap();
     let mut task = task.expect("the child had a copy");
-    assert!(!task.done(), "what the child did is not told here");
+    assert!(!task.done(), "the parent does not see the child's task end");
     task.cancel();
     assert!(matches!(
         task.wait(),
@@ -163,7 +163,7 @@ fn a_file_that_lives_on_under_another_number_is_reported_once_and_disturbs_no_ot
     let _guard = guard!();
     // Only epoll watches the file; kqueue and poll(2) watch the number.
     let mut event_loop = strict_loop_over(EpollPoller::new().unwrap());
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let duplicate = ours.try_clone().unwrap();
     let (other, _other_peer) = UnixStream::pair().unwrap();
@@ -174,13 +174,13 @@ fn a_file_that_lives_on_under_another_number_is_reported_once_and_disturbs_no_ot
     event_loop.remove(key.unwrap()).unwrap();
     theirs.write_all(b"x").unwrap();
     turn_times(&mut event_loop, 200);
-    assert_eq!(told.len(), 1, "{}", told.text());
-    assert!(told.text().contains("closed outside the loop"));
+    assert_eq!(reports.len(), 1, "{}", reports.text());
+    assert!(reports.text().contains("closed outside the loop"));
     // From then on there is a new epoll instance, and it is not in that.
     assert_eq!(event_loop.stats().stale, 64);
     let turns = crate::support::turns_in(&mut event_loop, Duration::from_millis(30));
     assert!(turns < 5, "{turns} turns");
-    // Another one is told of, too.
+    // Another one is reported too.
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let _second = ours.try_clone().unwrap();
     let number = ours.as_raw_fd();
@@ -190,7 +190,7 @@ fn a_file_that_lives_on_under_another_number_is_reported_once_and_disturbs_no_ot
     event_loop.remove(key.unwrap()).unwrap();
     theirs.write_all(b"x").unwrap();
     turn_times(&mut event_loop, 100);
-    assert_eq!(told.len(), 2, "{}", told.text());
+    assert_eq!(reports.len(), 2, "{}", reports.text());
     assert_eq!(event_loop.stats().stale, 128);
     drop(duplicate);
 }
@@ -217,7 +217,7 @@ fn a_registration_whose_descriptor_was_closed_outside_the_loop_ends_and_closes_n
             (Interest::WRITE, true),
         ] {
             let mut event_loop = new_loop();
-            let told = collect_unhandled(&event_loop);
+            let reports = collect_unhandled(&event_loop);
             let (other, mut peer) = UnixStream::pair().unwrap();
             let heard = Log::default();
             let noted = heard.clone();
@@ -243,13 +243,13 @@ fn a_registration_whose_descriptor_was_closed_outside_the_loop_ends_and_closes_n
             turn_times(&mut event_loop, 100);
             let events = event_loop.stats().events;
             turn_times(&mut event_loop, 50);
-            let what = format!("{interest:?} {is_used_again} {events}: {}", told.text());
+            let what = format!("{interest:?} {is_used_again} {events}: {}", reports.text());
             assert_eq!(event_loop.stats().events, events, "it rests: {what}");
             assert!(
-                told.text().matches("removing an interest").count() <= 1,
+                reports.text().matches("removing an interest").count() <= 1,
                 "{what}"
             );
-            assert!(told.len() <= 2, "{what}");
+            assert!(reports.len() <= 2, "{what}");
             assert!(event_loop.interest_of(key).is_err(), "{what}");
             peer.write_all(b"y").unwrap();
             turn_times(&mut event_loop, 2);
@@ -276,7 +276,7 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
     }
     let _guard = guard!();
     let mut event_loop = strict_loop_over(EpollPoller::new().unwrap());
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let mut host = Epoll::new().unwrap();
     let fd = event_loop.as_fd_with_deadline().unwrap().as_raw_fd();
     host.add(fd, IN | ET, 7).unwrap();
@@ -308,7 +308,7 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
         let duplicate = ours.try_clone().unwrap();
         let number = ours.as_raw_fd();
         let key = event_loop.register(ours, Interest::READ, Closures::new());
-        // SAFETY: a number; its owner, the loop, hears that it was closed already, and says so.
+        // SAFETY: a number. Its owner, the loop, reports that it was closed already.
         assert_eq!(unsafe { libc::close(number) }, 0);
         event_loop.remove(key.unwrap()).unwrap();
         theirs.write_all(b"x").unwrap();
@@ -317,10 +317,10 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
     };
     let _first = closed_behind_its_back(&mut event_loop);
     assert_eq!(event_loop.stats().stale, 64);
-    assert_eq!(told.len(), 2, "{}", told.text());
-    assert!(told.text().contains("closed outside the loop"));
+    assert_eq!(reports.len(), 2, "{}", reports.text());
+    assert!(reports.text().contains("closed outside the loop"));
 
-    // What the host has heard up to here is taken.
+    // The host has taken the events up to here.
     host.wait(Some(Duration::ZERO)).unwrap();
     assert_eq!(host.wait(Some(Duration::ZERO)).unwrap(), 0);
     for (_, theirs) in &mut all {
@@ -332,7 +332,7 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
     for name in ["level", "edge", "armed"] {
         assert!(log.has(name), "{name} of {}", log.text());
     }
-    // A one-shot that has been told of is silent until it is asked for again.
+    // A reported one-shot is silent until it is rearmed.
     event_loop
         .set_interest_of(all[3].0, Interest::READ)
         .unwrap();
@@ -351,7 +351,7 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
     all[3].1.write_all(b"z").unwrap();
     turn_times(&mut event_loop, 1);
     assert_eq!(log.count("spent"), 3);
-    // And what other threads and the clock have to say comes through it as well.
+    // Notifications of other threads and timers arrive through it as well.
     let remote = event_loop.remote_handle();
     let sends = move || remote.call_soon(|_| ()).is_ok();
     assert!(std::thread::spawn(sends).join().unwrap());
@@ -503,7 +503,7 @@ fn a_descriptor_that_other_code_has_closed_is_reported_at_its_end() {
         .flat_map(|end| LOOPS.map(|make| (end, make)))
     {
         let event_loop = make();
-        let told = collect_unhandled(&event_loop);
+        let reports = collect_unhandled(&event_loop);
         let (ours, theirs) = UnixStream::pair().unwrap();
         let number = ours.as_raw_fd();
         // It does not take the interest back, which would be an error of its own.
@@ -512,10 +512,10 @@ fn a_descriptor_that_other_code_has_closed_is_reported_at_its_end() {
         // SAFETY: a number; its owner is the loop, which is not handed it again by us.
         assert_eq!(unsafe { libc::close(number) }, 0);
         end(event_loop, key.unwrap(), theirs);
-        assert_eq!(told.len(), 1, "{what}: {}", told.text());
+        assert_eq!(reports.len(), 1, "{what}: {}", reports.text());
         let expected = format!("closing descriptor {number}, registered at tests/it/forked.rs:");
-        assert!(told.text().starts_with(&expected), "{}", told.text());
-        assert!(told.text().contains("os error 9"), "{}", told.text());
+        assert!(reports.text().starts_with(&expected), "{}", reports.text());
+        assert!(reports.text().contains("os error 9"), "{}", reports.text());
     }
 }
 
@@ -529,7 +529,7 @@ fn a_callback_that_closes_its_own_descriptor_causes_one_report() {
     for panics in [false, true] {
         let mut event_loop = strict_loop();
         event_loop.set_panic_policy(readily::PanicPolicy::Isolate);
-        let told = collect_unhandled(&event_loop);
+        let reports = collect_unhandled(&event_loop);
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let read = Closures::new().on_read(move |cx| {
             // SAFETY: a number; its owner is the loop, which is not handed it again by us.
@@ -542,11 +542,11 @@ fn a_callback_that_closes_its_own_descriptor_causes_one_report() {
         event_loop.register(ours, Interest::READ, read).unwrap();
         theirs.write_all(b"x").unwrap();
         turn_times(&mut event_loop, 3);
-        assert_eq!(told.len(), 1 + usize::from(panics), "{}", told.text());
+        assert_eq!(reports.len(), 1 + usize::from(panics), "{}", reports.text());
         assert!(
-            told.text().contains("closing descriptor"),
+            reports.text().contains("closing descriptor"),
             "{}",
-            told.text()
+            reports.text()
         );
         assert_eq!(event_loop.registered(), 0);
     }

@@ -17,22 +17,22 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// What is reported, and nothing else must be.
 fn futurelocks(sim: &SimLoop) -> Rc<RefCell<Vec<Futurelock>>> {
-    let told: Rc<RefCell<Vec<Futurelock>>> = Rc::default();
-    let into = Rc::clone(&told);
+    let reports: Rc<RefCell<Vec<Futurelock>>> = Rc::default();
+    let into = Rc::clone(&reports);
     sim.on_unhandled(move |unhandled| match unhandled {
         Unhandled::Futurelock(futurelock) => into.borrow_mut().push(futurelock.clone()),
         Unhandled::Deadlock { .. } => {}
         other => panic!("{other}"),
     });
     sim.set_slow_callback(Duration::MAX);
-    told
+    reports
 }
 
 fn debugged(seed: u64) -> (SimLoop, Rc<RefCell<Vec<Futurelock>>>) {
     let sim = SimLoop::new(seed);
     sim.set_debug(true);
-    let told = futurelocks(&sim);
-    (sim, told)
+    let reports = futurelocks(&sim);
+    (sim, reports)
 }
 
 fn names(origins: &[Origin]) -> Vec<String> {
@@ -59,7 +59,7 @@ fn hold(lock: &Lock) {
 /// A lock that is lent to a `select`, loses, and is kept while the same task takes it in another way.
 #[test]
 fn a_lent_lock_by_which_a_task_keeps_itself_waiting_is_named() {
-    let (mut sim, told) = debugged(1);
+    let (mut sim, reports) = debugged(1);
     let lock = Lock::new(());
     let main = async {
         hold(&lock);
@@ -76,11 +76,11 @@ fn a_lent_lock_by_which_a_task_keeps_itself_waiting_is_named() {
         drop(lent.await);
     };
     sim.run(main).unwrap();
-    let told = told.take();
-    assert_eq!(told.len(), 1, "once: {told:?}");
-    assert!(matches!(told[0].holder, Origin::Main { .. }));
-    assert_eq!(names(&told[0].waiting), ["main"]);
-    let text = told[0].to_string();
+    let reports = reports.take();
+    assert_eq!(reports.len(), 1, "once: {reports:?}");
+    assert!(matches!(reports[0].holder, Origin::Main { .. }));
+    assert_eq!(names(&reports[0].waiting), ["main"]);
+    let text = reports[0].to_string();
     assert!(
         text.contains("neither polled nor dropped by the main future"),
         "{text}"
@@ -94,7 +94,7 @@ fn a_lent_lock_by_which_a_task_keeps_itself_waiting_is_named() {
 /// Of other tasks, in their order; also where nothing is left that could end it.
 #[test]
 fn waiters_behind_a_future_that_is_kept_are_named() {
-    let (mut sim, told) = debugged(2);
+    let (mut sim, reports) = debugged(2);
     let (lock, queue, semaphore) = (Lock::new(()), Queue::<u32>::unbounded(), Semaphore::new(0));
     let spawn_all = {
         let (lock, queue, semaphore) = (lock.clone(), queue.clone(), semaphore.clone());
@@ -134,17 +134,18 @@ fn waiters_behind_a_future_that_is_kept_are_named() {
         Box::pin(async move { drop(also.acquire().await) }),
     );
     sim.run(sleep(2 * SECOND)).unwrap();
-    assert!(told.borrow().is_empty(), "nothing is granted yet");
+    assert!(reports.borrow().is_empty(), "nothing is granted yet");
     queue.try_put(1).unwrap();
     semaphore.add_permits(2);
     // And the lock comes free after five seconds.
     sim.run(sleep(10 * SECOND)).unwrap();
-    let told = told.take();
+    let reports = reports.take();
     assert!(
-        told.iter()
+        reports
+            .iter()
             .all(|it| names(std::slice::from_ref(&it.holder)) == ["keeper"])
     );
-    let mut waiting: Vec<_> = told.iter().map(|it| names(&it.waiting)).collect();
+    let mut waiting: Vec<_> = reports.iter().map(|it| names(&it.waiting)).collect();
     waiting.sort();
     let expected: [&[&str]; 3] = [&["gets"], &["locks"], &["permits", "permits too"]];
     assert_eq!(waiting, expected);
@@ -153,8 +154,8 @@ fn waiters_behind_a_future_that_is_kept_are_named() {
 /// A loop that is busy has no moment at which all have been polled.
 #[test]
 fn a_busy_loop_names_it_after_some_turns() {
-    let (mut sim, told) = debugged(3);
-    let (lock, seen) = (Lock::new(()), Rc::clone(&told));
+    let (mut sim, reports) = debugged(3);
+    let (lock, seen) = (Lock::new(()), Rc::clone(&reports));
     sim.run(async {
         let guard = lock.try_acquire();
         let mut lent = pin!(lock.acquire());
@@ -177,9 +178,9 @@ fn a_busy_loop_names_it_after_some_turns() {
         waits.await.unwrap();
     })
     .unwrap();
-    let told = told.take();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!(told[0].turns, 16);
+    let reports = reports.take();
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    assert_eq!(reports[0].turns, 16);
 }
 
 /// A grant that is taken or dropped, or that blocks no task, is not reported; without debug mode none is.
@@ -188,7 +189,7 @@ fn a_grant_that_is_taken_or_blocks_no_task_is_not_named() {
     for debug in [true, false] {
         let mut sim = SimLoop::new(4);
         sim.set_debug(debug);
-        let told = futurelocks(&sim);
+        let reports = futurelocks(&sim);
         let lock = Lock::new(());
         let mut kept = sim
             .run(async {
@@ -215,13 +216,13 @@ fn a_grant_that_is_taken_or_blocks_no_task_is_not_named() {
                 ));
                 drop(guard);
                 sleep(SECOND).await;
-                // And if there is one, it is let go before anybody notices.
+                // If there is one, it ends before a report is due.
                 let also = lock.clone();
                 let waits = spawn(async move { drop(also.acquire().await) });
                 if debug {
                     drop(lent);
                     waits.await.unwrap();
-                    // Who waits behind a guard waits for that.
+                    // A waiter behind a guard waits for that guard.
                     let guard = lock.acquire().await;
                     let also = lock.clone();
                     let late = spawn(async move { drop(also.acquire().await) });
@@ -238,6 +239,6 @@ fn a_grant_that_is_taken_or_blocks_no_task_is_not_named() {
             .unwrap();
         drop(kept.take());
         sim.run(sleep(SECOND)).unwrap();
-        assert!(told.borrow().is_empty(), "{debug}: {told:?}");
+        assert!(reports.borrow().is_empty(), "{debug}: {reports:?}");
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 type Bytes = Rc<RefCell<Vec<u8>>>;
 
-/// Reads at most `piece` bytes each time it is told, and notes the hangup.
+/// Reads at most `piece` bytes in each read callback, and logs the hangup.
 fn reader(piece: usize, bytes: &Bytes, log: &Log) -> Closures {
     let (into, note, hangup, seen) = (Rc::clone(bytes), log.clone(), log.clone(), Rc::clone(bytes));
     Closures::new()
@@ -35,7 +35,7 @@ fn reader(piece: usize, bytes: &Bytes, log: &Log) -> Closures {
         })
 }
 
-/// R017, in three ways to be told, with pieces that make the first read short or not.
+/// R017, for three kinds of readiness, with pieces that make the first read short or not.
 #[test]
 fn bytes_sent_before_a_hangup_are_read_before_its_one_report() {
     let _guard = guard!();
@@ -132,7 +132,8 @@ fn a_reader_that_pauses_again_and_again_loses_no_byte() {
     }
 }
 
-/// A parked registration that wants to write is told that it may: the write gives the error.
+/// A suspended registration that gains interest in writing gets a write event: the write gives the
+/// error.
 #[test]
 fn a_paused_reader_whose_peer_has_gone_can_still_ask_to_write() {
     let _guard = guard!();
@@ -255,7 +256,7 @@ fn event_loop_is_done(log: &Log) -> bool {
     log.text().contains("hangup")
 }
 
-/// R018: an empty pipe whose writer has gone says only that it is hung up.
+/// R018: an empty pipe without a writer reports only a hangup.
 #[test]
 fn the_end_of_an_empty_pipe_is_read_and_then_reported() {
     let _guard = guard!();
@@ -301,7 +302,7 @@ fn a_pipe_without_a_reader_is_reported_to_its_writer_once_whatever_it_asks_for()
     for interest in [Interest::NONE, Interest::WRITE] {
         let mut event_loop = strict_loop();
         let (reading, mut writing) = pipe().unwrap();
-        writing.write_all(b"nobody reads this").unwrap();
+        writing.write_all(b"never read").unwrap();
         let log = Log::default();
         let hangup = log.clone();
         let callbacks = Closures::new()

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// A guest, and how often it was turned.
+/// An embedded loop, and how often it was turned.
 #[derive(Clone)]
 pub(crate) struct Guest {
     event_loop: Rc<RefCell<EventLoop>>,
@@ -70,7 +70,7 @@ impl Guest {
     }
 }
 
-/// Waits for `guest` and turns it until `done`.
+/// Waits for `guest`, the embedded loop, and turns it until `done`.
 pub(crate) type Host = fn(&Guest, Rc<dyn Fn() -> bool>);
 
 fn by_poll(guest: &Guest, done: Rc<dyn Fn() -> bool>) {
@@ -286,7 +286,7 @@ fn a_promise_that_the_host_settles_is_signalled_to_each_kind_of_host() {
     });
 }
 
-/// R166: it is rung once in a pause, however much is added, and a turn inside needs no ring.
+/// R166: the host is notified once between turns, however much is queued, and never during a turn.
 #[test]
 fn a_loop_without_a_host_is_not_notified_and_one_with_a_host_once_in_a_pause() {
     let _guard = guard!();
@@ -303,14 +303,14 @@ fn a_loop_without_a_host_is_not_notified_and_one_with_a_host_once_in_a_pause() {
     };
     add(&event_loop);
     turn_times(&mut event_loop, 3);
-    assert_eq!(rings(), 0, "nobody has asked for the descriptor");
+    assert_eq!(rings(), 0, "no host has asked for the descriptor");
     if event_loop.as_fd().is_err() {
         return;
     }
     assert_eq!(rings(), 0, "there is nothing to do");
     add(&event_loop);
     assert_eq!(rings(), 1);
-    // The closures have queued others: the turn ends with a ring, the next one does not.
+    // The closures have queued others: the turn ends with a notification, the next one does not.
     event_loop.turn_now().unwrap();
     assert_eq!(rings(), 2);
     event_loop.turn_now().unwrap();
@@ -394,7 +394,7 @@ fn a_loop_in_a_loop_in_a_host_passes_everything_on() {
     by_edge(&outer, counted(&outer, &log, 10));
 }
 
-/// R165: by the edge nothing is lost that comes while the guest turns.
+/// R165: an edge-triggered host misses no event that comes while the embedded loop turns.
 #[test]
 fn bytes_that_come_during_a_turn_are_signalled_to_each_kind_of_host() {
     let _guard = guard!();

@@ -38,7 +38,8 @@ impl Library {
         // SAFETY: the library is open, and the name ends with a zero.
         let address = unsafe { libc::dlsym(self.0, name.as_ptr()) };
         assert!(!address.is_null(), "{}", name.to_string_lossy());
-        // SAFETY: an address of a function, as large as `F`, which the caller says is its type.
+        // SAFETY: the address of a function, as large as `F`, which the caller declares to be its
+        // type.
         unsafe { transmute_copy(&address) }
     }
 }
@@ -52,7 +53,7 @@ fn turn_guest() {
     guest.expect("there is one while a host runs").turn();
 }
 
-/// What a guest does for its host: bytes of a peer, in pieces; what the host gives it; deadlines.
+/// The work of an embedded loop: bytes of a peer, in pieces; work queued by its host; deadlines.
 fn serves(guest: &Guest, mut go_round: impl FnMut()) {
     let log = Log::default();
     let mut until = |enough: usize, what: &str| {
@@ -127,7 +128,7 @@ fn the_main_loop_of_glib_is_a_host() {
     let source = source_of(fd.as_raw_fd(), READABLE);
     call(source, readable, ptr::null_mut(), ptr::null_mut());
     assert_ne!(attach(source, context), 0);
-    // It may come back without having called anybody, and then is asked again.
+    // It may return without a callback, and is called again.
     serves(&guest, || {
         iterate(context, 1);
     });
@@ -164,7 +165,7 @@ fn libuv_is_a_host() {
     let run: extern "C" fn(Pointer, c_int) -> c_int = uv.function(c"uv_run");
     let close: extern "C" fn(Pointer, extern "C" fn(Pointer)) = uv.function(c"uv_close");
 
-    // As large as it says, and aligned for anything.
+    // As large as its size field, and aligned for any type.
     let room = |size: usize| vec![0u128; size.div_ceil(16)];
     let (mut of_loop, mut of_handle) = (room(loop_size()), room(handle_size(POLL)));
     let (host, handle): (Pointer, Pointer) =

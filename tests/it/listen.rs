@@ -44,7 +44,7 @@ fn a_flood_of_connections_is_accepted_a_bounded_number_in_each_turn() {
     turn_until(&mut event_loop, || accepted.get() == 120);
 }
 
-/// Each connection that is never written to first would cost a wait more, to be told that there is room.
+/// A report that a connection has room costs one more wait for each client that does not speak first.
 #[test]
 fn a_connection_whose_callbacks_have_no_use_for_writing_gets_no_report_of_room() {
     let _guard = guard!();
@@ -71,7 +71,7 @@ fn a_connection_whose_callbacks_have_no_use_for_writing_gets_no_report_of_room()
 fn connections_that_are_reset_before_they_are_accepted_end_nothing() {
     let _guard = guard!();
     let mut runner = strict_runner();
-    let told = collect_unhandled(&runner);
+    let reports = collect_unhandled(&runner);
     runner
         .run(async {
             let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
@@ -81,7 +81,7 @@ fn connections_that_are_reset_before_they_are_accepted_end_nothing() {
             }
             let mut last = net::TcpStream::connect(addr).unwrap();
             last.write_all(b"here").unwrap();
-            // Linux hands the broken ones out, and their first operation says so.
+            // Linux returns the broken ones, and their first operation fails.
             for _ in 0..101 {
                 let (stream, _peer) = listener.accept().await.unwrap();
                 let mut bytes = [0; 4];
@@ -93,7 +93,7 @@ fn connections_that_are_reset_before_they_are_accepted_end_nothing() {
             panic!("the last one was never accepted");
         })
         .unwrap();
-    assert_eq!(told.len(), 0);
+    assert_eq!(reports.len(), 0);
 }
 
 /// R035: two loops, one listener.
@@ -145,7 +145,8 @@ fn keep_all(event_loop: &EventLoop, listener: net::TcpListener) -> (Count, Rc<Re
     (accepted, keys)
 }
 
-/// R032, with callbacks: told once, no spinning, and it goes on when one of ours closes.
+/// R032, with callbacks: reported once, no spinning, and accepting goes on when a descriptor is
+/// closed.
 #[test]
 fn a_listener_without_descriptors_waits_and_goes_on_when_one_of_ours_closes() {
     if !is_alone(Some(40)) {
@@ -153,19 +154,19 @@ fn a_listener_without_descriptors_waits_and_goes_on_when_one_of_ours_closes() {
     }
     let _guard = guard!();
     let mut event_loop = strict_loop();
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let (listener, addr) = listener();
     let (accepted, keys) = keep_all(&event_loop, listener);
     let _odd = leave_odd();
     let (clients, waiting) = fill(addr, &mut event_loop, &accepted);
     let before = accepted.get();
     assert!(waiting > 0);
-    assert_eq!(told.len(), 1, "told once: {}", told.text());
-    assert!(told.text().contains("is paused"), "{}", told.text());
+    assert_eq!(reports.len(), 1, "reported once: {}", reports.text());
+    assert!(reports.text().contains("is paused"), "{}", reports.text());
     // The waits double from 10 ms: 10, 30, 70, 150. No more turns than that.
     let turns = turns_in(&mut event_loop, 150 * MS);
     assert!(turns <= 12, "{turns} turns while there is no descriptor");
-    assert_eq!(told.len(), 1, "and no more: {}", told.text());
+    assert_eq!(reports.len(), 1, "and no more: {}", reports.text());
     let one = keys.borrow_mut().pop().unwrap();
     event_loop.remove(one).unwrap();
     // At once, not with the next try.
@@ -200,13 +201,13 @@ fn a_listener_without_descriptors_recovers_by_itself() {
     }
     let _guard = guard!();
     let mut event_loop = strict_loop();
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let (listener, addr) = listener();
     let (accepted, _keys) = keep_all(&event_loop, listener);
     let _odd = leave_odd();
     let (clients, waiting) = fill(addr, &mut event_loop, &accepted);
     assert!(waiting > 0);
-    assert_eq!(told.len(), 1);
+    assert_eq!(reports.len(), 1);
     let total = clients.len();
     // Half of the clients go; the loop gets no report of the numbers that come free. (The hangups
     // are half-closes, and it does not read.)
@@ -223,7 +224,7 @@ fn a_listener_that_its_owner_pauses_while_no_descriptor_is_left_is_not_resumed_b
     }
     let _guard = guard!();
     let (mut event_loop, clock) = manual_loop();
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let (listener, addr) = listener();
     let accepted = Count::default();
     let count = accepted.clone();
@@ -237,7 +238,12 @@ fn a_listener_that_its_owner_pauses_while_no_descriptor_is_left_is_not_resumed_b
         .collect();
     let taken: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
     turn_times(&mut event_loop, 2);
-    assert_eq!((accepted.get(), told.len()), (0, 1), "{}", told.text());
+    assert_eq!(
+        (accepted.get(), reports.len()),
+        (0, 1),
+        "{}",
+        reports.text()
+    );
     assert_eq!(event_loop.interest_of(key).unwrap(), Interest::READ);
     event_loop.set_interest_of(key, Interest::NONE).unwrap();
     drop(taken);
@@ -308,9 +314,9 @@ fn one_descriptor_that_comes_free_ends_one_pause_however_many_there_were() {
 
 /// One report at once and one each second, which name the listener and count those between: of so
 /// many failures in two seconds and a half.
-fn assert_few_reports(told: &Log, failures: usize, addr: net::SocketAddr) {
-    let text = told.text();
-    assert_eq!(told.len(), 3, "{text}");
+fn assert_few_reports(reports: &Log, failures: usize, addr: net::SocketAddr) {
+    let text = reports.text();
+    assert_eq!(reports.len(), 3, "{text}");
     assert_eq!(
         text.matches(&format!("on {addr} is paused")).count(),
         3,
@@ -335,7 +341,7 @@ fn a_listener_at_the_limit_reports_once_a_second_its_name_and_how_often_callback
     let kernel = Kernel::new();
     let poller = Box::new(kernel.poller());
     let mut event_loop = EventLoop::with(poller, Box::new(kernel.clock())).unwrap();
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let listener = kernel.listen(([127, 0, 0, 1], 0).into(), 1024).unwrap();
     let addr = listener.local_addr().unwrap();
     let keys = Rc::new(RefCell::new(Vec::new()));
@@ -354,12 +360,12 @@ fn a_listener_at_the_limit_reports_once_a_second_its_name_and_how_often_callback
         clients.extend((0..2).map(|_| kernel.connect(addr).unwrap()));
         kernel.set_limit(kernel.open());
         let one = keys.borrow_mut().pop().unwrap();
-        event_loop.remove(one).unwrap(); // room for one of those who wait
+        event_loop.remove(one).unwrap(); // room for one of the waiting connections
         turn_times(&mut event_loop, 3);
         assert_eq!(keys.borrow().len(), 2, "in round {n}");
         kernel.clock().advance(10 * MS);
     }
-    assert_few_reports(&told, 250, addr);
+    assert_few_reports(&reports, 250, addr);
 }
 
 /// R154 for coroutines.
@@ -367,7 +373,7 @@ fn a_listener_at_the_limit_reports_once_a_second_its_name_and_how_often_callback
 fn a_listener_at_the_limit_reports_once_a_second_its_name_and_how_often_coroutines() {
     let mut sim = SimLoop::new(1);
     let kernel = sim.kernel().clone();
-    let told = collect_unhandled(&sim);
+    let reports = collect_unhandled(&sim);
     let addr = sim
         .run(async {
             let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
@@ -387,14 +393,14 @@ fn a_listener_at_the_limit_reports_once_a_second_its_name_and_how_often_coroutin
                 clients.extend((0..2).map(|_| kernel.connect(addr).unwrap()));
                 kernel.set_limit(kernel.open());
                 let one = streams.borrow_mut().pop();
-                drop(one); // room for one of those who wait
+                drop(one); // room for one of the waiting connections
                 sleep(10 * MS).await;
                 assert_eq!(streams.borrow().len(), 2, "in round {n}");
             }
             addr
         })
         .unwrap();
-    assert_few_reports(&told, 250, addr);
+    assert_few_reports(&reports, 250, addr);
 }
 
 /// R032 for coroutines.
@@ -405,7 +411,7 @@ fn accept_waits_for_a_descriptor_reports_once_and_goes_on() {
     }
     let _guard = guard!();
     let mut runner = strict_runner();
-    let told = collect_unhandled(&runner);
+    let reports = collect_unhandled(&runner);
     let accepted = Count::default();
     let streams = Rc::new(RefCell::new(Vec::new()));
     let (count, kept) = (accepted.clone(), Rc::clone(&streams));
@@ -449,8 +455,8 @@ fn accept_waits_for_a_descriptor_reports_once_and_goes_on() {
             }
         })
         .unwrap();
-    let text = told.text();
-    assert!(told.len() <= 2 && text.contains("is paused"), "{text}");
+    let text = reports.text();
+    assert!(reports.len() <= 2 && text.contains("is paused"), "{text}");
 }
 
 #[test]
@@ -562,26 +568,27 @@ fn accepting_after_the_loop_has_gone_is_an_error() {
     let bind = async { TcpListener::bind(([127, 0, 0, 1], 0)).unwrap() };
     let listener = first.run(bind).unwrap();
     drop(first);
-    let told = |accepted: std::io::Result<_>| accepted.map(drop).unwrap_err().to_string();
+    let message = |accepted: std::io::Result<_>| accepted.map(drop).unwrap_err().to_string();
     // Outside every loop, and inside another one.
     let mut accepts = Box::pin(listener.accept());
     let mut noop = std::task::Context::from_waker(std::task::Waker::noop());
     let std::task::Poll::Ready(accepted) = accepts.as_mut().poll(&mut noop) else {
         panic!("there is nothing to wait for");
     };
-    assert_eq!(told(accepted), "the loop is closed");
+    assert_eq!(message(accepted), "the loop is closed");
     let accepted = strict_run(listener.accept()).unwrap();
-    assert_eq!(told(accepted), "the loop is closed");
+    assert_eq!(message(accepted), "the loop is closed");
 }
 
-/// A crowd that comes at once is kept by the system until its turn. (A listener of the standard
-/// library has room for 128; the next ones are not heard, and try again after a second.)
+/// The system keeps connections that arrive at once until they are accepted. (A listener of the
+/// standard library has room for 128; the system drops further ones, whose clients try again after a
+/// second.)
 #[test]
 fn a_crowd_that_comes_before_the_first_turn_is_kept() {
     const CROWD: usize = 500;
     let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
     if most.trim().parse::<usize>().unwrap_or_default() < CROWD {
-        return; // the system itself allows no more, or does not say
+        return; // the system allows no more, or does not publish its limit
     }
     let _guard = guard!();
     let mut event_loop = strict_loop();

@@ -47,7 +47,7 @@ fn destructors_of_the_main_future_may_spawn_however_the_run_ends() {
             WeakHandle::current().unwrap().with(|handle| handle.stop());
         }),
         ("panics", || {
-            drop(spawn(async { panic!("nobody sees this one but the run") }));
+            drop(spawn(async { panic!("only the run sees this panic") }));
         }),
     ];
     for (what, end) in ends {
@@ -276,7 +276,7 @@ fn the_owner_of_a_shared_descriptor_may_ask_the_loop_and_panic() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let (ours, theirs) = UnixStream::pair().unwrap();
     let asks = Rc::new(Asks {
         stream: ours,
@@ -294,7 +294,7 @@ fn the_owner_of_a_shared_descriptor_may_ask_the_loop_and_panic() {
     drop(theirs);
     turn_times(&mut event_loop, 3);
     // Its read branch asked, and then its end, which gives the descriptor back as it was (R131).
-    assert_eq!((told.len(), event_loop.registered()), (2, 0));
+    assert_eq!((reports.len(), event_loop.registered()), (2, 0));
 
     let refused = catch_unwind(AssertUnwindSafe(|| {
         event_loop
@@ -337,7 +337,7 @@ fn a_timer_for_never_keeps_no_run_going() {
     assert!(timer.cancel());
 }
 
-/// R045: the hook goes last, and may panic like everybody.
+/// R045: the hook is dropped last, and its destructor may panic.
 #[test]
 fn a_hook_whose_destructor_panics_ends_nothing() {
     struct Panics;
@@ -434,7 +434,7 @@ fn a_loop_that_does_not_run_has_no_current_task_and_no_thread() {
     let mut cx = Context::from_waker(Waker::noop());
     let mut connects = pin!(readily::io::TcpStream::connect(addr));
     let Poll::Ready(Err(error)) = connects.as_mut().poll(&mut cx) else {
-        panic!("it waits, with nobody to wake it")
+        panic!("it waits, and nothing can wake it")
     };
     let inner = error.get_ref().and_then(|e| e.downcast_ref::<Error>());
     assert!(matches!(inner, Some(Error::NoLoop)), "{error}");

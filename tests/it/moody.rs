@@ -22,7 +22,7 @@ pub(crate) struct Mood {
     pub(crate) rearm: Cell<Option<i32>>,
     /// What the next wait reports besides, for every descriptor that is registered.
     pub(crate) lie: Cell<Option<Readiness>>,
-    /// Who is registered, and under which token.
+    /// The registered descriptors, and their tokens.
     known: RefCell<BTreeMap<RawFd, u64>>,
 }
 
@@ -97,7 +97,7 @@ impl Poller for Moody {
         let Some(ready) = self.mood.lie.take() else {
             return self.poller.wait(events, timeout);
         };
-        // At most one event for each registration, so that nothing else is said meanwhile.
+        // At most one event for each registration, so that the batch has no other events of it.
         let known = self.mood.known.borrow();
         events.extend(known.values().map(|&token| Event { token, ready }));
         Ok(WaitResult::new(false))

@@ -27,8 +27,8 @@ fn linux() -> (EventLoop, Rc<Mood>) {
 
 static BLOCK: [u8; 1 << 16] = [7; 1 << 16];
 
-/// Answers each read with a block that is not copied, and fetches no completion unless it is asked to
-/// be told of them.
+/// Answers each read with a block that is not copied, and fetches completions only if it has interest
+/// in them.
 fn answers(log: &Log) -> impl Callbacks + use<> {
     let (read, hangup, other) = (log.clone(), log.clone(), log.clone());
     Closures::new()
@@ -98,7 +98,7 @@ fn completions_that_are_not_fetched_neither_end_a_connection_nor_make_the_loop_s
         let log = serve_without_copying(linux().0, Interest::READ);
         assert!(
             !log.text().contains("fetched"),
-            "nobody asked: {}",
+            "no interest in them: {}",
             log.text()
         );
     }
@@ -122,7 +122,7 @@ fn completions_that_are_not_fetched_end_nothing_on_a_poller_without_edges_either
     }
 }
 
-/// A writer that has room is told so each time, completions or not.
+/// A writer that has room gets each event, with or without completions.
 #[test]
 fn what_was_asked_for_by_the_level_stays_that_with_an_error_beside_it() {
     let _guard = guard!();
@@ -255,8 +255,8 @@ fn timestamps_that_are_not_fetched_do_not_make_a_datagram_socket_spin() {
     }
 }
 
-/// R155: a file of the kernel's says that it has changed, as `PRI | ERR`, until it is read. One that
-/// was never read has.
+/// R155: a file of the kernel's reports a change as `PRI` with `ERR` until it is read. A file that
+/// was never read has one.
 #[test]
 fn a_kernel_file_that_has_changed_runs_the_default_branch_and_is_no_end() {
     let _guard = guard!();
@@ -349,7 +349,7 @@ fn raw_netlink_and_packet_sockets_are_datagrams() {
     }
 }
 
-/// R155: whatever says so, a healthy socket is asked, and goes on; only a pipe cannot be.
+/// R155: a healthy socket is asked for its error and stays registered; a pipe cannot be asked.
 #[test]
 fn an_error_of_open_sides_ends_a_pipe_and_no_socket() {
     let _guard = guard!();

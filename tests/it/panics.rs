@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
-/// Where a panic can be planted. Each must lead to exactly one told panic.
+/// Where a panic can be planted. Each must lead to exactly one reported panic.
 const PLACES: [&str; 14] = [
     "read",
     "write",
@@ -174,7 +174,7 @@ fn a_panic_anywhere_leaves_the_turn_once_and_the_rest_is_served() {
     let _guard = guard!();
     for place in PLACES {
         let mut event_loop = strict_loop();
-        let told = collect_unhandled(&event_loop);
+        let reports = collect_unhandled(&event_loop);
         let log = Log::default();
         let _peers = witnesses(&event_loop, &log);
         let _kept = plant(&event_loop, place);
@@ -195,7 +195,7 @@ fn a_panic_anywhere_leaves_the_turn_once_and_the_rest_is_served() {
             "{place}: the rest was served: {}",
             log.text()
         );
-        assert_eq!(told.len(), 0, "{place}: the only panic went out");
+        assert_eq!(reports.len(), 0, "{place}: the only panic went out");
         // And it can be used again.
         let note = log.clone();
         event_loop.call_soon(move |handle| {
@@ -213,14 +213,14 @@ fn an_isolated_panic_is_reported_once_and_the_loop_goes_on() {
     for place in PLACES {
         let mut event_loop = strict_loop();
         event_loop.set_panic_policy(PanicPolicy::Isolate);
-        let told = collect_unhandled(&event_loop);
+        let reports = collect_unhandled(&event_loop);
         let log = Log::default();
         let _kept = plant(&event_loop, place);
         let _peers = witnesses(&event_loop, &log);
         turn_times(&mut event_loop, 6);
         let expected = format!("panicked: planted: {place}");
-        assert_eq!(told.len(), 1, "{}", told.text());
-        assert!(told.text().ends_with(&expected), "{}", told.text());
+        assert_eq!(reports.len(), 1, "{}", reports.text());
+        assert!(reports.text().ends_with(&expected), "{}", reports.text());
         assert_eq!(log.len(), 12, "{place}: {}", log.text());
     }
 }
@@ -255,16 +255,16 @@ fn an_abort_ends_the_process_at_the_panic() {
 fn of_several_panics_in_a_turn_the_first_goes_out_and_the_others_are_reported() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     for n in 0..4 {
         event_loop.call_soon(move |_| panic!("number {n}"));
     }
     let payload = catch_unwind(AssertUnwindSafe(|| event_loop.turn_now())).unwrap_err();
     assert_eq!(payload.downcast_ref::<String>().unwrap(), "number 0");
-    let told = told.text();
+    let reports = reports.text();
     assert!(
-        (1..4).all(|n| told.contains(&format!("number {n}"))),
-        "{told}"
+        (1..4).all(|n| reports.contains(&format!("number {n}"))),
+        "{reports}"
     );
     event_loop.turn_now().unwrap();
 }
@@ -368,7 +368,7 @@ fn a_waker_that_panics_keeps_neither_the_other_direction_nor_the_callbacks_aslee
     let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
-    let told = collect_unhandled(&runner);
+    let reports = collect_unhandled(&runner);
     runner
         .run(async {
             let (a, b) = tcp_pair();
@@ -398,10 +398,10 @@ fn a_waker_that_panics_keeps_neither_the_other_direction_nor_the_callbacks_aslee
             let _b = peer.join().unwrap();
         })
         .unwrap();
-    assert!(told.len() <= 1, "{}", told.text());
+    assert!(reports.len() <= 1, "{}", reports.text());
     // A future's done-callbacks, behind a hostile waiter.
     let log = Log::default();
-    let (note, expected) = (log.clone(), told.len() + 1);
+    let (note, expected) = (log.clone(), reports.len() + 1);
     runner
         .run(async move {
             let (promise, mut future) = readily::task::create_future::<u8>();
@@ -424,7 +424,7 @@ fn a_source_that_is_closed_wakes_writers_though_a_reader_panics() {
     let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
-    let told = collect_unhandled(&runner);
+    let reports = collect_unhandled(&runner);
     let (a, _b) = tcp_pair();
     fill(&a);
     let woken = Arc::new(Noted::default());
@@ -452,7 +452,7 @@ fn a_source_that_is_closed_wakes_writers_though_a_reader_panics() {
     );
     drop(runner);
     assert!(woken.0.load(std::sync::atomic::Ordering::Relaxed), "S2");
-    assert!(told.len() <= 1);
+    assert!(reports.len() <= 1);
 }
 
 #[derive(Default)]
@@ -468,7 +468,7 @@ impl Wake for Noted {
 fn a_panic_in_a_held_task_belongs_to_its_holder() {
     let _guard = guard!();
     let mut runner = strict_runner();
-    let told = collect_unhandled(&runner);
+    let reports = collect_unhandled(&runner);
     runner
         .run(async {
             let error = spawn(async { panic!("planted") }).await.unwrap_err();
@@ -476,7 +476,7 @@ fn a_panic_in_a_held_task_belongs_to_its_holder() {
             assert_eq!(error.to_string(), "the task panicked: planted");
         })
         .unwrap();
-    assert_eq!(told.len(), 0);
+    assert_eq!(reports.len(), 0);
 }
 
 #[test]
@@ -484,7 +484,7 @@ fn a_panic_that_was_not_retrieved_is_reported_when_its_handle_is_dropped() {
     let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
-    let told = collect_unhandled(&runner);
+    let reports = collect_unhandled(&runner);
     runner
         .run(async {
             let task = spawn(async { panic!("planted") });
@@ -494,16 +494,16 @@ fn a_panic_that_was_not_retrieved_is_reported_when_its_handle_is_dropped() {
             drop(task);
         })
         .unwrap();
-    assert_tells(&told.text(), "Task-2", "planted");
+    assert_reports(&reports.text(), "Task-2", "planted");
 }
 
 /// One report: the panic `message` of that task, which was spawned somewhere here.
 #[track_caller]
-fn assert_tells(told: &str, task: &str, message: &str) {
+fn assert_reports(reports: &str, task: &str, message: &str) {
     let start = format!("{task}, spawned at tests/it/panics.rs:");
-    assert!(told.starts_with(&start), "{told}");
+    assert!(reports.starts_with(&start), "{reports}");
     let end = format!(" panicked: {message}");
-    assert!(told.ends_with(&end), "{told}");
+    assert!(reports.ends_with(&end), "{reports}");
 }
 
 #[test]
@@ -529,7 +529,7 @@ fn the_panic_of_a_child_whose_group_is_dropped_is_reported_with_its_name() {
     let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
-    let told = collect_unhandled(&runner);
+    let reports = collect_unhandled(&runner);
     let body = async |group: &TaskGroup<()>| -> Result<(), ()> {
         group.spawn(async { Ok(()) });
         group.spawn::<(), _>(async { panic!("planted") });
@@ -537,7 +537,7 @@ fn the_panic_of_a_child_whose_group_is_dropped_is_reported_with_its_name() {
     };
     let limited = wait_for(Duration::from_millis(5), TaskGroup::collect(body));
     assert!(runner.run(limited).unwrap().is_err());
-    assert_tells(&told.text(), "Task-3", "planted");
+    assert_reports(&reports.text(), "Task-3", "planted");
 }
 
 /// The one that goes out of `close` has nowhere to go here.
@@ -546,7 +546,7 @@ fn a_panic_pending_in_a_loop_that_is_dropped_is_reported() {
     let _guard = guard!();
     for main_panics in [false, true] {
         let mut runner = strict_runner();
-        let told = collect_unhandled(&runner);
+        let reports = collect_unhandled(&runner);
         let run = catch_unwind(AssertUnwindSafe(move || {
             let run = runner.run(async {
                 let held = Panics("task");
@@ -566,13 +566,13 @@ fn a_panic_pending_in_a_loop_that_is_dropped_is_reported() {
             run.is_ok()
         }));
         assert_eq!(run.is_ok(), !main_panics);
-        let told = told.text();
+        let reports = reports.text();
         let start = "a destructor or a waker panicked: planted: timer";
-        assert!(told.starts_with(start), "{told}");
-        let (_, task) = told
+        assert!(reports.starts_with(start), "{reports}");
+        let (_, task) = reports
             .split_once(" Task-2, spawned at tests/it/panics.rs:")
-            .expect(&told);
-        assert!(task.ends_with("planted: task"), "{told}");
+            .expect(&reports);
+        assert!(task.ends_with("planted: task"), "{reports}");
     }
 }
 
@@ -584,7 +584,7 @@ fn of_a_main_future_and_a_task_that_panic_in_one_turn_the_task_is_reported() {
         for policy in [PanicPolicy::Isolate, PanicPolicy::Propagate] {
             let mut runner = strict_runner();
             runner.set_panic_policy(policy);
-            let told = collect_unhandled(&runner);
+            let reports = collect_unhandled(&runner);
             let main = async {
                 let task = async move {
                     if main_is_first {
@@ -605,8 +605,8 @@ fn of_a_main_future_and_a_task_that_panic_in_one_turn_the_task_is_reported() {
                 *payload.downcast_ref::<&str>().unwrap(),
                 "the main future's"
             );
-            assert_eq!(told.len(), 1, "{}", told.text());
-            assert!(told.text().ends_with("the task's"), "{}", told.text());
+            assert_eq!(reports.len(), 1, "{}", reports.text());
+            assert!(reports.text().ends_with("the task's"), "{}", reports.text());
             assert_eq!(runner.run(async { 21 }).unwrap(), 21);
         }
     }
@@ -620,7 +620,7 @@ fn of_several_panics_in_a_set_that_is_shut_down_the_first_goes_out_and_the_other
     for policy in [PanicPolicy::Isolate, PanicPolicy::Propagate] {
         let mut runner = strict_runner();
         runner.set_panic_policy(policy);
-        let told = collect_unhandled(&runner);
+        let reports = collect_unhandled(&runner);
         let ended = runner.run(async {
             let mut set = JoinSet::new();
             for what in ["first", "second"] {
@@ -631,11 +631,11 @@ fn of_several_panics_in_a_set_that_is_shut_down_the_first_goes_out_and_the_other
         });
         let error = ended.unwrap().unwrap_err();
         assert_eq!(error.to_string(), "the task panicked: first");
-        assert_tells(&told.text(), "Task-3", "second");
+        assert_reports(&reports.text(), "Task-3", "second");
     }
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
-    let told = collect_unhandled(&runner);
+    let reports = collect_unhandled(&runner);
     runner
         .run(async {
             let set = Rc::new(RefCell::new(JoinSet::new()));
@@ -649,16 +649,16 @@ fn of_several_panics_in_a_set_that_is_shut_down_the_first_goes_out_and_the_other
             }
         })
         .unwrap();
-    assert_tells(&told.text(), "Task-2", "not given");
+    assert_reports(&reports.text(), "Task-2", "not given");
 }
 
-/// There is no loop any more, and no hook: standard error is told, as it is by default.
+/// Without a loop there is no hook: the report goes to standard error, as by default.
 #[test]
 fn a_panic_that_outlives_its_loop_is_printed_on_standard_error() {
     let name = "panics::a_panic_that_outlives_its_loop_is_printed_on_standard_error";
     if std::env::var("READILY_IT_ALONE").as_deref() == Ok(name) {
         let mut runner = strict_runner();
-        let told = collect_unhandled(&runner);
+        let reports = collect_unhandled(&runner);
         let remote = runner.remote_handle();
         let far = remote.spawn(|| async { panic!("far") }).unwrap();
         let held = runner.run(async {
@@ -686,7 +686,7 @@ fn a_panic_that_outlives_its_loop_is_printed_on_standard_error() {
         });
         runner.close();
         drop((far, held));
-        assert_eq!(told.len(), 0, "{}", told.text());
+        assert_eq!(reports.len(), 0, "{}", reports.text());
         return;
     }
     let _guard = guard!();
@@ -699,7 +699,7 @@ fn a_panic_that_outlives_its_loop_is_printed_on_standard_error() {
         let is_it = |line: &str| line.starts_with(&start) && line.ends_with(&end);
         assert_eq!(said.lines().filter(|line| is_it(line)).count(), 1, "{said}");
     }
-    assert!(!said.contains("nobody waiting: seen"), "{said}");
+    assert!(!said.contains("panicked: seen"), "{said}");
     let failed =
         |line: &&str| line.starts_with("readily: Task-6,") && line.contains("failed: alloc::");
     assert_eq!(said.lines().filter(failed).count(), 1, "{said}");
@@ -710,7 +710,7 @@ fn a_panic_that_outlives_its_loop_is_printed_on_standard_error() {
 fn destructors_that_panic_while_the_loop_closes_do_not_keep_others_from_running() {
     let _guard = guard!();
     let event_loop = strict_loop();
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let log = Log::default();
     let (_ours, mut peers) = ((), Vec::new());
     for _ in 0..2 {
@@ -738,7 +738,11 @@ fn destructors_that_panic_while_the_loop_closes_do_not_keep_others_from_running(
     for what in ["registration", "timer", "soon", "task"] {
         assert_eq!(log.count(what), 2, "{what}");
     }
-    assert_eq!(told.len(), 7, "one went out, the others were told");
+    assert_eq!(
+        reports.len(),
+        7,
+        "one was propagated, the others were reported"
+    );
 }
 
 #[test]
@@ -759,8 +763,8 @@ fn a_loop_that_is_dropped_during_a_panic_does_not_abort() {
     assert_eq!(log.text(), "dropped");
 }
 
-/// R140: each client sends a byte, and the code that serves the second one panics. As a program is
-/// written that says nothing of panics.
+/// R140: each client sends a byte, and the code that serves the second one panics, in a program that
+/// does not set a panic policy.
 #[test]
 fn a_connection_that_panics_does_not_end_the_server() {
     let _guard = guard!();
@@ -770,7 +774,7 @@ fn a_connection_that_panics_does_not_end_the_server() {
     };
     // By callbacks.
     let mut event_loop = EventLoop::new().unwrap();
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let (listener, addr) = listener();
     let accept = move |_: &Cx<'_>, _: &Accepted| {
         Some(Closures::new().on_read(move |cx| {
@@ -797,7 +801,7 @@ fn a_connection_that_panics_does_not_end_the_server() {
     turn_until(&mut event_loop, || clients.is_finished());
     assert_eq!(clients.join().unwrap(), [vec![0], vec![], vec![2]]);
     event_loop.remove(key).unwrap();
-    assert_eq!((told.len(), event_loop.registered()), (1, 0));
+    assert_eq!((reports.len(), event_loop.registered()), (1, 0));
     // By coroutines.
     let answers = readily::run(async {
         let listener = readily::io::TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
@@ -827,7 +831,7 @@ fn a_listener_survives_the_panic_of_its_callback() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let (listener, addr) = listener();
     let count = Count::default();
     let accepted = count.clone();
@@ -841,7 +845,7 @@ fn a_listener_survives_the_panic_of_its_callback() {
     while count.get() < 6 {
         event_loop.turn(Some(Duration::from_millis(20))).unwrap();
     }
-    assert_eq!((told.len(), event_loop.registered()), (3, 1));
+    assert_eq!((reports.len(), event_loop.registered()), (3, 1));
 }
 
 #[test]

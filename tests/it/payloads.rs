@@ -68,10 +68,10 @@ fn wakers_that_panic_with_such_payloads_wake_each_other() {
     let _guard = guard!();
     for enters in [false, true] {
         let event_loop = EventLoop::new().unwrap();
-        let told = collect_unhandled(&event_loop);
+        let reports = collect_unhandled(&event_loop);
         let here = enters.then(|| event_loop.enter());
         let (counted, waker) = hostile();
-        // A token and one below it, each with two who wait.
+        // A token and a child of it, each with two waiters.
         let token = CancellationToken::new();
         let below = token.child_token();
         let waits = [
@@ -97,7 +97,11 @@ fn wakers_that_panic_with_such_payloads_wake_each_other() {
         event.set();
         assert_eq!(counted.0.load(Ordering::Relaxed), 2);
         drop(here);
-        assert_eq!(told.len(), if enters { 2 } else { 0 }, "the first of each");
+        assert_eq!(
+            reports.len(),
+            if enters { 2 } else { 0 },
+            "the first of each"
+        );
     }
 }
 
@@ -107,7 +111,7 @@ fn both_waiters_for_a_connection_are_woken() {
     let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
-    let told = collect_unhandled(&runner);
+    let reports = collect_unhandled(&runner);
     let (ours, theirs) = tcp_pair();
     let (counted, waker) = hostile();
     let also = waker.clone();
@@ -135,7 +139,7 @@ fn both_waiters_for_a_connection_are_woken() {
     while counted.0.load(Ordering::Relaxed) < 2 {
         runner.event_loop().turn(None).unwrap();
     }
-    assert_eq!(told.len(), 1, "the first");
+    assert_eq!(reports.len(), 1, "the first");
 }
 
 /// Panics with a bomb wherever a loop calls out.
@@ -297,11 +301,11 @@ impl Wake for DropsABomb {
 fn wakers_that_panic_when_they_are_dropped_are_dropped_one_by_one() {
     let _guard = guard!();
     let event_loop = EventLoop::new().unwrap();
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     for _ in 0..2 {
         let waker = Waker::from(Arc::new(DropsABomb { bomb: Bomb }));
         let _stays = spi::wake_on_fd_close(&event_loop, waker);
     }
     event_loop.close();
-    assert_eq!(told.len(), 2);
+    assert_eq!(reports.len(), 2);
 }

@@ -60,7 +60,7 @@ async fn waits_through<F: Future>(mood: &crate::moody::Mood, lie: Readiness, fut
     true
 }
 
-/// R022: a coroutine never hears of one, whatever it waits for.
+/// R022: no spurious event reaches a coroutine, whatever it waits for.
 #[test]
 fn a_false_alarm_leaves_a_coroutine_waiting() {
     let _guard = guard!();
@@ -80,7 +80,7 @@ fn a_false_alarm_leaves_a_coroutine_waiting() {
             assert!(waits_through(&mood, write, writes).await);
             let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
             assert!(waits_through(&mood, read, listener.accept()).await);
-            // And the true alarms behind the false ones are heard.
+            // The true events after the spurious ones are reported.
             theirs.write_all(b"abc").unwrap();
             assert_eq!(stream.read(&mut buffer).await.unwrap(), 3);
             let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -136,7 +136,7 @@ fn what_a_short_read_leaves_is_still_there_for_the_next() {
                     }
                     assert_eq!(got, b"0123456789");
                 }
-                // By hand, where a wait says so each time until nothing is left.
+                // By hand, where each wait reports it until nothing is left.
                 let (ours, mut theirs) = UnixStream::pair().unwrap();
                 let source = Source::new(ours).unwrap();
                 theirs.write_all(b"01").unwrap();
@@ -151,7 +151,7 @@ fn what_a_short_read_leaves_is_still_there_for_the_next() {
     }
 }
 
-/// R023 for callbacks: by the level it is told again, by the edge it may ask again.
+/// R023 for callbacks: a level is reported again, an edge can be rearmed.
 #[test]
 fn a_callback_that_takes_one_byte_runs_again_for_the_others() {
     let _guard = guard!();

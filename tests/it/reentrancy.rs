@@ -1,11 +1,10 @@
-//! Every call from every place: whatever the loop calls out to may call anything back (R038,
-//! R039, R040, R049, R055).
+//! Every call from every place: user code that the loop calls may call any method of the loop
+//! (R038, R039, R040, R049, R055).
 //!
-//! A table of places (`places.rs`), a table of calls (`calls.rs`), and a loop of its own for each
-//! pair of them. In each pair the call must not panic, which it would on a cell that is
-//! borrowed across user code (L8); what it brings about comes once, not on the stack of the
-//! caller (L3), and not in the turn that is running (L5); and all that was ready beside it is
-//! served (L6). A new method is one line in the table of calls.
+//! A table of places (`places.rs`), a table of calls (`calls.rs`), and a new loop for each pair of
+//! them. In each pair the call must not panic, as it would on a cell that is borrowed across user
+//! code (L8). Its effect comes once, not on the stack of the caller (L3), and not in the current
+//! turn (L5). All that was ready beside it runs (L6). A new method is one row in the table of calls.
 //!
 //! Invariants: L3, L5, L6, L8.
 
@@ -36,15 +35,15 @@ use std::time::Duration;
 const FAR: Duration = Duration::from_secs(3600);
 
 thread_local! {
-    /// The pair that is tried, for what must be `Send`: wakers, and closures for a `RemoteHandle`.
-    static WORLD: RefCell<Weak<World>> = const { RefCell::new(Weak::new()) };
+    /// The pair under test, for what must be `Send`: wakers, and closures for a `RemoteHandle`.
+    static FIXTURE: RefCell<Weak<Fixture>> = const { RefCell::new(Weak::new()) };
 }
 
-fn world() -> Option<Rc<World>> {
-    WORLD.with_borrow(Weak::upgrade)
+fn fixture() -> Option<Rc<Fixture>> {
+    FIXTURE.with_borrow(Weak::upgrade)
 }
 
-/// Something that a call may put an end to. After that it must not be called.
+/// An object that a call may end. It must not be called afterwards.
 #[derive(Default)]
 struct Victim {
     ended: Cell<bool>,
@@ -61,19 +60,19 @@ impl Victim {
     }
 }
 
-/// One pair: what the call is made on, and what came of it.
-struct World {
+/// One pair: the objects that the call may use, and the effects that it had.
+struct Fixture {
     handle: WeakHandle,
     made: Made,
     /// The turn in which the call was made.
     turn: Cell<Option<u64>>,
-    /// Whether it is being made just now.
+    /// Whether the call is running.
     inside: Cell<bool>,
     /// Whether the call needs a `Cx`, and the place has none.
     skipped: Cell<bool>,
-    /// The turn of each time that its effect came, and whether that was on its own stack.
+    /// For each effect, its turn, and whether it came while the call was running.
     effects: RefCell<Vec<(u64, bool)>>,
-    /// Shared by everything that can bring the effect about, to see that all of it is freed.
+    /// Shared by all closures that have an effect, to check that all of them are freed.
     token: Rc<()>,
     /// The registration to which the place belongs, if it does.
     own: Cell<Option<Key>>,
@@ -86,29 +85,29 @@ struct World {
     /// Loops that refused to be turned by the call.
     others: RefCell<Vec<(Runner, Count)>>,
     kept: RefCell<Vec<Box<dyn Any>>>,
-    /// Uses, and drops, the very thing that the place belongs to.
+    /// Uses, and drops, the object to which the place belongs.
     probe: RefCell<Option<Box<dyn FnOnce()>>>,
 }
 
-/// What there is before the place is arranged.
+/// The objects that exist before the place is set up.
 struct Rig {
     /// Ready in every turn.
     busy: Key,
-    /// Has a byte, and asks for nothing; its read branch is an effect.
+    /// Has a byte and no interest; its read branch is an effect.
     quiet: Key,
     /// Was removed.
     stale: Key,
     endless: Task<()>,
     finished: RefCell<Task<u8>>,
-    /// Of a task whose second poll is an effect.
+    /// The waker of a task whose second poll is an effect.
     parked: Waker,
-    /// A task waits for it, to which its value is an effect.
+    /// A promise for which a task waits; the end of that wait is an effect.
     promise: Promise<()>,
 }
 
-impl World {
+impl Fixture {
     fn new(event_loop: &mut EventLoop, made: Made) -> Rc<Self> {
-        let world = Rc::new(Self {
+        let fixture = Rc::new(Self {
             handle: event_loop.weak_handle(),
             made,
             turn: Cell::default(),
@@ -127,23 +126,23 @@ impl World {
             kept: RefCell::default(),
             probe: RefCell::default(),
         });
-        WORLD.set(Rc::downgrade(&world));
-        let rig = Rig::new(event_loop, &world);
-        assert!(world.rig.set(rig).is_ok());
-        world
+        FIXTURE.set(Rc::downgrade(&fixture));
+        let rig = Rig::new(event_loop, &fixture);
+        assert!(fixture.rig.set(rig).is_ok());
+        fixture
     }
 
     fn rig(&self) -> &Rig {
         self.rig.get().expect("it is rigged")
     }
 
-    /// What came of the call is told by calling this.
+    /// Returns a function that records an effect of the call.
     fn effect(self: &Rc<Self>) -> impl Fn() + use<> {
-        let (world, token) = (Rc::downgrade(self), Rc::clone(&self.token));
+        let (fixture, token) = (Rc::downgrade(self), Rc::clone(&self.token));
         move || {
             let _held = &token;
-            if let Some(world) = world.upgrade() {
-                world.note();
+            if let Some(fixture) = fixture.upgrade() {
+                fixture.note();
             }
         }
     }
@@ -180,7 +179,7 @@ impl World {
         *self.probe.borrow_mut() = Some(Box::new(probe));
     }
 
-    /// The place is reached: makes the call, the first time.
+    /// Makes the call, when the place is reached for the first time.
     fn act(self: &Rc<Self>, handle: &LoopHandle) {
         if let Made::Local(call) = self.made {
             self.once(handle, || call(handle, self));
@@ -189,7 +188,7 @@ impl World {
         }
     }
 
-    /// The same, where there is a `Cx`.
+    /// Makes the call in a place that has a `Cx`.
     fn act_with(self: &Rc<Self>, cx: &Cx<'_>) {
         match self.made {
             Made::Cx(call) => self.once(cx, || call(cx, self)),
@@ -197,7 +196,7 @@ impl World {
         }
     }
 
-    /// The same, in code that is not lent a loop.
+    /// Makes the call in code that gets no reference to the loop.
     fn act_here(self: &Rc<Self>) {
         self.handle.with(|handle| self.act(handle));
     }
@@ -211,7 +210,7 @@ impl World {
         }
     }
 
-    /// What falls due beside the place, in the same turn.
+    /// Arms a timer and queues a closure beside the place, for the same turn.
     fn arm_siblings(&self, handle: &LoopHandle) {
         let victim = Rc::clone(&self.due_victim);
         let due = handle.call_later(Duration::ZERO, move |_| victim.called());
@@ -222,23 +221,23 @@ impl World {
 }
 
 impl Rig {
-    fn new(event_loop: &mut EventLoop, world: &Rc<World>) -> Self {
+    fn new(event_loop: &mut EventLoop, fixture: &Rc<Fixture>) -> Self {
         let here = event_loop.enter();
-        let victim = Rc::clone(&world.busy_victim);
-        // After a while it rests, so that a turn can sleep until the network has done its work.
+        let victim = Rc::clone(&fixture.busy_victim);
+        // After some calls it suspends itself, so that a turn can block until the network is ready.
         let read = Closures::new().on_read(move |cx| {
             victim.called();
             if victim.calls.get() > 12 {
                 cx.set_interest(Interest::NONE).unwrap();
             }
         });
-        let busy = event_loop.register(world.stream(), Interest::READ, read);
-        let (ours, read) = world.ready_stream();
+        let busy = event_loop.register(fixture.stream(), Interest::READ, read);
+        let (ours, read) = fixture.ready_stream();
         let quiet = event_loop.register(ours, Interest::NONE, read);
-        let stale = event_loop.register(world.stream(), Interest::READ, Closures::new());
+        let stale = event_loop.register(fixture.stream(), Interest::READ, Closures::new());
         let stale = stale.unwrap();
         event_loop.remove(stale).unwrap();
-        let (effect, waker) = (world.effect(), Rc::new(OnceCell::<Waker>::new()));
+        let (effect, waker) = (fixture.effect(), Rc::new(OnceCell::<Waker>::new()));
         let shown = Rc::clone(&waker);
         drop(event_loop.spawn(poll_fn(move |cx| {
             if shown.set(cx.waker().clone()).is_ok() {
@@ -247,7 +246,7 @@ impl Rig {
             effect();
             Poll::Ready(())
         })));
-        let (effect, (promise, future)) = (world.effect(), readily::task::create_future());
+        let (effect, (promise, future)) = (fixture.effect(), readily::task::create_future());
         drop(event_loop.spawn(async move { future.await.map_or((), |()| effect()) }));
         let (endless, finished) = (
             event_loop.spawn(pending()),
@@ -269,7 +268,7 @@ impl Rig {
 }
 
 /// The rest of the batch: two of each kind, all ready at the same time.
-fn witnesses(event_loop: &EventLoop, world: &World, log: &Log) {
+fn witnesses(event_loop: &EventLoop, fixture: &Fixture, log: &Log) {
     for _ in 0..2 {
         let note = log.clone();
         let read = Closures::new().on_read(move |cx| {
@@ -277,7 +276,7 @@ fn witnesses(event_loop: &EventLoop, world: &World, log: &Log) {
             cx.close();
         });
         event_loop
-            .register(world.stream(), Interest::READ, read)
+            .register(fixture.stream(), Interest::READ, read)
             .unwrap();
         let note = log.clone();
         event_loop.call_later(Duration::ZERO, move |_| note.note("timer"));
@@ -291,17 +290,17 @@ fn witnesses(event_loop: &EventLoop, world: &World, log: &Log) {
 /// Tries one pair.
 fn try_pair(plant: Plant, &(_, comes, made): &Call) {
     let mut event_loop = strict_loop();
-    let told = collect_unhandled(&event_loop);
-    let world = World::new(&mut event_loop, made);
+    let reports = collect_unhandled(&event_loop);
+    let fixture = Fixture::new(&mut event_loop, made);
     let served = Log::default();
-    witnesses(&event_loop, &world, &served);
-    let kept = plant(&event_loop, &world);
-    world.arm_siblings(&event_loop);
-    witnesses(&event_loop, &world, &served);
+    witnesses(&event_loop, &fixture, &served);
+    let kept = plant(&event_loop, &fixture);
+    fixture.arm_siblings(&event_loop);
+    witnesses(&event_loop, &fixture, &served);
 
     for _ in 0..300 {
-        let here = world.turn.get().is_some();
-        let came = world.skipped.get() || world.effects.borrow().len() >= comes.how_many();
+        let here = fixture.turn.get().is_some();
+        let came = fixture.skipped.get() || fixture.effects.borrow().len() >= comes.how_many();
         if here && came && served.len() == 16 {
             break;
         }
@@ -310,40 +309,46 @@ fn try_pair(plant: Plant, &(_, comes, made): &Call) {
     }
     turn_times(&mut event_loop, 4);
 
-    let comes = if world.skipped.get() {
+    let comes = if fixture.skipped.get() {
         Comes::Never
     } else {
         comes
     };
-    let made_in = world.turn.get().expect("the place is reached");
+    let made_in = fixture.turn.get().expect("the place is reached");
     for what in ["read", "timer", "soon", "task"] {
         assert_eq!(served.count(what), 4, "L6: {what}, of a batch: {comes:?}");
     }
-    for victim in [&world.busy_victim, &world.due_victim, &world.queued_victim] {
+    for victim in [
+        &fixture.busy_victim,
+        &fixture.due_victim,
+        &fixture.queued_victim,
+    ] {
         assert_eq!(victim.strays.get(), 0, "what was ended was called");
     }
-    comes.check(made_in, &world.effects.borrow());
-    assert!(!told.text().contains("panicked"), "{}", told.text());
+    comes.check(made_in, &fixture.effects.borrow());
+    assert!(!reports.text().contains("panicked"), "{}", reports.text());
     check_usable(&mut event_loop, comes);
-    for (other, count) in world.others.borrow_mut().iter_mut() {
+    for (other, count) in fixture.others.borrow_mut().iter_mut() {
         other.run(readily::yield_now()).expect("it turns again");
         assert_eq!(count.get(), 1, "what it refused to do, it does now");
     }
 
     event_loop.close();
     drop(kept);
-    assert_eq!(Rc::strong_count(&world), 1, "the place is freed");
-    let token = Rc::clone(&world.token);
-    drop(world);
+    assert_eq!(Rc::strong_count(&fixture), 1, "the place is freed");
+    let token = Rc::clone(&fixture.token);
+    drop(fixture);
     assert_eq!(Rc::strong_count(&token), 1, "what was added is freed");
 }
 
-/// The loop runs, and stops when told to: by the call, or else now.
+/// The loop runs, and stops: by the call, or else now.
 fn check_usable(event_loop: &mut EventLoop, comes: Comes) {
     if comes != Comes::Stop {
         event_loop.stop();
     }
-    let hung = event_loop.call_later(Duration::from_secs(60), |_| panic!("nobody stopped it"));
+    let hung = event_loop.call_later(Duration::from_secs(60), |_| {
+        panic!("the loop was not stopped")
+    });
     assert_eq!(event_loop.run().unwrap(), ExitReason::Stopped);
     assert!(hung.cancel());
 }
@@ -368,26 +373,26 @@ fn every_call_works_from_every_place_and_comes_true_once_in_a_later_turn() {
     try_all(PLACES, try_pair);
 }
 
-/// R081: destructors that the end of the loop runs. What they add is refused, or dropped.
+/// R081: destructors that run while the loop closes. Work that they add is refused, or dropped.
 #[test]
 fn every_call_can_be_made_while_the_loop_closes_and_nothing_comes_of_it() {
     let _guard = guard!();
     try_all(CLOSING, |plant, &(_, comes, made)| {
         let mut event_loop = strict_loop();
-        let told = collect_unhandled(&event_loop);
-        let world = World::new(&mut event_loop, made);
-        let kept = plant(&event_loop, &world);
-        world.arm_siblings(&event_loop);
-        assert!(world.turn.get().is_none(), "nothing was dropped yet");
+        let reports = collect_unhandled(&event_loop);
+        let fixture = Fixture::new(&mut event_loop, made);
+        let kept = plant(&event_loop, &fixture);
+        fixture.arm_siblings(&event_loop);
+        assert!(fixture.turn.get().is_none(), "nothing was dropped yet");
         event_loop.close();
-        assert!(world.turn.get().is_some(), "it was dropped");
-        // To wake what was there before is harmless.
-        assert!(comes == Comes::Soon || world.effects.borrow().is_empty());
-        assert!(!told.text().contains("panicked"), "{}", told.text());
+        assert!(fixture.turn.get().is_some(), "it was dropped");
+        // A wake of an old waker is harmless.
+        assert!(comes == Comes::Soon || fixture.effects.borrow().is_empty());
+        assert!(!reports.text().contains("panicked"), "{}", reports.text());
         drop(kept);
-        let token = Rc::clone(&world.token);
-        assert_eq!(Rc::strong_count(&world), 1, "the place is freed");
-        drop(world);
+        let token = Rc::clone(&fixture.token);
+        assert_eq!(Rc::strong_count(&fixture), 1, "the place is freed");
+        drop(fixture);
         assert_eq!(Rc::strong_count(&token), 1, "what was added is freed");
     });
 }

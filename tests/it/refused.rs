@@ -50,7 +50,7 @@ fn a_registration_that_the_kernel_refuses_gives_everything_back() {
         let mut back = UnixStream::from(back.into_owned().expect("it was owned"));
         assert!(!is_nonblocking(&back));
         back.read_exact(&mut [0]).unwrap();
-        // When there is memory again, it works; and who was there has noticed nothing.
+        // With memory again it works, and the other registrations were not affected.
         mood.register.set(None);
         event_loop
             .register(back, Interest::READ, refused.callbacks)
@@ -63,7 +63,7 @@ fn a_registration_that_the_kernel_refuses_gives_everything_back() {
     }
 }
 
-/// R013: the same behind `await`. The descriptor is closed, the error is told, and the next one
+/// R013: the same behind `await`. The descriptor is closed, the error is returned, and the next one
 /// works.
 #[test]
 fn a_source_that_the_kernel_refuses_is_an_error_and_is_closed() {
@@ -93,12 +93,12 @@ fn a_source_that_the_kernel_refuses_is_an_error_and_is_closed() {
     assert_eq!(runner.registered(), 0);
 }
 
-/// R013: a listener whose newcomer is refused tells it, closes that one, and goes on.
+/// R013: a listener whose new connection is refused reports that, closes the connection, and goes on.
 #[test]
 fn a_newcomer_that_the_kernel_refuses_does_not_end_the_listener_of_callbacks() {
     let _guard = guard!();
     let (mut event_loop, mood) = moody();
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let (listens, addr) = listener();
     let number = listens.as_raw_fd();
     let log = Log::default();
@@ -114,8 +114,8 @@ fn a_newcomer_that_the_kernel_refuses_does_not_end_the_listener_of_callbacks() {
         .unwrap();
     mood.register.set(Some(libc::ENOSPC));
     let mut refused = net::TcpStream::connect(addr).unwrap();
-    turn_until(&mut event_loop, || told.len() > 0);
-    let text = told.text();
+    turn_until(&mut event_loop, || reports.len() > 0);
+    let text = reports.text();
     assert!(
         text.contains("has lost an accepted connection of "),
         "{text}"
@@ -130,7 +130,7 @@ fn a_newcomer_that_the_kernel_refuses_does_not_end_the_listener_of_callbacks() {
     mood.register.set(None);
     let _served = net::TcpStream::connect(addr).unwrap();
     turn_until(&mut event_loop, || log.has("served"));
-    assert_eq!((told.len(), event_loop.registered()), (1, 1));
+    assert_eq!((reports.len(), event_loop.registered()), (1, 1));
 }
 
 /// R013: the same for coroutines.
@@ -140,7 +140,7 @@ fn a_newcomer_that_the_kernel_refuses_does_not_end_accept() {
     for code in [libc::ENOMEM, libc::ENOSPC] {
         let (event_loop, mood) = moody();
         let mut runner = Runner::from(event_loop);
-        let told = collect_unhandled(&runner);
+        let reports = collect_unhandled(&runner);
         runner
             .run(async {
                 let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
@@ -159,12 +159,12 @@ fn a_newcomer_that_the_kernel_refuses_does_not_end_accept() {
                 assert_eq!(peer, next.local_addr().unwrap());
             })
             .unwrap();
-        let text = told.text();
+        let text = reports.text();
         assert!(
             text.contains("has lost an accepted connection of "),
             "{text}"
         );
-        assert_eq!(told.len(), 1);
+        assert_eq!(reports.len(), 1);
     }
 }
 
@@ -177,7 +177,7 @@ fn a_pause_that_the_kernel_will_not_end_is_reported_and_tried_again() {
     }
     let _guard = guard!();
     let (mut event_loop, mood) = moody();
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let (listens, addr) = listener();
     let log = Log::default();
     let note = log.clone();
@@ -188,16 +188,16 @@ fn a_pause_that_the_kernel_will_not_end_is_reported_and_tried_again() {
     event_loop.listen(listens, accept).unwrap();
     let _waits = net::TcpStream::connect(addr).unwrap();
     let all: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
-    turn_until(&mut event_loop, || told.text().contains("paused"));
+    turn_until(&mut event_loop, || reports.text().contains("paused"));
     mood.modify.set(Some(libc::ENOMEM));
     drop(all);
-    turn_until(&mut event_loop, || told.text().contains("resuming"));
+    turn_until(&mut event_loop, || reports.text().contains("resuming"));
     assert!(!log.has("accepted"));
     mood.modify.set(None);
     turn_until(&mut event_loop, || log.has("accepted"));
 }
 
-/// R013: a change that is refused leaves the interest as it was, and what was asked for is told.
+/// R013: a refused change leaves the interest as it was, and the requested interest is in the error.
 #[test]
 fn a_change_that_the_kernel_refuses_changes_nothing() {
     let _guard = guard!();
@@ -240,8 +240,8 @@ fn a_connection_that_cannot_be_watched_is_hung_up_with_the_reason() {
     assert_eq!((event_loop.registered(), mood.known()), (0, 0));
 }
 
-/// R013, for pollers that report an edge once and must be asked again: who awaits is told that
-/// asking has failed, loses no byte by it, and can go on when asking works.
+/// R013, for pollers that report an edge once and must be rearmed: the waiter gets the error of
+/// rearming, loses no byte, and can go on when rearming works.
 #[test]
 fn a_read_that_cannot_be_waited_for_is_an_error_and_loses_nothing() {
     let _guard = guard!();

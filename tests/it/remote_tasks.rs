@@ -39,10 +39,10 @@ fn a_remote_task_gives_its_result_without_waiting_for_it() {
     assert!(cancelled.done() && cancelled.cancelled());
     let error = cancelled.result().unwrap().unwrap_err();
     assert_eq!(error.reason(), Some("not needed"));
-    assert!(cancelled.cancelled(), "also when it was told");
+    assert!(cancelled.cancelled(), "also after the error was taken");
 }
 
-/// G6: a value, an error, a panic, a cancelling and a loop that closes all come to who waits.
+/// G6: a value, an error, a panic, a cancellation and a loop that closes all reach the waiter.
 #[test]
 fn whatever_becomes_of_a_remote_task_its_sender_hears_of_it() {
     let _guard = guard!();
@@ -199,7 +199,7 @@ fn waiting_on_a_loops_own_thread_is_an_error_and_not_a_dead_lock() {
     other.join().unwrap();
 }
 
-/// A panic is told once: to who holds the task, or by the policy of its loop.
+/// A panic is reported once: to the owner of the handle, or by the policy of the task's loop.
 #[test]
 fn the_panic_of_a_remote_task_is_reported_once() {
     let _guard = guard!();
@@ -207,22 +207,26 @@ fn the_panic_of_a_remote_task_is_reported_once() {
         for late in [true, false] {
             let mut event_loop = strict_loop();
             event_loop.set_panic_policy(PanicPolicy::Isolate);
-            let told = collect_unhandled(&event_loop);
+            let reports = collect_unhandled(&event_loop);
             let mut task = event_loop
                 .remote_handle()
-                .spawn(|| async { panic!("told") })
+                .spawn(|| async { panic!("reported") })
                 .unwrap();
             if late {
                 turn_times(&mut event_loop, 2);
             }
             if seen && late {
                 let error = task.wait().unwrap_err();
-                assert!(error.to_string().contains("told"));
+                assert!(error.to_string().contains("reported"));
             }
             drop(task);
             turn_times(&mut event_loop, 3);
             let expected = usize::from(!(seen && late));
-            assert_eq!(told.len(), expected, "seen: {seen}, late: {late}: {told:?}");
+            assert_eq!(
+                reports.len(),
+                expected,
+                "seen: {seen}, late: {late}: {reports:?}"
+            );
         }
     }
 }
@@ -234,7 +238,7 @@ fn the_panic_of_a_remote_task_is_reported_with_its_name_and_the_line_that_sent_i
     let _guard = guard!();
     let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let remote = event_loop.remote_handle();
     let line = line!() + 1;
     drop(remote.spawn(|| async { panic!("early") }).unwrap());
@@ -253,18 +257,21 @@ fn the_panic_of_a_remote_task_is_reported_with_its_name_and_the_line_that_sent_i
         ("the closure queued at", line + 3, "made"),
         ("Task-3, spawned at", line + 4, "last"),
     ];
-    let told = told.text();
+    let reports = reports.text();
     for (who, line, what) in expected {
         // Between the two is the column.
         let start = format!("{who} {}:{line}:", file!());
         let end = format!(" panicked: {what}");
-        let rest = told.split_once(&start).map(|(_, rest)| rest);
+        let rest = reports.split_once(&start).map(|(_, rest)| rest);
         let column = rest.and_then(|rest| rest.split_once(&end));
-        assert!(column.is_some_and(|(n, _)| n.len() < 4), "{what}: {told}");
+        assert!(
+            column.is_some_and(|(n, _)| n.len() < 4),
+            "{what}: {reports}"
+        );
     }
 }
 
-/// R114: many threads, many tasks, and a loop that ends somewhere in between. Everybody hears.
+/// R114: many threads, many tasks, and a loop that ends in between. Each waiter gets a result.
 #[test]
 fn every_sender_learns_when_a_loop_ends_while_many_send() {
     let _guard = guard!();

@@ -28,13 +28,13 @@ const MILLI: Duration = Duration::from_millis(1);
 /// Nothing is slow: a machine that is busy may stop a callback for as long as it likes.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Who it was, and how long it took, if it was slow.
-type Told = (Origin, Option<Duration>);
+/// The origin, and the time it took if it was slow.
+type Reported = (Origin, Option<Duration>);
 
-/// What was told, as values.
-fn watch(handle: &readily::LoopHandle) -> Rc<RefCell<Vec<Told>>> {
-    let told: Rc<RefCell<Vec<Told>>> = Rc::default();
-    let into = Rc::clone(&told);
+/// The reports, as values.
+fn watch(handle: &readily::LoopHandle) -> Rc<RefCell<Vec<Reported>>> {
+    let reports: Rc<RefCell<Vec<Reported>>> = Rc::default();
+    let into = Rc::clone(&reports);
     handle.on_unhandled(move |unhandled| {
         into.borrow_mut().push(match unhandled {
             Unhandled::Slow { origin, took } => (origin.clone(), Some(*took)),
@@ -42,7 +42,7 @@ fn watch(handle: &readily::LoopHandle) -> Rc<RefCell<Vec<Told>>> {
             other => panic!("{other}"),
         });
     });
-    told
+    reports
 }
 
 /// The line after the one that calls this.
@@ -97,8 +97,8 @@ fn plant(sim: &mut SimLoop, deed: Rc<dyn Fn()>) -> BTreeMap<&'static str, u32> {
 }
 
 /// The line of each; where tasks and closures stand to each other is the seed's.
-fn who(told: &[Told]) -> BTreeMap<&'static str, u32> {
-    let kind = |(origin, _): &Told| match origin {
+fn lines_of(reports: &[Reported]) -> BTreeMap<&'static str, u32> {
+    let kind = |(origin, _): &Reported| match origin {
         Origin::Callback {
             branch: Branch::Read,
             ..
@@ -108,20 +108,23 @@ fn who(told: &[Told]) -> BTreeMap<&'static str, u32> {
         Origin::Task { name, .. } if **name == *"worker" => "worker",
         other => panic!("{other}"),
     };
-    told.iter().map(|one| (kind(one), line(&one.0))).collect()
+    reports
+        .iter()
+        .map(|one| (kind(one), line(&one.0)))
+        .collect()
 }
 
 #[test]
 fn a_slow_call_is_reported_with_its_task_and_the_line_that_made_it() {
     let mut sim = SimLoop::new(1);
     sim.set_debug(true);
-    let told = watch(&sim);
+    let reports = watch(&sim);
     let clock = sim.kernel().clock();
     let lines = plant(&mut sim, Rc::new(move || clock.advance(100 * MILLI)));
     sim.run_until_stalled().unwrap();
-    let told = told.take();
-    assert_eq!(who(&told), lines);
-    assert!(told.iter().all(|(_, took)| *took == Some(100 * MILLI)));
+    let reports = reports.take();
+    assert_eq!(lines_of(&reports), lines);
+    assert!(reports.iter().all(|(_, took)| *took == Some(100 * MILLI)));
 }
 
 #[test]
@@ -130,11 +133,11 @@ fn what_is_fast_enough_or_not_asked_for_is_not_reported() {
         let mut sim = SimLoop::new(2);
         sim.set_debug(debug);
         sim.set_slow_callback(100 * MILLI);
-        let told = collect_unhandled(&sim);
+        let reports = collect_unhandled(&sim);
         let clock = sim.kernel().clock();
         plant(&mut sim, Rc::new(move || clock.advance(millis * MILLI)));
         sim.run_until_stalled().unwrap();
-        assert_eq!(told.text(), "");
+        assert_eq!(reports.text(), "");
     }
 }
 
@@ -142,7 +145,7 @@ fn what_is_fast_enough_or_not_asked_for_is_not_reported() {
 fn a_slow_turn_of_many_fast_calls_is_reported_with_the_longest() {
     let mut sim = SimLoop::new(3);
     sim.set_debug(true);
-    let told = collect_unhandled(&sim);
+    let reports = collect_unhandled(&sim);
     let mut longest = 0;
     for n in 1..=5 {
         let clock = sim.kernel().clock();
@@ -156,18 +159,18 @@ fn a_slow_turn_of_many_fast_calls_is_reported_with_the_longest() {
         "a slow turn, 140ms in 5 calls; the longest: the closure queued at {}:{longest}:13",
         file!()
     );
-    assert_eq!(told.text(), expected);
+    assert_eq!(reports.text(), expected);
 }
 
 #[test]
 fn a_panic_is_reported_with_its_task_and_the_line_that_made_it() {
     let mut sim = SimLoop::new(4);
     sim.set_panic_policy(PanicPolicy::Isolate);
-    let told = watch(&sim);
+    let reports = watch(&sim);
     let lines = plant(&mut sim, Rc::new(|| panic!("planted")));
     sim.run_until_stalled().unwrap();
-    let told = told.take();
-    assert_eq!(who(&told), lines);
+    let reports = reports.take();
+    assert_eq!(lines_of(&reports), lines);
 }
 
 /// The closure of another thread, and that of a done-callback, have the line that handed them in.
@@ -175,7 +178,7 @@ fn a_panic_is_reported_with_its_task_and_the_line_that_made_it() {
 fn closures_from_other_callers_are_reported_with_the_line_that_queued_them() {
     let mut sim = SimLoop::new(5);
     sim.set_panic_policy(PanicPolicy::Isolate);
-    let told = watch(&sim);
+    let reports = watch(&sim);
     let remote = sim.remote_handle();
     let sent = next_line();
     remote.call_soon(|_| panic!("planted")).unwrap();
@@ -184,17 +187,17 @@ fn closures_from_other_callers_are_reported_with_the_line_that_queued_them() {
     let added = next_line();
     task.add_done_callback(|_| panic!("planted"));
     sim.run_until_stalled().unwrap();
-    let lines: Vec<u32> = told.take().iter().map(|(o, _)| line(o)).collect();
+    let lines: Vec<u32> = reports.take().iter().map(|(o, _)| line(o)).collect();
     assert_eq!(lines, [sent, added]);
 }
 
-/// Also of a task that has ended before anybody said so.
+/// Also of a task that has ended before it was cancelled or detached.
 #[test]
 fn the_error_of_a_detached_task_is_reported_once() {
     for late in [false, true] {
         let mut runner = strict_runner();
         runner.set_panic_policy(PanicPolicy::Isolate);
-        let told = collect_unhandled(&runner);
+        let reports = collect_unhandled(&runner);
         runner
             .run(async {
                 let error = spawn(async { Err::<(), _>("no such file") });
@@ -212,11 +215,11 @@ fn the_error_of_a_detached_task_is_reported_once() {
                 yield_now().await;
             })
             .unwrap();
-        let told = told.text();
-        let lines: Vec<&str> = told.split(" Task-").collect();
-        assert_eq!(lines.len(), 2, "{told}");
+        let reports = reports.text();
+        let lines: Vec<&str> = reports.split(" Task-").collect();
+        assert_eq!(lines.len(), 2, "{reports}");
         assert!(lines[0].starts_with("Task-2, spawned at tests/it/reports.rs:"));
-        assert!(lines[0].ends_with("failed: no such file"), "{told}");
+        assert!(lines[0].ends_with("failed: no such file"), "{reports}");
         assert!(lines[1].ends_with("panicked: planted"));
     }
 }
@@ -226,7 +229,7 @@ fn the_error_of_a_detached_task_is_reported_once() {
 fn the_error_of_a_task_is_reported_though_the_run_ends_with_it() {
     for turns in 0..4 {
         let mut runner = strict_runner();
-        let told = collect_unhandled(&runner);
+        let reports = collect_unhandled(&runner);
         runner
             .run(async move {
                 spawn(async { Err::<(), _>("no such file") }).detach_reporting();
@@ -238,10 +241,10 @@ fn the_error_of_a_task_is_reported_though_the_run_ends_with_it() {
         runner.close();
         // Without a turn it has never run, and was cancelled.
         assert_eq!(
-            told.len(),
+            reports.len(),
             usize::from(turns > 0),
             "{turns} turns: {}",
-            told.text()
+            reports.text()
         );
     }
 }
@@ -259,11 +262,11 @@ fn a_runner_is_built_of_what_was_chosen() {
         .unwrap();
     assert!(runner.event_loop().as_fd().is_err(), "poll(2) has none");
     assert!(runner.is_debug());
-    let told = collect_unhandled(&runner);
+    let reports = collect_unhandled(&runner);
     runner.call_soon(move |_| clock.advance(MILLI));
     runner.call_soon(|_| panic!("planted"));
     runner.run(yield_now()).unwrap();
-    assert_eq!(told.len(), 2, "{}", told.text());
+    assert_eq!(reports.len(), 2, "{}", reports.text());
 }
 
 /// The order of tasks is the seed's; without one they run in the order of spawning.
@@ -312,7 +315,7 @@ fn the_environment_turns_debug_mode_on() {
 fn a_main_future_that_takes_too_long_is_reported_too() {
     let mut sim = SimLoop::new(6);
     sim.set_debug(true);
-    let told = collect_unhandled(&sim);
+    let reports = collect_unhandled(&sim);
     let clock = sim.kernel().clock();
     let line = next_line();
     sim.run(async {
@@ -322,7 +325,7 @@ fn a_main_future_that_takes_too_long_is_reported_too() {
     })
     .unwrap();
     let expected = format!("slow, 100ms: the main future, run at {}:{line}:9", file!());
-    assert_eq!(told.text(), expected);
+    assert_eq!(reports.text(), expected);
 }
 
 /// A lock that is taken twice: nothing on the loop can help. Another thread then does.
@@ -336,26 +339,26 @@ fn a_run_that_nothing_can_end_is_reported_once_in_debug_mode() {
             .build()
             .unwrap();
         let log = Log::default();
-        let (note, (tell, told)) = (log.clone(), mpsc::channel());
-        let say = tell.clone();
+        let (note, (sender, receiver)) = (log.clone(), mpsc::channel());
+        let say = sender.clone();
         runner.on_unhandled(move |what| {
             note.note(what);
             say.send(()).unwrap();
         });
         if !debug {
-            tell.send(()).unwrap();
+            sender.send(()).unwrap();
         }
         let (give, take) = mpsc::channel::<Waker>();
-        // The first wake comes when it has been told, and the second when it waits again.
+        // The first wake comes after the report, the second when it waits again.
         let thread = std::thread::spawn(move || {
             let first = take.recv().unwrap();
-            told.recv().unwrap();
+            receiver.recv().unwrap();
             first.wake();
             let second = take.recv().unwrap();
             // Time enough for what must not come.
-            let again = told.recv_timeout(100 * MILLI);
+            let again = receiver.recv_timeout(100 * MILLI);
             second.wake();
-            assert!(again.is_err(), "it is told twice");
+            assert!(again.is_err(), "it is reported twice");
         });
         runner
             .run(async {
@@ -398,13 +401,13 @@ fn a_run_that_awaits_a_task_of_another_loop_is_not_reported() {
     let remote = remotes.recv().unwrap();
     let mut runner = Runner::builder().debug(true).build().unwrap();
     runner.set_slow_callback(HOUR);
-    let (tell, told) = mpsc::channel();
-    runner.on_unhandled(move |what| tell.send(what.to_string()).unwrap());
+    let (sender, receiver) = mpsc::channel();
+    runner.on_unhandled(move |what| sender.send(what.to_string()).unwrap());
     // Time enough for what must not come.
-    let waits = move || async move { (told.recv_timeout(100 * MILLI), told) };
+    let waits = move || async move { (receiver.recv_timeout(100 * MILLI), receiver) };
     let ended = runner.run(async { remote.spawn(waits).unwrap().await });
-    let (told, again) = ended.unwrap().unwrap();
-    assert_eq!(told, Err(mpsc::RecvTimeoutError::Timeout));
+    let (received, again) = ended.unwrap().unwrap();
+    assert_eq!(received, Err(mpsc::RecvTimeoutError::Timeout));
     // By now the other loop has nothing to do with it any more.
     remote.spawn(|| async {}).unwrap().wait().unwrap();
     // One that is not awaited any more can end nothing; nor can one of the same loop.
@@ -428,7 +431,7 @@ fn a_run_that_awaits_a_task_of_another_loop_is_not_reported() {
         task.await.unwrap();
     });
     assert!(matches!(own, Err(Error::Stopped)));
-    assert!(again.try_recv().is_err(), "nothing else was told");
+    assert!(again.try_recv().is_err(), "nothing else was reported");
     remote.stop().unwrap();
     assert!(home.join().unwrap());
 }
@@ -442,7 +445,7 @@ fn a_run_that_something_may_still_end_is_not_reported() {
         .slow_callback(HOUR)
         .build()
         .unwrap();
-    let told = collect_unhandled(&runner);
+    let reports = collect_unhandled(&runner);
     runner
         .run(async {
             readily::sleep(MILLI).await;
@@ -458,18 +461,18 @@ fn a_run_that_something_may_still_end_is_not_reported() {
             thread.join().unwrap().unwrap();
         })
         .unwrap();
-    assert_eq!(told.text(), "");
+    assert_eq!(reports.text(), "");
 }
 
-/// R144: the line of the program's own `listen`, or of its own registration, and who was connected:
-/// also when the peer has gone.
+/// R144: the line of the program's own `listen`, or of its own registration, and the address of the
+/// peer: also when the peer has gone.
 #[test]
 fn the_panic_of_an_accepted_connection_names_the_listen_and_the_peer() {
     let _guard = guard!();
     for (manual_poll, resets) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut event_loop = strict_loop();
         event_loop.set_panic_policy(PanicPolicy::Isolate);
-        let told = watch(&event_loop);
+        let reports = watch(&event_loop);
         let (listener, addr) = support::listener();
         let callbacks = move || match resets {
             false => Closures::new().on_read(|_| panic!("planted")),
@@ -495,10 +498,10 @@ fn the_panic_of_an_accepted_connection_names_the_listen_and_the_peer() {
             false => client.write_all(b"x").unwrap(),
             true => support::reset(client),
         }
-        support::turn_until(&mut event_loop, || !told.borrow().is_empty());
-        let told = told.take();
-        let [(origin, None)] = &told[..] else {
-            panic!("{told:?}");
+        support::turn_until(&mut event_loop, || !reports.borrow().is_empty());
+        let reports = reports.take();
+        let [(origin, None)] = &reports[..] else {
+            panic!("{reports:?}");
         };
         let Origin::Accepted {
             branch,
@@ -548,7 +551,7 @@ fn nothing_that_the_program_registers_is_named_by_a_line_of_this_crate() {
     let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
-    let told = watch(&runner);
+    let reports = watch(&runner);
     runner
         .run(async {
             let at = next_line();
@@ -578,8 +581,8 @@ fn nothing_that_the_program_registers_is_named_by_a_line_of_this_crate() {
             for _ in 0..3 {
                 yield_now().await;
             }
-            let told: Vec<_> = told.take().iter().map(|one| line(&one.0)).collect();
-            assert_eq!(told, [at, done, detached]);
+            let reports: Vec<_> = reports.take().iter().map(|one| line(&one.0)).collect();
+            assert_eq!(reports, [at, done, detached]);
         })
         .unwrap();
 }

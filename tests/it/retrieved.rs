@@ -19,15 +19,15 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-type Told = Rc<RefCell<Vec<String>>>;
+type Reports = Rc<RefCell<Vec<String>>>;
 
 /// All that is reported, as it is printed.
-fn reports(handle: &LoopHandle) -> Told {
+fn collect_reports(handle: &LoopHandle) -> Reports {
     handle.set_panic_policy(PanicPolicy::Isolate);
-    let told = Told::default();
-    let into = Rc::clone(&told);
+    let reports = Reports::default();
+    let into = Rc::clone(&reports);
     handle.on_unhandled(move |unhandled| into.borrow_mut().push(unhandled.to_string()));
-    told
+    reports
 }
 
 fn panics() -> Task<Result<(), String>> {
@@ -42,7 +42,7 @@ fn fails() -> Task<Result<(), String>> {
 #[test]
 fn a_panic_or_an_error_that_was_looked_at_is_not_reported() {
     let mut sim = SimLoop::new(1);
-    let told = reports(&sim);
+    let reports = collect_reports(&sim);
     sim.run(async {
         let seen = Rc::new(Cell::new(0));
         // By a done-callback, in which the handle goes.
@@ -73,14 +73,14 @@ fn a_panic_or_an_error_that_was_looked_at_is_not_reported() {
         yield_now().await;
     })
     .unwrap();
-    assert!(told.borrow().is_empty(), "{told:?}");
+    assert!(reports.borrow().is_empty(), "{reports:?}");
 }
 
 /// A wait for the first failure looks at the result, but does not retrieve it.
 #[test]
 fn a_panic_or_an_error_that_was_not_retrieved_is_reported() {
     let mut sim = SimLoop::new(1);
-    let told = reports(&sim);
+    let reports = collect_reports(&sim);
     sim.run(async {
         let mut tasks = vec![panics(), fails()];
         let (done, _) = wait(&mut tasks, ReturnWhen::FirstException).await;
@@ -91,17 +91,17 @@ fn a_panic_or_an_error_that_was_not_retrieved_is_reported() {
         yield_now().await;
     })
     .unwrap();
-    let told = told.take();
-    assert_eq!(told.len(), 3, "{told:?}");
+    let reports = reports.take();
+    assert_eq!(reports.len(), 3, "{reports:?}");
     assert!(
-        told[0].starts_with("Task-2") && told[0].ends_with("oh"),
+        reports[0].starts_with("Task-2") && reports[0].ends_with("oh"),
         "{}",
-        told[0]
+        reports[0]
     );
     assert!(
-        told[1].starts_with("Task-3") && told[1].ends_with("no"),
+        reports[1].starts_with("Task-3") && reports[1].ends_with("no"),
         "{}",
-        told[1]
+        reports[1]
     );
 }
 
@@ -158,7 +158,7 @@ fn the_errors_of_a_group_whose_time_runs_out_are_reported() {
     #[derive(Debug)]
     struct NoPicture;
     let mut sim = SimLoop::new(1);
-    let told = reports(&sim);
+    let reports = collect_reports(&sim);
     let ended = sim.run(async {
         let group = TaskGroup::collect(async |group| {
             for name in ["left", "right"] {
@@ -178,29 +178,33 @@ fn the_errors_of_a_group_whose_time_runs_out_are_reported() {
         wait_for(2 * SECOND, group).await.is_err()
     });
     assert!(ended.unwrap());
-    let mut told = told.take();
-    told.sort();
-    assert_eq!(told.len(), 4, "{told:?}");
-    assert!(told[0].starts_with("Task-1,"), "the body: {}", told[0]);
+    let mut reports = reports.take();
+    reports.sort();
+    assert_eq!(reports.len(), 4, "{reports:?}");
     assert!(
-        told[1].starts_with("Task-4,") && told[1].contains("oh"),
-        "{}",
-        told[1]
+        reports[0].starts_with("Task-1,"),
+        "the body: {}",
+        reports[0]
     );
-    for (told, name) in told[2..].iter().zip(["left", "right"]) {
+    assert!(
+        reports[1].starts_with("Task-4,") && reports[1].contains("oh"),
+        "{}",
+        reports[1]
+    );
+    for (reports, name) in reports[2..].iter().zip(["left", "right"]) {
         assert!(
-            told.starts_with(name) && told.contains("NoPicture"),
-            "{told}"
+            reports.starts_with(name) && reports.contains("NoPicture"),
+            "{reports}"
         );
     }
     // The errors that a group returns are not reported.
-    let told = reports(&sim);
+    let reports = collect_reports(&sim);
     let group = TaskGroup::collect(async |group| {
         group.spawn(async { Err::<(), _>(NoPicture) });
         Ok(())
     });
     assert_eq!(sim.run(group).unwrap().unwrap_err().errors.len(), 1);
-    assert!(told.borrow().is_empty());
+    assert!(reports.borrow().is_empty());
 }
 
 /// Panics when it is dropped.
@@ -227,16 +231,16 @@ impl Future for Ready {
 #[test]
 fn the_output_of_a_run_is_not_lost_to_a_panic_of_the_cleanup() {
     // Of what is left on the loop, where a panic goes out of it.
-    let local: Rc<RefCell<Option<Told>>> = Rc::default();
+    let local: Rc<RefCell<Option<Reports>>> = Rc::default();
     let slot = Rc::clone(&local);
     let output = run(async move {
         let handle = readily::WeakHandle::current().unwrap();
-        let told = handle.with(|handle| {
-            let told = reports(handle);
+        let reports = handle.with(|handle| {
+            let reports = collect_reports(handle);
             handle.set_panic_policy(PanicPolicy::Propagate);
-            told
+            reports
         });
-        slot.replace(told);
+        slot.replace(reports);
         for _ in 0..2 {
             drop(spawn(async {
                 let _bomb = Bomb;
@@ -251,13 +255,13 @@ fn the_output_of_a_run_is_not_lost_to_a_panic_of_the_cleanup() {
     // Of the future itself.
     for policy in [PanicPolicy::Isolate, PanicPolicy::Propagate] {
         let mut runner = Runner::new().unwrap();
-        let told = reports(&runner);
+        let reports = collect_reports(&runner);
         runner.set_panic_policy(policy);
         assert_eq!(runner.run(Ready(Bomb)).unwrap(), "the output");
-        let told = told.take();
+        let reports = reports.take();
         assert!(
-            told.len() == 1 && told[0].contains("retrieved.rs"),
-            "{told:?}"
+            reports.len() == 1 && reports[0].contains("retrieved.rs"),
+            "{reports:?}"
         );
         assert_eq!(runner.run(async { 21 }).unwrap(), 21);
         runner.close();

@@ -106,10 +106,10 @@ fn serves_a_thousand(name: &str) {
         load.args(["--addr", &server.addr.to_string(), "--connections", "1000"])
             .args(["--bytes", "4096", "--seed", seed]);
         let load = Process::output(&mut load);
-        let said = String::from_utf8_lossy(&load.stdout).into_owned();
-        let told = String::from_utf8_lossy(&load.stderr).into_owned();
-        assert!(load.status.success(), "{name}: {said}{told}");
-        assert!(said.contains("1000 connections") && said.contains(" 0 wrong"));
+        let stdout = String::from_utf8_lossy(&load.stdout).into_owned();
+        let stderr = String::from_utf8_lossy(&load.stderr).into_owned();
+        assert!(load.status.success(), "{name}: {stdout}{stderr}");
+        assert!(stdout.contains("1000 connections") && stdout.contains(" 0 wrong"));
         server.settle_at(before);
     }
 }
@@ -230,7 +230,7 @@ fn a_server_with_invalid_arguments_prints_its_usage() {
     }
 }
 
-/// Two servers, one port: the second says so, and ends.
+/// Two servers, one port: the second reports that and ends.
 #[test]
 fn an_address_in_use_is_an_error_and_no_server() {
     let Some(_guard) = watched() else { return };
@@ -251,7 +251,7 @@ fn a_server_without_requests_is_not_woken() {
         let server = Server::start(name);
         let mut asker = server.connect();
         server.ask(&mut asker);
-        // Asleep, as the kernel tells it; then it can only be woken.
+        // Asleep, by the state in `/proc`; only a wake can end that.
         let process = server.process.child.id();
         let state = |what: &str| {
             let text = std::fs::read_to_string(format!("/proc/{process}/status")).expect("/proc");

@@ -45,7 +45,7 @@ fn a_connection_that_a_duplicate_makes_blocking_does_not_block_the_loop() {
                 assert!(wait_for(A_WHILE, stream.read(&mut [0; 4])).await.is_err());
                 let much = vec![0; 8 << 20];
                 assert!(wait_for(A_WHILE, stream.write_all(&much)).await.is_err());
-                assert!(!is_nonblocking(&duplicate), "nobody has set it again");
+                assert!(!is_nonblocking(&duplicate), "the flag was not set again");
             })
             .unwrap();
     }
@@ -142,19 +142,19 @@ fn callbacks_drain_and_fill_what_is_made_blocking_without_blocking_the_loop() {
     for event_loop in &mut loops() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(b"abc").unwrap();
-        let told = drained_and_filled(event_loop, ours.into(), Interest::BOTH);
-        assert_eq!(told, format!("read 3 {full}"));
+        let calls = drained_and_filled(event_loop, ours.into(), Interest::BOTH);
+        assert_eq!(calls, format!("read 3 {full}"));
         let (ours, theirs) = UnixDatagram::pair().unwrap();
         theirs.send(b"abcd").unwrap();
-        let told = drained_and_filled(event_loop, ours.into(), Interest::READ);
-        assert_eq!(told, "read 4");
+        let calls = drained_and_filled(event_loop, ours.into(), Interest::READ);
+        assert_eq!(calls, "read 4");
         let (reader, mut writer): (PipeReader, PipeWriter) = pipe().unwrap();
         writer.write_all(b"ab").unwrap();
-        let told = drained_and_filled(event_loop, reader.into(), Interest::READ);
-        assert_eq!(told, "read 2");
+        let calls = drained_and_filled(event_loop, reader.into(), Interest::READ);
+        assert_eq!(calls, "read 2");
         let (_reader, writer): (PipeReader, PipeWriter) = pipe().unwrap();
-        let told = drained_and_filled(event_loop, writer.into(), Interest::WRITE);
-        assert_eq!(told, full);
+        let calls = drained_and_filled(event_loop, writer.into(), Interest::WRITE);
+        assert_eq!(calls, full);
     }
 }
 

@@ -90,7 +90,7 @@ fn each_waiter_of_a_shared_task_receives_its_cancellation_or_its_panic() {
     let _guard = guard!();
     let mut sim = SimLoop::new(1);
     sim.set_panic_policy(PanicPolicy::Isolate);
-    let told = collect_unhandled(&sim);
+    let reports = collect_unhandled(&sim);
     sim.run(async {
         let task = spawn(pending::<u8>()).shared();
         let other = task.clone();
@@ -116,14 +116,14 @@ fn each_waiter_of_a_shared_task_receives_its_cancellation_or_its_panic() {
         });
         assert_eq!(payload, Some(Some("planted")));
         drop(task);
-        assert_eq!(told.len(), 0, "it was received: {}", told.text());
+        assert_eq!(reports.len(), 0, "it was received: {}", reports.text());
 
         let task: SharedTask<()> = spawn(async { planted() }).shared();
         task.task_ref().wait_done().await;
         drop(task.clone());
-        assert_eq!(told.len(), 0);
+        assert_eq!(reports.len(), 0);
         drop(task);
-        assert_eq!(told.len(), 1, "no clone has received it");
+        assert_eq!(reports.len(), 1, "no clone has received it");
     })
     .unwrap();
 }
@@ -313,13 +313,13 @@ fn a_shared_result_is_seen_by_a_callback_that_runs_after_a_waiter_has_it() {
     assert_eq!(seen.get(), 7);
 }
 
-/// T4: what no handle can have any more is dropped, or told, with the last callback that may see it.
+/// T4: a result that no handle can take any more is dropped, or reported, after the last callback.
 #[test]
 fn a_result_that_only_callbacks_may_see_goes_with_the_last_of_them() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let log = Log::default();
     // The value.
     let value = Dropped(log.clone(), "value");
@@ -330,8 +330,8 @@ fn a_result_that_only_callbacks_may_see_goes_with_the_last_of_them() {
     drop(task);
     turn_times(&mut event_loop, 2);
     assert_eq!(log.text(), "first second value");
-    // A panic: told where no callback has seen it, and only there.
-    for (sees, reports) in [(true, 0), (false, 1)] {
+    // A panic is reported if no callback has seen it, and only then.
+    for (sees, count) in [(true, 0), (false, 1)] {
         let task = event_loop.spawn(async { planted() });
         task.add_done_callback(move |task: &readily::task::DoneTask<()>| {
             if sees {
@@ -340,7 +340,7 @@ fn a_result_that_only_callbacks_may_see_goes_with_the_last_of_them() {
         });
         drop(task);
         turn_times(&mut event_loop, 2);
-        assert_eq!(told.len(), reports, "{}", told.text());
+        assert_eq!(reports.len(), count, "{}", reports.text());
     }
     // A callback that is removed after the end was the last one.
     let value = Dropped(log.clone(), "removed");

@@ -1,8 +1,8 @@
 //! What a spent budget must not change, and what must count against a budget.
 //!
-//! Who wins a choice does not depend on how much of the budget is left (T7); what uses it up each time
-//! keeps neither a limit nor a token nor its neighbours waiting; and what is made of nothing that counts,
-//! and is ready at once, counts itself (F1).
+//! The winner of a race does not depend on how much of the budget is left (T7). A future that uses up
+//! the budget each time delays neither a timeout nor a token nor its neighbours. A composite of
+//! futures that consume no budget, and that is ready at once, consumes budget itself (F1).
 //!
 //! asyncio has no budget. In the notes: a coroutine must give way (N10, N12).
 //!
@@ -243,7 +243,7 @@ fn a_limit_and_a_token_end_what_is_always_busy() {
         });
         assert_eq!(token.run_until_cancelled(busy(tick())).await, None);
         task.await.unwrap();
-        // One who has used up the budget, and is ready all the same, wins (T6).
+        // A future that has used up the budget, and is ready all the same, wins (T6).
         let token = CancellationToken::new();
         let last = token.run_until_cancelled(async {
             token.cancel();
@@ -328,7 +328,7 @@ fn what_does_nothing_counts_all_the_same() {
         "set" => |_stream| mut set = JoinSet::<()>::new(), set.join_next();
         "shutdown" => |_stream| mut set = JoinSet::<()>::new(), set.shutdown();
     }
-    // A sleep that is over, for who asks it again.
+    // A sleep that is over, polled again.
     assert_soon(late(&mut SimLoop::new(6), |tick| async move {
         let mut over = sleep(Duration::ZERO);
         loop {

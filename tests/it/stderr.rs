@@ -31,7 +31,7 @@ impl Drop for Panics {
 /// What a closure does that only has it.
 fn holds(_bomb: &Panics) {}
 
-/// Panics in each place of a loop; says how much ran.
+/// Panics in each place of a loop; returns how much ran.
 fn plant_everywhere(handle: &LoopHandle, ran: &Rc<Cell<u32>>) -> UnixStream {
     let counts = |ran: &Rc<Cell<u32>>| {
         let ran = Rc::clone(ran);
@@ -88,7 +88,7 @@ fn leave_behind(handle: &LoopHandle) {
 
 fn panic_and_go_on() {
     std::panic::set_hook(Box::new(|_| ()));
-    // What the default hook of the loop says, in debug mode too, and what a hook that panics leaves.
+    // The output of the default hook, also in debug mode, and what a panicking hook leaves.
     for hook_panics in [false, true] {
         let mut event_loop = EventLoop::new().unwrap();
         event_loop.set_debug(true);
@@ -127,7 +127,7 @@ fn panic_and_go_on() {
     assert_eq!(payload.downcast_ref(), Some(&"its own"));
 }
 
-/// Runs the test that calls it with this standard error, and says whether it did all it had to.
+/// Runs the calling test again with this standard error, and returns whether it succeeded.
 fn succeeds_with(test: &str, stderr: Stdio) {
     let output = command(test, None).stderr(stderr).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,5 +1,5 @@
-//! Coroutines on TCP: what a read, a write and their cancelling may lose (nothing), and what a
-//! connection can do to the one who waits on it.
+//! Coroutines on TCP: a read, a write and their cancellation lose nothing; and what a peer can do to
+//! a waiter.
 //!
 //! Where the other end is a blocking socket of the standard library, it does one small thing
 //! that cannot block; where it takes part, it is a coroutine too, on the same loop.
@@ -187,8 +187,8 @@ fn an_urgent_byte_does_not_hide_what_stands_behind_it() {
     .unwrap();
 }
 
-/// S1: each direction has facts of its own. The one byte makes a short read, after which the
-/// reader waits; the peer says nothing more until it hears something.
+/// S1: each direction has facts of its own. The one byte makes a short read, after which the reader
+/// waits; the peer sends nothing more until it receives something.
 #[test]
 fn a_reader_that_waits_does_not_keep_the_writer_waiting() {
     let _guard = guard!();
@@ -326,7 +326,7 @@ fn without_a_loop_a_stream_is_refused_and_after_it_a_stream_says_that_it_is_gone
     assert!(unbound.to_string().contains("no loop"), "{unbound}");
 
     let stream = strict_run(async move { TcpStream::connect(addr).await.unwrap() }).unwrap();
-    // It has outlived its loop: on another one, each use is told so, and none waits for ever.
+    // The stream has outlived its loop: on another loop each use fails, and none waits for ever.
     let errors = strict_run(async {
         let mut buffer = [0; 4];
         let read = stream.read(&mut buffer).await.unwrap_err();
@@ -467,8 +467,8 @@ fn a_connection_that_is_refused_is_an_error_of_connect() {
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
 }
 
-/// Ten thousand bytes are in the way when the reset comes: the one who waits is told, and the
-/// process lives (no `SIGPIPE`).
+/// Ten thousand bytes are unsent when the reset comes: the waiter gets an error, and the process
+/// survives (no `SIGPIPE`).
 #[test]
 fn a_reset_is_an_error_for_both_directions_and_no_signal() {
     let _guard = guard!();
@@ -504,8 +504,8 @@ fn a_side_that_was_shut_down_cannot_be_written_and_the_other_goes_on() {
     .unwrap();
 }
 
-/// S2, S4: who drops a stream drops the registration with it, waiters or not, at every point
-/// of a connection.
+/// S2, S4: dropping a stream drops the registration with it, waiters or not, at every point of a
+/// connection.
 #[test]
 fn a_stream_that_is_dropped_while_it_is_waited_on_leaves_nothing() {
     let _guard = guard!();

@@ -1,9 +1,9 @@
 //! What the tests share: a guard against hanging, pairs of sockets, a log, a process.
 //!
-//! A test that waits for ever tells nothing, and one that is aborted takes the others with it. So a
-//! guarded test runs again in a process of its own, as the only test of it, where a watch ends it if
-//! it makes no progress; the others go on. Tests that count what belongs to the whole process do the
-//! same, where no other test opens descriptors meanwhile.
+//! A test that waits for ever has no output, and a test that aborts ends all others. So a guarded
+//! test runs again in a process of its own, as its only test, where a watchdog ends it if it makes no
+//! progress; the other tests go on. Tests that count resources of the whole process do the same,
+//! where no other test opens descriptors meanwhile.
 
 use readily::poll::Poller;
 use readily::spi;
@@ -181,7 +181,7 @@ fn processes() -> MutexGuard<'static, Vec<u32>> {
     PROCESSES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// For who is about to abort: no destructor will run.
+/// For a process that is about to abort: no destructor will run.
 fn end_processes() {
     for number in processes().drain(..) {
         let mut kill = Command::new("kill");
@@ -194,7 +194,7 @@ fn end_processes() {
 /// output of the tests open.
 pub(crate) struct Process {
     pub(crate) child: Child,
-    told: Option<JoinHandle<Vec<u8>>>,
+    reader: Option<JoinHandle<Vec<u8>>>,
 }
 
 impl Process {
@@ -207,24 +207,24 @@ impl Process {
         running.push(child.id());
         drop(running);
         let mut stderr = child.stderr.take().expect("it is piped");
-        let told = std::thread::spawn(move || {
-            let mut told = Vec::new();
-            stderr.read_to_end(&mut told).expect("a pipe can be read");
-            told
+        let reader = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            stderr.read_to_end(&mut bytes).expect("a pipe can be read");
+            bytes
         });
-        let told = Some(told);
-        Self { child, told }
+        let reader = Some(reader);
+        Self { child, reader }
     }
 
-    /// Waits for its end: how it ended, and what it told its standard error.
+    /// Waits for the process to end: its exit status, and its standard error.
     pub(crate) fn wait(&mut self) -> (ExitStatus, Vec<u8>) {
         let status = self.child.wait().expect("it is ours");
         let number = self.child.id();
         processes().retain(|&other| other != number);
-        let told = self.told.take().map(JoinHandle::join);
+        let reader = self.reader.take().map(JoinHandle::join);
         (
             status,
-            told.map_or_else(Vec::new, |told| told.expect("it reads")),
+            reader.map_or_else(Vec::new, |reader| reader.expect("it reads")),
         )
     }
 
@@ -246,9 +246,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
-        let (_, told) = self.wait();
-        if std::thread::panicking() && !told.is_empty() {
-            eprintln!("it told: {}", String::from_utf8_lossy(&told));
+        let (_, stderr) = self.wait();
+        if std::thread::panicking() && !stderr.is_empty() {
+            eprintln!("standard error: {}", String::from_utf8_lossy(&stderr));
         }
     }
 }
@@ -454,7 +454,7 @@ pub(crate) fn is_nonblocking(fd: &impl AsRawFd) -> bool {
     let number = fd.as_raw_fd();
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).expect("it is open");
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    let flags = flags.expect("the kernel tells them").trim();
+    let flags = flags.expect("/proc has the flags").trim();
     i32::from_str_radix(flags, 8).expect("a number") & libc::O_NONBLOCK != 0
 }
 
@@ -468,8 +468,8 @@ pub(crate) fn descriptors_of(process: &str) -> usize {
 /// Keeps what the loop would print, as text.
 pub(crate) fn collect_unhandled(handle: &LoopHandle) -> Log {
     let log = Log::default();
-    let told = log.clone();
-    handle.on_unhandled(move |unhandled| told.note(unhandled));
+    let copy = log.clone();
+    handle.on_unhandled(move |unhandled| copy.note(unhandled));
     log
 }
 

@@ -70,7 +70,7 @@ fn a_future_is_gone_when_its_end_is_reported() {
     }
 }
 
-/// N15, N16: from its making to its end, as its handle tells it.
+/// N15, N16: from spawning to the end, as its handle reports it.
 #[test]
 fn a_task_has_the_right_state_from_its_making_to_its_end() {
     let _guard = guard!();
@@ -240,7 +240,7 @@ fn a_handle_that_is_dropped_at_once_is_no_warning() {
     assert_eq!(log.text(), "task child member");
 }
 
-/// N16: in order, soon, not on the stack of who ends it; and removable until then.
+/// N16: in order, soon, not on the stack of the code that ends the task; and removable until then.
 #[test]
 fn done_callbacks_run_soon_in_order_unless_they_are_removed() {
     let _guard = guard!();
@@ -271,9 +271,9 @@ fn done_callbacks_run_soon_in_order_unless_they_are_removed() {
     // Cancelled, and detached: the callbacks run all the same.
     for detach in [false, true] {
         let log = Log::default();
-        let told = log.clone();
+        let copy = log.clone();
         let task = event_loop.spawn(async move { yield_now().await });
-        task.add_done_callback(move |task| told.note(format!("{:?}", task.state())));
+        task.add_done_callback(move |task| copy.note(format!("{:?}", task.state())));
         let expected = if detach {
             drop(task);
             "Done"
@@ -392,7 +392,7 @@ fn the_main_task_ends_by_returning_only() {
     assert_eq!(value.unwrap(), 5);
 }
 
-/// T4, and N15: who awaits it gets its value, its panic, its cancelling.
+/// T4, and N15: the awaiting task gets the value, the panic or the cancellation.
 #[test]
 fn awaiting_a_task_returns_how_it_ended() {
     let _guard = guard!();
@@ -436,7 +436,7 @@ fn a_task_that_awaits_itself_panics_and_does_not_wait_for_ever() {
     let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
-    let told = collect_unhandled(&runner);
+    let reports = collect_unhandled(&runner);
     runner
         .run(async {
             let (promise, own) = create_future::<Task<()>>();
@@ -449,7 +449,7 @@ fn a_task_that_awaits_itself_panics_and_does_not_wait_for_ever() {
             assert_eq!(itself.state(), TaskState::Panicked);
         })
         .unwrap();
-    assert!(told.text().contains("awaits itself"), "{told:?}");
+    assert!(reports.text().contains("awaits itself"), "{reports:?}");
 }
 
 /// R097, for the other handles that a task may have of itself.
@@ -458,7 +458,7 @@ fn a_child_a_remote_task_and_the_last_of_a_set_that_await_themselves_panic_too()
     let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
-    let told = collect_unhandled(&runner);
+    let reports = collect_unhandled(&runner);
     let ended = runner.run(TaskGroup::run(async |group: &TaskGroup<&str>| {
         let (promise, own) = create_future::<Child<()>>();
         let child = group.spawn(async move {
@@ -486,10 +486,13 @@ fn a_child_a_remote_task_and_the_last_of_a_set_that_await_themselves_panic_too()
                 let _no_task = own.unwrap().await;
             });
             *own.lock().unwrap() = Some(task.unwrap());
-            while told.len() == 0 {
+            while reports.len() == 0 {
                 yield_now().await;
             }
-            assert!(told.text().contains("Task-4 awaits itself"), "{told:?}");
+            assert!(
+                reports.text().contains("Task-4 awaits itself"),
+                "{reports:?}"
+            );
 
             let mut set = JoinSet::new();
             set.spawn(yield_now());
@@ -505,7 +508,10 @@ fn a_child_a_remote_task_and_the_last_of_a_set_that_await_themselves_panic_too()
                 yield_now().await;
             }
             assert_eq!(last.state(), TaskState::Panicked);
-            assert!(told.text().contains("Task-6 awaits itself"), "{told:?}");
+            assert!(
+                reports.text().contains("Task-6 awaits itself"),
+                "{reports:?}"
+            );
         })
         .unwrap();
 }
@@ -534,26 +540,26 @@ fn a_task_that_is_awaited_on_another_loop_than_its_own_says_so() {
     assert_eq!(strict_run(task).unwrap().unwrap(), 21);
 }
 
-/// The panic of a task that can no longer be awaited is reported, as the policy says.
+/// The panic of a task that can no longer be awaited is reported, by the policy.
 #[test]
 fn a_panic_that_can_no_longer_be_retrieved_is_reported() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let task = event_loop.spawn(async { panic!("seen by its handle") });
     turn_times(&mut event_loop, 1);
-    assert_eq!(told.len(), 0, "the handle is there");
+    assert_eq!(reports.len(), 0, "the handle is there");
     drop(task);
     turn_times(&mut event_loop, 1);
-    assert!(told.text().contains("seen by its handle"), "{told:?}");
+    assert!(reports.text().contains("seen by its handle"), "{reports:?}");
 
     let mut task = event_loop.spawn(async { panic!("taken") });
     turn_times(&mut event_loop, 1);
     assert!(task.result().unwrap().unwrap_err().is_panic());
     drop(task);
     turn_times(&mut event_loop, 1);
-    assert_eq!(told.len(), 1, "whoever took it has seen it");
+    assert_eq!(reports.len(), 1, "the code that took it has seen it");
 }
 
 /// N16: asyncio's `background_tasks`, and each task is in it once.

@@ -73,7 +73,7 @@ fn a_million_wakes_notify_once_for_each_sleep() {
     assert!(rings.load(Ordering::Relaxed) <= before + 1);
 }
 
-/// The system's poller, with a count of rings, and waits that can be made to fail.
+/// The system's poller, with a count of notifications, and waits that can be made to fail.
 pub(crate) struct Counting {
     poller: Box<dyn Poller>,
     rings: Arc<AtomicUsize>,
@@ -145,7 +145,7 @@ impl Poller for Counting {
     }
 }
 
-/// R050: the ring was heard by a wait that failed; what it announced is still there.
+/// R050: a failed wait consumed the notification; the message is still there.
 #[test]
 fn what_was_sent_is_not_lost_by_a_wait_that_fails() {
     let _guard = guard!();
@@ -514,7 +514,7 @@ struct Late {
     waker: Waker,
     task: Option<Task<()>>,
     event_loop: Option<EventLoop>,
-    told: Sender<bool>,
+    sender: Sender<bool>,
 }
 
 impl Drop for Late {
@@ -524,7 +524,7 @@ impl Drop for Late {
         drop(self.task.take());
         drop(self.event_loop.take());
         self.waker.wake_by_ref();
-        self.told.send(no_task).unwrap();
+        self.sender.send(no_task).unwrap();
     }
 }
 
@@ -537,7 +537,7 @@ thread_local! {
 fn what_is_dropped_when_its_thread_ends_may_wake_and_ask_and_close_a_loop() {
     let _guard = guard!();
     for first in [true, false] {
-        let (told, is_told) = channel();
+        let (sender, receiver) = channel();
         let thread = std::thread::spawn(move || {
             if first {
                 LATE.with_borrow_mut(|late| assert!(late.is_none()));
@@ -553,11 +553,11 @@ fn what_is_dropped_when_its_thread_ends_may_wake_and_ask_and_close_a_loop() {
                 waker: woken.recv().unwrap(),
                 task: Some(task),
                 event_loop: Some(event_loop),
-                told,
+                sender,
             }));
         });
         thread.join().unwrap();
-        assert!(is_told.recv().unwrap(), "no loop runs there any more");
+        assert!(receiver.recv().unwrap(), "no loop runs there any more");
     }
 }
 

@@ -412,9 +412,9 @@ fn a_sleep_of_no_time_gives_way_once_and_arms_no_timer() {
     let mut sim = SimLoop::new(1);
     let seen = RefCell::new(String::new());
     let timers = || {
-        let told =
+        let next =
             WeakHandle::current().and_then(|handle| handle.with(|handle| format!("{handle:?}")));
-        told.expect("a loop runs here")
+        next.expect("a loop runs here")
     };
     let say = async |word: &str| {
         for letter in word.chars() {

@@ -35,7 +35,7 @@ fn udp_pair() -> (UdpSocket, UdpSocket) {
     (ours, theirs)
 }
 
-/// R132: who waits, and then receives by himself, is woken for each packet and not between them.
+/// R132: a waiter that receives by its own calls is woken for each packet and not between them.
 #[test]
 fn a_wait_after_a_wait_asks_the_kernel_whether_the_old_report_still_holds() {
     let _guard = guard!();
@@ -65,7 +65,7 @@ fn a_wait_after_a_wait_asks_the_kernel_whether_the_old_report_still_holds() {
     }
 }
 
-/// R132: the same of an operation that takes all there is by itself, and says that all is well.
+/// R132: the same of an operation that takes all there is by its own calls, and returns `Ok`.
 #[test]
 fn an_operation_that_drains_by_itself_is_not_tried_again_for_nothing() {
     let _guard = guard!();
@@ -121,7 +121,7 @@ fn a_wait_for_room_that_the_user_has_used_up_lasts_until_there_is_some() {
     }
 }
 
-/// R132: two that wait for one packet both hear of it; the second one only while it is still there.
+/// R132: two waiters for one packet both wake; the second one only while it is still there.
 #[test]
 fn of_two_waiters_the_second_is_not_woken_for_what_the_first_has_taken() {
     let _guard = guard!();
@@ -153,7 +153,7 @@ fn of_two_waiters_the_second_is_not_woken_for_what_the_first_has_taken() {
     }
 }
 
-/// A try of one's own that meets `WouldBlock` is heard of, and costs the next wait no look.
+/// A try of the user's own that meets `WouldBlock` is noticed, and the next wait needs no check.
 #[test]
 fn a_try_clears_the_readiness_when_there_is_no_more() {
     let _guard = guard!();
@@ -181,7 +181,7 @@ fn a_try_clears_the_readiness_when_there_is_no_more() {
                     assert!(!format!("{source:?}").contains("READ"));
                     assert!(wait_for(A_WHILE, source.wait_readable()).await.is_err());
                 }
-                // What the operation says comes out as it is.
+                // The result of the operation is returned unchanged.
                 let refused = source.try_io(Direction::Write, |_| {
                     Err::<(), _>(io::Error::from(ErrorKind::PermissionDenied))
                 });
@@ -207,7 +207,7 @@ fn a_socket_that_is_not_connected_is_refused_and_works_after_it_is() {
     spi::check_invariants(&event_loop);
     let socket = socket2::Socket::from(refused.descriptor.unwrap().into_owned().unwrap());
     let (listener, addr) = crate::support::listener();
-    // Begun: the kernel says so, and later that it is through.
+    // In progress: the kernel reports that, and later that it is connected.
     socket.set_nonblocking(true).unwrap();
     let begun = socket.connect(&addr.into()).unwrap_err();
     assert_eq!(begun.raw_os_error(), Some(libc::EINPROGRESS));
@@ -243,7 +243,7 @@ fn a_source_of_a_socket_that_is_not_connected_is_an_error() {
                     let reason = error.get_ref().unwrap().downcast_ref();
                     assert!(matches!(reason, Some(Error::NotConnected { .. })));
                 }
-                // Over on both sides, and refused: they are told as what they are.
+                // Closed on both sides, and refused: each is reported as such.
                 let (ours, theirs) = tcp_pair();
                 drop(theirs);
                 let over = Source::new(ours).unwrap();

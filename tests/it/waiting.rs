@@ -45,8 +45,8 @@ fn a_future_is_settled_once_and_the_late_value_comes_back() {
             yield_now().await;
             drop(promise);
         };
-        let (told, ()) = gather((future, abandons)).await;
-        assert_eq!(told, Err(FutureError::PromiseDropped));
+        let (result, ()) = gather((future, abandons)).await;
+        assert_eq!(result, Err(FutureError::PromiseDropped));
 
         let (promise, future) = create_future::<Result<u8, &str>>();
         promise.set_exception("broken").unwrap();
@@ -116,7 +116,7 @@ fn a_done_callback_reads_the_value_and_leaves_it_to_the_awaiting_task() {
     let _guard = guard!();
     let mut runner = strict_runner();
     runner.set_panic_policy(PanicPolicy::Isolate);
-    let told = collect_unhandled(&runner);
+    let reports = collect_unhandled(&runner);
     let log = Log::default();
     let note = log.clone();
     let value = runner.run(async move {
@@ -146,10 +146,10 @@ fn a_done_callback_reads_the_value_and_leaves_it_to_the_awaiting_task() {
     });
     assert_eq!(value.unwrap(), "seen");
     assert_eq!(log.text(), "seen true", "what was taken is not there");
-    assert_eq!(told.len(), 1, "{}", told.text());
+    assert_eq!(reports.len(), 1, "{}", reports.text());
 }
 
-/// N14: what ran too long is gone before the caller hears of it.
+/// N14: the cancelled future is dropped before the caller gets the error.
 #[test]
 fn wait_for_drops_what_was_too_slow_before_it_returns() {
     let _guard = guard!();
@@ -161,7 +161,7 @@ fn wait_for_drops_what_was_too_slow_before_it_returns() {
             pending::<()>().await;
         };
         let outcome = wait_for(Duration::from_millis(1), slow).await;
-        log.note("told");
+        log.note("returned");
         assert_eq!(outcome, Err(Elapsed));
         // A task is not ended by it: only the waiting is. (asyncio would cancel the task.)
         let mut task = spawn(async {
@@ -173,7 +173,7 @@ fn wait_for_drops_what_was_too_slow_before_it_returns() {
         assert_eq!(task.await.unwrap(), 7);
     })
     .unwrap();
-    assert_eq!(log.text(), "dropped told");
+    assert_eq!(log.text(), "dropped returned");
 }
 
 #[test]
@@ -271,18 +271,21 @@ fn try_gather_ends_with_the_first_error_and_drops_the_others_before_it_returns()
         let both: Result<Vec<u8>, &str> = try_gather([ready(Ok(1)), ready(Ok(2))]).await;
         assert_eq!(both, Ok(vec![1, 2]));
         let outcome = try_gather((slow("first"), fails(), slow("third"))).await;
-        log.note("told");
+        log.note("returned");
         assert_eq!(outcome, Err("no"));
         type Boxed = std::pin::Pin<Box<dyn Future<Output = Result<u8, &'static str>>>>;
         let listed: [Boxed; 2] = [Box::pin(slow("listed")), Box::pin(fails())];
         assert_eq!(try_gather(listed).await, Err("no"));
-        log.note("told");
+        log.note("returned");
         let listed: [Boxed; 2] = [Box::pin(fails()), Box::pin(slow("behind"))];
         assert_eq!(try_gather(listed).await, Err("no"));
-        log.note("told");
+        log.note("returned");
     })
     .unwrap();
-    assert_eq!(log.text(), "first third told listed told behind told");
+    assert_eq!(
+        log.text(),
+        "first third returned listed returned behind returned"
+    );
 }
 
 #[test]
@@ -317,11 +320,11 @@ fn many_may_wait_for_one_thing_through_done_callbacks() {
     strict_run(async {
         let (promise, future) = create_future::<()>();
         let waiters = (0..5).map(|n| {
-            let (promise, told) = create_future::<u32>();
-            future.add_done_callback(move |_| promise.set_result(n).unwrap());
+            let (turn, waiter) = create_future::<u32>();
+            future.add_done_callback(move |_| turn.set_result(n).unwrap());
             let order = Rc::clone(&order);
             spawn(async move {
-                let n = told.await.unwrap();
+                let n = waiter.await.unwrap();
                 order.borrow_mut().push(n);
             })
         });
@@ -333,31 +336,31 @@ fn many_may_wait_for_one_thing_through_done_callbacks() {
     assert_eq!(*order.borrow(), [0, 1, 2, 3, 4]);
 }
 
-/// T9, on real sockets and a real clock: a peer that speaks is kept, one that has fallen silent is
-/// ended, and what it had said is there.
+/// T9, on real sockets and a real clock: a peer that sends is kept, a peer that has fallen silent is
+/// ended, and the bytes that it sent are there.
 #[test]
 fn a_server_ends_a_peer_that_is_silent_for_too_long() {
     let _guard = guard!();
     let silence = Duration::from_millis(400);
-    let (told, heard, took) = strict_run(async {
+    let (result, received, took) = strict_run(async {
         let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
         let addr = listener.local_addr().unwrap();
         let begin = fresh_now();
         let server = async {
             let (stream, _) = listener.accept().await.unwrap();
-            let mut heard = Vec::new();
-            let told = timeout(silence, async |scope| {
+            let mut received = Vec::new();
+            let limited = timeout(silence, async |scope| {
                 let mut buffer = [0; 8];
                 loop {
                     let n = stream.read(&mut buffer).await.unwrap();
                     assert_ne!(n, 0, "it is silent, and not gone");
-                    heard.extend_from_slice(&buffer[..n]);
+                    received.extend_from_slice(&buffer[..n]);
                     scope.reschedule(fresh_now() + silence).unwrap();
                 }
             });
-            let told: Result<(), Elapsed> = told.await;
-            drop(stream); // the peer is told
-            (told, heard, fresh_now() - begin)
+            let result: Result<(), Elapsed> = limited.await;
+            drop(stream); // the peer gets the end of the stream
+            (result, received, fresh_now() - begin)
         };
         let client = async {
             let stream = TcpStream::connect(addr).await.unwrap();
@@ -371,7 +374,7 @@ fn a_server_ends_a_peer_that_is_silent_for_too_long() {
         gather((server, client)).await.0
     })
     .unwrap();
-    assert_eq!((told, &*heard), (Err(Elapsed), &b"abc"[..]));
+    assert_eq!((result, &*received), (Err(Elapsed), &b"abc"[..]));
     assert!(took >= silence * 7 / 4, "{took:?}");
 }
 
@@ -406,7 +409,7 @@ fn a_choice_between_a_socket_and_a_task_loses_neither() {
     .unwrap();
 }
 
-/// The result cannot be given twice; who waits for it again is told, and does not wait for ever.
+/// The result can be taken once; a later waiter gets an error, and does not wait for ever.
 #[test]
 fn a_future_that_is_shared_after_its_result_was_taken_says_so() {
     let taken = strict_run(async {

@@ -158,13 +158,13 @@ fn wakes_between_two_polls_are_one_poll() {
     assert!(!task.done() && !log.has("drop"));
 }
 
-/// R056: a wake only queues. Who wakes may hold what the task is about to borrow, on the loop's
-/// own thread, in a callback, in another task and in the task itself.
+/// R056: a wake only queues. The code that wakes may hold what the task is about to borrow, on the
+/// loop's own thread, in a callback, in another task and in the task itself.
 #[test]
 fn a_wake_polls_no_task_on_the_wakers_stack() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     event_loop.set_panic_policy(PanicPolicy::Isolate);
     let (shared, polls) = (Rc::new(RefCell::new(None::<Waker>)), Count::default());
     let (mine, count) = (Rc::clone(&shared), polls.clone());
@@ -197,11 +197,11 @@ fn a_wake_polls_no_task_on_the_wakers_stack() {
     drop(event_loop.spawn(async move { wake(&theirs, &count) }));
     turn_times(&mut event_loop, 3);
     assert_eq!(polls.get(), 6);
-    assert_eq!(told.text(), "");
+    assert_eq!(reports.text(), "");
 }
 
-/// Says when it waits, and waits until it is told to go on: a loop whose thread the system has
-/// put aside in the middle of a turn.
+/// A poller that reports when it waits, and waits until the test lets it go on: a loop whose thread
+/// the system has preempted in the middle of a turn.
 struct PutAside {
     waits: Sender<()>,
     go_on: Receiver<()>,
@@ -252,19 +252,19 @@ impl Poller for PutAside {
     }
 }
 
-/// R063: who wakes does not wait for the loop to notice, however long that takes; and nothing
-/// that was sent meanwhile is lost.
+/// R063: a wake does not wait for the loop to notice it, however long that takes; and nothing that
+/// was sent meanwhile is lost.
 #[test]
 fn a_wake_does_not_wait_for_a_loop_that_was_put_aside() {
     let _guard = guard!();
     let (waits, is_waiting) = channel();
-    let (go_on, told) = channel();
+    let (sender, receiver) = channel();
     let (rings, rung) = channel();
     let (to_us, remotes) = channel::<(RemoteHandle, Waker)>();
     let thread = std::thread::spawn(move || {
         let put_aside = PutAside {
             waits,
-            go_on: told,
+            go_on: receiver,
             rings,
         };
         let (mut event_loop, _mood) = moody_on(Box::new(put_aside));
@@ -281,7 +281,7 @@ fn a_wake_does_not_wait_for_a_loop_that_was_put_aside() {
     });
     // The first wait does not sleep: the task is new. In the second the loop is put aside.
     is_waiting.recv().unwrap();
-    go_on.send(()).unwrap();
+    sender.send(()).unwrap();
     let (remote, waker) = remotes.recv().unwrap();
     is_waiting.recv().unwrap();
     while rung.try_recv().is_ok() {}
@@ -292,7 +292,7 @@ fn a_wake_does_not_wait_for_a_loop_that_was_put_aside() {
     }
     assert_eq!(rung.try_iter().count(), 1, "W2");
     remote.stop().unwrap();
-    go_on.send(()).unwrap();
+    sender.send(()).unwrap();
     assert_eq!(thread.join().unwrap(), 2, "woken once, polled once more");
 }
 
@@ -358,7 +358,7 @@ fn what_settles_while_the_waker_is_cloned_is_not_missed() {
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let source = Source::new(ours).unwrap();
     drop(entered);
-    // Both go out with a panic that was caught on the way: of a list that was borrowed, say.
+    // Both appear with a panic that was caught on the way: of a list that was borrowed, for example.
     event_loop.turn_now().unwrap();
     let waker = on_clone(move || drop(event_loop.close()));
     let mut waits = pin!(source.wait_readable());

@@ -1,9 +1,9 @@
-//! The calls: all that is public and can be called from inside.
+//! The calls: every public method that user code may call inside the loop.
 //!
-//! Each has a name, when its effect is to come, and the call itself, which makes effects with
-//! [`World::effect`].
+//! A row has a name, the time at which the effect must come, and the call, which reports its
+//! effects with [`Fixture::effect`].
 
-use super::{FAR, World, world};
+use super::{FAR, Fixture, fixture};
 use crate::support::{Count, listener, strict_loop, strict_run};
 use readily::event_loop::Accepted;
 use readily::spi;
@@ -18,16 +18,16 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-/// When the effect of a call is to come.
+/// When the effect of a call must come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Comes {
     /// Once, in the next turn or the one after it (L5).
     Later,
     /// Once, in a later turn, when the network is ready.
     InTime,
-    /// Once, in this turn or the next: what is woken was there before.
+    /// Once, in this turn or the next: the call wakes something that was there before.
     Soon,
-    /// Not at all: the call gives what it has to give when it returns.
+    /// Never: the call has only a return value.
     Never,
     /// The next run stops.
     Stop,
@@ -53,18 +53,18 @@ impl Comes {
 
 #[derive(Clone, Copy)]
 pub(super) enum Made {
-    Local(fn(&LoopHandle, &Rc<World>)),
-    /// In places that have one; elsewhere the call is not made.
-    Cx(fn(&Cx<'_>, &Rc<World>)),
+    Local(fn(&LoopHandle, &Rc<Fixture>)),
+    /// A call that needs a `Cx`; it is skipped in places without one.
+    Cx(fn(&Cx<'_>, &Rc<Fixture>)),
 }
 
 pub(super) type Call = (&'static str, Comes, Made);
 
-const fn call(name: &'static str, comes: Comes, made: fn(&LoopHandle, &Rc<World>)) -> Call {
+const fn call(name: &'static str, comes: Comes, made: fn(&LoopHandle, &Rc<Fixture>)) -> Call {
     (name, comes, Made::Local(made))
 }
 
-const fn call_with(name: &'static str, comes: Comes, made: fn(&Cx<'_>, &Rc<World>)) -> Call {
+const fn call_with(name: &'static str, comes: Comes, made: fn(&Cx<'_>, &Rc<Fixture>)) -> Call {
     (name, comes, Made::Cx(made))
 }
 
@@ -72,14 +72,14 @@ struct Effect;
 
 impl Wake for Effect {
     fn wake(self: Arc<Self>) {
-        world().unwrap().note();
+        fixture().unwrap().note();
     }
 }
 
-/// R038: `turn` turns another loop, which refuses, and does afterwards what it was to do.
-fn refused(handle: &LoopHandle, w: &World, turn: fn(&mut Runner) -> Result<(), Error>) {
+/// R038: `turn` turns another loop, which refuses, and runs its work afterwards.
+fn refused(handle: &LoopHandle, w: &Fixture, turn: fn(&mut Runner) -> Result<(), Error>) {
     if handle.is_closed() {
-        return; // that is not inside a turn
+        return; // the place is outside a turn
     }
     let mut other = Runner::from(strict_loop());
     let count = Count::default();
@@ -417,7 +417,7 @@ pub(super) const CALLS: &[Call] = &[
     call("cancelling what was sent to this loop", Never, |l, _| {
         let sent = l
             .remote_handle()
-            .spawn(|| async { world().unwrap().note() });
+            .spawn(|| async { fixture().unwrap().note() });
         if let Ok(mut task) = sent {
             assert!(matches!(task.wait(), Err(readily::task::WaitError::OnLoop)));
             task.cancel_with("here");
@@ -430,12 +430,12 @@ pub(super) const CALLS: &[Call] = &[
     }),
     // From outside, inside.
     call("RemoteHandle::call_soon", Later, |l, _| {
-        let _closed = l.remote_handle().call_soon(|_| world().unwrap().note());
+        let _closed = l.remote_handle().call_soon(|_| fixture().unwrap().note());
     }),
     call("RemoteHandle::spawn", Later, |l, _| {
         let _closed = l
             .remote_handle()
-            .spawn(|| async { world().unwrap().note() });
+            .spawn(|| async { fixture().unwrap().note() });
     }),
     call("RemoteHandle::wake, and asking it", Never, |l, _| {
         let remote = l.remote_handle();

@@ -1,10 +1,10 @@
-//! The places: wherever the loop calls out to code that is not its own.
+//! The places: every kind of user code that the loop calls.
 //!
-//! Each is arranged so that it is reached in one of the next turns, and makes the call there. A
-//! waker's `clone` is not among them: it cannot be written without unsafe code.
+//! Each is set up so that the loop reaches it in one of the next turns, and it makes the call there.
+//! A waker's `clone` is not among them: it cannot be written without unsafe code.
 
 use super::calls::trouble;
-use super::{FAR, World, world};
+use super::{FAR, Fixture, fixture};
 use crate::support::{listener, tcp_pair};
 use readily::spi::{self, WakeTimerState};
 use readily::{Closures, EventLoop, Interest, Task};
@@ -19,11 +19,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-/// Arranges a place. What is returned must stay alive until it was reached.
-pub(super) type Plant = fn(&EventLoop, &Rc<World>) -> Box<dyn Any>;
+/// Sets up a place. The returned object must stay alive until the place was reached.
+pub(super) type Plant = fn(&EventLoop, &Rc<Fixture>) -> Box<dyn Any>;
 
-/// Is reached when it is dropped.
-struct Last(Rc<World>);
+/// A place that is reached when it is dropped.
+struct Last(Rc<Fixture>);
 
 impl Drop for Last {
     fn drop(&mut self) {
@@ -44,29 +44,29 @@ impl Hostile {
 
 impl Wake for Hostile {
     fn wake(self: Arc<Self>) {
-        if let (true, Some(world)) = (self.by_wake, world()) {
-            world.act_here();
+        if let (true, Some(fixture)) = (self.by_wake, fixture()) {
+            fixture.act_here();
         }
     }
 }
 
 impl Drop for Hostile {
     fn drop(&mut self) {
-        if let (false, Some(world)) = (self.by_wake, world()) {
-            world.act_here();
+        if let (false, Some(fixture)) = (self.by_wake, fixture()) {
+            fixture.act_here();
         }
     }
 }
 
 fn register(
     event_loop: &EventLoop,
-    world: &World,
+    fixture: &Fixture,
     ours: impl Into<readily::event_loop::Descriptor>,
     interest: Interest,
     callbacks: Closures,
 ) {
     let key = event_loop.register(ours, interest, callbacks).unwrap();
-    world.own.set(Some(key));
+    fixture.own.set(Some(key));
 }
 
 fn nothing() -> Box<dyn Any> {
@@ -78,7 +78,7 @@ fn poll_once<F: Future + Unpin>(future: &mut F, waker: &Waker) {
     assert!(polled.is_pending());
 }
 
-/// All that can be done to a task that is ending, or has ended.
+/// Every operation on a task that is ending, or has ended.
 fn use_task(mut task: Task<()>) {
     let key = task.add_done_callback(|_| ());
     task.remove_done_callback(key);
@@ -86,7 +86,7 @@ fn use_task(mut task: Task<()>) {
     let _whatever = (task.with_result(|_| ()), task.result(), task.task_ref());
 }
 
-/// The same for a future.
+/// Every operation on a future.
 fn use_future(future: &readily::task::Future<()>) {
     let key = future.add_done_callback(|_| ());
     future.remove_done_callback(key);
@@ -97,34 +97,34 @@ fn use_future(future: &readily::task::Future<()>) {
 pub(super) const PLACES: &[(&str, Plant)] = &[
     ("on_connect", |l, w| {
         let (listener, addr) = listener();
-        let world = Rc::clone(w);
-        let callbacks = Closures::new().on_connect(move |cx| world.act_with(cx));
+        let fixture = Rc::clone(w);
+        let callbacks = Closures::new().on_connect(move |cx| fixture.act_with(cx));
         w.own.set(l.connect(addr, callbacks).ok());
         Box::new(listener)
     }),
     ("an accept closure", |l, w| {
         let (listener, addr) = listener();
-        let world = Rc::clone(w);
+        let fixture = Rc::clone(w);
         let accept = move |cx: &readily::Cx<'_>, _: &readily::event_loop::Accepted| {
-            world.act_with(cx);
+            fixture.act_with(cx);
             None::<Closures>
         };
         w.own.set(l.listen(listener, accept).ok());
         Box::new(TcpStream::connect(addr).unwrap())
     }),
     ("on_read", |l, w| {
-        let world = Rc::clone(w);
+        let fixture = Rc::clone(w);
         let callbacks = Closures::new().on_read(move |cx| {
-            world.act_with(cx);
+            fixture.act_with(cx);
             cx.remove_interest(Interest::READ);
         });
         register(l, w, w.stream(), Interest::READ, callbacks);
         nothing()
     }),
     ("on_write", |l, w| {
-        let world = Rc::clone(w);
+        let fixture = Rc::clone(w);
         let callbacks = Closures::new().on_write(move |cx| {
-            world.act_with(cx);
+            fixture.act_with(cx);
             cx.remove_interest(Interest::WRITE);
         });
         let (ours, theirs) = UnixStream::pair().unwrap();
@@ -132,16 +132,16 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
         Box::new(theirs)
     }),
     ("on_hangup", |l, w| {
-        let world = Rc::clone(w);
-        let callbacks = Closures::new().on_hangup(move |cx, _| world.act_with(cx));
+        let fixture = Rc::clone(w);
+        let callbacks = Closures::new().on_hangup(move |cx, _| fixture.act_with(cx));
         let (ours, _theirs) = UnixStream::pair().unwrap();
         register(l, w, ours, Interest::NONE, callbacks);
         nothing()
     }),
     ("on_default", |l, w| {
-        let world = Rc::clone(w);
+        let fixture = Rc::clone(w);
         let callbacks = Closures::new().on_default(move |cx, _| {
-            world.act_with(cx);
+            fixture.act_with(cx);
             cx.remove_interest(Interest::PRIORITY);
         });
         let (ours, theirs) = tcp_pair();
@@ -151,19 +151,19 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
         Box::new(theirs)
     }),
     ("a closure", |l, w| {
-        let world = Rc::clone(w);
-        l.call_soon(move |handle| world.act(handle));
+        let fixture = Rc::clone(w);
+        l.call_soon(move |handle| fixture.act(handle));
         nothing()
     }),
     ("a timer", |l, w| {
-        let world = Rc::clone(w);
-        l.call_later(Duration::ZERO, move |handle| world.act(handle));
+        let fixture = Rc::clone(w);
+        l.call_later(Duration::ZERO, move |handle| fixture.act(handle));
         nothing()
     }),
     ("a task", |l, w| {
-        let world = Rc::clone(w);
+        let fixture = Rc::clone(w);
         drop(l.spawn(async move {
-            world.act_here();
+            fixture.act_here();
             readily::yield_now().await;
         }));
         nothing()
@@ -171,29 +171,29 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
     ("a closure from another thread", |l, _| {
         let remote = l.remote_handle();
         let send = move || {
-            let sent = remote.call_soon(|handle| world().unwrap().act(handle));
+            let sent = remote.call_soon(|handle| fixture().unwrap().act(handle));
             sent.unwrap();
         };
         std::thread::spawn(send).join().unwrap();
         nothing()
     }),
     ("a done-callback of a task", |l, w| {
-        let (world, task) = (Rc::clone(w), l.spawn(async {}));
-        task.add_done_callback(move |_| world.act_here());
+        let (fixture, task) = (Rc::clone(w), l.spawn(async {}));
+        task.add_done_callback(move |_| fixture.act_here());
         w.belongs_to(move || use_task(task));
         nothing()
     }),
     ("a done-callback of a future", |l, w| {
         let _here = l.enter();
-        let (world, (promise, future)) = (Rc::clone(w), readily::task::create_future());
-        future.add_done_callback(move |_| world.act_here());
+        let (fixture, (promise, future)) = (Rc::clone(w), readily::task::create_future());
+        future.add_done_callback(move |_| fixture.act_here());
         w.belongs_to(move || use_future(&future));
         l.call_soon(move |_| promise.set_result(()).unwrap());
         nothing()
     }),
     ("the hook for unhandled errors", |l, w| {
-        let world = Rc::clone(w);
-        l.on_unhandled(move |_| world.act_here());
+        let fixture = Rc::clone(w);
+        l.on_unhandled(move |_| fixture.act_here());
         l.call_soon(|handle| handle.report(&trouble()));
         nothing()
     }),
@@ -273,7 +273,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
         w.belongs_to(move || use_task(task));
         nothing()
     }),
-    ("the destructor of a result that nobody wants", |l, w| {
+    ("the destructor of an unclaimed result", |l, w| {
         let last = Last(Rc::clone(w));
         drop(l.spawn(async move { last }));
         nothing()
@@ -329,7 +329,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
         let (promise, mut future) = readily::task::create_future::<()>();
         poll_once(&mut future, &Hostile::waker(false));
         w.belongs_to(move || promise.set_result(()).unwrap());
-        // Settled by that very destructor, in one of the pairs.
+        // In one of the pairs the destructor itself has set the result.
         l.call_soon(move |_| {
             let _any = Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop()));
         });
@@ -348,7 +348,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
         nothing()
     }),
     ("the destructor of a waker that is forgotten", |l, _| {
-        // In one go, or a witness frees its descriptor before.
+        // All at once, or a witness frees its descriptor before.
         l.call_soon(|handle| {
             spi::cancel_fd_wait(handle, spi::wake_on_fd_close(handle, Hostile::waker(false)))
         });
@@ -356,7 +356,7 @@ pub(super) const PLACES: &[(&str, Plant)] = &[
     }),
 ];
 
-/// Places that only the end of the loop reaches.
+/// Places that are reached only while the loop closes.
 pub(super) const CLOSING: &[(&str, Plant)] = &[
     ("the destructor of callbacks", |l, w| {
         let last = Last(Rc::clone(w));
