@@ -51,7 +51,7 @@ fn files_and_directories_are_refused_by_name_and_handed_back() {
     spi::check_invariants(&event_loop);
 }
 
-/// R012: what is always ready, but no file.
+/// R012: a file that is always ready cannot be watched.
 #[test]
 fn the_null_device_is_refused_too() {
     let _guard = guard!();
@@ -185,7 +185,7 @@ fn a_refused_descriptor_keeps_its_flags() {
     let event_loop = strict_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let ours = Rc::new(ours);
-    // Refused because the loop is being closed: by a destructor that registers.
+    // Refused because the loop is closing: a destructor registers.
     struct Registers(WeakHandle, Rc<UnixStream>, Log);
     impl Drop for Registers {
         fn drop(&mut self) {
@@ -227,7 +227,7 @@ fn interest_in_nothing_is_a_pause_and_costs_nothing() {
     assert_eq!(log.text(), "read");
 }
 
-/// A branch without a callback takes its interest back, instead of being reported for ever.
+/// An event for a branch without a callback removes the interest, so it is not reported for ever.
 #[test]
 fn a_branch_without_a_callback_does_not_make_the_loop_spin() {
     let _guard = guard!();
@@ -247,8 +247,8 @@ fn a_branch_without_a_callback_does_not_make_the_loop_spin() {
     assert!(turns < 5, "{turns} turns");
 }
 
-/// R038, R163, L3: what may sleep would block the loop that is turning; a turn that does not sleep is a
-/// call like any other.
+/// R038, R163, L3: a call that may block is refused inside a turn, because it would block the loop. A
+/// turn that does not block is allowed.
 #[test]
 fn only_a_turn_that_does_not_sleep_is_allowed_inside_a_callback_of_another_loop() {
     let _guard = guard!();
@@ -270,7 +270,7 @@ fn only_a_turn_that_does_not_sleep_is_allowed_inside_a_callback_of_another_loop(
         assert!(blocks(other.turn(Some(Duration::from_nanos(1)))), "{place}");
         log.note(place);
         other.turn_now().unwrap();
-        // Inside that too: how deep it is, is all the same.
+        // Inside that too, at any depth.
         other.call_soon(move |_| {
             let mut third = strict_loop();
             assert!(matches!(third.turn(None), Err(Error::WouldBlockLoop)));
@@ -299,7 +299,7 @@ fn only_a_turn_that_does_not_sleep_is_allowed_inside_a_callback_of_another_loop(
         log.text(),
         "callback inner timer inner destructor inner task inner"
     );
-    // And nothing of it stays.
+    // Nothing of the refused call is left.
     assert_eq!(strict_run(async { 21 }).unwrap(), 21);
 }
 
@@ -336,7 +336,7 @@ fn outside_a_loop_spawn_sleep_and_futures_panic_and_say_what_to_do() {
     assert!(WeakHandle::current().is_none());
 }
 
-/// What was refused comes back: a connection that cannot be tried, for one.
+/// A refused call returns its arguments: for a connection that cannot begin, for example.
 #[test]
 fn a_connection_that_is_refused_at_once_gives_its_callbacks_back() {
     let _guard = guard!();

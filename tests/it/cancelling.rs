@@ -194,7 +194,7 @@ fn a_child_answers_as_a_task_does() {
     assert_eq!(log.text(), "false");
 }
 
-/// In every way: from the body, from a child, from outside, with children and without.
+/// In every way: from the body, from a child, from outside, with and without children.
 #[test]
 fn a_group_that_is_cancelled_ends_its_children_and_its_body_without_an_error() {
     let _guard = guard!();
@@ -252,7 +252,7 @@ fn a_group_that_is_cancelled_ends_its_children_and_its_body_without_an_error() {
         assert_eq!(error.to_string(), "the group was cancelled");
         assert!(!kept.unwrap().cancel(), "it is over");
 
-        // An error is one all the same.
+        // An error in the body still counts as one.
         let ended = TaskGroup::run_until_cancelled(async |group| {
             group.spawn(async { Err::<(), _>(7) });
             yield_now().await; // it has failed, and the group has not been notified
@@ -319,7 +319,7 @@ fn a_child_says_whether_it_was_cancelled_and_why_or_has_failed() {
     assert_eq!(ended.unwrap().unwrap_err().to_string(), "7");
 }
 
-/// A body that panics takes its children with it, and the panic is the caller's.
+/// A panic of the body cancels its children, and reaches the caller.
 #[test]
 fn a_body_that_panics_takes_its_children_with_it() {
     let _guard = guard!();
@@ -368,8 +368,8 @@ fn what_a_set_lets_go_goes_on() {
     assert_eq!(log.text(), "went on");
 }
 
-/// A callback that a token calls may use it, cancel others, and add more; what was removed, or
-/// whose token went, is dropped.
+/// A callback of a token may use the token, cancel others, and add more callbacks; a callback that
+/// was removed, or whose token was dropped, is dropped.
 #[test]
 fn callbacks_of_a_token_run_soon_in_order_and_may_use_it() {
     let _guard = guard!();

@@ -83,7 +83,7 @@ fn an_accepted_connection_is_asked_for_reading_unless_its_callbacks_ask_for_more
     }
 }
 
-/// The first callback has what a greeting, a deadline and a table of connections want.
+/// `on_open` can send a greeting, set a deadline and keep the key in a table of connections.
 #[test]
 fn on_open_runs_once_before_all_others_and_has_the_key_of_the_connection() {
     let _guard = guard!();
@@ -246,7 +246,7 @@ fn is_peer_closed(theirs: &UnixStream) -> bool {
     matches!((&*theirs).write(b"x"), Err(error) if error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// A connection that is not through by its deadline is given up, on a kernel in memory.
+/// A connection that is still in progress at its deadline is closed, on the simulated kernel.
 #[test]
 fn a_connection_under_way_has_a_deadline_too_and_keeps_it_when_it_is_through() {
     let kernel = Kernel::new();
@@ -276,7 +276,7 @@ fn a_connection_under_way_has_a_deadline_too_and_keeps_it_when_it_is_through() {
     assert_eq!(log.text(), late);
 }
 
-/// R140 for the two callbacks that no event leads to.
+/// R140 for the two callbacks that no event causes.
 #[test]
 fn a_panic_in_the_first_callback_or_at_the_deadline_ends_that_connection_and_no_other() {
     let _guard = guard!();

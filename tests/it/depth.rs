@@ -1,8 +1,8 @@
 //! Chains as long as memory, on a stack as short as a thread may have: R093, G5.
 //!
-//! Each test runs on a thread of 256 KiB, whose overflow ends the process: one frame for each link
-//! would need a hundred times as much. What is moved through the stack is tried on 2 MiB, the usual
-//! size of a thread.
+//! Each test runs on a thread with a stack of 256 KiB, whose overflow ends the process; one frame for
+//! each link would need a hundred times as much. Tests that move large values over the stack have 2
+//! MiB, the usual size of a thread.
 //!
 //! Invariants: G4, G5.
 
@@ -42,7 +42,8 @@ fn on_a_stack_of(kib: usize, test: impl FnOnce() + Send + 'static) {
     thread.unwrap().join().unwrap();
 }
 
-/// Each task owns the handle of the next one. Cancelled from the first on, closed over, or let go.
+/// Each task owns the handle of the next one. The first is cancelled, its loop is closed, or its
+/// handle is dropped.
 #[test]
 fn a_chain_of_a_million_handles_is_dropped() {
     on_a_stack_of(256, || {

@@ -1,5 +1,5 @@
-//! The life of descriptors: each is closed once, none is lost on the way, none is inherited; and what is
-//! reported when the loop's own is taken away.
+//! The life of descriptors: each is closed once, none is leaked, none is inherited; and the reports
+//! when the loop's own descriptor is closed or replaced.
 
 use crate::support::{
     collect_unhandled, descriptors_of, full_listener, guard, is_alone, listener, strict_loop,

@@ -18,7 +18,7 @@ fn asks_for_a_turn(event_loop: &EventLoop, timeout: Option<Duration>) -> bool {
     set.wait(timeout).unwrap() == 1
 }
 
-/// A host needs two things: a descriptor to wait for, and when to stop waiting.
+/// A host needs two things: a descriptor to watch, and a deadline.
 #[test]
 fn a_host_waits_for_one_descriptor_and_one_deadline() {
     let _guard = guard!();
@@ -40,7 +40,7 @@ fn a_host_waits_for_one_descriptor_and_one_deadline() {
     assert_eq!(log.text(), "3");
     assert!(!asks_for_a_turn(&event_loop, Some(Duration::ZERO)));
 
-    // A wake from elsewhere is a reason too, and is used up by the turn.
+    // A wake from another thread makes the descriptor readable too, and the turn consumes it.
     let remote = event_loop.remote_handle();
     let noted = log.clone();
     event_loop.call_later(Duration::from_secs(3600), move |_| noted.note("late"));
@@ -91,8 +91,8 @@ fn a_host_comes_back_for_what_a_kqueue_poller_has_still_to_look_at() {
     }
 }
 
-/// What is sent while the loop turns may come too late for that turn. The loop is not notified then, for
-/// it is awake; and a host does not ask the loop before it waits.
+/// A message that is sent during a turn may come too late for that turn. The loop is awake and so is
+/// not notified; and the host does not ask the loop before it waits.
 #[test]
 fn what_was_sent_during_a_turn_makes_the_descriptor_readable() {
     let _guard = guard!();
@@ -114,8 +114,8 @@ fn work_that_is_ready_is_a_deadline_of_now() {
     assert!(event_loop.next_deadline().unwrap() <= event_loop.fresh_now());
 }
 
-/// R162: what was cancelled keeps its place in the queue until its turn comes, and is no work: it neither
-/// asks for a turn nor keeps a run from its end.
+/// R162: a cancelled closure keeps its place in the queue, but is no work: it neither asks for a turn
+/// nor keeps a run from ending.
 #[test]
 fn a_closure_or_task_that_was_cancelled_asks_for_no_turn() {
     let _guard = guard!();
@@ -133,7 +133,7 @@ fn a_closure_or_task_that_was_cancelled_asks_for_no_turn() {
         "the run has nothing to wait for"
     );
 
-    // What is left behind something cancelled is work as ever.
+    // Work queued behind a cancelled closure is still work.
     let log = Log::default();
     let note = log.clone();
     assert!(event_loop.call_soon(|_| ()).cancel());
@@ -148,7 +148,7 @@ fn a_closure_or_task_that_was_cancelled_asks_for_no_turn() {
     assert_eq!(event_loop.next_deadline(), None);
 }
 
-/// R162: what was sent is work, also for a host that has no descriptor to be called by.
+/// R162: a message is work, also for a host that has no descriptor to watch.
 #[test]
 fn a_closure_that_was_sent_asks_for_a_turn() {
     let _guard = guard!();

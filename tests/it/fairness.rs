@@ -1,5 +1,4 @@
-//! Nothing keeps the loop to itself: whatever is always ready makes a timer late by a turn or two, and
-//! not by as long as it likes.
+//! Fairness: work that is always ready delays a timer by a turn or two, and not without a limit.
 //!
 //! Invariants: F1, L9, T6.
 
@@ -61,8 +60,8 @@ fn tasks_that_are_polled_in_a_row_have_a_whole_budget_each() {
     assert!(tasks.iter().all(Task::done), "each needed two polls");
 }
 
-/// L9: two tasks that hand over to each other are each other's reason to go on, and yet the kernel
-/// is looked at; but not each time.
+/// L9: two tasks that wake each other keep the loop running, and yet the kernel is polled; but not in
+/// each turn.
 #[test]
 fn a_descriptor_is_looked_at_within_61_polls_of_tasks_that_wake_each_other() {
     let mut sim = SimLoop::new(12);
@@ -84,7 +83,7 @@ fn a_descriptor_is_looked_at_within_61_polls_of_tasks_that_wake_each_other() {
     let late = sim.run(async move {
         let mut late = 0;
         for round in 0..20 {
-            // Not always at the same distance from the last look.
+            // At varying distances from the last poll of the kernel.
             while polls.get() % 61 != round {
                 yield_now().await;
             }

@@ -1,7 +1,7 @@
-//! A kernel that is neither the system's nor ours in memory: the whole layer runs on it.
+//! A third kernel, neither the system's nor the simulated one: all layers above run on it.
 //!
-//! The one here keeps the system's sockets under numbers of its own, from zero, so that each number
-//! is some other file of the system's: what takes the one for the other is found out.
+//! It keeps the system's sockets under numbers of its own, from zero, so that each of them is also
+//! the number of another file of the system: code that confuses the two is found.
 
 use crate::support::guard;
 use readily::event_loop::Accepted;
@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Which number of this kernel is which of the system's.
+/// Maps the numbers of this kernel to those of the system.
 type Numbers = Rc<RefCell<Vec<Option<RawFd>>>>;
 
 #[derive(Clone, Default)]

@@ -1,7 +1,8 @@
-//! What only unsafe calls can do to a loop: fork it, and change a number behind its back.
+//! Operations on a loop that need unsafe calls: a fork, and a descriptor that is closed or replaced
+//! behind its back.
 //!
-//! Each runs in a process of its own, with one thread, so that the child may do more than
-//! `_exit`. The rest of the tests forbids what is allowed here.
+//! Each test runs in a process of its own with one thread, so that the child may do more than
+//! `_exit`. The other tests are compiled without unsafe code.
 #![allow(unsafe_code)]
 
 use crate::support::{

@@ -1,5 +1,5 @@
-//! Debug mode names a future that keeps others waiting: one that was granted what it waited for, and is
-//! neither polled nor dropped.
+//! Debug mode reports a futurelock: a future that was granted what it waited for, is neither polled
+//! nor dropped, and so blocks others.
 //!
 //! All of it in virtual time, where an hour costs nothing and a loop that waits for ever is reported.
 
@@ -56,7 +56,8 @@ fn hold(lock: &Lock) {
     }));
 }
 
-/// A lock that is lent to a `select`, loses, and is kept while the same task takes it in another way.
+/// A future of a lock loses a `select` by reference, and the same task then waits for the lock in
+/// another way.
 #[test]
 fn a_lent_lock_by_which_a_task_keeps_itself_waiting_is_named() {
     let (mut sim, reports) = debugged(1);

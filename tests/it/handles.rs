@@ -38,7 +38,7 @@ fn a_handle_of_an_open_loop_queues_arms_and_spawns() {
     assert!(!handle.is_closed());
 }
 
-/// R065: what it was given comes back, unused, and is not dropped.
+/// R065: a call on a closed loop returns the closure, which was neither run nor dropped.
 #[test]
 fn a_handle_of_a_closed_loop_returns_what_it_was_given() {
     let _guard = guard!();

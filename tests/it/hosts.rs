@@ -1,7 +1,8 @@
-//! One descriptor is the whole contract: hosts of each kind, and all that can give a loop something to do.
+//! One descriptor is the whole contract: hosts of each kind, and each kind of work that a loop can
+//! get.
 //!
-//! Each host waits without a limit, and turns the loop once for each report. So what is not reported to it
-//! is a test that hangs, and what is reported for ever is too many turns.
+//! Each host waits without a limit, and turns the loop once for each report. So a missing report
+//! hangs the test, and a repeated report shows as too many turns.
 
 use crate::support::{Log, guard, strict_loop, strict_runner, turn_times};
 use crate::threads::Counting;

@@ -1,7 +1,7 @@
-//! The two hosts that most programs have: GLib's main loop and libuv, as they are on this machine.
+//! Two hosts that many programs have: GLib's main loop and libuv, as installed on this machine.
 //!
-//! They are looked for when the test runs, so nothing is linked; where one is not there, that is
-//! printed. `.ci/run` installs them.
+//! The test loads them at run time, so nothing is linked; it prints which of them is missing.
+//! `.ci/run` installs them.
 #![allow(unsafe_code)]
 
 use crate::hosts::Guest;

@@ -1,7 +1,7 @@
-//! The kernel in memory with very many of everything: each costs what the first one does.
+//! The simulated kernel with very many objects: each costs as little as the first.
 //!
-//! A walk through all descriptors for each of a hundred thousand takes minutes of processor time,
-//! which is what the watch of a guarded test ends. How much time it takes otherwise is not asked.
+//! A scan of all descriptors for each of a hundred thousand would take minutes of processor time,
+//! which the watchdog of a guarded test ends. The test measures no other time.
 
 use crate::support::guard;
 use readily_testing::Kernel;

@@ -1,4 +1,4 @@
-//! Listening: bounded, patient with broken connections, and without descriptors (R032 to R037).
+//! Listening: bounded, robust against broken connections, and without descriptors (R032 to R037).
 
 use crate::support::{
     Count, Log, collect_unhandled, guard, is_alone, leave_odd, listener, manual_loop, reset,
@@ -288,7 +288,7 @@ fn running_out_again_and_again_gathers_no_timers() {
     assert!(timers <= 1, "{timers} timers for one listener");
 }
 
-/// R032: each pause waits for a descriptor, and takes its wish back when it ends without one.
+/// R032: each pause waits for a free descriptor, and cancels that wait when it ends without one.
 #[test]
 fn one_descriptor_that_comes_free_ends_one_pause_however_many_there_were() {
     if !is_alone(Some(40)) {
@@ -560,7 +560,7 @@ fn a_refused_connection_is_an_error_of_connect() {
     assert_eq!(runner.close().registrations, 0);
 }
 
-/// A listener may outlive its loop; then accepting is an error, and not a wait for better times.
+/// A listener may outlive its loop; then accepting is an error, and does not wait for ever.
 #[test]
 fn accepting_after_the_loop_has_gone_is_an_error() {
     let _guard = guard!();

@@ -1,5 +1,5 @@
-//! What a reader new to the crate tried: guards in the wrong order, keys of the wrong loop, destructors at
-//! the wrong time, stops that come too late. Each of these was wrong once.
+//! Misuse that a first reader of the crate tried: guards in the wrong order, keys of another loop,
+//! destructors at the wrong time, stops that come too late. Each of these had a bug once.
 //!
 //! Invariants: L1, L5, L8, T1, T3.
 
@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// Spawns when it goes, as what cleans up after itself may do.
+/// Spawns when it is dropped, as a destructor that cleans up may do.
 struct Spawns(Log);
 
 impl Drop for Spawns {
@@ -137,7 +137,7 @@ fn a_done_key_of_another_task_removes_nothing() {
     assert_eq!(log.text(), "two");
 }
 
-/// A stop is answered by the run that it was for, and by no other.
+/// A stop ends the run that it was for, and no other.
 #[test]
 fn a_stop_is_answered_once_whatever_else_ends_the_run() {
     let _guard = guard!();
@@ -171,8 +171,8 @@ fn a_stop_is_answered_once_whatever_else_ends_the_run() {
     assert_eq!(polls.get(), 1);
 }
 
-/// L5: the number of the first future stands in the queue yet, before that of the second one, which
-/// gives way once and must not be polled twice in one turn.
+/// L5: the entry of the first future is still in the queue, before that of the second one, which
+/// yields once and must not be polled twice in one turn.
 #[test]
 fn a_run_after_one_that_was_stopped_takes_as_many_turns_as_it_should() {
     let _guard = guard!();
@@ -305,7 +305,7 @@ fn the_owner_of_a_shared_descriptor_may_ask_the_loop_and_panic() {
     assert_eq!(event_loop.registered(), 0);
 }
 
-/// To take an interest back is not to ask again.
+/// Removing an interest does not rearm the others.
 #[test]
 fn a_one_shot_without_a_write_branch_speaks_once() {
     let _guard = guard!();
@@ -373,7 +373,7 @@ fn listening_takes_a_listener() {
     assert_eq!(event_loop.registered(), 0);
 }
 
-/// While one loop runs, another does not: waiting for it would last for ever.
+/// While one loop runs, another does not: waiting for a task of the other would last for ever.
 #[test]
 fn what_belongs_to_another_loop_is_an_error_and_no_endless_wait() {
     let _guard = guard!();

@@ -1,7 +1,7 @@
-//! The system's poller, which on request refuses a call or reports what is not there.
+//! The system's poller, which on request refuses a call or reports spurious events.
 //!
-//! The kernel does both, but seldom and not when asked: it refuses a registration when memory
-//! or `max_user_watches` run out, and readiness may be gone before it is used.
+//! The kernel does both, but seldom and not on request: it refuses a registration when memory or
+//! `max_user_watches` run out, and readiness may be gone before it is used.
 
 use readily::clock::Monotonic;
 use readily::poll::{Event, Notify, Poller, WaitResult};
@@ -14,13 +14,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the next calls are answered with; `None` leaves them to the system.
+/// The errors of the next calls; `None` leaves them to the system.
 #[derive(Default)]
 pub(crate) struct Mood {
     pub(crate) register: Cell<Option<i32>>,
     pub(crate) modify: Cell<Option<i32>>,
     pub(crate) rearm: Cell<Option<i32>>,
-    /// What the next wait reports besides, for every descriptor that is registered.
+    /// Readiness that the next wait reports for each registered descriptor, besides the true one.
     pub(crate) lie: Cell<Option<Readiness>>,
     /// The registered descriptors, and their tokens.
     known: RefCell<BTreeMap<RawFd, u64>>,

@@ -1,5 +1,5 @@
-//! An error that is none of the connection's: Linux reports one where something lies in a socket's
-//! error queue, or a file of `/proc` or `/sys` has changed.
+//! Errors that do not end a connection: Linux reports one when a socket's error queue has an entry,
+//! or when a file of `/proc` or `/sys` has changed.
 //!
 //! Invariant: L4.
 

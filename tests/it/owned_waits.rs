@@ -1,5 +1,5 @@
-//! Waits that own a clone of what they wait for: given to `spawn` as they are, they serve and lose what the waits
-//! that borrow do (Q1, Q5, Q6).
+//! Waits that own a clone of the object they wait for, and so can be spawned: they are served, and
+//! lose nothing, as the waits that borrow it (Q1, Q5, Q6).
 //!
 //! Invariants: Q1, Q5, Q6.
 

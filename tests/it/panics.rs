@@ -1,5 +1,5 @@
-//! A panic at each place where the loop calls out, under each policy: the rest of the batch is
-//! served, and the loop can be used again (R044, R045).
+//! A panic in each kind of user code that the loop calls, under each policy: the rest of the batch
+//! runs, and the loop stays usable (R044, R045).
 //!
 //! Invariant: L8.
 
@@ -354,7 +354,7 @@ fn a_hook_may_replace_itself_and_report_from_its_destructor() {
     assert_eq!(log.text(), "first dropped third");
 }
 
-/// R057: wakers of another's making.
+/// R057: wakers with code of another crate.
 struct Hostile;
 
 impl Wake for Hostile {
@@ -576,7 +576,7 @@ fn a_panic_pending_in_a_loop_that_is_dropped_is_reported() {
     }
 }
 
-/// The caller's own goes out, whichever came first.
+/// The caller's own panic is propagated, whichever came first.
 #[test]
 fn of_a_main_future_and_a_task_that_panic_in_one_turn_the_task_is_reported() {
     let _guard = guard!();

@@ -1,5 +1,5 @@
-//! Payloads of panics that panic themselves when they are dropped (R142): a payload is user code, and a
-//! second panic during another aborts the process.
+//! Payloads of panics whose destructors panic (R142): a payload is user code, and a second panic
+//! during another aborts the process.
 
 use crate::support::{Count, collect_unhandled, guard, strict_runner, tcp_pair};
 use readily::spi;

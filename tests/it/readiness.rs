@@ -1,5 +1,5 @@
-//! What readiness is worth: a hint that may be wrong, a state that lasts until it is used up, a
-//! transfer that may be partial, and urgent data, which is none of the reader's business.
+//! Readiness: a hint that may be wrong, a state that lasts until it is used up, a transfer that may
+//! be partial, and urgent data, which a plain reader does not get.
 
 use crate::moody::{moody, moody_on};
 use crate::support::{
@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-/// R022: to a callback a false alarm is `WouldBlock`, and the next true one is not missed.
+/// R022: a spurious event shows in a callback as `WouldBlock`, and the next true event is not missed.
 #[test]
 fn a_false_alarm_is_would_block_to_a_callback() {
     let _guard = guard!();
@@ -46,7 +46,7 @@ fn a_false_alarm_is_would_block_to_a_callback() {
     }
 }
 
-/// Polls `future` along with false alarms; it must go on waiting.
+/// Polls `future` after spurious events; it must go on waiting.
 async fn waits_through<F: Future>(mood: &crate::moody::Mood, lie: Readiness, future: F) -> bool {
     let mut future = pin!(future);
     for _ in 0..4 {

@@ -330,7 +330,7 @@ fn try_pair(plant: Plant, &(_, comes, made): &Call) {
     check_usable(&mut event_loop, comes);
     for (other, count) in fixture.others.borrow_mut().iter_mut() {
         other.run(readily::yield_now()).expect("it turns again");
-        assert_eq!(count.get(), 1, "what it refused to do, it does now");
+        assert_eq!(count.get(), 1, "the refused work runs now");
     }
 
     event_loop.close();

@@ -1,5 +1,5 @@
-//! When the kernel refuses to watch a descriptor, for want of memory or of its own limit of
-//! watches (R013): an error at the place where it matters, and nothing lost or half-done.
+//! The kernel refuses to watch a descriptor, for lack of memory or because of its own limit of
+//! watches (R013): an error at the right place, and nothing lost or half-done.
 
 use crate::moody::{moody, moody_on};
 use crate::support::{
@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// R013: the kernel has no memory for one registration more. What was handed in comes back.
+/// R013: the kernel has no memory for one more registration. The call returns its arguments.
 #[test]
 fn a_registration_that_the_kernel_refuses_gives_everything_back() {
     let _guard = guard!();
@@ -168,8 +168,8 @@ fn a_newcomer_that_the_kernel_refuses_does_not_end_accept() {
     }
 }
 
-/// R013, R032: a listener that paused for want of descriptors, and that the kernel will not even
-/// let go on, is not silent for ever.
+/// R013, R032: a listener that was paused for lack of descriptors, and that the kernel then refuses
+/// to resume, reports that.
 #[test]
 fn a_pause_that_the_kernel_will_not_end_is_reported_and_tried_again() {
     if !is_alone(Some(64)) {
@@ -218,8 +218,7 @@ fn a_change_that_the_kernel_refuses_changes_nothing() {
     turn_until(&mut event_loop, || log.len() > 0);
 }
 
-/// R013: a connection that is through, but cannot be watched for reading, is hung up with the
-/// reason.
+/// R013: an established connection that cannot be watched for reading is hung up with the reason.
 #[test]
 fn a_connection_that_cannot_be_watched_is_hung_up_with_the_reason() {
     let _guard = guard!();

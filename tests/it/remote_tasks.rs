@@ -87,7 +87,7 @@ fn whatever_becomes_of_a_remote_task_its_sender_hears_of_it() {
     drop(refused.0);
 }
 
-/// G6: also a loop that closes before it has read the letter.
+/// G6: also a loop that closes before it has received the message.
 #[test]
 fn a_loop_that_closes_before_it_reads_the_message_reports_it() {
     let _guard = guard!();
@@ -146,7 +146,7 @@ fn a_remote_task_is_cancelled_before_it_is_made_while_it_runs_or_not_at_all() {
     assert_eq!(event_loop.close().tasks.len(), 0);
 }
 
-/// N5: where waiting would block a loop it is an error and no dead-lock; awaiting works.
+/// N5: where waiting would block a loop it is an error and no deadlock; awaiting works.
 #[test]
 fn waiting_on_a_loops_own_thread_is_an_error_and_not_a_dead_lock() {
     let _guard = guard!();

@@ -65,25 +65,25 @@ fn line(origin: &Origin) -> u32 {
     }
 }
 
-/// Everything that is called does `deed`; returns the line of each.
-fn plant(sim: &mut SimLoop, deed: Rc<dyn Fn()>) -> BTreeMap<&'static str, u32> {
+/// Plants a callback, a timer, a closure and a task that run `action`; returns the line of each.
+fn plant(sim: &mut SimLoop, action: Rc<dyn Fn()>) -> BTreeMap<&'static str, u32> {
     let (here, there) = sim.kernel().pair().unwrap();
     there.write(b"x").unwrap();
-    let does = Rc::clone(&deed);
+    let run = Rc::clone(&action);
     let callbacks = Closures::new().on_read(move |cx| {
         cx.close();
-        does();
+        run();
     });
     let read = next_line();
     sim.register(here, Interest::READ, callbacks).unwrap();
-    let does = Rc::clone(&deed);
+    let run = Rc::clone(&action);
     let timer = next_line();
-    sim.call_later(Duration::ZERO, move |_| does());
-    let does = Rc::clone(&deed);
+    sim.call_later(Duration::ZERO, move |_| run());
+    let run = Rc::clone(&action);
     let closure = next_line();
-    sim.call_soon(move |_| does());
+    sim.call_soon(move |_| run());
     let task = next_line();
-    let task_ = sim.spawn(async move { deed() });
+    let task_ = sim.spawn(async move { action() });
     task_.set_name("worker");
     drop(task_);
     drop(there);

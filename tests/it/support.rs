@@ -481,7 +481,7 @@ pub(crate) fn ask(stream: &mut TcpStream, question: &[u8], expected: &[u8]) {
     assert_eq!(answer, expected);
 }
 
-/// A loop out of which panics go: an assertion that fails in a callback fails the test.
+/// A loop that propagates panics: an assertion that fails in a callback fails the test.
 pub(crate) fn strict_loop() -> EventLoop {
     let event_loop = EventLoop::new().expect("there are descriptors");
     event_loop.set_panic_policy(PanicPolicy::Propagate);
@@ -493,7 +493,7 @@ pub(crate) fn strict_runner() -> Runner {
     strict_loop().into()
 }
 
-/// [`readily::run`] out of which the panic of any task goes.
+/// [`readily::run`] with a loop that propagates the panic of any task.
 #[track_caller]
 pub(crate) fn strict_run<F: Future>(future: F) -> Result<F::Output, Error> {
     let event_loop = EventLoop::new()?;
@@ -504,7 +504,7 @@ pub(crate) fn strict_run<F: Future>(future: F) -> Result<F::Output, Error> {
     output
 }
 
-/// A loop whose time stands still until it is moved.
+/// A loop whose time stands still until the test moves it.
 pub(crate) fn manual_loop() -> (EventLoop, readily::clock::Manual) {
     let clock = readily::clock::Manual::new();
     let poller: Box<dyn Poller> =

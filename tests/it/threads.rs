@@ -203,7 +203,7 @@ fn a_task_that_a_thread_wakes_ten_thousand_times_goes_on_each_time() {
     thread.join().unwrap();
 }
 
-/// R064: woken just before the loop would sleep, by itself and by a thread.
+/// R064: woken just before the loop would block, by its own thread and by another.
 #[test]
 fn a_main_future_that_is_woken_while_it_is_polled_is_polled_again() {
     let _guard = guard!();

@@ -1,5 +1,5 @@
-//! A `Source` whose user does the reading: what is done to the thing itself is not seen, and must not be
-//! taken for nothing (R132); and a descriptor that is registered before it is a connection (R133).
+//! A `Source` whose user reads by other calls: the source does not see them, and must not rely on
+//! stale readiness (R132); and a descriptor that is registered before it is connected (R133).
 
 use crate::support::{Count, Dropped, Log, guard, strict_loop, tcp_pair};
 use readily::clock::Monotonic;
@@ -16,10 +16,10 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// How long a wait lasts that must end in vain.
+/// The time of a wait that must time out.
 const A_WHILE: Duration = Duration::from_millis(2);
 
-/// A poller that reports edges by itself, and one that must be asked again for each.
+/// A poller that reports edges by itself, and one that must be rearmed for each.
 fn runners() -> [Runner; 2] {
     let poller = Box::new(PollPoller::new().unwrap());
     let polled = EventLoop::with(poller, Box::new(Monotonic::new())).unwrap();
@@ -99,7 +99,8 @@ fn an_operation_that_drains_by_itself_is_not_tried_again_for_nothing() {
     }
 }
 
-/// R132: writing too. A buffer that its user has filled himself is waited for, and room ends the wait.
+/// R132: writing too. A buffer that the user has filled makes the writer wait, and room ends the
+/// wait.
 #[test]
 fn a_wait_for_room_that_the_user_has_used_up_lasts_until_there_is_some() {
     let _guard = guard!();
@@ -191,8 +192,8 @@ fn a_try_clears_the_readiness_when_there_is_no_more() {
     }
 }
 
-/// R133: a socket before `connect(2)` is reported as hung up. It is refused by name, and handed back; one that is
-/// being connected, is connected, or has ended is not.
+/// R133: a socket before `connect(2)` is reported as hung up. It is refused with an error of its own
+/// that returns it; a socket that is connecting, connected or has ended is not.
 #[test]
 fn a_socket_that_is_not_connected_is_refused_and_works_after_it_is() {
     let _guard = guard!();

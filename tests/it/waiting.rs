@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-/// N17: settled from outside, once; the second gets the value back.
+/// N17: set from outside, once; a second call returns the value.
 #[test]
 fn a_future_is_settled_once_and_the_late_value_comes_back() {
     let _guard = guard!();
@@ -77,14 +77,14 @@ fn a_future_has_done_callbacks_too() {
     promise.set_result(1).unwrap();
     assert_eq!(log.text(), "");
     assert!(!future.remove_done_callback(keys[1]));
-    // The future may go: its callbacks were promised.
+    // The future may be dropped: its callbacks run all the same.
     drop(future);
     turn_times(&mut event_loop, 1);
     assert_eq!(log.text(), "b c");
 }
 
-/// N16, N17: a loop that is dropped calls no callback. A callback that keeps what it was added to would
-/// otherwise keep it for ever.
+/// N16, N17: a loop that is dropped calls no callback. A callback that owns the future it was added
+/// to would otherwise keep it for ever.
 #[test]
 fn done_callbacks_that_will_never_run_are_dropped() {
     let _guard = guard!();
@@ -110,7 +110,7 @@ fn done_callbacks_that_will_never_run_are_dropped() {
     assert_eq!(Rc::strong_count(&held), 1);
 }
 
-/// N16, N17: `lambda f: f.result()`. The value stays, also if the callback that looks at it panics.
+/// N16, N17: `lambda f: f.result()`. The value stays, also if a callback that reads it panics.
 #[test]
 fn a_done_callback_reads_the_value_and_leaves_it_to_the_awaiting_task() {
     let _guard = guard!();

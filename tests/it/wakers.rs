@@ -1,4 +1,4 @@
-//! What wakers do to tasks that run, wait or have ended: they queue them, and nothing else.
+//! Wakers of tasks that run, wait or have ended: a wake queues the task, and does nothing else.
 
 use crate::moody::moody_on;
 use crate::support::{Count, Dropped, Log, collect_unhandled, guard, strict_loop, turn_times};
@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// A task that gives its wakers away, is polled `polls` times, and then does `last`.
+/// A task that hands out its wakers, is polled `polls` times, and then runs `last`.
 fn spawn(
     event_loop: &EventLoop,
     wakers: &Rc<RefCell<Vec<Waker>>>,
@@ -39,7 +39,7 @@ fn spawn(
 }
 
 /// What can be done with a waker.
-const DEEDS: [fn(Waker, &mut Vec<Waker>); 5] = [
+const WAKER_OPS: [fn(Waker, &mut Vec<Waker>); 5] = [
     |waker, _| waker.wake(),
     |waker, kept| {
         waker.wake_by_ref();
@@ -56,7 +56,7 @@ const DEEDS: [fn(Waker, &mut Vec<Waker>); 5] = [
 ];
 
 /// R053: however a task ended, and whatever is done with its wakers then, in any order of two
-/// deeds: it is dropped once and polled no more.
+/// operations: it is dropped once and polled no more.
 #[test]
 fn wakers_of_an_ended_task_do_nothing_whatever_is_done_with_them() {
     let _guard = guard!();
@@ -87,17 +87,17 @@ fn wakers_of_an_ended_task_do_nothing_whatever_is_done_with_them() {
         }),
     ];
     for (what, end) in ends {
-        for (first, second) in (0..25).map(|n| (DEEDS[n / 5], DEEDS[n % 5])) {
+        for (first, second) in (0..25).map(|n| (WAKER_OPS[n / 5], WAKER_OPS[n % 5])) {
             let mut event_loop = strict_loop();
             let (wakers, log) = (Rc::default(), Log::default());
             let task = end(&mut event_loop, &wakers, &log);
             turn_times(&mut event_loop, 2);
             assert_eq!(log.text(), "poll drop", "{what}");
             let mut kept = Vec::new();
-            for deed in [first, second] {
+            for op in [first, second] {
                 let before = std::mem::take(&mut kept);
                 let taken = before.into_iter().chain(wakers.take());
-                taken.for_each(|waker| deed(waker, &mut kept));
+                taken.for_each(|waker| op(waker, &mut kept));
                 turn_times(&mut event_loop, 2);
             }
             drop((task, event_loop));
@@ -107,7 +107,7 @@ fn wakers_of_an_ended_task_do_nothing_whatever_is_done_with_them() {
     }
 }
 
-/// R053, R001: the next task may stand in the same place; an old waker is not its.
+/// R053, R001: the next task may have the same address; an old waker does not wake it.
 #[test]
 fn a_waker_of_an_ended_task_wakes_no_other() {
     let _guard = guard!();
@@ -142,12 +142,12 @@ fn wakes_between_two_polls_are_one_poll() {
     let (wakers, log) = (Rc::default(), Log::default());
     let task = spawn(&event_loop, &wakers, &log, 99, || Poll::Pending);
     turn_times(&mut event_loop, 1);
-    for deed in DEEDS {
+    for op in WAKER_OPS {
         let before = log.count("poll");
         let mut kept = Vec::new();
         let waker = wakers.take().remove(0);
         let spare = waker.clone();
-        (0..5).for_each(|_| deed(waker.clone(), &mut kept));
+        (0..5).for_each(|_| op(waker.clone(), &mut kept));
         let here = event_loop.enter();
         kept.iter().for_each(Waker::wake_by_ref);
         spare.wake();
@@ -279,7 +279,7 @@ fn a_wake_does_not_wait_for_a_loop_that_was_put_aside() {
         event_loop.run().unwrap();
         polls.get()
     });
-    // The first wait does not sleep: the task is new. In the second the loop is put aside.
+    // The first wait does not block: the task is new. In the second the loop is held up.
     is_waiting.recv().unwrap();
     sender.send(()).unwrap();
     let (remote, waker) = remotes.recv().unwrap();
@@ -326,19 +326,19 @@ thread_local! {
     static ON_CLONE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
-/// A waker that wakes nothing, and runs `does` when it is first cloned.
-fn on_clone(does: impl FnOnce() + 'static) -> Waker {
-    ON_CLONE.set(Some(Box::new(does)));
+/// A waker that wakes nothing, and runs `action` when it is first cloned.
+fn on_clone(action: impl FnOnce() + 'static) -> Waker {
+    ON_CLONE.set(Some(Box::new(action)));
     wakers::cloning(|| {
-        if let Some(does) = ON_CLONE.take() {
-            does();
+        if let Some(action) = ON_CLONE.take() {
+            action();
         }
         None
     })
 }
 
-/// R039: a future takes a clone of the waker before it stands in the list; what happens at that
-/// very moment finds no waker in the list.
+/// R039: a future clones the waker before it enters the list; a wake at that very moment finds no
+/// waker in the list.
 #[test]
 fn what_settles_while_the_waker_is_cloned_is_not_missed() {
     let _guard = guard!();
