@@ -160,7 +160,7 @@ fn a_refusal_to_rearm_beside_an_error_is_reported() {
         return;
     }
     let (mut event_loop, mood) = linux();
-    let told = collect_unhandled(&event_loop);
+    let reports = collect_unhandled(&event_loop);
     let (ours, mut theirs) = tcp_pair();
     error_queue::send_zerocopy(ours.as_fd(), b"first").unwrap();
     theirs.read_exact(&mut [0; 5]).unwrap();
@@ -177,14 +177,14 @@ fn a_refusal_to_rearm_beside_an_error_is_reported() {
         .unwrap();
     turn_until(&mut event_loop, || log.len() == 10);
     turn_times(&mut event_loop, 5);
-    assert_eq!((log.len(), told.len()), (10, 1), "{}", told.text());
+    assert_eq!((log.len(), reports.len()), (10, 1), "{}", reports.text());
     let expected = "rearming a connection whose error was not fetched: ";
-    assert!(told.text().starts_with(expected), "{}", told.text());
+    assert!(reports.text().starts_with(expected), "{}", reports.text());
     mood.modify.set(None);
     event_loop.set_interest_of(key, Interest::READ).unwrap();
     event_loop.set_interest_of(key, Interest::WRITE).unwrap();
     turn_until(&mut event_loop, || log.len() > 12);
-    assert_eq!(told.len(), 1, "{}", told.text());
+    assert_eq!(reports.len(), 1, "{}", reports.text());
 }
 
 /// R155: over `poll(2)`, too, an error that is not fetched delays no byte: a turn that does not wait
