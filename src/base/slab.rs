@@ -304,7 +304,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_old_key_finds_nothing_when_its_slot_has_a_new_owner() {
+    fn an_old_key_finds_nothing_after_its_slot_was_reused() {
         let mut slab = Slab::default();
         let old = slab.insert("old");
         assert_eq!(slab.remove(old), Some("old"));

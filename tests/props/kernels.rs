@@ -101,7 +101,7 @@ fn logging(log: &Log, trigger: Trigger) -> Closures {
 
 /// The program of the third chapter ends.
 #[test]
-fn a_reader_hears_of_the_hangup_after_the_last_byte_and_the_run_ends() {
+fn on_hangup_runs_after_the_last_byte_and_the_run_ends() {
     for system in KERNELS {
         let (mut event_loop, kernel) = on(system);
         let (here, there) = kernel.pair().unwrap();

@@ -177,7 +177,7 @@ fn a_name_of_asyncio_that_a_search_does_not_find_is_found() {
 fn a_name_or_a_test_that_is_not_there_is_found() {
     let page = "
 | `run` | `run` | | `it/tasks::nobody` |
-| `x` | `Task::nothing` | | `src/base/slab::an_old_key_finds_nothing_when_its_slot_has_a_new_owner` |
+| `x` | `Task::nothing` | | `src/base/slab::an_old_key_finds_nothing_after_its_slot_was_reused` |
 | `y` | `nothing`, `sync::nothing`, `io::TcpStream` | | |
 | `z` | *left out* | because | |
 ";
