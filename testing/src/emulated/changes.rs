@@ -1,10 +1,10 @@
-//! What a change does: registrations made, changed and taken out, and with which receipt.
+//! The changes of a kqueue: they add, modify and delete registrations, and return receipts.
 //!
 //! In the notes this is "register" and "cancel the registration" (N7), as a kqueue has them.
 
-use super::EmulatedQueue;
+use super::EmulatedKqueue;
+use super::collect::is_open;
 use super::filters;
-use super::harvest::is_open;
 use super::knotes::{Knote, Name};
 use readily_sys::errno::{EBADF, EINVAL, ELOOP, ENOENT, ENOMEM};
 use readily_sys::facts;
@@ -12,8 +12,8 @@ use readily_sys::kq_abi::{EV_ADD, EV_DELETE, EV_DISABLE, EV_ENABLE, Filter, Keve
 use std::io;
 use std::os::fd::RawFd;
 
-impl EmulatedQueue {
-    /// One entry of a changelist; its receipt.
+impl EmulatedKqueue {
+    /// Applies one entry of a changelist, and returns its receipt.
     pub(super) fn apply(&mut self, change: &Kevent) -> Result<(), i32> {
         let fd = RawFd::try_from(change.ident).map_err(|_| EBADF)?;
         if !matches!(change.filter, Filter::Read | Filter::Write) {
@@ -24,14 +24,14 @@ impl EmulatedQueue {
             return Err(EINVAL);
         }
         let (name, adds) = ((fd, change.filter), change.flags & EV_ADD != 0);
-        self.forget_if_closed(fd);
+        self.remove_if_closed(fd);
         if facts::file(fd).is_err() {
-            // macOS looks for the registration first.
+            // macOS searches for the registration before it checks the number.
             let unknown = self.system == Personality::Apple && !adds;
             return Err(if unknown { ENOENT } else { EBADF });
         }
         if change.flags & EV_DELETE != 0 {
-            return self.forget(name).ok_or(ENOENT);
+            return self.remove(name).ok_or(ENOENT);
         }
         if self.knotes.get(name).is_none() {
             if !adds {
@@ -39,7 +39,7 @@ impl EmulatedQueue {
             }
             self.attach(name, change)?;
         }
-        if self.knotes.update(name, change) && self.look(name).is_some_and(|found| found.holds) {
+        if self.knotes.update(name, change) && self.evaluate(name).is_some_and(|it| it.holds) {
             self.knotes.activate(name);
         }
         Ok(())
@@ -48,15 +48,15 @@ impl EmulatedQueue {
     fn attach(&mut self, name: Name, change: &Kevent) -> Result<(), i32> {
         let code = |error: io::Error| error.raw_os_error().unwrap_or(ENOMEM);
         let file = facts::file(name.0).map_err(code)?;
-        let look = self.looker.look(name.0, file).map_err(code)?;
-        filters::attach(self.system, file, name.1, &look, change.fflags)?;
-        self.latest = self.latest.wrapping_add(1);
-        let mut knote = Knote::new(self.system, change, file, self.latest);
-        knote.as_listener = look.is_listener;
-        knote.counted = look.counted(name.1);
-        let watched = self.watches.add(name, self.latest).map_err(code);
+        let state = self.inspector.inspect(name.0, file).map_err(code)?;
+        filters::attach(self.system, file, name.1, &state, change.fflags)?;
+        self.last_generation = self.last_generation.wrapping_add(1);
+        let mut knote = Knote::new(self.system, change, file, self.last_generation);
+        knote.as_listener = state.is_listener;
+        knote.last_count = state.count(name.1);
+        let watched = self.epolls.add(name, self.last_generation).map_err(code);
         knote.is_watched = watched.map_err(|code| match code {
-            // epoll finds a ring in either case, as this queue has parts.
+            // A cycle of descriptors, which epoll refuses: the queue itself, or a queue that contains it.
             ELOOP if self.is_itself(name.0) => EINVAL,
             code => code,
         })?;
@@ -64,28 +64,28 @@ impl EmulatedQueue {
         Ok(())
     }
 
-    /// Whether this is the queue's own file; to be asked of a queue only.
+    /// Whether this is the queue's own file. Only meaningful for a number that refers to a queue.
     fn is_itself(&self, fd: RawFd) -> bool {
         let refused = self.outer.add(fd, 0, 0);
         refused.is_err_and(|error| error.raw_os_error() == Some(EINVAL))
     }
 
-    pub(super) fn forget(&mut self, name: Name) -> Option<()> {
-        let knote = self.knotes.forget(name)?;
+    pub(super) fn remove(&mut self, name: Name) -> Option<()> {
+        let knote = self.knotes.remove(name)?;
         if knote.is_watched {
-            self.watches.remove(name);
+            self.epolls.remove(name);
         }
         Some(())
     }
 
-    /// Does what a BSD does when a number is closed. Linux does not report the close, so it is
-    /// detected here.
-    pub(super) fn forget_if_closed(&mut self, fd: RawFd) {
+    /// Removes the registrations of a number that has been closed, as a BSD does at once. Linux does
+    /// not report the close, so it is detected here.
+    pub(super) fn remove_if_closed(&mut self, fd: RawFd) {
         for filter in [Filter::Read, Filter::Write] {
             let name = (fd, filter);
             let known = self.knotes.get(name);
-            if known.is_some_and(|knote| !is_open(&self.watches, name, knote)) {
-                self.knotes.forget(name);
+            if known.is_some_and(|knote| !is_open(&self.epolls, name, knote)) {
+                self.knotes.remove(name);
             }
         }
     }

@@ -1,51 +1,32 @@
-//! What a filter finds: the rules of three systems, as a pure function.
+//! The filters of FreeBSD, macOS and NetBSD, as pure functions.
 //!
-//! In: what Linux says of a descriptor, asked a moment ago. Out: what `EVFILT_READ` or
-//! `EVFILT_WRITE` of FreeBSD, macOS or NetBSD would say of it. No call is made here, so that each
-//! rule is tried on values, and read beside the tables of `docs/platforms.md`.
+//! A filter takes the state of a descriptor, as Linux has just reported it, and returns what
+//! `EVFILT_READ` or `EVFILT_WRITE` of the emulated system would report. There are no system calls
+//! here, so each rule can be tested on values and compared with the tables of `docs/platforms.md`.
 //!
 //! In the notes this is what "kqueue on macOS" hides (N2).
 
+use super::fd_state::FdState;
 use readily_sys::errno::{EBADF, ECONNREFUSED, ECONNRESET, EINVAL, EPIPE};
-use readily_sys::facts::{File, Tcp, TcpState};
+use readily_sys::facts::{File, TcpState};
 use readily_sys::kq_abi::{Filter, NOTE_LOWAT, Personality};
 use readily_sys::poll::{ERR, HUP, IN, OUT, RDHUP};
 
-/// What Linux says of a descriptor.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Look {
-    /// The answer of `poll(2)`.
-    pub(super) bits: i16,
-    /// Bytes to read; of a listener, connections to accept.
-    pub(super) unread: usize,
-    /// Bytes that can be written.
-    pub(super) room: usize,
-    pub(super) tcp: Option<Tcp>,
-    pub(super) is_listener: bool,
-    /// Of a Unix stream: it is connected, and its writing side is shut.
-    pub(super) write_shut: bool,
-}
-
-impl Look {
-    fn has(&self, bits: i16) -> bool {
-        self.bits & bits != 0
-    }
-}
-
-/// What a filter finds.
+/// What a filter reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct FilterOutput {
+    /// The condition of the filter holds.
     pub(super) holds: bool,
     pub(super) eof: bool,
     /// The socket's error, as this process numbers them.
     pub(super) error: u32,
     pub(super) data: i64,
-    /// The registration goes once this is reported, as if it were a one-shot.
+    /// The registration is removed when this is reported, as if it were a one-shot.
     pub(super) once: bool,
 }
 
-impl Found {
-    const NOTHING: Self = Self {
+impl FilterOutput {
+    const INACTIVE: Self = Self {
         holds: false,
         eof: false,
         error: 0,
@@ -53,14 +34,14 @@ impl Found {
         once: false,
     };
 
-    /// A count, of which `ready` says that it is enough. At least one then: Linux cannot count
-    /// everything.
+    /// A count; `ready` is whether it is enough. If it is, the count is at least one, because Linux
+    /// does not count everything.
     fn amount(data: usize, ready: bool) -> Self {
         let data = if ready { data.max(1) } else { data };
         Self {
             holds: ready,
             data: i64::try_from(data).unwrap_or(i64::MAX),
-            ..Self::NOTHING
+            ..Self::INACTIVE
         }
     }
 
@@ -73,9 +54,9 @@ impl Found {
         }
     }
 
-    /// Applies the low-water mark of `NOTE_LOWAT`; an end is reported all the same.
-    pub(super) fn above(self, fflags: u32, least: i64) -> Self {
-        let enough = fflags & NOTE_LOWAT == 0 || self.eof || self.data >= least;
+    /// Applies the low-water mark of `NOTE_LOWAT`, which does not hold an end back.
+    pub(super) fn above(self, fflags: u32, low_water: i64) -> Self {
+        let enough = fflags & NOTE_LOWAT == 0 || self.eof || self.data >= low_water;
         Self {
             holds: self.holds && enough,
             ..self
@@ -83,132 +64,134 @@ impl Found {
     }
 }
 
-/// What the filter of `system` finds. `as_listener` says whether the socket was listening when the
-/// registration was made.
-pub(super) fn found(
+/// Returns what the filter of `system` reports. `as_listener` is whether the socket was listening when
+/// the registration was made.
+pub(super) fn evaluate(
     system: Personality,
     file: File,
     filter: Filter,
-    look: &Look,
+    state: &FdState,
     as_listener: bool,
-) -> Found {
+) -> FilterOutput {
     let writes = filter == Filter::Write;
     match file {
-        File::Pipe { reads, named, .. } if !writes => pipe_reading(system, look, reads, named),
-        File::Pipe { writes, named, .. } => pipe_writing(system, look, writes, named),
-        File::Tcp | File::UnixStream if look.is_listener => match (system, as_listener) {
-            _ if writes => Found::NOTHING,
-            // It chooses the filter when a registration is made.
-            (Personality::NetBsd, false) => Found::NOTHING,
-            _ => Found::amount(look.unread, look.has(IN)),
+        File::Pipe { reads, named, .. } if !writes => pipe_reading(system, state, reads, named),
+        File::Pipe { writes, named, .. } => pipe_writing(system, state, writes, named),
+        File::Tcp | File::UnixStream if state.is_listener => match (system, as_listener) {
+            _ if writes => FilterOutput::INACTIVE,
+            // NetBSD chooses the filter function when the registration is made.
+            (Personality::NetBsd, false) => FilterOutput::INACTIVE,
+            _ => FilterOutput::amount(state.unread, state.has(IN)),
         },
-        File::Tcp => tcp(look, writes),
-        File::UnixStream => unix(look, writes),
-        // An error is no end, and is not named.
+        File::Tcp => tcp(state, writes),
+        File::UnixStream => unix(state, writes),
+        // An error is no end, and `fflags` does not have it.
         File::Datagram => {
-            let (amount, bit) = direction(look, writes);
-            let eof = !writes && look.has(RDHUP);
-            Found::amount(amount, look.has(bit | ERR)).end(eof, 0)
+            let (amount, bit) = direction(state, writes);
+            let eof = !writes && state.has(RDHUP);
+            FilterOutput::amount(amount, state.has(bit | ERR)).end(eof, 0)
         }
-        File::Device | File::Regular => Found::amount(1, true),
+        File::Device | File::Regular => FilterOutput::amount(1, true),
         File::Other => {
-            let (amount, bit) = direction(look, writes);
-            let eof = look.has(HUP) || !writes && look.has(RDHUP);
-            Found::amount(amount, look.has(bit | ERR)).end(eof, 0)
+            let (amount, bit) = direction(state, writes);
+            let eof = state.has(HUP) || !writes && state.has(RDHUP);
+            FilterOutput::amount(amount, state.has(bit | ERR)).end(eof, 0)
         }
     }
 }
 
-fn direction(look: &Look, writes: bool) -> (usize, i16) {
+fn direction(state: &FdState, writes: bool) -> (usize, i16) {
     match writes {
-        true => (look.room, OUT),
-        false => (look.unread, IN),
+        true => (state.room, OUT),
+        false => (state.unread, IN),
     }
 }
 
-/// Reading from a pipe, also of the end that one writes to.
-fn pipe_reading(system: Personality, look: &Look, reads: bool, named: bool) -> Found {
+/// `EVFILT_READ` of a pipe, on its reading or its writing end.
+fn pipe_reading(system: Personality, state: &FdState, reads: bool, named: bool) -> FilterOutput {
     match reads {
-        // It goes through the file system there, which knows no end.
-        true if named && system == Personality::Apple => Found::amount(look.unread, look.has(IN)),
-        true => Found::amount(look.unread, look.has(IN)).end(look.has(HUP), 0),
-        false if named => Found::NOTHING,
-        // The wrong end is silent for as long as the pipe lives.
-        false => Found::NOTHING.end(look.has(ERR), 0),
+        // A FIFO goes through the file system there, which has no end of file for it.
+        true if named && system == Personality::Apple => {
+            FilterOutput::amount(state.unread, state.has(IN))
+        }
+        true => FilterOutput::amount(state.unread, state.has(IN)).end(state.has(HUP), 0),
+        false if named => FilterOutput::INACTIVE,
+        // The writing end reports nothing while the pipe has a reader.
+        false => FilterOutput::INACTIVE.end(state.has(ERR), 0),
     }
 }
 
-/// Writing to a pipe, also of the end that one reads from.
-fn pipe_writing(system: Personality, look: &Look, writes: bool, named: bool) -> Found {
-    let dead = look.has(if writes { ERR } else { HUP });
+/// `EVFILT_WRITE` of a pipe, on its writing or its reading end.
+fn pipe_writing(system: Personality, state: &FdState, writes: bool, named: bool) -> FilterOutput {
+    let dead = state.has(if writes { ERR } else { HUP });
     match (system, writes) {
-        (Personality::Apple, true) if named => Found::amount(look.room, look.has(OUT)),
-        (_, false) if named => Found::NOTHING,
-        // Its pipes go both ways; and it clears the list of those who watch one that dies.
-        (Personality::FreeBsd, _) => Found {
+        (Personality::Apple, true) if named => FilterOutput::amount(state.room, state.has(OUT)),
+        (_, false) if named => FilterOutput::INACTIVE,
+        // Pipes of FreeBSD are bidirectional; and when one end closes, the list of its knotes is cleared.
+        (Personality::FreeBsd, _) => FilterOutput {
             once: dead && !named,
-            ..Found::amount(look.room, !writes || look.has(OUT)).end(dead, 0)
+            ..FilterOutput::amount(state.room, !writes || state.has(OUT)).end(dead, 0)
         },
-        (_, true) => Found::amount(look.room, look.has(OUT)).end(dead, 0),
-        (Personality::Apple, false) => Found::NOTHING.end(dead, 0),
-        (_, false) => Found::NOTHING,
+        (_, true) => FilterOutput::amount(state.room, state.has(OUT)).end(dead, 0),
+        (Personality::Apple, false) => FilterOutput::INACTIVE.end(dead, 0),
+        (_, false) => FilterOutput::INACTIVE,
     }
 }
 
-fn tcp(look: &Look, writes: bool) -> Found {
-    let Some(tcp) = look.tcp else {
-        return Found::NOTHING;
+fn tcp(state: &FdState, writes: bool) -> FilterOutput {
+    let Some(tcp) = state.tcp else {
+        return FilterOutput::INACTIVE;
     };
-    let over = tcp.state == TcpState::Closed && look.has(RDHUP);
-    // What kind of error waits is not asked: that would take it.
-    let error = match (look.has(ERR), tcp.was_connected) {
+    let over = tcp.state == TcpState::Closed && state.has(RDHUP);
+    // The error itself is not read: reading it would clear it.
+    let error = match (state.has(ERR), tcp.was_connected) {
         (false, _) => 0,
         (true, true) => ECONNRESET,
         (true, false) => ECONNREFUSED,
     };
     if !over && matches!(tcp.state, TcpState::Connecting | TcpState::Closed) {
-        return Found::NOTHING;
+        return FilterOutput::INACTIVE;
     }
     match writes {
-        false => Found::amount(
-            look.unread,
-            look.has(IN) && (look.unread > 0 || !look.has(RDHUP)),
+        false => FilterOutput::amount(
+            state.unread,
+            state.has(IN) && (state.unread > 0 || !state.has(RDHUP)),
         )
-        .end(look.has(RDHUP), error),
-        true if over || tcp.state == TcpState::WriteShut => Found::NOTHING.end(true, error),
-        true => Found::amount(look.room, look.has(OUT)),
+        .end(state.has(RDHUP), error),
+        true if over || tcp.state == TcpState::WriteShut => FilterOutput::INACTIVE.end(true, error),
+        true => FilterOutput::amount(state.room, state.has(OUT)),
     }
 }
 
-fn unix(look: &Look, writes: bool) -> Found {
-    // Never connected: shut on no side, and hung up.
-    if look.has(HUP) && !look.has(RDHUP) {
-        return Found::NOTHING;
+fn unix(state: &FdState, writes: bool) -> FilterOutput {
+    // Never connected: `HUP` without a shutdown of either side.
+    if state.has(HUP) && !state.has(RDHUP) {
+        return FilterOutput::INACTIVE;
     }
     match writes {
-        // `ECONNRESET` is Linux's own word for a peer that leaves something unread; elsewhere it
-        // is an end.
-        false => Found::amount(look.unread, look.unread > 0).end(look.has(RDHUP), 0),
-        true if look.write_shut => Found::NOTHING.end(true, 0),
-        true => Found::amount(look.room, look.has(OUT)),
+        // Only Linux reports `ECONNRESET` for a Unix peer that leaves bytes unread; elsewhere it is an
+        // end.
+        false => FilterOutput::amount(state.unread, state.unread > 0).end(state.has(RDHUP), 0),
+        true if state.write_shut => FilterOutput::INACTIVE.end(true, 0),
+        true => FilterOutput::amount(state.room, state.has(OUT)),
     }
 }
 
-/// Whether a registration can be made, and the error if not.
+/// Checks whether a registration can be made; the error is that of the system.
 pub(super) fn attach(
     system: Personality,
     file: File,
     filter: Filter,
-    look: &Look,
+    state: &FdState,
     fflags: u32,
 ) -> Result<(), i32> {
     match (file, filter, system) {
-        // On Apple's the end is reported instead.
+        // macOS reports the end instead.
         (
             File::Pipe { writes, named, .. },
             Filter::Write,
             Personality::FreeBsd | Personality::NetBsd,
-        ) if !named && look.has(if writes { ERR } else { HUP }) => {
+        ) if !named && state.has(if writes { ERR } else { HUP }) => {
             Err(if system == Personality::NetBsd {
                 EBADF
             } else {
@@ -223,11 +206,11 @@ pub(super) fn attach(
     }
 }
 
-/// Whether a registration misses what epoll reports: NetBSD wakes the writers of a pipe before it
-/// marks the end, so for a full pipe there is nothing to report then, nor later.
-pub(super) fn is_deaf(system: Personality, file: File, filter: Filter, look: &Look) -> bool {
+/// Whether a registration misses the end that epoll reports: NetBSD wakes the writers of a pipe before
+/// it marks the end, so a full pipe has nothing to report at that moment, and is not evaluated again.
+pub(super) fn misses_end(system: Personality, file: File, filter: Filter, state: &FdState) -> bool {
     let writes_to_pipe = matches!(file, File::Pipe { writes: true, .. }) && filter == Filter::Write;
-    system == Personality::NetBsd && writes_to_pipe && look.has(ERR) && !look.has(OUT)
+    system == Personality::NetBsd && writes_to_pipe && state.has(ERR) && !state.has(OUT)
 }
 
 #[cfg(test)]

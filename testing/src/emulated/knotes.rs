@@ -1,13 +1,13 @@
 //! The registrations of a kqueue, and the queue of those that have something to report.
 //!
-//! A registration is a number and a filter. It is *active* when its filter has found its
-//! condition, and *queued* while it is active and enabled. A harvest goes through the queue once, looks
-//! at each condition again, and applies `EV_CLEAR`, `EV_DISPATCH` and `EV_ONESHOT` as the three systems
-//! do. What the filters find is handed in, so that all of it is tried without a descriptor.
+//! A registration is a number and a filter. It is *active* when the condition of its filter has come
+//! about, and *queued* while it is active and enabled. [`Knotes::collect`] goes through the queue once,
+//! evaluates each filter again, and applies `EV_CLEAR`, `EV_DISPATCH` and `EV_ONESHOT` as the three
+//! systems do. The caller passes the outputs of the filters in, so the tests need no descriptor.
 //!
 //! In the notes this is what "kqueue on macOS" hides (N2).
 
-use super::filters::Found;
+use super::filters::FilterOutput;
 use readily_sys::facts::File;
 use readily_sys::kq_abi::{
     EV_ADD, EV_CLEAR, EV_DISABLE, EV_DISPATCH, EV_ENABLE, EV_EOF, EV_ONESHOT, EV_RECEIPT, Filter,
@@ -16,7 +16,7 @@ use readily_sys::kq_abi::{
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::RawFd;
 
-/// The name of a registration.
+/// The name of a registration: its number and its filter.
 pub(super) type Name = (RawFd, Filter);
 
 /// A registration.
@@ -24,29 +24,29 @@ pub(super) type Name = (RawFd, Filter);
 pub(super) struct Knote {
     pub(super) udata: u64,
     pub(super) file: File,
-    /// The socket was listening when the registration was made.
+    /// Whether the socket was listening when the registration was made.
     pub(super) as_listener: bool,
-    /// Tells this registration from earlier ones of its name.
+    /// Distinguishes this registration from earlier ones of the same name.
     pub(super) generation: u32,
-    /// Whether epoll watches it: it refuses devices that are always ready.
+    /// Whether epoll watches the file: it refuses devices that are always ready.
     pub(super) is_watched: bool,
-    /// `NOTE_LOWAT`, or nothing.
+    /// `NOTE_LOWAT`, or zero.
     pub(super) fflags: u32,
-    /// With `NOTE_LOWAT`, how much is enough.
-    pub(super) least: i64,
-    /// What the last look counted: connections to accept, or bytes acknowledged.
-    pub(super) counted: u64,
-    /// `EV_CLEAR`, `EV_DISPATCH`, `EV_ONESHOT`: as it was added first.
+    /// With `NOTE_LOWAT`, the least amount that is reported.
+    pub(super) low_water: i64,
+    /// The count at the last wait: connections to accept, or bytes acknowledged.
+    pub(super) last_count: u64,
+    /// `EV_CLEAR`, `EV_DISPATCH` and `EV_ONESHOT`, as in its first addition.
     mode: u32,
-    /// The flags that its events have from the beginning.
-    kept: u32,
+    /// The flags of the first addition that each event repeats.
+    event_flags: u32,
     enabled: bool,
     active: bool,
     queued: bool,
 }
 
 impl Knote {
-    /// As `change` adds it.
+    /// The registration that `change` adds.
     pub(super) fn new(system: Personality, change: &Kevent, file: File, generation: u32) -> Self {
         let mode = change.flags & (EV_CLEAR | EV_DISPATCH | EV_ONESHOT);
         Self {
@@ -56,10 +56,10 @@ impl Knote {
             generation,
             is_watched: true,
             fflags: change.fflags,
-            least: change.data,
-            counted: 0,
+            low_water: change.data,
+            last_count: 0,
             mode,
-            kept: match system {
+            event_flags: match system {
                 Personality::FreeBsd => mode | change.flags & EV_RECEIPT,
                 _ => mode | change.flags & (EV_RECEIPT | EV_ADD),
             },
@@ -74,7 +74,7 @@ impl Knote {
     }
 }
 
-/// What one kqueue watches.
+/// The registrations of one kqueue.
 #[derive(Debug)]
 pub(super) struct Knotes {
     system: Personality,
@@ -103,8 +103,8 @@ impl Knotes {
         self.all.insert(name, knote);
     }
 
-    /// Takes a registration out.
-    pub(super) fn forget(&mut self, name: Name) -> Option<Knote> {
+    /// Removes a registration.
+    pub(super) fn remove(&mut self, name: Name) -> Option<Knote> {
         let knote = self.all.remove(&name)?;
         if knote.queued {
             self.queue.retain(|&other| other != name);
@@ -112,8 +112,8 @@ impl Knotes {
         Some(knote)
     }
 
-    /// Those whose condition can change without epoll's notice.
-    pub(super) fn counting(&self) -> impl Iterator<Item = Name> + '_ {
+    /// The registrations whose conditions can change without a report by epoll.
+    pub(super) fn counted(&self) -> impl Iterator<Item = Name> + '_ {
         let counts =
             |knote: &Knote| knote.is_clear() && matches!(knote.file, File::Tcp | File::UnixStream);
         let all = self.all.iter();
@@ -121,12 +121,12 @@ impl Knotes {
             .map(|(&name, _)| name)
     }
 
-    /// Whether a harvest may find something.
+    /// Whether a call of [`collect`](Self::collect) may return events.
     pub(super) fn is_ready(&self) -> bool {
         !self.queue.is_empty()
     }
 
-    /// Takes note that the condition of a registration has been found.
+    /// Marks a registration as active, because the condition of its filter has come about.
     pub(super) fn activate(&mut self, name: Name) {
         if let Some(knote) = self.all.get_mut(&name) {
             knote.active = true;
@@ -137,16 +137,17 @@ impl Knotes {
         }
     }
 
-    /// Applies a change to what is there, or was added a moment ago; whether its filter is to
-    /// look anew.
+    /// Applies a change to an existing registration, or to the one that the change has added. Returns
+    /// whether its filter must be evaluated.
     pub(super) fn update(&mut self, name: Name, change: &Kevent) -> bool {
-        // NetBSD changes and looks only where something is added.
-        let takes = change.flags & EV_ADD != 0 || self.system != Personality::NetBsd;
+        // NetBSD updates and evaluates only for an addition.
+        let updates = change.flags & EV_ADD != 0 || self.system != Personality::NetBsd;
         let Some(knote) = self.all.get_mut(&name) else {
             return false;
         };
-        if takes {
-            (knote.udata, knote.fflags, knote.least) = (change.udata, change.fflags, change.data);
+        if updates {
+            (knote.udata, knote.fflags, knote.low_water) =
+                (change.udata, change.fflags, change.data);
         }
         if change.flags & EV_ENABLE != 0 {
             knote.enabled = true;
@@ -158,19 +159,19 @@ impl Knotes {
         if knote.active {
             self.activate(name);
         }
-        takes
+        updates
     }
 
-    /// Goes through the queue once and appends at most `most` events: each registration at most
-    /// once, the next harvest begins where this one ends. `look` says what a filter finds, or that
-    /// the number has been closed; the names of such registrations are returned.
-    pub(super) fn harvest(
+    /// Goes through the queue once and appends at most `max` events, each registration at most once.
+    /// The next call begins where this one ends. `evaluate` returns the output of a filter, or `None`
+    /// if its number has been closed. Returns the registrations that the caller has to remove.
+    pub(super) fn collect(
         &mut self,
         out: &mut Vec<Kevent>,
-        most: usize,
-        mut look: impl FnMut(Name, &Knote) -> Option<Found>,
-    ) -> Gone {
-        let (mut gone, full) = (Gone::default(), out.len() + most);
+        max: usize,
+        mut evaluate: impl FnMut(Name, &Knote) -> Option<FilterOutput>,
+    ) -> Removals {
+        let (mut removals, full) = (Removals::default(), out.len() + max);
         for _ in 0..self.queue.len() {
             if out.len() == full {
                 break;
@@ -182,71 +183,71 @@ impl Knotes {
                 continue;
             };
             knote.queued = false;
-            let Some(found) = look(name, knote) else {
-                gone.closed.push(name);
+            let Some(output) = evaluate(name, knote) else {
+                removals.closed.push(name);
                 continue;
             };
-            // FreeBSD and NetBSD do not look at a one-shot again: its condition may have gone.
+            // FreeBSD and NetBSD do not evaluate a one-shot again: its condition may not hold any more.
             let rechecked = knote.mode & EV_ONESHOT == 0 || self.system == Personality::Apple;
-            if rechecked && !found.holds {
+            if rechecked && !output.holds {
                 knote.active = false;
                 continue;
             }
-            out.push(event(name, knote, &found));
-            match after(
+            out.push(event(name, knote, &output));
+            match next_state(
                 self.system,
-                knote.mode | if found.once { EV_ONESHOT } else { 0 },
+                knote.mode | if output.once { EV_ONESHOT } else { 0 },
             ) {
-                After::Gone => gone.spent.push(name),
-                After::Disabled => (knote.active, knote.enabled) = (false, false),
-                After::Silent => knote.active = false,
-                After::Queued => {
+                NextState::Removed => removals.one_shots.push(name),
+                NextState::Disabled => (knote.active, knote.enabled) = (false, false),
+                NextState::Idle => knote.active = false,
+                NextState::Queued => {
                     knote.queued = true;
                     self.queue.push_back(name);
                 }
             }
         }
-        gone
+        removals
     }
 }
 
-/// What a harvest ended.
+/// The registrations that a call of [`Knotes::collect`] has ended.
 #[derive(Debug, Default)]
-pub(super) struct Gone {
-    /// Their number was closed.
+pub(super) struct Removals {
+    /// Registrations whose number was closed.
     pub(super) closed: Vec<Name>,
-    /// They were one-shots.
-    pub(super) spent: Vec<Name>,
+    /// One-shots that were reported.
+    pub(super) one_shots: Vec<Name>,
 }
 
-/// What becomes of a registration that has been reported.
+/// The state of a registration after it has been reported.
 #[derive(Debug, PartialEq, Eq)]
-enum After {
+enum NextState {
     Queued,
-    Silent,
+    Idle,
     Disabled,
-    Gone,
+    Removed,
 }
 
-fn after(system: Personality, mode: u32) -> After {
+fn next_state(system: Personality, mode: u32) -> NextState {
     let (clear, dispatch) = (mode & EV_CLEAR != 0, mode & EV_DISPATCH != 0);
     match mode & EV_ONESHOT != 0 {
-        true => After::Gone,
-        // Of the two NetBSD takes the other.
-        false if dispatch && !(clear && system == Personality::NetBsd) => After::Disabled,
-        false if clear => After::Silent,
-        false => After::Queued,
+        true => NextState::Removed,
+        // With both flags NetBSD applies `EV_CLEAR`, and the other systems `EV_DISPATCH`.
+        false if dispatch && !(clear && system == Personality::NetBsd) => NextState::Disabled,
+        false if clear => NextState::Idle,
+        false => NextState::Queued,
     }
 }
 
-fn event(name: Name, knote: &Knote, found: &Found) -> Kevent {
+fn event(name: Name, knote: &Knote, output: &FilterOutput) -> Kevent {
     let flag = |flag, is_set| if is_set { flag } else { 0 };
     Kevent {
         ident: usize::try_from(name.0).unwrap_or(usize::MAX),
         filter: name.1,
-        flags: knote.kept | flag(EV_EOF, found.eof) | flag(EV_ONESHOT, found.once),
-        fflags: found.error,
-        data: found.data,
+        flags: knote.event_flags | flag(EV_EOF, output.eof) | flag(EV_ONESHOT, output.once),
+        fflags: output.error,
+        data: output.data,
         udata: knote.udata,
     }
 }

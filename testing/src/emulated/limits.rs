@@ -1,4 +1,4 @@
-//! Where Linux decides, and no emulation can obey the other system.
+//! The differences that remain because Linux decides, and an emulation has no influence.
 //!
 //! In the notes this is the difference between "epoll on Linux" and "kqueue on macOS" (N2).
 
@@ -12,9 +12,9 @@ pub struct Limit {
     pub name: &'static str,
     /// The systems that differ.
     pub systems: &'static [Personality],
-    /// What those systems do.
+    /// The behaviour of those systems.
     pub there: &'static str,
-    /// What is done and reported here.
+    /// The behaviour of the emulation.
     pub here: &'static str,
 }
 
@@ -52,7 +52,7 @@ pub const LIMITS: &[Limit] = &[
     limit(
         "unix-shut-reading",
         ALL,
-        "that a Unix peer has shut its reading side goes unnoticed",
+        "a Unix peer that shuts its reading side is not noticed",
         "a write fails with EPIPE, and EVFILT_WRITE reports EV_EOF as for our own shutdown",
     ),
     limit(
@@ -72,7 +72,7 @@ pub const LIMITS: &[Limit] = &[
         "datagram-bytes",
         ALL,
         "data counts all bytes that are queued",
-        "those of the first datagram",
+        "data counts the bytes of the first datagram",
     ),
     limit(
         "unix-pending",
@@ -84,19 +84,19 @@ pub const LIMITS: &[Limit] = &[
         "acknowledged",
         ALL,
         "EVFILT_WRITE with EV_CLEAR fires with each acknowledgement",
-        "it does when the queue looks next; an acknowledgement alone does not end a wait",
+        "it fires in the next wait; an acknowledgement alone does not end a wait",
     ),
     limit(
         "no-news",
         ALL,
-        "a shutdown or an end of one direction is no news to the other filter",
-        "with EV_CLEAR the other filter may report once more what it has reported",
+        "a shutdown or an end of one direction does not activate the filter of the other",
+        "with EV_CLEAR the other filter may repeat its last report",
     ),
     limit(
         "buffer-sizes",
         ALL,
-        "buffers and their low-water marks are the system's",
-        "they are Linux's",
+        "buffers and their low-water marks are those of the system",
+        "they are those of Linux",
     ),
     limit(
         "urgent-bytes",
@@ -108,32 +108,32 @@ pub const LIMITS: &[Limit] = &[
         "same-file-again",
         ALL,
         "closing a number drops its registrations at once",
-        "it is found out when the registration is looked at next; if the number is the same open file's \
-         again by then, it is not",
+        "the close is detected when the registration is evaluated next; not if the number refers to the same open \
+         file again by then",
     ),
     limit(
         "inherited",
         ALL,
         "a child does not inherit the queue, nor its number",
-        "the numbers are open in the child, and every call there is an error",
+        "the numbers are open in the child, and each call on the queue fails there",
     ),
     limit(
         "numbers",
         ALL,
         "a queue is one descriptor",
-        "it is five, and a pipe's two on NetBSD",
+        "a queue is five descriptors, and two more for a pipe on NetBSD",
     ),
     limit(
         "above-the-limit",
         &[Apple],
         "a number above the soft limit of descriptors is refused (EINVAL)",
-        "it is watched",
+        "the number is watched",
     ),
     limit(
         "other-filters",
         ALL,
         "EVFILT_TIMER, EVFILT_SIGNAL, EVFILT_PROC, EVFILT_VNODE, files by EVFILT_READ",
-        "refused (EINVAL); EVFILT_USER is the queue's own bell only",
+        "refused (EINVAL); EVFILT_USER is only the notifier of the queue",
     ),
 ];
 

@@ -5,28 +5,29 @@
 //! show on Linux first. [`LIMITS`] lists by name the differences that Linux does not let the
 //! emulation show.
 //!
-//! epoll reports when something may have changed (`watches.rs`), queries that change nothing return
-//! the state, the rules of three systems give what their filters would report (`filters.rs`), and a
-//! table of registrations gives the events (`knotes.rs`). It is made to be right, and not to be fast:
-//! an event costs some ten system calls.
+//! Two epoll instances report when something may have changed (`epoll_pair.rs`), queries return the
+//! state of a descriptor without a change (`fd_state.rs`), the rules of the three systems compute what
+//! their filters would report (`filters.rs`), and a table of registrations makes the events from that
+//! (`knotes.rs`). The emulation is written for correctness, not for speed: each event costs about ten
+//! system calls.
 //!
 //! In the notes this is "kqueue on macOS" ([N2]), without one.
 //!
 //! [N2]: https://docs.rs/readily/latest/readily/book/index.html#n2
 
 mod changes;
+mod collect;
+mod epoll_pair;
+mod fd_state;
 mod filters;
-mod harvest;
 mod knotes;
 mod limits;
-mod look;
-mod watches;
 
 pub use self::limits::{LIMITS, Limit};
 
+use self::epoll_pair::EpollPair;
+use self::fd_state::FdInspector;
 use self::knotes::{Knotes, Name};
-use self::look::Looker;
-use self::watches::Watches;
 use readily::poll::kqueue::{KqueuePoller, KqueueSys};
 use readily::poll::{NOTIFIER, Notify};
 use readily_sys::epoll::{self, Epoll};
@@ -39,42 +40,43 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// At most so many events come with one wait.
+/// The most events that one wait returns.
 const BATCH: usize = 1024;
 
-/// The tokens of what the outer epoll watches beside the two inner ones.
-const BELL: u64 = 0;
-const READY: u64 = 1;
+/// The tokens in the outer epoll, beside those of the two inner ones.
+const NOTIFIER_TOKEN: u64 = 0;
+const READY_TOKEN: u64 = 1;
 
 /// A kqueue over Linux's own descriptors: see the [module](self).
 #[derive(Debug)]
-pub struct EmulatedQueue {
+pub struct EmulatedKqueue {
     system: Personality,
     knotes: Knotes,
-    watches: Watches,
-    looker: Looker,
-    /// The queue's own descriptor: readable while an event or a ring waits.
+    epolls: EpollPair,
+    inspector: FdInspector,
+    /// The queue's own descriptor: readable while an event or a notification is pending.
     outer: Epoll,
-    /// Rung for as long as a harvest may find something.
+    /// Notified while registrations are queued, so that `outer` is readable.
     ready: Notifier,
     is_ready: bool,
-    bell: Arc<Bell>,
+    notifier: Arc<QueueNotifier>,
     owner: ForkGuard,
     /// The generation of the latest registration.
-    latest: u32,
-    /// Lists that are kept, so that a wait allocates nothing.
-    news: Vec<(Name, u32)>,
-    counting: Vec<Name>,
+    last_generation: u32,
+    /// Buffers that are reused, so that a wait does not allocate.
+    changed: Vec<(Name, u32)>,
+    counted: Vec<Name>,
 }
 
-/// What ends a wait: `EVFILT_USER` where the system has it, else a pipe that is watched.
+/// Ends a wait from another thread: with `EVFILT_USER` where the system has it, else with a pipe that
+/// the queue watches.
 #[derive(Debug)]
-enum Bell {
+enum QueueNotifier {
     User(Notifier),
     Pipe(PipeNotifier),
 }
 
-impl Notify for Bell {
+impl Notify for QueueNotifier {
     fn notify(&self) {
         match self {
             Self::User(notifier) => notifier.notify(),
@@ -83,17 +85,17 @@ impl Notify for Bell {
     }
 }
 
-/// Makes a kqueue poller over Linux's own descriptors, which watches nothing yet.
+/// Makes a kqueue poller over Linux's own descriptors, without registrations.
 ///
 /// # Errors
 ///
-/// Too many descriptors, no memory; `Unsupported` for a system other than FreeBSD, macOS and
-/// NetBSD.
+/// If there are too many descriptors or no memory is left; `Unsupported` for a system other than
+/// FreeBSD, macOS and NetBSD.
 ///
 /// # Examples
 ///
-/// What is reported of a peer that has gone, with interest in reading only: on Linux both sides
-/// at once, on macOS the reading side first.
+/// The events after a peer has closed, with interest in reading only: Linux reports both sides at
+/// once, macOS the reading side first.
 ///
 /// ```
 /// use readily::poll::default_poller::EpollPoller;
@@ -112,11 +114,11 @@ impl Notify for Bell {
 /// assert_eq!((on_linux, on_a_mac), ([true, true], [false, true]));
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn poller(system: Personality) -> io::Result<KqueuePoller<EmulatedQueue>> {
-    EmulatedQueue::new(system).map(KqueuePoller::with)
+pub fn poller(system: Personality) -> io::Result<KqueuePoller<EmulatedKqueue>> {
+    EmulatedKqueue::new(system).map(KqueuePoller::with)
 }
 
-impl EmulatedQueue {
+impl EmulatedKqueue {
     /// Makes a queue with the rules of `system`.
     ///
     /// # Errors
@@ -124,35 +126,38 @@ impl EmulatedQueue {
     /// As [`poller`].
     pub fn new(system: Personality) -> io::Result<Self> {
         let outer = Epoll::new()?;
-        let bell = match system {
-            Personality::Apple | Personality::FreeBsd => Bell::User(Notifier::new()?),
-            Personality::NetBsd => Bell::Pipe(PipeNotifier::new()?),
+        let notifier = match system {
+            Personality::Apple | Personality::FreeBsd => QueueNotifier::User(Notifier::new()?),
+            Personality::NetBsd => QueueNotifier::Pipe(PipeNotifier::new()?),
             _ => return Err(io::ErrorKind::Unsupported.into()),
         };
         let ready = Notifier::new()?;
-        outer.add(ready.as_fd().as_raw_fd(), epoll::IN, READY)?;
+        outer.add(ready.as_fd().as_raw_fd(), epoll::IN, READY_TOKEN)?;
         let mut queue = Self {
             system,
             knotes: Knotes::new(system),
-            watches: Watches::new(&outer)?,
-            looker: Looker::default(),
+            epolls: EpollPair::new(&outer)?,
+            inspector: FdInspector::default(),
             outer,
             ready,
             is_ready: false,
-            bell: Arc::new(bell),
+            notifier: Arc::new(notifier),
             owner: ForkGuard::new()?,
-            latest: 0,
-            news: Vec::new(),
-            counting: Vec::new(),
+            last_generation: 0,
+            changed: Vec::new(),
+            counted: Vec::new(),
         };
-        match &*Arc::clone(&queue.bell) {
-            Bell::User(bell) => queue.outer.add(bell.as_fd().as_raw_fd(), epoll::IN, BELL)?,
-            Bell::Pipe(bell) => queue.watch_bell(bell.as_fd().as_raw_fd())?,
+        match &*Arc::clone(&queue.notifier) {
+            QueueNotifier::User(notifier) => {
+                let fd = notifier.as_fd().as_raw_fd();
+                queue.outer.add(fd, epoll::IN, NOTIFIER_TOKEN)?;
+            }
+            QueueNotifier::Pipe(pipe) => queue.watch_pipe(pipe.as_fd().as_raw_fd())?,
         }
         Ok(queue)
     }
 
-    fn watch_bell(&mut self, fd: RawFd) -> io::Result<()> {
+    fn watch_pipe(&mut self, fd: RawFd) -> io::Result<()> {
         let change = Kevent {
             ident: usize::try_from(fd).unwrap_or(usize::MAX),
             filter: Filter::Read,
@@ -164,7 +169,7 @@ impl EmulatedQueue {
         self.apply(&change).map_err(io::Error::from_raw_os_error)
     }
 
-    /// A child does not inherit a kqueue.
+    /// Fails in a forked child, because a child does not inherit a kqueue.
     fn check_owner(&self) -> io::Result<()> {
         if self.owner.forked() {
             let message = "this kqueue belongs to the process that forked: make another one";
@@ -174,13 +179,13 @@ impl EmulatedQueue {
     }
 }
 
-impl KqueueSys for EmulatedQueue {
+impl KqueueSys for EmulatedKqueue {
     fn change(&mut self, changes: &[Kevent], errors: &mut [i32]) -> io::Result<()> {
         self.check_owner()?;
         for (change, error) in changes.iter().zip(errors) {
             *error = self.apply(change).err().unwrap_or(0);
         }
-        self.show();
+        self.update_readiness();
         Ok(())
     }
 
@@ -188,8 +193,8 @@ impl KqueueSys for EmulatedQueue {
         self.check_owner()?;
         let begun = clock::monotonic_ns();
         loop {
-            let gone = Duration::from_nanos(clock::monotonic_ns().saturating_sub(begun));
-            let left = timeout.map(|timeout| timeout.saturating_sub(gone));
+            let elapsed = Duration::from_nanos(clock::monotonic_ns().saturating_sub(begun));
+            let left = timeout.map(|timeout| timeout.saturating_sub(elapsed));
             if self.wait_once(out, left)? || left == Some(Duration::ZERO) {
                 return Ok(());
             }
@@ -197,13 +202,13 @@ impl KqueueSys for EmulatedQueue {
     }
 
     fn clear_notification(&mut self) {
-        if let Bell::Pipe(pipe) = &*self.bell {
+        if let QueueNotifier::Pipe(pipe) = &*self.notifier {
             pipe.drain();
         }
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
-        Arc::clone(&self.bell) as Arc<dyn Notify>
+        Arc::clone(&self.notifier) as Arc<dyn Notify>
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

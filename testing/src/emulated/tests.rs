@@ -1,5 +1,5 @@
-//! The queue on real descriptors, in each of the three ways: what kernels were seen to do, case by
-//! case, and above all those in which another emulation over epoll differs from them.
+//! The queue on real descriptors, with the rules of each system: the observed behaviour of the three
+//! kernels, and above all the cases in which another emulation over epoll differs from them.
 
 use super::*;
 use readily_testing::for_tests;
@@ -22,24 +22,24 @@ pub(super) const SYSTEMS: [Personality; 3] = [Apple, FreeBsd, NetBsd];
 pub(super) const LONG: Duration = Duration::from_secs(20);
 
 /// An event in short: its filter, and whether it is an end.
-pub(super) type Said = (Filter, bool);
+pub(super) type ShortEvent = (Filter, bool);
 
-pub(super) const READY: Said = (Read, false);
-pub(super) const ROOM: Said = (Write, false);
-pub(super) const END: Said = (Read, true);
-pub(super) const DEAD: Said = (Write, true);
+pub(super) const READY: ShortEvent = (Read, false);
+pub(super) const ROOM: ShortEvent = (Write, false);
+pub(super) const END: ShortEvent = (Read, true);
+pub(super) const DEAD: ShortEvent = (Write, true);
 
-pub(super) fn queue(system: Personality) -> EmulatedQueue {
-    EmulatedQueue::new(system).unwrap()
+pub(super) fn queue(system: Personality) -> EmulatedKqueue {
+    EmulatedKqueue::new(system).unwrap()
 }
 
 pub(super) fn number(fd: &impl AsFd) -> RawFd {
     fd.as_fd().as_raw_fd()
 }
 
-impl EmulatedQueue {
-    /// One change; its receipt.
-    pub(super) fn say(&mut self, fd: RawFd, filter: Filter, flags: u32) -> i32 {
+impl EmulatedKqueue {
+    /// Applies one change, and returns its receipt.
+    pub(super) fn change_one(&mut self, fd: RawFd, filter: Filter, flags: u32) -> i32 {
         let mut errors = [0];
         let change = Kevent {
             ident: fd.unsigned_abs() as usize,
@@ -53,9 +53,9 @@ impl EmulatedQueue {
         errors[0]
     }
 
-    /// An addition that succeeds.
+    /// Adds a registration, and asserts that this succeeds.
     pub(super) fn add(&mut self, fd: &impl AsFd, filter: Filter, flags: u32) {
-        assert_eq!(self.say(number(fd), filter, EV_ADD | flags), 0);
+        assert_eq!(self.change_one(number(fd), filter, EV_ADD | flags), 0);
     }
 
     pub(super) fn all(&mut self, timeout: Duration) -> Vec<Kevent> {
@@ -64,33 +64,33 @@ impl EmulatedQueue {
         out
     }
 
-    /// What is there now, in the order of filters.
-    pub(super) fn now(&mut self) -> Vec<Said> {
-        said(&self.all(Duration::ZERO))
+    /// Returns the events that are there now, reads before writes.
+    pub(super) fn now(&mut self) -> Vec<ShortEvent> {
+        short_events(&self.all(Duration::ZERO))
     }
 
-    /// What comes next.
-    pub(super) fn next(&mut self) -> Vec<Said> {
+    /// Waits for the next events.
+    pub(super) fn next(&mut self) -> Vec<ShortEvent> {
         let events = self.all(LONG);
         assert!(!events.is_empty(), "nothing came");
-        said(&events)
+        short_events(&events)
     }
 
     /// Waits until all of `wanted` have been reported, which may take several events.
-    pub(super) fn until(&mut self, wanted: &[Said]) {
+    pub(super) fn until(&mut self, wanted: &[ShortEvent]) {
         let mut missing = wanted.to_vec();
         while !missing.is_empty() {
-            let news = self.next();
-            missing.retain(|it| !news.contains(it));
+            let events = self.next();
+            missing.retain(|it| !events.contains(it));
         }
     }
 }
 
-pub(super) fn said(events: &[Kevent]) -> Vec<Said> {
-    let said = |event: &Kevent| (event.filter, event.flags & EV_EOF != 0);
-    let mut said: Vec<_> = events.iter().map(said).collect();
-    said.sort_by_key(|it| it.0 == Write);
-    said
+pub(super) fn short_events(events: &[Kevent]) -> Vec<ShortEvent> {
+    let short = |event: &Kevent| (event.filter, event.flags & EV_EOF != 0);
+    let mut events: Vec<_> = events.iter().map(short).collect();
+    events.sort_by_key(|it| it.0 == Write);
+    events
 }
 
 pub(super) fn pair() -> (UnixStream, UnixStream) {
@@ -112,8 +112,8 @@ pub(super) fn tcp() -> (TcpStream, TcpStream) {
     (here, there)
 }
 
-/// Another descriptor of the same file, under a number that no other test gets when it is closed.
-pub(super) fn apart(fd: &impl AsFd) -> OwnedFd {
+/// Duplicates a descriptor to a high number, which no other test gets when it is closed.
+pub(super) fn duplicate_far(fd: &impl AsFd) -> OwnedFd {
     static NEXT: AtomicI32 = AtomicI32::new(3000);
     for_tests::allow_descriptors(4096).unwrap();
     let number = NEXT.fetch_add(1, Ordering::Relaxed);

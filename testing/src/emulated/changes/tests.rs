@@ -1,10 +1,10 @@
-//! Changes, case by case, and above all those in which another emulation over epoll differs from real
-//! kernels.
+//! The changes of a kqueue, and above all those in which another emulation over epoll differs from
+//! real kernels.
 
 use super::super::tests::{
     Apple, EBADF, EINVAL, ENOENT, EPIPE, EV_CLEAR, EV_DELETE, EV_DISABLE, EV_DISPATCH, EV_ENABLE,
-    FreeBsd, NetBsd, READY, ROOM, Read, SYSTEMS, Write, apart, drain, listener, number, pair,
-    queue,
+    FreeBsd, NetBsd, READY, ROOM, Read, SYSTEMS, Write, drain, duplicate_far, listener, number,
+    pair, queue,
 };
 use readily::poll::kqueue::KqueueSys;
 use readily_sys::kq_abi::{EV_ADD, Filter, Kevent};
@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 #[test]
-fn an_addition_again_replaces_the_token_and_looks_again() {
+fn a_second_addition_replaces_the_token_and_evaluates_again() {
     for system in SYSTEMS {
         let (mut queue, (here, mut there)) = (queue(system), pair());
         there.write_all(b"a").unwrap();
@@ -38,35 +38,35 @@ fn an_addition_again_replaces_the_token_and_looks_again() {
 }
 
 #[test]
-fn a_change_without_a_deed_looks_again_but_on_netbsd() {
+fn a_change_without_flags_evaluates_again_but_on_netbsd() {
     for system in SYSTEMS {
         let (mut queue, (here, mut there)) = (queue(system), pair());
         there.write_all(b"a").unwrap();
         queue.add(&here, Read, EV_CLEAR);
         assert_eq!(queue.now(), [READY]);
-        assert_eq!(queue.say(number(&here), Read, 0), 0);
+        assert_eq!(queue.change_one(number(&here), Read, 0), 0);
         assert_eq!(queue.now().len(), usize::from(system != NetBsd));
-        assert_eq!(queue.say(number(&here), Write, 0), ENOENT);
+        assert_eq!(queue.change_one(number(&here), Write, 0), ENOENT);
     }
 }
 
 #[test]
-fn what_is_added_disabled_is_reported_once_it_is_enabled() {
+fn a_registration_that_was_added_disabled_is_reported_once_it_is_enabled() {
     for system in SYSTEMS {
         let (mut queue, (here, mut there)) = (queue(system), pair());
         queue.add(&here, Read, EV_DISABLE);
         there.write_all(b"a").unwrap();
         assert_eq!(queue.now(), []);
-        assert_eq!(queue.say(number(&here), Read, EV_ENABLE), 0);
+        assert_eq!(queue.change_one(number(&here), Read, EV_ENABLE), 0);
         assert_eq!(queue.now(), [READY]);
-        let both = queue.say(number(&here), Read, EV_ENABLE | EV_DISABLE);
+        let both = queue.change_one(number(&here), Read, EV_ENABLE | EV_DISABLE);
         assert_eq!(both, if system == FreeBsd { EINVAL } else { 0 });
         assert_eq!(queue.now().len(), usize::from(system == FreeBsd));
     }
 }
 
 #[test]
-fn each_change_has_a_receipt_of_its_own_and_none_brings_events() {
+fn each_change_has_a_receipt_of_its_own_and_none_returns_events() {
     for system in SYSTEMS {
         let (mut queue, (here, mut there)) = (queue(system), pair());
         there.write_all(b"a").unwrap();
@@ -88,19 +88,19 @@ fn each_change_has_a_receipt_of_its_own_and_none_brings_events() {
         let mut errors = [-1; 4];
         queue.change(&changes, &mut errors).unwrap();
         assert_eq!(errors, [0, ENOENT, EBADF, EINVAL]);
-        assert_eq!(queue.now(), [READY], "the good one is in");
+        assert_eq!(queue.now(), [READY], "the valid change is applied");
     }
 }
 
 #[test]
-fn a_dispatched_one_with_unread_bytes_is_looked_at_when_it_is_enabled_but_on_netbsd() {
+fn a_dispatched_registration_with_unread_bytes_is_evaluated_when_it_is_enabled_but_on_netbsd() {
     for system in SYSTEMS {
         let (mut queue, (here, mut there)) = (queue(system), pair());
         there.write_all(b"a").unwrap();
         queue.add(&here, Read, EV_DISPATCH);
         assert_eq!(queue.now(), [READY]);
         assert_eq!(queue.now(), []);
-        assert_eq!(queue.say(number(&here), Read, EV_ENABLE), 0);
+        assert_eq!(queue.change_one(number(&here), Read, EV_ENABLE), 0);
         assert_eq!(queue.now().len(), usize::from(system != NetBsd));
         queue.add(&here, Read, EV_ENABLE | EV_DISPATCH);
         assert_eq!(queue.now(), [READY]);
@@ -108,24 +108,24 @@ fn a_dispatched_one_with_unread_bytes_is_looked_at_when_it_is_enabled_but_on_net
 }
 
 #[test]
-fn closing_a_number_takes_its_registrations_along() {
+fn closing_a_number_removes_its_registrations() {
     for system in SYSTEMS {
         let (mut queue, (here, mut there)) = (queue(system), pair());
-        let (twin, here) = (here.try_clone().unwrap(), apart(&here));
+        let (duplicate, here) = (here.try_clone().unwrap(), duplicate_far(&here));
         let fd = number(&here);
         queue.add(&here, Read, 0);
-        queue.add(&twin, Read, EV_CLEAR);
+        queue.add(&duplicate, Read, EV_CLEAR);
         there.write_all(b"a").unwrap();
         drop(here);
-        // The other number of the file is another registration.
+        // The other number of the same file is a registration of its own.
         let events = queue.all(Duration::ZERO);
         let idents: Vec<_> = events.iter().map(|it| it.ident).collect();
-        assert_eq!(idents, [number(&twin).unsigned_abs() as usize]);
+        assert_eq!(idents, [number(&duplicate).unsigned_abs() as usize]);
         there.write_all(b"b").unwrap();
-        assert_eq!(queue.now(), [READY], "that of the twin");
+        assert_eq!(queue.now(), [READY], "the registration of the other number");
         let closed = if system == Apple { ENOENT } else { EBADF };
-        assert_eq!(queue.say(fd, Read, EV_DELETE), closed);
-        assert_eq!(queue.say(fd, Read, EV_ADD), EBADF);
+        assert_eq!(queue.change_one(fd, Read, EV_DELETE), closed);
+        assert_eq!(queue.change_one(fd, Read, EV_ADD), EBADF);
     }
 }
 
@@ -134,7 +134,7 @@ fn a_number_that_is_used_again_is_not_registered() {
     for system in SYSTEMS {
         let (mut queue, (old, mut peer), (new, mut sends)) = (queue(system), pair(), pair());
         peer.write_all(b"a").unwrap();
-        let first = apart(&old);
+        let first = duplicate_far(&old);
         let free = number(&first);
         queue.add(&first, Read, 0);
         assert_eq!(queue.now(), [READY]);
@@ -142,7 +142,7 @@ fn a_number_that_is_used_again_is_not_registered() {
         let second = for_tests::duplicate_at(new.as_fd(), free).unwrap();
         sends.write_all(b"a").unwrap();
         assert_eq!(queue.now(), []);
-        assert_eq!(queue.say(free, Read, EV_DELETE), ENOENT);
+        assert_eq!(queue.change_one(free, Read, EV_DELETE), ENOENT);
         queue.add(&second, Read, 0);
         assert_eq!(queue.now(), [READY]);
     }
@@ -163,7 +163,7 @@ fn a_queue_in_a_queue_is_readable_and_none_can_be_in_itself() {
         assert_eq!(inner.now(), []);
         assert_eq!(outer.now(), []);
         let itself = number(&outer.outer);
-        assert_eq!(outer.say(itself, Read, EV_ADD), EINVAL);
+        assert_eq!(outer.change_one(itself, Read, EV_ADD), EINVAL);
     }
 }
 
@@ -172,13 +172,13 @@ fn a_dead_pipe_is_refused_or_reported_as_each_system_does() {
     for system in SYSTEMS {
         let (mut queue, (reader, writer)) = (queue(system), for_tests::pipe().unwrap());
         drop(reader);
-        let answer = queue.say(number(&writer), Write, EV_ADD);
+        let receipt = queue.change_one(number(&writer), Write, EV_ADD);
         let refused = match system {
             FreeBsd => EPIPE,
             NetBsd => EBADF,
             _ => 0,
         };
-        assert_eq!(answer, refused);
+        assert_eq!(receipt, refused);
         assert_eq!(queue.now().len(), usize::from(system == Apple));
     }
 }
@@ -188,14 +188,14 @@ fn the_null_device_is_ready_or_refused() {
     let null = std::fs::File::open("/dev/null").unwrap();
     for system in SYSTEMS {
         let mut queue = queue(system);
-        let answer = queue.say(number(&null), Read, EV_ADD);
-        assert_eq!(answer, if system == NetBsd { 0 } else { EINVAL });
+        let receipt = queue.change_one(number(&null), Read, EV_ADD);
+        assert_eq!(receipt, if system == NetBsd { 0 } else { EINVAL });
         assert_eq!(queue.now().len(), usize::from(system == NetBsd));
     }
 }
 
 #[test]
-fn what_is_added_before_it_connects_is_reported_when_it_has() {
+fn a_socket_that_was_added_before_it_connects_is_reported_once_it_is_connected() {
     for system in SYSTEMS {
         let (mut queue, socket) = (queue(system), for_tests::unconnected_tcp().unwrap());
         queue.add(&socket, Read, 0);
@@ -203,7 +203,7 @@ fn what_is_added_before_it_connects_is_reported_when_it_has() {
         assert_eq!(queue.now(), []);
         let listener = listener();
         let connected = socket2::Socket::from(socket);
-        // It is through at once, or begun.
+        // The connection is established at once, or begun.
         let _ = connected.connect(&listener.local_addr().unwrap().into());
         assert_eq!(queue.next(), [ROOM]);
     }

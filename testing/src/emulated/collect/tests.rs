@@ -1,10 +1,10 @@
-//! What is reported, case by case, and above all where another emulation over epoll differs from real
-//! kernels.
+//! The events of a kqueue, and above all those in which another emulation over epoll differs from
+//! real kernels.
 
 use super::super::tests::{
     Apple, DEAD, ECONNREFUSED, ECONNRESET, END, EPIPE, EV_CLEAR, EV_ONESHOT, FreeBsd, LONG, NetBsd,
     OwnedFd, READY, ROOM, Read, SYSTEMS, Shutdown, TcpStream, UdpSocket, Write, drain, listener,
-    number, pair, queue, said, socket, tcp,
+    number, pair, queue, short_events, socket, tcp,
 };
 use readily_sys::kq_abi::EV_ADD;
 use readily_sys::transfer;
@@ -33,7 +33,7 @@ fn a_level_and_an_edge_of_one_descriptor_are_independent() {
 }
 
 #[test]
-fn of_two_edges_only_the_one_with_news_fires() {
+fn of_two_edges_only_the_one_with_a_change_fires() {
     for system in SYSTEMS {
         let (mut queue, (here, mut there)) = (queue(system), pair());
         queue.add(&here, Read, EV_CLEAR);
@@ -62,7 +62,7 @@ fn each_arrival_is_an_edge_and_a_partial_read_is_none() {
 }
 
 #[test]
-fn a_one_shot_whose_bytes_have_gone_is_reported_all_the_same_but_on_a_mac() {
+fn a_one_shot_whose_bytes_were_read_is_still_reported_but_on_a_mac() {
     for system in SYSTEMS {
         let (mut queue, (here, mut there)) = (queue(system), pair());
         there.write_all(b"a").unwrap();
@@ -73,7 +73,7 @@ fn a_one_shot_whose_bytes_have_gone_is_reported_all_the_same_but_on_a_mac() {
 }
 
 #[test]
-fn a_socket_that_was_never_connected_says_nothing() {
+fn a_socket_that_was_never_connected_reports_nothing() {
     for system in SYSTEMS {
         let (mut queue, socket) = (queue(system), for_tests::unconnected_tcp().unwrap());
         queue.add(&socket, Read, 0);
@@ -99,8 +99,8 @@ fn a_connection_that_is_refused_ends_both_filters_and_keeps_its_error() {
         let error = socket::take_error(socket.as_fd()).unwrap().unwrap();
         assert_eq!(error.raw_os_error(), Some(ECONNREFUSED));
         let events = queue.all(LONG);
-        assert_eq!(said(&events), [END, DEAD]);
-        assert!(events.iter().all(|it| it.fflags == 0), "it was taken");
+        assert_eq!(short_events(&events), [END, DEAD]);
+        assert!(events.iter().all(|it| it.fflags == 0), "the error was read");
     }
 }
 
@@ -114,7 +114,7 @@ fn a_connection_that_is_made_has_room_and_no_end() {
         queue.add(&socket, Write, 0);
         assert_eq!(queue.next(), [ROOM]);
         let data = queue.all(LONG)[0].data;
-        assert!(data > 1000, "free space, and no yes or no: {data}");
+        assert!(data > 1000, "the free space in bytes: {data}");
     }
 }
 
@@ -130,7 +130,7 @@ fn a_reset_ends_both_filters_and_keeps_its_error() {
         while events.len() < 2 {
             events.extend(queue.all(LONG));
         }
-        assert_eq!(said(&events), [END, DEAD]);
+        assert_eq!(short_events(&events), [END, DEAD]);
         let reset = ECONNRESET.unsigned_abs();
         assert!(events.iter().all(|it| it.fflags == reset), "{events:?}");
         let error = here.read(&mut [0]).unwrap_err();
@@ -139,7 +139,7 @@ fn a_reset_ends_both_filters_and_keeps_its_error() {
 }
 
 #[test]
-fn an_end_is_for_the_reading_filter_and_stays() {
+fn an_end_is_reported_by_the_reading_filter_and_repeats() {
     for system in SYSTEMS {
         let (mut queue, (mut here, mut there)) = (queue(system), tcp());
         queue.add(&here, Read, 0);
@@ -148,7 +148,7 @@ fn an_end_is_for_the_reading_filter_and_stays() {
         there.shutdown(Shutdown::Write).unwrap();
         queue.until(&[END]);
         let events = queue.all(LONG);
-        assert_eq!(said(&events), [END, ROOM]);
+        assert_eq!(short_events(&events), [END, ROOM]);
         let end = events.iter().find(|it| it.filter == Read).unwrap();
         assert_eq!((end.data, end.fflags), (3, 0));
         here.read_exact(&mut [0; 3]).unwrap();
@@ -172,7 +172,7 @@ fn our_own_shutdown_ends_the_writing_filter() {
     }
 }
 
-/// As far as it is seen: when the queue looks.
+/// The queue detects the acknowledgement in its next wait.
 #[test]
 fn an_acknowledgement_is_an_edge_of_the_writing_filter() {
     for system in SYSTEMS {
@@ -183,7 +183,7 @@ fn an_acknowledgement_is_an_edge_of_the_writing_filter() {
         for _ in 0..3 {
             here.write_all(b"question").unwrap();
             there.read_exact(&mut [0; 8]).unwrap();
-            // The answer has the acknowledgement with it.
+            // The answer carries the acknowledgement.
             there.write_all(b"answer").unwrap();
             queue.until(&[READY, ROOM]);
             assert_eq!(queue.now(), []);
@@ -223,7 +223,7 @@ fn a_datagram_is_read_and_an_error_of_its_socket_is_no_end() {
         assert_eq!(two.recv(&mut [0; 20]).unwrap(), 10);
         assert_eq!(queue.now(), []);
         drop(one);
-        two.send(b"to nobody").unwrap();
+        two.send(b"to a closed socket").unwrap();
         assert_eq!(queue.next(), [READY]);
         assert_eq!(queue.all(LONG)[0].fflags, 0);
         assert_eq!(
@@ -233,7 +233,7 @@ fn a_datagram_is_read_and_an_error_of_its_socket_is_no_end() {
     }
 }
 
-/// The table of what was measured: a pipe's two ends, asked for both.
+/// The table of measurements in `docs/platforms.md`: both filters on both ends of a pipe.
 #[test]
 fn the_ends_of_a_pipe_are_reported_as_each_system_reports_them() {
     for system in SYSTEMS {
@@ -253,7 +253,7 @@ fn the_ends_of_a_pipe_are_reported_as_each_system_reports_them() {
             _ => vec![END, DEAD],
         };
         assert_eq!(queue.now(), dead);
-        // FreeBSD's registration has gone with its event.
+        // FreeBSD has removed the registration that reported the end.
         let then = if system == Apple {
             vec![END, DEAD]
         } else {
@@ -272,19 +272,22 @@ fn a_pipe_without_a_reader_is_reported_to_its_writer_on_each_system_in_its_way()
         queue.add(&writer, Write, 0);
         assert_eq!(queue.now().len(), usize::from(!full));
         drop(reader);
-        let deaf = system == NetBsd && full;
+        let missed = system == NetBsd && full;
         let events = queue.all(Duration::ZERO);
-        assert_eq!(said(&events), if deaf { vec![] } else { vec![DEAD] });
+        assert_eq!(
+            short_events(&events),
+            if missed { vec![] } else { vec![DEAD] }
+        );
         assert!(events.iter().all(|it| it.fflags == 0));
-        assert_eq!(queue.now().len(), usize::from(system != FreeBsd && !deaf));
-        let again = queue.say(number(&writer), Write, EV_ADD);
+        assert_eq!(queue.now().len(), usize::from(system != FreeBsd && !missed));
+        let again = queue.change_one(number(&writer), Write, EV_ADD);
         assert_eq!(again, if system == FreeBsd { EPIPE } else { 0 });
         assert_eq!(
             queue.now().len(),
             usize::from(system != FreeBsd),
             "{system:?}"
         );
-        // What reads from a pipe's writing end hears of it everywhere.
+        // Each system reports the end to a reading filter on the writing end of a pipe.
         queue.add(&writer, Read, 0);
         assert!(queue.now().contains(&END));
     }

@@ -1,9 +1,10 @@
-//! When to look: two epolls, one for what can be read and one for room to write.
+//! Two epoll instances report which filters to evaluate: one watches for input, the other for room to
+//! write.
 //!
-//! Both are edge-triggered, and report only *that* something may have changed; the filters find what
-//! holds. There are two, because one entry for both directions would report bytes to a registration
-//! that waits for room. A number that was closed, or is another file's by now, is found by adding it
-//! again: epoll knows a registration by number and file, and refuses a second one.
+//! Both are edge-triggered, and report only *that* something may have changed; the filters compute the
+//! state. There are two, because one entry for both directions would report input to a registration
+//! that waits for room. A number that was closed, or refers to another file by now, is detected by
+//! adding it again: epoll identifies a registration by number and file, and refuses a second one.
 //!
 //! In the notes this is the *selector* of Linux (N2), under another one.
 
@@ -15,17 +16,17 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
 
-/// The token of whatever is ours; registrations are below.
+/// The token of both instances in the outer epoll; no registration has it.
 const INNER: u64 = u64::MAX - 1;
 
 #[derive(Debug)]
-pub(super) struct Watches {
+pub(super) struct EpollPair {
     read: Epoll,
     write: Epoll,
 }
 
-impl Watches {
-    /// Both, watched by `outer`.
+impl EpollPair {
+    /// Makes both instances, and has `outer` watch them.
     pub(super) fn new(outer: &Epoll) -> io::Result<Self> {
         let (read, write) = (Epoll::new()?, Epoll::new()?);
         for epoll in [&read, &write] {
@@ -41,7 +42,8 @@ impl Watches {
         }
     }
 
-    /// Watches; whether that is needed. What is ready by now is reported by [`Self::news`], too.
+    /// Starts to watch a registration; `false` if epoll refuses the file because it is always
+    /// ready. [`Self::changes`] also reports what is ready already.
     pub(super) fn add(&self, (fd, filter): Name, generation: u32) -> io::Result<bool> {
         let bits = match filter {
             Filter::Write => OUT,
@@ -51,9 +53,9 @@ impl Watches {
         let epoll = self.of(filter);
         match epoll.add(fd, bits | ET, token) {
             Err(error) => match error.raw_os_error() {
-                // Always ready, so there is nothing to wait for.
+                // Always ready, so there is no change to wait for.
                 Some(EPERM) => Ok(false),
-                // The same file had been under this number when it was closed.
+                // The same file was registered under this number before the number was closed.
                 Some(EEXIST) => epoll.modify(fd, bits | ET, token).map(|()| true),
                 _ => Err(error),
             },
@@ -61,14 +63,14 @@ impl Watches {
         }
     }
 
-    /// Stops watching. A number that has been closed cannot be named any more, and goes with its
-    /// file; until then it may be reported, under a generation that is over.
+    /// Stops watching a registration. If its number has been closed, epoll cannot remove the entry,
+    /// which lives as long as the open file; until then it may be reported, under a stale generation.
     pub(super) fn remove(&self, (fd, filter): Name) {
         let _ = self.of(filter).delete(fd);
     }
 
-    /// Whether the number is that file's for which it was added.
-    pub(super) fn is_the_same(&self, (fd, filter): Name) -> bool {
+    /// Whether the number still refers to the file for which it was added.
+    pub(super) fn is_same_file(&self, (fd, filter): Name) -> bool {
         let epoll = self.of(filter);
         match epoll.add(fd, 0, 0) {
             Ok(()) => {
@@ -79,17 +81,19 @@ impl Watches {
         }
     }
 
-    /// Appends what may have changed since this was asked last, with its generation.
-    pub(super) fn news(&mut self, found: &mut Vec<(Name, u32)>) -> io::Result<()> {
+    /// Appends the registrations that may have changed since the previous call, each with its
+    /// generation.
+    pub(super) fn changes(&mut self, changed: &mut Vec<(Name, u32)>) -> io::Result<()> {
         for (epoll, filter) in [
             (&mut self.read, Filter::Read),
             (&mut self.write, Filter::Write),
         ] {
-            // Until a wait finds fewer than it has room for. One more wait, for nothing, would count as a
-            // quiet one, and the buffer of a busy loop would shrink and grow for ever.
+            // Stop at the first wait that does not fill the event buffer. A further wait would find
+            // nothing and count as an idle one, and the buffer of a busy loop would shrink and grow
+            // for ever.
             loop {
                 epoll.wait(Some(Duration::ZERO))?;
-                found.extend(epoll.events().map(|(token, _)| {
+                changed.extend(epoll.events().map(|(token, _)| {
                     let fd = RawFd::try_from(token & u64::from(u32::MAX)).unwrap_or(-1);
                     ((fd, filter), (token >> 32) as u32)
                 }));
