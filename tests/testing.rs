@@ -384,7 +384,7 @@ fn a_run_in_which_nothing_can_happen_ends_with_an_error() {
 }
 
 #[test]
-#[should_panic(expected = "is not quiet")]
+#[should_panic(expected = "does not become idle")]
 fn no_time_passes_in_a_loop_that_is_never_idle() {
     let mut sim = SimLoop::new(3);
     let _busy = sim.spawn(async {
@@ -421,7 +421,7 @@ fn virtual_time_has_an_end_that_can_be_reached() {
 }
 
 #[test]
-#[should_panic(expected = "stands on another kernel")]
+#[should_panic(expected = "is based on another kernel")]
 fn a_poller_of_another_kernel_is_refused() {
     let poller = Kernel::new().poller();
     let _sim = SimLoop::over(Kernel::new(), Box::new(poller));

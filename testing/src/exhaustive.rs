@@ -1,9 +1,9 @@
-//! Not by chance, but all of them: each place at which a future may be dropped, each order in which
-//! several things may happen in one turn.
+//! Exhaustive tests: a drop of a future after each of its polls, and all orders of several actions in
+//! one turn.
 //!
-//! A future can be dropped wherever it waits, and what it waited on must be as before. A turn is
-//! where races live on one thread: what falls into the same one may come in any order. Both are few
-//! enough, in a small program, to be tried out.
+//! A future can be dropped wherever it waits, and must then leave everything as it was. On one thread,
+//! races are between the events of one turn, which may come in any order. A small program has so few
+//! of both that a test can try them all.
 //!
 //! In the notes: cancelling (N14), and what happens between two `await`s (N10).
 
@@ -14,35 +14,34 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-/// A future that takes more polls than this is not going to end.
-const POLLS: u32 = 1000;
+/// The most polls that a future may take.
+const MAX_POLLS: u32 = 1000;
 
-/// By how much the time is moved on before each of the first polls.
+/// The time that passes before each of the first polls.
 const STEP: Duration = Duration::from_micros(100);
 
-/// After so many polls the steps are twice as long: a thousand polls come to
-/// more than an hour, and the first ones are close together.
-const DOUBLED: u32 = 50;
+/// The number of polls after which the step doubles, so that the first polls are close together and
+/// all of them take more than an hour.
+const DOUBLE_AFTER: u32 = 50;
 
-/// By how much the time is moved on before the n-th poll.
+/// The time that passes before the n-th poll.
 fn step(nth: u32) -> Duration {
-    STEP * 2u32.pow(nth / DOUBLED)
+    STEP * 2u32.pow(nth / DOUBLE_AFTER)
 }
 
 impl SimLoop {
-    /// Makes a future, polls it `n` times, drops it; for each `n` from zero on, until one ends by
-    /// itself. Returns how many polls that took.
+    /// Makes a future, polls it `n` times and drops it, for each `n` from zero on, until a future
+    /// completes. Returns how many polls that took.
     ///
-    /// Each is polled once in a turn, woken or not, and the time is moved before each poll: by
-    /// 100 µs, and after each fifty polls by twice as much as before, so that a future may wait for
-    /// more than an hour and is dropped at many places all the same. After each the loop is run until it is quiet; what must then be as before is for the
-    /// caller to ask, in `make` or afterwards.
+    /// A future is polled once per turn, woken or not. The time moves before each poll, by 100 µs at
+    /// first and by twice as much after each fifty polls, so that a future may wait for more than an
+    /// hour and is still dropped at many places. After each drop the loop runs until it is idle. What
+    /// must then be as before, the caller checks in `make` or afterwards.
     ///
     /// # Panics
     ///
-    /// If none ends within a thousand polls, in which somewhat less than an hour and a half goes by;
-    /// if the loop is not quiet after one was dropped, or
-    /// cannot be turned.
+    /// If no future completes within a thousand polls, which take somewhat less than an hour and a
+    /// half; if the loop is not idle after a drop; if a turn fails.
     ///
     /// # Examples
     ///
@@ -61,7 +60,7 @@ impl SimLoop {
     where
         F: Future + 'static,
     {
-        for polls in 0..POLLS {
+        for polls in 0..MAX_POLLS {
             let mut future = Box::pin(make());
             let clock = self.kernel().clock();
             let mut nth = 0;
@@ -69,29 +68,33 @@ impl SimLoop {
                 if nth == polls {
                     return Poll::Ready(false);
                 }
-                // Once more in the next turn, also if nobody else wakes it; and as that keeps time
-                // from going on by itself, by hand.
+                // The task polls once per turn, whether or not the future wakes it. A woken task keeps
+                // the time from moving by itself, so it is moved here.
                 cx.waker().wake_by_ref();
                 clock.advance(step(nth));
                 nth += 1;
                 future.as_mut().poll(cx).map(|_| true)
             }));
-            let ended = ended.expect("the loop can be turned");
-            let stalled = self.run_until_stalled().expect("the loop can be turned");
-            assert_eq!(stalled, Stalled::Idle, "after a drop after {polls} polls");
+            let ended = ended.expect("a turn succeeds");
+            let stalled = self.run_until_stalled().expect("a turn succeeds");
+            assert_eq!(
+                stalled,
+                Stalled::Idle,
+                "the loop is busy after a drop after {polls} polls"
+            );
             if ended {
                 return polls;
             }
         }
-        let time: Duration = (0..POLLS).map(step).sum();
+        let time: Duration = (0..MAX_POLLS).map(step).sum();
         panic!(
-            "it does not end within {POLLS} polls; {} s went by in these",
+            "the future does not complete within {MAX_POLLS} polls; {} s went by in these",
             time.as_secs()
         );
     }
 }
 
-/// All orders of `n` things: lists of the numbers below `n`. There are `n`! of them.
+/// Returns all `n`! permutations of the numbers below `n`.
 ///
 /// ```
 /// assert_eq!(readily_testing::orders(2), [[1, 0], [0, 1]]);
@@ -114,12 +117,13 @@ pub fn orders(n: usize) -> Vec<Vec<usize>> {
     shorter.iter().flat_map(with).collect()
 }
 
-/// Something to be done.
+/// An action of [`in_one_turn`].
 pub type Action = Box<dyn FnOnce()>;
 
-/// Does all of `deeds` in one turn of the loop, in this order: each by a closure that is queued
-/// before the next one. A program for a search through all turns is: for each of [`orders`], make
-/// the world anew, run it until it waits, queue its deeds, run on, look.
+/// Runs all of `actions` in one turn of the loop, in the given order.
+///
+/// Each action becomes a closure in the queue of the loop. An exhaustive test makes a new loop for each
+/// of [`orders`], runs it until it waits, queues the actions, runs it on, and checks the result.
 ///
 /// # Examples
 ///
@@ -142,7 +146,7 @@ pub type Action = Box<dyn FnOnce()>;
 ///     let late: Action = Box::new(move || clock.advance(limit));
 ///     in_one_turn(&sim.weak_handle(), &order, vec![value, late]);
 ///     sim.run_until_stalled()?;
-///     // Whichever came first: a value that is there wins (T6).
+///     // In both orders: a value that is there wins over the timeout (T6).
 ///     assert_eq!(waiting.result().unwrap().unwrap(), Ok(Ok(7)));
 /// }
 /// # Ok::<(), readily::Error>(())
@@ -150,15 +154,19 @@ pub type Action = Box<dyn FnOnce()>;
 ///
 /// # Panics
 ///
-/// If `order` is not an order of the deeds, or the loop has gone.
+/// If `order` is not a permutation of the indices of `actions`, or the loop is closed.
 #[track_caller]
-pub fn in_one_turn(handle: &WeakHandle, order: &[usize], deeds: Vec<Action>) {
-    let mut deeds: Vec<_> = deeds.into_iter().map(Some).collect();
-    assert_eq!(order.len(), deeds.len(), "an order of these deeds");
+pub fn in_one_turn(handle: &WeakHandle, order: &[usize], actions: Vec<Action>) {
+    let mut actions: Vec<_> = actions.into_iter().map(Some).collect();
+    assert_eq!(
+        order.len(),
+        actions.len(),
+        "`order` has as many indices as there are actions"
+    );
     for &nth in order {
-        let deed = deeds[nth].take().expect("an order names each once");
-        let queued = handle.with(|handle| handle.call_soon(move |_| deed()));
-        queued.expect("the loop is there");
+        let action = actions[nth].take().expect("`order` has each index once");
+        let queued = handle.with(|handle| handle.call_soon(move |_| action()));
+        queued.expect("the loop is open");
     }
 }
 

@@ -1,8 +1,8 @@
-//! What tests do to descriptors and programs do not: a reset, a number of one's choice.
+//! Operations on descriptors that only tests need: a reset, urgent data, a chosen number.
 //!
-//! Some need a call that the standard library has not, so this file has unsafe code, as only one other
-//! of this crate has. The functions are safe: the descriptor that is changed is borrowed, a descriptor
-//! that is made has one owner, and no other descriptor is closed.
+//! Some need a system call that the standard library does not have, so this is one of the two files of
+//! this crate with unsafe code. The functions are safe: they borrow the descriptor that they change, a
+//! new descriptor has one owner, and no other descriptor is closed.
 
 #![allow(unsafe_code)]
 
@@ -12,16 +12,16 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use readily_sys::nonblocking;
 
-/// Makes a pipe: its reading and its writing end.
+/// Makes a pipe, and returns its reading and its writing end.
 ///
 /// # Errors
 ///
-/// Too many descriptors.
+/// If there are too many descriptors.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     readily_sys::pipe()
 }
 
-/// Makes `fd` wait, as whoever shares its open file may do at any time.
+/// Clears `O_NONBLOCK`, as each process that shares the open file may do at any time.
 ///
 /// # Errors
 ///
@@ -30,26 +30,26 @@ pub fn make_blocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     nonblocking::clear(fd)
 }
 
-/// Whether both are one open file; `None` if the system does not say.
+/// Whether two descriptors share one open file; `None` if the system cannot compare them.
 #[must_use]
 pub fn is_same_file(fd: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Option<bool> {
     readily_sys::is_same_file(fd, other.as_raw_fd())
 }
 
-/// Makes a TCP socket that is connected to nobody.
+/// Makes a TCP socket that is not connected.
 ///
 /// # Errors
 ///
-/// Too many descriptors.
+/// If there are too many descriptors.
 pub fn unconnected_tcp() -> io::Result<OwnedFd> {
     readily_sys::unconnected_tcp()
 }
 
-/// Closes a connection with a reset instead of an end (`SO_LINGER` of zero).
+/// Closes a TCP connection with a reset instead of an end (`SO_LINGER` of zero).
 ///
 /// # Errors
 ///
-/// Those of `setsockopt(2)`; closed it is all the same.
+/// Those of `setsockopt(2)`; the descriptor is closed in any case.
 pub fn reset(fd: OwnedFd) -> io::Result<()> {
     let linger = libc::linger {
         l_onoff: 1,
@@ -57,12 +57,12 @@ pub fn reset(fd: OwnedFd) -> io::Result<()> {
     };
     let len = size_of::<libc::linger>() as libc::socklen_t;
     let (number, from) = (fd.as_raw_fd(), (&raw const linger).cast());
-    // SAFETY: `from` points to `len` bytes of a live local; the descriptor is ours, so it is open.
+    // SAFETY: `from` points to `len` bytes of a live local; the descriptor is owned, so it is open.
     cvt(unsafe { libc::setsockopt(number, libc::SOL_SOCKET, libc::SO_LINGER, from, len) })?;
     Ok(())
 }
 
-/// Sends one byte out of band (`MSG_OOB`).
+/// Sends one urgent byte (`MSG_OOB`).
 ///
 /// # Errors
 ///
@@ -82,8 +82,8 @@ pub fn send_urgent(fd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// Makes another descriptor for the same open file, under this number, which is free. Not
-/// `dup2(2)`: that would close the number's owner behind its back.
+/// Duplicates a descriptor to a given number, which must be free. Unlike `dup2(2)`, this does not
+/// close another descriptor.
 ///
 /// # Errors
 ///
@@ -91,16 +91,16 @@ pub fn send_urgent(fd: BorrowedFd<'_>) -> io::Result<()> {
 pub fn duplicate_at(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: takes numbers, touches no memory; the descriptor is borrowed, so it is open.
     let made = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, number) })?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+    // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
     let made = unsafe { OwnedFd::from_raw_fd(made) };
-    // The call gives the first free number from there on.
+    // The call returns the first free number from `number` on.
     match made.as_raw_fd() == number {
         true => Ok(made),
         false => Err(io::ErrorKind::AlreadyExists.into()),
     }
 }
 
-/// Whether it is closed by `exec`.
+/// Whether `exec` closes the descriptor (`FD_CLOEXEC`).
 ///
 /// # Errors
 ///
@@ -111,8 +111,8 @@ pub fn closes_on_exec(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(flags & libc::FD_CLOEXEC != 0)
 }
 
-/// Allows this process `count` descriptors, or as many as it may be allowed, where that is more
-/// than now.
+/// Raises the soft limit of descriptors to `count`, or to the hard limit if that is less. Never lowers
+/// it.
 ///
 /// # Errors
 ///
@@ -134,11 +134,11 @@ pub fn allow_descriptors(count: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// The result of a call that returns minus one if it has failed.
-fn cvt(answer: c_int) -> io::Result<c_int> {
-    match answer {
+/// Converts the result of a system call that returns minus one if it fails.
+fn cvt(result: c_int) -> io::Result<c_int> {
+    match result {
         -1 => Err(io::Error::last_os_error()),
-        answer => Ok(answer),
+        result => Ok(result),
     }
 }
 
@@ -149,25 +149,25 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
-    fn a_number_that_is_taken_is_not_taken_over() {
+    fn a_number_in_use_is_not_replaced() {
         let (reader, writer) = pipe().unwrap();
         let taken = duplicate_at(reader.as_fd(), writer.as_raw_fd()).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(transfer::write_waiting(writer.as_fd(), b"a").unwrap(), 1);
         allow_descriptors(2048).unwrap();
-        let twin = duplicate_at(reader.as_fd(), 900).unwrap();
-        assert_eq!(twin.as_raw_fd(), 900);
-        assert!(closes_on_exec(twin.as_fd()).unwrap());
+        let duplicate = duplicate_at(reader.as_fd(), 900).unwrap();
+        assert_eq!(duplicate.as_raw_fd(), 900);
+        assert!(closes_on_exec(duplicate.as_fd()).unwrap());
         assert_eq!(
-            transfer::read_waiting(twin.as_fd(), &mut [0; 2]).unwrap(),
+            transfer::read_waiting(duplicate.as_fd(), &mut [0; 2]).unwrap(),
             1
         );
     }
 
     #[test]
-    fn what_is_no_socket_can_neither_be_reset_nor_sent_to() {
+    fn a_pipe_can_neither_be_reset_nor_get_urgent_data() {
         let (reader, writer) = pipe().unwrap();
-        let no_socket = |answer: io::Result<()>| answer.unwrap_err().raw_os_error();
+        let no_socket = |result: io::Result<()>| result.unwrap_err().raw_os_error();
         assert_eq!(no_socket(send_urgent(writer.as_fd())), Some(libc::ENOTSOCK));
         assert_eq!(no_socket(reset(reader)), Some(libc::ENOTSOCK));
     }

@@ -1,9 +1,10 @@
-//! A waker that runs somebody's code when it is cloned.
+//! A waker that runs arbitrary code when it is cloned.
 //!
-//! The standard library's safe way to a waker, `std::task::Wake`, runs code of its maker when it is
-//! woken and when it is dropped; its clone is a count. A waker made by hand runs code then too, and
-//! whoever keeps wakers must survive it (R055, R057). So the tools for tests need one, and this is
-//! the one place where a table of functions is made by hand.
+//! A waker made with `std::task::Wake` can run arbitrary code when it is woken and when it is dropped;
+//! its clone only increments a count. A waker with its own `RawWakerVTable` can run code in its clone
+//! too, and each owner of wakers must survive that: code that calls back while a borrow is held (R055),
+//! code that panics (R057). So the tools for tests need such a waker. This is the only `RawWakerVTable`
+//! of this crate.
 
 #![allow(unsafe_code)]
 
@@ -11,26 +12,26 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-/// What an odd waker does, on the stack of whoever makes it do so.
+/// The behaviour of a hostile waker. Each method runs on the stack of the code that uses the waker.
 pub(crate) trait Hostile: Send + Sync + 'static {
-    /// It was cloned: what the clone is to be. A waker that was handed in for it may be any.
+    /// The waker is cloned. Returns the clone, which may be any waker.
     fn on_clone(self: &Arc<Self>) -> Waker;
 
-    /// It was woken.
+    /// The waker is woken.
     fn on_wake(&self);
 
-    /// It was dropped, or used up by a wake.
+    /// The waker is dropped, or consumed by a wake.
     fn on_drop(&self);
 }
 
-/// A waker that does what `odd` says.
-pub(crate) fn waker<O: Hostile>(odd: Arc<O>) -> Waker {
-    let data = Arc::into_raw(odd).cast::<()>();
+/// Makes a waker with this behaviour.
+pub(crate) fn waker<O: Hostile>(behaviour: Arc<O>) -> Waker {
+    let data = Arc::into_raw(behaviour).cast::<()>();
     let raw = RawWaker::new(data, &Table::<O>::TABLE);
     // SAFETY:
     // - `data` is an `Arc<O>` that this waker owns a count of, and `O` is `Send`, `Sync` and
     //   `'static`, so it may be used on any thread and for any time;
-    // - each function of the table keeps to what `RawWakerVTable` says of it: see there.
+    // - each function of the table fulfils its contract in `RawWakerVTable`: see there.
     unsafe { Waker::from_raw(raw) }
 }
 
@@ -40,61 +41,61 @@ impl<O: Hostile> Table<O> {
     const TABLE: RawWakerVTable =
         RawWakerVTable::new(Self::clone, Self::wake, Self::wake_by_ref, Self::drop);
 
-    /// The count that belongs to the waker, lent.
+    /// Borrows the count that belongs to the waker.
     ///
     /// # Safety
     ///
     /// `data` is that of a waker of [`waker`], which owns its count for as long as the result is
     /// used.
-    unsafe fn lend(data: *const ()) -> ManuallyDrop<Arc<O>> {
+    unsafe fn borrow(data: *const ()) -> ManuallyDrop<Arc<O>> {
         // SAFETY: by the contract `data` came out of `Arc::<O>::into_raw` in `waker`, and the waker
-        // owns a count of it, which is left to it: this one is not dropped.
+        // owns a count of it, which it keeps, because this `Arc` is not dropped.
         ManuallyDrop::new(unsafe { Arc::from_raw(data.cast::<O>()) })
     }
 
     /// # Safety
     ///
-    /// As `RawWaker` has it: called with a waker's own pointer, while there is that waker.
+    /// As `RawWakerVTable` requires: called with a waker's own pointer, while that waker exists.
     unsafe fn clone(data: *const ()) -> RawWaker {
         // SAFETY: the waker that is cloned outlives this call.
-        let odd = unsafe { Self::lend(data) };
-        // What the clone is, is for `odd` to say: the parts of a waker that owns itself.
-        let waker = ManuallyDrop::new(odd.on_clone());
+        let behaviour = unsafe { Self::borrow(data) };
+        // The parts of a waker that owns itself; the behaviour decides which waker that is.
+        let waker = ManuallyDrop::new(behaviour.on_clone());
         RawWaker::new(waker.data(), waker.vtable())
     }
 
     /// # Safety
     ///
-    /// As `RawWaker` has it: called with a waker's own pointer, which is used up.
+    /// As `RawWakerVTable` requires: called with a waker's own pointer, which this call consumes.
     unsafe fn wake(data: *const ()) {
-        // SAFETY: the waker is used up by this call, and so is its count.
-        let taken = Taken(unsafe { Arc::from_raw(data.cast::<O>()) });
-        // A drop that panics must not keep the other from being done.
-        taken.0.on_wake();
+        // SAFETY: this call consumes the waker, and its count with it.
+        let consumed = Consumed(unsafe { Arc::from_raw(data.cast::<O>()) });
+        // `on_drop` runs even if `on_wake` panics.
+        consumed.0.on_wake();
     }
 
     /// # Safety
     ///
-    /// As `RawWaker` has it: called with a waker's own pointer, while there is that waker.
+    /// As `RawWakerVTable` requires: called with a waker's own pointer, while that waker exists.
     unsafe fn wake_by_ref(data: *const ()) {
         // SAFETY: the waker that is woken outlives this call.
-        let odd = unsafe { Self::lend(data) };
-        odd.on_wake();
+        let behaviour = unsafe { Self::borrow(data) };
+        behaviour.on_wake();
     }
 
     /// # Safety
     ///
-    /// As `RawWaker` has it: called with a waker's own pointer, which is used up.
+    /// As `RawWakerVTable` requires: called with a waker's own pointer, which this call consumes.
     unsafe fn drop(data: *const ()) {
-        // SAFETY: the waker is used up by this call, and so is its count.
-        drop(Taken(unsafe { Arc::from_raw(data.cast::<O>()) }));
+        // SAFETY: this call consumes the waker, and its count with it.
+        drop(Consumed(unsafe { Arc::from_raw(data.cast::<O>()) }));
     }
 }
 
-/// The count of a waker that is used up.
-struct Taken<O: Hostile>(Arc<O>);
+/// The count of a consumed waker.
+struct Consumed<O: Hostile>(Arc<O>);
 
-impl<O: Hostile> Drop for Taken<O> {
+impl<O: Hostile> Drop for Consumed<O> {
     fn drop(&mut self) {
         self.0.on_drop();
     }
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_waker_notes_all_that_is_done_with_it_and_is_freed() {
+    fn a_hostile_waker_runs_a_method_for_each_use_and_is_freed() {
         let log = Arc::new(Log(Mutex::default()));
         let one = waker(Arc::clone(&log));
         let two = one.clone();
@@ -131,15 +132,15 @@ mod tests {
         one.wake_by_ref();
         one.wake();
         drop(two);
-        let said = log.0.lock().unwrap().join(" ");
-        assert_eq!(said, "clone wake wake drop drop");
+        let calls = log.0.lock().unwrap().join(" ");
+        assert_eq!(calls, "clone wake wake drop drop");
         assert_eq!(Arc::strong_count(&log), 1);
     }
 
-    /// A clone that is another waker altogether.
-    struct Changeling;
+    /// A waker whose clone is a different waker.
+    struct Substituted;
 
-    impl Hostile for Changeling {
+    impl Hostile for Substituted {
         fn on_clone(self: &Arc<Self>) -> Waker {
             Waker::noop().clone()
         }
@@ -152,12 +153,12 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_may_be_another_and_a_drop_that_panics_frees_it() {
-        let odd = Arc::new(Changeling);
-        let one = waker(Arc::clone(&odd));
+    fn a_clone_may_be_another_waker_and_a_drop_that_panics_frees_its_count() {
+        let behaviour = Arc::new(Substituted);
+        let one = waker(Arc::clone(&behaviour));
         assert!(!one.will_wake(&one.clone()));
         let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(one)));
         assert!(dropped.is_err());
-        assert_eq!(Arc::strong_count(&odd), 1);
+        assert_eq!(Arc::strong_count(&behaviour), 1);
     }
 }

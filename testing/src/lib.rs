@@ -1,19 +1,18 @@
 //! Tools for tests of the `readily` event loop and of programs on it: a loop on a kernel in memory, and
 //! wakers that misbehave.
 //!
-//! [`SimLoop`] runs servers, clients and callbacks in one thread and in virtual time, with the
-//! faults of a seed; what it did is a trace, the same for the same seed, and a [`Transcript`] tells it.
-//! [`manual_poll()`], [`spy()`] and [`wakers`] look at one future; [`SimLoop::drop_everywhere`],
-//! [`orders`] and [`in_one_turn`] try all places and all orders; [`record()`] and [`replay()`] bring a
-//! run back; [`conformance`] tries a poller; the strategies for proptest, behind its feature, try
-//! what nobody has thought of. It uses nothing of the loop that a user could not.
-//!
-//! In the notes this is nothing. It is how each of their lines is tried.
+//! [`SimLoop`] runs servers, clients and callbacks in one thread and in virtual time, with faults that
+//! a seed selects. It records a trace, which is the same for the same seed; a [`Transcript`] is a log
+//! that the test itself writes. [`manual_poll()`], [`spy()`] and [`wakers`] test one future.
+//! [`SimLoop::drop_everywhere`], [`orders`] and [`in_one_turn`] are exhaustive: a drop after each poll,
+//! all orders of several actions. [`record()`] and [`replay()`] record a run and repeat it.
+//! [`conformance`] tests a poller. The strategies for proptest, behind the feature of that name,
+//! generate whole programs. The crate uses only public interfaces of the loop.
 
 #![deny(unsafe_code)]
 
-// The sources of `emulated` are compiled as a part of readily too, under a flag; there this is the
-// name of the crate.
+// The sources of `emulated` name this crate by `readily_testing`, because under a flag they are also
+// compiled as a part of readily.
 extern crate self as readily_testing;
 
 pub mod conformance;
@@ -49,7 +48,7 @@ pub use transcript::Transcript;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-/// Polls `future` once, with a waker that wakes nobody.
+/// Polls a future once, with a waker that does nothing.
 ///
 /// ```
 /// use readily_testing::poll_once;

@@ -1,7 +1,7 @@
-//! A future that a test polls by hand, and what it must be in: pending, ready, woken.
+//! A future that a test polls itself, with assertions about each poll and about its wakes.
 //!
-//! An executor polls when it pleases. A test wants to say when, and to see whether a wake came that
-//! was due, and none that was not. So each future here has a waker of its own, which counts.
+//! An executor decides when to poll. A test needs to decide that itself, and to check that each wake
+//! that was due came, and no other. So each future here has its own waker, which counts its wakes.
 //!
 //! In the notes: what `await` does, taken apart (N10, N13).
 
@@ -10,7 +10,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-/// A future with a waker of its own, to be polled by the test.
+/// A future that the test polls itself, with a waker that counts.
 ///
 /// # Examples
 ///
@@ -26,14 +26,14 @@ use std::task::{Context, Poll, Waker};
 /// future.assert_woken(1);
 /// assert_eq!(future.assert_ready(), Ok(7));
 /// ```
-#[must_use = "it does nothing unless it is polled"]
+#[must_use = "a future does nothing unless it is polled"]
 pub struct ManualPoll<F> {
     future: Pin<Box<F>>,
     waker: Waker,
     count: Count,
 }
 
-/// `future`, to be polled by hand.
+/// Wraps a future for a test that polls it itself. See [`ManualPoll`].
 pub fn manual_poll<F: IntoFuture>(future: F) -> ManualPoll<F::IntoFuture> {
     let (waker, count) = wakers::counting();
     ManualPoll {
@@ -44,64 +44,64 @@ pub fn manual_poll<F: IntoFuture>(future: F) -> ManualPoll<F::IntoFuture> {
 }
 
 impl<F: Future> ManualPoll<F> {
-    /// Polls it once. The wakes so far are for this poll, and are not counted any more.
+    /// Polls the future once. The count of wakes starts again from zero.
     pub fn poll(&mut self) -> Poll<F::Output> {
-        let _so_far = self.count.take();
+        let _wakes = self.count.take();
         self.future
             .as_mut()
             .poll(&mut Context::from_waker(&self.waker))
     }
 
-    /// Polls it once with somebody else's waker.
+    /// Polls the future once with another waker.
     pub fn poll_with(&mut self, waker: &Waker) -> Poll<F::Output> {
         self.future.as_mut().poll(&mut Context::from_waker(waker))
     }
 
-    /// How often it was woken since its last poll.
+    /// How often the future was woken since its last poll.
     #[must_use]
     pub fn woken(&self) -> usize {
         self.count.count()
     }
 
-    /// Whether somebody keeps its waker: a list that it waits in, or a timer.
+    /// Whether a clone of the waker exists, for instance in a wait queue or a timer.
     #[must_use]
     pub fn is_kept(&self) -> bool {
         self.count.kept() > 1
     }
 
-    /// Polls it, and wants it to wait.
+    /// Polls the future, and asserts that it is pending.
     ///
     /// # Panics
     ///
-    /// If it is ready.
+    /// If the future is ready.
     #[track_caller]
     pub fn assert_pending(&mut self)
     where
         F::Output: fmt::Debug,
     {
         if let Poll::Ready(output) = self.poll() {
-            panic!("it is ready, with {output:?}");
+            panic!("the future is ready, with {output:?}");
         }
     }
 
-    /// Polls it, and wants its output.
+    /// Polls the future, asserts that it is ready, and returns its output.
     ///
     /// # Panics
     ///
-    /// If it waits.
+    /// If the future is pending.
     #[track_caller]
     pub fn assert_ready(&mut self) -> F::Output {
         match self.poll() {
             Poll::Ready(output) => output,
-            Poll::Pending => panic!("it waits"),
+            Poll::Pending => panic!("the future is pending"),
         }
     }
 
-    /// Wants it to have been woken this often since its last poll.
+    /// Asserts that the future was woken `times` times since its last poll.
     ///
     /// # Panics
     ///
-    /// If it was not.
+    /// If it was woken more or less often.
     #[track_caller]
     pub fn assert_woken(&self, times: usize) {
         assert_eq!(self.woken(), times, "wakes since the last poll");

@@ -1,26 +1,25 @@
-//! Chance from a seed: the same numbers for the same seed, on every machine.
+//! A pseudo-random generator (xorshift64*): the same numbers for the same seed, on every machine.
 //!
-//! What looks random in a test must be the same tomorrow, so it comes from here and nowhere else
-//! (xorshift64*): the faults of a kernel in memory, the order of a batch, the order of what is
-//! ready. It is quick, and good enough to choose by; it is no source of secrets.
+//! A random choice in a test must be reproducible, so each comes from this generator: the faults of a
+//! kernel in memory, the order of a batch, the order of ready tasks. It is not for secrets.
 
-/// A source of numbers that depend on its seed only.
+/// A generator whose numbers depend only on its seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Rng {
     state: u64,
 }
 
 impl Rng {
-    /// Seeds that are near each other give numbers that are not.
+    /// Similar seeds give unrelated numbers.
     pub(crate) fn seeded(seed: u64) -> Self {
         let state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d;
         Self {
-            // Any state but zero will do.
+            // The state must not be zero.
             state: state.max(1),
         }
     }
 
-    /// A number below `bound`, which is not zero.
+    /// Returns a number below `bound`, which must not be zero.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.state ^= self.state >> 12;
         self.state ^= self.state << 25;
@@ -29,12 +28,12 @@ impl Rng {
         high as usize % bound
     }
 
-    /// Whether something with this chance out of 256 happens. A chance of zero costs nothing.
+    /// Returns `true` with a probability of `chance` out of 256. A chance of zero draws no number.
     pub(crate) fn chance_256(&mut self, chance: u8) -> bool {
         chance != 0 && self.below(256) < usize::from(chance)
     }
 
-    /// Any order of `items`, each as likely as the others.
+    /// Shuffles `items`; each order is equally likely.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
@@ -58,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn every_order_comes_up_about_as_often() {
+    fn all_orders_are_about_equally_frequent() {
         let mut counts: BTreeMap<[u8; 4], u32> = BTreeMap::new();
         let mut rng = Rng::seeded(1);
         for _ in 0..24_000 {

@@ -1,5 +1,4 @@
-//! A loop on a kernel in memory, and what a test does with it: run, step, move the time, read the
-//! trace.
+//! A loop on a kernel in memory. A test runs it, steps it, moves its time, and reads its trace.
 
 #[cfg(feature = "proptest")]
 use super::tracing_poller::PollerTrace;
@@ -14,16 +13,16 @@ use std::io;
 use std::ops::Deref;
 use std::time::Duration;
 
-/// A loop whose descriptors, time and faults are those of a [`Kernel`] in memory.
+/// An event loop whose descriptors, time and faults are those of a [`Kernel`] in memory.
 ///
-/// `TcpListener::bind`, `TcpStream::connect`, `sleep` and the rest work on it as they do
-/// everywhere; time passes only where nothing else can happen. Its policy is
-/// [`PanicPolicy::Propagate`], so that an assertion that fails in a callback or a detached task
-/// fails the test. Dereferences to [`LoopHandle`].
+/// `TcpListener::bind`, `TcpStream::connect`, `sleep` and the rest work on it as on any loop. Time
+/// passes only while nothing else can happen. The panic policy is [`PanicPolicy::Propagate`], so a
+/// failed assertion in a callback or in a detached task fails the test. A `SimLoop` dereferences to
+/// [`LoopHandle`].
 ///
 /// # Examples
 ///
-/// A server and its client, an hour of waiting between two words, in no time:
+/// A server and its client. The client waits for an hour between two writes, which takes no real time:
 ///
 /// ```
 /// use readily::io::{TcpListener, TcpStream};
@@ -32,14 +31,14 @@ use std::time::Duration;
 /// use std::time::Duration;
 ///
 /// let mut sim = SimLoop::new(7);
-/// let (heard, ()) = sim.run(async {
+/// let (received, ()) = sim.run(async {
 ///     let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
 ///     let addr = listener.local_addr().unwrap();
 ///     let server = async {
 ///         let (stream, _peer) = listener.accept().await.unwrap();
-///         let mut words = [0; 6];
-///         stream.read_exact(&mut words).await.unwrap();
-///         words
+///         let mut buffer = [0; 6];
+///         stream.read_exact(&mut buffer).await.unwrap();
+///         buffer
 ///     };
 ///     let client = async {
 ///         let stream = TcpStream::connect(addr).await.unwrap();
@@ -49,7 +48,7 @@ use std::time::Duration;
 ///     };
 ///     gather((server, client)).await
 /// })?;
-/// assert_eq!(&heard, b"onetwo");
+/// assert_eq!(&received, b"onetwo");
 /// assert_eq!(sim.elapsed(), Duration::from_secs(3600));
 /// assert!(sim.trace().contains("on to the limit, 3600.000000000"));
 /// # Ok::<(), readily::Error>(())
@@ -58,15 +57,15 @@ use std::time::Duration;
 pub struct SimLoop {
     runner: Runner,
     kernel: Kernel,
-    /// Turns since the books of the loop were looked through: see [`is_check_due`].
+    /// The number of turns since the invariants of the loop were checked: see [`is_check_due`].
     unchecked: usize,
-    /// What the loop asks of its poller.
+    /// The calls that the loop makes to its poller.
     #[cfg(feature = "proptest")]
     poller_trace: PollerTrace,
 }
 
-/// The system whose kqueue a name stands for, and that is there in memory; none for other pollers.
-fn named<E>(name: Result<&str, E>) -> Option<Personality> {
+/// Returns the system whose kqueue has this name; `None` for other pollers.
+fn personality_of<E>(name: Result<&str, E>) -> Option<Personality> {
     match name.ok()? {
         "kqueue-apple" => Some(Personality::Apple),
         "kqueue-freebsd" => Some(Personality::FreeBsd),
@@ -76,12 +75,12 @@ fn named<E>(name: Result<&str, E>) -> Option<Personality> {
 }
 
 impl SimLoop {
-    /// A loop without faults, where what is ready at the same time comes in an order of the seed:
-    /// descriptors, and tasks (see [`shuffle_ready`](readily::spi::shuffle_ready)).
+    /// Makes a loop without faults. The seed decides the order of descriptors and of tasks that are
+    /// ready at the same time (see [`shuffle_ready`](readily::spi::shuffle_ready)).
     ///
     /// # Panics
     ///
-    /// If there is no memory for a loop.
+    /// If no memory is left.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut faults = Faults::seeded(seed);
@@ -89,34 +88,37 @@ impl SimLoop {
         Self::with(faults)
     }
 
-    /// Makes a loop with these faults. Its poller has epoll's rules, unless the variable
-    /// `READILY_POLLER` names the kqueue of a system (see
-    /// [`poll::default_poller::default`](readily::poll::default_poller::default)); then it is that kqueue, in memory.
+    /// Makes a loop with these faults. Its poller follows the rules of epoll, unless the environment
+    /// variable `READILY_POLLER` (see [`default`](readily::poll::default_poller::default)) names the
+    /// kqueue of a system; then it is that kqueue, in memory.
     ///
     /// # Panics
     ///
-    /// If there is no memory for a loop.
+    /// If no memory is left.
     #[must_use]
     pub fn with(faults: Faults) -> Self {
-        Self::on(named(std::env::var("READILY_POLLER").as_deref()), faults)
+        Self::on(
+            personality_of(std::env::var("READILY_POLLER").as_deref()),
+            faults,
+        )
     }
 
-    /// The same over the project's kqueue poller, on a kqueue as of this system.
+    /// Makes a loop with these faults, over the kqueue of `system` in memory.
     ///
     /// # Panics
     ///
-    /// If there is no memory for a loop.
+    /// If no memory is left.
     #[must_use]
     pub fn with_kqueue(faults: Faults, system: Personality) -> Self {
         Self::on(Some(system), faults)
     }
 
-    /// One of the two: over a poller with epoll's rules where there is no `system`, else over the
-    /// kqueue of it. For tests that try both.
+    /// Makes a loop with these faults, over the kqueue of `system`, or with the rules of epoll for
+    /// `None`. For tests that run on both.
     ///
     /// # Panics
     ///
-    /// If there is no memory for a loop.
+    /// If no memory is left.
     #[must_use]
     pub fn on(system: Option<Personality>, faults: Faults) -> Self {
         let kernel = Kernel::with(faults);
@@ -127,13 +129,14 @@ impl SimLoop {
         Self::over(kernel, poller)
     }
 
-    /// The same over a poller of the caller's, that stands on `kernel`: one that is to be tried,
-    /// or one with a bug that was planted, to see whether a test finds it.
+    /// Makes a loop over a poller of the caller, which must be based on `kernel`.
+    ///
+    /// The poller may be one that is under test, or one with a planted bug that a test should find.
     ///
     /// # Panics
     ///
-    /// If the poller stands on another kernel, or on that of the system: see
-    /// [`Poller::kernel`]. If there is no memory for a loop.
+    /// If the poller is based on another kernel, or on that of the system: see [`Poller::kernel`]. If
+    /// no memory is left.
     ///
     /// # Examples
     ///
@@ -152,19 +155,19 @@ impl SimLoop {
     #[must_use]
     #[track_caller]
     pub fn over(kernel: Kernel, poller: Box<dyn Poller>) -> Self {
-        // It would wait for what never comes, and the time of this kernel would stand still.
-        let stands_on = poller.kernel().and_then(|kernel| kernel.identity());
+        // On another kernel the poller would wait for ever, and the time of this one would not move.
+        let identity = poller.kernel().and_then(|kernel| kernel.identity());
         assert_eq!(
-            stands_on,
+            identity,
             kernel.identity(),
-            "the poller stands on another kernel"
+            "the poller is based on another kernel"
         );
         kernel.record();
         let seed = kernel.seed();
         #[cfg(feature = "proptest")]
         let (poller, poller_trace) = PollerTrace::around(poller);
         let event_loop = EventLoop::with(poller, Box::new(kernel.clock()));
-        let event_loop = event_loop.expect("a loop in memory takes memory only");
+        let event_loop = event_loop.expect("a loop in memory needs no system resources");
         spi::shuffle_ready(&event_loop, seed);
         event_loop.set_panic_policy(PanicPolicy::Propagate);
         Self {
@@ -176,7 +179,7 @@ impl SimLoop {
         }
     }
 
-    /// Looks through the books of the loop, if that is due after one more turn.
+    /// Counts one turn, and checks the invariants of the loop if that is due.
     pub(super) fn check_after_a_turn(&mut self) {
         self.unchecked += 1;
         if is_check_due(self.unchecked, self.registered() + self.armed_timers()) {
@@ -190,13 +193,13 @@ impl SimLoop {
         &self.poller_trace
     }
 
-    /// Begins a story: what happens on this loop, told by whoever makes it happen. See [`Transcript`].
+    /// Starts a transcript, in which a test logs the events of this loop. See [`Transcript`].
     #[must_use]
     pub fn transcript(&self) -> Transcript {
         Transcript::of(self)
     }
 
-    /// Closes the loop, and says what was still there. See [`EventLoop::close`].
+    /// Closes the loop, and reports what was still open. See [`EventLoop::close`].
     ///
     /// # Panics
     ///
@@ -205,22 +208,22 @@ impl SimLoop {
         self.runner.close()
     }
 
-    /// Waits so long, in real time, for what another thread may have to say where nothing else can
-    /// happen; ten seconds unless told otherwise. See [`SimLoop::run`].
+    /// Sets how long, in real time, the loop waits for another thread while nothing else can happen.
+    /// The default is ten seconds. See [`SimLoop::run`].
     pub fn set_real_timeout(&mut self, real_timeout: Duration) {
         self.kernel.set_real_timeout(real_timeout);
     }
 
-    /// Drives `future` to its end, through as much time as it takes.
+    /// Runs `future` until it completes, however much virtual time that takes.
     ///
-    /// Where nothing can happen any more, as two tasks wait for each other or nobody writes what is
-    /// read, only another thread could help. It is waited for with patience
-    /// ([`SimLoop::set_real_timeout`]), in real time, and then the run ends with an error.
+    /// When nothing can happen any more, for instance because two tasks wait for each other, only
+    /// another thread can continue the run. The loop waits for that in real time, up to
+    /// [`SimLoop::set_real_timeout`], and then the run ends with an error.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] of the kind `TimedOut`, with the last lines of the trace, if nothing can
-    /// happen any more. As [`Runner::run`].
+    /// happen any more. Else as [`Runner::run`].
     ///
     /// # Examples
     ///
@@ -242,27 +245,24 @@ impl SimLoop {
         self.runner.run(future)
     }
 
-    /// How much time has gone by.
+    /// Returns how much virtual time has passed.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         use readily::clock::Clock;
         Duration::from_nanos(self.kernel.clock().now_ns())
     }
 
-    /// What has happened, a line for each: what was reported, and why the time moved or did not.
-    /// The same seed gives the same trace, byte for byte. A line `[]` is a wait that looked, and
-    /// found nothing.
+    /// Returns the trace: the events that each wait reported, and why the time moved or did not.
     ///
-    /// Only waits write lines. Where a test moves the clock by hand, there is none: the next one has
-    /// another time. The last MiB of lines is kept, or as much as [`SimLoop::limit_trace`] says; what
-    /// came before is counted in a line of its own.
+    /// The same seed gives the same trace. A line `[]` is a wait without events. Only waits write lines,
+    /// so a test that moves the clock itself adds none. The trace keeps the last MiB of lines, or as much
+    /// as [`SimLoop::limit_trace`] allows, and begins with the number of lines that were dropped.
     #[must_use]
     pub fn trace(&self) -> String {
         self.kernel.trace()
     }
 
-    /// Keeps only the last `bytes` of the trace from here on; 0 turns the trace off. For runs of
-    /// millions of turns.
+    /// Limits the trace to its last `bytes`; 0 turns the trace off. For runs of millions of turns.
     ///
     /// # Examples
     ///
@@ -281,22 +281,22 @@ impl SimLoop {
         self.kernel.record_last(bytes);
     }
 
-    /// Its kernel: descriptors of all kinds, and faults.
+    /// Returns the kernel of the loop, which makes descriptors of all kinds and has the faults.
     #[must_use]
     pub fn kernel(&self) -> &Kernel {
         &self.kernel
     }
 
-    /// The loop itself.
+    /// Returns the event loop.
     pub fn event_loop(&mut self) -> &mut EventLoop {
         self.runner.event_loop()
     }
 
-    /// Two ends of a connection, for a protocol that is to be tried from both sides.
+    /// Returns the two ends of a connection, for tests of a protocol from both sides.
     ///
     /// # Errors
     ///
-    /// `EMFILE`, `ENOMEM`: where the faults say so.
+    /// `EMFILE` or `ENOMEM`, if the faults have them.
     pub fn duplex(&mut self) -> io::Result<(TcpStream, TcpStream)> {
         let (one, two) = self.kernel.tcp()?;
         let _here = self.runner.event_loop().enter();
@@ -312,9 +312,9 @@ impl Deref for SimLoop {
     }
 }
 
-/// Whether the books of a loop with so many entries are looked through again, so many turns after
-/// the last time. A small one's are after each turn. For a large one that would make a run of as
-/// many turns quadratic, so it costs each turn a few entries on the average.
+/// Whether the invariants of a loop with `entries` entries are due for a check, `turns` turns after the
+/// last one. Those of a small loop are checked after each turn. For a large loop the cost would be
+/// quadratic, so the checks are spaced to cost each turn a few entries on average.
 fn is_check_due(turns: usize, entries: usize) -> bool {
     turns >= entries / 32
 }
@@ -324,16 +324,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn books_are_looked_through_after_each_turn_of_a_small_loop_and_cost_a_large_one_little() {
+    fn invariants_are_checked_after_each_turn_of_a_small_loop_and_cost_a_large_one_little() {
         assert!(is_check_due(1, 0) && is_check_due(1, 63));
-        let (mut turns, mut looked_at) = (0, 0);
+        let (mut turns, mut checked) = (0, 0);
         for _ in 0..100_000 {
             turns += 1;
             if is_check_due(turns, 100_000) {
-                (turns, looked_at) = (0, looked_at + 100_000);
+                (turns, checked) = (0, checked + 100_000);
             }
         }
-        assert!(looked_at > 0, "at times they are");
-        assert!(looked_at <= 33 * 100_000, "{looked_at}");
+        assert!(checked > 0, "some turns check");
+        assert!(checked <= 33 * 100_000, "{checked}");
     }
 }

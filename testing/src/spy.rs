@@ -1,8 +1,7 @@
-//! A future, or a value, that tells what became of it: how often it was polled, when it was dropped.
+//! A future or a value that records how often it was polled, and when it was dropped.
 //!
-//! That a future is polled no more than it was woken, and dropped once, on the right occasion, is
-//! half of what an executor promises (T1, T3); the other half is its output. What is seen is kept
-//! outside, so it can be asked when the future has gone.
+//! An executor promises to poll a future only after a wake (T1), and to drop it once, at the right
+//! moment (T3). The record is outside the future, so a test can read it after the drop.
 
 use std::cell::Cell;
 use std::fmt;
@@ -17,69 +16,69 @@ struct Record {
     drops: Cell<u32>,
 }
 
-/// What has become of what was spied on.
+/// The record of a [`Spy`] or of a [`Token`]: polls, completion and drops.
 #[derive(Clone, Debug, Default)]
 pub struct SpyReport(Rc<Record>);
 
 impl SpyReport {
-    /// How often it was polled.
+    /// How often the future was polled.
     #[must_use]
     pub fn polls(&self) -> u32 {
         self.0.polls.get()
     }
 
-    /// Whether it gave its output.
+    /// Whether the future has returned its output.
     #[must_use]
     pub fn finished(&self) -> bool {
         self.0.finished.get()
     }
 
-    /// How often it was dropped: never, or once. Of several clones of a [`token`](SpyReport::token)
-    /// each counts.
+    /// How often the future was dropped: never, or once. Each clone of a [`token`](SpyReport::token)
+    /// counts separately.
     #[must_use]
     pub fn drops(&self) -> u32 {
         self.0.drops.get()
     }
 
-    /// Something to be put where its drop is of interest: into a closure, into a future.
+    /// Returns a token that records its drop, to be moved into a closure or a future.
     pub fn token(&self) -> Token {
         Token(self.clone())
     }
 
-    /// Wants it to have been polled this often.
+    /// Asserts that the future was polled `times` times.
     ///
     /// # Panics
     ///
-    /// If it was not.
+    /// If it was polled more or less often.
     #[track_caller]
     pub fn assert_polled(&self, times: u32) {
         assert_eq!(self.polls(), times, "polls");
     }
 
-    /// Wants it to have been dropped, once.
+    /// Asserts that exactly one drop was recorded.
     ///
     /// # Panics
     ///
-    /// If it was not.
+    /// If there was no drop, or more than one.
     #[track_caller]
     pub fn assert_dropped(&self) {
         assert_eq!(self.drops(), 1, "drops");
     }
 
-    /// Wants it to live.
+    /// Asserts that no drop was recorded.
     ///
     /// # Panics
     ///
-    /// If it was dropped.
+    /// If there was a drop.
     #[track_caller]
     pub fn assert_alive(&self) {
         assert_eq!(self.drops(), 0, "drops");
     }
 }
 
-/// Tells its [`SpyReport`] when it is dropped.
+/// A value that records its drop in its [`SpyReport`].
 #[derive(Debug)]
-#[must_use = "it is dropped at once unless it is kept"]
+#[must_use = "a token that is not kept is dropped at once"]
 pub struct Token(SpyReport);
 
 impl Clone for Token {
@@ -95,15 +94,15 @@ impl Drop for Token {
     }
 }
 
-/// A future that is spied on: see [`spy`].
-#[must_use = "it does nothing unless it is awaited"]
+/// A future that records its polls and its drop: see [`spy`].
+#[must_use = "a future does nothing unless it is awaited"]
 pub struct Spy<F> {
-    // In this order: the future goes before it is told that it has gone.
+    // In this order: the token records the drop after the future has been dropped.
     future: Pin<Box<F>>,
     token: Token,
 }
 
-/// `future`, and what will become of it.
+/// Wraps a future, and returns it with the report of its polls and its drop.
 ///
 /// # Examples
 ///
@@ -112,24 +111,24 @@ pub struct Spy<F> {
 /// use readily::{run, sleep, spawn, yield_now};
 /// use std::time::Duration;
 ///
-/// let (napping, seen) = spy(sleep(Duration::from_secs(60)));
+/// let (napping, report) = spy(sleep(Duration::from_secs(60)));
 /// run(async {
 ///     let task = spawn(napping);
 ///     yield_now().await;
-///     seen.assert_polled(1);
+///     report.assert_polled(1);
 ///     task.cancel();
-///     seen.assert_dropped(); // at once: it was not running
-///     assert!(!seen.finished());
+///     report.assert_dropped(); // at once: it was not running
+///     assert!(!report.finished());
 /// })?;
 /// # Ok::<(), readily::Error>(())
 /// ```
 pub fn spy<F: IntoFuture>(future: F) -> (Spy<F::IntoFuture>, SpyReport) {
-    let seen = SpyReport::default();
+    let report = SpyReport::default();
     let spy = Spy {
         future: Box::pin(future.into_future()),
-        token: seen.token(),
+        token: report.token(),
     };
-    (spy, seen)
+    (spy, report)
 }
 
 impl<F: Future> Future for Spy<F> {

@@ -1,10 +1,10 @@
-//! Whether a loop has anything to do at this moment, and time that goes by when it has not.
+//! Running a loop until it is idle, and moving its time on.
 //!
-//! A test does something, lets the loop do what follows from it, and looks. So it must know when
-//! that is over: when a wait has looked and found nothing, and no timer is due. Only then may time
-//! go by, or what belongs to this moment would happen in a later one.
+//! A test acts, lets the loop react, and then checks the result. The reaction is complete when a wait
+//! has returned no event and no timer is due. Only then may the time move, because otherwise a part of
+//! the reaction would happen at a later time.
 //!
-//! In the notes these are the turns of the loop (N2), counted by hand.
+//! In the notes these are the turns of the loop (N2).
 
 use super::sim_loop::SimLoop;
 use readily::Error;
@@ -13,21 +13,21 @@ use readily::EventLoop;
 use readily::clock::LAST;
 use std::time::Duration;
 
-/// What [`SimLoop::run_until_stalled`] came to.
+/// The result of [`SimLoop::run_until_stalled`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stalled {
-    /// Nothing can happen any more at this moment of time.
+    /// Nothing can happen any more at the present time.
     Idle,
-    /// After this many turns there is still something to do: a task that wakes itself, a level
-    /// that nobody serves.
+    /// After this many turns there is still something to do: a task wakes itself, or a level-triggered
+    /// event is never handled.
     Busy(u32),
 }
 
-/// After this many turns the loop counts as busy.
+/// The number of turns after which a loop counts as busy.
 const MAX_TURNS: u32 = 10_000;
 
 impl SimLoop {
-    /// Turns until nothing can happen at this moment of time; the time does not move.
+    /// Runs turns until nothing can happen at the present time. The time does not move.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl SimLoop {
             let event_loop = self.event_loop();
             let now = event_loop.fresh_now();
             let due = event_loop.next_deadline().is_some_and(|next| next <= now);
-            // A turn without an event may be one whose wait was ended early: that says nothing.
+            // A turn without events does not prove that the loop is idle: its wait may have ended early.
             let idle = kernel.is_idle() && event_loop.stats().events == before;
             if !due && idle {
                 return Ok(Stalled::Idle);
@@ -55,8 +55,8 @@ impl SimLoop {
         Ok(Stalled::Busy(MAX_TURNS))
     }
 
-    /// Lets `time` go by: everything that falls due in it happens, at its own moment. It goes no
-    /// further than to the end of time, after 2⁶⁴ ns; what is due later is due never.
+    /// Lets `time` pass, and runs everything that is due within it, each at its own time. The time ends
+    /// at 2⁶⁴ ns; a timer that is due later never fires.
     ///
     /// # Errors
     ///
@@ -64,8 +64,8 @@ impl SimLoop {
     ///
     /// # Panics
     ///
-    /// If the loop is not quiet at one of these moments, where no time can go by: see
-    /// [`Stalled::Busy`]. As [`EventLoop::turn`].
+    /// If the loop does not become idle at one of these times, so that the time cannot move: see
+    /// [`Stalled::Busy`]. Else as [`EventLoop::turn`].
     #[track_caller]
     pub fn advance(&mut self, time: Duration) -> Result<(), Error> {
         let last = Duration::from_nanos(LAST);
@@ -75,14 +75,14 @@ impl SimLoop {
             assert_eq!(
                 stalled,
                 Stalled::Idle,
-                "at {:?} the loop is not quiet, so no time goes by",
+                "at {:?} the loop does not become idle, so the time cannot move",
                 self.elapsed()
             );
             let left = end.saturating_sub(self.elapsed());
             if left.is_zero() {
                 return Ok(());
             }
-            // A wait that finds nothing ready moves the time: to the next timer, or to the end.
+            // A wait without events moves the time to the next timer, or to the end of its timeout.
             self.event_loop().turn(Some(left))?;
         }
     }

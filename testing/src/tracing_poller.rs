@@ -1,8 +1,8 @@
-//! A poller that lets somebody hear what the loop asks of it, and what it answers.
+//! A poller that wraps another one, and reports the calls of the loop and their results to a listener.
 //!
-//! What a loop should do follows from what it was told; a kernel in memory could say what *it*
-//! told, but between the two may stand a poller of somebody else's. So this one stands next to
-//! the loop, outside everything, changes nothing, and is silent until somebody listens.
+//! The expected behaviour of a loop follows from the events that its poller reports. A kernel in memory
+//! cannot know these, because the caller may put any poller on it. So this wrapper is the outermost
+//! poller. It changes nothing until a listener is set.
 //!
 //! In the notes this is the edge between "the loop" and "the selector" (N2).
 
@@ -19,17 +19,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Who hears of each wait.
+/// A listener to the waits of the loop.
 pub(super) trait TraceListener {
-    /// The loop is about to wait. Nobody sleeps while somebody listens: a wait without a limit is
-    /// made one that does not wait.
+    /// The loop is about to wait. With a listener, a wait without a timeout becomes one with a timeout
+    /// of zero.
     fn asks(&self, timeout: Option<Duration>);
 
-    /// The wait is over, and these were reported.
+    /// The wait has ended, and reported these events.
     fn told(&self, events: &[Event]);
 }
 
-/// What is registered under a number.
+/// The token and the interest under which a number is registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) token: u64,
@@ -42,65 +42,65 @@ struct TraceState {
     last: Option<RawFd>,
     refused: Option<RawFd>,
     listener: Option<Rc<dyn TraceListener>>,
-    /// Events that the next wait reports besides, and first.
+    /// Events that the next wait reports first, besides its own.
     late: Vec<Event>,
 }
 
-/// The listening side.
+/// The state of a [`TracingPoller`], for the test.
 #[derive(Clone)]
 pub(super) struct PollerTrace {
-    said: Rc<RefCell<TraceState>>,
+    state: Rc<RefCell<TraceState>>,
     rings: Arc<AtomicUsize>,
 }
 
 impl PollerTrace {
-    /// Puts itself around `poller`.
+    /// Wraps a poller.
     pub(super) fn around(poller: Box<dyn Poller>) -> (Box<dyn Poller>, Self) {
         let poller_trace = Self {
-            said: Rc::default(),
+            state: Rc::default(),
             rings: Arc::default(),
         };
-        let between = TracingPoller {
+        let tracing = TracingPoller {
             poller,
             poller_trace: poller_trace.clone(),
         };
-        (Box::new(between), poller_trace)
+        (Box::new(tracing), poller_trace)
     }
 
     pub(super) fn listen(&self, listener: Option<Rc<dyn TraceListener>>) {
-        // What is replaced goes after the borrow: its owner may be asked something as it goes.
-        let _before = std::mem::replace(&mut self.said.borrow_mut().listener, listener);
+        // The old listener is dropped after the borrow, because its drop may call this object.
+        let _old = std::mem::replace(&mut self.state.borrow_mut().listener, listener);
     }
 
-    /// What is registered, by number.
+    /// Returns the registrations, by number.
     pub(super) fn known(&self) -> Ref<'_, BTreeMap<RawFd, Asked>> {
-        Ref::map(self.said.borrow(), |said| &said.known)
+        Ref::map(self.state.borrow(), |state| &state.known)
     }
 
-    /// What was registered last: its number and its token.
+    /// Returns the number and the token of the last registration.
     pub(super) fn last(&self) -> Option<(RawFd, u64)> {
-        let said = self.said.borrow();
-        let number = said.last?;
-        Some((number, said.known.get(&number)?.token))
+        let state = self.state.borrow();
+        let number = state.last?;
+        Some((number, state.known.get(&number)?.token))
     }
 
-    /// Whether the last change that was refused was one of this number's.
+    /// Whether the last change that failed was one of this number.
     pub(super) fn refused(&self, number: RawFd) -> bool {
-        self.said.borrow().refused == Some(number)
+        self.state.borrow().refused == Some(number)
     }
 
-    /// Reports `event` in the next wait too, as a poller does that is behind.
+    /// Adds an event to the report of the next wait, as a poller may report a stale event.
     pub(super) fn report_late(&self, event: Event) {
-        self.said.borrow_mut().late.push(event);
+        self.state.borrow_mut().late.push(event);
     }
 
-    /// How often the bell was rung since this was last asked.
+    /// Returns the number of notifications since the last call.
     pub(super) fn rings(&self) -> usize {
         self.rings.swap(0, Ordering::SeqCst)
     }
 
     fn listener(&self) -> Option<Rc<dyn TraceListener>> {
-        self.said.borrow().listener.clone()
+        self.state.borrow().listener.clone()
     }
 }
 
@@ -110,19 +110,19 @@ impl fmt::Debug for PollerTrace {
     }
 }
 
-/// What stands between loop and poller.
+/// The poller between the loop and the wrapped poller.
 struct TracingPoller {
     poller: Box<dyn Poller>,
     poller_trace: PollerTrace,
 }
 
 impl TracingPoller {
-    /// Keeps who was refused, or what is asked for from now on.
-    fn note(&self, fd: RawFd, asked: Asked, done: &io::Result<()>) {
-        let mut said = self.poller_trace.said.borrow_mut();
+    /// Records the new interest of a number, or that its change failed.
+    fn record(&self, fd: RawFd, asked: Asked, done: &io::Result<()>) {
+        let mut state = self.poller_trace.state.borrow_mut();
         match done {
-            Ok(()) => drop(said.known.insert(fd, asked)),
-            Err(_) => said.refused = Some(fd),
+            Ok(()) => drop(state.known.insert(fd, asked)),
+            Err(_) => state.refused = Some(fd),
         }
     }
 }
@@ -130,14 +130,14 @@ impl TracingPoller {
 impl Poller for TracingPoller {
     fn register(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
         let registered = self.poller.register(fd, token, i, t);
-        self.note(fd, Asked { token, interest: i }, &registered);
-        self.poller_trace.said.borrow_mut().last = Some(fd);
+        self.record(fd, Asked { token, interest: i }, &registered);
+        self.poller_trace.state.borrow_mut().last = Some(fd);
         registered
     }
 
     fn modify(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
         let modified = self.poller.modify(fd, token, i, t);
-        self.note(fd, Asked { token, interest: i }, &modified);
+        self.record(fd, Asked { token, interest: i }, &modified);
         modified
     }
 
@@ -154,7 +154,7 @@ impl Poller for TracingPoller {
     }
 
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {
-        self.poller_trace.said.borrow_mut().known.remove(&fd);
+        self.poller_trace.state.borrow_mut().known.remove(&fd);
         self.poller.remove(fd)
     }
 
@@ -170,7 +170,7 @@ impl Poller for TracingPoller {
         let before = events.len();
         let limit = Some(timeout.unwrap_or(Duration::ZERO));
         let result = self.poller.wait(events, limit)?;
-        let late = std::mem::take(&mut self.poller_trace.said.borrow_mut().late);
+        let late = std::mem::take(&mut self.poller_trace.state.borrow_mut().late);
         events.splice(before..before, late);
         listener.told(&events[before..]);
         Ok(result)
@@ -178,7 +178,7 @@ impl Poller for TracingPoller {
 
     fn notifier(&self) -> Arc<dyn Notify> {
         Arc::new(CountingNotifier {
-            bell: self.poller.notifier(),
+            inner: self.poller.notifier(),
             rings: Arc::clone(&self.poller_trace.rings),
         })
     }
@@ -192,15 +192,15 @@ impl Poller for TracingPoller {
     }
 }
 
-/// A bell whose rings are counted.
+/// A notifier that counts its notifications.
 struct CountingNotifier {
-    bell: Arc<dyn Notify>,
+    inner: Arc<dyn Notify>,
     rings: Arc<AtomicUsize>,
 }
 
 impl Notify for CountingNotifier {
     fn notify(&self) {
         self.rings.fetch_add(1, Ordering::SeqCst);
-        self.bell.notify();
+        self.inner.notify();
     }
 }

@@ -1,10 +1,8 @@
-//! What happened in a test, told so that it can be read: one line for each thing, in order.
+//! A log of the events in a test, one line for each, in order.
 //!
-//! A failure that prints its values says what was wrong at the end; what one wants to know is how
-//! it came to that. So a test tells what it does, and each line says by itself in which turn of
-//! the loop that was, and at what time. What one does in one go stands in one line.
-//!
-//! In the notes this is nothing.
+//! The values in a failed assertion show the final state, but not how the test got there. So a test logs
+//! its events. Each line begins with the turn of the loop and the time; events of one subject at the
+//! same time share a line.
 
 use super::SimLoop;
 use readily::WeakHandle;
@@ -14,9 +12,9 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What has happened on a [`SimLoop`], a line for each thing. Clones are the same transcript.
+/// A log of what a test does on a [`SimLoop`]. Clones share one log.
 ///
-/// Begun by [`SimLoop::transcript`], written by [`Transcript::line`], read by `Display`.
+/// [`SimLoop::transcript`] makes a transcript, [`Transcript::line`] adds to it, and `Display` prints it.
 ///
 /// # Examples
 ///
@@ -33,44 +31,44 @@ use std::time::Duration;
 ///     sleep(Duration::from_millis(2)).await;
 ///     transcript.line("the client", "wakes up");
 /// })?;
-/// let told = "turn 1 at 0 s: the client says hello, goes to sleep\n\
-///             turn 2 at 0.002 s: the client wakes up\n";
-/// assert_eq!(transcript.to_string(), told);
+/// let expected = "turn 1 at 0 s: the client says hello, goes to sleep\n\
+///                 turn 2 at 0.002 s: the client wakes up\n";
+/// assert_eq!(transcript.to_string(), expected);
 /// # Ok::<(), readily::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Transcript {
-    told: Rc<RefCell<Told>>,
+    log: Rc<RefCell<Log>>,
     clock: Manual,
     handle: WeakHandle,
 }
 
 #[derive(Clone, Default)]
-struct Told {
+struct Log {
     lines: Vec<String>,
-    /// How the last line begins, if it can be gone on with.
+    /// How the last line begins; empty if no event may be added to it.
     open: String,
-    /// Kept for when the loop has gone: a story may be told to its end.
+    /// The last known turn, for lines that are added after the loop was closed.
     turns: u64,
 }
 
 impl Transcript {
     pub(super) fn of(sim: &SimLoop) -> Self {
         Self {
-            told: Rc::default(),
+            log: Rc::default(),
             clock: sim.kernel().clock(),
             handle: sim.weak_handle(),
         }
     }
 
-    /// Tells that `who` does `what`: in a line of its own, unless the last one is about the same
-    /// `who` at the same moment of the same turn; then after a comma.
-    pub fn line(&self, who: impl fmt::Display, what: impl fmt::Display) {
+    /// Logs that `subject` does `what`. If the last line has the same subject, turn and time, `what` is
+    /// appended to it after a comma; else it gets a line of its own.
+    pub fn line(&self, subject: impl fmt::Display, what: impl fmt::Display) {
         let begins = match self.turns() {
-            0 => format!("before turn 1 at {}: {who}", self.time()),
-            turns => format!("turn {turns} at {}: {who}", self.time()),
+            0 => format!("before turn 1 at {}: {subject}", self.time()),
+            turns => format!("turn {turns} at {}: {subject}", self.time()),
         };
-        let Told { lines, open, .. } = &mut *self.told.borrow_mut();
+        let Log { lines, open, .. } = &mut *self.log.borrow_mut();
         match lines.last_mut() {
             Some(last) if *open == begins => *last += &format!(", {what}"),
             _ => {
@@ -80,7 +78,7 @@ impl Transcript {
         }
     }
 
-    /// Tells of something that happens between two turns; always in a line of its own.
+    /// Logs an event between two turns, always in a line of its own.
     #[cfg(feature = "proptest")]
     pub(super) fn tell_between(&self, what: impl fmt::Display) {
         self.tell_line(match self.turns() {
@@ -89,7 +87,7 @@ impl Transcript {
         });
     }
 
-    /// Tells of something in a turn that the loop has not counted yet.
+    /// Logs an event in a turn that the loop has not counted yet.
     #[cfg(feature = "proptest")]
     pub(super) fn tell_coming(&self, what: impl fmt::Display) {
         let turn = self.turns() + 1;
@@ -98,32 +96,32 @@ impl Transcript {
 
     #[cfg(feature = "proptest")]
     fn tell_line(&self, line: String) {
-        let mut told = self.told.borrow_mut();
-        told.lines.push(line);
-        told.open.clear();
+        let mut log = self.log.borrow_mut();
+        log.lines.push(line);
+        log.open.clear();
     }
 
-    /// The story as it is now; what is told from here on is not in it.
+    /// Returns a copy of the log, to which later lines are not added.
     #[cfg(feature = "proptest")]
     pub(super) fn so_far(&self) -> Self {
-        let told = self.told.borrow().clone();
+        let log = self.log.borrow().clone();
         Self {
-            told: Rc::new(RefCell::new(told)),
+            log: Rc::new(RefCell::new(log)),
             ..self.clone()
         }
     }
 
-    /// What was told, line by line.
+    /// Returns the lines of the log.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        self.told.borrow().lines.clone()
+        self.log.borrow().lines.clone()
     }
 
     fn turns(&self) -> u64 {
-        let mut told = self.told.borrow_mut();
+        let mut log = self.log.borrow_mut();
         let turns = self.handle.with(|handle| handle.stats().turns);
-        told.turns = turns.unwrap_or(told.turns);
-        told.turns
+        log.turns = turns.unwrap_or(log.turns);
+        log.turns
     }
 
     fn time(&self) -> Seconds {
@@ -131,7 +129,7 @@ impl Transcript {
     }
 }
 
-/// A time in seconds, with as many digits as it takes.
+/// A time in seconds, with as many digits as it needs.
 struct Seconds(Duration);
 
 impl fmt::Display for Seconds {
@@ -146,12 +144,12 @@ impl fmt::Display for Seconds {
 
 impl fmt::Display for Transcript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = self.told.borrow();
-        told.lines.iter().try_for_each(|line| writeln!(f, "{line}"))
+        let log = self.log.borrow();
+        log.lines.iter().try_for_each(|line| writeln!(f, "{line}"))
     }
 }
 
-/// As `Display`: a story is for reading.
+/// As `Display`, so that a failed assertion prints the log.
 impl fmt::Debug for Transcript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

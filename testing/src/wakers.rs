@@ -1,9 +1,9 @@
-//! Wakers that count, panic, come back in or clone oddly: what a future may be handed by others.
+//! Wakers that count, panic, call back or clone into other wakers.
 //!
-//! An executor's own wakers are well behaved. Those of others need not be: they run code when
-//! they are woken, cloned and dropped, on the stack of whoever does it ([R055], [R057]). A future that
-//! keeps a waker under a borrow, or forgets the others when one panics, is found with these, and
-//! [`hostile`] has all of them in one list.
+//! A future may get a waker from any executor. Such a waker can run arbitrary code when it is woken,
+//! cloned or dropped, on the stack of its user: the code may use the same object again ([R055]) or panic
+//! ([R057]). These wakers find a future that holds a borrow across such code, or that does not wake the
+//! other waiters when one waker panics. [`hostile`] returns one of each kind.
 //!
 //! [R055]: https://docs.rs/readily/latest/readily/book/faults/index.html#r055
 //! [R057]: https://docs.rs/readily/latest/readily/book/faults/index.html#r057
@@ -13,27 +13,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 
-/// How often a waker of [`counting`] was woken, and whether any of its clones is left.
+/// The counts of a waker of [`counting`]: its wakes, and its clones that still exist.
 #[derive(Clone, Debug)]
 pub struct Count(Arc<Counts>);
 
 impl Count {
-    /// How often it was woken since this was last asked.
+    /// Returns the number of wakes since the last call of `take`.
     #[must_use]
     pub fn take(&self) -> usize {
         self.0.0.swap(0, Ordering::SeqCst)
     }
 
-    /// The same, without taking them.
+    /// Returns the number of wakes without resetting it.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.0.load(Ordering::SeqCst)
     }
 
-    /// How many clones of the waker there are.
+    /// Returns how many clones of the waker exist, itself included.
     #[must_use]
     pub fn kept(&self) -> usize {
-        // Ours is one of them.
+        // One reference is that of this `Count`.
         Arc::strong_count(&self.0) - 1
     }
 }
@@ -51,7 +51,7 @@ impl Wake for Counts {
     }
 }
 
-/// A waker that counts its wakes.
+/// Returns a waker that counts its wakes, and its counts.
 ///
 /// ```
 /// use readily_testing::wakers;
@@ -103,8 +103,10 @@ where
     }
 }
 
-/// A waker that runs `on_wake` when it is woken, and `on_drop` when its last clone goes: on the
-/// stack of whoever does it. What belongs to this thread they reach through a thread-local.
+/// Returns a waker that runs `on_wake` when it is woken, and `on_drop` when its last clone is dropped.
+///
+/// Both run on the stack of the code that wakes or drops the waker. They must be `Send`, so they reach
+/// the state of this thread only through a thread-local.
 pub fn calling(
     on_wake: impl Fn() + Send + Sync + 'static,
     on_drop: impl Fn() + Send + Sync + 'static,
@@ -112,13 +114,13 @@ pub fn calling(
     Waker::from(Arc::new(Calls { on_wake, on_drop }))
 }
 
-/// A waker that panics when it is woken.
+/// Returns a waker that panics when it is woken.
 #[must_use]
 pub fn panicking() -> Waker {
     calling(|| panic!("a waker panics when it is woken"), || ())
 }
 
-/// A waker that panics when its last clone is dropped.
+/// Returns a waker that panics when its last clone is dropped.
 #[must_use]
 pub fn panicking_when_dropped() -> Waker {
     calling(|| (), || panic!("a waker panics when it is dropped"))
@@ -137,66 +139,69 @@ impl<C: Fn() -> Option<Waker> + Send + Sync + 'static> Hostile for Clones<C> {
     fn on_drop(&self) {}
 }
 
-/// A waker that runs `on_clone` when it is cloned, on the stack of whoever does it. The clone is
-/// what that returns, and the same waker for `None`. It wakes nobody.
+/// Returns a waker that runs `on_clone` when it is cloned, on the stack of the code that clones it.
+///
+/// The clone is the waker that `on_clone` returns, or the same waker for `None`. Its wakes do nothing.
 ///
 /// ```
 /// use readily_testing::wakers;
 /// use std::task::Waker;
 ///
-/// let changeling = wakers::cloning(|| Some(Waker::noop().clone()));
-/// assert!(!changeling.will_wake(&changeling.clone()));
+/// let waker = wakers::cloning(|| Some(Waker::noop().clone()));
+/// assert!(!waker.will_wake(&waker.clone()));
 /// ```
 pub fn cloning(on_clone: impl Fn() -> Option<Waker> + Send + Sync + 'static) -> Waker {
     hostile_waker::waker(Arc::new(Clones(on_clone)))
 }
 
-/// What was kept of a waker of [`storing`].
+/// The clones that a waker of [`storing`] has kept.
 #[derive(Clone, Debug, Default)]
 pub struct WakerStore(Arc<Mutex<Vec<Waker>>>);
 
 impl WakerStore {
-    fn wakers(&self) -> Vec<Waker> {
+    fn take_all(&self) -> Vec<Waker> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How many clones are kept.
+    /// Returns how many clones are stored.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Whether none is.
+    /// Whether no clone is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Wakes all that are kept, late.
+    /// Wakes all stored clones.
     pub fn wake_all(&self) {
-        // Out of the lock first: they run somebody's code.
-        self.wakers().into_iter().for_each(Waker::wake);
+        // The lock is released first, because a wake can run arbitrary code.
+        self.take_all().into_iter().for_each(Waker::wake);
     }
 
-    /// Drops all that are kept, late.
+    /// Drops all stored clones.
     pub fn drop_all(&self) {
-        drop(self.wakers());
+        drop(self.take_all());
     }
 }
 
-/// `waker`, but that each clone of it is cloned once more, and the second one kept, to be woken or
-/// dropped when whatever it was for has long gone ([R051], [W3]).
+/// Wraps a waker so that each clone of it is also stored.
+///
+/// The test wakes or drops the stored clones later, when the task of the waker has ended or its loop is
+/// closed ([R051], [W3]).
 ///
 /// ```
 /// use readily_testing::wakers;
 ///
 /// let (waker, count) = wakers::counting();
-/// let (hoarding, hoard) = wakers::storing(waker);
-/// drop(hoarding.clone());
-/// drop(hoarding);
-/// assert_eq!((hoard.len(), count.take()), (1, 0));
-/// hoard.wake_all();
-/// assert_eq!((hoard.len(), count.take()), (0, 1));
+/// let (storing, store) = wakers::storing(waker);
+/// drop(storing.clone());
+/// drop(storing);
+/// assert_eq!((store.len(), count.take()), (1, 0));
+/// store.wake_all();
+/// assert_eq!((store.len(), count.take()), (0, 1));
 /// ```
 ///
 /// [R051]: https://docs.rs/readily/latest/readily/book/faults/index.html#r051
@@ -204,19 +209,20 @@ impl WakerStore {
 pub fn storing(waker: Waker) -> (Waker, WakerStore) {
     let store = WakerStore::default();
     let kept = store.clone();
-    let odd = cloning(move || {
-        let wakers = [waker.clone(), waker.clone()];
-        let [one, two] = wakers;
+    let storing = cloning(move || {
+        let (one, two) = (waker.clone(), waker.clone());
         let mut list = kept.0.lock().unwrap_or_else(PoisonError::into_inner);
         list.push(one);
         drop(list);
         Some(two)
     });
-    (odd, store)
+    (storing, store)
 }
 
-/// One of each kind that misbehaves, by name. Whatever waits must survive being polled with each
-/// of them: go on working for others, and hold nothing when it is dropped.
+/// Returns one waker of each kind that misbehaves, with a name.
+///
+/// A future must survive a poll with each of them: other waiters go on working, and a drop of the
+/// future releases everything.
 #[must_use]
 pub fn hostile() -> Vec<(&'static str, Waker)> {
     vec![
@@ -227,10 +233,13 @@ pub fn hostile() -> Vec<(&'static str, Waker)> {
             cloning(|| panic!("a waker panics when it is cloned")),
         ),
         (
-            "is another when cloned",
+            "clones into another waker",
             cloning(|| Some(Waker::noop().clone())),
         ),
-        ("never the same", cloning(|| Some(counting().0))),
-        ("kept beyond its time", storing(counting().0).0),
+        (
+            "clones into a new waker each time",
+            cloning(|| Some(counting().0)),
+        ),
+        ("is kept after its task", storing(counting().0).0),
     ]
 }
