@@ -372,14 +372,14 @@ fn a_run_in_which_nothing_can_happen_ends_with_an_error() {
         assert!(nap.is_ok());
         let remote = sim.remote_handle();
         sim.set_real_timeout(Duration::from_secs(10));
-        let hold = sim.kernel().pause_time();
+        let pause = sim.kernel().pause_time();
         let elsewhere = std::thread::spawn(move || remote.call_soon(|handle| handle.stop()));
         sim.event_loop().run().unwrap();
         elsewhere.join().unwrap().unwrap();
         sim.set_real_timeout(Duration::from_millis(20));
-        let held = sim.run(sleep(Duration::from_secs(1))).unwrap_err();
-        assert!(held.to_string().contains("it is held"), "{held}");
-        drop(hold);
+        let paused = sim.run(sleep(Duration::from_secs(1))).unwrap_err();
+        assert!(paused.to_string().contains("it is paused"), "{paused}");
+        drop(pause);
     }
 }
 

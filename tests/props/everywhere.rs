@@ -87,7 +87,7 @@ fn each_call_may_fail_and_nothing_hangs_or_stays_open() {
                     Ok(Err(_)) => failed += 1,
                     Ok(Ok(sum)) => assert_eq!(sum, 27, "call {nth} fails with {code}"),
                 }
-                let calls = kernel.calls();
+                let calls = kernel.syscalls();
                 drop(sim);
                 assert_eq!(kernel.open(), 0, "call {nth} fails with {code}");
                 if calls <= nth {

@@ -1,15 +1,15 @@
-//! What a kernel may do to us, on request: early returns, signals, short transfers, refusals.
+//! Faults of a kernel, on request: early returns, signals, short transfers, refusals.
 //!
-//! None of it is a lie: a system may do each at any time, and hardly ever does when somebody is
-//! looking. How often is a number out of 256, and the seed makes it the same each time.
+//! A real kernel may show each of these faults at any time, but rarely does so in a test. Each has a
+//! probability, and the seed makes its occurrences reproducible.
 
 use crate::rng::Rng;
 use std::fmt;
 use std::io;
 
-/// Which faults there are, and how often. Each number is a chance out of 256.
+/// The faults of a kernel in memory, each with its probability out of 256.
 ///
-/// They are printed as one types them in, to have a case that failed again:
+/// `Debug` prints Rust code that makes the same faults, to repeat a case that failed:
 ///
 /// ```
 /// use readily_testing::Faults;
@@ -24,37 +24,38 @@ use std::io;
 pub struct Faults {
     seed: u64,
     rng: Rng,
-    /// A wait reports, besides, one that is not ready.
+    /// A wait also reports a registration that is not ready.
     pub spurious: u8,
-    /// A wait returns at once and without events, as after a signal.
+    /// A wait returns at once, without events, as after a signal.
     pub early_return: u8,
     /// A read or write moves fewer bytes than it could.
     pub short: u8,
-    /// A read or write that could move bytes gives `WouldBlock`; the poller reports again.
+    /// A read or write that could move bytes returns `WouldBlock`; the poller reports the descriptor again.
     pub would_block: u8,
     /// A read or write is interrupted (`EINTR`).
     pub interrupted: u8,
-    /// Accepting fails for want of a descriptor (`EMFILE`).
+    /// An accept fails because there are too many descriptors (`EMFILE`).
     pub emfile: u8,
-    /// A registration is refused for want of memory (`ENOMEM`).
+    /// A registration fails because no memory is left (`ENOMEM`).
     pub enomem: u8,
-    /// As many events a wait reports at most; zero means all.
+    /// The most events that a wait reports; zero is no limit.
     pub batch: usize,
-    /// Whether the order within a batch is shuffled.
+    /// Whether the events of a batch come in a random order.
     pub shuffle: bool,
-    /// The how-manieth call of all fails, from zero, and with which error: to try each in turn.
+    /// The index of the system call that fails, from zero, and its `errno`. For tests that let each call
+    /// fail in turn.
     pub fails: Option<(u64, i32)>,
-    calls: u64,
+    syscalls: u64,
 }
 
 impl Faults {
-    /// No faults; the order of events is that in which they came about.
+    /// Returns no faults; events are reported in the order in which they happened.
     #[must_use]
     pub fn none() -> Self {
         Self::seeded(0)
     }
 
-    /// No faults yet, and a seed for those that are to be set.
+    /// Returns no faults, with a seed for those that the caller then sets.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
         Self {
@@ -70,11 +71,12 @@ impl Faults {
             batch: 0,
             shuffle: false,
             fails: None,
-            calls: 0,
+            syscalls: 0,
         }
     }
 
-    /// All of them now and then, batches of any size, in any order.
+    /// Returns all faults that a program should survive, with small probabilities, and batches of a
+    /// random size and order.
     #[must_use]
     pub fn all(seed: u64) -> Self {
         Self {
@@ -90,42 +92,42 @@ impl Faults {
         }
     }
 
-    /// One more call: its error, if it is the one that is to fail.
-    pub(super) fn call(&mut self) -> io::Result<()> {
-        let number = self.calls;
-        self.calls += 1;
+    /// Counts a system call, and returns its error if it is the one that [`fails`](Self::fails).
+    pub(super) fn count_call(&mut self) -> io::Result<()> {
+        let index = self.syscalls;
+        self.syscalls += 1;
         match self.fails {
-            Some((nth, code)) if nth == number => Err(io::Error::from_raw_os_error(code)),
+            Some((nth, code)) if nth == index => Err(io::Error::from_raw_os_error(code)),
             _ => Ok(()),
         }
     }
 
-    /// How many events a wait may report.
-    pub(super) fn most(&self) -> usize {
+    /// Returns the most events that a wait may report.
+    pub(super) fn max_events(&self) -> usize {
         match self.batch {
             0 => usize::MAX,
-            most => most,
+            max => max,
         }
     }
 
-    /// How many calls there were so far.
+    /// Returns how many system calls were counted so far.
     #[must_use]
-    pub fn calls(&self) -> u64 {
-        self.calls
+    pub fn syscalls(&self) -> u64 {
+        self.syscalls
     }
 
-    /// What comes by chance comes from here.
-    pub(super) fn chance(&mut self) -> &mut Rng {
+    /// Returns the generator of all random choices.
+    pub(super) fn rng(&mut self) -> &mut Rng {
         &mut self.rng
     }
 
-    /// Whether something with this chance happens now.
-    pub(super) fn strikes(&mut self, chance: u8) -> bool {
+    /// Returns `true` with a probability of `chance` out of 256.
+    pub(super) fn chance_256(&mut self, chance: u8) -> bool {
         self.rng.chance_256(chance)
     }
 }
 
-/// The text from which they can be made again, on one line: what has struck already is not in it.
+/// Rust code that makes the same faults, on one line. It does not include the state of the generator.
 impl fmt::Debug for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let chances = [
@@ -137,8 +139,8 @@ impl fmt::Debug for Faults {
             ("emfile", self.emfile),
             ("enomem", self.enomem),
         ];
-        let on = chances.iter().filter(|(_, chance)| *chance > 0);
-        let mut set: Vec<String> = on.map(|(name, n)| format!("{name} = {n}")).collect();
+        let enabled = chances.iter().filter(|(_, chance)| *chance > 0);
+        let mut set: Vec<String> = enabled.map(|(name, n)| format!("{name} = {n}")).collect();
         if self.batch > 0 {
             set.push(format!("batch = {}", self.batch));
         }

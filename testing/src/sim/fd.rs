@@ -1,6 +1,6 @@
-//! A descriptor of a kernel in memory: owned, closed when dropped, and what can be done with it.
+//! A descriptor of a kernel in memory, and its operations.
 //!
-//! The operations are those of the system, by the system's names, with its errors. None waits.
+//! The operations have the names and the errors of the system calls. None of them waits.
 
 use super::open_files::Body;
 use super::streams::State;
@@ -13,7 +13,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
-/// An open descriptor of a [`Kernel`]. Dropping it closes it.
+/// An open descriptor of a [`Kernel`], which is closed when it is dropped.
 pub struct Fd {
     kernel: Kernel,
     number: RawFd,
@@ -27,48 +27,48 @@ impl Fd {
         }
     }
 
-    /// Its number, to be registered with a poller of its kernel.
+    /// Returns the number of the descriptor, for a poller of its kernel.
     #[must_use]
     pub fn number(&self) -> RawFd {
         self.number
     }
 
-    /// The kernel that it belongs to.
+    /// Returns the kernel of the descriptor.
     #[must_use]
     pub fn kernel(&self) -> &Kernel {
         &self.kernel
     }
 
-    /// A descriptor of the system, for who asks for one: a socket that is connected to nobody.
+    /// Returns a descriptor of the system, for callers that need one: a socket that is not connected.
     ///
     /// # Panics
     ///
-    /// If the system has none left.
+    /// If the system has no descriptor left.
     #[must_use]
     pub fn placeholder(&self) -> BorrowedFd<'_> {
         self.kernel.placeholder.as_fd()
     }
 
-    /// Another descriptor for the same open file (`dup(2)`).
+    /// Makes another descriptor for the same open file (`dup(2)`).
     ///
     /// # Errors
     ///
     /// `EMFILE`.
     pub fn try_clone(&self) -> io::Result<Self> {
         let mut table = self.kernel.table.borrow_mut();
-        table.room_for(1)?;
+        table.check_limit(1)?;
         let file = table.file(self.number)?;
-        let number = table.number(file);
+        let number = table.assign_number(file);
         drop(table);
         Ok(Self::new(&self.kernel, number))
     }
 
-    /// Another descriptor for the same open file, under this number, which is free.
+    /// Makes another descriptor for the same open file, with a given number, which must be free.
     ///
     /// # Errors
     ///
-    /// `EBADF` for a number below [`FIRST_NUMBER`](super::FIRST_NUMBER) or beyond the limit, `EEXIST` for one that is
-    /// not free: unlike `dup2(2)`, this closes nobody's descriptor behind his back.
+    /// `EBADF` for a number below [`FIRST_NUMBER`](super::FIRST_NUMBER) or beyond the limit. `EEXIST` for a
+    /// number in use: unlike `dup2(2)`, this does not close another descriptor.
     pub fn renumbered(&self, number: RawFd) -> io::Result<Self> {
         let mut table = self.kernel.table.borrow_mut();
         if !table.is_allowed(number) {
@@ -78,21 +78,21 @@ impl Fd {
         if table.file(number).is_ok() {
             return Err(os(EEXIST));
         }
-        table.give(file, number);
+        table.assign(file, number);
         drop(table);
         Ok(Self::new(&self.kernel, number))
     }
 
-    /// Reads what is there (`read(2)`). Zero is the end.
+    /// Reads the bytes that have arrived (`read(2)`). Returns zero at the end.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is nothing; a reset, for one.
+    /// `WouldBlock` if no bytes have arrived; an error of the connection, for instance a reset.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let now_ns = self.kernel.now_ns();
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number)?;
-        let room = self.troubled(&mut table, file, buffer.len())?;
+        let room = self.apply_faults(&mut table, file, buffer.len())?;
         table.read(file, &mut buffer[..room], now_ns)
     }
 
@@ -100,51 +100,53 @@ impl Fd {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is no room; `BrokenPipe` if nobody will read.
+    /// `WouldBlock` if there is no room; `BrokenPipe` if the reading side is closed.
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number)?;
-        let len = self.troubled(&mut table, file, bytes.len())?;
+        let len = self.apply_faults(&mut table, file, bytes.len())?;
         table.write(file, &bytes[..len])
     }
 
-    /// Lets the kernel's faults at an operation on `len` bytes; how many are left.
-    fn troubled(&self, table: &mut super::Table, file: u64, len: usize) -> io::Result<usize> {
+    /// Applies the faults of the kernel to an operation on `len` bytes. Returns how many bytes it may
+    /// move.
+    fn apply_faults(&self, table: &mut super::Table, file: u64, len: usize) -> io::Result<usize> {
         let faults = &mut table.faults;
-        faults.call()?;
-        let (interrupted, blocks, short) = (faults.interrupted, faults.would_block, faults.short);
-        if faults.strikes(interrupted) {
+        faults.count_call()?;
+        let (interrupted, would_block, short) =
+            (faults.interrupted, faults.would_block, faults.short);
+        if faults.chance_256(interrupted) {
             return Err(os(EINTR));
         }
         let is_stream = matches!(table.at(file).body, Body::Endpoint(_));
-        if is_stream && len > 0 && table.faults.strikes(blocks) {
+        if is_stream && len > 0 && table.faults.chance_256(would_block) {
             Self::notify_again(table, file);
             return Err(os(EAGAIN));
         }
-        if is_stream && len > 1 && table.faults.strikes(short) {
+        if is_stream && len > 1 && table.faults.chance_256(short) {
             Self::notify_again(table, file);
-            return Ok(1 + table.faults.chance().below(len - 1));
+            return Ok(1 + table.faults.rng().below(len - 1));
         }
         Ok(len)
     }
 
-    /// Less was done than could be, and without a reason. It was no lie of the poller: what holds
-    /// now is told again, as a new arrival would be. And who took it for a full buffer is told of
-    /// room, even if there is none worth a word just now.
+    /// Wakes the watchers of `file` after a fault has cut an operation short. The readiness that the
+    /// poller reported still holds, so it reports it again, as after a new arrival. A writer that took the
+    /// fault for a full buffer also gets a report of room.
     fn notify_again(table: &mut super::Table, file: u64) {
-        table.endpoint(file).wants_room = true;
+        table.endpoint(file).no_space = true;
         table.wake(file, super::open_files::bits::ALL);
     }
 
-    /// Accepts a connection (`accept(2)`), and says whose it is.
+    /// Accepts a connection (`accept(2)`), and returns it with the address of its peer.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is none, `EMFILE`.
+    /// `WouldBlock` if no connection waits; `EMFILE`.
     pub fn accept(&self) -> io::Result<(Self, Option<SocketAddr>)> {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number)?;
-        table.faults.call()?;
+        table.faults.count_call()?;
         let (number, peer) = table.accept(file)?;
         drop(table);
         Ok((Self::new(&self.kernel, number), peer))
@@ -158,7 +160,7 @@ impl Fd {
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number)?;
-        table.faults.call()?;
+        table.faults.count_call()?;
         table.shutdown(file, how)
     }
 
@@ -173,28 +175,28 @@ impl Fd {
         drop(table);
     }
 
-    /// Sends urgent data (`MSG_OOB`). Only that there is some is modelled.
+    /// Sends urgent data (`MSG_OOB`), which is modelled as a flag and not as a byte.
     ///
     /// # Errors
     ///
-    /// `BrokenPipe` if nobody is there, `ENOTSOCK` for what is no stream socket.
+    /// `BrokenPipe` if there is no peer; `ENOTSOCK` if this is not a stream socket.
     pub fn send_urgent(&self) -> io::Result<()> {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number)?;
         table.send_urgent(file)
     }
 
-    /// Lets at most `capacity` bytes lie unread at this end (`SO_RCVBUF`); no byte is lost.
+    /// Sets how many unread bytes this end can hold (`SO_RCVBUF`). Bytes beyond that are kept, too.
     pub fn set_capacity(&self, capacity: usize) {
         let mut table = self.kernel.table.borrow_mut();
         table.set_capacity(self.number, capacity);
     }
 
-    /// Sets a timer to go off `after` now; `None` stops it.
+    /// Sets a timer to expire `after` this time; `None` stops it.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if it is none.
+    /// `EINVAL` if this is not a timer.
     pub fn set_timer(&self, after: Option<Duration>) -> io::Result<()> {
         let now_ns = self.kernel.now_ns();
         let mut table = self.kernel.table.borrow_mut();
@@ -203,11 +205,11 @@ impl Fd {
         table.set_timer(file, due_ns)
     }
 
-    /// Takes the pending error (`SO_ERROR`).
+    /// Returns the pending error, and clears it (`SO_ERROR`).
     ///
     /// # Errors
     ///
-    /// `ENOTSOCK` for what is no socket.
+    /// `ENOTSOCK` if this is not a socket.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number)?;
@@ -218,23 +220,23 @@ impl Fd {
         }
     }
 
-    /// Whether it has a peer.
+    /// Whether the socket is connected.
     ///
     /// # Errors
     ///
-    /// `ENOTSOCK` for what is no socket.
+    /// `ENOTSOCK` if this is not a stream socket.
     pub fn is_connected(&self) -> io::Result<bool> {
         self.with_endpoint(|end| end.state == State::Connected && end.error.is_none())
             .ok_or_else(|| os(ENOTSOCK))
     }
 
-    /// How many bytes could be read (`FIONREAD`).
+    /// Returns how many bytes can be read (`FIONREAD`).
     #[must_use]
-    pub fn unread(&self) -> usize {
+    pub fn bytes_available(&self) -> usize {
         self.with_endpoint(|end| end.input.len()).unwrap_or(0)
     }
 
-    /// What it is, as far as the loop distinguishes.
+    /// Returns the kind of the descriptor, as far as the loop distinguishes it.
     #[must_use]
     pub fn kind(&self) -> socket::Kind {
         let mut table = self.kernel.table.borrow_mut();
@@ -249,11 +251,11 @@ impl Fd {
         }
     }
 
-    /// Its own address.
+    /// Returns the local address.
     ///
     /// # Errors
     ///
-    /// `EINVAL` where there is none.
+    /// `EINVAL` if there is none.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number)?;
@@ -265,26 +267,23 @@ impl Fd {
         addr.ok_or_else(|| os(EINVAL))
     }
 
-    /// Its peer's address.
+    /// Returns the address of the peer.
     ///
     /// # Errors
     ///
-    /// `EINVAL` where there is none.
+    /// `EINVAL` if there is none.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.with_endpoint(|end| end.remote)
             .flatten()
             .ok_or_else(|| os(EINVAL))
     }
 
-    /// Does something with the end of a stream or pipe; `None` if it is none.
-    pub(super) fn with_endpoint<R>(
-        &self,
-        does: impl FnOnce(&mut super::Endpoint) -> R,
-    ) -> Option<R> {
+    /// Calls `f` with the end of a stream or pipe; `None` if the descriptor is neither.
+    pub(super) fn with_endpoint<R>(&self, f: impl FnOnce(&mut super::Endpoint) -> R) -> Option<R> {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number).ok()?;
         match &mut table.at(file).body {
-            Body::Endpoint(end) => Some(does(end)),
+            Body::Endpoint(end) => Some(f(end)),
             _ => None,
         }
     }

@@ -1,10 +1,11 @@
-//! The kernel in memory behind the seam where operations meet their kernel, and as a test inspects it.
+//! The implementation of [`VirtualKernel`] and [`VirtualFd`] by the kernel in memory, and its inspection by
+//! tests.
 //!
-//! Nothing is decided here: each method of the seam hands on to the one of its name. A test that knows what
-//! holds of a descriptor can tell whether a poller's report was true. An inspection changes nothing: no
-//! report and no random choice.
+//! Each method of the two traits calls the one of the same name. A test inspects a descriptor to check
+//! whether the report of a poller was true. An inspection has no side effect: it changes no report and no
+//! random choice.
 //!
-//! In the notes it is one more thing that the selector stands on (N2).
+//! In the notes this is one more kernel below the selector (N2).
 
 use super::open_files::Body;
 use super::streams::State;
@@ -21,7 +22,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
 
 impl Fd {
-    /// Makes a stream of this end of a connection, on the loop that runs here: see
+    /// Converts this end of a connection into a [`TcpStream`] of the current loop: see
     /// [`TcpStream::from_kernel`].
     ///
     /// # Errors
@@ -32,7 +33,7 @@ impl Fd {
         TcpStream::from_kernel(Rc::new(self))
     }
 
-    /// Returns this descriptor as a loop registers it, for a callback or a test that goes on using it.
+    /// Returns a shared reference that a loop can register, for a test that goes on using the descriptor.
     #[must_use]
     pub fn shared(self: &Rc<Self>) -> Rc<dyn VirtualFd> {
         Rc::clone(self) as Rc<dyn VirtualFd>
@@ -103,27 +104,27 @@ impl VirtualFd for Fd {
     }
 
     fn readiness(&self) -> io::Result<Readiness> {
-        let looked = self.kernel().inspect(Fd::number(self));
-        looked.map(|(holds, _)| holds).ok_or_else(|| os(EBADF))
+        let state = self.kernel().inspect(Fd::number(self));
+        state.map(|(facts, _)| facts).ok_or_else(|| os(EBADF))
     }
 
     fn is_unconnected(&self) -> io::Result<bool> {
-        let found = self.with_endpoint(|end| end.is_socket() && end.state == State::Unconnected);
-        Ok(found.unwrap_or(false))
+        let is_so = self.with_endpoint(|end| end.is_socket() && end.state == State::Unconnected);
+        Ok(is_so.unwrap_or(false))
     }
 
     fn bytes_available(&self) -> io::Result<usize> {
-        Ok(Fd::unread(self))
+        Ok(Fd::bytes_available(self))
     }
 
     fn peek(&self) -> io::Result<bool> {
-        // Urgent data is a fact here and no byte: nothing stands behind it.
-        Ok(Fd::unread(self) > 0)
+        // Urgent data is a flag here and not a byte, so it has no place among the bytes.
+        Ok(Fd::bytes_available(self) > 0)
     }
 
     fn facts(&self) -> io::Result<Readiness> {
-        let holds = self.kernel().inspect(self.number());
-        holds.map(|(facts, _)| facts).ok_or_else(|| os(EBADF))
+        let state = self.kernel().inspect(self.number());
+        state.map(|(facts, _)| facts).ok_or_else(|| os(EBADF))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -135,26 +136,26 @@ impl VirtualFd for Fd {
     }
 
     fn set_nodelay(&self, _nodelay: bool) -> io::Result<()> {
-        Ok(()) // nothing is delayed in memory
+        Ok(()) // there is no delay in memory
     }
 }
 
 impl Kernel {
-    /// Its faults as they are now.
+    /// Returns a copy of the present faults.
     #[must_use]
     pub fn faults(&self) -> Faults {
         self.table.borrow().faults.clone()
     }
 
-    /// Whether the last wait of a poller looked, and found nothing. One that was ended early has
-    /// not looked.
+    /// Whether the last wait of a poller found no event. A wait that a fault has ended early does not
+    /// count.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.table.borrow().idle
     }
 
-    /// What holds of the descriptor with this number, whoever asks for it, and how many bytes lie
-    /// unread there; `None` if there is no such descriptor.
+    /// Returns the readiness of a descriptor, and how many bytes it has unread; `None` if there is no
+    /// descriptor with this number.
     ///
     /// # Examples
     ///
@@ -174,11 +175,11 @@ impl Kernel {
         let now_ns = self.now_ns();
         let mut table = self.table.borrow_mut();
         let file = table.file(number).ok()?;
-        let holds = watch_list::from_epoll(table.bits(file, now_ns));
+        let facts = watch_list::from_epoll(table.bits(file, now_ns));
         let unread = match &table.at(file).body {
             Body::Endpoint(end) => end.input.len(),
             _ => 0,
         };
-        Some((holds, unread))
+        Some((facts, unread))
     }
 }

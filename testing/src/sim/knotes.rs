@@ -1,7 +1,6 @@
-//! What a kqueue watches: a number and a filter, and what the filter finds.
+//! The registrations of a kqueue, each with a number and a filter, and the filter functions.
 //!
-//! Plain data, and one function for each kind of file; who goes through the list, and what a
-//! change does, is in `queue.rs`.
+//! There is one filter function for each kind of file. `kqueue.rs` applies changes and collects events.
 
 use super::open_files::{Body, bits};
 use super::streams::{Endpoint, Kind, State};
@@ -10,30 +9,30 @@ use super::watch_list::ReadyList;
 use readily_sys::kq_abi::{EV_ONESHOT, Personality};
 use std::collections::BTreeMap;
 
-/// A registration's name: a number, and whether it is about writing.
+/// The name of a registration: its number, and whether its filter is `EVFILT_WRITE`.
 pub(super) type KnoteName = (i32, bool);
 
 /// A registration.
 pub(super) struct Knote {
     pub(super) file: u64,
     pub(super) udata: u64,
-    /// `EV_CLEAR`, `EV_DISPATCH`, `EV_ONESHOT`: as it was added first.
+    /// `EV_CLEAR`, `EV_DISPATCH` and `EV_ONESHOT`, as in its first addition.
     pub(super) mode: u32,
     pub(super) enabled: bool,
-    /// No news reaches it any more.
-    pub(super) deaf: bool,
-    /// The least amount that counts (`NOTE_LOWAT`).
-    pub(super) least: i64,
-    /// Whether it is on the list.
-    pub(super) listed: bool,
+    /// Changes of the file do not activate it any more.
+    pub(super) is_detached: bool,
+    /// The least amount that activates it (`NOTE_LOWAT`).
+    pub(super) low_water: i64,
+    /// Whether it is in the ready list.
+    pub(super) is_ready: bool,
 }
 
-/// What one kqueue watches.
+/// The registrations of one kqueue, and its ready list.
 pub(super) struct Knotes {
     pub(super) personality: Personality,
     pub(super) knotes: BTreeMap<KnoteName, Knote>,
-    pub(super) list: ReadyList<KnoteName>,
-    /// `EVFILT_TIMER`: when it is due, and its token. Ours is the only one.
+    pub(super) ready: ReadyList<KnoteName>,
+    /// The only `EVFILT_TIMER` that the poller registers: its due time and its token.
     pub(super) timer: Option<(u64, u64)>,
 }
 
@@ -42,61 +41,62 @@ impl Knotes {
         Self {
             personality,
             knotes: BTreeMap::new(),
-            list: ReadyList::default(),
+            ready: ReadyList::default(),
             timer: None,
         }
     }
 
-    /// Puts a registration on the list, if what its filter has found activates it.
-    pub(super) fn evaluate(&mut self, name: KnoteName, found: &Found) {
-        let holds = |note: &Knote| found.activates(note.least);
+    /// Activates a registration if the output of its filter does so.
+    pub(super) fn evaluate(&mut self, name: KnoteName, output: &FilterOutput) {
+        let holds = |note: &Knote| output.activates(note.low_water);
         if self.knotes.get(&name).is_some_and(holds) {
             self.activate(name);
         }
     }
 
-    /// [`evaluate`](Self::evaluate) for news of the file, to which a deaf registration does not react.
-    fn tell(&mut self, name: KnoteName, found: &Found) {
-        if self.knotes.get(&name).is_some_and(|note| !note.deaf) {
-            self.evaluate(name, found);
+    /// [`evaluate`](Self::evaluate) after a change of the file, to which a detached registration does not
+    /// react.
+    fn notify(&mut self, name: KnoteName, output: &FilterOutput) {
+        if self.knotes.get(&name).is_some_and(|note| !note.is_detached) {
+            self.evaluate(name, output);
         }
     }
 
     fn activate(&mut self, name: KnoteName) {
         if let Some(note) = self.knotes.get_mut(&name) {
-            if note.enabled && !note.listed {
-                note.listed = true;
-                self.list.push_back(name);
+            if note.enabled && !note.is_ready {
+                note.is_ready = true;
+                self.ready.push_back(name);
             }
         }
     }
 
-    /// Takes a registration out.
-    pub(super) fn forget(&mut self, name: KnoteName) -> Option<()> {
-        if self.knotes.remove(&name)?.listed {
-            self.list.remove(name);
+    /// Removes a registration.
+    pub(super) fn remove(&mut self, name: KnoteName) -> Option<()> {
+        if self.knotes.remove(&name)?.is_ready {
+            self.ready.remove(name);
         }
         Some(())
     }
 }
 
-/// What a filter finds.
+/// What a filter reports.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct FilterOutput {
     pub(super) holds: bool,
-    /// An error waits, which is no end.
-    failed: bool,
+    /// An error is pending, which is no end.
+    has_error: bool,
     pub(super) eof: bool,
     pub(super) error: u32,
     pub(super) data: i64,
-    /// A larger amount than this is never asked for.
-    most: i64,
+    /// The largest low-water mark that counts.
+    max_low_water: i64,
 }
 
-impl Found {
-    /// Whether it activates a registration that counts from `least` on.
-    pub(super) fn activates(&self, least: i64) -> bool {
-        self.holds && (self.eof || self.failed || self.data >= least.min(self.most))
+impl FilterOutput {
+    /// Whether this activates a registration with a low-water mark.
+    pub(super) fn activates(&self, low_water: i64) -> bool {
+        self.holds && (self.eof || self.has_error || self.data >= low_water.min(self.max_low_water))
     }
 
     fn amount(data: usize) -> Self {
@@ -107,17 +107,20 @@ impl Found {
         }
     }
 
-    /// The same of a buffer of this size: macOS does not ask for more than fits in.
-    fn of(self, size: usize, personality: Personality) -> Self {
-        let most = match personality {
+    /// Sets the size of the buffer: on macOS a low-water mark is at most the size.
+    fn with_buffer(self, size: usize, personality: Personality) -> Self {
+        let max_low_water = match personality {
             Personality::Apple => i64::try_from(size).unwrap_or(i64::MAX),
             _ => i64::MAX,
         };
-        Self { most, ..self }
+        Self {
+            max_low_water,
+            ..self
+        }
     }
 
-    /// The same where the direction may be at its end.
-    fn or_end(self, eof: bool, error: Option<i32>) -> Self {
+    /// Sets whether the direction is at its end, and the error of that end.
+    fn with_end(self, eof: bool, error: Option<i32>) -> Self {
         Self {
             holds: self.holds || eof || error.is_some(),
             eof,
@@ -131,102 +134,117 @@ impl Found {
     }
 }
 
-fn filter_of_end(end: &Endpoint, peer: Option<&Endpoint>, writes: bool, on: Personality) -> Found {
+fn filter_of_endpoint(
+    end: &Endpoint,
+    peer: Option<&Endpoint>,
+    writes: bool,
+    on: Personality,
+) -> FilterOutput {
     match (end.kind, writes) {
-        // The reading side of either end hears that the other end is gone.
+        // A reading filter on either end of a pipe reports that the other end is closed.
         (Kind::PipeReader | Kind::PipeWriter, false) => {
-            Found::amount(end.input.len()).or_end(peer.is_none(), None)
+            FilterOutput::amount(end.input.len()).with_end(peer.is_none(), None)
         }
         (Kind::PipeWriter, true) => match peer {
-            Some(reader) => Found::amount(reader.room()),
-            None => Found::default().or_end(true, None),
+            Some(reader) => FilterOutput::amount(reader.room()),
+            None => FilterOutput::default().with_end(true, None),
         },
-        // The wrong end is accepted. FreeBSD's pipes go both ways; on NetBSD it stays silent, for
-        // the end that closes forgets who has asked it for room.
+        // A writing filter on the reading end is accepted. Pipes of FreeBSD are bidirectional. On NetBSD
+        // the filter reports nothing, because the closing end drops the filters that wait for room in it.
         (Kind::PipeReader, true) => match (on, peer) {
-            (Personality::NetBsd, _) => Found::default(),
-            (_, None) => Found::default().or_end(true, None),
-            (Personality::FreeBsd, _) => Found::amount(Endpoint::ROOM),
-            _ => Found::default(),
+            (Personality::NetBsd, _) => FilterOutput::default(),
+            (_, None) => FilterOutput::default().with_end(true, None),
+            (Personality::FreeBsd, _) => FilterOutput::amount(Endpoint::ROOM),
+            _ => FilterOutput::default(),
         },
-        _ if end.state != State::Connected => Found::default(),
-        (_, false) => Found::amount(end.input.len())
-            .of(end.capacity, on)
-            .or_end(end.read_shut, end.error),
+        _ if end.state != State::Connected => FilterOutput::default(),
+        (_, false) => FilterOutput::amount(end.input.len())
+            .with_buffer(end.capacity, on)
+            .with_end(end.read_shut, end.error),
         (_, true) => {
             let room = peer.map_or(Endpoint::ROOM, Endpoint::room);
             let room = if end.write_shut { 0 } else { room };
-            Found::amount(room)
-                .of(peer.map_or(Endpoint::ROOM, |peer| peer.capacity), on)
-                .or_end(end.write_shut, end.error)
+            FilterOutput::amount(room)
+                .with_buffer(peer.map_or(Endpoint::ROOM, |peer| peer.capacity), on)
+                .with_end(end.write_shut, end.error)
         }
     }
 }
 
 impl Table {
-    pub(super) fn filter(&self, file: u64, writes: bool, now_ns: u64, on: Personality) -> Found {
+    pub(super) fn filter(
+        &self,
+        file: u64,
+        writes: bool,
+        now_ns: u64,
+        on: Personality,
+    ) -> FilterOutput {
         let end_at = |file| match self.get(file).map(|file| &file.body) {
             Some(Body::Endpoint(end)) => Some(end),
             _ => None,
         };
         match self.get(file).map(|file| &file.body) {
-            None => Found::default(),
-            Some(Body::Endpoint(end)) => filter_of_end(end, end.peer.and_then(end_at), writes, on),
-            Some(Body::Listener(listener)) if !writes => Found::amount(listener.queue.len()),
-            Some(Body::Datagrams(datagrams)) if datagrams.error.is_some() => Found {
+            None => FilterOutput::default(),
+            Some(Body::Endpoint(end)) => {
+                filter_of_endpoint(end, end.peer.and_then(end_at), writes, on)
+            }
+            Some(Body::Listener(listener)) if !writes => FilterOutput::amount(listener.queue.len()),
+            Some(Body::Datagrams(datagrams)) if datagrams.error.is_some() => FilterOutput {
                 holds: true,
-                failed: true,
-                ..Found::default()
+                has_error: true,
+                ..FilterOutput::default()
             },
             Some(_) => {
                 let bit = match writes {
                     true => bits::OUT,
                     false => bits::IN,
                 };
-                Found::amount(usize::from(self.bits(file, now_ns) & bit != 0))
+                FilterOutput::amount(usize::from(self.bits(file, now_ns) & bit != 0))
             }
         }
     }
 
-    /// A side of a pipe has gone: what becomes of the filters that ask the other one, `file`, for
-    /// room. They hang on the side that goes.
-    pub(super) fn orphan_writers(&mut self, file: u64) {
-        let noted = self.get(file).map_or(Vec::new(), |open| open.noted.clone());
-        for (queue, number) in noted {
-            let queue = &mut self.queues[queue];
+    /// Updates the writing filters of `file` when the other end of its pipe is closed. In a BSD the list
+    /// of these filters belongs to the closed end.
+    pub(super) fn detach_write_filters(&mut self, file: u64) {
+        let knotes = self
+            .get(file)
+            .map_or(Vec::new(), |open| open.knotes.clone());
+        for (queue, number) in knotes {
+            let queue = &mut self.kqueues[queue];
             let Some(note) = queue.knotes.get_mut(&(number, true)) else {
                 continue;
             };
             match queue.personality {
-                // Told once more, and dropped with that.
+                // Reported once more, and removed with that report.
                 Personality::FreeBsd => note.mode |= EV_ONESHOT,
-                // Woken before the end is to be seen, and then forgotten: who has had room is on
-                // the list and comes to see the end; who has had none does not.
-                Personality::NetBsd => note.deaf = true,
+                // Woken before the end is marked, and then detached. A filter that had room is in the
+                // ready list, and reports the end when it is collected; a filter without room does not.
+                Personality::NetBsd => note.is_detached = true,
                 _ => {}
             }
         }
     }
 
-    /// Lets those registrations of `file` look again that are about this direction.
-    pub(super) fn touch(&mut self, file: u64, writes: bool) {
+    /// Evaluates the filters of `file` for one direction, as `KNOTE()` does in a BSD.
+    pub(super) fn run_filters(&mut self, file: u64, writes: bool) {
         let Some(open) = self.get(file) else { return };
-        for (queue, number) in open.noted.clone() {
-            let on = self.queues[queue].personality;
-            let found = self.filter(file, writes, u64::MAX, on);
-            self.queues[queue].tell((number, writes), &found);
+        for (queue, number) in open.knotes.clone() {
+            let on = self.kqueues[queue].personality;
+            let output = self.filter(file, writes, u64::MAX, on);
+            self.kqueues[queue].notify((number, writes), &output);
         }
     }
 
-    /// The number goes, and its registrations with it, whoever else has the file.
+    /// Removes the registrations of a number that is closed, even if the file stays open under another.
     pub(super) fn remove_knotes(&mut self, number: i32, file: u64) {
         let Some(open) = self.get(file) else { return };
-        let of_number = open.noted.iter().filter(|(_, noted)| *noted == number);
+        let of_number = open.knotes.iter().filter(|(_, other)| *other == number);
         let queues: Vec<usize> = of_number.map(|(queue, _)| *queue).collect();
-        self.at(file).noted.retain(|(_, noted)| *noted != number);
+        self.at(file).knotes.retain(|(_, other)| *other != number);
         for queue in queues {
             for writes in [false, true] {
-                self.queues[queue].forget((number, writes));
+                self.kqueues[queue].remove((number, writes));
             }
         }
     }

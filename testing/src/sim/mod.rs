@@ -1,16 +1,17 @@
-//! A small kernel in memory: descriptors, their readiness, and a poller with epoll's rules.
+//! A small kernel in memory: descriptors, their readiness, and pollers with the rules of epoll and
+//! kqueue.
 //!
-//! It is a model, not a script: bytes lie in buffers, peers close and reset, numbers are used
-//! again, and what a poller reports follows from that as it does in the system's own kernel. So
-//! it can be held against the real ones, promise by promise (`testing::conformance`), and then
-//! stand in for them where they cannot go: time that moves by itself, faults on request, the
-//! same order of things for the same seed.
+//! It is a model, not a script: buffers hold bytes, peers close and reset, descriptor numbers are
+//! reused, and the reports of a poller follow from that, as in the kernel of a system. The conformance
+//! suite ([`conformance`](crate::conformance)) tests it and the real kernels with the same promises. It
+//! also does what these cannot: time that moves by itself, faults on request, the same order of events
+//! for the same seed.
 //!
-//! The rules are those of Linux: of `fs/eventpoll.c` for who is reported when, of TCP, Unix
-//! sockets and pipes for what is ready. In the notes this is one more selector ([N2]).
+//! The rules are those of Linux: `fs/eventpoll.c` for the order of reports; TCP, Unix sockets and pipes
+//! for readiness. In the notes this is one more selector ([N2]).
 //!
-//! Everything is one thread's: a kernel, its descriptors and its pollers are clones of one
-//! `Rc`. Nothing in it ever blocks; what would wait gives `WouldBlock`.
+//! A kernel, its descriptors and its pollers share one `Rc`, and stay on one thread. No operation
+//! blocks: one that would wait returns `WouldBlock`.
 //!
 //! [N2]: https://docs.rs/readily/latest/readily/book/index.html#n2
 
@@ -18,10 +19,10 @@ mod faults;
 mod fd;
 mod kernel_impl;
 mod knotes;
+mod kqueue;
 mod net;
 mod open_files;
 mod poller;
-mod queue;
 mod streams;
 mod table;
 mod virtual_wait;
@@ -40,19 +41,19 @@ use std::rc::Rc;
 
 pub use self::faults::Faults;
 pub use self::fd::Fd;
+pub use self::kqueue::SimKqueue;
 pub use self::poller::SimPoller;
-pub use self::queue::SimQueue;
 pub(super) use self::virtual_wait::SimNotifier;
 pub use readily_sys::kq_abi::Personality;
 
-/// The first number that a kernel in memory gives out. The system's own descriptors stay far
-/// below, so that neither can be taken for the other.
+/// The lowest descriptor number of a kernel in memory. The system's own descriptors have far lower
+/// numbers, so the two cannot be confused.
 pub const FIRST_NUMBER: i32 = 1_000_000_000;
 
-/// As many descriptors a kernel has, until it is told otherwise.
-pub const DESCRIPTORS: usize = 65_536;
+/// The default limit of descriptors of a kernel. See [`Kernel::set_limit`].
+pub const DEFAULT_LIMIT: usize = 65_536;
 
-/// A kernel in memory. Clones are the same kernel.
+/// A kernel in memory, with its descriptors, clock and faults. Clones share one kernel.
 ///
 /// # Examples
 ///
@@ -64,25 +65,25 @@ pub const DESCRIPTORS: usize = 65_536;
 /// assert_eq!(there.write(b"hello")?, 5);
 /// let mut buffer = [0; 8];
 /// assert_eq!(here.read(&mut buffer)?, 5);
-/// assert!(here.read(&mut buffer).is_err(), "there is no more, and it does not wait");
+/// assert!(here.read(&mut buffer).is_err(), "there are no more bytes, and `read` does not wait");
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Kernel {
     table: Rc<RefCell<Table>>,
     clock: Manual,
-    /// What stands where a descriptor of the system is asked for.
+    /// The descriptor of the system that all descriptors of this kernel return where one is needed.
     placeholder: Rc<Placeholder>,
 }
 
 impl Kernel {
-    /// A kernel without descriptors, whose clock stands at zero, and which has no faults.
+    /// Makes a kernel without descriptors and without faults, with its clock at zero.
     #[must_use]
     pub fn new() -> Self {
         Self::with(Faults::none())
     }
 
-    /// A kernel with faults.
+    /// Makes a kernel with faults.
     #[must_use]
     pub fn with(faults: Faults) -> Self {
         Self {
@@ -92,84 +93,83 @@ impl Kernel {
         }
     }
 
-    /// Its time. A poller of this kernel moves it, and so may anybody.
+    /// Returns the clock of this kernel. Its pollers move it, and so may a test.
     #[must_use]
     pub fn clock(&self) -> Manual {
         self.clock.clone()
     }
 
-    /// A poller for the descriptors of this kernel. There may be several.
+    /// Makes a poller with the rules of epoll for the descriptors of this kernel. There may be several.
     #[must_use]
     pub fn poller(&self) -> SimPoller {
         SimPoller::new(self)
     }
 
-    /// Allows `limit` descriptors at a time, as `RLIMIT_NOFILE` does.
+    /// Limits the number of open descriptors, as `RLIMIT_NOFILE` does.
     pub fn set_limit(&self, limit: usize) {
         self.table.borrow_mut().limit = limit;
     }
 
-    /// How many descriptors are open.
+    /// Returns how many descriptors are open.
     #[must_use]
     pub fn open(&self) -> usize {
         self.table.borrow().open()
     }
 
-    /// From now on these are its faults.
+    /// Replaces the faults of this kernel.
     pub fn set_faults(&self, faults: Faults) {
         self.table.borrow_mut().faults = faults;
     }
 
-    /// A seed for whatever else is to be left to the same chance; `None` where its faults shuffle
-    /// nothing.
+    /// Returns a seed for other random choices of the same test; `None` if the faults shuffle nothing.
     #[must_use]
     pub fn seed(&self) -> Option<u64> {
         let faults = &mut self.table.borrow_mut().faults;
-        // Of a copy: to ask changes nothing.
-        let mut rng = faults.chance().clone();
+        // A copy, so that this call does not change later choices.
+        let mut rng = faults.rng().clone();
         faults.shuffle.then(|| rng.below(usize::MAX) as u64)
     }
 
-    /// How many calls were made that could have failed: see [`Faults::fails`].
+    /// Returns how many system calls could have failed so far: see [`Faults::fails`].
     #[must_use]
-    pub fn calls(&self) -> u64 {
-        self.table.borrow().faults.calls()
+    pub fn syscalls(&self) -> u64 {
+        self.table.borrow().faults.syscalls()
     }
 
-    /// Two connected stream sockets, as of `socketpair(2)`.
+    /// Makes two connected stream sockets, as `socketpair(2)` does.
     ///
     /// # Errors
     ///
     /// `EMFILE`.
     pub fn pair(&self) -> io::Result<(Fd, Fd)> {
-        self.both(|table| table.connected(Kind::Pair))
+        self.make_two(|table| table.connected(Kind::Pair))
     }
 
-    /// A pipe: its reading and its writing end.
+    /// Makes a pipe, and returns its reading and its writing end.
     ///
     /// # Errors
     ///
     /// `EMFILE`.
     pub fn pipe(&self) -> io::Result<(Fd, Fd)> {
-        self.both(Table::pipe)
+        self.make_two(Table::pipe)
     }
 
-    /// Two connected TCP sockets.
+    /// Makes two connected TCP sockets.
     ///
     /// # Errors
     ///
     /// `EMFILE`.
     pub fn tcp(&self) -> io::Result<(Fd, Fd)> {
-        self.both(|table| table.connected(Kind::Tcp))
+        self.make_two(|table| table.connected(Kind::Tcp))
     }
 
-    /// Two connected datagram sockets.
+    /// Makes two connected datagram sockets.
     ///
     /// # Errors
     ///
     /// `EMFILE`.
     pub fn datagrams(&self) -> io::Result<(Fd, Fd)> {
-        self.both(|table| {
+        self.make_two(|table| {
             let one = table.add(Body::Datagrams(Datagrams::default()));
             let two = table.add(Body::Datagrams(Datagrams::to(one)));
             table.datagrams(one).peer = Some(two);
@@ -177,22 +177,22 @@ impl Kernel {
         })
     }
 
-    /// A TCP socket that has not been connected.
+    /// Makes a TCP socket that is not connected.
     ///
     /// # Errors
     ///
     /// `EMFILE`.
     pub fn unconnected(&self) -> io::Result<Fd> {
-        self.one(|table| Ok(table.add(Body::Endpoint(Endpoint::new(Kind::Tcp)))))
+        self.make_one(|table| Ok(table.add(Body::Endpoint(Endpoint::new(Kind::Tcp)))))
     }
 
-    /// A TCP listener, with room for `backlog` connections. Port 0 takes a free one.
+    /// Makes a TCP listener with room for `backlog` connections. Port 0 selects a free port.
     ///
     /// # Errors
     ///
     /// `EMFILE`, `EADDRINUSE`.
     pub fn listen(&self, addr: SocketAddr, backlog: usize) -> io::Result<Fd> {
-        self.one(|table| {
+        self.make_one(|table| {
             let addr = table.bind(addr)?;
             let file = table.add(Body::Listener(Listener::new(addr, backlog)));
             table.bound.insert(addr, file);
@@ -200,46 +200,46 @@ impl Kernel {
         })
     }
 
-    /// Begins to connect to `addr`; how it ended, a poller tells.
+    /// Begins to connect to `addr`. The poller reports the end of the attempt.
     ///
     /// # Errors
     ///
     /// `EMFILE`.
     pub fn connect(&self, addr: SocketAddr) -> io::Result<Fd> {
-        self.one(|table| Ok(table.connect(addr)))
+        self.make_one(|table| Ok(table.connect(addr)))
     }
 
-    /// A regular file with this content; it cannot be polled.
+    /// Makes a regular file with this content, which cannot be polled.
     ///
     /// # Errors
     ///
     /// `EMFILE`.
     pub fn file(&self, content: &[u8]) -> io::Result<Fd> {
         let content = content.to_vec();
-        self.one(|table| Ok(table.add(Body::Regular { content, at: 0 })))
+        self.make_one(|table| Ok(table.add(Body::Regular { content, at: 0 })))
     }
 
-    /// A timer, as of `timerfd_create(2)`: see [`Fd::set_timer`].
+    /// Makes a timer, as `timerfd_create(2)` does: see [`Fd::set_timer`].
     ///
     /// # Errors
     ///
     /// `EMFILE`.
     pub fn timer(&self) -> io::Result<Fd> {
-        self.one(|table| Ok(table.add(Body::Timer { due_ns: None })))
+        self.make_one(|table| Ok(table.add(Body::Timer { due_ns: None })))
     }
 
-    /// A counter, as of `eventfd(2)`: readable while it is not zero.
+    /// Makes a counter, as `eventfd(2)` does, which is readable while it is not zero.
     ///
     /// # Errors
     ///
     /// `EMFILE`.
     pub fn notifier(&self) -> io::Result<Fd> {
-        self.one(|table| Ok(table.add(Body::Notifier { count: 0 })))
+        self.make_one(|table| Ok(table.add(Body::Notifier { count: 0 })))
     }
 
-    /// Holds the time still for as long as the guard lives: a wait that nothing ends then waits
-    /// for a ring, in real time, as for another thread's doing: see [`Kernel::set_real_timeout`].
-    #[must_use = "dropping the guard lets time go on"]
+    /// Stops the time until the guard is dropped. A wait without events then waits in real time for a
+    /// notification by another thread: see [`Kernel::set_real_timeout`].
+    #[must_use = "dropping the guard lets the time move again"]
     pub fn pause_time(&self) -> PauseGuard {
         self.table.borrow_mut().pauses += 1;
         PauseGuard {
@@ -247,20 +247,20 @@ impl Kernel {
         }
     }
 
-    fn one(&self, make: impl FnOnce(&mut Table) -> io::Result<u64>) -> io::Result<Fd> {
+    fn make_one(&self, make: impl FnOnce(&mut Table) -> io::Result<u64>) -> io::Result<Fd> {
         let mut table = self.table.borrow_mut();
-        table.faults.call()?;
-        table.room_for(1)?;
+        table.faults.count_call()?;
+        table.check_limit(1)?;
         let file = make(&mut table)?;
-        Ok(Fd::new(self, table.number(file)))
+        Ok(Fd::new(self, table.assign_number(file)))
     }
 
-    fn both(&self, make: impl FnOnce(&mut Table) -> (u64, u64)) -> io::Result<(Fd, Fd)> {
+    fn make_two(&self, make: impl FnOnce(&mut Table) -> (u64, u64)) -> io::Result<(Fd, Fd)> {
         let mut table = self.table.borrow_mut();
-        table.faults.call()?;
-        table.room_for(2)?;
+        table.faults.count_call()?;
+        table.check_limit(2)?;
         let (one, two) = make(&mut table);
-        let numbers = (table.number(one), table.number(two));
+        let numbers = (table.assign_number(one), table.assign_number(two));
         Ok((Fd::new(self, numbers.0), Fd::new(self, numbers.1)))
     }
 
@@ -290,7 +290,7 @@ impl fmt::Debug for Kernel {
     }
 }
 
-/// Holds the time of a kernel still. See [`Kernel::pause_time`].
+/// Stops the time of a kernel until it is dropped. See [`Kernel::pause_time`].
 #[derive(Debug)]
 pub struct PauseGuard {
     kernel: Kernel,
@@ -302,7 +302,7 @@ impl Drop for PauseGuard {
     }
 }
 
-/// An error of the system, by its number.
+/// Makes the error with this `errno`.
 fn os(code: i32) -> io::Error {
     io::Error::from_raw_os_error(code)
 }

@@ -1,9 +1,9 @@
-//! TCP as far as it is about two ends of a connection: addresses, connecting, accepting; and how ends of
-//! streams are shut and closed, and what their peers then see.
+//! TCP connections: addresses, connecting, accepting; and the shutdown and the close of streams, with their
+//! effects on the peer.
 //!
-//! A connection is established when the listener's queue takes it. One that finds the queue full goes
-//! on trying, like a client whose first packet was dropped. A shutdown and a close are as on Linux, or as on
-//! the system whose kqueue the kernel has.
+//! A connection is established when the accept queue of the listener takes it. A client that finds the
+//! queue full retries, like one whose first packet was dropped. A shutdown and a close are as on Linux, or
+//! as on the system of the kernel's kqueue.
 //!
 //! In the notes: *connect ready*, and what comes before a *hangup* (N7).
 
@@ -18,20 +18,20 @@ use readily_sys::kq_abi::Personality;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 
-/// The first of the ports that are given out.
+/// The first of the ports for listeners on port 0 and for clients.
 pub(super) const FIRST_PORT: u16 = 49_152;
 
 impl Table {
     fn listener(&mut self, file: u64) -> &mut Listener {
         match &mut self.at(file).body {
             Body::Listener(listener) => listener,
-            _ => unreachable!("it is a listener"),
+            _ => unreachable!("the file is a listener"),
         }
     }
 
     pub(super) fn bind(&mut self, mut addr: SocketAddr) -> io::Result<SocketAddr> {
         if addr.port() == 0 {
-            // Each of them once: all may be taken.
+            // At most one round, because all ports may be in use.
             for _ in FIRST_PORT..=u16::MAX {
                 addr.set_port(self.next_port);
                 self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
@@ -58,14 +58,14 @@ impl Table {
             None => self.refuse(client),
             Some(file) => {
                 self.listener(file).waiting.push_back(client);
-                self.let_in(file);
+                self.fill_accept_queue(file);
             }
         }
         client
     }
 
-    /// Lets those in who wait before the queue of a listener.
-    fn let_in(&mut self, file: u64) {
+    /// Moves waiting clients into the accept queue of a listener, while it has room.
+    fn fill_accept_queue(&mut self, file: u64) {
         loop {
             let listener = self.listener(file);
             if listener.queue.len() >= listener.backlog {
@@ -74,12 +74,12 @@ impl Table {
             let Some(client) = listener.waiting.pop_front() else {
                 return;
             };
-            // One that gave up has gone.
+            // The client has been closed.
             if self.get(client).is_none() {
                 continue;
             }
             let server = self.add(Body::Endpoint(Endpoint::connected(Kind::Tcp)));
-            self.join(client, server);
+            self.connect_ends(client, server);
             let end = self.endpoint(client);
             end.state = State::Connected;
             let (local, remote) = (end.local, end.remote);
@@ -101,7 +101,7 @@ impl Table {
         self.wake(client, bits::ALL);
     }
 
-    /// The next connection of a listener: its number, and whose it is.
+    /// Accepts the next connection of a listener, and returns its number and the address of its peer.
     pub(super) fn accept(&mut self, file: u64) -> io::Result<(i32, Option<SocketAddr>)> {
         let Body::Listener(listener) = &mut self.at(file).body else {
             return Err(os(EINVAL));
@@ -110,27 +110,27 @@ impl Table {
             return Err(os(EAGAIN));
         }
         let chance = self.faults.emfile;
-        if self.faults.strikes(chance) {
+        if self.faults.chance_256(chance) {
             return Err(os(EMFILE));
         }
-        self.room_for(1)?;
+        self.check_limit(1)?;
         let end = self.listener(file).queue.pop_front();
-        let end = end.expect("it was there a moment ago");
+        let end = end.expect("the queue is not empty");
         if !self.listener(file).queue.is_empty() {
-            // A kqueue tells of each that is left; epoll by the edge does not.
-            self.touch(file, false);
+            // A kqueue reports the remaining connections again; an edge of epoll does not.
+            self.run_filters(file, false);
         }
         let aborts = matches!(
             self.system,
             Some(Personality::FreeBsd | Personality::NetBsd)
         );
         if aborts && self.endpoint(end).error.is_some() {
-            self.discard(end);
-            self.let_in(file);
+            self.free_file(end);
+            self.fill_accept_queue(file);
             return Err(os(ECONNABORTED));
         }
-        let number = self.number(end);
-        self.let_in(file);
+        let number = self.assign_number(end);
+        self.fill_accept_queue(file);
         Ok((number, self.endpoint(end).remote))
     }
 }
@@ -149,23 +149,23 @@ impl Table {
         end.read_shut |= reads;
         end.write_shut |= writes;
         let (kind, peer) = (end.kind, end.peer);
-        // A peer is told that nobody reads by Unix sockets of Linux only.
-        let tells = reads && kind == Kind::Pair && self.system.is_none();
-        self.wake_shut(file, reads, writes);
+        // Only Unix sockets of Linux report to the peer that the reading side was shut.
+        let shuts_peer = reads && kind == Kind::Pair && self.system.is_none();
+        self.wake_shutdown(file, reads, writes);
         if let Some(peer) = peer {
             let other = self.endpoint(peer);
             other.read_shut |= writes;
-            other.write_shut |= tells;
-            self.wake_shut(peer, writes, tells);
+            other.write_shut |= shuts_peer;
+            self.wake_shutdown(peer, writes, shuts_peer);
         }
         Ok(())
     }
 
-    /// The last descriptor of `end` is closed.
+    /// Updates the peer of `end` when its last descriptor is closed.
     pub(super) fn close_stream(&mut self, end: &Endpoint) {
         let Some(peer) = end.peer else { return };
         if !end.is_socket() {
-            self.orphan_writers(peer);
+            self.detach_write_filters(peer);
         }
         let other = self.endpoint(peer);
         other.peer = None;
@@ -186,14 +186,14 @@ impl Table {
                 }
             }
             Kind::Tcp if resets => {
-                // After its end, a peer's reset is a broken pipe: that is how Linux has it.
+                // On Linux a reset after the end of the stream is `EPIPE`.
                 let error = if other.read_shut { EPIPE } else { ECONNRESET };
                 other.fail(error);
             }
             Kind::Tcp => {
                 other.read_shut = true;
-                // Bytes that were never read go with the end that held them, which leaves room.
-                return self.wake_shut(peer, true, unread);
+                // Unread bytes are dropped with the end that held them, which makes room.
+                return self.wake_shutdown(peer, true, unread);
             }
         }
         self.wake(peer, bits::ALL);

@@ -1,7 +1,7 @@
-//! Open files of every kind, and the system calls that read, write and shut them. The ends of streams and
-//! pipes are in `streams.rs`.
+//! Open files of each kind, and the system calls that read, write and shut them down. The ends of streams
+//! and pipes are in `streams.rs`.
 //!
-//! Not in the notes; these are the things that a descriptor may lead to (N2).
+//! In the notes these are the files behind a descriptor (N2).
 
 use super::os;
 use super::streams::Endpoint;
@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 
-/// What a poller asks for and reports, as the bits of `poll(2)`.
+/// Interest and reports of a poller, as the bits of `poll(2)`.
 pub(super) mod bits {
     pub(in crate::sim) const IN: u16 = 1;
     pub(in crate::sim) const PRI: u16 = 2;
@@ -19,20 +19,20 @@ pub(super) mod bits {
     pub(in crate::sim) const ERR: u16 = 8;
     pub(in crate::sim) const HUP: u16 = 16;
     pub(in crate::sim) const RDHUP: u16 = 32;
-    /// What is reported unasked.
-    pub(in crate::sim) const UNASKED: u16 = ERR | HUP;
-    pub(in crate::sim) const ALL: u16 = IN | PRI | OUT | RDHUP | UNASKED;
+    /// The bits that are reported without interest in them.
+    pub(in crate::sim) const ALWAYS: u16 = ERR | HUP;
+    pub(in crate::sim) const ALL: u16 = IN | PRI | OUT | RDHUP | ALWAYS;
 }
 
-/// An open file: what several descriptors may share, and what pollers watch.
+/// An open file, which several descriptors may share, and which pollers watch.
 pub(super) struct File {
-    /// How many descriptors lead here. A connection that waits to be accepted has none.
+    /// How many descriptors refer to this file. A connection that waits to be accepted has none.
     pub(super) descriptors: usize,
     pub(super) body: Body,
-    /// Who watches it: which poller, under which number.
+    /// The pollers that watch this file, each with the number of the registration.
     pub(super) watchers: Vec<(usize, i32)>,
-    /// Which kqueue knows it, under which number.
-    pub(super) noted: Vec<(usize, i32)>,
+    /// The kqueues that watch this file, each with the number of the registration.
+    pub(super) knotes: Vec<(usize, i32)>,
 }
 
 pub(super) enum Body {
@@ -48,9 +48,9 @@ pub(super) enum Body {
 pub(super) struct Listener {
     pub(super) addr: SocketAddr,
     pub(super) backlog: usize,
-    /// Our ends of connections that are through, and not yet accepted.
+    /// The server ends of connections that are established and not yet accepted.
     pub(super) queue: VecDeque<u64>,
-    /// Ends of clients that found the queue full: they go on trying.
+    /// The client ends of connections that wait for room in the queue.
     pub(super) waiting: VecDeque<u64>,
 }
 
@@ -70,14 +70,14 @@ impl Listener {
 pub(super) struct Datagrams {
     pub(super) input: VecDeque<Vec<u8>>,
     pub(super) peer: Option<u64>,
-    /// There was a peer, and it is closed: what is sent comes back as an error.
-    pub(super) gone: bool,
-    /// What came back, for the next operation to tell.
+    /// The peer has been closed, so the next datagram is answered with an error.
+    pub(super) peer_closed: bool,
+    /// The error of an earlier datagram, which the next operation returns.
     pub(super) error: Option<i32>,
 }
 
 impl Datagrams {
-    /// As many may wait to be read.
+    /// The most datagrams that can wait to be read.
     pub(super) const ROOM: usize = 16;
 
     pub(super) fn to(peer: u64) -> Self {
@@ -136,8 +136,8 @@ impl Table {
                 if let Some(error) = here.error.take() {
                     return Err(os(error));
                 }
-                if here.gone {
-                    // It is sent, and an answer comes that nobody is there.
+                if here.peer_closed {
+                    // The datagram is sent, and an ICMP error comes back.
                     here.error = Some(ECONNREFUSED);
                     self.wake(file, bits::ALL);
                     return Ok(bytes.len());
@@ -175,18 +175,18 @@ impl Table {
         }
     }
 
-    /// Lets so many bytes lie unread at the end with this number, if it is one. More room than
-    /// before is told as if it had been read free (R024).
+    /// Sets the capacity of a stream or pipe end. A larger capacity is reported as room, as after a read:
+    /// interest in room must not be lost (R024).
     pub(super) fn set_capacity(&mut self, number: i32, capacity: usize) {
         let Ok(file) = self.file(number) else { return };
         let Body::Endpoint(end) = &mut self.at(file).body else {
             return;
         };
         let wider = capacity > std::mem::replace(&mut end.capacity, capacity);
-        let (roomy, peer) = (end.is_roomy(), end.peer);
+        let (has_room, peer) = (end.has_enough_room(), end.peer);
         if let (true, Some(peer)) = (wider, peer) {
-            self.touch(peer, true);
-            if roomy {
+            self.run_filters(peer, true);
+            if has_room {
                 self.notify_of_room(peer);
             }
         }

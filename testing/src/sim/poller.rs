@@ -1,11 +1,12 @@
 //! A poller with epoll's rules, over a kernel in memory.
 //!
-//! A registration watches a file under a number. What may have come about puts it on a list;
-//! a wait goes through the list, asks what holds *now*, and reports that. A level goes back to
-//! the end of the list, an edge does not, a one-shot is deaf until it is modified. All of
-//! epoll's oddities follow from these three lines, the ghost of a duplicate among them.
+//! A registration watches a file under a number. An event of the file puts it into the ready list. A
+//! wait goes through the list, checks the *present* state of each file, and reports that. Then a level
+//! goes back to the end of the list, an edge does not, and a one-shot is disabled until it is modified.
+//! All peculiarities of epoll follow from these rules, for instance the reports for a duplicate of a
+//! closed descriptor.
 //!
-//! How long it waits, and where the time goes meanwhile, is in `virtual_wait.rs`.
+//! The length of a wait, and the moves of the clock, are in `virtual_wait.rs`.
 
 use super::open_files::{Body, bits};
 use super::table::Table;
@@ -23,91 +24,98 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The [`Poller`] of a [`Kernel`].
+/// The [`Poller`] of a [`Kernel`], with the rules of epoll.
 pub struct SimPoller {
     kernel: Kernel,
-    /// Its place among the watches of the kernel.
-    place: usize,
+    /// The index of its watch list in the kernel.
+    index: usize,
     notifier: Arc<SimNotifier>,
 }
 
 impl SimPoller {
     pub(super) fn new(kernel: &Kernel) -> Self {
         let mut table = kernel.table.borrow_mut();
-        table.watches.push(WatchList::default());
+        table.watch_lists.push(WatchList::default());
         Self {
             kernel: kernel.clone(),
-            place: table.watches.len() - 1,
+            index: table.watch_lists.len() - 1,
             notifier: Arc::default(),
         }
     }
 
-    /// Changes what is asked for, and asks what holds already.
-    fn ask(&self, table: &mut Table, name: Name, token: u64, interest: Interest, t: Trigger) {
+    /// Sets the interest of a registration, and puts it into the ready list if it is ready already.
+    fn set_item(&self, table: &mut Table, name: Name, token: u64, interest: Interest, t: Trigger) {
         let item = Item {
             token,
             events: to_epoll(interest),
             trigger: t,
         };
-        table.watches[self.place].items.insert(name, item);
-        let said = table.bits_for(to_epoll(interest), name.1, self.kernel.now_ns());
-        let watch = &mut table.watches[self.place];
-        watch.list.remove(name);
-        watch.wake(name, said);
+        table.watch_lists[self.index].items.insert(name, item);
+        let bits = table.bits_for(to_epoll(interest), name.1, self.kernel.now_ns());
+        let watch_list = &mut table.watch_lists[self.index];
+        watch_list.ready.remove(name);
+        watch_list.wake(name, bits);
     }
 
-    /// Goes through the list once.
+    /// Goes through the ready list once, and appends the events.
     fn collect(&self, table: &mut Table, events: &mut Vec<Event>) {
         let before = events.len();
         let now_ns = self.kernel.now_ns();
         let Table {
-            watches, faults, ..
+            watch_lists,
+            faults,
+            ..
         } = &mut *table;
-        let list = &mut watches[self.place].list;
+        let ready = &mut watch_lists[self.index].ready;
         if faults.shuffle {
-            list.shuffle(faults.chance());
+            ready.shuffle(faults.rng());
         }
-        let mut left = list.len();
-        let most = table.faults.most();
-        while left > 0 && events.len() - before < most {
+        let mut left = ready.len();
+        let max = table.faults.max_events();
+        while left > 0 && events.len() - before < max {
             left -= 1;
-            let Some(name) = table.watches[self.place].list.pop_front() else {
+            let Some(name) = table.watch_lists[self.index].ready.pop_front() else {
                 break;
             };
-            let asked = table.watches[self.place].items[&name].events;
-            let said = table.bits_for(asked, name.1, now_ns);
-            let WatchList { items, list } = &mut table.watches[self.place];
-            let item = items.get_mut(&name).expect("who is listed is registered");
-            let said = said & item.events;
-            if said == 0 {
+            let interest = table.watch_lists[self.index].items[&name].events;
+            let bits = table.bits_for(interest, name.1, now_ns);
+            let WatchList { items, ready } = &mut table.watch_lists[self.index];
+            let item = items
+                .get_mut(&name)
+                .expect("the ready list has only registrations");
+            let bits = bits & item.events;
+            if bits == 0 {
                 continue;
             }
-            let (token, ready) = (item.token, from_epoll(said));
             match item.trigger {
-                Trigger::Level => list.push_back(name),
+                Trigger::Level => ready.push_back(name),
                 Trigger::Edge => {}
                 Trigger::OneShot => item.events = 0,
             }
-            events.push(Event { token, ready });
+            events.push(Event {
+                token: item.token,
+                ready: from_epoll(bits),
+            });
         }
-        self.lie(table, events, before);
+        self.add_spurious(table, events, before);
     }
 
-    /// A spurious event: for somebody who is not in this batch, and never of a closed side.
-    fn lie(&self, table: &mut Table, events: &mut Vec<Event>, before: usize) {
+    /// Adds a spurious event, if the faults have one: of a registration that is not in this batch, and
+    /// never of a closed side.
+    fn add_spurious(&self, table: &mut Table, events: &mut Vec<Event>, before: usize) {
         let chance = table.faults.spurious;
-        let watch = &table.watches[self.place];
-        if watch.items.is_empty() || !table.faults.strikes(chance) {
+        let watch_list = &table.watch_lists[self.index];
+        if watch_list.items.is_empty() || !table.faults.chance_256(chance) {
             return;
         }
-        let nth = table.faults.chance().below(watch.items.len());
-        let Some(item) = table.watches[self.place].items.values().nth(nth) else {
+        let nth = table.faults.rng().below(watch_list.items.len());
+        let Some(item) = table.watch_lists[self.index].items.values().nth(nth) else {
             return;
         };
-        let (token, hears) = (item.token, item.events & (bits::IN | bits::OUT));
-        let told = events[before..].iter().any(|event| event.token == token);
-        if hears != 0 && !told && item.trigger != Trigger::OneShot {
-            let ready = from_epoll(hears);
+        let (token, bits) = (item.token, item.events & (bits::IN | bits::OUT));
+        let is_reported = events[before..].iter().any(|event| event.token == token);
+        if bits != 0 && !is_reported && item.trigger != Trigger::OneShot {
+            let ready = from_epoll(bits);
             events.push(Event { token, ready });
         }
     }
@@ -121,16 +129,16 @@ impl Poller for SimPoller {
         if matches!(table.at(name.1).body, Body::Regular { .. }) {
             return Err(os(EPERM));
         }
-        if table.watches[self.place].items.contains_key(&name) {
+        if table.watch_lists[self.index].items.contains_key(&name) {
             return Err(os(EEXIST));
         }
-        table.faults.call()?;
+        table.faults.count_call()?;
         let chance = table.faults.enomem;
-        if table.faults.strikes(chance) {
+        if table.faults.chance_256(chance) {
             return Err(os(ENOMEM));
         }
-        table.at(name.1).watchers.push((self.place, fd));
-        self.ask(&mut table, name, token, i, t);
+        table.at(name.1).watchers.push((self.index, fd));
+        self.set_item(&mut table, name, token, i, t);
         Ok(())
     }
 
@@ -138,11 +146,11 @@ impl Poller for SimPoller {
         check_token(token)?;
         let mut table = self.kernel.table.borrow_mut();
         let name = (fd, table.file(fd)?);
-        if !table.watches[self.place].items.contains_key(&name) {
+        if !table.watch_lists[self.index].items.contains_key(&name) {
             return Err(os(ENOENT));
         }
-        table.faults.call()?;
-        self.ask(&mut table, name, token, i, t);
+        table.faults.count_call()?;
+        self.set_item(&mut table, name, token, i, t);
         Ok(())
     }
 
@@ -150,7 +158,7 @@ impl Poller for SimPoller {
         check_token(token)?;
         let table = self.kernel.table.borrow();
         let name = (fd, table.file(fd)?);
-        match table.watches[self.place].items.contains_key(&name) {
+        match table.watch_lists[self.index].items.contains_key(&name) {
             true => Ok(()),
             false => Err(os(ENOENT)),
         }
@@ -163,11 +171,11 @@ impl Poller for SimPoller {
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {
         let mut table = self.kernel.table.borrow_mut();
         let name = (fd, table.file(fd)?);
-        let place = self.place;
-        let gone = table.watches[place].forget(name);
-        gone.ok_or_else(|| os(ENOENT))?;
+        let index = self.index;
+        let removed = table.watch_lists[index].remove(name);
+        removed.ok_or_else(|| os(ENOENT))?;
         let watchers = &mut table.at(name.1).watchers;
-        watchers.retain(|&watcher| watcher != (place, fd));
+        watchers.retain(|&watcher| watcher != (index, fd));
         Ok(())
     }
 
@@ -183,7 +191,7 @@ impl Poller for SimPoller {
             events.len() > before
         });
         match waited {
-            // The wait returns early, and its caller looks at the clock.
+            // The wait returns early, and its caller compares its deadline with the clock.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(WaitResult::new(false)),
             waited => waited.map(WaitResult::new),
         }
@@ -205,10 +213,10 @@ impl Poller for SimPoller {
 impl Drop for SimPoller {
     fn drop(&mut self) {
         let mut table = self.kernel.table.borrow_mut();
-        let watch = std::mem::take(&mut table.watches[self.place]);
-        for (fd, file) in watch.items.into_keys() {
+        let watch_list = std::mem::take(&mut table.watch_lists[self.index]);
+        for (fd, file) in watch_list.items.into_keys() {
             let watchers = &mut table.at(file).watchers;
-            watchers.retain(|&watcher| watcher != (self.place, fd));
+            watchers.retain(|&watcher| watcher != (self.index, fd));
         }
     }
 }
@@ -216,7 +224,7 @@ impl Drop for SimPoller {
 impl fmt::Debug for SimPoller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let table = self.kernel.table.borrow();
-        let registered = table.watches[self.place].items.len();
+        let registered = table.watch_lists[self.index].items.len();
         f.debug_struct("SimPoller")
             .field("registered", &registered)
             .finish_non_exhaustive()

@@ -1,7 +1,7 @@
-//! The ends of streams and pipes: bytes in buffers, and the many ways in which they end.
+//! The ends of streams and pipes: their buffers, and the ways in which they end.
 //!
-//! Bytes lie where they will be read, so an end knows its own input, and asks its peer for room.
-//! What becomes ready for whom is told to the table, which wakes the watchers.
+//! Bytes are in the buffer of the end that will read them, so each end has its own input, and its room to
+//! write is that of the buffer of its peer. After each change the table wakes the watchers.
 
 use super::open_files::{Body, bits};
 use super::os;
@@ -27,32 +27,32 @@ pub(super) enum State {
     Connected,
 }
 
-/// One end.
+/// One end of a stream or pipe.
 pub(super) struct Endpoint {
     pub(super) kind: Kind,
     pub(super) state: State,
-    /// What has arrived.
+    /// The bytes that have arrived.
     pub(super) input: VecDeque<u8>,
-    /// How much may.
+    /// How many bytes `input` can hold.
     pub(super) capacity: usize,
-    /// The other end; `None` if it is gone, or never was.
+    /// The other end; `None` if it is closed, or there was none.
     pub(super) peer: Option<u64>,
-    /// Nothing more will arrive than is in `input`.
+    /// No more bytes will arrive after those in `input`.
     pub(super) read_shut: bool,
-    /// Nothing more can be sent.
+    /// No more bytes can be sent.
     pub(super) write_shut: bool,
     pub(super) error: Option<i32>,
-    /// Somebody wrote and found no room (or not enough): he is to be told of some.
-    pub(super) wants_room: bool,
+    /// A write found no room or not enough, so the next room is reported (`SOCK_NOSPACE`).
+    pub(super) no_space: bool,
     pub(super) urgent: bool,
-    /// Closing it resets the connection (`SO_LINGER` of zero).
+    /// A close resets the connection (`SO_LINGER` of zero).
     pub(super) resets: bool,
     pub(super) local: Option<SocketAddr>,
     pub(super) remote: Option<SocketAddr>,
 }
 
 impl Endpoint {
-    /// As much fits in, until it is told otherwise.
+    /// The default capacity in bytes.
     pub(super) const ROOM: usize = 65_536;
 
     pub(super) fn new(kind: Kind) -> Self {
@@ -65,7 +65,7 @@ impl Endpoint {
             read_shut: false,
             write_shut: false,
             error: None,
-            wants_room: false,
+            no_space: false,
             urgent: false,
             resets: false,
             local: None,
@@ -88,9 +88,9 @@ impl Endpoint {
         self.capacity.saturating_sub(self.input.len())
     }
 
-    /// Whether this much room is worth a report: a writer who is woken for each byte writes
+    /// Whether there is enough room for a report. A writer that is woken for each free byte would write
     /// single bytes.
-    pub(super) fn is_roomy(&self) -> bool {
+    pub(super) fn has_enough_room(&self) -> bool {
         let (used, room) = (self.input.len(), self.room());
         match self.kind {
             Kind::PipeReader | Kind::PipeWriter => room > 0,
@@ -103,7 +103,7 @@ impl Endpoint {
         self.read_shut && self.write_shut
     }
 
-    /// Over with an error, both ways at once.
+    /// Ends both directions with an error.
     pub(super) fn fail(&mut self, error: i32) {
         self.error = Some(error);
         self.read_shut = true;
@@ -112,54 +112,57 @@ impl Endpoint {
     }
 }
 
-/// What `poll(2)` would say of `end`, whose peer is `peer`.
+/// Returns the bits that `poll(2)` would report for `end`.
 pub(super) fn bits_of(end: &Endpoint, peer: Option<&Endpoint>) -> u16 {
-    let mut said = 0;
-    let mut say = |bits, holds| said |= if holds { bits } else { 0 };
+    let mut all = 0;
+    let mut add = |bits, holds| all |= if holds { bits } else { 0 };
     match end.kind {
         Kind::PipeReader => {
-            say(bits::IN, !end.input.is_empty());
-            say(bits::HUP, peer.is_none());
+            add(bits::IN, !end.input.is_empty());
+            add(bits::HUP, peer.is_none());
         }
         Kind::PipeWriter => {
-            say(bits::OUT, peer.is_none_or(Endpoint::is_roomy));
-            say(bits::ERR, peer.is_none());
+            add(bits::OUT, peer.is_none_or(Endpoint::has_enough_room));
+            add(bits::ERR, peer.is_none());
         }
         Kind::Pair | Kind::Tcp => {
-            say(bits::ERR, end.error.is_some());
+            add(bits::ERR, end.error.is_some());
             match end.state {
-                State::Unconnected => say(bits::OUT | bits::HUP, true),
-                State::Connecting => return said,
+                State::Unconnected => add(bits::OUT | bits::HUP, true),
+                State::Connecting => return all,
                 State::Connected => {}
             }
-            say(bits::IN, !end.input.is_empty());
-            say(bits::IN | bits::RDHUP, end.read_shut);
-            say(bits::HUP, end.both_shut());
-            say(bits::PRI, end.urgent);
-            let gone = end.write_shut && end.kind == Kind::Tcp;
-            // A peer that has gone takes everything, and answers with a reset.
-            say(bits::OUT, gone || peer.is_none_or(Endpoint::is_roomy));
+            add(bits::IN, !end.input.is_empty());
+            add(bits::IN | bits::RDHUP, end.read_shut);
+            add(bits::HUP, end.both_shut());
+            add(bits::PRI, end.urgent);
+            let peer_closed = end.write_shut && end.kind == Kind::Tcp;
+            // A closed peer accepts all bytes, and answers with a reset.
+            add(
+                bits::OUT,
+                peer_closed || peer.is_none_or(Endpoint::has_enough_room),
+            );
         }
     }
-    said
+    all
 }
 
 impl Table {
     pub(super) fn connected(&mut self, kind: Kind) -> (u64, u64) {
         let one = self.add(Body::Endpoint(Endpoint::connected(kind)));
         let two = self.add(Body::Endpoint(Endpoint::connected(kind)));
-        self.join(one, two);
+        self.connect_ends(one, two);
         (one, two)
     }
 
     pub(super) fn pipe(&mut self) -> (u64, u64) {
         let reader = self.add(Body::Endpoint(Endpoint::connected(Kind::PipeReader)));
         let writer = self.add(Body::Endpoint(Endpoint::connected(Kind::PipeWriter)));
-        self.join(reader, writer);
+        self.connect_ends(reader, writer);
         (reader, writer)
     }
 
-    pub(super) fn join(&mut self, one: u64, two: u64) {
+    pub(super) fn connect_ends(&mut self, one: u64, two: u64) {
         self.endpoint(one).peer = Some(two);
         self.endpoint(two).peer = Some(one);
     }
@@ -171,10 +174,10 @@ impl Table {
         }
         let n = end.input.len().min(buffer.len());
         if n == 0 {
-            let over = end.read_shut || (end.kind == Kind::PipeReader && end.peer.is_none());
+            let at_end = end.read_shut || (end.kind == Kind::PipeReader && end.peer.is_none());
             return match (end.error.take(), end.state) {
                 (Some(error), _) => Err(os(error)),
-                _ if over || buffer.is_empty() => Ok(0),
+                _ if at_end || buffer.is_empty() => Ok(0),
                 (None, State::Unconnected) => Err(os(ENOTCONN)),
                 (None, _) => Err(os(EAGAIN)),
             };
@@ -183,23 +186,23 @@ impl Table {
             *to = from;
         }
         end.urgent = false;
-        let (roomy, peer) = (end.is_roomy(), end.peer);
+        let (has_room, peer) = (end.has_enough_room(), end.peer);
         if let Some(peer) = peer {
-            // kqueue tells writers of every acknowledgement, whether they wait for room or not.
-            self.touch(peer, true);
-            if roomy {
+            // A kqueue reports each acknowledgement to writers, whether they wait for room or not.
+            self.run_filters(peer, true);
+            if has_room {
                 self.notify_of_room(peer);
             }
         }
         Ok(n)
     }
 
-    /// Room has been made for what `file` writes.
+    /// Reports room to the writers of `file`.
     pub(super) fn notify_of_room(&mut self, file: u64) {
         let end = self.endpoint(file);
-        // Unix sockets tell of all room, TCP and pipes only who has asked for some.
-        if end.kind == Kind::Pair || end.wants_room {
-            end.wants_room = false;
+        // Unix sockets report each room, TCP and pipes only after a write that found none.
+        if end.kind == Kind::Pair || end.no_space {
+            end.no_space = false;
             self.wake(file, bits::OUT);
         }
     }
@@ -225,14 +228,14 @@ impl Table {
         let Some(peer) = end.peer else {
             return self.write_without_a_reader(file, bytes.len());
         };
-        // On a BSD it goes unnoticed that a Unix peer has shut its reading down, and what it is
-        // sent is thrown away.
+        // On a BSD a Unix socket is not notified that its peer has shut its reading side down, and the
+        // bytes that it sends are dropped.
         if end.kind == Kind::Pair && self.endpoint(peer).read_shut {
             return Ok(bytes.len());
         }
         let n = self.endpoint(peer).room().min(bytes.len());
         if n < bytes.len() {
-            self.endpoint(file).wants_room = true;
+            self.endpoint(file).no_space = true;
         }
         if n == 0 {
             return Err(os(EAGAIN));
@@ -242,8 +245,8 @@ impl Table {
         Ok(n)
     }
 
-    /// A peer that has closed takes what is sent, and answers with a reset; a pipe says so at
-    /// once.
+    /// Writes to a closed peer: TCP accepts the bytes, and the peer answers with a reset; a pipe or a Unix
+    /// socket fails at once.
     fn write_without_a_reader(&mut self, file: u64, len: usize) -> io::Result<usize> {
         let end = self.endpoint(file);
         if end.kind != Kind::Tcp {

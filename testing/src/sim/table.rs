@@ -1,8 +1,8 @@
-//! The tables of the kernel: numbers lead to open files, and files to who watches them.
+//! The tables of the kernel: from descriptor numbers to open files, and from files to their watchers.
 //!
-//! As in the system's own: a number is the lowest that is free, several numbers may lead to one
-//! file, and a file goes with the last of them. A poller watches a *file* under a *number*, so a
-//! file that lives on under another number goes on being reported (R004).
+//! The rules are those of Unix: a new descriptor gets the lowest free number, several numbers may refer
+//! to one file, and the file is closed with the last of them. A poller watches a *file* under a *number*,
+//! so a file that stays open under another number is still reported (a duplicate: R004).
 
 use super::faults::Faults;
 use super::knotes::Knotes;
@@ -11,7 +11,7 @@ use super::open_files::{Body, Datagrams, File, bits};
 use super::streams::{self, Endpoint};
 use super::virtual_wait::{REAL_TIMEOUT, Trace};
 use super::watch_list::WatchList;
-use super::{DESCRIPTORS, FIRST_NUMBER, os};
+use super::{DEFAULT_LIMIT, FIRST_NUMBER, os};
 use readily_sys::errno::{EBADF, EINVAL, EMFILE};
 use readily_sys::kq_abi::Personality;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -20,11 +20,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Files have small numbers that nobody chooses: to spread them is enough.
+/// A fast hasher: the keys are consecutive numbers, which no input controls.
 #[derive(Default)]
-pub(super) struct Spread(u64);
+pub(super) struct FileHasher(u64);
 
-impl Hasher for Spread {
+impl Hasher for FileHasher {
     fn write(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.write_u64(u64::from(byte));
@@ -40,38 +40,38 @@ impl Hasher for Spread {
     }
 }
 
-/// Where a number stands in the table; `None` for one of the system's.
-fn place(number: i32) -> Option<usize> {
+/// Returns the index of a number in the table; `None` for a descriptor of the system.
+fn index_of(number: i32) -> Option<usize> {
     usize::try_from(number.checked_sub(FIRST_NUMBER)?).ok()
 }
 
 pub(super) struct Table {
-    /// Which number leads to which file, from [`FIRST_NUMBER`] on.
+    /// The file of each number, from [`FIRST_NUMBER`] on.
     numbers: Vec<Option<u64>>,
     open: usize,
-    /// The places in `numbers` that lead nowhere: the lowest is given out next.
+    /// The free indices of `numbers`; the lowest is assigned next.
     free: BTreeSet<usize>,
-    pub(super) files: HashMap<u64, File, BuildHasherDefault<Spread>>,
-    made: u64,
+    pub(super) files: HashMap<u64, File, BuildHasherDefault<FileHasher>>,
+    next_file: u64,
     pub(super) limit: usize,
     pub(super) bound: BTreeMap<SocketAddr, u64>,
     pub(super) next_port: u16,
-    /// What each poller watches; its place is its name.
-    pub(super) watches: Vec<WatchList>,
-    /// The same for kqueues.
-    pub(super) queues: Vec<Knotes>,
-    /// The system whose sockets these are: Linux until a kqueue is made.
+    /// The registrations of each poller, by its index.
+    pub(super) watch_lists: Vec<WatchList>,
+    /// The registrations of each kqueue, by its index.
+    pub(super) kqueues: Vec<Knotes>,
+    /// The system whose rules the sockets follow; `None` is Linux.
     pub(super) system: Option<Personality>,
     pub(super) faults: Faults,
-    /// Timers that have not expired, the next one first.
+    /// The timers that have not expired, by their due times.
     due: BTreeSet<(u64, u64)>,
-    /// As many guards hold the time still.
+    /// How many guards stop the time.
     pub(super) pauses: usize,
-    /// How long a wait lasts, in real time, where only a ring can end it.
+    /// How long a wait lasts, in real time, if only a notification can end it.
     pub(super) real_timeout: Duration,
-    /// Whether the last wait looked, and found nothing.
+    /// Whether the last wait found no event.
     pub(super) idle: bool,
-    /// What has happened, if somebody wants to know.
+    /// The trace, if it is recorded.
     pub(super) trace: Option<Trace>,
 }
 
@@ -82,12 +82,12 @@ impl Table {
             open: 0,
             free: BTreeSet::new(),
             files: HashMap::default(),
-            made: 0,
-            limit: DESCRIPTORS,
+            next_file: 0,
+            limit: DEFAULT_LIMIT,
             bound: BTreeMap::new(),
             next_port: FIRST_PORT,
-            watches: Vec::new(),
-            queues: Vec::new(),
+            watch_lists: Vec::new(),
+            kqueues: Vec::new(),
             system: None,
             faults,
             due: BTreeSet::new(),
@@ -102,57 +102,58 @@ impl Table {
         self.open
     }
 
-    pub(super) fn room_for(&self, count: usize) -> io::Result<()> {
+    /// Checks that `count` more descriptors are allowed.
+    pub(super) fn check_limit(&self, count: usize) -> io::Result<()> {
         match self.open() + count <= self.limit {
             true => Ok(()),
             false => Err(os(EMFILE)),
         }
     }
 
-    /// Whether `number` is one that may be given out.
+    /// Whether `number` is within the limit of descriptors.
     pub(super) fn is_allowed(&self, number: i32) -> bool {
-        place(number).is_some_and(|place| place < self.limit)
+        index_of(number).is_some_and(|index| index < self.limit)
     }
 
     pub(super) fn add(&mut self, body: Body) -> u64 {
-        let file = self.made;
-        self.made += 1;
+        let file = self.next_file;
+        self.next_file += 1;
         let added = File {
             descriptors: 0,
             body,
             watchers: Vec::new(),
-            noted: Vec::new(),
+            knotes: Vec::new(),
         };
         self.files.insert(file, added);
         file
     }
 
-    /// Gives `file` the lowest number that is free.
-    pub(super) fn number(&mut self, file: u64) -> i32 {
+    /// Assigns the lowest free number to `file`, and returns it.
+    pub(super) fn assign_number(&mut self, file: u64) -> i32 {
         let free = self.free.first().copied().unwrap_or(self.numbers.len());
         let number = FIRST_NUMBER + i32::try_from(free).expect("the limit is far below");
-        self.give(file, number);
+        self.assign(file, number);
         number
     }
 
-    /// Gives `file` this number, which nobody has.
-    pub(super) fn give(&mut self, file: u64, number: i32) {
-        let place = place(number).expect("it is a number of ours");
+    /// Assigns a number, which must be free, to `file`.
+    pub(super) fn assign(&mut self, file: u64, number: i32) {
+        let index = index_of(number).expect("the number is one of this kernel");
         let end = self.numbers.len();
-        if end <= place {
-            self.free.extend(end..place);
-            self.numbers.resize(place + 1, None);
+        if end <= index {
+            self.free.extend(end..index);
+            self.numbers.resize(index + 1, None);
         } else {
-            self.free.remove(&place);
+            self.free.remove(&index);
         }
-        self.numbers[place] = Some(file);
+        self.numbers[index] = Some(file);
         self.open += 1;
         self.at(file).descriptors += 1;
     }
 
-    /// Which file `number` leads to.
+    /// Returns the file of a number.
     pub(super) fn file(&self, number: i32) -> io::Result<u64> {
-        let file = place(number).and_then(|place| *self.numbers.get(place)?);
+        let file = index_of(number).and_then(|index| *self.numbers.get(index)?);
         file.ok_or_else(|| os(EBADF))
     }
 
@@ -167,18 +168,18 @@ impl Table {
     pub(super) fn endpoint(&mut self, file: u64) -> &mut Endpoint {
         match &mut self.at(file).body {
             Body::Endpoint(end) => end,
-            _ => unreachable!("it is the end of a stream or a pipe"),
+            _ => unreachable!("the file is an end of a stream or a pipe"),
         }
     }
 
     pub(super) fn datagrams(&mut self, file: u64) -> &mut Datagrams {
         match &mut self.at(file).body {
             Body::Datagrams(datagrams) => datagrams,
-            _ => unreachable!("it is a datagram socket"),
+            _ => unreachable!("the file is a datagram socket"),
         }
     }
 
-    /// What `poll(2)` would say of it.
+    /// Returns the bits that `poll(2)` would report for `file`.
     pub(super) fn bits(&self, file: u64, now_ns: u64) -> u16 {
         let end_at = |file| match self.get(file).map(|file| &file.body) {
             Some(Body::Endpoint(end)) => Some(end),
@@ -205,48 +206,51 @@ impl Table {
         }
     }
 
-    /// The same for a poller that asks for `events`. One that finds no room is told of some later,
-    /// as who wrote in vain is: `tcp_poll()` leaves the same mark as `tcp_sendmsg()`.
+    /// [`bits`](Self::bits) for a poller with interest in `events`. If the poller finds no room, it gets a
+    /// report of later room, as after a failed write: `tcp_poll()` sets the same flag as `tcp_sendmsg()`.
     pub(super) fn bits_for(&mut self, events: u16, file: u64, now_ns: u64) -> u16 {
-        let said = self.bits(file, now_ns);
-        if events & bits::OUT & !said != 0 {
+        let bits = self.bits(file, now_ns);
+        if events & bits::OUT & !bits != 0 {
             if let Some(Body::Endpoint(end)) = self.files.get_mut(&file).map(|file| &mut file.body)
             {
-                end.wants_room = true;
+                end.no_space = true;
             }
         }
-        said
+        bits
     }
 
-    /// Closes a number, and the file with its last one.
+    /// Closes a number, and the file with its last number.
     pub(super) fn close(&mut self, number: i32) {
-        let Some(place) = place(number) else { return };
-        let Some(file) = self.numbers.get_mut(place).and_then(Option::take) else {
+        let Some(index) = index_of(number) else {
             return;
         };
-        self.free.insert(place);
+        let Some(file) = self.numbers.get_mut(index).and_then(Option::take) else {
+            return;
+        };
+        self.free.insert(index);
         self.open -= 1;
         self.remove_knotes(number, file);
         let open = self.at(file);
         open.descriptors -= 1;
         if open.descriptors == 0 {
-            self.discard(file);
+            self.free_file(file);
         }
     }
 
-    pub(super) fn discard(&mut self, file: u64) {
-        let Some(gone) = self.files.remove(&file) else {
+    /// Removes a file that has no descriptor any more, and updates its peers and watchers.
+    pub(super) fn free_file(&mut self, file: u64) {
+        let Some(closed) = self.files.remove(&file) else {
             return;
         };
-        for (poller, number) in gone.watchers {
-            self.watches[poller].forget((number, file));
+        for (poller, number) in closed.watchers {
+            self.watch_lists[poller].remove((number, file));
         }
-        match gone.body {
+        match closed.body {
             Body::Endpoint(end) => self.close_stream(&end),
             Body::Datagrams(datagrams) => {
                 if let Some(peer) = datagrams.peer {
                     let there = self.datagrams(peer);
-                    (there.peer, there.gone) = (None, true);
+                    (there.peer, there.peer_closed) = (None, true);
                     self.wake(peer, bits::OUT);
                 }
             }
@@ -254,7 +258,7 @@ impl Table {
                 self.bound.remove(&listener.addr);
                 for end in listener.queue {
                     self.endpoint(end).resets = true;
-                    self.discard(end);
+                    self.free_file(end);
                 }
                 for client in listener.waiting {
                     self.refuse(client);
@@ -269,13 +273,13 @@ impl Table {
         }
     }
 
-    /// Sets a timer to a moment, or stops it.
+    /// Sets the due time of a timer, or stops it.
     pub(super) fn set_timer(&mut self, file: u64, new_ns: Option<u64>) -> io::Result<()> {
         let Body::Timer { due_ns } = &mut self.at(file).body else {
             return Err(os(EINVAL));
         };
         let old = std::mem::replace(due_ns, new_ns);
-        // In this order: both may be the same moment.
+        // In this order, because both times may be equal.
         if let Some(old) = old {
             self.due.remove(&(old, file));
         }
@@ -283,14 +287,14 @@ impl Table {
         Ok(())
     }
 
-    /// The next moment at which something comes about by itself.
+    /// Returns the time at which the next timer expires.
     pub(super) fn next_due(&self) -> Option<u64> {
-        let timers = self.queues.iter().filter_map(|queue| queue.timer);
+        let timers = self.kqueues.iter().filter_map(|queue| queue.timer);
         let all = timers.chain(self.due.first().copied());
         all.map(|(due, _)| due).min()
     }
 
-    /// Tells of the timers that have become due.
+    /// Wakes the watchers of the timers that have expired.
     pub(super) fn notify_of_timers(&mut self, now_ns: u64) {
         while let Some(&(due, file)) = self.due.first() {
             if due > now_ns {

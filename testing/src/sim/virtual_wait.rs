@@ -1,14 +1,14 @@
-//! Waiting on a kernel in memory: time moves when nothing else can happen, and the trace says why.
+//! Waiting on a kernel in memory: the time moves when nothing else can happen, and the trace shows why.
 //!
-//! A wait that finds nothing ready goes at once to the next moment at which something can happen:
-//! a timer of the kernel, or the end of the wait. If there is no such moment, or a test holds
-//! the time, it waits for a notification, in real time: another thread may still send something. As that
-//! cannot be known, it waits for a limited time, and then reports that nothing can happen any more.
+//! A wait without ready descriptors moves the clock to the next time at which something can happen: a
+//! timer of the kernel, or the timeout of the wait. If there is no such time, or a test has stopped the
+//! clock, only another thread can end the wait. The wait then lasts up to a limit of real time, and after
+//! that it reports that nothing can happen any more.
 //!
-//! A run of hours writes millions of lines to the trace, and a reader after a failure wants the end.
-//! So old lines go when there is no room for new ones, and the trace counts them.
+//! A run of hours adds millions of lines to the trace, and after a failure the last ones matter. So the
+//! trace drops old lines for new ones, and counts them.
 //!
-//! In the notes it is the timeout of a selector (N2), and its log.
+//! In the notes this is the timeout of a selector (N2).
 
 use super::table::Table;
 use super::{Kernel, os};
@@ -20,42 +20,43 @@ use std::io;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long a wait lasts where only another thread can end it, unless told otherwise.
+/// The default of how long a wait lasts that only another thread can end.
 pub(super) const REAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// As many lines of the trace are shown where nothing can happen any more.
-const LINES: usize = 5;
+/// How many lines of the trace the error shows when nothing can happen any more.
+const SHOWN_LINES: usize = 5;
 
-/// What ends a wait from another thread.
+/// Ends a wait from another thread.
 #[derive(Debug, Default)]
 pub(crate) struct SimNotifier {
-    rung: Mutex<bool>,
-    heard: Condvar,
+    notified: Mutex<bool>,
+    condvar: Condvar,
 }
 
 impl SimNotifier {
+    /// Returns whether there was a notification, and clears it.
     pub(super) fn take(&self) -> bool {
-        std::mem::take(&mut *self.rung.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.notified.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Until it rings, or `limit` is over; whether it has rung.
+    /// Waits for a notification, at most for `limit`. Returns whether there was one, and clears it.
     pub(crate) fn wait_for(&self, limit: Duration) -> bool {
-        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.heard.wait_timeout_while(rung, limit, |rung| !*rung);
-        let (mut rung, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *rung)
+        let notified = self.notified.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.condvar.wait_timeout_while(notified, limit, |it| !*it);
+        let (mut notified, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *notified)
     }
 }
 
 impl Notify for SimNotifier {
     fn notify(&self) {
-        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.heard.notify_all();
+        *self.notified.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.condvar.notify_all();
     }
 }
 
-/// Waits until `collect` has found something, a ring has come, or `timeout` has passed. Whether
-/// it was a ring.
+/// Waits until `collect` returns `true`, a notification comes, or `timeout` has passed. Returns whether
+/// there was a notification.
 pub(super) fn wait(
     kernel: &Kernel,
     notifier: &SimNotifier,
@@ -65,18 +66,18 @@ pub(super) fn wait(
     let mut table = kernel.table.borrow_mut();
     table.idle = false;
     let chance = table.faults.early_return;
-    if table.faults.strikes(chance) {
+    if table.faults.chance_256(chance) {
         table.trace_line(|| "a signal".to_owned());
         return Err(os(EINTR));
     }
     let now_ns = kernel.now_ns();
     table.notify_of_timers(now_ns);
-    let rung = notifier.take();
-    table.idle = !collect(&mut table) && !rung;
+    let notified = notifier.take();
+    table.idle = !collect(&mut table) && !notified;
     if !table.idle || timeout == Some(Duration::ZERO) {
-        return Ok(rung);
+        return Ok(notified);
     }
-    if let Some(to) = moves_to(&mut table, now_ns, timeout) {
+    if let Some(to) = next_time(&mut table, now_ns, timeout) {
         kernel.clock.set_ns(to);
         table.notify_of_timers(to);
         collect(&mut table);
@@ -85,45 +86,44 @@ pub(super) fn wait(
     let real_timeout = table.real_timeout;
     drop(table);
     if !notifier.wait_for(real_timeout) {
-        return Err(nothing_comes(kernel, real_timeout));
+        return Err(stalled_error(kernel, real_timeout));
     }
     collect(&mut kernel.table.borrow_mut());
     Ok(true)
 }
 
-/// Why a wait is given up that nothing ends.
-fn nothing_comes(kernel: &Kernel, real_timeout: Duration) -> io::Error {
+/// Returns the error of a wait that nothing can end.
+fn stalled_error(kernel: &Kernel, real_timeout: Duration) -> io::Error {
     let table = kernel.table.borrow();
     let mut text = format!(
-        "nothing can happen any more, and no other thread has rung within {real_timeout:?}: who waits \
-         here waits for ever"
+        "nothing can happen any more, and no other thread has sent a notification within {real_timeout:?}: \
+         the tasks that wait now would wait for ever"
     );
-    for line in table.trace.iter().flat_map(|trace| trace.last(LINES)) {
+    for line in table.trace.iter().flat_map(|trace| trace.last(SHOWN_LINES)) {
         text = format!("{text}\n  {line}");
     }
     io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
 impl Kernel {
-    /// A wait that only another thread can end is given up after so long, in real time: with
-    /// `TimedOut`, and a text that says that nothing can happen any more. Ten seconds unless told
-    /// otherwise.
+    /// Sets how long, in real time, a wait lasts that only another thread can end. Then it fails with
+    /// `TimedOut`, and a message that nothing can happen any more. The default is ten seconds.
     ///
-    /// Who holds a [`RemoteHandle`](readily::RemoteHandle) or a waker may ring at any time, so a kernel can not
-    /// tell a thread that takes long from two tasks that wait for each other.
+    /// Another thread with a [`RemoteHandle`](readily::RemoteHandle) or a waker may send a notification at
+    /// any time, so a kernel cannot distinguish a slow thread from two tasks that wait for each other.
     pub fn set_real_timeout(&self, real_timeout: Duration) {
         self.table.borrow_mut().real_timeout = real_timeout;
     }
 }
 
-/// When the wait ends, if nothing happens before: at the limit, or when a timer of the kernel is
-/// due. `None` means that nothing can happen, but for a ring.
-fn moves_to(table: &mut Table, now_ns: u64, timeout: Option<Duration>) -> Option<u64> {
+/// Returns the time to which a wait without events moves the clock: its timeout, or the next timer of the
+/// kernel. `None` if only a notification can end the wait.
+fn next_time(table: &mut Table, now_ns: u64, timeout: Option<Duration>) -> Option<u64> {
     if table.pauses > 0 {
-        table.trace_line(|| format!("{} time stays: it is held", seconds(now_ns)));
+        table.trace_line(|| format!("{} time stays: it is paused", seconds(now_ns)));
         return None;
     }
-    // A limit beyond the end of time ends the wait there: only where there is none it is no end.
+    // A timeout beyond the last time ends there, so that it differs from no timeout.
     let limited = |limit| now_ns.saturating_add(nanos(limit)).min(LAST);
     let end = timeout.map_or(NEVER, limited);
     let due = table.next_due().unwrap_or(NEVER);
@@ -144,16 +144,17 @@ fn seconds(ns: u64) -> String {
     format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
 }
 
-/// How many bytes of lines are kept by default.
-const ROOM: usize = 1 << 20;
+/// The default size of the trace in bytes.
+const TRACE_BYTES: usize = 1 << 20;
 
+/// The last lines of a log, up to a size.
 pub(super) struct Trace {
     lines: VecDeque<String>,
-    /// Of all lines, with a line break for each.
+    /// The size of all lines, with their line breaks.
     bytes: usize,
     room: usize,
-    /// How many lines there was no room for.
-    gone: u64,
+    /// How many lines were dropped.
+    dropped: u64,
 }
 
 impl Trace {
@@ -162,14 +163,14 @@ impl Trace {
             lines: VecDeque::new(),
             bytes: 0,
             room,
-            gone: 0,
+            dropped: 0,
         }
     }
 
-    /// Keeps no more than `room` bytes from here on; none at all is no trace.
+    /// Sets the size of the trace in bytes; zero turns it off.
     pub(super) fn set_room(&mut self, room: usize) {
         self.room = room;
-        self.cut();
+        self.drop_oldest();
     }
 
     pub(super) fn add(&mut self, line: impl FnOnce() -> String) {
@@ -177,30 +178,30 @@ impl Trace {
             let line = line();
             self.bytes += line.len() + 1;
             self.lines.push_back(line);
-            self.cut();
+            self.drop_oldest();
         }
     }
 
-    fn cut(&mut self) {
+    fn drop_oldest(&mut self) {
         while self.bytes > self.room {
             let Some(line) = self.lines.pop_front() else {
                 return;
             };
             self.bytes -= line.len() + 1;
-            self.gone += 1;
+            self.dropped += 1;
         }
     }
 
-    /// The last `count` lines.
+    /// Returns the last `count` lines.
     pub(super) fn last(&self, count: usize) -> impl Iterator<Item = &str> {
         let skipped = self.lines.len().saturating_sub(count);
         self.lines.iter().skip(skipped).map(String::as_str)
     }
 
     pub(super) fn text(&self) -> String {
-        let mut text = match self.gone {
+        let mut text = match self.dropped {
             0 => String::new(),
-            gone => format!("({gone} lines before this are not kept)\n"),
+            dropped => format!("({dropped} lines before this are not kept)\n"),
         };
         for line in &self.lines {
             text.push_str(line);
@@ -215,20 +216,20 @@ impl Kernel {
     /// nothing.
     pub fn record(&self) {
         let trace = &mut self.table.borrow_mut().trace;
-        trace.get_or_insert_with(|| Trace::new(ROOM));
+        trace.get_or_insert_with(|| Trace::new(TRACE_BYTES));
     }
 
-    /// Starts the trace, and keeps its last `bytes`; with 0 nothing is recorded. May be changed at
-    /// any time: lines beyond `bytes` are dropped.
+    /// Starts the trace, or limits it, to its last `bytes`; with 0 nothing is recorded. Lines beyond
+    /// `bytes` are dropped.
     pub fn record_last(&self, bytes: usize) {
         let trace = &mut self.table.borrow_mut().trace;
         let trace = trace.get_or_insert_with(|| Trace::new(bytes));
         trace.set_room(bytes);
     }
 
-    /// Returns the trace since [`Kernel::record`], a line for each wait: what it reported, and why
-    /// the time moved, or did not. It has the last lines, all of them whole; if earlier lines were
-    /// dropped, a first line in parentheses has their number. See [`Kernel::record_last`].
+    /// Returns the trace since [`Kernel::record`]: the events that each wait reported, and why the time
+    /// moved or did not. If lines were dropped, the first line is their number, in parentheses. See
+    /// [`Kernel::record_last`].
     #[must_use]
     pub fn trace(&self) -> String {
         let table = self.table.borrow();
@@ -258,6 +259,6 @@ mod tests {
         trace.add(|| "too long".to_owned());
         assert_eq!(trace.text(), "(5 lines before this are not kept)\n");
         trace.set_room(0);
-        trace.add(|| unreachable!("nobody reads it"));
+        trace.add(|| unreachable!("the line is not recorded"));
     }
 }

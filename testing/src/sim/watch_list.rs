@@ -1,12 +1,11 @@
-//! What a poller with epoll's rules watches: a file under a number, and the list of registrations that may
-//! be ready, in the order in which they became so.
+//! The registrations of a poller with the rules of epoll, and the ready list of a poller or a kqueue.
 //!
-//! Plain data and two translations, of interest and of reports; `poller.rs` goes through the list. A
-//! removed registration may be anywhere in it, and with ten thousand ready descriptors a walk for each would
-//! cost a hundred million steps. So the order and the places are two maps, and each operation takes a number
-//! of steps that grows with the logarithm of the length.
+//! A registration is a file under a number. The ready list has the registrations that may be ready, in the
+//! order of their events; `poller.rs` goes through it. A removed registration may be anywhere in the list,
+//! and a linear search for each of ten thousand would take a hundred million steps. So the list is two
+//! maps, from positions to names and back, and each operation takes logarithmic time.
 //!
-//! In the kernel it is the ready list of an epoll instance, or of a kqueue (N2).
+//! In the notes this is a part of the selector (N2).
 
 use super::open_files::bits;
 use super::table::Table;
@@ -14,81 +13,81 @@ use crate::rng::Rng;
 use readily::{Interest, Readiness, Trigger};
 use std::collections::BTreeMap;
 
-/// A registration's name: a number, and the file that it led to.
+/// The name of a registration: its number, and the file to which the number referred.
 pub(super) type Name = (i32, u64);
 
 pub(super) struct Item {
     pub(super) token: u64,
-    /// What it wants to hear; nothing when it is a one-shot that has been reported.
+    /// The bits of interest; zero for a one-shot that has been reported.
     pub(super) events: u16,
     pub(super) trigger: Trigger,
 }
 
-/// What one poller watches.
+/// The registrations of one poller, and its ready list.
 #[derive(Default)]
 pub(super) struct WatchList {
     pub(super) items: BTreeMap<Name, Item>,
-    /// Those who may be ready, in the order in which that came about.
-    pub(super) list: ReadyList<Name>,
+    /// The registrations that may be ready, in the order of their events.
+    pub(super) ready: ReadyList<Name>,
 }
 
 impl WatchList {
-    /// Something of `bits` may have come about.
+    /// Puts a registration into the ready list if it has interest in one of `bits`.
     pub(super) fn wake(&mut self, name: Name, bits: u16) {
         if self
             .items
             .get(&name)
             .is_some_and(|item| item.events & bits != 0)
         {
-            self.list.push_back(name);
+            self.ready.push_back(name);
         }
     }
 
-    /// Takes a registration out, from the list too: the same number may lead to the same file
-    /// again.
-    pub(super) fn forget(&mut self, name: Name) -> Option<()> {
+    /// Removes a registration, also from the ready list: the same number may refer to the same file
+    /// again later.
+    pub(super) fn remove(&mut self, name: Name) -> Option<()> {
         self.items.remove(&name)?;
-        self.list.remove(name);
+        self.ready.remove(name);
         Some(())
     }
 }
 
 impl Table {
-    /// Notifies all watchers of `file` that something of `bits` may have changed.
+    /// Wakes all watchers of `file` after a change of one of `bits`.
     pub(super) fn wake(&mut self, file: u64, bits: u16) {
         let Some(open) = self.files.get(&file) else {
             return;
         };
         for &(poller, number) in &open.watchers {
-            self.watches[poller].wake((number, file), bits);
+            self.watch_lists[poller].wake((number, file), bits);
         }
         if bits & !bits::OUT != 0 {
-            self.touch(file, false);
+            self.run_filters(file, false);
         }
-        if bits & (bits::OUT | bits::UNASKED) != 0 {
-            self.touch(file, true);
+        if bits & (bits::OUT | bits::ALWAYS) != 0 {
+            self.run_filters(file, true);
         }
     }
 
-    /// The same for a shutdown: epoll's watchers are notified of all facts, a kqueue's filters of
-    /// their own direction only.
-    pub(super) fn wake_shut(&mut self, file: u64, reads: bool, writes: bool) {
+    /// [`wake`](Self::wake) for a shutdown: watchers of epoll are woken for all bits, filters of a kqueue
+    /// only for their own direction.
+    pub(super) fn wake_shutdown(&mut self, file: u64, reads: bool, writes: bool) {
         let Some(open) = self.files.get(&file) else {
             return;
         };
         for &(poller, number) in &open.watchers {
-            self.watches[poller].wake((number, file), bits::ALL);
+            self.watch_lists[poller].wake((number, file), bits::ALL);
         }
         for (shut, direction) in [(reads, false), (writes, true)] {
             if shut {
-                self.touch(file, direction);
+                self.run_filters(file, direction);
             }
         }
     }
 }
 
-/// What an interest asks of the kernel. A half-close is told to readers only: by the level it
-/// would be told a writer for ever.
+/// Converts an interest into bits. Only an interest in reading includes the half-close: a level-triggered
+/// writer would get a report of it in each wait.
 pub(super) fn to_epoll(interest: Interest) -> u16 {
     let pairs = [
         (Interest::READ, bits::IN | bits::RDHUP),
@@ -99,32 +98,33 @@ pub(super) fn to_epoll(interest: Interest) -> u16 {
     pairs
         .map(of)
         .iter()
-        .fold(bits::UNASKED, |all, one| all | one)
+        .fold(bits::ALWAYS, |all, one| all | one)
 }
 
-/// The kernel's bits in our six facts, as with epoll.
-pub(super) fn from_epoll(said: u16) -> Readiness {
-    let gone =
+/// Converts bits into readiness, as the epoll poller does.
+pub(super) fn from_epoll(bits: u16) -> Readiness {
+    let closed =
         Readiness::READ | Readiness::WRITE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
     let meaning = [
         (bits::IN, Readiness::READ),
         (bits::PRI, Readiness::PRIORITY),
         (bits::OUT, Readiness::WRITE),
         (bits::RDHUP, Readiness::READ | Readiness::READ_CLOSED),
-        (bits::HUP, gone),
+        (bits::HUP, closed),
         (
             bits::ERR,
             Readiness::READ | Readiness::WRITE | Readiness::ERROR,
         ),
     ];
-    let said = meaning.iter().filter(|(bit, _)| said & bit != 0);
-    said.fold(Readiness::NONE, |all, &(_, facts)| all | facts)
+    let facts = meaning.iter().filter(|(bit, _)| bits & bit != 0);
+    facts.fold(Readiness::NONE, |all, &(_, facts)| all | facts)
 }
 
+/// A queue of names, each at most once, from which any name can be removed.
 pub(super) struct ReadyList<N> {
     order: BTreeMap<u64, N>,
-    places: BTreeMap<N, u64>,
-    /// The place of the next one that is added.
+    positions: BTreeMap<N, u64>,
+    /// The position of the next name.
     next: u64,
 }
 
@@ -132,7 +132,7 @@ impl<N> Default for ReadyList<N> {
     fn default() -> Self {
         Self {
             order: BTreeMap::new(),
-            places: BTreeMap::new(),
+            positions: BTreeMap::new(),
             next: 0,
         }
     }
@@ -143,10 +143,10 @@ impl<N: Copy + Ord> ReadyList<N> {
         self.order.len()
     }
 
-    /// Adds `name` at the end, unless it is in the list.
+    /// Adds `name` at the end, unless the list has it.
     pub(super) fn push_back(&mut self, name: N) {
-        if !self.places.contains_key(&name) {
-            self.places.insert(name, self.next);
+        if !self.positions.contains_key(&name) {
+            self.positions.insert(name, self.next);
             self.order.insert(self.next, name);
             self.next += 1;
         }
@@ -154,26 +154,26 @@ impl<N: Copy + Ord> ReadyList<N> {
 
     pub(super) fn pop_front(&mut self) -> Option<N> {
         let (_, name) = self.order.pop_first()?;
-        self.places.remove(&name);
+        self.positions.remove(&name);
         Some(name)
     }
 
-    /// Takes `name` out, wherever it stands, if it is there.
+    /// Removes `name` from any position, if the list has it.
     pub(super) fn remove(&mut self, name: N) {
-        if let Some(place) = self.places.remove(&name) {
-            self.order.remove(&place);
+        if let Some(position) = self.positions.remove(&name) {
+            self.order.remove(&position);
         }
     }
 
-    /// Brings all of them into another order.
+    /// Shuffles the names.
     pub(super) fn shuffle(&mut self, rng: &mut Rng) {
         let mut names: Vec<N> = self.order.values().copied().collect();
         rng.shuffle(&mut names);
-        for (place, name) in self.order.values_mut().zip(names) {
-            *place = name;
+        for (slot, name) in self.order.values_mut().zip(names) {
+            *slot = name;
         }
-        for (&place, &name) in &self.order {
-            self.places.insert(name, place);
+        for (&position, &name) in &self.order {
+            self.positions.insert(name, position);
         }
     }
 }
@@ -185,7 +185,7 @@ mod tests {
     use std::cmp::Ordering;
 
     #[test]
-    fn names_come_in_their_order_once_and_what_is_removed_does_not_come() {
+    fn names_come_in_order_and_once_and_removed_names_do_not_come() {
         let mut list = ReadyList::default();
         [3, 1, 2, 1, 4]
             .into_iter()
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(sorted, (50..100).collect::<Vec<i32>>());
     }
 
-    /// A name that counts how often it is compared.
+    /// A name that counts its comparisons.
     #[derive(Clone, Copy)]
     struct Counted(u32);
 
@@ -243,7 +243,7 @@ mod tests {
     impl Eq for Counted {}
 
     #[test]
-    fn to_remove_ten_thousand_from_anywhere_takes_few_steps_for_each() {
+    fn a_removal_from_any_position_takes_few_steps() {
         let mut list = ReadyList::default();
         (0..10_000).for_each(|name| list.push_back(Counted(name)));
         COMPARED.set(0);

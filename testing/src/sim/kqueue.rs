@@ -1,11 +1,11 @@
-//! A kqueue over a kernel in memory, as FreeBSD, macOS or NetBSD have it.
+//! A kqueue of a kernel in memory, with the rules of FreeBSD, macOS or NetBSD.
 //!
-//! The project's own kqueue poller runs on it, with its changelists and receipts, where no BSD is
-//! at hand. The rules are those of the systems' manuals and sources: a registration is a number and a filter; it is activated when its filter finds its condition,
-//! looked at once more when it is delivered, and dropped when its number is closed.
+//! The kqueue poller of the crate runs on it, with its changelists and receipts, on any system. The rules
+//! are those of the systems' manuals and sources: a registration is a number and a filter; it is activated
+//! when the condition of its filter comes about, evaluated again when it is reported, and removed when its
+//! number is closed.
 //!
-//! An emulation is no oracle. What it proves is that the poller keeps its promises if the systems
-//! keep theirs.
+//! An emulation is no oracle. It shows that the poller keeps its promises if the systems keep theirs.
 
 use super::knotes::{Knote, KnoteName, Knotes};
 use super::open_files::Body;
@@ -27,36 +27,36 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A kqueue in memory.
+/// A kqueue of a kernel in memory. See [`Kernel::kqueue`].
 #[derive(Debug)]
-pub struct SimQueue {
+pub struct SimKqueue {
     kernel: Kernel,
-    place: usize,
+    index: usize,
     personality: Personality,
     notifier: Arc<SimNotifier>,
 }
 
 impl Kernel {
-    /// Returns the crate's kqueue poller, over a kqueue of this kernel that behaves as on
-    /// `personality`'s system. From now on the kernel's sockets behave so, too.
+    /// Makes the kqueue poller of the crate, over a kqueue of this kernel with the rules of a system. From
+    /// now on the sockets of the kernel follow the rules of that system, too.
     #[must_use]
-    pub fn kqueue(&self, personality: Personality) -> KqueuePoller<SimQueue> {
+    pub fn kqueue(&self, personality: Personality) -> KqueuePoller<SimKqueue> {
         let mut table = self.table.borrow_mut();
-        table.queues.push(Knotes::new(personality));
+        table.kqueues.push(Knotes::new(personality));
         table.system = Some(personality);
-        let place = table.queues.len() - 1;
+        let index = table.kqueues.len() - 1;
         drop(table);
-        KqueuePoller::with(SimQueue {
+        KqueuePoller::with(SimKqueue {
             kernel: self.clone(),
-            place,
+            index,
             personality,
             notifier: Arc::default(),
         })
     }
 }
 
-impl SimQueue {
-    /// One entry of a changelist; its receipt.
+impl SimKqueue {
+    /// Applies one entry of a changelist, and returns its receipt.
     fn apply(&self, table: &mut Table, change: &Kevent) -> Result<(), i32> {
         if change.filter == Filter::Timer {
             return self.apply_timer(table, change);
@@ -64,24 +64,24 @@ impl SimQueue {
         let number = i32::try_from(change.ident).map_err(|_| EBADF)?;
         let writes = change.filter == Filter::Write;
         let name = (number, writes);
-        // Taking out never fails for want of anything, so only additions count as calls that may.
+        // Only an addition can fail for lack of a resource.
         if change.flags & EV_ADD != 0 {
-            let called = table.faults.call();
-            called.map_err(|failed| failed.raw_os_error().unwrap_or(ENOMEM))?;
+            let counted = table.faults.count_call();
+            counted.map_err(|failed| failed.raw_os_error().unwrap_or(ENOMEM))?;
             let chance = table.faults.enomem;
-            if table.faults.strikes(chance) {
+            if table.faults.chance_256(chance) {
                 return Err(ENOMEM);
             }
         }
-        let known = table.queues[self.place].knotes.contains_key(&name);
+        let known = table.kqueues[self.index].knotes.contains_key(&name);
         let file = match (table.file(number), self.personality) {
             (Ok(file), _) => file,
-            // macOS looks for the registration first.
+            // macOS searches for the registration before it checks the number.
             (Err(_), Personality::Apple) if change.flags & EV_ADD == 0 => return Err(ENOENT),
             (Err(_), _) => return Err(EBADF),
         };
         if change.flags & EV_DELETE != 0 {
-            return table.queues[self.place].forget(name).ok_or(ENOENT);
+            return table.kqueues[self.index].remove(name).ok_or(ENOENT);
         }
         if !known {
             if change.flags & EV_ADD == 0 {
@@ -89,12 +89,15 @@ impl SimQueue {
             }
             self.add(table, name, file, change)?;
         }
-        let found = table.filter(file, writes, self.kernel.now_ns(), self.personality);
-        let notes = &mut table.queues[self.place];
-        let note = notes.knotes.get_mut(&name).expect("it was added or known");
+        let output = table.filter(file, writes, self.kernel.now_ns(), self.personality);
+        let notes = &mut table.kqueues[self.index];
+        let note = notes
+            .knotes
+            .get_mut(&name)
+            .expect("the registration exists");
         if change.flags & EV_ADD != 0 || self.personality != Personality::NetBsd {
             note.udata = change.udata;
-            note.least = least(change);
+            note.low_water = low_water_of(change);
         }
         if change.flags & EV_ENABLE != 0 {
             note.enabled = true;
@@ -102,16 +105,16 @@ impl SimQueue {
         if change.flags & EV_DISABLE != 0 {
             note.enabled = false;
         }
-        // Any change looks again; NetBSD does only where something is added.
-        let looks = change.flags & EV_ADD != 0 || self.personality != Personality::NetBsd;
-        if looks {
-            notes.evaluate(name, &found);
+        // Each change evaluates the filter; on NetBSD only an addition does.
+        let evaluates = change.flags & EV_ADD != 0 || self.personality != Personality::NetBsd;
+        if evaluates {
+            notes.evaluate(name, &output);
         }
         Ok(())
     }
 
     fn apply_timer(&self, table: &mut Table, change: &Kevent) -> Result<(), i32> {
-        let timer = &mut table.queues[self.place].timer;
+        let timer = &mut table.kqueues[self.index].timer;
         if change.flags & EV_DELETE != 0 {
             return timer.take().map(drop).ok_or(ENOENT);
         }
@@ -120,10 +123,10 @@ impl SimQueue {
             .kernel
             .now_ns()
             .saturating_add(after.saturating_mul(1_000_000));
-        // NetBSD before 10 goes on counting from where it was added first.
-        let counts_on = self.personality == Personality::NetBsd;
+        // NetBSD before 10 keeps the due time of the first addition.
+        let keeps_first = self.personality == Personality::NetBsd;
         let due_ns = timer
-            .filter(|_| counts_on)
+            .filter(|_| keeps_first)
             .map_or(due_ns, |(first, _)| first);
         *timer = Some((due_ns, change.udata));
         Ok(())
@@ -151,23 +154,24 @@ impl SimQueue {
             udata: change.udata,
             mode: change.flags & (EV_CLEAR | EV_DISPATCH | EV_ONESHOT),
             enabled: change.flags & EV_DISABLE == 0,
-            deaf: false,
-            least: least(change),
-            listed: false,
+            is_detached: false,
+            low_water: low_water_of(change),
+            is_ready: false,
         };
-        table.queues[self.place].knotes.insert(name, note);
-        let noted = &mut table.at(file).noted;
-        if !noted.contains(&(self.place, name.0)) {
-            noted.push((self.place, name.0));
+        table.kqueues[self.index].knotes.insert(name, note);
+        let knotes = &mut table.at(file).knotes;
+        if !knotes.contains(&(self.index, name.0)) {
+            knotes.push((self.index, name.0));
         }
         Ok(())
     }
 
-    /// Goes through the list once: each registration at most once, round robin over the calls.
+    /// Goes through the ready list once, and appends the events: each registration at most once, round
+    /// robin over the calls.
     fn collect(&self, table: &mut Table, out: &mut Vec<Kevent>) -> bool {
         let before = out.len();
         let now_ns = self.kernel.now_ns();
-        let timer = &mut table.queues[self.place].timer;
+        let timer = &mut table.kqueues[self.index].timer;
         if let Some((_, udata)) = timer.take_if(|(due_ns, _)| *due_ns <= now_ns) {
             out.push(Kevent {
                 ident: 0,
@@ -178,48 +182,52 @@ impl SimQueue {
                 udata,
             });
         }
-        let Table { queues, faults, .. } = &mut *table;
+        let Table {
+            kqueues, faults, ..
+        } = &mut *table;
         if faults.shuffle {
-            queues[self.place].list.shuffle(faults.chance());
+            kqueues[self.index].ready.shuffle(faults.rng());
         }
-        let mut left = table.queues[self.place].list.len();
-        let most = table.faults.most();
-        while left > 0 && out.len() - before < most {
+        let mut left = table.kqueues[self.index].ready.len();
+        let max = table.faults.max_events();
+        while left > 0 && out.len() - before < max {
             left -= 1;
-            let Some(name) = table.queues[self.place].list.pop_front() else {
+            let Some(name) = table.kqueues[self.index].ready.pop_front() else {
                 break;
             };
-            let note = &table.queues[self.place].knotes[&name];
+            let note = &table.kqueues[self.index].knotes[&name];
             let (file, mode) = (note.file, note.mode);
-            let found = table.filter(file, name.1, self.kernel.now_ns(), self.personality);
+            let output = table.filter(file, name.1, self.kernel.now_ns(), self.personality);
             let Knotes {
                 knotes: notes,
-                list,
+                ready,
                 ..
-            } = &mut table.queues[self.place];
-            let note = notes.get_mut(&name).expect("who is listed is registered");
-            note.listed = false;
-            // A one-shot is not looked at again: its condition may have gone.
-            if !found.activates(note.least) && mode & EV_ONESHOT == 0 {
+            } = &mut table.kqueues[self.index];
+            let note = notes
+                .get_mut(&name)
+                .expect("the ready list has only registrations");
+            note.is_ready = false;
+            // A one-shot is not evaluated again: its condition may not hold any more.
+            if !output.activates(note.low_water) && mode & EV_ONESHOT == 0 {
                 continue;
             }
-            let kept = match self.personality {
+            let flags = match self.personality {
                 Personality::Apple => mode | EV_ADD,
                 _ => mode | EV_RECEIPT,
             };
             out.push(Kevent {
-                ident: usize::try_from(name.0).expect("it is no negative number"),
+                ident: usize::try_from(name.0).expect("a number is not negative"),
                 filter: if name.1 { Filter::Write } else { Filter::Read },
-                flags: kept | if found.eof { EV_EOF } else { 0 },
-                fflags: found.error,
-                data: found.data,
+                flags: flags | if output.eof { EV_EOF } else { 0 },
+                fflags: output.error,
+                data: output.data,
                 udata: note.udata,
             });
             if mode & EV_DISPATCH != 0 {
                 note.enabled = false;
             } else if mode & (EV_CLEAR | EV_ONESHOT) == 0 {
-                note.listed = true;
-                list.push_back(name);
+                note.is_ready = true;
+                ready.push_back(name);
             }
             if mode & EV_ONESHOT != 0 {
                 notes.remove(&name);
@@ -229,15 +237,15 @@ impl SimQueue {
     }
 }
 
-/// The least amount that a change asks for.
-fn least(change: &Kevent) -> i64 {
+/// Returns the low-water mark of a change; one without `NOTE_LOWAT`.
+fn low_water_of(change: &Kevent) -> i64 {
     match change.fflags & NOTE_LOWAT != 0 {
         true => change.data,
         false => 1,
     }
 }
 
-impl KqueueSys for SimQueue {
+impl KqueueSys for SimKqueue {
     fn change(&mut self, changes: &[Kevent], errors: &mut [i32]) -> io::Result<()> {
         let mut table = self.kernel.table.borrow_mut();
         for (change, error) in changes.iter().zip(errors) {
@@ -247,12 +255,12 @@ impl KqueueSys for SimQueue {
     }
 
     fn wait(&mut self, out: &mut Vec<Kevent>, timeout: Option<Duration>) -> io::Result<()> {
-        let rung = virtual_wait::wait(&self.kernel, &self.notifier, timeout, |table| {
-            let found = self.collect(table, out);
+        let notified = virtual_wait::wait(&self.kernel, &self.notifier, timeout, |table| {
+            let any = self.collect(table, out);
             table.trace_line(|| format!("{out:?}"));
-            found
+            any
         })?;
-        if rung {
+        if notified {
             out.push(Kevent {
                 ident: 0,
                 filter: Filter::User,
@@ -291,14 +299,14 @@ impl KqueueSys for SimQueue {
     }
 }
 
-impl Drop for SimQueue {
+impl Drop for SimKqueue {
     fn drop(&mut self) {
         let mut table = self.kernel.table.borrow_mut();
         let empty = Knotes::new(self.personality);
-        let notes = std::mem::replace(&mut table.queues[self.place], empty);
+        let notes = std::mem::replace(&mut table.kqueues[self.index], empty);
         for ((number, _), note) in notes.knotes {
-            let noted = &mut table.at(note.file).noted;
-            noted.retain(|&other| other != (self.place, number));
+            let knotes = &mut table.at(note.file).knotes;
+            knotes.retain(|&other| other != (self.index, number));
         }
     }
 }
@@ -310,7 +318,7 @@ mod tests {
     use readily::poll::Poller;
 
     #[test]
-    fn a_deadline_ends_a_wait_once_and_is_moved_and_taken_back() {
+    fn a_deadline_ends_a_wait_once_and_can_be_moved_and_cleared() {
         for system in [
             Personality::Apple,
             Personality::FreeBsd,
@@ -324,22 +332,30 @@ mod tests {
                 poller
                     .wait(&mut events, Some(Duration::from_secs(limit)))
                     .unwrap();
-                assert!(events.is_empty(), "it is nobody's event");
+                assert!(events.is_empty(), "a deadline is no event");
                 Duration::from_nanos(kernel.clock().now_ns() - before)
             };
             let second = Duration::from_secs(1);
             poller.set_deadline(Some(3 * second)).unwrap();
             poller.set_deadline(Some(2 * second)).unwrap();
-            assert_eq!(waits(&mut poller, 9), 2 * second, "the last word counts");
+            assert_eq!(
+                waits(&mut poller, 9),
+                2 * second,
+                "the last deadline counts"
+            );
             assert_eq!(
                 waits(&mut poller, 9),
                 9 * second,
-                "it has come, and is gone"
+                "the deadline has passed, and is cleared"
             );
             poller.set_deadline(Some(second)).unwrap();
             poller.set_deadline(None).unwrap();
             poller.set_deadline(None).unwrap();
-            assert_eq!(waits(&mut poller, 9), 9 * second, "it was taken back");
+            assert_eq!(
+                waits(&mut poller, 9),
+                9 * second,
+                "the deadline was cleared"
+            );
             poller.set_deadline(Some(Duration::from_nanos(1))).unwrap();
             assert_eq!(
                 waits(&mut poller, 9),
