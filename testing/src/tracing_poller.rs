@@ -31,14 +31,14 @@ pub(super) trait TraceListener {
 
 /// The token and the interest under which a number is registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct Registered {
     pub(super) token: u64,
     pub(super) interest: Interest,
 }
 
 #[derive(Default)]
 struct TraceState {
-    known: BTreeMap<RawFd, Asked>,
+    registered: BTreeMap<RawFd, Registered>,
     last: Option<RawFd>,
     refused: Option<RawFd>,
     listener: Option<Rc<dyn TraceListener>>,
@@ -50,7 +50,7 @@ struct TraceState {
 #[derive(Clone)]
 pub(super) struct PollerTrace {
     state: Rc<RefCell<TraceState>>,
-    rings: Arc<AtomicUsize>,
+    notifications: Arc<AtomicUsize>,
 }
 
 impl PollerTrace {
@@ -58,7 +58,7 @@ impl PollerTrace {
     pub(super) fn around(poller: Box<dyn Poller>) -> (Box<dyn Poller>, Self) {
         let poller_trace = Self {
             state: Rc::default(),
-            rings: Arc::default(),
+            notifications: Arc::default(),
         };
         let tracing = TracingPoller {
             poller,
@@ -73,15 +73,15 @@ impl PollerTrace {
     }
 
     /// Returns the registrations, by number.
-    pub(super) fn known(&self) -> Ref<'_, BTreeMap<RawFd, Asked>> {
-        Ref::map(self.state.borrow(), |state| &state.known)
+    pub(super) fn known(&self) -> Ref<'_, BTreeMap<RawFd, Registered>> {
+        Ref::map(self.state.borrow(), |state| &state.registered)
     }
 
     /// Returns the number and the token of the last registration.
     pub(super) fn last(&self) -> Option<(RawFd, u64)> {
         let state = self.state.borrow();
         let number = state.last?;
-        Some((number, state.known.get(&number)?.token))
+        Some((number, state.registered.get(&number)?.token))
     }
 
     /// Whether the last change that failed was one of this number.
@@ -96,7 +96,7 @@ impl PollerTrace {
 
     /// Returns the number of notifications since the last call.
     pub(super) fn rings(&self) -> usize {
-        self.rings.swap(0, Ordering::SeqCst)
+        self.notifications.swap(0, Ordering::SeqCst)
     }
 
     fn listener(&self) -> Option<Rc<dyn TraceListener>> {
@@ -118,10 +118,10 @@ struct TracingPoller {
 
 impl TracingPoller {
     /// Records the new interest of a number, or that its change failed.
-    fn record(&self, fd: RawFd, asked: Asked, done: &io::Result<()>) {
+    fn record(&self, fd: RawFd, registered: Registered, done: &io::Result<()>) {
         let mut state = self.poller_trace.state.borrow_mut();
         match done {
-            Ok(()) => drop(state.known.insert(fd, asked)),
+            Ok(()) => drop(state.registered.insert(fd, registered)),
             Err(_) => state.refused = Some(fd),
         }
     }
@@ -130,14 +130,14 @@ impl TracingPoller {
 impl Poller for TracingPoller {
     fn register(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
         let registered = self.poller.register(fd, token, i, t);
-        self.record(fd, Asked { token, interest: i }, &registered);
+        self.record(fd, Registered { token, interest: i }, &registered);
         self.poller_trace.state.borrow_mut().last = Some(fd);
         registered
     }
 
     fn modify(&mut self, fd: RawFd, token: u64, i: Interest, t: Trigger) -> io::Result<()> {
         let modified = self.poller.modify(fd, token, i, t);
-        self.record(fd, Asked { token, interest: i }, &modified);
+        self.record(fd, Registered { token, interest: i }, &modified);
         modified
     }
 
@@ -154,7 +154,7 @@ impl Poller for TracingPoller {
     }
 
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {
-        self.poller_trace.state.borrow_mut().known.remove(&fd);
+        self.poller_trace.state.borrow_mut().registered.remove(&fd);
         self.poller.remove(fd)
     }
 
@@ -179,7 +179,7 @@ impl Poller for TracingPoller {
     fn notifier(&self) -> Arc<dyn Notify> {
         Arc::new(CountingNotifier {
             inner: self.poller.notifier(),
-            rings: Arc::clone(&self.poller_trace.rings),
+            notifications: Arc::clone(&self.poller_trace.notifications),
         })
     }
 
@@ -195,12 +195,12 @@ impl Poller for TracingPoller {
 /// A notifier that counts its notifications.
 struct CountingNotifier {
     inner: Arc<dyn Notify>,
-    rings: Arc<AtomicUsize>,
+    notifications: Arc<AtomicUsize>,
 }
 
 impl Notify for CountingNotifier {
     fn notify(&self) {
-        self.rings.fetch_add(1, Ordering::SeqCst);
+        self.notifications.fetch_add(1, Ordering::SeqCst);
         self.inner.notify();
     }
 }

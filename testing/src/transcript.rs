@@ -81,7 +81,7 @@ impl Transcript {
     /// Logs an event between two turns, always in a line of its own.
     #[cfg(feature = "proptest")]
     pub(super) fn tell_between(&self, what: impl fmt::Display) {
-        self.tell_line(match self.turns() {
+        self.push_line(match self.turns() {
             0 => format!("before turn 1 at {}: {what}", self.time()),
             turns => format!("after turn {turns} at {}: {what}", self.time()),
         });
@@ -91,11 +91,11 @@ impl Transcript {
     #[cfg(feature = "proptest")]
     pub(super) fn tell_coming(&self, what: impl fmt::Display) {
         let turn = self.turns() + 1;
-        self.tell_line(format!("turn {turn} at {}: {what}", self.time()));
+        self.push_line(format!("turn {turn} at {}: {what}", self.time()));
     }
 
     #[cfg(feature = "proptest")]
-    fn tell_line(&self, line: String) {
+    fn push_line(&self, line: String) {
         let mut log = self.log.borrow_mut();
         log.lines.push(line);
         log.open.clear();
