@@ -48,7 +48,7 @@ impl Knotes {
 
     /// Activates a registration if the output of its filter does so.
     pub(super) fn evaluate(&mut self, name: KnoteName, output: &FilterOutput) {
-        let holds = |note: &Knote| output.activates(note.low_water);
+        let holds = |knote: &Knote| output.activates(knote.low_water);
         if self.knotes.get(&name).is_some_and(holds) {
             self.activate(name);
         }
@@ -57,15 +57,19 @@ impl Knotes {
     /// [`evaluate`](Self::evaluate) after a change of the file, to which a detached registration does not
     /// react.
     fn notify(&mut self, name: KnoteName, output: &FilterOutput) {
-        if self.knotes.get(&name).is_some_and(|note| !note.is_detached) {
+        if self
+            .knotes
+            .get(&name)
+            .is_some_and(|knote| !knote.is_detached)
+        {
             self.evaluate(name, output);
         }
     }
 
     fn activate(&mut self, name: KnoteName) {
-        if let Some(note) = self.knotes.get_mut(&name) {
-            if note.enabled && !note.is_ready {
-                note.is_ready = true;
+        if let Some(knote) = self.knotes.get_mut(&name) {
+            if knote.enabled && !knote.is_ready {
+                knote.is_ready = true;
                 self.ready.push_back(name);
             }
         }
@@ -212,15 +216,15 @@ impl Table {
             .map_or(Vec::new(), |open| open.knotes.clone());
         for (queue, number) in knotes {
             let queue = &mut self.kqueues[queue];
-            let Some(note) = queue.knotes.get_mut(&(number, true)) else {
+            let Some(knote) = queue.knotes.get_mut(&(number, true)) else {
                 continue;
             };
             match queue.personality {
                 // Reported once more, and removed with that report.
-                Personality::FreeBsd => note.mode |= EV_ONESHOT,
+                Personality::FreeBsd => knote.mode |= EV_ONESHOT,
                 // Woken before the end is marked, and then detached. A filter that had room is in the
                 // ready list, and reports the end when it is collected; a filter without room does not.
-                Personality::NetBsd => note.is_detached = true,
+                Personality::NetBsd => knote.is_detached = true,
                 _ => {}
             }
         }

@@ -90,25 +90,25 @@ impl SimKqueue {
             self.add(table, name, file, change)?;
         }
         let output = table.filter(file, writes, self.kernel.now_ns(), self.personality);
-        let notes = &mut table.kqueues[self.index];
-        let note = notes
+        let queue = &mut table.kqueues[self.index];
+        let knote = queue
             .knotes
             .get_mut(&name)
             .expect("the registration exists");
         if change.flags & EV_ADD != 0 || self.personality != Personality::NetBsd {
-            note.udata = change.udata;
-            note.low_water = low_water_of(change);
+            knote.udata = change.udata;
+            knote.low_water = low_water_of(change);
         }
         if change.flags & EV_ENABLE != 0 {
-            note.enabled = true;
+            knote.enabled = true;
         }
         if change.flags & EV_DISABLE != 0 {
-            note.enabled = false;
+            knote.enabled = false;
         }
         // Each change evaluates the filter; on NetBSD only an addition does.
         let evaluates = change.flags & EV_ADD != 0 || self.personality != Personality::NetBsd;
         if evaluates {
-            notes.evaluate(name, &output);
+            queue.evaluate(name, &output);
         }
         Ok(())
     }
@@ -149,7 +149,7 @@ impl SimKqueue {
             _ if broken && name.1 => return Err(EPIPE),
             _ => {}
         }
-        let note = Knote {
+        let knote = Knote {
             file,
             udata: change.udata,
             mode: change.flags & (EV_CLEAR | EV_DISPATCH | EV_ONESHOT),
@@ -158,7 +158,7 @@ impl SimKqueue {
             low_water: low_water_of(change),
             is_ready: false,
         };
-        table.kqueues[self.index].knotes.insert(name, note);
+        table.kqueues[self.index].knotes.insert(name, knote);
         let knotes = &mut table.at(file).knotes;
         if !knotes.contains(&(self.index, name.0)) {
             knotes.push((self.index, name.0));
@@ -195,20 +195,16 @@ impl SimKqueue {
             let Some(name) = table.kqueues[self.index].ready.pop_front() else {
                 break;
             };
-            let note = &table.kqueues[self.index].knotes[&name];
-            let (file, mode) = (note.file, note.mode);
+            let knote = &table.kqueues[self.index].knotes[&name];
+            let (file, mode) = (knote.file, knote.mode);
             let output = table.filter(file, name.1, self.kernel.now_ns(), self.personality);
-            let Knotes {
-                knotes: notes,
-                ready,
-                ..
-            } = &mut table.kqueues[self.index];
-            let note = notes
+            let Knotes { knotes, ready, .. } = &mut table.kqueues[self.index];
+            let knote = knotes
                 .get_mut(&name)
                 .expect("the ready list has only registrations");
-            note.is_ready = false;
+            knote.is_ready = false;
             // A one-shot is not evaluated again: its condition may not hold any more.
-            if !output.activates(note.low_water) && mode & EV_ONESHOT == 0 {
+            if !output.activates(knote.low_water) && mode & EV_ONESHOT == 0 {
                 continue;
             }
             let flags = match self.personality {
@@ -221,16 +217,16 @@ impl SimKqueue {
                 flags: flags | if output.eof { EV_EOF } else { 0 },
                 fflags: output.error,
                 data: output.data,
-                udata: note.udata,
+                udata: knote.udata,
             });
             if mode & EV_DISPATCH != 0 {
-                note.enabled = false;
+                knote.enabled = false;
             } else if mode & (EV_CLEAR | EV_ONESHOT) == 0 {
-                note.is_ready = true;
+                knote.is_ready = true;
                 ready.push_back(name);
             }
             if mode & EV_ONESHOT != 0 {
-                notes.remove(&name);
+                knotes.remove(&name);
             }
         }
         out.len() > before
@@ -303,9 +299,9 @@ impl Drop for SimKqueue {
     fn drop(&mut self) {
         let mut table = self.kernel.table.borrow_mut();
         let empty = Knotes::new(self.personality);
-        let notes = std::mem::replace(&mut table.kqueues[self.index], empty);
-        for ((number, _), note) in notes.knotes {
-            let knotes = &mut table.at(note.file).knotes;
+        let queue = std::mem::replace(&mut table.kqueues[self.index], empty);
+        for ((number, _), knote) in queue.knotes {
+            let knotes = &mut table.at(knote.file).knotes;
             knotes.retain(|&other| other != (self.index, number));
         }
     }
