@@ -142,10 +142,6 @@ const PRONOUNS: &[(&str, &str)] = &[
     ("somebody", "another task, another thread, the owner"),
 ];
 
-/// NOT YET: folders and files whose sentences still have pronouns. A line goes as soon as its
-/// sentences are mended, and none comes back.
-const NOT_YET: &[&str] = &["testing/src/"];
-
 /// The code of a source and its comments, line by line; strings are in neither.
 fn parts(text: &str) -> Vec<(String, String)> {
     let mut lines = Vec::new();
@@ -310,31 +306,17 @@ fn names_are_in_the_words_of_the_field() {
 
 #[test]
 fn sentences_do_not_speak_of_code_as_of_people() {
-    let mut by_file = Vec::new();
+    let mut complaints = Vec::new();
     for (path, text) in all_sources() {
         let comments: Vec<String> = parts(&text)
             .into_iter()
             .map(|(_, comment)| comment)
             .collect();
-        let wrong = wrong_sentences(&path, comments.iter().map(String::as_str));
-        by_file.push((path, wrong));
+        complaints.extend(wrong_sentences(&path, comments.iter().map(String::as_str)));
     }
     for (path, text) in all_pages() {
-        let wrong = wrong_sentences(&path, text.lines());
-        by_file.push((path, wrong));
+        complaints.extend(wrong_sentences(&path, text.lines()));
     }
-    let excepted = |path: &str| NOT_YET.iter().find(|place| path.starts_with(*place));
-    let mut complaints = Vec::new();
-    let mut needed = Vec::new();
-    for (path, wrong) in by_file {
-        match excepted(&path) {
-            Some(_) if wrong.is_empty() => {}
-            Some(place) => needed.push(*place),
-            None => complaints.extend(wrong),
-        }
-    }
-    let mended = NOT_YET.iter().filter(|place| !needed.contains(*place));
-    complaints.extend(mended.map(|place| format!("{place} is mended: take it off NOT_YET")));
     none(complaints);
 }
 
