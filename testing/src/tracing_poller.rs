@@ -23,10 +23,10 @@ use std::time::Duration;
 pub(super) trait TraceListener {
     /// The loop is about to wait. With a listener, a wait without a timeout becomes one with a timeout
     /// of zero.
-    fn asks(&self, timeout: Option<Duration>);
+    fn before_wait(&self, timeout: Option<Duration>);
 
     /// The wait has ended, and reported these events.
-    fn told(&self, events: &[Event]);
+    fn after_wait(&self, events: &[Event]);
 }
 
 /// The token and the interest under which a number is registered.
@@ -73,7 +73,7 @@ impl PollerTrace {
     }
 
     /// Returns the registrations, by number.
-    pub(super) fn known(&self) -> Ref<'_, BTreeMap<RawFd, Registered>> {
+    pub(super) fn registered(&self) -> Ref<'_, BTreeMap<RawFd, Registered>> {
         Ref::map(self.state.borrow(), |state| &state.registered)
     }
 
@@ -95,7 +95,7 @@ impl PollerTrace {
     }
 
     /// Returns the number of notifications since the last call.
-    pub(super) fn rings(&self) -> usize {
+    pub(super) fn take_notifications(&self) -> usize {
         self.notifications.swap(0, Ordering::SeqCst)
     }
 
@@ -166,13 +166,13 @@ impl Poller for TracingPoller {
         let Some(listener) = self.poller_trace.listener() else {
             return self.poller.wait(events, timeout);
         };
-        listener.asks(timeout);
+        listener.before_wait(timeout);
         let before = events.len();
         let limit = Some(timeout.unwrap_or(Duration::ZERO));
         let result = self.poller.wait(events, limit)?;
         let late = std::mem::take(&mut self.poller_trace.state.borrow_mut().late);
         events.splice(before..before, late);
-        listener.told(&events[before..]);
+        listener.after_wait(&events[before..]);
         Ok(result)
     }
 

@@ -80,7 +80,7 @@ impl Transcript {
 
     /// Logs an event between two turns, always in a line of its own.
     #[cfg(feature = "proptest")]
-    pub(super) fn tell_between(&self, what: impl fmt::Display) {
+    pub(super) fn line_between_turns(&self, what: impl fmt::Display) {
         self.push_line(match self.turns() {
             0 => format!("before turn 1 at {}: {what}", self.time()),
             turns => format!("after turn {turns} at {}: {what}", self.time()),
@@ -89,7 +89,7 @@ impl Transcript {
 
     /// Logs an event in a turn that the loop has not counted yet.
     #[cfg(feature = "proptest")]
-    pub(super) fn tell_coming(&self, what: impl fmt::Display) {
+    pub(super) fn line_in_next_turn(&self, what: impl fmt::Display) {
         let turn = self.turns() + 1;
         self.push_line(format!("turn {turn} at {}: {what}", self.time()));
     }
@@ -103,7 +103,7 @@ impl Transcript {
 
     /// Returns a copy of the log, to which later lines are not added.
     #[cfg(feature = "proptest")]
-    pub(super) fn so_far(&self) -> Self {
+    pub(super) fn snapshot(&self) -> Self {
         let log = self.log.borrow().clone();
         Self {
             log: Rc::new(RefCell::new(log)),

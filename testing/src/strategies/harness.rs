@@ -146,7 +146,7 @@ impl Harness {
         harness
             .poller_trace
             .listen(Some(Rc::clone(&harness) as Rc<dyn TraceListener>));
-        harness.poller_trace.rings();
+        harness.poller_trace.take_notifications();
         let _ = HARNESS.try_with(|this| this.replace(Rc::downgrade(&harness)));
         sim.set_panic_policy(PanicPolicy::Isolate);
         let weak = Rc::downgrade(&harness);
@@ -180,7 +180,7 @@ impl Harness {
     /// Keeps the first violation.
     pub(super) fn check(&self, checked: Result<(), RuleViolation>) {
         if let Err(RuleViolation { rule, what }) = checked {
-            let transcript = self.transcript.so_far();
+            let transcript = self.transcript.snapshot();
             let violation = Violation {
                 rule,
                 what,

@@ -65,7 +65,9 @@ impl<'a> Caller<'a> {
         self.has_logged.set(true);
         match &self.name {
             Some(name) => harness.transcript.line(name, what),
-            None => harness.transcript.tell_between(format!("the test {what}")),
+            None => harness
+                .transcript
+                .line_between_turns(format!("the test {what}")),
         }
     }
 }

@@ -160,7 +160,7 @@ pub(super) fn may_refuse(faults: &Faults) -> bool {
 }
 
 impl TraceListener for Harness {
-    fn asks(&self, timeout: Option<Duration>) {
+    fn before_wait(&self, timeout: Option<Duration>) {
         self.sync_turns();
         let mut model = self.model.borrow_mut();
         if model.is_run_overdue() {
@@ -174,15 +174,15 @@ impl TraceListener for Harness {
         // Within a run only this call shows that the turn before is over.
         self.check(model.end_turn(&|raw_fd| self.poller_trace.refused(raw_fd)));
         self.check(model.check_wait(timeout));
-        let rings = self.poller_trace.rings();
-        if rings > 1 {
+        let notifications = self.poller_trace.take_notifications();
+        if notifications > 1 {
             self.fail(
                 "W2",
                 "the poller was notified more than once since the last wait",
             );
         }
         // Within a run the loop does not sleep between turns, so it needs no notification.
-        let awake = model.run.is_some() || model.ran_future || rings > 0;
+        let awake = model.run.is_some() || model.ran_future || notifications > 0;
         if model.notified && !awake {
             self.fail(
                 "W1",
@@ -191,12 +191,13 @@ impl TraceListener for Harness {
         }
     }
 
-    fn told(&self, events: &[Event]) {
+    fn after_wait(&self, events: &[Event]) {
         if self.has_failed() {
             return;
         }
         let mut model = self.model.borrow_mut();
-        self.transcript.tell_coming(model.describe_events(events));
+        self.transcript
+            .line_in_next_turn(model.describe_events(events));
         self.check(model.check_events(events));
         model.begin_turn(events);
     }

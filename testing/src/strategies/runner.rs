@@ -121,7 +121,7 @@ impl Harness {
     fn run_future(&self, sim: &mut SimLoop, baseline: &Baseline, times: usize) {
         let begun = sim.stats().turns;
         self.transcript
-            .tell_between(format!("the test runs a future that yields {times} times"));
+            .line_between_turns(format!("the test runs a future that yields {times} times"));
         let most = times as u64 + 1;
         self.model.borrow_mut().begin_run(most);
         let ran = self.expect_no_panic(|| {
@@ -211,7 +211,7 @@ impl Harness {
     /// has the callbacks, closures and futures that it needs, and no others.
     fn check_agreement(&self) -> Result<(), RuleViolation> {
         let model = self.model.borrow();
-        let known = self.poller_trace.known();
+        let known = self.poller_trace.registered();
         for (id, registered) in &model.registered {
             let asked = known
                 .get(&registered.raw_fd)
