@@ -63,7 +63,8 @@ impl<E: 'static> TaskGroup<E> {
     /// panics of children, before and after this, are the group's as ever.
     ///
     /// The children are dropped where they wait before this returns, in the order of their making; a
-    /// child that calls this is dropped at its next `.await`. The body is dropped at its next
+    /// child that calls this is dropped at its next `.await`; if it returns before, its value is dropped,
+    /// and its error is the group's. The body is dropped at its next
     /// `.await`, or when the task that runs the group is polled next.
     ///
     /// `true` exactly if this call is what ends the group: `false` if it was cancelled before, ends
@@ -129,6 +130,11 @@ impl<E: 'static> Drop for LeaveGuard<'_, E> {
         let Some(home) = &self.home else {
             return; // outside a loop it had no children
         };
+        let dropped = |_: &E| format!("{}, and its group was dropped with it", type_name::<E>());
+        // Only those that are being polled are left: they end when they next give way, or fail.
+        for child in self.core.queue.take() {
+            child.detach_reporting_as(dropped);
+        }
         for (origin, error) in errors {
             // No caller is left to receive it, and neither a panic nor an error must be silent.
             match error {
@@ -136,7 +142,7 @@ impl<E: 'static> Drop for LeaveGuard<'_, E> {
                 ChildError::Failed(error) => {
                     home.report(&Unhandled::TaskFailed {
                         origin,
-                        error: format!("{}, and its group was dropped with it", type_name::<E>()),
+                        error: dropped(&error),
                     });
                     home.with(|handle| handle.drop_guarded(error));
                 }

@@ -7,7 +7,7 @@
 //! Rule: G2.
 
 use crate::event_loop::{Payload, stderr};
-use crate::task::{Future, TaskRef, TaskState};
+use crate::task::{Future, FutureError, TaskRef, TaskState};
 use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
@@ -194,7 +194,15 @@ impl<V: 'static> Child<V> {
     /// [`ChildFailed`] inside, if the child was cancelled or has failed.
     pub fn result(&mut self) -> Option<Result<V, ChildFailed>> {
         let result = self.value.result()?;
-        Some(result.map_err(|_| ChildFailed::of(&self.task)))
+        Some(self.value_unless_cancelled(result))
+    }
+
+    /// A child that cancelled itself and returned a value is cancelled, as every such task.
+    fn value_unless_cancelled(&self, result: Result<V, FutureError>) -> Result<V, ChildFailed> {
+        match result {
+            Ok(value) if !self.task.cancelled() => Ok(value),
+            _ => Err(ChildFailed::of(&self.task)),
+        }
     }
 
     /// The child's task without its value: to name it, to ask for its state, to cancel it.
@@ -215,8 +223,7 @@ impl<V: 'static> std::future::Future for Child<V> {
         if polled.is_pending() {
             self.task.assert_not_current();
         }
-        // The promise is ours, and the caller has never heard of it.
-        Poll::Ready(ready!(polled).map_err(|_| ChildFailed::of(&self.task)))
+        Poll::Ready(self.value_unless_cancelled(ready!(polled)))
     }
 }
 

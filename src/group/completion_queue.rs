@@ -187,10 +187,11 @@ impl<T: 'static> CompletionQueue<T> {
         }
     }
 
-    /// Detaches all tasks.
-    pub(super) fn detach(&self) {
-        let tasks = self.tasks.take();
-        drop(tasks);
+    /// Removes all tasks, and returns them.
+    pub(super) fn take(&self) -> Vec<Task<T>> {
+        let mut tasks = self.tasks.take();
+        let keys: Vec<_> = tasks.iter().map(|(key, _)| key).collect();
+        keys.into_iter().filter_map(|it| tasks.remove(it)).collect()
     }
 }
 

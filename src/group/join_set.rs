@@ -184,7 +184,7 @@ impl<T: 'static> JoinSet<T> {
 
     /// Lets all go on alone: the set is empty then. Results that were there are dropped.
     pub fn detach_all(&mut self) {
-        self.queue.detach();
+        drop(self.queue.take());
     }
 }
 

@@ -11,7 +11,7 @@ use super::cancel::LeaveGuard;
 use super::child::{Child, ChildError, GroupError};
 use super::completion_queue::CompletionQueue;
 use crate::event_loop::{Origin, WeakHandle};
-use crate::task::{JoinError, TaskRef, budget, create_future, current_task, spawn};
+use crate::task::{JoinError, TaskRef, budget, create_future, current_task, keep_result, spawn};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -249,10 +249,19 @@ impl<E: 'static> TaskGroup<E> {
     {
         let (promise, value) = create_future();
         let task = spawn(async move {
-            // Refused if the handle has cancelled the child, and then takes no value.
-            let value = future.await?;
-            let _ = promise.set_result(value);
-            Ok(())
+            match future.await {
+                Ok(value) => {
+                    // Refused if the handle has cancelled the child, and then takes no value.
+                    let _ = promise.set_result(value);
+                    Ok(())
+                }
+                Err(error) => {
+                    // Its waiter may be user code, which may cancel the child.
+                    drop(promise);
+                    keep_result();
+                    Err(error)
+                }
+            }
         });
         let child = Child::new(value, task.task_ref());
         if self.core.over.get() {

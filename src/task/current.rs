@@ -243,6 +243,16 @@ pub fn current_task() -> Option<TaskRef> {
     })?
 }
 
+/// Revokes a cancellation of the running task, whose result, which it is about to return, is kept (G2).
+/// In asyncio a task that is cancelled and then raises another exception ends with that exception.
+pub(crate) fn keep_result() {
+    current::with(|handle| {
+        if let Some(cell) = Executor::of(handle).current() {
+            cell.state().revoke_cancel();
+        }
+    });
+}
+
 /// Returns all tasks of this thread's loop that have not ended, in the order of creation; no tasks
 /// outside a loop.
 #[must_use]

@@ -111,6 +111,11 @@ impl<T: 'static> Task<T> {
     /// Cancels the task: its future is dropped where it waits, now, or, if the task is running,
     /// when it next yields. Awaiting the task then gives [`JoinError::Cancelled`].
     ///
+    /// A task that cancels itself while it runs, and then returns, is cancelled all the same: what it
+    /// returned is dropped, a `Result` with an error in it too. A panic is kept, and so is the error of
+    /// a child of a [`TaskGroup`](crate::TaskGroup), as asyncio keeps the exception that a cancelled
+    /// task raises.
+    ///
     /// `true` exactly if this call ends the task: `false` for a task that has ended, or was
     /// cancelled before.
     ///

@@ -45,7 +45,7 @@ mod weak_spawn;
 pub use budget::{BUDGET, consume_budget, unconstrained};
 pub use coroutine::{CoroutineProbe, IsCoroutine, IsNotCoroutine};
 pub use current::{CoroutineInfo, TaskRef};
-pub(crate) use current::{all_tasks, current_task};
+pub(crate) use current::{all_tasks, current_task, keep_result};
 pub use done::DoneCallbackKey;
 pub use done_task::DoneTask;
 pub use future::{Future, FutureError, InvalidStateError, Promise, create_future};

@@ -14,7 +14,8 @@ use std::fmt::Display;
 impl<T: 'static, E: Display + 'static> Task<Result<T, E>> {
     /// Detaches the task, and reports the error if it ends in one, to
     /// [`LoopHandle::on_unhandled`](crate::LoopHandle::on_unhandled), with the task's name and the
-    /// line that spawned it. A panic is reported as for every task; a cancellation is not.
+    /// line that spawned it. A panic is reported as for every task; a cancellation is not, nor is the
+    /// error that a task returns after it has cancelled itself.
     ///
     /// # Examples
     ///
@@ -45,27 +46,38 @@ impl<T: 'static, E: Display + 'static> Task<Result<T, E>> {
     /// ```
     #[track_caller]
     pub fn detach_reporting(self) {
+        self.detach_reporting_as(E::to_string);
+    }
+}
+
+impl<T: 'static, E: 'static> Task<Result<T, E>> {
+    /// [`detach_reporting`](Self::detach_reporting) with the text of the report.
+    #[track_caller]
+    pub(crate) fn detach_reporting_as(self, text: fn(&E) -> String) {
         let (cell, handle) = (self.cell().clone(), self.handle.clone());
         // The callback owns the handle until the task has ended, so its result is not dropped. The
         // reporter reports the error when it is dropped, also on a closed loop, which calls no
         // callbacks.
-        let reporter = Reporter(self);
+        let reporter = Reporter { task: self, text };
         let _key = add_done_callback(&cell, &handle, move |_| drop(reporter));
     }
 }
 
 /// Reports, when dropped, the error of a task that has ended. A panic is reported by the handle,
 /// which is dropped with this.
-struct Reporter<T: 'static, E: Display + 'static>(Task<Result<T, E>>);
+struct Reporter<T: 'static, E: 'static> {
+    task: Task<Result<T, E>>,
+    text: fn(&E) -> String,
+}
 
-impl<T: 'static, E: Display + 'static> Drop for Reporter<T, E> {
+impl<T: 'static, E: 'static> Drop for Reporter<T, E> {
     fn drop(&mut self) {
-        let task = &self.0;
+        let task = &self.task;
         if task.cell().state().is_seen() {
             return; // the result was inspected before
         }
         let error = task.peek_result(|result| match result {
-            Ok(Err(error)) => Some(error.to_string()),
+            Ok(Err(error)) => Some((self.text)(error)),
             _ => None,
         });
         let Some(Some(error)) = error else { return };

@@ -319,6 +319,58 @@ fn a_child_says_whether_it_was_cancelled_and_why_or_has_failed() {
     assert_eq!(ended.unwrap().unwrap_err().to_string(), "7");
 }
 
+/// R209: a child that cancels its group or itself while it runs, and then returns without an await
+/// in between. Its error is the group's; its value is dropped, as that of every cancelled task.
+#[test]
+fn the_error_of_a_child_that_cancels_itself_while_it_runs_is_in_the_groups_error() {
+    let _guard = guard!();
+    strict_run(async {
+        let mut failed = None;
+        let ended = TaskGroup::run_until_cancelled(async |group| {
+            let own = group.clone();
+            failed = Some(group.spawn(async move {
+                own.cancel_with("fulfilled");
+                Err::<(), _>("late")
+            }));
+            pending::<Result<(), _>>().await
+        });
+        assert_eq!(ended.await.unwrap_err().to_string(), "late");
+        let failed = failed.unwrap();
+        assert!(!failed.cancelled() && failed.state() == TaskState::Done);
+        assert_eq!(failed.await, Err(ChildFailed::Failed));
+
+        // Alone: in the order of the ends, and the others go on.
+        let ended = TaskGroup::collect(async |group| {
+            group.spawn(async { Err::<(), _>("one") });
+            group.spawn(async {
+                assert!(current_task().unwrap().cancel());
+                Err::<(), _>("two")
+            });
+            group.spawn(async {
+                yield_now().await;
+                Err::<(), _>("three")
+            });
+            let value = group.spawn(async {
+                current_task().unwrap().cancel_with("late");
+                Ok(5)
+            });
+            let error = value.await.unwrap_err();
+            assert_eq!(error, ChildFailed::CancelledFor("late".into()));
+            let mut value = group.spawn(async {
+                current_task().unwrap().cancel();
+                Ok(5)
+            });
+            yield_now().await;
+            assert_eq!(value.result(), Some(Err(ChildFailed::Cancelled)));
+            Ok(())
+        });
+        let errors = ended.await.unwrap_err().errors;
+        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(errors, ["one", "two", "three"]);
+    })
+    .unwrap();
+}
+
 /// A panic of the body cancels its children, and reaches the caller.
 #[test]
 fn a_body_that_panics_takes_its_children_with_it() {

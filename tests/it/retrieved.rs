@@ -6,8 +6,8 @@
 use readily::combine::ReturnWhen;
 use readily::task::create_future;
 use readily::{
-    JoinError, LoopHandle, PanicPolicy, Runner, Task, TaskGroup, gather, run, sleep, spawn, wait,
-    wait_for, yield_now,
+    JoinError, LoopHandle, PanicPolicy, Runner, Task, TaskGroup, current_task, gather, run, sleep,
+    spawn, wait, wait_for, yield_now,
 };
 use readily_testing::SimLoop;
 use std::cell::{Cell, RefCell};
@@ -205,6 +205,40 @@ fn the_errors_of_a_group_whose_time_runs_out_are_reported() {
     });
     assert_eq!(sim.run(group).unwrap().unwrap_err().errors.len(), 1);
     assert!(reports.borrow().is_empty());
+}
+
+/// R209: the child that drops its own group is being polled meanwhile, and fails after that.
+#[test]
+fn the_error_of_a_child_that_drops_its_own_group_is_reported() {
+    struct NoPicture;
+    let mut sim = SimLoop::new(1);
+    let told = reports(&sim);
+    let ended = sim.run(async {
+        let group = TaskGroup::<NoPicture>::run(async |group| {
+            let owner = current_task().unwrap();
+            for fails in [true, false] {
+                let owner = owner.clone();
+                group.spawn(async move {
+                    yield_now().await;
+                    match owner.cancel() {
+                        true if fails => Err(NoPicture),
+                        _ => Ok(()),
+                    }
+                });
+            }
+            pending::<Result<(), _>>().await
+        });
+        let ended = spawn(group).await;
+        yield_now().await;
+        ended.is_err()
+    });
+    assert!(ended.unwrap());
+    let told = told.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with("Task-3,") && told[0].contains("NoPicture"),
+        "{told:?}"
+    );
 }
 
 /// Panics when it is dropped.

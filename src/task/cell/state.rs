@@ -115,6 +115,10 @@ impl State {
         self.set_flag(CANCELLED, true);
     }
 
+    pub(in crate::task) fn revoke_cancel(&self) {
+        self.set_flag(CANCELLED, false);
+    }
+
     pub(in crate::task) fn is_seen(&self) -> bool {
         self.has_flag(SEEN)
     }
