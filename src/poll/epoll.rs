@@ -6,6 +6,9 @@
 //!
 //! In the notes this is the *selector* of Linux (N2).
 
+#[path = "epoll/translate.rs"]
+mod translate;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -16,9 +19,12 @@ use readily_sys::fork::ForkGuard;
 use readily_sys::timer::Timer;
 use readily_sys::{Notifier, errno};
 
+use self::translate::{from_epoll, to_epoll};
+
+use crate::poll::notified::{Notified, NotifiedFlag};
 use crate::poll::{
-    Event, Interest, NOTIFIER, Notify, Poller, Readiness, Trigger, WaitResult, Watched,
-    check_owner, check_token,
+    Event, Interest, NOTIFIER, Notify, Poller, Trigger, WaitResult, Watched, check_owner,
+    check_token,
 };
 
 /// The [`Poller`] of Linux.
@@ -26,6 +32,7 @@ use crate::poll::{
 pub struct EpollPoller {
     epoll: Epoll,
     notifier: Arc<SharedNotifier>,
+    notified: Notified,
     host: Option<Host>,
 }
 
@@ -33,6 +40,7 @@ pub struct EpollPoller {
 #[derive(Debug)]
 struct SharedNotifier {
     notifier: Notifier,
+    flag: NotifiedFlag,
     fork: ForkGuard,
 }
 
@@ -40,6 +48,7 @@ impl Notify for SharedNotifier {
     fn notify(&self) {
         // In a child process this would wake the parent.
         if !self.fork.forked() {
+            self.flag.set();
             self.notifier.notify();
         }
     }
@@ -83,12 +92,14 @@ impl EpollPoller {
         let epoll = Epoll::new()?;
         let notifier = SharedNotifier {
             notifier: Notifier::new()?,
+            flag: NotifiedFlag::default(),
             fork: ForkGuard::new()?,
         };
         notifier.watch(&epoll)?;
         Ok(Self {
             epoll,
             notifier: Arc::new(notifier),
+            notified: Notified::default(),
             host: None,
         })
     }
@@ -110,13 +121,15 @@ impl EpollPoller {
         Ok(self.host.as_mut().expect("it has just been made"))
     }
 
-    /// Removes the notifier's event, which the caller does not get.
+    /// Removes the notifier's event, which the caller does not get. Returns whether the wait reports
+    /// a notification.
     #[cold]
-    fn remove_notifier_event(&self, events: &mut Vec<Event>) {
+    fn remove_notifier_event(&mut self, events: &mut Vec<Event>) -> bool {
         events.retain(|event| event.token != NOTIFIER);
         if Notifier::DRAINS {
             self.notifier.notifier.drain();
         }
+        self.notified.take_event(&self.notifier.flag)
     }
 }
 
@@ -180,19 +193,22 @@ impl Poller for EpollPoller {
             Err(e) if e.raw_os_error() == Some(errno::EINTR) => 0,
             answer => answer?,
         };
-        let mut notified = false;
+        let mut has_event = false;
         // All events in one `extend`: a check for capacity before each, and a test that leaves one
         // out, would make the conversion half as expensive again.
         events.extend(self.epoll.events().map(|(token, bits)| {
-            notified |= token == NOTIFIER;
+            has_event |= token == NOTIFIER;
             Event {
                 token,
                 ready: from_epoll(bits),
             }
         }));
-        if notified {
-            self.remove_notifier_event(events);
-        }
+        let notified = if has_event {
+            self.remove_notifier_event(events)
+        } else {
+            // Without this the notifier's event waits behind those that had no room.
+            self.epoll.is_filled() && self.notified.take_early(&self.notifier.flag)
+        };
         Ok(WaitResult::new(notified))
     }
 
@@ -215,14 +231,15 @@ impl Poller for EpollPoller {
     /// An entry whose descriptor was closed has no number any more by which it could be removed. So
     /// a new epoll instance is made, and the old one is closed with all its entries, as libev does.
     fn rebuild(&mut self, watched: &[Watched]) -> io::Result<bool> {
-        const CLOSED_TOO: [i32; 3] = [errno::EBADF, errno::EPERM, errno::EEXIST];
+        const LEFT_OUT: [i32; 3] = [errno::EBADF, errno::EPERM, errno::EEXIST];
+        watched.iter().try_for_each(|it| check_token(it.token))?;
         self.check_owner()?;
         let new = Epoll::new()?;
         self.notifier.watch(&new)?;
         for one in watched {
             match new.add(one.fd, to_epoll(one.interest, one.trigger), one.token) {
                 // Closed outside the loop as well, or another file by now: it was not watched before.
-                Err(e) if e.raw_os_error().is_some_and(|e| CLOSED_TOO.contains(&e)) => {}
+                Err(e) if e.raw_os_error().is_some_and(|e| LEFT_OUT.contains(&e)) => {}
                 added => added?,
             }
         }
@@ -232,86 +249,14 @@ impl Poller for EpollPoller {
             let _ = host.outer.delete(self.epoll.as_fd().as_raw_fd());
         }
         self.epoll = new;
+        // The new epoll takes the count of all earlier notifications for one that has just come.
+        self.notified = Notified::default();
+        self.notifier.notifier.drain();
+        if self.notifier.flag.is_set() {
+            self.notifier.notifier.notify();
+        }
         Ok(true)
     }
-}
-
-/// The bits to ask epoll for.
-fn to_epoll(interest: Interest, trigger: Trigger) -> u32 {
-    let mut bits = match trigger {
-        Trigger::Level => 0,
-        Trigger::Edge => epoll::ET,
-        Trigger::OneShot => epoll::ONESHOT,
-    };
-    if interest.contains(Interest::READ) {
-        // The half-close only with READ: a level-triggered writer that does not read would get the
-        // report in every wait.
-        bits |= epoll::IN | epoll::RDHUP;
-    }
-    if interest.contains(Interest::WRITE) {
-        bits |= epoll::OUT;
-    }
-    if interest.contains(Interest::PRIORITY) {
-        bits |= epoll::PRI;
-    }
-    bits
-}
-
-/// The readiness for epoll's bits.
-///
-/// `HUP` without `IN` counts as readable: an empty pipe whose writers are closed reports only that,
-/// and a reader that waited for `IN` would sleep for ever.
-///
-/// A pipe whose readers are closed reports `OUT | ERR`. That does **not** become
-/// `WRITE_CLOSED`: a datagram socket with a pending error reports the same, and can go on
-/// writing. So the result is `ERROR`; the next write returns the error.
-#[inline]
-fn from_epoll(bits: u32) -> Readiness {
-    // The six bits that have a meaning, moved together: five are the lowest, RDHUP is far above.
-    let facts = bits & LOW | (bits & epoll::RDHUP) >> RDHUP_DOWN;
-    REPORTED[facts as usize]
-}
-
-const LOW: u32 = epoll::IN | epoll::PRI | epoll::OUT | epoll::ERR | epoll::HUP;
-const RDHUP_DOWN: u32 = epoll::RDHUP.trailing_zeros() - LOW.trailing_ones();
-const _: () = assert!(LOW == 31, "the five lowest");
-
-/// [`facts_of`] for each set of the six bits.
-const REPORTED: [Readiness; 64] = {
-    let mut reported = [Readiness::NONE; 64];
-    let mut facts = 0;
-    while facts < 64 {
-        let bits = facts as u32;
-        reported[facts] = facts_of(bits & LOW | (bits & !LOW) << RDHUP_DOWN);
-        facts += 1;
-    }
-    reported
-};
-
-/// The readiness for epoll's bits, computed.
-const fn facts_of(bits: u32) -> Readiness {
-    const READ: u8 = Readiness::READ.bits();
-    const WRITE: u8 = Readiness::WRITE.bits();
-    const READ_CLOSED: u8 = Readiness::READ_CLOSED.bits();
-    const WRITE_CLOSED: u8 = Readiness::WRITE_CLOSED.bits();
-    const MEANING: [(u32, u8); 6] = [
-        (epoll::IN, READ),
-        (epoll::PRI, Readiness::PRIORITY.bits()),
-        (epoll::OUT, WRITE),
-        (epoll::RDHUP, READ | READ_CLOSED),
-        (epoll::HUP, READ | WRITE | READ_CLOSED | WRITE_CLOSED),
-        (epoll::ERR, READ | WRITE | Readiness::ERROR.bits()),
-    ];
-    let mut ready = 0;
-    let mut at = 0;
-    while at < MEANING.len() {
-        let (bit, facts) = MEANING[at];
-        if bits & bit != 0 {
-            ready |= facts;
-        }
-        at += 1;
-    }
-    Readiness::from_bits(ready)
 }
 
 #[cfg(test)]

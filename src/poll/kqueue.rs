@@ -18,6 +18,7 @@ mod filters;
 mod translate;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
@@ -31,6 +32,7 @@ use readily_sys::poll::FileKind;
 use self::apply::ident;
 use self::entry::Entry;
 use self::filters::{Known, Wanted};
+use super::notified::{Notified, NotifiedFlag};
 use super::{Event, Interest, Notify, Poller, Trigger, VirtualKernel, WaitResult, check_token};
 
 /// What lies below a [`KqueuePoller`]: the system's kqueue, or one in memory.
@@ -73,6 +75,27 @@ pub trait KqueueSys {
     }
 }
 
+/// The queue's notifier, with the flag of its notifications.
+struct SharedNotifier {
+    queue: Arc<dyn Notify>,
+    flag: NotifiedFlag,
+}
+
+impl Notify for SharedNotifier {
+    fn notify(&self) {
+        self.flag.set();
+        self.queue.notify();
+    }
+}
+
+impl fmt::Debug for SharedNotifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedNotifier")
+            .field("flag", &self.flag)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The [`Poller`] over a kqueue.
 #[derive(Debug)]
 pub struct KqueuePoller<Q> {
@@ -84,6 +107,8 @@ pub struct KqueuePoller<Q> {
     /// Descriptors whose last event may have changed which filters they need. The next wait checks
     /// them, because most have been removed by then.
     changed: Vec<RawFd>,
+    notifier: Arc<SharedNotifier>,
+    notified: Notified,
     /// The number of the present wait, which distinguishes its events from older ones.
     batch: u64,
     list: Vec<Kevent>,
@@ -93,8 +118,14 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
     /// Makes a poller over `queue` that watches nothing yet.
     #[must_use]
     pub fn with(queue: Q) -> Self {
+        let notifier = SharedNotifier {
+            queue: queue.notifier(),
+            flag: NotifiedFlag::default(),
+        };
         Self {
             queue,
+            notifier: Arc::new(notifier),
+            notified: Notified::default(),
             entries: HashMap::new(),
             over: Vec::new(),
             changed: Vec::new(),
@@ -238,7 +269,7 @@ impl<Q: KqueueSys> Poller for KqueuePoller<Q> {
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
-        self.queue.notifier()
+        Arc::clone(&self.notifier) as Arc<dyn Notify>
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -54,6 +54,7 @@ pub mod default_poller;
 pub(crate) mod fd;
 pub(crate) mod interest;
 pub mod kqueue;
+mod notified;
 pub mod poll2;
 pub(crate) mod virtual_kernel;
 
@@ -93,23 +94,24 @@ impl WaitResult {
     /// Returns whether another thread used the [notifier](Poller::notifier), during the wait or
     /// since the wait before.
     ///
-    /// Each [`Notify::notify`] is reported by exactly one wait, which may report several as one. If
-    /// this is `false` and no event was appended, the timeout has passed or a signal has interrupted
-    /// the wait.
+    /// Each [`Notify::notify`] is reported by exactly one wait, however many events are ready; one wait
+    /// may report several as one. If this is `false` and no event was appended, the timeout has passed,
+    /// a signal has interrupted the wait, or a notification ended it that an earlier wait has reported.
     #[must_use]
     pub const fn notified(self) -> bool {
         self.notified
     }
 }
 
-/// One wait of a poller of this crate appends at most this many events.
+/// One wait of a poller of this crate appends at most this many events. It may append fewer than are
+/// ready: on epoll and kqueue a wait has room for 64 at first, and for more after one that was full.
 pub const MAX_EVENTS: usize = 2048;
 
 /// The token that pollers keep for their own notifier; no registration may use it.
 pub const NOTIFIER: u64 = u64::MAX;
 
-/// Refuses the token that is the poller's own, [`NOTIFIER`]: for `register`, `modify` and `rearm` of a
-/// [`Poller`].
+/// Refuses the token that is the poller's own, [`NOTIFIER`]: for `register`, `modify`, `rearm` and
+/// `rebuild` of a [`Poller`].
 ///
 /// # Errors
 ///
@@ -137,7 +139,7 @@ pub fn check_token(token: u64) -> io::Result<()> {
 /// | `modify`, `rearm`, `remove` of a descriptor that is not registered | `ENOENT` (`NotFound`) |
 /// | any, of a closed descriptor | `EBADF`; if it was registered when it was closed also `ENOENT`, or, from `remove`, none |
 /// | `register` of a regular file or a directory | `EPERM` (`PermissionDenied`) |
-/// | `register`, `modify` or `rearm` with the token [`NOTIFIER`] | `EINVAL` (`InvalidInput`) |
+/// | `register`, `modify`, `rearm` or `rebuild` with the token [`NOTIFIER`] | `EINVAL` (`InvalidInput`) |
 ///
 /// A failed call changes nothing.
 #[doc(alias = "Selector")]
@@ -191,8 +193,8 @@ pub trait Poller {
     ///
     /// `None` waits without a limit. The timeout is rounded up where the system counts in coarser
     /// units. A wait may return early without events: because of the notifier, which
-    /// [`WaitResult::notified`] reports, or because of a signal (`EINTR` is no error here). A caller
-    /// with a deadline compares it with the clock and waits again.
+    /// [`WaitResult::notified`] reports unless an earlier wait has, or because of a signal (`EINTR` is
+    /// no error here). A caller with a deadline compares it with the clock and waits again.
     fn wait(
         &mut self,
         events: &mut Vec<Event>,
@@ -233,13 +235,18 @@ pub trait Poller {
 
     /// Makes the system watch `watched` and nothing else. For a descriptor that was closed outside
     /// the loop while a duplicate keeps its file open: the system would go on reporting it. An edge
-    /// may be reported once more. Returns `false` if the poller does not support this.
+    /// may be reported once more. Returns `false` if the poller does not support this, and then nothing
+    /// has changed.
+    ///
+    /// What [`register`](Poller::register) would refuse as closed, as not pollable or as registered
+    /// already is left out, without an error: of two entries for one descriptor the first counts.
     ///
     /// # Errors
     ///
-    /// The system's error; then nothing has changed.
+    /// `EINVAL` if an entry has the token [`NOTIFIER`], else the system's error; then nothing has
+    /// changed.
     fn rebuild(&mut self, watched: &[Watched]) -> io::Result<bool> {
-        let _ = watched;
+        watched.iter().try_for_each(|it| check_token(it.token))?;
         Ok(false)
     }
 

@@ -280,6 +280,22 @@ const BUGS: &[(Bug, &[&str])] = &[
             "the_pollers_descriptor_does_not_survive_exec",
         ],
     ),
+    (
+        Bug::NotifiesLate,
+        &["a_notification_is_reported_however_many_events_are_ready"],
+    ),
+    (
+        Bug::RebuildsNothing,
+        &["a_rebuilt_poller_watches_what_it_was_given_and_nothing_else"],
+    ),
+    (
+        Bug::RebuildsWithItsOwnToken,
+        &["rebuilding_refuses_the_notifiers_token_and_changes_nothing_then"],
+    ),
+    (
+        Bug::NotifiesWhenRebuilt,
+        &["rebuilding_keeps_a_notification_and_makes_none"],
+    ),
 ];
 
 fn is_broken(promise: &Promise, fixture: impl Into<Fixture>) -> bool {

@@ -3,7 +3,7 @@
 //! Each [`Bug`] has occurred in a poller, or is in the obvious code. One type has all bugs as small
 //! conditions, so that the same code without a bug can be shown to break no promise.
 
-use readily::poll::{Event, NOTIFIER, Notify, Poller, WaitResult};
+use readily::poll::{Event, NOTIFIER, Notify, Poller, WaitResult, Watched};
 use readily::spi::VirtualKernel;
 use readily::{Interest, Readiness, Trigger};
 use std::collections::{HashMap, HashSet};
@@ -70,6 +70,10 @@ pub(crate) enum Bug {
     NotifierDiesWithPoller,
     NotificationsDropEvents,
     ReturnsAnotherFd,
+    NotifiesLate,
+    RebuildsNothing,
+    RebuildsWithItsOwnToken,
+    NotifiesWhenRebuilt,
 }
 
 type PollerArgs = (u64, Interest, Trigger);
@@ -84,6 +88,7 @@ pub(crate) struct BrokenPoller<P> {
     /// The tokens whose hangup has been reported.
     hung_up: HashSet<u64>,
     was_notified: bool,
+    late: bool,
     notifier: Arc<BugNotifier>,
     alive: Arc<()>,
     another: OwnedFd,
@@ -126,6 +131,7 @@ impl<P: Poller> BrokenPoller<P> {
             edges: 0,
             hung_up: HashSet::new(),
             was_notified: false,
+            late: false,
             notifier: Arc::new(notifier),
             alive,
             // SAFETY: `dup` has just made this descriptor; it has no other owner.
@@ -373,10 +379,17 @@ impl<P: Poller> Poller for BrokenPoller<P> {
         if self.bug == Bug::ClearsEvents {
             events.clear();
         }
-        events.extend(self.changed_batch(batch, notified));
-        Ok(WaitResult::new(
-            result.notified() && self.bug != Bug::HidesNotifications,
-        ))
+        let batch = self.changed_batch(batch, notified);
+        let is_long = batch.len() >= 64;
+        events.extend(batch);
+        Ok(WaitResult::new(match self.bug {
+            Bug::HidesNotifications => false,
+            Bug::NotifiesLate if is_long => {
+                self.late |= result.notified();
+                false
+            }
+            _ => result.notified() || mem::take(&mut self.late),
+        }))
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
@@ -388,6 +401,18 @@ impl<P: Poller> Poller for BrokenPoller<P> {
         match self.bug {
             Bug::ReturnsAnotherFd => Some(self.another.as_fd()),
             _ => self.poller.as_fd(),
+        }
+    }
+
+    fn rebuild(&mut self, watched: &[Watched]) -> io::Result<bool> {
+        match self.bug {
+            Bug::RebuildsNothing => Ok(true),
+            Bug::RebuildsWithItsOwnToken => Ok(false),
+            Bug::NotifiesWhenRebuilt => {
+                self.notifier.notify();
+                self.poller.rebuild(watched)
+            }
+            _ => self.poller.rebuild(watched),
         }
     }
 

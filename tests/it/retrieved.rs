@@ -212,7 +212,7 @@ fn the_errors_of_a_group_whose_time_runs_out_are_reported() {
 fn the_error_of_a_child_that_drops_its_own_group_is_reported() {
     struct NoPicture;
     let mut sim = SimLoop::new(1);
-    let told = reports(&sim);
+    let reports = collect_reports(&sim);
     let ended = sim.run(async {
         let group = TaskGroup::<NoPicture>::run(async |group| {
             let owner = current_task().unwrap();
@@ -233,11 +233,11 @@ fn the_error_of_a_child_that_drops_its_own_group_is_reported() {
         ended.is_err()
     });
     assert!(ended.unwrap());
-    let told = told.take();
-    assert_eq!(told.len(), 1, "{told:?}");
+    let reports = reports.take();
+    assert_eq!(reports.len(), 1, "{reports:?}");
     assert!(
-        told[0].starts_with("Task-3,") && told[0].contains("NoPicture"),
-        "{told:?}"
+        reports[0].starts_with("Task-3,") && reports[0].contains("NoPicture"),
+        "{reports:?}"
     );
 }
 

@@ -43,7 +43,7 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
         entry.report(self.batch, ready, events);
     }
 
-    /// Waits in the kernel once; returns whether the notifier was used.
+    /// Waits in the kernel once; returns whether the wait reports a notification.
     pub(super) fn wait_once(
         &mut self,
         events: &mut Vec<Event>,
@@ -61,12 +61,12 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
             Err(e) if e.raw_os_error() == Some(errno::EINTR) => return Ok(false),
             answer => answer?,
         }
-        let mut notified = false;
+        let mut has_event = false;
         for index in 0..self.list.len() {
             let event = self.list[index];
             if event.udata == NOTIFIER {
                 self.queue.clear_notification();
-                notified = true;
+                has_event = true;
             } else {
                 self.handle_event(&event, events);
             }
@@ -74,7 +74,12 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
         if !self.over.is_empty() {
             self.report_over(events);
         }
-        Ok(notified)
+        let flag = &self.notifier.flag;
+        Ok(match has_event {
+            true => self.notified.take_event(flag),
+            // Without this the notifier's event waits behind those that had no room.
+            false => !self.list.is_empty() && self.notified.take_early(flag),
+        })
     }
 
     fn report_over(&mut self, events: &mut Vec<Event>) {

@@ -101,7 +101,7 @@ pub(super) fn waited(poller: &mut KqueuePoller<Script>) -> Vec<Event> {
     events
 }
 
-pub(super) fn code<T: std::fmt::Debug>(answer: io::Result<T>) -> i32 {
+pub(super) fn code<T: fmt::Debug>(answer: io::Result<T>) -> i32 {
     answer.unwrap_err().raw_os_error().unwrap()
 }
 

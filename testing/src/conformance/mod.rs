@@ -56,6 +56,7 @@ mod backends;
 mod connections;
 mod fixture;
 mod hangups;
+mod rebuilds;
 mod registrations;
 mod triggers;
 mod waits;
@@ -73,7 +74,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Promise {
-    /// The group: `triggers`, `registrations`, `hangups`, `connections` or `waits`.
+    /// The group: `triggers`, `registrations`, `rebuilds`, `hangups`, `connections` or `waits`.
     pub about: &'static str,
     /// The promise, as a sentence with underscores.
     pub name: &'static str,
@@ -171,7 +172,7 @@ pub const PROMISES: &[Promise] = crate::poller_promises! { table () };
 ///
 /// The argument is `name => expression`: the tests are in the module `name`, and each evaluates the
 /// expression, which makes a poller or a [`Fixture`]. All names in scope at the macro are in scope in
-/// the expression. See [`testing::conformance`](crate::conformance).
+/// the expression. See [`conformance`](crate::conformance).
 ///
 /// # Examples
 ///
@@ -246,6 +247,11 @@ macro_rules! poller_promises {
                 more_than_a_batch_is_served_in_bounded_waits,
                 more_edges_than_a_batch_are_each_reported_once,
             ],
+            rebuilds: [
+                a_rebuilt_poller_watches_what_it_was_given_and_nothing_else,
+                rebuilding_refuses_the_notifiers_token_and_changes_nothing_then,
+                rebuilding_keeps_a_notification_and_makes_none,
+            ],
             hangups: [
                 data_and_room_are_no_hangup,
                 a_half_close_is_readable_and_no_hangup,
@@ -286,6 +292,7 @@ macro_rules! poller_promises {
                 notifications_of_many_threads_are_never_lost,
                 a_notification_after_the_poller_has_gone_is_harmless,
                 a_notification_does_not_delay_an_event,
+                a_notification_is_reported_however_many_events_are_ready,
                 a_host_sees_events_and_notifications_in_the_pollers_descriptor,
                 the_pollers_descriptor_does_not_survive_exec,
             ],

@@ -22,7 +22,7 @@ fn code(answer: io::Result<()>) -> i32 {
 }
 
 /// A readable socket, and its peer.
-fn ready(fixture: &Fixture) -> (TestFd, TestFd) {
+pub(super) fn ready(fixture: &Fixture) -> (TestFd, TestFd) {
     let (here, there) = fixture.pair();
     there.put(b"a");
     (here, there)

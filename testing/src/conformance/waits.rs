@@ -93,7 +93,7 @@ fn lasts_until_a_notification(mut fixture: Fixture, timeout: Option<Duration>) {
 }
 
 /// Waits for a notification, and fails if the guard ends the wait.
-fn wait_for_a_notification(fixture: &mut Fixture) {
+pub(super) fn wait_for_a_notification(fixture: &mut Fixture) {
     let (start, mut events) = (fixture.time(), Vec::new());
     let time_stands_still = fixture.hold();
     let result = fixture.wait(&mut events, Some(GUARD));
@@ -107,7 +107,7 @@ fn wait_for_a_notification(fixture: &mut Fixture) {
 }
 
 /// Fails if the next wait ends before its timeout.
-fn no_notification_comes(fixture: &mut Fixture) {
+pub(super) fn no_notification_comes(fixture: &mut Fixture) {
     let (start, mut events, limit) = (fixture.time(), Vec::new(), Duration::from_millis(5));
     let result = fixture.wait(&mut events, Some(limit));
     assert!(
@@ -217,6 +217,34 @@ pub(super) fn a_notification_does_not_delay_an_event(mut fixture: Fixture) {
     there.put(b"a");
     fixture.poller().notifier().notify();
     assert_eq!(fixture.next_for(1), Readiness::READ);
+}
+
+/// The kernel has the notifier's event behind the others, and room for some of them.
+pub(super) fn a_notification_is_reported_however_many_events_are_ready(mut fixture: Fixture) {
+    fixture.allow_many();
+    let all: Vec<_> = (0..300).map(|_| fixture.pair()).collect();
+    for (token, (here, there)) in (0..).zip(&all) {
+        fixture.register(here.number(), token, Interest::READ, Trigger::Level);
+        there.put(b"a");
+    }
+    let (notifier, mut events) = (fixture.poller().notifier(), Vec::new());
+    for _ in 0..3 {
+        notifier.notify();
+        let result = fixture.wait(&mut events, None);
+        assert!(result.notified(), "a notification is reported late");
+    }
+    // Until the event has come that was not reported yet.
+    for _ in &all {
+        let result = fixture.wait(&mut events, Some(Duration::ZERO));
+        assert!(!result.notified(), "a notification is reported twice");
+    }
+    for (here, _) in &all {
+        here.take(1);
+    }
+    assert_eq!(fixture.now(), []);
+    no_notification_comes(&mut fixture);
+    notifier.notify();
+    wait_for_a_notification(&mut fixture);
 }
 
 pub(super) fn a_host_sees_events_and_notifications_in_the_pollers_descriptor(mut fixture: Fixture) {
