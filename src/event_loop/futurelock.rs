@@ -17,8 +17,8 @@ use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::ready::{MAIN_TASK, NEXT_CALL};
 use super::unhandled::Unhandled;
+use readily_sys::sorted::SortedMap;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::fmt;
 
 /// On a busy loop, a grant that is not taken within this many turns is reported.
@@ -67,11 +67,10 @@ struct Wait {
     reported: bool,
 }
 
-/// Two maps of one type, because each type of `BTreeMap` is slow to compile.
 #[derive(Default)]
 struct Table {
-    waits: BTreeMap<At, Wait>,
-    grants: BTreeMap<At, Wait>,
+    waits: SortedMap<At, Wait>,
+    grants: SortedMap<At, Wait>,
 }
 
 thread_local! {
@@ -79,8 +78,8 @@ thread_local! {
     static WATCHED: Cell<bool> = const { Cell::new(false) };
     static TABLE: RefCell<Table> = const {
         RefCell::new(Table {
-            waits: BTreeMap::new(),
-            grants: BTreeMap::new(),
+            waits: SortedMap::new(),
+            grants: SortedMap::new(),
         })
     };
 }
@@ -121,7 +120,7 @@ pub(crate) fn waits(queue: usize, ticket: u64) {
 #[cold]
 pub(crate) fn granted(queue: usize, ticket: u64) {
     with_table(|table| {
-        if let Some(wait) = table.waits.remove(&(queue, ticket)) {
+        if let Some(wait) = table.waits.remove((queue, ticket)) {
             table.grants.insert((queue, ticket), wait);
         }
     });
@@ -131,8 +130,8 @@ pub(crate) fn granted(queue: usize, ticket: u64) {
 #[cold]
 pub(crate) fn leaves(queue: usize, ticket: u64) {
     with_table(|table| {
-        table.waits.remove(&(queue, ticket));
-        table.grants.remove(&(queue, ticket));
+        table.waits.remove((queue, ticket));
+        table.grants.remove((queue, ticket));
     });
 }
 
@@ -141,30 +140,34 @@ impl Table {
     /// and were not reported yet.
     fn end_turn(&mut self, home: *const LoopHandle, is_idle: bool) -> Vec<Futurelock> {
         let mut found = Vec::new();
-        for (&(queue, _), grant) in &mut self.grants {
+        let Self { waits, grants } = self;
+        grants.visit_from((0, 0), &mut |(queue, _), grant| {
             if grant.home != home {
-                continue;
+                return true;
             }
             grant.turns = grant.turns.saturating_add(1);
             // The grant has woken its task: if nothing is ready any more, that task has been polled.
             if grant.reported || !(is_idle || grant.turns >= FUTURELOCK_TURNS) {
-                continue;
+                return true;
             }
-            let behind = self
-                .waits
-                .range((queue, 0)..=(queue, u64::MAX))
-                .take(MAX_NAMED_WAITERS);
-            let waiting: Vec<_> = behind.map(|(_, wait)| wait.origin.clone()).collect();
-            if waiting.is_empty() {
-                continue;
-            }
-            grant.reported = true;
-            found.push(Futurelock {
-                holder: grant.origin.clone(),
-                waiting,
-                turns: grant.turns,
+            let mut waiting = Vec::new();
+            waits.visit_from((queue, 0), &mut |(other, _), wait| {
+                let is_behind = other == queue && waiting.len() < MAX_NAMED_WAITERS;
+                if is_behind {
+                    waiting.push(wait.origin.clone());
+                }
+                is_behind
             });
-        }
+            if !waiting.is_empty() {
+                grant.reported = true;
+                found.push(Futurelock {
+                    holder: grant.origin.clone(),
+                    waiting,
+                    turns: grant.turns,
+                });
+            }
+            true
+        });
         found
     }
 }

@@ -99,6 +99,7 @@ pub use unix::pipe::Notifier as PipeNotifier;
 pub mod block_cache;
 pub mod inline_fn;
 pub mod kq_abi;
+pub mod sorted;
 pub use new_fd::{SEND_FLAGS, pipe};
 pub use same_file::is_same as is_same_file;
 pub use unix::close::close;
@@ -156,7 +157,7 @@ fn last_error() -> io::Error {
 fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.raw_os_error() == Some(libc::EINTR) => {}
             done => return done,
         }
     }
@@ -177,7 +178,7 @@ fn transferred(mut call: impl FnMut() -> isize) -> io::Result<usize> {
 #[inline(never)]
 fn transferred_again(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     match last_error() {
-        error if error.kind() == io::ErrorKind::Interrupted => uninterrupted(|| cvt_size(call())),
+        error if error.raw_os_error() == Some(libc::EINTR) => uninterrupted(|| cvt_size(call())),
         error => Err(error),
     }
 }

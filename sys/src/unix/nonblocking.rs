@@ -10,7 +10,6 @@
 //! same file takes the debt over. Device, inode and access mode only limit the choice: all eventfds, timerfds
 //! and epolls of Linux share one inode, and two opens of a FIFO share theirs.
 
-use std::collections::BTreeMap;
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -21,6 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::cvt;
 use crate::fork::ForkGuard;
 use crate::same_file;
+use crate::sorted::SortedMap;
 use crate::unix::file_id::FileId;
 use crate::unix::socket;
 
@@ -34,14 +34,14 @@ struct Key {
 }
 
 /// The holds of one descriptor: those of an open file under one number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
     holds: usize,
     /// The flag is to be cleared when they end: one of them has set it, or has taken that over.
     owes: bool,
 }
 
-type Holds = BTreeMap<(Key, RawFd), Held>;
+type Holds = SortedMap<(Key, RawFd), Held>;
 
 /// What one process holds.
 #[derive(Debug)]
@@ -110,9 +110,16 @@ pub fn hold(fd: BorrowedFd<'_>) -> io::Result<Hold> {
     let key = key(fd)?;
     let was_blocking = set(fd)?;
     if let Some(key) = key {
-        let entry = held.entry((key, fd.as_raw_fd())).or_default();
-        entry.holds += 1;
-        entry.owes |= was_blocking;
+        match held.get_mut((key, fd.as_raw_fd())) {
+            Some(entry) => {
+                entry.holds += 1;
+                entry.owes |= was_blocking;
+            }
+            None => {
+                let (holds, owes) = (1, was_blocking);
+                held.insert((key, fd.as_raw_fd()), Held { holds, owes });
+            }
+        }
     }
     Ok(Hold {
         key,
@@ -163,12 +170,12 @@ impl Hold {
             return self.was_blocking;
         };
         let listed = (key, self.number);
-        match held.get_mut(&listed) {
+        match held.get_mut(listed) {
             Some(entry) if entry.holds > 1 => {
                 entry.holds -= 1;
                 false
             }
-            _ => held.remove(&listed).is_some_and(|entry| entry.owes),
+            _ => held.remove(listed).is_some_and(|entry| entry.owes),
         }
     }
 }
@@ -178,15 +185,16 @@ impl Hold {
 /// say: then one inode is taken for one file, and an anonymous one stays as it is, because clearing its flag
 /// now or later may make a file block that was non-blocking.
 fn pass_on(held: &mut Holds, key: Key, is_one_file: impl Fn(RawFd) -> Option<bool>) -> bool {
-    let others = held.range_mut((key, RawFd::MIN)..=(key, RawFd::MAX));
-    for ((_, other), entry) in others.filter(|(_, entry)| !entry.owes) {
-        let answer = is_one_file(*other);
-        if answer != Some(false) {
-            entry.owes = answer.is_some() || !key.is_anonymous;
-            return true;
+    let mut is_passed = false;
+    held.visit_from((key, RawFd::MIN), &mut |(other_key, other), entry| {
+        if other_key == key && !entry.owes {
+            let answer = is_one_file(other);
+            is_passed = answer != Some(false);
+            entry.owes = is_passed && (answer.is_some() || !key.is_anonymous);
         }
-    }
-    false
+        other_key == key && !is_passed
+    });
+    is_passed
 }
 
 /// Makes `fd` non-blocking again, if that was undone; one system call if it was not. Whether the flag is
@@ -345,12 +353,17 @@ mod tests {
                 is_anonymous,
             };
             let entry = |owes| Held { holds: 1, owes };
-            let mut held = Holds::from([((key, 3), entry(true)), ((key, 4), entry(false))]);
+            let mut held = Holds::new();
+            held.insert((key, 3), entry(true));
+            held.insert((key, 4), entry(false));
             let ask = |other| {
                 assert_eq!(other, 4, "the other has a debt of its own");
                 answer
             };
-            (pass_on(&mut held, key, ask), held[&(key, 4)].owes)
+            (
+                pass_on(&mut held, key, ask),
+                held.get_mut((key, 4)).unwrap().owes,
+            )
         };
         for is_anonymous in [false, true] {
             assert_eq!(owing_after(is_anonymous, Some(true)), (true, true));
