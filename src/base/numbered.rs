@@ -5,20 +5,22 @@
 //! or logarithmic time, on the average.
 
 use super::shrink;
-use std::collections::VecDeque;
 
 /// A FIFO of numbered entries.
 #[derive(Debug)]
 pub(crate) struct NumberedQueue<T> {
-    /// Oldest first, with rising numbers; `None` was taken out.
-    places: VecDeque<(u64, Option<T>)>,
+    /// Oldest first, with rising numbers; `None` was taken out. No ring, which has more code for each type.
+    places: Vec<(u64, Option<T>)>,
+    /// The places before this one are empty.
+    front: usize,
     len: usize,
 }
 
 impl<T> Default for NumberedQueue<T> {
     fn default() -> Self {
         Self {
-            places: VecDeque::new(),
+            places: Vec::new(),
+            front: 0,
             len: 0,
         }
     }
@@ -38,8 +40,8 @@ impl<T> NumberedQueue<T> {
 
     /// Adds an entry at the end, with a number above all that were added before.
     pub(crate) fn push(&mut self, number: u64, entry: T) {
-        debug_assert!(self.places.back().is_none_or(|last| last.0 < number));
-        self.places.push_back((number, Some(entry)));
+        debug_assert!(self.places.last().is_none_or(|last| last.0 < number));
+        self.places.push((number, Some(entry)));
         self.len += 1;
     }
 
@@ -53,21 +55,28 @@ impl<T> NumberedQueue<T> {
     pub(crate) fn remove(&mut self, number: u64) -> Option<T> {
         let place = self.place(number)?;
         let entry = self.places[place].1.take()?;
+        self.leave();
+        Some(entry)
+    }
+
+    /// An entry was taken out.
+    fn leave(&mut self) {
         self.len -= 1;
-        if self.places.len() > 2 * self.len + 8 {
+        if self.len == 0 || self.places.len() > 2 * self.len + 8 {
             self.places.retain(|place| place.1.is_some());
+            self.front = 0;
             shrink::shrink(&mut self.places); // R126
         }
-        Some(entry)
     }
 
     /// Takes out the oldest entry.
     pub(crate) fn pop(&mut self) -> Option<T> {
         loop {
-            let (_, entry) = self.places.pop_front()?;
-            shrink::shrink(&mut self.places); // R126
+            let (_, entry) = self.places.get_mut(self.front)?;
+            let entry = entry.take();
+            self.front += 1;
             if entry.is_some() {
-                self.len -= 1;
+                self.leave();
                 return entry;
             }
         }

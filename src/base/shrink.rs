@@ -24,7 +24,7 @@ pub(crate) trait Room {
 }
 
 macro_rules! has_room {
-    ($($list:ident)*) => {$(
+    ($($list:ident: $shrink_to:expr;)*) => {$(
         impl<T> Room for $list<T> {
             fn entries(&self) -> usize {
                 self.len()
@@ -35,13 +35,24 @@ macro_rules! has_room {
             }
 
             fn shrink_to(&mut self, room: usize) {
-                self.shrink_to(room);
+                $shrink_to(self, room);
             }
         }
     )*};
 }
 
-has_room! { Vec VecDeque }
+has_room! {
+    Vec: Vec::shrink_to;
+    // `VecDeque::shrink_to` has three times as much code, once for each type.
+    VecDeque: move_to;
+}
+
+/// Moves the entries to a list with little room.
+fn move_to<T>(list: &mut VecDeque<T>, room: usize) {
+    let mut smaller = VecDeque::with_capacity(room.max(list.len()));
+    smaller.append(list);
+    *list = smaller;
+}
 
 /// Halves the room of a list that is far larger than what is in it (R126), as often as that is so. To be
 /// called where entries have been taken out; whether it has shrunk.
