@@ -21,10 +21,14 @@ pub struct BrokenBarrierError;
 
 type Passed = Result<usize, BrokenBarrierError>;
 
+/// What is granted to a waiter instead of a number, if the barrier is broken.
+const BROKEN: usize = usize::MAX;
+
 struct Shared {
     parties: usize,
     broken: Cell<bool>,
-    waiters: WaitQueue<(), Passed>,
+    /// The type of the line of a condition: each type of line has to be compiled.
+    waiters: WaitQueue<(), usize>,
 }
 
 impl Shared {
@@ -36,23 +40,25 @@ impl Shared {
         if self.waiters.len() + 1 < self.parties {
             return None;
         }
-        let mut number = 0;
-        self.release_all(|| {
-            number += 1;
-            Ok(number - 1)
-        });
+        self.release_all(false);
         Some(Ok(self.parties - 1))
     }
 
-    /// Releases all waiters, each with a result of `with`.
-    fn release_all(&self, mut with: impl FnMut() -> Passed) {
+    /// Releases all waiters, each with its number, or because the barrier is broken.
+    fn release_all(&self, is_broken: bool) {
         // All are granted before one is woken: a waker may arrive for the next round (Q4).
         let mut wakers = Vec::with_capacity(self.waiters.len());
-        while let Some(waker) = self.waiters.grant_if(|()| true, |()| with()) {
+        loop {
+            let number = if is_broken { BROKEN } else { wakers.len() };
+            let Some(waker) = self.waiters.grant_if(|()| true, |()| number) else {
+                break;
+            };
             wakers.push(waker);
         }
         let mut batch = WakeBatch::default();
-        wakers.into_iter().for_each(|waker| batch.wake(waker));
+        for waker in wakers {
+            batch.wake(waker);
+        }
         batch.report();
     }
 }
@@ -116,13 +122,13 @@ impl Barrier {
     /// Breaks the barrier: present and later waiters get an error, until it is [reset](Barrier::reset).
     pub fn abort(&self) {
         self.shared.broken.set(true);
-        self.shared.release_all(|| Err(BrokenBarrierError));
+        self.shared.release_all(true);
     }
 
     /// Resets the barrier to its initial state. Present waiters get an error.
     pub fn reset(&self) {
         self.shared.broken.set(false);
-        self.shared.release_all(|| Err(BrokenBarrierError));
+        self.shared.release_all(true);
     }
 
     /// Whether it is broken.
@@ -166,7 +172,11 @@ impl Future for Wait<'_> {
         budget::budgeted(cx, |cx| {
             let Self { shared, ticket } = &mut *self;
             if ticket.is_some() {
-                return shared.waiters.poll(ticket, cx.waker());
+                let granted = shared.waiters.poll(ticket, cx.waker());
+                return granted.map(|number| match number {
+                    BROKEN => Err(BrokenBarrierError),
+                    number => Ok(number),
+                });
             }
             if let Some(passed) = shared.arrive() {
                 return Poll::Ready(passed);

@@ -15,14 +15,13 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// How a waiter was notified.
-#[derive(Clone, Copy)]
-enum Notice {
-    /// By `notify`: if it does not go on, another waiter must be notified in its place.
-    Counted,
-    /// With all the others.
-    All,
-}
+/// How a waiter was notified. A number, so that a condition and a barrier have one type of wait queue:
+/// each type has to be compiled.
+type Notice = usize;
+/// By `notify`: if the waiter does not go on, another one must be notified in its place.
+const COUNTED: Notice = 0;
+/// With all the others.
+const ALL: Notice = 1;
 
 /// Waits for a change of the value that a [`Lock`](super::Lock) holds. Its clones are the same
 /// condition.
@@ -124,13 +123,13 @@ impl Condition {
     #[doc(alias = "notify_one")]
     #[doc(alias = "notify_n")]
     pub fn notify(&self, count: usize) {
-        self.grant(count, Notice::Counted);
+        self.grant(count, COUNTED);
     }
 
     /// Notifies all waiters.
     #[doc(alias = "notify_waiters")]
     pub fn notify_all(&self) {
-        self.grant(usize::MAX, Notice::All);
+        self.grant(usize::MAX, ALL);
     }
 
     fn grant(&self, count: usize, notice: Notice) {
@@ -187,7 +186,7 @@ impl Drop for Waiting<'_> {
             Some(Cancelled::Granted(notice)) => Some(notice),
             _ => self.notice,
         };
-        if let Some(Notice::Counted) = notice {
+        if notice == Some(COUNTED) {
             // A notification is for a waiter that goes on (Q5).
             self.condition.notify(1);
         }
