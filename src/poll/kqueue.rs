@@ -4,7 +4,8 @@
 //! descriptor is closed. So this poller keeps a table, which answers what the kernel cannot: whether a
 //! descriptor is registered, and with what interest. The translation between the two is in
 //! `translate.rs`. Both are compiled and tested on every Unix, over any [`KqueueSys`]; only
-//! `system.rs` and the calls below it need a BSD.
+//! `system.rs` and the calls below it need a BSD. Their functions are generic or `#[inline]`: where no
+//! program makes such a poller they are checked, and not compiled to machine code.
 //!
 //! In the notes this is the *selector* of macOS ([N2]).
 //!

@@ -108,6 +108,7 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
     }
 }
 
+#[inline]
 pub(super) fn ident(fd: RawFd) -> io::Result<usize> {
     usize::try_from(fd).map_err(|_| io::Error::from_raw_os_error(errno::EBADF))
 }

@@ -25,6 +25,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    #[inline]
     pub(super) fn new(wanted: Wanted, known: Known) -> Self {
         Self {
             wanted,
@@ -38,6 +39,7 @@ impl Entry {
     }
 
     /// Adds `ready` to the only event of this registration in this wait.
+    #[inline]
     pub(super) fn report(&mut self, batch: u64, ready: Readiness, events: &mut Vec<Event>) {
         if self.batch == batch {
             events[self.at].ready |= ready;
@@ -52,6 +54,7 @@ impl Entry {
     }
 
     /// Whether it needs other filters than it has.
+    #[inline]
     pub(super) fn takes_others(&self) -> bool {
         filters::may_take_others(&self.wanted, &self.known)
             && self.filters != filters::filters(&self.wanted, &self.known)

@@ -35,6 +35,7 @@ pub(super) struct Known {
 }
 
 impl Known {
+    #[inline]
     pub(super) fn new(kind: FileKind) -> Self {
         Self {
             kind,
@@ -46,6 +47,7 @@ impl Known {
     }
 
     /// Whether both sides have ended.
+    #[inline]
     pub(super) fn is_over(&self) -> bool {
         self.ended.contains(CLOSED)
     }
@@ -98,6 +100,7 @@ pub(super) const OVER: Readiness =
     Readiness::from_bits(CLOSED.bits() | Readiness::READ.bits() | Readiness::WRITE.bits());
 
 /// The index of a filter in [`Filters`]; `None` for a filter without a descriptor.
+#[inline]
 pub(super) fn place(filter: Filter) -> Option<usize> {
     match filter {
         Filter::Read => Some(0),
@@ -111,6 +114,7 @@ pub(super) fn place(filter: Filter) -> Option<usize> {
 /// The edge of `Write` is a dispatch and not `EV_CLEAR`, which would report with every
 /// acknowledgement from the peer, on connections that were never full. `EV_ONESHOT` is not used,
 /// because it reports conditions that no longer hold; the kernel checks a dispatch once more.
+#[inline]
 fn mode(at: usize, trigger: Trigger) -> Mode {
     match (trigger, DIRECTIONS[at].filter) {
         (Trigger::Level, _) => Mode::Level,
@@ -121,6 +125,7 @@ fn mode(at: usize, trigger: Trigger) -> Mode {
 
 /// Whether an edge of room was reported, which has disabled its filter; the disabled filter does not
 /// report the end of writing either.
+#[inline]
 fn is_room_disabled(wanted: &Wanted, known: &Known) -> bool {
     known.room_reported
         && wanted.trigger == Trigger::Edge
@@ -133,6 +138,7 @@ fn is_room_disabled(wanted: &Wanted, known: &Known) -> bool {
 /// without interest is watched for its end in three cases: once the other one has ended; where no
 /// other filter would report anything; and at the reading side of a pipe, because NetBSD does not
 /// report to the writer of a full pipe that its reader has gone.
+#[inline]
 pub(super) fn filters(wanted: &Wanted, known: &Known) -> Filters {
     let is_pipe = known.kind == FileKind::Pipe;
     let disabled = is_room_disabled(wanted, known);
@@ -153,6 +159,7 @@ pub(super) fn filters(wanted: &Wanted, known: &Known) -> Filters {
 
 /// Whether an event may have changed which filters are needed. Not after both sides have ended:
 /// nothing else can be reported then.
+#[inline]
 pub(super) fn may_take_others(wanted: &Wanted, known: &Known) -> bool {
     match known.ended.intersects(CLOSED) {
         true => !known.is_over(),
@@ -163,6 +170,7 @@ pub(super) fn may_take_others(wanted: &Wanted, known: &Known) -> bool {
 /// Whether the poller has to repeat an end, because the trigger is level and no filter repeats it.
 /// The filter for reading repeats its end; that for writing does too, but not on a pipe of FreeBSD
 /// and NetBSD.
+#[inline]
 pub(super) fn repeats(wanted: &Wanted, known: &Known, ready: Readiness) -> bool {
     let silent = match wanted.interest & Interest::BOTH {
         Interest::NONE => true,

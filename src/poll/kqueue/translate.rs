@@ -55,11 +55,13 @@ impl Changes {
         self.len += 1;
     }
 
+    #[inline]
     pub(super) fn as_slice(&self) -> &[Kevent] {
         &self.list[..self.len]
     }
 }
 
+#[inline]
 fn flags(mode: Mode) -> u32 {
     match mode {
         Mode::Level => 0,
@@ -69,6 +71,7 @@ fn flags(mode: Mode) -> u32 {
 }
 
 /// The number of bytes that activates a filter; `None` leaves it to the system.
+#[inline]
 fn least(mode: Mode, known: &Known) -> Option<i64> {
     match (mode, known.kind) {
         _ if known.by_the_byte => Some(1),
@@ -83,6 +86,7 @@ fn least(mode: Mode, known: &Known) -> Option<i64> {
 /// Adding a filter again makes the kernel check its condition once more, which `modify` requires.
 /// `EV_ENABLE` is set too, because an addition alone does not enable a filter that a dispatch has
 /// disabled.
+#[inline]
 pub(super) fn changes(
     fd: usize,
     token: u64,
@@ -110,6 +114,7 @@ pub(super) fn changes(
 
 /// The changes that restore the old filters after a failure half-way. The state is unknown by then, so
 /// all filters are removed first, and errors are ignored.
+#[inline]
 pub(super) fn undoing(fd: usize, token: u64, known: &Known, old: Filters) -> Changes {
     let mut changes = Changes::new();
     for at in [0, 1] {
@@ -122,6 +127,7 @@ pub(super) fn undoing(fd: usize, token: u64, known: &Known, old: Filters) -> Cha
 }
 
 /// Changes that alter nothing, and fail with `ENOENT` if the filter does not exist.
+#[inline]
 pub(super) fn probing(fd: usize, token: u64, known: &Known, filters: Filters) -> Changes {
     let mut changes = Changes::new();
     for at in [0, 1] {
@@ -146,6 +152,7 @@ pub(super) struct Outcome {
 
 /// Sums the receipts up, or returns the first error that counts. `open`: the descriptor is open, so
 /// `EBADF` has another cause; `from`: the filters that were in the kernel.
+#[inline]
 pub(super) fn outcome(
     changes: &Changes,
     errors: &[i32],
@@ -194,6 +201,7 @@ pub(super) fn outcome(
 /// both have ended, each event reports both ends. On a pipe one end of file ends both directions,
 /// because the other side is closed as a whole. An end with an error in `fflags` is a broken
 /// connection and ends both, too; `SO_ERROR` or the next call returns the error.
+#[inline]
 pub(super) fn from_kevent(event: &Kevent, mode: Option<Mode>, known: &mut Known) -> Readiness {
     let Some(at) = place(event.filter) else {
         return Readiness::NONE;
