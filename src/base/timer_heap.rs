@@ -130,13 +130,13 @@ impl<T> Timers<T> {
             }
             self.take_first();
         }
-        let fresh = self
-            .unsorted
-            .iter()
-            .filter(|&&node| self.is_live(node))
-            .min();
-        let first = self.heap.first().into_iter().chain(fresh).min();
-        first.map(|node| node.deadline_ns())
+        let mut first = self.heap.first().copied();
+        for &node in &self.unsorted {
+            if first.is_none_or(|first| node < first) && self.is_live(node) {
+                first = Some(node);
+            }
+        }
+        first.map(Node::deadline_ns)
     }
 
     /// Begins a round: what is armed from here on is for the next one, even if it is for the
@@ -320,9 +320,11 @@ impl<T> Timers<T> {
         // Or a new number might be that of a cancelled one.
         self.compact();
         let in_heap = self.heap.len();
-        let mut places = Vec::with_capacity(self.nodes());
-        for (place, node) in self.heap.iter().chain(&self.unsorted).enumerate() {
-            places.push((node.seq().into(), place as u64));
+        let mut places: Vec<(u64, u64)> = Vec::with_capacity(self.nodes());
+        for nodes in [&self.heap, &self.unsorted] {
+            for node in nodes {
+                places.push((node.seq().into(), places.len() as u64));
+            }
         }
         sort_pairs(&mut places);
         self.next_seq = 0;
@@ -342,21 +344,23 @@ impl<T> Timers<T> {
     #[doc(hidden)]
     pub fn verify(&self) {
         self.entries.verify();
-        let nodes = || self.heap.iter().chain(&self.unsorted);
-        let living = nodes().filter(|&&node| self.is_live(node)).count();
+        let mut living = 0;
+        for nodes in [&self.heap, &self.unsorted] {
+            for &node in nodes {
+                living += usize::from(self.is_live(node));
+                assert!(node.seq() < self.next_seq, "each has a number of its own");
+            }
+        }
         assert_eq!(living, self.entries.len(), "C4: each timer has one node");
         assert!(self.nodes() <= max_nodes(living), "C4: few are dead");
-        assert!(
-            nodes().all(|node| node.seq() < self.next_seq),
-            "each has a number of its own"
-        );
-        assert!(
-            self.unsorted.is_sorted_by_key(|node| node.seq()),
-            "the fresh ones are in the order of arming"
-        );
-        for (place, &node) in self.heap.iter().enumerate().skip(1) {
+        for pair in self.unsorted.windows(2) {
+            let in_order = pair[0].seq() <= pair[1].seq();
+            assert!(in_order, "the fresh ones are in the order of arming");
+        }
+        for place in 1..self.heap.len() {
             let parent = self.heap[(place - 1) / ARITY];
-            assert!(parent.is_before(node), "no child is before its parent");
+            let in_order = parent.is_before(self.heap[place]);
+            assert!(in_order, "no child is before its parent");
         }
     }
 }

@@ -50,13 +50,16 @@ impl LoopHandle {
         let _here = CurrentGuard::enter(&me);
         let mut messages = self.inbox.close();
         messages.append(&mut self.held_back.take());
-        let sent = messages.iter().filter(|l| matches!(l, Message::Call(..)));
+        let mut closures = self.ready.calls();
+        for message in &messages {
+            closures += usize::from(matches!(message, Message::Call(..)));
+        }
         // Before the first destructor: the drop of a future also drops its timers and sources.
         let mut report = CloseReport {
             tasks: Vec::new(),
             registrations: self.registry.len(),
             timers: self.times.len(),
-            closures: sent.count() + self.ready.calls(),
+            closures,
         };
         for message in messages {
             self.drop_guarded(message);

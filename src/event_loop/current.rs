@@ -173,15 +173,25 @@ impl LoopStack {
 
     #[cold]
     fn take_below(&mut self, number: u64) -> Option<(u64, Rc<LoopHandle>)> {
-        let place = self.below.iter().rposition(|below| below.0 == number)?;
-        Some(self.below.remove(place))
+        for place in (0..self.below.len()).rev() {
+            if self.below[place].0 == number {
+                return Some(self.below.remove(place));
+            }
+        }
+        None
     }
 
     /// Takes out the loops that were entered after `number`, which is current then.
     fn leave_above(&mut self, number: u64) -> Vec<(u64, Rc<LoopHandle>)> {
-        let place = self.below.iter().position(|&(below, _)| below > number);
-        let mut above = self.below.split_off(place.unwrap_or(self.below.len()));
-        above.extend(self.current.take_if(|current| current.0 > number));
+        let mut above = Vec::new();
+        if let Some(current) = self.current.take_if(|current| current.0 > number) {
+            above.push(current);
+        }
+        // Later ones have larger numbers.
+        while self.below.last().is_some_and(|last| last.0 > number) {
+            above.extend(self.below.pop());
+        }
+        above.reverse();
         if self.current.is_none() {
             self.current = self.below.pop();
         }

@@ -8,7 +8,6 @@
 //! `call_later`. In the notes it is a timer (N1).
 
 use super::action::Action;
-use super::callbacks::Callbacks;
 use super::classify::Branch;
 use super::cx::Cx;
 use super::error::Error;
@@ -23,8 +22,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 impl LoopHandle {
-    /// Sets the deadline of a registration: `after` from now, [`Callbacks::on_timeout`] runs, once. A
-    /// deadline that was set before is replaced; `None` clears it. The deadline ends with the
+    /// Sets the deadline of a registration: [`on_timeout`](super::Callbacks::on_timeout) runs once, `after`
+    /// from now. A deadline that was set before is replaced; `None` clears it. The deadline ends with the
     /// registration.
     ///
     /// Inside a callback, [`Cx::set_deadline`] does this for the registration of that callback.
@@ -90,21 +89,18 @@ impl LoopHandle {
     }
 
     fn deadline_passed(&self, slot: SlabKey, site: &'static Location<'static>) {
-        let on_timeout = |callbacks: &mut dyn Callbacks, cx: &Cx<'_>| callbacks.on_timeout(cx);
         if let Some(registration) = self.registry.get(slot) {
             // The timer has fired: there is nothing to cancel.
             let _ = self.registry.take_deadline(registration.state.get().fd);
-            self.call_one(slot, registration, |_| Origin::Timer { site }, on_timeout);
+            self.call_one(slot, registration, Some(site));
         }
     }
 
     /// Runs `on_open` of a connection that a listener has accepted. The listener's `accept` closure
     /// has returned by then: neither runs inside the other (L3).
     pub(super) fn open(&self, key: Key) {
-        let on_open = |callbacks: &mut dyn Callbacks, cx: &Cx<'_>| callbacks.on_open(cx);
-        let origin = |registration: &Registration| registration.origin(Branch::Connect);
         if let Some(registration) = self.registry.get(key.slot) {
-            self.call_one(key.slot, registration, origin, on_open);
+            self.call_one(key.slot, registration, None);
         }
     }
 
@@ -114,18 +110,25 @@ impl LoopHandle {
         &self,
         slot: SlabKey,
         registration: Rc<Registration>,
-        origin: impl FnOnce(&Registration) -> Origin,
-        call: impl FnOnce(&mut dyn Callbacks, &Cx<'_>),
+        deadline: Option<&'static Location<'static>>,
     ) {
         let called = catch(|| {
             // L3: no turn runs inside another, so the callbacks are never borrowed already.
             if let Ok(mut callbacks) = registration.callbacks.try_borrow_mut() {
-                call(&mut **callbacks, &Cx::new(self, slot, &registration));
+                let cx = Cx::new(self, slot, &registration);
+                match deadline {
+                    Some(_) => callbacks.on_timeout(&cx),
+                    None => callbacks.on_open(&cx),
+                }
             }
         });
         if let Err(payload) = called {
             drop(self.deregister(slot)); // `registration` is another reference: it is dropped below
-            self.apply_panic_policy(payload, origin(&registration));
+            let origin = match deadline {
+                Some(site) => Origin::Timer { site },
+                None => registration.origin(Branch::Connect),
+            };
+            self.apply_panic_policy(payload, origin);
         }
         if registration.state.get().removed {
             self.drop_registration(registration);

@@ -72,12 +72,18 @@ impl LoopHandle {
     pub(crate) fn run_bounded(&self, end: impl FnOnce(&Self) + 'static) {
         match DropDepth::deeper() {
             Some(_level) => end(self),
-            None => self.run_bounded_later(Box::new(end)),
+            None => self.run_bounded_later(end),
         }
     }
 
     #[cold]
-    fn run_bounded_later(&self, end: Box<dyn FnOnce(&Self)>) {
+    #[inline(never)]
+    fn run_bounded_later(&self, end: impl FnOnce(&Self) + 'static) {
+        self.queue_nested(Box::new(end));
+    }
+
+    #[cold]
+    fn queue_nested(&self, end: Box<dyn FnOnce(&Self)>) {
         match self.weak_self.upgrade() {
             Some(handle) => wait(DeferredDrop::Of(handle, end)),
             // The loop itself is being dropped, and is empty: `end` cannot nest any deeper.

@@ -27,7 +27,9 @@ impl LoopHandle {
     /// Cancels a wait of [`LoopHandle::wake_on_fd_close`].
     pub(crate) fn cancel_fd_wait(&self, key: FdWaitKey) {
         let action = self.fd_waiters.borrow_mut().remove(key.0);
-        self.drop_guarded(action);
+        if let Some(action) = action {
+            self.drop_guarded(action);
+        }
     }
 
     /// Takes one waiter out of the list, for a caller that empties it.
@@ -44,12 +46,10 @@ impl LoopHandle {
             return;
         }
         // Only the present waiters: one that waits again at once is for the next descriptor (L5).
-        let waiting: Vec<SlabKey> = self
-            .fd_waiters
-            .borrow()
-            .iter()
-            .map(|(key, _)| key)
-            .collect();
+        let mut waiting = Vec::new();
+        for (key, _) in self.fd_waiters.borrow().iter() {
+            waiting.push(key);
+        }
         for key in waiting {
             let Some(action) = self.fd_waiters.borrow_mut().remove(key) else {
                 continue; // a waker that ran before has cancelled it

@@ -300,7 +300,11 @@ impl ReadyQueue {
 
     /// The number of closures that have neither run nor been cancelled.
     pub(super) fn calls(&self) -> usize {
-        self.calls.borrow().queue.iter().flatten().count()
+        let mut waiting = 0;
+        for call in &self.calls.borrow().queue {
+            waiting += usize::from(call.is_some());
+        }
+        waiting
     }
 
     /// Pops a closure that was not cancelled, for a caller that empties the queue.

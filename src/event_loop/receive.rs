@@ -24,7 +24,7 @@ impl LoopHandle {
 
     #[cold]
     fn receive_messages(&self) {
-        self.receive(|message| match message {
+        self.receive(&|message| match message {
             Message::Call(run, site) => self.ready.push_remote(Call::new(site, run)),
             Message::Wake(task_id) => self.ready.push_woken(task_id),
             Message::Stop => self.stop(),
@@ -47,14 +47,14 @@ impl LoopHandle {
         let push = |call| {
             self.ready.push_call(call);
         };
-        self.receive(|message| match message {
+        self.receive(&|message| match message {
             Message::Call(run, site) => push(Call::new(site, run)),
             Message::Wake(task_id) => self.ready.push_woken(task_id),
             Message::Stop => push(Call::new(Location::caller(), Self::stop)),
         });
     }
 
-    fn receive(&self, take: impl Fn(Message)) {
+    fn receive(&self, take: &dyn Fn(Message)) {
         let mut messages = self.messages.take();
         self.inbox.drain(&mut messages);
         if let Some(kernel) = &self.kernel {

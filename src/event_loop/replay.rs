@@ -84,9 +84,10 @@ impl Message {
             Self::Stop => 1,
             Self::Wake(task_id) => task_id.wrapping_shl(2) | 2,
             Self::Call(_, site) => {
-                let place = [site.line().to_le_bytes(), site.column().to_le_bytes()];
-                let place = place.into_iter().flatten();
-                u64::from(fnv::sum(site.file().bytes().chain(place))) << 2 | 3
+                let sum = fnv::add(fnv::EMPTY, site.file().as_bytes());
+                let sum = fnv::add(sum, &site.line().to_le_bytes());
+                let sum = fnv::add(sum, &site.column().to_le_bytes());
+                u64::from(sum) << 2 | 3
             }
         }
     }

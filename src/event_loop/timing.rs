@@ -177,6 +177,7 @@ impl LoopHandle {
     }
 
     /// [`LoopHandle::call_soon`] with the line that reports name.
+    #[inline]
     pub(crate) fn call_soon_from(
         &self,
         site: &'static Location<'static>,
@@ -184,7 +185,7 @@ impl LoopHandle {
     ) -> CallHandle {
         let call = Call::new(site, f);
         let key = if self.closed.get() {
-            self.drop_guarded(call);
+            self.drop_refused(call);
             None
         } else {
             self.receive_earlier();
@@ -263,7 +264,7 @@ impl LoopHandle {
 
     fn arm_call(&self, deadline_ns: u64, call: Call) -> TimerHandle {
         let key = if self.closed.get() {
-            self.drop_guarded(call);
+            self.drop_refused(call);
             None
         } else {
             Some(self.arm(deadline_ns, Action::call(call)))

@@ -12,6 +12,7 @@ pub use report::Unhandled;
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::panics::{PanicPolicy, Payload, catch, drop_quietly};
+use super::ready::Call;
 use super::stderr::{panic, print, print_panic};
 use super::weak_handle::WeakHandle;
 use std::cell::{Cell, RefCell};
@@ -168,6 +169,13 @@ impl LoopHandle {
         if std::mem::needs_drop::<T>() {
             self.run_bounded(move |handle| handle.drop_now(value));
         }
+    }
+
+    /// [`drop_guarded`](Self::drop_guarded) for a closure that a closed loop refuses: out of line, because
+    /// each caller of that has a copy of its code.
+    #[cold]
+    pub(super) fn drop_refused(&self, call: Call) {
+        self.drop_guarded(call);
     }
 
     /// [`drop_guarded`](Self::drop_guarded) for a caller that has bounded the nesting.

@@ -66,7 +66,8 @@ impl WeakHandle {
     /// Runs `f` with the loop; `None` if the loop is gone.
     #[doc(alias = "upgrade")]
     pub fn with<R>(&self, f: impl FnOnce(&LoopHandle) -> R) -> Option<R> {
-        self.handle.upgrade().map(|handle| f(&handle))
+        let handle = self.handle.upgrade()?;
+        Some(f(&handle))
     }
 
     /// Runs `f` in the next turn: [`LoopHandle::call_soon`].

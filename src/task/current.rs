@@ -258,10 +258,11 @@ pub(crate) fn keep_result() {
 #[must_use]
 pub fn all_tasks() -> Vec<TaskRef> {
     current::with(|handle| {
-        let all = Executor::of(handle).all();
-        all.into_iter()
-            .map(|cell| TaskRef::new(cell, handle.weak_handle()))
-            .collect()
+        let mut all = Vec::new();
+        for cell in Executor::of(handle).all() {
+            all.push(TaskRef::new(cell, handle.weak_handle()));
+        }
+        all
     })
     .unwrap_or_default()
 }

@@ -257,20 +257,24 @@ impl Executor {
     /// All tasks that have not ended, in the order of creation.
     pub(super) fn all(&self) -> Vec<TaskPtr> {
         let tasks = self.tasks.borrow();
-        let cell = |key| tasks.get(key).cloned();
-        self.keys().into_iter().filter_map(cell).collect()
+        let mut all = Vec::new();
+        for key in self.keys() {
+            if let Some(cell) = tasks.get(key) {
+                all.push(cell.clone());
+            }
+        }
+        all
     }
 
     /// The keys of all tasks, in the order of creation.
-    fn keys(&self) -> Vec<SlabKey> {
+    fn keys(&self) -> impl Iterator<Item = SlabKey> + use<> {
         let tasks = self.tasks.borrow();
         let mut all = Vec::with_capacity(tasks.len());
         for (key, cell) in tasks.iter() {
             all.push((cell.number(), key.to_bits()));
         }
         sort_pairs(&mut all);
-        let keys = all.into_iter().map(|(_, key)| SlabKey::from_bits(key));
-        keys.collect()
+        all.into_iter().map(|(_, key)| SlabKey::from_bits(key))
     }
 }
 
@@ -413,9 +417,10 @@ impl Scheduler for Executor {
     fn close(&self, handle: &LoopHandle) -> Vec<String> {
         // Before any of them ends: a destructor may end others, which are unfinished tasks all the
         // same.
-        let all = self.all();
-        let names = all.iter().map(|cell| cell.name().to_string()).collect();
-        drop(all);
+        let mut names = Vec::new();
+        for cell in self.all() {
+            names.push(cell.name().to_string());
+        }
         // In the order of creation. A destructor may end other tasks, which are then not found; it
         // cannot spawn: on a closed loop a new task ends at once.
         for key in self.keys() {

@@ -23,14 +23,18 @@ impl ReadyQueue {
                     NEXT_CALL => runs.pop_front().unwrap_or(0),
                     _ => 1,
                 };
-                each.extend(std::iter::repeat_n(entry, closures as usize));
-            }
-            // In front of the counts for a later turn.
-            for _ in each.iter().filter(|&&entry| entry == NEXT_CALL) {
-                runs.push_front(1);
+                for _ in 0..closures {
+                    each.push(entry);
+                }
             }
             rng.shuffle(&mut each);
-            order.extend(each);
+            for entry in each {
+                // In front of those that are for a later turn.
+                if entry == NEXT_CALL {
+                    runs.push_front(1);
+                }
+                order.push_back(entry);
+            }
         }
     }
 

@@ -249,6 +249,7 @@ impl Header {
     }
 
     /// T3: ends the task, once.
+    #[inline]
     pub(in crate::task) fn complete(&self, end: Result<(), JoinError>) {
         self.state().set_task_state(match end {
             Ok(()) => TaskState::Done,

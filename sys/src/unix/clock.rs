@@ -42,13 +42,17 @@ pub fn instant_and_ns() -> (Instant, Option<u64>) {
 /// Nanoseconds since zero, of an instant that counts seconds in an `i64`: by how much it is later
 /// than the least that there is, 2⁶³ seconds before zero.
 fn since_least(instant: Instant) -> Option<u64> {
-    let seconds = (0..64).rev().map(|bit| Duration::from_secs(1 << bit));
-    let below = (0..30).rev().map(|bit| Duration::from_nanos(1 << bit));
-    let most = seconds.chain(below).fold(Duration::ZERO, |most, step| {
+    let mut most = Duration::ZERO;
+    for bit in (0..94).rev() {
+        let step = match bit < 30 {
+            true => Duration::from_nanos(1 << bit),
+            false => Duration::from_secs(1 << (bit - 30)),
+        };
         let more = most.checked_add(step);
-        more.filter(|&more| instant.checked_sub(more).is_some())
-            .unwrap_or(most)
-    });
+        if let Some(more) = more.filter(|&more| instant.checked_sub(more).is_some()) {
+            most = more;
+        }
+    }
     let seconds = most.as_secs().checked_sub(1 << 63)?;
     let ns = seconds.checked_mul(SECOND_NS)?;
     ns.checked_add(u64::from(most.subsec_nanos()))
