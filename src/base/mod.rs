@@ -7,12 +7,13 @@
 //! The notes' "I/O, timers and callbacks" (N1) all end up in one of these.
 
 pub mod clock;
+pub(crate) mod fd_table;
 pub(crate) mod fnv;
-pub(crate) mod int_hash;
 pub(crate) mod numbered;
 pub(crate) mod rng;
 pub(crate) mod shrink;
 pub mod slab;
+pub(crate) mod sort_pairs;
 pub(crate) mod sync;
 pub mod timer_heap;
 pub(crate) mod unique_id;

@@ -8,9 +8,9 @@
 //!
 //! These are the *timers* of "I/O, timers and callbacks" (N1). Rules: C2, C3, C4.
 
-use super::int_hash::sort_pairs;
 use super::shrink;
 use super::slab::{Slab, SlabKey};
+use super::sort_pairs::sort_pairs;
 
 /// Names an armed timer.
 pub type TimerKey = SlabKey;
@@ -326,9 +326,8 @@ impl<T> Timers<T> {
                 places.push((node.seq().into(), places.len() as u64));
             }
         }
-        sort_pairs(&mut places);
         self.next_seq = 0;
-        for (_, place) in places {
+        for (_, place) in sort_pairs(places) {
             let place = place as usize;
             let node = match place.checked_sub(in_heap) {
                 None => &mut self.heap[place],

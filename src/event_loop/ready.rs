@@ -311,9 +311,8 @@ impl ReadyQueue {
     pub(super) fn pop_call(&self) -> Option<Call> {
         let mut calls = self.calls.borrow_mut();
         while !calls.queue.is_empty() {
-            let call = calls.pop();
-            if call.is_some() {
-                return call;
+            if let Some(call) = calls.pop() {
+                return Some(call);
             }
         }
         None

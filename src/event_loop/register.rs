@@ -346,7 +346,7 @@ impl LoopHandle {
                     .or(peer.map(Provenance::Accepted));
                 let means = (options.transfer, provenance);
                 self.registry
-                    .commit(slot, state, means, descriptor, callbacks);
+                    .commit(slot, state, means, descriptor, Box::new(callbacks));
                 Ok(self.key(slot))
             }
             Err(error) => Err(RegisterError {

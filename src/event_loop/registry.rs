@@ -13,8 +13,7 @@ use super::classify::{Branch, Branches, Role};
 use super::descriptor::Descriptor;
 use super::effective::{Reasons, effective};
 use super::origin::Origin;
-use crate::base::int_hash::IntMap;
-use crate::base::shrink;
+use crate::base::fd_table::FdTable;
 use crate::base::slab::{Slab, SlabKey};
 use crate::base::timer_heap::TimerKey;
 use crate::poll::{Interest, Trigger, Watched};
@@ -137,24 +136,16 @@ pub(super) struct Registry {
     /// Maps a descriptor's number to its slot. With it a second registration of a descriptor is
     /// refused on every system (kqueue would silently overwrite the first). It cannot become stale:
     /// a registration owns its descriptor, and is removed from this map before that is closed.
-    by_fd: RefCell<IntMap>,
+    by_fd: RefCell<FdTable>,
     /// The timers of registrations with a deadline. A separate map, because most registrations have
     /// none.
-    deadlines: RefCell<IntMap>,
-}
-
-/// Shrinks the map by half if it is mostly empty (R126).
-fn shrink(by_fd: &mut IntMap) {
-    if by_fd.len() < shrink::shrink_below(by_fd.capacity()) {
-        let half = by_fd.capacity() / 2;
-        by_fd.shrink_to(half);
-    }
+    deadlines: RefCell<FdTable>,
 }
 
 impl Registry {
     /// The registration of `fd`, if there is one.
     pub(super) fn find(&self, fd: RawFd) -> Option<(SlabKey, RegistrationState)> {
-        let key = SlabKey::from_bits(*self.by_fd.borrow().get(&fd)?);
+        let key = SlabKey::from_bits(self.by_fd.borrow().get(fd)?);
         Some((key, self.state(key)?))
     }
 
@@ -172,9 +163,7 @@ impl Registry {
     }
 
     fn unmap_fd(&self, fd: RawFd) {
-        let mut by_fd = self.by_fd.borrow_mut();
-        by_fd.remove(&fd);
-        shrink(&mut by_fd);
+        self.by_fd.borrow_mut().remove(fd);
     }
 
     /// Stores the timer of a deadline, for a descriptor that has none.
@@ -183,26 +172,21 @@ impl Registry {
     }
 
     pub(super) fn take_deadline(&self, fd: RawFd) -> Option<TimerKey> {
-        let mut deadlines = self.deadlines.borrow_mut();
-        if deadlines.is_empty() {
-            return None;
-        }
-        let timer = deadlines.remove(&fd);
-        shrink(&mut deadlines);
-        timer.map(TimerKey::from_bits)
+        let timer = self.deadlines.borrow_mut().remove(fd)?;
+        Some(TimerKey::from_bits(timer))
     }
 
     /// Fills a reserved slot: the poller has accepted the descriptor.
-    pub(super) fn commit<C: Callbacks + 'static>(
+    pub(super) fn commit(
         &self,
         key: SlabKey,
         state: RegistrationState,
         (transfer, provenance): (Transfer, Option<Provenance>),
         fd: Descriptor,
-        callbacks: C,
+        callbacks: Box<dyn Callbacks>,
     ) {
         let registration = Rc::new(Registration {
-            callbacks: RefCell::new(Box::new(callbacks)),
+            callbacks: RefCell::new(callbacks),
             state: Cell::new(state),
             active_branches: Cell::new(state.active_branches()),
             transfer: Cell::new(transfer),
@@ -265,10 +249,15 @@ impl Registry {
                 trigger,
             })
         };
-        let slots = self.slots.borrow();
-        let all = slots.iter();
-        all.filter_map(|(key, slot)| watched(key, slot.as_ref()?))
-            .collect()
+        let mut all = Vec::new();
+        for (key, slot) in self.slots.borrow().iter() {
+            if let Some(registration) = slot {
+                if let Some(watched) = watched(key, registration) {
+                    all.push(watched);
+                }
+            }
+        }
+        all
     }
 
     /// Removes a registration. The caller drops it outside every borrow (L8).
@@ -296,14 +285,17 @@ impl Registry {
         let slots = self.slots.borrow();
         slots.verify();
         let by_fd = self.by_fd.borrow();
+        by_fd.verify();
         assert_eq!(
             slots.len(),
             by_fd.len(),
             "each registration has one descriptor in the map"
         );
         let deadlines = self.deadlines.borrow();
-        let owned = deadlines.keys().all(|fd| by_fd.contains_key(fd));
-        assert!(owned, "each deadline belongs to a registration");
+        deadlines.each_fd(&mut |fd| {
+            let owned = by_fd.get(fd).is_some();
+            assert!(owned, "each deadline belongs to a registration");
+        });
         for (key, slot) in slots.iter() {
             let state = slot
                 .as_ref()
@@ -311,8 +303,8 @@ impl Registry {
                 .state
                 .get();
             assert_eq!(
-                by_fd.get(&state.fd),
-                Some(&key.to_bits()),
+                by_fd.get(state.fd),
+                Some(key.to_bits()),
                 "the map has the slot of each descriptor"
             );
             assert!(!state.removed, "a removed registration is not in the table");
@@ -331,6 +323,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::shrink;
 
     /// With the two counts of its `Rc` it fills a block of the allocator.
     #[test]
@@ -351,7 +344,7 @@ mod tests {
             let timer = registry.take_deadline(fd).map(TimerKey::to_bits);
             assert_eq!((timer, registry.take_deadline(fd)), (Some(fd as u64), None));
         }
-        assert!(registry.deadlines.borrow().capacity() <= shrink::MIN_CAPACITY);
+        assert!(registry.deadlines.borrow().room() <= shrink::MIN_CAPACITY);
     }
 
     /// R126.
@@ -362,7 +355,7 @@ mod tests {
         for (key, fd) in keys {
             registry.rollback(key, fd);
         }
-        assert!(registry.by_fd.borrow().capacity() <= shrink::MIN_CAPACITY);
+        assert!(registry.by_fd.borrow().room() <= shrink::MIN_CAPACITY);
         registry.verify();
     }
 }

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::int_hash::IntMap;
+use crate::base::fd_table::FdTable;
 use readily_sys::fork::ForkGuard;
 use readily_sys::poll::{self, PollSet};
 use readily_sys::{FileId, Notifier, errno};
@@ -37,7 +37,7 @@ pub struct PollPoller {
     /// The array that the kernel reads: the notifier first, then one for each of `entries`.
     set: PollSet,
     entries: Vec<Entry>,
-    index: IntMap,
+    index: FdTable,
     /// Where the next wait begins, if the last one has not reported everything.
     next: usize,
     notifier: Arc<SharedNotifier>,
@@ -131,15 +131,15 @@ impl PollPoller {
         Ok(Self {
             set,
             entries: Vec::new(),
-            index: IntMap::default(),
+            index: FdTable::default(),
             next: 0,
             notifier: Arc::new(notifier),
         })
     }
 
     fn known(&self, fd: RawFd) -> io::Result<usize> {
-        match self.index.get(&fd) {
-            Some(&at) => Ok(at as usize),
+        match self.index.get(fd) {
+            Some(at) => Ok(at as usize),
             None => {
                 // `EBADF`, if it is closed, is more precise than `ENOENT`.
                 poll::is_pollable(fd)?;
@@ -202,7 +202,7 @@ impl Poller for PollPoller {
         check_token(token)?;
         let id = poll::pollable_id(fd)?;
         let entry = Entry::new(fd, id, token, interest, trigger);
-        let at = self.index.get(&fd).map(|&at| at as usize);
+        let at = self.index.get(fd).map(|at| at as usize);
         match at.map(|at| (at, self.entries[at])) {
             // Closed outside the loop: the kernel has reported it, or the number has another file.
             Some((at, old)) if old.dead || old.id != id => {
@@ -258,7 +258,7 @@ impl Poller for PollPoller {
 
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {
         let at = self.known(fd)?;
-        self.index.remove(&fd);
+        self.index.remove(fd);
         self.entries.swap_remove(at);
         self.set.swap_remove(at + 1);
         if let Some(moved) = self.entries.get(at) {

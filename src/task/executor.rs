@@ -22,8 +22,8 @@ use super::budget::{self, BudgetGuard};
 use super::cell::{Header, NewTask, SpawnInfo, TaskPtr, TypedTask};
 use super::join::{JoinError, OutputGuard, Reason, TaskState, drop_unclaimed, notify_done};
 use super::task_local::HideGuard;
-use crate::base::int_hash::sort_pairs;
 use crate::base::slab::{Slab, SlabKey};
+use crate::base::sort_pairs::sort_pairs;
 use crate::event_loop::current;
 use crate::event_loop::{LoopHandle, MAIN_TASK, Origin, Payload, Scheduler};
 use std::any::Any;
@@ -273,8 +273,8 @@ impl Executor {
         for (key, cell) in tasks.iter() {
             all.push((cell.number(), key.to_bits()));
         }
-        sort_pairs(&mut all);
-        all.into_iter().map(|(_, key)| SlabKey::from_bits(key))
+        let all = sort_pairs(all).into_iter();
+        all.map(|(_, key)| SlabKey::from_bits(key))
     }
 }
 

@@ -42,7 +42,7 @@ const RETIRED: &[(&str, &str)] = &[
     ("NewFd", "FdOwned"),
     ("NoValue", "ChildFailed"),
     ("NumberHasher", "IntHasher"),
-    ("NumberMap", "IntMap"),
+    ("NumberMap", "FdTable"),
     ("PlaceNumber", "TicketId"),
     ("PutBack", "RestoreOnDrop"),
     ("RUNG", "NOTIFIED"),
