@@ -62,11 +62,15 @@ impl<T> NumberedQueue<T> {
     /// An entry was taken out.
     fn leave(&mut self) {
         self.len -= 1;
-        if self.len == 0 || self.places.len() > 2 * self.len + 8 {
+        if self.len == 0 {
+            self.places.clear();
+        } else if self.places.len() > 2 * self.len + 8 {
             self.places.retain(|place| place.1.is_some());
-            self.front = 0;
-            shrink::shrink(&mut self.places); // R126
+        } else {
+            return;
         }
+        self.front = 0;
+        shrink::shrink(&mut self.places); // R126
     }
 
     /// Takes out the oldest entry.
