@@ -332,6 +332,7 @@ impl LoopHandle {
     }
 
     /// [`insert`](Self::insert) with the line, and the peer, that reports name.
+    #[inline]
     pub(super) fn insert_from<C: Callbacks + 'static>(
         &self,
         (site, peer): (&'static Location<'static>, Option<SocketAddr>),

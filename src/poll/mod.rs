@@ -117,8 +117,10 @@ pub const NOTIFIER: u64 = u64::MAX;
 ///
 /// `EINVAL`.
 pub fn check_token(token: u64) -> io::Result<()> {
-    let own = io::Error::from_raw_os_error(readily_sys::errno::EINVAL);
-    if token == NOTIFIER { Err(own) } else { Ok(()) }
+    match token {
+        NOTIFIER => Err(io::Error::from_raw_os_error(readily_sys::errno::EINVAL)),
+        _ => Ok(()),
+    }
 }
 
 /// A selector: it watches registered descriptors and returns their events.
