@@ -14,6 +14,7 @@ pub use crate::event_loop::timer_handles::{WakeTimer, WakeTimerState};
 pub use crate::poll::fd::{FdOwned, FdRef};
 pub use crate::poll::virtual_kernel::{Placeholder, VirtualFd, VirtualKernel};
 
+use crate::event_loop::register::FdState;
 use crate::event_loop::{Callbacks, Descriptor, Key, LoopHandle, RegisterError};
 use crate::poll::Interest;
 use std::panic::Location;
@@ -54,7 +55,11 @@ pub fn register_source<C: Callbacks + 'static>(
     is_nonblocking: bool,
     callbacks: C,
 ) -> Result<Key, RegisterError<C>> {
-    handle.register_source_from(Location::caller(), descriptor, is_nonblocking, callbacks)
+    let fd_state = match is_nonblocking {
+        true => FdState::NonBlocking,
+        false => FdState::Unknown,
+    };
+    handle.register_source_from(Location::caller(), descriptor, fd_state, callbacks)
 }
 
 /// The directions in which [`LoopHandle::rearm`] does something on this loop's poller:

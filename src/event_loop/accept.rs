@@ -18,7 +18,7 @@ use super::effective::Reasons;
 use super::error::{Error, RegisterError};
 use super::fd_waiters::FdWaitKey;
 use super::loop_handle::LoopHandle;
-use super::register::RegisterOptions;
+use super::register::{FdState, RegisterOptions};
 use super::registry::Key;
 use super::timer_handles::TimerHandle;
 use super::unhandled::Unhandled;
@@ -132,7 +132,7 @@ impl LoopHandle {
             role: Role::Listener,
             interest: Interest::READ,
             trigger: Trigger::Level,
-            nonblocking: false,
+            fd_state: FdState::Unknown,
             transfer: Transfer::SOCKET,
         };
         self.insert(options, descriptor, acceptor)

@@ -13,7 +13,7 @@ use super::closed_outside::is_closed_outside;
 use super::effective::Reasons;
 use super::error::{Error, RegisterError};
 use super::loop_handle::LoopHandle;
-use super::register::RegisterOptions;
+use super::register::{FdState, RegisterOptions};
 use super::registry::{Key, Registration, RegistrationState};
 use super::unhandled::Unhandled;
 use crate::base::slab::SlabKey;
@@ -155,7 +155,7 @@ impl<'a> Cx<'a> {
             role: Role::Stream,
             interest,
             trigger: Trigger::Level,
-            nonblocking: true,
+            fd_state: FdState::MadeHere,
             transfer: Transfer::SOCKET,
         };
         let Accepted { fd, peer } = accepted;

@@ -44,6 +44,15 @@ pub enum Error {
         /// The descriptor's number.
         fd: RawFd,
     },
+    /// The descriptor is not a stream socket, so it cannot be a
+    /// [`TcpStream`](crate::io::TcpStream).
+    #[error(
+        "descriptor {fd} is not a connection: it is a listener, a datagram socket or no socket"
+    )]
+    NotStream {
+        /// The descriptor's number.
+        fd: RawFd,
+    },
     /// The socket is not connected, and no connect is under way. Systems report such a socket as
     /// hung up, so the registration would end at once. Call `connect(2)` first, or use
     /// [`LoopHandle::connect`](super::LoopHandle::connect) or [`TcpStream::connect`](crate::io::TcpStream::connect).
@@ -102,12 +111,38 @@ impl Error {
         }
     }
 
-    /// Converts to an `io::Error`, for operations on streams.
+    /// Returns the kind of the `io::Error` that the constructors of a [`Source`](crate::io::Source) or
+    /// a [`TcpStream`](crate::io::TcpStream) make of this error:
+    ///
+    /// | error | kind |
+    /// |---|---|
+    /// | [`AlreadyRegistered`](Self::AlreadyRegistered) | `AlreadyExists` |
+    /// | [`NotPollable`](Self::NotPollable) | `PermissionDenied`, as the system's `EPERM` |
+    /// | [`NotConnected`](Self::NotConnected) | `NotConnected` |
+    /// | [`NotListening`](Self::NotListening), [`NotStream`](Self::NotStream), [`BadDescriptor`](Self::BadDescriptor) | `InvalidInput` |
+    /// | [`UnknownKey`](Self::UnknownKey) | `NotFound` |
+    /// | [`Io`](Self::Io) | that of the error |
+    /// | all others | `Other` |
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::AlreadyRegistered { .. } => io::ErrorKind::AlreadyExists,
+            Self::NotPollable { .. } => io::ErrorKind::PermissionDenied,
+            Self::NotConnected { .. } => io::ErrorKind::NotConnected,
+            Self::NotListening { .. } | Self::NotStream { .. } | Self::BadDescriptor { .. } => {
+                io::ErrorKind::InvalidInput
+            }
+            Self::UnknownKey(_) => io::ErrorKind::NotFound,
+            Self::Io(error) => error.kind(),
+            _ => io::ErrorKind::Other,
+        }
+    }
+
+    /// Converts to an `io::Error` of the same [kind](Self::kind), for operations on streams.
     pub(crate) fn into_io(self) -> io::Error {
         match self {
             Self::Io(error) => error,
-            Self::NotConnected { .. } => io::Error::new(io::ErrorKind::NotConnected, self),
-            other => io::Error::other(other),
+            other => io::Error::new(other.kind(), other),
         }
     }
 }

@@ -45,7 +45,7 @@ mod origin;
 pub(crate) mod panics;
 mod ready;
 mod receive;
-mod register;
+pub(crate) mod register;
 pub(crate) mod registry;
 pub(crate) mod remote;
 mod replay;

@@ -30,10 +30,19 @@ pub(super) struct RegisterOptions {
     pub(super) role: Role,
     pub(super) interest: Interest,
     pub(super) trigger: Trigger,
-    /// The loop made the descriptor, so it is non-blocking already.
-    pub(super) nonblocking: bool,
+    /// What need not be checked or changed.
+    pub(super) fd_state: FdState,
     /// The system calls by which callbacks read and write it.
     pub(super) transfer: Transfer,
+}
+
+/// What is known of the descriptor of a new registration. It saves system calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FdState {
+    Unknown,
+    NonBlocking,
+    /// Made by the loop: non-blocking, and listening, connected or connecting.
+    MadeHere,
 }
 
 impl RegisterOptions {
@@ -116,7 +125,7 @@ impl LoopHandle {
             role,
             interest,
             trigger,
-            nonblocking: false,
+            fd_state: FdState::Unknown,
             transfer: descriptor.fd_ref().transfer(),
         };
         self.insert(options, descriptor, callbacks)
@@ -127,14 +136,14 @@ impl LoopHandle {
         &self,
         site: &'static Location<'static>,
         descriptor: impl Into<Descriptor>,
-        is_nonblocking: bool,
+        fd_state: FdState,
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
         let options = RegisterOptions {
             role: Role::Source,
             interest: Interest::BOTH | Interest::PRIORITY,
             trigger: Trigger::Edge,
-            nonblocking: is_nonblocking,
+            fd_state,
             transfer: Transfer::FILE, // the source does its own reading and writing
         };
         let descriptor = descriptor.into().on(self.kernel());
@@ -178,7 +187,7 @@ impl LoopHandle {
             role: Role::Connecting,
             interest: callbacks.connected_interest(),
             trigger: Trigger::Level,
-            nonblocking: true,
+            fd_state: FdState::MadeHere,
             transfer: Transfer::SOCKET,
         };
         self.insert(options, fd.into(), callbacks)
@@ -380,7 +389,8 @@ impl LoopHandle {
         }
         // R133: checked before anything is changed, and only for a descriptor that the loop has not
         // made. A number that is not open is refused by the poller.
-        if !options.nonblocking && borrowed.is_unconnected().unwrap_or(false) {
+        let made_here = options.fd_state == FdState::MadeHere;
+        if !made_here && borrowed.is_unconnected().unwrap_or(false) {
             return Err(Error::NotConnected { fd });
         }
         let state = options.state(fd, site);
@@ -389,9 +399,9 @@ impl LoopHandle {
         let (interest, trigger) = effective(&state).unwrap_or((state.interest, state.trigger));
         let registered = poller.register(fd, slot.to_bits(), interest, trigger);
         // After the poller has accepted it, so that a refused descriptor keeps its flags.
-        let held = registered.and_then(|()| match options.nonblocking {
-            true => Ok(None),
-            false => borrowed.hold_nonblocking().inspect_err(|_| {
+        let held = registered.and_then(|()| match options.fd_state {
+            FdState::NonBlocking | FdState::MadeHere => Ok(None),
+            FdState::Unknown => borrowed.hold_nonblocking().inspect_err(|_| {
                 let _ = poller.remove(fd);
             }),
         });

@@ -4,9 +4,10 @@
 //! kernel (one in memory, for example) does the same. The loop on which a socket is made decides which
 //! of the two it is, and the code above [`Socket`] does not see the difference.
 
-use crate::event_loop::{BACKLOG, Descriptor, WeakHandle, listen_tcp};
+use crate::event_loop::register::FdState;
+use crate::event_loop::{BACKLOG, Descriptor, Error, WeakHandle, listen_tcp};
 use crate::poll::{FdRef, VirtualFd, VirtualKernel};
-use readily_sys::socket;
+use readily_sys::socket::{self, Kind};
 use std::io;
 use std::net::{self, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -33,6 +34,15 @@ impl<S: AsFd> Socket<S> {
         }
     }
 
+    /// What is known of a socket that the loop has not made: no operation on a descriptor of another
+    /// kernel ever waits.
+    pub(super) fn fd_state(&self) -> FdState {
+        match self {
+            Self::System(_) => FdState::Unknown,
+            Self::Virtual(_) => FdState::NonBlocking,
+        }
+    }
+
     /// The descriptor for the loop to watch: that of `owner`, which contains this socket, or the other
     /// kernel's own descriptor, because `owner` would return the number of a placeholder.
     pub(super) fn descriptor<T: AsFd + 'static>(&self, owner: &Rc<T>) -> Descriptor {
@@ -44,6 +54,15 @@ impl<S: AsFd> Socket<S> {
 }
 
 impl Socket<net::TcpStream> {
+    /// For a socket that the loop has not made.
+    pub(super) fn check_stream(&self) -> io::Result<()> {
+        let fd = self.fd_ref();
+        match fd.kind() {
+            Kind::Stream => Ok(()),
+            _ => Err(Error::NotStream { fd: fd.raw() }.into_io()),
+        }
+    }
+
     /// Calls the system directly, because the standard library's call is not inlined.
     #[inline]
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -96,6 +115,15 @@ impl Socket<net::TcpStream> {
 }
 
 impl Socket<net::TcpListener> {
+    /// For a socket that the loop has not made.
+    pub(super) fn check_listening(&self) -> io::Result<()> {
+        let fd = self.fd_ref();
+        match fd.kind() {
+            Kind::Listener => Ok(()),
+            _ => Err(Error::NotListening { fd: fd.raw() }.into_io()),
+        }
+    }
+
     /// A connection, and the address of its peer.
     pub(super) fn accept(&self) -> io::Result<(Socket<net::TcpStream>, Option<SocketAddr>)> {
         match self {

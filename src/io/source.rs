@@ -21,6 +21,7 @@
 //! - **S2** Every waiter of a closed source is woken.
 //! - **S3** A source, by the edge, reads the same bytes as a level-triggered callback would.
 
+use crate::event_loop::register::FdState;
 use crate::event_loop::{Callbacks, Cx, Descriptor, Error, Key, LoopHandle, WeakHandle, current};
 use crate::poll::{Interest, Readiness};
 use crate::task::budget;
@@ -249,32 +250,33 @@ impl<T: AsFd + 'static> Source<T> {
     ///
     /// # Errors
     ///
-    /// `io::Error` around an [`Error`]: no loop is running here ([`Error::NoLoop`]), the
-    /// descriptor is registered already, or cannot be waited for, or is a socket without a connection
-    /// that was begun ([`Error::NotConnected`], of the kind `NotConnected`). `io` is dropped.
+    /// `io::Error` around an [`Error`], with its [kind](Error::kind): no loop is running here
+    /// ([`Error::NoLoop`]), the descriptor is registered already ([`Error::AlreadyRegistered`]), is not
+    /// open ([`Error::BadDescriptor`]), cannot be waited for ([`Error::NotPollable`]), or is a socket
+    /// without a connection that was begun ([`Error::NotConnected`]). `io` is dropped.
     #[track_caller]
     pub fn new(io: T) -> io::Result<Self> {
-        Self::with(io, false, Location::caller(), |state| {
+        Self::with(io, FdState::Unknown, Location::caller(), |state| {
             Rc::clone(state).into()
         })
     }
 
-    /// The same for a descriptor that is known to be non-blocking, or that itself determines what the
-    /// loop watches; for a caller that was called from `site`.
+    /// The same for a descriptor of which more is known, or that itself determines what the loop
+    /// watches; for a caller that was called from `site`.
     pub(super) fn with(
         io: T,
-        is_nonblocking: bool,
+        fd_state: FdState,
         site: &'static Location<'static>,
         descriptor: impl FnOnce(&Rc<State<T>>) -> Descriptor,
     ) -> io::Result<Self> {
-        let made = current::with(|handle| Self::on(handle, io, is_nonblocking, site, descriptor));
+        let made = current::with(|handle| Self::on(handle, io, fd_state, site, descriptor));
         made.unwrap_or_else(|| Err(io::Error::other(Error::NoLoop)))
     }
 
     fn on(
         handle: &LoopHandle,
         io: T,
-        is_nonblocking: bool,
+        fd_state: FdState,
         site: &'static Location<'static>,
         descriptor: impl FnOnce(&Rc<State<T>>) -> Descriptor,
     ) -> io::Result<Self> {
@@ -295,7 +297,7 @@ impl<T: AsFd + 'static> Source<T> {
         });
         let descriptor = descriptor(&state);
         let keeper = SourceCallbacks(Rc::clone(&state));
-        match handle.register_source_from(site, descriptor, is_nonblocking, keeper) {
+        match handle.register_source_from(site, descriptor, fd_state, keeper) {
             Ok(key) => {
                 state.key.set(Some(key));
                 Ok(Self { state })

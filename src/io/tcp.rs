@@ -10,6 +10,7 @@
 use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::event_loop::register::FdState;
 use crate::poll::VirtualFd;
 use crate::task::budget;
 use std::future::poll_fn;
@@ -65,7 +66,7 @@ impl TcpStream {
     pub fn connect(addr: impl Into<SocketAddr>) -> impl Future<Output = io::Result<Self>> {
         let site = Location::caller(); // not known within the future
         async move {
-            let Self { source } = Self::from_socket(socket::connect(addr.into())?, site)?;
+            let Self { source } = Self::made_here(socket::connect(addr.into())?, site)?;
             source
                 .io_without_waiting(Direction::Write, |stream| {
                     // Writability is a hint; the socket's error decides, and its peer address proves it.
@@ -88,15 +89,10 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// As [`Source::new`].
+    /// As [`Source::new`]; [`Error::NotStream`](crate::Error::NotStream) for a listener, say.
     #[track_caller]
     pub fn from_std(stream: net::TcpStream) -> io::Result<Self> {
-        match socket::import(stream) {
-            Socket::System(stream) => Ok(Self {
-                source: Source::new(Socket::System(stream))?,
-            }),
-            other => Self::from_socket(other, Location::caller()),
-        }
+        Self::taken_over(socket::import(stream), Location::caller())
     }
 
     /// Makes a stream of a connection of another kernel: the kernel of the current loop's poller
@@ -104,19 +100,30 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// As [`Source::new`]; [`Error::BadDescriptor`](crate::Error::BadDescriptor) if the current loop
-    /// is on another kernel. The descriptor is dropped.
+    /// As [`TcpStream::from_std`]; [`Error::BadDescriptor`](crate::Error::BadDescriptor) if the current
+    /// loop is on another kernel. The descriptor is dropped.
     #[track_caller]
     pub fn from_kernel(fd: Rc<dyn VirtualFd>) -> io::Result<Self> {
-        Self::from_socket(Socket::Virtual(fd), Location::caller())
+        Self::taken_over(Socket::Virtual(fd), Location::caller())
     }
 
-    /// Of a socket that we made ourselves: it is non-blocking.
-    pub(super) fn from_socket(
+    /// Of a socket that the loop made or accepted: it is non-blocking, and need not be checked.
+    pub(super) fn made_here(
         socket: Socket<net::TcpStream>,
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
-        let source = Source::with(socket, true, site, |state| state.io.descriptor(state))?;
+        let source = Source::with(socket, FdState::MadeHere, site, |it| it.io.descriptor(it))?;
+        Ok(Self { source })
+    }
+
+    /// Of a descriptor that the loop has not made: whatever it is (R211).
+    fn taken_over(
+        socket: Socket<net::TcpStream>,
+        site: &'static Location<'static>,
+    ) -> io::Result<Self> {
+        let fd_state = socket.fd_state();
+        let source = Source::with(socket, fd_state, site, |it| it.io.descriptor(it))?;
+        source.check_stream()?;
         Ok(Self { source })
     }
 

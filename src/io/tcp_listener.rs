@@ -9,6 +9,7 @@
 use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp::TcpStream;
+use crate::event_loop::register::FdState;
 use crate::event_loop::{
     AcceptError, Backoff, FdWaitKey, MAX_BROKEN_IN_A_ROW, ReportLimit, Unhandled, WakeTimer,
     WakeTimerState, WeakHandle,
@@ -46,7 +47,7 @@ impl TcpListener {
     #[track_caller]
     pub fn bind(addr: impl Into<SocketAddr>) -> io::Result<Self> {
         let socket = socket::listen(addr.into())?;
-        Self::of(socket, true, Location::caller())
+        Self::of(socket, FdState::MadeHere, Location::caller())
     }
 
     /// Takes a listener of the standard library over, and makes it non-blocking.
@@ -55,12 +56,12 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// As [`Source::new`].
+    /// As [`Source::new`]; [`Error::NotListening`](crate::Error::NotListening).
     #[track_caller]
     pub fn from_std(listener: net::TcpListener) -> io::Result<Self> {
         let socket = socket::import(listener);
-        let is_nonblocking = matches!(socket, Socket::Virtual(_));
-        Self::of(socket, is_nonblocking, Location::caller())
+        let fd_state = socket.fd_state();
+        Self::of(socket, fd_state, Location::caller())
     }
 
     /// Makes a listener of a listening socket of another kernel: the kernel of the current loop's
@@ -68,23 +69,25 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// As [`TcpStream::from_kernel`].
+    /// As [`TcpListener::from_std`]; [`Error::BadDescriptor`](crate::Error::BadDescriptor) if the
+    /// current loop is on another kernel. The descriptor is dropped.
     #[track_caller]
     pub fn from_kernel(fd: Rc<dyn VirtualFd>) -> io::Result<Self> {
         let socket = Socket::Virtual(fd);
-        Self::of(socket, true, Location::caller())
+        Self::of(socket, FdState::NonBlocking, Location::caller())
     }
 
     fn of(
         socket: Socket<net::TcpListener>,
-        is_nonblocking: bool,
+        fd_state: FdState,
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
-        let source = Source::with(socket, is_nonblocking, site, |state| {
-            state.io.descriptor(state)
-        });
+        let source = Source::with(socket, fd_state, site, |state| state.io.descriptor(state))?;
+        if fd_state != FdState::MadeHere {
+            source.check_listening()?;
+        }
         Ok(Self {
-            source: source?,
+            source,
             backoff: RefCell::default(),
             pause_reports: RefCell::default(),
             loss_reports: RefCell::default(),
@@ -114,7 +117,7 @@ impl TcpListener {
                 .await;
             let error = match accepted {
                 Ok((socket, Some(peer))) => {
-                    match TcpStream::from_socket(socket, self.site) {
+                    match TcpStream::made_here(socket, self.site) {
                         Ok(stream) => return Ok((stream, peer)),
                         // R013: one connection is lost, as with callbacks; not the server.
                         Err(error) if error.raw_os_error().is_some() => {

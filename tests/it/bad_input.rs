@@ -5,12 +5,14 @@
 use crate::support::{
     Dropped, Log, guard, listener, strict_loop, strict_run, strict_runner, turn_times, turn_until,
 };
-use readily::spi;
-use readily::{Closures, Error, Interest, Trigger, WeakHandle};
+use readily::io::Source;
+use readily::{Closures, Error, Interest, Trigger, WeakHandle, io as aio, spi};
+use readily_testing::for_tests::unconnected_tcp;
+use readily_testing::{Kernel, SimLoop};
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::os::fd::{AsFd, AsRawFd};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -372,4 +374,100 @@ fn every_refused_registration_leaves_the_table_as_it_was() {
         .register(ours, Interest::READ, Closures::new())
         .unwrap();
     assert_eq!(event_loop.registered(), 1);
+}
+
+/// The kind of an error of a stream, a listener or a source, and the loop's error in it.
+fn refused<T>(made: io::Result<T>) -> (ErrorKind, Option<Error>) {
+    let error = made.err().expect("it is refused");
+    let kind = error.kind();
+    let inner = error.into_inner().and_then(|it| it.downcast().ok());
+    let inner: Option<Box<Error>> = inner;
+    if let Some(inner) = &inner {
+        assert_eq!(inner.kind(), kind);
+    }
+    (kind, inner.map(|it| *it))
+}
+
+/// R211: whatever an `OwnedFd` is, it can be made into a `TcpStream` or a `TcpListener` of the standard
+/// library.
+#[test]
+fn what_is_no_stream_or_no_listener_is_refused_by_name_and_closed() {
+    let _guard = guard!();
+    strict_run(async {
+        let (listening, addr) = listener();
+        let is_stream = |fd: OwnedFd| refused(aio::TcpStream::from_std(fd.into()));
+        let is_listener = |fd: OwnedFd| refused(aio::TcpListener::from_std(fd.into()));
+        let number = listening.as_raw_fd();
+        let (kind, error) = is_stream(listening.into());
+        assert_eq!(kind, ErrorKind::InvalidInput);
+        let error = error.unwrap();
+        assert!(matches!(error, Error::NotStream { fd } if fd == number));
+        assert!(error.to_string().contains("is not a connection"), "{error}");
+        assert!(TcpStream::connect(addr).is_err(), "it is closed");
+        let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (kind, error) = is_stream(datagrams.into());
+        assert_eq!(kind, ErrorKind::InvalidInput);
+        assert!(matches!(error, Some(Error::NotStream { .. })));
+        let (kind, error) = is_stream(unconnected_tcp().unwrap());
+        assert_eq!(kind, ErrorKind::NotConnected);
+        assert!(matches!(error, Some(Error::NotConnected { .. })));
+        let (here, _there) = UnixStream::pair().unwrap();
+        let (kind, error) = is_listener(here.into());
+        assert_eq!(kind, ErrorKind::InvalidInput);
+        assert!(matches!(error, Some(Error::NotListening { .. })));
+        // What cannot be watched at all comes first.
+        let (kind, error) = is_stream(File::open("Cargo.toml").unwrap().into());
+        assert_eq!(kind, ErrorKind::PermissionDenied);
+        assert!(matches!(error, Some(Error::NotPollable { .. })));
+        let (here, _there) = UnixStream::pair().unwrap();
+        let here = Rc::new(here);
+        let _first = Source::new(Rc::clone(&here)).unwrap();
+        let (kind, error) = refused(Source::new(here));
+        assert_eq!(kind, ErrorKind::AlreadyExists);
+        assert!(matches!(error, Some(Error::AlreadyRegistered { .. })));
+        WeakHandle::current().unwrap().with(|handle| {
+            assert_eq!(handle.registered(), 1);
+            spi::check_invariants(handle);
+        });
+    })
+    .unwrap();
+}
+
+/// R211, on a kernel in memory.
+#[test]
+fn what_is_no_stream_of_a_kernel_in_memory_is_refused_by_name_and_closed() {
+    let _guard = guard!();
+    let mut sim = SimLoop::new(1);
+    let kernel = sim.kernel().clone();
+    let open = kernel.open();
+    let run = sim.run(async {
+        let any = ([127, 0, 0, 1], 0).into();
+        let listening = kernel.listen(any, 3).unwrap();
+        let (kind, error) = refused(listening.into_stream());
+        assert_eq!(kind, ErrorKind::InvalidInput);
+        assert!(matches!(error, Some(Error::NotStream { .. })));
+        let (kind, error) = refused(kernel.pipe().unwrap().0.into_stream());
+        assert_eq!(kind, ErrorKind::InvalidInput);
+        assert!(matches!(error, Some(Error::NotStream { .. })));
+        let (kind, error) = refused(kernel.unconnected().unwrap().into_stream());
+        assert_eq!(kind, ErrorKind::NotConnected);
+        assert!(matches!(error, Some(Error::NotConnected { .. })));
+        let (here, _there) = kernel.tcp().unwrap();
+        let (kind, error) = refused(aio::TcpListener::from_kernel(Rc::new(here).shared()));
+        assert_eq!(kind, ErrorKind::InvalidInput);
+        assert!(matches!(error, Some(Error::NotListening { .. })));
+        let (other, _there) = Kernel::new().tcp().unwrap();
+        let (kind, error) = refused(other.into_stream());
+        assert_eq!(kind, ErrorKind::InvalidInput);
+        assert!(matches!(error, Some(Error::BadDescriptor { .. })));
+        // The flag that says it is non-blocking says nothing else of it.
+        let unconnected: Rc<dyn spi::VirtualFd> = Rc::new(kernel.unconnected().unwrap()).shared();
+        let registered = WeakHandle::current()
+            .unwrap()
+            .with(|handle| spi::register_source(handle, unconnected, true, Closures::new()));
+        let error = registered.unwrap().unwrap_err().error;
+        assert!(matches!(error, Error::NotConnected { .. }));
+    });
+    run.unwrap();
+    assert_eq!(kernel.open(), open);
 }
