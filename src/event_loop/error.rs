@@ -191,7 +191,7 @@ pub struct LoopClosed<T>(pub T);
 
 impl<T> fmt::Debug for LoopClosed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Closed(..)")
+        f.write_str("LoopClosed(..)")
     }
 }
 

@@ -61,13 +61,13 @@ pub enum GetError {
 // By hand: what they carry need not be `Debug`.
 impl<T> fmt::Debug for Closed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Shut(..)")
+        f.write_str("Closed(..)")
     }
 }
 
 impl<T> fmt::Display for Closed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it is shut: nothing more is taken, and nothing more will come")
+        f.write_str("it is closed: nothing more is taken, and nothing more will come")
     }
 }
 
@@ -77,7 +77,7 @@ impl<T> fmt::Debug for PutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full(_) => "Full(..)",
-            Self::Closed(_) => "Shut(..)",
+            Self::Closed(_) => "Closed(..)",
         })
     }
 }
@@ -86,7 +86,7 @@ impl<T> fmt::Display for PutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full(_) => "there is no room now, or it is reserved for waiters",
-            Self::Closed(_) => "it is shut: nothing more is taken",
+            Self::Closed(_) => "it is closed: nothing more is taken",
         })
     }
 }

@@ -37,7 +37,7 @@ pub struct InvalidStateError<T>(pub T);
 
 impl<T> fmt::Debug for InvalidStateError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InvalidState(..)")
+        f.write_str("InvalidStateError(..)")
     }
 }
 

@@ -462,10 +462,11 @@ fn what_is_no_stream_of_a_kernel_in_memory_is_refused_by_name_and_closed() {
         assert!(matches!(error, Some(Error::BadDescriptor { .. })));
         // The flag that says it is non-blocking says nothing else of it.
         let unconnected: Rc<dyn spi::VirtualFd> = Rc::new(kernel.unconnected().unwrap()).shared();
-        let registered = WeakHandle::current()
-            .unwrap()
-            .with(|handle| spi::register_source(handle, unconnected, true, Closures::new()));
-        let error = registered.unwrap().unwrap_err().error;
+        let error = WeakHandle::current().unwrap().with(|handle| {
+            let made = spi::register_source(handle, unconnected, true, Closures::new());
+            made.unwrap_err().error
+        });
+        let error = error.unwrap();
         assert!(matches!(error, Error::NotConnected { .. }));
     });
     run.unwrap();

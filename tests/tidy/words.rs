@@ -120,6 +120,15 @@ const RETIRED: &[(&str, &str)] = &[
     ("watch_for_ghosts", "detect_stale_spin"),
 ];
 
+/// Words in the texts of errors and reports that were names once, and what they are called now.
+const RETIRED_IN_TEXTS: &[(&str, &str)] = &[
+    ("Bell", "notifier"),
+    ("Shut", "Closed"),
+    ("World", "Fixture"),
+    ("rings", "notifications"),
+    ("rung", "notified"),
+];
+
 /// Parts of identifiers that are pronouns for people: a waiter, a caller or a thread is an *it*.
 const IN_NAMES: &[(&str, &str)] = &[
     ("whoever", "the waiter, the caller or the owner"),
@@ -142,12 +151,21 @@ const PRONOUNS: &[(&str, &str)] = &[
     ("somebody", "another task, another thread, the owner"),
 ];
 
-/// The code of a source and its comments, line by line; strings are in neither.
-fn parts(text: &str) -> Vec<(String, String)> {
+/// A line of a source.
+#[derive(Default)]
+struct Line {
+    code: String,
+    comment: String,
+    /// What stands between quotes.
+    texts: String,
+}
+
+/// The code of a source, its comments and its strings, line by line.
+fn parts(text: &str) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut in_string: Option<String> = None;
     for line in text.lines() {
-        let (mut code, mut comment) = (String::new(), String::new());
+        let mut parts = Line::default();
         let mut rest = line;
         while !rest.is_empty() {
             if let Some(end) = &in_string {
@@ -159,16 +177,20 @@ fn parts(text: &str) -> Vec<(String, String)> {
                         continue;
                     }
                     None if escaped => rest = rest.get(2..).unwrap_or_default(),
-                    None => rest = skip(rest),
+                    None => {
+                        parts.texts.extend(rest.chars().next());
+                        rest = skip(rest);
+                    }
                 }
                 continue;
             }
             if rest.starts_with("//") {
-                comment = rest.to_owned();
+                parts.comment = rest.to_owned();
                 break;
             }
             if let Some((after, end)) = opened(rest) {
                 in_string = Some(end);
+                parts.texts.push(' ');
                 rest = after;
                 continue;
             }
@@ -176,10 +198,10 @@ fn parts(text: &str) -> Vec<(String, String)> {
                 rest = after;
                 continue;
             }
-            code.extend(rest.chars().next());
+            parts.code.extend(rest.chars().next());
             rest = skip(rest);
         }
-        lines.push((code, comment));
+        lines.push(parts);
     }
     lines
 }
@@ -220,8 +242,8 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 fn wrong_names(path: &str, text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     let retired: BTreeMap<&str, &str> = RETIRED.iter().copied().collect();
-    for (n, (code, _)) in parts(text).iter().enumerate() {
-        for word in words(code) {
+    for (n, line) in parts(text).iter().enumerate() {
+        for word in words(&line.code) {
             let mut complain = |better| {
                 complaints.push(format!("{path}:{}: not {word}: {better}", n + 1));
             };
@@ -231,6 +253,58 @@ fn wrong_names(path: &str, text: &str) -> Vec<String> {
             for (pronoun, better) in IN_NAMES {
                 if word.split('_').any(|part| part == *pronoun) {
                     complain(better);
+                }
+            }
+        }
+    }
+    complaints
+}
+
+/// What is wrong in the strings of a source: what it prints, or says when it panics.
+fn wrong_texts(path: &str, text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let lines = parts(text);
+    // An alias is a name of asyncio or of another crate.
+    let said = lines
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| !line.code.contains("doc(alias"));
+    for (n, line) in said {
+        for word in words(&line.texts) {
+            // A lower-case name may be an English word.
+            let is_name = word.contains(|c: char| c.is_uppercase() || c == '_');
+            let names = RETIRED.iter().filter(|_| is_name);
+            let mut all = names.chain(RETIRED_IN_TEXTS);
+            if let Some((_, better)) = all.find(|(retired, _)| *retired == word) {
+                complaints.push(format!("{path}:{}: not {word:?}: {better}", n + 1));
+            }
+        }
+    }
+    complaints
+}
+
+/// What is wrong with the names that the `Debug` of a source prints: that of the type, or of a variant.
+fn wrong_debug_names(path: &str, text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for block in text.split("fmt::Debug for ").skip(1) {
+        let block = block.split("\n}").next().unwrap_or_default();
+        let name = words(block).next().unwrap_or_default();
+        for call in [
+            "debug_struct(\"",
+            "debug_tuple(\"",
+            "write_str(\"",
+            "write!(f, \"",
+        ] {
+            for printed in block.split(call).skip(1) {
+                let before = printed
+                    .split(char::is_alphanumeric)
+                    .next()
+                    .unwrap_or_default();
+                let printed = words(printed).next().unwrap_or_default();
+                let is_variant = block.contains(&format!("Self::{printed}"));
+                let is_name = before.is_empty() && printed.starts_with(char::is_uppercase);
+                if is_name && printed != name && !is_variant {
+                    complaints.push(format!("{path}: {name} prints itself as {printed}"));
                 }
             }
         }
@@ -305,13 +379,41 @@ fn names_are_in_the_words_of_the_field() {
 }
 
 #[test]
+fn texts_are_in_the_present_words() {
+    let products = ["src/", "sys/src/", "testing/src/"];
+    let all = all_sources();
+    let all = all
+        .iter()
+        .filter(|(path, _)| products.iter().any(|product| path.starts_with(product)));
+    none(
+        all.flat_map(|(path, text)| {
+            let mut complaints = wrong_texts(path, text);
+            complaints.extend(wrong_debug_names(path, text));
+            complaints
+        })
+        .collect(),
+    );
+}
+
+#[test]
+fn an_old_name_in_a_text_is_found() {
+    let text = "
+impl fmt::Debug for Closed { fn fmt() { f.write_str(\"Shut(..)\") } // a Letter
+}
+impl fmt::Debug for Way { fn fmt() { match self { Self::One => f.write_str(\"One\"), _ => f.debug_struct(\"Way\") } }
+}
+";
+    let shut = ["x.rs:2: not \"Shut\": Closed".to_owned()];
+    assert_eq!(wrong_texts("x.rs", text), shut);
+    let named = ["x.rs: Closed prints itself as Shut".to_owned()];
+    assert_eq!(wrong_debug_names("x.rs", text), named);
+}
+
+#[test]
 fn sentences_do_not_speak_of_code_as_of_people() {
     let mut complaints = Vec::new();
     for (path, text) in all_sources() {
-        let comments: Vec<String> = parts(&text)
-            .into_iter()
-            .map(|(_, comment)| comment)
-            .collect();
+        let comments: Vec<String> = parts(&text).into_iter().map(|line| line.comment).collect();
         complaints.extend(wrong_sentences(&path, comments.iter().map(String::as_str)));
     }
     for (path, text) in all_pages() {
@@ -334,7 +436,7 @@ const TEXT: &str = \"a Letter \\\" to Nobody\"; fn to_whom(mut a: &'static str, 
     ];
     assert_eq!(names, expected);
     let comments = parts(text);
-    let sentences = wrong_sentences("x.rs", comments.iter().map(|(_, comment)| comment.as_str()));
+    let sentences = wrong_sentences("x.rs", comments.iter().map(|line| line.comment.as_str()));
     let expected = [
         "x.rs:2: not *he*: it, or the name of the thing",
         "x.rs:2: not *nobody*: no task, no thread, none",
