@@ -9,7 +9,7 @@
 //! ```
 
 use readily::{Closures, Cx, EventLoop, Interest};
-use readily_testing::sim::Kernel;
+use readily_testing::Kernel;
 use std::error::Error;
 
 const PAIRS: usize = 50;

@@ -13,6 +13,10 @@ pub use crate::event_loop::fd_waiters::FdWaitKey;
 pub use crate::event_loop::timer_handles::{WakeTimer, WakeTimerState};
 pub use crate::poll::fd::{FdOwned, FdRef};
 pub use crate::poll::virtual_kernel::{Placeholder, VirtualFd, VirtualKernel};
+#[doc(inline)]
+pub use readily_sys::socket::Kind as FdKind;
+#[doc(inline)]
+pub use readily_sys::transfer::Transfer;
 
 use crate::event_loop::register::FdState;
 use crate::event_loop::{Callbacks, Descriptor, Key, LoopHandle, RegisterError};

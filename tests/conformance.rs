@@ -17,7 +17,7 @@ mod signals;
 use readily::poll::poll2::PollPoller;
 use readily_testing::conformance::Fixture;
 use readily_testing::poller_conformance;
-use readily_testing::sim::{Kernel, Personality};
+use readily_testing::{Kernel, Personality};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use readily::poll::default_poller::EpollPoller;

@@ -16,7 +16,7 @@ mod scenes;
 use readily::poll::{Event, default_poller, poll2};
 use readily::{Interest, Readiness, Trigger};
 use readily_testing::conformance::Fixture;
-use readily_testing::sim::{Kernel, Personality};
+use readily_testing::{Kernel, Personality};
 use scenes::{Action, SCENES, SEQUENCES, Setup};
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use arbitrary::Arbitrary;
 use readily::io::{TcpListener, TcpStream};
 use readily::poll::Poller;
 use readily::{EventLoop, Runner, gather, sleep, wait_for};
-use readily_testing::sim::{Faults, Kernel, Personality};
+use readily_testing::{Faults, Kernel, Personality};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 

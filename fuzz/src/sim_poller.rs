@@ -10,7 +10,7 @@ use crate::List;
 use arbitrary::Arbitrary;
 use readily::poll::{Event, Poller};
 use readily::{Interest, Readiness, Trigger};
-use readily_testing::sim::{FIRST_NUMBER, Fd, Kernel, Personality};
+use readily_testing::{Fd, Kernel, Personality};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -201,7 +201,7 @@ impl Fixture {
                 }
             }
             WatchOp::Renumber(pick, to) => {
-                let to = FIRST_NUMBER + i32::from(to);
+                let to = Kernel::FIRST_NUMBER + i32::from(to);
                 let copy = self
                     .pick(pick)
                     .map(|open| (open.fd.renumbered(to), open.kind));

@@ -99,8 +99,12 @@ impl Placeholder {
 /// they do. None ever waits: a kernel that uses the system's descriptors reads with
 /// [`FdRef::try_read`](super::FdRef::try_read) and writes with
 /// [`FdRef::try_write`](super::FdRef::try_write). Dropping it closes it.
-#[allow(missing_docs)] // each is the system call of its name; see `FdRef`
-#[allow(clippy::missing_errors_doc)]
+///
+/// # Errors
+///
+/// Each method fails as the system call of which it takes the place, which its documentation names;
+/// `WouldBlock` instead of waiting.
+#[allow(clippy::missing_errors_doc)] // above, for all
 pub trait VirtualFd: fmt::Debug {
     /// The number under which a poller of its kernel watches it. The system may use the same number
     /// for another file.
@@ -111,26 +115,39 @@ pub trait VirtualFd: fmt::Debug {
     }
     /// The system's descriptor behind it, or a [`Placeholder`], which is of no use.
     fn as_fd(&self) -> BorrowedFd<'_>;
+    /// Which kind of descriptor this is: it decides which role a registration has.
     fn kind(&self) -> socket::Kind;
     /// Makes operations not wait; returns whether that changed the descriptor.
     fn set_nonblocking(&self) -> io::Result<bool> {
         Ok(false)
     }
+    /// Reads what is there, as `recv(2)` or `read(2)`; zero is the end.
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Writes as much as there is room for, as `write(2)`; to a socket without `SIGPIPE`.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// Writes to a socket, as `send(2)`.
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.write(bytes)
     }
+    /// Accepts a connection of a listener, as `accept(2)`: the connection, and its peer's address if
+    /// the peer has one.
     fn accept(&self) -> io::Result<(Rc<dyn VirtualFd>, Option<SocketAddr>)>;
+    /// Ends one direction of a connection or both, as `shutdown(2)`.
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
+    /// Takes the pending error of a socket, as `SO_ERROR` of `getsockopt(2)`: a second call returns
+    /// `None`. After a connection attempt this is its outcome.
     fn take_error(&self) -> io::Result<Option<io::Error>>;
+    /// Whether the socket has a peer, as `getpeername(2)` shows it.
     fn is_connected(&self) -> io::Result<bool>;
+    /// The facts that hold now, as a poller would report them, whatever has been reported before.
     fn readiness(&self) -> io::Result<Readiness>;
     /// Whether this is a socket before `connect(2)` that pollers report as hung up.
     fn is_unconnected(&self) -> io::Result<bool> {
         Ok(false)
     }
+    /// How many bytes can be read at once, as `FIONREAD` of `ioctl(2)`; zero if that is not known.
     fn bytes_available(&self) -> io::Result<usize>;
+    /// Whether there is a byte to be read, also behind an urgent one, as `recv(2)` with `MSG_PEEK`.
     fn peek(&self) -> io::Result<bool>;
     /// Returns the facts that hold now. Called when an error was reported, to distinguish an error
     /// that ends a connection from one that does not; `NONE` is right for a kernel that has only the former.
@@ -142,7 +159,10 @@ pub trait VirtualFd: fmt::Debug {
     fn is_pipe(&self) -> io::Result<bool> {
         Ok(self.kind() == socket::Kind::Other)
     }
+    /// The address of this socket, as `getsockname(2)`.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+    /// The address of its peer, as `getpeername(2)`.
     fn peer_addr(&self) -> io::Result<SocketAddr>;
+    /// Sends small writes at once, as `TCP_NODELAY` of `setsockopt(2)`.
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()>;
 }

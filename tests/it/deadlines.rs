@@ -5,7 +5,7 @@ use crate::support::{
 };
 use readily::spi;
 use readily::{Callbacks, Closures, Cx, EventLoop, Interest, Key, PanicPolicy};
-use readily_testing::sim::Kernel;
+use readily_testing::Kernel;
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -7,8 +7,8 @@ use crate::support::{
 use readily::event_loop::Accepted;
 use readily::io::{TcpListener, TcpStream};
 use readily::{Closures, Cx, EventLoop, Interest, Key, sleep, spawn};
+use readily_testing::Kernel;
 use readily_testing::SimLoop;
-use readily_testing::sim::Kernel;
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net;

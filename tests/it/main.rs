@@ -32,6 +32,7 @@ mod misuse;
 mod moody;
 #[cfg(target_os = "linux")]
 mod open_errors;
+mod own_kernel;
 mod owned_waits;
 mod panics;
 mod payloads;

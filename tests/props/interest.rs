@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use readily::poll::Poller;
 use readily::spi;
 use readily::{Closures, Error, EventLoop, Interest, Key};
-use readily_testing::sim::{Fd, Kernel, Personality};
+use readily_testing::{Fd, Kernel, Personality};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;

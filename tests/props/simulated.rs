@@ -11,7 +11,7 @@ use readily::poll::Poller;
 use readily::{
     Callbacks, Closures, Cx, EventLoop, Interest, Runner, Trigger, gather, sleep, spawn,
 };
-use readily_testing::sim::{Faults, Fd, Kernel, Personality};
+use readily_testing::{Faults, Fd, Kernel, Personality};
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;

@@ -21,11 +21,19 @@ const AT_THE_ROOT: usize = 50;
 type Sources<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 fn of_the_crate(module: &str) -> Option<String> {
+    source_in("src", module)
+}
+
+fn of_the_kit(module: &str) -> Option<String> {
+    source_in("testing/src", module)
+}
+
+fn source_in(src: &str, module: &str) -> Option<String> {
     let at = match module {
         "" => "lib".to_owned(),
         _ => module.replace("::", "/"),
     };
-    let src = root().join("src");
+    let src = root().join(src);
     let files = [format!("{at}.rs"), format!("{at}/mod.rs")];
     files
         .iter()
@@ -198,6 +206,15 @@ fn each_public_name_has_one_path() {
     let all = paths.values().flatten();
     let at_the_root = all.filter(|path| !path.contains("::")).count();
     assert!(at_the_root <= AT_THE_ROOT, "at the root: {at_the_root}");
+    none(with_two_paths(&paths));
+}
+
+#[test]
+fn each_public_name_of_the_kit_has_one_path() {
+    let paths = public_paths(&of_the_kit);
+    let kernel = paths.get("sim::Kernel");
+    assert!(kernel.is_some_and(|all| all.contains("Kernel")));
+    assert!(paths.len() > 30, "public items: {}", paths.len());
     none(with_two_paths(&paths));
 }
 

@@ -18,7 +18,7 @@ use std::os::fd::RawFd;
 /// A kernel that makes non-blocking descriptors of every kind for the tests.
 ///
 /// Implementations are [`SystemBackend`](super::SystemBackend) and the simulated
-/// [`Kernel`](crate::sim::Kernel). To test a poller over another kernel, implement this trait for that
+/// [`Kernel`](crate::Kernel). To test a poller over another kernel, implement this trait for that
 /// kernel and use `Fixture::on(kernel, poller)`.
 ///
 /// # Examples

@@ -11,7 +11,7 @@
 use super::backend::{Backend, BackendFd};
 use super::{Fixture, TestFd};
 use crate::for_tests;
-use crate::sim::{FIRST_NUMBER, Fd, Kernel};
+use crate::sim::{Fd, Kernel};
 use readily::clock::{Clock, Monotonic};
 use readily::poll::poll2::PollPoller;
 use readily::spi::FdRef;
@@ -176,7 +176,7 @@ impl Backend for Kernel {
 
     fn free_number(&self) -> RawFd {
         // Each test has a kernel of its own.
-        FIRST_NUMBER + 4000
+        Kernel::FIRST_NUMBER + 4000
     }
 
     fn clock(&self) -> Box<dyn Clock> {

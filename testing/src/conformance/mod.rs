@@ -24,7 +24,7 @@
 //!
 //! Each test makes a new poller, which watches pipes, socket pairs and TCP sockets of the system.
 //! For a poller over another kernel, the expression makes a [`Fixture`] of that kernel and the poller.
-//! The kernel is a [`Backend`]; the simulated [`Kernel`](crate::sim::Kernel) is one:
+//! The kernel is a [`Backend`]; the simulated [`Kernel`](crate::Kernel) is one:
 //!
 //! ```
 //! # fn main() {}
@@ -126,11 +126,11 @@ pub fn check(name: &str, poller: impl Into<Fixture>) {
 /// # use readily::spi::VirtualKernel;
 /// # use readily::{Interest, Trigger};
 /// # use std::{io, os::fd::{BorrowedFd, RawFd}, rc::Rc, sync::Arc, time::Duration};
-/// use readily_testing::{Kernel, sim};
+/// use readily_testing::{Kernel, SimPoller};
 /// use readily_testing::conformance::{PROMISES, Fixture};
 /// use std::panic;
 ///
-/// struct EdgesOnly(sim::SimPoller);
+/// struct EdgesOnly(SimPoller);
 ///
 /// impl Poller for EdgesOnly {
 ///     fn register(&mut self, fd: RawFd, token: u64, i: Interest, _: Trigger) -> io::Result<()> {

@@ -67,7 +67,7 @@ impl Fd {
     ///
     /// # Errors
     ///
-    /// `EBADF` for a number below [`FIRST_NUMBER`](super::FIRST_NUMBER) or beyond the limit. `EEXIST` for a
+    /// `EBADF` for a number below [`Kernel::FIRST_NUMBER`] or beyond the limit. `EEXIST` for a
     /// number in use: unlike `dup2(2)`, this does not close another descriptor.
     pub fn renumbered(&self, number: RawFd) -> io::Result<Self> {
         let mut table = self.kernel.table.borrow_mut();

@@ -161,7 +161,7 @@ impl Kernel {
     ///
     /// ```
     /// use readily::Readiness;
-    /// use readily_testing::sim::Kernel;
+    /// use readily_testing::Kernel;
     ///
     /// let kernel = Kernel::new();
     /// let (here, there) = kernel.pair()?;

@@ -46,19 +46,12 @@ pub use self::poller::SimPoller;
 pub(super) use self::virtual_wait::SimNotifier;
 pub use readily_sys::kq_abi::Personality;
 
-/// The lowest descriptor number of a kernel in memory. The system's own descriptors have far lower
-/// numbers, so the two cannot be confused.
-pub const FIRST_NUMBER: i32 = 1_000_000_000;
-
-/// The default limit of descriptors of a kernel. See [`Kernel::set_limit`].
-pub const DEFAULT_LIMIT: usize = 65_536;
-
 /// A kernel in memory, with its descriptors, clock and faults. Clones share one kernel.
 ///
 /// # Examples
 ///
 /// ```
-/// use readily_testing::sim::Kernel;
+/// use readily_testing::Kernel;
 ///
 /// let kernel = Kernel::new();
 /// let (here, there) = kernel.pair()?;
@@ -77,6 +70,13 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// The lowest descriptor number of a kernel in memory. The system's own descriptors have far lower
+    /// numbers, so the two cannot be confused.
+    pub const FIRST_NUMBER: i32 = 1_000_000_000;
+
+    /// The default limit of descriptors of a kernel. See [`Kernel::set_limit`].
+    pub const DEFAULT_LIMIT: usize = 65_536;
+
     /// Makes a kernel without descriptors and without faults, with its clock at zero.
     #[must_use]
     pub fn new() -> Self {

@@ -11,7 +11,7 @@ use super::open_files::{Body, Datagrams, File, bits};
 use super::streams::{self, Endpoint};
 use super::virtual_wait::{REAL_TIMEOUT, Trace};
 use super::watch_list::WatchList;
-use super::{DEFAULT_LIMIT, FIRST_NUMBER, os};
+use super::{Kernel, os};
 use readily_sys::errno::{EBADF, EINVAL, EMFILE};
 use readily_sys::kq_abi::Personality;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -42,11 +42,11 @@ impl Hasher for FileHasher {
 
 /// Returns the index of a number in the table; `None` for a descriptor of the system.
 fn index_of(number: i32) -> Option<usize> {
-    usize::try_from(number.checked_sub(FIRST_NUMBER)?).ok()
+    usize::try_from(number.checked_sub(Kernel::FIRST_NUMBER)?).ok()
 }
 
 pub(super) struct Table {
-    /// The file of each number, from [`FIRST_NUMBER`] on.
+    /// The file of each number, from [`Kernel::FIRST_NUMBER`] on.
     numbers: Vec<Option<u64>>,
     open: usize,
     /// The free indices of `numbers`; the lowest is assigned next.
@@ -83,7 +83,7 @@ impl Table {
             free: BTreeSet::new(),
             files: HashMap::default(),
             next_file: 0,
-            limit: DEFAULT_LIMIT,
+            limit: Kernel::DEFAULT_LIMIT,
             bound: BTreeMap::new(),
             next_port: FIRST_PORT,
             watch_lists: Vec::new(),
@@ -131,7 +131,7 @@ impl Table {
     /// Assigns the lowest free number to `file`, and returns it.
     pub(super) fn assign_number(&mut self, file: u64) -> i32 {
         let free = self.free.first().copied().unwrap_or(self.numbers.len());
-        let number = FIRST_NUMBER + i32::try_from(free).expect("the limit is far below");
+        let number = Kernel::FIRST_NUMBER + i32::try_from(free).expect("the limit is far below");
         self.assign(file, number);
         number
     }
