@@ -166,7 +166,6 @@ extern crate self as readily;
 
 #[allow(unreachable_pub)] // used by the higher layers; only `clock` is public, see below
 mod base;
-#[cfg(doc)]
 pub mod book;
 pub mod combine;
 pub mod event_loop;
