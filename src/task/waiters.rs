@@ -281,7 +281,6 @@ fn resume_panic(panic: Option<Payload>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use readily_testing::wakers;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
     use std::task::Wake;
@@ -349,33 +348,6 @@ mod tests {
             waiters.wake_all();
             assert_eq!(std::mem::take(&mut *woken.lock().unwrap()), [1, 2, 3, 4]);
         }
-    }
-
-    thread_local! {
-        static LIST: WakerList = WakerList::default();
-    }
-
-    #[test]
-    fn a_waker_may_come_back_to_the_list_when_it_is_woken_and_when_it_is_cloned() {
-        let woken = Arc::default();
-        let again = note(9, &woken);
-        let comes_back = wakers::calling(
-            move || LIST.with(|list| list.wait(&mut None, &again)),
-            || {},
-        );
-        let batch = wakers::cloning(|| {
-            LIST.with(WakerList::wake_all);
-            None
-        });
-        LIST.with(|list| {
-            for _ in 0..3 {
-                list.wait(&mut None, &comes_back);
-            }
-            list.wake_all(); // three come for the next time,
-            list.wait(&mut None, &batch); // which is this,
-            assert_eq!(*woken.lock().unwrap(), [9, 9, 9]);
-            assert_eq!(list.len(), 1); // and then one is left
-        });
     }
 
     #[test]

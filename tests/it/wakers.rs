@@ -1,4 +1,6 @@
 //! Wakers of tasks that run, wait or have ended: a wake queues the task, and does nothing else.
+//!
+//! Invariant: L8.
 
 use crate::moody::moody_on;
 use crate::support::{Count, Dropped, Log, collect_unhandled, guard, strict_loop, turn_times};
@@ -364,4 +366,43 @@ fn what_settles_while_the_waker_is_cloned_is_not_missed() {
     let mut waits = pin!(source.wait_readable());
     let polled = waits.as_mut().poll(&mut Context::from_waker(&waker));
     assert!(matches!(polled, Poll::Ready(Err(_))), "the loop is closed");
+}
+
+thread_local! {
+    static EVENT: &'static readily::Event = Box::leak(Box::default());
+    static WAITS: RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Waits for `EVENT`, for good.
+fn wait_with(waker: &Waker) -> Poll<()> {
+    let mut wait = Box::pin(EVENT.with(|event| event.wait()));
+    let polled = wait.as_mut().poll(&mut Context::from_waker(waker));
+    WAITS.with_borrow_mut(|waits| waits.push(wait));
+    polled
+}
+
+/// L8: the list of waiters is not borrowed while their wakers run.
+#[test]
+fn a_waker_may_come_back_to_the_list_of_waiters_when_it_is_woken_and_when_it_is_cloned() {
+    let _guard = guard!();
+    let (again, count) = wakers::counting();
+    let comes_back = wakers::calling(
+        move || {
+            EVENT.with(|event| event.clear());
+            assert!(wait_with(&again).is_pending());
+        },
+        || {},
+    );
+    for _ in 0..3 {
+        assert!(wait_with(&comes_back).is_pending());
+    }
+    EVENT.with(|event| event.set()); // three wait for the next time,
+    assert_eq!(count.count(), 0);
+    let sets = wakers::cloning(|| {
+        EVENT.with(|event| event.set());
+        None
+    });
+    assert!(wait_with(&sets).is_ready()); // which is this.
+    assert_eq!(count.count(), 3);
+    WAITS.take();
 }
