@@ -218,7 +218,8 @@ impl LoopHandle {
 
     /// Returns the number of armed timers: of `call_later`, `call_at`, sleeps, limits and
     /// intervals, and deadlines of registrations. A timer that has fired or was cancelled is not
-    /// counted.
+    /// counted. One that is too far in the future to fire, such as a delay of
+    /// [`Duration::MAX`](std::time::Duration::MAX), is.
     ///
     /// For embedders and tests: a service without work should not arm more and more.
     ///
@@ -233,6 +234,8 @@ impl LoopHandle {
     /// assert_eq!(event_loop.armed_timers(), 1);
     /// timer.cancel();
     /// assert_eq!(event_loop.armed_timers(), 0);
+    /// let _never = event_loop.call_later(Duration::MAX, |_| {});
+    /// assert_eq!(event_loop.armed_timers(), 1);
     ///
     /// run(async {
     ///     wait_for(Duration::from_secs(9), sleep(Duration::from_millis(1))).await.unwrap();

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 /// A weak, clonable handle to a loop, for its own thread.
 ///
 /// A callback that owned its loop would keep both alive for ever; one that holds a weak handle does
-/// not. If the loop is closed or gone, a call returns its argument in [`LoopClosed`].
+/// not. Of a loop that is closed, being closed or gone, `call_soon`, `call_later`, `call_at` and `spawn`
+/// return their argument in [`LoopClosed`]. [`with`](Self::with) gives access to a closed loop too, as
+/// long as it exists.
 ///
 /// # Examples
 ///

@@ -93,7 +93,7 @@ impl<E: 'static> TaskGroup<E> {
     }
 
     /// [`cancel`](Self::cancel) with a reason, which the children's [`ChildFailed`](super::ChildFailed) and
-    /// reports give.
+    /// reports give. The group's own [`GroupError`] does not have it.
     pub fn cancel_with(&self, reason: impl Into<Cow<'static, str>>) -> bool {
         if self.core.over.get() {
             return false;

@@ -91,7 +91,8 @@ pub struct Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Sends `value`, without waiting.
+    /// Sends `value`, without waiting: a full channel returns it, as [`try_reserve`](Sender::try_reserve)
+    /// does. There is no form that waits for room, because a sender may be on a thread without a loop.
     ///
     /// What one thread sends is received in that order.
     ///

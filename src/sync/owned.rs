@@ -225,7 +225,7 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
     /// # Cancellation
     ///
     /// As [`get`](Queue::get): no item is lost.
-    pub fn get_job_owned(
+    pub fn get_work_item_owned(
         &self,
     ) -> impl Future<Output = Result<WorkItem<T, S>, Closed>> + use<T, S> {
         let queue = self.clone();

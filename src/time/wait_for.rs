@@ -48,7 +48,7 @@ impl From<Elapsed> for std::io::Error {
 ///
 /// # Panics
 ///
-/// Outside a running loop: there is no clock to ask.
+/// When it is polled outside a running loop, unless `future` is ready at once: there is no clock.
 ///
 /// # Cancellation
 ///
@@ -92,7 +92,8 @@ where
 ///
 /// # Panics
 ///
-/// Outside a running loop: there is no clock to ask.
+/// When it is polled outside a running loop, unless `future` is ready at once or there is no deadline:
+/// there is no clock.
 ///
 /// # Cancellation
 ///

@@ -68,7 +68,7 @@ fn a_wait_on_a_queue_of_any_order_can_be_spawned() {
         let queue = Queue::bounded(1);
         let idle = spawn(queue.join_owned());
         idle.await.unwrap();
-        let (got, job) = (spawn(queue.get_owned()), spawn(queue.get_job_owned()));
+        let (got, job) = (spawn(queue.get_owned()), spawn(queue.get_work_item_owned()));
         let puts = ["a", "b", "c"].map(|item| spawn(queue.put_owned(item)));
         assert_eq!(got.await.unwrap(), Ok("a"));
         let job = job.await.unwrap().unwrap();

@@ -71,6 +71,7 @@ const RETIRED: &[(&str, &str)] = &[
     ("end_ghosts", "remove_stale"),
     ("get_job", "get_work_item"),
     ("get_job_nowait", "try_get_work_item"),
+    ("get_job_owned", "get_work_item_owned"),
     ("get_nowait", "try_get"),
     ("ghosts", "stale_turns"),
     ("goes_anywhere", "check_send"),
@@ -393,6 +394,20 @@ fn texts_are_in_the_present_words() {
         })
         .collect(),
     );
+}
+
+/// The published package has the sources, and cannot depend on the kit.
+#[test]
+fn the_sources_and_their_unit_tests_use_nothing_of_the_kit() {
+    let mut complaints = Vec::new();
+    for path in ["src", "sys/src"].iter().flat_map(|folder| sources(folder)) {
+        for (n, line) in parts(&read(&path)).iter().enumerate() {
+            if words(&line.code).any(|word| word == "readily_testing") {
+                complaints.push(format!("{}:{}: not in the package", shown(&path), n + 1));
+            }
+        }
+    }
+    none(complaints);
 }
 
 #[test]
