@@ -3,6 +3,9 @@
 //! An absolute figure depends on the machine and on its load. The tables therefore have, within each
 //! workload, the ratio to handwritten code ("raw", the practical limit) and the ratio to tokio.
 //!
+//! Each row also has the peer that is ahead, with its figure. Only peers of one layer are compared
+//! there: a poller that returns events does less than a loop that runs coroutines.
+//!
 //! A caller that measures ratios within each repetition passes them in; otherwise they are computed
 //! from the figures.
 
@@ -13,6 +16,29 @@ use std::path::Path;
 /// The peers that all others are compared with.
 const RAW: &str = "raw";
 const TOKIO: &str = "tokio";
+
+/// The kind of interface that a peer offers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Layer {
+    Poller,
+    Callbacks,
+    Coroutines,
+}
+
+impl Layer {
+    const ALL: [Self; 3] = [Self::Poller, Self::Callbacks, Self::Coroutines];
+
+    /// Returns the layer of a peer; `None` for a limit, which is written for one workload.
+    fn of(peer: &str) -> Option<Self> {
+        match peer {
+            "raw" | "raw, boxed" | "none" => None,
+            "poller" | "mio" | "polling" => Some(Self::Poller),
+            "callbacks" | "terse callbacks" | "readily callbacks" => Some(Self::Callbacks),
+            "calloop" | "libuv" | "libev" | "libevent" => Some(Self::Callbacks),
+            _ => Some(Self::Coroutines),
+        }
+    }
+}
 
 /// One figure of one peer in one workload.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +68,19 @@ impl Row {
     fn is_of(&self, workload: &str, unit: &str) -> bool {
         self.workload == workload && self.unit == unit
     }
+
+    /// Returns whether this figure is better than `other`, of the same workload and unit.
+    fn beats(&self, other: &Self) -> bool {
+        if self.unit == "1/s" {
+            self.figure > other.figure
+        } else {
+            self.figure < other.figure
+        }
+    }
+
+    fn shown(&self) -> String {
+        format!("{} {}", self.peer, number(self.figure))
+    }
 }
 
 /// How a report is printed.
@@ -67,20 +106,46 @@ impl Report {
         self.rows.extend(rows);
     }
 
+    /// Adds rows of another build: `label` is appended to the name of each workload.
+    pub fn extend_as(&mut self, label: &str, rows: impl IntoIterator<Item = Row>) {
+        self.extend(rows.into_iter().map(|row| Row {
+            workload: row.workload + label,
+            ..row
+        }));
+    }
+
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
 
-    /// Formats one table for each workload: figure, ratio to raw, ratio to tokio.
+    /// Returns the best row of one layer in a workload; `None` if fewer than two peers have a figure.
+    /// A negative figure is not compared: it belongs to a timer that fired early.
+    fn ahead(&self, workload: &str, unit: &str, layer: Layer) -> Option<&Row> {
+        let of_layer = || {
+            let rows = self.rows.iter().filter(|row| row.is_of(workload, unit));
+            rows.filter(|row| Layer::of(&row.peer) == Some(layer))
+        };
+        let sound = of_layer().filter(|row| row.figure >= 0.0);
+        let best = sound.reduce(|best, row| if row.beats(best) { row } else { best });
+        best.filter(|_| of_layer().count() > 1)
+    }
+
+    fn ahead_of(&self, row: &Row) -> Option<&Row> {
+        self.ahead(&row.workload, &row.unit, Layer::of(&row.peer)?)
+    }
+
+    /// Formats one table for each workload: figure, ratio to raw, ratio to tokio, and the peer of the
+    /// same layer that is ahead.
     pub fn tables(&self, form: Form) -> String {
         let mut text = String::new();
         for (workload, unit) in self.groups() {
-            let head = [unit, "ratio to raw", "ratio to tokio"].map(str::to_owned);
+            let head = [unit, "ratio to raw", "ratio to tokio", "ahead"].map(str::to_owned);
             line(&mut text, form, workload, &head);
             rule(&mut text, form, head.len());
             for row in self.rows.iter().filter(|row| row.is_of(workload, unit)) {
                 let figure = number(row.figure);
-                let cells = [figure, self.ratio(row, RAW), self.ratio(row, TOKIO)];
+                let ahead = self.ahead_of(row).map_or("–".to_owned(), Row::shown);
+                let cells = [figure, self.ratio(row, RAW), self.ratio(row, TOKIO), ahead];
                 line(&mut text, form, &row.peer, &cells);
             }
             text.push('\n');
@@ -88,14 +153,16 @@ impl Report {
         text
     }
 
-    /// Formats one table for each unit: a line for each workload, a column for each peer.
+    /// Formats one table for each unit: a line for each workload, a column for each peer, and the peer
+    /// of each layer that is ahead.
     pub fn matrix(&self, form: Form) -> String {
         let mut text = String::new();
         let groups = self.groups();
         for unit in firsts(groups.iter().map(|&(_, unit)| unit)) {
             let of_unit = || self.rows.iter().filter(|row| row.unit == unit);
             let peers = firsts(of_unit().map(|row| row.peer.as_str()));
-            let head: Vec<_> = peers.iter().map(|&peer| peer.to_owned()).collect();
+            let head = peers.iter().copied().chain(["ahead"]);
+            let head: Vec<_> = head.map(str::to_owned).collect();
             line(&mut text, form, unit, &head);
             rule(&mut text, form, head.len());
             for workload in firsts(of_unit().map(|row| row.workload.as_str())) {
@@ -104,12 +171,15 @@ impl Report {
                     let found = cells.find(|row| row.peer == *peer);
                     found.map_or("–".to_owned(), |row| number(row.figure))
                 };
-                line(
-                    &mut text,
-                    form,
-                    workload,
-                    &peers.iter().map(cell).collect::<Vec<_>>(),
-                );
+                let ahead = Layer::ALL.iter();
+                let ahead = ahead.filter_map(|&layer| self.ahead(workload, unit, layer));
+                let ahead: Vec<_> = ahead.map(Row::shown).collect();
+                let ahead = match ahead.is_empty() {
+                    true => "–".to_owned(),
+                    false => ahead.join(", "),
+                };
+                let cells: Vec<_> = peers.iter().map(cell).chain([ahead]).collect();
+                line(&mut text, form, workload, &cells);
             }
             text.push('\n');
         }
@@ -118,6 +188,7 @@ impl Report {
 
     /// Formats a JSON array of objects, one on each line.
     pub fn json(&self) -> String {
+        let object = |row| object(row, self.ahead_of(row));
         let lines: Vec<_> = self.rows.iter().map(object).collect();
         format!("[\n{}\n]\n", lines.join(",\n"))
     }
@@ -193,16 +264,20 @@ fn rule(text: &mut String, form: Form, cells: usize) {
     }
 }
 
-fn object(row: &Row) -> String {
-    let ratio = |ratio: Option<f64>| ratio.map_or("null".to_owned(), |ratio| ratio.to_string());
+fn object(row: &Row, ahead: Option<&Row>) -> String {
+    let or_null = |value: Option<String>| value.unwrap_or("null".to_owned());
+    let ratio = |ratio: Option<f64>| or_null(ratio.map(|ratio| ratio.to_string()));
     format!(
-        "{{\"workload\":{},\"peer\":{},\"figure\":{},\"unit\":{},\"to_raw\":{},\"to_tokio\":{}}}",
+        "{{\"workload\":{},\"peer\":{},\"figure\":{},\"unit\":{},\"to_raw\":{},\"to_tokio\":{},\
+         \"ahead\":{},\"ahead_figure\":{}}}",
         quoted(&row.workload),
         quoted(&row.peer),
         row.figure,
         quoted(&row.unit),
         ratio(row.to_raw),
         ratio(row.to_tokio),
+        or_null(ahead.map(|row| quoted(&row.peer))),
+        ratio(ahead.map(|row| row.figure)),
     )
 }
 
@@ -232,8 +307,12 @@ mod tests {
     #[test]
     fn a_ratio_is_the_measured_one_or_that_of_the_figures() {
         let text = report().tables(Form::Markdown);
-        assert!(text.contains("| readily | 60.0 | 1.20 | 0.60 |"), "{text}");
-        assert!(text.contains("| tokio | 100 | 2.50 | 1.00 |"), "{text}");
+        let [readily, tokio] = [
+            "| readily | 60.0 | 1.20 | 0.60 | readily 60.0 |",
+            "| tokio | 100 | 2.50 | 1.00 | readily 60.0 |",
+        ];
+        assert!(text.contains(readily), "{text}");
+        assert!(text.contains(tokio), "{text}");
     }
 
     #[test]
@@ -241,8 +320,42 @@ mod tests {
         let mut report = report();
         report.add(Row::new("churn", "tokio", 7.0, "ns"));
         let text = report.matrix(Form::Markdown);
-        assert!(text.contains("| ns | raw | readily | tokio |"), "{text}");
-        assert!(text.contains("| churn | – | – | 7.00 |"), "{text}");
+        let head = "| ns | raw | readily | tokio | ahead |";
+        assert!(text.contains(head), "{text}");
+        assert!(text.contains("| churn | – | – | 7.00 | – |"), "{text}");
+    }
+
+    #[test]
+    fn the_best_of_each_layer_is_ahead() {
+        let mut report = report();
+        for (peer, figure) in [("mio", 55.0), ("poller", 54.0), ("libev", 58.0)] {
+            report.add(Row::new("echo", peer, figure, "ns"));
+        }
+        let text = report.matrix(Form::Markdown);
+        // The limit is not compared, and neither is a layer with one peer.
+        assert!(text.contains("| poller 54.0, readily 60.0 |"), "{text}");
+        let json = report.json();
+        assert_eq!(
+            json.matches(r#""ahead":"poller","ahead_figure":54}"#)
+                .count(),
+            2
+        );
+        assert_eq!(
+            json.matches(r#""ahead":null,"ahead_figure":null}"#).count(),
+            2
+        );
+    }
+
+    #[test]
+    fn a_larger_rate_is_ahead_and_a_negative_delay_is_not() {
+        let mut report = Report::default();
+        for (peer, rate, late) in [("libuv", 5.0, -3.0), ("libev", 9.0, 2.0)] {
+            report.add(Row::new("echo", peer, rate, "1/s"));
+            report.add(Row::new("sleep", peer, late, "µs late, least"));
+        }
+        let text = report.matrix(Form::Markdown);
+        assert!(text.contains("| 5.00 | 9.00 | libev 9.00 |"), "{text}");
+        assert!(text.contains("| -3.00 | 2.00 | libev 2.00 |"), "{text}");
     }
 
     #[test]
