@@ -47,6 +47,12 @@ fn hellos() -> Vec<Hello> {
              .block_on(async { println!(\"hello\") });",
         ),
         hello(
+            "compio",
+            "compio = { version = '0.19', default-features = false, \
+             features = ['io', 'net', 'polling', 'runtime', 'time'] }",
+            "compio::runtime::Runtime::new().unwrap().block_on(async { println!(\"hello\") });",
+        ),
+        hello(
             "calloop",
             "calloop = '0.14'",
             "let mut event_loop = calloop::EventLoop::<()>::try_new().unwrap();\

@@ -2,7 +2,7 @@
 //!
 //! Each closure holds one word and adds it to a counter, so that no closure is empty.
 
-#[cfg(any(has_uv, has_ev))]
+#[cfg(any(has_uv, has_ev, has_event))]
 mod c;
 mod calloop;
 mod raw;
@@ -10,12 +10,15 @@ mod readily;
 
 #[cfg(has_ev)]
 pub use c::Ev;
+#[cfg(has_event)]
+pub use c::Event;
 #[cfg(has_uv)]
 pub use c::Uv;
 pub use calloop::Calloop;
 pub use raw::{Boxed, Raw};
 pub use readily::Readily;
 
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 pub trait Callbacks: Sized {
@@ -37,4 +40,11 @@ pub trait Timed: Callbacks {
     fn armed_and_fired(&mut self, delays: &[Duration]);
     /// The same; returns how late each timer fired, in nanoseconds.
     fn armed_and_late(&mut self, delays: &[Duration]) -> Vec<i64>;
+}
+
+/// A callback loop that watches sockets.
+pub trait Watching: Callbacks {
+    /// Registers each socket for reading, with a callback that holds one word, and turns the loop
+    /// once. The registrations are not removed: their memory is measured.
+    fn watch(&mut self, sockets: Vec<UnixStream>);
 }

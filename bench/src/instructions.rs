@@ -7,13 +7,14 @@
 //! Instructions of the kernel are not counted.
 
 use std::error::Error;
+use std::path::Path;
 use std::process::Command;
 
-/// Runs this program with `args`, and returns the instructions of all its threads.
-fn collected(args: &[&str]) -> Result<u64, Box<dyn Error>> {
+/// Runs `program` with `args`, and returns the instructions of all its threads.
+fn collected(program: &Path, args: &[&str]) -> Result<u64, Box<dyn Error>> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(std::env::current_exe()?)
+        .arg(program)
         .args(args)
         .output()
         .map_err(|error| format!("valgrind: {error}"))?;
@@ -27,9 +28,10 @@ fn collected(args: &[&str]) -> Result<u64, Box<dyn Error>> {
     }
 }
 
-/// Returns the instructions of one operation, measured over `n`.
-pub fn of_one(workload: &str, peer: &str, n: u64) -> Result<f64, Box<dyn Error>> {
-    let run = |n: u64| collected(&["--run", workload, peer, &n.to_string()]);
+/// Returns the instructions of one operation, measured over `n`. `program` is this program, perhaps
+/// built with another profile.
+pub fn of_one(program: &Path, workload: &str, peer: &str, n: u64) -> Result<f64, Box<dyn Error>> {
+    let run = |n: u64| collected(program, &["--run", workload, peer, &n.to_string()]);
     let (once, twice) = (run(n)?, run(2 * n)?);
     Ok((twice as f64 - once as f64) / n as f64)
 }

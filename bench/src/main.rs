@@ -17,14 +17,15 @@ mod runtime;
 mod sleeps;
 mod workloads;
 
+use readily_bench::build::Build;
 use readily_bench::report::{Form, Report, Row};
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use workloads::Run;
 
 const USAGE: &str = "usage: readily-bench [--instructions | --sleeps | --memory | --builds | --smoke] \
-    [--only PART] [--peer PEER] [--markdown] [--json FILE]";
+    [--only PART] [--peer PEER] [--beside PROGRAM] [--markdown] [--json FILE]";
 
 /// What is measured in this run.
 #[derive(Default)]
@@ -46,6 +47,8 @@ struct Options {
     json: Option<PathBuf>,
     only: String,
     peer: Option<String>,
+    /// This program, built with another profile, whose figures are printed below each line.
+    beside: Option<PathBuf>,
 }
 
 impl Options {
@@ -119,16 +122,27 @@ fn timed(row: &workloads::Row, (repetitions, least): Effort) -> Vec<Row> {
     (0..runs.len()).map(one).collect()
 }
 
-fn counted(row: &workloads::Row) -> Result<Vec<Row>, Box<dyn Error>> {
+fn counted(row: &workloads::Row, program: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
     let Some(n) = row.counted else {
         return Ok(Vec::new());
     };
     let count = |&(peer, _): &(&str, Run)| {
-        let each = instructions::of_one(row.name, peer, n)?;
+        let each = instructions::of_one(program, row.name, peer, n)?;
         eprintln!("{each:>12.0}  {peer}: {}", row.name);
         Ok(Row::new(row.name, peer, each, "instructions"))
     };
     row.runs.iter().map(count).collect()
+}
+
+/// Measures each selected workload in processes of each build.
+fn all_counted(options: &Options, report: &mut Report) -> Result<(), Box<dyn Error>> {
+    let builds = Build::all(options.beside.as_deref())?;
+    for row in options.chosen() {
+        for build in &builds {
+            report.extend_as(&build.label, counted(&row, &build.program)?);
+        }
+    }
+    Ok(())
 }
 
 /// Runs one workload once, for measurement by another tool.
@@ -157,6 +171,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, Box<dyn Er
             "--smoke" => options.mode = Mode::Smoke,
             "--markdown" => options.form = Form::Markdown,
             "--json" => options.json = Some(args.next().ok_or(USAGE)?.into()),
+            "--beside" => options.beside = Some(args.next().ok_or(USAGE)?.into()),
             "--only" => options.only = args.next().ok_or(USAGE)?,
             "--peer" => options.peer = Some(args.next().ok_or(USAGE)?),
             _ => return Err(USAGE.into()),
@@ -174,22 +189,26 @@ fn main() -> Result<(), Box<dyn Error>> {
         return memory::run_one(args);
     }
     let options = options(args)?;
+    if options.beside.is_some() && !matches!(options.mode, Mode::Instructions | Mode::Memory) {
+        return Err("--beside is only for --instructions and --memory".into());
+    }
     let wants = |workload: &str, peer: &str| options.wants(workload, peer);
     let mut report = Report::default();
     match options.mode {
         Mode::Times => times(&options, FULL, &mut report),
-        Mode::Instructions => {
-            for row in options.chosen() {
-                report.extend(counted(&row)?);
+        Mode::Instructions => all_counted(&options, &mut report)?,
+        Mode::Sleeps => report.extend(sleeps::rows(1, wants)),
+        Mode::Memory => {
+            for build in Build::all(options.beside.as_deref())? {
+                let rows = memory::rows(&build.program, 1_000_000, wants)?;
+                report.extend_as(&build.label, rows);
             }
         }
-        Mode::Sleeps => report.extend(sleeps::rows(1, wants)),
-        Mode::Memory => report.extend(memory::rows(1_000_000, wants)?),
         Mode::Builds => report.extend(builds::rows(wants)?),
         Mode::Smoke => {
             times(&options, SMOKE, &mut report);
             report.extend(sleeps::rows(100, wants));
-            report.extend(memory::rows(10_000, wants)?);
+            report.extend(memory::rows(&std::env::current_exe()?, 10_000, wants)?);
         }
     }
     print!("{}", report.tables(options.form));

@@ -5,7 +5,7 @@
 
 use crate::callbacks::{self, Callbacks, Timed};
 use crate::clocks::worked;
-use crate::peers::{Monoio, Smol, Tokio};
+use crate::peers::{Compio, Monoio, Smol, Tokio};
 use crate::runtime::Runtime;
 use crate::workloads::Numbers;
 use readily_bench::report::Row;
@@ -24,11 +24,14 @@ const PEERS: &[(&str, Slept)] = &[
     (Tokio::NAME, slept::<Tokio>),
     (Smol::NAME, slept::<Smol>),
     (Monoio::NAME, slept::<Monoio>),
+    (Compio::NAME, slept::<Compio>),
     (callbacks::Calloop::NAME, called::<callbacks::Calloop>),
     #[cfg(has_uv)]
     (callbacks::Uv::NAME, called::<callbacks::Uv>),
     #[cfg(has_ev)]
     (callbacks::Ev::NAME, called::<callbacks::Ev>),
+    #[cfg(has_event)]
+    (callbacks::Event::NAME, called::<callbacks::Event>),
 ];
 
 fn called<C: Timed>(delays: &[Duration]) -> Late {

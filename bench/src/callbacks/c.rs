@@ -1,10 +1,13 @@
-//! The callback loops in C, `c/uv.c` and `c/ev.c`, as implementations of the traits.
+//! The callback loops in C, `c/uv.c`, `c/ev.c` and `c/event.c`, as implementations of the traits.
 //!
-//! Both libraries measure a delay from the start of the turn, so their timers may fire early.
+//! Their timers may fire early: libuv and libev measure a delay from the start of the turn, libevent
+//! with a coarse clock.
 #![allow(unsafe_code)] // calls C
 
-use super::{Callbacks, Timed};
+use super::{Callbacks, Timed, Watching};
 use std::ffi::c_void;
+use std::os::fd::{IntoRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -14,7 +17,7 @@ fn nanos(delays: &[Duration]) -> Vec<u64> {
 
 macro_rules! in_c {
     ($peer:ident, $name:literal, $new:ident, $free:ident, $soon:ident, $chain:ident,
-     $cancelled:ident, $fired:ident, $late:ident) => {
+     $cancelled:ident, $fired:ident, $late:ident, $watch:ident) => {
         unsafe extern "C" {
             fn $new() -> *mut c_void;
             fn $free(peer: *mut c_void);
@@ -23,6 +26,7 @@ macro_rules! in_c {
             fn $cancelled(peer: *mut c_void, delays: *const u64, n: u64);
             fn $fired(peer: *mut c_void, delays: *const u64, n: u64);
             fn $late(peer: *mut c_void, delays: *const u64, n: u64, late: *mut i64);
+            fn $watch(peer: *mut c_void, fds: *const RawFd, n: u64);
         }
 
         /// Created by the library's `new`, and freed only by `drop`.
@@ -76,6 +80,15 @@ macro_rules! in_c {
                 late
             }
         }
+
+        impl Watching for $peer {
+            fn watch(&mut self, sockets: Vec<UnixStream>) {
+                let fds: Vec<RawFd> = sockets.into_iter().map(UnixStream::into_raw_fd).collect();
+                // SAFETY: as above; the pointer and length are those of `fds`, which is only read.
+                // The descriptors are open, and stay so.
+                unsafe { $watch(self.0.as_ptr(), fds.as_ptr(), fds.len() as u64) }
+            }
+        }
     };
 }
 
@@ -89,7 +102,8 @@ in_c!(
     calls_uv_chain,
     calls_uv_cancelled,
     calls_uv_fired,
-    calls_uv_late
+    calls_uv_late,
+    calls_uv_watch
 );
 
 #[cfg(has_ev)]
@@ -102,5 +116,20 @@ in_c!(
     calls_ev_chain,
     calls_ev_cancelled,
     calls_ev_fired,
-    calls_ev_late
+    calls_ev_late,
+    calls_ev_watch
+);
+
+#[cfg(has_event)]
+in_c!(
+    Event,
+    "libevent",
+    calls_event_new,
+    calls_event_free,
+    calls_event_soon,
+    calls_event_chain,
+    calls_event_cancelled,
+    calls_event_fired,
+    calls_event_late,
+    calls_event_watch
 );

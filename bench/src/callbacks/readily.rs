@@ -1,9 +1,10 @@
 //! The crate's callback layer: an `EventLoop` that the caller turns.
 
-use super::{Callbacks, Timed};
+use super::{Callbacks, Timed, Watching};
 use crate::sleeps::late_ns;
-use readily::{EventLoop, LoopHandle};
+use readily::{Cx, EventLoop, Interest, LoopHandle};
 use std::cell::{Cell, RefCell};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -76,5 +77,25 @@ impl Timed for Readily {
         }
         self.event_loop.run().expect("a loop that turns");
         late.take()
+    }
+}
+
+struct Conn(Rc<Cell<u64>>);
+
+impl readily::Callbacks for Conn {
+    fn on_read(&mut self, _cx: &Cx<'_>) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+impl Watching for Readily {
+    fn watch(&mut self, sockets: Vec<UnixStream>) {
+        for socket in sockets {
+            let conn = Conn(Rc::clone(&self.called));
+            let registered = self.event_loop.register(socket, Interest::READ, conn);
+            registered.map_err(|refused| refused.error).expect("a loop");
+        }
+        let turned = self.event_loop.turn(Some(Duration::ZERO));
+        turned.expect("a loop that turns");
     }
 }

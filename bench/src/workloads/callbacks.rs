@@ -6,6 +6,8 @@ use super::timers::{self, FAR};
 use super::{BATCH, Numbers, Row, Run, batches};
 #[cfg(has_ev)]
 use crate::callbacks::Ev;
+#[cfg(has_event)]
+use crate::callbacks::Event;
 #[cfg(has_uv)]
 use crate::callbacks::Uv;
 use crate::callbacks::{Boxed, Callbacks, Calloop, Raw, Readily, Timed};
@@ -24,6 +26,8 @@ macro_rules! runs {
             (<Uv as Callbacks>::NAME, runs!(@ Uv $workload $more)),
             #[cfg(has_ev)]
             (<Ev as Callbacks>::NAME, runs!(@ Ev $workload $more)),
+            #[cfg(has_event)]
+            (<Event as Callbacks>::NAME, runs!(@ Event $workload $more)),
         ]
     };
     (@ $peer:ident $workload:ident ($($more:expr),*)) => {

@@ -12,15 +12,15 @@ use std::task::{Poll, Waker};
 
 pub fn rows() -> Vec<Row> {
     vec![
-        row!("spawn and await, one by one", spawn_one_by_one(), Readily Tokio TokioLocalSet Smol Monoio),
-        row!("spawn and await, 1000 at a time", spawn_many(), Readily Tokio TokioLocalSet Smol Monoio),
-        row!("yield, one task", yielding(1), Readily Tokio TokioLocalSet Smol Monoio),
-        row!("yield, among 1000 tasks", yielding(1000), Readily Tokio TokioLocalSet Smol Monoio)
+        row!("spawn and await, one by one", spawn_one_by_one(), Readily Tokio TokioLocalSet Smol Monoio Compio),
+        row!("spawn and await, 1000 at a time", spawn_many(), Readily Tokio TokioLocalSet Smol Monoio Compio),
+        row!("yield, one task", yielding(1), Readily Tokio TokioLocalSet Smol Monoio Compio),
+        row!("yield, among 1000 tasks", yielding(1000), Readily Tokio TokioLocalSet Smol Monoio Compio)
             .timed(200 * BATCH),
-        row!("ping-pong, two slots", ping_pong_slot(), Readily Tokio TokioLocalSet Smol Monoio),
-        row!("ping-pong, two signals", ping_pong_signal(), Readily Tokio TokioLocalSet Smol Monoio),
-        row!("ping-pong, two oneshots", ping_pong_oneshot(), Readily Tokio TokioLocalSet Smol Monoio),
-        row!("ping-pong, two queues", ping_pong_queue(), Readily Tokio TokioLocalSet Smol Monoio),
+        row!("ping-pong, two slots", ping_pong_slot(), Readily Tokio TokioLocalSet Smol Monoio Compio),
+        row!("ping-pong, two signals", ping_pong_signal(), Readily Tokio TokioLocalSet Smol Monoio Compio),
+        row!("ping-pong, two oneshots", ping_pong_oneshot(), Readily Tokio TokioLocalSet Smol Monoio Compio),
+        row!("ping-pong, two queues", ping_pong_queue(), Readily Tokio TokioLocalSet Smol Monoio Compio),
     ]
 }
 

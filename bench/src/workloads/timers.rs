@@ -3,7 +3,7 @@
 //! Where many are alive at once, each is boxed, as the timers of tasks are. Callbacks need no box.
 
 use super::{BATCH, Numbers, Row, batches, row, timed};
-use crate::peers::{Monoio, Readily, Smol, Tokio};
+use crate::peers::{Compio, Monoio, Readily, Smol, Tokio};
 use crate::runtime::Runtime;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -17,9 +17,9 @@ pub const NEAR: Duration = Duration::from_millis(1);
 
 pub fn rows() -> Vec<Row> {
     vec![
-        row!("sleep(0)", sleep_zero(), Readily Tokio Smol Monoio).counted(1000),
-        row!("timer armed and dropped", timer_dropped(1), Readily Tokio Smol Monoio),
-        row!("sleep of a task, 0 to 1 ms, 1000 at once", sleeping(BATCH), Readily Tokio Smol Monoio),
+        row!("sleep(0)", sleep_zero(), Readily Tokio Smol Monoio Compio).counted(1000),
+        row!("timer armed and dropped", timer_dropped(1), Readily Tokio Smol Monoio Compio),
+        row!("sleep of a task, 0 to 1 ms, 1000 at once", sleeping(BATCH), Readily Tokio Smol Monoio Compio),
     ]
 }
 
@@ -38,6 +38,9 @@ pub fn dropped(together: u64) -> Vec<(&'static str, super::Run)> {
             }),
             (Monoio::NAME, |n| {
                 timed::<Monoio>(timer_dropped::<Monoio>(n, TOGETHER))
+            }),
+            (Compio::NAME, |n| {
+                timed::<Compio>(timer_dropped::<Compio>(n, TOGETHER))
             }),
         ]
     }

@@ -5,7 +5,7 @@
 
 use super::{Row, Run};
 use crate::callbacks::{Callbacks, Raw};
-use crate::peers::{Monoio, Readily, Smol, Tokio};
+use crate::peers::{Compio, Monoio, Readily, Smol, Tokio};
 use crate::runtime::Runtime;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,6 +29,7 @@ pub fn rows() -> Vec<Row> {
                 (Tokio::NAME, turns::<Tokio>),
                 (Smol::NAME, turns::<Smol>),
                 (Monoio::NAME, turns::<Monoio>),
+                (Compio::NAME, turns::<Compio>),
             ],
         ),
         row(
@@ -39,6 +40,7 @@ pub fn rows() -> Vec<Row> {
                 (Tokio::NAME, latency::<Tokio>),
                 (Smol::NAME, latency::<Smol>),
                 (Monoio::NAME, latency::<Monoio>),
+                (Compio::NAME, latency::<Compio>),
             ],
         ),
     ]
