@@ -75,7 +75,7 @@ impl Chain {
 
 #[allow(clippy::disallowed_methods)] // measures wall time, outside any loop
 impl Links {
-    #[cfg_attr(not(any(has_uv, has_ev)), allow(dead_code))] // used by the peers in C, which have their own state
+    #[cfg_attr(not(any(has_uv, has_ev, has_event)), allow(dead_code))] // used by the peers in C, which have their own state
     pub fn size(&self) -> (usize, usize, usize) {
         (self.writers.len(), self.active, self.total)
     }

@@ -24,6 +24,15 @@ pub enum Pace<'a> {
     Together(&'a Server),
 }
 
+impl Pace<'_> {
+    fn settle(self) -> io::Result<()> {
+        match self {
+            Self::Free => Ok(()),
+            Self::Together(server) => server.settle(),
+        }
+    }
+}
+
 pub struct Load {
     conns: Vec<Conn>,
     /// The index in `conns`, by descriptor.
@@ -52,12 +61,19 @@ fn request(size: usize) -> Vec<u8> {
     (0..size).map(|n| (n * 7 + n / 251) as u8).collect()
 }
 
+/// The number of connections that are opened before the server gets time to accept them: fewer than
+/// the queue of a listener holds.
+const OPENED_AT_ONCE: usize = 50;
+
 impl Load {
-    pub fn open(addr: SocketAddr, conns: usize, size: usize) -> io::Result<Self> {
+    pub fn open(addr: SocketAddr, conns: usize, size: usize, pace: Pace<'_>) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         let mut all = Vec::new();
         let mut places = Vec::new();
         for at in 0..conns {
+            if at % OPENED_AT_ONCE == 0 {
+                pace.settle()?;
+            }
             let stream = connect(addr)?;
             let fd = stream.as_raw_fd();
             epoll.add(fd, IN)?;
@@ -83,8 +99,8 @@ impl Load {
     pub fn run(&mut self, rounds: usize, pace: Pace<'_>) -> io::Result<()> {
         match pace {
             Pace::Free => self.round(rounds),
-            Pace::Together(server) => (0..rounds).try_for_each(|_| {
-                server.settle()?;
+            Pace::Together(_) => (0..rounds).try_for_each(|_| {
+                pace.settle()?;
                 self.round(1)
             }),
         }
@@ -141,9 +157,7 @@ impl Conn {
 pub fn churn(addr: SocketAddr, times: usize, size: usize, pace: Pace<'_>) -> io::Result<()> {
     let (request, mut answer) = (request(size), vec![0; size]);
     for _ in 0..times {
-        if let Pace::Together(server) = pace {
-            server.settle()?;
-        }
+        pace.settle()?;
         let mut stream = connect(addr)?;
         stream.write_all(&request)?;
         stream.read_exact(&mut answer)?;
@@ -152,4 +166,16 @@ pub fn churn(addr: SocketAddr, times: usize, size: usize, pace: Pace<'_>) -> io:
         }
     }
     Ok(())
+}
+
+/// Connects `together` times, sends one request on each connection, reads the answers and closes,
+/// `times` times in sequence.
+pub fn churn_together(
+    addr: SocketAddr,
+    times: usize,
+    together: usize,
+    size: usize,
+    pace: Pace<'_>,
+) -> io::Result<()> {
+    (0..times).try_for_each(|_| Load::open(addr, together, size, pace)?.run(1, pace))
 }

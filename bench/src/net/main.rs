@@ -1,7 +1,7 @@
 //! Benchmarks with sockets, of readily and of its peers.
 //!
 //! An echo server, short connections, many idle connections, and a chain of socketpairs, on readily in
-//! its three styles and on eight peers. Repetitions are interleaved: all peers run in turn, each time
+//! its styles and on ten peers. Repetitions are interleaved: all peers run in turn, each time
 //! with another one first. Ratios are medians of the ratios within each repetition.
 //!
 //! The commands are in `README.md`.
@@ -17,17 +17,19 @@ mod workloads;
 use chain::Chain;
 use child::Tool;
 use peers::{Peer, Works};
+use readily_bench::build::Build;
 use readily_bench::report::{Form, Report};
 use samples::Samples;
 use std::error::Error;
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use workloads::Target;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-const USAGE: &str = "usage: net [--instructions | --syscalls] [--smoke] [--only PART] \
-    [--peer A,B] [--repetitions N] [--markdown] [--json FILE]";
+const USAGE: &str = "usage: net [--instructions | --syscalls | --misses] [--smoke] [--only PART] \
+    [--peer A,B] [--repetitions N] [--beside PROGRAM] [--markdown] [--json FILE]";
 
 struct Options {
     tool: Tool,
@@ -37,6 +39,8 @@ struct Options {
     only: String,
     peers: Vec<&'static Peer>,
     repetitions: usize,
+    /// This program, built with another profile, whose figures are printed below each line.
+    beside: Option<PathBuf>,
 }
 
 fn named(name: &str) -> Outcome<&'static Peer> {
@@ -53,12 +57,15 @@ fn options(mut args: impl Iterator<Item = String>) -> Outcome<Options> {
         only: String::new(),
         peers: peers::ALL.iter().collect(),
         repetitions: 5,
+        beside: None,
     };
     while let Some(name) = args.next() {
         let mut value = || args.next().ok_or(USAGE);
         match name.as_str() {
             "--instructions" => options.tool = Tool::Callgrind,
+            "--misses" => options.tool = Tool::Cachegrind,
             "--syscalls" => options.tool = Tool::Strace,
+            "--beside" => options.beside = Some(value()?.into()),
             "--smoke" => options.smoke = true,
             "--markdown" => options.form = Form::Markdown,
             "--json" => options.json = Some(value()?.into()),
@@ -79,12 +86,17 @@ fn measure(options: &Options) -> Outcome<Report> {
         Tool::None => (workloads::times(false, descriptors), options.repetitions),
         tool => {
             workloads::be_steady(false)?;
-            (workloads::counts(tool, options.smoke, descriptors), 1)
+            let workloads = match tool {
+                Tool::Cachegrind => workloads::misses(tool, options.smoke),
+                tool => workloads::counts(tool, options.smoke, descriptors),
+            };
+            (workloads, 1)
         }
     };
     for peer in options.peers.iter().filter(|peer| peer.works.is_none()) {
         eprintln!("{} is not installed", peer.name);
     }
+    let builds = Build::all(options.beside.as_deref())?;
     let mut report = Report::default();
     let here: Vec<&Peer> = options
         .peers
@@ -99,18 +111,26 @@ fn measure(options: &Options) -> Outcome<Report> {
         if !options.smoke {
             eprintln!("{}", workload.name);
         }
-        let mut samples = Samples::new(&workload.name, &here);
+        let names = builds
+            .iter()
+            .map(|build| workload.name.clone() + &build.label);
+        let mut samples: Vec<_> = names.map(|name| Samples::new(name, &here)).collect();
         for repetition in 0..repetitions {
             for place in 0..here.len() {
                 let index = (repetition + place) % here.len();
-                let context = |error| format!("{} on {}: {error}", workload.name, here[index].name);
-                for figure in (workload.run)(here[index]).map_err(context)? {
-                    samples.add(index, figure);
+                let peer = here[index];
+                let context = |error| format!("{} on {}: {error}", workload.name, peer.name);
+                for (build, samples) in builds.iter().zip(&mut samples) {
+                    let program = &build.program;
+                    let figures = (workload.run)(&Target { program, peer });
+                    for figure in figures.map_err(context)? {
+                        samples.add(index, figure);
+                    }
                 }
             }
         }
         let mut one = Report::default();
-        one.extend(samples.rows());
+        one.extend(samples.iter().flat_map(Samples::rows));
         // Printed at once, so that a later error does not lose these results.
         print!("{}", one.tables(options.form));
         report.extend(one.rows().iter().cloned());
@@ -150,7 +170,8 @@ fn child(args: &[String]) -> Outcome<bool> {
             raw::end_with_parent()?;
             raw::raise_descriptors()?;
             let chain = Chain::new(pairs.parse()?, active.parse()?, events.parse()?)?;
-            let took = (works(peer)?.chain)(chain)?;
+            let run = works(peer)?.chain.ok_or("this peer has no chain")?;
+            let took = run(chain)?;
             println!("{}", took.as_nanos());
             Ok(true)
         }

@@ -1,11 +1,11 @@
 //! System calls, with the unsafe code that they need.
 //!
 //! The peer *raw* uses epoll directly: the practical limit of all others. Calls that the standard
-//! library does not have are wrapped in safe functions here, each a few lines long, and so are the two
+//! library does not have are wrapped in safe functions here, each a few lines long, and so are the
 //! servers in C.
 #![allow(unsafe_code)] // each block states why it is sound
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
@@ -88,6 +88,27 @@ pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
+/// A descriptor to read from and write to, by the calls above.
+pub struct Fd(pub RawFd);
+
+impl Read for Fd {
+    #[inline(always)]
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        read(self.0, buffer)
+    }
+}
+
+impl Write for Fd {
+    #[inline(always)]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        send(self.0, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Accepts a connection that is non-blocking and close-on-exec, in one call.
 pub fn accept(listener: &impl AsFd) -> io::Result<TcpStream> {
     let (fd, none) = (listener.as_fd().as_raw_fd(), std::ptr::null_mut());
@@ -158,7 +179,7 @@ pub fn end_with_parent() -> io::Result<()> {
     checked(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) }).map(drop)
 }
 
-#[cfg(any(has_uv, has_ev))]
+#[cfg(any(has_uv, has_ev, has_event))]
 pub mod c {
     //! The servers in C. The descriptors that are passed to them outlive the call.
 
@@ -212,4 +233,6 @@ pub mod c {
     library!(ev, bench_ev_echo, bench_ev_chain);
     #[cfg(has_uv)]
     library!(uv, bench_uv_echo, bench_uv_chain);
+    #[cfg(has_event)]
+    library!(event, bench_event_echo, bench_event_chain);
 }

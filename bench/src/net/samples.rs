@@ -8,7 +8,7 @@ use crate::workloads::Figure;
 use readily_bench::report::Row;
 
 pub struct Samples<'a> {
-    workload: &'a str,
+    workload: String,
     peers: &'a [&'static Peer],
     figures: Vec<(Figure, Vec<Vec<f64>>)>,
 }
@@ -19,7 +19,7 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 impl<'a> Samples<'a> {
-    pub fn new(workload: &'a str, peers: &'a [&'static Peer]) -> Self {
+    pub fn new(workload: String, peers: &'a [&'static Peer]) -> Self {
         Self {
             workload,
             peers,
@@ -51,7 +51,7 @@ impl<'a> Samples<'a> {
         let mut rows = Vec::new();
         for (figure, values) in &self.figures {
             let name = match figure.name {
-                "" => self.workload.to_owned(),
+                "" => self.workload.clone(),
                 name => format!("{}: {name}", self.workload),
             };
             for (index, peer) in self.peers.iter().enumerate() {
@@ -86,7 +86,7 @@ mod tests {
     fn a_ratio_is_taken_within_each_repetition() {
         let named = |name| peers::ALL.iter().find(|peer| peer.name == name);
         let both = ["raw", "mio"].map(|name| named(name).expect("a peer"));
-        let mut samples = Samples::new("echo", &both);
+        let mut samples = Samples::new("echo".to_owned(), &both);
         for (raw, mio) in [(10.0, 20.0), (100.0, 150.0), (30.0, 120.0)] {
             samples.add(0, figure(raw));
             samples.add(1, figure(mio));

@@ -9,6 +9,7 @@ use crate::load::{self, Load, Pace};
 use crate::peers::Peer;
 use crate::raw;
 use std::io;
+use std::path::Path;
 use std::time::Instant;
 
 /// One number with its name and unit. The name is empty if the workload has only this figure.
@@ -26,13 +27,19 @@ impl Figure {
 
 type Figures = io::Result<Vec<Figure>>;
 
+/// What is measured: a peer, in a process of this program or of the same one built with another profile.
+pub struct Target<'a> {
+    pub program: &'a Path,
+    pub peer: &'a Peer,
+}
+
 pub struct Workload {
     pub name: String,
-    pub run: Box<dyn Fn(&Peer) -> Figures>,
+    pub run: Box<dyn Fn(&Target<'_>) -> Figures>,
 }
 
 impl Workload {
-    fn new(name: String, run: impl Fn(&Peer) -> Figures + 'static) -> Self {
+    fn new(name: String, run: impl Fn(&Target<'_>) -> Figures + 'static) -> Self {
         let run = Box::new(run);
         Self { name, run }
     }
@@ -49,14 +56,14 @@ fn room(size: usize) -> usize {
     (2 * size).max(1024)
 }
 
-fn server(tool: Tool, peer: &Peer, size: usize) -> io::Result<Server> {
+fn server(tool: Tool, target: &Target<'_>, size: usize) -> io::Result<Server> {
     let steady = if tool == Tool::None {
         "freely"
     } else {
         "steady"
     };
-    let args = ["serve", peer.name, &room(size).to_string(), steady].map(str::to_owned);
-    Server::start(tool, &args)
+    let args = ["serve", target.peer.name, &room(size).to_string(), steady].map(str::to_owned);
+    Server::start(tool, target.program, &args)
 }
 
 fn echo_name(conns: usize, size: &str) -> String {
@@ -83,49 +90,75 @@ pub fn times(smoke: bool, descriptors: usize) -> Vec<Workload> {
             };
             let rounds = (requests / conns).clamp(1, 10_000);
             let name = echo_name(conns, word);
-            all.push(Workload::new(name, move |peer| {
-                echo(peer, conns, size, rounds)
+            all.push(Workload::new(name, move |target| {
+                echo(target, conns, size, rounds)
             }));
         }
     }
     let connections = if smoke { 10 } else { 2000 };
     let name = "churn: connect, echo, close".to_owned();
-    all.push(Workload::new(name, move |peer| churn(peer, connections)));
+    all.push(Workload::new(name, move |target| {
+        churn(target, connections)
+    }));
     let (silent, rounds) = if smoke { (100, 2) } else { (10_000, 400) };
     let silent = silent.min(descriptors - SPARE);
     let name = format!("50 connections beside {silent} idle ones");
-    all.push(Workload::new(name, move |peer| idle(peer, silent, rounds)));
+    all.push(Workload::new(name, move |target| {
+        idle(target, silent, rounds)
+    }));
     for pairs in pairs(smoke, descriptors) {
         let events = if smoke { 1000 } else { 200_000 };
         let name = format!("chain, {pairs} pairs");
-        all.push(Workload::new(name, move |peer| {
-            chain_time(peer, pairs, events)
+        all.push(Workload::new(name, move |target| {
+            chain_time(target, pairs, events)
         }));
     }
     all
 }
 
-/// The workloads counted by a tool.
+/// The lengths of the two runs whose difference is counted.
+fn lengths(n: usize) -> [usize; 2] {
+    [n, 3 * n]
+}
+
+/// The workloads counted by a tool: instructions or system calls.
 pub fn counts(tool: Tool, smoke: bool, descriptors: usize) -> Vec<Workload> {
     let mut all = Vec::new();
     // The number of connections matters; the size of a request does not.
     for (conns, rounds) in [(1, 1000), (50, 100)] {
-        let rounds = if smoke { 4 } else { rounds };
+        let rounds = lengths(if smoke { 4 } else { rounds });
         let name = echo_name(conns, "64 B");
-        all.push(Workload::new(name, move |peer| {
-            count_echo(tool, peer, conns, rounds)
+        all.push(Workload::new(name, move |target| {
+            count_echo(tool, target, conns, rounds)
         }));
     }
-    let times = if smoke { 4 } else { 200 };
+    let connections = lengths(if smoke { 4 } else { 200 });
     let name = "churn: connect, echo, close".to_owned();
-    all.push(Workload::new(name, move |peer| {
-        count_churn(tool, peer, times)
+    all.push(Workload::new(name, move |target| {
+        count_churn(tool, target, connections)
     }));
     for pairs in pairs(smoke, descriptors) {
-        let events = if smoke { 200 } else { 20_000 };
+        let events = lengths(if smoke { 200 } else { 20_000 });
         let name = format!("chain, {pairs} pairs");
-        all.push(Workload::new(name, move |peer| {
-            count_chain(tool, peer, pairs, events)
+        all.push(Workload::new(name, move |target| {
+            count_chain(tool, target, pairs, events)
+        }));
+    }
+    all
+}
+
+/// The workloads whose cache misses are counted. Each of a thousand connections has been out of the
+/// cache since its last request; what 32 connections need may stay there, if it is not their buffers.
+pub fn misses(tool: Tool, smoke: bool) -> Vec<Workload> {
+    let many = if smoke { 100 } else { 1000 };
+    let rounds = if smoke { [1, 2] } else { [10, 50] };
+    let mut all = vec![Workload::new(echo_name(many, "64 B"), move |target| {
+        count_echo(tool, target, many, rounds)
+    })];
+    for (together, rounds) in [(many, [1, 3]), (32, rounds)] {
+        let name = format!("churn, {together} at a time");
+        all.push(Workload::new(name, move |target| {
+            count_churn_together(tool, target, together, rounds)
         }));
     }
     all
@@ -147,9 +180,9 @@ fn spent(server: &Server, work: impl FnOnce() -> io::Result<()>) -> io::Result<S
     })
 }
 
-fn echo(peer: &Peer, conns: usize, size: usize, rounds: usize) -> Figures {
-    let server = server(Tool::None, peer, size)?;
-    let mut load = Load::open(server.addr, conns, size)?;
+fn echo(target: &Target<'_>, conns: usize, size: usize, rounds: usize) -> Figures {
+    let server = server(Tool::None, target, size)?;
+    let mut load = Load::open(server.addr, conns, size, Pace::Free)?;
     load.run(rounds.div_ceil(10), Pace::Free)?;
     let spent = spent(&server, || load.run(rounds, Pace::Free))?;
     let requests = (conns * rounds) as f64;
@@ -159,8 +192,8 @@ fn echo(peer: &Peer, conns: usize, size: usize, rounds: usize) -> Figures {
     ])
 }
 
-fn churn(peer: &Peer, connections: usize) -> Figures {
-    let server = server(Tool::None, peer, SMALL)?;
+fn churn(target: &Target<'_>, connections: usize) -> Figures {
+    let server = server(Tool::None, target, SMALL)?;
     load::churn(server.addr, connections.div_ceil(10), SMALL, Pace::Free)?;
     let spent = spent(&server, || {
         load::churn(server.addr, connections, SMALL, Pace::Free)
@@ -172,14 +205,14 @@ fn churn(peer: &Peer, connections: usize) -> Figures {
     ])
 }
 
-fn idle(peer: &Peer, silent: usize, rounds: usize) -> Figures {
+fn idle(target: &Target<'_>, silent: usize, rounds: usize) -> Figures {
     const ACTIVE: usize = 50;
-    let server = server(Tool::None, peer, SMALL)?;
-    let mut active = Load::open(server.addr, ACTIVE, SMALL)?;
+    let server = server(Tool::None, target, SMALL)?;
+    let mut active = Load::open(server.addr, ACTIVE, SMALL, Pace::Free)?;
     active.run(rounds.div_ceil(10), Pace::Free)?;
     let alone = spent(&server, || active.run(rounds, Pace::Free))?;
     let before = server.resident()?;
-    let mut others = Load::open(server.addr, silent, SMALL)?;
+    let mut others = Load::open(server.addr, silent, SMALL, Pace::Free)?;
     // After one answer, a connection has been accepted and its coroutine has allocated its memory.
     others.run(1, Pace::Free)?;
     let memory = server.resident()? - before;
@@ -195,57 +228,78 @@ fn idle(peer: &Peer, silent: usize, rounds: usize) -> Figures {
 /// The number of pairs that have a byte at a time.
 const ACTIVE_PAIRS: usize = 100;
 
-fn chain(tool: Tool, peer: &Peer, pairs: usize, events: usize) -> io::Result<(f64, u64)> {
+fn chain(tool: Tool, target: &Target<'_>, pairs: usize, events: usize) -> io::Result<(f64, u64)> {
     let [pairs, active, events] = [pairs, ACTIVE_PAIRS, events].map(|n| n.to_string());
-    let args = ["chain", peer.name, &pairs, &active, &events].map(str::to_owned);
-    let (ns, count) = child::run(tool, &args)?;
+    let args = ["chain", target.peer.name, &pairs, &active, &events].map(str::to_owned);
+    let (ns, count) = child::run(tool, target.program, &args)?;
     Ok((ns.trim().parse().map_err(io::Error::other)?, count))
 }
 
-fn chain_time(peer: &Peer, pairs: usize, events: usize) -> Figures {
-    let (ns, _) = chain(Tool::None, peer, pairs, events)?;
+fn has_chain(target: &Target<'_>) -> bool {
+    target.peer.works.is_some_and(|works| works.chain.is_some())
+}
+
+fn chain_time(target: &Target<'_>, pairs: usize, events: usize) -> Figures {
+    if !has_chain(target) {
+        return Ok(Vec::new());
+    }
+    let (ns, _) = chain(Tool::None, target, pairs, events)?;
     Ok(vec![Figure::new("", "ns", ns / events as f64)])
 }
 
-fn unit(tool: Tool) -> &'static str {
-    match tool {
-        Tool::Strace => "calls",
-        Tool::Callgrind | Tool::None => "instructions",
+/// Returns the cost of one operation: the difference of a long run and a short one, divided by the
+/// difference of their operations. `per` is the number of operations in each of `times`.
+fn difference(
+    tool: Tool,
+    [few, many]: [usize; 2],
+    per: usize,
+    count: impl Fn(usize) -> io::Result<u64>,
+) -> Figures {
+    let difference = count(many)? as f64 - count(few)? as f64;
+    let each = difference / ((many - few) * per) as f64;
+    Ok(vec![Figure::new("", tool.unit(), each)])
+}
+
+fn count_echo(tool: Tool, target: &Target<'_>, conns: usize, rounds: [usize; 2]) -> Figures {
+    difference(tool, rounds, conns, |rounds| {
+        let server = server(tool, target, SMALL)?;
+        let pace = Pace::Together(&server);
+        let mut load = Load::open(server.addr, conns, SMALL, pace)?;
+        load.run(rounds, pace)?;
+        server.count()
+    })
+}
+
+fn count_churn(tool: Tool, target: &Target<'_>, connections: [usize; 2]) -> Figures {
+    difference(tool, connections, 1, |connections| {
+        let server = server(tool, target, SMALL)?;
+        let pace = Pace::Together(&server);
+        load::churn(server.addr, connections, SMALL, pace)?;
+        server.count()
+    })
+}
+
+/// Counts connections that come and go in groups.
+fn count_churn_together(
+    tool: Tool,
+    target: &Target<'_>,
+    together: usize,
+    rounds: [usize; 2],
+) -> Figures {
+    difference(tool, rounds, together, |rounds| {
+        let server = server(tool, target, SMALL)?;
+        let pace = Pace::Together(&server);
+        load::churn_together(server.addr, rounds, together, SMALL, pace)?;
+        server.count()
+    })
+}
+
+fn count_chain(tool: Tool, target: &Target<'_>, pairs: usize, events: [usize; 2]) -> Figures {
+    if !has_chain(target) {
+        return Ok(Vec::new());
     }
-}
-
-/// Returns the cost of one operation: the difference of runs with 3n and n operations, divided by 2n.
-fn difference(tool: Tool, n: usize, count: impl Fn(usize) -> io::Result<u64>) -> Figures {
-    let (few, many) = (count(1)?, count(3)?);
-    let each = (many as f64 - few as f64) / (2 * n) as f64;
-    Ok(vec![Figure::new("", unit(tool), each)])
-}
-
-fn count_echo(tool: Tool, peer: &Peer, conns: usize, rounds: usize) -> Figures {
-    difference(tool, conns * rounds, |times| {
-        let server = server(tool, peer, SMALL)?;
-        let mut load = Load::open(server.addr, conns, SMALL)?;
-        load.run(times * rounds, Pace::Together(&server))?;
-        server.count()
-    })
-}
-
-fn count_churn(tool: Tool, peer: &Peer, connections: usize) -> Figures {
-    difference(tool, connections, |times| {
-        let server = server(tool, peer, SMALL)?;
-        load::churn(
-            server.addr,
-            times * connections,
-            SMALL,
-            Pace::Together(&server),
-        )?;
-        server.count()
-    })
-}
-
-fn count_chain(tool: Tool, peer: &Peer, pairs: usize, events: usize) -> Figures {
-    difference(tool, events, |times| {
-        Ok(chain(tool, peer, pairs, times * events)?.1)
+    difference(tool, events, 1, |events| {
+        Ok(chain(tool, target, pairs, events)?.1)
     })
 }
 

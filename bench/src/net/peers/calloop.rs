@@ -2,7 +2,7 @@
 
 use super::Next;
 use crate::chain::{Chain, Links};
-use crate::raw;
+use crate::raw::{self, Fd};
 use calloop::generic::Generic;
 use calloop::{EventLoop, EventSource, Interest, Mode, Poll, PostAction, Readiness};
 use calloop::{Token, TokenFactory};
@@ -37,7 +37,7 @@ impl EventSource for Conn {
         let mut next = self.wants;
         let (buffer, kept) = (&mut *self.buffer.borrow_mut(), &mut self.kept);
         self.io.process_events(readiness, token, |_, stream| {
-            next = super::echo(&mut &**stream, kept, buffer);
+            next = super::echo::<false>(&mut Fd(stream.as_raw_fd()), kept, buffer);
             Ok(PostAction::Continue)
         })?;
         if next == self.wants {

@@ -36,7 +36,7 @@ pub fn echo(listener: net::TcpListener, room: usize) -> io::Result<()> {
             }
             let place = &mut conns[token.0];
             let Some(conn) = place else { continue };
-            let next = super::echo(&mut conn.stream, &mut conn.kept, &mut buffer);
+            let next = super::echo::<true>(&mut conn.stream, &mut conn.kept, &mut buffer);
             if next == conn.wants {
                 continue;
             }
@@ -54,6 +54,7 @@ pub fn echo(listener: net::TcpListener, room: usize) -> io::Result<()> {
     }
 }
 
+#[inline(never)] // rarely called: its variables would take registers from the loop
 fn admit(poll: &Poll, listener: &TcpListener, conns: &mut Vec<Option<Conn>>) -> io::Result<()> {
     while let Ok((mut stream, _peer)) = listener.accept() {
         stream.set_nodelay(true)?;

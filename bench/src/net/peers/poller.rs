@@ -2,7 +2,7 @@
 
 use super::Next;
 use crate::chain::Chain;
-use crate::raw;
+use crate::raw::{self, Fd};
 use readily::poll::{Poller, default_poller};
 use readily::{Interest, Trigger};
 use std::io;
@@ -11,7 +11,8 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 struct Conn {
-    stream: TcpStream,
+    /// Closed when this is dropped.
+    _stream: TcpStream,
     kept: Vec<u8>,
     wants: Next,
 }
@@ -34,7 +35,7 @@ pub fn echo(listener: TcpListener, room: usize) -> io::Result<()> {
             }
             let place = &mut conns[fd as usize];
             let Some(conn) = place else { continue };
-            let next = super::echo(&mut conn.stream, &mut conn.kept, &mut buffer);
+            let next = super::echo::<false>(&mut Fd(fd), &mut conn.kept, &mut buffer);
             if next == conn.wants {
                 continue;
             }
@@ -51,6 +52,7 @@ pub fn echo(listener: TcpListener, room: usize) -> io::Result<()> {
     }
 }
 
+#[inline(never)] // rarely called: its variables would take registers from the loop
 fn admit(
     poller: &mut dyn Poller,
     listener: &TcpListener,
@@ -64,7 +66,7 @@ fn admit(
             conns.resize_with(fd as usize + 1, || None);
         }
         conns[fd as usize] = Some(Conn {
-            stream,
+            _stream: stream,
             kept: Vec::new(),
             wants: Next::Read,
         });

@@ -2,57 +2,17 @@
 
 use super::{EVENTS, Next};
 use crate::chain::Chain;
-use crate::raw::{self, Epoll, Events, IN, OUT};
-use std::io::{self, ErrorKind};
+use crate::raw::{self, Epoll, Events, Fd, IN, OUT};
+use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 struct Conn {
-    stream: TcpStream,
+    /// Closed when this is dropped.
+    _stream: TcpStream,
     kept: Vec<u8>,
     wants: Next,
-}
-
-impl Conn {
-    #[inline]
-    fn turn(&mut self, fd: RawFd, buffer: &mut [u8]) -> Next {
-        if self.wants == Next::Write {
-            return self.late();
-        }
-        let n = match raw::read(fd, buffer) {
-            Ok(n) if n > 0 => n,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Next::Read,
-            _end_or_reset => return Next::End,
-        };
-        match raw::send(fd, &buffer[..n]) {
-            // If more bytes are available, the level trigger reports that.
-            Ok(written) if written == n => Next::Read,
-            Ok(written) => self.keep(&buffer[written..n]),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => self.keep(&buffer[..n]),
-            Err(_reset) => Next::End,
-        }
-    }
-
-    #[cold]
-    fn keep(&mut self, bytes: &[u8]) -> Next {
-        self.kept.extend_from_slice(bytes);
-        Next::Write
-    }
-
-    #[cold]
-    fn late(&mut self) -> Next {
-        match raw::send(self.stream.as_raw_fd(), &self.kept) {
-            Ok(n) => drop(self.kept.drain(..n)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_reset) => return Next::End,
-        }
-        if self.kept.is_empty() {
-            Next::Read
-        } else {
-            Next::Write
-        }
-    }
 }
 
 pub fn echo(listener: TcpListener, room: usize) -> io::Result<()> {
@@ -70,7 +30,7 @@ pub fn echo(listener: TcpListener, room: usize) -> io::Result<()> {
             }
             let place = &mut conns[fd as usize];
             let Some(conn) = place else { continue };
-            let next = conn.turn(fd, &mut buffer);
+            let next = super::echo::<false>(&mut Fd(fd), &mut conn.kept, &mut buffer);
             if next == conn.wants {
                 continue;
             }
@@ -84,6 +44,7 @@ pub fn echo(listener: TcpListener, room: usize) -> io::Result<()> {
     }
 }
 
+#[inline(never)] // rarely called: its variables would take registers from the loop
 fn admit(epoll: &Epoll, listener: &TcpListener, conns: &mut Vec<Option<Conn>>) -> io::Result<()> {
     while let Ok(stream) = raw::accept(listener) {
         raw::set_nodelay(&stream)?;
@@ -93,7 +54,7 @@ fn admit(epoll: &Epoll, listener: &TcpListener, conns: &mut Vec<Option<Conn>>) -
             conns.resize_with(fd as usize + 1, || None);
         }
         conns[fd as usize] = Some(Conn {
-            stream,
+            _stream: stream,
             kept: Vec::new(),
             wants: Next::Read,
         });
