@@ -7,10 +7,31 @@
 //! In the notes: the *timers* of N1.
 
 use super::loop_handle::LoopHandle;
-use super::ready::Call;
 use readily_sys::inline_fn::InlineFn;
 use std::panic::Location;
 use std::task::Waker;
+
+/// A closure that runs once on the loop's thread, and the line that queued it.
+pub(super) struct Call {
+    pub(super) run: InlineFn<LoopHandle>,
+    pub(super) site: &'static Location<'static>,
+}
+
+impl Call {
+    #[inline]
+    pub(super) fn new(
+        site: &'static Location<'static>,
+        run: impl FnOnce(&LoopHandle) + 'static,
+    ) -> Self {
+        let run = InlineFn::new(run);
+        Self { run, site }
+    }
+
+    #[inline]
+    pub(super) fn run(self, handle: &LoopHandle) {
+        self.run.call(handle);
+    }
+}
 
 #[repr(C)] // in the order of `Call`, so that its words are copied as they are
 pub(super) struct Action {

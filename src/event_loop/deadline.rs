@@ -7,14 +7,13 @@
 //! In libevent this is the timeout of an event, in Go `SetDeadline`; asyncio leaves it to
 //! `call_later`. In the notes it is a timer (N1).
 
-use super::action::Action;
+use super::action::{Action, Call};
 use super::classify::Branch;
 use super::cx::Cx;
 use super::error::Error;
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::panics::catch;
-use super::ready::Call;
 use super::registry::{Key, Registration};
 use crate::base::slab::SlabKey;
 use std::panic::Location;

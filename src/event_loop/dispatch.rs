@@ -44,10 +44,6 @@ impl<'a> Batch<'a> {
     fn token(&self) -> u64 {
         self.events[self.next - 1].token
     }
-
-    pub(super) fn is_done(&self) -> bool {
-        self.next >= self.events.len()
-    }
 }
 
 impl LoopHandle {

@@ -6,10 +6,10 @@
 //! In the notes: "for ever: wait for events with a timeout" (N7).
 
 use super::current::{CurrentGuard, Turning};
-use super::ready::WholeTurn;
+use super::turn::EVENT_INTERVAL;
 use super::{CloseReport, Error, LoopHandle};
 use crate::base::clock::{Clock, Monotonic};
-use crate::poll::{self, Poller};
+use crate::poll::{self, Event, Poller};
 use std::fmt;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 /// Dereferences to [`LoopHandle`], which has every method except those that turn or close the loop.
 pub struct EventLoop {
     handle: Rc<LoopHandle>,
+    /// The events of a turn: the buffer is kept from turn to turn.
+    events: Vec<Event>,
 }
 
 /// Why [`EventLoop::run`] returned.
@@ -53,6 +55,7 @@ impl EventLoop {
     pub fn with(poller: Box<dyn Poller>, clock: Box<dyn Clock>) -> Result<Self, Error> {
         Ok(Self {
             handle: LoopHandle::new(poller, clock)?,
+            events: Vec::new(),
         })
     }
 
@@ -127,34 +130,12 @@ impl EventLoop {
         turned
     }
 
-    fn turn_once(&self, limit: Option<Duration>, main: &mut dyn FnMut()) -> Result<(), Error> {
-        self.handle.ensure_usable()?;
+    fn turn_once(&mut self, limit: Option<Duration>, main: &mut dyn FnMut()) -> Result<(), Error> {
+        let handle = &self.handle;
+        handle.ensure_usable()?;
         let may_sleep = limit != Some(Duration::ZERO);
-        let _turning = Turning::begin(&self.handle, may_sleep)?;
-        self.handle.in_run.set(false);
-        self.steps(false, limit, main)
-    }
-
-    #[inline]
-    fn steps(
-        &self,
-        busy: bool,
-        limit: Option<Duration>,
-        main: &mut dyn FnMut(),
-    ) -> Result<(), Error> {
-        let handle = &*self.handle;
-        let whole = WholeTurn(handle);
-        let events = match busy {
-            false => handle.wait(limit)?, // N7: events = wait(timeout)
-            true => handle.begin_round(), // L9: to poll costs more than such a turn does
-        };
-        handle.read_inbox(); // what other threads sent
-        handle.dispatch_events(events); // N7: for each (fd, event): …
-        handle.fire_timers(); // N1: timers
-        handle.run_ready(main); // N1: callbacks
-        std::mem::forget(whole);
-        handle.end_turn();
-        Ok(())
+        let _turning = Turning::begin(handle, may_sleep)?;
+        handle.turn(limit, 0, &mut self.events, main)
     }
 
     /// Resumes the first panic of a turn, now that the turn is complete.
@@ -208,22 +189,20 @@ impl EventLoop {
     }
 
     fn turns(
-        &self,
+        &mut self,
         main: &mut dyn FnMut(),
         ended: &mut dyn FnMut(&Self) -> bool,
     ) -> Result<(), Error> {
-        let handle = &*self.handle;
-        handle.poll_next();
+        let handle = self.handle();
         let mut turning = None;
         while !handle.reports.has_panic() && !ended(self) {
             handle.ensure_usable()?;
             if turning.is_none() {
-                turning = Some(Turning::begin(&self.handle, true)?);
-                handle.in_run.set(true);
+                turning = Some(Turning::begin(&handle, true)?);
             }
             // The last turn of a run must not sleep.
             let limit = handle.stopping.get().then_some(Duration::ZERO);
-            self.steps(handle.is_busy(), limit, main)?;
+            handle.turn(limit, EVENT_INTERVAL, &mut self.events, main)?;
         }
         Ok(())
     }

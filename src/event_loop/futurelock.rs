@@ -15,7 +15,7 @@
 use super::current;
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
-use super::ready::{MAIN_TASK, NEXT_CALL};
+use super::ready_queue::{CALL, MAIN_TASK};
 use super::unhandled::Unhandled;
 use readily_sys::sorted::SortedMap;
 use std::cell::{Cell, RefCell};
@@ -177,7 +177,7 @@ impl LoopHandle {
     fn polled_origin(&self) -> Option<Origin> {
         match self.ready.current() {
             _ if !current::is_turning() => None,
-            NEXT_CALL => None,
+            CALL => None,
             MAIN_TASK => Some(self.main_origin()),
             task_id => self
                 .scheduler

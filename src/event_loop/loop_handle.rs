@@ -7,14 +7,14 @@
 //!
 //! This is the `loop` object of the notes (N7).
 
-use super::action::Action;
+use super::action::{Action, Call};
 use super::current::{self, CurrentGuard};
 use super::debug::{self, Debug};
 use super::error::Error;
 use super::host::Host;
 use super::inbox::{Inbox, Message};
 use super::panics::PanicPolicy;
-use super::ready::ReadyQueue;
+use super::ready_queue::ReadyQueue;
 use super::registry::Registry;
 use super::remote::RemoteHandle;
 use super::scheduler::Scheduler;
@@ -22,9 +22,10 @@ use super::timing::Times;
 use super::unhandled::Reports;
 use super::weak_handle::WeakHandle;
 use crate::base::clock::Clock;
+use crate::base::rng::Rng;
 use crate::base::slab::Slab;
 use crate::base::unique_id;
-use crate::poll::{Event, Poller, VirtualKernel};
+use crate::poll::{Poller, VirtualKernel};
 use readily_sys::fork::ForkGuard;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -73,15 +74,13 @@ pub struct LoopHandle {
     pub(super) kernel: Option<Rc<dyn VirtualKernel>>,
     pub(super) registry: Registry,
     pub(super) times: Times,
-    pub(super) ready: ReadyQueue,
+    pub(super) ready: ReadyQueue<Call>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) scheduler: OnceCell<Rc<dyn Scheduler>>,
     pub(super) reports: Reports,
     pub(super) debug: Debug,
     /// Listeners that ran out of descriptors, and wait until this loop closes one.
     pub(super) fd_waiters: RefCell<Slab<Action>>,
-    /// The buffer of events, kept from turn to turn.
-    pub(super) events: Cell<Vec<Event>>,
     pub(super) messages: RefCell<Vec<Message>>,
     /// While a recording is replayed: messages that came earlier than they did in the recording.
     pub(super) held_back: RefCell<Vec<Message>>,
@@ -93,10 +92,8 @@ pub struct LoopHandle {
     pub(super) host: Host,
     /// While the loop turns: the number under which `LoopStack` has it.
     pub(super) turn: Cell<Option<u64>>,
-    /// Whether the loop is turned by a run, and not by single calls of `turn`.
-    pub(super) in_run: Cell<bool>,
-    /// The closures and polls that have run since the kernel was last polled (L9).
-    pub(super) calls_since_poll: Cell<usize>,
+    /// L9: how many closures and task polls may still run before the kernel is polled again.
+    pub(super) calls_left: Cell<usize>,
     /// The latest turns in a row in which every event was for a registration that is gone.
     pub(super) stale_turns: Cell<u32>,
 }
@@ -119,7 +116,6 @@ impl LoopHandle {
             reports: Reports::default(),
             debug: Debug::default(),
             fd_waiters: RefCell::default(),
-            events: Cell::default(),
             messages: RefCell::default(),
             held_back: RefCell::default(),
             notified: Cell::new(false),
@@ -128,8 +124,7 @@ impl LoopHandle {
             stats: StatCells::default(),
             host: Host::default(),
             turn: Cell::new(None),
-            in_run: Cell::new(false),
-            calls_since_poll: Cell::new(0),
+            calls_left: Cell::new(0),
             stale_turns: Cell::new(0),
         });
         handle.set_debug(debug::is_requested());
@@ -255,6 +250,28 @@ impl LoopHandle {
     #[doc(alias = "unhandled_panic")]
     pub fn set_panic_policy(&self, policy: PanicPolicy) {
         self.reports.policy.set(policy);
+    }
+
+    /// Shuffles tasks that are ready at the same time, by a random order from `seed`; `None`, the
+    /// default, runs them in the order in which they became ready. For tests: other seeds find
+    /// programs that are correct in one order only. Closures of [`LoopHandle::call_soon`] keep
+    /// their order.
+    #[doc(alias = "rng_seed")]
+    pub(crate) fn shuffle_ready(&self, seed: Option<u64>) {
+        self.ready.shuffle.set_seed(seed.map(Rng::seeded));
+    }
+
+    /// Whether tasks that are ready at the same time are shuffled: see [`LoopHandle::shuffle_ready`].
+    #[must_use]
+    pub(crate) fn shuffles_ready(&self) -> bool {
+        self.ready.shuffle.is_on()
+    }
+
+    /// Returns a random number below `bound`, which is not zero, for a choice that has to be fair.
+    /// A counter would not be fair where two users of it alternate. Each execution of a program
+    /// gets the same numbers.
+    pub(crate) fn random_below(&self, bound: usize) -> usize {
+        self.ready.shuffle.random_below(bound)
     }
 
     /// Asserts the loop's internal invariants. For tests.

@@ -2,7 +2,7 @@
 //!
 //! Read [`EventLoop::turn`] first, then `dispatch.rs`, which is the notes' pseudocode. The other
 //! modules are the parts that these two call in order: the callback table (`registry`), the queue
-//! of ready work (`ready`), timers (`timing`), the queue for other threads (`inbox`). None of them
+//! of ready work (`ready_queue`), timers (`timing`), the queue for other threads (`inbox`). None of them
 //! knows what a future is: a scheduler is plugged in through the trait of `scheduler`.
 //!
 //! Rules: [L1] to [L8], [C1] to [C5], [W1] to [W3] in `docs/invariants.md`.
@@ -43,13 +43,14 @@ pub(crate) mod loop_handle;
 mod open_error;
 mod origin;
 pub(crate) mod panics;
-mod ready;
+mod ready_queue;
 mod receive;
 pub(crate) mod register;
 pub(crate) mod registry;
 pub(crate) mod remote;
 mod replay;
 mod scheduler;
+mod shuffle;
 pub(crate) mod stderr;
 pub(crate) mod timer_handles;
 mod timing;
@@ -79,7 +80,7 @@ pub use loop_handle::Stats;
 pub use origin::Origin;
 pub(crate) use panics::PanicPolicy;
 pub use panics::Payload;
-pub(crate) use ready::MAIN_TASK;
+pub(crate) use ready_queue::MAIN_TASK;
 pub(crate) use registry::Key;
 pub(crate) use remote::RemoteHandle;
 pub(crate) use scheduler::Scheduler;

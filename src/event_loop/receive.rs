@@ -1,34 +1,26 @@
-//! Receiving the messages of other threads: once a turn, and before this thread queues work of its
-//! own.
+//! Receiving the messages of other threads: after each wait, and before this thread queues work of
+//! its own.
 //!
-//! A turn runs the messages that it finds. But a closure that was sent before the loop's thread
-//! queued one must run before that one, so `call_soon` and `spawn` receive messages first.
+//! In a turn the messages that it finds join its batch. But a closure that was sent before the
+//! loop's thread queued one must run before that one, so `call_soon` and `spawn` receive messages
+//! first.
 //!
 //! In asyncio both kinds of work go into one queue; in the notes, the way back from the thread pool
 //! (N3, N5).
 
+use super::action::Call;
 use super::inbox::Message;
 use super::loop_handle::LoopHandle;
-use super::ready::Call;
 use crate::base::shrink;
 use std::panic::Location;
 
 impl LoopHandle {
-    /// Step 3. Receives the messages of other threads, which run in this turn.
+    /// Step 3. Receives the messages of other threads, if there may be any.
     #[inline]
-    pub(super) fn read_inbox(&self) {
+    pub(super) fn receive_messages(&self) {
         if self.notified.take() {
-            self.receive_messages();
+            self.queue_messages();
         }
-    }
-
-    #[cold]
-    fn receive_messages(&self) {
-        self.receive(&|message| match message {
-            Message::Call(run, site) => self.ready.push_remote(Call::new(site, run)),
-            Message::Wake(task_id) => self.ready.push_woken(task_id),
-            Message::Stop => self.stop(),
-        });
     }
 
     /// Receives earlier messages before this thread queues a closure or a task, so that they run
@@ -40,27 +32,25 @@ impl LoopHandle {
         }
     }
 
-    /// Queues messages for the next turn, like all added work (L5). A stop is queued, too, because
-    /// it must not overtake the messages that were sent before it.
+    /// Queues the messages as what they ask for. A stop is queued, too, because it must not overtake
+    /// the messages that were sent before it.
     #[cold]
     fn queue_messages(&self) {
-        let push = |call| {
-            self.ready.push_call(call);
-        };
-        self.receive(&|message| match message {
-            Message::Call(run, site) => push(Call::new(site, run)),
-            Message::Wake(task_id) => self.ready.push_woken(task_id),
-            Message::Stop => push(Call::new(Location::caller(), Self::stop)),
-        });
-    }
-
-    fn receive(&self, take: &dyn Fn(Message)) {
         let mut messages = self.messages.take();
         self.inbox.drain(&mut messages);
         if let Some(kernel) = &self.kernel {
             self.reorder(&**kernel, &mut messages);
         }
-        messages.drain(..).for_each(take);
+        let push = |call| {
+            self.ready.push_call(call);
+        };
+        for message in messages.drain(..) {
+            match message {
+                Message::Call(run, site) => push(Call::new(site, run)),
+                Message::Wake(task_id) => self.ready.push_task(task_id),
+                Message::Stop => push(Call::new(Location::caller(), Self::stop)),
+            }
+        }
         // Shrink after a burst (R126): at once, because there may be no later call.
         messages.shrink_to(shrink::MIN_CAPACITY);
         self.messages.replace(messages);

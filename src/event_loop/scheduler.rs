@@ -74,21 +74,20 @@ impl LoopHandle {
         self.scheduler.get_or_init(make)
     }
 
-    /// Queues a new task for a later turn ([L5]), behind the messages that were sent before.
+    /// Queues a new task ([L5]), behind the messages that were sent before.
     ///
     /// [L5]: crate::book::invariants#l5
     #[inline]
     pub(crate) fn schedule_new(&self, task_id: u64) {
         self.receive_earlier();
-        self.ready.push_new(task_id);
+        self.ready.push_task(task_id);
         self.notify_host();
     }
 
-    /// Queues a task that was woken: for this turn if an event or a timer woke it, else for the
-    /// next one.
+    /// Queues a task that was woken.
     #[inline]
     pub(crate) fn schedule_woken(&self, task_id: u64) {
-        self.ready.push_woken(task_id);
+        self.ready.push_task(task_id);
         self.notify_host();
     }
 }

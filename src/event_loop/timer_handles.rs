@@ -8,7 +8,7 @@
 use super::action::Action;
 use super::current;
 use super::loop_handle::LoopHandle;
-use super::ready::CallKey;
+use super::ready_queue::CallKey;
 use crate::base::clock::NEVER;
 use crate::base::timer_heap::TimerKey;
 use std::cell::Cell;

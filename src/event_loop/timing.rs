@@ -7,10 +7,9 @@
 //!
 //! In asyncio these are `call_later` and `call_at`; in the notes, the *timers* of N1.
 
-use super::action::{Action, DueAction};
+use super::action::{Action, Call, DueAction};
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
-use super::ready::Call;
 use super::timer_handles::{CallHandle, TimerHandle, WakeTimer};
 use crate::base::clock::{Clock, LAST, NEVER, nanos};
 use crate::base::timer_heap::{TimerKey, Timers};
@@ -30,8 +29,6 @@ pub(super) struct Times {
     latest_ns: Cell<u64>,
     /// The time of this turn, once it was read.
     turn_ns: Cell<Option<u64>>,
-    /// Whether the loop is in a turn; between two turns `now` reads the clock.
-    turning: Cell<bool>,
 }
 
 impl Times {
@@ -42,7 +39,6 @@ impl Times {
             timers,
             latest_ns: Cell::new(0),
             turn_ns: Cell::new(None),
-            turning: Cell::new(false),
         }
     }
 
@@ -53,34 +49,19 @@ impl Times {
         now
     }
 
+    /// The time of this turn, which is read at its first use.
     fn turn_ns(&self) -> u64 {
-        if !self.turning.get() {
-            return self.fresh_ns();
-        }
         let now = self.turn_ns.get().unwrap_or_else(|| self.fresh_ns());
         self.turn_ns.set(Some(now));
         now
     }
 
-    /// Begins a turn, whose time is read at its first use. L5: a timer that is armed from here on,
-    /// also by a callback of an event, fires in a later turn.
-    #[inline]
-    pub(super) fn begin_turn(&self) {
-        self.timers.borrow_mut().begin_round();
-        self.turn_ns.set(None);
-        self.turning.set(true);
-    }
-
-    /// Begins a turn directly after another one, while no timer is armed: only the time changes.
+    /// Begins a round, whose time is read at its first use. L5: a timer that is armed from here on,
+    /// also by a callback of an event, fires in a later one.
     #[inline]
     pub(super) fn begin_round(&self) {
+        self.timers.borrow_mut().begin_round();
         self.turn_ns.set(None);
-    }
-
-    /// Ends the turn: its time is not used any more.
-    #[inline]
-    pub(super) fn end_turn(&self) {
-        self.turning.set(false);
     }
 
     /// The next deadline; timers that are armed for never do not count.
@@ -155,7 +136,11 @@ impl LoopHandle {
     #[doc(alias = "time")]
     #[must_use]
     pub fn now(&self) -> Instant {
-        self.times.instant(self.times.turn_ns())
+        let is_in_turn = self.turn.get().is_some();
+        self.times.instant(match is_in_turn {
+            true => self.times.turn_ns(),
+            false => self.times.fresh_ns(),
+        })
     }
 
     /// Returns the present time, read from the loop's clock.
@@ -292,7 +277,7 @@ impl LoopHandle {
 
     /// Step 5. Fires the timers that are due, in order.
     #[inline]
-    pub(super) fn fire_timers(&self) {
+    pub(super) fn fire_due_timers(&self) {
         let mut timers = self.times.timers.borrow_mut();
         if timers.is_empty() {
             return timers.end_round();

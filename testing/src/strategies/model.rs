@@ -317,22 +317,18 @@ impl Model {
         self.timers.remove(&at).is_some()
     }
 
-    /// Messages of other threads go before work that is queued now: closures into a later turn (L5),
-    /// wakes as if they came now. A stop takes effect in the next turn, wherever it waits.
+    /// Messages of other threads go before work that is queued now.
     pub(super) fn receive(&mut self) {
         for id in std::mem::take(&mut self.messages) {
-            match self.closures.contains(&id) {
-                true => self.next_turn.push_back(id),
-                false => self.queue_woken(id),
-            }
+            self.queue(id);
         }
     }
 
-    /// L5: queues a closure for a later turn.
+    /// Queues a closure of the loop's thread.
     pub(super) fn soon(&mut self, id: Id) {
         self.receive();
         self.closures.insert(id);
-        self.next_turn.push_back(id);
+        self.queue(id);
     }
 
     /// Queues a closure of another thread for the turn that receives it.
@@ -351,7 +347,7 @@ impl Model {
             ..ModelTask::default()
         };
         self.tasks.insert(id, task);
-        self.next_turn.push_back(id);
+        self.queue(id);
     }
 
     /// T1: a task is in a queue at most once. A remote wake goes through the inbox.
@@ -364,12 +360,12 @@ impl Model {
             self.messages.push(id);
             self.notified = true;
         } else {
-            self.queue_woken(id);
+            self.queue(id);
         }
     }
 
-    /// Queues a task for this turn during the steps for events and timers, else for the next turn.
-    fn queue_woken(&mut self, id: Id) {
+    /// L5: queues work for this turn before its ready step, else for the next turn.
+    fn queue(&mut self, id: Id) {
         match self.phase {
             Phase::Events | Phase::Timers => self.this_turn.push_back(id),
             Phase::Between | Phase::Ready => self.next_turn.push_back(id),

@@ -23,6 +23,8 @@ use std::time::Duration;
 pub(super) enum Comes {
     /// Once, in the next turn or the one after it (L5).
     Later,
+    /// Once, in the turn in which work runs that was queued just before the call, or in the next (L5).
+    Queued,
     /// Once, in a later turn, when the network is ready.
     InTime,
     /// Once, in this turn or the next: the call wakes something that was there before.
@@ -32,20 +34,25 @@ pub(super) enum Comes {
     /// The next run stops.
     Stop,
 }
-use Comes::{InTime, Later, Never, Soon, Stop};
+use Comes::{InTime, Later, Never, Queued, Soon, Stop};
 
 impl Comes {
     pub(super) fn how_many(self) -> usize {
-        usize::from(matches!(self, Later | InTime | Soon))
+        usize::from(matches!(self, Later | Queued | InTime | Soon))
     }
 
-    pub(super) fn check(self, made_in: u64, effects: &[(u64, bool)]) {
+    /// `queued` is the turn in which a closure ran that was queued just before the call.
+    pub(super) fn check(self, made_in: u64, queued: u64, effects: &[(u64, bool)]) {
         let count = effects.len();
         assert_eq!(count, self.how_many(), "{self:?}, of turn {made_in}");
         for &(turn, inside) in effects {
             assert!(!inside, "L3: inside the call");
             let after = turn - made_in;
-            assert!(after > 0 || self == Soon, "L5: in the turn of the call");
+            match self {
+                Soon => {}
+                Queued => assert!(turn >= queued, "L5: before what was queued earlier"),
+                _ => assert!(after > 0, "L5: in the turn of the call"),
+            }
             assert!(after <= 2 || self == InTime, "{after} turns after");
         }
     }
@@ -103,7 +110,7 @@ pub(super) fn trouble() -> Unhandled {
 
 pub(super) const CALLS: &[Call] = &[
     // Closures and timers.
-    call("call_soon", Later, |l, w| {
+    call("call_soon", Queued, |l, w| {
         let effect = w.effect();
         l.call_soon(move |_| effect());
     }),
@@ -261,15 +268,15 @@ pub(super) const CALLS: &[Call] = &[
         assert_ne!(new, key, "L1");
     }),
     // Tasks.
-    call("Local::spawn", Later, |l, w| {
+    call("Local::spawn", Queued, |l, w| {
         let effect = w.effect();
         drop(l.spawn(async move { effect() }));
     }),
-    call("spawn", Later, |_, w| {
+    call("spawn", Queued, |_, w| {
         let effect = w.effect();
         drop(readily::spawn(async move { effect() }));
     }),
-    call("cancelling another task", Later, |l, w| {
+    call("cancelling another task", Queued, |l, w| {
         let (effect, task) = (w.effect(), &w.rig().endless);
         task.add_done_callback(move |_| effect());
         assert!(task.cancel() || l.is_closed());
@@ -308,18 +315,22 @@ pub(super) const CALLS: &[Call] = &[
         );
         let _text = format!("{task:?} {l:?} {:?}", l.weak_handle());
     }),
-    call("add_done_callback to a task that is done", Later, |_, w| {
-        let effect = w.effect();
-        let key = w
-            .rig()
-            .finished
-            .borrow()
-            .add_done_callback(move |_| effect());
-        assert!(
-            !w.rig().finished.borrow().remove_done_callback(key),
-            "queued"
-        );
-    }),
+    call(
+        "add_done_callback to a task that is done",
+        Queued,
+        |_, w| {
+            let effect = w.effect();
+            let key = w
+                .rig()
+                .finished
+                .borrow()
+                .add_done_callback(move |_| effect());
+            assert!(
+                !w.rig().finished.borrow().remove_done_callback(key),
+                "queued"
+            );
+        },
+    ),
     call("remove_done_callback of a task", Never, |_, w| {
         let (effect, task) = (w.effect(), &w.rig().endless);
         let key = task.add_done_callback(move |_| effect());
@@ -334,7 +345,7 @@ pub(super) const CALLS: &[Call] = &[
     }),
     call(
         "create_future, settling and add_done_callback",
-        Later,
+        Queued,
         |_, w| {
             let (effect, (promise, future)) = (w.effect(), readily::task::create_future());
             promise.set_result(1).unwrap();
@@ -343,7 +354,7 @@ pub(super) const CALLS: &[Call] = &[
     ),
     call(
         "add_done_callback to a future, and cancelling it",
-        Later,
+        Queued,
         |_, w| {
             let (effect, (promise, future)) = (w.effect(), readily::task::create_future::<()>());
             future.add_done_callback(move |future| {
@@ -353,7 +364,7 @@ pub(super) const CALLS: &[Call] = &[
             assert!(future.cancel() && !future.cancel() && promise.done());
         },
     ),
-    call("abandoning a future", Later, |_, w| {
+    call("abandoning a future", Queued, |_, w| {
         let (effect, (promise, future)) = (w.effect(), readily::task::create_future::<()>());
         future.add_done_callback(move |_| effect());
         drop(promise);
@@ -365,7 +376,7 @@ pub(super) const CALLS: &[Call] = &[
         promise.set_result(()).unwrap();
     }),
     // Groups and tokens.
-    call("cancelling a token that has a callback", Later, |_, w| {
+    call("cancelling a token that has a callback", Queued, |_, w| {
         let (effect, token) = (w.effect(), CancellationToken::new());
         let child = token.child_token();
         child.on_cancel(move |_| effect());
@@ -380,7 +391,7 @@ pub(super) const CALLS: &[Call] = &[
     }),
     call(
         "filling a set, letting it go, dropping another",
-        Later,
+        Queued,
         |l, w| {
             let (mut kept, mut dropped) = (JoinSet::new(), JoinSet::new());
             let effect = w.effect();
@@ -404,7 +415,7 @@ pub(super) const CALLS: &[Call] = &[
         let mut cx = std::task::Context::from_waker(Waker::noop());
         assert!(Box::pin(group).as_mut().poll(&mut cx).is_pending());
     }),
-    call("a shared future, settled and asked", Later, |_, w| {
+    call("a shared future, settled and asked", Queued, |_, w| {
         let (effect, (promise, future)) = (w.effect(), readily::task::create_future());
         future.add_done_callback(move |_| effect());
         let shared = future.shared();
@@ -442,14 +453,14 @@ pub(super) const CALLS: &[Call] = &[
         remote.clone().wake();
         assert_eq!(remote.is_closed(), l.is_closed());
     }),
-    call("Handle::with", Later, |l, w| {
+    call("Handle::with", Queued, |l, w| {
         let effect = w.effect();
         let called = l
             .weak_handle()
             .with(|handle| handle.call_soon(move |_| effect()));
         assert!(called.is_some());
     }),
-    call("Handle::current", Later, |_, w| {
+    call("Handle::current", Queued, |_, w| {
         let (effect, handle) = (w.effect(), WeakHandle::current().unwrap());
         handle.with(|handle| handle.call_soon(move |_| effect()));
     }),
@@ -458,7 +469,7 @@ pub(super) const CALLS: &[Call] = &[
     call("RemoteHandle::stop", Stop, |l, _| {
         drop(l.remote_handle().stop())
     }),
-    call("on_unhandled", Later, |l, w| {
+    call("on_unhandled", Queued, |l, w| {
         let effect = w.effect();
         l.on_unhandled(move |_| effect());
         l.call_soon(|handle| handle.report(&trouble()));
@@ -507,7 +518,7 @@ pub(super) const CALLS: &[Call] = &[
     }),
     call(
         "entering, filling and dropping another loop",
-        Later,
+        Queued,
         |_, w| {
             let other = strict_loop();
             let entered = other.enter();
