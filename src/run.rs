@@ -110,7 +110,7 @@ impl Runner {
                 ended.set(true);
                 handle.poll_next();
             },
-            &mut |event_loop| {
+            |event_loop: &EventLoop| {
                 // After a stop that was requested before the run, one turn still runs.
                 let may_stop = std::mem::replace(&mut turned, true) && !ended.get();
                 stopped = may_stop && event_loop.take_stop();

@@ -166,6 +166,13 @@ impl<T> Timers<T> {
         None
     }
 
+    /// Whether a round has begun and is not over.
+    #[must_use]
+    #[inline]
+    pub fn is_in_round(&self) -> bool {
+        self.in_round
+    }
+
     /// Ends a round in which nothing is armed.
     #[inline]
     pub fn end_round(&mut self) {

@@ -88,14 +88,13 @@ impl Branches {
     /// removed, too.
     #[inline]
     pub(super) fn next_in(&mut self, active: Self) -> Option<Branch> {
-        while self.0 != 0 {
-            let first = self.0.trailing_zeros();
-            self.0 &= self.0 - 1;
-            if active.0 >> first & 1 != 0 {
-                return Branch::at(first);
-            }
+        if self.0 == 0 {
+            return None;
         }
-        None
+        let first = u32::from(self.0 & active.0).trailing_zeros();
+        let branch = Branch::at(first)?;
+        self.0 &= !1 << first;
+        Some(branch)
     }
 }
 

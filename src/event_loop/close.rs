@@ -90,32 +90,37 @@ impl LoopHandle {
 // The end of one registration.
 impl LoopHandle {
     /// Drops a registration that is out of the table and the poller: the callbacks, then the
-    /// descriptor. Outside every borrow (L8). If one of its callbacks runs, the caller of that
-    /// callback holds another reference, and drops the registration later (L3).
+    /// descriptor. Outside every borrow (L8). If one of its callbacks runs, it is dropped when that
+    /// has returned (L3): see [`drop_removed`](Self::drop_removed).
     pub(super) fn drop_registration(&self, registration: Rc<Registration>) {
-        if let Ok(last) = Rc::try_unwrap(registration) {
-            // G5: the callbacks' destructors may remove another registration, and so on. Callbacks
-            // and descriptor in one closure, so that the descriptor is not closed before callbacks
-            // whose drop is queued.
-            self.run_bounded(|handle| {
-                let Registration {
-                    callbacks,
-                    state,
-                    provenance,
-                    fd,
-                    ..
-                } = last;
-                handle.drop_now(callbacks);
-                if let Some(Provenance::Held(hold)) = provenance.map(|provenance| *provenance) {
-                    // R131: while it is open. The owner of a shared descriptor is user code.
-                    handle.guard(|| hold.release(fd.as_fd()));
-                }
-                let state = state.get();
-                match state.reasons.contains(Reasons::LOST) {
-                    true => handle.drop_guarded(fd.forget()),
-                    false => handle.close_descriptor(fd, state.site),
-                }
-            });
+        let mut last = registration;
+        let Some(unique) = Rc::get_mut(&mut last) else {
+            return self.registry.keep_removed(last);
+        };
+        let (fd, state) = (unique.fd.take(), unique.state.get());
+        let provenance = unique.provenance.take();
+        // G5: the callbacks' destructors may remove another registration, and so on. Callbacks and
+        // descriptor in one closure, so that the descriptor is not closed before callbacks whose drop
+        // is queued.
+        self.run_bounded(move |handle| {
+            handle.drop_now(last);
+            let Some(fd) = fd else { return };
+            if let Some(Provenance::Held(hold)) = provenance.map(|provenance| *provenance) {
+                // R131: while it is open. The owner of a shared descriptor is user code.
+                handle.guard(|| hold.release(fd.as_fd()));
+            }
+            match state.reasons.contains(Reasons::LOST) {
+                true => handle.drop_guarded(fd.forget()),
+                false => handle.close_descriptor(fd, state.site),
+            }
+        });
+    }
+
+    /// Drops the registrations that one of their own callbacks has removed, after it has returned.
+    #[cold]
+    pub(super) fn drop_removed(&self) {
+        while let Some(registration) = self.registry.take_removed() {
+            self.drop_registration(registration);
         }
     }
 

@@ -32,32 +32,26 @@ use std::time::Duration;
 /// Dereferences to [`LoopHandle`], for everything that is not about this registration.
 pub struct Cx<'a> {
     handle: &'a LoopHandle,
-    slot: SlabKey,
     registration: &'a Registration,
 }
 
 impl<'a> Cx<'a> {
     #[inline]
-    pub(super) fn new(
-        handle: &'a LoopHandle,
-        slot: SlabKey,
-        registration: &'a Registration,
-    ) -> Self {
+    pub(super) fn new(handle: &'a LoopHandle, registration: &'a Registration) -> Self {
         Self {
             handle,
-            slot,
             registration,
         }
     }
 
     pub(super) fn slot(&self) -> SlabKey {
-        self.slot
+        self.registration.slot()
     }
 
     /// Returns the key of the registration that this callback belongs to.
     #[must_use]
     pub fn key(&self) -> Key {
-        self.handle.key(self.slot)
+        self.handle.key(self.slot())
     }
 
     /// Returns the descriptor of the registration, open at least until this callback returns. A
@@ -71,7 +65,7 @@ impl<'a> Cx<'a> {
     #[must_use]
     #[inline]
     pub(crate) fn fd_ref(&self) -> FdRef<'a> {
-        self.registration.fd.fd_ref()
+        self.registration.fd_ref()
     }
 
     /// Returns the role of the registration. A connection that is established is a stream.
@@ -191,7 +185,7 @@ impl<'a> Cx<'a> {
         if self.registration.state.get().trigger == Trigger::OneShot {
             let without =
                 |state: &mut RegistrationState| state.interest = state.interest.without(interest);
-            self.handle.registry.update(self.slot, without);
+            self.handle.registry.update(self.slot(), without);
             return;
         }
         if let Err(Error::Io(error)) = self.set_interest(self.interest().without(interest)) {
@@ -200,7 +194,7 @@ impl<'a> Cx<'a> {
                 let lost = |state: &mut RegistrationState| {
                     state.reasons = state.reasons.with(Reasons::LOST, true)
                 };
-                self.handle.registry.update(self.slot, lost);
+                self.handle.registry.update(self.slot(), lost);
             }
             self.handle.report(&Unhandled::Io {
                 what: "removing an interest",
@@ -218,7 +212,7 @@ impl<'a> Cx<'a> {
         self.remove_interest(Interest::READ);
         self.handle
             .registry
-            .update(self.slot, |state| state.no_reader = true);
+            .update(self.slot(), |state| state.no_reader = true);
     }
 
     /// Sets a deadline for this registration: `after` from now, [`Callbacks::on_timeout`] runs, once.
@@ -238,9 +232,15 @@ impl<'a> Cx<'a> {
 
     fn change_deadline(&self, after: Option<Duration>, site: &'static Location<'static>) {
         // A removed registration is about to be dropped, and its timer would be left behind.
-        if !self.registration.state.get().removed {
+        if !self
+            .registration
+            .state
+            .get()
+            .reasons
+            .contains(Reasons::REMOVED)
+        {
             self.handle
-                .arm_deadline(self.slot, self.registration, after, site);
+                .arm_deadline(self.slot(), self.registration, after, site);
         }
     }
 

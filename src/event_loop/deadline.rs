@@ -10,6 +10,7 @@
 use super::action::{Action, Call};
 use super::classify::Branch;
 use super::cx::Cx;
+use super::effective::Reasons;
 use super::error::Error;
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
@@ -114,7 +115,7 @@ impl LoopHandle {
         let called = catch(|| {
             // L3: no turn runs inside another, so the callbacks are never borrowed already.
             if let Ok(mut callbacks) = registration.callbacks.try_borrow_mut() {
-                let cx = Cx::new(self, slot, &registration);
+                let cx = Cx::new(self, &registration);
                 match deadline {
                     Some(_) => callbacks.on_timeout(&cx),
                     None => callbacks.on_open(&cx),
@@ -122,15 +123,20 @@ impl LoopHandle {
             }
         });
         if let Err(payload) = called {
-            drop(self.deregister(slot)); // `registration` is another reference: it is dropped below
+            let removed = self.deregister(slot);
             let origin = match deadline {
                 Some(site) => Origin::Timer { site },
                 None => registration.origin(Branch::Connect),
             };
+            // Before a panic of its destructors, so that the callback's panic is the first.
             self.apply_panic_policy(payload, origin);
+            if let Some(removed) = removed {
+                self.registry.keep_removed(removed);
+            }
         }
-        if registration.state.get().removed {
-            self.drop_registration(registration);
+        if registration.state.get().reasons.contains(Reasons::REMOVED) {
+            drop(registration);
+            self.drop_removed();
         }
     }
 }

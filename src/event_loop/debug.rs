@@ -75,6 +75,8 @@ impl LoopHandle {
     #[doc(alias = "PYTHONASYNCIODEBUG")]
     pub fn set_debug(&self, on: bool) {
         self.debug.on.set(on);
+        self.observed.set(on || self.kernel.is_some());
+        self.attention.set(true);
         if on {
             futurelock::watch();
         }
@@ -115,6 +117,12 @@ impl LoopHandle {
         let is_alone = !self.inbox.is_recording() && self.is_quiet();
         // The cross-loop waits before the queue: a wait is counted until its wake has been sent.
         is_alone && !self.inbox.has_cross_loop_waits() && self.is_cut_off()
+    }
+
+    /// Whether calls are timed or traced: one test for both.
+    #[inline]
+    pub(super) fn is_observed(&self) -> bool {
+        self.observed.get()
     }
 
     /// The time at which a call begins; `None` if debug mode is off.

@@ -9,6 +9,7 @@
 
 use super::callbacks::Callbacks;
 use super::classify::{Branch, Role, classify};
+use super::current;
 use super::cx::Cx;
 use super::effective::{Reasons, effective};
 use super::loop_handle::LoopHandle;
@@ -20,111 +21,141 @@ use crate::poll::{Event, Interest, NOTIFIER, Readiness, Trigger};
 use std::io;
 use std::rc::Rc;
 
-/// The events of a turn, and the progress of their dispatch. It outlives a panic.
-pub(super) struct Batch<'a> {
-    events: &'a [Event],
-    next: usize,
-    /// Held here and not on the stack of `dispatch`: if its own callback removes it, it is dropped
-    /// under a guard, and not while a panic unwinds.
-    current: Option<Rc<Registration>>,
-    running: (Branch, Option<u64>),
+/// The call of a callback that is being made, for the code that catches its panic.
+pub(super) struct Running {
+    token: u64,
+    branch: Branch,
+    /// When the call began, in debug mode.
+    begun: Option<u64>,
 }
 
-impl<'a> Batch<'a> {
-    pub(super) fn new(events: &'a [Event]) -> Self {
+impl Default for Running {
+    fn default() -> Self {
         Self {
-            events,
-            next: 0,
-            current: None,
-            running: (Branch::Default, None),
+            token: NOTIFIER,
+            branch: Branch::Default,
+            begun: None,
         }
-    }
-
-    /// The token of the event that is being dispatched.
-    fn token(&self) -> u64 {
-        self.events[self.next - 1].token
     }
 }
 
 impl LoopHandle {
-    /// Runs, for each event, the branches of the notes' `for each (fd, event)` (N7); until the end,
-    /// or until a callback panics.
-    pub(super) fn dispatch(&self, batch: &mut Batch<'_>) {
-        let Batch {
-            events,
-            next,
-            current,
-            running,
-        } = batch;
-        while let Some(&event) = events.get(*next) {
-            *next += 1;
-            let slot = SlabKey::from_bits(event.token);
-            let Some(registration) = self.registry.get(slot) else {
-                self.count_stale(event); // L1: its registration was removed
-                continue;
-            };
-            let registration: &Registration = current.insert(registration);
-            let state = registration.state.get();
-            registration.spent.set(state.trigger == Trigger::OneShot);
-            let mut branches = classify(state.role, event.ready);
-            // L2: the branch before this one may have removed the registration, or its interest.
-            while let Some(branch) = branches.next_in(registration.active_branches.get()) {
-                // L3: no turn runs inside another, so the callbacks are never borrowed already.
-                let Ok(mut callbacks) = registration.callbacks.try_borrow_mut() else {
-                    continue;
-                };
-                let callbacks = &mut **callbacks;
-                self.trace_call(branch.name(), event.token);
-                let begun = self.begin_call();
-                *running = (branch, begun);
-                let cx = &Cx::new(self, slot, registration);
-                match branch {
-                    Branch::Connect => self.connect_ready(cx, callbacks),
-                    Branch::Read => callbacks.on_read(cx),
-                    Branch::Write => callbacks.on_write(cx),
-                    Branch::Hangup => self.hangup_ready(cx, event.ready, callbacks),
-                    Branch::Default => callbacks.on_default(cx, event.ready),
-                }
-                self.check_current(|| registration.origin(branch));
-                self.end_call(begun, || registration.origin(branch));
-            }
-            let state = registration.state.get();
-            if event.ready.is_hangup() || state.reasons.contains(Reasons::BY_EDGE) {
-                self.handle_open_error(slot, registration, event.ready);
-            }
-            if registration.state.get().removed {
-                if let Some(registration) = current.take() {
-                    self.drop_registration(registration);
-                }
-            }
+    /// Runs the branches of one `(fd, event)`, one after the other.
+    #[inline]
+    pub(super) fn dispatch(&self, event: &Event, running: &mut Running) {
+        // A reference of its own, because a callback may remove its registration. It is never the
+        // last one (`drop_registration`), so a panic does not drop callbacks while it unwinds.
+        let Some(registration) = self.registry.get(SlabKey::from_bits(event.token)) else {
+            return self.count_stale(event); // L1: its registration was removed
+        };
+        let state = registration.state.get();
+        let mut branches = classify(state.role, event.ready);
+        if state.trigger == Trigger::OneShot {
+            registration.spent.set(true);
+        }
+        running.token = event.token;
+        // L2: the branch before this one may have removed the registration, or its interest.
+        while let Some(branch) = branches.next_in(registration.active_branches.get()) {
+            running.branch = branch;
+            self.run_branch(branch, event, &registration, running);
+        }
+        let reasons = registration.state.get().reasons;
+        if event.ready.is_more_than_flow() || reasons.intersects(Reasons::BY_EDGE_OR_REMOVED) {
+            self.after_branches(registration, event.ready);
+        }
+    }
+
+    /// Runs the branch that belongs to an event: the notes' table (N7).
+    ///
+    /// Not inlined, because in the loop over the branches the compiler loads the addresses of all five
+    /// callbacks for the one that is called.
+    #[inline(never)]
+    fn run_branch(
+        &self,
+        branch: Branch,
+        event: &Event,
+        registration: &Registration,
+        running: &mut Running,
+    ) {
+        // L3: no turn runs inside another, so the callbacks are never borrowed already.
+        let Ok(mut callbacks) = registration.callbacks.try_borrow_mut() else {
+            return;
+        };
+        let callbacks = &mut **callbacks;
+        if self.is_observed() {
+            self.begin_branch(running);
+        }
+        let cx = &Cx::new(self, registration);
+        match branch {
+            Branch::Connect => self.connect_ready(cx, callbacks),
+            Branch::Read => callbacks.on_read(cx),
+            Branch::Write => callbacks.on_write(cx),
+            Branch::Default => callbacks.on_default(cx, event.ready),
+            Branch::Hangup => self.hangup_ready(cx, event.ready, callbacks),
+        }
+        if self.is_observed() || !current::is(self) {
+            self.end_branch(registration, running);
+        }
+    }
+
+    /// Traces and times a call, if that is asked for.
+    #[cold]
+    fn begin_branch(&self, running: &mut Running) {
+        self.trace_call(running.branch.name(), running.token);
+        running.begun = self.begin_call();
+    }
+
+    /// Checks what a call has left, and ends its timing.
+    #[cold]
+    fn end_branch(&self, registration: &Registration, running: &mut Running) {
+        let origin = || registration.origin(running.branch);
+        self.check_current(origin);
+        self.end_call(running.begun.take(), origin);
+    }
+
+    /// What is rarely needed after the branches of an event.
+    #[cold]
+    fn after_branches(&self, registration: Rc<Registration>, ready: Readiness) {
+        let by_edge = |reasons: Reasons| reasons.contains(Reasons::BY_EDGE);
+        if ready.is_hangup() || by_edge(registration.state.get().reasons) {
+            self.handle_open_error(registration.slot(), &registration, ready);
+        }
+        if registration.state.get().reasons.contains(Reasons::REMOVED) {
+            drop(registration);
+            self.drop_removed();
         }
     }
 
     /// Removes a registration whose callback has panicked, because its state may be inconsistent. A
     /// listener stays: its callback panicked for one connection, and there are others.
     #[cold]
-    pub(super) fn remove_panicked(&self, batch: &mut Batch<'_>, payload: Payload) {
-        let Some(registration) = batch.current.take() else {
+    pub(super) fn remove_panicked(&self, running: &mut Running, payload: Payload) {
+        let slot = SlabKey::from_bits(running.token);
+        // If it is not in the table any more, its callback has removed it.
+        let removed = || self.registry.take_removed();
+        let Some(registration) = self.registry.get(slot).or_else(removed) else {
             return self.apply_panic_policy(payload, Origin::Other);
         };
-        let (branch, begun) = batch.running;
-        let origin = registration.origin(branch);
-        self.check_current(|| origin.clone());
-        self.end_call(begun, || origin.clone());
-        let role = registration.state.get().role;
-        if !matches!(role, Role::Listener | Role::Source) {
-            // `registration` is another reference to it: it is dropped below.
-            drop(self.deregister(SlabKey::from_bits(batch.token())));
+        self.end_branch(&registration, running);
+        let origin = registration.origin(running.branch);
+        let state = registration.state.get();
+        let is_removed = state.reasons.contains(Reasons::REMOVED);
+        let stays = matches!(state.role, Role::Listener | Role::Source);
+        if !is_removed && !stays {
+            drop(self.deregister(slot)); // `registration` is another reference
+        }
+        if is_removed || !stays {
+            self.registry.keep_removed(registration);
         }
         // Before a panic of its destructors, so that the callback's panic is the first.
         self.apply_panic_policy(payload, origin);
-        self.drop_registration(registration);
+        self.drop_removed();
     }
 
     /// L6: an event without a registration is counted; it is no panic, and no event of another
     /// registration.
     #[cold]
-    fn count_stale(&self, event: Event) {
+    fn count_stale(&self, event: &Event) {
         if event.token == NOTIFIER {
             return;
         }
@@ -248,7 +279,9 @@ impl LoopHandle {
         error: Option<io::Error>,
     ) {
         // L7: removed from the table and the poller first, so that `on_hangup` cannot run twice.
-        let _running = self.deregister(cx.slot());
+        if let Some(registration) = self.deregister(cx.slot()) {
+            self.registry.keep_removed(registration);
+        }
         callbacks.on_hangup(cx, error);
     }
 }
@@ -274,7 +307,6 @@ mod tests {
             trigger: Trigger::Level,
             reasons: Reasons::NONE,
             no_reader,
-            removed: false,
             unread_before: available,
             site: std::panic::Location::caller(),
         };

@@ -35,6 +35,15 @@ impl Reasons {
     pub(super) const AWAY: Self = Self(8);
     /// Its number was closed outside the loop, and may be another file's: the loop does not close it.
     pub(super) const LOST: Self = Self(16);
+    /// L2: it is out of the table, and none of its callbacks runs any more.
+    pub(super) const REMOVED: Self = Self(32);
+
+    /// After an event's branches, either of these has to be looked at.
+    pub(super) const BY_EDGE_OR_REMOVED: Self = Self(Self::BY_EDGE.0 | Self::REMOVED.0);
+
+    pub(super) const fn intersects(self, reasons: Self) -> bool {
+        self.0 & reasons.0 != 0
+    }
 
     pub(super) const fn contains(self, reason: Self) -> bool {
         self.0 & reason.0 != 0

@@ -159,7 +159,7 @@ impl EventLoop {
     pub fn run(&mut self) -> Result<ExitReason, Error> {
         let mut turned = false;
         let mut reason = ExitReason::Stopped;
-        self.turn_until(&mut || {}, &mut |event_loop| {
+        self.turn_until(&mut || {}, |event_loop| {
             // As in asyncio: after a stop that was requested before the run, one turn still runs.
             if event_loop.handle.stopping.get() {
                 return std::mem::replace(&mut turned, true) && event_loop.handle.stopping.take();
@@ -178,7 +178,7 @@ impl EventLoop {
     pub(crate) fn turn_until(
         &mut self,
         main: &mut dyn FnMut(),
-        ended: &mut dyn FnMut(&Self) -> bool,
+        ended: impl FnMut(&Self) -> bool,
     ) -> Result<(), Error> {
         let turned = self.turns(main, ended);
         self.handle.settle();
@@ -191,7 +191,7 @@ impl EventLoop {
     fn turns(
         &mut self,
         main: &mut dyn FnMut(),
-        ended: &mut dyn FnMut(&Self) -> bool,
+        mut ended: impl FnMut(&Self) -> bool,
     ) -> Result<(), Error> {
         let handle = self.handle();
         let mut turning = None;

@@ -57,6 +57,7 @@ impl LoopHandle {
                 // Queued and not called here: the descriptor is closed after this returns.
                 DueAction::Call(call) => {
                     self.ready.push_call(call);
+                    self.attention.set(true);
                     self.notify_host();
                 }
                 DueAction::Wake(waker) => self.guard(|| waker.wake()),

@@ -79,6 +79,8 @@ pub struct LoopHandle {
     pub(super) scheduler: OnceCell<Rc<dyn Scheduler>>,
     pub(super) reports: Reports,
     pub(super) debug: Debug,
+    /// Whether calls are timed or traced: in debug mode, and on a virtual kernel.
+    pub(super) observed: Cell<bool>,
     /// Listeners that ran out of descriptors, and wait until this loop closes one.
     pub(super) fd_waiters: RefCell<Slab<Action>>,
     pub(super) messages: RefCell<Vec<Message>>,
@@ -92,6 +94,8 @@ pub struct LoopHandle {
     pub(super) host: Host,
     /// While the loop turns: the number under which `LoopStack` has it.
     pub(super) turn: Cell<Option<u64>>,
+    /// Whether a turn may have more to do than to dispatch events: see `turn.rs`.
+    pub(super) attention: Cell<bool>,
     /// L9: how many closures and task polls may still run before the kernel is polled again.
     pub(super) calls_left: Cell<usize>,
     /// The latest turns in a row in which every event was for a registration that is gone.
@@ -115,6 +119,7 @@ impl LoopHandle {
             scheduler: OnceCell::new(),
             reports: Reports::default(),
             debug: Debug::default(),
+            observed: Cell::new(false),
             fd_waiters: RefCell::default(),
             messages: RefCell::default(),
             held_back: RefCell::default(),
@@ -124,6 +129,7 @@ impl LoopHandle {
             stats: StatCells::default(),
             host: Host::default(),
             turn: Cell::new(None),
+            attention: Cell::new(true),
             calls_left: Cell::new(0),
             stale_turns: Cell::new(0),
         });
@@ -155,6 +161,7 @@ impl LoopHandle {
     /// [`run`](crate::run()) of a future returns [`Error::Stopped`].
     pub fn stop(&self) {
         self.stopping.set(true);
+        self.attention.set(true);
     }
 
     /// Whether the loop is closed, or being closed.

@@ -118,7 +118,7 @@ impl LoopHandle {
         ready: Readiness,
     ) {
         let state = registration.state.get();
-        if state.removed || effective(&state).is_none() {
+        if state.reasons.contains(Reasons::REMOVED) || effective(&state).is_none() {
             return;
         }
         if ready.is_closed() && state.role == Role::Datagram {
@@ -134,7 +134,7 @@ impl LoopHandle {
         if state.trigger != Trigger::Level || ready.is_closed() && !by_edge {
             return;
         }
-        let facts = registration.fd.fd_ref().facts().unwrap_or_default();
+        let facts = registration.fd_ref().facts().unwrap_or_default();
         let edges = !self.rearm_interest().contains(Interest::READ);
         match open_error_action(&state, facts, edges) {
             OpenErrorAction::Keep => {}
@@ -200,7 +200,6 @@ mod tests {
                     trigger: Trigger::Level,
                     reasons: Reasons::NONE.with(Reasons::BY_EDGE, by_edge),
                     no_reader: false,
-                    removed: false,
                     unread_before: 0,
                     site: std::panic::Location::caller(),
                 };

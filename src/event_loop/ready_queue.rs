@@ -65,14 +65,14 @@ impl<C> Calls<C> {
 pub(super) struct ReadyQueue<C> {
     entries: RefCell<VecDeque<u64>>,
     calls: RefCell<Calls<C>>,
-    /// The number of entries, from the front, that are for this round.
-    batch_len: Cell<usize>,
+    /// The number of closures and tasks in the queue.
+    len: Cell<usize>,
+    /// How many of them, from the front, are for this round.
+    batch: Cell<usize>,
     /// The closures to run before the next entry is popped.
     closures: Cell<usize>,
     /// The closures at the end of the queue, which have no entry yet.
     last_row: Cell<usize>,
-    /// The number of entries that stand for closures.
-    rows: Cell<usize>,
     /// The entry that was popped last, a task id or [`CALL`]: the one that runs, or has panicked.
     current: Cell<u64>,
     pub(super) shuffle: Shuffle,
@@ -86,10 +86,10 @@ impl<C> Default for ReadyQueue<C> {
                 queue: VecDeque::new(),
                 popped: 0,
             }),
-            batch_len: Cell::new(0),
+            len: Cell::new(0),
+            batch: Cell::new(0),
             closures: Cell::new(0),
             last_row: Cell::new(0),
-            rows: Cell::new(0),
             current: Cell::new(CALL),
             shuffle: Shuffle::default(),
         }
@@ -100,6 +100,7 @@ impl<C> ReadyQueue<C> {
     /// Adds a closure.
     #[inline]
     pub(super) fn push_call(&self, call: C) -> CallKey {
+        self.len.set(self.len.get() + 1);
         self.last_row.set(self.last_row.get() + 1);
         self.calls.borrow_mut().push(call)
     }
@@ -107,18 +108,18 @@ impl<C> ReadyQueue<C> {
     /// Adds a task.
     #[inline]
     pub(super) fn push_task(&self, task_id: u64) {
+        self.len.set(self.len.get() + 1);
         let mut entries = self.entries.borrow_mut();
         if self.last_row.get() != 0 {
-            self.add_row(&mut entries);
+            self.end_row(&mut entries);
         }
         entries.push_back(task_id);
     }
 
     /// Adds the entry of the closures at the end of the queue.
     #[inline(never)]
-    fn add_row(&self, entries: &mut VecDeque<u64>) {
+    fn end_row(&self, entries: &mut VecDeque<u64>) {
         entries.push_back(CALL + self.last_row.take() as u64);
-        self.rows.set(self.rows.get() + 1);
     }
 
     /// Takes a closure out, if it has neither run nor been cancelled.
@@ -130,30 +131,20 @@ impl<C> ReadyQueue<C> {
     /// tasks in it.
     #[inline]
     pub(super) fn begin_batch(&self) -> usize {
-        let mut entries = self.entries.borrow_mut();
-        if entries.is_empty() {
-            // Only closures, or nothing: no entry is needed. Some may be left of a batch that a panic
-            // has ended.
-            self.closures
-                .set(self.closures.get() + self.last_row.take());
-            self.current.set(CALL);
-            return self.closures.get();
-        }
-        if self.last_row.get() != 0 {
-            self.add_row(&mut entries);
-        }
         if self.shuffle.is_on() {
-            self.shuffle_entries(&mut entries);
+            self.shuffle_entries();
         }
-        self.batch_len.set(entries.len());
-        drop(entries);
-        self.len()
+        self.batch.set(self.len.get());
+        self.len.get()
     }
 
     #[cold]
-    fn shuffle_entries(&self, entries: &mut VecDeque<u64>) {
+    fn shuffle_entries(&self) {
+        let mut entries = self.entries.borrow_mut();
+        entries.push_front(CALL + self.closures.take() as u64);
+        self.end_row(&mut entries);
         // One entry for each closure: they keep their order, whichever entry comes first.
-        let mut each = Vec::with_capacity(entries.len());
+        let mut each = Vec::with_capacity(self.len.get());
         for entry in entries.drain(..) {
             match closures_of(entry) {
                 Some(closures) => each.extend(std::iter::repeat_n(CALL + 1, closures)),
@@ -161,8 +152,6 @@ impl<C> ReadyQueue<C> {
             }
         }
         self.shuffle.shuffle(&mut each);
-        let is_row = |&&entry: &&u64| closures_of(entry).is_some();
-        self.rows.set(each.iter().filter(is_row).count());
         entries.extend(each);
     }
 
@@ -177,36 +166,39 @@ impl<C> ReadyQueue<C> {
     /// Pops the next entry of this batch: a task id, or [`CALL`].
     #[inline]
     pub(super) fn pop(&self) -> Option<u64> {
-        if let Some(left) = self.closures.get().checked_sub(1) {
-            self.closures.set(left);
-            return Some(CALL);
+        let left = self.batch.get().checked_sub(1)?;
+        self.batch.set(left);
+        self.len.set(self.len.get() - 1);
+        if self.closures.get() == 0 {
+            let next = self.entries.borrow_mut().pop_front();
+            match next.map_or_else(|| Some(self.last_row.take()), closures_of) {
+                Some(closures) => self.closures.set(closures),
+                None => {
+                    self.current.set(next?);
+                    return next;
+                }
+            }
         }
-        let left = self.batch_len.get().checked_sub(1)?;
-        self.batch_len.set(left);
-        let mut next = self.entries.borrow_mut().pop_front()?;
-        if let Some(closures) = closures_of(next) {
-            self.closures.set(closures - 1);
-            self.rows.set(self.rows.get() - 1);
-            next = CALL;
-        }
-        self.current.set(next);
-        Some(next)
+        self.closures.set(self.closures.get() - 1);
+        self.current.set(CALL);
+        Some(CALL)
     }
 
     /// Pops the next entry of this batch, if it is a task of the scheduler.
     #[inline]
     pub(super) fn pop_task(&self) -> Option<u64> {
+        let left = self.batch.get().checked_sub(1)?;
         if self.closures.get() != 0 {
             return None;
         }
-        let left = self.batch_len.get().checked_sub(1)?;
         let mut entries = self.entries.borrow_mut();
         let &next = entries.front()?;
         if next >= CALL {
             return None; // closures, or the main task
         }
         entries.pop_front();
-        self.batch_len.set(left);
+        self.batch.set(left);
+        self.len.set(self.len.get() - 1);
         self.current.set(next);
         Some(next)
     }
@@ -230,13 +222,12 @@ impl<C> ReadyQueue<C> {
     /// The number of closures and tasks in the queue.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        let tasks = self.entries.borrow().len() - self.rows.get();
-        tasks + self.calls.borrow().queue.len()
+        self.len.get()
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.closures.get() + self.last_row.get() == 0 && self.entries.borrow().is_empty()
+        self.len.get() == 0
     }
 
     /// Whether the queue has a closure that was not cancelled, or a task that `is_alive`. Cancelled

@@ -36,6 +36,7 @@ impl LoopHandle {
     /// the messages that were sent before it.
     #[cold]
     fn queue_messages(&self) {
+        self.attention.set(true);
         let mut messages = self.messages.take();
         self.inbox.drain(&mut messages);
         if let Some(kernel) = &self.kernel {

@@ -16,7 +16,6 @@ use super::loop_handle::LoopHandle;
 use super::registry::{Key, Provenance, Registration, RegistrationState};
 use crate::base::slab::SlabKey;
 use crate::poll::{FdOwned, Interest, Readiness, Trigger};
-use readily_sys::nonblocking::Hold;
 use readily_sys::socket;
 use readily_sys::transfer::Transfer;
 use std::net::SocketAddr;
@@ -60,7 +59,6 @@ impl RegisterOptions {
             trigger,
             reasons: Reasons::NONE,
             no_reader: false,
-            removed: false,
             unread_before: 0,
             site,
         }
@@ -262,7 +260,7 @@ impl LoopHandle {
     /// report it.
     pub(crate) fn readiness(&self, key: Key) -> Option<Readiness> {
         // The table is not borrowed: the owner of a shared descriptor is user code (L8).
-        self.registry.get(key.slot)?.fd.fd_ref().readiness().ok()
+        self.registry.get(key.slot)?.fd_ref().readiness().ok()
     }
 
     /// Returns the directions for which [`LoopHandle::rearm`] has an effect with this loop's poller.
@@ -349,32 +347,39 @@ impl LoopHandle {
         descriptor: Descriptor,
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
-        match self.add_to_poller(options, site, &descriptor) {
-            Ok((slot, state, hold)) => {
-                let provenance = hold
-                    .map(Provenance::Held)
-                    .or(peer.map(Provenance::Accepted));
-                let means = (options.transfer, provenance);
-                self.registry
-                    .commit(slot, state, means, descriptor, Box::new(callbacks));
-                Ok(self.key(slot))
+        let state = match self.check_new(options, site, &descriptor) {
+            Ok(state) => state,
+            Err(error) => {
+                return Err(RegisterError {
+                    error,
+                    descriptor: Some(descriptor),
+                    callbacks,
+                });
+            }
+        };
+        let new = Rc::new(Registration::new(state, options.transfer, descriptor));
+        match self.add(Rc::clone(&new), options, peer) {
+            Ok(key) => {
+                new.set_callbacks(callbacks);
+                Ok(key)
             }
             Err(error) => Err(RegisterError {
                 error,
-                descriptor: Some(descriptor),
+                descriptor: Rc::into_inner(new).and_then(|refused| refused.fd),
                 callbacks,
             }),
         }
     }
 
-    fn add_to_poller(
+    /// Refuses a descriptor that cannot be registered, before anything is changed.
+    fn check_new(
         &self,
         options: RegisterOptions,
         site: &'static Location<'static>,
         descriptor: &Descriptor,
-    ) -> Result<(SlabKey, RegistrationState, Option<Hold>), Error> {
+    ) -> Result<RegistrationState, Error> {
         self.ensure_usable()?;
-        // Once, and before anything is borrowed: the owner of a shared descriptor is user code (L8).
+        // Before anything is borrowed: the owner of a shared descriptor is user code (L8).
         let borrowed = descriptor.fd_ref();
         let fd = borrowed.raw();
         if !descriptor.belongs_to(self.kernel()) {
@@ -387,28 +392,50 @@ impl LoopHandle {
                 site: state.site,
             });
         }
-        // R133: checked before anything is changed, and only for a descriptor that the loop has not
-        // made. A number that is not open is refused by the poller.
+        // R133: only for a descriptor that the loop has not made. A number that is not open is refused
+        // by the poller.
         let made_here = options.fd_state == FdState::MadeHere;
         if !made_here && borrowed.is_unconnected().unwrap_or(false) {
             return Err(Error::NotConnected { fd });
         }
-        let state = options.state(fd, site);
-        let slot = self.registry.reserve(fd);
+        Ok(options.state(fd, site))
+    }
+
+    /// Adds a new registration to the table and the poller: both or neither.
+    fn add(
+        &self,
+        new: Rc<Registration>,
+        options: RegisterOptions,
+        peer: Option<SocketAddr>,
+    ) -> Result<Key, Error> {
+        let state = new.state.get();
+        // Before anything is borrowed: the owner of a shared descriptor is user code (L8), which may
+        // answer differently now, or have registered the descriptor itself.
+        let borrowed = new.fd_ref();
+        if borrowed.raw() != state.fd || self.registry.find(state.fd).is_some() {
+            return Err(Error::BadDescriptor { fd: state.fd });
+        }
+        let slot = self.registry.insert(Rc::clone(&new));
         let mut poller = self.poller.borrow_mut();
         let (interest, trigger) = effective(&state).unwrap_or((state.interest, state.trigger));
-        let registered = poller.register(fd, slot.to_bits(), interest, trigger);
+        let registered = poller.register(state.fd, slot.to_bits(), interest, trigger);
         // After the poller has accepted it, so that a refused descriptor keeps its flags.
         let held = registered.and_then(|()| match options.fd_state {
             FdState::NonBlocking | FdState::MadeHere => Ok(None),
             FdState::Unknown => borrowed.hold_nonblocking().inspect_err(|_| {
-                let _ = poller.remove(fd);
+                let _ = poller.remove(state.fd);
             }),
         });
-        held.map(|hold| (slot, state, hold)).map_err(|error| {
-            self.registry.rollback(slot, fd);
-            Error::from_register(error, fd)
-        })
+        drop(poller);
+        let hold = held.map_err(|error| {
+            self.registry.rollback(slot, state.fd);
+            Error::from_register(error, state.fd)
+        })?;
+        let provenance = hold.map(Provenance::Held);
+        if let Some(provenance) = provenance.or(peer.map(Provenance::Accepted)) {
+            let _ = new.provenance.set(Box::new(provenance)); // it is new, so it has none
+        }
+        Ok(self.key(slot))
     }
 
     pub(super) fn key(&self, slot: SlabKey) -> Key {

@@ -16,10 +16,10 @@ use super::origin::Origin;
 use crate::base::fd_table::FdTable;
 use crate::base::slab::{Slab, SlabKey};
 use crate::base::timer_heap::TimerKey;
-use crate::poll::{Interest, Trigger, Watched};
+use crate::poll::{FdRef, Interest, Trigger, Watched};
 use readily_sys::nonblocking::Hold;
 use readily_sys::transfer::Transfer;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
@@ -56,8 +56,6 @@ pub(super) struct RegistrationState {
     pub(super) reasons: Reasons,
     /// No `on_read` was given, so unread bytes must not delay the hangup.
     pub(super) no_reader: bool,
-    /// L2: the registration is out of the table, and none of its callbacks runs any more.
-    pub(super) removed: bool,
     /// The number of unread bytes when the hangup was last delayed for them.
     pub(super) unread_before: u32,
     pub(super) site: &'static Location<'static>,
@@ -66,7 +64,7 @@ pub(super) struct RegistrationState {
 impl RegistrationState {
     /// The branches that may run; none once the registration is removed (L2).
     fn active_branches(&self) -> Branches {
-        if self.removed {
+        if self.reasons.contains(Reasons::REMOVED) {
             return Branches::NONE;
         }
         let watched = !self.reasons.contains(Reasons::SUSPENDED);
@@ -95,24 +93,68 @@ pub(super) enum Provenance {
     Accepted(SocketAddr),
 }
 
-/// A registration. Field order is drop order: callbacks first, while their descriptor is still open.
+/// The callbacks of a registration that the poller has not accepted yet: of no size, so that their box
+/// allocates nothing.
+struct NoCallbacks;
+
+impl Callbacks for NoCallbacks {}
+
+/// A registration. [`LoopHandle::drop_registration`] drops the callbacks while the descriptor is still
+/// open.
+///
+/// [`LoopHandle::drop_registration`]: super::LoopHandle::drop_registration
 pub(super) struct Registration {
-    /// Borrowed while one of the callbacks runs, so that none is called inside another (L3). The
-    /// table is not borrowed (L8).
-    pub(super) callbacks: RefCell<Box<dyn Callbacks>>,
     pub(super) state: Cell<RegistrationState>,
     /// [`RegistrationState::active_branches`], cached, because it is read before each branch.
     pub(super) active_branches: Cell<Branches>,
     /// The system calls that read and write the descriptor without waiting (R130).
     pub(super) transfer: Cell<Transfer>,
-    /// Where the descriptor comes from, if that is known.
-    pub(super) provenance: Option<Box<Provenance>>,
     /// Whether this is a one-shot registration that was reported and not armed since.
     pub(super) spent: Cell<bool>,
-    pub(super) fd: Descriptor,
+    /// Its key in the table.
+    slot: Cell<SlabKey>,
+    /// `None` when it is dropped, not before.
+    pub(super) fd: Option<Descriptor>,
+    /// Where the descriptor comes from, if that is known.
+    pub(super) provenance: OnceCell<Box<Provenance>>,
+    /// Borrowed while one of the callbacks runs, so that none is called inside another (L3). The
+    /// table is not borrowed (L8).
+    pub(super) callbacks: RefCell<Box<dyn Callbacks>>,
 }
 
 impl Registration {
+    pub(super) fn new(state: RegistrationState, transfer: Transfer, fd: Descriptor) -> Self {
+        Self {
+            state: Cell::new(state),
+            active_branches: Cell::new(state.active_branches()),
+            transfer: Cell::new(transfer),
+            spent: Cell::new(false),
+            slot: Cell::new(SlabKey::from_bits(0)),
+            fd: Some(fd),
+            provenance: OnceCell::new(),
+            callbacks: RefCell::new(Box::new(NoCallbacks)),
+        }
+    }
+
+    /// Sets the callbacks, once the poller has accepted the descriptor.
+    pub(super) fn set_callbacks<C: Callbacks + 'static>(&self, callbacks: C) {
+        self.callbacks.replace(Box::new(callbacks));
+    }
+
+    /// Its key in the table.
+    #[inline]
+    pub(super) fn slot(&self) -> SlabKey {
+        self.slot.get()
+    }
+
+    /// Its descriptor.
+    #[inline]
+    pub(super) fn fd_ref(&self) -> FdRef<'_> {
+        let fd = self.fd.as_ref();
+        fd.expect("only the code that drops it takes it out")
+            .fd_ref()
+    }
+
     fn set_line(&self, state: &RegistrationState) {
         self.state.set(*state);
         self.active_branches.set(state.active_branches());
@@ -121,7 +163,7 @@ impl Registration {
     /// The origin of its callback, for reports.
     pub(super) fn origin(&self, branch: Branch) -> Origin {
         let site = self.state.get().site;
-        match self.provenance.as_deref() {
+        match self.provenance.get().map(Box::as_ref) {
             Some(&Provenance::Accepted(peer)) => Origin::Accepted { branch, site, peer },
             _ => Origin::Callback { branch, site },
         }
@@ -131,8 +173,7 @@ impl Registration {
 /// The table. Each method borrows it once, briefly, and never calls user code.
 #[derive(Default)]
 pub(super) struct Registry {
-    /// `None` from `reserve` to `commit`: the poller is called in between, with the slot's key.
-    slots: RefCell<Slab<Option<Rc<Registration>>>>,
+    slots: RefCell<Slab<Rc<Registration>>>,
     /// Maps a descriptor's number to its slot. With it a second registration of a descriptor is
     /// refused on every system (kqueue would silently overwrite the first). It cannot become stale:
     /// a registration owns its descriptor, and is removed from this map before that is closed.
@@ -140,6 +181,9 @@ pub(super) struct Registry {
     /// The timers of registrations with a deadline. A separate map, because most registrations have
     /// none.
     deadlines: RefCell<FdTable>,
+    /// The registrations that one of their own callbacks has removed: they are dropped when that
+    /// callback has returned (L3).
+    removed: RefCell<Vec<Rc<Registration>>>,
 }
 
 impl Registry {
@@ -149,17 +193,23 @@ impl Registry {
         Some((key, self.state(key)?))
     }
 
-    /// Reserves a slot, to be filled once the poller has accepted the descriptor.
-    pub(super) fn reserve(&self, fd: RawFd) -> SlabKey {
-        let key = self.slots.borrow_mut().insert(None);
+    /// Adds a registration, before the poller is called with its key.
+    pub(super) fn insert(&self, registration: Rc<Registration>) -> SlabKey {
+        let fd = registration.state.get().fd;
+        let mut slots = self.slots.borrow_mut();
+        let key = slots.insert_with(|key| {
+            registration.slot.set(key);
+            registration
+        });
         self.by_fd.borrow_mut().insert(fd, key.to_bits());
         key
     }
 
-    /// Frees a reserved slot: the poller has refused the descriptor.
+    /// Takes a registration out again: the poller has refused its descriptor.
     pub(super) fn rollback(&self, key: SlabKey, fd: RawFd) {
-        self.slots.borrow_mut().remove(key);
+        let refused = self.slots.borrow_mut().remove(key);
         self.unmap_fd(fd);
+        drop(refused); // the caller has another reference
     }
 
     fn unmap_fd(&self, fd: RawFd) {
@@ -176,43 +226,20 @@ impl Registry {
         Some(TimerKey::from_bits(timer))
     }
 
-    /// Fills a reserved slot: the poller has accepted the descriptor.
-    pub(super) fn commit(
-        &self,
-        key: SlabKey,
-        state: RegistrationState,
-        (transfer, provenance): (Transfer, Option<Provenance>),
-        fd: Descriptor,
-        callbacks: Box<dyn Callbacks>,
-    ) {
-        let registration = Rc::new(Registration {
-            callbacks: RefCell::new(callbacks),
-            state: Cell::new(state),
-            active_branches: Cell::new(state.active_branches()),
-            transfer: Cell::new(transfer),
-            provenance: provenance.map(Box::new),
-            spent: Cell::new(false),
-            fd,
-        });
-        if let Some(place) = self.slots.borrow_mut().get_mut(key) {
-            *place = Some(registration);
-        }
-    }
-
     /// L1: the registration with exactly this `key`.
     #[inline]
     pub(super) fn get(&self, key: SlabKey) -> Option<Rc<Registration>> {
-        self.slots.borrow().get(key)?.clone()
+        self.slots.borrow().get(key).cloned()
     }
 
     pub(super) fn state(&self, key: SlabKey) -> Option<RegistrationState> {
         let slots = self.slots.borrow();
-        Some(slots.get(key)?.as_ref()?.state.get())
+        Some(slots.get(key)?.state.get())
     }
 
     /// Replaces the state of a registration, unless that is removed.
     pub(super) fn set_line(&self, key: SlabKey, state: &RegistrationState) {
-        if let Some(Some(registration)) = self.slots.borrow().get(key) {
+        if let Some(registration) = self.slots.borrow().get(key) {
             registration.set_line(state);
         }
     }
@@ -228,7 +255,7 @@ impl Registry {
 
     /// Notes that the poller has armed a registration again.
     pub(super) fn asked(&self, key: SlabKey) {
-        if let Some(Some(registration)) = self.slots.borrow().get(key) {
+        if let Some(registration) = self.slots.borrow().get(key) {
             registration.spent.set(false);
         }
     }
@@ -250,11 +277,9 @@ impl Registry {
             })
         };
         let mut all = Vec::new();
-        for (key, slot) in self.slots.borrow().iter() {
-            if let Some(registration) = slot {
-                if let Some(watched) = watched(key, registration) {
-                    all.push(watched);
-                }
+        for (key, registration) in self.slots.borrow().iter() {
+            if let Some(watched) = watched(key, registration) {
+                all.push(watched);
             }
         }
         all
@@ -263,14 +288,29 @@ impl Registry {
     /// Removes a registration. The caller drops it outside every borrow (L8).
     #[must_use = "it is dropped outside the borrow (L8)"]
     pub(super) fn remove(&self, key: SlabKey) -> Option<Rc<Registration>> {
-        let registration = self.slots.borrow_mut().remove(key)??;
+        let registration = self.slots.borrow_mut().remove(key)?;
         let state = registration.state.get();
         registration.set_line(&RegistrationState {
-            removed: true,
+            reasons: state.reasons.with(Reasons::REMOVED, true),
             ..state
         });
         self.unmap_fd(state.fd);
         Some(registration)
+    }
+
+    /// Keeps a removed registration until its running callback has returned.
+    #[cold]
+    pub(super) fn keep_removed(&self, registration: Rc<Registration>) {
+        self.removed.borrow_mut().push(registration);
+    }
+
+    /// Takes out a kept registration whose callback has returned.
+    #[cold]
+    pub(super) fn take_removed(&self) -> Option<Rc<Registration>> {
+        let mut removed = self.removed.borrow_mut();
+        let has_returned = |registration: &Rc<_>| Rc::strong_count(registration) == 1;
+        let place = removed.iter().position(has_returned)?;
+        Some(removed.swap_remove(place))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -296,24 +336,19 @@ impl Registry {
             let owned = by_fd.get(fd).is_some();
             assert!(owned, "each deadline belongs to a registration");
         });
-        for (key, slot) in slots.iter() {
-            let state = slot
-                .as_ref()
-                .expect("no slot is reserved between two calls")
-                .state
-                .get();
+        for (key, registration) in slots.iter() {
+            let state = registration.state.get();
+            assert_eq!(registration.slot(), key);
             assert_eq!(
                 by_fd.get(state.fd),
                 Some(key.to_bits()),
                 "the map has the slot of each descriptor"
             );
-            assert!(!state.removed, "a removed registration is not in the table");
-            let active = slot
-                .as_ref()
-                .map(|registration| registration.active_branches.get());
+            let removed = state.reasons.contains(Reasons::REMOVED);
+            assert!(!removed, "a removed registration is not in the table");
             assert_eq!(
-                active,
-                Some(state.active_branches()),
+                registration.active_branches.get(),
+                state.active_branches(),
                 "the cached branches are up to date"
             );
         }
@@ -325,12 +360,12 @@ mod tests {
     use super::*;
     use crate::base::shrink;
 
-    /// With the two counts of its `Rc` it fills a block of the allocator.
+    /// With the two counts of its `Rc`, and callbacks of one word.
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn a_registration_is_as_small_as_it_was() {
         let counts = 2 * size_of::<usize>();
-        assert_eq!(size_of::<Registration>() + counts, 104);
+        assert_eq!(size_of::<Registration>() + counts, 112);
     }
 
     /// R126.
@@ -351,7 +386,24 @@ mod tests {
     #[test]
     fn the_room_of_many_numbers_is_given_back_when_they_go() {
         let registry = Registry::default();
-        let keys: Vec<_> = (0..10_000).map(|fd| (registry.reserve(fd), fd)).collect();
+        let (end, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let end = Rc::new(end);
+        let insert = |fd| {
+            let state = RegistrationState {
+                fd,
+                role: Role::Stream,
+                interest: Interest::NONE,
+                trigger: Trigger::Level,
+                reasons: Reasons::NONE,
+                no_reader: false,
+                unread_before: 0,
+                site: Location::caller(),
+            };
+            let fd = Rc::clone(&end).into();
+            registry.insert(Rc::new(Registration::new(state, Transfer::SOCKET, fd)))
+        };
+        let keys: Vec<_> = (0..10_000).map(|fd| (insert(fd), fd)).collect();
+        registry.verify();
         for (key, fd) in keys {
             registry.rollback(key, fd);
         }

@@ -81,6 +81,7 @@ impl LoopHandle {
     pub(crate) fn schedule_new(&self, task_id: u64) {
         self.receive_earlier();
         self.ready.push_task(task_id);
+        self.attention.set(true);
         self.notify_host();
     }
 
@@ -88,6 +89,7 @@ impl LoopHandle {
     #[inline]
     pub(crate) fn schedule_woken(&self, task_id: u64) {
         self.ready.push_task(task_id);
+        self.attention.set(true);
         self.notify_host();
     }
 }

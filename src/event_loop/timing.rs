@@ -61,6 +61,12 @@ impl Times {
     #[inline]
     pub(super) fn begin_round(&self) {
         self.timers.borrow_mut().begin_round();
+        self.begin_round_without_timers();
+    }
+
+    /// Begins a round in which no timer is armed: only the time changes.
+    #[inline]
+    pub(super) fn begin_round_without_timers(&self) {
         self.turn_ns.set(None);
     }
 
@@ -175,6 +181,7 @@ impl LoopHandle {
         } else {
             self.receive_earlier();
             let key = self.ready.push_call(call);
+            self.attention.set(true);
             self.notify_host();
             Some(key)
         };
@@ -243,6 +250,7 @@ impl LoopHandle {
 
     pub(super) fn arm(&self, deadline_ns: u64, action: Action) -> TimerKey {
         let key = self.times.arm(deadline_ns, action);
+        self.attention.set(true);
         self.notify_host_of(deadline_ns);
         key
     }
@@ -279,7 +287,8 @@ impl LoopHandle {
     #[inline]
     pub(super) fn fire_due_timers(&self) {
         let mut timers = self.times.timers.borrow_mut();
-        if timers.is_empty() {
+        // L5: in a round that began without timers, those that were armed since are not due.
+        if !timers.is_in_round() || timers.is_empty() {
             return timers.end_round();
         }
         drop(timers);

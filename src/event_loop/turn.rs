@@ -6,7 +6,7 @@
 //!
 //! In the notes: wait for events with a timeout, and for each of them, … (N7).
 
-use super::dispatch::Batch;
+use super::dispatch::Running;
 use super::error::Error;
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
@@ -26,6 +26,9 @@ impl LoopHandle {
     ///
     /// As long as there is ready work, the turns that follow do not poll the kernel, until `calls`
     /// closures and tasks have run (L9). They are called rounds here, and counted as turns.
+    ///
+    /// `attention` is set wherever work is added, a timer is armed, or the loop must stop or report:
+    /// while it is not set, a turn is wait and dispatch.
     pub(super) fn turn(
         &self,
         limit: Option<Duration>,
@@ -33,14 +36,22 @@ impl LoopHandle {
         events: &mut Vec<Event>,
         main: &mut dyn FnMut(),
     ) -> Result<(), Error> {
-        self.wait(self.timeout(limit), events)?; // N7: events = selector.wait(timeout)
+        self.wait(limit, events)?; //                   N7: events = selector.wait(timeout)
         self.calls_left.set(calls);
         self.begin_round();
         self.receive_messages(); //                     sent by other threads
         self.dispatch_all(events); //                   N7: for each (fd, event): …
+        if self.attention.get() {
+            self.rounds(main);
+        }
+        Ok(())
+    }
+
+    /// Runs the other steps of a turn, and the turns that skip the poller.
+    fn rounds(&self, main: &mut dyn FnMut()) {
         loop {
-            self.fire_due_timers(); //                  N1: timers
-            self.run_ready(main); //                    N1: callbacks and coroutines
+            self.fire_due_timers(); // N1: timers
+            self.run_ready(main); //   N1: callbacks and coroutines
             self.end_debugged_turn();
             if !self.may_skip_poll() {
                 break;
@@ -50,7 +61,10 @@ impl LoopHandle {
         }
         self.ready.shrink(); // after a burst (R126)
         block_cache::end_turn();
-        Ok(())
+        let has_timer = !self.times.timers.borrow().is_empty();
+        let ends = self.is_pressed() || self.stopping.get() || self.is_observed();
+        self.attention
+            .set(has_timer || ends || !self.ready.is_empty());
     }
 
     /// C5: zero if work is ready, else the time until the next timer, else `None` (for ever).
@@ -64,7 +78,11 @@ impl LoopHandle {
 
     /// Step 2. Sleeps until there is work.
     #[inline]
-    fn wait(&self, mut timeout: Option<Duration>, events: &mut Vec<Event>) -> Result<(), Error> {
+    fn wait(&self, limit: Option<Duration>, events: &mut Vec<Event>) -> Result<(), Error> {
+        let mut timeout = match self.attention.get() {
+            true => self.timeout(limit),
+            false => limit,
+        };
         // W1: a message that is sent from here on notifies the loop; one that was sent before makes
         // `fall_asleep` return `false`.
         if timeout != Some(Duration::ZERO) && !self.inbox.fall_asleep() {
@@ -83,14 +101,19 @@ impl LoopHandle {
 
     #[inline]
     fn consume_notification(&self) {
-        let notified = self.replayed_or(self.inbox.wake_up());
-        self.notified.set(notified || self.notified.get());
+        if self.replayed_or(self.inbox.wake_up()) {
+            self.notified.set(true);
+            self.attention.set(true);
+        }
     }
 
     /// L5: a timer that is armed from here on fires in a later round.
     #[inline]
     fn begin_round(&self) {
-        self.times.begin_round();
+        match self.attention.get() {
+            true => self.times.begin_round(),
+            false => self.times.begin_round_without_timers(),
+        }
         self.stats.turns.set(self.stats.turns.get() + 1);
     }
 
@@ -119,10 +142,14 @@ impl LoopHandle {
         if events.is_empty() {
             return;
         }
-        let mut batch = Batch::new(events);
+        let (mut rest, mut running) = (events.iter(), Running::default());
         let stale = self.stats.stale.get();
-        while let Err(payload) = catch(|| self.dispatch(&mut batch)) {
-            self.remove_panicked(&mut batch, payload);
+        while let Err(payload) = catch(|| {
+            for event in rest.by_ref() {
+                self.dispatch(event, &mut running);
+            }
+        }) {
+            self.remove_panicked(&mut running, payload);
         }
         let stale = self.stats.stale.get() - stale;
         self.detect_stale_spin(events.len() as u64, stale);

@@ -9,10 +9,10 @@ mod report;
 
 pub use report::Unhandled;
 
+use super::action::Call;
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::panics::{PanicPolicy, Payload, catch, drop_quietly};
-use super::ready::Call;
 use super::stderr::{panic, print, print_panic};
 use super::weak_handle::WeakHandle;
 use std::cell::{Cell, RefCell};
@@ -192,6 +192,7 @@ impl LoopHandle {
             // The first panic is resumed after the turn; later ones are reported.
             PanicPolicy::Propagate if !self.reports.has_panic() => {
                 self.reports.has_panic.set(true);
+                self.attention.set(true);
                 self.reports.panic.set(Some((payload, origin)));
                 self.notify_host();
             }
@@ -214,6 +215,7 @@ impl LoopHandle {
     #[cold]
     pub(crate) fn keep_main_panic(&self, payload: Payload) {
         self.reports.has_panic.set(true);
+        self.attention.set(true);
         let goes_out = Some((payload, self.main_origin()));
         if let Some((payload, origin)) = self.reports.panic.replace(goes_out) {
             self.report_panic(payload, origin);

@@ -127,14 +127,22 @@ impl Readiness {
         self.0 == 0
     }
 
+    /// Whether there is any fact beside `READ` and `WRITE`.
+    #[inline]
+    pub(crate) const fn is_more_than_flow(self) -> bool {
+        self.0 & !(Self::READ.0 | Self::WRITE.0) != 0
+    }
+
     /// Whether both sides are closed.
     #[must_use]
+    #[inline]
     pub const fn is_closed(self) -> bool {
         self.contains(Self(Self::READ_CLOSED.0 | Self::WRITE_CLOSED.0))
     }
 
     /// Whether the connection as a whole may be over: both sides closed, or an [`ERROR`](Self::ERROR).
     #[must_use]
+    #[inline]
     pub const fn is_hangup(self) -> bool {
         self.is_closed() || self.contains(Self::ERROR)
     }

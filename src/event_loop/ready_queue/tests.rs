@@ -82,11 +82,13 @@ fn a_row_of_closures_is_continued_where_it_was_left() {
     ready.begin_batch();
     assert_eq!((ready.pop(), ready.pop_next_call()), (Some(CALL), Some(0)));
     assert!(!ready.is_empty() && ready.pop_task().is_none());
+    ready.push_call(3);
     // A new batch begins, as after a panic outside of every `catch_unwind`.
-    assert_eq!(ready.begin_batch(), 3);
+    assert_eq!(ready.begin_batch(), 4);
     assert_eq!((ready.pop(), ready.pop_next_call()), (Some(CALL), Some(1)));
     assert_eq!((ready.pop(), ready.pop_next_call()), (Some(CALL), Some(2)));
-    assert_eq!((ready.pop_task(), ready.pop()), (Some(1), None));
+    assert_eq!((ready.pop_task(), ready.pop()), (Some(1), Some(CALL)));
+    assert_eq!((ready.pop_next_call(), ready.pop()), (Some(3), None));
 }
 
 #[test]

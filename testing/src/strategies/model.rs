@@ -317,10 +317,14 @@ impl Model {
         self.timers.remove(&at).is_some()
     }
 
-    /// Messages of other threads go before work that is queued now.
+    /// Messages of other threads go before work that is queued now. A stop among them is queued, too.
     pub(super) fn receive(&mut self) {
         for id in std::mem::take(&mut self.messages) {
             self.queue(id);
+        }
+        let is_before_ready = matches!(self.phase, Phase::Events | Phase::Timers);
+        if is_before_ready && std::mem::take(&mut self.stop_sent) {
+            self.request_stop();
         }
     }
 
