@@ -3,8 +3,9 @@
 //!
 //! A table of places (`places.rs`), a table of calls (`calls.rs`), and a new loop for each pair of
 //! them. In each pair the call must not panic, as it would on a cell that is borrowed across user
-//! code (L8). Its effect comes once, not on the stack of the caller (L3), and not in the current
-//! turn (L5). All that was ready beside it runs (L6). A new method is one row in the table of calls.
+//! code (L8). Its effect comes once, not on the stack of the caller (L3), and not before work that was
+//! queued earlier; the effect of what a ready batch adds comes in a later turn (L5). All that was
+//! ready beside it runs (L6). A new method is one row in the table of calls.
 //!
 //! Invariants: L3, L5, L6, L8.
 
@@ -381,7 +382,7 @@ fn try_all(places: &[(&str, Plant)], pair: impl Fn(&str, Plant, &Call)) {
 
 /// R038, R039, R040, R055; L3, L5, L6, L8.
 #[test]
-fn every_call_works_from_every_place_and_comes_true_once_in_a_later_turn() {
+fn every_call_works_from_every_place_and_takes_effect_once_in_its_turn() {
     let _guard = guard!();
     try_all(PLACES, try_pair);
 }

@@ -382,6 +382,95 @@ fn a_closure_that_queues_itself_again_does_not_keep_the_loop_from_its_descriptor
     assert_eq!((log.text(), count.get()), ("read".into(), 3));
 }
 
+/// Queues the closure `a`, and then a timer `b` that is due at once.
+fn a_then_b(handle: &readily::LoopHandle, log: &Log) {
+    let (a, b) = (log.clone(), log.clone());
+    handle.call_soon(move |_| a.note("a"));
+    handle.call_later(Duration::ZERO, move |_| b.note("b"));
+}
+
+/// A stream that is readable, and has this callback once.
+fn when_readable(event_loop: &readily::EventLoop, read: impl Fn(&readily::LoopHandle) + 'static) {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    std::io::Write::write_all(&mut &theirs, b"x").unwrap();
+    let read = readily::Closures::new().on_read(move |cx| {
+        let _open = &theirs;
+        read(cx);
+        cx.close();
+    });
+    event_loop
+        .register(ours, readily::Interest::READ, read)
+        .unwrap();
+}
+
+/// asyncio, which puts due timers at the end of its queue, runs `a` first.
+#[test]
+fn a_due_timer_fires_before_the_closures_that_were_queued_earlier() {
+    let _guard = guard!();
+    let (mut event_loop, _clock) = manual_loop();
+    let log = Log::default();
+    a_then_b(&event_loop, &log);
+    turn_times(&mut event_loop, 1);
+    assert_eq!(log.text(), "b a");
+
+    // Both are for the turn after that of a closure.
+    let log = Log::default();
+    let inner = log.clone();
+    event_loop.call_soon(move |handle| a_then_b(handle, &inner));
+    turn_times(&mut event_loop, 1);
+    assert_eq!(log.text(), "");
+    turn_times(&mut event_loop, 1);
+    assert_eq!(log.text(), "b a");
+
+    // The closure is for the turn of an event or a timer, and the timer for a later one (L5).
+    for by_event in [true, false] {
+        let log = Log::default();
+        let inner = log.clone();
+        match by_event {
+            true => when_readable(&event_loop, move |handle| a_then_b(handle, &inner)),
+            false => {
+                let call = move |handle: &readily::LoopHandle| a_then_b(handle, &inner);
+                event_loop.call_later(Duration::ZERO, call);
+            }
+        }
+        turn_times(&mut event_loop, 1);
+        assert_eq!(log.text(), "a");
+        turn_times(&mut event_loop, 1);
+        assert_eq!(log.text(), "a b");
+    }
+}
+
+/// L5: what is queued before the ready step of a turn runs in that step, in the order of the calls;
+/// what that step queues runs in the next turn.
+#[test]
+fn what_an_event_or_a_timer_queues_runs_in_the_same_turn() {
+    let _guard = guard!();
+    let (mut event_loop, _clock) = manual_loop();
+    let log = Log::default();
+    let queue = |log: &Log, name: &'static str| {
+        let log = log.clone();
+        move |handle: &readily::LoopHandle| {
+            log.note(name);
+            let (note, inner) = (log.clone(), log.clone());
+            handle.call_soon(move |handle| {
+                note.note(format!("{name}'s closure"));
+                let note = note.clone();
+                handle.call_soon(move |_| note.note("next turn"));
+            });
+            drop(handle.spawn(async move { inner.note(format!("{name}'s task")) }));
+        }
+    };
+    let note = log.clone();
+    event_loop.call_soon(move |_| note.note("earlier"));
+    event_loop.call_later(Duration::ZERO, queue(&log, "timer"));
+    when_readable(&event_loop, queue(&log, "event"));
+    turn_times(&mut event_loop, 1);
+    let first = "event timer earlier event's closure event's task timer's closure timer's task";
+    assert_eq!(log.text(), first);
+    turn_times(&mut event_loop, 1);
+    assert_eq!(log.text(), format!("{first} next turn next turn"));
+}
+
 /// R078.
 #[test]
 fn a_hundred_thousand_timers_are_armed_fired_in_order_and_dropped() {

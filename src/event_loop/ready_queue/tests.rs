@@ -87,6 +87,8 @@ fn a_row_of_closures_is_continued_where_it_was_left() {
     assert_eq!(ready.begin_batch(), 4);
     assert_eq!((ready.pop(), ready.pop_next_call()), (Some(CALL), Some(1)));
     assert_eq!((ready.pop(), ready.pop_next_call()), (Some(CALL), Some(2)));
+    // L5: this batch does not include what it adds.
+    ready.push_task(2);
     assert_eq!((ready.pop_task(), ready.pop()), (Some(1), Some(CALL)));
     assert_eq!((ready.pop_next_call(), ready.pop()), (Some(3), None));
 }
