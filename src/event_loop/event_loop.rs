@@ -1,6 +1,6 @@
 //! `EventLoop`, the owner of a loop: turn, run, embed, close.
 //!
-//! [`EventLoop::turn`] checks, waits, and then runs the steps of a turn in order. Every other
+//! [`EventLoop::turn`] checks, and then runs the steps of a turn in order (`turn.rs`). Every other
 //! operation is a method of [`LoopHandle`], to which the loop dereferences.
 //!
 //! In the notes: "for ever: wait for events with a timeout" (N7).
@@ -68,9 +68,12 @@ impl EventLoop {
     ///
     /// `limit` bounds the sleep, not the work; `None` sleeps until there is work. The order is:
     /// events in the order of the poller, timers in the order of their deadlines, then closures and
-    /// tasks in the order in which they became ready. A task that an event or a timer wakes runs in
-    /// the same turn. A closure, task or timer that is *added* during a turn runs in a later one
-    /// ([L5]), and so does a task that a closure or another task wakes.
+    /// tasks in the order in which they became ready. Closures and tasks that a callback of an event,
+    /// or a timer, queues or wakes run in the same turn; those that a closure or a task queues or
+    /// wakes run in the next one. A timer that is armed during a turn fires in a later one ([L5]).
+    ///
+    /// A turn polls the kernel once. In a [`run`](EventLoop::run), turns that have ready work may
+    /// skip that ([L9]).
     ///
     /// # Errors
     ///
@@ -86,6 +89,7 @@ impl EventLoop {
     /// first panic is resumed. The loop can be used again.
     ///
     /// [L5]: crate::book::invariants#l5
+    /// [L9]: crate::book::invariants#l9
     #[doc(alias = "poll")]
     #[doc(alias = "run_once")]
     #[doc(alias = "dispatch")]

@@ -37,7 +37,9 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// The turns that have begun.
+    /// The turns that have begun, including those that skipped the poller ([L9]).
+    ///
+    /// [L9]: crate::book::invariants#l9
     pub turns: u64,
     /// The turns that polled the kernel. While tasks are ready not every turn does ([L9]).
     ///

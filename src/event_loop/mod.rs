@@ -2,8 +2,8 @@
 //!
 //! Read [`EventLoop::turn`] first, then `dispatch.rs`, which is the notes' pseudocode. The other
 //! modules are the parts that these two call in order: the callback table (`registry`), the queue
-//! of ready work (`ready_queue`), timers (`timing`), the queue for other threads (`inbox`). None of them
-//! knows what a future is: a scheduler is plugged in through the trait of `scheduler`.
+//! of ready work (`ready_queue`), timers (`timing`), the queue for other threads (`inbox`). None of
+//! them knows what a future is: a scheduler is plugged in through the trait of `scheduler`.
 //!
 //! Rules: [L1] to [L8], [C1] to [C5], [W1] to [W3] in `docs/invariants.md`.
 //!

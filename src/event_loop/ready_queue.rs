@@ -1,8 +1,9 @@
-//! The ready queue: closures and tasks in one order, and which of them run in this round.
+//! The ready queue: closures and tasks in one order, and which of them run in this turn.
 //!
-//! The work that is in the queue when a round begins is its batch. Work that the batch itself adds
-//! goes behind it, and runs in the next round. So a callback that queues itself again cannot keep
-//! the loop from polling its descriptors, and a round is finite (L5).
+//! The work that is in the queue when the ready step of a turn begins is the ready batch of that
+//! turn: what callbacks and timers of the same turn have queued is in it. Work that the batch itself
+//! adds goes behind it, and runs in the next turn. So a closure that queues itself again cannot keep
+//! the loop from polling its descriptors, and a turn is finite (L5).
 //!
 //! For tests the order of the tasks can be shuffled from a seed (`shuffle.rs`). Closures keep their
 //! order, which `call_soon` guarantees.
@@ -67,11 +68,12 @@ pub(super) struct ReadyQueue<C> {
     calls: RefCell<Calls<C>>,
     /// The number of closures and tasks in the queue.
     len: Cell<usize>,
-    /// How many of them, from the front, are for this round.
+    /// How many of them, from the front, are in the batch and have not run.
     batch: Cell<usize>,
     /// The closures to run before the next entry is popped.
     closures: Cell<usize>,
-    /// The closures at the end of the queue, which have no entry yet.
+    /// The closures at the end of the queue, which have no entry yet: where only closures are queued,
+    /// as in a chain of them, no entry is ever written.
     last_row: Cell<usize>,
     /// The entry that was popped last, a task id or [`CALL`]: the one that runs, or has panicked.
     current: Cell<u64>,
@@ -127,7 +129,7 @@ impl<C> ReadyQueue<C> {
         self.calls.borrow_mut().take(key)
     }
 
-    /// Begins a round: everything in the queue is its batch (L5). Returns the number of closures and
+    /// Begins the batch, which is everything in the queue (L5). Returns the number of closures and
     /// tasks in it.
     #[inline]
     pub(super) fn begin_batch(&self) -> usize {

@@ -1,9 +1,9 @@
-//! Receiving the messages of other threads: after each wait, and before this thread queues work of
-//! its own.
+//! Receiving the messages of other threads: once a turn, and before this thread queues work of its
+//! own.
 //!
-//! In a turn the messages that it finds join its batch. But a closure that was sent before the
-//! loop's thread queued one must run before that one, so `call_soon` and `spawn` receive messages
-//! first.
+//! A message becomes an entry of the ready queue, and the rule for queued work (L5) decides in which
+//! turn it runs. A closure that was sent before the loop's thread queued one must run before that
+//! one, so `call_soon` and `spawn` receive messages first.
 //!
 //! In asyncio both kinds of work go into one queue; in the notes, the way back from the thread pool
 //! (N3, N5).

@@ -74,7 +74,8 @@ impl LoopHandle {
         self.scheduler.get_or_init(make)
     }
 
-    /// Queues a new task ([L5]), behind the messages that were sent before.
+    /// Queues a new task, behind the messages that were sent before. Its first poll is in this turn
+    /// or in the next one, as of all queued work ([L5]).
     ///
     /// [L5]: crate::book::invariants#l5
     #[inline]
@@ -85,7 +86,7 @@ impl LoopHandle {
         self.notify_host();
     }
 
-    /// Queues a task that was woken.
+    /// Queues a task that was woken, behind the work that is queued.
     #[inline]
     pub(crate) fn schedule_woken(&self, task_id: u64) {
         self.ready.push_task(task_id);

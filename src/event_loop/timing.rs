@@ -56,7 +56,7 @@ impl Times {
         now
     }
 
-    /// Begins a round, whose time is read at its first use. L5: a timer that is armed from here on,
+    /// Begins a turn, whose time is read at its first use. L5: a timer that is armed from here on,
     /// also by a callback of an event, fires in a later one.
     #[inline]
     pub(super) fn begin_round(&self) {
@@ -155,11 +155,12 @@ impl LoopHandle {
         self.times.instant(self.times.fresh_ns())
     }
 
-    /// Runs `f` in the next turn, after the work that was queued before this call, by this thread or
-    /// by another thread with [`RemoteHandle::call_soon`](super::RemoteHandle::call_soon).
+    /// Runs `f` soon, after the work that was queued before this call, by this thread or by another
+    /// thread with [`RemoteHandle::call_soon`](super::RemoteHandle::call_soon).
     ///
-    /// Closures queued by closures run a turn later, so they cannot starve the
-    /// descriptors ([L5]). On a closed loop `f` is dropped.
+    /// Called in a callback of an event or in a timer, this queues `f` for the same turn; in a closure
+    /// or a task, for the next one, so closures that queue each other cannot starve the descriptors
+    /// ([L5]). Timers that are due in that turn fire before `f`. On a closed loop `f` is dropped.
     ///
     /// [L5]: crate::book::invariants#l5
     #[track_caller]

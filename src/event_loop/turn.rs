@@ -2,7 +2,7 @@
 //!
 //! [`LoopHandle::turn`] is the loop of the notes. Each step takes its work out of the cell before it
 //! calls user code (L8), and does only the work that was there when it began (L5). So a turn ends,
-//! however much work its callbacks add.
+//! however much work its callbacks add. The numbers of the steps are those of `ARCHITECTURE.md`.
 //!
 //! In the notes: wait for events with a timeout, and for each of them, … (N7).
 
@@ -25,7 +25,8 @@ impl LoopHandle {
     /// Waits for events, then acts on what the kernel, other threads and the clock made ready.
     ///
     /// As long as there is ready work, the turns that follow do not poll the kernel, until `calls`
-    /// closures and tasks have run (L9). They are called rounds here, and counted as turns.
+    /// closures and tasks have run (L9). Such a turn is called a round, and is counted as a turn. With
+    /// zero `calls` there are no rounds.
     ///
     /// `attention` is set wherever work is added, a timer is armed, or the loop must stop or report:
     /// while it is not set, a turn is wait and dispatch.
@@ -117,8 +118,8 @@ impl LoopHandle {
         self.stats.turns.set(self.stats.turns.get() + 1);
     }
 
-    /// L9: whether the next turn skips the poller: work is ready, few enough calls have run since the
-    /// last poll, and nothing else has to be done first.
+    /// Step 7. L9: whether the next turn is a round, which skips the poller: work is ready, few enough
+    /// calls have run since the last poll, and nothing else has to be done first.
     #[inline]
     fn may_skip_poll(&self) -> bool {
         let ready = self.ready.len();
@@ -155,8 +156,8 @@ impl LoopHandle {
         self.detect_stale_spin(events.len() as u64, stale);
     }
 
-    /// Step 6. Runs the batch: the work that is in the queue when this step begins, in order. Work
-    /// that it adds is for the next round (L5). One `catch_unwind` for all of it, as for events.
+    /// Step 6. Runs the ready batch: the work that is in the queue when this step begins, in order.
+    /// Work that the batch adds is for the next turn (L5). One `catch_unwind` for all of it, as for events.
     #[inline]
     fn run_ready(&self, main: &mut dyn FnMut()) {
         let ready = self.ready.begin_batch();

@@ -72,7 +72,7 @@ impl WeakHandle {
         Some(f(&handle))
     }
 
-    /// Runs `f` in the next turn: [`LoopHandle::call_soon`].
+    /// Runs `f` soon: [`LoopHandle::call_soon`].
     ///
     /// # Errors
     ///

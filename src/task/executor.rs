@@ -63,7 +63,7 @@ impl Executor {
             .expect("no other scheduler was installed on this loop")
     }
 
-    /// Adds a future, to be polled for the first time in a later turn (L5, N9).
+    /// Adds a future. Its first poll comes like all queued work (L5), never inside this call (N9).
     pub(super) fn spawn<F>(
         &self,
         handle: &LoopHandle,

@@ -25,8 +25,9 @@ use std::task::{Context, Poll, Waker, ready};
 
 /// Runs `future` as a task of the loop that is running on this thread.
 ///
-/// The future is polled for the first time in a later turn, and goes on whether or not the handle
-/// is kept. It need not be `Send`.
+/// The future is polled for the first time after this call has returned, when the loop runs the work
+/// that is queued ([`LoopHandle::call_soon`] describes in which turn), and goes on whether or not the
+/// handle is kept. It need not be `Send`.
 ///
 /// # Panics
 ///

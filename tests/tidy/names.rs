@@ -185,7 +185,7 @@ fn a_name_that_is_not_there_is_found() {
 `Slab::insert` is in `base/slab.rs`, and `slab.rs`; `Slab::nonesuch` in `base/nonesuch.rs`.
 `Leaf::poll` is the page's own, `Leaf::nonesuch` is not, and `sync::nonesuch` is nowhere.
 ```text
- Inbox::notify → Nobody::rings, at fire_timers in turn.rs: no_such_function, EPOLL_THING
+ Inbox::notify → Nobody::rings, at fire_due_timers in turn.rs: no_such_function, EPOLL_THING
 ```
 ```rust
 struct Leaf { }

@@ -111,7 +111,7 @@ impl Fixture {
         self.inbox.wake_up()
     }
 
-    /// `LoopHandle::read_inbox`.
+    /// `LoopHandle::receive_messages`.
     fn read(&self, notified: bool) -> Vec<Message> {
         let mut messages = Vec::new();
         if notified {

@@ -42,7 +42,7 @@ use std::str::FromStr;
 /// | `connect #to #as { … }`, `accept #a #b` | connects to a listener, accepts from a listener |
 /// | `admit #a #b read { … }` | in a callback of listener #a: accepts #b and registers it |
 /// | `arm #t n { … }`, `disarm #t` | arms a timer of n ms, cancels it |
-/// | `soon #c { … }`, `take-back #c` | queues a closure for the next turn, cancels it |
+/// | `soon #c { … }`, `take-back #c` | queues a closure, cancels it |
 /// | `spawn #k { … }`, `wake #k`, `abort #k` | spawns, wakes, cancels a task |
 /// | `nap n`, `park`, `join #k` | in a task: waits for n ms, for a wake, for another task |
 /// | `send { … }`, `notify`, `wake-remote #k`, `stop-remote` | from another thread: sends a closure, notifies the loop, wakes a task, stops the loop |
