@@ -9,34 +9,50 @@ use crate::support::{
     Log, collect_unhandled, guard, is_alone, is_nonblocking, strict_loop, strict_run,
     strict_runner, turn_times, turn_until,
 };
+use readily::event_loop::ExitReason;
 use readily::poll::Poller;
 use readily::poll::poll2::PollPoller;
 use readily::spi;
 use readily::task::WaitError;
 use readily::{Closures, Error, EventLoop, Interest, JoinError, wait_for};
+use std::cell::Cell;
 use std::future::pending;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// Runs `child` in a fork of this process; its exit status.
-fn in_a_fork(child: impl FnOnce() -> i32) -> i32 {
+/// Forks this process: `None` in the child.
+fn fork() -> Option<libc::pid_t> {
     // SAFETY: the test runs alone, in a process whose other threads (the test harness and the
     // guard) hold no lock that the child takes: they are parked.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
-    if pid == 0 {
-        let code = child();
-        // SAFETY: ends the child, without the parent's destructors.
-        unsafe { libc::_exit(code) };
-    }
+    (pid != 0).then_some(pid)
+}
+
+fn end_child(code: i32) -> ! {
+    // SAFETY: ends the child, without the parent's destructors.
+    unsafe { libc::_exit(code) };
+}
+
+/// Waits for the end of a child; its exit status.
+fn wait_for_child(pid: libc::pid_t) -> i32 {
     let mut status = 0;
     // SAFETY: `status` has space for the number that is written; the child is ours.
     assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
     assert!(libc::WIFEXITED(status), "the child crashed: {status}");
     libc::WEXITSTATUS(status)
+}
+
+/// Runs `child` in a fork of this process; its exit status.
+fn in_a_fork(child: impl FnOnce() -> i32) -> i32 {
+    match fork() {
+        None => end_child(child()),
+        Some(pid) => wait_for_child(pid),
+    }
 }
 
 fn strict_loop_over(poller: impl Poller + 'static) -> EventLoop {
@@ -98,6 +114,30 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
     theirs.write_all(b"x").unwrap();
     turn_until(&mut event_loop, || log.len() > 0);
     assert_eq!(log.text(), "read");
+}
+
+/// R169: also if work is ready, so that the next turn does not poll the kernel.
+#[test]
+fn a_run_whose_callback_forks_ends_in_the_child_with_that_turn() {
+    if !is_alone(None) {
+        return;
+    }
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    let (log, child) = (Log::default(), Rc::new(Cell::new(None)));
+    let (note, forked) = (log.clone(), Rc::clone(&child));
+    event_loop.call_soon(move |handle| {
+        handle.call_soon(move |_| note.note("next turn"));
+        forked.set(fork());
+    });
+    let ran = event_loop.run();
+    let Some(child) = child.get() else {
+        let is_forked = matches!(ran, Err(Error::Forked));
+        end_child(i32::from(is_forked && log.len() == 0));
+    };
+    assert_eq!(wait_for_child(child), 1);
+    assert_eq!(ran.unwrap(), ExitReason::Idle);
+    assert_eq!(log.text(), "next turn");
 }
 
 /// R108: the loop belongs to the parent and does not run here, so awaiting or joining fails.

@@ -207,6 +207,25 @@ fn a_panic_anywhere_leaves_the_turn_once_and_the_rest_is_served() {
     }
 }
 
+/// Also if work is ready, so that the next turn does not poll the kernel.
+#[test]
+fn a_panic_leaves_a_run_after_its_turn_and_before_the_next() {
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    let log = Log::default();
+    let (this, next) = (log.clone(), log.clone());
+    event_loop.call_soon(move |handle| {
+        handle.call_soon(move |_| next.note("next"));
+        panic!("planted");
+    });
+    event_loop.call_soon(move |_| this.note("this"));
+    let payload = catch_unwind(AssertUnwindSafe(|| event_loop.run())).unwrap_err();
+    assert_eq!(payload.downcast_ref(), Some(&"planted"));
+    assert_eq!(log.text(), "this");
+    turn_times(&mut event_loop, 1);
+    assert_eq!(log.text(), "this next");
+}
+
 #[test]
 fn an_isolated_panic_is_reported_once_and_the_loop_goes_on() {
     let _guard = guard!();

@@ -229,6 +229,26 @@ fn a_repeating_timer_that_is_slower_than_its_period_neither_bursts_nor_starves()
     }
 }
 
+/// R075: `now` is for callbacks that must agree; code outside of a turn gets the present time.
+#[test]
+fn the_time_of_a_turn_is_read_once_and_between_two_turns_it_is_the_present_time() {
+    let _guard = guard!();
+    let (mut event_loop, clock) = manual_loop();
+    for _ in 0..2 {
+        let moved = clock.clone();
+        event_loop.call_soon(move |handle| {
+            let now = handle.now();
+            moved.advance(5 * MS);
+            assert_eq!((handle.now(), handle.fresh_now()), (now, now + 5 * MS));
+        });
+        let before = event_loop.now();
+        turn_times(&mut event_loop, 1);
+        assert_eq!(event_loop.now(), before + 5 * MS);
+        clock.advance(MS);
+        assert_eq!(event_loop.now(), before + 6 * MS);
+    }
+}
+
 /// R073.
 #[test]
 fn a_clock_that_steps_back_makes_no_timer_early_and_no_panic() {
