@@ -193,6 +193,7 @@ pub use combine::{
 };
 #[doc(inline)]
 pub use event_loop::{
+    call_handles::{CallHandle, TimerHandle},
     callbacks::{Callbacks, Closures},
     cx::Cx,
     error::Error,
@@ -201,7 +202,6 @@ pub use event_loop::{
     panics::PanicPolicy,
     registry::Key,
     remote::RemoteHandle,
-    timer_handles::{CallHandle, TimerHandle},
     unhandled::Unhandled,
     weak_handle::WeakHandle,
 };

@@ -417,7 +417,7 @@ const LONG: &[(&str, &str)] = &[
         "the state of a registration and the table of them",
     ),
     (
-        "src/event_loop/timing.rs",
+        "src/event_loop/scheduling.rs",
         "most of it is the public documentation",
     ),
     (

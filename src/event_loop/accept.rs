@@ -10,6 +10,7 @@
 //! connection with.
 
 use super::accept_errors::{AcceptError, Backoff, ReportLimit};
+use super::call_handles::TimerHandle;
 use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::cx::Cx;
@@ -20,7 +21,6 @@ use super::fd_waiters::FdWaitKey;
 use super::loop_handle::LoopHandle;
 use super::register::{FdState, RegisterOptions};
 use super::registry::Key;
-use super::timer_handles::TimerHandle;
 use super::unhandled::Unhandled;
 use super::weak_handle::WeakHandle;
 use crate::base::slab::SlabKey;

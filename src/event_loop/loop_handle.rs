@@ -13,12 +13,12 @@ use super::debug::{self, Debug};
 use super::error::Error;
 use super::host::Host;
 use super::inbox::{Inbox, Message};
+use super::loop_time::LoopTime;
 use super::panics::PanicPolicy;
 use super::ready_queue::ReadyQueue;
 use super::registry::Registry;
 use super::remote::RemoteHandle;
 use super::scheduler::Scheduler;
-use super::timing::Times;
 use super::unhandled::Reports;
 use super::weak_handle::WeakHandle;
 use crate::base::clock::Clock;
@@ -75,7 +75,7 @@ pub struct LoopHandle {
     /// The virtual kernel that the loop runs on; `None` for the system's.
     pub(super) kernel: Option<Rc<dyn VirtualKernel>>,
     pub(super) registry: Registry,
-    pub(super) times: Times,
+    pub(super) times: LoopTime<Action>,
     pub(super) ready: ReadyQueue<Call>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) scheduler: OnceCell<Rc<dyn Scheduler>>,
@@ -115,7 +115,7 @@ impl LoopHandle {
             kernel,
             poller: RefCell::new(poller),
             registry: Registry::default(),
-            times: Times::new(clock),
+            times: LoopTime::new(clock),
             ready: ReadyQueue::default(),
             inbox,
             scheduler: OnceCell::new(),

@@ -2,7 +2,7 @@
 //!
 //! Read [`EventLoop::turn`] first, then `dispatch.rs`, which is the notes' pseudocode. The other
 //! modules are the parts that these two call in order: the callback table (`registry`), the queue
-//! of ready work (`ready_queue`), timers (`timing`), the queue for other threads (`inbox`). None of
+//! of ready work (`ready_queue`), timers (`loop_time`), the queue for other threads (`inbox`). None of
 //! them knows what a future is: a scheduler is plugged in through the trait of `scheduler`.
 //!
 //! Rules: [L1] to [L8], [C1] to [C5], [W1] to [W3] in `docs/invariants.md`.
@@ -19,6 +19,7 @@
 mod accept;
 mod accept_errors;
 mod action;
+pub(crate) mod call_handles;
 pub(crate) mod callbacks;
 mod classify;
 mod close;
@@ -40,6 +41,7 @@ pub(crate) mod futurelock;
 mod host;
 mod inbox;
 pub(crate) mod loop_handle;
+mod loop_time;
 mod open_error;
 mod origin;
 pub(crate) mod panics;
@@ -50,16 +52,16 @@ pub(crate) mod registry;
 pub(crate) mod remote;
 mod replay;
 mod scheduler;
+mod scheduling;
 mod shuffle;
 pub(crate) mod stderr;
-pub(crate) mod timer_handles;
-mod timing;
 mod turn;
 pub(crate) mod unhandled;
 pub(crate) mod weak_handle;
 
 pub use accept::{Accepted, BACKLOG, listen_tcp};
 pub(crate) use accept_errors::{AcceptError, Backoff, MAX_BROKEN_IN_A_ROW, ReportLimit};
+pub(crate) use call_handles::{WakeTimer, WakeTimerState};
 pub(crate) use callbacks::Callbacks;
 pub use classify::{Branch, Role};
 pub use close::CloseReport;
@@ -84,7 +86,6 @@ pub(crate) use ready_queue::MAIN_TASK;
 pub(crate) use registry::Key;
 pub(crate) use remote::RemoteHandle;
 pub(crate) use scheduler::Scheduler;
-pub(crate) use timer_handles::{WakeTimer, WakeTimerState};
 pub(crate) use unhandled::Unhandled;
 pub use unhandled::UnhandledHook;
 pub(crate) use weak_handle::WeakHandle;

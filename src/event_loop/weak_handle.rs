@@ -5,10 +5,10 @@
 //!
 //! In asyncio, `get_running_loop` returns the loop itself, and a garbage collector frees such cycles.
 
+use super::call_handles::{CallHandle, TimerHandle};
 use super::error::LoopClosed;
 use super::loop_handle::LoopHandle;
 use super::stderr::print;
-use super::timer_handles::{CallHandle, TimerHandle};
 use super::unhandled::Unhandled;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};

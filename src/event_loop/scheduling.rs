@@ -1,140 +1,20 @@
-//! Timers, and the time of a loop.
+//! What a loop runs later: closures with `call_soon`, `call_later` and `call_at`, and wakers.
 //!
-//! A delay is counted from a *fresh* reading of the clock; otherwise a timer armed after a long
-//! callback would fire early (R075). `now` returns the time of the turn, which is read once, at its
-//! first use. A timer runs a closure or wakes a waker; a waker costs no allocation, and is all that
-//! `sleep` needs.
+//! A timer runs a closure or wakes a waker; a waker costs no allocation, and is all that `sleep`
+//! needs. The time itself is in `loop_time`.
 //!
-//! In asyncio these are `call_later` and `call_at`; in the notes, the *timers* of N1.
+//! In asyncio these methods have the same names; in the notes, the *callbacks* and *timers* of N1.
 
 use super::action::{Action, Call, DueAction};
+use super::call_handles::{CallHandle, TimerHandle, WakeTimer};
 use super::loop_handle::LoopHandle;
+use super::loop_time::round_up;
 use super::origin::Origin;
-use super::timer_handles::{CallHandle, TimerHandle, WakeTimer};
-use crate::base::clock::{Clock, LAST, NEVER, nanos};
-use crate::base::timer_heap::{TimerKey, Timers};
-use std::cell::{Cell, RefCell};
+use crate::base::clock::{NEVER, nanos};
+use crate::base::timer_heap::TimerKey;
 use std::panic::Location;
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
-
-/// The number of the clock's origin. Deadlines up to nine years before it keep their order; an
-/// earlier one counts as nine years.
-const ORIGIN_NS: u64 = 1 << 58;
-
-pub(super) struct Times {
-    clock: Box<dyn Clock>,
-    pub(super) timers: RefCell<Timers<Action>>,
-    /// The latest reading: if the clock steps back, this is returned instead (R073).
-    latest_ns: Cell<u64>,
-    /// The time of this turn, once it was read.
-    turn_ns: Cell<Option<u64>>,
-}
-
-impl Times {
-    pub(super) fn new(clock: Box<dyn Clock>) -> Self {
-        let timers = RefCell::default();
-        Self {
-            clock,
-            timers,
-            latest_ns: Cell::new(0),
-            turn_ns: Cell::new(None),
-        }
-    }
-
-    pub(super) fn fresh_ns(&self) -> u64 {
-        let now = self.clock.now_ns().saturating_add(ORIGIN_NS).min(LAST);
-        let now = now.max(self.latest_ns.get());
-        self.latest_ns.set(now);
-        now
-    }
-
-    /// The time of this turn, which is read at its first use.
-    fn turn_ns(&self) -> u64 {
-        let now = self.turn_ns.get().unwrap_or_else(|| self.fresh_ns());
-        self.turn_ns.set(Some(now));
-        now
-    }
-
-    /// Begins a turn, whose time is read at its first use. L5: a timer that is armed from here on,
-    /// also by a callback of an event, fires in a later one.
-    #[inline]
-    pub(super) fn begin_round(&self) {
-        self.timers.borrow_mut().begin_round();
-        self.begin_round_without_timers();
-    }
-
-    /// Begins a round in which no timer is armed: only the time changes.
-    #[inline]
-    pub(super) fn begin_round_without_timers(&self) {
-        self.turn_ns.set(None);
-    }
-
-    /// The next deadline; timers that are armed for never do not count.
-    #[inline]
-    pub(super) fn next_ns(&self) -> Option<u64> {
-        let next_ns = self.timers.borrow_mut().next_ns();
-        next_ns.filter(|&next_ns| next_ns != NEVER)
-    }
-
-    /// C5: how long the loop may sleep, `None` for ever.
-    #[inline]
-    pub(super) fn until_next(&self) -> Option<Duration> {
-        let next_ns = self.next_ns()?;
-        Some(Duration::from_nanos(
-            next_ns.saturating_sub(self.fresh_ns()),
-        ))
-    }
-
-    pub(super) fn arm(&self, deadline_ns: u64, action: Action) -> TimerKey {
-        self.timers.borrow_mut().arm(deadline_ns, action)
-    }
-
-    pub(super) fn deadline_ns(&self, delay: Duration) -> u64 {
-        self.fresh_ns().saturating_add(nanos(delay))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.timers.borrow().len()
-    }
-
-    pub(super) fn pop_any(&self) -> Option<Action> {
-        self.timers.borrow_mut().pop_any()
-    }
-
-    pub(super) fn verify(&self) {
-        self.timers.borrow().verify();
-    }
-
-    pub(super) fn instant(&self, at_ns: u64) -> Instant {
-        let origin = self.clock.origin();
-        let instant = match at_ns.checked_sub(ORIGIN_NS) {
-            Some(since) => origin.checked_add(Duration::from_nanos(since)),
-            None => origin.checked_sub(Duration::from_nanos(ORIGIN_NS - at_ns)),
-        };
-        instant.expect("an instant holds 575 years more, and an earlier one was made by the caller")
-    }
-
-    fn at_ns(&self, when: Instant) -> u64 {
-        let origin = self.clock.origin();
-        match when.checked_duration_since(origin) {
-            Some(since) => nanos(since).saturating_add(ORIGIN_NS),
-            None => ORIGIN_NS.saturating_sub(nanos(origin.saturating_duration_since(when))),
-        }
-    }
-}
-
-/// The first multiple of `step`, counted from the clock's origin, that is not before `at_ns`: later
-/// by less than `step`. A deadline before the origin has passed, and is returned unchanged.
-fn round_up(at_ns: u64, step: u64) -> u64 {
-    match at_ns.checked_sub(ORIGIN_NS) {
-        Some(since) if step != 0 => {
-            let rounded = since.div_ceil(step).saturating_mul(step);
-            rounded.saturating_add(ORIGIN_NS)
-        }
-        _ => at_ns,
-    }
-}
 
 impl LoopHandle {
     /// Returns the time of this turn, which is read once, so that all its callbacks agree. Between
@@ -320,27 +200,5 @@ impl LoopHandle {
                 self.check_current(|| Origin::Other);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// C8: never earlier, and later by less than the slack.
-    #[test]
-    fn rounding_up_is_never_early_and_later_by_less_than_the_slack() {
-        for since in 0..100 {
-            let at = ORIGIN_NS + since;
-            assert_eq!(round_up(at, 0), at);
-            for slack in 1..20 {
-                let rounded = round_up(at, slack);
-                assert!(rounded >= at && rounded - at < slack);
-                assert_eq!((rounded - ORIGIN_NS) % slack, 0);
-            }
-        }
-        assert_eq!(round_up(ORIGIN_NS - 1, 7), ORIGIN_NS - 1, "it has passed");
-        assert_eq!(round_up(NEVER, 7), NEVER);
-        assert_eq!(round_up(NEVER - 1, NEVER), NEVER);
     }
 }
