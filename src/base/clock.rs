@@ -40,11 +40,13 @@ pub trait Clock {
 #[must_use]
 #[inline]
 pub fn nanos(duration: Duration) -> u64 {
-    let seconds = duration.as_secs().checked_mul(1_000_000_000);
-    let below = u64::from(duration.subsec_nanos());
-    seconds
-        .and_then(|seconds| seconds.checked_add(below))
-        .unwrap_or(NEVER)
+    const SECOND: u64 = 1_000_000_000;
+    if duration.as_secs() < NEVER / SECOND {
+        // One multiplication; a sum of `u128`s, or of checked parts, takes several times as much.
+        duration.as_secs() * SECOND + u64::from(duration.subsec_nanos())
+    } else {
+        u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
+    }
 }
 
 /// The system's monotonic clock. It stands still while the machine is suspended.
@@ -57,6 +59,11 @@ pub struct Monotonic {
 }
 
 impl Monotonic {
+    /// The number of [`clock::monotonic_ns`] at the origin; `None` where it cannot be found.
+    pub(crate) fn origin_ns(&self) -> Option<u64> {
+        self.origin_ns
+    }
+
     /// A clock whose origin is now.
     #[must_use]
     pub fn new() -> Self {
@@ -72,6 +79,7 @@ impl Default for Monotonic {
 }
 
 impl Clock for Monotonic {
+    #[inline]
     fn now_ns(&self) -> u64 {
         // `saturating`: some hypervisors have let the monotonic clock step back (R073).
         match self.origin_ns {

@@ -10,6 +10,7 @@
 
 mod shrink;
 mod tags;
+mod vacant;
 
 /// Names one entry for as long as it lives, and nothing afterwards.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -19,6 +20,12 @@ pub struct SlabKey {
 }
 
 impl SlabKey {
+    /// A key that names no entry of any slab.
+    pub const NONE: Self = Self {
+        index: NONE,
+        generation: u32::MAX,
+    };
+
     /// Both halves in one number, the generation above.
     #[must_use]
     pub fn to_bits(self) -> u64 {
@@ -65,7 +72,8 @@ pub struct Slab<T> {
     /// walk over what is empty already, again for each entry (R078).
     first_occupied: u32,
     len: usize,
-    /// R126: with fewer entries than this, half of the slots are to go.
+    /// R126: with fewer entries than this, half of the slots are to go. While some are to go, each
+    /// removal has to look, and this is the largest number.
     shrink_below: usize,
     /// Slots from this one on are to go: none of them is on the free list, and they are cut off
     /// when the last of those that live there has gone. All of them stay if it is [`NONE`].
@@ -114,46 +122,32 @@ impl<T> Slab<T> {
     }
 
     #[inline]
-    fn put(&mut self, mark: u32, make: impl FnOnce(SlabKey) -> T) -> SlabKey {
-        if self.free == NONE {
-            self.make_room();
+    fn put(&mut self, tag: u32, make: impl FnOnce(SlabKey) -> T) -> SlabKey {
+        match self.vacant_slot() {
+            Some(vacant) => vacant.fill(tag, make),
+            None => self.push(tag, make),
         }
-        let index = self.free;
-        let slot = &mut self.slots[index as usize];
-        let key = SlabKey {
-            index,
-            generation: slot.generation,
-        };
-        // An assignment would look whether there is anything to drop: a free slot is empty.
-        std::mem::forget(slot.entry.replace(make(key)));
-        self.free = slot.link;
-        slot.link = mark;
-        self.first_occupied = self.first_occupied.min(index);
-        self.len += 1;
-        key
     }
 
-    /// Puts a slot on the free list, which is empty.
+    /// [`Slab::put`] without a free slot.
     #[cold]
-    fn make_room(&mut self) {
-        if self.shrink_at != NONE {
-            // There are more again: what was to go is needed.
-            self.shrink_at = NONE;
-            self.link_free(0..self.slots.len());
-            self.set_shrink_below();
-            if self.free != NONE {
-                return;
-            }
+    #[inline(never)]
+    fn push(&mut self, tag: u32, make: impl FnOnce(SlabKey) -> T) -> SlabKey {
+        if self.shrink_at != NONE && self.cancel_shrink() {
+            return self.put(tag, make);
         }
         let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 slots");
         assert!(index != NONE, "fewer than 2^32 - 1 slots");
+        let generation = self.first;
+        let key = SlabKey { index, generation };
         self.slots.push(Slot {
-            generation: self.first,
-            link: NONE,
-            entry: None,
+            generation,
+            link: tag,
+            entry: Some(make(key)),
         });
-        self.free = index;
+        self.len += 1;
         self.set_shrink_below();
+        key
     }
 
     /// The entry of `key`, if it is still there.
@@ -183,32 +177,39 @@ impl<T> Slab<T> {
     /// Takes the entry of `key` out. The key names nothing from here on.
     #[inline]
     pub fn remove(&mut self, key: SlabKey) -> Option<T> {
-        let slot = self.slots.get_mut(key.index as usize)?;
-        if slot.generation != key.generation {
-            return None;
-        }
-        self.vacate(key.index)
+        self.remove_if(
+            key.index,
+            |slot| slot.generation == key.generation,
+            |entry| entry,
+        )
     }
 
-    #[inline]
-    fn vacate(&mut self, index: u32) -> Option<T> {
-        let slot = &mut self.slots[index as usize];
-        let entry = slot.entry.take()?;
+    /// Takes the entry in the slot `index` out, if there is one, and if `is_meant` of its slot.
+    /// Returns what `take` makes of it: an entry of which nothing is needed is not moved.
+    #[inline(always)]
+    fn remove_if<R>(
+        &mut self,
+        index: u32,
+        is_meant: impl FnOnce(&Slot<T>) -> bool,
+        take: impl FnOnce(T) -> R,
+    ) -> Option<R> {
+        let slot = self.slots.get_mut(index as usize)?;
+        if !is_meant(slot) {
+            return None;
+        }
+        let taken = take(slot.entry.take()?);
         self.len -= 1;
         // L1: the next entry of this slot has another generation. A slot that has
         // used up all of them is left empty for good: that costs some bytes after four
         // thousand million reuses; wrapping round would bring old keys back to life.
         slot.generation += 1;
-        if index >= self.shrink_at {
-            self.leave_pinned_tail(index);
+        if self.len < self.shrink_below {
+            self.free_and_shrink(index);
         } else if slot.generation <= LAST_GENERATION {
             slot.link = self.free;
             self.free = index;
         }
-        if self.len < self.shrink_below {
-            self.begin_shrink();
-        }
-        Some(entry)
+        Some(taken)
     }
 
     /// How many slots there are, occupied or not.

@@ -6,6 +6,9 @@
 //! removed when they come to the top, or when they outnumber the armed timers. A timer wheel would
 //! round deadlines, and a heap that kept the payloads of cancelled timers would leak.
 //!
+//! A timer that was armed since the last round began is not in the heap yet, but in a list, and
+//! knows its place there. Cancelled before the next round, it leaves nothing behind.
+//!
 //! These are the *timers* of "I/O, timers and callbacks" (N1). Rules: C2, C3, C4.
 
 use super::shrink;
@@ -54,15 +57,20 @@ const ARITY: usize = 4;
 /// So many cancelled ones may always stay.
 const SLACK: usize = 64;
 
+/// The tag of an entry says where its node is: from here on, at which place of the list of new
+/// timers; below, in the heap, and which was armed first.
+const UNSORTED: u32 = 1 << 31;
+
 /// Armed timers with a payload each, ordered by deadline and then by arming (C2).
 #[derive(Debug)]
 pub struct Timers<T> {
     heap: Vec<Node>,
-    /// Armed since the last round began, in the order of arming. L5: a timer outside of the heap does not
+    /// Armed since the last round began, and not cancelled. L5: a timer outside of the heap does not
     /// fall due. And a timer that is cancelled before the next round is never sifted.
     unsorted: Vec<Node>,
-    /// Each marked with the number in its node: a node whose mark is not found is that of a
-    /// cancelled timer, whatever the slot holds by then.
+    /// Each tagged with the number in its node, or with its place in `unsorted`. A node of the heap
+    /// whose number is not the tag of its entry is that of a cancelled timer, whatever the slot
+    /// holds by then.
     entries: Slab<T>,
     /// Of the next one to be armed.
     next_seq: u32,
@@ -87,15 +95,38 @@ impl<T> Default for Timers<T> {
 
 impl<T> Timers<T> {
     /// Arms a timer. It falls due in a round that begins after this (L5).
-    #[inline]
+    #[inline(always)]
     pub fn arm(&mut self, deadline_ns: u64, payload: T) -> TimerKey {
-        if self.next_seq == u32::MAX {
+        if self.unsorted.len() == self.unsorted.capacity() {
+            return self.arm_and_grow(deadline_ns, payload);
+        }
+        let Some(vacant) = self.entries.vacant_slot() else {
+            return self.arm_and_grow(deadline_ns, payload);
+        };
+        if self.next_seq == UNSORTED {
+            return self.arm_and_grow(deadline_ns, payload);
+        }
+        let tag = UNSORTED | self.unsorted.len() as u32;
+        let node = Node::new(deadline_ns, self.next_seq, vacant.key.slot() as u32);
+        self.unsorted.push(node);
+        self.next_seq += 1;
+        vacant.fill(tag, |_| payload)
+    }
+
+    /// Out of line, so that the payload is moved only once in the usual case: before a call that
+    /// might panic it is moved out of the way.
+    #[inline(never)]
+    fn arm_and_grow(&mut self, deadline_ns: u64, payload: T) -> TimerKey {
+        if self.next_seq == UNSORTED {
             self.renumber();
         }
-        let key = self.entries.insert_tagged(self.next_seq, payload);
-        let node = Node::new(deadline_ns, self.next_seq, key.slot() as u32);
+        // Below `UNSORTED`: there are not more nodes than numbers.
+        let tag = UNSORTED | self.unsorted.len() as u32;
+        let key = self.entries.insert_tagged(tag, payload);
+        let slot = key.slot() as u32;
+        self.unsorted
+            .push(Node::new(deadline_ns, self.next_seq, slot));
         self.next_seq += 1;
-        self.unsorted.push(node);
         key
     }
 
@@ -103,11 +134,28 @@ impl<T> Timers<T> {
     /// Constant time, on the average.
     #[inline]
     pub fn cancel(&mut self, key: TimerKey) -> Option<T> {
-        let payload = self.entries.remove(key)?;
-        if self.nodes() > max_nodes(self.entries.len()) {
-            self.compact();
+        self.cancel_with(key, |payload| payload)
+    }
+
+    /// [`Timers::cancel`] that returns what `take` makes of the payload. It must not be user code.
+    #[inline(always)]
+    pub fn cancel_with<R>(&mut self, key: TimerKey, take: impl FnOnce(T) -> R) -> Option<R> {
+        let (tag, taken) = self.entries.remove_with_tag(key, take)?;
+        match tag.checked_sub(UNSORTED) {
+            Some(place) => self.remove_unsorted(place as usize),
+            None => self.compact_if_due(),
         }
-        Some(payload)
+        Some(taken)
+    }
+
+    /// Takes a node out of the list of new timers; the last one of the list gets its place.
+    #[inline]
+    fn remove_unsorted(&mut self, place: usize) {
+        let last = self.unsorted.pop();
+        if let (Some(last), Some(gap)) = (last, self.unsorted.get_mut(place)) {
+            *gap = last;
+            self.entries.set_tag(last.slot(), UNSORTED | place as u32);
+        }
     }
 
     /// The payload of an armed timer.
@@ -132,7 +180,7 @@ impl<T> Timers<T> {
         }
         let mut first = self.heap.first().copied();
         for &node in &self.unsorted {
-            if first.is_none_or(|first| node < first) && self.is_live(node) {
+            if first.is_none_or(|first| node < first) {
                 first = Some(node);
             }
         }
@@ -159,6 +207,7 @@ impl<T> Timers<T> {
             }
             self.take_first();
             if let Some(due) = self.entries.remove_tagged(node.slot(), node.seq()) {
+                self.compact_if_due();
                 return Some(due);
             }
         }
@@ -215,22 +264,18 @@ impl<T> Timers<T> {
     /// Moves what was armed into the heap, where it may fall due.
     #[inline]
     fn settle(&mut self) {
-        match self.unsorted.as_slice() {
-            [] => {}
-            &[node] => {
-                self.unsorted.clear();
-                if self.is_live(node) {
-                    self.push(node);
-                }
-            }
-            _ => self.settle_all(),
+        if !self.unsorted.is_empty() || self.unsorted.capacity() > shrink::MIN_CAPACITY {
+            self.settle_some();
         }
     }
 
-    fn settle_all(&mut self) {
+    #[inline(never)]
+    fn settle_some(&mut self) {
         let mut fresh = std::mem::take(&mut self.unsorted);
-        fresh.retain(|&node| self.is_live(node));
-        if fresh.len() > self.heap.len() {
+        for node in &fresh {
+            self.entries.set_tag(node.slot(), node.seq());
+        }
+        if fresh.len() > self.heap.len() + 1 {
             // More come than are there: to order all of them takes less than to sift each.
             if fresh.capacity() > self.heap.capacity() {
                 std::mem::swap(&mut fresh, &mut self.heap);
@@ -248,24 +293,29 @@ impl<T> Timers<T> {
         self.unsorted = fresh;
     }
 
-    /// C4: throws the cancelled ones out. As many timers were cancelled since the last time as there
-    /// are nodes to be looked at, or half of them, so each pays for two.
+    /// C4.
+    #[inline]
+    fn compact_if_due(&mut self) {
+        let living = self.entries.len() - self.unsorted.len();
+        if self.heap.len() > max_nodes(living) {
+            self.compact();
+        }
+    }
+
+    /// C4: throws the cancelled ones out of the heap. As many timers were cancelled since the last time
+    /// as there are nodes to be looked at, or half of them, so each pays for two.
     #[cold]
     fn compact(&mut self) {
         let entries = &self.entries;
         let lives = |node: &Node| entries.is_tagged(node.slot(), node.seq());
         let before = self.heap.len();
         self.heap.retain(lives);
-        self.unsorted.retain(lives);
         if self.heap.len() != before {
             self.heapify();
         }
         // R126: by halves.
         if self.heap.len() < self.shrink_below {
             self.shrink();
-        }
-        if self.unsorted.len() < shrink::shrink_below(self.unsorted.capacity()) {
-            self.unsorted.shrink_to(self.unsorted.capacity() / 2);
         }
     }
 
@@ -320,7 +370,7 @@ impl<T> Timers<T> {
         self.set_shrink_below();
     }
 
-    /// The numbers by which ties are settled have run out, after four thousand million timers:
+    /// The numbers by which ties are settled have run out, after two thousand million timers:
     /// those that are left are counted again, in their order, which does not change.
     #[cold]
     fn renumber(&mut self) {
@@ -340,29 +390,32 @@ impl<T> Timers<T> {
                 None => &mut self.heap[place],
                 Some(place) => &mut self.unsorted[place],
             };
-            self.entries.set_tag(node.slot(), self.next_seq);
             *node = Node::new(node.deadline_ns(), self.next_seq, node.slot());
+            if place < in_heap {
+                self.entries.set_tag(node.slot(), self.next_seq);
+            }
             self.next_seq += 1;
         }
+        assert!(self.next_seq < UNSORTED, "fewer than 2^31 timers");
     }
 
     /// Asserts what must hold between two calls; every property test calls it.
     #[doc(hidden)]
     pub fn verify(&self) {
         self.entries.verify();
-        let mut living = 0;
-        for nodes in [&self.heap, &self.unsorted] {
-            for &node in nodes {
-                living += usize::from(self.is_live(node));
-                assert!(node.seq() < self.next_seq, "each has a number of its own");
-            }
+        let mut in_heap = 0;
+        for &node in &self.heap {
+            in_heap += usize::from(self.is_live(node));
+            assert!(node.seq() < self.next_seq, "each has a number of its own");
         }
+        for (place, node) in (UNSORTED..).zip(&self.unsorted) {
+            let knows_its_place = self.entries.is_tagged(node.slot(), place);
+            assert!(knows_its_place, "a new timer knows its place");
+            assert!(node.seq() < self.next_seq, "each has a number of its own");
+        }
+        let living = in_heap + self.unsorted.len();
         assert_eq!(living, self.entries.len(), "C4: each timer has one node");
-        assert!(self.nodes() <= max_nodes(living), "C4: few are dead");
-        for pair in self.unsorted.windows(2) {
-            let in_order = pair[0].seq() <= pair[1].seq();
-            assert!(in_order, "the fresh ones are in the order of arming");
-        }
+        assert!(self.heap.len() <= max_nodes(in_heap), "C4: few are dead");
         for place in 1..self.heap.len() {
             let parent = self.heap[(place - 1) / ARITY];
             let in_order = parent.is_before(self.heap[place]);
@@ -553,7 +606,7 @@ mod tests {
     #[test]
     fn ties_are_settled_by_arming_when_the_numbers_begin_anew() {
         let mut timers = Timers {
-            next_seq: u32::MAX - 4,
+            next_seq: UNSORTED - 4,
             ..Timers::default()
         };
         let gone = timers.arm(3, "gone");
@@ -568,7 +621,7 @@ mod tests {
         assert_eq!(fire_all(&mut timers, 3), ["first", "second"]);
         timers.begin_round();
         assert_eq!(fire_all(&mut timers, 3), ["third", "fourth"]);
-        timers.next_seq = u32::MAX;
+        timers.next_seq = UNSORTED;
         timers.begin_round();
         timers.arm(0, "for the next round");
         assert_eq!(fire_all(&mut timers, 3), [""; 0]);
@@ -593,6 +646,43 @@ mod tests {
         assert_eq!(timers.next_ns(), Some(scattered(left[0])));
         let fired: Vec<u64> = std::iter::from_fn(|| timers.pop_due(5_003)).collect();
         assert_eq!(fired, left);
+    }
+
+    /// C4, where nothing is cancelled any more, and the armed timers fire.
+    #[test]
+    fn the_nodes_of_cancelled_timers_do_not_outlive_those_that_fire() {
+        let mut timers = Timers::default();
+        for n in 0..1_000 {
+            timers.arm(n, n);
+        }
+        let far: Vec<TimerKey> = (0..1_000).map(|n| timers.arm(9_000, n)).collect();
+        timers.begin_round();
+        assert!(far.into_iter().all(|key| timers.cancel(key).is_some()));
+        assert_eq!(timers.nodes(), 2_000, "no more are dead than armed");
+        for n in 0..1_000 {
+            assert_eq!(timers.pop_due(1_000), Some(n));
+            timers.verify();
+        }
+        assert!(timers.nodes() <= SLACK);
+    }
+
+    /// What is armed and cancelled in one round leaves no node, whichever it is.
+    #[test]
+    fn a_new_timer_that_is_cancelled_leaves_nothing_and_the_others_keep_their_places() {
+        for first in 0..3 {
+            let mut timers = Timers::default();
+            timers.arm(9, "old");
+            timers.begin_round();
+            let keys = [5, 4, 5].map(|deadline| timers.arm(deadline, "new"));
+            for (n, at) in [first, (first + 1) % 3].into_iter().enumerate() {
+                assert_eq!(timers.cancel(keys[at]), Some("new"));
+                assert_eq!(timers.nodes(), 3 - n);
+                timers.verify();
+            }
+            timers.begin_round();
+            assert_eq!(fire_all(&mut timers, 9), ["new", "old"]);
+            timers.verify();
+        }
     }
 
     /// R126.

@@ -82,6 +82,15 @@ impl Action {
         }
     }
 
+    /// The waker of an action that has one.
+    #[inline]
+    pub(super) fn into_waker(self) -> Waker {
+        match self.what {
+            ActionKind::Call(_) => unreachable!("a wake timer has a waker"),
+            ActionKind::Wake(waker) => waker,
+        }
+    }
+
     /// Whether dropping it may run user code.
     #[inline]
     pub(super) fn needs_drop(&self) -> bool {

@@ -60,13 +60,15 @@ impl CallHandle {
 /// handle does not cancel it.
 pub struct TimerHandle {
     handle: Weak<LoopHandle>,
-    key: Option<TimerKey>,
+    /// [`TimerKey::NONE`] on a loop that was closed.
+    key: TimerKey,
     deadline_ns: u64,
     cancelled: Cell<bool>,
 }
 
 impl TimerHandle {
-    pub(super) fn new(handle: &LoopHandle, key: Option<TimerKey>, deadline_ns: u64) -> Self {
+    #[inline]
+    pub(super) fn new(handle: &LoopHandle, key: TimerKey, deadline_ns: u64) -> Self {
         Self {
             handle: handle.weak_self.clone(),
             key,
@@ -78,16 +80,24 @@ impl TimerHandle {
     /// Cancels the timer, and drops its closure at once. Returns `true` exactly if this call keeps
     /// it from running.
     pub fn cancel(&self) -> bool {
-        let (Some(handle), Some(key)) = (self.handle.upgrade(), self.key) else {
+        let Some(handle) = self.handle.upgrade() else {
             return false;
         };
-        let cancelled = handle.times.timers.borrow_mut().cancel(key);
-        let Some(action) = cancelled else {
-            return false;
+        let mut timers = handle.times.timers.borrow_mut();
+        // Asked before: an action without a destructor is not even moved out of its slot.
+        let cancelled = if timers
+            .get_mut(self.key)
+            .is_some_and(|action| action.needs_drop())
+        {
+            drop(timers);
+            cancel_guarded(&handle, self.key)
+        } else {
+            timers.cancel_with(self.key, std::mem::forget).is_some()
         };
-        self.cancelled.set(true);
-        discard(&handle, action);
-        true
+        if cancelled {
+            self.cancelled.set(true);
+        }
+        cancelled
     }
 
     /// Whether this handle has cancelled it.
@@ -112,20 +122,20 @@ impl fmt::Debug for TimerHandle {
     }
 }
 
-/// Drops the action of a cancelled timer. A closure without a destructor runs no user code when it
-/// is dropped, and needs no guard.
-#[inline]
-fn discard(handle: &LoopHandle, action: Action) {
-    if action.needs_drop() {
-        handle.drop_guarded(action);
-    }
+/// Cancels a timer whose action runs user code when it is dropped: after the borrow (L8).
+#[inline(never)]
+fn cancel_guarded(handle: &LoopHandle, key: TimerKey) -> bool {
+    let cancelled = handle.times.timers.borrow_mut().cancel(key);
+    let is_cancelled = cancelled.is_some();
+    handle.drop_guarded(cancelled);
+    is_cancelled
 }
 
 /// A timer that wakes a waker. Dropping it cancels it.
 #[derive(Debug)]
 pub struct WakeTimer {
     handle: Weak<LoopHandle>,
-    key: Option<TimerKey>,
+    key: TimerKey,
 }
 
 /// The state of a [`WakeTimer`].
@@ -143,7 +153,8 @@ pub enum WakeTimerState {
 }
 
 impl WakeTimer {
-    pub(super) fn new(handle: &LoopHandle, key: Option<TimerKey>) -> Self {
+    #[inline]
+    pub(super) fn new(handle: &LoopHandle, key: TimerKey) -> Self {
         Self {
             handle: handle.weak_self.clone(),
             key,
@@ -152,14 +163,14 @@ impl WakeTimer {
 
     /// Returns the state of the timer; if it is pending, stores `waker`, which it will wake.
     pub fn poll(&self, waker: &Waker) -> WakeTimerState {
-        let (Some(handle), Some(key)) = (self.handle.upgrade(), self.key) else {
+        let Some(handle) = self.handle.upgrade() else {
             return WakeTimerState::LoopClosed;
         };
         if current::is_other(&raw const *handle) {
             return WakeTimerState::OtherLoop;
         }
         let mut timers = handle.times.timers.borrow_mut();
-        let Some(kept) = timers.get_mut(key).and_then(Action::waker) else {
+        let Some(kept) = timers.get_mut(self.key).and_then(Action::waker) else {
             return if handle.closed.get() {
                 WakeTimerState::LoopClosed
             } else {
@@ -171,7 +182,7 @@ impl WakeTimer {
             drop(timers);
             let mut waker = waker.clone();
             let mut timers = handle.times.timers.borrow_mut();
-            if let Some(kept) = timers.get_mut(key).and_then(Action::waker) {
+            if let Some(kept) = timers.get_mut(self.key).and_then(Action::waker) {
                 std::mem::swap(kept, &mut waker);
             }
             drop(timers);
@@ -182,11 +193,15 @@ impl WakeTimer {
 
 impl Drop for WakeTimer {
     fn drop(&mut self) {
-        if let (Some(handle), Some(key)) = (self.handle.upgrade(), self.key) {
-            let action = handle.times.timers.borrow_mut().cancel(key);
-            if let Some(action) = action {
-                discard(&handle, action);
-            }
+        let Some(handle) = self.handle.upgrade() else {
+            return;
+        };
+        let mut timers = handle.times.timers.borrow_mut();
+        let waker = timers.cancel_with(self.key, Action::into_waker);
+        // Dropped after the borrow: it may be user code (L8).
+        drop(timers);
+        if let Some(waker) = waker {
+            handle.drop_waker(waker);
         }
     }
 }

@@ -309,13 +309,14 @@ impl LoopHandle {
 
 #[cfg(test)]
 mod tests {
+    use super::super::loop_time::TimeSource;
     use super::*;
     use crate::base::clock::Manual;
     use crate::poll::poll2::PollPoller;
 
     fn local() -> Rc<LoopHandle> {
         let poller = PollPoller::new().unwrap();
-        LoopHandle::new(Box::new(poller), Box::new(Manual::new())).unwrap()
+        LoopHandle::new(Box::new(poller), TimeSource::Other(Box::new(Manual::new()))).unwrap()
     }
 
     /// L3.

@@ -13,7 +13,7 @@ use super::debug::{self, Debug};
 use super::error::Error;
 use super::host::Host;
 use super::inbox::{Inbox, Message};
-use super::loop_time::LoopTime;
+use super::loop_time::{LoopTime, TimeSource};
 use super::panics::PanicPolicy;
 use super::ready_queue::ReadyQueue;
 use super::registry::Registry;
@@ -21,7 +21,6 @@ use super::remote::RemoteHandle;
 use super::scheduler::Scheduler;
 use super::unhandled::Reports;
 use super::weak_handle::WeakHandle;
-use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::base::slab::Slab;
 use crate::base::unique_id;
@@ -105,7 +104,7 @@ pub struct LoopHandle {
 }
 
 impl LoopHandle {
-    pub(super) fn new(poller: Box<dyn Poller>, clock: Box<dyn Clock>) -> io::Result<Rc<Self>> {
+    pub(super) fn new(poller: Box<dyn Poller>, clock: TimeSource) -> io::Result<Rc<Self>> {
         let kernel = poller.kernel();
         let recording = kernel.as_ref().is_some_and(|kernel| kernel.is_recording());
         let inbox = Arc::new(Inbox::new(poller.notifier(), ForkGuard::new()?, recording));

@@ -5,18 +5,61 @@
 //!
 //! These are the *timers* of N1; in asyncio `loop.time` and `_scheduled`.
 
-use crate::base::clock::{Clock, LAST, NEVER, nanos};
-use crate::base::timer_heap::{TimerKey, Timers};
+use crate::base::clock::{Clock, LAST, Monotonic, NEVER, nanos};
+use crate::base::timer_heap::Timers;
+use readily_sys::clock::monotonic_ns;
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The number of the clock's origin. Deadlines up to nine years before it keep their order; an
 /// earlier one counts as nine years.
 const ORIGIN_NS: u64 = 1 << 58;
 
+/// Where a loop reads the time.
+pub(crate) enum TimeSource {
+    /// The system's clock, which nearly every loop has, by its number: read without a dynamic call,
+    /// and one subtraction makes the loop's time of it.
+    System {
+        clock: Monotonic,
+        zero_ns: u64,
+    },
+    Other(Box<dyn Clock>),
+}
+
+impl TimeSource {
+    /// The system's monotonic clock.
+    pub(crate) fn system() -> Self {
+        let clock = Monotonic::new();
+        match clock.origin_ns() {
+            Some(origin_ns) => Self::System {
+                clock,
+                zero_ns: origin_ns.wrapping_sub(ORIGIN_NS),
+            },
+            None => Self::Other(Box::new(clock)),
+        }
+    }
+
+    /// The time, on the scale of [`ORIGIN_NS`].
+    #[inline]
+    fn now_ns(&self) -> u64 {
+        match self {
+            // The system counts less than 2⁶³ ns, so this is far from the end of the scale.
+            Self::System { zero_ns, .. } => monotonic_ns().wrapping_sub(*zero_ns),
+            Self::Other(clock) => clock.now_ns().saturating_add(ORIGIN_NS).min(LAST),
+        }
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        match self {
+            Self::System { clock, .. } => clock,
+            Self::Other(clock) => &**clock,
+        }
+    }
+}
+
 /// The clock and the armed timers of a loop; a timer that is due returns its `A`.
 pub(super) struct LoopTime<A> {
-    pub(super) clock: Box<dyn Clock>,
+    clock: TimeSource,
     pub(super) timers: RefCell<Timers<A>>,
     /// The latest reading: if the clock steps back, this is returned instead (R073).
     latest_ns: Cell<u64>,
@@ -25,18 +68,20 @@ pub(super) struct LoopTime<A> {
 }
 
 impl<A> LoopTime<A> {
-    pub(super) fn new(clock: Box<dyn Clock>) -> Self {
+    pub(super) fn new(clock: TimeSource) -> Self {
         let timers = RefCell::default();
         Self {
             clock,
             timers,
-            latest_ns: Cell::new(0),
+            latest_ns: Cell::new(ORIGIN_NS),
             turn_ns: Cell::new(None),
         }
     }
 
+    /// The present time.
+    #[inline]
     pub(super) fn fresh_ns(&self) -> u64 {
-        let now = self.clock.now_ns().saturating_add(ORIGIN_NS).min(LAST);
+        let now = self.clock.now_ns();
         let now = now.max(self.latest_ns.get());
         self.latest_ns.set(now);
         now
@@ -79,10 +124,13 @@ impl<A> LoopTime<A> {
         ))
     }
 
-    pub(super) fn arm(&self, deadline_ns: u64, action: A) -> TimerKey {
-        self.timers.borrow_mut().arm(deadline_ns, action)
+    /// The present time of day.
+    pub(super) fn system_now(&self) -> SystemTime {
+        self.clock.clock().system_now()
     }
 
+    /// The time after `delay`, counted from now.
+    #[inline(always)]
     pub(super) fn deadline_ns(&self, delay: Duration) -> u64 {
         self.fresh_ns().saturating_add(nanos(delay))
     }
@@ -100,7 +148,7 @@ impl<A> LoopTime<A> {
     }
 
     pub(super) fn instant(&self, at_ns: u64) -> Instant {
-        let origin = self.clock.origin();
+        let origin = self.clock.clock().origin();
         let instant = match at_ns.checked_sub(ORIGIN_NS) {
             Some(since) => origin.checked_add(Duration::from_nanos(since)),
             None => origin.checked_sub(Duration::from_nanos(ORIGIN_NS - at_ns)),
@@ -109,7 +157,7 @@ impl<A> LoopTime<A> {
     }
 
     pub(super) fn at_ns(&self, when: Instant) -> u64 {
-        let origin = self.clock.origin();
+        let origin = self.clock.clock().origin();
         match when.checked_duration_since(origin) {
             Some(since) => nanos(since).saturating_add(ORIGIN_NS),
             None => ORIGIN_NS.saturating_sub(nanos(origin.saturating_duration_since(when))),

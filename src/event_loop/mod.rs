@@ -79,6 +79,7 @@ pub(crate) use inbox::Inbox;
 pub(crate) use inbox::models::Fixture;
 pub(crate) use loop_handle::LoopHandle;
 pub use loop_handle::Stats;
+pub(crate) use loop_time::TimeSource;
 pub use origin::Origin;
 pub(crate) use panics::PanicPolicy;
 pub use panics::Payload;

@@ -10,6 +10,7 @@ use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use std::any::Any;
 use std::rc::Rc;
+use std::task::Waker;
 
 /// A task scheduler on top of the loop.
 pub(crate) trait Scheduler {
@@ -35,6 +36,13 @@ pub(crate) trait Scheduler {
         true
     }
 
+    /// Whether `waker` wakes a task or the main future of a scheduler of this kind. Such a waker is
+    /// dropped without running user code.
+    fn is_task_waker(&self, waker: &Waker) -> bool {
+        let _ = waker;
+        false
+    }
+
     /// Returns the number of tasks that are not done; [`EventLoop::run`](super::EventLoop::run)
     /// continues while there are any.
     fn task_count(&self) -> usize;
@@ -53,6 +61,22 @@ impl LoopHandle {
         scheduler.map_or(Origin::Main { site: None }, |scheduler| {
             scheduler.origin_of_main()
         })
+    }
+
+    /// Drops a waker: with a guard, unless it is that of a task, as nearly all are.
+    #[inline]
+    pub(super) fn drop_waker(&self, waker: Waker) {
+        let scheduler = self.scheduler.get();
+        if scheduler.is_some_and(|scheduler| scheduler.is_task_waker(&waker)) {
+            drop(waker);
+        } else {
+            self.drop_foreign_waker(waker);
+        }
+    }
+
+    #[inline(never)]
+    fn drop_foreign_waker(&self, waker: Waker) {
+        self.drop_guarded(waker);
     }
 
     /// Pops the task behind the one that has just run, so that the scheduler runs a row of tasks

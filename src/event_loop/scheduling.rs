@@ -8,7 +8,7 @@
 use super::action::{Action, Call, DueAction};
 use super::call_handles::{CallHandle, TimerHandle, WakeTimer};
 use super::loop_handle::LoopHandle;
-use super::loop_time::round_up;
+use super::loop_time::{LoopTime, round_up};
 use super::origin::Origin;
 use crate::base::clock::{NEVER, nanos};
 use crate::base::timer_heap::TimerKey;
@@ -84,10 +84,7 @@ impl LoopHandle {
         delay: Duration,
         f: impl FnOnce(&LoopHandle) + 'static,
     ) -> TimerHandle {
-        self.arm_call(
-            self.times.deadline_ns(delay),
-            Call::new(Location::caller(), f),
-        )
+        self.arm_call_later(delay, Action::call(Call::new(Location::caller(), f)))
     }
 
     /// Runs `f` at `when`; in the next turn if `when` has passed. `when` may be before the loop was
@@ -108,13 +105,13 @@ impl LoopHandle {
     /// ```
     #[track_caller]
     pub fn call_at(&self, when: Instant, f: impl FnOnce(&LoopHandle) + 'static) -> TimerHandle {
-        self.arm_call(self.times.at_ns(when), Call::new(Location::caller(), f))
+        self.arm_call_at(when, Action::call(Call::new(Location::caller(), f)))
     }
 
     /// Returns the wall-clock time of this loop's [`Clock`]. It may jump, also backwards.
     #[must_use]
     pub fn system_now(&self) -> SystemTime {
-        self.times.clock.system_now()
+        self.times.system_now()
     }
 
     /// The time after `delay`, counted from now; `None` for never.
@@ -129,21 +126,51 @@ impl LoopHandle {
             .instant(round_up(self.times.at_ns(when), nanos(slack)))
     }
 
+    #[inline(always)]
     pub(super) fn arm(&self, deadline_ns: u64, action: Action) -> TimerKey {
-        let key = self.times.arm(deadline_ns, action);
+        let mut timers = self.times.timers.borrow_mut();
+        let key = timers.arm(deadline_ns, action);
+        drop(timers);
         self.attention.set(true);
         self.notify_host_of(deadline_ns);
         key
     }
 
-    fn arm_call(&self, deadline_ns: u64, call: Call) -> TimerHandle {
-        let key = if self.closed.get() {
-            self.drop_refused(call);
-            None
-        } else {
-            Some(self.arm(deadline_ns, Action::call(call)))
-        };
+    /// Not generic, and all of it in one function: the words of the closure are copied once, from
+    /// the caller's stack to their slot.
+    #[inline(never)]
+    fn arm_call_later(&self, delay: Duration, call: Action) -> TimerHandle {
+        self.arm_call(|times| times.deadline_ns(delay), call)
+    }
+
+    #[inline(never)]
+    fn arm_call_at(&self, when: Instant, call: Action) -> TimerHandle {
+        self.arm_call(|times| times.at_ns(when), call)
+    }
+
+    #[inline(always)]
+    fn arm_call(
+        &self,
+        deadline_ns: impl FnOnce(&LoopTime<Action>) -> u64,
+        call: Action,
+    ) -> TimerHandle {
+        let deadline_ns = deadline_ns(&self.times);
+        if self.closed.get() {
+            return self.refuse(deadline_ns, call);
+        }
+        let mut timers = self.times.timers.borrow_mut();
+        let key = timers.arm(deadline_ns, call);
+        drop(timers);
+        self.attention.set(true);
+        self.notify_host_of(deadline_ns);
         TimerHandle::new(self, key, deadline_ns)
+    }
+
+    /// On a closed loop a closure is dropped, and has no key.
+    #[cold]
+    fn refuse(&self, deadline_ns: u64, call: Action) -> TimerHandle {
+        self.drop_guarded(call);
+        TimerHandle::new(self, TimerKey::NONE, deadline_ns)
     }
 
     /// Wakes `waker` after `delay`; for futures.
@@ -158,9 +185,13 @@ impl LoopHandle {
         self.arm_waker(self.times.at_ns(when), waker)
     }
 
+    #[inline(always)]
     fn arm_waker(&self, deadline_ns: u64, waker: Waker) -> WakeTimer {
         // On a closed loop no timer fires any more.
-        let key = (!self.closed.get()).then(|| self.arm(deadline_ns, Action::wake(waker)));
+        let key = match self.closed.get() {
+            true => TimerKey::NONE,
+            false => self.arm(deadline_ns, Action::wake(waker)),
+        };
         WakeTimer::new(self, key)
     }
 

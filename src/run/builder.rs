@@ -5,8 +5,8 @@
 //! In asyncio: `Runner(debug=…, loop_factory=…)`.
 
 use super::Runner;
-use crate::base::clock::{Clock, Monotonic};
-use crate::event_loop::{Error, EventLoop, PanicPolicy};
+use crate::base::clock::Clock;
+use crate::event_loop::{Error, EventLoop, PanicPolicy, TimeSource};
 use crate::poll::{Poller, default_poller};
 use std::fmt;
 use std::time::Duration;
@@ -74,8 +74,10 @@ impl RunnerBuilder {
             Some(poller) => poller,
             None => default_poller::default()?,
         };
-        let clock = self.clock.unwrap_or_else(|| Box::new(Monotonic::new()));
-        let event_loop = EventLoop::with(poller, clock)?;
+        let clock = self
+            .clock
+            .map_or_else(TimeSource::system, TimeSource::Other);
+        let event_loop = EventLoop::build(poller, clock)?;
         event_loop.shuffle_ready(self.seed);
         if let Some(policy) = self.policy {
             event_loop.set_panic_policy(policy);

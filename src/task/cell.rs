@@ -288,6 +288,13 @@ impl TaskPtr {
         f(&ManuallyDrop::new(waker))
     }
 
+    /// Whether `waker` wakes a task. Dropping it frees memory at most: the future and the output
+    /// of a task are dropped with its last reference on the loop's thread, and a waker is none.
+    #[inline]
+    pub(super) fn is_waker(waker: &Waker) -> bool {
+        std::ptr::eq(waker.vtable(), &raw const WAKER)
+    }
+
     /// Drops the future, unless it is being polled, or gone.
     ///
     /// # Errors

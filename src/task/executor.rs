@@ -30,6 +30,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
+use std::task::Waker;
 
 pub(super) struct Executor {
     tasks: RefCell<Slab<TaskPtr>>,
@@ -408,6 +409,10 @@ impl Scheduler for Executor {
     fn is_alive(&self, task_id: u64) -> bool {
         let tasks = self.tasks.borrow();
         tasks.get(SlabKey::from_bits(task_id)).is_some()
+    }
+
+    fn is_task_waker(&self, waker: &Waker) -> bool {
+        TaskPtr::is_waker(waker)
     }
 
     fn task_count(&self) -> usize {

@@ -39,19 +39,27 @@ impl<T> Slab<T> {
     /// it is empty; until then new entries go to the first half. There is room
     /// there for three times the entries that are left, so a slab whose use goes up and down is not
     /// made anew each time.
-    #[cold]
-    pub(super) fn begin_shrink(&mut self) {
+    fn begin_shrink(&mut self) {
         let cut = self.slots.len() / 2;
         self.pinned_tail = 0;
         for slot in &self.slots[cut..] {
             self.pinned_tail += usize::from(stays(slot));
         }
         self.shrink_at = cut as u32;
-        self.shrink_below = 0;
+        self.shrink_below = usize::MAX;
         self.link_free(0..cut);
         if self.pinned_tail == 0 {
             self.truncate();
         }
+    }
+
+    /// There are more entries again: the slots that were to go are needed. Whether one of them is free.
+    #[cold]
+    pub(super) fn cancel_shrink(&mut self) -> bool {
+        self.shrink_at = NONE;
+        self.link_free(0..self.slots.len());
+        self.set_shrink_below();
+        self.free != NONE
     }
 
     #[cold]
@@ -71,9 +79,24 @@ impl<T> Slab<T> {
         }
     }
 
+    /// Frees the slot of an entry that was removed, where slots are to go.
+    #[inline(never)]
+    pub(super) fn free_and_shrink(&mut self, index: u32) {
+        if index >= self.shrink_at {
+            return self.leave_pinned_tail(index);
+        }
+        let slot = &mut self.slots[index as usize];
+        if slot.generation <= LAST_GENERATION {
+            slot.link = self.free;
+            self.free = index;
+        }
+        if self.shrink_at == NONE {
+            self.begin_shrink();
+        }
+    }
+
     /// One slot less is in the way of the cut.
-    #[cold]
-    pub(super) fn leave_pinned_tail(&mut self, index: u32) {
+    fn leave_pinned_tail(&mut self, index: u32) {
         if self.slots[index as usize].generation <= RETIRED_SOON {
             self.pinned_tail -= 1;
         }

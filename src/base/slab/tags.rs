@@ -5,7 +5,7 @@
 //!
 //! In the notes it serves the *timers* (N1): their heap recognises the nodes of cancelled timers.
 
-use super::{Slab, SlabKey};
+use super::{Slab, SlabKey, Slot};
 
 impl<T> Slab<T> {
     /// Stores `entry` and, where a free slot has its link, a number by which it is known as well.
@@ -13,32 +13,45 @@ impl<T> Slab<T> {
     /// # Panics
     ///
     /// As [`Slab::insert`].
-    #[inline]
-    pub fn insert_tagged(&mut self, mark: u32, entry: T) -> SlabKey {
-        self.put(mark, |_| entry)
+    #[inline(always)]
+    pub fn insert_tagged(&mut self, tag: u32, entry: T) -> SlabKey {
+        self.put(tag, |_| entry)
     }
 
-    /// Removes and returns the entry in `slot`, if it has this mark.
-    #[inline]
-    pub(in super::super) fn remove_tagged(&mut self, slot: u32, mark: u32) -> Option<T> {
-        if self.slots.get(slot as usize)?.link != mark {
-            return None;
-        }
-        self.vacate(slot)
+    /// Removes the entry of `key`; returns its tag and what `take` makes of it.
+    #[inline(always)]
+    pub(in super::super) fn remove_with_tag<R>(
+        &mut self,
+        key: SlabKey,
+        take: impl FnOnce(T) -> R,
+    ) -> Option<(u32, R)> {
+        let mut tag = 0;
+        let is_meant = |slot: &Slot<T>| {
+            tag = slot.link;
+            slot.generation == key.generation
+        };
+        let taken = self.remove_if(key.index, is_meant, take)?;
+        Some((tag, taken))
     }
 
-    /// Whether the entry in `slot` has this mark.
+    /// Removes and returns the entry in `slot`, if it has this tag.
     #[inline]
-    pub(in super::super) fn is_tagged(&self, slot: u32, mark: u32) -> bool {
+    pub(in super::super) fn remove_tagged(&mut self, slot: u32, tag: u32) -> Option<T> {
+        self.remove_if(slot, |slot| slot.link == tag, |entry| entry)
+    }
+
+    /// Whether the entry in `slot` has this tag.
+    #[inline]
+    pub(in super::super) fn is_tagged(&self, slot: u32, tag: u32) -> bool {
         let slot = self.slots.get(slot as usize);
-        slot.is_some_and(|slot| slot.link == mark && slot.entry.is_some())
+        slot.is_some_and(|slot| slot.link == tag && slot.entry.is_some())
     }
 
-    /// Gives the entry in `slot` another mark.
-    pub(in super::super) fn set_tag(&mut self, slot: u32, mark: u32) {
+    /// Gives the entry in `slot`, which is there, another tag.
+    #[inline]
+    pub(in super::super) fn set_tag(&mut self, slot: u32, tag: u32) {
         let slot = &mut self.slots[slot as usize];
-        if slot.entry.is_some() {
-            slot.link = mark;
-        }
+        debug_assert!(slot.entry.is_some(), "the link of a free slot is no tag");
+        slot.link = tag;
     }
 }
