@@ -9,7 +9,7 @@
 //! asyncio pauses for one second; libuv kept a spare descriptor, to accept and close the new
 //! connection with.
 
-use super::accept_errors::{AcceptError, Backoff, ReportLimit};
+use super::accept_errors::{AcceptError, Backoff, BrokenInARow, ReportLimit};
 use super::call_handles::TimerHandle;
 use super::callbacks::Callbacks;
 use super::classify::Role;
@@ -42,8 +42,7 @@ pub struct Accepted {
     pub peer: Option<SocketAddr>,
 }
 
-/// The most connections that a listener of callbacks accepts in one turn. If the last of so many
-/// attempts has failed, the listener pauses.
+/// The most connections that a listener of callbacks accepts in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
 
 /// The backlog of listeners that this crate makes: how many connections may wait to be accepted.
@@ -123,6 +122,7 @@ impl LoopHandle {
         let acceptor = Acceptor {
             site: Location::caller(),
             accept,
+            broken: BrokenInARow::default(),
             backoff: Backoff::default(),
             pause_reports: ReportLimit::default(),
             loss_reports: ReportLimit::default(),
@@ -155,6 +155,7 @@ impl LoopHandle {
 struct Acceptor<F> {
     site: &'static Location<'static>,
     accept: F,
+    broken: BrokenInARow,
     backoff: Backoff,
     /// Limits the reports of its pauses.
     pause_reports: ReportLimit,
@@ -191,15 +192,15 @@ where
 {
     fn on_connect(&mut self, cx: &Cx<'_>) {
         self.pause = None;
-        let mut broken = None;
         for _ in 0..ACCEPTS_PER_TURN {
             match cx.accept() {
                 Ok(accepted) => {
-                    broken = None;
+                    self.broken.end_row();
                     self.accept_one(cx, accepted);
                 }
                 Err(error) => match AcceptError::of(&error) {
-                    AcceptError::Connection => broken = Some(error),
+                    AcceptError::Connection if self.broken.add() => return self.pause(cx, error),
+                    AcceptError::Connection => {}
                     AcceptError::WouldBlock => return,
                     AcceptError::OutOfResources => return self.pause(cx, error),
                     AcceptError::Fatal => {
@@ -218,11 +219,6 @@ where
             {
                 return;
             }
-        }
-        // Single broken connections are caused by their peers. An error that comes every time is
-        // not, for instance a refusal by a sandbox, and would come again at once.
-        if let Some(error) = broken {
-            self.pause(cx, error);
         }
     }
 }

@@ -46,9 +46,33 @@ impl AcceptError {
     }
 }
 
-/// A listener pauses after this many broken connections in a row: an error of a peer is one of many,
-/// an error that comes every time, for instance a refusal by a sandbox, is not.
-pub(crate) const MAX_BROKEN_IN_A_ROW: usize = 64;
+/// Counts the connections of a listener that broke before they were accepted, since the last one
+/// that was accepted.
+///
+/// Single broken connections are caused by their peers. An error that comes every time is not, for
+/// instance a refusal by a sandbox, and would come again at once: the listener pauses (R212).
+#[derive(Debug, Default)]
+pub(crate) struct BrokenInARow(usize);
+
+impl BrokenInARow {
+    const MAX: usize = 64;
+
+    /// Counts a broken connection. Returns whether the listener has to pause; then the next row
+    /// begins.
+    pub(crate) fn add(&mut self) -> bool {
+        self.0 += 1;
+        let is_full = self.0 == Self::MAX;
+        if is_full {
+            self.end_row();
+        }
+        is_full
+    }
+
+    /// A connection was accepted.
+    pub(crate) fn end_row(&mut self) {
+        self.0 = 0;
+    }
+}
 
 /// The growing delay between two attempts of a listener that has run out of descriptors.
 ///
@@ -152,6 +176,20 @@ mod tests {
         assert_eq!(admit(1999), None);
         assert_eq!(admit(60_000), Some(1));
         assert_eq!(admit(61_000), Some(0));
+    }
+
+    /// R212.
+    #[test]
+    fn each_row_of_64_broken_connections_is_a_reason_to_pause_and_no_shorter_one() {
+        let mut broken = BrokenInARow::default();
+        let mut row = |len| (0..len).map(|_| broken.add()).collect::<Vec<bool>>();
+        let full = [[false; 63].as_slice(), &[true]].concat();
+        assert_eq!(row(64), full);
+        assert_eq!(row(64), full, "a row ends with the pause");
+        assert_eq!(row(63), full[..63]);
+        broken.end_row();
+        let mut row = |len| (0..len).map(|_| broken.add()).collect::<Vec<bool>>();
+        assert_eq!(row(64), full, "a row ends with an accepted connection");
     }
 
     #[test]

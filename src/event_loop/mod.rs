@@ -60,7 +60,7 @@ pub(crate) mod unhandled;
 pub(crate) mod weak_handle;
 
 pub use accept::{Accepted, BACKLOG, listen_tcp};
-pub(crate) use accept_errors::{AcceptError, Backoff, MAX_BROKEN_IN_A_ROW, ReportLimit};
+pub(crate) use accept_errors::{AcceptError, Backoff, BrokenInARow, ReportLimit};
 pub(crate) use call_handles::{WakeTimer, WakeTimerState};
 pub(crate) use callbacks::Callbacks;
 pub use classify::{Branch, Role};

@@ -11,7 +11,7 @@ use super::source::{Direction, Source};
 use super::tcp::TcpStream;
 use crate::event_loop::register::FdState;
 use crate::event_loop::{
-    AcceptError, Backoff, FdWaitKey, MAX_BROKEN_IN_A_ROW, ReportLimit, Unhandled, WakeTimer,
+    AcceptError, Backoff, BrokenInARow, FdWaitKey, ReportLimit, Unhandled, WakeTimer,
     WakeTimerState, WeakHandle,
 };
 use crate::poll::VirtualFd;
@@ -109,7 +109,7 @@ impl TcpListener {
     /// Nothing is lost: a connection is accepted only when this returns it.
     #[doc(alias = "sock_accept")]
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let mut broken = 0;
+        let mut broken = BrokenInARow::default();
         loop {
             let accepted = self
                 .source
@@ -133,15 +133,11 @@ impl TcpListener {
             };
             match AcceptError::of(&error) {
                 AcceptError::Fatal => return Err(error),
-                AcceptError::Connection | AcceptError::WouldBlock
-                    if broken < MAX_BROKEN_IN_A_ROW =>
-                {
-                    broken += 1
-                }
-                AcceptError::Connection | AcceptError::WouldBlock | AcceptError::OutOfResources => {
-                    broken = 0;
+                AcceptError::OutOfResources => self.pause(error).await,
+                AcceptError::Connection | AcceptError::WouldBlock if broken.add() => {
                     self.pause(error).await;
                 }
+                AcceptError::Connection | AcceptError::WouldBlock => {}
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Listening: bounded, robust against broken connections, and without descriptors (R032 to R037).
+//! Listening: bounded, robust against broken connections, and without descriptors (R032 to R037, R212).
 
 use crate::support::{
     Count, Log, collect_unhandled, guard, is_alone, leave_odd, listener, manual_loop, reset,
@@ -6,9 +6,8 @@ use crate::support::{
 };
 use readily::event_loop::Accepted;
 use readily::io::{TcpListener, TcpStream};
-use readily::{Closures, Cx, EventLoop, Interest, Key, sleep, spawn};
-use readily_testing::Kernel;
-use readily_testing::SimLoop;
+use readily::{Closures, Cx, EventLoop, Interest, Key, Runner, sleep, spawn};
+use readily_testing::{Fd, Kernel, Personality, SimLoop};
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net;
@@ -401,6 +400,93 @@ fn a_listener_at_the_limit_reports_once_a_second_its_name_and_how_often_coroutin
         })
         .unwrap();
     assert_few_reports(&reports, 250, addr);
+}
+
+/// Connects `broken` times and resets each connection, then connects once more. FreeBSD reports the
+/// reset ones as `ECONNABORTED`.
+fn connect_after_broken(kernel: &Kernel, addr: net::SocketAddr, broken: u32) -> Fd {
+    for _ in 0..broken {
+        kernel.connect(addr).unwrap().reset();
+    }
+    kernel.connect(addr).unwrap()
+}
+
+/// A loop on a simulated FreeBSD, and a listener of it.
+fn loop_of_freebsd() -> (EventLoop, Kernel, Fd) {
+    let kernel = Kernel::new();
+    let poller = Box::new(kernel.kqueue(Personality::FreeBsd));
+    let event_loop = EventLoop::with(poller, Box::new(kernel.clock())).unwrap();
+    let listener = kernel.listen(([127, 0, 0, 1], 0).into(), 1024).unwrap();
+    (event_loop, kernel, listener)
+}
+
+/// R212: a broken connection may be the last that a turn tries to accept.
+#[test]
+fn one_broken_connection_at_any_place_does_not_pause_a_listener() {
+    for good in [0, 1, 62, 63, 64, 127] {
+        let (mut event_loop, kernel, listener) = loop_of_freebsd();
+        let addr = listener.local_addr().unwrap();
+        let reports = collect_unhandled(&event_loop);
+        let accepted = Count::default();
+        let count = accepted.clone();
+        let accept = move |_: &Cx<'_>, _: &Accepted| {
+            count.add();
+            None::<Closures>
+        };
+        event_loop.listen(listener, accept).unwrap();
+        let mut clients: Vec<_> = (0..good).map(|_| kernel.connect(addr).unwrap()).collect();
+        clients.push(connect_after_broken(&kernel, addr, 1));
+        turn_times(&mut event_loop, 3);
+        assert_eq!(reports.text(), "", "{good} before the broken one");
+        assert_eq!(accepted.get(), clients.len());
+    }
+}
+
+/// The rows of broken connections before each good one, and the reports of pauses that follow.
+const ROWS: [(u32, usize); 5] = [(63, 0), (63, 0), (64, 1), (63, 1), (200, 2)];
+
+/// R212.
+#[test]
+fn a_listener_pauses_after_64_broken_connections_in_a_row_callbacks() {
+    let (mut event_loop, kernel, listener) = loop_of_freebsd();
+    let addr = listener.local_addr().unwrap();
+    let reports = collect_unhandled(&event_loop);
+    let accepted = Count::default();
+    let count = accepted.clone();
+    let accept = move |_: &Cx<'_>, _: &Accepted| {
+        count.add();
+        None::<Closures>
+    };
+    event_loop.listen(listener, accept).unwrap();
+    for (n, (broken, expected)) in ROWS.into_iter().enumerate() {
+        let _client = connect_after_broken(&kernel, addr, broken);
+        for _ in 0..6 {
+            turn_times(&mut event_loop, 2);
+            kernel.clock().advance(100 * MS);
+        }
+        assert_eq!(accepted.get(), n + 1, "the pause ends by itself");
+        kernel.clock().advance(Duration::from_secs(2));
+        assert_eq!(reports.len(), expected, "row {n}: {}", reports.text());
+    }
+}
+
+/// R212 for coroutines.
+#[test]
+fn a_listener_pauses_after_64_broken_connections_in_a_row_coroutines() {
+    let (event_loop, kernel, listener) = loop_of_freebsd();
+    let addr = listener.local_addr().unwrap();
+    let reports = collect_unhandled(&event_loop);
+    let mut runner = Runner::from(event_loop);
+    let run = runner.run(async {
+        let listener = TcpListener::from_kernel(Rc::new(listener)).unwrap();
+        for (n, (broken, expected)) in ROWS.into_iter().enumerate() {
+            let _client = connect_after_broken(&kernel, addr, broken);
+            listener.accept().await.unwrap();
+            sleep(Duration::from_secs(2)).await;
+            assert_eq!(reports.len(), expected, "row {n}: {}", reports.text());
+        }
+    });
+    run.unwrap();
 }
 
 /// R032 for coroutines.
