@@ -423,7 +423,7 @@ impl Drop for OwnedRef {
     }
 }
 
-/// Frees a cell, on any thread.
+/// T3: frees a cell, on any thread. The block goes into the cache of the thread that frees it.
 ///
 /// # Safety
 ///
@@ -664,7 +664,7 @@ mod tests {
         }
     }
 
-    /// The orderings of the count, with no other synchronization between the threads: the flag is
+    /// T3: the orderings of the count, with no other synchronization between the threads: the flag is
     /// relaxed. Miri and ThreadSanitizer report a race if the count does not order; see `.ci/miri`,
     /// `.ci/tsan`.
     #[test]

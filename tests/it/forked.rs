@@ -10,14 +10,15 @@ use crate::support::{
     strict_runner, turn_times, turn_until,
 };
 use readily::event_loop::ExitReason;
+use readily::io::{Direction, Source};
 use readily::poll::Poller;
 use readily::poll::poll2::PollPoller;
 use readily::spi;
 use readily::task::WaitError;
-use readily::{Closures, Error, EventLoop, Interest, JoinError, wait_for};
+use readily::{Closures, Error, EventLoop, Interest, JoinError, Runner, wait_for};
 use std::cell::Cell;
 use std::future::pending;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -557,6 +558,81 @@ fn a_descriptor_that_other_code_has_closed_is_reported_at_its_end() {
         let expected = format!("closing descriptor {number}, registered at tests/it/forked.rs:");
         assert!(reports.text().starts_with(&expected), "{}", reports.text());
         assert!(reports.text().contains("os error 9"), "{}", reports.text());
+    }
+}
+
+/// R168, R004: the event repeats in each turn until the callback closes the registration.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_callback_that_reads_a_descriptor_closed_outside_the_loop_gets_the_error_in_each_turn() {
+    use readily::poll::default_poller::EpollPoller;
+    if !is_alone(None) {
+        return;
+    }
+    let _guard = guard!();
+    let mut event_loop = strict_loop_over(EpollPoller::new().unwrap());
+    let reports = collect_unhandled(&event_loop);
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let _twin = ours.try_clone().unwrap();
+    let number = ours.as_raw_fd();
+    let log = Log::default();
+    let note = log.clone();
+    let read = Closures::new().on_read(move |cx| {
+        let error = cx.read(&mut [0; 8]).unwrap_err();
+        note.note(error.raw_os_error().unwrap());
+        if note.len() == 100 {
+            cx.close();
+        }
+    });
+    event_loop.register(ours, Interest::READ, read).unwrap();
+    // SAFETY: a number; its owner, the loop, finds out what has become of it.
+    assert_eq!(unsafe { libc::close(number) }, 0);
+    theirs.write_all(b"x").unwrap();
+    turn_times(&mut event_loop, 99);
+    assert_eq!(log.text(), vec!["9"; 99].join(" "), "EBADF");
+    assert_eq!(reports.text(), "", "it is not detected");
+    turn_times(&mut event_loop, 300);
+    assert_eq!((log.len(), event_loop.registered()), (100, 0));
+    let text = reports.text();
+    assert!(text.contains("closing descriptor"), "{text}");
+    let events = event_loop.stats().events;
+    turn_times(&mut event_loop, 50);
+    assert_eq!(event_loop.stats().events, events, "{text}");
+}
+
+/// R168: a source is edge-triggered, so the event does not repeat.
+#[test]
+fn a_source_whose_descriptor_was_closed_outside_the_loop_gets_the_error_and_does_not_spin() {
+    if !is_alone(None) {
+        return;
+    }
+    let _guard = guard!();
+    for make in LOOPS {
+        let mut runner = Runner::from(make());
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let twin = ours.try_clone().unwrap();
+        let number = ours.as_raw_fd();
+        let run = runner.run(async {
+            let source = Source::new(ours).unwrap();
+            let read = |mut socket: &UnixStream| socket.read(&mut [0; 8]);
+            let waits = wait_for(Duration::from_millis(1), source.io(Direction::Read, read));
+            assert!(waits.await.is_err(), "there is nothing to read yet");
+            // SAFETY: a number; its owner, the source, finds out what has become of it.
+            assert_eq!(unsafe { libc::close(number) }, 0);
+            theirs.write_all(b"x").unwrap();
+            let error = source.io(Direction::Read, read).await.unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+            let turns = |handle: &readily::LoopHandle| handle.stats().turns;
+            let handle = readily::WeakHandle::current().unwrap();
+            let before = handle.with(turns).unwrap();
+            readily::sleep(Duration::from_millis(20)).await;
+            let spent = handle.with(turns).unwrap() - before;
+            assert!(spent < 10, "{spent} turns");
+            // The standard library aborts if an owned descriptor is closed already.
+            // SAFETY: two numbers, of which the second is free, and is the source's to close.
+            assert_eq!(unsafe { libc::dup2(twin.as_raw_fd(), number) }, number);
+        });
+        run.unwrap();
     }
 }
 

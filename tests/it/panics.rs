@@ -1,7 +1,7 @@
 //! A panic in each kind of user code that the loop calls, under each policy: the rest of the batch
 //! runs, and the loop stays usable (R044, R045).
 //!
-//! Invariant: L8.
+//! Invariants: L6, L8.
 
 use crate::support::{
     Count, Dropped, Log, collect_unhandled, command, fill, guard, listener, reset, strict_loop,
@@ -169,6 +169,7 @@ fn witnesses(event_loop: &EventLoop, log: &Log) -> Vec<UnixStream> {
     kept.collect()
 }
 
+/// L6: the other events of the batch are dispatched, and the other closures and tasks run.
 #[test]
 fn a_panic_anywhere_leaves_the_turn_once_and_the_rest_is_served() {
     let _guard = guard!();

@@ -21,6 +21,7 @@ mod choices;
 mod everywhere;
 mod groups;
 mod halves;
+mod hangups;
 mod interest;
 mod kernels;
 mod limits;

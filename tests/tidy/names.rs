@@ -4,11 +4,11 @@
 //! name between backquotes, and in the plans (fences of `text`), is looked up in the sources as
 //! text: no more than that the word is there, in a file of its owner.
 
-use super::{LIBRARIES, none, read, root, shown, sources};
+use super::{LIBRARIES, is_run, none, read, root, shown, sources};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Names of other crates, and of files that do not exist.
+/// Names of other crates, of files that do not exist, and of a test in an explanation.
 const FOREIGN: &[&str] = &[
     "std",
     "mem::forget",
@@ -17,6 +17,7 @@ const FOREIGN: &[&str] = &[
     "Waker",
     "signal_hook",
     "src/poll/yours.rs",
+    "it/hangup::name",
 ];
 
 /// The words of a text: names, and what else looks like one.
@@ -97,8 +98,8 @@ fn is_name(part: &str) -> bool {
     part.starts_with(|c: char| c.is_ascii_alphabetic()) && part.chars().all(fits)
 }
 
-/// Whether what a page names is there: `src/x.rs` or `x.rs`, `Type::method`, `module::item`. What
-/// is none of these is not looked up.
+/// Whether what a page names is there: `src/x.rs` or `x.rs`, `Type::method`, `module::item`, and a
+/// test, `it/x::name`. What is none of these is not looked up.
 fn is_there(name: &str, programs: &str, all: &[Source]) -> bool {
     let is_foreign = |one: &&str| name == *one || name.starts_with(&format!("{one}::"));
     if FOREIGN.iter().any(is_foreign) {
@@ -112,6 +113,9 @@ fn is_there(name: &str, programs: &str, all: &[Source]) -> bool {
     let [.., owner, item] = parts[..] else {
         return true;
     };
+    if let ([file, item], true) = (&parts[..], owner.contains('/')) {
+        return !file.split('/').all(is_name) || !is_name(item) || is_run(name);
+    }
     if !parts.iter().all(|part| is_name(part)) {
         return true;
     }
@@ -128,6 +132,29 @@ fn is_there(name: &str, programs: &str, all: &[Source]) -> bool {
     let made = ["struct", "enum", "mod"].map(|kind| format!("{kind} {owner}"));
     let own = made.iter().any(|start| programs.contains(start));
     (own && words(programs).any(|word| word == item)) || all.iter().any(has_it)
+}
+
+/// What the table "Where is …?" says of functions that is not so: each part of its third column,
+/// `function` in `file.rs`, names a word of the file.
+fn misplaced(page: &str, all: &[Source]) -> Vec<String> {
+    let table = page.split("\n## Where is").nth(1).unwrap_or_default();
+    let table = table.split("\n## ").next().unwrap_or_default();
+    let rows = table.lines().filter(|line| line.starts_with("| "));
+    let parts = rows.flat_map(|row| row.split(" | ").nth(2).unwrap_or_default().split("; "));
+    let mut misplaced = Vec::new();
+    for part in parts {
+        let quoted = || part.split('`').skip(1).step_by(2);
+        let files: Vec<&str> = quoted().filter(|name| name.ends_with(".rs")).collect();
+        let is_named = |source: &&Source| files.iter().any(|file| source.path.ends_with(file));
+        let words = |name| {
+            all.iter()
+                .filter(is_named)
+                .any(|source| source.words.contains(name))
+        };
+        let names = quoted().filter(|name| !files.is_empty() && is_name(name) && !words(*name));
+        misplaced.extend(names.map(|name| format!("{name} in {}", files.join(", "))));
+    }
+    misplaced
 }
 
 /// What a page names that is not there.
@@ -153,6 +180,7 @@ fn lost(page: &str, all: &[Source]) -> Vec<String> {
     let found = |word: &str| anywhere(word) || is_call(word) || is_file(word);
     let functions = words(&plans).filter(is_function);
     lost.extend(functions.filter(|word| !found(word)).map(str::to_owned));
+    lost.extend(misplaced(page, all));
     lost
 }
 
@@ -183,6 +211,7 @@ fn what_the_pages_name_is_there() {
 fn a_name_that_is_not_there_is_found() {
     let page = "
 `Slab::insert` is in `base/slab.rs`, and `slab.rs`; `Slab::nonesuch` in `base/nonesuch.rs`.
+`it/listen::nonesuch` is no test, `alloc` is none, and `props/timing.rs` has one.
 `Leaf::poll` is the page's own, `Leaf::nonesuch` is not, and `sync::nonesuch` is nowhere.
 ```text
  Inbox::notify → Nobody::rings, at fire_due_timers in turn.rs: no_such_function, EPOLL_THING
@@ -191,14 +220,20 @@ fn a_name_that_is_not_there_is_found() {
 struct Leaf { }
 fn poll() {}
 ```
+## Where is …?
+| question | answer | file and function | shown by |
+|---|---|---|---|
+| a | b | `insert` in `base/slab.rs`; `nonesuch`, `cancel` in `base/timer_heap.rs` | c |
 ";
     let expected = [
         "Slab::nonesuch",
         "base/nonesuch.rs",
+        "it/listen::nonesuch",
         "Leaf::nonesuch",
         "sync::nonesuch",
         "Nobody::rings",
         "no_such_function",
+        "nonesuch in base/timer_heap.rs",
     ];
     assert_eq!(lost(page, &all_sources()), expected);
 }
