@@ -5,12 +5,13 @@
 //!
 //! - Removed, but still reported: this file. After a row of batches with such events only, the
 //!   poller makes a new epoll instance with the registrations of the loop (as libev does).
-//! - Registered, and an interest that no callback has cannot be removed: `Cx::remove_interest` ends
-//!   the registration.
+//! - Registered, and an event is reported for an interest for which the program set no callback:
+//!   `Cx::remove_interest` fails, and ends the registration.
 //! - Registered, and a callback reads: the callback gets the error, mostly `EBADF`, and has to close
 //!   the registration; otherwise the event repeats in each turn, and the loop does not detect that.
 //!   If the number is that of another file by now, the callback reads that file. The loop cannot
-//!   distinguish this.
+//!   distinguish this. A source is edge-triggered: its next operation returns the error, and the
+//!   event does not repeat.
 //!
 //! Without a duplicate, the kernel drops the file: epoll and kqueue report nothing more. `poll(2)`
 //! watches numbers, and reports a closed one as a hangup. In the notes this is N7's reclaiming of

@@ -97,6 +97,9 @@ impl WaitResult {
     /// Each [`Notify::notify`] is reported by exactly one wait, however many events are ready; one wait
     /// may report several as one. If this is `false` and no event was appended, the timeout has passed,
     /// a signal has interrupted the wait, or a notification ended it that an earlier wait has reported.
+    ///
+    /// readily's own loop does not use it (it asks its inbox). It is for programs that use a poller
+    /// alone, and the conformance suite checks it.
     #[must_use]
     pub const fn notified(self) -> bool {
         self.notified
