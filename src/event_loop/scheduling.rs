@@ -108,7 +108,7 @@ impl LoopHandle {
         self.arm_call_at(when, Action::call(Call::new(Location::caller(), f)))
     }
 
-    /// Returns the wall-clock time of this loop's [`Clock`]. It may jump, also backwards.
+    /// Returns the wall-clock time of this loop's [`Clock`](crate::clock::Clock). It may jump, also backwards.
     #[must_use]
     pub fn system_now(&self) -> SystemTime {
         self.times.system_now()
