@@ -50,7 +50,9 @@ fn three_waits(fixture: &mut Fixture) -> [Readiness; 3] {
         let mut events: Vec<Event> = Vec::new();
         fixture.wait(&mut events, Some(Duration::ZERO));
         assert!(events.len() <= 1, "one event for each registration");
-        events.first().map_or(Readiness::NONE, |event| event.ready)
+        events
+            .first()
+            .map_or(Readiness::NONE, |event| event.ready())
     })
 }
 

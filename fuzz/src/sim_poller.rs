@@ -8,7 +8,7 @@
 
 use crate::List;
 use arbitrary::Arbitrary;
-use readily::poll::{Event, Poller};
+use readily::poll::Poller;
 use readily::{Interest, Readiness, Trigger};
 use readily_testing::{Fd, Kernel, Personality};
 use std::collections::BTreeMap;
@@ -364,7 +364,7 @@ fn poll(poller: &mut dyn Poller) -> BTreeMap<u64, Readiness> {
         let waited = poller.wait(&mut events, Some(Duration::ZERO));
         waited.expect("a simulated poller does not fail");
         let count = events.len();
-        let pairs = events.iter().map(|&Event { token, ready }| (token, ready));
+        let pairs = events.iter().map(|event| (event.token(), event.ready()));
         let reports: BTreeMap<u64, Readiness> = pairs.collect();
         assert_eq!(reports.len(), count, "one event for each token: {events:?}");
         reports

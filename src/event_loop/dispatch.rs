@@ -45,23 +45,23 @@ impl LoopHandle {
     pub(super) fn dispatch(&self, event: &Event, running: &mut Running) {
         // A reference of its own, because a callback may remove its registration. It is never the
         // last one (`drop_registration`), so a panic does not drop callbacks while it unwinds.
-        let Some(registration) = self.registry.get(SlabKey::from_bits(event.token)) else {
+        let Some(registration) = self.registry.get(SlabKey::from_bits(event.token())) else {
             return self.count_stale(event); // L1: its registration was removed
         };
-        let state = registration.state.get();
-        let mut branches = classify(state.role, event.ready);
+        let (state, ready) = (registration.state.get(), event.ready());
+        let mut branches = classify(state.role, ready);
         if state.trigger == Trigger::OneShot {
             registration.spent.set(true);
         }
-        running.token = event.token;
+        running.token = event.token();
         // L2: the branch before this one may have removed the registration, or its interest.
         while let Some(branch) = branches.next_in(registration.active_branches.get()) {
             running.branch = branch;
             self.run_branch(branch, event, &registration, running);
         }
         let reasons = registration.state.get().reasons;
-        if event.ready.is_more_than_flow() || reasons.intersects(Reasons::BY_EDGE_OR_REMOVED) {
-            self.after_branches(registration, event.ready);
+        if ready.is_more_than_flow() || reasons.intersects(Reasons::BY_EDGE_OR_REMOVED) {
+            self.after_branches(registration, ready);
         }
     }
 
@@ -90,8 +90,8 @@ impl LoopHandle {
             Branch::Connect => self.connect_ready(cx, callbacks),
             Branch::Read => callbacks.on_read(cx),
             Branch::Write => callbacks.on_write(cx),
-            Branch::Default => callbacks.on_default(cx, event.ready),
-            Branch::Hangup => self.hangup_ready(cx, event.ready, callbacks),
+            Branch::Default => callbacks.on_default(cx, event.ready()),
+            Branch::Hangup => self.hangup_ready(cx, event.ready(), callbacks),
         }
         if self.is_observed() || !current::is(self) {
             self.end_branch(registration, running);
@@ -156,7 +156,7 @@ impl LoopHandle {
     /// registration.
     #[cold]
     fn count_stale(&self, event: &Event) {
-        if event.token == NOTIFIER {
+        if event.token() == NOTIFIER {
             return;
         }
         self.stats.stale.set(self.stats.stale.get() + 1);

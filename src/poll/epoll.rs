@@ -125,7 +125,7 @@ impl EpollPoller {
     /// a notification.
     #[cold]
     fn remove_notifier_event(&mut self, events: &mut Vec<Event>) -> bool {
-        events.retain(|event| event.token != NOTIFIER);
+        events.retain(|event| event.token() != NOTIFIER);
         if Notifier::DRAINS {
             self.notifier.notifier.drain();
         }
@@ -198,10 +198,7 @@ impl Poller for EpollPoller {
         // out, would make the conversion half as expensive again.
         events.extend(self.epoll.events().map(|(token, bits)| {
             has_event |= token == NOTIFIER;
-            Event {
-                token,
-                ready: from_epoll(bits),
-            }
+            Event::new(token, from_epoll(bits))
         }));
         let notified = if has_event {
             self.remove_notifier_event(events)

@@ -27,7 +27,7 @@
 //! there.write_all(b"hi")?;
 //! let mut events = Vec::new();
 //! poller.wait(&mut events, None)?;
-//! assert_eq!((events[0].token, events[0].ready), (7, Readiness::READ));
+//! assert_eq!((events[0].token(), events[0].ready()), (7, Readiness::READ));
 //! poller.remove(here.as_raw_fd())?; // before it is closed
 //!
 //! // Another thread ends a wait. The result distinguishes a notification from a timeout.
@@ -51,6 +51,7 @@
 
 mod choice;
 pub mod default_poller;
+mod event;
 pub(crate) mod fd;
 pub(crate) mod interest;
 pub mod kqueue;
@@ -58,6 +59,7 @@ mod notified;
 pub mod poll2;
 pub(crate) mod virtual_kernel;
 
+pub use self::event::Event;
 pub(crate) use self::fd::{FdOwned, FdRef};
 pub(crate) use self::interest::{Interest, Readiness, Trigger};
 pub(crate) use self::virtual_kernel::{VirtualFd, VirtualKernel};
@@ -68,15 +70,6 @@ use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// One report of the kernel: the token of the registration, and its readiness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// The number that the registration was made with.
-    pub token: u64,
-    /// The reported readiness.
-    pub ready: Readiness,
-}
 
 /// What [`Poller::wait`] returns beside the events it appends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -165,10 +165,7 @@ impl PollPoller {
             if bits != 0 {
                 left -= 1;
                 let entry = &mut self.entries[at];
-                events.push(Event {
-                    token: entry.token,
-                    ready: from_poll(bits),
-                });
+                events.push(Event::new(entry.token, from_poll(bits)));
                 entry.report(bits);
                 self.sync(at);
             }

@@ -224,28 +224,29 @@ impl<P: Poller> BrokenPoller<P> {
     /// The events that are reported instead of `batch`.
     fn changed_batch(&mut self, mut batch: Vec<Event>, notified: bool) -> Vec<Event> {
         for event in &mut batch {
-            event.ready = self.changed_readiness(event.token, event.ready);
+            let ready = self.changed_readiness(event.token(), event.ready());
+            *event = Event::new(event.token(), ready);
         }
-        batch.retain(|event| !event.ready.is_empty());
+        batch.retain(|event| !event.ready().is_empty());
         match self.bug {
             Bug::DropsEveryOtherEdge => batch.retain(|event| {
-                let is_edge = self.trigger_of(event.token) == Some(Trigger::Edge);
+                let is_edge = self.trigger_of(event.token()) == Some(Trigger::Edge);
                 self.edges += usize::from(is_edge);
                 !is_edge || self.edges % 2 == 1
             }),
             Bug::AlwaysWritable => {
                 for (token, interest, _) in self.registered.values() {
-                    let reported = batch.iter().any(|event| event.token == *token);
+                    let reported = batch.iter().any(|event| event.token() == *token);
                     if interest.contains(Interest::WRITE) && !reported {
                         let (token, ready) = (*token, Readiness::WRITE);
-                        batch.push(Event { token, ready });
+                        batch.push(Event::new(token, ready));
                     }
                 }
             }
             Bug::SplitsDirections => {
                 let split = |event: &Event| {
-                    let write = event.ready.contains(Readiness::WRITE);
-                    let rest = event.ready.without(Readiness::WRITE);
+                    let write = event.ready().contains(Readiness::WRITE);
+                    let rest = event.ready().without(Readiness::WRITE);
                     let both = [
                         rest,
                         if write {
@@ -254,22 +255,21 @@ impl<P: Poller> BrokenPoller<P> {
                             Readiness::NONE
                         },
                     ];
-                    let token = event.token;
-                    both.map(|ready| Event { token, ready })
+                    let token = event.token();
+                    both.map(|ready| Event::new(token, ready))
                 };
                 batch = batch.iter().flat_map(split).collect();
-                batch.retain(|event| !event.ready.is_empty());
+                batch.retain(|event| !event.ready().is_empty());
             }
             Bug::ServesLowestTokens => {
-                batch.sort_by_key(|event| event.token);
+                batch.sort_by_key(|event| event.token());
                 batch.truncate(64);
             }
             Bug::LosesALongBatch => batch.truncate(64),
             Bug::NotificationsDropEvents if notified => batch.clear(),
-            Bug::NotificationsAreEvents if notified => batch.push(Event {
-                token: NOTIFIER,
-                ready: Readiness::READ,
-            }),
+            Bug::NotificationsAreEvents if notified => {
+                batch.push(Event::new(NOTIFIER, Readiness::READ))
+            }
             _ => {}
         }
         batch

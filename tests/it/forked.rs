@@ -420,7 +420,7 @@ fn in_a_fork_a_bare_poller_says_so_and_takes_nothing_from_the_parent() {
     }
     let _guard = guard!();
     let now = Some(Duration::ZERO);
-    let tokens = |events: Vec<Event>| events.iter().map(|event| event.token).collect::<Vec<_>>();
+    let tokens = |events: Vec<Event>| events.iter().map(|event| event.token()).collect::<Vec<_>>();
     let makes: [fn() -> Box<dyn Poller>; 2] = [
         || Box::new(EpollPoller::new().unwrap()),
         || Box::new(PollPoller::new().unwrap()),

@@ -99,7 +99,7 @@ impl Poller for Moody {
         };
         // At most one event for each registration, so that the batch has no other events of it.
         let known = self.mood.known.borrow();
-        events.extend(known.values().map(|&token| Event { token, ready }));
+        events.extend(known.values().map(|&token| Event::new(token, ready)));
         Ok(WaitResult::new(false))
     }
 

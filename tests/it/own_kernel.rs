@@ -176,7 +176,7 @@ impl Poller for EchoPoller {
                 ready = ready.without(Readiness::WRITE);
             }
             if !ready.is_empty() {
-                events.push(Event { token, ready });
+                events.push(Event::new(token, ready));
             }
         }
         let limit = match events.len() > before {

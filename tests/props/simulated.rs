@@ -239,7 +239,7 @@ fn a_writer_refused_without_a_reason_gets_a_report_of_room() {
         let mut wait = || {
             let mut events = Vec::new();
             poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
-            events.iter().map(|event| event.token).collect::<Vec<_>>()
+            events.iter().map(|event| event.token()).collect::<Vec<_>>()
         };
         assert_eq!(wait(), [], "too little room to be reported");
         assert_eq!(far.read(&mut [0; 100]).unwrap(), 90 + written);

@@ -235,7 +235,7 @@ fn facts_of_two_events_add_up() {
     };
     let token = scripted.0.borrow().known.values().next().unwrap().0;
     for ready in [Readiness::READ, Readiness::WRITE] {
-        let event = Event { token, ready };
+        let event = Event::new(token, ready);
         scripted.0.borrow_mut().batches.push_back(vec![event]);
         event_loop.turn_now().unwrap();
     }

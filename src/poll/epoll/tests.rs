@@ -107,7 +107,7 @@ fn a_notification_behind_more_events_than_a_wait_reports_is_reported_at_once_and
     for _ in 0..4 {
         assert!(!look());
     }
-    assert!(events.iter().all(|event| event.token != NOTIFIER));
+    assert!(events.iter().all(|event| event.token() != NOTIFIER));
 }
 
 #[test]

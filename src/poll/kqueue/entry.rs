@@ -42,14 +42,12 @@ impl Entry {
     #[inline]
     pub(super) fn report(&mut self, batch: u64, ready: Readiness, events: &mut Vec<Event>) {
         if self.batch == batch {
-            events[self.at].ready |= ready;
+            let event = &mut events[self.at];
+            *event = Event::new(event.token(), event.ready() | ready);
         } else if !self.spent {
             (self.batch, self.at) = (batch, events.len());
             self.spent = self.wanted.trigger == Trigger::OneShot;
-            events.push(Event {
-                token: self.wanted.token,
-                ready,
-            });
+            events.push(Event::new(self.wanted.token, ready));
         }
     }
 

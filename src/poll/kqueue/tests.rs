@@ -125,14 +125,8 @@ fn two_filters_of_one_descriptor_become_one_event() {
         },
     ]];
     let closed = Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
-    let seven = Event {
-        token: 70,
-        ready: Readiness::READ | Readiness::WRITE | closed,
-    };
-    let eight = Event {
-        token: 80,
-        ready: Readiness::WRITE,
-    };
+    let seven = Event::new(70, Readiness::READ | Readiness::WRITE | closed);
+    let eight = Event::new(80, Readiness::WRITE);
     assert_eq!(waited(&mut poller), [seven, eight]);
     assert_eq!(poller.queue.heard, 1);
 }
@@ -164,13 +158,7 @@ fn a_one_shot_swallows_what_its_other_filter_says_later() {
         .modify(7, 71, Interest::WRITE, Trigger::OneShot)
         .unwrap();
     poller.queue.batches = vec![vec![said(7, Filter::Write, 0)]];
-    assert_eq!(
-        waited(&mut poller),
-        [Event {
-            token: 71,
-            ready: Readiness::WRITE
-        }]
-    );
+    assert_eq!(waited(&mut poller), [Event::new(71, Readiness::WRITE)]);
 }
 
 #[test]
@@ -204,13 +192,7 @@ fn a_failed_change_leaves_what_was() {
             .is_err()
     );
     poller.queue.batches = vec![vec![said(7, Filter::Read, 0)]];
-    assert_eq!(
-        waited(&mut poller),
-        [Event {
-            token: 70,
-            ready: Readiness::READ
-        }]
-    );
+    assert_eq!(waited(&mut poller), [Event::new(70, Readiness::READ)]);
 }
 
 #[test]
@@ -223,13 +205,7 @@ fn a_pipe_without_a_reader_is_reported_although_the_kernel_will_not_watch_it() {
         let mut poller = poller();
         poller.queue.errors = vec![errno::EPIPE];
         poller.register(7, 70, Interest::WRITE, trigger).unwrap();
-        assert_eq!(
-            waited(&mut poller),
-            [Event {
-                token: 70,
-                ready: OVER
-            }]
-        );
+        assert_eq!(waited(&mut poller), [Event::new(70, OVER)]);
         assert_eq!(poller.queue.last_timeout, Some(Duration::ZERO));
         assert_eq!(waited(&mut poller).len(), again, "{trigger:?}");
         poller.remove(7).unwrap();
@@ -254,13 +230,7 @@ fn a_second_registration_is_refused_unless_the_kernel_has_lost_the_first() {
         .register(7, 72, Interest::READ, Trigger::Level)
         .unwrap();
     poller.queue.batches = vec![vec![said(7, Filter::Read, 0)]];
-    assert_eq!(
-        waited(&mut poller),
-        [Event {
-            token: 72,
-            ready: Readiness::READ
-        }]
-    );
+    assert_eq!(waited(&mut poller), [Event::new(72, Readiness::READ)]);
 }
 
 #[test]
@@ -310,7 +280,7 @@ fn more_ends_than_a_wait_may_report_are_reported_in_turn() {
         let events = waited(&mut poller);
         assert_eq!(events.len(), MOST_OVER);
         for event in events {
-            reported[event.token as usize] += 1;
+            reported[event.token() as usize] += 1;
         }
     }
     let turns = 6 * MOST_OVER / 1500;

@@ -60,7 +60,7 @@ fn a_descriptor_closed_behind_our_back_is_reported_once() {
     poller.set.set(1, RawFd::MAX, poll::IN);
     let events = waited(&mut poller);
     assert_eq!(events.len(), 1);
-    assert!(events[0].ready.is_hangup());
+    assert!(events[0].ready().is_hangup());
     assert_eq!(waited(&mut poller), []);
     // And the number may be registered again, as if it were new.
     poller
@@ -97,7 +97,7 @@ fn removing_one_leaves_the_others_in_their_places() {
         assert_eq!(
             waited(&mut poller)
                 .iter()
-                .map(|e| e.token)
+                .map(|e| e.token())
                 .collect::<Vec<_>>(),
             left
         );
@@ -153,7 +153,7 @@ fn a_wait_that_cannot_report_all_is_continued_by_the_next() {
         let ready = poller.set.wait(NOW).unwrap();
         let mut events = Vec::new();
         poller.collect(&mut events, ready, 2);
-        events.iter().map(|e| e.token).collect::<Vec<_>>()
+        events.iter().map(|e| e.token()).collect::<Vec<_>>()
     };
     assert_eq!(bounded(), [0, 1]);
     assert_eq!(bounded(), [2, 3]);

@@ -195,9 +195,9 @@ impl Fixture {
     #[track_caller]
     pub fn next_for(&mut self, token: u64) -> Readiness {
         let events = self.next_events();
-        let reported: Vec<_> = events.iter().map(|event| event.token).collect();
+        let reported: Vec<_> = events.iter().map(|event| event.token()).collect();
         assert_eq!(reported, [token], "{events:?}");
-        events[0].ready
+        events[0].ready()
     }
 
     /// Waits until everything in `wanted` has been reported for `token`: in one event, or in several
@@ -222,7 +222,7 @@ impl Fixture {
         let mut tokens = HashSet::new();
         for _ in 0..count {
             if tokens.len() < count {
-                tokens.extend(self.next_events().iter().map(|event| event.token));
+                tokens.extend(self.next_events().iter().map(|event| event.token()));
             }
         }
         tokens
@@ -234,7 +234,7 @@ const MOST_WAITS: usize = 1000;
 
 #[track_caller]
 fn each_once(events: &[Event]) {
-    let tokens: HashSet<_> = events.iter().map(|event| event.token).collect();
+    let tokens: HashSet<_> = events.iter().map(|event| event.token()).collect();
     let once = tokens.len() == events.len();
     assert!(once, "two events for one registration: {events:?}");
 }

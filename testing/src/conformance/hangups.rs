@@ -288,7 +288,7 @@ pub(super) fn a_half_close_that_becomes_whole_is_a_hangup(mut fixture: Fixture) 
             let half = fixture.until(1, Readiness::READ | Readiness::READ_CLOSED);
             assert!(!half.is_hangup(), "{interest:?} {trigger:?}: {half:?}");
             for _ in 0..3 {
-                assert!(fixture.now().iter().all(|event| !event.ready.is_hangup()));
+                assert!(fixture.now().iter().all(|event| !event.ready().is_hangup()));
             }
             fixture.rearm(fd, 1, Interest::READ);
             drop(there);

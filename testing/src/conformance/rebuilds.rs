@@ -71,7 +71,7 @@ fn watch(fd: RawFd, token: u64) -> Watched {
 }
 
 fn tokens_now(fixture: &mut Fixture) -> Vec<u64> {
-    let mut tokens: Vec<_> = fixture.now().iter().map(|event| event.token).collect();
+    let mut tokens: Vec<_> = fixture.now().iter().map(|event| event.token()).collect();
     tokens.sort_unstable();
     tokens
 }

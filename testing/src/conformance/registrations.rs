@@ -299,7 +299,7 @@ pub(super) fn more_edges_than_a_batch_are_each_reported_once(mut fixture: Fixtur
     }
     let mut tokens = Vec::new();
     while tokens.len() < all.len() {
-        tokens.extend(fixture.next_events().iter().map(|e| e.token));
+        tokens.extend(fixture.next_events().iter().map(|e| e.token()));
     }
     assert_eq!(fixture.now(), []);
     tokens.sort_unstable();

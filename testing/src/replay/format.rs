@@ -146,14 +146,14 @@ impl Encode for Readiness {
 
 impl Encode for Event {
     fn put(&self, recording: &mut Vec<u8>) {
-        self.token.put(recording);
-        self.ready.put(recording);
+        self.token().put(recording);
+        self.ready().put(recording);
     }
 
     fn get(cursor: &mut Cursor) -> Result<Self, ReplayError> {
         let token = u64::get(cursor)?;
         let ready = Readiness::get(cursor)?;
-        Ok(Self { token, ready })
+        Ok(Self::new(token, ready))
     }
 }
 
@@ -333,13 +333,7 @@ mod tests {
         round_trip([Kind::Stream, Kind::Listener, Kind::Datagram, Kind::Other]);
         round_trip(["127.0.0.1:80", "[::1]:65535"].map(|addr| addr.parse::<SocketAddr>().unwrap()));
         let ready = Readiness::READ | Readiness::PRIORITY;
-        round_trip([vec![
-            Event {
-                token: 1 << 40,
-                ready
-            };
-            3
-        ]]);
+        round_trip([vec![Event::new(1 << 40, ready); 3]]);
         round_trip([
             Ok((3usize, ())),
             Err(io::Error::from_raw_os_error(11)),

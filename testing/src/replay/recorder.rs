@@ -284,10 +284,7 @@ impl Poller for RecordedPoller {
             let mut reported = events[before..].to_vec();
             // A notification is recorded as an event, which it is for the kernel.
             if result.notified() {
-                reported.push(Event {
-                    token: NOTIFIER,
-                    ready: Readiness::NONE,
-                });
+                reported.push(Event::new(NOTIFIER, Readiness::NONE));
             }
             reported
         });

@@ -307,7 +307,9 @@ impl Poller for Replayer {
         _timeout: Option<Duration>,
     ) -> io::Result<WaitResult> {
         let mut reported: Vec<Event> = self.result(Op::Wait, &[])?;
-        let notified = reported.last().is_some_and(|event| event.token == NOTIFIER);
+        let notified = reported
+            .last()
+            .is_some_and(|event| event.token() == NOTIFIER);
         reported.truncate(reported.len() - usize::from(notified));
         events.append(&mut reported);
         Ok(WaitResult::new(notified))

@@ -92,10 +92,7 @@ impl SimPoller {
                 Trigger::Edge => {}
                 Trigger::OneShot => item.events = 0,
             }
-            events.push(Event {
-                token: item.token,
-                ready: from_epoll(bits),
-            });
+            events.push(Event::new(item.token, from_epoll(bits)));
         }
         self.add_spurious(table, events, before);
     }
@@ -113,10 +110,10 @@ impl SimPoller {
             return;
         };
         let (token, bits) = (item.token, item.events & (bits::IN | bits::OUT));
-        let is_reported = events[before..].iter().any(|event| event.token == token);
+        let is_reported = events[before..].iter().any(|event| event.token() == token);
         if bits != 0 && !is_reported && item.trigger != Trigger::OneShot {
             let ready = from_epoll(bits);
-            events.push(Event { token, ready });
+            events.push(Event::new(token, ready));
         }
     }
 }

@@ -393,7 +393,7 @@ impl Model {
     /// Begins to dispatch the next event, if there is one.
     fn next_event(&mut self) -> Option<()> {
         let event = self.batch.pop_front()?;
-        let Some(&id) = self.tokens.get(&event.token) else {
+        let Some(&id) = self.tokens.get(&event.token()) else {
             return Some(()); // an event of a registration outside the program
         };
         match self.registered.get(&id) {
@@ -401,9 +401,9 @@ impl Model {
             Some(registered) => {
                 let branches = BRANCH_ORDER.iter().copied();
                 let branches =
-                    branches.filter(|&branch| applies(branch, registered.role, event.ready));
+                    branches.filter(|&branch| applies(branch, registered.role, event.ready()));
                 self.branches = branches.collect();
-                self.current_event = (id, event.ready);
+                self.current_event = (id, event.ready());
             }
         }
         Some(())

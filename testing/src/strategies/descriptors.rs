@@ -412,7 +412,7 @@ impl Harness {
             format!("lets an event of {} come late", self.name_of(id)),
         );
         let ready = Readiness::READ | Readiness::WRITE;
-        self.poller_trace.report_late(Event { token, ready });
+        self.poller_trace.report_late(Event::new(token, ready));
         Some(())
     }
 }

@@ -53,8 +53,8 @@ impl Model {
     /// Events as text.
     pub(super) fn describe_events(&self, events: &[Event]) -> String {
         let words = events.iter().filter_map(|event| {
-            let id = self.tokens.get(&event.token)?;
-            let facts = format!("{:?}", event.ready).to_lowercase();
+            let id = self.tokens.get(&event.token())?;
+            let facts = format!("{:?}", event.ready()).to_lowercase();
             let facts = facts.replace(" | ", ", ").replace('_', "-");
             Some(format!("{} as {facts}", self.names[*id]))
         });
@@ -70,14 +70,14 @@ impl Model {
         let faults = self.kernel.faults();
         let mut reported = BTreeMap::new();
         let late = std::mem::take(&mut self.late);
-        let is_late = |event: &&Event| late.contains(&event.token);
+        let is_late = |event: &&Event| late.contains(&event.token());
         let events: Vec<&Event> = events.iter().filter(|event| !is_late(event)).collect();
         for &event in &events {
-            let Some(&id) = self.tokens.get(&event.token) else {
+            let Some(&id) = self.tokens.get(&event.token()) else {
                 continue;
             };
             let name = &self.names[id];
-            if reported.insert(id, event.ready).is_some() {
+            if reported.insert(id, event.ready()).is_some() {
                 return Err(violation(
                     "R030",
                     format!("{name} is reported twice at once"),
@@ -102,7 +102,7 @@ impl Model {
                 true => certain.without(Readiness::READ_CLOSED),
                 false => certain,
             };
-            let wrong = event.ready.without(holds);
+            let wrong = event.ready().without(holds);
             if wrong.intersects(certain) {
                 let what = format!("{name} is reported as {wrong:?}, which does not hold");
                 return Err(violation("R022", what));

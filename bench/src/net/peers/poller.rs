@@ -28,7 +28,7 @@ pub fn echo(listener: TcpListener, room: usize) -> io::Result<()> {
         events.clear();
         poller.wait(&mut events, None)?;
         for event in &events {
-            let fd = event.token as i32;
+            let fd = event.token() as i32;
             if fd == door {
                 admit(poller.as_mut(), &listener, &mut conns)?;
                 continue;
@@ -41,8 +41,8 @@ pub fn echo(listener: TcpListener, room: usize) -> io::Result<()> {
             }
             conn.wants = next;
             match next {
-                Next::Read => poller.modify(fd, event.token, Interest::READ, Trigger::Level)?,
-                Next::Write => poller.modify(fd, event.token, Interest::WRITE, Trigger::Level)?,
+                Next::Read => poller.modify(fd, event.token(), Interest::READ, Trigger::Level)?,
+                Next::Write => poller.modify(fd, event.token(), Interest::WRITE, Trigger::Level)?,
                 Next::End => {
                     poller.remove(fd)?;
                     *place = None;
@@ -89,7 +89,7 @@ pub fn chain(chain: Chain) -> io::Result<Duration> {
         events.clear();
         poller.wait(&mut events, None)?;
         for event in &events {
-            let at = event.token as usize;
+            let at = event.token() as usize;
             let fd = chain.readers[at].as_raw_fd();
             if chain.links.turn(at, |buffer| raw::read(fd, buffer))? {
                 return chain.links.took();

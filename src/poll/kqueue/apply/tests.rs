@@ -15,7 +15,7 @@ fn half_reported(trigger: Trigger) -> KqueuePoller<Script> {
     poller.register(7, 70, Interest::READ, trigger).unwrap();
     poller.queue.batches = vec![vec![said(7, Filter::Read, EV_EOF)]];
     let half = Readiness::READ | Readiness::READ_CLOSED;
-    assert_eq!(waited(&mut poller)[0].ready, half);
+    assert_eq!(waited(&mut poller)[0].ready(), half);
     poller.queue.asked.clear();
     poller
 }
@@ -33,10 +33,7 @@ fn where_reading_has_ended_the_next_wait_asks_about_writing_and_passes_on_its_en
         assert_eq!(waited(&mut poller), [], "room is of no interest");
         assert_eq!(poller.queue.asked, [(write, EV_ADD)]);
         assert_eq!(waited(&mut poller), []);
-        let over = Event {
-            token: 70,
-            ready: OVER,
-        };
+        let over = Event::new(70, OVER);
         assert_eq!(waited(&mut poller), [over]);
         assert_eq!(poller.queue.asked.len(), 1, "it is asked once");
         poller.remove(7).unwrap();
@@ -62,10 +59,7 @@ fn a_one_shot_that_has_reported_one_end_reports_both_when_it_is_rearmed() {
     let (interest, trigger) = (Interest::READ, Trigger::OneShot);
     poller.modify(7, 71, interest, trigger).unwrap();
     poller.queue.batches = vec![vec![said(7, Filter::Read, EV_EOF)]];
-    let over = Event {
-        token: 71,
-        ready: OVER,
-    };
+    let over = Event::new(71, OVER);
     assert_eq!(waited(&mut poller), [over]);
 }
 
@@ -85,7 +79,7 @@ fn by_the_edge_the_other_side_is_watched_where_room_was_reported_and_not_asked_f
     assert_eq!(waited(&mut poller), [], "room that was reported already");
     let instead = [(write, EV_DELETE), (write, EV_ADD)];
     assert_eq!(poller.queue.asked, instead);
-    assert_eq!(waited(&mut poller)[0].ready, OVER);
+    assert_eq!(waited(&mut poller)[0].ready(), OVER);
     // Asked for again, it reports room again.
     poller.queue.asked.clear();
     poller.rearm(7, 70, Interest::WRITE).unwrap();
@@ -104,12 +98,16 @@ fn a_filter_that_the_kernel_has_dropped_is_a_registration_all_the_same() {
         let (interest, trigger) = (Interest::WRITE, Trigger::Level);
         poller.register(7, 70, interest, trigger).unwrap();
         poller.queue.batches = vec![vec![said(7, Filter::Write, EV_EOF | EV_ONESHOT)]];
-        assert_eq!(waited(&mut poller)[0].ready, first);
+        assert_eq!(waited(&mut poller)[0].ready(), first);
         if kind == FileKind::Other {
             poller.queue.errors = vec![0, errno::EPIPE];
         }
         for _ in 0..3 {
-            assert_eq!(waited(&mut poller)[0].ready, OVER, "{kind:?}: by the level");
+            assert_eq!(
+                waited(&mut poller)[0].ready(),
+                OVER,
+                "{kind:?}: by the level"
+            );
         }
         assert_eq!(poller.queue.last_timeout, Some(Duration::ZERO));
         let again = poller.register(7, 71, interest, trigger);
@@ -128,7 +126,7 @@ fn the_writer_of_a_pipe_hears_by_its_reading_side_that_the_reader_has_gone() {
     assert_eq!(poller.queue.asked, both);
     poller.queue.batches = vec![vec![said(7, Filter::Read, EV_EOF)]];
     for _ in 0..3 {
-        assert_eq!(waited(&mut poller)[0].ready, OVER, "by the level");
+        assert_eq!(waited(&mut poller)[0].ready(), OVER, "by the level");
     }
 }
 

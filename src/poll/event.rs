@@ -1,0 +1,34 @@
+//! One report of the kernel.
+//!
+//! In the notes this is the `(fd, event)` that a selector returns (N7).
+
+use crate::poll::Readiness;
+
+/// One report of the kernel: the token of the registration, and its readiness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    token: u64,
+    ready: Readiness,
+}
+
+impl Event {
+    /// Makes an event, for those who write a [`Poller`](crate::poll::Poller).
+    #[must_use]
+    pub const fn new(token: u64, ready: Readiness) -> Self {
+        Self { token, ready }
+    }
+
+    /// Returns the number that the registration was made with.
+    #[must_use]
+    #[inline]
+    pub const fn token(self) -> u64 {
+        self.token
+    }
+
+    /// Returns the reported readiness.
+    #[must_use]
+    #[inline]
+    pub const fn ready(self) -> Readiness {
+        self.ready
+    }
+}
