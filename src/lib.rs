@@ -208,7 +208,9 @@ pub use event_loop::{
 #[doc(inline)]
 pub use group::{join_set::JoinSet, task_group::TaskGroup, token::CancellationToken};
 #[doc(inline)]
-pub use poll::interest::{Interest, Readiness, Trigger};
+pub use poll::interest::{Interest, Trigger};
+#[doc(inline)]
+pub use readily_sys::readiness::Readiness;
 #[doc(inline)]
 pub use run::{Runner, RunnerBuilder, run};
 #[doc(inline)]

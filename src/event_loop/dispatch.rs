@@ -60,7 +60,7 @@ impl LoopHandle {
             self.run_branch(branch, event, &registration, running);
         }
         let reasons = registration.state.get().reasons;
-        if ready.is_more_than_flow() || reasons.intersects(Reasons::BY_EDGE_OR_REMOVED) {
+        if !ready.without(FLOW).is_empty() || reasons.intersects(Reasons::BY_EDGE_OR_REMOVED) {
             self.after_branches(registration, ready);
         }
     }
@@ -190,6 +190,9 @@ impl LoopHandle {
         }
     }
 }
+
+/// The facts for which nothing is left to be done after the read and write branches.
+const FLOW: Readiness = Readiness::from_bits(Readiness::READ.bits() | Readiness::WRITE.bits());
 
 /// What to do after a hangup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

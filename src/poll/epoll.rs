@@ -2,12 +2,9 @@
 //!
 //! The kernel keeps the registrations, so this poller keeps none: a copy of the kernel's table
 //! would be wrong after the first descriptor that is closed without a removal. The rest is
-//! translation, in two pure functions, which are tested on every combination of bits.
+//! translation: of an interest here, of the kernel's bits in [`Event::ready`].
 //!
 //! In the notes this is the *selector* of Linux (N2).
-
-#[path = "epoll/translate.rs"]
-mod translate;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -19,9 +16,7 @@ use readily_sys::fork::ForkGuard;
 use readily_sys::timer::Timer;
 use readily_sys::{Notifier, errno};
 
-use self::translate::{from_epoll, to_epoll};
-
-use crate::poll::notified::{Notified, NotifiedFlag};
+use crate::poll::notified::NotifiedFlag;
 use crate::poll::{
     Event, Interest, NOTIFIER, Notify, Poller, Trigger, WaitResult, Watched, check_owner,
     check_token,
@@ -32,7 +27,6 @@ use crate::poll::{
 pub struct EpollPoller {
     epoll: Epoll,
     notifier: Arc<SharedNotifier>,
-    notified: Notified,
     host: Option<Host>,
 }
 
@@ -47,8 +41,7 @@ struct SharedNotifier {
 impl Notify for SharedNotifier {
     fn notify(&self) {
         // In a child process this would wake the parent.
-        if !self.fork.forked() {
-            self.flag.set();
+        if !self.fork.forked() && self.flag.set() {
             self.notifier.notify();
         }
     }
@@ -99,7 +92,6 @@ impl EpollPoller {
         Ok(Self {
             epoll,
             notifier: Arc::new(notifier),
-            notified: Notified::default(),
             host: None,
         })
     }
@@ -121,15 +113,20 @@ impl EpollPoller {
         Ok(self.host.as_mut().expect("it has just been made"))
     }
 
-    /// Removes the notifier's event, which the caller does not get. Returns whether the wait reports
-    /// a notification.
+    /// Removes the notifier's event from those of a wait, because the caller does not get it. Returns
+    /// whether the wait reports a notification.
     #[cold]
-    fn remove_notifier_event(&mut self, events: &mut Vec<Event>) -> bool {
-        events.retain(|event| event.token() != NOTIFIER);
+    fn take_notification(&self, events: &mut Vec<Event>, before: usize) -> bool {
+        let mut new = events[before..].iter();
+        let Some(at) = new.position(|event| event.token() == NOTIFIER) else {
+            // It may be behind those that had no room.
+            return self.notifier.flag.take_early();
+        };
+        events.remove(before + at);
         if Notifier::DRAINS {
             self.notifier.notifier.drain();
         }
-        self.notified.take_event(&self.notifier.flag)
+        self.notifier.flag.take_event()
     }
 }
 
@@ -183,29 +180,20 @@ impl Poller for EpollPoller {
         self.epoll.delete(fd)
     }
 
+    // Shorter than the registers that a call saves.
+    #[inline(always)]
     fn wait(
         &mut self,
         events: &mut Vec<Event>,
         timeout: Option<Duration>,
     ) -> io::Result<WaitResult> {
         self.check_owner()?;
-        match self.epoll.wait(timeout) {
-            Err(e) if e.raw_os_error() == Some(errno::EINTR) => 0,
-            answer => answer?,
-        };
-        let mut has_event = false;
-        // All events in one `extend`: a check for capacity before each, and a test that leaves one
-        // out, would make the conversion half as expensive again.
-        events.extend(self.epoll.events().map(|(token, bits)| {
-            has_event |= token == NOTIFIER;
-            Event::new(token, from_epoll(bits))
-        }));
-        let notified = if has_event {
-            self.remove_notifier_event(events)
-        } else {
-            // Without this the notifier's event waits behind those that had no room.
-            self.epoll.is_filled() && self.notified.take_early(&self.notifier.flag)
-        };
+        let before = events.len();
+        if let Err(error) = self.epoll.wait(events, timeout) {
+            unless_interrupted(error)?;
+        }
+        // Nearly never, so nearly no wait has to look for the notifier among its events.
+        let notified = self.notifier.flag.is_set() && self.take_notification(events, before);
         Ok(WaitResult::new(notified))
     }
 
@@ -247,13 +235,42 @@ impl Poller for EpollPoller {
         }
         self.epoll = new;
         // The new epoll takes the count of all earlier notifications for one that has just come.
-        self.notified = Notified::default();
         self.notifier.notifier.drain();
-        if self.notifier.flag.is_set() {
+        if self.notifier.flag.restart() {
             self.notifier.notifier.notify();
         }
         Ok(true)
     }
+}
+
+/// A signal is no error of a wait.
+#[cold]
+fn unless_interrupted(error: io::Error) -> io::Result<()> {
+    match error.raw_os_error() {
+        Some(errno::EINTR) => Ok(()),
+        _ => Err(error),
+    }
+}
+
+/// The bits to ask epoll for.
+fn to_epoll(interest: Interest, trigger: Trigger) -> u32 {
+    let mut bits = match trigger {
+        Trigger::Level => 0,
+        Trigger::Edge => epoll::ET,
+        Trigger::OneShot => epoll::ONESHOT,
+    };
+    if interest.contains(Interest::READ) {
+        // The half-close only with READ: a level-triggered writer that does not read would get the
+        // report in every wait.
+        bits |= epoll::IN | epoll::RDHUP;
+    }
+    if interest.contains(Interest::WRITE) {
+        bits |= epoll::OUT;
+    }
+    if interest.contains(Interest::PRIORITY) {
+        bits |= epoll::PRI;
+    }
+    bits
 }
 
 #[cfg(test)]

@@ -51,7 +51,6 @@
 
 mod choice;
 pub mod default_poller;
-mod event;
 pub(crate) mod fd;
 pub(crate) mod interest;
 pub mod kqueue;
@@ -59,10 +58,12 @@ mod notified;
 pub mod poll2;
 pub(crate) mod virtual_kernel;
 
-pub use self::event::Event;
 pub(crate) use self::fd::{FdOwned, FdRef};
-pub(crate) use self::interest::{Interest, Readiness, Trigger};
+pub(crate) use self::interest::{Interest, Trigger};
 pub(crate) use self::virtual_kernel::{VirtualFd, VirtualKernel};
+#[doc(inline)]
+pub use readily_sys::event::Event;
+pub(crate) use readily_sys::readiness::Readiness;
 
 use readily_sys::fork::ForkGuard;
 use std::io;
@@ -187,7 +188,8 @@ pub trait Poller {
     ///
     /// The events that are ready are appended to `events`: at most one for each registration, and
     /// at most [`MAX_EVENTS`] in all, in an order in which no registration is left out for ever.
-    /// The next wait reports the rest.
+    /// The next wait reports the rest. The poller reserves what room it needs in `events`; a caller that
+    /// clears and keeps them spares each wait an allocation.
     ///
     /// `None` waits without a limit. The timeout is rounded up where the system counts in coarser
     /// units. A wait may return early without events: because of the notifier, which
@@ -274,15 +276,19 @@ pub struct Watched {
     pub trigger: Trigger,
 }
 
-/// The error of a poller in a child of the process that made it: the poller's kernel object is the
-/// parent's, and the child would take the parent's wake-ups and registrations.
+/// Returns an error in a child of the process that made a poller: its kernel object is the parent's,
+/// and the child would take the parent's wake-ups and registrations.
+#[inline]
 pub(crate) fn check_owner(fork: &ForkGuard) -> io::Result<()> {
     match fork.forked() {
-        true => Err(io::Error::other(
-            "this poller belongs to the process that forked: make another one",
-        )),
+        true => Err(forked_error()),
         false => Ok(()),
     }
+}
+
+#[cold]
+fn forked_error() -> io::Error {
+    io::Error::other("this poller belongs to the process that forked: make another one")
 }
 
 /// Ends a wait, from any thread, at any time, also before the wait has begun and after the poller

@@ -3,7 +3,8 @@
 //!
 //! The `unsafe` code of the project is here, one operation to a block, each with its argument; the
 //! exceptions are the allocation of a task, in the crate above, and two files of the tools for tests.
-//! This crate knows no loop: its terms are descriptors, `u64` tokens and the kernel's own bits.
+//! This crate knows no loop: its terms are descriptors, `u64` tokens, the kernel's own bits, and the
+//! [readiness](readiness::Readiness) that these mean.
 //!
 //! *Safe* promises that no call here can touch memory it does not own, and that a
 //! descriptor which is returned is owned by exactly one value and closed with it. Pollers
@@ -61,9 +62,11 @@ mod ppoll;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use linux::secure::is_secure;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub use linux::{epoll, error_queue, facts, timer};
+pub use linux::{epoll, error_queue, event, facts, timer};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use linux::{nowait, poll_bits, same_file, wipe};
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub use unix::event;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub use unix::secure::is_secure;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -104,7 +107,7 @@ pub use new_fd::{SEND_FLAGS, pipe};
 pub use same_file::is_same as is_same_file;
 pub use unix::close::close;
 pub use unix::file_id::FileId;
-pub use unix::{clock, fork, nonblocking, poll, socket, transfer};
+pub use unix::{clock, fork, nonblocking, poll, readiness, socket, transfer};
 
 /// The error numbers that pollers return, so that the crates above do not need `libc` for them.
 pub mod errno {

@@ -363,12 +363,16 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
     assert!(reports.text().contains("closed outside the loop"));
 
     // The host has taken the events up to here.
-    host.wait(Some(Duration::ZERO)).unwrap();
-    assert_eq!(host.wait(Some(Duration::ZERO)).unwrap(), 0);
+    host.wait(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+    assert_eq!(host.wait(&mut Vec::new(), Some(Duration::ZERO)).unwrap(), 0);
     for (_, theirs) in &mut all {
         theirs.write_all(b"y").unwrap();
     }
-    assert_eq!(host.wait(None).unwrap(), 1, "its descriptor is the same");
+    assert_eq!(
+        host.wait(&mut Vec::new(), None).unwrap(),
+        1,
+        "its descriptor is the same"
+    );
     turn_times(&mut event_loop, 2);
     assert_eq!(log.len(), 4, "{}", log.text());
     for name in ["level", "edge", "armed"] {
@@ -381,7 +385,7 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
     event_loop
         .set_interest_of(all[4].0, Interest::READ)
         .unwrap();
-    assert_eq!(host.wait(None).unwrap(), 1);
+    assert_eq!(host.wait(&mut Vec::new(), None).unwrap(), 1);
     turn_times(&mut event_loop, 1);
     assert_eq!((log.count("spent"), log.count("paused")), (2, 1));
     // One that was asked for again is armed, also in the next instance.
@@ -397,13 +401,13 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
     let remote = event_loop.remote_handle();
     let sends = move || remote.call_soon(|_| ()).is_ok();
     assert!(std::thread::spawn(sends).join().unwrap());
-    assert_eq!(host.wait(None).unwrap(), 1);
+    assert_eq!(host.wait(&mut Vec::new(), None).unwrap(), 1);
     turn_times(&mut event_loop, 2);
     event_loop.call_later(Duration::from_millis(1), |_| ());
     turn_times(&mut event_loop, 1);
-    host.wait(Some(Duration::ZERO)).unwrap();
+    host.wait(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
     while event_loop.next_deadline().is_some() {
-        assert_eq!(host.wait(None).unwrap(), 1);
+        assert_eq!(host.wait(&mut Vec::new(), None).unwrap(), 1);
         turn_times(&mut event_loop, 1);
     }
 }

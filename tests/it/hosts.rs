@@ -94,7 +94,7 @@ fn by_epoll(guest: &Guest, done: &dyn Fn() -> bool, bits: u32) {
     let mut epoll = Epoll::new().unwrap();
     epoll.add(fd.as_raw_fd(), bits, 7).unwrap();
     while !done() {
-        assert_eq!(epoll.wait(None).unwrap(), 1);
+        assert_eq!(epoll.wait(&mut Vec::new(), None).unwrap(), 1);
         guest.turn();
     }
 }

@@ -1,53 +1,6 @@
 //! The unit tests of `epoll.rs`.
 
 use super::*;
-use crate::poll::Readiness;
-
-const BITS: [u32; 6] = [
-    epoll::IN,
-    epoll::PRI,
-    epoll::OUT,
-    epoll::RDHUP,
-    epoll::HUP,
-    epoll::ERR,
-];
-
-#[test]
-fn each_bit_has_its_meaning() {
-    let (read, write) = (Readiness::READ, Readiness::WRITE);
-    let closed = Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
-    assert_eq!(from_epoll(epoll::IN), read);
-    assert_eq!(from_epoll(epoll::PRI), Readiness::PRIORITY);
-    assert_eq!(from_epoll(epoll::OUT), write);
-    assert_eq!(from_epoll(epoll::RDHUP), read | Readiness::READ_CLOSED);
-    assert_eq!(from_epoll(epoll::HUP), read | write | closed);
-    assert_eq!(from_epoll(epoll::ERR), read | write | Readiness::ERROR);
-}
-
-#[test]
-fn every_combination_of_bits_is_the_sum_of_its_bits() {
-    for mask in 0..1u32 << BITS.len() {
-        let chosen = || {
-            (0..BITS.len())
-                .filter(|n| mask & (1 << n) != 0)
-                .map(|n| BITS[n])
-        };
-        let sum = chosen().fold(Readiness::NONE, |sum, bit| sum | from_epoll(bit));
-        assert_eq!(from_epoll(chosen().fold(0, |bits, bit| bits | bit)), sum);
-    }
-}
-
-#[test]
-fn only_a_hangup_or_an_error_is_a_hangup() {
-    for mask in 0..1u32 << BITS.len() {
-        let chosen = (0..BITS.len())
-            .filter(|n| mask & (1 << n) != 0)
-            .map(|n| BITS[n]);
-        let bits = chosen.fold(0, |bits, bit| bits | bit);
-        let expected = bits & (epoll::HUP | epoll::ERR) != 0;
-        assert_eq!(from_epoll(bits).is_hangup(), expected, "{bits:#x}");
-    }
-}
 
 #[test]
 fn the_half_close_is_asked_for_with_reading_only() {
@@ -125,6 +78,30 @@ fn a_new_epoll_reports_no_notification_that_came_before() {
     assert!(poller.rebuild(&[]).unwrap());
     assert!(notified(&mut poller), "it had not been reported");
     assert!(!notified(&mut poller));
+}
+
+#[test]
+fn a_new_epoll_has_no_event_of_a_notification_that_was_reported() {
+    let mut poller = EpollPoller::new().unwrap();
+    poller.notifier().notify();
+    let zero = Some(Duration::ZERO);
+    assert!(poller.wait(&mut Vec::new(), zero).unwrap().notified());
+    assert!(poller.rebuild(&[]).unwrap());
+    assert_eq!(poller.epoll.wait(&mut Vec::new(), zero).unwrap(), 0);
+}
+
+/// A thread has set the flag, and makes its event only when there is a new epoll, which has made
+/// another one for it already.
+#[test]
+fn an_event_more_that_a_new_epoll_gets_is_dropped() {
+    let mut poller = EpollPoller::new().unwrap();
+    let (mut events, zero) = (Vec::new(), Some(Duration::ZERO));
+    assert!(poller.notifier.flag.set());
+    assert!(poller.rebuild(&[]).unwrap());
+    assert!(poller.wait(&mut events, zero).unwrap().notified());
+    poller.notifier.notifier.notify();
+    assert!(!poller.wait(&mut events, zero).unwrap().notified());
+    assert!(events.is_empty());
 }
 
 #[test]

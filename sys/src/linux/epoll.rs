@@ -1,17 +1,20 @@
 //! epoll: the selector of Linux.
 //!
-//! Three changes and a wait, as the kernel has them, with the kernel's own bits. The wait
-//! fills one buffer that is kept between calls, so a turn of the loop allocates nothing.
+//! Three changes and a wait, as the kernel has them, with the kernel's own bits. The kernel
+//! writes the events of a wait into the buffer of the caller, who keeps it between calls, so a
+//! turn of the loop allocates nothing.
 //!
 //! In the notes this is the *selector* of Linux (N2).
 
 use std::ffi::c_int;
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
+use super::event::Event;
 use crate::cvt;
 use crate::unix::clock::monotonic_ns;
 use crate::unix::event_buffer::BufferSize;
@@ -34,10 +37,9 @@ pub const ET: u32 = libc::EPOLLET as u32;
 /// Report once, then nothing until the next `modify`.
 pub const ONESHOT: u32 = libc::EPOLLONESHOT as u32;
 
-/// An epoll instance with its buffer of events.
+/// An epoll instance.
 pub struct Epoll {
     fd: OwnedFd,
-    list: Vec<libc::epoll_event>,
     room: BufferSize,
     /// Whether `epoll_pwait2(2)` is still worth a try: older kernels do not have it, and
     /// containers forbid it.
@@ -57,7 +59,6 @@ impl Epoll {
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Self {
             fd,
-            list: Vec::new(),
             room: BufferSize::new(),
             fine: true,
         })
@@ -99,45 +100,78 @@ impl Epoll {
         Ok(())
     }
 
-    /// Waits for events, which are then in [`events`](Self::events); returns how many there are.
+    /// Waits for events, and appends them to `events`; returns how many there are.
     ///
     /// `None` waits without a limit, zero only looks. A limit is kept to the nanosecond if the
     /// kernel can, and is rounded up to milliseconds otherwise.
+    ///
+    /// A wait reports at most [`room`](Self::room) events, and reserves room for so many first. A
+    /// wait that is full makes the next one have more. Memory is returned when that has not been
+    /// needed for some time.
     ///
     /// # Errors
     ///
     /// `EINTR` after a signal: the caller knows whether its deadline is over.
     #[inline]
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        // Before the call: after an error the last batch must not be seen again.
-        self.list.clear();
-        if self.list.capacity() != self.room.size() {
-            self.make_room();
-        }
-        let n = match timeout {
-            // Above it a wait goes in two steps; below, `epoll_pwait2(2)` is worth its price (about half
-            // as much again as `epoll_wait(2)`).
-            Some(limit) if limit >= FINE_BELOW => self.wait_long(limit)?,
-            Some(limit) if self.fine && wants_nanoseconds(limit) => self.wait_fine(limit)?,
-            _ => self.wait_millis(millis(timeout))?,
+    pub fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<usize> {
+        let millis = match timeout {
+            None => -1,
+            Some(Duration::ZERO) => 0,
+            Some(limit) => return self.wait_limited(events, limit),
         };
-        // SAFETY: the kernel wrote the first `n` entries, and `n` is at most the `room` it
-        // was given, for which space was reserved above.
-        unsafe { self.list.set_len(n) };
-        self.room.filled(n);
+        self.wait_into(events, |epoll, room| epoll.wait_millis(room, millis))
+    }
+
+    /// Has `wait` write into the spare capacity of `events`; it returns no more than there is room for.
+    #[inline]
+    fn wait_into(
+        &mut self,
+        events: &mut Vec<Event>,
+        wait: impl FnOnce(&mut Self, &mut Room) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let (before, size) = (events.len(), self.room.size());
+        let room = match events.spare_capacity_mut().get_mut(..size) {
+            Some(room) => room,
+            None => reserve(events, size),
+        };
+        let n = wait(self, room)?;
+        // SAFETY: the kernel wrote the first `n` entries behind the `before` that there were, and
+        // `n` is at most the length of `room`.
+        unsafe { events.set_len(before + n) };
+        if !self.room.is_fitting(n) {
+            self.adapt(events, n);
+        }
         Ok(n)
     }
 
-    /// Whether the last wait filled the buffer: there may be more events.
-    #[must_use]
-    pub fn is_filled(&self) -> bool {
-        self.list.len() == self.list.capacity()
+    /// Returns memory if the buffer has not been used much for some time.
+    #[cold]
+    fn adapt(&mut self, events: &mut Vec<Event>, n: usize) {
+        if self.room.filled(n) {
+            events.shrink_to(self.room.size());
+        }
     }
 
-    #[cold]
-    fn make_room(&mut self) {
-        self.list.shrink_to(self.room.size());
-        self.list.reserve_exact(self.room.size());
+    /// How many events the next wait can report.
+    #[must_use]
+    #[inline]
+    pub fn room(&self) -> usize {
+        self.room.size()
+    }
+
+    /// Waits in one of three ways. Above [`FINE_BELOW`] a wait goes in two steps; below, `epoll_pwait2(2)`
+    /// is worth its price (about half as much again as `epoll_wait(2)`).
+    #[inline(never)]
+    fn wait_limited(&mut self, events: &mut Vec<Event>, limit: Duration) -> io::Result<usize> {
+        self.wait_into(events, |epoll, room| match limit {
+            _ if limit >= FINE_BELOW => epoll.wait_long(room, limit),
+            _ if epoll.fine && wants_nanoseconds(limit) => epoll.wait_fine(room, limit),
+            _ => epoll.wait_millis(room, millis(Some(limit))),
+        })
     }
 
     /// The kernel allows itself a thousandth of a limit, of a nice process a two-hundredth, to wake
@@ -145,80 +179,65 @@ impl Epoll {
     /// by itself, which makes it late by ten microseconds; that costs one call in a hundred
     /// milliseconds, and none if there are events.
     #[cold]
-    fn wait_long(&mut self, limit: Duration) -> io::Result<usize> {
+    fn wait_long(&mut self, room: &mut Room, limit: Duration) -> io::Result<usize> {
         let begun = monotonic_ns();
         let most = limit - limit / 100;
-        let n = self.wait_millis(millis(Some(most)))?;
+        let n = self.wait_millis(room, millis(Some(most)))?;
         let gone = Duration::from_nanos(monotonic_ns().saturating_sub(begun));
         // Where there are none and most of it is left, it was cut to what the kernel can count.
         if n != 0 || gone < most || gone >= limit {
             return Ok(n);
         }
         match limit - gone {
-            rest if self.fine => self.wait_fine(rest),
-            rest => self.wait_millis(millis(Some(rest))),
+            rest if self.fine => self.wait_fine(room, rest),
+            rest => self.wait_millis(room, millis(Some(rest))),
         }
     }
 
     #[inline]
-    fn wait_millis(&mut self, timeout: c_int) -> io::Result<usize> {
-        let (fd, list, room) = (
-            self.fd.as_raw_fd(),
-            self.list.as_mut_ptr(),
-            self.room.size(),
-        );
+    fn wait_millis(&mut self, room: &mut Room, timeout: c_int) -> io::Result<usize> {
+        let (fd, list, len) = (self.fd.as_raw_fd(), room.as_mut_ptr(), room.len());
         // SAFETY:
-        // - `list` has space for `room` entries, and `&mut self` keeps every other reader
-        //   and writer out while the kernel fills it;
+        // - `list` has space for `len` events, which have the layout of the kernel's, and the `&mut`
+        //   keeps every other reader and writer out while the kernel fills it;
         // - `fd` is an epoll descriptor, open for as long as `self` lives.
-        let n = cvt(unsafe { libc::epoll_wait(fd, list, room as c_int, timeout) })?;
+        let n = cvt(unsafe { libc::epoll_wait(fd, list.cast(), len as c_int, timeout) })?;
         Ok(n as usize)
     }
 
-    fn wait_fine(&mut self, limit: Duration) -> io::Result<usize> {
+    fn wait_fine(&mut self, room: &mut Room, limit: Duration) -> io::Result<usize> {
         // Not `libc::timespec`: the kernel's is 64 bits wide on every target here.
         let limit64 = [limit.as_secs() as i64, i64::from(limit.subsec_nanos())];
-        let (fd, list, room) = (
-            self.fd.as_raw_fd(),
-            self.list.as_mut_ptr(),
-            self.room.size(),
-        );
+        let (fd, list, len) = (self.fd.as_raw_fd(), room.as_mut_ptr(), room.len());
         let mask = ptr::null::<libc::sigset_t>();
         let call = libc::SYS_epoll_pwait2;
         // SAFETY:
         // - number and order of the arguments are those of epoll_pwait2(2): descriptor,
         //   list, room, limit, signal mask, size of the mask;
-        // - `list` has space for `room` entries, and `&mut self` keeps all other readers and writers out;
+        // - `list` has space for `len` events, which have the layout of the kernel's, and the `&mut`
+        //   keeps all other readers and writers out;
         // - `limit64` has the layout of the kernel's timespec and outlives the call;
         // - a null mask leaves the signals alone, and its size is then not looked at.
-        let n = unsafe {
-            libc::syscall(
-                call,
-                fd,
-                list,
-                room as c_int,
-                limit64.as_ptr(),
-                mask,
-                0usize,
-            )
-        };
+        let n =
+            unsafe { libc::syscall(call, fd, list, len as c_int, limit64.as_ptr(), mask, 0usize) };
         match cvt_long(n) {
             Err(e) if is_refusal(e.raw_os_error()) => {
                 self.fine = false;
-                self.wait_millis(millis(Some(limit)))
+                self.wait_millis(room, millis(Some(limit)))
             }
             answer => answer,
         }
     }
+}
 
-    /// What the last wait brought: token and bits of each event.
-    #[inline]
-    pub fn events(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
-        // By value: the structure is packed on some targets, and has no place for references.
-        self.list
-            .iter()
-            .map(|&libc::epoll_event { events, u64 }| (u64, events))
-    }
+/// The spare capacity of a buffer, into which the kernel writes.
+type Room = [MaybeUninit<Event>];
+
+/// Makes room for `size` events behind those of `events`.
+#[cold]
+fn reserve(events: &mut Vec<Event>, size: usize) -> &mut Room {
+    events.reserve_exact(size);
+    &mut events.spare_capacity_mut()[..size]
 }
 
 impl AsFd for Epoll {
@@ -249,6 +268,7 @@ fn is_refusal(errno: Option<c_int>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::readiness::Readiness;
 
     #[test]
     fn whatever_a_sandbox_says_to_nanoseconds_is_no_error_of_the_wait() {
@@ -264,7 +284,7 @@ mod tests {
             epoll.fine = fine;
             let limit = FINE_BELOW + Duration::from_nanos(1);
             let begun = monotonic_ns();
-            assert_eq!(epoll.wait(Some(limit)).unwrap(), 0);
+            assert_eq!(epoll.wait(&mut Vec::new(), Some(limit)).unwrap(), 0);
             assert!(u128::from(monotonic_ns() - begun) >= limit.as_nanos());
         }
     }
@@ -275,14 +295,19 @@ mod tests {
         let (reader, writer) = crate::new_fd::pipe().unwrap();
         drop(writer);
         epoll.add(reader.as_raw_fd(), IN, 7).unwrap();
-        assert_eq!(epoll.wait(Some(Duration::MAX)).unwrap(), 1);
+        assert_eq!(epoll.wait(&mut Vec::new(), Some(Duration::MAX)).unwrap(), 1);
     }
 
     #[test]
     fn a_kernel_without_nanoseconds_is_asked_once() {
         let mut epoll = Epoll::new().unwrap();
         epoll.fine = false;
-        assert_eq!(epoll.wait(Some(Duration::from_nanos(1))).unwrap(), 0);
+        assert_eq!(
+            epoll
+                .wait(&mut Vec::new(), Some(Duration::from_nanos(1)))
+                .unwrap(),
+            0
+        );
     }
 
     #[test]
@@ -291,7 +316,36 @@ mod tests {
         let (reader, writer) = crate::new_fd::pipe().unwrap();
         drop(writer);
         epoll.add(reader.as_raw_fd(), IN, u64::MAX - 1).unwrap();
-        assert_eq!(epoll.wait(None).unwrap(), 1);
-        assert_eq!(epoll.events().collect::<Vec<_>>(), [(u64::MAX - 1, HUP)]);
+        let mut events = vec![Event::new(3, Readiness::WRITE)];
+        assert_eq!(epoll.wait(&mut events, None).unwrap(), 1);
+        assert_eq!(events[0], Event::new(3, Readiness::WRITE));
+        assert_eq!(events[1].token(), u64::MAX - 1);
+        assert!(events[1].ready().is_closed());
+    }
+
+    #[test]
+    fn the_buffer_grows_with_a_burst_and_is_made_smaller_later() {
+        let mut epoll = Epoll::new().unwrap();
+        let (reader, writer) = crate::new_fd::pipe().unwrap();
+        drop(writer);
+        let all: Vec<_> = (0..100).map(|_| reader.try_clone().unwrap()).collect();
+        for one in &all {
+            epoll.add(one.as_raw_fd(), IN, 7).unwrap();
+        }
+        let mut events = Vec::new();
+        for (count, room) in [(64, 128), (100, 128)] {
+            events.clear();
+            assert_eq!(epoll.wait(&mut events, None).unwrap(), count);
+            assert_eq!(epoll.room(), room);
+        }
+        assert!(events.capacity() >= 128);
+        for one in &all[1..] {
+            epoll.delete(one.as_raw_fd()).unwrap();
+        }
+        for _ in 0..300 {
+            events.clear();
+            assert_eq!(epoll.wait(&mut events, None).unwrap(), 1);
+        }
+        assert_eq!((epoll.room(), events.capacity()), (64, 64));
     }
 }

@@ -13,6 +13,8 @@ const QUIET: u32 = 256;
 pub(crate) struct BufferSize {
     size: usize,
     quiet: u32,
+    /// A wait that brings so many events or more, but is not full, changes nothing.
+    fitting_from: usize,
 }
 
 impl BufferSize {
@@ -20,6 +22,7 @@ impl BufferSize {
         Self {
             size: FIRST,
             quiet: 0,
+            fitting_from: 0,
         }
     }
 
@@ -28,9 +31,15 @@ impl BufferSize {
         self.size
     }
 
-    /// Takes note of a wait that brought `n` events.
+    /// Whether [`filled`](Self::filled) would change nothing.
     #[inline]
-    pub(crate) fn filled(&mut self, n: usize) {
+    pub(crate) const fn is_fitting(&self, n: usize) -> bool {
+        n >= self.fitting_from && n < self.size
+    }
+
+    /// Takes note of a wait that brought `n` events. Returns whether the size is smaller now.
+    pub(crate) fn filled(&mut self, n: usize) -> bool {
+        let before = self.size;
         if n >= self.size {
             self.size = (self.size * 2).min(CAP);
             self.quiet = 0;
@@ -43,6 +52,12 @@ impl BufferSize {
                 self.quiet = 0;
             }
         }
+        self.fitting_from = match self.quiet {
+            _ if self.size == FIRST => 0,
+            0 => self.size / 4 + 1,
+            _ => usize::MAX, // a larger batch ends the quiet
+        };
+        self.size < before
     }
 }
 
@@ -81,5 +96,23 @@ mod tests {
         room.filled(FIRST);
         room.filled(0);
         assert_eq!(room.size(), 2 * FIRST);
+    }
+
+    /// The short cut of a wait: it must not be taken where the size or the count would change.
+    #[test]
+    fn a_batch_that_fits_would_change_nothing() {
+        let mut room = BufferSize::new();
+        let batches = [
+            0, 63, 64, 5, 40, 127, 128, 64, 65, 255, 256, 512, 1024, 300, 3,
+        ];
+        let quiet = [1; 300];
+        for &n in batches.iter().chain(&quiet) {
+            let (size, count) = (room.size, room.quiet);
+            let fits = room.is_fitting(n);
+            let shrunk = room.filled(n);
+            assert!(!fits || (room.size, room.quiet) == (size, count), "{n}");
+            assert_eq!(shrunk, room.size < size);
+        }
+        assert_eq!((room.size, room.is_fitting(300)), (CAP / 2, false));
     }
 }

@@ -87,11 +87,16 @@ impl ForkGuard {
     pub fn forked(&self) -> bool {
         match &self.mark {
             Mark::Wiped(wiped) => !wiped.is_raised(),
-            Mark::Counted { forks, pid } => {
-                FORKS.load(Ordering::Relaxed) != *forks || process::id() != *pid
-            }
+            Mark::Counted { forks, pid } => was_counted(*forks, *pid),
         }
     }
+}
+
+/// Whether there was a fork since the count and the process had these numbers. Out of line, for systems
+/// that are rare.
+#[inline(never)]
+fn was_counted(forks: u32, pid: u32) -> bool {
+    FORKS.load(Ordering::Relaxed) != forks || process::id() != pid
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 pub(crate) mod address;
 pub mod clock;
 pub(crate) mod close;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub mod event;
 pub(crate) mod event_buffer;
 pub(crate) mod file_id;
 #[cfg(test)]
@@ -11,6 +13,7 @@ pub mod fork;
 pub mod nonblocking;
 pub(crate) mod pipe;
 pub mod poll;
+pub mod readiness;
 pub mod socket;
 pub mod transfer;
 pub(crate) mod wipe_on_fork;

@@ -111,12 +111,10 @@ impl EmulatedKqueue {
         let before = out.len();
         self.activate_counted();
         let at_once = self.knotes.is_ready();
-        self.outer
-            .wait(if at_once { Some(Duration::ZERO) } else { limit })?;
-        let notified = self
-            .outer
-            .events()
-            .any(|(token, _)| token == NOTIFIER_TOKEN);
+        let limit = if at_once { Some(Duration::ZERO) } else { limit };
+        self.events.clear();
+        self.outer.wait(&mut self.events, limit)?;
+        let notified = self.events.iter().any(|it| it.token() == NOTIFIER_TOKEN);
         if let (true, QueueNotifier::User(notifier)) = (notified, &*self.notifier) {
             notifier.drain();
             out.push(Kevent {

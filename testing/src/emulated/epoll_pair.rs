@@ -11,6 +11,7 @@
 use super::knotes::Name;
 use readily_sys::epoll::{ET, Epoll, IN, OUT, RDHUP};
 use readily_sys::errno::{EEXIST, EPERM};
+use readily_sys::event::Event;
 use readily_sys::kq_abi::Filter;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -23,6 +24,8 @@ const INNER: u64 = u64::MAX - 1;
 pub(super) struct EpollPair {
     read: Epoll,
     write: Epoll,
+    /// The events of one wait, reused.
+    events: Vec<Event>,
 }
 
 impl EpollPair {
@@ -32,7 +35,11 @@ impl EpollPair {
         for epoll in [&read, &write] {
             outer.add(epoll.as_fd().as_raw_fd(), IN, INNER)?;
         }
-        Ok(Self { read, write })
+        Ok(Self {
+            read,
+            write,
+            events: Vec::new(),
+        })
     }
 
     fn of(&self, filter: Filter) -> &Epoll {
@@ -88,18 +95,17 @@ impl EpollPair {
             (&mut self.read, Filter::Read),
             (&mut self.write, Filter::Write),
         ] {
-            // Stop at the first wait that does not fill the event buffer. A further wait would find
-            // nothing and count as an idle one, and the buffer of a busy loop would shrink and grow
-            // for ever.
-            loop {
-                epoll.wait(Some(Duration::ZERO))?;
-                changed.extend(epoll.events().map(|(token, _)| {
-                    let fd = RawFd::try_from(token & u64::from(u32::MAX)).unwrap_or(-1);
-                    ((fd, filter), (token >> 32) as u32)
+            // Stop at the first wait that is not full. A further wait would find nothing and count as
+            // an idle one, and the buffer of a busy loop would shrink and grow for ever.
+            let mut is_full = true;
+            while is_full {
+                let room = epoll.room();
+                self.events.clear();
+                is_full = epoll.wait(&mut self.events, Some(Duration::ZERO))? == room;
+                changed.extend(self.events.iter().map(|event| {
+                    let fd = RawFd::try_from(event.token() & u64::from(u32::MAX)).unwrap_or(-1);
+                    ((fd, filter), (event.token() >> 32) as u32)
                 }));
-                if !epoll.is_filled() {
-                    break;
-                }
             }
         }
         Ok(())

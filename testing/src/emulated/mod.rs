@@ -29,7 +29,7 @@ use self::epoll_pair::EpollPair;
 use self::fd_state::FdInspector;
 use self::knotes::{Knotes, Name};
 use readily::poll::kqueue::{KqueuePoller, KqueueSys};
-use readily::poll::{NOTIFIER, Notify};
+use readily::poll::{Event, NOTIFIER, Notify};
 use readily_sys::epoll::{self, Epoll};
 use readily_sys::fork::ForkGuard;
 use readily_sys::kq_abi::{EV_ADD, EV_CLEAR, Filter, Kevent, Personality};
@@ -64,6 +64,7 @@ pub struct EmulatedKqueue {
     /// The generation of the latest registration.
     last_generation: u32,
     /// Buffers that are reused, so that a wait does not allocate.
+    events: Vec<Event>,
     changed: Vec<(Name, u32)>,
     counted: Vec<Name>,
 }
@@ -144,6 +145,7 @@ impl EmulatedKqueue {
             notifier: Arc::new(notifier),
             owner: ForkGuard::new()?,
             last_generation: 0,
+            events: Vec::new(),
             changed: Vec::new(),
             counted: Vec::new(),
         };

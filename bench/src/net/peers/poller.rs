@@ -3,7 +3,8 @@
 use super::Next;
 use crate::chain::Chain;
 use crate::raw::{self, Fd};
-use readily::poll::{Poller, default_poller};
+use readily::poll::Poller;
+use readily::poll::default_poller::SystemPoller;
 use readily::{Interest, Trigger};
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -19,7 +20,7 @@ struct Conn {
 
 pub fn echo(listener: TcpListener, room: usize) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let (mut poller, mut events) = (default_poller::default()?, Vec::new());
+    let (mut poller, mut events) = (SystemPoller::new()?, Vec::new());
     let door = listener.as_raw_fd();
     poller.register(door, door as u64, Interest::READ, Trigger::Level)?;
     let mut conns: Vec<Option<Conn>> = Vec::new();
@@ -30,7 +31,7 @@ pub fn echo(listener: TcpListener, room: usize) -> io::Result<()> {
         for event in &events {
             let fd = event.token() as i32;
             if fd == door {
-                admit(poller.as_mut(), &listener, &mut conns)?;
+                admit(&mut poller, &listener, &mut conns)?;
                 continue;
             }
             let place = &mut conns[fd as usize];
@@ -54,7 +55,7 @@ pub fn echo(listener: TcpListener, room: usize) -> io::Result<()> {
 
 #[inline(never)] // rarely called: its variables would take registers from the loop
 fn admit(
-    poller: &mut dyn Poller,
+    poller: &mut SystemPoller,
     listener: &TcpListener,
     conns: &mut Vec<Option<Conn>>,
 ) -> io::Result<()> {
@@ -75,24 +76,20 @@ fn admit(
 }
 
 pub fn chain(chain: Chain) -> io::Result<Duration> {
-    let (mut poller, mut events) = (default_poller::default()?, Vec::new());
-    for (at, reader) in chain.readers.iter().enumerate() {
-        poller.register(
-            reader.as_raw_fd(),
-            at as u64,
-            Interest::READ,
-            Trigger::Level,
-        )?;
+    let (mut poller, mut events) = (SystemPoller::new()?, Vec::new());
+    let Chain { readers, links } = chain;
+    let readers: Vec<_> = readers.iter().map(AsRawFd::as_raw_fd).collect();
+    for (at, &reader) in readers.iter().enumerate() {
+        poller.register(reader, at as u64, Interest::READ, Trigger::Level)?;
     }
-    chain.links.start()?;
+    links.start()?;
     loop {
         events.clear();
         poller.wait(&mut events, None)?;
         for event in &events {
             let at = event.token() as usize;
-            let fd = chain.readers[at].as_raw_fd();
-            if chain.links.turn(at, |buffer| raw::read(fd, buffer))? {
-                return chain.links.took();
+            if links.turn(at, |buffer| raw::read(readers[at], buffer))? {
+                return links.took();
             }
         }
     }

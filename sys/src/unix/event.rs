@@ -1,8 +1,8 @@
-//! One report of the kernel.
+//! The event of a poller, where each poller translates what its kernel reports.
 //!
 //! In the notes this is the `(fd, event)` that a selector returns (N7).
 
-use crate::poll::Readiness;
+use crate::readiness::Readiness;
 
 /// One report of the kernel: the token of the registration, and its readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +12,9 @@ pub struct Event {
 }
 
 impl Event {
-    /// Makes an event, for those who write a [`Poller`](crate::poll::Poller).
+    /// Makes an event, for those who write a poller.
     #[must_use]
+    #[inline]
     pub const fn new(token: u64, ready: Readiness) -> Self {
         Self { token, ready }
     }
