@@ -312,11 +312,13 @@ mod tests {
     use super::super::loop_time::TimeSource;
     use super::*;
     use crate::base::clock::Manual;
+    use crate::poll::default_poller::LoopPoller;
     use crate::poll::poll2::PollPoller;
 
     fn local() -> Rc<LoopHandle> {
         let poller = PollPoller::new().unwrap();
-        LoopHandle::new(Box::new(poller), TimeSource::Other(Box::new(Manual::new()))).unwrap()
+        let clock = TimeSource::Other(Box::new(Manual::new()));
+        LoopHandle::new(LoopPoller::Other(Box::new(poller)), clock).unwrap()
     }
 
     /// L3.

@@ -9,7 +9,8 @@ use super::current::{CurrentGuard, Turning};
 use super::turn::EVENT_INTERVAL;
 use super::{CloseReport, Error, LoopHandle, TimeSource};
 use crate::base::clock::Clock;
-use crate::poll::{self, Event, Poller};
+use crate::poll::default_poller::LoopPoller;
+use crate::poll::{Event, Poller};
 use std::fmt;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -44,7 +45,7 @@ impl EventLoop {
     /// [`Error::Io`] if the system has no descriptor or memory for the loop; nothing is left open.
     #[doc(alias = "new_event_loop")]
     pub fn new() -> Result<Self, Error> {
-        Self::build(poll::default_poller::default()?, TimeSource::system())
+        Self::build(LoopPoller::new()?, TimeSource::system())
     }
 
     /// Creates a loop with the given poller and clock.
@@ -53,10 +54,11 @@ impl EventLoop {
     ///
     /// [`Error::Io`] if the system has no memory for the loop.
     pub fn with(poller: Box<dyn Poller>, clock: Box<dyn Clock>) -> Result<Self, Error> {
-        Self::build(poller, TimeSource::Other(clock))
+        Self::build(LoopPoller::Other(poller), TimeSource::Other(clock))
     }
 
-    pub(crate) fn build(poller: Box<dyn Poller>, clock: TimeSource) -> Result<Self, Error> {
+    /// Creates a loop with the given poller and clock, each of which may be the system's.
+    pub(crate) fn build(poller: LoopPoller, clock: TimeSource) -> Result<Self, Error> {
         Ok(Self {
             handle: LoopHandle::new(poller, clock)?,
             events: Vec::new(),

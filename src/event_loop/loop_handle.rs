@@ -24,7 +24,8 @@ use super::weak_handle::WeakHandle;
 use crate::base::rng::Rng;
 use crate::base::slab::Slab;
 use crate::base::unique_id;
-use crate::poll::{Poller, VirtualKernel};
+use crate::poll::VirtualKernel;
+use crate::poll::default_poller::LoopPoller;
 use readily_sys::fork::ForkGuard;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -70,7 +71,7 @@ pub struct LoopHandle {
     pub(super) weak_self: Weak<LoopHandle>,
     /// Unique in this process, also among loops that are gone.
     pub(super) loop_id: u64,
-    pub(super) poller: RefCell<Box<dyn Poller>>,
+    pub(super) poller: RefCell<LoopPoller>,
     /// The virtual kernel that the loop runs on; `None` for the system's.
     pub(super) kernel: Option<Rc<dyn VirtualKernel>>,
     pub(super) registry: Registry,
@@ -104,7 +105,7 @@ pub struct LoopHandle {
 }
 
 impl LoopHandle {
-    pub(super) fn new(poller: Box<dyn Poller>, clock: TimeSource) -> io::Result<Rc<Self>> {
+    pub(super) fn new(poller: LoopPoller, clock: TimeSource) -> io::Result<Rc<Self>> {
         let kernel = poller.kernel();
         let recording = kernel.as_ref().is_some_and(|kernel| kernel.is_recording());
         let inbox = Arc::new(Inbox::new(poller.notifier(), ForkGuard::new()?, recording));

@@ -9,10 +9,12 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use super::Poller;
 use super::choice::{self, Make, VARIABLE};
+use super::{Event, Poller, WaitResult};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[path = "epoll.rs"]
@@ -130,11 +132,67 @@ const NAMED: &[(&str, Make)] = &[
 /// Too many descriptors, or no memory; `InvalidInput` for an unknown name, with a list of the known
 /// ones.
 pub fn default() -> io::Result<Box<dyn Poller>> {
+    match named()? {
+        Some(make) => make(),
+        None => Ok(Box::new(SystemPoller::new()?)),
+    }
+}
+
+/// The function that makes the poller that the environment names, if it names one.
+fn named() -> io::Result<Option<Make>> {
     static NAME: OnceLock<Option<OsString>> = OnceLock::new();
     let name =
         NAME.get_or_init(|| std::env::var_os(VARIABLE).filter(|_| !readily_sys::is_secure()));
-    match choice::choose(name.as_deref(), NAMED)? {
-        Some(make) => make(),
-        None => Ok(Box::new(SystemPoller::new()?)),
+    choice::choose(name.as_deref(), NAMED)
+}
+
+/// The poller of a loop. That of the system is called without dynamic dispatch.
+pub(crate) enum LoopPoller {
+    System(SystemPoller),
+    Other(Box<dyn Poller>),
+}
+
+impl LoopPoller {
+    /// Makes the poller of [`default`].
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(match named()? {
+            Some(make) => Self::Other(make()?),
+            None => Self::System(SystemPoller::new()?),
+        })
+    }
+
+    /// [`Poller::wait`], which each turn calls. The other methods are called through `Deref`.
+    #[inline]
+    pub(crate) fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<WaitResult> {
+        match self {
+            Self::System(poller) => poller.wait(events, timeout),
+            Self::Other(poller) => poller.wait(events, timeout),
+        }
+    }
+}
+
+impl Deref for LoopPoller {
+    type Target = dyn Poller;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::System(poller) => poller,
+            Self::Other(poller) => &**poller,
+        }
+    }
+}
+
+impl DerefMut for LoopPoller {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        match self {
+            Self::System(poller) => poller,
+            Self::Other(poller) => &mut **poller,
+        }
     }
 }

@@ -7,7 +7,8 @@
 use super::Runner;
 use crate::base::clock::Clock;
 use crate::event_loop::{Error, EventLoop, PanicPolicy, TimeSource};
-use crate::poll::{Poller, default_poller};
+use crate::poll::Poller;
+use crate::poll::default_poller::LoopPoller;
 use std::fmt;
 use std::time::Duration;
 
@@ -71,8 +72,8 @@ impl RunnerBuilder {
     /// As [`EventLoop::new`].
     pub fn build(self) -> Result<Runner, Error> {
         let poller = match self.poller {
-            Some(poller) => poller,
-            None => default_poller::default()?,
+            Some(poller) => LoopPoller::Other(poller),
+            None => LoopPoller::new()?,
         };
         let clock = self
             .clock
