@@ -1,4 +1,6 @@
 //! Listening: bounded, robust against broken connections, and without descriptors (R032 to R037, R212).
+//!
+//! Invariant: L3.
 
 use crate::support::{
     Count, Log, collect_unhandled, guard, is_alone, leave_odd, listener, manual_loop, reset,
@@ -571,6 +573,32 @@ fn a_listener_that_closes_itself_accepts_no_more() {
     for mut client in clients {
         assert_eq!(client.read(&mut [0; 1]).unwrap_or(0), 0);
     }
+}
+
+/// L3: the connection ends while the callback of its listener still runs. The listener, which was
+/// removed before, is dropped after that.
+#[test]
+fn a_listener_that_closes_itself_outlives_a_connection_that_does_so_too() {
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    let (listener, addr) = listener();
+    let log = Log::default();
+    let note = log.clone();
+    event_loop
+        .listen(listener, move |cx, _| {
+            cx.close();
+            let note = note.clone();
+            Some(Closures::new().on_open(move |cx| {
+                cx.close();
+                note.note("open");
+            }))
+        })
+        .unwrap();
+    let mut client = net::TcpStream::connect(addr).unwrap();
+    turn_until(&mut event_loop, || log.has("open"));
+    assert_eq!((log.text(), event_loop.registered()), ("open".into(), 0));
+    assert_eq!(client.read(&mut [0; 1]).unwrap_or(0), 0);
+    net::TcpStream::connect(addr).expect_err("the listener is closed");
 }
 
 #[test]

@@ -227,6 +227,29 @@ fn a_panic_leaves_a_run_after_its_turn_and_before_the_next() {
     assert_eq!(log.text(), "this next");
 }
 
+/// Also if the loop had no work, so that it would sleep.
+#[test]
+fn a_panic_between_two_turns_leaves_the_next_one_at_once() {
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    event_loop.turn_now().unwrap();
+    let bomb = Panics("between");
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let callbacks = Closures::new().on_read(move |_| {
+        let _mine = &bomb;
+    });
+    let key = event_loop
+        .register(ours, Interest::READ, callbacks)
+        .unwrap();
+    event_loop.remove(key).unwrap();
+    let payload = catch_unwind(AssertUnwindSafe(|| event_loop.turn(None))).unwrap_err();
+    assert_eq!(
+        payload.downcast_ref::<String>().unwrap(),
+        "planted: between"
+    );
+    assert_eq!(event_loop.registered(), 0);
+}
+
 #[test]
 fn an_isolated_panic_is_reported_once_and_the_loop_goes_on() {
     let _guard = guard!();

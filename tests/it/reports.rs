@@ -1,7 +1,9 @@
 //! Reports name their cause: the callback, the timer, the closure or the task, and the line that made it;
 //! debug mode also names what blocks the loop.
 
-use crate::support::{self, Log, collect_unhandled, guard, strict_loop, strict_runner};
+use crate::support::{
+    self, Log, collect_unhandled, guard, manual_loop, strict_loop, strict_runner, turn_times,
+};
 use readily::clock::Manual;
 use readily::event_loop::{Branch, Origin};
 use readily::io::{Source, TcpListener, TcpStream};
@@ -160,6 +162,36 @@ fn a_slow_turn_of_many_fast_calls_is_reported_with_the_longest() {
         file!()
     );
     assert_eq!(reports.text(), expected);
+}
+
+/// Also if the turn has nothing but events, and at once when debug mode is turned on.
+#[test]
+fn a_slow_turn_of_events_is_reported_each_time() {
+    let _guard = guard!();
+    let (mut event_loop, clock) = manual_loop();
+    event_loop.turn_now().unwrap();
+    let reports = collect_unhandled(&event_loop);
+    event_loop.set_debug(true);
+    let mut peers = Vec::new();
+    for _ in 0..5 {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let clock = clock.clone();
+        let read = Closures::new().on_read(move |cx| {
+            drop(cx.read(&mut [0; 64]));
+            clock.advance(30 * MILLI);
+        });
+        event_loop.register(ours, Interest::READ, read).unwrap();
+        peers.push(theirs);
+    }
+    for turn in 1..=3 {
+        for peer in &mut peers {
+            peer.write_all(b"x").unwrap();
+        }
+        turn_times(&mut event_loop, 1);
+        assert_eq!(reports.len(), turn, "{}", reports.text());
+    }
+    let text = reports.text();
+    assert!(text.starts_with("a slow turn, 150ms in 5 calls"), "{text}");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! may change at any time (R130); and what it has set it takes back (R131).
 
 use crate::support::{
-    Log, drain, guard, is_nonblocking, listener, strict_loop, strict_run, tcp_pair, turn_until,
+    Log, collect_unhandled, drain, guard, is_nonblocking, listener, strict_loop, strict_run,
+    tcp_pair, turn_times, turn_until,
 };
 use readily::event_loop::Accepted;
 use readily::io::{Direction, Source, TcpListener, TcpStream};
@@ -189,8 +190,17 @@ fn a_device_without_a_flag_per_call_is_made_nonblocking_again_before_each() {
 fn what_was_blocking_is_blocking_again_when_its_registration_ends() {
     type End = fn(EventLoop, readily::Key);
     let _guard = guard!();
-    let ends: [End; 3] = [
+    let ends: [End; 4] = [
         |event_loop, key| event_loop.remove(key).unwrap(),
+        |mut event_loop, key| {
+            event_loop.set_panic_policy(PanicPolicy::Isolate);
+            let _told = collect_unhandled(&event_loop);
+            event_loop
+                .set_deadline_of(key, Some(Duration::ZERO))
+                .unwrap();
+            turn_times(&mut event_loop, 2);
+            assert_eq!(event_loop.registered(), 1);
+        },
         |event_loop, _| drop(event_loop.close()),
         |event_loop, _| drop(event_loop),
     ];
@@ -199,8 +209,9 @@ fn what_was_blocking_is_blocking_again_when_its_registration_ends() {
             let (ours, theirs) = UnixStream::pair().unwrap();
             let (duplicate, other) = (ours.try_clone().unwrap(), theirs.try_clone().unwrap());
             theirs.set_nonblocking(true).unwrap();
+            let callbacks = Closures::new().on_timeout(|_| panic!("as planned"));
             let key = event_loop
-                .register(ours, Interest::READ, Closures::new())
+                .register(ours, Interest::READ, callbacks)
                 .unwrap();
             event_loop
                 .register(theirs, Interest::READ, Closures::new())

@@ -145,27 +145,33 @@ impl Poller for Counting {
     }
 }
 
-/// R050: a failed wait consumed the notification; the message is still there.
+/// R050: a failed wait consumed the notification; the message is still there. Also on a loop that had
+/// no work in the turn before, and would sleep in the next one.
 #[test]
 fn what_was_sent_is_not_lost_by_a_wait_that_fails() {
     let _guard = guard!();
-    let poller = Counting::new(Arc::default());
-    let fails = Arc::clone(&poller.fails);
-    let clock = Box::new(readily::clock::Monotonic::new());
-    let mut event_loop = EventLoop::with(Box::new(poller), clock).unwrap();
-    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
-    let (sender, receiver) = channel();
-    let remote = event_loop.remote_handle();
-    remote
-        .call_soon(move |handle| {
-            sender.send(()).unwrap();
-            handle.stop();
-        })
-        .unwrap();
-    fails.store(true, Ordering::Relaxed);
-    assert!(matches!(event_loop.run(), Err(Error::Io(_))));
-    event_loop.turn(None).unwrap();
-    receiver.try_recv().expect("it has run");
+    for had_no_work in [false, true] {
+        let poller = Counting::new(Arc::default());
+        let fails = Arc::clone(&poller.fails);
+        let clock = Box::new(readily::clock::Monotonic::new());
+        let mut event_loop = EventLoop::with(Box::new(poller), clock).unwrap();
+        event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
+        if had_no_work {
+            event_loop.turn_now().unwrap();
+        }
+        let (sender, receiver) = channel();
+        let remote = event_loop.remote_handle();
+        remote
+            .call_soon(move |handle| {
+                sender.send(()).unwrap();
+                handle.stop();
+            })
+            .unwrap();
+        fails.store(true, Ordering::Relaxed);
+        assert!(matches!(event_loop.run(), Err(Error::Io(_))));
+        event_loop.turn(None).unwrap();
+        receiver.try_recv().expect("it has run");
+    }
 }
 
 /// W1: from the thread at any moment around the wait; a lost wake hangs here.

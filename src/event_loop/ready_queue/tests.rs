@@ -91,6 +91,7 @@ fn a_row_of_closures_is_continued_where_it_was_left() {
     ready.push_task(2);
     assert_eq!((ready.pop_task(), ready.pop()), (Some(1), Some(CALL)));
     assert_eq!((ready.pop_next_call(), ready.pop()), (Some(3), None));
+    assert_eq!(ready.pop_task(), None);
 }
 
 #[test]
