@@ -16,7 +16,7 @@ use readily_sys::fork::ForkGuard;
 use readily_sys::timer::Timer;
 use readily_sys::{Notifier, errno};
 
-use crate::poll::notified::NotifiedFlag;
+use crate::poll::notified::{Notified, NotifiedFlag};
 use crate::poll::{
     Event, Interest, NOTIFIER, Notify, Poller, Trigger, WaitResult, Watched, check_owner,
     check_token,
@@ -27,6 +27,7 @@ use crate::poll::{
 pub struct EpollPoller {
     epoll: Epoll,
     notifier: Arc<SharedNotifier>,
+    notified: Notified,
     host: Option<Host>,
 }
 
@@ -41,7 +42,9 @@ struct SharedNotifier {
 impl Notify for SharedNotifier {
     fn notify(&self) {
         // In a child process this would wake the parent.
-        if !self.fork.forked() && self.flag.set() {
+        if !self.fork.forked() {
+            self.flag.set();
+            // Always, also if an event is on its way: a host by the edge waits for a new one.
             self.notifier.notify();
         }
     }
@@ -92,6 +95,7 @@ impl EpollPoller {
         Ok(Self {
             epoll,
             notifier: Arc::new(notifier),
+            notified: Notified::default(),
             host: None,
         })
     }
@@ -113,20 +117,15 @@ impl EpollPoller {
         Ok(self.host.as_mut().expect("it has just been made"))
     }
 
-    /// Removes the notifier's event from those of a wait, because the caller does not get it. Returns
-    /// whether the wait reports a notification.
+    /// Removes the notifier's event, which the caller does not get. Returns whether the wait reports
+    /// a notification.
     #[cold]
-    fn take_notification(&self, events: &mut Vec<Event>, before: usize) -> bool {
-        let mut new = events[before..].iter();
-        let Some(at) = new.position(|event| event.token() == NOTIFIER) else {
-            // It may be behind those that had no room.
-            return self.notifier.flag.take_early();
-        };
-        events.remove(before + at);
+    fn remove_notifier_event(&mut self, events: &mut Vec<Event>) -> bool {
+        events.retain(|event| event.token() != NOTIFIER);
         if Notifier::DRAINS {
             self.notifier.notifier.drain();
         }
-        self.notifier.flag.take_event()
+        self.notified.take_event(&self.notifier.flag)
     }
 }
 
@@ -188,12 +187,18 @@ impl Poller for EpollPoller {
         timeout: Option<Duration>,
     ) -> io::Result<WaitResult> {
         self.check_owner()?;
-        let before = events.len();
+        let (before, room) = (events.len(), self.epoll.room());
         if let Err(error) = self.epoll.wait(events, timeout) {
             unless_interrupted(error)?;
         }
-        // Nearly never, so nearly no wait has to look for the notifier among its events.
-        let notified = self.notifier.flag.is_set() && self.take_notification(events, before);
+        let new = &events[before..];
+        let is_filled = new.len() == room;
+        let notified = if new.iter().any(|event| event.token() == NOTIFIER) {
+            self.remove_notifier_event(events)
+        } else {
+            // Without this the notifier's event waits behind those that had no room.
+            is_filled && self.notified.take_early(&self.notifier.flag)
+        };
         Ok(WaitResult::new(notified))
     }
 
@@ -235,8 +240,9 @@ impl Poller for EpollPoller {
         }
         self.epoll = new;
         // The new epoll takes the count of all earlier notifications for one that has just come.
+        self.notified = Notified::default();
         self.notifier.notifier.drain();
-        if self.notifier.flag.restart() {
+        if self.notifier.flag.is_set() {
             self.notifier.notifier.notify();
         }
         Ok(true)

@@ -33,7 +33,7 @@ use readily_sys::poll::FileKind;
 use self::apply::ident;
 use self::entry::Entry;
 use self::filters::{Known, Wanted};
-use super::notified::NotifiedFlag;
+use super::notified::{Notified, NotifiedFlag};
 use super::{Event, Interest, Notify, Poller, Trigger, VirtualKernel, WaitResult, check_token};
 
 /// What lies below a [`KqueuePoller`]: the system's kqueue, or one in memory.
@@ -84,9 +84,8 @@ struct SharedNotifier {
 
 impl Notify for SharedNotifier {
     fn notify(&self) {
-        if self.flag.set() {
-            self.queue.notify();
-        }
+        self.flag.set();
+        self.queue.notify();
     }
 }
 
@@ -110,6 +109,7 @@ pub struct KqueuePoller<Q> {
     /// them, because most have been removed by then.
     changed: Vec<RawFd>,
     notifier: Arc<SharedNotifier>,
+    notified: Notified,
     /// The number of the present wait, which distinguishes its events from older ones.
     batch: u64,
     list: Vec<Kevent>,
@@ -126,6 +126,7 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
         Self {
             queue,
             notifier: Arc::new(notifier),
+            notified: Notified::default(),
             entries: HashMap::new(),
             over: Vec::new(),
             changed: Vec::new(),

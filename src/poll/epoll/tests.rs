@@ -81,30 +81,6 @@ fn a_new_epoll_reports_no_notification_that_came_before() {
 }
 
 #[test]
-fn a_new_epoll_has_no_event_of_a_notification_that_was_reported() {
-    let mut poller = EpollPoller::new().unwrap();
-    poller.notifier().notify();
-    let zero = Some(Duration::ZERO);
-    assert!(poller.wait(&mut Vec::new(), zero).unwrap().notified());
-    assert!(poller.rebuild(&[]).unwrap());
-    assert_eq!(poller.epoll.wait(&mut Vec::new(), zero).unwrap(), 0);
-}
-
-/// A thread has set the flag, and makes its event only when there is a new epoll, which has made
-/// another one for it already.
-#[test]
-fn an_event_more_that_a_new_epoll_gets_is_dropped() {
-    let mut poller = EpollPoller::new().unwrap();
-    let (mut events, zero) = (Vec::new(), Some(Duration::ZERO));
-    assert!(poller.notifier.flag.set());
-    assert!(poller.rebuild(&[]).unwrap());
-    assert!(poller.wait(&mut events, zero).unwrap().notified());
-    poller.notifier.notifier.notify();
-    assert!(!poller.wait(&mut events, zero).unwrap().notified());
-    assert!(events.is_empty());
-}
-
-#[test]
 fn a_list_with_the_notifiers_token_is_refused_and_changes_nothing() {
     let mut poller = EpollPoller::new().unwrap();
     let (here, there) = std::os::unix::net::UnixStream::pair().unwrap();

@@ -76,9 +76,9 @@ impl<Q: KqueueSys> KqueuePoller<Q> {
         }
         let flag = &self.notifier.flag;
         Ok(match has_event {
-            true => flag.take_event(),
+            true => self.notified.take_event(flag),
             // Without this the notifier's event waits behind those that had no room.
-            false => !self.list.is_empty() && flag.take_early(),
+            false => !self.list.is_empty() && self.notified.take_early(flag),
         })
     }
 
