@@ -491,6 +491,57 @@ fn what_an_event_or_a_timer_queues_runs_in_the_same_turn() {
     assert_eq!(log.text(), format!("{first} next turn next turn"));
 }
 
+/// C5: a turn of a loop without work is a wait and a dispatch, unless the dispatch adds work. Each
+/// kind of work is alone here; on a simulated kernel, and in debug mode, no step is left out.
+#[test]
+fn a_loop_without_work_notices_what_one_event_adds() {
+    type Add = fn(&readily::LoopHandle, Log, &readily::task::Promise<()>);
+    let kinds: [(&str, Add); 5] = [
+        ("a closure", |handle, log, _| {
+            handle.call_soon(move |_| log.note("done"));
+        }),
+        ("a closure that queues a closure", |handle, log, _| {
+            handle.call_soon(move |handle| {
+                handle.call_soon(move |_| log.note("done"));
+            });
+        }),
+        ("a new task", |handle, log, _| {
+            drop(handle.spawn(async move { log.note("done") }));
+        }),
+        ("a woken task", |_, _, promise| {
+            promise.set_result(()).unwrap()
+        }),
+        ("a timer", |handle, log, _| {
+            handle.call_later(Duration::ZERO, move |_| log.note("done"));
+        }),
+    ];
+    let _guard = guard!();
+    for (kind, add) in kinds {
+        let (mut event_loop, _clock) = manual_loop();
+        event_loop.set_debug(false);
+        let log = Log::default();
+        let entered = event_loop.enter();
+        let (promise, future) = readily::task::create_future();
+        drop(entered);
+        let note = log.clone();
+        drop(event_loop.spawn(async move {
+            if future.await.is_ok() {
+                note.note("done");
+            }
+        }));
+        turn_times(&mut event_loop, 3);
+        assert_eq!(log.len(), 0);
+        // It is kept to the end, because its drop would wake the task.
+        let promise = Rc::new(promise);
+        let (added, settled) = (log.clone(), Rc::clone(&promise));
+        when_readable(&event_loop, move |handle| {
+            add(handle, added.clone(), &settled);
+        });
+        turn_times(&mut event_loop, 2);
+        assert_eq!(log.text(), "done", "{kind}");
+    }
+}
+
 /// R078.
 #[test]
 fn a_hundred_thousand_timers_are_armed_fired_in_order_and_dropped() {
