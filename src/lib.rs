@@ -1,9 +1,12 @@
 //! A single-threaded event loop on epoll or kqueue, with callbacks and coroutines.
 //!
-//! The loop has three kinds of work: I/O, timers, and closures that are queued to run soon (the
-//! *callbacks* of asyncio's `call_soon`; [N1]). One thread waits for all three, and then runs what
-//! is ready. A program can be written in two styles, callbacks and coroutines. Both use the same
-//! loop, the same table of registrations and the same order of execution. Numbers such as `N7`
+//! The loop has three kinds of work: I/O, timers, and closures that are queued to run soon
+//! (*callbacks* in [N1] of the study notes, and in asyncio's `call_soon`).
+//! One thread waits until work of any kind is ready,
+//! and then runs it.
+//! A program can be written in two styles, callbacks and coroutines. Both use the same
+//! loop, the same order of execution, and the same table of *registrations* (a registration is a
+//! descriptor, the events that the program asks for, and their callbacks). Numbers such as `N7`
 //! refer to [the study notes](crate::book#the-notes) that the project began with, and numbers such
 //! as `L2` or `T1` to [the invariants](crate::book::invariants).
 //!
@@ -63,7 +66,7 @@
 //! | [`run`](run()), [`Runner`] | Run one future to completion, or several, one after another, on one loop. |
 //! | [`spawn`], [`create_task`] | Run a future as a [`Task`], concurrently with the caller. |
 //! | [`current_task`], [`all_tasks`] | Get the task that is running, or all tasks that have not ended. |
-//! | [`task`] | Futures that other code settles, task-local variables, and references to tasks. |
+//! | [`task`] | Futures whose result other code sets, task-local variables, and references to tasks. |
 //!
 //! **A TCP server or client**
 //!
@@ -81,7 +84,7 @@
 //! | [`interval`] | Tick at a fixed rate. |
 //! | [`wait_for`], [`wait_until`] | Wait for a future for a limited time; after that, drop it and return [`Elapsed`]. |
 //! | [`timeout`] | Run a block of code that can change its own time limit. |
-//! | [`time`] | Deadlines, slack, and the system's clock. |
+//! | [`time`] | Deadlines, slack (by how much a timer may be late), and the system's clock. |
 //!
 //! **Several things at once**
 //!
@@ -89,9 +92,9 @@
 //! |---|---|
 //! | [`gather`], [`try_gather`] | Wait for all of several futures. |
 //! | [`race`], [`select`] | Wait for the first of several futures. |
-//! | [`wait`], [`as_completed`] | Wait until the first of several tasks has ended or failed, or all have ended; or take each result as it completes. |
+//! | [`wait`], [`as_completed`] | Wait until one of several tasks has ended, one has failed, or all have ended; or take the result of each task when it ends. |
 //! | [`shield`] | Let a future continue if its waiter is cancelled. |
-//! | [`TaskGroup`], [`JoinSet`] | Wait for all tasks of a group and cancel them together, or take the results of a set one by one. |
+//! | [`TaskGroup`], [`JoinSet`] | Wait for all tasks of a group, or cancel all of them; take the results of a set one by one. |
 //! | [`CancellationToken`] | Request many tasks and callbacks to end; child tokens form a tree. |
 //!
 //! **Coroutines that wait for each other**
