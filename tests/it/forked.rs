@@ -604,15 +604,20 @@ fn a_callback_that_reads_a_descriptor_closed_outside_the_loop_gets_the_error_in_
     assert_eq!(event_loop.stats().events, events, "{text}");
 }
 
-/// R168: a source is edge-triggered, so the event does not repeat.
+/// R168: a source is edge-triggered, so the event does not repeat. A kqueue has forgotten the descriptor
+/// by then, and reports nothing.
 #[test]
+#[cfg(target_os = "linux")]
 fn a_source_whose_descriptor_was_closed_outside_the_loop_gets_the_error_and_does_not_spin() {
+    use readily::poll::default_poller::EpollPoller;
     if !is_alone(None) {
         return;
     }
     let _guard = guard!();
-    for make in LOOPS {
-        let mut runner = Runner::from(make());
+    let epoll = strict_loop_over(EpollPoller::new().unwrap());
+    let poll = strict_loop_over(PollPoller::new().unwrap());
+    for event_loop in [epoll, poll] {
+        let mut runner = Runner::from(event_loop);
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let twin = ours.try_clone().unwrap();
         let number = ours.as_raw_fd();
