@@ -1,21 +1,21 @@
 //! A single-threaded event loop on epoll or kqueue, with callbacks and coroutines.
 //!
 //! The loop has three kinds of work: I/O, timers, and closures that are queued to run soon
-//! (*callbacks* in [N1] of the study notes, and in asyncio's `call_soon`).
-//! One thread waits until work of any kind is ready,
-//! and then runs it.
+//! (*callbacks* in [N1], and in the documentation of asyncio's `call_soon`).
+//! One thread waits until work of any kind is ready, and then runs it. Numbers such as `N7` refer
+//! to [the study notes](crate::book#the-notes) on asyncio that the project began with, and numbers
+//! such as `L2` or `T1` to [the invariants](crate::book::invariants).
+//!
 //! A program can be written in two styles, callbacks and coroutines. Both use the same
 //! loop, the same order of execution, and the same table of *registrations* (a registration is a
-//! descriptor, the events that the program asks for, and their callbacks). Numbers such as `N7`
-//! refer to [the study notes](crate::book#the-notes) that the project began with, and numbers such
-//! as `L2` or `T1` to [the invariants](crate::book::invariants).
+//! descriptor, the events that the program asks for, and their callbacks).
 //!
 //! # Coroutines
 //!
 //! [`run`](run()) runs one future to completion, and [`spawn`] starts further futures as tasks.
 //! [`gather`] waits for several futures, and [`wait_for`] waits for one future for a limited time.
-//! [`io`] has the sockets, [`sync`] the locks, queues and channels with which coroutines wait for
-//! each other. Most names are those of Python's asyncio.
+//! [`io`] contains the sockets, and [`sync`] contains the locks, queues and channels with which
+//! coroutines wait for each other. Most names are those of Python's asyncio.
 //!
 //! ```
 //! use readily::{gather, run, sleep, spawn};
@@ -95,7 +95,7 @@
 //! | [`wait`], [`as_completed`] | Wait until one of several tasks has ended, one has failed, or all have ended; or take the result of each task when it ends. |
 //! | [`shield`] | Let a future continue if its waiter is cancelled. |
 //! | [`TaskGroup`], [`JoinSet`] | Wait for all tasks of a group, or cancel all of them; take the results of a set one by one. |
-//! | [`CancellationToken`] | Request many tasks and callbacks to end; child tokens form a tree. |
+//! | [`CancellationToken`] | A request to end, which many tasks and callbacks share; child tokens form a tree. |
 //!
 //! **Coroutines that wait for each other**
 //!
@@ -127,7 +127,7 @@
 //! |---|---|
 //! | [`EventLoop::as_fd`], [`EventLoop::as_fd_with_deadline`] | One descriptor that the host (the program with the other loop) watches. |
 //! | [`EventLoop::next_deadline`], [`EventLoop::turn_now`] | The deadline for a host that watches `as_fd`, and the call that runs one turn without sleeping. |
-//! | [`poll`] | The pollers alone, without a loop. |
+//! | [`poll`] | The pollers (readily's interfaces to epoll, kqueue and `poll(2)`), without a loop. |
 //! | [`spi`] | The service provider interface: for authors of pollers, simulated kernels and test tools. |
 //!
 //! **Errors, reports and tests**
