@@ -134,7 +134,9 @@ impl Kqueue {
                 as usize;
         // SAFETY: the kernel wrote the first `n` entries, and never more than `room`.
         unsafe { buffer.list.set_len(n) };
-        buffer.room.filled(n);
+        if !buffer.room.is_fitting(n) {
+            buffer.room.filled(n);
+        }
         out.extend(buffer.list.iter().map(plain));
         Ok(())
     }
