@@ -13,7 +13,6 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::time::Duration;
 
 /// A pair with small buffers, so that both sides meet `WouldBlock`.
 fn small_pair() -> (UnixStream, UnixStream) {
@@ -157,7 +156,7 @@ fn descriptors_before_and_after_are_equal() {
             let (a, b) = small_pair();
             let source = Source::new(a).unwrap();
             let reading = source.io(Direction::Read, |mut s| s.read(&mut [0]));
-            let limited = readily::wait_for(Duration::from_millis(1), reading).await;
+            let limited = readily::wait_for(std::time::Duration::from_millis(1), reading).await;
             drop(b);
             limited.is_err()
         });
