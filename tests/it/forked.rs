@@ -10,15 +10,14 @@ use crate::support::{
     strict_runner, turn_times, turn_until,
 };
 use readily::event_loop::ExitReason;
-use readily::io::{Direction, Source};
 use readily::poll::Poller;
 use readily::poll::poll2::PollPoller;
 use readily::spi;
 use readily::task::WaitError;
-use readily::{Closures, Error, EventLoop, Interest, JoinError, Runner, wait_for};
+use readily::{Closures, Error, EventLoop, Interest, JoinError, wait_for};
 use std::cell::Cell;
 use std::future::pending;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -609,7 +608,10 @@ fn a_callback_that_reads_a_descriptor_closed_outside_the_loop_gets_the_error_in_
 #[test]
 #[cfg(target_os = "linux")]
 fn a_source_whose_descriptor_was_closed_outside_the_loop_gets_the_error_and_does_not_spin() {
+    use readily::Runner;
+    use readily::io::{Direction, Source};
     use readily::poll::default_poller::EpollPoller;
+    use std::io::Read;
     if !is_alone(None) {
         return;
     }
