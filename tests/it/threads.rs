@@ -367,6 +367,18 @@ fn a_run_ends_exactly_when_nothing_can_happen_any_more() {
     assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
     assert_eq!(log.text(), "timer task");
     assert!(event_loop.is_idle());
+    // The last handle goes while the loop sleeps, in most of these runs.
+    for _ in 0..100 {
+        let last = event_loop.remote_handle();
+        let (ran, has_run) = channel();
+        let thread = std::thread::spawn(move || {
+            last.call_soon(move |_| ran.send(()).unwrap()).unwrap();
+            has_run.recv().unwrap();
+            (0..100).for_each(|_| std::thread::yield_now());
+        });
+        assert_eq!(event_loop.run().unwrap(), ExitReason::Idle);
+        thread.join().unwrap();
+    }
 }
 
 /// R060: two loops, crossed.
