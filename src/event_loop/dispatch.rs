@@ -60,7 +60,7 @@ impl LoopHandle {
             self.run_branch(branch, event, &registration, running);
         }
         let reasons = registration.state.get().reasons;
-        if !ready.without(FLOW).is_empty() || reasons.intersects(Reasons::BY_EDGE_OR_REMOVED) {
+        if !ready.without(FLOW).is_empty() || reasons.any_of(Reasons::BY_EDGE_OR_REMOVED) {
             self.after_branches(registration, ready);
         }
     }
@@ -138,13 +138,12 @@ impl LoopHandle {
         };
         self.end_branch(&registration, running);
         let origin = registration.origin(running.branch);
-        let state = registration.state.get();
-        let is_removed = state.reasons.contains(Reasons::REMOVED);
-        let stays = matches!(state.role, Role::Listener | Role::Source);
-        if !is_removed && !stays {
-            drop(self.deregister(slot)); // `registration` is another reference
+        let role = registration.state.get().role;
+        if !matches!(role, Role::Listener | Role::Source) {
+            // `registration` is another reference. Nothing is found if the callback has removed it.
+            drop(self.deregister(slot));
         }
-        if is_removed || !stays {
+        if registration.state.get().reasons.contains(Reasons::REMOVED) {
             self.registry.keep_removed(registration);
         }
         // Before a panic of its destructors, so that the callback's panic is the first.

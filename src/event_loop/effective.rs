@@ -41,12 +41,14 @@ impl Reasons {
     /// After an event's branches, either of these has to be looked at.
     pub(super) const BY_EDGE_OR_REMOVED: Self = Self(Self::BY_EDGE.0 | Self::REMOVED.0);
 
-    pub(super) const fn intersects(self, reasons: Self) -> bool {
+    /// Whether any of `reasons` holds.
+    pub(super) const fn any_of(self, reasons: Self) -> bool {
         self.0 & reasons.0 != 0
     }
 
+    /// Whether `reason` holds, which is one.
     pub(super) const fn contains(self, reason: Self) -> bool {
-        self.0 & reason.0 != 0
+        self.any_of(reason)
     }
 
     /// Adds `reason` if `holds`, removes it otherwise.
@@ -122,7 +124,7 @@ impl LoopHandle {
             (Some(_), Some((interest, trigger))) => poller.modify(fd, token, interest, trigger)?,
         }
         drop(poller);
-        self.registry.set_line(slot, new);
+        self.registry.set_state(slot, new);
         if rearm || was != is {
             self.registry.asked(slot);
         }

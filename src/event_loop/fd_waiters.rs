@@ -56,9 +56,7 @@ impl LoopHandle {
             match action.into_due() {
                 // Queued and not called here: the descriptor is closed after this returns.
                 DueAction::Call(call) => {
-                    self.ready.push_call(call);
-                    self.attention.set(true);
-                    self.notify_host();
+                    self.queue_call(call);
                 }
                 DueAction::Wake(waker) => self.guard(|| waker.wake()),
             }

@@ -409,20 +409,23 @@ impl LoopHandle {
         peer: Option<SocketAddr>,
     ) -> Result<Key, Error> {
         let state = new.state.get();
-        // Before anything is borrowed: the owner of a shared descriptor is user code (L8), which may
-        // answer differently now, or have registered the descriptor itself.
-        let borrowed = new.fd_ref();
-        if borrowed.raw() != state.fd || self.registry.find(state.fd).is_some() {
-            return Err(Error::BadDescriptor { fd: state.fd });
+        let flags_unknown = options.fd_state == FdState::Unknown;
+        let borrowed = flags_unknown.then(|| new.fd_ref());
+        if let Some(borrowed) = borrowed {
+            // The owner of a shared descriptor is user code, called before anything is borrowed (L8).
+            // It may return another number this time, or have registered this one itself.
+            if borrowed.raw() != state.fd || self.registry.find(state.fd).is_some() {
+                return Err(Error::BadDescriptor { fd: state.fd });
+            }
         }
         let slot = self.registry.insert(Rc::clone(&new));
         let mut poller = self.poller.borrow_mut();
         let (interest, trigger) = effective(&state).unwrap_or((state.interest, state.trigger));
         let registered = poller.register(state.fd, slot.to_bits(), interest, trigger);
         // After the poller has accepted it, so that a refused descriptor keeps its flags.
-        let held = registered.and_then(|()| match options.fd_state {
-            FdState::NonBlocking | FdState::MadeHere => Ok(None),
-            FdState::Unknown => borrowed.hold_nonblocking().inspect_err(|_| {
+        let held = registered.and_then(|()| match borrowed {
+            None => Ok(None),
+            Some(borrowed) => borrowed.hold_nonblocking().inspect_err(|_| {
                 let _ = poller.remove(state.fd);
             }),
         });

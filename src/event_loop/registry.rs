@@ -155,7 +155,7 @@ impl Registration {
             .fd_ref()
     }
 
-    fn set_line(&self, state: &RegistrationState) {
+    fn set_state(&self, state: &RegistrationState) {
         self.state.set(*state);
         self.active_branches.set(state.active_branches());
     }
@@ -238,9 +238,9 @@ impl Registry {
     }
 
     /// Replaces the state of a registration, unless that is removed.
-    pub(super) fn set_line(&self, key: SlabKey, state: &RegistrationState) {
+    pub(super) fn set_state(&self, key: SlabKey, state: &RegistrationState) {
         if let Some(registration) = self.slots.borrow().get(key) {
-            registration.set_line(state);
+            registration.set_state(state);
         }
     }
 
@@ -249,7 +249,7 @@ impl Registry {
     pub(super) fn update(&self, key: SlabKey, change: impl FnOnce(&mut RegistrationState)) {
         if let Some(mut state) = self.state(key) {
             change(&mut state);
-            self.set_line(key, &state);
+            self.set_state(key, &state);
         }
     }
 
@@ -290,7 +290,7 @@ impl Registry {
     pub(super) fn remove(&self, key: SlabKey) -> Option<Rc<Registration>> {
         let registration = self.slots.borrow_mut().remove(key)?;
         let state = registration.state.get();
-        registration.set_line(&RegistrationState {
+        registration.set_state(&RegistrationState {
             reasons: state.reasons.with(Reasons::REMOVED, true),
             ..state
         });

@@ -105,9 +105,7 @@ impl LoopHandle {
     #[inline]
     pub(crate) fn schedule_new(&self, task_id: u64) {
         self.receive_earlier();
-        self.ready.push_task(task_id);
-        self.attention.set(true);
-        self.notify_host();
+        self.schedule_woken(task_id);
     }
 
     /// Queues a task that was woken, behind the work that is queued.

@@ -10,6 +10,7 @@ use super::call_handles::{CallHandle, TimerHandle, WakeTimer};
 use super::loop_handle::LoopHandle;
 use super::loop_time::{LoopTime, round_up};
 use super::origin::Origin;
+use super::ready_queue::CallKey;
 use crate::base::clock::{NEVER, nanos};
 use crate::base::timer_heap::TimerKey;
 use std::panic::Location;
@@ -61,12 +62,18 @@ impl LoopHandle {
             None
         } else {
             self.receive_earlier();
-            let key = self.ready.push_call(call);
-            self.attention.set(true);
-            self.notify_host();
-            Some(key)
+            Some(self.queue_call(call))
         };
         CallHandle::new(self, key)
+    }
+
+    /// Queues a closure, behind the work that is queued.
+    #[inline]
+    pub(super) fn queue_call(&self, call: Call) -> CallKey {
+        let key = self.ready.push_call(call);
+        self.attention.set(true);
+        self.notify_host();
+        key
     }
 
     /// Runs `f` after `delay`, counted from now, not from the turn's time.
@@ -131,9 +138,15 @@ impl LoopHandle {
         let mut timers = self.times.timers.borrow_mut();
         let key = timers.arm(deadline_ns, action);
         drop(timers);
+        self.timer_armed(deadline_ns);
+        key
+    }
+
+    /// C5: the next wait, and that of a host, may have to end earlier.
+    #[inline]
+    fn timer_armed(&self, deadline_ns: u64) {
         self.attention.set(true);
         self.notify_host_of(deadline_ns);
-        key
     }
 
     /// Not generic, and all of it in one function: the words of the closure are copied once, from
@@ -148,6 +161,7 @@ impl LoopHandle {
         self.arm_call(|times| times.at_ns(when), call)
     }
 
+    /// As [`arm`](Self::arm), written out: its call would copy the words of the closure once more.
     #[inline(always)]
     fn arm_call(
         &self,
@@ -161,8 +175,7 @@ impl LoopHandle {
         let mut timers = self.times.timers.borrow_mut();
         let key = timers.arm(deadline_ns, call);
         drop(timers);
-        self.attention.set(true);
-        self.notify_host_of(deadline_ns);
+        self.timer_armed(deadline_ns);
         TimerHandle::new(self, key, deadline_ns)
     }
 

@@ -214,7 +214,7 @@ fn a_name_that_is_not_there_is_found() {
 `it/listen::nonesuch` is no test, `alloc` is none, and `props/timing.rs` has one.
 `Leaf::poll` is the page's own, `Leaf::nonesuch` is not, and `sync::nonesuch` is nowhere.
 ```text
- Inbox::notify → Nobody::rings, at fire_due_timers in turn.rs: no_such_function, EPOLL_THING
+ Inbox::notify → NoSuchType::rings, at fire_due_timers in turn.rs: no_such_function, EPOLL_THING
 ```
 ```rust
 struct Leaf { }
@@ -231,7 +231,7 @@ fn poll() {}
         "it/listen::nonesuch",
         "Leaf::nonesuch",
         "sync::nonesuch",
-        "Nobody::rings",
+        "NoSuchType::rings",
         "no_such_function",
         "nonesuch in base/timer_heap.rs",
     ];
