@@ -22,12 +22,14 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct CallHandle {
     handle: Weak<LoopHandle>,
-    key: Option<CallKey>,
+    /// [`NO_CALL`] on a loop that was closed.
+    key: CallKey,
     cancelled: Cell<bool>,
 }
 
 impl CallHandle {
-    pub(super) fn new(handle: &LoopHandle, key: Option<CallKey>) -> Self {
+    #[inline]
+    pub(super) fn new(handle: &LoopHandle, key: CallKey) -> Self {
         Self {
             handle: handle.weak_self.clone(),
             key,
@@ -38,10 +40,10 @@ impl CallHandle {
     /// Cancels the closure, and drops it at once. Returns `true` exactly if this call keeps it from
     /// running.
     pub fn cancel(&self) -> bool {
-        let (Some(handle), Some(key)) = (self.handle.upgrade(), self.key) else {
+        let Some(handle) = self.handle.upgrade() else {
             return false;
         };
-        let Some(call) = handle.ready.take_call(key) else {
+        let Some(call) = handle.ready.take_call(self.key) else {
             return false;
         };
         self.cancelled.set(true);

@@ -33,6 +33,9 @@ pub(super) fn closures_of(entry: u64) -> Option<usize> {
 /// Identifies a closure: the number of closures that were queued before it.
 pub(super) type CallKey = u64;
 
+/// The key of no closure.
+pub(super) const NO_CALL: CallKey = u64::MAX;
+
 /// The closures that have not run, in order.
 struct Calls<C> {
     /// `None` in place of a closure that was cancelled.

@@ -10,7 +10,7 @@ use super::call_handles::{CallHandle, TimerHandle, WakeTimer};
 use super::loop_handle::LoopHandle;
 use super::loop_time::{LoopTime, round_up};
 use super::origin::Origin;
-use super::ready_queue::CallKey;
+use super::ready_queue::{CallKey, NO_CALL};
 use crate::base::clock::{NEVER, nanos};
 use crate::base::timer_heap::TimerKey;
 use std::panic::Location;
@@ -59,10 +59,10 @@ impl LoopHandle {
         let call = Call::new(site, f);
         let key = if self.closed.get() {
             self.drop_refused(call);
-            None
+            NO_CALL
         } else {
             self.receive_earlier();
-            Some(self.queue_call(call))
+            self.queue_call(call)
         };
         CallHandle::new(self, key)
     }

@@ -10,7 +10,7 @@ use crate::support::{
 use readily::event_loop::Accepted;
 use readily::spi;
 use readily::{
-    Closures, Cx, EventLoop, Interest, JoinSet, PanicPolicy, TaskGroup, spawn, wait_for,
+    Closures, Cx, EventLoop, Interest, JoinSet, PanicPolicy, TaskGroup, WeakHandle, spawn, wait_for,
 };
 use std::cell::RefCell;
 use std::future::{pending, poll_fn};
@@ -369,7 +369,7 @@ fn a_hook_is_returned_and_one_that_removes_itself_is_dropped() {
 #[test]
 fn a_hook_may_replace_itself_and_report_from_its_destructor() {
     let _guard = guard!();
-    struct Reports(readily::WeakHandle, Log);
+    struct Reports(WeakHandle, Log);
     impl Drop for Reports {
         fn drop(&mut self) {
             self.1.note("dropped");
@@ -597,7 +597,7 @@ fn a_panic_pending_in_a_loop_that_is_dropped_is_reported() {
                     let _held = &held;
                     pending::<()>().await;
                 }));
-                let handle = readily::WeakHandle::current().unwrap();
+                let handle = WeakHandle::current().unwrap();
                 handle.with(|handle| {
                     let held = Panics("timer");
                     handle.call_later(Duration::from_secs(9), move |_| drop(held));
@@ -911,4 +911,34 @@ fn a_task_that_panics_on_its_nth_poll_is_dropped_then() {
         })
         .unwrap();
     assert_eq!(log.text(), "dropped");
+}
+
+/// A waker of another crate, with a destructor that panics.
+struct PanicsInDrop;
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        panic!("planted: a waker is dropped");
+    }
+}
+
+impl Wake for PanicsInDrop {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// A waker that is not a task's is dropped with a guard, also where most wakers are those of tasks.
+#[test]
+fn a_waker_that_panics_when_it_is_dropped_with_its_timer_is_reported() {
+    let _guard = guard!();
+    let mut runner = strict_runner();
+    runner.set_panic_policy(PanicPolicy::Isolate);
+    let reports = collect_unhandled(&runner);
+    let went_on = runner.run(async {
+        let waker = Waker::from(Arc::new(PanicsInDrop));
+        let handle = WeakHandle::current().unwrap();
+        let timer = handle.with(|handle| spi::wake_later(handle, Duration::from_secs(3600), waker));
+        drop(timer);
+        true
+    });
+    assert_eq!((went_on.unwrap(), reports.len()), (true, 1));
 }
