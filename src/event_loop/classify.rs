@@ -84,6 +84,10 @@ impl Branches {
         Self(self.0 | (taken as u8) << branch as u8)
     }
 
+    pub(super) const fn contains(self, branch: Branch) -> bool {
+        self.0 & (1 << branch as u8) != 0
+    }
+
     /// Removes and returns the first branch that is in `active`; the branches before it are
     /// removed, too.
     #[inline]

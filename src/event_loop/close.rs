@@ -93,18 +93,17 @@ impl LoopHandle {
     /// descriptor. Outside every borrow (L8). If one of its callbacks runs, it is dropped when that
     /// has returned (L3): see [`drop_removed`](Self::drop_removed).
     pub(super) fn drop_registration(&self, registration: Rc<Registration>) {
-        let mut last = registration;
-        let Some(unique) = Rc::get_mut(&mut last) else {
-            return self.registry.keep_removed(last);
+        let last = match Rc::try_unwrap(registration) {
+            Ok(last) => last,
+            Err(shared) => return self.registry.keep_removed(shared),
         };
-        let (fd, state) = (unique.fd.take(), unique.state.get());
-        let provenance = unique.provenance.take();
+        let (callbacks, fd, state) = (last.callbacks, last.fd, last.state.get());
+        let provenance = last.provenance.into_inner();
         // G5: the callbacks' destructors may remove another registration, and so on. Callbacks and
         // descriptor in one closure, so that the descriptor is not closed before callbacks whose drop
         // is queued.
         self.run_bounded(move |handle| {
-            handle.drop_now(last);
-            let Some(fd) = fd else { return };
+            handle.drop_now(callbacks);
             if let Some(Provenance::Held(hold)) = provenance.map(|provenance| *provenance) {
                 // R131: while it is open. The owner of a shared descriptor is user code.
                 handle.guard(|| hold.release(fd.as_fd()));

@@ -38,6 +38,7 @@ pub(crate) mod error;
 pub(crate) mod event_loop;
 pub(crate) mod fd_waiters;
 pub(crate) mod futurelock;
+mod hangup;
 mod host;
 mod inbox;
 pub(crate) mod loop_handle;

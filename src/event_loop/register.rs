@@ -365,7 +365,7 @@ impl LoopHandle {
             }
             Err(error) => Err(RegisterError {
                 error,
-                descriptor: Rc::into_inner(new).and_then(|refused| refused.fd),
+                descriptor: Rc::into_inner(new).map(|refused| refused.fd),
                 callbacks,
             }),
         }

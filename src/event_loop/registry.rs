@@ -16,7 +16,7 @@ use super::origin::Origin;
 use crate::base::fd_table::FdTable;
 use crate::base::slab::{Slab, SlabKey};
 use crate::base::timer_heap::TimerKey;
-use crate::poll::{FdRef, Interest, Trigger, Watched};
+use crate::poll::{Event, FdRef, Interest, Readiness, Trigger, Watched};
 use readily_sys::nonblocking::Hold;
 use readily_sys::transfer::Transfer;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -83,7 +83,25 @@ impl RegistrationState {
             .with(watched, Branch::Hangup)
             .with(default, Branch::Default)
     }
+
+    /// The branch of the most frequent events: of bytes to read, and of any flow of a source. `None`
+    /// if such an event takes other branches, or has something to be done before or after them.
+    fn usual_branch(&self) -> Option<Branch> {
+        if self.trigger == Trigger::OneShot || self.reasons.any_of(Reasons::BY_EDGE_OR_REMOVED) {
+            return None;
+        }
+        let branch = match self.role {
+            Role::Stream | Role::Datagram => Branch::Read,
+            Role::Source => Branch::Default,
+            Role::Listener | Role::Connecting => return None,
+        };
+        self.active_branches().contains(branch).then_some(branch)
+    }
 }
+
+/// The facts for which nothing is left to be done after the branches.
+pub(super) const FLOW: Readiness =
+    Readiness::from_bits(Readiness::READ.bits() | Readiness::WRITE.bits());
 
 /// Where a descriptor comes from. A descriptor has at most one of these.
 pub(super) enum Provenance {
@@ -107,14 +125,15 @@ pub(super) struct Registration {
     pub(super) state: Cell<RegistrationState>,
     /// [`RegistrationState::active_branches`], cached, because it is read before each branch.
     pub(super) active_branches: Cell<Branches>,
+    /// [`RegistrationState::usual_branch`], cached.
+    usual_branch: Cell<Option<Branch>>,
     /// The system calls that read and write the descriptor without waiting (R130).
     pub(super) transfer: Cell<Transfer>,
     /// Whether this is a one-shot registration that was reported and not armed since.
     pub(super) spent: Cell<bool>,
     /// Its key in the table.
     slot: Cell<SlabKey>,
-    /// `None` when it is dropped, not before.
-    pub(super) fd: Option<Descriptor>,
+    pub(super) fd: Descriptor,
     /// Where the descriptor comes from, if that is known.
     pub(super) provenance: OnceCell<Box<Provenance>>,
     /// Borrowed while one of the callbacks runs, so that none is called inside another (L3). The
@@ -127,10 +146,11 @@ impl Registration {
         Self {
             state: Cell::new(state),
             active_branches: Cell::new(state.active_branches()),
+            usual_branch: Cell::new(state.usual_branch()),
             transfer: Cell::new(transfer),
             spent: Cell::new(false),
             slot: Cell::new(SlabKey::from_bits(0)),
-            fd: Some(fd),
+            fd,
             provenance: OnceCell::new(),
             callbacks: RefCell::new(Box::new(NoCallbacks)),
         }
@@ -139,6 +159,19 @@ impl Registration {
     /// Sets the callbacks, once the poller has accepted the descriptor.
     pub(super) fn set_callbacks<C: Callbacks + 'static>(&self, callbacks: C) {
         self.callbacks.replace(Box::new(callbacks));
+    }
+
+    /// The branch that `event` takes, if that is the only one, and nothing else is to be done.
+    ///
+    /// It is what [`classify`](super::classify::classify) and the active branches say, in two
+    /// comparisons.
+    #[inline(always)]
+    pub(super) fn only_branch(&self, event: Event) -> Option<Branch> {
+        let is_flow = |ready: Readiness| !ready.is_empty() && ready.without(FLOW).is_empty();
+        self.usual_branch.get().filter(|branch| match branch {
+            Branch::Read => event.is_only_read(),
+            _ => is_flow(event.ready()),
+        })
     }
 
     /// Its key in the table.
@@ -150,14 +183,13 @@ impl Registration {
     /// Its descriptor.
     #[inline]
     pub(super) fn fd_ref(&self) -> FdRef<'_> {
-        let fd = self.fd.as_ref();
-        fd.expect("only the code that drops it takes it out")
-            .fd_ref()
+        self.fd.fd_ref()
     }
 
     fn set_state(&self, state: &RegistrationState) {
         self.state.set(*state);
         self.active_branches.set(state.active_branches());
+        self.usual_branch.set(state.usual_branch());
     }
 
     /// The origin of its callback, for reports.
@@ -351,63 +383,14 @@ impl Registry {
                 state.active_branches(),
                 "the cached branches are up to date"
             );
+            assert_eq!(
+                registration.usual_branch.get(),
+                state.usual_branch(),
+                "the cached branch of most events is up to date"
+            );
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::shrink;
-
-    /// With the two counts of its `Rc`, and callbacks of one word.
-    #[test]
-    #[cfg(target_pointer_width = "64")]
-    fn a_registration_is_as_small_as_it_was() {
-        let counts = 2 * size_of::<usize>();
-        assert_eq!(size_of::<Registration>() + counts, 112);
-    }
-
-    /// R126.
-    #[test]
-    fn the_room_of_many_deadlines_is_given_back_when_they_go() {
-        let registry = Registry::default();
-        for fd in 0..10_000 {
-            registry.keep_deadline(fd, TimerKey::from_bits(fd as u64));
-        }
-        for fd in 0..10_000 {
-            let timer = registry.take_deadline(fd).map(TimerKey::to_bits);
-            assert_eq!((timer, registry.take_deadline(fd)), (Some(fd as u64), None));
-        }
-        assert!(registry.deadlines.borrow().room() <= shrink::MIN_CAPACITY);
-    }
-
-    /// R126.
-    #[test]
-    fn the_room_of_many_numbers_is_given_back_when_they_go() {
-        let registry = Registry::default();
-        let (end, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-        let end = Rc::new(end);
-        let insert = |fd| {
-            let state = RegistrationState {
-                fd,
-                role: Role::Stream,
-                interest: Interest::NONE,
-                trigger: Trigger::Level,
-                reasons: Reasons::NONE,
-                no_reader: false,
-                unread_before: 0,
-                site: Location::caller(),
-            };
-            let fd = Rc::clone(&end).into();
-            registry.insert(Rc::new(Registration::new(state, Transfer::SOCKET, fd)))
-        };
-        let keys: Vec<_> = (0..10_000).map(|fd| (insert(fd), fd)).collect();
-        registry.verify();
-        for (key, fd) in keys {
-            registry.rollback(key, fd);
-        }
-        assert!(registry.by_fd.borrow().room() <= shrink::MIN_CAPACITY);
-        registry.verify();
-    }
-}
+mod tests;

@@ -49,6 +49,8 @@ impl LoopHandle {
     }
 
     /// Runs the other steps of a turn, and the turns that skip the poller.
+    // Out of line, so that the turn of an event saves no registers for it.
+    #[inline(never)]
     fn rounds(&self, main: &mut dyn FnMut()) {
         loop {
             self.fire_due_timers(); // N1: timers

@@ -40,6 +40,15 @@ impl Event {
     pub const fn ready(self) -> Readiness {
         from_bits(self.0.events)
     }
+
+    /// Whether it reports [`Readiness::READ`] and nothing else, as nearly every event of a server
+    /// does.
+    #[must_use]
+    #[inline]
+    pub const fn is_only_read(self) -> bool {
+        // The same bit, as the kernel writes it and as `new` does.
+        self.0.events & !MADE == IN
+    }
 }
 
 impl PartialEq for Event {
@@ -70,6 +79,7 @@ const HIGH_SHIFT: u32 = RDHUP.trailing_zeros() - LOW.trailing_ones();
 const MADE: u32 = RDHUP << 1;
 
 const _: () = assert!(LOW == 31, "the five lowest");
+const _: () = assert!(IN == Readiness::READ.bits() as u32, "for `is_only_read`");
 
 /// The readiness for epoll's bits.
 ///
@@ -160,6 +170,21 @@ mod tests {
             let each = bits.iter().map(|&bit| from_bits(bit));
             let facts = each.fold(Readiness::NONE, |facts, fact| facts | fact);
             assert_eq!(from_bits(sum(&bits)), facts);
+        }
+    }
+
+    #[test]
+    fn an_event_that_only_reports_read_is_found() {
+        for bits in sets() {
+            let bits = sum(&bits);
+            let event = Event(libc::epoll_event {
+                events: bits,
+                u64: 7,
+            });
+            let expected = event.ready() == Readiness::READ;
+            assert_eq!(event.is_only_read(), expected, "{bits:#x}");
+            let made = Event::new(7, event.ready());
+            assert_eq!(made.is_only_read(), expected, "{made:?}");
         }
     }
 

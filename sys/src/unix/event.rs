@@ -32,4 +32,12 @@ impl Event {
     pub const fn ready(self) -> Readiness {
         self.ready
     }
+
+    /// Whether it reports [`Readiness::READ`] and nothing else, as nearly every event of a server
+    /// does.
+    #[must_use]
+    #[inline]
+    pub const fn is_only_read(self) -> bool {
+        self.ready.bits() == Readiness::READ.bits()
+    }
 }

@@ -1,0 +1,135 @@
+//! The branch of most events, and the table's room after a burst.
+
+use super::super::classify::classify;
+use super::*;
+use crate::base::shrink;
+
+fn reasons_of(bits: u8) -> Reasons {
+    let all = [
+        Reasons::SUSPENDED,
+        Reasons::ACCEPT_PAUSED,
+        Reasons::BY_EDGE,
+        Reasons::AWAY,
+        Reasons::LOST,
+        Reasons::REMOVED,
+    ];
+    let holds = |at: usize| bits & (1 << at) != 0;
+    let with = |reasons: Reasons, at| reasons.with(all[at], holds(at));
+    (0..all.len()).fold(Reasons::NONE, with)
+}
+
+/// With the two counts of its `Rc`, and callbacks of one word.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn a_registration_is_as_small_as_it_was() {
+    let counts = 2 * size_of::<usize>();
+    assert_eq!(size_of::<Registration>() + counts, 112);
+}
+
+/// L2, L4, on every state and every readiness: an event of one branch is one for which the long
+/// way would run this branch and nothing else.
+#[test]
+fn the_only_branch_of_an_event_is_the_one_that_the_long_way_would_run() {
+    let (end, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    let end = Rc::new(end);
+    let roles = [
+        Role::Listener,
+        Role::Connecting,
+        Role::Stream,
+        Role::Datagram,
+        Role::Source,
+    ];
+    let triggers = [Trigger::Level, Trigger::Edge, Trigger::OneShot];
+    let all = [Interest::READ, Interest::WRITE, Interest::PRIORITY];
+    let mut interests = vec![Interest::NONE];
+    for one in all {
+        interests.extend(interests.clone().into_iter().map(|others| others | one));
+    }
+    let mut found = [0; 5];
+    for (role, trigger) in roles
+        .into_iter()
+        .flat_map(|role| triggers.map(|t| (role, t)))
+    {
+        for (interest, reasons) in (0..8 * 64_u16).map(|n| (n % 8, (n / 8) as u8)) {
+            let state = RegistrationState {
+                fd: 0,
+                role,
+                interest: interests[interest as usize],
+                trigger,
+                reasons: reasons_of(reasons),
+                no_reader: false,
+                unread_before: 0,
+                site: Location::caller(),
+            };
+            let fd = Rc::clone(&end).into();
+            let registration = Registration::new(state, Transfer::SOCKET, fd);
+            for ready in (0..64).map(Readiness::from_bits) {
+                let Some(only) = registration.only_branch(Event::new(0, ready)) else {
+                    continue;
+                };
+                found[role as usize] += 1;
+                let active = state.active_branches();
+                let takes: Vec<Branch> = classify(role, ready).collect();
+                let runs = takes.into_iter().filter(|&branch| active.contains(branch));
+                assert_eq!(runs.collect::<Vec<_>>(), [only], "{role:?} {ready:?}");
+                assert!(
+                    ready.without(FLOW).is_empty(),
+                    "{ready:?} is looked at afterwards"
+                );
+                assert_ne!(
+                    trigger,
+                    Trigger::OneShot,
+                    "a report is noted before the branches"
+                );
+                let after = Reasons::BY_EDGE_OR_REMOVED;
+                assert!(!reasons_of(reasons).any_of(after), "{reasons:#x}");
+            }
+        }
+    }
+    let [listener, connecting, stream, datagram, source] = found;
+    assert_eq!((listener, connecting), (0, 0));
+    assert!(stream > 0 && datagram > 0 && source > 0, "{found:?}");
+}
+
+/// R126.
+#[test]
+fn the_room_of_many_deadlines_is_given_back_when_they_go() {
+    let registry = Registry::default();
+    for fd in 0..10_000 {
+        registry.keep_deadline(fd, TimerKey::from_bits(fd as u64));
+    }
+    for fd in 0..10_000 {
+        let timer = registry.take_deadline(fd).map(TimerKey::to_bits);
+        assert_eq!((timer, registry.take_deadline(fd)), (Some(fd as u64), None));
+    }
+    assert!(registry.deadlines.borrow().room() <= shrink::MIN_CAPACITY);
+}
+
+/// R126.
+#[test]
+fn the_room_of_many_numbers_is_given_back_when_they_go() {
+    let registry = Registry::default();
+    let (end, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    let end = Rc::new(end);
+    let insert = |fd| {
+        let state = RegistrationState {
+            fd,
+            role: Role::Stream,
+            interest: Interest::NONE,
+            trigger: Trigger::Level,
+            reasons: Reasons::NONE,
+            no_reader: false,
+            unread_before: 0,
+            site: Location::caller(),
+        };
+        let fd = Rc::clone(&end).into();
+        registry.insert(Rc::new(Registration::new(state, Transfer::SOCKET, fd)))
+    };
+    let keys: Vec<_> = (0..10_000).map(|fd| (insert(fd), fd)).collect();
+    registry.verify();
+    for (key, fd) in keys {
+        registry.rollback(key, fd);
+    }
+    assert!(registry.by_fd.borrow().room() <= shrink::MIN_CAPACITY);
+    registry.verify();
+}
