@@ -10,9 +10,9 @@
 
 use super::current::CurrentGuard;
 use super::descriptor::Descriptor;
-use super::effective::Reasons;
 use super::inbox::Message;
 use super::loop_handle::LoopHandle;
+use super::registration::Reasons;
 use super::registry::{Provenance, Registration};
 use super::unhandled::Unhandled;
 use std::os::fd::{AsFd, AsRawFd};

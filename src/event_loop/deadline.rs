@@ -10,11 +10,11 @@
 use super::action::{Action, Call};
 use super::classify::Branch;
 use super::cx::Cx;
-use super::effective::Reasons;
 use super::error::Error;
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::panics::catch;
+use super::registration::Reasons;
 use super::registry::{Key, Registration};
 use crate::base::slab::SlabKey;
 use std::panic::Location;

@@ -10,8 +10,8 @@
 use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::cx::Cx;
-use super::effective::effective;
 use super::loop_handle::LoopHandle;
+use super::registration::effective;
 use super::registry::RegistrationState;
 use crate::poll::{Interest, Readiness, Trigger};
 use std::io;
@@ -124,7 +124,7 @@ fn into_io(error: super::Error) -> Option<io::Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::effective::Reasons;
+    use super::super::registration::Reasons;
     use super::*;
 
     /// L7, on every combination that matters.

@@ -32,7 +32,6 @@ mod debug;
 pub(crate) mod depth;
 mod descriptor;
 mod dispatch;
-mod effective;
 pub(crate) mod error;
 #[allow(clippy::module_inception)] // it is the loop, and this the folder of its parts
 pub(crate) mod event_loop;
@@ -49,6 +48,7 @@ pub(crate) mod panics;
 mod ready_queue;
 mod receive;
 pub(crate) mod register;
+mod registration;
 pub(crate) mod registry;
 pub(crate) mod remote;
 mod replay;

@@ -16,9 +16,9 @@
 use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::cx::Cx;
-use super::effective::{Reasons, effective};
 use super::error::Error;
 use super::loop_handle::LoopHandle;
+use super::registration::{Reasons, effective};
 use super::registry::{Registration, RegistrationState};
 use super::unhandled::Unhandled;
 use crate::base::slab::SlabKey;

@@ -10,9 +10,9 @@
 use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::descriptor::Descriptor;
-use super::effective::{Reasons, effective};
 use super::error::{Error, RegisterError};
 use super::loop_handle::LoopHandle;
+use super::registration::{Reasons, effective};
 use super::registry::{Key, Provenance, Registration, RegistrationState};
 use crate::base::slab::SlabKey;
 use crate::poll::{FdOwned, Interest, Readiness, Trigger};

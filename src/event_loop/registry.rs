@@ -11,8 +11,8 @@
 use super::callbacks::Callbacks;
 use super::classify::{Branch, Branches, Role};
 use super::descriptor::Descriptor;
-use super::effective::{Reasons, effective};
 use super::origin::Origin;
+use super::registration::{Reasons, effective};
 use crate::base::fd_table::FdTable;
 use crate::base::slab::{Slab, SlabKey};
 use crate::base::timer_heap::TimerKey;
