@@ -18,8 +18,7 @@ pub use readily_sys::socket::Kind as FdKind;
 #[doc(inline)]
 pub use readily_sys::transfer::Transfer;
 
-use crate::event_loop::register::FdState;
-use crate::event_loop::{Callbacks, Descriptor, Key, LoopHandle, RegisterError};
+use crate::event_loop::{Callbacks, Descriptor, FdState, Key, LoopHandle, RegisterError};
 use crate::poll::Interest;
 use std::panic::Location;
 use std::task::Waker;

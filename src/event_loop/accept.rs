@@ -18,8 +18,8 @@ use super::descriptor::Descriptor;
 use super::error::{Error, RegisterError};
 use super::fd_waiters::FdWaitKey;
 use super::loop_handle::LoopHandle;
-use super::register::{FdState, RegisterOptions};
-use super::registration::Reasons;
+
+use super::registration::{FdState, Reasons, RegisterOptions};
 use super::registry::Key;
 use super::unhandled::Unhandled;
 use super::weak_handle::WeakHandle;

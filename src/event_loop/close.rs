@@ -11,9 +11,8 @@
 use super::current::CurrentGuard;
 use super::descriptor::Descriptor;
 use super::inbox::Message;
-use super::loop_handle::LoopHandle;
-use super::registration::Reasons;
-use super::registry::{Provenance, Registration};
+use super::loop_handle::{LoopHandle, Registration};
+use super::registration::{Provenance, Reasons};
 use super::unhandled::Unhandled;
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::Location;

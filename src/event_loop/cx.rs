@@ -11,10 +11,10 @@ use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::closed_outside::is_closed_outside;
 use super::error::{Error, RegisterError};
-use super::loop_handle::LoopHandle;
-use super::register::{FdState, RegisterOptions};
-use super::registration::Reasons;
-use super::registry::{Key, Registration, RegistrationState};
+use super::loop_handle::{LoopHandle, Registration};
+
+use super::registration::{FdState, Reasons, RegisterOptions, RegistrationState};
+use super::registry::Key;
 use super::unhandled::Unhandled;
 use crate::base::slab::SlabKey;
 use crate::poll::{FdRef, Interest, Trigger};

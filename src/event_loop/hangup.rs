@@ -11,8 +11,7 @@ use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::cx::Cx;
 use super::loop_handle::LoopHandle;
-use super::registration::effective;
-use super::registry::RegistrationState;
+use super::registration::{RegistrationState, effective};
 use crate::poll::{Interest, Readiness, Trigger};
 use std::io;
 

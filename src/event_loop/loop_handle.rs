@@ -8,6 +8,7 @@
 //! This is the `loop` object of the notes (N7).
 
 use super::action::{Action, Call};
+use super::callbacks::Callbacks;
 use super::current::{self, CurrentGuard};
 use super::debug::{self, Debug};
 use super::error::Error;
@@ -16,6 +17,7 @@ use super::inbox::{Inbox, Message};
 use super::loop_time::{LoopTime, TimeSource};
 use super::panics::PanicPolicy;
 use super::ready_queue::ReadyQueue;
+use super::registration;
 use super::registry::Registry;
 use super::remote::RemoteHandle;
 use super::scheduler::Scheduler;
@@ -74,7 +76,7 @@ pub struct LoopHandle {
     pub(super) poller: RefCell<LoopPoller>,
     /// The virtual kernel that the loop runs on; `None` for the system's.
     pub(super) kernel: Option<Rc<dyn VirtualKernel>>,
-    pub(super) registry: Registry,
+    pub(super) registry: Registry<dyn Callbacks>,
     pub(super) times: LoopTime<Action>,
     pub(super) ready: ReadyQueue<Call>,
     pub(super) inbox: Arc<Inbox>,
@@ -103,6 +105,9 @@ pub struct LoopHandle {
     /// The latest turns in a row in which every event was for a registration that is gone.
     pub(super) stale_turns: Cell<u32>,
 }
+
+/// A registration of the loop.
+pub(super) type Registration = registration::Registration<dyn Callbacks>;
 
 impl LoopHandle {
     pub(super) fn new(poller: LoopPoller, clock: TimeSource) -> io::Result<Rc<Self>> {

@@ -11,59 +11,24 @@ use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::descriptor::Descriptor;
 use super::error::{Error, RegisterError};
-use super::loop_handle::LoopHandle;
-use super::registration::{Reasons, effective};
-use super::registry::{Key, Provenance, Registration, RegistrationState};
+use super::loop_handle::{LoopHandle, Registration};
+use super::registration::{
+    FdState, Provenance, Reasons, RegisterOptions, RegistrationState, effective,
+};
+use super::registry::Key;
 use crate::base::slab::SlabKey;
 use crate::poll::{FdOwned, Interest, Readiness, Trigger};
 use readily_sys::socket;
 use readily_sys::transfer::Transfer;
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
 use std::panic::Location;
 use std::rc::Rc;
 
-/// The parameters of a new registration.
-#[derive(Clone, Copy)]
-pub(super) struct RegisterOptions {
-    pub(super) role: Role,
-    pub(super) interest: Interest,
-    pub(super) trigger: Trigger,
-    /// What need not be checked or changed.
-    pub(super) fd_state: FdState,
-    /// The system calls by which callbacks read and write it.
-    pub(super) transfer: Transfer,
-}
+/// The callbacks of a registration that the poller has not accepted yet: of no size, so that their box
+/// allocates nothing.
+struct NoCallbacks;
 
-/// What is known of the descriptor of a new registration. It saves system calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FdState {
-    Unknown,
-    NonBlocking,
-    /// Made by the loop: non-blocking, and listening, connected or connecting.
-    MadeHere,
-}
-
-impl RegisterOptions {
-    fn state(self, fd: RawFd, site: &'static Location<'static>) -> RegistrationState {
-        let Self {
-            role,
-            interest,
-            trigger,
-            ..
-        } = self;
-        RegistrationState {
-            fd,
-            role,
-            interest,
-            trigger,
-            reasons: Reasons::NONE,
-            no_reader: false,
-            unread_before: 0,
-            site,
-        }
-    }
-}
+impl Callbacks for NoCallbacks {}
 
 impl LoopHandle {
     /// Registers a descriptor with its callbacks, level-triggered.
@@ -234,6 +199,55 @@ impl LoopHandle {
         })
     }
 
+    /// Changes the state of a registration, and updates the poller: after registering, only this
+    /// method does so. If the effective interest stays the same, the poller is called only to
+    /// `rearm` it.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the poller; the registration is unchanged. A removed registration is no error.
+    #[inline]
+    pub(super) fn change(
+        &self,
+        slot: SlabKey,
+        rearm: bool,
+        change: impl FnOnce(&mut RegistrationState),
+    ) -> Result<(), Error> {
+        let Some(old) = self.registry.state(slot) else {
+            return Ok(());
+        };
+        let mut new = old;
+        change(&mut new);
+        self.change_to(slot, rearm, &old, &new)
+    }
+
+    fn change_to(
+        &self,
+        slot: SlabKey,
+        rearm: bool,
+        old: &RegistrationState,
+        new: &RegistrationState,
+    ) -> Result<(), Error> {
+        self.ensure_usable()?;
+        let (was, is) = (effective(old), effective(new));
+        let (fd, token) = (old.fd, slot.to_bits());
+        let mut poller = self.poller.borrow_mut();
+        match (was, is) {
+            (None, None) => {}
+            // An error means that other code has closed the descriptor.
+            (Some(_), None) => drop(poller.remove(fd)),
+            (None, Some((interest, trigger))) => poller.register(fd, token, interest, trigger)?,
+            (Some(_), Some(_)) if was == is && !rearm => {}
+            (Some(_), Some((interest, trigger))) => poller.modify(fd, token, interest, trigger)?,
+        }
+        drop(poller);
+        self.registry.set_state(slot, new);
+        if rearm || was != is {
+            self.registry.asked(slot);
+        }
+        Ok(())
+    }
+
     /// Arms these directions of an edge-triggered registration again. Needed after a `WouldBlock`
     /// for the directions that the poller returns from
     /// [`Poller::rearm_interest`](crate::poll::Poller::rearm_interest); without effect and cost for
@@ -357,10 +371,11 @@ impl LoopHandle {
                 });
             }
         };
-        let new = Rc::new(Registration::new(state, options.transfer, descriptor));
+        let none = Box::new(NoCallbacks);
+        let new = Rc::new(Registration::new(state, options.transfer, descriptor, none));
         match self.add(Rc::clone(&new), options, peer) {
             Ok(key) => {
-                new.set_callbacks(callbacks);
+                new.callbacks.replace(Box::new(callbacks));
                 Ok(key)
             }
             Err(error) => Err(RegisterError {

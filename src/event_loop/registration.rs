@@ -1,20 +1,28 @@
-//! The effective interest: what the poller is asked to watch, computed from the user's interest and
-//! the loop's own reasons.
+//! One registration: its descriptor, its callbacks, and its state, from which the poller's interest
+//! and the branches that may run are computed.
 //!
-//! A connection under way is watched for writing; a listener without descriptors is not watched for
-//! reading; a registration that would report its end for ever is not in the poller; one with an
-//! error that does not end it is watched edge-triggered. None of these changes the user's interest:
-//! the reasons are flags beside it, and the effective interest is computed from both. When a reason
-//! ends, the interest that the user set last applies.
+//! The *effective interest* is what the poller is asked to watch. A connection under way is watched
+//! for writing; a listener without descriptors is not watched for reading; a registration that would
+//! report its end for ever is not in the poller; one with an error that does not end it is watched
+//! edge-triggered. None of these changes the user's interest: the reasons are flags beside it, and
+//! the effective interest is computed from both. When a reason ends, the interest that the user set
+//! last applies.
 //!
-//! In the notes: *register interest* (N7). Rule: L10.
+//! Nothing here knows the loop: a registration is generic over its callbacks.
+//!
+//! In the notes: *register interest* (N7). Rules: L2, L3, L10.
 
-use super::classify::Role;
-use super::error::Error;
-use super::loop_handle::LoopHandle;
-use super::registry::RegistrationState;
+use super::classify::{Branch, Branches, Role};
+use super::descriptor::Descriptor;
+use super::origin::Origin;
 use crate::base::slab::SlabKey;
-use crate::poll::{Interest, Trigger};
+use crate::poll::{Event, FdRef, Interest, Readiness, Trigger};
+use readily_sys::nonblocking::Hold;
+use readily_sys::transfer::Transfer;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::panic::Location;
 
 /// The loop's own reasons to pass another interest than the user's to the poller. (A connection
 /// under way is one more, which its role represents.)
@@ -61,6 +69,61 @@ impl Reasons {
     }
 }
 
+/// The state of a registration.
+#[derive(Clone, Copy)]
+pub(super) struct RegistrationState {
+    pub(super) fd: RawFd,
+    pub(super) role: Role,
+    /// The user's interest, which only the user changes (L10).
+    pub(super) interest: Interest,
+    pub(super) trigger: Trigger,
+    /// The loop's reasons to pass another interest to the poller.
+    pub(super) reasons: Reasons,
+    /// No `on_read` was given, so unread bytes must not delay the hangup.
+    pub(super) no_reader: bool,
+    /// The number of unread bytes when the hangup was last delayed for them.
+    pub(super) unread_before: u32,
+    pub(super) site: &'static Location<'static>,
+}
+
+impl RegistrationState {
+    /// The branches that may run; none once the registration is removed (L2).
+    pub(super) fn active_branches(&self) -> Branches {
+        if self.reasons.contains(Reasons::REMOVED) {
+            return Branches::NONE;
+        }
+        let watched = !self.reasons.contains(Reasons::SUSPENDED);
+        let connect = match self.role {
+            Role::Listener => self.interest.contains(Interest::READ),
+            _ => watched,
+        };
+        let default = match self.role {
+            Role::Source => watched,
+            _ => self.interest.contains(Interest::PRIORITY),
+        };
+        Branches::NONE
+            .with(connect, Branch::Connect)
+            .with(self.interest.contains(Interest::READ), Branch::Read)
+            .with(self.interest.contains(Interest::WRITE), Branch::Write)
+            .with(watched, Branch::Hangup)
+            .with(default, Branch::Default)
+    }
+
+    /// The branch of the most frequent events: of bytes to read, and of any flow of a source. `None`
+    /// if such an event takes other branches, or has something to be done before or after them.
+    pub(super) fn usual_branch(&self) -> Option<Branch> {
+        if self.trigger == Trigger::OneShot || self.reasons.any_of(Reasons::BY_EDGE_OR_REMOVED) {
+            return None;
+        }
+        let branch = match self.role {
+            Role::Stream | Role::Datagram => Branch::Read,
+            Role::Source => Branch::Default,
+            Role::Listener | Role::Connecting => return None,
+        };
+        self.active_branches().contains(branch).then_some(branch)
+    }
+}
+
 /// The effective interest and trigger; `None` if the registration is not in the poller.
 pub(super) const fn effective(state: &RegistrationState) -> Option<(Interest, Trigger)> {
     if state.reasons.contains(Reasons::SUSPENDED) || state.reasons.contains(Reasons::AWAY) {
@@ -81,53 +144,142 @@ pub(super) const fn effective(state: &RegistrationState) -> Option<(Interest, Tr
     Some((interest, trigger))
 }
 
-impl LoopHandle {
-    /// Changes the state of a registration, and updates the poller: after registering, only this
-    /// method does so. If the effective interest stays the same, the poller is called only to
-    /// `rearm` it.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the poller; the registration is unchanged. A removed registration is no error.
-    #[inline]
-    pub(super) fn change(
-        &self,
-        slot: SlabKey,
-        rearm: bool,
-        change: impl FnOnce(&mut RegistrationState),
-    ) -> Result<(), Error> {
-        let Some(old) = self.registry.state(slot) else {
-            return Ok(());
-        };
-        let mut new = old;
-        change(&mut new);
-        self.change_to(slot, rearm, &old, &new)
-    }
+/// The parameters of a new registration.
+#[derive(Clone, Copy)]
+pub(super) struct RegisterOptions {
+    pub(super) role: Role,
+    pub(super) interest: Interest,
+    pub(super) trigger: Trigger,
+    /// What need not be checked or changed.
+    pub(super) fd_state: FdState,
+    /// The system calls by which callbacks read and write it.
+    pub(super) transfer: Transfer,
+}
 
-    fn change_to(
-        &self,
-        slot: SlabKey,
-        rearm: bool,
-        old: &RegistrationState,
-        new: &RegistrationState,
-    ) -> Result<(), Error> {
-        self.ensure_usable()?;
-        let (was, is) = (effective(old), effective(new));
-        let (fd, token) = (old.fd, slot.to_bits());
-        let mut poller = self.poller.borrow_mut();
-        match (was, is) {
-            (None, None) => {}
-            // An error means that other code has closed the descriptor.
-            (Some(_), None) => drop(poller.remove(fd)),
-            (None, Some((interest, trigger))) => poller.register(fd, token, interest, trigger)?,
-            (Some(_), Some(_)) if was == is && !rearm => {}
-            (Some(_), Some((interest, trigger))) => poller.modify(fd, token, interest, trigger)?,
+/// What is known of the descriptor of a new registration. It saves system calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FdState {
+    Unknown,
+    NonBlocking,
+    /// Made by the loop: non-blocking, and listening, connected or connecting.
+    MadeHere,
+}
+
+impl RegisterOptions {
+    pub(super) fn state(self, fd: RawFd, site: &'static Location<'static>) -> RegistrationState {
+        let Self {
+            role,
+            interest,
+            trigger,
+            ..
+        } = self;
+        RegistrationState {
+            fd,
+            role,
+            interest,
+            trigger,
+            reasons: Reasons::NONE,
+            no_reader: false,
+            unread_before: 0,
+            site,
         }
-        drop(poller);
-        self.registry.set_state(slot, new);
-        if rearm || was != is {
-            self.registry.asked(slot);
-        }
-        Ok(())
     }
 }
+
+/// The facts for which nothing is left to be done after the branches.
+pub(super) const FLOW: Readiness =
+    Readiness::from_bits(Readiness::READ.bits() | Readiness::WRITE.bits());
+
+/// Where a descriptor comes from. A descriptor has at most one of these.
+pub(super) enum Provenance {
+    /// Made by other code: if its file was blocking, it is made blocking again in the end (R131).
+    Held(Hold),
+    /// Accepted by a listener of this loop, from this peer.
+    Accepted(SocketAddr),
+}
+
+/// A registration, with callbacks of the type `C`. `LoopHandle::drop_registration` drops the callbacks
+/// while the descriptor is still open.
+pub(super) struct Registration<C: ?Sized> {
+    pub(super) state: Cell<RegistrationState>,
+    /// [`RegistrationState::active_branches`], cached, because it is read before each branch.
+    pub(super) active_branches: Cell<Branches>,
+    /// [`RegistrationState::usual_branch`], cached.
+    pub(super) usual_branch: Cell<Option<Branch>>,
+    /// The system calls that read and write the descriptor without waiting (R130).
+    pub(super) transfer: Cell<Transfer>,
+    /// Whether this is a one-shot registration that was reported and not armed since.
+    pub(super) spent: Cell<bool>,
+    /// Its key in the table.
+    pub(super) slot: Cell<SlabKey>,
+    pub(super) fd: Descriptor,
+    /// Where the descriptor comes from, if that is known.
+    pub(super) provenance: OnceCell<Box<Provenance>>,
+    /// Borrowed while one of the callbacks runs, so that none is called inside another (L3). The
+    /// table is not borrowed (L8).
+    pub(super) callbacks: RefCell<Box<C>>,
+}
+
+impl<C: ?Sized> Registration<C> {
+    pub(super) fn new(
+        state: RegistrationState,
+        transfer: Transfer,
+        fd: Descriptor,
+        callbacks: Box<C>,
+    ) -> Self {
+        Self {
+            state: Cell::new(state),
+            active_branches: Cell::new(state.active_branches()),
+            usual_branch: Cell::new(state.usual_branch()),
+            transfer: Cell::new(transfer),
+            spent: Cell::new(false),
+            slot: Cell::new(SlabKey::from_bits(0)),
+            fd,
+            provenance: OnceCell::new(),
+            callbacks: RefCell::new(callbacks),
+        }
+    }
+
+    /// The branch that `event` takes, if that is the only one, and nothing else is to be done.
+    ///
+    /// It is what [`classify`](super::classify::classify) and the active branches say, in two
+    /// comparisons.
+    #[inline(always)]
+    pub(super) fn only_branch(&self, event: Event) -> Option<Branch> {
+        let is_flow = |ready: Readiness| !ready.is_empty() && ready.without(FLOW).is_empty();
+        self.usual_branch.get().filter(|branch| match branch {
+            Branch::Read => event.is_only_read(),
+            _ => is_flow(event.ready()),
+        })
+    }
+
+    /// Its key in the table.
+    #[inline]
+    pub(super) fn slot(&self) -> SlabKey {
+        self.slot.get()
+    }
+
+    /// Its descriptor.
+    #[inline]
+    pub(super) fn fd_ref(&self) -> FdRef<'_> {
+        self.fd.fd_ref()
+    }
+
+    pub(super) fn set_state(&self, state: &RegistrationState) {
+        self.state.set(*state);
+        self.active_branches.set(state.active_branches());
+        self.usual_branch.set(state.usual_branch());
+    }
+
+    /// The origin of its callback, for reports.
+    pub(super) fn origin(&self, branch: Branch) -> Origin {
+        let site = self.state.get().site;
+        match self.provenance.get().map(Box::as_ref) {
+            Some(&Provenance::Accepted(peer)) => Origin::Accepted { branch, site, peer },
+            _ => Origin::Callback { branch, site },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

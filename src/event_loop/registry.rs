@@ -8,22 +8,14 @@
 //!
 //! In the notes this is "a map of callbacks" (N7). Rules: L1, L2, L3, L8.
 
-use super::callbacks::Callbacks;
-use super::classify::{Branch, Branches, Role};
-use super::descriptor::Descriptor;
-use super::origin::Origin;
-use super::registration::{Reasons, effective};
+use super::registration::{Reasons, Registration, RegistrationState, effective};
 use crate::base::fd_table::FdTable;
 use crate::base::slab::{Slab, SlabKey};
 use crate::base::timer_heap::TimerKey;
-use crate::poll::{Event, FdRef, Interest, Readiness, Trigger, Watched};
-use readily_sys::nonblocking::Hold;
-use readily_sys::transfer::Transfer;
-use std::cell::{Cell, OnceCell, RefCell};
+use crate::poll::{Interest, Watched};
+use std::cell::RefCell;
 use std::fmt;
-use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::panic::Location;
 use std::rc::Rc;
 
 /// Identifies a registration of one loop.
@@ -44,168 +36,10 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The state of a registration.
-#[derive(Clone, Copy)]
-pub(super) struct RegistrationState {
-    pub(super) fd: RawFd,
-    pub(super) role: Role,
-    /// The user's interest, which only the user changes (L10).
-    pub(super) interest: Interest,
-    pub(super) trigger: Trigger,
-    /// The loop's reasons to pass another interest to the poller.
-    pub(super) reasons: Reasons,
-    /// No `on_read` was given, so unread bytes must not delay the hangup.
-    pub(super) no_reader: bool,
-    /// The number of unread bytes when the hangup was last delayed for them.
-    pub(super) unread_before: u32,
-    pub(super) site: &'static Location<'static>,
-}
-
-impl RegistrationState {
-    /// The branches that may run; none once the registration is removed (L2).
-    fn active_branches(&self) -> Branches {
-        if self.reasons.contains(Reasons::REMOVED) {
-            return Branches::NONE;
-        }
-        let watched = !self.reasons.contains(Reasons::SUSPENDED);
-        let connect = match self.role {
-            Role::Listener => self.interest.contains(Interest::READ),
-            _ => watched,
-        };
-        let default = match self.role {
-            Role::Source => watched,
-            _ => self.interest.contains(Interest::PRIORITY),
-        };
-        Branches::NONE
-            .with(connect, Branch::Connect)
-            .with(self.interest.contains(Interest::READ), Branch::Read)
-            .with(self.interest.contains(Interest::WRITE), Branch::Write)
-            .with(watched, Branch::Hangup)
-            .with(default, Branch::Default)
-    }
-
-    /// The branch of the most frequent events: of bytes to read, and of any flow of a source. `None`
-    /// if such an event takes other branches, or has something to be done before or after them.
-    fn usual_branch(&self) -> Option<Branch> {
-        if self.trigger == Trigger::OneShot || self.reasons.any_of(Reasons::BY_EDGE_OR_REMOVED) {
-            return None;
-        }
-        let branch = match self.role {
-            Role::Stream | Role::Datagram => Branch::Read,
-            Role::Source => Branch::Default,
-            Role::Listener | Role::Connecting => return None,
-        };
-        self.active_branches().contains(branch).then_some(branch)
-    }
-}
-
-/// The facts for which nothing is left to be done after the branches.
-pub(super) const FLOW: Readiness =
-    Readiness::from_bits(Readiness::READ.bits() | Readiness::WRITE.bits());
-
-/// Where a descriptor comes from. A descriptor has at most one of these.
-pub(super) enum Provenance {
-    /// Made by other code: if its file was blocking, it is made blocking again in the end (R131).
-    Held(Hold),
-    /// Accepted by a listener of this loop, from this peer.
-    Accepted(SocketAddr),
-}
-
-/// The callbacks of a registration that the poller has not accepted yet: of no size, so that their box
-/// allocates nothing.
-struct NoCallbacks;
-
-impl Callbacks for NoCallbacks {}
-
-/// A registration. [`LoopHandle::drop_registration`] drops the callbacks while the descriptor is still
-/// open.
-///
-/// [`LoopHandle::drop_registration`]: super::LoopHandle::drop_registration
-pub(super) struct Registration {
-    pub(super) state: Cell<RegistrationState>,
-    /// [`RegistrationState::active_branches`], cached, because it is read before each branch.
-    pub(super) active_branches: Cell<Branches>,
-    /// [`RegistrationState::usual_branch`], cached.
-    usual_branch: Cell<Option<Branch>>,
-    /// The system calls that read and write the descriptor without waiting (R130).
-    pub(super) transfer: Cell<Transfer>,
-    /// Whether this is a one-shot registration that was reported and not armed since.
-    pub(super) spent: Cell<bool>,
-    /// Its key in the table.
-    slot: Cell<SlabKey>,
-    pub(super) fd: Descriptor,
-    /// Where the descriptor comes from, if that is known.
-    pub(super) provenance: OnceCell<Box<Provenance>>,
-    /// Borrowed while one of the callbacks runs, so that none is called inside another (L3). The
-    /// table is not borrowed (L8).
-    pub(super) callbacks: RefCell<Box<dyn Callbacks>>,
-}
-
-impl Registration {
-    pub(super) fn new(state: RegistrationState, transfer: Transfer, fd: Descriptor) -> Self {
-        Self {
-            state: Cell::new(state),
-            active_branches: Cell::new(state.active_branches()),
-            usual_branch: Cell::new(state.usual_branch()),
-            transfer: Cell::new(transfer),
-            spent: Cell::new(false),
-            slot: Cell::new(SlabKey::from_bits(0)),
-            fd,
-            provenance: OnceCell::new(),
-            callbacks: RefCell::new(Box::new(NoCallbacks)),
-        }
-    }
-
-    /// Sets the callbacks, once the poller has accepted the descriptor.
-    pub(super) fn set_callbacks<C: Callbacks + 'static>(&self, callbacks: C) {
-        self.callbacks.replace(Box::new(callbacks));
-    }
-
-    /// The branch that `event` takes, if that is the only one, and nothing else is to be done.
-    ///
-    /// It is what [`classify`](super::classify::classify) and the active branches say, in two
-    /// comparisons.
-    #[inline(always)]
-    pub(super) fn only_branch(&self, event: Event) -> Option<Branch> {
-        let is_flow = |ready: Readiness| !ready.is_empty() && ready.without(FLOW).is_empty();
-        self.usual_branch.get().filter(|branch| match branch {
-            Branch::Read => event.is_only_read(),
-            _ => is_flow(event.ready()),
-        })
-    }
-
-    /// Its key in the table.
-    #[inline]
-    pub(super) fn slot(&self) -> SlabKey {
-        self.slot.get()
-    }
-
-    /// Its descriptor.
-    #[inline]
-    pub(super) fn fd_ref(&self) -> FdRef<'_> {
-        self.fd.fd_ref()
-    }
-
-    fn set_state(&self, state: &RegistrationState) {
-        self.state.set(*state);
-        self.active_branches.set(state.active_branches());
-        self.usual_branch.set(state.usual_branch());
-    }
-
-    /// The origin of its callback, for reports.
-    pub(super) fn origin(&self, branch: Branch) -> Origin {
-        let site = self.state.get().site;
-        match self.provenance.get().map(Box::as_ref) {
-            Some(&Provenance::Accepted(peer)) => Origin::Accepted { branch, site, peer },
-            _ => Origin::Callback { branch, site },
-        }
-    }
-}
-
-/// The table. Each method borrows it once, briefly, and never calls user code.
-#[derive(Default)]
-pub(super) struct Registry {
-    slots: RefCell<Slab<Rc<Registration>>>,
+/// The table of registrations with callbacks of the type `C`. Each method borrows it once, briefly, and
+/// never calls user code.
+pub(super) struct Registry<C: ?Sized> {
+    slots: RefCell<Slab<Rc<Registration<C>>>>,
     /// Maps a descriptor's number to its slot. With it a second registration of a descriptor is
     /// refused on every system (kqueue would silently overwrite the first). It cannot become stale:
     /// a registration owns its descriptor, and is removed from this map before that is closed.
@@ -215,10 +49,21 @@ pub(super) struct Registry {
     deadlines: RefCell<FdTable>,
     /// The registrations that one of their own callbacks has removed: they are dropped when that
     /// callback has returned (L3).
-    removed: RefCell<Vec<Rc<Registration>>>,
+    removed: RefCell<Vec<Rc<Registration<C>>>>,
 }
 
-impl Registry {
+impl<C: ?Sized> Default for Registry<C> {
+    fn default() -> Self {
+        Self {
+            slots: RefCell::default(),
+            by_fd: RefCell::default(),
+            deadlines: RefCell::default(),
+            removed: RefCell::default(),
+        }
+    }
+}
+
+impl<C: ?Sized> Registry<C> {
     /// The registration of `fd`, if there is one.
     pub(super) fn find(&self, fd: RawFd) -> Option<(SlabKey, RegistrationState)> {
         let key = SlabKey::from_bits(self.by_fd.borrow().get(fd)?);
@@ -226,7 +71,7 @@ impl Registry {
     }
 
     /// Adds a registration, before the poller is called with its key.
-    pub(super) fn insert(&self, registration: Rc<Registration>) -> SlabKey {
+    pub(super) fn insert(&self, registration: Rc<Registration<C>>) -> SlabKey {
         let fd = registration.state.get().fd;
         let mut slots = self.slots.borrow_mut();
         let key = slots.insert_with(|key| {
@@ -260,7 +105,7 @@ impl Registry {
 
     /// L1: the registration with exactly this `key`.
     #[inline]
-    pub(super) fn get(&self, key: SlabKey) -> Option<Rc<Registration>> {
+    pub(super) fn get(&self, key: SlabKey) -> Option<Rc<Registration<C>>> {
         self.slots.borrow().get(key).cloned()
     }
 
@@ -294,7 +139,7 @@ impl Registry {
 
     /// The registrations as the poller was last asked to watch them.
     pub(super) fn watched(&self) -> Vec<Watched> {
-        let watched = |key: SlabKey, registration: &Registration| {
+        let watched = |key: SlabKey, registration: &Registration<C>| {
             let state = registration.state.get();
             let (interest, trigger) = effective(&state)?;
             let interest = match registration.spent.get() {
@@ -319,7 +164,7 @@ impl Registry {
 
     /// Removes a registration. The caller drops it outside every borrow (L8).
     #[must_use = "it is dropped outside the borrow (L8)"]
-    pub(super) fn remove(&self, key: SlabKey) -> Option<Rc<Registration>> {
+    pub(super) fn remove(&self, key: SlabKey) -> Option<Rc<Registration<C>>> {
         let registration = self.slots.borrow_mut().remove(key)?;
         let state = registration.state.get();
         registration.set_state(&RegistrationState {
@@ -332,13 +177,13 @@ impl Registry {
 
     /// Keeps a removed registration until its running callback has returned.
     #[cold]
-    pub(super) fn keep_removed(&self, registration: Rc<Registration>) {
+    pub(super) fn keep_removed(&self, registration: Rc<Registration<C>>) {
         self.removed.borrow_mut().push(registration);
     }
 
     /// Takes out a kept registration whose callback has returned.
     #[cold]
-    pub(super) fn take_removed(&self) -> Option<Rc<Registration>> {
+    pub(super) fn take_removed(&self) -> Option<Rc<Registration<C>>> {
         let mut removed = self.removed.borrow_mut();
         let has_returned = |registration: &Rc<_>| Rc::strong_count(registration) == 1;
         let place = removed.iter().position(has_returned)?;
@@ -393,4 +238,59 @@ impl Registry {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::base::shrink;
+    use crate::event_loop::Role;
+    use crate::poll::Trigger;
+    use readily_sys::transfer::Transfer;
+    use std::panic::Location;
+
+    /// R126.
+    #[test]
+    fn the_room_of_many_deadlines_is_given_back_when_they_go() {
+        let registry = Registry::<()>::default();
+        for fd in 0..10_000 {
+            registry.keep_deadline(fd, TimerKey::from_bits(fd as u64));
+        }
+        for fd in 0..10_000 {
+            let timer = registry.take_deadline(fd).map(TimerKey::to_bits);
+            assert_eq!((timer, registry.take_deadline(fd)), (Some(fd as u64), None));
+        }
+        assert!(registry.deadlines.borrow().room() <= shrink::MIN_CAPACITY);
+    }
+
+    /// R126.
+    #[test]
+    fn the_room_of_many_numbers_is_given_back_when_they_go() {
+        let registry = Registry::<()>::default();
+        let (end, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let end = Rc::new(end);
+        let insert = |fd| {
+            let state = RegistrationState {
+                fd,
+                role: Role::Stream,
+                interest: Interest::NONE,
+                trigger: Trigger::Level,
+                reasons: Reasons::NONE,
+                no_reader: false,
+                unread_before: 0,
+                site: Location::caller(),
+            };
+            let fd = Rc::clone(&end).into();
+            registry.insert(Rc::new(Registration::new(
+                state,
+                Transfer::SOCKET,
+                fd,
+                Box::new(()),
+            )))
+        };
+        let keys: Vec<_> = (0..10_000).map(|fd| (insert(fd), fd)).collect();
+        registry.verify();
+        for (key, fd) in keys {
+            registry.rollback(key, fd);
+        }
+        assert!(registry.by_fd.borrow().room() <= shrink::MIN_CAPACITY);
+        registry.verify();
+    }
+}

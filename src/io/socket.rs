@@ -4,8 +4,7 @@
 //! kernel (one in memory, for example) does the same. The loop on which a socket is made decides which
 //! of the two it is, and the code above [`Socket`] does not see the difference.
 
-use crate::event_loop::register::FdState;
-use crate::event_loop::{BACKLOG, Descriptor, Error, WeakHandle, listen_tcp};
+use crate::event_loop::{BACKLOG, Descriptor, Error, FdState, WeakHandle, listen_tcp};
 use crate::poll::{FdRef, VirtualFd, VirtualKernel};
 use readily_sys::socket::{self, Kind};
 use std::io;

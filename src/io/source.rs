@@ -21,8 +21,9 @@
 //! - **S2** Every waiter of a closed source is woken.
 //! - **S3** A source, by the edge, reads the same bytes as a level-triggered callback would.
 
-use crate::event_loop::register::FdState;
-use crate::event_loop::{Callbacks, Cx, Descriptor, Error, Key, LoopHandle, WeakHandle, current};
+use crate::event_loop::{
+    Callbacks, Cx, Descriptor, Error, FdState, Key, LoopHandle, WeakHandle, current,
+};
 use crate::poll::{Interest, Readiness};
 use crate::task::budget;
 use crate::task::waiters::{WaiterKey, WakerList, wake_both};

@@ -10,7 +10,7 @@
 use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use crate::event_loop::register::FdState;
+use crate::event_loop::FdState;
 use crate::poll::VirtualFd;
 use crate::task::budget;
 use std::future::poll_fn;

@@ -9,9 +9,8 @@
 use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp::TcpStream;
-use crate::event_loop::register::FdState;
 use crate::event_loop::{
-    AcceptError, Backoff, BrokenInARow, FdWaitKey, ReportLimit, Unhandled, WakeTimer,
+    AcceptError, Backoff, BrokenInARow, FdState, FdWaitKey, ReportLimit, Unhandled, WakeTimer,
     WakeTimerState, WeakHandle,
 };
 use crate::poll::VirtualFd;

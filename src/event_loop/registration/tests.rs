@@ -1,8 +1,8 @@
-//! The branch of most events, and the table's room after a burst.
+//! The branch of most events.
 
 use super::super::classify::classify;
 use super::*;
-use crate::base::shrink;
+use std::rc::Rc;
 
 fn reasons_of(bits: u8) -> Reasons {
     let all = [
@@ -23,7 +23,7 @@ fn reasons_of(bits: u8) -> Reasons {
 #[cfg(target_pointer_width = "64")]
 fn a_registration_is_as_small_as_it_was() {
     let counts = 2 * size_of::<usize>();
-    assert_eq!(size_of::<Registration>() + counts, 112);
+    assert_eq!(size_of::<Registration<dyn Fn()>>() + counts, 112);
 }
 
 /// L2, L4, on every state and every readiness: an event of one branch is one for which the long
@@ -62,7 +62,7 @@ fn the_only_branch_of_an_event_is_the_one_that_the_long_way_would_run() {
                 site: Location::caller(),
             };
             let fd = Rc::clone(&end).into();
-            let registration = Registration::new(state, Transfer::SOCKET, fd);
+            let registration = Registration::new(state, Transfer::SOCKET, fd, Box::new(()));
             for ready in (0..64).map(Readiness::from_bits) {
                 let Some(only) = registration.only_branch(Event::new(0, ready)) else {
                     continue;
@@ -89,47 +89,4 @@ fn the_only_branch_of_an_event_is_the_one_that_the_long_way_would_run() {
     let [listener, connecting, stream, datagram, source] = found;
     assert_eq!((listener, connecting), (0, 0));
     assert!(stream > 0 && datagram > 0 && source > 0, "{found:?}");
-}
-
-/// R126.
-#[test]
-fn the_room_of_many_deadlines_is_given_back_when_they_go() {
-    let registry = Registry::default();
-    for fd in 0..10_000 {
-        registry.keep_deadline(fd, TimerKey::from_bits(fd as u64));
-    }
-    for fd in 0..10_000 {
-        let timer = registry.take_deadline(fd).map(TimerKey::to_bits);
-        assert_eq!((timer, registry.take_deadline(fd)), (Some(fd as u64), None));
-    }
-    assert!(registry.deadlines.borrow().room() <= shrink::MIN_CAPACITY);
-}
-
-/// R126.
-#[test]
-fn the_room_of_many_numbers_is_given_back_when_they_go() {
-    let registry = Registry::default();
-    let (end, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-    let end = Rc::new(end);
-    let insert = |fd| {
-        let state = RegistrationState {
-            fd,
-            role: Role::Stream,
-            interest: Interest::NONE,
-            trigger: Trigger::Level,
-            reasons: Reasons::NONE,
-            no_reader: false,
-            unread_before: 0,
-            site: Location::caller(),
-        };
-        let fd = Rc::clone(&end).into();
-        registry.insert(Rc::new(Registration::new(state, Transfer::SOCKET, fd)))
-    };
-    let keys: Vec<_> = (0..10_000).map(|fd| (insert(fd), fd)).collect();
-    registry.verify();
-    for (key, fd) in keys {
-        registry.rollback(key, fd);
-    }
-    assert!(registry.by_fd.borrow().room() <= shrink::MIN_CAPACITY);
-    registry.verify();
 }
