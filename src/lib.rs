@@ -197,11 +197,10 @@ pub use combine::{
 #[doc(inline)]
 pub use event_loop::{
     call_handles::{CallHandle, TimerHandle},
-    callbacks::{Callbacks, Closures},
-    cx::Cx,
+    callbacks::Closures,
     error::Error,
     event_loop::EventLoop,
-    loop_handle::LoopHandle,
+    loop_handle::{Callbacks, Cx, LoopHandle},
     panics::PanicPolicy,
     registry::Key,
     remote::RemoteHandle,

@@ -403,7 +403,7 @@ const LONG: &[(&str, &str)] = &[
         "most of it is the public documentation",
     ),
     (
-        "src/event_loop/callbacks.rs",
+        "src/event_loop/loop_handle.rs",
         "most of it is the public documentation",
     ),
     (

@@ -11,13 +11,11 @@
 
 use super::accept_errors::{AcceptError, Backoff, BrokenInARow, ReportLimit};
 use super::call_handles::TimerHandle;
-use super::callbacks::Callbacks;
 use super::classify::Role;
-use super::cx::Cx;
-use super::descriptor::Descriptor;
+use super::descriptor::{Accepted, Descriptor};
 use super::error::{Error, RegisterError};
 use super::fd_waiters::FdWaitKey;
-use super::loop_handle::LoopHandle;
+use super::loop_handle::{Callbacks, Cx, LoopHandle};
 
 use super::registration::{FdState, Reasons, RegisterOptions};
 use super::registry::Key;
@@ -32,15 +30,6 @@ use std::io;
 use std::net::{self, SocketAddr};
 use std::panic::Location;
 use std::rc::Rc;
-
-/// A new connection of a listener.
-#[derive(Debug)]
-pub struct Accepted {
-    /// The descriptor: non-blocking, close-on-exec.
-    pub fd: Descriptor,
-    /// The address of the peer; `None` for Unix sockets.
-    pub peer: Option<SocketAddr>,
-}
 
 /// The most connections that a listener of callbacks accepts in one turn.
 const ACCEPTS_PER_TURN: usize = 64;

@@ -22,7 +22,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct CallHandle {
     handle: Weak<LoopHandle>,
-    /// [`NO_CALL`] on a loop that was closed.
+    /// [`NO_CALL`](super::ready_queue::NO_CALL) on a loop that was closed.
     key: CallKey,
     cancelled: Cell<bool>,
 }

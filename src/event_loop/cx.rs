@@ -6,12 +6,11 @@
 //!
 //! In the notes a callback gets the descriptor (N7); here it gets a `Cx`.
 
-use super::accept::Accepted;
-use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::closed_outside::is_closed_outside;
+use super::descriptor::Accepted;
 use super::error::{Error, RegisterError};
-use super::loop_handle::{LoopHandle, Registration};
+use super::loop_handle::{Callbacks, Cx, LoopHandle, Registration};
 
 use super::registration::{FdState, Reasons, RegisterOptions, RegistrationState};
 use super::registry::Key;
@@ -26,14 +25,6 @@ use std::ops::Deref;
 use std::os::fd::BorrowedFd;
 use std::panic::Location;
 use std::time::Duration;
-
-/// The argument of every callback: access to its loop, its key and its descriptor.
-///
-/// Dereferences to [`LoopHandle`], for everything that is not about this registration.
-pub struct Cx<'a> {
-    handle: &'a LoopHandle,
-    registration: &'a Registration,
-}
 
 impl<'a> Cx<'a> {
     #[inline]
@@ -203,6 +194,14 @@ impl<'a> Cx<'a> {
             if is_lost {
                 self.close();
             }
+        }
+    }
+
+    /// For a registration without a connect branch: a listener loses its interest in connections; an
+    /// established connection has nothing to do yet.
+    pub(super) fn ignore_connections(&self) {
+        if self.role() == Role::Listener {
+            self.remove_interest(Interest::READ);
         }
     }
 

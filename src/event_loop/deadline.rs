@@ -9,9 +9,8 @@
 
 use super::action::{Action, Call};
 use super::classify::Branch;
-use super::cx::Cx;
 use super::error::Error;
-use super::loop_handle::{LoopHandle, Registration};
+use super::loop_handle::{Cx, LoopHandle, Registration};
 use super::origin::Origin;
 use super::panics::catch;
 use super::registration::Reasons;

@@ -8,6 +8,7 @@
 
 use crate::poll::{FdOwned, FdRef, VirtualFd, VirtualKernel};
 use std::fmt;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 
@@ -147,3 +148,12 @@ descriptor_from!(
     std::process::ChildStdout,
     std::process::ChildStderr,
 );
+
+/// A new connection of a listener.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The descriptor: non-blocking, close-on-exec.
+    pub fd: Descriptor,
+    /// The address of the peer; `None` for Unix sockets.
+    pub peer: Option<SocketAddr>,
+}

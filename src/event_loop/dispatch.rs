@@ -8,11 +8,9 @@
 //!
 //! Rules: L1, L2, L3, L4, L6, L8.
 
-use super::callbacks::Callbacks;
 use super::classify::{Branch, Role, classify};
 use super::current;
-use super::cx::Cx;
-use super::loop_handle::{LoopHandle, Registration};
+use super::loop_handle::{Callbacks, Cx, LoopHandle, Registration};
 use super::origin::Origin;
 use super::panics::Payload;
 use super::registration::{FLOW, Reasons, RegistrationState};

@@ -7,10 +7,8 @@
 //! In the notes: hangup, *cancel the registration, close the connection, reclaim its resources* (N7). Rule:
 //! L7.
 
-use super::callbacks::Callbacks;
 use super::classify::Role;
-use super::cx::Cx;
-use super::loop_handle::LoopHandle;
+use super::loop_handle::{Callbacks, Cx, LoopHandle};
 use super::registration::{RegistrationState, effective};
 use crate::poll::{Interest, Readiness, Trigger};
 use std::io;

@@ -8,7 +8,6 @@
 //! This is the `loop` object of the notes (N7).
 
 use super::action::{Action, Call};
-use super::callbacks::Callbacks;
 use super::current::{self, CurrentGuard};
 use super::debug::{self, Debug};
 use super::error::Error;
@@ -26,8 +25,8 @@ use super::weak_handle::WeakHandle;
 use crate::base::rng::Rng;
 use crate::base::slab::Slab;
 use crate::base::unique_id;
-use crate::poll::VirtualKernel;
 use crate::poll::default_poller::LoopPoller;
+use crate::poll::{Interest, Readiness, VirtualKernel};
 use readily_sys::fork::ForkGuard;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -66,7 +65,7 @@ pub(super) struct StatCells {
 
 /// A handle to a loop on its own thread, with every method except those that turn or close the loop.
 ///
-/// An [`EventLoop`](super::EventLoop) and a callback's [`Cx`](super::Cx) dereference to it.
+/// An [`EventLoop`](super::EventLoop) and a callback's [`Cx`] dereference to it.
 /// Closures of `call_soon` and of timers get a reference to it, and so does the closure of
 /// [`WeakHandle::with`].
 pub struct LoopHandle {
@@ -108,6 +107,115 @@ pub struct LoopHandle {
 
 /// A registration of the loop.
 pub(super) type Registration = registration::Registration<dyn Callbacks>;
+
+/// The argument of every callback: access to its loop, its key and its descriptor.
+///
+/// Dereferences to [`LoopHandle`], for everything that is not about this registration.
+pub struct Cx<'a> {
+    pub(super) handle: &'a LoopHandle,
+    pub(super) registration: &'a Registration,
+}
+
+/// The callbacks of a registration: one method for each kind of event, and methods for options and
+/// a deadline.
+///
+/// The loop calls them one at a time ([L3]), never while it holds a borrow of its own ([L8]). So
+/// each may register, modify, remove, arm, cancel and spawn, and may remove its own registration.
+///
+/// The defaults of `on_read`, `on_write` and `on_default`, and that of `on_connect` for a listener,
+/// remove the interest that led to the call. Otherwise a level-triggered condition that no callback
+/// handles would be reported for ever.
+///
+/// [L3]: crate::book::invariants#l3
+/// [L8]: crate::book::invariants#l8
+pub trait Callbacks {
+    /// Returns the interest of a connection that [`LoopHandle::listen`](super::LoopHandle::listen) has
+    /// accepted; reading by default. Interest in writing would be reported at once, because a new
+    /// connection has room. A server that speaks first can write in [`on_open`](Callbacks::on_open)
+    /// without it.
+    fn interest(&self) -> Interest {
+        Interest::READ
+    }
+
+    /// Returns the interest of a connection of [`LoopHandle::connect`](super::LoopHandle::connect) once it is
+    /// established; by default [`interest`](Callbacks::interest), and writing. Called when the
+    /// connection is begun; [`LoopHandle::set_interest_of`](super::LoopHandle::set_interest_of) may change it meanwhile.
+    fn connected_interest(&self) -> Interest {
+        self.interest() | Interest::WRITE
+    }
+
+    /// *Connect ready.* Runs when a listener has a connection waiting, which [`Cx::accept`]
+    /// accepts; or when an outgoing connection is established, which is a stream from now on, with
+    /// the interest of [`connected_interest`](Callbacks::connected_interest).
+    fn on_connect(&mut self, cx: &Cx<'_>) {
+        cx.ignore_connections();
+    }
+
+    /// Runs first of all callbacks of a connection that [`LoopHandle::listen`](super::LoopHandle::listen) has
+    /// accepted and registered, in the same turn. `cx` has the connection's key and descriptor, to
+    /// write a greeting, to set a deadline ([`Cx::set_deadline`]) or to add to
+    /// [`interest`](Callbacks::interest). It does not run for other registrations:
+    /// [`LoopHandle::register`](super::LoopHandle::register) returns the key, and an outgoing connection has
+    /// [`on_connect`](Callbacks::on_connect).
+    ///
+    /// In asyncio: `connection_made`.
+    fn on_open(&mut self, cx: &Cx<'_>) {
+        let _ = cx;
+    }
+
+    /// Runs when the deadline has passed ([`Cx::set_deadline`],
+    /// [`LoopHandle::set_deadline_of`](super::LoopHandle::set_deadline_of)). The deadline is cleared by then,
+    /// and may be set again. The default closes the connection; `on_hangup` does not run, as after
+    /// every [`Cx::close`].
+    fn on_timeout(&mut self, cx: &Cx<'_>) {
+        cx.close();
+    }
+
+    /// *Read ready.* Runs when there are bytes to read, or the end of the data (a read of zero
+    /// bytes).
+    ///
+    /// To pause reading, remove the interest in reading and set it again later; meanwhile a hangup
+    /// waits for the unread bytes. If a callback keeps the interest after a hangup but reads
+    /// nothing, the hangup does not wait.
+    fn on_read(&mut self, cx: &Cx<'_>) {
+        cx.ignore_reads();
+    }
+
+    /// *Write ready.* Runs when there is room to write. Remove the interest when there is nothing
+    /// to write.
+    fn on_write(&mut self, cx: &Cx<'_>) {
+        cx.remove_interest(Interest::WRITE);
+    }
+
+    /// *Hangup.* Runs at most once: when the connection has ended, and no received bytes are left
+    /// that the program is expected to read ([L7]). It does not run after [`Cx::close`] or
+    /// [`LoopHandle::remove`](super::LoopHandle::remove), and it waits while reading is paused and
+    /// bytes are unread, unless the connection has an error. The registration is removed already;
+    /// the descriptor is closed when this returns. `error` is the reason if there is one, for
+    /// instance a refused connection or a reset.
+    ///
+    /// The reading end of a FIFO hangs up when its last writer goes, though another may come. To wait
+    /// for the next writer, open the FIFO for writing too, so that there always is one.
+    ///
+    /// [L7]: crate::book::invariants#l7
+    fn on_hangup(&mut self, cx: &Cx<'_>, error: Option<io::Error>) {
+        let _ = (cx, error);
+    }
+
+    /// *Anything else*, for registrations with [`Interest::PRIORITY`]: runs for urgent data, for a
+    /// change of a kernel file, or for an error that does not end the connection
+    /// ([`Readiness::ERROR`] while a side is open), such as an entry in the socket's error queue.
+    /// It runs before the hangup, after which these are gone.
+    ///
+    /// `recvmsg(2)` with `MSG_ERRQUEUE` on [`Cx::fd`] fetches an entry of the error queue. Until then
+    /// the registration is edge-triggered: alone, an entry is reported once, the first up to twice
+    /// (over `poll(2)` every 10 ms). But each other event of the descriptor, such as one that calls
+    /// [`on_read`](Callbacks::on_read), has the error too, and calls this again for the same entry.
+    fn on_default(&mut self, cx: &Cx<'_>, ready: Readiness) {
+        let _ = ready;
+        cx.remove_interest(Interest::PRIORITY);
+    }
+}
 
 impl LoopHandle {
     pub(super) fn new(poller: LoopPoller, clock: TimeSource) -> io::Result<Rc<Self>> {

@@ -13,11 +13,9 @@
 //! the poller for a moment, unless an interest of the user is ready: then the level trigger reports
 //! that at once.
 
-use super::callbacks::Callbacks;
 use super::classify::Role;
-use super::cx::Cx;
 use super::error::Error;
-use super::loop_handle::{LoopHandle, Registration};
+use super::loop_handle::{Callbacks, Cx, LoopHandle, Registration};
 use super::registration::{Reasons, RegistrationState, effective};
 use super::unhandled::Unhandled;
 use crate::base::slab::SlabKey;

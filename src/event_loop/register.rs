@@ -7,11 +7,10 @@
 //! In the notes: register read and write interest, register callbacks, cancel (N7). Rules:
 //! L1, L2, L8.
 
-use super::callbacks::Callbacks;
 use super::classify::Role;
 use super::descriptor::Descriptor;
 use super::error::{Error, RegisterError};
-use super::loop_handle::{LoopHandle, Registration};
+use super::loop_handle::{Callbacks, LoopHandle, Registration};
 use super::registration::{
     FdState, Provenance, Reasons, RegisterOptions, RegistrationState, effective,
 };
