@@ -204,7 +204,7 @@ pub use event_loop::{
     panics::PanicPolicy,
     registry::Key,
     remote::RemoteHandle,
-    unhandled::Unhandled,
+    report::Unhandled,
     weak_handle::WeakHandle,
 };
 #[doc(inline)]

@@ -406,10 +406,6 @@ const LONG: &[(&str, &str)] = &[
         "src/event_loop/loop_handle.rs",
         "most of it is the public documentation",
     ),
-    (
-        "src/event_loop/unhandled.rs",
-        "most of it is the public documentation",
-    ),
     ("src/poll/mod.rs", "most of it is the public documentation"),
     ("src/base/timer_heap.rs", "the heap and its tests"),
     (

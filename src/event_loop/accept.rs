@@ -19,7 +19,7 @@ use super::loop_handle::{Callbacks, Cx, LoopHandle};
 
 use super::registration::{FdState, Reasons, RegisterOptions};
 use super::registry::Key;
-use super::unhandled::Unhandled;
+use super::report::Unhandled;
 use super::weak_handle::WeakHandle;
 use crate::base::slab::SlabKey;
 use crate::poll::{Interest, Readiness, Trigger};

@@ -13,7 +13,7 @@ use super::descriptor::Descriptor;
 use super::inbox::Message;
 use super::loop_handle::{LoopHandle, Registration};
 use super::registration::{Provenance, Reasons};
-use super::unhandled::Unhandled;
+use super::report::Unhandled;
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::Location;
 use std::rc::Rc;

@@ -18,7 +18,7 @@
 //! resources, for a descriptor that is gone already (R004, R168).
 
 use super::loop_handle::LoopHandle;
-use super::unhandled::Unhandled;
+use super::report::Unhandled;
 use readily_sys::errno;
 use std::io;
 

@@ -16,7 +16,7 @@ use super::error::Error;
 use super::inbox::Inbox;
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
-use super::unhandled::Unhandled;
+use super::report::Unhandled;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use super::loop_handle::{Callbacks, Cx, LoopHandle, Registration};
 
 use super::registration::{FdState, Reasons, RegisterOptions, RegistrationState};
 use super::registry::Key;
-use super::unhandled::Unhandled;
+use super::report::Unhandled;
 use crate::base::slab::SlabKey;
 use crate::poll::{FdRef, Interest, Trigger};
 use readily_sys::transfer::Transfer;

@@ -9,7 +9,7 @@
 use super::futurelock;
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
-use super::unhandled::Unhandled;
+use super::report::Unhandled;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 

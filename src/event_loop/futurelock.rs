@@ -16,43 +16,14 @@ use super::current;
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::ready_queue::{CALL, MAIN_TASK};
-use super::unhandled::Unhandled;
+use super::report::{Futurelock, Unhandled};
 use readily_sys::sorted::SortedMap;
 use std::cell::{Cell, RefCell};
-use std::fmt;
 
 /// On a busy loop, a grant that is not taken within this many turns is reported.
 const FUTURELOCK_TURNS: u32 = 16;
 /// At most this many waiters are named in a report.
 const MAX_NAMED_WAITERS: usize = 8;
-
-/// A future that keeps a grant which it does not take: see [`Unhandled::Futurelock`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Futurelock {
-    /// The task that polled the future when it began to wait.
-    pub holder: Origin,
-    /// The first tasks that wait behind the future, in their order; the holder may be one of them.
-    pub waiting: Vec<Origin>,
-    /// The number of turns since the grant.
-    pub turns: u32,
-}
-
-impl fmt::Display for Futurelock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.turns == 1 { "" } else { "s" };
-        write!(
-            f,
-            "futurelock: a lock, a permit, an item or a place was granted {} turn{plural} ago to a future that \
-             is neither polled nor dropped by {}; waiting behind it: ",
-            self.turns, self.holder
-        )?;
-        for (n, origin) in self.waiting.iter().enumerate() {
-            write!(f, "{}{origin}", if n > 0 { "; " } else { "" })?;
-        }
-        Ok(())
-    }
-}
 
 /// A wait queue, by its address, and the number of a ticket in it.
 type At = (usize, u64);

@@ -17,7 +17,7 @@ use super::classify::Role;
 use super::error::Error;
 use super::loop_handle::{Callbacks, Cx, LoopHandle, Registration};
 use super::registration::{Reasons, RegistrationState, effective};
-use super::unhandled::Unhandled;
+use super::report::Unhandled;
 use crate::base::slab::SlabKey;
 use crate::poll::{FdRef, Interest, Readiness, Trigger};
 use std::io;

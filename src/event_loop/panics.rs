@@ -7,7 +7,6 @@
 //!
 //! asyncio catches a callback's exceptions in its loop, too.
 
-use super::stderr::report_stray_panic;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -78,17 +77,6 @@ impl FirstPanic {
     #[inline]
     pub(crate) fn take(mut self) -> Option<Payload> {
         self.0.take()
-    }
-
-    /// Resumes the panic. During another panic it is reported instead, because a second one would
-    /// abort the process.
-    #[inline]
-    pub(crate) fn resume(self) {
-        match self.take() {
-            None => {}
-            Some(payload) if std::thread::panicking() => report_stray_panic(payload),
-            Some(payload) => std::panic::resume_unwind(payload),
-        }
     }
 }
 

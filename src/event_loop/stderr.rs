@@ -7,8 +7,7 @@
 
 use super::origin::Origin;
 use super::panics::{Payload, catch, drop_quietly};
-use super::unhandled::Unhandled;
-use super::weak_handle::WeakHandle;
+use super::report::Unhandled;
 use std::fmt;
 use std::io::{Write, stderr};
 
@@ -35,15 +34,6 @@ pub(crate) fn print(report: &dyn fmt::Display) {
 pub(crate) fn print_panic(payload: Payload, origin: Origin) {
     print(&panic(&payload, origin));
     drop_quietly(payload);
-}
-
-/// Reports a panic that belongs to no loop: through this thread's current loop, or on standard error.
-#[cold]
-pub(crate) fn report_stray_panic(payload: Payload) {
-    match WeakHandle::current() {
-        Some(weak) => weak.apply_panic_policy(payload, Origin::Other),
-        None => print_panic(payload, Origin::Other),
-    }
 }
 
 /// The message of a panic, if its payload is a string.

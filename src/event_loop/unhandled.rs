@@ -5,45 +5,12 @@
 //!
 //! In asyncio this is the loop's exception handler.
 
-mod report;
-
-pub use report::Unhandled;
-
-use super::action::Call;
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::panics::{PanicPolicy, Payload, catch, drop_quietly};
+use super::report::{Unhandled, UnhandledHook};
 use super::stderr::{panic, print, print_panic};
 use super::weak_handle::WeakHandle;
-use std::cell::{Cell, RefCell};
-
-/// A closure that receives the reports of a loop: see [`LoopHandle::take_unhandled_hook`].
-pub type UnhandledHook = Box<dyn FnMut(&Unhandled)>;
-
-/// The state of a loop's reports: policy, hook and pending panic.
-#[derive(Default)]
-pub(super) struct Reports {
-    pub(super) policy: Cell<PanicPolicy>,
-    hook: RefCell<Option<UnhandledHook>>,
-    /// How often the hook was set or taken. After a call the hook is put back only if this did not
-    /// change meanwhile.
-    hook_changes: Cell<u64>,
-    /// The panic that will be resumed at the end of this turn.
-    panic: Cell<Option<(Payload, Origin)>>,
-    has_panic: Cell<bool>,
-}
-
-impl Reports {
-    #[inline]
-    pub(super) fn has_panic(&self) -> bool {
-        self.has_panic.get()
-    }
-
-    pub(super) fn take_panic(&self) -> Option<(Payload, Origin)> {
-        self.has_panic.set(false);
-        self.panic.take()
-    }
-}
 
 impl LoopHandle {
     /// Sends reports to `hook`: panics that no caller sees, errors that belong to no call, and in
@@ -137,51 +104,6 @@ impl LoopHandle {
             print(&format_args!("{what} {report}"));
             drop_quietly(payload);
         }
-    }
-
-    /// Runs user code. If it panics, the policy decides.
-    #[inline]
-    pub(crate) fn guard(&self, f: impl FnOnce()) {
-        if let Err(payload) = catch(f) {
-            self.apply_panic_policy(payload, Origin::Other);
-        }
-    }
-
-    /// Runs a callback or closure. If it panics, the report names `origin`; in debug mode the call
-    /// is timed.
-    #[inline]
-    pub(super) fn call_out(&self, origin: impl FnOnce() -> Origin, f: impl FnOnce()) {
-        let begun = self.begin_call();
-        match catch(f) {
-            Ok(()) => self.end_call(begun, origin),
-            Err(payload) => {
-                let origin = origin();
-                self.end_call(begun, || origin.clone());
-                self.apply_panic_policy(payload, origin);
-            }
-        }
-    }
-
-    /// Drops a value whose destructor may be user code: with this as the current loop, with its
-    /// panic caught, and with bounded nesting (G5).
-    #[inline]
-    pub(crate) fn drop_guarded<T: 'static>(&self, value: T) {
-        if std::mem::needs_drop::<T>() {
-            self.run_bounded(move |handle| handle.drop_now(value));
-        }
-    }
-
-    /// [`drop_guarded`](Self::drop_guarded) for a closure that a closed loop refuses: out of line, because
-    /// each caller of that has a copy of its code.
-    #[cold]
-    pub(super) fn drop_refused(&self, call: Call) {
-        self.drop_guarded(call);
-    }
-
-    /// [`drop_guarded`](Self::drop_guarded) for a caller that has bounded the nesting.
-    pub(super) fn drop_now<T>(&self, value: T) {
-        let _here = self.enter_if_needed();
-        self.guard(|| drop(value));
     }
 
     /// Applies the policy to a panic that no caller receives.

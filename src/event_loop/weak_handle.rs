@@ -8,8 +8,8 @@
 use super::call_handles::{CallHandle, TimerHandle};
 use super::error::LoopClosed;
 use super::loop_handle::LoopHandle;
+use super::report::Unhandled;
 use super::stderr::print;
-use super::unhandled::Unhandled;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 

@@ -9,8 +9,8 @@
 use crate::base::numbered::NumberedQueue;
 use crate::base::slab::{Slab, SlabKey};
 use crate::base::unique_id;
-use crate::event_loop::depth::drop_bounded;
 use crate::event_loop::panics::{FirstPanic, drop_quietly};
+use crate::event_loop::user_code::drop_bounded;
 use crate::event_loop::{LoopHandle, Origin, Payload, WeakHandle};
 use crate::task::waiters::WakerList;
 use std::cell::{Cell, RefCell};

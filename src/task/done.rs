@@ -7,7 +7,7 @@
 //! In the notes: `add_done_callback`, `remove_done_callback` (N16, N17).
 
 use crate::base::unique_id;
-use crate::event_loop::depth::drop_bounded;
+use crate::event_loop::user_code::drop_bounded;
 use crate::event_loop::{LoopHandle, WeakHandle};
 use std::cell::RefCell;
 use std::panic::Location;

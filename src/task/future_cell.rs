@@ -9,8 +9,8 @@
 use super::done::DoneList;
 use super::future::{Future, FutureError};
 use super::waiters::WakerList;
-use crate::event_loop::depth::run_bounded;
 use crate::event_loop::panics::catch;
+use crate::event_loop::user_code::run_bounded;
 use crate::event_loop::{Origin, WeakHandle};
 use std::cell::RefCell;
 use std::mem::needs_drop;

@@ -11,7 +11,7 @@ use super::join::{JoinError, Reason};
 use super::remote::{assert_not_current, cancel};
 use super::remote_shared::{Failed, Inner, RemoteState, State};
 use super::wait_queue::drop_waker;
-use crate::event_loop::depth::run_bounded;
+use crate::event_loop::user_code::run_bounded;
 use crate::event_loop::{CrossLoopWait, current};
 use std::borrow::Cow;
 use std::fmt;

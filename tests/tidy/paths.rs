@@ -197,7 +197,7 @@ fn each_public_name_has_one_path() {
         ("task::handle::Task", "Task"),
         ("task::future::Future", "task::Future"),
         ("base::clock::Manual", "clock::Manual"),
-        ("event_loop::unhandled::report::Unhandled", "Unhandled"),
+        ("event_loop::report::Unhandled", "Unhandled"),
     ] {
         let found = paths.get(item);
         assert!(found.is_some_and(|all| all.contains(path)), "{item}");

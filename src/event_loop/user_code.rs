@@ -1,4 +1,9 @@
-//! Nested drops: a bound on how deep destructors run inside one another.
+//! Calls of user code, with its panics caught and its nesting bounded.
+//!
+//! `guard` and `call_out` catch a panic of a waker or of a timer's closure, and apply the policy.
+//! `drop_guarded` drops a value whose destructor may panic or call back into the loop. They are called
+//! outside every borrow (L8). The callbacks of an event batch, and the closures and tasks of a ready
+//! batch, have one `catch` for all of them, in `turn.rs`.
 //!
 //! A destructor may cancel a task, a timer or a registration, or drop a token, whose own destructor
 //! cancels the next one. A chain of them would use as much stack as it is long (R093). So beyond
@@ -8,13 +13,85 @@
 //!
 //! Python's interpreter does the same for its own objects.
 
+use super::action::Call;
 use super::loop_handle::LoopHandle;
-use super::panics::catch;
-use super::stderr::report_stray_panic;
+use super::origin::Origin;
+use super::panics::{FirstPanic, Payload, catch};
+use super::stderr::print_panic;
+use super::weak_handle::WeakHandle;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
+
+impl LoopHandle {
+    /// Runs user code. If it panics, the policy decides.
+    #[inline]
+    pub(crate) fn guard(&self, f: impl FnOnce()) {
+        if let Err(payload) = catch(f) {
+            self.apply_panic_policy(payload, Origin::Other);
+        }
+    }
+
+    /// Runs a callback or closure. If it panics, the report names `origin`; in debug mode the call
+    /// is timed.
+    #[inline]
+    pub(super) fn call_out(&self, origin: impl FnOnce() -> Origin, f: impl FnOnce()) {
+        let begun = self.begin_call();
+        match catch(f) {
+            Ok(()) => self.end_call(begun, origin),
+            Err(payload) => {
+                let origin = origin();
+                self.end_call(begun, || origin.clone());
+                self.apply_panic_policy(payload, origin);
+            }
+        }
+    }
+
+    /// Drops a value whose destructor may be user code: with this as the current loop, with its
+    /// panic caught, and with bounded nesting (G5).
+    #[inline]
+    pub(crate) fn drop_guarded<T: 'static>(&self, value: T) {
+        if std::mem::needs_drop::<T>() {
+            self.run_bounded(move |handle| handle.drop_now(value));
+        }
+    }
+
+    /// [`drop_guarded`](Self::drop_guarded) for a closure that a closed loop refuses: out of line, because
+    /// each caller of that has a copy of its code.
+    #[cold]
+    pub(super) fn drop_refused(&self, call: Call) {
+        self.drop_guarded(call);
+    }
+
+    /// [`drop_guarded`](Self::drop_guarded) for a caller that has bounded the nesting.
+    pub(super) fn drop_now<T>(&self, value: T) {
+        let _here = self.enter_if_needed();
+        self.guard(|| drop(value));
+    }
+}
+
+/// Reports a panic that belongs to no loop: through this thread's current loop, or on standard error.
+#[cold]
+pub(crate) fn report_stray_panic(payload: Payload) {
+    match WeakHandle::current() {
+        Some(weak) => weak.apply_panic_policy(payload, Origin::Other),
+        None => print_panic(payload, Origin::Other),
+    }
+}
+
+impl FirstPanic {
+    /// Resumes the panic. During another panic it is reported instead, because a second one would
+    /// abort the process.
+    #[inline]
+    pub(crate) fn resume(self) {
+        match self.take() {
+            None => {}
+            Some(payload) if std::thread::panicking() => report_stray_panic(payload),
+            Some(payload) => std::panic::resume_unwind(payload),
+        }
+    }
+}
 
 /// How many levels of drops may be nested. A level takes a few hundred bytes of stack, in a debug
 /// build some kilobytes.

@@ -6,8 +6,9 @@
 //!
 //! In asyncio this is the `context` that its exception handler is called with.
 
-use super::super::futurelock::Futurelock;
-use super::Origin;
+use super::origin::Origin;
+use super::panics::{PanicPolicy, Payload};
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -134,6 +135,62 @@ pub enum Unhandled {
         /// The error of the system.
         error: io::Error,
     },
+}
+
+/// A future that keeps a grant which it does not take: see [`Unhandled::Futurelock`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Futurelock {
+    /// The task that polled the future when it began to wait.
+    pub holder: Origin,
+    /// The first tasks that wait behind the future, in their order; the holder may be one of them.
+    pub waiting: Vec<Origin>,
+    /// The number of turns since the grant.
+    pub turns: u32,
+}
+
+impl fmt::Display for Futurelock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.turns == 1 { "" } else { "s" };
+        write!(
+            f,
+            "futurelock: a lock, a permit, an item or a place was granted {} turn{plural} ago to a future that \
+             is neither polled nor dropped by {}; waiting behind it: ",
+            self.turns, self.holder
+        )?;
+        for (n, origin) in self.waiting.iter().enumerate() {
+            write!(f, "{}{origin}", if n > 0 { "; " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// A closure that receives the reports of a loop: see [`LoopHandle::take_unhandled_hook`](crate::LoopHandle::take_unhandled_hook).
+pub type UnhandledHook = Box<dyn FnMut(&Unhandled)>;
+
+/// The state of a loop's reports: policy, hook and pending panic.
+#[derive(Default)]
+pub(super) struct Reports {
+    pub(super) policy: Cell<PanicPolicy>,
+    pub(super) hook: RefCell<Option<UnhandledHook>>,
+    /// How often the hook was set or taken. After a call the hook is put back only if this did not
+    /// change meanwhile.
+    pub(super) hook_changes: Cell<u64>,
+    /// The panic that will be resumed at the end of this turn.
+    pub(super) panic: Cell<Option<(Payload, Origin)>>,
+    pub(super) has_panic: Cell<bool>,
+}
+
+impl Reports {
+    #[inline]
+    pub(super) fn has_panic(&self) -> bool {
+        self.has_panic.get()
+    }
+
+    pub(super) fn take_panic(&self) -> Option<(Payload, Origin)> {
+        self.has_panic.set(false);
+        self.panic.take()
+    }
 }
 
 impl fmt::Display for Unhandled {
