@@ -4,55 +4,53 @@
 //! them, even where it is not used: a reference is never null, so `Option<Action>` needs no more
 //! memory than `Action`.
 //!
+//! Both are generic over the handle of the loop, `H`, with which a closure is called.
+//!
 //! In the notes: the *timers* of N1.
 
-use super::loop_handle::LoopHandle;
 use readily_sys::inline_fn::InlineFn;
 use std::panic::Location;
 use std::task::Waker;
 
-/// A closure that runs once on the loop's thread, and the line that queued it.
-pub(super) struct Call {
-    pub(super) run: InlineFn<LoopHandle>,
+/// A closure that runs once on the loop's thread, with the loop's handle `H`, and the line that queued it.
+pub(super) struct Call<H: 'static> {
+    pub(super) run: InlineFn<H>,
     pub(super) site: &'static Location<'static>,
 }
 
-impl Call {
+impl<H> Call<H> {
     #[inline]
-    pub(super) fn new(
-        site: &'static Location<'static>,
-        run: impl FnOnce(&LoopHandle) + 'static,
-    ) -> Self {
+    pub(super) fn new(site: &'static Location<'static>, run: impl FnOnce(&H) + 'static) -> Self {
         let run = InlineFn::new(run);
         Self { run, site }
     }
 
     #[inline]
-    pub(super) fn run(self, handle: &LoopHandle) {
+    pub(super) fn run(self, handle: &H) {
         self.run.call(handle);
     }
 }
 
 #[repr(C)] // in the order of `Call`, so that its words are copied as they are
-pub(super) struct Action {
-    what: ActionKind,
+pub(super) struct Action<H: 'static> {
+    what: ActionKind<H>,
     site: &'static Location<'static>,
 }
 
-enum ActionKind {
-    Call(InlineFn<LoopHandle>),
+enum ActionKind<H: 'static> {
+    Call(InlineFn<H>),
     Wake(Waker),
 }
 
 /// An [`Action`] that is due.
-pub(super) enum DueAction {
-    Call(Call),
+pub(super) enum DueAction<H: 'static> {
+    Call(Call<H>),
     Wake(Waker),
 }
 
-impl Action {
+impl<H> Action<H> {
     #[inline]
-    pub(super) fn call(call: Call) -> Self {
+    pub(super) fn call(call: Call<H>) -> Self {
         let Call { run, site } = call;
         let what = ActionKind::Call(run);
         Self { what, site }
@@ -66,7 +64,7 @@ impl Action {
     }
 
     #[inline]
-    pub(super) fn into_due(self) -> DueAction {
+    pub(super) fn into_due(self) -> DueAction<H> {
         let site = self.site;
         match self.what {
             ActionKind::Call(run) => DueAction::Call(Call { run, site }),
@@ -108,7 +106,7 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn none_takes_no_room_of_its_own() {
-        assert_eq!(size_of::<Action>(), 40);
-        assert_eq!(size_of::<Option<Action>>(), 40);
+        assert_eq!(size_of::<Action<u8>>(), 40);
+        assert_eq!(size_of::<Option<Action<u8>>>(), 40);
     }
 }

@@ -5,9 +5,8 @@
 //!
 //! In asyncio: `Handle` and `TimerHandle`.
 
-use super::action::Action;
 use super::current;
-use super::loop_handle::LoopHandle;
+use super::loop_handle::{Action, LoopHandle};
 use super::ready_queue::CallKey;
 use crate::base::clock::NEVER;
 use crate::base::timer_heap::TimerKey;

@@ -289,6 +289,15 @@ fn leave_above(number: u64) {
 }
 
 impl LoopHandle {
+    /// Makes this the current loop of this thread, unless it is already. For user code that is
+    /// called outside a turn: a destructor may spawn.
+    pub(crate) fn enter_if_needed(&self) -> Option<CurrentGuard> {
+        match is(self) {
+            true => None,
+            false => self.weak_self.upgrade().map(|me| CurrentGuard::enter(&me)),
+        }
+    }
+
     /// Checks the current loop after a callback or a poll: if it is not this one, this loop is made
     /// current again, and `origin` is reported.
     #[inline]

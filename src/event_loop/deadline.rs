@@ -7,10 +7,9 @@
 //! In libevent this is the timeout of an event, in Go `SetDeadline`; asyncio leaves it to
 //! `call_later`. In the notes it is a timer (N1).
 
-use super::action::{Action, Call};
 use super::classify::Branch;
 use super::error::Error;
-use super::loop_handle::{Cx, LoopHandle, Registration};
+use super::loop_handle::{Action, Call, Cx, LoopHandle, Registration};
 use super::origin::Origin;
 use super::panics::catch;
 use super::registration::Reasons;

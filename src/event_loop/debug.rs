@@ -9,34 +9,7 @@
 use super::futurelock;
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
-use super::report::Unhandled;
-use std::cell::{Cell, RefCell};
 use std::time::Duration;
-
-/// A call that takes this long is reported, unless another limit is set; as in asyncio.
-const SLOW: Duration = Duration::from_millis(100);
-
-/// The state of debug mode, and the times of this turn.
-pub(super) struct Debug {
-    on: Cell<bool>,
-    slow: Cell<Duration>,
-    /// The calls of this turn that were not slow: their number, their total time, and the longest.
-    calls: Cell<u32>,
-    total: Cell<Duration>,
-    longest: RefCell<Option<(Duration, Origin)>>,
-}
-
-impl Default for Debug {
-    fn default() -> Self {
-        Self {
-            on: Cell::new(false),
-            slow: Cell::new(SLOW),
-            calls: Cell::new(0),
-            total: Cell::new(Duration::ZERO),
-            longest: RefCell::new(None),
-        }
-    }
-}
 
 /// Whether `READILY_DEBUG` is set in the environment, and neither empty nor `0`.
 pub(super) fn is_requested() -> bool {
@@ -49,10 +22,10 @@ impl LoopHandle {
     ///
     /// In debug mode each call of a callback, closure, timer or task, and of the main future, is
     /// timed. A call that takes too long (see [`LoopHandle::set_slow_callback`]) is reported as
-    /// [`Unhandled::Slow`], and a turn that takes too long without such a call as
-    /// [`Unhandled::SlowTurn`]. A run that nothing can end any more is reported as
-    /// [`Unhandled::Deadlock`], and a future that keeps a grant which it does not take as
-    /// [`Unhandled::Futurelock`]. After each turn the loop's invariants are checked.
+    /// [`Unhandled::Slow`](super::Unhandled::Slow), and a turn that takes too long without such a call as
+    /// [`Unhandled::SlowTurn`](super::Unhandled::SlowTurn). A run that nothing can end any more is reported as
+    /// [`Unhandled::Deadlock`](super::Unhandled::Deadlock), and a future that keeps a grant which it does not take as
+    /// [`Unhandled::Futurelock`](super::Unhandled::Futurelock). After each turn the loop's invariants are checked.
     ///
     /// # Examples
     ///
@@ -74,28 +47,24 @@ impl LoopHandle {
     #[doc(alias = "slow_callback_duration")]
     #[doc(alias = "PYTHONASYNCIODEBUG")]
     pub fn set_debug(&self, on: bool) {
-        self.debug.on.set(on);
+        self.stopwatch.set(on);
         self.observed.set(on || self.kernel.is_some());
         self.attention.set(true);
         if on {
             futurelock::watch();
         }
-        // The counts of a turn in which debug mode is turned off must not add to a later one.
-        self.debug.calls.set(0);
-        self.debug.total.set(Duration::ZERO);
-        self.debug.longest.take();
     }
 
     /// Whether debug mode is on.
     #[doc(alias = "get_debug")]
     #[must_use]
     pub fn is_debug(&self) -> bool {
-        self.debug.on.get()
+        self.stopwatch.on.get()
     }
 
     /// Sets how long a call, or a turn, may take before debug mode reports it. The default is 100 ms.
     pub fn set_slow_callback(&self, limit: Duration) {
-        self.debug.slow.set(limit);
+        self.stopwatch.slow.set(limit);
     }
 
     /// Whether no work is ready, and neither a descriptor nor a timer can change that.
@@ -147,40 +116,25 @@ impl LoopHandle {
     #[cold]
     fn note_timed_call(&self, begun: u64, origin: Origin) {
         let took = Duration::from_nanos(self.times.fresh_ns().saturating_sub(begun));
-        let debug = &self.debug;
-        if took >= debug.slow.get() {
-            return self.report(&Unhandled::Slow { origin, took });
-        }
-        // Many calls may be slow together.
-        debug.calls.set(debug.calls.get() + 1);
-        debug.total.set(debug.total.get() + took);
-        let mut longest = debug.longest.borrow_mut();
-        if longest.as_ref().is_none_or(|(longest, _)| took > *longest) {
-            *longest = Some((took, origin));
+        if let Some(report) = self.stopwatch.add_call(took, origin) {
+            self.report(&report);
         }
     }
 
     /// In debug mode, checks the total time of the turn's calls, and the loop's invariants.
     #[inline]
     pub(super) fn end_debugged_turn(&self) {
-        if self.debug.on.get() {
+        if self.stopwatch.on.get() {
             self.check_turn();
         }
     }
 
     #[cold]
     fn check_turn(&self) {
-        let debug = &self.debug;
         self.check_invariants();
         self.report_futurelocks();
-        let (calls, total) = (debug.calls.take(), debug.total.take());
-        let longest = debug.longest.take();
-        if let Some((_, origin)) = longest.filter(|_| total >= debug.slow.get() && calls > 1) {
-            self.report(&Unhandled::SlowTurn {
-                took: total,
-                calls,
-                longest: origin,
-            });
+        if let Some(report) = self.stopwatch.end_turn() {
+            self.report(&report);
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use super::current::{CurrentGuard, Turning};
 use super::turn::EVENT_INTERVAL;
-use super::{CloseReport, Error, LoopHandle, TimeSource};
+use super::{CloseReport, Error, LoopHandle, TimeSource, debug};
 use crate::base::clock::Clock;
 use crate::poll::default_poller::LoopPoller;
 use crate::poll::{Event, Poller};
@@ -59,8 +59,10 @@ impl EventLoop {
 
     /// Creates a loop with the given poller and clock, each of which may be the system's.
     pub(crate) fn build(poller: LoopPoller, clock: TimeSource) -> Result<Self, Error> {
+        let handle = LoopHandle::new(poller, clock)?;
+        handle.set_debug(debug::is_requested());
         Ok(Self {
-            handle: LoopHandle::new(poller, clock)?,
+            handle,
             events: Vec::new(),
         })
     }

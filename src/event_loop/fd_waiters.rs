@@ -4,8 +4,8 @@
 //! connection of this loop closes. For the first a listener has a timer; for the second it waits in
 //! the list of this module, which the loop wakes when it closes a descriptor.
 
-use super::action::{Action, Call, DueAction};
-use super::loop_handle::LoopHandle;
+use super::action::DueAction;
+use super::loop_handle::{Action, Call, LoopHandle};
 use crate::base::slab::SlabKey;
 use std::panic::Location;
 use std::task::Waker;

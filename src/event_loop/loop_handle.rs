@@ -3,13 +3,11 @@
 //! `LoopHandle` is shared by `Rc`, and each of its parts is in a cell. A cell is borrowed inside
 //! one method and never across user code (L8), so every method works in a callback, in a coroutine,
 //! in a destructor and between two turns. The [`EventLoop`](super::EventLoop) owns the handle. A
-//! callback that may outlive the loop holds a [`WeakHandle`].
+//! callback that may outlive the loop holds a [`WeakHandle`](super::WeakHandle).
 //!
 //! This is the `loop` object of the notes (N7).
 
-use super::action::{Action, Call};
-use super::current::{self, CurrentGuard};
-use super::debug::{self, Debug};
+use super::action;
 use super::error::Error;
 use super::host::Host;
 use super::inbox::{Inbox, Message};
@@ -18,10 +16,9 @@ use super::panics::PanicPolicy;
 use super::ready_queue::ReadyQueue;
 use super::registration;
 use super::registry::Registry;
-use super::remote::RemoteHandle;
 use super::report::Reports;
 use super::scheduler::Scheduler;
-use super::weak_handle::WeakHandle;
+use super::stopwatch::Stopwatch;
 use crate::base::rng::Rng;
 use crate::base::slab::Slab;
 use crate::base::unique_id;
@@ -67,7 +64,7 @@ pub(super) struct StatCells {
 ///
 /// An [`EventLoop`](super::EventLoop) and a callback's [`Cx`] dereference to it.
 /// Closures of `call_soon` and of timers get a reference to it, and so does the closure of
-/// [`WeakHandle::with`].
+/// [`WeakHandle::with`](super::WeakHandle::with).
 pub struct LoopHandle {
     pub(super) weak_self: Weak<LoopHandle>,
     /// Unique in this process, also among loops that are gone.
@@ -81,7 +78,7 @@ pub struct LoopHandle {
     pub(super) inbox: Arc<Inbox>,
     pub(super) scheduler: OnceCell<Rc<dyn Scheduler>>,
     pub(super) reports: Reports,
-    pub(super) debug: Debug,
+    pub(super) stopwatch: Stopwatch,
     /// Whether calls are timed or traced: in debug mode, and on a virtual kernel.
     pub(super) observed: Cell<bool>,
     /// Listeners that ran out of descriptors, and wait until this loop closes one.
@@ -104,6 +101,12 @@ pub struct LoopHandle {
     /// The latest turns in a row in which every event was for a registration that is gone.
     pub(super) stale_turns: Cell<u32>,
 }
+
+/// A closure that runs with the loop.
+pub(super) type Call = action::Call<LoopHandle>;
+
+/// A closure to run with the loop, or a waker to wake.
+pub(super) type Action = action::Action<LoopHandle>;
 
 /// A registration of the loop.
 pub(super) type Registration = registration::Registration<dyn Callbacks>;
@@ -222,7 +225,7 @@ impl LoopHandle {
         let kernel = poller.kernel();
         let recording = kernel.as_ref().is_some_and(|kernel| kernel.is_recording());
         let inbox = Arc::new(Inbox::new(poller.notifier(), ForkGuard::new()?, recording));
-        let handle = Rc::new_cyclic(|me| Self {
+        Ok(Rc::new_cyclic(|me| Self {
             weak_self: me.clone(),
             loop_id: unique_id::next(),
             kernel,
@@ -233,7 +236,7 @@ impl LoopHandle {
             inbox,
             scheduler: OnceCell::new(),
             reports: Reports::default(),
-            debug: Debug::default(),
+            stopwatch: Stopwatch::default(),
             observed: Cell::new(false),
             fd_waiters: RefCell::default(),
             messages: RefCell::default(),
@@ -247,9 +250,7 @@ impl LoopHandle {
             attention: Cell::new(true),
             calls_left: Cell::new(0),
             stale_turns: Cell::new(0),
-        });
-        handle.set_debug(debug::is_requested());
-        Ok(handle)
+        }))
     }
 
     /// Returns the virtual kernel that this loop runs on, for instance one in memory; `None` for
@@ -288,30 +289,6 @@ impl LoopHandle {
     /// Returns the inbox, to which wakers on other threads send task ids.
     pub(crate) fn inbox(&self) -> Arc<Inbox> {
         Arc::clone(&self.inbox)
-    }
-
-    /// Makes this the current loop of this thread, unless it is already. For user code that is
-    /// called outside a turn: a destructor may spawn.
-    pub(crate) fn enter_if_needed(&self) -> Option<CurrentGuard> {
-        match current::is(self) {
-            true => None,
-            false => self.weak_self.upgrade().map(|me| CurrentGuard::enter(&me)),
-        }
-    }
-
-    /// Returns a handle to this loop for other threads.
-    #[doc(alias = "get_signal")]
-    #[must_use]
-    pub fn remote_handle(&self) -> RemoteHandle {
-        RemoteHandle::new(Arc::clone(&self.inbox))
-    }
-
-    /// Returns a weak handle to this loop, for this thread.
-    #[doc(alias = "downgrade")]
-    #[must_use]
-    #[inline]
-    pub fn weak_handle(&self) -> WeakHandle {
-        WeakHandle::new(self.weak_self.clone())
     }
 
     /// Returns counts of what the loop has done so far.

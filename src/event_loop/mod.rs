@@ -56,6 +56,7 @@ mod scheduler;
 mod scheduling;
 mod shuffle;
 pub(crate) mod stderr;
+mod stopwatch;
 mod turn;
 mod unhandled;
 pub(crate) mod user_code;

@@ -8,9 +8,8 @@
 //! In asyncio both kinds of work go into one queue; in the notes, the way back from the thread pool
 //! (N3, N5).
 
-use super::action::Call;
 use super::inbox::Message;
-use super::loop_handle::LoopHandle;
+use super::loop_handle::{Call, LoopHandle};
 use crate::base::shrink;
 use std::panic::Location;
 

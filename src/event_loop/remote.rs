@@ -22,6 +22,15 @@ pub struct RemoteHandle {
     inbox: Arc<Inbox>,
 }
 
+impl LoopHandle {
+    /// Returns a handle to this loop for other threads.
+    #[doc(alias = "get_signal")]
+    #[must_use]
+    pub fn remote_handle(&self) -> RemoteHandle {
+        RemoteHandle::new(Arc::clone(&self.inbox))
+    }
+}
+
 impl RemoteHandle {
     pub(super) fn new(inbox: Arc<Inbox>) -> Self {
         inbox.remotes.fetch_add(1, Ordering::Relaxed);

@@ -5,9 +5,9 @@
 //!
 //! In asyncio these methods have the same names; in the notes, the *callbacks* and *timers* of N1.
 
-use super::action::{Action, Call, DueAction};
+use super::action::DueAction;
 use super::call_handles::{CallHandle, TimerHandle, WakeTimer};
-use super::loop_handle::LoopHandle;
+use super::loop_handle::{Action, Call, LoopHandle};
 use super::loop_time::{LoopTime, round_up};
 use super::origin::Origin;
 use super::ready_queue::{CallKey, NO_CALL};

@@ -13,8 +13,7 @@
 //!
 //! Python's interpreter does the same for its own objects.
 
-use super::action::Call;
-use super::loop_handle::LoopHandle;
+use super::loop_handle::{Call, LoopHandle};
 use super::origin::Origin;
 use super::panics::{FirstPanic, Payload, catch};
 use super::stderr::print_panic;

@@ -43,6 +43,16 @@ pub struct WeakHandle {
     handle: Weak<LoopHandle>,
 }
 
+impl LoopHandle {
+    /// Returns a weak handle to this loop, for this thread.
+    #[doc(alias = "downgrade")]
+    #[must_use]
+    #[inline]
+    pub fn weak_handle(&self) -> WeakHandle {
+        WeakHandle::new(self.weak_self.clone())
+    }
+}
+
 impl WeakHandle {
     #[inline]
     pub(super) fn new(handle: Weak<LoopHandle>) -> Self {
