@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "tidy/book.rs"]
 mod book;
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/emulated.rs"]
 mod emulated;
 #[path = "tidy/growth.rs"]

@@ -18,7 +18,7 @@ const ALIASES: &[(&str, &str)] = &[(
 const AT_THE_ROOT: usize = 50;
 
 /// The text of a module, by its path without `crate::`; the root is the empty path.
-type Sources<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(super) type Sources<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 fn of_the_crate(module: &str) -> Option<String> {
     source_in("src", module)
@@ -49,7 +49,7 @@ fn join(module: &str, name: &str) -> String {
 
 /// The paths in a tree of `use`, without aliases: `a::{b, c::d as e}` has `a::b` and `a::c::d`, under
 /// the names `b` and `e`.
-fn leaves(tree: &str) -> Vec<(String, String)> {
+pub(super) fn leaves(tree: &str) -> Vec<(String, String)> {
     let tree = tree.trim();
     let Some(open) = tree.find('{') else {
         let (path, alias) = tree.split_once(" as ").unwrap_or((tree, ""));
@@ -98,7 +98,7 @@ fn uses(module: &str, text: &str, starts: &[&str]) -> Vec<(String, String)> {
 }
 
 /// Where an item is made that is at `path`, maybe because its module uses it from another.
-fn origin(path: &str, sources: Sources<'_>) -> String {
+pub(super) fn origin(path: &str, sources: Sources<'_>) -> String {
     let (module, name) = path.rsplit_once("::").unwrap_or(("", path));
     let all = ["", "pub ", "pub(crate) ", "pub(super) "];
     let text = sources(module).unwrap_or_default();
