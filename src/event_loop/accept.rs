@@ -111,6 +111,7 @@ impl LoopHandle {
         let acceptor = Acceptor {
             site: Location::caller(),
             accept,
+            several: false,
             broken: BrokenInARow::default(),
             backoff: Backoff::default(),
             pause_reports: ReportLimit::default(),
@@ -144,6 +145,8 @@ impl LoopHandle {
 struct Acceptor<F> {
     site: &'static Location<'static>,
     accept: F,
+    /// Whether the latest event was for several connections: the next one probably is, too.
+    several: bool,
     broken: BrokenInARow,
     backoff: Backoff,
     /// Limits the reports of its pauses.
@@ -181,7 +184,7 @@ where
 {
     fn on_connect(&mut self, cx: &Cx<'_>) {
         self.pause = None;
-        for _ in 0..ACCEPTS_PER_TURN {
+        for n in 0..ACCEPTS_PER_TURN {
             match cx.accept() {
                 Ok(accepted) => {
                     self.broken.end_row();
@@ -190,7 +193,7 @@ where
                 Err(error) => match AcceptError::of(&error) {
                     AcceptError::Connection if self.broken.add() => return self.pause(cx, error),
                     AcceptError::Connection => {}
-                    AcceptError::WouldBlock => return,
+                    AcceptError::WouldBlock => return self.several = n > 1,
                     AcceptError::OutOfResources => return self.pause(cx, error),
                     AcceptError::Fatal => {
                         let (fd, addr) = (cx.fd_ref().raw(), cx.fd_ref().local_addr().ok());
@@ -199,14 +202,19 @@ where
                     }
                 },
             }
-            // The callback may have closed its own listener, or paused it. And mostly that was the
-            // only connection: to test for readiness is cheaper than an `accept(2)` that finds
-            // none, which makes a socket first.
-            let ready = cx.fd_ref().readiness();
-            if !cx.interest().contains(Interest::READ)
-                || ready.is_ok_and(|ready| !ready.contains(Readiness::READ))
-            {
+            // The callback may have closed its own listener, or paused it.
+            if !cx.interest().contains(Interest::READ) {
                 return;
+            }
+            // Mostly that was the only connection, and to test for readiness is cheaper than an
+            // `accept(2)` that finds none, which makes a socket first. Of several, only one test is
+            // made: the `accept(2)` that finds none more ends them.
+            if !self.several {
+                let ready = cx.fd_ref().readiness();
+                self.several = ready.is_ok_and(|ready| ready.contains(Readiness::READ));
+                if !self.several {
+                    return;
+                }
             }
         }
     }
