@@ -45,6 +45,30 @@ fn a_flood_of_connections_is_accepted_a_bounded_number_in_each_turn() {
     turn_until(&mut event_loop, || accepted.get() == 120);
 }
 
+/// However many there were before: one after several, several after one.
+#[test]
+fn all_connections_that_wait_are_accepted_in_one_turn() {
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    let (listener, addr) = listener();
+    let accepted = Count::default();
+    let count = accepted.clone();
+    event_loop
+        .listen(listener, move |_, _| {
+            count.add();
+            None::<Closures>
+        })
+        .unwrap();
+    let mut clients = Vec::new();
+    for several in [1, 2, 1, 10, 10, 1, 1, 3] {
+        for _ in 0..several {
+            clients.push(net::TcpStream::connect(addr).unwrap());
+        }
+        turn_times(&mut event_loop, 1);
+        assert_eq!(accepted.get(), clients.len(), "{several} more");
+    }
+}
+
 /// A report that a connection has room costs one more wait for each client that does not speak first.
 #[test]
 fn a_connection_whose_callbacks_have_no_use_for_writing_gets_no_report_of_room() {
