@@ -3,29 +3,19 @@
 //! This is the one file of the crate with `unsafe` in it. In safe Rust a task takes three
 //! allocations and as many look-ups by type, and a spawn and a join become several times slower
 //! (`docs/decisions.md`). The boundary of the unsafe code is this module. Its safety arguments rest
-//! on the two counts, the stage and the vtable of the header (`cell/header.rs`, `cell/state.rs`,
+//! on the two counts, the state and the vtable of the header (`cell/header.rs`, `cell/state.rs`,
 //! `cell/waker.rs`). Those files are safe code, and only this module can change these fields: the
 //! compiler refuses it elsewhere. The functions that the rest of `task` can call may be called in
-//! any order, for each checks the stage first. The decisions about a task are made in
+//! any order, for each makes a transition of the state first, which has the contents of the body
+//! ([`Body`]). The decisions about a task are made in
 //! `executor.rs`.
 //! In the notes: a Task is a Future and more (N15). Rules: T1, T3, T4, G5.
 //!
-//! # States
-//!
-//! The contents of the body ([`Stage`]), and the code that may touch it:
-//!
-//! ```text
-//! Future ── poll ──▶ Busy ── pending ──▶ Future
-//!   │                  ├──── returned ──▶ Output ── take, drop_output ──▶ Empty
-//!   │                  └──── panicked, cancelled ──▶ Empty
-//!   └─ drop_future ──▶ Empty                          Empty ── put_back ──▶ Output
-//! ```
-//!
 //! # Rules
 //!
-//! - **One at a time.** Code that touches the body first moves the stage on: to *busy* or *empty*.
+//! - **One at a time.** Code that touches the body first makes a transition: to *busy* or *empty*.
 //!   So user code that comes back here, from a poll or a destructor, finds nothing to touch. A
-//!   panic leaves the stage there, too: what is then left is never dropped twice.
+//!   panic leaves the state there, too: what is then left is never dropped twice.
 //! - **Pinned.** The future is written to its place before any code can poll it, and dropped there.
 //! - **This thread.** A [`TaskPtr`] is not `Send`. Future, output and all of the header but
 //!   [`WakeState`] are touched through one, and are dropped at the latest with the last one.
@@ -54,13 +44,14 @@ mod views;
 mod waker;
 
 pub(super) use header::{Header, SpawnInfo};
+pub(super) use state::{BeginEnd, Cancel, Detach};
 
 use super::executor::PollCx;
 use super::join::JoinError;
 use crate::event_loop::Payload;
 use crate::event_loop::panics::catch;
 use readily_sys::block_cache;
-use state::Stage;
+use state::{BeginPoll, Body, Park};
 use std::alloc::Layout;
 use std::any::TypeId;
 use std::marker::PhantomData;
@@ -76,11 +67,11 @@ use waker::WakeState;
 #[repr(C)]
 struct TaskAlloc<F: Future> {
     header: Header,
-    body: Body<F>,
+    body: FutureOrOutput<F>,
 }
 
 #[repr(C)]
-union Body<F: Future> {
+union FutureOrOutput<F: Future> {
     future: ManuallyDrop<F>,
     output: ManuallyDrop<F::Output>,
 }
@@ -93,7 +84,7 @@ struct Vtable {
     layout: Layout,
     /// The offset of the body from the start of the header.
     body_offset: usize,
-    poll: unsafe fn(BodyPtr, &mut Context<'_>, &mut PollCx<'_>) -> Stage,
+    poll: unsafe fn(BodyPtr, &mut Context<'_>, &mut PollCx<'_>) -> Polled,
     drop_future: unsafe fn(BodyPtr),
     /// `None` if the output has no destructor.
     drop_output: Option<unsafe fn(BodyPtr)>,
@@ -120,15 +111,28 @@ impl<F: Future<Output: 'static>, N: ?Sized> VtableOf<F, N> {
     };
 }
 
-/// Polls the future in its place. If the task ends with it, drops it there (T3), and writes its
-/// output to that place. Returns the new stage.
+/// The outcome of a poll, and the contents of the body after it.
+enum Polled {
+    /// The future is there.
+    Pending,
+    /// The future was dropped, and its output is there.
+    Returned,
+    /// The future panicked, and is still there.
+    Panicked,
+}
+
+/// Polls the future in its place. If it returns, drops it there (T3), and writes its output to that
+/// place.
 ///
 /// # Safety
 ///
 /// There is an `F` at `place`, with room for an `F::Output`; it is pinned there, and no other code
 /// touches it until this returns.
-unsafe fn poll<F: Future>(place: BodyPtr, cx: &mut Context<'_>, poll_cx: &mut PollCx<'_>) -> Stage {
-    poll_cx.enter();
+unsafe fn poll<F: Future>(
+    place: BodyPtr,
+    cx: &mut Context<'_>,
+    poll_cx: &mut PollCx<'_>,
+) -> Polled {
     let polled = catch(|| {
         let mut future = place.cast::<F>();
         // SAFETY: by this function's contract the future is there and no other code touches it; the
@@ -140,17 +144,14 @@ unsafe fn poll<F: Future>(place: BodyPtr, cx: &mut Context<'_>, poll_cx: &mut Po
         future.poll(cx)
     });
     let output = match polled {
-        Ok(Poll::Pending) if poll_cx.pending() => return Stage::Future,
-        Ok(Poll::Pending) => None,
-        Ok(Poll::Ready(output)) => {
-            poll_cx.ready();
-            Some(output)
-        }
+        Ok(Poll::Pending) => return Polled::Pending,
+        Ok(Poll::Ready(output)) => output,
         Err(payload) => {
             poll_cx.panicked(payload);
-            None
+            return Polled::Panicked;
         }
     };
+    poll_cx.returned();
     // T3: before the end is reported. The destructor may panic; the future is gone all the same.
     let dropped = catch(|| {
         // SAFETY: by the contract the future is there and no other code touches it; nor does any
@@ -160,13 +161,10 @@ unsafe fn poll<F: Future>(place: BodyPtr, cx: &mut Context<'_>, poll_cx: &mut Po
     if let Err(payload) = dropped {
         poll_cx.panicked_in_drop(payload);
     }
-    let Some(output) = output else {
-        return Stage::Empty;
-    };
     // SAFETY: by the contract there is aligned room for the output, and no other code touches it;
     // the future that was there has been dropped.
     unsafe { place.cast::<F::Output>().write(output) };
-    Stage::Output
+    Polled::Returned
 }
 
 /// # Safety
@@ -257,23 +255,42 @@ impl TaskPtr {
     }
 
     /// Polls the future in its place; does nothing if it is being polled, or gone (T1).
+    #[inline]
     pub(super) fn poll(&self, poll_cx: &mut PollCx<'_>) {
-        if !self.state().transition(Stage::Future, Stage::Busy) {
+        if self.state().begin_poll() == BeginPoll::Refused {
             return;
         }
-        let stage = self.with_waker(|waker| {
+        poll_cx.begin();
+        let polled = self.with_waker(|waker| {
             let mut cx = Context::from_waker(waker);
             // SAFETY:
-            // - the stage showed that the future is there; it was written when the cell was made,
+            // - the state showed that the future is there; it was written when the cell was made,
             //   with the room that its vtable describes, is never moved, and is dropped in its
             //   place;
-            // - no other code touches it, for the stage is *busy* until this returns; all code in
-            //   this file that might touch it checks the stage first, and no file outside this
-            //   module changes the stage;
+            // - no other code touches it, for the body is *busy* until this returns; all code in
+            //   this file that might touch it makes a transition of the state first, and no file
+            //   outside this module makes one of the body;
             // - `self` keeps the cell until then.
             unsafe { (self.vtable.poll)(self.body_ptr(), &mut cx, poll_cx) }
         });
-        self.state().set_stage(stage);
+        match polled {
+            Polled::Pending if self.state().park() == Park::Parked => {}
+            Polled::Pending => {
+                poll_cx.cancelled();
+                self.drop_polled(poll_cx);
+            }
+            Polled::Returned => self.state().end_poll(Body::Output),
+            Polled::Panicked => self.drop_polled(poll_cx),
+        }
+    }
+
+    /// Drops the future after its last poll, which has left it there (T3).
+    #[cold]
+    fn drop_polled(&self, poll_cx: &mut PollCx<'_>) {
+        self.state().end_poll(Body::Future);
+        if let Err(payload) = self.drop_future() {
+            poll_cx.panicked_in_drop(payload);
+        }
     }
 
     /// Lends the task's waker, without a share of its own: a clone takes one.
@@ -301,11 +318,11 @@ impl TaskPtr {
     ///
     /// The panic payload of its destructor; the future is gone all the same.
     pub(super) fn drop_future(&self) -> Result<(), Payload> {
-        if !self.state().transition(Stage::Future, Stage::Empty) {
+        if !self.state().take_future() {
             return Ok(());
         }
         catch(|| {
-            // SAFETY: the stage showed that it is there, and now that it is not: no other code
+            // SAFETY: the state showed that it is there, and now that it is not: no other code
             // touches it any more.
             unsafe { (self.vtable.drop_future)(self.body_ptr()) }
         })
@@ -313,14 +330,14 @@ impl TaskPtr {
 
     /// Whether dropping the output may run user code.
     pub(super) fn has_output_to_drop(&self) -> bool {
-        self.state().stage() == Stage::Output && self.vtable.drop_output.is_some()
+        self.state().is(Body::Output) && self.vtable.drop_output.is_some()
     }
 
     /// Drops the output, if it is there; a panic of its destructor goes to the caller.
     pub(super) fn drop_output(&self) {
-        if self.state().transition(Stage::Output, Stage::Empty) {
+        if self.state().take_output() {
             if let Some(drop_output) = self.vtable.drop_output {
-                // SAFETY: the stage showed that it is there, and now that it is not: no other code
+                // SAFETY: the state showed that it is there, and now that it is not: no other code
                 // touches it any more.
                 unsafe { drop_output(self.body_ptr()) }
             }
@@ -482,9 +499,9 @@ impl<T: 'static> TypedTask<T> {
     }
 
     fn output(&self) -> T {
-        let is_there = self.cell.state().transition(Stage::Output, Stage::Empty);
+        let is_there = self.cell.state().take_output();
         assert!(is_there, "a task that is done has an output");
-        // SAFETY: the stage showed that the output is there, and now that it is not: it is moved
+        // SAFETY: the state showed that the output is there, and now that it is not: it is moved
         // out once. It is a `T`: a `TypedTask` is made from the future that returns it, or where
         // its vtable says so.
         unsafe { self.cell.body_ptr().cast::<T>().read() }
@@ -493,9 +510,9 @@ impl<T: 'static> TypedTask<T> {
     /// Undoes a [`take`](Self::take).
     pub(super) fn put_back(&self, result: Result<T, JoinError>) {
         self.cell.put_back(result.map(|output| {
-            let is_free = self.cell.state().transition(Stage::Empty, Stage::Output);
+            let is_free = self.cell.state().put_output_back();
             assert!(is_free, "the body is still empty");
-            // SAFETY: the stage showed that neither future nor output is there. There is room for a
+            // SAFETY: the state showed that neither future nor output is there. There is room for a
             // `T`, which is the type that the future returns, as above.
             unsafe { self.cell.body_ptr().cast::<T>().write(output) }
         }));

@@ -19,7 +19,7 @@
 //!   before the end is reported to any waiter or callback.
 
 use super::budget::{self, BudgetGuard};
-use super::cell::{Header, NewTask, SpawnInfo, TaskPtr, TypedTask};
+use super::cell::{BeginEnd, Cancel, Header, NewTask, SpawnInfo, TaskPtr, TypedTask};
 use super::join::{JoinError, OutputGuard, Reason, TaskState, drop_unclaimed, notify_done};
 use super::task_local::HideGuard;
 use crate::base::slab::{Slab, SlabKey};
@@ -122,12 +122,15 @@ impl Executor {
         let Some(cell) = tasks.get(key) else {
             return false;
         };
-        if cell.state().is_cancelled() || cell.id() == MAIN_TASK {
+        if cell.id() == MAIN_TASK {
+            return false;
+        }
+        let cancel = cell.state().cancel();
+        if cancel == Cancel::Refused {
             return false;
         }
         cell.set_reason(reason);
-        if cell.task_state() == TaskState::Running {
-            cell.state().cancel();
+        if cancel == Cancel::EndsAfterPoll {
             return true;
         }
         let cell = tasks.remove(key).expect("it was there a moment ago");
@@ -175,12 +178,13 @@ impl Executor {
         struct Suspends<'a>(&'a Header);
         impl Drop for Suspends<'_> {
             fn drop(&mut self) {
-                self.0.state().set_task_state(TaskState::Suspended);
+                self.0.state().park_main();
             }
         }
         let _polling = PollScope::begin(self);
         let _suspends = Suspends(head);
         self.current.set(key.to_bits());
+        head.state().begin_main_poll();
         head.count_poll();
         self.main.set(Some(head.site()));
         poll()
@@ -194,7 +198,7 @@ impl Executor {
         let Some(cell) = self.tasks.borrow().get(key).cloned() else {
             return;
         };
-        cell.clear_queued();
+        cell.state().clear_queued();
         let mut poll_cx = PollCx {
             executor: self,
             handle,
@@ -241,7 +245,7 @@ impl Executor {
     pub(super) fn release_main(&self, key: SlabKey, end: TaskState) {
         let cell = self.tasks.borrow_mut().remove(key);
         if let Some(cell) = cell {
-            cell.state().set_task_state(end);
+            cell.state().complete(end);
             // An older main task may still exist.
             if self.main.get() == Some(cell.site()) {
                 self.main.set(None);
@@ -335,44 +339,39 @@ pub(super) struct PollCx<'a> {
 impl<'a> PollCx<'a> {
     /// The poll begins.
     #[inline]
-    pub(super) fn enter(&self) {
+    pub(super) fn begin(&self) {
         self.executor.current.set(self.key.to_bits());
         budget::reset(); // F1
         self.cell.count_poll();
     }
 
-    /// The poll was pending. `true` if the task goes on; otherwise it was cancelled meanwhile and
-    /// ends here.
-    #[inline]
-    pub(super) fn pending(&mut self) -> bool {
-        let goes_on = !self.cell.state().is_cancelled();
-        if goes_on {
-            self.cell.state().set_task_state(TaskState::Suspended);
-        } else {
-            self.finish_with(Err(JoinError::Cancelled));
-        }
-        goes_on
-    }
-
     /// The poll was ready, and the task ends here.
     #[inline]
-    pub(super) fn ready(&mut self) {
-        match self.cell.state().is_cancelled() {
-            true => self.finish_with(Err(JoinError::Cancelled)),
-            false => self.finish_with(Ok(())),
-        }
+    pub(super) fn returned(&mut self) {
+        self.finish_with(match self.cell.state().begin_end() {
+            BeginEnd::Returned => Ok(()),
+            BeginEnd::Cancelled => Err(JoinError::Cancelled),
+        });
+    }
+
+    /// The poll was pending, but the task was cancelled meanwhile and ends here.
+    #[cold]
+    pub(super) fn cancelled(&mut self) {
+        let _ = self.cell.state().begin_end();
+        self.finish_with(Err(JoinError::Cancelled));
     }
 
     /// The poll panicked, and the task ends here.
     #[cold]
     pub(super) fn panicked(&mut self, payload: Payload) {
+        let _ = self.cell.state().begin_end();
         self.finish_with(Err(JoinError::Panicked(payload)));
     }
 
     /// Records the outcome and removes the task from the table.
+    #[inline]
     fn finish_with(&mut self, end: Result<(), JoinError>) {
         self.end = Some(end);
-        self.cell.state().set_task_state(TaskState::Suspended);
         self.executor.clear_current();
         // Not the last reference: the caller of the poll has one.
         self.executor.tasks.borrow_mut().remove(self.key);

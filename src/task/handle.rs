@@ -8,7 +8,7 @@
 //! In the notes: N13, N15, N16.
 
 use super::budget;
-use super::cell::{NewTask, TaskPtr, TypedTask};
+use super::cell::{Detach, NewTask, TaskPtr, TypedTask};
 use super::current::{CoroutineInfo, TaskRef, assert_own_loop};
 use super::done_task::drop_unclaimed_on;
 use super::executor::Executor;
@@ -285,8 +285,7 @@ impl<T: 'static> Future for Task<T> {
 impl<T: 'static> Drop for Task<T> {
     fn drop(&mut self) {
         let cell = self.cell();
-        cell.state().detach();
-        if cell.state().has_untaken_result() && !cell.state().is_viewed() {
+        if cell.state().detach() == Detach::DropResult {
             // A panic that was never inspected is reported now, or, for a viewed task, with its
             // last view.
             drop_unclaimed_on(&self.handle, cell);

@@ -60,7 +60,7 @@ impl<'a> MainTask<'a> {
         // T1: the queued id may come from a waker of an earlier main task. While a recording runs,
         // other threads leave the flag alone: a spurious poll does no harm.
         let cell = self.task.cell();
-        if !cell.clear_queued() && !cell.is_recording() {
+        if !cell.state().clear_queued() && !cell.is_recording() {
             return Poll::Pending;
         }
         self.turn.set(turn);

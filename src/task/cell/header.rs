@@ -134,12 +134,6 @@ impl Header {
         (self.vtable.type_name)()
     }
 
-    /// See [`WakeState::clear_queued`].
-    #[inline]
-    pub(in crate::task) fn clear_queued(&self) -> bool {
-        self.wake_state.clear_queued()
-    }
-
     pub(in crate::task) fn is_recording(&self) -> bool {
         self.wake_state.is_recording()
     }
@@ -154,10 +148,8 @@ impl Header {
         self.local_part.rare.get().is_some()
     }
 
-    /// Counts a poll and sets the state to running.
     #[inline]
     pub(in crate::task) fn count_poll(&self) {
-        self.state().set_task_state(TaskState::Running);
         self.local_part
             .polls
             .set(self.local_part.polls.get().saturating_add(1));
@@ -251,7 +243,7 @@ impl Header {
     /// T3: ends the task, once.
     #[inline]
     pub(in crate::task) fn complete(&self, end: Result<(), JoinError>) {
-        self.state().set_task_state(match end {
+        self.state().complete(match end {
             Ok(()) => TaskState::Done,
             Err(JoinError::Panicked(payload)) => {
                 self.rare().payload.set(Some(payload));
@@ -264,12 +256,7 @@ impl Header {
     /// T4: takes the outcome, once; `None` while there is none, and after it was taken.
     #[inline]
     pub(in crate::task) fn take_result(&self) -> Option<Result<(), JoinError>> {
-        let state = self.state();
-        if !state.has_untaken_result() {
-            return None;
-        }
-        state.set_result_taken(true);
-        match state.task_state() {
+        match self.state().take_result()? {
             TaskState::Done => Some(Ok(())),
             state => Some(Err(self.error(state))),
         }
@@ -293,6 +280,6 @@ impl Header {
         if let Err(JoinError::Panicked(payload)) = end {
             self.rare().payload.set(Some(payload));
         }
-        self.state().set_result_taken(false);
+        self.state().put_result_back();
     }
 }

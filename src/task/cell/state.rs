@@ -1,155 +1,372 @@
-//! The state of a task, in three bytes, for the loop's thread only.
+//! The state of a task and its transitions, all of them on this page.
 //!
-//! The public state, the stage of the body behind the cell's header, and some flags. They fill a
-//! gap beside the wakers' flag and count; a field of their own would cost each of a million tasks
-//! eight bytes.
+//! The state is one word, which only the loop's thread changes, and one flag beside it, which any
+//! thread may set: the flag is apart so that a transition of the word is a plain store, and not a
+//! locked instruction. The word has three parts: the phase of the task's life, the contents of the
+//! body behind the cell's header, and flags about the result.
 //!
-//! In the notes: `done()`, `cancelled()` (N16). Rules: T3, T4.
+//! ```text
+//! phase   Created, Suspended ── begin_poll ──▶ Running ── park ──▶ Suspended
+//!                 │                               └── begin_end ──▶ Suspended, ending
+//!                 └── cancel ──▶ ending ── complete ──▶ Done, Cancelled, Panicked
+//!
+//! body    Future ── begin_poll ──▶ Busy ── park ──▶ Future
+//!           │                        └── end_poll ──▶ Output, Future
+//!           └── take_future ──▶ Empty
+//!         Output ── take_output ──▶ Empty ── put_output_back ──▶ Output
+//! ```
+//!
+//! The safety of `cell.rs` rests on the transitions of the body. Only that module can call them, and
+//! each that lends or takes the contents is refused unless they are there.
+//!
+//! In the notes: `done()`, `cancelled()` (N16). Rules: T1 to T4.
 
+use crate::base::sync::AtomicBool;
 use crate::task::join::TaskState;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::AtomicU16;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 /// The contents of the cell's body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub(super) enum Body {
     /// The future, to be polled or dropped.
-    Future,
+    Future = 0,
     /// The future, which is being polled: no other code touches it.
-    Busy,
+    Busy = 1 << 3,
     /// The value that the future returned.
-    Output,
+    Output = 2 << 3,
     /// Neither future nor value.
-    Empty,
+    Empty = 3 << 3,
 }
 
-/// T4: the result was delivered, or is being inspected.
-const RESULT_TAKEN: u8 = 1;
-/// The task was cancelled while it was running: the future is dropped when its poll returns.
-const CANCELLED: u8 = 2;
-/// No `Task` is left that may read the result.
-const DETACHED: u8 = 4;
-/// The result was inspected: a panic or an error in it need not be reported any more.
-const SEEN: u8 = 8;
-/// A done-callback may still inspect the result.
-const VIEWED: u8 = 16;
+/// The bits of the word that are the phase, a [`TaskState`], and those that are the body.
+const PHASE: u16 = 7;
+const BODY: u16 = 3 << 3;
 
-/// The state of a task, for the loop's thread only.
-///
-/// The fields are atomics only because these three bytes fill a gap in the part that is shared with
-/// other threads; a relaxed load costs no more than a plain one.
-#[derive(Default)]
+/// The task has not ended, but its end has begun: its future is being dropped (T3).
+const ENDING: u16 = 1 << 10;
+/// The task was cancelled: if it is being polled, it ends when the poll returns.
+const CANCELLED: u16 = 1 << 5;
+/// T4: the result was delivered, or is being inspected.
+const RESULT_TAKEN: u16 = 1 << 6;
+/// No `Task` is left that may read the result.
+const DETACHED: u16 = 1 << 7;
+/// The result was inspected: a panic or an error in it need not be reported any more.
+const SEEN: u16 = 1 << 8;
+/// A done-callback may still inspect the result.
+const VIEWED: u16 = 1 << 9;
+
+/// What a wake has to do.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// Queue the task.
+    Queue,
+    /// Nothing: the task is queued already.
+    Nothing,
+}
+
+/// Whether a poll begins.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum BeginPoll {
+    /// The caller polls the future.
+    Begun,
+    /// The future is being polled, or is gone.
+    Refused,
+}
+
+/// What follows a poll that was pending.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Park {
+    /// The task waits for its next wake.
+    Parked,
+    /// The task was cancelled during the poll: the caller ends it.
+    Cancelled,
+}
+
+/// The outcome of a task whose future has returned.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::task) enum BeginEnd {
+    /// It is done.
+    Returned,
+    /// It was cancelled before its future returned.
+    Cancelled,
+}
+
+/// What the caller of a cancellation has to do.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::task) enum Cancel {
+    /// Drop the future, and complete the task.
+    EndNow,
+    /// Nothing more: the task is being polled, and ends when the poll returns.
+    EndsAfterPoll,
+    /// Nothing: the task has ended, is ending, or was cancelled before.
+    Refused,
+}
+
+/// What the drop of a task's handle has to do.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::task) enum Detach {
+    /// Drop the result, which no other code will take.
+    DropResult,
+    /// Nothing: there is no result yet, or it was taken, or a done-callback may still inspect it.
+    Nothing,
+}
+
+/// The state of a task.
 pub(in crate::task) struct State {
-    task_state: AtomicU8,
-    stage: AtomicU8,
-    flags: AtomicU8,
+    /// Whether the task is queued, or a message to queue it is on its way.
+    queued: AtomicBool,
+    /// For the loop's thread only. Atomic because the flag's other threads share this struct; a
+    /// relaxed access costs no more than a plain one.
+    word: AtomicU16,
 }
 
 impl State {
+    /// The state of a task that is about to be queued for the first time.
+    pub(super) fn new() -> Self {
+        Self {
+            queued: AtomicBool::new(true),
+            word: AtomicU16::new(TaskState::Created as u16 | Body::Future as u16),
+        }
+    }
+
+    #[inline]
+    fn word(&self) -> u16 {
+        self.word.load(Relaxed)
+    }
+
+    /// Replaces the bits of `part` by `value`.
+    #[inline]
+    fn replace(&self, part: u16, value: u16) {
+        self.word.store(self.word() & !part | value, Relaxed);
+    }
+
+    #[inline]
+    fn set(&self, flag: u16) {
+        self.replace(0, flag);
+    }
+
+    #[inline]
+    fn has(&self, flag: u16) -> bool {
+        self.word() & flag != 0
+    }
+
+    #[inline]
+    fn is_ended(word: u16) -> bool {
+        word & PHASE >= TaskState::Done as u16
+    }
+
+    // The flag: a wake, on any thread, against the begin of a poll.
+
+    /// T1: marks the task as queued.
+    #[inline]
+    pub(super) fn wake(&self) -> Wake {
+        // `AcqRel`: see `waker.rs`.
+        match self.queued.swap(true, AcqRel) {
+            false => Wake::Queue,
+            true => Wake::Nothing,
+        }
+    }
+
+    /// T2: called before each poll, so that a wake during the poll queues the task once more.
+    /// Returns whether the task was marked as queued.
+    #[inline]
+    pub(in crate::task) fn clear_queued(&self) -> bool {
+        // `AcqRel`: the poll sees what the waking thread wrote before it set the flag.
+        self.queued.swap(false, AcqRel)
+    }
+
+    // A poll, and its end.
+
+    /// T1: a task is not polled twice at once, nor after its end.
+    #[inline]
+    pub(super) fn begin_poll(&self) -> BeginPoll {
+        if !self.is(Body::Future) {
+            return BeginPoll::Refused;
+        }
+        self.replace(PHASE | BODY, TaskState::Running as u16 | Body::Busy as u16);
+        BeginPoll::Begun
+    }
+
+    /// After a poll that was pending.
+    #[inline]
+    pub(super) fn park(&self) -> Park {
+        if self.has(CANCELLED) {
+            return Park::Cancelled;
+        }
+        self.replace(
+            PHASE | BODY,
+            TaskState::Suspended as u16 | Body::Future as u16,
+        );
+        Park::Parked
+    }
+
+    /// T3: the last poll is over. The future is still to be dropped.
+    #[inline]
+    pub(in crate::task) fn begin_end(&self) -> BeginEnd {
+        self.replace(PHASE, TaskState::Suspended as u16 | ENDING);
+        match self.has(CANCELLED) {
+            false => BeginEnd::Returned,
+            true => BeginEnd::Cancelled,
+        }
+    }
+
+    /// After the last poll: what is in the body then.
+    #[inline]
+    pub(super) fn end_poll(&self, body: Body) {
+        self.replace(BODY, body as u16);
+    }
+
+    /// The poll of a main task begins. Its future is not in the cell.
+    pub(in crate::task) fn begin_main_poll(&self) {
+        self.replace(PHASE, TaskState::Running as u16);
+    }
+
+    /// The poll of a main task is over.
+    pub(in crate::task) fn park_main(&self) {
+        self.replace(PHASE, TaskState::Suspended as u16);
+    }
+
+    /// Cancels the task, once.
+    pub(in crate::task) fn cancel(&self) -> Cancel {
+        if self.has(CANCELLED | ENDING) || self.task_state().is_ended() {
+            return Cancel::Refused;
+        }
+        self.set(CANCELLED);
+        if self.task_state() == TaskState::Running {
+            return Cancel::EndsAfterPoll;
+        }
+        self.set(ENDING);
+        Cancel::EndNow
+    }
+
+    /// Takes back the cancellation of a task that is being polled: its result is kept.
+    pub(in crate::task) fn revoke_cancel(&self) {
+        self.replace(CANCELLED, 0);
+    }
+
+    /// T3: the task has ended, in this state.
+    #[inline]
+    pub(in crate::task) fn complete(&self, end: TaskState) {
+        self.replace(PHASE | ENDING, end as u16);
+    }
+
+    /// The state that the task's handle shows.
     #[inline]
     pub(in crate::task) fn task_state(&self) -> TaskState {
-        match self.task_state.load(Relaxed) {
-            0 => TaskState::Created,
-            1 => TaskState::Suspended,
-            2 => TaskState::Running,
-            3 => TaskState::Done,
-            4 => TaskState::Cancelled,
-            _ => TaskState::Panicked,
+        use TaskState::{Cancelled, Created, Done, Panicked, Running, Suspended};
+        const STATES: [TaskState; 8] = [
+            Created, Suspended, Running, Done, Cancelled, Panicked, Panicked, Panicked,
+        ];
+        STATES[usize::from(self.word() & PHASE)]
+    }
+
+    // The body. `true`: the caller, and no other code, may now touch what was there.
+
+    #[inline]
+    pub(super) fn is(&self, body: Body) -> bool {
+        self.word() & BODY == body as u16
+    }
+
+    #[must_use]
+    #[inline]
+    fn move_body(&self, from: Body, to: Body) -> bool {
+        let is_there = self.is(from);
+        if is_there {
+            self.replace(BODY, to as u16);
         }
+        is_there
     }
 
-    #[inline]
-    pub(in crate::task) fn set_task_state(&self, state: TaskState) {
-        self.task_state.store(state as u8, Relaxed);
+    /// The future, to drop it.
+    #[must_use]
+    pub(super) fn take_future(&self) -> bool {
+        self.move_body(Body::Future, Body::Empty)
     }
 
+    /// The output, to move it out or to drop it.
+    #[must_use]
     #[inline]
-    pub(super) fn stage(&self) -> Stage {
-        match self.stage.load(Relaxed) {
-            0 => Stage::Future,
-            1 => Stage::Busy,
-            2 => Stage::Output,
-            _ => Stage::Empty,
+    pub(super) fn take_output(&self) -> bool {
+        self.move_body(Body::Output, Body::Empty)
+    }
+
+    /// The place of an output that was taken, to move it back.
+    #[must_use]
+    pub(super) fn put_output_back(&self) -> bool {
+        self.move_body(Body::Empty, Body::Output)
+    }
+
+    // The result, and the code that may read it.
+
+    /// T4: takes the result, once. Returns how the task ended; `None` while it has not, and if the
+    /// result was taken.
+    #[inline]
+    pub(in crate::task) fn take_result(&self) -> Option<TaskState> {
+        if !self.has_untaken_result() {
+            return None;
         }
+        self.set(RESULT_TAKEN);
+        Some(self.task_state())
     }
 
-    #[inline]
-    pub(super) fn set_stage(&self, stage: Stage) {
-        self.stage.store(stage as u8, Relaxed);
-    }
-
-    /// Moves the stage from `before` to `after`; `false`, without effect, if the stage is not
-    /// `before`.
-    #[inline]
-    pub(super) fn transition(&self, before: Stage, after: Stage) -> bool {
-        let is_so = self.stage() == before;
-        if is_so {
-            self.set_stage(after);
-        }
-        is_so
-    }
-
-    #[inline]
-    fn has_flag(&self, flag: u8) -> bool {
-        self.flags.load(Relaxed) & flag != 0
-    }
-
-    #[inline]
-    fn set_flag(&self, flag: u8, set: bool) {
-        let others = self.flags.load(Relaxed) & !flag;
-        self.flags
-            .store(if set { others | flag } else { others }, Relaxed);
+    /// Undoes a [`take_result`](Self::take_result).
+    pub(super) fn put_result_back(&self) {
+        self.replace(RESULT_TAKEN, 0);
     }
 
     /// Whether the task has ended and its result has not been taken.
     #[inline]
     pub(in crate::task) fn has_untaken_result(&self) -> bool {
-        self.task_state().is_ended() && !self.has_flag(RESULT_TAKEN)
+        let word = self.word();
+        Self::is_ended(word) && word & RESULT_TAKEN == 0
+    }
+
+    /// The handle of the task is dropped.
+    #[inline]
+    pub(in crate::task) fn detach(&self) -> Detach {
+        self.set(DETACHED);
+        match self.has_untaken_result() && !self.has(VIEWED) {
+            true => Detach::DropResult,
+            false => Detach::Nothing,
+        }
     }
 
     #[inline]
-    pub(in crate::task) fn is_cancelled(&self) -> bool {
-        self.has_flag(CANCELLED)
-    }
-
-    pub(in crate::task) fn cancel(&self) {
-        self.set_flag(CANCELLED, true);
-    }
-
-    pub(in crate::task) fn revoke_cancel(&self) {
-        self.set_flag(CANCELLED, false);
-    }
-
-    pub(in crate::task) fn is_seen(&self) -> bool {
-        self.has_flag(SEEN)
-    }
-
-    pub(in crate::task) fn see(&self) {
-        self.set_flag(SEEN, true);
-    }
-
     pub(in crate::task) fn is_detached(&self) -> bool {
-        self.has_flag(DETACHED)
+        self.has(DETACHED)
     }
 
     /// Whether neither a `Task` nor a done-callback may read the result.
+    #[inline]
     pub(in crate::task) fn is_unwatched(&self) -> bool {
-        self.flags.load(Relaxed) & (DETACHED | VIEWED) == DETACHED
+        self.word() & (DETACHED | VIEWED) == DETACHED
     }
 
     pub(in crate::task) fn is_viewed(&self) -> bool {
-        self.has_flag(VIEWED)
+        self.has(VIEWED)
     }
 
     pub(super) fn set_viewed(&self, viewed: bool) {
-        self.set_flag(VIEWED, viewed);
+        self.replace(VIEWED, if viewed { VIEWED } else { 0 });
     }
 
-    pub(in crate::task) fn detach(&self) {
-        self.set_flag(DETACHED, true);
+    pub(in crate::task) fn is_seen(&self) -> bool {
+        self.has(SEEN)
     }
 
-    #[inline]
-    pub(super) fn set_result_taken(&self, taken: bool) {
-        self.set_flag(RESULT_TAKEN, taken);
+    /// Marks the result as inspected.
+    pub(in crate::task) fn see(&self) {
+        self.set(SEEN);
     }
 }
+
+#[cfg(test)]
+mod tests;

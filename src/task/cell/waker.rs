@@ -11,7 +11,7 @@
 //!
 //! # Orderings
 //!
-//! - The flag is swapped with `AcqRel` on both sides: one of two swaps comes first. If the wake's
+//! - The queued flag (`state.rs`) is swapped with `AcqRel` on both sides: one of two swaps comes first. If the wake's
 //!   does, the poll that clears the flag afterwards sees all that the waking thread had written; if
 //!   the poll's does, the wake finds the flag cleared and queues the task once more (T2).
 //! - The count is that of `Arc`. Only the owner of a share adds another, and that publishes
@@ -20,8 +20,8 @@
 //!   after all the others. (`Arc` acquires by a fence, in the last release only; ThreadSanitizer
 //!   does not know of fences.)
 
-use super::state::State;
-use crate::base::sync::{AtomicBool, AtomicU32};
+use super::state::{State, Wake};
+use crate::base::sync::AtomicU32;
 use crate::event_loop::{Inbox, current};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,9 +33,6 @@ pub(super) struct WakeState {
     pub(super) inbox: Arc<Inbox>,
     pub(super) id: u64,
     pub(super) ref_count: RefCount,
-    /// Whether the task is queued already.
-    queued: AtomicBool,
-    /// Not for wakers: it fills a gap here that the rest of the header does not have.
     pub(super) state: State,
 }
 
@@ -46,8 +43,7 @@ impl WakeState {
             inbox: home,
             id: task_id,
             ref_count: RefCount(AtomicU32::new(1)),
-            queued: AtomicBool::new(true),
-            state: State::default(),
+            state: State::new(),
         }
     }
 
@@ -56,18 +52,11 @@ impl WakeState {
         self.inbox.is_recording()
     }
 
-    /// T2: called before each poll, so that a wake during the poll finds the flag cleared and
-    /// queues the task once more. Returns whether the flag was set.
-    pub(super) fn clear_queued(&self) -> bool {
-        // `AcqRel`: the poll sees what the waking thread wrote before it set the flag.
-        self.queued.swap(false, Ordering::AcqRel)
-    }
-
     /// Queues the task, unless it is queued already.
     #[inline]
     pub(super) fn wake(&self) {
         let at_home = current::on_own_thread(&self.inbox, |handle| {
-            if self.set_queued() {
+            if self.state.wake() == Wake::Queue {
                 handle.schedule_woken(self.id);
             }
         });
@@ -80,15 +69,9 @@ impl WakeState {
     fn wake_remote(&self) {
         // In a recording each wake from another thread is a message: whether it finds the flag set
         // depends on timing.
-        if self.inbox.is_recording() || self.set_queued() {
+        if self.inbox.is_recording() || self.state.wake() == Wake::Queue {
             self.inbox.wake_task(self.id);
         }
-    }
-
-    /// T1: sets the flag; `true` if the caller is to queue the task, which is queued at most once.
-    #[inline]
-    fn set_queued(&self) -> bool {
-        !self.queued.swap(true, Ordering::AcqRel)
     }
 }
 

@@ -49,7 +49,7 @@ fn a_wake_during_a_poll_leads_to_one_more_and_the_job_is_queued_once() {
         // The first poll is queued from the start.
         loop {
             assert!(home.is_empty(), "T1: a job in hand is in no queue besides");
-            let was_up = task.cell().wake_state.clear_queued();
+            let was_up = task.cell().state().clear_queued();
             assert!(was_up, "a job in the queue has its flag up");
             if left.iter().all(|left| left.load(Relaxed)) {
                 break;
@@ -72,7 +72,7 @@ fn wakes_between_two_polls_are_one() {
     loom::model(|| {
         let home = Fixture::new();
         let task = task(&home, async {});
-        task.cell().wake_state.clear_queued();
+        task.cell().state().clear_queued();
         let wakers = [0, 1].map(|_| {
             let waker = task.cell().with_waker(Waker::clone);
             thread::spawn(move || waker.wake())
