@@ -19,7 +19,6 @@ use super::origin::Origin;
 use super::report::Unhandled;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// The loops that were entered, each under a number of its own: later ones have larger ones.
 struct LoopStack {
@@ -30,6 +29,20 @@ struct LoopStack {
     next: u64,
 }
 
+/// The address and the id of a loop.
+#[derive(Clone, Copy)]
+struct Current {
+    handle: *const LoopHandle,
+    loop_id: u64,
+}
+
+impl Current {
+    const NONE: Self = Self {
+        handle: std::ptr::null(),
+        loop_id: u64::MAX,
+    };
+}
+
 thread_local! {
     static STACK: RefCell<LoopStack> = const {
         RefCell::new(LoopStack {
@@ -38,8 +51,8 @@ thread_local! {
             next: 0,
         })
     };
-    /// The address of the current loop, to compare with: it needs no borrow and no destructor.
-    static CURRENT: Cell<*const LoopHandle> = const { Cell::new(std::ptr::null()) };
+    /// The current loop, to compare with: it needs no borrow and no destructor.
+    static CURRENT: Cell<Current> = const { Cell::new(Current::NONE) };
     /// How many loops are turning, each inside a callback of the one before.
     static TURNING: Cell<u32> = const { Cell::new(0) };
 }
@@ -64,29 +77,19 @@ fn current() -> Option<Rc<LoopHandle>> {
     current.ok().flatten()
 }
 
-/// Returns what `look` returns for this thread's loop; `false` if there is none. `look` runs under
-/// the borrow, so it must not be user code or enter a loop.
-#[inline]
-fn with_current(look: impl FnOnce(&Rc<LoopHandle>) -> bool) -> bool {
-    STACK
-        .try_with(|entered| {
-            let entered = entered.borrow();
-            let current = entered.current.as_ref();
-            current.is_some_and(|(_, handle)| look(handle))
-        })
-        .unwrap_or(false)
-}
-
 /// The address of this thread's loop; null if there is none, or if the thread is ending (R096).
 #[inline]
 fn current_ptr() -> *const LoopHandle {
-    CURRENT.try_with(Cell::get).unwrap_or(std::ptr::null())
+    CURRENT.try_with(Cell::get).unwrap_or(Current::NONE).handle
 }
 
 /// Sets `CURRENT` to the loop that was entered last.
 #[inline]
 fn set_current_ptr(current: Option<&(u64, Rc<LoopHandle>)>) {
-    let now = current.map_or(std::ptr::null(), |(_, handle)| Rc::as_ptr(handle));
+    let now = current.map_or(Current::NONE, |(_, handle)| Current {
+        handle: Rc::as_ptr(handle),
+        loop_id: handle.loop_id,
+    });
     let _ = CURRENT.try_with(|place| place.set(now));
 }
 
@@ -127,24 +130,13 @@ pub(crate) fn is_nested() -> bool {
     turning() > 1
 }
 
-/// Runs `queue` if `home` is the inbox of this thread's loop, and returns whether it is. This takes
-/// no lock, no system call and no reference count. `queue` runs under the borrow, so it must not be
-/// user code or enter a loop.
+/// Whether the loop of this inbox is this thread's current loop. This takes no lock, no borrow and no
+/// reference count, and no loop of another thread has the same id. The unsafe code of a task's cell
+/// relies on it: what belongs to that loop's thread may be touched.
 #[inline]
-pub(crate) fn on_own_thread(home: &Arc<Inbox>, queue: impl FnOnce(&LoopHandle)) -> bool {
-    with_current(|handle| {
-        let at_home = Arc::ptr_eq(&handle.inbox, home);
-        if at_home {
-            queue(handle);
-        }
-        at_home
-    })
-}
-
-/// Whether the loop of this inbox is this thread's.
-#[cold]
-pub(crate) fn is_own_thread(home: &Arc<Inbox>) -> bool {
-    with_current(|handle| Arc::ptr_eq(&handle.inbox, home))
+pub(crate) fn is_own_thread(home: &Inbox) -> bool {
+    let current = CURRENT.try_with(Cell::get).unwrap_or(Current::NONE);
+    current.loop_id == home.loop_id
 }
 
 impl LoopStack {

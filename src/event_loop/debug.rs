@@ -49,7 +49,7 @@ impl LoopHandle {
     pub fn set_debug(&self, on: bool) {
         self.stopwatch.set(on);
         self.observed.set(on || self.kernel.is_some());
-        self.attention.set(true);
+        self.ready.rows.attention.set(true);
         if on {
             futurelock::watch();
         }

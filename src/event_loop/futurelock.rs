@@ -15,8 +15,8 @@
 use super::current;
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
-use super::ready_queue::{CALL, MAIN_TASK};
 use super::report::{Futurelock, Unhandled};
+use super::rows::Kind;
 use readily_sys::sorted::SortedMap;
 use std::cell::{Cell, RefCell};
 
@@ -148,12 +148,9 @@ impl LoopHandle {
     fn polled_origin(&self) -> Option<Origin> {
         match self.ready.current() {
             _ if !current::is_turning() => None,
-            CALL => None,
-            MAIN_TASK => Some(self.main_origin()),
-            task_id => self
-                .scheduler
-                .get()
-                .map(|scheduler| scheduler.origin(task_id)),
+            Kind::Closure => None,
+            Kind::Main => Some(self.main_origin()),
+            Kind::Task => self.scheduler.get().map(|scheduler| scheduler.origin()),
         }
     }
 

@@ -26,9 +26,6 @@ const LONGEST_HOST_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Host {
     /// The descriptor that the host watches, made at the first request.
     pub(super) fd: std::cell::OnceCell<OwnedFd>,
-    /// Whether the host may be asleep: no turn is running, and the loop was not notified since the
-    /// last one.
-    waits: Cell<bool>,
     /// Whether the descriptor also becomes readable at the next deadline.
     has_deadline: Cell<bool>,
     /// The deadline that is armed in the descriptor; [`NEVER`] for none.
@@ -40,8 +37,8 @@ pub(super) struct Host {
 impl LoopHandle {
     /// Notifies the host that work was added, if it may be asleep.
     #[inline]
-    pub(super) fn notify_host(&self) {
-        if self.host.waits.get() {
+    pub(crate) fn notify_host(&self) {
+        if self.ready.rows.host_waits.get() {
             self.call_host();
         }
     }
@@ -49,21 +46,21 @@ impl LoopHandle {
     /// Notifies the host that a timer was armed, if it is now the next one.
     #[inline]
     pub(super) fn notify_host_of(&self, deadline_ns: u64) {
-        if self.host.waits.get() && self.times.next_ns() == Some(deadline_ns) {
+        if self.ready.rows.host_waits.get() && self.times.next_ns() == Some(deadline_ns) {
             self.call_host();
         }
     }
 
     #[cold]
     fn call_host(&self) {
-        self.host.waits.set(false);
+        self.ready.rows.host_waits.set(false);
         self.inbox.notify();
     }
 
     /// Marks the begin of a turn: work that is added from here on does not notify the host.
     #[inline]
     pub(super) fn leave_host(&self) {
-        self.host.waits.set(false);
+        self.ready.rows.host_waits.set(false);
     }
 
     /// Prepares for a host that waits for the descriptor: messages that have arrived already, and
@@ -81,7 +78,7 @@ impl LoopHandle {
         if self.turn.get().is_some() || self.closed.get() || self.inbox.forked() {
             return; // in the middle of a turn, or on a loop that is of no use
         }
-        self.host.waits.set(true);
+        self.ready.rows.host_waits.set(true);
         if self.poller.borrow().needs_wait() {
             return self.call_host(); // the poller has events that its descriptor does not show
         }

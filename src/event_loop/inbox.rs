@@ -80,12 +80,18 @@ pub(crate) struct Inbox {
     /// Whether each wake has to be sent as a message: see
     /// [`VirtualKernel::is_recording`](crate::spi::VirtualKernel).
     recording: bool,
-    /// The thread of the loop.
-    loop_id: ThreadId,
+    /// The thread of the loop, and the loop's unique id.
+    thread: ThreadId,
+    pub(super) loop_id: u64,
 }
 
 impl Inbox {
-    pub(super) fn new(notifier: Arc<dyn Notify>, fork: ForkGuard, recording: bool) -> Self {
+    pub(super) fn new(
+        loop_id: u64,
+        notifier: Arc<dyn Notify>,
+        fork: ForkGuard,
+        recording: bool,
+    ) -> Self {
         let queue = Mutex::new(Queue {
             messages: Vec::new(),
             closed: false,
@@ -101,7 +107,8 @@ impl Inbox {
             remotes: AtomicUsize::new(0),
             cross_loop_waits: AtomicUsize::new(0),
             recording,
-            loop_id: std::thread::current().id(),
+            thread: std::thread::current().id(),
+            loop_id,
         }
     }
 
@@ -253,7 +260,7 @@ impl Inbox {
 
     /// Whether this thread is the loop's, even if the loop does not turn.
     pub(crate) fn is_loop_thread(&self) -> bool {
-        std::thread::current().id() == self.loop_id
+        std::thread::current().id() == self.thread
     }
 
     /// Runs `f` on the loop's thread. This does not keep a run from ending; a closed loop drops `f`.
@@ -276,6 +283,7 @@ impl Inbox {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::base::unique_id;
 
     impl Inbox {
         /// An inbox of a loop of the parent process.
@@ -286,7 +294,12 @@ mod tests {
                     unreachable!("a child does not wake its parent");
                 }
             }
-            Self::new(Arc::new(Silent), ForkGuard::of_the_parent(), false)
+            Self::new(
+                unique_id::next(),
+                Arc::new(Silent),
+                ForkGuard::of_the_parent(),
+                false,
+            )
         }
     }
 

@@ -76,7 +76,7 @@ pub struct LoopHandle {
     pub(super) times: LoopTime<Action>,
     pub(super) ready: ReadyQueue<Call>,
     pub(super) inbox: Arc<Inbox>,
-    pub(super) scheduler: OnceCell<Rc<dyn Scheduler>>,
+    pub(super) scheduler: OnceCell<Box<dyn Scheduler>>,
     pub(super) reports: Reports,
     pub(super) stopwatch: Stopwatch,
     /// Whether calls are timed or traced: in debug mode, and on a virtual kernel.
@@ -94,8 +94,6 @@ pub struct LoopHandle {
     pub(super) host: Host,
     /// While the loop turns: the number under which `LoopStack` has it.
     pub(super) turn: Cell<Option<u64>>,
-    /// Whether a turn may have more to do than to dispatch events: see `turn.rs`.
-    pub(super) attention: Cell<bool>,
     /// L9: how many closures and task polls may still run before the kernel is polled again.
     pub(super) calls_left: Cell<usize>,
     /// The latest turns in a row in which every event was for a registration that is gone.
@@ -224,10 +222,12 @@ impl LoopHandle {
     pub(super) fn new(poller: LoopPoller, clock: TimeSource) -> io::Result<Rc<Self>> {
         let kernel = poller.kernel();
         let recording = kernel.as_ref().is_some_and(|kernel| kernel.is_recording());
-        let inbox = Arc::new(Inbox::new(poller.notifier(), ForkGuard::new()?, recording));
+        let loop_id = unique_id::next();
+        let notifier = poller.notifier();
+        let inbox = Arc::new(Inbox::new(loop_id, notifier, ForkGuard::new()?, recording));
         Ok(Rc::new_cyclic(|me| Self {
             weak_self: me.clone(),
-            loop_id: unique_id::next(),
+            loop_id,
             kernel,
             poller: RefCell::new(poller),
             registry: Registry::default(),
@@ -247,7 +247,6 @@ impl LoopHandle {
             stats: StatCells::default(),
             host: Host::default(),
             turn: Cell::new(None),
-            attention: Cell::new(true),
             calls_left: Cell::new(0),
             stale_turns: Cell::new(0),
         }))
@@ -277,7 +276,7 @@ impl LoopHandle {
     /// [`run`](crate::run()) of a future returns [`Error::Stopped`].
     pub fn stop(&self) {
         self.stopping.set(true);
-        self.attention.set(true);
+        self.ready.rows.attention.set(true);
     }
 
     /// Whether the loop is closed, or being closed.

@@ -1,34 +1,24 @@
-//! The ready queue: closures and tasks in one order, and which of them run in this turn.
+//! The ready queue: the order of closures and tasks, and which of them run in this round.
 //!
-//! The work that is in the queue when the ready step of a turn begins is the ready batch of that
-//! turn: what callbacks and timers of the same turn have queued is in it. Work that the batch itself
-//! adds goes behind it, and runs in the next turn. So a closure that queues itself again cannot keep
-//! the loop from polling its descriptors, and a turn is finite (L5).
+//! The work that is in the queue when a round begins is its batch. Work that the batch itself adds
+//! goes behind it, and runs in the next round. So a callback that queues itself again cannot keep
+//! the loop from polling its descriptors, and a round is finite (L5).
+//!
+//! The queue has the closures themselves. Of the tasks it has only the places: the scheduler keeps
+//! the ready tasks in a queue of its own, in the same order. Consecutive work of one kind is one row,
+//! so that a queue of many tasks is one number here.
 //!
 //! For tests the order of the tasks can be shuffled from a seed (`shuffle.rs`). Closures keep their
 //! order, which `call_soon` guarantees.
 //!
 //! These are the *callbacks* of "I/O, timers and callbacks" (N1); asyncio's `_ready`.
 
+use super::rows::{Kind, Rows};
 use super::shuffle::Shuffle;
 use crate::base::shrink;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-
-/// The task id of the main future, which the caller of the loop waits for.
-pub(crate) const MAIN_TASK: u64 = u64::MAX;
-
-/// A popped entry: a closure is next. In the queue, the entry of `n` consecutive closures is
-/// `CALL + n` (run-length encoding), so that every entry is one word. No task has such an id.
-pub(super) const CALL: u64 = (u32::MAX as u64) << 32;
-
-/// How many closures a popped entry stands for; `None` if it is a task.
-#[inline]
-pub(super) fn closures_of(entry: u64) -> Option<usize> {
-    (CALL..MAIN_TASK)
-        .contains(&entry)
-        .then(|| (entry - CALL) as usize)
-}
+use std::rc::Rc;
 
 /// Identifies a closure: the number of closures that were queued before it.
 pub(super) type CallKey = u64;
@@ -65,37 +55,23 @@ impl<C> Calls<C> {
     }
 }
 
-/// The queue of tasks, by id, and of closures of the type `C`.
+/// The queue of closures of the type `C`, and of the places of tasks between them.
 pub(super) struct ReadyQueue<C> {
-    entries: RefCell<VecDeque<u64>>,
     calls: RefCell<Calls<C>>,
-    /// The number of closures and tasks in the queue.
-    len: Cell<usize>,
-    /// How many of them, from the front, are in the batch and have not run.
-    batch: Cell<usize>,
-    /// The closures to run before the next entry is popped.
-    closures: Cell<usize>,
-    /// The closures at the end of the queue, which have no entry yet: where only closures are queued,
-    /// as in a chain of them, no entry is ever written.
-    last_row: Cell<usize>,
-    /// The entry that was popped last, a task id or [`CALL`]: the one that runs, or has panicked.
-    current: Cell<u64>,
+    pub(super) rows: Rc<Rows>,
+    after_burst: Cell<bool>,
     pub(super) shuffle: Shuffle,
 }
 
 impl<C> Default for ReadyQueue<C> {
     fn default() -> Self {
         Self {
-            entries: RefCell::default(),
             calls: RefCell::new(Calls {
                 queue: VecDeque::new(),
                 popped: 0,
             }),
-            len: Cell::new(0),
-            batch: Cell::new(0),
-            closures: Cell::new(0),
-            last_row: Cell::new(0),
-            current: Cell::new(CALL),
+            rows: Rc::default(),
+            after_burst: Cell::new(false),
             shuffle: Shuffle::default(),
         }
     }
@@ -105,26 +81,8 @@ impl<C> ReadyQueue<C> {
     /// Adds a closure.
     #[inline]
     pub(super) fn push_call(&self, call: C) -> CallKey {
-        self.len.set(self.len.get() + 1);
-        self.last_row.set(self.last_row.get() + 1);
+        self.rows.push(Kind::Closure);
         self.calls.borrow_mut().push(call)
-    }
-
-    /// Adds a task.
-    #[inline]
-    pub(super) fn push_task(&self, task_id: u64) {
-        self.len.set(self.len.get() + 1);
-        let mut entries = self.entries.borrow_mut();
-        if self.last_row.get() != 0 {
-            self.end_row(&mut entries);
-        }
-        entries.push_back(task_id);
-    }
-
-    /// Adds the entry of the closures at the end of the queue.
-    #[inline(never)]
-    fn end_row(&self, entries: &mut VecDeque<u64>) {
-        entries.push_back(CALL + self.last_row.take() as u64);
     }
 
     /// Takes a closure out, if it has neither run nor been cancelled.
@@ -132,85 +90,60 @@ impl<C> ReadyQueue<C> {
         self.calls.borrow_mut().take(key)
     }
 
-    /// Begins the batch, which is everything in the queue (L5). Returns the number of closures and
-    /// tasks in it.
+    /// Begins a round: everything in the queue is its batch (L5). Returns the number of closures and
+    /// tasks in it. If the tasks are shuffled, `reorder` gets their old places in the new order.
     #[inline]
-    pub(super) fn begin_batch(&self) -> usize {
+    pub(super) fn begin_batch(&self, reorder: impl FnOnce(&[usize])) -> usize {
         if self.shuffle.is_on() {
-            self.shuffle_entries();
+            self.shuffle_batch(reorder);
+        } else if !self.rows.begin_batch_of_one_row() {
+            self.rows.begin_batch();
         }
-        self.batch.set(self.len.get());
-        self.len.get()
+        let len = self.len();
+        if len > shrink::MIN_CAPACITY {
+            self.after_burst.set(true);
+        }
+        len
     }
 
     #[cold]
-    fn shuffle_entries(&self) {
-        let mut entries = self.entries.borrow_mut();
-        entries.push_front(CALL + self.closures.take() as u64);
-        self.end_row(&mut entries);
-        // One entry for each closure: they keep their order, whichever entry comes first.
-        let mut each = Vec::with_capacity(self.len.get());
-        for entry in entries.drain(..) {
-            match closures_of(entry) {
-                Some(closures) => each.extend(std::iter::repeat_n(CALL + 1, closures)),
-                None => each.push(entry),
-            }
-        }
+    fn shuffle_batch(&self, reorder: impl FnOnce(&[usize])) {
+        self.rows.begin_batch();
+        // One entry for each closure: they keep their order, whichever place comes first.
+        let mut each = self.rows.take_batch();
         self.shuffle.shuffle(&mut each);
-        entries.extend(each);
+        each.iter().for_each(|&(kind, _)| self.rows.push(kind));
+        self.rows.begin_batch();
+        let order: Vec<usize> = each.iter().filter_map(|&(_, task)| task).collect();
+        reorder(&order);
     }
 
-    /// Shrinks after a burst (R126): one step per turn, so that the memory is freed within a few
-    /// turns, but a burst in every turn does not allocate anew.
+    /// Whether a batch was so large that the queues may have to shrink (R126).
     #[inline]
+    pub(super) fn is_after_burst(&self) -> bool {
+        self.after_burst.get()
+    }
+
+    /// Shrinks after a burst: one step per turn, so that the memory is freed within a few turns, but
+    /// a burst in every turn does not allocate anew.
     pub(super) fn shrink(&self) {
-        shrink::shrink(&mut *self.entries.borrow_mut());
+        self.rows.shrink();
         shrink::shrink(&mut self.calls.borrow_mut().queue);
+        // With fewer entries than this the smallest buffer that is ever shrunk has been.
+        let is_over = self.len() < shrink::shrink_below(shrink::MIN_CAPACITY + 1);
+        self.after_burst.set(!is_over);
     }
 
-    /// Pops the next entry of this batch: a task id, or [`CALL`].
+    /// Takes the next place of this batch.
     #[inline]
-    pub(super) fn pop(&self) -> Option<u64> {
-        let left = self.batch.get().checked_sub(1)?;
-        self.batch.set(left);
-        self.len.set(self.len.get() - 1);
-        if self.closures.get() == 0 {
-            let next = self.entries.borrow_mut().pop_front();
-            match next.map_or_else(|| Some(self.last_row.take()), closures_of) {
-                Some(closures) => self.closures.set(closures),
-                None => {
-                    self.current.set(next?);
-                    return next;
-                }
-            }
-        }
-        self.closures.set(self.closures.get() - 1);
-        self.current.set(CALL);
-        Some(CALL)
+    pub(super) fn pop(&self) -> Option<Kind> {
+        self.rows.pop()
     }
 
-    /// Pops the next entry of this batch, if it is a task of the scheduler.
+    /// The kind of the work that was popped last: the one that runs, or has panicked.
     #[inline]
-    pub(super) fn pop_task(&self) -> Option<u64> {
-        let left = self.batch.get().checked_sub(1)?;
-        if self.closures.get() != 0 {
-            return None;
-        }
-        let mut entries = self.entries.borrow_mut();
-        let &next = entries.front()?;
-        if next >= CALL {
-            return None; // closures, or the main task
-        }
-        entries.pop_front();
-        self.batch.set(left);
-        self.len.set(self.len.get() - 1);
-        self.current.set(next);
-        Some(next)
-    }
-
-    #[inline]
-    pub(super) fn current(&self) -> u64 {
-        self.current.get()
+    pub(super) fn current(&self) -> Kind {
+        self.rows.current()
     }
 
     /// Pops the next closure; `None` if it was cancelled.
@@ -227,20 +160,18 @@ impl<C> ReadyQueue<C> {
     /// The number of closures and tasks in the queue.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.len.get()
+        self.rows.len()
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.len.get() == 0
+        self.len() == 0
     }
 
-    /// Whether the queue has a closure that was not cancelled, or a task that `is_alive`. Cancelled
-    /// work keeps its entry until it is popped.
-    pub(super) fn has_work(&self, is_alive: impl Fn(u64) -> bool) -> bool {
-        let is_work = |&entry: &u64| closures_of(entry).is_none() && is_alive(entry);
-        let has_call = self.calls.borrow().queue.iter().any(Option::is_some);
-        has_call || self.entries.borrow().iter().any(is_work)
+    /// Whether the queue has a closure that was not cancelled, or the main future. Cancelled work
+    /// keeps its place until it is popped.
+    pub(super) fn has_call_or_main(&self) -> bool {
+        self.calls.borrow().queue.iter().any(Option::is_some) || self.rows.has_main()
     }
 
     /// The number of closures that have neither run nor been cancelled.

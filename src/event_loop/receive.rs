@@ -10,6 +10,8 @@
 
 use super::inbox::Message;
 use super::loop_handle::{Call, LoopHandle};
+use super::rows::Kind;
+use super::scheduler::MAIN_TASK;
 use crate::base::shrink;
 use std::panic::Location;
 
@@ -25,9 +27,18 @@ impl LoopHandle {
     /// Receives earlier messages before this thread queues a closure or a task, so that they run
     /// first. Nearly always there are none, and then this costs one load.
     #[inline]
-    pub(super) fn receive_earlier(&self) {
+    pub(crate) fn receive_earlier(&self) {
         if self.replayed_or(self.inbox.has_messages()) {
             self.queue_messages();
+        }
+    }
+
+    /// Queues a task that another thread has woken, unless it is gone.
+    fn queue_woken(&self, task_id: u64) {
+        if task_id == MAIN_TASK {
+            self.ready.rows.push(Kind::Main);
+        } else if let Some(scheduler) = self.scheduler.get() {
+            scheduler.queue(task_id);
         }
     }
 
@@ -35,7 +46,7 @@ impl LoopHandle {
     /// the messages that were sent before it.
     #[cold]
     fn queue_messages(&self) {
-        self.attention.set(true);
+        self.ready.rows.attention.set(true);
         let mut messages = self.messages.take();
         self.inbox.drain(&mut messages);
         if let Some(kernel) = &self.kernel {
@@ -47,7 +58,7 @@ impl LoopHandle {
         for message in messages.drain(..) {
             match message {
                 Message::Call(run, site) => push(Call::new(site, run)),
-                Message::Wake(task_id) => self.ready.push_task(task_id),
+                Message::Wake(task_id) => self.queue_woken(task_id),
                 Message::Stop => push(Call::new(Location::caller(), Self::stop)),
             }
         }

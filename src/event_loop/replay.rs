@@ -25,7 +25,7 @@ impl LoopHandle {
 
     /// Notifies a virtual kernel of the next call: its kind, and its task, closure or registration.
     #[inline]
-    pub(super) fn trace_call(&self, what: &'static str, id: u64) {
+    pub(crate) fn trace_call(&self, what: &'static str, id: u64) {
         if let Some(kernel) = &self.kernel {
             kernel.trace_call(what, id);
         }

@@ -1,40 +1,45 @@
 //! The interface between the loop and a task scheduler.
 //!
 //! The loop (layer 3) knows nothing of futures. A scheduler (layer 4) installs itself once; it owns
-//! the tasks, and the loop calls it with the id of each task that is to run. Tasks and closures
-//! share one queue, so callbacks and coroutines run in one order.
+//! the tasks, and has a queue of those that are ready. The loop has the places of tasks and closures
+//! in one order (`ready_queue.rs`), and calls the scheduler where it is a task's turn.
 //!
 //! As in asyncio, a step of a task is queued like a callback (N8, N15).
 
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
+use super::rows::{Rows, TaskRow};
 use std::any::Any;
 use std::rc::Rc;
 use std::task::Waker;
 
+/// The task id of the main future, which the caller of the loop waits for.
+pub(crate) const MAIN_TASK: u64 = u64::MAX;
+
 /// A task scheduler on top of the loop.
 pub(crate) trait Scheduler {
-    /// Runs the task `task_id`, and possibly the tasks behind it in the batch. The id of a task
-    /// that is gone is ignored.
-    fn run(&self, handle: &LoopHandle, task_id: u64);
+    /// Runs the first of the ready tasks, and possibly the tasks behind it in the batch. A task that
+    /// has ended is ignored.
+    fn run(&self, handle: &LoopHandle);
 
-    /// Returns the name and site of a task, for reports; [`Origin::Other`] if it is gone.
-    fn origin(&self, task_id: u64) -> Origin {
-        let _ = task_id;
-        Origin::Other
-    }
+    /// Queues a task that another thread has woken, unless it is gone.
+    fn queue(&self, task_id: u64);
 
-    /// Returns the site of the future that ran last as [`MAIN_TASK`](super::MAIN_TASK), for reports.
-    fn origin_of_main(&self) -> Origin {
-        Origin::Main { site: None }
-    }
+    /// Shuffles the ready tasks: `order` has their old places in the new order.
+    fn reorder(&self, order: &[usize]);
 
-    /// Whether a task is not done yet. A task in the queue that has ended is no work. The default
-    /// is `true`.
-    fn is_alive(&self, task_id: u64) -> bool {
-        let _ = task_id;
-        true
-    }
+    /// Whether one of the ready tasks has not ended. One that has is no work.
+    fn has_ready_task(&self) -> bool;
+
+    /// Returns the name and site of the task that is being polled, for reports; [`Origin::Other`] if
+    /// there is none.
+    fn origin(&self) -> Origin;
+
+    /// Returns the name and site of the first of the ready tasks.
+    fn origin_of_next(&self) -> Origin;
+
+    /// Returns the site of the future that ran last as [`MAIN_TASK`], for reports.
+    fn origin_of_main(&self) -> Origin;
 
     /// Whether `waker` wakes a task or the main future of a scheduler of this kind. Such a waker is
     /// dropped without running user code.
@@ -42,6 +47,9 @@ pub(crate) trait Scheduler {
         let _ = waker;
         false
     }
+
+    /// Shrinks the queue of ready tasks after a burst (R126).
+    fn shrink(&self);
 
     /// Returns the number of tasks that are not done; [`EventLoop::run`](super::EventLoop::run)
     /// continues while there are any.
@@ -79,40 +87,29 @@ impl LoopHandle {
         self.drop_guarded(waker);
     }
 
-    /// Pops the task behind the one that has just run, so that the scheduler runs a row of tasks
-    /// without returning to the loop. The scheduler must run it. `None` if the next entry is not a
-    /// task, or in debug mode, where the loop times each poll.
+    /// Returns the places of the tasks behind the one that runs, so that the scheduler runs a row of
+    /// tasks without returning to the loop. In debug mode, where the loop times each poll, there are
+    /// none.
     #[inline]
-    pub(crate) fn next_in_batch(&self) -> Option<u64> {
-        if self.is_debug() {
-            return None;
+    pub(crate) fn take_task_row(&self) -> TaskRow<'_> {
+        let left = match self.is_debug() {
+            true => 0,
+            false => self.ready.rows.take_tasks(),
+        };
+        TaskRow {
+            rows: &self.ready.rows,
+            left,
         }
-        let task_id = self.ready.pop_task()?;
-        self.trace_call("job", task_id);
-        Some(task_id)
     }
 
     /// Returns the scheduler of this loop, which the first call makes with `make`.
     #[inline]
-    pub(crate) fn scheduler(&self, make: impl FnOnce() -> Rc<dyn Scheduler>) -> &Rc<dyn Scheduler> {
-        self.scheduler.get_or_init(make)
+    pub(crate) fn scheduler(&self, make: impl FnOnce() -> Box<dyn Scheduler>) -> &dyn Scheduler {
+        &**self.scheduler.get_or_init(make)
     }
 
-    /// Queues a new task, behind the messages that were sent before. Its first poll is in this turn
-    /// or in the next one, as of all queued work ([L5]).
-    ///
-    /// [L5]: crate::book::invariants#l5
-    #[inline]
-    pub(crate) fn schedule_new(&self, task_id: u64) {
-        self.receive_earlier();
-        self.schedule_woken(task_id);
-    }
-
-    /// Queues a task that was woken, behind the work that is queued.
-    #[inline]
-    pub(crate) fn schedule_woken(&self, task_id: u64) {
-        self.ready.push_task(task_id);
-        self.attention.set(true);
-        self.notify_host();
+    /// Returns the order of the ready work, in which the scheduler adds the places of its tasks.
+    pub(crate) fn rows(&self) -> &Rc<Rows> {
+        &self.ready.rows
     }
 }

@@ -71,7 +71,6 @@ impl LoopHandle {
     #[inline]
     pub(super) fn queue_call(&self, call: Call) -> CallKey {
         let key = self.ready.push_call(call);
-        self.attention.set(true);
         self.notify_host();
         key
     }
@@ -145,7 +144,7 @@ impl LoopHandle {
     /// C5: the next wait, and that of a host, may have to end earlier.
     #[inline]
     fn timer_armed(&self, deadline_ns: u64) {
-        self.attention.set(true);
+        self.ready.rows.attention.set(true);
         self.notify_host_of(deadline_ns);
     }
 

@@ -32,7 +32,7 @@ impl Shuffle {
     }
 
     /// Shuffles `entries`, if that was asked for.
-    pub(super) fn shuffle(&self, entries: &mut [u64]) {
+    pub(super) fn shuffle<T>(&self, entries: &mut [T]) {
         if let Some(rng) = &mut *self.order.borrow_mut() {
             rng.shuffle(entries);
         }

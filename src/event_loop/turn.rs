@@ -11,7 +11,7 @@ use super::error::Error;
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::panics::{Payload, catch};
-use super::ready_queue::{CALL, MAIN_TASK};
+use super::rows::Kind;
 use crate::poll::Event;
 use readily_sys::block_cache;
 use std::panic::Location;
@@ -42,7 +42,7 @@ impl LoopHandle {
         self.begin_round();
         self.receive_messages(); //                     sent by other threads
         self.dispatch_all(events); //                   N7: for each (fd, event): …
-        if self.attention.get() {
+        if self.ready.rows.attention.get() {
             self.rounds(main);
         }
         Ok(())
@@ -62,12 +62,25 @@ impl LoopHandle {
             self.begin_round();
             self.receive_messages();
         }
-        self.ready.shrink(); // after a burst (R126)
+        if self.ready.is_after_burst() {
+            self.shrink_queues();
+        }
         block_cache::end_turn();
         let has_timer = !self.times.timers.borrow().is_empty();
         let ends = self.is_pressed() || self.stopping.get() || self.is_observed();
-        self.attention
+        self.ready
+            .rows
+            .attention
             .set(has_timer || ends || !self.ready.is_empty());
+    }
+
+    /// Shrinks the queues of ready work after a burst (R126).
+    #[cold]
+    fn shrink_queues(&self) {
+        self.ready.shrink();
+        if let Some(scheduler) = self.scheduler.get() {
+            scheduler.shrink();
+        }
     }
 
     /// C5: zero if work is ready, else the time until the next timer, else `None` (for ever).
@@ -82,7 +95,7 @@ impl LoopHandle {
     /// Step 2. Sleeps until there is work.
     #[inline]
     fn wait(&self, limit: Option<Duration>, events: &mut Vec<Event>) -> Result<(), Error> {
-        let mut timeout = match self.attention.get() {
+        let mut timeout = match self.ready.rows.attention.get() {
             true => self.timeout(limit),
             false => limit,
         };
@@ -106,14 +119,14 @@ impl LoopHandle {
     fn consume_notification(&self) {
         if self.replayed_or(self.inbox.wake_up()) {
             self.notified.set(true);
-            self.attention.set(true);
+            self.ready.rows.attention.set(true);
         }
     }
 
     /// L5: a timer that is armed from here on fires in a later round.
     #[inline]
     fn begin_round(&self) {
-        match self.attention.get() {
+        match self.ready.rows.attention.get() {
             true => self.times.begin_round(),
             false => self.times.begin_round_without_timers(),
         }
@@ -162,7 +175,11 @@ impl LoopHandle {
     /// Work that the batch adds is for the next turn (L5). One `catch_unwind` for all of it, as for events.
     #[inline]
     fn run_ready(&self, main: &mut dyn FnMut()) {
-        let ready = self.ready.begin_batch();
+        let ready = self.ready.begin_batch(|order| {
+            if let Some(scheduler) = self.scheduler.get() {
+                scheduler.reorder(order);
+            }
+        });
         if ready == 0 {
             return;
         }
@@ -180,7 +197,7 @@ impl LoopHandle {
             running.begun = self.begin_call();
             let Some(next) = self.ready.pop() else { return };
             match next {
-                CALL => {
+                Kind::Closure => {
                     let Some(call) = self.ready.pop_next_call() else {
                         continue; // it was cancelled
                     };
@@ -193,20 +210,19 @@ impl LoopHandle {
                     self.check_current(|| Origin::Closure { site });
                     self.end_call(running.begun, || Origin::Closure { site });
                 }
-                MAIN_TASK => {
+                Kind::Main => {
                     self.trace_call("main", 0);
                     main();
                     self.check_current(|| self.main_origin());
                     self.end_call(running.begun, || self.main_origin());
                 }
-                task_id => {
+                Kind::Task => {
                     let Some(scheduler) = self.scheduler.get() else {
                         continue;
                     };
-                    self.trace_call("job", task_id);
                     // Before the run, because the task may be gone after it.
-                    let origin = running.begun.map(|_| scheduler.origin(task_id));
-                    scheduler.run(self, task_id);
+                    let origin = running.begun.map(|_| scheduler.origin_of_next());
+                    scheduler.run(self);
                     self.end_call(running.begun, || origin.unwrap_or(Origin::Other));
                 }
             }
@@ -217,12 +233,9 @@ impl LoopHandle {
     #[cold]
     fn report_call_panic(&self, running: &Current, payload: Payload) {
         let origin = match (self.ready.current(), running.site) {
-            (CALL, Some(site)) => Origin::Closure { site },
-            (MAIN_TASK, _) => self.main_origin(),
-            (task_id, _) => {
-                let scheduler = self.scheduler.get();
-                scheduler.map_or(Origin::Other, |scheduler| scheduler.origin(task_id))
-            }
+            (Kind::Closure, Some(site)) => Origin::Closure { site },
+            (Kind::Main, _) => self.main_origin(),
+            (Kind::Closure | Kind::Task, _) => Origin::Other,
         };
         self.check_current(|| origin.clone());
         self.end_call(running.begun, || origin.clone());
@@ -246,11 +259,8 @@ impl LoopHandle {
 
     /// Whether a closure that was not cancelled, or a task that has not ended, is ready.
     pub(super) fn has_ready_work(&self) -> bool {
-        let scheduler = self.scheduler.get();
-        let is_alive = |task_id| {
-            task_id == MAIN_TASK || scheduler.is_none_or(|scheduler| scheduler.is_alive(task_id))
-        };
-        !self.ready.is_empty() && self.ready.has_work(is_alive)
+        let has_task = || self.scheduler.get().is_some_and(|it| it.has_ready_task());
+        !self.ready.is_empty() && (self.ready.has_call_or_main() || has_task())
     }
 
     #[inline]

@@ -114,7 +114,7 @@ impl LoopHandle {
             // The first panic is resumed after the turn; later ones are reported.
             PanicPolicy::Propagate if !self.reports.has_panic() => {
                 self.reports.has_panic.set(true);
-                self.attention.set(true);
+                self.ready.rows.attention.set(true);
                 self.reports.panic.set(Some((payload, origin)));
                 self.notify_host();
             }
@@ -137,7 +137,7 @@ impl LoopHandle {
     #[cold]
     pub(crate) fn keep_main_panic(&self, payload: Payload) {
         self.reports.has_panic.set(true);
-        self.attention.set(true);
+        self.ready.rows.attention.set(true);
         let goes_out = Some((payload, self.main_origin()));
         if let Some((payload, origin)) = self.reports.panic.replace(goes_out) {
             self.report_panic(payload, origin);

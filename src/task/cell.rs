@@ -82,9 +82,11 @@ type BodyPtr = NonNull<()>;
 /// The data and functions that depend on the type of the future.
 struct Vtable {
     layout: Layout,
+    /// The list of freed blocks with this layout.
+    blocks: Option<usize>,
     /// The offset of the body from the start of the header.
     body_offset: usize,
-    poll: unsafe fn(BodyPtr, &mut Context<'_>, &mut PollCx<'_>) -> Polled,
+    poll: unsafe fn(&TaskPtr, &mut Context<'_>, &mut PollCx<'_>) -> Polled,
     drop_future: unsafe fn(BodyPtr),
     /// `None` if the output has no destructor.
     drop_output: Option<unsafe fn(BodyPtr)>,
@@ -98,6 +100,7 @@ struct VtableOf<F, N: ?Sized>(PhantomData<F>, PhantomData<N>);
 impl<F: Future<Output: 'static>, N: ?Sized> VtableOf<F, N> {
     const VTABLE: Vtable = Vtable {
         layout: Layout::new::<TaskAlloc<F>>(),
+        blocks: block_cache::list_of(Layout::new::<TaskAlloc<F>>()),
         body_offset: offset_of!(TaskAlloc<F>, body),
         poll: poll::<F>,
         drop_future: drop_at::<F>,
@@ -126,13 +129,14 @@ enum Polled {
 ///
 /// # Safety
 ///
-/// There is an `F` at `place`, with room for an `F::Output`; it is pinned there, and no other code
+/// The body of `task` is an `F`, with room for an `F::Output`; it is pinned there, and no other code
 /// touches it until this returns.
 unsafe fn poll<F: Future>(
-    place: BodyPtr,
+    task: &TaskPtr,
     cx: &mut Context<'_>,
     poll_cx: &mut PollCx<'_>,
 ) -> Polled {
+    let place = task.body_ptr();
     let polled = catch(|| {
         let mut future = place.cast::<F>();
         // SAFETY: by this function's contract the future is there and no other code touches it; the
@@ -147,11 +151,11 @@ unsafe fn poll<F: Future>(
         Ok(Poll::Pending) => return Polled::Pending,
         Ok(Poll::Ready(output)) => output,
         Err(payload) => {
-            poll_cx.panicked(payload);
+            poll_cx.panicked(task, payload);
             return Polled::Panicked;
         }
     };
-    poll_cx.returned();
+    poll_cx.returned(task);
     // T3: before the end is reported. The destructor may panic; the future is gone all the same.
     let dropped = catch(|| {
         // SAFETY: by the contract the future is there and no other code touches it; nor does any
@@ -159,7 +163,7 @@ unsafe fn poll<F: Future>(
         unsafe { drop_at::<F>(place) }
     });
     if let Err(payload) = dropped {
-        poll_cx.panicked_in_drop(payload);
+        poll_cx.panicked_in_drop(task, payload);
     }
     // SAFETY: by the contract there is aligned room for the output, and no other code touches it;
     // the future that was there has been dropped.
@@ -254,13 +258,27 @@ impl TaskPtr {
         unsafe { self.header.cast::<()>().byte_add(self.vtable.body_offset) }
     }
 
+    /// Lends the reference of a waker's pointer. It is not counted, and never dropped; a clone is.
+    ///
+    /// # Safety
+    ///
+    /// On the loop's thread, which has a counted reference to the same cell until this is not used
+    /// any more.
+    unsafe fn borrow(header: *const ()) -> ManuallyDrop<Self> {
+        // SAFETY: a waker's pointer is to the header of a cell.
+        let header = unsafe { NonNull::new_unchecked(header.cast_mut().cast()) };
+        ManuallyDrop::new(Self { header })
+    }
+
     /// Polls the future in its place; does nothing if it is being polled, or gone (T1).
+    /// Returns whether the task has ended with this poll.
+    #[must_use]
     #[inline]
-    pub(super) fn poll(&self, poll_cx: &mut PollCx<'_>) {
+    pub(super) fn poll(&self, poll_cx: &mut PollCx<'_>) -> bool {
         if self.state().begin_poll() == BeginPoll::Refused {
-            return;
+            return false;
         }
-        poll_cx.begin();
+        poll_cx.begin(self);
         let polled = self.with_waker(|waker| {
             let mut cx = Context::from_waker(waker);
             // SAFETY:
@@ -271,17 +289,18 @@ impl TaskPtr {
             //   this file that might touch it makes a transition of the state first, and no file
             //   outside this module makes one of the body;
             // - `self` keeps the cell until then.
-            unsafe { (self.vtable.poll)(self.body_ptr(), &mut cx, poll_cx) }
+            unsafe { (self.vtable.poll)(self, &mut cx, poll_cx) }
         });
         match polled {
-            Polled::Pending if self.state().park() == Park::Parked => {}
+            Polled::Pending if self.state().park() == Park::Parked => return false,
             Polled::Pending => {
-                poll_cx.cancelled();
+                poll_cx.cancelled(self);
                 self.drop_polled(poll_cx);
             }
             Polled::Returned => self.state().end_poll(Body::Output),
             Polled::Panicked => self.drop_polled(poll_cx),
         }
+        true
     }
 
     /// Drops the future after its last poll, which has left it there (T3).
@@ -289,7 +308,7 @@ impl TaskPtr {
     fn drop_polled(&self, poll_cx: &mut PollCx<'_>) {
         self.state().end_poll(Body::Future);
         if let Err(payload) = self.drop_future() {
-            poll_cx.panicked_in_drop(payload);
+            poll_cx.panicked_in_drop(self, payload);
         }
     }
 
@@ -368,7 +387,11 @@ impl TaskPtr {
             fn drop(&mut self) {
                 // SAFETY: within the header, which is there until the share of this thread is
                 // released, after this.
-                let local_part = unsafe { &raw mut (*self.0.as_ptr()).local_part };
+                let local_part = unsafe { &mut (*self.0.as_ptr()).local_part };
+                if local_part.is_bare() {
+                    // SAFETY: as below, for the only field that has something to drop.
+                    return unsafe { drop_in_place(&raw mut local_part.executor) };
+                }
                 // SAFETY: it was made with the header, and is dropped here only, with the last
                 // reference of this thread, which alone touches it: no other code borrows it.
                 unsafe { drop_in_place(local_part) }
@@ -440,6 +463,33 @@ impl Drop for OwnedRef {
     }
 }
 
+/// An owned waker of a task, in one word: nearly all wakers are those of tasks.
+pub(super) struct TaskWaker(OwnedRef);
+
+impl TaskWaker {
+    /// A clone of `waker`; `None` if it is not that of a task.
+    fn cloned(waker: &Waker) -> Option<Self> {
+        if !TaskPtr::is_waker(waker) {
+            return None;
+        }
+        let header = ManuallyDrop::new(waker.clone()).data();
+        // SAFETY: by its table it is the pointer of a waker of this module, and the share is that of
+        // the clone, which is not dropped.
+        unsafe { OwnedRef::of(header) }.map(Self)
+    }
+
+    fn will_wake(&self, waker: &Waker) -> bool {
+        TaskPtr::is_waker(waker) && self.0.0.as_ptr().cast_const().cast() == waker.data()
+    }
+
+    fn into_waker(self) -> Waker {
+        let header = ManuallyDrop::new(self).0.0;
+        // SAFETY: a pointer to the header of a cell, with the provenance of the whole allocation, as
+        // the functions of this table expect; the share that this owned is that of the waker.
+        unsafe { Waker::new(header.as_ptr().cast_const().cast(), &WAKER) }
+    }
+}
+
 /// T3: frees a cell, on any thread. The block goes into the cache of the thread that frees it.
 ///
 /// # Safety
@@ -449,7 +499,7 @@ impl Drop for OwnedRef {
 unsafe fn free(header: NonNull<Header>) {
     // SAFETY: no other share is left, so the header is there until the end of this, and only this
     // function touches it.
-    let layout = unsafe { (*header.as_ptr()).vtable }.layout;
+    let vtable = unsafe { (*header.as_ptr()).vtable };
     // SAFETY: as above.
     let wake_state = unsafe { &raw const (*header.as_ptr()).wake_state };
     // SAFETY: it was made with the header, and is moved out here, once: the rest of the header was
@@ -458,7 +508,7 @@ unsafe fn free(header: NonNull<Header>) {
     let wake_state = unsafe { wake_state.read() };
     // SAFETY: the block was allocated for a type with this layout, which its vtable has; nothing in
     // it is used after this.
-    unsafe { block_cache::free(header.cast(), layout) };
+    unsafe { block_cache::free_to(header.cast(), vtable.layout, vtable.blocks) };
     // Last: this may drop the last reference to an inbox, and to a poller's notifier, which is user
     // code.
     drop(wake_state);
@@ -561,7 +611,12 @@ unsafe fn wake(header: *const ()) {
 unsafe fn wake_by_ref(header: *const ()) {
     // SAFETY: the waker has a share, or is lent by an owner of one.
     let wake_state = unsafe { wake_state(header) };
-    wake_state.wake();
+    wake_state.wake(|| {
+        // SAFETY: `WakeState::wake` calls this on the loop's thread, while the future is there: so is
+        // a reference of this thread, for the last one drops the future before the local part.
+        let task = unsafe { TaskPtr::borrow(header) };
+        task.local_part.executor.wake(&task);
+    });
 }
 
 /// # Safety
@@ -574,6 +629,7 @@ unsafe fn drop_waker(header: *const ()) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::executor::Executor;
     use super::*;
     use crate::clock::Manual;
     use crate::event_loop::{EventLoop, Inbox, LoopHandle, PanicPolicy};
@@ -641,6 +697,7 @@ mod tests {
     ) -> TypedTask<F::Output> {
         NewTask::<F>::new(future).into_task(SpawnInfo {
             inbox: handle.inbox(),
+            executor: Rc::clone(Executor::of(handle)),
             id: 7,
             number: 1,
             site: Location::caller(),

@@ -54,12 +54,11 @@ use std::rc::Rc;
 #[derive(Clone)]
 pub struct TaskRef {
     cell: TaskPtr,
-    handle: WeakHandle,
 }
 
 impl TaskRef {
-    pub(super) fn new(cell: TaskPtr, handle: WeakHandle) -> Self {
-        Self { cell, handle }
+    pub(super) fn new(cell: TaskPtr) -> Self {
+        Self { cell }
     }
 
     /// The name of the task. See [`Task::get_name`](crate::Task::get_name).
@@ -104,7 +103,7 @@ impl TaskRef {
 
     fn end(&self, reason: Option<Reason>) -> bool {
         let task_id = self.cell.id();
-        self.handle
+        self.home()
             .with(|handle| handle::cancel(handle, task_id, reason))
             .unwrap_or(false)
     }
@@ -121,7 +120,7 @@ impl TaskRef {
             let current = Executor::of(handle).current();
             current.is_some_and(|current| current.is(&self.cell))
         };
-        self.handle.with(is_it).unwrap_or(false)
+        self.home().with(is_it).unwrap_or(false)
     }
 
     /// R097: a task that waits for itself would wait for ever, so this panics.
@@ -132,7 +131,7 @@ impl TaskRef {
 
     #[track_caller]
     pub(crate) fn assert_own_loop(&self) {
-        assert_own_loop(&self.handle, &self.cell);
+        assert_own_loop(&self.cell);
     }
 
     pub(super) fn cell(&self) -> &TaskPtr {
@@ -140,7 +139,7 @@ impl TaskRef {
     }
 
     pub(super) fn home(&self) -> &WeakHandle {
-        &self.handle
+        self.cell.home()
     }
 
     /// The task's panic payload, which is reported if it is dropped unread.
@@ -179,9 +178,9 @@ impl TaskRef {
 /// Panics if another loop than the task's runs on this thread: the task's own loop cannot run
 /// meanwhile, so waiting would block.
 #[track_caller]
-pub(super) fn assert_own_loop(home: &WeakHandle, head: &Header) {
+pub(super) fn assert_own_loop(head: &Header) {
     assert!(
-        !home.is_other_loop(),
+        !head.home().is_other_loop(),
         "{} belongs to another loop than the one that awaits it",
         head.name()
     );
@@ -239,7 +238,7 @@ pub struct CoroutineInfo {
 pub fn current_task() -> Option<TaskRef> {
     current::with(|handle| {
         let cell = Executor::of(handle).current()?;
-        Some(TaskRef::new(cell, handle.weak_handle()))
+        Some(TaskRef::new(cell))
     })?
 }
 
@@ -260,7 +259,7 @@ pub fn all_tasks() -> Vec<TaskRef> {
     current::with(|handle| {
         let mut all = Vec::new();
         for cell in Executor::of(handle).all() {
-            all.push(TaskRef::new(cell, handle.weak_handle()));
+            all.push(TaskRef::new(cell));
         }
         all
     })

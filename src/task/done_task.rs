@@ -14,7 +14,6 @@ use super::handle::Task;
 use super::join::{self, JoinError, drop_unclaimed};
 use super::peek::peek_result;
 use super::unclaimed_panic::UnclaimedPanic;
-use crate::event_loop::WeakHandle;
 use crate::event_loop::panics::drop_quietly;
 use crate::event_loop::user_code::drop_bounded;
 use std::fmt;
@@ -29,10 +28,10 @@ pub struct DoneTask<T: 'static> {
 }
 
 impl<T: 'static> DoneTask<T> {
-    fn new(cell: TaskPtr, handle: WeakHandle) -> Self {
+    fn new(cell: TaskPtr) -> Self {
         cell.add_view();
         Self {
-            task: TaskRef::new(cell, handle),
+            task: TaskRef::new(cell),
             _result: PhantomData,
         }
     }
@@ -83,7 +82,7 @@ impl<T: 'static> Drop for DoneTask<T> {
         }
         let shared = cell.take_shared_result();
         if cell.state().is_detached() && cell.state().has_untaken_result() {
-            drop_unclaimed_on(self.task.home(), cell);
+            drop_unclaimed_on(cell);
         }
         if let Some(shared) = shared {
             match self.task.home().upgrade() {
@@ -102,7 +101,8 @@ impl<T: 'static> fmt::Debug for DoneTask<T> {
 
 /// [`drop_unclaimed`], also where the loop is gone: then no other handle can have the result
 /// either.
-pub(super) fn drop_unclaimed_on(home: &WeakHandle, cell: &TaskPtr) {
+pub(super) fn drop_unclaimed_on(cell: &TaskPtr) {
+    let home = cell.home();
     if home.with(|handle| drop_unclaimed(handle, cell)).is_some() {
         return;
     }
@@ -152,14 +152,14 @@ impl<T: 'static> Task<T> {
         &self,
         callback: impl FnOnce(&DoneTask<T>) + 'static,
     ) -> DoneCallbackKey {
-        let view = DoneTask::new(self.cell().clone(), self.handle.clone());
-        join::add_done_callback(self.cell(), &self.handle, move |_| callback(&view))
+        let view = DoneTask::new(self.cell().clone());
+        join::add_done_callback(self.cell(), move |_| callback(&view))
     }
 
     /// Removes a done-callback; `false` if it has been queued already, or was removed before.
     pub fn remove_done_callback(&self, key: DoneCallbackKey) -> bool {
         let done = self.cell().done();
-        done.is_some_and(|done| done.remove(&self.handle, key))
+        done.is_some_and(|done| done.remove(self.home(), key))
     }
 }
 
@@ -168,7 +168,7 @@ impl TaskRef {
     /// [`Task::add_done_callback`], whose callback also sees the result.
     #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> DoneCallbackKey {
-        join::add_done_callback(self.cell(), self.home(), callback)
+        join::add_done_callback(self.cell(), callback)
     }
 
     /// Removes a done-callback; `false` if it has been queued already, or was removed before.

@@ -21,11 +21,14 @@
 use super::budget::{self, BudgetGuard};
 use super::cell::{BeginEnd, Cancel, Header, NewTask, SpawnInfo, TaskPtr, TypedTask};
 use super::join::{JoinError, OutputGuard, Reason, TaskState, drop_unclaimed, notify_done};
+use super::ready_tasks::ReadyTasks;
 use super::task_local::HideGuard;
 use crate::base::slab::{Slab, SlabKey};
 use crate::base::sort_pairs::sort_pairs;
 use crate::event_loop::current;
-use crate::event_loop::{LoopHandle, MAIN_TASK, Origin, Payload, Scheduler};
+use crate::event_loop::{
+    Kind, LoopHandle, MAIN_TASK, Origin, Payload, Rows, Scheduler, WeakHandle,
+};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
@@ -33,7 +36,12 @@ use std::rc::Rc;
 use std::task::Waker;
 
 pub(super) struct Executor {
+    /// All tasks that have not ended.
     tasks: RefCell<Slab<TaskPtr>>,
+    rows: Rc<Rows>,
+    handle: WeakHandle,
+    /// The tasks that are ready, in the order of their places in the loop's queue.
+    ready: RefCell<ReadyTasks>,
     /// The key of the task that is being polled, or [`NO_TASK`].
     current: Cell<u64>,
     spawned: Cell<u64>,
@@ -45,9 +53,12 @@ pub(super) struct Executor {
 const NO_TASK: u64 = u64::MAX;
 
 impl Executor {
-    fn new() -> Self {
+    pub(super) fn new(rows: Rc<Rows>, handle: WeakHandle) -> Self {
         Self {
+            rows,
+            handle,
             tasks: RefCell::default(),
+            ready: RefCell::default(),
             current: Cell::new(NO_TASK),
             spawned: Cell::new(0),
             main: Cell::new(None),
@@ -56,17 +67,24 @@ impl Executor {
 
     /// The executor of a loop, created at the first call.
     #[inline]
-    pub(super) fn of(handle: &LoopHandle) -> &Self {
-        let scheduler = handle.scheduler(|| Rc::new(Self::new()));
+    pub(super) fn of(handle: &LoopHandle) -> &Rc<Self> {
+        let scheduler = handle.scheduler(|| {
+            let executor = Self::new(Rc::clone(handle.rows()), handle.weak_handle());
+            Box::new(Rc::new(executor))
+        });
         scheduler
             .as_any()
             .downcast_ref()
             .expect("no other scheduler was installed on this loop")
     }
 
+    pub(super) fn handle(&self) -> &WeakHandle {
+        &self.handle
+    }
+
     /// Adds a future. Its first poll comes like all queued work (L5), never inside this call (N9).
     pub(super) fn spawn<F>(
-        &self,
+        self: &Rc<Self>,
         handle: &LoopHandle,
         future: NewTask<F>,
         site: &'static Location<'static>,
@@ -79,13 +97,45 @@ impl Executor {
             // R081: spawned by a destructor while the loop closes. The task ends as all others did.
             self.cancel(handle, key, None);
         } else {
-            handle.schedule_new(key.to_bits());
+            handle.receive_earlier(); // L5: they are before it
+            self.push_ready(task.cell().clone());
         }
         task
     }
 
+    /// Queues a task behind all other work.
+    #[inline(always)] // a spawn and a wake: each does little else
+    fn push_ready(&self, task: TaskPtr) {
+        self.rows.push(Kind::Task);
+        self.ready.borrow_mut().push(task);
+        self.notify_host();
+    }
+
+    /// Queues a task that was woken on this thread, or the main future.
+    #[inline]
+    pub(super) fn wake(&self, task: &TaskPtr) {
+        match task.id() {
+            MAIN_TASK => self.push_main(),
+            _ => self.push_ready(task.clone()),
+        }
+    }
+
+    /// Queues the main future.
+    #[inline(never)]
+    pub(super) fn push_main(&self) {
+        self.rows.push(Kind::Main);
+        self.notify_host();
+    }
+
+    #[inline]
+    fn notify_host(&self) {
+        if self.rows.host_waits() {
+            self.handle.with(LoopHandle::notify_host);
+        }
+    }
+
     fn spawn_info(
-        &self,
+        self: &Rc<Self>,
         handle: &LoopHandle,
         task_id: u64,
         site: &'static Location<'static>,
@@ -94,6 +144,7 @@ impl Executor {
         self.spawned.set(number);
         SpawnInfo {
             inbox: handle.inbox(),
+            executor: Rc::clone(self),
             id: task_id,
             number,
             site,
@@ -145,14 +196,19 @@ impl Executor {
 
     /// T3: drops the future, then settles the result, then notifies the waiters.
     fn end(handle: &LoopHandle, cell: &TaskPtr, error: JoinError) {
-        let end = outcome_after_drop(handle, cell, cell.drop_future(), Err(error));
-        Self::finish(handle, cell, end);
+        let mut error = Some(error);
+        if let Err(payload) = cell.drop_future() {
+            error = error_after_drop(handle, cell, payload, error);
+        }
+        Self::finish(handle, cell, error);
     }
 
-    fn finish(handle: &LoopHandle, cell: &TaskPtr, end: Result<(), JoinError>) {
-        cell.complete(end);
-        if cell.task_state() != TaskState::Done && cell.has_output_to_drop() {
-            handle.drop_guarded(OutputGuard(cell.clone()));
+    /// Settles the result of a task, whose future was dropped, and notifies the waiters.
+    #[inline]
+    fn finish(handle: &LoopHandle, cell: &TaskPtr, error: Option<JoinError>) {
+        match error {
+            None => cell.state().complete(TaskState::Done),
+            Some(error) => Self::fail(handle, cell, error),
         }
         notify_done(handle, cell);
         if cell.state().is_unwatched() {
@@ -161,10 +217,19 @@ impl Executor {
         }
     }
 
+    #[cold]
+    fn fail(handle: &LoopHandle, cell: &TaskPtr, error: JoinError) {
+        cell.fail(error);
+        // It was cancelled before it returned.
+        if cell.has_output_to_drop() {
+            handle.drop_guarded(OutputGuard(cell.clone()));
+        }
+    }
+
     /// Makes the caller's own future a task of this loop, as long as it is polled by
     /// [`Executor::poll_main`]. `N` is the type whose name the task reports.
     pub(super) fn adopt_main<N>(
-        &self,
+        self: &Rc<Self>,
         handle: &LoopHandle,
         site: &'static Location<'static>,
     ) -> (SlabKey, TypedTask<()>) {
@@ -190,47 +255,47 @@ impl Executor {
         poll()
     }
 
-    /// Polls a task, if it is still there.
+    /// Polls a task, unless it has ended: it may have been cancelled after it was woken.
     #[inline]
-    fn poll_task(&self, handle: &LoopHandle, task_id: u64) {
-        let key = SlabKey::from_bits(task_id);
-        // It is gone if it was cancelled after it was woken.
-        let Some(cell) = self.tasks.borrow().get(key).cloned() else {
-            return;
-        };
+    fn poll_task(&self, poll_cx: &mut PollCx<'_>, cell: &TaskPtr) {
+        let handle = poll_cx.handle;
+        handle.trace_call("job", cell.id());
         cell.state().clear_queued();
-        let mut poll_cx = PollCx {
-            executor: self,
-            handle,
-            key,
-            cell: &cell,
-            end: None,
-        };
-        cell.poll(&mut poll_cx);
+        let has_ended = cell.poll(poll_cx);
         handle.check_current(|| cell.origin());
-        if let Some(end) = poll_cx.end {
-            Self::finish(handle, &cell, end);
+        if has_ended {
+            Self::finish(handle, cell, poll_cx.error.take());
         }
     }
 
-    /// Polls a task, and those that are queued right behind it. Not inlined: in its caller the loop
+    /// Polls the first ready task, and those right behind it. Not inlined: in its caller the loop
     /// keeps fewer values in registers, which makes each poll of a batch slower.
     #[inline(never)]
-    fn poll_batch(&self, handle: &LoopHandle, task_id: u64) {
+    fn poll_batch(&self, handle: &LoopHandle) {
         let _polling = PollScope::begin(self);
-        let mut next = Some(task_id);
-        while let Some(task_id) = next {
-            self.poll_task(handle, task_id);
-            next = handle.next_in_batch();
+        let mut poll_cx = PollCx {
+            executor: self,
+            handle,
+            error: None,
+        };
+        let mut row = handle.take_task_row();
+        loop {
+            let next = self.ready.borrow_mut().pop();
+            if let Some(task) = next {
+                self.poll_task(&mut poll_cx, &task);
+            }
+            if !row.next() {
+                return;
+            }
         }
     }
 
     /// Polls a batch while a task of another loop is being polled, and hides the task-locals of
     /// that task. Separate, so that a loop that is not nested pays nothing for it.
     #[cold]
-    fn poll_batch_nested(&self, handle: &LoopHandle, task_id: u64) {
+    fn poll_batch_nested(&self, handle: &LoopHandle) {
         let _hidden = HideGuard::all();
-        self.poll_batch(handle, task_id);
+        self.poll_batch(handle);
     }
 
     /// Records that no task is being polled.
@@ -283,22 +348,20 @@ impl Executor {
     }
 }
 
-/// The outcome of a task after its future was dropped, which may have panicked.
-fn outcome_after_drop(
+/// The error of a task after the destructor of its future has panicked.
+#[cold]
+fn error_after_drop(
     handle: &LoopHandle,
     cell: &TaskPtr,
-    dropped: Result<(), Payload>,
-    end: Result<(), JoinError>,
-) -> Result<(), JoinError> {
-    match (dropped, end) {
-        (Ok(()), end) => end,
-        // A cancelled future whose destructor panicked has not just been cancelled.
-        (Err(payload), Err(JoinError::Cancelled)) => Err(JoinError::Panicked(payload)),
-        (Err(payload), end) => {
-            handle.apply_panic_policy(payload, cell.origin());
-            end
-        }
+    payload: Payload,
+    error: Option<JoinError>,
+) -> Option<JoinError> {
+    // A cancelled future whose destructor panicked has not just been cancelled.
+    if matches!(error, Some(JoinError::Cancelled)) {
+        return Some(JoinError::Panicked(payload));
     }
+    handle.apply_panic_policy(payload, cell.origin());
+    error
 }
 
 /// The time in which tasks are polled, one after another. The current task and the budget are set
@@ -331,72 +394,93 @@ impl Drop for PollScope<'_> {
 pub(super) struct PollCx<'a> {
     executor: &'a Executor,
     handle: &'a LoopHandle,
-    key: SlabKey,
-    cell: &'a TaskPtr,
-    end: Option<Result<(), JoinError>>,
+    /// The error with which the task ends.
+    error: Option<JoinError>,
 }
 
 impl<'a> PollCx<'a> {
     /// The poll begins.
     #[inline]
-    pub(super) fn begin(&self) {
-        self.executor.current.set(self.key.to_bits());
+    pub(super) fn begin(&self, cell: &TaskPtr) {
+        self.executor.current.set(cell.id());
         budget::reset(); // F1
-        self.cell.count_poll();
+        cell.count_poll();
     }
 
     /// The poll was ready, and the task ends here.
-    #[inline]
-    pub(super) fn returned(&mut self) {
-        self.finish_with(match self.cell.state().begin_end() {
-            BeginEnd::Returned => Ok(()),
-            BeginEnd::Cancelled => Err(JoinError::Cancelled),
-        });
+    pub(super) fn returned(&mut self, cell: &TaskPtr) {
+        if cell.state().begin_end() == BeginEnd::Cancelled {
+            self.error = Some(JoinError::Cancelled);
+        }
+        self.remove(cell);
     }
 
     /// The poll was pending, but the task was cancelled meanwhile and ends here.
     #[cold]
-    pub(super) fn cancelled(&mut self) {
-        let _ = self.cell.state().begin_end();
-        self.finish_with(Err(JoinError::Cancelled));
+    pub(super) fn cancelled(&mut self, cell: &TaskPtr) {
+        let _ = cell.state().begin_end();
+        self.error = Some(JoinError::Cancelled);
+        self.remove(cell);
     }
 
     /// The poll panicked, and the task ends here.
     #[cold]
-    pub(super) fn panicked(&mut self, payload: Payload) {
-        let _ = self.cell.state().begin_end();
-        self.finish_with(Err(JoinError::Panicked(payload)));
+    pub(super) fn panicked(&mut self, cell: &TaskPtr, payload: Payload) {
+        let _ = cell.state().begin_end();
+        self.error = Some(JoinError::Panicked(payload));
+        self.remove(cell);
     }
 
-    /// Records the outcome and removes the task from the table.
-    #[inline]
-    fn finish_with(&mut self, end: Result<(), JoinError>) {
-        self.end = Some(end);
+    /// Removes the task from the table, before its future is dropped.
+    #[inline(always)] // at the end of a task that returns, and in two cold functions
+    fn remove(&self, cell: &TaskPtr) {
         self.executor.clear_current();
         // Not the last reference: the caller of the poll has one.
-        self.executor.tasks.borrow_mut().remove(self.key);
+        let key = SlabKey::from_bits(cell.id());
+        self.executor.tasks.borrow_mut().remove(key);
     }
 
     /// The future of a task that ends panicked while it was dropped.
     #[cold]
-    pub(super) fn panicked_in_drop(&mut self, payload: Payload) {
-        let end = self.end.take();
-        self.end = end.map(|end| outcome_after_drop(self.handle, self.cell, Err(payload), end));
+    pub(super) fn panicked_in_drop(&mut self, cell: &TaskPtr, payload: Payload) {
+        let error = self.error.take();
+        self.error = error_after_drop(self.handle, cell, payload, error);
     }
 }
 
-impl Scheduler for Executor {
-    fn run(&self, handle: &LoopHandle, task_id: u64) {
+impl Scheduler for Rc<Executor> {
+    fn run(&self, handle: &LoopHandle) {
         match current::is_nested() {
-            true => self.poll_batch_nested(handle, task_id),
-            false => self.poll_batch(handle, task_id),
+            true => self.poll_batch_nested(handle),
+            false => self.poll_batch(handle),
         }
     }
 
-    fn origin(&self, task_id: u64) -> Origin {
-        let tasks = self.tasks.borrow();
-        let cell = tasks.get(SlabKey::from_bits(task_id));
-        cell.map_or(Origin::Other, |cell| cell.origin())
+    fn queue(&self, task_id: u64) {
+        let task = self
+            .tasks
+            .borrow()
+            .get(SlabKey::from_bits(task_id))
+            .cloned();
+        task.into_iter().for_each(|task| self.push_ready(task));
+    }
+
+    fn reorder(&self, order: &[usize]) {
+        self.ready.borrow_mut().reorder(order);
+    }
+
+    fn has_ready_task(&self) -> bool {
+        let ready = self.ready.borrow();
+        ready.iter().any(|task| task.state().is_alive())
+    }
+
+    fn origin(&self) -> Origin {
+        self.current().map_or(Origin::Other, |task| task.origin())
+    }
+
+    fn origin_of_next(&self) -> Origin {
+        let ready = self.ready.borrow();
+        ready.first().map_or(Origin::Other, |task| task.origin())
     }
 
     fn origin_of_main(&self) -> Origin {
@@ -405,13 +489,12 @@ impl Scheduler for Executor {
         }
     }
 
-    fn is_alive(&self, task_id: u64) -> bool {
-        let tasks = self.tasks.borrow();
-        tasks.get(SlabKey::from_bits(task_id)).is_some()
-    }
-
     fn is_task_waker(&self, waker: &Waker) -> bool {
         TaskPtr::is_waker(waker)
+    }
+
+    fn shrink(&self) {
+        self.ready.borrow_mut().shrink();
     }
 
     fn task_count(&self) -> usize {
@@ -430,8 +513,14 @@ impl Scheduler for Executor {
         for key in self.keys() {
             let cell = self.tasks.borrow_mut().remove(key);
             if let Some(cell) = cell {
-                Self::end(handle, &cell, JoinError::Cancelled);
+                Executor::end(handle, &cell, JoinError::Cancelled);
             }
+        }
+        // One by one: an output that is dropped with its task may panic.
+        loop {
+            let next = self.ready.borrow_mut().pop();
+            let Some(task) = next else { break };
+            handle.drop_guarded(task);
         }
         names
     }

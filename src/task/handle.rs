@@ -85,7 +85,6 @@ impl LoopHandle {
 #[doc(alias = "JoinHandle")]
 pub struct Task<T: 'static> {
     pub(super) task: TypedTask<T>,
-    pub(super) handle: WeakHandle,
 }
 
 impl<T: 'static> Task<T> {
@@ -101,12 +100,15 @@ impl<T: 'static> Task<T> {
     {
         Self {
             task: Executor::of(handle).spawn(handle, future, site),
-            handle: handle.weak_handle(),
         }
     }
 
     pub(super) fn cell(&self) -> &TaskPtr {
         self.task.cell()
+    }
+
+    pub(super) fn home(&self) -> &WeakHandle {
+        self.cell().home()
     }
 
     /// Cancels the task: its future is dropped where it waits, now, or, if the task is running,
@@ -235,7 +237,7 @@ impl<T: 'static> Task<T> {
             "{} awaits itself",
             self.get_name()
         );
-        assert_own_loop(&self.handle, self.cell());
+        assert_own_loop(self.cell());
         self.cell().wait(cx.waker());
         // Cloning the waker was user code, and may have ended the task.
         if self.done() {
@@ -246,7 +248,7 @@ impl<T: 'static> Task<T> {
     }
 
     fn is_current(&self) -> bool {
-        let current = self.handle.with(|handle| Executor::of(handle).current());
+        let current = self.home().with(|handle| Executor::of(handle).current());
         current.flatten().is_some_and(|it| it.is(self.cell()))
     }
 
@@ -254,7 +256,7 @@ impl<T: 'static> Task<T> {
     #[doc(alias = "abort_handle")]
     #[must_use]
     pub fn task_ref(&self) -> TaskRef {
-        TaskRef::new(self.cell().clone(), self.handle.clone())
+        TaskRef::new(self.cell().clone())
     }
 }
 
@@ -288,7 +290,7 @@ impl<T: 'static> Drop for Task<T> {
         if cell.state().detach() == Detach::DropResult {
             // A panic that was never inspected is reported now, or, for a viewed task, with its
             // last view.
-            drop_unclaimed_on(&self.handle, cell);
+            drop_unclaimed_on(cell);
         }
         // Last: a waker may panic when it is dropped, and the panic of the task is reported all the
         // same.

@@ -11,7 +11,7 @@ use super::cell::TaskPtr;
 use super::current::TaskRef;
 use super::done::DoneCallbackKey;
 use crate::event_loop::panics::drop_quietly;
-use crate::event_loop::{LoopHandle, Payload, WeakHandle, stderr};
+use crate::event_loop::{LoopHandle, Payload, stderr};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -124,7 +124,7 @@ fn notify_all_done(handle: &LoopHandle, cell: &TaskPtr) {
     // Queued before a waiter is woken: the waiter may take the result, and the callbacks are to see
     // it.
     if let Some(done) = cell.done() {
-        done.schedule(handle, || TaskRef::new(cell.clone(), handle.weak_handle()));
+        done.schedule(handle, || TaskRef::new(cell.clone()));
     }
     wake_waiter(handle, cell);
     if let Some(waiters) = cell.waiters() {
@@ -170,14 +170,17 @@ impl Drop for OutputGuard {
 #[track_caller]
 pub(super) fn add_done_callback(
     cell: &TaskPtr,
-    handle: &WeakHandle,
     callback: impl FnOnce(&TaskRef) + 'static,
 ) -> DoneCallbackKey {
     let done = cell.done_or_new();
     let key = done.add(callback);
     if cell.task_state().is_ended() {
-        let ended = || TaskRef::new(cell.clone(), handle.clone());
-        if handle.with(|handle| done.schedule(handle, ended)).is_none() {
+        let ended = || TaskRef::new(cell.clone());
+        if cell
+            .home()
+            .with(|handle| done.schedule(handle, ended))
+            .is_none()
+        {
             done.drop_all();
         }
     }

@@ -11,7 +11,7 @@ use super::cell::TypedTask;
 use super::executor::Executor;
 use super::join::{TaskState, notify_done};
 use crate::base::slab::SlabKey;
-use crate::event_loop::{LoopHandle, MAIN_TASK};
+use crate::event_loop::LoopHandle;
 use std::cell::Cell;
 use std::panic::Location;
 use std::pin::Pin;
@@ -37,7 +37,8 @@ impl<'a> MainTask<'a> {
     pub(crate) fn new<F: Future>(handle: &'a LoopHandle) -> Self {
         let executor = Executor::of(handle);
         let (key, task) = executor.adopt_main::<F>(handle, Location::caller());
-        handle.schedule_new(MAIN_TASK);
+        handle.receive_earlier(); // they are before it
+        executor.push_main();
         Self {
             handle,
             executor,

@@ -29,6 +29,7 @@ pub(crate) mod join;
 pub(crate) mod lazy_timer;
 mod main_task;
 mod peek;
+mod ready_tasks;
 mod remote;
 mod remote_shared;
 mod remote_task;

@@ -54,12 +54,12 @@ impl<T: 'static, E: 'static> Task<Result<T, E>> {
     /// [`detach_reporting`](Self::detach_reporting) with the text of the report.
     #[track_caller]
     pub(crate) fn detach_reporting_as(self, text: fn(&E) -> String) {
-        let (cell, handle) = (self.cell().clone(), self.handle.clone());
+        let cell = self.cell().clone();
         // The callback owns the handle until the task has ended, so its result is not dropped. The
         // reporter reports the error when it is dropped, also on a closed loop, which calls no
         // callbacks.
         let reporter = Reporter { task: self, text };
-        let _key = add_done_callback(&cell, &handle, move |_| drop(reporter));
+        let _key = add_done_callback(&cell, move |_| drop(reporter));
     }
 }
 
@@ -82,7 +82,7 @@ impl<T: 'static, E: 'static> Drop for Reporter<T, E> {
         });
         let Some(Some(error)) = error else { return };
         let origin = task.cell().origin();
-        task.handle
+        task.home()
             .with(|handle| handle.report(&Unhandled::TaskFailed { origin, error }));
     }
 }

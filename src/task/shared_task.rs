@@ -278,7 +278,7 @@ impl<T: 'static> Drop for Shared<T> {
     fn drop(&mut self) {
         // G5: the value may be the next one of its kind, and so on.
         if let Some(result) = self.result.take() {
-            match self.task.handle.upgrade() {
+            match self.task.home().upgrade() {
                 Some(handle) => handle.drop_guarded(result),
                 None => drop_bounded(result),
             }

@@ -79,14 +79,14 @@ fn allocate_new(layout: Layout) -> NonNull<u8> {
     NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
-/// Gives a block back: to this thread's next [`allocate`] of its size, or to the allocator.
+/// Gives a block back, as [`free`] does; `list` is that of its layout, found beforehand.
 ///
 /// # Safety
 ///
-/// It came from [`allocate`] with this layout, on any thread, and is not used any more.
+/// As [`free`], and [`list_of`] returns `list` for this layout.
 #[inline]
-pub unsafe fn free(block: NonNull<u8>, layout: Layout) {
-    if let Some(list) = list_of(layout) {
+pub unsafe fn free_to(block: NonNull<u8>, layout: Layout, list: Option<usize>) {
+    if let Some(list) = list {
         // SAFETY: by our contract the block has no owner, and is of the size of this list.
         let kept = KEPT.try_with(|kept| unsafe { kept.push(block, list) });
         if kept == Ok(true) {
@@ -98,6 +98,17 @@ pub unsafe fn free(block: NonNull<u8>, layout: Layout) {
     unsafe { dealloc(block.as_ptr(), layout) }
 }
 
+/// Gives a block back: to this thread's next [`allocate`] of its size, or to the allocator.
+///
+/// # Safety
+///
+/// It came from [`allocate`] with this layout, on any thread, and is not used any more.
+#[inline]
+pub unsafe fn free(block: NonNull<u8>, layout: Layout) {
+    // SAFETY: the contract is the same.
+    unsafe { free_to(block, layout, list_of(layout)) }
+}
+
 /// A turn of this thread's loop has ended in which a task ran: what is kept may be of a burst that is
 /// over.
 #[inline]
@@ -107,10 +118,11 @@ pub fn end_turn() {
 
 /// In which list such a block is kept; `None` if in none.
 #[inline]
-fn list_of(layout: Layout) -> Option<usize> {
+#[must_use]
+pub const fn list_of(layout: Layout) -> Option<usize> {
     let words = layout.size() / WORD;
     let fits = layout.align() == WORD && layout.size() % WORD == 0 && words.wrapping_sub(1) < WORDS;
-    (KEEPS && fits).then_some(words)
+    if KEEPS && fits { Some(words) } else { None }
 }
 
 impl Cache {

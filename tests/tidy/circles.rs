@@ -26,6 +26,7 @@ const CIRCLES: &[(&str, &[&str])] = &[
             "handle",
             "join",
             "peek",
+            "ready_tasks",
             "unclaimed_panic",
         ],
     ),

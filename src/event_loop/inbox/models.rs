@@ -9,12 +9,15 @@
 
 use super::super::error::LoopClosed;
 use super::super::remote::RemoteHandle;
+use super::super::weak_handle::WeakHandle;
 use super::{Inbox, Message};
 use crate::base::sync::{AtomicUsize, Mutex, MutexGuard};
+use crate::base::unique_id;
 use crate::poll::Notify;
 use loom::sync::Condvar;
 use loom::thread;
 use readily_sys::fork::ForkGuard;
+use std::rc::Weak;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -79,6 +82,7 @@ impl Fixture {
         });
         let fork = ForkGuard::new().expect("it falls back on the process id");
         let inbox = Arc::new(Inbox::new(
+            unique_id::next(),
             Arc::<ModelNotifier>::clone(&notifier),
             fork,
             false,
@@ -88,6 +92,11 @@ impl Fixture {
 
     pub(crate) fn inbox(&self) -> Arc<Inbox> {
         Arc::clone(&self.inbox)
+    }
+
+    /// A handle of no loop.
+    pub(crate) fn weak_handle(&self) -> WeakHandle {
+        WeakHandle::new(Weak::new())
     }
 
     /// Whether no message is queued.

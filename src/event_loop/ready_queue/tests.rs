@@ -10,6 +10,10 @@ use crate::base::rng::Rng;
 use crate::base::shrink::MIN_CAPACITY;
 use std::collections::BTreeSet;
 
+fn push_task(ready: &ReadyQueue<impl Sized>) {
+    ready.rows.push(Kind::Task);
+}
+
 #[test]
 fn tasks_come_in_any_order_and_closures_in_theirs() {
     let mut seen = BTreeSet::new();
@@ -19,32 +23,40 @@ fn tasks_come_in_any_order_and_closures_in_theirs() {
         for call in 0..3 {
             ready.push_call(call);
         }
-        ready.push_task(0);
-        ready.push_task(1);
-        assert_eq!(ready.begin_batch(), 5, "however many entries");
+        push_task(&ready);
+        push_task(&ready);
+        let mut tasks = Vec::new();
+        let count = ready.begin_batch(|order| tasks.extend_from_slice(order));
+        assert_eq!(count, 5, "however many rows");
         let (mut order, mut calls) = (Vec::new(), Vec::new());
+        let mut in_order = tasks.iter();
         while let Some(next) = ready.pop() {
-            order.push(next);
-            if next == CALL {
+            order.push(match next {
+                Kind::Task => in_order.next(),
+                _ => None,
+            });
+            if next == Kind::Closure {
                 calls.extend(ready.pop_next_call());
             }
         }
-        assert_eq!(calls, [0, 1, 2]);
+        assert_eq!((calls, in_order.next()), (vec![0, 1, 2], None));
         assert_eq!((ready.len(), ready.is_empty()), (0, true));
-        let place = |task_id| order.iter().position(|&it| it == task_id);
+        let place = |task: usize| order.iter().position(|&it| it == Some(&task));
         seen.insert((place(0), place(1)));
     }
     assert_eq!(seen.len(), 20, "each of two tasks in each of five places");
 }
 
-/// L5, L9: an entry for several closures counts as many.
+/// L5, L9: a row of several closures counts as many.
 #[test]
 fn closures_between_tasks_keep_their_places_and_are_counted_one_by_one() {
+    use Kind::{Closure, Main, Task};
     let ready = ReadyQueue::default();
+    let begin = || ready.begin_batch(|_| unreachable!("no seed was set"));
     let round = || {
         let pop = || {
             let next = ready.pop()?;
-            if next == CALL {
+            if next == Closure {
                 ready.pop_next_call();
             }
             Some(next)
@@ -53,22 +65,40 @@ fn closures_between_tasks_keep_their_places_and_are_counted_one_by_one() {
     };
     ready.push_call(());
     ready.push_call(());
-    ready.push_task(1);
+    push_task(&ready);
     ready.push_call(());
-    assert_eq!((ready.len(), ready.entries.borrow().len()), (4, 2));
-    assert_eq!(ready.begin_batch(), 4);
+    assert_eq!((ready.len(), ready.rows.rows.borrow().len()), (4, 2));
+    assert_eq!(begin(), 4);
     // What the batch adds is behind it, also a closure behind a closure.
     ready.push_call(());
     ready.push_call(());
-    ready.push_task(2);
-    assert_eq!(round(), [CALL, CALL, 1, CALL]);
-    assert_eq!(ready.begin_batch(), 3);
-    ready.push_task(MAIN_TASK);
+    push_task(&ready);
+    assert_eq!(round(), [Closure, Closure, Task, Closure]);
+    assert_eq!(begin(), 3);
+    ready.rows.push(Main);
     ready.push_call(());
-    assert_eq!(round(), [CALL, CALL, 2]);
-    assert_eq!(ready.begin_batch(), 2);
-    assert_eq!(round(), [MAIN_TASK, CALL]);
-    assert!(ready.is_empty() && ready.begin_batch() == 0);
+    assert!(ready.has_call_or_main());
+    assert_eq!(round(), [Closure, Closure, Task]);
+    assert_eq!(begin(), 2);
+    assert_eq!(round(), [Main, Closure]);
+    assert!(ready.is_empty() && begin() == 0);
+}
+
+/// L5: what a batch of one kind adds waits for the next round.
+#[test]
+fn a_task_that_is_queued_by_a_batch_of_tasks_is_not_in_it() {
+    let ready = ReadyQueue::<()>::default();
+    push_task(&ready);
+    push_task(&ready);
+    assert_eq!(ready.begin_batch(|_| {}), 2);
+    assert_eq!(ready.pop(), Some(Kind::Task));
+    push_task(&ready);
+    assert_eq!((ready.rows.take_tasks(), ready.rows.take_tasks()), (1, 0));
+    assert_eq!((ready.pop(), ready.len()), (None, 1));
+    assert_eq!(
+        (ready.begin_batch(|_| {}), ready.pop()),
+        (1, Some(Kind::Task))
+    );
 }
 
 /// L6: the closures behind one that panics run in the same batch.
@@ -78,20 +108,21 @@ fn a_row_of_closures_is_continued_where_it_was_left() {
     (0..3).for_each(|call| {
         ready.push_call(call);
     });
-    ready.push_task(1);
-    ready.begin_batch();
-    assert_eq!((ready.pop(), ready.pop_next_call()), (Some(CALL), Some(0)));
-    assert!(!ready.is_empty() && ready.pop_task().is_none());
+    push_task(&ready);
+    ready.begin_batch(|_| {});
+    let next = || (ready.pop(), ready.pop_next_call());
+    assert_eq!(next(), (Some(Kind::Closure), Some(0)));
+    assert!(!ready.is_empty() && ready.rows.take_tasks() == 0);
     ready.push_call(3);
     // A new batch begins, as after a panic outside of every `catch_unwind`.
-    assert_eq!(ready.begin_batch(), 4);
-    assert_eq!((ready.pop(), ready.pop_next_call()), (Some(CALL), Some(1)));
-    assert_eq!((ready.pop(), ready.pop_next_call()), (Some(CALL), Some(2)));
+    assert_eq!(ready.begin_batch(|_| {}), 4);
+    assert_eq!(next(), (Some(Kind::Closure), Some(1)));
+    assert_eq!(next(), (Some(Kind::Closure), Some(2)));
     // L5: this batch does not include what it adds.
-    ready.push_task(2);
-    assert_eq!((ready.pop_task(), ready.pop()), (Some(1), Some(CALL)));
-    assert_eq!((ready.pop_next_call(), ready.pop()), (Some(3), None));
-    assert_eq!(ready.pop_task(), None);
+    push_task(&ready);
+    assert_eq!(ready.pop(), Some(Kind::Task));
+    assert_eq!(next(), (Some(Kind::Closure), Some(3)));
+    assert_eq!((ready.rows.take_tasks(), ready.pop()), (0, None));
 }
 
 #[test]
@@ -110,30 +141,23 @@ fn a_cancelled_closure_leaves_the_others_their_places_and_its_key_finds_nothing_
     assert!(ready.pop_call().is_none());
 }
 
-#[test]
-fn the_main_task_is_no_row_of_closures() {
-    assert_eq!(closures_of(MAIN_TASK), None);
-    assert_eq!(closures_of(CALL + 3), Some(3));
-    assert_eq!(closures_of(0), None);
-}
-
 /// R126.
 #[test]
 fn the_memory_of_a_burst_is_given_back_within_a_few_turns() {
     let ready = ReadyQueue::default();
     for n in 0..100_000 {
         ready.push_call(n);
-        ready.push_task(1);
+        push_task(&ready);
     }
-    ready.begin_batch();
+    ready.begin_batch(|_| {});
     while let Some(next) = ready.pop() {
-        if next == CALL {
+        if next == Kind::Closure {
             ready.pop_next_call();
         }
     }
     for _ in 0..40 {
         ready.shrink();
     }
-    assert!(ready.entries.borrow().capacity() <= MIN_CAPACITY);
+    assert!(ready.rows.rows.borrow().capacity() <= MIN_CAPACITY);
     assert!(ready.calls.borrow().queue.capacity() <= MIN_CAPACITY);
 }

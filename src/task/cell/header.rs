@@ -6,13 +6,14 @@
 //!
 //! In the notes: the queries of a Task (N16). Rules: T3, T4.
 
-use super::Vtable;
 use super::state::State;
 use super::views::Views;
 use super::waker::WakeState;
-use crate::event_loop::{Inbox, Origin, Payload};
+use super::{TaskWaker, Vtable};
+use crate::event_loop::{Inbox, Origin, Payload, WeakHandle};
 use crate::task::current::TaskRef;
 use crate::task::done::DoneList;
+use crate::task::executor::Executor;
 use crate::task::join::{JoinError, Reason, ResultSink, TaskState};
 use crate::task::waiters::WakerList;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -25,6 +26,8 @@ use std::task::Waker;
 #[derive(Default)]
 struct RareFields {
     name: RefCell<Option<Rc<str>>>,
+    /// The waker to wake at the end, if it is not that of a task.
+    foreign_waiter: Cell<Option<Waker>>,
     /// The reason for the cancellation, if one was given.
     reason: RefCell<Option<Reason>>,
     /// The panic payload, until it is taken.
@@ -43,17 +46,19 @@ pub(super) struct LocalPart {
     /// The serial number of the task on its loop, from 1.
     number: u64,
     site: &'static Location<'static>,
+    pub(super) executor: Rc<Executor>,
     /// References to the cell on this thread.
     references: Cell<u32>,
     polls: Cell<u32>,
     /// The waker to wake at the end: a task has one handle, and so one waiter with a `Task`.
-    waiter: Cell<Option<Waker>>,
+    waiter: Cell<Option<TaskWaker>>,
     rare: OnceCell<Box<RareFields>>,
 }
 
 /// The data that the loop gives a new task.
 pub(in crate::task) struct SpawnInfo {
     pub(in crate::task) inbox: Arc<Inbox>,
+    pub(in crate::task) executor: Rc<Executor>,
     pub(in crate::task) id: u64,
     pub(in crate::task) number: u64,
     pub(in crate::task) site: &'static Location<'static>,
@@ -69,6 +74,12 @@ pub(in crate::task) struct Header {
 }
 
 impl LocalPart {
+    /// Whether only the executor has to be dropped.
+    #[inline]
+    pub(super) fn is_bare(&mut self) -> bool {
+        self.rare.get().is_none() && self.waiter.get_mut().is_none()
+    }
+
     /// Adds a reference on this thread.
     #[inline]
     pub(super) fn inc_ref(&self) {
@@ -95,6 +106,7 @@ impl Header {
             local_part: LocalPart {
                 number: info.number,
                 site: info.site,
+                executor: info.executor,
                 references: Cell::new(1),
                 polls: Cell::new(0),
                 waiter: Cell::new(None),
@@ -118,6 +130,11 @@ impl Header {
 
     pub(in crate::task) fn inbox(&self) -> &Arc<Inbox> {
         &self.wake_state.inbox
+    }
+
+    /// A handle of the task's loop.
+    pub(in crate::task) fn home(&self) -> &WeakHandle {
+        self.local_part.executor.handle()
     }
 
     /// The serial number of the task on its loop, from 1.
@@ -232,24 +249,42 @@ impl Header {
             return;
         }
         drop(kept);
+        let Some(waker) = TaskWaker::cloned(waker) else {
+            return self.wait_foreign(waker);
+        };
+        drop(self.take_waiter());
+        self.local_part.waiter.set(Some(waker));
+    }
+
+    #[cold]
+    fn wait_foreign(&self, waker: &Waker) {
+        let place = &self.rare().foreign_waiter;
+        let kept = place.take();
+        if kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+            return place.set(kept);
+        }
+        drop(kept);
         let waker = waker.clone();
-        drop(self.local_part.waiter.replace(Some(waker)));
+        drop(self.take_waiter());
+        place.set(Some(waker));
     }
 
-    pub(in crate::task) fn take_waiter(&self) -> Option<Waker> {
-        self.local_part.waiter.take()
-    }
-
-    /// T3: ends the task, once.
     #[inline]
-    pub(in crate::task) fn complete(&self, end: Result<(), JoinError>) {
-        self.state().complete(match end {
-            Ok(()) => TaskState::Done,
-            Err(JoinError::Panicked(payload)) => {
+    pub(in crate::task) fn take_waiter(&self) -> Option<Waker> {
+        match self.local_part.waiter.take() {
+            Some(waker) => Some(waker.into_waker()),
+            None => self.local_part.rare.get()?.foreign_waiter.take(),
+        }
+    }
+
+    /// T3: ends the task, once, without a value.
+    pub(in crate::task) fn fail(&self, error: JoinError) {
+        self.state().complete(match error {
+            JoinError::Panicked(payload) => {
                 self.rare().payload.set(Some(payload));
                 TaskState::Panicked
             }
-            Err(JoinError::Cancelled | JoinError::CancelledFor(_)) => TaskState::Cancelled,
+            JoinError::Cancelled | JoinError::CancelledFor(_) => TaskState::Cancelled,
         });
     }
 

@@ -175,6 +175,16 @@ impl State {
         }
     }
 
+    /// T1: marks the task as queued, unless it has ended or is ending. Only the loop's thread calls
+    /// this.
+    #[inline]
+    pub(super) fn wake_local(&self) -> Wake {
+        match self.is_alive() {
+            true => self.wake(),
+            false => Wake::Nothing,
+        }
+    }
+
     /// T2: called before each poll, so that a wake during the poll queues the task once more.
     /// Returns whether the task was marked as queued.
     #[inline]
@@ -188,23 +198,24 @@ impl State {
     /// T1: a task is not polled twice at once, nor after its end.
     #[inline]
     pub(super) fn begin_poll(&self) -> BeginPoll {
-        if !self.is(Body::Future) {
+        let word = self.word();
+        if word & BODY != Body::Future as u16 {
             return BeginPoll::Refused;
         }
-        self.replace(PHASE | BODY, TaskState::Running as u16 | Body::Busy as u16);
+        let running = TaskState::Running as u16 | Body::Busy as u16;
+        self.word.store(word & !PHASE | running, Relaxed);
         BeginPoll::Begun
     }
 
     /// After a poll that was pending.
     #[inline]
     pub(super) fn park(&self) -> Park {
-        if self.has(CANCELLED) {
+        let word = self.word();
+        if word & CANCELLED != 0 {
             return Park::Cancelled;
         }
-        self.replace(
-            PHASE | BODY,
-            TaskState::Suspended as u16 | Body::Future as u16,
-        );
+        let suspended = TaskState::Suspended as u16 | Body::Future as u16;
+        self.word.store(word & !(PHASE | BODY) | suspended, Relaxed);
         Park::Parked
     }
 
@@ -269,6 +280,12 @@ impl State {
     }
 
     // The body. `true`: the caller, and no other code, may now touch what was there.
+
+    /// Whether the future is there.
+    #[inline]
+    pub(in crate::task) fn is_alive(&self) -> bool {
+        self.word() & BODY <= Body::Busy as u16
+    }
 
     #[inline]
     pub(super) fn is(&self, body: Body) -> bool {

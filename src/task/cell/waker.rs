@@ -52,16 +52,15 @@ impl WakeState {
         self.inbox.is_recording()
     }
 
-    /// Queues the task, unless it is queued already.
+    /// Queues the task, unless it is queued already. On the loop's thread `queue` does that, while
+    /// the future of the task is there.
     #[inline]
-    pub(super) fn wake(&self) {
-        let at_home = current::on_own_thread(&self.inbox, |handle| {
-            if self.state.wake() == Wake::Queue {
-                handle.schedule_woken(self.id);
-            }
-        });
-        if !at_home {
-            self.wake_remote();
+    pub(super) fn wake(&self, queue: impl FnOnce()) {
+        if !current::is_own_thread(&self.inbox) {
+            return self.wake_remote();
+        }
+        if self.state.wake_local() == Wake::Queue {
+            queue();
         }
     }
 

@@ -102,12 +102,13 @@ impl Checked {
     }
 }
 
-/// T1, T3, T4: every order of five transitions, and of their flags.
+/// T1, T3, T4: every order of five transitions, and of their flags; of three under Miri.
 #[test]
 fn each_transition_is_granted_only_where_the_ones_before_allow_it() {
-    for order in 0..10_u32.pow(5) {
+    let len = if cfg!(miri) { 3 } else { 5 };
+    for order in 0..10_u32.pow(len) {
         let mut checked = Checked::new();
-        (0..5).for_each(|at| checked.step(order / 10_u32.pow(at) % 10));
+        (0..len).for_each(|at| checked.step(order / 10_u32.pow(at) % 10));
     }
 }
 
@@ -138,4 +139,21 @@ fn a_dropped_handle_drops_the_result_unless_a_callback_may_inspect_it() {
         state.set_viewed(false);
         assert!(state.is_unwatched() && state.is_detached());
     }
+}
+
+#[test]
+fn a_task_that_is_ending_or_has_ended_is_not_queued_by_a_wake_on_its_thread() {
+    let state = State::new();
+    assert!(state.clear_queued());
+    assert_eq!(state.wake_local(), Wake::Queue);
+    assert!(state.clear_queued() && state.take_future());
+    assert_eq!(state.wake_local(), Wake::Nothing);
+    assert!(!state.clear_queued(), "and its flag stays as it is");
+    // While it is polled it is queued once more (T2).
+    let state = State::new();
+    assert!(state.clear_queued() && state.begin_poll() == BeginPoll::Begun);
+    assert_eq!(
+        (state.wake_local(), state.wake_local()),
+        (Wake::Queue, Wake::Nothing)
+    );
 }

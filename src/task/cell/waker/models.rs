@@ -12,8 +12,10 @@
 use super::super::{NewTask, SpawnInfo, TypedTask};
 use crate::base::sync::AtomicBool;
 use crate::event_loop::Fixture;
+use crate::task::executor::Executor;
 use loom::thread;
 use std::panic::Location;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
@@ -24,6 +26,7 @@ const JOB: u64 = 5;
 fn task<F: Future<Output: 'static> + 'static>(home: &Fixture, future: F) -> TypedTask<F::Output> {
     NewTask::<F>::new(future).into_task(SpawnInfo {
         inbox: home.inbox(),
+        executor: Rc::new(Executor::new(Rc::default(), home.weak_handle())),
         id: JOB,
         number: 1,
         site: Location::caller(),
