@@ -208,6 +208,8 @@ impl TaskRow<'_> {
     /// Takes the next place; `false` if there is none.
     #[inline]
     pub(crate) fn next(&mut self) -> bool {
+        // Not `self.left -= u32::from(has_next)`: optimized, compilers before the fix of
+        // rust-lang/rust#158206 drop the comparison, and with it the subtraction.
         match self.left {
             0 => false,
             left => {
