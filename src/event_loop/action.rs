@@ -24,11 +24,6 @@ impl<H> Call<H> {
         let run = InlineFn::new(run);
         Self { run, site }
     }
-
-    #[inline]
-    pub(super) fn run(self, handle: &H) {
-        self.run.call(handle);
-    }
 }
 
 #[repr(C)] // in the order of `Call`, so that its words are copied as they are

@@ -89,8 +89,8 @@ impl LoopHandle {
         };
         let cx = &Cx::new(self, &registration);
         match branch {
-            Branch::Read => callbacks.on_read(cx),
-            _ => callbacks.on_default(cx, event.ready()),
+            Branch::Read => (**callbacks).on_read(cx),
+            _ => (**callbacks).on_default(cx, event.ready()),
         }
         drop(callbacks);
         if !current::is(self) {

@@ -10,9 +10,11 @@ use super::call_handles::{CallHandle, TimerHandle, WakeTimer};
 use super::loop_handle::{Action, Call, LoopHandle};
 use super::loop_time::{LoopTime, round_up};
 use super::origin::Origin;
+use super::panics::{Payload, catch};
 use super::ready_queue::{CallKey, NO_CALL};
 use crate::base::clock::{NEVER, nanos};
 use crate::base::timer_heap::TimerKey;
+use std::cell::Cell;
 use std::panic::Location;
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
@@ -207,7 +209,8 @@ impl LoopHandle {
         WakeTimer::new(self, key)
     }
 
-    /// Step 5. Fires the timers that are due, in order.
+    /// Step 5. Fires the timers that are due, in order. One `catch_unwind` for all of them, as for
+    /// events.
     #[inline]
     pub(super) fn fire_due_timers(&self) {
         let mut timers = self.times.timers.borrow_mut();
@@ -216,32 +219,51 @@ impl LoopHandle {
             return timers.end_round();
         }
         drop(timers);
-        self.fire_due();
-    }
-
-    fn fire_due(&self) {
         let now_ns = self.times.turn_ns();
-        loop {
-            // Taken one by one, so that a timer can still cancel the next (C3).
-            let due = self.times.timers.borrow_mut().pop_due(now_ns);
-            let Some(action) = due else { return };
-            self.run_action(action);
+        let (site, begun) = (Cell::new(None), Cell::new(None));
+        while let Err(payload) = catch(|| {
+            loop {
+                // Before the timer is taken: if the clock panicked after that, it would be lost.
+                begun.set(None);
+                site.set(None);
+                begun.set(self.begin_call());
+                // Taken one by one, so that a timer can still cancel the next (C3).
+                let due = self.times.timers.borrow_mut().pop_due(now_ns);
+                let Some(action) = due else { return };
+                self.trace_call("timer", 0);
+                match action.into_due() {
+                    DueAction::Call(call) => {
+                        site.set(Some(call.site));
+                        let origin = || Origin::Timer { site: call.site };
+                        call.run.call(self);
+                        self.check_current(origin);
+                        self.end_call(begun.get(), origin);
+                    }
+                    DueAction::Wake(waker) => {
+                        waker.wake();
+                        self.check_current(|| Origin::Other);
+                    }
+                }
+            }
+        }) {
+            self.report_timer_panic(site.get(), begun.get(), payload);
+            if self.is_debug() && begun.get().is_none() {
+                return; // the clock has failed, and might fail for ever
+            }
         }
     }
 
-    /// Runs the closure, or wakes the waker, of a timer that is due.
-    pub(super) fn run_action(&self, action: Action) {
-        self.trace_call("timer", 0);
-        match action.into_due() {
-            DueAction::Call(call) => {
-                let site = call.site;
-                self.call_out(|| Origin::Timer { site }, || call.run(self));
-                self.check_current(|| Origin::Timer { site });
-            }
-            DueAction::Wake(waker) => {
-                self.guard(|| waker.wake());
-                self.check_current(|| Origin::Other);
-            }
-        }
+    /// Reports a panic of the closure or waker that ran in step 5.
+    #[cold]
+    fn report_timer_panic(
+        &self,
+        site: Option<&'static Location<'static>>,
+        begun: Option<u64>,
+        payload: Payload,
+    ) {
+        let origin = || site.map_or(Origin::Other, |site| Origin::Timer { site });
+        self.check_current(origin);
+        self.end_call(begun, origin);
+        self.apply_panic_policy(payload, origin());
     }
 }

@@ -151,8 +151,7 @@ impl LoopHandle {
         self.calls_left.set(0);
     }
 
-    /// Step 4. For each `(fd, event)`. One `catch_unwind` covers the whole batch; it is re-entered
-    /// only after a panic, for the rest of the batch (L6).
+    /// Step 4. For each `(fd, event)`. After a panic, the same for the rest of the batch (L6).
     #[inline]
     fn dispatch_all(&self, events: &[Event]) {
         if events.is_empty() {
@@ -175,27 +174,58 @@ impl LoopHandle {
     /// Work that the batch adds is for the next turn (L5). One `catch_unwind` for all of it, as for events.
     #[inline]
     fn run_ready(&self, main: &mut dyn FnMut()) {
+        if self.begin_batch() == 0 {
+            return;
+        }
+        let mut running = Current::default();
+        while let Err(payload) = catch(|| self.run_batch(main, &mut running)) {
+            self.report_call_panic(&running, payload);
+            if self.is_debug() && running.begun.is_none() {
+                return; // the clock has failed, and might fail for ever
+            }
+        }
+    }
+
+    /// Returns the number of closures and tasks in the batch.
+    #[inline]
+    fn begin_batch(&self) -> usize {
         let ready = self.ready.begin_batch(|order| {
             if let Some(scheduler) = self.scheduler.get() {
                 scheduler.reorder(order);
             }
         });
-        if ready == 0 {
-            return;
-        }
         self.calls_left
             .set(self.calls_left.get().saturating_sub(ready));
-        let mut running = Current::default();
-        while let Err(payload) = catch(|| self.run_batch(main, &mut running)) {
-            self.report_call_panic(&running, payload);
+        ready
+    }
+
+    /// Begins the next round here, if nothing can be in it but the work that is ready: no timer, no
+    /// message, nothing to report or to trace. Then the other steps of a round do nothing.
+    #[inline]
+    fn begin_plain_round(&self) -> bool {
+        let is_plain = self.may_skip_poll()
+            && !self.notified.get()
+            && !self.is_observed()
+            && self.times.timers.borrow().is_empty();
+        if is_plain {
+            self.times.begin_round_without_timers();
+            self.stats.turns.set(self.stats.turns.get() + 1);
+            self.begin_batch();
         }
+        is_plain
     }
 
     fn run_batch(&self, main: &mut dyn FnMut(), running: &mut Current) {
         loop {
             // Before the pop: if the clock panicked after it, the popped work would be lost.
+            running.begun = None;
             running.begun = self.begin_call();
-            let Some(next) = self.ready.pop() else { return };
+            let Some(next) = self.ready.pop() else {
+                match self.begin_plain_round() {
+                    true => continue,
+                    false => return,
+                }
+            };
             match next {
                 Kind::Closure => {
                     let Some(call) = self.ready.pop_next_call() else {
@@ -206,7 +236,7 @@ impl LoopHandle {
                     }
                     let site = call.site;
                     running.site = Some(site);
-                    call.run(self);
+                    call.run.call(self);
                     self.check_current(|| Origin::Closure { site });
                     self.end_call(running.begun, || Origin::Closure { site });
                 }

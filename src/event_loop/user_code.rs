@@ -1,6 +1,6 @@
 //! Calls of user code, with its panics caught and its nesting bounded.
 //!
-//! `guard` and `call_out` catch a panic of a waker or of a timer's closure, and apply the policy.
+//! `guard` catches a panic of a waker or of a destructor, and applies the policy.
 //! `drop_guarded` drops a value whose destructor may panic or call back into the loop. They are called
 //! outside every borrow (L8). The callbacks of an event batch, and the closures and tasks of a ready
 //! batch, have one `catch` for all of them, in `turn.rs`.
@@ -29,21 +29,6 @@ impl LoopHandle {
     pub(crate) fn guard(&self, f: impl FnOnce()) {
         if let Err(payload) = catch(f) {
             self.apply_panic_policy(payload, Origin::Other);
-        }
-    }
-
-    /// Runs a callback or closure. If it panics, the report names `origin`; in debug mode the call
-    /// is timed.
-    #[inline]
-    pub(super) fn call_out(&self, origin: impl FnOnce() -> Origin, f: impl FnOnce()) {
-        let begun = self.begin_call();
-        match catch(f) {
-            Ok(()) => self.end_call(begun, origin),
-            Err(payload) => {
-                let origin = origin();
-                self.end_call(begun, || origin.clone());
-                self.apply_panic_policy(payload, origin);
-            }
         }
     }
 

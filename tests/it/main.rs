@@ -21,6 +21,7 @@ mod examples;
 mod fairness;
 mod foreign;
 mod forked;
+mod frames;
 mod futurelock;
 mod handles;
 mod hangup;

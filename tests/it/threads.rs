@@ -1,13 +1,16 @@
 //! Wakes and messages from other threads: nothing is lost, kept or late.
 //!
-//! Invariants: L8, W1 to W3, T3.
+//! Invariants: L8, L9, W1 to W3, T3.
 
 use crate::support::{
     Dropped, Log, guard, strict_loop, strict_run, strict_runner, turn_times, turns_in,
 };
 use readily::event_loop::{ExitReason, LoopClosed};
 use readily::poll::{Event, Notify, Poller, WaitResult};
-use readily::{Error, EventLoop, Interest, LoopHandle, RemoteHandle, Task, Trigger, WeakHandle};
+use readily::{
+    Error, EventLoop, Interest, LoopHandle, RemoteHandle, Runner, Task, Trigger, WeakHandle,
+    yield_now,
+};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -244,7 +247,7 @@ fn a_closed_loop_gives_everything_back_and_wakers_do_nothing() {
         task_wakers.send(cx.waker().clone()).unwrap();
         Poll::<()>::Pending
     })));
-    runner.run(readily::yield_now()).unwrap();
+    runner.run(yield_now()).unwrap();
     let task_waker = receiver.recv().unwrap();
     assert!(!remote.is_closed());
     drop(runner);
@@ -308,6 +311,31 @@ fn threads_that_send_and_wake_while_the_loop_is_dropped_lose_nothing() {
         );
         assert_eq!(Arc::strong_count(&alive), 1);
     }
+}
+
+/// W1, L9: not in debug mode, in which no round begins within a batch.
+#[test]
+fn what_was_sent_between_two_rounds_runs_in_the_next_one() {
+    let mut runner = Runner::new().unwrap();
+    runner.event_loop().set_debug(false);
+    let remote = runner.event_loop().remote_handle();
+    let rounds = runner.run(async move {
+        let ran = Arc::new(AtomicBool::new(false));
+        for _ in 0..3 {
+            yield_now().await;
+        }
+        let runs = Arc::clone(&ran);
+        remote
+            .call_soon(move |_| runs.store(true, Ordering::Relaxed))
+            .unwrap();
+        let mut rounds = 0;
+        while !ran.load(Ordering::Relaxed) {
+            yield_now().await;
+            rounds += 1;
+        }
+        rounds
+    });
+    assert!(rounds.unwrap() <= 2);
 }
 
 #[test]
@@ -466,7 +494,7 @@ fn spawning_from_a_thread_makes_the_future_at_home() {
         let make = move || {
             let not_send = std::rc::Rc::new(sender);
             async move {
-                readily::yield_now().await;
+                yield_now().await;
                 not_send.send(std::thread::current().id()).unwrap();
             }
         };

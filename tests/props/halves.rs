@@ -550,6 +550,32 @@ fn the_result_of_a_task_is_not_lost_with_a_waker_that_panics_as_it_goes() {
     );
 }
 
+/// G4, G5: the destructors of an ancestor's callbacks find the dropped token and that ancestor removed.
+#[test]
+fn a_callback_that_goes_with_its_token_finds_nothing_of_it_above() {
+    struct Looks(CancellationToken, Rc<Cell<Option<usize>>>);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            self.1.set(Some(self.0.children()));
+        }
+    }
+    let (root, seen) = (CancellationToken::new(), Rc::default());
+    let middle = root.child_token();
+    let leaf = middle.child_token();
+    let looks = Looks(root.clone(), Rc::clone(&seen));
+    let mut sim = SimLoop::new(0);
+    let _here = sim.event_loop().enter();
+    middle.on_cancel(move |_| drop(looks));
+    drop(middle);
+    assert_eq!(
+        (root.children(), seen.get()),
+        (1, None),
+        "the leaf is a child"
+    );
+    drop(leaf);
+    assert_eq!(seen.get(), Some(0));
+}
+
 /// G4, G5: a dropped token removes itself from its ancestors, whatever its callbacks do.
 #[test]
 fn a_callback_that_panics_when_its_token_goes_leaves_no_trace_of_that_above() {
