@@ -74,7 +74,7 @@ impl<'a> Cx<'a> {
     ///
     /// [R130]: crate::book::faults#r130
     #[doc(alias = "recv")]
-    #[inline]
+    #[inline(always)] // a call would move its result through memory, which costs as much as this does
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.fd_ref().try_read(buffer, &self.registration.transfer)
     }
@@ -87,7 +87,7 @@ impl<'a> Cx<'a> {
     ///
     /// As `send(2)` or `write(2)`; `WouldBlock` if there is no room at all.
     #[doc(alias = "send")]
-    #[inline]
+    #[inline(always)] // as above
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.fd_ref().try_write(bytes, &self.registration.transfer)
     }

@@ -103,7 +103,7 @@ impl<'a> FdRef<'a> {
     /// # Errors
     ///
     /// As `recv(2)` or `read(2)`; `WouldBlock` if there is nothing.
-    #[inline]
+    #[inline(always)]
     pub fn try_read(self, buffer: &mut [u8], known: &Cell<Transfer>) -> io::Result<usize> {
         match self {
             Self::System(fd) => transfer::read(fd, buffer, known),
@@ -116,7 +116,7 @@ impl<'a> FdRef<'a> {
     /// # Errors
     ///
     /// As `send(2)` or `write(2)`; `WouldBlock` if there is no room.
-    #[inline]
+    #[inline(always)]
     pub fn try_write(self, bytes: &[u8], known: &Cell<Transfer>) -> io::Result<usize> {
         match self {
             Self::System(fd) => transfer::write(fd, bytes, known),
