@@ -10,8 +10,7 @@
 
 use super::current::CurrentGuard;
 use super::descriptor::Descriptor;
-use super::inbox::Message;
-use super::loop_handle::{LoopHandle, Registration};
+use super::loop_handle::{LoopHandle, Message, Registration};
 use super::registration::{Provenance, Reasons};
 use super::report::Unhandled;
 use std::os::fd::{AsFd, AsRawFd};

@@ -13,8 +13,7 @@
 //! In asyncio this is `get_running_loop`.
 
 use super::error::Error;
-use super::inbox::Inbox;
-use super::loop_handle::LoopHandle;
+use super::loop_handle::{Inbox, LoopHandle};
 use super::origin::Origin;
 use super::report::Unhandled;
 use std::cell::{Cell, RefCell};

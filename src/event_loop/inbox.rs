@@ -3,7 +3,7 @@
 //! The queue has the messages; the notifier only wakes the loop. It is used only if the loop sleeps
 //! or is about to, and once per sleep, because a write to an eventfd costs far more than a flag.
 //! The inbox outlives the loop, so a waker that is used late finds a closed queue, and does no
-//! harm.
+//! harm. Closures are called with `H`, the handle of the loop.
 //!
 //! In asyncio: `call_soon_threadsafe`; in the notes, the way back from the thread pool (N3, N5).
 //!
@@ -30,7 +30,6 @@
 //! - **W4** In a replay, messages are received as they were in the recording (`replay.rs`).
 
 use super::error::LoopClosed;
-use super::loop_handle::LoopHandle;
 use crate::base::sync::{AtomicBool, AtomicU8, AtomicUsize, Mutex, MutexGuard};
 use crate::poll::Notify;
 use readily_sys::fork::ForkGuard;
@@ -42,21 +41,18 @@ use std::thread::ThreadId;
 #[cfg(all(loom, test))]
 pub(super) mod models;
 
-/// A message to the loop.
-pub(super) enum Message {
+/// A message to the loop with the handle `H`.
+pub(super) enum Message<H> {
     /// Call this closure on the loop's thread. The line that sent it also identifies it in a replay.
-    Call(
-        Box<dyn FnOnce(&LoopHandle) + Send>,
-        &'static Location<'static>,
-    ),
+    Call(Box<dyn FnOnce(&H) + Send>, &'static Location<'static>),
     /// Wake this task.
     Wake(u64),
     /// Leave `run` after this turn.
     Stop,
 }
 
-struct Queue {
-    messages: Vec<Message>,
+struct Queue<H> {
+    messages: Vec<Message<H>>,
     closed: bool,
 }
 
@@ -64,8 +60,8 @@ const AWAKE: u8 = 0;
 const ASLEEP: u8 = 1;
 const NOTIFIED: u8 = 2;
 
-pub(crate) struct Inbox {
-    queue: Mutex<Queue>,
+pub(crate) struct Inbox<H> {
+    queue: Mutex<Queue<H>>,
     /// Whether there are messages in the queue; changed under its lock.
     has_messages: AtomicBool,
     state: AtomicU8,
@@ -85,23 +81,21 @@ pub(crate) struct Inbox {
     pub(super) loop_id: u64,
 }
 
-impl Inbox {
+impl<H> Inbox<H> {
     pub(super) fn new(
         loop_id: u64,
         notifier: Arc<dyn Notify>,
         fork: ForkGuard,
         recording: bool,
     ) -> Self {
-        let queue = Mutex::new(Queue {
-            messages: Vec::new(),
-            closed: false,
-        });
-        // Asleep from the start: a host may wait for the descriptor before the first turn.
-        let state = AtomicU8::new(ASLEEP);
         Self {
-            queue,
+            queue: Mutex::new(Queue {
+                messages: Vec::new(),
+                closed: false,
+            }),
             has_messages: AtomicBool::new(false),
-            state,
+            // Asleep from the start: a host may wait for the descriptor before the first turn.
+            state: AtomicU8::new(ASLEEP),
             notifier,
             fork,
             remotes: AtomicUsize::new(0),
@@ -112,14 +106,14 @@ impl Inbox {
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, Queue<H>> {
         // A poisoned queue is consistent: nothing that can panic runs under the lock.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Locks the queue; `None` in a child process if another thread had the lock at the fork: the
     /// child does not have that thread, so the lock is never released there.
-    fn queue_unless_lost(&self) -> Option<MutexGuard<'_, Queue>> {
+    fn queue_unless_lost(&self) -> Option<MutexGuard<'_, Queue<H>>> {
         match self.forked() {
             false => Some(self.queue()),
             true => self.queue.try_lock().ok(),
@@ -132,7 +126,7 @@ impl Inbox {
     }
 
     /// Sends a message; `false` if the loop is closed, and then the message is dropped.
-    pub(super) fn send(&self, message: Message) -> bool {
+    pub(super) fn send(&self, message: Message<H>) -> bool {
         if self.forked() {
             return false;
         }
@@ -157,7 +151,7 @@ impl Inbox {
     ) -> Result<(), LoopClosed<V>>
     where
         V: Send + 'static,
-        C: FnOnce(V, &LoopHandle) + Send + 'static,
+        C: FnOnce(V, &H) + Send + 'static,
     {
         // In a fork the lock is not taken: the thread that held it may exist in the parent only.
         if self.forked() {
@@ -168,12 +162,12 @@ impl Inbox {
             drop(queue);
             return Err(LoopClosed(value));
         }
-        let call = Box::new(move |handle: &LoopHandle| call(value, handle));
+        let call = Box::new(move |handle: &H| call(value, handle));
         self.add(queue, Message::Call(call, site));
         Ok(())
     }
 
-    fn add(&self, mut queue: MutexGuard<'_, Queue>, message: Message) {
+    fn add(&self, mut queue: MutexGuard<'_, Queue<H>>, message: Message<H>) {
         queue.messages.push(message);
         self.has_messages.store(true, Ordering::Relaxed);
         drop(queue);
@@ -219,7 +213,7 @@ impl Inbox {
     }
 
     /// Moves all messages into `into`, which must be empty, and whose buffer the queue reuses.
-    pub(super) fn drain(&self, into: &mut Vec<Message>) {
+    pub(super) fn drain(&self, into: &mut Vec<Message<H>>) {
         let Some(mut queue) = self.queue_unless_lost() else {
             return;
         };
@@ -241,7 +235,7 @@ impl Inbox {
     }
 
     /// Closes the queue, and returns the messages that were not received, for the caller to drop.
-    pub(super) fn close(&self) -> Vec<Message> {
+    pub(super) fn close(&self) -> Vec<Message<H>> {
         let Some(mut queue) = self.queue_unless_lost() else {
             return Vec::new();
         };
@@ -258,6 +252,11 @@ impl Inbox {
         self.remotes.load(Ordering::Acquire) != 0
     }
 
+    /// Whether a task of this loop waits for another loop.
+    pub(super) fn has_cross_loop_waits(&self) -> bool {
+        self.cross_loop_waits.load(Ordering::Acquire) != 0
+    }
+
     /// Whether this thread is the loop's, even if the loop does not turn.
     pub(crate) fn is_loop_thread(&self) -> bool {
         std::thread::current().id() == self.thread
@@ -266,7 +265,7 @@ impl Inbox {
     /// Runs `f` on the loop's thread. This does not keep a run from ending; a closed loop drops `f`.
     pub(crate) fn send_call(
         &self,
-        f: impl FnOnce(&LoopHandle) + Send + 'static,
+        f: impl FnOnce(&H) + Send + 'static,
         site: &'static Location<'static>,
     ) {
         self.send(Message::Call(Box::new(f), site));
@@ -285,7 +284,7 @@ mod tests {
     use super::*;
     use crate::base::unique_id;
 
-    impl Inbox {
+    impl<H> Inbox<H> {
         /// An inbox of a loop of the parent process.
         pub(crate) fn of_the_parent() -> Self {
             struct Silent;
@@ -306,7 +305,7 @@ mod tests {
     /// R197. The lock is held at the fork by another thread, which the child does not have.
     #[test]
     fn a_child_of_the_loops_process_does_not_wait_for_the_lock() {
-        let inbox = Inbox::of_the_parent();
+        let inbox = Inbox::<()>::of_the_parent();
         let mut queue = inbox.queue();
         queue.messages.push(Message::Stop);
         let mut into = Vec::new();

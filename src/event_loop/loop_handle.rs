@@ -10,7 +10,7 @@
 use super::action;
 use super::error::Error;
 use super::host::Host;
-use super::inbox::{Inbox, Message};
+use super::inbox;
 use super::loop_time::{LoopTime, TimeSource};
 use super::panics::PanicPolicy;
 use super::ready_queue::ReadyQueue;
@@ -105,6 +105,12 @@ pub(super) type Call = action::Call<LoopHandle>;
 
 /// A closure to run with the loop, or a waker to wake.
 pub(super) type Action = action::Action<LoopHandle>;
+
+/// A message from another thread to the loop.
+pub(super) type Message = inbox::Message<LoopHandle>;
+
+/// The inbox of a loop, which outlives it.
+pub(crate) type Inbox = inbox::Inbox<LoopHandle>;
 
 /// A registration of the loop.
 pub(super) type Registration = registration::Registration<dyn Callbacks>;
@@ -283,11 +289,6 @@ impl LoopHandle {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.get()
-    }
-
-    /// Returns the inbox, to which wakers on other threads send task ids.
-    pub(crate) fn inbox(&self) -> Arc<Inbox> {
-        Arc::clone(&self.inbox)
     }
 
     /// Returns counts of what the loop has done so far.

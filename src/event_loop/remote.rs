@@ -1,13 +1,20 @@
-//! The handle of a loop for other threads.
+//! What keeps a run from ending, though its loop has no work: handles for other threads, and waits
+//! for other loops.
 //!
 //! A [`RemoteHandle`] is a counted reference to the inbox: while one exists, a run does not end for
 //! lack of work. A closed loop returns a message to its sender.
 //!
-//! In asyncio: `call_soon_threadsafe`; in the notes, the way back from the thread pool (N3, N5).
+//! In debug mode a run that nothing on its loop can end is reported as a deadlock. A task of
+//! another loop that is awaited here can end it, but has no timer, descriptor or `RemoteHandle` on
+//! this loop. So each such wait is counted, by a [`CrossLoopWait`], while its waker is stored in the
+//! other loop.
+//!
+//! In asyncio: `call_soon_threadsafe`, `wrap_future`; in the notes, the way back from the thread pool
+//! (N3, N5).
 
+use super::current;
 use super::error::LoopClosed;
-use super::inbox::{Inbox, Message};
-use super::loop_handle::LoopHandle;
+use super::loop_handle::{Inbox, LoopHandle, Message};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -23,6 +30,11 @@ pub struct RemoteHandle {
 }
 
 impl LoopHandle {
+    /// Returns the inbox, to which wakers on other threads send task ids.
+    pub(crate) fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.inbox)
+    }
+
     /// Returns a handle to this loop for other threads.
     #[doc(alias = "get_signal")]
     #[must_use]
@@ -116,5 +128,27 @@ impl fmt::Debug for RemoteHandle {
         f.debug_struct("RemoteHandle")
             .field("closed", &self.is_closed())
             .finish()
+    }
+}
+
+/// Counts a wait of a task of this loop for another loop, until it is dropped.
+pub(crate) struct CrossLoopWait(Arc<Inbox>);
+
+impl CrossLoopWait {
+    /// Counts a wait on this thread's current loop, if that is another one than the loop of `home`.
+    pub(crate) fn new(home: &Arc<Inbox>) -> Option<Self> {
+        let inbox = current::with(|handle| handle.inbox())?;
+        if Arc::ptr_eq(&inbox, home) {
+            return None;
+        }
+        inbox.cross_loop_waits.fetch_add(1, Ordering::Relaxed);
+        Some(Self(inbox))
+    }
+}
+
+impl Drop for CrossLoopWait {
+    fn drop(&mut self) {
+        // `Release`: a thread that reads zero also sees the wakes that happened before this.
+        self.0.cross_loop_waits.fetch_sub(1, Ordering::Release);
     }
 }

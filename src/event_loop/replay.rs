@@ -8,8 +8,7 @@
 //!
 //! In the notes: the way back from the thread pool (N3, N5), made repeatable.
 
-use super::inbox::Message;
-use super::loop_handle::LoopHandle;
+use super::loop_handle::{LoopHandle, Message};
 use crate::base::fnv;
 use crate::poll::VirtualKernel;
 

@@ -8,9 +8,9 @@
 //! `turn.rs`, on a notifier in place of the kernel.
 
 use super::super::error::LoopClosed;
+use super::super::loop_handle::{Inbox, Message};
 use super::super::remote::RemoteHandle;
 use super::super::weak_handle::WeakHandle;
-use super::{Inbox, Message};
 use crate::base::sync::{AtomicUsize, Mutex, MutexGuard};
 use crate::base::unique_id;
 use crate::poll::Notify;
