@@ -417,10 +417,6 @@ const LONG: &[(&str, &str)] = &[
         "src/event_loop/event_loop.rs",
         "most of it is the public documentation",
     ),
-    (
-        "src/event_loop/loop_handle.rs",
-        "most of it is the public documentation",
-    ),
     ("src/poll/mod.rs", "most of it is the public documentation"),
     ("src/base/timer_heap.rs", "the heap and its tests"),
     (

@@ -201,8 +201,18 @@ impl Drop for WakeTimer {
         let waker = timers.cancel_with(self.key, Action::into_waker);
         // Dropped after the borrow: it may be user code (L8).
         drop(timers);
-        if let Some(waker) = waker {
-            handle.drop_waker(waker);
+        let Some(waker) = waker else { return };
+        // The waker of a task, as nearly all are, is dropped without a guard.
+        let scheduler = handle.scheduler.get();
+        if scheduler.is_some_and(|scheduler| scheduler.is_task_waker(&waker)) {
+            drop(waker);
+        } else {
+            drop_foreign_waker(&handle, waker);
         }
     }
+}
+
+#[inline(never)]
+fn drop_foreign_waker(handle: &LoopHandle, waker: Waker) {
+    handle.drop_guarded(waker);
 }

@@ -1,5 +1,5 @@
-//! Closing a loop, which cancels and drops everything that is left, in a documented order; and
-//! closing one registration.
+//! Stopping a loop; closing it, which cancels and drops everything that is left, in a documented
+//! order; and closing one registration.
 //!
 //! Destructors are user code: they may wake, spawn, register and cancel while the loop is being
 //! closed (R081). So the loop is marked closed first, each value is taken out of its cell before it
@@ -10,6 +10,7 @@
 
 use super::current::CurrentGuard;
 use super::descriptor::Descriptor;
+use super::error::Error;
 use super::loop_handle::{LoopHandle, Message, Registration};
 use super::registration::{Provenance, Reasons};
 use super::report::Unhandled;
@@ -35,6 +36,32 @@ pub struct CloseReport {
 }
 
 impl LoopHandle {
+    /// Stops the loop: [`EventLoop::run`](super::EventLoop::run) returns after the current turn.
+    /// Called before a run, this ends the next run after one turn, which does not sleep. A
+    /// [`run`](crate::run()) of a future returns [`Error::Stopped`].
+    pub fn stop(&self) {
+        self.stopping.set(true);
+        self.ready.rows.attention.set(true);
+    }
+
+    /// Whether the loop is closed, or being closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Fails if the loop is closed, or belongs to the parent process.
+    pub(super) fn ensure_usable(&self) -> Result<(), Error> {
+        if self.closed.get() {
+            return Err(Error::Closed);
+        }
+        if self.inbox.forked() {
+            Err(Error::Forked)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Drops everything, in the order that [`EventLoop::close`](super::EventLoop::close) documents.
     /// The hook stays, because panics of destructors are still to be reported. A second call has no
     /// effect.

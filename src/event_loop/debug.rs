@@ -121,6 +121,16 @@ impl LoopHandle {
         }
     }
 
+    /// Asserts the loop's internal invariants. For tests.
+    ///
+    /// # Panics
+    ///
+    /// If one does not hold.
+    pub(crate) fn check_invariants(&self) {
+        self.registry.verify();
+        self.times.verify();
+    }
+
     /// In debug mode, checks the total time of the turn's calls, and the loop's invariants.
     #[inline]
     pub(super) fn end_debugged_turn(&self) {

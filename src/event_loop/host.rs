@@ -14,25 +14,11 @@
 use super::loop_handle::LoopHandle;
 use crate::base::clock::NEVER;
 use readily_sys::poll::is_readable;
-use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// The longest deadline that is armed in a kernel: some reject longer ones. It may expire early.
 const LONGEST_HOST_DEADLINE: Duration = Duration::from_secs(24 * 3600);
-
-/// The state of the loop's host.
-#[derive(Default)]
-pub(super) struct Host {
-    /// The descriptor that the host watches, made at the first request.
-    pub(super) fd: std::cell::OnceCell<OwnedFd>,
-    /// Whether the descriptor also becomes readable at the next deadline.
-    has_deadline: Cell<bool>,
-    /// The deadline that is armed in the descriptor; [`NEVER`] for none.
-    armed_ns: Cell<u64>,
-    /// The count of events when `settle_host` last ran.
-    events: Cell<u64>,
-}
 
 impl LoopHandle {
     /// Notifies the host that work was added, if it may be asleep.

@@ -1,6 +1,11 @@
-//! The handle of a loop on its own thread: every operation except turning it.
+//! The types that are recursive, because what a loop stores is called with the loop.
 //!
-//! `LoopHandle` is shared by `Rc`, and each of its parts is in a cell. A cell is borrowed inside
+//! A loop stores callbacks, closures, messages and a scheduler, and calls each of them with its
+//! handle. So their types and [`LoopHandle`] need each other, and are in one file. The parts that the
+//! loop consists of are in files below: none of them knows a loop, and each is generic over what it
+//! stores. The operations of a loop are in files above this one, each with the methods of one subject.
+//!
+//! A `LoopHandle` is shared by `Rc`, and each of its parts is in a cell. A cell is borrowed inside
 //! one method and never across user code (L8), so every method works in a callback, in a coroutine,
 //! in a destructor and between two turns. The [`EventLoop`](super::EventLoop) owns the handle. A
 //! callback that may outlive the loop holds a [`WeakHandle`](super::WeakHandle).
@@ -8,57 +13,26 @@
 //! This is the `loop` object of the notes (N7).
 
 use super::action;
-use super::error::Error;
-use super::host::Host;
 use super::inbox;
 use super::loop_time::{LoopTime, TimeSource};
-use super::panics::PanicPolicy;
+use super::origin::Origin;
 use super::ready_queue::ReadyQueue;
 use super::registration;
 use super::registry::Registry;
 use super::report::Reports;
-use super::scheduler::Scheduler;
 use super::stopwatch::Stopwatch;
-use crate::base::rng::Rng;
 use crate::base::slab::Slab;
 use crate::base::unique_id;
 use crate::poll::default_poller::LoopPoller;
 use crate::poll::{Interest, Readiness, VirtualKernel};
 use readily_sys::fork::ForkGuard;
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-
-/// Counts of what a loop has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// The turns that have begun, including those that skipped the poller ([L9]).
-    ///
-    /// [L9]: crate::book::invariants#l9
-    pub turns: u64,
-    /// The turns that polled the kernel. While tasks are ready not every turn does ([L9]).
-    ///
-    /// [L9]: crate::book::invariants#l9
-    pub polls: u64,
-    /// The events that the poller reported.
-    pub events: u64,
-    /// The events whose registration had been removed ([L6]).
-    ///
-    /// [L6]: crate::book::invariants#l6
-    pub stale: u64,
-}
-
-/// The counts of [`Stats`], one cell each, so that one is counted without copying the others.
-#[derive(Default)]
-pub(super) struct StatCells {
-    pub(super) turns: Cell<u64>,
-    pub(super) polls: Cell<u64>,
-    pub(super) events: Cell<u64>,
-    pub(super) stale: Cell<u64>,
-}
+use std::task::Waker;
 
 /// A handle to a loop on its own thread, with every method except those that turn or close the loop.
 ///
@@ -98,6 +72,70 @@ pub struct LoopHandle {
     pub(super) calls_left: Cell<usize>,
     /// The latest turns in a row in which every event was for a registration that is gone.
     pub(super) stale_turns: Cell<u32>,
+}
+
+/// The counts of [`Stats`](super::Stats), one cell each, so that one is counted without copying the others.
+#[derive(Default)]
+pub(super) struct StatCells {
+    pub(super) turns: Cell<u64>,
+    pub(super) polls: Cell<u64>,
+    pub(super) events: Cell<u64>,
+    pub(super) stale: Cell<u64>,
+}
+
+/// What a loop knows of the host that embeds it.
+#[derive(Default)]
+pub(super) struct Host {
+    /// The descriptor that the host watches, made at the first request.
+    pub(super) fd: OnceCell<OwnedFd>,
+    /// Whether the descriptor also becomes readable at the next deadline.
+    pub(super) has_deadline: Cell<bool>,
+    /// The deadline that is armed in the descriptor; `NEVER` for none.
+    pub(super) armed_ns: Cell<u64>,
+    /// The count of events when `settle_host` last ran.
+    pub(super) events: Cell<u64>,
+}
+
+impl LoopHandle {
+    pub(super) fn new(poller: LoopPoller, clock: TimeSource) -> io::Result<Rc<Self>> {
+        let kernel = poller.kernel();
+        let recording = kernel.as_ref().is_some_and(|kernel| kernel.is_recording());
+        let loop_id = unique_id::next();
+        let notifier = poller.notifier();
+        let inbox = Arc::new(Inbox::new(loop_id, notifier, ForkGuard::new()?, recording));
+        Ok(Rc::new_cyclic(|me| Self {
+            weak_self: me.clone(),
+            loop_id,
+            kernel,
+            poller: RefCell::new(poller),
+            registry: Registry::default(),
+            times: LoopTime::new(clock),
+            ready: ReadyQueue::default(),
+            inbox,
+            scheduler: OnceCell::new(),
+            reports: Reports::default(),
+            stopwatch: Stopwatch::default(),
+            observed: Cell::new(false),
+            fd_waiters: RefCell::default(),
+            messages: RefCell::default(),
+            held_back: RefCell::default(),
+            notified: Cell::new(false),
+            stopping: Cell::new(false),
+            closed: Cell::new(false),
+            stats: StatCells::default(),
+            host: Host::default(),
+            turn: Cell::new(None),
+            calls_left: Cell::new(0),
+            stale_turns: Cell::new(0),
+        }))
+    }
+
+    /// Returns the virtual kernel that this loop runs on, for instance one in memory; `None` for
+    /// the system's. Code that makes sockets for the loop makes them there.
+    #[must_use]
+    pub(crate) fn kernel(&self) -> Option<&Rc<dyn VirtualKernel>> {
+        self.kernel.as_ref()
+    }
 }
 
 /// A closure that runs with the loop.
@@ -224,172 +262,55 @@ pub trait Callbacks {
     }
 }
 
-impl LoopHandle {
-    pub(super) fn new(poller: LoopPoller, clock: TimeSource) -> io::Result<Rc<Self>> {
-        let kernel = poller.kernel();
-        let recording = kernel.as_ref().is_some_and(|kernel| kernel.is_recording());
-        let loop_id = unique_id::next();
-        let notifier = poller.notifier();
-        let inbox = Arc::new(Inbox::new(loop_id, notifier, ForkGuard::new()?, recording));
-        Ok(Rc::new_cyclic(|me| Self {
-            weak_self: me.clone(),
-            loop_id,
-            kernel,
-            poller: RefCell::new(poller),
-            registry: Registry::default(),
-            times: LoopTime::new(clock),
-            ready: ReadyQueue::default(),
-            inbox,
-            scheduler: OnceCell::new(),
-            reports: Reports::default(),
-            stopwatch: Stopwatch::default(),
-            observed: Cell::new(false),
-            fd_waiters: RefCell::default(),
-            messages: RefCell::default(),
-            held_back: RefCell::default(),
-            notified: Cell::new(false),
-            stopping: Cell::new(false),
-            closed: Cell::new(false),
-            stats: StatCells::default(),
-            host: Host::default(),
-            turn: Cell::new(None),
-            calls_left: Cell::new(0),
-            stale_turns: Cell::new(0),
-        }))
+/// The task id of the main future, which the caller of the loop waits for.
+pub(crate) const MAIN_TASK: u64 = u64::MAX;
+
+/// A task scheduler on top of the loop, which knows nothing of futures.
+///
+/// A scheduler installs itself once; it owns the tasks, and has a queue of those that are ready. The
+/// loop has the places of tasks and closures in one order (`ready_queue.rs`), and calls the scheduler
+/// where it is a task's turn. As in asyncio, a step of a task is queued like a callback (N8, N15).
+pub(crate) trait Scheduler {
+    /// Runs the first of the ready tasks, and possibly the tasks behind it in the batch. A task that
+    /// has ended is ignored.
+    fn run(&self, handle: &LoopHandle);
+
+    /// Queues a task that another thread has woken, unless it is gone.
+    fn queue(&self, task_id: u64);
+
+    /// Shuffles the ready tasks: `order` has their old places in the new order.
+    fn reorder(&self, order: &[usize]);
+
+    /// Whether one of the ready tasks has not ended. One that has is no work.
+    fn has_ready_task(&self) -> bool;
+
+    /// Returns the name and site of the task that is being polled, for reports; [`Origin::Other`] if
+    /// there is none.
+    fn origin(&self) -> Origin;
+
+    /// Returns the name and site of the first of the ready tasks.
+    fn origin_of_next(&self) -> Origin;
+
+    /// Returns the site of the future that ran last as [`MAIN_TASK`], for reports.
+    fn origin_of_main(&self) -> Origin;
+
+    /// Whether `waker` wakes a task or the main future of a scheduler of this kind. Such a waker is
+    /// dropped without running user code.
+    fn is_task_waker(&self, waker: &Waker) -> bool {
+        let _ = waker;
+        false
     }
 
-    /// Returns the virtual kernel that this loop runs on, for instance one in memory; `None` for
-    /// the system's. Code that makes sockets for the loop makes them there.
-    #[must_use]
-    pub(crate) fn kernel(&self) -> Option<&Rc<dyn VirtualKernel>> {
-        self.kernel.as_ref()
-    }
+    /// Shrinks the queue of ready tasks after a burst (R126).
+    fn shrink(&self);
 
-    /// Fails if the loop is closed, or belongs to the parent process.
-    pub(super) fn ensure_usable(&self) -> Result<(), Error> {
-        if self.closed.get() {
-            return Err(Error::Closed);
-        }
-        if self.inbox.forked() {
-            Err(Error::Forked)
-        } else {
-            Ok(())
-        }
-    }
+    /// Returns the number of tasks that are not done; [`EventLoop::run`](super::EventLoop::run)
+    /// continues while there are any.
+    fn task_count(&self) -> usize;
 
-    /// Stops the loop: [`EventLoop::run`](super::EventLoop::run) returns after the current turn.
-    /// Called before a run, this ends the next run after one turn, which does not sleep. A
-    /// [`run`](crate::run()) of a future returns [`Error::Stopped`].
-    pub fn stop(&self) {
-        self.stopping.set(true);
-        self.ready.rows.attention.set(true);
-    }
+    /// Drops all tasks, on this thread, and returns their names.
+    fn close(&self, handle: &LoopHandle) -> Vec<String>;
 
-    /// Whether the loop is closed, or being closed.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.closed.get()
-    }
-
-    /// Returns counts of what the loop has done so far.
-    #[doc(alias = "metrics")]
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        let counts = &self.stats;
-        Stats {
-            turns: counts.turns.get(),
-            polls: counts.polls.get(),
-            events: counts.events.get(),
-            stale: counts.stale.get(),
-        }
-    }
-
-    /// Returns the number of registered descriptors.
-    #[must_use]
-    pub fn registered(&self) -> usize {
-        self.registry.len()
-    }
-
-    /// Returns the number of armed timers: of `call_later`, `call_at`, sleeps, limits and
-    /// intervals, and deadlines of registrations. A timer that has fired or was cancelled is not
-    /// counted. One that is too far in the future to fire, such as a delay of
-    /// [`Duration::MAX`](std::time::Duration::MAX), is.
-    ///
-    /// For embedders and tests: a service without work should not arm more and more.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use readily::{EventLoop, WeakHandle, run, sleep, wait_for};
-    /// use std::time::Duration;
-    ///
-    /// let event_loop = EventLoop::new()?;
-    /// let timer = event_loop.call_later(Duration::from_secs(1), |_| {});
-    /// assert_eq!(event_loop.armed_timers(), 1);
-    /// timer.cancel();
-    /// assert_eq!(event_loop.armed_timers(), 0);
-    /// let _never = event_loop.call_later(Duration::MAX, |_| {});
-    /// assert_eq!(event_loop.armed_timers(), 1);
-    ///
-    /// run(async {
-    ///     wait_for(Duration::from_secs(9), sleep(Duration::from_millis(1))).await.unwrap();
-    ///     let armed = WeakHandle::current().unwrap().with(|handle| handle.armed_timers());
-    ///     assert_eq!(armed, Some(0), "the limit is not left behind");
-    /// })?;
-    /// # Ok::<(), readily::Error>(())
-    /// ```
-    #[doc(alias = "_scheduled")]
-    #[must_use]
-    pub fn armed_timers(&self) -> usize {
-        self.times.len()
-    }
-
-    /// Sets what happens to panics of callbacks, destructors and detached tasks. The default is
-    /// [`PanicPolicy::Isolate`].
-    #[doc(alias = "unhandled_panic")]
-    pub fn set_panic_policy(&self, policy: PanicPolicy) {
-        self.reports.policy.set(policy);
-    }
-
-    /// Shuffles tasks that are ready at the same time, by a random order from `seed`; `None`, the
-    /// default, runs them in the order in which they became ready. For tests: other seeds find
-    /// programs that are correct in one order only. Closures of [`LoopHandle::call_soon`] keep
-    /// their order.
-    #[doc(alias = "rng_seed")]
-    pub(crate) fn shuffle_ready(&self, seed: Option<u64>) {
-        self.ready.shuffle.set_seed(seed.map(Rng::seeded));
-    }
-
-    /// Whether tasks that are ready at the same time are shuffled: see [`LoopHandle::shuffle_ready`].
-    #[must_use]
-    pub(crate) fn shuffles_ready(&self) -> bool {
-        self.ready.shuffle.is_on()
-    }
-
-    /// Returns a random number below `bound`, which is not zero, for a choice that has to be fair.
-    /// A counter would not be fair where two users of it alternate. Each execution of a program
-    /// gets the same numbers.
-    pub(crate) fn random_below(&self, bound: usize) -> usize {
-        self.ready.shuffle.random_below(bound)
-    }
-
-    /// Asserts the loop's internal invariants. For tests.
-    ///
-    /// # Panics
-    ///
-    /// If one does not hold.
-    pub(crate) fn check_invariants(&self) {
-        self.registry.verify();
-        self.times.verify();
-    }
-}
-
-impl fmt::Debug for LoopHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoopHandle")
-            .field("registered", &self.registered())
-            .field("timers", &self.times.len())
-            .field("stats", &self.stats())
-            .finish_non_exhaustive()
-    }
+    /// Returns the scheduler as [`Any`], to downcast it.
+    fn as_any(&self) -> &dyn Any;
 }

@@ -8,9 +8,8 @@
 //! In asyncio both kinds of work go into one queue; in the notes, the way back from the thread pool
 //! (N3, N5).
 
-use super::loop_handle::{Call, LoopHandle, Message};
+use super::loop_handle::{Call, LoopHandle, MAIN_TASK, Message};
 use super::rows::Kind;
-use super::scheduler::MAIN_TASK;
 use crate::base::shrink;
 use std::panic::Location;
 

@@ -1,21 +1,26 @@
-//! What a loop runs later: closures with `call_soon`, `call_later` and `call_at`, and wakers.
+//! What a loop runs later: closures with `call_soon`, `call_later` and `call_at`, wakers, and the
+//! tasks of the scheduler.
 //!
 //! A timer runs a closure or wakes a waker; a waker costs no allocation, and is all that `sleep`
-//! needs. The time itself is in `loop_time`.
+//! needs. The time itself is in `loop_time`. The scheduler, in a layer above, has the tasks; the loop
+//! has their places among the closures.
 //!
 //! In asyncio these methods have the same names; in the notes, the *callbacks* and *timers* of N1.
 
 use super::action::DueAction;
 use super::call_handles::{CallHandle, TimerHandle, WakeTimer};
-use super::loop_handle::{Action, Call, LoopHandle};
+use super::loop_handle::{Action, Call, LoopHandle, Scheduler};
 use super::loop_time::{LoopTime, round_up};
 use super::origin::Origin;
 use super::panics::{Payload, catch};
 use super::ready_queue::{CallKey, NO_CALL};
+use super::rows::{Rows, TaskRow};
 use crate::base::clock::{NEVER, nanos};
+use crate::base::rng::Rng;
 use crate::base::timer_heap::TimerKey;
 use std::cell::Cell;
 use std::panic::Location;
+use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -265,5 +270,56 @@ impl LoopHandle {
         self.check_current(origin);
         self.end_call(begun, origin);
         self.apply_panic_policy(payload, origin());
+    }
+}
+
+// The ready tasks, for the scheduler.
+impl LoopHandle {
+    /// Returns the places of the tasks behind the one that runs, so that the scheduler runs a row of
+    /// tasks without returning to the loop. In debug mode, where the loop times each poll, there are
+    /// none.
+    #[inline]
+    pub(crate) fn take_task_row(&self) -> TaskRow<'_> {
+        let left = match self.is_debug() {
+            true => 0,
+            false => self.ready.rows.take_tasks(),
+        };
+        TaskRow {
+            rows: &self.ready.rows,
+            left,
+        }
+    }
+
+    /// Returns the scheduler of this loop, which the first call makes with `make`.
+    #[inline]
+    pub(crate) fn scheduler(&self, make: impl FnOnce() -> Box<dyn Scheduler>) -> &dyn Scheduler {
+        &**self.scheduler.get_or_init(make)
+    }
+
+    /// Returns the order of the ready work, in which the scheduler adds the places of its tasks.
+    pub(crate) fn rows(&self) -> &Rc<Rows> {
+        &self.ready.rows
+    }
+
+    /// Shuffles tasks that are ready at the same time, by a random order from `seed`; `None`, the
+    /// default, runs them in the order in which they became ready. For tests: other seeds find
+    /// programs that are correct in one order only. Closures of [`LoopHandle::call_soon`] keep
+    /// their order.
+    #[doc(alias = "rng_seed")]
+    pub(crate) fn shuffle_ready(&self, seed: Option<u64>) {
+        self.ready.shuffle.set_seed(seed.map(Rng::seeded));
+    }
+
+    /// Whether tasks that are ready at the same time are shuffled: see [`LoopHandle::shuffle_ready`].
+    #[must_use]
+    pub(crate) fn shuffles_ready(&self) -> bool {
+        self.ready.shuffle.is_on()
+    }
+
+    /// Returns a random number below `bound`, which is not zero, for a choice that has to be fair.
+    /// A counter would not be fair where two users of it alternate. Each execution of a program
+    /// gets the same numbers.
+    pub(crate) fn random_below(&self, bound: usize) -> usize {
+        self.ready.shuffle.random_below(bound)
     }
 }

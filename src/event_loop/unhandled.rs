@@ -61,6 +61,13 @@ impl LoopHandle {
         self.replace_hook(None)
     }
 
+    /// Sets what happens to panics of callbacks, destructors and detached tasks. The default is
+    /// [`PanicPolicy::Isolate`].
+    #[doc(alias = "unhandled_panic")]
+    pub fn set_panic_policy(&self, policy: PanicPolicy) {
+        self.reports.policy.set(policy);
+    }
+
     fn replace_hook(&self, hook: Option<UnhandledHook>) -> Option<UnhandledHook> {
         let changes = &self.reports.hook_changes;
         changes.set(changes.get() + 1);
@@ -130,6 +137,14 @@ impl LoopHandle {
         }
         self.report(&panic(&payload, origin));
         drop_quietly(payload);
+    }
+
+    /// The origin of the main future, for reports.
+    pub(super) fn main_origin(&self) -> Origin {
+        let scheduler = self.scheduler.get();
+        scheduler.map_or(Origin::Main { site: None }, |scheduler| {
+            scheduler.origin_of_main()
+        })
     }
 
     /// Keeps the panic of the main future, which is resumed in the caller under every policy. If

@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The circles that are left, with their folder. A stream and its halves may stay; the others go.
 const CIRCLES: &[(&str, &[&str])] = &[
-    ("event_loop", &["host", "loop_handle", "scheduler"]),
     ("group", &["cancel", "task_group"]),
     ("io", &["tcp", "tcp_split"]),
     ("sync", &["queue", "queue_futures", "reservation"]),
