@@ -9,8 +9,8 @@
 //!
 //! [N2]: crate::book#n2
 
+pub use crate::event_loop::accept_backoff::FdWaitKey;
 pub use crate::event_loop::call_handles::{WakeTimer, WakeTimerState};
-pub use crate::event_loop::fd_waiters::FdWaitKey;
 pub use crate::poll::fd::{FdOwned, FdRef};
 pub use crate::poll::virtual_kernel::{Placeholder, VirtualFd, VirtualKernel};
 #[doc(inline)]

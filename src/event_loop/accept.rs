@@ -9,14 +9,12 @@
 //! asyncio pauses for one second; libuv kept a spare descriptor, to accept and close the new
 //! connection with.
 
-use super::accept_errors::{AcceptError, Backoff, BrokenInARow, ReportLimit};
+use super::accept_backoff::{AcceptError, Backoff, BrokenInARow, FdWaitKey, ReportLimit};
 use super::call_handles::TimerHandle;
 use super::classify::Role;
 use super::descriptor::{Accepted, Descriptor};
 use super::error::{Error, RegisterError};
-use super::fd_waiters::FdWaitKey;
 use super::loop_handle::{Callbacks, Cx, LoopHandle};
-
 use super::registration::{FdState, Reasons, RegisterOptions};
 use super::registry::Key;
 use super::report::Unhandled;

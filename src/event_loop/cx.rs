@@ -11,7 +11,6 @@ use super::closed_outside::is_closed_outside;
 use super::descriptor::Accepted;
 use super::error::{Error, RegisterError};
 use super::loop_handle::{Callbacks, Cx, LoopHandle, Registration};
-
 use super::registration::{FdState, Reasons, RegisterOptions, RegistrationState};
 use super::registry::Key;
 use super::report::Unhandled;

@@ -17,7 +17,7 @@
 //! [W3]: crate::book::invariants#w3
 
 mod accept;
-mod accept_errors;
+pub(crate) mod accept_backoff;
 mod action;
 pub(crate) mod call_handles;
 pub(crate) mod callbacks;
@@ -33,7 +33,6 @@ mod dispatch;
 pub(crate) mod error;
 #[allow(clippy::module_inception)] // it is the loop, and this the folder of its parts
 pub(crate) mod event_loop;
-pub(crate) mod fd_waiters;
 pub(crate) mod futurelock;
 mod hangup;
 mod host;
@@ -63,7 +62,7 @@ pub(crate) mod user_code;
 pub(crate) mod weak_handle;
 
 pub use accept::{BACKLOG, listen_tcp};
-pub(crate) use accept_errors::{AcceptError, Backoff, BrokenInARow, ReportLimit};
+pub(crate) use accept_backoff::{AcceptError, Backoff, BrokenInARow, FdWaitKey, ReportLimit};
 pub(crate) use call_handles::{WakeTimer, WakeTimerState};
 pub use classify::{Branch, Role};
 pub use close::CloseReport;
@@ -72,7 +71,6 @@ pub(crate) use error::Error;
 pub use error::{LoopClosed, RegisterError};
 pub(crate) use event_loop::EventLoop;
 pub use event_loop::{EnterGuard, ExitReason};
-pub(crate) use fd_waiters::FdWaitKey;
 #[cfg(all(loom, test))]
 pub(crate) use inbox::models::Fixture;
 pub(crate) use loop_handle::{Callbacks, Cx, Inbox, LoopHandle, MAIN_TASK, Scheduler};

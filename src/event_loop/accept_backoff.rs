@@ -1,13 +1,21 @@
-//! The classification of errors of `accept(2)`, and the length of a listener's pauses.
+//! When a listener that could not accept tries again: the meaning of the error, the length of a pause,
+//! and the waiters for a free descriptor.
 //!
-//! The functions are pure: the time is an argument. `accept.rs` (for callbacks) and
-//! `io/tcp_listener.rs` (for coroutines) pause and report. There are three kinds of errors: of one
-//! connection, which is skipped; a lack of descriptors or memory, after which the listener pauses;
-//! and of the listener itself, which ends.
+//! There are three kinds of errors of `accept(2)`: of one connection, which is skipped; a lack of
+//! descriptors or memory, after which the listener pauses; and of the listener itself, which ends. A
+//! pause ends after a while, or when this loop closes a descriptor. For the first a listener has a
+//! timer; for the second it waits in a list of the loop. `accept.rs` (for callbacks) and
+//! `io/tcp_listener.rs` (for coroutines) pause and report. The functions up to the list are pure: the
+//! time is an argument.
 //!
 //! asyncio pauses for one second, whatever the error.
 
+use super::action::DueAction;
+use super::loop_handle::{Action, Call, LoopHandle};
+use crate::base::slab::SlabKey;
 use std::io;
+use std::panic::Location;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 /// The meaning of an error of `accept(2)` for the listener.
@@ -127,6 +135,65 @@ impl ReportLimit {
         }
         self.last = Some(now);
         Some(std::mem::take(&mut self.held_back))
+    }
+}
+
+/// Identifies a wait for a free descriptor.
+#[derive(Debug)]
+pub struct FdWaitKey(SlabKey);
+
+// The waiters for a free descriptor.
+impl LoopHandle {
+    /// Wakes `waker` once, when a descriptor of this loop is closed.
+    pub(crate) fn wake_on_fd_close(&self, waker: Waker) -> FdWaitKey {
+        FdWaitKey(self.fd_waiters.borrow_mut().insert(Action::wake(waker)))
+    }
+
+    /// Queues `call` once, when a descriptor of this loop is closed.
+    #[track_caller]
+    pub(super) fn call_on_fd_close(&self, call: impl FnOnce(&LoopHandle) + 'static) -> FdWaitKey {
+        let action = Action::call(Call::new(Location::caller(), call));
+        FdWaitKey(self.fd_waiters.borrow_mut().insert(action))
+    }
+
+    /// Cancels a wait of [`LoopHandle::wake_on_fd_close`].
+    pub(crate) fn cancel_fd_wait(&self, key: FdWaitKey) {
+        let action = self.fd_waiters.borrow_mut().remove(key.0);
+        if let Some(action) = action {
+            self.drop_guarded(action);
+        }
+    }
+
+    /// Takes one waiter out of the list, for a caller that empties it.
+    pub(super) fn pop_fd_waiter(&self) -> Option<Action> {
+        let mut waiters = self.fd_waiters.borrow_mut();
+        let first = waiters.first()?;
+        waiters.remove(first)
+    }
+
+    /// Wakes the waiters, because a descriptor of this loop is about to be closed.
+    pub(super) fn notify_fd_waiters(&self) {
+        // Nearly always there is no waiter.
+        if self.fd_waiters.borrow().is_empty() {
+            return;
+        }
+        // Only the present waiters: one that waits again at once is for the next descriptor (L5).
+        let mut waiting = Vec::new();
+        for (key, _) in self.fd_waiters.borrow().iter() {
+            waiting.push(key);
+        }
+        for key in waiting {
+            let Some(action) = self.fd_waiters.borrow_mut().remove(key) else {
+                continue; // a waker that ran before has cancelled it
+            };
+            match action.into_due() {
+                // Queued and not called here: the descriptor is closed after this returns.
+                DueAction::Call(call) => {
+                    self.queue_call(call);
+                }
+                DueAction::Wake(waker) => self.guard(|| waker.wake()),
+            }
+        }
     }
 }
 
