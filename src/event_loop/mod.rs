@@ -1,9 +1,18 @@
 //! The event loop: wait for events, then run what became ready ([N1], [N7]).
 //!
-//! Read [`EventLoop::turn`] first, then `dispatch.rs`, which is the notes' pseudocode. The other
-//! modules are the parts that these two call in order: the callback table (`registry`), the queue
-//! of ready work (`ready_queue`), timers (`loop_time`), the queue for other threads (`inbox`). None of
-//! them knows what a future is: a scheduler is plugged in through the trait of `scheduler`.
+//! Read [`EventLoop::turn`] first, then `turn.rs` and `dispatch.rs`, which are the notes' pseudocode.
+//! The files are in four layers, and their imports point down:
+//!
+//! - *A turn*: the loop, and the steps of a turn in their order.
+//! - *Operations*: each file has the methods of [`LoopHandle`] about one subject, and the handles that
+//!   they return.
+//! - *The types that are recursive* (`loop_handle.rs`): the handle with its data, and what a loop stores
+//!   and calls with the handle, such as [`Callbacks`].
+//! - *Parts*, which know no loop: the callback table (`registry`), the queue of ready work
+//!   (`ready_queue`), timers (`loop_time`), the queue for other threads (`inbox`). What they store is a
+//!   parameter of their type.
+//!
+//! None of them knows what a future is: a scheduler is plugged in through the trait `Scheduler`.
 //!
 //! Rules: [L1] to [L8], [C1] to [C5], [W1] to [W3] in `docs/invariants.md`.
 //!
@@ -16,50 +25,57 @@
 //! [W1]: crate::book::invariants#w1
 //! [W3]: crate::book::invariants#w3
 
+// A turn, and the loop that makes it.
+mod dispatch;
+#[allow(clippy::module_inception)] // it is the loop, and this the folder of its parts
+pub(crate) mod event_loop;
+mod hangup;
+mod turn;
+
+// Operations: the methods of `LoopHandle`, and handles.
 mod accept;
 pub(crate) mod accept_backoff;
-mod action;
 pub(crate) mod call_handles;
 pub(crate) mod callbacks;
-mod classify;
 mod close;
 mod closed_outside;
 pub(crate) mod current;
 mod cx;
 mod deadline;
 mod debug;
-mod descriptor;
-mod dispatch;
-pub(crate) mod error;
-#[allow(clippy::module_inception)] // it is the loop, and this the folder of its parts
-pub(crate) mod event_loop;
 pub(crate) mod futurelock;
-mod hangup;
 mod host;
-mod inbox;
-pub(crate) mod loop_handle;
-mod loop_time;
 mod open_error;
-mod origin;
-pub(crate) mod panics;
-mod ready_queue;
 mod receive;
 mod register;
-mod registration;
-pub(crate) mod registry;
 pub(crate) mod remote;
 mod replay;
-pub(crate) mod report;
-mod rows;
 mod scheduling;
-mod shuffle;
 mod stats;
-pub(crate) mod stderr;
-mod stopwatch;
-mod turn;
 mod unhandled;
 pub(crate) mod user_code;
 pub(crate) mod weak_handle;
+
+// The types that are recursive.
+pub(crate) mod loop_handle;
+
+// Parts, which know no loop.
+mod action;
+mod classify;
+mod descriptor;
+pub(crate) mod error;
+mod inbox;
+mod loop_time;
+mod origin;
+pub(crate) mod panics;
+mod ready_queue;
+mod registration;
+pub(crate) mod registry;
+pub(crate) mod report;
+mod rows;
+mod shuffle;
+pub(crate) mod stderr;
+mod stopwatch;
 
 pub use accept::{BACKLOG, listen_tcp};
 pub(crate) use accept_backoff::{AcceptError, Backoff, BrokenInARow, FdWaitKey, ReportLimit};

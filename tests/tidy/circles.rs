@@ -1,5 +1,5 @@
 //! Imports inside a folder point down, too: files that import each other in a circle can only be read
-//! together.
+//! together. In `event_loop`, whose `mod.rs` declares its files by layer, none imports a layer above.
 //!
 //! The sources are read as text. A file imports another if a path in its code leads there, in a `use` or
 //! written out, also through a re-export. Tests, comments and the `mod.rs` of the folder do not count. A
@@ -246,14 +246,68 @@ fn imports_inside_a_folder_point_down() {
     none(wrong_circles(&modules_of_the_crate(), CIRCLES));
 }
 
+/// The layers of a folder whose `mod.rs` is `text`: the highest first, with a blank line between two.
+fn layers(text: &str) -> BTreeMap<&str, usize> {
+    let mut layers = BTreeMap::new();
+    for (layer, group) in text.split("\n\n").enumerate() {
+        for line in group.lines() {
+            let line = line.strip_prefix("pub(crate) ").unwrap_or(line);
+            if let Some((name, _)) = line.strip_prefix("mod ").and_then(|it| it.split_once(';')) {
+                layers.insert(name, layer);
+            }
+        }
+    }
+    layers
+}
+
+/// The imports inside `folder` that lead to a layer above.
+fn imports_of_a_layer_above(folder: &str, modules: &Modules) -> Vec<String> {
+    let layers = layers(&modules[folder]);
+    let all = imports(modules);
+    let upward = |(by, of): &&(String, String)| layers[&**by] > layers[&**of];
+    let found = all[folder].keys().filter(upward);
+    found
+        .map(|(by, of)| format!("{folder}: {by} imports {of}, of a layer above"))
+        .collect()
+}
+
+#[test]
+fn the_files_of_the_loop_import_no_layer_above() {
+    let modules = modules_of_the_crate();
+    let layers = layers(&modules["event_loop"]);
+    assert!(layers["turn"] < layers["scheduling"]);
+    assert!(layers["scheduling"] < layers["loop_handle"]);
+    assert!(layers["loop_handle"] < layers["inbox"]);
+    none(imports_of_a_layer_above("event_loop", &modules));
+
+    let top = "mod a;\n\n// Parts.\npub(crate) mod b;\nmod c;\n";
+    let found = |a, b| {
+        let files = [
+            ("x", top),
+            ("x::a", a),
+            ("x::b", b),
+            ("x::c", "struct C;\n"),
+        ];
+        imports_of_a_layer_above("x", &folder(&files))
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(found("use super::b;\n", "use super::c;\n"), none);
+    assert_eq!(
+        found("struct A;\n", "use super::a::A;\n"),
+        ["x: b imports a, of a layer above"]
+    );
+}
+
+/// The modules of a crate with these files.
+fn folder(files: &[(&str, &str)]) -> Modules {
+    let all = files
+        .iter()
+        .map(|&(file, text)| (file.to_owned(), text.to_owned()));
+    all.collect()
+}
+
 #[test]
 fn files_that_import_each_other_are_found() {
-    let folder = |files: &[(&str, &str)]| -> Modules {
-        let all = files
-            .iter()
-            .map(|&(file, text)| (file.to_owned(), text.to_owned()));
-        all.collect()
-    };
     let top = (
         "x",
         "mod a;\nmod b;\nmod c;\npub(crate) use a::A;\npub use c::{C, D as E};\n",
