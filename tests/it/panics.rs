@@ -923,7 +923,9 @@ impl Drop for PanicsInDrop {
 }
 
 impl Wake for PanicsInDrop {
-    fn wake(self: Arc<Self>) {}
+    fn wake(self: Arc<Self>) {
+        drop(self);
+    }
 }
 
 /// A waker that is not a task's is dropped with a guard, also where most wakers are those of tasks.
