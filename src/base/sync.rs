@@ -1,7 +1,7 @@
 //! Atomics and locks: the standard library's, or loom's, which tries every order of their operations.
 //!
-//! The inbox, the wakers and a channel's queue are shared between threads. They use the atomics and
-//! the locks of this module, so that their models (`models.rs` beside each, run by `.ci/loom`) check
+//! The inbox, the wakers, a channel's queue and epoll's notifier are shared between threads. They use the
+//! atomics and the locks of this module, so that their models (`models.rs` beside each, run by `.ci/loom`) check
 //! the code that runs. `Arc` is always the standard library's: the one reference count on which a
 //! rule rests is that of a task, which is our own.
 //!

@@ -6,17 +6,19 @@
 //!
 //! In the notes this is the *selector* of Linux (N2).
 
+#[path = "epoll/notifier.rs"]
+mod notifier;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use readily_sys::epoll::{self, Epoll};
-use readily_sys::fork::ForkGuard;
+use readily_sys::errno;
 use readily_sys::timer::Timer;
-use readily_sys::{Notifier, errno};
 
-use crate::poll::notified::{Notified, NotifiedFlag};
+use self::notifier::Notifications;
 use crate::poll::{
     Event, Interest, NOTIFIER, Notify, Poller, Trigger, WaitResult, Watched, check_owner,
     check_token,
@@ -26,36 +28,8 @@ use crate::poll::{
 #[derive(Debug)]
 pub struct EpollPoller {
     epoll: Epoll,
-    notifier: Arc<SharedNotifier>,
-    notified: Notified,
+    notifications: Notifications,
     host: Option<Host>,
-}
-
-/// Notifies by a write to a descriptor that the poller watches.
-#[derive(Debug)]
-struct SharedNotifier {
-    notifier: Notifier,
-    flag: NotifiedFlag,
-    fork: ForkGuard,
-}
-
-impl Notify for SharedNotifier {
-    fn notify(&self) {
-        // In a child process this would wake the parent.
-        if !self.fork.forked() {
-            self.flag.set();
-            // Always, also if an event is on its way: a host by the edge waits for a new one.
-            self.notifier.notify();
-        }
-    }
-}
-
-impl SharedNotifier {
-    /// Registers the notifier, edge-triggered: each write is a new edge, so it need not be read.
-    fn watch(&self, epoll: &Epoll) -> io::Result<()> {
-        let fd = self.notifier.as_fd().as_raw_fd();
-        epoll.add(fd, epoll::IN | epoll::ET, NOTIFIER)
-    }
 }
 
 /// The descriptor for a host: an epoll that contains the poller's, which may be replaced, and the
@@ -86,16 +60,11 @@ impl EpollPoller {
     /// Too many descriptors, or no memory.
     pub fn new() -> io::Result<Self> {
         let epoll = Epoll::new()?;
-        let notifier = SharedNotifier {
-            notifier: Notifier::new()?,
-            flag: NotifiedFlag::default(),
-            fork: ForkGuard::new()?,
-        };
-        notifier.watch(&epoll)?;
+        let notifications = Notifications::new()?;
+        notifications.watch(&epoll)?;
         Ok(Self {
             epoll,
-            notifier: Arc::new(notifier),
-            notified: Notified::default(),
+            notifications,
             host: None,
         })
     }
@@ -103,7 +72,7 @@ impl EpollPoller {
     /// Refuses calls in a child process, which shares the kernel's table with its parent.
     #[inline]
     fn check_owner(&self) -> io::Result<()> {
-        check_owner(&self.notifier.fork)
+        self.notifications.check_owner()
     }
 
     /// The host's epoll, made when it is first requested.
@@ -115,17 +84,6 @@ impl EpollPoller {
             self.host = Some(Host { outer, timer: None });
         }
         Ok(self.host.as_mut().expect("it has just been made"))
-    }
-
-    /// Removes the notifier's event, which the caller does not get. Returns whether the wait reports
-    /// a notification.
-    #[cold]
-    fn remove_notifier_event(&mut self, events: &mut Vec<Event>) -> bool {
-        events.retain(|event| event.token() != NOTIFIER);
-        if Notifier::DRAINS {
-            self.notifier.notifier.drain();
-        }
-        self.notified.take_event(&self.notifier.flag)
     }
 }
 
@@ -187,23 +145,17 @@ impl Poller for EpollPoller {
         timeout: Option<Duration>,
     ) -> io::Result<WaitResult> {
         self.check_owner()?;
-        let (before, room) = (events.len(), self.epoll.room());
-        if let Err(error) = self.epoll.wait(events, timeout) {
-            unless_interrupted(error)?;
-        }
-        let new = &events[before..];
-        let is_filled = new.len() == room;
-        let notified = if new.iter().any(|event| event.token() == NOTIFIER) {
-            self.remove_notifier_event(events)
-        } else {
-            // Without this the notifier's event waits behind those that had no room.
-            is_filled && self.notified.take_early(&self.notifier.flag)
+        let new = match self.epoll.wait(events, timeout) {
+            Ok(new) => new,
+            Err(error) => unless_interrupted(error)?,
         };
+        // Nearly never, so nearly no wait has to look for the notifier among its events.
+        let notified = self.notifications.is_set() && self.notifications.take(events, new);
         Ok(WaitResult::new(notified))
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
-        Arc::clone(&self.notifier) as Arc<dyn Notify>
+        self.notifications.notifier()
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -225,7 +177,7 @@ impl Poller for EpollPoller {
         watched.iter().try_for_each(|it| check_token(it.token))?;
         self.check_owner()?;
         let new = Epoll::new()?;
-        self.notifier.watch(&new)?;
+        self.notifications.watch(&new)?;
         for one in watched {
             match new.add(one.fd, to_epoll(one.interest, one.trigger), one.token) {
                 // Closed outside the loop as well, or another file by now: it was not watched before.
@@ -239,21 +191,16 @@ impl Poller for EpollPoller {
             let _ = host.outer.delete(self.epoll.as_fd().as_raw_fd());
         }
         self.epoll = new;
-        // The new epoll takes the count of all earlier notifications for one that has just come.
-        self.notified = Notified::default();
-        self.notifier.notifier.drain();
-        if self.notifier.flag.is_set() {
-            self.notifier.notifier.notify();
-        }
+        self.notifications.restart();
         Ok(true)
     }
 }
 
-/// A signal is no error of a wait.
+/// A signal is no error of a wait, which then has no events.
 #[cold]
-fn unless_interrupted(error: io::Error) -> io::Result<()> {
+fn unless_interrupted(error: io::Error) -> io::Result<usize> {
     match error.raw_os_error() {
-        Some(errno::EINTR) => Ok(()),
+        Some(errno::EINTR) => Ok(0),
         _ => Err(error),
     }
 }

@@ -16,6 +16,7 @@ mod deadline;
 mod entry;
 mod events;
 mod filters;
+mod notified;
 mod translate;
 
 use std::collections::HashMap;
@@ -33,7 +34,7 @@ use readily_sys::poll::FileKind;
 use self::apply::ident;
 use self::entry::Entry;
 use self::filters::{Known, Wanted};
-use super::notified::{Notified, NotifiedFlag};
+use self::notified::{Notified, NotifiedFlag};
 use super::{Event, Interest, Notify, Poller, Trigger, VirtualKernel, WaitResult, check_token};
 
 /// What lies below a [`KqueuePoller`]: the system's kqueue, or one in memory.

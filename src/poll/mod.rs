@@ -54,7 +54,6 @@ pub mod default_poller;
 pub(crate) mod fd;
 pub(crate) mod interest;
 pub mod kqueue;
-mod notified;
 pub mod poll2;
 pub(crate) mod virtual_kernel;
 

@@ -81,6 +81,16 @@ fn a_new_epoll_reports_no_notification_that_came_before() {
 }
 
 #[test]
+fn a_new_epoll_has_no_event_of_a_notification_that_was_reported() {
+    let mut poller = EpollPoller::new().unwrap();
+    poller.notifier().notify();
+    let zero = Some(Duration::ZERO);
+    assert!(poller.wait(&mut Vec::new(), zero).unwrap().notified());
+    assert!(poller.rebuild(&[]).unwrap());
+    assert_eq!(poller.epoll.wait(&mut Vec::new(), zero).unwrap(), 0);
+}
+
+#[test]
 fn a_list_with_the_notifiers_token_is_refused_and_changes_nothing() {
     let mut poller = EpollPoller::new().unwrap();
     let (here, there) = std::os::unix::net::UnixStream::pair().unwrap();

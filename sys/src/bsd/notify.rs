@@ -70,7 +70,9 @@ impl Notifier {
         match &self.0 {
             // `EV_CLEAR` has done it.
             Way::User(..) => {}
-            Way::Pipe(pipe) => pipe.drain(),
+            Way::Pipe(pipe) => {
+                pipe.drain();
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::event::Event;
 use crate::cvt;
 use crate::unix::clock::monotonic_ns;
-use crate::unix::event_buffer::BufferSize;
+use crate::unix::event_buffer::{self, BufferSize};
 use crate::unix::poll::{FINE_BELOW, millis, wants_nanoseconds};
 
 /// Something to read, or the end.
@@ -47,6 +47,9 @@ pub struct Epoll {
 }
 
 impl Epoll {
+    /// The least [`room`](Self::room): a wait that reports fewer events has reported all that there were.
+    pub const MIN_ROOM: usize = event_buffer::FIRST;
+
     /// Makes an instance that does not survive `exec`.
     ///
     /// # Errors

@@ -44,10 +44,11 @@ impl Notifier {
         });
     }
 
-    /// Consumes all notifications so far, so that the descriptor is not readable any more.
-    pub fn drain(&self) {
+    /// Consumes all notifications so far, so that the descriptor is not readable any more. Returns how
+    /// many there were.
+    pub fn drain(&self) -> u64 {
         let mut count = [0u8; 8];
-        // `EAGAIN` means that there was none.
+        // `EAGAIN` means that there was none, and leaves the zero.
         let _ = uninterrupted(|| {
             // SAFETY: `count` is ours alone and has space for the eight bytes that are
             // named; the descriptor is open for as long as `self` lives.
@@ -55,6 +56,7 @@ impl Notifier {
                 libc::read(self.fd.as_raw_fd(), count.as_mut_ptr().cast(), count.len())
             })
         });
+        u64::from_ne_bytes(count)
     }
 }
 

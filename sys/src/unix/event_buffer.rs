@@ -4,7 +4,8 @@
 //! memory. So it doubles when a batch fills it, up to a cap, and is halved again after a
 //! long run of batches that hardly touched it: one burst must not fix the size for life.
 
-const FIRST: usize = 64;
+/// The first size, and the smallest.
+pub(crate) const FIRST: usize = 64;
 const CAP: usize = 1024;
 const QUIET: u32 = 256;
 

@@ -96,7 +96,9 @@ impl EmulatedKqueue {
     pub(super) fn update_readiness(&mut self) {
         match (self.knotes.is_ready(), self.is_ready) {
             (true, false) => self.ready.notify(),
-            (false, true) => self.ready.drain(),
+            (false, true) => {
+                self.ready.drain();
+            }
             _ => return,
         }
         self.is_ready = !self.is_ready;
