@@ -1,4 +1,4 @@
-//! Ends a group before its children have ended: by its own `cancel`, or because it is dropped.
+//! Ends a group before its children have ended, by its own `cancel`.
 //!
 //! [`TaskGroup::cancel`] cancels the children at once. The body is a future that another task polls, so
 //! it is only marked, and that task drops it. A body that was dropped leaves no value:
@@ -6,10 +6,8 @@
 //!
 //! In asyncio this is `TaskGroup.cancel` (Python 3.15). Rules: G1, G2.
 
-use super::child::{ChildError, GroupError};
-use super::task_group::{Core, TaskGroup};
-use crate::event_loop::{Unhandled, WeakHandle};
-use std::any::type_name;
+use super::child::GroupError;
+use super::task_group::TaskGroup;
 use std::borrow::Cow;
 
 impl<E: 'static> TaskGroup<E> {
@@ -95,13 +93,13 @@ impl<E: 'static> TaskGroup<E> {
     /// [`cancel`](Self::cancel) with a reason, which the children's [`ChildFailed`](super::ChildFailed) and
     /// reports give. The group's own [`GroupError`] does not have it.
     pub fn cancel_with(&self, reason: impl Into<Cow<'static, str>>) -> bool {
-        if self.core.over.get() {
+        if self.state.over.get() {
             return false;
         }
-        self.core.cancelled.set(true);
-        self.core.cancel(reason);
+        self.state.cancelled.set(true);
+        self.state.cancel(reason);
         // No child may have been left whose end wakes the task of the body.
-        self.core.queue.wake();
+        self.state.queue.wake();
         true
     }
 }
@@ -113,40 +111,5 @@ fn value_unless_cancelled<T, E>(
     match error.errors.is_empty() {
         true => Ok(value),
         false => Err(error),
-    }
-}
-
-/// The end of a group, however it comes: also if its future is dropped, or its body panics.
-pub(super) struct LeaveGuard<'a, E: 'static> {
-    pub(super) core: &'a Core<E>,
-    pub(super) home: Option<WeakHandle>,
-}
-
-impl<E: 'static> Drop for LeaveGuard<'_, E> {
-    fn drop(&mut self) {
-        self.core.cancel("its group was dropped");
-        self.core.collect();
-        let errors = self.core.errors.take();
-        let Some(home) = &self.home else {
-            return; // outside a loop it had no children
-        };
-        let dropped = |_: &E| format!("{}, and its group was dropped with it", type_name::<E>());
-        // Only those that are being polled are left: they end when they next give way, or fail.
-        for child in self.core.queue.take() {
-            child.detach_reporting_as(dropped);
-        }
-        for (origin, error) in errors {
-            // No caller is left to receive it, and neither a panic nor an error must be silent.
-            match error {
-                ChildError::Panicked(payload) => home.apply_panic_policy(payload, origin),
-                ChildError::Failed(error) => {
-                    home.report(&Unhandled::TaskFailed {
-                        origin,
-                        error: dropped(&error),
-                    });
-                    home.with(|handle| handle.drop_guarded(error));
-                }
-            }
-        }
     }
 }

@@ -14,6 +14,7 @@
 mod cancel;
 mod child;
 mod completion_queue;
+mod group_state;
 pub(crate) mod join_set;
 pub(crate) mod task_group;
 pub(crate) mod token;

@@ -7,66 +7,22 @@
 //!
 //! In asyncio this is `TaskGroup`. Rules: G1, G2.
 
-use super::cancel::LeaveGuard;
 use super::child::{Child, ChildError, GroupError};
-use super::completion_queue::CompletionQueue;
-use crate::event_loop::{Origin, WeakHandle};
-use crate::task::{JoinError, TaskRef, budget, create_future, current_task, keep_result, spawn};
-use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use super::group_state::{GroupState, LeaveGuard};
+use crate::event_loop::WeakHandle;
+use crate::task::{budget, create_future, current_task, keep_result, spawn};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-pub(super) struct Core<E: 'static> {
-    pub(super) queue: CompletionQueue<Result<(), E>>,
-    /// Each with where it came from, for a report if the group is dropped.
-    pub(super) errors: RefCell<Vec<(Origin, ChildError<E>)>>,
-    /// It takes no more children.
-    pub(super) over: Cell<bool>,
-    /// By [`TaskGroup::cancel`], so the body is to be dropped.
-    pub(super) cancelled: Cell<bool>,
-}
-
-impl<E: 'static> Core<E> {
-    /// Takes the results of all that have ended (G2).
-    pub(super) fn collect(&self) {
-        while let Some(ended) = self.queue.pop() {
-            let (task, ended) = ended;
-            match ended {
-                Ok(Ok(())) | Err(JoinError::Cancelled | JoinError::CancelledFor(_)) => {}
-                Ok(Err(error)) => self.fail(Some(task), ChildError::Failed(error)),
-                Err(JoinError::Panicked(payload)) => {
-                    self.fail(Some(task), ChildError::Panicked(payload));
-                }
-            }
-        }
-    }
-
-    /// A child has failed, or the task that runs the body.
-    fn fail(&self, task: Option<TaskRef>, error: ChildError<E>) {
-        let origin = task.map_or(Origin::Other, |task| task.origin());
-        self.errors.borrow_mut().push((origin, error));
-    }
-
-    fn has_failed(&self) -> bool {
-        !self.errors.borrow().is_empty()
-    }
-
-    pub(super) fn cancel(&self, reason: impl Into<Cow<'static, str>>) {
-        self.over.set(true);
-        self.queue.cancel(reason.into());
-    }
-}
-
 /// A scope of tasks, which returns when all of them have ended, with all of their errors.
 ///
 /// A clone refers to the same group, so that a child can spawn further children.
 #[doc(alias = "Nursery")]
 pub struct TaskGroup<E: 'static> {
-    pub(super) core: Rc<Core<E>>,
+    pub(super) state: Rc<GroupState<E>>,
 }
 
 impl<E: 'static> TaskGroup<E> {
@@ -177,39 +133,37 @@ impl<E: 'static> TaskGroup<E> {
         B: AsyncFnOnce(&Self) -> Result<T, E>,
     {
         let group = Self {
-            core: Rc::new(Core {
-                queue: CompletionQueue::default(),
-                errors: RefCell::default(),
-                over: Cell::new(false),
-                cancelled: Cell::new(false),
-            }),
+            state: Rc::new(GroupState::new()),
         };
-        let core = Rc::clone(&group.core);
+        let state = Rc::clone(&group.state);
         let home = WeakHandle::current();
-        let _left = LeaveGuard { core: &core, home };
+        let _left = LeaveGuard {
+            state: &state,
+            home,
+        };
         let mut value = None;
         let mut body = pin!(Some(body(&group)));
         let mut step = |cx: &mut Context<'_>| {
             // Before anything is polled: each task that ends from here on wakes this one.
-            core.queue.set_waker(cx.waker());
+            state.queue.set_waker(cx.waker());
             loop {
-                core.collect();
-                if first_ends_all && core.has_failed() && !core.over.get() {
+                state.collect();
+                if first_ends_all && state.has_failed() && !state.over.get() {
                     // As when this is dropped: first the body, then the children.
-                    core.over.set(true);
+                    state.over.set(true);
                     body.set(None);
-                    core.cancel("another of its group failed");
+                    state.cancel("another of its group failed");
                     continue; // they have ended meanwhile
                 }
-                if core.cancelled.get() {
+                if state.cancelled.get() {
                     body.set(None);
-                    core.collect(); // its destructors may have ended others
+                    state.collect(); // its destructors may have ended others
                 }
                 let Some(running) = body.as_mut().as_pin_mut() else {
                     break;
                 };
                 let Poll::Ready(ended) = running.poll(cx) else {
-                    if core.cancelled.get() {
+                    if state.cancelled.get() {
                         continue; // by the body itself, which is dropped where it waits
                     }
                     return Poll::Pending;
@@ -217,17 +171,17 @@ impl<E: 'static> TaskGroup<E> {
                 body.set(None);
                 match ended {
                     Ok(output) => value = Some(output),
-                    Err(error) => core.fail(current_task(), ChildError::Failed(error)),
+                    Err(error) => state.fail(current_task(), ChildError::Failed(error)),
                 }
             }
             // G1: not before the last child.
-            match core.queue.len() {
+            match state.queue.len() {
                 0 => Poll::Ready(()),
                 _ => Poll::Pending,
             }
         };
         poll_fn(|cx| budget::budgeted_composite(cx, &mut step)).await;
-        let errors = core.errors.take().into_iter().map(|it| it.1).collect();
+        let errors = state.errors.take().into_iter().map(|it| it.1).collect();
         outcome(value, GroupError { errors })
     }
 
@@ -264,11 +218,11 @@ impl<E: 'static> TaskGroup<E> {
             }
         });
         let child = Child::new(value, task.task_ref());
-        if self.core.over.get() {
+        if self.state.over.get() {
             task.cancel_with("its group is over");
             drop(task);
         } else {
-            self.core.queue.add(task);
+            self.state.queue.add(task);
         }
         child
     }
@@ -276,7 +230,7 @@ impl<E: 'static> TaskGroup<E> {
     /// How many children have not been seen to their ends yet.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.core.queue.len()
+        self.state.queue.len()
     }
 
     /// Whether there is none.
@@ -296,14 +250,14 @@ fn value_or_error<T, E>(value: Option<T>, error: GroupError<E>) -> Result<T, Gro
 impl<E: 'static> Clone for TaskGroup<E> {
     fn clone(&self) -> Self {
         Self {
-            core: Rc::clone(&self.core),
+            state: Rc::clone(&self.state),
         }
     }
 }
 
 impl<E: 'static> fmt::Debug for TaskGroup<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (len, over) = (self.len(), self.core.over.get());
+        let (len, over) = (self.len(), self.state.over.get());
         f.debug_struct("TaskGroup")
             .field("len", &len)
             .field("over", &over)

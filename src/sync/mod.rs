@@ -52,6 +52,7 @@ mod owned;
 mod permits;
 pub(crate) mod queue;
 mod queue_futures;
+mod queue_operations;
 mod queue_order;
 mod queue_state;
 mod reservation;

@@ -1,4 +1,4 @@
-//! `Get`, `Put`, `Reserve`: the futures of a queue that wait for an item, or for room for one.
+//! `Get`, `Put`: the futures of a queue that wait for an item, or for room for one.
 //!
 //! Each tries first, and takes a place in its queue of waiters only if that fails. They are written by
 //! hand and not as `async fn`, which makes each wait cheaper.
@@ -8,12 +8,10 @@
 use super::errors::{Closed, GetError, PutError};
 use super::queue_order::QueueOrder;
 use super::queue_state::{PutOutcome, QueueState, Wanted};
-use super::reservation::Reservation;
 use crate::task::budget;
 use crate::task::wait_queue::{Cancelled, WaitTicket, drop_waker, report_to_loop};
 use std::panic::resume_unwind;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 /// Waits for an item.
@@ -160,72 +158,6 @@ impl<T, S: QueueOrder<T>> Drop for Put<'_, T, S> {
             let left = self.state.putters.cancel(ticket);
             if let Cancelled::Granted(PutOutcome::Panicked(payload)) = left {
                 report_to_loop(payload);
-            }
-        }
-    }
-}
-
-/// Waits for a place for an item that comes later.
-pub(super) struct Reserve<'a, T, S: QueueOrder<T>> {
-    state: &'a Rc<QueueState<T, S>>,
-    ticket: Option<WaitTicket>,
-}
-
-impl<'a, T, S: QueueOrder<T>> Reserve<'a, T, S> {
-    pub(super) fn new(state: &'a Rc<QueueState<T, S>>) -> Self {
-        Self {
-            state,
-            ticket: None,
-        }
-    }
-
-    fn try_now(&self) -> Option<Result<(), Closed>> {
-        match self.state.try_reserve() {
-            Ok(()) => Some(Ok(())),
-            Err(PutError::Closed(())) => Some(Err(Closed(()))),
-            Err(PutError::Full(())) => None,
-        }
-    }
-
-    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        if self.ticket.is_some() {
-            let polled = self.state.putters.poll(&mut self.ticket, cx.waker());
-            return polled.map(|admitted| match admitted {
-                PutOutcome::Closed(_) => Err(Closed(())),
-                _ => Ok(()),
-            });
-        }
-        if let Some(reserved) = self.try_now() {
-            return Poll::Ready(reserved);
-        }
-        let waker = cx.waker().clone();
-        // Cloning the waker may run user code, which may have made room.
-        if let Some(reserved) = self.try_now() {
-            drop_waker(waker);
-            return Poll::Ready(reserved);
-        }
-        self.ticket = Some(self.state.putters.enqueue(Wanted::Reservation, waker));
-        Poll::Pending
-    }
-}
-
-impl<T, S: QueueOrder<T>> Future for Reserve<'_, T, S> {
-    type Output = Result<Reservation<T, S>, Closed>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        budget::budgeted(cx, |cx| {
-            let reserved = ready!(self.poll_place(cx));
-            Poll::Ready(reserved.map(|()| Reservation::new(self.state)))
-        })
-    }
-}
-
-impl<T, S: QueueOrder<T>> Drop for Reserve<'_, T, S> {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            if let Cancelled::Granted(PutOutcome::Reserved) = self.state.putters.cancel(ticket) {
-                // Q6: the place is the next one's.
-                self.state.cancel_reservation();
             }
         }
     }

@@ -8,11 +8,14 @@
 
 use super::errors::{Closed, PutError};
 use super::queue::Queue;
-use super::queue_futures::Reserve;
 use super::queue_order::{Fifo, QueueOrder};
-use super::queue_state::QueueState;
+use super::queue_state::{PutOutcome, QueueState, Wanted};
+use crate::task::budget;
+use crate::task::wait_queue::{Cancelled, WaitTicket, drop_waker};
 use std::fmt;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 /// Reserved room for one item in a queue, until it is used or dropped. It may be sent to another
 /// task.
@@ -26,7 +29,7 @@ pub struct Reservation<T, S: QueueOrder<T> = Fifo<T>> {
 }
 
 impl<T, S: QueueOrder<T>> Reservation<T, S> {
-    pub(super) fn new(state: &Rc<QueueState<T, S>>) -> Self {
+    fn new(state: &Rc<QueueState<T, S>>) -> Self {
         let state = Rc::clone(state);
         Self { state }
     }
@@ -55,6 +58,72 @@ impl<T, S: QueueOrder<T>> Drop for Reservation<T, S> {
 impl<T, S: QueueOrder<T>> fmt::Debug for Reservation<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reservation").finish_non_exhaustive()
+    }
+}
+
+/// Waits for a place for an item that comes later.
+struct Reserve<'a, T, S: QueueOrder<T>> {
+    state: &'a Rc<QueueState<T, S>>,
+    ticket: Option<WaitTicket>,
+}
+
+impl<'a, T, S: QueueOrder<T>> Reserve<'a, T, S> {
+    fn new(state: &'a Rc<QueueState<T, S>>) -> Self {
+        Self {
+            state,
+            ticket: None,
+        }
+    }
+
+    fn try_now(&self) -> Option<Result<(), Closed>> {
+        match self.state.try_reserve() {
+            Ok(()) => Some(Ok(())),
+            Err(PutError::Closed(())) => Some(Err(Closed(()))),
+            Err(PutError::Full(())) => None,
+        }
+    }
+
+    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        if self.ticket.is_some() {
+            let polled = self.state.putters.poll(&mut self.ticket, cx.waker());
+            return polled.map(|admitted| match admitted {
+                PutOutcome::Closed(_) => Err(Closed(())),
+                _ => Ok(()),
+            });
+        }
+        if let Some(reserved) = self.try_now() {
+            return Poll::Ready(reserved);
+        }
+        let waker = cx.waker().clone();
+        // Cloning the waker may run user code, which may have made room.
+        if let Some(reserved) = self.try_now() {
+            drop_waker(waker);
+            return Poll::Ready(reserved);
+        }
+        self.ticket = Some(self.state.putters.enqueue(Wanted::Reservation, waker));
+        Poll::Pending
+    }
+}
+
+impl<T, S: QueueOrder<T>> Future for Reserve<'_, T, S> {
+    type Output = Result<Reservation<T, S>, Closed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        budget::budgeted(cx, |cx| {
+            let reserved = ready!(self.poll_place(cx));
+            Poll::Ready(reserved.map(|()| Reservation::new(self.state)))
+        })
+    }
+}
+
+impl<T, S: QueueOrder<T>> Drop for Reserve<'_, T, S> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            if let Cancelled::Granted(PutOutcome::Reserved) = self.state.putters.cancel(ticket) {
+                // Q6: the place is the next one's.
+                self.state.cancel_reservation();
+            }
+        }
     }
 }
 

@@ -75,11 +75,6 @@ impl<T, S: QueueOrder<T>> QueueState<T, S> {
         true
     }
 
-    pub(super) fn reserve(&self) -> PutOutcome<T> {
-        self.reserved.set(self.reserved.get() + 1);
-        PutOutcome::Reserved
-    }
-
     /// The same where its item has to be compared with the others first.
     fn accept_compared(&self, batch: &mut WakeBatch) -> bool {
         let Some((place, wanted)) = self.putters.take_want(Wanted::Comparing) else {

@@ -11,10 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The circles that are left, with their folder. A stream and its halves may stay; the others go.
 const CIRCLES: &[(&str, &[&str])] = &[
-    ("group", &["cancel", "task_group"]),
     ("io", &["tcp", "tcp_split"]),
-    ("sync", &["queue", "queue_futures", "reservation"]),
-    ("sync", &["queue_state", "serving"]),
     (
         "task",
         &[
