@@ -19,13 +19,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// that has ended. `vfork` is not noticed, and must do nothing but `exec` anyway.
 #[derive(Debug)]
 pub struct ForkGuard {
-    mark: Mark,
+    wiped: WipedPage,
+    /// For systems without such a page.
+    count: Count,
 }
 
-#[derive(Debug)]
-enum Mark {
-    Wiped(WipedPage),
-    Counted { forks: u32, pid: u32 },
+/// The forks that led here, and the process.
+#[derive(Debug, PartialEq)]
+struct Count {
+    forks: u32,
+    pid: u32,
 }
 
 /// How many forks lie between this process and the first that had a guard.
@@ -48,10 +51,9 @@ fn count_forks() {
     }
 }
 
-impl Mark {
-    fn counted() -> Self {
-        count_forks();
-        Self::Counted {
+impl Count {
+    fn now() -> Self {
+        Self {
             forks: FORKS.load(Ordering::Relaxed),
             pid: process::id(),
         }
@@ -65,38 +67,41 @@ impl ForkGuard {
     ///
     /// None today: where the page is refused, forks are counted.
     pub fn new() -> io::Result<Self> {
-        let mark = WipedPage::new().map_or_else(Mark::counted, Mark::Wiped);
-        Ok(Self { mark })
+        Ok(WipedPage::new().map_or_else(Self::counted, |wiped| Self {
+            wiped,
+            count: Count { forks: 0, pid: 0 },
+        }))
+    }
+
+    fn counted() -> Self {
+        count_forks();
+        Self {
+            wiped: WipedPage::none(),
+            count: Count::now(),
+        }
     }
 
     /// A guard that reports a fork, as if it had been made in the parent of this process: for tests.
     #[doc(hidden)]
     #[must_use]
     pub fn of_the_parent() -> Self {
-        count_forks();
-        let mark = Mark::Counted {
-            forks: FORKS.load(Ordering::Relaxed).wrapping_sub(1),
-            pid: process::id(),
-        };
-        Self { mark }
+        let mut guard = Self::counted();
+        guard.count.forks = guard.count.forks.wrapping_sub(1);
+        guard
     }
 
     /// Whether this is a child of the process in which the guard was made.
     #[must_use]
     #[inline]
     pub fn forked(&self) -> bool {
-        match &self.mark {
-            Mark::Wiped(wiped) => !wiped.is_raised(),
-            Mark::Counted { forks, pid } => was_counted(*forks, *pid),
-        }
+        !self.wiped.is_raised() && self.was_forked()
     }
-}
 
-/// Whether there was a fork since the count and the process had these numbers. Out of line, for systems
-/// that are rare.
-#[inline(never)]
-fn was_counted(forks: u32, pid: u32) -> bool {
-    FORKS.load(Ordering::Relaxed) != forks || process::id() != pid
+    /// The same for a child, and for systems without a page: both are rare.
+    #[cold]
+    fn was_forked(&self) -> bool {
+        self.wiped.exists() || self.count != Count::now()
+    }
 }
 
 #[cfg(test)]
@@ -106,8 +111,7 @@ mod tests {
 
     #[test]
     fn a_child_knows_that_it_is_one_and_the_parent_does_not() {
-        let counted = Mark::counted();
-        for guard in [ForkGuard::new().unwrap(), ForkGuard { mark: counted }] {
+        for guard in [ForkGuard::new().unwrap(), ForkGuard::counted()] {
             assert!(!guard.forked());
             assert!(printed_in_a_child(|| guard.forked()).unwrap());
             assert!(!guard.forked());
@@ -117,30 +121,21 @@ mod tests {
     /// As if the parent had ended, and its number were the child's now.
     #[test]
     fn a_child_with_the_number_of_its_parent_knows_that_it_is_one() {
-        let Mark::Counted { forks, .. } = Mark::counted() else {
-            unreachable!("it is counted");
-        };
-        let of_the_parent = || ForkGuard {
-            mark: Mark::Counted {
-                forks,
-                pid: process::id(),
-            },
+        let Count { forks, .. } = ForkGuard::counted().count;
+        let of_the_parent = || {
+            let mut guard = ForkGuard::counted();
+            guard.count.forks = forks;
+            guard
         };
         assert!(!of_the_parent().forked());
         assert!(printed_in_a_child(|| of_the_parent().forked()).unwrap());
         // And one that was made in the child is at home there.
-        let at_home = || {
-            !(ForkGuard {
-                mark: Mark::counted(),
-            })
-            .forked()
-        };
-        assert!(printed_in_a_child(at_home).unwrap());
+        assert!(printed_in_a_child(|| !ForkGuard::counted().forked()).unwrap());
     }
 
     #[test]
     #[cfg(target_os = "linux")]
     fn linux_reports_it_without_a_system_call() {
-        assert!(matches!(ForkGuard::new().unwrap().mark, Mark::Wiped(_)));
+        assert!(ForkGuard::new().unwrap().wiped.exists());
     }
 }

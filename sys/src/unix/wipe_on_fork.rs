@@ -8,11 +8,14 @@ use crate::wipe::wipe_at_fork;
 use std::ptr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// A flag that is raised here, and lowered in every child.
+/// A flag that is raised here, and lowered in every child; or, without a page, never raised.
 #[derive(Debug)]
 pub(crate) struct WipedPage {
     page: ptr::NonNull<AtomicU8>,
 }
+
+/// In place of a page, so that a look at the flag does not ask whether there is one.
+static NO_PAGE: AtomicU8 = AtomicU8::new(0);
 
 /// Only asked for as a length; the kernel rounds it up to its page.
 const LEN: usize = 1;
@@ -45,7 +48,19 @@ impl WipedPage {
         Some(wiped)
     }
 
-    /// Whether this is still the process that made it.
+    /// Without a page.
+    pub(crate) fn none() -> Self {
+        Self {
+            page: ptr::NonNull::from(&NO_PAGE),
+        }
+    }
+
+    /// Whether there is a page.
+    pub(crate) fn exists(&self) -> bool {
+        !ptr::eq(self.page.as_ptr(), &NO_PAGE)
+    }
+
+    /// Whether this is still the process that made it, if there is a page.
     #[inline]
     pub(crate) fn is_raised(&self) -> bool {
         self.byte().load(Ordering::Relaxed) == 1
@@ -55,16 +70,18 @@ impl WipedPage {
     fn byte(&self) -> &AtomicU8 {
         // SAFETY: the page is mapped, readable and writable for as long as `self` lives; it
         // is aligned, and all its bytes are zero at first, which is a valid `AtomicU8`; and
-        // it is reached through this function alone.
+        // it is reached through this function alone. Without a page, it is a static.
         unsafe { self.page.as_ref() }
     }
 }
 
 impl Drop for WipedPage {
     fn drop(&mut self) {
-        // SAFETY: `page` came from `mmap` with this length, is unmapped here only, and no
-        // reference into it outlives `self`.
-        unsafe { libc::munmap(self.page.as_ptr().cast(), LEN) };
+        if self.exists() {
+            // SAFETY: `page` came from `mmap` with this length, is unmapped here only, and no
+            // reference into it outlives `self`.
+            unsafe { libc::munmap(self.page.as_ptr().cast(), LEN) };
+        }
     }
 }
 
