@@ -14,6 +14,7 @@ mod source;
 mod tcp;
 mod tcp_listener;
 mod tcp_split;
+mod tcp_transfer;
 
 pub use source::{Direction, Source};
 pub use tcp::TcpStream;

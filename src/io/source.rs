@@ -26,7 +26,7 @@ use crate::event_loop::{
 };
 use crate::poll::{Interest, Readiness};
 use crate::task::budget;
-use crate::task::waiters::{WaiterKey, WakerList, wake_both};
+use crate::task::duplex_waiters::{DuplexKey, DuplexWaiters};
 use readily_sys::nonblocking;
 use std::cell::Cell;
 use std::fmt;
@@ -42,9 +42,9 @@ use std::task::{Context, Poll, ready};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// To us: reading, receiving, accepting.
-    Read,
+    Read = 0,
     /// From us: writing, sending, connecting.
-    Write,
+    Write = 1,
 }
 
 impl Direction {
@@ -70,11 +70,8 @@ const STICKY: Readiness = Readiness::from_bits(
 
 /// Everything of a source: what is moved about, from an `accept` into a task and there into the future of
 /// each call, is a pointer (a server's connection took 64 bytes more with key and loop beside it).
+#[repr(C)] // what an event and an operation use comes first
 pub(super) struct State<T> {
-    pub(super) io: T,
-    handle: WeakHandle,
-    /// `None` until the registration is made.
-    key: Cell<Option<Key>>,
     ready: Cell<Readiness>,
     /// Of these facts, the ones that no wait and no operation has used since they were reported.
     unused: Cell<Readiness>,
@@ -82,19 +79,15 @@ pub(super) struct State<T> {
     closed: Cell<bool>,
     /// In which directions this poller wants to be asked again after a `WouldBlock`.
     rearm_interest: Interest,
-    readers: WakerList,
-    writers: WakerList,
+    /// The waiters in the two directions.
+    waiters: DuplexWaiters,
+    pub(super) io: T,
+    handle: WeakHandle,
+    /// `None` until the registration is made.
+    key: Cell<Option<Key>>,
 }
 
 impl<T> State<T> {
-    #[inline]
-    fn waiters(&self, direction: Direction) -> &WakerList {
-        match direction {
-            Direction::Read => &self.readers,
-            Direction::Write => &self.writers,
-        }
-    }
-
     #[inline]
     fn is_ready(&self, direction: Direction) -> bool {
         self.ready.get().contains(direction.bit())
@@ -181,15 +174,10 @@ impl<T> Callbacks for SourceCallbacks<T> {
         let state = &self.0;
         state.ready.set(state.ready.get() | ready);
         state.unused.set(state.unused.get() | ready);
-        match (
+        state.waiters.wake([
             ready.contains(Readiness::READ),
             ready.contains(Readiness::WRITE),
-        ) {
-            (true, true) => wake_both(&state.readers, &state.writers),
-            (true, false) => state.readers.wake_all(),
-            (false, true) => state.writers.wake_all(),
-            (false, false) => {}
-        }
+        ]);
     }
 }
 
@@ -198,7 +186,7 @@ impl<T> Drop for SourceCallbacks<T> {
         // Each remaining waiter finds the source closed (S2).
         self.0.closed.set(true);
         self.0.ready.set(Readiness::NONE);
-        wake_both(&self.0.readers, &self.0.writers);
+        self.0.waiters.close();
     }
 }
 
@@ -293,8 +281,7 @@ impl<T: AsFd + 'static> Source<T> {
             unused: Cell::new(Readiness::NONE),
             closed: Cell::new(false),
             rearm_interest: handle.rearm_interest(),
-            readers: WakerList::default(),
-            writers: WakerList::default(),
+            waiters: DuplexWaiters::default(),
         });
         let descriptor = descriptor(&state);
         let keeper = SourceCallbacks(Rc::clone(&state));
@@ -376,7 +363,7 @@ impl<T: AsFd + 'static> Source<T> {
         mut operation: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
         let mut ticket = self.ready_wait(direction);
-        poll_fn(|cx| ticket.poll_io(cx, ReadyWait::poll_unused, &mut operation)).await
+        poll_fn(|cx| ticket.poll_io(cx, &mut operation)).await
     }
 
     /// Runs `operation` now, without waiting; again only if a signal interrupted it (`Interrupted`).
@@ -454,7 +441,7 @@ impl<T: AsFd + fmt::Debug + 'static> fmt::Debug for Source<T> {
 pub(super) struct ReadyWait<'a, T> {
     state: &'a State<T>,
     direction: Direction,
-    key: Option<WaiterKey>,
+    key: Option<DuplexKey>,
 }
 
 impl<T> ReadyWait<'_, T> {
@@ -487,23 +474,22 @@ impl<T> ReadyWait<'_, T> {
         if self.state.handle.is_other_loop() {
             return Poll::Ready(Err(io::Error::other(Error::OtherLoop)));
         }
-        let waiters = self.state.waiters(self.direction);
-        waiters.wait(&mut self.key, cx.waker());
+        let waiters = &self.state.waiters;
+        waiters.wait(self.direction as usize, &mut self.key, cx.waker());
         // Cloning the waker may run user code, which may have changed the state.
         self.state.check_ready(self.direction)
     }
 
-    /// [`Source::io`], with one of the two above.
+    /// [`Source::io`].
     #[inline]
     fn poll_io<R>(
         &mut self,
         cx: &mut Context<'_>,
-        poll_ready: impl Fn(&mut Self, &mut Context<'_>) -> Poll<io::Result<()>>,
         operation: &mut impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         budget::budgeted(cx, |cx| {
             loop {
-                if let Err(error) = ready!(poll_ready(self, cx)) {
+                if let Err(error) = ready!(self.poll_unused(cx)) {
                     return Poll::Ready(Err(error));
                 }
                 match operation(&self.state.io) {
@@ -527,30 +513,86 @@ impl<T> ReadyWait<'_, T> {
             _ => Err(error),
         }
     }
+}
 
-    /// [`Source::io`] for byte streams, where a transfer of less than `room` says that there
-    /// is no more just now.
-    #[inline]
-    pub(super) fn poll_transfer(
+/// Transfers of byte streams, where one of fewer bytes than there was room for says that there is no more
+/// just now. They are polled once or twice for each request, so what each poll does is inlined, and the
+/// rest is not.
+impl<T> ReadyWait<'_, T> {
+    /// Waits for `direction`, which is that of this wait, if the same task waited for it last, and has to
+    /// wait again.
+    #[inline(always)]
+    pub(super) fn waits_again(
         &mut self,
         cx: &mut Context<'_>,
+        direction: Direction,
         room: usize,
-        mut operation: impl FnMut(&T) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        let done = ready!(self.poll_io(cx, Self::poll_ready, &mut operation))?;
+    ) -> bool {
         let state = self.state;
+        !state.is_ready(direction)
+            && room != 0
+            && (state.waiters).wait_again(direction as usize, &mut self.key, cx.waker())
+    }
+
+    /// Runs `operation`, if the source is ready for it; [`finish_transfer`](Self::finish_transfer) does
+    /// what else there is to do.
+    ///
+    /// # Errors
+    ///
+    /// That of `operation`; `None` if it was not run.
+    #[inline(always)]
+    pub(super) fn try_transfer(
+        &mut self,
+        direction: Direction,
+        room: usize,
+        operation: impl FnOnce(&T) -> io::Result<usize>,
+    ) -> Result<usize, Option<io::Error>> {
+        let state = self.state;
+        if !state.is_ready(direction) || room == 0 || budget::is_spent() {
+            return Err(None);
+        }
+        let done = operation(&state.io).map_err(Some)?;
+        budget::consume();
+        (state.waiters).leave_woken(direction as usize, &mut self.key);
         if done < room && !state.ready.get().intersects(STICKY) {
             // The bytes have gone over, so an error would lose them. The bit is still set then,
             // and the next operation meets the error.
-            let _ = state.clear(self.direction);
+            let _ = state.clear(direction);
         }
-        Poll::Ready(Ok(done))
+        Ok(done)
+    }
+
+    /// [`try_transfer`](Self::try_transfer) until it succeeds, fails or has to wait; after the first one
+    /// gave `error`.
+    #[cold]
+    pub(super) fn finish_transfer(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: usize,
+        mut error: Option<io::Error>,
+        operation: &mut dyn FnMut(&T) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        if room == 0 {
+            return budget::budgeted(cx, |_| Poll::Ready(Ok(0))); // F1
+        }
+        loop {
+            if let Some(error) = error {
+                self.try_again(error)?;
+            }
+            ready!(budget::poll(cx));
+            ready!(self.poll_ready(cx))?;
+            error = match self.try_transfer(self.direction, room, &mut *operation) {
+                Ok(done) => return Poll::Ready(Ok(done)),
+                Err(error) => error,
+            };
+        }
     }
 }
 
 impl<T> Drop for ReadyWait<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.state.waiters(self.direction).leave(&mut self.key);
+        let waiters = &self.state.waiters;
+        waiters.leave(self.direction as usize, &mut self.key);
     }
 }

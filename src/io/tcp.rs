@@ -10,16 +10,14 @@
 use super::socket::{self, Socket};
 use super::source::{Direction, Source};
 use super::tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use super::tcp_transfer::{Read, Write, WriteAll};
 use crate::event_loop::FdState;
 use crate::poll::VirtualFd;
-use crate::task::budget;
-use std::future::poll_fn;
 use std::io;
 use std::net::{self, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::Location;
 use std::rc::Rc;
-use std::task::{Poll, ready};
 
 /// A TCP connection. Dropping it closes it, and ignores an error of `close(2)`, which for a socket
 /// means nothing for the bytes.
@@ -140,13 +138,10 @@ impl TcpStream {
     #[doc(alias = "sock_recv_into")]
     #[doc(alias = "sock_recv")]
     pub fn read(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-        let mut ticket = self.source.ready_wait(Direction::Read);
-        poll_fn(move |cx| {
-            if buffer.is_empty() {
-                return budget::budgeted(cx, |_| Poll::Ready(Ok(0))); // F1
-            }
-            ticket.poll_transfer(cx, buffer.len(), |s| s.read(buffer))
-        })
+        Read {
+            wait: self.source.ready_wait(Direction::Read),
+            buffer,
+        }
     }
 
     /// Fills `buffer`.
@@ -183,13 +178,10 @@ impl TcpStream {
     ///
     /// Nothing is lost: either bytes were written and this has returned, or none were.
     pub fn write(&self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>> {
-        let mut ticket = self.source.ready_wait(Direction::Write);
-        poll_fn(move |cx| {
-            if bytes.is_empty() {
-                return budget::budgeted(cx, |_| Poll::Ready(Ok(0))); // F1
-            }
-            ticket.poll_transfer(cx, bytes.len(), |s| s.write(bytes))
-        })
+        Write {
+            wait: self.source.ready_wait(Direction::Write),
+            bytes,
+        }
     }
 
     /// Writes all of `bytes`.
@@ -202,20 +194,11 @@ impl TcpStream {
     ///
     /// Some of the bytes may have been written; their number is lost.
     #[doc(alias = "sock_sendall")]
-    pub fn write_all(&self, mut bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
-        let mut ticket = self.source.ready_wait(Direction::Write);
-        poll_fn(move |cx| {
-            if bytes.is_empty() {
-                return budget::budgeted(cx, |_| Poll::Ready(Ok(()))); // F1
-            }
-            while !bytes.is_empty() {
-                match ready!(ticket.poll_transfer(cx, bytes.len(), |s| s.write(bytes)))? {
-                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    n => bytes = &bytes[n..],
-                }
-            }
-            Poll::Ready(Ok(()))
-        })
+    pub fn write_all(&self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
+        WriteAll {
+            wait: self.source.ready_wait(Direction::Write),
+            bytes,
+        }
     }
 
     /// Shuts one or both directions down. After the writing side, the peer reads the end;

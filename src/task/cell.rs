@@ -54,6 +54,7 @@ use readily_sys::block_cache;
 use state::{BeginPoll, Body, Park};
 use std::alloc::Layout;
 use std::any::TypeId;
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, needs_drop, offset_of};
 use std::ops::Deref;
@@ -490,6 +491,64 @@ impl TaskWaker {
     }
 }
 
+/// A place for the waker of one task, which keeps it after a wake: the next wait of the same task then
+/// takes no share.
+#[derive(Default)]
+pub(super) struct WakerSlot {
+    /// Owns a share.
+    header: Cell<Option<NonNull<Header>>>,
+}
+
+impl WakerSlot {
+    /// Stores `waker`; does nothing and returns `false` if it is not that of a task. No user code runs.
+    #[inline]
+    pub(super) fn store(&self, waker: &Waker) -> bool {
+        let is_task = TaskPtr::is_waker(waker);
+        if is_task && !self.holds(waker) {
+            self.replace(waker);
+        }
+        is_task
+    }
+
+    /// Whether it holds the waker of the task that `waker` wakes.
+    #[inline]
+    pub(super) fn holds(&self, waker: &Waker) -> bool {
+        let kept = self.header.get();
+        kept.is_some_and(|kept| std::ptr::addr_eq(kept.as_ptr(), waker.data()))
+    }
+
+    #[inline(never)]
+    fn replace(&self, waker: &Waker) {
+        let share = TaskWaker::cloned(waker).map(|TaskWaker(share)| ManuallyDrop::new(share).0);
+        Self::release(self.header.replace(share));
+    }
+
+    /// Wakes the task, and keeps the waker unless another is stored meanwhile (by the notifier of a
+    /// user's poller).
+    #[inline]
+    pub(super) fn wake(&self) {
+        let Some(header) = self.header.take() else {
+            return;
+        };
+        let share = OwnedRef(header);
+        // SAFETY: `share` is there until this has returned.
+        unsafe { wake_by_ref(header.as_ptr().cast_const().cast()) }
+        if self.header.get().is_none() {
+            self.header.set(Some(ManuallyDrop::new(share).0));
+        }
+    }
+
+    fn release(kept: Option<NonNull<Header>>) {
+        drop(kept.map(OwnedRef));
+    }
+}
+
+impl Drop for WakerSlot {
+    fn drop(&mut self) {
+        Self::release(self.header.take());
+    }
+}
+
 /// T3: frees a cell, on any thread. The block goes into the cache of the thread that frees it.
 ///
 /// # Safety
@@ -525,7 +584,7 @@ const _: fn() = || {
 pub(super) struct TypedTask<T> {
     cell: TaskPtr,
     /// A `T` goes in and out, so one type must not pass for another; and this pins none.
-    _output: PhantomData<Rc<std::cell::Cell<T>>>,
+    _output: PhantomData<Rc<Cell<T>>>,
 }
 
 impl<T: 'static> TypedTask<T> {
@@ -736,6 +795,34 @@ mod tests {
                 .unwrap();
             assert_eq!(living(&inbox, before), 0);
         }
+    }
+
+    #[test]
+    fn a_slot_keeps_the_cell_of_its_task_until_another_comes_or_it_goes() {
+        let runner = idle_loop();
+        let inbox = runner.inbox();
+        let before = Arc::strong_count(&inbox);
+        let slot = WakerSlot::default();
+        slot.wake();
+        let (one, other) = (born(&runner, async {}), born(&runner, async {}));
+        assert!(!slot.store(Waker::noop()));
+        let store = |task: &TypedTask<()>| task.cell().with_waker(|waker| slot.store(waker));
+        let holds = |task: &TypedTask<()>| task.cell().with_waker(|waker| slot.holds(waker));
+        assert!(store(&one) && store(&one) && holds(&one) && !holds(&other));
+        one.cell().wake_state.state.clear_queued();
+        for _ in 0..2 {
+            slot.wake();
+        }
+        assert!(one.cell().wake_state.state.clear_queued() && holds(&one));
+        drop(one);
+        slot.wake(); // its future has gone
+        assert_eq!(living(&inbox, before), 2);
+        assert!(store(&other));
+        assert_eq!(living(&inbox, before), 1);
+        drop(other);
+        assert_eq!(living(&inbox, before), 1);
+        drop(slot);
+        assert_eq!(living(&inbox, before), 0);
     }
 
     /// T3: the orderings of the count, with no other synchronization between the threads: the flag is

@@ -21,6 +21,7 @@ mod coroutine;
 pub(crate) mod current;
 mod done;
 mod done_task;
+pub(crate) mod duplex_waiters;
 mod executor;
 mod future;
 mod future_cell;

@@ -41,7 +41,7 @@ struct Queue {
 /// A place in the list: twice a number for the inline one, and one more for the queue. Numbers are
 /// not used again.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct WaiterKey(NonZeroU64);
+pub(crate) struct WaiterKey(pub(super) NonZeroU64);
 
 enum Position {
     Inline(u64),
@@ -205,7 +205,7 @@ impl WakerList {
     #[inline]
     pub(crate) fn wake_all(&self) {
         if self.queued() != 0 {
-            return resume_panic(wake_each(&[self]));
+            return resume_panic(wake_each(self));
         }
         // It is alone: its panic cannot keep another waiter asleep.
         if let Some(waker) = self.inline.take() {
@@ -224,7 +224,7 @@ impl WakerList {
             };
             catch(|| waker.wake()).err()
         } else {
-            wake_each(&[self])
+            wake_each(self)
         };
         if let Some(payload) = panic {
             report_to_loop(payload);
@@ -232,47 +232,23 @@ impl WakerList {
     }
 }
 
-/// [`WakerList::wake_all`] of two lists: a waker that panics in one does not keep those in the other
-/// asleep.
-///
-/// # Panics
-///
-/// Resumes the first panic of a waker, after the others have been woken.
-#[inline]
-pub(crate) fn wake_both(one: &WakerList, other: &WakerList) {
-    if one.queue.get().is_some() || other.queue.get().is_some() {
-        return resume_panic(wake_each(&[one, other]));
-    }
-    match (one.inline.take(), other.inline.take()) {
-        (None, None) => {}
-        // Nearly always, and much cheaper than the loop below.
-        (Some(waker), None) | (None, Some(waker)) => waker.wake(),
-        (Some(first), Some(second)) => wake_two(first, second),
-    }
-}
-
-#[cold]
-fn wake_two(first: Waker, second: Waker) {
-    let mut panic = FirstPanic::default();
-    panic.run(|| first.wake());
-    panic.run(|| second.wake());
-    resume_panic(panic.take());
-}
-
-/// Wakes the waiters of all of these lists, and returns the first panic of a waker.
+/// Wakes the waiters of a list, and returns the first panic of a waker.
 #[inline(never)]
-fn wake_each(lists: &[&WakerList]) -> Option<Payload> {
+fn wake_each(list: &WakerList) -> Option<Payload> {
     let mut panic = FirstPanic::default();
-    for list in lists {
-        for _ in 0..list.len() {
-            let Some(waker) = list.pop() else { break };
-            panic.run(|| waker.wake());
-        }
-    }
+    wake_all_into(list, &mut panic);
     panic.take()
 }
 
-fn resume_panic(panic: Option<Payload>) {
+/// Wakes the present waiters of a list. A panic of a waker goes to `panic`.
+pub(super) fn wake_all_into(list: &WakerList, panic: &mut FirstPanic) {
+    for _ in 0..list.len() {
+        let Some(waker) = list.pop() else { break };
+        panic.run(|| waker.wake());
+    }
+}
+
+pub(super) fn resume_panic(panic: Option<Payload>) {
     if let Some(payload) = panic {
         std::panic::resume_unwind(payload);
     }
